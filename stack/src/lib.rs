@@ -1,0 +1,9 @@
+//! Syncline's TCP endpoint. Modules stand in the order in which a frame meets them.
+#![forbid(unsafe_code)]
+
+// The seam to whatever carries frames: bursts of owned frames, offloads by request.
+pub mod nic;
+// Instants as arguments; the stack never reads a clock.
+pub mod time;
+// TCP itself: numbers and rules, no buffers.
+pub mod tcp;

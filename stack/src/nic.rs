@@ -1,0 +1,250 @@
+//! The seam between the stack and whatever carries frames: [`Nic`], [`Frame`], [`Burst`], [`Caps`].
+//!
+//! Called by: the worker (one `Nic` per worker, never shared); implemented by `dpdk::nic`, by the in-memory loop NIC
+//! of this crate and by the simulated world. It must never know about a protocol above Ethernet, never block, and
+//! never allocate per frame on its own account.
+
+use arrayvec::ArrayVec;
+
+/// Frames handled per turn at most: the size of an RX burst, of the scratch arrays and of a hand-off batch.
+///
+/// 64 hides two DRAM misses behind the rest of the burst and still fits the scratch arrays into L1.
+pub const BURST_FRAMES: usize = 64;
+
+/// What the hardware (or the link) says about one received checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChecksumVerdict {
+    /// Nothing is known: software must verify.
+    #[default]
+    Unknown,
+    /// Verified by the NIC. Only an adapter that negotiated the offload on that port may say so.
+    Good,
+    /// Verified by the NIC and found wrong.
+    Bad,
+}
+
+/// The NIC's verdicts on the two checksums of a received frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RxChecksum {
+    /// The IPv4 header checksum.
+    pub ip: ChecksumVerdict,
+    /// The TCP (or UDP) checksum, pseudo-header included.
+    pub l4: ChecksumVerdict,
+}
+
+/// The network protocol of a frame whose checksums the NIC is asked to fill in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IpVersion {
+    /// IPv4, RFC 791.
+    V4,
+    /// IPv6, RFC 8200.
+    V6,
+}
+
+/// TX offloads asked for one frame. The worker asks only for what [`Caps`] promises.
+///
+/// With `tcp_checksum` the TCP checksum field must hold the folded, not complemented sum of the pseudo-header
+/// (DPDK Programmer's Guide, "Meta Information" of the mbuf library); with `ipv4_checksum` the header checksum field must be 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TxRequest {
+    /// Which IP header follows the link header.
+    pub ip: IpVersion,
+    /// Bytes before the IP header: 14, or 18 with one 802.1Q tag.
+    pub l2_len: u8,
+    /// Bytes of the IP header with its options or extension headers.
+    pub l3_len: u16,
+    /// Fill in the IPv4 header checksum.
+    pub ipv4_checksum: bool,
+    /// Fill in the TCP checksum.
+    pub tcp_checksum: bool,
+}
+
+/// A frame could not take the length asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// The frame is shared, indirect, external or chained: its bytes are not ours to change.
+    NotExclusive,
+    /// The buffer ends before that length.
+    NoTailroom {
+        /// The longest length that this buffer can hold, in bytes.
+        capacity: usize,
+    },
+}
+
+/// One Ethernet frame, without FCS, owned. Dropping it returns its memory.
+pub trait Frame: Send {
+    /// The bytes of the first segment: all of the frame unless [`Frame::is_contiguous`] is false.
+    fn bytes(&self) -> &[u8];
+
+    /// The same bytes for rewriting, or `None` when somebody else may still read them (reference count other than 1,
+    /// indirect or external buffer) or when the frame is chained.
+    fn bytes_mut(&mut self) -> Option<&mut [u8]>;
+
+    /// Length over all segments, in bytes.
+    fn total_len(&self) -> usize;
+
+    /// Whether all bytes lie in the first segment.
+    fn is_contiguous(&self) -> bool {
+        self.total_len() == self.bytes().len()
+    }
+
+    /// Copies bytes from `offset` on, across segments, and says how many there were (at most `into.len()`).
+    /// The slow way for chained frames; the fast lane reads [`Frame::bytes`].
+    fn copy_out(&self, offset: usize, into: &mut [u8]) -> usize;
+
+    /// Sets the length of an exclusive frame. Bytes that it grows by are zero (padding must not leak old frames).
+    ///
+    /// # Errors
+    /// [`FrameError`] when the frame isn't exclusive or the buffer is too small; the frame is unchanged then.
+    fn set_len(&mut self, len: usize) -> Result<(), FrameError>;
+
+    /// Starts loading the first bytes of the frame into the cache. A hint; it may do nothing.
+    fn prefetch(&self);
+
+    /// What the NIC said about the received checksums.
+    fn rx_checksum(&self) -> RxChecksum;
+
+    /// Asks the NIC for TX offloads on this frame; `None` clears whatever was asked or received before.
+    fn request(&mut self, request: Option<TxRequest>);
+}
+
+/// From which pool a frame is taken. Separate pools, so that data waiting for an ACK can't starve the replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolClass {
+    /// Replies and everything else that holds no payload of an application.
+    Control,
+    /// Payload that is kept until it is acknowledged.
+    Data,
+}
+
+/// What a NIC offers, negotiated once when its port starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caps {
+    /// The link in words for reports ("memory link, no NIC" where there is none).
+    pub link: String,
+    /// Largest IP packet, in bytes (1500 on plain Ethernet).
+    pub mtu: u16,
+    /// Received frames come with a verdict on the IPv4 header checksum.
+    pub rx_ipv4_checksum: bool,
+    /// Received frames come with a verdict on the TCP checksum.
+    pub rx_tcp_checksum: bool,
+    /// [`TxRequest::ipv4_checksum`] is honoured.
+    pub tx_ipv4_checksum: bool,
+    /// [`TxRequest::tcp_checksum`] is honoured.
+    pub tx_tcp_checksum: bool,
+    /// Chained frames can be sent.
+    pub tx_multi_seg: bool,
+}
+
+/// Up to [`BURST_FRAMES`] owned frames in arrival order, inline. The adapter fills it and takes from its front.
+#[derive(Debug)]
+pub struct Burst<F> {
+    frames: ArrayVec<F, BURST_FRAMES>,
+}
+
+impl<F> Burst<F> {
+    /// An empty burst.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { frames: ArrayVec::new_const() }
+    }
+
+    /// Frames in it.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// How many more frames fit.
+    #[must_use]
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.frames.remaining_capacity()
+    }
+
+    /// Appends a frame, or hands it back when the burst is full.
+    ///
+    /// # Errors
+    /// The frame itself, when there is no room.
+    #[inline]
+    pub fn push(&mut self, frame: F) -> Result<(), F> {
+        self.frames.try_push(frame).map_err(arrayvec::CapacityError::element)
+    }
+
+    /// The frames, oldest first.
+    #[must_use]
+    #[inline]
+    pub fn as_slice(&self) -> &[F] {
+        &self.frames
+    }
+
+    /// The frames for rewriting in place, oldest first.
+    #[must_use]
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> &mut [F] {
+        &mut self.frames
+    }
+
+    /// Removes the oldest `n` frames (all, when there are fewer) and yields them.
+    #[inline]
+    pub fn take_front(&mut self, n: usize) -> arrayvec::Drain<'_, F, BURST_FRAMES> {
+        let n = n.min(self.frames.len());
+        self.frames.drain(..n)
+    }
+
+    /// The storage itself, for adapters that fill it or take from it by pointer.
+    #[must_use]
+    #[inline]
+    pub fn storage_mut(&mut self) -> &mut ArrayVec<F, BURST_FRAMES> {
+        &mut self.frames
+    }
+}
+
+impl<F> Default for Burst<F> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One RX queue and one TX queue of a port, with the pools that feed them: everything that one worker polls.
+///
+/// Implementations are `Send` (moved once to their worker) and used through `&mut`: two workers can't share a queue.
+pub trait Nic: Send {
+    /// The frames of this NIC.
+    type Frame: Frame;
+
+    /// What was negotiated when the port started.
+    fn caps(&self) -> &Caps;
+
+    /// The port's own link-layer address.
+    fn mac(&self) -> [u8; 6];
+
+    /// Appends received frames to `into` as far as it has room, and says how many came.
+    fn rx(&mut self, into: &mut Burst<Self::Frame>) -> usize;
+
+    /// Sends from the front of `from`, removes what was accepted, leaves the rest, and says how many were accepted.
+    fn tx(&mut self, from: &mut Burst<Self::Frame>) -> usize;
+
+    /// Appends up to `n` empty exclusive frames (length 0) from a pool and says how many there were.
+    fn alloc(&mut self, class: PoolClass, into: &mut Burst<Self::Frame>, n: usize) -> usize;
+
+    /// A second owner of the same bytes, the one explicit way to share; from then on neither can be rewritten.
+    /// `None` when the reference can't be made.
+    fn share(&mut self, frame: &mut Self::Frame) -> Option<Self::Frame>;
+
+    /// Returns the memory of all frames in `from`, in bulk where that is cheaper than one by one.
+    fn free(&mut self, from: &mut Burst<Self::Frame>) {
+        from.storage_mut().clear();
+    }
+
+    /// The cycle counter (TSC ticks on x86-64): monotonic, comparable on one core.
+    fn cycles(&self) -> u64;
+}

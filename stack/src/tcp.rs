@@ -1,0 +1,5 @@
+//! TCP itself: numbers and rules, no buffers, no I/O, no NIC.
+//!
+//! Called by: the worker and the connection records. It must never import nic, conn, app, worker or sim.
+
+pub mod seq;
