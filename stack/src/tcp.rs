@@ -2,4 +2,6 @@
 //!
 //! Called by: the worker and the connection records. It must never import nic, conn, app, worker or sim.
 
+pub mod cookie;
+pub mod isn;
 pub mod seq;
