@@ -5,5 +5,7 @@
 pub mod nic;
 // Instants as arguments; the stack never reads a clock.
 pub mod time;
+// Frames as bytes: views with one bounds check a header, builders with right checksums.
+pub mod wire;
 // TCP itself: numbers and rules, no buffers.
 pub mod tcp;
