@@ -66,8 +66,6 @@ counters! {
     End NotOurIp "not_our_ip",
     /// Dropped: TCP to a broadcast or multicast address, link or IP (RFC 9293 MUST-57).
     End TcpToGroup "tcp_to_group",
-    /// Dropped: source address that no host can have: group, unspecified, loopback (RFC 9293 MUST-63).
-    End BadSourceIp "bad_source_ip",
     /// Dropped: source equals destination address ("land").
     End Land "land",
     /// Dropped: an IP protocol that nobody here speaks.
@@ -144,7 +142,9 @@ counters! {
     End EmbryoReset "embryo_reset",
     /// Embryo: unacceptable ACK, reset sent (RFC 9293 3.10.7.4, fifth).
     End EmbryoBadAck "embryo_bad_ack",
-    /// Embryo: segment outside the window or unexpected SYN or RST in the window, answered with an ACK (RFC 5961).
+    /// Embryo ended by another SYN in its window: back to LISTEN without an answer (RFC 9293 3.10.7.4, fourth).
+    End EmbryoBackToListen "embryo_back_to_listen",
+    /// Embryo: segment outside the window or inexact RST in it, answered with an ACK (RFC 5961).
     End EmbryoChallenged "embryo_challenged",
     /// Embryo: segment dropped without an answer (no ACK bit, reset outside the window, PAWS).
     End EmbryoDropped "embryo_dropped",

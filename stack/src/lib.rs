@@ -3,6 +3,8 @@
 
 // The seam to whatever carries frames: bursts of owned frames, offloads by request.
 pub mod nic;
+// One u64 per named event; every received frame ends in exactly one counter.
+pub mod counters;
 // Instants as arguments; the stack never reads a clock.
 pub mod time;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.

@@ -3,5 +3,8 @@
 //! Called by: the worker and the connection records. It must never import nic, conn, app, worker or sim.
 
 pub mod cookie;
+pub mod handshake;
 pub mod isn;
+pub mod reset;
+pub mod rest;
 pub mod seq;
