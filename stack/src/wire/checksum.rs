@@ -132,7 +132,7 @@ fn sum_blocks(blocks: &[[u8; 32]]) -> u64 {
 #[inline]
 pub fn pseudo_v4(src: [u8; 4], dst: [u8; 4], protocol: u8, len: u16) -> Sum {
     Sum(u64::from(u32::from_ne_bytes(src)) + u64::from(u32::from_ne_bytes(dst)))
-        + Sum::word(protocol as u16)
+        + Sum::word(u16::from(protocol))
         + Sum::word(len)
 }
 
@@ -140,7 +140,10 @@ pub fn pseudo_v4(src: [u8; 4], dst: [u8; 4], protocol: u8, len: u16) -> Sum {
 #[must_use]
 #[inline]
 pub fn pseudo_v6(src: &[u8; 16], dst: &[u8; 16], next_header: u8, len: u32) -> Sum {
-    sum_array(src) + sum_array(dst) + Sum(u64::from(len.to_be())) + Sum::word(next_header as u16)
+    sum_array(src)
+        + sum_array(dst)
+        + Sum(u64::from(len.to_be()))
+        + Sum::word(u16::from(next_header))
 }
 
 /// Whether the TCP (or UDP, ICMPv6…) bytes `segment`, checksum field included, are intact over IPv4.
