@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use crate::conn::listener::{ListenerConfig, Listeners, ListenersError};
 use crate::conn::local::{LocalAddrs, LocalAddrsError, LocalPrefix};
+use crate::conn::{Capacity, Records};
 
 /// What a segment to a port without a listener gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,12 +53,8 @@ impl Interface {
 /// How many of each thing an endpoint keeps. All memory for them is taken at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Embryos (SYN-RCVD of a passive open) over all listeners, per worker.
-    pub embryos: u32,
-    /// Established connections, per worker.
-    pub connections: u32,
-    /// TIME-WAIT records, per worker.
-    pub time_waits: u32,
+    /// Records of each kind, per worker.
+    pub records: Capacity,
     /// Neighbour entries (worker 0 keeps them).
     pub neighbors: u16,
     /// Frames on their way to another worker, per receiving worker.
@@ -69,9 +66,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            embryos: 65_536,
-            connections: 65_536,
-            time_waits: 65_536,
+            records: Capacity {
+                embryos: Records { v4: 65_536, v6: 65_536 },
+                parked: Records { v4: 65_536, v6: 65_536 },
+                // Nothing makes these before connections carry data.
+                open: Records { v4: 0, v6: 0 },
+                time_wait: Records { v4: 0, v6: 0 },
+            },
             neighbors: 1024,
             handoff_frames: 4096,
             icmp_errors_pps: 1000,
@@ -159,13 +160,12 @@ impl ConfigSpec {
             return Err(ConfigError::WindowScale(self.handshake.window_scale));
         }
         for (name, value) in [
-            ("embryos", self.limits.embryos),
-            ("connections", self.limits.connections),
-            ("time_waits", self.limits.time_waits),
+            ("embryos", self.limits.records.embryos.total()),
+            ("connections", self.limits.records.parked.total()),
             ("neighbors", self.limits.neighbors.into()),
             ("handoff_frames", self.limits.handoff_frames.into()),
         ] {
-            if value == 0 {
+            if value == 0u64 {
                 return Err(ConfigError::ZeroLimit(name));
             }
         }
@@ -228,6 +228,19 @@ impl Config {
             return Some(destination);
         }
         if destination.is_ipv4() { self.gateway_v4 } else { self.gateway_v6 }
+    }
+
+    /// The directed broadcast addresses of our IPv4 links (RFC 1122 §3.2.1.3 (d)); none for /31 and /32 (RFC 3021).
+    #[must_use]
+    pub fn broadcasts(&self) -> Vec<[u8; 4]> {
+        let broadcast = |interface: &Interface| match interface.address {
+            IpAddr::V4(address) if interface.prefix_len < 31 => {
+                let host_mask = u32::MAX.checked_shr(u32::from(interface.prefix_len)).unwrap_or(0);
+                Some((address.to_bits() | host_mask).to_be_bytes())
+            }
+            _ => None,
+        };
+        self.interfaces.iter().filter_map(broadcast).collect()
     }
 
     /// The address that we ask neighbours from: the interface on `neighbor`'s link.
@@ -294,3 +307,57 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    fn v4(d: u8, prefix_len: u8) -> Interface {
+        Interface { address: Ipv4Addr::new(198, 18, 0, d).into(), prefix_len }
+    }
+
+    #[test]
+    fn routes_go_to_the_link_first_then_to_the_gateway_then_nowhere() {
+        let gateway = Ipv4Addr::new(198, 18, 0, 1);
+        let v6 = Interface { address: "2001:db8::2".parse().expect("an address"), prefix_len: 64 };
+        let mut spec = ConfigSpec::new(vec![v4(2, 24), v6]);
+        spec.gateway_v4 = Some(gateway);
+        let config = spec.validate().expect("valid");
+        let on_link = IpAddr::from(Ipv4Addr::new(198, 18, 0, 77));
+        assert_eq!(config.next_hop(on_link), Some(on_link));
+        assert_eq!(config.next_hop(Ipv4Addr::new(198, 19, 0, 1).into()), Some(gateway.into()));
+        assert_eq!(config.next_hop(Ipv6Addr::from_bits(1 << 120).into()), None);
+        assert_eq!(config.source_for(on_link), Some(v4(2, 24).address));
+        assert_eq!(config.broadcasts(), [[198, 18, 0, 255]]);
+    }
+
+    #[test]
+    fn prefix_lengths_of_zero_and_all_bits_work() {
+        let far = IpAddr::from(Ipv4Addr::new(203, 0, 113, 9));
+        assert!(v4(2, 0).on_link(far) && !v4(2, 32).on_link(far) && v4(2, 32).on_link(v4(2, 32).address));
+        assert!(!v4(2, 0).on_link(Ipv6Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn each_mistake_has_its_own_error() {
+        let error = |change: fn(&mut ConfigSpec)| {
+            let mut spec = ConfigSpec::new(vec![v4(2, 24)]);
+            change(&mut spec);
+            spec.validate().expect_err("refused")
+        };
+        assert_eq!(error(|spec| spec.interfaces.clear()), ConfigError::NoAddress);
+        assert_eq!(error(|spec| spec.ttl = 0), ConfigError::ZeroTtl);
+        assert_eq!(error(|spec| spec.handshake.window_scale = 15), ConfigError::WindowScale(15));
+        assert_eq!(error(|spec| spec.limits.neighbors = 0), ConfigError::ZeroLimit("neighbors"));
+        assert_eq!(
+            error(|spec| spec.interfaces[0].prefix_len = 33),
+            ConfigError::PrefixLen(v4(2, 33))
+        );
+        assert_eq!(
+            error(|spec| spec.gateway_v4 = Some(Ipv4Addr::new(198, 19, 0, 1))),
+            ConfigError::GatewayOffLink(Ipv4Addr::new(198, 19, 0, 1).into())
+        );
+    }
+}

@@ -3,7 +3,7 @@
 //! Called by: the worker's turn, first. It must never keep a borrow of a frame beyond its own loop, and the fast lane
 //! must never name a reason: whatever isn't perfect goes to the slow lane, which does.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr};
 
 use zerocopy::FromBytes;
 
@@ -15,7 +15,9 @@ use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
 use crate::tcp::seq::SeqNum;
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
-use crate::wire::{self, Tcp4Headers, Tcp6Headers, checksum, ip_protocol, ipv4, ipv6, tcp};
+use crate::wire::{
+    self, Defect, Tcp4Headers, Tcp6Headers, Transport, checksum, ip_protocol, ipv4, ipv6, tcp,
+};
 
 /// How many frames ahead the bytes are fetched: a DRAM miss is worth some six frames of this stage.
 const PREFETCH_AHEAD: usize = 6;
@@ -89,6 +91,8 @@ impl Meta {
 /// What classifying needs to know of its endpoint.
 pub(super) struct Classifier<'a> {
     pub(super) locals: &'a LocalAddrs,
+    /// The directed broadcast addresses of our links: nobody's source (RFC 1122 §3.2.1.3).
+    pub(super) broadcasts: &'a [[u8; 4]],
     pub(super) hasher: &'a FlowHasher,
     pub(super) mac: MacAddr,
 }
@@ -140,7 +144,7 @@ impl Classifier<'_> {
         let tcp_bytes = bytes.get(34..ethernet::HEADER_LEN + total_len)?;
         let payload_len = tcp_bytes.len().checked_sub(header_len)?;
         let options_len = header_len.checked_sub(tcp::HEADER_LEN)?;
-        if !ipv4::is_valid_source(ip.src) || ip.src == ip.dst {
+        if !self.is_host(ip.src) || ip.src == ip.dst {
             return None;
         }
         if verdict.ip != ChecksumVerdict::Good && !ip.sum().is_valid() {
@@ -180,7 +184,7 @@ impl Classifier<'_> {
         let tcp_bytes = bytes.get(54..54 + payload_len)?;
         let payload_len = tcp_bytes.len().checked_sub(header_len)?;
         let options_len = header_len.checked_sub(tcp::HEADER_LEN)?;
-        if !ipv6::is_valid_source(ip.src) || ip.src == ip.dst {
+        if !ipv6::is_valid_source(ip.src_addr()) || ip.src == ip.dst {
             return None;
         }
         if verdict.l4 != ChecksumVerdict::Good
@@ -188,11 +192,80 @@ impl Classifier<'_> {
         {
             return None;
         }
-        let local = self.locals.find_v6(Ipv6Addr::from(ip.dst))?;
+        let local = self.locals.find_v6(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
-        let key = FlowKey::v6(local, dst_port, Ipv6Addr::from(ip.src), src_port);
+        let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
         let lengths = Lengths { l3: 14, l4: 54, options: options_len, payload: payload_len };
         Some(self.meta(key, segment, lengths))
+    }
+
+    /// Whether a host on or behind our links can have this source address.
+    #[inline]
+    fn is_host(&self, src: [u8; 4]) -> bool {
+        ipv4::is_valid_source(src) && !self.broadcasts.contains(&src)
+    }
+
+    /// Everything that isn't perfect: found out and named, or prepared like the fast lane's (VLAN, IP options, extension
+    /// headers).
+    #[cold]
+    fn slow(&self, bytes: &[u8], verdict: RxChecksum, counters: &mut Counters) -> Meta {
+        match self.try_slow(bytes, verdict) {
+            Ok(meta) => meta,
+            Err(End::Defect(defect)) => {
+                counters.defect(defect);
+                Meta::ENDED
+            }
+            Err(End::Counter(counter)) => {
+                counters.bump(counter);
+                Meta::ENDED
+            }
+        }
+    }
+
+    fn try_slow(&self, bytes: &[u8], verdict: RxChecksum) -> Result<Meta, End> {
+        let parsed = wire::parse(bytes)?;
+        let to_group = parsed.link.dst.is_multicast();
+        if !to_group && parsed.link.dst != self.mac {
+            return Err(End::Counter(Counter::NotOurMac));
+        }
+        parsed.verify_checksums(
+            verdict.ip != ChecksumVerdict::Good,
+            verdict.l4 != ChecksumVerdict::Good,
+        )?;
+        let other = Meta { lane: Lane::Other, ..Meta::ENDED };
+        let (Some((src, dst)), Some(transport)) = (parsed.addresses(), parsed.transport()) else {
+            return Ok(other);
+        };
+        if let IpAddr::V4(src) = src
+            && !self.is_host(src.octets())
+        {
+            return Err(End::Defect(Defect::Ipv4Source));
+        }
+        let local = self.locals.find(dst);
+        let segment = match transport {
+            Transport::Tcp(segment) => segment,
+            Transport::Icmp(_) | Transport::Icmpv6(_) => return Ok(other),
+            Transport::Udp(_) | Transport::Other(_) if local.is_some() => {
+                return Err(End::Counter(Counter::IpProtocolUnsupported));
+            }
+            Transport::Udp(_) | Transport::Other(_) => return Err(End::Counter(Counter::NotOurIp)),
+        };
+        if to_group || is_group(dst, self.broadcasts) {
+            return Err(End::Counter(Counter::TcpToGroup));
+        }
+        if src == dst {
+            return Err(End::Counter(Counter::Land));
+        }
+        let local = local.ok_or(End::Counter(Counter::NotOurIp))?;
+        let header = segment.header;
+        let key = FlowKey::new(local, header.dst_port.get(), src, header.src_port.get());
+        let lengths = Lengths {
+            l3: parsed.l3_offset(),
+            l4: parsed.l4_offset(),
+            options: segment.options.len(),
+            payload: segment.payload.len(),
+        };
+        Ok(self.meta(key, header, lengths))
     }
 
     #[inline]
@@ -221,4 +294,27 @@ struct Lengths {
     l4: usize,
     options: usize,
     payload: usize,
+}
+
+/// Why a frame ended in the slow lane.
+enum End {
+    Defect(Defect),
+    Counter(Counter),
+}
+
+impl From<Defect> for End {
+    fn from(defect: Defect) -> Self {
+        Self::Defect(defect)
+    }
+}
+
+/// Whether a destination is more than one host.
+fn is_group(dst: IpAddr, broadcasts: &[[u8; 4]]) -> bool {
+    match dst {
+        IpAddr::V4(dst) => {
+            let dst = dst.octets();
+            ipv4::is_multicast_or_broadcast(dst) || broadcasts.contains(&dst)
+        }
+        IpAddr::V6(dst) => dst.is_multicast(),
+    }
 }

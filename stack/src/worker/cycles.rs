@@ -21,6 +21,17 @@ pub struct StageCycles {
     pub frames: u64,
 }
 
+impl StageCycles {
+    pub(super) fn add(&mut self, stamps: [u64; 5], frames: usize) {
+        let [started, classified, looked_up, processed, timed] = stamps;
+        self.classify += classified.wrapping_sub(started);
+        self.look_up += looked_up.wrapping_sub(classified);
+        self.process += processed.wrapping_sub(looked_up);
+        self.timers += timed.wrapping_sub(processed);
+        self.frames += frames as u64;
+    }
+}
+
 /// TSC cycles of one worker since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cycles {
@@ -47,6 +58,24 @@ impl Cycles {
     #[inline]
     pub(super) fn samples_now(&self) -> bool {
         self.bursts % SAMPLE_EVERY == 0
+    }
+
+    /// Accounts a turn that received nothing.
+    #[inline]
+    pub(super) fn idle_turn(&mut self, started: u64, ended: u64) {
+        self.idle += ended.wrapping_sub(started);
+        self.empty_turns += 1;
+    }
+
+    /// Accounts a turn that received `frames`, stamped at its start, after RX, before TX and at its end.
+    #[inline]
+    pub(super) fn busy_turn(&mut self, stamps: [u64; 4], frames: usize) {
+        let [started, after_rx, before_tx, ended] = stamps;
+        self.rx += after_rx.wrapping_sub(started);
+        self.own += before_tx.wrapping_sub(after_rx);
+        self.tx += ended.wrapping_sub(before_tx);
+        self.bursts += 1;
+        self.frames += frames as u64;
     }
 
     /// Mean frames of a non-empty burst.

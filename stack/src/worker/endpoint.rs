@@ -3,6 +3,7 @@
 //! Called by: the process and timer stages. It must never touch a frame or send: it returns a [`Verdict`] and the stage
 //! writes the reply.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use super::classify::Meta;
@@ -180,7 +181,10 @@ impl Endpoint {
 #[inline]
 pub(super) fn tuple(key: &FlowKey) -> Tuple {
     Tuple {
-        remote: key.remote_bits(),
+        remote: match key.remote() {
+            IpAddr::V4(remote) => remote.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(remote) => remote.to_bits(),
+        },
         local_id: key.local().0,
         remote_port: key.remote_port(),
         local_port: key.local_port(),

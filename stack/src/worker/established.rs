@@ -8,7 +8,6 @@ use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::{ConnFlags, Found, TickMs};
 use crate::counters::Counter;
 use crate::tcp::rest::{RestNumbers, RestStep, rest_step};
-use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::TcpOptions;
@@ -78,8 +77,8 @@ impl Endpoint {
                 self.table.remove(found, meta.hash);
                 let reply = TcpReply {
                     seq: parked.snd_nxt,
-                    ack: SeqNum(0),
-                    flags: Flags::RST,
+                    ack: parked.rcv_nxt,
+                    flags: Flags::RST_ACK,
                     window: 0,
                     options: ReplyOptions::NONE,
                 };

@@ -9,7 +9,7 @@ use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict, segment_head, tuple};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::listener::{ListenerId, SynPolicy};
-use crate::conn::{ConnFlags, Embryo, FlowKey, Found, Parked, TickMs, WindowShifts};
+use crate::conn::{ConnFlags, Embryo, FlowKey, Found, Kind, Parked, TickMs, WindowShifts};
 use crate::counters::Counter;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
