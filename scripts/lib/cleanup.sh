@@ -18,20 +18,29 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# stop PID [SIGNAL]: ends one process that we started: politely (INT by default), after five seconds by KILL.
+# stop PID [SIGNAL]: ends one process that we started: politely (INT by default), after five seconds by KILL. Returns the
+# status with which it ended, 0 when it was gone already.
 stop() {
-    local pid=$1 signal=${2:-INT} tries
+    local pid=$1 signal=${2:-INT}
     kill -s "$signal" "$pid" 2>/dev/null || return 0
-    for ((tries = 0; tries < 50; tries++)); do
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.1
-    done
-    kill -s KILL "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
+    wait_until 5 is_gone "$pid" || kill -s KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null
 }
 
-# attend COMMAND [ARG...]: runs it to its end and returns its status. Unlike a plain foreground command, a signal to
-# this script is acted on at once, not after the command has ended, and ends the command too.
+is_gone() { ! kill -0 "$1" 2>/dev/null; }
+
+# wait_until SECONDS COMMAND [ARG...]: tries it ten times a second; fails when it never succeeds.
+wait_until() {
+    local tries=$(($1 * 10))
+    shift
+    until "$@"; do
+        ((tries-- > 0)) || return 1
+        sleep 0.1
+    done
+}
+
+# attend PROGRAM [ARG...]: runs it to its end and returns its status. Unlike a plain foreground command, a signal to this
+# script is acted on at once, not after the program has ended, and ends the program too.
 attend() {
     local pid status=0
     "$@" <&0 &

@@ -13,8 +13,8 @@ step() { printf '\n%s==> %s%s\n' "$_bold" "$*" "$_plain" >&2; }
 # say TEXT: one line of explanation.
 say() { printf '    %s\n' "$*" >&2; }
 
-# skipped WHAT WHY: something was left out, and the reader must see it.
-skipped() { printf '%s    SKIPPED: %s (%s)%s\n' "$_yellow" "$1" "$2" "$_plain" >&2; }
+# skipped WHAT: something was left out, and the reader must see it, and why.
+skipped() { printf '%s    SKIPPED %s%s\n' "$_yellow" "$*" "$_plain" >&2; }
 
 # die CAUSE [FIX...]: the one clear error. Every FIX stands on a line of its own.
 die() {
@@ -36,7 +36,7 @@ print_table() {
                 line = " "
                 for (i = 1; i <= columns; i++) line = line sprintf(" %-*s ", width[i], cell[row, i])
                 sub(/ +$/, "", line); print line
-                if (row == 1) { rule = " "; for (i = 1; i <= columns; i++) { dash = sprintf("%*s", width[i], ""); gsub(/ /, "-", dash); rule = rule " " dash " " } print rule }
+                if (row == 1) { rule = " "; for (i = 1; i <= columns; i++) { dash = sprintf("%*s", width[i], ""); gsub(/ /, "-", dash); rule = rule " " dash " " } sub(/ +$/, "", rule); print rule }
             }
         }'
 }
