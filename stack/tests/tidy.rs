@@ -37,6 +37,7 @@ const RULES: &[Rule] = &[
     crates::native_dependencies_of_stack,
     directions::imports,
     documents::rust_files_open_with_what_they_are,
+    documents::scripts_explain_themselves,
     documents::paths_of_one_machine,
     documents::dependencies_have_their_line,
     documents::pages_and_summary_agree,

@@ -194,7 +194,7 @@ impl<'a> Visit<'a> for Orders<'_> {
     }
 }
 
-/// Each `#[allow(…)]` and `#[expect(…)]` has a `reason = "…"` in it or a comment behind it on the same line.
+/// Each `#[allow(…)]` and `#[expect(…)]` has a `reason = "…"` in it or a comment beside it.
 pub(crate) fn allows_without_a_reason(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, rust) in tree.rust() {
@@ -219,12 +219,14 @@ fn find_bare_allows(file: &File, tokens: &TokenStream, lines: &mut Vec<usize>) {
             TokenTree::Punct(punct) if punct.as_char() == '!' => {}
             TokenTree::Group(group) => {
                 if after_hash && group.delimiter() == Delimiter::Bracket {
-                    let end = group.span_close().end();
-                    let has_comment = after_chars(file.line(end.line), end.column)
-                        .trim_start()
-                        .starts_with("// ");
-                    if allows_something(&group.stream()) && !has_comment {
-                        lines.push(group.span_open().start().line);
+                    let (first, end) = (group.span_open().start().line, group.span_close().end());
+                    // Over several lines the reason may stand beside the lint that it is for.
+                    let has_reason = (first..end.line).any(|line| file.line(line).contains(" // "))
+                        || after_chars(file.line(end.line), end.column)
+                            .trim_start()
+                            .starts_with("// ");
+                    if allows_something(&group.stream()) && !has_reason {
+                        lines.push(first);
                     }
                 }
                 find_bare_allows(file, &group.stream(), lines);
@@ -307,12 +309,12 @@ fn an_order_on_sequence_numbers_is_found() {
 
 #[test]
 fn an_allowance_without_a_reason_is_found() {
-    let text = "#![allow(missing_docs)]\n#[allow(dead_code)] // the peer's half\nfn a() {}\n\
+    let text = "#![allow(missing_docs)]\n#![allow(\n    unused, // generated\n)]\n#[allow(dead_code)] // the peer's half\nfn a() {}\n\
                 #[expect(dead_code, reason = \"x\")]\nfn b() {}\n#[cfg_attr(test, allow(dead_code))]\nfn c() {\n\
                 \x20   x.expect(y);\n    #[expect(unused)]\n    let z = [1];\n}\n";
     let tree = Tree::of(&[("apps/src/a.rs", text)]);
     assert_eq!(
         lines(&allows_without_a_reason(&tree)),
-        ["apps/src/a.rs:1", "apps/src/a.rs:6", "apps/src/a.rs:9"]
+        ["apps/src/a.rs:1", "apps/src/a.rs:9", "apps/src/a.rs:12"]
     );
 }

@@ -31,6 +31,32 @@ pub(crate) fn rust_files_open_with_what_they_are(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
+/// What each script in `scripts/` holds.
+const SCRIPT: &[&str] = &[
+    "#!/usr/bin/env bash\n# scripts/",
+    "\nset -euo pipefail\n",
+    "--help) usage",
+];
+
+/// Each script of ours says what it does when asked, and stops at the first error.
+pub(crate) fn scripts_explain_themselves(tree: &Tree) -> Vec<Finding> {
+    let is_script = |path: &str| {
+        path.strip_prefix("scripts/")
+            .is_some_and(|name| !name.contains(['/', '.']))
+    };
+    let mut findings = Vec::new();
+    for file in tree.files.iter().filter(|file| is_script(&file.path)) {
+        for part in SCRIPT.iter().filter(|part| !file.text.contains(**part)) {
+            findings.push(file.finding(
+                1,
+                "script",
+                format!("{part:?} is missing: begin as scripts/setup does"),
+            ));
+        }
+    }
+    findings
+}
+
 /// Folders of the machine that this is written on; spelled in halves, since this file is checked too.
 const ONE_MACHINE: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/")];
 
@@ -142,6 +168,22 @@ fn a_rust_file_without_an_opening_is_found() {
     assert_eq!(
         places(&rust_files_open_with_what_they_are(&tree)),
         ["b.rs:1", "c.rs:1"]
+    );
+}
+
+#[test]
+fn a_script_that_does_not_explain_itself_is_found() {
+    let good =
+        "#!/usr/bin/env bash\n# scripts/good\nset -euo pipefail\n-h | --help) usage; exit 0 ;;\n";
+    let silent = good.replace("--help", "");
+    let tree = Tree::of(&[
+        ("scripts/good", good),
+        ("scripts/silent", &silent),
+        ("scripts/lib/part.sh", ""),
+    ]);
+    assert_eq!(
+        places(&scripts_explain_themselves(&tree)),
+        ["scripts/silent:1"]
     );
 }
 

@@ -232,7 +232,8 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
     for entry in entries.map(|entry| entry.expect("a folder that can be listed")) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type().expect("a file has a type");
-        if NOT_OURS.contains(&name.as_str()) || kind.is_symlink() {
+        let is_profile = name.starts_with("callgrind.out") || name.starts_with("perf.data");
+        if NOT_OURS.contains(&name.as_str()) || is_profile || kind.is_symlink() {
             continue;
         }
         let path = format!("{prefix}{name}");
