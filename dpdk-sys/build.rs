@@ -23,8 +23,13 @@ const FUNCTIONS: &[&str] = &[
     "rte_thread_(register|unregister)",
     "rte_version",
 ];
-const TYPES: &[&str] =
-    &["rte_eth_conf", "rte_eth_dev_info", "rte_eth_stats", "rte_eth_txconf", "rte_ether_addr"];
+const TYPES: &[&str] = &[
+    "rte_eth_conf",
+    "rte_eth_dev_info",
+    "rte_eth_stats",
+    "rte_eth_txconf",
+    "rte_ether_addr",
+];
 const CONSTANTS: &[&str] = &[
     "SL_.*",
     "RTE_LOG_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)",
@@ -34,15 +39,23 @@ const CONSTANTS: &[&str] = &[
     "RTE_VER_.*",
 ];
 /// Linked by us. The drivers (except the in-memory link, which we call by name) are plugins that EAL loads.
-const LIBRARIES: &[&str] =
-    &["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_net_ring", "rte_eal"];
+const LIBRARIES: &[&str] = &[
+    "rte_ethdev",
+    "rte_mbuf",
+    "rte_mempool",
+    "rte_ring",
+    "rte_net_ring",
+    "rte_eal",
+];
 
 fn main() {
     for input in ["wrapper.h", "inlined.c"] {
         println!("cargo::rerun-if-changed={input}");
     }
-    let dpdk =
-        pkg_config::Config::new().atleast_version("22.11").cargo_metadata(false).probe("libdpdk");
+    let dpdk = pkg_config::Config::new()
+        .atleast_version("22.11")
+        .cargo_metadata(false)
+        .probe("libdpdk");
     let Ok(dpdk) = dpdk else {
         fail("libdpdk 22.11 or newer is not installed: `apt-get install libdpdk-dev pkg-config`");
     };
@@ -51,13 +64,19 @@ fn main() {
         .then_some("-march=x86-64-v2");
 
     let mut shim = cc::Build::new();
-    shim.file("inlined.c").includes(&dpdk.include_paths).opt_level(3).warnings(true);
+    shim.file("inlined.c")
+        .includes(&dpdk.include_paths)
+        .opt_level(3)
+        .warnings(true);
     // The headers of DPDK 22.11 are not clean under -Wextra.
     shim.flag("-Wno-unused-parameter").flags(march);
     // The checksum verifiers are marked experimental in 22.11 (and are stable since).
     shim.define("ALLOW_EXPERIMENTAL_API", None);
     if let Err(error) = shim.try_compile("dpdk_inlined") {
-        fail(&format!("inlined.c does not compile against DPDK {}: {error}", dpdk.version));
+        fail(&format!(
+            "inlined.c does not compile against DPDK {}: {error}",
+            dpdk.version
+        ));
     }
     generate(&dpdk, march);
 
@@ -73,7 +92,11 @@ fn main() {
 fn generate(dpdk: &pkg_config::Library, march: Option<&str>) {
     let mut builder = bindgen::Builder::default()
         .header("wrapper.h")
-        .clang_args(dpdk.include_paths.iter().map(|path| format!("-I{}", path.display())))
+        .clang_args(
+            dpdk.include_paths
+                .iter()
+                .map(|path| format!("-I{}", path.display())),
+        )
         .clang_args(march)
         .default_enum_style(bindgen::EnumVariation::ModuleConsts)
         .derive_debug(false)
@@ -81,7 +104,7 @@ fn generate(dpdk: &pkg_config::Library, march: Option<&str>) {
         .generate_comments(false)
         .blocklist_type("rte_arp_.*|rte_l2tpv2.*")
         // src/lib.rs has these: an asserted view of an mbuf, and types that Rust only sees pointers to.
-        .blocklist_type("rte_mbuf|rte_mempool|rte_ring|rte_device")
+        .blocklist_type("(__)?rte_(mbuf|mempool|ring|device|memzone).*")
         .rust_edition(bindgen::RustEdition::Edition2024)
         .layout_tests(true);
     for name in FUNCTIONS {
@@ -97,9 +120,10 @@ fn generate(dpdk: &pkg_config::Library, march: Option<&str>) {
     panic::set_hook(Box::new(|_| {}));
     let bindings = match panic::catch_unwind(panic::AssertUnwindSafe(|| builder.generate())) {
         Ok(Ok(bindings)) => bindings,
-        Ok(Err(error)) => {
-            fail(&format!("bindgen can't read the headers of DPDK {}: {error}", dpdk.version))
-        }
+        Ok(Err(error)) => fail(&format!(
+            "bindgen can't read the headers of DPDK {}: {error}",
+            dpdk.version
+        )),
         Err(_) => fail("bindgen finds no libclang: `apt-get install libclang-dev`"),
     };
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR"));

@@ -17,6 +17,7 @@ mod bindings {
 pub use bindings::*;
 
 use core::mem::{offset_of, size_of};
+use core::sync::atomic::AtomicU16;
 
 /// An mbuf by DPDK's name.
 pub type rte_mbuf = MbufView;
@@ -45,7 +46,7 @@ pub struct MbufView {
     pub buf_iova: u64,
     pub data_off: u16,
     /// Changed atomically by every owner of the buffer.
-    pub refcnt: u16,
+    pub refcnt: AtomicU16,
     pub nb_segs: u16,
     pub port: u16,
     pub ol_flags: u64,
