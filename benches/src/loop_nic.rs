@@ -12,28 +12,33 @@ pub const LOOP_FRAMES: usize = 4096;
 
 const BUFFER_LEN: usize = 2048;
 
+/// A buffer whose bytes start at a cache line, as an mbuf's do.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Buffer([u8; BUFFER_LEN]);
+
 /// A buffer with its length.
 #[derive(Debug)]
 pub struct LoopFrame {
-    buffer: Box<[u8; BUFFER_LEN]>,
+    buffer: Box<Buffer>,
     len: usize,
 }
 
 impl LoopFrame {
     fn new() -> Self {
-        Self { buffer: Box::new([0; BUFFER_LEN]), len: 0 }
+        Self { buffer: Box::new(Buffer([0; BUFFER_LEN])), len: 0 }
     }
 }
 
 impl Frame for LoopFrame {
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
-        self.buffer.get(..self.len).unwrap_or(&[])
+        self.buffer.0.get(..self.len).unwrap_or(&[])
     }
 
     #[inline(always)]
     fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        self.buffer.get_mut(..self.len)
+        self.buffer.0.get_mut(..self.len)
     }
 
     #[inline(always)]
@@ -59,7 +64,7 @@ impl Frame for LoopFrame {
             return Err(FrameError::NoTailroom { capacity: BUFFER_LEN });
         }
         if len > self.len {
-            self.buffer[self.len..len].fill(0);
+            self.buffer.0[self.len..len].fill(0);
         }
         self.len = len;
         Ok(())
@@ -67,7 +72,7 @@ impl Frame for LoopFrame {
 
     #[inline(always)]
     fn prefetch(&self) {
-        stack::memory::prefetch_read(&*self.buffer);
+        stack::memory::prefetch_read(&self.buffer.0);
     }
 
     #[inline(always)]
@@ -136,7 +141,7 @@ impl<R: FnMut(u64, &mut [u8; BUFFER_LEN]) -> usize + Send> LoopNic<R> {
 
     fn refill_all(&mut self) {
         while let Some(mut frame) = self.spent.pop() {
-            frame.len = (self.refill)(self.made, &mut frame.buffer);
+            frame.len = (self.refill)(self.made, &mut frame.buffer.0);
             self.made += 1;
             self.ready.push(frame);
         }

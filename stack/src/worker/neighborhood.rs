@@ -5,7 +5,7 @@
 
 use core::net::Ipv6Addr;
 
-use super::Worker;
+use super::Core;
 use super::reply::TcpReply;
 use crate::config::Config;
 use crate::conn::FlowKey;
@@ -36,7 +36,7 @@ impl<F> Neighborhood<F> {
     pub(super) fn on_ndp(&mut self, _m: &ndp::Message, _src: Ipv6Addr, _mac: MacAddr, _now: Instant) {}
 }
 
-impl<N: Nic> Worker<N> {
+impl<N: Nic> Core<N> {
     pub(super) fn originate(&mut self, _key: &FlowKey, _reply: &TcpReply, _now: Instant) {
         self.endpoint.counters.bump(Counter::TxNoRoute);
     }

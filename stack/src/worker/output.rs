@@ -3,7 +3,7 @@
 //! Called by: the process and timer stages (push), the end of the turn (send). It must never hold more than two bursts,
 //! and never drop connection output: the worker stops receiving instead.
 
-use super::Worker;
+use super::Core;
 use crate::counters::{Counter, Counters};
 use crate::nic::{Burst, Nic};
 
@@ -58,7 +58,7 @@ impl<F> Outbox<F> {
     }
 }
 
-impl<N: Nic> Worker<N> {
+impl<N: Nic> Core<N> {
     /// Stage 6: everything that waits goes to the NIC, connections first; what it refuses stays.
     #[inline]
     pub(super) fn send(&mut self) {

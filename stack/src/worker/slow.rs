@@ -5,8 +5,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::Worker;
-use super::classify::Meta;
+use super::Core;
 use crate::conn::FlowKey;
 use crate::counters::Counter;
 use crate::icmp::{self, Refusal};
@@ -27,7 +26,7 @@ enum Action {
     AnswerEcho,
 }
 
-impl<N: Nic> Worker<N> {
+impl<N: Nic> Core<N> {
     /// A frame that is intact and no TCP.
     pub(super) fn process_other(&mut self, frame: N::Frame, now: Instant) {
         let action = match parse(frame.bytes()) {
@@ -160,7 +159,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Answers a segment to a closed port with port unreachable (`--closed icmp`).
-    pub(super) fn answer_unreachable(&mut self, frame: N::Frame, _meta: &Meta) {
+    pub(super) fn answer_unreachable(&mut self, frame: N::Frame) {
         let mac = self.mac;
         self.rewrite(frame, |bytes| icmp::port_unreachable(bytes, mac));
     }
