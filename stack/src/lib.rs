@@ -7,5 +7,7 @@ pub mod nic;
 pub mod time;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
+// Replies that need no connection, written in place; what a received ICMP error is about.
+pub mod icmp;
 // TCP itself: numbers and rules, no buffers.
 pub mod tcp;
