@@ -7,6 +7,8 @@ pub mod nic;
 pub mod time;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
+// Who answers at which link address: ARP and NDP as one state machine, no I/O.
+pub mod neighbor;
 // Replies that need no connection, written in place; what a received ICMP error is about.
 pub mod icmp;
 // TCP itself: numbers and rules, no buffers.
