@@ -1,8 +1,8 @@
 //! Answers of a host that need no connection, written into the received frame: echo, ARP, neighbour discovery, port
 //! unreachable; and what a received ICMP error says about which connection.
 //!
-//! Called by: the worker's slow lane, which has verified checksums, found the destination (or the target) to be ours, and
-//! limits the rate. It must never answer a group, an error with an error, or a source that can't be a host.
+//! Called by: the worker's slow lane, which has verified checksums, found the destination (or the target) to be ours,
+//! and limits the rate. It must never answer a group, an error with an error, or a source that can't be a host.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
@@ -32,7 +32,8 @@ pub enum Refusal {
     Malformed(Defect),
     /// It is something else than what this function answers.
     NotARequest,
-    /// It went to a multicast or broadcast address, on the link or in IP (RFC 1122 §3.2.2, §3.2.2.6, RFC 4443 §2.4 (e)).
+    /// It went to a multicast or broadcast address, on the link or in IP (RFC 1122 §3.2.2, §3.2.2.6, RFC 4443 §2.4
+    /// (e)).
     GroupDestination,
     /// Its source can't be answered: unspecified (RFC 4443 §2.4 (e)).
     Source,
@@ -266,8 +267,9 @@ pub fn neighbor_reply(frame: &mut [u8], local_mac: MacAddr) -> Result<usize, Ref
 /// IPv6 header, ICMPv6 header, target, one option.
 const NEIGHBOR_ADVERTISEMENT_LEN: usize = ipv6::HEADER_LEN + icmpv6::HEADER_LEN + 16 + 8;
 
-/// Turns a TCP segment or UDP datagram to a port of ours into "port unreachable", in place, and says how long it is (RFC
-/// 792, RFC 1122 §3.2.2.1; RFC 4443 §3.1). It quotes as much as fits into [`MAX_ERROR_LEN_V4`] or [`MAX_ERROR_LEN_V6`].
+/// Turns a TCP segment or UDP datagram to a port of ours into "port unreachable", in place, and says how long it is
+/// (RFC 792, RFC 1122 §3.2.2.1; RFC 4443 §3.1). It quotes as much as fits into [`MAX_ERROR_LEN_V4`] or
+/// [`MAX_ERROR_LEN_V6`].
 ///
 /// The answer is longer than most frames: [`Refusal::NoRoom`] says how far to extend the frame before the second call.
 /// What parses is no fragment; errors are never answered, since only TCP and UDP are.
@@ -423,8 +425,9 @@ pub struct Quote {
     pub seq: SeqNum,
 }
 
-/// Reads an ICMP error of either family: what it reports, and about which packet. The caller has verified its checksum, and
-/// checks the quote against the connection (RFC 5927 §4.1). Source Quench is refused as a type (MUST-55, RFC 6633).
+/// Reads an ICMP error of either family: what it reports, and about which packet. The caller has verified its
+/// checksum, and checks the quote against the connection (RFC 5927 §4.1). Source Quench is refused as a type
+/// (MUST-55, RFC 6633).
 ///
 /// # Errors
 /// [`Defect::IcmpType`], [`Defect::Icmpv6Type`] when it is no error that a TCP has a use for; [`Defect::IcmpQuote`],

@@ -1,12 +1,13 @@
-//! Who answers at which link-layer address: the neighbour unreachability machine of RFC 4861 §7.3, for NDP and ARP alike.
+//! Who answers at which link-layer address: the neighbour unreachability machine of RFC 4861 §7.3, for NDP and ARP
+//! alike.
 //!
 //! Called by: the worker that owns ARP and NDP. It must never send (it returns what is to be asked), never read a
 //! clock, never grow: its capacity is fixed at creation, and what strangers send can only displace what nobody uses.
 //!
-//! The order of calls for an outgoing frame: [`NeighborTable::resolve`]; when that has no answer yet, send the solicitation
-//! that it names, if any, and leave the frame with [`NeighborTable::queue`]. Received ARP and NDP go to
-//! [`NeighborTable::on_solicitation`] and [`NeighborTable::on_advertisement`], which give the frames back; every turn of
-//! the loop calls [`NeighborTable::poll`]. Groups need no neighbour: [`crate::wire::emit::group_mac`].
+//! The order of calls for an outgoing frame: [`NeighborTable::resolve`]; when that has no answer yet, send the
+//! solicitation that it names, if any, and leave the frame with [`NeighborTable::queue`]. Received ARP and NDP go to
+//! [`NeighborTable::on_solicitation`] and [`NeighborTable::on_advertisement`], which give the frames back; every turn
+//! of the loop calls [`NeighborTable::poll`]. Groups need no neighbour: [`crate::wire::emit::group_mac`].
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -22,13 +23,14 @@ pub const MAX_PENDING_FRAMES: usize = 8;
 /// The most neighbours that a table may hold.
 pub const MAX_NEIGHBORS: usize = 1 << 16;
 
-/// Limits and times of a [`NeighborTable`]. The defaults are those of RFC 4861 §10 and of Linux, where they differ from it.
+/// Limits and times of a [`NeighborTable`]. The defaults are those of RFC 4861 §10 and of Linux, where they differ
+/// from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeighborConfig {
     /// Neighbours at most, 1 to [`MAX_NEIGHBORS`]. 1024, as Linux's gc_thresh3.
     pub capacity: usize,
-    /// Frames that wait for one neighbour at most, 1 to [`MAX_PENDING_FRAMES`]. 3: a handful of SYNs; RFC 4861 §7.2.2 asks for at
-    /// least one, and RFC 1122 §2.3.2.2 for the latest.
+    /// Frames that wait for one neighbour at most, 1 to [`MAX_PENDING_FRAMES`]. 3: a handful of SYNs; RFC 4861 §7.2.2
+    /// asks for at least one, and RFC 1122 §2.3.2.2 for the latest.
     pub pending_frames: usize,
     /// Between two solicitations. 1 s (RETRANS_TIMER).
     pub retransmit: Duration,
@@ -38,8 +40,8 @@ pub struct NeighborConfig {
     pub unicast_solicitations: u8,
     /// How long the use of a stale address waits for a sign of life before we ask. 5 s (DELAY_FIRST_PROBE_TIME).
     pub delay_first_probe: Duration,
-    /// How long a sign of life counts: between half of this and one and a half of it, at random (RFC 4861 §6.3.2). 30 s, so 15
-    /// to 45 s (REACHABLE_TIME).
+    /// How long a sign of life counts: between half of this and one and a half of it, at random (RFC 4861 §6.3.2). 30
+    /// s, so 15 to 45 s (REACHABLE_TIME).
     pub base_reachable: Duration,
 }
 
@@ -137,8 +139,8 @@ pub enum Action<F> {
 
 /// What a neighbour advertisement or an ARP reply says (RFC 4861 §4.4).
 ///
-/// An ARP reply that was sent to our own link-layer address counts as solicited and overriding; any other ARP packet that
-/// is not a request for us (gratuitous ARP, a broadcast reply) as unsolicited and overriding.
+/// An ARP reply that was sent to our own link-layer address counts as solicited and overriding; any other ARP packet
+/// that is not a request for us (gratuitous ARP, a broadcast reply) as unsolicited and overriding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertisement {
     /// Who speaks.
@@ -249,8 +251,8 @@ impl<F> NeighborTable<F> {
         }
     }
 
-    /// Leaves a frame to wait for `addr`. Gives back the frame that has no place: the oldest one when too many wait, or this
-    /// one when nobody was asked about `addr`.
+    /// Leaves a frame to wait for `addr`. Gives back the frame that has no place: the oldest one when too many wait,
+    /// or this one when nobody was asked about `addr`.
     #[must_use = "the frame that has no place must be dropped and counted"]
     pub fn queue(&mut self, addr: IpAddr, frame: F) -> Option<F> {
         let limit = self.config.pending_frames;
@@ -271,9 +273,9 @@ impl<F> NeighborTable<F> {
         }
     }
 
-    /// An ARP request or neighbour solicitation from `addr` at `mac` was received. A neighbour that we don't know becomes one
-    /// only when the request was `for_us` (RFC 826 "Packet Reception"; RFC 4861 §7.2.3): what it asks is about to be
-    /// answered. A changed address makes it stale; an unchanged one proves nothing.
+    /// An ARP request or neighbour solicitation from `addr` at `mac` was received. A neighbour that we don't know
+    /// becomes one only when the request was `for_us` (RFC 826 "Packet Reception"; RFC 4861 §7.2.3): what it asks is
+    /// about to be answered. A changed address makes it stale; an unchanged one proves nothing.
     pub fn on_solicitation(
         &mut self,
         addr: IpAddr,
@@ -349,8 +351,8 @@ impl<F> NeighborTable<F> {
         None
     }
 
-    /// A sign of life from above: an acknowledgment of new data came from `addr` or over it (RFC 4861 §7.3.1). It saves the
-    /// probes of every busy neighbour.
+    /// A sign of life from above: an acknowledgment of new data came from `addr` or over it (RFC 4861 §7.3.1). It
+    /// saves the probes of every busy neighbour.
     pub fn on_confirmation(&mut self, addr: IpAddr, now: Instant) {
         let reachable_until = now + self.random_reachable();
         let Some(entry) = self.entry_mut(addr) else {
@@ -363,8 +365,8 @@ impl<F> NeighborTable<F> {
         }
     }
 
-    /// Lets deadlines pass and hands out what they ask for. One comparison when none has passed; otherwise one pass over the
-    /// table, so at most one action a neighbour.
+    /// Lets deadlines pass and hands out what they ask for. One comparison when none has passed; otherwise one pass
+    /// over the table, so at most one action a neighbour.
     pub fn poll(&mut self, now: Instant, mut act: impl FnMut(Action<F>)) {
         if now < self.next_deadline {
             return;

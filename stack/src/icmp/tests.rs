@@ -229,7 +229,12 @@ proptest! {
         for (answer, len) in answers.iter().zip(lens) {
             match len {
                 Ok(len) => {
-                    let parsed = parse(&answer[..len]).unwrap();
+                    let parsed = match parse(&answer[..len]) {
+                        Ok(parsed) => parsed,
+                        // That the address asked for can be ours is the caller's to know.
+                        Err(Defect::Ipv4Source | Defect::Ipv6Source | Defect::ArpSenderIp) => continue,
+                        Err(defect) => panic!("{defect:?}"),
+                    };
                     prop_assert_eq!(parsed.end_offset(), len);
                     if checked.is_ok() {
                         prop_assert_eq!(parsed.verify_checksums(true, true), Ok(()));
