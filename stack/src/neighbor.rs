@@ -9,6 +9,12 @@
 //! [`NeighborTable::on_solicitation`] and [`NeighborTable::on_advertisement`], which give the frames back; every turn
 //! of the loop calls [`NeighborTable::poll`]. Groups need no neighbour: [`crate::wire::emit::group_mac`].
 
+pub mod config;
+mod entry;
+
+pub use config::{MAX_NEIGHBORS, MAX_PENDING_FRAMES, NeighborConfig, NeighborConfigError};
+pub use entry::State;
+
 use core::net::IpAddr;
 use core::time::Duration;
 
@@ -16,78 +22,7 @@ use arrayvec::ArrayVec;
 
 use crate::time::Instant;
 use crate::wire::MacAddr;
-
-/// The most frames that may wait for one neighbour.
-pub const MAX_PENDING_FRAMES: usize = 8;
-
-/// The most neighbours that a table may hold.
-pub const MAX_NEIGHBORS: usize = 1 << 16;
-
-/// Limits and times of a [`NeighborTable`]. The defaults are those of RFC 4861 §10 and of Linux, where they differ
-/// from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NeighborConfig {
-    /// Neighbours at most, 1 to [`MAX_NEIGHBORS`]. 1024, as Linux's gc_thresh3.
-    pub capacity: usize,
-    /// Frames that wait for one neighbour at most, 1 to [`MAX_PENDING_FRAMES`]. 3: a handful of SYNs; RFC 4861 §7.2.2
-    /// asks for at least one, and RFC 1122 §2.3.2.2 for the latest.
-    pub pending_frames: usize,
-    /// Between two solicitations. 1 s (RETRANS_TIMER).
-    pub retransmit: Duration,
-    /// Solicitations to everybody before we give up. 3 (MAX_MULTICAST_SOLICIT).
-    pub multicast_solicitations: u8,
-    /// Solicitations to the known address before we give up. 3 (MAX_UNICAST_SOLICIT).
-    pub unicast_solicitations: u8,
-    /// How long the use of a stale address waits for a sign of life before we ask. 5 s (DELAY_FIRST_PROBE_TIME).
-    pub delay_first_probe: Duration,
-    /// How long a sign of life counts: between half of this and one and a half of it, at random (RFC 4861 §6.3.2). 30
-    /// s, so 15 to 45 s (REACHABLE_TIME).
-    pub base_reachable: Duration,
-}
-
-impl Default for NeighborConfig {
-    fn default() -> Self {
-        Self {
-            capacity: 1024,
-            pending_frames: 3,
-            retransmit: Duration::from_secs(1),
-            multicast_solicitations: 3,
-            unicast_solicitations: 3,
-            delay_first_probe: Duration::from_secs(5),
-            base_reachable: Duration::from_secs(30),
-        }
-    }
-}
-
-/// A value of [`NeighborConfig`] is out of its range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NeighborConfigError {
-    /// `capacity` is 0 or above [`MAX_NEIGHBORS`].
-    Capacity,
-    /// `pending_frames` is 0 or above [`MAX_PENDING_FRAMES`].
-    PendingFrames,
-    /// One of the times is zero: the table would ask without end.
-    Time,
-    /// One of the numbers of solicitations is 0.
-    Solicitations,
-}
-
-/// What we know about a neighbour (RFC 4861 §7.3.2; FAILED is Linux's, where the RFC deletes the entry).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Asked, no answer yet.
-    Incomplete,
-    /// A sign of life within the reachable time.
-    Reachable,
-    /// An address without a recent sign of life; good until proven otherwise.
-    Stale,
-    /// A stale address in use: waiting for a sign of life before asking.
-    Delay,
-    /// Asking the known address.
-    Probe,
-    /// No answer. The next use asks everybody again.
-    Failed,
-}
+use entry::{Entry, NEVER};
 
 /// An ARP request or neighbour solicitation that the caller shall send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,22 +88,6 @@ pub struct Advertisement {
     pub overriding: bool,
 }
 
-#[derive(Debug)]
-struct Entry<F> {
-    addr: IpAddr,
-    /// Meaningless in `Incomplete` and `Failed`.
-    mac: MacAddr,
-    state: State,
-    /// When the state ends by itself; `NEVER` in `Stale` and `Failed`.
-    deadline: Instant,
-    /// When we last wanted to send to it, or heard from it first.
-    used: Instant,
-    solicitations: u8,
-    pending: Pending<F>,
-}
-
-const NEVER: Instant = Instant::from_ns(u64::MAX);
-
 /// The neighbours of one link, by IP address of either family.
 ///
 /// A new neighbour takes a free place; in a full table, that of a FAILED one, then of the STALE one that was used least
@@ -191,23 +110,7 @@ impl<F> NeighborTable<F> {
     /// # Errors
     /// [`NeighborConfigError`] names the value that is out of range.
     pub fn new(config: NeighborConfig, seed: u64) -> Result<Self, NeighborConfigError> {
-        if !(1..=MAX_NEIGHBORS).contains(&config.capacity) {
-            return Err(NeighborConfigError::Capacity);
-        }
-        if !(1..=MAX_PENDING_FRAMES).contains(&config.pending_frames) {
-            return Err(NeighborConfigError::PendingFrames);
-        }
-        let times = [
-            config.retransmit,
-            config.delay_first_probe,
-            config.base_reachable,
-        ];
-        if times.contains(&Duration::ZERO) {
-            return Err(NeighborConfigError::Time);
-        }
-        if config.multicast_solicitations == 0 || config.unicast_solicitations == 0 {
-            return Err(NeighborConfigError::Solicitations);
-        }
+        config.validate()?;
         Ok(Self {
             config,
             entries: Vec::with_capacity(config.capacity),
@@ -511,66 +414,6 @@ enum Purpose {
     OurFrame,
     /// Somebody spoke to us.
     Stranger,
-}
-
-impl<F> Entry<F> {
-    fn enter(&mut self, state: State, deadline: Instant) {
-        self.state = state;
-        self.deadline = deadline;
-        self.solicitations = 0;
-    }
-
-    fn ask_everybody(&mut self, deadline: Instant) -> Solicit {
-        self.enter(State::Incomplete, deadline);
-        self.solicitations = 1;
-        Solicit {
-            addr: self.addr,
-            to: None,
-        }
-    }
-
-    /// An address where there was none: stale until it proves to be alive.
-    fn learn(&mut self, mac: MacAddr) -> Resolved<F> {
-        self.mac = mac;
-        self.enter(State::Stale, NEVER);
-        Resolved {
-            mac,
-            frames: core::mem::take(&mut self.pending),
-        }
-    }
-
-    /// The deadline of the state has passed.
-    fn expire(&mut self, config: &NeighborConfig, now: Instant) -> Option<Action<F>> {
-        let (limit, to) = match self.state {
-            State::Reachable => {
-                self.enter(State::Stale, NEVER);
-                return None;
-            }
-            State::Delay => {
-                self.enter(State::Probe, now);
-                (config.unicast_solicitations, Some(self.mac))
-            }
-            State::Probe => (config.unicast_solicitations, Some(self.mac)),
-            State::Incomplete => (config.multicast_solicitations, None),
-            State::Stale | State::Failed => {
-                self.deadline = NEVER;
-                return None;
-            }
-        };
-        if self.solicitations < limit {
-            self.solicitations += 1;
-            self.deadline = now + config.retransmit;
-            return Some(Action::Solicit(Solicit {
-                addr: self.addr,
-                to,
-            }));
-        }
-        self.enter(State::Failed, NEVER);
-        Some(Action::Unreachable {
-            addr: self.addr,
-            frames: core::mem::take(&mut self.pending),
-        })
-    }
 }
 
 #[cfg(test)]

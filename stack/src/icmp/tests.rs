@@ -1,6 +1,7 @@
 //! Tests of the stateless answers and the quoting parser, against what the Linux kernel answers to the same frames.
 
 use super::*;
+use crate::tcp::seq::SeqNum;
 use crate::wire::golden::{self, bytes};
 use crate::wire::{SegmentSpec, vlan};
 use core::net::SocketAddr;
