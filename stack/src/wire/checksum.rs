@@ -207,6 +207,8 @@ mod tests {
             let bytes = bytes.get(skip..).unwrap_or(&[]);
             prop_assert_eq!(sum(bytes).folded().get(), naive(bytes));
             prop_assert_eq!(sum(bytes).finish().get(), !naive(bytes));
+            let theirs = etherparse::checksum::Sum16BitWords::new().add_slice(bytes);
+            prop_assert_eq!(sum(bytes).finish().to_bytes(), theirs.ones_complement().to_ne_bytes());
         }
 
         #[test]
