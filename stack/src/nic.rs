@@ -146,7 +146,9 @@ impl<F> Burst<F> {
     /// An empty burst.
     #[must_use]
     pub const fn new() -> Self {
-        Self { frames: ArrayVec::new_const() }
+        Self {
+            frames: ArrayVec::new_const(),
+        }
     }
 
     /// Frames in it.
@@ -176,7 +178,9 @@ impl<F> Burst<F> {
     /// The frame itself, when there is no room.
     #[inline]
     pub fn push(&mut self, frame: F) -> Result<(), F> {
-        self.frames.try_push(frame).map_err(arrayvec::CapacityError::element)
+        self.frames
+            .try_push(frame)
+            .map_err(arrayvec::CapacityError::element)
     }
 
     /// The frames, oldest first.

@@ -26,7 +26,9 @@ impl Instant {
     /// `ms` milliseconds after the epoch.
     #[must_use]
     pub const fn from_ms(ms: u64) -> Self {
-        Self { ns: ms.wrapping_mul(1_000_000) }
+        Self {
+            ns: ms.wrapping_mul(1_000_000),
+        }
     }
 
     /// Nanoseconds since the epoch.
@@ -65,7 +67,9 @@ impl Add<Duration> for Instant {
     #[inline]
     fn add(self, rhs: Duration) -> Self {
         let ns = u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX);
-        Self { ns: self.ns.saturating_add(ns) }
+        Self {
+            ns: self.ns.saturating_add(ns),
+        }
     }
 }
 

@@ -108,7 +108,11 @@ impl WindowShifts {
     #[must_use]
     pub const fn new(send: u8, receive: u8) -> Self {
         let send = if send > Self::MAX { Self::MAX } else { send };
-        let receive = if receive > Self::MAX { Self::MAX } else { receive };
+        let receive = if receive > Self::MAX {
+            Self::MAX
+        } else {
+            receive
+        };
         Self(receive << 4 | send)
     }
 
@@ -152,8 +156,16 @@ impl ShortUs {
     #[must_use]
     pub const fn as_us(self) -> u32 {
         let (exponent, mantissa) = ((self.0 >> 11) as u32, (self.0 & 0x7ff) as u64);
-        let us = if exponent == 0 { mantissa } else { (mantissa | 0x800) << (exponent - 1) };
-        if us > u32::MAX as u64 { u32::MAX } else { us as u32 }
+        let us = if exponent == 0 {
+            mantissa
+        } else {
+            (mantissa | 0x800) << (exponent - 1)
+        };
+        if us > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            us as u32
+        }
     }
 }
 

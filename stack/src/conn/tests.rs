@@ -10,15 +10,26 @@ use super::*;
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 
-const PLAIN: PageOptions = PageOptions { huge: false, prefault: false };
+const PLAIN: PageOptions = PageOptions {
+    huge: false,
+    prefault: false,
+};
 
 fn capacity(each: u32) -> Capacity {
     let each = Records { v4: each, v6: each };
-    Capacity { embryos: each, open: each, parked: each, time_wait: each }
+    Capacity {
+        embryos: each,
+        open: each,
+        parked: each,
+        time_wait: each,
+    }
 }
 
 fn only_parked(v4: u32) -> Capacity {
-    Capacity { parked: Records { v4, v6: 0 }, ..Capacity::default() }
+    Capacity {
+        parked: Records { v4, v6: 0 },
+        ..Capacity::default()
+    }
 }
 
 /// The `n`th flow of a family.
@@ -27,7 +38,12 @@ fn flow(n: u32, v6: bool) -> FlowKey {
         let remote = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n));
         FlowKey::v6(LocalId(1), 443, remote, n as u16)
     } else {
-        FlowKey::v4(LocalId(0), 80, Ipv4Addr::from_bits(0xc612_0000 + n), n as u16)
+        FlowKey::v4(
+            LocalId(0),
+            80,
+            Ipv4Addr::from_bits(0xc612_0000 + n),
+            n as u16,
+        )
     }
 }
 
@@ -36,19 +52,31 @@ fn at(ms: u64) -> Instant {
 }
 
 fn embryo(n: u32) -> Embryo {
-    Embryo { irs: SeqNum(n), ..Embryo::default() }
+    Embryo {
+        irs: SeqNum(n),
+        ..Embryo::default()
+    }
 }
 
 fn open(n: u32) -> Open {
-    Open { snd_una: SeqNum(n), ..Open::default() }
+    Open {
+        snd_una: SeqNum(n),
+        ..Open::default()
+    }
 }
 
 fn parked(n: u32) -> Parked {
-    Parked { snd_nxt: SeqNum(n), ..Parked::default() }
+    Parked {
+        snd_nxt: SeqNum(n),
+        ..Parked::default()
+    }
 }
 
 fn time_wait(n: u32) -> TimeWait {
-    TimeWait { snd_nxt: SeqNum(n), ..TimeWait::default() }
+    TimeWait {
+        snd_nxt: SeqNum(n),
+        ..TimeWait::default()
+    }
 }
 
 /// What was put into a record of any kind by the four functions above.
@@ -72,7 +100,9 @@ fn a_life_from_embryo_to_time_wait() {
         let hash = hasher.hash(&key);
         assert_eq!(table.lookup(&key, hash), None);
 
-        let seed = table.insert_embryo(&key, hash, &embryo(1), at(1_000)).unwrap();
+        let seed = table
+            .insert_embryo(&key, hash, &embryo(1), at(1_000))
+            .unwrap();
         assert_eq!(table.lookup(&key, hash), Some(seed));
         assert_eq!((table.key(seed), table.conn_id(seed)), (Some(key), None));
 
@@ -83,16 +113,31 @@ fn a_life_from_embryo_to_time_wait() {
         table.open_cold_mut(first).unwrap().acked_bytes = 9;
 
         let asleep = table.park(first, hash, &parked(3)).unwrap();
-        assert_eq!((table.resolve(id), table.conn_id(asleep)), (Some(asleep), Some(id)));
+        assert_eq!(
+            (table.resolve(id), table.conn_id(asleep)),
+            (Some(asleep), Some(id))
+        );
         assert_eq!(table.open(first), None);
 
         let awake = table.unpark(asleep, hash, &open(4)).unwrap();
-        assert_eq!((table.resolve(id), mark(&table, awake)), (Some(awake), Some(4)));
-        assert_eq!(table.open_cold(awake).unwrap().acked_bytes, 0, "parking forgets the cold part");
+        assert_eq!(
+            (table.resolve(id), mark(&table, awake)),
+            (Some(awake), Some(4))
+        );
+        assert_eq!(
+            table.open_cold(awake).unwrap().acked_bytes,
+            0,
+            "parking forgets the cold part"
+        );
         assert_ne!(awake, first, "the same slot, but not the same record");
 
-        let last = table.linger(awake, hash, &time_wait(5), at(60_000)).unwrap();
-        assert_eq!((table.resolve(id), table.by_handle(id.handle())), (None, None));
+        let last = table
+            .linger(awake, hash, &time_wait(5), at(60_000))
+            .unwrap();
+        assert_eq!(
+            (table.resolve(id), table.by_handle(id.handle())),
+            (None, None)
+        );
         assert_eq!((table.lookup(&key, hash), table.total()), (Some(last), 1));
 
         assert!(table.remove(last, hash));
