@@ -17,7 +17,7 @@ use benches::table::{bare_probe, flow, full_table, scramble};
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use hashbrown::HashTable;
 use stack::conn::{ConnTable, FlowHash, FlowHasher, FlowKey, Found};
-use stack::memory::{PageOptions, Pages};
+use stack::memory::{PageOptions, Pages, ProcessMemory, process_memory};
 use stack::nic::BURST_FRAMES;
 
 /// Flows looked up between two readings of the clock: small enough for the caches to hold keys and hashes, large enough
@@ -113,8 +113,30 @@ fn ours_in_bursts(table: &ConnTable, keys: &[FlowKey], hashes: &[FlowHash]) -> u
     hits
 }
 
+/// What a parked IPv4 connection costs, by the growth of the process and by what was reserved.
+fn print_memory(table: &ConnTable, connections: u32, before: Option<ProcessMemory>) {
+    let each = |bytes: u64| bytes as f64 / f64::from(connections);
+    let stats = table.index_stats();
+    println!(
+        "{connections} connections: {:.1} B each reserved, {:.1} B of that the index ({} buckets, {:.2} % full)",
+        each(table.reserved_bytes() as u64),
+        each(u64::from(stats.buckets) * 64),
+        stats.buckets,
+        100.0 * f64::from(stats.full_buckets) / f64::from(stats.buckets),
+    );
+    if let (Some(before), Some(after)) = (before, process_memory()) {
+        println!(
+            "{connections} connections: {:.1} B each resident, {:.1} B of that in huge pages",
+            each(after.resident_bytes.saturating_sub(before.resident_bytes)),
+            each(after.huge_bytes.saturating_sub(before.huge_bytes)),
+        );
+    }
+}
+
 fn bench_size(c: &mut Criterion, connections: u32, name: &str, hasher: &FlowHasher) {
+    let before = process_memory();
     let table = full_table(connections, hasher).expect("memory for the table");
+    print_memory(&table, connections, before);
     let baseline = Baseline::full(connections, hasher);
     for (hit, case) in [(true, "hit"), (false, "miss")] {
         let mut group = c.benchmark_group(format!("{case}/{name}"));
