@@ -5,6 +5,8 @@
 //! product.
 #![forbid(unsafe_code)]
 
+// Connection tables: how they are filled, and the bare loop over their memory.
+pub mod table;
 // A NIC that is only memory.
 pub mod loop_nic;
 // The whole worker on that NIC, by scenario.

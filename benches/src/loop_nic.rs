@@ -3,9 +3,7 @@
 //! Called by: the worker benchmark and the instruction gate. It must never be cheaper to the worker than a driver: each
 //! frame is a buffer of its own, 2 KiB from the next, last touched thousands of frames ago.
 
-use stack::nic::{
-    Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest,
-};
+use stack::nic::{Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest};
 
 /// Frames on the loop: 4096 buffers of 2 KiB are 8 MiB, of which two lines each are touched: L2, as after DMA with DDIO.
 pub const LOOP_FRAMES: usize = 4096;
@@ -26,7 +24,10 @@ pub struct LoopFrame {
 
 impl LoopFrame {
     fn new() -> Self {
-        Self { buffer: Box::new(Buffer([0; BUFFER_LEN])), len: 0 }
+        Self {
+            buffer: Box::new(Buffer([0; BUFFER_LEN])),
+            len: 0,
+        }
     }
 }
 
@@ -61,7 +62,9 @@ impl Frame for LoopFrame {
     #[inline(always)]
     fn set_len(&mut self, len: usize) -> Result<(), FrameError> {
         if len > BUFFER_LEN {
-            return Err(FrameError::NoTailroom { capacity: BUFFER_LEN });
+            return Err(FrameError::NoTailroom {
+                capacity: BUFFER_LEN,
+            });
         }
         if len > self.len {
             self.buffer.0[self.len..len].fill(0);

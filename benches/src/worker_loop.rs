@@ -47,23 +47,38 @@ pub fn flow(n: u64) -> (Ipv4Addr, u16) {
     let x = (n as u32).wrapping_mul(0x9e37_79b1);
     let x = (x ^ (x >> 15)).wrapping_mul(0x85eb_ca77);
     let x = x ^ (x >> 13);
-    (Ipv4Addr::new(198, 19, (x >> 24) as u8, (x >> 16) as u8), x as u16)
+    (
+        Ipv4Addr::new(198, 19, (x >> 24) as u8, (x >> 16) as u8),
+        x as u16,
+    )
 }
 
 /// The frame that all SYNs of a scenario are patched from.
 fn template(scenario: Scenario) -> Vec<u8> {
-    let link = Link { dst: MacAddr(LOCAL_MAC), src: MacAddr([2, 0, 0, 0, 0, 1]), vlan: None };
+    let link = Link {
+        dst: MacAddr(LOCAL_MAC),
+        src: MacAddr([2, 0, 0, 0, 0, 1]),
+        vlan: None,
+    };
     let timestamps = Timestamps { tsval: 1, tsecr: 0 };
     let options = match scenario {
         Scenario::Rst => OptionBytes::new(),
         Scenario::SynCookies => OptionBytes::syn(Some(1460), Some(7), true, Some(timestamps)),
     };
-    let port = if scenario == Scenario::Rst { CLOSED_PORT } else { OPEN_PORT };
+    let port = if scenario == Scenario::Rst {
+        CLOSED_PORT
+    } else {
+        OPEN_PORT
+    };
     let spec = SegmentSpec {
         flags: Flags::SYN,
         window: 64_240,
         options: options.as_padded(),
-        ..SegmentSpec::new(link, (Ipv4Addr::UNSPECIFIED, 0).into(), (LOCAL, port).into())
+        ..SegmentSpec::new(
+            link,
+            (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (LOCAL, port).into(),
+        )
     };
     let mut bytes = vec![0; 128];
     let len = spec.emit(&mut bytes).expect("a SYN fits 128 bytes");
@@ -119,9 +134,16 @@ pub fn build(
     connections: u32,
     burst: usize,
 ) -> Result<WorkerLoop<LoopNic<impl FnMut(u64, &mut [u8; 2048]) -> usize + Send>>, MemoryError> {
-    let flags = if scenario == Scenario::Rst { Flags::RST_ACK } else { Flags::SYN_ACK };
+    let flags = if scenario == Scenario::Rst {
+        Flags::RST_ACK
+    } else {
+        Flags::SYN_ACK
+    };
     let nic = LoopNic::new(burst, flags.0, syn_writer(scenario));
-    let interface = Interface { address: IpAddr::V4(LOCAL), prefix_len: 16 };
+    let interface = Interface {
+        address: IpAddr::V4(LOCAL),
+        prefix_len: 16,
+    };
     let mut spec = ConfigSpec::new(vec![interface]);
     spec.listeners = vec![ListenerConfig {
         address: None,
@@ -130,21 +152,45 @@ pub fn build(
         backlog: 1024,
     }];
     let small = Records { v4: 1024, v6: 0 };
-    let parked = Records { v4: connections.max(1024), v6: 0 };
+    let parked = Records {
+        v4: connections.max(1024),
+        v6: 0,
+    };
     let none = Records { v4: 0, v6: 0 };
-    spec.limits.records = Capacity { embryos: small, open: none, parked, time_wait: none };
+    spec.limits.records = Capacity {
+        embryos: small,
+        open: none,
+        parked,
+        time_wait: none,
+    };
     let config = Arc::new(spec.validate().expect("a valid configuration"));
     // Fixed secrets: the gate counts instructions, and those may not depend on the day.
-    let secrets = Secrets { flow: [1, 2], isn: [3; 16], cookie: [4; 16] };
-    let mut worker = Worker::new(nic, config, &secrets, RingEnd::single(), PageOptions::default())?;
+    let secrets = Secrets {
+        flow: [1, 2],
+        isn: [3; 16],
+        cookie: [4; 16],
+    };
+    let mut worker = Worker::new(
+        nic,
+        config,
+        &secrets,
+        RingEnd::single(),
+        PageOptions::default(),
+    )?;
     for n in 0..u64::from(connections) {
         let (remote, port) = flow(n);
         // Another local port than the SYNs': the same addresses and never the same flow.
         let key = FlowKey::v4(LocalId(0), OPEN_PORT + 2, remote, port);
-        let parked = Parked { snd_nxt: SeqNum(n as u32), ..Parked::default() };
+        let parked = Parked {
+            snd_nxt: SeqNum(n as u32),
+            ..Parked::default()
+        };
         assert!(worker.preload(&key, &parked), "flow {n} refused");
     }
-    Ok(WorkerLoop { worker, started: Clock::now() })
+    Ok(WorkerLoop {
+        worker,
+        started: Clock::now(),
+    })
 }
 
 impl<N: Nic> WorkerLoop<N> {
@@ -157,7 +203,9 @@ impl<N: Nic> WorkerLoop<N> {
             let now = Instant::from_ns(elapsed.as_nanos() as u64);
             received += self.worker.turn(now) as u64;
         }
-        Measured { cycles: self.worker.cycles().since(&before) }
+        Measured {
+            cycles: self.worker.cycles().since(&before),
+        }
     }
 
     /// The worker.

@@ -13,9 +13,13 @@ pub mod counters;
 pub mod time;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
-// Who answers at which link address: ARP and NDP as one state machine, no I/O.
+// Who answers at which link-layer address: the ARP and NDP state machine, pending frames bounded.
 pub mod neighbor;
-// Replies that need no connection, written in place; what a received ICMP error is about.
+// Answers of a host that need no connection: echo, ARP, NDP, port unreachable; what an ICMP error quotes.
 pub mod icmp;
+// Huge-page-advised zeroed memory as typed slices: what tables and slabs live in.
+pub mod memory;
+// The connection table: which connection, embryo or TIME-WAIT record a segment belongs to.
+pub mod conn;
 // TCP itself: numbers and rules, no buffers.
 pub mod tcp;

@@ -30,8 +30,8 @@ use crate::wire::ethernet::MacAddr;
 use classify::{Classifier, Lane, Meta};
 use endpoint::Endpoint;
 use handoff::Message;
-use output::Outbox;
 use neighborhood::Neighborhood;
+use output::Outbox;
 
 pub use cycles::{Cycles, StageCycles};
 pub use endpoint::Secrets;
@@ -124,7 +124,8 @@ impl<N: Nic> Worker<N> {
         let before_tx = self.core.nic.cycles();
         self.core.send();
         let ended = self.core.nic.cycles();
-        self.cycles.busy_turn([started, after_rx, before_tx, ended], received);
+        self.cycles
+            .busy_turn([started, after_rx, before_tx, ended], received);
         received
     }
 
@@ -139,7 +140,9 @@ impl<N: Nic> Worker<N> {
         let processed = self.core.nic.cycles();
         self.core.run_timers(now);
         let timed = self.core.nic.cycles();
-        self.cycles.stages.add([started, classified, looked_up, processed, timed], frames);
+        self.cycles
+            .stages
+            .add([started, classified, looked_up, processed, timed], frames);
     }
 
     /// The counters so far.
@@ -194,7 +197,9 @@ impl<N: Nic> Core<N> {
             return handed_over;
         }
         let received = self.nic.rx(rx);
-        self.endpoint.counters.add(Counter::RxFrames, received as u64);
+        self.endpoint
+            .counters
+            .add(Counter::RxFrames, received as u64);
         handed_over + received
     }
 
@@ -225,7 +230,11 @@ impl<N: Nic> Core<N> {
             hasher: &self.endpoint.hasher,
             mac: self.mac,
         };
-        classifier.run(rx.as_slice(), &mut scratch.metas, &mut self.endpoint.counters);
+        classifier.run(
+            rx.as_slice(),
+            &mut scratch.metas,
+            &mut self.endpoint.counters,
+        );
     }
 
     /// Stage 2: prefetch all buckets, then match all tags and prefetch the records that they point to.
@@ -239,7 +248,11 @@ impl<N: Nic> Core<N> {
             }
         }
         for (meta, probe) in metas.iter().zip(scratch.probes.iter_mut()) {
-            *probe = if meta.lane == Lane::Tcp { table.probe(meta.hash) } else { Probe::MISS };
+            *probe = if meta.lane == Lane::Tcp {
+                table.probe(meta.hash)
+            } else {
+                Probe::MISS
+            };
         }
     }
 }

@@ -71,20 +71,32 @@ impl Meta {
 
     #[inline]
     pub(super) fn layout(&self) -> Layout {
-        let ip = if self.key.is_v6() { IpVersion::V6 } else { IpVersion::V4 };
-        Layout { ip, l3_offset: self.l3_offset }
+        let ip = if self.key.is_v6() {
+            IpVersion::V6
+        } else {
+            IpVersion::V4
+        };
+        Layout {
+            ip,
+            l3_offset: self.l3_offset,
+        }
     }
 
     #[inline]
     pub(super) fn ports(&self) -> Ports {
-        Ports { remote: self.key.remote_port(), local: self.key.local_port() }
+        Ports {
+            remote: self.key.remote_port(),
+            local: self.key.local_port(),
+        }
     }
 
     /// The option bytes in the frame that this was made from.
     #[inline]
     pub(super) fn options<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.l4_offset) + tcp::HEADER_LEN;
-        bytes.get(start..start + usize::from(self.options_len)).unwrap_or(&[])
+        bytes
+            .get(start..start + usize::from(self.options_len))
+            .unwrap_or(&[])
     }
 }
 
@@ -155,7 +167,11 @@ impl Classifier<'_> {
             let pseudo = ip.pseudo_sum(tcp_bytes.len() as u16);
             let rest = tcp_bytes.get(tcp::HEADER_LEN..)?;
             let sum = pseudo + segment.sum();
-            let sum = if rest.is_empty() { sum } else { sum + checksum::sum(rest) };
+            let sum = if rest.is_empty() {
+                sum
+            } else {
+                sum + checksum::sum(rest)
+            };
             if !sum.is_valid() {
                 return None;
             }
@@ -163,7 +179,12 @@ impl Classifier<'_> {
         let local = self.locals.find_v4(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v4(local, dst_port, ip.src_addr(), src_port);
-        let lengths = Lengths { l3: 14, l4: 34, options: options_len, payload: payload_len };
+        let lengths = Lengths {
+            l3: 14,
+            l4: 34,
+            options: options_len,
+            payload: payload_len,
+        };
         self.fill(meta, key, segment, lengths);
         Some(())
     }
@@ -202,7 +223,12 @@ impl Classifier<'_> {
         let local = self.locals.find_v6(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
-        let lengths = Lengths { l3: 14, l4: 54, options: options_len, payload: payload_len };
+        let lengths = Lengths {
+            l3: 14,
+            l4: 54,
+            options: options_len,
+            payload: payload_len,
+        };
         self.fill(meta, key, segment, lengths);
         Some(())
     }

@@ -27,7 +27,11 @@ impl<N: Nic> Core<N> {
         }
         let mut burst = core::mem::take(rx);
         for frame in burst.take_front(BURST_FRAMES) {
-            let frame = if frame.is_contiguous() { Some(frame) } else { self.copy(&frame, usize::MAX) };
+            let frame = if frame.is_contiguous() {
+                Some(frame)
+            } else {
+                self.copy(&frame, usize::MAX)
+            };
             match frame {
                 // Not refused: there were no more than fit before.
                 Some(frame) => drop(rx.push(frame)),
@@ -56,7 +60,10 @@ impl<N: Nic> Core<N> {
             match meta.lane {
                 Lane::Tcp if alone || self.owns(meta) => {
                     let options = meta.options(frame.bytes());
-                    match self.endpoint.on_segment(meta, options, probe, inserted, now) {
+                    match self
+                        .endpoint
+                        .on_segment(meta, options, probe, inserted, now)
+                    {
                         Verdict::Reply(reply) => self.answer(frame, meta, &reply),
                         Verdict::Drop => self.outbox.free(frame),
                         Verdict::Unreachable => self.answer_unreachable(frame),
@@ -103,7 +110,9 @@ impl<N: Nic> Core<N> {
         self.outbox.free(frame);
         let written = copy.and_then(|mut copy| {
             let (layout, ports) = (meta.layout(), meta.ports());
-            turn_around(&mut copy, layout, ports, reply, ttl, &self.caps).ok().map(|()| copy)
+            turn_around(&mut copy, layout, ports, reply, ttl, &self.caps)
+                .ok()
+                .map(|()| copy)
         });
         match written {
             Some(copy) => {

@@ -55,7 +55,11 @@ pub struct ReplyOptions {
 
 impl ReplyOptions {
     /// No option.
-    pub const NONE: Self = Self { mss: None, window_scale: None, timestamps: None };
+    pub const NONE: Self = Self {
+        mss: None,
+        window_scale: None,
+        timestamps: None,
+    };
 
     #[inline]
     fn is_none(self) -> bool {
@@ -137,7 +141,15 @@ pub fn turn_around<F: Frame>(
     }
     let mut options = [0u8; MAX_OPTIONS_LEN];
     let options_len = reply.options.write(&mut options);
-    turn_around_with(frame, layout, ports, reply, ttl, caps, &options[..options_len])
+    turn_around_with(
+        frame,
+        layout,
+        ports,
+        reply,
+        ttl,
+        caps,
+        &options[..options_len],
+    )
 }
 
 #[inline(always)]
@@ -152,7 +164,9 @@ fn turn_around_with<F: Frame>(
 ) -> Result<(), NotWritable> {
     let tcp_len = tcp::HEADER_LEN + options.len();
     let l3 = usize::from(layout.l3_offset);
-    frame.set_len(l3 + layout.ip_header_len() + tcp_len).map_err(|_| NotWritable)?;
+    frame
+        .set_len(l3 + layout.ip_header_len() + tcp_len)
+        .map_err(|_| NotWritable)?;
     let bytes = frame.bytes_mut().ok_or(NotWritable)?;
     let (link, packet) = bytes.split_at_mut_checked(l3).ok_or(NotWritable)?;
     swap_macs(link)?;
@@ -207,7 +221,11 @@ fn write_v4(
         flags_fragment: U16::new(ipv4::DONT_FRAGMENT),
         ttl,
         protocol: ip_protocol::TCP,
-        checksum: if caps.tx_ipv4_checksum { U16::ZERO } else { sum.finish() },
+        checksum: if caps.tx_ipv4_checksum {
+            U16::ZERO
+        } else {
+            sum.finish()
+        },
         src,
         dst,
     };
