@@ -281,7 +281,7 @@ impl ConnTable {
             return self.found(entry);
         }
         if probe.more() {
-            self.lookup(key, hash)
+            self.search(key, hash)
         } else {
             None
         }
@@ -289,7 +289,15 @@ impl ConnTable {
 
     /// The record of `key`, whose hash is `hash`, without any batching.
     #[must_use]
+    #[inline]
     pub fn lookup(&self, key: &FlowKey, hash: FlowHash) -> Option<Found> {
+        self.confirm(key, hash, self.index.view().probe(hash))
+    }
+
+    /// Every entry that may be the key's, in every bucket where it may be.
+    #[cold]
+    #[inline(never)]
+    fn search(&self, key: &FlowKey, hash: FlowHash) -> Option<Found> {
         self.index
             .find(hash, |entry| self.is(entry, key))
             .and_then(|entry| self.found(entry))
@@ -367,7 +375,8 @@ impl ConnTable {
         self.found(found.entry) == Some(found)
     }
 
-    /// Insertions since the start: a lookup that missed must be repeated when this has changed since.
+    /// Records put in place since the start, by insertion or by a move to another kind: a `None` must be looked up again
+    /// when this has changed since its probe.
     #[must_use]
     #[inline]
     pub fn inserted(&self) -> u64 {
