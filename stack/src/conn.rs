@@ -276,9 +276,9 @@ impl ConnTable {
     #[must_use]
     pub fn confirm(&self, key: &FlowKey, hash: FlowHash, probe: Probe) -> Option<Found> {
         if let Some(entry) = probe.candidate()
-            && self.is(entry, key)
+            && let Some(found) = self.check(entry, key)
         {
-            return self.found(entry);
+            return Some(found);
         }
         if probe.more() {
             self.search(key, hash)
@@ -298,9 +298,7 @@ impl ConnTable {
     #[cold]
     #[inline(never)]
     fn search(&self, key: &FlowKey, hash: FlowHash) -> Option<Found> {
-        self.index
-            .find(hash, |entry| self.is(entry, key))
-            .and_then(|entry| self.found(entry))
+        self.index.find(hash, |entry| self.check(entry, key))
     }
 
     /// All three passes over a burst: `found[i]` becomes the answer for `keys[i]` and `hashes[i]`. The shortest of the
@@ -341,15 +339,16 @@ impl ConnTable {
         }
     }
 
-    /// Whether the record at `entry` is that of `key`.
+    /// The record at `entry`, if it is that of `key`.
     #[inline(always)]
-    fn is(&self, entry: Entry, key: &FlowKey) -> bool {
-        match entry.kind() {
-            Kind::Embryo => self.embryos.is(entry, key),
-            Kind::Open => self.open.is(entry, key),
-            Kind::Parked => self.parked.is(entry, key),
-            Kind::TimeWait => self.time_wait.is(entry, key),
-        }
+    fn check(&self, entry: Entry, key: &FlowKey) -> Option<Found> {
+        let generation = match entry.kind() {
+            Kind::Embryo => self.embryos.check(entry, key),
+            Kind::Open => self.open.check(entry, key),
+            Kind::Parked => self.parked.check(entry, key),
+            Kind::TimeWait => self.time_wait.check(entry, key),
+        };
+        generation.map(|generation| Found { entry, generation })
     }
 
     /// The record that stands at `entry` now, whoever's it is; `None` when none does.
