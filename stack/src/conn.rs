@@ -78,8 +78,8 @@ impl Records {
     }
 }
 
-/// How many records of each kind a table holds at most. Each number is below 2^29
-/// ([`index::MAX_SLAB_RECORDS`]), all together below 2^32.
+/// How many records of each kind a table holds at most. Each number, and open and parked of both families together, is
+/// below 2^29 ([`index::MAX_SLAB_RECORDS`]); all together are below 2^32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capacity {
     /// Embryos.
