@@ -445,9 +445,9 @@ fn churn(moves: u32) -> (f64, f64) {
     };
     let mut table = ConnTable::new(&capacity, PLAIN).unwrap();
     let share = |table: &ConnTable| {
-        let stats = table.index_stats();
-        assert_eq!(stats.stuck_counts, 0);
-        f64::from(stats.overflowing_classes) / (8.0 * f64::from(stats.buckets))
+        assert_eq!(table.index_stats().stuck_counts, 0);
+        let further = (0..20_000u32).filter(|&n| table.probe(hasher.hash(&flow(n, true))).more());
+        further.count() as f64 / 20_000.0
     };
     let mut held: Vec<u32> = (0..count).collect();
     for &n in &held {
