@@ -130,6 +130,7 @@ impl Eal {
                 reason,
             });
         }
+        remove_runtime_directory();
         // What `memif` listens to. Kept out of errors and of stderr by its level.
         log::set_level(c"pmd.net.memif", sys::RTE_LOG_DEBUG);
         Ok(Self {
@@ -313,6 +314,20 @@ impl Drop for ThreadRegistration {
         // SAFETY: this thread registered itself in `register_thread`, and the guard did not leave it.
         unsafe { sys::rte_thread_unregister() };
         self.eal.registered_threads.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Removes the directory that EAL makes even when it has nothing to put there. Its parent goes as well where users share
+/// it (`/tmp/dpdk`, made for one user only: it would keep every other user from starting DPDK).
+fn remove_runtime_directory() {
+    // SAFETY: EAL is initialised; the string is static and NUL-terminated.
+    let path = unsafe { core::ffi::CStr::from_ptr(sys::rte_eal_get_runtime_dir()) };
+    let Ok(path) = path.to_str() else { return };
+    // Both fail on a directory that is in use, which is what we want then.
+    let path = Path::new(path);
+    let _ = std::fs::remove_dir(path);
+    if let Some(parent) = path.parent().filter(|parent| parent.starts_with("/tmp")) {
+        let _ = std::fs::remove_dir(parent);
     }
 }
 
