@@ -2,6 +2,10 @@
 //!
 //! Called by: `apps` at start. It must never hand a queue out twice, and never stop a port that has a queue alive.
 
+mod config;
+
+pub use config::{PoolSizes, PortConfig, PortStats};
+
 use core::ffi::CStr;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -23,83 +27,6 @@ const LINK_BYTES: u16 = 26;
 const FRESH_MBUF_DRIVERS: &[&str] = &["net_memif", "net_tap", "net_af_packet"];
 
 static NEXT_DEVICE: AtomicU32 = AtomicU32::new(0);
-
-/// Frames in each pool of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolSizes {
-    /// Frames to receive into, shared by the port's queues. Must exceed the RX rings, the caches and two bursts per queue.
-    pub rx_frames: u32,
-    /// Replies.
-    pub control_frames: u32,
-    /// Payload that is kept until it is acknowledged.
-    pub data_frames: u32,
-    /// Frames that each thread may hold back in each pool, at most 512.
-    pub cache_frames: u32,
-}
-
-impl Default for PoolSizes {
-    /// 8191 frames in each, 256 in a cache: about 20 MB a pool.
-    fn default() -> Self {
-        Self {
-            rx_frames: 8191,
-            control_frames: 8191,
-            data_frames: 8191,
-            cache_frames: 256,
-        }
-    }
-}
-
-/// How a port is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortConfig {
-    /// RX and TX queue pairs: one per worker.
-    pub queues: u16,
-    /// Slots of each RX ring; rounded to what the driver can do.
-    pub rx_descriptors: u16,
-    /// Slots of each TX ring; rounded to what the driver can do.
-    pub tx_descriptors: u16,
-    /// Largest IP packet, in bytes.
-    pub mtu: u16,
-    /// The pools.
-    pub pools: PoolSizes,
-    /// Receive frames that are addressed to others, too.
-    pub promiscuous: bool,
-}
-
-impl Default for PortConfig {
-    /// One queue pair, 1024 slots each way, MTU 1500.
-    fn default() -> Self {
-        Self {
-            queues: 1,
-            rx_descriptors: 1024,
-            tx_descriptors: 1024,
-            mtu: 1500,
-            pools: PoolSizes::default(),
-            promiscuous: false,
-        }
-    }
-}
-
-/// What a port counted since it started. Drivers leave what they can't count at 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PortStats {
-    /// Frames received.
-    pub rx_frames: u64,
-    /// Frames sent.
-    pub tx_frames: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Frames dropped by the NIC because nobody polled in time.
-    pub rx_missed: u64,
-    /// Erroneous frames received.
-    pub rx_errors: u64,
-    /// Frames that could not be sent.
-    pub tx_errors: u64,
-    /// Times that the RX pool was empty.
-    pub rx_no_mbuf: u64,
-}
 
 /// An open device that is not configured yet. Dropping it closes the device.
 #[derive(Debug)]
@@ -215,7 +142,7 @@ impl UninitPort {
         };
         let (control, data) = (pool(pools.control_frames)?, pool(pools.data_frames)?);
         if port.rings.is_none() {
-            check_rx_pool(config)?;
+            config.check_rx_pool()?;
             port.rx_pool = Some(pool(pools.rx_frames)?);
         }
         let (rx_offloads, tx_offloads) = port.configure(&info, config)?;
@@ -540,20 +467,6 @@ impl Drop for PortInner {
         }
         drop(capture);
     }
-}
-
-fn check_rx_pool(config: &PortConfig) -> Result<(), Error> {
-    let per_queue = u32::from(config.rx_descriptors)
-        + config.pools.cache_frames
-        + 2 * stack::nic::BURST_FRAMES as u32;
-    if config.pools.rx_frames < per_queue * u32::from(config.queues) {
-        return Err(Error::Config {
-            what: "the RX pool (frames)",
-            value: config.pools.rx_frames.into(),
-            allowed: "more than RX descriptors + cache + two bursts, for each queue",
-        });
-    }
-    Ok(())
 }
 
 /// Which flags of received frames mean something on this port.
