@@ -16,6 +16,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_(from_rings|macaddr_get|rx_queue_setup|stats_get|tx_queue_setup)",
     "rte_get_tsc_hz",
     "rte_log_(cur_msg_loglevel|set_level_pattern)",
+    "rte_malloc_heap_(create|get_socket|memory_add)",
     "rte_mempool_(avail_count|free|in_use_count)",
     "rte_pktmbuf_(clone|pool_create)",
     "rte_ring_(create|free)",

@@ -3,6 +3,7 @@
 //! Called by: `apps` at start. It must never be needed on the packet path.
 
 mod arguments;
+mod transparent;
 
 use std::ffi::{CString, c_char};
 use std::marker::PhantomData;
@@ -18,6 +19,8 @@ use crate::log::{self, Capture};
 use crate::mempool::RetiredPool;
 use crate::{Error, NicSpec};
 
+/// Any memory of EAL (`SOCKET_ID_ANY`).
+const SOCKET_ID_ANY: i32 = -1;
 /// The lcore of a thread that is none (`LCORE_ID_ANY`).
 const LCORE_ID_ANY: u32 = u32::MAX;
 
@@ -26,7 +29,8 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// Which memory DPDK gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hugepages {
-    /// Hugepages when enough of them are free, ordinary pages otherwise.
+    /// Hugepages when enough of them are free, else transparent hugepages where the kernel has them and no device needs
+    /// more, else ordinary pages.
     #[default]
     Auto,
     /// Ordinary pages.
@@ -41,12 +45,11 @@ pub enum Hugepages {
 /// What [`Eal::init`] needs to know.
 #[derive(Debug, Clone)]
 pub struct EalConfig {
-    /// Memory for pools and rings, in MB, unless [`Hugepages::Require`] says how much. Ordinary pages are only used up as
-    /// they are touched.
+    /// Memory for pools and rings, in MB, unless [`Hugepages::Require`] says how much. Used up as it is touched.
     pub memory_mb: u64,
     /// Which pages.
     pub hugepages: Hugepages,
-    /// The NICs that will be opened: PCI devices must be known at start, the rest need not be here.
+    /// The NICs that will be opened. PCI devices and virtio_user must be known at start, the rest need not be here.
     pub nics: Vec<NicSpec>,
     /// Raw EAL arguments (`--eal` of the command line), each one argument. They win over ours.
     pub extra_args: Vec<String>,
@@ -74,6 +77,8 @@ pub struct Eal {
 #[derive(Debug)]
 pub(crate) struct EalInner {
     memory_line: String,
+    /// DPDK's number for the memory that pools and rings live in.
+    socket: i32,
     /// CPUs that this process may run on, ascending.
     cpus: Vec<usize>,
     /// The thread that initialised EAL: lcore 0, the one lcore that is no [`ThreadRegistration`].
@@ -92,8 +97,8 @@ impl Eal {
     /// [`Error::EalAlreadyInitialised`], [`Error::TooFewHugepages`], [`Error::EalInit`].
     pub fn init(config: &EalConfig) -> Result<Self, Error> {
         let cpus = available_cpus();
-        let (memory_arguments, memory_line) = arguments::choose_memory(config)?;
-        let arguments = arguments::arguments(config, &cpus, memory_arguments);
+        let memory = arguments::choose_memory(config)?;
+        let arguments = arguments::arguments(config, &cpus, memory.arguments);
         let c_arguments: Vec<CString> = arguments
             .iter()
             .map(|text| CString::new(text.as_str()).map_err(|_| Error::NulByte(text.clone())))
@@ -118,11 +123,19 @@ impl Eal {
             });
         }
         remove_runtime_directory();
+        let socket = match memory.transparent_mb {
+            None => SOCKET_ID_ANY,
+            Some(mb) => transparent::make_heap(mb).map_err(|reason| Error::EalInit {
+                arguments: memory.line.clone(),
+                reason,
+            })?,
+        };
         // What `memif` listens to. Kept out of errors and of stderr by its level.
         log::set_level(c"pmd.net.memif", sys::RTE_LOG_DEBUG);
         Ok(Self {
             inner: Arc::new(EalInner {
-                memory_line,
+                memory_line: memory.line,
+                socket,
                 cpus,
                 init_thread: std::thread::current().id(),
                 registered_threads: AtomicUsize::new(0),
@@ -245,6 +258,10 @@ impl Drop for Eal {
 impl EalInner {
     pub(crate) fn memory_line(&self) -> &str {
         &self.memory_line
+    }
+
+    pub(crate) fn socket(&self) -> i32 {
+        self.socket
     }
 
     /// Takes over a pool whose last handle is gone, and frees what can be freed.

@@ -73,10 +73,9 @@ impl Mempool {
         let number = NEXT_NAME.fetch_add(1, Ordering::Relaxed);
         let name = CString::new(format!("syncline_pool_{number}")).expect("no NUL in it");
         let capture = Capture::start();
-        // SAFETY: EAL is initialised (`eal` is proof) and the name is NUL-terminated; DPDK copies it. -1 is
-        // SOCKET_ID_ANY.
+        // SAFETY: EAL is initialised (`eal` is proof) and the name is NUL-terminated; DPDK copies it.
         let pool = unsafe {
-            sys::rte_pktmbuf_pool_create(name.as_ptr(), frames, cache_frames, 0, room, -1)
+            sys::rte_pktmbuf_pool_create(name.as_ptr(), frames, cache_frames, 0, room, eal.socket())
         };
         if pool.is_null() {
             return Err(Error::PoolMemory {

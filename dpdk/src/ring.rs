@@ -125,10 +125,12 @@ impl Rings {
         };
         for queue in 0..config.queues {
             rings.there.push(ring(
+                eal,
                 &format!("sl_{number}_there_{queue}"),
                 config.ring_frames,
             )?);
             rings.back.push(ring(
+                eal,
                 &format!("sl_{number}_back_{queue}"),
                 config.ring_frames,
             )?);
@@ -157,12 +159,12 @@ impl Drop for Rings {
     }
 }
 
-fn ring(name: &str, frames: u32) -> Result<*mut sys::rte_ring, Error> {
+fn ring(eal: &EalInner, name: &str, frames: u32) -> Result<*mut sys::rte_ring, Error> {
     let c_name = CString::new(name).map_err(|_| Error::NulByte(name.to_owned()))?;
     let flags = sys::SL_RING_SINGLE_PRODUCER | sys::SL_RING_SINGLE_CONSUMER;
     let capture = Capture::start();
-    // SAFETY: EAL is initialised and the name is NUL-terminated; DPDK copies it. -1 is SOCKET_ID_ANY.
-    let ring = unsafe { sys::rte_ring_create(c_name.as_ptr(), frames, -1, flags) };
+    // SAFETY: EAL is initialised and the name is NUL-terminated; DPDK copies it.
+    let ring = unsafe { sys::rte_ring_create(c_name.as_ptr(), frames, eal.socket(), flags) };
     if ring.is_null() {
         return Err(Error::PortSetup {
             port: LINK.to_owned(),

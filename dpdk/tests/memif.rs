@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dpdk::{DpdkNic, Eal, EalConfig, Error, Hugepages, PoolSizes, Port, PortConfig};
+use dpdk::{DpdkNic, Eal, EalConfig, Error, PoolSizes, Port, PortConfig};
 use stack::nic::{Burst, Frame, Nic, PoolClass};
 
 /// Times that the peer is killed in the middle of traffic. Without the gate of `memif.rs` this process dies of SIGSEGV within
@@ -76,10 +76,9 @@ fn echo(socket: &str) {
 fn eal() -> Eal {
     let config = EalConfig {
         memory_mb: 64,
-        hugepages: Hugepages::Never,
         ..EalConfig::default()
     };
-    Eal::init(&config).expect("EAL without root and hugepages")
+    Eal::init(&config).expect("EAL without root")
 }
 
 fn port_config() -> PortConfig {

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dpdk::{DpdkNic, Eal, EalConfig, Error, Hugepages, Mbuf, NicSpec, PortConfig};
+use dpdk::{DpdkNic, Eal, EalConfig, Error, Mbuf, NicSpec, PortConfig};
 use stack::nic::{Burst, ChecksumVerdict, Frame, IpVersion, Nic, TxRequest};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -146,7 +146,6 @@ fn the_kernel_over_a_tap() {
     }
     let config = EalConfig {
         memory_mb: 128,
-        hugepages: Hugepages::Never,
         ..EalConfig::default()
     };
     let eal = Eal::init(&config).expect("EAL");

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{EalConfig, Hugepages, cpu_list};
+use super::{EalConfig, Hugepages, cpu_list, transparent};
 use crate::{Error, NicSpec};
 
 /// Where the kernel counts its hugepages.
@@ -21,6 +21,9 @@ const MEMORY_ARGUMENTS: &[&str] = &[
     "--single-file-segments",
     "--huge-unlink",
 ];
+
+/// What EAL and its drivers need for themselves when pools live elsewhere, in MB. Used up as it is touched.
+const EAL_OWN_MB: &str = "64";
 
 /// The command line for EAL, program name first.
 pub(super) fn arguments(config: &EalConfig, cpus: &[usize], memory: Vec<String>) -> Vec<String> {
@@ -66,22 +69,40 @@ fn given(extra_args: &[String], names: &[&str]) -> bool {
     })
 }
 
-/// EAL's arguments for memory, and the line that says what was chosen.
-pub(super) fn choose_memory(config: &EalConfig) -> Result<(Vec<String>, String), Error> {
-    if given(&config.extra_args, MEMORY_ARGUMENTS) {
-        return Ok((Vec::new(), "memory: as given by --eal".to_owned()));
+/// Which memory DPDK gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MemoryChoice {
+    /// EAL's arguments for it.
+    pub(super) arguments: Vec<String>,
+    /// What was chosen and why, for the user.
+    pub(super) line: String,
+    /// MB of transparent hugepages that pools and rings live in, if they do.
+    pub(super) transparent_mb: Option<u64>,
+}
+
+impl MemoryChoice {
+    fn new(arguments: &[&str], line: String) -> Self {
+        let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
+        Self {
+            arguments,
+            line,
+            transparent_mb: None,
+        }
     }
+}
+
+/// Chooses by what the user wants and by what this machine has.
+pub(super) fn choose_memory(config: &EalConfig) -> Result<MemoryChoice, Error> {
     let free_mb = free_hugepages_mb(Path::new(HUGEPAGES));
-    let in_memory = |mb: u64| vec!["--in-memory".to_owned(), "-m".to_owned(), mb.to_string()];
-    let no_huge = |mb: u64| {
-        vec![
-            "--no-huge".to_owned(),
-            "--no-shconf".to_owned(),
-            "-m".to_owned(),
-            mb.to_string(),
-        ]
-    };
+    choose(config, free_mb, transparent::is_available())
+}
+
+fn choose(config: &EalConfig, free_mb: u64, transparent: bool) -> Result<MemoryChoice, Error> {
     let mb = config.memory_mb;
+    let choice = MemoryChoice::new;
+    if given(&config.extra_args, MEMORY_ARGUMENTS) {
+        return Ok(choice(&[], "memory: as given by --eal".to_owned()));
+    }
     Ok(match config.hugepages {
         Hugepages::Require { mb } if free_mb < mb => {
             return Err(Error::TooFewHugepages {
@@ -90,22 +111,43 @@ pub(super) fn choose_memory(config: &EalConfig) -> Result<(Vec<String>, String),
                 pages: mb.div_ceil(2),
             });
         }
-        Hugepages::Require { mb } => (
-            in_memory(mb),
+        Hugepages::Require { mb } => choice(
+            &["--in-memory", "-m", &mb.to_string()],
             format!("memory: {mb} MB in hugepages, as demanded"),
         ),
-        Hugepages::Never => (
-            no_huge(mb),
+        Hugepages::Never => choice(
+            &["--no-huge", "--no-shconf", "-m", &mb.to_string()],
             format!("memory: {mb} MB in ordinary pages, as demanded"),
         ),
-        Hugepages::Auto if free_mb >= mb => (
-            in_memory(mb),
-            format!("memory: {mb} MB in hugepages ({free_mb} MB were free)"),
+        // Without -m they are taken as they are needed: clearing all of them at start can take a second.
+        Hugepages::Auto if free_mb >= mb => choice(
+            &["--in-memory"],
+            format!("memory: hugepages ({free_mb} MB free)"),
         ),
-        Hugepages::Auto => (
-            no_huge(mb),
+        Hugepages::Auto if transparent && !needs_memory_of_eal(config) => MemoryChoice {
+            transparent_mb: Some(mb),
+            ..choice(
+                &["--no-huge", "--no-shconf", "-m", EAL_OWN_MB],
+                format!(
+                    "memory: {mb} MB in transparent hugepages ({free_mb} MB of hugepages are free)"
+                ),
+            )
+        },
+        Hugepages::Auto => choice(
+            &["--no-huge", "--no-shconf", "-m", &mb.to_string()],
             format!("memory: {mb} MB in ordinary pages ({free_mb} MB of hugepages are free)"),
         ),
+    })
+}
+
+/// Whether a NIC must reach the pools by other ways than our CPU: DMA, or memory that the driver shares.
+fn needs_memory_of_eal(config: &EalConfig) -> bool {
+    config.nics.iter().any(|nic| match nic {
+        NicSpec::Pci { .. } => true,
+        NicSpec::Vdev { devargs } => {
+            devargs.starts_with("net_virtio_user") || devargs.starts_with("virtio_user")
+        }
+        _ => false,
     })
 }
 
@@ -144,11 +186,44 @@ mod tests {
             extra_args: strings(&["-l", "1", "--file-prefix=mine", "-m64", "--no-pci"]),
             ..EalConfig::default()
         };
-        let (memory, line) = choose_memory(&config).unwrap();
-        assert_eq!(line, "memory: as given by --eal");
-        let ours = arguments(&config, &[0, 1], memory);
+        let memory = choose(&config, 1000, true).unwrap();
+        assert_eq!(memory.line, "memory: as given by --eal");
+        let ours = arguments(&config, &[0, 1], memory.arguments);
         assert_eq!(ours[..2], strings(&["syncline", "--no-telemetry"]));
         assert_eq!(ours[2..], config.extra_args[..]);
+    }
+
+    #[test]
+    fn memory_is_chosen_by_what_there_is() {
+        let line = |config: &EalConfig, free_mb, transparent| {
+            choose(config, free_mb, transparent).unwrap().line
+        };
+        let auto = EalConfig {
+            memory_mb: 100,
+            ..EalConfig::default()
+        };
+        assert_eq!(line(&auto, 100, true), "memory: hugepages (100 MB free)");
+        let transparent = "memory: 100 MB in transparent hugepages (99 MB of hugepages are free)";
+        assert_eq!(line(&auto, 99, true), transparent);
+        let ordinary = "memory: 100 MB in ordinary pages (99 MB of hugepages are free)";
+        assert_eq!(line(&auto, 99, false), ordinary);
+        let pci = EalConfig {
+            nics: vec!["pci:3b:00.0".parse().unwrap()],
+            ..auto.clone()
+        };
+        assert_eq!(
+            line(&pci, 99, true),
+            ordinary,
+            "nobody maps our own memory for a device"
+        );
+        let never = EalConfig {
+            hugepages: Hugepages::Never,
+            ..auto
+        };
+        assert_eq!(
+            line(&never, 1000, true),
+            "memory: 100 MB in ordinary pages, as demanded"
+        );
     }
 
     #[test]
@@ -163,9 +238,9 @@ mod tests {
             hugepages: Hugepages::Require { mb: 1 << 40 },
             ..EalConfig::default()
         };
-        let error = choose_memory(&config).unwrap_err().to_string();
+        let error = choose(&config, 5, true).unwrap_err().to_string();
         assert!(
-            error.starts_with("too few hugepages: 1099511627776 MB wanted"),
+            error.starts_with("too few hugepages: 1099511627776 MB wanted, 5 MB free"),
             "{error}"
         );
     }
