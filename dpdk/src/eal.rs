@@ -14,6 +14,8 @@ use std::thread::ThreadId;
 
 use dpdk_sys as sys;
 
+use transparent::Heap;
+
 use crate::error::{errno_text, last_errno};
 use crate::log::{self, Capture};
 use crate::mempool::RetiredPool;
@@ -77,8 +79,8 @@ pub struct Eal {
 #[derive(Debug)]
 pub(crate) struct EalInner {
     memory_line: String,
-    /// DPDK's number for the memory that pools and rings live in.
-    socket: i32,
+    /// What pools and rings live in, if that is not EAL's own memory.
+    heap: Option<Heap>,
     /// CPUs that this process may run on, ascending.
     cpus: Vec<usize>,
     /// The thread that initialised EAL: lcore 0, the one lcore that is no [`ThreadRegistration`].
@@ -123,19 +125,20 @@ impl Eal {
             });
         }
         remove_runtime_directory();
-        let socket = match memory.transparent_mb {
-            None => SOCKET_ID_ANY,
-            Some(mb) => transparent::make_heap(mb).map_err(|reason| Error::EalInit {
+        let heap = memory
+            .transparent_mb
+            .map(Heap::new)
+            .transpose()
+            .map_err(|reason| Error::EalInit {
                 arguments: memory.line.clone(),
                 reason,
-            })?,
-        };
+            })?;
         // What `memif` listens to. Kept out of errors and of stderr by its level.
         log::set_level(c"pmd.net.memif", sys::RTE_LOG_DEBUG);
         Ok(Self {
             inner: Arc::new(EalInner {
                 memory_line: memory.line,
-                socket,
+                heap,
                 cpus,
                 init_thread: std::thread::current().id(),
                 registered_threads: AtomicUsize::new(0),
@@ -260,8 +263,13 @@ impl EalInner {
         &self.memory_line
     }
 
-    pub(crate) fn socket(&self) -> i32 {
-        self.socket
+    /// Provides for an allocation of `bytes`, and returns DPDK's number for the memory to take it from.
+    pub(crate) fn memory_for(&self, bytes: u64) -> i32 {
+        let Some(heap) = &self.heap else {
+            return SOCKET_ID_ANY;
+        };
+        heap.grow(usize::try_from(bytes).unwrap_or(usize::MAX >> 1));
+        heap.socket()
     }
 
     /// Takes over a pool whose last handle is gone, and frees what can be freed.

@@ -485,3 +485,37 @@ fn keep_rx_flags(caps: &Caps, in_memory: bool, driver: &str) -> u64 {
     }
     keep
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_negotiated_flags_survive_on_a_driver_that_could_leave_stale_ones() {
+        let mut caps = Caps {
+            link: String::new(),
+            mtu: 1500,
+            rx_ipv4_checksum: false,
+            rx_tcp_checksum: false,
+            tx_ipv4_checksum: true,
+            tx_tcp_checksum: true,
+            tx_multi_seg: true,
+        };
+        assert_eq!(keep_rx_flags(&caps, false, "net_null"), 0);
+        assert_eq!(
+            keep_rx_flags(&caps, false, "net_memif"),
+            u64::MAX,
+            "fresh mbufs"
+        );
+        assert_eq!(
+            keep_rx_flags(&caps, true, "net_ring"),
+            u64::MAX,
+            "cleared by the sender"
+        );
+        caps.rx_tcp_checksum = true;
+        let tcp = keep_rx_flags(&caps, false, "net_vmxnet3");
+        assert_eq!(tcp, sys::SL_MBUF_RX_L4_CKSUM_MASK);
+        caps.rx_ipv4_checksum = true;
+        assert_eq!(keep_rx_flags(&caps, false, "net_e1000_em"), u64::MAX);
+    }
+}

@@ -392,7 +392,7 @@ fn wrong_configurations_are_refused(eal: &Eal) {
     assert!(wrong(|config| config.pools.cache_frames = 513).contains("at most 512"));
     let error = wrong(|config| config.pools.control_frames = 1_000_000);
     assert!(
-        error.contains("no memory for 1000000 frames (2259 MB wanted)"),
+        error.contains("no memory for 1000000 frames (2340 MB wanted)"),
         "{error}"
     );
     assert!(error.contains("memory: 64 MB in ordinary pages"), "{error}");
