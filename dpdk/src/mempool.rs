@@ -149,7 +149,7 @@ impl RetiredPool {
 
 /// Memory that a pool takes, generously: header, mbuf and buffer per frame, the ring of the free ones, the caches of all
 /// lcores that DPDK could have, and the ends of pages that no frame fits into.
-fn bytes(frames: u32, room: u16, cache_frames: u32) -> u64 {
+pub(crate) fn bytes(frames: u32, room: u16, cache_frames: u32) -> u64 {
     const OBJECT_HEADER_BYTES: u64 = 64;
     const CACHE_BYTES: u64 = 16 << 10;
     const POINTER_BYTES: u64 = 8;

@@ -21,8 +21,6 @@ use crate::queue::{self, QueuePair};
 use crate::ring::Rings;
 use crate::{Eal, Error, Mempool, NicSpec, preflight};
 
-/// Bytes of an Ethernet header with two tags and an FCS, on top of the MTU: what a receive buffer must hold.
-const LINK_BYTES: u16 = 26;
 /// Drivers whose received mbufs are freshly reset (`rte_pktmbuf_alloc`): no flag of an earlier owner can be in them.
 const FRESH_MBUF_DRIVERS: &[&str] = &["net_memif", "net_tap", "net_af_packet"];
 
@@ -69,7 +67,7 @@ impl Eal {
     /// Opens a device. For [`NicSpec::Ring`] there is none: see [`crate::ring_pair`].
     ///
     /// # Errors
-    /// Everything that [`NicSpec::check`] finds, and [`Error::Probe`] when DPDK can't open it.
+    /// Everything that [`NicSpec::check`] finds, and [`Error::NoDriver`] or [`Error::Probe`] when DPDK can't open it.
     pub fn open(&self, spec: &NicSpec) -> Result<UninitPort, Error> {
         spec.check()?;
         preflight::remove_stale_socket(spec)?;
@@ -83,9 +81,14 @@ impl Eal {
             // SAFETY: EAL is initialised and the string is NUL-terminated; DPDK copies it.
             let done = unsafe { sys::rte_dev_probe(c_devargs.as_ptr()) };
             if done < 0 {
-                return Err(Error::Probe {
-                    device: devargs,
-                    reason: capture.failure(done),
+                let reason = capture.failure(done);
+                return Err(if reason.contains("failed to parse device") {
+                    Error::NoDriver { device: devargs }
+                } else {
+                    Error::Probe {
+                        device: devargs,
+                        reason,
+                    }
                 });
             }
         }
@@ -137,7 +140,7 @@ impl UninitPort {
         let eal = Arc::clone(&port._eal);
         let pools = &config.pools;
         let pool = |frames| {
-            let room = config.mtu.saturating_add(LINK_BYTES).max(2048);
+            let room = config::frame_bytes(config.mtu);
             Mempool::new(&eal, frames, room, pools.cache_frames)
         };
         let (control, data) = (pool(pools.control_frames)?, pool(pools.data_frames)?);

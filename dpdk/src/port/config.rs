@@ -2,7 +2,7 @@
 //!
 //! Filled in by `apps`, read by `port` and `ring`. It must never touch DPDK.
 
-use crate::Error;
+use crate::{Error, mempool};
 
 /// Frames in each pool of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,26 @@ pub struct PortStats {
     pub tx_errors: u64,
     /// Times that the RX pool was empty.
     pub rx_no_mbuf: u64,
+}
+
+impl PoolSizes {
+    /// Memory that the three pools of a port with that MTU (bytes) take, in MB: what
+    /// [`crate::EalConfig::memory_mb`] must hold for each port.
+    #[must_use]
+    pub fn memory_mb(&self, mtu: u16) -> u64 {
+        let room = frame_bytes(mtu).saturating_add(mempool::HEADROOM_BYTES);
+        [self.rx_frames, self.control_frames, self.data_frames]
+            .map(|frames| mempool::bytes(frames, room, self.cache_frames).div_ceil(1 << 20))
+            .iter()
+            .sum()
+    }
+}
+
+/// Room for one frame: the MTU, an Ethernet header with two tags and an FCS, and no less than DPDK's drivers are used to.
+pub(super) fn frame_bytes(mtu: u16) -> u16 {
+    const LINK_BYTES: u16 = 26;
+    const USUAL_BYTES: u16 = 2048;
+    mtu.saturating_add(LINK_BYTES).max(USUAL_BYTES)
 }
 
 impl PortConfig {
