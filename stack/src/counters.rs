@@ -182,6 +182,8 @@ counters! {
     Event SolicitationsSent "solicitations_sent",
     /// Frames from us that found no buffer.
     Event TxNoBuffer "tx_no_buffer",
+    /// Frames from us that found no room in the outbox.
+    Event TxNoRoom "tx_no_room",
     /// Neighbour entries received from worker 0.
     Event NeighborUpdates "neighbor_updates",
     /// Replies written into a fresh buffer because the received one was shared or chained.

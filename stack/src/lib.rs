@@ -13,6 +13,8 @@ pub mod counters;
 pub mod time;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
+// Answers of a host that need no connection: echo, ARP, NDP, port unreachable.
+pub mod icmp;
 // Huge-page-advised zeroed memory as typed slices: what tables and slabs live in.
 pub mod memory;
 // The connection table: which connection, embryo or TIME-WAIT record a segment belongs to.

@@ -10,6 +10,7 @@ mod endpoint;
 mod established;
 mod handoff;
 mod handshake;
+mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
@@ -30,7 +31,7 @@ use classify::{Classifier, Lane, Meta};
 use endpoint::Endpoint;
 use handoff::Message;
 use output::Outbox;
-use slow::Neighborhood;
+use neighborhood::Neighborhood;
 
 pub use cycles::{Cycles, StageCycles};
 pub use endpoint::Secrets;
@@ -213,7 +214,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
-    pub fn into_nic(mut self) -> N {
+    pub fn into_nic(self) -> N {
         while let Some(Message::Received(frame) | Message::Resolve(frame)) = self.ring.pop() {
             drop(frame);
         }

@@ -4,6 +4,7 @@
 //! never be the fast lane's way to answer: replies to received frames are written in place.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::ops::Range;
 
 use zerocopy::{Immutable, IntoBytes};
 
@@ -270,6 +271,38 @@ fn neighbor_message(
     }
     writer.fill_checksum(start, 2, pseudo);
     Ok(writer.at)
+}
+
+/// Moves the IP payload that lies at `payload` in `frame` behind a fresh link and IP header, without options or extension
+/// headers, and says where it lies then; its end is the frame's length. The payload's own checksum isn't touched.
+///
+/// # Errors
+/// [`EmitError`], [`EmitError::NoRoom`] also when `payload` doesn't lie in the frame; the frame is unchanged then.
+pub fn ip_in_place(
+    link: Link,
+    ip: &IpSpec,
+    protocol: u8,
+    frame: &mut [u8],
+    payload: Range<usize>,
+) -> Result<Range<usize>, EmitError> {
+    let header_len = match (ip.src, ip.dst) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => ipv4::HEADER_LEN,
+        (IpAddr::V6(_), IpAddr::V6(_)) => ipv6::HEADER_LEN,
+        _ => return Err(EmitError::MixedFamilies),
+    };
+    let len = payload.len();
+    let start = link.header_len() + header_len;
+    let needed = payload.end.max(start + len);
+    if frame.len() < needed || payload.start > payload.end {
+        return Err(EmitError::NoRoom { needed });
+    }
+    if header_len + len > usize::from(u16::MAX) {
+        return Err(EmitError::TooLong);
+    }
+    frame.copy_within(payload, start);
+    let mut writer = Writer { into: frame, at: 0 };
+    writer.ip_packet(link, ip, protocol, len)?;
+    Ok(start..start + len)
 }
 
 /// Extends a frame of `len` bytes in `into` with zeros to Ethernet's minimum, and says how long it is then.

@@ -116,26 +116,7 @@ impl<'a> Packet<'a> {
         let content = rest
             .get(..header.payload_len.get() as usize)
             .ok_or(Defect::Ipv6PayloadLength)?;
-        let mut next_header = header.next_header;
-        let mut payload = content;
-        for walked in 0.. {
-            let len = match next_header {
-                HOP_BY_HOP if walked > 0 => return Err(Defect::Ipv6ExtensionChain),
-                HOP_BY_HOP | DESTINATION_OPTIONS => options_header_len(payload)?,
-                ROUTING => routing_header_len(payload)?,
-                FRAGMENT => fragment_header_len(payload)?,
-                NO_NEXT_HEADER => return Err(Defect::Ipv6NoNextHeader),
-                _ => break,
-            };
-            if walked == MAX_EXTENSION_HEADERS {
-                return Err(Defect::Ipv6ExtensionChain);
-            }
-            let (extension, rest) = payload
-                .split_at_checked(len)
-                .ok_or(Defect::Ipv6ExtensionTruncated)?;
-            next_header = *extension.first().ok_or(Defect::Ipv6ExtensionTruncated)?;
-            payload = rest;
-        }
+        let (next_header, payload) = skip_extensions(header.next_header, content)?;
         let extensions = content.get(..content.len() - payload.len()).unwrap_or(&[]);
         Ok(Self {
             header,
@@ -144,6 +125,34 @@ impl<'a> Packet<'a> {
             payload,
         })
     }
+}
+
+/// Walks over the extension headers that `content` starts with, the first of which is named by `next_header`; gives
+/// the upper-layer protocol and what belongs to it. For quoted packets too, which may be cut off behind it.
+///
+/// # Errors
+/// The `Ipv6*` defects of extension headers and fragments.
+pub fn skip_extensions(mut next_header: u8, content: &[u8]) -> Result<(u8, &[u8]), Defect> {
+    let mut payload = content;
+    for walked in 0.. {
+        let len = match next_header {
+            HOP_BY_HOP if walked > 0 => return Err(Defect::Ipv6ExtensionChain),
+            HOP_BY_HOP | DESTINATION_OPTIONS => options_header_len(payload)?,
+            ROUTING => routing_header_len(payload)?,
+            FRAGMENT => fragment_header_len(payload)?,
+            NO_NEXT_HEADER => return Err(Defect::Ipv6NoNextHeader),
+            _ => break,
+        };
+        if walked == MAX_EXTENSION_HEADERS {
+            return Err(Defect::Ipv6ExtensionChain);
+        }
+        let (extension, rest) = payload
+            .split_at_checked(len)
+            .ok_or(Defect::Ipv6ExtensionTruncated)?;
+        next_header = *extension.first().ok_or(Defect::Ipv6ExtensionTruncated)?;
+        payload = rest;
+    }
+    Ok((next_header, payload))
 }
 
 /// The length of the extension header that `bytes` starts with, from its length field (RFC 8200 §4.3).

@@ -6,7 +6,7 @@ use super::classify::{Lane, Meta};
 use super::endpoint::Verdict;
 use super::handoff::Message;
 use super::reply::{TcpReply, turn_around};
-use super::{Worker, slow};
+use super::{Worker, neighborhood};
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
@@ -37,7 +37,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// The first `len` bytes of a frame in a fresh buffer, or `None` when there is none or it is too small.
-    fn copy(&mut self, frame: &N::Frame, len: usize) -> Option<N::Frame> {
+    pub(super) fn copy(&mut self, frame: &N::Frame, len: usize) -> Option<N::Frame> {
         let mut fresh = Burst::new();
         self.nic.alloc(PoolClass::Control, &mut fresh, 1);
         let mut fresh = fresh.take_front(1).next()?;
@@ -114,7 +114,7 @@ impl<N: Nic> Worker<N> {
     #[inline]
     pub(super) fn run_timers(&mut self, now: Instant) {
         let mut budget = TIMER_BUDGET;
-        while self.outbox.connection_room() > slow::FRAMES_PER_RESOLUTION
+        while self.outbox.connection_room() > neighborhood::FRAMES_PER_RESOLUTION
             && let Some((key, reply)) = self.endpoint.due_syn_ack(now, &mut budget)
         {
             self.originate(&key, &reply, now);
