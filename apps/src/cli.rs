@@ -4,7 +4,10 @@
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "dpdk")]
 use crate::bench;
+#[cfg(not(feature = "dpdk"))]
+use crate::failure::Failure;
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -21,7 +24,32 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Measures how fast the endpoint answers, every reply verified; needs no NIC and no root
+    #[cfg(feature = "dpdk")]
     Bench(Box<bench::Args>),
+    /// Measures how fast the endpoint answers (left out of this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Bench(LeftOut),
+}
+
+/// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.
+#[cfg(not(feature = "dpdk"))]
+#[derive(Debug, clap::Args)]
+pub(crate) struct LeftOut {
+    /// Whatever follows
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+#[cfg(not(feature = "dpdk"))]
+impl LeftOut {
+    /// Why `command` can't be had, and what to do.
+    pub(crate) fn failure(&self, command: &str) -> Failure {
+        let given = self.rest.join(" ");
+        Failure::Usage(format!(
+            "`syncline {command} {given}` moves frames by DPDK, and this binary was built without it: \
+             build with `--features dpdk`"
+        ))
+    }
 }
 
 #[cfg(test)]

@@ -21,5 +21,9 @@ pub(crate) fn log(line: impl Display) {
 pub(crate) fn result(text: impl Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-    written.map_err(|error| Failure::Run(format!("stdout does not take the result ({error}); is its reader gone?")))
+    written.map_err(|error| {
+        Failure::Run(format!(
+            "stdout does not take the result ({error}); is its reader gone?"
+        ))
+    })
 }

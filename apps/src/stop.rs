@@ -31,7 +31,9 @@ impl Stop {
             // In this order: the first signal finds the flag down and only sets it.
             flag::register_conditional_shutdown(signal, ENDED_BY_SIGNAL, Arc::clone(&asked))
                 .and_then(|_| flag::register(signal, Arc::clone(&asked)))
-                .map_err(|error| Failure::Run(format!("no handler for signal {signal}: {error}")))?;
+                .map_err(|error| {
+                    Failure::Run(format!("no handler for signal {signal}: {error}"))
+                })?;
         }
         Ok(Self { asked })
     }

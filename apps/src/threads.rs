@@ -26,14 +26,20 @@ pub(crate) fn assign(
             )));
         }
         Some(given) => given.to_vec(),
-        None => (0..roles.len()).map(|i| available[i % available.len().max(1)]).collect(),
+        None => (0..roles.len())
+            .map(|i| available[i % available.len().max(1)])
+            .collect(),
     };
     if let Some(cpu) = cpus.iter().find(|cpu| !available.contains(cpu)) {
         return Err(Failure::Usage(format!(
             "no such lcore: CPU {cpu} is not available to this process (available: {available:?}); change --cpus"
         )));
     }
-    if cpus.iter().enumerate().any(|(i, cpu)| cpus[..i].contains(cpu)) {
+    if cpus
+        .iter()
+        .enumerate()
+        .any(|(i, cpu)| cpus[..i].contains(cpu))
+    {
         console::log(format_args!(
             "warning: {listed} share a CPU ({cpus:?}); they take turns, so the figures say nothing about speed"
         ));
@@ -57,7 +63,10 @@ mod tests {
     fn a_wrong_list_is_refused() {
         let roles = ["generator", "endpoint"];
         for given in [&[1][..], &[0, 1, 0], &[0, 9]] {
-            assert!(matches!(assign(&roles, Some(given), &[0, 1]), Err(Failure::Usage(_))));
+            assert!(matches!(
+                assign(&roles, Some(given), &[0, 1]),
+                Err(Failure::Usage(_))
+            ));
         }
     }
 }

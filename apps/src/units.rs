@@ -50,7 +50,9 @@ pub(crate) fn rate_pps(text: &str) -> Result<u64, String> {
     let number = text.strip_suffix("pps").unwrap_or(text);
     match scaled(number, SI) {
         Some(rate) if rate > 0 => Ok(rate),
-        _ => Err(format!("`{text}` is no rate; write it like 5mpps, 200kpps or 1.5m (frames a second)")),
+        _ => Err(format!(
+            "`{text}` is no rate; write it like 5mpps, 200kpps or 1.5m (frames a second)"
+        )),
     }
 }
 
@@ -61,7 +63,9 @@ pub(crate) fn rate_pps(text: &str) -> Result<u64, String> {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     scaled(text, DURATIONS)
         .map(Duration::from_nanos)
-        .ok_or_else(|| format!("`{text}` is no time; write it like 10us, 200ms, 1.5s, 2m or 3 (seconds)"))
+        .ok_or_else(|| {
+            format!("`{text}` is no time; write it like 10us, 200ms, 1.5s, 2m or 3 (seconds)")
+        })
 }
 
 /// `digits[.digits][suffix]`, exactly: `None` when the value is no whole number of the smallest unit or too large.
@@ -69,12 +73,15 @@ fn scaled(text: &str, suffixes: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim().to_lowercase();
     let (number, unit) = suffixes.iter().find_map(|&(suffix, unit)| {
         let number = text.strip_suffix(suffix)?;
-        number.ends_with(|c: char| c.is_ascii_digit()).then_some((number, unit))
+        number
+            .ends_with(|c: char| c.is_ascii_digit())
+            .then_some((number, unit))
     })?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |part: &str| -> Option<u128> {
         let part = part.replace('_', "");
-        let clean = !part.is_empty() && part.len() <= 18 && part.bytes().all(|b| b.is_ascii_digit());
+        let clean =
+            !part.is_empty() && part.len() <= 18 && part.bytes().all(|b| b.is_ascii_digit());
         if clean { part.parse().ok() } else { None }
     };
     let divisor = 10u128.pow(u32::try_from(fraction.replace('_', "").len()).ok()?.min(18));
@@ -111,8 +118,23 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused_with_an_example() {
         for text in [
-            "", "k", ".5k", "5.", "1.5", "-1", "+1", "1e6", "1kk", "5x", "1.0001k", "0x10", "1 k",
-            "99999999999999999999", "99999999t", "_", "1._",
+            "",
+            "k",
+            ".5k",
+            "5.",
+            "1.5",
+            "-1",
+            "+1",
+            "1e6",
+            "1kk",
+            "5x",
+            "1.0001k",
+            "0x10",
+            "1 k",
+            "99999999999999999999",
+            "99999999t",
+            "_",
+            "1._",
         ] {
             let error = count(text).expect_err(text);
             assert!(error.contains("200k"), "{text}: {error}");
