@@ -41,6 +41,5 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     } else {
         memif::run(args, &stop)?
     };
-    report.print(args.json)?;
     report.gate()
 }

@@ -13,11 +13,14 @@ mod options;
 mod verify;
 // What was sent and what came back.
 mod tally;
+// When SYNs may leave.
+mod pace;
 // The loop.
 mod generator;
 
-pub(crate) use flow::{FIRST_PORT, Flows};
-pub(crate) use generator::{Generator, Pace};
+pub(crate) use flow::FIRST_PORT;
+pub(crate) use generator::{Generator, Order};
+pub(crate) use pace::PaceConfig;
 pub(crate) use tally::Tally;
 pub(crate) use template::{SynOptions, Target};
 pub(crate) use verify::Expect;

@@ -39,11 +39,17 @@ impl Interface {
         match (self.address, other) {
             (IpAddr::V4(mine), IpAddr::V4(other)) => {
                 let host_bits = 32 - u32::from(self.prefix_len.min(32));
-                (mine.to_bits() ^ other.to_bits()).checked_shr(host_bits).unwrap_or(0) == 0
+                (mine.to_bits() ^ other.to_bits())
+                    .checked_shr(host_bits)
+                    .unwrap_or(0)
+                    == 0
             }
             (IpAddr::V6(mine), IpAddr::V6(other)) => {
                 let host_bits = 128 - u32::from(self.prefix_len.min(128));
-                (mine.to_bits() ^ other.to_bits()).checked_shr(host_bits).unwrap_or(0) == 0
+                (mine.to_bits() ^ other.to_bits())
+                    .checked_shr(host_bits)
+                    .unwrap_or(0)
+                    == 0
             }
             _ => false,
         }
@@ -67,8 +73,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             records: Capacity {
-                embryos: Records { v4: 65_536, v6: 65_536 },
-                parked: Records { v4: 65_536, v6: 65_536 },
+                embryos: Records {
+                    v4: 65_536,
+                    v6: 65_536,
+                },
+                parked: Records {
+                    v4: 65_536,
+                    v6: 65_536,
+                },
                 // Nothing makes these before connections carry data.
                 open: Records { v4: 0, v6: 0 },
                 time_wait: Records { v4: 0, v6: 0 },
@@ -179,9 +191,16 @@ impl ConfigSpec {
         }
         let locals = LocalAddrs::new(&prefixes)?;
         let listeners = Listeners::new(self.listeners, &locals)?;
-        for gateway in [self.gateway_v4.map(IpAddr::from), self.gateway_v6.map(IpAddr::from)] {
+        for gateway in [
+            self.gateway_v4.map(IpAddr::from),
+            self.gateway_v6.map(IpAddr::from),
+        ] {
             let Some(gateway) = gateway else { continue };
-            if !self.interfaces.iter().any(|interface| interface.on_link(gateway)) {
+            if !self
+                .interfaces
+                .iter()
+                .any(|interface| interface.on_link(gateway))
+            {
                 return Err(ConfigError::GatewayOffLink(gateway));
             }
         }
@@ -224,10 +243,18 @@ impl Config {
     /// The neighbour that a packet to `destination` is handed to, or `None` without a route (RFC 1122 §3.3.1.1).
     #[must_use]
     pub fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
-        if self.interfaces.iter().any(|interface| interface.on_link(destination)) {
+        if self
+            .interfaces
+            .iter()
+            .any(|interface| interface.on_link(destination))
+        {
             return Some(destination);
         }
-        if destination.is_ipv4() { self.gateway_v4 } else { self.gateway_v6 }
+        if destination.is_ipv4() {
+            self.gateway_v4
+        } else {
+            self.gateway_v6
+        }
     }
 
     /// The directed broadcast addresses of our IPv4 links (RFC 1122 §3.2.1.3 (d)); none for /31 and /32 (RFC 3021).
@@ -235,7 +262,9 @@ impl Config {
     pub fn broadcasts(&self) -> Vec<[u8; 4]> {
         let broadcast = |interface: &Interface| match interface.address {
             IpAddr::V4(address) if interface.prefix_len < 31 => {
-                let host_mask = u32::MAX.checked_shr(u32::from(interface.prefix_len)).unwrap_or(0);
+                let host_mask = u32::MAX
+                    .checked_shr(u32::from(interface.prefix_len))
+                    .unwrap_or(0);
                 Some((address.to_bits() | host_mask).to_be_bytes())
             }
             _ => None,
@@ -247,7 +276,10 @@ impl Config {
     #[must_use]
     pub fn source_for(&self, neighbor: IpAddr) -> Option<IpAddr> {
         let on_link = |interface: &&Interface| interface.on_link(neighbor);
-        self.interfaces.iter().find(on_link).map(|interface| interface.address)
+        self.interfaces
+            .iter()
+            .find(on_link)
+            .map(|interface| interface.address)
     }
 }
 
@@ -287,14 +319,26 @@ impl From<ListenersError> for ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAddress => write!(f, "no address is ours; give at least one, such as --ip 198.18.0.2/24"),
+            Self::NoAddress => write!(
+                f,
+                "no address is ours; give at least one, such as --ip 198.18.0.2/24"
+            ),
             Self::ZeroTtl => write!(f, "a TTL of 0 never leaves this host; give 1 to 255"),
             Self::WindowScale(shift) => {
-                write!(f, "window scale {shift} is too large; RFC 7323 allows 0 to 14")
+                write!(
+                    f,
+                    "window scale {shift} is too large; RFC 7323 allows 0 to 14"
+                )
             }
             Self::ZeroLimit(name) => write!(f, "the limit '{name}' is 0; give at least 1"),
-            Self::PrefixLen(Interface { address, prefix_len }) => {
-                write!(f, "{address}/{prefix_len}: the prefix is longer than the address")
+            Self::PrefixLen(Interface {
+                address,
+                prefix_len,
+            }) => {
+                write!(
+                    f,
+                    "{address}/{prefix_len}: the prefix is longer than the address"
+                )
             }
             Self::GatewayOffLink(gateway) => write!(
                 f,
@@ -315,19 +359,28 @@ mod tests {
     use super::*;
 
     fn v4(d: u8, prefix_len: u8) -> Interface {
-        Interface { address: Ipv4Addr::new(198, 18, 0, d).into(), prefix_len }
+        Interface {
+            address: Ipv4Addr::new(198, 18, 0, d).into(),
+            prefix_len,
+        }
     }
 
     #[test]
     fn routes_go_to_the_link_first_then_to_the_gateway_then_nowhere() {
         let gateway = Ipv4Addr::new(198, 18, 0, 1);
-        let v6 = Interface { address: "2001:db8::2".parse().expect("an address"), prefix_len: 64 };
+        let v6 = Interface {
+            address: "2001:db8::2".parse().expect("an address"),
+            prefix_len: 64,
+        };
         let mut spec = ConfigSpec::new(vec![v4(2, 24), v6]);
         spec.gateway_v4 = Some(gateway);
         let config = spec.validate().expect("valid");
         let on_link = IpAddr::from(Ipv4Addr::new(198, 18, 0, 77));
         assert_eq!(config.next_hop(on_link), Some(on_link));
-        assert_eq!(config.next_hop(Ipv4Addr::new(198, 19, 0, 1).into()), Some(gateway.into()));
+        assert_eq!(
+            config.next_hop(Ipv4Addr::new(198, 19, 0, 1).into()),
+            Some(gateway.into())
+        );
         assert_eq!(config.next_hop(Ipv6Addr::from_bits(1 << 120).into()), None);
         assert_eq!(config.source_for(on_link), Some(v4(2, 24).address));
         assert_eq!(config.broadcasts(), [[198, 18, 0, 255]]);
@@ -336,7 +389,11 @@ mod tests {
     #[test]
     fn prefix_lengths_of_zero_and_all_bits_work() {
         let far = IpAddr::from(Ipv4Addr::new(203, 0, 113, 9));
-        assert!(v4(2, 0).on_link(far) && !v4(2, 32).on_link(far) && v4(2, 32).on_link(v4(2, 32).address));
+        assert!(
+            v4(2, 0).on_link(far)
+                && !v4(2, 32).on_link(far)
+                && v4(2, 32).on_link(v4(2, 32).address)
+        );
         assert!(!v4(2, 0).on_link(Ipv6Addr::LOCALHOST.into()));
     }
 
@@ -347,10 +404,19 @@ mod tests {
             change(&mut spec);
             spec.validate().expect_err("refused")
         };
-        assert_eq!(error(|spec| spec.interfaces.clear()), ConfigError::NoAddress);
+        assert_eq!(
+            error(|spec| spec.interfaces.clear()),
+            ConfigError::NoAddress
+        );
         assert_eq!(error(|spec| spec.ttl = 0), ConfigError::ZeroTtl);
-        assert_eq!(error(|spec| spec.handshake.window_scale = 15), ConfigError::WindowScale(15));
-        assert_eq!(error(|spec| spec.limits.neighbors = 0), ConfigError::ZeroLimit("neighbors"));
+        assert_eq!(
+            error(|spec| spec.handshake.window_scale = 15),
+            ConfigError::WindowScale(15)
+        );
+        assert_eq!(
+            error(|spec| spec.limits.neighbors = 0),
+            ConfigError::ZeroLimit("neighbors")
+        );
         assert_eq!(
             error(|spec| spec.interfaces[0].prefix_len = 33),
             ConfigError::PrefixLen(v4(2, 33))

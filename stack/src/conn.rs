@@ -48,7 +48,9 @@ use crate::memory::{MemoryError, PageOptions, Pages};
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use local::{LocalAddrs, LocalId, LocalPrefix};
-pub use record::{ConnFlags, Embryo, Open, OpenCold, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
+pub use record::{
+    ConnFlags, Embryo, Open, OpenCold, Parked, ShortUs, TickMs, TimeWait, WindowShifts,
+};
 
 use index::Index;
 use pair::{Pair, Queue};
@@ -253,15 +255,15 @@ impl ConnTable {
     /// First pass over a burst: starts loading the bucket of `hash`.
     #[inline(always)]
     pub fn prefetch_bucket(&self, hash: FlowHash) {
-        self.index.prefetch(hash);
+        self.index.view().prefetch(hash);
     }
 
     /// Second pass: reads the bucket, and starts loading the record that its tag points to, if any.
     #[inline(always)]
     #[must_use]
     pub fn probe(&self, hash: FlowHash) -> Probe {
-        let probe = self.index.probe(hash);
-        if let Some(entry) = probe.first {
+        let probe = self.index.view().probe(hash);
+        if let Some(entry) = probe.candidate() {
             self.prefetch_record(entry);
         }
         probe
@@ -275,38 +277,48 @@ impl ConnTable {
     #[inline(always)]
     #[must_use]
     pub fn confirm(&self, key: &FlowKey, hash: FlowHash, probe: Probe) -> Option<Found> {
-        if let Some(entry) = probe.first
+        if let Some(entry) = probe.candidate()
             && self.is(entry, key)
         {
             return self.found(entry);
         }
-        if probe.more { self.lookup(key, hash) } else { None }
+        if probe.more() {
+            self.lookup(key, hash)
+        } else {
+            None
+        }
     }
 
     /// The record of `key`, whose hash is `hash`, without any batching.
     #[must_use]
     pub fn lookup(&self, key: &FlowKey, hash: FlowHash) -> Option<Found> {
-        self.index.find(hash, |entry| self.is(entry, key)).and_then(|entry| self.found(entry))
+        self.index
+            .find(hash, |entry| self.is(entry, key))
+            .and_then(|entry| self.found(entry))
     }
 
     /// All three passes over a burst: `found[i]` becomes the answer for `keys[i]` and `hashes[i]`. The shortest of the
     /// three slices decides how many are looked up.
-    pub fn lookup_burst(
-        &self,
-        keys: &[FlowKey],
-        hashes: &[FlowHash],
-        found: &mut [Option<Found>],
-    ) {
-        let parts = keys.chunks(BURST).zip(hashes.chunks(BURST)).zip(found.chunks_mut(BURST));
+    pub fn lookup_burst(&self, keys: &[FlowKey], hashes: &[FlowHash], found: &mut [Option<Found>]) {
+        let parts = keys
+            .chunks(BURST)
+            .zip(hashes.chunks(BURST))
+            .zip(found.chunks_mut(BURST));
         for ((keys, hashes), found) in parts {
             let mut probes = [Probe::MISS; BURST];
+            let view = self.index.view();
             for &hash in hashes {
-                self.prefetch_bucket(hash);
+                view.prefetch(hash);
             }
             for (probe, &hash) in probes.iter_mut().zip(hashes) {
-                *probe = self.probe(hash);
+                *probe = view.probe(hash);
+                if let Some(entry) = probe.candidate() {
+                    self.prefetch_record(entry);
+                }
             }
-            for (((found, key), &hash), &probe) in found.iter_mut().zip(keys).zip(hashes).zip(&probes) {
+            for (((found, key), &hash), &probe) in
+                found.iter_mut().zip(keys).zip(hashes).zip(&probes)
+            {
                 *found = self.confirm(key, hash, probe);
             }
         }
@@ -334,8 +346,13 @@ impl ConnTable {
         }
     }
 
+    /// The record that stands at `entry` now, whoever's it is; `None` when none does.
+    ///
+    /// # Panics
+    /// When `entry` is not one of this table.
     #[inline(always)]
-    fn found(&self, entry: Entry) -> Option<Found> {
+    #[must_use]
+    pub fn found(&self, entry: Entry) -> Option<Found> {
         let generation = match entry.kind() {
             Kind::Embryo => self.embryos.generation(entry),
             Kind::Open => self.open.generation(entry),
@@ -377,69 +394,83 @@ impl ConnTable {
     #[must_use]
     #[inline]
     pub fn embryo(&self, found: Found) -> Option<&Embryo> {
-        self.is_live(found, Kind::Embryo).then(|| self.embryos.body(found.entry))
+        self.is_live(found, Kind::Embryo)
+            .then(|| self.embryos.body(found.entry))
     }
 
     /// An embryo, for writing.
     #[must_use]
     #[inline]
     pub fn embryo_mut(&mut self, found: Found) -> Option<&mut Embryo> {
-        self.is_live(found, Kind::Embryo).then(|| self.embryos.body_mut(found.entry))
+        self.is_live(found, Kind::Embryo)
+            .then(|| self.embryos.body_mut(found.entry))
     }
 
     /// The hot part of an open connection.
     #[must_use]
     #[inline]
     pub fn open(&self, found: Found) -> Option<&Open> {
-        self.is_live(found, Kind::Open).then(|| self.open.body(found.entry))
+        self.is_live(found, Kind::Open)
+            .then(|| self.open.body(found.entry))
     }
 
     /// The hot part of an open connection, for writing.
     #[must_use]
     #[inline]
     pub fn open_mut(&mut self, found: Found) -> Option<&mut Open> {
-        self.is_live(found, Kind::Open).then(|| self.open.body_mut(found.entry))
+        self.is_live(found, Kind::Open)
+            .then(|| self.open.body_mut(found.entry))
     }
 
     /// The cold part of an open connection.
     #[must_use]
     pub fn open_cold(&self, found: Found) -> Option<&OpenCold> {
-        let cold = if found.entry.is_v6() { &self.cold_v6 } else { &self.cold_v4 };
-        self.is_live(found, Kind::Open).then(|| &cold.as_slice()[found.entry.index() as usize])
+        let cold = if found.entry.is_v6() {
+            &self.cold_v6
+        } else {
+            &self.cold_v4
+        };
+        self.is_live(found, Kind::Open)
+            .then(|| &cold.as_slice()[found.entry.index() as usize])
     }
 
     /// The cold part of an open connection, for writing.
     #[must_use]
     pub fn open_cold_mut(&mut self, found: Found) -> Option<&mut OpenCold> {
-        self.is_live(found, Kind::Open).then(|| self.cold_slot(found.entry))
+        self.is_live(found, Kind::Open)
+            .then(|| self.cold_slot(found.entry))
     }
 
     /// A parked connection.
     #[must_use]
     #[inline]
     pub fn parked(&self, found: Found) -> Option<&Parked> {
-        self.is_live(found, Kind::Parked).then(|| self.parked.body(found.entry))
+        self.is_live(found, Kind::Parked)
+            .then(|| self.parked.body(found.entry))
     }
 
     /// A parked connection, for writing.
     #[must_use]
     #[inline]
     pub fn parked_mut(&mut self, found: Found) -> Option<&mut Parked> {
-        self.is_live(found, Kind::Parked).then(|| self.parked.body_mut(found.entry))
+        self.is_live(found, Kind::Parked)
+            .then(|| self.parked.body_mut(found.entry))
     }
 
     /// A connection in TIME-WAIT.
     #[must_use]
     #[inline]
     pub fn time_wait(&self, found: Found) -> Option<&TimeWait> {
-        self.is_live(found, Kind::TimeWait).then(|| self.time_wait.body(found.entry))
+        self.is_live(found, Kind::TimeWait)
+            .then(|| self.time_wait.body(found.entry))
     }
 
     /// A connection in TIME-WAIT, for writing.
     #[must_use]
     #[inline]
     pub fn time_wait_mut(&mut self, found: Found) -> Option<&mut TimeWait> {
-        self.is_live(found, Kind::TimeWait).then(|| self.time_wait.body_mut(found.entry))
+        self.is_live(found, Kind::TimeWait)
+            .then(|| self.time_wait.body_mut(found.entry))
     }
 
     #[inline]
@@ -448,7 +479,11 @@ impl ConnTable {
     }
 
     fn cold_slot(&mut self, entry: Entry) -> &mut OpenCold {
-        let cold = if entry.is_v6() { &mut self.cold_v6 } else { &mut self.cold_v4 };
+        let cold = if entry.is_v6() {
+            &mut self.cold_v6
+        } else {
+            &mut self.cold_v4
+        };
         &mut cold.as_mut_slice()[entry.index() as usize]
     }
 }

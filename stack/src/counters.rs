@@ -204,7 +204,10 @@ impl Counters {
     /// All zero.
     #[must_use]
     pub const fn new() -> Self {
-        Self { events: [0; COUNTERS], defects: [0; DEFECTS] }
+        Self {
+            events: [0; COUNTERS],
+            defects: [0; DEFECTS],
+        }
     }
 
     /// Adds one.
@@ -253,17 +256,29 @@ impl Counters {
     #[must_use]
     pub fn unaccounted(&self) -> i64 {
         let sum = |class| {
-            let of_class = Counter::ALL.iter().filter(move |counter| counter.class() == class);
+            let of_class = Counter::ALL
+                .iter()
+                .filter(move |counter| counter.class() == class);
             of_class.fold(0u64, |sum, &counter| sum.wrapping_add(self.get(counter)))
         };
-        let defects = self.defects.iter().fold(0u64, |sum, &n| sum.wrapping_add(n));
-        sum(Class::In).wrapping_sub(sum(Class::End)).wrapping_sub(defects).cast_signed()
+        let defects = self
+            .defects
+            .iter()
+            .fold(0u64, |sum, &n| sum.wrapping_add(n));
+        sum(Class::In)
+            .wrapping_sub(sum(Class::End))
+            .wrapping_sub(defects)
+            .cast_signed()
     }
 
     /// Name and value of every counter that isn't zero, defects with their own names.
     pub fn non_zero(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let events = Counter::ALL.iter().map(|&counter| (counter.name(), self.get(counter)));
-        let defects = Defect::ALL.iter().map(|&defect| (defect.name(), self.get_defect(defect)));
+        let events = Counter::ALL
+            .iter()
+            .map(|&counter| (counter.name(), self.get(counter)));
+        let defects = Defect::ALL
+            .iter()
+            .map(|&defect| (defect.name(), self.get_defect(defect)));
         events.chain(defects).filter(|(_, value)| *value != 0)
     }
 }

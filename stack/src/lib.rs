@@ -13,7 +13,9 @@ pub mod counters;
 pub mod time;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
-// Answers of a host that need no connection: echo, ARP, NDP, port unreachable.
+// Who answers at which link-layer address: the ARP and NDP state machine, pending frames bounded.
+pub mod neighbor;
+// Answers of a host that need no connection: echo, ARP, NDP, port unreachable; what an ICMP error quotes.
 pub mod icmp;
 // Huge-page-advised zeroed memory as typed slices: what tables and slabs live in.
 pub mod memory;

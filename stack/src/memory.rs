@@ -33,7 +33,10 @@ pub struct PageOptions {
 impl Default for PageOptions {
     /// Huge pages, faulted in on first use.
     fn default() -> Self {
-        Self { huge: true, prefault: false }
+        Self {
+            huge: true,
+            prefault: false,
+        }
     }
 }
 
@@ -59,7 +62,10 @@ pub enum MemoryError {
 impl fmt::Display for MemoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge { elements, element_bytes } => write!(
+            Self::TooLarge {
+                elements,
+                element_bytes,
+            } => write!(
                 f,
                 "{elements} records of {element_bytes} bytes exceed the address space; lower the capacity"
             ),
@@ -83,12 +89,12 @@ impl std::error::Error for MemoryError {
 
 /// A fixed number of `T`, all zero bytes at first, in anonymous private memory that is aligned to a page.
 ///
-/// [`Pages::as_slice`] checks length and alignment each time (three instructions that predict well, off the critical
-/// path of a lookup: measured as noise); a loop over a burst takes the slice once all the same.
+/// The bytes are cast where they are used, without unsafe code of ours, and that is checked each time: one element by
+/// [`Pages::get`] costs three compares that predict well; a loop takes the slice once, outside.
 #[derive(Debug)]
 pub struct Pages<T> {
-    /// `None` only when there is nothing to hold: a mapping can't be empty.
-    map: Option<MmapMut>,
+    /// Of one byte when there is nothing to hold: a mapping can't be empty.
+    map: MmapMut,
     len: usize,
     huge_advised: bool,
     of: PhantomData<T>,
@@ -104,35 +110,66 @@ impl<T: Plain> Pages<T> {
         let bytes = len
             .checked_mul(size_of::<T>())
             .filter(|&bytes| isize::try_from(bytes).is_ok())
-            .ok_or(MemoryError::TooLarge { elements: len, element_bytes: size_of::<T>() })?;
-        if bytes == 0 {
-            return Ok(Self { map: None, len, huge_advised: false, of: PhantomData });
-        }
-        let mut map =
-            MmapMut::map_anon(bytes).map_err(|source| MemoryError::Refused { bytes, source })?;
+            .ok_or(MemoryError::TooLarge {
+                elements: len,
+                element_bytes: size_of::<T>(),
+            })?;
+        let mut map = MmapMut::map_anon(bytes.max(1))
+            .map_err(|source| MemoryError::Refused { bytes, source })?;
         let huge_advised = options.huge && advise_huge(&map);
         if options.prefault {
             prefault(&mut map);
         }
-        Ok(Self { map: Some(map), len, huge_advised, of: PhantomData })
+        Ok(Self {
+            map,
+            len,
+            huge_advised,
+            of: PhantomData,
+        })
     }
 
     /// All elements.
     #[must_use]
     #[inline]
     pub fn as_slice(&self) -> &[T] {
-        let bytes = self.map.as_deref().unwrap_or_default();
         // A mapping is page-aligned and was sized for `len`, so the cast can't fail; were it wrong, the slice would be
         // empty and every index into it would be caught.
-        <[T]>::ref_from_prefix_with_elems(bytes, self.len).map_or(&[], |(slice, _)| slice)
+        <[T]>::ref_from_prefix_with_elems(&self.map, self.len).map_or(&[], |(slice, _)| slice)
     }
 
     /// All elements, for writing.
     #[must_use]
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        let bytes = self.map.as_deref_mut().unwrap_or_default();
-        <[T]>::mut_from_prefix_with_elems(bytes, self.len).map_or(&mut [], |(slice, _)| slice)
+        <[T]>::mut_from_prefix_with_elems(&mut self.map, self.len)
+            .map_or(&mut [], |(slice, _)| slice)
+    }
+
+    /// The element at `index`.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Pages::len`].
+    #[must_use]
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> &T {
+        match T::ref_from_prefix(&self.map[index * size_of::<T>()..]) {
+            Ok((element, _)) => element,
+            Err(_) => out_of_range(index, self.len),
+        }
+    }
+
+    /// The element at `index`, for writing.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Pages::len`].
+    #[must_use]
+    #[inline(always)]
+    pub fn get_mut(&mut self, index: usize) -> &mut T {
+        let len = self.len;
+        match T::mut_from_prefix(&mut self.map[index * size_of::<T>()..]) {
+            Ok((element, _)) => element,
+            Err(_) => out_of_range(index, len),
+        }
     }
 
     /// Number of elements.
@@ -151,7 +188,7 @@ impl<T: Plain> Pages<T> {
     /// Address space taken, in bytes; what is resident grows towards it with use (or at once when pre-faulted).
     #[must_use]
     pub fn reserved_bytes(&self) -> usize {
-        self.map.as_ref().map_or(0, |map| map.len())
+        self.len * size_of::<T>()
     }
 
     /// Whether the system accepted the advice to use huge pages (it may still not have any).
@@ -159,6 +196,12 @@ impl<T: Plain> Pages<T> {
     pub fn huge_advised(&self) -> bool {
         self.huge_advised
     }
+}
+
+#[cold]
+#[inline(never)]
+fn out_of_range(index: usize, len: usize) -> ! {
+    panic!("element {index} of {len}");
 }
 
 #[cfg(target_os = "linux")]
@@ -251,8 +294,14 @@ mod tests {
         let before = resident();
         let lazy = Pages::<u8>::zeroed(BYTES, PageOptions::default()).unwrap();
         let after_lazy = resident();
-        let eager =
-            Pages::<u8>::zeroed(BYTES, PageOptions { huge: true, prefault: true }).unwrap();
+        let eager = Pages::<u8>::zeroed(
+            BYTES,
+            PageOptions {
+                huge: true,
+                prefault: true,
+            },
+        )
+        .unwrap();
         let after_eager = resident();
         // Other tests run in this process at the same time, so the margins are half of what is at stake.
         assert!(after_lazy < before + BYTES as u64 / 2);

@@ -1,6 +1,6 @@
 //! Frames as bytes: views that check lengths once, and builders with right checksums, both over plain slices.
 //!
-//! Called by: the worker (fixed-offset headers on its fast lane, [`parse`] on the slow one), `icmp`, the traffic
+//! Called by: the worker (fixed-offset headers on its fast lane, [`parse()`] on the slow one), `icmp`, the traffic
 //! generator, tests. It must never know a connection, an address of ours or a clock, never allocate, and import nothing
 //! of ours but `tcp::seq`.
 
@@ -57,7 +57,8 @@ pub struct Tcp4Headers {
     pub tcp: tcp::Header,
 }
 
-/// The headers of a TCP segment over IPv6 at fixed offsets: no VLAN tag, no extension header. One bounds check for all three.
+/// The headers of a TCP segment over IPv6 at fixed offsets: no VLAN tag, no extension header. One bounds check for
+/// all three.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]

@@ -20,7 +20,7 @@ mod token_bucket;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::conn::{FlowKey, Parked, Probe};
+use crate::conn::{ConnTable, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
 use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
@@ -30,8 +30,8 @@ use crate::wire::ethernet::MacAddr;
 use classify::{Classifier, Lane, Meta};
 use endpoint::Endpoint;
 use handoff::Message;
-use output::Outbox;
 use neighborhood::Neighborhood;
+use output::Outbox;
 
 pub use cycles::{Cycles, StageCycles};
 pub use endpoint::Secrets;
@@ -42,18 +42,28 @@ const HANDOFF_FRAMES_PER_TURN: usize = BURST_FRAMES / 2;
 
 /// Everything that one core needs to be a TCP endpoint on one queue pair.
 pub struct Worker<N: Nic> {
+    rx: Burst<N::Frame>,
+    scratch: Scratch,
+    core: Core<N>,
+    cycles: Cycles,
+}
+
+/// What the stages tell each other about the frames of the burst, one place per frame.
+struct Scratch {
+    metas: Box<[Meta; BURST_FRAMES]>,
+    probes: Box<[Probe; BURST_FRAMES]>,
+}
+
+/// What a stage may touch besides the burst that it works on.
+struct Core<N: Nic> {
     nic: N,
     caps: Caps,
     mac: MacAddr,
     broadcasts: Vec<[u8; 4]>,
-    rx: Burst<N::Frame>,
-    metas: Box<[Meta; BURST_FRAMES]>,
-    probes: Box<[Probe; BURST_FRAMES]>,
     endpoint: Endpoint,
     neighborhood: Neighborhood<N::Frame>,
     outbox: Outbox<N::Frame>,
     ring: RingEnd<N::Frame>,
-    cycles: Cycles,
 }
 
 impl<N: Nic> Worker<N> {
@@ -71,18 +81,22 @@ impl<N: Nic> Worker<N> {
         let caps = nic.caps().clone();
         let mac = MacAddr(nic.mac());
         Ok(Self {
-            mac,
-            broadcasts: config.broadcasts(),
             rx: Burst::new(),
-            metas: Box::new([Meta::ENDED; BURST_FRAMES]),
-            probes: Box::new([Probe::MISS; BURST_FRAMES]),
-            neighborhood: Neighborhood::new(&config, mac, ring.is_first()),
-            endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
-            outbox: Outbox::new(),
-            ring,
+            scratch: Scratch {
+                metas: Box::new([Meta::ENDED; BURST_FRAMES]),
+                probes: Box::new([Probe::MISS; BURST_FRAMES]),
+            },
+            core: Core {
+                mac,
+                broadcasts: config.broadcasts(),
+                neighborhood: Neighborhood::new(&config, mac, ring.is_first()),
+                endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
+                outbox: Outbox::new(),
+                ring,
+                caps,
+                nic,
+            },
             cycles: Cycles::default(),
-            caps,
-            nic,
         })
     }
 
@@ -90,67 +104,112 @@ impl<N: Nic> Worker<N> {
     ///
     /// `now` must never go back.
     pub fn turn(&mut self, now: Instant) -> usize {
-        let started = self.nic.cycles();
-        let received = self.receive();
-        let after_rx = self.nic.cycles();
+        let started = self.core.nic.cycles();
+        let received = self.core.receive(&mut self.rx);
+        let after_rx = self.core.nic.cycles();
         if received == 0 {
-            self.run_timers(now);
-            self.send();
-            self.cycles.idle_turn(started, self.nic.cycles());
+            self.core.run_timers(now);
+            self.core.send();
+            self.cycles.idle_turn(started, self.core.nic.cycles());
             return 0;
         }
         if self.cycles.samples_now() {
             self.run_stages_stamped(now, after_rx);
         } else {
-            self.classify();
-            self.look_up();
-            self.process(now);
-            self.run_timers(now);
+            self.core.classify(&mut self.rx, &mut self.scratch);
+            self.core.look_up(&mut self.scratch, self.rx.len());
+            self.core.process(&mut self.rx, &self.scratch, now);
+            self.core.run_timers(now);
         }
-        let before_tx = self.nic.cycles();
-        self.send();
-        let ended = self.nic.cycles();
-        self.cycles.busy_turn([started, after_rx, before_tx, ended], received);
+        let before_tx = self.core.nic.cycles();
+        self.core.send();
+        let ended = self.core.nic.cycles();
+        self.cycles
+            .busy_turn([started, after_rx, before_tx, ended], received);
         received
     }
 
     /// The same stages with a stamp between each two: every so many bursts, for the report by stage.
     fn run_stages_stamped(&mut self, now: Instant, started: u64) {
         let frames = self.rx.len();
-        self.classify();
-        let classified = self.nic.cycles();
-        self.look_up();
-        let looked_up = self.nic.cycles();
-        self.process(now);
-        let processed = self.nic.cycles();
-        self.run_timers(now);
-        let timed = self.nic.cycles();
-        self.cycles.stages.add([started, classified, looked_up, processed, timed], frames);
+        self.core.classify(&mut self.rx, &mut self.scratch);
+        let classified = self.core.nic.cycles();
+        self.core.look_up(&mut self.scratch, frames);
+        let looked_up = self.core.nic.cycles();
+        self.core.process(&mut self.rx, &self.scratch, now);
+        let processed = self.core.nic.cycles();
+        self.core.run_timers(now);
+        let timed = self.core.nic.cycles();
+        self.cycles
+            .stages
+            .add([started, classified, looked_up, processed, timed], frames);
     }
 
+    /// The counters so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.core.endpoint.counters
+    }
+
+    /// Where the cycles went so far.
+    #[must_use]
+    pub fn cycles(&self) -> &Cycles {
+        &self.cycles
+    }
+
+    /// Adds an established connection at rest, as if its handshake had just been completed; for benchmarks, which fill
+    /// the table before they measure. False when no record is free or the flow exists.
+    pub fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
+        self.core.endpoint.preload(key, parked)
+    }
+
+    /// Read access to the connection table, for reports and benchmarks.
+    #[must_use]
+    pub fn table(&self) -> &ConnTable {
+        &self.core.endpoint.table
+    }
+
+    /// The NIC, for tests that are its wire.
+    #[must_use]
+    pub fn nic_mut(&mut self) -> &mut N {
+        &mut self.core.nic
+    }
+
+    /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
+    pub fn into_nic(self) -> N {
+        while let Some(Message::Received(frame) | Message::Resolve(frame)) = self.core.ring.pop() {
+            drop(frame);
+        }
+        self.core.nic
+    }
+}
+
+impl<N: Nic> Core<N> {
     /// Fills the burst: first what other workers handed over, then the NIC's ring.
     #[inline]
-    fn receive(&mut self) -> usize {
+    fn receive(&mut self, rx: &mut Burst<N::Frame>) -> usize {
         if self.ring.workers() > 1 {
-            self.take_handed_over();
+            self.take_handed_over(rx);
         }
-        let handed_over = self.rx.len();
+        let handed_over = rx.len();
         // Our own frames can't leave: what comes in now would only make more of them.
         if self.outbox.is_blocked() {
             return handed_over;
         }
-        let received = self.nic.rx(&mut self.rx);
-        self.endpoint.counters.add(Counter::RxFrames, received as u64);
+        let received = self.nic.rx(rx);
+        self.endpoint
+            .counters
+            .add(Counter::RxFrames, received as u64);
         handed_over + received
     }
 
-    fn take_handed_over(&mut self) {
+    fn take_handed_over(&mut self, rx: &mut Burst<N::Frame>) {
         for _ in 0..HANDOFF_FRAMES_PER_TURN {
             match self.ring.pop() {
                 None => break,
                 Some(Message::Received(frame)) => {
                     self.endpoint.counters.bump(Counter::HandoffIn);
-                    if let Err(frame) = self.rx.push(frame) {
+                    if let Err(frame) = rx.push(frame) {
                         // Not reached: the burst is empty here and twice as long as this loop.
                         self.endpoint.counters.bump(Counter::HandoffFull);
                         drop(frame);
@@ -163,62 +222,38 @@ impl<N: Nic> Worker<N> {
 
     /// Stage 1: what each frame is.
     #[inline]
-    fn classify(&mut self) {
-        self.linearize();
+    fn classify(&mut self, rx: &mut Burst<N::Frame>, scratch: &mut Scratch) {
+        self.linearize(rx);
         let classifier = Classifier {
             locals: &self.endpoint.config.locals,
             broadcasts: &self.broadcasts,
             hasher: &self.endpoint.hasher,
             mac: self.mac,
         };
-        classifier.run(self.rx.as_slice(), &mut self.metas, &mut self.endpoint.counters);
+        classifier.run(
+            rx.as_slice(),
+            &mut scratch.metas,
+            &mut self.endpoint.counters,
+        );
     }
 
     /// Stage 2: prefetch all buckets, then match all tags and prefetch the records that they point to.
     #[inline]
-    fn look_up(&mut self) {
-        let metas = &self.metas[..self.rx.len()];
+    fn look_up(&mut self, scratch: &mut Scratch, frames: usize) {
+        let metas = &scratch.metas[..frames];
         let table = &self.endpoint.table;
         for meta in metas {
             if meta.lane == Lane::Tcp {
                 table.prefetch_bucket(meta.hash);
             }
         }
-        for (meta, probe) in metas.iter().zip(self.probes.iter_mut()) {
-            *probe = if meta.lane == Lane::Tcp { table.probe(meta.hash) } else { Probe::MISS };
+        for (meta, probe) in metas.iter().zip(scratch.probes.iter_mut()) {
+            *probe = if meta.lane == Lane::Tcp {
+                table.probe(meta.hash)
+            } else {
+                Probe::MISS
+            };
         }
-    }
-
-    /// The counters so far.
-    #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.endpoint.counters
-    }
-
-    /// Where the cycles went so far.
-    #[must_use]
-    pub fn cycles(&self) -> &Cycles {
-        &self.cycles
-    }
-
-    /// Adds an established connection at rest, as if its handshake had just been completed; for benchmarks, which fill
-    /// the table before they measure. False when no record is free or the flow exists.
-    pub fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
-        self.endpoint.preload(key, parked)
-    }
-
-    /// Read access to the connection table, for reports and benchmarks.
-    #[must_use]
-    pub fn table(&self) -> &crate::conn::ConnTable {
-        &self.endpoint.table
-    }
-
-    /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
-    pub fn into_nic(self) -> N {
-        while let Some(Message::Received(frame) | Message::Resolve(frame)) = self.ring.pop() {
-            drop(frame);
-        }
-        self.nic
     }
 }
 

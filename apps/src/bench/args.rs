@@ -82,6 +82,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, hide_short_help = true, requires = "peer")]
     pub(crate) expect: Option<Expect>,
 
+    /// SYNs that may be unanswered at a time; fewer than the link holds, so that no reply finds it full
+    #[arg(long, value_name = "N", default_value = "384", value_parser = units::count_u32, hide_short_help = true)]
+    pub(crate) window: u32,
+
     /// Frames that each direction of `ring` holds: a power of two, at least 64
     #[arg(long, value_name = "N", default_value = "512", value_parser = units::count_u32, hide_short_help = true)]
     pub(crate) ring_frames: u32,

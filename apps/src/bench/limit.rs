@@ -61,22 +61,24 @@ pub(super) fn judge(
     wanted_pps: Option<u64>,
 ) -> Limit {
     let refused = tally.refused_share();
-    let generator_full = tally.busy_share() >= FULL_SHARE && refused < REFUSED_SHARE;
+    let generator_full = tally.busy_share() >= FULL_SHARE && tally.mean_rx_burst() >= FULL_BURST;
     let endpoint_full =
         spent.map(|spent| spent.busy_share() >= FULL_SHARE && spent.mean_burst() >= FULL_BURST);
     let reached = wanted_pps
         .is_some_and(|wanted| tally.sent as f64 / seconds >= wanted as f64 * REACHED_SHARE);
     let verdict = match (endpoint_full, generator_full) {
         _ if reached => Verdict::Rate,
-        (Some(true), false) if refused >= REFUSED_SHARE => Verdict::Endpoint,
+        (Some(true), false) => Verdict::Endpoint,
         (Some(false), true) => Verdict::Generator,
         (Some(false), false) if refused >= REFUSED_SHARE => Verdict::Link,
         _ => Verdict::Undetermined,
     };
     let mut evidence = format!(
-        "generator busy {:.0} %, {:.0} % of its bursts refused by the link, mean burst received {:.1}",
+        "generator busy {:.0} %, {:.0} % of its sends refused by the link, {:.0} % held back until replies came, \
+         mean burst received {:.1}",
         tally.busy_share() * 100.0,
         refused * 100.0,
+        tally.held_share() * 100.0,
         tally.mean_rx_burst()
     );
     match spent {
@@ -97,13 +99,19 @@ mod tests {
     use super::*;
 
     /// A tally and cycles with these shares of busy time, of refused bursts, and this mean burst.
-    fn verdict(generator_busy: u64, refused: u64, endpoint: Option<(u64, u64)>) -> Verdict {
+    fn verdict(
+        (generator_busy, generator_burst): (u64, u64),
+        refused: u64,
+        endpoint: Option<(u64, u64)>,
+    ) -> Verdict {
         let tally = Tally {
             sent: 100,
             busy: generator_busy,
             idle: 100 - generator_busy,
-            tx_bursts: 100,
+            tx_turns: 100,
             tx_refused: refused,
+            rx_frames: generator_burst,
+            rx_bursts: 1,
             ..Tally::default()
         };
         let spent = endpoint.map(|(busy, burst)| Spent {
@@ -118,13 +126,14 @@ mod tests {
 
     #[test]
     fn a_verdict_needs_one_full_side_and_one_that_is_not() {
-        assert_eq!(verdict(60, 80, Some((99, 60))), Verdict::Endpoint);
-        assert_eq!(verdict(99, 0, Some((50, 60))), Verdict::Generator);
-        assert_eq!(verdict(99, 0, Some((99, 3))), Verdict::Generator);
-        assert_eq!(verdict(60, 80, Some((50, 60))), Verdict::Link);
-        assert_eq!(verdict(99, 0, Some((99, 60))), Verdict::Undetermined);
-        assert_eq!(verdict(60, 0, Some((60, 60))), Verdict::Undetermined);
-        assert_eq!(verdict(99, 0, None), Verdict::Undetermined);
+        assert_eq!(verdict((60, 60), 80, Some((99, 60))), Verdict::Endpoint);
+        assert_eq!(verdict((99, 60), 0, Some((50, 60))), Verdict::Generator);
+        assert_eq!(verdict((99, 60), 0, Some((99, 3))), Verdict::Generator);
+        assert_eq!(verdict((60, 60), 80, Some((50, 60))), Verdict::Link);
+        assert_eq!(verdict((99, 60), 0, Some((99, 60))), Verdict::Undetermined);
+        assert_eq!(verdict((60, 60), 0, Some((60, 60))), Verdict::Undetermined);
+        assert_eq!(verdict((99, 3), 0, Some((99, 60))), Verdict::Endpoint);
+        assert_eq!(verdict((99, 60), 0, None), Verdict::Undetermined);
     }
 
     #[test]

@@ -20,10 +20,10 @@ use super::ring::{MEMORY_MB, POOLS, join, only, spawn_generator};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
-use crate::mailbox::Order;
+use crate::mailbox;
 use crate::stop::Stop;
 use crate::threads;
-use crate::traffic::{Flows, Generator, Pace, Target};
+use crate::traffic::{Expect, Generator, Order, PaceConfig, Target};
 
 /// What a peer that somebody else started is called on the link; memif delivers everything to everybody.
 const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
@@ -141,7 +141,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
     let (course, dumps) = std::thread::scope(|scope| {
         let generator = spawn_generator(scope, args, &eal, cpus[0], (queue, mac), (&line, clock));
         let course = conduct::conduct(args, &line, &mut Far(child.as_mut()), clock, stop);
-        line.orders.give(Order::Stop);
+        line.orders.give(mailbox::Order::Stop);
         let dumps = join(generator)?;
         Ok::<_, Failure>((course?, dumps))
     })?;
@@ -209,20 +209,22 @@ pub(super) fn generator(
         u64::from_le_bytes(core::array::from_fn(|byte| bytes[word * 8 + byte]))
     });
     let (address, port): (IpAddr, u16) = plan::target(args);
-    let target = Target {
-        mac: endpoint_mac,
-        source_mac: nic.mac(),
-        address,
-        port,
+    let order = Order {
+        target: Target {
+            mac: endpoint_mac,
+            source_mac: nic.mac(),
+            address,
+            port,
+        },
+        options: args.syn_options(),
+        expect: args.expected(),
+        retire: args.is_stateful(),
+        pace: PaceConfig {
+            rate_pps: args.rate,
+            window: (args.expected() != Expect::Sink).then_some(args.window),
+            hz: clock.hz(),
+        },
+        seed,
     };
-    let pace = Pace::new(args.rate, clock.hz());
-    let (options, expect) = (args.syn_options(), args.expected());
-    Ok(Generator::new(
-        nic,
-        &target,
-        options,
-        expect,
-        args.is_stateful(),
-        (Flows::new(seed), pace),
-    ))
+    Ok(Generator::new(nic, &order))
 }

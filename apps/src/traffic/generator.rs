@@ -9,6 +9,7 @@ use core::fmt::Write as _;
 use stack::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 
 use super::flow::{Flow, Flows, Numbers};
+use super::pace::{Pace, PaceConfig};
 use super::tally::Tally;
 use super::template::{SynOptions, Target, Template};
 use super::verify::{Expect, Received, Verifier, Wrong};
@@ -20,38 +21,21 @@ const DUMP_BYTES: usize = 128;
 /// Bursts received per turn at most, so that sending is never starved.
 const RX_BURSTS_PER_TURN: usize = 4;
 
-/// How fast SYNs are offered.
+/// What a generator sends and what it expects.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    /// Cycles per SYN, in 1/65536; 0 for as fast as they are taken.
-    ticks_per_syn_16: u64,
-    started_ticks: u64,
-    released: u64,
-}
-
-impl Pace {
-    /// `rate_pps` SYNs a second from now on, or as many as are taken.
-    pub(crate) fn new(rate_pps: Option<u64>, hz: u64) -> Self {
-        let ticks_per_syn_16 = rate_pps.map_or(0, |rate| ((hz << 16) / rate.max(1)).max(1));
-        Self {
-            ticks_per_syn_16,
-            started_ticks: dpdk::cycles(),
-            released: 0,
-        }
-    }
-
-    /// How many SYNs may be made now.
-    #[inline]
-    fn due(&mut self, now_ticks: u64) -> usize {
-        if self.ticks_per_syn_16 == 0 {
-            return BURST_FRAMES;
-        }
-        let passed = u128::from(now_ticks.wrapping_sub(self.started_ticks)) << 16;
-        let due = (passed / u128::from(self.ticks_per_syn_16)) as u64;
-        let n = due.saturating_sub(self.released).min(BURST_FRAMES as u64);
-        self.released += n;
-        n as usize
-    }
+pub(crate) struct Order {
+    /// Where SYNs go.
+    pub(crate) target: Target,
+    /// What they offer.
+    pub(crate) options: SynOptions,
+    /// What must come back.
+    pub(crate) expect: Expect,
+    /// Whether every verified SYN-ACK is answered by an exact reset, which ends the embryo.
+    pub(crate) retire: bool,
+    /// When they may leave.
+    pub(crate) pace: PaceConfig,
+    /// Where flows and their numbers come from.
+    pub(crate) seed: [u64; 3],
 }
 
 /// Sends SYNs to one target and verifies the replies.
@@ -64,6 +48,8 @@ pub(crate) struct Generator<N: Nic> {
     /// Sends a reset for every verified SYN-ACK, which ends the embryo.
     reset: Option<Template>,
     pace: Pace,
+    /// Smallest burst that is worth sending while the window is narrow, in frames.
+    smallest_burst: usize,
     syns: Burst<N::Frame>,
     replies: Burst<N::Frame>,
     resets: Burst<N::Frame>,
@@ -72,24 +58,22 @@ pub(crate) struct Generator<N: Nic> {
 }
 
 impl<N: Nic> Generator<N> {
-    /// A generator on `nic`. With `retire` every verified SYN-ACK is answered by an exact reset.
-    pub(crate) fn new(
-        nic: N,
-        target: &Target,
-        options: SynOptions,
-        expect: Expect,
-        retire: bool,
-        (flows, pace): (Flows, Pace),
-    ) -> Self {
-        let syn = Template::syn(target, options);
+    /// A generator on `nic`.
+    pub(crate) fn new(nic: N, order: &Order) -> Self {
+        let syn = Template::syn(&order.target, order.options);
+        let flows = Flows::new(order.seed);
         Self {
             nic,
-            v6: target.address.is_ipv6(),
-            verifier: Verifier::new(expect, target, syn.clone(), flows.clone()),
-            reset: retire.then(|| Template::reset(target)),
+            v6: order.target.address.is_ipv6(),
+            verifier: Verifier::new(order.expect, &order.target, syn.clone(), flows.clone()),
+            reset: order.retire.then(|| Template::reset(&order.target)),
             syn,
             flows,
-            pace,
+            smallest_burst: order
+                .pace
+                .window
+                .map_or(1, |n| BURST_FRAMES.min(n as usize)),
+            pace: Pace::new(order.pace),
             syns: Burst::new(),
             replies: Burst::new(),
             resets: Burst::new(),
@@ -126,6 +110,7 @@ impl<N: Nic> Generator<N> {
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = self.tally;
         tally.at_ticks = self.nic.cycles();
+        tally.given_up = self.pace.given_up();
         // A reply too many is a wrong one, whatever it looks like.
         let replies = tally.verified + tally.wrong_total();
         for _ in 0..replies.saturating_sub(tally.sent).min(1) {
@@ -141,12 +126,16 @@ impl<N: Nic> Generator<N> {
 
     #[inline]
     fn send(&mut self, now_ticks: u64) -> usize {
+        // Resets first: the embryos that they end are what replies to further SYNs wait for.
+        if !self.resets.is_empty() {
+            return 0;
+        }
+        self.tally.tx_turns += 1;
         if self.syns.is_empty() && !self.make_syns(now_ticks) {
             return 0;
         }
         let sent = self.nic.tx(&mut self.syns);
         self.tally.sent += sent as u64;
-        self.tally.tx_bursts += 1;
         if !self.syns.is_empty() {
             self.tally.tx_refused += 1;
         }
@@ -156,7 +145,16 @@ impl<N: Nic> Generator<N> {
     /// Fills the burst; false when there is nothing to send.
     #[inline]
     fn make_syns(&mut self, now_ticks: u64) -> bool {
-        let due = self.pace.due(now_ticks);
+        let replies = self.tally.verified + self.tally.wrong_total();
+        let room = self.pace.window_room(self.tally.sent, replies, now_ticks);
+        if room < BURST_FRAMES {
+            self.tally.tx_held += 1;
+            // A window that opens by one frame a turn would make bursts of one frame.
+            if room < self.smallest_burst {
+                return false;
+            }
+        }
+        let due = self.pace.release(room.min(BURST_FRAMES), now_ticks);
         let n = self.nic.alloc(PoolClass::Control, &mut self.syns, due);
         if n < due {
             self.tally.no_buffer += 1;

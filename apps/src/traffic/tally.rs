@@ -21,10 +21,14 @@ pub(crate) struct Tally {
     pub(crate) housekeeping: u64,
     /// Resets that took embryos back.
     pub(crate) resets_sent: u64,
-    /// Bursts offered to the NIC.
-    pub(crate) tx_bursts: u64,
-    /// Those of them that it did not take whole: the link is full.
+    /// Turns that wanted to send.
+    pub(crate) tx_turns: u64,
+    /// Those of them in which the NIC did not take all: the link is full.
     pub(crate) tx_refused: u64,
+    /// Those of them in which as many SYNs were unanswered as may be.
+    pub(crate) tx_held: u64,
+    /// SYNs that were given up as lost while running, so that others may be sent in their place.
+    pub(crate) given_up: u64,
     /// Bursts received that held something.
     pub(crate) rx_bursts: u64,
     /// Frames in them.
@@ -71,9 +75,14 @@ impl Tally {
         self.busy as f64 / (self.busy + self.idle).max(1) as f64
     }
 
-    /// Share of bursts that the link did not take whole, 0 to 1.
+    /// Share of sends that the link did not take whole, 0 to 1.
     pub(crate) fn refused_share(&self) -> f64 {
-        self.tx_refused as f64 / self.tx_bursts.max(1) as f64
+        self.tx_refused as f64 / self.tx_turns.max(1) as f64
+    }
+
+    /// Share of sends that waited for replies, 0 to 1.
+    pub(crate) fn held_share(&self) -> f64 {
+        self.tx_held as f64 / self.tx_turns.max(1) as f64
     }
 
     /// What happened since `earlier`, a copy of the same tally.
@@ -89,8 +98,10 @@ impl Tally {
             wrong,
             housekeeping: self.housekeeping - earlier.housekeeping,
             resets_sent: self.resets_sent - earlier.resets_sent,
-            tx_bursts: self.tx_bursts - earlier.tx_bursts,
+            tx_turns: self.tx_turns - earlier.tx_turns,
             tx_refused: self.tx_refused - earlier.tx_refused,
+            tx_held: self.tx_held - earlier.tx_held,
+            given_up: self.given_up - earlier.given_up,
             rx_bursts: self.rx_bursts - earlier.rx_bursts,
             rx_frames: self.rx_frames - earlier.rx_frames,
             no_buffer: self.no_buffer - earlier.no_buffer,

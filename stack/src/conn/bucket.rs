@@ -55,7 +55,9 @@ impl Bucket {
     /// The same for targets without SSE2; tested against it.
     #[cfg(any(test, not(target_arch = "x86_64")))]
     fn matches_portable(&self, tag: u16) -> u16 {
-        (0..BUCKET_ENTRIES).fold(0, |mask, slot| mask | u16::from(self.tags[slot] == tag) << slot)
+        (0..BUCKET_ENTRIES).fold(0, |mask, slot| {
+            mask | u16::from(self.tags[slot] == tag) << slot
+        })
     }
 
     /// The entry in `slot`.
@@ -155,7 +157,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn bucket(tags: [u16; 12]) -> Bucket {
-        Bucket { tags, entries: [0; BUCKET_ENTRIES] }
+        Bucket {
+            tags,
+            entries: [0; BUCKET_ENTRIES],
+        }
     }
 
     proptest! {

@@ -27,27 +27,25 @@ impl FlowKey {
     /// The key of an IPv4 flow. Ports are in host order.
     #[must_use]
     #[inline]
-    pub const fn v4(
-        local: LocalId,
-        local_port: u16,
-        remote: Ipv4Addr,
-        remote_port: u16,
-    ) -> Self {
-        Self { words: [0, remote.to_bits() as u64, ends(local, local_port, remote_port)] }
+    pub const fn v4(local: LocalId, local_port: u16, remote: Ipv4Addr, remote_port: u16) -> Self {
+        Self {
+            words: [
+                0,
+                remote.to_bits() as u64,
+                ends(local, local_port, remote_port),
+            ],
+        }
     }
 
     /// The key of an IPv6 flow. Ports are in host order.
     #[must_use]
     #[inline]
-    pub const fn v6(
-        local: LocalId,
-        local_port: u16,
-        remote: Ipv6Addr,
-        remote_port: u16,
-    ) -> Self {
+    pub const fn v6(local: LocalId, local_port: u16, remote: Ipv6Addr, remote_port: u16) -> Self {
         let remote = remote.to_bits();
         let ends = ends(local, local_port, remote_port) | V6_BIT;
-        Self { words: [(remote >> 64) as u64, remote as u64, ends] }
+        Self {
+            words: [(remote >> 64) as u64, remote as u64, ends],
+        }
     }
 
     /// The key of a flow of either family. Ports are in host order.
@@ -178,7 +176,10 @@ impl FlowHasher {
     /// simulated world).
     #[must_use]
     pub const fn new(secret: [u64; 2]) -> Self {
-        Self { seed: secret[0], shared: SharedSeed::from_u64(secret[1]) }
+        Self {
+            seed: secret[0],
+            shared: SharedSeed::from_u64(secret[1]),
+        }
     }
 
     /// The hash of a key.
@@ -224,7 +225,10 @@ mod tests {
         let v4 = Ipv4Addr::new(198, 18, 0, 1);
         let key = FlowKey::v4(LocalId(0), 80, v4, 1);
         assert_ne!(key, FlowKey::v6(LocalId(0), 80, v4.to_ipv6_mapped(), 1));
-        assert_ne!(key, FlowKey::v6(LocalId(0), 80, Ipv6Addr::from_bits(v4.to_bits().into()), 1));
+        assert_ne!(
+            key,
+            FlowKey::v6(LocalId(0), 80, Ipv6Addr::from_bits(v4.to_bits().into()), 1)
+        );
     }
 
     /// Every single-bit change of the key must flip each bit of the hash about half the time, under any secret.
@@ -234,7 +238,9 @@ mod tests {
         let rounds = 512u64;
         for round in 0..rounds {
             let hasher = FlowHasher::new([round.wrapping_mul(0x9e37_79b9_7f4a_7c15), !round]);
-            let key = FlowKey { words: [0, round << 7, 0x0001_c350_0050 ^ round] };
+            let key = FlowKey {
+                words: [0, round << 7, 0x0001_c350_0050 ^ round],
+            };
             let base = hasher.hash(&key).0;
             for (bit, row) in flips.iter_mut().enumerate() {
                 let mut other = key;
@@ -246,7 +252,12 @@ mod tests {
             }
         }
         // 512 fair flips stay within 256 ± 113 (10 sigma) in all 12,288 places; a stuck or copied bit doesn't.
-        assert!(flips.iter().flatten().all(|&count| (143..370).contains(&count)));
+        assert!(
+            flips
+                .iter()
+                .flatten()
+                .all(|&count| (143..370).contains(&count))
+        );
     }
 
     #[test]

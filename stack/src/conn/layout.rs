@@ -96,13 +96,19 @@ impl Head for HeadV4 {
     #[inline]
     fn key(&self) -> FlowKey {
         let remote = Ipv4Addr::from_bits(self.remote);
-        FlowKey::v4(LocalId(self.local), self.ports as u16, remote, (self.ports >> 16) as u16)
+        FlowKey::v4(
+            LocalId(self.local),
+            self.ports as u16,
+            remote,
+            (self.ports >> 16) as u16,
+        )
     }
 
     #[inline(always)]
     fn is(&self, key: &FlowKey) -> bool {
         // One branch on the sum of the differences: three compares that nearly always agree need no three branches.
-        (self.remote ^ key.remote_v4()) | (self.ports ^ key.ports())
+        (self.remote ^ key.remote_v4())
+            | (self.ports ^ key.ports())
             | u32::from(self.local ^ key.local().0)
             == 0
     }
@@ -122,8 +128,12 @@ impl Head for HeadV6 {
     #[inline]
     fn set_key(&mut self, key: &FlowKey) {
         let remote = key.remote_v6();
-        self.remote =
-            [(remote >> 96) as u32, (remote >> 64) as u32, (remote >> 32) as u32, remote as u32];
+        self.remote = [
+            (remote >> 96) as u32,
+            (remote >> 64) as u32,
+            (remote >> 32) as u32,
+            remote as u32,
+        ];
         self.ports = key.ports();
         self.local = key.local().0;
     }
@@ -131,7 +141,12 @@ impl Head for HeadV6 {
     #[inline]
     fn key(&self) -> FlowKey {
         let remote = Ipv6Addr::from_bits(self.remote_number());
-        FlowKey::v6(LocalId(self.local), self.ports as u16, remote, (self.ports >> 16) as u16)
+        FlowKey::v6(
+            LocalId(self.local),
+            self.ports as u16,
+            remote,
+            (self.ports >> 16) as u16,
+        )
     }
 
     #[inline(always)]

@@ -12,8 +12,8 @@ use super::index::IndexStats;
 use super::layout::Body;
 use super::slab::NONE;
 use super::{
-    ConnId, ConnTable, EMBRYO_LEVELS, Embryo, Entry, FlowHash, FlowKey, Found, Kind, MoveError, Open,
-    OpenCold, Parked, Records, TableFull, TickMs, TimeWait,
+    ConnId, ConnTable, EMBRYO_LEVELS, Embryo, Entry, FlowHash, FlowKey, Found, Kind, MoveError,
+    Open, OpenCold, Parked, Records, TableFull, TickMs, TimeWait,
 };
 
 /// Insertion. The caller has looked the key up: a key that is in the table already would get a second record.
@@ -76,14 +76,21 @@ impl ConnTable {
         time_wait: &TimeWait,
         deadline: Instant,
     ) -> Result<Found, TableFull> {
-        let entry = self.time_wait.alloc(key, time_wait).ok_or(full::<TimeWait>(key))?;
-        self.time_wait_queue.push(&mut self.time_wait, entry, TickMs::deadline(deadline));
+        let entry = self
+            .time_wait
+            .alloc(key, time_wait)
+            .ok_or(full::<TimeWait>(key))?;
+        self.time_wait_queue
+            .push(&mut self.time_wait, entry, TickMs::deadline(deadline));
         self.enter(hash, entry)
     }
 
     /// Enters a record into the index. That holds as many entries as there are records, so it always has room.
     fn enter(&mut self, hash: FlowHash, entry: Entry) -> Result<Found, TableFull> {
-        let full = TableFull { kind: entry.kind(), v6: entry.is_v6() };
+        let full = TableFull {
+            kind: entry.kind(),
+            v6: entry.is_v6(),
+        };
         if !self.index.insert(hash, entry) {
             self.release(entry);
             return Err(full);
@@ -123,7 +130,10 @@ impl ConnTable {
         parked: &Parked,
     ) -> Result<Found, MoveError> {
         let key = self.key_of(open, Kind::Open)?;
-        let entry = self.parked.alloc(&key, parked).ok_or(full::<Parked>(&key))?;
+        let entry = self
+            .parked
+            .alloc(&key, parked)
+            .ok_or(full::<Parked>(&key))?;
         self.inherit(open.entry, entry);
         self.replace(open, hash, entry)
     }
@@ -157,8 +167,12 @@ impl ConnTable {
         deadline: Instant,
     ) -> Result<Found, MoveError> {
         let key = self.key_of(open, Kind::Open)?;
-        let entry = self.time_wait.alloc(&key, time_wait).ok_or(full::<TimeWait>(&key))?;
-        self.time_wait_queue.push(&mut self.time_wait, entry, TickMs::deadline(deadline));
+        let entry = self
+            .time_wait
+            .alloc(&key, time_wait)
+            .ok_or(full::<TimeWait>(&key))?;
+        self.time_wait_queue
+            .push(&mut self.time_wait, entry, TickMs::deadline(deadline));
         self.replace(open, hash, entry)
     }
 
@@ -170,7 +184,11 @@ impl ConnTable {
     /// Puts `new` in the place of `old` in the index and releases `old`; or the other way round when `old` isn't there.
     fn replace(&mut self, old: Found, hash: FlowHash, new: Entry) -> Result<Found, MoveError> {
         let replaced = self.index.replace(hash, old.entry, new);
-        let (gone, stays) = if replaced { (old.entry, new) } else { (new, old.entry) };
+        let (gone, stays) = if replaced {
+            (old.entry, new)
+        } else {
+            (new, old.entry)
+        };
         if let Some(handle) = self.handle_of(stays) {
             // A handle that both records name follows the one that stays.
             self.handles.get_mut(handle).location = stays.bits();
@@ -227,7 +245,9 @@ impl ConnTable {
     /// The name of an open or parked connection; `None` for other kinds and stale references.
     #[must_use]
     pub fn conn_id(&self, found: Found) -> Option<ConnId> {
-        let handle = self.is_current(found).then(|| self.handle_of(found.entry))??;
+        let handle = self
+            .is_current(found)
+            .then(|| self.handle_of(found.entry))??;
         let generation = self.handles.generation(handle)?;
         Some(ConnId { handle, generation })
     }
@@ -297,14 +317,19 @@ impl ConnTable {
     /// The embryo that has waited longest, more or less: of those retransmitted most often, the first to be so.
     #[must_use]
     pub fn oldest_embryo(&self) -> Option<Found> {
-        let oldest = self.embryo_queues.iter().rev().find_map(|queue| queue.oldest())?;
+        let oldest = self
+            .embryo_queues
+            .iter()
+            .rev()
+            .find_map(|queue| queue.oldest())?;
         self.found(oldest)
     }
 
     /// SYN-ACK retransmissions of an embryo so far.
     #[must_use]
     pub fn embryo_retransmits(&self, found: Found) -> Option<u16> {
-        self.is_live(found, Kind::Embryo).then(|| self.embryos.level(found.entry))
+        self.is_live(found, Kind::Embryo)
+            .then(|| self.embryos.level(found.entry))
     }
 
     /// Counts a SYN-ACK retransmission and sets the next deadline. Deadlines of embryos with the same count must come in
@@ -333,7 +358,9 @@ impl ConnTable {
     /// The connection that ends its TIME-WAIT first: the one to recycle when all records are in use.
     #[must_use]
     pub fn oldest_time_wait(&self) -> Option<Found> {
-        self.time_wait_queue.oldest().and_then(|oldest| self.found(oldest))
+        self.time_wait_queue
+            .oldest()
+            .and_then(|oldest| self.found(oldest))
     }
 
     /// A FIN was retransmitted: 2MSL begins anew (RFC 9293 §3.10.7.4). False for a stale reference.
@@ -341,8 +368,10 @@ impl ConnTable {
         if !self.is_live(found, Kind::TimeWait) {
             return false;
         }
-        self.time_wait_queue.unlink(&mut self.time_wait, found.entry);
-        self.time_wait_queue.push(&mut self.time_wait, found.entry, TickMs::deadline(deadline));
+        self.time_wait_queue
+            .unlink(&mut self.time_wait, found.entry);
+        self.time_wait_queue
+            .push(&mut self.time_wait, found.entry, TickMs::deadline(deadline));
         true
     }
 
@@ -416,5 +445,8 @@ impl ConnTable {
 
 /// What to say when the slab for `key` has no record of kind `B` left.
 fn full<B: Body>(key: &FlowKey) -> TableFull {
-    TableFull { kind: B::KIND, v6: key.is_v6() }
+    TableFull {
+        kind: B::KIND,
+        v6: key.is_v6(),
+    }
 }

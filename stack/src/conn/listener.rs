@@ -63,12 +63,21 @@ impl fmt::Display for ListenersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PortZero => write!(f, "port 0 can't be listened on; give 1 to 65535"),
-            Self::Twice { address: Some(address), port } => {
+            Self::Twice {
+                address: Some(address),
+                port,
+            } => {
                 write!(f, "two listeners on {address} port {port}; remove one")
             }
-            Self::Twice { address: None, port } => write!(f, "two listeners on port {port}; remove one"),
+            Self::Twice {
+                address: None,
+                port,
+            } => write!(f, "two listeners on port {port}; remove one"),
             Self::NotLocal(address) => {
-                write!(f, "can't listen on {address}: it is none of our addresses; add it with --ip")
+                write!(
+                    f,
+                    "can't listen on {address}: it is none of our addresses; add it with --ip"
+                )
             }
             Self::TooMany => write!(f, "more than 65535 listeners; give fewer"),
         }
@@ -101,17 +110,31 @@ impl Listeners {
                 return Err(ListenersError::PortZero);
             }
             let local = match config.address {
-                Some(address) => Some(locals.find(address).ok_or(ListenersError::NotLocal(address))?),
+                Some(address) => Some(
+                    locals
+                        .find(address)
+                        .ok_or(ListenersError::NotLocal(address))?,
+                ),
                 None => None,
             };
-            if by_port.iter().any(|&(port, other, _)| port == config.port && other == local) {
-                return Err(ListenersError::Twice { address: config.address, port: config.port });
+            if by_port
+                .iter()
+                .any(|&(port, other, _)| port == config.port && other == local)
+            {
+                return Err(ListenersError::Twice {
+                    address: config.address,
+                    port: config.port,
+                });
             }
             open_ports[usize::from(config.port >> 6)] |= 1 << (config.port & 63);
             by_port.push((config.port, local, id));
         }
         by_port.sort_by_key(|&(port, ..)| port);
-        Ok(Self { configs, open_ports, by_port })
+        Ok(Self {
+            configs,
+            open_ports,
+            by_port,
+        })
     }
 
     /// The listener for a segment to `port` of `local`.
@@ -170,7 +193,12 @@ mod tests {
     }
 
     fn listener(address: Option<IpAddr>, port: u16) -> ListenerConfig {
-        ListenerConfig { address, port, policy: SynPolicy::default(), backlog: 1 }
+        ListenerConfig {
+            address,
+            port,
+            policy: SynPolicy::default(),
+            backlog: 1,
+        }
     }
 
     #[test]
@@ -178,12 +206,20 @@ mod tests {
         let locals = locals();
         let [a, b] = [A, B].map(|address| locals.find(address).expect("ours"));
         for swap in [false, true] {
-            let mut configs = vec![listener(None, 80), listener(Some(A), 80), listener(Some(B), 81)];
+            let mut configs = vec![
+                listener(None, 80),
+                listener(Some(A), 80),
+                listener(Some(B), 81),
+            ];
             if swap {
                 configs.reverse();
             }
             let listeners = Listeners::new(configs, &locals).expect("no conflict");
-            let find = |local, port| listeners.find(local, port).and_then(|id| listeners.config(id).copied());
+            let find = |local, port| {
+                listeners
+                    .find(local, port)
+                    .and_then(|id| listeners.config(id).copied())
+            };
             assert_eq!(find(a, 80), Some(listener(Some(A), 80)));
             assert_eq!(find(b, 80), Some(listener(None, 80)));
             assert_eq!(find(b, 81), Some(listener(Some(B), 81)));
@@ -199,10 +235,16 @@ mod tests {
         let stranger = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 9));
         let error = |configs| Listeners::new(configs, &locals()).expect_err("refused");
         assert_eq!(error(vec![listener(None, 0)]), ListenersError::PortZero);
-        assert_eq!(error(vec![listener(Some(stranger), 1)]), ListenersError::NotLocal(stranger));
+        assert_eq!(
+            error(vec![listener(Some(stranger), 1)]),
+            ListenersError::NotLocal(stranger)
+        );
         assert_eq!(
             error(vec![listener(Some(A), 80), listener(Some(A), 80)]),
-            ListenersError::Twice { address: Some(A), port: 80 }
+            ListenersError::Twice {
+                address: Some(A),
+                port: 80
+            }
         );
     }
 }

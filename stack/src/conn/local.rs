@@ -52,7 +52,10 @@ impl fmt::Display for LocalAddrsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PrefixLen { address, len } => {
-                write!(f, "{address}/{len}: no such prefix length; use at most 32 or 128")
+                write!(
+                    f,
+                    "{address}/{len}: no such prefix length; use at most 32 or 128"
+                )
             }
             Self::HostBits { address, len } => write!(
                 f,
@@ -97,7 +100,10 @@ impl LocalPrefix {
         if free_bits > 16 {
             return Err(LocalAddrsError::TooMany);
         }
-        Ok(Self { first: address, len })
+        Ok(Self {
+            first: address,
+            len,
+        })
     }
 
     /// How many addresses it covers: 1 to 65,536.
@@ -133,7 +139,11 @@ impl LocalAddrs {
     /// # Errors
     /// [`LocalAddrsError::Overlap`] or [`LocalAddrsError::TooMany`].
     pub fn new(prefixes: &[LocalPrefix]) -> Result<Self, LocalAddrsError> {
-        let mut addrs = Self { v4: Vec::new(), v6: Vec::new(), len: 0 };
+        let mut addrs = Self {
+            v4: Vec::new(),
+            v6: Vec::new(),
+            len: 0,
+        };
         for prefix in prefixes {
             let (count, id) = (prefix.addresses(), addrs.len);
             addrs.len = id.saturating_add(count);
@@ -141,8 +151,16 @@ impl LocalAddrs {
                 return Err(LocalAddrsError::TooMany);
             }
             match prefix.first {
-                IpAddr::V4(first) => addrs.v4.push(Range { first: first.to_bits(), count, id }),
-                IpAddr::V6(first) => addrs.v6.push(Range { first: first.to_bits(), count, id }),
+                IpAddr::V4(first) => addrs.v4.push(Range {
+                    first: first.to_bits(),
+                    count,
+                    id,
+                }),
+                IpAddr::V6(first) => addrs.v6.push(Range {
+                    first: first.to_bits(),
+                    count,
+                    id,
+                }),
             }
         }
         addrs.v4.sort_by_key(|range| range.first);
@@ -150,12 +168,16 @@ impl LocalAddrs {
         // Prefixes nest or are apart, so a neighbour that starts inside is the only way to overlap.
         for pair in addrs.v4.windows(2) {
             if pair[1].first - pair[0].first < pair[0].count {
-                return Err(LocalAddrsError::Overlap(Ipv4Addr::from_bits(pair[1].first).into()));
+                return Err(LocalAddrsError::Overlap(
+                    Ipv4Addr::from_bits(pair[1].first).into(),
+                ));
             }
         }
         for pair in addrs.v6.windows(2) {
             if pair[1].first - pair[0].first < u128::from(pair[0].count) {
-                return Err(LocalAddrsError::Overlap(Ipv6Addr::from_bits(pair[1].first).into()));
+                return Err(LocalAddrsError::Overlap(
+                    Ipv6Addr::from_bits(pair[1].first).into(),
+                ));
             }
         }
         Ok(addrs)
@@ -213,11 +235,17 @@ impl LocalAddrs {
     #[must_use]
     pub fn address(&self, id: LocalId) -> Option<IpAddr> {
         let id = u32::from(id.0);
-        let v4 = self.v4.iter().find(|range| id.wrapping_sub(range.id) < range.count);
+        let v4 = self
+            .v4
+            .iter()
+            .find(|range| id.wrapping_sub(range.id) < range.count);
         if let Some(range) = v4 {
             return Some(Ipv4Addr::from_bits(range.first + (id - range.id)).into());
         }
-        let range = self.v6.iter().find(|range| id.wrapping_sub(range.id) < range.count)?;
+        let range = self
+            .v6
+            .iter()
+            .find(|range| id.wrapping_sub(range.id) < range.count)?;
         Some(Ipv6Addr::from_bits(range.first + u128::from(id - range.id)).into())
     }
 }
@@ -232,9 +260,7 @@ fn number(address: IpAddr) -> u128 {
 fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => !(a.is_unspecified() || a.is_multicast() || a.is_broadcast()),
-        IpAddr::V6(a) => {
-            !(a.is_unspecified() || a.is_multicast() || a.to_ipv4_mapped().is_some())
-        }
+        IpAddr::V6(a) => !(a.is_unspecified() || a.is_multicast() || a.to_ipv4_mapped().is_some()),
     }
 }
 
@@ -253,8 +279,13 @@ mod tests {
 
     #[test]
     fn every_address_has_its_own_id_and_finds_its_way_back() {
-        let prefixes = ["198.18.5.0/24", "2001:db8::7/128", "198.18.0.2/32", "2001:db8:1::/120"]
-            .map(|text| prefix(text).unwrap());
+        let prefixes = [
+            "198.18.5.0/24",
+            "2001:db8::7/128",
+            "198.18.0.2/32",
+            "2001:db8:1::/120",
+        ]
+        .map(|text| prefix(text).unwrap());
         let addrs = LocalAddrs::new(&prefixes).unwrap();
         assert_eq!(addrs.len(), 256 + 1 + 1 + 256);
         for id in 0..addrs.len() as u16 {
@@ -262,9 +293,19 @@ mod tests {
             assert_eq!(addrs.find(address), Some(LocalId(id)));
         }
         assert_eq!(addrs.address(LocalId(addrs.len() as u16)), None);
-        let strangers =
-            ["198.18.4.255", "198.18.6.0", "198.18.0.1", "198.18.0.3", "2001:db8::6", "::"];
-        assert!(strangers.iter().all(|text| addrs.find(addr(text)).is_none()));
+        let strangers = [
+            "198.18.4.255",
+            "198.18.6.0",
+            "198.18.0.1",
+            "198.18.0.3",
+            "2001:db8::6",
+            "::",
+        ];
+        assert!(
+            strangers
+                .iter()
+                .all(|text| addrs.find(addr(text)).is_none())
+        );
     }
 
     #[test]
@@ -284,23 +325,44 @@ mod tests {
         let addrs = LocalAddrs::new(&[whole]).unwrap();
         assert_eq!(addrs.find(addr("198.18.255.255")), Some(LocalId(65_535)));
         let one_more = LocalPrefix::host(addr("198.19.0.0")).unwrap();
-        assert_eq!(LocalAddrs::new(&[whole, one_more]).unwrap_err(), LocalAddrsError::TooMany);
+        assert_eq!(
+            LocalAddrs::new(&[whole, one_more]).unwrap_err(),
+            LocalAddrsError::TooMany
+        );
         assert_eq!(prefix("198.18.0.0/15"), Err(LocalAddrsError::TooMany));
     }
 
     #[test]
     fn what_no_host_may_own_is_refused() {
-        for text in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "::ffff:198.18.0.1"]
-        {
+        for text in [
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "ff02::1",
+            "::ffff:198.18.0.1",
+        ] {
             let address = addr(text);
-            assert_eq!(LocalPrefix::host(address), Err(LocalAddrsError::NotUnicast(address)));
+            assert_eq!(
+                LocalPrefix::host(address),
+                Err(LocalAddrsError::NotUnicast(address))
+            );
         }
-        assert!(matches!(prefix("198.18.0.2/24"), Err(LocalAddrsError::HostBits { .. })));
-        assert!(matches!(prefix("198.18.0.2/33"), Err(LocalAddrsError::PrefixLen { .. })));
+        assert!(matches!(
+            prefix("198.18.0.2/24"),
+            Err(LocalAddrsError::HostBits { .. })
+        ));
+        assert!(matches!(
+            prefix("198.18.0.2/33"),
+            Err(LocalAddrsError::PrefixLen { .. })
+        ));
         let twice = ["198.18.5.0/24", "198.18.5.9/32"].map(|text| prefix(text).unwrap());
         let overlap = LocalAddrsError::Overlap(addr("198.18.5.9"));
         assert_eq!(LocalAddrs::new(&twice).unwrap_err(), overlap);
         let twice = ["2001:db8::/120", "2001:db8::/120"].map(|text| prefix(text).unwrap());
-        assert!(matches!(LocalAddrs::new(&twice), Err(LocalAddrsError::Overlap(_))));
+        assert!(matches!(
+            LocalAddrs::new(&twice),
+            Err(LocalAddrsError::Overlap(_))
+        ));
     }
 }

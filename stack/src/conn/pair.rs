@@ -6,12 +6,12 @@ use core::num::NonZeroU32;
 
 use crate::memory::{MemoryError, PageOptions};
 
+use super::Records;
 use super::index::Entry;
 use super::key::FlowKey;
 use super::layout::{Body, Head, Queued, Record};
 use super::record::TickMs;
 use super::slab::{NONE, Slab, SlabRecord};
-use super::Records;
 
 /// All records of one kind.
 #[derive(Debug)]
@@ -44,14 +44,21 @@ macro_rules! on_family {
 
 impl<B: Body> Pair<B> {
     pub(super) fn new(capacity: Records, options: PageOptions) -> Result<Self, MemoryError> {
-        Ok(Self { v4: Slab::new(capacity.v4, options)?, v6: Slab::new(capacity.v6, options)? })
+        Ok(Self {
+            v4: Slab::new(capacity.v4, options)?,
+            v6: Slab::new(capacity.v6, options)?,
+        })
     }
 
     /// Takes a record for `key` and fills it. `None` when the slab of that family is full.
     #[inline]
     pub(super) fn alloc(&mut self, key: &FlowKey, body: &B) -> Option<Entry> {
         let v6 = key.is_v6();
-        let index = if v6 { self.v6.alloc()? } else { self.v4.alloc()? };
+        let index = if v6 {
+            self.v6.alloc()?
+        } else {
+            self.v4.alloc()?
+        };
         let entry = Entry::new(B::KIND, v6, index);
         on_family!(entry, mut self, slab => {
             let record = slab.get_mut(index);
@@ -123,11 +130,17 @@ impl<B: Body> Pair<B> {
     }
 
     pub(super) fn len(&self) -> Records {
-        Records { v4: self.v4.len(), v6: self.v6.len() }
+        Records {
+            v4: self.v4.len(),
+            v6: self.v6.len(),
+        }
     }
 
     pub(super) fn capacity(&self) -> Records {
-        Records { v4: self.v4.capacity(), v6: self.v6.capacity() }
+        Records {
+            v4: self.v4.capacity(),
+            v6: self.v6.capacity(),
+        }
     }
 
     pub(super) fn reserved_bytes(&self) -> usize {
@@ -170,7 +183,10 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) const fn new() -> Self {
-        Self { oldest: NONE, youngest: NONE }
+        Self {
+            oldest: NONE,
+            youngest: NONE,
+        }
     }
 
     #[inline]

@@ -108,7 +108,11 @@ impl WindowShifts {
     #[must_use]
     pub const fn new(send: u8, receive: u8) -> Self {
         let send = if send > Self::MAX { Self::MAX } else { send };
-        let receive = if receive > Self::MAX { Self::MAX } else { receive };
+        let receive = if receive > Self::MAX {
+            Self::MAX
+        } else {
+            receive
+        };
         Self(receive << 4 | send)
     }
 
@@ -152,8 +156,16 @@ impl ShortUs {
     #[must_use]
     pub const fn as_us(self) -> u32 {
         let (exponent, mantissa) = ((self.0 >> 11) as u32, (self.0 & 0x7ff) as u64);
-        let us = if exponent == 0 { mantissa } else { (mantissa | 0x800) << (exponent - 1) };
-        if us > u32::MAX as u64 { u32::MAX } else { us as u32 }
+        let us = if exponent == 0 {
+            mantissa
+        } else {
+            (mantissa | 0x800) << (exponent - 1)
+        };
+        if us > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            us as u32
+        }
     }
 }
 
@@ -372,3 +384,55 @@ const _: () = {
     assert!(size_of::<Parked>() == 44);
     assert!(size_of::<TimeWait>() == 16);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_short_duration_is_exact_when_small_and_close_when_large(us: u32) {
+            let short = ShortUs::from_us(us).as_us();
+            prop_assert!(short <= us && us - short <= us / 2048);
+            prop_assert!(us >= 4096 || short == us);
+        }
+
+        #[test]
+        fn short_durations_keep_their_order(a: u32, b: u32) {
+            let (a, b) = (a.min(b), a.max(b));
+            prop_assert!(ShortUs::from_us(a).as_us() <= ShortUs::from_us(b).as_us());
+        }
+
+        #[test]
+        fn deadlines_hold_across_the_wrap(deadline: u32, wait in 0u32..0x7fff_ffff) {
+            let deadline = TickMs(deadline);
+            prop_assert!(deadline.is_due(TickMs(deadline.0.wrapping_add(wait))));
+            prop_assert!(!deadline.is_due(TickMs(deadline.0.wrapping_sub(wait + 1))));
+        }
+    }
+
+    #[test]
+    fn shifts_are_cut_to_what_the_rfc_allows() {
+        let shifts = WindowShifts::new(7, 200);
+        assert_eq!((shifts.send(), shifts.receive()), (7, 14));
+        assert_eq!(WindowShifts::new(15, 0).send(), 14);
+    }
+
+    #[test]
+    fn flags_are_a_set() {
+        let flags = ConnFlags::SACK.with(ConnFlags::TIMESTAMPS);
+        assert!(flags.has(ConnFlags::SACK) && !flags.has(ConnFlags::SACK.with(ConnFlags::ECN)));
+        assert_eq!(flags.without(ConnFlags::SACK), ConnFlags::TIMESTAMPS);
+    }
+
+    #[test]
+    fn a_deadline_is_rounded_up_and_the_present_down() {
+        let instant = Instant::from_ns(1_000_001);
+        assert_eq!(
+            (TickMs::at(instant), TickMs::deadline(instant)),
+            (TickMs(1), TickMs(2))
+        );
+        assert_eq!(TickMs(1).since(TickMs(u32::MAX)), 2);
+    }
+}

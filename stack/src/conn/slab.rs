@@ -44,7 +44,13 @@ impl<R: SlabRecord> Slab<R> {
             });
         }
         let records = Pages::zeroed(capacity as usize, options)?;
-        Ok(Self { records, capacity, free: NONE, fresh: 0, len: 0 })
+        Ok(Self {
+            records,
+            capacity,
+            free: NONE,
+            fresh: 0,
+            len: 0,
+        })
     }
 
     /// Takes a record; all but generation and link hold what they held before. `None` when all are in use.
@@ -57,7 +63,7 @@ impl<R: SlabRecord> Slab<R> {
         } else {
             return None;
         };
-        let record = &mut self.records.as_mut_slice()[index as usize];
+        let record = self.records.get_mut(index as usize);
         if self.free != NONE {
             self.free = record.link();
         } else {
@@ -73,7 +79,7 @@ impl<R: SlabRecord> Slab<R> {
     #[inline]
     pub(super) fn free(&mut self, index: u32) {
         let free = self.free;
-        let record = &mut self.records.as_mut_slice()[index as usize];
+        let record = self.records.get_mut(index as usize);
         debug_assert!(record.generation() & 1 == 1, "record {index} freed twice");
         record.set_generation(record.generation().wrapping_add(1));
         record.set_link(free);
@@ -84,7 +90,10 @@ impl<R: SlabRecord> Slab<R> {
     /// The generation of a record in use; `None` for a free one, or beyond the end.
     #[inline]
     pub(super) fn generation(&self, index: u32) -> Option<NonZeroU32> {
-        let generation = self.records.as_slice().get(index as usize)?.generation();
+        if index >= self.capacity {
+            return None;
+        }
+        let generation = self.get(index).generation();
         NonZeroU32::new(generation).filter(|generation| generation.get() & 1 == 1)
     }
 
@@ -94,7 +103,7 @@ impl<R: SlabRecord> Slab<R> {
     /// When `index` is beyond the capacity: entries of our own index never are.
     #[inline(always)]
     pub(super) fn get(&self, index: u32) -> &R {
-        &self.records.as_slice()[index as usize]
+        self.records.get(index as usize)
     }
 
     /// The record at `index`, for writing.
@@ -103,7 +112,7 @@ impl<R: SlabRecord> Slab<R> {
     /// As for [`Slab::get`].
     #[inline(always)]
     pub(super) fn get_mut(&mut self, index: u32) -> &mut R {
-        &mut self.records.as_mut_slice()[index as usize]
+        self.records.get_mut(index as usize)
     }
 
     /// Starts loading a record. Its second line, where it has one, follows by the hardware's own prefetch.

@@ -1,6 +1,7 @@
 //! Tests of the stateless answers and the quoting parser, against what the Linux kernel answers to the same frames.
 
 use super::*;
+use crate::tcp::seq::SeqNum;
 use crate::wire::golden::{self, bytes};
 use crate::wire::{SegmentSpec, vlan};
 use core::net::SocketAddr;
@@ -229,7 +230,12 @@ proptest! {
         for (answer, len) in answers.iter().zip(lens) {
             match len {
                 Ok(len) => {
-                    let parsed = parse(&answer[..len]).unwrap();
+                    let parsed = match parse(&answer[..len]) {
+                        Ok(parsed) => parsed,
+                        // That the address asked for can be ours is the caller's to know.
+                        Err(Defect::Ipv4Source | Defect::Ipv6Source | Defect::ArpSenderIp) => continue,
+                        Err(defect) => panic!("{defect:?}"),
+                    };
                     prop_assert_eq!(parsed.end_offset(), len);
                     if checked.is_ok() {
                         prop_assert_eq!(parsed.verify_checksums(true, true), Ok(()));

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Burst, Caps, ChecksumVerdict, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest};
+use super::{
+    Burst, Caps, ChecksumVerdict, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest,
+};
 
 /// Bytes that one buffer holds.
 pub const BUFFER_LEN: usize = 2048;
@@ -107,12 +109,16 @@ impl Frame for MemoryFrame {
             return Err(FrameError::NotExclusive);
         }
         if len > BUFFER_LEN {
-            return Err(FrameError::NoTailroom { capacity: BUFFER_LEN });
+            return Err(FrameError::NoTailroom {
+                capacity: BUFFER_LEN,
+            });
         }
         match &mut self.storage {
             Storage::Owned(bytes) => bytes.resize(len, 0),
             Storage::Shared(bytes) => {
-                Arc::get_mut(bytes).ok_or(FrameError::NotExclusive)?.resize(len, 0);
+                Arc::get_mut(bytes)
+                    .ok_or(FrameError::NotExclusive)?
+                    .resize(len, 0);
             }
         }
         Ok(())
@@ -240,9 +246,14 @@ impl Nic for MemoryNic {
     }
 
     fn alloc(&mut self, _class: PoolClass, into: &mut Burst<MemoryFrame>, n: usize) -> usize {
-        let n = n.min(into.room()).min(self.pool_frames.saturating_sub(self.in_use()));
+        let n = n
+            .min(into.room())
+            .min(self.pool_frames.saturating_sub(self.in_use()));
         for _ in 0..n {
-            drop(into.push(MemoryFrame::new(Vec::with_capacity(BUFFER_LEN), &self.in_use)));
+            drop(into.push(MemoryFrame::new(
+                Vec::with_capacity(BUFFER_LEN),
+                &self.in_use,
+            )));
         }
         n
     }

@@ -64,7 +64,9 @@ impl CookieKey {
     /// A key from 16 bytes that nobody outside can know.
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
-        Self { hasher: SipHasher13::new_with_key(secret) }
+        Self {
+            hasher: SipHasher13::new_with_key(secret),
+        }
     }
 
     /// The cookie for a SYN with `irs` and `options`. `ts_clock_ms` is the TSval that we would send without a cookie;
@@ -87,7 +89,10 @@ impl CookieKey {
                 | (mss_index << MSS_SHIFT)
                 | self.mac(tuple, irs, epoch, mss_index, ts_bits),
         );
-        Cookie { iss, tsval: options.timestamps.then(|| stamp(ts_clock_ms, ts_bits)) }
+        Cookie {
+            iss,
+            tsval: options.timestamps.then(|| stamp(ts_clock_ms, ts_bits)),
+        }
     }
 
     /// What the SYN said, if the ACK that came proves that we answered it: `iss` is SEG.ACK − 1, `irs` SEG.SEQ − 1,
@@ -150,7 +155,10 @@ fn epoch(now: Instant) -> u64 {
 /// Index of the largest value of [`MSS_VALUES`] that the peer allows; the smallest one when it allows none.
 #[inline]
 fn mss_index(mss: u16) -> u32 {
-    MSS_VALUES[1..].iter().map(|&value| u32::from(value <= mss)).sum()
+    MSS_VALUES[1..]
+        .iter()
+        .map(|&value| u32::from(value <= mss))
+        .sum()
 }
 
 #[inline]
@@ -158,7 +166,9 @@ fn ts_bits(options: &CookieOptions) -> u32 {
     if !options.timestamps {
         return NO_TIMESTAMPS;
     }
-    let wscale = options.window_scale.map_or(NO_WSCALE, |shift| u32::from(shift.min(14)));
+    let wscale = options
+        .window_scale
+        .map_or(NO_WSCALE, |shift| u32::from(shift.min(14)));
     wscale | (u32::from(options.sack_permitted) << 4)
 }
 

@@ -100,12 +100,20 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &SegmentHead) -> EmbryoStep 
     // First: sequence number, and PAWS before it (RFC 7323 §5.3).
     let in_window = acceptable(segment.seq, segment.seq_len(), rcv_nxt, embryo.rcv_wnd);
     if !in_window || paws_rejects(embryo.ts_recent, segment.tsval, flags) {
-        return if flags.rst() { EmbryoStep::Drop } else { EmbryoStep::Challenge };
+        return if flags.rst() {
+            EmbryoStep::Drop
+        } else {
+            EmbryoStep::Challenge
+        };
     }
     // Second: RST, exact or challenged (RFC 5961 §3.2).
     if flags.rst() {
         let exact = segment.seq == rcv_nxt;
-        return if exact { EmbryoStep::Reset } else { EmbryoStep::Challenge };
+        return if exact {
+            EmbryoStep::Reset
+        } else {
+            EmbryoStep::Challenge
+        };
     }
     // Fourth: SYN.
     if flags.syn() {
@@ -116,7 +124,11 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &SegmentHead) -> EmbryoStep 
         return EmbryoStep::Drop;
     }
     if segment.ack != embryo.iss.add(1) {
-        return EmbryoStep::BadAck(Reset { seq: segment.ack, ack: SeqNum(0), flags: Flags::RST });
+        return EmbryoStep::BadAck(Reset {
+            seq: segment.ack,
+            ack: SeqNum(0),
+            flags: Flags::RST,
+        });
     }
     EmbryoStep::Establish
 }
@@ -134,7 +146,13 @@ mod tests {
     };
 
     fn segment(seq: u32, ack: u32, flags: Flags) -> SegmentHead {
-        SegmentHead { seq: SeqNum(seq), ack: SeqNum(ack), flags, payload_len: 0, tsval: None }
+        SegmentHead {
+            seq: SeqNum(seq),
+            ack: SeqNum(ack),
+            flags,
+            payload_len: 0,
+            tsval: None,
+        }
     }
 
     fn step(segment: SegmentHead) -> EmbryoStep {
@@ -163,17 +181,33 @@ mod tests {
     fn the_final_ack_establishes_and_only_with_the_one_right_number() {
         assert_eq!(step(segment(0, 1001, Flags::ACK)), EmbryoStep::Establish);
         for wrong in [1000, 1002, 0] {
-            let reset = Reset { seq: SeqNum(wrong), ack: SeqNum(0), flags: Flags::RST };
-            assert_eq!(step(segment(0, wrong, Flags::ACK)), EmbryoStep::BadAck(reset));
+            let reset = Reset {
+                seq: SeqNum(wrong),
+                ack: SeqNum(0),
+                flags: Flags::RST,
+            };
+            assert_eq!(
+                step(segment(0, wrong, Flags::ACK)),
+                EmbryoStep::BadAck(reset)
+            );
         }
         assert_eq!(step(segment(0, 1001, Flags::NONE)), EmbryoStep::Drop);
     }
 
     #[test]
     fn the_syn_again_gets_its_syn_ack_again() {
-        assert_eq!(step(segment(u32::MAX, 0, Flags::SYN)), EmbryoStep::SynAckAgain);
-        assert_eq!(step(segment(u32::MAX, 0, Flags::SYN | Flags::ACK)), EmbryoStep::Challenge);
-        assert_eq!(step(segment(u32::MAX - 1, 0, Flags::SYN)), EmbryoStep::Challenge);
+        assert_eq!(
+            step(segment(u32::MAX, 0, Flags::SYN)),
+            EmbryoStep::SynAckAgain
+        );
+        assert_eq!(
+            step(segment(u32::MAX, 0, Flags::SYN | Flags::ACK)),
+            EmbryoStep::Challenge
+        );
+        assert_eq!(
+            step(segment(u32::MAX - 1, 0, Flags::SYN)),
+            EmbryoStep::Challenge
+        );
         assert_eq!(step(segment(5, 0, Flags::SYN)), EmbryoStep::BackToListen);
     }
 
@@ -181,16 +215,34 @@ mod tests {
     fn a_reset_must_be_exact() {
         assert_eq!(step(segment(0, 0, Flags::RST)), EmbryoStep::Reset);
         assert_eq!(step(segment(1, 0, Flags::RST)), EmbryoStep::Challenge);
-        assert_eq!(step(segment(99, 0, Flags::RST | Flags::ACK)), EmbryoStep::Challenge);
+        assert_eq!(
+            step(segment(99, 0, Flags::RST | Flags::ACK)),
+            EmbryoStep::Challenge
+        );
         assert_eq!(step(segment(100, 0, Flags::RST)), EmbryoStep::Drop);
         assert_eq!(step(segment(u32::MAX, 0, Flags::RST)), EmbryoStep::Drop);
     }
 
     #[test]
     fn paws_challenges_old_segments_but_never_resets() {
-        let old = SegmentHead { tsval: Some(49), ..segment(0, 1001, Flags::ACK) };
+        let old = SegmentHead {
+            tsval: Some(49),
+            ..segment(0, 1001, Flags::ACK)
+        };
         assert_eq!(step(old), EmbryoStep::Challenge);
-        assert_eq!(step(SegmentHead { tsval: Some(50), ..old }), EmbryoStep::Establish);
-        assert_eq!(step(SegmentHead { flags: Flags::RST, ..old }), EmbryoStep::Reset);
+        assert_eq!(
+            step(SegmentHead {
+                tsval: Some(50),
+                ..old
+            }),
+            EmbryoStep::Establish
+        );
+        assert_eq!(
+            step(SegmentHead {
+                flags: Flags::RST,
+                ..old
+            }),
+            EmbryoStep::Reset
+        );
     }
 }

@@ -42,7 +42,9 @@ impl IsnKey {
     /// A key from 16 bytes that nobody outside can know (RFC 6528 §3: at least 128 bits).
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
-        Self { hasher: SipHasher24::new_with_key(secret) }
+        Self {
+            hasher: SipHasher24::new_with_key(secret),
+        }
     }
 
     /// `ISS = M + F(tuple, secret)` with M a 4 µs clock (RFC 6528 §3, RFC 9293 MUST-8, SHLD-1).
@@ -73,8 +75,12 @@ impl IsnKey {
 mod tests {
     use super::*;
 
-    const T: Tuple =
-        Tuple { remote: 0xffff_c612_0001, local_id: 0, remote_port: 40_000, local_port: 80 };
+    const T: Tuple = Tuple {
+        remote: 0xffff_c612_0001,
+        local_id: 0,
+        remote_port: 40_000,
+        local_port: 80,
+    };
 
     #[test]
     fn the_clock_part_advances_by_one_every_4_us_and_wraps() {
@@ -90,10 +96,19 @@ mod tests {
         let key = IsnKey::new(&[7; 16]);
         let base = key.iss(T, Instant::ZERO);
         for other in [
-            Tuple { remote: T.remote + 1, ..T },
+            Tuple {
+                remote: T.remote + 1,
+                ..T
+            },
             Tuple { local_id: 1, ..T },
-            Tuple { remote_port: 1, ..T },
-            Tuple { local_port: 81, ..T },
+            Tuple {
+                remote_port: 1,
+                ..T
+            },
+            Tuple {
+                local_port: 81,
+                ..T
+            },
         ] {
             assert_ne!(key.iss(other, Instant::ZERO), base);
         }

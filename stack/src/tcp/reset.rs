@@ -28,10 +28,18 @@ pub fn answer_closed(seq: SeqNum, ack: SeqNum, flags: Flags, payload_len: u32) -
         return None;
     }
     Some(if flags.ack() {
-        Reset { seq: ack, ack: SeqNum(0), flags: Flags::RST }
+        Reset {
+            seq: ack,
+            ack: SeqNum(0),
+            flags: Flags::RST,
+        }
     } else {
         let seg_len = payload_len.wrapping_add(flags.seq_len());
-        Reset { seq: SeqNum(0), ack: seq.add(seg_len), flags: Flags::RST_ACK }
+        Reset {
+            seq: SeqNum(0),
+            ack: seq.add(seg_len),
+            flags: Flags::RST_ACK,
+        }
     })
 }
 
@@ -57,9 +65,17 @@ pub fn listen_step(ack: SeqNum, flags: Flags) -> ListenStep {
     if flags.rst() {
         ListenStep::IgnoreRst
     } else if flags.ack() {
-        ListenStep::ResetAck(Reset { seq: ack, ack: SeqNum(0), flags: Flags::RST })
+        ListenStep::ResetAck(Reset {
+            seq: ack,
+            ack: SeqNum(0),
+            flags: Flags::RST,
+        })
     } else if flags.syn() {
-        if flags.fin() { ListenStep::DropSynFin } else { ListenStep::Syn }
+        if flags.fin() {
+            ListenStep::DropSynFin
+        } else {
+            ListenStep::Syn
+        }
     } else {
         ListenStep::Drop
     }
@@ -75,7 +91,14 @@ mod tests {
         match (bit(2), bit(4)) {
             (1, _) => None,
             (_, 1) => Some((ack, None)),
-            _ => Some((0, Some(seq.wrapping_add(payload).wrapping_add(bit(1)).wrapping_add(bit(0))))),
+            _ => Some((
+                0,
+                Some(
+                    seq.wrapping_add(payload)
+                        .wrapping_add(bit(1))
+                        .wrapping_add(bit(0)),
+                ),
+            )),
         }
     }
 
@@ -89,7 +112,12 @@ mod tests {
                         assert!(reset.flags.rst());
                         (reset.seq.0, reset.flags.ack().then_some(reset.ack.0))
                     });
-                    assert_eq!(got, model(seq, 77, flags, payload), "{} +{payload}", Flags(flags));
+                    assert_eq!(
+                        got,
+                        model(seq, 77, flags, payload),
+                        "{} +{payload}",
+                        Flags(flags)
+                    );
                 }
             }
         }
@@ -100,7 +128,8 @@ mod tests {
         for flags in 0..=255u8 {
             let flags = Flags(flags);
             let step = listen_step(SeqNum(9), flags);
-            let only_syn = flags & (Flags::SYN | Flags::ACK | Flags::RST | Flags::FIN) == Flags::SYN;
+            let only_syn =
+                flags & (Flags::SYN | Flags::ACK | Flags::RST | Flags::FIN) == Flags::SYN;
             assert_eq!(step == ListenStep::Syn, only_syn, "{flags}");
             assert_eq!(step == ListenStep::IgnoreRst, flags.rst(), "{flags}");
             if let ListenStep::ResetAck(reset) = step {

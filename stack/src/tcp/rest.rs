@@ -43,10 +43,18 @@ pub fn rest_step(rest: &RestNumbers, segment: &SegmentHead) -> RestStep {
     let in_window = acceptable(segment.seq, segment.seq_len(), rest.rcv_nxt, rest.rcv_wnd);
     if !in_window || paws_rejects(rest.ts_recent, segment.tsval, flags) {
         // SYN in a synchronized state is challenged wherever it lies (RFC 5961 §4.2): so is all else but a reset.
-        return if flags.rst() { RestStep::Drop } else { RestStep::Challenge };
+        return if flags.rst() {
+            RestStep::Drop
+        } else {
+            RestStep::Challenge
+        };
     }
     if flags.rst() {
-        return if segment.seq == rest.rcv_nxt { RestStep::Reset } else { RestStep::Challenge };
+        return if segment.seq == rest.rcv_nxt {
+            RestStep::Reset
+        } else {
+            RestStep::Challenge
+        };
     }
     if flags.syn() {
         return RestStep::Challenge;
@@ -58,7 +66,11 @@ pub fn rest_step(rest: &RestNumbers, segment: &SegmentHead) -> RestStep {
     if rest.snd_nxt.since(segment.ack) > rest.max_snd_wnd {
         return RestStep::Challenge;
     }
-    if segment.seq_len() > 0 { RestStep::Wake } else { RestStep::Ack }
+    if segment.seq_len() > 0 {
+        RestStep::Wake
+    } else {
+        RestStep::Ack
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +88,16 @@ mod tests {
 
     fn step(seq: u32, ack: u32, flags: Flags, payload_len: u32) -> RestStep {
         let (seq, ack) = (SeqNum(seq), SeqNum(ack));
-        rest_step(&REST, &SegmentHead { seq, ack, flags, payload_len, tsval: None })
+        rest_step(
+            &REST,
+            &SegmentHead {
+                seq,
+                ack,
+                flags,
+                payload_len,
+                tsval: None,
+            },
+        )
     }
 
     #[test]
@@ -97,15 +118,24 @@ mod tests {
     #[test]
     fn acknowledgements_of_the_future_or_the_distant_past_are_challenged() {
         assert_eq!(step(u32::MAX, 10, Flags::ACK, 0), RestStep::Ack);
-        assert_eq!(step(u32::MAX, 10u32.wrapping_sub(50), Flags::ACK, 0), RestStep::Ack);
-        assert_eq!(step(u32::MAX, 10u32.wrapping_sub(51), Flags::ACK, 0), RestStep::Challenge);
+        assert_eq!(
+            step(u32::MAX, 10u32.wrapping_sub(50), Flags::ACK, 0),
+            RestStep::Ack
+        );
+        assert_eq!(
+            step(u32::MAX, 10u32.wrapping_sub(51), Flags::ACK, 0),
+            RestStep::Challenge
+        );
         assert_eq!(step(u32::MAX, 11, Flags::ACK, 0), RestStep::Challenge);
     }
 
     #[test]
     fn data_and_fin_wake_it_and_nothing_without_ack_does() {
         assert_eq!(step(u32::MAX, 10, Flags::ACK, 1), RestStep::Wake);
-        assert_eq!(step(u32::MAX, 10, Flags::ACK | Flags::FIN, 0), RestStep::Wake);
+        assert_eq!(
+            step(u32::MAX, 10, Flags::ACK | Flags::FIN, 0),
+            RestStep::Wake
+        );
         assert_eq!(step(u32::MAX, 10, Flags::NONE, 1), RestStep::Drop);
         assert_eq!(step(200, 10, Flags::ACK, 1), RestStep::Challenge);
     }

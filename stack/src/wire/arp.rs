@@ -1,7 +1,7 @@
 //! ARP for Ethernet and IPv4: [`Packet`] (RFC 826, RFC 5227).
 //!
-//! Called by: [`super::parse`], `icmp` (replies in place), `neighbor`'s caller. It must never accept another hardware or
-//! protocol: lengths are fixed here.
+//! Called by: [`super::parse()`], `icmp` (replies in place), `neighbor`'s caller. It must never accept another
+//! hardware or protocol: lengths are fixed here.
 
 use core::net::Ipv4Addr;
 
@@ -19,7 +19,8 @@ pub const REQUEST: u16 = 1;
 /// Says who has it.
 pub const REPLY: u16 = 2;
 
-/// An ARP packet for Ethernet and IPv4. All byte values are legal until [`Packet::parse`] has checked them; alignment 1.
+/// An ARP packet for Ethernet and IPv4. All byte values are legal until [`Packet::parse`] has checked them; alignment
+/// 1.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]

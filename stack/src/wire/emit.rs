@@ -187,8 +187,8 @@ pub fn echo_request(
     Ok(writer.at)
 }
 
-/// Writes a neighbour solicitation for `target` and says how long it is. `src` is unspecified for duplicate detection, and
-/// then the frame carries no link-layer address (RFC 4861 §4.3).
+/// Writes a neighbour solicitation for `target` and says how long it is. `src` is unspecified for duplicate
+/// detection, and then the frame carries no link-layer address (RFC 4861 §4.3).
 ///
 /// # Errors
 /// [`EmitError::NoRoom`].
@@ -220,8 +220,8 @@ pub fn neighbor_solicitation(
     )
 }
 
-/// Writes a neighbour advertisement for `target` at the link's source address and says how long it is. `flags` is made of
-/// [`ndp::FLAG_ROUTER`], [`ndp::FLAG_SOLICITED`] and [`ndp::FLAG_OVERRIDE`].
+/// Writes a neighbour advertisement for `target` at the link's source address and says how long it is. `flags` is
+/// made of [`ndp::FLAG_ROUTER`], [`ndp::FLAG_SOLICITED`] and [`ndp::FLAG_OVERRIDE`].
 ///
 /// # Errors
 /// [`EmitError::NoRoom`].
@@ -273,8 +273,9 @@ fn neighbor_message(
     Ok(writer.at)
 }
 
-/// Moves the IP payload that lies at `payload` in `frame` behind a fresh link and IP header, without options or extension
-/// headers, and says where it lies then; its end is the frame's length. The payload's own checksum isn't touched.
+/// Moves the IP payload that lies at `payload` in `frame` behind a fresh link and IP header, without options or
+/// extension headers, and says where it lies then; its end is the frame's length. The payload's own checksum isn't
+/// touched.
 ///
 /// # Errors
 /// [`EmitError`], [`EmitError::NoRoom`] also when `payload` doesn't lie in the frame; the frame is unchanged then.

@@ -1,6 +1,6 @@
 //! ICMP for IPv4: [`Header`], its types and codes (RFC 792, RFC 1122 §3.2.2).
 //!
-//! Called by: [`super::parse`], `icmp` (which answers and interprets), the builders. It must never answer by itself.
+//! Called by: [`super::parse()`], `icmp` (which answers and interprets), the builders. It must never answer by itself.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -67,21 +67,6 @@ impl<'a> View<'a> {
         let (header, body) = Header::ref_from_prefix(bytes).map_err(|_| Defect::IcmpTruncated)?;
         Ok(Self { header, body })
     }
-
-    /// Whether it reports an error about a packet that it quotes, so that no error may answer it (RFC 1122 §3.2.2).
-    #[must_use]
-    pub const fn is_error(&self) -> bool {
-        is_error(self.header.kind)
-    }
-}
-
-/// Whether the ICMP type reports an error about a quoted packet (RFC 1122 §3.2.2).
-#[must_use]
-pub const fn is_error(kind: u8) -> bool {
-    matches!(
-        kind,
-        UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM
-    )
 }
 
 /// Whether a whole ICMP message, checksum included, is intact.

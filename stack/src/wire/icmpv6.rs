@@ -1,6 +1,6 @@
 //! ICMPv6: [`Header`], its types and codes (RFC 4443). Neighbour discovery's bodies are in [`super::ndp`].
 //!
-//! Called by: [`super::parse`], `icmp` (which answers and interprets), the builders. It must never answer by itself.
+//! Called by: [`super::parse()`], `icmp` (which answers and interprets), the builders. It must never answer by itself.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -68,17 +68,5 @@ impl<'a> View<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Defect> {
         let (header, body) = Header::ref_from_prefix(bytes).map_err(|_| Defect::Icmpv6Truncated)?;
         Ok(Self { header, body })
-    }
-
-    /// Whether it reports an error about a packet that it quotes (RFC 4443 §2.1: types below 128).
-    #[must_use]
-    pub const fn is_error(&self) -> bool {
-        self.header.kind < 128
-    }
-
-    /// Whether no error may answer it: an error itself, or a redirect (RFC 4443 §2.4 (e)).
-    #[must_use]
-    pub const fn forbids_errors(&self) -> bool {
-        self.is_error() || self.header.kind == REDIRECT
     }
 }

@@ -207,7 +207,7 @@ fn fragment_header_len(bytes: &[u8]) -> Result<usize, Defect> {
 
 /// Whether `addr` may stand in a source field that we answer to: one host's address that can be on a wire (RFC 4291).
 /// Not multicast, loopback, unspecified, or IPv4-mapped (RFC 4942 §2.2). The unspecified source of duplicate
-/// detection is legal in ICMPv6 alone, which [`super::parse`] allows for.
+/// detection is legal in ICMPv6 alone, which [`super::parse()`] allows for.
 #[must_use]
 #[inline]
 pub const fn is_valid_source(addr: Ipv6Addr) -> bool {

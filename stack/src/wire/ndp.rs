@@ -86,7 +86,7 @@ pub enum Message {
     },
 }
 
-/// Whether the ICMPv6 type is one that [`parse`] understands.
+/// Whether the ICMPv6 type is one that [`parse()`] understands.
 #[must_use]
 pub const fn is_ndp(kind: u8) -> bool {
     matches!(

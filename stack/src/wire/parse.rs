@@ -1,7 +1,7 @@
 //! The slow lane: any Ethernet frame, from the outside in, to [`Parsed`] or the first [`Defect`].
 //!
-//! Called by: the worker, for every frame that the fixed offsets of its fast lane don't fit; tests and tools. It must never
-//! verify checksums on the way (the NIC may have done it): [`Parsed::verify_checksums`] does when asked.
+//! Called by: the worker, for every frame that the fixed offsets of its fast lane don't fit; tests and tools. It must
+//! never verify checksums on the way (the NIC may have done it): [`Parsed::verify_checksums`] does when asked.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -222,7 +222,8 @@ impl<'a> Parsed<'a> {
         self.l4_offset() + payload_len
     }
 
-    /// Verifies in software what the NIC has not: the IPv4 header's checksum when `ip`, the transport's when `transport`.
+    /// Verifies in software what the NIC has not: the IPv4 header's checksum when `ip`, the transport's when
+    /// `transport`.
     ///
     /// # Errors
     /// [`Defect::Ipv4Checksum`], then [`Defect::TcpChecksum`], [`Defect::UdpChecksum`], [`Defect::IcmpChecksum`],

@@ -241,11 +241,16 @@ impl<'a> TcpOptions<'a> {
     #[must_use]
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Self {
-        let mut found = Self::default();
         if let Some(timestamps) = only_timestamps(bytes) {
-            found.timestamps = Some(timestamps);
-            return found;
+            return Self {
+                timestamps: Some(timestamps),
+                ..Self::default()
+            };
         }
+        if let Some(syn) = usual_syn(bytes) {
+            return syn;
+        }
+        let mut found = Self::default();
         for option in Options::new(bytes) {
             match option {
                 Ok(option) => found.take(option),
@@ -283,26 +288,44 @@ impl<'a> TcpOptions<'a> {
     }
 }
 
-/// The layout of nearly every segment of an open connection: NOP, NOP, timestamps (RFC 7323 appendix A).
+/// The timestamps of nearly every segment of an open connection: NOP, NOP, timestamps and nothing else (RFC 7323
+/// appendix A). `None` says only that the layout is another: [`TcpOptions::parse`] reads them all.
+#[must_use]
 #[inline]
-fn only_timestamps(bytes: &[u8]) -> Option<Timestamps> {
-    match bytes {
-        &[
-            kind::NOP,
-            kind::NOP,
-            kind::TIMESTAMPS,
-            10,
-            a,
-            b,
-            c,
-            d,
-            e,
-            f,
-            g,
-            h,
-        ] => Some(Timestamps {
-            tsval: u32::from_be_bytes([a, b, c, d]),
-            tsecr: u32::from_be_bytes([e, f, g, h]),
+pub fn only_timestamps(bytes: &[u8]) -> Option<Timestamps> {
+    const HEAD: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
+    match bytes.as_chunks::<4>() {
+        ([HEAD, tsval, tsecr], []) => Some(Timestamps {
+            tsval: u32::from_be_bytes(*tsval),
+            tsecr: u32::from_be_bytes(*tsecr),
+        }),
+        _ => None,
+    }
+}
+
+/// The layout of a Linux SYN (also Android's): MSS, SACK-permitted, timestamps, NOP, window scale.
+#[inline]
+fn usual_syn(bytes: &[u8]) -> Option<TcpOptions<'_>> {
+    const MIDDLE: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
+    match bytes.as_chunks::<4>() {
+        (
+            [
+                [kind::MSS, 4, mss @ ..],
+                MIDDLE,
+                tsval,
+                tsecr,
+                [kind::NOP, kind::WINDOW_SCALE, 3, shift],
+            ],
+            [],
+        ) => Some(TcpOptions {
+            mss: Some(u16::from_be_bytes(*mss)),
+            window_scale: Some(*shift),
+            sack_permitted: true,
+            timestamps: Some(Timestamps {
+                tsval: u32::from_be_bytes(*tsval),
+                tsecr: u32::from_be_bytes(*tsecr),
+            }),
+            ..TcpOptions::default()
         }),
         _ => None,
     }

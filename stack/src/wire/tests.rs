@@ -1,4 +1,4 @@
-//! Tests of [`super::parse`] and the builders against frames of the Linux kernel, and of every truncation.
+//! Tests of [`super::parse()`] and the builders against frames of the Linux kernel, and of every truncation.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -577,6 +577,37 @@ fn builders_refuse_what_does_not_fit() {
 }
 
 #[test]
+fn groups_have_link_addresses_and_hosts_do_not() {
+    let group = |addr: &str| emit::group_mac(addr.parse().unwrap());
+    assert_eq!(group("255.255.255.255"), Some(MacAddr::BROADCAST));
+    assert_eq!(
+        group("239.129.2.3"),
+        Some(MacAddr([0x01, 0x00, 0x5e, 0x01, 2, 3]))
+    );
+    assert_eq!(group("ff02::1"), Some(MacAddr([0x33, 0x33, 0, 0, 0, 1])));
+    assert_eq!((group("198.18.0.1"), group("2001:2::1")), (None, None));
+    assert_eq!(
+        MacAddr([2, 0, 0, 0, 0, 0xab]).to_string(),
+        "02:00:00:00:00:ab"
+    );
+    assert!(MacAddr::BROADCAST.is_broadcast() && MacAddr::BROADCAST.is_multicast());
+    assert!(!MacAddr::ZERO.is_unicast() && CLIENT_MAC.is_unicast());
+}
+
+#[test]
+fn datagrams_are_cut_at_their_length() {
+    let mut frame = bytes(golden::UDP);
+    frame[39] = 12;
+    let Some(Transport::Udp(udp)) = parse(&frame).unwrap().transport() else {
+        panic!()
+    };
+    assert_eq!(
+        (udp.payload(), udp.header.dst_port.get()),
+        (&b"quot"[..], 7777)
+    );
+}
+
+#[test]
 fn flags_read_as_people_write_them() {
     assert_eq!(tcp::Flags::RST_ACK.to_string(), "RST,ACK");
     assert_eq!(tcp::Flags::SYN_ACK.to_string(), "SYN,ACK");
@@ -615,6 +646,15 @@ proptest! {
         prop_assert_eq!(parsed.verify_checksums(true, true), Ok(()));
         prop_assert_eq!(parsed.link, link);
         prop_assert_eq!(parsed.addresses(), Some((src.ip(), dst.ip())));
+        let theirs = etherparse::SlicedPacket::from_ethernet(&into[..len]).unwrap();
+        let Some(etherparse::TransportSlice::Tcp(tcp)) = theirs.transport else { panic!() };
+        let checksum = match theirs.net {
+            Some(etherparse::NetSlice::Ipv4(ip)) => tcp.calc_checksum_ipv4(ip.header().source(), ip.header().destination()),
+            Some(etherparse::NetSlice::Ipv6(ip)) => tcp.calc_checksum_ipv6(ip.header().source(), ip.header().destination()),
+            _ => panic!(),
+        };
+        prop_assert_eq!(checksum.unwrap(), tcp.checksum());
+        prop_assert_eq!((tcp.sequence_number(), tcp.payload()), (numbers.0, payload.as_slice()));
         let segment = parsed.tcp().unwrap();
         prop_assert_eq!(segment.header.seq(), spec.seq);
         prop_assert_eq!(segment.header.ack(), spec.ack);

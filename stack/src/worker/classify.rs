@@ -71,20 +71,32 @@ impl Meta {
 
     #[inline]
     pub(super) fn layout(&self) -> Layout {
-        let ip = if self.key.is_v6() { IpVersion::V6 } else { IpVersion::V4 };
-        Layout { ip, l3_offset: self.l3_offset }
+        let ip = if self.key.is_v6() {
+            IpVersion::V6
+        } else {
+            IpVersion::V4
+        };
+        Layout {
+            ip,
+            l3_offset: self.l3_offset,
+        }
     }
 
     #[inline]
     pub(super) fn ports(&self) -> Ports {
-        Ports { remote: self.key.remote_port(), local: self.key.local_port() }
+        Ports {
+            remote: self.key.remote_port(),
+            local: self.key.local_port(),
+        }
     }
 
     /// The option bytes in the frame that this was made from.
     #[inline]
     pub(super) fn options<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.l4_offset) + tcp::HEADER_LEN;
-        bytes.get(start..start + usize::from(self.options_len)).unwrap_or(&[])
+        bytes
+            .get(start..start + usize::from(self.options_len))
+            .unwrap_or(&[])
     }
 }
 
@@ -115,19 +127,20 @@ impl Classifier<'_> {
             }
             let bytes = frame.bytes();
             let verdict = frame.rx_checksum();
-            *meta = match self.fast_v4(bytes, verdict) {
-                Some(meta) => meta,
-                None => match self.fast_v6(bytes, verdict) {
-                    Some(meta) => meta,
-                    None => self.slow(bytes, verdict, counters),
-                },
-            };
+            if !self.fast_v4(bytes, verdict, meta) && !self.fast_v6(bytes, verdict, meta) {
+                self.slow(bytes, verdict, meta, counters);
+            }
         }
     }
 
     /// TCP over IPv4 at fixed offsets, to us, intact in every respect.
     #[inline]
-    fn fast_v4(&self, bytes: &[u8], verdict: RxChecksum) -> Option<Meta> {
+    fn fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> bool {
+        self.try_fast_v4(bytes, verdict, meta).is_some()
+    }
+
+    #[inline(always)]
+    fn try_fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
         let (headers, _) = Tcp4Headers::ref_from_prefix(bytes).ok()?;
         let (link, ip, segment) = (&headers.ethernet, &headers.ip, &headers.tcp);
         let plain = link.ethertype == EtherType::IPV4
@@ -154,7 +167,11 @@ impl Classifier<'_> {
             let pseudo = ip.pseudo_sum(tcp_bytes.len() as u16);
             let rest = tcp_bytes.get(tcp::HEADER_LEN..)?;
             let sum = pseudo + segment.sum();
-            let sum = if rest.is_empty() { sum } else { sum + checksum::sum(rest) };
+            let sum = if rest.is_empty() {
+                sum
+            } else {
+                sum + checksum::sum(rest)
+            };
             if !sum.is_valid() {
                 return None;
             }
@@ -162,13 +179,24 @@ impl Classifier<'_> {
         let local = self.locals.find_v4(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v4(local, dst_port, ip.src_addr(), src_port);
-        let lengths = Lengths { l3: 14, l4: 34, options: options_len, payload: payload_len };
-        Some(self.meta(key, segment, lengths))
+        let lengths = Lengths {
+            l3: 14,
+            l4: 34,
+            options: options_len,
+            payload: payload_len,
+        };
+        self.fill(meta, key, segment, lengths);
+        Some(())
     }
 
     /// TCP over IPv6 at fixed offsets, to us, intact in every respect.
     #[inline]
-    fn fast_v6(&self, bytes: &[u8], verdict: RxChecksum) -> Option<Meta> {
+    fn fast_v6(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> bool {
+        self.try_fast_v6(bytes, verdict, meta).is_some()
+    }
+
+    #[inline(always)]
+    fn try_fast_v6(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
         let (headers, _) = Tcp6Headers::ref_from_prefix(bytes).ok()?;
         let (link, ip, segment) = (&headers.ethernet, &headers.ip, &headers.tcp);
         let plain = link.ethertype == EtherType::IPV6
@@ -195,8 +223,14 @@ impl Classifier<'_> {
         let local = self.locals.find_v6(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
-        let lengths = Lengths { l3: 14, l4: 54, options: options_len, payload: payload_len };
-        Some(self.meta(key, segment, lengths))
+        let lengths = Lengths {
+            l3: 14,
+            l4: 54,
+            options: options_len,
+            payload: payload_len,
+        };
+        self.fill(meta, key, segment, lengths);
+        Some(())
     }
 
     /// Whether a host on or behind our links can have this source address.
@@ -208,21 +242,17 @@ impl Classifier<'_> {
     /// Everything that isn't perfect: found out and named, or prepared like the fast lane's (VLAN, IP options, extension
     /// headers).
     #[cold]
-    fn slow(&self, bytes: &[u8], verdict: RxChecksum, counters: &mut Counters) -> Meta {
-        match self.try_slow(bytes, verdict) {
-            Ok(meta) => meta,
-            Err(End::Defect(defect)) => {
-                counters.defect(defect);
-                Meta::ENDED
-            }
-            Err(End::Counter(counter)) => {
-                counters.bump(counter);
-                Meta::ENDED
-            }
+    #[inline(never)]
+    fn slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta, counters: &mut Counters) {
+        match self.try_slow(bytes, verdict, meta) {
+            Ok(()) => return,
+            Err(End::Defect(defect)) => counters.defect(defect),
+            Err(End::Counter(counter)) => counters.bump(counter),
         }
+        meta.lane = Lane::Ended;
     }
 
-    fn try_slow(&self, bytes: &[u8], verdict: RxChecksum) -> Result<Meta, End> {
+    fn try_slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Result<(), End> {
         let parsed = wire::parse(bytes)?;
         let to_group = parsed.link.dst.is_multicast();
         if !to_group && parsed.link.dst != self.mac {
@@ -232,9 +262,9 @@ impl Classifier<'_> {
             verdict.ip != ChecksumVerdict::Good,
             verdict.l4 != ChecksumVerdict::Good,
         )?;
-        let other = Meta { lane: Lane::Other, ..Meta::ENDED };
+        meta.lane = Lane::Other;
         let (Some((src, dst)), Some(transport)) = (parsed.addresses(), parsed.transport()) else {
-            return Ok(other);
+            return Ok(());
         };
         if let IpAddr::V4(src) = src
             && !self.is_host(src.octets())
@@ -244,7 +274,7 @@ impl Classifier<'_> {
         let local = self.locals.find(dst);
         let segment = match transport {
             Transport::Tcp(segment) => segment,
-            Transport::Icmp(_) | Transport::Icmpv6(_) => return Ok(other),
+            Transport::Icmp(_) | Transport::Icmpv6(_) => return Ok(()),
             Transport::Udp(_) | Transport::Other(_) if local.is_some() => {
                 return Err(End::Counter(Counter::IpProtocolUnsupported));
             }
@@ -265,26 +295,25 @@ impl Classifier<'_> {
             options: segment.options.len(),
             payload: segment.payload.len(),
         };
-        Ok(self.meta(key, header, lengths))
+        self.fill(meta, key, header, lengths);
+        Ok(())
     }
 
-    #[inline]
-    fn meta(&self, key: FlowKey, segment: &tcp::Header, lengths: Lengths) -> Meta {
-        Meta {
-            key,
-            hash: self.hasher.hash(&key),
-            seq: segment.seq(),
-            ack: segment.ack(),
-            // All four come out of one IP packet of at most 65,575 bytes behind at most 18 bytes of link header,
-            // with the lengths checked: none of these casts can lose a bit.
-            payload_len: lengths.payload as u16,
-            window: segment.window.get(),
-            l4_offset: lengths.l4 as u16,
-            l3_offset: lengths.l3 as u8,
-            options_len: lengths.options as u8,
-            flags: segment.flags,
-            lane: Lane::Tcp,
-        }
+    #[inline(always)]
+    fn fill(&self, meta: &mut Meta, key: FlowKey, segment: &tcp::Header, lengths: Lengths) {
+        meta.key = key;
+        meta.hash = self.hasher.hash(&key);
+        meta.seq = segment.seq();
+        meta.ack = segment.ack();
+        // All four come out of one IP packet of at most 65,575 bytes behind at most 18 bytes of link header, with the
+        // lengths checked: none of these casts can lose a bit.
+        meta.payload_len = lengths.payload as u16;
+        meta.l4_offset = lengths.l4 as u16;
+        meta.l3_offset = lengths.l3 as u8;
+        meta.options_len = lengths.options as u8;
+        meta.window = segment.window.get();
+        meta.flags = segment.flags;
+        meta.lane = Lane::Tcp;
     }
 }
 

@@ -115,7 +115,11 @@ impl Endpoint {
     /// A segment that belongs to no connection: a listener's, or nobody's.
     #[inline]
     fn on_unmatched(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
-        match self.config.listeners.find(meta.key.local(), meta.key.local_port()) {
+        match self
+            .config
+            .listeners
+            .find(meta.key.local(), meta.key.local_port())
+        {
             None => self.on_closed(meta, now),
             Some(listener) => self.on_listener(meta, options, listener, now),
         }
@@ -150,7 +154,9 @@ impl Endpoint {
             ListenStep::DropSynFin => self.ended(Counter::ListenSynFin),
             ListenStep::Drop => self.ended(Counter::ListenDropped),
             ListenStep::Syn => self.on_syn(meta, options, listener, now),
-            ListenStep::ResetAck(reset) => self.on_listener_ack(meta, options, listener, reset, now),
+            ListenStep::ResetAck(reset) => {
+                self.on_listener_ack(meta, options, listener, reset, now)
+            }
         }
     }
 
@@ -202,4 +208,3 @@ pub(super) fn segment_head(meta: &Meta, tsval: Option<u32>) -> SegmentHead {
         tsval,
     }
 }
-

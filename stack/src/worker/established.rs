@@ -54,7 +54,8 @@ impl Endpoint {
             }
             RestStep::Challenge => {
                 // `deadline` is free on a connection without keepalive: it holds when the next challenge may go.
-                let limited = parked.deadline != TickMs(0) && !parked.deadline.is_due(TickMs::at(now));
+                let limited =
+                    parked.deadline != TickMs(0) && !parked.deadline.is_due(TickMs::at(now));
                 if limited {
                     return self.ended(Counter::EstablishedChallengeLimited);
                 }

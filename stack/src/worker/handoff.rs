@@ -37,8 +37,13 @@ impl<F> Rings<F> {
         let workers = workers.max(1);
         let ring = |_| ArrayQueue::new(usize::from(capacity.max(1)));
         let rings: Arc<[_]> = (0..workers).map(ring).collect();
-        let end = |index| RingEnd { rings: Arc::clone(&rings), index };
-        Self { ends: (0..workers).map(end).collect() }
+        let end = |index| RingEnd {
+            rings: Arc::clone(&rings),
+            index,
+        };
+        Self {
+            ends: (0..workers).map(end).collect(),
+        }
     }
 
     /// The ends in worker order, each to be moved to its worker.
@@ -52,7 +57,10 @@ impl<F> RingEnd<F> {
     /// The end of a worker that is alone.
     #[must_use]
     pub fn single() -> Self {
-        Self { rings: Arc::new([ArrayQueue::new(1)]), index: 0 }
+        Self {
+            rings: Arc::new([ArrayQueue::new(1)]),
+            index: 0,
+        }
     }
 
     /// This worker's index.
@@ -98,14 +106,23 @@ mod tests {
     #[test]
     fn a_message_reaches_only_the_worker_it_was_pushed_to_and_a_full_ring_gives_it_back() {
         let ends = Rings::<u32>::new(3, 2).into_ends();
-        assert_eq!(ends.iter().map(RingEnd::index).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(
+            ends.iter().map(RingEnd::index).collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
         assert!(ends[0].push(2, Message::Received(7)).is_ok());
         assert!(ends[1].push(2, Message::Received(8)).is_ok());
-        assert!(matches!(ends[0].push(2, Message::Received(9)), Err(Message::Received(9))));
+        assert!(matches!(
+            ends[0].push(2, Message::Received(9)),
+            Err(Message::Received(9))
+        ));
         assert!(ends[0].pop().is_none() && ends[1].pop().is_none());
         assert!(matches!(ends[2].pop(), Some(Message::Received(7))));
         assert!(matches!(ends[2].pop(), Some(Message::Received(8))));
         assert!(ends[2].pop().is_none());
-        assert!(ends[0].push(3, Message::Received(1)).is_err(), "no such worker");
+        assert!(
+            ends[0].push(3, Message::Received(1)).is_err(),
+            "no such worker"
+        );
     }
 }

@@ -36,20 +36,33 @@ impl Endpoint {
         let Some(config) = self.config.listeners.config(listener).copied() else {
             return self.ended(Counter::ListenDropped);
         };
-        let room = self.embryos.get(usize::from(listener.0)).is_some_and(|&n| n < config.backlog);
+        let room = self
+            .embryos
+            .get(usize::from(listener.0))
+            .is_some_and(|&n| n < config.backlog);
         match config.policy {
             SynPolicy::Drop => self.ended(Counter::SynDroppedPolicy),
             SynPolicy::Rst => {
                 let ack = meta.seq.add(u32::from(meta.payload_len).wrapping_add(1));
-                let reset = Reset { seq: SeqNum(0), ack, flags: Flags::RST_ACK };
+                let reset = Reset {
+                    seq: SeqNum(0),
+                    ack,
+                    flags: Flags::RST_ACK,
+                };
                 self.reply(Counter::SynResetPolicy, reset.into())
             }
             SynPolicy::CookieAlways => self.send_cookie(meta, options, now),
             SynPolicy::Embryo | SynPolicy::CookieWhenFull => {
-                let embryo = if room { self.make_embryo(meta, options, listener, now) } else { None };
+                let embryo = if room {
+                    self.make_embryo(meta, options, listener, now)
+                } else {
+                    None
+                };
                 match embryo {
                     Some(reply) => self.reply(Counter::SynEmbryo, reply),
-                    None if config.policy == SynPolicy::Embryo => self.ended(Counter::SynDroppedFull),
+                    None if config.policy == SynPolicy::Embryo => {
+                        self.ended(Counter::SynDroppedFull)
+                    }
                     None => self.send_cookie(meta, options, now),
                 }
             }
@@ -69,7 +82,10 @@ impl Endpoint {
         };
         let tuple = tuple(&meta.key);
         let clock_ms = match timestamps {
-            Some(_) => self.isn.timestamp_offset_ms(tuple).wrapping_add(now.as_ms() as u32),
+            Some(_) => self
+                .isn
+                .timestamp_offset_ms(tuple)
+                .wrapping_add(now.as_ms() as u32),
             None => 0,
         };
         let cookie = self.cookies.make(tuple, meta.seq, kept, now, clock_ms);
@@ -121,7 +137,9 @@ impl Endpoint {
             listener: listener.0,
         };
         let deadline = now + self.config.handshake.syn_ack_rto;
-        self.table.insert_embryo(&meta.key, meta.hash, &embryo, deadline).ok()?;
+        self.table
+            .insert_embryo(&meta.key, meta.hash, &embryo, deadline)
+            .ok()?;
         if let Some(count) = self.embryos.get_mut(usize::from(listener.0)) {
             *count += 1;
         }
@@ -152,8 +170,14 @@ impl Endpoint {
         ts_recent: u32,
         now: Instant,
     ) -> Option<(u32, u32)> {
-        let clock = || self.isn.timestamp_offset_ms(tuple(key)).wrapping_add(now.as_ms() as u32);
-        flags.has(ConnFlags::TIMESTAMPS).then(|| (clock(), ts_recent))
+        let clock = || {
+            self.isn
+                .timestamp_offset_ms(tuple(key))
+                .wrapping_add(now.as_ms() as u32)
+        };
+        flags
+            .has(ConnFlags::TIMESTAMPS)
+            .then(|| (clock(), ts_recent))
     }
 
     /// A segment whose tuple is an embryo's.
@@ -217,9 +241,16 @@ impl Endpoint {
         tsval: Option<u32>,
         now: Instant,
     ) -> Verdict {
-        let (len, capacity) = (self.table.len(Kind::Parked), self.table.capacity(Kind::Parked));
+        let (len, capacity) = (
+            self.table.len(Kind::Parked),
+            self.table.capacity(Kind::Parked),
+        );
         let v6 = meta.key.is_v6();
-        let free = if v6 { len.v6 < capacity.v6 } else { len.v4 < capacity.v4 };
+        let free = if v6 {
+            len.v6 < capacity.v6
+        } else {
+            len.v4 < capacity.v4
+        };
         if !free {
             return self.ended(Counter::EmbryoAckNoRecord);
         }
@@ -251,7 +282,9 @@ impl Endpoint {
         now: Instant,
     ) -> Verdict {
         let lifetime = Duration::from_secs(2 * cookie::EPOCH_S);
-        let alive = self.cookie_sent_at.is_some_and(|sent_at| now.since(sent_at) < lifetime);
+        let alive = self
+            .cookie_sent_at
+            .is_some_and(|sent_at| now.since(sent_at) < lifetime);
         if !alive || meta.flags.syn() {
             return self.reply(Counter::ListenAckReset, reset.into());
         }
@@ -354,12 +387,20 @@ impl Endpoint {
     }
 
     fn peer_mss(&self, key: &FlowKey, offered: Option<u16>) -> u16 {
-        offered.unwrap_or(if key.is_v6() { DEFAULT_MSS_V6 } else { DEFAULT_MSS_V4 })
+        offered.unwrap_or(if key.is_v6() {
+            DEFAULT_MSS_V6
+        } else {
+            DEFAULT_MSS_V4
+        })
     }
 
     /// The MSS that we announce: what fits the link (RFC 9293 MUST-67, RFC 6691: without options).
     fn our_mss(&self, key: &FlowKey) -> u16 {
-        let ip = if key.is_v6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN };
+        let ip = if key.is_v6() {
+            ipv6::HEADER_LEN
+        } else {
+            ipv4::HEADER_LEN
+        };
         self.mtu.saturating_sub((ip + tcp::HEADER_LEN) as u16)
     }
 }

@@ -5,7 +5,7 @@
 
 use core::net::Ipv6Addr;
 
-use super::Worker;
+use super::Core;
 use super::reply::TcpReply;
 use crate::config::Config;
 use crate::conn::FlowKey;
@@ -24,7 +24,9 @@ pub(super) struct Neighborhood<F> {
 
 impl<F> Neighborhood<F> {
     pub(super) fn new(_config: &Config, _mac: MacAddr, _is_first: bool) -> Self {
-        Self { waiting: Vec::new() }
+        Self {
+            waiting: Vec::new(),
+        }
     }
 
     pub(super) fn hold_for_resolution(&mut self, frame: F) {
@@ -33,10 +35,17 @@ impl<F> Neighborhood<F> {
 
     pub(super) fn on_arp(&mut self, _packet: &arp::Packet, _for_us: bool, _now: Instant) {}
 
-    pub(super) fn on_ndp(&mut self, _m: &ndp::Message, _src: Ipv6Addr, _mac: MacAddr, _now: Instant) {}
+    pub(super) fn on_ndp(
+        &mut self,
+        _m: &ndp::Message,
+        _src: Ipv6Addr,
+        _mac: MacAddr,
+        _now: Instant,
+    ) {
+    }
 }
 
-impl<N: Nic> Worker<N> {
+impl<N: Nic> Core<N> {
     pub(super) fn originate(&mut self, _key: &FlowKey, _reply: &TcpReply, _now: Instant) {
         self.endpoint.counters.bump(Counter::TxNoRoute);
     }

@@ -3,7 +3,7 @@
 //! Called by: the process and timer stages (push), the end of the turn (send). It must never hold more than two bursts,
 //! and never drop connection output: the worker stops receiving instead.
 
-use super::Worker;
+use super::Core;
 use crate::counters::{Counter, Counters};
 use crate::nic::{Burst, Nic};
 
@@ -19,7 +19,11 @@ pub(super) struct Outbox<F> {
 
 impl<F> Outbox<F> {
     pub(super) const fn new() -> Self {
-        Self { replies: Burst::new(), connections: Burst::new(), freed: Burst::new() }
+        Self {
+            replies: Burst::new(),
+            connections: Burst::new(),
+            freed: Burst::new(),
+        }
     }
 
     /// A stateless reply. When a whole burst waits already it is dropped, and counted.
@@ -58,11 +62,15 @@ impl<F> Outbox<F> {
     }
 }
 
-impl<N: Nic> Worker<N> {
+impl<N: Nic> Core<N> {
     /// Stage 6: everything that waits goes to the NIC, connections first; what it refuses stays.
     #[inline]
     pub(super) fn send(&mut self) {
-        let Outbox { replies, connections, freed } = &mut self.outbox;
+        let Outbox {
+            replies,
+            connections,
+            freed,
+        } = &mut self.outbox;
         for burst in [connections, replies] {
             if burst.is_empty() {
                 continue;

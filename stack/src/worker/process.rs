@@ -6,7 +6,7 @@ use super::classify::{Lane, Meta};
 use super::endpoint::Verdict;
 use super::handoff::Message;
 use super::reply::{TcpReply, turn_around};
-use super::{Worker, neighborhood};
+use super::{Core, Scratch, neighborhood};
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
@@ -18,19 +18,23 @@ const TIMER_BUDGET: u32 = 32;
 /// with the extension headers that we walk, and a TCP header.
 const HEADERS_LEN: usize = 256;
 
-impl<N: Nic> Worker<N> {
+impl<N: Nic> Core<N> {
     /// Frames in several buffers become frames in one, so that no later stage has to know of them.
     #[inline]
-    pub(super) fn linearize(&mut self) {
-        if self.rx.as_slice().iter().all(Frame::is_contiguous) {
+    pub(super) fn linearize(&mut self, rx: &mut Burst<N::Frame>) {
+        if rx.as_slice().iter().all(Frame::is_contiguous) {
             return;
         }
-        let mut burst = core::mem::take(&mut self.rx);
+        let mut burst = core::mem::take(rx);
         for frame in burst.take_front(BURST_FRAMES) {
-            let frame = if frame.is_contiguous() { Some(frame) } else { self.copy(&frame, usize::MAX) };
+            let frame = if frame.is_contiguous() {
+                Some(frame)
+            } else {
+                self.copy(&frame, usize::MAX)
+            };
             match frame {
                 // Not refused: there were no more than fit before.
-                Some(frame) => drop(self.rx.push(frame)),
+                Some(frame) => drop(rx.push(frame)),
                 None => self.endpoint.counters.bump(Counter::ChainedTooLong),
             }
         }
@@ -48,32 +52,32 @@ impl<N: Nic> Worker<N> {
 
     /// Stage 3.
     #[inline]
-    pub(super) fn process(&mut self, now: Instant) {
+    pub(super) fn process(&mut self, rx: &mut Burst<N::Frame>, scratch: &Scratch, now: Instant) {
         let inserted = self.endpoint.table.inserted();
-        let mut burst = core::mem::take(&mut self.rx);
-        for (index, frame) in burst.take_front(BURST_FRAMES).enumerate() {
-            let meta = self.metas[index];
+        let alone = self.ring.workers() == 1;
+        let per_frame = scratch.metas.iter().zip(&*scratch.probes);
+        for (frame, (meta, &probe)) in rx.take_front(BURST_FRAMES).zip(per_frame) {
             match meta.lane {
-                Lane::Ended => self.outbox.free(frame),
-                Lane::Other => self.process_other(frame, now),
-                Lane::Tcp => {
-                    if self.ring.workers() > 1
-                        && meta.hash.owner(self.ring.workers()) != self.ring.index()
-                    {
-                        self.hand_over(frame, meta.hash.owner(self.ring.workers()));
-                        continue;
-                    }
+                Lane::Tcp if alone || self.owns(meta) => {
                     let options = meta.options(frame.bytes());
-                    let probe = self.probes[index];
-                    let verdict = self.endpoint.on_segment(&meta, options, probe, inserted, now);
-                    match verdict {
-                        Verdict::Reply(reply) => self.answer(frame, &meta, &reply),
+                    match self
+                        .endpoint
+                        .on_segment(meta, options, probe, inserted, now)
+                    {
+                        Verdict::Reply(reply) => self.answer(frame, meta, &reply),
                         Verdict::Drop => self.outbox.free(frame),
-                        Verdict::Unreachable => self.answer_unreachable(frame, &meta),
+                        Verdict::Unreachable => self.answer_unreachable(frame),
                     }
                 }
+                Lane::Tcp => self.hand_over(frame, meta.hash.owner(self.ring.workers())),
+                Lane::Other => self.process_other(frame, now),
+                Lane::Ended => self.outbox.free(frame),
             }
         }
+    }
+
+    fn owns(&self, meta: &Meta) -> bool {
+        meta.hash.owner(self.ring.workers()) == self.ring.index()
     }
 
     /// Gives a frame to the worker that owns its flow.
@@ -88,7 +92,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Writes a reply into the received frame, or into a fresh one when that is shared.
-    #[inline]
+    #[inline(always)]
     fn answer(&mut self, mut frame: N::Frame, meta: &Meta, reply: &TcpReply) {
         let ttl = self.endpoint.config.ttl;
         let (layout, ports) = (meta.layout(), meta.ports());
@@ -96,10 +100,19 @@ impl<N: Nic> Worker<N> {
             self.outbox.reply(frame, &mut self.endpoint.counters);
             return;
         }
+        self.answer_in_copy(frame, meta, reply);
+    }
+
+    #[cold]
+    fn answer_in_copy(&mut self, frame: N::Frame, meta: &Meta, reply: &TcpReply) {
+        let ttl = self.endpoint.config.ttl;
         let copy = self.copy(&frame, HEADERS_LEN);
         self.outbox.free(frame);
         let written = copy.and_then(|mut copy| {
-            turn_around(&mut copy, layout, ports, reply, ttl, &self.caps).ok().map(|()| copy)
+            let (layout, ports) = (meta.layout(), meta.ports());
+            turn_around(&mut copy, layout, ports, reply, ttl, &self.caps)
+                .ok()
+                .map(|()| copy)
         });
         match written {
             Some(copy) => {

@@ -5,8 +5,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::Worker;
-use super::classify::Meta;
+use super::Core;
 use crate::conn::FlowKey;
 use crate::counters::Counter;
 use crate::icmp::{self, Refusal};
@@ -27,7 +26,7 @@ enum Action {
     AnswerEcho,
 }
 
-impl<N: Nic> Worker<N> {
+impl<N: Nic> Core<N> {
     /// A frame that is intact and no TCP.
     pub(super) fn process_other(&mut self, frame: N::Frame, now: Instant) {
         let action = match parse(frame.bytes()) {
@@ -43,7 +42,9 @@ impl<N: Nic> Worker<N> {
             }
             Action::HandOver(owner) => self.hand_over(frame, owner),
             Action::AnswerArp => {
-                self.answer_in_place(frame, Counter::ArpAnswered, |bytes| icmp::arp_reply(bytes, mac));
+                self.answer_in_place(frame, Counter::ArpAnswered, |bytes| {
+                    icmp::arp_reply(bytes, mac)
+                });
             }
             Action::AnswerNdp => {
                 let write = |bytes: &mut [u8]| icmp::neighbor_reply(bytes, mac);
@@ -79,7 +80,12 @@ impl<N: Nic> Worker<N> {
         if !self.ring.is_first() {
             return Action::HandOver(0);
         }
-        let for_us = self.endpoint.config.locals.find_v4(packet.target_addr()).is_some();
+        let for_us = self
+            .endpoint
+            .config
+            .locals
+            .find_v4(packet.target_addr())
+            .is_some();
         self.neighborhood.on_arp(packet, for_us, now);
         match (packet.is_request(), for_us) {
             (true, true) => Action::AnswerArp,
@@ -110,11 +116,13 @@ impl<N: Nic> Worker<N> {
                 if self.endpoint.config.locals.find_v6(target).is_none() {
                     return Action::Drop(Counter::NdpIgnored);
                 }
-                self.neighborhood.on_ndp(&message, ip.src_addr(), parsed.link.src, now);
+                self.neighborhood
+                    .on_ndp(&message, ip.src_addr(), parsed.link.src, now);
                 Action::AnswerNdp
             }
             ndp::Message::NeighborAdvertisement { .. } => {
-                self.neighborhood.on_ndp(&message, ip.src_addr(), parsed.link.src, now);
+                self.neighborhood
+                    .on_ndp(&message, ip.src_addr(), parsed.link.src, now);
                 Action::Drop(Counter::NdpLearned)
             }
             _ => Action::Drop(Counter::NdpIgnored),
@@ -131,7 +139,11 @@ impl<N: Nic> Worker<N> {
         let to_us = locals.find(dst).is_some();
         let to_group = matches!(dst, IpAddr::V6(dst) if dst.is_multicast());
         if is_echo_request {
-            return if to_us || to_group { Action::AnswerEcho } else { Action::Drop(Counter::NotOurIp) };
+            return if to_us || to_group {
+                Action::AnswerEcho
+            } else {
+                Action::Drop(Counter::NotOurIp)
+            };
         }
         if !to_us {
             return Action::Drop(Counter::NotOurIp);
@@ -156,11 +168,15 @@ impl<N: Nic> Worker<N> {
         // A soft error of an embryo or of a connection at rest changes nothing (RFC 9293 MUST-56, RFC 5927 §5.2), so the
         // quoted sequence number need not be checked before it is counted.
         let known = self.endpoint.table.lookup(&key, hash).is_some();
-        Action::Drop(if known { Counter::IcmpErrorForConnection } else { Counter::IcmpErrorUnmatched })
+        Action::Drop(if known {
+            Counter::IcmpErrorForConnection
+        } else {
+            Counter::IcmpErrorUnmatched
+        })
     }
 
     /// Answers a segment to a closed port with port unreachable (`--closed icmp`).
-    pub(super) fn answer_unreachable(&mut self, frame: N::Frame, _meta: &Meta) {
+    pub(super) fn answer_unreachable(&mut self, frame: N::Frame) {
         let mac = self.mac;
         self.rewrite(frame, |bytes| icmp::port_unreachable(bytes, mac));
     }
@@ -173,7 +189,11 @@ impl<N: Nic> Worker<N> {
         write: impl Fn(&mut [u8]) -> Result<usize, Refusal>,
     ) {
         let answered = self.rewrite(frame, write);
-        self.endpoint.counters.bump(if answered { counter } else { Counter::IcmpIgnored });
+        self.endpoint.counters.bump(if answered {
+            counter
+        } else {
+            Counter::IcmpIgnored
+        });
     }
 
     /// Lets `write` rewrite the frame (or a copy, when it is shared) and sends the result. False when it was refused or
@@ -222,9 +242,13 @@ impl<N: Nic> Worker<N> {
 
     /// The source of replies to IPv6 groups.
     fn first_v6(&self) -> Option<Ipv6Addr> {
-        self.endpoint.config.interfaces.iter().find_map(|interface| match interface.address {
-            IpAddr::V6(address) => Some(address),
-            IpAddr::V4(_) => None,
-        })
+        self.endpoint
+            .config
+            .interfaces
+            .iter()
+            .find_map(|interface| match interface.address {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            })
     }
 }

@@ -16,7 +16,11 @@ pub(super) struct TokenBucket {
 impl TokenBucket {
     /// A full bucket. A rate of 0 lets nothing through.
     pub(super) fn new(rate_pps: u32) -> Self {
-        Self { rate_pps, tokens: rate_pps, filled_until: Instant::ZERO }
+        Self {
+            rate_pps,
+            tokens: rate_pps,
+            filled_until: Instant::ZERO,
+        }
     }
 
     /// Takes a token, if there is one.
@@ -52,7 +56,11 @@ mod tests {
         let mut bucket = TokenBucket::new(100);
         let start = Instant::from_ms(5_000);
         let taken = |bucket: &mut TokenBucket, at| (0..1000).filter(|_| bucket.take(at)).count();
-        assert_eq!(taken(&mut bucket, start), 200, "the full bucket, then what flowed in since time zero");
+        assert_eq!(
+            taken(&mut bucket, start),
+            200,
+            "the full bucket, then what flowed in since time zero"
+        );
         assert_eq!(taken(&mut bucket, start), 0);
         assert_eq!(taken(&mut bucket, Instant::from_ms(5_010)), 1);
         assert_eq!(taken(&mut bucket, Instant::from_ms(5_015)), 0);

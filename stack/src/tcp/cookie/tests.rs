@@ -6,7 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-const T: Tuple = Tuple { remote: 0xffff_c612_0001, local_id: 3, remote_port: 40_000, local_port: 80 };
+const T: Tuple = Tuple {
+    remote: 0xffff_c612_0001,
+    local_id: 3,
+    remote_port: 40_000,
+    local_port: 80,
+};
 const IRS: SeqNum = SeqNum(u32::MAX - 1);
 
 fn key() -> CookieKey {
@@ -14,18 +19,29 @@ fn key() -> CookieKey {
 }
 
 fn full_options() -> CookieOptions {
-    CookieOptions { mss: 1460, window_scale: Some(7), sack_permitted: true, timestamps: true }
+    CookieOptions {
+        mss: 1460,
+        window_scale: Some(7),
+        sack_permitted: true,
+        timestamps: true,
+    }
 }
 
 fn arb_options() -> impl Strategy<Value = CookieOptions> {
-    (any::<u16>(), proptest::option::of(0u8..=14), any::<bool>(), any::<bool>()).prop_map(
-        |(mss, window_scale, sack_permitted, timestamps)| CookieOptions {
-            mss,
-            window_scale,
-            sack_permitted,
-            timestamps,
-        },
+    (
+        any::<u16>(),
+        proptest::option::of(0u8..=14),
+        any::<bool>(),
+        any::<bool>(),
     )
+        .prop_map(
+            |(mss, window_scale, sack_permitted, timestamps)| CookieOptions {
+                mss,
+                window_scale,
+                sack_permitted,
+                timestamps,
+            },
+        )
 }
 
 proptest! {
@@ -58,12 +74,23 @@ fn a_cookie_lives_for_its_epoch_and_the_next_and_dies_even_when_the_epoch_bits_c
     let made_at = Instant::from_ms(1_000_000);
     let cookie = key().make(T, IRS, full_options(), made_at, 5);
     let open_after = |s: u64| {
-        key().open(T, IRS, cookie.iss, cookie.tsval, made_at + Duration::from_secs(s)).is_some()
+        key()
+            .open(
+                T,
+                IRS,
+                cookie.iss,
+                cookie.tsval,
+                made_at + Duration::from_secs(s),
+            )
+            .is_some()
     };
     assert!(open_after(0));
     assert!(open_after(EPOCH_S));
     assert!(!open_after(2 * EPOCH_S));
-    assert!(!open_after(4 * EPOCH_S), "the two epoch bits are the same again");
+    assert!(
+        !open_after(4 * EPOCH_S),
+        "the two epoch bits are the same again"
+    );
     assert!(!open_after(256 * EPOCH_S));
 }
 
@@ -74,21 +101,40 @@ fn a_cookie_is_bound_to_tuple_irs_key_and_every_carried_option() {
     let ok = |tuple, irs, iss, tsecr| key().open(tuple, irs, iss, tsecr, now).is_some();
     assert!(ok(T, IRS, cookie.iss, cookie.tsval));
     for tuple in [
-        Tuple { remote: T.remote ^ 1, ..T },
+        Tuple {
+            remote: T.remote ^ 1,
+            ..T
+        },
         Tuple { local_id: 4, ..T },
-        Tuple { remote_port: 1, ..T },
+        Tuple {
+            remote_port: 1,
+            ..T
+        },
         Tuple { local_port: 1, ..T },
     ] {
         assert!(!ok(tuple, IRS, cookie.iss, cookie.tsval));
     }
     assert!(!ok(T, IRS.add(1), cookie.iss, cookie.tsval));
     for bit in 0..32 {
-        assert!(!ok(T, IRS, SeqNum(cookie.iss.0 ^ (1 << bit)), cookie.tsval), "cookie bit {bit}");
+        assert!(
+            !ok(T, IRS, SeqNum(cookie.iss.0 ^ (1 << bit)), cookie.tsval),
+            "cookie bit {bit}"
+        );
     }
     let tsval = cookie.tsval.expect("timestamps");
     for bit in 0..TS_OPTION_BITS {
-        assert!(!ok(T, IRS, cookie.iss, Some(tsval ^ (1 << bit))), "TSval bit {bit}");
+        assert!(
+            !ok(T, IRS, cookie.iss, Some(tsval ^ (1 << bit))),
+            "TSval bit {bit}"
+        );
     }
-    assert!(!ok(T, IRS, cookie.iss, None), "an ACK that hides its timestamps");
-    assert!(CookieKey::new(&[0; 16]).open(T, IRS, cookie.iss, cookie.tsval, now).is_none());
+    assert!(
+        !ok(T, IRS, cookie.iss, None),
+        "an ACK that hides its timestamps"
+    );
+    assert!(
+        CookieKey::new(&[0; 16])
+            .open(T, IRS, cookie.iss, cookie.tsval, now)
+            .is_none()
+    );
 }

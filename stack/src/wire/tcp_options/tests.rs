@@ -133,6 +133,42 @@ fn the_usual_layout_reads_like_any_other() {
     assert_eq!(TcpOptions::parse(&padded[2..]).timestamps, Some(TS));
 }
 
+/// The two layouts with a way of their own read exactly as the walk reads them, and one byte off they take the walk.
+#[test]
+fn the_ways_for_usual_layouts_agree_with_the_walk() {
+    let syn = OptionBytes::syn(Some(1460), Some(7), true, Some(TS));
+    let usual = usual_syn(syn.as_padded()).unwrap();
+    assert_eq!(Some(&usual), Some(&walked(syn.as_padded())));
+    assert_eq!(
+        only_timestamps(OptionBytes::timestamps(TS).as_padded()),
+        Some(TS)
+    );
+    for options in [syn, OptionBytes::timestamps(TS)] {
+        let bytes = options.as_padded();
+        for at in 0..bytes.len() {
+            for value in 0..=255 {
+                let mut bytes = bytes.to_vec();
+                bytes[at] = value;
+                assert_eq!(TcpOptions::parse(&bytes), walked(&bytes), "{bytes:?}");
+            }
+        }
+        for len in 0..bytes.len() {
+            assert_eq!(TcpOptions::parse(&bytes[..len]), walked(&bytes[..len]));
+        }
+    }
+}
+
+fn walked(bytes: &[u8]) -> TcpOptions<'_> {
+    let mut found = TcpOptions::default();
+    for option in Options::new(bytes) {
+        match option {
+            Ok(option) => found.take(option),
+            Err(Malformed) => found.malformed = true,
+        }
+    }
+    found
+}
+
 /// MUST-69: whatever pads the last word is zero, and the first zero is EOL.
 #[test]
 fn padding_is_zero() {
