@@ -512,39 +512,26 @@ impl SynOptions {
 /// The layout of a Linux SYN, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window scale.
 #[inline]
 fn linux_syn(bytes: &[u8]) -> Option<SynOptions> {
-    match *bytes {
-        [
-            2,
-            4,
-            m0,
-            m1,
-            4,
-            2,
-            8,
-            10,
-            v0,
-            v1,
-            v2,
-            v3,
-            e0,
-            e1,
-            e2,
-            e3,
-            1,
-            3,
-            3,
-            shift,
-        ] => Some(SynOptions {
-            mss: Some(u16::from_be_bytes([m0, m1])),
-            window_scale: Some(shift.min(MAX_WINDOW_SCALE)),
-            sack_permitted: true,
-            timestamps: Some(Timestamps {
-                tsval: u32::from_be_bytes([v0, v1, v2, v3]),
-                tsecr: u32::from_be_bytes([e0, e1, e2, e3]),
-            }),
+    let (words, []) = bytes.as_chunks::<4>() else {
+        return None;
+    };
+    let &[mss, sack_timestamps, tsval, tsecr, window_scale] = words else {
+        return None;
+    };
+    let [mss, sack_timestamps, window_scale] =
+        [mss, sack_timestamps, window_scale].map(u32::from_be_bytes);
+    // Compared as words: three tests instead of ten.
+    let fits =
+        mss >> 16 == 0x0204 && sack_timestamps == 0x0402_080a && window_scale >> 8 == 0x01_0303;
+    fits.then(|| SynOptions {
+        mss: Some(mss as u16),
+        window_scale: Some((window_scale as u8).min(MAX_WINDOW_SCALE)),
+        sack_permitted: true,
+        timestamps: Some(Timestamps {
+            tsval: u32::from_be_bytes(tsval),
+            tsecr: u32::from_be_bytes(tsecr),
         }),
-        _ => None,
-    }
+    })
 }
 
 #[cfg(test)]
