@@ -5,6 +5,8 @@
 pub mod cookie;
 pub mod handshake;
 pub mod isn;
+pub mod lang;
 pub mod reset;
 pub mod rest;
+pub mod segment;
 pub mod seq;
