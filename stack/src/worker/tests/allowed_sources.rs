@@ -52,16 +52,29 @@ fn ipv6_sources_that_are_no_host() {
 #[test]
 fn hosts_at_the_edge_of_what_is_legal_are_answered() {
     let mut host = Host::new();
-    for src in [[1, 0, 0, 0], [126, 255, 255, 255], [128, 0, 0, 0], [223, 255, 255, 255], [198, 18, 1, 255]] {
+    for src in [
+        [1, 0, 0, 0],
+        [126, 255, 255, 255],
+        [128, 0, 0, 0],
+        [223, 255, 255, 255],
+        [198, 18, 1, 255],
+    ] {
         let flow = Flow::between((Ipv4Addr::from(src), 1).into(), (OUR_V4, CLOSED).into());
-        host.on(flow.absolute()).inject(syn().seq(0)).counted(Counter::RstSent);
+        host.on(flow.absolute())
+            .inject(syn().seq(0))
+            .counted(Counter::RstSent);
         host.expect(rst().seq(0).ack(1));
     }
     let mut host = Host::with(|spec| {
         spec.interfaces[0].prefix_len = 31;
     });
     // RFC 3021: a /31 has no broadcast address.
-    let flow = Flow::between((Ipv4Addr::new(198, 18, 0, 3), 1).into(), (OUR_V4, CLOSED).into());
-    host.on(flow.absolute()).inject(syn().seq(0)).counted(Counter::RstSent);
+    let flow = Flow::between(
+        (Ipv4Addr::new(198, 18, 0, 3), 1).into(),
+        (OUR_V4, CLOSED).into(),
+    );
+    host.on(flow.absolute())
+        .inject(syn().seq(0))
+        .counted(Counter::RstSent);
     host.expect(rst().seq(0).ack(1));
 }

@@ -38,8 +38,14 @@ impl Answer {
         let (src, dst, ttl) = check_ip(&packet, tcp, frame.len() - l3_offset);
         let header = tcp.header_slice();
         assert_eq!(header[12] & 0x0f, 0, "reserved bits");
-        assert!(tcp.urg() || tcp.urgent_pointer() == 0, "stale urgent pointer");
-        assert!(tcp.ack() || tcp.acknowledgment_number() == 0, "stale ack number");
+        assert!(
+            tcp.urg() || tcp.urgent_pointer() == 0,
+            "stale urgent pointer"
+        );
+        assert!(
+            tcp.ack() || tcp.acknowledgment_number() == 0,
+            "stale ack number"
+        );
         Self {
             link_src: link.source(),
             link_dst: link.destination(),
@@ -65,7 +71,11 @@ fn check_ip(packet: &SlicedPacket<'_>, tcp: &TcpSlice<'_>, l3_len: usize) -> (Ip
     match packet.net.as_ref().expect("a network header") {
         NetSlice::Ipv4(ip) => {
             let ip = ip.header();
-            assert_eq!(usize::from(ip.total_len()), l3_len, "bytes behind the packet");
+            assert_eq!(
+                usize::from(ip.total_len()),
+                l3_len,
+                "bytes behind the packet"
+            );
             assert_eq!((ip.ihl(), ip.dcp().value(), ip.ecn().value()), (5, 0, 0));
             assert!(ip.dont_fragment() && !ip.more_fragments());
             assert_eq!(ip.fragments_offset().value(), 0);
@@ -73,7 +83,11 @@ fn check_ip(packet: &SlicedPacket<'_>, tcp: &TcpSlice<'_>, l3_len: usize) -> (Ip
             assert_eq!(theirs, 0, "IPv4 header checksum");
             let sum = tcp.calc_checksum_ipv4(ip.source(), ip.destination());
             assert_eq!(Ok(tcp.checksum()), sum, "TCP checksum");
-            (ip.source_addr().into(), ip.destination_addr().into(), ip.ttl())
+            (
+                ip.source_addr().into(),
+                ip.destination_addr().into(),
+                ip.ttl(),
+            )
         }
         NetSlice::Ipv6(ip) => {
             let ip = ip.header();
@@ -83,7 +97,11 @@ fn check_ip(packet: &SlicedPacket<'_>, tcp: &TcpSlice<'_>, l3_len: usize) -> (Ip
             assert_eq!(ip.next_header().0, 6, "extension headers in a reply");
             let sum = tcp.calc_checksum_ipv6(ip.source(), ip.destination());
             assert_eq!(Ok(tcp.checksum()), sum, "TCP checksum");
-            (ip.source_addr().into(), ip.destination_addr().into(), ip.hop_limit())
+            (
+                ip.source_addr().into(),
+                ip.destination_addr().into(),
+                ip.hop_limit(),
+            )
         }
         NetSlice::Arp(_) => panic!("ARP"),
     }
@@ -109,7 +127,8 @@ fn options(tcp: &TcpSlice<'_>) -> Options {
 /// Reads an echo reply, ARP or NDP answer: only that it is well-formed and its checksum right; gives the slices back.
 pub(super) fn slices(frame: &[u8]) -> SlicedPacket<'_> {
     let packet = SlicedPacket::from_ethernet(frame).expect("a frame that can be read");
-    let end = 14 + 4 * packet.link_exts.len()
+    let end = 14
+        + 4 * packet.link_exts.len()
         + match packet.net.as_ref().expect("a network header") {
             NetSlice::Ipv4(ip) => {
                 let sum = Sum16BitWords::new().add_slice(ip.header().slice());
@@ -123,7 +142,10 @@ pub(super) fn slices(frame: &[u8]) -> SlicedPacket<'_> {
     match (&packet.net, &packet.transport) {
         (Some(NetSlice::Ipv6(ip)), Some(TransportSlice::Icmpv6(icmp))) => {
             let ip = ip.header();
-            assert!(icmp.is_checksum_valid(ip.source(), ip.destination()), "ICMPv6 checksum");
+            assert!(
+                icmp.is_checksum_valid(ip.source(), ip.destination()),
+                "ICMPv6 checksum"
+            );
         }
         (_, Some(TransportSlice::Icmpv4(icmp))) => {
             let sum = Sum16BitWords::new().add_slice(icmp.slice());

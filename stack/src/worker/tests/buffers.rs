@@ -37,7 +37,10 @@ fn a_frame_that_is_ours_alone_again_is_answered_in_place() {
 #[test]
 fn shared_echo_and_arp_requests_are_answered_in_another_buffer() {
     for (sent, counter) in [
-        (super::neighbors::echo_request_v4(b"data"), Counter::EchoAnswered),
+        (
+            super::neighbors::echo_request_v4(b"data"),
+            Counter::EchoAnswered,
+        ),
         (super::neighbors::arp_request(), Counter::ArpAnswered),
         (super::neighbors::solicitation(), Counter::NdpAnswered),
     ] {
@@ -71,11 +74,17 @@ fn a_chained_frame_gets_the_reply_of_a_linear_one_wherever_it_is_cut() {
 #[test]
 fn chained_frames_between_linear_ones_keep_their_place() {
     let mut host = Host::new();
-    let flows: Vec<Flow> = (1..=5).map(|port| Flow::v4(port, CLOSED).absolute()).collect();
+    let flows: Vec<Flow> = (1..=5)
+        .map(|port| Flow::v4(port, CLOSED).absolute())
+        .collect();
     let mut frames = Vec::new();
     for (index, flow) in flows.iter().enumerate() {
         let frame = host.nic().frame(&flow.frame(SYN));
-        frames.push(if index % 2 == 1 { frame.chained_at(40) } else { frame });
+        frames.push(if index % 2 == 1 {
+            frame.chained_at(40)
+        } else {
+            frame
+        });
     }
     host.inject_frames(frames).counted(Counter::RstSent);
     for flow in flows {
@@ -89,7 +98,9 @@ fn a_chained_frame_longer_than_a_buffer_is_dropped_by_name() {
     let mut long = host.flow.frame(SYN);
     long.resize(5000, 0);
     let frame = host.nic().frame(&long).chained_at(1500);
-    host.inject_frames(vec![frame]).counted(Counter::ChainedTooLong).silent();
+    host.inject_frames(vec![frame])
+        .counted(Counter::ChainedTooLong)
+        .silent();
 }
 
 #[test]

@@ -40,7 +40,10 @@ fn icmp_quotes_the_whole_segment_back_to_its_sender_over_ipv4() {
     assert_eq!(icmp.icmp_type(), Icmpv4Type::DestinationUnreachable(port));
     assert_eq!(icmp.payload(), &sent[14..], "the quote");
     assert_eq!((&reply[..6], &reply[6..12]), (&sent[6..12], &sent[..6]));
-    assert_eq!((&reply[26..30], &reply[30..34]), (&sent[30..34], &sent[26..30]));
+    assert_eq!(
+        (&reply[26..30], &reply[30..34]),
+        (&sent[30..34], &sent[26..30])
+    );
 }
 
 #[test]
@@ -68,8 +71,15 @@ fn icmp_is_limited_and_resets_get_none() {
         host.inject(syn()).counted(Counter::ClosedIcmpSent);
         host.next_reply();
     }
-    host.inject(syn()).counted(Counter::ClosedIcmpLimited).silent();
-    host.wait_ms(99).inject(syn()).counted(Counter::ClosedIcmpLimited).silent();
-    host.wait_ms(1).inject(syn()).counted(Counter::ClosedIcmpSent);
+    host.inject(syn())
+        .counted(Counter::ClosedIcmpLimited)
+        .silent();
+    host.wait_ms(99)
+        .inject(syn())
+        .counted(Counter::ClosedIcmpLimited)
+        .silent();
+    host.wait_ms(1)
+        .inject(syn())
+        .counted(Counter::ClosedIcmpSent);
     host.next_reply();
 }

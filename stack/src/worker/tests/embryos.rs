@@ -19,7 +19,9 @@ fn embryo() -> Host {
 fn the_syn_ack_offers_what_was_offered_and_no_more() {
     for (flow, mss) in [(Flow::v4(1, OPEN), 1460), (Flow::v6(1, OPEN), 1440)] {
         let mut host = Host::new();
-        host.on(flow).inject(syn().seq(0)).counted(Counter::SynEmbryo);
+        host.on(flow)
+            .inject(syn().seq(0))
+            .counted(Counter::SynEmbryo);
         host.expect(syn_ack().seq(0).ack(1).win(65_535).mss(mss));
         let options = host.last().segment.options;
         assert_eq!((options.window_scale, options.timestamps), (None, None));
@@ -41,7 +43,9 @@ fn the_syn_ack_offers_what_was_offered_and_no_more() {
 fn without_mss_the_smallest_and_a_scale_above_14_counts_as_14() {
     for (flow, mss) in [(Flow::v4(1, OPEN), 536), (Flow::v6(1, OPEN), 1220)] {
         let mut host = Host::new();
-        host.on(flow).inject(syn().seq(0).wscale(200)).counted(Counter::SynEmbryo);
+        host.on(flow)
+            .inject(syn().seq(0).wscale(200))
+            .counted(Counter::SynEmbryo);
         host.expect(syn_ack().seq(0).ack(1));
         let embryo = host.embryo().expect("an embryo");
         assert_eq!((embryo.peer_mss, embryo.shifts.send()), (mss, 14));
@@ -51,23 +55,42 @@ fn without_mss_the_smallest_and_a_scale_above_14_counts_as_14() {
 #[test]
 fn text_on_a_syn_is_not_acknowledged() {
     let mut host = Host::new();
-    host.inject(syn().seq(0).len(100)).counted(Counter::SynEmbryo);
+    host.inject(syn().seq(0).len(100))
+        .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
 }
 
 #[test]
 fn the_final_ack_establishes() {
     let mut host = Host::new();
-    host.inject(syn().seq(0).mss(1400).wscale(9).ts(77, 0)).counted(Counter::SynEmbryo);
+    host.inject(syn().seq(0).mss(1400).wscale(9).ts(77, 0))
+        .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
-    let tsval = host.last().segment.options.timestamps.expect("timestamps").tsval;
-    host.inject(ack().seq(1).ack(1).win(500).ts(80, tsval)).counted(Counter::EmbryoEstablished);
+    let tsval = host
+        .last()
+        .segment
+        .options
+        .timestamps
+        .expect("timestamps")
+        .tsval;
+    host.inject(ack().seq(1).ack(1).win(500).ts(80, tsval))
+        .counted(Counter::EmbryoEstablished);
     let parked = host.silent().parked().expect("established");
-    assert_eq!((parked.ts_recent, parked.peer_window, parked.mss), (80, 500, 1400));
+    assert_eq!(
+        (parked.ts_recent, parked.peer_window, parked.mss),
+        (80, 500, 1400)
+    );
     assert_eq!((parked.shifts.send(), parked.shifts.receive()), (9, 7));
-    assert!(parked.flags.has(ConnFlags::TIMESTAMPS.with(ConnFlags::WINDOW_SCALE)));
+    assert!(
+        parked
+            .flags
+            .has(ConnFlags::TIMESTAMPS.with(ConnFlags::WINDOW_SCALE))
+    );
     assert_eq!(parked.rcv_nxt, host.flow.peer_iss.add(1));
-    assert_eq!(Some(parked.snd_nxt), host.flow.our_iss.map(|iss| iss.add(1)));
+    assert_eq!(
+        Some(parked.snd_nxt),
+        host.flow.our_iss.map(|iss| iss.add(1))
+    );
 }
 
 #[test]
@@ -86,7 +109,8 @@ fn a_syn_and_its_copy_in_one_burst_make_one_embryo() {
     let mut host = Host::new();
     host.inject_together(&[syn().seq(0), syn().seq(0)]);
     assert_eq!(host.ends(), [("syn_embryo", 1), ("embryo_syn_again", 1)]);
-    host.expect(syn_ack().seq(0).ack(1)).expect(syn_ack().seq(0).ack(1));
+    host.expect(syn_ack().seq(0).ack(1))
+        .expect(syn_ack().seq(0).ack(1));
     assert_eq!(host.worker().table().total(), 1);
 }
 
@@ -96,9 +120,14 @@ fn a_whole_handshake_in_one_burst() {
     let mut host = embryo();
     host.inject(rst().seq(1)).counted(Counter::EmbryoReset);
     host.inject_together(&[syn().seq(0), ack().seq(1).ack(1), data(3).seq(1).ack(1)]);
-    let ends = [("syn_embryo", 1), ("embryo_established", 1), ("established_aborted", 1)];
+    let ends = [
+        ("syn_embryo", 1),
+        ("embryo_established", 1),
+        ("established_aborted", 1),
+    ];
     assert_eq!(host.ends(), ends);
-    host.expect(syn_ack().seq(0).ack(1)).expect(rst().seq(1).ack(1));
+    host.expect(syn_ack().seq(0).ack(1))
+        .expect(rst().seq(1).ack(1));
     assert_eq!(host.worker().table().total(), 0);
 }
 
@@ -122,7 +151,11 @@ fn a_record_that_changes_hands_within_a_burst() {
         old.frame(ack().seq(1).ack(1)),
     ];
     host.inject_burst(frames);
-    let ends = [("listen_ack_reset", 1), ("syn_embryo", 1), ("embryo_reset", 1)];
+    let ends = [
+        ("listen_ack_reset", 1),
+        ("syn_embryo", 1),
+        ("embryo_reset", 1),
+    ];
     assert_eq!(host.ends(), ends);
     host.on(new).expect(syn_ack().seq(0).ack(1));
     host.on(old).expect(rst().seq(1));
@@ -132,17 +165,26 @@ fn a_record_that_changes_hands_within_a_burst() {
 #[test]
 fn a_reset_must_be_exact() {
     let mut host = embryo();
-    host.inject(rst().seq(0)).counted(Counter::EmbryoDropped).silent();
-    host.inject(rst().seq(65_536)).counted(Counter::EmbryoDropped).silent();
+    host.inject(rst().seq(0))
+        .counted(Counter::EmbryoDropped)
+        .silent();
+    host.inject(rst().seq(65_536))
+        .counted(Counter::EmbryoDropped)
+        .silent();
     for inexact in [2, 65_535] {
-        host.inject(rst().seq(inexact)).counted(Counter::EmbryoChallenged);
+        host.inject(rst().seq(inexact))
+            .counted(Counter::EmbryoChallenged);
         host.expect(ack().seq(1).ack(1));
     }
     assert!(host.embryo().is_some());
-    host.inject(rst().seq(1)).counted(Counter::EmbryoReset).silent();
+    host.inject(rst().seq(1))
+        .counted(Counter::EmbryoReset)
+        .silent();
     assert!(host.embryo().is_none());
     // The listener listens on.
-    host.forget_iss().inject(syn().seq(0)).counted(Counter::SynEmbryo);
+    host.forget_iss()
+        .inject(syn().seq(0))
+        .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
 }
 
@@ -150,27 +192,40 @@ fn a_reset_must_be_exact() {
 fn an_ack_of_something_else_is_reset_and_the_embryo_stays() {
     let mut host = embryo();
     for wrong in [0u32, 2, 1000, u32::MAX] {
-        host.inject(ack().seq(1).ack(wrong)).counted(Counter::EmbryoBadAck);
+        host.inject(ack().seq(1).ack(wrong))
+            .counted(Counter::EmbryoBadAck);
         host.expect(rst().seq(wrong));
     }
-    host.inject(ack().seq(1).ack(1)).counted(Counter::EmbryoEstablished).silent();
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::EmbryoEstablished)
+        .silent();
 }
 
 #[test]
 fn another_syn_in_the_window_goes_back_to_listen_without_a_word() {
     let mut host = embryo();
-    host.inject(syn().seq(100)).counted(Counter::EmbryoBackToListen).silent();
+    host.inject(syn().seq(100))
+        .counted(Counter::EmbryoBackToListen)
+        .silent();
     assert!(host.embryo().is_none());
 }
 
 #[test]
 fn what_lies_outside_the_window_is_challenged() {
     let mut host = embryo();
-    for spec in [ack().seq(70_000).ack(1), data(9).seq(70_000).ack(1), syn().seq(70_000)] {
+    for spec in [
+        ack().seq(70_000).ack(1),
+        data(9).seq(70_000).ack(1),
+        syn().seq(70_000),
+    ] {
         host.inject(spec).counted(Counter::EmbryoChallenged);
         host.expect(ack().seq(1).ack(1));
     }
-    for spec in [segment(Flags::NONE).seq(1), segment(Flags::FIN).seq(1), segment(Flags::NONE).seq(1).len(5)] {
+    for spec in [
+        segment(Flags::NONE).seq(1),
+        segment(Flags::FIN).seq(1),
+        segment(Flags::NONE).seq(1).len(5),
+    ] {
         host.inject(spec).counted(Counter::EmbryoDropped).silent();
     }
     assert!(host.embryo().is_some());
@@ -179,12 +234,24 @@ fn what_lies_outside_the_window_is_challenged() {
 #[test]
 fn paws_challenges_an_older_timestamp() {
     let mut host = Host::new();
-    host.inject(syn().seq(0).ts(100, 0)).counted(Counter::SynEmbryo);
+    host.inject(syn().seq(0).ts(100, 0))
+        .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
-    host.inject(ack().seq(1).ack(1).ts(99, 0)).counted(Counter::EmbryoChallenged);
+    host.inject(ack().seq(1).ack(1).ts(99, 0))
+        .counted(Counter::EmbryoChallenged);
     host.expect(ack().seq(1).ack(1));
-    assert_eq!(host.last().segment.options.timestamps.expect("timestamps").tsecr, 100);
-    host.inject(ack().seq(1).ack(1).ts(100, 0)).counted(Counter::EmbryoEstablished).silent();
+    assert_eq!(
+        host.last()
+            .segment
+            .options
+            .timestamps
+            .expect("timestamps")
+            .tsecr,
+        100
+    );
+    host.inject(ack().seq(1).ack(1).ts(100, 0))
+        .counted(Counter::EmbryoEstablished)
+        .silent();
 }
 
 #[test]
@@ -200,7 +267,9 @@ fn data_or_fin_on_the_final_ack_is_reset_for_want_of_an_application() {
 /// Fills the backlog from other ports.
 fn fill(host: &mut Host) {
     for port in 1..=BACKLOG as u16 {
-        host.on(Flow::v4(port, OPEN)).inject(syn().seq(0)).counted(Counter::SynEmbryo);
+        host.on(Flow::v4(port, OPEN))
+            .inject(syn().seq(0))
+            .counted(Counter::SynEmbryo);
         host.expect(syn_ack().seq(0).ack(1));
     }
     host.on(Flow::v4(40_000, OPEN));
@@ -210,20 +279,35 @@ fn fill(host: &mut Host) {
 fn a_full_backlog_drops_and_a_place_that_is_free_again_is_used() {
     let mut host = Host::new();
     fill(&mut host);
-    host.inject(syn().seq(0)).counted(Counter::SynDroppedFull).silent();
+    host.inject(syn().seq(0))
+        .counted(Counter::SynDroppedFull)
+        .silent();
     // A closed port knows no backlog.
-    host.on(Flow::v4(1, CLOSED).absolute()).inject(syn().seq(0)).counted(Counter::RstSent);
+    host.on(Flow::v4(1, CLOSED).absolute())
+        .inject(syn().seq(0))
+        .counted(Counter::RstSent);
     host.expect(rst().seq(0).ack(1));
     let first = Flow::v4(1, OPEN);
-    host.on(first).inject(rst().seq(1)).counted(Counter::EmbryoReset);
-    host.on(Flow::v4(40_000, OPEN)).inject(syn().seq(0)).counted(Counter::SynEmbryo);
+    host.on(first)
+        .inject(rst().seq(1))
+        .counted(Counter::EmbryoReset);
+    host.on(Flow::v4(40_000, OPEN))
+        .inject(syn().seq(0))
+        .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
     // Establishing gives a place back as well.
-    host.inject(syn().seq(0)).counted(Counter::EmbryoSynAgain).expect(syn_ack().seq(0).ack(1));
-    host.inject(ack().seq(1).ack(1)).counted(Counter::EmbryoEstablished);
-    host.on(Flow::v4(41_000, OPEN)).inject(syn().seq(0)).counted(Counter::SynEmbryo);
+    host.inject(syn().seq(0))
+        .counted(Counter::EmbryoSynAgain)
+        .expect(syn_ack().seq(0).ack(1));
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::EmbryoEstablished);
+    host.on(Flow::v4(41_000, OPEN))
+        .inject(syn().seq(0))
+        .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
-    host.on(Flow::v4(42_000, OPEN)).inject(syn().seq(0)).counted(Counter::SynDroppedFull);
+    host.on(Flow::v4(42_000, OPEN))
+        .inject(syn().seq(0))
+        .counted(Counter::SynDroppedFull);
 }
 
 #[test]
@@ -232,7 +316,9 @@ fn a_full_backlog_falls_back_to_cookies_when_told_to() {
     fill(&mut host);
     host.inject(syn().seq(0)).counted(Counter::SynCookieSent);
     host.expect(syn_ack().seq(0).ack(1));
-    host.inject(ack().seq(1).ack(1)).counted(Counter::CookieAccepted).silent();
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::CookieAccepted)
+        .silent();
     assert!(host.parked().is_some());
 }
 
@@ -240,23 +326,34 @@ fn a_full_backlog_falls_back_to_cookies_when_told_to() {
 fn without_a_record_for_the_connection_the_embryo_stays() {
     let mut host = Host::with(|spec| spec.limits.records.parked.v4 = 1);
     host.on(Flow::v4(1, OPEN)).establish();
-    host.on(Flow::v4(2, OPEN)).inject(syn().seq(0)).counted(Counter::SynEmbryo);
+    host.on(Flow::v4(2, OPEN))
+        .inject(syn().seq(0))
+        .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
-    host.inject(ack().seq(1).ack(1)).counted(Counter::EmbryoAckNoRecord).silent();
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::EmbryoAckNoRecord)
+        .silent();
     let waiting = host.flow;
     host.on(Flow::v4(1, OPEN));
     let parked = host.parked().expect("established");
     host.flow.our_iss = Some(parked.snd_nxt.sub(1));
     host.inject(rst().seq(1)).counted(Counter::EstablishedReset);
-    host.on(waiting).inject(ack().seq(1).ack(1)).counted(Counter::EmbryoEstablished).silent();
+    host.on(waiting)
+        .inject(ack().seq(1).ack(1))
+        .counted(Counter::EmbryoEstablished)
+        .silent();
 }
 
 #[test]
 fn a_listener_may_drop_or_reset_every_syn() {
     let mut host = Host::listening(SynPolicy::Drop);
-    host.inject(syn().seq(0)).counted(Counter::SynDroppedPolicy).silent();
+    host.inject(syn().seq(0))
+        .counted(Counter::SynDroppedPolicy)
+        .silent();
     let mut host = Host::listening(SynPolicy::Rst);
-    host.on(host.flow.absolute()).inject(syn().seq(5).len(2)).counted(Counter::SynResetPolicy);
+    host.on(host.flow.absolute())
+        .inject(syn().seq(5).len(2))
+        .counted(Counter::SynResetPolicy);
     host.expect(rst().seq(0).ack(8));
 }
 
@@ -265,7 +362,9 @@ fn a_listener_may_drop_or_reset_every_syn() {
 fn initial_sequence_numbers_differ_by_tuple_and_grow_with_time() {
     let mut host = Host::new();
     let mut iss = |host: &mut Host, port| {
-        host.on(Flow::v4(port, OPEN)).inject(syn().seq(0)).counted(Counter::SynEmbryo);
+        host.on(Flow::v4(port, OPEN))
+            .inject(syn().seq(0))
+            .counted(Counter::SynEmbryo);
         host.expect(syn_ack().seq(0).ack(1));
         host.inject(rst().seq(1)).counted(Counter::EmbryoReset);
         host.flow.our_iss.expect("told")

@@ -20,7 +20,7 @@ use crate::nic::{BURST_FRAMES, Frame};
 use crate::tcp::lang::{Base, Spec, ack, syn, syn_ack};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
-use crate::wire::{Defect, Link, MacAddr, SegmentSpec};
+use crate::wire::{Defect, Link, MacAddr, OptionBytes, SegmentSpec, Timestamps};
 
 pub(super) const OUR_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(super) const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
@@ -91,7 +91,14 @@ impl Flow {
 
     /// The frame that carries `spec` from the peer to us.
     pub(super) fn frame(&self, spec: Spec) -> Vec<u8> {
-        let options = spec.to_segment(self.base()).options.to_bytes();
+        let offer = spec.to_segment(self.base()).options;
+        let options = OptionBytes::syn(
+            offer.mss,
+            offer.window_scale,
+            offer.sack_permitted,
+            spec.timestamps
+                .map(|(tsval, tsecr)| Timestamps { tsval, tsecr }),
+        );
         self.frame_with_options(spec, options.as_padded())
     }
 
@@ -342,7 +349,9 @@ impl Host {
     /// The next reply, whatever it is.
     #[track_caller]
     pub(super) fn next_reply(&mut self) -> Vec<u8> {
-        self.replies.pop_front().expect("a reply, but there was none")
+        self.replies
+            .pop_front()
+            .expect("a reply, but there was none")
     }
 
     /// The next reply, if there is one.
@@ -377,7 +386,11 @@ impl Host {
         let Some(worker) = self.worker.take() else {
             return;
         };
-        assert!(self.replies.is_empty(), "{} replies unread", self.replies.len());
+        assert!(
+            self.replies.is_empty(),
+            "{} replies unread",
+            self.replies.len()
+        );
         assert_eq!(worker.counters().unaccounted(), 0);
         let mut nic = worker.into_nic();
         drop(nic.take_sent());

@@ -87,7 +87,9 @@ fn padding_is_no_payload_and_does_not_return() {
         for payload_len in [0, 3] {
             for padding in [1, 6, 100] {
                 host.on(flow.absolute());
-                let mut frame = host.flow.frame(segment(Flags::NONE).seq(100).len(payload_len));
+                let mut frame = host
+                    .flow
+                    .frame(segment(Flags::NONE).seq(100).len(payload_len));
                 frame.resize(frame.len() + padding, 0xee);
                 host.inject_bytes(&frame).counted(Counter::RstSent);
                 // `Answer` refuses replies with bytes behind the packet.
@@ -104,7 +106,10 @@ fn padding_does_not_wake_a_connection() {
     host.establish();
     let mut frame = host.flow.frame(crate::tcp::lang::ack().seq(1).ack(1));
     frame.resize(60, 0xee);
-    host.inject_bytes(&frame).counted(Counter::EstablishedAck).silent();
-    host.inject(data(1).seq(1).ack(1)).counted(Counter::EstablishedAborted);
+    host.inject_bytes(&frame)
+        .counted(Counter::EstablishedAck)
+        .silent();
+    host.inject(data(1).seq(1).ack(1))
+        .counted(Counter::EstablishedAborted);
     host.expect(rst().seq(1).ack(1));
 }

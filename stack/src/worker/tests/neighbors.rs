@@ -2,9 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use etherparse::{
-    Icmpv4Type, Icmpv6Type, NetSlice, PacketBuilder, TransportSlice, icmpv4, icmpv6,
-};
+use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, PacketBuilder, TransportSlice, icmpv4, icmpv6};
 
 use super::answer::slices;
 use super::host::{Host, LINK, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
@@ -76,7 +74,8 @@ pub(super) fn port_unreachable_v4() -> Vec<u8> {
 #[test]
 fn an_arp_request_for_us_is_answered_to_its_sender() {
     let mut host = Host::new();
-    host.inject_bytes(&arp_request()).counted(Counter::ArpAnswered);
+    host.inject_bytes(&arp_request())
+        .counted(Counter::ArpAnswered);
     let reply = host.next_reply();
     let packet = slices(&reply);
     let Some(NetSlice::Arp(arp)) = packet.net else {
@@ -88,18 +87,27 @@ fn an_arp_request_for_us_is_answered_to_its_sender() {
     assert_eq!(arp.sender_protocol_addr(), OUR_V4.octets());
     assert_eq!(arp.target_hw_addr(), PEER_MAC.0);
     assert_eq!(arp.target_protocol_addr(), PEER_V4.octets());
-    assert_eq!((&reply[..6], &reply[6..12]), (&PEER_MAC.0[..], &OUR_MAC.0[..]));
+    assert_eq!(
+        (&reply[..6], &reply[6..12]),
+        (&PEER_MAC.0[..], &OUR_MAC.0[..])
+    );
 }
 
 #[test]
 fn arp_for_others_is_not_answered() {
     let mut host = Host::new();
     let other = arp::Packet::request(PEER_MAC, PEER_V4, [198, 18, 0, 9].into());
-    host.inject_bytes(&arp_frame(BROADCAST, &other)).counted(Counter::ArpNotForUs).silent();
+    host.inject_bytes(&arp_frame(BROADCAST, &other))
+        .counted(Counter::ArpNotForUs)
+        .silent();
     let gratuitous = arp::Packet::request(PEER_MAC, PEER_V4, PEER_V4);
-    host.inject_bytes(&arp_frame(BROADCAST, &gratuitous)).counted(Counter::ArpNotForUs).silent();
+    host.inject_bytes(&arp_frame(BROADCAST, &gratuitous))
+        .counted(Counter::ArpNotForUs)
+        .silent();
     let reply = arp::Packet::reply(PEER_MAC, PEER_V4, OUR_MAC, OUR_V4);
-    host.inject_bytes(&arp_frame(LINK, &reply)).counted(Counter::ArpLearned).silent();
+    host.inject_bytes(&arp_frame(LINK, &reply))
+        .counted(Counter::ArpLearned)
+        .silent();
 }
 
 /// RFC 5227: whoever wants to know whether the address is taken has none yet.
@@ -107,7 +115,8 @@ fn arp_for_others_is_not_answered() {
 fn an_arp_probe_for_our_address_is_answered() {
     let mut host = Host::new();
     let probe = arp::Packet::request(PEER_MAC, [0, 0, 0, 0].into(), OUR_V4);
-    host.inject_bytes(&arp_frame(BROADCAST, &probe)).counted(Counter::ArpAnswered);
+    host.inject_bytes(&arp_frame(BROADCAST, &probe))
+        .counted(Counter::ArpAnswered);
     let reply = host.next_reply();
     slices(&reply);
     assert_eq!(reply[28..32], OUR_V4.octets());
@@ -155,12 +164,16 @@ fn advertisement(reply: &[u8]) -> (Ipv6Addr, icmpv6::NeighborAdvertisementHeader
 #[test]
 fn a_neighbor_solicitation_for_us_is_answered_to_its_sender() {
     let mut host = Host::new();
-    host.inject_bytes(&solicitation()).counted(Counter::NdpAnswered);
+    host.inject_bytes(&solicitation())
+        .counted(Counter::NdpAnswered);
     let reply = host.next_reply();
     let (dst, header) = advertisement(&reply);
     assert_eq!(dst, PEER_V6);
     assert!(header.solicited && header.r#override && !header.router);
-    assert_eq!((&reply[..6], &reply[6..12]), (&PEER_MAC.0[..], &OUR_MAC.0[..]));
+    assert_eq!(
+        (&reply[..6], &reply[6..12]),
+        (&PEER_MAC.0[..], &OUR_MAC.0[..])
+    );
 }
 
 /// Duplicate detection (RFC 4862 §5.4): the asker has no address yet, so all nodes hear it.
@@ -180,7 +193,9 @@ fn duplicate_detection_for_our_address_is_answered_to_all_nodes() {
 fn solicitations_for_others_and_from_beyond_the_link_are_not_answered() {
     let mut host = Host::new();
     let other = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 9);
-    host.inject_bytes(&solicitation_from(PEER_V6, other)).counted(Counter::NdpIgnored).silent();
+    host.inject_bytes(&solicitation_from(PEER_V6, other))
+        .counted(Counter::NdpIgnored)
+        .silent();
     let mut far = solicitation();
     far[21] = 254;
     host.inject_bytes(&far).silent();
@@ -202,10 +217,19 @@ fn echo_data_returns_whole() {
         let header = etherparse::IcmpEchoHeader { id: 0x1234, seq: 7 };
         assert_eq!(icmp.icmp_type(), Icmpv4Type::EchoReply(header));
         assert_eq!(icmp.payload(), data);
-        assert_eq!((&reply[..6], &reply[6..12]), (&PEER_MAC.0[..], &OUR_MAC.0[..]));
-        assert_eq!((&reply[26..30], &reply[30..34]), (&OUR_V4.octets()[..], &PEER_V4.octets()[..]));
+        assert_eq!(
+            (&reply[..6], &reply[6..12]),
+            (&PEER_MAC.0[..], &OUR_MAC.0[..])
+        );
+        assert_eq!(
+            (&reply[26..30], &reply[30..34]),
+            (&OUR_V4.octets()[..], &PEER_V4.octets()[..])
+        );
 
-        let sent = echo_request(IpSpec::new(PEER_V6.into(), OUR_V6.into()), &data[..len.min(1452)]);
+        let sent = echo_request(
+            IpSpec::new(PEER_V6.into(), OUR_V6.into()),
+            &data[..len.min(1452)],
+        );
         host.inject_bytes(&sent).counted(Counter::EchoAnswered);
         let reply = host.next_reply();
         let packet = slices(&reply);
@@ -220,13 +244,27 @@ fn echo_data_returns_whole() {
 #[test]
 fn echo_to_others_and_to_ipv4_groups_is_not_answered() {
     let mut host = Host::new();
-    let to = |dst: [u8; 4]| echo_request(IpSpec::new(PEER_V4.into(), std::net::Ipv4Addr::from(dst).into()), b"x");
-    for dst in [[198, 18, 0, 9], [198, 18, 0, 255], [224, 0, 0, 1], [255, 255, 255, 255]] {
-        host.inject_bytes(&to(dst)).counted(Counter::NotOurIp).silent();
+    let to = |dst: [u8; 4]| {
+        echo_request(
+            IpSpec::new(PEER_V4.into(), std::net::Ipv4Addr::from(dst).into()),
+            b"x",
+        )
+    };
+    for dst in [
+        [198, 18, 0, 9],
+        [198, 18, 0, 255],
+        [224, 0, 0, 1],
+        [255, 255, 255, 255],
+    ] {
+        host.inject_bytes(&to(dst))
+            .counted(Counter::NotOurIp)
+            .silent();
     }
     let mut to_group_mac = echo_request_v4(b"x");
     to_group_mac[..6].fill(0xff);
-    host.inject_bytes(&to_group_mac).counted(Counter::IcmpIgnored).silent();
+    host.inject_bytes(&to_group_mac)
+        .counted(Counter::IcmpIgnored)
+        .silent();
 }
 
 #[test]
@@ -243,20 +281,25 @@ fn echo_to_an_ipv6_group_is_answered_from_our_address() {
 #[test]
 fn icmp_errors_go_to_the_connection_that_they_quote_and_change_nothing() {
     let mut host = Host::new();
-    host.inject_bytes(&port_unreachable_v4()).counted(Counter::IcmpErrorUnmatched).silent();
+    host.inject_bytes(&port_unreachable_v4())
+        .counted(Counter::IcmpErrorUnmatched)
+        .silent();
     host.establish();
-    host.inject_bytes(&port_unreachable_v4()).counted(Counter::IcmpErrorForConnection).silent();
+    host.inject_bytes(&port_unreachable_v4())
+        .counted(Counter::IcmpErrorForConnection)
+        .silent();
     assert!(host.parked().is_some(), "RFC 5927 §5.2");
 }
 
 #[test]
 fn icmp_that_asks_nothing_is_ignored() {
     let mut host = Host::new();
+    // Echo reply, Source Quench (RFC 6633), redirect, router advertisement, timestamp, address mask, unassigned.
     for kind in [0u8, 4, 5, 9, 13, 17, 42] {
         let mut frame = echo_request_v4(b"12345678");
         frame[34] = kind;
         super::packets::fix_icmp(&mut frame);
-        host.inject_bytes(&frame).counted(Counter::IcmpIgnored).silent();
+        host.inject_bytes(&frame).refused(Defect::IcmpType);
     }
     // An echo request that was damaged on its way.
     let mut frame = echo_request_v4(b"12345678");

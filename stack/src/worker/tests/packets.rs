@@ -11,16 +11,20 @@ use crate::wire::Defect;
 
 /// Makes the IPv4 header checksum of an untagged frame right.
 pub(super) fn fix_ipv4(frame: &mut [u8]) {
-    let end = 14 + 4 * usize::from(frame[14] & 15);
+    let end = (14 + 4 * usize::from(frame[14] & 15)).min(frame.len());
     frame[24..26].fill(0);
-    let sum = Sum16BitWords::new().add_slice(&frame[14..end]).ones_complement();
+    let sum = Sum16BitWords::new()
+        .add_slice(&frame[14..end])
+        .ones_complement();
     frame[24..26].copy_from_slice(&sum.to_ne_bytes());
 }
 
 /// Makes the ICMP checksum of an untagged frame without IP options right.
 pub(super) fn fix_icmp(frame: &mut [u8]) {
     frame[36..38].fill(0);
-    let sum = Sum16BitWords::new().add_slice(&frame[34..]).ones_complement();
+    let sum = Sum16BitWords::new()
+        .add_slice(&frame[34..])
+        .ones_complement();
     frame[36..38].copy_from_slice(&sum.to_ne_bytes());
 }
 
@@ -46,7 +50,11 @@ fn with_extensions(mut frame: Vec<u8>, first: u8, headers: &[u8]) -> Vec<u8> {
 #[test]
 fn ip_options_are_walked_over_and_do_not_return() {
     let mut host = Host::new();
-    for options in [&[1, 1, 1, 0][..], &[148, 4, 0, 0], &[7, 39, 4, 0].repeat(10)[..40]] {
+    for options in [
+        &[1, 1, 1, 0][..],
+        &[148, 4, 0, 0],
+        &[7, 39, 4, 0].repeat(10)[..40],
+    ] {
         host.on(Flow::v4(1, CLOSED).absolute());
         let frame = with_ip_options(host.flow.frame(syn().seq(9).len(2)), options);
         host.inject_bytes(&frame).counted(Counter::RstSent);
@@ -84,7 +92,11 @@ fn extension_headers_that_a_host_must_refuse() {
         (44, &[6, 0, 0, 1, 0, 0, 0, 1], Defect::Ipv6Fragment),
         (43, &[6, 0, 0, 1, 0, 0, 0, 0], Defect::Ipv6Routing),
         (0, &[6, 0, 0x80, 4, 0, 0, 0, 0], Defect::Ipv6Option),
-        (0, &[6, 200, 1, 4, 0, 0, 0, 0], Defect::Ipv6ExtensionTruncated),
+        (
+            0,
+            &[6, 200, 1, 4, 0, 0, 0, 0],
+            Defect::Ipv6ExtensionTruncated,
+        ),
         (60, &[0, 0, 1, 4, 0, 0, 0, 0], Defect::Ipv6ExtensionChain),
         (59, &[], Defect::Ipv6NoNextHeader),
     ];
@@ -124,10 +136,14 @@ fn every_ip_protocol_but_ours_ends_under_one_name() {
         let mut frame = Flow::v4(1, OPEN).frame(syn());
         frame[23] = protocol;
         fix_ipv4(&mut frame);
-        host.inject_bytes(&frame).counted(Counter::IpProtocolUnsupported).silent();
+        host.inject_bytes(&frame)
+            .counted(Counter::IpProtocolUnsupported)
+            .silent();
         frame[33] = 99;
         fix_ipv4(&mut frame);
-        host.inject_bytes(&frame).counted(Counter::NotOurIp).silent();
+        host.inject_bytes(&frame)
+            .counted(Counter::NotOurIp)
+            .silent();
     }
 }
 
@@ -153,19 +169,26 @@ fn segments_to_somebody_else_or_to_a_group_are_not_answered() {
         (v4([255, 255, 255, 255]), Counter::TcpToGroup),
         (v4([224, 0, 0, 1]), Counter::TcpToGroup),
         (v4([198, 18, 1, 255]), Counter::NotOurIp), // some other subnet's
-        (v6(PEER_V6), Counter::NotOurIp),
+        (v6(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 9)), Counter::NotOurIp),
         (v6(crate::wire::ndp::ALL_NODES), Counter::TcpToGroup),
-        (v6(crate::wire::ndp::solicited_node(OUR_V6)), Counter::TcpToGroup),
+        (
+            v6(crate::wire::ndp::solicited_node(OUR_V6)),
+            Counter::TcpToGroup,
+        ),
     ] {
         for spec in [syn(), ack(), rst()] {
             host.on(flow).inject(spec).counted(counter).silent();
         }
     }
     for dst in [[0, 0, 0, 0], [127, 0, 0, 1]] {
-        host.on(v4(dst)).inject(syn()).refused(Defect::Ipv4Destination);
+        host.on(v4(dst))
+            .inject(syn())
+            .refused(Defect::Ipv4Destination);
     }
     for dst in [Ipv6Addr::UNSPECIFIED, Ipv6Addr::LOCALHOST] {
-        host.on(v6(dst)).inject(syn()).refused(Defect::Ipv6Destination);
+        host.on(v6(dst))
+            .inject(syn())
+            .refused(Defect::Ipv6Destination);
     }
 }
 
@@ -173,12 +196,25 @@ fn segments_to_somebody_else_or_to_a_group_are_not_answered() {
 fn a_reset_is_never_answered() {
     let mut host = Host::new();
     for flow in [Flow::v4(1, CLOSED), Flow::v6(1, CLOSED)] {
-        for spec in [rst(), rst().ack(5), rst().seq(7).len(9), syn().with(rst().flags)] {
-            host.on(flow).inject(spec).counted(Counter::RstUnmatched).silent();
+        for spec in [
+            rst(),
+            rst().ack(5),
+            rst().seq(7).len(9),
+            syn().with(rst().flags),
+        ] {
+            host.on(flow)
+                .inject(spec)
+                .counted(Counter::RstUnmatched)
+                .silent();
         }
     }
-    host.on(Flow::v4(1, OPEN)).inject(rst()).counted(Counter::ListenRst).silent();
-    host.inject(rst().ack(1)).counted(Counter::ListenRst).silent();
+    host.on(Flow::v4(1, OPEN))
+        .inject(rst())
+        .counted(Counter::ListenRst)
+        .silent();
+    host.inject(rst().ack(1))
+        .counted(Counter::ListenRst)
+        .silent();
 }
 
 #[test]
@@ -196,5 +232,7 @@ fn wrong_ip_headers_are_named() {
     wrong(16, 0x40, Defect::Ipv4TotalLength);
     let mut frame = Flow::v6(1, OPEN).frame(syn());
     frame[14] = 0x40;
-    Host::new().inject_bytes(&frame).refused(Defect::Ipv6Version);
+    Host::new()
+        .inject_bytes(&frame)
+        .refused(Defect::Ipv6Version);
 }

@@ -44,13 +44,21 @@ prop_compose! {
 impl Arrival {
     fn bytes(&self, flows: &mut [Flow; 4]) -> Vec<u8> {
         let flow = flows[usize::from(self.port)];
-        let spec = segment(Flags(self.flags)).seq(self.seq).len(self.payload_len);
+        let spec = segment(Flags(self.flags))
+            .seq(self.seq)
+            .len(self.payload_len);
         let mut bytes = match self.kind {
             0 => super::neighbors::arp_request(),
             1 => super::neighbors::solicitation(),
             2 => super::neighbors::echo_request_v4(b"anything"),
             3 => super::neighbors::port_unreachable_v4(),
-            4 => flow.frame(segment(Flags::SYN).seq(0).mss(1400).wscale(3).ts(self.ack, 0)),
+            4 => flow.frame(
+                segment(Flags::SYN)
+                    .seq(0)
+                    .mss(1400)
+                    .wscale(3)
+                    .ts(self.ack, 0),
+            ),
             5 => flow.frame(segment(Flags::ACK).seq(1).ack(1)),
             _ => flow.frame(spec.ack(self.ack)),
         };
@@ -103,7 +111,10 @@ fn learn(reply: &[u8], flows: &mut [Flow; 4]) {
     let Some(segment) = parsed.tcp().filter(|segment| segment.header.flags.syn()) else {
         return;
     };
-    let to = (parsed.addresses().map(|(_, dst)| dst), segment.header.dst_port.get());
+    let to = (
+        parsed.addresses().map(|(_, dst)| dst),
+        segment.header.dst_port.get(),
+    );
     for flow in flows {
         if to == (Some(flow.remote.ip()), flow.remote.port()) {
             flow.our_iss = Some(segment.header.seq());

@@ -58,11 +58,19 @@ fn every_frame_at_the_wrong_worker_is_answered_rightly_by_its_owner() {
         let wrong = (owner + 1 + usize::from(port) % 3) % 4;
         assert_ne!(wrong, owner);
         cluster.inject(wrong, flow, syn().seq(u32::from(port)));
-        cluster.hosts[owner].on(flow).expect(rst().seq(0).ack(u32::from(port) + 1));
+        cluster.hosts[owner]
+            .on(flow)
+            .expect(rst().seq(0).ack(u32::from(port) + 1));
     }
     assert!(owned.iter().all(|&n| n > 20), "the hash spreads: {owned:?}");
     let sum = cluster.counters();
-    for counter in [Counter::RxFrames, Counter::HandedOff, Counter::HandoffIn, Counter::RstSent, Counter::TxFrames] {
+    for counter in [
+        Counter::RxFrames,
+        Counter::HandedOff,
+        Counter::HandoffIn,
+        Counter::RstSent,
+        Counter::TxFrames,
+    ] {
         assert_eq!(sum.get(counter), 200, "{}", counter.name());
     }
 }
@@ -86,7 +94,9 @@ fn a_connection_whose_frames_arrive_everywhere() {
             let mut flow = Flow::v4(port, OPEN);
             let owner = cluster.owner(flow);
             cluster.inject(0, flow, syn().seq(0));
-            cluster.hosts[owner].on(flow).expect(syn_ack().seq(0).ack(1));
+            cluster.hosts[owner]
+                .on(flow)
+                .expect(syn_ack().seq(0).ack(1));
             flow = cluster.hosts[owner].flow;
             cluster.inject(1, flow, ack().seq(1).ack(1));
             assert!(cluster.hosts[owner].parked().is_some());
@@ -105,10 +115,16 @@ fn a_connection_whose_frames_arrive_everywhere() {
 fn a_full_ring_is_a_counted_drop() {
     let mut cluster = Cluster::new(4, SynPolicy::Embryo);
     let all = (1000..2000).map(|port| Flow::v4(port, CLOSED).absolute());
-    let of_2: Vec<Flow> = all.filter(|&flow| cluster.owner(flow) == 2).take(10).collect();
+    let of_2: Vec<Flow> = all
+        .filter(|&flow| cluster.owner(flow) == 2)
+        .take(10)
+        .collect();
     let frames = of_2.iter().map(|flow| flow.frame(syn().seq(0)));
     cluster.hosts[1].inject_burst(frames);
-    assert_eq!(cluster.hosts[1].ends(), [("handed_off", 4), ("handoff_full", 6)]);
+    assert_eq!(
+        cluster.hosts[1].ends(),
+        [("handed_off", 4), ("handoff_full", 6)]
+    );
     cluster.settle();
     for flow in &of_2[..4] {
         cluster.hosts[2].on(*flow).expect(rst().seq(0).ack(1));
@@ -119,7 +135,9 @@ fn a_full_ring_is_a_counted_drop() {
 #[test]
 fn frames_that_wait_in_a_ring_are_not_leaked() {
     let mut cluster = Cluster::new(16, SynPolicy::Embryo);
-    let flow = (1000..).map(|port| Flow::v4(port, CLOSED)).find(|&flow| cluster.owner(flow) == 3);
+    let flow = (1000..)
+        .map(|port| Flow::v4(port, CLOSED))
+        .find(|&flow| cluster.owner(flow) == 3);
     let frame = flow.expect("some flow is worker 3's").frame(syn());
     cluster.hosts[0].inject_bytes(&frame);
     // Worker 3 ends first and empties its ring; then worker 0 must have its buffer back.
@@ -133,7 +151,10 @@ fn worker_0_owns_arp_and_ndp_and_everybody_echoes() {
         (super::neighbors::arp_request(), Counter::ArpAnswered),
         (super::neighbors::solicitation(), Counter::NdpAnswered),
     ] {
-        cluster.hosts[2].inject_bytes(&frame).counted(Counter::HandedOff).silent();
+        cluster.hosts[2]
+            .inject_bytes(&frame)
+            .counted(Counter::HandedOff)
+            .silent();
         cluster.settle();
         cluster.hosts[0].next_reply();
         assert_eq!(cluster.hosts[0].count(counter), 1);
@@ -152,21 +173,28 @@ fn icmp_errors_go_to_the_owner_of_the_quoted_connection() {
     cluster.hosts[wrong].inject_bytes(&super::neighbors::port_unreachable_v4());
     cluster.hosts[wrong].counted(Counter::HandedOff);
     cluster.settle();
-    assert_eq!(cluster.hosts[owner].count(Counter::IcmpErrorForConnection), 1);
+    assert_eq!(
+        cluster.hosts[owner].count(Counter::IcmpErrorForConnection),
+        1
+    );
 }
 
 /// A burst in which every frame goes somewhere else keeps the order of each flow.
 #[test]
 fn the_order_of_a_flow_survives_the_hand_over() {
     let mut cluster = Cluster::new(256, SynPolicy::Embryo);
-    let flows: Vec<Flow> = (1000..1008).map(|port| Flow::v4(port, CLOSED).absolute()).collect();
+    let flows: Vec<Flow> = (1000..1008)
+        .map(|port| Flow::v4(port, CLOSED).absolute())
+        .collect();
     let owners: Vec<usize> = flows.iter().map(|&flow| cluster.owner(flow)).collect();
     let frames = (0..8u32).flat_map(|n| flows.iter().map(move |flow| flow.frame(syn().seq(n))));
     cluster.hosts[0].inject_burst(frames);
     cluster.settle();
     let mut next = [0u32; 8];
     for _ in 0..8 * 8 {
-        let host = owners.iter().find_map(|&owner| cluster.hosts[owner].try_reply());
+        let host = owners
+            .iter()
+            .find_map(|&owner| cluster.hosts[owner].try_reply());
         let answer = Answer::read(&host.expect("64 replies"));
         let index = usize::from(answer.dst.port() - 1000);
         next[index] += 1;

@@ -148,12 +148,12 @@ fn icmp_errors_that_quote_too_little() {
         super::packets::fix_icmp(&mut frame);
         let quoted_len = message_len - 8;
         // The quoted header and eight bytes behind it name the connection (RFC 792).
-        let counter = if quoted_len < 28 {
-            Counter::IcmpIgnored
+        let end = if quoted_len < 28 {
+            Defect::IcmpQuote.name()
         } else {
-            Counter::IcmpErrorUnmatched
+            Counter::IcmpErrorUnmatched.name()
         };
         host.inject_bytes(&frame).silent();
-        assert_eq!(host.ends(), [(counter.name(), 1)], "{quoted_len} quoted");
+        assert_eq!(host.ends(), [(end, 1)], "{quoted_len} bytes quoted");
     }
 }
