@@ -22,6 +22,7 @@ mod neighbors;
 mod packets;
 mod random;
 mod reset_rules;
+mod retransmission;
 mod several;
 mod truncation;
 mod tx_refusal;

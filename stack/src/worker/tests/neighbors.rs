@@ -15,7 +15,25 @@ const BROADCAST: Link = Link {
     ..LINK
 };
 
-fn arp_frame(link: Link, packet: &arp::Packet) -> Vec<u8> {
+/// The peer's answer to whoever asks for it.
+pub(super) fn arp_reply() -> Vec<u8> {
+    arp_frame(
+        LINK,
+        &arp::Packet::reply(PEER_MAC, PEER_V4, OUR_MAC, OUR_V4),
+    )
+}
+
+/// The peer's advertisement to whoever asks for it.
+pub(super) fn advertisement_of_peer() -> Vec<u8> {
+    let mut frame = vec![0; 128];
+    let flags = ndp::FLAG_SOLICITED | ndp::FLAG_OVERRIDE;
+    let len = emit::neighbor_advertisement(LINK, OUR_V6, PEER_V6, flags, &mut frame);
+    frame.truncate(len.expect("fits"));
+    // The builder takes the target for the source.
+    frame
+}
+
+pub(super) fn arp_frame(link: Link, packet: &arp::Packet) -> Vec<u8> {
     let mut frame = vec![0; 64];
     let len = emit::arp(link, packet, &mut frame).expect("fits");
     frame.truncate(len);

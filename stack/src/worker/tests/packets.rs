@@ -169,7 +169,10 @@ fn segments_to_somebody_else_or_to_a_group_are_not_answered() {
         (v4([255, 255, 255, 255]), Counter::TcpToGroup),
         (v4([224, 0, 0, 1]), Counter::TcpToGroup),
         (v4([198, 18, 1, 255]), Counter::NotOurIp), // some other subnet's
-        (v6(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 9)), Counter::NotOurIp),
+        (
+            v6(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 9)),
+            Counter::NotOurIp,
+        ),
         (v6(crate::wire::ndp::ALL_NODES), Counter::TcpToGroup),
         (
             v6(crate::wire::ndp::solicited_node(OUR_V6)),
@@ -227,7 +230,7 @@ fn wrong_ip_headers_are_named() {
     };
     wrong(14, 0x65, Defect::Ipv4Version);
     wrong(14, 0x44, Defect::Ipv4HeaderLength);
-    wrong(14, 0x4f, Defect::Ipv4HeaderLength);
+    wrong(14, 0x4f, Defect::Ipv4TotalLength);
     wrong(17, 19, Defect::Ipv4TotalLength);
     wrong(16, 0x40, Defect::Ipv4TotalLength);
     let mut frame = Flow::v6(1, OPEN).frame(syn());
