@@ -6,6 +6,7 @@ pub mod cookie;
 pub mod handshake;
 pub mod isn;
 pub mod lang;
+mod prf;
 pub mod reset;
 pub mod rest;
 pub mod segment;

@@ -17,7 +17,7 @@ use crate::tcp::reset::Reset;
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::{MAX_WINDOW_SCALE, TcpOptions};
+use crate::wire::tcp_options::{MAX_WINDOW_SCALE, SynOptions, TcpOptions};
 use crate::wire::{ipv4, ipv6, tcp};
 
 /// What a SYN without MSS option allows (RFC 9293 MUST-15).
@@ -72,11 +72,11 @@ impl Endpoint {
     /// Answers a SYN with a cookie and keeps nothing.
     #[inline]
     fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
-        let offer = TcpOptions::parse(options);
+        let offer = SynOptions::parse(options);
         let timestamps = offer.timestamps;
         let kept = CookieOptions {
             mss: self.peer_mss(&meta.key, offer.mss),
-            window_scale: offer.window_scale_clamped(),
+            window_scale: offer.window_scale,
             sack_permitted: offer.sack_permitted,
             timestamps: timestamps.is_some(),
         };
@@ -114,7 +114,7 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> Option<TcpReply> {
-        let offer = TcpOptions::parse(options);
+        let offer = SynOptions::parse(options);
         let mut flags = ConnFlags::default();
         if offer.timestamps.is_some() {
             flags = flags.with(ConnFlags::TIMESTAMPS);
@@ -124,7 +124,7 @@ impl Endpoint {
         }
         // RFC 7323 §2.3: windows are scaled both ways or not at all.
         let mut shifts = WindowShifts::default();
-        if let Some(peer_scale) = offer.window_scale_clamped() {
+        if let Some(peer_scale) = offer.window_scale {
             flags = flags.with(ConnFlags::WINDOW_SCALE);
             shifts = WindowShifts::new(peer_scale, self.config.handshake.window_scale);
         }

@@ -361,7 +361,7 @@ fn a_listener_may_drop_or_reset_every_syn() {
 #[test]
 fn initial_sequence_numbers_differ_by_tuple_and_grow_with_time() {
     let mut host = Host::new();
-    let mut iss = |host: &mut Host, port| {
+    let iss = |host: &mut Host, port| {
         host.on(Flow::v4(port, OPEN))
             .inject(syn().seq(0))
             .counted(Counter::SynEmbryo);
