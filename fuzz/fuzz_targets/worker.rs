@@ -6,6 +6,7 @@
 //!
 //! Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run worker`.
 #![no_main]
+#![forbid(unsafe_code)]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
