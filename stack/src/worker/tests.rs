@@ -19,6 +19,7 @@ mod embryos;
 mod established;
 mod link;
 mod neighbors;
+mod offloads;
 mod packets;
 mod random;
 mod reset_rules;
