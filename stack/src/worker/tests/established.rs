@@ -1,6 +1,8 @@
 //! Connections at rest, without an application: RFC 9293 3.10.7.4 and RFC 5961.
 
-use super::host::{Flow, Host, OPEN};
+use core::net::Ipv4Addr;
+
+use super::host::{Flow, Host, OPEN, OUR_V4};
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, fin, rst, segment, syn, syn_ack};
 use crate::tcp::segment::Flags;
@@ -178,4 +180,30 @@ fn a_scaled_window_is_announced_scaled() {
     host.inject(syn().seq(0))
         .counted(Counter::EstablishedChallenged);
     host.expect(ack().seq(1).ack(1).win(65_535 >> 7));
+}
+
+/// Bucket and tag of the table agree by chance once in a million flows or so: only the key tells them apart.
+#[test]
+fn a_flow_that_collides_with_a_connection_is_not_mistaken_for_it() {
+    let mut host = established();
+    let stranger = (0..20_000_000u32)
+        .map(|n| {
+            Flow::between(
+                (Ipv4Addr::from_bits(0x0a00_0000 + n), 1).into(),
+                (OUR_V4, OPEN).into(),
+            )
+        })
+        .find(|&flow| host.on(flow).collides());
+    host.on(stranger.expect("some flow collides").absolute());
+    for (spec, counter) in [
+        (ack().seq(1).ack(1), Counter::ListenAckReset),
+        (data(3).seq(1).ack(1), Counter::ListenAckReset),
+    ] {
+        host.inject(spec).counted(counter).expect(rst().seq(1));
+    }
+    assert_eq!(
+        host.worker().table().total(),
+        1,
+        "the connection is untouched"
+    );
 }

@@ -426,6 +426,15 @@ impl Host {
         endpoint.table.lookup(&key, endpoint.hasher.hash(&key))
     }
 
+    /// Whether the flow has no record but the bucket and the tag of somebody's.
+    pub(super) fn collides(&mut self) -> bool {
+        let key = self.flow_key();
+        let endpoint = &self.worker().core.endpoint;
+        let hash = endpoint.hasher.hash(&key);
+        endpoint.table.probe(hash).candidate().is_some()
+            && endpoint.table.lookup(&key, hash).is_none()
+    }
+
     /// Which of so many workers owns the flow.
     pub(super) fn owner(&mut self, workers: u16) -> u16 {
         let key = self.flow_key();
