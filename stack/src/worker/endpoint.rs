@@ -147,6 +147,7 @@ impl Endpoint {
         }
     }
 
+    #[inline(always)]
     fn on_listener(
         &mut self,
         meta: &Meta,

@@ -26,6 +26,7 @@ const DEFAULT_MSS_V6: u16 = 1220;
 
 impl Endpoint {
     /// A SYN for a listener.
+    #[inline(always)]
     pub(super) fn on_syn(
         &mut self,
         meta: &Meta,
@@ -33,14 +34,11 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> Verdict {
-        let Some(config) = self.config.listeners.config(listener).copied() else {
+        let Some(config) = self.config.listeners.config(listener) else {
             return self.ended(Counter::ListenDropped);
         };
-        let room = self
-            .embryos
-            .get(usize::from(listener.0))
-            .is_some_and(|&n| n < config.backlog);
         match config.policy {
+            SynPolicy::CookieAlways => self.send_cookie(meta, options, now),
             SynPolicy::Drop => self.ended(Counter::SynDroppedPolicy),
             SynPolicy::Rst => {
                 let ack = meta.seq.add(u32::from(meta.payload_len).wrapping_add(1));
@@ -51,18 +49,21 @@ impl Endpoint {
                 };
                 self.reset(Counter::SynResetPolicy, reset)
             }
-            SynPolicy::CookieAlways => self.send_cookie(meta, options, now),
-            SynPolicy::Embryo | SynPolicy::CookieWhenFull => {
-                let embryo = if room {
+            policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
+                let backlog = config.backlog;
+                let waiting = self
+                    .embryos
+                    .get(usize::from(listener.0))
+                    .copied()
+                    .unwrap_or(backlog);
+                let embryo = if waiting < backlog {
                     self.make_embryo(meta, options, listener, now)
                 } else {
                     None
                 };
                 match embryo {
                     Some(reply) => self.reply(Counter::SynEmbryo, reply),
-                    None if config.policy == SynPolicy::Embryo => {
-                        self.ended(Counter::SynDroppedFull)
-                    }
+                    None if policy == SynPolicy::Embryo => self.ended(Counter::SynDroppedFull),
                     None => self.send_cookie(meta, options, now),
                 }
             }

@@ -139,8 +139,31 @@ impl ReplyOptions {
 
     /// Writes them into the first [`ReplyOptions::len`] bytes of `into` and returns their sum, or `None` when `into` is
     /// shorter. Padding is NOPs in front, so that every word is whole (RFC 7323 appendix A).
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, into: &mut [u8]) -> Option<Sum> {
+        if self.present == HAS_MSS | HAS_WINDOW_SCALE | HAS_TIMESTAMPS {
+            // What nearly every SYN-ACK carries: no loop, no table of jumps.
+            let words = [
+                self.mss_word(),
+                TIMESTAMPS_WORD,
+                self.tsval.to_be_bytes(),
+                self.tsecr.to_be_bytes(),
+                self.window_scale_word(),
+            ];
+            let (into, _) = into.split_first_chunk_mut::<MAX_OPTIONS_LEN>()?;
+            let mut sum = Sum::ZERO;
+            for (into, word) in into.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+                *into = word;
+                sum = sum + Sum::bytes4(word);
+            }
+            return Some(sum);
+        }
+        self.write_some(into)
+    }
+
+    /// Any selection of the options.
+    #[inline(never)]
+    fn write_some(&self, into: &mut [u8]) -> Option<Sum> {
         let (words, _) = into.as_chunks_mut::<4>();
         let mut words = words.iter_mut();
         let mut sum = Sum::ZERO;
@@ -150,20 +173,31 @@ impl ReplyOptions {
             Some(())
         };
         if self.has(HAS_MSS) {
-            let [high, low] = self.mss.to_be_bytes();
-            put([kind::MSS, 4, high, low])?;
+            put(self.mss_word())?;
         }
         if self.has(HAS_TIMESTAMPS) {
-            put([kind::NOP, kind::NOP, kind::TIMESTAMPS, 10])?;
+            put(TIMESTAMPS_WORD)?;
             put(self.tsval.to_be_bytes())?;
             put(self.tsecr.to_be_bytes())?;
         }
         if self.has(HAS_WINDOW_SCALE) {
-            put([kind::NOP, kind::WINDOW_SCALE, 3, self.window_scale])?;
+            put(self.window_scale_word())?;
         }
         Some(sum)
     }
+
+    const fn mss_word(&self) -> [u8; 4] {
+        let [high, low] = self.mss.to_be_bytes();
+        [kind::MSS, 4, high, low]
+    }
+
+    const fn window_scale_word(&self) -> [u8; 4] {
+        [kind::NOP, kind::WINDOW_SCALE, 3, self.window_scale]
+    }
 }
+
+/// What stands before TSval and TSecr (RFC 7323 appendix A).
+const TIMESTAMPS_WORD: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
 /// A segment that answers another one without payload of its own. The order of the fields matters as in [`ReplyOptions`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
