@@ -17,7 +17,7 @@ use benches::table::{bare_probe, flow, full_table, scramble};
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use hashbrown::HashTable;
 use stack::conn::{ConnTable, FlowHash, FlowHasher, FlowKey, Found};
-use stack::memory::{PageOptions, Pages, ProcessMemory, process_memory};
+use stack::memory::{PageOptions, Pages, ProcessMemory};
 use stack::nic::BURST_FRAMES;
 
 /// Flows looked up between two readings of the clock: small enough for the caches to hold keys and hashes, large enough
@@ -111,6 +111,11 @@ fn ours_in_bursts(table: &ConnTable, keys: &[FlowKey], hashes: &[FlowHash]) -> u
         hits += found.iter().flatten().count();
     }
     hits
+}
+
+/// What this process has resident; `None` where the system doesn't say.
+fn process_memory() -> Option<ProcessMemory> {
+    ProcessMemory::parse(&std::fs::read_to_string(ProcessMemory::PATH).ok()?)
 }
 
 /// What a parked IPv4 connection costs, by the growth of the process and by what was reserved.

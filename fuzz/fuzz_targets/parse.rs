@@ -3,6 +3,7 @@
 //!
 //! Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run parse`; see `cargo fuzz --help`. Seeds: `fuzz/seeds/parse`, kernel frames.
 #![no_main]
+#![forbid(unsafe_code)]
 
 use core::net::Ipv6Addr;
 

@@ -240,21 +240,24 @@ pub struct ProcessMemory {
     pub huge_bytes: u64,
 }
 
-/// Reads what this process has resident (Linux: `/proc/self/smaps_rollup`); `None` where that can't be had.
-///
-/// For reports at start and end only: it is a system call that walks the page tables.
-#[must_use]
-pub fn process_memory() -> Option<ProcessMemory> {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup").ok()?;
-    let bytes_of = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
-    };
-    Some(ProcessMemory {
-        resident_bytes: bytes_of("Rss:")?,
-        huge_bytes: bytes_of("AnonHugePages:")?,
-    })
+impl ProcessMemory {
+    /// Where Linux shows the text that [`ProcessMemory::parse`] reads. For reports at start and end only: reading it walks
+    /// the page tables.
+    pub const PATH: &str = "/proc/self/smaps_rollup";
+
+    /// Takes it out of the text at [`ProcessMemory::PATH`] (proc_pid_smaps_rollup(5)); `None` when that isn't such a text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes_of = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+            Some(kib * 1024)
+        };
+        Some(Self {
+            resident_bytes: bytes_of("Rss:")?,
+            huge_bytes: bytes_of("AnonHugePages:")?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -290,7 +293,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn prefaulting_makes_memory_resident_and_its_absence_does_not() {
         const BYTES: usize = 64 << 20;
-        let resident = || process_memory().unwrap().resident_bytes;
+        let text = || std::fs::read_to_string(ProcessMemory::PATH).unwrap();
+        let resident = || ProcessMemory::parse(&text()).unwrap().resident_bytes;
         let before = resident();
         let lazy = Pages::<u8>::zeroed(BYTES, PageOptions::default()).unwrap();
         let after_lazy = resident();

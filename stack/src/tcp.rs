@@ -5,7 +5,9 @@
 pub mod cookie;
 pub mod handshake;
 pub mod isn;
+pub mod lang;
 mod prf;
 pub mod reset;
 pub mod rest;
+pub mod segment;
 pub mod seq;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dpdk::{DpdkNic, Mempool, QueuePair};
 use serde::{Deserialize, Serialize};
-use stack::memory::{PageOptions, process_memory};
+use stack::memory::{PageOptions, ProcessMemory};
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
 
 use super::args::Args;
@@ -133,6 +133,11 @@ pub(super) struct Endpoint {
     worker: Worker<DpdkNic>,
     pools: [Mempool; 2],
     clock: Clock,
+}
+
+/// What this process has resident; `None` where the system doesn't say.
+fn process_memory() -> Option<ProcessMemory> {
+    ProcessMemory::parse(&std::fs::read_to_string(ProcessMemory::PATH).ok()?)
 }
 
 impl Endpoint {

@@ -36,6 +36,16 @@ pub(super) struct Sides {
     pub(super) dumps: Vec<String>,
 }
 
+impl Sides {
+    /// The memory of either side, a line each.
+    fn memory_lines(&self) -> Vec<String> {
+        let generator = format!("generator {}", self.generator_memory);
+        let endpoint = self.ready.iter();
+        let endpoint = endpoint.map(|ready| format!("endpoint {}", ready.memory_line));
+        std::iter::once(generator).chain(endpoint).collect()
+    }
+}
+
 /// Cycles (TSC ticks) per frame in the endpoint's stages, from sampled bursts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Stages {
@@ -43,6 +53,18 @@ struct Stages {
     look_up: f64,
     process: f64,
     timers: f64,
+}
+
+impl Stages {
+    fn of(spent: &Spent) -> Self {
+        let per_frame = |cycles| rounded(per(cycles, spent.stage_frames));
+        Self {
+            classify: per_frame(spent.classify),
+            look_up: per_frame(spent.look_up),
+            process: per_frame(spent.process),
+            timers: per_frame(spent.timers),
+        }
+    }
 }
 
 /// Versions of what ran.
@@ -131,22 +153,7 @@ impl Report {
         };
         let seconds = course.seconds.max(1e-9);
         let spent = spent.as_ref().filter(|spent| spent.frames > 0);
-        let stages = |spent: &Spent| {
-            let per_frame = |cycles| rounded(per(cycles, spent.stage_frames));
-            Stages {
-                classify: per_frame(spent.classify),
-                look_up: per_frame(spent.look_up),
-                process: per_frame(spent.process),
-                timers: per_frame(spent.timers),
-            }
-        };
-        let mut memory = vec![format!("generator {}", sides.generator_memory)];
-        memory.extend(
-            sides
-                .ready
-                .iter()
-                .map(|ready| format!("endpoint {}", ready.memory_line)),
-        );
+        let memory = sides.memory_lines();
         let stopped = sides.stopped.unwrap_or_default();
         Self {
             mode: args.mode.name(),
@@ -168,7 +175,7 @@ impl Report {
             cycles_per_packet: spent.map(|spent| rounded(per(spent.own, spent.frames))),
             cycles_per_packet_with_pmd: spent
                 .map(|spent| rounded(per(spent.own + spent.rx + spent.tx, spent.frames))),
-            stages: spent.map(stages),
+            stages: spent.map(Stages::of),
             mean_burst: spent.map(|spent| rounded(spent.mean_burst())),
             connections: sides.ready.as_ref().map_or(0, |ready| ready.connections),
             bytes_per_connection: sides

@@ -503,7 +503,11 @@ fn every_code_has_its_kind() {
             "MUST-55 and others"
         );
     }
+}
 
+#[test]
+fn every_icmpv6_code_has_its_kind() {
+    use Unreachable::{Host, Network, Other, Port, Prohibited};
     let quote = bytes(golden::SYN6)[14..].to_vec();
     let kind_of = |kind, code, rest| {
         parse_error(&parse(&error_v6(kind, code, rest, &quote)).unwrap()).map(|e| e.kind)

@@ -212,8 +212,7 @@ pub fn neighbor_solicitation(
     neighbor_message(
         link,
         (src, dst),
-        icmpv6::NEIGHBOR_SOLICITATION,
-        0,
+        (icmpv6::NEIGHBOR_SOLICITATION, 0),
         target,
         option,
         into,
@@ -238,14 +237,20 @@ pub fn neighbor_advertisement(
         mac: link.src,
     };
     let kind = icmpv6::NEIGHBOR_ADVERTISEMENT;
-    neighbor_message(link, (target, dst), kind, flags, target, Some(option), into)
+    neighbor_message(
+        link,
+        (target, dst),
+        (kind, flags),
+        target,
+        Some(option),
+        into,
+    )
 }
 
 fn neighbor_message(
     link: Link,
     (src, dst): (Ipv6Addr, Ipv6Addr),
-    kind: u8,
-    flags: u32,
+    (kind, flags): (u8, u32),
     target: Ipv6Addr,
     option: Option<ndp::LinkAddrOption>,
     into: &mut [u8],

@@ -57,7 +57,7 @@ impl Cycles {
     /// Whether the burst that starts now is one whose inner stages are stamped.
     #[inline]
     pub(super) fn samples_now(&self) -> bool {
-        self.bursts % SAMPLE_EVERY == 0
+        self.bursts.is_multiple_of(SAMPLE_EVERY)
     }
 
     /// Accounts a turn that received nothing.

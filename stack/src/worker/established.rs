@@ -5,7 +5,7 @@
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict, segment_head};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::conn::{ConnFlags, Found, TickMs};
+use crate::conn::{ConnFlags, Found, Parked, TickMs};
 use crate::counters::Counter;
 use crate::tcp::rest::{RestNumbers, RestStep, rest_step};
 use crate::time::Instant;
@@ -52,30 +52,7 @@ impl Endpoint {
                 self.table.remove(found, meta.hash);
                 self.ended(Counter::EstablishedReset)
             }
-            RestStep::Challenge => {
-                // `deadline` is free on a connection without keepalive: it holds when the next challenge may go.
-                let limited =
-                    parked.deadline != TickMs(0) && !parked.deadline.is_due(TickMs::at(now));
-                if limited {
-                    return self.ended(Counter::EstablishedChallengeLimited);
-                }
-                if let Some(record) = self.table.parked_mut(found) {
-                    record.deadline = TickMs(TickMs::at(now).0.wrapping_add(CHALLENGE_INTERVAL_MS));
-                }
-                let reply = TcpReply {
-                    seq: parked.snd_nxt,
-                    ack: parked.rcv_nxt,
-                    flags: Flags::ACK,
-                    window: (parked.rcv_wnd >> parked.shifts.receive()).min(0xffff) as u16,
-                    options: ReplyOptions::NONE.with_timestamps(self.stamps(
-                        &meta.key,
-                        parked.flags,
-                        parked.ts_recent,
-                        now,
-                    )),
-                };
-                self.reply(Counter::EstablishedChallenged, reply)
-            }
+            RestStep::Challenge => self.challenge(meta, found, &parked, now),
             RestStep::Wake => {
                 self.table.remove(found, meta.hash);
                 let reply = TcpReply {
@@ -88,5 +65,30 @@ impl Endpoint {
                 self.reply(Counter::EstablishedAborted, reply)
             }
         }
+    }
+
+    /// Answers with a challenge ACK, unless this connection had one just now.
+    fn challenge(&mut self, meta: &Meta, found: Found, parked: &Parked, now: Instant) -> Verdict {
+        // `deadline` is free on a connection without keepalive: it holds when the next challenge may go.
+        let limited = parked.deadline != TickMs(0) && !parked.deadline.is_due(TickMs::at(now));
+        if limited {
+            return self.ended(Counter::EstablishedChallengeLimited);
+        }
+        if let Some(record) = self.table.parked_mut(found) {
+            record.deadline = TickMs(TickMs::at(now).0.wrapping_add(CHALLENGE_INTERVAL_MS));
+        }
+        let reply = TcpReply {
+            seq: parked.snd_nxt,
+            ack: parked.rcv_nxt,
+            flags: Flags::ACK,
+            window: (parked.rcv_wnd >> parked.shifts.receive()).min(0xffff) as u16,
+            options: ReplyOptions::NONE.with_timestamps(self.stamps(
+                &meta.key,
+                parked.flags,
+                parked.ts_recent,
+                now,
+            )),
+        };
+        self.reply(Counter::EstablishedChallenged, reply)
     }
 }

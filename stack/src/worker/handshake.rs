@@ -121,13 +121,15 @@ impl Endpoint {
         if offer.timestamps.is_some() {
             flags = flags.with(ConnFlags::TIMESTAMPS);
         }
-        if offer.window_scale.is_some() {
-            flags = flags.with(ConnFlags::WINDOW_SCALE);
-        }
         if offer.sack_permitted {
             flags = flags.with(ConnFlags::SACK);
         }
-        let peer_scale = offer.window_scale.unwrap_or(0);
+        // RFC 7323 §2.3: windows are scaled both ways or not at all.
+        let mut shifts = WindowShifts::default();
+        if let Some(peer_scale) = offer.window_scale {
+            flags = flags.with(ConnFlags::WINDOW_SCALE);
+            shifts = WindowShifts::new(peer_scale, self.config.handshake.window_scale);
+        }
         let embryo = Embryo {
             irs: meta.seq,
             iss: self.isn.iss(tuple(&meta.key), now),
@@ -135,7 +137,7 @@ impl Endpoint {
             peer_mss: self.peer_mss(&meta.key, offer.mss),
             peer_window: meta.window,
             flags,
-            shifts: WindowShifts::new(peer_scale, self.config.handshake.window_scale),
+            shifts,
             listener: listener.0,
         };
         let deadline = now + self.config.handshake.syn_ack_rto;

@@ -118,11 +118,13 @@ impl<N: Nic> Core<N> {
                 if self.endpoint.config.locals.find_v6(target).is_none() {
                     return Action::Drop(Counter::NdpIgnored);
                 }
-                self.neighborhood.on_ndp(&message, ip.src_addr(), now);
+                let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
+                self.release(resolved);
                 Action::AnswerNdp
             }
             ndp::Message::NeighborAdvertisement { .. } => {
-                self.neighborhood.on_ndp(&message, ip.src_addr(), now);
+                let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
+                self.release(resolved);
                 Action::Drop(Counter::NdpLearned)
             }
             _ => Action::Drop(Counter::NdpIgnored),

@@ -1,1 +1,29 @@
-//! The worker on a NIC in memory.
+//! The worker on a NIC in memory. A test plays the peer in the segment language, a line a step:
+//!
+//! ```ignore
+//! host.inject(syn().seq(0)).counted(Counter::SynEmbryo).expect(syn_ack().seq(0).ack(1));
+//! ```
+//!
+//! Every step names the counter in which its frame ended. When a [`Host`] goes out of scope it has seen every reply, has
+//! accounted for every frame and has given every buffer back, or the test fails.
+
+mod answer;
+mod host;
+
+mod allowed_sources;
+mod buffers;
+mod closed;
+mod cookies;
+mod corruption;
+mod embryos;
+mod established;
+mod link;
+mod neighbors;
+mod offloads;
+mod packets;
+mod random;
+mod reset_rules;
+mod retransmission;
+mod several;
+mod truncation;
+mod tx_refusal;

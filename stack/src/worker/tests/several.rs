@@ -1,0 +1,230 @@
+//! Four workers of one endpoint, and a NIC whose hash is always wrong.
+
+use super::super::Rings;
+use super::answer::Answer;
+use super::host::{CLOSED, Flow, Host, OPEN};
+use crate::conn::listener::SynPolicy;
+use crate::counters::{Counter, Counters};
+use crate::tcp::lang::{Spec, ack, data, rst, syn, syn_ack};
+
+const WORKERS: u16 = 4;
+
+struct Cluster {
+    hosts: Vec<Host>,
+}
+
+impl Cluster {
+    fn new(ring_frames: u16, policy: SynPolicy) -> Self {
+        let ends = Rings::new(WORKERS, ring_frames).into_ends();
+        let host = |end| Host::on_nic(|spec| spec.listeners[0].policy = policy, |_| {}, end);
+        Self {
+            hosts: ends.into_iter().map(host).collect(),
+        }
+    }
+
+    fn owner(&mut self, flow: Flow) -> usize {
+        usize::from(self.hosts[0].on(flow).owner(WORKERS))
+    }
+
+    /// Turns until nobody has anything to do.
+    fn settle(&mut self) {
+        while self.hosts.iter_mut().map(Host::turn).sum::<usize>() > 0 {}
+    }
+
+    /// A segment that arrives at `worker`; the replies leave wherever the owner is.
+    fn inject(&mut self, worker: usize, flow: Flow, spec: Spec) {
+        let frame = flow.frame(spec);
+        self.hosts[worker].inject_bytes(&frame);
+        self.settle();
+    }
+
+    fn counters(&self) -> Counters {
+        let mut sum = Counters::new();
+        for host in &self.hosts {
+            sum.merge(host.counters());
+        }
+        sum
+    }
+}
+
+#[test]
+fn every_frame_at_the_wrong_worker_is_answered_rightly_by_its_owner() {
+    let mut cluster = Cluster::new(256, SynPolicy::Embryo);
+    let mut owned = [0; WORKERS as usize];
+    for port in 1000..1200 {
+        let flow = Flow::v4(port, CLOSED).absolute();
+        let owner = cluster.owner(flow);
+        owned[owner] += 1;
+        let wrong = (owner + 1 + usize::from(port) % 3) % 4;
+        assert_ne!(wrong, owner);
+        cluster.inject(wrong, flow, syn().seq(u32::from(port)));
+        cluster.hosts[owner]
+            .on(flow)
+            .expect(rst().seq(0).ack(u32::from(port) + 1));
+    }
+    assert!(owned.iter().all(|&n| n > 20), "the hash spreads: {owned:?}");
+    let sum = cluster.counters();
+    for counter in [
+        Counter::RxFrames,
+        Counter::HandedOff,
+        Counter::HandoffIn,
+        Counter::RstSent,
+        Counter::TxFrames,
+    ] {
+        assert_eq!(sum.get(counter), 200, "{}", counter.name());
+    }
+}
+
+#[test]
+fn a_frame_at_its_owner_is_not_handed_over() {
+    let mut cluster = Cluster::new(16, SynPolicy::Embryo);
+    let flow = Flow::v6(1000, CLOSED).absolute();
+    let owner = cluster.owner(flow);
+    cluster.inject(owner, flow, syn().seq(1));
+    cluster.hosts[owner].on(flow).expect(rst().seq(0).ack(2));
+    assert_eq!(cluster.counters().get(Counter::HandedOff), 0);
+}
+
+/// SYN, final ACK, a duplicate and data each arrive at another worker.
+#[test]
+fn a_connection_whose_frames_arrive_everywhere() {
+    for policy in [SynPolicy::Embryo, SynPolicy::CookieAlways] {
+        for port in 2000..2020 {
+            let mut cluster = Cluster::new(16, policy);
+            let mut flow = Flow::v4(port, OPEN);
+            let owner = cluster.owner(flow);
+            cluster.inject(0, flow, syn().seq(0));
+            cluster.hosts[owner]
+                .on(flow)
+                .expect(syn_ack().seq(0).ack(1));
+            flow = cluster.hosts[owner].flow;
+            cluster.inject(1, flow, ack().seq(1).ack(1));
+            assert!(cluster.hosts[owner].parked().is_some());
+            cluster.inject(2, flow, ack().seq(1).ack(1));
+            assert_eq!(cluster.hosts[owner].count(Counter::EstablishedAck), 1);
+            cluster.inject(3, flow, data(5).seq(1).ack(1));
+            cluster.hosts[owner].expect(rst().seq(1).ack(1));
+            let sum = cluster.counters();
+            assert_eq!(sum.get(Counter::HandedOff), 3);
+            assert_eq!(sum.get(Counter::HandoffIn), 3);
+        }
+    }
+}
+
+#[test]
+fn a_full_ring_is_a_counted_drop() {
+    let mut cluster = Cluster::new(4, SynPolicy::Embryo);
+    let all = (1000..2000).map(|port| Flow::v4(port, CLOSED).absolute());
+    let of_2: Vec<Flow> = all
+        .filter(|&flow| cluster.owner(flow) == 2)
+        .take(10)
+        .collect();
+    let frames = of_2.iter().map(|flow| flow.frame(syn().seq(0)));
+    cluster.hosts[1].inject_burst(frames);
+    assert_eq!(
+        cluster.hosts[1].ends(),
+        [("handed_off", 4), ("handoff_full", 6)]
+    );
+    cluster.settle();
+    for flow in &of_2[..4] {
+        cluster.hosts[2].on(*flow).expect(rst().seq(0).ack(1));
+    }
+}
+
+/// Frames in the rings when everything ends go back to their pools.
+#[test]
+fn frames_that_wait_in_a_ring_are_not_leaked() {
+    let mut cluster = Cluster::new(16, SynPolicy::Embryo);
+    let flow = (1000..)
+        .map(|port| Flow::v4(port, CLOSED))
+        .find(|&flow| cluster.owner(flow) == 3);
+    let frame = flow.expect("some flow is worker 3's").frame(syn());
+    cluster.hosts[0].inject_bytes(&frame);
+    // Worker 3 ends first and empties its ring; then worker 0 must have its buffer back.
+    cluster.hosts.reverse();
+}
+
+#[test]
+fn worker_0_owns_arp_and_ndp_and_everybody_echoes() {
+    let mut cluster = Cluster::new(16, SynPolicy::Embryo);
+    for (frame, counter) in [
+        (super::neighbors::arp_request(), Counter::ArpAnswered),
+        (super::neighbors::solicitation(), Counter::NdpAnswered),
+    ] {
+        cluster.hosts[2]
+            .inject_bytes(&frame)
+            .counted(Counter::HandedOff)
+            .silent();
+        cluster.settle();
+        cluster.hosts[0].next_reply();
+        assert_eq!(cluster.hosts[0].count(counter), 1);
+    }
+    cluster.hosts[3].inject_bytes(&super::neighbors::echo_request_v4(b"x"));
+    cluster.hosts[3].counted(Counter::EchoAnswered).next_reply();
+}
+
+#[test]
+fn icmp_errors_go_to_the_owner_of_the_quoted_connection() {
+    let mut cluster = Cluster::new(16, SynPolicy::Embryo);
+    let flow = Flow::v4(40_000, OPEN);
+    let owner = cluster.owner(flow);
+    cluster.hosts[owner].on(flow).establish();
+    let wrong = (owner + 1) % 4;
+    cluster.hosts[wrong].inject_bytes(&super::neighbors::port_unreachable_v4());
+    cluster.hosts[wrong].counted(Counter::HandedOff);
+    cluster.settle();
+    assert_eq!(
+        cluster.hosts[owner].count(Counter::IcmpErrorForConnection),
+        1
+    );
+}
+
+/// A burst in which every frame goes somewhere else keeps the order of each flow.
+#[test]
+fn the_order_of_a_flow_survives_the_hand_over() {
+    let mut cluster = Cluster::new(256, SynPolicy::Embryo);
+    let flows: Vec<Flow> = (1000..1008)
+        .map(|port| Flow::v4(port, CLOSED).absolute())
+        .collect();
+    let owners: Vec<usize> = flows.iter().map(|&flow| cluster.owner(flow)).collect();
+    let frames = (0..8u32).flat_map(|n| flows.iter().map(move |flow| flow.frame(syn().seq(n))));
+    cluster.hosts[0].inject_burst(frames);
+    cluster.settle();
+    let mut next = [0u32; 8];
+    for _ in 0..8 * 8 {
+        let host = owners
+            .iter()
+            .find_map(|&owner| cluster.hosts[owner].try_reply());
+        let answer = Answer::read(&host.expect("64 replies"));
+        let index = usize::from(answer.dst.port() - 1000);
+        next[index] += 1;
+        assert_eq!(answer.segment.ack.0, next[index], "of flow {index}");
+    }
+}
+
+/// Only worker 0 knows neighbours: the SYN-ACK of another one's embryo goes out there.
+#[test]
+fn a_syn_ack_by_timer_leaves_through_worker_0() {
+    let mut cluster = Cluster::new(16, SynPolicy::Embryo);
+    let flow = (1000..).map(|port| Flow::v4(port, OPEN));
+    let flow = flow.filter(|&flow| cluster.owner(flow) == 2).take(1);
+    let mut flow = flow.last().expect("some flow is worker 2's");
+    let teach = super::neighbors::arp_request();
+    cluster.hosts[0]
+        .inject_bytes(&teach)
+        .counted(Counter::ArpAnswered)
+        .next_reply();
+    cluster.inject(2, flow, syn().seq(0));
+    cluster.hosts[2].on(flow).expect(syn_ack().seq(0).ack(1));
+    flow = cluster.hosts[2].flow;
+    for host in &mut cluster.hosts {
+        host.now = host.now + std::time::Duration::from_millis(1000);
+    }
+    cluster.hosts[2].turn();
+    cluster.hosts[2].silent();
+    assert_eq!(cluster.hosts[2].count(Counter::SynAckRetransmitted), 1);
+    // One turn to take it up, and one to send it.
+    cluster.hosts[0].turn();
+    cluster.hosts[0].turn();
+    cluster.hosts[0].on(flow).expect(syn_ack().seq(0).ack(1));
+}
