@@ -4,10 +4,10 @@
 
 use clap::{Parser, Subcommand};
 
-#[cfg(feature = "dpdk")]
-use crate::bench;
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
+#[cfg(feature = "dpdk")]
+use crate::{bench, serve};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -29,6 +29,12 @@ pub(crate) enum Command {
     /// Measures how fast the endpoint answers (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Bench(LeftOut),
+    /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
+    #[cfg(feature = "dpdk")]
+    Serve(Box<serve::Args>),
+    /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Serve(LeftOut),
 }
 
 /// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.
