@@ -40,6 +40,9 @@ mod bench;
 // `syncline serve`.
 #[cfg(feature = "dpdk")]
 mod serve;
+// `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
+#[cfg(feature = "dpdk")]
+mod dev_flood;
 
 use std::process::ExitCode;
 
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
+        #[cfg(feature = "dpdk")]
+        Command::DevFlood(args) => dev_flood::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -277,7 +277,7 @@ impl fmt::Display for Report {
                 pcap.file, pcap.frames, pcap.dropped
             )?;
         }
-        writeln!(f, "  memory    {}", self.memory)?;
+        writeln!(f, "  {}", self.memory)?;
         writeln!(f, "  versions  {}", self.versions)?;
         write!(f, "  command   {}", self.command)
     }
