@@ -99,6 +99,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Demand this much memory in hugepages, in MB [default: hugepages when enough of them are free, else other memory]
+    #[arg(long, value_name = "MB", value_parser = units::count)]
+    pub(crate) hugepages: Option<u64>,
+
     /// One argument for DPDK's EAL, as it is; may be given several times
     #[arg(
         long,

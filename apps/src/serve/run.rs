@@ -6,7 +6,7 @@
 use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
 
-use dpdk::{DpdkNic, Eal, EalConfig, Mempool, NicSpec, Port, QueuePair};
+use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, Mempool, NicSpec, Port, QueuePair};
 use stack::memory::PageOptions;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
@@ -39,6 +39,9 @@ pub(super) fn run(args: &Args, plan: Plan, stop: &Stop) -> Result<Report, Failur
         .transpose()?;
     let eal = Eal::init(&EalConfig {
         memory_mb: plan.memory_mb,
+        hugepages: args
+            .hugepages
+            .map_or(Hugepages::Auto, |mb| Hugepages::Require { mb }),
         nics: vec![plan.spec.clone()],
         extra_args: args.eal.clone(),
         ..EalConfig::default()
