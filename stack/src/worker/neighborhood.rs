@@ -131,7 +131,7 @@ impl<N: Nic> Core<N> {
             vlan: None,
         };
         let mut options = [0; MAX_OPTIONS_LEN];
-        let options_len = reply.options.write(&mut options);
+        let _ = reply.options.write(&mut options);
         let source = SocketAddr::new(local, key.local_port());
         let destination = SocketAddr::new(key.remote(), key.remote_port());
         let blank = SegmentSpec::new(link, source, destination);
@@ -144,7 +144,7 @@ impl<N: Nic> Core<N> {
             ack: reply.ack,
             flags: reply.flags,
             window: reply.window,
-            options: &options[..options_len],
+            options: &options[..reply.options.len()],
             ..blank
         };
         if let Some(frame) = self.write_frame(|bytes| segment.emit(bytes).ok()) {
