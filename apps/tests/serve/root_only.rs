@@ -1,7 +1,7 @@
 //! The program on a tap, in a network namespace: what the Linux kernel sees of it, and what it says about itself.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
@@ -18,16 +18,12 @@ const SILENCE: Duration = Duration::from_millis(1500);
 const CLOSED: u16 = 81;
 const OPEN: u16 = 80;
 
-fn connect(
-    address: std::net::IpAddr,
-    port: u16,
-    patience: Duration,
-) -> Result<TcpStream, ErrorKind> {
+fn connect(address: IpAddr, port: u16, patience: Duration) -> Result<TcpStream, ErrorKind> {
     TcpStream::connect_timeout(&SocketAddr::new(address, port), patience)
         .map_err(|error| error.kind())
 }
 
-fn refused(address: std::net::IpAddr, port: u16) -> bool {
+fn refused(address: IpAddr, port: u16) -> bool {
     connect(address, port, PATIENCE).err() == Some(ErrorKind::ConnectionRefused)
 }
 
@@ -98,15 +94,14 @@ fn closed_ports_can_answer_with_icmp() {
 }
 
 /// Connects, looks at what was negotiated, sends a byte, and is reset: there is no application yet.
-fn connects_and_is_reset_by_data(address: std::net::IpAddr) {
+fn connects_and_is_reset_by_data(address: IpAddr) {
     let mut stream = connect(address, OPEN, PATIENCE).expect("open");
     // Timestamps take 12 bytes from each segment: 1500 - 40 - 12, or 1500 - 60 - 12.
-    let mss = if address.is_ipv4() {
-        " mss:1448 "
-    } else {
-        " mss:1428 "
+    let (dst, mss) = match address {
+        IpAddr::V4(address) => (address.to_string(), " mss:1448 "),
+        IpAddr::V6(address) => (format!("[{address}]"), " mss:1428 "),
     };
-    let sockets = run(&format!("ss -tin dst {address}"));
+    let sockets = run(&format!("ss -tin dst {dst}"));
     assert!(
         sockets.contains(mss) && sockets.contains("wscale:7,"),
         "{sockets}"
