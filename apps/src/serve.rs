@@ -38,7 +38,7 @@ use crate::failure::Failure;
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let stop = crate::stop::Stop::on_signals()?;
     let plan = plan::Plan::new(args)?;
-    let report = run::run(args, plan, &stop)?;
+    let report = run::run(args, &plan, &stop)?;
     report.print(args.json)?;
     report.gate()
 }

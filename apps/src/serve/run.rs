@@ -30,7 +30,7 @@ use crate::threads::{self, join};
 ///
 /// # Errors
 /// [`Failure`] when something can't be had. What happens to a worker later is in the report.
-pub(super) fn run(args: &Args, plan: Plan, stop: &Stop) -> Result<Report, Failure> {
+pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failure> {
     let link = plan.spec.to_string();
     let capture = args
         .pcap
@@ -44,15 +44,14 @@ pub(super) fn run(args: &Args, plan: Plan, stop: &Stop) -> Result<Report, Failur
             .map_or(Hugepages::Auto, |mb| Hugepages::Require { mb }),
         nics: vec![plan.spec.clone()],
         extra_args: args.eal.clone(),
-        ..EalConfig::default()
     })?;
-    let cpus = cpus(args, &plan, &eal)?;
+    let cpus = cpus(args, plan, &eal)?;
     let (port, queues) = eal.open(&plan.spec)?.init(&plan.port)?;
     let mac = queues.first().map(|queue| queue.mac).unwrap_or_default();
     let pools = pools(&port, &queues);
     configure_kernel_side(args, &plan.spec)?;
-    announce(args, &plan, &eal, mac);
-    let ended = run_workers(args, &plan, &eal, (queues, &cpus), capture.as_ref(), stop)?;
+    announce(args, plan, &eal, mac);
+    let ended = run_workers(args, plan, &eal, (queues, &cpus), capture.as_ref(), stop)?;
     let nic = port.stats();
     // What lies in its rings comes back when the port is closed; only then is every buffer back.
     drop(port);

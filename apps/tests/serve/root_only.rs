@@ -325,7 +325,7 @@ fn a_million_spoofed_syns_change_nothing_for_others() {
         // Half a million to the closed port, half a million to the open one: embryos until the backlog is full, then cookies.
         for (to, expect) in [("198.18.0.2:81", "rst"), ("[2001:db8::2]:80", "syn")] {
             let text = run(&format!(
-                "{} dev-flood --nic net_af_packet0,iface=dtap0 --to {to} --to-mac {mac} --expect {expect} --count 500k --json",
+                "{} dev-flood --nic net_af_packet0,iface=dtap0,framecnt=2048 --to {to} --to-mac {mac} --expect {expect} --count 500k --json",
                 env!("CARGO_BIN_EXE_syncline")
             ));
             let json = text
