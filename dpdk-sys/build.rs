@@ -47,7 +47,8 @@ fn main() {
         .then_some("-march=x86-64-v2");
 
     generate(&dpdk, march);
-    let mut shim = cc::Build::new();
+    let mut shim = cc::Build::new()
+        .inherit_rustflags(false);
     shim.file("inlined.c")
         .includes(&dpdk.include_paths)
         .opt_level(3)

@@ -4,10 +4,10 @@
 
 use clap::{Parser, Subcommand};
 
-#[cfg(feature = "dpdk")]
-use crate::bench;
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
+#[cfg(feature = "dpdk")]
+use crate::{bench, dev_flood, serve};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -29,6 +29,16 @@ pub(crate) enum Command {
     /// Measures how fast the endpoint answers (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Bench(LeftOut),
+    /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
+    #[cfg(feature = "dpdk")]
+    Serve(Box<serve::Args>),
+    /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Serve(LeftOut),
+    /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
+    #[cfg(feature = "dpdk")]
+    #[command(hide = true)]
+    DevFlood(Box<dev_flood::Args>),
 }
 
 /// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.

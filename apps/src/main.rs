@@ -6,6 +6,9 @@ mod cli;
 // Numbers with SI suffixes, rates and durations, as flags take them.
 #[cfg(any(test, feature = "dpdk"))]
 mod units;
+// Addresses, prefixes and ports to listen on, as flags take them.
+#[cfg(any(test, feature = "dpdk"))]
+mod addresses;
 // What a command ends with: an exit code, and one line with cause and fix.
 mod failure;
 // stdout is results, stderr is logs.
@@ -22,12 +25,24 @@ mod mailbox;
 // Which CPUs the threads of a run get.
 #[cfg(feature = "dpdk")]
 mod threads;
+// Secrets and seeds.
+#[cfg(feature = "dpdk")]
+mod secrets;
+// Where a result comes from: versions and command line.
+#[cfg(feature = "dpdk")]
+mod provenance;
 // The one traffic generator: SYNs out, replies verified.
 #[cfg(feature = "dpdk")]
 mod traffic;
 // `syncline bench`.
 #[cfg(feature = "dpdk")]
 mod bench;
+// `syncline serve`.
+#[cfg(feature = "dpdk")]
+mod serve;
+// `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
+#[cfg(feature = "dpdk")]
+mod dev_flood;
 
 use std::process::ExitCode;
 
@@ -41,6 +56,12 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Bench(left_out) => Err(left_out.failure("bench")),
+        #[cfg(feature = "dpdk")]
+        Command::Serve(args) => serve::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Serve(left_out) => Err(left_out.failure("serve")),
+        #[cfg(feature = "dpdk")]
+        Command::DevFlood(args) => dev_flood::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

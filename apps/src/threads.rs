@@ -1,7 +1,9 @@
-//! Which CPUs the threads of a run get.
+//! Which CPUs the threads of a run get, and what a thread came to.
 //!
-//! Called by: commands at start. It must never put two polling threads on one CPU without saying so: they would only
+//! Called by: commands at start and at their end. It must never put two polling threads on one CPU without saying so: they would only
 //! take turns, and every figure would be about the scheduler.
+
+use std::thread::ScopedJoinHandle;
 
 use crate::console;
 use crate::failure::Failure;
@@ -45,6 +47,15 @@ pub(crate) fn assign(
         ));
     }
     Ok(cpus)
+}
+
+/// What a thread came to. A thread that panicked is a bug, and says so.
+///
+/// # Errors
+/// The thread's own, or [`Failure::Run`] when it panicked.
+pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
+    let panicked = |_| Failure::Run("a thread panicked; that is a bug, please report it".into());
+    thread.join().map_err(panicked)?
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ pub trait Instrument {
     /// Frames that are about to be sent, oldest first.
     fn tx(&mut self, frames: &[Mbuf]);
 
-    /// The last `count` frames given to [`Instrument::tx`] were refused by the NIC. Those among them that are sent again
-    /// are shown again.
-    fn tx_refused(&mut self, count: usize);
+    /// Follows every [`Instrument::tx`]: the NIC took its frames, but for the last `refused` of them (0 when it took all).
+    /// Those that are sent again are shown again.
+    fn tx_done(&mut self, refused: usize);
 }
 
 /// One queue pair of a port, with its pools: what one worker polls.
@@ -83,10 +83,8 @@ impl DpdkNic {
             instrument.tx(from.as_slice());
         }
         let sent = self.tx.burst(from);
-        if let Some(instrument) = &mut self.instrument
-            && !from.is_empty()
-        {
-            instrument.tx_refused(from.len());
+        if let Some(instrument) = &mut self.instrument {
+            instrument.tx_done(from.len());
         }
         sent
     }

@@ -296,9 +296,9 @@ impl Instrument for Recorder {
             .tx
             .extend(frames.iter().map(Mbuf::address));
     }
-    fn tx_refused(&mut self, count: usize) {
+    fn tx_done(&mut self, refused: usize) {
         let tx = &mut self.0.lock().expect("no panic").tx;
-        tx.truncate(tx.len() - count);
+        tx.truncate(tx.len() - refused);
     }
 }
 

@@ -129,6 +129,21 @@ impl<N: Nic> Worker<N> {
         received
     }
 
+    /// A turn of the end of a run: nothing new is taken from the NIC; what other workers handed over is processed, and what
+    /// waits is sent. Says whether there was something to do: false means that this worker is drained, unless another one
+    /// still receives and hands over. Frames that wait for a neighbour stay with it.
+    ///
+    /// `now` must never go back.
+    pub fn drain_turn(&mut self, now: Instant) -> bool {
+        self.core.take_handed_over(&mut self.rx);
+        let frames = self.rx.len();
+        self.core.classify(&mut self.rx, &mut self.scratch);
+        self.core.look_up(&mut self.scratch, frames);
+        self.core.process(&mut self.rx, &self.scratch, now);
+        self.core.send();
+        frames > 0 || !self.core.outbox.is_empty()
+    }
+
     /// The same stages with a stamp between each two: every so many bursts, for the report by stage.
     fn run_stages_stamped(&mut self, now: Instant, started: u64) {
         let frames = self.rx.len();

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::args::Args;
 use super::endpoint::{Endpoint, Progress, Ready, Stopped};
 use super::memif::Link;
-use super::ring::{MEMORY_MB, POOLS, join, only};
+use super::ring::{MEMORY_MB, POOLS, only};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
 use crate::stop::Stop;
+use crate::threads::join;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use dpdk::{DpdkNic, Mempool, QueuePair};
 use serde::{Deserialize, Serialize};
 use stack::memory::{PageOptions, ProcessMemory};
-use stack::worker::{Cycles, RingEnd, Secrets, Worker};
+use stack::worker::{Cycles, RingEnd, Worker};
 
 use super::args::Args;
 use super::plan;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
+use crate::secrets;
 
 /// The endpoint is there and answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,7 +158,7 @@ impl Endpoint {
         let mut worker = Worker::new(
             DpdkNic::new(queues),
             Arc::clone(&config),
-            &secrets()?,
+            &secrets::fresh()?,
             RingEnd::single(),
             PageOptions::default(),
         )
@@ -214,17 +215,4 @@ impl Endpoint {
         drop(self.worker.into_nic());
         (progress, self.pools)
     }
-}
-
-/// Fresh secrets, as every start of an endpoint draws them.
-fn secrets() -> Result<Secrets, Failure> {
-    let mut bytes = [0; 48];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::Run(format!("the system has no randomness: {error}")))?;
-    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
-    Ok(Secrets {
-        flow: [word(0), word(8)],
-        isn: core::array::from_fn(|i| bytes[16 + i]),
-        cookie: core::array::from_fn(|i| bytes[32 + i]),
-    })
 }

@@ -16,13 +16,14 @@ use super::conduct::{self, Line, Watch};
 use super::endpoint::{Progress, Stopped};
 use super::plan;
 use super::report::{Report, Sides};
-use super::ring::{MEMORY_MB, POOLS, join, only, spawn_generator};
+use super::ring::{MEMORY_MB, POOLS, only, spawn_generator};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
 use crate::mailbox;
+use crate::secrets;
 use crate::stop::Stop;
-use crate::threads;
+use crate::threads::{self, join};
 use crate::traffic::{Expect, Generator, Order, PaceConfig, Target};
 
 /// What a peer that somebody else started is called on the link; memif delivers everything to everybody.
@@ -202,12 +203,6 @@ pub(super) fn generator(
     endpoint_mac: [u8; 6],
     clock: Clock,
 ) -> Result<Generator<DpdkNic>, Failure> {
-    let mut bytes = [0; 24];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::Run(format!("the system has no randomness: {error}")))?;
-    let seed = core::array::from_fn(|word| {
-        u64::from_le_bytes(core::array::from_fn(|byte| bytes[word * 8 + byte]))
-    });
     let (address, port): (IpAddr, u16) = plan::target(args);
     let order = Order {
         target: Target {
@@ -224,7 +219,7 @@ pub(super) fn generator(
             window: (args.expected() != Expect::Sink).then_some(args.window),
             hz: clock.hz(),
         },
-        seed,
+        seed: secrets::seed()?,
     };
     Ok(Generator::new(nic, &order))
 }

@@ -13,6 +13,7 @@ use super::endpoint::{Ready, Spent, Stopped};
 use super::limit::{self, Limit};
 use crate::console;
 use crate::failure::Failure;
+use crate::provenance::{self, Versions};
 use crate::traffic::Expect;
 
 /// What both sides tell about themselves.
@@ -65,13 +66,6 @@ impl Stages {
             timers: per_frame(spent.timers),
         }
     }
-}
-
-/// Versions of what ran.
-#[derive(Debug, Clone, Serialize)]
-struct Versions {
-    syncline: &'static str,
-    dpdk: String,
 }
 
 /// The result of a run. Its field names are the keys of the JSON, and stable.
@@ -195,11 +189,8 @@ impl Report {
             },
             room: sides.ready.map(|ready| ready.room),
             memory,
-            versions: Versions {
-                syncline: env!("CARGO_PKG_VERSION"),
-                dpdk: sides.dpdk,
-            },
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            versions: Versions::with_dpdk(sides.dpdk),
+            command: provenance::command(),
             dumps: sides.dumps,
             expects_replies,
         }
@@ -315,11 +306,7 @@ impl fmt::Display for Report {
             writeln!(f, "  counters  {}", counters.join(", "))?;
         }
         writeln!(f, "  memory    {}", self.memory.join("; "))?;
-        writeln!(
-            f,
-            "  versions  syncline {}, {}",
-            self.versions.syncline, self.versions.dpdk
-        )?;
+        writeln!(f, "  versions  {}", self.versions)?;
         write!(f, "  command   {}", self.command)
     }
 }

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
 use crate::stop::Stop;
-use crate::threads;
+use crate::threads::{self, join};
 
 /// Buffers of each side: two rings at their longest useful size, the caches, and some bursts.
 pub(super) const POOLS: PoolSizes = PoolSizes {
@@ -167,10 +167,4 @@ pub(super) fn spawn_generator<'scope>(
         let generator = generator(args, DpdkNic::new(queues), endpoint_mac, clock)?;
         Ok(conduct::generate(generator, line))
     })
-}
-
-/// What a thread came to. A thread that panicked is a bug, and says so.
-pub(super) fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
-    let panicked = |_| Failure::Run("a thread panicked; that is a bug, please report it".into());
-    thread.join().map_err(panicked)?
 }

@@ -55,6 +55,11 @@ impl<F> Outbox<F> {
         drop(self.freed.push(frame));
     }
 
+    /// Whether nothing waits to leave.
+    pub(super) fn is_empty(&self) -> bool {
+        self.replies.is_empty() && self.connections.is_empty()
+    }
+
     /// Whether connection output is stuck: receiving would only add to it.
     #[inline]
     pub(super) fn is_blocked(&self) -> bool {

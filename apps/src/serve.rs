@@ -1,0 +1,44 @@
+//! `syncline serve`: a TCP endpoint on a NIC or a tap, until Ctrl-C, SIGTERM or `--duration`.
+//!
+//! Called by: `main`. It must never take an address or an interface that the kernel needs, and never end without saying
+//! what was counted.
+//!
+//! Threads: one per worker, which polls and owns everything that it writes; the control thread (this one), which asks
+//! each worker for a copy of its counters once a second ([`crate::mailbox`]: the worker looks at one word that nobody
+//! writes between the questions, and copies between two bursts); with `--pcap` one that writes the file, fed by a bounded
+//! lock-free queue of buffers that are made at start.
+
+// The flags.
+mod args;
+// What the endpoint is: addresses, listeners, limits, queues. Everything that can be refused without touching a NIC.
+mod plan;
+// What the kernel owns, and its side of a tap.
+mod kernel;
+// What a worker does while nothing comes.
+mod idle;
+// The worker's thread, and what it tells about itself.
+mod worker;
+// `--pcap`: every frame into a file, without waiting for the disk.
+mod capture;
+// The port and its threads, from start to stop.
+mod run;
+// A line a second, then the drain.
+mod watch;
+// The result, as text and as JSON.
+mod report;
+
+pub(crate) use args::Args;
+
+use crate::failure::Failure;
+
+/// Serves as `args` say, and prints what was counted.
+///
+/// # Errors
+/// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let stop = crate::stop::Stop::on_signals()?;
+    let plan = plan::Plan::new(args)?;
+    let report = run::run(args, &plan, &stop)?;
+    report.print(args.json)?;
+    report.gate()
+}

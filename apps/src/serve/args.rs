@@ -1,0 +1,162 @@
+//! The flags of `syncline serve`.
+//!
+//! Called by: clap, the modules of `serve`. It must never hold a flag that nothing reads.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use stack::config::{ClosedPolicy, Interface};
+use stack::conn::listener::SynPolicy;
+
+use super::idle::Idle;
+use crate::addresses::{ListenAt, host_prefix, listen_at};
+use crate::units;
+
+/// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
+///
+/// A tap needs root: `syncline serve --nic tap:dtap0 --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --listen 80`, and in another
+/// terminal `ping 198.18.0.2`. There is no application yet: a connection to an open port is completed, and reset when data
+/// comes. The summary goes to stdout, a line a second to stderr.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// The NIC: tap:NAME, memif:SOCKET[,server], af_xdp:INTERFACE, pci:ADDRESS, or any DPDK device (net_…)
+    #[arg(long, value_name = "NIC")]
+    pub(crate) nic: String,
+
+    /// An address of ours and the length of its link's prefix, IPv4 or IPv6; may be given several times
+    #[arg(long, value_name = "ADDR/LEN", required = true, value_delimiter = ',', value_parser = host_prefix)]
+    pub(crate) ip: Vec<Interface>,
+
+    /// The router for addresses off the link, one for each family
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) gateway: Vec<IpAddr>,
+
+    /// An open port, on all our addresses or on one (IPv6 in brackets); may be given several times
+    #[arg(long, value_name = "[ADDR:]PORT", value_delimiter = ',', value_parser = listen_at)]
+    pub(crate) listen: Vec<ListenAt>,
+
+    /// What a SYN to an open port gets
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        default_value = "cookie-when-full"
+    )]
+    pub(crate) syn: SynAnswer,
+
+    /// Half-open connections of each open port, shared out among the workers
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = units::count_u32)]
+    pub(crate) backlog: u32,
+
+    /// What a segment to a closed port gets
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "rst")]
+    pub(crate) closed: ClosedAnswer,
+
+    /// Configures the kernel's side of the tap: link up, and this address [default: the commands are printed]
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
+    pub(crate) tap_up: Vec<Interface>,
+
+    /// Queue pairs, each with a worker of its own [default: as many as --cpus names, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) queues: Option<u16>,
+
+    /// CPUs of the workers, one each [default: taps and the like go where the kernel puts them, others get the first ones]
+    #[arg(
+        long,
+        visible_alias = "lcores",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub(crate) cpus: Option<Vec<usize>>,
+
+    /// What a worker does while nothing comes [default: sleep on wires of the kernel such as taps, else spin]
+    #[arg(long, value_enum)]
+    pub(crate) idle: Option<Idle>,
+
+    /// Largest IP packet, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
+    pub(crate) mtu: u16,
+
+    /// TTL and hop limit of what is sent
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) ttl: u8,
+
+    /// Connections of each family that the table has room for, shared out among the workers
+    #[arg(long, value_name = "N", default_value = "65536", value_parser = units::count_u32)]
+    pub(crate) max_connections: u32,
+
+    /// End by itself after this time [default: run until Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) duration: Option<Duration>,
+
+    /// Write every frame to a pcapng file, with nanoseconds and direction
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Demand this much memory in hugepages, in MB [default: hugepages when enough of them are free, else other memory]
+    #[arg(long, value_name = "MB", value_parser = units::count)]
+    pub(crate) hugepages: Option<u64>,
+
+    /// One argument for DPDK's EAL, as it is; may be given several times
+    #[arg(
+        long,
+        value_name = "ARG",
+        allow_hyphen_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) eal: Vec<String>,
+}
+
+/// What a SYN to an open port gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SynAnswer {
+    /// A half-open connection while the backlog has room, then nothing
+    Embryo,
+    /// A half-open connection while the backlog has room, then a SYN cookie, as on Linux
+    CookieWhenFull,
+    /// Always a SYN cookie
+    Cookies,
+    /// Nothing
+    Drop,
+    /// A reset
+    Rst,
+}
+
+impl From<SynAnswer> for SynPolicy {
+    fn from(answer: SynAnswer) -> Self {
+        match answer {
+            SynAnswer::Embryo => Self::Embryo,
+            SynAnswer::CookieWhenFull => Self::CookieWhenFull,
+            SynAnswer::Cookies => Self::CookieAlways,
+            SynAnswer::Drop => Self::Drop,
+            SynAnswer::Rst => Self::Rst,
+        }
+    }
+}
+
+/// What a segment to a closed port gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClosedAnswer {
+    /// A reset, by RFC 9293
+    Rst,
+    /// Nothing, as from a firewall that drops
+    Drop,
+    /// ICMP port unreachable, as from a firewall that rejects; at most 1000 a second and worker
+    Icmp,
+}
+
+impl From<ClosedAnswer> for ClosedPolicy {
+    fn from(answer: ClosedAnswer) -> Self {
+        match answer {
+            ClosedAnswer::Rst => Self::Rst,
+            ClosedAnswer::Drop => Self::Drop,
+            ClosedAnswer::Icmp => Self::Icmp,
+        }
+    }
+}

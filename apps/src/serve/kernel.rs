@@ -1,0 +1,246 @@
+//! The kernel beside us: which addresses it owns, and its side of a tap.
+//!
+//! Called by: `plan` (looks), `run` (configures the tap that it has made). It must never touch an interface that this run
+//! has not made.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
+
+use stack::config::Interface;
+
+use super::plan::written;
+use crate::failure::Failure;
+
+/// An address that the kernel answers for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owned {
+    /// The interface that has it.
+    pub(super) interface: String,
+    /// The address.
+    pub(super) address: IpAddr,
+}
+
+/// All addresses of the kernel in this network namespace.
+///
+/// # Errors
+/// [`Failure::Run`] when it does not tell.
+pub(super) fn owned_addresses() -> Result<Vec<Owned>, Failure> {
+    let list = nix::ifaddrs::getifaddrs().map_err(|error| {
+        Failure::Run(format!(
+            "the kernel does not tell its addresses (getifaddrs): {error}"
+        ))
+    })?;
+    let owned = list.filter_map(|entry| {
+        let address = entry.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        let v6 = address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
+        Some(Owned {
+            interface: entry.interface_name,
+            address: v4.or(v6)?,
+        })
+    });
+    Ok(owned.collect())
+}
+
+/// Refuses addresses that two would answer for: the kernel knows nothing of our connections and would reset them.
+///
+/// # Errors
+/// [`Failure::Usage`] names the first.
+pub(super) fn refuse_owned(ours: &[Interface], owned: &[Owned]) -> Result<(), Failure> {
+    for ip in ours {
+        if let Some(owner) = owned.iter().find(|owner| owner.address == ip.address) {
+            return Err(Failure::Usage(format!(
+                "--ip {}: the kernel owns {} (on {}), and its resets would kill our connections; give an address that nobody has",
+                written(ip),
+                ip.address,
+                owner.interface
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Sets the kernel's side of a tap up, with these addresses.
+///
+/// # Errors
+/// [`Failure::Run`] with the command that failed and its words.
+pub(super) fn bring_up(tap: &str, addresses: &[Interface]) -> Result<(), Failure> {
+    for address in addresses {
+        run(&add_address(tap, address))?;
+    }
+    run(&link_up(tap))
+}
+
+/// The commands that a user would give for the same: for each of our addresses one of the same prefix for the kernel.
+pub(super) fn commands(tap: &str, ours: &[Interface], gateways: &[IpAddr]) -> Vec<String> {
+    let mut commands = vec![link_up(tap)];
+    for ip in ours {
+        let command = match free_neighbor(ip, ours, gateways) {
+            Some(address) => add_address(
+                tap,
+                &Interface {
+                    address,
+                    prefix_len: ip.prefix_len,
+                },
+            ),
+            None => format!("ip route add {} dev {tap}", ip.address),
+        };
+        // Two of our addresses on one link need one of the kernel's.
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    commands
+}
+
+fn link_up(tap: &str) -> String {
+    format!("ip link set dev {tap} up")
+}
+
+/// Without duplicate address detection for IPv6: nobody else is on this link, and it takes a second.
+fn add_address(tap: &str, address: &Interface) -> String {
+    let nodad = if address.address.is_ipv6() {
+        " nodad"
+    } else {
+        ""
+    };
+    format!("ip addr add {} dev {tap}{nodad}", written(address))
+}
+
+fn run(command: &str) -> Result<(), Failure> {
+    let mut words = command.split(' ');
+    let output = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .output()
+        .map_err(|error| {
+            Failure::Run(format!(
+                "`{command}` can't be run ({error}); install iproute2, or leave --tap-up out and configure the tap yourself"
+            ))
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next().unwrap_or("it does not say why");
+    Err(Failure::Run(format!("`{command}` failed: {said}")))
+}
+
+/// The gateway on the link, else its first host address, that isn't ours.
+fn free_neighbor(ip: &Interface, ours: &[Interface], gateways: &[IpAddr]) -> Option<IpAddr> {
+    let free = |address: &IpAddr| {
+        ip.on_link(*address) && ours.iter().all(|other| other.address != *address)
+    };
+    let hosts = (0..=ours.len() as u32 + 1).filter_map(|n| host(ip, n));
+    gateways.iter().copied().chain(hosts).find(free)
+}
+
+/// The `n`-th host address of the link, or `None` behind its end. Network and broadcast address are none, except on links
+/// of two (RFC 3021); the subnet-router anycast address is none (RFC 4291 §2.6.1), except there (RFC 6164).
+fn host(ip: &Interface, n: u32) -> Option<IpAddr> {
+    match ip.address {
+        IpAddr::V4(address) => {
+            let size = 1_u64 << (32 - ip.prefix_len.min(32));
+            let offset = u64::from(n) + u64::from(size > 2);
+            let network = u64::from(address.to_bits()) & !(size - 1);
+            let last = if size > 2 { size - 2 } else { size - 1 };
+            (offset <= last).then(|| IpAddr::V4(Ipv4Addr::from_bits((network + offset) as u32)))
+        }
+        IpAddr::V6(address) => {
+            let host_bits = u32::from(128 - ip.prefix_len.min(128));
+            let mask = 1_u128
+                .checked_shl(host_bits)
+                .map_or(u128::MAX, |size| size - 1);
+            let offset = u128::from(n) + u128::from(mask > 1);
+            let network = address.to_bits() & !mask;
+            (offset <= mask).then(|| IpAddr::V6(Ipv6Addr::from_bits(network + offset)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addresses::host_prefix;
+
+    fn interfaces(texts: &[&str]) -> Vec<Interface> {
+        texts
+            .iter()
+            .map(|text| host_prefix(text).expect(text))
+            .collect()
+    }
+
+    #[test]
+    fn the_printed_commands_give_the_kernel_what_is_free() {
+        for (ours, gateways, last) in [
+            (
+                &["198.18.0.2/24"][..],
+                &[][..],
+                "ip addr add 198.18.0.1/24 dev t0",
+            ),
+            (&["198.18.0.1/24"], &[], "ip addr add 198.18.0.2/24 dev t0"),
+            (
+                &["198.18.0.2/24"],
+                &["198.18.0.254"],
+                "ip addr add 198.18.0.254/24 dev t0",
+            ),
+            (
+                &["198.18.0.2/24"],
+                &["2001:db8::1"],
+                "ip addr add 198.18.0.1/24 dev t0",
+            ),
+            (&["198.18.0.2/31"], &[], "ip addr add 198.18.0.3/31 dev t0"),
+            (&["198.18.0.2/32"], &[], "ip route add 198.18.0.2 dev t0"),
+            (&["198.18.0.2/0"], &[], "ip addr add 0.0.0.1/0 dev t0"),
+            (
+                &["2001:db8::2/64"],
+                &[],
+                "ip addr add 2001:db8::1/64 dev t0 nodad",
+            ),
+            (
+                &["2001:db8::1/127"],
+                &[],
+                "ip addr add 2001:db8::/127 dev t0 nodad",
+            ),
+            (&["2001:db8::1/128"], &[], "ip route add 2001:db8::1 dev t0"),
+            (
+                &["198.18.0.1/24", "198.18.0.2/24"],
+                &[],
+                "ip addr add 198.18.0.3/24 dev t0",
+            ),
+        ] {
+            let gateways: Vec<IpAddr> = gateways
+                .iter()
+                .map(|text| text.parse().expect("an address"))
+                .collect();
+            let commands = commands("t0", &interfaces(ours), &gateways);
+            assert_eq!(commands, ["ip link set dev t0 up", last], "{ours:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_kernel_is_refused() {
+        let owned = owned_addresses().expect("every kernel has a loopback interface");
+        let loopback = Owned {
+            interface: "lo".into(),
+            address: Ipv4Addr::LOCALHOST.into(),
+        };
+        // A namespace whose loopback is down has no address at all.
+        if owned.contains(&loopback) {
+            let error = refuse_owned(&interfaces(&["198.18.0.2/24", "127.0.0.1/8"]), &owned)
+                .expect_err("refused");
+            assert!(
+                error
+                    .to_string()
+                    .contains("the kernel owns 127.0.0.1 (on lo)"),
+                "{error}"
+            );
+        }
+        assert_eq!(
+            refuse_owned(
+                &interfaces(&["198.18.0.2/24"]),
+                std::slice::from_ref(&loopback)
+            ),
+            Ok(())
+        );
+    }
+}

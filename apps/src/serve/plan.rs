@@ -1,0 +1,279 @@
+//! [`Plan`]: what the endpoint is going to be. Everything that can be refused before a NIC is touched is refused here.
+//!
+//! Called by: `serve`, once. It must never change the machine; it looks at it (addresses, interfaces, sockets).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dpdk::{NicSpec, PoolSizes, PortConfig};
+use stack::config::{Config, ConfigSpec, Interface};
+use stack::conn::listener::ListenerConfig;
+use stack::conn::{Capacity, Records};
+
+use super::args::Args;
+use super::idle::Idle;
+use super::kernel;
+use crate::failure::Failure;
+
+/// IPv6 links carry packets of this length at least (RFC 8200 §5).
+const IPV6_MTU_MIN: u16 = 1280;
+/// Half-open connections that one worker has room for at most, whatever the listeners ask for.
+const EMBRYOS_MAX: u32 = 1 << 20;
+/// A table can't have none.
+const RECORDS_MIN: u32 = 16;
+/// Frames in the pools of each worker: its rings, caches, and some bursts.
+const FRAMES_PER_WORKER: u32 = 4096;
+/// Memory beside the pools: rings, descriptors, what drivers take.
+const OTHER_MEMORY_MB: u64 = 64;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    /// The NIC.
+    pub(super) spec: NicSpec,
+    /// What all workers share.
+    pub(super) config: Arc<Config>,
+    /// Queue pairs, workers.
+    pub(super) workers: u16,
+    /// What they do while nothing comes.
+    pub(super) idle: Idle,
+    /// How the port is set up.
+    pub(super) port: PortConfig,
+    /// DPDK's memory, in MB.
+    pub(super) memory_mb: u64,
+}
+
+impl Plan {
+    /// The plan that `args` describe, as far as this machine allows it.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] for what the machine hasn't got.
+    pub(super) fn new(args: &Args) -> Result<Self, Failure> {
+        let spec: NicSpec = args.nic.parse()?;
+        if spec == NicSpec::Ring {
+            return usage(
+                "`ring` is a link inside one process, with nobody at its other end: use `syncline bench`, or --nic tap:dtap0",
+            );
+        }
+        check_flags(args, &spec)?;
+        let workers = workers(args)?;
+        let config = config(args, workers)?;
+        kernel::refuse_owned(&args.ip, &kernel::owned_addresses()?)?;
+        spec.check()?;
+        let pools = pools(workers);
+        Ok(Self {
+            idle: args.idle.unwrap_or_else(|| Idle::usual_on(&spec)),
+            config: Arc::new(config),
+            workers,
+            port: PortConfig {
+                queues: workers,
+                mtu: args.mtu,
+                pools,
+                ..PortConfig::default()
+            },
+            memory_mb: pools.memory_mb(args.mtu) + OTHER_MEMORY_MB,
+            spec,
+        })
+    }
+}
+
+fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Usage(text.into()))
+}
+
+/// What the flags can't say about each other.
+fn check_flags(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
+    if args.mtu < IPV6_MTU_MIN && args.ip.iter().any(|ip| ip.address.is_ipv6()) {
+        return usage(format!("--mtu {}: IPv6 needs at least 1280", args.mtu));
+    }
+    if args.duration.is_some_and(|duration| duration.is_zero()) {
+        return usage("--duration 0 would end before it begins; give a time, or leave it out");
+    }
+    let is_tap = matches!(spec, NicSpec::Tap { .. });
+    if !is_tap && !args.tap_up.is_empty() {
+        return usage(format!(
+            "--tap-up is for --nic tap:NAME; the kernel has no side of {spec}"
+        ));
+    }
+    for theirs in &args.tap_up {
+        if args.ip.iter().any(|ip| ip.address == theirs.address) {
+            return usage(format!(
+                "{} is in both --ip and --tap-up: the kernel's resets would kill our connections; give the kernel another one",
+                theirs.address
+            ));
+        }
+        if !args.ip.iter().any(|ip| theirs.on_link(ip.address)) {
+            return usage(format!(
+                "--tap-up {}/{}: no --ip lies in that prefix, so the kernel could not reach us",
+                theirs.address, theirs.prefix_len
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn workers(args: &Args) -> Result<u16, Failure> {
+    let named = args.cpus.as_ref().map(Vec::len);
+    match (args.queues, named) {
+        (Some(queues), Some(cpus)) if usize::from(queues) != cpus => usage(format!(
+            "--queues {queues} needs as many --cpus, but {cpus} are named: each queue has a worker of its own"
+        )),
+        (Some(queues), _) => Ok(queues),
+        (None, Some(cpus)) => u16::try_from(cpus)
+            .map_err(|_| Failure::Usage("--cpus names more CPUs than a NIC has queues".into())),
+        (None, None) => Ok(1),
+    }
+}
+
+fn config(args: &Args, workers: u16) -> Result<Config, Failure> {
+    let mut spec = ConfigSpec::new(args.ip.clone());
+    for &gateway in &args.gateway {
+        let taken = match gateway {
+            IpAddr::V4(gateway) => spec.gateway_v4.replace(gateway).is_some(),
+            IpAddr::V6(gateway) => spec.gateway_v6.replace(gateway).is_some(),
+        };
+        if taken {
+            return usage("--gateway: one of each family at most");
+        }
+    }
+    let backlog = share(args.backlog, workers);
+    spec.listeners = args
+        .listen
+        .iter()
+        .map(|at| ListenerConfig {
+            address: at.address,
+            port: at.port,
+            policy: args.syn.into(),
+            backlog,
+        })
+        .collect();
+    spec.closed = args.closed.into();
+    spec.ttl = args.ttl;
+    spec.limits.records = capacity(args, backlog, workers);
+    spec.validate()
+        .map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// Room in each worker's table, for the families that we have addresses of.
+fn capacity(args: &Args, backlog: u32, workers: u16) -> Capacity {
+    let listeners = u32::try_from(args.listen.len()).unwrap_or(u32::MAX);
+    let of_families = |records: u32| {
+        let has = |v6| args.ip.iter().any(|ip| ip.address.is_ipv6() == v6);
+        Records {
+            v4: if has(false) { records } else { 0 },
+            v6: if has(true) { records } else { 0 },
+        }
+    };
+    let embryos = backlog.saturating_mul(listeners);
+    Capacity {
+        embryos: of_families(embryos.clamp(RECORDS_MIN, EMBRYOS_MAX)),
+        parked: of_families(share(args.max_connections, workers).max(RECORDS_MIN)),
+        open: Records::default(),
+        time_wait: Records::default(),
+    }
+}
+
+/// One worker's part of `whole`, rounded up.
+fn share(whole: u32, workers: u16) -> u32 {
+    whole.div_ceil(workers.max(1).into())
+}
+
+fn pools(workers: u16) -> PoolSizes {
+    let frames = |per_worker: u32| {
+        // A mempool is at its best with a power of two minus one.
+        (per_worker * u32::from(workers)).next_power_of_two() - 1
+    };
+    PoolSizes {
+        rx_frames: frames(FRAMES_PER_WORKER),
+        control_frames: frames(FRAMES_PER_WORKER),
+        // Nothing is kept until it is acknowledged before there are applications.
+        data_frames: frames(FRAMES_PER_WORKER / 8),
+        cache_frames: 256,
+    }
+}
+
+/// As users write it.
+pub(super) fn written(interface: &Interface) -> String {
+    format!("{}/{}", interface.address, interface.prefix_len)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(flags: &str) -> Args {
+        Line::try_parse_from(std::iter::once("serve").chain(flags.split(' ')))
+            .unwrap_or_else(|error| panic!("{flags}: {error}"))
+            .args
+    }
+
+    /// What `flags` are refused with, before the machine is looked at.
+    fn refusal(flags: &str) -> String {
+        let args = args(flags);
+        let spec: NicSpec = args.nic.parse().expect("a spec");
+        check_flags(&args, &spec)
+            .and_then(|()| workers(&args))
+            .and_then(|workers| config(&args, workers).map(drop))
+            .expect_err(flags)
+            .to_string()
+    }
+
+    const TAP: &str = "--nic tap:dtap9 --ip 198.18.0.2/24";
+
+    #[test]
+    fn contradictions_are_refused_by_name() {
+        for (flags, part) in [
+            ("--tap-up 198.18.0.2/24", "in both --ip and --tap-up"),
+            ("--tap-up 203.0.113.1/24", "could not reach us"),
+            ("--cpus 0,1 --queues 3", "as many --cpus"),
+            (
+                "--gateway 198.18.0.1 --gateway 198.18.0.9",
+                "one of each family",
+            ),
+            ("--gateway 203.0.113.1", "none of our links"),
+            ("--ip 2001:db8::2/64 --mtu 1000", "at least 1280"),
+            ("--duration 0", "--duration 0"),
+            ("--listen 80,80", "two listeners"),
+            ("--listen 198.18.0.3:80", "none of our addresses"),
+            ("--ip 224.0.0.1/24", "224.0.0.1"),
+        ] {
+            let text = refusal(&format!("{TAP} {flags}"));
+            assert!(text.contains(part), "{flags}: {text}");
+        }
+        let text = refusal("--nic memif:/run/a --ip 198.18.0.2/24 --tap-up 198.18.0.1/24");
+        assert!(text.contains("--tap-up is for --nic tap"), "{text}");
+    }
+
+    #[test]
+    fn limits_are_shared_out_and_families_without_an_address_cost_nothing() {
+        let args = args(&format!(
+            "{TAP} --listen 80,81 --backlog 100 --max-connections 1001 --queues 2"
+        ));
+        let config = config(&args, workers(&args).expect("two")).expect("valid");
+        assert_eq!(config.listeners.configs()[1].backlog, 50);
+        let records = config.limits.records;
+        assert_eq!((records.embryos.v4, records.embryos.v6), (100, 0));
+        assert_eq!((records.parked.v4, records.parked.v6), (501, 0));
+    }
+
+    #[test]
+    fn the_pools_feed_every_queue_count() {
+        for workers in 1..=64_u16 {
+            let pools = pools(workers);
+            let per_queue =
+                u32::from(PortConfig::default().rx_descriptors) + pools.cache_frames + 128;
+            assert!(
+                pools.rx_frames >= per_queue * u32::from(workers),
+                "{workers}"
+            );
+        }
+    }
+}

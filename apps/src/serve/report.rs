@@ -1,0 +1,284 @@
+//! The result of a run, as text and as JSON, and whether it is good.
+//!
+//! Called by: `serve`. It must never leave out a frame: what is not accounted for is said, and fails the run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use dpdk::PortStats;
+use serde::Serialize;
+use stack::counters::{Class, Counter};
+
+use super::capture::Captured;
+use super::run::mac_text;
+use super::watch::{EndedBy, Watched, total};
+use super::worker::Progress;
+use crate::console;
+use crate::failure::Failure;
+use crate::provenance::{self, Versions};
+
+/// Everything that a report is made of.
+pub(super) struct Whole {
+    pub(super) link: String,
+    pub(super) mac: [u8; 6],
+    pub(super) memory: String,
+    pub(super) dpdk: String,
+    pub(super) watched: Watched,
+    /// The CPU of each worker, if it was pinned.
+    pub(super) cpus: Vec<Option<usize>>,
+    pub(super) nic: PortStats,
+    pub(super) mbufs_in_use: u32,
+    pub(super) pcap: Option<Captured>,
+}
+
+/// The result. Field names are stable: scripts rely on them (docs/guide/serve.md).
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    command: String,
+    versions: Versions,
+    link: String,
+    mac: String,
+    duration_s: f64,
+    ended_by: EndedBy,
+    rx_frames: u64,
+    tx_frames: u64,
+    /// Frames received minus frames that ended in a counter, hand-off rings included; 0, or a bug.
+    unaccounted: i64,
+    /// Buffers that did not come back after everything was stopped; 0, or a leak.
+    mbufs_in_use: u32,
+    workers: Vec<WorkerReport>,
+    /// All counters that aren't zero, over all workers.
+    counters: BTreeMap<&'static str, u64>,
+    nic: NicReport,
+    pcap: Option<Captured>,
+    memory: String,
+    /// What went wrong, in words.
+    faults: Vec<String>,
+}
+
+/// What one worker did.
+#[derive(Debug, Serialize)]
+struct WorkerReport {
+    queue: usize,
+    cpu: Option<usize>,
+    rx_frames: u64,
+    tx_frames: u64,
+    /// Frames of flows that another worker owns, given to it.
+    handed_off: u64,
+    /// Frames that other workers gave.
+    handoff_in: u64,
+    /// Frames dropped because the owner's ring was full.
+    handoff_full: u64,
+    mean_burst: f64,
+    /// TSC ticks a frame in our own stages, and with the driver.
+    cycles_per_packet: Option<f64>,
+    cycles_per_packet_with_pmd: Option<f64>,
+}
+
+/// What the port itself counted; a driver leaves at 0 what it can't count.
+#[derive(Debug, Serialize)]
+struct NicReport {
+    rx_frames: u64,
+    tx_frames: u64,
+    rx_missed: u64,
+    rx_errors: u64,
+    tx_errors: u64,
+    rx_no_mbuf: u64,
+}
+
+impl WorkerReport {
+    fn new(queue: usize, cpu: Option<usize>, progress: &Progress) -> Self {
+        let (counters, cycles) = (&progress.counters, &progress.cycles);
+        let rounded = |value: f64| (value * 10.0).round() / 10.0;
+        let per_frame = |value: f64| (cycles.frames > 0).then_some(rounded(value));
+        Self {
+            queue,
+            cpu,
+            rx_frames: counters.get(Counter::RxFrames),
+            tx_frames: counters.get(Counter::TxFrames),
+            handed_off: counters.get(Counter::HandedOff),
+            handoff_in: counters.get(Counter::HandoffIn),
+            handoff_full: counters.get(Counter::HandoffFull),
+            mean_burst: rounded(cycles.mean_burst()),
+            cycles_per_packet: per_frame(cycles.own_per_frame()),
+            cycles_per_packet_with_pmd: per_frame(cycles.total_per_frame()),
+        }
+    }
+}
+
+impl Report {
+    /// The report of a run.
+    pub(super) fn new(whole: Whole) -> Self {
+        let workers = &whole.watched.workers;
+        let total = total(workers);
+        // A frame that was handed off and never arrived has an end, but not a true one.
+        let in_rings = total
+            .get(Counter::HandedOff)
+            .wrapping_sub(total.get(Counter::HandoffIn))
+            .cast_signed();
+        let nic = whole.nic;
+        Self {
+            command: provenance::command(),
+            versions: Versions::with_dpdk(whole.dpdk),
+            link: whole.link,
+            mac: mac_text(whole.mac),
+            duration_s: (whole.watched.duration.as_secs_f64() * 1000.0).round() / 1000.0,
+            ended_by: whole.watched.ended_by,
+            rx_frames: total.get(Counter::RxFrames),
+            tx_frames: total.get(Counter::TxFrames),
+            unaccounted: total.unaccounted() + in_rings,
+            mbufs_in_use: whole.mbufs_in_use,
+            workers: workers
+                .iter()
+                .zip(&whole.cpus)
+                .enumerate()
+                .map(|(queue, (progress, &cpu))| WorkerReport::new(queue, cpu, progress))
+                .collect(),
+            counters: total.non_zero().collect(),
+            nic: NicReport {
+                rx_frames: nic.rx_frames,
+                tx_frames: nic.tx_frames,
+                rx_missed: nic.rx_missed,
+                rx_errors: nic.rx_errors,
+                tx_errors: nic.tx_errors,
+                rx_no_mbuf: nic.rx_no_mbuf,
+            },
+            pcap: whole.pcap,
+            memory: whole.memory,
+            faults: whole.watched.faults,
+        }
+    }
+
+    /// Prints the result to stdout, as text or as JSON.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when stdout takes no more.
+    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
+        if !json {
+            return console::result(self);
+        }
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
+        console::result(text)
+    }
+
+    /// Whether the result is good: every frame accounted for, every buffer back, the capture whole as far as it was told.
+    ///
+    /// # Errors
+    /// [`Failure::Gate`] with everything that is not.
+    pub(super) fn gate(&self) -> Result<(), Failure> {
+        let mut faults = self.faults.clone();
+        if self.unaccounted != 0 {
+            faults.push(format!(
+                "{} frames are unaccounted for: that is a bug, please report it",
+                self.unaccounted
+            ));
+        }
+        if self.mbufs_in_use > 0 {
+            faults.push(format!(
+                "{} buffers did not come back: that is a bug, please report it",
+                self.mbufs_in_use
+            ));
+        }
+        if let Some(pcap) = &self.pcap
+            && let Some(error) = &pcap.error
+        {
+            faults.push(format!("{} is not whole: {error}", pcap.file));
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Gate(faults.join("; ")))
+        }
+    }
+
+    fn write_workers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for worker in &self.workers {
+            let cpu = worker
+                .cpu
+                .map_or("any CPU".to_owned(), |cpu| format!("CPU {cpu}"));
+            write!(
+                f,
+                "  worker {}  {cpu}: rx {}, tx {}, mean burst {:.1}",
+                worker.queue, worker.rx_frames, worker.tx_frames, worker.mean_burst
+            )?;
+            if let (Some(own), Some(all)) =
+                (worker.cycles_per_packet, worker.cycles_per_packet_with_pmd)
+            {
+                write!(
+                    f,
+                    ", {own:.0} cycles a packet, {all:.0} with the PMD (TSC ticks)"
+                )?;
+            }
+            if self.workers.len() > 1 {
+                write!(
+                    f,
+                    "; handed off {}, taken over {}, ring full {}",
+                    worker.handed_off, worker.handoff_in, worker.handoff_full
+                )?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    /// Ends of frames first, then what else happened, one a line.
+    fn write_counters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = |name: &str| {
+            let known = Counter::ALL.iter().find(|counter| counter.name() == name);
+            known.map_or(Class::End, |counter| counter.class())
+        };
+        for (title, wanted) in [("frames that ended as", Class::End), ("and", Class::Event)] {
+            let counters = self
+                .counters
+                .iter()
+                .filter(|(name, _)| class(name) == wanted);
+            for (i, (name, value)) in counters.enumerate() {
+                if i == 0 {
+                    writeln!(f, "  {title}")?;
+                }
+                writeln!(f, "    {name:<32} {value:>12}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.ended_by {
+            EndedBy::Signal => "ended by signal",
+            EndedBy::Duration => "ended by --duration",
+            EndedBy::Fault => "ended by a fault",
+        };
+        writeln!(
+            f,
+            "serve on {} ({}), {:.1} s, {why}",
+            self.link, self.mac, self.duration_s
+        )?;
+        writeln!(
+            f,
+            "  frames    {} received, {} sent, {} unaccounted for; {} buffers in use after stop",
+            self.rx_frames, self.tx_frames, self.unaccounted, self.mbufs_in_use
+        )?;
+        self.write_workers(f)?;
+        self.write_counters(f)?;
+        if self.nic.rx_missed + self.nic.rx_errors + self.nic.tx_errors + self.nic.rx_no_mbuf > 0 {
+            writeln!(
+                f,
+                "  nic       missed {}, rx errors {}, tx errors {}, no buffer {}",
+                self.nic.rx_missed, self.nic.rx_errors, self.nic.tx_errors, self.nic.rx_no_mbuf
+            )?;
+        }
+        if let Some(pcap) = &self.pcap {
+            writeln!(
+                f,
+                "  pcap      {}: {} frames, {} dropped",
+                pcap.file, pcap.frames, pcap.dropped
+            )?;
+        }
+        writeln!(f, "  {}", self.memory)?;
+        writeln!(f, "  versions  {}", self.versions)?;
+        write!(f, "  command   {}", self.command)
+    }
+}

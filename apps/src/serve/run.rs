@@ -1,0 +1,229 @@
+//! The run itself: DPDK, port, threads; the line a second; then everything in the reverse order, and the result.
+//!
+//! Called by: `serve`. It must never leave a thread polling, and once frames could have come it never ends without a
+//! report.
+
+use std::sync::{Arc, mpsc};
+use std::thread::ScopedJoinHandle;
+
+use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, Mempool, NicSpec, Port, QueuePair};
+use stack::memory::PageOptions;
+use stack::worker::{RingEnd, Rings, Secrets, Worker};
+
+use super::args::Args;
+use super::capture::Capture;
+use super::idle::{BackOff, Idle};
+use super::kernel;
+use super::plan::{Plan, written};
+use super::report::{Report, Whole};
+use super::watch::{self, Line, Watched};
+use super::worker::{Progress, turn_until_told};
+use crate::clock::Clock;
+use crate::console;
+use crate::failure::Failure;
+use crate::mailbox::{Order, Orders};
+use crate::secrets;
+use crate::stop::Stop;
+use crate::threads::{self, join};
+
+/// Serves until the end of the run.
+///
+/// # Errors
+/// [`Failure`] when something can't be had. What happens to a worker later is in the report.
+pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failure> {
+    let link = plan.spec.to_string();
+    let capture = args
+        .pcap
+        .as_ref()
+        .map(|path| Capture::start(path, &link, args.mtu))
+        .transpose()?;
+    let eal = Eal::init(&EalConfig {
+        memory_mb: plan.memory_mb,
+        hugepages: args
+            .hugepages
+            .map_or(Hugepages::Auto, |mb| Hugepages::Require { mb }),
+        nics: vec![plan.spec.clone()],
+        extra_args: args.eal.clone(),
+    })?;
+    let cpus = cpus(args, plan, &eal)?;
+    let (port, queues) = eal.open(&plan.spec)?.init(&plan.port)?;
+    let mac = queues.first().map(|queue| queue.mac).unwrap_or_default();
+    let pools = pools(&port, &queues);
+    configure_kernel_side(args, &plan.spec)?;
+    announce(args, plan, &eal, mac);
+    let ended = run_workers(args, plan, &eal, (queues, &cpus), capture.as_ref(), stop)?;
+    let nic = port.stats();
+    // What lies in its rings comes back when the port is closed; only then is every buffer back.
+    drop(port);
+    let in_use = pools.iter().map(Mempool::in_use).sum();
+    Ok(Report::new(Whole {
+        link,
+        mac,
+        memory: eal.memory_line().to_owned(),
+        dpdk: eal.version(),
+        watched: ended,
+        cpus,
+        nic,
+        mbufs_in_use: in_use,
+        pcap: capture.map(Capture::end),
+    }))
+}
+
+/// The CPU of each worker, or `None` where the kernel is to choose.
+fn cpus(args: &Args, plan: &Plan, eal: &Eal) -> Result<Vec<Option<usize>>, Failure> {
+    // A worker that sleeps shares its CPU with the kernel that feeds it.
+    if args.cpus.is_none() && plan.idle == Idle::Sleep {
+        return Ok(vec![None; plan.workers.into()]);
+    }
+    let names: Vec<String> = (0..plan.workers).map(|n| format!("worker{n}")).collect();
+    let roles: Vec<&str> = names.iter().map(String::as_str).collect();
+    let cpus = threads::assign(&roles, args.cpus.as_deref(), eal.cpus())?;
+    Ok(cpus.into_iter().map(Some).collect())
+}
+
+/// All pools of the port; the queues share them.
+fn pools(port: &Port, queues: &[QueuePair]) -> Vec<Mempool> {
+    let of_queues = queues
+        .first()
+        .map(|queue| [queue.control.clone(), queue.data.clone()]);
+    let rx = port.rx_pool().cloned();
+    of_queues.into_iter().flatten().chain(rx).collect()
+}
+
+fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
+    let NicSpec::Tap { name, .. } = spec else {
+        return Ok(());
+    };
+    if !args.tap_up.is_empty() {
+        return kernel::bring_up(name, &args.tap_up);
+    }
+    console::log(
+        "the kernel's side of the tap is still down; set it up with (or give --tap-up ADDR/LEN):",
+    );
+    for command in kernel::commands(name, &args.ip, &args.gateway) {
+        console::log(format_args!("  {command}"));
+    }
+    Ok(())
+}
+
+/// What is there now, on stderr.
+fn announce(args: &Args, plan: &Plan, eal: &Eal, mac: [u8; 6]) {
+    let list = |items: Vec<String>| {
+        if items.is_empty() {
+            "nothing".to_owned()
+        } else {
+            items.join(", ")
+        }
+    };
+    let addresses = list(args.ip.iter().map(written).collect());
+    let open = list(
+        args.listen
+            .iter()
+            .map(|at| match at.address {
+                None => at.port.to_string(),
+                Some(address) => std::net::SocketAddr::new(address, at.port).to_string(),
+            })
+            .collect(),
+    );
+    console::log(format_args!(
+        "{}: {addresses} at {}; open: {open}; {} worker(s), idle {}; {}; {}",
+        plan.spec,
+        mac_text(mac),
+        plan.workers,
+        plan.idle.name(),
+        eal.version(),
+        eal.memory_line()
+    ));
+}
+
+/// As everybody writes it.
+pub(super) fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// One thread for each queue, watched until the end. What each came to.
+fn run_workers(
+    args: &Args,
+    plan: &Plan,
+    eal: &Eal,
+    (queues, cpus): (Vec<QueuePair>, &[Option<usize>]),
+    capture: Option<&Capture>,
+    stop: &Stop,
+) -> Result<Watched, Failure> {
+    let clock = Clock::start(eal.cycles_hz());
+    let secrets = secrets::fresh()?;
+    let ends = Rings::new(plan.workers, plan.config.limits.handoff_frames).into_ends();
+    let orders = Orders::new(Order::Run);
+    let lines: Vec<Line> = queues.iter().map(|_| Line::new()).collect();
+    std::thread::scope(|scope| {
+        let (ready_tx, ready_rx) = mpsc::channel();
+        let mut threads = Vec::with_capacity(lines.len());
+        for (((queue, end), &cpu), line) in queues.into_iter().zip(ends).zip(cpus).zip(&lines) {
+            let (ready, orders) = (ready_tx.clone(), &orders);
+            let instrument = capture.map(|capture| capture.instrument(clock));
+            let body = move || {
+                let _lcore = eal.register_thread(cpu)?;
+                let mut nic = DpdkNic::new(queue);
+                nic.set_instrument(instrument);
+                let worker = build(nic, plan, &secrets, end)?;
+                // The receiver waits for exactly this; and it hears of another worker's failure only when nobody else can
+                // send any more.
+                let _ = ready.send(());
+                drop(ready);
+                Ok(turn_until_told(
+                    worker,
+                    BackOff::new(plan.idle),
+                    clock,
+                    orders,
+                    &line.mailbox,
+                ))
+            };
+            let name = format!("worker{}", threads.len());
+            let spawned = std::thread::Builder::new()
+                .name(name)
+                .spawn_scoped(scope, body);
+            match spawned {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    orders.give(Order::Stop);
+                    return Err(Failure::Run(format!("no thread for a worker: {error}")));
+                }
+            }
+        }
+        drop(ready_tx);
+        let ready = ready_rx.iter().take(lines.len()).count();
+        if ready < lines.len() {
+            orders.give(Order::Stop);
+            return why_not_ready(threads);
+        }
+        let mut watched = watch::until_the_end(args, &lines, &orders, clock, stop);
+        orders.give(Order::Stop);
+        for (worker, thread) in threads.into_iter().enumerate() {
+            watched.take(worker, join(thread));
+        }
+        Ok(watched)
+    })
+}
+
+fn build(
+    nic: DpdkNic,
+    plan: &Plan,
+    secrets: &Secrets,
+    end: RingEnd<dpdk::Mbuf>,
+) -> Result<Worker<DpdkNic>, Failure> {
+    Worker::new(nic, Arc::clone(&plan.config), secrets, end, PageOptions::default()).map_err(|error| {
+        Failure::Run(format!(
+            "a worker's table does not fit into memory: {error}; lower --max-connections or --backlog"
+        ))
+    })
+}
+
+/// The first error of a thread; one of them has ended before it was told to.
+fn why_not_ready<T>(
+    threads: Vec<ScopedJoinHandle<'_, Result<Progress, Failure>>>,
+) -> Result<T, Failure> {
+    let mut outcomes = threads.into_iter().map(join);
+    let failure = outcomes.find_map(Result::err);
+    outcomes.for_each(drop);
+    Err(failure.unwrap_or_else(|| Failure::Run("a worker ended before it was told to".into())))
+}

@@ -1,0 +1,315 @@
+//! The control thread while workers turn: a line a second, and the drain at the end.
+//!
+//! Called by: `run`. It must never touch a frame or wait for ever: a worker that does not answer is said, and what it told
+//! last counts.
+
+use std::time::{Duration, Instant};
+
+use stack::counters::{Class, Counter, Counters};
+use stack::worker::Cycles;
+
+use super::args::Args;
+use super::worker::Progress;
+use crate::clock::Clock;
+use crate::console;
+use crate::failure::Failure;
+use crate::mailbox::{Mailbox, Order, Orders};
+use crate::stop::Stop;
+
+/// How often the control thread looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(20);
+/// A line this often.
+const LINE: Duration = Duration::from_secs(1);
+/// The drain ends after this at the latest.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Events that mean that something could not be done as it should.
+const TROUBLE: &[Counter] = &[
+    Counter::HandoffFull,
+    Counter::ReplyNoBuffer,
+    Counter::ChainedTooLong,
+    Counter::CookieNoRecord,
+    Counter::EmbryoAckNoRecord,
+    Counter::SynDroppedFull,
+    Counter::TxRefused,
+    Counter::TxRepliesDropped,
+    Counter::TxNoRoute,
+    Counter::TxNeighborDropped,
+    Counter::TxNoBuffer,
+    Counter::TxNoRoom,
+];
+
+/// The control thread's line to one worker.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) mailbox: Mailbox<Progress>,
+}
+
+impl Line {
+    pub(super) const fn new() -> Self {
+        Self {
+            mailbox: Mailbox::new(),
+        }
+    }
+}
+
+/// Why the run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EndedBy {
+    /// Ctrl-C or SIGTERM.
+    Signal,
+    /// `--duration` is over.
+    Duration,
+    /// A worker did not answer any more.
+    Fault,
+}
+
+/// What the workers came to.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// How long they served, drain included.
+    pub(super) duration: Duration,
+    /// Why they ended.
+    pub(super) ended_by: EndedBy,
+    /// What each has done; what it told last when it did not end well.
+    pub(super) workers: Vec<Progress>,
+    /// What went wrong, in words.
+    pub(super) faults: Vec<String>,
+}
+
+impl Watched {
+    /// How a worker's thread ended.
+    pub(super) fn take(&mut self, worker: usize, outcome: Result<Progress, Failure>) {
+        match (outcome, self.workers.get_mut(worker)) {
+            (Ok(progress), Some(place)) => *place = progress,
+            (Ok(_), None) => {}
+            (Err(failure), _) => self.faults.push(format!("worker {worker}: {failure}")),
+        }
+    }
+
+    /// Asks all workers. Names the first that does not answer.
+    fn ask(&mut self, lines: &[Line]) -> Result<(), usize> {
+        for (worker, (line, place)) in lines.iter().zip(&mut self.workers).enumerate() {
+            *place = line.mailbox.ask().ok_or(worker)?;
+        }
+        Ok(())
+    }
+
+    fn silent(&mut self, worker: usize) {
+        self.ended_by = EndedBy::Fault;
+        self.faults.push(format!(
+            "worker {worker} does not answer; is its CPU taken?"
+        ));
+    }
+}
+
+/// Watches the workers until a signal or the end of `--duration`, and then until they are drained. They still wait for
+/// the order to stop when this returns.
+pub(super) fn until_the_end(
+    args: &Args,
+    lines: &[Line],
+    orders: &Orders,
+    clock: Clock,
+    stop: &Stop,
+) -> Watched {
+    let started = Instant::now();
+    let mut watched = Watched {
+        duration: Duration::ZERO,
+        ended_by: EndedBy::Signal,
+        workers: lines.iter().map(|_| Progress::default()).collect(),
+        faults: Vec::new(),
+    };
+    let mut last = Moment::of(&watched.workers);
+    let outcome = loop {
+        rest(started, args.duration, stop);
+        if stop.is_asked() {
+            break Ok(EndedBy::Signal);
+        }
+        if let Err(worker) = watched.ask(lines) {
+            break Err(worker);
+        }
+        let now = Moment::of(&watched.workers);
+        console::log(now.line(&last, started.elapsed(), clock));
+        last = now;
+        if args
+            .duration
+            .is_some_and(|duration| started.elapsed() >= duration)
+        {
+            break Ok(EndedBy::Duration);
+        }
+    };
+    orders.give(Order::Drain);
+    match outcome.and_then(|ended_by| {
+        watched.ended_by = ended_by;
+        drain(&mut watched, lines)
+    }) {
+        Ok(true) => {}
+        Ok(false) => watched.faults.push(
+            "the NIC did not take all replies before the end; those that it left were given up"
+                .to_owned(),
+        ),
+        Err(worker) => watched.silent(worker),
+    }
+    watched.duration = started.elapsed();
+    watched
+}
+
+/// Waits until every worker has stopped receiving, and then until none has anything to do. False when time was up.
+fn drain(watched: &mut Watched, lines: &[Line]) -> Result<bool, usize> {
+    let started = Instant::now();
+    // Whoever still receives hands over: the first round that finds all draining only says that nothing more comes.
+    let mut all_drain = false;
+    while started.elapsed() < DRAIN_MAX {
+        watched.ask(lines)?;
+        if all_drain && watched.workers.iter().all(|worker| !worker.moved) {
+            return Ok(true);
+        }
+        all_drain = watched.workers.iter().all(|worker| worker.drains);
+    }
+    Ok(false)
+}
+
+/// Sleeps until the next line is due, but not through a signal or past the end of the run.
+fn rest(started: Instant, duration: Option<Duration>, stop: &Stop) {
+    let elapsed = started.elapsed();
+    let lines = (elapsed.as_millis() / LINE.as_millis()) as u32 + 1;
+    let next = LINE * lines;
+    let until = duration.map_or(next, |duration| next.min(duration));
+    while let Some(left) = until.checked_sub(started.elapsed())
+        && !left.is_zero()
+        && !stop.is_asked()
+    {
+        std::thread::sleep(left.min(LOOK));
+    }
+}
+
+/// All workers together at one time.
+struct Moment {
+    at_ticks: u64,
+    counters: Counters,
+    cycles: Vec<Cycles>,
+}
+
+impl Moment {
+    fn of(workers: &[Progress]) -> Self {
+        Self {
+            at_ticks: dpdk::cycles(),
+            counters: total(workers),
+            cycles: workers.iter().map(|worker| worker.cycles).collect(),
+        }
+    }
+
+    /// What happened since `last`, as one line: rates, busy share, every end of frames that moved, trouble at the end.
+    fn line(&self, last: &Self, at: Duration, clock: Clock) -> String {
+        let seconds = clock.seconds(last.at_ticks, self.at_ticks).max(1e-9);
+        let since = |counter| {
+            self.counters
+                .get(counter)
+                .wrapping_sub(last.counters.get(counter))
+        };
+        let rate = |counter| (since(counter) as f64 / seconds).round();
+        let spent = self
+            .cycles
+            .iter()
+            .zip(&last.cycles)
+            .map(|(now, before)| now.since(before));
+        let busy: u64 = spent.map(|spent| spent.rx + spent.own + spent.tx).sum();
+        let ticks = self.at_ticks.wrapping_sub(last.at_ticks).max(1);
+        let mut line = format!(
+            "{:6.1} s  rx {:.0}/s  tx {:.0}/s  busy {:.1} %",
+            at.as_secs_f64(),
+            rate(Counter::RxFrames),
+            rate(Counter::TxFrames),
+            busy as f64 * 100.0 / ticks as f64 / self.cycles.len().max(1) as f64,
+        );
+        let mut trouble = String::new();
+        for (name, value) in self.counters.non_zero() {
+            let known = Counter::ALL.iter().find(|counter| counter.name() == name);
+            let before = match known {
+                Some(&counter) => last.counters.get(counter),
+                None => value_of(&last.counters, name),
+            };
+            let moved = value.wrapping_sub(before);
+            let is_trouble = known.is_none_or(|counter| TROUBLE.contains(counter));
+            let is_end = known.is_some_and(|counter| counter.class() == Class::End);
+            if moved > 0 && is_trouble {
+                trouble += &format!("  !! {name} {moved}");
+            } else if moved > 0 && is_end {
+                line += &format!("  {name} {moved}");
+            }
+        }
+        line + &trouble
+    }
+}
+
+fn value_of(counters: &Counters, name: &str) -> u64 {
+    counters
+        .non_zero()
+        .find_map(|(other, value)| (other == name).then_some(value))
+        .unwrap_or(0)
+}
+
+/// The counters of all workers, added.
+pub(super) fn total(workers: &[Progress]) -> Counters {
+    let mut total = Counters::new();
+    for worker in workers {
+        total.merge(&worker.counters);
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(counts: &[(Counter, u64)]) -> Progress {
+        let mut progress = Progress::default();
+        for &(counter, n) in counts {
+            progress.counters.add(counter, n);
+        }
+        progress
+    }
+
+    #[test]
+    fn the_line_has_what_moved_and_trouble_stands_out() {
+        let clock = Clock::start(1_000_000);
+        let moment = |at_ticks, counts: &[(Counter, u64)]| Moment {
+            at_ticks,
+            ..Moment::of(&[progress(counts)])
+        };
+        let before = moment(0, &[(Counter::RxFrames, 5), (Counter::EchoAnswered, 5)]);
+        let mut now = moment(
+            2_000_000,
+            &[
+                (Counter::RxFrames, 25),
+                (Counter::EchoAnswered, 5),
+                (Counter::RstSent, 18),
+                (Counter::HandoffFull, 1),
+            ],
+        );
+        now.counters.defect(stack::wire::Defect::ALL[0]);
+        let line = now.line(&before, Duration::from_secs(2), clock);
+        let defect = stack::wire::Defect::ALL[0].name();
+        assert_eq!(
+            line,
+            format!(
+                "   2.0 s  rx 10/s  tx 0/s  busy 0.0 %  rst_sent 18  !! handoff_full 1  !! {defect} 1"
+            )
+        );
+    }
+
+    #[test]
+    fn a_worker_that_fails_keeps_what_it_told_last() {
+        let mut watched = Watched {
+            duration: Duration::ZERO,
+            ended_by: EndedBy::Signal,
+            workers: vec![progress(&[(Counter::RxFrames, 3)]), Progress::default()],
+            faults: Vec::new(),
+        };
+        watched.take(0, Err(Failure::Run("broke".into())));
+        watched.take(1, Ok(progress(&[(Counter::RxFrames, 4)])));
+        assert_eq!(total(&watched.workers).get(Counter::RxFrames), 7);
+        assert_eq!(watched.faults, ["worker 0: broke"]);
+    }
+}

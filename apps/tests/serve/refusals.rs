@@ -1,0 +1,99 @@
+//! What can't be had is refused before anything is started: one line with cause and fix, exit status not 0.
+
+use std::process::Stdio;
+
+use crate::server::syncline;
+
+/// The one line with which `serve` refuses `flags`.
+pub(crate) fn refusal(flags: &[&str], status: i32) -> String {
+    let output = syncline()
+        .arg("serve")
+        .args(flags)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{flags:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{flags:?}: no result");
+    assert_eq!(stderr.lines().count(), 1, "{flags:?}: one line\n{stderr}");
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    stderr
+}
+
+const IP: [&str; 2] = ["--ip", "198.18.0.2/24"];
+
+#[test]
+fn each_mistake_is_one_line_with_cause_and_fix() {
+    for (flags, part, status) in [
+        (&["--nic", "ring"][..], "use `syncline bench`", 2),
+        (&["--nic", "eth0"], "is no NIC", 2),
+        (&["--nic", "tap:a/b"], "holds a slash", 2),
+        (&["--nic", "af_xdp:no-such-if0"], "there is no interface", 1),
+        (&["--nic", "pci:ffff:ff:1f.7"], "there is no such device", 1),
+        (
+            &["--nic", "net_nonsense0"],
+            "DPDK has no driver for net_nonsense0",
+            1,
+        ),
+        (
+            &["--nic", "memif:/no/such/dir/a.sock,server"],
+            "there is no directory",
+            1,
+        ),
+        (
+            &["--nic", "memif:/tmp/syncline-nobody.sock"],
+            "nobody serves",
+            1,
+        ),
+        (
+            &["--nic", "net_null0", "--cpus", "4095"],
+            "no such lcore: CPU 4095",
+            2,
+        ),
+        (
+            &["--nic", "net_null0", "--hugepages", "64m"],
+            "too few hugepages",
+            1,
+        ),
+        (
+            &["--nic", "net_null0", "--pcap", "/proc/no/such"],
+            "can't be written",
+            2,
+        ),
+        (
+            &["--nic", "net_null0", "--tap-up", "198.18.0.1/24"],
+            "--tap-up is for --nic tap",
+            2,
+        ),
+        (
+            &["--nic", "net_null0", "--listen", "80,80"],
+            "two listeners",
+            2,
+        ),
+    ] {
+        let text = refusal(&[flags, &IP].concat(), status);
+        assert!(text.contains(part), "{flags:?}: {text}");
+    }
+}
+
+#[test]
+fn an_address_of_the_kernel_is_refused() {
+    let text = refusal(&["--nic", "net_null0", "--ip", "127.0.0.1/8"], 2);
+    assert!(text.contains("the kernel owns 127.0.0.1 (on lo)"), "{text}");
+}
+
+#[test]
+fn a_memif_socket_in_use_is_refused() {
+    let directory = std::env::temp_dir().join(format!("syncline-serve-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join("used.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    let nic = format!("memif:{},server", path.display());
+    let text = refusal(&["--nic", &nic, "--ip", "198.18.0.2/24"], 1);
+    assert!(
+        text.contains("is served by another process already"),
+        "{text}"
+    );
+    drop(listener);
+    std::fs::remove_dir_all(&directory).expect("it was made");
+}
