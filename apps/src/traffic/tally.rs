@@ -16,7 +16,7 @@ pub(crate) struct Tally {
     /// Replies, right in every respect.
     pub(crate) verified: u64,
     /// Replies that are wrong, by reason.
-    wrong: [u64; REASONS],
+    pub(crate) wrong: [u64; REASONS],
     /// ARP and neighbour discovery from the other side.
     pub(crate) housekeeping: u64,
     /// Resets that took embryos back.

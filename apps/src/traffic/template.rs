@@ -299,8 +299,8 @@ mod tests {
             panic!("no TCP")
         };
         assert_eq!(segment.header.seq().0, numbers.isn);
-        assert_eq!(segment.header.src_port(), 4321);
-        assert_eq!(segment.header.dst_port(), 80);
+        assert_eq!(segment.header.src_port.get(), 4321);
+        assert_eq!(segment.header.dst_port.get(), 80);
     }
 
     #[test]
