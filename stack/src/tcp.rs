@@ -5,6 +5,7 @@
 pub mod cookie;
 pub mod handshake;
 pub mod isn;
+mod prf;
 pub mod reset;
 pub mod rest;
 pub mod seq;

@@ -5,12 +5,11 @@
 //!
 //! The ISS holds `epoch:2 | mss:3 | mac:27`. Window scale and SACK-permitted have no room there; they ride in the low
 //! bits of the TSval that the peer echoes (`sack:1 | wscale:4`), so without timestamps neither is kept. The MAC covers
-//! the tuple, the peer's ISN, the full epoch and all carried options: the TSval bits can't be changed on their own.
-//! The TSval bits are only known when the ACK echoes them, so the MAC is computed over what the ACK says.
-
-use siphasher::sip::SipHasher13;
+//! the tuple, the peer's ISN and all carried options, under a key of its epoch: the TSval bits can't be changed on their
+//! own.
 
 use super::isn::Tuple;
+use super::prf::{Prf, Purpose};
 use super::seq::SeqNum;
 use crate::time::Instant;
 
@@ -54,18 +53,26 @@ pub struct Cookie {
     pub tsval: Option<u32>,
 }
 
-/// The secret behind cookies: 128 random bits, one per process start.
+/// The secret behind cookies: 128 random bits, one per process start, and the keys of the epochs that are alive.
 #[derive(Clone)]
 pub struct CookieKey {
-    hasher: SipHasher13,
+    secret: [u8; 16],
+    epoch: u64,
+    current: Prf,
+    /// Of the epoch before; the same as `current` in epoch 0, which has none before it.
+    previous: Prf,
 }
 
 impl CookieKey {
     /// A key from 16 bytes that nobody outside can know.
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
+        let first = Prf::new(secret, Purpose::Cookie, 0);
         Self {
-            hasher: SipHasher13::new_with_key(secret),
+            secret: *secret,
+            epoch: 0,
+            current: first.clone(),
+            previous: first,
         }
     }
 
@@ -74,20 +81,20 @@ impl CookieKey {
     #[must_use]
     #[inline]
     pub fn make(
-        &self,
+        &mut self,
         tuple: Tuple,
         irs: SeqNum,
         options: CookieOptions,
         now: Instant,
         ts_clock_ms: u32,
     ) -> Cookie {
-        let epoch = epoch(now);
+        self.enter_epoch(epoch(now));
         let mss_index = mss_index(options.mss);
         let ts_bits = ts_bits(&options);
         let iss = SeqNum(
-            ((epoch as u32 & 3) << EPOCH_SHIFT)
+            ((self.epoch as u32 & 3) << EPOCH_SHIFT)
                 | (mss_index << MSS_SHIFT)
-                | self.mac(tuple, irs, epoch, mss_index, ts_bits),
+                | mac(&self.current, tuple, irs, mss_index, ts_bits),
         );
         Cookie {
             iss,
@@ -99,24 +106,23 @@ impl CookieKey {
     /// `tsecr` what the ACK echoes. `None` when the cookie is forged, for another connection, or too old.
     #[must_use]
     pub fn open(
-        &self,
+        &mut self,
         tuple: Tuple,
         irs: SeqNum,
         iss: SeqNum,
         tsecr: Option<u32>,
         now: Instant,
     ) -> Option<CookieOptions> {
-        let current = epoch(now);
+        self.enter_epoch(epoch(now));
         // The epoch in the cookie is known modulo 4; only the current and the previous one are alive.
-        let age = (current as u32).wrapping_sub(iss.0 >> EPOCH_SHIFT) & 3;
-        let epoch = match age {
-            0 => current,
-            1 => current.checked_sub(1)?,
+        let prf = match (self.epoch as u32).wrapping_sub(iss.0 >> EPOCH_SHIFT) & 3 {
+            0 => &self.current,
+            1 if self.epoch > 0 => &self.previous,
             _ => return None,
         };
         let mss_index = (iss.0 >> MSS_SHIFT) & 7;
         let ts_bits = tsecr.map_or(NO_TIMESTAMPS, |tsecr| tsecr & TS_OPTION_MASK);
-        if self.mac(tuple, irs, epoch, mss_index, ts_bits) != iss.0 & MAC_MASK {
+        if mac(prf, tuple, irs, mss_index, ts_bits) != iss.0 & MAC_MASK {
             return None;
         }
         let wscale = ts_bits & 15;
@@ -129,20 +135,26 @@ impl CookieKey {
         })
     }
 
+    /// Makes the keys of `epoch` and the one before, when they aren't at hand.
     #[inline]
-    fn mac(&self, tuple: Tuple, irs: SeqNum, epoch: u64, mss_index: u32, ts_bits: u32) -> u32 {
-        // 39 bytes: four whole words and seven that ride in SipHash's own length word.
-        let mut input = [0u8; 39];
-        input[..16].copy_from_slice(&tuple.remote.to_le_bytes());
-        input[16..18].copy_from_slice(&tuple.local_id.to_le_bytes());
-        input[18..20].copy_from_slice(&tuple.remote_port.to_le_bytes());
-        input[20..22].copy_from_slice(&tuple.local_port.to_le_bytes());
-        input[22] = mss_index as u8;
-        input[23] = ts_bits as u8;
-        input[24..28].copy_from_slice(&irs.0.to_le_bytes());
-        input[28..36].copy_from_slice(&epoch.to_le_bytes());
-        self.hasher.hash(&input) as u32 & MAC_MASK
+    fn enter_epoch(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            self.change_epoch(epoch);
+        }
     }
+
+    #[cold]
+    fn change_epoch(&mut self, epoch: u64) {
+        let key_of = |epoch| Prf::new(&self.secret, Purpose::Cookie, epoch);
+        (self.current, self.previous) = (key_of(epoch), key_of(epoch.saturating_sub(1)));
+        self.epoch = epoch;
+    }
+}
+
+#[inline]
+fn mac(prf: &Prf, tuple: Tuple, irs: SeqNum, mss_index: u32, ts_bits: u32) -> u32 {
+    let more = u64::from(irs.0) << 16 | u64::from(mss_index) << 8 | u64::from(ts_bits);
+    tuple.hash(prf, more) as u32 & MAC_MASK
 }
 
 /// In place of the option bits when there are no timestamps: distinct from every value of the bits.

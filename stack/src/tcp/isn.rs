@@ -3,33 +3,31 @@
 //! Called by: whoever opens a connection (embryos now, active opens too). It must never keep state per connection: what
 //! it returns can be computed again from the tuple, else cookies and the reuse of a tuple break.
 
-use siphasher::sip::SipHasher24;
-
+use super::prf::{Prf, Purpose};
 use super::seq::SeqNum;
 use crate::time::Instant;
 
-/// A tuple as bytes: remote address (16, IPv4 mapped), local address id (2), remote port (2), local port (2), and the
-/// purpose (1), so that one secret serves several functions without their outputs being related.
-const INPUT_LEN: usize = 23;
-
-/// What [`IsnKey`] is asked for; part of the hash input.
-#[derive(Clone, Copy)]
-enum Purpose {
-    Iss = 1,
-    TimestampOffset = 2,
-}
-
-/// The secret behind initial sequence numbers and timestamp offsets: 128 random bits, one per process start.
+/// The secrets behind initial sequence numbers and timestamp offsets, from 128 random bits, one per process start.
 #[derive(Clone)]
 pub struct IsnKey {
-    hasher: SipHasher24,
+    iss: Prf,
+    timestamp_offset: Prf,
 }
 
-/// The parts of a connection's name that the keyed functions hash. All words in host order.
+/// The remote address of a connection, by family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remote {
+    /// IPv4.
+    V4(u32),
+    /// IPv6.
+    V6(u128),
+}
+
+/// The parts of a connection's name that the keyed functions hash. All in host order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuple {
-    /// Remote address, IPv4 as `::ffff:a.b.c.d`.
-    pub remote: u128,
+    /// Remote address.
+    pub remote: Remote,
     /// Interned local address.
     pub local_id: u16,
     /// Remote port.
@@ -38,12 +36,28 @@ pub struct Tuple {
     pub local_port: u16,
 }
 
+impl Tuple {
+    /// The keyed function of the remote address, the local address, the ports and six bytes more (`more` below 2^48).
+    #[inline]
+    pub(super) fn hash(&self, prf: &Prf, more: u64) -> u64 {
+        let ends = u64::from(self.local_id) << 32
+            | u64::from(self.remote_port) << 16
+            | u64::from(self.local_port);
+        let rest = u128::from(more) << 48 | u128::from(ends);
+        match self.remote {
+            Remote::V4(remote) => prf.v4(remote, rest),
+            Remote::V6(remote) => prf.v6(remote, rest),
+        }
+    }
+}
+
 impl IsnKey {
     /// A key from 16 bytes that nobody outside can know (RFC 6528 §3: at least 128 bits).
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
         Self {
-            hasher: SipHasher24::new_with_key(secret),
+            iss: Prf::new(secret, Purpose::Iss, 0),
+            timestamp_offset: Prf::new(secret, Purpose::TimestampOffset, 0),
         }
     }
 
@@ -51,23 +65,21 @@ impl IsnKey {
     #[must_use]
     pub fn iss(&self, tuple: Tuple, now: Instant) -> SeqNum {
         let clock_4us = (now.as_ns() / 4_000) as u32;
-        SeqNum((self.hash(tuple, Purpose::Iss) as u32).wrapping_add(clock_4us))
+        SeqNum((tuple.hash(&self.iss, 0) as u32).wrapping_add(clock_4us))
     }
 
-    /// What is added to the millisecond clock to get the TSval of this connection (RFC 7323 §5.4).
+    /// What is added to the millisecond clock to get the TSval of connections with this pair of addresses (RFC 7323 §5.4).
+    /// The ports don't count, as in Linux: TSvals to one peer then rise from one connection to the next, which is what
+    /// PAWS and the reuse of a tuple in TIME-WAIT (RFC 6191) want.
     #[must_use]
+    #[inline]
     pub fn timestamp_offset_ms(&self, tuple: Tuple) -> u32 {
-        self.hash(tuple, Purpose::TimestampOffset) as u32
-    }
-
-    fn hash(&self, tuple: Tuple, purpose: Purpose) -> u64 {
-        let mut input = [0u8; INPUT_LEN];
-        input[..16].copy_from_slice(&tuple.remote.to_le_bytes());
-        input[16..18].copy_from_slice(&tuple.local_id.to_le_bytes());
-        input[18..20].copy_from_slice(&tuple.remote_port.to_le_bytes());
-        input[20..22].copy_from_slice(&tuple.local_port.to_le_bytes());
-        input[22] = purpose as u8;
-        self.hasher.hash(&input)
+        let hosts = Tuple {
+            remote_port: 0,
+            local_port: 0,
+            ..tuple
+        };
+        hosts.hash(&self.timestamp_offset, 0) as u32
     }
 }
 
@@ -76,7 +88,7 @@ mod tests {
     use super::*;
 
     const T: Tuple = Tuple {
-        remote: 0xffff_c612_0001,
+        remote: Remote::V4(0xc612_0001),
         local_id: 0,
         remote_port: 40_000,
         local_port: 80,
@@ -97,7 +109,7 @@ mod tests {
         let base = key.iss(T, Instant::ZERO);
         for other in [
             Tuple {
-                remote: T.remote + 1,
+                remote: Remote::V4(1),
                 ..T
             },
             Tuple { local_id: 1, ..T },
@@ -114,5 +126,27 @@ mod tests {
         }
         assert_ne!(IsnKey::new(&[8; 16]).iss(T, Instant::ZERO), base);
         assert_ne!(key.timestamp_offset_ms(T), base.0);
+    }
+
+    #[test]
+    fn timestamp_offsets_are_those_of_the_hosts() {
+        let key = IsnKey::new(&[7; 16]);
+        let offset = |tuple| key.timestamp_offset_ms(tuple);
+        assert_eq!(
+            offset(T),
+            offset(Tuple {
+                remote_port: 1,
+                local_port: 2,
+                ..T
+            })
+        );
+        assert_ne!(offset(T), offset(Tuple { local_id: 1, ..T }));
+        assert_ne!(
+            offset(T),
+            offset(Tuple {
+                remote: Remote::V4(1),
+                ..T
+            })
+        );
     }
 }

@@ -477,5 +477,75 @@ const fn timestamps_bytes(timestamps: Timestamps) -> [u8; 10] {
     [kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h]
 }
 
+/// What a SYN's options say that matters to a handshake; small and Copy, for the path of a SYN flood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SynOptions {
+    /// Maximum segment size, in bytes, as sent.
+    pub mss: Option<u16>,
+    /// Window scale, at most 14 (RFC 7323 §2.3).
+    pub window_scale: Option<u8>,
+    /// The sender understands SACK.
+    pub sack_permitted: bool,
+    /// Timestamps.
+    pub timestamps: Option<Timestamps>,
+}
+
+impl SynOptions {
+    /// Reads the option bytes of a SYN, as [`TcpOptions::parse`] would.
+    #[must_use]
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Self {
+        linux_syn(bytes).unwrap_or_else(|| Self::parse_any(bytes))
+    }
+
+    fn parse_any(bytes: &[u8]) -> Self {
+        let options = TcpOptions::parse(bytes);
+        Self {
+            mss: options.mss,
+            window_scale: options.window_scale_clamped(),
+            sack_permitted: options.sack_permitted,
+            timestamps: options.timestamps,
+        }
+    }
+}
+
+/// The layout of a Linux SYN, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window scale.
+#[inline]
+fn linux_syn(bytes: &[u8]) -> Option<SynOptions> {
+    match *bytes {
+        [
+            2,
+            4,
+            m0,
+            m1,
+            4,
+            2,
+            8,
+            10,
+            v0,
+            v1,
+            v2,
+            v3,
+            e0,
+            e1,
+            e2,
+            e3,
+            1,
+            3,
+            3,
+            shift,
+        ] => Some(SynOptions {
+            mss: Some(u16::from_be_bytes([m0, m1])),
+            window_scale: Some(shift.min(MAX_WINDOW_SCALE)),
+            sack_permitted: true,
+            timestamps: Some(Timestamps {
+                tsval: u32::from_be_bytes([v0, v1, v2, v3]),
+                tsecr: u32::from_be_bytes([e0, e1, e2, e3]),
+            }),
+        }),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests;

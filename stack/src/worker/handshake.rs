@@ -17,7 +17,7 @@ use crate::tcp::reset::Reset;
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::{MAX_WINDOW_SCALE, TcpOptions};
+use crate::wire::tcp_options::{MAX_WINDOW_SCALE, SynOptions, TcpOptions};
 use crate::wire::{ipv4, ipv6, tcp};
 
 /// What a SYN without MSS option allows (RFC 9293 MUST-15).
@@ -72,11 +72,11 @@ impl Endpoint {
     /// Answers a SYN with a cookie and keeps nothing.
     #[inline]
     fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
-        let offer = TcpOptions::parse(options);
+        let offer = SynOptions::parse(options);
         let timestamps = offer.timestamps;
         let kept = CookieOptions {
             mss: self.peer_mss(&meta.key, offer.mss),
-            window_scale: offer.window_scale_clamped(),
+            window_scale: offer.window_scale,
             sack_permitted: offer.sack_permitted,
             timestamps: timestamps.is_some(),
         };
@@ -114,7 +114,7 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> Option<TcpReply> {
-        let offer = TcpOptions::parse(options);
+        let offer = SynOptions::parse(options);
         let mut flags = ConnFlags::default();
         if offer.timestamps.is_some() {
             flags = flags.with(ConnFlags::TIMESTAMPS);
@@ -125,7 +125,7 @@ impl Endpoint {
         if offer.sack_permitted {
             flags = flags.with(ConnFlags::SACK);
         }
-        let peer_scale = offer.window_scale_clamped().unwrap_or(0);
+        let peer_scale = offer.window_scale.unwrap_or(0);
         let embryo = Embryo {
             irs: meta.seq,
             iss: self.isn.iss(tuple(&meta.key), now),

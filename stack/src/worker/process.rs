@@ -5,7 +5,7 @@
 use super::classify::{Lane, Meta};
 use super::endpoint::Verdict;
 use super::handoff::Message;
-use super::reply::{TcpReply, turn_around};
+use super::reply::turn_around;
 use super::{Core, Scratch, neighborhood};
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
@@ -59,12 +59,9 @@ impl<N: Nic> Core<N> {
         for (frame, (meta, &probe)) in rx.take_front(BURST_FRAMES).zip(per_frame) {
             match meta.lane {
                 Lane::Tcp if alone || self.owns(meta) => {
-                    let options = meta.options(frame.bytes());
-                    match self
-                        .endpoint
-                        .on_segment(meta, options, probe, inserted, now)
-                    {
-                        Verdict::Reply(reply) => self.answer(frame, meta, &reply),
+                    let bytes = frame.bytes();
+                    match self.endpoint.on_segment(meta, bytes, probe, inserted, now) {
+                        Verdict::Reply => self.answer(frame, meta),
                         Verdict::Drop => self.outbox.free(frame),
                         Verdict::Unreachable => self.answer_unreachable(frame),
                     }
@@ -93,23 +90,25 @@ impl<N: Nic> Core<N> {
 
     /// Writes a reply into the received frame, or into a fresh one when that is shared.
     #[inline(always)]
-    fn answer(&mut self, mut frame: N::Frame, meta: &Meta, reply: &TcpReply) {
+    fn answer(&mut self, mut frame: N::Frame, meta: &Meta) {
         let ttl = self.endpoint.config.ttl;
         let (layout, ports) = (meta.layout(), meta.ports());
+        let reply = &self.endpoint.answer;
         if turn_around(&mut frame, layout, ports, reply, ttl, &self.caps).is_ok() {
             self.outbox.reply(frame, &mut self.endpoint.counters);
             return;
         }
-        self.answer_in_copy(frame, meta, reply);
+        self.answer_in_copy(frame, meta);
     }
 
     #[cold]
-    fn answer_in_copy(&mut self, frame: N::Frame, meta: &Meta, reply: &TcpReply) {
+    fn answer_in_copy(&mut self, frame: N::Frame, meta: &Meta) {
         let ttl = self.endpoint.config.ttl;
         let copy = self.copy(&frame, HEADERS_LEN);
         self.outbox.free(frame);
         let written = copy.and_then(|mut copy| {
             let (layout, ports) = (meta.layout(), meta.ports());
+            let reply = &self.endpoint.answer;
             turn_around(&mut copy, layout, ports, reply, ttl, &self.caps)
                 .ok()
                 .map(|()| copy)

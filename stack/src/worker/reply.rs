@@ -10,6 +10,7 @@ use crate::tcp::reset::Reset;
 use crate::tcp::seq::SeqNum;
 use crate::wire::checksum::{self, Sum};
 use crate::wire::tcp::Flags;
+use crate::wire::tcp_options::kind;
 use crate::wire::{U16, U32, ethernet, ip_protocol, ipv4, ipv6, tcp};
 
 /// Bytes of the longest option block that a reply carries: MSS (4), timestamps (10 + 2 NOP), window scale (3 + 1 NOP).
@@ -62,36 +63,49 @@ impl ReplyOptions {
     };
 
     #[inline]
-    fn is_none(self) -> bool {
+    fn is_none(&self) -> bool {
         self.mss.is_none() && self.window_scale.is_none() && self.timestamps.is_none()
     }
 
-    /// Writes them, four-byte aligned, and returns their length: 0 to [`MAX_OPTIONS_LEN`].
+    /// Bytes that they take: a multiple of four up to [`MAX_OPTIONS_LEN`].
     #[inline]
-    fn write(self, into: &mut [u8; MAX_OPTIONS_LEN]) -> usize {
-        let mut len = 0;
+    pub(super) fn len(&self) -> usize {
+        let words = usize::from(self.mss.is_some())
+            + 3 * usize::from(self.timestamps.is_some())
+            + usize::from(self.window_scale.is_some());
+        words * 4
+    }
+
+    /// Writes them into the first [`ReplyOptions::len`] bytes of `into` and returns their sum, or `None` when `into` is
+    /// shorter. Padding is NOPs in front, so that every word is whole (RFC 7323 appendix A).
+    #[inline]
+    pub(super) fn write(&self, into: &mut [u8]) -> Option<Sum> {
+        let (words, _) = into.as_chunks_mut::<4>();
+        let mut words = words.iter_mut();
+        let mut sum = Sum::ZERO;
         let mut put = |word: [u8; 4]| {
-            into[len..len + 4].copy_from_slice(&word);
-            len += 4;
+            *words.next()? = word;
+            sum = sum + Sum::bytes4(word);
+            Some(())
         };
         if let Some(mss) = self.mss {
             let [high, low] = mss.to_be_bytes();
-            put([2, 4, high, low]);
+            put([kind::MSS, 4, high, low])?;
         }
         if let Some((tsval, tsecr)) = self.timestamps {
-            put([1, 1, 8, 10]);
-            put(tsval.to_be_bytes());
-            put(tsecr.to_be_bytes());
+            put([kind::NOP, kind::NOP, kind::TIMESTAMPS, 10])?;
+            put(tsval.to_be_bytes())?;
+            put(tsecr.to_be_bytes())?;
         }
         if let Some(shift) = self.window_scale {
-            put([1, 3, 3, shift]);
+            put([kind::NOP, kind::WINDOW_SCALE, 3, shift])?;
         }
-        len
+        Some(sum)
     }
 }
 
 /// A segment that answers another one without payload of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpReply {
     /// SEG.SEQ.
     pub seq: SeqNum,
@@ -137,32 +151,22 @@ pub fn turn_around<F: Frame>(
 ) -> Result<(), NotWritable> {
     if reply.options.is_none() {
         // Told apart here, so that the plain replies (resets, challenge ACKs) are compiled without a trace of options.
-        return turn_around_with(frame, layout, ports, reply, ttl, caps, &[]);
+        return turn_around_with::<F, false>(frame, layout, ports, reply, ttl, caps);
     }
-    let mut options = [0u8; MAX_OPTIONS_LEN];
-    let options_len = reply.options.write(&mut options);
-    turn_around_with(
-        frame,
-        layout,
-        ports,
-        reply,
-        ttl,
-        caps,
-        &options[..options_len],
-    )
+    turn_around_with::<F, true>(frame, layout, ports, reply, ttl, caps)
 }
 
 #[inline(always)]
-fn turn_around_with<F: Frame>(
+fn turn_around_with<F: Frame, const OPTIONS: bool>(
     frame: &mut F,
     layout: Layout,
     ports: Ports,
     reply: &TcpReply,
     ttl: u8,
     caps: &Caps,
-    options: &[u8],
 ) -> Result<(), NotWritable> {
-    let tcp_len = tcp::HEADER_LEN + options.len();
+    let options_len = if OPTIONS { reply.options.len() } else { 0 };
+    let tcp_len = tcp::HEADER_LEN + options_len;
     let l3 = usize::from(layout.l3_offset);
     frame
         .set_len(l3 + layout.ip_header_len() + tcp_len)
@@ -171,8 +175,8 @@ fn turn_around_with<F: Frame>(
     let (link, packet) = bytes.split_at_mut_checked(l3).ok_or(NotWritable)?;
     swap_macs(link)?;
     match layout.ip {
-        IpVersion::V4 => write_v4(packet, ports, reply, options, ttl, caps),
-        IpVersion::V6 => write_v6(packet, ports, reply, options, ttl, caps),
+        IpVersion::V4 => write_v4::<OPTIONS>(packet, ports, reply, options_len, ttl, caps),
+        IpVersion::V6 => write_v6::<OPTIONS>(packet, ports, reply, options_len, ttl, caps),
     }
     .ok_or(NotWritable)?;
     let offload = caps.tx_tcp_checksum || (layout.ip == IpVersion::V4 && caps.tx_ipv4_checksum);
@@ -194,17 +198,17 @@ fn swap_macs(link: &mut [u8]) -> Result<(), NotWritable> {
 }
 
 #[inline(always)]
-fn write_v4(
+fn write_v4<const OPTIONS: bool>(
     packet: &mut [u8],
     ports: Ports,
     reply: &TcpReply,
-    options: &[u8],
+    options_len: usize,
     ttl: u8,
     caps: &Caps,
 ) -> Option<()> {
     let (headers, rest) = TcpIpv4::mut_from_prefix(packet).ok()?;
     let (src, dst) = (headers.ip.dst, headers.ip.src);
-    let tcp_len = (tcp::HEADER_LEN + options.len()) as u16;
+    let tcp_len = (tcp::HEADER_LEN + options_len) as u16;
     let total_len = ipv4::HEADER_LEN as u16 + tcp_len;
     let addresses = Sum::bytes4(src) + Sum::bytes4(dst);
     let sum = addresses
@@ -230,23 +234,27 @@ fn write_v4(
         dst,
     };
     let pseudo = addresses + Sum::word(u16::from(ip_protocol::TCP)) + Sum::word(tcp_len);
-    headers.tcp = tcp_header(ports, reply, options, pseudo, caps);
-    put_words(rest, options)?;
+    let sum = if OPTIONS {
+        pseudo + reply.options.write(rest)?
+    } else {
+        pseudo
+    };
+    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, caps);
     Some(())
 }
 
 #[inline(always)]
-fn write_v6(
+fn write_v6<const OPTIONS: bool>(
     packet: &mut [u8],
     ports: Ports,
     reply: &TcpReply,
-    options: &[u8],
+    options_len: usize,
     ttl: u8,
     caps: &Caps,
 ) -> Option<()> {
     let (headers, rest) = TcpIpv6::mut_from_prefix(packet).ok()?;
     let (src, dst) = (headers.ip.dst, headers.ip.src);
-    let tcp_len = (tcp::HEADER_LEN + options.len()) as u16;
+    let tcp_len = (tcp::HEADER_LEN + options_len) as u16;
     headers.ip = ipv6::Header {
         version_class_flow: U32::new(6 << 28),
         payload_len: U16::new(tcp_len),
@@ -256,19 +264,12 @@ fn write_v6(
         dst,
     };
     let pseudo = checksum::pseudo_v6(&src, &dst, ip_protocol::TCP, u32::from(tcp_len));
-    headers.tcp = tcp_header(ports, reply, options, pseudo, caps);
-    put_words(rest, options)?;
-    Some(())
-}
-
-/// Copies options word by word: they are a few words, and a call of memcpy costs more than they do.
-#[inline(always)]
-fn put_words(into: &mut [u8], options: &[u8]) -> Option<()> {
-    let (words, _) = options.as_chunks::<4>();
-    let into = into.get_mut(..options.len())?;
-    for (into, word) in into.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-        *into = *word;
-    }
+    let sum = if OPTIONS {
+        pseudo + reply.options.write(rest)?
+    } else {
+        pseudo
+    };
+    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, caps);
     Some(())
 }
 
@@ -278,22 +279,23 @@ fn put_words(into: &mut [u8], options: &[u8]) -> Option<()> {
 fn tcp_header(
     ports: Ports,
     reply: &TcpReply,
-    options: &[u8],
+    options_len: usize,
     pseudo: Sum,
+    pseudo_and_options: Sum,
     caps: &Caps,
 ) -> tcp::Header {
-    let data_offset = tcp::Header::data_offset_for(tcp::HEADER_LEN + options.len());
+    let data_offset = tcp::Header::data_offset_for(tcp::HEADER_LEN + options_len);
     let checksum = if caps.tx_tcp_checksum {
         pseudo.folded()
     } else {
-        let sum = pseudo
+        let sum = pseudo_and_options
             + Sum::word(ports.local)
             + Sum::word(ports.remote)
             + Sum::bytes4(reply.seq.0.to_be_bytes())
             + Sum::bytes4(reply.ack.0.to_be_bytes())
             + Sum::word(u16::from_be_bytes([data_offset, reply.flags.0]))
             + Sum::word(reply.window);
-        (sum + checksum::sum_header(options)).finish()
+        sum.finish()
     };
     tcp::Header {
         src_port: U16::new(ports.local),

@@ -223,3 +223,21 @@ proptest! {
         prop_assert!(Options::new(&bytes).count() <= 20);
     }
 }
+
+proptest! {
+    #[test]
+    fn the_short_way_of_a_syn_agrees_with_the_long_one(
+        bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        change in proptest::option::of((0usize..20, any::<u8>())),
+    ) {
+        // Arbitrary bytes, and a Linux SYN with one byte changed: around the short way's pattern.
+        let linux = OptionBytes::syn(Some(1460), Some(7), true, Some(Timestamps { tsval: 1, tsecr: 2 }));
+        let mut near = linux.as_padded().to_vec();
+        if let Some((at, value)) = change {
+            near[at] = value;
+        }
+        for bytes in [bytes, near] {
+            prop_assert_eq!(SynOptions::parse(&bytes), SynOptions::parse_any(&bytes));
+        }
+    }
+}
