@@ -36,6 +36,26 @@ pub(super) struct Sides {
     pub(super) dumps: Vec<String>,
 }
 
+impl Sides {
+    /// What a connection costs, when the endpoint is ours and could tell.
+    fn bytes_per_connection(&self) -> Option<f64> {
+        self.ready
+            .as_ref()
+            .and_then(|ready| ready.bytes_per_connection)
+            .map(rounded)
+    }
+
+    /// The memory of both sides, a line each.
+    fn memory(&self) -> Vec<String> {
+        let near = format!("generator {}", self.generator_memory);
+        let far = self
+            .ready
+            .iter()
+            .map(|ready| format!("endpoint {}", ready.memory_line));
+        core::iter::once(near).chain(far).collect()
+    }
+}
+
 /// Cycles (TSC ticks) per frame in the endpoint's stages, from sampled bursts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Stages {
@@ -43,6 +63,18 @@ struct Stages {
     look_up: f64,
     process: f64,
     timers: f64,
+}
+
+impl Stages {
+    fn of(spent: &Spent) -> Self {
+        let per_frame = |cycles| rounded(per(cycles, spent.stage_frames));
+        Self {
+            classify: per_frame(spent.classify),
+            look_up: per_frame(spent.look_up),
+            process: per_frame(spent.process),
+            timers: per_frame(spent.timers),
+        }
+    }
 }
 
 /// Versions of what ran.
@@ -117,12 +149,7 @@ fn rounded(value: f64) -> f64 {
 impl Report {
     /// The report of a run.
     pub(super) fn new(args: &Args, course: &Course, sides: Sides) -> Self {
-        let Course {
-            measured,
-            whole,
-            spent,
-            ..
-        } = course;
+        let (measured, whole) = (&course.measured, &course.whole);
         let expects_replies = args.expected() != Expect::Sink;
         let counted = if expects_replies {
             measured.verified
@@ -130,23 +157,8 @@ impl Report {
             measured.sent
         };
         let seconds = course.seconds.max(1e-9);
-        let spent = spent.as_ref().filter(|spent| spent.frames > 0);
-        let stages = |spent: &Spent| {
-            let per_frame = |cycles| rounded(per(cycles, spent.stage_frames));
-            Stages {
-                classify: per_frame(spent.classify),
-                look_up: per_frame(spent.look_up),
-                process: per_frame(spent.process),
-                timers: per_frame(spent.timers),
-            }
-        };
-        let mut memory = vec![format!("generator {}", sides.generator_memory)];
-        memory.extend(
-            sides
-                .ready
-                .iter()
-                .map(|ready| format!("endpoint {}", ready.memory_line)),
-        );
+        let spent = course.spent.as_ref().filter(|spent| spent.frames > 0);
+        let (memory, bytes_per_connection) = (sides.memory(), sides.bytes_per_connection());
         let stopped = sides.stopped.unwrap_or_default();
         Self {
             mode: args.mode.name(),
@@ -168,13 +180,10 @@ impl Report {
             cycles_per_packet: spent.map(|spent| rounded(per(spent.own, spent.frames))),
             cycles_per_packet_with_pmd: spent
                 .map(|spent| rounded(per(spent.own + spent.rx + spent.tx, spent.frames))),
-            stages: spent.map(stages),
+            stages: spent.map(Stages::of),
             mean_burst: spent.map(|spent| rounded(spent.mean_burst())),
             connections: sides.ready.as_ref().map_or(0, |ready| ready.connections),
-            bytes_per_connection: sides
-                .ready
-                .as_ref()
-                .and_then(|ready| ready.bytes_per_connection.map(rounded)),
+            bytes_per_connection,
             limit: limit::judge(measured, spent, seconds, args.rate),
             unaccounted: stopped.progress.unaccounted,
             endpoint_mbufs_in_use: stopped.mbufs_in_use,

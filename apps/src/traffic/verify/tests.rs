@@ -182,13 +182,13 @@ fn every_wrong_field_of_a_reset_is_found_under_its_name() {
         (Wrong::SequenceNumber, |frame| frame[38] = 1),
         (Wrong::Flags, |frame| frame[47] = FLAG_RST),
         (Wrong::Flags, |frame| {
-            frame[47] = FLAG_RST | FLAG_ACK | FLAG_SYN
+            frame[47] = FLAG_RST | FLAG_ACK | FLAG_SYN;
         }),
         (Wrong::Flags, |frame| frame[46] = 0x51),
         (Wrong::UrgentPointer, |frame| frame[53] = 1),
         (Wrong::Payload, |frame| frame[17] += 1),
         (Wrong::OptionsMalformed, |frame| {
-            (frame[17], frame[46]) = (44, 0x60)
+            (frame[17], frame[46]) = (44, 0x60);
         }),
         (Wrong::Padding, |frame| frame[59] = 1),
     ];
