@@ -90,8 +90,10 @@ impl core::error::Error for ListenersError {}
 #[derive(Debug, Clone)]
 pub struct Listeners {
     configs: Vec<ListenerConfig>,
-    /// One bit per port: somebody listens on it on some address.
+    /// One bit per port: somebody listens on it on some address. 8 KiB, so the test of random ports stays in L1.
     open_ports: Box<[u64; 1024]>,
+    /// For an open port, where its listeners start in `by_port`; only read for open ports.
+    first_of_port: Box<[u16; 65_536]>,
     /// Port, address (`None` first), listener; sorted by port.
     by_port: Vec<(u16, Option<LocalId>, ListenerId)>,
 }
@@ -130,9 +132,15 @@ impl Listeners {
             by_port.push((config.port, local, id));
         }
         by_port.sort_by_key(|&(port, ..)| port);
+        let mut first_of_port = Box::new([0u16; 65_536]);
+        for (index, &(port, ..)) in by_port.iter().enumerate().rev() {
+            // At most 65,535 listeners, checked above.
+            first_of_port[usize::from(port)] = index as u16;
+        }
         Ok(Self {
             configs,
             open_ports,
+            first_of_port,
             by_port,
         })
     }
@@ -148,9 +156,9 @@ impl Listeners {
     }
 
     fn find_open(&self, local: LocalId, port: u16) -> Option<ListenerId> {
-        let start = self.by_port.partition_point(|&(other, ..)| other < port);
+        let start = usize::from(self.first_of_port[usize::from(port)]);
         let mut any = None;
-        for &(other, address, id) in self.by_port.get(start..)? {
+        for &(other, address, id) in &self.by_port[start..] {
             if other != port {
                 break;
             }

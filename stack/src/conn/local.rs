@@ -133,6 +133,12 @@ pub struct LocalAddrs {
     len: u32,
 }
 
+/// Of sorted ranges the last that starts at or before `address`. Out of line: one address is the common case.
+#[inline(never)]
+fn last_before<A: PartialOrd>(ranges: &[Range<A>], address: A) -> Option<&Range<A>> {
+    ranges[..ranges.partition_point(|range| range.first <= address)].last()
+}
+
 impl LocalAddrs {
     /// Interns all addresses of `prefixes`, with ids in the order given.
     ///
@@ -197,12 +203,12 @@ impl LocalAddrs {
 
     /// The id of an IPv4 address, or `None` when it isn't ours.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn find_v4(&self, address: Ipv4Addr) -> Option<LocalId> {
         let address = address.to_bits();
         let range = match self.v4.as_slice() {
             [only] => only,
-            ranges => ranges[..ranges.partition_point(|range| range.first <= address)].last()?,
+            ranges => last_before(ranges, address)?,
         };
         let offset = address.wrapping_sub(range.first);
         (offset < range.count).then(|| LocalId((range.id + offset) as u16))
@@ -215,7 +221,7 @@ impl LocalAddrs {
         let address = address.to_bits();
         let range = match self.v6.as_slice() {
             [only] => only,
-            ranges => ranges[..ranges.partition_point(|range| range.first <= address)].last()?,
+            ranges => last_before(ranges, address)?,
         };
         let offset = address.wrapping_sub(range.first);
         (offset < u128::from(range.count)).then(|| LocalId((range.id + offset as u32) as u16))

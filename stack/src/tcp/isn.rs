@@ -23,27 +23,23 @@ pub enum Remote {
     V6(u128),
 }
 
-/// The parts of a connection's name that the keyed functions hash. All in host order.
+/// The parts of a connection's name that the keyed functions hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuple {
     /// Remote address.
     pub remote: Remote,
-    /// Interned local address.
-    pub local_id: u16,
-    /// Remote port.
-    pub remote_port: u16,
-    /// Local port.
-    pub local_port: u16,
+    /// Interned local address in bits 32 to 47, remote port in 16 to 31, local port in 0 to 15; no other bit is set.
+    pub ends: u64,
 }
 
+/// The bits of [`Tuple::ends`] that are the ports.
+const PORTS: u64 = 0xffff_ffff;
+
 impl Tuple {
-    /// The keyed function of the remote address, the local address, the ports and six bytes more (`more` below 2^48).
+    /// The keyed function of the tuple and six bytes more (`more` below 2^48).
     #[inline]
     pub(super) fn hash(&self, prf: &Prf, more: u64) -> u64 {
-        let ends = u64::from(self.local_id) << 32
-            | u64::from(self.remote_port) << 16
-            | u64::from(self.local_port);
-        let rest = u128::from(more) << 48 | u128::from(ends);
+        let rest = u128::from(more) << 48 | u128::from(self.ends);
         match self.remote {
             Remote::V4(remote) => prf.v4(remote, rest),
             Remote::V6(remote) => prf.v6(remote, rest),
@@ -75,8 +71,7 @@ impl IsnKey {
     #[inline]
     pub fn timestamp_offset_ms(&self, tuple: Tuple) -> u32 {
         let hosts = Tuple {
-            remote_port: 0,
-            local_port: 0,
+            ends: tuple.ends & !PORTS,
             ..tuple
         };
         hosts.hash(&self.timestamp_offset, 0) as u32
@@ -89,9 +84,7 @@ mod tests {
 
     const T: Tuple = Tuple {
         remote: Remote::V4(0xc612_0001),
-        local_id: 0,
-        remote_port: 40_000,
-        local_port: 80,
+        ends: 1 << 32 | 40_000 << 16 | 80,
     };
 
     #[test]
@@ -107,22 +100,15 @@ mod tests {
     fn every_part_of_the_tuple_the_secret_and_the_purpose_count() {
         let key = IsnKey::new(&[7; 16]);
         let base = key.iss(T, Instant::ZERO);
-        for other in [
-            Tuple {
-                remote: Remote::V4(1),
+        for remote in [Remote::V4(1), Remote::V6(0xc612_0001)] {
+            assert_ne!(key.iss(Tuple { remote, ..T }, Instant::ZERO), base);
+        }
+        for bit in 0..48 {
+            let other = Tuple {
+                ends: T.ends ^ 1 << bit,
                 ..T
-            },
-            Tuple { local_id: 1, ..T },
-            Tuple {
-                remote_port: 1,
-                ..T
-            },
-            Tuple {
-                local_port: 81,
-                ..T
-            },
-        ] {
-            assert_ne!(key.iss(other, Instant::ZERO), base);
+            };
+            assert_ne!(key.iss(other, Instant::ZERO), base, "bit {bit}");
         }
         assert_ne!(IsnKey::new(&[8; 16]).iss(T, Instant::ZERO), base);
         assert_ne!(key.timestamp_offset_ms(T), base.0);
@@ -135,12 +121,17 @@ mod tests {
         assert_eq!(
             offset(T),
             offset(Tuple {
-                remote_port: 1,
-                local_port: 2,
+                ends: T.ends ^ 0x1_0001,
                 ..T
             })
         );
-        assert_ne!(offset(T), offset(Tuple { local_id: 1, ..T }));
+        assert_ne!(
+            offset(T),
+            offset(Tuple {
+                ends: T.ends ^ 1 << 32,
+                ..T
+            })
+        );
         assert_ne!(
             offset(T),
             offset(Tuple {

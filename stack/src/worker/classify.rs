@@ -5,7 +5,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian};
 
 use super::reply::{Layout, Ports};
 use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
@@ -35,6 +35,7 @@ pub(super) enum Lane {
 
 /// What is known of one frame. Copy and below a cache line, so that a burst of them stays in L1.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 pub(super) struct Meta {
     pub(super) key: FlowKey,
     pub(super) hash: FlowHash,
@@ -109,6 +110,43 @@ pub(super) struct Classifier<'a> {
     pub(super) mac: MacAddr,
 }
 
+/// The first 24 bytes of a frame as words, for masked compares. Typed as words on purpose: put together from bytes, the
+/// compiler takes the masked-out bytes away first and then loads the others one by one.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head {
+    /// Destination MAC address, and the first two bytes of the source.
+    link: little_endian::U64,
+    _source: [u8; 4],
+    /// EtherType, version and header length, traffic class.
+    network: little_endian::U32,
+    _length_ident: [u8; 4],
+    /// Flags and fragment offset, TTL, protocol.
+    fragment: little_endian::U32,
+}
+
+/// Destination MAC address, and the group bit of the source.
+const LINK_MASK: u64 = u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0]);
+
+impl Head {
+    /// To our MAC address, from an individual one, IPv4 without options, no fragment, TCP.
+    #[inline(always)]
+    fn is_plain_v4(&self, mac: MacAddr) -> bool {
+        let [e0, e1] = EtherType::IPV4.0.to_bytes();
+        let network = u32::from_le_bytes([e0, e1, ipv4::VERSION_IHL_PLAIN, 0]);
+        let fragment = u32::from_le_bytes([0, 0, 0, ip_protocol::TCP]);
+        self.link.get() & LINK_MASK == mac_word(mac)
+            && self.network.get() & 0x00ff_ffff == network
+            && self.fragment.get() & 0xff00_ff3f == fragment
+    }
+}
+
+#[inline(always)]
+const fn mac_word(mac: MacAddr) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+}
+
 impl Classifier<'_> {
     /// Classifies a burst into `metas`, frame by frame.
     #[inline]
@@ -142,16 +180,11 @@ impl Classifier<'_> {
     #[inline(always)]
     fn try_fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
         let (headers, _) = Tcp4Headers::ref_from_prefix(bytes).ok()?;
-        let (link, ip, segment) = (&headers.ethernet, &headers.ip, &headers.tcp);
-        let plain = link.ethertype == EtherType::IPV4
-            && ip.version_ihl == ipv4::VERSION_IHL_PLAIN
-            && ip.protocol == ip_protocol::TCP
-            && link.dst == self.mac
-            && !link.src.is_multicast()
-            && !ip.is_fragment();
-        if !plain {
+        let (head, _) = Head::ref_from_prefix(bytes).ok()?;
+        if !head.is_plain_v4(self.mac) {
             return None;
         }
+        let (ip, segment) = (&headers.ip, &headers.tcp);
         let total_len = usize::from(ip.total_len.get());
         let header_len = segment.header_len();
         let tcp_bytes = bytes.get(34..ethernet::HEADER_LEN + total_len)?;
@@ -166,11 +199,12 @@ impl Classifier<'_> {
         if verdict.l4 != ChecksumVerdict::Good {
             let pseudo = ip.pseudo_sum(tcp_bytes.len() as u16);
             let rest = tcp_bytes.get(tcp::HEADER_LEN..)?;
-            let sum = pseudo + segment.sum();
-            let sum = if rest.is_empty() {
-                sum
-            } else {
-                sum + checksum::sum(rest)
+            let headers = pseudo + segment.sum();
+            // Without payload the rest is options: whole words, and too few of them for the long sum's lanes.
+            let sum = match (options_len, payload_len) {
+                (0, 0) => headers,
+                (_, 0) => headers + checksum::sum_header(rest),
+                _ => headers + checksum::sum(rest),
             };
             if !sum.is_valid() {
                 return None;
@@ -236,7 +270,12 @@ impl Classifier<'_> {
     /// Whether a host on or behind our links can have this source address.
     #[inline]
     fn is_host(&self, src: [u8; 4]) -> bool {
-        ipv4::is_valid_source(src) && !self.broadcasts.contains(&src)
+        ipv4::is_valid_source(src)
+            && match self.broadcasts {
+                [] => true,
+                [only] => *only != src,
+                several => !several.contains(&src),
+            }
     }
 
     /// Everything that isn't perfect: found out and named, or prepared like the fast lane's (VLAN, IP options, extension

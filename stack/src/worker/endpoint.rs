@@ -3,7 +3,6 @@
 //! Called by: the process and timer stages. It must never touch a frame or send: it returns a [`Verdict`] and the stage
 //! writes the reply.
 
-use core::net::IpAddr;
 use std::sync::Arc;
 
 use super::classify::Meta;
@@ -17,7 +16,7 @@ use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
 use crate::tcp::handshake::SegmentHead;
 use crate::tcp::isn::{IsnKey, Remote, Tuple};
-use crate::tcp::reset::{ListenStep, answer_closed, listen_step};
+use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
 use crate::time::Instant;
 
 /// The secrets of an endpoint, from the system's randomness (or a simulated world's seed), drawn anew at each start and
@@ -37,6 +36,8 @@ pub struct Secrets {
 pub(super) enum Verdict {
     /// Its buffer is returned.
     Drop,
+    /// It becomes this reset.
+    Reset(Reset),
     /// It becomes the reply in [`Endpoint::answer`].
     Reply,
     /// It is answered with ICMP port unreachable.
@@ -136,7 +137,7 @@ impl Endpoint {
             return self.ended(Counter::RstUnmatched);
         };
         match self.config.closed {
-            ClosedPolicy::Rst => self.reply(Counter::RstSent, reset.into()),
+            ClosedPolicy::Rst => self.reset(Counter::RstSent, reset),
             ClosedPolicy::Drop => self.ended(Counter::ClosedDropped),
             ClosedPolicy::Icmp if self.icmp_errors.take(now) => {
                 self.counters.bump(Counter::ClosedIcmpSent);
@@ -146,6 +147,7 @@ impl Endpoint {
         }
     }
 
+    #[inline(always)]
     fn on_listener(
         &mut self,
         meta: &Meta,
@@ -171,6 +173,13 @@ impl Endpoint {
         Verdict::Drop
     }
 
+    /// Counts the end of a segment that becomes `reset`.
+    #[inline(always)]
+    pub(super) fn reset(&mut self, counter: Counter, reset: Reset) -> Verdict {
+        self.counters.bump(counter);
+        Verdict::Reset(reset)
+    }
+
     /// Counts the end of a segment that becomes `reply`.
     #[inline(always)]
     pub(super) fn reply(&mut self, counter: Counter, reply: TcpReply) -> Verdict {
@@ -191,14 +200,14 @@ impl Endpoint {
 /// What the keyed functions of `tcp` hash for this flow.
 #[inline]
 pub(super) fn tuple(key: &FlowKey) -> Tuple {
+    let remote = if key.is_v6() {
+        Remote::V6(key.remote_v6())
+    } else {
+        Remote::V4(key.remote_v4())
+    };
     Tuple {
-        remote: match key.remote() {
-            IpAddr::V4(remote) => Remote::V4(remote.to_bits()),
-            IpAddr::V6(remote) => Remote::V6(remote.to_bits()),
-        },
-        local_id: key.local().0,
-        remote_port: key.remote_port(),
-        local_port: key.local_port(),
+        remote,
+        ends: key.ends(),
     }
 }
 

@@ -67,10 +67,12 @@ impl Endpoint {
                     ack: parked.rcv_nxt,
                     flags: Flags::ACK,
                     window: (parked.rcv_wnd >> parked.shifts.receive()).min(0xffff) as u16,
-                    options: ReplyOptions {
-                        timestamps: self.stamps(&meta.key, parked.flags, parked.ts_recent, now),
-                        ..ReplyOptions::NONE
-                    },
+                    options: ReplyOptions::NONE.with_timestamps(self.stamps(
+                        &meta.key,
+                        parked.flags,
+                        parked.ts_recent,
+                        now,
+                    )),
                 };
                 self.reply(Counter::EstablishedChallenged, reply)
             }

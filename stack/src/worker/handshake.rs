@@ -26,6 +26,7 @@ const DEFAULT_MSS_V6: u16 = 1220;
 
 impl Endpoint {
     /// A SYN for a listener.
+    #[inline(always)]
     pub(super) fn on_syn(
         &mut self,
         meta: &Meta,
@@ -33,14 +34,11 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> Verdict {
-        let Some(config) = self.config.listeners.config(listener).copied() else {
+        let Some(config) = self.config.listeners.config(listener) else {
             return self.ended(Counter::ListenDropped);
         };
-        let room = self
-            .embryos
-            .get(usize::from(listener.0))
-            .is_some_and(|&n| n < config.backlog);
         match config.policy {
+            SynPolicy::CookieAlways => self.send_cookie(meta, options, now),
             SynPolicy::Drop => self.ended(Counter::SynDroppedPolicy),
             SynPolicy::Rst => {
                 let ack = meta.seq.add(u32::from(meta.payload_len).wrapping_add(1));
@@ -49,20 +47,23 @@ impl Endpoint {
                     ack,
                     flags: Flags::RST_ACK,
                 };
-                self.reply(Counter::SynResetPolicy, reset.into())
+                self.reset(Counter::SynResetPolicy, reset)
             }
-            SynPolicy::CookieAlways => self.send_cookie(meta, options, now),
-            SynPolicy::Embryo | SynPolicy::CookieWhenFull => {
-                let embryo = if room {
+            policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
+                let backlog = config.backlog;
+                let waiting = self
+                    .embryos
+                    .get(usize::from(listener.0))
+                    .copied()
+                    .unwrap_or(backlog);
+                let embryo = if waiting < backlog {
                     self.make_embryo(meta, options, listener, now)
                 } else {
                     None
                 };
                 match embryo {
                     Some(reply) => self.reply(Counter::SynEmbryo, reply),
-                    None if config.policy == SynPolicy::Embryo => {
-                        self.ended(Counter::SynDroppedFull)
-                    }
+                    None if policy == SynPolicy::Embryo => self.ended(Counter::SynDroppedFull),
                     None => self.send_cookie(meta, options, now),
                 }
             }
@@ -90,18 +91,19 @@ impl Endpoint {
         };
         let cookie = self.cookies.make(tuple, meta.seq, kept, now, clock_ms);
         self.cookie_sent_at = Some(now);
+        let our_scale = kept
+            .window_scale
+            .map(|_| self.config.handshake.window_scale);
         let reply = TcpReply {
             seq: cookie.iss,
             ack: meta.seq.add(1),
             flags: Flags::SYN_ACK,
             window: self.config.handshake.window,
-            options: ReplyOptions {
-                mss: Some(self.our_mss(&meta.key)),
-                // Without timestamps the peer's scale has no place in the cookie, so ours isn't offered either.
-                window_scale: (timestamps.is_some() && kept.window_scale.is_some())
-                    .then_some(self.config.handshake.window_scale),
-                timestamps: timestamps.and_then(|ts| cookie.tsval.map(|tsval| (tsval, ts.tsval))),
-            },
+            // Without timestamps the peer's scale has no place in the cookie, so ours isn't offered either.
+            options: ReplyOptions::NONE
+                .with_mss(self.our_mss(&meta.key))
+                .with_window_scale(our_scale.filter(|_| timestamps.is_some()))
+                .with_timestamps(cookie.tsval.zip(timestamps.map(|ts| ts.tsval))),
         };
         self.reply(Counter::SynCookieSent, reply)
     }
@@ -154,11 +156,10 @@ impl Endpoint {
             ack: embryo.irs.add(1),
             flags: Flags::SYN_ACK,
             window: self.config.handshake.window,
-            options: ReplyOptions {
-                mss: Some(self.our_mss(key)),
-                window_scale: scaled.then_some(embryo.shifts.receive()),
-                timestamps: self.stamps(key, embryo.flags, embryo.ts_recent, now),
-            },
+            options: ReplyOptions::NONE
+                .with_mss(self.our_mss(key))
+                .with_window_scale(scaled.then_some(embryo.shifts.receive()))
+                .with_timestamps(self.stamps(key, embryo.flags, embryo.ts_recent, now)),
         }
     }
 
@@ -205,20 +206,18 @@ impl Endpoint {
                 self.reply(Counter::EmbryoSynAgain, reply)
             }
             EmbryoStep::Challenge => {
+                let stamps = self.stamps(&meta.key, embryo.flags, embryo.ts_recent, now);
                 let reply = TcpReply {
                     seq: embryo.iss.add(1),
                     ack: embryo.irs.add(1),
                     flags: Flags::ACK,
                     window: self.config.handshake.window,
-                    options: ReplyOptions {
-                        timestamps: self.stamps(&meta.key, embryo.flags, embryo.ts_recent, now),
-                        ..ReplyOptions::NONE
-                    },
+                    options: ReplyOptions::NONE.with_timestamps(stamps),
                 };
                 self.reply(Counter::EmbryoChallenged, reply)
             }
             EmbryoStep::Drop => self.ended(Counter::EmbryoDropped),
-            EmbryoStep::BadAck(reset) => self.reply(Counter::EmbryoBadAck, reset.into()),
+            EmbryoStep::BadAck(reset) => self.reset(Counter::EmbryoBadAck, reset),
             EmbryoStep::Reset => {
                 self.end_embryo(found, meta, &embryo);
                 self.ended(Counter::EmbryoReset)
@@ -286,13 +285,13 @@ impl Endpoint {
             .cookie_sent_at
             .is_some_and(|sent_at| now.since(sent_at) < lifetime);
         if !alive || meta.flags.syn() {
-            return self.reply(Counter::ListenAckReset, reset.into());
+            return self.reset(Counter::ListenAckReset, reset);
         }
         let timestamps = TcpOptions::parse(options).timestamps;
         let tsecr = timestamps.map(|ts| ts.tsecr);
         let (irs, iss) = (meta.seq.sub(1), meta.ack.sub(1));
         let Some(kept) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
-            return self.reply(Counter::CookieRejected, reset.into());
+            return self.reset(Counter::CookieRejected, reset);
         };
         let mut flags = ConnFlags::default();
         if kept.timestamps {

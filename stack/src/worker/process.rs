@@ -5,10 +5,11 @@
 use super::classify::{Lane, Meta};
 use super::endpoint::Verdict;
 use super::handoff::Message;
-use super::reply::turn_around;
+use super::reply::{TcpReply, turn_around};
 use super::{Core, Scratch, neighborhood};
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
+use crate::tcp::reset::Reset;
 use crate::time::Instant;
 
 /// Embryos looked at by timer per turn at most.
@@ -61,6 +62,7 @@ impl<N: Nic> Core<N> {
                 Lane::Tcp if alone || self.owns(meta) => {
                     let bytes = frame.bytes();
                     match self.endpoint.on_segment(meta, bytes, probe, inserted, now) {
+                        Verdict::Reset(reset) => self.answer_reset(frame, meta, reset),
                         Verdict::Reply => self.answer(frame, meta),
                         Verdict::Drop => self.outbox.free(frame),
                         Verdict::Unreachable => self.answer_unreachable(frame),
@@ -98,6 +100,20 @@ impl<N: Nic> Core<N> {
             self.outbox.reply(frame, &mut self.endpoint.counters);
             return;
         }
+        self.answer_in_copy(frame, meta);
+    }
+
+    /// The same for a reset, whose numbers never leave the registers.
+    #[inline(always)]
+    fn answer_reset(&mut self, mut frame: N::Frame, meta: &Meta, reset: Reset) {
+        let ttl = self.endpoint.config.ttl;
+        let reply = TcpReply::from(reset);
+        let (layout, ports) = (meta.layout(), meta.ports());
+        if turn_around(&mut frame, layout, ports, &reply, ttl, &self.caps).is_ok() {
+            self.outbox.reply(frame, &mut self.endpoint.counters);
+            return;
+        }
+        self.endpoint.answer = reply;
         self.answer_in_copy(frame, meta);
     }
 

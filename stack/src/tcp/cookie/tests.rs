@@ -9,9 +9,7 @@ use crate::tcp::isn::Remote;
 
 const T: Tuple = Tuple {
     remote: Remote::V4(0xc612_0001),
-    local_id: 3,
-    remote_port: 40_000,
-    local_port: 80,
+    ends: 3 << 32 | 40_000 << 16 | 80,
 };
 const IRS: SeqNum = SeqNum(u32::MAX - 1);
 
@@ -107,12 +105,18 @@ fn a_cookie_is_bound_to_tuple_irs_key_and_every_carried_option() {
             remote: Remote::V4(1),
             ..T
         },
-        Tuple { local_id: 4, ..T },
         Tuple {
-            remote_port: 1,
+            ends: T.ends ^ 1 << 32,
             ..T
         },
-        Tuple { local_port: 1, ..T },
+        Tuple {
+            ends: T.ends ^ 1 << 16,
+            ..T
+        },
+        Tuple {
+            ends: T.ends ^ 1,
+            ..T
+        },
     ] {
         assert!(!ok(tuple, IRS, cookie.iss, cookie.tsval));
     }
