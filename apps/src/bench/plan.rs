@@ -165,21 +165,40 @@ mod tests {
     fn the_table_has_room_for_what_the_run_needs() {
         let capacity = |line| capacity(&args(line));
         assert_eq!(capacity("syncline bench syn").embryos.v4, EMBRYOS);
-        assert_eq!(capacity("syncline bench syn --ipv6").embryos, Records { v4: 0, v6: EMBRYOS });
-        assert_eq!(capacity("syncline bench syn --cookies").embryos.v4, EMBRYOS_UNUSED);
-        assert_eq!(capacity("syncline bench rst --connections 1m").parked.v4, 1_000_000);
+        assert_eq!(
+            capacity("syncline bench syn --ipv6").embryos,
+            Records { v4: 0, v6: EMBRYOS }
+        );
+        assert_eq!(
+            capacity("syncline bench syn --cookies").embryos.v4,
+            EMBRYOS_UNUSED
+        );
+        assert_eq!(
+            capacity("syncline bench rst --connections 1m").parked.v4,
+            1_000_000
+        );
     }
 
     #[test]
     fn modes_differ_in_port_and_policy() {
         let policy = |line| {
             let config = config(&args(line)).expect("valid");
-            config.listeners.configs().first().map(|listener| listener.policy)
+            config
+                .listeners
+                .configs()
+                .first()
+                .map(|listener| listener.policy)
         };
         assert_eq!(policy("syncline bench rst"), None);
         assert_eq!(policy("syncline bench syn"), Some(SynPolicy::Embryo));
-        assert_eq!(policy("syncline bench syn --cookies"), Some(SynPolicy::CookieAlways));
+        assert_eq!(
+            policy("syncline bench syn --cookies"),
+            Some(SynPolicy::CookieAlways)
+        );
         assert_eq!(target(&args("syncline bench rst")).1, CLOSED_PORT);
-        assert_eq!(target(&args("syncline bench syn --ipv6")), (ADDRESS_V6.into(), OPEN_PORT));
+        assert_eq!(
+            target(&args("syncline bench syn --ipv6")),
+            (ADDRESS_V6.into(), OPEN_PORT)
+        );
     }
 }

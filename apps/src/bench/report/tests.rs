@@ -72,7 +72,10 @@ fn each_fault_fails_the_run_by_name() {
     let wrong = report(|course, _| course.whole.wrong[Wrong::Flags as usize] = 1);
     assert_eq!(gate(wrong), "1 wrong replies (flags 1)");
     let stopped = |unaccounted, mbufs_in_use| Stopped {
-        progress: Progress { unaccounted, ..Progress::default() },
+        progress: Progress {
+            unaccounted,
+            ..Progress::default()
+        },
         mbufs_in_use,
     };
     let lost_track = report(|_, sides| sides.stopped = Some(stopped(-3, 0)));
