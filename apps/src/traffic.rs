@@ -24,3 +24,5 @@ pub(crate) use pace::PaceConfig;
 pub(crate) use tally::Tally;
 pub(crate) use template::{SynOptions, Target};
 pub(crate) use verify::Expect;
+#[cfg(test)]
+pub(crate) use verify::Wrong;

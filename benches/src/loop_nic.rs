@@ -3,6 +3,7 @@
 //! Called by: the worker benchmark and the instruction gate. It must never be cheaper to the worker than a driver: each
 //! frame is a buffer of its own, 2 KiB from the next, last touched thousands of frames ago.
 
+use crate::worker_loop::SynWriter;
 use stack::nic::{Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest};
 
 /// Frames on the loop: 4096 buffers of 2 KiB are 8 MiB, of which two lines each are touched: L2, as after DMA with DDIO.
@@ -100,11 +101,11 @@ pub struct LoopCounts {
     pub wrong: u64,
 }
 
-/// The NIC of the loop. `refill` writes the n-th frame into a buffer and says how long it is.
-pub struct LoopNic<R> {
+/// The NIC of the loop.
+pub struct LoopNic {
     ready: Vec<LoopFrame>,
     spent: Vec<LoopFrame>,
-    refill: R,
+    writer: SynWriter,
     expected_flags: u8,
     burst: usize,
     made: u64,
@@ -112,13 +113,13 @@ pub struct LoopNic<R> {
     caps: Caps,
 }
 
-impl<R: FnMut(u64, &mut [u8; BUFFER_LEN]) -> usize + Send> LoopNic<R> {
+impl LoopNic {
     /// A loop with `burst` frames per receive call, whose replies must carry `expected_flags`.
-    pub fn new(burst: usize, expected_flags: u8, refill: R) -> Self {
+    pub fn new(burst: usize, expected_flags: u8, writer: SynWriter) -> Self {
         let mut nic = Self {
             ready: Vec::with_capacity(LOOP_FRAMES),
             spent: (0..LOOP_FRAMES).map(|_| LoopFrame::new()).collect(),
-            refill,
+            writer,
             expected_flags,
             burst,
             made: 0,
@@ -144,7 +145,7 @@ impl<R: FnMut(u64, &mut [u8; BUFFER_LEN]) -> usize + Send> LoopNic<R> {
 
     fn refill_all(&mut self) {
         while let Some(mut frame) = self.spent.pop() {
-            frame.len = (self.refill)(self.made, &mut frame.buffer.0);
+            frame.len = self.writer.write(self.made, &mut frame.buffer.0);
             self.made += 1;
             self.ready.push(frame);
         }
@@ -152,7 +153,7 @@ impl<R: FnMut(u64, &mut [u8; BUFFER_LEN]) -> usize + Send> LoopNic<R> {
     }
 }
 
-impl<R: FnMut(u64, &mut [u8; BUFFER_LEN]) -> usize + Send> Nic for LoopNic<R> {
+impl Nic for LoopNic {
     type Frame = LoopFrame;
 
     fn caps(&self) -> &Caps {

@@ -11,7 +11,6 @@ use stack::config::{ConfigSpec, Interface};
 use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, FlowKey, LocalId, Parked, Records};
 use stack::memory::{MemoryError, PageOptions};
-use stack::nic::Nic;
 use stack::tcp::seq::SeqNum;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
@@ -86,12 +85,16 @@ fn template(scenario: Scenario) -> Vec<u8> {
     bytes
 }
 
-/// A writer of the n-th SYN: copies the template and patches flow, sequence number and both checksums.
-fn syn_writer(scenario: Scenario) -> impl FnMut(u64, &mut [u8; 2048]) -> usize + Send {
-    let template = template(scenario);
-    move |n, buffer| {
-        let frame = &mut buffer[..template.len()];
-        frame.copy_from_slice(&template);
+/// Writes the n-th SYN of a stream into a buffer.
+pub struct SynWriter {
+    template: Vec<u8>,
+}
+
+impl SynWriter {
+    /// Copies the template and patches flow, sequence number and both checksums; says how long the frame is.
+    pub fn write(&self, n: u64, buffer: &mut [u8; 2048]) -> usize {
+        let frame = &mut buffer[..self.template.len()];
+        frame.copy_from_slice(&self.template);
         let (address, port) = flow(n);
         frame[SRC_IP..SRC_IP + 4].copy_from_slice(&address.octets());
         frame[SRC_PORT..SRC_PORT + 2].copy_from_slice(&port.to_be_bytes());
@@ -110,8 +113,8 @@ fn syn_writer(scenario: Scenario) -> impl FnMut(u64, &mut [u8; 2048]) -> usize +
 }
 
 /// A worker on the loop, ready to turn.
-pub struct WorkerLoop<N: Nic> {
-    worker: Worker<N>,
+pub struct WorkerLoop {
+    worker: Worker<LoopNic>,
     started: Clock,
 }
 
@@ -133,13 +136,19 @@ pub fn build(
     scenario: Scenario,
     connections: u32,
     burst: usize,
-) -> Result<WorkerLoop<LoopNic<impl FnMut(u64, &mut [u8; 2048]) -> usize + Send>>, MemoryError> {
+) -> Result<WorkerLoop, MemoryError> {
     let flags = if scenario == Scenario::Rst {
         Flags::RST_ACK
     } else {
         Flags::SYN_ACK
     };
-    let nic = LoopNic::new(burst, flags.0, syn_writer(scenario));
+    let nic = LoopNic::new(
+        burst,
+        flags.0,
+        SynWriter {
+            template: template(scenario),
+        },
+    );
     let interface = Interface {
         address: IpAddr::V4(LOCAL),
         prefix_len: 16,
@@ -193,7 +202,7 @@ pub fn build(
     })
 }
 
-impl<N: Nic> WorkerLoop<N> {
+impl WorkerLoop {
     /// Turns the loop until `packets` more frames were received, and says where the cycles went.
     pub fn run(&mut self, packets: u64) -> Measured {
         let before = *self.worker.cycles();
@@ -209,12 +218,12 @@ impl<N: Nic> WorkerLoop<N> {
     }
 
     /// The worker.
-    pub fn worker(&self) -> &Worker<N> {
+    pub fn worker(&self) -> &Worker<LoopNic> {
         &self.worker
     }
 
     /// Ends the loop and gives the NIC back.
-    pub fn into_nic(self) -> N {
+    pub fn into_nic(self) -> LoopNic {
         self.worker.into_nic()
     }
 }

@@ -72,8 +72,8 @@ counters! {
     End IpProtocolUnsupported "ip_protocol_unsupported",
     /// Dropped: a frame in several buffers that is longer than a control buffer.
     End ChainedTooLong "chained_too_long",
-    /// Dropped: a reply was due but no buffer could be had for it.
-    End ReplyNoBuffer "reply_no_buffer",
+    /// Dropped: a frame in several buffers, and no buffer could be had to put it into one.
+    End ChainedNoBuffer "chained_no_buffer",
 
     /// ARP request for one of our addresses, answered.
     End ArpAnswered "arp_answered",
@@ -180,7 +180,7 @@ counters! {
     Event TxNeighborDropped "tx_neighbor_dropped",
     /// ARP requests and Neighbour Solicitations sent.
     Event SolicitationsSent "solicitations_sent",
-    /// Frames from us that found no buffer.
+    /// Frames and replies from us that found no buffer; a reply stands here beside the counter that says why it was due.
     Event TxNoBuffer "tx_no_buffer",
     /// Frames from us that found no room in the outbox.
     Event TxNoRoom "tx_no_room",

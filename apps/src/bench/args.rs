@@ -79,7 +79,7 @@ pub(crate) struct Args {
     pub(crate) peer: Peer,
 
     /// What counts as the right reply; for `--peer external` [default: as the mode says]
-    #[arg(long, value_enum, hide_short_help = true, requires = "peer")]
+    #[arg(long, value_enum, hide_short_help = true)]
     pub(crate) expect: Option<Expect>,
 
     /// SYNs that may be unanswered at a time; fewer than the link holds, so that no reply finds it full

@@ -87,7 +87,7 @@ pub(super) fn judge(
                 "; endpoint busy {:.0} %, mean burst {:.1}",
                 spent.busy_share() * 100.0,
                 spent.mean_burst()
-            )
+            );
         }
         None => evidence += "; the peer is not ours to ask",
     }

@@ -31,7 +31,9 @@ const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 /// How long the link may take to come up.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a peer that somebody else started may take to leave.
-const LEAVE: Duration = Duration::from_secs(10);
+const LEAVE: Duration = Duration::from_secs(5);
+/// The driver says that the link is down before it has unmapped it; this is how long that may take.
+const SETTLE: Duration = Duration::from_millis(20);
 /// net_memif's own ring is 1024 frames; short rings stay in the cache, long ones ride out stalls.
 const DEFAULT_OPTIONS: &str = "rsize=10";
 
@@ -161,8 +163,8 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
     if args.peer == Peer::External {
         // The result first: whoever started the peer stops it when it is there.
         Report::new(args, &course, sides.clone()).print(args.json)?;
-        wait_for_leave(&port, stop);
     }
+    wait_for_leave(&port);
     drop(port);
     sides.generator_mbufs_in_use = pools.iter().map(Mempool::in_use).sum();
     let report = Report::new(args, &course, sides);
@@ -181,16 +183,18 @@ impl Watch for Far<'_> {
     }
 }
 
-/// Waits until the peer has closed the link: a client that leaves first pulls the memory away from under its poll loop.
-fn wait_for_leave(port: &Port, stop: &Stop) {
+/// Waits until the peer has closed the link: a client that leaves first pulls the memory away from under its poll loop,
+/// and one that closes while the driver's own thread takes the link down frees the same memory twice.
+fn wait_for_leave(port: &Port) {
     let started = Instant::now();
-    while port.link_is_up() && !stop.is_asked() {
+    while port.link_is_up() {
         if started.elapsed() >= LEAVE {
             console::log("warning: the peer still holds the link; leaving all the same");
             return;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(SETTLE);
     }
+    std::thread::sleep(SETTLE);
 }
 
 /// A generator for this run on `nic`.

@@ -38,12 +38,22 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// The memory of either side, a line each.
-    fn memory_lines(&self) -> Vec<String> {
-        let generator = format!("generator {}", self.generator_memory);
-        let endpoint = self.ready.iter();
-        let endpoint = endpoint.map(|ready| format!("endpoint {}", ready.memory_line));
-        std::iter::once(generator).chain(endpoint).collect()
+    /// What a connection costs, when the endpoint is ours and could tell.
+    fn bytes_per_connection(&self) -> Option<f64> {
+        self.ready
+            .as_ref()
+            .and_then(|ready| ready.bytes_per_connection)
+            .map(rounded)
+    }
+
+    /// The memory of both sides, a line each.
+    fn memory(&self) -> Vec<String> {
+        let near = format!("generator {}", self.generator_memory);
+        let far = self
+            .ready
+            .iter()
+            .map(|ready| format!("endpoint {}", ready.memory_line));
+        core::iter::once(near).chain(far).collect()
     }
 }
 
@@ -133,12 +143,7 @@ fn rounded(value: f64) -> f64 {
 impl Report {
     /// The report of a run.
     pub(super) fn new(args: &Args, course: &Course, sides: Sides) -> Self {
-        let Course {
-            measured,
-            whole,
-            spent,
-            ..
-        } = course;
+        let (measured, whole) = (&course.measured, &course.whole);
         let expects_replies = args.expected() != Expect::Sink;
         let counted = if expects_replies {
             measured.verified
@@ -146,8 +151,8 @@ impl Report {
             measured.sent
         };
         let seconds = course.seconds.max(1e-9);
-        let spent = spent.as_ref().filter(|spent| spent.frames > 0);
-        let memory = sides.memory_lines();
+        let spent = course.spent.as_ref().filter(|spent| spent.frames > 0);
+        let (memory, bytes_per_connection) = (sides.memory(), sides.bytes_per_connection());
         let stopped = sides.stopped.unwrap_or_default();
         Self {
             mode: args.mode.name(),
@@ -172,10 +177,7 @@ impl Report {
             stages: spent.map(Stages::of),
             mean_burst: spent.map(|spent| rounded(spent.mean_burst())),
             connections: sides.ready.as_ref().map_or(0, |ready| ready.connections),
-            bytes_per_connection: sides
-                .ready
-                .as_ref()
-                .and_then(|ready| ready.bytes_per_connection.map(rounded)),
+            bytes_per_connection,
             limit: limit::judge(measured, spent, seconds, args.rate),
             unaccounted: stopped.progress.unaccounted,
             endpoint_mbufs_in_use: stopped.mbufs_in_use,
@@ -340,3 +342,6 @@ impl Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

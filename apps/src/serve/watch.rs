@@ -26,7 +26,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Events that mean that something could not be done as it should.
 const TROUBLE: &[Counter] = &[
     Counter::HandoffFull,
-    Counter::ReplyNoBuffer,
+    Counter::ChainedNoBuffer,
     Counter::ChainedTooLong,
     Counter::CookieNoRecord,
     Counter::EmbryoAckNoRecord,

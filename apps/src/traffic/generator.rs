@@ -211,7 +211,7 @@ impl<N: Nic> Generator<N> {
                 Received::Verified(_) => self.tally.verified += 1,
                 Received::Housekeeping => self.tally.housekeeping += 1,
                 Received::Wrong(wrong) => {
-                    note(&mut self.tally, &mut self.dumps, wrong, frame.bytes())
+                    note(&mut self.tally, &mut self.dumps, wrong, frame.bytes());
                 }
             }
         }
@@ -233,7 +233,7 @@ impl<N: Nic> Generator<N> {
                 }
                 Received::Housekeeping => self.tally.housekeeping += 1,
                 Received::Wrong(wrong) => {
-                    note(&mut self.tally, &mut self.dumps, wrong, frame.bytes())
+                    note(&mut self.tally, &mut self.dumps, wrong, frame.bytes());
                 }
             }
         }

@@ -2,9 +2,8 @@
 //!
 //! Called by: the generator, once per turn. It must never wait for a reply that was lost: after a while it gives it up.
 
-/// Replies that did not come for this long, in 1/[`SILENCE_PARTS`] of a second, while as many SYNs are unanswered as
-/// may be, are given up.
-const SILENCE_PARTS: u64 = 10;
+/// A gap between two turns of more than 1/this of a second is the scheduler's doing: nobody could have received anything.
+const GAP_PARTS: u64 = 100;
 
 /// When SYNs may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +22,9 @@ pub(super) struct Pace {
     /// Ticks per SYN in 1/65536; 0 for no rate.
     ticks_per_syn_16: u64,
     window: u64,
+    /// Replies that did not come for so long (a second) while the window is full are given up.
     silence_ticks: u64,
+    turned_ticks: u64,
     started_ticks: Option<u64>,
     released: u64,
     replies: u64,
@@ -39,7 +40,8 @@ impl Pace {
             window: config
                 .window
                 .map_or(u64::MAX, |window| window.max(1).into()),
-            silence_ticks: config.hz / SILENCE_PARTS,
+            silence_ticks: config.hz,
+            turned_ticks: 0,
             started_ticks: None,
             released: 0,
             replies: 0,
@@ -51,7 +53,8 @@ impl Pace {
     /// How many SYNs the window has room for, after `sent` of them and `replies` to them.
     #[inline]
     pub(super) fn window_room(&mut self, sent: u64, replies: u64, now_ticks: u64) -> usize {
-        if replies != self.replies {
+        let gap = now_ticks.wrapping_sub(core::mem::replace(&mut self.turned_ticks, now_ticks));
+        if replies != self.replies || gap > self.silence_ticks / GAP_PARTS {
             self.replies = replies;
             self.replied_ticks = now_ticks;
         }
@@ -124,14 +127,29 @@ mod tests {
         });
         assert_eq!(pace.window_room(0, 0, 0), 100);
         assert_eq!(pace.window_room(90, 10, 10), 20);
-        assert_eq!(pace.window_room(110, 10, 20), 0);
-        assert_eq!(pace.window_room(110, 10, 100_000), 0);
-        pace.window_room(110, 10, 100_011);
+        // A second without a reply, turn by turn.
+        for turn in 1..=1000 {
+            assert_eq!(pace.window_room(110, 10, 10 + turn * 1000), 0);
+        }
+        assert_eq!(pace.window_room(110, 10, 1_000_900), 0);
+        pace.window_room(110, 10, 1_000_950);
         assert_eq!(
-            (pace.given_up(), pace.window_room(110, 10, 100_012)),
+            (pace.given_up(), pace.window_room(110, 10, 1_000_951)),
             (100, 100)
         );
         // What was given up and comes after all makes no room twice.
-        assert_eq!(pace.window_room(110, 60, 100_013), 100);
+        assert_eq!(pace.window_room(110, 60, 1_000_952), 100);
+    }
+
+    #[test]
+    fn a_generator_that_lost_its_cpu_gives_nothing_up() {
+        let mut pace = Pace::new(PaceConfig {
+            window: Some(100),
+            ..CONFIG
+        });
+        pace.window_room(100, 0, 10);
+        assert_eq!(pace.window_room(100, 0, 5_000_000), 0);
+        assert_eq!(pace.window_room(100, 0, 5_000_010), 0);
+        assert_eq!(pace.given_up(), 0);
     }
 }

@@ -135,7 +135,7 @@ pub struct LocalAddrs {
 
 /// Of sorted ranges the last that starts at or before `address`. Out of line: one address is the common case.
 #[inline(never)]
-fn last_before<A: PartialOrd>(ranges: &[Range<A>], address: A) -> Option<&Range<A>> {
+fn last_before<A: PartialOrd + Copy>(ranges: &[Range<A>], address: A) -> Option<&Range<A>> {
     ranges[..ranges.partition_point(|range| range.first <= address)].last()
 }
 

@@ -357,6 +357,7 @@ impl Classifier<'_> {
 }
 
 /// Where the parts of a segment lie in its frame, in bytes.
+#[derive(Clone, Copy)]
 struct Lengths {
     l3: usize,
     l4: usize,

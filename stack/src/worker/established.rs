@@ -42,7 +42,9 @@ impl Endpoint {
                 if let Some(record) = self.table.parked_mut(found) {
                     record.last_rx_at = TickMs::at(now);
                     record.peer_window = meta.window;
-                    if let (true, Some(tsval)) = (with_timestamps, tsval) {
+                    // RFC 7323 §4.3: only from a segment that isn't ahead of what was acknowledged.
+                    let in_order = !meta.seq.after(parked.rcv_nxt);
+                    if let (true, Some(tsval)) = (with_timestamps && in_order, tsval) {
                         record.ts_recent = tsval;
                     }
                 }

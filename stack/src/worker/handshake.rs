@@ -228,7 +228,7 @@ impl Endpoint {
                 self.end_embryo(found, meta, &embryo);
                 self.ended(Counter::EmbryoBackToListen)
             }
-            EmbryoStep::Establish => self.establish(meta, options, found, &embryo, tsval, now),
+            EmbryoStep::Establish => self.establish(meta, options, found, &embryo, now),
         }
     }
 
@@ -239,7 +239,6 @@ impl Endpoint {
         options: &[u8],
         found: Found,
         embryo: &Embryo,
-        tsval: Option<u32>,
         now: Instant,
     ) -> Verdict {
         let (len, capacity) = (
@@ -256,6 +255,7 @@ impl Endpoint {
             return self.ended(Counter::EmbryoAckNoRecord);
         }
         self.end_embryo(found, meta, embryo);
+        let tsval = TcpOptions::parse(options).timestamps.map(|ts| ts.tsval);
         let parked = Parked {
             snd_nxt: embryo.iss.add(1),
             rcv_nxt: embryo.irs.add(1),

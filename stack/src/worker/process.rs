@@ -29,26 +29,36 @@ impl<N: Nic> Core<N> {
         let mut burst = core::mem::take(rx);
         for frame in burst.take_front(BURST_FRAMES) {
             let frame = if frame.is_contiguous() {
-                Some(frame)
+                Ok(frame)
             } else {
                 self.copy(&frame, usize::MAX)
             };
             match frame {
                 // Not refused: there were no more than fit before.
-                Some(frame) => drop(rx.push(frame)),
-                None => self.endpoint.counters.bump(Counter::ChainedTooLong),
+                Ok(frame) => drop(rx.push(frame)),
+                Err(why) => self.endpoint.counters.bump(why),
             }
         }
     }
 
-    /// The first `len` bytes of a frame in a fresh buffer, or `None` when there is none or it is too small.
-    pub(super) fn copy(&mut self, frame: &N::Frame, len: usize) -> Option<N::Frame> {
+    /// The first `len` bytes of a frame in a fresh buffer.
+    ///
+    /// # Errors
+    /// The counter under which a chained frame ends that can't be copied.
+    pub(super) fn copy(&mut self, frame: &N::Frame, len: usize) -> Result<N::Frame, Counter> {
         let mut fresh = Burst::new();
         self.nic.alloc(PoolClass::Control, &mut fresh, 1);
-        let mut fresh = fresh.take_front(1).next()?;
-        fresh.set_len(frame.total_len().min(len)).ok()?;
-        frame.copy_out(0, fresh.bytes_mut()?);
-        Some(fresh)
+        let Some(mut fresh) = fresh.take_front(1).next() else {
+            return Err(Counter::ChainedNoBuffer);
+        };
+        let fits = fresh.set_len(frame.total_len().min(len)).is_ok();
+        match fresh.bytes_mut() {
+            Some(bytes) if fits => {
+                frame.copy_out(0, bytes);
+                Ok(fresh)
+            }
+            _ => Err(Counter::ChainedTooLong),
+        }
     }
 
     /// Stage 3.
@@ -122,7 +132,7 @@ impl<N: Nic> Core<N> {
         let ttl = self.endpoint.config.ttl;
         let copy = self.copy(&frame, HEADERS_LEN);
         self.outbox.free(frame);
-        let written = copy.and_then(|mut copy| {
+        let written = copy.ok().and_then(|mut copy| {
             let (layout, ports) = (meta.layout(), meta.ports());
             let reply = &self.endpoint.answer;
             turn_around(&mut copy, layout, ports, reply, ttl, &self.caps)

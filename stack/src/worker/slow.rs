@@ -234,7 +234,7 @@ impl<N: Nic> Core<N> {
         if frame.bytes_mut().is_some() {
             return Some(frame);
         }
-        let copy = self.copy(&frame, usize::MAX);
+        let copy = self.copy(&frame, usize::MAX).ok();
         self.outbox.free(frame);
         if copy.is_some() {
             self.endpoint.counters.bump(Counter::RepliesCopied);

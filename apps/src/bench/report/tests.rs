@@ -1,0 +1,117 @@
+//! What makes a result bad, one fault at a time, and which keys scripts rely on.
+//!
+//! Called by: `cargo test`. It must never start DPDK.
+
+use clap::Parser as _;
+
+use super::*;
+use crate::bench::endpoint::Progress;
+use crate::cli::{Cli, Command};
+use crate::traffic::{Tally, Wrong};
+
+/// A run of one second with a million right replies.
+fn course() -> Course {
+    let tally = Tally {
+        sent: 1_000_000,
+        verified: 1_000_000,
+        ..Tally::default()
+    };
+    Course {
+        measured: tally,
+        seconds: 1.0,
+        spent: Some(Spent {
+            frames: 100,
+            bursts: 2,
+            own: 5_000,
+            rx: 2_000,
+            tx: 3_000,
+            ..Spent::default()
+        }),
+        whole: tally,
+        interrupted: false,
+    }
+}
+
+fn sides() -> Sides {
+    Sides {
+        link: "a link".to_owned(),
+        ready: Some(Ready {
+            mac: [0; 6],
+            memory_line: "memory".to_owned(),
+            connections: 10,
+            bytes_per_connection: Some(77.123),
+            room: "room".to_owned(),
+        }),
+        stopped: Some(Stopped::default()),
+        generator_mbufs_in_use: 0,
+        generator_memory: "memory".to_owned(),
+        dpdk: "DPDK".to_owned(),
+        cpus: vec![0, 1],
+        dumps: Vec::new(),
+    }
+}
+
+fn report(change: impl FnOnce(&mut Course, &mut Sides)) -> Report {
+    let (mut course, mut sides) = (course(), sides());
+    change(&mut course, &mut sides);
+    let Command::Bench(args) = Cli::parse_from(["syncline", "bench", "rst"]).command else {
+        panic!("not the bench command");
+    };
+    Report::new(&args, &course, sides)
+}
+
+#[test]
+fn a_run_without_a_fault_is_good() {
+    assert_eq!(report(|_, _| {}).gate(), Ok(()));
+}
+
+#[test]
+fn each_fault_fails_the_run_by_name() {
+    let gate = |report: Report| match report.gate() {
+        Err(Failure::Gate(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    let wrong = report(|course, _| course.whole.wrong[Wrong::Flags as usize] = 1);
+    assert_eq!(gate(wrong), "1 wrong replies (flags 1)");
+    let stopped = |unaccounted, mbufs_in_use| Stopped {
+        progress: Progress {
+            unaccounted,
+            ..Progress::default()
+        },
+        mbufs_in_use,
+    };
+    let lost_track = report(|_, sides| sides.stopped = Some(stopped(-3, 0)));
+    assert!(gate(lost_track).contains("lost track of -3 frames"));
+    let leak = report(|_, sides| sides.stopped = Some(stopped(0, 2)));
+    assert!(gate(leak).contains("2 buffers of the endpoint"));
+    let leak = report(|_, sides| sides.generator_mbufs_in_use = 4);
+    assert!(gate(leak).contains("4 buffers of the generator"));
+    let silence = report(|course, _| course.whole.verified = 0);
+    assert!(gate(silence).contains("no reply came"));
+}
+
+#[test]
+fn the_keys_that_scripts_rely_on_are_there() {
+    let json = serde_json::to_value(report(|_, _| {})).expect("JSON");
+    for (key, value) in [
+        ("mode", "rst".into()),
+        ("link", "a link".into()),
+        ("rate_pps", 1_000_000.0.into()),
+        ("replies_wrong", 0.into()),
+        ("cycles_per_packet", 50.0.into()),
+        ("cycles_per_packet_with_pmd", 100.0.into()),
+        ("mean_burst", 50.0.into()),
+        ("connections", 10.into()),
+        ("bytes_per_connection", 77.12.into()),
+        ("offered_pps", serde_json::Value::Null),
+        ("lost", 0.into()),
+    ] {
+        assert_eq!(json[key], value, "{key}");
+    }
+    let external = report(|course, sides| {
+        course.spent = None;
+        (sides.ready, sides.stopped) = (None, None);
+    });
+    let json = serde_json::to_value(external).expect("JSON");
+    assert!(json["cycles_per_packet"].is_null() && json["bytes_per_connection"].is_null());
+}
