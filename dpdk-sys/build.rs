@@ -111,9 +111,8 @@ fn generate(dpdk: &pkg_config::Library, march: Option<&str>) {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // nothing to drop here, and a panic would bury the message
 fn fail(message: &str) -> ! {
     println!("cargo::error={}", message.replace('\n', " "));
-    #[allow(clippy::disallowed_methods)]
-    // a build script has nothing to drop, and a panic would bury the message
     process::exit(1);
 }
