@@ -3,6 +3,11 @@
 //! Called by: whoever opens a connection (embryos now, active opens too). It must never keep state per connection: what
 //! it returns can be computed again from the tuple, else cookies and the reuse of a tuple break.
 
+use core::hash::Hasher as _;
+
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
+
 use super::prf::{Prf, Purpose};
 use super::seq::SeqNum;
 use crate::time::Instant;
@@ -11,7 +16,7 @@ use crate::time::Instant;
 #[derive(Clone)]
 pub struct IsnKey {
     iss: Prf,
-    timestamp_offset: Prf,
+    timestamp_offset: TimestampHasher,
 }
 
 /// The remote address of a connection, by family.
@@ -47,13 +52,46 @@ impl Tuple {
     }
 }
 
+/// The hash behind timestamp offsets. Not the cryptographic function of the others, and under a key that serves nothing
+/// else: who learns an offset learns for how long we have been up, which is all that RFC 7323 §5.4 hides.
+#[derive(Clone)]
+struct TimestampHasher {
+    seed: u64,
+    shared: SharedSeed,
+}
+
+impl TimestampHasher {
+    fn new(secret: &[u8; 16]) -> Self {
+        let derive = Prf::new(secret, Purpose::TimestampOffset, 0);
+        let shared = SharedSeed::from_u64(derive.v4(1, 0));
+        Self {
+            seed: derive.v4(0, 0),
+            shared,
+        }
+    }
+
+    #[inline]
+    fn hash(&self, tuple: Tuple) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        match tuple.remote {
+            Remote::V4(remote) => hasher.write_u64(remote.into()),
+            Remote::V6(remote) => {
+                hasher.write_u64((remote >> 64) as u64);
+                hasher.write_u64(remote as u64);
+            }
+        }
+        hasher.write_u64(tuple.ends & !PORTS);
+        hasher.finish()
+    }
+}
+
 impl IsnKey {
     /// A key from 16 bytes that nobody outside can know (RFC 6528 §3: at least 128 bits).
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
         Self {
             iss: Prf::new(secret, Purpose::Iss, 0),
-            timestamp_offset: Prf::new(secret, Purpose::TimestampOffset, 0),
+            timestamp_offset: TimestampHasher::new(secret),
         }
     }
 
@@ -70,11 +108,7 @@ impl IsnKey {
     #[must_use]
     #[inline]
     pub fn timestamp_offset_ms(&self, tuple: Tuple) -> u32 {
-        let hosts = Tuple {
-            ends: tuple.ends & !PORTS,
-            ..tuple
-        };
-        hosts.hash(&self.timestamp_offset, 0) as u32
+        self.timestamp_offset.hash(tuple) as u32
     }
 }
 
