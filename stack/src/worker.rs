@@ -248,6 +248,7 @@ impl<N: Nic> Core<N> {
             locals: &self.endpoint.config.locals,
             broadcasts: &self.broadcasts,
             hasher: &self.endpoint.hasher,
+            table: &self.endpoint.table,
             mac: self.mac,
         };
         classifier.run(
@@ -257,16 +258,11 @@ impl<N: Nic> Core<N> {
         );
     }
 
-    /// Stage 2: prefetch all buckets, then match all tags and prefetch the records that they point to.
+    /// Stage 2: the buckets are on their way since stage 1; match all tags and prefetch the records that they point to.
     #[inline]
     fn look_up(&mut self, scratch: &mut Scratch, frames: usize) {
         let metas = &scratch.metas[..frames];
         let table = &self.endpoint.table;
-        for meta in metas {
-            if meta.lane == Lane::Tcp {
-                table.prefetch_bucket(meta.hash);
-            }
-        }
         for (meta, probe) in metas.iter().zip(scratch.probes.iter_mut()) {
             *probe = if meta.lane == Lane::Tcp {
                 table.probe(meta.hash)

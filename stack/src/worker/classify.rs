@@ -8,6 +8,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian};
 
 use super::reply::{Layout, Ports};
+use crate::conn::ConnTable;
 use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
 use crate::conn::local::LocalAddrs;
 use crate::counters::{Counter, Counters};
@@ -107,6 +108,8 @@ pub(super) struct Classifier<'a> {
     /// The directed broadcast addresses of our links: nobody's source (RFC 1122 §3.2.1.3).
     pub(super) broadcasts: &'a [[u8; 4]],
     pub(super) hasher: &'a FlowHasher,
+    /// Only for prefetching: a bucket starts loading as soon as its hash is known.
+    pub(super) table: &'a ConnTable,
     pub(super) mac: MacAddr,
 }
 
@@ -342,6 +345,7 @@ impl Classifier<'_> {
     fn fill(&self, meta: &mut Meta, key: FlowKey, segment: &tcp::Header, lengths: Lengths) {
         meta.key = key;
         meta.hash = self.hasher.hash(&key);
+        self.table.prefetch_bucket(meta.hash);
         meta.seq = segment.seq();
         meta.ack = segment.ack();
         // All four come out of one IP packet of at most 65,575 bytes behind at most 18 bytes of link header, with the
