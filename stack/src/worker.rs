@@ -248,7 +248,7 @@ impl<N: Nic> Core<N> {
             locals: &self.endpoint.config.locals,
             broadcasts: &self.broadcasts,
             hasher: &self.endpoint.hasher,
-            table: &self.endpoint.table,
+            buckets: self.endpoint.table.index().buckets(),
             mac: self.mac,
         };
         classifier.run(
