@@ -240,6 +240,16 @@ struct Offload {
     tcp: bool,
 }
 
+impl Offload {
+    #[inline(always)]
+    const fn of(caps: &Caps) -> Self {
+        Self {
+            ipv4: caps.tx_ipv4_checksum,
+            tcp: caps.tx_tcp_checksum,
+        }
+    }
+}
+
 /// The layout of nearly every frame: IPv4 right behind an untagged link header.
 const PLAIN_V4: Layout = Layout {
     ip: IpVersion::V4,
@@ -251,14 +261,33 @@ const NO_OFFLOAD: Offload = Offload {
     tcp: false,
 };
 
+/// [`turn_around`] for the common cases: plain IPv4, no offload, no option or all of them; compiled with these as
+/// constants. False when it is another case or can't be written: the frame is unchanged then.
+#[inline(always)]
+pub(super) fn turn_around_plain<F: Frame>(
+    frame: &mut F,
+    layout: Layout,
+    ports: Ports,
+    reply: &TcpReply,
+    ttl: u8,
+    caps: &Caps,
+) -> bool {
+    if layout != PLAIN_V4 || Offload::of(caps) != NO_OFFLOAD {
+        return false;
+    }
+    if reply.options.is_none() {
+        write_reply::<F, NO_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, NO_OFFLOAD).is_ok()
+    } else {
+        reply.options.is_full()
+            && write_reply::<F, ALL_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, NO_OFFLOAD).is_ok()
+    }
+}
+
 /// Rewrites `frame`, a received TCP segment laid out as `layout`, into `reply` to its sender.
-///
-/// The common cases are told apart once, here, and compiled with their layout, offloads and options as constants.
 ///
 /// # Errors
 /// [`NotWritable`] when the frame is shared or too small; it is unchanged then.
-#[inline(always)]
-pub fn turn_around<F: Frame>(
+pub(super) fn turn_around<F: Frame>(
     frame: &mut F,
     layout: Layout,
     ports: Ports,
@@ -266,31 +295,7 @@ pub fn turn_around<F: Frame>(
     ttl: u8,
     caps: &Caps,
 ) -> Result<(), NotWritable> {
-    let offload = Offload {
-        ipv4: caps.tx_ipv4_checksum,
-        tcp: caps.tx_tcp_checksum,
-    };
-    if layout == PLAIN_V4 && offload == NO_OFFLOAD {
-        if reply.options.is_none() {
-            return write_reply::<F, NO_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, NO_OFFLOAD);
-        }
-        if reply.options.is_full() {
-            return write_reply::<F, ALL_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, NO_OFFLOAD);
-        }
-    }
-    write_any(frame, layout, ports, reply, ttl, offload)
-}
-
-#[inline(never)]
-fn write_any<F: Frame>(
-    frame: &mut F,
-    layout: Layout,
-    ports: Ports,
-    reply: &TcpReply,
-    ttl: u8,
-    offload: Offload,
-) -> Result<(), NotWritable> {
-    write_reply::<F, SOME_OPTIONS>(frame, layout, ports, reply, ttl, offload)
+    write_reply::<F, SOME_OPTIONS>(frame, layout, ports, reply, ttl, Offload::of(caps))
 }
 
 /// How much of [`ReplyOptions`] is known when compiling.
