@@ -27,7 +27,7 @@ use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
-use classify::{Classifier, Lane, Meta};
+use classify::{Broadcasts, Classifier, Lane, Meta};
 use endpoint::Endpoint;
 use handoff::Message;
 use neighborhood::Neighborhood;
@@ -59,7 +59,7 @@ struct Core<N: Nic> {
     nic: N,
     caps: Caps,
     mac: MacAddr,
-    broadcasts: Vec<[u8; 4]>,
+    broadcasts: Broadcasts,
     endpoint: Endpoint,
     neighborhood: Neighborhood<N::Frame>,
     outbox: Outbox<N::Frame>,
@@ -88,7 +88,7 @@ impl<N: Nic> Worker<N> {
             },
             core: Core {
                 mac,
-                broadcasts: config.broadcasts(),
+                broadcasts: Broadcasts::new(&config.broadcasts()),
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
