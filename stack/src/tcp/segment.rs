@@ -1,0 +1,129 @@
+//! What TCP needs to know of one segment, in numbers: [`Segment`] in, [`SendPlan`] out, [`Options`] in both.
+//!
+//! Called by: the worker (which fills a [`Segment`] from a parsed frame and builds a frame from a [`SendPlan`]) and all
+//! of `tcp`. It must never hold or borrow bytes: a segment is Copy and says nothing about the frame that carried it.
+
+use crate::tcp::seq::SeqNum;
+pub use crate::wire::tcp::Flags;
+
+/// The timestamps option, RFC 7323 §3.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimestampOption {
+    /// The sender's clock, in ticks of its choice.
+    pub tsval: u32,
+    /// The clock value echoed; meaningful only together with ACK.
+    pub tsecr: u32,
+}
+
+/// The options that change what the connection does. Unknown ones are skipped by the parser (MUST-6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Timestamps, RFC 7323.
+    pub timestamps: Option<TimestampOption>,
+    /// Maximum segment size in bytes of payload plus options, RFC 9293 §3.7.1. Only on SYN (MUST-65).
+    pub mss: Option<u16>,
+    /// Window shift as it stood on the wire (may exceed 14), RFC 7323 §2. Only on SYN.
+    pub window_scale: Option<u8>,
+    /// SACK-permitted, RFC 2018. Only on SYN.
+    pub sack_permitted: bool,
+}
+
+/// One received segment. Fields are host byte order; legality (checksum, lengths) was checked before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Segment {
+    /// SEG.SEQ.
+    pub seq: SeqNum,
+    /// SEG.ACK, meaningful only with [`Flags::ACK`].
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: Flags,
+    /// SEG.WND as on the wire, not scaled.
+    pub window: u16,
+    /// SEG.UP, meaningful only with [`Flags::URG`].
+    pub urgent: u16,
+    /// Bytes of payload.
+    pub payload_len: u32,
+    /// Parsed options.
+    pub options: Options,
+}
+
+impl Segment {
+    /// SEG.LEN: payload plus one each for SYN and FIN (RFC 9293 §3.3.1). Wraps like every peer-given number.
+    #[must_use]
+    #[inline]
+    pub const fn len(&self) -> u32 {
+        self.payload_len.wrapping_add(self.flags.seq_len())
+    }
+
+    /// Whether the segment occupies no sequence space.
+    #[must_use]
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first sequence number behind the segment.
+    #[must_use]
+    #[inline]
+    pub const fn end(&self) -> SeqNum {
+        self.seq.add(self.len())
+    }
+}
+
+/// One segment that the connection wants on the wire, in numbers. Whoever got it from `poll_output` builds the frame;
+/// a frame that can't be built counts as lost on the way and is retransmitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SendPlan {
+    /// Sequence number.
+    pub seq: SeqNum,
+    /// Acknowledgment number, 0 without [`Flags::ACK`].
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: Flags,
+    /// The window field, scaled already.
+    pub window: u16,
+    /// The urgent pointer, 0 without [`Flags::URG`].
+    pub urgent: u16,
+    /// Bytes of payload: at most the effective MSS.
+    pub payload_len: u32,
+    /// Where the payload starts: bytes behind the oldest byte that is not acknowledged yet (the front of the TX queue).
+    pub payload_offset: u32,
+    /// Options to write.
+    pub options: Options,
+    /// Whether these sequence numbers were sent before.
+    pub is_retransmission: bool,
+}
+
+impl SendPlan {
+    /// The same segment as its receiver sees it (tests, the simulated world, packet ladders).
+    #[must_use]
+    pub const fn as_segment(&self) -> Segment {
+        Segment {
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            urgent: self.urgent,
+            payload_len: self.payload_len,
+            options: self.options,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syn_and_fin_each_occupy_one_number() {
+        let mut seg = Segment {
+            payload_len: 3,
+            ..Segment::default()
+        };
+        assert_eq!(seg.len(), 3);
+        seg.flags = Flags::SYN.with(Flags::FIN).with(Flags::ACK);
+        assert_eq!(seg.len(), 5);
+        seg.seq = SeqNum(u32::MAX);
+        assert_eq!(seg.end(), SeqNum(4));
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of a whole connection, by subject.
+
+mod handshake;
