@@ -477,7 +477,7 @@ impl Tcb {
         self.rtt_timer.cancel();
     }
 
-    /// The peer's window was closed and is not any more: what probed it, or lay beyond it, goes out again.
+    /// The peer's window was closed and is not any more: what lay beyond it when it shrank goes out again.
     fn window_opened(&mut self, env: &Env<'_>) {
         if self.timer_mode == TimerMode::Retransmit {
             return; // it closed and opened within one RTO: nothing was lost by it

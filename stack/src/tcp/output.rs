@@ -244,55 +244,35 @@ impl Tcb {
         }
     }
 
-    /// A zero-window probe (§3.8.6.1): the oldest octet in flight, else one octet of new data, else the FIN.
+    /// A zero-window probe (§3.8.6.1): no text, from just below the window, so that every receiver must answer with its
+    /// window (first step of §3.10.7.4). The RFC's own probe is an octet of new data, which puts SND.NXT beyond the
+    /// peer's window: two sides that probe each other that way, each having taken the other's octet, find all further
+    /// ACKs of each other unacceptable and never end (seed 19585 of `tests::pipe` did).
     fn probe_window(&mut self, unsent: Unsent, env: &mut Env<'_>) -> Option<SendPlan> {
         if self.snd_wnd.size > 0 {
             return None;
         }
-        let fin_sent = self.bits.has(Bits::FIN_SENT);
-        let is_retransmission = self.flight() > 0;
-        let (len, fin) = if is_retransmission {
-            let only_fin = fin_sent && self.flight() == 1;
-            (u32::from(!only_fin), only_fin)
-        } else {
-            let fin = self.bits.has(Bits::FIN_WANTED) && !fin_sent && unsent.len == 0;
-            (unsent.len.min(1), fin)
-        };
-        if (len == 0 && !fin) || !self.state.sends_text() {
+        if self.flight() == 0 && !self.has_text(unsent) {
             self.timer_mode = TimerMode::Retransmit;
             return None;
         }
         env.counters.window_probes += 1;
-        let seq = self.snd_una;
-        let stretch = Stretch {
-            seq,
-            len,
-            fin,
-            push: true,
-            is_retransmission,
-        };
-        let plan = if is_retransmission {
-            self.rtt_timer.cancel();
-            self.stretch(stretch, env)
-        } else {
-            let plan = self.send_new(stretch, env);
-            self.rtt_timer.cancel(); // its answer says when the window opened, not how long the way is
-            plan
-        };
         self.expiries = self.expiries.saturating_add(1);
         self.timer_mode = TimerMode::Persist;
-        self.cold
-            .overdue
-            .waiting(env.now, core::time::Duration::ZERO);
+        self.cold.overdue.waiting(env.now, core::time::Duration::ZERO);
         self.arm_persist(env);
-        Some(plan)
+        Some(self.plan(self.snd_una.sub(1), Flags::ACK, 0, env))
+    }
+
+    /// Whether text or a FIN waits that was never sent.
+    fn has_text(&self, unsent: Unsent) -> bool {
+        let fin_due = self.bits.has(Bits::FIN_WANTED) && !self.bits.has(Bits::FIN_SENT);
+        (unsent.len > 0 || fin_due) && self.state.sends_text()
     }
 
     /// Nothing is in flight, something is queued, and it may not go: without a timer nobody would ever ask again.
     fn watch_window(&mut self, unsent: Unsent, env: &Env<'_>) {
-        let fin_due = self.bits.has(Bits::FIN_WANTED) && !self.bits.has(Bits::FIN_SENT);
-        let waits = (unsent.len > 0 || fin_due) && self.state.sends_text();
-        if !waits || self.flight() > 0 || !self.rtx_timer.is_off() {
+        if !self.has_text(unsent) || self.flight() > 0 || !self.rtx_timer.is_off() {
             return;
         }
         if self.snd_wnd.size == 0 {

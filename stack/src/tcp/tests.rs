@@ -1,3 +1,4 @@
 //! Tests of a whole connection, by subject.
 
 mod handshake;
+mod pipe;
