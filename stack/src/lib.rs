@@ -9,3 +9,5 @@ pub mod time;
 pub mod wire;
 // TCP itself: numbers and rules, no buffers.
 pub mod tcp;
+// When a connection wants to be called: a timing wheel with one node each.
+pub mod timer;

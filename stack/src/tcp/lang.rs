@@ -242,7 +242,7 @@ impl Spec {
     /// Whether a segment is what this says.
     #[must_use]
     pub fn matches(&self, seg: &Segment, base: Base) -> bool {
-        fn agrees<T: PartialEq>(said: Option<T>, seen: Option<T>) -> bool {
+        fn agrees<T: PartialEq + Copy>(said: Option<T>, seen: Option<T>) -> bool {
             said.is_none() || said == seen
         }
         let seen = Self::of(seg, base);

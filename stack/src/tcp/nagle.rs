@@ -35,11 +35,10 @@ impl Question {
             return None;
         }
         let may_be_small = self.force || !self.nagle || !self.small_in_flight;
-        let fits = self.queued <= self.usable;
-        let worth_it = len == self.mss // case 1
-            || (fits && may_be_small) // case 2: all that is queued goes, and each write counts as pushed
-            || (!fits && len >= self.window_max / 2 && may_be_small) // case 3, Fs = 1/2
-            || self.force; // case 4
+        let is_full = len == self.mss; // case 1
+        let takes_all = self.queued <= self.usable; // case 2: each write counts as pushed
+        let takes_much = len >= self.window_max / 2; // case 3, Fs = 1/2
+        let worth_it = is_full || (may_be_small && (takes_all || takes_much)) || self.force; // case 4
         worth_it.then_some(len)
     }
 }

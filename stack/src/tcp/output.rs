@@ -259,7 +259,9 @@ impl Tcb {
         env.counters.window_probes += 1;
         self.expiries = self.expiries.saturating_add(1);
         self.timer_mode = TimerMode::Persist;
-        self.cold.overdue.waiting(env.now, core::time::Duration::ZERO);
+        self.cold
+            .overdue
+            .waiting(env.now, core::time::Duration::ZERO);
         self.arm_persist(env);
         Some(self.plan(self.snd_una.sub(1), Flags::ACK, 0, env))
     }

@@ -564,7 +564,10 @@ impl Tcb {
         if is_over && self.deadline().is_some() {
             return Err("a closed connection waits for a timer");
         }
-        let waits = flight > 0 && !is_over && !self.bits.has(Bits::PROBE_DUE) && self.rtx_nxt == self.snd_nxt;
+        let waits = flight > 0
+            && !is_over
+            && !self.bits.has(Bits::PROBE_DUE)
+            && self.rtx_nxt == self.snd_nxt;
         if waits && self.rtx_timer.is_off() {
             return Err("something is in flight and no timer runs");
         }

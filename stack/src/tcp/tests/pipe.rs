@@ -98,9 +98,14 @@ struct World {
 
 impl Side {
     fn with<T>(&mut self, now: Instant, call: impl FnOnce(&mut Tcb, &mut Env<'_>) -> T) -> T {
-        let Record::Open(tcb) = &mut self.record else { panic!("not open") };
-        let env =
-            &mut Env { now, settings: &self.settings, counters: &mut self.counters };
+        let Record::Open(tcb) = &mut self.record else {
+            panic!("not open")
+        };
+        let env = &mut Env {
+            now,
+            settings: &self.settings,
+            counters: &mut self.counters,
+        };
         let result = call(tcb, env);
         tcb.check_invariants().unwrap();
         result
@@ -122,8 +127,13 @@ impl Side {
     fn take(&mut self, payload: Payload, bytes: &[u8]) {
         match payload {
             Payload::None => {}
-            Payload::InOrder { skip, len, released } => {
-                self.read.extend_from_slice(&bytes[skip as usize..(skip + len) as usize]);
+            Payload::InOrder {
+                skip,
+                len,
+                released,
+            } => {
+                self.read
+                    .extend_from_slice(&bytes[skip as usize..(skip + len) as usize]);
                 self.unread += len + released;
                 let mut left = released as usize;
                 while let Some(entry) = self.ahead.first_entry() {
@@ -148,7 +158,10 @@ impl Side {
                 let piece = bytes[skip as usize..(skip + len) as usize].to_vec();
                 for (&other, kept) in &self.ahead {
                     let end = other + kept.len() as u64;
-                    assert!(at + u64::from(len) <= other || end <= at, "kept pieces overlap");
+                    assert!(
+                        at + u64::from(len) <= other || end <= at,
+                        "kept pieces overlap"
+                    );
                 }
                 self.ahead.insert(at, piece);
             }
@@ -161,7 +174,9 @@ impl Side {
 
     /// After each turn: what became of the record.
     fn settle(&mut self) {
-        let Record::Open(tcb) = &self.record else { return };
+        let Record::Open(tcb) = &self.record else {
+            return;
+        };
         if tcb.is_finished() {
             self.reason = tcb.close_reason();
             self.record = Record::Closed;
@@ -200,7 +215,11 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng(seed);
         let near_wrap = seed.is_multiple_of(3);
-        let start = if near_wrap { (1 << 32) - 2_000 - rng.below(2_000) } else { rng.below(1 << 40) };
+        let start = if near_wrap {
+            (1 << 32) - 2_000 - rng.below(2_000)
+        } else {
+            rng.below(1 << 40)
+        };
         let pipe = Pipe {
             loss_percent: [0, 1, 5, 15][rng.below(4) as usize],
             duplicate_percent: [0, 1, 5][rng.below(3) as usize],
@@ -210,7 +229,15 @@ impl World {
         let sides = [0, 1].map(|index| Self::side(index, near_wrap, &mut rng));
         let now = Instant::from_ms(start);
         let wire = BTreeMap::new();
-        Self { rng, now, sides, pipe, wire, serial: 0, next_app: now }
+        Self {
+            rng,
+            now,
+            sides,
+            pipe,
+            wire,
+            serial: 0,
+            next_app: now,
+        }
     }
 
     fn side(index: usize, near_wrap: bool, rng: &mut Rng) -> Side {
@@ -220,12 +247,20 @@ impl World {
             timestamps: rng.percent(60),
             window_scaling: rng.percent(60),
             ack_delay: core::time::Duration::from_millis([0, 40, 400][rng.below(3) as usize]),
-            initial_window: if rng.percent(50) { InitialWindow::Rfc5681 } else { InitialWindow::Rfc6928 },
+            initial_window: if rng.percent(50) {
+                InitialWindow::Rfc5681
+            } else {
+                InitialWindow::Rfc6928
+            },
             ..Settings::default()
         };
         settings.validate().unwrap();
         let wrapping = |rng: &mut Rng| {
-            if near_wrap { 0u32.wrapping_sub(rng.below(3000) as u32) } else { rng.next() as u32 }
+            if near_wrap {
+                0u32.wrapping_sub(rng.below(3000) as u32)
+            } else {
+                rng.next() as u32
+            }
         };
         let params = OpenParams {
             iss: SeqNum(wrapping(rng)),
@@ -262,8 +297,11 @@ impl World {
 
     fn connect(&mut self, index: usize) {
         let side = &mut self.sides[index];
-        let env =
-            &mut Env { now: self.now, settings: &side.settings, counters: &mut side.counters };
+        let env = &mut Env {
+            now: self.now,
+            settings: &side.settings,
+            counters: &mut side.counters,
+        };
         side.record = Record::Open(Box::new(Tcb::connect(side.params, env)));
     }
 
@@ -277,7 +315,11 @@ impl World {
             let delay_us = self.pipe.delay_us + self.rng.below(self.pipe.jitter_us);
             let at = self.now + core::time::Duration::from_micros(delay_us);
             self.serial += 1;
-            let packet = Packet { to: 1 - from, seg, bytes: bytes.to_vec() };
+            let packet = Packet {
+                to: 1 - from,
+                seg,
+                bytes: bytes.to_vec(),
+            };
             self.wire.insert((at, self.serial), packet);
         }
     }
@@ -289,7 +331,9 @@ impl World {
             if !matches!(side.record, Record::Open(_)) {
                 return;
             }
-            let unsent = Unsent { len: (side.written - side.sent) as u32 };
+            let unsent = Unsent {
+                len: (side.written - side.sent) as u32,
+            };
             let Some(plan) = side.with(now, |tcb, env| tcb.poll_output(unsent, env)) else {
                 side.settle();
                 return;
@@ -304,9 +348,14 @@ impl World {
         let now = self.now;
         let side = &mut self.sides[packet.to];
         match &mut side.record {
-            Record::Nothing if side.is_listening && packet.seg.flags.syn() && !packet.seg.flags.ack() => {
-                let env =
-                    &mut Env { now, settings: &side.settings, counters: &mut side.counters };
+            Record::Nothing
+                if side.is_listening && packet.seg.flags.syn() && !packet.seg.flags.ack() =>
+            {
+                let env = &mut Env {
+                    now,
+                    settings: &side.settings,
+                    counters: &mut side.counters,
+                };
                 side.irs = packet.seg.seq;
                 side.record = Record::Open(Box::new(Tcb::accept(side.params, &packet.seg, env)));
             }
@@ -317,8 +366,11 @@ impl World {
                 }
             }
             Record::TimeWait(record) => {
-                let env =
-                    &mut Env { now, settings: &side.settings, counters: &mut side.counters };
+                let env = &mut Env {
+                    now,
+                    settings: &side.settings,
+                    counters: &mut side.counters,
+                };
                 match record.on_segment(&packet.seg, env) {
                     Step::Ack(plan) => self.send(packet.to, plan.as_segment(), &[]),
                     Step::Closed => side.record = Record::Closed,
@@ -352,7 +404,11 @@ impl World {
         }
         let arrival = self.wire.keys().next().map(|&(at, _)| at);
         let deadlines = self.sides.iter().filter_map(Side::deadline);
-        let next = deadlines.chain(arrival).chain([self.next_app]).min().unwrap();
+        let next = deadlines
+            .chain(arrival)
+            .chain([self.next_app])
+            .min()
+            .unwrap();
         self.now = self.now.max(next);
         let now = self.now;
         if let Some(entry) = self.wire.first_entry()
@@ -372,7 +428,11 @@ impl World {
         }
         for index in [0, 1] {
             let side = &mut self.sides[index];
-            let env = &mut Env { now, settings: &side.settings, counters: &mut side.counters };
+            let env = &mut Env {
+                now,
+                settings: &side.settings,
+                counters: &mut side.counters,
+            };
             match &mut side.record {
                 Record::Open(_) => {
                     let events = side.with(now, Tcb::on_timer);
@@ -401,7 +461,11 @@ impl World {
         let mut steps = 0u64;
         while world.step() {
             steps += 1;
-            assert!(steps < 2_000_000, "seed {seed} does not end: {}", world.describe());
+            assert!(
+                steps < 2_000_000,
+                "seed {seed} does not end: {}",
+                world.describe()
+            );
         }
         world
     }
@@ -414,9 +478,19 @@ impl World {
                 Record::TimeWait(_) => "TIME-WAIT".to_owned(),
                 Record::Closed => format!("closed {:?}", s.reason),
             };
-            format!("{}/{} acked, read {}, {state}", s.acked, s.total, s.read.len())
+            format!(
+                "{}/{} acked, read {}, {state}",
+                s.acked,
+                s.total,
+                s.read.len()
+            )
         };
-        format!("{:?}\n{}\n{}", self.pipe, side(&self.sides[0]), side(&self.sides[1]))
+        format!(
+            "{:?}\n{}\n{}",
+            self.pipe,
+            side(&self.sides[0]),
+            side(&self.sides[1])
+        )
     }
 }
 
@@ -430,7 +504,9 @@ impl Side {
             self.sent = end;
         }
         assert!(end <= self.sent, "a retransmission of what was never sent");
-        (start..end).map(|offset| byte(self.index, offset)).collect()
+        (start..end)
+            .map(|offset| byte(self.index, offset))
+            .collect()
     }
 }
 
@@ -439,9 +515,16 @@ fn check(seed: u64) {
     for side in &world.sides {
         let other = &world.sides[1 - side.index];
         let expected: Vec<u8> = (0..other.total).map(|o| byte(other.index, o)).collect();
-        assert!(side.read == expected, "seed {seed}: streams differ\n{}", world.describe());
+        assert!(
+            side.read == expected,
+            "seed {seed}: streams differ\n{}",
+            world.describe()
+        );
         // A peer whose last ACK got lost may find us gone after 2 MSL: its RST comes after everything was read.
-        let fine = matches!(side.reason, Some(CloseReason::Graceful | CloseReason::Reset));
+        let fine = matches!(
+            side.reason,
+            Some(CloseReason::Graceful | CloseReason::Reset)
+        );
         assert!(fine, "seed {seed}: {}", world.describe());
         if side.reason == Some(CloseReason::Graceful) {
             assert_eq!(side.acked, side.total, "seed {seed}");
