@@ -1,12 +1,26 @@
 //! Syncline's TCP endpoint. Modules stand in the order in which a frame meets them.
 #![forbid(unsafe_code)]
 
+// THE HOT PATH: bursts through classify, look up, process, timers, output, tx. Start reading here.
+pub mod worker;
 // The seam to whatever carries frames: bursts of owned frames, offloads by request.
 pub mod nic;
+// Every limit and default, validated once.
+pub mod config;
+// One u64 per named event; every received frame ends in exactly one counter.
+pub mod counters;
 // Instants as arguments; the stack never reads a clock.
 pub mod time;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
+// Who answers at which link-layer address: the ARP and NDP state machine, pending frames bounded.
+pub mod neighbor;
+// Answers of a host that need no connection: echo, ARP, NDP, port unreachable; what an ICMP error quotes.
+pub mod icmp;
+// Huge-page-advised zeroed memory as typed slices: what tables and slabs live in.
+pub mod memory;
+// The connection table: which connection, embryo or TIME-WAIT record a segment belongs to.
+pub mod conn;
 // TCP itself: numbers and rules, no buffers.
 pub mod tcp;
 // When a connection wants to be called: a timing wheel with one node each.

@@ -4,6 +4,8 @@
 //! of this crate and by the simulated world. It must never know about a protocol above Ethernet, never block, and
 //! never allocate per frame on its own account.
 
+pub mod memory;
+
 use arrayvec::ArrayVec;
 
 /// Frames handled per turn at most: the size of an RX burst, of the scratch arrays and of a hand-off batch.

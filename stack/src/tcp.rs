@@ -21,6 +21,12 @@ pub mod output;
 pub mod tcb;
 mod text;
 mod timers;
+// Before there is a connection, and while it rests: resets, ISS, cookies, embryos, parked records.
+pub mod cookie;
+pub mod handshake;
+pub mod isn;
+pub mod reset;
+pub mod rest;
 // One mechanism, one file.
 pub mod ack;
 pub mod challenge;

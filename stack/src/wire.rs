@@ -1,17 +1,32 @@
 //! Frames as bytes: views that check lengths once, and builders with right checksums, both over plain slices.
 //!
-//! Called by: the worker (fixed-offset headers on its fast lane, [`parse`] on the slow one), `icmp`, the traffic
+//! Called by: the worker (fixed-offset headers on its fast lane, [`parse()`] on the slow one), `icmp`, the traffic
 //! generator, tests. It must never know a connection, an address of ours or a clock, never allocate, and import nothing
 //! of ours but `tcp::seq`.
 
+pub mod arp;
 pub mod checksum;
 pub mod defect;
+pub mod emit;
 pub mod ethernet;
+#[cfg(test)]
+pub(crate) mod golden;
+pub mod icmp;
+pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
+pub mod parse;
 pub mod tcp;
+pub mod tcp_options;
+pub mod udp;
+pub mod vlan;
 
 pub use defect::Defect;
+pub use emit::{EmitError, IpSpec, SegmentSpec};
+pub use ethernet::MacAddr;
+pub use parse::{Link, Network, Parsed, Transport, parse};
+pub use tcp_options::{OptionBytes, TcpOptions, Timestamps};
 pub use zerocopy::network_endian::{U16, U32};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -42,7 +57,8 @@ pub struct Tcp4Headers {
     pub tcp: tcp::Header,
 }
 
-/// The headers of a TCP segment over IPv6 at fixed offsets: no VLAN tag, no extension header. One bounds check for all three.
+/// The headers of a TCP segment over IPv6 at fixed offsets: no VLAN tag, no extension header. One bounds check for
+/// all three.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]
@@ -60,3 +76,6 @@ const _: () = {
     assert!(size_of::<Tcp4Headers>() == 54 && align_of::<Tcp4Headers>() == 1);
     assert!(size_of::<Tcp6Headers>() == 74 && align_of::<Tcp6Headers>() == 1);
 };
+
+#[cfg(test)]
+mod tests;

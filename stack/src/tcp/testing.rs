@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use super::env::{Counters, Env};
 use super::lang::{Base, Spec, ack, syn, syn_ack};
 use super::output::Unsent;
+use super::reset::{Reset, answer_closed};
 use super::segment::{Flags, Segment, SendPlan};
 use super::seq::SeqNum;
 use super::settings::{ConnectionOptions, Settings};
@@ -260,21 +261,14 @@ impl Host {
     }
 }
 
-/// RFC 9293 §3.10.7.1, as the tests state it.
+/// The answer to a verdict of `Reply::Reset`.
 pub(super) fn reset_for(seg: &Segment) -> SendPlan {
-    if seg.flags.contains(Flags::ACK) {
-        SendPlan {
-            seq: seg.ack,
-            flags: Flags::RST,
-            ..SendPlan::default()
-        }
-    } else {
-        let ack = seg.seq.add(seg.len());
-        SendPlan {
-            seq: SeqNum(0),
-            ack,
-            flags: Flags::RST_ACK,
-            ..SendPlan::default()
-        }
+    let reset = answer_closed(seg.seq, seg.ack, seg.flags, seg.payload_len);
+    let Reset { seq, ack, flags } = reset.expect("a RST is never answered");
+    SendPlan {
+        seq,
+        ack,
+        flags,
+        ..SendPlan::default()
     }
 }

@@ -174,8 +174,8 @@ impl<'a> Packet<'a> {
 }
 
 /// Whether `addr` may stand in a source field that we answer to: not "this network" (0/8), loopback, multicast,
-/// reserved (240/4) or limited broadcast (RFC 1122 §3.2.1.3, RFC 6890). A subnet's own broadcast address is the caller's to
-/// know.
+/// reserved (240/4) or limited broadcast (RFC 1122 §3.2.1.3, RFC 6890). A subnet's own broadcast address is the
+/// caller's to know.
 #[must_use]
 #[inline]
 pub const fn is_valid_source(addr: [u8; 4]) -> bool {

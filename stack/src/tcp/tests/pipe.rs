@@ -440,7 +440,8 @@ impl World {
                     self.output(index);
                 }
                 Record::TimeWait(record) => {
-                    if record.on_timer(env) {
+                    let is_over = record.on_timer(env);
+                    if is_over {
                         side.record = Record::Closed;
                     }
                 }

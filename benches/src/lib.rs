@@ -1,0 +1,16 @@
+//! What more than one benchmark needs: filled tables, random flows, the one-core loop, and the lower bounds that they are
+//! compared with.
+//!
+//! Called by: the criterion benchmarks in `benches/` and the binaries in `src/bin/`. It must never be linked into the
+//! product.
+#![forbid(unsafe_code)]
+
+// Connection tables: how they are filled, and the bare loop over their memory.
+pub mod table;
+// A NIC that is only memory.
+pub mod loop_nic;
+// The whole worker on that NIC, by scenario.
+pub mod worker_loop;
+
+/// Our MAC address on the loop.
+pub const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];

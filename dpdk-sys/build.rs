@@ -1,0 +1,138 @@
+//! Finds libdpdk, generates the bindings from its headers, compiles `inlined.c`, links the shared libraries.
+//!
+//! Called by Cargo. It must say in one error what to install when something is missing, and bind nothing that
+//! `dpdk` does not call: a tight allowlist takes one second and compiles without a warning.
+
+use std::path::PathBuf;
+use std::{env, fs, panic, process};
+
+/// Exactly what `dpdk` calls. Regular expressions of bindgen, anchored by it.
+const FUNCTIONS: &[&str] = &[
+    "sl_.*",
+    "rte_dev_(probe|remove)",
+    "rte_eal_(init|cleanup)",
+    "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|count_avail|get_port_by_name|info_get|set_mtu|start|stop)",
+    "rte_eth_(allmulticast|promiscuous)_enable",
+    "rte_eth_(from_rings|macaddr_get|rx_queue_setup|stats_get|tx_queue_setup)",
+    "rte_get_tsc_hz",
+    "rte_log_(cur_msg_loglevel|set_level_pattern)",
+    "rte_mempool_(avail_count|free|in_use_count)",
+    "rte_pktmbuf_(clone|pool_create)",
+    "rte_ring_(create|free)",
+    "rte_strerror",
+    "rte_thread_(register|unregister)",
+    "rte_version",
+];
+const TYPES: &[&str] = &[
+    "rte_eth_conf",
+    "rte_eth_dev_info",
+    "rte_eth_stats",
+    "rte_eth_txconf",
+    "rte_ether_addr",
+];
+const CONSTANTS: &[&str] = &[
+    "SL_.*",
+    "RTE_LOG_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)",
+    "RTE_MAX_ETHPORTS",
+    "RTE_MAX_LCORE",
+    "RTE_MEMPOOL_CACHE_MAX_SIZE",
+    "RTE_VER_.*",
+];
+/// Linked by us. The drivers (except the in-memory link, which we call by name) are plugins that EAL loads.
+const LIBRARIES: &[&str] = &[
+    "rte_ethdev",
+    "rte_mbuf",
+    "rte_mempool",
+    "rte_ring",
+    "rte_net_ring",
+    "rte_eal",
+];
+
+fn main() {
+    for input in ["wrapper.h", "inlined.c"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+    let dpdk = pkg_config::Config::new()
+        .atleast_version("22.11")
+        .cargo_metadata(false)
+        .probe("libdpdk");
+    let Ok(dpdk) = dpdk else {
+        fail("libdpdk 22.11 or newer is not installed: `apt-get install libdpdk-dev pkg-config`");
+    };
+    // Debian's DPDK is built for x86-64-v2, and its headers use SSSE3 and SSE4.1 intrinsics.
+    let march = (env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64"))
+        .then_some("-march=x86-64-v2");
+
+    let mut shim = cc::Build::new();
+    shim.file("inlined.c")
+        .includes(&dpdk.include_paths)
+        .opt_level(3)
+        .warnings(true);
+    // The headers of DPDK 22.11 are not clean under -Wextra.
+    shim.flag("-Wno-unused-parameter").flags(march);
+    // The checksum verifiers are marked experimental in 22.11 (and are stable since).
+    shim.define("ALLOW_EXPERIMENTAL_API", None);
+    if let Err(error) = shim.try_compile("dpdk_inlined") {
+        fail(&format!(
+            "inlined.c does not compile against DPDK {}: {error}",
+            dpdk.version
+        ));
+    }
+    generate(&dpdk, march);
+
+    for directory in &dpdk.link_paths {
+        println!("cargo::rustc-link-search=native={}", directory.display());
+    }
+    for library in LIBRARIES {
+        println!("cargo::rustc-link-lib={library}");
+    }
+    println!("cargo::metadata=version={}", dpdk.version);
+}
+
+fn generate(dpdk: &pkg_config::Library, march: Option<&str>) {
+    let mut builder = bindgen::Builder::default()
+        .header("wrapper.h")
+        .clang_args(
+            dpdk.include_paths
+                .iter()
+                .map(|path| format!("-I{}", path.display())),
+        )
+        .clang_args(march)
+        .default_enum_style(bindgen::EnumVariation::ModuleConsts)
+        .derive_debug(false)
+        .derive_default(false)
+        .generate_comments(false)
+        .blocklist_type("rte_arp_.*|rte_l2tpv2.*")
+        // src/lib.rs has these: an asserted view of an mbuf, and types that Rust only sees pointers to.
+        .blocklist_type("(__)?rte_(mbuf|mempool|ring|device|memzone).*")
+        .rust_edition(bindgen::RustEdition::Edition2024)
+        .layout_tests(true);
+    for name in FUNCTIONS {
+        builder = builder.allowlist_function(name);
+    }
+    for name in TYPES {
+        builder = builder.allowlist_type(name);
+    }
+    for name in CONSTANTS {
+        builder = builder.allowlist_var(name);
+    }
+    // bindgen panics when libclang is missing; its message belongs into ours.
+    panic::set_hook(Box::new(|_| {}));
+    let bindings = match panic::catch_unwind(panic::AssertUnwindSafe(|| builder.generate())) {
+        Ok(Ok(bindings)) => bindings,
+        Ok(Err(error)) => fail(&format!(
+            "bindgen can't read the headers of DPDK {}: {error}",
+            dpdk.version
+        )),
+        Err(_) => fail("bindgen finds no libclang: `apt-get install libclang-dev`"),
+    };
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR"));
+    if let Err(error) = fs::write(out.join("bindings.rs"), bindings.to_string()) {
+        fail(&format!("can't write {}: {error}", out.display()));
+    }
+}
+
+fn fail(message: &str) -> ! {
+    println!("cargo::error={}", message.replace('\n', " "));
+    process::exit(1);
+}

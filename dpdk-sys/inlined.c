@@ -1,0 +1,139 @@
+/*
+ * DPDK's inline functions and thread-local variables as real symbols, and the compile-time proof that an mbuf looks the
+ * way src/lib.rs thinks. Called from Rust only. Never holds logic of ours.
+ */
+#define _GNU_SOURCE
+#include "wrapper.h"
+
+#include <stdio.h>
+
+#include <rte_cycles.h>
+#include <rte_ip.h>
+#include <rte_pause.h>
+
+#define FIELD_AT(field, offset) \
+	_Static_assert(offsetof(struct rte_mbuf, field) == (offset), "this DPDK has mbuf." #field " elsewhere")
+
+FIELD_AT(buf_addr, SL_MBUF_OFFSET_BUF_ADDR);
+FIELD_AT(data_off, SL_MBUF_OFFSET_DATA_OFF);
+FIELD_AT(refcnt, SL_MBUF_OFFSET_REFCNT);
+FIELD_AT(nb_segs, SL_MBUF_OFFSET_NB_SEGS);
+FIELD_AT(port, SL_MBUF_OFFSET_PORT);
+FIELD_AT(ol_flags, SL_MBUF_OFFSET_OL_FLAGS);
+FIELD_AT(pkt_len, SL_MBUF_OFFSET_PKT_LEN);
+FIELD_AT(data_len, SL_MBUF_OFFSET_DATA_LEN);
+FIELD_AT(buf_len, SL_MBUF_OFFSET_BUF_LEN);
+FIELD_AT(pool, SL_MBUF_OFFSET_POOL);
+FIELD_AT(next, SL_MBUF_OFFSET_NEXT);
+FIELD_AT(tx_offload, SL_MBUF_OFFSET_TX_OFFLOAD);
+_Static_assert(sizeof(struct rte_mbuf) == SL_MBUF_BYTES, "this DPDK has mbufs of another size");
+_Static_assert(RTE_MBUF_L2_LEN_BITS == SL_MBUF_L3_LEN_SHIFT, "this DPDK has another tx_offload layout");
+_Static_assert(RTE_MBUF_L3_LEN_BITS == 9, "this DPDK has another tx_offload layout");
+
+uint16_t sl_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **into, uint16_t n)
+{
+	return rte_eth_rx_burst(port, queue, into, n);
+}
+
+uint16_t sl_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t n)
+{
+	return rte_eth_tx_burst(port, queue, from, n);
+}
+
+int sl_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **into, uint32_t n)
+{
+	return rte_pktmbuf_alloc_bulk(pool, into, n);
+}
+
+struct rte_mbuf *sl_mbuf_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+void sl_mbuf_free(struct rte_mbuf *mbuf)
+{
+	rte_pktmbuf_free(mbuf);
+}
+
+/* One put for the usual burst (direct, unshared, one segment, one pool): half the price of rte_pktmbuf_free_bulk. */
+void sl_mbuf_free_bulk(struct rte_mbuf **from, uint32_t n)
+{
+	uint32_t i;
+
+	for (i = 0; i < n; i++) {
+		const struct rte_mbuf *m = from[i];
+
+		if (m->pool != from[0]->pool || rte_mbuf_refcnt_read(m) != 1 || m->nb_segs != 1 ||
+		    !RTE_MBUF_DIRECT(m)) {
+			rte_pktmbuf_free_bulk(from, n);
+			return;
+		}
+	}
+	if (n > 0)
+		rte_mempool_put_bulk(from[0]->pool, (void **)from, n);
+}
+
+uint32_t sl_ring_drain(struct rte_ring *ring)
+{
+	void *mbuf;
+	uint32_t n = 0;
+
+	while (rte_ring_dequeue(ring, &mbuf) == 0) {
+		rte_pktmbuf_free(mbuf);
+		n++;
+	}
+	return n;
+}
+
+uint32_t sl_lcore_id(void)
+{
+	return rte_lcore_id();
+}
+
+int sl_errno(void)
+{
+	return rte_errno;
+}
+
+int sl_link_get(uint16_t port, struct sl_link *into)
+{
+	struct rte_eth_link link = {0};
+	int ret = rte_eth_link_get_nowait(port, &link);
+
+	into->speed_mbps = link.link_speed;
+	into->up = link.link_status == RTE_ETH_LINK_UP;
+	return ret;
+}
+
+uint64_t sl_cycles(void)
+{
+	return rte_rdtsc();
+}
+
+void sl_pause(void)
+{
+	rte_pause();
+}
+
+int sl_log_open(sl_log_write write)
+{
+	cookie_io_functions_t io = {.write = write};
+	FILE *stream = fopencookie(NULL, "w", io);
+
+	return stream == NULL ? -1 : rte_openlog_stream(stream);
+}
+
+uint16_t sl_ipv4_header_cksum(const void *ipv4)
+{
+	return rte_ipv4_cksum(ipv4);
+}
+
+int sl_ipv4_l4_cksum_verify(const void *ipv4, const void *l4)
+{
+	return rte_ipv4_udptcp_cksum_verify(ipv4, l4);
+}
+
+int sl_ipv6_l4_cksum_verify(const void *ipv6, const void *l4)
+{
+	return rte_ipv6_udptcp_cksum_verify(ipv6, l4);
+}

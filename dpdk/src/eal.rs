@@ -1,0 +1,499 @@
+//! [`Eal`]: DPDK's environment, once per process: memory, plugins, devices, and the threads that poll.
+//!
+//! Called by: `apps` at start. It must never be needed on the packet path.
+
+use std::ffi::{CString, c_char};
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
+
+use dpdk_sys as sys;
+
+use crate::error::{errno_text, last_errno};
+use crate::log::{self, Capture};
+use crate::mempool::RetiredPool;
+use crate::{Error, NicSpec};
+
+/// Where the kernel counts its hugepages.
+const HUGEPAGES: &str = "/sys/kernel/mm/hugepages";
+/// EAL arguments that choose memory. When the user gives one, ours stay away.
+const MEMORY_ARGUMENTS: &[&str] = &[
+    "-m",
+    "--no-huge",
+    "--in-memory",
+    "--socket-mem",
+    "--numa-mem",
+    "--huge-dir",
+    "--legacy-mem",
+    "--single-file-segments",
+    "--huge-unlink",
+];
+
+/// The lcore of a thread that is none (`LCORE_ID_ANY`).
+const LCORE_ID_ANY: u32 = u32::MAX;
+
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// Which memory DPDK gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hugepages {
+    /// Hugepages when enough of them are free, ordinary pages otherwise.
+    #[default]
+    Auto,
+    /// Ordinary pages.
+    Never,
+    /// Hugepages or an error.
+    Require {
+        /// How much of them, in MB.
+        mb: u64,
+    },
+}
+
+/// What [`Eal::init`] needs to know.
+#[derive(Debug, Clone)]
+pub struct EalConfig {
+    /// Memory for pools and rings, in MB, unless [`Hugepages::Require`] says how much. Ordinary pages are only used up as
+    /// they are touched.
+    pub memory_mb: u64,
+    /// Which pages.
+    pub hugepages: Hugepages,
+    /// The NICs that will be opened: PCI devices must be known at start, the rest need not be here.
+    pub nics: Vec<NicSpec>,
+    /// Raw EAL arguments (`--eal` of the command line), each one argument. They win over ours.
+    pub extra_args: Vec<String>,
+}
+
+impl Default for EalConfig {
+    fn default() -> Self {
+        Self {
+            memory_mb: 512,
+            hugepages: Hugepages::Auto,
+            nics: Vec::new(),
+            extra_args: Vec::new(),
+        }
+    }
+}
+
+/// DPDK's environment. Drop it last: it is cleaned up when no port, queue, pool or registered thread is left, and stays
+/// until the process ends otherwise (that is safe, and leaves nothing behind on disk).
+#[derive(Debug)]
+pub struct Eal {
+    inner: Arc<EalInner>,
+}
+
+/// What ports, pools and threads hold on to.
+#[derive(Debug)]
+pub(crate) struct EalInner {
+    memory_line: String,
+    /// CPUs that this process may run on, ascending.
+    cpus: Vec<usize>,
+    /// The thread that initialised EAL: lcore 0, the one lcore that is no [`ThreadRegistration`].
+    init_thread: ThreadId,
+    registered_threads: AtomicUsize,
+    retired_pools: Mutex<Vec<RetiredPool>>,
+}
+
+impl Eal {
+    /// Starts DPDK's environment (about 0.2 s, most of it loading plugins; seconds when they are not in the page cache).
+    ///
+    /// The calling thread becomes lcore 0 and is not pinned. Without a PCI device in `config.nics` no root is needed.
+    /// An EAL argument that asks for help or a version ends the process, as in any DPDK program.
+    ///
+    /// # Errors
+    /// [`Error::EalAlreadyInitialised`], [`Error::TooFewHugepages`], [`Error::EalInit`].
+    pub fn init(config: &EalConfig) -> Result<Self, Error> {
+        let cpus = available_cpus();
+        let (memory_arguments, memory_line) = choose_memory(config)?;
+        let arguments = arguments(config, &cpus, memory_arguments);
+        let c_arguments: Vec<CString> = arguments
+            .iter()
+            .map(|text| CString::new(text.as_str()).map_err(|_| Error::NulByte(text.clone())))
+            .collect::<Result<_, _>>()?;
+        if INITIALISED.swap(true, Ordering::SeqCst) {
+            return Err(Error::EalAlreadyInitialised);
+        }
+        log::open();
+        let capture = Capture::start();
+        // EAL reorders the array and keeps pointers into it: both live as long as the process.
+        let mut argv: Vec<*mut c_char> = c_arguments.into_iter().map(CString::into_raw).collect();
+        let argc = i32::try_from(argv.len()).expect("a command line has fewer than 2^31 words");
+        argv.push(core::ptr::null_mut());
+        let argv = argv.leak();
+        // SAFETY: argv holds argc NUL-terminated strings and a null, all leaked; the swap above proves that this is the
+        // first call in this process.
+        if unsafe { sys::rte_eal_init(argc, argv.as_mut_ptr()) } < 0 {
+            let reason = capture.failure(last_errno());
+            return Err(Error::EalInit {
+                arguments: arguments[1..].join(" "),
+                reason,
+            });
+        }
+        // What `memif` listens to. Kept out of errors and of stderr by its level.
+        log::set_level(c"pmd.net.memif", sys::RTE_LOG_DEBUG);
+        Ok(Self {
+            inner: Arc::new(EalInner {
+                memory_line,
+                cpus,
+                init_thread: std::thread::current().id(),
+                registered_threads: AtomicUsize::new(0),
+                retired_pools: Mutex::new(Vec::new()),
+            }),
+        })
+    }
+
+    /// Which memory was chosen, and why, in one line.
+    #[must_use]
+    pub fn memory_line(&self) -> &str {
+        &self.inner.memory_line
+    }
+
+    /// CPUs that this process may run on, ascending.
+    #[must_use]
+    pub fn cpus(&self) -> &[usize] {
+        &self.inner.cpus
+    }
+
+    /// DPDK's version, as "DPDK 22.11.11".
+    #[must_use]
+    pub fn version(&self) -> String {
+        // SAFETY: returns a static NUL-terminated string.
+        let version = unsafe { core::ffi::CStr::from_ptr(sys::rte_version()) };
+        version.to_string_lossy().into_owned()
+    }
+
+    /// Ticks of [`crate::cycles`] per second, as EAL measured them.
+    #[must_use]
+    pub fn cycles_hz(&self) -> u64 {
+        // SAFETY: reads a number that EAL measured at start.
+        unsafe { sys::rte_get_tsc_hz() }
+    }
+
+    /// Makes the calling thread an lcore (so that it has its own cache in every pool), and pins it to `cpu` if there is
+    /// one. Pinning stays when the registration is dropped.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchCpu`], [`Error::ThreadRegister`] (too many threads, or this one is registered already).
+    pub fn register_thread(&self, cpu: Option<usize>) -> Result<ThreadRegistration, Error> {
+        // DPDK would say yes, and the first of two guards to go would take the lcore from the other.
+        // SAFETY: reads a thread-local variable.
+        if unsafe { sys::sl_lcore_id() } != LCORE_ID_ANY {
+            let reason = "it is one already".to_owned();
+            return Err(Error::ThreadRegister {
+                reason,
+                max: sys::RTE_MAX_LCORE,
+            });
+        }
+        if let Some(cpu) = cpu {
+            self.pin_thread(cpu)?;
+        }
+        // SAFETY: EAL is initialised; the guard unregisters on the same thread (it is not Send).
+        if unsafe { sys::rte_thread_register() } != 0 {
+            let reason = errno_text(last_errno());
+            return Err(Error::ThreadRegister {
+                reason,
+                max: sys::RTE_MAX_LCORE,
+            });
+        }
+        self.inner.registered_threads.fetch_add(1, Ordering::SeqCst);
+        Ok(ThreadRegistration {
+            eal: Arc::clone(&self.inner),
+            not_send: PhantomData,
+        })
+    }
+
+    /// Lets the calling thread run on `cpu` only, without making it an lcore.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchCpu`].
+    pub fn pin_thread(&self, cpu: usize) -> Result<(), Error> {
+        let no_such_cpu = || Error::NoSuchCpu {
+            cpu,
+            available: cpu_list(&self.inner.cpus),
+        };
+        if !self.inner.cpus.contains(&cpu) {
+            return Err(no_such_cpu());
+        }
+        // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET is in range because `cpu` came out of a cpu_set_t.
+        let done = unsafe {
+            let mut set: libc::cpu_set_t = core::mem::zeroed();
+            libc::CPU_SET(cpu, &mut set);
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+        };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(no_such_cpu())
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<EalInner> {
+        &self.inner
+    }
+}
+
+impl Drop for Eal {
+    fn drop(&mut self) {
+        let alone = Arc::strong_count(&self.inner) == 1;
+        if !alone || std::thread::current().id() != self.inner.init_thread {
+            return;
+        }
+        self.inner.reap();
+        let leaked: u32 = self.inner.retired().iter().map(RetiredPool::in_use).sum();
+        if leaked > 0 {
+            log::to_stderr(&format!(
+                "{leaked} frames were never returned to their pools"
+            ));
+            return;
+        }
+        let capture = Capture::start();
+        // SAFETY: no port, queue, pool or registered thread is left (each holds the Arc), and no mbuf is out.
+        unsafe { sys::rte_eal_cleanup() };
+        drop(capture);
+    }
+}
+
+impl EalInner {
+    pub(crate) fn memory_line(&self) -> &str {
+        &self.memory_line
+    }
+
+    /// Takes over a pool whose last handle is gone, and frees what can be freed.
+    pub(crate) fn retire(&self, pool: RetiredPool) {
+        self.retired().push(pool);
+        self.reap();
+    }
+
+    /// Frees the retired pools that have all their frames back, if that is safe now.
+    ///
+    /// The count alone does not prove it: DPDK counts a frame as returned before the freeing thread has written the last
+    /// word of its cache. Only lcores have caches, so it is proven when the one lcore is this thread.
+    fn reap(&self) {
+        let one_lcore = self.registered_threads.load(Ordering::SeqCst) == 0;
+        if !one_lcore || std::thread::current().id() != self.init_thread {
+            return;
+        }
+        let mut retired = self.retired();
+        for pool in core::mem::take(&mut *retired) {
+            if pool.in_use() == 0 {
+                // SAFETY: all frames are back, and nobody is inside a free (above).
+                unsafe { pool.free() };
+            } else {
+                retired.push(pool);
+            }
+        }
+    }
+
+    fn retired(&self) -> std::sync::MutexGuard<'_, Vec<RetiredPool>> {
+        self.retired_pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// This thread is an lcore as long as this exists. Not `Send`: it is undone on the same thread.
+#[derive(Debug)]
+pub struct ThreadRegistration {
+    eal: Arc<EalInner>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl ThreadRegistration {
+    /// The number that DPDK gave to this thread.
+    #[must_use]
+    pub fn lcore(&self) -> u32 {
+        // SAFETY: reads a thread-local variable.
+        unsafe { sys::sl_lcore_id() }
+    }
+}
+
+impl Drop for ThreadRegistration {
+    fn drop(&mut self) {
+        // SAFETY: this thread registered itself in `register_thread`, and the guard did not leave it.
+        unsafe { sys::rte_thread_unregister() };
+        self.eal.registered_threads.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The command line for EAL, program name first.
+fn arguments(config: &EalConfig, cpus: &[usize], memory: Vec<String>) -> Vec<String> {
+    let given = |names: &[&str]| given(&config.extra_args, names);
+    let mut arguments = vec!["syncline".to_owned()];
+    if !given(&["-l", "-c", "--lcores"]) {
+        // One lcore, unpinned: workers are std threads that register themselves, so that Rust owns joins and panics.
+        arguments.push(format!("--lcores=0@({})", cpu_list(cpus)));
+    }
+    if !given(MEMORY_ARGUMENTS) {
+        arguments.extend(memory);
+    }
+    if !given(&["--file-prefix"]) {
+        arguments.push(format!("--file-prefix=syncline-{}", std::process::id()));
+    }
+    let pci: Vec<&str> = config
+        .nics
+        .iter()
+        .filter_map(NicSpec::pci_devargs)
+        .collect();
+    if pci.is_empty() && !given(&["-a", "--allow", "-b", "--block", "--no-pci"]) {
+        arguments.push("--no-pci".to_owned());
+        if !given(&["--iova-mode"]) {
+            // No device sees physical addresses: pools need not look them up, and no root is needed.
+            arguments.push("--iova-mode=va".to_owned());
+        }
+    }
+    arguments.extend(pci.iter().map(|devargs| format!("--allow={devargs}")));
+    if !given(&["--telemetry", "--no-telemetry"]) {
+        arguments.push("--no-telemetry".to_owned());
+    }
+    arguments.extend(config.extra_args.iter().cloned());
+    arguments
+}
+
+/// Whether the user gave one of these arguments, as `NAME`, `NAME=…`, or, for short ones, `-mVALUE`.
+fn given(extra_args: &[String], names: &[&str]) -> bool {
+    extra_args.iter().any(|argument| {
+        names.iter().any(|name| match argument.strip_prefix(name) {
+            Some(rest) => rest.is_empty() || rest.starts_with('=') || !name.starts_with("--"),
+            None => false,
+        })
+    })
+}
+
+/// EAL's arguments for memory, and the line that says what was chosen.
+fn choose_memory(config: &EalConfig) -> Result<(Vec<String>, String), Error> {
+    if given(&config.extra_args, MEMORY_ARGUMENTS) {
+        return Ok((Vec::new(), "memory: as given by --eal".to_owned()));
+    }
+    let free_mb = free_hugepages_mb(Path::new(HUGEPAGES));
+    let in_memory = |mb: u64| vec!["--in-memory".to_owned(), "-m".to_owned(), mb.to_string()];
+    let no_huge = |mb: u64| {
+        vec![
+            "--no-huge".to_owned(),
+            "--no-shconf".to_owned(),
+            "-m".to_owned(),
+            mb.to_string(),
+        ]
+    };
+    let mb = config.memory_mb;
+    Ok(match config.hugepages {
+        Hugepages::Require { mb } if free_mb < mb => {
+            return Err(Error::TooFewHugepages {
+                wanted_mb: mb,
+                free_mb,
+                pages: mb.div_ceil(2),
+            });
+        }
+        Hugepages::Require { mb } => (
+            in_memory(mb),
+            format!("memory: {mb} MB in hugepages, as demanded"),
+        ),
+        Hugepages::Never => (
+            no_huge(mb),
+            format!("memory: {mb} MB in ordinary pages, as demanded"),
+        ),
+        Hugepages::Auto if free_mb >= mb => (
+            in_memory(mb),
+            format!("memory: {mb} MB in hugepages ({free_mb} MB were free)"),
+        ),
+        Hugepages::Auto => (
+            no_huge(mb),
+            format!("memory: {mb} MB in ordinary pages ({free_mb} MB of hugepages are free)"),
+        ),
+    })
+}
+
+/// Free hugepages of all sizes, in MB. None where the kernel has no such directory.
+fn free_hugepages_mb(root: &Path) -> u64 {
+    let Ok(sizes) = std::fs::read_dir(root) else {
+        return 0;
+    };
+    let free_kb: u64 = sizes
+        .flatten()
+        .filter_map(|size| {
+            let name = size.file_name().into_string().ok()?;
+            let page_kb: u64 = name
+                .strip_prefix("hugepages-")?
+                .strip_suffix("kB")?
+                .parse()
+                .ok()?;
+            let free = std::fs::read_to_string(size.path().join("free_hugepages")).ok()?;
+            Some(page_kb * free.trim().parse::<u64>().ok()?)
+        })
+        .sum();
+    free_kb / 1024
+}
+
+/// CPUs that the scheduler lets this thread use.
+fn available_cpus() -> Vec<usize> {
+    // SAFETY: an all-zero cpu_set_t is valid, and the kernel writes at most its size.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = core::mem::zeroed();
+        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set);
+        set
+    };
+    let bits = size_of::<libc::cpu_set_t>() * 8;
+    // SAFETY: `cpu` is below the number of bits of the set.
+    (0..bits)
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect()
+}
+
+fn cpu_list(cpus: &[usize]) -> String {
+    cpus.iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(of: &[&str]) -> Vec<String> {
+        of.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_users_eal_arguments_win() {
+        let config = EalConfig {
+            extra_args: strings(&["-l", "1", "--file-prefix=mine", "-m64", "--no-pci"]),
+            ..EalConfig::default()
+        };
+        let (memory, line) = choose_memory(&config).unwrap();
+        assert_eq!(line, "memory: as given by --eal");
+        let ours = arguments(&config, &[0, 1], memory);
+        assert_eq!(ours[..2], strings(&["syncline", "--no-telemetry"]));
+        assert_eq!(ours[2..], config.extra_args[..]);
+    }
+
+    #[test]
+    fn a_long_argument_is_not_mistaken_for_another_that_it_begins() {
+        assert!(given(&strings(&["--huge-dir=/x"]), &["--huge-dir"]));
+        assert!(!given(&strings(&["--huge-dirs=/x"]), &["--huge-dir"]));
+    }
+
+    #[test]
+    fn hugepages_that_are_demanded_and_missing_are_an_error() {
+        let config = EalConfig {
+            hugepages: Hugepages::Require { mb: 1 << 40 },
+            ..EalConfig::default()
+        };
+        let error = choose_memory(&config).unwrap_err().to_string();
+        assert!(
+            error.starts_with("too few hugepages: 1099511627776 MB wanted"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn free_hugepages_are_summed_over_their_sizes() {
+        let root = std::env::temp_dir().join(format!("syncline-hugepages-{}", std::process::id()));
+        for (size, free) in [("hugepages-2048kB", "3\n"), ("hugepages-1048576kB", "2\n")] {
+            std::fs::create_dir_all(root.join(size)).unwrap();
+            std::fs::write(root.join(size).join("free_hugepages"), free).unwrap();
+        }
+        assert_eq!(free_hugepages_mb(&root), 3 * 2 + 2 * 1024);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}

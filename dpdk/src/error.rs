@@ -1,0 +1,201 @@
+//! [`Error`]: everything that can go wrong in this crate, each with its cause and its fix.
+//!
+//! Made by every module here, shown by `apps` to the user as one line. It must never hold back what DPDK itself said:
+//! variants that report a failed call carry DPDK's own log lines of that call.
+
+/// What went wrong while setting DPDK up. Nothing on the packet path returns it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A second [`crate::Eal::init`] in one process, at the same time or after the first was dropped.
+    #[error("DPDK's environment can be initialised once per process, and it was already")]
+    EalAlreadyInitialised,
+    /// `rte_eal_init` refused.
+    #[error("DPDK's environment does not start ({arguments}): {reason}")]
+    EalInit {
+        /// The arguments that it got.
+        arguments: String,
+        /// DPDK's words, or the errno in words.
+        reason: String,
+    },
+    /// Hugepages were demanded and are not there.
+    #[error(
+        "too few hugepages: {wanted_mb} MB wanted, {free_mb} MB free; as root: \
+         `echo {pages} > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`, or run without hugepages"
+    )]
+    TooFewHugepages {
+        /// What the configuration demands, in MB.
+        wanted_mb: u64,
+        /// What the kernel has free over all sizes, in MB.
+        free_mb: u64,
+        /// 2 MiB pages that would be enough.
+        pages: u64,
+    },
+    /// An argument holds a byte that C can't take.
+    #[error("`{0}` holds a NUL byte")]
+    NulByte(String),
+    /// A thread was to run on a CPU that this process has not got.
+    #[error("no such lcore: CPU {cpu} is not available to this process (available: {available})")]
+    NoSuchCpu {
+        /// The CPU that was asked for.
+        cpu: usize,
+        /// The CPUs of this process, as a list.
+        available: String,
+    },
+    /// `rte_thread_register` refused.
+    #[error("DPDK does not take this thread as an lcore: {reason} (at most {max} threads)")]
+    ThreadRegister {
+        /// The errno in words.
+        reason: String,
+        /// DPDK's limit.
+        max: u32,
+    },
+    /// The text of a NIC spec.
+    #[error("`{text}` is no NIC: {reason}; allowed are {}", crate::spec::ALLOWED)]
+    Spec {
+        /// What the user wrote.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The in-memory link has two ends in one process and no device behind it.
+    #[error("`ring` is a link inside one process: it has no port of its own to open here")]
+    RingHasNoDevice,
+    /// An interface by that name exists.
+    #[error("interface {name} exists already: choose another name, or `ip link del {name}`")]
+    InterfaceExists {
+        /// The name of the interface.
+        name: String,
+    },
+    /// An interface by that name does not exist.
+    #[error("there is no interface {name} (`ip link` lists them)")]
+    NoInterface {
+        /// The name of the interface.
+        name: String,
+    },
+    /// `/dev/net/tun` can't be used.
+    #[error("no taps here: {reason}")]
+    NoTun {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Taking that interface would cut this machine off.
+    #[error("{interface} carries the default route of this machine: Syncline does not take it")]
+    DefaultRoute {
+        /// The name of the interface.
+        interface: String,
+    },
+    /// The directory of a memif socket is missing.
+    #[error("memif: there is no directory {directory} for the socket {socket}: create it first")]
+    MemifNoDirectory {
+        /// The path of the socket.
+        socket: String,
+        /// Its directory.
+        directory: String,
+    },
+    /// A server was to be started on a socket that has one.
+    #[error("memif: {socket} is served by another process already: choose another path")]
+    MemifSocketInUse {
+        /// The path of the socket.
+        socket: String,
+    },
+    /// A client was to be started on a socket without a server.
+    #[error("memif: nobody serves {socket}: start the side with `,server` first")]
+    MemifNoServer {
+        /// The path of the socket.
+        socket: String,
+    },
+    /// There is something at that path that is no socket, or we may not use it.
+    #[error("memif: {socket} can't be used: {reason}")]
+    MemifSocket {
+        /// The path of the socket.
+        socket: String,
+        /// Why.
+        reason: String,
+    },
+    /// No PCI device at that address, or its driver is the kernel's.
+    #[error("PCI device {address}: {reason}")]
+    Pci {
+        /// The address.
+        address: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// DPDK can't make the device.
+    #[error("DPDK can't open {device}: {reason}")]
+    Probe {
+        /// The device string given to DPDK.
+        device: String,
+        /// DPDK's words, or the errno in words.
+        reason: String,
+    },
+    /// More queues than the port has.
+    #[error("{port} has {max} queue pairs at most, {wanted} are wanted")]
+    TooManyQueues {
+        /// The port.
+        port: String,
+        /// Queue pairs wanted.
+        wanted: u16,
+        /// Queue pairs there are.
+        max: u16,
+    },
+    /// A number in a configuration is outside what is possible.
+    #[error("{what} is {value}, but must be {allowed}")]
+    Config {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// One step of setting a port up failed.
+    #[error("{port}: {step} failed: {reason}")]
+    PortSetup {
+        /// The port.
+        port: String,
+        /// The step, by the name of DPDK's function.
+        step: &'static str,
+        /// DPDK's words, or the errno in words.
+        reason: String,
+    },
+    /// A pool does not fit into DPDK's memory.
+    #[error(
+        "no memory for {frames} frames ({wanted_mb} MB wanted): {reason}; {memory}; \
+         give DPDK more memory or ask for fewer frames"
+    )]
+    PoolMemory {
+        /// Frames wanted.
+        frames: u32,
+        /// Memory wanted, in MB.
+        wanted_mb: u64,
+        /// DPDK's words, or the errno in words.
+        reason: String,
+        /// The memory that DPDK runs on, [`crate::Eal::memory_line`].
+        memory: String,
+    },
+    /// The link did not come up in time.
+    #[error("{port}: the link is still down after {waited_ms} ms: {hint}")]
+    LinkDown {
+        /// The port.
+        port: String,
+        /// How long was waited, in ms.
+        waited_ms: u64,
+        /// What to look at.
+        hint: &'static str,
+    },
+}
+
+/// An errno of DPDK in words.
+pub(crate) fn errno_text(errno: i32) -> String {
+    // SAFETY: rte_strerror returns a NUL-terminated string in thread-local or static storage, never null; it is copied
+    // before another call on this thread can change it.
+    let text = unsafe { core::ffi::CStr::from_ptr(dpdk_sys::rte_strerror(errno.abs())) };
+    text.to_string_lossy().into_owned()
+}
+
+/// The errno that DPDK left for this thread, positive.
+pub(crate) fn last_errno() -> i32 {
+    // SAFETY: reads a thread-local variable.
+    unsafe { dpdk_sys::sl_errno() }
+}

@@ -1,0 +1,61 @@
+//! The safe side of DPDK: everything between the stack's NIC seam and libdpdk.
+//!
+//! Called by `apps` and by the benchmarks. Modules stand in the order in which a program needs them. With `dpdk-sys` this
+//! is the only crate with `unsafe`; each block names its invariant and who upholds it. It must never know about a
+//! protocol above Ethernet (the one exception, [`checksum`], is DPDK's own code for verifying somebody else's frames).
+
+// What can go wrong, with cause and fix.
+mod error;
+// NIC specs as users write them (`ring`, `tap:dtap0`, `memif:/run/a.sock,server`, `pci:0000:3b:00.0`).
+pub mod spec;
+// What is checked about a spec before DPDK is asked, because DPDK's own errors don't say what to do.
+mod preflight;
+// DPDK's log lines: to stderr, and into errors.
+mod log;
+// The environment: memory, plugins, threads.
+pub mod eal;
+// Pools of mbufs, and one frame of them.
+pub mod mbuf;
+pub mod mempool;
+// Ports, their queues, and the in-memory link.
+pub mod port;
+pub mod queue;
+pub mod ring;
+// Keeps pollers out of a memif link whose peer vanishes.
+mod memif;
+// The stack's NIC on one queue pair.
+pub mod nic;
+// DPDK's checksum verifiers, for the side that must not trust ours.
+pub mod checksum;
+
+pub use eal::{Eal, EalConfig, Hugepages, ThreadRegistration};
+pub use error::Error;
+pub use mbuf::Mbuf;
+pub use mempool::Mempool;
+pub use nic::{DpdkNic, Instrument};
+pub use port::{PoolSizes, Port, PortConfig, PortStats, UninitPort};
+pub use queue::{QueuePair, RxQueue, TxQueue};
+pub use ring::{RingConfig, ring_pair};
+pub use spec::NicSpec;
+
+/// The cycle counter: TSC ticks on x86-64. About 12 ns to read, so once per burst.
+#[must_use]
+#[inline]
+pub fn cycles() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 CPU has RDTSC; it reads a register and touches no memory.
+    unsafe {
+        core::arch::x86_64::_rdtsc()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: reads DPDK's cycle counter and touches no memory.
+    unsafe {
+        dpdk_sys::sl_cycles()
+    }
+}
+
+/// Tells the CPU that this is a polling loop (PAUSE on x86-64): between two empty bursts.
+#[inline]
+pub fn pause() {
+    core::hint::spin_loop();
+}

@@ -1,0 +1,281 @@
+//! [`Mbuf`]: one owned frame in DPDK's memory, as the stack sees it.
+//!
+//! Called by: the worker through [`Frame`], `queue` and `nic`, which fill bursts with it. Everything here runs per packet:
+//! fields are read in place, only freeing calls DPDK. It must never hand out bytes for writing that somebody else may read.
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::Ordering;
+
+use dpdk_sys as sys;
+use stack::nic::{ChecksumVerdict, Frame, FrameError, IpVersion, RxChecksum, TxRequest};
+use sys::MbufView;
+
+/// Flags that say where the bytes lie. All others are offloads, and are cleared when a frame changes hands.
+pub(crate) const PLACE_FLAGS: u64 = sys::SL_MBUF_INDIRECT | sys::SL_MBUF_EXTERNAL;
+/// From the mbuf to the first byte of a frame in our pools (no private area, default headroom): for prefetching without
+/// reading the mbuf first.
+const USUAL_DATA_OFFSET: usize = (sys::SL_MBUF_BYTES + sys::SL_PKTMBUF_HEADROOM) as usize;
+
+/// An owned frame (the head of its chain, if it is chained). Dropping it returns it to its pool.
+///
+/// The header (lengths, flags) always belongs to this value alone. The bytes belong to it alone when the reference count
+/// of a direct mbuf is 1; [`crate::DpdkNic`]'s `share` makes a second header for the same bytes (an indirect mbuf).
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Mbuf(NonNull<MbufView>);
+
+// SAFETY: an mbuf has no tie to a thread; its reference count is atomic, and pools take frames back from any thread.
+unsafe impl Send for Mbuf {}
+
+impl Mbuf {
+    /// Takes over an mbuf.
+    ///
+    /// # Safety
+    /// `mbuf` is a valid head mbuf that nobody else owns, from a pool made by [`crate::Mempool`] (or a clone of one).
+    #[inline]
+    pub(crate) unsafe fn from_raw(mbuf: NonNull<MbufView>) -> Self {
+        Self(mbuf)
+    }
+
+    /// The mbuf, still owned by `self`.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut MbufView {
+        self.0.as_ptr()
+    }
+
+    #[inline]
+    fn view(&self) -> &MbufView {
+        // SAFETY: the header is valid and ours (invariant of the type); the one field that others write, the reference
+        // count, is an atomic.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn set_flags(&mut self, flags: u64) {
+        // SAFETY: the header is valid and ours, and `&mut self` leaves no reference to it. Through the pointer, not
+        // through a `&mut MbufView`: that would claim the reference count as well.
+        unsafe { (*self.0.as_ptr()).ol_flags = flags };
+    }
+
+    /// Owners of the bytes. 1 when they are ours alone; for a frame that came out of `share`, always 1 (the count is kept
+    /// by the frame that was shared).
+    #[must_use]
+    #[inline]
+    pub fn refcount(&self) -> u16 {
+        // Acquire: what the last other owner read is over.
+        self.view().refcnt.load(Ordering::Acquire)
+    }
+
+    /// Whether the bytes lie in this very mbuf and nobody else sees them, in one segment.
+    #[inline]
+    fn is_exclusive(&self) -> bool {
+        let view = self.view();
+        view.nb_segs == 1 && view.ol_flags & PLACE_FLAGS == 0 && self.refcount() == 1
+    }
+
+    /// Where the first byte lies, as a number: two frames with the same address share their bytes.
+    #[must_use]
+    #[inline]
+    pub fn address(&self) -> usize {
+        self.data().addr()
+    }
+
+    #[inline]
+    fn data(&self) -> *mut u8 {
+        let view = self.view();
+        view.buf_addr.wrapping_add(usize::from(view.data_off))
+    }
+
+    /// Keeps of the flags only those in `keep`, and always those that say where the bytes lie.
+    #[inline]
+    pub(crate) fn keep_flags(&mut self, keep: u64) {
+        self.set_flags(self.view().ol_flags & (keep | PLACE_FLAGS));
+    }
+
+    /// The segments, head first.
+    fn segments(&self) -> impl Iterator<Item = &[u8]> {
+        let mut next: *const MbufView = self.0.as_ptr();
+        core::iter::from_fn(move || {
+            // SAFETY: `next` is null or a segment of this chain; all of them are valid while the head is ours.
+            let segment = unsafe { next.as_ref() }?;
+            next = segment.next;
+            let data = segment.buf_addr.wrapping_add(usize::from(segment.data_off));
+            // SAFETY: drivers and this crate keep data_off + data_len <= buf_len, and the bytes are initialised or were
+            // written by a NIC (pool memory is zeroed by EAL at first).
+            Some(unsafe { core::slice::from_raw_parts(data, usize::from(segment.data_len)) })
+        })
+    }
+}
+
+impl Drop for Mbuf {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: we own it, and nobody uses `self` after this. The pool outlives it (see `mempool`).
+        unsafe { sys::sl_mbuf_free(self.0.as_ptr()) };
+    }
+}
+
+impl Frame for Mbuf {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: drivers and this crate keep data_off + data_len <= buf_len; nobody writes while we read: an owner of
+        // shared bytes gets no `bytes_mut`, and of unshared bytes we are the owner. Initialised as in `segments`.
+        unsafe { core::slice::from_raw_parts(self.data(), usize::from(self.view().data_len)) }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        if !self.is_exclusive() {
+            return None;
+        }
+        // SAFETY: as in `bytes`, and exclusive by the check: nobody else has a reference to these bytes, and none can
+        // come into being while `&mut self` is borrowed.
+        Some(unsafe {
+            core::slice::from_raw_parts_mut(self.data(), usize::from(self.view().data_len))
+        })
+    }
+
+    #[inline]
+    fn total_len(&self) -> usize {
+        self.view().pkt_len as usize
+    }
+
+    #[inline]
+    fn is_contiguous(&self) -> bool {
+        self.view().nb_segs == 1
+    }
+
+    fn copy_out(&self, offset: usize, into: &mut [u8]) -> usize {
+        let mut skip = offset;
+        let mut copied = 0;
+        for segment in self.segments() {
+            let from = &segment[skip.min(segment.len())..];
+            skip = skip.saturating_sub(segment.len());
+            let n = from.len().min(into.len() - copied);
+            into[copied..copied + n].copy_from_slice(&from[..n]);
+            copied += n;
+        }
+        copied
+    }
+
+    #[inline]
+    fn set_len(&mut self, len: usize) -> Result<(), FrameError> {
+        if !self.is_exclusive() {
+            return Err(FrameError::NotExclusive);
+        }
+        let view = self.view();
+        let capacity = view.buf_len.saturating_sub(view.data_off);
+        let len = match u16::try_from(len) {
+            Ok(len) if len <= capacity => len,
+            _ => {
+                return Err(FrameError::NoTailroom {
+                    capacity: usize::from(capacity),
+                });
+            }
+        };
+        let old = view.data_len;
+        if len > old {
+            // SAFETY: old <= len <= capacity, so the range lies in the buffer behind data_off; exclusive by the check.
+            unsafe {
+                ptr::write_bytes(self.data().add(usize::from(old)), 0, usize::from(len - old));
+            }
+        }
+        // SAFETY: as in `set_flags`.
+        unsafe {
+            (*self.0.as_ptr()).data_len = len;
+            (*self.0.as_ptr()).pkt_len = u32::from(len);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch touches nothing and can't fault, whatever the address. Both lines at once: waiting for the
+        // header to learn where the data lies would cost a second miss, and in our pools it lies at one place (for a
+        // clone the second hint is useless, not wrong).
+        unsafe {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let header = self.0.as_ptr().cast::<i8>();
+            _mm_prefetch::<_MM_HINT_T0>(header);
+            _mm_prefetch::<_MM_HINT_T0>(header.wrapping_add(USUAL_DATA_OFFSET));
+        }
+    }
+
+    #[inline]
+    fn rx_checksum(&self) -> RxChecksum {
+        let flags = self.view().ol_flags;
+        RxChecksum {
+            ip: verdict(
+                flags & sys::SL_MBUF_RX_IP_CKSUM_MASK,
+                sys::SL_MBUF_RX_IP_CKSUM_GOOD,
+                sys::SL_MBUF_RX_IP_CKSUM_BAD,
+            ),
+            l4: verdict(
+                flags & sys::SL_MBUF_RX_L4_CKSUM_MASK,
+                sys::SL_MBUF_RX_L4_CKSUM_GOOD,
+                sys::SL_MBUF_RX_L4_CKSUM_BAD,
+            ),
+        }
+    }
+
+    #[inline]
+    fn request(&mut self, request: Option<TxRequest>) {
+        let mut flags = self.view().ol_flags & PLACE_FLAGS;
+        let Some(request) = request else {
+            self.set_flags(flags);
+            return;
+        };
+        flags |= match request.ip {
+            IpVersion::V4 => sys::SL_MBUF_TX_IPV4,
+            IpVersion::V6 => sys::SL_MBUF_TX_IPV6,
+        };
+        if request.ipv4_checksum {
+            flags |= sys::SL_MBUF_TX_IP_CKSUM;
+        }
+        if request.tcp_checksum {
+            flags |= sys::SL_MBUF_TX_TCP_CKSUM;
+        }
+        debug_assert!(
+            request.l2_len < 1 << 7 && request.l3_len < 1 << 9,
+            "the mbuf's bit-fields"
+        );
+        self.set_flags(flags);
+        let lengths =
+            u64::from(request.l2_len) | u64::from(request.l3_len) << sys::SL_MBUF_L3_LEN_SHIFT;
+        // SAFETY: as in `set_flags`.
+        unsafe { (*self.0.as_ptr()).tx_offload = lengths };
+    }
+}
+
+/// Both bits set mean "the field is wrong but the data was verified" (a virtual link that never filled it in): good.
+#[inline]
+fn verdict(flags: u64, good: u64, bad: u64) -> ChecksumVerdict {
+    if flags & good != 0 {
+        ChecksumVerdict::Good
+    } else if flags & bad != 0 {
+        ChecksumVerdict::Bad
+    } else {
+        ChecksumVerdict::Unknown
+    }
+}
+
+/// All of the flags of received checksums that say "good", as a NIC sets them.
+#[doc(hidden)]
+pub const RX_CHECKSUM_GOOD_FLAGS: u64 =
+    sys::SL_MBUF_RX_IP_CKSUM_GOOD | sys::SL_MBUF_RX_L4_CKSUM_GOOD;
+
+/// Overwrites the offload flags (not those that say where the bytes lie): for tests of frames that claim what nobody
+/// verified.
+#[doc(hidden)]
+pub fn set_offload_flags_for_test(frame: &mut Mbuf, flags: u64) {
+    let place = frame.view().ol_flags & PLACE_FLAGS;
+    frame.set_flags(flags & !PLACE_FLAGS | place);
+}
+
+/// The offload flags: for tests.
+#[doc(hidden)]
+#[must_use]
+pub fn offload_flags_for_test(frame: &Mbuf) -> u64 {
+    frame.view().ol_flags & !PLACE_FLAGS
+}

@@ -1,0 +1,153 @@
+//! [`Mempool`]: a fixed number of mbufs of one size, allocated once.
+//!
+//! Called by: `port` and `ring` when they set up, `nic` for every frame it makes. It must never be freed under a living
+//! mbuf: a pool that has frames out stays allocated until they are back (or the process ends).
+
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use dpdk_sys as sys;
+
+use crate::Error;
+use crate::eal::EalInner;
+use crate::error::last_errno;
+use crate::log::Capture;
+
+/// Bytes in front of a frame for headers to be put there (`RTE_PKTMBUF_HEADROOM`).
+pub const HEADROOM_BYTES: u16 = sys::SL_PKTMBUF_HEADROOM as u16;
+/// Largest per-lcore cache of a pool, in frames.
+pub const CACHE_FRAMES_MAX: u32 = sys::RTE_MEMPOOL_CACHE_MAX_SIZE;
+
+static NEXT_NAME: AtomicU32 = AtomicU32::new(0);
+
+/// A pool of mbufs. A handle: clones are the same pool. Any thread may take from it and give back to it; threads that
+/// are registered with EAL do so through a cache of their own.
+#[derive(Debug, Clone)]
+pub struct Mempool {
+    inner: Arc<PoolInner>,
+}
+
+#[derive(Debug)]
+struct PoolInner {
+    pool: *mut sys::rte_mempool,
+    frames: u32,
+    eal: Arc<EalInner>,
+}
+
+// SAFETY: an rte_mempool is made for several threads (multi-producer, multi-consumer ring, per-lcore caches); the
+// functions that we call on it from several threads are thread-safe (DPDK Programmer's Guide, "Mempool Library").
+unsafe impl Send for PoolInner {}
+// SAFETY: as above.
+unsafe impl Sync for PoolInner {}
+
+impl Mempool {
+    /// A pool of `frames` mbufs with room for `frame_bytes` each (behind [`HEADROOM_BYTES`]).
+    ///
+    /// `cache_frames` (at most [`CACHE_FRAMES_MAX`], and at most 2/3 of the pool) is what each registered thread may
+    /// hold back; 0 for none. A pool is best at 2^n − 1 frames.
+    ///
+    /// # Errors
+    /// [`Error::PoolMemory`] when DPDK's memory is too small, [`Error::Config`] for impossible numbers.
+    pub(crate) fn new(
+        eal: &Arc<EalInner>,
+        frames: u32,
+        frame_bytes: u16,
+        cache_frames: u32,
+    ) -> Result<Self, Error> {
+        // What rte_mempool_create allows: n >= 1.5 * cache.
+        if cache_frames > CACHE_FRAMES_MAX || u64::from(cache_frames) * 3 > u64::from(frames) * 2 {
+            return Err(Error::Config {
+                what: "the cache of a pool (frames)",
+                value: cache_frames.into(),
+                allowed: "at most 512 and at most two thirds of the pool",
+            });
+        }
+        let Some(room) = frame_bytes.checked_add(HEADROOM_BYTES) else {
+            return Err(Error::Config {
+                what: "the frame size of a pool (bytes)",
+                value: frame_bytes.into(),
+                allowed: "at most 65407",
+            });
+        };
+        let number = NEXT_NAME.fetch_add(1, Ordering::Relaxed);
+        let name = CString::new(format!("syncline_pool_{number}")).expect("no NUL in it");
+        let capture = Capture::start();
+        // SAFETY: EAL is initialised (`eal` is proof) and the name is NUL-terminated; DPDK copies it. -1 is
+        // SOCKET_ID_ANY.
+        let pool = unsafe {
+            sys::rte_pktmbuf_pool_create(name.as_ptr(), frames, cache_frames, 0, room, -1)
+        };
+        if pool.is_null() {
+            return Err(Error::PoolMemory {
+                frames,
+                wanted_mb: bytes(frames, room).div_ceil(1 << 20),
+                reason: capture.failure(last_errno()),
+                memory: eal.memory_line().to_owned(),
+            });
+        }
+        Ok(Self {
+            inner: Arc::new(PoolInner {
+                pool,
+                frames,
+                eal: Arc::clone(eal),
+            }),
+        })
+    }
+
+    /// Frames in it altogether.
+    #[must_use]
+    pub fn frames(&self) -> u32 {
+        self.inner.frames
+    }
+
+    /// Frames that are out: owned by somebody, in a queue, or in a NIC's ring. Slow (it visits every cache), and exact
+    /// only while nobody allocates or frees. 0 after everything has stopped, else something leaks.
+    #[must_use]
+    pub fn in_use(&self) -> u32 {
+        // SAFETY: the pool lives as long as `self`.
+        unsafe { sys::rte_mempool_in_use_count(self.inner.pool) }
+    }
+
+    /// The pool itself, for calls that take one. Valid as long as this handle or one of its clones.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {
+        self.inner.pool
+    }
+}
+
+impl Drop for PoolInner {
+    fn drop(&mut self) {
+        self.eal.retire(RetiredPool(self.pool));
+    }
+}
+
+/// A pool without a handle. Mbufs of it may still be out.
+#[derive(Debug)]
+pub(crate) struct RetiredPool(*mut sys::rte_mempool);
+
+// SAFETY: as for PoolInner.
+unsafe impl Send for RetiredPool {}
+
+impl RetiredPool {
+    /// Frames that are still out.
+    pub(crate) fn in_use(&self) -> u32 {
+        // SAFETY: only `free` frees the pool, and it takes `self`.
+        unsafe { sys::rte_mempool_in_use_count(self.0) }
+    }
+
+    /// Gives its memory back.
+    ///
+    /// # Safety
+    /// No frame is out, and no thread is still inside a free into this pool.
+    pub(crate) unsafe fn free(self) {
+        // SAFETY: the caller's promise; there is no handle left that could allocate.
+        unsafe { sys::rte_mempool_free(self.0) };
+    }
+}
+
+/// Memory that a pool takes: header, mbuf and buffer per frame.
+fn bytes(frames: u32, room: u16) -> u64 {
+    const OBJECT_HEADER_BYTES: u64 = 64;
+    u64::from(frames) * (OBJECT_HEADER_BYTES + u64::from(sys::SL_MBUF_BYTES) + u64::from(room))
+}

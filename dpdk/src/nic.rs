@@ -1,0 +1,162 @@
+//! [`DpdkNic`]: the stack's NIC on one queue pair, the same for every driver.
+//!
+//! Called by: the worker, per burst. It must never call an instrument or allocate when there is none: the instruments cost
+//! one branch per burst.
+
+use stack::nic::{Burst, Caps, Nic, PoolClass};
+
+use crate::Mempool;
+use crate::mbuf::Mbuf;
+use crate::queue::{QueuePair, RxQueue, TxQueue, alloc, free, share};
+
+/// Sees every frame that goes through a NIC (captures, traces). Called on the worker's thread, once per burst.
+pub trait Instrument {
+    /// Frames that were received just now.
+    fn rx(&mut self, frames: &[Mbuf]);
+
+    /// Frames that are about to be sent, oldest first.
+    fn tx(&mut self, frames: &[Mbuf]);
+
+    /// The last `count` frames given to [`Instrument::tx`] were refused by the NIC. Those among them that are sent again
+    /// are shown again.
+    fn tx_refused(&mut self, count: usize);
+}
+
+/// One queue pair of a port, with its pools: what one worker polls.
+pub struct DpdkNic {
+    rx: RxQueue,
+    tx: TxQueue,
+    control: Mempool,
+    data: Mempool,
+    caps: Caps,
+    mac: [u8; 6],
+    instrument: Option<Box<dyn Instrument + Send>>,
+}
+
+impl DpdkNic {
+    /// The NIC of one worker.
+    #[must_use]
+    pub fn new(queues: QueuePair) -> Self {
+        let QueuePair {
+            rx,
+            tx,
+            control,
+            data,
+            caps,
+            mac,
+        } = queues;
+        Self {
+            rx,
+            tx,
+            control,
+            data,
+            caps,
+            mac,
+            instrument: None,
+        }
+    }
+
+    /// Shows every burst from now on to `instrument` (`None`: to nobody), and returns the one before.
+    pub fn set_instrument(
+        &mut self,
+        instrument: Option<Box<dyn Instrument + Send>>,
+    ) -> Option<Box<dyn Instrument + Send>> {
+        core::mem::replace(&mut self.instrument, instrument)
+    }
+
+    /// Whether the link is up. Cheap enough for every few milliseconds, not for every burst.
+    #[must_use]
+    pub fn link_is_up(&self) -> bool {
+        self.rx.port().link_is_up()
+    }
+
+    /// The number of this queue pair on its port.
+    #[must_use]
+    pub fn queue_index(&self) -> u16 {
+        self.rx.index()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tx_with_instrument(&mut self, from: &mut Burst<Mbuf>) -> usize {
+        if let Some(instrument) = &mut self.instrument {
+            instrument.tx(from.as_slice());
+        }
+        let sent = self.tx.burst(from);
+        if let Some(instrument) = &mut self.instrument
+            && !from.is_empty()
+        {
+            instrument.tx_refused(from.len());
+        }
+        sent
+    }
+}
+
+impl core::fmt::Debug for DpdkNic {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("DpdkNic")
+            .field("port", &self.tx.port().name())
+            .field("queue", &self.rx.index())
+            .field("instrument", &self.instrument.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Nic for DpdkNic {
+    type Frame = Mbuf;
+
+    #[inline]
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    #[inline]
+    fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    #[inline]
+    fn rx(&mut self, into: &mut Burst<Mbuf>) -> usize {
+        let n = self.rx.burst(into);
+        if let Some(instrument) = &mut self.instrument
+            && n > 0
+        {
+            let frames = into.as_slice();
+            instrument.rx(&frames[frames.len() - n..]);
+        }
+        n
+    }
+
+    #[inline]
+    fn tx(&mut self, from: &mut Burst<Mbuf>) -> usize {
+        if from.is_empty() {
+            return 0;
+        }
+        if self.instrument.is_some() {
+            return self.tx_with_instrument(from);
+        }
+        self.tx.burst(from)
+    }
+
+    #[inline]
+    fn alloc(&mut self, class: PoolClass, into: &mut Burst<Mbuf>, n: usize) -> usize {
+        match class {
+            PoolClass::Control => alloc(&self.control, into, n),
+            PoolClass::Data => alloc(&self.data, into, n),
+        }
+    }
+
+    fn share(&mut self, frame: &mut Mbuf) -> Option<Mbuf> {
+        share(&self.data, frame)
+    }
+
+    #[inline]
+    fn free(&mut self, from: &mut Burst<Mbuf>) {
+        free(from);
+    }
+
+    #[inline]
+    fn cycles(&self) -> u64 {
+        crate::cycles()
+    }
+}

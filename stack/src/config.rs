@@ -1,0 +1,429 @@
+//! Every limit and default of an endpoint, validated once before the first frame.
+//!
+//! Called by: whoever builds a worker (apps, tests, the simulated world). It must never change while a worker runs: the
+//! same [`Config`] is shared read-only by all workers.
+
+use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::conn::listener::{ListenerConfig, Listeners, ListenersError};
+use crate::conn::local::{LocalAddrs, LocalAddrsError, LocalPrefix};
+use crate::conn::{Capacity, Records};
+
+/// What a segment to a port without a listener gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClosedPolicy {
+    /// The reset of RFC 9293 3.10.7.1.
+    #[default]
+    Rst,
+    /// Nothing, as a firewall that drops.
+    Drop,
+    /// ICMP destination unreachable, port unreachable, as a firewall that rejects; rate-limited.
+    Icmp,
+}
+
+/// One of our addresses, with the length of the prefix that is on the same link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interface {
+    /// Our address.
+    pub address: IpAddr,
+    /// Leading bits that all addresses on this link share: 0 to 32, or 0 to 128.
+    pub prefix_len: u8,
+}
+
+impl Interface {
+    /// Whether `other` is on the same link as this address.
+    #[must_use]
+    pub fn on_link(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(mine), IpAddr::V4(other)) => {
+                let host_bits = 32 - u32::from(self.prefix_len.min(32));
+                (mine.to_bits() ^ other.to_bits())
+                    .checked_shr(host_bits)
+                    .unwrap_or(0)
+                    == 0
+            }
+            (IpAddr::V6(mine), IpAddr::V6(other)) => {
+                let host_bits = 128 - u32::from(self.prefix_len.min(128));
+                (mine.to_bits() ^ other.to_bits())
+                    .checked_shr(host_bits)
+                    .unwrap_or(0)
+                    == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How many of each thing an endpoint keeps. All memory for them is taken at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Records of each kind, per worker.
+    pub records: Capacity,
+    /// Neighbour entries (worker 0 keeps them).
+    pub neighbors: u16,
+    /// Frames on their way to another worker, per receiving worker.
+    pub handoff_frames: u16,
+    /// ICMP errors sent per second and worker (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
+    pub icmp_errors_pps: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            records: Capacity {
+                embryos: Records {
+                    v4: 65_536,
+                    v6: 65_536,
+                },
+                parked: Records {
+                    v4: 65_536,
+                    v6: 65_536,
+                },
+                // Nothing makes these before connections carry data.
+                open: Records { v4: 0, v6: 0 },
+                time_wait: Records { v4: 0, v6: 0 },
+            },
+            neighbors: 1024,
+            handoff_frames: 4096,
+            icmp_errors_pps: 1000,
+        }
+    }
+}
+
+/// Times and counts of the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handshake {
+    /// RTO of the first SYN-ACK; doubles with each retransmission (RFC 6298 §2, §5.5).
+    pub syn_ack_rto: Duration,
+    /// Retransmissions of a SYN-ACK before the embryo ends. Few: each one is a frame that a spoofed SYN makes us send
+    /// to somebody who never asked.
+    pub syn_ack_retries: u8,
+    /// The receive window that a SYN-ACK offers, in bytes; at most 65,535 because it is never scaled.
+    pub window: u16,
+    /// The window scale that we offer when the peer offers one, 0 to 14.
+    pub window_scale: u8,
+}
+
+impl Default for Handshake {
+    fn default() -> Self {
+        Self {
+            syn_ack_rto: Duration::from_secs(1),
+            syn_ack_retries: 3,
+            window: 65_535,
+            window_scale: 7,
+        }
+    }
+}
+
+/// What an endpoint is configured to be. [`Config::validate`] turns it into what workers share.
+#[derive(Debug, Clone)]
+pub struct ConfigSpec {
+    /// Our addresses on this link.
+    pub interfaces: Vec<Interface>,
+    /// More addresses that are ours: whole prefixes routed to us. They answer no ARP or NDP beyond their own range.
+    pub prefixes: Vec<LocalPrefix>,
+    /// The router for IPv4 destinations off the link.
+    pub gateway_v4: Option<core::net::Ipv4Addr>,
+    /// The router for IPv6 destinations off the link.
+    pub gateway_v6: Option<core::net::Ipv6Addr>,
+    /// Open ports.
+    pub listeners: Vec<ListenerConfig>,
+    /// What closed ports answer.
+    pub closed: ClosedPolicy,
+    /// TTL and hop limit of what we send (RFC 9293 MUST-49); at least 1.
+    pub ttl: u8,
+    /// Limits.
+    pub limits: Limits,
+    /// Handshake.
+    pub handshake: Handshake,
+}
+
+impl ConfigSpec {
+    /// A configuration with these addresses and every default: no listener, closed ports reset.
+    #[must_use]
+    pub fn new(interfaces: Vec<Interface>) -> Self {
+        Self {
+            interfaces,
+            prefixes: Vec::new(),
+            gateway_v4: None,
+            gateway_v6: None,
+            listeners: Vec::new(),
+            closed: ClosedPolicy::Rst,
+            ttl: 64,
+            limits: Limits::default(),
+            handshake: Handshake::default(),
+        }
+    }
+
+    /// Checks everything that can be wrong and interns the addresses.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first thing that is wrong.
+    pub fn validate(self) -> Result<Config, ConfigError> {
+        if self.interfaces.is_empty() && self.prefixes.is_empty() {
+            return Err(ConfigError::NoAddress);
+        }
+        if self.ttl == 0 {
+            return Err(ConfigError::ZeroTtl);
+        }
+        if self.handshake.window_scale > 14 {
+            return Err(ConfigError::WindowScale(self.handshake.window_scale));
+        }
+        for (name, value) in [
+            ("embryos", self.limits.records.embryos.total()),
+            ("connections", self.limits.records.parked.total()),
+            ("neighbors", self.limits.neighbors.into()),
+            ("handoff_frames", self.limits.handoff_frames.into()),
+        ] {
+            if value == 0u64 {
+                return Err(ConfigError::ZeroLimit(name));
+            }
+        }
+        let mut prefixes = self.prefixes;
+        for interface in &self.interfaces {
+            let bits = if interface.address.is_ipv4() { 32 } else { 128 };
+            if interface.prefix_len > bits {
+                return Err(ConfigError::PrefixLen(*interface));
+            }
+            prefixes.push(LocalPrefix::host(interface.address)?);
+        }
+        let locals = LocalAddrs::new(&prefixes)?;
+        let listeners = Listeners::new(self.listeners, &locals)?;
+        for gateway in [
+            self.gateway_v4.map(IpAddr::from),
+            self.gateway_v6.map(IpAddr::from),
+        ] {
+            let Some(gateway) = gateway else { continue };
+            if !self
+                .interfaces
+                .iter()
+                .any(|interface| interface.on_link(gateway))
+            {
+                return Err(ConfigError::GatewayOffLink(gateway));
+            }
+        }
+        Ok(Config {
+            interfaces: self.interfaces,
+            locals,
+            gateway_v4: self.gateway_v4.map(IpAddr::from),
+            gateway_v6: self.gateway_v6.map(IpAddr::from),
+            listeners,
+            closed: self.closed,
+            ttl: self.ttl,
+            limits: self.limits,
+            handshake: self.handshake,
+        })
+    }
+}
+
+/// A validated configuration, shared read-only by all workers of an endpoint.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our addresses on this link.
+    pub interfaces: Vec<Interface>,
+    /// All addresses that are ours.
+    pub locals: LocalAddrs,
+    gateway_v4: Option<IpAddr>,
+    gateway_v6: Option<IpAddr>,
+    /// Open ports.
+    pub listeners: Listeners,
+    /// What closed ports answer.
+    pub closed: ClosedPolicy,
+    /// TTL and hop limit of what we send.
+    pub ttl: u8,
+    /// Limits.
+    pub limits: Limits,
+    /// Handshake.
+    pub handshake: Handshake,
+}
+
+impl Config {
+    /// The neighbour that a packet to `destination` is handed to, or `None` without a route (RFC 1122 §3.3.1.1).
+    #[must_use]
+    pub fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
+        if self
+            .interfaces
+            .iter()
+            .any(|interface| interface.on_link(destination))
+        {
+            return Some(destination);
+        }
+        if destination.is_ipv4() {
+            self.gateway_v4
+        } else {
+            self.gateway_v6
+        }
+    }
+
+    /// The directed broadcast addresses of our IPv4 links (RFC 1122 §3.2.1.3 (d)); none for /31 and /32 (RFC 3021).
+    #[must_use]
+    pub fn broadcasts(&self) -> Vec<[u8; 4]> {
+        let broadcast = |interface: &Interface| match interface.address {
+            IpAddr::V4(address) if interface.prefix_len < 31 => {
+                let host_mask = u32::MAX
+                    .checked_shr(u32::from(interface.prefix_len))
+                    .unwrap_or(0);
+                Some((address.to_bits() | host_mask).to_be_bytes())
+            }
+            _ => None,
+        };
+        self.interfaces.iter().filter_map(broadcast).collect()
+    }
+
+    /// The address that we ask neighbours from: the interface on `neighbor`'s link.
+    #[must_use]
+    pub fn source_for(&self, neighbor: IpAddr) -> Option<IpAddr> {
+        let on_link = |interface: &&Interface| interface.on_link(neighbor);
+        self.interfaces
+            .iter()
+            .find(on_link)
+            .map(|interface| interface.address)
+    }
+}
+
+/// A configuration that can't be used. The text names the cause and the fix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Nothing is ours.
+    NoAddress,
+    /// A TTL of 0 never leaves the host.
+    ZeroTtl,
+    /// Window scales end at 14 (RFC 7323 §2.3).
+    WindowScale(u8),
+    /// This limit is 0.
+    ZeroLimit(&'static str),
+    /// The prefix is longer than the address.
+    PrefixLen(Interface),
+    /// The gateway can't be reached without a gateway.
+    GatewayOffLink(IpAddr),
+    /// The addresses don't fit together.
+    Addresses(LocalAddrsError),
+    /// The listeners don't fit together.
+    Listeners(ListenersError),
+}
+
+impl From<LocalAddrsError> for ConfigError {
+    fn from(error: LocalAddrsError) -> Self {
+        Self::Addresses(error)
+    }
+}
+
+impl From<ListenersError> for ConfigError {
+    fn from(error: ListenersError) -> Self {
+        Self::Listeners(error)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAddress => write!(
+                f,
+                "no address is ours; give at least one, such as --ip 198.18.0.2/24"
+            ),
+            Self::ZeroTtl => write!(f, "a TTL of 0 never leaves this host; give 1 to 255"),
+            Self::WindowScale(shift) => {
+                write!(
+                    f,
+                    "window scale {shift} is too large; RFC 7323 allows 0 to 14"
+                )
+            }
+            Self::ZeroLimit(name) => write!(f, "the limit '{name}' is 0; give at least 1"),
+            Self::PrefixLen(Interface {
+                address,
+                prefix_len,
+            }) => {
+                write!(
+                    f,
+                    "{address}/{prefix_len}: the prefix is longer than the address"
+                )
+            }
+            Self::GatewayOffLink(gateway) => write!(
+                f,
+                "gateway {gateway} is on none of our links; give an address inside the prefix of one --ip"
+            ),
+            Self::Addresses(error) => fmt::Display::fmt(error, f),
+            Self::Listeners(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    fn v4(d: u8, prefix_len: u8) -> Interface {
+        Interface {
+            address: Ipv4Addr::new(198, 18, 0, d).into(),
+            prefix_len,
+        }
+    }
+
+    #[test]
+    fn routes_go_to_the_link_first_then_to_the_gateway_then_nowhere() {
+        let gateway = Ipv4Addr::new(198, 18, 0, 1);
+        let v6 = Interface {
+            address: "2001:db8::2".parse().expect("an address"),
+            prefix_len: 64,
+        };
+        let mut spec = ConfigSpec::new(vec![v4(2, 24), v6]);
+        spec.gateway_v4 = Some(gateway);
+        let config = spec.validate().expect("valid");
+        let on_link = IpAddr::from(Ipv4Addr::new(198, 18, 0, 77));
+        assert_eq!(config.next_hop(on_link), Some(on_link));
+        assert_eq!(
+            config.next_hop(Ipv4Addr::new(198, 19, 0, 1).into()),
+            Some(gateway.into())
+        );
+        assert_eq!(config.next_hop(Ipv6Addr::from_bits(1 << 120).into()), None);
+        assert_eq!(config.source_for(on_link), Some(v4(2, 24).address));
+        assert_eq!(config.broadcasts(), [[198, 18, 0, 255]]);
+    }
+
+    #[test]
+    fn prefix_lengths_of_zero_and_all_bits_work() {
+        let far = IpAddr::from(Ipv4Addr::new(203, 0, 113, 9));
+        assert!(
+            v4(2, 0).on_link(far)
+                && !v4(2, 32).on_link(far)
+                && v4(2, 32).on_link(v4(2, 32).address)
+        );
+        assert!(!v4(2, 0).on_link(Ipv6Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn each_mistake_has_its_own_error() {
+        let error = |change: fn(&mut ConfigSpec)| {
+            let mut spec = ConfigSpec::new(vec![v4(2, 24)]);
+            change(&mut spec);
+            spec.validate().expect_err("refused")
+        };
+        assert_eq!(
+            error(|spec| spec.interfaces.clear()),
+            ConfigError::NoAddress
+        );
+        assert_eq!(error(|spec| spec.ttl = 0), ConfigError::ZeroTtl);
+        assert_eq!(
+            error(|spec| spec.handshake.window_scale = 15),
+            ConfigError::WindowScale(15)
+        );
+        assert_eq!(
+            error(|spec| spec.limits.neighbors = 0),
+            ConfigError::ZeroLimit("neighbors")
+        );
+        assert_eq!(
+            error(|spec| spec.interfaces[0].prefix_len = 33),
+            ConfigError::PrefixLen(v4(2, 33))
+        );
+        assert_eq!(
+            error(|spec| spec.gateway_v4 = Some(Ipv4Addr::new(198, 19, 0, 1))),
+            ConfigError::GatewayOffLink(Ipv4Addr::new(198, 19, 0, 1).into())
+        );
+    }
+}

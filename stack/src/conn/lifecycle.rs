@@ -1,0 +1,452 @@
+//! Birth, change and end of records: the methods of [`ConnTable`] that insert, move and remove, and its queues.
+//!
+//! Called by: the worker's process and timer stages. Each must leave index, slabs, queues and handles agreeing with each
+//! other on every path, errors included.
+//!
+//! Every method that touches the index takes the hash of the record's key: a frame has it at hand, a timer computes it
+//! again from [`ConnTable::key`].
+
+use crate::time::Instant;
+
+use super::index::IndexStats;
+use super::layout::Body;
+use super::slab::NONE;
+use super::{
+    ConnId, ConnTable, EMBRYO_LEVELS, Embryo, Entry, FlowHash, FlowKey, Found, Kind, MoveError,
+    Open, OpenCold, Parked, Records, TableFull, TickMs, TimeWait,
+};
+
+/// Insertion. The caller has looked the key up: a key that is in the table already would get a second record.
+impl ConnTable {
+    /// Adds an embryo that is due at `deadline` for its first retransmission.
+    ///
+    /// # Errors
+    /// [`TableFull`].
+    pub fn insert_embryo(
+        &mut self,
+        key: &FlowKey,
+        hash: FlowHash,
+        embryo: &Embryo,
+        deadline: Instant,
+    ) -> Result<Found, TableFull> {
+        let entry = self.embryos.alloc(key, embryo).ok_or(full::<Embryo>(key))?;
+        self.embryo_queues[0].push(&mut self.embryos, entry, TickMs::deadline(deadline));
+        self.enter(hash, entry)
+    }
+
+    /// Adds an open connection: an active open, or the final ACK of a cookie.
+    ///
+    /// # Errors
+    /// [`TableFull`].
+    pub fn insert_open(
+        &mut self,
+        key: &FlowKey,
+        hash: FlowHash,
+        open: &Open,
+    ) -> Result<Found, TableFull> {
+        let entry = self.open.alloc(key, open).ok_or(full::<Open>(key))?;
+        *self.cold_slot(entry) = OpenCold::default();
+        self.name(entry);
+        self.enter(hash, entry)
+    }
+
+    /// Adds a parked connection.
+    ///
+    /// # Errors
+    /// [`TableFull`].
+    pub fn insert_parked(
+        &mut self,
+        key: &FlowKey,
+        hash: FlowHash,
+        parked: &Parked,
+    ) -> Result<Found, TableFull> {
+        let entry = self.parked.alloc(key, parked).ok_or(full::<Parked>(key))?;
+        self.name(entry);
+        self.enter(hash, entry)
+    }
+
+    /// Adds a connection in TIME-WAIT that ends at `deadline`.
+    ///
+    /// # Errors
+    /// [`TableFull`].
+    pub fn insert_time_wait(
+        &mut self,
+        key: &FlowKey,
+        hash: FlowHash,
+        time_wait: &TimeWait,
+        deadline: Instant,
+    ) -> Result<Found, TableFull> {
+        let entry = self
+            .time_wait
+            .alloc(key, time_wait)
+            .ok_or(full::<TimeWait>(key))?;
+        self.time_wait_queue
+            .push(&mut self.time_wait, entry, TickMs::deadline(deadline));
+        self.enter(hash, entry)
+    }
+
+    /// Enters a record into the index. That holds as many entries as there are records, so it always has room.
+    fn enter(&mut self, hash: FlowHash, entry: Entry) -> Result<Found, TableFull> {
+        let full = TableFull {
+            kind: entry.kind(),
+            v6: entry.is_v6(),
+        };
+        if !self.index.insert(hash, entry) {
+            self.release(entry);
+            return Err(full);
+        }
+        self.inserted += 1;
+        self.found(entry).ok_or(full)
+    }
+}
+
+/// Moves between kinds. On error nothing has changed. On success the old [`Found`] is stale.
+impl ConnTable {
+    /// The final ACK came: an embryo becomes an open connection.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub fn promote(
+        &mut self,
+        embryo: Found,
+        hash: FlowHash,
+        open: &Open,
+    ) -> Result<Found, MoveError> {
+        let key = self.key_of(embryo, Kind::Embryo)?;
+        let entry = self.open.alloc(&key, open).ok_or(full::<Open>(&key))?;
+        *self.cold_slot(entry) = OpenCold::default();
+        self.name(entry);
+        self.replace(embryo, hash, entry)
+    }
+
+    /// An open connection comes to rest. Its cold part is forgotten; its [`ConnId`] stays good.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub fn park(
+        &mut self,
+        open: Found,
+        hash: FlowHash,
+        parked: &Parked,
+    ) -> Result<Found, MoveError> {
+        let key = self.key_of(open, Kind::Open)?;
+        let entry = self
+            .parked
+            .alloc(&key, parked)
+            .ok_or(full::<Parked>(&key))?;
+        self.inherit(open.entry, entry);
+        self.replace(open, hash, entry)
+    }
+
+    /// A parked connection has something to do again. Its [`ConnId`] stays good.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub fn unpark(
+        &mut self,
+        parked: Found,
+        hash: FlowHash,
+        open: &Open,
+    ) -> Result<Found, MoveError> {
+        let key = self.key_of(parked, Kind::Parked)?;
+        let entry = self.open.alloc(&key, open).ok_or(full::<Open>(&key))?;
+        *self.cold_slot(entry) = OpenCold::default();
+        self.inherit(parked.entry, entry);
+        self.replace(parked, hash, entry)
+    }
+
+    /// An open connection enters TIME-WAIT until `deadline`. Its [`ConnId`] ends.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub fn linger(
+        &mut self,
+        open: Found,
+        hash: FlowHash,
+        time_wait: &TimeWait,
+        deadline: Instant,
+    ) -> Result<Found, MoveError> {
+        let key = self.key_of(open, Kind::Open)?;
+        let entry = self
+            .time_wait
+            .alloc(&key, time_wait)
+            .ok_or(full::<TimeWait>(&key))?;
+        self.time_wait_queue
+            .push(&mut self.time_wait, entry, TickMs::deadline(deadline));
+        self.replace(open, hash, entry)
+    }
+
+    fn key_of(&self, found: Found, kind: Kind) -> Result<FlowKey, MoveError> {
+        let key = self.key(found).filter(|_| found.kind() == kind);
+        key.ok_or(MoveError::Stale)
+    }
+
+    /// Puts `new` in the place of `old` in the index and releases `old`; or the other way round when `old` isn't there.
+    fn replace(&mut self, old: Found, hash: FlowHash, new: Entry) -> Result<Found, MoveError> {
+        let replaced = self.index.replace(hash, old.entry, new);
+        let (gone, stays) = if replaced {
+            (old.entry, new)
+        } else {
+            (new, old.entry)
+        };
+        if let Some(handle) = self.handle_of(stays) {
+            // A handle that both records name follows the one that stays.
+            self.handles.get_mut(handle).location = stays.bits();
+            if self.handle_of(gone) == Some(handle) {
+                self.link_of(gone, NONE);
+            }
+        }
+        self.release(gone);
+        let found = if replaced { self.found(new) } else { None };
+        found.ok_or(MoveError::Stale)
+    }
+}
+
+/// Ends.
+impl ConnTable {
+    /// Removes a record, and ends its [`ConnId`] where it has one. False for a stale reference or a hash that isn't that
+    /// of the record's key: nothing changes then.
+    pub fn remove(&mut self, found: Found, hash: FlowHash) -> bool {
+        let removed = self.is_current(found) && self.index.remove(hash, found.entry);
+        if removed {
+            self.release(found.entry);
+        }
+        removed
+    }
+
+    /// Gives a record back that the index doesn't know (any more).
+    fn release(&mut self, entry: Entry) {
+        match entry.kind() {
+            Kind::Embryo => {
+                let level = usize::from(self.embryos.level(entry));
+                self.embryo_queues[level].unlink(&mut self.embryos, entry);
+                self.embryos.free(entry);
+            }
+            Kind::Open | Kind::Parked => {
+                if let Some(handle) = self.handle_of(entry) {
+                    self.handles.free(handle);
+                }
+                if entry.kind() == Kind::Open {
+                    self.open.free(entry);
+                } else {
+                    self.parked.free(entry);
+                }
+            }
+            Kind::TimeWait => {
+                self.time_wait_queue.unlink(&mut self.time_wait, entry);
+                self.time_wait.free(entry);
+            }
+        }
+    }
+}
+
+/// Names that survive a move.
+impl ConnTable {
+    /// The name of an open or parked connection; `None` for other kinds and stale references.
+    #[must_use]
+    pub fn conn_id(&self, found: Found) -> Option<ConnId> {
+        let handle = self
+            .is_current(found)
+            .then(|| self.handle_of(found.entry))??;
+        let generation = self.handles.generation(handle)?;
+        Some(ConnId { handle, generation })
+    }
+
+    /// Where a connection is now; `None` when it has ended.
+    #[must_use]
+    pub fn resolve(&self, id: ConnId) -> Option<Found> {
+        if self.handles.generation(id.handle) != Some(id.generation) {
+            return None;
+        }
+        self.found(Entry::from_bits(self.handles.get(id.handle).location))
+    }
+
+    /// The connection under a handle number, with its current name: for timers and lists, which keep only the number and
+    /// are disarmed when the connection ends.
+    #[must_use]
+    pub fn by_handle(&self, handle: u32) -> Option<ConnId> {
+        let generation = self.handles.generation(handle)?;
+        Some(ConnId { handle, generation })
+    }
+
+    /// Gives a new open or parked connection its handle. There are as many handles as such records.
+    fn name(&mut self, entry: Entry) {
+        let handle = self.handles.alloc();
+        debug_assert!(handle.is_some(), "fewer handles than connections");
+        if let Some(handle) = handle {
+            self.handles.get_mut(handle).location = entry.bits();
+        }
+        self.link_of(entry, handle.unwrap_or(NONE));
+    }
+
+    /// Lets the record at `to` share the handle of the one at `from`, until [`ConnTable::replace`] decides.
+    fn inherit(&mut self, from: Entry, to: Entry) {
+        let handle = self.handle_of(from);
+        self.link_of(to, handle.unwrap_or(NONE));
+    }
+
+    fn handle_of(&self, entry: Entry) -> Option<u32> {
+        let handle = match entry.kind() {
+            Kind::Open => self.open.link(entry),
+            Kind::Parked => self.parked.link(entry),
+            Kind::Embryo | Kind::TimeWait => NONE,
+        };
+        (handle != NONE).then_some(handle)
+    }
+
+    fn link_of(&mut self, entry: Entry, handle: u32) {
+        match entry.kind() {
+            Kind::Open => self.open.set_link(entry, handle),
+            Kind::Parked => self.parked.set_link(entry, handle),
+            Kind::Embryo | Kind::TimeWait => {}
+        }
+    }
+}
+
+/// Queues: what is due, and what is oldest.
+impl ConnTable {
+    /// An embryo whose deadline has come. The caller retransmits and calls [`ConnTable::requeue_embryo`], or removes it.
+    #[must_use]
+    pub fn due_embryo(&self, now: Instant) -> Option<Found> {
+        let now = TickMs::at(now);
+        let mut oldest = self.embryo_queues.iter().filter_map(|queue| queue.oldest());
+        let due = oldest.find(|&entry| self.embryos.deadline(entry).is_due(now))?;
+        self.found(due)
+    }
+
+    /// The embryo that has waited longest, more or less: of those retransmitted most often, the first to be so.
+    #[must_use]
+    pub fn oldest_embryo(&self) -> Option<Found> {
+        let oldest = self
+            .embryo_queues
+            .iter()
+            .rev()
+            .find_map(|queue| queue.oldest())?;
+        self.found(oldest)
+    }
+
+    /// SYN-ACK retransmissions of an embryo so far.
+    #[must_use]
+    pub fn embryo_retransmits(&self, found: Found) -> Option<u16> {
+        self.is_live(found, Kind::Embryo)
+            .then(|| self.embryos.level(found.entry))
+    }
+
+    /// Counts a SYN-ACK retransmission and sets the next deadline. Deadlines of embryos with the same count must come in
+    /// the order of these calls (they do when the waiting time depends on the count alone). From
+    /// [`EMBRYO_LEVELS`] − 1 on the count stays. False for a stale reference.
+    pub fn requeue_embryo(&mut self, found: Found, deadline: Instant) -> bool {
+        let Some(level) = self.embryo_retransmits(found) else {
+            return false;
+        };
+        self.embryo_queues[usize::from(level)].unlink(&mut self.embryos, found.entry);
+        let level = (level + 1).min(EMBRYO_LEVELS - 1);
+        self.embryos.set_level(found.entry, level);
+        let deadline = TickMs::deadline(deadline);
+        self.embryo_queues[usize::from(level)].push(&mut self.embryos, found.entry, deadline);
+        true
+    }
+
+    /// A connection in TIME-WAIT whose time is over; the caller removes it.
+    #[must_use]
+    pub fn due_time_wait(&self, now: Instant) -> Option<Found> {
+        let oldest = self.time_wait_queue.oldest()?;
+        let due = self.time_wait.deadline(oldest).is_due(TickMs::at(now));
+        if due { self.found(oldest) } else { None }
+    }
+
+    /// The connection that ends its TIME-WAIT first: the one to recycle when all records are in use.
+    #[must_use]
+    pub fn oldest_time_wait(&self) -> Option<Found> {
+        self.time_wait_queue
+            .oldest()
+            .and_then(|oldest| self.found(oldest))
+    }
+
+    /// A FIN was retransmitted: 2MSL begins anew (RFC 9293 §3.10.7.4). False for a stale reference.
+    pub fn restart_time_wait(&mut self, found: Found, deadline: Instant) -> bool {
+        if !self.is_live(found, Kind::TimeWait) {
+            return false;
+        }
+        self.time_wait_queue
+            .unlink(&mut self.time_wait, found.entry);
+        self.time_wait_queue
+            .push(&mut self.time_wait, found.entry, TickMs::deadline(deadline));
+        true
+    }
+
+    /// When an embryo or a connection in TIME-WAIT is due; `None` for other kinds and stale references.
+    #[must_use]
+    pub fn deadline(&self, found: Found) -> Option<TickMs> {
+        match found.kind() {
+            _ if !self.is_current(found) => None,
+            Kind::Embryo => Some(self.embryos.deadline(found.entry)),
+            Kind::TimeWait => Some(self.time_wait.deadline(found.entry)),
+            Kind::Open | Kind::Parked => None,
+        }
+    }
+}
+
+/// Counts and sizes, for limits and reports.
+impl ConnTable {
+    /// Records of a kind in use.
+    #[must_use]
+    pub fn len(&self, kind: Kind) -> Records {
+        match kind {
+            Kind::Embryo => self.embryos.len(),
+            Kind::Open => self.open.len(),
+            Kind::Parked => self.parked.len(),
+            Kind::TimeWait => self.time_wait.len(),
+        }
+    }
+
+    /// Records of a kind that can be in use.
+    #[must_use]
+    pub fn capacity(&self, kind: Kind) -> Records {
+        match kind {
+            Kind::Embryo => self.embryos.capacity(),
+            Kind::Open => self.open.capacity(),
+            Kind::Parked => self.parked.capacity(),
+            Kind::TimeWait => self.time_wait.capacity(),
+        }
+    }
+
+    /// Records of all kinds in use.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.index.len()
+    }
+
+    /// How full the index is. Walks all buckets: for reports.
+    #[must_use]
+    pub fn index_stats(&self) -> IndexStats {
+        self.index.stats()
+    }
+
+    /// The index itself, read-only: for benchmarks.
+    #[must_use]
+    pub fn index(&self) -> &super::index::Index {
+        &self.index
+    }
+
+    /// Address space taken for index, records and handles, in bytes. What is resident grows towards it with use.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> usize {
+        self.index.reserved_bytes()
+            + self.embryos.reserved_bytes()
+            + self.open.reserved_bytes()
+            + self.cold_v4.reserved_bytes()
+            + self.cold_v6.reserved_bytes()
+            + self.parked.reserved_bytes()
+            + self.time_wait.reserved_bytes()
+            + self.handles.reserved_bytes()
+    }
+}
+
+/// What to say when the slab for `key` has no record of kind `B` left.
+fn full<B: Body>(key: &FlowKey) -> TableFull {
+    TableFull {
+        kind: B::KIND,
+        v6: key.is_v6(),
+    }
+}

@@ -1,0 +1,250 @@
+//! [`Listeners`]: which ports are open on which addresses, and what a SYN to them gets.
+//!
+//! Called by: config (built once), the process stage (one look per unmatched segment). It must never cost more than a
+//! bit test for a port on which nobody listens: that is the path of a SYN flood on closed ports.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use super::local::{LocalAddrs, LocalId};
+
+/// What a listener does with a SYN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SynPolicy {
+    /// An embryo while there is room, then the SYN is dropped.
+    Embryo,
+    /// An embryo while there is room, then a SYN cookie (RFC 4987 §3.6): the default, as on Linux.
+    #[default]
+    CookieWhenFull,
+    /// Always a SYN cookie, never state before the handshake is complete.
+    CookieAlways,
+    /// Every SYN is dropped, as by a firewall in front of an open port.
+    Drop,
+    /// Every SYN is reset, though other segments are treated as a listener's.
+    Rst,
+}
+
+/// One open port as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// The address, or `None` for all of ours (both families).
+    pub address: Option<IpAddr>,
+    /// The port, 1 to 65535.
+    pub port: u16,
+    /// What a SYN gets.
+    pub policy: SynPolicy,
+    /// Embryos of this listener per worker.
+    pub backlog: u32,
+}
+
+/// Index of a listener in the configuration's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub u16);
+
+/// The listeners can't be used as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenersError {
+    /// Port 0 can't be listened on.
+    PortZero,
+    /// Two listeners want the same port of the same address.
+    Twice {
+        /// The address, or `None` for all.
+        address: Option<IpAddr>,
+        /// The port.
+        port: u16,
+    },
+    /// The address isn't ours.
+    NotLocal(IpAddr),
+    /// More than 65,535 listeners.
+    TooMany,
+}
+
+impl fmt::Display for ListenersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PortZero => write!(f, "port 0 can't be listened on; give 1 to 65535"),
+            Self::Twice {
+                address: Some(address),
+                port,
+            } => {
+                write!(f, "two listeners on {address} port {port}; remove one")
+            }
+            Self::Twice {
+                address: None,
+                port,
+            } => write!(f, "two listeners on port {port}; remove one"),
+            Self::NotLocal(address) => {
+                write!(
+                    f,
+                    "can't listen on {address}: it is none of our addresses; add it with --ip"
+                )
+            }
+            Self::TooMany => write!(f, "more than 65535 listeners; give fewer"),
+        }
+    }
+}
+
+impl core::error::Error for ListenersError {}
+
+/// All listeners of an endpoint. A listener on one address wins over one on all addresses.
+#[derive(Debug, Clone)]
+pub struct Listeners {
+    configs: Vec<ListenerConfig>,
+    /// One bit per port: somebody listens on it on some address.
+    open_ports: Box<[u64; 1024]>,
+    /// Port, address (`None` first), listener; sorted by port.
+    by_port: Vec<(u16, Option<LocalId>, ListenerId)>,
+}
+
+impl Listeners {
+    /// Listeners as configured.
+    ///
+    /// # Errors
+    /// [`ListenersError`] names the first that can't be.
+    pub fn new(configs: Vec<ListenerConfig>, locals: &LocalAddrs) -> Result<Self, ListenersError> {
+        let mut open_ports = Box::new([0u64; 1024]);
+        let mut by_port = Vec::with_capacity(configs.len());
+        for (index, config) in configs.iter().enumerate() {
+            let id = ListenerId(u16::try_from(index).map_err(|_| ListenersError::TooMany)?);
+            if config.port == 0 {
+                return Err(ListenersError::PortZero);
+            }
+            let local = match config.address {
+                Some(address) => Some(
+                    locals
+                        .find(address)
+                        .ok_or(ListenersError::NotLocal(address))?,
+                ),
+                None => None,
+            };
+            if by_port
+                .iter()
+                .any(|&(port, other, _)| port == config.port && other == local)
+            {
+                return Err(ListenersError::Twice {
+                    address: config.address,
+                    port: config.port,
+                });
+            }
+            open_ports[usize::from(config.port >> 6)] |= 1 << (config.port & 63);
+            by_port.push((config.port, local, id));
+        }
+        by_port.sort_by_key(|&(port, ..)| port);
+        Ok(Self {
+            configs,
+            open_ports,
+            by_port,
+        })
+    }
+
+    /// The listener for a segment to `port` of `local`.
+    #[must_use]
+    #[inline]
+    pub fn find(&self, local: LocalId, port: u16) -> Option<ListenerId> {
+        if self.open_ports[usize::from(port >> 6)] >> (port & 63) & 1 == 0 {
+            return None;
+        }
+        self.find_open(local, port)
+    }
+
+    fn find_open(&self, local: LocalId, port: u16) -> Option<ListenerId> {
+        let start = self.by_port.partition_point(|&(other, ..)| other < port);
+        let mut any = None;
+        for &(other, address, id) in self.by_port.get(start..)? {
+            if other != port {
+                break;
+            }
+            match address {
+                Some(address) if address == local => return Some(id),
+                None => any = Some(id),
+                Some(_) => {}
+            }
+        }
+        any
+    }
+
+    /// The configuration of a listener of this set.
+    #[must_use]
+    #[inline]
+    pub fn config(&self, id: ListenerId) -> Option<&ListenerConfig> {
+        self.configs.get(usize::from(id.0))
+    }
+
+    /// All listeners, in the configuration's order.
+    #[must_use]
+    pub fn configs(&self) -> &[ListenerConfig] {
+        &self.configs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use super::*;
+    use crate::conn::local::LocalPrefix;
+
+    const A: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2));
+    const B: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 3));
+
+    fn locals() -> LocalAddrs {
+        let hosts = [A, B].map(|address| LocalPrefix::host(address).expect("a host"));
+        LocalAddrs::new(&hosts).expect("two hosts")
+    }
+
+    fn listener(address: Option<IpAddr>, port: u16) -> ListenerConfig {
+        ListenerConfig {
+            address,
+            port,
+            policy: SynPolicy::default(),
+            backlog: 1,
+        }
+    }
+
+    #[test]
+    fn the_exact_address_wins_over_all_addresses_whatever_the_order() {
+        let locals = locals();
+        let [a, b] = [A, B].map(|address| locals.find(address).expect("ours"));
+        for swap in [false, true] {
+            let mut configs = vec![
+                listener(None, 80),
+                listener(Some(A), 80),
+                listener(Some(B), 81),
+            ];
+            if swap {
+                configs.reverse();
+            }
+            let listeners = Listeners::new(configs, &locals).expect("no conflict");
+            let find = |local, port| {
+                listeners
+                    .find(local, port)
+                    .and_then(|id| listeners.config(id).copied())
+            };
+            assert_eq!(find(a, 80), Some(listener(Some(A), 80)));
+            assert_eq!(find(b, 80), Some(listener(None, 80)));
+            assert_eq!(find(b, 81), Some(listener(Some(B), 81)));
+            assert_eq!(find(a, 81), None);
+            for port in (0..=u16::MAX).filter(|port| !(80..=81).contains(port)) {
+                assert_eq!(find(a, port), None);
+            }
+        }
+    }
+
+    #[test]
+    fn conflicts_and_strangers_are_refused() {
+        let stranger = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 9));
+        let error = |configs| Listeners::new(configs, &locals()).expect_err("refused");
+        assert_eq!(error(vec![listener(None, 0)]), ListenersError::PortZero);
+        assert_eq!(
+            error(vec![listener(Some(stranger), 1)]),
+            ListenersError::NotLocal(stranger)
+        );
+        assert_eq!(
+            error(vec![listener(Some(A), 80), listener(Some(A), 80)]),
+            ListenersError::Twice {
+                address: Some(A),
+                port: 80
+            }
+        );
+    }
+}

@@ -1,0 +1,438 @@
+//! What each kind of connection must remember: [`Embryo`], [`Open`] with [`OpenCold`], [`Parked`], [`TimeWait`].
+//!
+//! Called by: whoever processes segments, through [`super::ConnTable`], which keeps the flow key, links and deadlines in
+//! front of these. They must stay plain data without padding (the slabs are zeroed memory), and must not grow by chance:
+//! sizes are asserted here and in [`super::layout`], because a byte costs 100 MB in 100 million connections.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::tcp::seq::SeqNum;
+use crate::time::Instant;
+
+/// A point in time in milliseconds modulo 2^32 (49.7 days): deadlines and ages within a record. Two of them may be
+/// compared only when they are less than 24.8 days apart.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct TickMs(pub u32);
+
+impl TickMs {
+    /// The tick in which `instant` lies: for "now" and for ages.
+    #[must_use]
+    #[inline]
+    pub const fn at(instant: Instant) -> Self {
+        Self(instant.as_ms() as u32)
+    }
+
+    /// The first tick that begins at or after `instant`: a deadline kept in ticks never comes early.
+    #[must_use]
+    #[inline]
+    pub const fn deadline(instant: Instant) -> Self {
+        Self(instant.as_ns().div_ceil(1_000_000) as u32)
+    }
+
+    /// Whether this deadline has come at `now`.
+    #[must_use]
+    #[inline]
+    pub const fn is_due(self, now: Self) -> bool {
+        now.0.wrapping_sub(self.0).cast_signed() >= 0
+    }
+
+    /// Milliseconds from `earlier` to this tick, modulo 2^32.
+    #[must_use]
+    #[inline]
+    pub const fn since(self, earlier: Self) -> u32 {
+        self.0.wrapping_sub(earlier.0)
+    }
+}
+
+/// What was negotiated and switched on for a connection: a set of flags in one byte.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct ConnFlags(u8);
+
+impl ConnFlags {
+    /// Both SYNs carried SACK-permitted (RFC 2018 §2).
+    pub const SACK: Self = Self(1);
+    /// Both SYNs carried timestamps (RFC 7323 §3.2).
+    pub const TIMESTAMPS: Self = Self(1 << 1);
+    /// Both SYNs carried a window scale (RFC 7323 §2.2); without it both shifts are 0.
+    pub const WINDOW_SCALE: Self = Self(1 << 2);
+    /// ECN was negotiated (RFC 3168 §6.1.1).
+    pub const ECN: Self = Self(1 << 3);
+    /// The application wants keep-alives (RFC 9293 MUST-24).
+    pub const KEEPALIVE: Self = Self(1 << 4);
+    /// The application switched Nagle's algorithm off (RFC 9293 MUST-17).
+    pub const NO_DELAY: Self = Self(1 << 5);
+    /// Opened by us: decides where a RST in SYN-RECEIVED leads (RFC 9293 MUST-11).
+    pub const ACTIVE_OPEN: Self = Self(1 << 6);
+
+    /// Whether all flags of `other` are set.
+    #[must_use]
+    #[inline]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These flags and those of `other`.
+    #[must_use]
+    #[inline]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These flags without those of `other`.
+    #[must_use]
+    #[inline]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// The two window shifts of a connection (RFC 7323 §2.2), 0–14 each, in one byte.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct WindowShifts(u8);
+
+impl WindowShifts {
+    /// Largest shift that may be used; a larger one received counts as this (RFC 7323 §2.3).
+    pub const MAX: u8 = 14;
+
+    /// `send` applies to windows that the peer announces, `receive` to those that we announce. Both are cut to
+    /// [`WindowShifts::MAX`].
+    #[must_use]
+    pub const fn new(send: u8, receive: u8) -> Self {
+        let send = if send > Self::MAX { Self::MAX } else { send };
+        let receive = if receive > Self::MAX {
+            Self::MAX
+        } else {
+            receive
+        };
+        Self(receive << 4 | send)
+    }
+
+    /// Shift of the windows that the peer announces (Snd.Wind.Shift).
+    #[must_use]
+    #[inline]
+    pub const fn send(self) -> u8 {
+        self.0 & 15
+    }
+
+    /// Shift of the windows that we announce (Rcv.Wind.Shift).
+    #[must_use]
+    #[inline]
+    pub const fn receive(self) -> u8 {
+        self.0 >> 4
+    }
+}
+
+/// A duration in microseconds as 11 bits of mantissa and 5 bits of exponent: 0 to 2^42 µs, exact below 4096 µs and
+/// within 0.05 % above. What a parked connection keeps of its round-trip times.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct ShortUs(u16);
+
+impl ShortUs {
+    /// Rounds down to what can be told.
+    #[must_use]
+    pub const fn from_us(us: u32) -> Self {
+        let bits = 32 - us.leading_zeros();
+        if bits <= 12 {
+            // Exponents 0 and 1 share a scale, as the denormals of a float do.
+            return Self(us as u16);
+        }
+        let shift = bits - 12;
+        Self(((shift + 1) << 11) as u16 | (us >> shift) as u16 & 0x7ff)
+    }
+
+    /// The duration in microseconds; saturates at `u32::MAX`.
+    #[must_use]
+    pub const fn as_us(self) -> u32 {
+        let (exponent, mantissa) = ((self.0 >> 11) as u32, (self.0 & 0x7ff) as u64);
+        let us = if exponent == 0 {
+            mantissa
+        } else {
+            (mantissa | 0x800) << (exponent - 1)
+        };
+        if us > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            us as u32
+        }
+    }
+}
+
+/// SYN-RECEIVED of a passive open: what a SYN-ACK can be sent again from, and the final ACK be checked against.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Embryo {
+    /// IRS: the peer's initial sequence number; RCV.NXT is one more.
+    pub irs: SeqNum,
+    /// ISS: ours; SND.NXT is one more.
+    pub iss: SeqNum,
+    /// TS.Recent (RFC 7323 §4.3), in the peer's ticks; meaningless without the flag.
+    pub ts_recent: u32,
+    /// The peer's MSS option, in bytes; 536 or 1220 when it sent none (RFC 9293 MUST-15).
+    pub peer_mss: u16,
+    /// The window of the peer's SYN, in bytes; never scaled (RFC 7323 §2.2).
+    pub peer_window: u16,
+    /// What both sides agreed on.
+    pub flags: ConnFlags,
+    /// Window shifts, both 0 unless agreed on.
+    pub shifts: WindowShifts,
+    /// The listener, by its number in the worker.
+    pub listener: u16,
+}
+
+/// What the data path of an open connection reads and writes: with its key it fills two lines, for both families.
+///
+/// The protocol's rules over these numbers are `tcp`'s; this is where they are kept.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Open {
+    /// SND.UNA: the oldest number that isn't acknowledged.
+    pub snd_una: SeqNum,
+    /// SND.NXT: the next number to send; goes back on a retransmission timeout.
+    pub snd_nxt: SeqNum,
+    /// The highest SND.NXT so far: what an ACK may acknowledge at most.
+    pub snd_max: SeqNum,
+    /// SND.WND, in bytes, scaled.
+    pub snd_wnd: u32,
+    /// SND.WL1: sequence number of the segment that last updated the window.
+    pub snd_wl1: SeqNum,
+    /// SND.WL2: acknowledgment number of that segment.
+    pub snd_wl2: SeqNum,
+    /// MAX.SND.WND, in bytes: for the ACK check of RFC 5961 §5.2 and for SWS avoidance (RFC 9293 §3.8.6.2.1).
+    pub max_snd_wnd: u32,
+    /// RCV.NXT.
+    pub rcv_nxt: SeqNum,
+    /// RCV.WND, in bytes from `rcv_nxt`: what was announced and mustn't shrink (SHLD-14).
+    pub rcv_wnd: u32,
+    /// Last.ACK.sent (RFC 7323 §4.3).
+    pub last_ack_sent: SeqNum,
+    /// TS.Recent, in the peer's ticks.
+    pub ts_recent: u32,
+    /// When `ts_recent` was taken: it is void after 24 days (RFC 7323 §5.5).
+    pub ts_recent_at: TickMs,
+    /// When the last segment came: idle time, keep-alive.
+    pub last_rx_at: TickMs,
+    /// SRTT in µs (RFC 6298 §2); 0 before the first sample.
+    pub srtt_us: u32,
+    /// RTTVAR in µs.
+    pub rttvar_us: u32,
+    /// RTO in µs, backed off where it is.
+    pub rto_us: u32,
+    /// cwnd, in bytes (RFC 5681).
+    pub cwnd: u32,
+    /// ssthresh, in bytes.
+    pub ssthresh: u32,
+    /// RecoveryPoint (RFC 6675), "recover" (RFC 6582): loss recovery ends when it is acknowledged.
+    pub recover: SeqNum,
+    /// The application's own slot for this connection.
+    pub app_slot: u32,
+    /// Effective send MSS, in bytes, options not yet subtracted (RFC 9293 MUST-16).
+    pub mss: u16,
+    /// The next hop, by its number in the neighbour table.
+    pub next_hop: u16,
+    /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
+    pub listener: u16,
+    /// The state by its number in the state table.
+    pub state: u8,
+    /// What was agreed on and switched on.
+    pub flags: ConnFlags,
+    /// Window shifts, both 0 unless agreed on.
+    pub shifts: WindowShifts,
+    /// Duplicate ACKs in a row (RFC 5681 §3.2), saturating.
+    pub dup_acks: u8,
+    /// Retransmissions of the segment at `snd_una`, or zero-window probes unanswered, saturating.
+    pub retransmits: u8,
+    /// Segments received since the last ACK was sent (RFC 9293 SHLD-19), saturating.
+    pub unacked_segments: u8,
+    /// Traffic class of what we send: DSCP and ECN bits (RFC 9293 MUST-48).
+    pub traffic_class: u8,
+    /// Keep-alive probes unanswered, saturating.
+    pub keepalive_probes: u8,
+    /// Always zero: keeps the layout free of padding.
+    pub(super) spare: [u8; 2],
+}
+
+impl Open {
+    /// [`Open::listener`] of a connection that we opened.
+    pub const NO_LISTENER: u16 = u16::MAX;
+}
+
+/// What an open connection needs only at its beginning, its end, in loss recovery and for timers: one line beside the
+/// hot part, under the same index.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct OpenCold {
+    /// Bytes that the application received.
+    pub received_bytes: u64,
+    /// Bytes that the peer acknowledged.
+    pub acked_bytes: u64,
+    /// ISS.
+    pub iss: SeqNum,
+    /// IRS.
+    pub irs: SeqNum,
+    /// SND.UP: one past the urgent data that we send (RFC 9293 §3.8.5, MUST-62).
+    pub snd_up: SeqNum,
+    /// RCV.UP: one past the urgent data that the peer sent.
+    pub rcv_up: SeqNum,
+    /// When the first retransmission of the oldest segment went out: R1 and R2 count from here (RFC 9293 §3.8.3).
+    pub retransmit_since: TickMs,
+    /// When the connection was opened.
+    pub opened_at: TickMs,
+    /// W_max of CUBIC, in segments of `mss` (RFC 9438 §4.1).
+    pub cubic_w_max: u32,
+    /// K of CUBIC, in ms.
+    pub cubic_k_ms: u32,
+    /// Start of CUBIC's current congestion avoidance epoch.
+    pub cubic_epoch_at: TickMs,
+    /// When the last challenge ACK went out: they are limited per connection (RFC 5961 §7).
+    pub challenge_ack_at: TickMs,
+    /// R2 of this connection in ms: it is closed after that long without acknowledgment (MUST-21); 0 is the default.
+    pub user_timeout_ms: u32,
+    /// Keep-alive idle time in s (MUST-27); 0 is the default.
+    pub keepalive_idle_s: u32,
+}
+
+/// An established connection at rest: nothing queued, nothing unacknowledged, so SND.UNA = SND.NXT, no RTO runs, and
+/// cwnd is forgotten as after an idle period (RFC 5681 §4.1). The window update state needs no place either: restored
+/// as SND.WL1 = RCV.NXT and SND.WL2 = SND.NXT it accepts what is new and nothing older.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Parked {
+    /// SND.NXT, equal to SND.UNA.
+    pub snd_nxt: SeqNum,
+    /// RCV.NXT.
+    pub rcv_nxt: SeqNum,
+    /// RCV.WND, in bytes from `rcv_nxt`: what was announced and mustn't shrink (SHLD-14).
+    pub rcv_wnd: u32,
+    /// TS.Recent, in the peer's ticks.
+    pub ts_recent: u32,
+    /// When the last segment came: age of `ts_recent` (RFC 7323 §5.5), idle time, keep-alive.
+    pub last_rx_at: TickMs,
+    /// When something is to be done: keep-alive, or the application's idle limit.
+    pub deadline: TickMs,
+    /// The application's own slot for this connection.
+    pub app_slot: u32,
+    /// SND.WND as it was announced, not scaled: with the shift it is the window exactly.
+    pub peer_window: u16,
+    /// Effective send MSS, in bytes.
+    pub mss: u16,
+    /// SRTT (RFC 6298 §2).
+    pub srtt: ShortUs,
+    /// RTTVAR.
+    pub rttvar: ShortUs,
+    /// ssthresh in segments of `mss`, saturating; [`Parked::NO_SSTHRESH`] when it was never set.
+    pub ssthresh_segments: u16,
+    /// The next hop, by its number in the neighbour table.
+    pub next_hop: u16,
+    /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
+    pub listener: u16,
+    /// What was agreed on and switched on.
+    pub flags: ConnFlags,
+    /// Window shifts, both 0 unless agreed on.
+    pub shifts: WindowShifts,
+}
+
+impl Parked {
+    /// [`Parked::ssthresh_segments`] before any loss.
+    pub const NO_SSTHRESH: u16 = u16::MAX;
+}
+
+/// TIME-WAIT: enough to acknowledge a retransmitted FIN, to tell an old segment from a new connection (RFC 6191,
+/// RFC 9293 MAY-2), and to end after 2MSL.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct TimeWait {
+    /// SND.NXT: the sequence number of every ACK from here on.
+    pub snd_nxt: SeqNum,
+    /// RCV.NXT: the acknowledgment number of those.
+    pub rcv_nxt: SeqNum,
+    /// TS.Recent, in the peer's ticks; meaningless without the flag.
+    pub ts_recent: u32,
+    /// The window to announce, as it goes into the header.
+    pub window: u16,
+    /// What was agreed on.
+    pub flags: ConnFlags,
+    /// Window shifts, both 0 unless agreed on.
+    pub shifts: WindowShifts,
+}
+
+const _: () = {
+    assert!(size_of::<Embryo>() == 20);
+    assert!(size_of::<Open>() == 96);
+    assert!(size_of::<OpenCold>() == 64);
+    assert!(size_of::<Parked>() == 44);
+    assert!(size_of::<TimeWait>() == 16);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_short_duration_is_exact_when_small_and_close_when_large(us: u32) {
+            let short = ShortUs::from_us(us).as_us();
+            prop_assert!(short <= us && us - short <= us / 2048);
+            prop_assert!(us >= 4096 || short == us);
+        }
+
+        #[test]
+        fn short_durations_keep_their_order(a: u32, b: u32) {
+            let (a, b) = (a.min(b), a.max(b));
+            prop_assert!(ShortUs::from_us(a).as_us() <= ShortUs::from_us(b).as_us());
+        }
+
+        #[test]
+        fn deadlines_hold_across_the_wrap(deadline: u32, wait in 0u32..0x7fff_ffff) {
+            let deadline = TickMs(deadline);
+            prop_assert!(deadline.is_due(TickMs(deadline.0.wrapping_add(wait))));
+            prop_assert!(!deadline.is_due(TickMs(deadline.0.wrapping_sub(wait + 1))));
+        }
+    }
+
+    #[test]
+    fn shifts_are_cut_to_what_the_rfc_allows() {
+        let shifts = WindowShifts::new(7, 200);
+        assert_eq!((shifts.send(), shifts.receive()), (7, 14));
+        assert_eq!(WindowShifts::new(15, 0).send(), 14);
+    }
+
+    #[test]
+    fn flags_are_a_set() {
+        let flags = ConnFlags::SACK.with(ConnFlags::TIMESTAMPS);
+        assert!(flags.has(ConnFlags::SACK) && !flags.has(ConnFlags::SACK.with(ConnFlags::ECN)));
+        assert_eq!(flags.without(ConnFlags::SACK), ConnFlags::TIMESTAMPS);
+    }
+
+    #[test]
+    fn a_deadline_is_rounded_up_and_the_present_down() {
+        let instant = Instant::from_ns(1_000_001);
+        assert_eq!(
+            (TickMs::at(instant), TickMs::deadline(instant)),
+            (TickMs(1), TickMs(2))
+        );
+        assert_eq!(TickMs(1).since(TickMs(u32::MAX)), 2);
+    }
+}

@@ -1,0 +1,664 @@
+//! The table against a naive model: a map from key to what was put in, under hashes that are made to collide.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::tcp::seq::SeqNum;
+use crate::time::Instant;
+
+const PLAIN: PageOptions = PageOptions {
+    huge: false,
+    prefault: false,
+};
+
+fn capacity(each: u32) -> Capacity {
+    let each = Records { v4: each, v6: each };
+    Capacity {
+        embryos: each,
+        open: each,
+        parked: each,
+        time_wait: each,
+    }
+}
+
+fn only_parked(v4: u32) -> Capacity {
+    Capacity {
+        parked: Records { v4, v6: 0 },
+        ..Capacity::default()
+    }
+}
+
+/// The `n`th flow of a family.
+fn flow(n: u32, v6: bool) -> FlowKey {
+    if v6 {
+        let remote = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n));
+        FlowKey::v6(LocalId(1), 443, remote, n as u16)
+    } else {
+        FlowKey::v4(
+            LocalId(0),
+            80,
+            Ipv4Addr::from_bits(0xc612_0000 + n),
+            n as u16,
+        )
+    }
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_ms(ms)
+}
+
+fn embryo(n: u32) -> Embryo {
+    Embryo {
+        irs: SeqNum(n),
+        ..Embryo::default()
+    }
+}
+
+fn open(n: u32) -> Open {
+    Open {
+        snd_una: SeqNum(n),
+        ..Open::default()
+    }
+}
+
+fn parked(n: u32) -> Parked {
+    Parked {
+        snd_nxt: SeqNum(n),
+        ..Parked::default()
+    }
+}
+
+fn time_wait(n: u32) -> TimeWait {
+    TimeWait {
+        snd_nxt: SeqNum(n),
+        ..TimeWait::default()
+    }
+}
+
+/// What was put into a record of any kind by the four functions above.
+fn mark(table: &ConnTable, found: Found) -> Option<u32> {
+    let seq = match found.kind() {
+        Kind::Embryo => table.embryo(found)?.irs,
+        Kind::Open => table.open(found)?.snd_una,
+        Kind::Parked => table.parked(found)?.snd_nxt,
+        Kind::TimeWait => table.time_wait(found)?.snd_nxt,
+    };
+    Some(seq.0)
+}
+
+/// A connection goes through all its kinds; what is asked of each older reference after each step.
+#[test]
+fn a_life_from_embryo_to_time_wait() {
+    let hasher = FlowHasher::new([1, 2]);
+    for v6 in [false, true] {
+        let mut table = ConnTable::new(&capacity(4), PLAIN).unwrap();
+        let key = flow(7, v6);
+        let hash = hasher.hash(&key);
+        assert_eq!(table.lookup(&key, hash), None);
+
+        let seed = table
+            .insert_embryo(&key, hash, &embryo(1), at(1_000))
+            .unwrap();
+        assert_eq!(table.lookup(&key, hash), Some(seed));
+        assert_eq!((table.key(seed), table.conn_id(seed)), (Some(key), None));
+
+        let first = table.promote(seed, hash, &open(2)).unwrap();
+        assert_eq!(table.embryo(seed), None, "an embryo that moved is stale");
+        assert_eq!(table.promote(seed, hash, &open(2)), Err(MoveError::Stale));
+        let id = table.conn_id(first).unwrap();
+        table.open_cold_mut(first).unwrap().acked_bytes = 9;
+
+        let asleep = table.park(first, hash, &parked(3)).unwrap();
+        assert_eq!(
+            (table.resolve(id), table.conn_id(asleep)),
+            (Some(asleep), Some(id))
+        );
+        assert_eq!(table.open(first), None);
+
+        let awake = table.unpark(asleep, hash, &open(4)).unwrap();
+        assert_eq!(
+            (table.resolve(id), mark(&table, awake)),
+            (Some(awake), Some(4))
+        );
+        assert_eq!(
+            table.open_cold(awake).unwrap().acked_bytes,
+            0,
+            "parking forgets the cold part"
+        );
+        assert_ne!(awake, first, "the same slot, but not the same record");
+
+        let last = table
+            .linger(awake, hash, &time_wait(5), at(60_000))
+            .unwrap();
+        assert_eq!(
+            (table.resolve(id), table.by_handle(id.handle())),
+            (None, None)
+        );
+        assert_eq!((table.lookup(&key, hash), table.total()), (Some(last), 1));
+
+        assert!(table.remove(last, hash));
+        assert!(!table.remove(last, hash));
+        assert_eq!((table.lookup(&key, hash), table.total()), (None, 0));
+        for kind in Kind::ALL {
+            assert_eq!(table.len(kind), Records::default());
+        }
+    }
+}
+
+/// How a test makes hashes collide.
+#[derive(Debug, Clone, Copy)]
+enum Hashing {
+    /// As in production.
+    Keyed,
+    /// One hash for all: one bucket, one tag, one class.
+    Same,
+    /// One bucket; three tags; all classes.
+    SameBucket,
+    /// Two neighbouring home buckets at the end of the table, so that overflow wraps.
+    LastBuckets,
+}
+
+impl Hashing {
+    fn hash(self, key: &FlowKey) -> FlowHash {
+        let keyed = FlowHasher::new([5, 6]).hash(key).0;
+        FlowHash(match self {
+            Self::Keyed => keyed,
+            Self::Same => 0x0123_4567_89ab_cdef,
+            Self::SameBucket => (keyed >> 48) << 48 | (keyed % 3 + 1) << 32 | 7,
+            Self::LastBuckets => keyed | 0xffff_ffff ^ (keyed & 0x3fff_ffff),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Op {
+    Insert(Kind),
+    /// To the next kind of its life: embryo, open, parked, open again, TIME-WAIT.
+    Move,
+    Remove,
+    Requeue,
+}
+
+fn any_hashing() -> impl Strategy<Value = Hashing> {
+    prop_oneof![
+        Just(Hashing::Keyed),
+        Just(Hashing::Same),
+        Just(Hashing::SameBucket),
+        Just(Hashing::LastBuckets)
+    ]
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0usize..4).prop_map(|kind| Op::Insert(Kind::ALL[kind])),
+        3 => Just(Op::Move),
+        2 => Just(Op::Remove),
+        1 => Just(Op::Requeue),
+    ]
+}
+
+/// The table and what it should hold.
+struct Pair {
+    table: ConnTable,
+    model: HashMap<FlowKey, (Found, Kind, u32, Option<ConnId>)>,
+    hashing: Hashing,
+    steps: u32,
+}
+
+impl Pair {
+    fn insert(&mut self, key: FlowKey, kind: Kind) {
+        if self.model.contains_key(&key) {
+            return;
+        }
+        let (hash, n) = (self.hashing.hash(&key), self.steps);
+        let used = self
+            .model
+            .iter()
+            .filter(|(k, v)| v.1 == kind && k.is_v6() == key.is_v6())
+            .count();
+        let capacity = self.table.capacity(kind);
+        let full = used as u32
+            == if key.is_v6() {
+                capacity.v6
+            } else {
+                capacity.v4
+            };
+        let result = match kind {
+            Kind::Embryo => self
+                .table
+                .insert_embryo(&key, hash, &embryo(n), at(n.into())),
+            Kind::Open => self.table.insert_open(&key, hash, &open(n)),
+            Kind::Parked => self.table.insert_parked(&key, hash, &parked(n)),
+            Kind::TimeWait => self
+                .table
+                .insert_time_wait(&key, hash, &time_wait(n), at(n.into())),
+        };
+        assert_eq!(
+            result.is_err(),
+            full,
+            "{kind:?} with {used} used: {result:?}"
+        );
+        if let Ok(found) = result {
+            self.model
+                .insert(key, (found, kind, n, self.table.conn_id(found)));
+        }
+    }
+
+    /// One step of a life. What it becomes depends on the step's number where there is a choice.
+    fn step(&mut self, old: Found, hash: FlowHash) -> (Result<Found, MoveError>, Kind) {
+        let n = self.steps;
+        match old.kind() {
+            Kind::Embryo => (self.table.promote(old, hash, &open(n)), Kind::Open),
+            Kind::Open if n % 2 == 0 => (self.table.park(old, hash, &parked(n)), Kind::Parked),
+            Kind::Open => {
+                let until = at(n.into());
+                (
+                    self.table.linger(old, hash, &time_wait(n), until),
+                    Kind::TimeWait,
+                )
+            }
+            Kind::Parked => (self.table.unpark(old, hash, &open(n)), Kind::Open),
+            Kind::TimeWait => (Err(MoveError::Stale), Kind::TimeWait),
+        }
+    }
+
+    fn advance(&mut self, key: FlowKey) {
+        let Some(&(old, old_kind, mark, id)) = self.model.get(&key) else {
+            return;
+        };
+        let (hash, n) = (self.hashing.hash(&key), self.steps);
+        // A hash that isn't the key's changes nothing: what follows finds everything as it was.
+        assert!(self.step(old, FlowHash(!hash.0)).0.is_err());
+        if old_kind == Kind::TimeWait {
+            return;
+        }
+        let (result, kind) = self.step(old, hash);
+        let new = match result {
+            Ok(found) => {
+                assert!(!self.table.is_current(old));
+                let new_id = self.table.conn_id(found);
+                assert!(id.is_none() || new_id == id || kind == Kind::TimeWait);
+                (found, kind, n, new_id)
+            }
+            Err(error) => {
+                let v6 = key.is_v6();
+                assert_eq!(error, MoveError::Full(TableFull { kind, v6 }));
+                (old, old.kind(), mark, id)
+            }
+        };
+        self.model.insert(key, new);
+    }
+
+    fn remove(&mut self, key: FlowKey) {
+        if let Some((found, _, _, id)) = self.model.remove(&key) {
+            assert!(
+                !self
+                    .table
+                    .remove(found, FlowHash(!self.hashing.hash(&key).0))
+            );
+            assert!(self.table.remove(found, self.hashing.hash(&key)));
+            assert!(!self.table.is_current(found));
+            assert_eq!(id.and_then(|id| self.table.resolve(id)), None);
+        }
+    }
+
+    fn requeue(&mut self, key: FlowKey) {
+        if let Some(&(found, kind, ..)) = self.model.get(&key) {
+            let later = at(u64::from(self.steps) + 10);
+            assert_eq!(
+                self.table.requeue_embryo(found, later),
+                kind == Kind::Embryo
+            );
+            assert_eq!(
+                self.table.restart_time_wait(found, later),
+                kind == Kind::TimeWait
+            );
+        }
+    }
+
+    fn check(&self, flows: &[FlowKey]) {
+        let hashes: Vec<_> = flows.iter().map(|key| self.hashing.hash(key)).collect();
+        let mut burst = vec![None; flows.len()];
+        self.table.lookup_burst(flows, &hashes, &mut burst);
+        for ((key, &hash), &in_burst) in flows.iter().zip(&hashes).zip(&burst) {
+            let expected = self.model.get(key);
+            assert_eq!(
+                self.table.lookup(key, hash),
+                expected.map(|expected| expected.0)
+            );
+            assert_eq!(in_burst, expected.map(|expected| expected.0));
+            if let Some(&(found, kind, n, id)) = expected {
+                assert_eq!((found.kind(), mark(&self.table, found)), (kind, Some(n)));
+                assert_eq!(self.table.key(found), Some(*key));
+                assert_eq!(self.table.conn_id(found), id);
+                assert_eq!(id.is_some(), matches!(kind, Kind::Open | Kind::Parked));
+                assert_eq!(id.and_then(|id| self.table.resolve(id)), id.map(|_| found));
+            }
+        }
+        for kind in Kind::ALL {
+            let count = self.model.values().filter(|value| value.1 == kind).count();
+            assert_eq!(self.table.len(kind).total(), count as u64);
+        }
+        assert_eq!(self.table.total() as usize, self.model.len());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_sequence_agrees_with_a_map(
+        hashing in any_hashing(),
+        each in 1u32..6,
+        ops in proptest::collection::vec((any_op(), 0u32..30, any::<bool>()), 1..150),
+    ) {
+        let flows: Vec<_> = (0..30).flat_map(|n| [flow(n, false), flow(n, true)]).collect();
+        let table = ConnTable::new(&capacity(each), PLAIN).unwrap();
+        let mut pair = Pair { table, model: HashMap::new(), hashing, steps: 0 };
+        for (op, n, v6) in ops {
+            pair.steps += 1;
+            let key = flow(n, v6);
+            match op {
+                Op::Insert(kind) => pair.insert(key, kind),
+                Op::Move => pair.advance(key),
+                Op::Remove => pair.remove(key),
+                Op::Requeue => pair.requeue(key),
+            }
+            pair.check(&flows);
+        }
+        for key in flows {
+            pair.remove(key);
+        }
+        pair.check(&[]);
+        let stats = pair.table.index_stats();
+        prop_assert!(stats.overflowing_classes == 0 || stats.stuck_counts > 0);
+        prop_assert_eq!(pair.table.oldest_embryo().or(pair.table.oldest_time_wait()), None);
+    }
+}
+
+/// Every record of a table can be used, whatever the hashes do, and then one more is refused by name.
+#[test]
+fn a_table_holds_exactly_its_capacity() {
+    let cases = [
+        (Hashing::Keyed, 50_000),
+        (Hashing::Same, 3_000),
+        (Hashing::SameBucket, 3_000),
+        (Hashing::LastBuckets, 20_000),
+    ];
+    for (hashing, count) in cases {
+        let mut table = ConnTable::new(&only_parked(count), PLAIN).unwrap();
+        for round in 0..2 {
+            for n in 0..count {
+                let key = flow(n, false);
+                table
+                    .insert_parked(&key, hashing.hash(&key), &parked(n))
+                    .unwrap();
+            }
+            let key = flow(count, false);
+            let refused = table.insert_parked(&key, hashing.hash(&key), &parked(0));
+            assert_eq!(
+                refused,
+                Err(TableFull {
+                    kind: Kind::Parked,
+                    v6: false
+                })
+            );
+            assert_eq!(table.lookup(&key, hashing.hash(&key)), None);
+            for n in 0..count {
+                let key = flow(n, false);
+                let found = table.lookup(&key, hashing.hash(&key)).unwrap();
+                assert_eq!(mark(&table, found), Some(n), "{hashing:?}, round {round}");
+                if round == 0 {
+                    continue;
+                }
+                assert!(table.remove(found, hashing.hash(&key)));
+            }
+            if round == 0 {
+                // Emptied in another order than it was filled in.
+                for n in (0..count).rev() {
+                    let key = flow(n, false);
+                    let found = table.lookup(&key, hashing.hash(&key)).unwrap();
+                    assert!(table.remove(found, hashing.hash(&key)));
+                }
+            }
+            assert_eq!(table.total(), 0);
+        }
+    }
+}
+
+/// Replaces each connection of a full table about nine times, at random; each new one moves `moves` times between open
+/// and parked. Says which share of misses goes beyond one line, before and after.
+fn churn(moves: u32) -> (f64, f64) {
+    let (count, hasher) = (40_000, FlowHasher::new([7, 8]));
+    let parked_only = Records { v4: count, v6: 0 };
+    let one_open = Records { v4: 1, v6: 0 };
+    let capacity = Capacity {
+        parked: parked_only,
+        open: one_open,
+        ..Capacity::default()
+    };
+    let mut table = ConnTable::new(&capacity, PLAIN).unwrap();
+    let share = |table: &ConnTable| {
+        let stats = table.index_stats();
+        assert_eq!(stats.stuck_counts, 0);
+        f64::from(stats.overflowing_classes) / (8.0 * f64::from(stats.buckets))
+    };
+    let mut held: Vec<u32> = (0..count).collect();
+    for &n in &held {
+        let key = flow(n, false);
+        table
+            .insert_parked(&key, hasher.hash(&key), &parked(n))
+            .unwrap();
+    }
+    let fresh = share(&table);
+    for n in count..10 * count {
+        let random = (hasher.hash(&flow(n, true)).0 >> 20) as usize;
+        let old = flow(
+            std::mem::replace(&mut held[random % count as usize], n),
+            false,
+        );
+        let found = table.lookup(&old, hasher.hash(&old)).unwrap();
+        assert!(table.remove(found, hasher.hash(&old)));
+        let key = flow(n, false);
+        table
+            .insert_parked(&key, hasher.hash(&key), &parked(n))
+            .unwrap();
+        for step in 0..moves {
+            let key = flow(
+                held[(random >> 8).wrapping_add(step as usize) % count as usize],
+                false,
+            );
+            let (hash, open_now) = (hasher.hash(&key), open(n));
+            let found = table.lookup(&key, hash).unwrap();
+            let awake = table.unpark(found, hash, &open_now).unwrap();
+            table.park(awake, hash, &parked(n)).unwrap();
+        }
+    }
+    (fresh, share(&table))
+}
+
+/// What the overflow counts, their classes and the way home are for.
+#[test]
+fn a_full_table_answers_misses_from_one_line_even_after_churn() {
+    let (fresh, churned) = churn(0);
+    assert!(fresh < 0.015 && churned < 0.06, "{fresh} became {churned}");
+    let (fresh, moved) = churn(2);
+    assert!(
+        moved < 0.03 && moved < churned * 0.7,
+        "{fresh} became {moved}, not {churned}"
+    );
+}
+
+#[test]
+fn what_changes_within_a_burst_is_noticed() {
+    let hasher = FlowHasher::new([1, 2]);
+    let mut table = ConnTable::new(&capacity(4), PLAIN).unwrap();
+    let (key, hash) = (flow(1, false), hasher.hash(&flow(1, false)));
+
+    let (probe, before) = (table.probe(hash), table.inserted());
+    let seed = table.insert_embryo(&key, hash, &embryo(1), at(0)).unwrap();
+    assert_eq!(table.confirm(&key, hash, probe), None);
+    assert_ne!(table.inserted(), before, "the miss must be looked up again");
+    assert_eq!(table.lookup(&key, hash), Some(seed));
+
+    let probe = table.probe(hash);
+    assert_eq!(table.confirm(&key, hash, probe), Some(seed));
+    assert!(table.remove(seed, hash));
+    assert!(table.embryo(seed).is_none() && table.embryo_mut(seed).is_none());
+
+    // The same record anew, for another flow: neither the old reference nor the old probe may reach it.
+    let (other, other_hash) = (flow(2, false), hasher.hash(&flow(2, false)));
+    let heir = table
+        .insert_embryo(&other, other_hash, &embryo(2), at(0))
+        .unwrap();
+    assert_eq!(
+        (heir.entry(), table.is_current(seed)),
+        (seed.entry(), false)
+    );
+    assert_eq!(table.confirm(&key, hash, probe), None);
+    assert!(!table.remove(seed, hash) && !table.requeue_embryo(seed, at(1)));
+}
+
+#[test]
+fn records_are_refused_to_those_who_take_them_for_another_kind() {
+    let hasher = FlowHasher::new([1, 2]);
+    let mut table = ConnTable::new(&capacity(2), PLAIN).unwrap();
+    let (key, hash) = (flow(1, true), hasher.hash(&flow(1, true)));
+    let asleep = table.insert_parked(&key, hash, &parked(1)).unwrap();
+    assert!(table.embryo(asleep).is_none() && table.open(asleep).is_none());
+    assert!(table.open_cold(asleep).is_none() && table.time_wait(asleep).is_none());
+    assert_eq!(table.deadline(asleep), None);
+    assert_eq!(table.promote(asleep, hash, &open(1)), Err(MoveError::Stale));
+    assert_eq!(table.park(asleep, hash, &parked(1)), Err(MoveError::Stale));
+    assert_eq!(
+        table.linger(asleep, hash, &time_wait(1), at(1)),
+        Err(MoveError::Stale)
+    );
+    assert_eq!(mark(&table, asleep), Some(1));
+}
+
+#[test]
+fn embryos_fall_due_in_order_and_move_from_queue_to_queue() {
+    let hasher = FlowHasher::new([1, 2]);
+    let mut table = ConnTable::new(&capacity(3), PLAIN).unwrap();
+    let insert = |table: &mut ConnTable, n: u32, v6| {
+        let key = flow(n, v6);
+        table
+            .insert_embryo(
+                &key,
+                hasher.hash(&key),
+                &embryo(n),
+                at(1_000 + u64::from(n)),
+            )
+            .unwrap()
+    };
+    let [a, b, c] = [(0, false), (1, true), (2, false)].map(|(n, v6)| insert(&mut table, n, v6));
+    assert_eq!(table.due_embryo(at(999)), None);
+    assert_eq!(table.due_embryo(at(1_000)), Some(a));
+    assert_eq!(table.oldest_embryo(), Some(a));
+
+    assert!(table.requeue_embryo(a, at(3_000)));
+    assert_eq!(table.embryo_retransmits(a), Some(1));
+    assert_eq!(table.deadline(a), Some(TickMs(3_000)));
+    assert_eq!(table.due_embryo(at(1_000)), None);
+    assert_eq!(table.due_embryo(at(1_002)), Some(b));
+    assert_eq!(
+        table.oldest_embryo(),
+        Some(a),
+        "retransmitted once, so older than the others"
+    );
+
+    // One is taken from the middle: the order of the others stays.
+    assert!(table.remove(b, hasher.hash(&flow(1, true))));
+    assert_eq!(table.due_embryo(at(1_002)), Some(c));
+    assert!(table.requeue_embryo(c, at(3_002)));
+    assert_eq!(table.due_embryo(at(3_002)), Some(a));
+    for round in 2..12 {
+        assert!(table.requeue_embryo(a, at(10_000 * round)));
+        assert_eq!(
+            table.embryo_retransmits(a),
+            Some((round as u16).min(EMBRYO_LEVELS - 1))
+        );
+    }
+    assert_eq!(table.oldest_embryo(), Some(a));
+}
+
+#[test]
+fn time_wait_ends_oldest_first_and_a_retransmitted_fin_begins_it_anew() {
+    let hasher = FlowHasher::new([1, 2]);
+    let mut table = ConnTable::new(&capacity(3), PLAIN).unwrap();
+    let keys = [flow(0, false), flow(1, true), flow(2, false)];
+    let [a, b, c] = keys.map(|key| {
+        let n = key.remote_port();
+        let until = at(60_000) + Duration::from_micros(u64::from(n) * 500);
+        table
+            .insert_time_wait(&key, hasher.hash(&key), &time_wait(n.into()), until)
+            .unwrap()
+    });
+    assert_eq!(table.oldest_time_wait(), Some(a));
+    assert_eq!(table.due_time_wait(at(59_999)), None);
+    assert_eq!(table.due_time_wait(at(60_000)), Some(a));
+    assert_eq!(
+        table.deadline(b),
+        Some(TickMs(60_001)),
+        "a deadline never comes early"
+    );
+
+    assert!(table.restart_time_wait(a, at(70_000)));
+    assert_eq!(table.due_time_wait(at(60_001)), Some(b));
+    assert!(table.remove(c, hasher.hash(&keys[2])));
+    assert!(table.remove(b, hasher.hash(&keys[1])));
+    assert_eq!(table.due_time_wait(at(69_999)), None);
+    assert_eq!(table.due_time_wait(at(70_000)), Some(a));
+}
+
+#[test]
+fn handles_follow_the_connection_and_are_reused_under_another_name() {
+    let hasher = FlowHasher::new([1, 2]);
+    let mut table = ConnTable::new(&only_parked(1), PLAIN).unwrap();
+    let (key, hash) = (flow(1, false), hasher.hash(&flow(1, false)));
+    let first = table.insert_parked(&key, hash, &parked(1)).unwrap();
+    let id = table.conn_id(first).unwrap();
+    assert_eq!(table.by_handle(id.handle()), Some(id));
+    // No room among the open ones: refused, and everything is as before.
+    let full = TableFull {
+        kind: Kind::Open,
+        v6: false,
+    };
+    assert_eq!(
+        table.unpark(first, hash, &open(2)),
+        Err(MoveError::Full(full))
+    );
+    assert_eq!(
+        (table.resolve(id), table.lookup(&key, hash)),
+        (Some(first), Some(first))
+    );
+
+    assert!(table.remove(first, hash));
+    let second = table.insert_parked(&key, hash, &parked(2)).unwrap();
+    let new_id = table.conn_id(second).unwrap();
+    assert_eq!((new_id.handle(), table.resolve(id)), (id.handle(), None));
+    assert_eq!(table.resolve(new_id), Some(second));
+}
+
+#[test]
+fn capacities_beyond_what_an_entry_can_address_are_refused() {
+    for v4 in [index::MAX_SLAB_RECORDS, u32::MAX] {
+        let refused = ConnTable::new(&only_parked(v4), PLAIN);
+        assert!(matches!(
+            refused,
+            Err(MemoryError::TooLarge { .. } | MemoryError::Refused { .. })
+        ));
+    }
+    let refused = ConnTable::new(&capacity(u32::MAX), PLAIN).unwrap_err();
+    assert!(matches!(refused, MemoryError::TooLarge { .. }), "{refused}");
+    // Nothing at all is legal, and full from the start.
+    let mut none = ConnTable::new(&Capacity::default(), PLAIN).unwrap();
+    let (key, hash) = (flow(1, false), FlowHash(1));
+    assert!(none.insert_open(&key, hash, &open(1)).is_err());
+    assert_eq!(none.lookup(&key, hash), None);
+}

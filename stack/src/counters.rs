@@ -1,0 +1,327 @@
+//! One `u64` per named event, and the rule that every received frame ends in exactly one of them.
+//!
+//! Called by: the worker and the endpoint (write), reports and tests (read). It must never be shared between workers on
+//! the data path: each worker owns one [`Counters`] and hands out copies.
+
+use crate::wire::Defect;
+
+/// What a counter counts; decides where it stands in the sums of [`Counters::unaccounted`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A frame that came in.
+    In,
+    /// The one end of a frame that came in.
+    End,
+    /// Anything else that happened; no part of the sum.
+    Event,
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $class:ident $variant:ident $name:literal,)+) => {
+        /// The name of a counter. The text names are stable: reports and scripts rely on them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Counter {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Counter {
+            /// All counters, in the order in which a frame meets them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The stable text name, in snake case.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What it counts, in one sentence.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)+ }
+            }
+
+            /// In which sum it stands.
+            #[must_use]
+            pub const fn class(self) -> Class {
+                match self { $(Self::$variant => Class::$class,)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames received from the NIC.
+    In RxFrames "rx_frames",
+    /// Frames received from another worker that met them by mistake of the NIC's hash.
+    In HandoffIn "handoff_in",
+
+    /// Handed to the worker that owns the flow, or to worker 0 (ARP, NDP).
+    End HandedOff "handed_off",
+    /// Dropped: the ring to the owning worker was full.
+    End HandoffFull "handoff_full",
+    /// Dropped: unicast to another MAC address.
+    End NotOurMac "not_our_mac",
+    /// Dropped: to an IP address that isn't ours.
+    End NotOurIp "not_our_ip",
+    /// Dropped: TCP to a broadcast or multicast address, link or IP (RFC 9293 MUST-57).
+    End TcpToGroup "tcp_to_group",
+    /// Dropped: source equals destination address ("land").
+    End Land "land",
+    /// Dropped: an IP protocol that nobody here speaks.
+    End IpProtocolUnsupported "ip_protocol_unsupported",
+    /// Dropped: a frame in several buffers that is longer than a control buffer.
+    End ChainedTooLong "chained_too_long",
+    /// Dropped: a reply was due but no buffer could be had for it.
+    End ReplyNoBuffer "reply_no_buffer",
+
+    /// ARP request for one of our addresses, answered.
+    End ArpAnswered "arp_answered",
+    /// ARP reply or announcement, given to the neighbour table.
+    End ArpLearned "arp_learned",
+    /// ARP for somebody else.
+    End ArpNotForUs "arp_not_for_us",
+    /// Neighbour Solicitation for one of our addresses, answered.
+    End NdpAnswered "ndp_answered",
+    /// Neighbour Advertisement, given to the neighbour table.
+    End NdpLearned "ndp_learned",
+    /// Other neighbour discovery or multicast listener traffic: for routers, or not for us.
+    End NdpIgnored "ndp_ignored",
+    /// ICMP or ICMPv6 echo request, answered.
+    End EchoAnswered "echo_answered",
+    /// ICMP error that quotes one of our connections; recorded as a soft error (RFC 5927).
+    End IcmpErrorForConnection "icmp_error_for_connection",
+    /// ICMP error that quotes nothing that we know.
+    End IcmpErrorUnmatched "icmp_error_unmatched",
+    /// ICMP that needs no answer.
+    End IcmpIgnored "icmp_ignored",
+
+    /// Segment without a connection, answered with the reset of RFC 9293 3.10.7.1.
+    End RstSent "rst_sent",
+    /// Reset without a connection: never answered.
+    End RstUnmatched "rst_unmatched",
+    /// Segment to a closed port, dropped by `--closed drop`.
+    End ClosedDropped "closed_dropped",
+    /// Segment to a closed port, answered with ICMP port unreachable by `--closed icmp`.
+    End ClosedIcmpSent "closed_icmp_sent",
+    /// Segment to a closed port, ICMP not sent because of its rate limit or because the segment was itself a reset.
+    End ClosedIcmpLimited "closed_icmp_limited",
+
+    /// Segment without SYN, ACK or RST to a listener: dropped (RFC 9293 3.10.7.2).
+    End ListenDropped "listen_dropped",
+    /// SYN with FIN to a listener: dropped, as Linux does.
+    End ListenSynFin "listen_syn_fin",
+    /// Reset to a listener: ignored.
+    End ListenRst "listen_rst",
+    /// ACK to a listener that matches nothing and is no cookie: reset.
+    End ListenAckReset "listen_ack_reset",
+    /// SYN answered with a SYN cookie, no state kept.
+    End SynCookieSent "syn_cookie_sent",
+    /// SYN that became an embryo; SYN-ACK sent.
+    End SynEmbryo "syn_embryo",
+    /// SYN dropped: embryos or backlog full and the policy has no cookies.
+    End SynDroppedFull "syn_dropped_full",
+    /// SYN dropped by the listener's policy.
+    End SynDroppedPolicy "syn_dropped_policy",
+    /// SYN reset by the listener's policy.
+    End SynResetPolicy "syn_reset_policy",
+    /// ACK with a valid cookie: connection established.
+    End CookieAccepted "cookie_accepted",
+    /// ACK while cookies are alive, but with a wrong or outdated one: reset.
+    End CookieRejected "cookie_rejected",
+    /// ACK with a valid cookie, dropped because no record was free; the peer tries again.
+    End CookieNoRecord "cookie_no_record",
+
+    /// The SYN of an embryo again: SYN-ACK sent again.
+    End EmbryoSynAgain "embryo_syn_again",
+    /// Embryo whose final ACK came: connection established.
+    End EmbryoEstablished "embryo_established",
+    /// Embryo whose final ACK came while no record was free: it stays, its SYN-ACK is retransmitted.
+    End EmbryoAckNoRecord "embryo_ack_no_record",
+    /// Embryo ended by a valid reset.
+    End EmbryoReset "embryo_reset",
+    /// Embryo: unacceptable ACK, reset sent (RFC 9293 3.10.7.4, fifth).
+    End EmbryoBadAck "embryo_bad_ack",
+    /// Embryo ended by another SYN in its window: back to LISTEN without an answer (RFC 9293 3.10.7.4, fourth).
+    End EmbryoBackToListen "embryo_back_to_listen",
+    /// Embryo: segment outside the window or inexact RST in it, answered with an ACK (RFC 5961).
+    End EmbryoChallenged "embryo_challenged",
+    /// Embryo: segment dropped without an answer (no ACK bit, reset outside the window, PAWS).
+    End EmbryoDropped "embryo_dropped",
+
+    /// Established: segment that changed nothing but the acknowledgement or window.
+    End EstablishedAck "established_ack",
+    /// Established: ended by a valid reset.
+    End EstablishedReset "established_reset",
+    /// Established: challenge ACK sent (RFC 5961).
+    End EstablishedChallenged "established_challenged",
+    /// Established: challenge ACK due, but this connection had one just now.
+    End EstablishedChallengeLimited "established_challenge_limited",
+    /// Established: data or FIN came and no application is there: reset, record gone (RFC 1122 4.2.2.13).
+    End EstablishedAborted "established_aborted",
+    /// Established: segment dropped without an answer (no ACK bit, reset outside the window).
+    End EstablishedDropped "established_dropped",
+    /// Segment for a record kind that this endpoint never fills by itself; dropped.
+    End RecordUnserved "record_unserved",
+
+    /// Frames that the NIC accepted for sending.
+    Event TxFrames "tx_frames",
+    /// Times the NIC accepted less than it was offered.
+    Event TxRefused "tx_refused",
+    /// Stateless replies dropped because the NIC refused them for too long.
+    Event TxRepliesDropped "tx_replies_dropped",
+    /// SYN-ACKs of embryos retransmitted by timer.
+    Event SynAckRetransmitted "syn_ack_retransmitted",
+    /// Embryos that ended after their last retransmission.
+    Event EmbryoExpired "embryo_expired",
+    /// Frames from us that had no route: no gateway and off every local prefix.
+    Event TxNoRoute "tx_no_route",
+    /// Frames from us dropped because their neighbour didn't answer or too many waited for it.
+    Event TxNeighborDropped "tx_neighbor_dropped",
+    /// ARP requests and Neighbour Solicitations sent.
+    Event SolicitationsSent "solicitations_sent",
+    /// Frames from us that found no buffer.
+    Event TxNoBuffer "tx_no_buffer",
+    /// Frames from us that found no room in the outbox.
+    Event TxNoRoom "tx_no_room",
+    /// Neighbour entries received from worker 0.
+    Event NeighborUpdates "neighbor_updates",
+    /// Replies written into a fresh buffer because the received one was shared or chained.
+    Event RepliesCopied "replies_copied",
+}
+
+const COUNTERS: usize = Counter::ALL.len();
+const DEFECTS: usize = Defect::ALL.len();
+
+/// The counters of one worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counters {
+    events: [u64; COUNTERS],
+    defects: [u64; DEFECTS],
+}
+
+impl Counters {
+    /// All zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            events: [0; COUNTERS],
+            defects: [0; DEFECTS],
+        }
+    }
+
+    /// Adds one.
+    #[inline]
+    pub fn bump(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&mut self, counter: Counter, n: u64) {
+        let value = &mut self.events[counter as usize];
+        *value = value.wrapping_add(n);
+    }
+
+    /// Counts a frame that ended as malformed.
+    #[inline]
+    pub fn defect(&mut self, defect: Defect) {
+        let value = &mut self.defects[defect as usize];
+        *value = value.wrapping_add(1);
+    }
+
+    /// The value of one counter.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.events[counter as usize]
+    }
+
+    /// How many frames ended with this defect.
+    #[must_use]
+    pub fn get_defect(&self, defect: Defect) -> u64 {
+        self.defects[defect as usize]
+    }
+
+    /// Adds the counters of another worker.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.events.iter_mut().zip(&other.events) {
+            *mine = mine.wrapping_add(*theirs);
+        }
+        for (mine, theirs) in self.defects.iter_mut().zip(&other.defects) {
+            *mine = mine.wrapping_add(*theirs);
+        }
+    }
+
+    /// Frames that came in minus frames that ended: 0 between turns of a worker, or an accounting bug.
+    #[must_use]
+    pub fn unaccounted(&self) -> i64 {
+        let sum = |class| {
+            let of_class = Counter::ALL
+                .iter()
+                .filter(move |counter| counter.class() == class);
+            of_class.fold(0u64, |sum, &counter| sum.wrapping_add(self.get(counter)))
+        };
+        let defects = self
+            .defects
+            .iter()
+            .fold(0u64, |sum, &n| sum.wrapping_add(n));
+        sum(Class::In)
+            .wrapping_sub(sum(Class::End))
+            .wrapping_sub(defects)
+            .cast_signed()
+    }
+
+    /// Name and value of every counter that isn't zero, defects with their own names.
+    pub fn non_zero(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let events = Counter::ALL
+            .iter()
+            .map(|&counter| (counter.name(), self.get(counter)));
+        let defects = Defect::ALL
+            .iter()
+            .map(|&defect| (defect.name(), self.get_defect(defect)));
+        events.chain(defects).filter(|(_, value)| *value != 0)
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_indices_match_the_list() {
+        let mut names = HashSet::new();
+        for (index, &counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(counter as usize, index);
+            assert!(names.insert(counter.name()), "{} twice", counter.name());
+            assert!(counter.description().ends_with('.'));
+        }
+        for (index, &defect) in Defect::ALL.iter().enumerate() {
+            assert_eq!(defect as usize, index);
+            assert!(names.insert(defect.name()), "{} twice", defect.name());
+        }
+    }
+
+    #[test]
+    fn a_frame_without_an_end_or_with_two_shows() {
+        let mut counters = Counters::new();
+        counters.bump(Counter::RxFrames);
+        assert_eq!(counters.unaccounted(), 1);
+        counters.bump(Counter::RstSent);
+        counters.bump(Counter::TxFrames);
+        assert_eq!(counters.unaccounted(), 0);
+        counters.defect(Defect::ALL[0]);
+        assert_eq!(counters.unaccounted(), -1);
+        let mut total = counters.clone();
+        total.merge(&counters);
+        assert_eq!(total.get(Counter::RxFrames), 2);
+        assert_eq!(total.non_zero().count(), 4);
+    }
+}

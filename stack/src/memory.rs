@@ -1,0 +1,311 @@
+//! [`Pages`]: zeroed memory in huge pages where the system has them, as typed slices; and [`prefetch_read`].
+//!
+//! Called by: the connection table and its slabs at start; [`prefetch_read`] by every stage that looks ahead. It must
+//! never grow or move after construction, and a request that can't be met must be an error, never an abort.
+//!
+//! A table that is probed at random misses the TLB on every probe with 4 KiB pages: advising huge pages (Linux
+//! `madvise(2)`, `MADV_HUGEPAGE`) is worth 5 to 10 ns a lookup. Elsewhere the same code runs on plain pages.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use memmap2::MmapMut;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Smallest page that any supported system has, in bytes: the stride of pre-faulting.
+const SMALL_PAGE_BYTES: usize = 4096;
+
+/// What may live in [`Pages`]: plain data for which all-zero bytes (and any other) are a legal value, without padding.
+pub trait Plain: FromBytes + IntoBytes + Immutable + KnownLayout {}
+
+impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Plain for T {}
+
+/// How memory is taken from the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageOptions {
+    /// Advise huge pages. Without effect where the system doesn't know such advice.
+    pub huge: bool,
+    /// Touch every page at start, so that no page fault happens while running and a machine that is too small shows
+    /// at once.
+    pub prefault: bool,
+}
+
+impl Default for PageOptions {
+    /// Huge pages, faulted in on first use.
+    fn default() -> Self {
+        Self {
+            huge: true,
+            prefault: false,
+        }
+    }
+}
+
+/// Memory could not be had.
+#[derive(Debug)]
+pub enum MemoryError {
+    /// The size in bytes does not fit the address space.
+    TooLarge {
+        /// Elements asked for.
+        elements: usize,
+        /// Bytes of one element.
+        element_bytes: usize,
+    },
+    /// The system refused.
+    Refused {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge {
+                elements,
+                element_bytes,
+            } => write!(
+                f,
+                "{elements} records of {element_bytes} bytes exceed the address space; lower the capacity"
+            ),
+            Self::Refused { bytes, source } => write!(
+                f,
+                "the system refused {} MiB of memory ({source}); lower the capacity or raise the memory limit",
+                bytes.div_ceil(1 << 20)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for MemoryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::TooLarge { .. } => None,
+            Self::Refused { source, .. } => Some(source),
+        }
+    }
+}
+
+/// A fixed number of `T`, all zero bytes at first, in anonymous private memory that is aligned to a page.
+///
+/// The bytes are cast where they are used, without unsafe code of ours, and that is checked each time: one element by
+/// [`Pages::get`] costs three compares that predict well; a loop takes the slice once, outside.
+#[derive(Debug)]
+pub struct Pages<T> {
+    /// Of one byte when there is nothing to hold: a mapping can't be empty.
+    map: MmapMut,
+    len: usize,
+    huge_advised: bool,
+    of: PhantomData<T>,
+}
+
+impl<T: Plain> Pages<T> {
+    /// Takes memory for `len` elements.
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the size overflows or the system refuses it.
+    pub fn zeroed(len: usize, options: PageOptions) -> Result<Self, MemoryError> {
+        const { assert!(align_of::<T>() <= SMALL_PAGE_BYTES && size_of::<T>() > 0) };
+        let bytes = len
+            .checked_mul(size_of::<T>())
+            .filter(|&bytes| isize::try_from(bytes).is_ok())
+            .ok_or(MemoryError::TooLarge {
+                elements: len,
+                element_bytes: size_of::<T>(),
+            })?;
+        let mut map = MmapMut::map_anon(bytes.max(1))
+            .map_err(|source| MemoryError::Refused { bytes, source })?;
+        let huge_advised = options.huge && advise_huge(&map);
+        if options.prefault {
+            prefault(&mut map);
+        }
+        Ok(Self {
+            map,
+            len,
+            huge_advised,
+            of: PhantomData,
+        })
+    }
+
+    /// All elements.
+    #[must_use]
+    #[inline]
+    pub fn as_slice(&self) -> &[T] {
+        // A mapping is page-aligned and was sized for `len`, so the cast can't fail; were it wrong, the slice would be
+        // empty and every index into it would be caught.
+        <[T]>::ref_from_prefix_with_elems(&self.map, self.len).map_or(&[], |(slice, _)| slice)
+    }
+
+    /// All elements, for writing.
+    #[must_use]
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        <[T]>::mut_from_prefix_with_elems(&mut self.map, self.len)
+            .map_or(&mut [], |(slice, _)| slice)
+    }
+
+    /// The element at `index`.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Pages::len`].
+    #[must_use]
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> &T {
+        match T::ref_from_prefix(&self.map[index * size_of::<T>()..]) {
+            Ok((element, _)) => element,
+            Err(_) => out_of_range(index, self.len),
+        }
+    }
+
+    /// The element at `index`, for writing.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Pages::len`].
+    #[must_use]
+    #[inline(always)]
+    pub fn get_mut(&mut self, index: usize) -> &mut T {
+        let len = self.len;
+        match T::mut_from_prefix(&mut self.map[index * size_of::<T>()..]) {
+            Ok((element, _)) => element,
+            Err(_) => out_of_range(index, len),
+        }
+    }
+
+    /// Number of elements.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Address space taken, in bytes; what is resident grows towards it with use (or at once when pre-faulted).
+    #[must_use]
+    pub fn reserved_bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+
+    /// Whether the system accepted the advice to use huge pages (it may still not have any).
+    #[must_use]
+    pub fn huge_advised(&self) -> bool {
+        self.huge_advised
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn out_of_range(index: usize, len: usize) -> ! {
+    panic!("element {index} of {len}");
+}
+
+#[cfg(target_os = "linux")]
+fn advise_huge(map: &MmapMut) -> bool {
+    map.advise(memmap2::Advice::HugePage).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge(_map: &MmapMut) -> bool {
+    false
+}
+
+/// Writes one byte of every page; with huge pages the first write of 512 brings in the whole page.
+fn prefault(bytes: &mut [u8]) {
+    for byte in bytes.iter_mut().step_by(SMALL_PAGE_BYTES) {
+        // Opaque to the compiler, which would otherwise be free to see that the memory is zero already.
+        *core::hint::black_box(byte) = 0;
+    }
+}
+
+/// Starts loading the line of `target` into all cache levels. A hint: nothing happens on targets without one.
+#[inline(always)]
+pub fn prefetch_read<T>(target: &T) {
+    #[cfg(target_arch = "x86_64")]
+    safe_arch::prefetch_t0(target);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = target;
+}
+
+/// What the system holds in memory for this process, to be set beside what was reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessMemory {
+    /// Resident bytes: small pages and huge pages.
+    pub resident_bytes: u64,
+    /// The part of `resident_bytes` that lies in transparent huge pages.
+    pub huge_bytes: u64,
+}
+
+/// Reads what this process has resident (Linux: `/proc/self/smaps_rollup`); `None` where that can't be had.
+///
+/// For reports at start and end only: it is a system call that walks the page tables.
+#[must_use]
+pub fn process_memory() -> Option<ProcessMemory> {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let bytes_of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    };
+    Some(ProcessMemory {
+        resident_bytes: bytes_of("Rss:")?,
+        huge_bytes: bytes_of("AnonHugePages:")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_zero_and_writable_to_its_last_element() {
+        let mut pages = Pages::<u64>::zeroed(10_000, PageOptions::default()).unwrap();
+        assert_eq!(pages.as_slice().len(), 10_000);
+        assert!(pages.as_slice().iter().all(|&word| word == 0));
+        pages.as_mut_slice()[9_999] = 7;
+        assert_eq!(pages.as_slice()[9_999], 7);
+        assert!(pages.reserved_bytes() >= 80_000);
+    }
+
+    #[test]
+    fn nothing_is_a_legal_amount() {
+        let mut pages = Pages::<u64>::zeroed(0, PageOptions::default()).unwrap();
+        assert!(pages.is_empty() && pages.as_slice().is_empty() && pages.as_mut_slice().is_empty());
+        assert_eq!(pages.reserved_bytes(), 0);
+    }
+
+    #[test]
+    fn too_much_is_an_error_and_not_an_abort() {
+        let overflow = Pages::<[u64; 8]>::zeroed(usize::MAX / 8, PageOptions::default());
+        assert!(matches!(overflow, Err(MemoryError::TooLarge { .. })));
+        let refused = Pages::<[u64; 8]>::zeroed(1 << 50, PageOptions::default());
+        assert!(matches!(refused, Err(MemoryError::Refused { .. })));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn prefaulting_makes_memory_resident_and_its_absence_does_not() {
+        const BYTES: usize = 64 << 20;
+        let resident = || process_memory().unwrap().resident_bytes;
+        let before = resident();
+        let lazy = Pages::<u8>::zeroed(BYTES, PageOptions::default()).unwrap();
+        let after_lazy = resident();
+        let eager = Pages::<u8>::zeroed(
+            BYTES,
+            PageOptions {
+                huge: true,
+                prefault: true,
+            },
+        )
+        .unwrap();
+        let after_eager = resident();
+        // Other tests run in this process at the same time, so the margins are half of what is at stake.
+        assert!(after_lazy < before + BYTES as u64 / 2);
+        assert!(after_eager > after_lazy + BYTES as u64 / 2);
+        assert_eq!(lazy.len() + eager.len(), 2 * BYTES);
+    }
+}

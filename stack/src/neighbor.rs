@@ -1,0 +1,420 @@
+//! Who answers at which link-layer address: the neighbour unreachability machine of RFC 4861 §7.3, for NDP and ARP
+//! alike.
+//!
+//! Called by: the worker that owns ARP and NDP. It must never send (it returns what is to be asked), never read a
+//! clock, never grow: its capacity is fixed at creation, and what strangers send can only displace what nobody uses.
+//!
+//! The order of calls for an outgoing frame: [`NeighborTable::resolve`]; when that has no answer yet, send the
+//! solicitation that it names, if any, and leave the frame with [`NeighborTable::queue`]. Received ARP and NDP go to
+//! [`NeighborTable::on_solicitation`] and [`NeighborTable::on_advertisement`], which give the frames back; every turn
+//! of the loop calls [`NeighborTable::poll`]. Groups need no neighbour: [`crate::wire::emit::group_mac`].
+
+pub mod config;
+mod entry;
+
+pub use config::{MAX_NEIGHBORS, MAX_PENDING_FRAMES, NeighborConfig, NeighborConfigError};
+pub use entry::State;
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use crate::time::Instant;
+use crate::wire::MacAddr;
+use entry::{Entry, NEVER};
+
+/// An ARP request or neighbour solicitation that the caller shall send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Solicit {
+    /// Whom to ask about.
+    pub addr: IpAddr,
+    /// The known address to ask at; `None`: everybody (ARP broadcast, solicited-node group).
+    pub to: Option<MacAddr>,
+}
+
+/// The answer of [`NeighborTable::resolve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// Send to this address.
+    Resolved(MacAddr),
+    /// Send this solicitation; frames may wait ([`NeighborTable::queue`]).
+    Solicit(Solicit),
+    /// A solicitation is under way; frames may wait.
+    Waiting,
+    /// The table is full of neighbours in use. Nothing was asked.
+    NoRoom,
+}
+
+/// Frames that waited for a neighbour, oldest first.
+pub type Pending<F> = ArrayVec<F, MAX_PENDING_FRAMES>;
+
+/// A neighbour has just become known: send what waited for it.
+#[derive(Debug)]
+pub struct Resolved<F> {
+    /// Its link-layer address.
+    pub mac: MacAddr,
+    /// What waited for it.
+    pub frames: Pending<F>,
+}
+
+/// What [`NeighborTable::poll`] wants done.
+#[derive(Debug)]
+pub enum Action<F> {
+    /// Send a solicitation.
+    Solicit(Solicit),
+    /// The neighbour doesn't answer (EHOSTUNREACH); the frames that waited for it can't be sent.
+    Unreachable {
+        /// Who.
+        addr: IpAddr,
+        /// What waited for it: to be dropped and counted.
+        frames: Pending<F>,
+    },
+}
+
+/// What a neighbour advertisement or an ARP reply says (RFC 4861 §4.4).
+///
+/// An ARP reply that was sent to our own link-layer address counts as solicited and overriding; any other ARP packet
+/// that is not a request for us (gratuitous ARP, a broadcast reply) as unsolicited and overriding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advertisement {
+    /// Who speaks.
+    pub addr: IpAddr,
+    /// Its link-layer address, when it says it.
+    pub mac: Option<MacAddr>,
+    /// It answers us: a proof that it hears us.
+    pub solicited: bool,
+    /// A different address replaces the known one.
+    pub overriding: bool,
+}
+
+/// The neighbours of one link, by IP address of either family.
+///
+/// A new neighbour takes a free place; in a full table, that of a FAILED one, then of the STALE one that was used least
+/// recently, then, but only for a frame of ours, of the REACHABLE one that was used least recently. Neighbours with a
+/// question under way (INCOMPLETE, DELAY, PROBE) keep their place.
+#[derive(Debug)]
+pub struct NeighborTable<F> {
+    config: NeighborConfig,
+    entries: Vec<Entry<F>>,
+    /// Indices into `entries`, sorted by address. A peer that picks addresses can't make lookups slower.
+    order: Vec<(IpAddr, u32)>,
+    /// No deadline is earlier; it may be too early, never too late.
+    next_deadline: Instant,
+    random: u64,
+}
+
+impl<F> NeighborTable<F> {
+    /// An empty table; all its memory is allocated here. `seed` randomises reachable times.
+    ///
+    /// # Errors
+    /// [`NeighborConfigError`] names the value that is out of range.
+    pub fn new(config: NeighborConfig, seed: u64) -> Result<Self, NeighborConfigError> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            entries: Vec::with_capacity(config.capacity),
+            order: Vec::with_capacity(config.capacity),
+            next_deadline: NEVER,
+            random: seed,
+        })
+    }
+
+    /// The address to send to, or what must happen first. Using a stale address starts the clock after which it is
+    /// asked whether it still lives (RFC 4861 §7.3.3).
+    pub fn resolve(&mut self, addr: IpAddr, now: Instant) -> Resolution {
+        self.expire_reachable(addr, now);
+        let retransmit = self.config.retransmit;
+        let delay_first_probe = self.config.delay_first_probe;
+        let Some(entry) = self.entry_mut(addr) else {
+            return match self.create(addr, Purpose::OurFrame, now) {
+                Some(entry) => {
+                    let solicit = entry.ask_everybody(now + retransmit);
+                    self.arm(now + retransmit);
+                    Resolution::Solicit(solicit)
+                }
+                None => Resolution::NoRoom,
+            };
+        };
+        entry.used = now;
+        match entry.state {
+            State::Reachable | State::Delay | State::Probe => Resolution::Resolved(entry.mac),
+            State::Stale => {
+                entry.enter(State::Delay, now + delay_first_probe);
+                let mac = entry.mac;
+                self.arm(now + delay_first_probe);
+                Resolution::Resolved(mac)
+            }
+            State::Incomplete => Resolution::Waiting,
+            State::Failed => {
+                let solicit = entry.ask_everybody(now + retransmit);
+                self.arm(now + retransmit);
+                Resolution::Solicit(solicit)
+            }
+        }
+    }
+
+    /// Leaves a frame to wait for `addr`. Gives back the frame that has no place: the oldest one when too many wait,
+    /// or this one when nobody was asked about `addr`.
+    #[must_use = "the frame that has no place must be dropped and counted"]
+    pub fn queue(&mut self, addr: IpAddr, frame: F) -> Option<F> {
+        let limit = self.config.pending_frames;
+        match self.entry_mut(addr) {
+            Some(entry) if entry.state == State::Incomplete => {
+                let oldest = if entry.pending.len() >= limit {
+                    entry.pending.pop_at(0)
+                } else {
+                    None
+                };
+                match entry.pending.try_push(frame) {
+                    Ok(()) => oldest,
+                    // Can't be: there was room or room was made, and the limit is at most the capacity.
+                    Err(refused) => Some(refused.element()),
+                }
+            }
+            _ => Some(frame),
+        }
+    }
+
+    /// An ARP request or neighbour solicitation from `addr` at `mac` was received. A neighbour that we don't know
+    /// becomes one only when the request was `for_us` (RFC 826 "Packet Reception"; RFC 4861 §7.2.3): what it asks is
+    /// about to be answered. A changed address makes it stale; an unchanged one proves nothing.
+    pub fn on_solicitation(
+        &mut self,
+        addr: IpAddr,
+        mac: MacAddr,
+        for_us: bool,
+        now: Instant,
+    ) -> Option<Resolved<F>> {
+        if !mac.is_unicast() {
+            return None;
+        }
+        let entry = match self.entry_mut(addr) {
+            Some(entry) => entry,
+            None if for_us => {
+                let entry = self.create(addr, Purpose::Stranger, now)?;
+                entry.mac = mac;
+                entry.enter(State::Stale, NEVER);
+                return None;
+            }
+            None => return None,
+        };
+        match entry.state {
+            State::Incomplete | State::Failed => Some(entry.learn(mac)),
+            _ if entry.mac == mac => None,
+            _ => {
+                entry.mac = mac;
+                entry.enter(State::Stale, NEVER);
+                None
+            }
+        }
+    }
+
+    /// A neighbour advertisement or an ARP reply was received (RFC 4861 §7.2.5). It never creates a neighbour.
+    pub fn on_advertisement(
+        &mut self,
+        advertisement: Advertisement,
+        now: Instant,
+    ) -> Option<Resolved<F>> {
+        let Advertisement {
+            addr,
+            mac,
+            solicited,
+            overriding,
+        } = advertisement;
+        let mac = mac.filter(|mac| mac.is_unicast());
+        let reachable_until = now + self.random_reachable();
+        let entry = self.entry_mut(addr)?;
+        if matches!(entry.state, State::Incomplete | State::Failed) {
+            let resolved = entry.learn(mac?);
+            if solicited {
+                entry.enter(State::Reachable, reachable_until);
+                self.arm(reachable_until);
+            }
+            return Some(resolved);
+        }
+        let different = mac.filter(|mac| *mac != entry.mac);
+        match different {
+            Some(_) if !overriding => {
+                // Somebody else claims the address: believe neither for long (RFC 4861 §7.2.5, case I).
+                if entry.state == State::Reachable {
+                    entry.enter(State::Stale, NEVER);
+                }
+                return None;
+            }
+            Some(new) => entry.mac = new,
+            None => {}
+        }
+        if solicited {
+            entry.enter(State::Reachable, reachable_until);
+            self.arm(reachable_until);
+        } else if different.is_some() {
+            entry.enter(State::Stale, NEVER);
+        }
+        None
+    }
+
+    /// A sign of life from above: an acknowledgment of new data came from `addr` or over it (RFC 4861 §7.3.1). It
+    /// saves the probes of every busy neighbour.
+    pub fn on_confirmation(&mut self, addr: IpAddr, now: Instant) {
+        let reachable_until = now + self.random_reachable();
+        let Some(entry) = self.entry_mut(addr) else {
+            return;
+        };
+        if !matches!(entry.state, State::Incomplete | State::Failed) {
+            entry.enter(State::Reachable, reachable_until);
+            entry.used = now;
+            self.arm(reachable_until);
+        }
+    }
+
+    /// Lets deadlines pass and hands out what they ask for. One comparison when none has passed; otherwise one pass
+    /// over the table, so at most one action a neighbour.
+    pub fn poll(&mut self, now: Instant, mut act: impl FnMut(Action<F>)) {
+        if now < self.next_deadline {
+            return;
+        }
+        self.next_deadline = NEVER;
+        for entry in &mut self.entries {
+            if entry.deadline <= now
+                && let Some(action) = entry.expire(&self.config, now)
+            {
+                act(action);
+            }
+            self.next_deadline = self.next_deadline.min(entry.deadline);
+        }
+    }
+
+    /// When [`NeighborTable::poll`] has something to do at the earliest; `None` while no clock runs. It may be early.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.next_deadline == NEVER {
+            None
+        } else {
+            Some(self.next_deadline)
+        }
+    }
+
+    /// Neighbours known, FAILED ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nobody is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Frames that wait, over all neighbours.
+    #[must_use]
+    pub fn pending_frames(&self) -> usize {
+        self.entries.iter().map(|entry| entry.pending.len()).sum()
+    }
+
+    /// What is known about `addr`: its state, and its address where the state has one. For reports.
+    #[must_use]
+    pub fn get(&self, addr: IpAddr) -> Option<(State, Option<MacAddr>)> {
+        let entry = self.entries.get(self.find(addr).ok()?.1)?;
+        let has_mac = !matches!(entry.state, State::Incomplete | State::Failed);
+        Some((entry.state, if has_mac { Some(entry.mac) } else { None }))
+    }
+
+    /// Place in `order` and in `entries`, or the place in `order` where it belongs.
+    fn find(&self, addr: IpAddr) -> Result<(usize, usize), usize> {
+        let place = self.order.binary_search_by(|(known, _)| known.cmp(&addr))?;
+        self.order
+            .get(place)
+            .map(|(_, index)| (place, *index as usize))
+            .ok_or(place)
+    }
+
+    fn entry_mut(&mut self, addr: IpAddr) -> Option<&mut Entry<F>> {
+        let (_, index) = self.find(addr).ok()?;
+        self.entries.get_mut(index)
+    }
+
+    /// A reachable neighbour whose time is over is stale at once, even when `poll` comes late.
+    fn expire_reachable(&mut self, addr: IpAddr, now: Instant) {
+        if let Some(entry) = self.entry_mut(addr)
+            && entry.state == State::Reachable
+            && entry.deadline <= now
+        {
+            entry.enter(State::Stale, NEVER);
+        }
+    }
+
+    fn arm(&mut self, deadline: Instant) {
+        self.next_deadline = self.next_deadline.min(deadline);
+    }
+
+    /// A new entry for an address that is not known, in a free place or in that of a victim.
+    fn create(&mut self, addr: IpAddr, purpose: Purpose, now: Instant) -> Option<&mut Entry<F>> {
+        let entry = Entry {
+            addr,
+            mac: MacAddr::ZERO,
+            state: State::Incomplete,
+            deadline: NEVER,
+            used: now,
+            solicitations: 0,
+            pending: Pending::new_const(),
+        };
+        let index = if self.entries.len() < self.config.capacity {
+            self.entries.push(entry);
+            self.entries.len() - 1
+        } else {
+            let victim = self.victim(purpose)?;
+            let place = self.entries.get_mut(victim)?;
+            let old = core::mem::replace(place, entry).addr;
+            if let Ok((place, _)) = self.find(old) {
+                self.order.remove(place);
+            }
+            victim
+        };
+        let Err(place) = self.find(addr) else {
+            return self.entries.get_mut(index);
+        };
+        // At most MAX_NEIGHBORS, so it fits.
+        self.order.insert(place, (addr, index as u32));
+        self.entries.get_mut(index)
+    }
+
+    /// Whom a newcomer displaces, by the order that the type documents. None of them has frames waiting.
+    fn victim(&self, purpose: Purpose) -> Option<usize> {
+        let rank = |entry: &Entry<F>| match entry.state {
+            State::Failed => Some(0),
+            State::Stale => Some(1),
+            State::Reachable if purpose == Purpose::OurFrame => Some(2),
+            _ => None,
+        };
+        let candidates = self.entries.iter().enumerate();
+        candidates
+            .filter_map(|(index, entry)| Some((rank(entry)?, entry.used, index)))
+            .min()
+            .map(|(_, _, index)| index)
+    }
+
+    /// Uniform between half and one and a half of the base (RFC 4861 §6.3.2), from a SplitMix64 step.
+    fn random_reachable(&mut self) -> Duration {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.random;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let fraction = ((x ^ (x >> 31)) >> 40) as u32; // 24 bits
+        let base = self.config.base_reachable;
+        base / 2 + base.mul_f64(f64::from(fraction) / f64::from(1 << 24))
+    }
+}
+
+/// For whom a place is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// We have a frame to send.
+    OurFrame,
+    /// Somebody spoke to us.
+    Stranger,
+}
+
+#[cfg(test)]
+mod tests;

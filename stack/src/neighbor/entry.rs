@@ -1,0 +1,103 @@
+//! One neighbour and its state machine (RFC 4861 §7.3.2): what it knows, what it waits for, what a deadline means.
+//!
+//! Called by: the table alone. It must never look at another neighbour.
+
+use core::net::IpAddr;
+
+use super::{Action, NeighborConfig, Pending, Resolved, Solicit};
+use crate::time::Instant;
+use crate::wire::MacAddr;
+
+/// What we know about a neighbour (RFC 4861 §7.3.2; FAILED is Linux's, where the RFC deletes the entry).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Asked, no answer yet.
+    Incomplete,
+    /// A sign of life within the reachable time.
+    Reachable,
+    /// An address without a recent sign of life; good until proven otherwise.
+    Stale,
+    /// A stale address in use: waiting for a sign of life before asking.
+    Delay,
+    /// Asking the known address.
+    Probe,
+    /// No answer. The next use asks everybody again.
+    Failed,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<F> {
+    pub(super) addr: IpAddr,
+    /// Meaningless in `Incomplete` and `Failed`.
+    pub(super) mac: MacAddr,
+    pub(super) state: State,
+    /// When the state ends by itself; `NEVER` in `Stale` and `Failed`.
+    pub(super) deadline: Instant,
+    /// When we last wanted to send to it, or heard from it first.
+    pub(super) used: Instant,
+    pub(super) solicitations: u8,
+    pub(super) pending: Pending<F>,
+}
+
+/// The deadline of a state that doesn't end by itself.
+pub(super) const NEVER: Instant = Instant::from_ns(u64::MAX);
+
+impl<F> Entry<F> {
+    pub(super) fn enter(&mut self, state: State, deadline: Instant) {
+        self.state = state;
+        self.deadline = deadline;
+        self.solicitations = 0;
+    }
+
+    pub(super) fn ask_everybody(&mut self, deadline: Instant) -> Solicit {
+        self.enter(State::Incomplete, deadline);
+        self.solicitations = 1;
+        Solicit {
+            addr: self.addr,
+            to: None,
+        }
+    }
+
+    /// An address where there was none: stale until it proves to be alive.
+    pub(super) fn learn(&mut self, mac: MacAddr) -> Resolved<F> {
+        self.mac = mac;
+        self.enter(State::Stale, NEVER);
+        Resolved {
+            mac,
+            frames: core::mem::take(&mut self.pending),
+        }
+    }
+
+    /// The deadline of the state has passed.
+    pub(super) fn expire(&mut self, config: &NeighborConfig, now: Instant) -> Option<Action<F>> {
+        let (limit, to) = match self.state {
+            State::Reachable => {
+                self.enter(State::Stale, NEVER);
+                return None;
+            }
+            State::Delay => {
+                self.enter(State::Probe, now);
+                (config.unicast_solicitations, Some(self.mac))
+            }
+            State::Probe => (config.unicast_solicitations, Some(self.mac)),
+            State::Incomplete => (config.multicast_solicitations, None),
+            State::Stale | State::Failed => {
+                self.deadline = NEVER;
+                return None;
+            }
+        };
+        if self.solicitations < limit {
+            self.solicitations += 1;
+            self.deadline = now + config.retransmit;
+            return Some(Action::Solicit(Solicit {
+                addr: self.addr,
+                to,
+            }));
+        }
+        self.enter(State::Failed, NEVER);
+        Some(Action::Unreachable {
+            addr: self.addr,
+            frames: core::mem::take(&mut self.pending),
+        })
+    }
+}

@@ -1,0 +1,546 @@
+//! Tests of the neighbour machine: every transition, every rule of eviction, and a model that counts frames.
+
+use super::*;
+use core::net::Ipv4Addr;
+use proptest::prelude::*;
+
+const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+const T0: Instant = Instant::from_ms(1_000_000);
+
+fn host(n: u16) -> IpAddr {
+    let [a, b] = n.to_be_bytes();
+    Ipv4Addr::new(198, 18, a, b).into()
+}
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn table(capacity: usize) -> NeighborTable<u32> {
+    let config = NeighborConfig {
+        capacity,
+        ..NeighborConfig::default()
+    };
+    NeighborTable::new(config, 1).unwrap()
+}
+
+fn answer(addr: IpAddr, mac: MacAddr, solicited: bool, overriding: bool) -> Advertisement {
+    Advertisement {
+        addr,
+        mac: Some(mac),
+        solicited,
+        overriding,
+    }
+}
+
+fn polled(table: &mut NeighborTable<u32>, now: Instant) -> Vec<Action<u32>> {
+    let mut actions = Vec::new();
+    table.poll(now, |action| actions.push(action));
+    actions
+}
+
+#[track_caller]
+fn solicits(actions: &[Action<u32>], to: Option<MacAddr>) {
+    match actions {
+        [Action::Solicit(solicit)] => assert_eq!(*solicit, Solicit { addr: host(1), to }),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn state(table: &NeighborTable<u32>, addr: IpAddr) -> State {
+    table.get(addr).unwrap().0
+}
+
+/// A table with one neighbour in the wanted state, and the time at which it is.
+fn with(wanted: State) -> (NeighborTable<u32>, Instant) {
+    let mut table = table(4);
+    let mut now = T0;
+    table.resolve(host(1), now);
+    match wanted {
+        State::Incomplete => {}
+        State::Failed => {
+            for _ in 0..3 {
+                now = now + s(1);
+                polled(&mut table, now);
+            }
+        }
+        State::Stale | State::Delay | State::Probe => {
+            table.on_advertisement(answer(host(1), MAC, false, true), now);
+            if wanted != State::Stale {
+                table.resolve(host(1), now);
+            }
+            if wanted == State::Probe {
+                now = now + s(5);
+                polled(&mut table, now);
+            }
+        }
+        State::Reachable => {
+            table.on_advertisement(answer(host(1), MAC, true, true), now);
+        }
+    }
+    assert_eq!(state(&table, host(1)), wanted);
+    (table, now)
+}
+
+/// As Linux does: 3 requests a second apart, EHOSTUNREACH after the third second, the next use asks again.
+#[test]
+fn silence_is_unreachable_after_three_requests() {
+    let mut table = table(4);
+    let everybody = Solicit {
+        addr: host(1),
+        to: None,
+    };
+    assert_eq!(table.resolve(host(1), T0), Resolution::Solicit(everybody));
+    assert_eq!(table.queue(host(1), 7), None);
+    assert_eq!(table.resolve(host(1), T0), Resolution::Waiting);
+    assert!(polled(&mut table, T0 + Duration::from_millis(999)).is_empty());
+    solicits(&polled(&mut table, T0 + s(1)), None);
+    solicits(&polled(&mut table, T0 + s(2)), None);
+    match polled(&mut table, T0 + s(3)).as_slice() {
+        [Action::Unreachable { addr, frames }] => {
+            assert_eq!((*addr, frames.as_slice()), (host(1), &[7][..]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table.get(host(1)), Some((State::Failed, None)));
+    assert_eq!((table.pending_frames(), table.next_deadline()), (0, None));
+    assert_eq!(
+        table.resolve(host(1), T0 + s(4)),
+        Resolution::Solicit(everybody)
+    );
+}
+
+#[test]
+fn an_answer_releases_what_waited_in_order() {
+    let mut table = table(4);
+    table.resolve(host(1), T0);
+    for frame in [1, 2, 3] {
+        assert_eq!(table.queue(host(1), frame), None);
+    }
+    assert_eq!(table.queue(host(1), 4), Some(1), "the oldest gives way");
+    let resolved = table
+        .on_advertisement(answer(host(1), MAC, true, false), T0)
+        .unwrap();
+    assert_eq!(
+        (resolved.mac, resolved.frames.as_slice()),
+        (MAC, &[2, 3, 4][..])
+    );
+    assert_eq!(table.get(host(1)), Some((State::Reachable, Some(MAC))));
+    assert_eq!(table.resolve(host(1), T0), Resolution::Resolved(MAC));
+    assert_eq!(
+        table.queue(host(1), 5),
+        Some(5),
+        "nothing waits for a known neighbour"
+    );
+    assert_eq!(
+        table.queue(host(2), 6),
+        Some(6),
+        "nor for one that nobody asked about"
+    );
+}
+
+#[test]
+fn an_unsolicited_answer_resolves_to_stale_and_one_without_address_to_nothing() {
+    let (mut table, now) = with(State::Incomplete);
+    let silent = Advertisement {
+        addr: host(1),
+        mac: None,
+        solicited: true,
+        overriding: true,
+    };
+    assert!(table.on_advertisement(silent, now).is_none());
+    let group = answer(host(1), MacAddr::BROADCAST, true, true);
+    assert!(table.on_advertisement(group, now).is_none());
+    assert_eq!(state(&table, host(1)), State::Incomplete);
+    assert!(
+        table
+            .on_advertisement(answer(host(1), MAC, false, false), now)
+            .is_some()
+    );
+    assert_eq!(state(&table, host(1)), State::Stale);
+}
+
+#[test]
+fn a_late_answer_revives_a_failed_neighbour() {
+    let (mut table, now) = with(State::Failed);
+    let resolved = table
+        .on_advertisement(answer(host(1), MAC, true, true), now)
+        .unwrap();
+    assert!(resolved.frames.is_empty());
+    assert_eq!(state(&table, host(1)), State::Reachable);
+    let (mut table, now) = with(State::Failed);
+    assert!(table.on_solicitation(host(1), MAC, false, now).is_some());
+    assert_eq!(state(&table, host(1)), State::Stale);
+}
+
+#[test]
+fn reachable_ends_between_15_and_45_seconds() {
+    let mut seen = Vec::new();
+    for seed in 0..200 {
+        let mut table: NeighborTable<u32> =
+            NeighborTable::new(NeighborConfig::default(), seed).unwrap();
+        table.resolve(host(1), T0);
+        table.on_advertisement(answer(host(1), MAC, true, true), T0);
+        seen.push(table.entries[0].deadline.since(T0));
+        assert!(polled(&mut table, T0 + Duration::from_millis(14_999)).is_empty());
+        assert_eq!(state(&table, host(1)), State::Reachable);
+        assert!(
+            polled(&mut table, T0 + s(45)).is_empty(),
+            "stale needs no question"
+        );
+        assert_eq!(state(&table, host(1)), State::Stale);
+    }
+    let (min, max) = (seen.iter().min().unwrap(), seen.iter().max().unwrap());
+    assert!(*min >= s(15) && *min < s(17), "{min:?}");
+    assert!(*max <= s(45) && *max > s(43), "{max:?}");
+}
+
+/// Even when `poll` comes late, a use after the reachable time starts the clock.
+#[test]
+fn a_late_use_of_a_reachable_neighbour_counts_as_stale() {
+    let (mut table, now) = with(State::Reachable);
+    assert_eq!(
+        table.resolve(host(1), now + s(46)),
+        Resolution::Resolved(MAC)
+    );
+    assert_eq!(state(&table, host(1)), State::Delay);
+}
+
+/// REACHABLE, STALE, DELAY 5 s, PROBE 3 × 1 s, FAILED: the sequence of LINUX-FACTS.
+#[test]
+fn a_dead_neighbour_in_use_fails_after_eight_seconds() {
+    let (mut table, t0) = with(State::Stale);
+    assert_eq!(table.resolve(host(1), t0), Resolution::Resolved(MAC));
+    assert_eq!(state(&table, host(1)), State::Delay);
+    assert!(polled(&mut table, t0 + Duration::from_millis(4_999)).is_empty());
+    for seconds in 5..8 {
+        solicits(&polled(&mut table, t0 + s(seconds)), Some(MAC));
+        assert_eq!(state(&table, host(1)), State::Probe);
+        assert_eq!(
+            table.resolve(host(1), t0 + s(seconds)),
+            Resolution::Resolved(MAC)
+        );
+    }
+    let last = polled(&mut table, t0 + s(8));
+    assert!(matches!(last.as_slice(), [Action::Unreachable { frames, .. }] if frames.is_empty()));
+    assert_eq!(state(&table, host(1)), State::Failed);
+}
+
+#[test]
+fn an_unused_stale_neighbour_is_left_alone() {
+    let (mut table, now) = with(State::Stale);
+    assert!(polled(&mut table, now + s(100_000)).is_empty());
+    assert_eq!(state(&table, host(1)), State::Stale);
+}
+
+#[test]
+fn a_confirmation_makes_every_known_neighbour_reachable_and_no_other() {
+    for start in [State::Reachable, State::Stale, State::Delay, State::Probe] {
+        let (mut table, now) = with(start);
+        table.on_confirmation(host(1), now + s(1));
+        assert_eq!(
+            table.get(host(1)),
+            Some((State::Reachable, Some(MAC))),
+            "{start:?}"
+        );
+        assert!(
+            table.entries[0].deadline >= now + s(16),
+            "{start:?}: refreshed"
+        );
+        assert!(
+            polled(&mut table, now + s(15)).is_empty(),
+            "{start:?}: no probe"
+        );
+    }
+    for start in [State::Incomplete, State::Failed] {
+        let (mut table, now) = with(start);
+        table.on_confirmation(host(1), now);
+        assert_eq!(state(&table, host(1)), start);
+    }
+    let mut empty = table(1);
+    empty.on_confirmation(host(1), T0);
+    assert!(empty.is_empty());
+}
+
+/// RFC 4861 §7.2.5 and its appendix C, for neighbours whose address is known.
+#[test]
+fn advertisements_follow_the_flags() {
+    use State::{Delay, Probe, Reachable, Stale};
+    for start in [Reachable, Stale, Delay, Probe] {
+        let if_reachable = |other| if start == Reachable { other } else { start };
+        // (address, solicited, overriding) -> (state, address)
+        let cases = [
+            ((Some(MAC), true, false), (Reachable, MAC)),
+            ((Some(MAC), true, true), (Reachable, MAC)),
+            ((None, true, false), (Reachable, MAC)),
+            ((Some(MAC), false, false), (start, MAC)),
+            ((Some(MAC), false, true), (start, MAC)),
+            ((None, false, true), (start, MAC)),
+            ((Some(OTHER_MAC), true, false), (if_reachable(Stale), MAC)),
+            ((Some(OTHER_MAC), false, false), (if_reachable(Stale), MAC)),
+            ((Some(OTHER_MAC), true, true), (Reachable, OTHER_MAC)),
+            ((Some(OTHER_MAC), false, true), (Stale, OTHER_MAC)),
+            ((Some(MacAddr::BROADCAST), false, true), (start, MAC)),
+        ];
+        for ((mac, solicited, overriding), (expected, expected_mac)) in cases {
+            let (mut table, now) = with(start);
+            let advertisement = Advertisement {
+                addr: host(1),
+                mac,
+                solicited,
+                overriding,
+            };
+            assert!(table.on_advertisement(advertisement, now).is_none());
+            let got = table.get(host(1));
+            assert_eq!(
+                got,
+                Some((expected, Some(expected_mac))),
+                "{start:?}, {advertisement:?}"
+            );
+        }
+    }
+}
+
+/// RFC 4861 §7.2.3, RFC 826.
+#[test]
+fn solicitations_update_but_prove_nothing() {
+    use State::{Delay, Probe, Reachable, Stale};
+    for start in [Reachable, Stale, Delay, Probe] {
+        let (mut table, now) = with(start);
+        assert!(table.on_solicitation(host(1), MAC, true, now).is_none());
+        assert_eq!(table.get(host(1)), Some((start, Some(MAC))));
+        assert!(
+            table
+                .on_solicitation(host(1), OTHER_MAC, false, now)
+                .is_none()
+        );
+        assert_eq!(
+            table.get(host(1)),
+            Some((Stale, Some(OTHER_MAC))),
+            "{start:?}"
+        );
+        assert!(
+            table
+                .on_solicitation(host(1), MacAddr::BROADCAST, true, now)
+                .is_none()
+        );
+        assert_eq!(table.get(host(1)), Some((Stale, Some(OTHER_MAC))));
+    }
+    let (mut table, now) = with(State::Incomplete);
+    assert_eq!(table.queue(host(1), 9), None);
+    let resolved = table.on_solicitation(host(1), MAC, false, now).unwrap();
+    assert_eq!(resolved.frames.as_slice(), [9]);
+    assert_eq!(state(&table, host(1)), Stale);
+}
+
+#[test]
+fn only_requests_for_us_create_neighbours() {
+    let mut table = table(4);
+    assert!(table.on_solicitation(host(1), MAC, false, T0).is_none());
+    assert!(
+        table
+            .on_advertisement(answer(host(1), MAC, false, true), T0)
+            .is_none()
+    );
+    assert!(
+        table
+            .on_advertisement(answer(host(1), MAC, true, true), T0)
+            .is_none()
+    );
+    assert!(
+        table
+            .on_solicitation(host(1), MacAddr::BROADCAST, true, T0)
+            .is_none()
+    );
+    assert!(table.is_empty());
+    assert!(table.on_solicitation(host(1), MAC, true, T0).is_none());
+    assert_eq!(table.get(host(1)), Some((State::Stale, Some(MAC))));
+}
+
+#[test]
+fn newcomers_displace_failed_then_stale_then_reachable() {
+    let mut table = table(3);
+    for n in [1, 2, 3] {
+        table.resolve(host(n), T0 + s(u64::from(n)));
+    }
+    assert_eq!(
+        table.resolve(host(9), T0 + s(3)),
+        Resolution::NoRoom,
+        "all are being asked"
+    );
+    assert!(
+        table
+            .on_solicitation(host(9), MAC, true, T0 + s(3))
+            .is_none()
+    );
+    assert_eq!(table.get(host(9)), None);
+
+    table.on_advertisement(answer(host(1), MAC, true, true), T0 + s(3));
+    table.on_advertisement(answer(host(2), MAC, false, true), T0 + s(3));
+    for seconds in 4..=6 {
+        table.poll(T0 + s(seconds), drop);
+    }
+    let states = [1, 2, 3].map(|n| state(&table, host(n)));
+    assert_eq!(states, [State::Reachable, State::Stale, State::Failed]);
+
+    table.on_solicitation(host(4), MAC, true, T0 + s(7));
+    assert_eq!((table.get(host(3)), table.len()), (None, 3));
+    table.on_solicitation(host(5), MAC, true, T0 + s(8));
+    assert_eq!(
+        table.get(host(2)),
+        None,
+        "the stale one that was used least recently"
+    );
+    table.on_solicitation(host(6), MAC, true, T0 + s(9));
+    assert_eq!(table.get(host(4)), None);
+    assert_eq!(
+        state(&table, host(1)),
+        State::Reachable,
+        "strangers don't displace it"
+    );
+    table.on_confirmation(host(5), T0 + s(9));
+    table.on_confirmation(host(6), T0 + s(9));
+    assert!(
+        table
+            .on_solicitation(host(7), MAC, true, T0 + s(9))
+            .is_none()
+    );
+    assert_eq!(table.get(host(7)), None);
+    assert!(matches!(
+        table.resolve(host(7), T0 + s(9)),
+        Resolution::Solicit(_)
+    ));
+    assert_eq!(
+        (table.get(host(1)), table.len()),
+        (None, 3),
+        "a frame of ours does"
+    );
+}
+
+#[test]
+fn both_families_share_the_machine() {
+    let mut table = table(4);
+    let v6: IpAddr = "2001:2::1".parse().unwrap();
+    assert_eq!(
+        table.resolve(v6, T0),
+        Resolution::Solicit(Solicit { addr: v6, to: None })
+    );
+    table.on_advertisement(answer(v6, MAC, true, true), T0);
+    assert_eq!(table.resolve(v6, T0), Resolution::Resolved(MAC));
+    assert!(matches!(table.resolve(host(1), T0), Resolution::Solicit(_)));
+}
+
+#[test]
+fn configurations_out_of_range_are_named() {
+    let default = NeighborConfig::default();
+    let error = |config| NeighborTable::<u32>::new(config, 0).err();
+    assert_eq!(error(default), None);
+    for capacity in [0, MAX_NEIGHBORS + 1] {
+        let config = NeighborConfig {
+            capacity,
+            ..default
+        };
+        assert_eq!(error(config), Some(NeighborConfigError::Capacity));
+    }
+    for pending_frames in [0, MAX_PENDING_FRAMES + 1] {
+        let config = NeighborConfig {
+            pending_frames,
+            ..default
+        };
+        assert_eq!(error(config), Some(NeighborConfigError::PendingFrames));
+    }
+    let config = NeighborConfig {
+        retransmit: Duration::ZERO,
+        ..default
+    };
+    assert_eq!(error(config), Some(NeighborConfigError::Time));
+    let config = NeighborConfig {
+        unicast_solicitations: 0,
+        ..default
+    };
+    assert_eq!(error(config), Some(NeighborConfigError::Solicitations));
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Send(u16),
+    Solicitation(u16, u8, bool),
+    Advertisement(u16, Option<u8>, bool, bool),
+    Confirmation(u16),
+    Wait(u16),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let host = 0u16..12;
+    prop_oneof![
+        4 => host.clone().prop_map(Event::Send),
+        2 => (host.clone(), 0u8..3, any::<bool>()).prop_map(|(a, b, c)| Event::Solicitation(a, b, c)),
+        2 => (host.clone(), proptest::option::of(0u8..3), any::<bool>(), any::<bool>())
+            .prop_map(|(a, b, c, d)| Event::Advertisement(a, b, c, d)),
+        1 => host.prop_map(Event::Confirmation),
+        2 => (0u16..8_000).prop_map(Event::Wait),
+    ]
+}
+
+proptest! {
+    /// Whatever happens: the capacity holds, each frame is either waiting or was given back once, lookups agree with the
+    /// entries, and no deadline is overslept.
+    #[test]
+    fn the_table_stays_bounded_and_loses_no_frame(
+        capacity in 1usize..8, seed: u64, events in proptest::collection::vec(event(), 0..300),
+    ) {
+        let mut table = NeighborTable::new(NeighborConfig { capacity, ..NeighborConfig::default() }, seed).unwrap();
+        let (mut now, mut left, mut returned) = (T0, 0u32, Vec::new());
+        let room = (table.entries.capacity(), table.order.capacity());
+        let mac = |n| MacAddr([2, 0, 0, 0, 0, n]);
+        for event in events {
+            match event {
+                Event::Send(n) => {
+                    let resolution = table.resolve(host(n), now);
+                    if matches!(resolution, Resolution::Solicit(_) | Resolution::Waiting) {
+                        returned.extend(table.queue(host(n), left));
+                        left += 1;
+                    }
+                }
+                Event::Solicitation(n, m, for_us) => {
+                    let resolved = table.on_solicitation(host(n), mac(m), for_us, now);
+                    returned.extend(resolved.into_iter().flat_map(|resolved| resolved.frames));
+                }
+                Event::Advertisement(n, m, solicited, overriding) => {
+                    let advertisement =
+                        Advertisement { addr: host(n), mac: m.map(mac), solicited, overriding };
+                    let resolved = table.on_advertisement(advertisement, now);
+                    returned.extend(resolved.into_iter().flat_map(|resolved| resolved.frames));
+                }
+                Event::Confirmation(n) => table.on_confirmation(host(n), now),
+                Event::Wait(ms) => {
+                    now = now + Duration::from_millis(ms.into());
+                    table.poll(now, |action| {
+                        if let Action::Unreachable { frames, .. } = action {
+                            returned.extend(frames);
+                        }
+                    });
+                    prop_assert!(table.next_deadline().is_none_or(|deadline| deadline > now));
+                }
+            }
+            prop_assert!(table.len() <= capacity);
+            prop_assert_eq!(table.len(), table.order.len());
+            prop_assert!(table.order.is_sorted_by(|a, b| a.0 < b.0));
+            for (addr, index) in &table.order {
+                prop_assert_eq!(table.entries[*index as usize].addr, *addr);
+            }
+            for entry in &table.entries {
+                prop_assert!(entry.deadline >= table.next_deadline);
+                prop_assert!(entry.pending.is_empty() || entry.state == State::Incomplete);
+                prop_assert!(entry.pending.len() <= table.config.pending_frames);
+            }
+            let waiting = table.entries.iter().flat_map(|entry| entry.pending.iter().copied());
+            let mut all: Vec<u32> = waiting.chain(returned.iter().copied()).collect();
+            all.sort_unstable();
+            prop_assert!(all.iter().copied().eq(0..left));
+        }
+        prop_assert_eq!(room, (table.entries.capacity(), table.order.capacity()), "no growth");
+    }
+}

@@ -1,0 +1,248 @@
+//! The passive handshake between SYN and ESTABLISHED: what an embryo does with a segment (RFC 9293 3.10.7.4, SYN-RECEIVED).
+//!
+//! Called by: the process stage, for segments whose tuple is an embryo's. It must never change a record itself: it
+//! returns the step, the caller owns record, timer and reply.
+
+use super::reset::Reset;
+use super::seq::SeqNum;
+use crate::wire::tcp::Flags;
+
+/// The parts of a segment that a handshake or a connection at rest looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentHead {
+    /// SEG.SEQ.
+    pub seq: SeqNum,
+    /// SEG.ACK; means something only with ACK.
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: Flags,
+    /// Bytes of payload.
+    pub payload_len: u32,
+    /// TSval of the timestamps option, if there is one.
+    pub tsval: Option<u32>,
+}
+
+impl SegmentHead {
+    /// SEG.LEN: payload, SYN and FIN (RFC 9293 §3.4).
+    #[must_use]
+    #[inline]
+    pub const fn seq_len(&self) -> u32 {
+        self.payload_len.wrapping_add(self.flags.seq_len())
+    }
+}
+
+/// What SYN-RECEIVED remembers for judging segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmbryoNumbers {
+    /// IRS: the SYN's sequence number.
+    pub irs: SeqNum,
+    /// ISS: our SYN-ACK's sequence number.
+    pub iss: SeqNum,
+    /// RCV.WND in bytes.
+    pub rcv_wnd: u32,
+    /// TS.Recent when timestamps are in use.
+    pub ts_recent: Option<u32>,
+}
+
+/// What an embryo does with a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbryoStep {
+    /// The SYN again: the SYN-ACK was lost or is late; send it again.
+    SynAckAgain,
+    /// Send `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` and drop the segment.
+    Challenge,
+    /// A valid reset: the embryo ends, the listener listens on.
+    Reset,
+    /// A SYN in the window: back to LISTEN without an answer (fourth step, passive open).
+    BackToListen,
+    /// Drop without an answer.
+    Drop,
+    /// An ACK of something never sent: answer with this reset, the embryo stays.
+    BadAck(Reset),
+    /// The handshake is complete.
+    Establish,
+}
+
+/// Whether the segment overlaps the receive window (RFC 9293 3.10.7.4, first: the table of four cases).
+#[must_use]
+#[inline]
+pub fn acceptable(seq: SeqNum, seq_len: u32, rcv_nxt: SeqNum, rcv_wnd: u32) -> bool {
+    match (seq_len, rcv_wnd) {
+        (0, 0) => seq == rcv_nxt,
+        (0, _) => seq.in_window(rcv_nxt, rcv_wnd),
+        (_, 0) => false,
+        _ => {
+            seq.in_window(rcv_nxt, rcv_wnd)
+                || seq.add(seq_len.wrapping_sub(1)).in_window(rcv_nxt, rcv_wnd)
+        }
+    }
+}
+
+/// Whether PAWS rejects a segment with `tsval` (RFC 7323 §5.3 R1); resets are exempt (§5.2).
+#[must_use]
+#[inline]
+pub fn paws_rejects(ts_recent: Option<u32>, tsval: Option<u32>, flags: Flags) -> bool {
+    match (ts_recent, tsval) {
+        (Some(recent), Some(tsval)) => !flags.rst() && (tsval.wrapping_sub(recent) as i32) < 0,
+        _ => false,
+    }
+}
+
+/// The step of RFC 9293 3.10.7.4 for SYN-RECEIVED after a passive open, in the RFC's order.
+#[must_use]
+pub fn embryo_step(embryo: &EmbryoNumbers, segment: &SegmentHead) -> EmbryoStep {
+    let flags = segment.flags;
+    let rcv_nxt = embryo.irs.add(1);
+    let only_syn = flags.syn() && !flags.intersects(Flags::ACK | Flags::RST | Flags::FIN);
+    if only_syn && segment.seq == embryo.irs {
+        return EmbryoStep::SynAckAgain;
+    }
+    // First: sequence number, and PAWS before it (RFC 7323 §5.3).
+    let in_window = acceptable(segment.seq, segment.seq_len(), rcv_nxt, embryo.rcv_wnd);
+    if !in_window || paws_rejects(embryo.ts_recent, segment.tsval, flags) {
+        return if flags.rst() {
+            EmbryoStep::Drop
+        } else {
+            EmbryoStep::Challenge
+        };
+    }
+    // Second: RST, exact or challenged (RFC 5961 §3.2).
+    if flags.rst() {
+        let exact = segment.seq == rcv_nxt;
+        return if exact {
+            EmbryoStep::Reset
+        } else {
+            EmbryoStep::Challenge
+        };
+    }
+    // Fourth: SYN.
+    if flags.syn() {
+        return EmbryoStep::BackToListen;
+    }
+    // Fifth: ACK. SND.UNA < SEG.ACK =< SND.NXT leaves one number.
+    if !flags.ack() {
+        return EmbryoStep::Drop;
+    }
+    if segment.ack != embryo.iss.add(1) {
+        return EmbryoStep::BadAck(Reset {
+            seq: segment.ack,
+            ack: SeqNum(0),
+            flags: Flags::RST,
+        });
+    }
+    EmbryoStep::Establish
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EMBRYO: EmbryoNumbers = EmbryoNumbers {
+        irs: SeqNum(u32::MAX),
+        iss: SeqNum(1000),
+        rcv_wnd: 100,
+        ts_recent: Some(50),
+    };
+
+    fn segment(seq: u32, ack: u32, flags: Flags) -> SegmentHead {
+        SegmentHead {
+            seq: SeqNum(seq),
+            ack: SeqNum(ack),
+            flags,
+            payload_len: 0,
+            tsval: None,
+        }
+    }
+
+    fn step(segment: SegmentHead) -> EmbryoStep {
+        embryo_step(&EMBRYO, &segment)
+    }
+
+    proptest! {
+        #[test]
+        fn acceptability_matches_the_naive_walk(
+            rcv_nxt: u32, rcv_wnd in 0u32..20, offset in -25i32..25, len in 0u32..25,
+        ) {
+            let seq = rcv_nxt.wrapping_add_signed(offset);
+            let in_window = |s: u32| (0..rcv_wnd).any(|i| rcv_nxt.wrapping_add(i) == s);
+            // The RFC tests the first and the last number only; a segment that covers the window whole fails both.
+            let expected = match (len, rcv_wnd) {
+                (0, 0) => seq == rcv_nxt,
+                (0, _) => in_window(seq),
+                (_, 0) => false,
+                _ => in_window(seq) || in_window(seq.wrapping_add(len - 1)),
+            };
+            prop_assert_eq!(acceptable(SeqNum(seq), len, SeqNum(rcv_nxt), rcv_wnd), expected);
+        }
+    }
+
+    #[test]
+    fn the_final_ack_establishes_and_only_with_the_one_right_number() {
+        assert_eq!(step(segment(0, 1001, Flags::ACK)), EmbryoStep::Establish);
+        for wrong in [1000, 1002, 0] {
+            let reset = Reset {
+                seq: SeqNum(wrong),
+                ack: SeqNum(0),
+                flags: Flags::RST,
+            };
+            assert_eq!(
+                step(segment(0, wrong, Flags::ACK)),
+                EmbryoStep::BadAck(reset)
+            );
+        }
+        assert_eq!(step(segment(0, 1001, Flags::NONE)), EmbryoStep::Drop);
+    }
+
+    #[test]
+    fn the_syn_again_gets_its_syn_ack_again() {
+        assert_eq!(
+            step(segment(u32::MAX, 0, Flags::SYN)),
+            EmbryoStep::SynAckAgain
+        );
+        assert_eq!(
+            step(segment(u32::MAX, 0, Flags::SYN | Flags::ACK)),
+            EmbryoStep::Challenge
+        );
+        assert_eq!(
+            step(segment(u32::MAX - 1, 0, Flags::SYN)),
+            EmbryoStep::Challenge
+        );
+        assert_eq!(step(segment(5, 0, Flags::SYN)), EmbryoStep::BackToListen);
+    }
+
+    #[test]
+    fn a_reset_must_be_exact() {
+        assert_eq!(step(segment(0, 0, Flags::RST)), EmbryoStep::Reset);
+        assert_eq!(step(segment(1, 0, Flags::RST)), EmbryoStep::Challenge);
+        assert_eq!(
+            step(segment(99, 0, Flags::RST | Flags::ACK)),
+            EmbryoStep::Challenge
+        );
+        assert_eq!(step(segment(100, 0, Flags::RST)), EmbryoStep::Drop);
+        assert_eq!(step(segment(u32::MAX, 0, Flags::RST)), EmbryoStep::Drop);
+    }
+
+    #[test]
+    fn paws_challenges_old_segments_but_never_resets() {
+        let old = SegmentHead {
+            tsval: Some(49),
+            ..segment(0, 1001, Flags::ACK)
+        };
+        assert_eq!(step(old), EmbryoStep::Challenge);
+        assert_eq!(
+            step(SegmentHead {
+                tsval: Some(50),
+                ..old
+            }),
+            EmbryoStep::Establish
+        );
+        assert_eq!(
+            step(SegmentHead {
+                flags: Flags::RST,
+                ..old
+            }),
+            EmbryoStep::Reset
+        );
+    }
+}

@@ -1,0 +1,481 @@
+//! TCP options: the walk over them ([`Options`]), what a connection needs of them ([`TcpOptions`]), and the builder
+//! ([`OptionBytes`]). RFC 9293 §3.2, 7323, 2018, 5482, 5925, 8684, 7413.
+//!
+//! Called by: the handshake, `tcp`, the builders. It must never trust a length (MUST-7), and never decide whether
+//! an option is allowed in this segment: it doesn't know the segment.
+
+use arrayvec::ArrayVec;
+
+use crate::tcp::seq::SeqNum;
+
+/// Bytes of options that fit into a header of 15 words.
+pub const MAX_LEN: usize = 40;
+
+/// SACK blocks that fit beside nothing else (RFC 2018 §3).
+pub const MAX_SACK_BLOCKS: usize = 4;
+
+/// The largest shift that may be used (RFC 7323 §2.3).
+pub const MAX_WINDOW_SCALE: u8 = 14;
+
+/// Option kinds (IANA "TCP Option Kind Numbers").
+pub mod kind {
+    /// End of the option list.
+    pub const EOL: u8 = 0;
+    /// Padding between options.
+    pub const NOP: u8 = 1;
+    /// Maximum segment size (RFC 9293 §3.2).
+    pub const MSS: u8 = 2;
+    /// Window scale (RFC 7323 §2).
+    pub const WINDOW_SCALE: u8 = 3;
+    /// SACK permitted (RFC 2018 §2).
+    pub const SACK_PERMITTED: u8 = 4;
+    /// SACK blocks (RFC 2018 §3).
+    pub const SACK: u8 = 5;
+    /// Timestamps (RFC 7323 §3).
+    pub const TIMESTAMPS: u8 = 8;
+    /// TCP MD5 signature (RFC 2385).
+    pub const MD5: u8 = 19;
+    /// User timeout (RFC 5482).
+    pub const USER_TIMEOUT: u8 = 28;
+    /// TCP authentication option (RFC 5925).
+    pub const AUTHENTICATION: u8 = 29;
+    /// Multipath TCP (RFC 8684).
+    pub const MULTIPATH: u8 = 30;
+    /// Fast Open cookie (RFC 7413).
+    pub const FAST_OPEN: u8 = 34;
+}
+
+/// The timestamps option (RFC 7323 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamps {
+    /// The sender's clock.
+    pub tsval: u32,
+    /// The latest clock value of ours that it saw; means something only with ACK.
+    pub tsecr: u32,
+}
+
+/// One option, as it stands in the segment. NOP and EOL are not reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpOption<'a> {
+    /// Maximum segment size, in bytes.
+    Mss(u16),
+    /// The shift as sent; values above [`MAX_WINDOW_SCALE`] count as that.
+    WindowScale(u8),
+    /// The sender understands SACK.
+    SackPermitted,
+    /// One to four blocks of 8 bytes.
+    Sack(&'a [u8]),
+    /// Timestamps.
+    Timestamps(Timestamps),
+    /// An MD5 signature of 16 bytes.
+    Md5(&'a [u8]),
+    /// The user timeout: the granularity bit (minutes when set), then 15 bits of time.
+    UserTimeout(u16),
+    /// A TCP-AO with key ids and MAC.
+    Authentication(&'a [u8]),
+    /// A Multipath TCP suboption.
+    Multipath(&'a [u8]),
+    /// A Fast Open cookie of 4 to 16 bytes, or nothing: a request for one.
+    FastOpen(&'a [u8]),
+    /// A known kind with a length that it can't have: skipped.
+    WrongLength {
+        /// Its kind.
+        kind: u8,
+    },
+    /// A kind that we don't know: ignored (MUST-6).
+    Unknown {
+        /// Its kind.
+        kind: u8,
+        /// Its bytes behind kind and length.
+        data: &'a [u8],
+    },
+}
+
+/// A length that can't be: 0, 1, missing, or past the end of the header. What follows can't be found (MUST-7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Walks over the options of a segment, up to EOL, the end, or the first illegal length, which it reports once.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Options<'a> {
+    /// A walk over the option bytes of a header.
+    #[must_use]
+    #[inline]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = Result<TcpOption<'a>, Malformed>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let rest = self.rest;
+            let (kind, after) = match rest {
+                [] | [kind::EOL, ..] => {
+                    self.rest = &[];
+                    return None;
+                }
+                [kind::NOP, after @ ..] => {
+                    self.rest = after;
+                    continue;
+                }
+                [kind, after @ ..] => (*kind, after),
+            };
+            // The length counts kind and length themselves.
+            let data = match after {
+                [len, ..] if *len >= 2 => after.get(1..usize::from(*len) - 1),
+                _ => None,
+            };
+            let Some(data) = data else {
+                self.rest = &[];
+                return Some(Err(Malformed));
+            };
+            self.rest = after.get(1 + data.len()..).unwrap_or(&[]);
+            return Some(Ok(option(kind, data)));
+        }
+    }
+}
+
+#[inline]
+fn option(kind: u8, data: &[u8]) -> TcpOption<'_> {
+    match (kind, data) {
+        (kind::MSS, &[a, b]) => TcpOption::Mss(u16::from_be_bytes([a, b])),
+        (kind::WINDOW_SCALE, &[shift]) => TcpOption::WindowScale(shift),
+        (kind::SACK_PERMITTED, []) => TcpOption::SackPermitted,
+        (kind::SACK, blocks) if matches!(blocks.len(), 8 | 16 | 24 | 32) => TcpOption::Sack(blocks),
+        (kind::TIMESTAMPS, &[a, b, c, d, e, f, g, h]) => TcpOption::Timestamps(Timestamps {
+            tsval: u32::from_be_bytes([a, b, c, d]),
+            tsecr: u32::from_be_bytes([e, f, g, h]),
+        }),
+        (kind::MD5, signature) if signature.len() == 16 => TcpOption::Md5(signature),
+        (kind::USER_TIMEOUT, &[a, b]) => TcpOption::UserTimeout(u16::from_be_bytes([a, b])),
+        (kind::AUTHENTICATION, [_, _, ..]) => TcpOption::Authentication(data),
+        (kind::MULTIPATH, [_, ..]) => TcpOption::Multipath(data),
+        // RFC 7413 §2: 4 to 16 bytes and an even number, or none.
+        (kind::FAST_OPEN, cookie) if is_fast_open_len(cookie.len()) => TcpOption::FastOpen(cookie),
+        (
+            kind::MSS
+            | kind::WINDOW_SCALE
+            | kind::SACK_PERMITTED
+            | kind::SACK
+            | kind::TIMESTAMPS
+            | kind::MD5
+            | kind::USER_TIMEOUT
+            | kind::AUTHENTICATION
+            | kind::MULTIPATH
+            | kind::FAST_OPEN,
+            _,
+        ) => TcpOption::WrongLength { kind },
+        _ => TcpOption::Unknown { kind, data },
+    }
+}
+
+const fn is_fast_open_len(len: usize) -> bool {
+    len == 0 || (len >= 4 && len <= 16 && len.is_multiple_of(2))
+}
+
+/// Options that were there and that a connection doesn't act on, as a set of bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen(pub u8);
+
+impl Seen {
+    /// A user timeout.
+    pub const USER_TIMEOUT: Self = Self(0x01);
+    /// An MD5 signature.
+    pub const MD5: Self = Self(0x02);
+    /// A TCP-AO.
+    pub const AUTHENTICATION: Self = Self(0x04);
+    /// Multipath TCP.
+    pub const MULTIPATH: Self = Self(0x08);
+    /// Fast Open.
+    pub const FAST_OPEN: Self = Self(0x10);
+    /// A kind that we don't know.
+    pub const UNKNOWN: Self = Self(0x20);
+    /// A known kind with a length that it can't have.
+    pub const WRONG_LENGTH: Self = Self(0x40);
+
+    /// Whether all of `other` were seen.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    const fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// SACK blocks: left edge, and right edge (the number behind the block), in the order of the segment.
+pub type SackBlocks = ArrayVec<(SeqNum, SeqNum), MAX_SACK_BLOCKS>;
+
+/// What a connection needs of a segment's options. When a kind stands twice, the last one counts, as in Linux.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TcpOptions<'a> {
+    /// Maximum segment size, in bytes; not clamped (0 is possible: the caller's floor applies).
+    pub mss: Option<u16>,
+    /// Window scale as sent, 0 to 255; [`TcpOptions::window_scale_clamped`] is what may be used.
+    pub window_scale: Option<u8>,
+    /// The sender understands SACK.
+    pub sack_permitted: bool,
+    /// Timestamps.
+    pub timestamps: Option<Timestamps>,
+    /// SACK blocks.
+    pub sack: SackBlocks,
+    /// The Fast Open cookie; empty: a request for one.
+    pub fast_open: Option<&'a [u8]>,
+    /// What else was there.
+    pub seen: Seen,
+    /// An illegal length ended the walk early; what came before it counts (MUST-7).
+    pub malformed: bool,
+}
+
+impl<'a> TcpOptions<'a> {
+    /// Reads the option bytes of a header. Never fails: illegal lengths are survived and said (MUST-7).
+    #[must_use]
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Self {
+        if let Some(timestamps) = only_timestamps(bytes) {
+            return Self {
+                timestamps: Some(timestamps),
+                ..Self::default()
+            };
+        }
+        if let Some(syn) = usual_syn(bytes) {
+            return syn;
+        }
+        let mut found = Self::default();
+        for option in Options::new(bytes) {
+            match option {
+                Ok(option) => found.take(option),
+                Err(Malformed) => found.malformed = true,
+            }
+        }
+        found
+    }
+
+    #[inline]
+    fn take(&mut self, option: TcpOption<'a>) {
+        match option {
+            TcpOption::Mss(mss) => self.mss = Some(mss),
+            TcpOption::WindowScale(shift) => self.window_scale = Some(shift),
+            TcpOption::SackPermitted => self.sack_permitted = true,
+            TcpOption::Timestamps(timestamps) => self.timestamps = Some(timestamps),
+            TcpOption::Sack(blocks) => self.sack = sack_blocks(blocks),
+            TcpOption::FastOpen(cookie) => {
+                self.fast_open = Some(cookie);
+                self.seen.insert(Seen::FAST_OPEN);
+            }
+            TcpOption::Md5(_) => self.seen.insert(Seen::MD5),
+            TcpOption::UserTimeout(_) => self.seen.insert(Seen::USER_TIMEOUT),
+            TcpOption::Authentication(_) => self.seen.insert(Seen::AUTHENTICATION),
+            TcpOption::Multipath(_) => self.seen.insert(Seen::MULTIPATH),
+            TcpOption::WrongLength { .. } => self.seen.insert(Seen::WRONG_LENGTH),
+            TcpOption::Unknown { .. } => self.seen.insert(Seen::UNKNOWN),
+        }
+    }
+
+    /// The shift to use: at most 14 (RFC 7323 §2.3; the caller logs what was above).
+    #[must_use]
+    pub fn window_scale_clamped(&self) -> Option<u8> {
+        self.window_scale.map(|shift| shift.min(MAX_WINDOW_SCALE))
+    }
+}
+
+/// The timestamps of nearly every segment of an open connection: NOP, NOP, timestamps and nothing else (RFC 7323
+/// appendix A). `None` says only that the layout is another: [`TcpOptions::parse`] reads them all.
+#[must_use]
+#[inline]
+pub fn only_timestamps(bytes: &[u8]) -> Option<Timestamps> {
+    const HEAD: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
+    match bytes.as_chunks::<4>() {
+        ([HEAD, tsval, tsecr], []) => Some(Timestamps {
+            tsval: u32::from_be_bytes(*tsval),
+            tsecr: u32::from_be_bytes(*tsecr),
+        }),
+        _ => None,
+    }
+}
+
+/// The layout of a Linux SYN (also Android's): MSS, SACK-permitted, timestamps, NOP, window scale.
+#[inline]
+fn usual_syn(bytes: &[u8]) -> Option<TcpOptions<'_>> {
+    const MIDDLE: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
+    match bytes.as_chunks::<4>() {
+        (
+            [
+                [kind::MSS, 4, mss @ ..],
+                MIDDLE,
+                tsval,
+                tsecr,
+                [kind::NOP, kind::WINDOW_SCALE, 3, shift],
+            ],
+            [],
+        ) => Some(TcpOptions {
+            mss: Some(u16::from_be_bytes(*mss)),
+            window_scale: Some(*shift),
+            sack_permitted: true,
+            timestamps: Some(Timestamps {
+                tsval: u32::from_be_bytes(*tsval),
+                tsecr: u32::from_be_bytes(*tsecr),
+            }),
+            ..TcpOptions::default()
+        }),
+        _ => None,
+    }
+}
+
+fn sack_blocks(bytes: &[u8]) -> SackBlocks {
+    let (blocks, _) = bytes.as_chunks::<8>();
+    let edges = |&[a, b, c, d, e, f, g, h]: &[u8; 8]| {
+        (
+            SeqNum(u32::from_be_bytes([a, b, c, d])),
+            SeqNum(u32::from_be_bytes([e, f, g, h])),
+        )
+    };
+    blocks.iter().take(MAX_SACK_BLOCKS).map(edges).collect()
+}
+
+/// There is no room for the option in 40 bytes; nothing was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
+
+/// Options being built: at most 40 bytes, read out padded to whole words.
+///
+/// Whatever lies behind the last option is zero: EOL and then padding (MUST-69).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionBytes {
+    bytes: [u8; MAX_LEN],
+    len: u8,
+}
+
+impl Default for OptionBytes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl OptionBytes {
+    /// No options.
+    #[must_use]
+    #[inline]
+    pub const fn new() -> Self {
+        Self {
+            bytes: [0; MAX_LEN],
+            len: 0,
+        }
+    }
+
+    /// The options of a SYN or SYN-ACK in the layout that Linux sends, which middleboxes know: MSS; SACK-permitted and
+    /// timestamps sharing three words (or NOP, NOP before either alone); NOP and window scale.
+    #[must_use]
+    pub fn syn(
+        mss: Option<u16>,
+        window_scale: Option<u8>,
+        sack_permitted: bool,
+        timestamps: Option<Timestamps>,
+    ) -> Self {
+        let mut options = Self::new();
+        if let Some(mss) = mss {
+            let [a, b] = mss.to_be_bytes();
+            options.put(&[kind::MSS, 4, a, b]);
+        }
+        match (sack_permitted, timestamps) {
+            (true, Some(_)) => options.put(&[kind::SACK_PERMITTED, 2]),
+            (true, None) => options.put(&[kind::NOP, kind::NOP, kind::SACK_PERMITTED, 2]),
+            (false, Some(_)) => options.put(&[kind::NOP, kind::NOP]),
+            (false, None) => {}
+        }
+        if let Some(timestamps) = timestamps {
+            options.put(&timestamps_bytes(timestamps));
+        }
+        if let Some(shift) = window_scale {
+            options.put(&[kind::NOP, kind::WINDOW_SCALE, 3, shift]);
+        }
+        options
+    }
+
+    /// NOP, NOP, timestamps: the recommended layout (RFC 7323 appendix A).
+    #[must_use]
+    #[inline]
+    pub fn timestamps(timestamps: Timestamps) -> Self {
+        let mut options = Self::new();
+        options.put(&[kind::NOP, kind::NOP]);
+        options.put(&timestamps_bytes(timestamps));
+        options
+    }
+
+    /// Adds NOP, NOP and as many of the SACK blocks, first ones first, as there is room for, and says how many.
+    pub fn push_sack(&mut self, blocks: &[(SeqNum, SeqNum)]) -> usize {
+        let room = (MAX_LEN - usize::from(self.len)).saturating_sub(4) / 8;
+        let n = blocks.len().min(room).min(MAX_SACK_BLOCKS);
+        if n == 0 {
+            return 0;
+        }
+        // At most 34, as n is at most 4.
+        self.put(&[kind::NOP, kind::NOP, kind::SACK, 2 + 8 * n as u8]);
+        for (left, right) in blocks.iter().take(n) {
+            self.put(&left.0.to_be_bytes());
+            self.put(&right.0.to_be_bytes());
+        }
+        n
+    }
+
+    /// Adds bytes as they are: options that have no method of their own, and illegal ones for tests and floods.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn push_raw(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+        if bytes.len() > MAX_LEN - usize::from(self.len) {
+            return Err(NoRoom);
+        }
+        self.put(bytes);
+        Ok(())
+    }
+
+    /// The options, padded with zeros to whole 32-bit words: 0 to 40 bytes.
+    #[must_use]
+    #[inline]
+    pub fn as_padded(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len).next_multiple_of(4)]
+    }
+
+    /// Bytes up to the last option, without padding.
+    #[must_use]
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends what the caller knows to fit; what doesn't is left out.
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        let start = usize::from(self.len);
+        if let Some(place) = self.bytes.get_mut(start..start + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.len += bytes.len() as u8;
+        }
+    }
+}
+
+const fn timestamps_bytes(timestamps: Timestamps) -> [u8; 10] {
+    let [a, b, c, d] = timestamps.tsval.to_be_bytes();
+    let [e, f, g, h] = timestamps.tsecr.to_be_bytes();
+    [kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h]
+}
+
+#[cfg(test)]
+mod tests;

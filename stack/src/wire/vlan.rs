@@ -1,0 +1,51 @@
+//! One 802.1Q tag: [`Tag`] (IEEE 802.1Q §9.6). Two tags (QinQ, 802.1ad) are not supported and are named as a defect.
+//!
+//! Called by: [`super::parse()`], the builders. It must never decide which VLAN is ours.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::U16;
+use super::ethernet::EtherType;
+
+/// Bytes that a tag adds to the Ethernet header.
+pub const TAG_LEN: usize = 4;
+
+/// What stands behind the tag protocol identifier 0x8100: the control information and the inner ethertype.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(C)]
+pub struct Header {
+    /// Priority, drop eligibility, VLAN identifier.
+    pub tag: Tag,
+    /// What follows the tag.
+    pub ethertype: EtherType,
+}
+
+/// Tag control information: priority (3 bits), drop eligible (1), VLAN identifier (12).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(transparent)]
+pub struct Tag(pub U16);
+
+impl Tag {
+    /// A tag of priority 0. Only the lower 12 bits of `id` are used.
+    #[must_use]
+    pub const fn new(id: u16) -> Self {
+        Self(U16::new(id & 0x0fff))
+    }
+
+    /// The VLAN identifier: 0 means priority only, 4095 is reserved.
+    #[must_use]
+    #[inline]
+    pub const fn id(self) -> u16 {
+        self.0.get() & 0x0fff
+    }
+
+    /// The priority, 0 to 7.
+    #[must_use]
+    pub const fn priority(self) -> u8 {
+        (self.0.get() >> 13) as u8
+    }
+}

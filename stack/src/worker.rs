@@ -1,0 +1,261 @@
+//! THE HOT PATH: one worker is one core, one queue pair, one connection table. [`Worker::turn`] is the whole loop.
+//!
+//! Called by: the threads of `apps`, the one-core loop of the benchmarks, tests. It must never allocate, lock, format,
+//! call the system or share a written cache line while it handles packets (the rings between workers excepted, for
+//! frames that the NIC gave to the wrong core).
+
+mod classify;
+mod cycles;
+mod endpoint;
+mod established;
+mod handoff;
+mod handshake;
+mod neighborhood;
+mod output;
+mod process;
+pub mod reply;
+mod slow;
+mod token_bucket;
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::conn::{ConnTable, FlowKey, Parked, Probe};
+use crate::counters::{Counter, Counters};
+use crate::memory::{MemoryError, PageOptions};
+use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
+use crate::time::Instant;
+use crate::wire::ethernet::MacAddr;
+
+use classify::{Classifier, Lane, Meta};
+use endpoint::Endpoint;
+use handoff::Message;
+use neighborhood::Neighborhood;
+use output::Outbox;
+
+pub use cycles::{Cycles, StageCycles};
+pub use endpoint::Secrets;
+pub use handoff::{RingEnd, Rings};
+
+/// Frames taken from the hand-off ring per turn at most, so that the NIC's ring keeps its half of the burst.
+const HANDOFF_FRAMES_PER_TURN: usize = BURST_FRAMES / 2;
+
+/// Everything that one core needs to be a TCP endpoint on one queue pair.
+pub struct Worker<N: Nic> {
+    rx: Burst<N::Frame>,
+    scratch: Scratch,
+    core: Core<N>,
+    cycles: Cycles,
+}
+
+/// What the stages tell each other about the frames of the burst, one place per frame.
+struct Scratch {
+    metas: Box<[Meta; BURST_FRAMES]>,
+    probes: Box<[Probe; BURST_FRAMES]>,
+}
+
+/// What a stage may touch besides the burst that it works on.
+struct Core<N: Nic> {
+    nic: N,
+    caps: Caps,
+    mac: MacAddr,
+    broadcasts: Vec<[u8; 4]>,
+    endpoint: Endpoint,
+    neighborhood: Neighborhood<N::Frame>,
+    outbox: Outbox<N::Frame>,
+    ring: RingEnd<N::Frame>,
+}
+
+impl<N: Nic> Worker<N> {
+    /// A worker on `nic`, with its own table. All its memory is taken here.
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the system hasn't got the memory that the limits ask for.
+    pub fn new(
+        nic: N,
+        config: Arc<Config>,
+        secrets: &Secrets,
+        ring: RingEnd<N::Frame>,
+        memory: PageOptions,
+    ) -> Result<Self, MemoryError> {
+        let caps = nic.caps().clone();
+        let mac = MacAddr(nic.mac());
+        Ok(Self {
+            rx: Burst::new(),
+            scratch: Scratch {
+                metas: Box::new([Meta::ENDED; BURST_FRAMES]),
+                probes: Box::new([Probe::MISS; BURST_FRAMES]),
+            },
+            core: Core {
+                mac,
+                broadcasts: config.broadcasts(),
+                neighborhood: Neighborhood::new(&config, mac, ring.is_first()),
+                endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
+                outbox: Outbox::new(),
+                ring,
+                caps,
+                nic,
+            },
+            cycles: Cycles::default(),
+        })
+    }
+
+    /// One turn of the loop: a burst in, a burst out. Says how many frames came in; 0 means that the core may rest.
+    ///
+    /// `now` must never go back.
+    pub fn turn(&mut self, now: Instant) -> usize {
+        let started = self.core.nic.cycles();
+        let received = self.core.receive(&mut self.rx);
+        let after_rx = self.core.nic.cycles();
+        if received == 0 {
+            self.core.run_timers(now);
+            self.core.send();
+            self.cycles.idle_turn(started, self.core.nic.cycles());
+            return 0;
+        }
+        if self.cycles.samples_now() {
+            self.run_stages_stamped(now, after_rx);
+        } else {
+            self.core.classify(&mut self.rx, &mut self.scratch);
+            self.core.look_up(&mut self.scratch, self.rx.len());
+            self.core.process(&mut self.rx, &self.scratch, now);
+            self.core.run_timers(now);
+        }
+        let before_tx = self.core.nic.cycles();
+        self.core.send();
+        let ended = self.core.nic.cycles();
+        self.cycles
+            .busy_turn([started, after_rx, before_tx, ended], received);
+        received
+    }
+
+    /// The same stages with a stamp between each two: every so many bursts, for the report by stage.
+    fn run_stages_stamped(&mut self, now: Instant, started: u64) {
+        let frames = self.rx.len();
+        self.core.classify(&mut self.rx, &mut self.scratch);
+        let classified = self.core.nic.cycles();
+        self.core.look_up(&mut self.scratch, frames);
+        let looked_up = self.core.nic.cycles();
+        self.core.process(&mut self.rx, &self.scratch, now);
+        let processed = self.core.nic.cycles();
+        self.core.run_timers(now);
+        let timed = self.core.nic.cycles();
+        self.cycles
+            .stages
+            .add([started, classified, looked_up, processed, timed], frames);
+    }
+
+    /// The counters so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.core.endpoint.counters
+    }
+
+    /// Where the cycles went so far.
+    #[must_use]
+    pub fn cycles(&self) -> &Cycles {
+        &self.cycles
+    }
+
+    /// Adds an established connection at rest, as if its handshake had just been completed; for benchmarks, which fill
+    /// the table before they measure. False when no record is free or the flow exists.
+    pub fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
+        self.core.endpoint.preload(key, parked)
+    }
+
+    /// Read access to the connection table, for reports and benchmarks.
+    #[must_use]
+    pub fn table(&self) -> &ConnTable {
+        &self.core.endpoint.table
+    }
+
+    /// The NIC, for tests that are its wire.
+    #[must_use]
+    pub fn nic_mut(&mut self) -> &mut N {
+        &mut self.core.nic
+    }
+
+    /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
+    pub fn into_nic(self) -> N {
+        while let Some(Message::Received(frame) | Message::Resolve(frame)) = self.core.ring.pop() {
+            drop(frame);
+        }
+        self.core.nic
+    }
+}
+
+impl<N: Nic> Core<N> {
+    /// Fills the burst: first what other workers handed over, then the NIC's ring.
+    #[inline]
+    fn receive(&mut self, rx: &mut Burst<N::Frame>) -> usize {
+        if self.ring.workers() > 1 {
+            self.take_handed_over(rx);
+        }
+        let handed_over = rx.len();
+        // Our own frames can't leave: what comes in now would only make more of them.
+        if self.outbox.is_blocked() {
+            return handed_over;
+        }
+        let received = self.nic.rx(rx);
+        self.endpoint
+            .counters
+            .add(Counter::RxFrames, received as u64);
+        handed_over + received
+    }
+
+    fn take_handed_over(&mut self, rx: &mut Burst<N::Frame>) {
+        for _ in 0..HANDOFF_FRAMES_PER_TURN {
+            match self.ring.pop() {
+                None => break,
+                Some(Message::Received(frame)) => {
+                    self.endpoint.counters.bump(Counter::HandoffIn);
+                    if let Err(frame) = rx.push(frame) {
+                        // Not reached: the burst is empty here and twice as long as this loop.
+                        self.endpoint.counters.bump(Counter::HandoffFull);
+                        drop(frame);
+                    }
+                }
+                Some(Message::Resolve(frame)) => self.neighborhood.hold_for_resolution(frame),
+            }
+        }
+    }
+
+    /// Stage 1: what each frame is.
+    #[inline]
+    fn classify(&mut self, rx: &mut Burst<N::Frame>, scratch: &mut Scratch) {
+        self.linearize(rx);
+        let classifier = Classifier {
+            locals: &self.endpoint.config.locals,
+            broadcasts: &self.broadcasts,
+            hasher: &self.endpoint.hasher,
+            mac: self.mac,
+        };
+        classifier.run(
+            rx.as_slice(),
+            &mut scratch.metas,
+            &mut self.endpoint.counters,
+        );
+    }
+
+    /// Stage 2: prefetch all buckets, then match all tags and prefetch the records that they point to.
+    #[inline]
+    fn look_up(&mut self, scratch: &mut Scratch, frames: usize) {
+        let metas = &scratch.metas[..frames];
+        let table = &self.endpoint.table;
+        for meta in metas {
+            if meta.lane == Lane::Tcp {
+                table.prefetch_bucket(meta.hash);
+            }
+        }
+        for (meta, probe) in metas.iter().zip(scratch.probes.iter_mut()) {
+            *probe = if meta.lane == Lane::Tcp {
+                table.probe(meta.hash)
+            } else {
+                Probe::MISS
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,349 @@
+//! Stage 1: what each frame of a burst is. One [`Meta`] per frame, so that no later stage parses again.
+//!
+//! Called by: the worker's turn, first. It must never keep a borrow of a frame beyond its own loop, and the fast lane
+//! must never name a reason: whatever isn't perfect goes to the slow lane, which does.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use zerocopy::FromBytes;
+
+use super::reply::{Layout, Ports};
+use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
+use crate::conn::local::LocalAddrs;
+use crate::counters::{Counter, Counters};
+use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
+use crate::tcp::seq::SeqNum;
+use crate::wire::ethernet::{self, EtherType, MacAddr};
+use crate::wire::tcp::Flags;
+use crate::wire::{
+    self, Defect, Tcp4Headers, Tcp6Headers, Transport, checksum, ip_protocol, ipv4, ipv6, tcp,
+};
+
+/// How many frames ahead the bytes are fetched: a DRAM miss is worth some six frames of this stage.
+const PREFETCH_AHEAD: usize = 6;
+
+/// Where a frame goes after this stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// A TCP segment to one of our addresses, intact: everything in its [`Meta`] is valid.
+    Tcp,
+    /// Anything else that is intact and may concern us: ARP, NDP, ICMP. Parsed again by the slow lane.
+    Other,
+    /// Counted already; only its buffer is left to return.
+    Ended,
+}
+
+/// What is known of one frame. Copy and below a cache line, so that a burst of them stays in L1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Meta {
+    pub(super) key: FlowKey,
+    pub(super) hash: FlowHash,
+    pub(super) seq: SeqNum,
+    pub(super) ack: SeqNum,
+    pub(super) payload_len: u16,
+    pub(super) window: u16,
+    /// Where the TCP header starts.
+    pub(super) l4_offset: u16,
+    pub(super) l3_offset: u8,
+    /// Bytes of TCP options: 0 to 40.
+    pub(super) options_len: u8,
+    pub(super) flags: Flags,
+    pub(super) lane: Lane,
+}
+
+const _: () = assert!(size_of::<Meta>() <= 64, "a Meta outgrew its cache line");
+
+impl Meta {
+    /// Fills the scratch array before the first burst, and stands for frames without a flow.
+    pub(super) const ENDED: Self = Self {
+        key: FlowKey::v4(crate::conn::local::LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
+        hash: FlowHash(0),
+        seq: SeqNum(0),
+        ack: SeqNum(0),
+        payload_len: 0,
+        window: 0,
+        l4_offset: 0,
+        l3_offset: 0,
+        options_len: 0,
+        flags: Flags::NONE,
+        lane: Lane::Ended,
+    };
+
+    #[inline]
+    pub(super) fn layout(&self) -> Layout {
+        let ip = if self.key.is_v6() {
+            IpVersion::V6
+        } else {
+            IpVersion::V4
+        };
+        Layout {
+            ip,
+            l3_offset: self.l3_offset,
+        }
+    }
+
+    #[inline]
+    pub(super) fn ports(&self) -> Ports {
+        Ports {
+            remote: self.key.remote_port(),
+            local: self.key.local_port(),
+        }
+    }
+
+    /// The option bytes in the frame that this was made from.
+    #[inline]
+    pub(super) fn options<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let start = usize::from(self.l4_offset) + tcp::HEADER_LEN;
+        bytes
+            .get(start..start + usize::from(self.options_len))
+            .unwrap_or(&[])
+    }
+}
+
+/// What classifying needs to know of its endpoint.
+pub(super) struct Classifier<'a> {
+    pub(super) locals: &'a LocalAddrs,
+    /// The directed broadcast addresses of our links: nobody's source (RFC 1122 §3.2.1.3).
+    pub(super) broadcasts: &'a [[u8; 4]],
+    pub(super) hasher: &'a FlowHasher,
+    pub(super) mac: MacAddr,
+}
+
+impl Classifier<'_> {
+    /// Classifies a burst into `metas`, frame by frame.
+    #[inline]
+    pub(super) fn run<F: Frame>(
+        &self,
+        frames: &[F],
+        metas: &mut [Meta; BURST_FRAMES],
+        counters: &mut Counters,
+    ) {
+        for frame in frames.iter().take(PREFETCH_AHEAD) {
+            frame.prefetch();
+        }
+        for (index, (frame, meta)) in frames.iter().zip(metas).enumerate() {
+            if let Some(ahead) = frames.get(index + PREFETCH_AHEAD) {
+                ahead.prefetch();
+            }
+            let bytes = frame.bytes();
+            let verdict = frame.rx_checksum();
+            if !self.fast_v4(bytes, verdict, meta) && !self.fast_v6(bytes, verdict, meta) {
+                self.slow(bytes, verdict, meta, counters);
+            }
+        }
+    }
+
+    /// TCP over IPv4 at fixed offsets, to us, intact in every respect.
+    #[inline]
+    fn fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> bool {
+        self.try_fast_v4(bytes, verdict, meta).is_some()
+    }
+
+    #[inline(always)]
+    fn try_fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
+        let (headers, _) = Tcp4Headers::ref_from_prefix(bytes).ok()?;
+        let (link, ip, segment) = (&headers.ethernet, &headers.ip, &headers.tcp);
+        let plain = link.ethertype == EtherType::IPV4
+            && ip.version_ihl == ipv4::VERSION_IHL_PLAIN
+            && ip.protocol == ip_protocol::TCP
+            && link.dst == self.mac
+            && !link.src.is_multicast()
+            && !ip.is_fragment();
+        if !plain {
+            return None;
+        }
+        let total_len = usize::from(ip.total_len.get());
+        let header_len = segment.header_len();
+        let tcp_bytes = bytes.get(34..ethernet::HEADER_LEN + total_len)?;
+        let payload_len = tcp_bytes.len().checked_sub(header_len)?;
+        let options_len = header_len.checked_sub(tcp::HEADER_LEN)?;
+        if !self.is_host(ip.src) || ip.src == ip.dst {
+            return None;
+        }
+        if verdict.ip != ChecksumVerdict::Good && !ip.sum().is_valid() {
+            return None;
+        }
+        if verdict.l4 != ChecksumVerdict::Good {
+            let pseudo = ip.pseudo_sum(tcp_bytes.len() as u16);
+            let rest = tcp_bytes.get(tcp::HEADER_LEN..)?;
+            let sum = pseudo + segment.sum();
+            let sum = if rest.is_empty() {
+                sum
+            } else {
+                sum + checksum::sum(rest)
+            };
+            if !sum.is_valid() {
+                return None;
+            }
+        }
+        let local = self.locals.find_v4(ip.dst_addr())?;
+        let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
+        let key = FlowKey::v4(local, dst_port, ip.src_addr(), src_port);
+        let lengths = Lengths {
+            l3: 14,
+            l4: 34,
+            options: options_len,
+            payload: payload_len,
+        };
+        self.fill(meta, key, segment, lengths);
+        Some(())
+    }
+
+    /// TCP over IPv6 at fixed offsets, to us, intact in every respect.
+    #[inline]
+    fn fast_v6(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> bool {
+        self.try_fast_v6(bytes, verdict, meta).is_some()
+    }
+
+    #[inline(always)]
+    fn try_fast_v6(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
+        let (headers, _) = Tcp6Headers::ref_from_prefix(bytes).ok()?;
+        let (link, ip, segment) = (&headers.ethernet, &headers.ip, &headers.tcp);
+        let plain = link.ethertype == EtherType::IPV6
+            && ip.version() == 6
+            && ip.next_header == ip_protocol::TCP
+            && link.dst == self.mac
+            && !link.src.is_multicast();
+        if !plain {
+            return None;
+        }
+        let payload_len = usize::from(ip.payload_len.get());
+        let header_len = segment.header_len();
+        let tcp_bytes = bytes.get(54..54 + payload_len)?;
+        let payload_len = tcp_bytes.len().checked_sub(header_len)?;
+        let options_len = header_len.checked_sub(tcp::HEADER_LEN)?;
+        if !ipv6::is_valid_source(ip.src_addr()) || ip.src == ip.dst {
+            return None;
+        }
+        if verdict.l4 != ChecksumVerdict::Good
+            && !checksum::verify_v6(&ip.src, &ip.dst, ip_protocol::TCP, tcp_bytes)
+        {
+            return None;
+        }
+        let local = self.locals.find_v6(ip.dst_addr())?;
+        let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
+        let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
+        let lengths = Lengths {
+            l3: 14,
+            l4: 54,
+            options: options_len,
+            payload: payload_len,
+        };
+        self.fill(meta, key, segment, lengths);
+        Some(())
+    }
+
+    /// Whether a host on or behind our links can have this source address.
+    #[inline]
+    fn is_host(&self, src: [u8; 4]) -> bool {
+        ipv4::is_valid_source(src) && !self.broadcasts.contains(&src)
+    }
+
+    /// Everything that isn't perfect: found out and named, or prepared like the fast lane's (VLAN, IP options, extension
+    /// headers).
+    #[cold]
+    #[inline(never)]
+    fn slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta, counters: &mut Counters) {
+        match self.try_slow(bytes, verdict, meta) {
+            Ok(()) => return,
+            Err(End::Defect(defect)) => counters.defect(defect),
+            Err(End::Counter(counter)) => counters.bump(counter),
+        }
+        meta.lane = Lane::Ended;
+    }
+
+    fn try_slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Result<(), End> {
+        let parsed = wire::parse(bytes)?;
+        let to_group = parsed.link.dst.is_multicast();
+        if !to_group && parsed.link.dst != self.mac {
+            return Err(End::Counter(Counter::NotOurMac));
+        }
+        parsed.verify_checksums(
+            verdict.ip != ChecksumVerdict::Good,
+            verdict.l4 != ChecksumVerdict::Good,
+        )?;
+        meta.lane = Lane::Other;
+        let (Some((src, dst)), Some(transport)) = (parsed.addresses(), parsed.transport()) else {
+            return Ok(());
+        };
+        if let IpAddr::V4(src) = src
+            && !self.is_host(src.octets())
+        {
+            return Err(End::Defect(Defect::Ipv4Source));
+        }
+        let local = self.locals.find(dst);
+        let segment = match transport {
+            Transport::Tcp(segment) => segment,
+            Transport::Icmp(_) | Transport::Icmpv6(_) => return Ok(()),
+            Transport::Udp(_) | Transport::Other(_) if local.is_some() => {
+                return Err(End::Counter(Counter::IpProtocolUnsupported));
+            }
+            Transport::Udp(_) | Transport::Other(_) => return Err(End::Counter(Counter::NotOurIp)),
+        };
+        if to_group || is_group(dst, self.broadcasts) {
+            return Err(End::Counter(Counter::TcpToGroup));
+        }
+        if src == dst {
+            return Err(End::Counter(Counter::Land));
+        }
+        let local = local.ok_or(End::Counter(Counter::NotOurIp))?;
+        let header = segment.header;
+        let key = FlowKey::new(local, header.dst_port.get(), src, header.src_port.get());
+        let lengths = Lengths {
+            l3: parsed.l3_offset(),
+            l4: parsed.l4_offset(),
+            options: segment.options.len(),
+            payload: segment.payload.len(),
+        };
+        self.fill(meta, key, header, lengths);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn fill(&self, meta: &mut Meta, key: FlowKey, segment: &tcp::Header, lengths: Lengths) {
+        meta.key = key;
+        meta.hash = self.hasher.hash(&key);
+        meta.seq = segment.seq();
+        meta.ack = segment.ack();
+        // All four come out of one IP packet of at most 65,575 bytes behind at most 18 bytes of link header, with the
+        // lengths checked: none of these casts can lose a bit.
+        meta.payload_len = lengths.payload as u16;
+        meta.l4_offset = lengths.l4 as u16;
+        meta.l3_offset = lengths.l3 as u8;
+        meta.options_len = lengths.options as u8;
+        meta.window = segment.window.get();
+        meta.flags = segment.flags;
+        meta.lane = Lane::Tcp;
+    }
+}
+
+/// Where the parts of a segment lie in its frame, in bytes.
+struct Lengths {
+    l3: usize,
+    l4: usize,
+    options: usize,
+    payload: usize,
+}
+
+/// Why a frame ended in the slow lane.
+enum End {
+    Defect(Defect),
+    Counter(Counter),
+}
+
+impl From<Defect> for End {
+    fn from(defect: Defect) -> Self {
+        Self::Defect(defect)
+    }
+}
+
+/// Whether a destination is more than one host.
+fn is_group(dst: IpAddr, broadcasts: &[[u8; 4]]) -> bool {
+    match dst {
+        IpAddr::V4(dst) => {
+            let dst = dst.octets();
+            ipv4::is_multicast_or_broadcast(dst) || broadcasts.contains(&dst)
+        }
+        IpAddr::V6(dst) => dst.is_multicast(),
+    }
+}

@@ -1,0 +1,210 @@
+//! What one worker knows and decides: connection table, listeners, secrets, counters.
+//!
+//! Called by: the process and timer stages. It must never touch a frame or send: it returns a [`Verdict`] and the stage
+//! writes the reply.
+
+use core::net::IpAddr;
+use std::sync::Arc;
+
+use super::classify::Meta;
+use super::reply::TcpReply;
+use super::token_bucket::TokenBucket;
+use crate::config::{ClosedPolicy, Config};
+use crate::conn::listener::ListenerId;
+use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
+use crate::counters::{Counter, Counters};
+use crate::memory::{MemoryError, PageOptions};
+use crate::tcp::cookie::CookieKey;
+use crate::tcp::handshake::SegmentHead;
+use crate::tcp::isn::{IsnKey, Tuple};
+use crate::tcp::reset::{ListenStep, answer_closed, listen_step};
+use crate::time::Instant;
+
+/// The secrets of an endpoint, from the system's randomness (or a simulated world's seed), drawn anew at each start and
+/// shared by all its workers.
+#[derive(Clone, Copy)]
+pub struct Secrets {
+    /// Behind the flow hash.
+    pub flow: [u64; 2],
+    /// Behind initial sequence numbers and timestamp offsets.
+    pub isn: [u8; 16],
+    /// Behind SYN cookies.
+    pub cookie: [u8; 16],
+}
+
+/// What happens to the frame of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Its buffer is returned.
+    Drop,
+    /// It becomes this reply.
+    Reply(TcpReply),
+    /// It is answered with ICMP port unreachable.
+    Unreachable,
+}
+
+/// The half of a worker that knows no frames. Its handshake and established halves stand in the sibling files.
+pub(super) struct Endpoint {
+    pub(super) config: Arc<Config>,
+    pub(super) table: ConnTable,
+    pub(super) counters: Counters,
+    pub(super) hasher: FlowHasher,
+    pub(super) isn: IsnKey,
+    pub(super) cookies: CookieKey,
+    /// Embryos per listener, for the backlog.
+    pub(super) embryos: Vec<u32>,
+    /// When the last cookie was sent: ACKs are checked against cookies only while one can be alive.
+    pub(super) cookie_sent_at: Option<Instant>,
+    /// Largest IP packet of the link, in bytes: our MSS follows from it.
+    pub(super) mtu: u16,
+    icmp_errors: TokenBucket,
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        config: Arc<Config>,
+        secrets: &Secrets,
+        mtu: u16,
+        memory: PageOptions,
+    ) -> Result<Self, MemoryError> {
+        Ok(Self {
+            table: ConnTable::new(&config.limits.records, memory)?,
+            counters: Counters::new(),
+            hasher: FlowHasher::new(secrets.flow),
+            isn: IsnKey::new(&secrets.isn),
+            cookies: CookieKey::new(&secrets.cookie),
+            embryos: vec![0; config.listeners.configs().len()],
+            cookie_sent_at: None,
+            mtu,
+            icmp_errors: TokenBucket::new(config.limits.icmp_errors_pps),
+            config,
+        })
+    }
+
+    /// What a segment gets. `options` are its TCP option bytes; `probe` was made when the table had seen `inserted`
+    /// insertions.
+    #[inline]
+    pub(super) fn on_segment(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        probe: Probe,
+        inserted: u64,
+        now: Instant,
+    ) -> Verdict {
+        match self.resolve(meta, probe, inserted) {
+            None => self.on_unmatched(meta, options, now),
+            Some(found) => match found.kind() {
+                Kind::Embryo => self.on_embryo(meta, options, found, now),
+                Kind::Parked => self.on_parked(meta, options, found, now),
+                Kind::Open | Kind::TimeWait => self.ended(Counter::RecordUnserved),
+            },
+        }
+    }
+
+    /// The record of a segment. A probe is stale when this burst has inserted since, or has ended what it points to.
+    #[inline]
+    fn resolve(&self, meta: &Meta, probe: Probe, inserted: u64) -> Option<Found> {
+        if self.table.inserted() == inserted {
+            self.table.confirm(&meta.key, meta.hash, probe)
+        } else {
+            self.table.lookup(&meta.key, meta.hash)
+        }
+    }
+
+    /// A segment that belongs to no connection: a listener's, or nobody's.
+    #[inline]
+    fn on_unmatched(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
+        match self
+            .config
+            .listeners
+            .find(meta.key.local(), meta.key.local_port())
+        {
+            None => self.on_closed(meta, now),
+            Some(listener) => self.on_listener(meta, options, listener, now),
+        }
+    }
+
+    #[inline]
+    fn on_closed(&mut self, meta: &Meta, now: Instant) -> Verdict {
+        let payload_len = u32::from(meta.payload_len);
+        let Some(reset) = answer_closed(meta.seq, meta.ack, meta.flags, payload_len) else {
+            return self.ended(Counter::RstUnmatched);
+        };
+        match self.config.closed {
+            ClosedPolicy::Rst => self.reply(Counter::RstSent, reset.into()),
+            ClosedPolicy::Drop => self.ended(Counter::ClosedDropped),
+            ClosedPolicy::Icmp if self.icmp_errors.take(now) => {
+                self.counters.bump(Counter::ClosedIcmpSent);
+                Verdict::Unreachable
+            }
+            ClosedPolicy::Icmp => self.ended(Counter::ClosedIcmpLimited),
+        }
+    }
+
+    fn on_listener(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        listener: ListenerId,
+        now: Instant,
+    ) -> Verdict {
+        match listen_step(meta.ack, meta.flags) {
+            ListenStep::IgnoreRst => self.ended(Counter::ListenRst),
+            ListenStep::DropSynFin => self.ended(Counter::ListenSynFin),
+            ListenStep::Drop => self.ended(Counter::ListenDropped),
+            ListenStep::Syn => self.on_syn(meta, options, listener, now),
+            ListenStep::ResetAck(reset) => {
+                self.on_listener_ack(meta, options, listener, reset, now)
+            }
+        }
+    }
+
+    /// Counts the end of a segment that gets no answer.
+    #[inline]
+    pub(super) fn ended(&mut self, counter: Counter) -> Verdict {
+        self.counters.bump(counter);
+        Verdict::Drop
+    }
+
+    /// Counts the end of a segment that becomes `reply`.
+    #[inline]
+    pub(super) fn reply(&mut self, counter: Counter, reply: TcpReply) -> Verdict {
+        self.counters.bump(counter);
+        Verdict::Reply(reply)
+    }
+
+    /// Adds an established connection at rest, as if its handshake had just been completed: benchmarks fill the table
+    /// with these. False when no record is free or the flow is there already.
+    pub(super) fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
+        let hash = self.hasher.hash(key);
+        self.table.lookup(key, hash).is_none()
+            && self.table.insert_parked(key, hash, parked).is_ok()
+    }
+}
+
+/// What the keyed functions of `tcp` hash for this flow.
+#[inline]
+pub(super) fn tuple(key: &FlowKey) -> Tuple {
+    Tuple {
+        remote: match key.remote() {
+            IpAddr::V4(remote) => remote.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(remote) => remote.to_bits(),
+        },
+        local_id: key.local().0,
+        remote_port: key.remote_port(),
+        local_port: key.local_port(),
+    }
+}
+
+/// The parts of a segment that the rules of `tcp` look at.
+#[inline]
+pub(super) fn segment_head(meta: &Meta, tsval: Option<u32>) -> SegmentHead {
+    SegmentHead {
+        seq: meta.seq,
+        ack: meta.ack,
+        flags: meta.flags,
+        payload_len: u32::from(meta.payload_len),
+        tsval,
+    }
+}

@@ -1,0 +1,406 @@
+//! The passive handshake on records: SYN to embryo or cookie, final ACK to an established connection.
+//!
+//! Called by: [`Endpoint::on_segment`] and the timer stage. It must never take state for a SYN beyond the listener's
+//! backlog, and never believe an ACK that neither an embryo nor a cookie of ours explains.
+
+use core::time::Duration;
+
+use super::classify::Meta;
+use super::endpoint::{Endpoint, Verdict, segment_head, tuple};
+use super::reply::{ReplyOptions, TcpReply};
+use crate::conn::listener::{ListenerId, SynPolicy};
+use crate::conn::{ConnFlags, Embryo, FlowKey, Found, Kind, Parked, TickMs, WindowShifts};
+use crate::counters::Counter;
+use crate::tcp::cookie::{self, CookieOptions};
+use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
+use crate::tcp::reset::Reset;
+use crate::tcp::seq::SeqNum;
+use crate::time::Instant;
+use crate::wire::tcp::Flags;
+use crate::wire::tcp_options::{MAX_WINDOW_SCALE, TcpOptions};
+use crate::wire::{ipv4, ipv6, tcp};
+
+/// What a SYN without MSS option allows (RFC 9293 MUST-15).
+const DEFAULT_MSS_V4: u16 = 536;
+const DEFAULT_MSS_V6: u16 = 1220;
+
+impl Endpoint {
+    /// A SYN for a listener.
+    pub(super) fn on_syn(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        listener: ListenerId,
+        now: Instant,
+    ) -> Verdict {
+        let Some(config) = self.config.listeners.config(listener).copied() else {
+            return self.ended(Counter::ListenDropped);
+        };
+        let room = self
+            .embryos
+            .get(usize::from(listener.0))
+            .is_some_and(|&n| n < config.backlog);
+        match config.policy {
+            SynPolicy::Drop => self.ended(Counter::SynDroppedPolicy),
+            SynPolicy::Rst => {
+                let ack = meta.seq.add(u32::from(meta.payload_len).wrapping_add(1));
+                let reset = Reset {
+                    seq: SeqNum(0),
+                    ack,
+                    flags: Flags::RST_ACK,
+                };
+                self.reply(Counter::SynResetPolicy, reset.into())
+            }
+            SynPolicy::CookieAlways => self.send_cookie(meta, options, now),
+            SynPolicy::Embryo | SynPolicy::CookieWhenFull => {
+                let embryo = if room {
+                    self.make_embryo(meta, options, listener, now)
+                } else {
+                    None
+                };
+                match embryo {
+                    Some(reply) => self.reply(Counter::SynEmbryo, reply),
+                    None if config.policy == SynPolicy::Embryo => {
+                        self.ended(Counter::SynDroppedFull)
+                    }
+                    None => self.send_cookie(meta, options, now),
+                }
+            }
+        }
+    }
+
+    /// Answers a SYN with a cookie and keeps nothing.
+    #[inline]
+    fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
+        let offer = TcpOptions::parse(options);
+        let timestamps = offer.timestamps;
+        let kept = CookieOptions {
+            mss: self.peer_mss(&meta.key, offer.mss),
+            window_scale: offer.window_scale_clamped(),
+            sack_permitted: offer.sack_permitted,
+            timestamps: timestamps.is_some(),
+        };
+        let tuple = tuple(&meta.key);
+        let clock_ms = match timestamps {
+            Some(_) => self
+                .isn
+                .timestamp_offset_ms(tuple)
+                .wrapping_add(now.as_ms() as u32),
+            None => 0,
+        };
+        let cookie = self.cookies.make(tuple, meta.seq, kept, now, clock_ms);
+        self.cookie_sent_at = Some(now);
+        let reply = TcpReply {
+            seq: cookie.iss,
+            ack: meta.seq.add(1),
+            flags: Flags::SYN_ACK,
+            window: self.config.handshake.window,
+            options: ReplyOptions {
+                mss: Some(self.our_mss(&meta.key)),
+                // Without timestamps the peer's scale has no place in the cookie, so ours isn't offered either.
+                window_scale: (timestamps.is_some() && kept.window_scale.is_some())
+                    .then_some(self.config.handshake.window_scale),
+                timestamps: timestamps.and_then(|ts| cookie.tsval.map(|tsval| (tsval, ts.tsval))),
+            },
+        };
+        self.reply(Counter::SynCookieSent, reply)
+    }
+
+    /// Turns a SYN into an embryo, or `None` when no record is free.
+    fn make_embryo(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        listener: ListenerId,
+        now: Instant,
+    ) -> Option<TcpReply> {
+        let offer = TcpOptions::parse(options);
+        let mut flags = ConnFlags::default();
+        if offer.timestamps.is_some() {
+            flags = flags.with(ConnFlags::TIMESTAMPS);
+        }
+        if offer.window_scale.is_some() {
+            flags = flags.with(ConnFlags::WINDOW_SCALE);
+        }
+        if offer.sack_permitted {
+            flags = flags.with(ConnFlags::SACK);
+        }
+        let peer_scale = offer.window_scale_clamped().unwrap_or(0);
+        let embryo = Embryo {
+            irs: meta.seq,
+            iss: self.isn.iss(tuple(&meta.key), now),
+            ts_recent: offer.timestamps.map_or(0, |ts| ts.tsval),
+            peer_mss: self.peer_mss(&meta.key, offer.mss),
+            peer_window: meta.window,
+            flags,
+            shifts: WindowShifts::new(peer_scale, self.config.handshake.window_scale),
+            listener: listener.0,
+        };
+        let deadline = now + self.config.handshake.syn_ack_rto;
+        self.table
+            .insert_embryo(&meta.key, meta.hash, &embryo, deadline)
+            .ok()?;
+        if let Some(count) = self.embryos.get_mut(usize::from(listener.0)) {
+            *count += 1;
+        }
+        Some(self.syn_ack(&meta.key, &embryo, now))
+    }
+
+    /// The SYN-ACK of an embryo, the first one or again.
+    pub(super) fn syn_ack(&self, key: &FlowKey, embryo: &Embryo, now: Instant) -> TcpReply {
+        let scaled = embryo.flags.has(ConnFlags::WINDOW_SCALE);
+        TcpReply {
+            seq: embryo.iss,
+            ack: embryo.irs.add(1),
+            flags: Flags::SYN_ACK,
+            window: self.config.handshake.window,
+            options: ReplyOptions {
+                mss: Some(self.our_mss(key)),
+                window_scale: scaled.then_some(embryo.shifts.receive()),
+                timestamps: self.stamps(key, embryo.flags, embryo.ts_recent, now),
+            },
+        }
+    }
+
+    /// TSval and TSecr of a segment to send now, when the connection uses timestamps.
+    pub(super) fn stamps(
+        &self,
+        key: &FlowKey,
+        flags: ConnFlags,
+        ts_recent: u32,
+        now: Instant,
+    ) -> Option<(u32, u32)> {
+        let clock = || {
+            self.isn
+                .timestamp_offset_ms(tuple(key))
+                .wrapping_add(now.as_ms() as u32)
+        };
+        flags
+            .has(ConnFlags::TIMESTAMPS)
+            .then(|| (clock(), ts_recent))
+    }
+
+    /// A segment whose tuple is an embryo's.
+    pub(super) fn on_embryo(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        found: Found,
+        now: Instant,
+    ) -> Verdict {
+        let Some(embryo) = self.table.embryo(found).copied() else {
+            return self.ended(Counter::EmbryoDropped);
+        };
+        let with_timestamps = embryo.flags.has(ConnFlags::TIMESTAMPS);
+        let tsval = TcpOptions::parse(options).timestamps.map(|ts| ts.tsval);
+        let numbers = EmbryoNumbers {
+            irs: embryo.irs,
+            iss: embryo.iss,
+            rcv_wnd: u32::from(self.config.handshake.window),
+            ts_recent: with_timestamps.then_some(embryo.ts_recent),
+        };
+        match embryo_step(&numbers, &segment_head(meta, tsval)) {
+            EmbryoStep::SynAckAgain => {
+                let reply = self.syn_ack(&meta.key, &embryo, now);
+                self.reply(Counter::EmbryoSynAgain, reply)
+            }
+            EmbryoStep::Challenge => {
+                let reply = TcpReply {
+                    seq: embryo.iss.add(1),
+                    ack: embryo.irs.add(1),
+                    flags: Flags::ACK,
+                    window: self.config.handshake.window,
+                    options: ReplyOptions {
+                        timestamps: self.stamps(&meta.key, embryo.flags, embryo.ts_recent, now),
+                        ..ReplyOptions::NONE
+                    },
+                };
+                self.reply(Counter::EmbryoChallenged, reply)
+            }
+            EmbryoStep::Drop => self.ended(Counter::EmbryoDropped),
+            EmbryoStep::BadAck(reset) => self.reply(Counter::EmbryoBadAck, reset.into()),
+            EmbryoStep::Reset => {
+                self.end_embryo(found, meta, &embryo);
+                self.ended(Counter::EmbryoReset)
+            }
+            EmbryoStep::BackToListen => {
+                self.end_embryo(found, meta, &embryo);
+                self.ended(Counter::EmbryoBackToListen)
+            }
+            EmbryoStep::Establish => self.establish(meta, options, found, &embryo, tsval, now),
+        }
+    }
+
+    /// The final ACK of an embryo: the record becomes that of an established connection.
+    fn establish(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        found: Found,
+        embryo: &Embryo,
+        tsval: Option<u32>,
+        now: Instant,
+    ) -> Verdict {
+        let (len, capacity) = (
+            self.table.len(Kind::Parked),
+            self.table.capacity(Kind::Parked),
+        );
+        let v6 = meta.key.is_v6();
+        let free = if v6 {
+            len.v6 < capacity.v6
+        } else {
+            len.v4 < capacity.v4
+        };
+        if !free {
+            return self.ended(Counter::EmbryoAckNoRecord);
+        }
+        self.end_embryo(found, meta, embryo);
+        let parked = Parked {
+            snd_nxt: embryo.iss.add(1),
+            rcv_nxt: embryo.irs.add(1),
+            rcv_wnd: u32::from(self.config.handshake.window),
+            ts_recent: tsval.unwrap_or(embryo.ts_recent),
+            last_rx_at: TickMs::at(now),
+            peer_window: meta.window,
+            mss: embryo.peer_mss.min(self.our_mss(&meta.key)),
+            ssthresh_segments: Parked::NO_SSTHRESH,
+            listener: embryo.listener,
+            flags: embryo.flags,
+            shifts: embryo.shifts,
+            ..Parked::default()
+        };
+        self.insert_established(meta, options, &parked, Counter::EmbryoEstablished, now)
+    }
+
+    /// An ACK for a listener that no record explains: a cookie's, or a stranger's.
+    pub(super) fn on_listener_ack(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        listener: ListenerId,
+        reset: Reset,
+        now: Instant,
+    ) -> Verdict {
+        let lifetime = Duration::from_secs(2 * cookie::EPOCH_S);
+        let alive = self
+            .cookie_sent_at
+            .is_some_and(|sent_at| now.since(sent_at) < lifetime);
+        if !alive || meta.flags.syn() {
+            return self.reply(Counter::ListenAckReset, reset.into());
+        }
+        let timestamps = TcpOptions::parse(options).timestamps;
+        let tsecr = timestamps.map(|ts| ts.tsecr);
+        let (irs, iss) = (meta.seq.sub(1), meta.ack.sub(1));
+        let Some(kept) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
+            return self.reply(Counter::CookieRejected, reset.into());
+        };
+        let mut flags = ConnFlags::default();
+        if kept.timestamps {
+            flags = flags.with(ConnFlags::TIMESTAMPS);
+        }
+        if kept.sack_permitted {
+            flags = flags.with(ConnFlags::SACK);
+        }
+        let our_scale = self.config.handshake.window_scale;
+        let shifts = match kept.window_scale {
+            Some(peer_scale) => {
+                flags = flags.with(ConnFlags::WINDOW_SCALE);
+                WindowShifts::new(peer_scale.min(MAX_WINDOW_SCALE), our_scale)
+            }
+            None => WindowShifts::default(),
+        };
+        let parked = Parked {
+            snd_nxt: meta.ack,
+            rcv_nxt: meta.seq,
+            rcv_wnd: u32::from(self.config.handshake.window),
+            ts_recent: timestamps.map_or(0, |ts| ts.tsval),
+            last_rx_at: TickMs::at(now),
+            peer_window: meta.window,
+            mss: kept.mss.min(self.our_mss(&meta.key)),
+            ssthresh_segments: Parked::NO_SSTHRESH,
+            listener: listener.0,
+            flags,
+            shifts,
+            ..Parked::default()
+        };
+        self.insert_established(meta, options, &parked, Counter::CookieAccepted, now)
+    }
+
+    /// Enters an established connection and, when the segment that completed the handshake brings more, lets it act.
+    fn insert_established(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        parked: &Parked,
+        counter: Counter,
+        now: Instant,
+    ) -> Verdict {
+        match self.table.insert_parked(&meta.key, meta.hash, parked) {
+            Err(_) => self.ended(Counter::CookieNoRecord),
+            Ok(found) if meta.payload_len > 0 || meta.flags.fin() => {
+                self.on_parked(meta, options, found, now)
+            }
+            Ok(_) => self.ended(counter),
+        }
+    }
+
+    /// Removes an embryo and gives its place in the backlog back.
+    fn end_embryo(&mut self, found: Found, meta: &Meta, embryo: &Embryo) {
+        if self.table.remove(found, meta.hash) {
+            self.leave_backlog(embryo);
+        }
+    }
+
+    fn leave_backlog(&mut self, embryo: &Embryo) {
+        if let Some(count) = self.embryos.get_mut(usize::from(embryo.listener)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// An embryo whose SYN-ACK is due again: its key and the SYN-ACK, with the next deadline set. Embryos that have had
+    /// all their retransmissions end on the way; at most `budget` records are touched.
+    pub(super) fn due_syn_ack(
+        &mut self,
+        now: Instant,
+        budget: &mut u32,
+    ) -> Option<(FlowKey, TcpReply)> {
+        while *budget > 0 {
+            let found = self.table.due_embryo(now)?;
+            *budget -= 1;
+            let key = self.table.key(found)?;
+            let embryo = *self.table.embryo(found)?;
+            let sent = self.table.embryo_retransmits(found)?;
+            if sent >= u16::from(self.config.handshake.syn_ack_retries) {
+                if self.table.remove(found, self.hasher.hash(&key)) {
+                    self.leave_backlog(&embryo);
+                }
+                self.counters.bump(Counter::EmbryoExpired);
+                continue;
+            }
+            // RFC 6298 §5.5: the timer doubles. The exponent is bounded by the queue levels of the table.
+            let rto = self.config.handshake.syn_ack_rto * (1 << (sent + 1).min(7));
+            self.table.requeue_embryo(found, now + rto);
+            self.counters.bump(Counter::SynAckRetransmitted);
+            return Some((key, self.syn_ack(&key, &embryo, now)));
+        }
+        None
+    }
+
+    fn peer_mss(&self, key: &FlowKey, offered: Option<u16>) -> u16 {
+        offered.unwrap_or(if key.is_v6() {
+            DEFAULT_MSS_V6
+        } else {
+            DEFAULT_MSS_V4
+        })
+    }
+
+    /// The MSS that we announce: what fits the link (RFC 9293 MUST-67, RFC 6691: without options).
+    fn our_mss(&self, key: &FlowKey) -> u16 {
+        let ip = if key.is_v6() {
+            ipv6::HEADER_LEN
+        } else {
+            ipv4::HEADER_LEN
+        };
+        self.mtu.saturating_sub((ip + tcp::HEADER_LEN) as u16)
+    }
+}

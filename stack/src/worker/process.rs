@@ -1,0 +1,137 @@
+//! Stage 3, process: each frame in arrival order meets its record and becomes a reply or goes. Stage 4, timers.
+//!
+//! Called by: the worker's turn. It must never reorder frames, and never write into a frame that somebody else may read.
+
+use super::classify::{Lane, Meta};
+use super::endpoint::Verdict;
+use super::handoff::Message;
+use super::reply::{TcpReply, turn_around};
+use super::{Core, Scratch, neighborhood};
+use crate::counters::Counter;
+use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
+use crate::time::Instant;
+
+/// Embryos looked at by timer per turn at most.
+const TIMER_BUDGET: u32 = 32;
+
+/// Bytes that are enough for every header that a reply is made from: link with tag, the longest IPv4 header or IPv6
+/// with the extension headers that we walk, and a TCP header.
+const HEADERS_LEN: usize = 256;
+
+impl<N: Nic> Core<N> {
+    /// Frames in several buffers become frames in one, so that no later stage has to know of them.
+    #[inline]
+    pub(super) fn linearize(&mut self, rx: &mut Burst<N::Frame>) {
+        if rx.as_slice().iter().all(Frame::is_contiguous) {
+            return;
+        }
+        let mut burst = core::mem::take(rx);
+        for frame in burst.take_front(BURST_FRAMES) {
+            let frame = if frame.is_contiguous() {
+                Some(frame)
+            } else {
+                self.copy(&frame, usize::MAX)
+            };
+            match frame {
+                // Not refused: there were no more than fit before.
+                Some(frame) => drop(rx.push(frame)),
+                None => self.endpoint.counters.bump(Counter::ChainedTooLong),
+            }
+        }
+    }
+
+    /// The first `len` bytes of a frame in a fresh buffer, or `None` when there is none or it is too small.
+    pub(super) fn copy(&mut self, frame: &N::Frame, len: usize) -> Option<N::Frame> {
+        let mut fresh = Burst::new();
+        self.nic.alloc(PoolClass::Control, &mut fresh, 1);
+        let mut fresh = fresh.take_front(1).next()?;
+        fresh.set_len(frame.total_len().min(len)).ok()?;
+        frame.copy_out(0, fresh.bytes_mut()?);
+        Some(fresh)
+    }
+
+    /// Stage 3.
+    #[inline]
+    pub(super) fn process(&mut self, rx: &mut Burst<N::Frame>, scratch: &Scratch, now: Instant) {
+        let inserted = self.endpoint.table.inserted();
+        let alone = self.ring.workers() == 1;
+        let per_frame = scratch.metas.iter().zip(&*scratch.probes);
+        for (frame, (meta, &probe)) in rx.take_front(BURST_FRAMES).zip(per_frame) {
+            match meta.lane {
+                Lane::Tcp if alone || self.owns(meta) => {
+                    let options = meta.options(frame.bytes());
+                    match self
+                        .endpoint
+                        .on_segment(meta, options, probe, inserted, now)
+                    {
+                        Verdict::Reply(reply) => self.answer(frame, meta, &reply),
+                        Verdict::Drop => self.outbox.free(frame),
+                        Verdict::Unreachable => self.answer_unreachable(frame),
+                    }
+                }
+                Lane::Tcp => self.hand_over(frame, meta.hash.owner(self.ring.workers())),
+                Lane::Other => self.process_other(frame, now),
+                Lane::Ended => self.outbox.free(frame),
+            }
+        }
+    }
+
+    fn owns(&self, meta: &Meta) -> bool {
+        meta.hash.owner(self.ring.workers()) == self.ring.index()
+    }
+
+    /// Gives a frame to the worker that owns its flow.
+    pub(super) fn hand_over(&mut self, frame: N::Frame, owner: u16) {
+        match self.ring.push(owner, Message::Received(frame)) {
+            Ok(()) => self.endpoint.counters.bump(Counter::HandedOff),
+            Err(Message::Received(frame) | Message::Resolve(frame)) => {
+                self.endpoint.counters.bump(Counter::HandoffFull);
+                self.outbox.free(frame);
+            }
+        }
+    }
+
+    /// Writes a reply into the received frame, or into a fresh one when that is shared.
+    #[inline(always)]
+    fn answer(&mut self, mut frame: N::Frame, meta: &Meta, reply: &TcpReply) {
+        let ttl = self.endpoint.config.ttl;
+        let (layout, ports) = (meta.layout(), meta.ports());
+        if turn_around(&mut frame, layout, ports, reply, ttl, &self.caps).is_ok() {
+            self.outbox.reply(frame, &mut self.endpoint.counters);
+            return;
+        }
+        self.answer_in_copy(frame, meta, reply);
+    }
+
+    #[cold]
+    fn answer_in_copy(&mut self, frame: N::Frame, meta: &Meta, reply: &TcpReply) {
+        let ttl = self.endpoint.config.ttl;
+        let copy = self.copy(&frame, HEADERS_LEN);
+        self.outbox.free(frame);
+        let written = copy.and_then(|mut copy| {
+            let (layout, ports) = (meta.layout(), meta.ports());
+            turn_around(&mut copy, layout, ports, reply, ttl, &self.caps)
+                .ok()
+                .map(|()| copy)
+        });
+        match written {
+            Some(copy) => {
+                self.endpoint.counters.bump(Counter::RepliesCopied);
+                self.outbox.reply(copy, &mut self.endpoint.counters);
+            }
+            None => self.endpoint.counters.bump(Counter::TxNoBuffer),
+        }
+    }
+
+    /// Stage 4: what is due by time, bounded per turn. What it makes leaves at the end of this turn.
+    #[inline]
+    pub(super) fn run_timers(&mut self, now: Instant) {
+        let mut budget = TIMER_BUDGET;
+        while self.outbox.connection_room() > neighborhood::FRAMES_PER_RESOLUTION
+            && let Some((key, reply)) = self.endpoint.due_syn_ack(now, &mut budget)
+        {
+            self.originate(&key, &reply, now);
+        }
+        self.run_neighborhood(now);
+    }
+}

@@ -1,0 +1,254 @@
+//! The slow lane: ARP, neighbour discovery and ICMP. Rare, so it may parse again; bounded, so it can't be abused.
+//!
+//! Called by: the process stage for frames that are no TCP. It must never answer what `icmp` refuses, and never learn a
+//! neighbour from anybody but that neighbour.
+
+use core::net::{IpAddr, Ipv6Addr};
+
+use super::Core;
+use crate::conn::FlowKey;
+use crate::counters::Counter;
+use crate::icmp::{self, Refusal};
+use crate::nic::{Frame, Nic};
+use crate::time::Instant;
+use crate::wire::{Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
+
+/// ICMPv6 types of neighbour discovery (RFC 4861 §4).
+const NEIGHBOR_DISCOVERY: core::ops::RangeInclusive<u8> =
+    icmpv6::ROUTER_SOLICITATION..=icmpv6::REDIRECT;
+
+/// What is to be done with a frame of the slow lane, decided while it is borrowed.
+enum Action {
+    Drop(Counter),
+    HandOver(u16),
+    AnswerArp,
+    AnswerNdp,
+    AnswerEcho,
+}
+
+impl<N: Nic> Core<N> {
+    /// A frame that is intact and no TCP.
+    pub(super) fn process_other(&mut self, frame: N::Frame, now: Instant) {
+        let action = match parse(frame.bytes()) {
+            Ok(parsed) => self.decide(&parsed, now),
+            // Not reached: stage 1 has parsed the same bytes.
+            Err(_) => Action::Drop(Counter::IcmpIgnored),
+        };
+        let mac = self.mac;
+        match action {
+            Action::Drop(counter) => {
+                self.endpoint.counters.bump(counter);
+                self.outbox.free(frame);
+            }
+            Action::HandOver(owner) => self.hand_over(frame, owner),
+            Action::AnswerArp => {
+                self.answer_in_place(frame, Counter::ArpAnswered, |bytes| {
+                    icmp::arp_reply(bytes, mac)
+                });
+            }
+            Action::AnswerNdp => {
+                let write = |bytes: &mut [u8]| icmp::neighbor_reply(bytes, mac);
+                self.answer_in_place(frame, Counter::NdpAnswered, write);
+            }
+            Action::AnswerEcho => {
+                let local_v6 = self.first_v6();
+                let write = |bytes: &mut [u8]| icmp::echo_reply(bytes, mac, local_v6);
+                self.answer_in_place(frame, Counter::EchoAnswered, write);
+            }
+        }
+    }
+
+    fn decide(&mut self, parsed: &Parsed<'_>, now: Instant) -> Action {
+        match (parsed.network, parsed.transport()) {
+            (Network::Arp(packet), _) => self.decide_arp(packet, now),
+            (_, Some(Transport::Icmp(message))) => {
+                let echo = message.header.kind == icmp_wire::ECHO_REQUEST;
+                self.decide_icmp(parsed, echo)
+            }
+            (Network::Ipv6 { packet, .. }, Some(Transport::Icmpv6(message))) => {
+                if NEIGHBOR_DISCOVERY.contains(&message.header.kind) {
+                    return self.decide_ndp(packet.header, message, parsed, now);
+                }
+                self.decide_icmp(parsed, message.header.kind == icmpv6::ECHO_REQUEST)
+            }
+            _ => Action::Drop(Counter::IcmpIgnored),
+        }
+    }
+
+    fn decide_arp(&mut self, packet: &arp::Packet, now: Instant) -> Action {
+        // Worker 0 owns the neighbour table, so it sees all of ARP.
+        if !self.ring.is_first() {
+            return Action::HandOver(0);
+        }
+        let for_us = self
+            .endpoint
+            .config
+            .locals
+            .find_v4(packet.target_addr())
+            .is_some();
+        self.neighborhood.on_arp(packet, for_us, now);
+        match (packet.is_request(), for_us) {
+            (true, true) => Action::AnswerArp,
+            (false, _) => Action::Drop(Counter::ArpLearned),
+            (true, false) => Action::Drop(Counter::ArpNotForUs),
+        }
+    }
+
+    fn decide_ndp(
+        &mut self,
+        ip: &crate::wire::ipv6::Header,
+        message: icmpv6::View<'_>,
+        parsed: &Parsed<'_>,
+        now: Instant,
+    ) -> Action {
+        if !self.ring.is_first() {
+            return Action::HandOver(0);
+        }
+        let message = match ndp::parse(ip, message) {
+            Ok(message) => message,
+            Err(defect) => {
+                self.endpoint.counters.defect(defect);
+                return Action::Drop(Counter::NdpIgnored);
+            }
+        };
+        match message {
+            ndp::Message::NeighborSolicitation { target, .. } => {
+                if self.endpoint.config.locals.find_v6(target).is_none() {
+                    return Action::Drop(Counter::NdpIgnored);
+                }
+                self.neighborhood
+                    .on_ndp(&message, ip.src_addr(), parsed.link.src, now);
+                Action::AnswerNdp
+            }
+            ndp::Message::NeighborAdvertisement { .. } => {
+                self.neighborhood
+                    .on_ndp(&message, ip.src_addr(), parsed.link.src, now);
+                Action::Drop(Counter::NdpLearned)
+            }
+            _ => Action::Drop(Counter::NdpIgnored),
+        }
+    }
+
+    /// Echo requests are answered by whichever worker gets them; errors belong to the connection that they quote.
+    fn decide_icmp(&self, parsed: &Parsed<'_>, is_echo_request: bool) -> Action {
+        let locals = &self.endpoint.config.locals;
+        let Some((_, dst)) = parsed.addresses() else {
+            return Action::Drop(Counter::IcmpIgnored);
+        };
+        // RFC 4443 §4.2 lets a host answer an echo request to a group; RFC 1122 §3.2.2.6 lets it be silent over IPv4.
+        let to_us = locals.find(dst).is_some();
+        let to_group = matches!(dst, IpAddr::V6(dst) if dst.is_multicast());
+        if is_echo_request {
+            return if to_us || to_group {
+                Action::AnswerEcho
+            } else {
+                Action::Drop(Counter::NotOurIp)
+            };
+        }
+        if !to_us {
+            return Action::Drop(Counter::NotOurIp);
+        }
+        match icmp::parse_error(parsed) {
+            Ok(error) => self.decide_icmp_error(&error),
+            Err(_) => Action::Drop(Counter::IcmpIgnored),
+        }
+    }
+
+    fn decide_icmp_error(&self, error: &icmp::IcmpError) -> Action {
+        let quote = &error.quote;
+        let Some(local) = self.endpoint.config.locals.find(quote.src) else {
+            return Action::Drop(Counter::IcmpErrorUnmatched);
+        };
+        let key = FlowKey::new(local, quote.src_port, quote.dst, quote.dst_port);
+        let hash = self.endpoint.hasher.hash(&key);
+        let owner = hash.owner(self.ring.workers());
+        if owner != self.ring.index() {
+            return Action::HandOver(owner);
+        }
+        // A soft error of an embryo or of a connection at rest changes nothing (RFC 9293 MUST-56, RFC 5927 §5.2), so the
+        // quoted sequence number need not be checked before it is counted.
+        let known = self.endpoint.table.lookup(&key, hash).is_some();
+        Action::Drop(if known {
+            Counter::IcmpErrorForConnection
+        } else {
+            Counter::IcmpErrorUnmatched
+        })
+    }
+
+    /// Answers a segment to a closed port with port unreachable (`--closed icmp`).
+    pub(super) fn answer_unreachable(&mut self, frame: N::Frame) {
+        let mac = self.mac;
+        self.rewrite(frame, |bytes| icmp::port_unreachable(bytes, mac));
+    }
+
+    /// Rewrites a frame into its answer, and counts its end as `counter`, or as ignored when there is no answer to it.
+    fn answer_in_place(
+        &mut self,
+        frame: N::Frame,
+        counter: Counter,
+        write: impl Fn(&mut [u8]) -> Result<usize, Refusal>,
+    ) {
+        let answered = self.rewrite(frame, write);
+        self.endpoint.counters.bump(if answered {
+            counter
+        } else {
+            Counter::IcmpIgnored
+        });
+    }
+
+    /// Lets `write` rewrite the frame (or a copy, when it is shared) and sends the result. False when it was refused or
+    /// found no buffer; the frame is gone either way.
+    fn rewrite(
+        &mut self,
+        frame: N::Frame,
+        write: impl Fn(&mut [u8]) -> Result<usize, Refusal>,
+    ) -> bool {
+        let Some(mut frame) = self.exclusive(frame) else {
+            self.endpoint.counters.bump(Counter::TxNoBuffer);
+            return false;
+        };
+        let mut result = frame.bytes_mut().map(&write);
+        if let Some(Err(Refusal::NoRoom { needed })) = result
+            && frame.set_len(needed).is_ok()
+        {
+            result = frame.bytes_mut().map(&write);
+        }
+        let Some(Ok(len)) = result else {
+            self.outbox.free(frame);
+            return false;
+        };
+        if frame.set_len(len).is_err() {
+            // Not reached: `write` has written that far.
+            self.outbox.free(frame);
+            return false;
+        }
+        frame.request(None);
+        self.outbox.reply(frame, &mut self.endpoint.counters);
+        true
+    }
+
+    /// The frame itself when it is ours alone, else a copy.
+    fn exclusive(&mut self, mut frame: N::Frame) -> Option<N::Frame> {
+        if frame.bytes_mut().is_some() {
+            return Some(frame);
+        }
+        let copy = self.copy(&frame, usize::MAX);
+        self.outbox.free(frame);
+        if copy.is_some() {
+            self.endpoint.counters.bump(Counter::RepliesCopied);
+        }
+        copy
+    }
+
+    /// The source of replies to IPv6 groups.
+    fn first_v6(&self) -> Option<Ipv6Addr> {
+        self.endpoint
+            .config
+            .interfaces
+            .iter()
+            .find_map(|interface| match interface.address {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            })
+    }
+}

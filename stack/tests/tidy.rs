@@ -1,0 +1,68 @@
+//! The norms of `CONTRIBUTING.md` that a machine can hold, as an ordinary test over the whole workspace.
+//!
+//! Called by: `cargo test -p stack`. It must never look outside the repository, run a command, or guess at Rust by
+//! regular expression: each rule reads the syntax tree, and each has a test that shows it can fail.
+#![forbid(unsafe_code)]
+
+#[path = "tidy/bans.rs"]
+mod bans;
+#[path = "tidy/crates.rs"]
+mod crates;
+#[path = "tidy/directions.rs"]
+mod directions;
+#[path = "tidy/documents.rs"]
+mod documents;
+#[path = "tidy/names.rs"]
+mod names;
+#[path = "tidy/paths.rs"]
+mod paths;
+#[path = "tidy/sizes.rs"]
+mod sizes;
+#[path = "tidy/tree.rs"]
+mod tree;
+#[path = "tidy/unsafe_code.rs"]
+mod unsafe_code;
+
+use tree::{Finding, Tree};
+
+/// A norm: looks at the tree and says where it is broken.
+type Rule = fn(&Tree) -> Vec<Finding>;
+
+const RULES: &[Rule] = &[
+    bans::macros_and_prints,
+    bans::standard_library_paths,
+    bans::order_on_sequence_numbers,
+    bans::allows_without_a_reason,
+    crates::edges,
+    crates::native_dependencies_of_stack,
+    directions::imports,
+    documents::rust_files_open_with_what_they_are,
+    documents::scripts_explain_themselves,
+    documents::paths_of_one_machine,
+    documents::dependencies_have_their_line,
+    documents::pages_and_summary_agree,
+    names::vague_names,
+    sizes::files,
+    sizes::functions,
+    unsafe_code::only_where_it_belongs,
+    unsafe_code::forbidden_at_the_roots,
+];
+
+#[test]
+fn the_tree_is_tidy() {
+    let tree = Tree::of_this_repository();
+    assert!(
+        tree.files
+            .iter()
+            .any(|file| file.path == "stack/src/lib.rs"),
+        "the walk missed the repository"
+    );
+    let findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(&tree)).collect();
+    let report: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert!(
+        findings.is_empty(),
+        "{} norms of CONTRIBUTING.md broken:\n{}",
+        findings.len(),
+        report.join("\n")
+    );
+}
