@@ -155,7 +155,10 @@ mod tests {
             sack_permitted: false,
         };
         let bytes = options.to_bytes();
-        assert_eq!(Options::from(&TcpOptions::parse(bytes.as_padded())), options);
+        assert_eq!(
+            Options::from(&TcpOptions::parse(bytes.as_padded())),
+            options
+        );
         let only_timestamps = Options {
             mss: None,
             window_scale: None,

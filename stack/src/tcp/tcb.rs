@@ -515,7 +515,8 @@ impl Tcb {
     /// How many bytes of urgent data the application has still to read, if any were announced (MUST-33).
     #[must_use]
     pub const fn urgent_left(&self) -> Option<u32> {
-        let unread = self.rcv.nxt.sub(self.rcv.queued());
+        let fin = !self.state.takes_text() as u32; // once taken, it lies between the last byte and RCV.NXT
+        let unread = self.rcv.nxt.sub(self.rcv.queued()).sub(fin);
         if self.bits.has(Bits::URGENT_IN) && self.cold.rcv_up.after(unread) {
             Some(self.cold.rcv_up.since(unread))
         } else {
