@@ -16,6 +16,7 @@ pub mod settings;
 // The diagram.
 pub mod state;
 // The connection, what comes in, what goes out.
+mod commands;
 mod input;
 pub mod output;
 pub mod tcb;
