@@ -22,6 +22,14 @@ impl Deadline {
         Self(now + delay)
     }
 
+    /// `delay_us` microseconds after `now`: the cheap way for each segment, without the detour over [`Duration`].
+    #[must_use]
+    #[inline]
+    pub const fn after_us(now: Instant, delay_us: u32) -> Self {
+        let delay_ns = delay_us as u64 * 1_000;
+        Self(Instant::from_ns(now.as_ns().saturating_add(delay_ns)))
+    }
+
     /// At this moment.
     #[must_use]
     #[inline]
@@ -68,6 +76,7 @@ mod tests {
         assert!(!Deadline::OFF.is_due(Instant::from_ns(u64::MAX)));
         assert_eq!(Deadline::OFF.instant(), None);
         assert_eq!(Deadline::OFF.earlier(soon), soon);
+        assert_eq!(Deadline::after_us(Instant::from_ms(1), 2_000), soon);
         assert!(!soon.is_due(Instant::from_ms(2)) && soon.is_due(Instant::from_ms(3)));
     }
 }

@@ -429,7 +429,7 @@ impl Tcb {
             self.rtx_timer = Deadline::OFF; // RFC 6298 §5.2
             self.timer_mode = TimerMode::Retransmit;
         } else if reaction != Reaction::LaterPartialAck {
-            self.rtx_timer = Deadline::after(env.now, self.rto.duration()); // §5.3
+            self.rtx_timer = Deadline::after_us(env.now, self.rto.us()); // §5.3
         }
     }
 
@@ -490,7 +490,7 @@ impl Tcb {
             self.rtx_nxt = self.snd_una;
             self.bits.clear(Bits::RTX_HEAD);
             self.rtt_timer.cancel();
-            self.rtx_timer = Deadline::after(env.now, self.rto.duration());
+            self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
         }
     }
 

@@ -237,8 +237,8 @@ impl Tcb {
 
     /// RFC 5681 §4.1: after more than an RTO without sending, what was known of the path is old.
     fn restart_after_idle(&mut self, env: &Env<'_>) {
-        let idle_ms = u128::from(ms(env.now).wrapping_sub(self.sent_ms));
-        if idle_ms > self.rto.duration().as_millis() {
+        let idle_ms = ms(env.now).wrapping_sub(self.sent_ms);
+        if u64::from(idle_ms) * 1_000 > u64::from(self.rto.us()) {
             self.congestion
                 .on_idle(self.mss(), env.settings.initial_window);
         }
@@ -301,7 +301,7 @@ impl Tcb {
     fn arm_retransmission(&mut self, env: &Env<'_>) {
         if self.rtx_timer.is_off() || self.timer_mode != TimerMode::Retransmit {
             self.timer_mode = TimerMode::Retransmit;
-            self.rtx_timer = Deadline::after(env.now, self.rto.duration());
+            self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
         }
     }
 

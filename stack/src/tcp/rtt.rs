@@ -133,6 +133,13 @@ impl Rto {
         self.base_us = bounded_us(u64::from(self.base_us) * 2, settings);
     }
 
+    /// The timeout in microseconds.
+    #[must_use]
+    #[inline]
+    pub const fn us(self) -> u32 {
+        self.base_us
+    }
+
     /// The timeout.
     #[must_use]
     #[inline]

@@ -230,7 +230,7 @@ impl Tcb {
         tcb.rcv = ReceiveWindow::resume(syn.seq.add(1), offered_window.into(), params.rcv_buf);
         tcb.snd_nxt = params.iss.add(1);
         tcb.rtx_nxt = tcb.snd_nxt;
-        tcb.rtx_timer = Deadline::after(env.now, tcb.rto.duration());
+        tcb.rtx_timer = Deadline::after_us(env.now, tcb.rto.us());
         if was_retransmitted {
             tcb.bits.set(Bits::SYN_LOST);
         }

@@ -87,6 +87,20 @@ fn a_half_closed_connection_still_receives_without_a_time_limit() {
 }
 
 #[test]
+fn fin_wait_2_ends_after_a_minute_once_the_application_closed() {
+    let mut host = Host::established();
+    host.close();
+    host.expect(fin());
+    host.inject(ack().ack(2));
+    host.expect_state(State::FinWait2);
+    host.advance_ms(59_999);
+    host.expect_state(State::FinWait2);
+    host.advance_ms(1);
+    assert_eq!(host.tcb.close_reason(), Some(CloseReason::FinWait2TimedOut));
+    host.expect_nothing();
+}
+
+#[test]
 fn queued_data_goes_before_the_fin() {
     let mut host = Host::established();
     host.write(15_000);

@@ -292,6 +292,25 @@ fn a_window_that_opened_unseen_is_found_by_the_next_probe() {
 }
 
 #[test]
+fn what_a_closed_window_cut_off_goes_again_as_soon_as_it_opens() {
+    let mut host = Host::established();
+    host.write(2000);
+    host.expect(data(1000));
+    host.expect(data(1000));
+    host.inject(ack().ack(1).win(0));
+    host.advance_ms(1000);
+    host.expect(ack().seq(0)); // a probe, no retransmission
+    host.inject(ack().ack(1).win(5000));
+    assert!(host.expect(data(1000).seq(1)).is_retransmission);
+    host.expect(data(1000).seq(1001));
+    assert_eq!(host.counters.retransmission_timeouts, 0);
+    assert!(
+        host.tcb.congestion().window() >= 10 * MSS,
+        "a closed window is no loss"
+    );
+}
+
+#[test]
 fn three_duplicate_acks_bring_the_segment_again_without_waiting() {
     let settings = Settings {
         initial_window: InitialWindow::Rfc5681,
@@ -318,6 +337,41 @@ fn three_duplicate_acks_bring_the_segment_again_without_waiting() {
     host.inject(ack().ack(6001));
     assert!(!host.tcb.congestion().is_recovering());
     assert_eq!(host.counters.retransmission_timeouts, 0);
+}
+
+#[test]
+fn only_the_first_partial_ack_restarts_the_timer() {
+    // RFC 6582 §4, the impatient variant: many losses in one window end in a timeout instead of one hole per round trip.
+    let mut host = Host::established();
+    host.write(8000);
+    for i in 0..8 {
+        host.expect(data(1000).seq(1 + 1000 * i));
+    }
+    for _ in 0..3 {
+        host.inject(ack().ack(1));
+    }
+    host.expect(data(1000).seq(1));
+    host.advance_ms(500);
+    host.inject(ack().ack(1001));
+    host.advance_ms(400);
+    host.inject(ack().ack(2001));
+    host.advance_ms(599);
+    assert_eq!(host.counters.retransmission_timeouts, 0);
+    host.advance_ms(1);
+    assert_eq!(host.counters.retransmission_timeouts, 1);
+}
+
+#[test]
+fn acks_stay_within_a_window_that_shrank() {
+    let mut host = Host::established();
+    host.write(3000);
+    for _ in 0..3 {
+        host.expect(data(1000));
+    }
+    host.inject(ack().ack(1).win(500));
+    host.inject(data(10).ack(1).win(500));
+    host.inject(data(10).ack(1).win(500));
+    host.expect(ack().seq(501).ack(21)); // from SND.NXT the peer would have to drop it
 }
 
 #[test]
