@@ -405,5 +405,10 @@ mod tests {
         for state in State::ALL {
             assert!(dot.contains(state.name()));
         }
+        let kept = include_str!("../../../docs/reference/tcp-states.dot");
+        assert!(
+            kept == dot,
+            "docs/reference/tcp-states.dot should be:\n{dot}"
+        );
     }
 }
