@@ -219,18 +219,36 @@ impl TimerWheel {
             self.elapsed = slot.tick;
             self.occupied[slot.level] &= !(1 << slot.index);
             let list = (slot.level * SLOTS + slot.index) as u32;
-            let mut node = self.nodes[list as usize].next;
-            while node != list {
-                let Node { next, tick, .. } = self.nodes[node as usize];
-                self.link(node, tick); // never into this list: the digit of its level is reached
-                node = next;
-            }
+            let first = self.nodes[list as usize].next;
+            let last = self.nodes[list as usize].prev;
             self.nodes[list as usize] = Node {
                 next: list,
                 prev: list,
                 tick: OFF,
             };
+            if slot.level == 0 {
+                self.splice_due(first, last, list); // one tick: all of it is due
+                continue;
+            }
+            let mut node = first;
+            while node != list {
+                let Node { next, tick, .. } = self.nodes[node as usize];
+                self.link(node, tick); // never into this list: the digit of its level is reached
+                node = next;
+            }
         }
+    }
+
+    /// Appends what was the list `first..=last` of sentinel `list` to the due list, without walking it.
+    fn splice_due(&mut self, first: u32, last: u32, list: u32) {
+        if first == list {
+            return; // its timers were cancelled
+        }
+        let end = self.nodes[DUE as usize].prev;
+        self.nodes[end as usize].next = first;
+        self.nodes[first as usize].prev = end;
+        self.nodes[last as usize].next = DUE;
+        self.nodes[DUE as usize].prev = last;
     }
 
     /// The occupied slot whose time comes first.
