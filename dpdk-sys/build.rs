@@ -10,12 +10,13 @@ use std::{env, fs, panic, process};
 const FUNCTIONS: &[&str] = &[
     "sl_.*",
     "rte_dev_(probe|remove)",
-    "rte_eal_(init|cleanup)",
+    "rte_eal_(init|cleanup|get_runtime_dir)",
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|count_avail|get_port_by_name|info_get|set_mtu|start|stop)",
     "rte_eth_(allmulticast|promiscuous)_enable",
     "rte_eth_(from_rings|macaddr_get|rx_queue_setup|stats_get|tx_queue_setup)",
     "rte_get_tsc_hz",
     "rte_log_(cur_msg_loglevel|set_level_pattern)",
+    "rte_malloc_heap_(create|get_socket|memory_add)",
     "rte_mempool_(avail_count|free|in_use_count)",
     "rte_pktmbuf_(clone|pool_create)",
     "rte_ring_(create|free)",
@@ -23,46 +24,29 @@ const FUNCTIONS: &[&str] = &[
     "rte_thread_(register|unregister)",
     "rte_version",
 ];
-const TYPES: &[&str] = &[
-    "rte_eth_conf",
-    "rte_eth_dev_info",
-    "rte_eth_stats",
-    "rte_eth_txconf",
-    "rte_ether_addr",
-];
-const CONSTANTS: &[&str] = &[
-    "SL_.*",
-    "RTE_LOG_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)",
-    "RTE_MAX_ETHPORTS",
-    "RTE_MAX_LCORE",
-    "RTE_MEMPOOL_CACHE_MAX_SIZE",
-    "RTE_VER_.*",
-];
+const TYPES: &str = "rte_eth_(conf|dev_info|stats|txconf)|rte_ether_addr";
+const CONSTANTS: &str = "SL_.*|RTE_LOG_[A-Z]+|RTE_MAX_(ETHPORTS|LCORE)|RTE_MEMPOOL_CACHE_MAX_SIZE";
 /// Linked by us. The drivers (except the in-memory link, which we call by name) are plugins that EAL loads.
-const LIBRARIES: &[&str] = &[
-    "rte_ethdev",
-    "rte_mbuf",
-    "rte_mempool",
-    "rte_ring",
-    "rte_net_ring",
-    "rte_eal",
-];
+const LIBRARIES: &str = "rte_ethdev rte_mbuf rte_mempool rte_ring rte_net_ring rte_eal";
 
 fn main() {
     for input in ["wrapper.h", "inlined.c"] {
         println!("cargo::rerun-if-changed={input}");
     }
-    let dpdk = pkg_config::Config::new()
+    println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
+    let mut search = pkg_config::Config::new();
+    search
         .atleast_version("22.11")
         .cargo_metadata(false)
-        .probe("libdpdk");
-    let Ok(dpdk) = dpdk else {
+        .env_metadata(false);
+    let Ok(dpdk) = search.probe("libdpdk") else {
         fail("libdpdk 22.11 or newer is not installed: `apt-get install libdpdk-dev pkg-config`");
     };
     // Debian's DPDK is built for x86-64-v2, and its headers use SSSE3 and SSE4.1 intrinsics.
     let march = (env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64"))
         .then_some("-march=x86-64-v2");
 
+    generate(&dpdk, march);
     let mut shim = cc::Build::new();
     shim.file("inlined.c")
         .includes(&dpdk.include_paths)
@@ -78,12 +62,10 @@ fn main() {
             dpdk.version
         ));
     }
-    generate(&dpdk, march);
-
     for directory in &dpdk.link_paths {
         println!("cargo::rustc-link-search=native={}", directory.display());
     }
-    for library in LIBRARIES {
+    for library in LIBRARIES.split(' ') {
         println!("cargo::rustc-link-lib={library}");
     }
     println!("cargo::metadata=version={}", dpdk.version);
@@ -110,12 +92,7 @@ fn generate(dpdk: &pkg_config::Library, march: Option<&str>) {
     for name in FUNCTIONS {
         builder = builder.allowlist_function(name);
     }
-    for name in TYPES {
-        builder = builder.allowlist_type(name);
-    }
-    for name in CONSTANTS {
-        builder = builder.allowlist_var(name);
-    }
+    builder = builder.allowlist_type(TYPES).allowlist_var(CONSTANTS);
     // bindgen panics when libclang is missing; its message belongs into ours.
     panic::set_hook(Box::new(|_| {}));
     let bindings = match panic::catch_unwind(panic::AssertUnwindSafe(|| builder.generate())) {

@@ -2,6 +2,9 @@
 //!
 //! Called by: `apps` at start. It must never be needed on the packet path.
 
+mod arguments;
+mod transparent;
+
 use std::ffi::{CString, c_char};
 use std::marker::PhantomData;
 use std::path::Path;
@@ -11,26 +14,15 @@ use std::thread::ThreadId;
 
 use dpdk_sys as sys;
 
+use transparent::Heap;
+
 use crate::error::{errno_text, last_errno};
 use crate::log::{self, Capture};
 use crate::mempool::RetiredPool;
 use crate::{Error, NicSpec};
 
-/// Where the kernel counts its hugepages.
-const HUGEPAGES: &str = "/sys/kernel/mm/hugepages";
-/// EAL arguments that choose memory. When the user gives one, ours stay away.
-const MEMORY_ARGUMENTS: &[&str] = &[
-    "-m",
-    "--no-huge",
-    "--in-memory",
-    "--socket-mem",
-    "--numa-mem",
-    "--huge-dir",
-    "--legacy-mem",
-    "--single-file-segments",
-    "--huge-unlink",
-];
-
+/// Any memory of EAL (`SOCKET_ID_ANY`).
+const SOCKET_ID_ANY: i32 = -1;
 /// The lcore of a thread that is none (`LCORE_ID_ANY`).
 const LCORE_ID_ANY: u32 = u32::MAX;
 
@@ -39,7 +31,8 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// Which memory DPDK gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hugepages {
-    /// Hugepages when enough of them are free, ordinary pages otherwise.
+    /// Hugepages when enough of them are free, else transparent hugepages where the kernel has them and no device needs
+    /// more, else ordinary pages.
     #[default]
     Auto,
     /// Ordinary pages.
@@ -54,12 +47,11 @@ pub enum Hugepages {
 /// What [`Eal::init`] needs to know.
 #[derive(Debug, Clone)]
 pub struct EalConfig {
-    /// Memory for pools and rings, in MB, unless [`Hugepages::Require`] says how much. Ordinary pages are only used up as
-    /// they are touched.
+    /// Memory for pools and rings, in MB, unless [`Hugepages::Require`] says how much. Used up as it is touched.
     pub memory_mb: u64,
     /// Which pages.
     pub hugepages: Hugepages,
-    /// The NICs that will be opened: PCI devices must be known at start, the rest need not be here.
+    /// The NICs that will be opened. PCI devices and virtio_user must be known at start, the rest need not be here.
     pub nics: Vec<NicSpec>,
     /// Raw EAL arguments (`--eal` of the command line), each one argument. They win over ours.
     pub extra_args: Vec<String>,
@@ -87,6 +79,8 @@ pub struct Eal {
 #[derive(Debug)]
 pub(crate) struct EalInner {
     memory_line: String,
+    /// What pools and rings live in, if that is not EAL's own memory.
+    heap: Option<Heap>,
     /// CPUs that this process may run on, ascending.
     cpus: Vec<usize>,
     /// The thread that initialised EAL: lcore 0, the one lcore that is no [`ThreadRegistration`].
@@ -105,8 +99,8 @@ impl Eal {
     /// [`Error::EalAlreadyInitialised`], [`Error::TooFewHugepages`], [`Error::EalInit`].
     pub fn init(config: &EalConfig) -> Result<Self, Error> {
         let cpus = available_cpus();
-        let (memory_arguments, memory_line) = choose_memory(config)?;
-        let arguments = arguments(config, &cpus, memory_arguments);
+        let memory = arguments::choose_memory(config)?;
+        let arguments = arguments::arguments(config, &cpus, memory.arguments);
         let c_arguments: Vec<CString> = arguments
             .iter()
             .map(|text| CString::new(text.as_str()).map_err(|_| Error::NulByte(text.clone())))
@@ -130,11 +124,21 @@ impl Eal {
                 reason,
             });
         }
+        remove_runtime_directory();
+        let heap = memory
+            .transparent_mb
+            .map(Heap::new)
+            .transpose()
+            .map_err(|reason| Error::EalInit {
+                arguments: memory.line.clone(),
+                reason,
+            })?;
         // What `memif` listens to. Kept out of errors and of stderr by its level.
         log::set_level(c"pmd.net.memif", sys::RTE_LOG_DEBUG);
         Ok(Self {
             inner: Arc::new(EalInner {
-                memory_line,
+                memory_line: memory.line,
+                heap,
                 cpus,
                 init_thread: std::thread::current().id(),
                 registered_threads: AtomicUsize::new(0),
@@ -259,6 +263,15 @@ impl EalInner {
         &self.memory_line
     }
 
+    /// Provides for an allocation of `bytes`, and returns DPDK's number for the memory to take it from.
+    pub(crate) fn memory_for(&self, bytes: u64) -> i32 {
+        let Some(heap) = &self.heap else {
+            return SOCKET_ID_ANY;
+        };
+        heap.grow(usize::try_from(bytes).unwrap_or(usize::MAX >> 1));
+        heap.socket()
+    }
+
     /// Takes over a pool whose last handle is gone, and frees what can be freed.
     pub(crate) fn retire(&self, pool: RetiredPool) {
         self.retired().push(pool);
@@ -316,112 +329,18 @@ impl Drop for ThreadRegistration {
     }
 }
 
-/// The command line for EAL, program name first.
-fn arguments(config: &EalConfig, cpus: &[usize], memory: Vec<String>) -> Vec<String> {
-    let given = |names: &[&str]| given(&config.extra_args, names);
-    let mut arguments = vec!["syncline".to_owned()];
-    if !given(&["-l", "-c", "--lcores"]) {
-        // One lcore, unpinned: workers are std threads that register themselves, so that Rust owns joins and panics.
-        arguments.push(format!("--lcores=0@({})", cpu_list(cpus)));
+/// Removes the directory that EAL makes even when it has nothing to put there. Its parent goes as well where users share
+/// it (`/tmp/dpdk`, made for one user only: it would keep every other user from starting DPDK).
+fn remove_runtime_directory() {
+    // SAFETY: EAL is initialised; the string is static and NUL-terminated.
+    let path = unsafe { core::ffi::CStr::from_ptr(sys::rte_eal_get_runtime_dir()) };
+    let Ok(path) = path.to_str() else { return };
+    // Both fail on a directory that is in use, which is what we want then.
+    let path = Path::new(path);
+    let _ = std::fs::remove_dir(path);
+    if let Some(parent) = path.parent().filter(|parent| parent.starts_with("/tmp")) {
+        let _ = std::fs::remove_dir(parent);
     }
-    if !given(MEMORY_ARGUMENTS) {
-        arguments.extend(memory);
-    }
-    if !given(&["--file-prefix"]) {
-        arguments.push(format!("--file-prefix=syncline-{}", std::process::id()));
-    }
-    let pci: Vec<&str> = config
-        .nics
-        .iter()
-        .filter_map(NicSpec::pci_devargs)
-        .collect();
-    if pci.is_empty() && !given(&["-a", "--allow", "-b", "--block", "--no-pci"]) {
-        arguments.push("--no-pci".to_owned());
-        if !given(&["--iova-mode"]) {
-            // No device sees physical addresses: pools need not look them up, and no root is needed.
-            arguments.push("--iova-mode=va".to_owned());
-        }
-    }
-    arguments.extend(pci.iter().map(|devargs| format!("--allow={devargs}")));
-    if !given(&["--telemetry", "--no-telemetry"]) {
-        arguments.push("--no-telemetry".to_owned());
-    }
-    arguments.extend(config.extra_args.iter().cloned());
-    arguments
-}
-
-/// Whether the user gave one of these arguments, as `NAME`, `NAME=…`, or, for short ones, `-mVALUE`.
-fn given(extra_args: &[String], names: &[&str]) -> bool {
-    extra_args.iter().any(|argument| {
-        names.iter().any(|name| match argument.strip_prefix(name) {
-            Some(rest) => rest.is_empty() || rest.starts_with('=') || !name.starts_with("--"),
-            None => false,
-        })
-    })
-}
-
-/// EAL's arguments for memory, and the line that says what was chosen.
-fn choose_memory(config: &EalConfig) -> Result<(Vec<String>, String), Error> {
-    if given(&config.extra_args, MEMORY_ARGUMENTS) {
-        return Ok((Vec::new(), "memory: as given by --eal".to_owned()));
-    }
-    let free_mb = free_hugepages_mb(Path::new(HUGEPAGES));
-    let in_memory = |mb: u64| vec!["--in-memory".to_owned(), "-m".to_owned(), mb.to_string()];
-    let no_huge = |mb: u64| {
-        vec![
-            "--no-huge".to_owned(),
-            "--no-shconf".to_owned(),
-            "-m".to_owned(),
-            mb.to_string(),
-        ]
-    };
-    let mb = config.memory_mb;
-    Ok(match config.hugepages {
-        Hugepages::Require { mb } if free_mb < mb => {
-            return Err(Error::TooFewHugepages {
-                wanted_mb: mb,
-                free_mb,
-                pages: mb.div_ceil(2),
-            });
-        }
-        Hugepages::Require { mb } => (
-            in_memory(mb),
-            format!("memory: {mb} MB in hugepages, as demanded"),
-        ),
-        Hugepages::Never => (
-            no_huge(mb),
-            format!("memory: {mb} MB in ordinary pages, as demanded"),
-        ),
-        Hugepages::Auto if free_mb >= mb => (
-            in_memory(mb),
-            format!("memory: {mb} MB in hugepages ({free_mb} MB were free)"),
-        ),
-        Hugepages::Auto => (
-            no_huge(mb),
-            format!("memory: {mb} MB in ordinary pages ({free_mb} MB of hugepages are free)"),
-        ),
-    })
-}
-
-/// Free hugepages of all sizes, in MB. None where the kernel has no such directory.
-fn free_hugepages_mb(root: &Path) -> u64 {
-    let Ok(sizes) = std::fs::read_dir(root) else {
-        return 0;
-    };
-    let free_kb: u64 = sizes
-        .flatten()
-        .filter_map(|size| {
-            let name = size.file_name().into_string().ok()?;
-            let page_kb: u64 = name
-                .strip_prefix("hugepages-")?
-                .strip_suffix("kB")?
-                .parse()
-                .ok()?;
-            let free = std::fs::read_to_string(size.path().join("free_hugepages")).ok()?;
-            Some(page_kb * free.trim().parse::<u64>().ok()?)
-        })
-        .sum();
-    free_kb / 1024
 }
 
 /// CPUs that the scheduler lets this thread use.
@@ -439,61 +358,9 @@ fn available_cpus() -> Vec<usize> {
         .collect()
 }
 
-fn cpu_list(cpus: &[usize]) -> String {
+pub(crate) fn cpu_list(cpus: &[usize]) -> String {
     cpus.iter()
         .map(usize::to_string)
         .collect::<Vec<_>>()
         .join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn strings(of: &[&str]) -> Vec<String> {
-        of.iter().map(|&text| text.to_owned()).collect()
-    }
-
-    #[test]
-    fn the_users_eal_arguments_win() {
-        let config = EalConfig {
-            extra_args: strings(&["-l", "1", "--file-prefix=mine", "-m64", "--no-pci"]),
-            ..EalConfig::default()
-        };
-        let (memory, line) = choose_memory(&config).unwrap();
-        assert_eq!(line, "memory: as given by --eal");
-        let ours = arguments(&config, &[0, 1], memory);
-        assert_eq!(ours[..2], strings(&["syncline", "--no-telemetry"]));
-        assert_eq!(ours[2..], config.extra_args[..]);
-    }
-
-    #[test]
-    fn a_long_argument_is_not_mistaken_for_another_that_it_begins() {
-        assert!(given(&strings(&["--huge-dir=/x"]), &["--huge-dir"]));
-        assert!(!given(&strings(&["--huge-dirs=/x"]), &["--huge-dir"]));
-    }
-
-    #[test]
-    fn hugepages_that_are_demanded_and_missing_are_an_error() {
-        let config = EalConfig {
-            hugepages: Hugepages::Require { mb: 1 << 40 },
-            ..EalConfig::default()
-        };
-        let error = choose_memory(&config).unwrap_err().to_string();
-        assert!(
-            error.starts_with("too few hugepages: 1099511627776 MB wanted"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn free_hugepages_are_summed_over_their_sizes() {
-        let root = std::env::temp_dir().join(format!("syncline-hugepages-{}", std::process::id()));
-        for (size, free) in [("hugepages-2048kB", "3\n"), ("hugepages-1048576kB", "2\n")] {
-            std::fs::create_dir_all(root.join(size)).unwrap();
-            std::fs::write(root.join(size).join("free_hugepages"), free).unwrap();
-        }
-        assert_eq!(free_hugepages_mb(&root), 3 * 2 + 2 * 1024);
-        std::fs::remove_dir_all(&root).unwrap();
-    }
 }

@@ -121,6 +121,15 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// DPDK knows no driver by that name.
+    #[error(
+        "DPDK has no driver for {device} (it has net_tap, net_memif, net_af_packet, net_af_xdp, net_pcap, \
+         net_virtio_user and others; a number follows the name)"
+    )]
+    NoDriver {
+        /// The device string given to DPDK.
+        device: String,
+    },
     /// DPDK can't make the device.
     #[error("DPDK can't open {device}: {reason}")]
     Probe {

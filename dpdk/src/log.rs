@@ -13,10 +13,26 @@ use dpdk_sys as sys;
 /// Lines kept for errors. A failing call of DPDK logs a handful.
 const KEPT_LINES: usize = 64;
 
+/// Parts of lines that drivers log as errors although nothing failed: net_tap on a kernel without the multiq qdisc (only
+/// its flow rules need it), and drivers without a secondary process to notify.
+const HARMLESS: &[&str] = &[
+    "Specified qdisc kind is unknown",
+    "multiq qdisc",
+    "Disabling rte flow support",
+    "Failed to send start req to secondary",
+    "Failed to register mp action callback",
+];
+
 struct Line {
     number: u64,
     level: u32,
     text: String,
+}
+
+impl Line {
+    fn is_harmless(&self) -> bool {
+        HARMLESS.iter().any(|part| self.text.contains(part))
+    }
 }
 
 struct Tail {
@@ -104,7 +120,7 @@ impl Capture {
         let mut said = Vec::new();
         tail.lines.retain(|line| {
             let ours = line.number >= self.first && line.level <= sys::RTE_LOG_WARNING;
-            if ours && !said.contains(&line.text) {
+            if ours && !line.is_harmless() && !said.contains(&line.text) {
                 said.push(line.text.clone());
             }
             !ours
@@ -123,7 +139,7 @@ impl Drop for Capture {
         let mut tail = tail();
         tail.captures -= 1;
         for line in &tail.lines {
-            if line.number >= self.first && line.level <= sys::RTE_LOG_ERR {
+            if line.number >= self.first && line.level <= sys::RTE_LOG_ERR && !line.is_harmless() {
                 to_stderr(&line.text);
             }
         }

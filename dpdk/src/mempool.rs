@@ -72,16 +72,17 @@ impl Mempool {
         };
         let number = NEXT_NAME.fetch_add(1, Ordering::Relaxed);
         let name = CString::new(format!("syncline_pool_{number}")).expect("no NUL in it");
+        let wanted_bytes = bytes(frames, room, cache_frames);
+        let socket = eal.memory_for(wanted_bytes);
         let capture = Capture::start();
-        // SAFETY: EAL is initialised (`eal` is proof) and the name is NUL-terminated; DPDK copies it. -1 is
-        // SOCKET_ID_ANY.
+        // SAFETY: EAL is initialised (`eal` is proof) and the name is NUL-terminated; DPDK copies it.
         let pool = unsafe {
-            sys::rte_pktmbuf_pool_create(name.as_ptr(), frames, cache_frames, 0, room, -1)
+            sys::rte_pktmbuf_pool_create(name.as_ptr(), frames, cache_frames, 0, room, socket)
         };
         if pool.is_null() {
             return Err(Error::PoolMemory {
                 frames,
-                wanted_mb: bytes(frames, room).div_ceil(1 << 20),
+                wanted_mb: wanted_bytes.div_ceil(1 << 20),
                 reason: capture.failure(last_errno()),
                 memory: eal.memory_line().to_owned(),
             });
@@ -146,8 +147,19 @@ impl RetiredPool {
     }
 }
 
-/// Memory that a pool takes: header, mbuf and buffer per frame.
-fn bytes(frames: u32, room: u16) -> u64 {
+/// Memory that a pool takes, generously: header, mbuf and buffer per frame, the ring of the free ones, the caches of all
+/// lcores that DPDK could have, and the ends of pages that no frame fits into.
+pub(crate) fn bytes(frames: u32, room: u16, cache_frames: u32) -> u64 {
     const OBJECT_HEADER_BYTES: u64 = 64;
-    u64::from(frames) * (OBJECT_HEADER_BYTES + u64::from(sys::SL_MBUF_BYTES) + u64::from(room))
+    const CACHE_BYTES: u64 = 16 << 10;
+    const POINTER_BYTES: u64 = 8;
+    let frames = u64::from(frames);
+    let object = OBJECT_HEADER_BYTES + u64::from(sys::SL_MBUF_BYTES) + u64::from(room);
+    let caches = if cache_frames == 0 {
+        0
+    } else {
+        u64::from(sys::RTE_MAX_LCORE) * CACHE_BYTES
+    };
+    let ring = (frames + 1).next_power_of_two() * POINTER_BYTES;
+    frames * object * 33 / 32 + ring + caches + (1 << 20)
 }

@@ -2,6 +2,10 @@
 //!
 //! Called by: `apps` at start. It must never hand a queue out twice, and never stop a port that has a queue alive.
 
+mod config;
+
+pub use config::{PoolSizes, PortConfig, PortStats};
+
 use core::ffi::CStr;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -17,89 +21,10 @@ use crate::queue::{self, QueuePair};
 use crate::ring::Rings;
 use crate::{Eal, Error, Mempool, NicSpec, preflight};
 
-/// Bytes of an Ethernet header with two tags and an FCS, on top of the MTU: what a receive buffer must hold.
-const LINK_BYTES: u16 = 26;
 /// Drivers whose received mbufs are freshly reset (`rte_pktmbuf_alloc`): no flag of an earlier owner can be in them.
 const FRESH_MBUF_DRIVERS: &[&str] = &["net_memif", "net_tap", "net_af_packet"];
 
 static NEXT_DEVICE: AtomicU32 = AtomicU32::new(0);
-
-/// Frames in each pool of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolSizes {
-    /// Frames to receive into, shared by the port's queues. Must exceed the RX rings, the caches and two bursts per queue.
-    pub rx_frames: u32,
-    /// Replies.
-    pub control_frames: u32,
-    /// Payload that is kept until it is acknowledged.
-    pub data_frames: u32,
-    /// Frames that each thread may hold back in each pool, at most 512.
-    pub cache_frames: u32,
-}
-
-impl Default for PoolSizes {
-    /// 8191 frames in each, 256 in a cache: about 20 MB a pool.
-    fn default() -> Self {
-        Self {
-            rx_frames: 8191,
-            control_frames: 8191,
-            data_frames: 8191,
-            cache_frames: 256,
-        }
-    }
-}
-
-/// How a port is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortConfig {
-    /// RX and TX queue pairs: one per worker.
-    pub queues: u16,
-    /// Slots of each RX ring; rounded to what the driver can do.
-    pub rx_descriptors: u16,
-    /// Slots of each TX ring; rounded to what the driver can do.
-    pub tx_descriptors: u16,
-    /// Largest IP packet, in bytes.
-    pub mtu: u16,
-    /// The pools.
-    pub pools: PoolSizes,
-    /// Receive frames that are addressed to others, too.
-    pub promiscuous: bool,
-}
-
-impl Default for PortConfig {
-    /// One queue pair, 1024 slots each way, MTU 1500.
-    fn default() -> Self {
-        Self {
-            queues: 1,
-            rx_descriptors: 1024,
-            tx_descriptors: 1024,
-            mtu: 1500,
-            pools: PoolSizes::default(),
-            promiscuous: false,
-        }
-    }
-}
-
-/// What a port counted since it started. Drivers leave what they can't count at 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PortStats {
-    /// Frames received.
-    pub rx_frames: u64,
-    /// Frames sent.
-    pub tx_frames: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Frames dropped by the NIC because nobody polled in time.
-    pub rx_missed: u64,
-    /// Erroneous frames received.
-    pub rx_errors: u64,
-    /// Frames that could not be sent.
-    pub tx_errors: u64,
-    /// Times that the RX pool was empty.
-    pub rx_no_mbuf: u64,
-}
 
 /// An open device that is not configured yet. Dropping it closes the device.
 #[derive(Debug)]
@@ -142,7 +67,7 @@ impl Eal {
     /// Opens a device. For [`NicSpec::Ring`] there is none: see [`crate::ring_pair`].
     ///
     /// # Errors
-    /// Everything that [`NicSpec::check`] finds, and [`Error::Probe`] when DPDK can't open it.
+    /// Everything that [`NicSpec::check`] finds, and [`Error::NoDriver`] or [`Error::Probe`] when DPDK can't open it.
     pub fn open(&self, spec: &NicSpec) -> Result<UninitPort, Error> {
         spec.check()?;
         preflight::remove_stale_socket(spec)?;
@@ -156,9 +81,14 @@ impl Eal {
             // SAFETY: EAL is initialised and the string is NUL-terminated; DPDK copies it.
             let done = unsafe { sys::rte_dev_probe(c_devargs.as_ptr()) };
             if done < 0 {
-                return Err(Error::Probe {
-                    device: devargs,
-                    reason: capture.failure(done),
+                let reason = capture.failure(done);
+                return Err(if reason.contains("failed to parse device") {
+                    Error::NoDriver { device: devargs }
+                } else {
+                    Error::Probe {
+                        device: devargs,
+                        reason,
+                    }
                 });
             }
         }
@@ -210,12 +140,12 @@ impl UninitPort {
         let eal = Arc::clone(&port._eal);
         let pools = &config.pools;
         let pool = |frames| {
-            let room = config.mtu.saturating_add(LINK_BYTES).max(2048);
+            let room = config::frame_bytes(config.mtu);
             Mempool::new(&eal, frames, room, pools.cache_frames)
         };
         let (control, data) = (pool(pools.control_frames)?, pool(pools.data_frames)?);
         if port.rings.is_none() {
-            check_rx_pool(config)?;
+            config.check_rx_pool()?;
             port.rx_pool = Some(pool(pools.rx_frames)?);
         }
         let (rx_offloads, tx_offloads) = port.configure(&info, config)?;
@@ -542,20 +472,6 @@ impl Drop for PortInner {
     }
 }
 
-fn check_rx_pool(config: &PortConfig) -> Result<(), Error> {
-    let per_queue = u32::from(config.rx_descriptors)
-        + config.pools.cache_frames
-        + 2 * stack::nic::BURST_FRAMES as u32;
-    if config.pools.rx_frames < per_queue * u32::from(config.queues) {
-        return Err(Error::Config {
-            what: "the RX pool (frames)",
-            value: config.pools.rx_frames.into(),
-            allowed: "more than RX descriptors + cache + two bursts, for each queue",
-        });
-    }
-    Ok(())
-}
-
 /// Which flags of received frames mean something on this port.
 fn keep_rx_flags(caps: &Caps, in_memory: bool, driver: &str) -> u64 {
     // The in-memory link's sender clears them, while the mbuf is in its cache (`TxQueue`).
@@ -571,4 +487,38 @@ fn keep_rx_flags(caps: &Caps, in_memory: bool, driver: &str) -> u64 {
         keep |= sys::SL_MBUF_RX_L4_CKSUM_MASK;
     }
     keep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_negotiated_flags_survive_on_a_driver_that_could_leave_stale_ones() {
+        let mut caps = Caps {
+            link: String::new(),
+            mtu: 1500,
+            rx_ipv4_checksum: false,
+            rx_tcp_checksum: false,
+            tx_ipv4_checksum: true,
+            tx_tcp_checksum: true,
+            tx_multi_seg: true,
+        };
+        assert_eq!(keep_rx_flags(&caps, false, "net_null"), 0);
+        assert_eq!(
+            keep_rx_flags(&caps, false, "net_memif"),
+            u64::MAX,
+            "fresh mbufs"
+        );
+        assert_eq!(
+            keep_rx_flags(&caps, true, "net_ring"),
+            u64::MAX,
+            "cleared by the sender"
+        );
+        caps.rx_tcp_checksum = true;
+        let tcp = keep_rx_flags(&caps, false, "net_vmxnet3");
+        assert_eq!(tcp, sys::SL_MBUF_RX_L4_CKSUM_MASK);
+        caps.rx_ipv4_checksum = true;
+        assert_eq!(keep_rx_flags(&caps, false, "net_e1000_em"), u64::MAX);
+    }
 }

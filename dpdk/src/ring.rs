@@ -123,12 +123,17 @@ impl Rings {
             pools: std::sync::Mutex::default(),
             _eal: Arc::clone(eal),
         };
+        const HEADER_BYTES: u64 = 4096;
+        let ring_bytes = u64::from(config.ring_frames) * 8 + HEADER_BYTES;
+        let socket = eal.memory_for(ring_bytes * 2 * u64::from(config.queues));
         for queue in 0..config.queues {
             rings.there.push(ring(
+                socket,
                 &format!("sl_{number}_there_{queue}"),
                 config.ring_frames,
             )?);
             rings.back.push(ring(
+                socket,
                 &format!("sl_{number}_back_{queue}"),
                 config.ring_frames,
             )?);
@@ -157,12 +162,12 @@ impl Drop for Rings {
     }
 }
 
-fn ring(name: &str, frames: u32) -> Result<*mut sys::rte_ring, Error> {
+fn ring(socket: i32, name: &str, frames: u32) -> Result<*mut sys::rte_ring, Error> {
     let c_name = CString::new(name).map_err(|_| Error::NulByte(name.to_owned()))?;
     let flags = sys::SL_RING_SINGLE_PRODUCER | sys::SL_RING_SINGLE_CONSUMER;
     let capture = Capture::start();
-    // SAFETY: EAL is initialised and the name is NUL-terminated; DPDK copies it. -1 is SOCKET_ID_ANY.
-    let ring = unsafe { sys::rte_ring_create(c_name.as_ptr(), frames, -1, flags) };
+    // SAFETY: EAL is initialised and the name is NUL-terminated; DPDK copies it.
+    let ring = unsafe { sys::rte_ring_create(c_name.as_ptr(), frames, socket, flags) };
     if ring.is_null() {
         return Err(Error::PortSetup {
             port: LINK.to_owned(),

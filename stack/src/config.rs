@@ -10,6 +10,7 @@ use core::time::Duration;
 use crate::conn::listener::{ListenerConfig, Listeners, ListenersError};
 use crate::conn::local::{LocalAddrs, LocalAddrsError, LocalPrefix};
 use crate::conn::{Capacity, Records};
+use crate::neighbor::{NeighborConfig, NeighborConfigError};
 
 /// What a segment to a port without a listener gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,6 +89,17 @@ impl Default for Limits {
             neighbors: 1024,
             handoff_frames: 4096,
             icmp_errors_pps: 1000,
+        }
+    }
+}
+
+impl Limits {
+    /// The neighbour table's configuration: its defaults, with this capacity.
+    #[must_use]
+    pub fn neighbor_config(&self) -> NeighborConfig {
+        NeighborConfig {
+            capacity: self.neighbors.into(),
+            ..NeighborConfig::default()
         }
     }
 }
@@ -174,12 +186,14 @@ impl ConfigSpec {
         for (name, value) in [
             ("embryos", self.limits.records.embryos.total()),
             ("connections", self.limits.records.parked.total()),
-            ("neighbors", self.limits.neighbors.into()),
             ("handoff_frames", self.limits.handoff_frames.into()),
         ] {
             if value == 0u64 {
                 return Err(ConfigError::ZeroLimit(name));
             }
+        }
+        if let Err(error) = self.limits.neighbor_config().validate() {
+            return Err(ConfigError::Neighbors(error));
         }
         let mut prefixes = self.prefixes;
         for interface in &self.interfaces {
@@ -300,6 +314,8 @@ pub enum ConfigError {
     GatewayOffLink(IpAddr),
     /// The addresses don't fit together.
     Addresses(LocalAddrsError),
+    /// The limit on neighbours is impossible.
+    Neighbors(NeighborConfigError),
     /// The listeners don't fit together.
     Listeners(ListenersError),
 }
@@ -344,6 +360,7 @@ impl fmt::Display for ConfigError {
                 f,
                 "gateway {gateway} is on none of our links; give an address inside the prefix of one --ip"
             ),
+            Self::Neighbors(error) => fmt::Display::fmt(error, f),
             Self::Addresses(error) => fmt::Display::fmt(error, f),
             Self::Listeners(error) => fmt::Display::fmt(error, f),
         }

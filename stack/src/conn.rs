@@ -80,8 +80,8 @@ impl Records {
     }
 }
 
-/// How many records of each kind a table holds at most. Each number is below 2^29
-/// ([`index::MAX_SLAB_RECORDS`]), all together below 2^32.
+/// How many records of each kind a table holds at most. Each number, and open and parked of both families together, is
+/// below 2^29 ([`index::MAX_SLAB_RECORDS`]); all together are below 2^32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capacity {
     /// Embryos.
@@ -278,12 +278,12 @@ impl ConnTable {
     #[must_use]
     pub fn confirm(&self, key: &FlowKey, hash: FlowHash, probe: Probe) -> Option<Found> {
         if let Some(entry) = probe.candidate()
-            && self.is(entry, key)
+            && let Some(found) = self.check(entry, key)
         {
-            return self.found(entry);
+            return Some(found);
         }
         if probe.more() {
-            self.lookup(key, hash)
+            self.search(key, hash)
         } else {
             None
         }
@@ -291,10 +291,16 @@ impl ConnTable {
 
     /// The record of `key`, whose hash is `hash`, without any batching.
     #[must_use]
+    #[inline]
     pub fn lookup(&self, key: &FlowKey, hash: FlowHash) -> Option<Found> {
-        self.index
-            .find(hash, |entry| self.is(entry, key))
-            .and_then(|entry| self.found(entry))
+        self.confirm(key, hash, self.index.view().probe(hash))
+    }
+
+    /// Every entry that may be the key's, in every bucket where it may be.
+    #[cold]
+    #[inline(never)]
+    fn search(&self, key: &FlowKey, hash: FlowHash) -> Option<Found> {
+        self.index.find(hash, |entry| self.check(entry, key))
     }
 
     /// All three passes over a burst: `found[i]` becomes the answer for `keys[i]` and `hashes[i]`. The shortest of the
@@ -335,15 +341,16 @@ impl ConnTable {
         }
     }
 
-    /// Whether the record at `entry` is that of `key`.
+    /// The record at `entry`, if it is that of `key`.
     #[inline(always)]
-    fn is(&self, entry: Entry, key: &FlowKey) -> bool {
-        match entry.kind() {
-            Kind::Embryo => self.embryos.is(entry, key),
-            Kind::Open => self.open.is(entry, key),
-            Kind::Parked => self.parked.is(entry, key),
-            Kind::TimeWait => self.time_wait.is(entry, key),
-        }
+    fn check(&self, entry: Entry, key: &FlowKey) -> Option<Found> {
+        let generation = match entry.kind() {
+            Kind::Embryo => self.embryos.check(entry, key),
+            Kind::Open => self.open.check(entry, key),
+            Kind::Parked => self.parked.check(entry, key),
+            Kind::TimeWait => self.time_wait.check(entry, key),
+        };
+        generation.map(|generation| Found { entry, generation })
     }
 
     /// The record that stands at `entry` now, whoever's it is; `None` when none does.
@@ -369,7 +376,8 @@ impl ConnTable {
         self.found(found.entry) == Some(found)
     }
 
-    /// Insertions since the start: a lookup that missed must be repeated when this has changed since.
+    /// Records put in place since the start, by insertion or by a move to another kind: a `None` must be looked up again
+    /// when this has changed since its probe.
     #[must_use]
     #[inline]
     pub fn inserted(&self) -> u64 {

@@ -89,7 +89,7 @@ impl<N: Nic> Worker<N> {
             core: Core {
                 mac,
                 broadcasts: config.broadcasts(),
-                neighborhood: Neighborhood::new(&config, mac, ring.is_first()),
+                neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 ring,
@@ -215,7 +215,12 @@ impl<N: Nic> Core<N> {
                         drop(frame);
                     }
                 }
-                Some(Message::Resolve(frame)) => self.neighborhood.hold_for_resolution(frame),
+                Some(Message::Resolve(frame)) => {
+                    if let Err(frame) = self.neighborhood.hold_for_resolution(frame) {
+                        self.endpoint.counters.bump(Counter::TxNeighborDropped);
+                        self.outbox.free(frame);
+                    }
+                }
             }
         }
     }

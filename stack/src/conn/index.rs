@@ -228,18 +228,17 @@ impl Index {
         }
     }
 
-    /// The entry of `hash` for which `is_it` says yes.
+    /// What `accept` makes of the first entry of `hash` that it accepts.
     #[inline]
-    pub fn find(&self, hash: FlowHash, mut is_it: impl FnMut(Entry) -> bool) -> Option<Entry> {
+    pub fn find<T>(&self, hash: FlowHash, mut accept: impl FnMut(Entry) -> Option<T>) -> Option<T> {
         let buckets = self.buckets.as_slice();
         let (tag, class) = (hash.tag(), hash.overflow_class());
         let mut at = hash.bucket(self.bucket_count) as usize;
         for _ in 0..self.bucket_count {
             let bucket = &buckets[at];
             for slot in slots(bucket.matches(tag)) {
-                let entry = Entry(bucket.entry(slot));
-                if is_it(entry) {
-                    return Some(entry);
+                if let Some(accepted) = accept(Entry(bucket.entry(slot))) {
+                    return Some(accepted);
                 }
             }
             if !bucket.overflows(class) {

@@ -197,6 +197,7 @@ impl ConnTable {
             }
         }
         self.release(gone);
+        self.inserted += u64::from(replaced);
         let found = if replaced { self.found(new) } else { None };
         found.ok_or(MoveError::Stale)
     }

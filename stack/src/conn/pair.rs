@@ -11,7 +11,7 @@ use super::index::Entry;
 use super::key::FlowKey;
 use super::layout::{Body, Head, Queued, Record};
 use super::record::TickMs;
-use super::slab::{NONE, Slab, SlabRecord};
+use super::slab::{NONE, Slab, SlabRecord, in_use};
 
 /// All records of one kind.
 #[derive(Debug)]
@@ -74,13 +74,16 @@ impl<B: Body> Pair<B> {
         on_family!(entry, mut self, slab => slab.free(entry.index()));
     }
 
+    /// The generation of the record if it is in use and that of `key`.
     #[inline(always)]
-    pub(super) fn is(&self, entry: Entry, key: &FlowKey) -> bool {
-        // The key's family decides, so that its compare needs no second look at it.
+    pub(super) fn check(&self, entry: Entry, key: &FlowKey) -> Option<NonZeroU32> {
         if entry.is_v6() != key.is_v6() {
-            return false;
+            return None;
         }
-        on_family!(entry, self, slab => slab.get(entry.index()).head().is(key))
+        on_family!(entry, self, slab => {
+            let head = slab.get(entry.index()).head();
+            if head.is(key) { in_use(head.generation()) } else { None }
+        })
     }
 
     #[inline]

@@ -22,6 +22,16 @@ pub(super) trait SlabRecord: Plain {
     fn set_link(&mut self, link: u32);
 }
 
+/// The generation of a record in use, which is odd; `None` for that of a free one.
+#[inline(always)]
+pub(super) fn in_use(generation: u32) -> Option<NonZeroU32> {
+    if generation & 1 == 1 {
+        NonZeroU32::new(generation)
+    } else {
+        None
+    }
+}
+
 /// A fixed number of records.
 #[derive(Debug)]
 pub(super) struct Slab<R> {
@@ -93,8 +103,7 @@ impl<R: SlabRecord> Slab<R> {
         if index >= self.capacity {
             return None;
         }
-        let generation = self.get(index).generation();
-        NonZeroU32::new(generation).filter(|generation| generation.get() & 1 == 1)
+        in_use(self.get(index).generation())
     }
 
     /// The record at `index`.

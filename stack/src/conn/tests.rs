@@ -253,7 +253,9 @@ impl Pair {
         let n = self.steps;
         match old.kind() {
             Kind::Embryo => (self.table.promote(old, hash, &open(n)), Kind::Open),
-            Kind::Open if n % 2 == 0 => (self.table.park(old, hash, &parked(n)), Kind::Parked),
+            Kind::Open if n.is_multiple_of(2) => {
+                (self.table.park(old, hash, &parked(n)), Kind::Parked)
+            }
             Kind::Open => {
                 let until = at(n.into());
                 (
@@ -443,9 +445,9 @@ fn churn(moves: u32) -> (f64, f64) {
     };
     let mut table = ConnTable::new(&capacity, PLAIN).unwrap();
     let share = |table: &ConnTable| {
-        let stats = table.index_stats();
-        assert_eq!(stats.stuck_counts, 0);
-        f64::from(stats.overflowing_classes) / (8.0 * f64::from(stats.buckets))
+        assert_eq!(table.index_stats().stuck_counts, 0);
+        let further = (0..20_000u32).filter(|&n| table.probe(hasher.hash(&flow(n, true))).more());
+        further.count() as f64 / 20_000.0
     };
     let mut held: Vec<u32> = (0..count).collect();
     for &n in &held {
@@ -505,8 +507,14 @@ fn what_changes_within_a_burst_is_noticed() {
     assert_ne!(table.inserted(), before, "the miss must be looked up again");
     assert_eq!(table.lookup(&key, hash), Some(seed));
 
-    let probe = table.probe(hash);
+    let (probe, before) = (table.probe(hash), table.inserted());
     assert_eq!(table.confirm(&key, hash, probe), Some(seed));
+    let grown = table.promote(seed, hash, &open(1)).unwrap();
+    assert_eq!(table.confirm(&key, hash, probe), None);
+    assert_ne!(table.inserted(), before, "and so must a record that moved");
+    assert!(table.remove(grown, hash));
+    let seed = table.insert_embryo(&key, hash, &embryo(1), at(0)).unwrap();
+    let probe = table.probe(hash);
     assert!(table.remove(seed, hash));
     assert!(table.embryo(seed).is_none() && table.embryo_mut(seed).is_none());
 

@@ -3,6 +3,7 @@
 //! Called by: [`super::NeighborTable::new`] and whoever reads flags. It must never accept a value that the table can't
 //! live with.
 
+use core::fmt;
 use core::time::Duration;
 
 /// The most frames that may wait for one neighbour.
@@ -59,6 +60,24 @@ pub enum NeighborConfigError {
     /// One of the numbers of solicitations is 0.
     Solicitations,
 }
+
+impl fmt::Display for NeighborConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capacity => write!(f, "the neighbour table holds 1 to {MAX_NEIGHBORS} entries"),
+            Self::PendingFrames => {
+                write!(
+                    f,
+                    "1 to {MAX_PENDING_FRAMES} frames can wait for a neighbour"
+                )
+            }
+            Self::Time => write!(f, "a neighbour timer is zero; give at least a millisecond"),
+            Self::Solicitations => write!(f, "a number of solicitations is 0; give at least 1"),
+        }
+    }
+}
+
+impl core::error::Error for NeighborConfigError {}
 
 impl NeighborConfig {
     /// Checks every value against its range.

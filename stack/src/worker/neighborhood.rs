@@ -1,54 +1,308 @@
 //! Frames that we send on our own account, and the neighbours that they need: worker 0 resolves for all.
 //!
 //! Called by: the timer stage (retransmitted SYN-ACKs), the slow lane (what ARP and NDP say). It must never block on a
-//! neighbour: frames wait in the table, bounded, and are counted when they are dropped.
+//! neighbour: frames wait in the table, bounded, and are counted when they are dropped. What it sends carries no VLAN tag;
+//! only replies in place keep the tag of their request.
 
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Core;
-use super::reply::TcpReply;
+use super::handoff::Message;
+use super::reply::{MAX_OPTIONS_LEN, TcpReply};
 use crate::config::Config;
 use crate::conn::FlowKey;
 use crate::counters::Counter;
-use crate::nic::Nic;
+use crate::neighbor::{
+    Action, Advertisement, MAX_PENDING_FRAMES, NeighborTable, Resolution, Resolved, Solicit,
+};
+use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
-use crate::wire::{MacAddr, arp, ndp};
+use crate::wire::{
+    IpSpec, Link, MacAddr, Network, SegmentSpec, arp, emit, ethernet, ipv6, ndp, parse, tcp,
+};
 
 /// Frames that resolving one neighbour can set free at once.
-pub(super) const FRAMES_PER_RESOLUTION: usize = 4;
+pub(super) const FRAMES_PER_RESOLUTION: usize = MAX_PENDING_FRAMES;
 
-/// The neighbour table, on worker 0.
+/// The longest frame that is made here: a SYN-ACK over IPv6 with all its options, or a neighbour solicitation.
+const MAX_FRAME_LEN: usize =
+    ethernet::HEADER_LEN + ipv6::HEADER_LEN + tcp::HEADER_LEN + MAX_OPTIONS_LEN + 20;
+
+/// The neighbour table of worker 0, and what other workers have sent it to resolve.
 pub(super) struct Neighborhood<F> {
-    waiting: Vec<F>,
+    /// `None` on all workers but the first.
+    table: Option<NeighborTable<F>>,
+    handed_over: Burst<F>,
 }
 
 impl<F> Neighborhood<F> {
-    pub(super) fn new(_config: &Config, _mac: MacAddr, _is_first: bool) -> Self {
+    /// `seed` varies the lifetime of entries (RFC 4861 §6.3.2).
+    pub(super) fn new(config: &Config, is_first: bool, seed: u64) -> Self {
+        let table = if is_first {
+            // The limits were validated with the configuration.
+            NeighborTable::new(config.limits.neighbor_config(), seed).ok()
+        } else {
+            None
+        };
         Self {
-            waiting: Vec::new(),
+            table,
+            handed_over: Burst::new(),
         }
     }
 
-    pub(super) fn hold_for_resolution(&mut self, frame: F) {
-        self.waiting.push(frame);
+    /// Takes a frame that another worker wants sent, or gives it back when a burst of them waits already.
+    pub(super) fn hold_for_resolution(&mut self, frame: F) -> Result<(), F> {
+        self.handed_over.push(frame)
     }
 
-    pub(super) fn on_arp(&mut self, _packet: &arp::Packet, _for_us: bool, _now: Instant) {}
+    /// What an ARP packet says about its sender, and the frames that this sets free.
+    pub(super) fn on_arp(
+        &mut self,
+        packet: &arp::Packet,
+        for_us: bool,
+        now: Instant,
+    ) -> Option<Resolved<F>> {
+        let table = self.table.as_mut()?;
+        let addr = IpAddr::V4(packet.sender_addr());
+        if packet.is_probe() {
+            // RFC 5227: the sender doesn't own the address yet.
+            return None;
+        }
+        if packet.is_request() || packet.is_announcement() {
+            return table.on_solicitation(addr, packet.sender_mac, for_us, now);
+        }
+        let (mac, solicited) = (Some(packet.sender_mac), for_us);
+        table.on_advertisement(
+            Advertisement {
+                addr,
+                mac,
+                solicited,
+                overriding: true,
+            },
+            now,
+        )
+    }
 
+    /// What a solicitation or an advertisement says about its sender, and the frames that this sets free.
     pub(super) fn on_ndp(
         &mut self,
-        _m: &ndp::Message,
-        _src: Ipv6Addr,
-        _mac: MacAddr,
-        _now: Instant,
-    ) {
+        message: &ndp::Message,
+        source: Ipv6Addr,
+        now: Instant,
+    ) -> Option<Resolved<F>> {
+        let table = self.table.as_mut()?;
+        match *message {
+            ndp::Message::NeighborSolicitation {
+                source_lladdr: Some(mac),
+                ..
+            } => table.on_solicitation(source.into(), mac, true, now),
+            ndp::Message::NeighborAdvertisement {
+                target,
+                target_lladdr,
+                solicited,
+                overriding,
+                ..
+            } => {
+                let (addr, mac) = (target.into(), target_lladdr);
+                table.on_advertisement(
+                    Advertisement {
+                        addr,
+                        mac,
+                        solicited,
+                        overriding,
+                    },
+                    now,
+                )
+            }
+            _ => None,
+        }
     }
 }
 
 impl<N: Nic> Core<N> {
-    pub(super) fn originate(&mut self, _key: &FlowKey, _reply: &TcpReply, _now: Instant) {
-        self.endpoint.counters.bump(Counter::TxNoRoute);
+    /// Sends a segment of `key`'s connection that answers no frame: a SYN-ACK by timer.
+    pub(super) fn originate(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
+        let Some(local) = self.endpoint.config.locals.address(key.local()) else {
+            return self.endpoint.counters.bump(Counter::TxNoRoute);
+        };
+        let link = Link {
+            dst: MacAddr::ZERO,
+            src: self.mac,
+            vlan: None,
+        };
+        let mut options = [0; MAX_OPTIONS_LEN];
+        let options_len = reply.options.write(&mut options);
+        let source = SocketAddr::new(local, key.local_port());
+        let destination = SocketAddr::new(key.remote(), key.remote_port());
+        let blank = SegmentSpec::new(link, source, destination);
+        let segment = SegmentSpec {
+            ip: IpSpec {
+                ttl: self.endpoint.config.ttl,
+                ..blank.ip
+            },
+            seq: reply.seq,
+            ack: reply.ack,
+            flags: reply.flags,
+            window: reply.window,
+            options: &options[..options_len],
+            ..blank
+        };
+        if let Some(frame) = self.write_frame(|bytes| segment.emit(bytes).ok()) {
+            self.dispatch(frame, key.remote(), now);
+        }
     }
 
-    pub(super) fn run_neighborhood(&mut self, _now: Instant) {}
+    /// Lets `write` fill a fresh control frame. `None`, counted, without a buffer.
+    fn write_frame(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<N::Frame> {
+        let mut fresh = Burst::new();
+        self.nic.alloc(PoolClass::Control, &mut fresh, 1);
+        let frame = fresh.take_front(1).next().and_then(|mut frame| {
+            frame.set_len(MAX_FRAME_LEN).ok()?;
+            let len = write(frame.bytes_mut()?)?;
+            frame.set_len(len).ok()?;
+            frame.request(None);
+            Some(frame)
+        });
+        if frame.is_none() {
+            self.endpoint.counters.bump(Counter::TxNoBuffer);
+        }
+        frame
+    }
+
+    /// Gives a finished packet its link addresses and sends it, now or when its neighbour has answered.
+    fn dispatch(&mut self, frame: N::Frame, destination: IpAddr, now: Instant) {
+        if self.neighborhood.table.is_none() {
+            return match self.ring.push(0, Message::Resolve(frame)) {
+                Ok(()) => {}
+                Err(Message::Resolve(frame) | Message::Received(frame)) => {
+                    self.drop_unsent(frame, Counter::TxNeighborDropped);
+                }
+            };
+        }
+        let Some(next_hop) = self.endpoint.config.next_hop(destination) else {
+            return self.drop_unsent(frame, Counter::TxNoRoute);
+        };
+        let Some(table) = &mut self.neighborhood.table else {
+            return;
+        };
+        let resolution = table.resolve(next_hop, now);
+        match resolution {
+            Resolution::Resolved(mac) => self.send_to(frame, mac),
+            Resolution::NoRoom => self.drop_unsent(frame, Counter::TxNeighborDropped),
+            Resolution::Solicit(_) | Resolution::Waiting => {
+                if let Some(displaced) = table.queue(next_hop, frame) {
+                    self.drop_unsent(displaced, Counter::TxNeighborDropped);
+                }
+                if let Resolution::Solicit(solicit) = resolution {
+                    self.solicit(solicit);
+                }
+            }
+        }
+    }
+
+    /// Sends what waited for a neighbour.
+    pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>) {
+        if let Some(Resolved { mac, frames }) = resolved {
+            for frame in frames {
+                self.send_to(frame, mac);
+            }
+        }
+    }
+
+    fn send_to(&mut self, mut frame: N::Frame, mac: MacAddr) {
+        if let Some(dst) = frame
+            .bytes_mut()
+            .and_then(|bytes| bytes.first_chunk_mut::<6>())
+        {
+            *dst = mac.0;
+        }
+        self.outbox.connection(frame, &mut self.endpoint.counters);
+    }
+
+    fn drop_unsent(&mut self, frame: N::Frame, counter: Counter) {
+        self.endpoint.counters.bump(counter);
+        self.outbox.free(frame);
+    }
+
+    /// Asks who has a neighbour's address, or whether it is still there.
+    fn solicit(&mut self, solicit: Solicit) {
+        let Some(source) = self.endpoint.config.source_for(solicit.addr) else {
+            return self.endpoint.counters.bump(Counter::TxNoRoute);
+        };
+        let link = |group| Link {
+            dst: solicit.to.unwrap_or(group),
+            src: self.mac,
+            vlan: None,
+        };
+        let frame = match (source, solicit.addr) {
+            (IpAddr::V4(source), IpAddr::V4(target)) => {
+                let (link, packet) = (
+                    link(MacAddr::BROADCAST),
+                    arp::Packet::request(self.mac, source, target),
+                );
+                self.write_frame(|bytes| emit::arp(link, &packet, bytes).ok())
+            }
+            (IpAddr::V6(source), IpAddr::V6(target)) => {
+                let group = ndp::solicited_node(target);
+                let link = link(ndp::multicast_mac(group));
+                let to = if solicit.to.is_some() { target } else { group };
+                self.write_frame(|bytes| {
+                    emit::neighbor_solicitation(link, source, to, target, bytes).ok()
+                })
+            }
+            _ => None,
+        };
+        if let Some(frame) = frame {
+            self.endpoint.counters.bump(Counter::SolicitationsSent);
+            self.outbox.connection(frame, &mut self.endpoint.counters);
+        }
+    }
+
+    /// Lets the neighbour table's deadlines pass, and takes up what other workers want sent.
+    #[inline]
+    pub(super) fn run_neighborhood(&mut self, now: Instant) {
+        if !self.neighborhood.handed_over.is_empty() {
+            self.dispatch_handed_over(now);
+        }
+        let due =
+            |table: &NeighborTable<N::Frame>| table.next_deadline().is_some_and(|at| at <= now);
+        if self.neighborhood.table.as_ref().is_some_and(due) {
+            self.poll_neighbors(now);
+        }
+    }
+
+    #[cold]
+    fn dispatch_handed_over(&mut self, now: Instant) {
+        let mut burst = core::mem::take(&mut self.neighborhood.handed_over);
+        let frames = burst.len();
+        for frame in burst.take_front(frames) {
+            let destination = parse(frame.bytes())
+                .ok()
+                .and_then(|parsed| match parsed.network {
+                    Network::Arp(_) => None,
+                    _ => parsed.addresses().map(|(_, destination)| destination),
+                });
+            match destination {
+                Some(destination) => self.dispatch(frame, destination, now),
+                // Not reached: `originate` wrote it.
+                None => self.drop_unsent(frame, Counter::TxNoRoute),
+            }
+        }
+    }
+
+    #[cold]
+    fn poll_neighbors(&mut self, now: Instant) {
+        let Some(mut table) = self.neighborhood.table.take() else {
+            return;
+        };
+        table.poll(now, |action| match action {
+            Action::Solicit(solicit) => self.solicit(solicit),
+            Action::Unreachable { frames, .. } => {
+                for frame in frames {
+                    self.drop_unsent(frame, Counter::TxNeighborDropped);
+                }
+            }
+        });
+        self.neighborhood.table = Some(table);
+    }
 }

@@ -68,7 +68,7 @@ impl ReplyOptions {
 
     /// Writes them, four-byte aligned, and returns their length: 0 to [`MAX_OPTIONS_LEN`].
     #[inline]
-    fn write(self, into: &mut [u8; MAX_OPTIONS_LEN]) -> usize {
+    pub(super) fn write(self, into: &mut [u8; MAX_OPTIONS_LEN]) -> usize {
         let mut len = 0;
         let mut put = |word: [u8; 4]| {
             into[len..len + 4].copy_from_slice(&word);

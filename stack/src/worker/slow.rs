@@ -11,7 +11,7 @@ use crate::counters::Counter;
 use crate::icmp::{self, Refusal};
 use crate::nic::{Frame, Nic};
 use crate::time::Instant;
-use crate::wire::{Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
+use crate::wire::{Defect, Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
 
 /// ICMPv6 types of neighbour discovery (RFC 4861 §4).
 const NEIGHBOR_DISCOVERY: core::ops::RangeInclusive<u8> =
@@ -20,6 +20,7 @@ const NEIGHBOR_DISCOVERY: core::ops::RangeInclusive<u8> =
 /// What is to be done with a frame of the slow lane, decided while it is borrowed.
 enum Action {
     Drop(Counter),
+    DropDefect(Defect),
     HandOver(u16),
     AnswerArp,
     AnswerNdp,
@@ -38,6 +39,10 @@ impl<N: Nic> Core<N> {
         match action {
             Action::Drop(counter) => {
                 self.endpoint.counters.bump(counter);
+                self.outbox.free(frame);
+            }
+            Action::DropDefect(defect) => {
+                self.endpoint.counters.defect(defect);
                 self.outbox.free(frame);
             }
             Action::HandOver(owner) => self.hand_over(frame, owner),
@@ -67,7 +72,7 @@ impl<N: Nic> Core<N> {
             }
             (Network::Ipv6 { packet, .. }, Some(Transport::Icmpv6(message))) => {
                 if NEIGHBOR_DISCOVERY.contains(&message.header.kind) {
-                    return self.decide_ndp(packet.header, message, parsed, now);
+                    return self.decide_ndp(packet.header, message, now);
                 }
                 self.decide_icmp(parsed, message.header.kind == icmpv6::ECHO_REQUEST)
             }
@@ -86,7 +91,8 @@ impl<N: Nic> Core<N> {
             .locals
             .find_v4(packet.target_addr())
             .is_some();
-        self.neighborhood.on_arp(packet, for_us, now);
+        let resolved = self.neighborhood.on_arp(packet, for_us, now);
+        self.release(resolved);
         match (packet.is_request(), for_us) {
             (true, true) => Action::AnswerArp,
             (false, _) => Action::Drop(Counter::ArpLearned),
@@ -98,7 +104,6 @@ impl<N: Nic> Core<N> {
         &mut self,
         ip: &crate::wire::ipv6::Header,
         message: icmpv6::View<'_>,
-        parsed: &Parsed<'_>,
         now: Instant,
     ) -> Action {
         if !self.ring.is_first() {
@@ -106,23 +111,18 @@ impl<N: Nic> Core<N> {
         }
         let message = match ndp::parse(ip, message) {
             Ok(message) => message,
-            Err(defect) => {
-                self.endpoint.counters.defect(defect);
-                return Action::Drop(Counter::NdpIgnored);
-            }
+            Err(defect) => return Action::DropDefect(defect),
         };
         match message {
             ndp::Message::NeighborSolicitation { target, .. } => {
                 if self.endpoint.config.locals.find_v6(target).is_none() {
                     return Action::Drop(Counter::NdpIgnored);
                 }
-                self.neighborhood
-                    .on_ndp(&message, ip.src_addr(), parsed.link.src, now);
+                self.neighborhood.on_ndp(&message, ip.src_addr(), now);
                 Action::AnswerNdp
             }
             ndp::Message::NeighborAdvertisement { .. } => {
-                self.neighborhood
-                    .on_ndp(&message, ip.src_addr(), parsed.link.src, now);
+                self.neighborhood.on_ndp(&message, ip.src_addr(), now);
                 Action::Drop(Counter::NdpLearned)
             }
             _ => Action::Drop(Counter::NdpIgnored),
@@ -150,7 +150,7 @@ impl<N: Nic> Core<N> {
         }
         match icmp::parse_error(parsed) {
             Ok(error) => self.decide_icmp_error(&error),
-            Err(_) => Action::Drop(Counter::IcmpIgnored),
+            Err(defect) => Action::DropDefect(defect),
         }
     }
 

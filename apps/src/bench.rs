@@ -1,0 +1,45 @@
+//! `syncline bench`: how fast the endpoint answers, every reply verified.
+//!
+//! Called by: `main`. It must never print a rate that holds an unverified reply, and never call a run good that lost
+//! track of a frame.
+
+// The flags.
+mod args;
+// What the endpoint is for a run: addresses, port, policy, room in its table.
+mod plan;
+// The endpoint's thread, and what it tells about itself.
+mod endpoint;
+// Warm-up, measurement, drain: the same for every link.
+mod conduct;
+// `--nic ring`: two threads of one process.
+mod ring;
+// `--nic memif`: two processes; this one generates.
+mod memif;
+// The other process: the endpoint, told what to do by its parent.
+mod child;
+// Who was the limit.
+mod limit;
+// The result, as text and as JSON.
+mod report;
+
+pub(crate) use args::Args;
+
+use crate::failure::Failure;
+
+/// Runs the benchmark that `args` describe and prints its result.
+///
+/// # Errors
+/// [`Failure`]: wrong usage, a run that could not be made, or a result that is not good.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if args.role == Some(args::Role::Endpoint) {
+        return child::run(args);
+    }
+    let stop = crate::stop::Stop::on_signals()?;
+    args.check()?;
+    let report = if args.is_ring() {
+        ring::run(args, &stop)?
+    } else {
+        memif::run(args, &stop)?
+    };
+    report.gate()
+}

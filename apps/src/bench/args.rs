@@ -1,0 +1,202 @@
+//! The flags of `syncline bench`.
+//!
+//! Called by: clap, the modules of `bench`. It must never hold a flag that nothing reads.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::failure::Failure;
+use crate::traffic::{Expect, SynOptions};
+use crate::units;
+
+/// Shortest and longest measurement.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Longest warm-up.
+const WARMUP_MAX_MS: u64 = 60_000;
+/// More flows than this can't be made from the ports that the generator leaves alone.
+const CONNECTIONS_MAX: u32 = 100_000_000;
+
+/// Measures how fast the endpoint answers, every reply verified by DPDK's checksum code
+///
+/// Two polling threads, a generator and an endpoint, each on a CPU of its own. On `ring` (the default) both are in this
+/// process and frames pass by pointer; on `memif` the endpoint is a second process. Neither needs root, a NIC or
+/// hugepages. Ctrl-C ends the run early and prints what was measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// What the SYNs meet
+    #[arg(value_enum)]
+    pub(crate) mode: Mode,
+
+    /// The link: `ring`, or `memif[:SOCKET][,rsize=N,bsize=N]` (options of net_memif)
+    #[arg(long, value_name = "NIC", default_value = "ring")]
+    pub(crate) nic: String,
+
+    /// Established IPv4 connections that fill the endpoint's table before it is measured
+    #[arg(long, value_name = "N", default_value = "0", value_parser = units::count_u32)]
+    pub(crate) connections: u32,
+
+    /// `syn`: answer every SYN with a SYN cookie instead of keeping an embryo
+    #[arg(long)]
+    pub(crate) cookies: bool,
+
+    /// How long to measure
+    #[arg(long, value_name = "TIME", default_value = "3", value_parser = units::duration)]
+    pub(crate) seconds: Duration,
+
+    /// How long to run before, in ms
+    #[arg(long, value_name = "MS", default_value_t = 300)]
+    pub(crate) warmup_ms: u64,
+
+    /// SYNs a second to offer [default: as many as are taken]
+    #[arg(long, value_name = "PPS", value_parser = units::rate_pps)]
+    pub(crate) rate: Option<u64>,
+
+    /// CPUs of generator and endpoint [default: the first two]
+    #[arg(
+        long,
+        visible_alias = "lcores",
+        value_name = "G,E",
+        value_delimiter = ','
+    )]
+    pub(crate) cpus: Option<Vec<usize>>,
+
+    /// IPv6 instead of IPv4
+    #[arg(long)]
+    pub(crate) ipv6: bool,
+
+    /// TCP options of the SYNs [default: rst none, syn linux]
+    #[arg(long, value_enum)]
+    pub(crate) options: Option<SynOptions>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Who answers
+    #[arg(long, value_enum, default_value = "endpoint", hide_short_help = true)]
+    pub(crate) peer: Peer,
+
+    /// What counts as the right reply; for `--peer external` [default: as the mode says]
+    #[arg(long, value_enum, hide_short_help = true, requires = "peer")]
+    pub(crate) expect: Option<Expect>,
+
+    /// SYNs that may be unanswered at a time; fewer than the link holds, so that no reply finds it full
+    #[arg(long, value_name = "N", default_value = "384", value_parser = units::count_u32, hide_short_help = true)]
+    pub(crate) window: u32,
+
+    /// Frames that each direction of `ring` holds: a power of two, at least 64
+    #[arg(long, value_name = "N", default_value = "512", value_parser = units::count_u32, hide_short_help = true)]
+    pub(crate) ring_frames: u32,
+
+    /// One argument for DPDK's EAL, as it is; may be given several times
+    #[arg(
+        long,
+        value_name = "ARG",
+        allow_hyphen_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) eal: Vec<String>,
+
+    /// Which half of a run in two processes this process is
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) role: Option<Role>,
+}
+
+/// What the SYNs meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// A closed port: each SYN is answered with RST,ACK
+    Rst,
+    /// An open port: each SYN is answered with SYN,ACK
+    Syn,
+}
+
+impl Mode {
+    /// As it stands on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Rst => "rst",
+            Self::Syn => "syn",
+        }
+    }
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    /// Syncline's endpoint, started by this run
+    Endpoint,
+    /// A memif server that somebody else started (`dpdk-testpmd`)
+    External,
+}
+
+/// Which half of a run in two processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The endpoint: stdin are orders, stdout is what it tells, both one JSON value a line
+    Endpoint,
+}
+
+impl Args {
+    /// What the flags can't say about each other.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] names the flag and what to do.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+        if self.cookies && self.mode != Mode::Syn {
+            return usage("--cookies is about open ports: use it with `bench syn`");
+        }
+        if self.seconds < SHORTEST || self.seconds > LONGEST {
+            return usage(
+                "--seconds must be 0.1 to 3600: every run is bounded, and a shorter one says nothing",
+            );
+        }
+        if self.warmup_ms > WARMUP_MAX_MS {
+            return usage("--warmup-ms must be at most 60000");
+        }
+        if self.connections > CONNECTIONS_MAX {
+            return usage("--connections must be at most 100m");
+        }
+        match self.peer {
+            Peer::Endpoint if self.expect.is_some() => {
+                usage("--expect is for --peer external: our endpoint must answer as the mode says")
+            }
+            Peer::External if self.is_ring() => {
+                usage("--peer external needs a link that somebody else serves: --nic memif:SOCKET")
+            }
+            Peer::External if self.connections > 0 || self.cookies => usage(
+                "--connections and --cookies say how our endpoint is set up; they mean nothing to --peer external",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether both sides are in this process.
+    pub(crate) fn is_ring(&self) -> bool {
+        self.nic == "ring"
+    }
+
+    /// What counts as the right reply.
+    pub(crate) fn expected(&self) -> Expect {
+        self.expect.unwrap_or(match self.mode {
+            Mode::Rst => Expect::Rst,
+            Mode::Syn => Expect::Syn,
+        })
+    }
+
+    /// What the SYNs offer.
+    pub(crate) fn syn_options(&self) -> SynOptions {
+        self.options.unwrap_or(match self.mode {
+            Mode::Rst => SynOptions::None,
+            Mode::Syn => SynOptions::Linux,
+        })
+    }
+
+    /// Whether the endpoint keeps an embryo for each SYN, which the generator must take back.
+    pub(crate) fn is_stateful(&self) -> bool {
+        self.mode == Mode::Syn && !self.cookies && self.expected() == Expect::Syn
+    }
+}

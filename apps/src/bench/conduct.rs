@@ -1,0 +1,185 @@
+//! The course of a run, the same for every link: warm-up, measurement with a line a second, drain.
+//!
+//! Called by: `ring` and `memif`, on the control thread. It must never touch a frame: it orders, asks and subtracts.
+
+use std::time::{Duration, Instant};
+
+use dpdk::DpdkNic;
+
+use super::args::Args;
+use super::endpoint::{Progress, Spent};
+use crate::clock::Clock;
+use crate::console;
+use crate::failure::Failure;
+use crate::mailbox::{Mailbox, Order, Orders};
+use crate::stop::Stop;
+use crate::traffic::{Generator, Tally};
+
+/// How often the control thread looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(20);
+/// A line this often.
+const LINE: Duration = Duration::from_secs(1);
+/// Replies that did not come for this long will not come.
+const SILENCE: Duration = Duration::from_millis(200);
+/// The drain ends after this at the latest.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
+
+/// The control thread's line to the generator's thread.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) orders: Orders,
+    pub(super) mailbox: Mailbox<Tally>,
+}
+
+impl Line {
+    /// A line to a generator that waits until it is told to run.
+    pub(super) const fn new() -> Self {
+        Self {
+            orders: Orders::new(Order::Drain),
+            mailbox: Mailbox::new(),
+        }
+    }
+
+    fn tally(&self) -> Result<Tally, Failure> {
+        self.mailbox
+            .ask()
+            .ok_or_else(|| Failure::Run("the generator does not answer; is its CPU taken?".into()))
+    }
+}
+
+/// Whoever can tell what the endpoint has done so far.
+pub(super) trait Watch {
+    /// The endpoint's progress; `None` when the endpoint is not ours to ask.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when it should answer and does not.
+    fn progress(&mut self) -> Result<Option<Progress>, Failure>;
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub(super) struct Course {
+    /// What happened while it was measured.
+    pub(super) measured: Tally,
+    /// How long that was.
+    pub(super) seconds: f64,
+    /// Where the endpoint's cycles went meanwhile; `None` when the endpoint is not ours to ask.
+    pub(super) spent: Option<Spent>,
+    /// Everything from the first SYN to the end of the drain.
+    pub(super) whole: Tally,
+    /// Ctrl-C ended it early.
+    pub(super) interrupted: bool,
+}
+
+/// The generator's thread: turns until told to stop. Returns the dumps of wrong replies.
+pub(super) fn generate(mut generator: Generator<DpdkNic>, line: &Line) -> Vec<String> {
+    let mut served = 0;
+    let mut now_ticks = dpdk::cycles();
+    loop {
+        let order = line.orders.current();
+        match order {
+            Order::Stop => return generator.dumps().to_vec(),
+            Order::Drain => generator.discard_unsent(),
+            Order::Run => {}
+        }
+        now_ticks = generator.turn(order == Order::Run, now_ticks);
+        line.mailbox.serve(&mut served, || generator.tally());
+    }
+}
+
+/// Runs the course. The generator's thread stands ready and goes on draining when this returns.
+///
+/// # Errors
+/// [`Failure::Run`] when one of the sides does not answer.
+pub(super) fn conduct(
+    args: &Args,
+    line: &Line,
+    endpoint: &mut dyn Watch,
+    clock: Clock,
+    stop: &Stop,
+) -> Result<Course, Failure> {
+    line.orders.give(Order::Run);
+    rest(Duration::from_millis(args.warmup_ms), stop);
+    let (first, first_progress) = (line.tally()?, endpoint.progress()?);
+    let (mut last, mut last_progress) = (first, first_progress.clone());
+    let started = Instant::now();
+    while started.elapsed() < args.seconds && !stop.is_asked() {
+        rest(
+            args.seconds.saturating_sub(started.elapsed()).min(LINE),
+            stop,
+        );
+        let (tally, progress) = (line.tally()?, endpoint.progress()?);
+        let spent = progress.as_ref().zip(last_progress.as_ref());
+        let spent = spent.map(|(now, before)| now.spent.since(&before.spent));
+        let seconds = clock.seconds(last.at_ticks, tally.at_ticks);
+        print_line(
+            started.elapsed(),
+            &tally.since(&last),
+            seconds,
+            spent.as_ref(),
+        );
+        (last, last_progress) = (tally, progress);
+    }
+    let interrupted = stop.is_asked();
+    let spent = last_progress.as_ref().zip(first_progress.as_ref());
+    let whole = drain(line, last)?;
+    Ok(Course {
+        measured: last.since(&first),
+        seconds: clock.seconds(first.at_ticks, last.at_ticks),
+        spent: spent.map(|(now, before)| now.spent.since(&before.spent)),
+        whole,
+        interrupted,
+    })
+}
+
+/// Sleeps, but not through a Ctrl-C.
+fn rest(time: Duration, stop: &Stop) {
+    let started = Instant::now();
+    while let Some(left) = time.checked_sub(started.elapsed())
+        && !left.is_zero()
+        && !stop.is_asked()
+    {
+        std::thread::sleep(left.min(LOOK));
+    }
+}
+
+/// Ends sending and waits for the replies that are on their way.
+fn drain(line: &Line, mut last: Tally) -> Result<Tally, Failure> {
+    line.orders.give(Order::Drain);
+    let started = Instant::now();
+    let mut moved_at = started;
+    loop {
+        std::thread::sleep(LOOK);
+        let tally = line.tally()?;
+        if tally.rx_frames != last.rx_frames || tally.resets_sent != last.resets_sent {
+            moved_at = Instant::now();
+        }
+        last = tally;
+        let silent = moved_at.elapsed() >= SILENCE;
+        // Even with every reply there: the last resets are still on their way to the endpoint.
+        if silent || started.elapsed() >= DRAIN_MAX {
+            return Ok(last);
+        }
+    }
+}
+
+/// The line of one second, on stderr.
+fn print_line(at: Duration, tally: &Tally, seconds: f64, spent: Option<&Spent>) {
+    let per_second = |count: u64| count as f64 / seconds.max(1e-9) / 1e6;
+    let wrong = tally.wrong_total();
+    let loud = if wrong > 0 { "  <-- WRONG REPLIES" } else { "" };
+    let endpoint = spent.map_or_else(String::new, |spent| {
+        format!(
+            "  endpoint: mean burst {:.1}, {:.1} cycles a packet, busy {:.0} %",
+            spent.mean_burst(),
+            spent.own as f64 / spent.frames.max(1) as f64,
+            spent.busy_share() * 100.0
+        )
+    });
+    console::log(format_args!(
+        "{:5.1} s  {:7.3} Mpps verified  {:7.3} Mpps sent  wrong {wrong}{endpoint}{loud}",
+        at.as_secs_f64(),
+        per_second(tally.verified),
+        per_second(tally.sent),
+    ));
+}

@@ -1,0 +1,137 @@
+//! What the endpoint is for a run: its addresses, its open port, the room in its table, and what fills it.
+//!
+//! Called by: the endpoint's thread, the generator's side (where SYNs go). It must never ask the machine for anything.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use stack::config::{Config, ConfigError, ConfigSpec, Interface};
+use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::conn::{Capacity, FlowKey, LocalId, Parked, Records};
+use stack::tcp::seq::SeqNum;
+
+use super::args::{Args, Mode};
+use crate::traffic::FIRST_PORT;
+
+/// The endpoint's addresses, outside of what the generator sends from.
+const ADDRESS_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+const ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 2);
+/// Prefix lengths under which all sources are on the link.
+const PREFIX_LEN_V4: u8 = 15;
+const PREFIX_LEN_V6: u8 = 48;
+/// The open port, and one where nobody listens.
+const OPEN_PORT: u16 = 80;
+const CLOSED_PORT: u16 = 81;
+/// Embryos of a stateful run. Each lives until its reset arrives, a few link lengths later, so this is room for 16 times
+/// what two rings of 1024 frames and two bursts can hold.
+const EMBRYOS: u32 = 65_536;
+/// Embryos where none are made; a table can't have none.
+const EMBRYOS_UNUSED: u32 = 64;
+/// Connections where none are asked for.
+const CONNECTIONS_UNUSED: u32 = 64;
+/// Remote addresses of the flows that fill the table: 198.18.1.0 to 198.19.254.255.
+const FILL_ADDRESSES: u32 = (1 << 17) - 2 * 256;
+const FILL_BASE: u32 = Ipv4Addr::new(198, 18, 1, 0).to_bits();
+
+/// Where the SYNs of this run go.
+pub(super) fn target(args: &Args) -> (IpAddr, u16) {
+    let address = if args.ipv6 {
+        IpAddr::V6(ADDRESS_V6)
+    } else {
+        IpAddr::V4(ADDRESS_V4)
+    };
+    let port = match args.mode {
+        Mode::Rst => CLOSED_PORT,
+        Mode::Syn => OPEN_PORT,
+    };
+    (address, port)
+}
+
+/// The endpoint's configuration.
+///
+/// # Errors
+/// [`ConfigError`], when `stack` refuses what stands here.
+pub(super) fn config(args: &Args) -> Result<Config, ConfigError> {
+    let mut spec = ConfigSpec::new(vec![
+        Interface {
+            address: ADDRESS_V4.into(),
+            prefix_len: PREFIX_LEN_V4,
+        },
+        Interface {
+            address: ADDRESS_V6.into(),
+            prefix_len: PREFIX_LEN_V6,
+        },
+    ]);
+    spec.limits.records = capacity(args);
+    if args.mode == Mode::Syn {
+        // Not the default policy: a cookie in place of an embryo would hide that the embryos are used up.
+        let policy = if args.cookies {
+            SynPolicy::CookieAlways
+        } else {
+            SynPolicy::Embryo
+        };
+        spec.listeners = vec![ListenerConfig {
+            address: None,
+            port: OPEN_PORT,
+            policy,
+            backlog: EMBRYOS,
+        }];
+    }
+    spec.validate()
+}
+
+/// Room in the table for what this run needs, and no more: unused room would count as memory of connections.
+fn capacity(args: &Args) -> Capacity {
+    let of_family = |records| {
+        if args.ipv6 {
+            Records { v4: 0, v6: records }
+        } else {
+            Records { v4: records, v6: 0 }
+        }
+    };
+    Capacity {
+        embryos: of_family(if args.is_stateful() {
+            EMBRYOS
+        } else {
+            EMBRYOS_UNUSED
+        }),
+        parked: Records {
+            v4: args.connections.max(CONNECTIONS_UNUSED),
+            v6: 0,
+        },
+        open: Records::default(),
+        time_wait: Records::default(),
+    }
+}
+
+/// The room in the table, in words.
+pub(super) fn room(args: &Args) -> String {
+    let Capacity {
+        embryos, parked, ..
+    } = capacity(args);
+    format!(
+        "room for {} embryos and {} connections",
+        embryos.total(),
+        parked.total()
+    )
+}
+
+/// Established connections to fill the table with: as many as there are, no two the same, none of a flow that the
+/// generator uses (their ports lie below its ports).
+pub(super) fn connections(config: &Config) -> impl Iterator<Item = (FlowKey, Parked)> {
+    let local = config.locals.find(ADDRESS_V4.into()).unwrap_or(LocalId(0));
+    (1..FIRST_PORT).flat_map(move |port| {
+        (0..FILL_ADDRESSES).map(move |offset| {
+            let remote = Ipv4Addr::from_bits(FILL_BASE + offset);
+            let parked = Parked {
+                snd_nxt: SeqNum(offset),
+                rcv_nxt: SeqNum(!offset),
+                rcv_wnd: 65_535,
+                peer_window: 65_535,
+                mss: 1460,
+                ssthresh_segments: Parked::NO_SSTHRESH,
+                ..Parked::default()
+            };
+            (FlowKey::v4(local, OPEN_PORT, remote, port), parked)
+        })
+    })
+}

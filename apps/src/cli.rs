@@ -1,0 +1,64 @@
+//! The command line of `syncline`. Each command's flags stand with the command, in its `args` file.
+//!
+//! Called by: `main`. It must never do anything but parse: what depends on the machine is checked by the command.
+
+use clap::{Parser, Subcommand};
+
+#[cfg(feature = "dpdk")]
+use crate::bench;
+#[cfg(not(feature = "dpdk"))]
+use crate::failure::Failure;
+
+/// A TCP endpoint that owns the NIC, and the traffic that measures it.
+///
+/// Results go to stdout, logs to stderr. Exit status: 0 done, 1 the run or a gate of it failed, 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(name = "syncline", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measures how fast the endpoint answers, every reply verified; needs no NIC and no root
+    #[cfg(feature = "dpdk")]
+    Bench(Box<bench::Args>),
+    /// Measures how fast the endpoint answers (left out of this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Bench(LeftOut),
+}
+
+/// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.
+#[cfg(not(feature = "dpdk"))]
+#[derive(Debug, clap::Args)]
+pub(crate) struct LeftOut {
+    /// Whatever follows
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+#[cfg(not(feature = "dpdk"))]
+impl LeftOut {
+    /// Why `command` can't be had, and what to do.
+    pub(crate) fn failure(&self, command: &str) -> Failure {
+        let given = self.rest.join(" ");
+        Failure::Usage(format!(
+            "`syncline {command} {given}` moves frames by DPDK, and this binary was built without it: \
+             build with `--features dpdk`"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,57 @@
+//! [`Failure`]: how a command ends when it does not end well.
+//!
+//! Called by: every command (makes them), `main` (reports them). It must never print more than one line: cause and fix.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::console;
+
+/// Exit status when the run failed, or one of its gates.
+const FAILED: u8 = 1;
+/// Exit status when the command can't be carried out as it was written; clap uses the same.
+const USAGE: u8 = 2;
+
+/// Why a command did not succeed. The text names the cause and the fix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// What was asked for can't be: another command line is needed.
+    Usage(String),
+    /// The run could not be made, or broke off.
+    Run(String),
+    /// The run was made and its result is printed, but it is not good: wrong replies, a leak, a missed limit.
+    Gate(String),
+}
+
+impl Failure {
+    /// Prints the one line to stderr and says with which status the process ends.
+    pub(crate) fn report(&self) -> ExitCode {
+        console::log(format_args!("error: {self}"));
+        ExitCode::from(match self {
+            Self::Usage(_) => USAGE,
+            Self::Run(_) | Self::Gate(_) => FAILED,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text) | Self::Run(text) | Self::Gate(text) => f.write_str(text),
+        }
+    }
+}
+
+#[cfg(feature = "dpdk")]
+impl From<dpdk::Error> for Failure {
+    /// Errors that another command line avoids are usage; the rest is the run's.
+    fn from(error: dpdk::Error) -> Self {
+        match error {
+            dpdk::Error::NoSuchCpu { .. }
+            | dpdk::Error::Spec { .. }
+            | dpdk::Error::NulByte(_)
+            | dpdk::Error::Config { .. } => Self::Usage(error.to_string()),
+            _ => Self::Run(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `syncline`: one binary, one folder or file per command. Modules stand in the order in which a run needs them.
+#![forbid(unsafe_code)]
+
+// The command line: every command with its flags.
+mod cli;
+// Numbers with SI suffixes, rates and durations, as flags take them.
+#[cfg(any(test, feature = "dpdk"))]
+mod units;
+// What a command ends with: an exit code, and one line with cause and fix.
+mod failure;
+// stdout is results, stderr is logs.
+mod console;
+// Ctrl-C sets a flag; everything drains and prints what it has.
+#[cfg(feature = "dpdk")]
+mod stop;
+// Time from the cycle counter, for loops that can't afford a clock.
+#[cfg(feature = "dpdk")]
+mod clock;
+// A running thread answers for its counters between two bursts.
+#[cfg(feature = "dpdk")]
+mod mailbox;
+// Which CPUs the threads of a run get.
+#[cfg(feature = "dpdk")]
+mod threads;
+// The one traffic generator: SYNs out, replies verified.
+#[cfg(feature = "dpdk")]
+mod traffic;
+// `syncline bench`.
+#[cfg(feature = "dpdk")]
+mod bench;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        #[cfg(feature = "dpdk")]
+        Command::Bench(args) => bench::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Bench(left_out) => Err(left_out.failure("bench")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,112 @@
+//! [`Tally`]: what the generator sent, what came back, and where its time went.
+//!
+//! Called by: the generator (writes), reports (read copies). It must never be shared between threads while it is written.
+
+use super::verify::Wrong;
+
+const REASONS: usize = Wrong::ALL.len();
+
+/// Counts of one generator since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    /// [`dpdk::cycles`] when this copy was made.
+    pub(crate) at_ticks: u64,
+    /// SYNs that the NIC took.
+    pub(crate) sent: u64,
+    /// Replies, right in every respect.
+    pub(crate) verified: u64,
+    /// Replies that are wrong, by reason.
+    wrong: [u64; REASONS],
+    /// ARP and neighbour discovery from the other side.
+    pub(crate) housekeeping: u64,
+    /// Resets that took embryos back.
+    pub(crate) resets_sent: u64,
+    /// Turns that wanted to send.
+    pub(crate) tx_turns: u64,
+    /// Those of them in which the NIC did not take all: the link is full.
+    pub(crate) tx_refused: u64,
+    /// Those of them in which as many SYNs were unanswered as may be.
+    pub(crate) tx_held: u64,
+    /// SYNs that were given up as lost while running, so that others may be sent in their place.
+    pub(crate) given_up: u64,
+    /// Bursts received that held something.
+    pub(crate) rx_bursts: u64,
+    /// Frames in them.
+    pub(crate) rx_frames: u64,
+    /// Times that the pool was empty.
+    pub(crate) no_buffer: u64,
+    /// Cycles of turns in which something was sent or received.
+    pub(crate) busy: u64,
+    /// Cycles of turns in which nothing was.
+    pub(crate) idle: u64,
+}
+
+impl Tally {
+    /// One more wrong reply.
+    pub(super) fn add_wrong(&mut self, reason: Wrong) {
+        self.wrong[reason as usize] += 1;
+    }
+
+    /// Wrong replies of all kinds.
+    pub(crate) fn wrong_total(&self) -> u64 {
+        self.wrong.iter().sum()
+    }
+
+    /// Wrong replies by the names of their reasons, those that happened.
+    pub(crate) fn wrong_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counted = Wrong::ALL
+            .iter()
+            .map(|&reason| (reason.name(), self.wrong[reason as usize]));
+        counted.filter(|&(_, count)| count > 0)
+    }
+
+    /// SYNs without a reply, so far.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.sent.saturating_sub(self.verified + self.wrong_total())
+    }
+
+    /// Mean frames of a received burst.
+    pub(crate) fn mean_rx_burst(&self) -> f64 {
+        self.rx_frames as f64 / self.rx_bursts.max(1) as f64
+    }
+
+    /// Share of its time in which it sent or received something, 0 to 1.
+    pub(crate) fn busy_share(&self) -> f64 {
+        self.busy as f64 / (self.busy + self.idle).max(1) as f64
+    }
+
+    /// Share of sends that the link did not take whole, 0 to 1.
+    pub(crate) fn refused_share(&self) -> f64 {
+        self.tx_refused as f64 / self.tx_turns.max(1) as f64
+    }
+
+    /// Share of sends that waited for replies, 0 to 1.
+    pub(crate) fn held_share(&self) -> f64 {
+        self.tx_held as f64 / self.tx_turns.max(1) as f64
+    }
+
+    /// What happened since `earlier`, a copy of the same tally.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut wrong = self.wrong;
+        for (count, before) in wrong.iter_mut().zip(&earlier.wrong) {
+            *count -= before;
+        }
+        Self {
+            at_ticks: self.at_ticks,
+            sent: self.sent - earlier.sent,
+            verified: self.verified - earlier.verified,
+            wrong,
+            housekeeping: self.housekeeping - earlier.housekeeping,
+            resets_sent: self.resets_sent - earlier.resets_sent,
+            tx_turns: self.tx_turns - earlier.tx_turns,
+            tx_refused: self.tx_refused - earlier.tx_refused,
+            tx_held: self.tx_held - earlier.tx_held,
+            given_up: self.given_up - earlier.given_up,
+            rx_bursts: self.rx_bursts - earlier.rx_bursts,
+            rx_frames: self.rx_frames - earlier.rx_frames,
+            no_buffer: self.no_buffer - earlier.no_buffer,
+            busy: self.busy - earlier.busy,
+            idle: self.idle - earlier.idle,
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! [`Verifier`]: whether a received frame is exactly the reply that the generator's SYN deserves.
+//!
+//! Called by: the generator, per received frame. It must never share code with the stack that it judges: checksums are
+//! DPDK's, and the rules stand here a second time (RFC 9293 3.10.7.1 for resets, 3.10.7.2 for SYN-ACKs).
+
+use dpdk::checksum;
+
+use super::flow::{Flow, Flows};
+use super::options;
+use super::template::{
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, FLAG_ACK, FLAG_RST, FLAG_SYN, IP, MAX_LEN, Offsets, Target,
+    Template,
+};
+
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_ICMPV6: u8 = 58;
+
+/// What must come back for a SYN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Expect {
+    /// `<SEQ=0><ACK=SEG.SEQ+1><CTL=RST,ACK>`, as from a closed port
+    Rst,
+    /// A SYN-ACK, as from an open port
+    Syn,
+    /// The frame itself with its MAC addresses swapped, as from testpmd's macswap
+    Echo,
+    /// Nothing: whatever comes is not looked at
+    Sink,
+}
+
+macro_rules! wrong {
+    ($($(#[doc = $doc:literal])+ $variant:ident $name:literal,)+) => {
+        /// What is wrong with a reply: the first thing that was found.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(crate) enum Wrong {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Wrong {
+            /// All reasons, in the order in which they are looked for.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The stable text name, in snake case.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+wrong! {
+    /// Shorter than the headers that it must have, or than its own lengths say.
+    Truncated "truncated",
+    /// Not from the endpoint's MAC address to ours.
+    Mac "mac",
+    /// Neither the IP version of the SYN nor ARP or neighbour discovery.
+    EtherType "ether_type",
+    /// An IP header that no endpoint should send here: version, length, fragment, TTL 0, protocol.
+    IpHeader "ip_header",
+    /// The IPv4 header checksum.
+    IpChecksum "ip_checksum",
+    /// Not from the endpoint's address, or to an address that sent no SYN.
+    Address "address",
+    /// The TCP checksum.
+    TcpChecksum "tcp_checksum",
+    /// Not from the port that was asked, or to a port that sent no SYN.
+    Port "port",
+    /// Flags other than the expected ones, or reserved bits set.
+    Flags "flags",
+    /// The sequence number of a reset without ACK in the segment must be 0.
+    SequenceNumber "sequence_number",
+    /// The acknowledgment number must be the SYN's sequence number plus 1.
+    AcknowledgmentNumber "acknowledgment_number",
+    /// A reset with options, an option that may not be there, twice, or of the wrong length.
+    OptionsMalformed "options_malformed",
+    /// A SYN-ACK without MSS (RFC 9293 MUST-14).
+    MssMissing "mss_missing",
+    /// Timestamps not offered but there, offered but not there, or a wrong echo (RFC 7323 §3.2).
+    Timestamps "timestamps",
+    /// A window scale that was not offered, or above 14 (RFC 7323 §2).
+    WindowScale "window_scale",
+    /// SACK-permitted from an endpoint that has no SACK.
+    SackPermitted "sack_permitted",
+    /// An urgent pointer without URG.
+    UrgentPointer "urgent_pointer",
+    /// Bytes behind the TCP header.
+    Payload "payload",
+    /// Ethernet padding that isn't zero: somebody else's bytes.
+    Padding "padding",
+    /// An echo that is not what was sent.
+    Echo "echo",
+    /// More replies than SYNs.
+    Unasked "unasked",
+}
+
+/// What a received frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The reply to this flow's SYN, right in every respect.
+    Verified(Flow),
+    /// ARP or neighbour discovery: an endpoint may ask; no reply.
+    Housekeeping,
+    /// Anything else.
+    Wrong(Wrong),
+}
+
+/// Knows what replies to one template's SYNs must look like.
+#[derive(Debug, Clone)]
+pub(crate) struct Verifier {
+    expect: Expect,
+    flows: Flows,
+    syn: Template,
+    offsets: Offsets,
+    /// Link header of every right reply.
+    link: [u8; 14],
+    /// The endpoint's address, as it stands in the source field (IPv4: first 4 bytes).
+    endpoint: [u8; 16],
+    port: [u8; 2],
+}
+
+impl Verifier {
+    /// `flows` must be of the same seed as the generator's.
+    pub(crate) fn new(expect: Expect, target: &Target, syn: Template, flows: Flows) -> Self {
+        let offsets = syn.offsets();
+        let mut link = [0; 14];
+        link[..6].copy_from_slice(&target.source_mac);
+        link[6..12].copy_from_slice(&target.mac);
+        link[12..].copy_from_slice(if offsets.v6 {
+            &ETHERTYPE_IPV6
+        } else {
+            &ETHERTYPE_IPV4
+        });
+        let mut endpoint = [0; 16];
+        match target.address {
+            std::net::IpAddr::V4(address) => endpoint[..4].copy_from_slice(&address.octets()),
+            std::net::IpAddr::V6(address) => endpoint = address.octets(),
+        }
+        Self {
+            expect,
+            flows,
+            syn,
+            offsets,
+            link,
+            endpoint,
+            port: target.port.to_be_bytes(),
+        }
+    }
+
+    /// Judges one frame.
+    #[inline]
+    pub(crate) fn judge(&self, frame: &[u8]) -> Received {
+        let judged = match self.expect {
+            Expect::Rst => self.judge_reply(frame, FLAG_RST | FLAG_ACK),
+            Expect::Syn => self.judge_reply(frame, FLAG_SYN | FLAG_ACK),
+            Expect::Echo => self.judge_echo(frame),
+            Expect::Sink => return Received::Housekeeping,
+        };
+        match judged {
+            Ok(flow) => Received::Verified(flow),
+            Err(_) if is_housekeeping(frame) => Received::Housekeeping,
+            Err(wrong) => Received::Wrong(wrong),
+        }
+    }
+
+    #[inline]
+    fn judge_reply(&self, frame: &[u8], flags: u8) -> Result<Flow, Wrong> {
+        self.judge_link(frame)?;
+        let (ip_len, flow_address) = if self.offsets.v6 {
+            self.judge_ipv6(frame)?
+        } else {
+            self.judge_ipv4(frame)?
+        };
+        // Both checksum functions have made sure that the packet is whole up to its own length and holds a TCP header.
+        let (packet, padding) = frame.split_at(IP + ip_len);
+        let tcp = &packet[self.offsets.tcp..];
+        let port = u16::from_be_bytes([tcp[2], tcp[3]]);
+        let flow = Flow {
+            address: flow_address,
+            port,
+        };
+        if tcp[..2] != self.port || !Flows::may_be_ours(flow, self.offsets.v6) {
+            return Err(Wrong::Port);
+        }
+        if tcp[13] != flags || tcp[12] & 0x0f != 0 {
+            return Err(Wrong::Flags);
+        }
+        let numbers = self.flows.numbers(flow);
+        if tcp[8..12] != numbers.isn.wrapping_add(1).to_be_bytes() {
+            return Err(Wrong::AcknowledgmentNumber);
+        }
+        let header_len = usize::from(tcp[12] >> 4) * 4;
+        let Some(options) = tcp.get(20..header_len) else {
+            return Err(Wrong::Truncated);
+        };
+        if flags & FLAG_RST != 0 {
+            if tcp[4..8] != [0; 4] {
+                return Err(Wrong::SequenceNumber);
+            }
+            if !options.is_empty() {
+                return Err(Wrong::OptionsMalformed);
+            }
+        } else {
+            options::judge(options, self.syn.offers_options().then_some(numbers.tsval))?;
+        }
+        if tcp[18..20] != [0; 2] {
+            return Err(Wrong::UrgentPointer);
+        }
+        if tcp.len() != header_len {
+            return Err(Wrong::Payload);
+        }
+        if padding.iter().any(|&byte| byte != 0) {
+            return Err(Wrong::Padding);
+        }
+        Ok(flow)
+    }
+
+    #[inline]
+    fn judge_link(&self, frame: &[u8]) -> Result<(), Wrong> {
+        if frame.len() < self.offsets.tcp + 20 {
+            return Err(Wrong::Truncated);
+        }
+        if frame[12..14] != self.link[12..] {
+            return Err(Wrong::EtherType);
+        }
+        if frame[..12] != self.link[..12] {
+            return Err(Wrong::Mac);
+        }
+        Ok(())
+    }
+
+    /// Length of the packet, and whom it is for.
+    #[inline]
+    fn judge_ipv4(&self, frame: &[u8]) -> Result<(usize, u64), Wrong> {
+        let packet = &frame[IP..];
+        let fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff != 0;
+        if packet[0] != 0x45 || fragment || packet[8] == 0 || packet[9] != PROTOCOL_TCP {
+            return Err(Wrong::IpHeader);
+        }
+        if checksum::ipv4_header(packet) != Ok(true) {
+            return Err(Wrong::IpChecksum);
+        }
+        if packet[12..16] != self.endpoint[..4] {
+            return Err(Wrong::Address);
+        }
+        match checksum::ipv4_l4(packet) {
+            Ok(true) => {}
+            Ok(false) => return Err(Wrong::TcpChecksum),
+            Err(_) => return Err(Wrong::Truncated),
+        }
+        let address = u32::from_be_bytes([packet[16], packet[17], packet[18], packet[19]]);
+        Ok((
+            usize::from(u16::from_be_bytes([packet[2], packet[3]])),
+            address.into(),
+        ))
+    }
+
+    #[inline]
+    fn judge_ipv6(&self, frame: &[u8]) -> Result<(usize, u64), Wrong> {
+        let packet = &frame[IP..];
+        if packet[0] >> 4 != 6 || packet[6] != PROTOCOL_TCP || packet[7] == 0 {
+            return Err(Wrong::IpHeader);
+        }
+        if packet[8..24] != self.endpoint || packet[24..32] != Flows::v6_prefix().to_be_bytes() {
+            return Err(Wrong::Address);
+        }
+        match checksum::ipv6_l4(packet) {
+            Ok(true) => {}
+            Ok(false) => return Err(Wrong::TcpChecksum),
+            Err(_) => return Err(Wrong::Truncated),
+        }
+        let mut address = [0; 8];
+        address.copy_from_slice(&packet[32..40]);
+        let payload_len = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
+        Ok((40 + payload_len, u64::from_be_bytes(address)))
+    }
+
+    /// An echo names its flow itself; the frame that was sent is written again and compared whole.
+    #[inline]
+    fn judge_echo(&self, frame: &[u8]) -> Result<Flow, Wrong> {
+        let Offsets { v6, source, tcp } = self.offsets;
+        let len = self.syn.len();
+        if frame.len() != len {
+            return Err(Wrong::Truncated);
+        }
+        let mut address = [0; 8];
+        let width = if v6 { 8 } else { 4 };
+        address[8 - width..].copy_from_slice(&frame[source..source + width]);
+        let port = u16::from_be_bytes([frame[tcp], frame[tcp + 1]]);
+        let flow = Flow {
+            address: u64::from_be_bytes(address),
+            port,
+        };
+        let mut sent = [0; MAX_LEN];
+        self.syn
+            .write(&mut sent[..len], flow, self.flows.numbers(flow));
+        if frame[..14] != self.link {
+            return Err(Wrong::Mac);
+        }
+        if !Flows::may_be_ours(flow, v6) || frame[14..] != sent[14..len] {
+            return Err(Wrong::Echo);
+        }
+        Ok(flow)
+    }
+}
+
+/// ARP, or ICMPv6 (neighbour discovery).
+#[cold]
+fn is_housekeeping(frame: &[u8]) -> bool {
+    match frame.get(12..14) {
+        Some(ethertype) if ethertype == ETHERTYPE_ARP => true,
+        Some(ethertype) if ethertype == ETHERTYPE_IPV6 => {
+            frame.get(IP + 6) == Some(&PROTOCOL_ICMPV6)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
