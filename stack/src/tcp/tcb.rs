@@ -563,7 +563,7 @@ mod tests {
     #[test]
     fn the_hot_part_is_two_cache_lines() {
         assert_eq!(offset_of!(Tcb, cold), 128);
-        assert!(size_of::<Tcb>() <= 448, "{}", size_of::<Tcb>());
+        assert!(size_of::<Tcb>() <= 384, "{}", size_of::<Tcb>());
         assert_eq!(size_of::<Congestion>(), 16);
     }
 }
