@@ -11,6 +11,10 @@ pub mod table;
 pub mod loop_nic;
 // The whole worker on that NIC, by scenario.
 pub mod worker_loop;
+// What looking up may cost: the worker with a full table, beside a bare loop over the same table.
+pub mod bound;
+// Several runs of one figure.
+pub mod spread;
 
 /// Our MAC address on the loop.
 pub const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];

@@ -1,15 +1,16 @@
 //! The whole worker on the one-core loop: SYNs from random flows at a closed port, or at an open one with cookies or embryos.
 //!
-//! Called by: the `worker-loop` binary (cycles, instructions), the criterion benchmark `worker`. It must never prepare
-//! anything per packet inside the worker's own time.
+//! Called by: the `worker-loop` binary (cycles, instructions, the bound of [`crate::bound`]), the criterion benchmark
+//! `worker`. It must never prepare anything per packet inside the worker's own time, and never ask the day's clock: two runs
+//! of a scenario execute the same instructions.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use stack::config::{ConfigSpec, Interface};
 use stack::conn::listener::{ListenerConfig, SynPolicy};
-use stack::conn::{Capacity, FlowKey, LocalId, Parked, Records};
+use stack::conn::{Capacity, FlowHash, FlowHasher, FlowKey, LocalId, Parked, Records};
 use stack::memory::{MemoryError, PageOptions};
 use stack::tcp::seq::SeqNum;
 use stack::time::Instant;
@@ -27,11 +28,64 @@ pub enum Scenario {
     Rst,
     /// An open port: SYN-ACK with a cookie, from SYNs with the options of Linux.
     SynCookies,
+    /// An open port: an embryo for each SYN, with the options of Linux, and the SYN-ACK.
+    SynEmbryos,
+}
+
+impl Scenario {
+    /// The local port that the SYNs are sent to.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Rst => CLOSED_PORT,
+            Self::SynCookies | Self::SynEmbryos => OPEN_PORT,
+        }
+    }
+
+    /// What each reply's control bits must be.
+    const fn expected_flags(self) -> Flags {
+        match self {
+            Self::Rst => Flags::RST_ACK,
+            Self::SynCookies | Self::SynEmbryos => Flags::SYN_ACK,
+        }
+    }
+
+    const fn policy(self) -> SynPolicy {
+        match self {
+            Self::Rst | Self::SynCookies => SynPolicy::CookieAlways,
+            Self::SynEmbryos => SynPolicy::Embryo,
+        }
+    }
+}
+
+/// A loop as it is to be built.
+#[derive(Debug, Clone, Copy)]
+pub struct LoopSpec {
+    /// What the SYNs meet.
+    pub scenario: Scenario,
+    /// Established connections in the table before the first packet.
+    pub connections: u32,
+    /// Frames per receive call, 1 to [`stack::nic::BURST_FRAMES`].
+    pub burst: usize,
+    /// Frames that will be run in all. [`Scenario::SynEmbryos`] reserves a record for each, since nobody completes a
+    /// handshake; the others reserve none.
+    pub packets: u64,
 }
 
 const LOCAL: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const OPEN_PORT: u16 = 80;
 const CLOSED_PORT: u16 = 81;
+/// The local port of the connections that fill the table: the SYNs' remote ends and never one of their flows.
+const FILLED_PORT: u16 = 82;
+const LOCAL_ID: LocalId = LocalId(0);
+/// Fixed secrets: the gate counts instructions, and those may not depend on the day.
+const SECRETS: Secrets = Secrets {
+    flow: [1, 2],
+    isn: [3; 16],
+    cookie: [4; 16],
+};
+/// How far the loop's clock goes each turn: 64 frames at 40 Mpps.
+const TURN: Duration = Duration::from_nanos(1600);
 
 /// Byte offsets in the frames that are patched per packet.
 const SRC_IP: usize = 26;
@@ -62,12 +116,9 @@ fn template(scenario: Scenario) -> Vec<u8> {
     let timestamps = Timestamps { tsval: 1, tsecr: 0 };
     let options = match scenario {
         Scenario::Rst => OptionBytes::new(),
-        Scenario::SynCookies => OptionBytes::syn(Some(1460), Some(7), true, Some(timestamps)),
-    };
-    let port = if scenario == Scenario::Rst {
-        CLOSED_PORT
-    } else {
-        OPEN_PORT
+        Scenario::SynCookies | Scenario::SynEmbryos => {
+            OptionBytes::syn(Some(1460), Some(7), true, Some(timestamps))
+        }
     };
     let spec = SegmentSpec {
         flags: Flags::SYN,
@@ -76,7 +127,7 @@ fn template(scenario: Scenario) -> Vec<u8> {
         ..SegmentSpec::new(
             link,
             (Ipv4Addr::UNSPECIFIED, 0).into(),
-            (LOCAL, port).into(),
+            (LOCAL, scenario.port()).into(),
         )
     };
     let mut bytes = vec![0; 128];
@@ -112,84 +163,38 @@ impl SynWriter {
     }
 }
 
+/// The hash by which a loop's worker finds the SYN of flow `n`.
+#[must_use]
+pub fn syn_hash(scenario: Scenario, n: u64) -> FlowHash {
+    let (remote, port) = flow(n);
+    let key = FlowKey::v4(LOCAL_ID, scenario.port(), remote, port);
+    FlowHasher::new(SECRETS.flow).hash(&key)
+}
+
 /// A worker on the loop, ready to turn.
 pub struct WorkerLoop {
     worker: Worker<LoopNic>,
-    started: Clock,
+    now: Instant,
 }
 
-/// What a measured stretch of turns gave.
-#[derive(Debug, Clone, Copy)]
-pub struct Measured {
-    /// Cycles by place, and frames.
-    pub cycles: Cycles,
-}
-
-/// Builds the loop: `connections` established flows in the table first, `burst` frames per receive call.
+/// Builds the loop and fills its table.
 ///
 /// # Errors
 /// [`MemoryError`] when there is not enough memory for the table.
 ///
 /// # Panics
 /// When the table refuses a flow below its capacity.
-pub fn build(
-    scenario: Scenario,
-    connections: u32,
-    burst: usize,
-) -> Result<WorkerLoop, MemoryError> {
-    let flags = if scenario == Scenario::Rst {
-        Flags::RST_ACK
-    } else {
-        Flags::SYN_ACK
+pub fn build(spec: &LoopSpec) -> Result<WorkerLoop, MemoryError> {
+    let writer = SynWriter {
+        template: template(spec.scenario),
     };
-    let nic = LoopNic::new(
-        burst,
-        flags.0,
-        SynWriter {
-            template: template(scenario),
-        },
-    );
-    let interface = Interface {
-        address: IpAddr::V4(LOCAL),
-        prefix_len: 16,
-    };
-    let mut spec = ConfigSpec::new(vec![interface]);
-    spec.listeners = vec![ListenerConfig {
-        address: None,
-        port: OPEN_PORT,
-        policy: SynPolicy::CookieAlways,
-        backlog: 1024,
-    }];
-    let small = Records { v4: 1024, v6: 0 };
-    let parked = Records {
-        v4: connections.max(1024),
-        v6: 0,
-    };
-    let none = Records { v4: 0, v6: 0 };
-    spec.limits.records = Capacity {
-        embryos: small,
-        open: none,
-        parked,
-        time_wait: none,
-    };
-    let config = Arc::new(spec.validate().expect("a valid configuration"));
-    // Fixed secrets: the gate counts instructions, and those may not depend on the day.
-    let secrets = Secrets {
-        flow: [1, 2],
-        isn: [3; 16],
-        cookie: [4; 16],
-    };
-    let mut worker = Worker::new(
-        nic,
-        config,
-        &secrets,
-        RingEnd::single(),
-        PageOptions::default(),
-    )?;
-    for n in 0..u64::from(connections) {
+    let nic = LoopNic::new(spec.burst, spec.scenario.expected_flags().0, writer);
+    let config = Arc::new(configuration(spec).validate().expect("it is valid"));
+    let (ring, pages) = (RingEnd::single(), PageOptions::default());
+    let mut worker = Worker::new(nic, config, &SECRETS, ring, pages)?;
+    for n in 0..u64::from(spec.connections) {
         let (remote, port) = flow(n);
-        // Another local port than the SYNs': the same addresses and never the same flow.
-        let key = FlowKey::v4(LocalId(0), OPEN_PORT + 2, remote, port);
+        let key = FlowKey::v4(LOCAL_ID, FILLED_PORT, remote, port);
         let parked = Parked {
             snd_nxt: SeqNum(n as u32),
             ..Parked::default()
@@ -198,31 +203,63 @@ pub fn build(
     }
     Ok(WorkerLoop {
         worker,
-        started: Clock::now(),
+        now: Instant::ZERO,
     })
+}
+
+fn configuration(spec: &LoopSpec) -> ConfigSpec {
+    let embryos = match spec.scenario {
+        Scenario::Rst | Scenario::SynCookies => 1024,
+        // A run ends with a whole burst.
+        Scenario::SynEmbryos => u32::try_from(spec.packets + 65_536).unwrap_or(u32::MAX),
+    };
+    let mut config = ConfigSpec::new(vec![Interface {
+        address: IpAddr::V4(LOCAL),
+        prefix_len: 16,
+    }]);
+    config.listeners = vec![ListenerConfig {
+        address: None,
+        port: OPEN_PORT,
+        policy: spec.scenario.policy(),
+        backlog: embryos,
+    }];
+    let v4 = |v4| Records { v4, v6: 0 };
+    config.limits.records = Capacity {
+        embryos: v4(embryos),
+        open: v4(0),
+        parked: v4(spec.connections.max(1024)),
+        time_wait: v4(0),
+    };
+    config
+}
+
+/// A turn of the worker and nothing else. It stands alone, so that callgrind can collect inside it (and outside of the
+/// loop's NIC): `scripts/bench-instructions` names it.
+#[inline(never)]
+fn measured_turn(worker: &mut Worker<LoopNic>, now: Instant) -> usize {
+    worker.turn(now)
 }
 
 impl WorkerLoop {
     /// Turns the loop until `packets` more frames were received, and says where the cycles went.
-    pub fn run(&mut self, packets: u64) -> Measured {
+    pub fn run(&mut self, packets: u64) -> Cycles {
         let before = *self.worker.cycles();
         let mut received = 0;
         while received < packets {
-            let elapsed = self.started.elapsed().min(Duration::from_secs(1 << 30));
-            let now = Instant::from_ns(elapsed.as_nanos() as u64);
-            received += self.worker.turn(now) as u64;
+            self.now = self.now + TURN;
+            received += measured_turn(&mut self.worker, self.now) as u64;
         }
-        Measured {
-            cycles: self.worker.cycles().since(&before),
-        }
+        self.worker.cycles().since(&before)
     }
 
     /// The worker.
+    #[must_use]
     pub fn worker(&self) -> &Worker<LoopNic> {
         &self.worker
     }
 
     /// Ends the loop and gives the NIC back.
+    #[must_use]
     pub fn into_nic(self) -> LoopNic {
         self.worker.into_nic()
     }

@@ -51,3 +51,21 @@ expect "a table is aligned" $'  a       b\n  ------  -\n  longer  c' "$(bash "$w
 
 script 'die "the cause" "the fix"'
 expect "an error names cause and fix" $'error: the cause\n       the fix' "$(bash "$work/script" 2>&1 || true)"
+
+# compared RST SYN: the rows of the instruction gate that aren't "ok", and its status, against a record of 200 and 400.
+compared() {
+    printf '{"rustc":"rustc 1","rustflags":"-C a","tolerance_percent":2,"instructions_per_packet":{"rst":200,"syn":400}}' >"$work/recorded"
+    printf '{"instructions_per_packet":{"rst":%s,"syn":%s}}' "$1" "$2" >"$work/measured"
+    # shellcheck disable=SC2016 # expanded by the script
+    script 'source "$1/instructions.sh"; compare_instructions "$2/recorded" "$2/measured" && echo passes || echo fails'
+    bash "$work/script" "$lib" "$work" | grep -vE $'scenario\t|\tok$'
+}
+expect "instructions within the tolerance pass" passes "$(compared 204 392)"
+expect "more instructions fail" $'rst\t200\t204.2\t+2.1 %\tMORE\nfails' "$(compared 204.2 400)"
+expect "fewer instructions want to be recorded" $'syn\t400\t391\t-2.25 %\tFEWER\nfails' "$(compared 200 391)"
+expect "a scenario that wasn't counted fails" $'syn\t400\tnone\t\tMISSING\nfails' "$(compared 200 null)"
+
+# shellcheck disable=SC2016 # expanded by the script
+script 'source "$1/instructions.sh"; instructions_comparable "$2/recorded" "rustc 1" "$3" && echo comparable || true'
+expect "the same compiler compares" comparable "$(bash "$work/script" "$lib" "$work" "-C a")"
+expect "other flags don't" 'recorded with the flags "-C a", these are "-C b": not comparable' "$(bash "$work/script" "$lib" "$work" "-C b")"
