@@ -129,7 +129,7 @@ impl Default for Handshake {
     }
 }
 
-/// What an endpoint is configured to be. [`Config::validate`] turns it into what workers share.
+/// What an endpoint is configured to be. [`ConfigSpec::validate`] turns it into what workers share.
 #[derive(Debug, Clone)]
 pub struct ConfigSpec {
     /// Our addresses on this link.

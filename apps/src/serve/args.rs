@@ -21,7 +21,7 @@ use crate::units;
 /// comes. The summary goes to stdout, a line a second to stderr.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// The NIC: tap:NAME, memif:SOCKET[,server], af_xdp:INTERFACE, pci:ADDRESS, or any DPDK device (net_…)
+    /// The NIC: tap:NAME, `memif:SOCKET[,server]`, af_xdp:INTERFACE, pci:ADDRESS, or any DPDK device (net_…)
     #[arg(long, value_name = "NIC")]
     pub(crate) nic: String,
 
