@@ -35,12 +35,12 @@ impl LoopFrame {
 impl Frame for LoopFrame {
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
-        self.buffer.0.get(..self.len).unwrap_or(&[])
+        &self.buffer.0[..self.len]
     }
 
     #[inline(always)]
     fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        self.buffer.0.get_mut(..self.len)
+        Some(&mut self.buffer.0[..self.len])
     }
 
     #[inline(always)]

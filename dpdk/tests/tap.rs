@@ -139,11 +139,9 @@ fn send_from_the_kernels_side(interface: &str, frame: &[u8]) {
 }
 
 #[test]
-fn the_kernel_over_a_tap() {
-    if let Err(reason) = new_network_namespace() {
-        println!("skipped: {reason}");
-        return;
-    }
+#[ignore = "needs root"]
+fn root_only_the_kernel_over_a_tap() {
+    new_network_namespace().expect("a network namespace of its own");
     let config = EalConfig {
         memory_mb: 128,
         ..EalConfig::default()

@@ -23,3 +23,5 @@ pub mod memory;
 pub mod conn;
 // TCP itself: numbers and rules, no buffers.
 pub mod tcp;
+// When a connection wants to be called: a timing wheel with one node each.
+pub mod timer;

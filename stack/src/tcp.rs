@@ -1,13 +1,52 @@
-//! TCP itself: numbers and rules, no buffers, no I/O, no NIC.
+//! TCP itself: numbers and rules, no buffers, no I/O, no NIC. RFC 9293.
 //!
 //! Called by: the worker and the connection records. It must never import nic, conn, app, worker or sim.
+//!
+//! The tour: a [`segment::Segment`] comes to a [`tcb::Tcb`], `input` judges it by RFC 9293 §3.10.7 and returns a
+//! [`verdict::Verdict`]; afterwards the `Tcb` is asked for what it wants to send (`output`), a [`segment::SendPlan`] at
+//! a time. The mechanisms that both consult stand in a file each.
 
+// Vocabulary.
+pub mod segment;
+pub mod seq;
+pub mod verdict;
+// What calls bring along: time, settings, counters.
+pub mod env;
+pub mod settings;
+// The diagram.
+pub mod state;
+// The connection, what comes in, what goes out.
+mod commands;
+mod input;
+pub mod output;
+pub mod tcb;
+mod text;
+mod timers;
+// Before there is a connection, and while it rests: resets, ISS, cookies, embryos, parked records.
 pub mod cookie;
 pub mod handshake;
 pub mod isn;
-pub mod lang;
 mod prf;
 pub mod reset;
 pub mod rest;
-pub mod segment;
-pub mod seq;
+// One mechanism, one file.
+pub mod ack;
+pub mod challenge;
+pub mod congestion;
+pub mod deadline;
+pub mod keepalive;
+pub mod nagle;
+pub mod persist;
+pub mod reassembly;
+pub mod retransmit;
+pub mod rtt;
+pub mod time_wait;
+pub mod timestamps;
+pub mod window;
+// The segment language of tests, simulations and lab scenarios.
+pub mod lang;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
-use classify::{Classifier, Lane, Meta};
+use classify::{Broadcasts, Classifier, Lane, Meta};
 use endpoint::Endpoint;
 use handoff::Message;
 use neighborhood::Neighborhood;
@@ -59,7 +59,7 @@ struct Core<N: Nic> {
     nic: N,
     caps: Caps,
     mac: MacAddr,
-    broadcasts: Vec<[u8; 4]>,
+    broadcasts: Broadcasts,
     endpoint: Endpoint,
     neighborhood: Neighborhood<N::Frame>,
     outbox: Outbox<N::Frame>,
@@ -88,7 +88,7 @@ impl<N: Nic> Worker<N> {
             },
             core: Core {
                 mac,
-                broadcasts: config.broadcasts(),
+                broadcasts: Broadcasts::new(&config.broadcasts()),
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
@@ -248,6 +248,7 @@ impl<N: Nic> Core<N> {
             locals: &self.endpoint.config.locals,
             broadcasts: &self.broadcasts,
             hasher: &self.endpoint.hasher,
+            buckets: self.endpoint.table.index().buckets(),
             mac: self.mac,
         };
         classifier.run(
@@ -257,16 +258,11 @@ impl<N: Nic> Core<N> {
         );
     }
 
-    /// Stage 2: prefetch all buckets, then match all tags and prefetch the records that they point to.
+    /// Stage 2: the buckets are on their way since stage 1; match all tags and prefetch the records that they point to.
     #[inline]
     fn look_up(&mut self, scratch: &mut Scratch, frames: usize) {
         let metas = &scratch.metas[..frames];
         let table = &self.endpoint.table;
-        for meta in metas {
-            if meta.lane == Lane::Tcp {
-                table.prefetch_bucket(meta.hash);
-            }
-        }
         for (meta, probe) in metas.iter().zip(scratch.probes.iter_mut()) {
             *probe = if meta.lane == Lane::Tcp {
                 table.probe(meta.hash)

@@ -5,15 +5,8 @@
 
 use crate::tcp::seq::SeqNum;
 pub use crate::wire::tcp::Flags;
-
-/// The timestamps option, RFC 7323 §3.2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TimestampOption {
-    /// The sender's clock, in ticks of its choice.
-    pub tsval: u32,
-    /// The clock value echoed; meaningful only together with ACK.
-    pub tsecr: u32,
-}
+pub use crate::wire::tcp_options::Timestamps as TimestampOption;
+use crate::wire::tcp_options::{OptionBytes, TcpOptions};
 
 /// The options that change what the connection does. Unknown ones are skipped by the parser (MUST-6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +19,32 @@ pub struct Options {
     pub window_scale: Option<u8>,
     /// SACK-permitted, RFC 2018. Only on SYN.
     pub sack_permitted: bool,
+}
+
+impl From<&TcpOptions<'_>> for Options {
+    #[inline]
+    fn from(parsed: &TcpOptions<'_>) -> Self {
+        Self {
+            timestamps: parsed.timestamps,
+            mss: parsed.mss,
+            window_scale: parsed.window_scale,
+            sack_permitted: parsed.sack_permitted,
+        }
+    }
+}
+
+impl Options {
+    /// The option bytes of a segment with these options.
+    #[must_use]
+    #[inline]
+    pub fn to_bytes(&self) -> OptionBytes {
+        OptionBytes::syn(
+            self.mss,
+            self.window_scale,
+            self.sack_permitted,
+            self.timestamps,
+        )
+    }
 }
 
 /// One received segment. Fields are host byte order; legality (checksum, lengths) was checked before.
@@ -125,5 +144,26 @@ mod tests {
         assert_eq!(seg.len(), 5);
         seg.seq = SeqNum(u32::MAX);
         assert_eq!(seg.end(), SeqNum(4));
+    }
+
+    #[test]
+    fn options_are_read_as_they_were_written() {
+        let options = Options {
+            timestamps: Some(TimestampOption { tsval: 1, tsecr: 2 }),
+            mss: Some(1460),
+            window_scale: Some(7),
+            sack_permitted: false,
+        };
+        let bytes = options.to_bytes();
+        assert_eq!(
+            Options::from(&TcpOptions::parse(bytes.as_padded())),
+            options
+        );
+        let only_timestamps = Options {
+            mss: None,
+            window_scale: None,
+            ..options
+        };
+        assert_eq!(only_timestamps.to_bytes().as_padded().len(), 12);
     }
 }

@@ -5,12 +5,12 @@
 //! overlap: one frame has one defect, the first one that parsing meets from the outside in.
 
 macro_rules! defects {
-    ($($(#[$doc:meta])* $variant:ident => $name:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal,)+) => {
         /// Why a frame was refused while parsing. Parsing stops at the first defect, from the outer header inwards.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Defect {
-            $($(#[$doc])* $variant,)+
+            $($(#[doc = $doc])+ $variant,)+
         }
 
         impl Defect {
@@ -25,6 +25,14 @@ macro_rules! defects {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What is wrong with the frame, in one sentence.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+),)+
                 }
             }
         }

@@ -180,7 +180,8 @@ impl<'a> Packet<'a> {
 #[inline]
 pub const fn is_valid_source(addr: [u8; 4]) -> bool {
     // Classes D and E and the limited broadcast are all that starts at 224.
-    !matches!(addr[0], 0 | 127 | 224..)
+    // 1 to 223 in one compare.
+    addr[0].wrapping_sub(1) < 223 && addr[0] != 127
 }
 
 /// Whether `addr` may stand in a destination field on the wire: not 0/8, not loopback (RFC 1122 §3.2.1.3 (a), (g)).

@@ -8,9 +8,11 @@ use core::net::{IpAddr, Ipv4Addr};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian};
 
 use super::reply::{Layout, Ports};
+use crate::conn::bucket::Bucket;
 use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
 use crate::conn::local::LocalAddrs;
 use crate::counters::{Counter, Counters};
+use crate::memory::prefetch_read;
 use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
 use crate::tcp::seq::SeqNum;
 use crate::wire::ethernet::{self, EtherType, MacAddr};
@@ -101,12 +103,34 @@ impl Meta {
     }
 }
 
+/// The directed broadcast addresses of our links. The first stands apart: it is tested for every frame, and mostly it is the
+/// only one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Broadcasts {
+    first: [u8; 4],
+    more: Vec<[u8; 4]>,
+}
+
+impl Broadcasts {
+    /// From all of them. Without any, the limited broadcast stands in, which is nobody's source anyway.
+    pub(super) fn new(all: &[[u8; 4]]) -> Self {
+        let (&first, more) = all.split_first().unwrap_or((&[255; 4], &[]));
+        Self {
+            first,
+            more: more.to_vec(),
+        }
+    }
+}
+
 /// What classifying needs to know of its endpoint.
 pub(super) struct Classifier<'a> {
     pub(super) locals: &'a LocalAddrs,
     /// The directed broadcast addresses of our links: nobody's source (RFC 1122 §3.2.1.3).
-    pub(super) broadcasts: &'a [[u8; 4]],
+    pub(super) broadcasts: &'a Broadcasts,
     pub(super) hasher: &'a FlowHasher,
+    /// Only for prefetching: a bucket starts loading as soon as its hash is known. Taken once per burst, because making the
+    /// slice costs more than the prefetch.
+    pub(super) buckets: &'a [Bucket],
     pub(super) mac: MacAddr,
 }
 
@@ -271,11 +295,8 @@ impl Classifier<'_> {
     #[inline]
     fn is_host(&self, src: [u8; 4]) -> bool {
         ipv4::is_valid_source(src)
-            && match self.broadcasts {
-                [] => true,
-                [only] => *only != src,
-                several => !several.contains(&src),
-            }
+            && src != self.broadcasts.first
+            && (self.broadcasts.more.is_empty() || !self.broadcasts.more.contains(&src))
     }
 
     /// Everything that isn't perfect: found out and named, or prepared like the fast lane's (VLAN, IP options, extension
@@ -342,6 +363,11 @@ impl Classifier<'_> {
     fn fill(&self, meta: &mut Meta, key: FlowKey, segment: &tcp::Header, lengths: Lengths) {
         meta.key = key;
         meta.hash = self.hasher.hash(&key);
+        // Fewer than 2^32 buckets, by the table's construction.
+        let home = meta.hash.bucket(self.buckets.len() as u32);
+        if let Some(bucket) = self.buckets.get(home as usize) {
+            prefetch_read(bucket);
+        }
         meta.seq = segment.seq();
         meta.ack = segment.ack();
         // All four come out of one IP packet of at most 65,575 bytes behind at most 18 bytes of link header, with the
@@ -378,11 +404,12 @@ impl From<Defect> for End {
 }
 
 /// Whether a destination is more than one host.
-fn is_group(dst: IpAddr, broadcasts: &[[u8; 4]]) -> bool {
+fn is_group(dst: IpAddr, broadcasts: &Broadcasts) -> bool {
     match dst {
         IpAddr::V4(dst) => {
             let dst = dst.octets();
-            ipv4::is_multicast_or_broadcast(dst) || broadcasts.contains(&dst)
+            ipv4::is_multicast_or_broadcast(dst)
+                || (dst == broadcasts.first || broadcasts.more.contains(&dst))
         }
         IpAddr::V6(dst) => dst.is_multicast(),
     }

@@ -5,7 +5,7 @@
 use super::classify::{Lane, Meta};
 use super::endpoint::Verdict;
 use super::handoff::Message;
-use super::reply::{TcpReply, turn_around};
+use super::reply::{turn_around, turn_around_plain};
 use super::{Core, Scratch, neighborhood};
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
@@ -105,44 +105,61 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Writes a reply into the received frame, or into a fresh one when that is shared.
+    /// Turns the frame into [`super::endpoint::Endpoint::answer`].
     #[inline(always)]
     fn answer(&mut self, mut frame: N::Frame, meta: &Meta) {
         let ttl = self.endpoint.config.ttl;
         let (layout, ports) = (meta.layout(), meta.ports());
-        let reply = &self.endpoint.answer;
-        if turn_around(&mut frame, layout, ports, reply, ttl, &self.caps).is_ok() {
+        if turn_around_plain(
+            &mut frame,
+            layout,
+            ports,
+            &self.endpoint.answer,
+            ttl,
+            &self.caps,
+        ) {
             self.outbox.reply(frame, &mut self.endpoint.counters);
-            return;
+        } else {
+            self.answer_any(frame, meta);
         }
-        self.answer_in_copy(frame, meta);
     }
 
     /// The same for a reset, whose numbers never leave the registers.
     #[inline(always)]
     fn answer_reset(&mut self, mut frame: N::Frame, meta: &Meta, reset: Reset) {
         let ttl = self.endpoint.config.ttl;
-        let reply = TcpReply::from(reset);
         let (layout, ports) = (meta.layout(), meta.ports());
-        if turn_around(&mut frame, layout, ports, &reply, ttl, &self.caps).is_ok() {
+        if turn_around_plain(&mut frame, layout, ports, &reset.into(), ttl, &self.caps) {
             self.outbox.reply(frame, &mut self.endpoint.counters);
-            return;
+        } else {
+            self.endpoint.answer = reset.into();
+            self.answer_any(frame, meta);
         }
-        self.endpoint.answer = reply;
-        self.answer_in_copy(frame, meta);
     }
 
-    #[cold]
-    fn answer_in_copy(&mut self, frame: N::Frame, meta: &Meta) {
+    /// Any layout, offload and options; in a fresh buffer when the received one is shared.
+    #[inline(never)]
+    fn answer_any(&mut self, mut frame: N::Frame, meta: &Meta) {
         let ttl = self.endpoint.config.ttl;
+        let (layout, ports) = (meta.layout(), meta.ports());
+        if turn_around(
+            &mut frame,
+            layout,
+            ports,
+            &self.endpoint.answer,
+            ttl,
+            &self.caps,
+        )
+        .is_ok()
+        {
+            return self.outbox.reply(frame, &mut self.endpoint.counters);
+        }
         let copy = self.copy(&frame, HEADERS_LEN);
         self.outbox.free(frame);
+        let answer = &self.endpoint.answer;
         let written = copy.ok().and_then(|mut copy| {
-            let (layout, ports) = (meta.layout(), meta.ports());
-            let reply = &self.endpoint.answer;
-            turn_around(&mut copy, layout, ports, reply, ttl, &self.caps)
-                .ok()
-                .map(|()| copy)
+            let written = turn_around(&mut copy, layout, ports, answer, ttl, &self.caps);
+            written.ok().map(|()| copy)
         });
         match written {
             Some(copy) => {

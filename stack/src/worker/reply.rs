@@ -137,33 +137,34 @@ impl ReplyOptions {
         words * 4
     }
 
-    /// Writes them into the first [`ReplyOptions::len`] bytes of `into` and returns their sum, or `None` when `into` is
-    /// shorter. Padding is NOPs in front, so that every word is whole (RFC 7323 appendix A).
+    /// What nearly every SYN-ACK carries: MSS, timestamps and window scale.
     #[inline(always)]
-    pub(super) fn write(&self, into: &mut [u8]) -> Option<Sum> {
-        if self.present == HAS_MSS | HAS_WINDOW_SCALE | HAS_TIMESTAMPS {
-            // What nearly every SYN-ACK carries: no loop, no table of jumps.
-            let words = [
-                self.mss_word(),
-                TIMESTAMPS_WORD,
-                self.tsval.to_be_bytes(),
-                self.tsecr.to_be_bytes(),
-                self.window_scale_word(),
-            ];
-            let (into, _) = into.split_first_chunk_mut::<MAX_OPTIONS_LEN>()?;
-            let mut sum = Sum::ZERO;
-            for (into, word) in into.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-                *into = word;
-                sum = sum + Sum::bytes4(word);
-            }
-            return Some(sum);
-        }
-        self.write_some(into)
+    fn is_full(&self) -> bool {
+        self.present == HAS_MSS | HAS_WINDOW_SCALE | HAS_TIMESTAMPS
     }
 
-    /// Any selection of the options.
-    #[inline(never)]
-    fn write_some(&self, into: &mut [u8]) -> Option<Sum> {
+    /// As [`ReplyOptions::write`], for options that are full.
+    #[inline(always)]
+    fn write_all(&self, into: &mut [u8]) -> Option<Sum> {
+        let words = [
+            self.mss_word(),
+            TIMESTAMPS_WORD,
+            self.tsval.to_be_bytes(),
+            self.tsecr.to_be_bytes(),
+            self.window_scale_word(),
+        ];
+        let (into, _) = into.split_first_chunk_mut::<MAX_OPTIONS_LEN>()?;
+        let mut sum = Sum::ZERO;
+        for (into, word) in into.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *into = word;
+            sum = sum + Sum::bytes4(word);
+        }
+        Some(sum)
+    }
+
+    /// Writes them into the first [`ReplyOptions::len`] bytes of `into` and returns their sum, or `None` when `into` is
+    /// shorter. Padding is NOPs in front, so that every word is whole (RFC 7323 appendix A).
+    pub(super) fn write(&self, into: &mut [u8]) -> Option<Sum> {
         let (words, _) = into.as_chunks_mut::<4>();
         let mut words = words.iter_mut();
         let mut sum = Sum::ZERO;
@@ -232,12 +233,61 @@ impl From<Reset> for TcpReply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotWritable;
 
+/// Which checksums the NIC fills in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Offload {
+    ipv4: bool,
+    tcp: bool,
+}
+
+impl Offload {
+    #[inline(always)]
+    const fn of(caps: &Caps) -> Self {
+        Self {
+            ipv4: caps.tx_ipv4_checksum,
+            tcp: caps.tx_tcp_checksum,
+        }
+    }
+}
+
+/// The layout of nearly every frame: IPv4 right behind an untagged link header.
+const PLAIN_V4: Layout = Layout {
+    ip: IpVersion::V4,
+    l3_offset: ethernet::HEADER_LEN as u8,
+};
+
+const NO_OFFLOAD: Offload = Offload {
+    ipv4: false,
+    tcp: false,
+};
+
+/// [`turn_around`] for the common cases: plain IPv4, no offload, no option or all of them; compiled with these as
+/// constants. False when it is another case or can't be written: the frame is unchanged then.
+#[inline(always)]
+pub(super) fn turn_around_plain<F: Frame>(
+    frame: &mut F,
+    layout: Layout,
+    ports: Ports,
+    reply: &TcpReply,
+    ttl: u8,
+    caps: &Caps,
+) -> bool {
+    if layout != PLAIN_V4 || Offload::of(caps) != NO_OFFLOAD {
+        return false;
+    }
+    if reply.options.is_none() {
+        write_reply::<F, NO_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, NO_OFFLOAD).is_ok()
+    } else {
+        reply.options.is_full()
+            && write_reply::<F, ALL_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, NO_OFFLOAD).is_ok()
+    }
+}
+
 /// Rewrites `frame`, a received TCP segment laid out as `layout`, into `reply` to its sender.
 ///
 /// # Errors
 /// [`NotWritable`] when the frame is shared or too small; it is unchanged then.
-#[inline]
-pub fn turn_around<F: Frame>(
+pub(super) fn turn_around<F: Frame>(
     frame: &mut F,
     layout: Layout,
     ports: Ports,
@@ -245,23 +295,28 @@ pub fn turn_around<F: Frame>(
     ttl: u8,
     caps: &Caps,
 ) -> Result<(), NotWritable> {
-    if reply.options.is_none() {
-        // Told apart here, so that the plain replies (resets, challenge ACKs) are compiled without a trace of options.
-        return turn_around_with::<F, false>(frame, layout, ports, reply, ttl, caps);
-    }
-    turn_around_with::<F, true>(frame, layout, ports, reply, ttl, caps)
+    write_reply::<F, SOME_OPTIONS>(frame, layout, ports, reply, ttl, Offload::of(caps))
 }
 
+/// How much of [`ReplyOptions`] is known when compiling.
+const NO_OPTIONS: u8 = 0;
+const ALL_OPTIONS: u8 = 1;
+const SOME_OPTIONS: u8 = 2;
+
 #[inline(always)]
-fn turn_around_with<F: Frame, const OPTIONS: bool>(
+fn write_reply<F: Frame, const OPTIONS: u8>(
     frame: &mut F,
     layout: Layout,
     ports: Ports,
     reply: &TcpReply,
     ttl: u8,
-    caps: &Caps,
+    offload: Offload,
 ) -> Result<(), NotWritable> {
-    let options_len = if OPTIONS { reply.options.len() } else { 0 };
+    let options_len = match OPTIONS {
+        NO_OPTIONS => 0,
+        ALL_OPTIONS => MAX_OPTIONS_LEN,
+        _ => reply.options.len(),
+    };
     let tcp_len = tcp::HEADER_LEN + options_len;
     let l3 = usize::from(layout.l3_offset);
     frame
@@ -271,17 +326,17 @@ fn turn_around_with<F: Frame, const OPTIONS: bool>(
     let (link, packet) = bytes.split_at_mut_checked(l3).ok_or(NotWritable)?;
     swap_macs(link)?;
     match layout.ip {
-        IpVersion::V4 => write_v4::<OPTIONS>(packet, ports, reply, options_len, ttl, caps),
-        IpVersion::V6 => write_v6::<OPTIONS>(packet, ports, reply, options_len, ttl, caps),
+        IpVersion::V4 => write_v4::<OPTIONS>(packet, ports, reply, options_len, ttl, offload),
+        IpVersion::V6 => write_v6::<OPTIONS>(packet, ports, reply, options_len, ttl, offload),
     }
     .ok_or(NotWritable)?;
-    let offload = caps.tx_tcp_checksum || (layout.ip == IpVersion::V4 && caps.tx_ipv4_checksum);
-    frame.request(offload.then_some(TxRequest {
+    let ipv4_checksum = layout.ip == IpVersion::V4 && offload.ipv4;
+    frame.request((offload.tcp || ipv4_checksum).then_some(TxRequest {
         ip: layout.ip,
         l2_len: layout.l3_offset,
         l3_len: layout.ip_header_len() as u16,
-        ipv4_checksum: layout.ip == IpVersion::V4 && caps.tx_ipv4_checksum,
-        tcp_checksum: caps.tx_tcp_checksum,
+        ipv4_checksum,
+        tcp_checksum: offload.tcp,
     }));
     Ok(())
 }
@@ -294,13 +349,13 @@ fn swap_macs(link: &mut [u8]) -> Result<(), NotWritable> {
 }
 
 #[inline(always)]
-fn write_v4<const OPTIONS: bool>(
+fn write_v4<const OPTIONS: u8>(
     packet: &mut [u8],
     ports: Ports,
     reply: &TcpReply,
     options_len: usize,
     ttl: u8,
-    caps: &Caps,
+    offload: Offload,
 ) -> Option<()> {
     let (headers, rest) = TcpIpv4::mut_from_prefix(packet).ok()?;
     let (src, dst) = (headers.ip.dst, headers.ip.src);
@@ -321,7 +376,7 @@ fn write_v4<const OPTIONS: bool>(
         flags_fragment: U16::new(ipv4::DONT_FRAGMENT),
         ttl,
         protocol: ip_protocol::TCP,
-        checksum: if caps.tx_ipv4_checksum {
+        checksum: if offload.ipv4 {
             U16::ZERO
         } else {
             sum.finish()
@@ -330,23 +385,19 @@ fn write_v4<const OPTIONS: bool>(
         dst,
     };
     let pseudo = addresses + Sum::word(u16::from(ip_protocol::TCP)) + Sum::word(tcp_len);
-    let sum = if OPTIONS {
-        pseudo + reply.options.write(rest)?
-    } else {
-        pseudo
-    };
-    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, caps);
+    let sum = pseudo + write_options::<OPTIONS>(&reply.options, rest)?;
+    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, offload);
     Some(())
 }
 
 #[inline(always)]
-fn write_v6<const OPTIONS: bool>(
+fn write_v6<const OPTIONS: u8>(
     packet: &mut [u8],
     ports: Ports,
     reply: &TcpReply,
     options_len: usize,
     ttl: u8,
-    caps: &Caps,
+    offload: Offload,
 ) -> Option<()> {
     let (headers, rest) = TcpIpv6::mut_from_prefix(packet).ok()?;
     let (src, dst) = (headers.ip.dst, headers.ip.src);
@@ -360,13 +411,18 @@ fn write_v6<const OPTIONS: bool>(
         dst,
     };
     let pseudo = checksum::pseudo_v6(&src, &dst, ip_protocol::TCP, u32::from(tcp_len));
-    let sum = if OPTIONS {
-        pseudo + reply.options.write(rest)?
-    } else {
-        pseudo
-    };
-    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, caps);
+    let sum = pseudo + write_options::<OPTIONS>(&reply.options, rest)?;
+    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, offload);
     Some(())
+}
+
+#[inline(always)]
+fn write_options<const OPTIONS: u8>(options: &ReplyOptions, into: &mut [u8]) -> Option<Sum> {
+    match OPTIONS {
+        NO_OPTIONS => Some(Sum::ZERO),
+        ALL_OPTIONS => options.write_all(into),
+        _ => options.write(into),
+    }
 }
 
 /// The TCP header of a reply. Its checksum is summed from the values, not from the bytes: words that were just written in
@@ -378,10 +434,10 @@ fn tcp_header(
     options_len: usize,
     pseudo: Sum,
     pseudo_and_options: Sum,
-    caps: &Caps,
+    offload: Offload,
 ) -> tcp::Header {
     let data_offset = tcp::Header::data_offset_for(tcp::HEADER_LEN + options_len);
-    let checksum = if caps.tx_tcp_checksum {
+    let checksum = if offload.tcp {
         pseudo.folded()
     } else {
         let sum = pseudo_and_options

@@ -1,0 +1,99 @@
+//! What an application, or the network layer on its behalf, tells a connection: close, shutdown, abort, read, options,
+//! urgent data, ICMP errors. RFC 9293 §3.9.1 and §3.10.
+//!
+//! Called by: the connection record, after the burst that the application saw. It must never send: what follows from a
+//! command comes out of `poll_output`.
+
+use crate::tcp::env::Env;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::state::{Event, State};
+use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::verdict::{CloseReason, Events, IcmpError};
+
+impl Tcb {
+    /// The application wants neither to send nor to read any more (§3.10.4). What is queued is sent first, then a FIN.
+    /// Unread data means that the peer is reset instead (RFC 1122 §4.2.2.13), and so does data that arrives later.
+    pub fn close(&mut self, env: &mut Env<'_>) -> Events {
+        self.bits.set(Bits::APP_CLOSED);
+        if self.rcv.queued() > 0 && (self.state.takes_text() || self.state == State::CloseWait) {
+            return self.abort_because(CloseReason::UnreadData, env);
+        }
+        if self.state == State::FinWait2 {
+            self.arm_slow(env.now, env.settings.fin_wait_2);
+        }
+        self.shutdown(env)
+    }
+
+    /// The application sends no more, but reads on (half-close, MAY-1). What is queued is sent first, then a FIN.
+    pub fn shutdown(&mut self, env: &mut Env<'_>) -> Events {
+        match self.state {
+            State::SynSent => self.finish(Event::Close, CloseReason::Graceful, env),
+            // Queued until ESTABLISHED, as §3.10.4 has it for data; the FIN is no different.
+            State::SynReceivedPassive | State::SynReceivedActive => {
+                self.bits.set(Bits::FIN_WANTED);
+                Events::NONE
+            }
+            State::Established | State::CloseWait => {
+                self.bits.set(Bits::FIN_WANTED);
+                self.transition(Event::Close, env);
+                Events::NONE
+            }
+            _ => Events::NONE,
+        }
+    }
+
+    /// Ends the connection at once (§3.10.5); `poll_output` gives the reset where the state asks for one.
+    pub fn abort(&mut self, env: &mut Env<'_>) -> Events {
+        self.abort_because(CloseReason::Aborted, env)
+    }
+
+    pub(super) fn abort_because(&mut self, reason: CloseReason, env: &mut Env<'_>) -> Events {
+        let resets = self.state.is_syn_received()
+            || self.state.takes_text()
+            || self.state == State::CloseWait;
+        let events = self.finish(Event::Abort, reason, env);
+        if resets {
+            self.bits.set(Bits::RST_DUE);
+        }
+        events
+    }
+
+    /// The application took `len` bytes of what was received; the window may open.
+    #[inline]
+    pub const fn on_read(&mut self, len: u32) {
+        self.rcv.read(len);
+    }
+
+    /// Another receive buffer size in bytes. What was offered to the peer stays offered.
+    pub const fn set_rcv_buf(&mut self, buf: u32) {
+        self.rcv.set_buf(buf);
+    }
+
+    /// Other choices of the application.
+    pub fn set_options(&mut self, options: ConnectionOptions, env: &Env<'_>) {
+        self.cold.params.options = options;
+        self.arm_keepalive(env);
+    }
+
+    /// The last of the `unsent` bytes queued now is the last urgent one: the pointer of what is sent from here on
+    /// points behind it (MUST-62).
+    pub const fn mark_urgent(&mut self, unsent: u32) {
+        self.cold.snd_up = self.snd_nxt.add(unsent);
+        self.bits.set(Bits::URGENT_OUT);
+    }
+
+    /// An ICMP error quoted this sequence number of ours. Recorded (MUST-47, MUST-54); only a hard one ends a
+    /// connection, and only before it is synchronised (RFC 5927 §5.2). Ignored unless the number is in flight (§4.1).
+    pub fn on_icmp(&mut self, error: IcmpError, quoted_seq: SeqNum, env: &mut Env<'_>) -> Events {
+        if !quoted_seq.in_window(self.snd_una, self.flight()) {
+            env.counters.icmp_out_of_window += 1;
+            return Events::NONE;
+        }
+        self.cold.soft_error = Some(error);
+        if error == IcmpError::PortUnreachable && self.state == State::SynSent {
+            return self.finish(Event::Timeout, CloseReason::Unreachable(error), env);
+        }
+        Events::NONE
+    }
+}

@@ -1,0 +1,156 @@
+//! How much may be in flight: the seam behind which congestion control algorithms stand.
+//!
+//! Called by: `tcp::input` (ACKs, duplicate ACKs), `Tcb::on_timer` (timeouts) and `tcp::output` (the window). It must
+//! never dispatch through a pointer: the algorithms are variants of [`Congestion`].
+
+pub mod reno;
+
+use crate::tcp::seq::SeqNum;
+use crate::tcp::settings::InitialWindow;
+use reno::Reno;
+
+/// One ACK of new data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// SEG.ACK.
+    pub ack: SeqNum,
+    /// Bytes (or numbers) that it acknowledges for the first time.
+    pub acked: u32,
+    /// What was in flight before it, in bytes.
+    pub flight: u32,
+    /// Effective MSS in bytes.
+    pub mss: u32,
+}
+
+/// What the algorithm wants done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing.
+    None,
+    /// Enter fast retransmit: send the oldest segment again.
+    FastRetransmit,
+    /// A partial ACK in recovery (RFC 6582): send the now oldest segment again.
+    PartialAck,
+    /// Another partial ACK of the same recovery: as before, but the retransmission timer runs on (RFC 6582, the
+    /// impatient variant).
+    LaterPartialAck,
+}
+
+/// The algorithm of one connection with its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Congestion {
+    /// NewReno: RFC 5681, RFC 6582, RFC 3042.
+    Reno(Reno),
+}
+
+impl Congestion {
+    /// A connection that starts with the initial window for this MSS.
+    #[must_use]
+    pub const fn new(mss: u32, initial: InitialWindow) -> Self {
+        Self::Reno(Reno::new(initial_window(mss, initial)))
+    }
+
+    /// cwnd in bytes.
+    #[must_use]
+    #[inline]
+    pub const fn window(&self) -> u32 {
+        match self {
+            Self::Reno(reno) => reno.cwnd,
+        }
+    }
+
+    /// How much new data may make the flight grow to, in bytes: cwnd, and what limited transmit adds.
+    #[must_use]
+    #[inline]
+    pub const fn send_limit(&self, mss: u32) -> u32 {
+        match self {
+            Self::Reno(reno) => reno.send_limit(mss),
+        }
+    }
+
+    /// ssthresh in bytes.
+    #[must_use]
+    pub const fn threshold(&self) -> u32 {
+        match self {
+            Self::Reno(reno) => reno.ssthresh,
+        }
+    }
+
+    /// Whether a loss is being repaired by fast recovery.
+    #[must_use]
+    pub const fn is_recovering(&self) -> bool {
+        match self {
+            Self::Reno(reno) => reno.is_recovering(),
+        }
+    }
+
+    /// New data was acknowledged.
+    #[inline]
+    pub fn on_ack(&mut self, ack: Ack) -> Reaction {
+        match self {
+            Self::Reno(reno) => reno.on_ack(ack),
+        }
+    }
+
+    /// A duplicate ACK (RFC 5681 §2) came; `una` and `nxt` bound the flight.
+    pub const fn on_duplicate_ack(&mut self, una: SeqNum, nxt: SeqNum, mss: u32) -> Reaction {
+        match self {
+            Self::Reno(reno) => reno.on_duplicate_ack(una, nxt, mss),
+        }
+    }
+
+    /// The retransmission timer expired with this flight; `is_first` unless it already did for the same octet.
+    pub const fn on_timeout(&mut self, una: SeqNum, nxt: SeqNum, mss: u32, is_first: bool) {
+        match self {
+            Self::Reno(reno) => reno.on_timeout(una, nxt, mss, is_first),
+        }
+    }
+
+    /// Nothing was sent for longer than an RTO: RFC 5681 §4.1.
+    pub fn on_idle(&mut self, mss: u32, initial: InitialWindow) {
+        match self {
+            Self::Reno(reno) => reno.cwnd = reno.cwnd.min(initial_window(mss, initial)),
+        }
+    }
+
+    /// The SYN or SYN-ACK was lost: the connection starts with one segment (RFC 5681 §3.1).
+    pub const fn on_syn_lost(&mut self, mss: u32) {
+        match self {
+            Self::Reno(reno) => reno.cwnd = mss,
+        }
+    }
+}
+
+/// The initial window in bytes.
+#[must_use]
+pub const fn initial_window(mss: u32, initial: InitialWindow) -> u32 {
+    match initial {
+        InitialWindow::Rfc5681 if mss > 2190 => 2 * mss,
+        InitialWindow::Rfc5681 if mss > 1095 => 3 * mss,
+        InitialWindow::Rfc5681 => 4 * mss,
+        InitialWindow::Rfc6928 => {
+            let (two, ten) = (2 * mss, 10 * mss);
+            let floor = if two > 14_600 { two } else { 14_600 };
+            if ten < floor { ten } else { floor }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_initial_window_is_the_rfcs() {
+        let rfc5681 = |mss| initial_window(mss, InitialWindow::Rfc5681);
+        assert_eq!(
+            [rfc5681(2191), rfc5681(2190), rfc5681(1095)],
+            [4382, 6570, 4380]
+        );
+        let rfc6928 = |mss| initial_window(mss, InitialWindow::Rfc6928);
+        assert_eq!(
+            [rfc6928(1460), rfc6928(8960), rfc6928(536)],
+            [14_600, 17_920, 5360]
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! NewReno: slow start, congestion avoidance, fast retransmit and fast recovery (RFC 5681), partial ACKs (RFC 6582),
+//! limited transmit (RFC 3042).
+//!
+//! Called by: [`crate::tcp::congestion::Congestion`]. It must never send or count segments itself, and never grow a
+//! window that isn't used.
+
+use super::{Ack, Reaction};
+use crate::tcp::seq::SeqNum;
+
+/// Where the connection stands after a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No loss is being repaired.
+    Open,
+    /// Fast recovery, before its first partial ACK.
+    Recovery,
+    /// Fast recovery, after a partial ACK.
+    PartialRecovery,
+}
+
+/// The state of NewReno. 16 bytes, since it lives in the hot line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reno {
+    /// cwnd in bytes.
+    pub cwnd: u32,
+    /// ssthresh in bytes.
+    pub ssthresh: u32,
+    /// SND.NXT when the last loss was seen: recovery ends when this is acknowledged, and while `guarded` no second one
+    /// starts before more than this is. Between the first and the third duplicate: SND.NXT at the first.
+    recover: SeqNum,
+    duplicate_acks: u8,
+    phase: Phase,
+    guarded: bool,
+}
+
+impl Reno {
+    /// Starts with this cwnd in bytes, and ssthresh arbitrarily high (§3.1).
+    #[must_use]
+    pub const fn new(cwnd: u32) -> Self {
+        Self {
+            cwnd,
+            ssthresh: u32::MAX,
+            recover: SeqNum(0),
+            duplicate_acks: 0,
+            phase: Phase::Open,
+            guarded: false,
+        }
+    }
+
+    /// Whether fast recovery is going on.
+    #[must_use]
+    pub const fn is_recovering(&self) -> bool {
+        !matches!(self.phase, Phase::Open)
+    }
+
+    /// cwnd, and a segment for each of the first two duplicate ACKs (RFC 3042).
+    #[must_use]
+    #[inline]
+    pub const fn send_limit(&self, mss: u32) -> u32 {
+        if self.is_recovering() {
+            return self.cwnd;
+        }
+        let limited = if self.duplicate_acks < 2 {
+            self.duplicate_acks
+        } else {
+            2
+        };
+        self.cwnd.saturating_add(limited as u32 * mss)
+    }
+
+    /// New data was acknowledged.
+    #[inline]
+    pub fn on_ack(&mut self, ack: Ack) -> Reaction {
+        self.duplicate_acks = 0;
+        if self.is_recovering() {
+            let is_full = !ack.ack.before(self.recover);
+            return if is_full {
+                self.leave(ack)
+            } else {
+                self.partial(ack)
+            };
+        }
+        self.guarded &= !ack.ack.after(self.recover);
+        // A window that isn't used says nothing about the path.
+        if self.cwnd / 2 >= ack.flight {
+            return Reaction::None;
+        }
+        let growth = if self.cwnd < self.ssthresh {
+            ack.acked.min(ack.mss) // §3.1, equation 2
+        } else {
+            let square = u64::from(ack.mss) * u64::from(ack.mss);
+            (square / u64::from(self.cwnd.max(1))).max(1) as u32 // equation 3
+        };
+        self.cwnd = self.cwnd.saturating_add(growth);
+        Reaction::None
+    }
+
+    /// A duplicate ACK came.
+    pub const fn on_duplicate_ack(&mut self, una: SeqNum, nxt: SeqNum, mss: u32) -> Reaction {
+        if self.is_recovering() {
+            self.cwnd = self.cwnd.saturating_add(mss); // §3.2 step 4: a segment has left the network
+            return Reaction::None;
+        }
+        self.duplicate_acks = self.duplicate_acks.saturating_add(1);
+        // RFC 6582 §3.2 step 2: not again for losses of the window that `recover` closes.
+        if self.guarded && !una.after(self.recover) {
+            return Reaction::None;
+        }
+        if self.duplicate_acks == 1 {
+            self.guarded = false;
+            self.recover = nxt;
+        }
+        if self.duplicate_acks != 3 {
+            return Reaction::None;
+        }
+        // What limited transmit added since the first duplicate does not count as flight (§3.2 step 2).
+        self.halve(self.recover.since(una), mss);
+        self.cwnd = self.ssthresh.saturating_add(3 * mss);
+        self.recover = nxt;
+        self.guarded = true;
+        self.phase = Phase::Recovery;
+        Reaction::FastRetransmit
+    }
+
+    /// The retransmission timer expired.
+    pub const fn on_timeout(&mut self, una: SeqNum, nxt: SeqNum, mss: u32, is_first: bool) {
+        if is_first {
+            self.halve(nxt.since(una), mss);
+        }
+        self.cwnd = mss; // the loss window
+        self.duplicate_acks = 0;
+        self.phase = Phase::Open;
+        self.recover = nxt; // RFC 6582 §4.1: no fast retransmit for what go-back-N makes the peer repeat
+        self.guarded = true;
+    }
+
+    /// Equation 4.
+    const fn halve(&mut self, flight: u32, mss: u32) {
+        let half = flight / 2;
+        self.ssthresh = if half > 2 * mss { half } else { 2 * mss };
+    }
+
+    /// RFC 6582 §3.2 step 3, full acknowledgment: option 1, which bursts least.
+    fn leave(&mut self, ack: Ack) -> Reaction {
+        let left = ack.flight.saturating_sub(ack.acked);
+        self.cwnd = self.ssthresh.min(left.max(ack.mss).saturating_add(ack.mss));
+        self.phase = Phase::Open;
+        Reaction::None
+    }
+
+    /// RFC 6582 §3.2 step 3, partial acknowledgment: deflate by what left, give back one segment.
+    fn partial(&mut self, ack: Ack) -> Reaction {
+        self.cwnd = self.cwnd.saturating_sub(ack.acked);
+        if ack.acked >= ack.mss {
+            self.cwnd = self.cwnd.saturating_add(ack.mss);
+        }
+        self.cwnd = self.cwnd.max(ack.mss);
+        if self.phase == Phase::Recovery {
+            self.phase = Phase::PartialRecovery;
+            Reaction::PartialAck
+        } else {
+            Reaction::LaterPartialAck
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSS: u32 = 1000;
+
+    fn ack(ack: u32, acked: u32, flight: u32) -> Ack {
+        Ack {
+            ack: SeqNum(ack),
+            acked,
+            flight,
+            mss: MSS,
+        }
+    }
+
+    #[test]
+    fn slow_start_adds_at_most_a_segment_per_ack() {
+        let mut reno = Reno::new(4 * MSS);
+        reno.on_ack(ack(2000, 2000, 4000));
+        assert_eq!(reno.cwnd, 5 * MSS, "a stretch ACK counts once");
+        reno.on_ack(ack(2100, 100, 4000));
+        assert_eq!(reno.cwnd, 5100, "ACK division gains nothing");
+    }
+
+    #[test]
+    fn congestion_avoidance_adds_a_segment_per_window() {
+        let mut reno = Reno {
+            ssthresh: 10 * MSS,
+            ..Reno::new(10 * MSS)
+        };
+        for i in 1..=10 {
+            reno.on_ack(ack(i * MSS, MSS, 10 * MSS));
+        }
+        assert!((10_900..=11_000).contains(&reno.cwnd), "{}", reno.cwnd);
+    }
+
+    #[test]
+    fn an_unused_window_does_not_grow() {
+        let mut reno = Reno::new(10 * MSS);
+        reno.on_ack(ack(100, 100, 100));
+        assert_eq!(reno.cwnd, 10 * MSS);
+    }
+
+    #[test]
+    fn three_duplicates_start_recovery_and_the_full_ack_ends_it() {
+        let mut reno = Reno::new(10 * MSS);
+        let (una, nxt) = (SeqNum(0), SeqNum(10 * MSS));
+        assert_eq!(reno.on_duplicate_ack(una, nxt, MSS), Reaction::None);
+        assert_eq!(reno.send_limit(MSS), 11 * MSS, "limited transmit");
+        assert_eq!(
+            reno.on_duplicate_ack(una, SeqNum(11 * MSS), MSS),
+            Reaction::None
+        );
+        assert_eq!(reno.send_limit(MSS), 12 * MSS);
+        assert_eq!(
+            reno.on_duplicate_ack(una, SeqNum(12 * MSS), MSS),
+            Reaction::FastRetransmit
+        );
+        assert_eq!((reno.ssthresh, reno.cwnd), (5 * MSS, 8 * MSS));
+        reno.on_duplicate_ack(una, SeqNum(12 * MSS), MSS);
+        assert_eq!(reno.cwnd, 9 * MSS, "inflated");
+        assert_eq!(
+            reno.on_ack(ack(2 * MSS, 2 * MSS, 12 * MSS)),
+            Reaction::PartialAck
+        );
+        assert_eq!(reno.cwnd, 8 * MSS, "deflated by 2, given back 1");
+        assert_eq!(
+            reno.on_ack(ack(3 * MSS, MSS, 10 * MSS)),
+            Reaction::LaterPartialAck
+        );
+        assert_eq!(reno.on_ack(ack(12 * MSS, 9 * MSS, 9 * MSS)), Reaction::None);
+        assert!(!reno.is_recovering());
+        assert_eq!(reno.cwnd, 2 * MSS, "min(ssthresh, flight + a segment)");
+    }
+
+    #[test]
+    fn a_timeout_leaves_one_segment_and_halves_once() {
+        let mut reno = Reno::new(20 * MSS);
+        reno.on_timeout(SeqNum(0), SeqNum(20 * MSS), MSS, true);
+        assert_eq!((reno.cwnd, reno.ssthresh), (MSS, 10 * MSS));
+        reno.on_timeout(SeqNum(0), SeqNum(20 * MSS), MSS, false);
+        assert_eq!(
+            reno.ssthresh,
+            10 * MSS,
+            "not for a repeated timeout of the same octet"
+        );
+        // Duplicates that go-back-N itself causes start no recovery.
+        for _ in 0..5 {
+            assert_eq!(
+                reno.on_duplicate_ack(SeqNum(MSS), SeqNum(20 * MSS), MSS),
+                Reaction::None
+            );
+        }
+        reno.on_ack(ack(20 * MSS, 19 * MSS, 19 * MSS));
+        let three = |reno: &mut Reno, una: u32| {
+            (0..3)
+                .map(|_| reno.on_duplicate_ack(SeqNum(una), SeqNum(una + 4 * MSS), MSS))
+                .last()
+        };
+        assert_eq!(
+            three(&mut reno, 20 * MSS),
+            Some(Reaction::None),
+            "nothing newer is acknowledged"
+        );
+        reno.on_ack(ack(21 * MSS, MSS, 4 * MSS));
+        assert_eq!(three(&mut reno, 21 * MSS), Some(Reaction::FastRetransmit));
+    }
+}

@@ -1,0 +1,74 @@
+//! What a call into a connection brings along: [`Env`] (the time, the settings, the counters) and [`Counters`].
+//!
+//! Called by: whoever drives connections (worker, simulated world, tests), once per turn. It must never reach back
+//! into a connection, and its counters are plain words of one worker: never shared, never atomic.
+
+use crate::tcp::settings::Settings;
+use crate::tcp::state::Transitions;
+use crate::tcp::verdict::{OUTCOME_COUNT, Outcome};
+use crate::time::Instant;
+
+/// The surroundings of one turn.
+#[derive(Debug)]
+pub struct Env<'a> {
+    /// The time, read once per turn by the caller.
+    pub now: Instant,
+    /// Limits and defaults.
+    pub settings: &'a Settings,
+    /// Where what happens is counted.
+    pub counters: &'a mut Counters,
+}
+
+/// One word per named event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// State changes by arrow.
+    pub transitions: Transitions,
+    /// Challenge ACKs owed (RFC 5961).
+    pub challenge_acks: u64,
+    /// Challenge ACKs that the limit of their connection swallowed.
+    pub challenge_acks_suppressed: u64,
+    /// Segments sent again, for whatever reason.
+    pub retransmitted_segments: u64,
+    /// Expiries of the retransmission timer.
+    pub retransmission_timeouts: u64,
+    /// Fast retransmits entered (RFC 5681 §3.2).
+    pub fast_retransmits: u64,
+    /// Zero-window probes sent.
+    pub window_probes: u64,
+    /// Keepalive probes sent.
+    pub keepalive_probes: u64,
+    /// ACKs that went out because the delay ended.
+    pub delayed_acks: u64,
+    /// ICMP errors that quoted a sequence number not in flight (RFC 5927 §4.1).
+    pub icmp_out_of_window: u64,
+    outcomes: Outcomes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Outcomes([u64; OUTCOME_COUNT]);
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        Self([0; OUTCOME_COUNT])
+    }
+}
+
+impl Counters {
+    /// How many segments ended this way.
+    #[must_use]
+    pub const fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes.0[outcome as usize]
+    }
+
+    /// How many segments were judged in all: the sum over all outcomes.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        self.outcomes.0.iter().sum()
+    }
+
+    #[inline]
+    pub(super) const fn count(&mut self, outcome: Outcome) {
+        self.outcomes.0[outcome as usize] += 1;
+    }
+}

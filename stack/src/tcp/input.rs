@@ -1,0 +1,561 @@
+//! SEGMENT ARRIVES, RFC 9293 §3.10.7, step by step: each step is a function with its clause beside it.
+//!
+//! Called by: the connection record, for every segment of a connection. It must never send, and never panic on
+//! anything that a peer can say: numbers wrap, odd segments have an [`Outcome`].
+
+use crate::tcp::congestion::{Ack, Reaction};
+use crate::tcp::deadline::Deadline;
+use crate::tcp::env::Env;
+use crate::tcp::retransmit::TimerMode;
+use crate::tcp::rtt::Rto;
+use crate::tcp::segment::{Flags, Segment};
+use crate::tcp::state::{Event, State};
+use crate::tcp::tcb::{Bits, Tcb, ms};
+use crate::tcp::time_wait::Step as TimeWaitStep;
+use crate::tcp::timestamps;
+use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply, Verdict};
+
+/// A segment ends early with this outcome, or goes on to the next step.
+pub(super) type Checked<T = ()> = Result<T, Outcome>;
+
+/// A segment on its way through the steps: what lies outside of the window is cut off.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived {
+    pub(super) seg: Segment,
+    /// Bytes of payload cut off at the front.
+    pub(super) skip: u32,
+    /// What it ends as, if no later step knows better.
+    pub(super) outcome: Outcome,
+}
+
+impl Tcb {
+    /// Judges one segment of this connection. What is to be sent in answer comes out of `poll_output` afterwards,
+    /// except for a [`Reply::Reset`], which is made from the segment itself.
+    pub fn on_segment(&mut self, seg: &Segment, env: &mut Env<'_>) -> Verdict {
+        let mut verdict = Verdict::new(Outcome::NoConnection);
+        verdict.outcome = match self.state {
+            State::Closed | State::Listen => self.arrives_in_closed(seg, &mut verdict),
+            State::SynSent => match self.arrives_in_syn_sent(seg, &mut verdict, env) {
+                Ok(outcome) | Err(outcome) => outcome,
+            },
+            State::TimeWait => self.arrives_in_time_wait(seg, &mut verdict, env),
+            _ => match self.arrives_in_others(seg, &mut verdict, env) {
+                Ok(outcome) | Err(outcome) => outcome,
+            },
+        };
+        env.counters.count(verdict.outcome);
+        verdict
+    }
+
+    /// §3.10.7.1: "all data in the incoming segment is discarded"; anything but a RST draws a reset.
+    const fn arrives_in_closed(&self, seg: &Segment, verdict: &mut Verdict) -> Outcome {
+        if !seg.flags.rst() {
+            verdict.reply = Reply::Reset;
+        }
+        Outcome::NoConnection
+    }
+
+    /// §3.10.7.3.
+    fn arrives_in_syn_sent(
+        &mut self,
+        seg: &Segment,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) -> Checked<Outcome> {
+        // First: "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set)".
+        let acks_syn = seg.flags.ack() && self.acks_new(seg);
+        if seg.flags.ack() && !acks_syn {
+            if !seg.flags.rst() {
+                verdict.reply = Reply::Reset;
+            }
+            return Err(Outcome::HandshakeBadAck);
+        }
+        // Second: a RST counts only if it acknowledges our SYN (RFC 5961 §3.2 has it the same way).
+        if seg.flags.rst() {
+            if !acks_syn {
+                return Err(Outcome::HandshakeIgnored);
+            }
+            verdict
+                .events
+                .add(self.finish(Event::Rst, CloseReason::Refused, env));
+            return Err(Outcome::RstAccepted);
+        }
+        // Third, security: not built. Fourth: the SYN. Fifth: neither SYN nor RST: drop.
+        if !seg.flags.syn() {
+            return Err(Outcome::HandshakeIgnored);
+        }
+        self.learn_syn(seg, env);
+        self.snd_wnd.set(seg, 0);
+        self.heard_ms = ms(env.now);
+        if !acks_syn {
+            // Simultaneous open (MUST-10): our SYN again, as a SYN-ACK. What the peer's SYN carries besides comes again.
+            self.transition(Event::Syn, env);
+            self.rtx_nxt = self.snd_una;
+            return Ok(Outcome::Handshake);
+        }
+        self.take_ack(seg, verdict, env);
+        self.transition(Event::SynAck, env);
+        self.opened(verdict, env);
+        self.ack.now();
+        // "Continue processing at the sixth step": what came with the SYN-ACK.
+        let mut rest = Arrived {
+            seg: *seg,
+            skip: 0,
+            outcome: Outcome::Handshake,
+        };
+        rest.seg.seq = seg.seq.add(1);
+        rest.seg.flags = seg.flags.without(Flags::SYN);
+        self.trim_to_window(&mut rest);
+        self.text_and_fin(rest, verdict, env)
+    }
+
+    /// §3.10.7.4: SYN-RECEIVED and all synchronised states but TIME-WAIT.
+    fn arrives_in_others(
+        &mut self,
+        seg: &Segment,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) -> Checked<Outcome> {
+        let mut arrived = Arrived {
+            seg: *seg,
+            skip: 0,
+            outcome: Outcome::PureAck,
+        };
+        if self.state.is_syn_received() && seg.flags.syn() && seg.seq == self.cold.irs {
+            self.handshake_again(&mut arrived, env)?;
+        }
+        self.check_timestamp(&arrived.seg, env)?;
+        self.first_check_sequence(&mut arrived, env)?;
+        self.second_check_rst(&arrived.seg, verdict, env)?;
+        // Third, security and compartment: not built (RFC 9293 §A.1 leaves it to those who use it).
+        self.fourth_check_syn(&arrived.seg, verdict, env)?;
+        self.fifth_check_ack(&mut arrived, verdict, env)?;
+        self.text_and_fin(arrived, verdict, env)
+    }
+
+    /// The peer's SYN again. Alone: our SYN-ACK got lost, so it goes out again (within the limit of challenge ACKs: no
+    /// reflection). With the ACK of our SYN: simultaneous open as §3.5 Figure 8 draws it, which the acceptability
+    /// test alone would not let through.
+    fn handshake_again(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
+        let seg = &mut arrived.seg;
+        if seg.flags.ack() && !seg.flags.rst() && self.acks_new(seg) {
+            seg.seq = seg.seq.add(1);
+            seg.flags = seg.flags.without(Flags::SYN);
+            // The window of a SYN isn't scaled; the next segment says it exactly.
+            seg.window >>= self.snd_scale();
+            return Ok(());
+        }
+        if seg.flags.rst() || seg.flags.ack() {
+            return Ok(());
+        }
+        if self
+            .cold
+            .challenge
+            .admit(env.now, env.settings.challenge_interval)
+        {
+            self.rtx_nxt = self.snd_una;
+            self.rtt_timer.cancel();
+        }
+        Err(Outcome::SynRetransmitted)
+    }
+
+    /// RFC 7323 §5.3 R1 (PAWS) and §3.2 (a segment without the option). Never for a RST (§5.2).
+    fn check_timestamp(&mut self, seg: &Segment, env: &mut Env<'_>) -> Checked {
+        if !self.bits.has(Bits::TIMESTAMPS) || seg.flags.rst() {
+            return Ok(());
+        }
+        let Some(option) = seg.options.timestamps else {
+            let drop = env.settings.require_timestamps;
+            return if drop {
+                Err(Outcome::TimestampMissing)
+            } else {
+                Ok(())
+            };
+        };
+        if !self.ts.is_old(option.tsval) {
+            return Ok(());
+        }
+        if timestamps::recent_is_outdated(self.cold.ts_recent_s, env.now) {
+            self.ts.recent = option.tsval; // §5.5: after 24 days it says nothing
+            return Ok(());
+        }
+        self.acknowledge_unacceptable(seg, env);
+        Err(Outcome::Paws)
+    }
+
+    /// "First, check sequence number". What is acceptable updates TS.Recent (RFC 7323 §5.3 R3) and is cut to the
+    /// window.
+    fn first_check_sequence(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
+        let seg = &arrived.seg;
+        if !self.rcv.accepts(seg.seq, seg.len()) {
+            self.at_closed_window(arrived, env)?;
+        }
+        let seg = &arrived.seg;
+        self.heard_ms = ms(env.now);
+        if seg.flags.rst() {
+            return Ok(());
+        }
+        if let Some(option) = seg.options.timestamps
+            && self.bits.has(Bits::TIMESTAMPS)
+            && option.tsval != self.ts.recent
+            && self.ts.update(option.tsval, seg.seq)
+        {
+            self.cold.ts_recent_s = timestamps::now_s(env.now);
+        }
+        if !seg.flags.syn() {
+            self.trim_to_window(arrived);
+        }
+        Ok(())
+    }
+
+    /// An unacceptable segment: "send an acknowledgment in reply (unless the RST bit is set)", drop. One exception:
+    /// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
+    /// ACKs, URGs, and RSTs" (MUST-66): its text is cut off. A FIN that comes alone needs no room and is taken too.
+    fn at_closed_window(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
+        let seg = &mut arrived.seg;
+        if seg.flags.rst() {
+            return Err(Outcome::RstOutOfWindow);
+        }
+        if self.rcv.size() == 0 && seg.seq == self.rcv.nxt && !seg.flags.syn() {
+            if seg.payload_len > 0 {
+                seg.payload_len = 0;
+                seg.flags = seg.flags.without(Flags::FIN);
+                arrived.outcome = Outcome::WindowProbe;
+                self.ack.now();
+            }
+            return Ok(());
+        }
+        let seg = arrived.seg;
+        self.acknowledge_unacceptable(&seg, env);
+        let is_old = !seg.end().after(self.rcv.nxt) && !seg.is_empty();
+        Err(if is_old {
+            Outcome::Duplicate
+        } else {
+            Outcome::OutOfWindow
+        })
+    }
+
+    /// "Second, check the RST bit", with RFC 5961 §3.2.
+    fn second_check_rst(
+        &mut self,
+        seg: &Segment,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) -> Checked {
+        if !seg.flags.rst() {
+            return Ok(());
+        }
+        if seg.seq != self.rcv.nxt {
+            self.challenge(env);
+            return Err(Outcome::RstChallenged);
+        }
+        let reason = match self.state {
+            State::SynReceivedPassive => CloseReason::BackToListen,
+            State::SynReceivedActive => CloseReason::Refused,
+            _ => CloseReason::Reset,
+        };
+        verdict.events.add(self.finish(Event::Rst, reason, env));
+        Err(Outcome::RstAccepted)
+    }
+
+    /// "Fourth, check the SYN bit", with RFC 5961 §4.2.
+    fn fourth_check_syn(
+        &mut self,
+        seg: &Segment,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) -> Checked {
+        if !seg.flags.syn() {
+            return Ok(());
+        }
+        if self.state == State::SynReceivedPassive {
+            verdict
+                .events
+                .add(self.finish(Event::Syn, CloseReason::BackToListen, env));
+            return Err(Outcome::SynRestart);
+        }
+        self.challenge(env);
+        Err(Outcome::SynChallenged)
+    }
+
+    /// "Fifth, check the ACK field", with RFC 5961 §5.2.
+    fn fifth_check_ack(
+        &mut self,
+        arrived: &mut Arrived,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) -> Checked {
+        let seg = &arrived.seg;
+        if !seg.flags.ack() {
+            return Err(Outcome::AckMissing);
+        }
+        if self.state.is_syn_received() {
+            if !self.acks_new(seg) {
+                verdict.reply = Reply::Reset;
+                return Err(Outcome::HandshakeBadAck);
+            }
+            self.take_ack(seg, verdict, env);
+            self.transition(Event::AckOfSyn, env);
+            self.snd_wnd.set(seg, self.snd_scale());
+            self.opened(verdict, env);
+            arrived.outcome = Outcome::Handshake;
+            return Ok(());
+        }
+        let oldest = self.snd_una.sub(self.snd_wnd.max);
+        if seg.ack.since(oldest) > self.snd_nxt.since(oldest) {
+            self.challenge(env);
+            let unsent = seg.ack.after(self.snd_nxt);
+            return Err(if unsent {
+                Outcome::AckOfUnsent
+            } else {
+                Outcome::AckTooOld
+            });
+        }
+        if self.timer_mode == TimerMode::Persist {
+            self.cold.overdue.answered(); // MUST-37: whoever answers probes is alive
+        }
+        if self.acks_new(seg) {
+            self.take_ack(seg, verdict, env);
+        } else if self.is_duplicate_ack(arrived) {
+            arrived.outcome = Outcome::DuplicateAck;
+            self.take_duplicate_ack(env);
+        }
+        if !seg.ack.before(self.snd_una) {
+            let was_closed = self.snd_wnd.size == 0;
+            let taken = self.snd_wnd.update(seg, self.snd_scale());
+            if taken && was_closed && self.snd_wnd.size > 0 {
+                self.window_opened(env);
+            }
+        }
+        self.check_ack_of_fin(verdict, env)
+    }
+
+    /// FIN-WAIT-1, CLOSING and LAST-ACK: "if our FIN is now acknowledged".
+    fn check_ack_of_fin(&mut self, verdict: &mut Verdict, env: &mut Env<'_>) -> Checked {
+        let waits = matches!(
+            self.state,
+            State::FinWait1 | State::Closing | State::LastAck
+        );
+        if !waits || !self.bits.has(Bits::FIN_SENT) || self.snd_una != self.snd_nxt {
+            return Ok(());
+        }
+        match self.state {
+            State::LastAck => {
+                verdict
+                    .events
+                    .add(self.finish(Event::AckOfFin, CloseReason::Graceful, env));
+                return Err(Outcome::PureAck);
+            }
+            State::Closing => {
+                self.transition(Event::AckOfFin, env);
+                self.enter_time_wait(verdict, env);
+                return Err(Outcome::PureAck);
+            }
+            _ => self.transition(Event::AckOfFin, env),
+        };
+        if self.bits.has(Bits::APP_CLOSED) {
+            self.arm_slow(env.now, env.settings.fin_wait_2);
+        }
+        Ok(())
+    }
+
+    /// §3.10.7.4 for TIME-WAIT, judged by the record that this connection is about to become.
+    fn arrives_in_time_wait(
+        &mut self,
+        seg: &Segment,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) -> Outcome {
+        let mut record = self.to_time_wait();
+        let (outcome, step) = record.judge(seg, env);
+        self.cold.slow_timer = record.deadline;
+        self.cold.challenge = record.challenge;
+        match step {
+            TimeWaitStep::Drop => {}
+            TimeWaitStep::Ack(_) => self.ack.now(),
+            // Counted by the record; the connection is over, and for `Reopen` the SYN is the listener's to judge.
+            TimeWaitStep::Reopen { .. } | TimeWaitStep::Closed => {
+                self.state = State::Closed;
+                self.stop_slow();
+                self.ack_timer = Deadline::OFF;
+                verdict.events.add(Events::CLOSED);
+            }
+        }
+        outcome
+    }
+}
+
+// Parts of the steps.
+impl Tcb {
+    /// SND.UNA < SEG.ACK =< SND.NXT.
+    #[inline]
+    const fn acks_new(&self, seg: &Segment) -> bool {
+        seg.ack.since(self.snd_una).wrapping_sub(1) < self.flight()
+    }
+
+    /// Advances SND.UNA: RTT sample, congestion window, retransmission timer.
+    fn take_ack(&mut self, seg: &Segment, verdict: &mut Verdict, env: &mut Env<'_>) {
+        let (acked, flight, mss) = (seg.ack.since(self.snd_una), self.flight(), self.mss());
+        let acks_syn = u32::from(self.is_opening());
+        let acks_fin = u32::from(self.bits.has(Bits::FIN_SENT) && seg.ack == self.snd_nxt);
+        verdict.acked_len = acked - acks_syn - acks_fin;
+        self.sample_rtt(seg, env);
+        self.snd_una = seg.ack;
+        if self.rtx_nxt.before(self.snd_una) {
+            self.rtx_nxt = self.snd_una;
+            self.bits.clear(Bits::RTX_HEAD);
+        }
+        if self.bits.has(Bits::URGENT_OUT) && !self.cold.snd_up.after(self.snd_una) {
+            self.bits.clear(Bits::URGENT_OUT);
+        }
+        if self.expiries > 0 || self.timer_mode != TimerMode::Retransmit {
+            self.expiries = 0;
+            self.cold.overdue.answered();
+        }
+        let reaction = if acks_syn == 1 {
+            Reaction::None
+        } else {
+            self.congestion.on_ack(Ack {
+                ack: seg.ack,
+                acked,
+                flight,
+                mss,
+            })
+        };
+        if matches!(reaction, Reaction::PartialAck | Reaction::LaterPartialAck) {
+            self.retransmit_head();
+        }
+        if self.snd_una == self.snd_nxt {
+            self.rtx_timer = Deadline::OFF; // RFC 6298 §5.2
+            self.timer_mode = TimerMode::Retransmit;
+        } else if reaction != Reaction::LaterPartialAck {
+            self.rtx_timer = Deadline::after_us(env.now, self.rto.us()); // §5.3
+        }
+    }
+
+    /// A sample from the segment being timed; where a retransmission spoilt that one, from the echoed timestamp
+    /// (RFC 7323 §4.1), which says which copy was received.
+    fn sample_rtt(&mut self, seg: &Segment, env: &Env<'_>) {
+        let sample_us = if !self.rtt_timer.is_idle() {
+            self.rtt_timer.stop(seg.ack, env.now)
+        } else if self.bits.has(Bits::TIMESTAMPS) {
+            seg.options
+                .timestamps
+                .and_then(|option| self.ts.rtt_us(option.tsecr, env.now))
+        } else {
+            None
+        };
+        if let Some(rtt_us) = sample_us {
+            self.rto = Rto::from_estimate(self.cold.rtt.sample(rtt_us), env.settings);
+        }
+    }
+
+    /// RFC 5681 §2: something is in flight, no data, no FIN, the same acknowledgment, the same window. Answers to
+    /// zero-window probes look the same and mean something else.
+    fn is_duplicate_ack(&self, arrived: &Arrived) -> bool {
+        let seg = &arrived.seg;
+        let was_empty = arrived.skip == 0 && arrived.outcome == Outcome::PureAck;
+        was_empty
+            && seg.ack == self.snd_una
+            && self.flight() > 0
+            && seg.is_empty()
+            && self.snd_wnd.size > 0
+            && u32::from(seg.window) << self.snd_scale() == self.snd_wnd.size
+    }
+
+    fn take_duplicate_ack(&mut self, env: &mut Env<'_>) {
+        let (una, nxt, mss) = (self.snd_una, self.snd_nxt, self.mss());
+        if self.congestion.on_duplicate_ack(una, nxt, mss) == Reaction::FastRetransmit {
+            env.counters.fast_retransmits += 1;
+            self.retransmit_head();
+        }
+    }
+
+    fn retransmit_head(&mut self) {
+        self.rtx_nxt = self.snd_una;
+        self.bits.set(Bits::RTX_HEAD);
+        self.rtt_timer.cancel();
+    }
+
+    /// The peer's window was closed and is not any more: what lay beyond it when it shrank goes out again.
+    fn window_opened(&mut self, env: &Env<'_>) {
+        if self.timer_mode == TimerMode::Retransmit {
+            return; // it closed and opened within one RTO: nothing was lost by it
+        }
+        self.timer_mode = TimerMode::Retransmit;
+        self.expiries = 0;
+        self.bits.clear(Bits::PROBE_DUE);
+        self.rtx_timer = Deadline::OFF;
+        if self.flight() > 0 {
+            self.rtx_nxt = self.snd_una;
+            self.bits.clear(Bits::RTX_HEAD);
+            self.rtt_timer.cancel();
+            self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
+        }
+    }
+
+    /// The handshake is complete.
+    fn opened(&mut self, verdict: &mut Verdict, env: &mut Env<'_>) {
+        let initial = env.settings.initial_window;
+        self.congestion = crate::tcp::congestion::Congestion::new(self.mss(), initial);
+        if self.bits.take(Bits::SYN_LOST) {
+            self.congestion.on_syn_lost(self.mss());
+            self.rto = Rto::after_lost_syn(env.settings); // RFC 6298 §5.7
+        }
+        self.sent_ms = ms(env.now);
+        self.arm_keepalive(env);
+        verdict.events.add(Events::OPENED);
+        if self.bits.has(Bits::FIN_WANTED) {
+            self.transition(Event::Close, env);
+        }
+    }
+
+    /// Cuts off what was received before, and what lies beyond the window ("segments with higher beginning sequence
+    /// numbers SHOULD be held", but within the window only).
+    fn trim_to_window(&self, arrived: &mut Arrived) {
+        let seg = &mut arrived.seg;
+        if seg.seq.before(self.rcv.nxt) {
+            let old = self.rcv.nxt.since(seg.seq).min(seg.payload_len);
+            seg.seq = seg.seq.add(old);
+            seg.payload_len -= old;
+            arrived.skip += old;
+        }
+        let room = self.rcv.edge().since(seg.seq);
+        if seg.payload_len > room {
+            seg.payload_len = room;
+            seg.flags = seg.flags.without(Flags::FIN);
+        }
+    }
+
+    /// The answer to an unacceptable segment. One with data was sent in earnest and gets its ACK; an empty one may be
+    /// the other half of an ACK loop or an attack, so it counts as a challenge.
+    fn acknowledge_unacceptable(&mut self, seg: &Segment, env: &mut Env<'_>) {
+        if seg.payload_len > 0 || seg.flags.fin() {
+            self.ack.now();
+        } else {
+            self.challenge(env);
+        }
+    }
+
+    /// A challenge ACK, if this connection has one left (RFC 5961 §7).
+    fn challenge(&mut self, env: &mut Env<'_>) {
+        if self
+            .cold
+            .challenge
+            .admit(env.now, env.settings.challenge_interval)
+        {
+            env.counters.challenge_acks += 1;
+            self.ack.now();
+        } else {
+            env.counters.challenge_acks_suppressed += 1;
+        }
+    }
+
+    pub(super) fn enter_time_wait(&mut self, verdict: &mut Verdict, env: &Env<'_>) {
+        self.rtx_timer = Deadline::OFF;
+        self.ack_timer = Deadline::OFF;
+        self.arm_slow(env.now, env.settings.two_msl);
+        self.cold.close_reason.get_or_insert(CloseReason::Graceful);
+        verdict.events.add(Events::TIME_WAIT);
+    }
+}

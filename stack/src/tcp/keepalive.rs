@@ -1,0 +1,85 @@
+//! Keepalive: whether an idle peer is still there, RFC 9293 §3.8.4. Off unless asked for (MUST-25).
+//!
+//! Called by: `Tcb::on_timer`. It must never run while something is in flight or waiting (MUST-26), and never end a
+//! connection for one lost probe (MUST-29).
+
+use core::time::Duration;
+
+use crate::tcp::settings::Settings;
+
+/// What is to be done when the keepalive deadline was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing; look again after this time.
+    Wait(Duration),
+    /// Send a probe; look again after this time.
+    Probe(Duration),
+    /// The peer is gone.
+    GiveUp,
+}
+
+/// Probes that were sent since the peer was last heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keepalive {
+    probes: u8,
+}
+
+impl Keepalive {
+    /// Decides, given how long the peer has been silent and whether the connection has something in flight or queued.
+    pub fn step(&mut self, silent: Duration, is_busy: bool, settings: &Settings) -> Step {
+        if is_busy {
+            // Retransmission or probing of the window judges the peer now.
+            self.probes = 0;
+            return Step::Wait(settings.keepalive_idle);
+        }
+        if silent < settings.keepalive_idle {
+            self.probes = 0;
+            return Step::Wait(settings.keepalive_idle - silent);
+        }
+        if self.probes >= settings.keepalive_probes {
+            return Step::GiveUp;
+        }
+        self.probes += 1;
+        Step::Probe(settings.keepalive_interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nine_probes_75_seconds_apart_then_the_peer_is_gone() {
+        let settings = Settings::default();
+        let mut keepalive = Keepalive::default();
+        let idle = settings.keepalive_idle;
+        let s = Duration::from_secs;
+        assert_eq!(
+            keepalive.step(s(7000), false, &settings),
+            Step::Wait(s(200))
+        );
+        for _ in 0..9 {
+            assert_eq!(keepalive.step(idle, false, &settings), Step::Probe(s(75)));
+        }
+        assert_eq!(keepalive.step(idle, false, &settings), Step::GiveUp);
+    }
+
+    #[test]
+    fn an_answer_or_own_traffic_starts_over() {
+        let settings = Settings::default();
+        let mut keepalive = Keepalive::default();
+        let idle = settings.keepalive_idle;
+        for _ in 0..9 {
+            keepalive.step(idle, false, &settings);
+        }
+        assert_eq!(
+            keepalive.step(Duration::ZERO, false, &settings),
+            Step::Wait(settings.keepalive_idle)
+        );
+        assert_eq!(keepalive.step(idle, true, &settings), Step::Wait(idle));
+        assert!(matches!(
+            keepalive.step(idle, false, &settings),
+            Step::Probe(_)
+        ));
+    }
+}

@@ -1,0 +1,358 @@
+//! What a connection wants to send, one segment at a time: [`Tcb::poll_output`].
+//!
+//! Called by: the connection record, until the answer is `None` or its budget is spent. It must never be asked for a
+//! segment that the caller can't send: numbers advance when it answers.
+
+use crate::tcp::deadline::Deadline;
+use crate::tcp::env::Env;
+use crate::tcp::nagle::Question;
+use crate::tcp::persist;
+use crate::tcp::retransmit::TimerMode;
+use crate::tcp::segment::{Flags, Options, SendPlan};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::state::State;
+use crate::tcp::tcb::{Bits, Tcb, ms};
+
+/// What the application has queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unsent {
+    /// Bytes queued behind SND.NXT, never sent before.
+    pub len: u32,
+}
+
+/// A stretch of sequence space about to go out.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    seq: SeqNum,
+    len: u32,
+    fin: bool,
+    push: bool,
+    is_retransmission: bool,
+}
+
+impl Tcb {
+    /// The next segment that should go out now, or `None`. The caller sends what it gets: for TCP it is sent.
+    pub fn poll_output(&mut self, unsent: Unsent, env: &mut Env<'_>) -> Option<SendPlan> {
+        if self.bits.take(Bits::RST_DUE) {
+            return Some(self.reset());
+        }
+        match self.state {
+            State::Closed | State::Listen => None,
+            State::SynSent | State::SynReceivedPassive | State::SynReceivedActive => {
+                self.handshake_segment(env)
+            }
+            State::TimeWait => self.owed_ack(env),
+            _ => self.ordinary_segment(unsent, env),
+        }
+    }
+
+    fn ordinary_segment(&mut self, unsent: Unsent, env: &mut Env<'_>) -> Option<SendPlan> {
+        if self.ack.owes_duplicate() {
+            return self.owed_ack(env); // before data: the peer counts only segments without any
+        }
+        if let Some(stretch) = self.to_retransmit() {
+            return Some(self.retransmit(stretch, env));
+        }
+        if self.bits.take(Bits::PROBE_DUE)
+            && let Some(plan) = self.probe_window(unsent, env)
+        {
+            return Some(plan);
+        }
+        if self.bits.take(Bits::KEEPALIVE_DUE) {
+            // §3.8.4: SEG.SEQ = SND.NXT-1, no data (SHLD-12).
+            env.counters.keepalive_probes += 1;
+            return Some(self.plan(self.snd_nxt.sub(1), Flags::ACK, 0, env));
+        }
+        if let Some(plan) = self.new_segment(unsent, env) {
+            return Some(plan);
+        }
+        self.watch_window(unsent, env);
+        self.owed_ack(env)
+    }
+
+    /// A pure ACK, if one is owed or the window opened far enough.
+    fn owed_ack(&mut self, env: &mut Env<'_>) -> Option<SendPlan> {
+        let opened = self.state.takes_text() && self.rcv.wants_update(self.mss(), self.rcv_scale());
+        (self.ack.is_due() || opened).then(|| self.plan(self.acceptable_seq(), Flags::ACK, 0, env))
+    }
+
+    /// SND.NXT, unless the peer's window shrank below it: the peer would drop an ACK from beyond its window.
+    fn acceptable_seq(&self) -> SeqNum {
+        self.snd_una.add(self.flight().min(self.snd_wnd.size))
+    }
+
+    /// §3.10.5 and §3.10.4: `<SEQ=SND.NXT><CTL=RST>`; with an ACK, which no receiver minds and middleboxes like.
+    fn reset(&self) -> SendPlan {
+        SendPlan {
+            seq: self.acceptable_seq(),
+            ack: self.rcv.nxt,
+            flags: Flags::RST_ACK,
+            ..SendPlan::default()
+        }
+    }
+
+    /// SYN or SYN-ACK, first or again; in SYN-RECEIVED also an owed ACK.
+    fn handshake_segment(&mut self, env: &mut Env<'_>) -> Option<SendPlan> {
+        let answers = self.state != State::SynSent;
+        if self.rtx_nxt != self.snd_una {
+            return if answers { self.owed_ack(env) } else { None };
+        }
+        let is_retransmission = self.snd_nxt != self.snd_una;
+        self.snd_nxt = self.snd_una.add(1);
+        self.rtx_nxt = self.snd_nxt;
+        if is_retransmission {
+            env.counters.retransmitted_segments += 1;
+            self.rtt_timer.cancel();
+        } else {
+            self.rtt_timer.start(self.snd_nxt, env.now);
+        }
+        self.arm_retransmission(env);
+        self.ack.sent(false, &mut self.ack_timer);
+        Some(SendPlan {
+            seq: self.snd_una,
+            ack: if answers { self.rcv.nxt } else { SeqNum(0) },
+            flags: if answers { Flags::SYN_ACK } else { Flags::SYN },
+            window: self.rcv.offer_unscaled(),
+            options: self.syn_options(answers, env),
+            is_retransmission,
+            ..SendPlan::default()
+        })
+    }
+
+    /// MSS always (MAY-3); the others as offered, or as the peer's SYN had them. SACK-permitted waits for SACK.
+    fn syn_options(&self, answers: bool, env: &Env<'_>) -> Options {
+        Options {
+            mss: Some(self.cold.params.local_mss),
+            window_scale: self.bits.has(Bits::SCALING).then_some(self.rcv_scale()),
+            sack_permitted: false,
+            timestamps: self
+                .bits
+                .has(Bits::TIMESTAMPS)
+                .then(|| self.ts.option(env.now, answers)),
+        }
+    }
+
+    /// What lies between `rtx_nxt` and SND.NXT, as far as the peer's window and the loss window let it go. The oldest
+    /// segment alone, when fast retransmit asked for it, doesn't wait for the congestion window (RFC 5681 §3.2).
+    fn to_retransmit(&self) -> Option<Stretch> {
+        if self.rtx_nxt == self.snd_nxt {
+            return None;
+        }
+        let ahead = self.rtx_nxt.since(self.snd_una);
+        let window = self.snd_wnd.size.saturating_sub(ahead);
+        let fin_sent = self.bits.has(Bits::FIN_SENT);
+        let data_end = self.snd_nxt.sub(fin_sent.into());
+        let left = data_end.since(self.rtx_nxt);
+        let len = self.mss().min(left).min(window);
+        let fin = fin_sent && len == left && window > len;
+        let occupied = len + u32::from(fin);
+        let head = ahead == 0 || self.bits.has(Bits::RTX_HEAD);
+        if occupied == 0 || (!head && ahead + occupied > self.congestion.window()) {
+            return None;
+        }
+        let push = len == left;
+        Some(Stretch {
+            seq: self.rtx_nxt,
+            len,
+            fin,
+            push,
+            is_retransmission: true,
+        })
+    }
+
+    fn retransmit(&mut self, stretch: Stretch, env: &mut Env<'_>) -> SendPlan {
+        self.rtx_nxt = if self.bits.take(Bits::RTX_HEAD) {
+            self.snd_nxt
+        } else {
+            stretch.seq.add(stretch.len + u32::from(stretch.fin))
+        };
+        self.arm_retransmission(env);
+        self.stretch(stretch, env)
+    }
+
+    /// New data and FIN, within both windows, as Nagle and silly-window avoidance let them go.
+    fn new_segment(&mut self, unsent: Unsent, env: &mut Env<'_>) -> Option<SendPlan> {
+        let done = self.bits.has(Bits::FIN_SENT) || self.rtx_nxt != self.snd_nxt;
+        if done || !self.state.sends_text() {
+            return None;
+        }
+        let fin_wanted = self.bits.has(Bits::FIN_WANTED);
+        if unsent.len == 0 && !fin_wanted {
+            return None;
+        }
+        let flight = self.flight();
+        if flight == 0 {
+            self.restart_after_idle(env);
+        }
+        let usable = self.snd_wnd.size.saturating_sub(flight);
+        let sml = self.snd_sml.since(self.snd_una);
+        let len = Question {
+            mss: self.mss(),
+            queued: unsent.len,
+            usable,
+            congestion: self
+                .congestion
+                .send_limit(self.mss())
+                .saturating_sub(flight),
+            window_max: self.snd_wnd.max,
+            nagle: self.cold.params.options.nagle && !fin_wanted,
+            small_in_flight: sml != 0 && sml <= flight,
+            force: self.bits.has(Bits::FORCE_SEND),
+        }
+        .segment_len()
+        .unwrap_or(0);
+        let is_last = len == unsent.len;
+        let fin = fin_wanted && is_last && usable > len;
+        if len == 0 && !fin {
+            return None;
+        }
+        self.bits.clear(Bits::FORCE_SEND);
+        let seq = self.snd_nxt;
+        Some(self.send_new(
+            Stretch {
+                seq,
+                len,
+                fin,
+                push: is_last,
+                is_retransmission: false,
+            },
+            env,
+        ))
+    }
+
+    fn send_new(&mut self, stretch: Stretch, env: &mut Env<'_>) -> SendPlan {
+        self.snd_nxt = self.snd_nxt.add(stretch.len + u32::from(stretch.fin));
+        self.rtx_nxt = self.snd_nxt;
+        if stretch.fin {
+            self.bits.set(Bits::FIN_SENT);
+        }
+        if stretch.len < self.mss() {
+            self.snd_sml = self.snd_nxt;
+        }
+        self.rtt_timer.start(self.snd_nxt, env.now);
+        self.sent_ms = ms(env.now);
+        self.arm_retransmission(env);
+        self.stretch(stretch, env)
+    }
+
+    /// RFC 5681 §4.1: after more than an RTO without sending, what was known of the path is old.
+    fn restart_after_idle(&mut self, env: &Env<'_>) {
+        let idle_ms = ms(env.now).wrapping_sub(self.sent_ms);
+        if u64::from(idle_ms) * 1_000 > u64::from(self.rto.us()) {
+            self.congestion
+                .on_idle(self.mss(), env.settings.initial_window);
+        }
+    }
+
+    /// A zero-window probe (§3.8.6.1): no text, from just below the window, so that every receiver must answer with its
+    /// window (first step of §3.10.7.4). The RFC's own probe is an octet of new data, which puts SND.NXT beyond the
+    /// peer's window: two sides that probe each other that way, each having taken the other's octet, find all further
+    /// ACKs of each other unacceptable and never end (seed 19585 of `tests::pipe` did).
+    fn probe_window(&mut self, unsent: Unsent, env: &mut Env<'_>) -> Option<SendPlan> {
+        if self.snd_wnd.size > 0 {
+            return None;
+        }
+        if self.flight() == 0 && !self.has_text(unsent) {
+            self.timer_mode = TimerMode::Retransmit;
+            return None;
+        }
+        env.counters.window_probes += 1;
+        self.expiries = self.expiries.saturating_add(1);
+        self.timer_mode = TimerMode::Persist;
+        self.cold
+            .overdue
+            .waiting(env.now, core::time::Duration::ZERO);
+        self.arm_persist(env);
+        Some(self.plan(self.snd_una.sub(1), Flags::ACK, 0, env))
+    }
+
+    /// Whether text or a FIN waits that was never sent.
+    fn has_text(&self, unsent: Unsent) -> bool {
+        let fin_due = self.bits.has(Bits::FIN_WANTED) && !self.bits.has(Bits::FIN_SENT);
+        (unsent.len > 0 || fin_due) && self.state.sends_text()
+    }
+
+    /// Nothing is in flight, something is queued, and it may not go: without a timer nobody would ever ask again.
+    fn watch_window(&mut self, unsent: Unsent, env: &Env<'_>) {
+        if !self.has_text(unsent) || self.flight() > 0 || !self.rtx_timer.is_off() {
+            return;
+        }
+        if self.snd_wnd.size == 0 {
+            self.timer_mode = TimerMode::Persist;
+            self.expiries = 0;
+            self.arm_persist(env);
+        } else {
+            self.timer_mode = TimerMode::SwsOverride;
+            self.rtx_timer = Deadline::after(env.now, env.settings.sws_override);
+        }
+    }
+
+    fn arm_persist(&mut self, env: &Env<'_>) {
+        let max = env.settings.persist_max;
+        let wanted = persist::interval(self.rto.duration(), self.expiries, max);
+        let wait = self
+            .cold
+            .overdue
+            .limit(env.now, wanted, self.cold.params.options.r2);
+        self.rtx_timer = Deadline::after(env.now, wait);
+    }
+
+    /// RFC 6298 §5.1: "if the timer is not running, start it".
+    fn arm_retransmission(&mut self, env: &Env<'_>) {
+        if self.rtx_timer.is_off() || self.timer_mode != TimerMode::Retransmit {
+            self.timer_mode = TimerMode::Retransmit;
+            self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
+        }
+    }
+
+    fn stretch(&mut self, stretch: Stretch, env: &mut Env<'_>) -> SendPlan {
+        let Stretch {
+            seq,
+            len,
+            fin,
+            push,
+            is_retransmission,
+        } = stretch;
+        let mut flags = Flags::ACK;
+        if fin {
+            flags = flags.with(Flags::FIN);
+        }
+        if push && len > 0 {
+            flags = flags.with(Flags::PSH); // MUST-61: on the last segment buffered
+        }
+        if is_retransmission {
+            env.counters.retransmitted_segments += 1;
+            self.rtt_timer.cancel();
+        }
+        let mut plan = self.plan(seq, flags, len, env);
+        plan.payload_offset = seq.since(self.snd_una);
+        plan.is_retransmission = is_retransmission;
+        if self.bits.has(Bits::URGENT_OUT) && self.cold.snd_up.after(seq) {
+            plan.flags = plan.flags.with(Flags::URG);
+            plan.urgent = self.cold.snd_up.since(seq).min(0xffff) as u16;
+        }
+        plan
+    }
+
+    /// Any segment after the handshake: acknowledgment, window, timestamps; and the note that they went out.
+    fn plan(&mut self, seq: SeqNum, flags: Flags, payload_len: u32, env: &Env<'_>) -> SendPlan {
+        let is_pure = payload_len == 0 && flags == Flags::ACK;
+        self.ack.sent(is_pure, &mut self.ack_timer);
+        self.ts.last_ack_sent = self.rcv.nxt;
+        SendPlan {
+            seq,
+            ack: self.rcv.nxt,
+            flags,
+            window: self.rcv.offer(self.mss(), self.rcv_scale()),
+            payload_len,
+            options: Options {
+                timestamps: self
+                    .bits
+                    .has(Bits::TIMESTAMPS)
+                    .then(|| self.ts.option(env.now, true)),
+                ..Options::default()
+            },
+            ..SendPlan::default()
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! How long until the next zero-window probe, RFC 9293 §3.8.6.1.
+//!
+//! Called by: `Tcb::on_timer` and `tcp::output`. It must never end a connection: probing goes on for as long as the
+//! probes are acknowledged (MUST-37), and R2 judges only silence.
+
+use core::time::Duration;
+
+/// The wait before probe number `sent + 1`: one RTO first (SHLD-29), then doubling (SHLD-30) up to `max`.
+#[must_use]
+pub fn interval(rto: Duration, sent: u8, max: Duration) -> Duration {
+    let factor = 1u32 << sent.min(16);
+    rto.saturating_mul(factor).min(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_start_at_one_rto_and_double_to_the_ceiling() {
+        let s = Duration::from_secs;
+        let waits: Vec<_> = (0..9)
+            .map(|n| interval(s(1), n, s(120)).as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
+        assert_eq!(interval(s(1), u8::MAX, s(120)), s(120));
+    }
+}

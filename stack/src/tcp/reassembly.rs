@@ -1,0 +1,206 @@
+//! Which bytes beyond RCV.NXT were received: ranges only, the bytes lie with the connection record. SHLD-31.
+//!
+//! Called by: `tcp::input`, seventh step. It must never grow beyond [`RANGES_MAX`], whatever a peer sends: what finds
+//! no room is dropped and comes again.
+
+use arrayvec::ArrayVec;
+
+use crate::tcp::seq::SeqNum;
+
+/// Gaps that one connection may have at once.
+pub const RANGES_MAX: usize = 16;
+
+/// Received numbers from `start` up to, not including, `end`. Never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The first number.
+    pub start: SeqNum,
+    /// The first number behind.
+    pub end: SeqNum,
+}
+
+/// What became of a segment ahead of a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// Keep the numbers of this range; they overlap nothing kept before.
+    New(Range),
+    /// All of it is there already.
+    Duplicate,
+    /// Another gap can't be remembered.
+    NoRoom,
+}
+
+/// The ranges, in order, none touching another. All within half the circle of each other, since all were within the
+/// receive window.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reassembly {
+    ranges: ArrayVec<Range, RANGES_MAX>,
+}
+
+impl Reassembly {
+    /// Whether nothing is out of order.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The ranges, lowest first.
+    #[must_use]
+    pub fn ranges(&self) -> &[Range] {
+        &self.ranges
+    }
+
+    /// The first number behind everything received, if something is out of order.
+    #[must_use]
+    pub fn end(&self) -> Option<SeqNum> {
+        self.ranges.last().map(|range| range.end)
+    }
+
+    /// Adds the numbers of `new` (not empty, beyond RCV.NXT, within the window). What was received before stays what
+    /// it is; of a segment that covers a kept range in its middle only the part before that range is taken.
+    pub fn insert(&mut self, new: Range) -> Inserted {
+        // The first range that ends at or behind the new start: it may touch, overlap or follow.
+        let at = self
+            .ranges
+            .iter()
+            .position(|r| !r.end.before(new.start))
+            .unwrap_or(self.ranges.len());
+        let mut start = new.start;
+        let mut grows = None;
+        let mut next = at;
+        if let Some(range) = self.ranges.get(at)
+            && !range.start.after(start)
+        {
+            start = range.end;
+            grows = Some(at);
+            next = at + 1;
+        }
+        let mut end = new.end;
+        let mut touches_next = false;
+        if let Some(range) = self.ranges.get(next)
+            && !range.start.after(end)
+        {
+            end = range.start;
+            touches_next = true;
+        }
+        if !start.before(end) {
+            return Inserted::Duplicate;
+        }
+        match (grows, touches_next) {
+            (Some(i), true) => {
+                self.ranges[i].end = self.ranges[next].end;
+                self.ranges.remove(next);
+            }
+            (Some(i), false) => self.ranges[i].end = end,
+            (None, true) => self.ranges[next].start = start,
+            (None, false) if self.ranges.is_full() => return Inserted::NoRoom,
+            (None, false) => self.ranges.insert(next, Range { start, end }),
+        }
+        Inserted::New(Range { start, end })
+    }
+
+    /// RCV.NXT moved to `nxt` by data in order: forgets what lies before it and says how many numbers of a kept range
+    /// follow right behind.
+    pub fn advance(&mut self, nxt: SeqNum) -> u32 {
+        while let Some(range) = self.ranges.first().copied() {
+            if range.start.after(nxt) {
+                return 0;
+            }
+            self.ranges.remove(0);
+            if range.end.after(nxt) {
+                return range.end.since(nxt);
+            }
+        }
+        0
+    }
+
+    /// Forgets everything (the peer's FIN came first).
+    pub fn clear(&mut self) {
+        self.ranges.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(start: u32, end: u32) -> Range {
+        Range {
+            start: SeqNum(start),
+            end: SeqNum(end),
+        }
+    }
+
+    #[test]
+    fn a_segment_over_a_kept_range_is_taken_up_to_it() {
+        let mut r = Reassembly::default();
+        assert_eq!(r.insert(range(200, 300)), Inserted::New(range(200, 300)));
+        assert_eq!(r.insert(range(100, 400)), Inserted::New(range(100, 200)));
+        assert_eq!(r.ranges(), [range(100, 300)]);
+        assert_eq!(r.insert(range(100, 300)), Inserted::Duplicate);
+        assert_eq!(r.insert(range(250, 400)), Inserted::New(range(300, 400)));
+    }
+
+    #[test]
+    fn a_full_table_still_takes_what_touches_a_range() {
+        let mut r = Reassembly::default();
+        for i in 0..RANGES_MAX as u32 {
+            assert!(matches!(
+                r.insert(range(10 * i, 10 * i + 5)),
+                Inserted::New(_)
+            ));
+        }
+        assert_eq!(r.insert(range(10_000, 10_001)), Inserted::NoRoom);
+        assert_eq!(r.insert(range(5, 10)), Inserted::New(range(5, 10)));
+        assert_eq!(r.ranges().len(), RANGES_MAX - 1);
+    }
+
+    proptest! {
+        /// The naive model is a set of single numbers.
+        #[test]
+        fn agrees_with_a_set_of_bytes(
+            base: u32,
+            segments in prop::collection::vec((1u32..300, 1u32..40, any::<bool>()), 1..120),
+        ) {
+            let mut r = Reassembly::default();
+            let mut model = std::collections::BTreeSet::new();
+            let mut nxt = 0u32; // relative to base
+            for (offset, len, in_order) in segments {
+                if in_order {
+                    nxt += len;
+                    let released = r.advance(SeqNum(base).add(nxt));
+                    model.retain(|&n| n >= nxt);
+                    let mut expected = 0;
+                    while model.remove(&(nxt + expected)) {
+                        expected += 1;
+                    }
+                    prop_assert_eq!(released, expected);
+                    nxt += released;
+                } else {
+                    let (start, end) = (nxt + offset, nxt + offset + len);
+                    match r.insert(range(base.wrapping_add(start), base.wrapping_add(end))) {
+                        Inserted::New(taken) => {
+                            let from = taken.start.0.wrapping_sub(base);
+                            let to = taken.end.0.wrapping_sub(base);
+                            prop_assert!(start <= from && from < to && to <= end);
+                            for n in from..to {
+                                prop_assert!(model.insert(n), "{} was kept before", n);
+                            }
+                            // Nothing in front of what was taken was left out.
+                            prop_assert!((start..from).all(|n| model.contains(&n)));
+                        }
+                        Inserted::Duplicate => prop_assert!((start..end).all(|n| model.contains(&n))),
+                        Inserted::NoRoom => prop_assert_eq!(r.ranges().len(), RANGES_MAX),
+                    }
+                }
+                let kept: u32 = r.ranges().iter().map(|x| x.end.since(x.start)).sum();
+                prop_assert_eq!(kept as usize, model.len());
+                for pair in r.ranges().windows(2) {
+                    prop_assert!(pair[0].end.before(pair[1].start), "ranges touch");
+                }
+            }
+        }
+    }
+}

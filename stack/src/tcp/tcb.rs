@@ -1,0 +1,569 @@
+//! [`Tcb`]: one connection in numbers. It holds no buffers, does no I/O, reads no clock and knows no NIC.
+//!
+//! Called by: the connection record, in this order: a command or `on_segment` or `on_timer`, then `poll_output` until it
+//! says `None`, then `deadline` for the timing wheel. It must never send: what it wants sent it says when asked.
+//!
+//! The methods come in four families: opens and getters here; events (`on_segment` in `input`, `on_timer` in `timers`);
+//! commands (`close`, `shutdown`, `abort`, `on_read`, `on_icmp` in `commands`); and `poll_output` in `output`.
+
+use arrayvec::ArrayVec;
+
+use crate::tcp::ack::AckPolicy;
+use crate::tcp::challenge::ChallengeLimit;
+use crate::tcp::congestion::Congestion;
+use crate::tcp::deadline::Deadline;
+use crate::tcp::env::Env;
+use crate::tcp::keepalive::Keepalive;
+use crate::tcp::reassembly::{RANGES_MAX, Range, Reassembly};
+use crate::tcp::retransmit::{Overdue, TimerMode};
+use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
+use crate::tcp::segment::{Options, Segment};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::state::{Event, State};
+use crate::tcp::time_wait::TimeWait;
+use crate::tcp::timestamps::{self, Timestamps};
+use crate::tcp::verdict::{CloseReason, Events, IcmpError};
+use crate::tcp::window::{self, ReceiveWindow, SendWindow};
+use crate::time::Instant;
+
+/// Bytes that the timestamps option takes in each segment, padding included.
+const TIMESTAMPS_LEN: u16 = 12;
+
+/// What distinguishes one new connection from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenParams {
+    /// Our initial sequence number, RFC 6528.
+    pub iss: SeqNum,
+    /// Added to the timestamp clock, RFC 7323 §7.1.
+    pub timestamp_offset: u32,
+    /// The MSS that we advertise, in bytes: what our path's MTU leaves without options (RFC 6691).
+    pub local_mss: u16,
+    /// The MSS of a peer that says none: 536 (IPv4) or 1220 (IPv6), MUST-15.
+    pub default_peer_mss: u16,
+    /// Bytes that may wait for the application to read them.
+    pub rcv_buf: u32,
+    /// The application's choices.
+    pub options: ConnectionOptions,
+}
+
+/// Single bits of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Bits(u16);
+
+impl Bits {
+    /// Timestamps were negotiated (until then: would be accepted).
+    pub(super) const TIMESTAMPS: u16 = 1;
+    /// Window scaling was negotiated.
+    pub(super) const SCALING: u16 = 1 << 1;
+    /// The peer's SYN permitted SACK.
+    pub(super) const SACK_PERMITTED: u16 = 1 << 2;
+    /// A FIN follows the last byte queued.
+    pub(super) const FIN_WANTED: u16 = 1 << 3;
+    /// It was sent at least once.
+    pub(super) const FIN_SENT: u16 = 1 << 4;
+    /// The application reads no more.
+    pub(super) const APP_CLOSED: u16 = 1 << 5;
+    /// A reset is to be sent, as the last thing.
+    pub(super) const RST_DUE: u16 = 1 << 6;
+    /// Only the segment at `rtx_nxt` is to be sent again, not everything up to SND.NXT.
+    pub(super) const RTX_HEAD: u16 = 1 << 7;
+    /// A zero-window probe is to be sent.
+    pub(super) const PROBE_DUE: u16 = 1 << 8;
+    /// A keepalive probe is to be sent.
+    pub(super) const KEEPALIVE_DUE: u16 = 1 << 9;
+    /// The silly-window override expired.
+    pub(super) const FORCE_SEND: u16 = 1 << 10;
+    /// Our SYN had to be sent again.
+    pub(super) const SYN_LOST: u16 = 1 << 11;
+    /// The peer's FIN arrived ahead of a gap: `rcv_fin` says where.
+    pub(super) const FIN_AHEAD: u16 = 1 << 12;
+    /// `snd_up` points at urgent data that isn't acknowledged.
+    pub(super) const URGENT_OUT: u16 = 1 << 13;
+    /// `rcv_up` points at urgent data that was announced.
+    pub(super) const URGENT_IN: u16 = 1 << 14;
+    /// The slow deadline is set: the hot part alone says whether the cold one is to be read.
+    pub(super) const SLOW_SET: u16 = 1 << 15;
+
+    #[inline]
+    pub(super) const fn has(self, bit: u16) -> bool {
+        self.0 & bit != 0
+    }
+
+    #[inline]
+    pub(super) const fn set(&mut self, bit: u16) {
+        self.0 |= bit;
+    }
+
+    #[inline]
+    pub(super) const fn clear(&mut self, bit: u16) {
+        self.0 &= !bit;
+    }
+
+    /// Clears the bit and says whether it was set.
+    #[inline]
+    pub(super) const fn take(&mut self, bit: u16) -> bool {
+        let had = self.has(bit);
+        self.clear(bit);
+        had
+    }
+}
+
+/// One connection. The first two cache lines are what an ordinary segment touches; `cold` begins behind them.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub struct Tcb {
+    /// SND.UNA.
+    pub(super) snd_una: SeqNum,
+    /// SND.NXT: never moves back.
+    pub(super) snd_nxt: SeqNum,
+    /// The next number to send: SND.NXT, or below it what is to be sent again.
+    pub(super) rtx_nxt: SeqNum,
+    /// The first number behind the last segment below the MSS (Minshall).
+    pub(super) snd_sml: SeqNum,
+    pub(super) snd_wnd: SendWindow,
+    pub(super) rcv: ReceiveWindow,
+    pub(super) ts: Timestamps,
+    pub(super) rto: Rto,
+    pub(super) congestion: Congestion,
+    /// Retransmission, persist or override, by `timer_mode`.
+    pub(super) rtx_timer: Deadline,
+    /// Delayed ACK.
+    pub(super) ack_timer: Deadline,
+    pub(super) rtt_timer: RttTimer,
+    /// When data was last sent, in ms (restart after idle).
+    pub(super) sent_ms: u32,
+    /// When the peer was last heard, in ms (keepalive).
+    pub(super) heard_ms: u32,
+    /// Effective MSS: payload bytes of a full segment.
+    pub(super) mss: u16,
+    pub(super) bits: Bits,
+    pub(super) ack: AckPolicy,
+    pub(super) state: State,
+    /// Send scale in the upper half, receive scale in the lower.
+    pub(super) scales: u8,
+    /// Expiries of `rtx_timer` without an ACK of new data.
+    pub(super) expiries: u8,
+    pub(super) timer_mode: TimerMode,
+    pub(super) cold: Cold,
+}
+
+/// What only handshakes, losses, closing and idle timers touch.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub(super) struct Cold {
+    pub(super) params: OpenParams,
+    pub(super) irs: SeqNum,
+    pub(super) rtt: RttEstimator,
+    /// The second at which TS.Recent was taken.
+    pub(super) ts_recent_s: u32,
+    pub(super) rcv_fin: SeqNum,
+    pub(super) snd_up: SeqNum,
+    pub(super) rcv_up: SeqNum,
+    pub(super) keepalive: Keepalive,
+    pub(super) peer_mss: u16,
+    /// FIN-WAIT-2, TIME-WAIT or keepalive, by state.
+    pub(super) slow_timer: Deadline,
+    pub(super) overdue: Overdue,
+    pub(super) challenge: ChallengeLimit,
+    pub(super) soft_error: Option<IcmpError>,
+    pub(super) close_reason: Option<CloseReason>,
+    pub(super) reassembly: Reassembly,
+}
+
+impl Cold {
+    fn new(params: OpenParams) -> Self {
+        Self {
+            params,
+            irs: SeqNum(0),
+            rtt: RttEstimator::default(),
+            ts_recent_s: 0,
+            rcv_fin: SeqNum(0),
+            snd_up: SeqNum(0),
+            rcv_up: SeqNum(0),
+            keepalive: Keepalive::default(),
+            peer_mss: params.default_peer_mss,
+            slow_timer: Deadline::OFF,
+            overdue: Overdue::NOTHING,
+            challenge: ChallengeLimit::NEW,
+            soft_error: None,
+            close_reason: None,
+            reassembly: Reassembly::default(),
+        }
+    }
+}
+
+// Opening.
+impl Tcb {
+    /// An active open: the next `poll_output` gives the SYN (RFC 9293 §3.10.1).
+    #[must_use]
+    pub fn connect(params: OpenParams, env: &mut Env<'_>) -> Self {
+        let mut tcb = Self::new(params, env);
+        tcb.transition(Event::ActiveOpen, env);
+        tcb
+    }
+
+    /// A passive open by this SYN, without an embryo: the next `poll_output` gives the SYN-ACK (§3.10.7.2, third).
+    /// Payload of the SYN is not taken; the peer sends it again.
+    #[must_use]
+    pub fn accept(params: OpenParams, syn: &Segment, env: &mut Env<'_>) -> Self {
+        let mut tcb = Self::new(params, env);
+        tcb.state = State::Listen; // the listener's; the arrow is taken on its behalf
+        tcb.transition(Event::Syn, env);
+        tcb.learn_syn(syn, env);
+        tcb.snd_wnd.set(syn, 0);
+        tcb
+    }
+
+    /// A passive open whose SYN-ACK was sent by an embryo or a cookie, with this window field: the ACK that completes
+    /// it is to be given to `on_segment` next. `syn` is the peer's SYN, or what the cookie kept of it;
+    /// `was_retransmitted` says that the SYN-ACK was sent more than once.
+    #[must_use]
+    pub fn from_embryo(
+        params: OpenParams,
+        syn: &Segment,
+        offered_window: u16,
+        was_retransmitted: bool,
+        env: &mut Env<'_>,
+    ) -> Self {
+        let mut tcb = Self::accept(params, syn, env);
+        tcb.rcv = ReceiveWindow::resume(syn.seq.add(1), offered_window.into(), params.rcv_buf);
+        tcb.snd_nxt = params.iss.add(1);
+        tcb.rtx_nxt = tcb.snd_nxt;
+        tcb.rtx_timer = Deadline::after_us(env.now, tcb.rto.us());
+        if was_retransmitted {
+            tcb.bits.set(Bits::SYN_LOST);
+        }
+        tcb
+    }
+
+    fn new(params: OpenParams, env: &Env<'_>) -> Self {
+        let mss = params.local_mss.max(env.settings.mss_min);
+        let mut bits = Bits::default();
+        if env.settings.timestamps {
+            bits.set(Bits::TIMESTAMPS);
+        }
+        let mut scales = 0;
+        if env.settings.window_scaling {
+            bits.set(Bits::SCALING);
+            scales = window::scale_for(params.rcv_buf);
+        }
+        Self {
+            snd_una: params.iss,
+            snd_nxt: params.iss,
+            rtx_nxt: params.iss,
+            snd_sml: params.iss,
+            snd_wnd: SendWindow::default(),
+            rcv: ReceiveWindow::new(SeqNum(0), params.rcv_buf),
+            ts: Timestamps {
+                offset: params.timestamp_offset,
+                ..Timestamps::default()
+            },
+            rto: Rto::initial(env.settings),
+            congestion: Congestion::new(mss.into(), env.settings.initial_window),
+            rtx_timer: Deadline::OFF,
+            ack_timer: Deadline::OFF,
+            rtt_timer: RttTimer::default(),
+            sent_ms: ms(env.now),
+            heard_ms: ms(env.now),
+            mss,
+            bits,
+            ack: AckPolicy::default(),
+            state: State::Closed,
+            scales,
+            expiries: 0,
+            timer_mode: TimerMode::Retransmit,
+            cold: Cold::new(params),
+        }
+    }
+
+    /// Takes what the peer's SYN says: numbers and options (RFC 9293 §3.7.1, RFC 7323 §2.3 and §3.2).
+    pub(super) fn learn_syn(&mut self, syn: &Segment, env: &Env<'_>) {
+        let Options {
+            timestamps,
+            mss,
+            window_scale,
+            sack_permitted,
+        } = syn.options;
+        self.cold.irs = syn.seq;
+        self.rcv.start(syn.seq);
+        match timestamps {
+            Some(option) if self.bits.has(Bits::TIMESTAMPS) => {
+                self.ts.recent = option.tsval;
+                self.ts.last_ack_sent = self.rcv.nxt;
+                self.cold.ts_recent_s = timestamps::now_s(env.now);
+            }
+            _ => self.bits.clear(Bits::TIMESTAMPS),
+        }
+        match window_scale {
+            Some(scale) if self.bits.has(Bits::SCALING) => {
+                self.scales = self.rcv_scale() | scale.min(window::SCALE_MAX) << 4;
+            }
+            _ => {
+                self.bits.clear(Bits::SCALING);
+                self.scales = 0;
+            }
+        }
+        if sack_permitted {
+            self.bits.set(Bits::SACK_PERMITTED);
+        }
+        self.cold.peer_mss = mss.unwrap_or(self.cold.params.default_peer_mss);
+        self.set_path_mss(self.cold.params.local_mss, env);
+    }
+
+    /// The path carries segments of `path_mss` bytes, options included (MUST-16). Called again when the path's MTU
+    /// is learned; never goes below `Settings::mss_min`.
+    pub fn set_path_mss(&mut self, path_mss: u16, env: &Env<'_>) {
+        let options = if self.bits.has(Bits::TIMESTAMPS) {
+            TIMESTAMPS_LEN
+        } else {
+            0
+        };
+        let mss = self.cold.peer_mss.min(path_mss).saturating_sub(options);
+        self.mss = mss.max(env.settings.mss_min);
+    }
+}
+
+// Getters.
+impl Tcb {
+    /// The state.
+    #[must_use]
+    #[inline]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// When `on_timer` wants to be called next.
+    #[must_use]
+    #[inline]
+    pub fn deadline(&self) -> Option<Instant> {
+        let mut earliest = self.rtx_timer.earlier(self.ack_timer);
+        if self.bits.has(Bits::SLOW_SET) {
+            earliest = earliest.earlier(self.cold.slow_timer);
+        }
+        earliest.instant()
+    }
+
+    /// Why the connection ended, once it has.
+    #[must_use]
+    pub const fn close_reason(&self) -> Option<CloseReason> {
+        self.cold.close_reason
+    }
+
+    /// The last ICMP error that the connection heard of.
+    #[must_use]
+    pub const fn soft_error(&self) -> Option<IcmpError> {
+        self.cold.soft_error
+    }
+
+    /// Whether nothing is left to send or to wait for: the record can go.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        matches!(self.state, State::Closed | State::Listen) && !self.bits.has(Bits::RST_DUE)
+    }
+
+    /// Payload bytes of a full segment.
+    #[must_use]
+    #[inline]
+    pub const fn mss(&self) -> u32 {
+        self.mss as u32
+    }
+
+    /// Numbers sent and not acknowledged.
+    #[must_use]
+    #[inline]
+    pub const fn flight(&self) -> u32 {
+        self.snd_nxt.since(self.snd_una)
+    }
+
+    /// Bytes received in order that the application has not taken.
+    #[must_use]
+    pub const fn unread(&self) -> u32 {
+        self.rcv.queued()
+    }
+
+    /// SND.UNA, SND.NXT and RCV.NXT, for views and checks of ICMP quotes.
+    #[must_use]
+    pub const fn numbers(&self) -> (SeqNum, SeqNum, SeqNum) {
+        (self.snd_una, self.snd_nxt, self.rcv.nxt)
+    }
+
+    /// SND.WND in bytes.
+    #[must_use]
+    pub const fn send_window(&self) -> u32 {
+        self.snd_wnd.size
+    }
+
+    /// Congestion control, for views.
+    #[must_use]
+    pub const fn congestion(&self) -> &Congestion {
+        &self.congestion
+    }
+
+    /// Smoothed round-trip time in microseconds, once there was a sample.
+    #[must_use]
+    pub const fn srtt_us(&self) -> Option<u32> {
+        self.cold.rtt.srtt_us()
+    }
+
+    /// The retransmission timeout, backoff included.
+    #[must_use]
+    pub const fn rto(&self) -> core::time::Duration {
+        self.rto.duration()
+    }
+
+    /// Whether the peer's SYN permitted SACK (kept; SACK itself isn't built).
+    #[must_use]
+    pub const fn sack_permitted(&self) -> bool {
+        self.bits.has(Bits::SACK_PERMITTED)
+    }
+
+    /// What was received ahead of gaps.
+    #[must_use]
+    pub fn out_of_order(&self) -> ArrayVec<Range, RANGES_MAX> {
+        self.cold.reassembly.ranges().iter().copied().collect()
+    }
+
+    /// How many bytes of urgent data the application has still to read, if any were announced (MUST-33).
+    #[must_use]
+    pub const fn urgent_left(&self) -> Option<u32> {
+        let fin = !self.state.takes_text() as u32; // once taken, it lies between the last byte and RCV.NXT
+        let unread = self.rcv.nxt.sub(self.rcv.queued()).sub(fin);
+        if self.bits.has(Bits::URGENT_IN) && self.cold.rcv_up.after(unread) {
+            Some(self.cold.rcv_up.since(unread))
+        } else {
+            None
+        }
+    }
+
+    /// What is left of the connection in TIME-WAIT; for any other state it makes no sense.
+    #[must_use]
+    pub fn to_time_wait(&self) -> TimeWait {
+        TimeWait {
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv.nxt,
+            timestamps: self.bits.has(Bits::TIMESTAMPS).then_some(self.ts),
+            deadline: self.cold.slow_timer,
+            rcv_wnd: (self.rcv.size() >> self.rcv_scale()).min(0xffff) as u16,
+            challenge: self.cold.challenge,
+        }
+    }
+
+    /// What must hold after every call, whatever a peer sends. For tests and the simulated world.
+    ///
+    /// # Errors
+    /// The first relation that doesn't hold.
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        let (una, flight) = (self.snd_una, self.flight());
+        if flight > i32::MAX as u32 {
+            return Err("snd_una is behind snd_nxt");
+        }
+        if self.rtx_nxt.since(una) > flight {
+            return Err("rtx_nxt lies outside of snd_una..=snd_nxt");
+        }
+        if self.rcv.size() > 0xffff << window::SCALE_MAX {
+            return Err("the receive window is wider than a field can say");
+        }
+        let outside = |r: &Range| {
+            !r.start.after(self.rcv.nxt) || r.end.after(self.rcv.edge()) || !r.start.before(r.end)
+        };
+        if self.cold.reassembly.ranges().iter().any(outside) {
+            return Err("a range lies outside of the receive window");
+        }
+        if self.congestion.window() < u32::from(self.mss).min(1) {
+            return Err("cwnd is zero");
+        }
+        let is_over = matches!(self.state, State::Closed | State::Listen);
+        if is_over && self.deadline().is_some() {
+            return Err("a closed connection waits for a timer");
+        }
+        let waits = flight > 0
+            && !is_over
+            && !self.bits.has(Bits::PROBE_DUE)
+            && self.rtx_nxt == self.snd_nxt;
+        if waits && self.rtx_timer.is_off() {
+            return Err("something is in flight and no timer runs");
+        }
+        Ok(())
+    }
+}
+
+// What the other files of the connection share.
+impl Tcb {
+    /// The one place where the state changes. Says whether the diagram has the arrow.
+    pub(super) fn transition(&mut self, event: Event, env: &mut Env<'_>) -> bool {
+        let next = env.counters.transitions.step(self.state, event);
+        if let Some(next) = next {
+            self.state = next;
+        }
+        next.is_some()
+    }
+
+    /// Ends the connection for this reason.
+    pub(super) fn finish(&mut self, event: Event, why: CloseReason, env: &mut Env<'_>) -> Events {
+        if !self.transition(event, env) {
+            return Events::NONE;
+        }
+        self.rtx_timer = Deadline::OFF;
+        self.ack_timer = Deadline::OFF;
+        self.stop_slow();
+        self.cold.close_reason.get_or_insert(why);
+        self.cold.reassembly.clear();
+        Events::CLOSED
+    }
+
+    pub(super) fn arm_slow(&mut self, now: Instant, delay: core::time::Duration) {
+        self.cold.slow_timer = Deadline::after(now, delay);
+        self.bits.set(Bits::SLOW_SET);
+    }
+
+    pub(super) const fn stop_slow(&mut self) {
+        self.cold.slow_timer = Deadline::OFF;
+        self.bits.clear(Bits::SLOW_SET);
+    }
+
+    /// Starts or stops the keepalive clock as the application chose. States with a slow deadline of their own keep it.
+    pub(super) fn arm_keepalive(&mut self, env: &Env<'_>) {
+        let applies = matches!(self.state, State::Established | State::CloseWait);
+        if applies && self.cold.params.options.keepalive {
+            self.arm_slow(env.now, env.settings.keepalive_idle);
+        } else if applies {
+            self.stop_slow();
+        }
+    }
+
+    #[inline]
+    pub(super) const fn snd_scale(&self) -> u8 {
+        self.scales >> 4
+    }
+
+    #[inline]
+    pub(super) const fn rcv_scale(&self) -> u8 {
+        self.scales & 0x0f
+    }
+
+    /// Our SYN isn't acknowledged.
+    #[inline]
+    pub(super) const fn is_opening(&self) -> bool {
+        matches!(self.state, State::SynSent) || self.state.is_syn_received()
+    }
+}
+
+/// The time in milliseconds, wrapping after 49 days.
+#[inline]
+pub(super) const fn ms(now: Instant) -> u32 {
+    now.as_ms() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::{offset_of, size_of};
+
+    #[test]
+    fn the_hot_part_is_two_cache_lines() {
+        assert_eq!(offset_of!(Tcb, cold), 128);
+        assert!(size_of::<Tcb>() <= 384, "{}", size_of::<Tcb>());
+        assert_eq!(size_of::<Congestion>(), 16);
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of a whole connection, by subject.
+
+mod closing;
+mod data;
+mod handshake;
+mod hostile;
+mod pipe;
+mod timing;

@@ -1,0 +1,200 @@
+//! Time: retransmission, Karn, R1 and R2, keepalive.
+
+use core::time::Duration;
+
+use crate::tcp::lang::{ack, data};
+use crate::tcp::settings::{ConnectionOptions, Settings};
+use crate::tcp::state::State;
+use crate::tcp::testing::{Host, params, plain};
+use crate::tcp::verdict::{CloseReason, Events};
+
+#[test]
+fn data_is_sent_again_with_backoff_until_r2() {
+    let mut host = Host::established();
+    host.write(100);
+    host.advance_ms(200_000);
+    // Base 1 s (no RTT above the floor); R2 of 100 s ends it, exactly.
+    for at in [0, 1, 3, 7, 15, 31, 63] {
+        host.expect_at(at * 1000, data(100).seq(1));
+    }
+    host.expect_nothing();
+    assert!(host.events.has(Events::R1));
+    assert_eq!(
+        host.tcb.close_reason(),
+        Some(CloseReason::TimedOut { soft: None })
+    );
+    assert_eq!(host.counters.retransmitted_segments, 6);
+    assert_eq!(host.counters.retransmission_timeouts, 7);
+}
+
+#[test]
+fn r2_is_the_applications() {
+    let options = ConnectionOptions {
+        r2: Duration::from_secs(10),
+        ..ConnectionOptions::default()
+    };
+    let mut host = Host::established_with(plain(), options);
+    host.write(100);
+    host.advance_ms(9_999);
+    host.expect_state(State::Established);
+    host.advance_ms(1);
+    host.expect_state(State::Closed);
+}
+
+#[test]
+fn an_ack_of_new_data_restarts_the_timer_and_forgives() {
+    let mut host = Host::established();
+    host.write(2000);
+    host.advance_ms(900);
+    host.inject(ack().ack(1001));
+    // SRTT + 4 RTTVAR = 0.9 s / 8 + 4 * 0.9 s / 4, from the ACK on (the SYN took no time).
+    host.advance_ms(1_000);
+    assert_eq!(host.counters.retransmission_timeouts, 0, "RFC 6298 §5.3");
+    host.advance_ms(20);
+    assert_eq!(host.counters.retransmission_timeouts, 1);
+    // Half of R2 later an ACK comes: the clock of R2 starts over.
+    host.advance_ms(50_000);
+    host.inject(ack().ack(2001));
+    host.write(100);
+    host.advance_ms(60_000);
+    host.expect_state(State::Established);
+}
+
+#[test]
+fn karn_the_backoff_stays_until_something_sent_once_is_acknowledged() {
+    let mut host = Host::established();
+    host.write(100);
+    host.advance_ms(3_000);
+    assert_eq!(host.tcb.rto(), Duration::from_secs(4));
+    host.inject(ack().ack(101));
+    assert_eq!(
+        host.tcb.rto(),
+        Duration::from_secs(4),
+        "the ACK is ambiguous"
+    );
+    host.write(100);
+    host.advance_ms(50);
+    host.inject(ack().ack(201));
+    assert_eq!(host.tcb.rto(), Duration::from_secs(1));
+    assert!(host.tcb.srtt_us().is_some());
+}
+
+#[test]
+fn an_echoed_timestamp_ends_the_backoff_at_once() {
+    let mut host = Host::client(Settings::default(), params());
+    let tsval = host
+        .expect(crate::tcp::lang::syn())
+        .options
+        .timestamps
+        .unwrap()
+        .tsval;
+    host.inject(
+        crate::tcp::lang::syn_ack()
+            .seq(0)
+            .ack(1)
+            .mss(1000)
+            .ts(5, tsval),
+    );
+    host.expect(ack());
+    host.write(100);
+    host.expect(data(100));
+    host.advance_ms(1_000);
+    let plan = host.expect(data(100));
+    assert!(plan.is_retransmission);
+    assert_eq!(host.tcb.rto(), Duration::from_secs(2));
+    host.advance_ms(20);
+    host.inject(ack().ack(101).ts(6, plan.options.timestamps.unwrap().tsval));
+    assert_eq!(host.tcb.rto(), Duration::from_secs(1));
+}
+
+#[test]
+fn rto_follows_the_round_trip_time() {
+    let settings = Settings {
+        rto_min: Duration::from_millis(1),
+        ..plain()
+    };
+    let mut host = Host::established_with(settings, ConnectionOptions::default());
+    let mut acked = 1;
+    for _ in 0..100 {
+        host.write(100);
+        host.advance_ms(40);
+        acked += 100;
+        host.inject(ack().ack(acked));
+    }
+    let rto = host.tcb.rto().as_millis();
+    assert!((40..60).contains(&rto), "{rto}");
+    assert_eq!(host.tcb.srtt_us().map(|us| us / 1000), Some(39));
+}
+
+fn keepalive() -> Host {
+    let options = ConnectionOptions {
+        keepalive: true,
+        ..ConnectionOptions::default()
+    };
+    Host::established_with(plain(), options)
+}
+
+#[test]
+fn keepalive_is_off_unless_asked_for() {
+    let mut host = Host::established();
+    host.advance_ms(100_000_000);
+    host.expect_nothing();
+    host.expect_state(State::Established);
+}
+
+#[test]
+fn keepalive_probes_an_idle_peer_and_gives_up_after_nine() {
+    let mut host = keepalive();
+    host.advance_ms(7_200_000 + 9 * 75_000 - 1);
+    for i in 0..9 {
+        host.expect_at(7_200_000 + i * 75_000, ack().seq(0).ack(1));
+    }
+    host.expect_nothing();
+    host.expect_state(State::Established);
+    host.advance_ms(1);
+    host.expect(crate::tcp::lang::rst().seq(1).ack(1));
+    assert_eq!(
+        host.tcb.close_reason(),
+        Some(CloseReason::KeepaliveTimedOut)
+    );
+}
+
+#[test]
+fn an_answer_keeps_it_alive() {
+    let mut host = keepalive();
+    host.advance_ms(7_200_000);
+    host.expect(ack().seq(0));
+    host.inject(ack());
+    host.advance_ms(7_199_999);
+    host.expect_nothing();
+    host.advance_ms(75_000);
+    host.expect(ack().seq(0));
+}
+
+#[test]
+fn keepalive_is_silent_while_something_is_in_flight() {
+    let options = ConnectionOptions {
+        keepalive: true,
+        r2: Duration::from_secs(1_000_000),
+        ..ConnectionOptions::default()
+    };
+    let mut host = Host::established_with(plain(), options);
+    host.write(10);
+    host.advance_ms(7_300_000);
+    assert_eq!(host.counters.keepalive_probes, 0);
+}
+
+#[test]
+fn keepalive_can_be_switched_on_a_living_connection() {
+    let mut host = Host::established();
+    let on = ConnectionOptions {
+        keepalive: true,
+        ..ConnectionOptions::default()
+    };
+    host.turn(|tcb, env| tcb.set_options(on, env));
+    host.advance_ms(7_200_000);
+    host.expect(ack().seq(0));
+    host.turn(|tcb, env| tcb.set_options(ConnectionOptions::default(), env));
+    host.advance_ms(10_000_000);
+    host.expect_nothing();
+}

@@ -1,0 +1,183 @@
+//! What a segment carries: urgent pointer, text and FIN, the sixth to eighth step of RFC 9293 §3.10.7.4.
+//!
+//! Called by: `tcp::input`, once the earlier steps let the segment through. It must never touch the bytes: it says
+//! which of them are wanted.
+
+use crate::tcp::env::Env;
+use crate::tcp::input::{Arrived, Checked};
+use crate::tcp::reassembly::{Inserted, Range};
+use crate::tcp::segment::Segment;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::state::{Event, State};
+use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply, Verdict};
+
+impl Tcb {
+    /// The sixth to eighth step, and what the segment ends as.
+    pub(super) fn text_and_fin(
+        &mut self,
+        mut arrived: Arrived,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) -> Checked<Outcome> {
+        self.sixth_check_urg(&arrived, verdict);
+        self.seventh_process_text(&mut arrived, verdict, env)?;
+        self.eighth_check_fin(&mut arrived, verdict, env);
+        Ok(arrived.outcome)
+    }
+
+    /// "Sixth, check the URG bit": RCV.UP = max(RCV.UP, SEG.UP), and tell the user when it moved (MUST-32).
+    fn sixth_check_urg(&mut self, arrived: &Arrived, verdict: &mut Verdict) {
+        let seg = &arrived.seg;
+        if !seg.flags.contains(crate::tcp::segment::Flags::URG) || !self.state.takes_text() {
+            return;
+        }
+        let up = seg.seq.sub(arrived.skip).add(seg.urgent.into());
+        let known = self.bits.has(Bits::URGENT_IN) && !up.after(self.cold.rcv_up);
+        if !known && up.after(self.rcv.nxt) {
+            self.bits.set(Bits::URGENT_IN);
+            self.cold.rcv_up = up;
+            verdict.events.add(Events::URGENT);
+        }
+    }
+
+    /// "Seventh, process the segment text": ESTABLISHED, FIN-WAIT-1 and FIN-WAIT-2; elsewhere "this should not occur
+    /// since a FIN has been received; ignore the segment text".
+    fn seventh_process_text(
+        &mut self,
+        arrived: &mut Arrived,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) -> Checked {
+        if arrived.seg.payload_len == 0 {
+            return Ok(());
+        }
+        if !self.state.takes_text() {
+            self.ack.now();
+            return Err(Outcome::AfterFin);
+        }
+        if self.bits.has(Bits::APP_CLOSED) {
+            // §3.6.1: "TCP endpoint MUST/SHOULD send a RST to show that data was lost" (SHLD-3).
+            verdict.reply = Reply::Reset;
+            verdict
+                .events
+                .add(self.finish(Event::Abort, CloseReason::DataAfterClose, env));
+            return Err(Outcome::AfterClose);
+        }
+        if self.bits.has(Bits::FIN_AHEAD) {
+            self.cut_behind_fin(&mut arrived.seg);
+            if arrived.seg.payload_len == 0 {
+                self.ack.now();
+                return Err(Outcome::AfterFin);
+            }
+        }
+        if arrived.seg.seq == self.rcv.nxt {
+            self.take_in_order(arrived, verdict, env);
+        } else {
+            self.take_out_of_order(arrived, verdict, env);
+        }
+        Ok(())
+    }
+
+    /// "Eighth, check the FIN bit". A FIN counts once everything before it was received; one that came ahead of a gap
+    /// is remembered.
+    fn eighth_check_fin(
+        &mut self,
+        arrived: &mut Arrived,
+        verdict: &mut Verdict,
+        env: &mut Env<'_>,
+    ) {
+        if !self.state.takes_text() {
+            return;
+        }
+        let seg = &arrived.seg;
+        if seg.flags.fin() && !self.bits.has(Bits::FIN_AHEAD) {
+            let fin = seg.seq.add(seg.payload_len);
+            let is_last = self.cold.reassembly.end().is_none_or(|end| !end.after(fin));
+            if is_last && !fin.before(self.rcv.nxt) {
+                self.cold.rcv_fin = fin;
+                self.bits.set(Bits::FIN_AHEAD);
+                if fin != self.rcv.nxt && seg.payload_len == 0 {
+                    self.ack.duplicate(env.settings);
+                    arrived.outcome = Outcome::OutOfOrder;
+                }
+            }
+        }
+        if self.bits.has(Bits::FIN_AHEAD) && self.cold.rcv_fin == self.rcv.nxt {
+            self.take_fin(verdict, env);
+            if arrived.outcome != Outcome::Handshake {
+                arrived.outcome = Outcome::InOrder;
+            }
+        }
+    }
+
+    fn take_in_order(&mut self, arrived: &mut Arrived, verdict: &mut Verdict, env: &mut Env<'_>) {
+        let len = arrived.seg.payload_len;
+        let fills_gap = !self.cold.reassembly.is_empty();
+        self.rcv.take(len);
+        let mut released = 0;
+        if fills_gap {
+            released = self.cold.reassembly.advance(self.rcv.nxt);
+            self.rcv.take(released);
+        }
+        if self
+            .ack
+            .in_order(fills_gap, &mut self.ack_timer, env.now, env.settings)
+        {
+            verdict.events.add(Events::ACK_NOW);
+        }
+        verdict.payload = Payload::InOrder {
+            skip: arrived.skip,
+            len,
+            released,
+        };
+        if arrived.outcome != Outcome::Handshake {
+            arrived.outcome = Outcome::InOrder;
+        }
+    }
+
+    fn take_out_of_order(&mut self, arrived: &mut Arrived, verdict: &mut Verdict, env: &Env<'_>) {
+        let seg = &arrived.seg;
+        let new = Range {
+            start: seg.seq,
+            end: seg.seq.add(seg.payload_len),
+        };
+        self.ack.duplicate(env.settings);
+        arrived.outcome = match self.cold.reassembly.insert(new) {
+            Inserted::New(Range { start, end }) => {
+                let skip = arrived.skip + start.since(seg.seq);
+                verdict.payload = Payload::OutOfOrder {
+                    seq: start,
+                    skip,
+                    len: end.since(start),
+                };
+                Outcome::OutOfOrder
+            }
+            Inserted::Duplicate => Outcome::OutOfOrderDuplicate,
+            Inserted::NoRoom => Outcome::OutOfOrderNoRoom,
+        };
+    }
+
+    /// "If the FIN bit is set, signal the user, advance RCV.NXT over the FIN, and send an acknowledgment for it."
+    fn take_fin(&mut self, verdict: &mut Verdict, env: &mut Env<'_>) {
+        self.rcv.take_fin();
+        self.cold.reassembly.clear();
+        self.ack.now();
+        verdict.events.add(Events::PEER_CLOSED);
+        self.transition(Event::Fin, env);
+        if self.state == State::TimeWait {
+            self.enter_time_wait(verdict, env);
+        }
+    }
+
+    /// The peer said where its data ends; what it sends behind that isn't data.
+    fn cut_behind_fin(&self, seg: &mut Segment) {
+        let fin: SeqNum = self.cold.rcv_fin;
+        let room = if seg.seq.after(fin) {
+            0
+        } else {
+            fin.since(seg.seq)
+        };
+        seg.payload_len = seg.payload_len.min(room);
+    }
+}

@@ -1,0 +1,308 @@
+//! TIME-WAIT as a record of its own: what is left of a connection while its old segments die. RFC 9293 §3.6.1 and
+//! §3.10.7.4, RFC 6191, RFC 1337.
+//!
+//! Called by: the worker for records of the TIME-WAIT slab, and by `Tcb` for the moments before it becomes one. It must
+//! never hold data, and never be prolonged by anything but the peer's own FIN.
+
+use crate::tcp::challenge::ChallengeLimit;
+use crate::tcp::deadline::Deadline;
+use crate::tcp::env::Env;
+use crate::tcp::segment::{Flags, Options, Segment, SendPlan};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::state::{Event, State};
+use crate::tcp::timestamps::Timestamps;
+use crate::tcp::verdict::Outcome;
+
+/// A connection in TIME-WAIT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeWait {
+    /// SND.NXT: the number of our ACKs; a reopened connection must start above it (RFC 1122 §4.2.2.13).
+    pub snd_nxt: SeqNum,
+    /// RCV.NXT: behind the peer's FIN.
+    pub rcv_nxt: SeqNum,
+    /// The timestamps, if they were negotiated.
+    pub timestamps: Option<Timestamps>,
+    /// When 2 MSL are over.
+    pub deadline: Deadline,
+    /// RCV.WND that the peer knows of, in bytes, as wide as a field without scaling shows.
+    pub rcv_wnd: u16,
+    pub(super) challenge: ChallengeLimit,
+}
+
+/// What a segment does to a connection in TIME-WAIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing; the segment is dropped.
+    Drop,
+    /// Send this ACK.
+    Ack(SendPlan),
+    /// A SYN that may start a new connection (MAY-2): treat it as a listener would, with an ISS above this number.
+    Reopen {
+        /// The ISS must come after this.
+        iss_after: SeqNum,
+    },
+    /// The record goes.
+    Closed,
+}
+
+impl TimeWait {
+    /// Judges one segment. Counted in `env` under its outcome, like every segment of a connection.
+    pub fn on_segment(&mut self, seg: &Segment, env: &mut Env<'_>) -> Step {
+        let (outcome, step) = self.judge(seg, env);
+        env.counters.count(outcome);
+        step
+    }
+
+    /// Whether 2 MSL are over; the step to CLOSED is counted.
+    pub fn on_timer(&mut self, env: &mut Env<'_>) -> bool {
+        let over = self.deadline.is_due(env.now);
+        if over {
+            let _ = env
+                .counters
+                .transitions
+                .step(State::TimeWait, Event::TwoMsl);
+        }
+        over
+    }
+
+    pub(super) fn judge(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+        let is_rst = seg.flags.rst();
+        if seg.flags.syn() && !is_rst && !seg.flags.ack() {
+            return self.syn(seg, env);
+        }
+        if !is_rst
+            && let (Some(ts), Some(option)) = (&self.timestamps, seg.options.timestamps)
+            && ts.is_old(option.tsval)
+        {
+            return (Outcome::Paws, self.limited_ack(env));
+        }
+        if is_rst {
+            return self.rst(seg, env);
+        }
+        if seg.flags.fin() && seg.end() == self.rcv_nxt {
+            // "The only thing that can arrive in this state is a retransmission of the remote FIN."
+            self.deadline = Deadline::after(env.now, env.settings.two_msl);
+            return (Outcome::TimeWaitFin, Step::Ack(self.ack(env)));
+        }
+        if seg.flags.syn() {
+            return (Outcome::SynChallenged, self.limited_ack(env));
+        }
+        if seg.seq == self.rcv_nxt && seg.is_empty() {
+            return (Outcome::PureAck, Step::Drop);
+        }
+        (Outcome::OutOfWindow, self.limited_ack(env))
+    }
+
+    /// RFC 6191 §2: a newer timestamp reopens; the same one or none needs a newer sequence number; else silence.
+    fn syn(&self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+        let newer_seq = seg.seq.after(self.rcv_nxt);
+        let may_reopen = match (&self.timestamps, seg.options.timestamps) {
+            (Some(ts), Some(option)) if option.tsval == ts.recent => newer_seq,
+            (Some(ts), Some(option)) => !ts.is_old(option.tsval),
+            // The old connection had none, the new one brings them: newer by definition (§2, third bullet).
+            (None, Some(_)) => true,
+            (_, None) => newer_seq,
+        };
+        if !may_reopen {
+            return (Outcome::TimeWaitSyn, Step::Drop);
+        }
+        let _ = env.counters.transitions.step(State::TimeWait, Event::Syn);
+        (
+            Outcome::TimeWaitReopen,
+            Step::Reopen {
+                iss_after: self.snd_nxt,
+            },
+        )
+    }
+
+    fn rst(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+        if !seg
+            .seq
+            .in_window(self.rcv_nxt, u32::from(self.rcv_wnd).max(1))
+        {
+            return (Outcome::RstOutOfWindow, Step::Drop);
+        }
+        if env.settings.rfc1337 {
+            return (Outcome::RstInTimeWait, Step::Drop);
+        }
+        if seg.seq != self.rcv_nxt {
+            return (Outcome::RstChallenged, self.limited_ack(env));
+        }
+        let _ = env.counters.transitions.step(State::TimeWait, Event::Rst);
+        (Outcome::RstAccepted, Step::Closed)
+    }
+
+    fn limited_ack(&mut self, env: &mut Env<'_>) -> Step {
+        if self
+            .challenge
+            .admit(env.now, env.settings.challenge_interval)
+        {
+            env.counters.challenge_acks += 1;
+            Step::Ack(self.ack(env))
+        } else {
+            env.counters.challenge_acks_suppressed += 1;
+            Step::Drop
+        }
+    }
+
+    fn ack(&self, env: &Env<'_>) -> SendPlan {
+        SendPlan {
+            seq: self.snd_nxt,
+            ack: self.rcv_nxt,
+            flags: Flags::ACK,
+            window: self.rcv_wnd,
+            options: Options {
+                timestamps: self.timestamps.map(|ts| ts.option(env.now, true)),
+                ..Options::default()
+            },
+            ..SendPlan::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::env::Counters;
+    use crate::tcp::segment::TimestampOption;
+    use crate::tcp::settings::Settings;
+    use crate::time::Instant;
+
+    fn record() -> TimeWait {
+        TimeWait {
+            snd_nxt: SeqNum(500),
+            rcv_nxt: SeqNum(1000),
+            timestamps: Some(Timestamps {
+                recent: 70,
+                offset: 0,
+                last_ack_sent: SeqNum(1000),
+            }),
+            deadline: Deadline::at(Instant::from_ms(60_000)),
+            rcv_wnd: 1000,
+            challenge: ChallengeLimit::NEW,
+        }
+    }
+
+    fn seg(flags: Flags, seq: u32, tsval: Option<u32>) -> Segment {
+        let timestamps = tsval.map(|tsval| TimestampOption { tsval, tsecr: 0 });
+        Segment {
+            seq: SeqNum(seq),
+            flags,
+            options: Options {
+                timestamps,
+                ..Options::default()
+            },
+            ..Segment::default()
+        }
+    }
+
+    fn judge(record: &mut TimeWait, seg: Segment, settings: &Settings) -> Step {
+        let mut counters = Counters::default();
+        let env = &mut Env {
+            now: Instant::from_ms(30_000),
+            settings,
+            counters: &mut counters,
+        };
+        let step = record.on_segment(&seg, env);
+        assert_eq!(counters.segments(), 1);
+        step
+    }
+
+    #[test]
+    fn a_syn_reopens_by_rfc_6191() {
+        let s = Settings::default();
+        let reopened = |mut tw: TimeWait, seq, tsval| {
+            let step = judge(&mut tw, seg(Flags::SYN, seq, tsval), &s);
+            assert!(matches!(
+                step,
+                Step::Reopen {
+                    iss_after: SeqNum(500)
+                } | Step::Drop
+            ));
+            step != Step::Drop
+        };
+        assert!(
+            reopened(record(), 5, Some(71)),
+            "newer timestamp, older number"
+        );
+        assert!(!reopened(record(), 5, Some(70)) && reopened(record(), 1001, Some(70)));
+        assert!(!reopened(record(), 1001, Some(69)), "older timestamp");
+        assert!(!reopened(record(), 1000, None) && reopened(record(), 1001, None));
+        let without = TimeWait {
+            timestamps: None,
+            ..record()
+        };
+        assert!(reopened(without.clone(), 5, Some(1)));
+        assert!(!reopened(without.clone(), 5, None) && reopened(without, 1001, None));
+    }
+
+    #[test]
+    fn the_peers_fin_again_is_acknowledged_and_starts_2msl_over() {
+        let s = Settings::default();
+        let mut tw = record();
+        let fin = Flags::FIN.with(Flags::ACK);
+        let Step::Ack(plan) = judge(&mut tw, seg(fin, 999, Some(70)), &s) else {
+            panic!("no ACK")
+        };
+        assert_eq!(
+            (plan.seq, plan.ack, plan.flags),
+            (SeqNum(500), SeqNum(1000), Flags::ACK)
+        );
+        assert_eq!(tw.deadline.instant(), Some(Instant::from_ms(90_000)));
+        // Another FIN is no reason to stay.
+        let mut tw = record();
+        judge(&mut tw, seg(fin, 1500, Some(70)), &s);
+        assert_eq!(tw.deadline, record().deadline);
+    }
+
+    #[test]
+    fn a_rst_closes_unless_rfc_1337_is_on() {
+        let plain = Settings::default();
+        let strict = Settings {
+            rfc1337: true,
+            ..Settings::default()
+        };
+        assert_eq!(
+            judge(&mut record(), seg(Flags::RST, 1000, None), &plain),
+            Step::Closed
+        );
+        assert_eq!(
+            judge(&mut record(), seg(Flags::RST, 1000, None), &strict),
+            Step::Drop
+        );
+        assert_eq!(
+            judge(&mut record(), seg(Flags::RST, 2000, None), &plain),
+            Step::Drop
+        );
+        let challenged = judge(&mut record(), seg(Flags::RST, 1001, None), &plain);
+        assert!(matches!(challenged, Step::Ack(_)));
+    }
+
+    #[test]
+    fn old_duplicates_are_acknowledged_within_the_limit() {
+        let s = Settings::default();
+        let mut tw = record();
+        let old = seg(Flags::ACK, 900, Some(60));
+        assert!(matches!(judge(&mut tw, old, &s), Step::Ack(_)));
+        assert_eq!(judge(&mut tw, old, &s), Step::Drop, "limited");
+        assert_eq!(
+            judge(&mut record(), seg(Flags::ACK, 1000, Some(70)), &s),
+            Step::Drop
+        );
+    }
+
+    #[test]
+    fn it_ends_after_2msl() {
+        let settings = Settings::default();
+        let mut counters = Counters::default();
+        let mut at = |ms| {
+            let now = Instant::from_ms(ms);
+            record().on_timer(&mut Env {
+                now,
+                settings: &settings,
+                counters: &mut counters,
+            })
+        };
+        assert!(!at(59_999) && at(60_000));
+    }
+}
