@@ -33,8 +33,8 @@ fn main() {
     let rate = cycles_per_second();
     let mut group = criterion.benchmark_group("worker");
     group.sample_size(20);
-    group.warm_up_time(Duration::from_millis(500));
-    group.measurement_time(Duration::from_secs(3));
+    group.warm_up_time(Duration::from_millis(200));
+    group.measurement_time(Duration::from_secs(1));
     group.throughput(Throughput::Elements(BURST_FRAMES as u64));
     for (name, scenario, connections) in CASES {
         let spec = LoopSpec {

@@ -280,3 +280,64 @@ pub fn check(counts: LoopCounts) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::bare_probe;
+
+    const PACKETS: u64 = 6400;
+
+    fn small(scenario: Scenario, connections: u32) -> WorkerLoop {
+        let spec = LoopSpec {
+            scenario,
+            connections,
+            burst: 64,
+            packets: PACKETS,
+        };
+        build(&spec).expect("memory for a small table")
+    }
+
+    #[test]
+    fn every_scenario_answers_every_frame() {
+        for scenario in [Scenario::Rst, Scenario::SynCookies, Scenario::SynEmbryos] {
+            let mut worker_loop = small(scenario, 1000);
+            assert_eq!(worker_loop.run(PACKETS).frames, PACKETS);
+            let counts = worker_loop.into_nic().counts();
+            assert_eq!(check(counts), Ok(()), "{scenario:?}");
+            assert_eq!(counts.sent, PACKETS);
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_missing_or_wrong_is_no_result() {
+        let right = LoopCounts {
+            received: 2,
+            sent: 2,
+            ..LoopCounts::default()
+        };
+        assert_eq!(check(right), Ok(()));
+        assert!(check(LoopCounts { sent: 1, ..right }).is_err());
+        assert!(check(LoopCounts { wrong: 1, ..right }).is_err());
+        let dropped = LoopCounts {
+            dropped: 1,
+            ..right
+        };
+        assert!(check(dropped).is_err());
+    }
+
+    #[test]
+    fn the_bare_probe_looks_up_what_the_worker_does() {
+        let mut worker_loop = small(Scenario::SynEmbryos, 0);
+        worker_loop.run(PACKETS);
+        let hashes = |scenario| (0..PACKETS).map(move |n| syn_hash(scenario, n)).collect();
+        let table = worker_loop.worker().table();
+        let own: Vec<FlowHash> = hashes(Scenario::SynEmbryos);
+        let seen = bare_probe(table, &own) as u64;
+        // Few have left their home bucket, which is all that the bare probe looks at.
+        assert!(seen > PACKETS * 9 / 10, "{seen} of {PACKETS}");
+        let others: Vec<FlowHash> = hashes(Scenario::Rst);
+        let seen = bare_probe(table, &others) as u64;
+        assert!(seen < PACKETS / 10, "{seen} of flows that aren't there");
+    }
+}
