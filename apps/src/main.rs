@@ -1,6 +1,8 @@
 //! `syncline`: one binary, one folder or file per command. Modules stand in the order in which a run needs them.
 #![forbid(unsafe_code)]
 
+// Whether this CPU can run the binary at all.
+mod cpu;
 // The command line: every command with its flags.
 mod cli;
 // Numbers with SI suffixes, rates and durations, as flags take them.
@@ -51,6 +53,9 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    if let Err(failure) = cpu::check() {
+        return failure.report();
+    }
     let outcome = match Cli::parse().command {
         #[cfg(feature = "dpdk")]
         Command::Bench(args) => bench::run(&args),
