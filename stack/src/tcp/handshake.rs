@@ -5,6 +5,8 @@
 
 use super::reset::Reset;
 use super::seq::SeqNum;
+use super::timestamps::is_older;
+use super::window::acceptable;
 use crate::wire::tcp::Flags;
 
 /// The parts of a segment that a handshake or a connection at rest looks at.
@@ -63,27 +65,12 @@ pub enum EmbryoStep {
     Establish,
 }
 
-/// Whether the segment overlaps the receive window (RFC 9293 3.10.7.4, first: the table of four cases).
-#[must_use]
-#[inline]
-pub fn acceptable(seq: SeqNum, seq_len: u32, rcv_nxt: SeqNum, rcv_wnd: u32) -> bool {
-    match (seq_len, rcv_wnd) {
-        (0, 0) => seq == rcv_nxt,
-        (0, _) => seq.in_window(rcv_nxt, rcv_wnd),
-        (_, 0) => false,
-        _ => {
-            seq.in_window(rcv_nxt, rcv_wnd)
-                || seq.add(seq_len.wrapping_sub(1)).in_window(rcv_nxt, rcv_wnd)
-        }
-    }
-}
-
 /// Whether PAWS rejects a segment with `tsval` (RFC 7323 §5.3 R1); resets are exempt (§5.2).
 #[must_use]
 #[inline]
 pub fn paws_rejects(ts_recent: Option<u32>, tsval: Option<u32>, flags: Flags) -> bool {
     match (ts_recent, tsval) {
-        (Some(recent), Some(tsval)) => !flags.rst() && (tsval.wrapping_sub(recent) as i32) < 0,
+        (Some(recent), Some(tsval)) => !flags.rst() && is_older(tsval, recent),
         _ => false,
     }
 }

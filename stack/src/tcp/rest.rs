@@ -3,8 +3,9 @@
 //! Called by: the process stage, for segments whose tuple is a parked record's. It must never carry data: whatever
 //! brings data or a FIN has to wake the connection first.
 
-use super::handshake::{SegmentHead, acceptable, paws_rejects};
+use super::handshake::{SegmentHead, paws_rejects};
 use super::seq::SeqNum;
+use super::window::acceptable;
 
 /// What a connection at rest remembers for judging segments. SND.UNA equals SND.NXT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,13 @@ use crate::time::Instant;
 /// After this long without an update TS.Recent says nothing any more (RFC 7323 §5.5): 24 days.
 pub const RECENT_VALID_S: u32 = 24 * 24 * 3600;
 
+/// Whether a TSval comes before `recent` on the circle of timestamps: what PAWS rejects (§5.3 R1).
+#[must_use]
+#[inline]
+pub const fn is_older(tsval: u32, recent: u32) -> bool {
+    (tsval.wrapping_sub(recent) as i32) < 0
+}
+
 /// The state of the option on one connection. Meaningless unless it was negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timestamps {
@@ -43,7 +50,7 @@ impl Timestamps {
     #[must_use]
     #[inline]
     pub const fn is_old(&self, tsval: u32) -> bool {
-        (tsval.wrapping_sub(self.recent) as i32) < 0
+        is_older(tsval, self.recent)
     }
 
     /// Rule R3 (§4.3): takes the value of a segment that isn't older and starts no later than what was last

@@ -55,6 +55,19 @@ impl SendWindow {
     }
 }
 
+/// Whether a segment of `seq_len` numbers overlaps the receive window: the four cases of RFC 9293 §3.10.7.4, first step
+/// (Table 6). One rule for open connections, embryos and connections at rest.
+#[must_use]
+#[inline]
+pub const fn acceptable(seq: SeqNum, seq_len: u32, rcv_nxt: SeqNum, rcv_wnd: u32) -> bool {
+    match (seq_len, rcv_wnd) {
+        (0, 0) => seq.0 == rcv_nxt.0,
+        (0, _) => seq.in_window(rcv_nxt, rcv_wnd),
+        (_, 0) => false,
+        _ => seq.in_window(rcv_nxt, rcv_wnd) || seq.add(seq_len).sub(1).in_window(rcv_nxt, rcv_wnd),
+    }
+}
+
 /// RCV.NXT, RCV.WND and the buffer behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReceiveWindow {
@@ -122,13 +135,7 @@ impl ReceiveWindow {
     #[must_use]
     #[inline]
     pub const fn accepts(&self, seq: SeqNum, len: u32) -> bool {
-        let size = self.size();
-        match (len, size) {
-            (0, 0) => seq.0 == self.nxt.0,
-            (0, _) => seq.in_window(self.nxt, size),
-            (_, 0) => false,
-            _ => seq.in_window(self.nxt, size) || seq.add(len).sub(1).in_window(self.nxt, size),
-        }
+        acceptable(seq, len, self.nxt, self.size())
     }
 
     /// `len` bytes came in order and wait for the application.
