@@ -25,3 +25,5 @@ pub mod conn;
 pub mod tcp;
 // When a connection wants to be called: a timing wheel with one node each.
 pub mod timer;
+// What runs on top: the App trait, and what an app can do.
+pub mod app;

@@ -19,6 +19,7 @@ mod token_bucket;
 
 use std::sync::Arc;
 
+use crate::app::{App, NoApp};
 use crate::config::Config;
 use crate::conn::{ConnTable, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
@@ -41,7 +42,8 @@ pub use handoff::{RingEnd, Rings};
 const HANDOFF_FRAMES_PER_TURN: usize = BURST_FRAMES / 2;
 
 /// Everything that one core needs to be a TCP endpoint on one queue pair.
-pub struct Worker<N: Nic> {
+pub struct Worker<N: Nic, A: App = NoApp> {
+    app: A,
     rx: Burst<N::Frame>,
     scratch: Scratch,
     core: Core<N>,
@@ -67,7 +69,7 @@ struct Core<N: Nic> {
 }
 
 impl<N: Nic> Worker<N> {
-    /// A worker on `nic`, with its own table. All its memory is taken here.
+    /// [`Worker::with_app`] for an endpoint that serves nothing.
     ///
     /// # Errors
     /// [`MemoryError`] when the system hasn't got the memory that the limits ask for.
@@ -78,9 +80,27 @@ impl<N: Nic> Worker<N> {
         ring: RingEnd<N::Frame>,
         memory: PageOptions,
     ) -> Result<Self, MemoryError> {
+        Self::with_app(nic, NoApp, config, secrets, ring, memory)
+    }
+}
+
+impl<N: Nic, A: App> Worker<N, A> {
+    /// A worker on `nic` with its own table and `app` on top. All its memory is taken here.
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the system hasn't got the memory that the limits ask for.
+    pub fn with_app(
+        nic: N,
+        app: A,
+        config: Arc<Config>,
+        secrets: &Secrets,
+        ring: RingEnd<N::Frame>,
+        memory: PageOptions,
+    ) -> Result<Self, MemoryError> {
         let caps = nic.caps().clone();
         let mac = MacAddr(nic.mac());
         Ok(Self {
+            app,
             rx: Burst::new(),
             scratch: Scratch {
                 metas: Box::new([Meta::ENDED; BURST_FRAMES]),
@@ -182,6 +202,18 @@ impl<N: Nic> Worker<N> {
     #[must_use]
     pub fn table(&self) -> &ConnTable {
         &self.core.endpoint.table
+    }
+
+    /// The app, for reports.
+    #[must_use]
+    pub fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// The app, for orders to it between turns.
+    #[must_use]
+    pub fn app_mut(&mut self) -> &mut A {
+        &mut self.app
     }
 
     /// The NIC, for tests that are its wire.

@@ -1,0 +1,283 @@
+//! [`App`]: what runs on top of TCP, on the worker's own core; and [`Cx`], through which it acts.
+//!
+//! Called by: the worker, between the stages of its turn. An app must never block, and nothing is sent from inside a
+//! callback: calls change state, and the connection is asked for its segments at the end of the turn.
+//!
+//! The life of a connection as an app sees it:
+//!
+//! * passive: [`App::on_accept_ready`] (the app may call [`Cx::accept`], now or later) → [`App::on_open`];
+//! * active: [`Cx::connect`] → [`App::on_open`], or [`App::on_close`] with the reason;
+//! * [`App::on_data`] whenever bytes arrived: take them ([`Cx::take`], zero-copy) or look at them ([`Cx::peek`],
+//!   [`Cx::consume`]); what is left stays queued and the receive window shrinks by it;
+//! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
+//! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::conn::ConnId;
+use crate::conn::listener::ListenerId;
+use crate::nic::Nic;
+use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::state::State;
+use crate::tcp::verdict::CloseReason;
+use crate::time::Instant;
+
+/// An application of this endpoint: one value per worker.
+pub trait App: Sized + Send {
+    /// What the app remembers of each connection; it stays with the connection while it is parked, so its size is part
+    /// of the price of an idle connection.
+    type Conn: Default + Send;
+
+    /// Connections wait in a listener's accept queue. An app that doesn't call [`Cx::accept`] lets the queue fill.
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+        while cx.accept(listener).is_some() {}
+    }
+
+    /// The connection is established, and the app's.
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+        let _ = (cx, conn, state);
+    }
+
+    /// Bytes wait to be read.
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn);
+
+    /// The peer has closed its direction; all that it sent has arrived (and may still wait to be read).
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+        let _ = state;
+        cx.close(conn);
+    }
+
+    /// A send was refused before, and there is room now.
+    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+        let _ = (cx, conn, state);
+    }
+
+    /// The connection is over; `state` is dropped afterwards and `conn` means nothing any more. A connection that we
+    /// closed first ends here when it enters TIME-WAIT.
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+        reason: CloseReason,
+    ) {
+        let _ = (cx, conn, state, reason);
+    }
+
+    /// Once per turn of the loop, after frames and timers: for pacing, connecting, closing by time.
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        let _ = cx;
+    }
+}
+
+/// Something to send: a place in the short send queue of a connection.
+#[derive(Debug)]
+pub enum TxItem<F> {
+    /// A frame's bytes from `start` on: kept until they are acknowledged, sent without being copied where the NIC can.
+    Owned {
+        /// The frame.
+        frame: F,
+        /// First byte, counted from the start of the frame's first segment.
+        start: u32,
+        /// Bytes, at least 1.
+        len: u32,
+    },
+    /// A part of bytes registered with [`Cx::register_static`].
+    Static {
+        /// Which.
+        id: StaticId,
+        /// First byte.
+        start: u32,
+        /// Bytes, at least 1.
+        len: u32,
+    },
+    /// A part of the endless chargen pattern of RFC 864 ([`crate::conn::pattern`]): sent again, it is made again.
+    Pattern {
+        /// Offset in the pattern of the first byte.
+        start: u64,
+        /// Bytes, at least 1; may be more than any window.
+        len: u64,
+    },
+}
+
+/// Bytes that arrived, taken over by the app together with the frame that brought them.
+#[derive(Debug)]
+pub struct Chunk<F> {
+    /// The frame.
+    pub frame: F,
+    /// First byte, counted from the start of the frame's first segment.
+    pub start: u32,
+    /// Bytes, at least 1.
+    pub len: u32,
+}
+
+/// Bytes that were copied into the NIC's memory once, to be sent any number of times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StaticId(pub u16);
+
+/// How to open a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Connect {
+    /// The source address, which must be ours; `None` takes the interface's on the way to the peer.
+    pub local: Option<IpAddr>,
+    /// The source port; `None` chooses one by RFC 6056 whose replies come back to this worker.
+    pub local_port: Option<u16>,
+    /// The application's choices.
+    pub options: ConnectionOptions,
+}
+
+/// A connection could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectError {
+    /// The source address isn't ours, or of another family than the peer's.
+    NotLocal,
+    /// No local port is free towards this peer (EADDRNOTAVAIL).
+    NoPort,
+    /// All records for connections are in use.
+    TableFull,
+    /// No interface and no gateway leads there (ENETUNREACH).
+    NoRoute,
+    /// The peer's address is no host's (multicast, broadcast, unspecified; RFC 9293 MUST-46).
+    BadAddress,
+}
+
+/// What a connection looks like from outside, for reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnInfo {
+    /// State.
+    pub state: State,
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+    /// The listener that it came from; `None` for one that we opened.
+    pub listener: Option<ListenerId>,
+    /// Bytes received that wait to be read.
+    pub unread_len: u32,
+    /// Bytes queued for sending that aren't acknowledged yet.
+    pub unacked_len: u64,
+    /// SND.WND in bytes: what the peer lets us send.
+    pub snd_wnd: u32,
+    /// RCV.WND in bytes: what we let the peer send.
+    pub rcv_wnd: u32,
+    /// Whether the peer's FIN has arrived.
+    pub peer_closed: bool,
+}
+
+/// What an app can do, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
+#[derive(Debug)]
+pub struct Cx<'a, N: Nic> {
+    nic: &'a mut N,
+}
+
+impl<N: Nic> Cx<'_, N> {
+    /// The time of this turn.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        todo!()
+    }
+
+    /// The oldest connection of a listener's accept queue; [`App::on_open`] follows this callback, then
+    /// [`App::on_data`] if bytes have arrived before. `None` when the queue is empty.
+    pub fn accept(&mut self, _listener: ListenerId) -> Option<ConnId> {
+        todo!()
+    }
+
+    /// Opens a connection: the SYN leaves at the end of this turn.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing was sent then.
+    pub fn connect(&mut self, _remote: SocketAddr, _how: &Connect) -> Result<ConnId, ConnectError> {
+        todo!()
+    }
+
+    /// The oldest bytes that wait to be read, as far as they lie in one frame; empty when there are none.
+    #[must_use]
+    pub fn peek(&mut self, _conn: ConnId) -> &[u8] {
+        todo!()
+    }
+
+    /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
+    pub fn consume(&mut self, _conn: ConnId, _len: u32) {
+        todo!()
+    }
+
+    /// Takes the oldest bytes with the frame that brought them: they count as read.
+    pub fn take(&mut self, _conn: ConnId) -> Option<Chunk<N::Frame>> {
+        todo!()
+    }
+
+    /// Queues something to send.
+    ///
+    /// # Errors
+    /// The item, when the send queue is full ([`App::on_writable`] follows), the connection has ended or its sending
+    /// direction is closed.
+    pub fn send(&mut self, _conn: ConnId, _item: TxItem<N::Frame>) -> Result<(), TxItem<N::Frame>> {
+        todo!()
+    }
+
+    /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
+    /// memory is full ([`App::on_writable`] follows).
+    pub fn send_bytes(&mut self, _conn: ConnId, _bytes: &[u8]) -> usize {
+        todo!()
+    }
+
+    /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
+    pub fn register_static(&mut self, _bytes: &[u8]) -> Option<StaticId> {
+        todo!()
+    }
+
+    /// Sends no more, reads on: a FIN follows what is queued.
+    pub fn shutdown(&mut self, _conn: ConnId) {
+        todo!()
+    }
+
+    /// Neither sends nor reads any more: a FIN follows what is queued; a reset when bytes wait unread.
+    pub fn close(&mut self, _conn: ConnId) {
+        todo!()
+    }
+
+    /// Ends the connection at once with a reset.
+    pub fn abort(&mut self, _conn: ConnId) {
+        todo!()
+    }
+
+    /// Other choices for this connection.
+    pub fn set_options(&mut self, _conn: ConnId, _options: ConnectionOptions) {
+        todo!()
+    }
+
+    /// What the connection looks like; `None` when it has ended.
+    #[must_use]
+    pub fn info(&self, _conn: ConnId) -> Option<ConnInfo> {
+        todo!()
+    }
+
+    /// The listener that a connection came from.
+    #[must_use]
+    pub fn listener(&self, _conn: ConnId) -> Option<ListenerId> {
+        todo!()
+    }
+
+    /// Bytes queued for sending and not acknowledged yet; 0 when the connection has ended.
+    #[must_use]
+    pub fn unacked_len(&self, _conn: ConnId) -> u64 {
+        todo!()
+    }
+}
+
+/// The app of an endpoint that serves nothing: it accepts every connection, and resets it at the first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NoApp;
+
+impl App for NoApp {
+    type Conn = ();
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+        cx.abort(conn);
+    }
+
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+        cx.abort(conn);
+    }
+}
