@@ -22,6 +22,9 @@ use crate::tcp::state::State;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 
+pub use crate::conn::rx_queue::Chunk;
+pub use crate::conn::tx_queue::{StaticId, TxItem};
+
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {
     /// What the app remembers of each connection; it stays with the connection while it is parked, so its size is part
@@ -69,51 +72,6 @@ pub trait App: Sized + Send {
         let _ = cx;
     }
 }
-
-/// Something to send: a place in the short send queue of a connection.
-#[derive(Debug)]
-pub enum TxItem<F> {
-    /// A frame's bytes from `start` on: kept until they are acknowledged, sent without being copied where the NIC can.
-    Owned {
-        /// The frame.
-        frame: F,
-        /// First byte, counted from the start of the frame's first segment.
-        start: u32,
-        /// Bytes, at least 1.
-        len: u32,
-    },
-    /// A part of bytes registered with [`Cx::register_static`].
-    Static {
-        /// Which.
-        id: StaticId,
-        /// First byte.
-        start: u32,
-        /// Bytes, at least 1.
-        len: u32,
-    },
-    /// A part of the endless chargen pattern of RFC 864 ([`crate::conn::pattern`]): sent again, it is made again.
-    Pattern {
-        /// Offset in the pattern of the first byte.
-        start: u64,
-        /// Bytes, at least 1; may be more than any window.
-        len: u64,
-    },
-}
-
-/// Bytes that arrived, taken over by the app together with the frame that brought them.
-#[derive(Debug)]
-pub struct Chunk<F> {
-    /// The frame.
-    pub frame: F,
-    /// First byte, counted from the start of the frame's first segment.
-    pub start: u32,
-    /// Bytes, at least 1.
-    pub len: u32,
-}
-
-/// Bytes that were copied into the NIC's memory once, to be sent any number of times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StaticId(pub u16);
 
 /// How to open a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
