@@ -34,6 +34,20 @@ mod slab;
 mod pair;
 // Birth, change and end of records.
 mod lifecycle;
+// The nodes of all queues below: the budget of kept frames.
+pub mod chunks;
+// What a connection has to send.
+pub mod tx_queue;
+// What it received in order.
+pub mod rx_queue;
+// What it received behind a gap.
+pub mod out_of_order;
+// Few bytes share a frame.
+mod compact;
+// Bytes that are computed.
+pub mod pattern;
+// Bytes that are copied once.
+pub mod statics;
 
 #[cfg(test)]
 mod tests;
