@@ -48,6 +48,14 @@ mod compact;
 pub mod pattern;
 // Bytes that are copied once.
 pub mod statics;
+// Who waits for the application.
+pub mod accept_queue;
+// The open connections: protocol, queues, timers.
+pub mod connections;
+// How a connection comes into being.
+pub mod opening;
+// The ports that we connect from.
+pub mod ports;
 
 #[cfg(test)]
 mod tests;

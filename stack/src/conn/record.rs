@@ -217,6 +217,15 @@ pub struct Open {
 impl Open {
     /// [`Open::listener`] of a connection that we opened.
     pub const NO_LISTENER: u16 = u16::MAX;
+
+    /// The record of a connection that came from this listener, or that we opened ([`Open::NO_LISTENER`]).
+    #[must_use]
+    pub fn of_listener(listener: u16) -> Self {
+        Self {
+            listener,
+            ..Self::default()
+        }
+    }
 }
 
 /// An established connection at rest: nothing queued, nothing unacknowledged, so SND.UNA = SND.NXT, no RTO runs, and

@@ -6,19 +6,20 @@
 use core::time::Duration;
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict, segment_head, tuple};
+use super::endpoint::{Endpoint, Verdict, segment_head};
 use super::reply::{ReplyOptions, TcpReply};
+use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
-use crate::conn::{ConnFlags, Embryo, FlowKey, Found, Kind, Parked, TickMs, WindowShifts};
+use crate::conn::{ConnFlags, Embryo, FlowKey, Found, WindowShifts};
 use crate::counters::Counter;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
+use crate::tcp::segment::{Options, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::{MAX_WINDOW_SCALE, SynOptions, TcpOptions};
-use crate::wire::{ipv4, ipv6, tcp};
+use crate::wire::tcp_options::{SynOptions, TcpOptions};
 
 impl Endpoint {
     /// A SYN for a listener.
