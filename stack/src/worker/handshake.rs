@@ -6,15 +6,16 @@
 use core::time::Duration;
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict, segment_head, tuple};
+use super::endpoint::{Endpoint, Verdict, segment, tuple};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
-use crate::conn::{ConnFlags, Embryo, FlowKey, Found, Kind, Parked, TickMs, WindowShifts};
+use crate::conn::{ConnFlags, Embryo, FlowKey, Found, Kind, Parked, WindowShifts};
 use crate::counters::Counter;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::timestamps::now_s;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::{MAX_WINDOW_SCALE, SynOptions, TcpOptions};
@@ -206,14 +207,13 @@ impl Endpoint {
             return self.ended(Counter::EmbryoDropped);
         };
         let with_timestamps = embryo.flags.has(ConnFlags::TIMESTAMPS);
-        let tsval = TcpOptions::parse(options).timestamps.map(|ts| ts.tsval);
         let numbers = EmbryoNumbers {
             irs: embryo.irs,
             iss: embryo.iss,
             rcv_wnd: u32::from(self.config.handshake.window),
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
         };
-        match embryo_step(&numbers, &segment_head(meta, tsval)) {
+        match embryo_step(&numbers, &segment(meta, options)) {
             EmbryoStep::SynAckAgain => {
                 let reply = self.syn_ack(&meta.key, &embryo, now);
                 self.reply(Counter::EmbryoSynAgain, reply)
@@ -272,10 +272,9 @@ impl Endpoint {
             rcv_nxt: embryo.irs.add(1),
             rcv_wnd: u32::from(self.config.handshake.window),
             ts_recent: tsval.unwrap_or(embryo.ts_recent),
-            last_rx_at: TickMs::at(now),
+            heard_s: now_s(now),
             peer_window: meta.window,
             mss: embryo.peer_mss.min(self.our_mss(&meta.key)),
-            ssthresh_segments: Parked::NO_SSTHRESH,
             listener: embryo.listener,
             flags: embryo.flags,
             shifts: embryo.shifts,
@@ -326,10 +325,9 @@ impl Endpoint {
             rcv_nxt: meta.seq,
             rcv_wnd: u32::from(self.config.handshake.window),
             ts_recent: timestamps.map_or(0, |ts| ts.tsval),
-            last_rx_at: TickMs::at(now),
+            heard_s: now_s(now),
             peer_window: meta.window,
             mss: kept.mss.min(self.our_mss(&meta.key)),
-            ssthresh_segments: Parked::NO_SSTHRESH,
             listener: listener.0,
             flags,
             shifts,
