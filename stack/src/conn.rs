@@ -26,6 +26,8 @@ pub mod bucket;
 pub mod index;
 // What each kind remembers.
 pub mod record;
+// Between those and the numbers of `tcp`.
+pub mod condense;
 // How that lies in memory.
 mod layout;
 // Records of one layout.
@@ -67,6 +69,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::memory::{MemoryError, PageOptions};
 
+pub use condense::{ChallengeTick, RestWindows};
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use local::{LocalAddrs, LocalId, LocalPrefix};
