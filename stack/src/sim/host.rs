@@ -37,7 +37,7 @@ pub enum Spread {
 }
 
 /// How to build a host.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HostSpec {
     /// Its link address.
     pub mac: [u8; 6],
@@ -256,7 +256,7 @@ impl<A: App> Host<A> {
         let (source, destination) = parsed.addresses()?;
         let tcp = parsed.tcp()?;
         let local = self.config.locals.find(destination)?;
-        let key = FlowKey::new(local, tcp.dst_port(), source, tcp.src_port());
+        let key = FlowKey::new(local, tcp.header.dst_port.get(), source, tcp.header.src_port.get());
         Some(self.hasher.hash(&key).owner(self.spec.workers))
     }
 }
