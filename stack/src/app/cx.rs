@@ -237,6 +237,26 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
+    /// Whether the next [`Cx::send`] would be taken. When it is false only for want of room, [`super::App::on_writable`]
+    /// follows.
+    pub fn has_room(&mut self, conn: ConnId) -> bool {
+        let limit = u32::from(self.parts.config.limits.send_queue_items);
+        let Some(slot) = self.open_slot(conn) else {
+            return false;
+        };
+        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
+            return false;
+        };
+        if !conn.tcb.may_queue() {
+            return false;
+        }
+        let has_room = conn.tx.items() < limit && chunks.free_len() > 0;
+        if !has_room {
+            conn.set(Conn::WANTS_ROOM);
+        }
+        has_room
+    }
+
     /// Queues something to send.
     ///
     /// # Errors

@@ -154,6 +154,7 @@ pub(super) const SECRETS: Secrets = Secrets {
     flow: [1, 2],
     isn: [3; 16],
     cookie: [4; 16],
+    ports: [5; 16],
 };
 
 /// A worker on a NIC in memory. Each `inject…` is one turn of it, or as many as its frames need.
