@@ -235,6 +235,6 @@ fn a_full_slab_hands_the_chunk_back() {
     let refused = world
         .held
         .insert(&mut world.chunks, SeqNum(9), chunk, || None, drop);
-    assert!(refused.is_err());
+    assert!(refused.is_err_and(|chunk| chunk.len == 1));
     world.check();
 }
