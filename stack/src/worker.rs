@@ -14,6 +14,7 @@ mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
+pub mod segment;
 mod slow;
 mod token_bucket;
 
