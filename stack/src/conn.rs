@@ -58,8 +58,6 @@ pub mod accept_queue;
 pub mod connections;
 // How a connection comes into being.
 pub mod opening;
-// The ports that we connect from.
-pub mod ports;
 
 #[cfg(test)]
 mod tests;

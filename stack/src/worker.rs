@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::app::{App, Cx, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
-use crate::conn::ports::{EPHEMERAL_PORTS, LocalPorts};
+use crate::conn::ports::{LocalPorts, PortRange};
 use crate::conn::{ConnTable, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
@@ -127,7 +127,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,
-                ports: LocalPorts::new(secrets.ports, EPHEMERAL_PORTS),
+                ports: LocalPorts::new(&secrets.ports, PortRange::default()),
                 writer,
                 ring,
                 caps,
