@@ -16,7 +16,7 @@ mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
-mod segment;
+pub mod segment;
 mod slow;
 mod token_bucket;
 mod transmit;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::app::{App, Cx, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
-use crate::conn::ports::{EPHEMERAL_PORTS, LocalPorts};
+use crate::conn::ports::{LocalPorts, PortRange};
 use crate::conn::{ConnTable, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
@@ -109,6 +109,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         memory: PageOptions,
     ) -> Result<Self, MemoryError> {
         let conns = Connections::new(&config, Instant::ZERO, u32::from(nic.caps().mtu))?;
+        let writer = SegmentWriter::new(MacAddr(nic.mac()), config.ttl, nic.caps());
         let connections = config.limits.records.open.total() + config.limits.records.parked.total();
         let caps = nic.caps().clone();
         let mac = MacAddr(nic.mac());
@@ -126,8 +127,8 @@ impl<N: Nic, A: App> Worker<N, A> {
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,
-                ports: LocalPorts::new(secrets.ports(), EPHEMERAL_PORTS),
-                writer: SegmentWriter::new(mac, config.ttl, &caps),
+                ports: LocalPorts::new(&secrets.ports, PortRange::default()),
+                writer,
                 ring,
                 caps,
                 nic,

@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
 use crate::config::Config;
 use crate::conn::accept_queue::AcceptQueues;
+use crate::conn::chunks::Chunks;
 use crate::conn::connections::{Conn, Connections, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
@@ -22,6 +23,9 @@ use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
+
+/// Local ports tried for one connection at most; the next attempt goes on behind them.
+const PORT_TRIES: u16 = 4096;
 
 /// What the worker lends for a callback.
 pub(crate) struct CxParts<'a, N: Nic> {
@@ -125,7 +129,7 @@ impl<N: Nic> Cx<'_, N> {
             Some(port) => Some(port).filter(|&port| port != 0 && is_free(port)),
             None => parts
                 .ports
-                .pick(local, remote, |port| is_free(port) && !listens(port)),
+                .pick(local, remote, |port| is_free(port) && !listens(port), PORT_TRIES),
         };
         let port = port.ok_or(ConnectError::NoPort)?;
         if address == remote.ip() && port == remote.port() {
@@ -237,6 +241,26 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
+    /// Whether the next [`Cx::send`] would be taken. When it is false only for want of room, [`super::App::on_writable`]
+    /// follows.
+    pub fn has_room(&mut self, conn: ConnId) -> bool {
+        let limit = u32::from(self.parts.config.limits.send_queue_items);
+        let Some(slot) = self.open_slot(conn) else {
+            return false;
+        };
+        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
+            return false;
+        };
+        if !conn.tcb.may_queue() {
+            return false;
+        }
+        let has_room = conn.tx.items() < limit && has_send_room(chunks);
+        if !has_room {
+            conn.set(Conn::WANTS_ROOM);
+        }
+        has_room
+    }
+
     /// Queues something to send.
     ///
     /// # Errors
@@ -253,7 +277,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
-        if conn.tx.items() >= u32::from(limit) {
+        if conn.tx.items() >= u32::from(limit) || !has_send_room(chunks) {
             conn.set(Conn::WANTS_ROOM);
             return Err(item);
         }
@@ -279,7 +303,11 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
-        let places = limit.saturating_sub(conn.tx.items()) as usize;
+        let places = if has_send_room(chunks) {
+            limit.saturating_sub(conn.tx.items()) as usize
+        } else {
+            0
+        };
         let room = places.saturating_mul(chunks.buffer_len() as usize);
         let wanted = &bytes[..bytes.len().min(room)];
         let sent = conn.tx.push_bytes(chunks, wanted, || data_frame(nic));
@@ -450,4 +478,11 @@ fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
     let mut fresh = Burst::new();
     nic.alloc(PoolClass::Data, &mut fresh, 1);
     fresh.take_front(1).next()
+}
+
+/// Whether sending may take a place in the queues: the last quarter is for receiving, else what an echo can't send would
+/// keep out the ACKs' data that lets it send.
+#[inline]
+pub(crate) fn has_send_room<F>(chunks: &Chunks<F>) -> bool {
+    chunks.free_len() > chunks.capacity() / 4
 }

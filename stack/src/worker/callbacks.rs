@@ -4,7 +4,7 @@
 //! callback starts (accepted connections) is told after it has returned.
 
 use super::Core;
-use crate::app::{App, Cx, CxParts};
+use crate::app::{App, Cx, CxParts, has_send_room};
 use crate::conn::ConnId;
 use crate::conn::connections::{Conn, Slot};
 use crate::conn::listener::ListenerId;
@@ -150,7 +150,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     fn takes(&mut self, slot: Slot, bit: u8) -> bool {
         let limit = self.endpoint.config.limits.send_queue_items;
-        let has_memory = self.conns.chunks.free_len() > 0;
+        let has_memory = has_send_room(&self.conns.chunks);
         let Some(conn) = self.conns.get_mut(slot) else {
             return false;
         };

@@ -251,9 +251,12 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         if events.has(Events::PEER_CLOSED)
-            && let Some(conn) = self.conns.get_mut(slot)
+            && let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot)
         {
             conn.set(Conn::PEER_CLOSED);
+            // Nothing comes behind the FIN: what was kept there is void.
+            let outbox = &mut self.outbox;
+            conn.ahead.clear(chunks, |frame| outbox.free(frame));
         }
         if events.has(Events::OPENED) {
             self.on_opened(hosted, slot, id, now);
