@@ -15,11 +15,12 @@ pub struct AcceptQueues {
 }
 
 impl AcceptQueues {
-    /// Empty queues, each for its listener's backlog and one.
+    /// Empty queues, each for its listener's backlog and one, but for no more than `connections`: so many there can be.
     #[must_use]
-    pub fn new(listeners: &[ListenerConfig]) -> Self {
+    pub fn new(listeners: &[ListenerConfig], connections: u64) -> Self {
         let queue = |listener: &ListenerConfig| {
-            let places = listener.backlog.saturating_add(1);
+            let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+            let places = listener.backlog.saturating_add(1).min(connections);
             (VecDeque::with_capacity(places as usize), places)
         };
         Self {
