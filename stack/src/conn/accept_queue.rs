@@ -19,9 +19,9 @@ impl AcceptQueues {
     #[must_use]
     pub fn new(listeners: &[ListenerConfig], connections: u64) -> Self {
         let queue = |listener: &ListenerConfig| {
-            let connections = u32::try_from(connections).unwrap_or(u32::MAX);
-            let places = listener.backlog.saturating_add(1).min(connections);
-            (VecDeque::with_capacity(places as usize), places)
+            let places = listener.backlog.saturating_add(1);
+            let reserved = u64::from(places).min(connections);
+            (VecDeque::with_capacity(reserved as usize), places)
         };
         Self {
             queues: listeners.iter().map(queue).collect(),
