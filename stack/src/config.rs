@@ -213,7 +213,6 @@ impl ConfigSpec {
         for (name, value) in [
             ("embryos", self.limits.records.embryos.total()),
             ("connections", self.limits.records.parked.total()),
-            ("open", self.limits.records.open.total()),
             ("queue_items", self.limits.queue_items.into()),
             ("send_queue_items", self.limits.send_queue_items.into()),
             ("handoff_frames", self.limits.handoff_frames.into()),

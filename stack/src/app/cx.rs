@@ -254,11 +254,15 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return false;
         }
-        let has_room = conn.tx.items() < limit && has_send_room(chunks);
-        if !has_room {
-            conn.set(Conn::WANTS_ROOM);
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return false;
         }
-        has_room
+        if conn.tx.items() >= limit {
+            conn.set(Conn::WANTS_ROOM);
+            return false;
+        }
+        true
     }
 
     /// Queues something to send.
@@ -277,14 +281,16 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
-        if conn.tx.items() >= u32::from(limit) || !has_send_room(chunks) {
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return Err(item);
+        }
+        if conn.tx.items() >= u32::from(limit) {
             conn.set(Conn::WANTS_ROOM);
             return Err(item);
         }
-        if let Err(item) = conn.tx.push(chunks, item) {
-            conn.set(Conn::WANTS_ROOM);
-            return Err(item);
-        }
+        // Refused now is only what names no byte.
+        conn.tx.push(chunks, item)?;
         self.parts.conns.mark_dirty(slot);
         Ok(())
     }
@@ -303,15 +309,18 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
-        let places = if has_send_room(chunks) {
-            limit.saturating_sub(conn.tx.items()) as usize
-        } else {
-            0
-        };
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return 0;
+        }
+        let places = limit.saturating_sub(conn.tx.items()) as usize;
         let room = places.saturating_mul(chunks.buffer_len() as usize);
         let wanted = &bytes[..bytes.len().min(room)];
         let sent = conn.tx.push_bytes(chunks, wanted, || data_frame(nic));
-        if sent < bytes.len() {
+        if sent < wanted.len() {
+            // The NIC's memory is used up: acknowledgments of any connection set some free.
+            self.parts.conns.starve(slot);
+        } else if sent < bytes.len() {
             conn.set(Conn::WANTS_ROOM);
         }
         self.parts.conns.mark_dirty(slot);

@@ -99,7 +99,10 @@ impl Endpoint {
             hasher: FlowHasher::new(secrets.flow),
             isn: IsnKey::new(&secrets.isn),
             cookies: CookieKey::new(&secrets.cookie),
-            accept_queues: AcceptQueues::new(config.listeners.configs()),
+            accept_queues: AcceptQueues::new(
+                config.listeners.configs(),
+                config.limits.records.open.total(),
+            ),
             embryos: vec![0; config.listeners.configs().len()],
             cookie_sent_at: None,
             mtu,

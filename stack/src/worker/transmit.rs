@@ -252,6 +252,7 @@ impl<N: Nic> Core<N> {
             };
             self.on_timer(hosted, slot, now);
         }
+        self.feed_starved(hosted, now);
         for _ in 0..TIME_WAITS_PER_TURN {
             let Some(found) = self.endpoint.table.due_time_wait(now) else {
                 break;
