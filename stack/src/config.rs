@@ -481,10 +481,7 @@ mod tests {
             ConfigError::NoAddress
         );
         assert_eq!(error(|spec| spec.ttl = 0), ConfigError::ZeroTtl);
-        assert_eq!(
-            error(|spec| spec.rcv_buf = 2919),
-            ConfigError::RcvBuf(2919)
-        );
+        assert_eq!(error(|spec| spec.rcv_buf = 2919), ConfigError::RcvBuf(2919));
         assert_eq!(
             error(|spec| spec.tcp.rto_min = Duration::ZERO),
             ConfigError::Tcp(SettingsError::RtoOrder)
