@@ -127,9 +127,12 @@ impl<N: Nic> Cx<'_, N> {
         let listens = |port| parts.config.listeners.find(local, port).is_some();
         let port = match how.local_port {
             Some(port) => Some(port).filter(|&port| port != 0 && is_free(port)),
-            None => parts
-                .ports
-                .pick(local, remote, |port| is_free(port) && !listens(port), PORT_TRIES),
+            None => parts.ports.pick(
+                local,
+                remote,
+                |port| is_free(port) && !listens(port),
+                PORT_TRIES,
+            ),
         };
         let port = port.ok_or(ConnectError::NoPort)?;
         if address == remote.ip() && port == remote.port() {
@@ -148,11 +151,7 @@ impl<N: Nic> Cx<'_, N> {
     }
 
     /// The source address of a new connection.
-    fn source(
-        &self,
-        remote: SocketAddr,
-        how: &Connect,
-    ) -> Result<(LocalId, IpAddr), ConnectError> {
+    fn source(&self, remote: SocketAddr, how: &Connect) -> Result<(LocalId, IpAddr), ConnectError> {
         let config = self.parts.config;
         let group = match remote.ip() {
             IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
@@ -223,7 +222,8 @@ impl<N: Nic> Cx<'_, N> {
             return;
         };
         let len = len.min(conn.rx.len());
-        conn.rx.consume(chunks, len, |frame| drop(freed.push(frame)));
+        conn.rx
+            .consume(chunks, len, |frame| drop(freed.push(frame)));
         conn.tcb.on_read(len);
         self.parts.conns.mark_dirty(slot);
     }
@@ -368,11 +368,7 @@ impl<N: Nic> Cx<'_, N> {
         self.command(conn, |tcb, env| tcb.set_options(options, env));
     }
 
-    fn command(
-        &mut self,
-        conn: ConnId,
-        act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>),
-    ) {
+    fn command(&mut self, conn: ConnId, act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>)) {
         let Some(slot) = self.open_slot(conn) else {
             return;
         };

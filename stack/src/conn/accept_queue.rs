@@ -53,9 +53,6 @@ impl AcceptQueues {
 
     /// The connection that has waited longest, which may have ended meanwhile.
     pub fn pop(&mut self, listener: ListenerId) -> Option<ConnId> {
-        self.queues
-            .get_mut(usize::from(listener.0))?
-            .0
-            .pop_front()
+        self.queues.get_mut(usize::from(listener.0))?.0.pop_front()
     }
 }

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use super::chunks::Chunks;
 use super::key::{FlowHash, FlowKey};
 use super::listener::ListenerId;
-use super::record::{Open, TickMs};
 use super::out_of_order::OutOfOrder;
+use super::record::{Open, TickMs};
 use super::rx_queue::RxQueue;
 use super::statics::Statics;
 use super::tx_queue::TxQueue;
@@ -331,7 +331,10 @@ impl<F> Connections<F> {
     /// One past the highest slot ever used, IPv4 and IPv6 counted apart: for walks in parts.
     #[must_use]
     pub fn slots(&self) -> (u32, u32) {
-        (self.v4.len() as u32, self.v4_capacity + self.v6.len() as u32)
+        (
+            self.v4.len() as u32,
+            self.v4_capacity + self.v6.len() as u32,
+        )
     }
 }
 

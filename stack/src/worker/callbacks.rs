@@ -81,9 +81,7 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         self.endpoint.accept_queues.push(listener, id);
-        hosted
-            .app
-            .on_accept_ready(&mut self.cx(now), listener);
+        hosted.app.on_accept_ready(&mut self.cx(now), listener);
         self.announce(hosted, now);
     }
 

@@ -241,11 +241,7 @@ impl<N: Nic> Core<N> {
 impl<N: Nic> Core<N> {
     /// Lets the deadlines of connections pass, bounded per turn.
     #[inline]
-    pub(super) fn run_connection_timers<A: App>(
-        &mut self,
-        hosted: &mut Hosted<A>,
-        now: Instant,
-    ) {
+    pub(super) fn run_connection_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..TIMERS_PER_TURN {
             let Some(slot) = self.conns.pop_fired(now) else {
                 break;
