@@ -7,11 +7,11 @@ use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
 
+use crate::ConnState;
 use crate::connect::{ConnectClient, ConnectServer};
 use crate::latency::Latency;
 use crate::request::{RequestClient, RequestServer};
 use crate::tally::Tally;
-use crate::ConnState;
 
 /// One side of a benchmark.
 #[derive(Debug)]

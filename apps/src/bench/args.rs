@@ -243,7 +243,9 @@ impl Args {
     fn check_conversation(&self) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
         if self.peer == Peer::External {
-            return usage("--peer external answers SYNs at best: use it with `bench rst` or `bench syn`");
+            return usage(
+                "--peer external answers SYNs at best: use it with `bench rst` or `bench syn`",
+            );
         }
         if self.rate.is_some() || self.options.is_some() {
             return usage(
@@ -260,10 +262,14 @@ impl Args {
             return usage("--time-wait must be at most 240 s");
         }
         if self.mode == Mode::Connect && self.connections > 0 {
-            return usage("--connections is for `bench request`; how many are under way at a time says -c");
+            return usage(
+                "--connections is for `bench request`; how many are under way at a time says -c",
+            );
         }
         if self.mode == Mode::Request && self.concurrency > self.requested_connections() {
-            return usage("-c must be at most --connections: a connection has one request under way at a time");
+            return usage(
+                "-c must be at most --connections: a connection has one request under way at a time",
+            );
         }
         Ok(())
     }

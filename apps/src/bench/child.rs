@@ -114,7 +114,9 @@ fn obey(mailbox: &Mailbox<Progress>) -> Result<(), Failure> {
         match line.as_deref() {
             Ok(ORDER_PROGRESS) => {
                 let silent = || Failure::Run("the endpoint's thread does not answer".into());
-                tell(&Told::Progress(mailbox.ask().ok_or_else(silent)?.with_memory()))?;
+                tell(&Told::Progress(
+                    mailbox.ask().ok_or_else(silent)?.with_memory(),
+                ))?;
             }
             _ => break,
         }

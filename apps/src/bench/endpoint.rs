@@ -169,7 +169,7 @@ impl Spent {
 }
 
 impl Progress {
-    fn of<N: stack::nic::Nic, A: Tells>(worker: &Worker<N, A>) -> Self {
+    pub(super) fn of<N: stack::nic::Nic, A: Tells>(worker: &Worker<N, A>) -> Self {
         let counters = worker.counters();
         Self {
             spent: Spent::of(worker.cycles()),
@@ -201,7 +201,8 @@ pub(super) struct Endpoint<A: App> {
 }
 
 /// How the endpoint of a mode is made: on these queues, for these flags, with DPDK's memory in a line, by this clock.
-pub(super) type Make<A> = fn(QueuePair, &Args, &str, Clock) -> Result<(Endpoint<A>, Ready), Failure>;
+pub(super) type Make<A> =
+    fn(QueuePair, &Args, &str, Clock) -> Result<(Endpoint<A>, Ready), Failure>;
 
 /// What this process has resident; `None` where the system doesn't say.
 pub(super) fn resident_bytes() -> Option<u64> {

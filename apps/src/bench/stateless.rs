@@ -60,8 +60,7 @@ fn generate(args: &Args, stop: &Stop, near: Near<'_>) -> Result<(Course, Vec<Str
     let mac = near.endpoint.map_or(EXTERNAL_MAC, |ready| ready.mac);
     std::thread::scope(|scope| {
         let to = (near.queues, mac);
-        let generator =
-            spawn_generator(scope, args, near.eal, near.cpu, to, (&line, near.clock));
+        let generator = spawn_generator(scope, args, near.eal, near.cpu, to, (&line, near.clock));
         let course = conduct::conduct(args, &line, near.far, near.clock, stop);
         line.orders.give(mailbox::Order::Stop);
         // Why a thread broke off explains why the other side got no answer.

@@ -9,9 +9,7 @@ use stack::config::{Config, ConfigError, ConfigSpec, Interface};
 use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::local::LocalPrefix;
 use stack::conn::{Capacity, Records};
-use workload::{
-    ConnectClient, ConnectServer, RequestClient, RequestServer, Shape, Side, Sources,
-};
+use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources};
 
 use super::super::args::{Args, Mode, ShapeArg};
 
@@ -122,10 +120,12 @@ pub(super) fn server_config(args: &Args) -> Result<Config, ConfigError> {
     spec.gateway_v4 = Some(CLIENT_V4);
     spec.gateway_v6 = Some(CLIENT_V6);
     spec.listeners = vec![ListenerConfig {
+        address: None,
+        port: PORT,
         // Not the default policy: a cookie in place of an embryo would hide that the embryos are used up.
         policy: SynPolicy::Embryo,
         backlog: args.concurrency + SLACK,
-        ..listener(PORT)
+        abort_on_overflow: false,
     }];
     spec.validate()
 }
