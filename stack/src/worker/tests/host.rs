@@ -138,6 +138,7 @@ pub(super) fn plain() -> ConfigSpec {
         port: OPEN,
         policy: SynPolicy::Embryo,
         backlog: BACKLOG,
+        abort_on_overflow: false,
     }];
     let few = Records { v4: 64, v6: 64 };
     spec.limits.records = Capacity {
@@ -153,6 +154,7 @@ pub(super) const SECRETS: Secrets = Secrets {
     flow: [1, 2],
     isn: [3; 16],
     cookie: [4; 16],
+    ports: [5; 16],
 };
 
 /// A worker on a NIC in memory. Each `inject…` is one turn of it, or as many as its frames need.
