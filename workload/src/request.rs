@@ -159,7 +159,9 @@ impl RequestClient {
         }
         let missing = self.wanted - self.established().min(self.wanted);
         if missing > self.opening && self.tally.faults_total() == 0 {
-            let room = self.window.saturating_sub(self.opening);
+            // The first one alone: it finds the neighbour, and SYNs that have to wait for that are soon too many.
+            let window = if self.tally.opened == 0 { 1 } else { self.window };
+            let room = window.saturating_sub(self.opening);
             self.open_more(cx, room.min(missing - self.opening));
         }
         if self.running && missing == 0 {
