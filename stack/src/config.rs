@@ -260,6 +260,7 @@ impl ConfigSpec {
             tcp: self.tcp,
             rcv_buf: self.rcv_buf,
             park_after: self.park_after,
+            window_scale: scale_for(self.rcv_buf),
         })
     }
 }
@@ -289,6 +290,7 @@ pub struct Config {
     pub rcv_buf: u32,
     /// How long a connection is idle before it is parked.
     pub park_after: Duration,
+    window_scale: u8,
 }
 
 impl Config {
@@ -303,7 +305,7 @@ impl Config {
     #[must_use]
     #[inline]
     pub fn window_scale(&self) -> u8 {
-        scale_for(self.rcv_buf)
+        self.window_scale
     }
 
     /// The neighbour that a packet to `destination` is handed to, or `None` without a route (RFC 1122 §3.3.1.1).

@@ -348,6 +348,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// A SYN that may end TIME-WAIT (RFC 9293 MAY-2): it meets the listener, with an ISS above the old connection's numbers.
+    #[inline(never)]
     fn reopen(
         &mut self,
         frame: N::Frame,

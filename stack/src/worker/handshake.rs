@@ -84,7 +84,7 @@ impl Endpoint {
     }
 
     /// Answers a SYN with a cookie and keeps nothing.
-    #[inline]
+    #[inline(always)]
     fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
         let offer = SynOptions::parse(options);
         let timestamps = offer.timestamps;
