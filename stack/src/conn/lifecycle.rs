@@ -385,7 +385,10 @@ impl ConnTable {
             .map(|entry| self.embryos.deadline(entry));
         let time_wait = self.time_wait_queue.oldest();
         let time_wait = time_wait.map(|entry| self.time_wait.deadline(entry));
-        embryos.chain(time_wait).map(|tick| tick.instant(now)).min()
+        embryos
+            .chain(time_wait)
+            .map(|tick| tick.instant(now))
+            .min()
     }
 
     /// A FIN was retransmitted: 2MSL begins anew (RFC 9293 §3.10.7.4). False for a stale reference.

@@ -32,11 +32,8 @@ pub(crate) fn write(seed: u64, trace: &[Crossing]) {
     };
     for (at, crossing) in arrived {
         let len = crossing.bytes.len() as u32;
+        let after = at - first + Duration::from_secs(1);
         let packet = PcapPacket::new(after, len, &crossing.bytes);
-            at - first + Duration::from_secs(1),
-            len,
-            Cow::Borrowed(&crossing.bytes[..]).into_owned(),
-        );
         writer.write_packet(&packet).expect("room for the capture");
     }
 }
