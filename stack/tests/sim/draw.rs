@@ -233,6 +233,8 @@ fn draw_ends(random: &mut Random, sides: &mut [Side; 2]) {
     if random.hits(150_000) {
         let at = random.below(sides[0].len + sides[1].len + 1);
         sides[first].end = random.one_of(&[End::Abort(at), End::CloseUnread(at / 2)]);
+        // It may never come to that, so the other side doesn't wait for it.
+        sides[1 - first].end = random.one_of(&[End::Close, End::Shutdown]);
     }
     if random.hits(150_000) {
         // Both at once: simultaneous close, where the delays allow it.

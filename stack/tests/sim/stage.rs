@@ -141,7 +141,7 @@ impl Stage {
             for n in 0..self.plans.len() {
                 if !self.is_over(n) {
                     let (client, server) = (self.side(n, 0), self.side(n, 1));
-                    wrong.push(format!("plan {n} is stuck: {client:?} {server:?}"));
+                    wrong.push(format!("plan {n} is stuck: {client:?} {server:?} {:?}", self.plans[n]));
                 }
             }
         }
