@@ -27,13 +27,20 @@ const FIRST_OPEN: Duration = Duration::from_millis(10);
 pub(crate) fn draw(seed: u64) -> Stage {
     let mut random = Random::new(seed);
     let mut hosts = draw_hosts(&mut random);
-    let plans = draw_plans(&mut random, &hosts);
+    let mut plans = draw_plans(&mut random, &hosts);
     for (number, host) in hosts.iter_mut().enumerate() {
         let policy = random.one_of(&[
+            SynPolicy::Embryo,
+            SynPolicy::Embryo,
             SynPolicy::Embryo,
             SynPolicy::CookieWhenFull,
             SynPolicy::CookieAlways,
         ]);
+        let keeps_nothing = policy != SynPolicy::Embryo;
+        let host_plans = plans
+            .iter_mut()
+            .filter(|plan| usize::from(plan.server_host) == number);
+        host_plans.for_each(|plan| plan.may_be_refused = keeps_nothing);
         let backlog = random.one_of(&[1, 4, 64]);
         let abort_on_overflow = false;
         let ports = (FIRST_PORT..).zip(&plans).map(|(port, _)| port);
@@ -46,7 +53,6 @@ pub(crate) fn draw(seed: u64) -> Stage {
                 abort_on_overflow,
             })
             .collect();
-        debug_assert!(number < 10);
     }
     let start = draw_start(&mut random, &hosts, &plans);
     let manners = Manners {
@@ -194,6 +200,7 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
         },
         accepts_after: Duration::from_millis(random.one_of(&[0, 0, 0, 3_000])),
         sides,
+        may_be_refused: false,
     }
 }
 

@@ -141,7 +141,10 @@ impl Stage {
             for n in 0..self.plans.len() {
                 if !self.is_over(n) {
                     let (client, server) = (self.side(n, 0), self.side(n, 1));
-                    wrong.push(format!("plan {n} is stuck: {client:?} {server:?} {:?}", self.plans[n]));
+                    wrong.push(format!(
+                        "plan {n} is stuck: {client:?} {server:?} {:?}",
+                        self.plans[n]
+                    ));
                 }
             }
         }
@@ -161,7 +164,9 @@ impl Stage {
             let name = ["client", "server"][side];
             let progress = self.side(n, side);
             let mut complain = |what: String| wrong.push(format!("plan {n}, {name}: {what}"));
-            if !plan.is_orderly() {
+            let is_reset = |side: Progress| side.over == Some(CloseReason::Reset);
+            let refused = plan.may_be_refused && is_reset(self.side(n, 0));
+            if !plan.is_orderly() || refused {
                 continue;
             }
             let due = plan.expected(side).1;
