@@ -111,7 +111,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
         config.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);
         config.park_after = random.one_of(&[Duration::from_millis(5), Duration::from_secs(1)]);
         let tcp = &mut config.tcp;
-        tcp.two_msl = Duration::from_secs(5);
+        tcp.two_msl = Duration::from_secs(60);
         tcp.timestamps = random.hits(700_000);
         tcp.window_scaling = random.hits(700_000);
         tcp.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
@@ -201,7 +201,15 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
         accepts_after: Duration::from_millis(random.one_of(&[0, 0, 0, 3_000])),
         sides,
         may_be_refused: false,
+        is_lossy: [&hosts[client], &hosts[server]]
+            .into_iter()
+            .any(loses_frames),
     }
+}
+
+fn loses_frames(host: &HostSpec) -> bool {
+    let loses = |link: &LinkSpec| link.loss_ppm + link.corrupt_ppm > 0 || link.rate_bps > 0;
+    loses(&host.up) || loses(&host.down)
 }
 
 fn draw_side(random: &mut Random, most_len: u64) -> Side {

@@ -107,6 +107,9 @@ pub(crate) struct Plan {
     /// The server keeps nothing of a SYN: when the client's ACK is lost and data comes first, that data is reset, as
     /// everywhere where cookies are used (RFC 4987 §3.6).
     pub(crate) may_be_refused: bool,
+    /// Frames get lost on the way: a neighbour may not answer three times in a row, and the last ACK of all may never
+    /// arrive.
+    pub(crate) is_lossy: bool,
     /// Client, server.
     pub(crate) sides: [Side; 2],
 }
