@@ -127,6 +127,35 @@ fn check(frame: &MemoryFrame, path: &Path, plan: &SendPlan, payload: &[u8], caps
         assert_eq!(request.tcp_checksum, caps.tx_tcp_checksum);
         complete(&mut bytes, request);
     }
+    let l3 = check_bytes(&bytes, path, plan, payload);
+    let l4 = l3 + if path.local.is_ipv4() { 20 } else { 40 };
+    let segment = &bytes[l4..];
+    assert_eq!(
+        naive(&[&pseudo(&bytes[l3..], segment.len()), segment]),
+        0xffff,
+        "TCP checksum"
+    );
+    let parsed = parse(&bytes).expect("well-formed");
+    let view = match parsed.network {
+        Network::Ipv4 {
+            transport: Transport::Tcp(view),
+            ..
+        }
+        | Network::Ipv6 {
+            transport: Transport::Tcp(view),
+            ..
+        } => view,
+        other => panic!("not TCP: {other:?}"),
+    };
+    assert_eq!(view.payload, payload);
+    assert_eq!(
+        Options::from(&crate::wire::TcpOptions::parse(view.options)),
+        plan.options
+    );
+}
+
+/// Compares a frame with what the slow builder makes of the plan; says where its IP header starts.
+fn check_bytes(bytes: &[u8], path: &Path, plan: &SendPlan, payload: &[u8]) -> usize {
     let link = Link {
         dst: path.route.dst,
         src: OUR_MAC,
@@ -164,31 +193,8 @@ fn check(frame: &MemoryFrame, path: &Path, plan: &SendPlan, payload: &[u8], caps
         expected[l3 + 6..l3 + 8].copy_from_slice(&same[0]);
         expected[l3 + 10..l3 + 12].copy_from_slice(&same[1]);
     }
-    assert_eq!(bytes, expected[..len]);
-    let l4 = l3 + if path.local.is_ipv4() { 20 } else { 40 };
-    let segment = &bytes[l4..];
-    assert_eq!(
-        naive(&[&pseudo(&bytes[l3..], segment.len()), segment]),
-        0xffff,
-        "TCP checksum"
-    );
-    let parsed = parse(&bytes).expect("well-formed");
-    let view = match parsed.network {
-        Network::Ipv4 {
-            transport: Transport::Tcp(view),
-            ..
-        }
-        | Network::Ipv6 {
-            transport: Transport::Tcp(view),
-            ..
-        } => view,
-        other => panic!("not TCP: {other:?}"),
-    };
-    assert_eq!(view.payload, payload);
-    assert_eq!(
-        Options::from(&crate::wire::TcpOptions::parse(view.options)),
-        plan.options
-    );
+    assert_eq!(bytes, &expected[..len]);
+    l3
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
