@@ -9,15 +9,16 @@ mod classify;
 mod connection;
 mod cycles;
 mod endpoint;
-mod established;
 mod handoff;
 mod handshake;
 mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
+mod rest;
 pub mod segment;
 mod slow;
+mod time_wait;
 mod token_bucket;
 mod transmit;
 
