@@ -24,9 +24,6 @@ use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::TcpOptions;
 use crate::wire::{U16, vlan};
 
-/// Places that one segment can take in the queues: its own bytes, and none more.
-const PLACES_PER_SEGMENT: u32 = 1;
-
 impl<N: Nic> Core<N> {
     /// A segment for which the endpoint found more than an answer.
     #[inline(never)]
@@ -214,7 +211,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     fn fitting_segment(&mut self, frame: &N::Frame, meta: &Meta) -> Segment {
         let mut segment = segment_of(meta, frame.bytes());
-        if segment.payload_len > 0 && self.conns.chunks.free_len() < PLACES_PER_SEGMENT {
+        if segment.payload_len > 0 && !self.conns.chunks.has_receive_room() {
             self.endpoint.counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;
             segment.flags = segment.flags.without(Flags::FIN);
