@@ -10,10 +10,16 @@
 
 // The flags.
 mod args;
+// What `--listen` says.
+mod listen;
 // What the endpoint is: addresses, listeners, limits, queues. Everything that can be refused without touching a NIC.
 mod plan;
 // What the kernel owns, and its side of a tap.
 mod kernel;
+// What stands behind the open ports.
+mod services;
+// The time of day, as services write it.
+mod wall;
 // What a worker does while nothing comes.
 mod idle;
 // The worker's thread, and what it tells about itself.

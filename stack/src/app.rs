@@ -64,6 +64,13 @@ pub trait App: Sized + Send {
         let _ = (cx, conn, state, reason);
     }
 
+    /// The endpoint is to end ([`crate::worker::Worker::drain`]); once for each connection of the app that is still there.
+    /// Close what is idle, finish what is under way.
+    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+        let _ = state;
+        cx.close(conn);
+    }
+
     /// Once per turn of the loop, after frames and timers: for pacing, connecting, closing by time.
     fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         let _ = cx;
@@ -204,6 +211,13 @@ impl<N: Nic> Cx<'_, N> {
 
     /// Takes the oldest bytes with the frame that brought them: they count as read.
     pub fn take(&mut self, _conn: ConnId) -> Option<Chunk<N::Frame>> {
+        todo!()
+    }
+
+    /// Whether [`Cx::send`] would take an item now. When it would not, because the send queue is full,
+    /// [`App::on_writable`] follows as after a refused send.
+    #[must_use]
+    pub fn can_send(&mut self, _conn: ConnId) -> bool {
         todo!()
     }
 
