@@ -74,6 +74,7 @@ pub(super) fn config(args: &Args) -> Result<Config, ConfigError> {
             port: OPEN_PORT,
             policy,
             backlog: EMBRYOS,
+            abort_on_overflow: false,
         }];
     }
     spec.validate()

@@ -388,6 +388,12 @@ impl Tcb {
         (self.snd_una, self.snd_nxt, self.rcv.nxt)
     }
 
+    /// RCV.WND in bytes, as the peer knows it.
+    #[must_use]
+    pub const fn receive_window(&self) -> u32 {
+        self.rcv.size()
+    }
+
     /// SND.WND in bytes.
     #[must_use]
     pub const fn send_window(&self) -> u32 {

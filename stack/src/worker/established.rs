@@ -25,7 +25,7 @@ impl Endpoint {
         now: Instant,
     ) -> Verdict {
         let Some(parked) = self.table.parked(found).copied() else {
-            return self.ended(Counter::EstablishedDropped);
+            return self.ended(Counter::RestDropped);
         };
         let with_timestamps = parked.flags.has(ConnFlags::TIMESTAMPS);
         let tsval = TcpOptions::parse(options).timestamps.map(|ts| ts.tsval);
@@ -37,7 +37,7 @@ impl Endpoint {
             ts_recent: with_timestamps.then_some(parked.ts_recent),
         };
         match rest_step(&numbers, &segment_head(meta, tsval)) {
-            RestStep::Drop => self.ended(Counter::EstablishedDropped),
+            RestStep::Drop => self.ended(Counter::RestDropped),
             RestStep::Ack => {
                 if let Some(record) = self.table.parked_mut(found) {
                     record.last_rx_at = TickMs::at(now);
@@ -48,24 +48,10 @@ impl Endpoint {
                         record.ts_recent = tsval;
                     }
                 }
-                self.ended(Counter::EstablishedAck)
-            }
-            RestStep::Reset => {
-                self.table.remove(found, meta.hash);
-                self.ended(Counter::EstablishedReset)
+                self.ended(Counter::RestAck)
             }
             RestStep::Challenge => self.challenge(meta, found, &parked, now),
-            RestStep::Wake => {
-                self.table.remove(found, meta.hash);
-                let reply = TcpReply {
-                    seq: parked.snd_nxt,
-                    ack: parked.rcv_nxt,
-                    flags: Flags::RST_ACK,
-                    window: 0,
-                    options: ReplyOptions::NONE,
-                };
-                self.reply(Counter::EstablishedAborted, reply)
-            }
+            RestStep::Reset | RestStep::Wake => Verdict::Wake(found),
         }
     }
 
@@ -74,7 +60,7 @@ impl Endpoint {
         // `deadline` is free on a connection without keepalive: it holds when the next challenge may go.
         let limited = parked.deadline != TickMs(0) && !parked.deadline.is_due(TickMs::at(now));
         if limited {
-            return self.ended(Counter::EstablishedChallengeLimited);
+            return self.ended(Counter::RestChallengeLimited);
         }
         if let Some(record) = self.table.parked_mut(found) {
             record.deadline = TickMs(TickMs::at(now).0.wrapping_add(CHALLENGE_INTERVAL_MS));
@@ -91,6 +77,6 @@ impl Endpoint {
                 now,
             )),
         };
-        self.reply(Counter::EstablishedChallenged, reply)
+        self.reply(Counter::RestChallenged, reply)
     }
 }

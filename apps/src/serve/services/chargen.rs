@@ -4,15 +4,14 @@
 
 use stack::app::{Cx, TxItem};
 use stack::conn::ConnId;
+use stack::conn::pattern::PERIOD_LEN;
 use stack::nic::Nic;
 
 use super::Conn;
 use super::stats::SiteStats;
 
-/// The pattern repeats after 95 lines of 72 characters, CR and LF.
-const PERIOD: u64 = 95 * 74;
-/// Bytes of one item: enough to keep a window of some megabytes open with a short queue, little enough to end soon.
-const ITEM_LEN: u64 = 64 * 1024;
+/// Bytes of one item: a short queue of them fills a window of a megabyte, and is soon sent at the end.
+const ITEM_LEN: u64 = 16 * 1024;
 
 /// Fills the send queue.
 pub(super) fn run<N: Nic>(
@@ -32,6 +31,6 @@ pub(super) fn run<N: Nic>(
         }
         stats.bytes_out += ITEM_LEN;
         // Below 7030.
-        state.pattern_at = ((start + ITEM_LEN) % PERIOD) as u16;
+        state.pattern_at = ((start + ITEM_LEN) % PERIOD_LEN as u64) as u16;
     }
 }
