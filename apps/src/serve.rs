@@ -28,8 +28,10 @@ mod worker;
 mod capture;
 // The port and its threads, from start to stop.
 mod run;
-// A line a second, then the drain.
+// A line a second.
 mod watch;
+// Services finish, workers drain.
+mod ending;
 // The result, as text and as JSON.
 mod report;
 
@@ -42,7 +44,7 @@ use crate::failure::Failure;
 /// # Errors
 /// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let stop = crate::stop::Stop::on_signals()?;
+    let stop = crate::stop::Stop::in_steps()?;
     let plan = plan::Plan::new(args)?;
     let report = run::run(args, &plan, &stop)?;
     report.print(args.json)?;

@@ -67,7 +67,7 @@ impl Plan {
         let workers = workers(args)?;
         let listens = listens(args);
         let config = config(args, &listens, workers)?;
-        kernel::refuse_owned(args, &kernel::owned_addresses()?)?;
+        kernel::refuse_owned(&args.ip, &args.prefix, &kernel::owned_addresses()?)?;
         spec.check()?;
         let pools = pools(args, &listens, workers);
         Ok(Self {

@@ -23,7 +23,7 @@ use self::linger::Lingering;
 use super::listen::{Listen, Service};
 use super::wall::{Wall, WallClock};
 
-pub(super) use self::stats::SiteStats;
+pub(super) use self::stats::{Closed, SiteStats};
 
 /// What an app remembers of a connection.
 #[derive(Debug, Default)]

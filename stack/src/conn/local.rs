@@ -118,6 +118,13 @@ impl LocalPrefix {
         self.len
     }
 
+    /// Whether it covers an address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4()
+            && number(address).wrapping_sub(number(self.first)) < u128::from(self.addresses())
+    }
+
     /// How many addresses it covers: 1 to 65,536.
     #[must_use]
     pub fn addresses(&self) -> u32 {
@@ -378,6 +385,9 @@ mod tests {
         assert_eq!(ids("198.18.5.64/26"), [run(64, 127)]);
         assert_eq!(ids("198.18.4.0/23"), [run(257, 257), run(0, 255)]);
         assert_eq!(ids("2001:db8::/120"), [run(256, 256)]);
+        let covers = |text: &str, address| prefix(text).unwrap().contains(addr(address));
+        assert!(covers("198.18.5.0/24", "198.18.5.255") && !covers("198.18.5.0/24", "198.18.6.0"));
+        assert!(!covers("198.18.5.0/24", "198.18.4.255") && !covers("198.18.5.0/24", "::"));
         assert!(ids("198.18.6.0/24").is_empty() && ids("2001:db8:1::/120").is_empty());
     }
 

@@ -58,6 +58,19 @@ pub(in crate::serve) struct SiteStats {
 }
 
 impl SiteStats {
+    /// Nothing yet.
+    pub(in crate::serve) const fn new() -> Self {
+        Self {
+            accepted: 0,
+            open: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            requests: 0,
+            refused_requests: 0,
+            closed: [0; REASONS.len()],
+        }
+    }
+
     /// A connection was accepted.
     pub(super) fn opened(&mut self) {
         self.accepted += 1;
