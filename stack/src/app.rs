@@ -28,9 +28,6 @@ pub use crate::conn::tx_queue::{StaticId, TxItem};
 pub use cx::Cx;
 pub(crate) use cx::CxParts;
 
-pub use crate::conn::rx_queue::Chunk;
-pub use crate::conn::tx_queue::{StaticId, TxItem};
-
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {
     /// What the app remembers of each connection; it stays with the connection while it is parked, so its size is part

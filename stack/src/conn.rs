@@ -26,6 +26,8 @@ pub mod bucket;
 pub mod index;
 // What each kind remembers.
 pub mod record;
+// Between those and the numbers of `tcp`.
+pub mod condense;
 // How that lies in memory.
 mod layout;
 // Records of one layout.
@@ -48,6 +50,14 @@ mod compact;
 pub mod pattern;
 // Bytes that are copied once.
 pub mod statics;
+// Who waits for the application.
+pub mod accept_queue;
+// The open connections: protocol, queues, timers.
+pub mod connections;
+// How a connection comes into being.
+pub mod opening;
+// The ports that we connect from.
+pub mod ports;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +69,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::memory::{MemoryError, PageOptions};
 
+pub use condense::{ChallengeTick, RestWindows};
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use local::{LocalAddrs, LocalId, LocalPrefix};

@@ -127,7 +127,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 outbox: Outbox::new(),
                 conns,
                 ports: LocalPorts::new(secrets.ports(), EPHEMERAL_PORTS),
-                writer: SegmentWriter::new(),
+                writer: SegmentWriter::new(mac, config.ttl, &caps),
                 ring,
                 caps,
                 nic,
@@ -141,7 +141,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     /// `now` must never go back.
     pub fn turn(&mut self, now: Instant) -> usize {
         let started = self.core.nic.cycles();
-        let received = self.core.receive(&mut self.rx);
+        let received = self.core.receive(&mut self.rx, now);
         let after_rx = self.core.nic.cycles();
         if received == 0 {
             self.run_idle_stages(now);
@@ -174,7 +174,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     ///
     /// `now` must never go back.
     pub fn drain_turn(&mut self, now: Instant) -> bool {
-        self.core.take_handed_over(&mut self.rx);
+        self.core.take_handed_over(&mut self.rx, now);
         let frames = self.rx.len();
         self.core.classify(&mut self.rx, &mut self.scratch);
         self.core.look_up(&mut self.scratch, frames);
@@ -289,9 +289,9 @@ impl<N: Nic, A: App> Worker<N, A> {
 impl<N: Nic> Core<N> {
     /// Fills the burst: first what other workers handed over, then the NIC's ring.
     #[inline]
-    fn receive(&mut self, rx: &mut Burst<N::Frame>) -> usize {
+    fn receive(&mut self, rx: &mut Burst<N::Frame>, now: Instant) -> usize {
         if self.ring.workers() > 1 {
-            self.take_handed_over(rx);
+            self.take_handed_over(rx, now);
         }
         let handed_over = rx.len();
         // Our own frames can't leave: what comes in now would only make more of them.
@@ -305,7 +305,7 @@ impl<N: Nic> Core<N> {
         handed_over + received
     }
 
-    fn take_handed_over(&mut self, rx: &mut Burst<N::Frame>) {
+    fn take_handed_over(&mut self, rx: &mut Burst<N::Frame>, now: Instant) {
         for _ in 0..HANDOFF_FRAMES_PER_TURN {
             match self.ring.pop() {
                 None => break,
@@ -317,7 +317,7 @@ impl<N: Nic> Core<N> {
                         drop(frame);
                     }
                 }
-                Some(Message::NoRoute(frame)) => self.no_route(frame),
+                Some(Message::NoRoute(frame)) => self.no_route(frame, now),
                 Some(Message::Resolve(frame)) => {
                     if let Err(frame) = self.neighborhood.hold_for_resolution(frame) {
                         self.endpoint.counters.bump(Counter::TxNeighborDropped);

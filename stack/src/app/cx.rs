@@ -16,7 +16,7 @@ use crate::conn::opening::Opening;
 use crate::conn::ports::LocalPorts;
 use crate::conn::{ConnId, ConnTable, FlowHash, FlowHasher, FlowKey, Kind};
 use crate::counters::{Counter, Counters};
-use crate::nic::{Burst, Frame, Nic, PoolClass};
+use crate::nic::{Burst, Nic, PoolClass};
 use crate::tcp::isn::IsnKey;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::State;
@@ -288,59 +288,38 @@ impl<N: Nic> Cx<'_, N> {
     /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
     /// memory is full ([`super::App::on_writable`] follows).
     pub fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
-        let piece_len = usize::from(self.parts.mtu);
-        let mut sent = 0;
-        for piece in bytes.chunks(piece_len.max(1)) {
-            let Some(frame) = self.data_frame(piece) else {
-                self.want_room(conn);
-                break;
-            };
-            let len = piece.len() as u32;
-            let item = TxItem::Owned {
-                frame,
-                start: 0,
-                len,
-            };
-            if self.send(conn, item).is_err() {
-                break;
-            }
-            sent += piece.len();
+        let limit = u32::from(self.parts.config.limits.send_queue_items);
+        let Some(slot) = self.open_slot(conn) else {
+            return 0;
+        };
+        let nic = &mut *self.parts.nic;
+        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
+            return 0;
+        };
+        if !conn.tcb.may_queue() {
+            return 0;
         }
+        let places = limit.saturating_sub(conn.tx.items()) as usize;
+        let room = places.saturating_mul(chunks.buffer_len() as usize);
+        let wanted = &bytes[..bytes.len().min(room)];
+        let sent = conn.tx.push_bytes(chunks, wanted, || data_frame(nic));
+        if sent < bytes.len() {
+            conn.set(Conn::WANTS_ROOM);
+        }
+        self.parts.conns.mark_dirty(slot);
         sent
     }
 
     /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
     pub fn register_static(&mut self, bytes: &[u8]) -> Option<StaticId> {
         let nic = &mut *self.parts.nic;
-        let alloc = || {
-            let mut fresh = Burst::new();
-            nic.alloc(PoolClass::Data, &mut fresh, 1);
-            fresh.take_front(1).next()
-        };
-        self.parts.conns.statics.add(bytes, alloc)
+        self.parts.conns.statics.add(bytes, || data_frame(nic))
     }
 
     /// Bytes queued for sending and not acknowledged yet; 0 when the connection has ended.
     #[must_use]
     pub fn unacked_len(&self, conn: ConnId) -> u64 {
         self.look(conn, |conn| conn.tx.len()).unwrap_or(0)
-    }
-
-    fn data_frame(&mut self, bytes: &[u8]) -> Option<N::Frame> {
-        let mut fresh = Burst::new();
-        self.parts.nic.alloc(PoolClass::Data, &mut fresh, 1);
-        let mut frame = fresh.take_front(1).next()?;
-        frame.set_len(bytes.len()).ok()?;
-        frame.bytes_mut()?.copy_from_slice(bytes);
-        Some(frame)
-    }
-
-    fn want_room(&mut self, conn: ConnId) {
-        if let Some(slot) = self.open_slot(conn)
-            && let Some(conn) = self.parts.conns.get_mut(slot)
-        {
-            conn.set(Conn::WANTS_ROOM);
-        }
     }
 }
 
@@ -484,4 +463,11 @@ impl<N: Nic> Cx<'_, N> {
         self.parts.conns.mark_dirty(slot);
         Some(slot)
     }
+}
+
+/// An empty buffer for payload.
+fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
+    let mut fresh = Burst::new();
+    nic.alloc(PoolClass::Data, &mut fresh, 1);
+    fresh.take_front(1).next()
 }

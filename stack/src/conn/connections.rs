@@ -10,18 +10,20 @@ use super::chunks::Chunks;
 use super::key::{FlowHash, FlowKey};
 use super::listener::ListenerId;
 use super::record::{Open, TickMs};
-use super::rx_queue::{OutOfOrder, RxQueue};
+use super::out_of_order::OutOfOrder;
+use super::rx_queue::RxQueue;
 use super::statics::Statics;
 use super::tx_queue::TxQueue;
 use super::{ConnId, Entry, Found};
 use crate::config::Config;
-use crate::memory::prefetch_read;
+use crate::memory::{MemoryError, prefetch_read};
 use crate::tcp::env::{Counters, Env};
 use crate::tcp::output::Unsent;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
-use crate::timer::{CapacityError, TimerWheel};
+use crate::timer::TimerWheel;
 use crate::wire::ethernet::MacAddr;
+use crate::wire::vlan;
 
 /// The link-layer address of the peer or its router, as its last frames had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub struct LinkPeer {
     /// Where frames of the connection come from, and go to.
     pub mac: MacAddr,
     /// Their 802.1Q tag.
-    pub vlan: Option<u16>,
+    pub vlan: Option<vlan::Tag>,
     /// When a valid segment last came from there.
     pub heard_at: TickMs,
 }
@@ -180,23 +182,24 @@ const STALE_DIRTY: usize = 1024;
 pub struct Slot(pub u32);
 
 impl<F> Connections<F> {
-    /// Room for what the limits say; time starts at `now`. Bytes registered to be sent again and again are cut into pieces of
-    /// `piece_len`.
+    /// Room for what the limits say; time starts at `now`. `buffer_len` is what an empty frame of the NIC can hold, in bytes.
     ///
     /// # Errors
-    /// [`CapacityError`] when there are more connections than timers can be named.
-    pub fn new(config: &Config, now: Instant, piece_len: u32) -> Result<Self, CapacityError> {
+    /// [`MemoryError`] when the system hasn't got the memory, or there are more connections than timers can be named.
+    pub fn new(config: &Config, now: Instant, buffer_len: u32) -> Result<Self, MemoryError> {
         let open = config.limits.records.open;
-        let total = u32::try_from(open.total()).map_err(|_| CapacityError {
-            max: TimerWheel::CAPACITY_MAX,
-        })?;
+        let too_many = || MemoryError::TooLarge {
+            elements: usize::try_from(open.total()).unwrap_or(usize::MAX),
+            element_bytes: size_of::<Conn>(),
+        };
+        let total = u32::try_from(open.total()).map_err(|_| too_many())?;
         Ok(Self {
             v4: Vec::with_capacity(open.v4 as usize),
             v6: Vec::with_capacity(open.v6 as usize),
             v4_capacity: open.v4,
-            chunks: Chunks::new(config.limits.queue_items),
-            statics: Statics::new(piece_len),
-            wheel: TimerWheel::new(total, now)?,
+            chunks: Chunks::new(config.limits.queue_items, buffer_len)?,
+            statics: Statics::new(buffer_len),
+            wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
             dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),

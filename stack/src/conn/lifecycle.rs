@@ -274,6 +274,12 @@ impl ConnTable {
         Some(ConnId { handle, generation })
     }
 
+    /// One past the highest handle number: handles are below the sum of the capacities for open and parked connections.
+    #[must_use]
+    pub fn handles(&self) -> u32 {
+        self.handles.capacity()
+    }
+
     /// Gives a new open or parked connection its handle. There are as many handles as such records.
     fn name(&mut self, entry: Entry) {
         let handle = self.handles.alloc();

@@ -6,6 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::condense::{ChallengeTick, RestWindows};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 
@@ -37,6 +38,13 @@ impl TickMs {
     #[inline]
     pub const fn is_due(self, now: Self) -> bool {
         now.0.wrapping_sub(self.0).cast_signed() >= 0
+    }
+
+    /// The beginning of this tick, within 24.8 days of `now`; time zero at the earliest.
+    #[must_use]
+    pub const fn instant(self, now: Instant) -> Instant {
+        let ahead_ms = self.0.wrapping_sub(now.as_ms() as u32).cast_signed() as i64;
+        Instant::from_ms(now.as_ms().saturating_add_signed(ahead_ms))
     }
 
     /// Milliseconds from `earlier` to this tick, modulo 2^32.
@@ -217,10 +225,19 @@ pub struct Open {
 impl Open {
     /// [`Open::listener`] of a connection that we opened.
     pub const NO_LISTENER: u16 = u16::MAX;
+
+    /// The record of a connection that came from this listener, or that we opened ([`Open::NO_LISTENER`]).
+    #[must_use]
+    pub fn of_listener(listener: u16) -> Self {
+        Self {
+            listener,
+            ..Self::default()
+        }
+    }
 }
 
 /// An established connection at rest: nothing queued, nothing unacknowledged, so SND.UNA = SND.NXT, no RTO runs, and
-/// cwnd is forgotten as after an idle period (RFC 5681 §4.1). The window update state needs no place either: restored
+/// cwnd is cut as after an idle period (RFC 5681 §4.1). The window update state needs no place either: restored
 /// as SND.WL1 = RCV.NXT and SND.WL2 = SND.NXT it accepts what is new and nothing older.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -235,35 +252,33 @@ pub struct Parked {
     pub rcv_wnd: u32,
     /// TS.Recent, in the peer's ticks.
     pub ts_recent: u32,
-    /// When the last segment came: age of `ts_recent` (RFC 7323 §5.5), idle time, keep-alive.
-    pub last_rx_at: TickMs,
-    /// When something is to be done: keep-alive, or the application's idle limit.
-    pub deadline: TickMs,
-    /// The application's own slot for this connection.
-    pub app_slot: u32,
+    /// When the last segment came, in whole seconds: age of `ts_recent` (RFC 7323 §5.5), idle time. Milliseconds would
+    /// wrap after 49 days, and a connection may rest longer.
+    pub heard_s: u32,
+    /// Generation of the connection's handle: with the handle it is the [`super::ConnId`], without a look at the handles.
+    pub handle_generation: u32,
     /// SND.WND as it was announced, not scaled: with the shift it is the window exactly.
     pub peer_window: u16,
-    /// Effective send MSS, in bytes.
+    /// Effective send MSS, in bytes: options are subtracted.
     pub mss: u16,
     /// SRTT (RFC 6298 §2).
     pub srtt: ShortUs,
     /// RTTVAR.
     pub rttvar: ShortUs,
-    /// ssthresh in segments of `mss`, saturating; [`Parked::NO_SSTHRESH`] when it was never set.
-    pub ssthresh_segments: u16,
-    /// The next hop, by its number in the neighbour table.
-    pub next_hop: u16,
+    /// RTO, with its backoff.
+    pub rto: ShortUs,
+    /// cwnd, as far as a restart uses it, and ssthresh.
+    pub windows: RestWindows,
+    /// R2 in seconds (RFC 9293 MUST-21); 0 is the default.
+    pub r2_s: u16,
+    /// When the next challenge ACK may go.
+    pub challenge: ChallengeTick,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
     pub listener: u16,
     /// What was agreed on and switched on.
     pub flags: ConnFlags,
     /// Window shifts, both 0 unless agreed on.
     pub shifts: WindowShifts,
-}
-
-impl Parked {
-    /// [`Parked::ssthresh_segments`] before any loss.
-    pub const NO_SSTHRESH: u16 = u16::MAX;
 }
 
 /// TIME-WAIT: enough to acknowledge a retransmitted FIN, to tell an old segment from a new connection (RFC 6191,
@@ -277,14 +292,12 @@ pub struct TimeWait {
     pub snd_nxt: SeqNum,
     /// RCV.NXT: the acknowledgment number of those.
     pub rcv_nxt: SeqNum,
-    /// TS.Recent, in the peer's ticks; meaningless without the flag.
+    /// TS.Recent, in the peer's ticks; meaningless without timestamps.
     pub ts_recent: u32,
     /// The window to announce, as it goes into the header.
     pub window: u16,
-    /// What was agreed on.
-    pub flags: ConnFlags,
-    /// Window shifts, both 0 unless agreed on.
-    pub shifts: WindowShifts,
+    /// When the next challenge ACK may go, and whether timestamps were negotiated ([`TimeWait::has_timestamps`]).
+    pub(super) challenge: ChallengeTick,
 }
 
 const _: () = {
@@ -343,5 +356,18 @@ mod tests {
             (TickMs(1), TickMs(2))
         );
         assert_eq!(TickMs(1).since(TickMs(u32::MAX)), 2);
+    }
+
+    #[test]
+    fn a_tick_is_found_again_around_the_present() {
+        for now_ms in [5_000, (1 << 32) - 1, 1 << 32, (7 << 32) + 3] {
+            for offset in [-4_000i64, -1, 0, 1, 60_000, 2_000_000_000] {
+                let at = Instant::from_ms(now_ms + 2_000_000_000).as_ms();
+                let (now, at) = (Instant::from_ms(at), at.saturating_add_signed(offset));
+                let tick = TickMs::at(Instant::from_ms(at));
+                assert_eq!(tick.instant(now), Instant::from_ms(at));
+            }
+        }
+        assert_eq!(TickMs(u32::MAX).instant(Instant::ZERO), Instant::ZERO);
     }
 }

@@ -122,9 +122,12 @@ pub struct TxQueue {
     /// of them walk over the flight.
     behind: Cursor,
     len: u64,
+    items: u32,
+    /// Always zero: keeps the layout free of padding.
+    spare: u32,
 }
 
-const _: () = assert!(size_of::<TxQueue>() == 32);
+const _: () = assert!(size_of::<TxQueue>() == 40);
 
 impl TxQueue {
     /// Bytes queued, from the first unacknowledged one on.
@@ -132,6 +135,13 @@ impl TxQueue {
     #[inline]
     pub const fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Items queued: nodes in use.
+    #[must_use]
+    #[inline]
+    pub const fn items(&self) -> u32 {
+        self.items
     }
 
     /// Whether nothing is queued: all was acknowledged.
@@ -224,6 +234,7 @@ impl TxQueue {
         }
         self.tail = link;
         self.len += len;
+        self.items += 1;
     }
 
     /// Drops `len` bytes (at most all) from the front: the peer has them. Frames of which nothing is left go to `freed`.
@@ -256,6 +267,7 @@ impl TxQueue {
             left -= item_len;
             let head = self.head;
             self.head = chunks.next(head);
+            self.items -= 1;
             if let Some(frame) = chunks.remove(head).into_frame() {
                 freed(frame);
             }

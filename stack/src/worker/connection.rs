@@ -14,7 +14,7 @@ use crate::conn::listener::ListenerId;
 use crate::conn::opening::{NoRecord, Opening, tuple};
 use crate::conn::{Found, TickMs};
 use crate::counters::Counter;
-use crate::nic::{Frame, Nic};
+use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::tcp::env::Env;
 use crate::tcp::reset::answer_closed;
 use crate::tcp::segment::{Options, Segment, SendPlan};
@@ -24,6 +24,7 @@ use crate::tcp::verdict::{Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp_options::TcpOptions;
+use crate::wire::{U16, vlan};
 use crate::wire::tcp::Flags;
 
 /// Places that one segment can take in the queues: its own bytes, and none more.
@@ -189,6 +190,8 @@ impl<N: Nic> Core<N> {
         }
         let (id, key_reset) = (conn.id, verdict.reply == Reply::Reset);
         let place = payload_offset(meta);
+        let nic = &mut self.nic;
+        let fresh = || data_frame(nic);
         match verdict.payload {
             _ if key_reset => {
                 let payload_len = u32::from(meta.payload_len);
@@ -207,7 +210,7 @@ impl<N: Nic> Core<N> {
                     // Not reached: there was a place before.
                     outbox.free(chunk.frame);
                 }
-                if released > 0 {
+                if !conn.ahead.is_empty() {
                     let delivered = rcv_nxt(before).add(len);
                     conn.ahead.release(
                         chunks,
@@ -224,8 +227,13 @@ impl<N: Nic> Core<N> {
             Payload::OutOfOrder { seq, skip, len } => {
                 let start = place + skip;
                 let chunk = Chunk { frame, start, len };
-                if let Err(chunk) = conn.ahead.insert(chunks, seq, chunk) {
-                    self.outbox.free(chunk.frame);
+                let outbox = &mut self.outbox;
+                let kept = conn
+                    .ahead
+                    .insert(chunks, seq, chunk, fresh, |frame| outbox.free(frame));
+                if let Err(chunk) = kept {
+                    // Not reached: there was a place before.
+                    outbox.free(chunk.frame);
                 }
             }
         }
@@ -282,7 +290,6 @@ impl<N: Nic> Core<N> {
     /// Bytes that nobody took yet, in a frame that is mostly empty, move to a frame that they share: a million segments of
     /// one byte must not keep a million frames.
     fn compact(&mut self, slot: Slot) {
-        let buffer_len = u32::from(self.caps.mtu);
         let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot) else {
             return;
         };
@@ -290,13 +297,8 @@ impl<N: Nic> Core<N> {
             return;
         }
         let (nic, outbox) = (&mut self.nic, &mut self.outbox);
-        let fresh = || {
-            let mut fresh = crate::nic::Burst::new();
-            nic.alloc(crate::nic::PoolClass::Data, &mut fresh, 1);
-            fresh.take_front(1).next()
-        };
         conn.rx
-            .compact_last(chunks, buffer_len, fresh, |frame| outbox.free(frame));
+            .compact(chunks, || data_frame(nic), |frame| outbox.free(frame));
     }
 
     /// A segment of a connection in TIME-WAIT.
@@ -382,6 +384,13 @@ fn rcv_nxt((_, _, rcv_nxt): (SeqNum, SeqNum, SeqNum)) -> SeqNum {
     rcv_nxt
 }
 
+/// An empty buffer for payload.
+fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
+    let mut fresh = Burst::new();
+    nic.alloc(PoolClass::Data, &mut fresh, 1);
+    fresh.take_front(1).next()
+}
+
 /// Whether a segment that ended so came from our peer: its link-layer source is the way back then.
 #[inline]
 fn proves_way(outcome: Outcome) -> bool {
@@ -407,7 +416,7 @@ fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
     let tagged = header[12..14] == ethernet::EtherType::VLAN.0.to_bytes();
     Some(LinkPeer {
         mac,
-        vlan: tagged.then(|| u16::from_be_bytes([header[14], header[15]])),
+        vlan: tagged.then(|| vlan::Tag(U16::new(u16::from_be_bytes([header[14], header[15]])))),
         heard_at: TickMs::at(now),
     })
 }
@@ -426,7 +435,7 @@ fn segment_of(meta: &Meta, bytes: &[u8]) -> Segment {
     let options = meta.options(bytes);
     let urgent_at = usize::from(meta.l4_offset) + 18;
     let urgent = match bytes.get(urgent_at..urgent_at + 2) {
-        Some(&[high, low]) if meta.flags.urg() => u16::from_be_bytes([high, low]),
+        Some(&[high, low]) if meta.flags.contains(Flags::URG) => u16::from_be_bytes([high, low]),
         _ => 0,
     };
     Segment {

@@ -16,11 +16,11 @@ use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
-use crate::tcp::handshake::SegmentHead;
 use crate::tcp::isn::IsnKey;
-use crate::tcp::seq::SeqNum;
 use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
+use crate::tcp::segment::{Options, Segment};
 use crate::time::Instant;
+use crate::wire::tcp_options::TcpOptions;
 
 /// The secrets of an endpoint, from the system's randomness (or a simulated world's seed), drawn anew at each start and
 /// shared by all its workers.
@@ -220,14 +220,16 @@ impl Endpoint {
     }
 }
 
-/// The parts of a segment that the rules of `tcp` look at.
+/// The segment of a frame, in numbers. Without the urgent pointer: embryos and connections at rest don't look at it.
 #[inline]
-pub(super) fn segment_head(meta: &Meta, tsval: Option<u32>) -> SegmentHead {
-    SegmentHead {
+pub(super) fn segment(meta: &Meta, options: &[u8]) -> Segment {
+    Segment {
         seq: meta.seq,
         ack: meta.ack,
         flags: meta.flags,
+        window: meta.window,
+        urgent: 0,
         payload_len: u32::from(meta.payload_len),
-        tsval,
+        options: Options::from(&TcpOptions::parse(options)),
     }
 }

@@ -6,19 +6,21 @@
 use core::time::Duration;
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict, segment_head, tuple};
+use super::endpoint::{Endpoint, Verdict, segment};
 use super::reply::{ReplyOptions, TcpReply};
+use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
-use crate::conn::{ConnFlags, Embryo, FlowKey, Found, Kind, Parked, TickMs, WindowShifts};
+use crate::conn::{ConnFlags, Embryo, FlowKey, Found, WindowShifts};
 use crate::counters::Counter;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
+use crate::tcp::segment::{Options, Segment};
 use crate::tcp::seq::SeqNum;
+use crate::tcp::timestamps::now_s;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::{MAX_WINDOW_SCALE, SynOptions, TcpOptions};
-use crate::wire::{ipv4, ipv6, tcp};
+use crate::wire::tcp_options::{SynOptions, TcpOptions};
 
 impl Endpoint {
     /// A SYN for a listener.
@@ -207,14 +209,13 @@ impl Endpoint {
             return self.ended(Counter::EmbryoDropped);
         };
         let with_timestamps = embryo.flags.has(ConnFlags::TIMESTAMPS);
-        let tsval = TcpOptions::parse(options).timestamps.map(|ts| ts.tsval);
         let numbers = EmbryoNumbers {
             irs: embryo.irs,
             iss: embryo.iss,
             rcv_wnd: u32::from(self.config.syn_window()),
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
         };
-        match embryo_step(&numbers, &segment_head(meta, tsval)) {
+        match embryo_step(&numbers, &segment(meta, options)) {
             EmbryoStep::SynAckAgain => {
                 let reply = self.syn_ack(&meta.key, &embryo, now);
                 self.reply(Counter::EmbryoSynAgain, reply)

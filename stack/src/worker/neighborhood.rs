@@ -170,7 +170,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// Gives a finished packet its link addresses and sends it, now or when its neighbour has answered.
-    fn dispatch(&mut self, frame: N::Frame, destination: IpAddr, now: Instant) {
+    pub(super) fn dispatch(&mut self, frame: N::Frame, destination: IpAddr, now: Instant) {
         if self.neighborhood.table.is_none() {
             return match self.ring.push(0, Message::Resolve(frame)) {
                 Ok(()) => {}

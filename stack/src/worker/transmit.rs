@@ -3,18 +3,24 @@
 //!
 //! Called by: the worker's turn. It must never ask for a segment that there is no room for: numbers advance with the answer.
 
+use core::time::Duration;
+
 use super::Core;
 use super::callbacks::Hosted;
-use super::segment::Route;
+use super::segment::{Path, Route};
 use crate::app::App;
 use crate::conn::connections::{Conn, Parts, Slot};
+use crate::conn::pattern;
+use crate::conn::tx_queue::Piece;
 use crate::conn::{MoveError, Parked, TickMs, TimeWait};
 use crate::counters::Counter;
 use crate::nic::Nic;
+use crate::tcp::env::Env;
 use crate::tcp::segment::SendPlan;
 use crate::tcp::state::State;
 use crate::tcp::verdict::{CloseReason, Events};
 use crate::time::Instant;
+use crate::wire::ethernet::MacAddr;
 
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
@@ -94,6 +100,9 @@ impl<N: Nic> Core<N> {
 
     /// One segment on its way. Without a buffer it counts as lost, and the protocol repeats it.
     fn send_plan(&mut self, slot: Slot, plan: &SendPlan, now: Instant) {
+        let Some(path) = self.path(slot, now) else {
+            return self.endpoint.counters.bump(Counter::TxNoRoute);
+        };
         let Some(Parts {
             conn,
             chunks,
@@ -103,51 +112,58 @@ impl<N: Nic> Core<N> {
         else {
             return;
         };
-        let key = conn.key;
-        let fresh = |link: &crate::conn::connections::LinkPeer| {
-            TickMs::at(now).since(link.heard_at) < HEARD_MS
-        };
-        let link = conn.link.filter(fresh);
-        let route = Route {
-            dst: link.map_or(super::MacAddr::ZERO, |link| link.mac),
-            vlan: conn.link.and_then(|link| link.vlan),
-        };
-        let Some(local) = self.endpoint.config.locals.address(key.local()) else {
-            return self.endpoint.counters.bump(Counter::TxNoRoute);
-        };
-        // A frame whose link addresses are still to be filled in must be ours alone.
-        let copied = link.is_none();
-        let draft = self
-            .writer
-            .begin(&mut self.nic, plan.payload_len, copied);
+        let remote = path.key.remote();
+        let is_resolved = path.route.dst != MacAddr::ZERO;
+        let counters = &mut self.endpoint.counters;
+        let draft = self.writer.begin(&mut self.nic, counters, &path, plan);
         let Some(mut draft) = draft else {
-            return self.endpoint.counters.bump(Counter::TxNoBuffer);
+            return;
         };
-        if plan.payload_len > 0 {
-            let nic = &mut self.nic;
-            conn.tx.visit(
-                chunks,
-                plan.payload_offset,
-                plan.payload_len,
-                |piece| draft.append(nic, statics, piece),
-            );
+        if !is_resolved {
+            // Its link address is written later, which takes a frame that is ours alone.
+            draft.keep_whole();
         }
-        let frame = draft.finish(
-            &self.caps,
-            self.mac,
-            &key,
-            local,
-            self.endpoint.config.ttl,
-            route,
-            plan,
-        );
-        match frame {
-            None => self.endpoint.counters.bump(Counter::TxNoBuffer),
-            Some(frame) if link.is_some() => {
+        if plan.payload_len > 0 {
+            let (offset, len) = (plan.payload_offset, plan.payload_len);
+            conn.tx.visit(chunks, offset, len, |piece| match piece {
+                Piece::Frame { frame, start, len } => {
+                    draft.append_frame(frame, start as usize, len as usize);
+                }
+                Piece::Static { id, start, len } => {
+                    statics.visit(id, start, len, |frame, start, len| {
+                        draft.append_frame(frame, start as usize, len as usize);
+                    });
+                }
+                Piece::Pattern { start, len } => {
+                    draft.append_with(len as usize, |into| pattern::fill(start, into));
+                }
+            });
+        }
+        match draft.finish() {
+            None => {}
+            Some(frame) if is_resolved => {
                 self.outbox.connection(frame, &mut self.endpoint.counters);
             }
-            Some(frame) => self.dispatch(frame, key.remote(), now),
+            Some(frame) => self.dispatch(frame, remote, now),
         }
+    }
+
+    /// The way of a connection's frames: to where its peer was heard from lately, else to be resolved (destination zero).
+    #[inline]
+    fn path(&self, slot: Slot, now: Instant) -> Option<Path> {
+        let conn = self.conns.get(slot)?;
+        let key = conn.key;
+        let local = self.endpoint.config.locals.address(key.local())?;
+        let dst = match conn.link {
+            Some(link) if TickMs::at(now).since(link.heard_at) < HEARD_MS => link.mac,
+            _ => MacAddr::ZERO,
+        };
+        let vlan = conn.link.and_then(|link| link.vlan);
+        Some(Path {
+            key,
+            local,
+            route: Route { dst, vlan },
+        })
     }
 
     /// What a connection that has said all turns into: it ends, enters TIME-WAIT, or waits for its next deadline.
@@ -280,15 +296,20 @@ impl<N: Nic> Core<N> {
         if !conn.has(Conn::ANNOUNCED) || !conn.is_drained() {
             return;
         }
-        let idle = conn.tcb.idle(now);
+        let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
         if idle < park_after {
             return self.conns.fire_by(slot, now + (park_after - idle));
         }
-        let Some(rest) = conn.tcb.rest(now) else {
+        let env = Env {
+            now,
+            settings: &self.endpoint.config.tcp,
+            counters: parts.counters,
+        };
+        let Some(rest) = conn.tcb.rest(&env) else {
             return;
         };
-        let parked = Parked::from_rest(&rest, conn.listener);
-        let (found, hash) = (conn.found, conn.hash);
+        let (found, hash, listener) = (conn.found, conn.hash, conn.listener);
+        let parked = Parked::from_rest(&rest, listener, 0);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
             let outbox = &mut self.outbox;
             self.conns.remove(slot, |frame| outbox.free(frame));
