@@ -70,7 +70,7 @@ pub trait App: Sized + Send {
         let _ = (cx, conn, state, reason);
     }
 
-    /// The endpoint is to end ([`crate::worker::Worker::drain`]); once for each connection of the app that is still there.
+    /// The run is to end ([`crate::worker::Worker::finish`]); once for each connection of the app that is still there.
     /// Close what is idle, finish what is under way.
     fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
         let _ = state;

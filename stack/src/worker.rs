@@ -8,6 +8,7 @@ mod callbacks;
 mod classify;
 mod connection;
 mod cycles;
+mod ending;
 mod endpoint;
 mod established;
 mod handoff;
@@ -37,6 +38,7 @@ use crate::wire::ethernet::MacAddr;
 use callbacks::Hosted;
 use classify::{Broadcasts, Classifier, Lane, Meta};
 use endpoint::Endpoint;
+use ending::Ending;
 use handoff::Message;
 use neighborhood::Neighborhood;
 use output::Outbox;
@@ -56,6 +58,7 @@ pub struct Worker<N: Nic, A: App = NoApp> {
     scratch: Scratch,
     core: Core<N>,
     cycles: Cycles,
+    ending: Ending,
 }
 
 /// What the stages tell each other about the frames of the burst, one place per frame.
@@ -133,6 +136,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 nic,
             },
             cycles: Cycles::default(),
+            ending: Ending::default(),
         })
     }
 

@@ -134,8 +134,11 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Whether a listener's accept queue is full, and if so, whether its connections are to be reset then.
+    /// Whether a listener's accept queue is full (or closed, at the end of a run), and if so, whether its connections are to be reset then.
     fn accept_overflow(&self, listener: ListenerId) -> Option<bool> {
+        if self.endpoint.ports_closed {
+            return Some(true);
+        }
         let config = self.endpoint.config.listeners.config(listener)?;
         self.endpoint
             .accept_queues
