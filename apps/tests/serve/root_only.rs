@@ -1,5 +1,8 @@
 //! The program on a tap, in a network namespace: what the Linux kernel sees of it, and what it says about itself.
 
+// What stands behind the ports.
+mod services;
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
