@@ -17,7 +17,7 @@ mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
-mod segment;
+pub mod segment;
 mod slow;
 mod token_bucket;
 mod transmit;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 use crate::app::{App, Cx, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
-use crate::conn::ports::{EPHEMERAL_PORTS, LocalPorts};
+use crate::conn::ports::{LocalPorts, PortRange};
 use crate::conn::{ConnTable, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
@@ -112,6 +112,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         memory: PageOptions,
     ) -> Result<Self, MemoryError> {
         let conns = Connections::new(&config, Instant::ZERO, u32::from(nic.caps().mtu))?;
+        let writer = SegmentWriter::new(MacAddr(nic.mac()), config.ttl, nic.caps());
         let connections = config.limits.records.open.total() + config.limits.records.parked.total();
         let caps = nic.caps().clone();
         let mac = MacAddr(nic.mac());
@@ -129,8 +130,8 @@ impl<N: Nic, A: App> Worker<N, A> {
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,
-                ports: LocalPorts::new(secrets.ports(), EPHEMERAL_PORTS),
-                writer: SegmentWriter::new(mac, config.ttl, &caps),
+                ports: LocalPorts::new(&secrets.ports, PortRange::default()),
+                writer,
                 ring,
                 caps,
                 nic,
@@ -253,11 +254,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     }
 
     /// Lets the app act between turns, as in a callback: what it starts leaves with the next turn.
-    pub fn with_cx<T>(
-        &mut self,
-        now: Instant,
-        act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T,
-    ) -> T {
+    pub fn with_cx<T>(&mut self, now: Instant, act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T) -> T {
         let result = act(&mut self.hosted.app, &mut self.core.cx(now));
         self.core.announce(&mut self.hosted, now);
         result
@@ -283,7 +280,10 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
     pub fn into_nic(self) -> N {
-        while let Some(Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame)) = self.core.ring.pop() {
+        while let Some(
+            Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame),
+        ) = self.core.ring.pop()
+        {
             drop(frame);
         }
         self.core.nic

@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
 use crate::config::Config;
 use crate::conn::accept_queue::AcceptQueues;
+use crate::conn::chunks::Chunks;
 use crate::conn::connections::{Conn, Connections, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
@@ -22,6 +23,9 @@ use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
+
+/// Local ports tried for one connection at most; the next attempt goes on behind them.
+const PORT_TRIES: u16 = 4096;
 
 /// What the worker lends for a callback.
 pub(crate) struct CxParts<'a, N: Nic> {
@@ -123,9 +127,12 @@ impl<N: Nic> Cx<'_, N> {
         let listens = |port| parts.config.listeners.find(local, port).is_some();
         let port = match how.local_port {
             Some(port) => Some(port).filter(|&port| port != 0 && is_free(port)),
-            None => parts
-                .ports
-                .pick(local, remote, |port| is_free(port) && !listens(port)),
+            None => parts.ports.pick(
+                local,
+                remote,
+                |port| is_free(port) && !listens(port),
+                PORT_TRIES,
+            ),
         };
         let port = port.ok_or(ConnectError::NoPort)?;
         if address == remote.ip() && port == remote.port() {
@@ -144,11 +151,7 @@ impl<N: Nic> Cx<'_, N> {
     }
 
     /// The source address of a new connection.
-    fn source(
-        &self,
-        remote: SocketAddr,
-        how: &Connect,
-    ) -> Result<(LocalId, IpAddr), ConnectError> {
+    fn source(&self, remote: SocketAddr, how: &Connect) -> Result<(LocalId, IpAddr), ConnectError> {
         let config = self.parts.config;
         let group = match remote.ip() {
             IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
@@ -219,7 +222,8 @@ impl<N: Nic> Cx<'_, N> {
             return;
         };
         let len = len.min(conn.rx.len());
-        conn.rx.consume(chunks, len, |frame| drop(freed.push(frame)));
+        conn.rx
+            .consume(chunks, len, |frame| drop(freed.push(frame)));
         conn.tcb.on_read(len);
         self.parts.conns.mark_dirty(slot);
     }
@@ -237,24 +241,28 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
-    /// Whether the send queue has a place: then [`Cx::send`] of bytes that were taken just before is not refused. When it
-    /// has none, [`super::App::on_writable`] follows as after a refused send; when the connection has ended or its sending
-    /// direction is closed, nothing follows.
-    #[must_use]
-    pub fn can_send(&mut self, conn: ConnId) -> bool {
+    /// Whether the next [`Cx::send`] would be taken. When it is false only for want of room, [`super::App::on_writable`]
+    /// follows.
+    pub fn has_room(&mut self, conn: ConnId) -> bool {
         let limit = u32::from(self.parts.config.limits.send_queue_items);
         let Some(slot) = self.open_slot(conn) else {
             return false;
         };
-        let Some(conn) = self.parts.conns.get_mut(slot) else {
+        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
             return false;
         };
-        let is_open = conn.tcb.may_queue();
-        let has_place = conn.tx.items() < limit;
-        if is_open && !has_place {
-            conn.set(Conn::WANTS_ROOM);
+        if !conn.tcb.may_queue() {
+            return false;
         }
-        is_open && has_place
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return false;
+        }
+        if conn.tx.items() >= limit {
+            conn.set(Conn::WANTS_ROOM);
+            return false;
+        }
+        true
     }
 
     /// Queues something to send.
@@ -273,14 +281,16 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return Err(item);
+        }
         if conn.tx.items() >= u32::from(limit) {
             conn.set(Conn::WANTS_ROOM);
             return Err(item);
         }
-        if let Err(item) = conn.tx.push(chunks, item) {
-            conn.set(Conn::WANTS_ROOM);
-            return Err(item);
-        }
+        // Refused now is only what names no byte.
+        conn.tx.push(chunks, item)?;
         self.parts.conns.mark_dirty(slot);
         Ok(())
     }
@@ -299,11 +309,18 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return 0;
+        }
         let places = limit.saturating_sub(conn.tx.items()) as usize;
         let room = places.saturating_mul(chunks.buffer_len() as usize);
         let wanted = &bytes[..bytes.len().min(room)];
         let sent = conn.tx.push_bytes(chunks, wanted, || data_frame(nic));
-        if sent < bytes.len() {
+        if sent < wanted.len() {
+            // The NIC's memory is used up: acknowledgments of any connection set some free.
+            self.parts.conns.starve(slot);
+        } else if sent < bytes.len() {
             conn.set(Conn::WANTS_ROOM);
         }
         self.parts.conns.mark_dirty(slot);
@@ -351,11 +368,7 @@ impl<N: Nic> Cx<'_, N> {
         self.command(conn, |tcb, env| tcb.set_options(options, env));
     }
 
-    fn command(
-        &mut self,
-        conn: ConnId,
-        act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>),
-    ) {
+    fn command(&mut self, conn: ConnId, act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>)) {
         let Some(slot) = self.open_slot(conn) else {
             return;
         };
@@ -470,4 +483,11 @@ fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
     let mut fresh = Burst::new();
     nic.alloc(PoolClass::Data, &mut fresh, 1);
     fresh.take_front(1).next()
+}
+
+/// Whether sending may take a place in the queues: the last quarter is for receiving, else what an echo can't send would
+/// keep out the ACKs' data that lets it send.
+#[inline]
+pub(crate) fn has_send_room<F>(chunks: &Chunks<F>) -> bool {
+    chunks.free_len() > chunks.capacity() / 4
 }
