@@ -241,8 +241,8 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
-    /// Whether the next [`Cx::send`] would be taken. When it is false only for want of room, [`super::App::on_writable`]
-    /// follows.
+    /// Whether the next [`Cx::send`] would be taken; while bytes wait to be read, whether it would be taken once
+    /// [`Cx::take`] has made a place. When it is false only for want of room, [`super::App::on_writable`] follows.
     pub fn has_room(&mut self, conn: ConnId) -> bool {
         let limit = u32::from(self.parts.config.limits.send_queue_items);
         let Some(slot) = self.open_slot(conn) else {
@@ -254,7 +254,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return false;
         }
-        if !has_send_room(chunks) {
+        if conn.rx.is_empty() && !has_send_room(chunks) {
             self.parts.conns.starve(slot);
             return false;
         }
@@ -281,7 +281,13 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
-        if !has_send_room(chunks) {
+        // A frame that an application has was taken from a queue, and so has made its place: echoes must go on when what
+        // waits to be echoed has filled the places up to the reserve.
+        let has_place = match item {
+            TxItem::Owned { .. } => chunks.free_len() > 0,
+            TxItem::Static { .. } | TxItem::Pattern { .. } => has_send_room(chunks),
+        };
+        if !has_place {
             self.parts.conns.starve(slot);
             return Err(item);
         }

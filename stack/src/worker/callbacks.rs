@@ -155,7 +155,9 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get_mut(slot) else {
             return false;
         };
-        let has_room = has_memory && conn.tx.items() < u32::from(limit);
+        // What waits to be read makes its place when it is taken.
+        let has_place = has_memory || !conn.rx.is_empty();
+        let has_room = has_place && conn.tx.items() < u32::from(limit);
         (bit != Conn::WANTS_ROOM || has_room) && conn.take(bit)
     }
 
