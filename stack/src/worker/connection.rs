@@ -8,7 +8,8 @@ use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::app::{App, Chunk};
+use crate::app::{App, Chunk, has_send_room};
+use crate::conn::chunks::Chunks;
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::opening::{NoRecord, Opening, tuple};
@@ -166,17 +167,17 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         let mut segment = segment_of(meta, frame.bytes());
-        if self.conns.chunks.free_len() < PLACES_PER_SEGMENT && segment.payload_len > 0 {
-            // No place for its bytes: it counts as if they had been lost, but its ACK may set memory free.
-            self.endpoint.counters.bump(Counter::PayloadNoPlace);
-            segment.payload_len = 0;
-            segment.flags = segment.flags.without(Flags::FIN);
-        }
         let Some(mut parts) = self.conns.parts(slot) else {
             // Not reached: every open record has its connection.
             return self.end(frame, Counter::WakeNoRecord);
         };
         let before = parts.conn.tcb.numbers();
+        if segment.payload_len > 0 && !has_place(parts.chunks, segment.seq, rcv_nxt(before)) {
+            // It counts as if its bytes had been lost, but its ACK may set memory free.
+            self.endpoint.counters.bump(Counter::PayloadNoPlace);
+            segment.payload_len = 0;
+            segment.flags = segment.flags.without(Flags::FIN);
+        }
         let verdict = {
             let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
             tcb.on_segment(&segment, &mut env)
@@ -388,6 +389,17 @@ impl Endpoint {
             Some(after) if !iss.after(after) => after.add(1 + (iss.0 & 0xffff)),
             _ => iss,
         }
+    }
+}
+
+/// Whether there is a place for the bytes of a segment. Those ahead of a gap leave the reserve to those that close gaps: else
+/// what can't be delivered would keep out what it waits for.
+#[inline]
+fn has_place<F>(chunks: &Chunks<F>, seq: SeqNum, rcv_nxt: SeqNum) -> bool {
+    if seq.after(rcv_nxt) {
+        has_send_room(chunks)
+    } else {
+        chunks.free_len() >= PLACES_PER_SEGMENT
     }
 }
 
