@@ -266,6 +266,13 @@ impl<N: Nic, A: App> Worker<N, A> {
         &self.core.conns.counters
     }
 
+    /// Segments of handshakes that a listener refused for want of a place: SYNs that were dropped because its backlog was
+    /// full, ACKs that found its accept queue full.
+    #[must_use]
+    pub fn refused_handshakes(&self, listener: crate::conn::listener::ListenerId) -> u64 {
+        self.core.endpoint.accept_queues.refused(listener)
+    }
+
     /// Places in use in the queues of all connections: 0 when nothing is kept.
     #[must_use]
     pub fn queued_items(&self) -> u32 {

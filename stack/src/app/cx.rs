@@ -339,10 +339,11 @@ impl<N: Nic> Cx<'_, N> {
         self.parts.conns.statics.add(bytes, || data_frame(nic))
     }
 
-    /// Bytes queued for sending and not acknowledged yet; 0 when the connection has ended.
+    /// Bytes queued for sending and not acknowledged yet; in [`super::App::on_close`] those that never were.
     #[must_use]
     pub fn unacked_len(&self, conn: ConnId) -> u64 {
-        self.look(conn, |conn| conn.tx.len()).unwrap_or(0)
+        self.look(conn, |conn| conn.tx.len())
+            .unwrap_or_else(|| self.parts.conns.unacked_at_end(conn))
     }
 }
 

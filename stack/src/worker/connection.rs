@@ -135,16 +135,19 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Whether a listener's accept queue is full (or closed, at the end of a run), and if so, whether its connections are to be reset then.
-    fn accept_overflow(&self, listener: ListenerId) -> Option<bool> {
-        if self.endpoint.ports_closed {
+    /// Whether a listener's accept queue is full (or closed, at the end of a run), and if so, whether its connections are to
+    /// be reset then.
+    fn accept_overflow(&mut self, listener: ListenerId) -> Option<bool> {
+        let endpoint = &mut self.endpoint;
+        if endpoint.ports_closed {
             return Some(true);
         }
-        let config = self.endpoint.config.listeners.config(listener)?;
-        self.endpoint
-            .accept_queues
-            .is_full(listener)
-            .then_some(config.abort_on_overflow)
+        let config = endpoint.config.listeners.config(listener)?;
+        if !endpoint.accept_queues.is_full(listener) {
+            return None;
+        }
+        endpoint.accept_queues.refuse(listener);
+        Some(config.abort_on_overflow)
     }
 
     /// Answers a segment as one without a connection.

@@ -312,9 +312,12 @@ fn noaccept_fills_its_queue_and_then_takes_no_more() {
         first.write_all(b"hello").expect("it sends");
         let summary = server.stop(SIGTERM);
         assert_eq!(of_listener(&summary, "accepted"), 0);
+        assert!(of_listener(&summary, "refused") >= 1, "{summary}");
         for mut stream in waiting {
             let error = stream.read(&mut [0]).expect_err("reset");
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            // What was queued and never acknowledged was not sent.
+            assert_eq!(of_listener(&summary, "bytes_out"), text.len() as u64);
         }
     });
 }
