@@ -24,6 +24,9 @@ mod clock;
 // A running thread answers for its counters between two bursts.
 #[cfg(feature = "dpdk")]
 mod mailbox;
+// A bad link, as flags ask for it and reports tell of it.
+#[cfg(feature = "dpdk")]
+mod fault;
 // Which CPUs the threads of a run get.
 #[cfg(feature = "dpdk")]
 mod threads;

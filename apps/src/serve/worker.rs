@@ -2,7 +2,7 @@
 //!
 //! Called by: `run`. It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
-use dpdk::DpdkNic;
+use dpdk::{DpdkNic, FaultTotals};
 use stack::counters::Counters;
 use stack::worker::{Cycles, Worker};
 
@@ -21,6 +21,8 @@ pub(super) struct Progress {
     pub(super) drains: bool,
     /// Its last turn had something to do.
     pub(super) moved: bool,
+    /// What `--fault` did; known at the end.
+    pub(super) faults: Option<FaultTotals>,
 }
 
 impl Progress {
@@ -30,6 +32,7 @@ impl Progress {
             cycles: *worker.cycles(),
             drains: order != Order::Run,
             moved,
+            faults: None,
         }
     }
 }
@@ -54,7 +57,7 @@ pub(super) fn turn_until_told(
         mailbox.serve(&mut served, || Progress::of(&worker, order, moved));
         back_off.rest(moved);
     }
-    let progress = Progress::of(&worker, Order::Stop, moved);
-    drop(worker.into_nic());
+    let mut progress = Progress::of(&worker, Order::Stop, moved);
+    progress.faults = worker.into_nic().fault_totals();
     progress
 }
