@@ -227,6 +227,7 @@ fn configuration(spec: &LoopSpec) -> ConfigSpec {
         port: OPEN_PORT,
         policy: spec.scenario.policy(),
         backlog: embryos,
+        abort_on_overflow: false,
     }];
     let v4 = |v4| Records { v4, v6: 0 };
     config.limits.records = Capacity {

@@ -238,6 +238,7 @@ fn our_worker(mac: [u8; 6]) -> Worker<MemoryNic> {
         port: OPEN,
         policy: SynPolicy::CookieWhenFull,
         backlog: 128,
+        abort_on_overflow: false,
     }];
     let config = Arc::new(spec.validate().expect("a valid configuration"));
     let secrets = Secrets {

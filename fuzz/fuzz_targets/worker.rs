@@ -193,6 +193,7 @@ fn config(closed: ClosedPolicy) -> Config {
             port,
             policy,
             backlog: 2,
+            abort_on_overflow: false,
         })
         .collect();
     let few = Records { v4: 4, v6: 4 };

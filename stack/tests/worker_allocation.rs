@@ -153,6 +153,7 @@ fn worker() -> Worker<MadeUp> {
         port,
         policy,
         backlog: 1000,
+        abort_on_overflow: false,
     };
     spec.listeners = vec![
         listener(EMBRYOS, SynPolicy::Embryo),

@@ -138,6 +138,7 @@ pub(super) fn plain() -> ConfigSpec {
         port: OPEN,
         policy: SynPolicy::Embryo,
         backlog: BACKLOG,
+        abort_on_overflow: false,
     }];
     let few = Records { v4: 64, v6: 64 };
     spec.limits.records = Capacity {
