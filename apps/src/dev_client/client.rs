@@ -156,7 +156,12 @@ impl Client {
 
     fn end_late_ones<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         let now = cx.now();
-        while let Some(deadline) = self.deadlines.pop_front_if(|deadline| deadline.at <= now) {
+        while self
+            .deadlines
+            .front()
+            .is_some_and(|deadline| deadline.at <= now)
+            && let Some(deadline) = self.deadlines.pop_front()
+        {
             let is_there = cx.info(deadline.conn).is_some();
             if self.order.talk == Talk::Hold && !deadline.is_second && is_there {
                 cx.close(deadline.conn);
