@@ -245,6 +245,7 @@ fn our_worker(mac: [u8; 6]) -> Worker<MemoryNic> {
         flow: [1, 2],
         isn: [3; 16],
         cookie: [4; 16],
+        ports: [5; 16],
     };
     let nic = MemoryNic::new(mac);
     Worker::new(

@@ -211,6 +211,7 @@ fn worker(closed: ClosedPolicy) -> Worker<MemoryNic> {
         flow: [1, 2],
         isn: [3; 16],
         cookie: [4; 16],
+        ports: [5; 16],
     };
     let nic = MemoryNic::new(LINK.dst.0);
     let (ring, pages) = (RingEnd::single(), PageOptions::default());

@@ -211,6 +211,9 @@ counters! {
     Event SolicitationsSent "solicitations_sent",
     /// Frames and replies from us that found no buffer; a reply stands here beside the counter that says why it was due.
     Event TxNoBuffer "tx_no_buffer",
+    /// Pieces of payload that were copied although they were long enough to be sent from where they lie: this NIC can't
+    /// chain buffers, or had none left for it.
+    Event TxLinearized "tx_linearized",
     /// Frames from us that found no room in the outbox.
     Event TxNoRoom "tx_no_room",
     /// Neighbour entries received from worker 0.

@@ -17,7 +17,7 @@ mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
-mod segment;
+pub mod segment;
 mod slow;
 mod token_bucket;
 mod transmit;
@@ -112,6 +112,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         memory: PageOptions,
     ) -> Result<Self, MemoryError> {
         let conns = Connections::new(&config, Instant::ZERO, u32::from(nic.caps().mtu))?;
+        let writer = SegmentWriter::new(MacAddr(nic.mac()), config.ttl, nic.caps());
         let connections = config.limits.records.open.total() + config.limits.records.parked.total();
         let caps = nic.caps().clone();
         let mac = MacAddr(nic.mac());
@@ -129,8 +130,8 @@ impl<N: Nic, A: App> Worker<N, A> {
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,
-                ports: LocalPorts::new(secrets.ports(), EPHEMERAL_PORTS),
-                writer: SegmentWriter::new(mac, config.ttl, &caps),
+                ports: LocalPorts::new(secrets.ports, EPHEMERAL_PORTS),
+                writer,
                 ring,
                 caps,
                 nic,

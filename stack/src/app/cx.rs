@@ -237,24 +237,24 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
-    /// Whether the send queue has a place: then [`Cx::send`] of bytes that were taken just before is not refused. When it
-    /// has none, [`super::App::on_writable`] follows as after a refused send; when the connection has ended or its sending
-    /// direction is closed, nothing follows.
-    #[must_use]
-    pub fn can_send(&mut self, conn: ConnId) -> bool {
+    /// Whether the next [`Cx::send`] would be taken. When it is false only for want of room, [`super::App::on_writable`]
+    /// follows.
+    pub fn has_room(&mut self, conn: ConnId) -> bool {
         let limit = u32::from(self.parts.config.limits.send_queue_items);
         let Some(slot) = self.open_slot(conn) else {
             return false;
         };
-        let Some(conn) = self.parts.conns.get_mut(slot) else {
+        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
             return false;
         };
-        let is_open = conn.tcb.may_queue();
-        let has_place = conn.tx.items() < limit;
-        if is_open && !has_place {
+        if !conn.tcb.may_queue() {
+            return false;
+        }
+        let has_room = conn.tx.items() < limit && chunks.free_len() > 0;
+        if !has_room {
             conn.set(Conn::WANTS_ROOM);
         }
-        is_open && has_place
+        has_room
     }
 
     /// Queues something to send.

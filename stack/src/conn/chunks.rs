@@ -128,6 +128,9 @@ struct Node<F> {
     next: Link,
 }
 
+// What the budget itself costs: a node with a pointer for its frame.
+const _: () = assert!(size_of::<Node<&u8>>() == 40);
+
 /// A fixed number of queue nodes. Each names bytes to send, or holds a frame with bytes received or to be sent.
 #[derive(Debug)]
 pub struct Chunks<F> {

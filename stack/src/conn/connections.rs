@@ -17,6 +17,7 @@ use super::tx_queue::TxQueue;
 use super::{ConnId, Entry, Found};
 use crate::config::Config;
 use crate::memory::{MemoryError, prefetch_read};
+use crate::nic::Frame;
 use crate::tcp::env::{Counters, Env};
 use crate::tcp::output::Unsent;
 use crate::tcp::tcb::Tcb;
@@ -181,7 +182,7 @@ const STALE_DIRTY: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot(pub u32);
 
-impl<F> Connections<F> {
+impl<F: Frame> Connections<F> {
     /// Room for what the limits say; time starts at `now`. `buffer_len` is what an empty frame of the NIC can hold, in bytes.
     ///
     /// # Errors
@@ -205,7 +206,9 @@ impl<F> Connections<F> {
             counters: Counters::default(),
         })
     }
+}
 
+impl<F> Connections<F> {
     /// The slot of an open connection's record.
     #[must_use]
     #[inline]

@@ -19,6 +19,7 @@ use crate::tcp::cookie::CookieKey;
 use crate::tcp::isn::IsnKey;
 use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
 use crate::tcp::segment::{Options, Segment};
+use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::tcp_options::TcpOptions;
 
@@ -32,6 +33,8 @@ pub struct Secrets {
     pub isn: [u8; 16],
     /// Behind SYN cookies.
     pub cookie: [u8; 16],
+    /// Behind local ports.
+    pub ports: [u8; 16],
 }
 
 /// What happens to the frame of a segment.

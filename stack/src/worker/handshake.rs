@@ -17,7 +17,6 @@ use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
 use crate::tcp::segment::{Options, Segment};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::timestamps::now_s;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::{SynOptions, TcpOptions};

@@ -18,7 +18,7 @@ pub(super) fn run<N: Nic>(
     stats: &mut SiteStats,
     last: bool,
 ) {
-    while cx.can_send(conn) {
+    while cx.has_room(conn) {
         let Some(chunk) = cx.take(conn) else {
             if state.peer_closed || last {
                 cx.close(conn);

@@ -235,6 +235,32 @@ fn a_full_slab_hands_the_chunk_back() {
     let refused = world
         .held
         .insert(&mut world.chunks, SeqNum(9), chunk, || None, drop);
-    assert!(refused.is_err());
+    assert!(refused.is_err_and(|chunk| chunk.len == 1));
     world.check();
+}
+
+#[test]
+fn a_run_that_is_released_in_part_still_knows_its_end() {
+    let mut world = World::new(0, 9, usize::MAX);
+    for ahead in [1000, 2000, 3000] {
+        world.arrive(ahead, &[ahead as u8; 1000], false);
+    }
+    let World {
+        chunks,
+        held,
+        queue,
+        nic,
+        ..
+    } = &mut world;
+    held.release(chunks, SeqNum(1000), SeqNum(2000), queue, drop);
+    assert_eq!((queue.len(), held.len()), (1000, 2000));
+    let frame = nic.frame(&[4; 1000]);
+    let (start, len) = (0, 1000);
+    let behind = Chunk { frame, start, len };
+    held.insert(chunks, SeqNum(4000), behind, || None, drop)
+        .unwrap();
+    held.release(chunks, SeqNum(2000), SeqNum(5000), queue, drop);
+    assert_eq!((queue.len(), held.len()), (4000, 0));
+    queue.clear(chunks, drop);
+    assert_eq!(nic.in_use(), 0);
 }

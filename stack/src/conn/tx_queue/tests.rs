@@ -261,10 +261,16 @@ fn sending_on_starts_at_the_cursor_although_old_bytes_are_sent_again_meanwhile()
         queue.visit(&mut chunks, 1000 + segment * 10, 10, |_| {});
         assert_eq!(queue.behind.offset, 1000 + segment * 10);
     }
+    // A walk from the head would end at once, and panic.
+    let second = chunks.next(queue.head);
+    chunks.set_next(queue.head, Link::NONE);
+    assert_eq!(queue.visit(&mut chunks, 6000, 15, |_| {}), 15);
+    assert_eq!(queue.visit(&mut chunks, 1990, 9, |_| {}), 9);
+    chunks.set_next(queue.head, second);
     queue.ack(&mut chunks, 1995, drop);
     assert_eq!(
         queue.ahead.offset,
-        5990 - 1995,
+        6010 - 1995,
         "the cursor goes with the bytes"
     );
     assert!(queue.behind.node.is_none(), "its node is the head now");
