@@ -180,7 +180,7 @@ fn a_server_that_never_reads_gets_probes_and_one_that_never_accepts_is_connected
             let outcome = client(link, &to, "--talk hold --bytes 100m --timeout 5s");
             assert_eq!(outcome["opened"], 1, "{outcome:#}");
             assert!(
-                outcome["tcp"]["window_probes"].as_u64() > Some(1),
+                outcome["tcp"]["window_probes_sent"].as_u64() > Some(1),
                 "{outcome:#}"
             );
             // Our FIN waits behind bytes that the window has no room for: only an abort ends this.

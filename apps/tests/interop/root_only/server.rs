@@ -34,8 +34,11 @@ fn on_each_link(test: fn(&str)) {
             let server = Server::start(&[&FLAGS[..], &["--fault", link]].concat());
             test(link);
             let summary = server.stop(SIGTERM);
-            let lost = &summary["fault_injection"]["tx"]["lost"];
-            assert_eq!(lost == 0, link == LINKS[0], "{link}: {lost} lost");
+            let faults = &summary["fault_injection"];
+            let lost = ["rx", "tx"].map(|way| faults[way]["lost"].as_u64().expect("a number"));
+            // Of a few frames a hundredth may be none.
+            assert!(link != LINKS[0] || lost == [0, 0], "{faults}");
+            assert!(link != LINKS[2] || lost != [0, 0], "{faults}");
         });
     }
 }
