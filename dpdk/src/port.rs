@@ -328,6 +328,12 @@ impl PortInner {
         self.rings.is_some()
     }
 
+    /// Whether the driver, asked for the TCP checksum of a chained frame, sums each segment as if its length were even
+    /// (`tap_tx_l4_add_rcksum` before DPDK 23.11): the kernel drops such frames.
+    pub(crate) fn missums_chains(&self) -> bool {
+        self.driver == "net_tap"
+    }
+
     pub(crate) fn keep_rx_flags(&self) -> u64 {
         self.keep_rx_flags
     }

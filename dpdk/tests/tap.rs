@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dpdk::{DpdkNic, Eal, EalConfig, Error, Mbuf, NicSpec, PortConfig};
-use stack::nic::{Burst, ChecksumVerdict, Frame, IpVersion, Nic, TxRequest};
+use stack::nic::{Burst, ChecksumVerdict, Frame, IpVersion, Nic, PoolClass, TxRequest};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// An address of the tap's network that nobody has: ours.
@@ -88,6 +88,14 @@ fn answer_arp(frame: &mut Mbuf, mac: [u8; 6]) {
     bytes[22..28].copy_from_slice(&mac);
     bytes[28..32].copy_from_slice(&OURS);
 }
+
+const BOTH_CHECKSUMS: TxRequest = TxRequest {
+    ip: IpVersion::V4,
+    l2_len: 14,
+    l3_len: 20,
+    ipv4_checksum: true,
+    tcp_checksum: true,
+};
 
 /// Rewrites a SYN into the reset that answers it, in place, with the checksum fields as a TX offload wants them.
 fn answer_with_reset(frame: &mut Mbuf, mac: [u8; 6]) {
@@ -179,6 +187,7 @@ fn root_only_the_kernel_over_a_tap() {
     sent_checksums_are_filled_in_by_the_nic(&mut nics, mac);
     let refused = client.join().expect("no panic").expect_err("refused");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    checksums_of_chains_are_right_at_odd_lengths(&mut nics, mac);
 
     assert!(
         port.stats().rx_frames >= 4 && port.stats().tx_frames >= 3,
@@ -205,6 +214,31 @@ fn received_checksums_are_judged_by_the_nic(nics: &mut [DpdkNic]) {
     }
 }
 
+/// Resets may carry data (RFC 9293 §3.5.3); this one does, in pieces of 3 and 2 bytes in segments of their own.
+fn checksums_of_chains_are_right_at_odd_lengths(nics: &mut [DpdkNic], mac: [u8; 6]) {
+    const DATA: &[u8] = b"whyno";
+    let client =
+        std::thread::spawn(|| TcpStream::connect_timeout(&SocketAddr::from((OURS, 81)), PATIENCE));
+    let mut head = receive(nics, is_tcp_syn);
+    answer_with_reset(&mut head, mac);
+    let bytes = head.bytes_mut().expect("exclusive");
+    let total_len = bytes.len() - ETHERNET + DATA.len();
+    bytes[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&(total_len as u16).to_be_bytes());
+    // The pseudo-header counts the data.
+    let sum = u16::from_be_bytes([bytes[TCP + 16], bytes[TCP + 17]]) + DATA.len() as u16;
+    bytes[TCP + 16..TCP + 18].copy_from_slice(&sum.to_be_bytes());
+    let mut burst = Burst::new();
+    assert_eq!(nics[0].alloc(PoolClass::Data, &mut burst, 1), 1);
+    let body = &mut burst.as_mut_slice()[0];
+    body.set_len(DATA.len()).expect("room");
+    body.bytes_mut().expect("exclusive").copy_from_slice(DATA);
+    head.request(Some(BOTH_CHECKSUMS));
+    assert!(nics[0].chain(&mut head, body, 0, 3) && nics[0].chain(&mut head, body, 3, 2));
+    send(&mut nics[0], head);
+    let refused = client.join().expect("no panic").expect_err("refused");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
 fn sent_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8; 6]) {
     // The same reset without the request has wrong checksums: the kernel ignores it and sends its SYN again.
     let mut syn = receive(nics, is_tcp_syn);
@@ -215,13 +249,7 @@ fn sent_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8; 6]) {
     answer_with_reset(&mut syn, mac);
     // A clone goes out, as for a retransmission; what we keep is still ours when the NIC has freed the clone.
     let mut clone = nics[0].share(&mut syn).expect("a header for it");
-    clone.request(Some(TxRequest {
-        ip: IpVersion::V4,
-        l2_len: 14,
-        l3_len: 20,
-        ipv4_checksum: true,
-        tcp_checksum: true,
-    }));
+    clone.request(Some(BOTH_CHECKSUMS));
     send(&mut nics[0], clone);
     assert_eq!(syn.refcount(), 1);
 }
