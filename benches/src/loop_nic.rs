@@ -24,11 +24,16 @@ pub struct LoopFrame {
 }
 
 impl LoopFrame {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             buffer: Box::new(Buffer([0; BUFFER_LEN])),
             len: 0,
         }
+    }
+
+    /// Empty again, as an allocator hands it out.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
     }
 }
 
