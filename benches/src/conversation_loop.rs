@@ -69,6 +69,8 @@ const TURN: Duration = Duration::from_micros(20);
 /// 2 MSL, short: at the rate of the loop's own clock it is 160,000 records, more than any cache holds.
 const TWO_MSL: Duration = Duration::from_millis(100);
 const TIME_WAIT_RECORDS: u32 = 1 << 19;
+/// What the window field of a SYN can say. More would be announced right behind the handshake, in a segment of its own.
+const RCV_BUF: u32 = 65_535;
 /// Records beyond those under way.
 const SLACK: u32 = 1024;
 /// Turns without an end of what is under way that are too many: ten seconds of the loop's clock.
@@ -111,6 +113,7 @@ fn config(spec: &LoopSpec, address: Ipv4Addr, change: impl FnOnce(&mut ConfigSpe
     }]);
     config.limits.records = capacity(spec);
     config.tcp.two_msl = TWO_MSL;
+    config.rcv_buf = RCV_BUF;
     if spec.scenario == Scenario::ConnectPlain {
         config.tcp.ack_delay = Duration::ZERO;
     }
