@@ -52,6 +52,8 @@ pub(super) enum Verdict {
     Open(Found),
     /// It wakes this connection.
     Wake(Found),
+    /// It ends this connection, which needn't wake for that.
+    RestReset(Found),
     /// It makes this embryo a connection.
     Establish(Found),
     /// It makes [`Endpoint::kept_syn`] a connection.
@@ -60,7 +62,7 @@ pub(super) enum Verdict {
     TimeWait(Found),
 }
 
-/// The half of a worker that knows no frames. Its handshake and established halves stand in the sibling files.
+/// The half of a worker that knows no frames. What it does with embryos and with connections at rest stands in the sibling files.
 pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
     pub(super) table: ConnTable,
@@ -77,6 +79,8 @@ pub(super) struct Endpoint {
     /// Largest IP packet of the link, in bytes: our MSS follows from it.
     pub(super) mtu: u16,
     icmp_errors: TokenBucket,
+    /// The run ends: no port is open any more.
+    pub(super) ports_closed: bool,
     /// The reply of the last [`Verdict::Reply`]. It stays in one place because copying it right after it was written in
     /// parts stalls on store forwarding, which cost a fifth of a cookie.
     pub(super) answer: TcpReply,
@@ -107,6 +111,7 @@ impl Endpoint {
             cookie_sent_at: None,
             mtu,
             icmp_errors: TokenBucket::new(config.limits.icmp_errors_pps),
+            ports_closed: false,
             answer: TcpReply::default(),
             kept_syn: None,
             iss_after: None,
@@ -155,6 +160,7 @@ impl Endpoint {
             .find(meta.key.local(), meta.key.local_port())
         {
             None => self.on_closed(meta, now),
+            Some(_) if self.ports_closed => self.on_closed(meta, now),
             Some(listener) => self.on_listener(meta, meta.options(bytes), listener, now),
         }
     }
