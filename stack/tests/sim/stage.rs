@@ -27,6 +27,16 @@ pub(crate) struct Stage {
     pub(crate) world: World<Actor>,
     pub(crate) plans: Arc<Vec<Plan>>,
     pub(crate) started_at: Instant,
+    pub(crate) outages: Vec<Outage>,
+}
+
+/// A cable that is pulled, and plugged in again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outage {
+    pub(crate) host: HostId,
+    /// After the start.
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
 }
 
 /// Choices that all actors of a stage share.
@@ -66,6 +76,7 @@ impl Stage {
             world,
             plans,
             started_at: start,
+            outages: Vec::new(),
         }
     }
 
@@ -104,6 +115,11 @@ impl Stage {
             let impatient = self.actors().any(|actor| actor.waits_for_time(now));
             self.world.set_max_idle(if impatient { BUSY } else { IDLE });
             self.world.run_for(step);
+            let since = self.world.now() - self.started_at;
+            for outage in &self.outages {
+                let out = (outage.from..outage.until).contains(&since);
+                self.world.set_cable(outage.host, !out);
+            }
             if (0..self.plans.len()).all(|n| self.is_over(n)) {
                 return true;
             }
