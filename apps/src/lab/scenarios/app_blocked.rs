@@ -1,0 +1,110 @@
+//! `app-blocked`: the host is fine, its application hangs.
+
+use stack::tcp::lang::{ack, data, syn, syn_ack};
+
+use crate::lab::scenario::{Client, Do, Kernel, Ours, Scenario, Scene, Seen, Server};
+
+/// The situation.
+pub(super) fn scenario() -> Scenario {
+    Scenario {
+        name: "app-blocked",
+        shows: "The application hangs, but the host's TCP goes on without it. Handshakes complete and data is \
+            acknowledged before anybody calls accept(). Once the accept queue is full, new SYNs are dropped, and a \
+            handshake that was under way stays half done: the client believes that it is open, the server sends its \
+            SYN-ACK again. When nobody reads, the receive window shrinks to zero and the sender probes, more and more \
+            rarely, for as long as the probes are answered. When the application comes back, everything goes on.",
+        scenes: vec![
+            before_accept(),
+            full_queue(),
+            full_queue_behind_the_handshake(),
+            nobody_reads(),
+        ],
+    }
+}
+
+fn before_accept() -> Scene {
+    Scene::new("Open and acknowledged before accept()")
+        .listening(4)
+        .act(0, Client, Do::Connect(1))
+        .act(100, Client, Do::Send(1, 5))
+        .act(1_000, Server, Do::Accept)
+        .act(1_100, Server, Do::Read(1, 5))
+        .expect(Client.sends(syn().seq(0)))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)))
+        .expect(Client.sends(ack().seq(1).ack(1)))
+        .expect(Client.sees(Seen::Connected).within_ms(0, 90))
+        .expect(Client.sends(data(5).seq(1)).within_ms(100, 200))
+        .expect(Server.sends(ack().ack(6)).within_ms(100, 400))
+        .expect(Server.sees(Seen::Accepted).within_ms(1_000, 1_090))
+        .expect(Server.sees(Seen::Received(5)).within_ms(1_100, 1_200))
+        .lasts_ms(1_500)
+}
+
+fn full_queue() -> Scene {
+    Scene::new("The accept queue is full: new SYNs are dropped")
+        .listening(0)
+        .act(0, Client, Do::Connect(1))
+        .act(200, Client, Do::Connect(2))
+        .act(1_700, Server, Do::Accept)
+        .act(4_500, Server, Do::Accept)
+        // One connection waits: that is all that listen(0) has room for.
+        .expect(Server.sends(syn_ack().seq(0).ack(1)))
+        .expect(Client.sees(Seen::Connected).within_ms(0, 100))
+        .expect(Client.sends(syn().seq(0)).on(2).within_ms(200, 300))
+        .expect(Client.sends(syn().seq(0)).on(2).within_ms(1_100, 1_500))
+        .expect(Server.sees(Seen::Accepted).within_ms(1_700, 1_800))
+        // There is room again: the next SYN is answered.
+        .expect(Client.sends(syn().seq(0)).on(2).within_ms(2_100, 3_600))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(2).within_ms(2_100, 3_600))
+        .expect(Client.sees(Seen::Connected).on(2).within_ms(2_100, 3_700))
+        .expect(Server.sees(Seen::Accepted).on(2).within_ms(4_500, 4_600))
+        .lasts_ms(5_000)
+}
+
+fn full_queue_behind_the_handshake() -> Scene {
+    Scene::new("The queue fills during a handshake: SYN-ACK again")
+        .listening(0)
+        // Two SYNs meet an empty queue; the second final ACK meets a full one. A kernel's program can't connect twice at once.
+        .needs(Client, Ours)
+        .act(0, Client, Do::Connect(1))
+        .act(0, Client, Do::Connect(2))
+        .act(500, Client, Do::Send(2, 5))
+        .act(2_000, Server, Do::Accept)
+        .act(4_500, Server, Do::Accept)
+        .act(4_600, Server, Do::Read(2, 5))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)).within_ms(0, 100))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(2).within_ms(0, 100))
+        .expect(Client.sees(Seen::Connected).within_ms(0, 200))
+        .expect(Client.sees(Seen::Connected).on(2).within_ms(0, 200))
+        // The client believes that it is open, and sends.
+        .expect(Client.sends(data(5).seq(1)).on(2).within_ms(500, 600))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(2).within_ms(800, 1_500))
+        .expect(Server.sees(Seen::Accepted).within_ms(2_000, 2_100))
+        .expect(Server.sees(Seen::Accepted).on(2).within_ms(4_500, 4_600))
+        .expect(Server.sees(Seen::Received(5)).on(2).within_ms(4_600, 4_700))
+        .lasts_ms(5_000)
+}
+
+fn nobody_reads() -> Scene {
+    /// More than the receive buffer of one end and the window of the other hold.
+    const SENT: u32 = 24_000;
+    Scene::new("Nobody reads: the window closes, probes, recovery")
+        .listening(4)
+        .rcv_buf(8_000)
+        .act(0, Client, Do::Connect(1))
+        .act(100, Server, Do::Accept)
+        .act(200, Client, Do::Send(1, SENT))
+        .act(12_000, Server, Do::Read(1, SENT))
+        .expect(Client.sees(Seen::Connected).within_ms(0, 90))
+        .expect(Server.sees(Seen::Accepted).within_ms(0, 190))
+        .expect(Server.sends(ack().win(0)).within_ms(200, 3_000))
+        // A probe of ours carries a byte; Linux probes without one, at the number before.
+        .expect(Client.sends(data(1)).within_ms(300, 6_000).played_by(Ours))
+        .expect(Client.sends(ack()).within_ms(300, 6_000).played_by(Kernel))
+        .expect(Server.sends(ack().win(0)).within_ms(300, 6_000))
+        .expect(Client.sends(data(1)).within_ms(600, 12_000).played_by(Ours))
+        .expect(Client.sends(ack()).within_ms(600, 12_000).played_by(Kernel))
+        .expect(Server.sends(ack().win(0)).within_ms(600, 12_000))
+        .expect(Server.sees(Seen::Received(SENT.into())).within_ms(12_000, 19_000))
+        .lasts_ms(20_000)
+}
