@@ -380,3 +380,11 @@ impl Scene {
             .is_none_or(|(side, player)| cast.player(side) == player)
     }
 }
+
+/// The numbers of the connections of a scene.
+pub(crate) fn connections(scene: &Scene) -> impl Iterator<Item = u16> {
+    scene.acts.iter().filter_map(|act| match act.what {
+        Do::Connect(number) => Some(number),
+        _ => None,
+    })
+}

@@ -89,7 +89,7 @@ fn refused() -> Recording {
     sent(&mut all, 0, Client, 1, syn().seq(0).win(65_535).mss(1460).wscale(7).ts(1, 0));
     all.push(2 * MS + 100_000, sees(1, ECONNREFUSED));
     all.push_state(2 * MS + 100_000, Client, 1, State::Closed);
-    sent(&mut all, 2, Server, 1, rst().seq(1).ack(1));
+    sent(&mut all, 2, Server, 1, rst().seq(1).ack(1).win(0));
     all.push(500 * MS, What::PoweredOff(Server));
     all.push_state(1000 * MS, Client, 2, State::SynSent);
     for at_ms in [1000, 2000] {
@@ -138,7 +138,7 @@ fn judged(recording: &Recording, expectations: Vec<Expectation>) -> Vec<String> 
 fn what_came_about_is_met() {
     let met = vec![
         Client.sends(syn().seq(0).mss(1460)).within_ms(0, 1),
-        Server.sends(rst().seq(1).ack(1)).within_ms(2, 2),
+        Server.sends(rst().seq(0).ack(1)).within_ms(2, 2),
         Client.sees(Seen::Failed(ECONNREFUSED)).within_ms(2, 3),
         Client.finds_neighbor(Nud::Reachable),
         Client.sends(syn()).on(2).within_ms(1000, 1000),

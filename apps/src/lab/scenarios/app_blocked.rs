@@ -42,47 +42,57 @@ fn before_accept() -> Scene {
 
 fn full_queue() -> Scene {
     Scene::new("The accept queue is full: new SYNs are dropped")
-        .listening(0)
+        // Two connections may wait: as everywhere, one more than listen() was told.
+        .listening(1)
         .act(0, Client, Do::Connect(1))
-        .act(200, Client, Do::Connect(2))
+        .act(100, Client, Do::Connect(2))
+        .act(200, Client, Do::Connect(3))
         .act(1_700, Server, Do::Accept)
         .act(4_500, Server, Do::Accept)
-        // One connection waits: that is all that listen(0) has room for.
+        .act(4_600, Server, Do::Accept)
         .expect(Server.sends(syn_ack().seq(0).ack(1)))
         .expect(Client.sees(Seen::Connected).within_ms(0, 100))
-        .expect(Client.sends(syn().seq(0)).on(2).within_ms(200, 300))
-        .expect(Client.sends(syn().seq(0)).on(2).within_ms(1_100, 1_500))
+        .expect(Client.sees(Seen::Connected).on(2).within_ms(100, 200))
+        .expect(Client.sends(syn().seq(0)).on(3).within_ms(200, 300))
+        .expect(Client.sends(syn().seq(0)).on(3).within_ms(1_100, 1_500))
         .expect(Server.sees(Seen::Accepted).within_ms(1_700, 1_800))
         // There is room again: the next SYN is answered.
-        .expect(Client.sends(syn().seq(0)).on(2).within_ms(2_100, 3_600))
-        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(2).within_ms(2_100, 3_600))
-        .expect(Client.sees(Seen::Connected).on(2).within_ms(2_100, 3_700))
+        .expect(Client.sends(syn().seq(0)).on(3).within_ms(2_100, 3_600))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(3).within_ms(2_100, 3_600))
+        .expect(Client.sees(Seen::Connected).on(3).within_ms(2_100, 3_700))
         .expect(Server.sees(Seen::Accepted).on(2).within_ms(4_500, 4_600))
+        .expect(Server.sees(Seen::Accepted).on(3).within_ms(4_600, 4_700))
         .lasts_ms(5_000)
 }
 
 fn full_queue_behind_the_handshake() -> Scene {
     Scene::new("The queue fills during a handshake: SYN-ACK again")
-        .listening(0)
-        // Two SYNs meet an empty queue; the second final ACK meets a full one. A kernel's program can't connect twice at once.
+        .listening(2)
+        // Connections 3 and 4 both meet a queue with one place: a kernel's program can't connect twice in one breath.
         .needs(Client, Ours)
         .act(0, Client, Do::Connect(1))
-        .act(0, Client, Do::Connect(2))
-        .act(500, Client, Do::Send(2, 5))
-        .act(2_000, Server, Do::Accept)
-        .act(4_500, Server, Do::Accept)
-        .act(4_600, Server, Do::Read(2, 5))
-        .expect(Server.sends(syn_ack().seq(0).ack(1)).within_ms(0, 100))
-        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(2).within_ms(0, 100))
-        .expect(Client.sees(Seen::Connected).within_ms(0, 200))
-        .expect(Client.sees(Seen::Connected).on(2).within_ms(0, 200))
-        // The client believes that it is open, and sends.
-        .expect(Client.sends(data(5).seq(1)).on(2).within_ms(500, 600))
-        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(2).within_ms(800, 1_500))
-        .expect(Server.sees(Seen::Accepted).within_ms(2_000, 2_100))
-        .expect(Server.sees(Seen::Accepted).on(2).within_ms(4_500, 4_600))
-        .expect(Server.sees(Seen::Received(5)).on(2).within_ms(4_600, 4_700))
-        .lasts_ms(5_000)
+        .act(100, Client, Do::Connect(2))
+        .act(200, Client, Do::Connect(3))
+        .act(200, Client, Do::Connect(4))
+        .act(500, Client, Do::Send(4, 5))
+        .act(2_500, Server, Do::Accept)
+        .act(7_000, Server, Do::Accept)
+        .act(7_000, Server, Do::Accept)
+        .act(7_000, Server, Do::Accept)
+        .act(7_100, Server, Do::Read(4, 5))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(3).within_ms(200, 300))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(4).within_ms(200, 300))
+        .expect(Client.sees(Seen::Connected).on(3).within_ms(200, 300))
+        .expect(Client.sees(Seen::Connected).on(4).within_ms(200, 300))
+        // The client believes that it is open, and sends; nobody acknowledges.
+        .expect(Client.sends(data(5).seq(1)).on(4).within_ms(500, 600))
+        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(4).within_ms(1_100, 1_600))
+        .expect(Server.sees(Seen::Accepted).within_ms(2_500, 2_600))
+        // With room in the queue the next ACK completes the handshake, and the data is taken.
+        .expect(Server.sends(ack().ack(6)).on(4).within_ms(2_500, 6_900))
+        .expect(Server.sees(Seen::Accepted).on(4).within_ms(7_000, 7_100))
+        .expect(Server.sees(Seen::Received(5)).on(4).within_ms(7_100, 7_200))
+        .lasts_ms(7_500)
 }
 
 fn nobody_reads() -> Scene {
