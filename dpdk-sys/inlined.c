@@ -73,6 +73,28 @@ void sl_mbuf_free_bulk(struct rte_mbuf **from, uint32_t n)
 		rte_mempool_put_bulk(from[0]->pool, (void **)from, n);
 }
 
+/*
+ * A reference to body[start, start + len) at the end of head's chain. rte_pktmbuf_clone would reference all of body's
+ * segments, all of their bytes, and reset a header that attaching overwrites anyway. -1: nothing has changed.
+ */
+int sl_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *body, uint16_t start, uint16_t len, struct rte_mempool *pool)
+{
+	struct rte_mbuf *part;
+	const struct rte_mbuf *owner = RTE_MBUF_CLONED(body) ? rte_mbuf_from_indirect(body) : body;
+
+	if (RTE_MBUF_HAS_EXTBUF(body) || rte_mbuf_refcnt_read(owner) >= SL_MBUF_OWNERS_MAX ||
+	    head->nb_segs == RTE_MBUF_MAX_NB_SEGS)
+		return -1;
+	part = rte_mbuf_raw_alloc(pool);
+	if (part == NULL)
+		return -1;
+	rte_pktmbuf_attach(part, body);
+	part->data_off += start;
+	part->data_len = len;
+	part->pkt_len = len;
+	return rte_pktmbuf_chain(head, part);
+}
+
 uint32_t sl_ring_drain(struct rte_ring *ring)
 {
 	void *mbuf;

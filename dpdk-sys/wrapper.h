@@ -64,6 +64,8 @@ static const uint64_t SL_MBUF_EXTERNAL = RTE_MBUF_F_EXTERNAL;
 static const uint64_t SL_MBUF_INDIRECT = RTE_MBUF_F_INDIRECT;
 static const uint32_t SL_RING_SINGLE_PRODUCER = RING_F_SP_ENQ;
 static const uint32_t SL_RING_SINGLE_CONSUMER = RING_F_SC_DEQ;
+/* Owners of one buffer at most when another one is added: half of what the counter holds, so that it can't wrap. */
+static const uint16_t SL_MBUF_OWNERS_MAX = 0x8000;
 static const uint32_t SL_PKTMBUF_HEADROOM = RTE_PKTMBUF_HEADROOM;
 
 /* Inline in DPDK, thread-local, or different between versions: real functions in inlined.c. */
@@ -80,6 +82,8 @@ int sl_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **into, uint32_
 struct rte_mbuf *sl_mbuf_alloc(struct rte_mempool *pool);
 void sl_mbuf_free(struct rte_mbuf *mbuf);
 void sl_mbuf_free_bulk(struct rte_mbuf **from, uint32_t n);
+int sl_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *body, uint16_t start, uint16_t len,
+		  struct rte_mempool *pool);
 uint32_t sl_ring_drain(struct rte_ring *ring);
 uint32_t sl_lcore_id(void);
 int sl_errno(void);

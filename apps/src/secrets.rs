@@ -11,13 +11,14 @@ use crate::failure::Failure;
 /// # Errors
 /// [`Failure::Run`] when the system has no randomness.
 pub(crate) fn fresh() -> Result<Secrets, Failure> {
-    let mut bytes = [0; 48];
+    let mut bytes = [0; 64];
     fill(&mut bytes)?;
     let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
     Ok(Secrets {
         flow: [word(0), word(8)],
         isn: core::array::from_fn(|i| bytes[16 + i]),
         cookie: core::array::from_fn(|i| bytes[32 + i]),
+        ports: core::array::from_fn(|i| bytes[48 + i]),
     })
 }
 

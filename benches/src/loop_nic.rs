@@ -75,6 +75,17 @@ impl Frame for LoopFrame {
     }
 
     #[inline(always)]
+    fn grow(&mut self, additional: usize) -> Result<&mut [u8], FrameError> {
+        let old = self.len;
+        let len = old.saturating_add(additional);
+        let capacity = BUFFER_LEN;
+        let grown = self.buffer.0.get_mut(old..len);
+        let grown = grown.ok_or(FrameError::NoTailroom { capacity })?;
+        self.len = len;
+        Ok(grown)
+    }
+
+    #[inline(always)]
     fn prefetch(&self) {
         stack::memory::prefetch_read(&self.buffer.0);
     }

@@ -83,6 +83,7 @@ const SECRETS: Secrets = Secrets {
     flow: [1, 2],
     isn: [3; 16],
     cookie: [4; 16],
+    ports: [5; 16],
 };
 /// How far the loop's clock goes each turn: 64 frames at 40 Mpps.
 const TURN: Duration = Duration::from_nanos(1600);
@@ -227,6 +228,7 @@ fn configuration(spec: &LoopSpec) -> ConfigSpec {
         port: OPEN_PORT,
         policy: spec.scenario.policy(),
         backlog: embryos,
+        abort_on_overflow: false,
     }];
     let v4 = |v4| Records { v4, v6: 0 };
     config.limits.records = Capacity {

@@ -69,8 +69,42 @@ impl Mbuf {
     /// Whether the bytes lie in this very mbuf and nobody else sees them, in one segment.
     #[inline]
     fn is_exclusive(&self) -> bool {
+        self.view().nb_segs == 1 && self.owns_first_segment()
+    }
+
+    /// Whether the bytes of the first segment lie in this very mbuf and nobody else sees them.
+    #[inline]
+    fn owns_first_segment(&self) -> bool {
+        self.view().ol_flags & PLACE_FLAGS == 0 && self.refcount() == 1
+    }
+
+    /// `len` as the length of an exclusive frame, if its buffer is that long.
+    #[inline]
+    fn checked_len(&self, len: usize) -> Result<u16, FrameError> {
+        if !self.is_exclusive() {
+            return Err(FrameError::NotExclusive);
+        }
         let view = self.view();
-        view.nb_segs == 1 && view.ol_flags & PLACE_FLAGS == 0 && self.refcount() == 1
+        let capacity = view.buf_len.saturating_sub(view.data_off);
+        match u16::try_from(len) {
+            Ok(len) if len <= capacity => Ok(len),
+            _ => Err(FrameError::NoTailroom {
+                capacity: usize::from(capacity),
+            }),
+        }
+    }
+
+    /// Sets the length of a frame of one segment.
+    ///
+    /// # Safety
+    /// The frame is exclusive and its buffer holds `len` bytes behind `data_off`.
+    #[inline]
+    unsafe fn set_len_unchecked(&mut self, len: u16) {
+        // SAFETY: as in `set_flags`.
+        unsafe {
+            (*self.0.as_ptr()).data_len = len;
+            (*self.0.as_ptr()).pkt_len = u32::from(len);
+        }
     }
 
     /// Where the first byte lies, as a number: two frames with the same address share their bytes.
@@ -136,6 +170,18 @@ impl Frame for Mbuf {
     }
 
     #[inline]
+    fn first_mut(&mut self) -> Option<&mut [u8]> {
+        if !self.owns_first_segment() {
+            return None;
+        }
+        // SAFETY: as in `bytes_mut`; the other segments of the chain are other bytes, or this very buffer seen by a
+        // reference that counts: then the check has failed.
+        Some(unsafe {
+            core::slice::from_raw_parts_mut(self.data(), usize::from(self.view().data_len))
+        })
+    }
+
+    #[inline]
     fn total_len(&self) -> usize {
         self.view().pkt_len as usize
     }
@@ -160,32 +206,28 @@ impl Frame for Mbuf {
 
     #[inline]
     fn set_len(&mut self, len: usize) -> Result<(), FrameError> {
-        if !self.is_exclusive() {
-            return Err(FrameError::NotExclusive);
-        }
-        let view = self.view();
-        let capacity = view.buf_len.saturating_sub(view.data_off);
-        let len = match u16::try_from(len) {
-            Ok(len) if len <= capacity => len,
-            _ => {
-                return Err(FrameError::NoTailroom {
-                    capacity: usize::from(capacity),
-                });
-            }
-        };
-        let old = view.data_len;
+        let len = self.checked_len(len)?;
+        let old = self.view().data_len;
         if len > old {
             // SAFETY: old <= len <= capacity, so the range lies in the buffer behind data_off; exclusive by the check.
             unsafe {
                 ptr::write_bytes(self.data().add(usize::from(old)), 0, usize::from(len - old));
             }
         }
-        // SAFETY: as in `set_flags`.
-        unsafe {
-            (*self.0.as_ptr()).data_len = len;
-            (*self.0.as_ptr()).pkt_len = u32::from(len);
-        }
+        // SAFETY: exclusive and long enough, both just checked.
+        unsafe { self.set_len_unchecked(len) };
         Ok(())
+    }
+
+    #[inline]
+    fn grow(&mut self, additional: usize) -> Result<&mut [u8], FrameError> {
+        let old = usize::from(self.view().data_len);
+        let len = self.checked_len(old.saturating_add(additional))?;
+        // SAFETY: exclusive and long enough, both just checked.
+        unsafe { self.set_len_unchecked(len) };
+        // SAFETY: old + additional = len lies in the buffer behind data_off, which is initialised (as in `segments`), and
+        // nobody else has a reference to it, as in `bytes_mut`.
+        Ok(unsafe { core::slice::from_raw_parts_mut(self.data().add(old), additional) })
     }
 
     #[inline]
@@ -278,4 +320,20 @@ pub fn set_offload_flags_for_test(frame: &mut Mbuf, flags: u64) {
 #[must_use]
 pub fn offload_flags_for_test(frame: &Mbuf) -> u64 {
     frame.view().ol_flags & !PLACE_FLAGS
+}
+
+/// Where the bytes of each segment lie, head first: for tests that nothing was copied.
+#[doc(hidden)]
+#[must_use]
+pub fn segment_addresses_for_test(frame: &Mbuf) -> Vec<usize> {
+    frame
+        .segments()
+        .map(|segment| segment.as_ptr().addr())
+        .collect()
+}
+
+/// Lets it look as if it had that many owners. The test sets the true number again before anything is freed.
+#[doc(hidden)]
+pub fn set_refcount_for_test(frame: &mut Mbuf, owners: u16) {
+    frame.view().refcnt.store(owners, Ordering::Release);
 }

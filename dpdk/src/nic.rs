@@ -7,7 +7,7 @@ use stack::nic::{Burst, Caps, Nic, PoolClass};
 
 use crate::Mempool;
 use crate::mbuf::Mbuf;
-use crate::queue::{QueuePair, RxQueue, TxQueue, alloc, free, share};
+use crate::queue::{QueuePair, RxQueue, TxQueue, alloc, chain, free, share};
 
 /// Sees every frame that goes through a NIC (captures, traces). Called on the worker's thread, once per burst.
 pub trait Instrument {
@@ -146,6 +146,12 @@ impl Nic for DpdkNic {
 
     fn share(&mut self, frame: &mut Mbuf) -> Option<Mbuf> {
         share(&self.data, frame)
+    }
+
+    #[inline]
+    fn chain(&mut self, head: &mut Mbuf, body: &mut Mbuf, start: usize, len: usize) -> bool {
+        // From the pool of what is sent and forgotten: the reference needs a header, its data room stays unused.
+        self.caps.tx_multi_seg && chain(&self.control, head, body, start, len)
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use std::sync::Arc;
 
 use dpdk_sys as sys;
-use stack::nic::{Burst, Caps};
+use stack::nic::{Burst, Caps, Frame as _};
 
 use crate::Mempool;
 use crate::mbuf::Mbuf;
@@ -211,6 +211,35 @@ pub(crate) fn share(pool: &Mempool, frame: &mut Mbuf) -> Option<Mbuf> {
     let mut clone = unsafe { Mbuf::from_raw(NonNull::new(clone)?) };
     clone.keep_flags(0);
     Some(clone)
+}
+
+/// A second owner of a part of `body`'s first segment at the end of `head`'s chain, its header from `pool`. False and
+/// nothing changed when that can't be.
+#[inline]
+pub(crate) fn chain(
+    pool: &Mempool,
+    head: &mut Mbuf,
+    body: &mut Mbuf,
+    start: usize,
+    len: usize,
+) -> bool {
+    let whole = body.bytes().len();
+    if len == 0 || start > whole || len > whole - start {
+        return false;
+    }
+    // SAFETY: both are valid mbufs of ours (two different ones, being two `&mut`), the pool lives, and the range lies in
+    // body's first segment (just checked), whose length fits u16. DPDK counts the reference atomically; the new segment
+    // belongs to head's chain, whose header is ours.
+    let status = unsafe {
+        sys::sl_mbuf_chain(
+            head.as_ptr(),
+            body.as_ptr(),
+            start as u16,
+            len as u16,
+            pool.as_ptr(),
+        )
+    };
+    status == 0
 }
 
 /// Returns all frames to their pools at once.

@@ -238,12 +238,14 @@ fn our_worker(mac: [u8; 6]) -> Worker<MemoryNic> {
         port: OPEN,
         policy: SynPolicy::CookieWhenFull,
         backlog: 128,
+        abort_on_overflow: false,
     }];
     let config = Arc::new(spec.validate().expect("a valid configuration"));
     let secrets = Secrets {
         flow: [1, 2],
         isn: [3; 16],
         cookie: [4; 16],
+        ports: [5; 16],
     };
     let nic = MemoryNic::new(mac);
     Worker::new(

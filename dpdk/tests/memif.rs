@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dpdk::{DpdkNic, Eal, EalConfig, Error, PoolSizes, Port, PortConfig};
+use dpdk::{DpdkNic, Eal, EalConfig, Error, Mbuf, Mempool, PoolSizes, Port, PortConfig};
 use stack::nic::{Burst, Frame, Nic, PoolClass};
 
 /// Times that the peer is killed in the middle of traffic. Without the gate of `memif.rs` this process dies of SIGSEGV within
@@ -123,6 +123,40 @@ fn ping_pong(nic: &mut DpdkNic, frames: u64) {
     }
 }
 
+/// A header with two parts of one kept frame behind it goes out and comes back in one piece.
+fn a_chained_frame_comes_back_whole(nic: &mut DpdkNic, data: &Mempool) {
+    let (mut burst, mut back) = (Burst::new(), Burst::new());
+    assert_eq!(nic.alloc(PoolClass::Data, &mut burst, 1), 1);
+    let mut body = burst.take_front(1).next().expect("one frame");
+    let payload: Vec<u8> = (0..1400_u32).map(|i| i as u8).collect();
+    body.grow(1400).expect("room").copy_from_slice(&payload);
+    assert_eq!(nic.alloc(PoolClass::Control, &mut burst, 1), 1);
+    let head = &mut burst.as_mut_slice()[0];
+    head.grow(60).expect("room").fill(7);
+    assert!(nic.chain(head, &mut body, 0, 701) && nic.chain(head, &mut body, 701, 699));
+    assert_eq!((head.total_len(), body.refcount()), (1460, 3));
+    let start = Instant::now();
+    let is_ours = |frame: &Mbuf| frame.total_len() == 1460;
+    // Short frames from before are still on their way.
+    while !back.as_slice().iter().any(is_ours) {
+        assert!(start.elapsed() < PATIENCE, "nothing came back");
+        nic.free(&mut back);
+        nic.tx(&mut burst);
+        nic.rx(&mut back);
+    }
+    let received = back.as_slice().iter().find(|&frame| is_ours(frame));
+    let received = received.expect("just seen");
+    let mut bytes = vec![0; 1460];
+    assert_eq!(received.copy_out(0, &mut bytes), 1460);
+    assert_eq!(bytes[..60], [7; 60]);
+    assert_eq!(bytes[60..], payload);
+    // memif copies into the peer's memory, so the chain is gone and the body ours again.
+    assert_eq!(body.refcount(), 1);
+    nic.free(&mut back);
+    drop(body);
+    assert_eq!(data.in_use(), 0);
+}
+
 /// Sends and receives as fast as it can until the link is down.
 fn poll_until_down(nic: &mut DpdkNic, port: &Port) {
     let (mut out, mut back) = (Burst::new(), Burst::new());
@@ -174,7 +208,7 @@ fn a_memif_link_between_two_processes() {
     ));
     assert!(port.caps().tx_multi_seg && !port.caps().rx_tcp_checksum);
     let rx_pool = port.rx_pool().expect("a NIC that receives").clone();
-    let control = queues[0].control.clone();
+    let (control, data) = (queues[0].control.clone(), queues[0].data.clone());
     let mut nic = DpdkNic::new(queues.into_iter().next().expect("one queue pair"));
     let down = port
         .wait_link_up(Duration::from_millis(20))
@@ -188,6 +222,7 @@ fn a_memif_link_between_two_processes() {
     let mut peer = Peer::start(&socket);
     port.wait_link_up(PATIENCE).expect("a peer");
     ping_pong(&mut nic, 100_000);
+    a_chained_frame_comes_back_whole(&mut nic, &data);
     peer.ask_to_end();
     poll_until_down(&mut nic, &port);
 

@@ -80,6 +80,9 @@ fn the_in_memory_link() {
     a_frame_grows_by_zeros_up_to_its_tailroom(&eal);
     shared_bytes_are_read_only_until_the_other_owner_is_gone(&eal);
     an_original_that_is_dropped_first_leaves_its_bytes_to_the_clone(&eal);
+    growing_leaves_what_was_there_and_lends_the_rest(&eal);
+    a_chained_frame_carries_the_very_bytes(&eal);
+    a_chain_is_refused_when_it_cannot_be(&eal);
     offload_flags_do_not_survive_a_change_of_hands(&eal);
     a_full_ring_leaves_the_rest_in_the_burst(&eal);
     a_pool_is_exhausted_and_recovers(&eal);
@@ -176,6 +179,120 @@ fn an_original_that_is_dropped_first_leaves_its_bytes_to_the_clone(eal: &Eal) {
     burst.push(clone).expect("room");
     a.nic.free(&mut burst);
     assert_eq!(a.data.in_use(), 0);
+}
+
+fn growing_leaves_what_was_there_and_lends_the_rest(eal: &Eal) {
+    let (mut a, _b) = sides(eal);
+    let mut frame = one(&mut a, PoolClass::Control);
+    frame.grow(10).expect("room").fill(1);
+    let more = frame.grow(20).expect("room");
+    assert_eq!(more.len(), 20);
+    more.fill(2);
+    assert_eq!(frame.bytes(), [[1; 10].as_slice(), &[2; 20]].concat());
+    assert_eq!(frame.total_len(), 30);
+    for additional in [2048 - 29, usize::MAX] {
+        assert_eq!(
+            frame.grow(additional),
+            Err(FrameError::NoTailroom { capacity: 2048 })
+        );
+    }
+    assert_eq!(frame.total_len(), 30, "unchanged by a refusal");
+    let clone = a.nic.share(&mut frame).expect("a header for it");
+    assert_eq!(frame.grow(1), Err(FrameError::NotExclusive));
+    drop(clone);
+}
+
+fn a_chained_frame_carries_the_very_bytes(eal: &Eal) {
+    let (mut a, mut b) = sides(eal);
+    let mut body = one(&mut a, PoolClass::Data);
+    let payload: Vec<u8> = (0..1500_u32).map(|i| i as u8).collect();
+    body.grow(1500).expect("room").copy_from_slice(&payload);
+    let mut head = one(&mut a, PoolClass::Control);
+    head.grow(54).expect("room").fill(0xee);
+    assert!(a.nic.chain(&mut head, &mut body, 100, 1000));
+    assert!(a.nic.chain(&mut head, &mut body, 3, 1));
+    assert_eq!(
+        (head.total_len(), head.bytes().len(), head.is_contiguous()),
+        (1055, 54, false)
+    );
+    assert_eq!(body.refcount(), 3);
+    assert!(
+        body.bytes_mut().is_none(),
+        "what is sent can't be rewritten"
+    );
+    assert!(head.bytes_mut().is_none() && head.grow(1).is_err() && head.set_len(9).is_err());
+    head.first_mut().expect("the headers are ours")[0] = 0xdd;
+
+    send(&mut a, head);
+    let received = receive(&mut b);
+    let mut bytes = vec![0; 2000];
+    assert_eq!(received.copy_out(0, &mut bytes), 1055);
+    assert_eq!(bytes[..2], [0xdd, 0xee]);
+    assert_eq!(bytes[54..1054], payload[100..1100]);
+    assert_eq!(bytes[1054], payload[3]);
+    assert_eq!(received.copy_out(1050, &mut bytes[..100]), 5);
+    assert_eq!(
+        bytes[..5],
+        [payload[1096..1100].to_vec(), vec![payload[3]]].concat()
+    );
+    // The same memory, not a copy of it.
+    assert_eq!(
+        dpdk::mbuf::segment_addresses_for_test(&received)[1..],
+        [body.address() + 100, body.address() + 3]
+    );
+    assert_eq!((a.control.in_use(), a.data.in_use()), (3, 1));
+    let mut burst = Burst::new();
+    burst.push(received).expect("room");
+    b.nic.free(&mut burst);
+    assert_eq!(body.refcount(), 1);
+    assert!(body.bytes_mut().is_some(), "acknowledged: ours again");
+    assert_eq!((a.control.in_use(), a.data.in_use()), (0, 1));
+
+    // The body goes first: its bytes stay with the chain. And a clone is a body like any other.
+    let mut clone = a.nic.share(&mut body).expect("a header for it");
+    let mut head = one(&mut a, PoolClass::Control);
+    head.grow(14).expect("room").fill(0);
+    assert!(a.nic.chain(&mut head, &mut clone, 1490, 10));
+    drop((body, clone));
+    let mut tail = [0; 10];
+    assert_eq!(head.copy_out(14, &mut tail), 10);
+    assert_eq!(tail, payload[1490..]);
+    drop(head);
+    assert_eq!((a.control.in_use(), a.data.in_use()), (0, 0));
+}
+
+fn a_chain_is_refused_when_it_cannot_be(eal: &Eal) {
+    let (mut a, _b) = sides(eal);
+    let mut body = one(&mut a, PoolClass::Data);
+    body.grow(100).expect("room").fill(1);
+    let mut head = one(&mut a, PoolClass::Control);
+    head.grow(54).expect("room").fill(2);
+    for (start, len) in [
+        (0, 0),
+        (0, 101),
+        (100, 1),
+        (101, 0),
+        (1, usize::MAX),
+        (usize::MAX, 2),
+    ] {
+        assert!(
+            !a.nic.chain(&mut head, &mut body, start, len),
+            "{start} {len}"
+        );
+    }
+    // So many owners that the counter could wrap.
+    dpdk::mbuf::set_refcount_for_test(&mut body, 0x8000);
+    assert!(!a.nic.chain(&mut head, &mut body, 0, 100));
+    dpdk::mbuf::set_refcount_for_test(&mut body, 1);
+    let mut rest = [Burst::new(), Burst::new()];
+    for burst in &mut rest {
+        a.nic.alloc(PoolClass::Control, burst, 64);
+    }
+    assert!(!a.nic.chain(&mut head, &mut body, 0, 100), "no header left");
+    assert_eq!((head.total_len(), body.refcount()), (54, 1));
+    assert!(body.bytes_mut().is_some() && head.bytes_mut().is_some());
+    drop((rest, head, body));
+    assert_eq!((a.control.in_use(), a.data.in_use()), (0, 0));
 }
 
 fn offload_flags_do_not_survive_a_change_of_hands(eal: &Eal) {

@@ -193,6 +193,7 @@ fn config(closed: ClosedPolicy) -> Config {
             port,
             policy,
             backlog: 2,
+            abort_on_overflow: false,
         })
         .collect();
     let few = Records { v4: 4, v6: 4 };
@@ -210,6 +211,7 @@ fn worker(closed: ClosedPolicy) -> Worker<MemoryNic> {
         flow: [1, 2],
         isn: [3; 16],
         cookie: [4; 16],
+        ports: [5; 16],
     };
     let nic = MemoryNic::new(LINK.dst.0);
     let (ring, pages) = (RingEnd::single(), PageOptions::default());

@@ -12,6 +12,8 @@
 //! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
 //! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.
 
+mod cx;
+
 use core::net::{IpAddr, SocketAddr};
 
 use crate::conn::ConnId;
@@ -20,7 +22,11 @@ use crate::nic::Nic;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::State;
 use crate::tcp::verdict::CloseReason;
-use crate::time::Instant;
+
+pub use crate::conn::rx_queue::Chunk;
+pub use crate::conn::tx_queue::{StaticId, TxItem};
+pub use cx::Cx;
+pub(crate) use cx::{CxParts, has_send_room};
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {
@@ -70,51 +76,6 @@ pub trait App: Sized + Send {
     }
 }
 
-/// Something to send: a place in the short send queue of a connection.
-#[derive(Debug)]
-pub enum TxItem<F> {
-    /// A frame's bytes from `start` on: kept until they are acknowledged, sent without being copied where the NIC can.
-    Owned {
-        /// The frame.
-        frame: F,
-        /// First byte, counted from the start of the frame's first segment.
-        start: u32,
-        /// Bytes, at least 1.
-        len: u32,
-    },
-    /// A part of bytes registered with [`Cx::register_static`].
-    Static {
-        /// Which.
-        id: StaticId,
-        /// First byte.
-        start: u32,
-        /// Bytes, at least 1.
-        len: u32,
-    },
-    /// A part of the endless chargen pattern of RFC 864 ([`crate::conn::pattern`]): sent again, it is made again.
-    Pattern {
-        /// Offset in the pattern of the first byte.
-        start: u64,
-        /// Bytes, at least 1; may be more than any window.
-        len: u64,
-    },
-}
-
-/// Bytes that arrived, taken over by the app together with the frame that brought them.
-#[derive(Debug)]
-pub struct Chunk<F> {
-    /// The frame.
-    pub frame: F,
-    /// First byte, counted from the start of the frame's first segment.
-    pub start: u32,
-    /// Bytes, at least 1.
-    pub len: u32,
-}
-
-/// Bytes that were copied into the NIC's memory once, to be sent any number of times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StaticId(pub u16);
-
 /// How to open a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connect {
@@ -162,108 +123,6 @@ pub struct ConnInfo {
     pub rcv_wnd: u32,
     /// Whether the peer's FIN has arrived.
     pub peer_closed: bool,
-}
-
-/// What an app can do, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
-#[derive(Debug)]
-pub struct Cx<'a, N: Nic> {
-    nic: &'a mut N,
-}
-
-impl<N: Nic> Cx<'_, N> {
-    /// The time of this turn.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        todo!()
-    }
-
-    /// The oldest connection of a listener's accept queue; [`App::on_open`] follows this callback, then
-    /// [`App::on_data`] if bytes have arrived before. `None` when the queue is empty.
-    pub fn accept(&mut self, _listener: ListenerId) -> Option<ConnId> {
-        todo!()
-    }
-
-    /// Opens a connection: the SYN leaves at the end of this turn.
-    ///
-    /// # Errors
-    /// [`ConnectError`]; nothing was sent then.
-    pub fn connect(&mut self, _remote: SocketAddr, _how: &Connect) -> Result<ConnId, ConnectError> {
-        todo!()
-    }
-
-    /// The oldest bytes that wait to be read, as far as they lie in one frame; empty when there are none.
-    #[must_use]
-    pub fn peek(&mut self, _conn: ConnId) -> &[u8] {
-        todo!()
-    }
-
-    /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
-    pub fn consume(&mut self, _conn: ConnId, _len: u32) {
-        todo!()
-    }
-
-    /// Takes the oldest bytes with the frame that brought them: they count as read.
-    pub fn take(&mut self, _conn: ConnId) -> Option<Chunk<N::Frame>> {
-        todo!()
-    }
-
-    /// Queues something to send.
-    ///
-    /// # Errors
-    /// The item, when the send queue is full ([`App::on_writable`] follows), the connection has ended or its sending
-    /// direction is closed.
-    pub fn send(&mut self, _conn: ConnId, _item: TxItem<N::Frame>) -> Result<(), TxItem<N::Frame>> {
-        todo!()
-    }
-
-    /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
-    /// memory is full ([`App::on_writable`] follows).
-    pub fn send_bytes(&mut self, _conn: ConnId, _bytes: &[u8]) -> usize {
-        todo!()
-    }
-
-    /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
-    pub fn register_static(&mut self, _bytes: &[u8]) -> Option<StaticId> {
-        todo!()
-    }
-
-    /// Sends no more, reads on: a FIN follows what is queued.
-    pub fn shutdown(&mut self, _conn: ConnId) {
-        todo!()
-    }
-
-    /// Neither sends nor reads any more: a FIN follows what is queued; a reset when bytes wait unread.
-    pub fn close(&mut self, _conn: ConnId) {
-        todo!()
-    }
-
-    /// Ends the connection at once with a reset.
-    pub fn abort(&mut self, _conn: ConnId) {
-        todo!()
-    }
-
-    /// Other choices for this connection.
-    pub fn set_options(&mut self, _conn: ConnId, _options: ConnectionOptions) {
-        todo!()
-    }
-
-    /// What the connection looks like; `None` when it has ended.
-    #[must_use]
-    pub fn info(&self, _conn: ConnId) -> Option<ConnInfo> {
-        todo!()
-    }
-
-    /// The listener that a connection came from.
-    #[must_use]
-    pub fn listener(&self, _conn: ConnId) -> Option<ListenerId> {
-        todo!()
-    }
-
-    /// Bytes queued for sending and not acknowledged yet; 0 when the connection has ended.
-    #[must_use]
-    pub fn unacked_len(&self, _conn: ConnId) -> u64 {
-        todo!()
-    }
 }
 
 /// The app of an endpoint that serves nothing: it accepts every connection, and resets it at the first byte.

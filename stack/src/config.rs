@@ -11,6 +11,8 @@ use crate::conn::listener::{ListenerConfig, Listeners, ListenersError};
 use crate::conn::local::{LocalAddrs, LocalAddrsError, LocalPrefix};
 use crate::conn::{Capacity, Records};
 use crate::neighbor::{NeighborConfig, NeighborConfigError};
+use crate::tcp::settings::{Settings, SettingsError};
+use crate::tcp::window::scale_for;
 
 /// What a segment to a port without a listener gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +70,12 @@ pub struct Limits {
     pub handoff_frames: u16,
     /// ICMP errors sent per second and worker (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
     pub icmp_errors_pps: u32,
+    /// Places in the queues of all connections together, per worker: each holds a received frame that waits to be read or
+    /// reassembled, or something to send until it is acknowledged. Whoever owns the NIC keeps this below what its pools
+    /// have beyond rings, caches and two bursts, else the ACK that would free memory can't be received.
+    pub queue_items: u32,
+    /// Places that one connection's send queue may take.
+    pub send_queue_items: u16,
 }
 
 impl Default for Limits {
@@ -82,13 +90,20 @@ impl Default for Limits {
                     v4: 65_536,
                     v6: 65_536,
                 },
-                // Nothing makes these before connections carry data.
-                open: Records { v4: 0, v6: 0 },
-                time_wait: Records { v4: 0, v6: 0 },
+                open: Records {
+                    v4: 65_536,
+                    v6: 65_536,
+                },
+                time_wait: Records {
+                    v4: 65_536,
+                    v6: 65_536,
+                },
             },
             neighbors: 1024,
             handoff_frames: 4096,
             icmp_errors_pps: 1000,
+            queue_items: 16_384,
+            send_queue_items: 64,
         }
     }
 }
@@ -112,10 +127,6 @@ pub struct Handshake {
     /// Retransmissions of a SYN-ACK before the embryo ends. Few: each one is a frame that a spoofed SYN makes us send
     /// to somebody who never asked.
     pub syn_ack_retries: u8,
-    /// The receive window that a SYN-ACK offers, in bytes; at most 65,535 because it is never scaled.
-    pub window: u16,
-    /// The window scale that we offer when the peer offers one, 0 to 14.
-    pub window_scale: u8,
 }
 
 impl Default for Handshake {
@@ -123,8 +134,6 @@ impl Default for Handshake {
         Self {
             syn_ack_rto: Duration::from_secs(1),
             syn_ack_retries: 3,
-            window: 65_535,
-            window_scale: 7,
         }
     }
 }
@@ -150,7 +159,20 @@ pub struct ConfigSpec {
     pub limits: Limits,
     /// Handshake.
     pub handshake: Handshake,
+    /// Limits and defaults of TCP.
+    pub tcp: Settings,
+    /// Bytes that may wait for the application to read them, per connection; at least 2 full segments.
+    pub rcv_buf: u32,
+    /// How long a connection is idle before it is parked. By default the least retransmission timeout: after that long
+    /// its congestion window is forgotten anyway (RFC 5681 §4.1).
+    pub park_after: Duration,
 }
+
+/// The receive buffer of a connection in bytes, unless asked for otherwise.
+pub const RCV_BUF_DEFAULT: u32 = 256 * 1024;
+
+/// The least receive buffer in bytes: two segments of an ordinary link.
+pub const RCV_BUF_MIN: u32 = 2920;
 
 impl ConfigSpec {
     /// A configuration with these addresses and every default: no listener, closed ports reset.
@@ -166,6 +188,9 @@ impl ConfigSpec {
             ttl: 64,
             limits: Limits::default(),
             handshake: Handshake::default(),
+            tcp: Settings::default(),
+            rcv_buf: RCV_BUF_DEFAULT,
+            park_after: Settings::default().rto_min,
         }
     }
 
@@ -180,12 +205,17 @@ impl ConfigSpec {
         if self.ttl == 0 {
             return Err(ConfigError::ZeroTtl);
         }
-        if self.handshake.window_scale > 14 {
-            return Err(ConfigError::WindowScale(self.handshake.window_scale));
+        // RFC 7323 §2.3: no window is larger than 2^30.
+        if !(RCV_BUF_MIN..=1 << 30).contains(&self.rcv_buf) {
+            return Err(ConfigError::RcvBuf(self.rcv_buf));
         }
+        self.tcp.validate().map_err(ConfigError::Tcp)?;
         for (name, value) in [
             ("embryos", self.limits.records.embryos.total()),
             ("connections", self.limits.records.parked.total()),
+            ("open", self.limits.records.open.total()),
+            ("queue_items", self.limits.queue_items.into()),
+            ("send_queue_items", self.limits.send_queue_items.into()),
             ("handoff_frames", self.limits.handoff_frames.into()),
         ] {
             if value == 0u64 {
@@ -228,6 +258,9 @@ impl ConfigSpec {
             ttl: self.ttl,
             limits: self.limits,
             handshake: self.handshake,
+            tcp: self.tcp,
+            rcv_buf: self.rcv_buf,
+            park_after: self.park_after,
         })
     }
 }
@@ -251,9 +284,29 @@ pub struct Config {
     pub limits: Limits,
     /// Handshake.
     pub handshake: Handshake,
+    /// Limits and defaults of TCP.
+    pub tcp: Settings,
+    /// Bytes that may wait for the application to read them, per connection.
+    pub rcv_buf: u32,
+    /// How long a connection is idle before it is parked.
+    pub park_after: Duration,
 }
 
 impl Config {
+    /// The window field of our SYN and SYN-ACK, which is never scaled (RFC 7323 §2.2).
+    #[must_use]
+    #[inline]
+    pub fn syn_window(&self) -> u16 {
+        self.rcv_buf.min(0xffff) as u16
+    }
+
+    /// The window scale that we offer: the least that lets the receive buffer be announced (RFC 7323 §2.3).
+    #[must_use]
+    #[inline]
+    pub fn window_scale(&self) -> u8 {
+        scale_for(self.rcv_buf)
+    }
+
     /// The neighbour that a packet to `destination` is handed to, or `None` without a route (RFC 1122 §3.3.1.1).
     #[must_use]
     pub fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
@@ -304,8 +357,10 @@ pub enum ConfigError {
     NoAddress,
     /// A TTL of 0 never leaves the host.
     ZeroTtl,
-    /// Window scales end at 14 (RFC 7323 §2.3).
-    WindowScale(u8),
+    /// A receive buffer that no window can announce, or below two segments.
+    RcvBuf(u32),
+    /// TCP's settings contradict each other or the RFCs.
+    Tcp(SettingsError),
     /// This limit is 0.
     ZeroLimit(&'static str),
     /// The prefix is longer than the address.
@@ -340,12 +395,13 @@ impl fmt::Display for ConfigError {
                 "no address is ours; give at least one, such as --ip 198.18.0.2/24"
             ),
             Self::ZeroTtl => write!(f, "a TTL of 0 never leaves this host; give 1 to 255"),
-            Self::WindowScale(shift) => {
+            Self::RcvBuf(bytes) => {
                 write!(
                     f,
-                    "window scale {shift} is too large; RFC 7323 allows 0 to 14"
+                    "a receive buffer of {bytes} bytes is out of range; give {RCV_BUF_MIN} to 1073741824"
                 )
             }
+            Self::Tcp(error) => write!(f, "{error}"),
             Self::ZeroLimit(name) => write!(f, "the limit '{name}' is 0; give at least 1"),
             Self::PrefixLen(Interface {
                 address,
@@ -427,8 +483,12 @@ mod tests {
         );
         assert_eq!(error(|spec| spec.ttl = 0), ConfigError::ZeroTtl);
         assert_eq!(
-            error(|spec| spec.handshake.window_scale = 15),
-            ConfigError::WindowScale(15)
+            error(|spec| spec.rcv_buf = 2919),
+            ConfigError::RcvBuf(2919)
+        );
+        assert_eq!(
+            error(|spec| spec.tcp.rto_min = Duration::ZERO),
+            ConfigError::Tcp(SettingsError::RtoOrder)
         );
         assert!(matches!(
             error(|spec| spec.limits.neighbors = 0),

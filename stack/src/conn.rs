@@ -20,12 +20,16 @@ pub mod key;
 pub mod listener;
 // Our own addresses under 16-bit ids.
 pub mod local;
+// Which local port an active open gets.
+pub mod ports;
 // One line of the index.
 pub mod bucket;
 // From hash to entry.
 pub mod index;
 // What each kind remembers.
 pub mod record;
+// Between those and the numbers of `tcp`.
+pub mod condense;
 // How that lies in memory.
 mod layout;
 // Records of one layout.
@@ -34,6 +38,26 @@ mod slab;
 mod pair;
 // Birth, change and end of records.
 mod lifecycle;
+// The nodes of all queues below: the budget of kept frames.
+pub mod chunks;
+// What a connection has to send.
+pub mod tx_queue;
+// What it received in order.
+pub mod rx_queue;
+// What it received behind a gap.
+pub mod out_of_order;
+// Few bytes share a frame.
+mod compact;
+// Bytes that are computed.
+pub mod pattern;
+// Bytes that are copied once.
+pub mod statics;
+// Who waits for the application.
+pub mod accept_queue;
+// The open connections: protocol, queues, timers.
+pub mod connections;
+// How a connection comes into being.
+pub mod opening;
 
 #[cfg(test)]
 mod tests;
@@ -43,14 +67,14 @@ use core::num::NonZeroU32;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::memory::{MemoryError, PageOptions, Pages};
+use crate::memory::{MemoryError, PageOptions};
 
+pub use condense::{ChallengeTick, RestWindows};
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use local::{LocalAddrs, LocalId, LocalPrefix};
-pub use record::{
-    ConnFlags, Embryo, Open, OpenCold, Parked, ShortUs, TickMs, TimeWait, WindowShifts,
-};
+pub use ports::{LocalPorts, PortRange, PortRangeError};
+pub use record::{ConnFlags, Embryo, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
 
 use index::Index;
 use pair::{Pair, Queue};
@@ -213,8 +237,6 @@ pub struct ConnTable {
     index: Index,
     embryos: Pair<Embryo>,
     open: Pair<Open>,
-    cold_v4: Pages<OpenCold>,
-    cold_v6: Pages<OpenCold>,
     parked: Pair<Parked>,
     time_wait: Pair<TimeWait>,
     handles: Slab<HandleSlot>,
@@ -241,8 +263,6 @@ impl ConnTable {
             index: Index::new(total, options)?,
             embryos: Pair::new(capacity.embryos, options)?,
             open: Pair::new(capacity.open, options)?,
-            cold_v4: Pages::zeroed(capacity.open.v4 as usize, options)?,
-            cold_v6: Pages::zeroed(capacity.open.v6 as usize, options)?,
             parked: Pair::new(capacity.parked, options)?,
             time_wait: Pair::new(capacity.time_wait, options)?,
             handles: Slab::new(handles, options)?,
@@ -414,7 +434,7 @@ impl ConnTable {
             .then(|| self.embryos.body_mut(found.entry))
     }
 
-    /// The hot part of an open connection.
+    /// An open connection.
     #[must_use]
     #[inline]
     pub fn open(&self, found: Found) -> Option<&Open> {
@@ -422,31 +442,12 @@ impl ConnTable {
             .then(|| self.open.body(found.entry))
     }
 
-    /// The hot part of an open connection, for writing.
+    /// An open connection, for writing.
     #[must_use]
     #[inline]
     pub fn open_mut(&mut self, found: Found) -> Option<&mut Open> {
         self.is_live(found, Kind::Open)
             .then(|| self.open.body_mut(found.entry))
-    }
-
-    /// The cold part of an open connection.
-    #[must_use]
-    pub fn open_cold(&self, found: Found) -> Option<&OpenCold> {
-        let cold = if found.entry.is_v6() {
-            &self.cold_v6
-        } else {
-            &self.cold_v4
-        };
-        self.is_live(found, Kind::Open)
-            .then(|| &cold.as_slice()[found.entry.index() as usize])
-    }
-
-    /// The cold part of an open connection, for writing.
-    #[must_use]
-    pub fn open_cold_mut(&mut self, found: Found) -> Option<&mut OpenCold> {
-        self.is_live(found, Kind::Open)
-            .then(|| self.cold_slot(found.entry))
     }
 
     /// A parked connection.
@@ -484,14 +485,5 @@ impl ConnTable {
     #[inline]
     fn is_live(&self, found: Found, kind: Kind) -> bool {
         found.kind() == kind && self.is_current(found)
-    }
-
-    fn cold_slot(&mut self, entry: Entry) -> &mut OpenCold {
-        let cold = if entry.is_v6() {
-            &mut self.cold_v6
-        } else {
-            &mut self.cold_v4
-        };
-        &mut cold.as_mut_slice()[entry.index() as usize]
     }
 }

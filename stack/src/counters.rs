@@ -121,23 +121,29 @@ counters! {
     End SynEmbryo "syn_embryo",
     /// SYN dropped: embryos or backlog full and the policy has no cookies.
     End SynDroppedFull "syn_dropped_full",
+    /// SYN dropped: the accept queue is full.
+    End SynDroppedAcceptFull "syn_dropped_accept_full",
     /// SYN dropped by the listener's policy.
     End SynDroppedPolicy "syn_dropped_policy",
     /// SYN reset by the listener's policy.
     End SynResetPolicy "syn_reset_policy",
-    /// ACK with a valid cookie: connection established.
-    End CookieAccepted "cookie_accepted",
     /// ACK while cookies are alive, but with a wrong or outdated one: reset.
     End CookieRejected "cookie_rejected",
     /// ACK with a valid cookie, dropped because no record was free; the peer tries again.
     End CookieNoRecord "cookie_no_record",
+    /// ACK with a valid cookie, dropped because the accept queue is full; the peer tries again.
+    End CookieQueueFull "cookie_queue_full",
+    /// ACK with a valid cookie, reset because the accept queue is full (`abort-on-overflow`).
+    End CookieQueueReset "cookie_queue_reset",
 
     /// The SYN of an embryo again: SYN-ACK sent again.
     End EmbryoSynAgain "embryo_syn_again",
-    /// Embryo whose final ACK came: connection established.
-    End EmbryoEstablished "embryo_established",
     /// Embryo whose final ACK came while no record was free: it stays, its SYN-ACK is retransmitted.
     End EmbryoAckNoRecord "embryo_ack_no_record",
+    /// Embryo whose final ACK met a full accept queue: it stays, its SYN-ACK is retransmitted.
+    End EmbryoAckQueueFull "embryo_ack_queue_full",
+    /// Embryo whose final ACK met a full accept queue: reset (`abort-on-overflow`).
+    End EmbryoAckQueueReset "embryo_ack_queue_reset",
     /// Embryo ended by a valid reset.
     End EmbryoReset "embryo_reset",
     /// Embryo: unacceptable ACK, reset sent (RFC 9293 3.10.7.4, fifth).
@@ -149,20 +155,43 @@ counters! {
     /// Embryo: segment dropped without an answer (no ACK bit, reset outside the window, PAWS).
     End EmbryoDropped "embryo_dropped",
 
-    /// Established: segment that changed nothing but the acknowledgement or window.
-    End EstablishedAck "established_ack",
-    /// Established: ended by a valid reset.
-    End EstablishedReset "established_reset",
-    /// Established: challenge ACK sent (RFC 5961).
-    End EstablishedChallenged "established_challenged",
-    /// Established: challenge ACK due, but this connection had one just now.
-    End EstablishedChallengeLimited "established_challenge_limited",
-    /// Established: data or FIN came and no application is there: reset, record gone (RFC 1122 4.2.2.13).
-    End EstablishedAborted "established_aborted",
-    /// Established: segment dropped without an answer (no ACK bit, reset outside the window).
-    End EstablishedDropped "established_dropped",
-    /// Segment for a record kind that this endpoint never fills by itself; dropped.
-    End RecordUnserved "record_unserved",
+    /// Segment of an open connection; TCP's own counters say what became of it.
+    End ConnSegment "conn_segment",
+    /// At rest: segment that changed nothing but the acknowledgement or window.
+    End RestAck "rest_ack",
+    /// At rest: challenge ACK sent (RFC 5961).
+    End RestChallenged "rest_challenged",
+    /// At rest: challenge ACK due, but this connection had one just now.
+    End RestChallengeLimited "rest_challenge_limited",
+    /// At rest: segment dropped without an answer (no ACK bit, reset outside the window).
+    End RestDropped "rest_dropped",
+    /// At rest: data, FIN or reset dropped because no record for an open connection was free; the peer tries again.
+    End WakeNoRecord "wake_no_record",
+    /// TIME-WAIT: answered with an ACK.
+    End TimeWaitAck "time_wait_ack",
+    /// TIME-WAIT: segment dropped without an answer.
+    End TimeWaitDropped "time_wait_dropped",
+    /// TIME-WAIT: ended by a valid reset.
+    End TimeWaitReset "time_wait_reset",
+
+    /// Embryos whose final ACK came: connection established.
+    Event EmbryoEstablished "embryo_established",
+    /// Valid cookies that came back: connection established.
+    Event CookieEstablished "cookie_established",
+    /// Connections that we opened.
+    Event ActiveOpens "active_opens",
+    /// Connections that ended, or entered TIME-WAIT.
+    Event ConnectionsClosed "connections_closed",
+    /// Connections that came to rest after an idle time.
+    Event ConnectionsParked "connections_parked",
+    /// TIME-WAIT records that ended by time.
+    Event TimeWaitExpired "time_wait_expired",
+    /// TIME-WAIT records given up before their time because all were in use.
+    Event TimeWaitRecycled "time_wait_recycled",
+    /// Connections that ended without TIME-WAIT because no record could be had.
+    Event TimeWaitNoRecord "time_wait_no_record",
+    /// Segments whose bytes were not taken because the queues of all connections are full; their ACK was.
+    Event PayloadNoPlace "payload_no_place",
 
     /// Frames that the NIC accepted for sending.
     Event TxFrames "tx_frames",
@@ -182,6 +211,9 @@ counters! {
     Event SolicitationsSent "solicitations_sent",
     /// Frames and replies from us that found no buffer; a reply stands here beside the counter that says why it was due.
     Event TxNoBuffer "tx_no_buffer",
+    /// Pieces of payload that were copied although they were long enough to be sent from where they lie: this NIC can't
+    /// chain buffers, or had none left for it.
+    Event TxLinearized "tx_linearized",
     /// Frames from us that found no room in the outbox.
     Event TxNoRoom "tx_no_room",
     /// Neighbour entries received from worker 0.

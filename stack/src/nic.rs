@@ -82,6 +82,13 @@ pub trait Frame: Send {
     /// indirect or external buffer) or when the frame is chained.
     fn bytes_mut(&mut self) -> Option<&mut [u8]>;
 
+    /// The bytes of the first segment for rewriting, of a chained frame too; `None` when somebody else may still read
+    /// them. For headers in front of a payload that was chained behind them.
+    #[inline]
+    fn first_mut(&mut self) -> Option<&mut [u8]> {
+        self.bytes_mut()
+    }
+
     /// Length over all segments, in bytes.
     fn total_len(&self) -> usize;
 
@@ -100,6 +107,21 @@ pub trait Frame: Send {
     /// [`FrameError`] when the frame isn't exclusive or the buffer is too small; the frame is unchanged then.
     fn set_len(&mut self, len: usize) -> Result<(), FrameError>;
 
+    /// Makes an exclusive frame longer by `additional` bytes and lends them. What stands in them is left over from older
+    /// frames: the caller overwrites all of them before the frame leaves. (Zeros that nobody reads cost as much as the
+    /// payload that replaces them.)
+    ///
+    /// # Errors
+    /// As [`Frame::set_len`]; the frame is unchanged then.
+    #[inline]
+    fn grow(&mut self, additional: usize) -> Result<&mut [u8], FrameError> {
+        let old = self.bytes().len();
+        self.set_len(old.saturating_add(additional))?;
+        self.bytes_mut()
+            .and_then(|bytes| bytes.get_mut(old..))
+            .ok_or(FrameError::NotExclusive)
+    }
+
     /// Starts loading the first bytes of the frame into the cache. A hint; it may do nothing.
     fn prefetch(&self);
 
@@ -113,7 +135,7 @@ pub trait Frame: Send {
 /// From which pool a frame is taken. Separate pools, so that data waiting for an ACK can't starve the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolClass {
-    /// Replies and everything else that holds no payload of an application.
+    /// Whatever is sent next and forgotten: replies, headers, copies of payload. Back as soon as the NIC has sent it.
     Control,
     /// Payload that is kept until it is acknowledged.
     Data,
@@ -245,6 +267,23 @@ pub trait Nic: Send {
     /// A second owner of the same bytes, the one explicit way to share; from then on neither can be rewritten.
     /// `None` when the reference can't be made.
     fn share(&mut self, frame: &mut Self::Frame) -> Option<Self::Frame>;
+
+    /// Appends to `head`'s chain a second owner of the bytes `start..start + len` of `body`'s first segment: zero-copy
+    /// sending. `body` stays the caller's; from then on and until the chain is gone its bytes can't be rewritten. Of `head`
+    /// only [`Frame::first_mut`] can still be.
+    ///
+    /// False, and nothing has changed, when `len` is 0, when the range isn't all in the first segment, when there is no
+    /// buffer for the reference, or when this NIC can't chain: the caller copies then. Only with [`Caps::tx_multi_seg`].
+    fn chain(
+        &mut self,
+        head: &mut Self::Frame,
+        body: &mut Self::Frame,
+        start: usize,
+        len: usize,
+    ) -> bool {
+        let _ = (head, body, start, len);
+        false
+    }
 
     /// Returns the memory of all frames in `from`, in bulk where that is cheaper than one by one.
     fn free(&mut self, from: &mut Burst<Self::Frame>) {

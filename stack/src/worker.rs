@@ -4,7 +4,9 @@
 //! call the system or share a written cache line while it handles packets (the rings between workers excepted, for
 //! frames that the NIC gave to the wrong core).
 
+mod callbacks;
 mod classify;
+mod connection;
 mod cycles;
 mod endpoint;
 mod established;
@@ -14,13 +16,17 @@ mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
+pub mod segment;
 mod slow;
 mod token_bucket;
+mod transmit;
 
 use std::sync::Arc;
 
-use crate::app::{App, NoApp};
+use crate::app::{App, Cx, NoApp};
 use crate::config::Config;
+use crate::conn::connections::Connections;
+use crate::conn::ports::{LocalPorts, PortRange};
 use crate::conn::{ConnTable, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
@@ -28,11 +34,13 @@ use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
+use callbacks::Hosted;
 use classify::{Broadcasts, Classifier, Lane, Meta};
 use endpoint::Endpoint;
 use handoff::Message;
 use neighborhood::Neighborhood;
 use output::Outbox;
+use segment::SegmentWriter;
 
 pub use cycles::{Cycles, StageCycles};
 pub use endpoint::Secrets;
@@ -43,7 +51,7 @@ const HANDOFF_FRAMES_PER_TURN: usize = BURST_FRAMES / 2;
 
 /// Everything that one core needs to be a TCP endpoint on one queue pair.
 pub struct Worker<N: Nic, A: App = NoApp> {
-    app: A,
+    hosted: Hosted<A>,
     rx: Burst<N::Frame>,
     scratch: Scratch,
     core: Core<N>,
@@ -66,6 +74,9 @@ struct Core<N: Nic> {
     neighborhood: Neighborhood<N::Frame>,
     outbox: Outbox<N::Frame>,
     ring: RingEnd<N::Frame>,
+    conns: Connections<N::Frame>,
+    ports: LocalPorts,
+    writer: SegmentWriter<N::Frame>,
 }
 
 impl<N: Nic> Worker<N> {
@@ -97,10 +108,13 @@ impl<N: Nic, A: App> Worker<N, A> {
         ring: RingEnd<N::Frame>,
         memory: PageOptions,
     ) -> Result<Self, MemoryError> {
+        let conns = Connections::new(&config, Instant::ZERO, u32::from(nic.caps().mtu))?;
+        let writer = SegmentWriter::new(MacAddr(nic.mac()), config.ttl, nic.caps());
+        let connections = config.limits.records.open.total() + config.limits.records.parked.total();
         let caps = nic.caps().clone();
         let mac = MacAddr(nic.mac());
         Ok(Self {
-            app,
+            hosted: Hosted::new(app, connections as usize),
             rx: Burst::new(),
             scratch: Scratch {
                 metas: Box::new([Meta::ENDED; BURST_FRAMES]),
@@ -112,6 +126,9 @@ impl<N: Nic, A: App> Worker<N, A> {
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
+                conns,
+                ports: LocalPorts::new(&secrets.ports, PortRange::default()),
+                writer,
                 ring,
                 caps,
                 nic,
@@ -125,10 +142,10 @@ impl<N: Nic, A: App> Worker<N, A> {
     /// `now` must never go back.
     pub fn turn(&mut self, now: Instant) -> usize {
         let started = self.core.nic.cycles();
-        let received = self.core.receive(&mut self.rx);
+        let received = self.core.receive(&mut self.rx, now);
         let after_rx = self.core.nic.cycles();
         if received == 0 {
-            self.core.run_timers(now);
+            self.run_idle_stages(now);
             self.core.send();
             self.cycles.idle_turn(started, self.core.nic.cycles());
             return 0;
@@ -138,8 +155,11 @@ impl<N: Nic, A: App> Worker<N, A> {
         } else {
             self.core.classify(&mut self.rx, &mut self.scratch);
             self.core.look_up(&mut self.scratch, self.rx.len());
-            self.core.process(&mut self.rx, &self.scratch, now);
-            self.core.run_timers(now);
+            self.core
+                .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
+            self.core.run_timers(&mut self.hosted, now);
+            self.core.tick(&mut self.hosted, now);
+            self.core.output(&mut self.hosted, now);
         }
         let before_tx = self.core.nic.cycles();
         self.core.send();
@@ -155,13 +175,23 @@ impl<N: Nic, A: App> Worker<N, A> {
     ///
     /// `now` must never go back.
     pub fn drain_turn(&mut self, now: Instant) -> bool {
-        self.core.take_handed_over(&mut self.rx);
+        self.core.take_handed_over(&mut self.rx, now);
         let frames = self.rx.len();
         self.core.classify(&mut self.rx, &mut self.scratch);
         self.core.look_up(&mut self.scratch, frames);
-        self.core.process(&mut self.rx, &self.scratch, now);
+        self.core
+            .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
+        self.core.output(&mut self.hosted, now);
         self.core.send();
         frames > 0 || !self.core.outbox.is_empty()
+    }
+
+    /// The stages of a turn without frames.
+    #[inline]
+    fn run_idle_stages(&mut self, now: Instant) {
+        self.core.run_timers(&mut self.hosted, now);
+        self.core.tick(&mut self.hosted, now);
+        self.core.output(&mut self.hosted, now);
     }
 
     /// The same stages with a stamp between each two: every so many bursts, for the report by stage.
@@ -171,9 +201,12 @@ impl<N: Nic, A: App> Worker<N, A> {
         let classified = self.core.nic.cycles();
         self.core.look_up(&mut self.scratch, frames);
         let looked_up = self.core.nic.cycles();
-        self.core.process(&mut self.rx, &self.scratch, now);
+        self.core
+            .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
         let processed = self.core.nic.cycles();
-        self.core.run_timers(now);
+        self.core.run_timers(&mut self.hosted, now);
+        self.core.tick(&mut self.hosted, now);
+        self.core.output(&mut self.hosted, now);
         let timed = self.core.nic.cycles();
         self.cycles
             .stages
@@ -207,13 +240,36 @@ impl<N: Nic, A: App> Worker<N, A> {
     /// The app, for reports.
     #[must_use]
     pub fn app(&self) -> &A {
-        &self.app
+        &self.hosted.app
     }
 
     /// The app, for orders to it between turns.
     #[must_use]
     pub fn app_mut(&mut self) -> &mut A {
-        &mut self.app
+        &mut self.hosted.app
+    }
+
+    /// Lets the app act between turns, as in a callback: what it starts leaves with the next turn.
+    pub fn with_cx<T>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T,
+    ) -> T {
+        let result = act(&mut self.hosted.app, &mut self.core.cx(now));
+        self.core.announce(&mut self.hosted, now);
+        result
+    }
+
+    /// TCP's own counters.
+    #[must_use]
+    pub fn tcp_counters(&self) -> &crate::tcp::env::Counters {
+        &self.core.conns.counters
+    }
+
+    /// Places in use in the queues of all connections: 0 when nothing is kept.
+    #[must_use]
+    pub fn queued_items(&self) -> u32 {
+        self.core.conns.chunks.len()
     }
 
     /// The NIC, for tests that are its wire.
@@ -224,7 +280,7 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
     pub fn into_nic(self) -> N {
-        while let Some(Message::Received(frame) | Message::Resolve(frame)) = self.core.ring.pop() {
+        while let Some(Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame)) = self.core.ring.pop() {
             drop(frame);
         }
         self.core.nic
@@ -234,9 +290,9 @@ impl<N: Nic, A: App> Worker<N, A> {
 impl<N: Nic> Core<N> {
     /// Fills the burst: first what other workers handed over, then the NIC's ring.
     #[inline]
-    fn receive(&mut self, rx: &mut Burst<N::Frame>) -> usize {
+    fn receive(&mut self, rx: &mut Burst<N::Frame>, now: Instant) -> usize {
         if self.ring.workers() > 1 {
-            self.take_handed_over(rx);
+            self.take_handed_over(rx, now);
         }
         let handed_over = rx.len();
         // Our own frames can't leave: what comes in now would only make more of them.
@@ -250,7 +306,7 @@ impl<N: Nic> Core<N> {
         handed_over + received
     }
 
-    fn take_handed_over(&mut self, rx: &mut Burst<N::Frame>) {
+    fn take_handed_over(&mut self, rx: &mut Burst<N::Frame>, now: Instant) {
         for _ in 0..HANDOFF_FRAMES_PER_TURN {
             match self.ring.pop() {
                 None => break,
@@ -262,6 +318,7 @@ impl<N: Nic> Core<N> {
                         drop(frame);
                     }
                 }
+                Some(Message::NoRoute(frame)) => self.no_route(frame, now),
                 Some(Message::Resolve(frame)) => {
                     if let Err(frame) = self.neighborhood.hold_for_resolution(frame) {
                         self.endpoint.counters.bump(Counter::TxNeighborDropped);

@@ -22,6 +22,7 @@ const SECRETS: Secrets = Secrets {
     flow: [1, 2],
     isn: [3; 16],
     cookie: [4; 16],
+    ports: [5; 16],
 };
 
 fn two_workers() -> Vec<Worker<MemoryNic>> {

@@ -153,6 +153,7 @@ fn worker() -> Worker<MadeUp> {
         port,
         policy,
         backlog: 1000,
+        abort_on_overflow: false,
     };
     spec.listeners = vec![
         listener(EMBRYOS, SynPolicy::Embryo),
@@ -177,6 +178,7 @@ fn worker() -> Worker<MadeUp> {
         flow: [1, 2],
         isn: [3; 16],
         cookie: [4; 16],
+        ports: [5; 16],
     };
     let config = Arc::new(spec.validate().expect("valid"));
     Worker::new(

@@ -74,6 +74,7 @@ pub(super) fn config(args: &Args) -> Result<Config, ConfigError> {
             port: OPEN_PORT,
             policy,
             backlog: EMBRYOS,
+            abort_on_overflow: false,
         }];
     }
     spec.validate()
@@ -128,7 +129,6 @@ pub(super) fn connections(config: &Config) -> impl Iterator<Item = (FlowKey, Par
                 rcv_wnd: 65_535,
                 peer_window: 65_535,
                 mss: 1460,
-                ssthresh_segments: Parked::NO_SSTHRESH,
                 ..Parked::default()
             };
             (FlowKey::v4(local, OPEN_PORT, remote, port), parked)

@@ -145,6 +145,7 @@ fn config(args: &Args, workers: u16) -> Result<Config, Failure> {
             port: at.port,
             policy: args.syn.into(),
             backlog,
+            abort_on_overflow: false,
         })
         .collect();
     spec.closed = args.closed.into();

@@ -269,11 +269,11 @@ record!(
     /// An IPv6 embryo.
     EmbryoV6, HeadV6, Embryo, 60, 4, previous: u32, deadline: TickMs);
 record!(
-    /// An open IPv4 connection: two lines, 12 bytes of which are unused because both families share one body.
-    OpenV4, HeadV4, Open, 128, 64, unused: [u32; 3]);
+    /// An open IPv4 connection: one line, 12 bytes of which are unused because both families share one body.
+    OpenV4, HeadV4, Open, 64, 64, unused: [u32; 3]);
 record!(
-    /// An open IPv6 connection: two lines.
-    OpenV6, HeadV6, Open, 128, 64);
+    /// An open IPv6 connection: one line.
+    OpenV6, HeadV6, Open, 64, 64);
 record!(
     /// A parked IPv4 connection: exactly one line.
     ParkedV4, HeadV4, Parked, 64, 64);

@@ -13,7 +13,7 @@ use super::layout::Body;
 use super::slab::NONE;
 use super::{
     ConnId, ConnTable, EMBRYO_LEVELS, Embryo, Entry, FlowHash, FlowKey, Found, Kind, MoveError,
-    Open, OpenCold, Parked, Records, TableFull, TickMs, TimeWait,
+    Open, Parked, Records, TableFull, TickMs, TimeWait,
 };
 
 /// Insertion. The caller has looked the key up: a key that is in the table already would get a second record.
@@ -45,7 +45,6 @@ impl ConnTable {
         open: &Open,
     ) -> Result<Found, TableFull> {
         let entry = self.open.alloc(key, open).ok_or(full::<Open>(key))?;
-        *self.cold_slot(entry) = OpenCold::default();
         self.name(entry);
         self.enter(hash, entry)
     }
@@ -114,12 +113,11 @@ impl ConnTable {
     ) -> Result<Found, MoveError> {
         let key = self.key_of(embryo, Kind::Embryo)?;
         let entry = self.open.alloc(&key, open).ok_or(full::<Open>(&key))?;
-        *self.cold_slot(entry) = OpenCold::default();
         self.name(entry);
         self.replace(embryo, hash, entry)
     }
 
-    /// An open connection comes to rest. Its cold part is forgotten; its [`ConnId`] stays good.
+    /// An open connection comes to rest. Its [`ConnId`] stays good.
     ///
     /// # Errors
     /// [`MoveError`].
@@ -150,7 +148,6 @@ impl ConnTable {
     ) -> Result<Found, MoveError> {
         let key = self.key_of(parked, Kind::Parked)?;
         let entry = self.open.alloc(&key, open).ok_or(full::<Open>(&key))?;
-        *self.cold_slot(entry) = OpenCold::default();
         self.inherit(parked.entry, entry);
         self.replace(parked, hash, entry)
     }
@@ -246,11 +243,18 @@ impl ConnTable {
     /// The name of an open or parked connection; `None` for other kinds and stale references.
     #[must_use]
     pub fn conn_id(&self, found: Found) -> Option<ConnId> {
-        let handle = self
-            .is_current(found)
-            .then(|| self.handle_of(found.entry))??;
+        let handle = self.handle(found)?;
         let generation = self.handles.generation(handle)?;
         Some(ConnId { handle, generation })
+    }
+
+    /// The handle of an open or parked connection; `None` for other kinds and stale references. Read from the record
+    /// itself, so it costs no line beyond that.
+    #[must_use]
+    #[inline]
+    pub fn handle(&self, found: Found) -> Option<u32> {
+        self.is_current(found)
+            .then(|| self.handle_of(found.entry))?
     }
 
     /// Where a connection is now; `None` when it has ended.
@@ -270,6 +274,12 @@ impl ConnTable {
         Some(ConnId { handle, generation })
     }
 
+    /// One past the highest handle number: handles are below the sum of the capacities for open and parked connections.
+    #[must_use]
+    pub fn handles(&self) -> u32 {
+        self.handles.capacity()
+    }
+
     /// Gives a new open or parked connection its handle. There are as many handles as such records.
     fn name(&mut self, entry: Entry) {
         let handle = self.handles.alloc();
@@ -286,6 +296,7 @@ impl ConnTable {
         self.link_of(to, handle.unwrap_or(NONE));
     }
 
+    #[inline]
     fn handle_of(&self, entry: Entry) -> Option<u32> {
         let handle = match entry.kind() {
             Kind::Open => self.open.link(entry),
@@ -436,8 +447,6 @@ impl ConnTable {
         self.index.reserved_bytes()
             + self.embryos.reserved_bytes()
             + self.open.reserved_bytes()
-            + self.cold_v4.reserved_bytes()
-            + self.cold_v6.reserved_bytes()
             + self.parked.reserved_bytes()
             + self.time_wait.reserved_bytes()
             + self.handles.reserved_bytes()

@@ -33,8 +33,11 @@ pub struct ListenerConfig {
     pub port: u16,
     /// What a SYN gets.
     pub policy: SynPolicy,
-    /// Embryos of this listener per worker.
+    /// Embryos of this listener per worker; established connections that wait to be accepted may be one more (as on
+    /// Linux).
     pub backlog: u32,
+    /// An embryo whose final ACK meets a full accept queue is reset. Otherwise it stays, and its SYN-ACK is sent again.
+    pub abort_on_overflow: bool,
 }
 
 /// Index of a listener in the configuration's order.
@@ -206,6 +209,7 @@ mod tests {
             port,
             policy: SynPolicy::default(),
             backlog: 1,
+            abort_on_overflow: false,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What each kind of connection must remember: [`Embryo`], [`Open`] with [`OpenCold`], [`Parked`], [`TimeWait`].
+//! What each kind of connection must remember: [`Embryo`], [`Open`], [`Parked`], [`TimeWait`].
 //!
 //! Called by: whoever processes segments, through [`super::ConnTable`], which keeps the flow key, links and deadlines in
 //! front of these. They must stay plain data without padding (the slabs are zeroed memory), and must not grow by chance:
@@ -6,6 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::condense::{ChallengeTick, RestWindows};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 
@@ -37,6 +38,13 @@ impl TickMs {
     #[inline]
     pub const fn is_due(self, now: Self) -> bool {
         now.0.wrapping_sub(self.0).cast_signed() >= 0
+    }
+
+    /// The beginning of this tick, within 24.8 days of `now`; time zero at the earliest.
+    #[must_use]
+    pub const fn instant(self, now: Instant) -> Instant {
+        let ahead_ms = self.0.wrapping_sub(now.as_ms() as u32).cast_signed() as i64;
+        Instant::from_ms(now.as_ms().saturating_add_signed(ahead_ms))
     }
 
     /// Milliseconds from `earlier` to this tick, modulo 2^32.
@@ -193,124 +201,43 @@ pub struct Embryo {
     pub listener: u16,
 }
 
-/// What the data path of an open connection reads and writes: with its key it fills two lines, for both families.
-///
-/// The protocol's rules over these numbers are `tcp`'s; this is where they are kept.
+/// An open connection: where its `Tcb`, its queues and its application's state are, which all lie outside of the table.
+/// With its key it fills one line, for both families.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub struct Open {
-    /// SND.UNA: the oldest number that isn't acknowledged.
-    pub snd_una: SeqNum,
-    /// SND.NXT: the next number to send; goes back on a retransmission timeout.
-    pub snd_nxt: SeqNum,
-    /// The highest SND.NXT so far: what an ACK may acknowledge at most.
-    pub snd_max: SeqNum,
-    /// SND.WND, in bytes, scaled.
-    pub snd_wnd: u32,
-    /// SND.WL1: sequence number of the segment that last updated the window.
-    pub snd_wl1: SeqNum,
-    /// SND.WL2: acknowledgment number of that segment.
-    pub snd_wl2: SeqNum,
-    /// MAX.SND.WND, in bytes: for the ACK check of RFC 5961 §5.2 and for SWS avoidance (RFC 9293 §3.8.6.2.1).
-    pub max_snd_wnd: u32,
-    /// RCV.NXT.
-    pub rcv_nxt: SeqNum,
-    /// RCV.WND, in bytes from `rcv_nxt`: what was announced and mustn't shrink (SHLD-14).
-    pub rcv_wnd: u32,
-    /// Last.ACK.sent (RFC 7323 §4.3).
-    pub last_ack_sent: SeqNum,
-    /// TS.Recent, in the peer's ticks.
-    pub ts_recent: u32,
-    /// When `ts_recent` was taken: it is void after 24 days (RFC 7323 §5.5).
-    pub ts_recent_at: TickMs,
-    /// When the last segment came: idle time, keep-alive.
-    pub last_rx_at: TickMs,
-    /// SRTT in µs (RFC 6298 §2); 0 before the first sample.
-    pub srtt_us: u32,
-    /// RTTVAR in µs.
-    pub rttvar_us: u32,
-    /// RTO in µs, backed off where it is.
-    pub rto_us: u32,
-    /// cwnd, in bytes (RFC 5681).
-    pub cwnd: u32,
-    /// ssthresh, in bytes.
-    pub ssthresh: u32,
-    /// RecoveryPoint (RFC 6675), "recover" (RFC 6582): loss recovery ends when it is acknowledged.
-    pub recover: SeqNum,
-    /// The application's own slot for this connection.
-    pub app_slot: u32,
-    /// Effective send MSS, in bytes, options not yet subtracted (RFC 9293 MUST-16).
-    pub mss: u16,
-    /// The next hop, by its number in the neighbour table.
-    pub next_hop: u16,
+    /// The slot of the connection's state with whoever keeps open connections.
+    pub slot: u32,
+    /// Generation of the connection's handle: with the handle it is the [`super::ConnId`], without a look at the handles.
+    pub handle_generation: u32,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
     pub listener: u16,
-    /// The state by its number in the state table.
-    pub state: u8,
     /// What was agreed on and switched on.
     pub flags: ConnFlags,
-    /// Window shifts, both 0 unless agreed on.
-    pub shifts: WindowShifts,
-    /// Duplicate ACKs in a row (RFC 5681 §3.2), saturating.
-    pub dup_acks: u8,
-    /// Retransmissions of the segment at `snd_una`, or zero-window probes unanswered, saturating.
-    pub retransmits: u8,
-    /// Segments received since the last ACK was sent (RFC 9293 SHLD-19), saturating.
-    pub unacked_segments: u8,
-    /// Traffic class of what we send: DSCP and ECN bits (RFC 9293 MUST-48).
-    pub traffic_class: u8,
-    /// Keep-alive probes unanswered, saturating.
-    pub keepalive_probes: u8,
-    /// Always zero: keeps the layout free of padding.
-    pub(super) spare: [u8; 2],
+    /// For whoever keeps open connections, like `words`: the table carries both along and reads neither.
+    pub spare: u8,
+    /// See `spare`.
+    pub words: [u32; 5],
 }
 
 impl Open {
     /// [`Open::listener`] of a connection that we opened.
     pub const NO_LISTENER: u16 = u16::MAX;
-}
 
-/// What an open connection needs only at its beginning, its end, in loss recovery and for timers: one line beside the
-/// hot part, under the same index.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-pub struct OpenCold {
-    /// Bytes that the application received.
-    pub received_bytes: u64,
-    /// Bytes that the peer acknowledged.
-    pub acked_bytes: u64,
-    /// ISS.
-    pub iss: SeqNum,
-    /// IRS.
-    pub irs: SeqNum,
-    /// SND.UP: one past the urgent data that we send (RFC 9293 §3.8.5, MUST-62).
-    pub snd_up: SeqNum,
-    /// RCV.UP: one past the urgent data that the peer sent.
-    pub rcv_up: SeqNum,
-    /// When the first retransmission of the oldest segment went out: R1 and R2 count from here (RFC 9293 §3.8.3).
-    pub retransmit_since: TickMs,
-    /// When the connection was opened.
-    pub opened_at: TickMs,
-    /// W_max of CUBIC, in segments of `mss` (RFC 9438 §4.1).
-    pub cubic_w_max: u32,
-    /// K of CUBIC, in ms.
-    pub cubic_k_ms: u32,
-    /// Start of CUBIC's current congestion avoidance epoch.
-    pub cubic_epoch_at: TickMs,
-    /// When the last challenge ACK went out: they are limited per connection (RFC 5961 §7).
-    pub challenge_ack_at: TickMs,
-    /// R2 of this connection in ms: it is closed after that long without acknowledgment (MUST-21); 0 is the default.
-    pub user_timeout_ms: u32,
-    /// Keep-alive idle time in s (MUST-27); 0 is the default.
-    pub keepalive_idle_s: u32,
+    /// The record of a connection that came from this listener, or that we opened ([`Open::NO_LISTENER`]).
+    #[must_use]
+    pub fn of_listener(listener: u16) -> Self {
+        Self {
+            listener,
+            ..Self::default()
+        }
+    }
 }
 
 /// An established connection at rest: nothing queued, nothing unacknowledged, so SND.UNA = SND.NXT, no RTO runs, and
-/// cwnd is forgotten as after an idle period (RFC 5681 §4.1). The window update state needs no place either: restored
+/// cwnd is cut as after an idle period (RFC 5681 §4.1). The window update state needs no place either: restored
 /// as SND.WL1 = RCV.NXT and SND.WL2 = SND.NXT it accepts what is new and nothing older.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -325,35 +252,33 @@ pub struct Parked {
     pub rcv_wnd: u32,
     /// TS.Recent, in the peer's ticks.
     pub ts_recent: u32,
-    /// When the last segment came: age of `ts_recent` (RFC 7323 §5.5), idle time, keep-alive.
-    pub last_rx_at: TickMs,
-    /// When something is to be done: keep-alive, or the application's idle limit.
-    pub deadline: TickMs,
-    /// The application's own slot for this connection.
-    pub app_slot: u32,
+    /// When the last segment came, in whole seconds: age of `ts_recent` (RFC 7323 §5.5), idle time. Milliseconds would
+    /// wrap after 49 days, and a connection may rest longer.
+    pub heard_s: u32,
+    /// Generation of the connection's handle: with the handle it is the [`super::ConnId`], without a look at the handles.
+    pub handle_generation: u32,
     /// SND.WND as it was announced, not scaled: with the shift it is the window exactly.
     pub peer_window: u16,
-    /// Effective send MSS, in bytes.
+    /// Effective send MSS, in bytes: options are subtracted.
     pub mss: u16,
     /// SRTT (RFC 6298 §2).
     pub srtt: ShortUs,
     /// RTTVAR.
     pub rttvar: ShortUs,
-    /// ssthresh in segments of `mss`, saturating; [`Parked::NO_SSTHRESH`] when it was never set.
-    pub ssthresh_segments: u16,
-    /// The next hop, by its number in the neighbour table.
-    pub next_hop: u16,
+    /// RTO, with its backoff.
+    pub rto: ShortUs,
+    /// cwnd, as far as a restart uses it, and ssthresh.
+    pub windows: RestWindows,
+    /// R2 in seconds (RFC 9293 MUST-21); 0 is the default.
+    pub r2_s: u16,
+    /// When the next challenge ACK may go.
+    pub challenge: ChallengeTick,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
     pub listener: u16,
     /// What was agreed on and switched on.
     pub flags: ConnFlags,
     /// Window shifts, both 0 unless agreed on.
     pub shifts: WindowShifts,
-}
-
-impl Parked {
-    /// [`Parked::ssthresh_segments`] before any loss.
-    pub const NO_SSTHRESH: u16 = u16::MAX;
 }
 
 /// TIME-WAIT: enough to acknowledge a retransmitted FIN, to tell an old segment from a new connection (RFC 6191,
@@ -367,20 +292,17 @@ pub struct TimeWait {
     pub snd_nxt: SeqNum,
     /// RCV.NXT: the acknowledgment number of those.
     pub rcv_nxt: SeqNum,
-    /// TS.Recent, in the peer's ticks; meaningless without the flag.
+    /// TS.Recent, in the peer's ticks; meaningless without timestamps.
     pub ts_recent: u32,
     /// The window to announce, as it goes into the header.
     pub window: u16,
-    /// What was agreed on.
-    pub flags: ConnFlags,
-    /// Window shifts, both 0 unless agreed on.
-    pub shifts: WindowShifts,
+    /// When the next challenge ACK may go, and whether timestamps were negotiated ([`TimeWait::has_timestamps`]).
+    pub(super) challenge: ChallengeTick,
 }
 
 const _: () = {
     assert!(size_of::<Embryo>() == 20);
-    assert!(size_of::<Open>() == 96);
-    assert!(size_of::<OpenCold>() == 64);
+    assert!(size_of::<Open>() == 32);
     assert!(size_of::<Parked>() == 44);
     assert!(size_of::<TimeWait>() == 16);
 };
@@ -434,5 +356,18 @@ mod tests {
             (TickMs(1), TickMs(2))
         );
         assert_eq!(TickMs(1).since(TickMs(u32::MAX)), 2);
+    }
+
+    #[test]
+    fn a_tick_is_found_again_around_the_present() {
+        for now_ms in [5_000, (1 << 32) - 1, 1 << 32, (7 << 32) + 3] {
+            for offset in [-4_000i64, -1, 0, 1, 60_000, 2_000_000_000] {
+                let at = Instant::from_ms(now_ms + 2_000_000_000).as_ms();
+                let (now, at) = (Instant::from_ms(at), at.saturating_add_signed(offset));
+                let tick = TickMs::at(Instant::from_ms(at));
+                assert_eq!(tick.instant(now), Instant::from_ms(at));
+            }
+        }
+        assert_eq!(TickMs(u32::MAX).instant(Instant::ZERO), Instant::ZERO);
     }
 }

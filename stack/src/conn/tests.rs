@@ -60,7 +60,7 @@ fn embryo(n: u32) -> Embryo {
 
 fn open(n: u32) -> Open {
     Open {
-        snd_una: SeqNum(n),
+        slot: n,
         ..Open::default()
     }
 }
@@ -81,13 +81,12 @@ fn time_wait(n: u32) -> TimeWait {
 
 /// What was put into a record of any kind by the four functions above.
 fn mark(table: &ConnTable, found: Found) -> Option<u32> {
-    let seq = match found.kind() {
-        Kind::Embryo => table.embryo(found)?.irs,
-        Kind::Open => table.open(found)?.snd_una,
-        Kind::Parked => table.parked(found)?.snd_nxt,
-        Kind::TimeWait => table.time_wait(found)?.snd_nxt,
-    };
-    Some(seq.0)
+    Some(match found.kind() {
+        Kind::Embryo => table.embryo(found)?.irs.0,
+        Kind::Open => table.open(found)?.slot,
+        Kind::Parked => table.parked(found)?.snd_nxt.0,
+        Kind::TimeWait => table.time_wait(found)?.snd_nxt.0,
+    })
 }
 
 /// A connection goes through all its kinds; what is asked of each older reference after each step.
@@ -105,12 +104,13 @@ fn a_life_from_embryo_to_time_wait() {
             .unwrap();
         assert_eq!(table.lookup(&key, hash), Some(seed));
         assert_eq!((table.key(seed), table.conn_id(seed)), (Some(key), None));
+        assert_eq!(table.handle(seed), None);
 
         let first = table.promote(seed, hash, &open(2)).unwrap();
         assert_eq!(table.embryo(seed), None, "an embryo that moved is stale");
         assert_eq!(table.promote(seed, hash, &open(2)), Err(MoveError::Stale));
         let id = table.conn_id(first).unwrap();
-        table.open_cold_mut(first).unwrap().acked_bytes = 9;
+        assert_eq!(table.handle(first), Some(id.handle()));
 
         let asleep = table.park(first, hash, &parked(3)).unwrap();
         assert_eq!(
@@ -125,9 +125,8 @@ fn a_life_from_embryo_to_time_wait() {
             (Some(awake), Some(4))
         );
         assert_eq!(
-            table.open_cold(awake).unwrap().acked_bytes,
-            0,
-            "parking forgets the cold part"
+            (table.handle(asleep), table.handle(awake)),
+            (None, Some(id.handle()))
         );
         assert_ne!(awake, first, "the same slot, but not the same record");
 
@@ -538,7 +537,7 @@ fn records_are_refused_to_those_who_take_them_for_another_kind() {
     let (key, hash) = (flow(1, true), hasher.hash(&flow(1, true)));
     let asleep = table.insert_parked(&key, hash, &parked(1)).unwrap();
     assert!(table.embryo(asleep).is_none() && table.open(asleep).is_none());
-    assert!(table.open_cold(asleep).is_none() && table.time_wait(asleep).is_none());
+    assert!(table.time_wait(asleep).is_none());
     assert_eq!(table.deadline(asleep), None);
     assert_eq!(table.promote(asleep, hash, &open(1)), Err(MoveError::Stale));
     assert_eq!(table.park(asleep, hash, &parked(1)), Err(MoveError::Stale));

@@ -14,18 +14,37 @@ use super::{
 /// Bytes that one buffer holds.
 pub const BUFFER_LEN: usize = 2048;
 
+/// What a frame grows by, as if it were left over from an older frame: whoever doesn't overwrite it sends it.
+const LEFT_OVER: u8 = 0xa5;
+
 #[derive(Debug, Clone)]
 enum Storage {
     Owned(Vec<u8>),
     Shared(Arc<Vec<u8>>),
 }
 
+/// A segment behind the first: a part of another frame's bytes.
+#[derive(Debug, Clone)]
+struct Part {
+    bytes: Arc<Vec<u8>>,
+    start: usize,
+    len: usize,
+}
+
+impl Part {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.len]
+    }
+}
+
 /// A frame in memory. It counts itself in and out of its NIC's pool, so that leaks show.
 #[derive(Debug)]
 pub struct MemoryFrame {
     storage: Storage,
-    /// Bytes in the first segment, when the frame is chained.
+    /// Bytes in the first segment, when the frame is chained inside its own storage.
     first_segment_len: Option<usize>,
+    /// What is chained behind.
+    parts: Vec<Part>,
     rx_checksum: RxChecksum,
     request: Option<TxRequest>,
     in_use: Arc<AtomicUsize>,
@@ -37,17 +56,75 @@ impl MemoryFrame {
         Self {
             storage: Storage::Owned(bytes),
             first_segment_len: None,
+            parts: Vec::new(),
             rx_checksum: RxChecksum::default(),
             request: None,
             in_use: Arc::clone(in_use),
         }
     }
 
-    fn all(&self) -> &[u8] {
+    /// The bytes of its own storage.
+    fn stored(&self) -> &[u8] {
         match &self.storage {
             Storage::Owned(bytes) => bytes,
             Storage::Shared(bytes) => bytes,
         }
+    }
+
+    /// Its own storage and what is chained behind, in order.
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        core::iter::once(self.stored()).chain(self.parts.iter().map(Part::bytes))
+    }
+
+    /// The storage for rewriting, unless somebody else reads it.
+    fn storage_mut(&mut self) -> Option<&mut Vec<u8>> {
+        match &mut self.storage {
+            Storage::Owned(bytes) => Some(bytes),
+            Storage::Shared(bytes) => Arc::get_mut(bytes),
+        }
+    }
+
+    /// The storage of a frame that may take the length `len`.
+    fn storage_for(&mut self, len: usize) -> Result<&mut Vec<u8>, FrameError> {
+        if !self.is_one_segment() {
+            return Err(FrameError::NotExclusive);
+        }
+        let storage = self.storage_mut().ok_or(FrameError::NotExclusive)?;
+        if len > BUFFER_LEN {
+            return Err(FrameError::NoTailroom {
+                capacity: BUFFER_LEN,
+            });
+        }
+        Ok(storage)
+    }
+
+    fn is_one_segment(&self) -> bool {
+        self.first_segment_len.is_none() && self.parts.is_empty()
+    }
+
+    /// The storage as others may own it too.
+    fn shared(&mut self) -> Arc<Vec<u8>> {
+        let shared = match &mut self.storage {
+            Storage::Owned(bytes) => Arc::new(core::mem::take(bytes)),
+            Storage::Shared(bytes) => Arc::clone(bytes),
+        };
+        self.storage = Storage::Shared(Arc::clone(&shared));
+        shared
+    }
+
+    /// All bytes over all segments, in one piece.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.pieces().collect::<Vec<_>>().concat()
+    }
+
+    /// Where the bytes of each segment behind the first lie: equal addresses are shared bytes.
+    #[must_use]
+    pub fn chained_addresses(&self) -> Vec<usize> {
+        self.parts
+            .iter()
+            .map(|part| part.bytes().as_ptr().addr())
+            .collect()
     }
 
     /// The offloads that were asked for.
@@ -59,7 +136,7 @@ impl MemoryFrame {
     /// Makes it look chained: only the first `len` bytes lie in the first segment.
     #[must_use]
     pub fn chained_at(mut self, len: usize) -> Self {
-        self.first_segment_len = Some(len.min(self.all().len()));
+        self.first_segment_len = Some(len.min(self.stored().len()));
         self
     }
 
@@ -73,55 +150,60 @@ impl MemoryFrame {
 
 impl Drop for MemoryFrame {
     fn drop(&mut self) {
-        self.in_use.fetch_sub(1, Ordering::Relaxed);
+        self.in_use
+            .fetch_sub(1 + self.parts.len(), Ordering::Relaxed);
     }
 }
 
 impl Frame for MemoryFrame {
     fn bytes(&self) -> &[u8] {
-        let all = self.all();
-        &all[..self.first_segment_len.unwrap_or(all.len())]
+        let stored = self.stored();
+        &stored[..self.first_segment_len.unwrap_or(stored.len())]
     }
 
     fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        match &mut self.storage {
-            Storage::Owned(bytes) if self.first_segment_len.is_none() => Some(bytes),
-            Storage::Shared(bytes) if self.first_segment_len.is_none() => {
-                Arc::get_mut(bytes).map(Vec::as_mut_slice)
-            }
-            _ => None,
+        if !self.is_one_segment() {
+            return None;
         }
+        self.storage_mut().map(Vec::as_mut_slice)
+    }
+
+    fn first_mut(&mut self) -> Option<&mut [u8]> {
+        let len = self.bytes().len();
+        self.storage_mut().map(|bytes| &mut bytes[..len])
     }
 
     fn total_len(&self) -> usize {
-        self.all().len()
+        self.pieces().map(<[u8]>::len).sum()
+    }
+
+    fn is_contiguous(&self) -> bool {
+        self.is_one_segment()
     }
 
     fn copy_out(&self, offset: usize, into: &mut [u8]) -> usize {
-        let from = self.all().get(offset..).unwrap_or(&[]);
-        let len = from.len().min(into.len());
-        into[..len].copy_from_slice(&from[..len]);
-        len
+        let (mut skip, mut copied) = (offset, 0);
+        for piece in self.pieces() {
+            let from = &piece[skip.min(piece.len())..];
+            skip = skip.saturating_sub(piece.len());
+            let len = from.len().min(into.len() - copied);
+            into[copied..copied + len].copy_from_slice(&from[..len]);
+            copied += len;
+        }
+        copied
     }
 
     fn set_len(&mut self, len: usize) -> Result<(), FrameError> {
-        if self.bytes_mut().is_none() {
-            return Err(FrameError::NotExclusive);
-        }
-        if len > BUFFER_LEN {
-            return Err(FrameError::NoTailroom {
-                capacity: BUFFER_LEN,
-            });
-        }
-        match &mut self.storage {
-            Storage::Owned(bytes) => bytes.resize(len, 0),
-            Storage::Shared(bytes) => {
-                Arc::get_mut(bytes)
-                    .ok_or(FrameError::NotExclusive)?
-                    .resize(len, 0);
-            }
-        }
+        self.storage_for(len)?.resize(len, 0);
         Ok(())
+    }
+
+    fn grow(&mut self, additional: usize) -> Result<&mut [u8], FrameError> {
+        let old = self.bytes().len();
+        let len = old.saturating_add(additional);
+        let storage = self.storage_for(len)?;
+        storage.resize(len, LEFT_OVER);
+        Ok(&mut storage[old..])
     }
 
     fn prefetch(&self) {}
@@ -259,14 +341,32 @@ impl Nic for MemoryNic {
     }
 
     fn share(&mut self, frame: &mut MemoryFrame) -> Option<MemoryFrame> {
-        if let Storage::Owned(bytes) = &mut frame.storage {
-            frame.storage = Storage::Shared(Arc::new(core::mem::take(bytes)));
-        }
+        let shared = frame.shared();
         let mut clone = MemoryFrame::new(Vec::new(), &self.in_use);
-        clone.storage = frame.storage.clone();
+        clone.storage = Storage::Shared(shared);
         clone.first_segment_len = frame.first_segment_len;
+        self.in_use.fetch_add(frame.parts.len(), Ordering::Relaxed);
+        clone.parts.clone_from(&frame.parts);
         clone.rx_checksum = frame.rx_checksum;
         Some(clone)
+    }
+
+    fn chain(
+        &mut self,
+        head: &mut MemoryFrame,
+        body: &mut MemoryFrame,
+        start: usize,
+        len: usize,
+    ) -> bool {
+        let whole = body.bytes().len();
+        let inside = len > 0 && start <= whole && len <= whole - start;
+        if !self.caps.tx_multi_seg || !inside || self.in_use() >= self.pool_frames {
+            return false;
+        }
+        self.in_use.fetch_add(1, Ordering::Relaxed);
+        let bytes = body.shared();
+        head.parts.push(Part { bytes, start, len });
+        true
     }
 
     fn cycles(&self) -> u64 {

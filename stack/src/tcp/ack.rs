@@ -66,6 +66,12 @@ impl AckPolicy {
         self.is_due || self.duplicates > 0
     }
 
+    /// Whether everything received was acknowledged: nothing is owed now, and nothing waits for its delay to end.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        !self.is_due() && self.segments == 0
+    }
+
     /// A segment with an ACK went out.
     #[inline]
     pub const fn sent(&mut self, is_pure: bool, deadline: &mut Deadline) {

@@ -20,6 +20,18 @@ impl ChallengeLimit {
         next: Deadline::OFF,
     };
 
+    /// No challenge before `next`: a limit that a record kept.
+    #[must_use]
+    pub const fn until(next: Deadline) -> Self {
+        Self { next }
+    }
+
+    /// When the next challenge ACK may be sent; off when none was sent yet.
+    #[must_use]
+    pub const fn next(&self) -> Deadline {
+        self.next
+    }
+
     /// Whether a challenge ACK may be sent now; if so, the next is `interval` away.
     pub fn admit(&mut self, now: Instant, interval: Duration) -> bool {
         let admitted = self.next.is_off() || self.next.is_due(now);

@@ -59,6 +59,26 @@ impl Tcb {
         events
     }
 
+    /// Whether the application may queue more text: until it has closed its direction, or the connection is over.
+    #[must_use]
+    #[inline]
+    pub const fn may_queue(&self) -> bool {
+        let open = self.state.sends_text() || matches!(self.state, State::SynSent) || self.state.is_syn_received();
+        open && !self.bits.has(Bits::FIN_WANTED)
+    }
+
+    /// The IP layer found no way to the peer: its neighbour, or the router's, doesn't answer. Before the connection is
+    /// synchronised this ends it (EHOSTUNREACH at once, as hosts do for their own link; MUST-56 speaks of ICMP, which
+    /// anybody may send); afterwards it is remembered as a soft error.
+    pub fn on_no_route(&mut self, env: &mut Env<'_>) -> Events {
+        let error = IcmpError::Unreachable;
+        self.cold.soft_error = Some(error);
+        if self.state == State::SynSent {
+            return self.finish(Event::Timeout, CloseReason::Unreachable(error), env);
+        }
+        Events::NONE
+    }
+
     /// The application took `len` bytes of what was received; the window may open.
     #[inline]
     pub const fn on_read(&mut self, len: u32) {

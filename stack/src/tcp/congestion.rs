@@ -50,6 +50,16 @@ impl Congestion {
         Self::Reno(Reno::new(initial_window(mss, initial)))
     }
 
+    /// A connection that continues after an idle period (RFC 5681 §4.1): the restart window, which is the initial one or
+    /// `cwnd` where that is less, with the threshold that it had. All in bytes.
+    #[must_use]
+    pub fn resume(cwnd: u32, ssthresh: u32, mss: u32, initial: InitialWindow) -> Self {
+        let cwnd = cwnd.min(initial_window(mss, initial));
+        let mut reno = Reno::new(cwnd);
+        reno.ssthresh = ssthresh;
+        Self::Reno(reno)
+    }
+
     /// cwnd in bytes.
     #[must_use]
     #[inline]

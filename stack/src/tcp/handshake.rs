@@ -4,34 +4,11 @@
 //! returns the step, the caller owns record, timer and reply.
 
 use super::reset::Reset;
+use super::segment::Segment;
 use super::seq::SeqNum;
 use super::timestamps::is_older;
 use super::window::acceptable;
 use crate::wire::tcp::Flags;
-
-/// The parts of a segment that a handshake or a connection at rest looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SegmentHead {
-    /// SEG.SEQ.
-    pub seq: SeqNum,
-    /// SEG.ACK; means something only with ACK.
-    pub ack: SeqNum,
-    /// Control bits.
-    pub flags: Flags,
-    /// Bytes of payload.
-    pub payload_len: u32,
-    /// TSval of the timestamps option, if there is one.
-    pub tsval: Option<u32>,
-}
-
-impl SegmentHead {
-    /// SEG.LEN: payload, SYN and FIN (RFC 9293 §3.4).
-    #[must_use]
-    #[inline]
-    pub const fn seq_len(&self) -> u32 {
-        self.payload_len.wrapping_add(self.flags.seq_len())
-    }
-}
 
 /// What SYN-RECEIVED remembers for judging segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +54,7 @@ pub fn paws_rejects(ts_recent: Option<u32>, tsval: Option<u32>, flags: Flags) ->
 
 /// The step of RFC 9293 3.10.7.4 for SYN-RECEIVED after a passive open, in the RFC's order.
 #[must_use]
-pub fn embryo_step(embryo: &EmbryoNumbers, segment: &SegmentHead) -> EmbryoStep {
+pub fn embryo_step(embryo: &EmbryoNumbers, segment: &Segment) -> EmbryoStep {
     let flags = segment.flags;
     let rcv_nxt = embryo.irs.add(1);
     let only_syn = flags.syn() && !flags.intersects(Flags::ACK | Flags::RST | Flags::FIN);
@@ -85,8 +62,8 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &SegmentHead) -> EmbryoStep 
         return EmbryoStep::SynAckAgain;
     }
     // First: sequence number, and PAWS before it (RFC 7323 §5.3).
-    let in_window = acceptable(segment.seq, segment.seq_len(), rcv_nxt, embryo.rcv_wnd);
-    if !in_window || paws_rejects(embryo.ts_recent, segment.tsval, flags) {
+    let in_window = acceptable(segment.seq, segment.len(), rcv_nxt, embryo.rcv_wnd);
+    if !in_window || paws_rejects(embryo.ts_recent, segment.tsval(), flags) {
         return if flags.rst() {
             EmbryoStep::Drop
         } else {
@@ -123,6 +100,7 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &SegmentHead) -> EmbryoStep 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tcp::segment::TimestampOption;
     use proptest::prelude::*;
 
     const EMBRYO: EmbryoNumbers = EmbryoNumbers {
@@ -132,17 +110,22 @@ mod tests {
         ts_recent: Some(50),
     };
 
-    fn segment(seq: u32, ack: u32, flags: Flags) -> SegmentHead {
-        SegmentHead {
+    fn segment(seq: u32, ack: u32, flags: Flags) -> Segment {
+        Segment {
             seq: SeqNum(seq),
             ack: SeqNum(ack),
             flags,
-            payload_len: 0,
-            tsval: None,
+            ..Segment::default()
         }
     }
 
-    fn step(segment: SegmentHead) -> EmbryoStep {
+    fn stamped(tsval: u32, flags: Flags) -> Segment {
+        let mut segment = segment(0, 1001, flags);
+        segment.options.timestamps = Some(TimestampOption { tsval, tsecr: 0 });
+        segment
+    }
+
+    fn step(segment: Segment) -> EmbryoStep {
         embryo_step(&EMBRYO, &segment)
     }
 
@@ -212,24 +195,8 @@ mod tests {
 
     #[test]
     fn paws_challenges_old_segments_but_never_resets() {
-        let old = SegmentHead {
-            tsval: Some(49),
-            ..segment(0, 1001, Flags::ACK)
-        };
-        assert_eq!(step(old), EmbryoStep::Challenge);
-        assert_eq!(
-            step(SegmentHead {
-                tsval: Some(50),
-                ..old
-            }),
-            EmbryoStep::Establish
-        );
-        assert_eq!(
-            step(SegmentHead {
-                flags: Flags::RST,
-                ..old
-            }),
-            EmbryoStep::Reset
-        );
+        assert_eq!(step(stamped(49, Flags::ACK)), EmbryoStep::Challenge);
+        assert_eq!(step(stamped(50, Flags::ACK)), EmbryoStep::Establish);
+        assert_eq!(step(stamped(49, Flags::RST)), EmbryoStep::Reset);
     }
 }

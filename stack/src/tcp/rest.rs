@@ -1,11 +1,184 @@
-//! A connection at rest: established, nothing queued, nothing unacknowledged (RFC 9293 3.10.7.4, ESTABLISHED).
+//! A connection at rest: established, nothing queued, nothing unacknowledged (RFC 9293 §3.10.7.4, ESTABLISHED). [`Rest`]
+//! is what is left of its [`Tcb`], [`rest_step`] what a segment does to it.
 //!
-//! Called by: the process stage, for segments whose tuple is a parked record's. It must never carry data: whatever
-//! brings data or a FIN has to wake the connection first.
+//! Called by: the connection records (rest, wake) and the process stage, for segments whose tuple is a parked record's. It
+//! must never carry data: whatever brings data or a FIN has to wake the connection first.
 
-use super::handshake::{SegmentHead, paws_rejects};
+use super::ack::AckPolicy;
+use super::challenge::ChallengeLimit;
+use super::congestion::Congestion;
+use super::env::Env;
+use super::handshake::paws_rejects;
+use super::rtt::{Rto, RttEstimator};
+use super::segment::{Flags, Segment};
 use super::seq::SeqNum;
-use super::window::acceptable;
+use super::settings::ConnectionOptions;
+use super::state::State;
+use super::tcb::{Bits, OpenParams, Tcb, ms};
+use super::timestamps;
+use super::window::{ReceiveWindow, SendWindow, acceptable};
+use crate::time::Instant;
+
+/// Whatever of these is set is still to be done.
+const PENDING: u16 = Bits::FIN_WANTED
+    | Bits::FIN_SENT
+    | Bits::APP_CLOSED
+    | Bits::RST_DUE
+    | Bits::RTX_HEAD
+    | Bits::PROBE_DUE
+    | Bits::KEEPALIVE_DUE
+    | Bits::FORCE_SEND
+    | Bits::FIN_AHEAD
+    | Bits::URGENT_OUT
+    | Bits::SLOW_SET;
+
+/// All that an established connection has to remember while nothing happens. SND.UNA equals SND.NXT.
+///
+/// What it forgets: MAX.SND.WND (the present window takes its place), the last ICMP error, and what NewReno remembers of
+/// losses that are all repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// SND.NXT, and SND.UNA.
+    pub snd_nxt: SeqNum,
+    /// RCV.NXT, and Last.ACK.sent.
+    pub rcv_nxt: SeqNum,
+    /// RCV.WND, in bytes from `rcv_nxt`: what was offered and mustn't shrink (SHLD-14).
+    pub rcv_wnd: u32,
+    /// SND.WND as a header says it, not scaled.
+    pub peer_window: u16,
+    /// Effective send MSS in bytes: options are subtracted.
+    pub mss: u16,
+    /// Snd.Wind.Shift, 0 to 14.
+    pub snd_scale: u8,
+    /// Rcv.Wind.Shift, 0 to 14.
+    pub rcv_scale: u8,
+    /// Whether window scaling was negotiated; without it both shifts are 0.
+    pub window_scaling: bool,
+    /// Whether the peer's SYN permitted SACK.
+    pub sack_permitted: bool,
+    /// TS.Recent, if timestamps were negotiated.
+    pub ts_recent: Option<u32>,
+    /// When the peer was last heard, in whole seconds: the age of `ts_recent` (RFC 7323 §5.5).
+    pub heard_s: u32,
+    /// SRTT in microseconds; 0 before the first sample.
+    pub srtt_us: u32,
+    /// RTTVAR in microseconds.
+    pub rttvar_us: u32,
+    /// RTO in microseconds. A backoff lasts until the next sample (RFC 6298 §5), so it outlasts a rest.
+    pub rto_us: u32,
+    /// cwnd in bytes; what is above the initial window is forgotten (RFC 5681 §4.1).
+    pub cwnd: u32,
+    /// ssthresh in bytes; `u32::MAX` before the first loss.
+    pub ssthresh: u32,
+    /// The application's choices. Keepalive is always off.
+    pub options: ConnectionOptions,
+    /// How soon a segment that must be challenged is challenged again.
+    pub challenge: ChallengeLimit,
+}
+
+// Going to rest, and coming back.
+impl Tcb {
+    /// What is to be remembered of this connection if it rests now; `None` unless it is ESTABLISHED and nothing whatsoever
+    /// is pending: nothing in flight, no ACK or window update owed or delayed, nothing unread or ahead of a gap, no close,
+    /// no urgent data. A connection with keepalive never rests: its timer stays with it.
+    ///
+    /// Three things are the caller's to know: `poll_output` has said `None`, nothing is queued for sending, and the
+    /// connection has been idle for an RTO ([`Tcb::idle_ms`]). Resting earlier does no harm but that cwnd is cut.
+    #[must_use]
+    pub fn rest(&self, env: &Env<'_>) -> Option<Rest> {
+        let peer_window = self.snd_wnd.size >> self.snd_scale();
+        let is_quiet = self.state == State::Established
+            && self.flight() == 0
+            && !self.bits.has(PENDING)
+            && self.rtx_timer.is_off()
+            && self.ack_timer.is_off()
+            && self.ack.is_settled()
+            && self.rcv.queued() == 0
+            && !self.rcv.wants_update(self.mss(), self.rcv_scale())
+            && self.cold.reassembly.is_empty()
+            && self.urgent_left().is_none()
+            && !self.cold.params.options.keepalive
+            // The window of a SYN-ACK isn't scaled. Scaled it may become zero, which would make us probe.
+            && (peer_window > 0 || self.snd_wnd.size == 0);
+        if !is_quiet {
+            return None;
+        }
+        Some(Rest {
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv.nxt,
+            rcv_wnd: self.rcv.size(),
+            peer_window: peer_window.min(0xffff) as u16,
+            mss: self.mss,
+            snd_scale: self.snd_scale(),
+            rcv_scale: self.rcv_scale(),
+            window_scaling: self.bits.has(Bits::SCALING),
+            sack_permitted: self.bits.has(Bits::SACK_PERMITTED),
+            ts_recent: self.bits.has(Bits::TIMESTAMPS).then_some(self.ts.recent),
+            heard_s: timestamps::now_s(env.now)
+                .wrapping_sub(ms(env.now).wrapping_sub(self.heard_ms) / 1_000),
+            srtt_us: self.cold.rtt.srtt_us().unwrap_or(0),
+            rttvar_us: self.cold.rtt.rttvar_us(),
+            rto_us: self.rto.us(),
+            cwnd: self.congestion.window(),
+            ssthresh: self.congestion.threshold(),
+            options: self.cold.params.options,
+            challenge: self.cold.challenge,
+        })
+    }
+
+    /// The same connection again. `params` brings what all connections of its kind have (MSS, buffer) and what can be
+    /// computed again (timestamp offset); its ISS and its options aren't looked at. cwnd is the restart window.
+    #[must_use]
+    pub fn wake(params: OpenParams, rest: &Rest, env: &Env<'_>) -> Self {
+        let params = OpenParams {
+            options: rest.options,
+            ..params
+        };
+        let mut tcb = Self::new(params, env);
+        tcb.state = State::Established; // no arrow of the diagram: it never left
+        tcb.bits = Bits::default();
+        for (bit, is_set) in [
+            (Bits::TIMESTAMPS, rest.ts_recent.is_some()),
+            (Bits::SCALING, rest.window_scaling),
+            (Bits::SACK_PERMITTED, rest.sack_permitted),
+        ] {
+            if is_set {
+                tcb.bits.set(bit);
+            }
+        }
+        tcb.scales = rest.snd_scale << 4 | rest.rcv_scale;
+        tcb.snd_una = rest.snd_nxt;
+        tcb.snd_nxt = rest.snd_nxt;
+        tcb.rtx_nxt = rest.snd_nxt;
+        tcb.snd_sml = rest.snd_nxt;
+        let snd_wnd = u32::from(rest.peer_window) << rest.snd_scale;
+        tcb.snd_wnd = SendWindow::resume(snd_wnd, rest.rcv_nxt, rest.snd_nxt);
+        tcb.rcv = ReceiveWindow::resume(rest.rcv_nxt, rest.rcv_wnd, params.rcv_buf);
+        tcb.ts.recent = rest.ts_recent.unwrap_or(0);
+        tcb.ts.last_ack_sent = rest.rcv_nxt;
+        tcb.cold.ts_recent_s = rest.heard_s;
+        tcb.resume_mss(rest.mss, env);
+        tcb.cold.rtt = RttEstimator::resume(rest.srtt_us, rest.rttvar_us);
+        tcb.rto = Rto::from_estimate(rest.rto_us.into(), env.settings);
+        tcb.congestion = Congestion::resume(
+            rest.cwnd.max(tcb.mss()),
+            rest.ssthresh,
+            tcb.mss(),
+            env.settings.initial_window,
+        );
+        tcb.ack = AckPolicy::default();
+        tcb.cold.challenge = rest.challenge;
+        tcb
+    }
+
+    /// Milliseconds since data was last sent for the first time or the peer was last heard, whichever is later; modulo
+    /// 49 days.
+    #[must_use]
+    pub fn idle_ms(&self, now: Instant) -> u32 {
+        let since = |then_ms: u32| ms(now).wrapping_sub(then_ms);
+        since(self.sent_ms).min(since(self.heard_ms))
+    }
+}
 
 /// What a connection at rest remembers for judging segments. SND.UNA equals SND.NXT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +206,16 @@ pub enum RestStep {
     Challenge,
     /// Drop without an answer.
     Drop,
-    /// Data or FIN: the connection must wake to take it.
+    /// Data, urgent data ahead, or FIN: the connection must wake to take it.
     Wake,
 }
 
 /// The step of RFC 9293 3.10.7.4 for ESTABLISHED, in the RFC's order, as far as a connection at rest can take it.
 #[must_use]
-pub fn rest_step(rest: &RestNumbers, segment: &SegmentHead) -> RestStep {
+pub fn rest_step(rest: &RestNumbers, segment: &Segment) -> RestStep {
     let flags = segment.flags;
-    let in_window = acceptable(segment.seq, segment.seq_len(), rest.rcv_nxt, rest.rcv_wnd);
-    if !in_window || paws_rejects(rest.ts_recent, segment.tsval, flags) {
+    let in_window = acceptable(segment.seq, segment.len(), rest.rcv_nxt, rest.rcv_wnd);
+    if !in_window || paws_rejects(rest.ts_recent, segment.tsval(), flags) {
         // SYN in a synchronized state is challenged wherever it lies (RFC 5961 §4.2): so is all else but a reset.
         return if flags.rst() {
             RestStep::Drop
@@ -67,7 +240,7 @@ pub fn rest_step(rest: &RestNumbers, segment: &SegmentHead) -> RestStep {
     if rest.snd_nxt.since(segment.ack) > rest.max_snd_wnd {
         return RestStep::Challenge;
     }
-    if segment.seq_len() > 0 {
+    if segment.len() > 0 || flags.contains(Flags::URG) {
         RestStep::Wake
     } else {
         RestStep::Ack
@@ -77,7 +250,6 @@ pub fn rest_step(rest: &RestNumbers, segment: &SegmentHead) -> RestStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::tcp::Flags;
 
     const REST: RestNumbers = RestNumbers {
         snd_nxt: SeqNum(10),
@@ -89,16 +261,14 @@ mod tests {
 
     fn step(seq: u32, ack: u32, flags: Flags, payload_len: u32) -> RestStep {
         let (seq, ack) = (SeqNum(seq), SeqNum(ack));
-        rest_step(
-            &REST,
-            &SegmentHead {
-                seq,
-                ack,
-                flags,
-                payload_len,
-                tsval: None,
-            },
-        )
+        let segment = Segment {
+            seq,
+            ack,
+            flags,
+            payload_len,
+            ..Segment::default()
+        };
+        rest_step(&REST, &segment)
     }
 
     #[test]
@@ -135,6 +305,10 @@ mod tests {
         assert_eq!(step(u32::MAX, 10, Flags::ACK, 1), RestStep::Wake);
         assert_eq!(
             step(u32::MAX, 10, Flags::ACK | Flags::FIN, 0),
+            RestStep::Wake
+        );
+        assert_eq!(
+            step(u32::MAX, 10, Flags::ACK | Flags::URG, 0),
             RestStep::Wake
         );
         assert_eq!(step(u32::MAX, 10, Flags::NONE, 1), RestStep::Drop);

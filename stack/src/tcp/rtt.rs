@@ -63,6 +63,12 @@ pub struct RttEstimator {
 }
 
 impl RttEstimator {
+    /// Estimates that a record kept, in microseconds; SRTT is 0 before the first sample.
+    #[must_use]
+    pub const fn resume(srtt_us: u32, rttvar_us: u32) -> Self {
+        Self { srtt_us, rttvar_us }
+    }
+
     /// The smoothed round-trip time in microseconds, or `None` before the first sample.
     #[must_use]
     pub const fn srtt_us(&self) -> Option<u32> {

@@ -81,6 +81,13 @@ impl Segment {
         self.len() == 0
     }
 
+    /// TSval of the timestamps option, if there is one.
+    #[must_use]
+    #[inline]
+    pub fn tsval(&self) -> Option<u32> {
+        self.options.timestamps.map(|option| option.tsval)
+    }
+
     /// The first sequence number behind the segment.
     #[must_use]
     #[inline]

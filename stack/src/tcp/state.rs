@@ -132,6 +132,16 @@ impl State {
             Self::Established | Self::CloseWait | Self::FinWait1 | Self::Closing | Self::LastAck
         )
     }
+
+    /// Whether the peer's FIN has arrived.
+    #[must_use]
+    #[inline]
+    pub const fn peer_has_closed(self) -> bool {
+        matches!(
+            self,
+            Self::CloseWait | Self::Closing | Self::LastAck | Self::TimeWait
+        )
+    }
 }
 
 impl fmt::Display for State {

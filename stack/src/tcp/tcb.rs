@@ -237,7 +237,7 @@ impl Tcb {
         tcb
     }
 
-    fn new(params: OpenParams, env: &Env<'_>) -> Self {
+    pub(super) fn new(params: OpenParams, env: &Env<'_>) -> Self {
         let mss = params.local_mss.max(env.settings.mss_min);
         let mut bits = Bits::default();
         if env.settings.timestamps {
@@ -314,13 +314,24 @@ impl Tcb {
     /// The path carries segments of `path_mss` bytes, options included (MUST-16). Called again when the path's MTU
     /// is learned; never goes below `Settings::mss_min`.
     pub fn set_path_mss(&mut self, path_mss: u16, env: &Env<'_>) {
-        let options = if self.bits.has(Bits::TIMESTAMPS) {
+        let mss = self.cold.peer_mss.min(path_mss);
+        self.mss = mss
+            .saturating_sub(self.options_len())
+            .max(env.settings.mss_min);
+    }
+
+    /// The effective MSS outlasted a rest; what the peer's SYN said did not, so no later path can raise it again.
+    pub(super) fn resume_mss(&mut self, mss: u16, env: &Env<'_>) {
+        self.mss = mss.max(env.settings.mss_min);
+        self.cold.peer_mss = self.mss.saturating_add(self.options_len());
+    }
+
+    const fn options_len(&self) -> u16 {
+        if self.bits.has(Bits::TIMESTAMPS) {
             TIMESTAMPS_LEN
         } else {
             0
-        };
-        let mss = self.cold.peer_mss.min(path_mss).saturating_sub(options);
-        self.mss = mss.max(env.settings.mss_min);
+        }
     }
 }
 
@@ -386,6 +397,12 @@ impl Tcb {
     #[must_use]
     pub const fn numbers(&self) -> (SeqNum, SeqNum, SeqNum) {
         (self.snd_una, self.snd_nxt, self.rcv.nxt)
+    }
+
+    /// RCV.WND in bytes, as the peer knows it.
+    #[must_use]
+    pub const fn receive_window(&self) -> u32 {
+        self.rcv.size()
     }
 
     /// SND.WND in bytes.

@@ -26,7 +26,8 @@ pub struct TimeWait {
     pub deadline: Deadline,
     /// RCV.WND that the peer knows of, in bytes, as wide as a field without scaling shows.
     pub rcv_wnd: u16,
-    pub(super) challenge: ChallengeLimit,
+    /// How soon a segment that must be answered is answered again.
+    pub challenge: ChallengeLimit,
 }
 
 /// What a segment does to a connection in TIME-WAIT.

@@ -31,6 +31,17 @@ pub struct SendWindow {
 }
 
 impl SendWindow {
+    /// A window of `size` bytes that a record kept: it takes what is new by `seq` and `ack`, and nothing older.
+    #[must_use]
+    pub const fn resume(size: u32, seq: SeqNum, ack: SeqNum) -> Self {
+        Self {
+            size,
+            max: size,
+            wl1: seq,
+            wl2: ack,
+        }
+    }
+
     /// The window of a handshake segment, taken whatever came before.
     #[inline]
     pub const fn set(&mut self, seg: &Segment, scale: u8) {
@@ -93,7 +104,8 @@ impl ReceiveWindow {
         }
     }
 
-    /// A window of which `offered` bytes were offered already, by the SYN-ACK of an embryo.
+    /// A window of which `offered` bytes were offered already, by the SYN-ACK of an embryo
+    /// or before a rest.
     #[must_use]
     pub const fn resume(nxt: SeqNum, offered: u32, buf: u32) -> Self {
         Self {

@@ -9,15 +9,19 @@ use super::classify::Meta;
 use super::reply::TcpReply;
 use super::token_bucket::TokenBucket;
 use crate::config::{ClosedPolicy, Config};
+use crate::conn::accept_queue::AcceptQueues;
 use crate::conn::listener::ListenerId;
+use crate::conn::opening::KeptSyn;
 use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
-use crate::tcp::handshake::SegmentHead;
-use crate::tcp::isn::{IsnKey, Remote, Tuple};
+use crate::tcp::isn::IsnKey;
 use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
+use crate::tcp::segment::{Options, Segment};
+use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
+use crate::wire::tcp_options::TcpOptions;
 
 /// The secrets of an endpoint, from the system's randomness (or a simulated world's seed), drawn anew at each start and
 /// shared by all its workers.
@@ -29,6 +33,8 @@ pub struct Secrets {
     pub isn: [u8; 16],
     /// Behind SYN cookies.
     pub cookie: [u8; 16],
+    /// Behind local ports.
+    pub ports: [u8; 16],
 }
 
 /// What happens to the frame of a segment.
@@ -42,6 +48,16 @@ pub(super) enum Verdict {
     Reply,
     /// It is answered with ICMP port unreachable.
     Unreachable,
+    /// It goes to this open connection.
+    Open(Found),
+    /// It wakes this connection.
+    Wake(Found),
+    /// It makes this embryo a connection.
+    Establish(Found),
+    /// It makes [`Endpoint::kept_syn`] a connection.
+    EstablishCookie,
+    /// It goes to this record in TIME-WAIT.
+    TimeWait(Found),
 }
 
 /// The half of a worker that knows no frames. Its handshake and established halves stand in the sibling files.
@@ -52,6 +68,8 @@ pub(super) struct Endpoint {
     pub(super) hasher: FlowHasher,
     pub(super) isn: IsnKey,
     pub(super) cookies: CookieKey,
+    /// Who waits to be accepted.
+    pub(super) accept_queues: AcceptQueues,
     /// Embryos per listener, for the backlog.
     pub(super) embryos: Vec<u32>,
     /// When the last cookie was sent: ACKs are checked against cookies only while one can be alive.
@@ -62,6 +80,10 @@ pub(super) struct Endpoint {
     /// The reply of the last [`Verdict::Reply`]. It stays in one place because copying it right after it was written in
     /// parts stalls on store forwarding, which cost a fifth of a cookie.
     pub(super) answer: TcpReply,
+    /// What the cookie of the last [`Verdict::EstablishCookie`] kept.
+    pub(super) kept_syn: Option<KeptSyn>,
+    /// The next passive connection's ISS comes after this: it follows one in TIME-WAIT.
+    pub(super) iss_after: Option<SeqNum>,
 }
 
 impl Endpoint {
@@ -77,11 +99,14 @@ impl Endpoint {
             hasher: FlowHasher::new(secrets.flow),
             isn: IsnKey::new(&secrets.isn),
             cookies: CookieKey::new(&secrets.cookie),
+            accept_queues: AcceptQueues::new(config.listeners.configs()),
             embryos: vec![0; config.listeners.configs().len()],
             cookie_sent_at: None,
             mtu,
             icmp_errors: TokenBucket::new(config.limits.icmp_errors_pps),
             answer: TcpReply::default(),
+            kept_syn: None,
+            iss_after: None,
             config,
         })
     }
@@ -102,7 +127,8 @@ impl Endpoint {
             Some(found) => match found.kind() {
                 Kind::Embryo => self.on_embryo(meta, meta.options(bytes), found, now),
                 Kind::Parked => self.on_parked(meta, meta.options(bytes), found, now),
-                Kind::Open | Kind::TimeWait => self.ended(Counter::RecordUnserved),
+                Kind::Open => Verdict::Open(found),
+                Kind::TimeWait => Verdict::TimeWait(found),
             },
         }
     }
@@ -119,7 +145,7 @@ impl Endpoint {
 
     /// A segment that belongs to no connection: a listener's, or nobody's.
     #[inline]
-    fn on_unmatched(&mut self, meta: &Meta, bytes: &[u8], now: Instant) -> Verdict {
+    pub(super) fn on_unmatched(&mut self, meta: &Meta, bytes: &[u8], now: Instant) -> Verdict {
         match self
             .config
             .listeners
@@ -197,28 +223,16 @@ impl Endpoint {
     }
 }
 
-/// What the keyed functions of `tcp` hash for this flow.
+/// The segment of a frame, in numbers. Without the urgent pointer: embryos and connections at rest don't look at it.
 #[inline]
-pub(super) fn tuple(key: &FlowKey) -> Tuple {
-    let remote = if key.is_v6() {
-        Remote::V6(key.remote_v6())
-    } else {
-        Remote::V4(key.remote_v4())
-    };
-    Tuple {
-        remote,
-        ends: key.ends(),
-    }
-}
-
-/// The parts of a segment that the rules of `tcp` look at.
-#[inline]
-pub(super) fn segment_head(meta: &Meta, tsval: Option<u32>) -> SegmentHead {
-    SegmentHead {
+pub(super) fn segment(meta: &Meta, options: &[u8]) -> Segment {
+    Segment {
         seq: meta.seq,
         ack: meta.ack,
         flags: meta.flags,
+        window: meta.window,
+        urgent: 0,
         payload_len: u32::from(meta.payload_len),
-        tsval,
+        options: Options::from(&TcpOptions::parse(options)),
     }
 }

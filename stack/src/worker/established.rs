@@ -2,18 +2,19 @@
 //!
 //! Called by: [`Endpoint::on_segment`]. It must never acknowledge data: nobody here would read it.
 
+use core::time::Duration;
+
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict, segment_head};
+use super::endpoint::{Endpoint, Verdict, segment};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::conn::{ConnFlags, Found, Parked, TickMs};
+use crate::conn::{ChallengeTick, Found, Parked};
 use crate::counters::Counter;
-use crate::tcp::rest::{RestNumbers, RestStep, rest_step};
+use crate::tcp::rest::{RestStep, rest_step};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::TcpOptions;
 
 /// At least this long between two challenge ACKs of one connection (RFC 5961 §7; Linux: 500 ms as well).
-const CHALLENGE_INTERVAL_MS: u32 = 500;
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Endpoint {
     /// A segment whose tuple is that of a connection at rest.
@@ -25,59 +26,30 @@ impl Endpoint {
         now: Instant,
     ) -> Verdict {
         let Some(parked) = self.table.parked(found).copied() else {
-            return self.ended(Counter::EstablishedDropped);
+            return self.ended(Counter::RestDropped);
         };
-        let with_timestamps = parked.flags.has(ConnFlags::TIMESTAMPS);
-        let tsval = TcpOptions::parse(options).timestamps.map(|ts| ts.tsval);
-        let numbers = RestNumbers {
-            snd_nxt: parked.snd_nxt,
-            rcv_nxt: parked.rcv_nxt,
-            rcv_wnd: parked.rcv_wnd,
-            max_snd_wnd: u32::from(parked.peer_window) << parked.shifts.send(),
-            ts_recent: with_timestamps.then_some(parked.ts_recent),
-        };
-        match rest_step(&numbers, &segment_head(meta, tsval)) {
-            RestStep::Drop => self.ended(Counter::EstablishedDropped),
+        let segment = segment(meta, options);
+        match rest_step(&parked.numbers(now), &segment) {
+            RestStep::Drop => self.ended(Counter::RestDropped),
             RestStep::Ack => {
                 if let Some(record) = self.table.parked_mut(found) {
-                    record.last_rx_at = TickMs::at(now);
-                    record.peer_window = meta.window;
-                    // RFC 7323 §4.3: only from a segment that isn't ahead of what was acknowledged.
-                    let in_order = !meta.seq.after(parked.rcv_nxt);
-                    if let (true, Some(tsval)) = (with_timestamps && in_order, tsval) {
-                        record.ts_recent = tsval;
-                    }
+                    record.on_ack(&segment, now);
                 }
-                self.ended(Counter::EstablishedAck)
-            }
-            RestStep::Reset => {
-                self.table.remove(found, meta.hash);
-                self.ended(Counter::EstablishedReset)
+                self.ended(Counter::RestAck)
             }
             RestStep::Challenge => self.challenge(meta, found, &parked, now),
-            RestStep::Wake => {
-                self.table.remove(found, meta.hash);
-                let reply = TcpReply {
-                    seq: parked.snd_nxt,
-                    ack: parked.rcv_nxt,
-                    flags: Flags::RST_ACK,
-                    window: 0,
-                    options: ReplyOptions::NONE,
-                };
-                self.reply(Counter::EstablishedAborted, reply)
-            }
+            RestStep::Reset | RestStep::Wake => Verdict::Wake(found),
         }
     }
 
     /// Answers with a challenge ACK, unless this connection had one just now.
     fn challenge(&mut self, meta: &Meta, found: Found, parked: &Parked, now: Instant) -> Verdict {
-        // `deadline` is free on a connection without keepalive: it holds when the next challenge may go.
-        let limited = parked.deadline != TickMs(0) && !parked.deadline.is_due(TickMs::at(now));
-        if limited {
-            return self.ended(Counter::EstablishedChallengeLimited);
+        let mut limit = parked.challenge.limit(now);
+        if !limit.admit(now, CHALLENGE_INTERVAL) {
+            return self.ended(Counter::RestChallengeLimited);
         }
         if let Some(record) = self.table.parked_mut(found) {
-            record.deadline = TickMs(TickMs::at(now).0.wrapping_add(CHALLENGE_INTERVAL_MS));
+            record.challenge = ChallengeTick::new(limit, false);
         }
         let reply = TcpReply {
             seq: parked.snd_nxt,
@@ -91,6 +63,6 @@ impl Endpoint {
                 now,
             )),
         };
-        self.reply(Counter::EstablishedChallenged, reply)
+        self.reply(Counter::RestChallenged, reply)
     }
 }

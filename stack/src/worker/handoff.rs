@@ -15,6 +15,8 @@ pub(super) enum Message<F> {
     Received(F),
     /// A finished IP packet without link addresses: worker 0 resolves the neighbour and sends it.
     Resolve(F),
+    /// A frame of the receiver's that worker 0 could not send: its neighbour doesn't answer.
+    NoRoute(F),
 }
 
 /// The rings of all workers of one endpoint; made once and split with [`Rings::into_ends`].

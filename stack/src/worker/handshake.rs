@@ -6,23 +6,20 @@
 use core::time::Duration;
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict, segment_head, tuple};
+use super::endpoint::{Endpoint, Verdict, segment};
 use super::reply::{ReplyOptions, TcpReply};
+use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
-use crate::conn::{ConnFlags, Embryo, FlowKey, Found, Kind, Parked, TickMs, WindowShifts};
+use crate::conn::{ConnFlags, Embryo, FlowKey, Found, WindowShifts};
 use crate::counters::Counter;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
+use crate::tcp::segment::{Options, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::{MAX_WINDOW_SCALE, SynOptions, TcpOptions};
-use crate::wire::{ipv4, ipv6, tcp};
-
-/// What a SYN without MSS option allows (RFC 9293 MUST-15).
-const DEFAULT_MSS_V4: u16 = 536;
-const DEFAULT_MSS_V6: u16 = 1220;
+use crate::wire::tcp_options::{SynOptions, TcpOptions};
 
 impl Endpoint {
     /// A SYN for a listener.
@@ -65,6 +62,11 @@ impl Endpoint {
                 };
                 self.reset(Counter::SynResetPolicy, reset)
             }
+            SynPolicy::Embryo | SynPolicy::CookieWhenFull
+                if self.accept_queues.is_full(listener) =>
+            {
+                self.ended(Counter::SynDroppedAcceptFull)
+            }
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
                 let waiting = self.embryos.get(usize::from(listener.0));
                 let embryo = if waiting.is_some_and(|&waiting| waiting < config.backlog) {
@@ -104,12 +106,12 @@ impl Endpoint {
         self.cookie_sent_at = Some(now);
         let our_scale = kept
             .window_scale
-            .map(|_| self.config.handshake.window_scale);
+            .map(|_| self.config.window_scale());
         let reply = TcpReply {
             seq: cookie.iss,
             ack: meta.seq.add(1),
             flags: Flags::SYN_ACK,
-            window: self.config.handshake.window,
+            window: self.config.syn_window(),
             // Without timestamps the peer's scale has no place in the cookie, so ours isn't offered either.
             options: ReplyOptions::NONE
                 .with_mss(self.our_mss(&meta.key))
@@ -139,11 +141,11 @@ impl Endpoint {
         let mut shifts = WindowShifts::default();
         if let Some(peer_scale) = offer.window_scale {
             flags = flags.with(ConnFlags::WINDOW_SCALE);
-            shifts = WindowShifts::new(peer_scale, self.config.handshake.window_scale);
+            shifts = WindowShifts::new(peer_scale, self.config.window_scale());
         }
         let embryo = Embryo {
             irs: meta.seq,
-            iss: self.isn.iss(tuple(&meta.key), now),
+            iss: self.passive_iss(meta, now),
             ts_recent: offer.timestamps.map_or(0, |ts| ts.tsval),
             peer_mss: self.peer_mss(&meta.key, offer.mss),
             peer_window: meta.window,
@@ -168,7 +170,7 @@ impl Endpoint {
             seq: embryo.iss,
             ack: embryo.irs.add(1),
             flags: Flags::SYN_ACK,
-            window: self.config.handshake.window,
+            window: self.config.syn_window(),
             options: ReplyOptions::NONE
                 .with_mss(self.our_mss(key))
                 .with_window_scale(scaled.then_some(embryo.shifts.receive()))
@@ -206,14 +208,13 @@ impl Endpoint {
             return self.ended(Counter::EmbryoDropped);
         };
         let with_timestamps = embryo.flags.has(ConnFlags::TIMESTAMPS);
-        let tsval = TcpOptions::parse(options).timestamps.map(|ts| ts.tsval);
         let numbers = EmbryoNumbers {
             irs: embryo.irs,
             iss: embryo.iss,
-            rcv_wnd: u32::from(self.config.handshake.window),
+            rcv_wnd: u32::from(self.config.syn_window()),
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
         };
-        match embryo_step(&numbers, &segment_head(meta, tsval)) {
+        match embryo_step(&numbers, &segment(meta, options)) {
             EmbryoStep::SynAckAgain => {
                 let reply = self.syn_ack(&meta.key, &embryo, now);
                 self.reply(Counter::EmbryoSynAgain, reply)
@@ -224,7 +225,7 @@ impl Endpoint {
                     seq: embryo.iss.add(1),
                     ack: embryo.irs.add(1),
                     flags: Flags::ACK,
-                    window: self.config.handshake.window,
+                    window: self.config.syn_window(),
                     options: ReplyOptions::NONE.with_timestamps(stamps),
                 };
                 self.reply(Counter::EmbryoChallenged, reply)
@@ -239,49 +240,8 @@ impl Endpoint {
                 self.end_embryo(found, meta, &embryo);
                 self.ended(Counter::EmbryoBackToListen)
             }
-            EmbryoStep::Establish => self.establish(meta, options, found, &embryo, now),
+            EmbryoStep::Establish => Verdict::Establish(found),
         }
-    }
-
-    /// The final ACK of an embryo: the record becomes that of an established connection.
-    fn establish(
-        &mut self,
-        meta: &Meta,
-        options: &[u8],
-        found: Found,
-        embryo: &Embryo,
-        now: Instant,
-    ) -> Verdict {
-        let (len, capacity) = (
-            self.table.len(Kind::Parked),
-            self.table.capacity(Kind::Parked),
-        );
-        let v6 = meta.key.is_v6();
-        let free = if v6 {
-            len.v6 < capacity.v6
-        } else {
-            len.v4 < capacity.v4
-        };
-        if !free {
-            return self.ended(Counter::EmbryoAckNoRecord);
-        }
-        self.end_embryo(found, meta, embryo);
-        let tsval = TcpOptions::parse(options).timestamps.map(|ts| ts.tsval);
-        let parked = Parked {
-            snd_nxt: embryo.iss.add(1),
-            rcv_nxt: embryo.irs.add(1),
-            rcv_wnd: u32::from(self.config.handshake.window),
-            ts_recent: tsval.unwrap_or(embryo.ts_recent),
-            last_rx_at: TickMs::at(now),
-            peer_window: meta.window,
-            mss: embryo.peer_mss.min(self.our_mss(&meta.key)),
-            ssthresh_segments: Parked::NO_SSTHRESH,
-            listener: embryo.listener,
-            flags: embryo.flags,
-            shifts: embryo.shifts,
-            ..Parked::default()
-        };
-        self.insert_established(meta, options, &parked, Counter::EmbryoEstablished, now)
     }
 
     /// An ACK for a listener that no record explains: a cookie's, or a stranger's.
@@ -306,64 +266,34 @@ impl Endpoint {
         let Some(kept) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
             return self.reset(Counter::CookieRejected, reset);
         };
-        let mut flags = ConnFlags::default();
-        if kept.timestamps {
-            flags = flags.with(ConnFlags::TIMESTAMPS);
-        }
-        if kept.sack_permitted {
-            flags = flags.with(ConnFlags::SACK);
-        }
-        let our_scale = self.config.handshake.window_scale;
-        let shifts = match kept.window_scale {
-            Some(peer_scale) => {
-                flags = flags.with(ConnFlags::WINDOW_SCALE);
-                WindowShifts::new(peer_scale.min(MAX_WINDOW_SCALE), our_scale)
-            }
-            None => WindowShifts::default(),
-        };
-        let parked = Parked {
-            snd_nxt: meta.ack,
-            rcv_nxt: meta.seq,
-            rcv_wnd: u32::from(self.config.handshake.window),
-            ts_recent: timestamps.map_or(0, |ts| ts.tsval),
-            last_rx_at: TickMs::at(now),
-            peer_window: meta.window,
-            mss: kept.mss.min(self.our_mss(&meta.key)),
-            ssthresh_segments: Parked::NO_SSTHRESH,
+        let timestamps = timestamps.filter(|_| kept.timestamps);
+        self.kept_syn = Some(KeptSyn {
+            syn: Segment {
+                seq: irs,
+                flags: Flags::SYN,
+                window: meta.window,
+                options: Options {
+                    timestamps,
+                    mss: Some(kept.mss),
+                    window_scale: kept.window_scale,
+                    sack_permitted: kept.sack_permitted,
+                },
+                ..Segment::default()
+            },
+            iss,
             listener: listener.0,
-            flags,
-            shifts,
-            ..Parked::default()
-        };
-        self.insert_established(meta, options, &parked, Counter::CookieAccepted, now)
-    }
-
-    /// Enters an established connection and, when the segment that completed the handshake brings more, lets it act.
-    fn insert_established(
-        &mut self,
-        meta: &Meta,
-        options: &[u8],
-        parked: &Parked,
-        counter: Counter,
-        now: Instant,
-    ) -> Verdict {
-        match self.table.insert_parked(&meta.key, meta.hash, parked) {
-            Err(_) => self.ended(Counter::CookieNoRecord),
-            Ok(found) if meta.payload_len > 0 || meta.flags.fin() => {
-                self.on_parked(meta, options, found, now)
-            }
-            Ok(_) => self.ended(counter),
-        }
+        });
+        Verdict::EstablishCookie
     }
 
     /// Removes an embryo and gives its place in the backlog back.
-    fn end_embryo(&mut self, found: Found, meta: &Meta, embryo: &Embryo) {
+    pub(super) fn end_embryo(&mut self, found: Found, meta: &Meta, embryo: &Embryo) {
         if self.table.remove(found, meta.hash) {
             self.leave_backlog(embryo);
         }
     }
 
-    fn leave_backlog(&mut self, embryo: &Embryo) {
+    pub(super) fn leave_backlog(&mut self, embryo: &Embryo) {
         if let Some(count) = self.embryos.get_mut(usize::from(embryo.listener)) {
             *count = count.saturating_sub(1);
         }
@@ -399,20 +329,11 @@ impl Endpoint {
     }
 
     fn peer_mss(&self, key: &FlowKey, offered: Option<u16>) -> u16 {
-        offered.unwrap_or(if key.is_v6() {
-            DEFAULT_MSS_V6
-        } else {
-            DEFAULT_MSS_V4
-        })
+        offered.unwrap_or(default_peer_mss(key))
     }
 
-    /// The MSS that we announce: what fits the link (RFC 9293 MUST-67, RFC 6691: without options).
+    /// The MSS that we announce.
     fn our_mss(&self, key: &FlowKey) -> u16 {
-        let ip = if key.is_v6() {
-            ipv6::HEADER_LEN
-        } else {
-            ipv4::HEADER_LEN
-        };
-        self.mtu.saturating_sub((ip + tcp::HEADER_LEN) as u16)
+        local_mss(key, self.mtu)
     }
 }

@@ -10,7 +10,7 @@ use super::Core;
 use super::handoff::Message;
 use super::reply::{MAX_OPTIONS_LEN, TcpReply};
 use crate::config::Config;
-use crate::conn::FlowKey;
+use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
 use crate::neighbor::{
     Action, Advertisement, MAX_PENDING_FRAMES, NeighborTable, Resolution, Resolved, Solicit,
@@ -18,7 +18,7 @@ use crate::neighbor::{
 use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
 use crate::wire::{
-    IpSpec, Link, MacAddr, Network, SegmentSpec, arp, emit, ethernet, ipv6, ndp, parse, tcp,
+    IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse, tcp,
 };
 
 /// Frames that resolving one neighbour can set free at once.
@@ -170,11 +170,11 @@ impl<N: Nic> Core<N> {
     }
 
     /// Gives a finished packet its link addresses and sends it, now or when its neighbour has answered.
-    fn dispatch(&mut self, frame: N::Frame, destination: IpAddr, now: Instant) {
+    pub(super) fn dispatch(&mut self, frame: N::Frame, destination: IpAddr, now: Instant) {
         if self.neighborhood.table.is_none() {
             return match self.ring.push(0, Message::Resolve(frame)) {
                 Ok(()) => {}
-                Err(Message::Resolve(frame) | Message::Received(frame)) => {
+                Err(Message::Resolve(frame) | Message::Received(frame) | Message::NoRoute(frame)) => {
                     self.drop_unsent(frame, Counter::TxNeighborDropped);
                 }
             };
@@ -217,6 +217,52 @@ impl<N: Nic> Core<N> {
             *dst = mac.0;
         }
         self.outbox.connection(frame, &mut self.endpoint.counters);
+    }
+
+    /// Tells the connection that a frame was from that its neighbour doesn't answer: the frame is dropped.
+    pub(super) fn no_route(&mut self, frame: N::Frame, now: Instant) {
+        let key = self.sender_of(frame.bytes());
+        if let Some(key) = key {
+            let hash = self.endpoint.hasher.hash(&key);
+            let owner = hash.owner(self.ring.workers());
+            if owner != self.ring.index() {
+                return match self.ring.push(owner, Message::NoRoute(frame)) {
+                    Ok(()) => {}
+                    Err(
+                        Message::Received(frame)
+                        | Message::Resolve(frame)
+                        | Message::NoRoute(frame),
+                    ) => self.drop_unsent(frame, Counter::TxNeighborDropped),
+                };
+            }
+            if let Some(found) = self.endpoint.table.lookup(&key, hash)
+                && found.kind() == Kind::Open
+            {
+                let slot = self.conns.slot_of(found.entry());
+                if let Some(mut parts) = self.conns.parts(slot) {
+                    let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+                    tcb.on_no_route(&mut env);
+                }
+                self.conns.mark_dirty(slot);
+            }
+        }
+        self.drop_unsent(frame, Counter::TxNeighborDropped);
+    }
+
+    /// The flow of a frame that we made.
+    fn sender_of(&self, bytes: &[u8]) -> Option<FlowKey> {
+        let parsed = parse(bytes).ok()?;
+        let (source, destination) = parsed.addresses()?;
+        let local = self.endpoint.config.locals.find(source)?;
+        match parsed.transport()? {
+            Transport::Tcp(segment) => Some(FlowKey::new(
+                local,
+                segment.header.src_port.get(),
+                destination,
+                segment.header.dst_port.get(),
+            )),
+            _ => None,
+        }
     }
 
     fn drop_unsent(&mut self, frame: N::Frame, counter: Counter) {
@@ -299,7 +345,7 @@ impl<N: Nic> Core<N> {
             Action::Solicit(solicit) => self.solicit(solicit),
             Action::Unreachable { frames, .. } => {
                 for frame in frames {
-                    self.drop_unsent(frame, Counter::TxNeighborDropped);
+                    self.no_route(frame, now);
                 }
             }
         });

@@ -2,11 +2,13 @@
 //!
 //! Called by: the worker's turn. It must never reorder frames, and never write into a frame that somebody else may read.
 
+use super::callbacks::Hosted;
 use super::classify::{Lane, Meta};
 use super::endpoint::Verdict;
 use super::handoff::Message;
 use super::reply::{turn_around, turn_around_plain};
 use super::{Core, Scratch, neighborhood};
+use crate::app::App;
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use crate::tcp::reset::Reset;
@@ -63,7 +65,13 @@ impl<N: Nic> Core<N> {
 
     /// Stage 3.
     #[inline]
-    pub(super) fn process(&mut self, rx: &mut Burst<N::Frame>, scratch: &Scratch, now: Instant) {
+    pub(super) fn process<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        rx: &mut Burst<N::Frame>,
+        scratch: &Scratch,
+        now: Instant,
+    ) {
         let inserted = self.endpoint.table.inserted();
         let alone = self.ring.workers() == 1;
         let per_frame = scratch.metas.iter().zip(&*scratch.probes);
@@ -80,7 +88,7 @@ impl<N: Nic> Core<N> {
                     } else if verdict == Verdict::Drop {
                         self.outbox.free(frame);
                     } else {
-                        self.answer_unreachable(frame);
+                        self.process_record(hosted, frame, meta, verdict, now);
                     }
                 }
                 Lane::Tcp => self.hand_over(frame, meta.hash.owner(self.ring.workers())),
@@ -98,7 +106,7 @@ impl<N: Nic> Core<N> {
     pub(super) fn hand_over(&mut self, frame: N::Frame, owner: u16) {
         match self.ring.push(owner, Message::Received(frame)) {
             Ok(()) => self.endpoint.counters.bump(Counter::HandedOff),
-            Err(Message::Received(frame) | Message::Resolve(frame)) => {
+            Err(Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame)) => {
                 self.endpoint.counters.bump(Counter::HandoffFull);
                 self.outbox.free(frame);
             }
@@ -107,7 +115,7 @@ impl<N: Nic> Core<N> {
 
     /// Turns the frame into [`super::endpoint::Endpoint::answer`].
     #[inline(always)]
-    fn answer(&mut self, mut frame: N::Frame, meta: &Meta) {
+    pub(super) fn answer(&mut self, mut frame: N::Frame, meta: &Meta) {
         let ttl = self.endpoint.config.ttl;
         let (layout, ports) = (meta.layout(), meta.ports());
         if turn_around_plain(
@@ -126,7 +134,7 @@ impl<N: Nic> Core<N> {
 
     /// The same for a reset, whose numbers never leave the registers.
     #[inline(always)]
-    fn answer_reset(&mut self, mut frame: N::Frame, meta: &Meta, reset: Reset) {
+    pub(super) fn answer_reset(&mut self, mut frame: N::Frame, meta: &Meta, reset: Reset) {
         let ttl = self.endpoint.config.ttl;
         let (layout, ports) = (meta.layout(), meta.ports());
         if turn_around_plain(&mut frame, layout, ports, &reset.into(), ttl, &self.caps) {
@@ -172,7 +180,7 @@ impl<N: Nic> Core<N> {
 
     /// Stage 4: what is due by time, bounded per turn. What it makes leaves at the end of this turn.
     #[inline]
-    pub(super) fn run_timers(&mut self, now: Instant) {
+    pub(super) fn run_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         let mut budget = TIMER_BUDGET;
         while self.outbox.connection_room() > neighborhood::FRAMES_PER_RESOLUTION
             && let Some((key, reply)) = self.endpoint.due_syn_ack(now, &mut budget)
@@ -180,5 +188,6 @@ impl<N: Nic> Core<N> {
             self.originate(&key, &reply, now);
         }
         self.run_neighborhood(now);
+        self.run_connection_timers(hosted, now);
     }
 }

@@ -198,7 +198,7 @@ impl ReplyOptions {
 }
 
 /// What stands before TSval and TSecr (RFC 7323 appendix A).
-const TIMESTAMPS_WORD: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
+pub(super) const TIMESTAMPS_WORD: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
 /// A segment that answers another one without payload of its own. The order of the fields matters as in [`ReplyOptions`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -235,14 +235,14 @@ pub struct NotWritable;
 
 /// Which checksums the NIC fills in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Offload {
-    ipv4: bool,
-    tcp: bool,
+pub(super) struct Offload {
+    pub(super) ipv4: bool,
+    pub(super) tcp: bool,
 }
 
 impl Offload {
     #[inline(always)]
-    const fn of(caps: &Caps) -> Self {
+    pub(super) const fn of(caps: &Caps) -> Self {
         Self {
             ipv4: caps.tx_ipv4_checksum,
             tcp: caps.tx_tcp_checksum,
@@ -362,12 +362,29 @@ fn write_v4<const OPTIONS: u8>(
     let tcp_len = (tcp::HEADER_LEN + options_len) as u16;
     let total_len = ipv4::HEADER_LEN as u16 + tcp_len;
     let addresses = Sum::bytes4(src) + Sum::bytes4(dst);
+    headers.ip = ipv4_header(src, dst, addresses, total_len, ttl, offload.ipv4);
+    let pseudo = addresses + Sum::word(u16::from(ip_protocol::TCP)) + Sum::word(tcp_len);
+    let sum = pseudo + write_options::<OPTIONS>(&reply.options, rest)?;
+    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, offload);
+    Some(())
+}
+
+/// The IPv4 header of a segment of ours. `addresses` is the sum of both; with `offload` the NIC fills in the checksum.
+#[inline(always)]
+pub(super) fn ipv4_header(
+    src: [u8; 4],
+    dst: [u8; 4],
+    addresses: Sum,
+    total_len: u16,
+    ttl: u8,
+    offload: bool,
+) -> ipv4::Header {
     let sum = addresses
         + Sum::word(u16::from_be_bytes([ipv4::VERSION_IHL_PLAIN, 0]))
         + Sum::word(total_len)
         + Sum::word(ipv4::DONT_FRAGMENT)
         + Sum::word(u16::from_be_bytes([ttl, ip_protocol::TCP]));
-    headers.ip = ipv4::Header {
+    ipv4::Header {
         version_ihl: ipv4::VERSION_IHL_PLAIN,
         dscp_ecn: 0,
         total_len: U16::new(total_len),
@@ -376,18 +393,10 @@ fn write_v4<const OPTIONS: u8>(
         flags_fragment: U16::new(ipv4::DONT_FRAGMENT),
         ttl,
         protocol: ip_protocol::TCP,
-        checksum: if offload.ipv4 {
-            U16::ZERO
-        } else {
-            sum.finish()
-        },
+        checksum: if offload { U16::ZERO } else { sum.finish() },
         src,
         dst,
-    };
-    let pseudo = addresses + Sum::word(u16::from(ip_protocol::TCP)) + Sum::word(tcp_len);
-    let sum = pseudo + write_options::<OPTIONS>(&reply.options, rest)?;
-    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, offload);
-    Some(())
+    }
 }
 
 #[inline(always)]
@@ -462,18 +471,18 @@ fn tcp_header(
     }
 }
 
-/// The headers of a reply behind the link header.
+/// The headers of a segment behind the link header.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct TcpIpv4 {
-    ip: ipv4::Header,
-    tcp: tcp::Header,
+pub(super) struct TcpIpv4 {
+    pub(super) ip: ipv4::Header,
+    pub(super) tcp: tcp::Header,
 }
 
-/// The headers of a reply behind the link header.
+/// The headers of a segment behind the link header.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct TcpIpv6 {
-    ip: ipv6::Header,
-    tcp: tcp::Header,
+pub(super) struct TcpIpv6 {
+    pub(super) ip: ipv6::Header,
+    pub(super) tcp: tcp::Header,
 }

@@ -6,10 +6,11 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::Core;
-use crate::conn::FlowKey;
+use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
-use crate::icmp::{self, Refusal};
+use crate::icmp::{self, ErrorKind, Refusal, Unreachable};
 use crate::nic::{Frame, Nic};
+use crate::tcp::verdict::IcmpError;
 use crate::time::Instant;
 use crate::wire::{Defect, Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
 
@@ -68,13 +69,13 @@ impl<N: Nic> Core<N> {
             (Network::Arp(packet), _) => self.decide_arp(packet, now),
             (_, Some(Transport::Icmp(message))) => {
                 let echo = message.header.kind == icmp_wire::ECHO_REQUEST;
-                self.decide_icmp(parsed, echo)
+                self.decide_icmp(parsed, echo, now)
             }
             (Network::Ipv6 { packet, .. }, Some(Transport::Icmpv6(message))) => {
                 if NEIGHBOR_DISCOVERY.contains(&message.header.kind) {
                     return self.decide_ndp(packet.header, message, now);
                 }
-                self.decide_icmp(parsed, message.header.kind == icmpv6::ECHO_REQUEST)
+                self.decide_icmp(parsed, message.header.kind == icmpv6::ECHO_REQUEST, now)
             }
             _ => Action::Drop(Counter::IcmpIgnored),
         }
@@ -132,7 +133,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// Echo requests are answered by whichever worker gets them; errors belong to the connection that they quote.
-    fn decide_icmp(&self, parsed: &Parsed<'_>, is_echo_request: bool) -> Action {
+    fn decide_icmp(&mut self, parsed: &Parsed<'_>, is_echo_request: bool, now: Instant) -> Action {
         let locals = &self.endpoint.config.locals;
         let Some((_, dst)) = parsed.addresses() else {
             return Action::Drop(Counter::IcmpIgnored);
@@ -151,12 +152,12 @@ impl<N: Nic> Core<N> {
             return Action::Drop(Counter::NotOurIp);
         }
         match icmp::parse_error(parsed) {
-            Ok(error) => self.decide_icmp_error(&error),
+            Ok(error) => self.decide_icmp_error(&error, now),
             Err(defect) => Action::DropDefect(defect),
         }
     }
 
-    fn decide_icmp_error(&self, error: &icmp::IcmpError) -> Action {
+    fn decide_icmp_error(&mut self, error: &icmp::IcmpError, now: Instant) -> Action {
         let quote = &error.quote;
         let Some(local) = self.endpoint.config.locals.find(quote.src) else {
             return Action::Drop(Counter::IcmpErrorUnmatched);
@@ -167,14 +168,20 @@ impl<N: Nic> Core<N> {
         if owner != self.ring.index() {
             return Action::HandOver(owner);
         }
+        let Some(found) = self.endpoint.table.lookup(&key, hash) else {
+            return Action::Drop(Counter::IcmpErrorUnmatched);
+        };
         // A soft error of an embryo or of a connection at rest changes nothing (RFC 9293 MUST-56, RFC 5927 §5.2), so the
         // quoted sequence number need not be checked before it is counted.
-        let known = self.endpoint.table.lookup(&key, hash).is_some();
-        Action::Drop(if known {
-            Counter::IcmpErrorForConnection
-        } else {
-            Counter::IcmpErrorUnmatched
-        })
+        if found.kind() == Kind::Open {
+            let slot = self.conns.slot_of(found.entry());
+            if let (Some(told), Some(mut parts)) = (told(error.kind), self.conns.parts(slot)) {
+                let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+                tcb.on_icmp(told, quote.seq, &mut env);
+                self.conns.mark_dirty(slot);
+            }
+        }
+        Action::Drop(Counter::IcmpErrorForConnection)
     }
 
     /// Answers a segment to a closed port with port unreachable (`--closed icmp`).
@@ -252,5 +259,20 @@ impl<N: Nic> Core<N> {
                 IpAddr::V6(address) => Some(address),
                 IpAddr::V4(_) => None,
             })
+    }
+}
+
+/// What a connection is told of an ICMP error (RFC 9293 §3.9.2.2, RFC 5927 §5.2). Packets too big are for path MTU
+/// discovery, which we leave to the link's MTU: our segments are never longer.
+fn told(kind: ErrorKind) -> Option<IcmpError> {
+    match kind {
+        ErrorKind::Unreachable(Unreachable::Port | Unreachable::Protocol) => {
+            Some(IcmpError::PortUnreachable)
+        }
+        ErrorKind::Unreachable(Unreachable::Prohibited) => Some(IcmpError::Prohibited),
+        ErrorKind::Unreachable(_) => Some(IcmpError::Unreachable),
+        ErrorKind::TimeExceeded { .. } => Some(IcmpError::TimeExceeded),
+        ErrorKind::ParameterProblem { .. } => Some(IcmpError::ParameterProblem),
+        ErrorKind::TooBig { .. } => None,
     }
 }

@@ -31,7 +31,7 @@ fn with_timestamps_every_option_survives() {
                 assert_eq!(offered.timestamps.expect("timestamps").tsecr, 77);
                 let tsecr = tsval.expect("timestamps");
                 host.inject(ack().seq(1).ack(1).ts(78, tsecr))
-                    .counted(Counter::CookieAccepted);
+                    .counted(Counter::ConnSegment);
                 let parked = host.silent().parked().expect("established");
                 assert_eq!((parked.mss, parked.ts_recent), (1400, 78));
                 assert_eq!((parked.shifts.send(), parked.shifts.receive()), (shift, 7));
@@ -53,7 +53,7 @@ fn what_was_not_offered_is_not_invented() {
     assert_eq!(host.last().segment.options.window_scale, None);
     let tsecr = tsval.expect("timestamps");
     host.inject(ack().seq(1).ack(1).ts(78, tsecr))
-        .counted(Counter::CookieAccepted);
+        .counted(Counter::ConnSegment);
     let parked = host.parked().expect("established");
     assert!(!parked.flags.has(ConnFlags::WINDOW_SCALE) && parked.flags.has(ConnFlags::TIMESTAMPS));
     assert_eq!((parked.shifts.send(), parked.shifts.receive()), (0, 0));
@@ -78,7 +78,7 @@ fn without_timestamps_the_mss_survives_and_nothing_else_is_promised() {
             (None, None, false)
         );
         host.inject(ack().seq(1).ack(1))
-            .counted(Counter::CookieAccepted)
+            .counted(Counter::ConnSegment)
             .silent();
         let parked = host.parked().expect("established");
         assert_eq!((parked.mss, parked.shifts.send()), (kept, 0));
@@ -91,8 +91,8 @@ fn without_timestamps_the_mss_survives_and_nothing_else_is_promised() {
 fn a_cookie_lives_between_one_and_two_epochs() {
     // Tests start 40 s into an epoch.
     for (waited_s, counter) in [
-        (23, Counter::CookieAccepted),
-        (87, Counter::CookieAccepted),
+        (23, Counter::ConnSegment),
+        (87, Counter::ConnSegment),
         (88, Counter::CookieRejected),
         (127, Counter::CookieRejected),
         // By now no cookie can be alive, and none is looked for.
@@ -102,7 +102,7 @@ fn a_cookie_lives_between_one_and_two_epochs() {
         host.wait_ms(waited_s * 1000)
             .inject(ack().seq(1).ack(1))
             .counted(counter);
-        if counter != Counter::CookieAccepted {
+        if counter != Counter::ConnSegment {
             host.expect(rst().seq(1));
         }
     }
@@ -140,7 +140,7 @@ fn the_upper_bits_of_an_echoed_timestamp_are_free() {
     let (mut host, tsval) = cookie(Flow::v4(1, OPEN), syn().ts(77, 0));
     let tsecr = tsval.expect("timestamps") ^ 0xffff_ffe0;
     host.inject(ack().seq(1).ack(1).ts(78, tsecr))
-        .counted(Counter::CookieAccepted);
+        .counted(Counter::ConnSegment);
 }
 
 /// An ACK flood costs a hash per segment only while somebody may be on the way with a cookie.
@@ -169,10 +169,10 @@ fn acks_are_not_checked_before_a_cookie_was_sent() {
 fn a_cookie_can_be_used_twice_only_as_the_same_connection() {
     let (mut host, _) = cookie(Flow::v4(1, OPEN), syn());
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::CookieAccepted)
+        .counted(Counter::ConnSegment)
         .silent();
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::EstablishedAck)
+        .counted(Counter::RestAck)
         .silent();
     assert_eq!(host.worker().table().total(), 1);
     // And twice in one burst.
@@ -180,7 +180,7 @@ fn a_cookie_can_be_used_twice_only_as_the_same_connection() {
     host.inject_together(&[ack().seq(1).ack(1), ack().seq(1).ack(1)]);
     assert_eq!(
         host.ends(),
-        [("cookie_accepted", 1), ("established_ack", 1)]
+        [("cookie_accepted", 1), ("rest_ack", 1)]
     );
     assert_eq!(host.worker().table().total(), 1);
 }
@@ -189,7 +189,7 @@ fn a_cookie_can_be_used_twice_only_as_the_same_connection() {
 fn data_on_the_ack_of_a_cookie_is_reset_for_want_of_an_application() {
     let (mut host, _) = cookie(Flow::v4(1, OPEN), syn());
     host.inject(data(5).seq(1).ack(1))
-        .counted(Counter::EstablishedAborted);
+        .counted(Counter::ConnSegment);
     host.expect(rst().seq(1).ack(1));
     assert_eq!(host.worker().table().total(), 0);
 }
@@ -200,7 +200,7 @@ fn a_valid_cookie_without_a_record_is_dropped_so_that_the_peer_tries_again() {
         spec.listeners[0].policy = SynPolicy::CookieAlways;
         spec.limits.records.parked.v4 = 1;
     });
-    for (port, counter) in [(1, Counter::CookieAccepted), (2, Counter::CookieNoRecord)] {
+    for (port, counter) in [(1, Counter::ConnSegment), (2, Counter::CookieNoRecord)] {
         host.on(Flow::v4(port, OPEN))
             .inject(syn().seq(0))
             .counted(Counter::SynCookieSent);
@@ -216,10 +216,10 @@ fn the_timestamp_of_a_cookie_is_never_in_the_future() {
         let (mut host, tsval) = cookie(Flow::v4(1, OPEN), syn().wscale(shift).ts(77, 0));
         let tsecr = tsval.expect("timestamps");
         host.inject(ack().seq(1).ack(1).ts(78, tsecr))
-            .counted(Counter::CookieAccepted);
+            .counted(Counter::ConnSegment);
         // A challenge ACK shows the clock.
         host.inject(syn().seq(9).ts(79, 0))
-            .counted(Counter::EstablishedChallenged);
+            .counted(Counter::RestChallenged);
         host.expect(ack().seq(1).ack(1));
         let clock = host
             .last()

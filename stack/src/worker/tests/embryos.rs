@@ -74,7 +74,7 @@ fn the_final_ack_establishes() {
         .expect("timestamps")
         .tsval;
     host.inject(ack().seq(1).ack(1).win(500).ts(80, tsval))
-        .counted(Counter::EmbryoEstablished);
+        .counted(Counter::ConnSegment);
     let parked = host.silent().parked().expect("established");
     assert_eq!(
         (parked.ts_recent, parked.peer_window, parked.mss),
@@ -197,7 +197,7 @@ fn an_ack_of_something_else_is_reset_and_the_embryo_stays() {
         host.expect(rst().seq(wrong));
     }
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::EmbryoEstablished)
+        .counted(Counter::ConnSegment)
         .silent();
 }
 
@@ -250,7 +250,7 @@ fn paws_challenges_an_older_timestamp() {
         100
     );
     host.inject(ack().seq(1).ack(1).ts(100, 0))
-        .counted(Counter::EmbryoEstablished)
+        .counted(Counter::ConnSegment)
         .silent();
 }
 
@@ -258,7 +258,7 @@ fn paws_challenges_an_older_timestamp() {
 fn data_or_fin_on_the_final_ack_is_reset_for_want_of_an_application() {
     for spec in [data(3).seq(1).ack(1), fin().seq(1).ack(1)] {
         let mut host = embryo();
-        host.inject(spec).counted(Counter::EstablishedAborted);
+        host.inject(spec).counted(Counter::ConnSegment);
         host.expect(rst().seq(1).ack(1));
         assert_eq!(host.worker().table().total(), 0);
     }
@@ -300,7 +300,7 @@ fn a_full_backlog_drops_and_a_place_that_is_free_again_is_used() {
         .counted(Counter::EmbryoSynAgain)
         .expect(syn_ack().seq(0).ack(1));
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::EmbryoEstablished);
+        .counted(Counter::ConnSegment);
     host.on(Flow::v4(41_000, OPEN))
         .inject(syn().seq(0))
         .counted(Counter::SynEmbryo);
@@ -317,7 +317,7 @@ fn a_full_backlog_falls_back_to_cookies_when_told_to() {
     host.inject(syn().seq(0)).counted(Counter::SynCookieSent);
     host.expect(syn_ack().seq(0).ack(1));
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::CookieAccepted)
+        .counted(Counter::ConnSegment)
         .silent();
     assert!(host.parked().is_some());
 }
@@ -337,10 +337,10 @@ fn without_a_record_for_the_connection_the_embryo_stays() {
     host.on(Flow::v4(1, OPEN));
     let parked = host.parked().expect("established");
     host.flow.our_iss = Some(parked.snd_nxt.sub(1));
-    host.inject(rst().seq(1)).counted(Counter::EstablishedReset);
+    host.inject(rst().seq(1)).counted(Counter::ConnSegment);
     host.on(waiting)
         .inject(ack().seq(1).ack(1))
-        .counted(Counter::EmbryoEstablished)
+        .counted(Counter::ConnSegment)
         .silent();
 }
 

@@ -17,12 +17,12 @@ fn established() -> Host {
 fn acknowledgements_are_taken_in_silence() {
     let mut host = established();
     host.inject(ack().seq(1).ack(1).win(77))
-        .counted(Counter::EstablishedAck)
+        .counted(Counter::RestAck)
         .silent();
     assert_eq!(host.parked().expect("established").peer_window, 77);
     // An old one within the largest window (RFC 5961 §5.2).
     host.inject(ack().seq(1).ack(0))
-        .counted(Counter::EstablishedAck)
+        .counted(Counter::RestAck)
         .silent();
 }
 
@@ -36,7 +36,7 @@ fn data_and_fin_are_reset_and_the_record_is_gone() {
         ] {
             let mut host = Host::new();
             host.on(flow).establish();
-            host.inject(spec).counted(Counter::EstablishedAborted);
+            host.inject(spec).counted(Counter::ConnSegment);
             host.expect(rst().seq(1).ack(1).win(0));
             assert_eq!(host.worker().table().total(), 0);
             host.inject(ack().seq(2).ack(1))
@@ -50,17 +50,17 @@ fn data_and_fin_are_reset_and_the_record_is_gone() {
 fn a_reset_must_be_exact() {
     let mut host = established();
     host.inject(rst().seq(0))
-        .counted(Counter::EstablishedDropped)
+        .counted(Counter::RestDropped)
         .silent();
     host.inject(rst().seq(65_536))
-        .counted(Counter::EstablishedDropped)
+        .counted(Counter::RestDropped)
         .silent();
     host.inject(rst().seq(2))
-        .counted(Counter::EstablishedChallenged);
+        .counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1));
     assert!(host.parked().is_some());
     host.inject(rst().seq(1))
-        .counted(Counter::EstablishedReset)
+        .counted(Counter::ConnSegment)
         .silent();
     assert_eq!(host.worker().table().total(), 0);
 }
@@ -78,7 +78,7 @@ fn syns_and_what_lies_outside_the_window_are_challenged() {
         ack().seq(1).ack(0u32.wrapping_sub(60_000)),
     ] {
         let mut host = established();
-        host.inject(spec).counted(Counter::EstablishedChallenged);
+        host.inject(spec).counted(Counter::RestChallenged);
         host.expect(ack().seq(1).ack(1).win(65_535));
         assert!(host.parked().is_some(), "{spec}");
     }
@@ -93,7 +93,7 @@ fn without_ack_nothing_happens() {
         segment(Flags::PSH).seq(1).len(3),
     ] {
         host.inject(spec)
-            .counted(Counter::EstablishedDropped)
+            .counted(Counter::RestDropped)
             .silent();
     }
     assert!(host.parked().is_some());
@@ -105,12 +105,12 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     let first = host.flow;
     let challenge = |host: &mut Host| {
         host.inject(syn().seq(0))
-            .counted(Counter::EstablishedChallenged);
+            .counted(Counter::RestChallenged);
         host.expect(ack().seq(1).ack(1));
     };
     let limited = |host: &mut Host| {
         host.inject(syn().seq(0))
-            .counted(Counter::EstablishedChallengeLimited)
+            .counted(Counter::RestChallengeLimited)
             .silent();
     };
     challenge(&mut host);
@@ -126,8 +126,8 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     // Many in one burst are one.
     host.wait_ms(500).inject_together(&[syn().seq(0); 10]);
     let ends = [
-        ("established_challenged", 1),
-        ("established_challenge_limited", 9),
+        ("rest_challenged", 1),
+        ("rest_challenge_limited", 9),
     ];
     assert_eq!(host.ends(), ends);
     host.expect(ack().seq(1).ack(1));
@@ -139,14 +139,14 @@ fn the_limit_outlives_the_wrap_of_the_millisecond_clock() {
     host.now = crate::time::Instant::from_ms((1 << 32) - 100);
     host.establish();
     host.inject(syn().seq(0))
-        .counted(Counter::EstablishedChallenged)
+        .counted(Counter::RestChallenged)
         .expect(ack().seq(1).ack(1));
     host.wait_ms(200)
         .inject(syn().seq(0))
-        .counted(Counter::EstablishedChallengeLimited);
+        .counted(Counter::RestChallengeLimited);
     host.wait_ms(300)
         .inject(syn().seq(0))
-        .counted(Counter::EstablishedChallenged);
+        .counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1));
 }
 
@@ -157,14 +157,14 @@ fn paws_challenges_an_older_timestamp_but_never_a_reset() {
         .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
     host.inject(ack().seq(1).ack(1).ts(110, 0))
-        .counted(Counter::EmbryoEstablished);
+        .counted(Counter::ConnSegment);
     host.inject(data(1).seq(1).ack(1).ts(109, 0))
-        .counted(Counter::EstablishedChallenged);
+        .counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1));
     let shown = host.last().segment.options.timestamps.expect("timestamps");
     assert_eq!(shown.tsecr, 110);
     host.inject(rst().seq(1).ts(1, 0))
-        .counted(Counter::EstablishedReset)
+        .counted(Counter::ConnSegment)
         .silent();
 }
 
@@ -176,9 +176,9 @@ fn a_scaled_window_is_announced_scaled() {
         .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1).win(65_535).wscale(7));
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::EmbryoEstablished);
+        .counted(Counter::ConnSegment);
     host.inject(syn().seq(0))
-        .counted(Counter::EstablishedChallenged);
+        .counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1).win(65_535 >> 7));
 }
 

@@ -138,6 +138,7 @@ pub(super) fn plain() -> ConfigSpec {
         port: OPEN,
         policy: SynPolicy::Embryo,
         backlog: BACKLOG,
+        abort_on_overflow: false,
     }];
     let few = Records { v4: 64, v6: 64 };
     spec.limits.records = Capacity {
@@ -145,6 +146,10 @@ pub(super) fn plain() -> ConfigSpec {
         parked: few,
         ..spec.limits.records
     };
+    // The least buffer that needs a scale of 7.
+    spec.rcv_buf = 65_536 << 6;
+    // At rest with the first turn in which nothing happens.
+    spec.park_after = Duration::ZERO;
     spec
 }
 
@@ -153,6 +158,7 @@ pub(super) const SECRETS: Secrets = Secrets {
     flow: [1, 2],
     isn: [3; 16],
     cookie: [4; 16],
+    ports: [5; 16],
 };
 
 /// A worker on a NIC in memory. Each `inject…` is one turn of it, or as many as its frames need.
@@ -455,11 +461,13 @@ impl Host {
 }
 
 impl Host {
-    /// The flow's three-way handshake, without options.
+    /// The flow's three-way handshake, without options; the connection comes to rest.
     pub(super) fn establish(&mut self) -> &mut Self {
         self.inject(syn().seq(0)).counted(Counter::SynEmbryo);
         self.expect(syn_ack().seq(0).ack(1));
         self.inject(ack().seq(1).ack(1));
-        self.counted(Counter::EmbryoEstablished).silent()
+        self.counted(Counter::ConnSegment).silent();
+        self.turn();
+        self
     }
 }

@@ -101,7 +101,7 @@ fn a_connection_whose_frames_arrive_everywhere() {
             cluster.inject(1, flow, ack().seq(1).ack(1));
             assert!(cluster.hosts[owner].parked().is_some());
             cluster.inject(2, flow, ack().seq(1).ack(1));
-            assert_eq!(cluster.hosts[owner].count(Counter::EstablishedAck), 1);
+            assert_eq!(cluster.hosts[owner].count(Counter::RestAck), 1);
             cluster.inject(3, flow, data(5).seq(1).ack(1));
             cluster.hosts[owner].expect(rst().seq(1).ack(1));
             let sum = cluster.counters();

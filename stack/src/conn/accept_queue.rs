@@ -1,0 +1,60 @@
+//! [`AcceptQueues`]: established connections that wait for the application to take them, per listener.
+//!
+//! Called by: the endpoint (a full queue drops SYNs), the process stage (push) and `app::Cx` (pop). It must never hold
+//! more than a listener's backlog and one, as on Linux, and never allocate after construction.
+
+use std::collections::VecDeque;
+
+use super::ConnId;
+use super::listener::{ListenerConfig, ListenerId};
+
+/// The queues of all listeners of one worker.
+#[derive(Debug)]
+pub struct AcceptQueues {
+    queues: Vec<(VecDeque<ConnId>, u32)>,
+}
+
+impl AcceptQueues {
+    /// Empty queues, each for its listener's backlog and one.
+    #[must_use]
+    pub fn new(listeners: &[ListenerConfig]) -> Self {
+        let queue = |listener: &ListenerConfig| {
+            let places = listener.backlog.saturating_add(1);
+            (VecDeque::with_capacity(places as usize), places)
+        };
+        Self {
+            queues: listeners.iter().map(queue).collect(),
+        }
+    }
+
+    /// Whether a listener's queue takes no more.
+    #[must_use]
+    #[inline]
+    pub fn is_full(&self, listener: ListenerId) -> bool {
+        let queue = self.queues.get(usize::from(listener.0));
+        queue.is_none_or(|(queue, places)| queue.len() >= *places as usize)
+    }
+
+    /// Connections that wait.
+    #[must_use]
+    pub fn len(&self, listener: ListenerId) -> usize {
+        self.queues
+            .get(usize::from(listener.0))
+            .map_or(0, |(queue, _)| queue.len())
+    }
+
+    /// Appends a connection; the caller has asked whether the queue is full.
+    pub fn push(&mut self, listener: ListenerId, id: ConnId) {
+        if let Some((queue, _)) = self.queues.get_mut(usize::from(listener.0)) {
+            queue.push_back(id);
+        }
+    }
+
+    /// The connection that has waited longest, which may have ended meanwhile.
+    pub fn pop(&mut self, listener: ListenerId) -> Option<ConnId> {
+        self.queues
+            .get_mut(usize::from(listener.0))?
+            .0
+            .pop_front()
+    }
+}

@@ -1,0 +1,200 @@
+//! What goes into a record comes out again, rounded only where and as the types say.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::timestamps::RECENT_VALID_S;
+
+fn rest() -> Rest {
+    Rest {
+        snd_nxt: SeqNum(5),
+        rcv_nxt: SeqNum(u32::MAX),
+        rcv_wnd: 1_234_567,
+        peer_window: 54_321,
+        mss: 1448,
+        snd_scale: 14,
+        rcv_scale: 7,
+        window_scaling: true,
+        sack_permitted: true,
+        ts_recent: Some(77),
+        heard_s: 100,
+        srtt_us: 2_000,
+        rttvar_us: 500,
+        rto_us: 4_000,
+        cwnd: 3 * 1448,
+        ssthresh: 40 * 1448,
+        options: ConnectionOptions {
+            nagle: false,
+            keepalive: false,
+            r2: Duration::from_secs(30),
+        },
+        challenge: ChallengeLimit::NEW,
+    }
+}
+
+fn kept(rest: &Rest, now: Instant) -> Rest {
+    Parked::from_rest(rest, 0, 0).rest(now)
+}
+
+#[test]
+fn a_rest_is_kept_whole() {
+    let now = Instant::from_ms(100_000);
+    assert_eq!(kept(&rest(), now), rest());
+    let plain = Rest {
+        snd_scale: 0,
+        rcv_scale: 0,
+        window_scaling: false,
+        sack_permitted: false,
+        ts_recent: None,
+        srtt_us: 0,
+        rttvar_us: 0,
+        ssthresh: u32::MAX,
+        options: ConnectionOptions::default(),
+        ..rest()
+    };
+    assert_eq!(kept(&plain, now), plain);
+    let record = Parked::from_rest(&rest(), 3, 9);
+    assert_eq!((record.listener, record.handle_generation), (3, 9));
+}
+
+#[test]
+fn what_is_rounded_stays_within_what_is_said() {
+    let now = Instant::from_ms(100_000);
+    let large = Rest {
+        cwnd: 1_000_000,
+        ssthresh: 4_095 * 1448,
+        ..rest()
+    };
+    let kept_large = kept(&large, now);
+    assert_eq!(
+        (kept_large.cwnd, kept_large.ssthresh),
+        (15 * 1448, u32::MAX)
+    );
+    let r2 = |r2| {
+        let options = ConnectionOptions {
+            r2,
+            ..rest().options
+        };
+        kept(&Rest { options, ..rest() }, now).options.r2
+    };
+    assert_eq!(r2(Duration::from_millis(1)), Duration::from_secs(1));
+    assert_eq!(r2(Duration::ZERO), Duration::from_secs(1));
+    assert_eq!(r2(Duration::from_millis(2_001)), Duration::from_secs(3));
+    assert_eq!(r2(Duration::MAX), Duration::from_secs(65_535));
+    // A record that nobody filled in is that of a new connection with the defaults.
+    let fresh = Parked::default().rest(now);
+    assert_eq!(
+        (fresh.options, fresh.ssthresh),
+        (ConnectionOptions::default(), u32::MAX)
+    );
+}
+
+proptest! {
+    #[test]
+    fn a_challenge_is_never_too_early_and_at_most_a_step_late(
+        at_ms in 1u64..1 << 40,
+        interval_ms in 1u64..30_000,
+        wait_ms in 0u64..65_000,
+        flag: bool,
+    ) {
+        let (at, interval) = (Instant::from_ms(at_ms), Duration::from_millis(interval_ms));
+        let mut limit = ChallengeLimit::NEW;
+        prop_assert!(limit.admit(at, interval));
+        let tick = ChallengeTick::new(limit, flag);
+        let now = Instant::from_ms(at_ms + wait_ms);
+        let admitted = tick.limit(now).admit(now, interval);
+        prop_assert!(!admitted || wait_ms >= interval_ms, "too early");
+        prop_assert!(admitted || wait_ms < interval_ms + 4, "too late");
+        prop_assert_eq!(tick.flag(), flag);
+    }
+
+    #[test]
+    fn time_wait_is_kept_whole(
+        snd_nxt: u32, rcv_nxt: u32, recent: Option<u32>, offset: u32, rcv_wnd: u16,
+        now_ms in 0u64..1 << 40, left_ms in 0u64..240_000, challenged: bool,
+    ) {
+        let now = Instant::from_ms(now_ms);
+        let challenge = if challenged {
+            // On a step, which is what the record can tell exactly.
+            ChallengeLimit::until(Deadline::at(Instant::from_ms((now_ms / 4 + 100) * 4)))
+        } else {
+            ChallengeLimit::NEW
+        };
+        let record = time_wait::TimeWait {
+            snd_nxt: SeqNum(snd_nxt),
+            rcv_nxt: SeqNum(rcv_nxt),
+            timestamps: recent.map(|recent| Timestamps {
+                recent,
+                offset,
+                last_ack_sent: SeqNum(rcv_nxt),
+            }),
+            deadline: Deadline::at(Instant::from_ms(now_ms + left_ms)),
+            rcv_wnd,
+            challenge,
+        };
+        let small = TimeWait::from_tcp(&record);
+        prop_assert_eq!(small.has_timestamps(), recent.is_some());
+        let deadline = TickMs::deadline(Instant::from_ms(now_ms + left_ms));
+        prop_assert_eq!(small.to_tcp(deadline, offset, now), record);
+    }
+
+    #[test]
+    fn congestion_windows_are_rounded_down_to_segments(
+        cwnd: u32, ssthresh: u32, mss in 1u16..,
+    ) {
+        let windows = RestWindows::new(cwnd, ssthresh, mss);
+        let mss_bytes = u32::from(mss);
+        let kept = windows.cwnd(mss);
+        prop_assert!(kept <= cwnd.max(mss_bytes) && (kept == 15 * mss_bytes || cwnd.max(mss_bytes) - kept < mss_bytes));
+        let kept = windows.ssthresh(mss);
+        if ssthresh / mss_bytes >= 4_095 {
+            prop_assert_eq!(kept, u32::MAX);
+        } else {
+            let ssthresh = ssthresh.max(2 * mss_bytes);
+            prop_assert!(kept <= ssthresh && ssthresh - kept < mss_bytes);
+        }
+    }
+}
+
+#[test]
+fn a_pure_ack_refreshes_what_it_is_newer_than() {
+    let now = Instant::from_ms(200_000);
+    let ack = |seq: u32, ack: u32, tsval: Option<u32>| {
+        let mut segment = Segment {
+            seq: SeqNum(seq),
+            ack: SeqNum(ack),
+            window: 9,
+            ..Segment::default()
+        };
+        segment.options.timestamps =
+            tsval.map(|tsval| crate::tcp::segment::TimestampOption { tsval, tsecr: 0 });
+        let mut record = Parked::from_rest(&rest(), 0, 0);
+        record.on_ack(&segment, now);
+        assert_eq!(record.heard_s, 200);
+        (record.peer_window, record.ts_recent)
+    };
+    assert_eq!(ack(u32::MAX, 5, Some(80)), (9, 80));
+    assert_eq!(ack(u32::MAX, 4, Some(80)), (54_321, 80), "an older ACK");
+    assert_eq!(
+        ack(0, 5, Some(80)),
+        (9, 77),
+        "ahead of what was acknowledged"
+    );
+    assert_eq!(ack(u32::MAX, 5, None), (9, 77));
+}
+
+#[test]
+fn ts_recent_judges_for_24_days_and_no_longer_even_after_the_clock_of_ms_wrapped() {
+    let record = Parked::from_rest(&rest(), 0, 0);
+    let judges = |s: u32| {
+        let now = Instant::from_ms((100 + u64::from(s)) * 1_000);
+        record.numbers(now).ts_recent.is_some()
+    };
+    assert!(judges(RECENT_VALID_S) && !judges(RECENT_VALID_S + 1));
+    assert!(!judges(60 * 24 * 3600));
+    assert_eq!(
+        record.numbers(Instant::from_ms(100_000)).max_snd_wnd,
+        54_321 << 14
+    );
+}

@@ -1,0 +1,436 @@
+//! [`Connections`]: the open connections of one worker, each a [`Tcb`] with its queues; who wants to be asked for output,
+//! and when which timer is due.
+//!
+//! Called by: the worker's stages and `app::Cx`. It must never send, never call an application, and never allocate after
+//! construction: its memory is reserved at the start and becomes resident with use.
+
+use std::collections::VecDeque;
+
+use super::chunks::Chunks;
+use super::key::{FlowHash, FlowKey};
+use super::listener::ListenerId;
+use super::record::{Open, TickMs};
+use super::out_of_order::OutOfOrder;
+use super::rx_queue::RxQueue;
+use super::statics::Statics;
+use super::tx_queue::TxQueue;
+use super::{ConnId, Entry, Found};
+use crate::config::Config;
+use crate::memory::{MemoryError, prefetch_read};
+use crate::nic::Frame;
+use crate::tcp::env::{Counters, Env};
+use crate::tcp::output::Unsent;
+use crate::tcp::tcb::Tcb;
+use crate::time::Instant;
+use crate::timer::TimerWheel;
+use crate::wire::ethernet::MacAddr;
+use crate::wire::vlan;
+
+/// The link-layer address of the peer or its router, as its last frames had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkPeer {
+    /// Where frames of the connection come from, and go to.
+    pub mac: MacAddr,
+    /// Their 802.1Q tag.
+    pub vlan: Option<vlan::Tag>,
+    /// When a valid segment last came from there.
+    pub heard_at: TickMs,
+}
+
+/// One open connection: where buffers meet protocol.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Conn {
+    /// The protocol's numbers.
+    pub tcb: Tcb,
+    /// Earliest entry of this connection in the wheel, in ns; `u64::MAX` when there is none.
+    armed_ns: u64,
+    /// What is queued for sending and not acknowledged yet.
+    pub tx: TxQueue,
+    /// What was received in order and not read yet.
+    pub rx: RxQueue,
+    /// What was received ahead of a gap.
+    pub ahead: OutOfOrder,
+    /// Its name.
+    pub id: ConnId,
+    /// Where its record stands in the table.
+    pub found: Found,
+    /// Whose it is.
+    pub key: FlowKey,
+    /// The hash of `key`.
+    pub hash: FlowHash,
+    /// Where its frames go; `None` before the first one came.
+    pub link: Option<LinkPeer>,
+    /// The listener that it came from, or [`Open::NO_LISTENER`].
+    pub listener: u16,
+    bits: u8,
+}
+
+impl Conn {
+    /// The application has accepted it, or opened it.
+    pub const OWNED: u8 = 1;
+    /// It stands in the list of those to be asked for output.
+    const DIRTY: u8 = 1 << 1;
+    /// Bytes have arrived that the application has not heard of.
+    pub const NEWS: u8 = 1 << 2;
+    /// A send was refused: the application is to hear when there is room.
+    pub const WANTS_ROOM: u8 = 1 << 3;
+    /// The application has heard that the connection opened.
+    pub const ANNOUNCED: u8 = 1 << 4;
+    /// The application is to hear that the peer closed.
+    pub const PEER_CLOSED: u8 = 1 << 5;
+
+    /// A new connection without anything queued.
+    #[must_use]
+    pub fn new(
+        tcb: Tcb,
+        id: ConnId,
+        found: Found,
+        key: FlowKey,
+        hash: FlowHash,
+        listener: u16,
+    ) -> Self {
+        Self {
+            tcb,
+            armed_ns: u64::MAX,
+            tx: TxQueue::default(),
+            rx: RxQueue::default(),
+            ahead: OutOfOrder::default(),
+            id,
+            found,
+            key,
+            hash,
+            link: None,
+            listener,
+            bits: 0,
+        }
+    }
+
+    /// Whether a bit is set.
+    #[must_use]
+    #[inline]
+    pub const fn has(&self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    /// Sets a bit.
+    #[inline]
+    pub const fn set(&mut self, bit: u8) {
+        self.bits |= bit;
+    }
+
+    /// Clears a bit, and says whether it was set.
+    #[inline]
+    pub const fn take(&mut self, bit: u8) -> bool {
+        let had = self.has(bit);
+        self.bits &= !bit;
+        had
+    }
+
+    /// The listener that it came from; `None` when we opened it.
+    #[must_use]
+    pub const fn listener(&self) -> Option<ListenerId> {
+        if self.listener == Open::NO_LISTENER {
+            None
+        } else {
+            Some(ListenerId(self.listener))
+        }
+    }
+
+    /// What the protocol may send beyond what it has sent.
+    #[must_use]
+    #[inline]
+    pub fn unsent(&self) -> Unsent {
+        // SYN and FIN in flight are no text: with either there is nothing unsent, or nothing that may be sent yet.
+        let unsent = self.tx.len().saturating_sub(self.tcb.flight().into());
+        Unsent {
+            len: unsent.min(u64::from(u32::MAX)) as u32,
+        }
+    }
+
+    /// Whether the queues are empty.
+    #[must_use]
+    #[inline]
+    pub fn is_drained(&self) -> bool {
+        self.tx.is_empty() && self.rx.is_empty() && self.ahead.is_empty()
+    }
+}
+
+/// All open connections of one worker.
+#[derive(Debug)]
+pub struct Connections<F> {
+    /// IPv4 connections by their record's index.
+    v4: Vec<Option<Conn>>,
+    v6: Vec<Option<Conn>>,
+    v4_capacity: u32,
+    /// What all queues hold.
+    pub chunks: Chunks<F>,
+    /// What applications send again and again.
+    pub statics: Statics<F>,
+    wheel: TimerWheel,
+    dirty: VecDeque<Slot>,
+    /// Connections that an application has taken over and not heard of yet.
+    pub opened: VecDeque<ConnId>,
+    /// TCP's own counters.
+    pub counters: Counters,
+}
+
+/// Places in the list of output for slots whose connection ended while it stood there.
+const STALE_DIRTY: usize = 1024;
+
+/// The number of an open connection on its worker: IPv4 first, then IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot(pub u32);
+
+impl<F: Frame> Connections<F> {
+    /// Room for what the limits say; time starts at `now`. `buffer_len` is what an empty frame of the NIC can hold, in bytes.
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the system hasn't got the memory, or there are more connections than timers can be named.
+    pub fn new(config: &Config, now: Instant, buffer_len: u32) -> Result<Self, MemoryError> {
+        let open = config.limits.records.open;
+        let too_many = || MemoryError::TooLarge {
+            elements: usize::try_from(open.total()).unwrap_or(usize::MAX),
+            element_bytes: size_of::<Conn>(),
+        };
+        let total = u32::try_from(open.total()).map_err(|_| too_many())?;
+        Ok(Self {
+            v4: Vec::with_capacity(open.v4 as usize),
+            v6: Vec::with_capacity(open.v6 as usize),
+            v4_capacity: open.v4,
+            chunks: Chunks::new(config.limits.queue_items, buffer_len)?,
+            statics: Statics::new(buffer_len),
+            wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
+            dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
+            opened: VecDeque::with_capacity(total as usize),
+            counters: Counters::default(),
+        })
+    }
+}
+
+impl<F> Connections<F> {
+    /// The slot of an open connection's record.
+    #[must_use]
+    #[inline]
+    pub fn slot_of(&self, entry: Entry) -> Slot {
+        if entry.is_v6() {
+            Slot(self.v4_capacity + entry.index())
+        } else {
+            Slot(entry.index())
+        }
+    }
+
+    #[inline]
+    fn place(&self, slot: Slot) -> Option<&Option<Conn>> {
+        if slot.0 < self.v4_capacity {
+            self.v4.get(slot.0 as usize)
+        } else {
+            self.v6.get((slot.0 - self.v4_capacity) as usize)
+        }
+    }
+
+    /// The connection in a slot.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, slot: Slot) -> Option<&Conn> {
+        self.place(slot)?.as_ref()
+    }
+
+    /// The connection in a slot, for writing.
+    #[must_use]
+    #[inline]
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Conn> {
+        let (places, index) = if slot.0 < self.v4_capacity {
+            (&mut self.v4, slot.0)
+        } else {
+            (&mut self.v6, slot.0 - self.v4_capacity)
+        };
+        places.get_mut(index as usize)?.as_mut()
+    }
+
+    /// The connection in a slot together with what its queues are kept in and what counts for it.
+    #[must_use]
+    #[inline]
+    pub fn parts(&mut self, slot: Slot) -> Option<Parts<'_, F>> {
+        let (places, index) = if slot.0 < self.v4_capacity {
+            (&mut self.v4, slot.0)
+        } else {
+            (&mut self.v6, slot.0 - self.v4_capacity)
+        };
+        let conn = places.get_mut(index as usize)?.as_mut()?;
+        Some(Parts {
+            conn,
+            chunks: &mut self.chunks,
+            statics: &mut self.statics,
+            counters: &mut self.counters,
+        })
+    }
+
+    /// Starts loading what a segment of this connection touches first.
+    #[inline]
+    pub fn prefetch(&self, entry: Entry) {
+        let places = if entry.is_v6() { &self.v6 } else { &self.v4 };
+        if let Some(place) = places.get(entry.index() as usize) {
+            prefetch_lines(place);
+        }
+    }
+
+    /// Puts a connection into the slot of its record.
+    pub fn insert(&mut self, conn: Conn) -> Slot {
+        let entry = conn.found.entry();
+        let slot = self.slot_of(entry);
+        let places = if entry.is_v6() {
+            &mut self.v6
+        } else {
+            &mut self.v4
+        };
+        let index = entry.index() as usize;
+        // Records are first used in the order of their numbers, so this grows by one, within what was reserved.
+        while places.len() <= index {
+            places.push(None);
+        }
+        places[index] = Some(conn);
+        slot
+    }
+
+    /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
+    pub fn remove(&mut self, slot: Slot, freed: impl FnMut(F)) -> Option<Conn> {
+        let (places, index) = if slot.0 < self.v4_capacity {
+            (&mut self.v4, slot.0)
+        } else {
+            (&mut self.v6, slot.0 - self.v4_capacity)
+        };
+        let mut conn = places.get_mut(index as usize)?.take()?;
+        let mut freed = freed;
+        conn.tx.clear(&mut self.chunks, &mut freed);
+        conn.rx.clear(&mut self.chunks, &mut freed);
+        conn.ahead.clear(&mut self.chunks, &mut freed);
+        if conn.armed_ns != u64::MAX {
+            self.wheel.cancel(slot.0);
+        }
+        // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing.
+        Some(conn)
+    }
+
+    /// Open connections, by slot, for walks over all of them (drain, reports).
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Conn)> {
+        let v4 = self.v4.iter().enumerate();
+        let v6 = self.v6.iter().enumerate();
+        let first_v6 = self.v4_capacity;
+        v4.filter_map(|(index, conn)| Some((Slot(index as u32), conn.as_ref()?)))
+            .chain(v6.filter_map(move |(index, conn)| {
+                Some((Slot(first_v6 + index as u32), conn.as_ref()?))
+            }))
+    }
+
+    /// One past the highest slot ever used, IPv4 and IPv6 counted apart: for walks in parts.
+    #[must_use]
+    pub fn slots(&self) -> (u32, u32) {
+        (self.v4.len() as u32, self.v4_capacity + self.v6.len() as u32)
+    }
+}
+
+/// A connection and what it is kept in.
+pub struct Parts<'a, F> {
+    /// The connection.
+    pub conn: &'a mut Conn,
+    /// What its queues hold.
+    pub chunks: &'a mut Chunks<F>,
+    /// What applications send again and again.
+    pub statics: &'a mut Statics<F>,
+    /// TCP's counters.
+    pub counters: &'a mut Counters,
+}
+
+impl<F> Parts<'_, F> {
+    /// The connection's protocol and what its calls bring along.
+    pub fn protocol<'b>(&'b mut self, config: &'b Config, now: Instant) -> (&'b mut Tcb, Env<'b>) {
+        let env = Env {
+            now,
+            settings: &config.tcp,
+            counters: self.counters,
+        };
+        (&mut self.conn.tcb, env)
+    }
+}
+
+/// Who is to be asked for output.
+impl<F> Connections<F> {
+    /// Asks this connection for output at the end of the turn.
+    #[inline]
+    pub fn mark_dirty(&mut self, slot: Slot) {
+        if let Some(conn) = self.get_mut(slot)
+            && !conn.has(Conn::DIRTY)
+        {
+            conn.set(Conn::DIRTY);
+            self.dirty.push_back(slot);
+        }
+    }
+
+    /// How many are to be asked.
+    #[must_use]
+    #[inline]
+    pub fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// The next one to be asked; it leaves the list.
+    #[inline]
+    pub fn pop_dirty(&mut self) -> Option<Slot> {
+        let slot = self.dirty.pop_front()?;
+        if let Some(conn) = self.get_mut(slot) {
+            conn.take(Conn::DIRTY);
+        }
+        Some(slot)
+    }
+
+    /// Puts one that couldn't say all back to the front.
+    pub fn unpop_dirty(&mut self, slot: Slot) {
+        if let Some(conn) = self.get_mut(slot)
+            && !conn.has(Conn::DIRTY)
+        {
+            conn.set(Conn::DIRTY);
+            self.dirty.push_front(slot);
+        }
+    }
+}
+
+/// Timers: one node per connection, which fires no later than the connection's earliest deadline and is rechecked then.
+impl<F> Connections<F> {
+    /// Makes sure that the connection's timer fires by `deadline`. One that fires earlier already stays: most deadlines
+    /// move back with each segment, and the wheel need not hear of it.
+    #[inline]
+    pub fn fire_by(&mut self, slot: Slot, deadline: Instant) {
+        let Some(conn) = self.get_mut(slot) else {
+            return;
+        };
+        if deadline.as_ns() < conn.armed_ns {
+            conn.armed_ns = deadline.as_ns();
+            self.wheel.arm(slot.0, deadline);
+        }
+    }
+
+    /// A connection whose timer fires. It is armed no more.
+    #[inline]
+    pub fn pop_fired(&mut self, now: Instant) -> Option<Slot> {
+        loop {
+            let slot = Slot(self.wheel.pop_due(now)?);
+            if let Some(conn) = self.get_mut(slot) {
+                conn.armed_ns = u64::MAX;
+                return Some(slot);
+            }
+        }
+    }
+
+    /// When the next timer fires, at the earliest.
+    #[must_use]
+    pub fn next_fire(&self) -> Option<Instant> {
+        self.wheel.next_poll()
+    }
+}
+
+#[inline(always)]
+fn prefetch_lines(place: &Option<Conn>) {
+    // The protocol's two hot lines, and the queues behind its cold part.
+    prefetch_read(place);
+}

@@ -1,0 +1,261 @@
+//! [`Opening`]: how a connection comes into a slot: from an embryo, from a cookie, from rest, or by our own SYN.
+//!
+//! Called by: the worker's process stage and `app::Cx`. It must never leave a record without its connection or a
+//! connection without its record.
+
+use super::connections::{Conn, Connections, Slot};
+use super::key::{FlowHash, FlowKey};
+use super::record::{ConnFlags, Embryo, Open, Parked};
+use super::{ConnTable, Found};
+use crate::config::Config;
+use crate::tcp::env::Env;
+use crate::tcp::isn::{IsnKey, Remote, Tuple};
+use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::tcb::{OpenParams, Tcb};
+use crate::time::Instant;
+use crate::wire::{ipv4, ipv6, tcp};
+
+/// What a SYN without MSS option allows (RFC 9293 MUST-15).
+pub const DEFAULT_MSS_V4: u16 = 536;
+/// The same for IPv6.
+pub const DEFAULT_MSS_V6: u16 = 1220;
+
+/// The MSS of a peer that says none, by family.
+#[must_use]
+#[inline]
+pub const fn default_peer_mss(key: &FlowKey) -> u16 {
+    if key.is_v6() {
+        DEFAULT_MSS_V6
+    } else {
+        DEFAULT_MSS_V4
+    }
+}
+
+/// The MSS that we announce: what fits the link (RFC 9293 MUST-67, RFC 6691: without options).
+#[must_use]
+#[inline]
+pub const fn local_mss(key: &FlowKey, mtu: u16) -> u16 {
+    let ip = if key.is_v6() {
+        ipv6::HEADER_LEN
+    } else {
+        ipv4::HEADER_LEN
+    };
+    mtu.saturating_sub((ip + tcp::HEADER_LEN) as u16)
+}
+
+/// What the keyed functions of `tcp` hash for this flow.
+#[must_use]
+#[inline]
+pub fn tuple(key: &FlowKey) -> Tuple {
+    let remote = if key.is_v6() {
+        Remote::V6(key.remote_v6())
+    } else {
+        Remote::V4(key.remote_v4())
+    };
+    Tuple {
+        remote,
+        ends: key.ends(),
+    }
+}
+
+/// A connection could not come into being; nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRecord;
+
+/// What opening a connection needs, borrowed from the worker.
+pub struct Opening<'a, F> {
+    /// Limits and defaults.
+    pub config: &'a Config,
+    /// Behind sequence numbers and timestamp offsets.
+    pub isn: &'a IsnKey,
+    /// Records.
+    pub table: &'a mut ConnTable,
+    /// Connections.
+    pub conns: &'a mut Connections<F>,
+    /// Largest IP packet of the link, in bytes.
+    pub mtu: u16,
+    /// The time of this turn.
+    pub now: Instant,
+}
+
+/// The peer's SYN as a cookie kept it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptSyn {
+    /// The SYN, as far as it matters still.
+    pub syn: Segment,
+    /// Our ISS.
+    pub iss: SeqNum,
+    /// The listener, by its number.
+    pub listener: u16,
+}
+
+impl<F> Opening<'_, F> {
+    fn params(&self, key: &FlowKey, iss: SeqNum, options: ConnectionOptions) -> OpenParams {
+        OpenParams {
+            iss,
+            timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
+            local_mss: local_mss(key, self.mtu),
+            default_peer_mss: default_peer_mss(key),
+            rcv_buf: self.config.rcv_buf,
+            options,
+        }
+    }
+
+    fn env(&mut self) -> Env<'_> {
+        Env {
+            now: self.now,
+            settings: &self.config.tcp,
+            counters: &mut self.conns.counters,
+        }
+    }
+
+    /// The final ACK of an embryo came; the segment itself is still to be given to the new connection.
+    ///
+    /// # Errors
+    /// [`NoRecord`] when all records of open connections are in use.
+    pub fn embryo(
+        &mut self,
+        found: Found,
+        key: FlowKey,
+        hash: FlowHash,
+        embryo: &Embryo,
+    ) -> Result<Slot, NoRecord> {
+        let was_retransmitted = self.table.embryo_retransmits(found).unwrap_or(0) > 0;
+        let kept = KeptSyn {
+            syn: syn_of(embryo),
+            iss: embryo.iss,
+            listener: embryo.listener,
+        };
+        let promoted = self
+            .table
+            .promote(found, hash, &Open::of_listener(embryo.listener));
+        let found = promoted.map_err(|_| NoRecord)?;
+        self.passive(found, key, hash, &kept, was_retransmitted)
+    }
+
+    /// The ACK of a cookie came; the segment itself is still to be given to the new connection.
+    ///
+    /// # Errors
+    /// [`NoRecord`] when all records of open connections are in use.
+    pub fn cookie(
+        &mut self,
+        key: FlowKey,
+        hash: FlowHash,
+        kept: &KeptSyn,
+    ) -> Result<Slot, NoRecord> {
+        let inserted = self
+            .table
+            .insert_open(&key, hash, &Open::of_listener(kept.listener));
+        let found = inserted.map_err(|_| NoRecord)?;
+        self.passive(found, key, hash, kept, false)
+    }
+
+    fn passive(
+        &mut self,
+        found: Found,
+        key: FlowKey,
+        hash: FlowHash,
+        kept: &KeptSyn,
+        was_retransmitted: bool,
+    ) -> Result<Slot, NoRecord> {
+        let params = self.params(&key, kept.iss, ConnectionOptions::default());
+        let window = self.config.syn_window();
+        let tcb = Tcb::from_embryo(
+            params,
+            &kept.syn,
+            window,
+            was_retransmitted,
+            &mut self.env(),
+        );
+        self.place(found, key, hash, kept.listener, tcb)
+    }
+
+    /// A connection at rest has something to do again. The record stays where it is when no other is free.
+    ///
+    /// # Errors
+    /// [`NoRecord`] when all records of open connections are in use, or `found` is stale.
+    pub fn wake(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
+        let key = self.table.key(found).ok_or(NoRecord)?;
+        let parked: Parked = *self.table.parked(found).ok_or(NoRecord)?;
+        let options = ConnectionOptions {
+            nagle: !parked.flags.has(ConnFlags::NO_DELAY),
+            ..ConnectionOptions::default()
+        };
+        let listener = parked.listener;
+        let unparked = self
+            .table
+            .unpark(found, hash, &Open::of_listener(listener));
+        let found = unparked.map_err(|_| NoRecord)?;
+        let params = self.params(&key, SeqNum(0), options);
+        let rest = parked.rest(self.now);
+        let tcb = Tcb::wake(params, &rest, &mut self.env());
+        let slot = self.place(found, key, hash, listener, tcb)?;
+        if let Some(conn) = self.conns.get_mut(slot) {
+            // Only connections that an application has taken over come to rest.
+            conn.set(Conn::OWNED | Conn::ANNOUNCED);
+        }
+        Ok(slot)
+    }
+
+    /// Our own SYN is to be sent.
+    ///
+    /// # Errors
+    /// [`NoRecord`] when all records of open connections are in use.
+    pub fn connect(
+        &mut self,
+        key: FlowKey,
+        hash: FlowHash,
+        options: ConnectionOptions,
+    ) -> Result<Slot, NoRecord> {
+        let iss = self.isn.iss(tuple(&key), self.now);
+        let record = Open::of_listener(Open::NO_LISTENER);
+        let inserted = self.table.insert_open(&key, hash, &record);
+        let found = inserted.map_err(|_| NoRecord)?;
+        let params = self.params(&key, iss, options);
+        let tcb = Tcb::connect(params, &mut self.env());
+        let slot = self.place(found, key, hash, Open::NO_LISTENER, tcb)?;
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.set(Conn::OWNED);
+        }
+        Ok(slot)
+    }
+
+    fn place(
+        &mut self,
+        found: Found,
+        key: FlowKey,
+        hash: FlowHash,
+        listener: u16,
+        tcb: Tcb,
+    ) -> Result<Slot, NoRecord> {
+        let Some(id) = self.table.conn_id(found) else {
+            self.table.remove(found, hash);
+            return Err(NoRecord);
+        };
+        let conn = Conn::new(tcb, id, found, key, hash, listener);
+        Ok(self.conns.insert(conn))
+    }
+}
+
+/// The SYN that an embryo was made from, as far as it was kept.
+fn syn_of(embryo: &Embryo) -> Segment {
+    let scaled = embryo.flags.has(ConnFlags::WINDOW_SCALE);
+    let stamped = embryo.flags.has(ConnFlags::TIMESTAMPS);
+    Segment {
+        seq: embryo.irs,
+        flags: Flags::SYN,
+        window: embryo.peer_window,
+        options: Options {
+            timestamps: stamped.then_some(TimestampOption {
+                tsval: embryo.ts_recent,
+                tsecr: 0,
+            }),
+            mss: Some(embryo.peer_mss),
+            window_scale: scaled.then(|| embryo.shifts.send()),
+            sack_permitted: embryo.flags.has(ConnFlags::SACK),
+        },
+        ..Segment::default()
+    }
+}

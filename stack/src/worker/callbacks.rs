@@ -1,0 +1,181 @@
+//! What the application hears, and when: [`Hosted`] is the app with what it keeps for each connection.
+//!
+//! Called by: the process, timer and output stages. It must never call an app while one of its callbacks runs: what a
+//! callback starts (accepted connections) is told after it has returned.
+
+use super::Core;
+use crate::app::{App, Cx, CxParts, has_send_room};
+use crate::conn::ConnId;
+use crate::conn::connections::{Conn, Slot};
+use crate::conn::listener::ListenerId;
+use crate::nic::Nic;
+use crate::tcp::verdict::CloseReason;
+use crate::time::Instant;
+
+/// An app and its state of each connection, by handle.
+pub(super) struct Hosted<A: App> {
+    pub(super) app: A,
+    states: Vec<A::Conn>,
+}
+
+impl<A: App> Hosted<A> {
+    /// Reserves memory for the state of `connections` connections; it becomes resident with use.
+    pub(super) fn new(app: A, connections: usize) -> Self {
+        Self {
+            app,
+            states: Vec::with_capacity(connections),
+        }
+    }
+
+    /// The app, and its state of a connection. States of handles that are not in use are defaults.
+    #[inline]
+    fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn) {
+        let index = id.handle() as usize;
+        if index >= self.states.len() {
+            self.states.resize_with(index + 1, A::Conn::default);
+        }
+        (&mut self.app, &mut self.states[index])
+    }
+
+    /// Starts loading the state of a connection.
+    #[inline]
+    pub(super) fn prefetch(&self, handle: u32) {
+        if let Some(state) = self.states.get(handle as usize) {
+            crate::memory::prefetch_read(state);
+        }
+    }
+}
+
+impl<N: Nic> Core<N> {
+    /// What an app may touch.
+    #[inline]
+    pub(super) fn cx(&mut self, now: Instant) -> Cx<'_, N> {
+        let endpoint = &mut self.endpoint;
+        Cx::new(CxParts {
+            nic: &mut self.nic,
+            config: &endpoint.config,
+            table: &mut endpoint.table,
+            hasher: &endpoint.hasher,
+            isn: &endpoint.isn,
+            counters: &mut endpoint.counters,
+            conns: &mut self.conns,
+            accept_queues: &mut endpoint.accept_queues,
+            ports: &mut self.ports,
+            freed: self.outbox.freed_mut(),
+            mtu: endpoint.mtu,
+            worker: self.ring.index(),
+            workers: self.ring.workers(),
+            now,
+        })
+    }
+
+    /// A listener's connection is established: it waits to be accepted.
+    pub(super) fn offer<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        listener: ListenerId,
+        id: ConnId,
+        now: Instant,
+    ) {
+        self.endpoint.accept_queues.push(listener, id);
+        hosted
+            .app
+            .on_accept_ready(&mut self.cx(now), listener);
+        self.announce(hosted, now);
+    }
+
+    /// Tells the app of connections that it has accepted, with all that happened to them before.
+    #[inline]
+    pub(super) fn announce<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        while let Some(id) = self.conns.opened.pop_front() {
+            if let Some(slot) = self.open_slot_of(id) {
+                self.opened(hosted, slot, id, now);
+            }
+        }
+    }
+
+    fn open_slot_of(&self, id: ConnId) -> Option<Slot> {
+        let found = self.endpoint.table.resolve(id)?;
+        (found.kind() == crate::conn::Kind::Open).then(|| self.conns.slot_of(found.entry()))
+    }
+
+    /// The connection is the app's now.
+    pub(super) fn opened<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        id: ConnId,
+        now: Instant,
+    ) {
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        conn.set(Conn::ANNOUNCED);
+        let (app, state) = hosted.parts(id);
+        app.on_open(&mut self.cx(now), id, state);
+        self.deliver(hosted, slot, id, now);
+    }
+
+    /// Tells the app what it has not heard yet: bytes, room, the peer's end.
+    #[inline]
+    pub(super) fn deliver<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        id: ConnId,
+        now: Instant,
+    ) {
+        let Some(conn) = self.conns.get(slot) else {
+            return;
+        };
+        if !conn.has(Conn::ANNOUNCED) {
+            return;
+        }
+        let (app, state) = hosted.parts(id);
+        if conn.has(Conn::NEWS) {
+            if let Some(conn) = self.conns.get_mut(slot) {
+                conn.take(Conn::NEWS);
+            }
+            app.on_data(&mut self.cx(now), id, state);
+        }
+        if self.takes(slot, Conn::WANTS_ROOM) {
+            app.on_writable(&mut self.cx(now), id, state);
+        }
+        if self.takes(slot, Conn::PEER_CLOSED) {
+            app.on_peer_closed(&mut self.cx(now), id, state);
+        }
+    }
+
+    /// Clears a bit of a connection and says whether it was set; room counts as there only when there is some.
+    #[inline]
+    fn takes(&mut self, slot: Slot, bit: u8) -> bool {
+        let limit = self.endpoint.config.limits.send_queue_items;
+        let has_memory = has_send_room(&self.conns.chunks);
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return false;
+        };
+        let has_room = has_memory && conn.tx.items() < u32::from(limit);
+        (bit != Conn::WANTS_ROOM || has_room) && conn.take(bit)
+    }
+
+    /// The connection is over, and its record gone: the last that the app hears of it.
+    pub(super) fn closed<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        id: ConnId,
+        reason: CloseReason,
+        now: Instant,
+    ) {
+        let (app, state) = hosted.parts(id);
+        app.on_close(&mut self.cx(now), id, state, reason);
+        *state = A::Conn::default();
+        self.announce(hosted, now);
+    }
+
+    /// Once per turn.
+    #[inline]
+    pub(super) fn tick<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        hosted.app.on_tick(&mut self.cx(now));
+        self.announce(hosted, now);
+    }
+}

@@ -1,0 +1,320 @@
+//! Stage 5, output: connections that have news are asked what they want to send. And what follows once they have said it:
+//! timers, rest, TIME-WAIT, the end.
+//!
+//! Called by: the worker's turn. It must never ask for a segment that there is no room for: numbers advance with the answer.
+
+use core::time::Duration;
+
+use super::Core;
+use super::callbacks::Hosted;
+use super::segment::{Path, Route};
+use crate::app::App;
+use crate::conn::connections::{Conn, Parts, Slot};
+use crate::conn::pattern;
+use crate::conn::tx_queue::Piece;
+use crate::conn::{MoveError, Parked, TickMs, TimeWait};
+use crate::counters::Counter;
+use crate::nic::Nic;
+use crate::tcp::env::Env;
+use crate::tcp::segment::SendPlan;
+use crate::tcp::state::State;
+use crate::tcp::verdict::{CloseReason, Events};
+use crate::time::Instant;
+use crate::wire::ethernet::MacAddr;
+
+/// Segments that one connection may send in a row before the next one has its turn.
+const SEGMENTS_PER_CONNECTION: u32 = 32;
+
+/// Timers that fire per turn at most.
+const TIMERS_PER_TURN: u32 = 256;
+
+/// TIME-WAIT records that end by time per turn at most.
+const TIME_WAITS_PER_TURN: u32 = 64;
+
+/// A neighbour that a connection was heard from within this time is believed to be there still (RFC 4861 §7.3.1: progress of
+/// a connection confirms reachability; REACHABLE_TIME of §10).
+const HEARD_MS: u32 = 30_000;
+
+/// What came of asking a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// It has said all.
+    Done,
+    /// It has more, and others are waiting.
+    More,
+    /// Nothing can be sent now.
+    Blocked,
+}
+
+impl<N: Nic> Core<N> {
+    /// Stage 5. Each connection in the list is asked once; what the NIC doesn't take now stays for the next turn.
+    #[inline]
+    pub(super) fn output<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        for _ in 0..self.conns.dirty_len() {
+            let Some(slot) = self.conns.pop_dirty() else {
+                return;
+            };
+            match self.ask(slot, now) {
+                Asked::Done => self.settle(hosted, slot, now),
+                Asked::More => self.conns.mark_dirty(slot),
+                Asked::Blocked => return self.conns.unpop_dirty(slot),
+            }
+        }
+    }
+
+    /// Asks one connection at once, in the middle of a burst.
+    pub(super) fn transmit(&mut self, slot: Slot, now: Instant) {
+        // What can't be said now is said at the end of the turn: the connection is in the list.
+        let _ = self.ask(slot, now);
+    }
+
+    fn ask(&mut self, slot: Slot, now: Instant) -> Asked {
+        for _ in 0..SEGMENTS_PER_CONNECTION {
+            if !self.has_room_for_connections() {
+                return Asked::Blocked;
+            }
+            let Some(mut parts) = self.conns.parts(slot) else {
+                return Asked::Done;
+            };
+            let unsent = parts.conn.unsent();
+            let plan = {
+                let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+                tcb.poll_output(unsent, &mut env)
+            };
+            match plan {
+                None => return Asked::Done,
+                Some(plan) => self.send_plan(slot, &plan, now),
+            }
+        }
+        Asked::More
+    }
+
+    /// Room for a segment in the outbox, which is emptied into the NIC when it is full.
+    #[inline]
+    fn has_room_for_connections(&mut self) -> bool {
+        if self.outbox.connection_room() == 0 {
+            self.send();
+        }
+        self.outbox.connection_room() > 0
+    }
+
+    /// One segment on its way. Without a buffer it counts as lost, and the protocol repeats it.
+    fn send_plan(&mut self, slot: Slot, plan: &SendPlan, now: Instant) {
+        let Some(path) = self.path(slot, now) else {
+            return self.endpoint.counters.bump(Counter::TxNoRoute);
+        };
+        let Some(Parts {
+            conn,
+            chunks,
+            statics,
+            ..
+        }) = self.conns.parts(slot)
+        else {
+            return;
+        };
+        let remote = path.key.remote();
+        let is_resolved = path.route.dst != MacAddr::ZERO;
+        let counters = &mut self.endpoint.counters;
+        let draft = self.writer.begin(&mut self.nic, counters, &path, plan);
+        let Some(mut draft) = draft else {
+            return;
+        };
+        if !is_resolved {
+            // Its link address is written later, which takes a frame that is ours alone.
+            draft.keep_whole();
+        }
+        if plan.payload_len > 0 {
+            let (offset, len) = (plan.payload_offset, plan.payload_len);
+            conn.tx.visit(chunks, offset, len, |piece| match piece {
+                Piece::Frame { frame, start, len } => {
+                    draft.append_frame(frame, start as usize, len as usize);
+                }
+                Piece::Static { id, start, len } => {
+                    statics.visit(id, start, len, |frame, start, len| {
+                        draft.append_frame(frame, start as usize, len as usize);
+                    });
+                }
+                Piece::Pattern { start, len } => {
+                    draft.append_with(len as usize, |into| pattern::fill(start, into));
+                }
+            });
+        }
+        match draft.finish() {
+            None => {}
+            Some(frame) if is_resolved => {
+                self.outbox.connection(frame, &mut self.endpoint.counters);
+            }
+            Some(frame) => self.dispatch(frame, remote, now),
+        }
+    }
+
+    /// The way of a connection's frames: to where its peer was heard from lately, else to be resolved (destination zero).
+    #[inline]
+    fn path(&self, slot: Slot, now: Instant) -> Option<Path> {
+        let conn = self.conns.get(slot)?;
+        let key = conn.key;
+        let local = self.endpoint.config.locals.address(key.local())?;
+        let dst = match conn.link {
+            Some(link) if TickMs::at(now).since(link.heard_at) < HEARD_MS => link.mac,
+            _ => MacAddr::ZERO,
+        };
+        let vlan = conn.link.and_then(|link| link.vlan);
+        Some(Path {
+            key,
+            local,
+            route: Route { dst, vlan },
+        })
+    }
+
+    /// What a connection that has said all turns into: it ends, enters TIME-WAIT, or waits for its next deadline.
+    pub(super) fn settle<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
+        let Some(conn) = self.conns.get(slot) else {
+            return;
+        };
+        if conn.tcb.is_finished() {
+            let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
+            return self.finish(hosted, slot, reason, now);
+        }
+        if conn.tcb.state() == State::TimeWait {
+            return self.linger(hosted, slot, now);
+        }
+        if let Some(deadline) = conn.tcb.deadline() {
+            self.conns.fire_by(slot, deadline);
+        } else if conn.has(Conn::ANNOUNCED) && conn.tcb.state() == State::Established {
+            let at = now + self.endpoint.config.park_after;
+            self.conns.fire_by(slot, at);
+        }
+    }
+
+    /// The end of a connection.
+    fn finish<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        reason: CloseReason,
+        now: Instant,
+    ) {
+        let outbox = &mut self.outbox;
+        let Some(conn) = self.conns.remove(slot, |frame| outbox.free(frame)) else {
+            return;
+        };
+        self.endpoint.table.remove(conn.found, conn.hash);
+        self.endpoint.counters.bump(Counter::ConnectionsClosed);
+        if conn.has(Conn::OWNED) {
+            self.closed(hosted, conn.id, reason, now);
+        }
+    }
+
+    /// A connection in TIME-WAIT becomes a small record of its own. Without a free one the oldest is recycled.
+    fn linger<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
+        let Some(conn) = self.conns.get(slot) else {
+            return;
+        };
+        let time_wait = conn.tcb.to_time_wait();
+        let (found, hash) = (conn.found, conn.hash);
+        let ends_at = time_wait.deadline.instant().unwrap_or(now);
+        let record = TimeWait::from_tcp(&time_wait);
+        let table = &mut self.endpoint.table;
+        let mut lingered = table.linger(found, hash, &record, ends_at);
+        if let Err(MoveError::Full(_)) = lingered
+            && let Some(oldest) = table.oldest_time_wait()
+            && let Some(key) = table.key(oldest)
+        {
+            table.remove(oldest, self.endpoint.hasher.hash(&key));
+            self.endpoint.counters.bump(Counter::TimeWaitRecycled);
+            lingered = table.linger(found, hash, &record, ends_at);
+        }
+        if lingered.is_err() {
+            self.endpoint.counters.bump(Counter::TimeWaitNoRecord);
+            self.endpoint.table.remove(found, hash);
+        }
+        let outbox = &mut self.outbox;
+        let conn = self.conns.remove(slot, |frame| outbox.free(frame));
+        self.endpoint.counters.bump(Counter::ConnectionsClosed);
+        if let Some(conn) = conn.filter(|conn| conn.has(Conn::OWNED)) {
+            self.closed(hosted, conn.id, CloseReason::Graceful, now);
+        }
+    }
+}
+
+/// Stage 4 of open connections and of TIME-WAIT.
+impl<N: Nic> Core<N> {
+    /// Lets the deadlines of connections pass, bounded per turn.
+    #[inline]
+    pub(super) fn run_connection_timers<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        now: Instant,
+    ) {
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(slot) = self.conns.pop_fired(now) else {
+                break;
+            };
+            self.on_timer(hosted, slot, now);
+        }
+        for _ in 0..TIME_WAITS_PER_TURN {
+            let Some(found) = self.endpoint.table.due_time_wait(now) else {
+                break;
+            };
+            let Some(key) = self.endpoint.table.key(found) else {
+                break;
+            };
+            self.endpoint
+                .table
+                .remove(found, self.endpoint.hasher.hash(&key));
+            self.endpoint.counters.bump(Counter::TimeWaitExpired);
+        }
+    }
+
+    fn on_timer<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
+        let Some(mut parts) = self.conns.parts(slot) else {
+            return;
+        };
+        match parts.conn.tcb.deadline() {
+            Some(deadline) if deadline > now => self.conns.fire_by(slot, deadline),
+            Some(_) => {
+                let events = {
+                    let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+                    tcb.on_timer(&mut env)
+                };
+                self.conns.mark_dirty(slot);
+                if events.has(Events::CLOSED) {
+                    self.settle(hosted, slot, now);
+                }
+            }
+            None => self.park(slot, now),
+        }
+    }
+
+    /// A connection that has been idle long enough comes to rest; one that can't is asked again later.
+    fn park(&mut self, slot: Slot, now: Instant) {
+        let park_after = self.endpoint.config.park_after;
+        let Some(parts) = self.conns.parts(slot) else {
+            return;
+        };
+        let conn = parts.conn;
+        if !conn.has(Conn::ANNOUNCED) || !conn.is_drained() {
+            return;
+        }
+        let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
+        if idle < park_after {
+            return self.conns.fire_by(slot, now + (park_after - idle));
+        }
+        let env = Env {
+            now,
+            settings: &self.endpoint.config.tcp,
+            counters: parts.counters,
+        };
+        let Some(rest) = conn.tcb.rest(&env) else {
+            return;
+        };
+        let (found, hash, listener) = (conn.found, conn.hash, conn.listener);
+        let parked = Parked::from_rest(&rest, listener, 0);
+        if self.endpoint.table.park(found, hash, &parked).is_ok() {
+            let outbox = &mut self.outbox;
+            self.conns.remove(slot, |frame| outbox.free(frame));
+            self.endpoint.counters.bump(Counter::ConnectionsParked);
+        }
+        // Without a free record it stays open, and idle.
+    }
+}
