@@ -77,7 +77,7 @@ fn show(scenario: &Scenario) -> Result<(), Failure> {
     for scene in &scenario.scenes {
         text += &format!("\n== {} == ({} s)\n", scene.title, scene.lasts_ms.div_ceil(1000));
         for act in &scene.acts {
-            text += &format!("{:>7} ms  {} {:?}\n", act.at_ms, act.who.name(), act.what);
+            text += &format!("{:>7} ms  {} {}\n", act.at_ms, act.who.name(), act.what);
         }
         for expectation in &scene.expectations {
             let by = match expectation.played_by {

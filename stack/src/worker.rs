@@ -12,6 +12,7 @@ mod endpoint;
 mod established;
 mod handoff;
 mod handshake;
+mod look;
 mod neighborhood;
 mod output;
 mod process;

@@ -72,7 +72,10 @@ fn middle(row: &Row, story: &Story) -> Vec<String> {
     match &row.what {
         Told::Segment(carried) => segment(carried, row.conn, story.has_several_connections),
         Told::Packet { from, text, lost, .. } => vec![arrow(*from, text, *lost)],
-        Told::Calls(side, call) => vec![note(*side, call)],
+        Told::Calls(side, call) => {
+            let number = connection(row.conn, story.has_several_connections);
+            vec![note(*side, &format!("{number}{call}"))]
+        }
         Told::Sees(side, seen) => {
             let number = connection(row.conn, story.has_several_connections);
             vec![note(*side, &format!("{number}-> {seen}"))]
@@ -157,11 +160,10 @@ fn options(carried: &Carried) -> String {
 
 /// `text ------->` from the left, `<------- text` from the right; one that is lost ends in `X` halfway.
 fn arrow(from: Side, text: &str, lost: Option<&str>) -> String {
-    let text = match lost {
-        Some(why) => format!("{text} ({why})"),
-        None => text.to_owned(),
+    let text = match lost.map(|why| format!("{text} ({why})")) {
+        Some(told) if told.chars().count() + 6 <= MIDDLE => told,
+        _ => cut(text, MIDDLE - 3),
     };
-    let text = cut(&text, MIDDLE - 3);
     let room = MIDDLE - text.chars().count() - 1;
     let shaft = match lost {
         None => "-".repeat(room - 1),

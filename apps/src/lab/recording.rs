@@ -94,9 +94,10 @@ impl What {
             Self::PoweredOff(_) => 0,
             Self::Calls { .. } => 1,
             Self::Neighbor(..) => 2,
-            Self::Frame { .. } => 3,
-            Self::State { .. } => 4,
-            Self::Sees { .. } => 5,
+            // What an application sees in a turn comes before the frames that leave at the end of it.
+            Self::Sees { .. } => 3,
+            Self::Frame { .. } => 4,
+            Self::State { .. } => 5,
         }
     }
 }

@@ -131,6 +131,19 @@ pub(crate) enum Do {
     PowerOff,
 }
 
+impl fmt::Display for Do {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(conn) => write!(f, "calls connect() for connection {conn}"),
+            Self::Accept => f.write_str("calls accept()"),
+            Self::Send(conn, len) => write!(f, "sends {len} bytes on connection {conn}"),
+            Self::Read(conn, len) => write!(f, "reads {len} bytes of connection {conn}"),
+            Self::Close(conn) => write!(f, "closes connection {conn}"),
+            Self::PowerOff => f.write_str("loses its power"),
+        }
+    }
+}
+
 /// The server's address in every scene is the other end's; this is its port.
 pub(crate) const SERVER_PORT: u16 = 81;
 /// The client's port of connection `n` is this plus `n`.

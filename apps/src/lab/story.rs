@@ -92,6 +92,8 @@ struct Reader<'a> {
     iss: BTreeMap<u16, [SeqNum; 2]>,
     /// Sequence numbers that were sent: side, connection, number, length.
     sent: Vec<(Side, u16, SeqNum, u32)>,
+    /// Until when each end's states were told: they never go back.
+    told_until: [u64; 2],
 }
 
 impl Story {
@@ -103,10 +105,9 @@ impl Story {
             neighbors: [None; 2],
             iss: BTreeMap::new(),
             sent: Vec::new(),
+            told_until: [0; 2],
         };
-        let rows: Vec<Row> = recording
-            .events
-            .iter()
+        let rows: Vec<Row> = told(&recording.events)
             .filter_map(|event| reader.row(event))
             .collect();
         Self {
@@ -117,6 +118,25 @@ impl Story {
     }
 }
 
+/// Without what says the same as the next event: bytes that were received in several parts at the same time.
+fn told(events: &[Event]) -> impl Iterator<Item = &Event> {
+    let received = |event: &Event| match event.what {
+        What::Sees {
+            side,
+            conn,
+            seen: Seen::Received(_),
+        } => Some((event.at_ns, side, conn)),
+        _ => None,
+    };
+    let is_part = move |(n, event): &(usize, &Event)| {
+        let next = events.get(n + 1).and_then(received);
+        received(event).is_some_and(|this| next == Some(this))
+    };
+    let all = events.iter().enumerate();
+    all.filter(move |numbered| !is_part(numbered))
+        .map(|(_, event)| event)
+}
+
 impl Reader<'_> {
     fn row(&mut self, event: &Event) -> Option<Row> {
         // Until when the state of each end counts: a frame changes its receiver's when it arrives.
@@ -124,12 +144,15 @@ impl Reader<'_> {
         let what = match &event.what {
             What::State { .. } => return None,
             What::PoweredOff(side) => Told::PoweredOff(*side),
+            // The server only answers: whom it knows decides nothing here.
+            What::Neighbor(Server, _) => return None,
             What::Neighbor(side, state) => {
                 self.neighbors[*side as usize] = *state;
                 Told::Neighbor(*side, *state)
             }
             What::Calls { side, conn, call } => {
-                self.conn = if *conn == 0 { self.conn } else { *conn };
+                // A call for no connection in particular, accept(), is about none of them.
+                self.conn = *conn;
                 Told::Calls(*side, call.clone())
             }
             What::Sees { side, conn, seen } => {
@@ -148,13 +171,17 @@ impl Reader<'_> {
                 self.frame(*sender, bytes, *fate)
             }
         };
-        let at = |side: Side| if side == from { event.at_ns } else { until };
+        for side in [Client, Server] {
+            let at = if side == from { event.at_ns } else { until };
+            let told = &mut self.told_until[side as usize];
+            *told = at.max(*told);
+        }
         Some(Row {
             at_ns: event.at_ns,
             what,
             conn: self.conn,
-            client: self.margin(Client, at(Client)),
-            server: self.margin(Server, at(Server)),
+            client: self.margin(Client),
+            server: self.margin(Server),
         })
     }
 
@@ -222,7 +249,8 @@ impl Reader<'_> {
     }
 
     /// The state of the current connection at one end.
-    fn margin(&self, side: Side, until_ns: u64) -> &'static str {
+    fn margin(&self, side: Side) -> &'static str {
+        let until_ns = self.told_until[side as usize];
         let before = self
             .recording
             .events

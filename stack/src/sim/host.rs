@@ -112,6 +112,7 @@ pub fn draw_secrets(random: &mut Random) -> Secrets {
         flow: [random.next_u64(), random.next_u64()],
         isn: random.bytes(),
         cookie: random.bytes(),
+        ports: random.bytes(),
     }
 }
 
