@@ -213,7 +213,6 @@ impl ConfigSpec {
         for (name, value) in [
             ("embryos", self.limits.records.embryos.total()),
             ("connections", self.limits.records.parked.total()),
-            ("open", self.limits.records.open.total()),
             ("queue_items", self.limits.queue_items.into()),
             ("send_queue_items", self.limits.send_queue_items.into()),
             ("handoff_frames", self.limits.handoff_frames.into()),
@@ -261,6 +260,7 @@ impl ConfigSpec {
             tcp: self.tcp,
             rcv_buf: self.rcv_buf,
             park_after: self.park_after,
+            window_scale: scale_for(self.rcv_buf),
         })
     }
 }
@@ -290,6 +290,7 @@ pub struct Config {
     pub rcv_buf: u32,
     /// How long a connection is idle before it is parked.
     pub park_after: Duration,
+    window_scale: u8,
 }
 
 impl Config {
@@ -304,7 +305,7 @@ impl Config {
     #[must_use]
     #[inline]
     pub fn window_scale(&self) -> u8 {
-        scale_for(self.rcv_buf)
+        self.window_scale
     }
 
     /// The neighbour that a packet to `destination` is handed to, or `None` without a route (RFC 1122 §3.3.1.1).
@@ -482,10 +483,7 @@ mod tests {
             ConfigError::NoAddress
         );
         assert_eq!(error(|spec| spec.ttl = 0), ConfigError::ZeroTtl);
-        assert_eq!(
-            error(|spec| spec.rcv_buf = 2919),
-            ConfigError::RcvBuf(2919)
-        );
+        assert_eq!(error(|spec| spec.rcv_buf = 2919), ConfigError::RcvBuf(2919));
         assert_eq!(
             error(|spec| spec.tcp.rto_min = Duration::ZERO),
             ConfigError::Tcp(SettingsError::RtoOrder)

@@ -251,11 +251,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     }
 
     /// Lets the app act between turns, as in a callback: what it starts leaves with the next turn.
-    pub fn with_cx<T>(
-        &mut self,
-        now: Instant,
-        act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T,
-    ) -> T {
+    pub fn with_cx<T>(&mut self, now: Instant, act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T) -> T {
         let result = act(&mut self.hosted.app, &mut self.core.cx(now));
         self.core.announce(&mut self.hosted, now);
         result
@@ -281,7 +277,10 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
     pub fn into_nic(self) -> N {
-        while let Some(Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame)) = self.core.ring.pop() {
+        while let Some(
+            Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame),
+        ) = self.core.ring.pop()
+        {
             drop(frame);
         }
         self.core.nic

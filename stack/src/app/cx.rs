@@ -127,9 +127,12 @@ impl<N: Nic> Cx<'_, N> {
         let listens = |port| parts.config.listeners.find(local, port).is_some();
         let port = match how.local_port {
             Some(port) => Some(port).filter(|&port| port != 0 && is_free(port)),
-            None => parts
-                .ports
-                .pick(local, remote, |port| is_free(port) && !listens(port), PORT_TRIES),
+            None => parts.ports.pick(
+                local,
+                remote,
+                |port| is_free(port) && !listens(port),
+                PORT_TRIES,
+            ),
         };
         let port = port.ok_or(ConnectError::NoPort)?;
         if address == remote.ip() && port == remote.port() {
@@ -148,11 +151,7 @@ impl<N: Nic> Cx<'_, N> {
     }
 
     /// The source address of a new connection.
-    fn source(
-        &self,
-        remote: SocketAddr,
-        how: &Connect,
-    ) -> Result<(LocalId, IpAddr), ConnectError> {
+    fn source(&self, remote: SocketAddr, how: &Connect) -> Result<(LocalId, IpAddr), ConnectError> {
         let config = self.parts.config;
         let group = match remote.ip() {
             IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
@@ -223,7 +222,8 @@ impl<N: Nic> Cx<'_, N> {
             return;
         };
         let len = len.min(conn.rx.len());
-        conn.rx.consume(chunks, len, |frame| drop(freed.push(frame)));
+        conn.rx
+            .consume(chunks, len, |frame| drop(freed.push(frame)));
         conn.tcb.on_read(len);
         self.parts.conns.mark_dirty(slot);
     }
@@ -254,11 +254,15 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return false;
         }
-        let has_room = conn.tx.items() < limit && has_send_room(chunks);
-        if !has_room {
-            conn.set(Conn::WANTS_ROOM);
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return false;
         }
-        has_room
+        if conn.tx.items() >= limit {
+            conn.set(Conn::WANTS_ROOM);
+            return false;
+        }
+        true
     }
 
     /// Queues something to send.
@@ -277,14 +281,16 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
-        if conn.tx.items() >= u32::from(limit) || !has_send_room(chunks) {
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return Err(item);
+        }
+        if conn.tx.items() >= u32::from(limit) {
             conn.set(Conn::WANTS_ROOM);
             return Err(item);
         }
-        if let Err(item) = conn.tx.push(chunks, item) {
-            conn.set(Conn::WANTS_ROOM);
-            return Err(item);
-        }
+        // Refused now is only what names no byte.
+        conn.tx.push(chunks, item)?;
         self.parts.conns.mark_dirty(slot);
         Ok(())
     }
@@ -303,15 +309,18 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
-        let places = if has_send_room(chunks) {
-            limit.saturating_sub(conn.tx.items()) as usize
-        } else {
-            0
-        };
+        if !has_send_room(chunks) {
+            self.parts.conns.starve(slot);
+            return 0;
+        }
+        let places = limit.saturating_sub(conn.tx.items()) as usize;
         let room = places.saturating_mul(chunks.buffer_len() as usize);
         let wanted = &bytes[..bytes.len().min(room)];
         let sent = conn.tx.push_bytes(chunks, wanted, || data_frame(nic));
-        if sent < bytes.len() {
+        if sent < wanted.len() {
+            // The NIC's memory is used up: acknowledgments of any connection set some free.
+            self.parts.conns.starve(slot);
+        } else if sent < bytes.len() {
             conn.set(Conn::WANTS_ROOM);
         }
         self.parts.conns.mark_dirty(slot);
@@ -359,11 +368,7 @@ impl<N: Nic> Cx<'_, N> {
         self.command(conn, |tcb, env| tcb.set_options(options, env));
     }
 
-    fn command(
-        &mut self,
-        conn: ConnId,
-        act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>),
-    ) {
+    fn command(&mut self, conn: ConnId, act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>)) {
         let Some(slot) = self.open_slot(conn) else {
             return;
         };

@@ -15,12 +15,13 @@ pub struct AcceptQueues {
 }
 
 impl AcceptQueues {
-    /// Empty queues, each for its listener's backlog and one.
+    /// Empty queues, each for its listener's backlog and one, but for no more than `connections`: so many there can be.
     #[must_use]
-    pub fn new(listeners: &[ListenerConfig]) -> Self {
+    pub fn new(listeners: &[ListenerConfig], connections: u64) -> Self {
         let queue = |listener: &ListenerConfig| {
             let places = listener.backlog.saturating_add(1);
-            (VecDeque::with_capacity(places as usize), places)
+            let reserved = u64::from(places).min(connections);
+            (VecDeque::with_capacity(reserved as usize), places)
         };
         Self {
             queues: listeners.iter().map(queue).collect(),
@@ -52,9 +53,6 @@ impl AcceptQueues {
 
     /// The connection that has waited longest, which may have ended meanwhile.
     pub fn pop(&mut self, listener: ListenerId) -> Option<ConnId> {
-        self.queues
-            .get_mut(usize::from(listener.0))?
-            .0
-            .pop_front()
+        self.queues.get_mut(usize::from(listener.0))?.0.pop_front()
     }
 }

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use super::chunks::Chunks;
 use super::key::{FlowHash, FlowKey};
 use super::listener::ListenerId;
-use super::record::{Open, TickMs};
 use super::out_of_order::OutOfOrder;
+use super::record::{Open, TickMs};
 use super::rx_queue::RxQueue;
 use super::statics::Statics;
 use super::tx_queue::TxQueue;
@@ -75,6 +75,8 @@ impl Conn {
     pub const NEWS: u8 = 1 << 2;
     /// A send was refused: the application is to hear when there is room.
     pub const WANTS_ROOM: u8 = 1 << 3;
+    /// It stands in the list of those that wait for places.
+    const STARVED: u8 = 1 << 6;
     /// The application has heard that the connection opened.
     pub const ANNOUNCED: u8 = 1 << 4;
     /// The application is to hear that the peer closed.
@@ -169,6 +171,8 @@ pub struct Connections<F> {
     pub statics: Statics<F>,
     wheel: TimerWheel,
     dirty: VecDeque<Slot>,
+    /// Connections whose send was refused for want of places in the queues of all.
+    starved: VecDeque<Slot>,
     /// Connections that an application has taken over and not heard of yet.
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
@@ -202,6 +206,7 @@ impl<F: Frame> Connections<F> {
             statics: Statics::new(buffer_len),
             wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
             dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
+            starved: VecDeque::with_capacity(total as usize + STALE_DIRTY),
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),
         })
@@ -326,7 +331,10 @@ impl<F> Connections<F> {
     /// One past the highest slot ever used, IPv4 and IPv6 counted apart: for walks in parts.
     #[must_use]
     pub fn slots(&self) -> (u32, u32) {
-        (self.v4.len() as u32, self.v4_capacity + self.v6.len() as u32)
+        (
+            self.v4.len() as u32,
+            self.v4_capacity + self.v6.len() as u32,
+        )
     }
 }
 
@@ -392,6 +400,30 @@ impl<F> Connections<F> {
             conn.set(Conn::DIRTY);
             self.dirty.push_front(slot);
         }
+    }
+}
+
+/// Who waits for places in the queues of all.
+impl<F> Connections<F> {
+    /// Remembers that this connection's application wanted to send and there was no place.
+    pub fn starve(&mut self, slot: Slot) {
+        if let Some(conn) = self.get_mut(slot) {
+            conn.set(Conn::WANTS_ROOM);
+            if !conn.has(Conn::STARVED) {
+                conn.set(Conn::STARVED);
+                self.starved.push_back(slot);
+            }
+        }
+    }
+
+    /// The one that has waited longest.
+    #[inline]
+    pub fn pop_starved(&mut self) -> Option<Slot> {
+        let slot = self.starved.pop_front()?;
+        if let Some(conn) = self.get_mut(slot) {
+            conn.take(Conn::STARVED);
+        }
+        Some(slot)
     }
 }
 

@@ -184,9 +184,7 @@ impl<F> Opening<'_, F> {
             ..ConnectionOptions::default()
         };
         let listener = parked.listener;
-        let unparked = self
-            .table
-            .unpark(found, hash, &Open::of_listener(listener));
+        let unparked = self.table.unpark(found, hash, &Open::of_listener(listener));
         let found = unparked.map_err(|_| NoRecord)?;
         let params = self.params(&key, SeqNum(0), options);
         let rest = parked.rest(self.now);

@@ -63,7 +63,9 @@ impl Tcb {
     #[must_use]
     #[inline]
     pub const fn may_queue(&self) -> bool {
-        let open = self.state.sends_text() || matches!(self.state, State::SynSent) || self.state.is_syn_received();
+        let open = self.state.sends_text()
+            || matches!(self.state, State::SynSent)
+            || self.state.is_syn_received();
         open && !self.bits.has(Bits::FIN_WANTED)
     }
 

@@ -240,7 +240,7 @@ pub fn rest_step(rest: &RestNumbers, segment: &Segment) -> RestStep {
     if rest.snd_nxt.since(segment.ack) > rest.max_snd_wnd {
         return RestStep::Challenge;
     }
-    if segment.len() > 0 || flags.contains(Flags::URG) {
+    if !segment.is_empty() || flags.contains(Flags::URG) {
         RestStep::Wake
     } else {
         RestStep::Ack

@@ -12,6 +12,9 @@ use crate::nic::Nic;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 
+/// Connections that hear of new room per turn at most.
+const STARVED_PER_TURN: u32 = 16;
+
 /// An app and its state of each connection, by handle.
 pub(super) struct Hosted<A: App> {
     pub(super) app: A,
@@ -78,9 +81,7 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         self.endpoint.accept_queues.push(listener, id);
-        hosted
-            .app
-            .on_accept_ready(&mut self.cx(now), listener);
+        hosted.app.on_accept_ready(&mut self.cx(now), listener);
         self.announce(hosted, now);
     }
 
@@ -170,6 +171,22 @@ impl<N: Nic> Core<N> {
         app.on_close(&mut self.cx(now), id, state, reason);
         *state = A::Conn::default();
         self.announce(hosted, now);
+    }
+
+    /// Connections that waited for places in the queues hear that there are some, a few per turn.
+    #[inline]
+    pub(super) fn feed_starved<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        for _ in 0..STARVED_PER_TURN {
+            if !has_send_room(&self.conns.chunks) {
+                return;
+            }
+            let Some(slot) = self.conns.pop_starved() else {
+                return;
+            };
+            if let Some(id) = self.conns.get(slot).map(|conn| conn.id) {
+                self.deliver(hosted, slot, id, now);
+            }
+        }
     }
 
     /// Once per turn.

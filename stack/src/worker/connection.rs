@@ -23,9 +23,9 @@ use crate::tcp::time_wait::Step;
 use crate::tcp::verdict::{Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
+use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::TcpOptions;
 use crate::wire::{U16, vlan};
-use crate::wire::tcp::Flags;
 
 /// Places that one segment can take in the queues: its own bytes, and none more.
 const PLACES_PER_SEGMENT: u32 = 1;
@@ -201,7 +201,11 @@ impl<N: Nic> Core<N> {
                 }
             }
             Payload::None => self.outbox.free(frame),
-            Payload::InOrder { skip, len, released } => {
+            Payload::InOrder {
+                skip,
+                len,
+                released,
+            } => {
                 let outbox = &mut self.outbox;
                 let start = place + skip;
                 if len == 0 {
@@ -344,6 +348,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// A SYN that may end TIME-WAIT (RFC 9293 MAY-2): it meets the listener, with an ISS above the old connection's numbers.
+    #[inline(never)]
     fn reopen(
         &mut self,
         frame: N::Frame,
@@ -427,9 +432,7 @@ fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
 /// Where the payload starts in the frame.
 #[inline]
 fn payload_offset(meta: &Meta) -> u32 {
-    u32::from(meta.l4_offset)
-        + crate::wire::tcp::HEADER_LEN as u32
-        + u32::from(meta.options_len)
+    u32::from(meta.l4_offset) + crate::wire::tcp::HEADER_LEN as u32 + u32::from(meta.options_len)
 }
 
 /// The numbers of a segment as the protocol wants them.

@@ -99,7 +99,10 @@ impl Endpoint {
             hasher: FlowHasher::new(secrets.flow),
             isn: IsnKey::new(&secrets.isn),
             cookies: CookieKey::new(&secrets.cookie),
-            accept_queues: AcceptQueues::new(config.listeners.configs()),
+            accept_queues: AcceptQueues::new(
+                config.listeners.configs(),
+                config.limits.records.open.total(),
+            ),
             embryos: vec![0; config.listeners.configs().len()],
             cookie_sent_at: None,
             mtu,
@@ -113,7 +116,7 @@ impl Endpoint {
 
     /// What a segment gets. `bytes` are its frame's; `probe` was made when the table had seen `inserted`
     /// insertions.
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_segment(
         &mut self,
         meta: &Meta,
@@ -144,7 +147,7 @@ impl Endpoint {
     }
 
     /// A segment that belongs to no connection: a listener's, or nobody's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_unmatched(&mut self, meta: &Meta, bytes: &[u8], now: Instant) -> Verdict {
         match self
             .config
@@ -156,7 +159,7 @@ impl Endpoint {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_closed(&mut self, meta: &Meta, now: Instant) -> Verdict {
         let payload_len = u32::from(meta.payload_len);
         let Some(reset) = answer_closed(meta.seq, meta.ack, meta.flags, payload_len) else {

@@ -8,8 +8,8 @@ use core::time::Duration;
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict, segment};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
+use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 use crate::conn::{ConnFlags, Embryo, FlowKey, Found, WindowShifts};
 use crate::counters::Counter;
 use crate::tcp::cookie::{self, CookieOptions};
@@ -84,7 +84,7 @@ impl Endpoint {
     }
 
     /// Answers a SYN with a cookie and keeps nothing.
-    #[inline]
+    #[inline(always)]
     fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
         let offer = SynOptions::parse(options);
         let timestamps = offer.timestamps;
@@ -104,9 +104,7 @@ impl Endpoint {
         };
         let cookie = self.cookies.make(tuple, meta.seq, kept, now, clock_ms);
         self.cookie_sent_at = Some(now);
-        let our_scale = kept
-            .window_scale
-            .map(|_| self.config.window_scale());
+        let our_scale = kept.window_scale.map(|_| self.config.window_scale());
         let reply = TcpReply {
             seq: cookie.iss,
             ack: meta.seq.add(1),

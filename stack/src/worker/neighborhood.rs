@@ -18,7 +18,8 @@ use crate::neighbor::{
 use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
 use crate::wire::{
-    IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse, tcp,
+    IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse,
+    tcp,
 };
 
 /// Frames that resolving one neighbour can set free at once.
@@ -179,7 +180,9 @@ impl<N: Nic> Core<N> {
         if self.neighborhood.table.is_none() {
             return match self.ring.push(0, Message::Resolve(frame)) {
                 Ok(()) => {}
-                Err(Message::Resolve(frame) | Message::Received(frame) | Message::NoRoute(frame)) => {
+                Err(
+                    Message::Resolve(frame) | Message::Received(frame) | Message::NoRoute(frame),
+                ) => {
                     self.drop_unsent(frame, Counter::TxNeighborDropped);
                 }
             };

@@ -241,17 +241,14 @@ impl<N: Nic> Core<N> {
 impl<N: Nic> Core<N> {
     /// Lets the deadlines of connections pass, bounded per turn.
     #[inline]
-    pub(super) fn run_connection_timers<A: App>(
-        &mut self,
-        hosted: &mut Hosted<A>,
-        now: Instant,
-    ) {
+    pub(super) fn run_connection_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..TIMERS_PER_TURN {
             let Some(slot) = self.conns.pop_fired(now) else {
                 break;
             };
             self.on_timer(hosted, slot, now);
         }
+        self.feed_starved(hosted, now);
         for _ in 0..TIME_WAITS_PER_TURN {
             let Some(found) = self.endpoint.table.due_time_wait(now) else {
                 break;

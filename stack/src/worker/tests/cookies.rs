@@ -178,10 +178,7 @@ fn a_cookie_can_be_used_twice_only_as_the_same_connection() {
     // And twice in one burst.
     let (mut host, _) = cookie(Flow::v4(1, OPEN), syn());
     host.inject_together(&[ack().seq(1).ack(1), ack().seq(1).ack(1)]);
-    assert_eq!(
-        host.ends(),
-        [("cookie_accepted", 1), ("rest_ack", 1)]
-    );
+    assert_eq!(host.ends(), [("cookie_accepted", 1), ("rest_ack", 1)]);
     assert_eq!(host.worker().table().total(), 1);
 }
 

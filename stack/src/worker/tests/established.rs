@@ -55,8 +55,7 @@ fn a_reset_must_be_exact() {
     host.inject(rst().seq(65_536))
         .counted(Counter::RestDropped)
         .silent();
-    host.inject(rst().seq(2))
-        .counted(Counter::RestChallenged);
+    host.inject(rst().seq(2)).counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1));
     assert!(host.parked().is_some());
     host.inject(rst().seq(1))
@@ -92,9 +91,7 @@ fn without_ack_nothing_happens() {
         segment(Flags::FIN).seq(1),
         segment(Flags::PSH).seq(1).len(3),
     ] {
-        host.inject(spec)
-            .counted(Counter::RestDropped)
-            .silent();
+        host.inject(spec).counted(Counter::RestDropped).silent();
     }
     assert!(host.parked().is_some());
 }
@@ -104,8 +101,7 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     let mut host = established();
     let first = host.flow;
     let challenge = |host: &mut Host| {
-        host.inject(syn().seq(0))
-            .counted(Counter::RestChallenged);
+        host.inject(syn().seq(0)).counted(Counter::RestChallenged);
         host.expect(ack().seq(1).ack(1));
     };
     let limited = |host: &mut Host| {
@@ -125,10 +121,7 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     limited(&mut host);
     // Many in one burst are one.
     host.wait_ms(500).inject_together(&[syn().seq(0); 10]);
-    let ends = [
-        ("rest_challenged", 1),
-        ("rest_challenge_limited", 9),
-    ];
+    let ends = [("rest_challenged", 1), ("rest_challenge_limited", 9)];
     assert_eq!(host.ends(), ends);
     host.expect(ack().seq(1).ack(1));
 }
@@ -177,8 +170,7 @@ fn a_scaled_window_is_announced_scaled() {
     host.expect(syn_ack().seq(0).ack(1).win(65_535).wscale(7));
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment);
-    host.inject(syn().seq(0))
-        .counted(Counter::RestChallenged);
+    host.inject(syn().seq(0)).counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1).win(65_535 >> 7));
 }
 
