@@ -20,6 +20,9 @@ mod actor;
 mod recording;
 // In virtual time.
 mod sim;
+// In real time, with the kernel at the other end.
+#[cfg(feature = "dpdk")]
+mod tap;
 // The recording, read.
 mod story;
 // What was expected, and whether it came about.

@@ -270,6 +270,7 @@ impl Reader<'_> {
         }
         match state {
             _ if is_off => "(off)",
+            State::Closed if side == Client && self.conn == 0 => "",
             State::Closed if side == Server && self.recording.listens => "LISTEN",
             State::SynReceivedPassive | State::SynReceivedActive => "SYN-RECEIVED",
             other => other.name(),

@@ -1,6 +1,6 @@
 //! `app-blocked`: the host is fine, its application hangs.
 
-use stack::tcp::lang::{ack, data, syn, syn_ack};
+use stack::tcp::lang::{ack, data, fin, syn, syn_ack};
 
 use crate::lab::scenario::{Client, Do, Ours, Scenario, Scene, Seen, Server};
 
@@ -29,6 +29,9 @@ fn before_accept() -> Scene {
         .act(100, Client, Do::Send(1, 5))
         .act(1_000, Server, Do::Accept)
         .act(1_100, Server, Do::Read(1, 5))
+        .act(1_300, Client, Do::Close(1))
+        .act(1_300, Server, Do::Read(1, 1))
+        .act(1_500, Server, Do::Close(1))
         .expect(Client.sends(syn().seq(0)))
         .expect(Server.sends(syn_ack().seq(0).ack(1)))
         .expect(Client.sends(ack().seq(1).ack(1)))
@@ -37,7 +40,11 @@ fn before_accept() -> Scene {
         .expect(Server.sends(ack().ack(6)).within_ms(100, 400))
         .expect(Server.sees(Seen::Accepted).within_ms(1_000, 1_090))
         .expect(Server.sees(Seen::Received(5)).within_ms(1_100, 1_200))
-        .lasts_ms(1_500)
+        .expect(Client.sends(fin().seq(6)).within_ms(1_300, 1_400))
+        .expect(Server.sees(Seen::Eof).within_ms(1_300, 1_400))
+        .expect(Server.sends(fin().seq(1).ack(7)).within_ms(1_500, 1_600))
+        .expect(Client.sends(ack().seq(7).ack(2)).within_ms(1_500, 1_600))
+        .lasts_ms(2_000)
 }
 
 fn full_queue() -> Scene {
