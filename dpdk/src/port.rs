@@ -431,7 +431,13 @@ impl PortInner {
         Ok(())
     }
 
+    /// The port's link-layer address. The in-memory link has none, but neighbours ask for one: a locally administered
+    /// address made of the port's number.
     fn mac(&self) -> Result<[u8; 6], Error> {
+        if self.rings.is_some() {
+            let [high, low] = self.id.to_be_bytes();
+            return Ok([2, 0, 0, 1, high, low]);
+        }
         let mut mac = sys::rte_ether_addr { addr_bytes: [0; 6] };
         self.step("rte_eth_macaddr_get", || {
             // SAFETY: the port is open, and `mac` is writable.

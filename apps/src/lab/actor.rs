@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use stack::app::{App, Connect, Cx, TxItem};
 use stack::conn::ConnId;
@@ -22,7 +23,8 @@ use super::scenario::{Act, CLIENT_PORT, Do, Seen, Side};
 pub(crate) struct Actor {
     side: Side,
     server: SocketAddr,
-    starts_at: Instant,
+    /// `None` until the scene begins.
+    starts_at: Option<Instant>,
     script: VecDeque<Act>,
     conns: Vec<Open>,
     /// How many `accept()` calls wait for a connection.
@@ -45,20 +47,25 @@ struct Open {
 }
 
 impl Actor {
-    /// The application of `side`, whose clock starts then; `server` is whom a client connects to.
-    pub(crate) fn new(side: Side, server: SocketAddr, acts: &[Act], starts_at: Instant) -> Self {
+    /// The application of `side`; `server` is whom a client connects to. It does nothing until [`Actor::begin`].
+    pub(crate) fn new(side: Side, server: SocketAddr, acts: &[Act]) -> Self {
         let mine = acts.iter().filter(|act| act.who == side).copied();
         let mut script: Vec<Act> = mine.filter(|act| act.what != Do::PowerOff).collect();
         script.sort_by_key(|act| act.at_ms);
         Self {
             side,
             server,
-            starts_at,
+            starts_at: None,
             script: script.into(),
             conns: Vec::new(),
             accepts: 0,
             notes: Vec::new(),
         }
+    }
+
+    /// The scene begins then: its acts are due that much later.
+    pub(crate) fn begin(&mut self, at: Instant) {
+        self.starts_at = Some(at);
     }
 
     /// What it noted since the last call.
@@ -229,9 +236,8 @@ impl App for Actor {
     }
 
     fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
-        let passed_ms = cx.now().since(self.starts_at).as_millis();
-        while let Some(act) = self.script.front()
-            && u128::from(act.at_ms) <= passed_ms
+        while let (Some(act), Some(start)) = (self.script.front(), self.starts_at)
+            && start + Duration::from_millis(act.at_ms) <= cx.now()
         {
             let what = act.what;
             self.script.pop_front();

@@ -106,7 +106,7 @@ fn segment(carried: &Carried, conn: u16, names_connection: bool) -> Vec<String> 
         .map(|state| format!("[{}]", nud(state)));
     let mut lines = Vec::new();
     match entry {
-        Some(entry) if full.len() + entry.len() + 5 <= MIDDLE => {
+        Some(entry) if full.len() + entry.len() + 4 <= MIDDLE => {
             lines.push(arrow(carried.from, &format!("{full} {entry}"), carried.lost));
         }
         Some(entry) => {

@@ -73,7 +73,11 @@ impl<'a> Stage<'a> {
         world.record(true);
         let server = SocketAddr::new(HostSpec::v4(SERVER_HOST), SERVER_PORT);
         let mut host = |number, side| {
-            let actor = |_| Actor::new(side, server, &scene.acts, START);
+            let actor = |_| {
+                let mut actor = Actor::new(side, server, &scene.acts);
+                actor.begin(START);
+                actor
+            };
             world.add_host(spec(scene, number, side), actor)
         };
         let hosts = [host(CLIENT_HOST, Client)?, host(SERVER_HOST, Server)?];

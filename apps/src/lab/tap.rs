@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dpdk::{
-    DpdkNic, Eal, EalConfig, Instrument, Mbuf, NicSpec, PoolSizes, PortConfig, ThreadRegistration,
+    DpdkNic, Eal, EalConfig, Instrument, Mbuf, NicSpec, PoolSizes, PortConfig,
 };
 use nix::time::{ClockId, clock_gettime};
 use stack::config::{Config, ConfigSpec, Interface};
 use stack::memory::PageOptions;
+use stack::neighbor::State as Nud;
 use stack::nic::{Burst, Frame as _, Nic as _};
 use stack::tcp::state::State;
 use stack::time::Instant;
@@ -24,12 +25,15 @@ use stack::worker::{Rings, Worker};
 
 use super::actor::Actor;
 use super::args::RunArgs;
+use super::check;
 use super::recording::{Fate, Recording, What};
 use super::report::Played;
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Do, Ours, SERVER_PORT, Scenario, Scene, Server, Side, connections,
+    CLIENT_PORT, Cast, Client, Do, Expected, Ours, SERVER_PORT, Scenario, Scene, Server, Side,
+    connections,
 };
 use super::sim::listener;
+use super::story::Story;
 use crate::console;
 use crate::failure::Failure;
 use crate::secrets;
@@ -49,10 +53,12 @@ const QUEUE_ITEMS: u32 = 2048;
 const OTHER_MEMORY_MB: u64 = 32;
 /// From when everything is ready to the start of a scene, in ns.
 const COUNTDOWN_NS: u64 = 50_000_000;
+/// How often it is asked whether a scene has shown all that it can, in ns.
+const ASK_EVERY_NS: u64 = 500_000_000;
 /// How often the kernel's sockets are looked at when no frame moves.
 const LOOK_EVERY_NS: u64 = 10_000_000;
 /// How long our loop sleeps when nothing came.
-const NAP: Duration = Duration::from_micros(50);
+const NAP: Duration = Duration::from_micros(200);
 
 /// Plays the scenes that can be played with each of the casts that `args` ask for.
 ///
@@ -76,7 +82,6 @@ pub(super) fn play(args: &RunArgs, scenario: &Scenario) -> Result<Vec<Played>, F
     kernel::bring_up()?;
     let mut stage = Stage {
         nic: Some(DpdkNic::new(queue)),
-        _lcore: eal.register_thread(None)?,
     };
     let mut played = Vec::new();
     let mut net = 0;
@@ -109,10 +114,9 @@ fn monotonic_ns() -> u64 {
         .as_nanos() as u64
 }
 
-/// What stays from scene to scene.
+/// What stays from scene to scene. The loop runs on the thread that has initialised EAL, which is an lcore by that.
 struct Stage {
     nic: Option<DpdkNic>,
-    _lcore: ThreadRegistration,
 }
 
 /// What a scene is about, for everybody who looks.
@@ -167,9 +171,7 @@ impl Stage {
         if theirs == Server && !scene.server_is_on {
             kernel::power_off()?;
         }
-        let start_ns = monotonic_ns() + COUNTDOWN_NS;
-        peer.begin(start_ns)?;
-        let recording = self.record(scene, &setting, start_ns, &peer)?;
+        let recording = self.record(scene, &setting, &mut peer)?;
         drop(peer);
         for (name, old) in before {
             kernel::sysctl(name, &old)?;
@@ -182,20 +184,31 @@ impl Stage {
         &mut self,
         scene: &Scene,
         setting: &Setting,
-        start_ns: u64,
-        peer: &Peer,
+        peer: &mut Peer,
     ) -> Result<Recording, Failure> {
-        let log = Arc::new(Mutex::new(Log::new(scene, setting, start_ns)));
+        let log = Arc::new(Mutex::new(Log::new(scene, setting)));
+        let mut worker = self.worker(scene, setting, &log)?;
         let watch = NeighborWatch::start(setting.address(setting.ours));
-        let mut worker = self.worker(scene, setting, start_ns, &log)?;
+        // Whatever was slow is done.
+        let start_ns = monotonic_ns() + COUNTDOWN_NS;
+        peer.begin(start_ns)?;
+        worker.app_mut().begin(Instant::from_ns(start_ns));
+        let_log(&log, |log| log.begin(start_ns, scene.server_is_on));
         let end_ns = start_ns + scene.lasts_ms * 1_000_000;
         let mut power_off = scene.acts.iter().filter(|act| act.what == Do::PowerOff);
         let mut next_off = power_off.next();
-        let mut looked_ns = 0;
+        let (mut looked_ns, mut asked_ns) = (0, start_ns);
         loop {
             let now = monotonic_ns();
-            if now >= end_ns {
-                break;
+            if now > asked_ns + ASK_EVERY_NS {
+                asked_ns = now;
+                let is_over = let_log(&log, |log| {
+                    log.theirs(peer, &watch);
+                    log.has_seen_all_of(scene)
+                });
+                if is_over || now >= end_ns {
+                    break;
+                }
             }
             if let Some(act) = next_off.filter(|act| start_ns + act.at_ms * 1_000_000 <= now) {
                 if act.who != setting.ours {
@@ -230,17 +243,13 @@ impl Stage {
         let mut nic = worker.into_nic();
         nic.set_instrument(None);
         self.nic = Some(nic);
-        Ok(let_log(&log, |log| {
-            log.theirs(peer, &watch);
-            log.recording.clone()
-        }))
+        Ok(let_log(&log, |log| log.recording.clone()))
     }
 
     fn worker(
         &mut self,
         scene: &Scene,
         setting: &Setting,
-        start_ns: u64,
         log: &Arc<Mutex<Log>>,
     ) -> Result<Worker<DpdkNic, Actor>, Failure> {
         let Some(mut nic) = self.nic.take() else {
@@ -249,13 +258,8 @@ impl Stage {
         nic.set_instrument(Some(Box::new(Wire(Arc::clone(log)))));
         // What came between two scenes belongs to neither.
         while swallow(&mut nic) > 0 {}
-        let_log(log, |log| log.recording.events.clear());
-        if !scene.server_is_on {
-            let_log(log, |log| log.power_off(Server, start_ns));
-        }
         let server = SocketAddr::new(setting.address(Server).into(), SERVER_PORT);
-        let starts_at = Instant::from_ns(start_ns);
-        let actor = Actor::new(setting.ours, server, &scene.acts, starts_at);
+        let actor = Actor::new(setting.ours, server, &scene.acts);
         let config = Arc::new(config(scene, setting)?);
         let end = Rings::new(1, config.limits.handoff_frames).into_ends();
         let Some(end) = end.into_iter().next() else {
@@ -305,17 +309,31 @@ struct Log {
     now_ns: u64,
     has_sent: bool,
     is_off: [bool; 2],
+    /// When the kernel's neighbour entry was last seen to change, and whether packets could leave by it then.
+    last_look_ns: u64,
+    was_usable: bool,
 }
 
 impl Log {
-    fn new(scene: &Scene, setting: &Setting, start_ns: u64) -> Self {
+    fn new(scene: &Scene, setting: &Setting) -> Self {
         Self {
             recording: Recording::new(setting.cast, setting.addresses, scene.backlog.is_some()),
             setting: setting.clone(),
-            start_ns,
-            now_ns: start_ns,
+            start_ns: 0,
+            now_ns: 0,
             has_sent: false,
             is_off: [false; 2],
+            last_look_ns: 0,
+            was_usable: false,
+        }
+    }
+
+    /// The scene starts then; what came before belongs to none.
+    fn begin(&mut self, start_ns: u64, server_is_on: bool) {
+        self.start_ns = start_ns;
+        self.recording.events.clear();
+        if !server_is_on {
+            self.power_off(Server, start_ns);
         }
     }
 
@@ -378,6 +396,19 @@ impl Log {
         }
     }
 
+    /// Whether nothing that is expected can come any more: the rest of the scene would be waiting.
+    fn has_seen_all_of(&self, scene: &Scene) -> bool {
+        let last_act_ms = scene.acts.last().map_or(0, |act| act.at_ms);
+        let waits_for_nothing = scene
+            .expectations
+            .iter()
+            .any(|expectation| matches!(expectation.what, Expected::NoSegment(_)));
+        let so_far = || Story::read(&self.recording.clone().in_order());
+        !waits_for_nothing
+            && self.since_start(self.now_ns) > (last_act_ms + 500) * 1_000_000
+            && check::unmet(scene, &so_far()).is_empty()
+    }
+
     /// What the program at the kernel's end said, and what its neighbour entry went through.
     fn theirs(&mut self, peer: &Peer, watch: &NeighborWatch) {
         let side = self.setting.ours.other();
@@ -385,10 +416,31 @@ impl Log {
             let at_ns = self.since_start(at_ns);
             self.recording.push(at_ns, what);
         }
-        for (at_ns, state) in watch.seen.try_iter() {
-            let at_ns = self.since_start(at_ns);
+        for (seen_ns, state) in watch.seen.try_iter() {
+            let seen_ns = self.since_start(seen_ns);
+            // It is looked at now and then: a packet that left meanwhile tells that the entry had become usable before.
+            let is_usable = !matches!(state, None | Some(Nud::Incomplete | Nud::Failed));
+            let at_ns = match self.first_segment(side, self.last_look_ns..seen_ns) {
+                Some(at_ns) if is_usable && !self.was_usable => at_ns,
+                _ => seen_ns,
+            };
             self.recording.push_neighbor(at_ns, side, state);
+            (self.last_look_ns, self.was_usable) = (seen_ns, is_usable);
         }
+    }
+}
+
+impl Log {
+    /// When `side` sent its first IPv4 packet within that time.
+    fn first_segment(&self, side: Side, within: std::ops::Range<u64>) -> Option<u64> {
+        const IPV4: &[u8] = &[8, 0];
+        let is_packet = |what: &What| {
+            matches!(what, What::Frame { from, bytes, .. } if *from == side && bytes.get(12..14) == Some(IPV4))
+        };
+        let mut events = self.recording.events.iter();
+        events
+            .find(|event| within.contains(&event.at_ns) && is_packet(&event.what))
+            .map(|event| event.at_ns)
     }
 }
 

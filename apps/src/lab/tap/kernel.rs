@@ -18,7 +18,7 @@ use crate::failure::Failure;
 /// The tap, in a namespace that holds nothing else.
 pub(super) const TAP: &str = "labtap0";
 /// How often neighbour entries are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Moves this thread, and all that it starts from now on, into a network namespace of its own.
 ///
@@ -50,11 +50,13 @@ fn run(command: &str) -> Result<String, Failure> {
     Err(Failure::Run(format!("`{command}` failed: {}", said.trim())))
 }
 
-/// Switches the kernel's side of the tap on, without IPv6, which has words of its own to say.
+/// Switches the kernel's side of the tap on, without IPv6, which has words of its own to say; and loopback, over which a
+/// kernel tells itself that a neighbour doesn't answer.
 ///
 /// # Errors
 /// [`Failure::Run`] with the command that failed.
 pub(super) fn bring_up() -> Result<(), Failure> {
+    run("ip link set dev lo up")?;
     sysctl("ipv6/conf/%/disable_ipv6", "1")?;
     run(&format!("ip link set dev {TAP} up")).map(drop)
 }
