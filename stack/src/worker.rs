@@ -8,6 +8,7 @@ mod callbacks;
 mod classify;
 mod connection;
 mod cycles;
+mod deadline;
 mod endpoint;
 mod established;
 mod handoff;

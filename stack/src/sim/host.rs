@@ -92,16 +92,7 @@ impl HostSpec {
     /// The IPv6 address of host `number`.
     #[must_use]
     pub const fn v6(number: u8) -> IpAddr {
-        IpAddr::V6(Ipv6Addr::new(
-            0x2001,
-            0xdb8,
-            0,
-            0,
-            0,
-            0,
-            0,
-            number as u16,
-        ))
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number as u16))
     }
 }
 
@@ -182,10 +173,7 @@ impl<A: App> Host<A> {
     }
 
     /// Starts its workers, each with an app from `app`.
-    pub(super) fn power_on(
-        &mut self,
-        mut app: impl FnMut(u16) -> A,
-    ) -> Result<(), HostError> {
+    pub(super) fn power_on(&mut self, mut app: impl FnMut(u16) -> A) -> Result<(), HostError> {
         let secrets = match self.spec.secrets {
             Some(secrets) => secrets,
             None => draw_secrets(&mut self.random),
@@ -257,7 +245,12 @@ impl<A: App> Host<A> {
         let (source, destination) = parsed.addresses()?;
         let tcp = parsed.tcp()?;
         let local = self.config.locals.find(destination)?;
-        let key = FlowKey::new(local, tcp.header.dst_port.get(), source, tcp.header.src_port.get());
+        let key = FlowKey::new(
+            local,
+            tcp.header.dst_port.get(),
+            source,
+            tcp.header.src_port.get(),
+        );
         Some(self.hasher.hash(&key).owner(self.spec.workers))
     }
 }

@@ -226,7 +226,10 @@ mod tests {
         let frame = segment("198.18.0.1:1", "198.18.0.2:2");
         let len = frame.len();
         assert_eq!(inspect(&frame, [2; 6], 1500), Err(Fault::SourceMac));
-        assert_eq!(inspect(&frame, MAC, (len - 15) as u16), Err(Fault::BeyondMtu));
+        assert_eq!(
+            inspect(&frame, MAC, (len - 15) as u16),
+            Err(Fault::BeyondMtu)
+        );
         let mut padded = frame.clone();
         padded.extend([0, 0, 1]);
         assert_eq!(inspect(&padded, MAC, 1500), Err(Fault::DirtyPadding));

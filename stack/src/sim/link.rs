@@ -215,10 +215,34 @@ mod tests {
     fn each_fault_comes_as_often_as_asked_and_no_other_does() {
         let clean = LinkSpec::perfect(Duration::from_millis(5));
         let faults = [
-            (Fate::Lost, LinkSpec { loss_ppm: 100_000, ..clean }),
-            (Fate::Corrupted, LinkSpec { corrupt_ppm: 100_000, ..clean }),
-            (Fate::Reordered, LinkSpec { reorder_ppm: 100_000, ..clean }),
-            (Fate::Duplicate, LinkSpec { duplicate_ppm: 100_000, ..clean }),
+            (
+                Fate::Lost,
+                LinkSpec {
+                    loss_ppm: 100_000,
+                    ..clean
+                },
+            ),
+            (
+                Fate::Corrupted,
+                LinkSpec {
+                    corrupt_ppm: 100_000,
+                    ..clean
+                },
+            ),
+            (
+                Fate::Reordered,
+                LinkSpec {
+                    reorder_ppm: 100_000,
+                    ..clean
+                },
+            ),
+            (
+                Fate::Duplicate,
+                LinkSpec {
+                    duplicate_ppm: 100_000,
+                    ..clean
+                },
+            ),
         ];
         for (fault, spec) in faults {
             let outcomes = many(spec, 10_000);
@@ -234,7 +258,10 @@ mod tests {
                     _ => other += 1,
                 }
             }
-            assert!((900..1100).contains(&hit) && other == 0, "{fault:?} {hit} {other}");
+            assert!(
+                (900..1100).contains(&hit) && other == 0,
+                "{fault:?} {hit} {other}"
+            );
         }
     }
 
@@ -272,7 +299,10 @@ mod tests {
                 .0
         };
         let at = |ms| Some(Instant::from_ms(ms));
-        assert_eq!([pass(0), pass(0), pass(0)].map(|o| o.arrives_at), [at(1), at(2), at(3)]);
+        assert_eq!(
+            [pass(0), pass(0), pass(0)].map(|o| o.arrives_at),
+            [at(1), at(2), at(3)]
+        );
         assert_eq!(pass(0).fate, Fate::QueueFull);
         assert_eq!(pass(2).arrives_at, at(4), "the queue has drained");
     }

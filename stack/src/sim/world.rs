@@ -298,7 +298,7 @@ impl<A: App> World<A> {
         }
         seat.turn_at = None;
         let received = seat.worker.turn(now);
-        let deadline: Option<Instant> = None; // TEMPORARY
+        let deadline = seat.worker.next_due(now);
         let nic = seat.worker.nic_mut();
         let (sent, violations) = (nic.take_wire(), nic.take_violations());
         let waits = nic.take_left_behind() || nic.has_received();

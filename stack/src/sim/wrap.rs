@@ -59,6 +59,7 @@ mod tests {
             flow: [1, 2],
             isn: [3; 16],
             cookie: [4; 16],
+            ports: [5; 16],
         };
         let lead = Duration::from_secs(2);
         for remote in 0..50 {

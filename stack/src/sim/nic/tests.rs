@@ -88,12 +88,19 @@ fn pools_and_rings_end() {
     let kept = received(&mut nic);
     assert_eq!(kept.len(), 2);
     assert!(nic.deliver(b"4") && !nic.deliver(b"5"), "the pool is empty");
-    assert_eq!((nic.counters().rx_ring_full, nic.counters().rx_pool_empty), (1, 1));
+    assert_eq!(
+        (nic.counters().rx_ring_full, nic.counters().rx_pool_empty),
+        (1, 1)
+    );
     drop(kept);
     assert!(nic.deliver(b"6"));
     let mut burst = Burst::new();
     assert_eq!(nic.alloc(PoolClass::Control, &mut burst, 5), 1);
-    assert_eq!(nic.alloc(PoolClass::Data, &mut burst, 5), 5, "pools are separate");
+    assert_eq!(
+        nic.alloc(PoolClass::Data, &mut burst, 5),
+        5,
+        "pools are separate"
+    );
     nic.power_off();
     drop(burst);
     assert_eq!(pools.in_use(), 0);
@@ -118,7 +125,10 @@ fn received_frames_come_shared_and_in_pieces_with_the_same_bytes() {
             }
         }
     }
-    assert!(shared > 20 && chained > 20 && plain > 50, "{shared} {chained} {plain}");
+    assert!(
+        shared > 20 && chained > 20 && plain > 50,
+        "{shared} {chained} {plain}"
+    );
     nic.complete_all();
     assert_eq!(pools.in_use(), 0);
 }

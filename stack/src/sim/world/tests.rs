@@ -74,12 +74,18 @@ fn a_syn_is_answered_across_the_wire_and_after_its_delay() {
     assert_eq!(heard.len(), 1);
     assert_eq!(flags_of(&heard[0].1), Some(0x14), "RST, ACK");
     let took = heard[0].0 - sent_at;
-    assert!((Duration::from_micros(200)..Duration::from_micros(240)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_micros(200)..Duration::from_micros(240)).contains(&took),
+        "{took:?}"
+    );
     let [there, back] = world.trace() else {
         panic!("two crossings");
     };
     assert_eq!((there.from, there.to), (station, Some(server)));
-    assert_eq!((back.from, back.to, back.fate), (server, Some(station), Fate::Delivered));
+    assert_eq!(
+        (back.from, back.to, back.fate),
+        (server, Some(station), Fate::Delivered)
+    );
     assert_eq!(back.arrives_at, Some(heard[0].0));
 }
 
@@ -131,8 +137,18 @@ fn every_syn_is_answered_whatever_worker_gets_it_and_nothing_leaks() {
         }
         world.run_for(Duration::from_millis(500));
         let heard = world.take_heard(station);
-        let with = |flags| heard.iter().filter(|(_, bytes)| flags_of(bytes) == Some(flags)).count();
-        assert!(with(0x12) >= 100 && with(0x14) >= 100, "{spread:?}: {} {}", with(0x12), with(0x14));
+        let with = |flags| {
+            heard
+                .iter()
+                .filter(|(_, bytes)| flags_of(bytes) == Some(flags))
+                .count()
+        };
+        assert!(
+            with(0x12) >= 100 && with(0x14) >= 100,
+            "{spread:?}: {} {}",
+            with(0x12),
+            with(0x14)
+        );
         // Their SYN-ACKs are retransmitted, for which the station's addresses are asked for in vain.
         world.run_for(Duration::from_secs(60));
         let handed_off: u64 = world
