@@ -78,7 +78,11 @@ fn list() -> Result<(), Failure> {
 fn show(scenario: &Scenario) -> Result<(), Failure> {
     let mut text = format!("{}\n\n{}\n", scenario.name, wrapped(scenario.shows, 96));
     for scene in &scenario.scenes {
-        text += &format!("\n== {} == ({} s)\n", scene.title, scene.lasts_ms.div_ceil(1000));
+        text += &format!(
+            "\n== {} == ({} s)\n",
+            scene.title,
+            scene.lasts_ms.div_ceil(1000)
+        );
         for act in &scene.acts {
             text += &format!("{:>7} ms  {} {}\n", act.at_ms, act.who.name(), act.what);
         }

@@ -45,7 +45,11 @@ impl Places {
         };
         let rows = &story.rows[*place..];
         let is_it = |row: &&Row| is(expectation, row);
-        let slack_ms = if story.cast == Cast::SIM { 0 } else { REAL_TIME_SLACK_MS };
+        let slack_ms = if story.cast == Cast::SIM {
+            0
+        } else {
+            REAL_TIME_SLACK_MS
+        };
         let (earliest, latest) = expectation.within_ms.clone().into_inner();
         let timely = |row: &&Row| {
             (earliest..=latest.saturating_add(slack_ms)).contains(&(row.at_ns / 1_000_000))
@@ -102,4 +106,3 @@ fn is(expectation: &Expectation, row: &Row) -> bool {
         _ => false,
     }
 }
-

@@ -31,7 +31,11 @@ pub(crate) fn draw(recording: &Recording, story: &Story, paint: Paint) -> String
     let mut out = head(recording);
     for row in &story.rows {
         for (n, middle) in middle(row, story).into_iter().enumerate() {
-            let time = if n == 0 { millis(row.at_ns) } else { String::new() };
+            let time = if n == 0 {
+                millis(row.at_ns)
+            } else {
+                String::new()
+            };
             let line = format!(
                 "{time:>TIME$} {:>MARGIN$} |{}| {}",
                 row.client,
@@ -71,7 +75,9 @@ fn head(recording: &Recording) -> String {
 fn middle(row: &Row, story: &Story) -> Vec<String> {
     match &row.what {
         Told::Segment(carried) => segment(carried, row.conn, story.has_several_connections),
-        Told::Packet { from, text, lost, .. } => vec![arrow(*from, text, *lost)],
+        Told::Packet {
+            from, text, lost, ..
+        } => vec![arrow(*from, text, *lost)],
         Told::Calls(side, call) => {
             let number = connection(row.conn, story.has_several_connections);
             vec![note(*side, &format!("{number}{call}"))]
@@ -107,7 +113,11 @@ fn segment(carried: &Carried, conn: u16, names_connection: bool) -> Vec<String> 
     let mut lines = Vec::new();
     match entry {
         Some(entry) if full.len() + entry.len() + 4 <= MIDDLE => {
-            lines.push(arrow(carried.from, &format!("{full} {entry}"), carried.lost));
+            lines.push(arrow(
+                carried.from,
+                &format!("{full} {entry}"),
+                carried.lost,
+            ));
         }
         Some(entry) => {
             lines.push(arrow(carried.from, &full, carried.lost));

@@ -26,9 +26,8 @@ const NANOSECONDS: u8 = 9;
 /// # Errors
 /// [`Failure::Run`] with the file's name and the system's words.
 pub(crate) fn write(path: &Path, scenes: &[(String, &Recording)]) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::Run(format!("--pcap {}: {error}", path.display()))
-    };
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::Run(format!("--pcap {}: {error}", path.display()));
     let file = File::create(path).map_err(|error| failed(&error))?;
     let mut writer = PcapNgWriter::new(BufWriter::new(file)).map_err(|error| failed(&error))?;
     for (title, _) in scenes {

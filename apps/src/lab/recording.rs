@@ -135,12 +135,7 @@ impl Recording {
     }
 
     /// Adds the state of a neighbour entry, unless it is the one that it has already.
-    pub(crate) fn push_neighbor(
-        &mut self,
-        at_ns: u64,
-        side: Side,
-        state: Option<neighbor::State>,
-    ) {
+    pub(crate) fn push_neighbor(&mut self, at_ns: u64, side: Side, state: Option<neighbor::State>) {
         let last = self.events.iter().rev().find_map(|event| match event.what {
             What::Neighbor(whose, state) if whose == side => Some(state),
             _ => None,
@@ -159,6 +154,10 @@ impl Recording {
 
     /// The address of an end.
     pub(crate) fn address(&self, side: Side) -> Ipv4Addr {
-        if side == Client { self.client } else { self.server }
+        if side == Client {
+            self.client
+        } else {
+            self.server
+        }
     }
 }

@@ -85,10 +85,7 @@ pub(crate) fn print(args: &RunArgs, scenario: &Scenario, played: &[Played]) -> R
             .collect();
         pcap::write(path, &scenes)?;
     }
-    let failed = played.iter().find_map(|played| {
-        let unmet = played.unmet.first()?;
-        Some(format!("{}: {}: {unmet}", scenario.name, played.title))
-    });
+    let verdict = judge(scenario, played);
     if args.json {
         let scenes: Vec<serde_json::Value> = played
             .iter()
@@ -97,7 +94,7 @@ pub(crate) fn print(args: &RunArgs, scenario: &Scenario, played: &[Played]) -> R
         let whole = json!({
             "scenario": scenario.name,
             "over": if played.iter().all(|played| played.recording.cast == Cast::SIM) { "sim" } else { "tap" },
-            "passed": failed.is_none(),
+            "passed": verdict.is_ok(),
             "scenes": scenes,
         });
         console::result(format_args!("{whole:#}"))?;
@@ -107,8 +104,51 @@ pub(crate) fn print(args: &RunArgs, scenario: &Scenario, played: &[Played]) -> R
         let texts: Vec<String> = played.iter().map(|played| played.text(paint)).collect();
         console::result(texts.join("\n").trim_end())?;
     }
-    match failed {
+    verdict
+}
+
+/// Whether everything that was expected came about.
+fn judge(scenario: &Scenario, played: &[Played]) -> Result<(), Failure> {
+    let first = played
+        .iter()
+        .find_map(|played| Some((&played.title, played.unmet.first()?)));
+    match first {
         None => Ok(()),
-        Some(text) => Err(Failure::Gate(format!("expected, but not so: {text}"))),
+        Some((title, unmet)) => Err(Failure::Gate(format!(
+            "expected, but not so: {}: {title}: {unmet}",
+            scenario.name
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::scenario::{Client, Pace, Seen};
+    use crate::lab::{scenarios, sim};
+
+    #[test]
+    fn an_expectation_that_fails_fails_the_run_by_name() {
+        let mut all = scenarios::all(Pace::Real);
+        let mut scenario = all.swap_remove(0);
+        let played = |scenario: &Scenario| {
+            let scene = &scenario.scenes[0];
+            [Played::new(
+                scene,
+                sim::play(scene).expect("a world"),
+                Vec::new(),
+            )]
+        };
+        assert_eq!(judge(&scenario, &played(&scenario)), Ok(()));
+        let impossible = Client.sees(Seen::Connected);
+        scenario.scenes[0].expectations.push(impossible);
+        let failed = judge(&scenario, &played(&scenario)).expect_err("nobody listens");
+        assert_eq!(
+            failed,
+            Failure::Gate(
+                "expected, but not so: closed-port: Nobody listens: client's application sees: connected: it never came"
+                    .into()
+            )
+        );
     }
 }

@@ -198,7 +198,12 @@ impl Reader<'_> {
         };
         let parsed = match wire::parse(bytes) {
             Ok(parsed) => parsed,
-            Err(defect) => return packet(format!("a frame that can't be read: {}", defect.name()), false),
+            Err(defect) => {
+                return packet(
+                    format!("a frame that can't be read: {}", defect.name()),
+                    false,
+                );
+            }
         };
         if let Some(tcp) = parsed.tcp() {
             let header = tcp.header;
@@ -292,14 +297,12 @@ fn arp_text(packet: &arp::Packet) -> String {
 
 fn transport_text(transport: Transport<'_>) -> String {
     match transport {
-        Transport::Icmp(icmp) => format!(
-            "ICMP type {} code {}",
-            icmp.header.kind, icmp.header.code
-        ),
-        Transport::Icmpv6(icmp) => format!(
-            "ICMPv6 type {} code {}",
-            icmp.header.kind, icmp.header.code
-        ),
+        Transport::Icmp(icmp) => {
+            format!("ICMP type {} code {}", icmp.header.kind, icmp.header.code)
+        }
+        Transport::Icmpv6(icmp) => {
+            format!("ICMPv6 type {} code {}", icmp.header.kind, icmp.header.code)
+        }
         Transport::Udp(_) => "UDP".into(),
         Transport::Other(number) => format!("IP protocol {number}"),
         Transport::Tcp(_) => "TCP".into(),

@@ -11,9 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dpdk::{
-    DpdkNic, Eal, EalConfig, Instrument, Mbuf, NicSpec, PoolSizes, PortConfig,
-};
+use dpdk::{DpdkNic, Eal, EalConfig, Instrument, Mbuf, NicSpec, PoolSizes, PortConfig};
 use nix::time::{ClockId, clock_gettime};
 use stack::config::{Config, ConfigSpec, Interface};
 use stack::memory::PageOptions;
@@ -92,7 +90,11 @@ pub(super) fn play(args: &RunArgs, scenario: &Scenario) -> Result<Vec<Played>, F
                 "{}: {} s, {}",
                 scene.title,
                 scene.lasts_ms.div_ceil(1000),
-                if cast.client == Ours { "the client is ours" } else { "the server is ours" }
+                if cast.client == Ours {
+                    "the client is ours"
+                } else {
+                    "the server is ours"
+                }
             ));
             played.push(stage.scene(scene, cast, net)?);
         }
@@ -136,7 +138,10 @@ impl Setting {
         Self {
             cast,
             ours,
-            addresses: (Ipv4Addr::new(198, 18, net, 1), Ipv4Addr::new(198, 18, net, 2)),
+            addresses: (
+                Ipv4Addr::new(198, 18, net, 1),
+                Ipv4Addr::new(198, 18, net, 2),
+            ),
             conns: connections(scene).collect(),
         }
     }
@@ -356,16 +361,12 @@ impl Log {
         } else {
             Fate::Arrived(at_ns + 1)
         };
-        self.recording.push(at_ns, What::Frame { from, bytes, fate });
+        self.recording
+            .push(at_ns, What::Frame { from, bytes, fate });
     }
 
     /// What our application noted, and the states of our end.
-    fn ours(
-        &mut self,
-        worker: &Worker<DpdkNic, Actor>,
-        notes: Vec<(Instant, What)>,
-        is_off: bool,
-    ) {
+    fn ours(&mut self, worker: &Worker<DpdkNic, Actor>, notes: Vec<(Instant, What)>, is_off: bool) {
         for (at, what) in notes {
             let at_ns = self.since_start(at.as_ns());
             self.recording.push(at_ns, what);
@@ -434,9 +435,7 @@ impl Log {
     /// When `side` sent its first IPv4 packet within that time.
     fn first_segment(&self, side: Side, within: std::ops::Range<u64>) -> Option<u64> {
         const IPV4: &[u8] = &[8, 0];
-        let is_packet = |what: &What| {
-            matches!(what, What::Frame { from, bytes, .. } if *from == side && bytes.get(12..14) == Some(IPV4))
-        };
+        let is_packet = |what: &What| matches!(what, What::Frame { from, bytes, .. } if *from == side && bytes.get(12..14) == Some(IPV4));
         let mut events = self.recording.events.iter();
         events
             .find(|event| within.contains(&event.at_ns) && is_packet(&event.what))

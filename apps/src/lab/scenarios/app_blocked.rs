@@ -65,7 +65,12 @@ fn full_queue() -> Scene {
         .expect(Server.sees(Seen::Accepted).within_ms(1_700, 1_800))
         // There is room again: the next SYN is answered.
         .expect(Client.sends(syn().seq(0)).on(3).within_ms(2_100, 3_600))
-        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(3).within_ms(2_100, 3_600))
+        .expect(
+            Server
+                .sends(syn_ack().seq(0).ack(1))
+                .on(3)
+                .within_ms(2_100, 3_600),
+        )
         .expect(Client.sees(Seen::Connected).on(3).within_ms(2_100, 3_700))
         .expect(Server.sees(Seen::Accepted).on(2).within_ms(4_500, 4_600))
         .expect(Server.sees(Seen::Accepted).on(3).within_ms(4_600, 4_700))
@@ -87,13 +92,28 @@ fn full_queue_behind_the_handshake() -> Scene {
         .act(7_000, Server, Do::Accept)
         .act(7_000, Server, Do::Accept)
         .act(7_100, Server, Do::Read(4, 5))
-        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(3).within_ms(200, 300))
-        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(4).within_ms(200, 300))
+        .expect(
+            Server
+                .sends(syn_ack().seq(0).ack(1))
+                .on(3)
+                .within_ms(200, 300),
+        )
+        .expect(
+            Server
+                .sends(syn_ack().seq(0).ack(1))
+                .on(4)
+                .within_ms(200, 300),
+        )
         .expect(Client.sees(Seen::Connected).on(3).within_ms(200, 300))
         .expect(Client.sees(Seen::Connected).on(4).within_ms(200, 300))
         // The client believes that it is open, and sends; nobody acknowledges.
         .expect(Client.sends(data(5).seq(1)).on(4).within_ms(500, 600))
-        .expect(Server.sends(syn_ack().seq(0).ack(1)).on(4).within_ms(1_100, 1_600))
+        .expect(
+            Server
+                .sends(syn_ack().seq(0).ack(1))
+                .on(4)
+                .within_ms(1_100, 1_600),
+        )
         .expect(Server.sees(Seen::Accepted).within_ms(2_500, 2_600))
         // With room in the queue the next ACK completes the handshake, and the data is taken.
         .expect(Server.sends(ack().ack(6)).on(4).within_ms(2_500, 6_900))
@@ -120,6 +140,10 @@ fn nobody_reads() -> Scene {
         .expect(Server.sends(ack().win(0)).within_ms(300, 6_000))
         .expect(Client.sends(ack()).within_ms(600, 12_000))
         .expect(Server.sends(ack().win(0)).within_ms(600, 12_000))
-        .expect(Server.sees(Seen::Received(SENT.into())).within_ms(12_000, 19_000))
+        .expect(
+            Server
+                .sees(Seen::Received(SENT.into()))
+                .within_ms(12_000, 19_000),
+        )
         .lasts_ms(20_000)
 }

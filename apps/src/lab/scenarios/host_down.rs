@@ -29,7 +29,11 @@ fn without_entry() -> Scene {
         .expect(Client.asks_by_arp().within_ms(1_900, 2_400))
         .expect(Client.finds_neighbor(Incomplete).within_ms(0, 500))
         .expect(Client.finds_neighbor(Failed).within_ms(2_900, 3_800))
-        .expect(Client.sees(Seen::Failed(EHOSTUNREACH)).within_ms(2_900, 3_800))
+        .expect(
+            Client
+                .sees(Seen::Failed(EHOSTUNREACH))
+                .within_ms(2_900, 3_800),
+        )
         .expect(Client.never_sends(syn()))
         .lasts_ms(4_500)
 }
@@ -48,8 +52,20 @@ fn with_entry(pace: Pace) -> Scene {
         // RFC 6298 doubles from 1 s; Linux from 6.5 on sends four a second first (tcp_syn_linear_timeouts).
         .expect(Client.sends(syn().seq(0)).on(2).within_ms(1_000, 1_300))
         .expect(Client.sends(syn().seq(0)).on(2).within_ms(1_900, 2_400))
-        .expect(Client.sends(syn().seq(0)).on(2).within_ms(3_900, 4_500).played_by(Ours))
-        .expect(Client.sends(syn().seq(0)).on(2).within_ms(2_900, 3_600).played_by(Kernel))
+        .expect(
+            Client
+                .sends(syn().seq(0))
+                .on(2)
+                .within_ms(3_900, 4_500)
+                .played_by(Ours),
+        )
+        .expect(
+            Client
+                .sends(syn().seq(0))
+                .on(2)
+                .within_ms(2_900, 3_600)
+                .played_by(Kernel),
+        )
         .expect(Client.finds_neighbor(Stale))
         .expect(Client.finds_neighbor(Delay))
         .expect(Client.finds_neighbor(Probe))
@@ -65,7 +81,10 @@ fn with_entry(pace: Pace) -> Scene {
             .within_ms(35_000, 140_000)
             .played_by(Ours),
     );
-    let refused_by_kernel = Client.sees(Seen::Failed(EHOSTUNREACH)).on(2).played_by(Kernel);
+    let refused_by_kernel = Client
+        .sees(Seen::Failed(EHOSTUNREACH))
+        .on(2)
+        .played_by(Kernel);
     match pace {
         Pace::Real => scene
             .expect(refused_by_kernel.within_ms(35_000, 80_000))

@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn the_kernels_words_are_read() {
-        let line = "   1: 010012C6:9C41 020012C6:0051 02 00000001:00000000 01:00000064 00000000     0";
+        let line =
+            "   1: 010012C6:9C41 020012C6:0051 02 00000001:00000000 01:00000064 00000000     0";
         let socket = socket(line).expect("a socket");
         assert_eq!(socket.local, Ipv4Addr::new(198, 18, 0, 1));
         assert_eq!((socket.local_port, socket.remote_port), (40_001, 81));
