@@ -27,8 +27,8 @@ use super::check;
 use super::recording::{Fate, Recording, What};
 use super::report::Played;
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Do, Expected, Ours, SERVER_PORT, Scenario, Scene, Server, Side,
-    connections,
+    CLIENT_PORT, Cast, Client, Do, Expected, Ours, SERVER_PORT, Scenario, Scene, Seen, Server,
+    Side, connections,
 };
 use super::sim::listener;
 use super::story::Story;
@@ -53,8 +53,8 @@ const OTHER_MEMORY_MB: u64 = 32;
 const COUNTDOWN_NS: u64 = 50_000_000;
 /// How often it is asked whether a scene has shown all that it can, in ns.
 const ASK_EVERY_NS: u64 = 500_000_000;
-/// How often the kernel's sockets are looked at when no frame moves.
-const LOOK_EVERY_NS: u64 = 10_000_000;
+/// How often the kernel's sockets are looked at when no frame moves, in ns. A look walks the kernel's whole table.
+const LOOK_EVERY_NS: u64 = 100_000_000;
 /// How long our loop sleeps when nothing came.
 const NAP: Duration = Duration::from_micros(200);
 
@@ -415,6 +415,17 @@ impl Log {
         let side = self.setting.ours.other();
         for (at_ns, what) in peer.take_notes(side) {
             let at_ns = self.since_start(at_ns);
+            if let What::Sees {
+                conn,
+                seen: Seen::Failed(_),
+                ..
+            } = what
+            {
+                // Sooner than the next look at its sockets.
+                let state = State::Closed;
+                self.recording
+                    .push(at_ns, What::State { side, conn, state });
+            }
             self.recording.push(at_ns, what);
         }
         for (seen_ns, state) in watch.seen.try_iter() {
