@@ -121,7 +121,7 @@ fn play(args: &RunArgs) -> Result<(), Failure> {
     let scenario = find(&args.name, pace)?;
     let played = match args.over {
         Over::Sim => in_sim(&scenario)?,
-        Over::Tap => over_tap(args, &scenario)?,
+        Over::Tap => over_tap(args, &scenario, &args.casts())?,
     };
     report::print(args, &scenario, &played)
 }
@@ -137,12 +137,12 @@ fn in_sim(scenario: &Scenario) -> Result<Vec<Played>, Failure> {
 }
 
 #[cfg(feature = "dpdk")]
-fn over_tap(args: &RunArgs, scenario: &Scenario) -> Result<Vec<Played>, Failure> {
-    tap::play(args, scenario)
+fn over_tap(_: &RunArgs, scenario: &Scenario, casts: &[Cast]) -> Result<Vec<Played>, Failure> {
+    tap::play(scenario, casts)
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn over_tap(args: &RunArgs, _scenario: &Scenario) -> Result<Vec<Played>, Failure> {
+fn over_tap(args: &RunArgs, _: &Scenario, _: &[Cast]) -> Result<Vec<Played>, Failure> {
     Err(Failure::Usage(format!(
         "`lab run {} --over tap` moves frames by DPDK, and this binary was built without it: build with `--features dpdk`, \
          or play it in simulation",

@@ -76,6 +76,14 @@ fn never(expectation: &Expectation, story: &Story) -> Result<(), String> {
     }
 }
 
+/// Bytes may come in any parts: what counts is how many have come.
+fn is_seen(expected: Seen, seen: Seen) -> bool {
+    match (expected, seen) {
+        (Seen::Received(least), Seen::Received(total)) => total >= least,
+        _ => seen == expected,
+    }
+}
+
 /// Whether a row is what is expected, whenever it came.
 fn is(expectation: &Expectation, row: &Row) -> bool {
     let by = |side: Side| side == expectation.who;
@@ -93,12 +101,10 @@ fn is(expectation: &Expectation, row: &Row) -> bool {
                 ..
             },
         ) => by(*from) && *is_arp_request,
-        (Expected::App(Seen::Received(least)), Told::Sees(side, seen)) => {
-            let enough = matches!(seen, Seen::Received(total) if total >= least);
-            by(*side) && row.conn == expectation.conn && enough
-        }
         (Expected::App(expected), Told::Sees(side, seen)) => {
-            by(*side) && row.conn == expectation.conn && seen == expected
+            by(*side)
+                && row.conn == expectation.conn
+                && expected.iter().any(|expected| is_seen(*expected, *seen))
         }
         (Expected::Neighbor(expected), Told::Neighbor(side, state)) => {
             by(*side) && *state == Some(*expected)

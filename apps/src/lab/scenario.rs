@@ -203,8 +203,8 @@ pub(crate) enum Expected {
     NoSegment(Spec),
     /// It asks for the other's link address: an ARP request.
     ArpRequest,
-    /// Its application sees this.
-    App(Seen),
+    /// Its application sees one of these.
+    App(Vec<Seen>),
     /// Its neighbour entry for the other becomes this.
     Neighbor(neighbor::State),
 }
@@ -226,8 +226,13 @@ impl Side {
     }
 
     /// Its application sees this.
-    pub(crate) const fn sees(self, seen: Seen) -> Expectation {
-        self.expects(Expected::App(seen))
+    pub(crate) fn sees(self, seen: Seen) -> Expectation {
+        self.sees_one_of(&[seen])
+    }
+
+    /// Its application sees one of these: which one is chance.
+    pub(crate) fn sees_one_of(self, seen: &[Seen]) -> Expectation {
+        self.expects(Expected::App(seen.to_vec()))
     }
 
     /// Its neighbour entry for the other becomes this.
@@ -295,7 +300,10 @@ impl fmt::Display for Expectation {
             Expected::Segment(spec) => write!(f, "{who} sends {spec}")?,
             Expected::NoSegment(spec) => write!(f, "{who} never sends {spec}")?,
             Expected::ArpRequest => write!(f, "{who} asks by ARP")?,
-            Expected::App(seen) => write!(f, "{who}'s application sees: {seen}")?,
+            Expected::App(seen) => {
+                let seen: Vec<String> = seen.iter().map(Seen::to_string).collect();
+                write!(f, "{who}'s application sees: {}", seen.join(" or "))?;
+            }
             Expected::Neighbor(state) => {
                 write!(f, "{who}'s neighbour entry becomes {}", nud(*state))?;
             }

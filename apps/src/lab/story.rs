@@ -241,7 +241,7 @@ impl Reader<'_> {
             receiver_iss: iss[from.other() as usize],
         };
         let key = (from, self.conn, segment.seq, segment.len());
-        let is_again = segment.len() > 0 && !segment.flags.rst() && self.sent.contains(&key);
+        let is_again = !segment.is_empty() && !segment.flags.rst() && self.sent.contains(&key);
         self.sent.push(key);
         Carried {
             from,

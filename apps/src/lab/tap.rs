@@ -22,7 +22,6 @@ use stack::time::Instant;
 use stack::worker::{Rings, Worker};
 
 use super::actor::Actor;
-use super::args::RunArgs;
 use super::check;
 use super::recording::{Fate, Recording, What};
 use super::report::Played;
@@ -58,11 +57,11 @@ const LOOK_EVERY_NS: u64 = 100_000_000;
 /// How long our loop sleeps when nothing came.
 const NAP: Duration = Duration::from_micros(200);
 
-/// Plays the scenes that can be played with each of the casts that `args` ask for.
+/// Plays the scenes that can be played, with one cast after the other.
 ///
 /// # Errors
 /// [`Failure`]: not root, no DPDK, no Python, or a command that failed.
-pub(super) fn play(args: &RunArgs, scenario: &Scenario) -> Result<Vec<Played>, Failure> {
+pub(super) fn play(scenario: &Scenario, casts: &[Cast]) -> Result<Vec<Played>, Failure> {
     kernel::leave_for_a_new_namespace()?;
     let spec: NicSpec = format!("tap:{}", kernel::TAP).parse()?;
     let eal = Eal::init(&EalConfig {
@@ -83,7 +82,7 @@ pub(super) fn play(args: &RunArgs, scenario: &Scenario) -> Result<Vec<Played>, F
     };
     let mut played = Vec::new();
     let mut net = 0;
-    for cast in args.casts() {
+    for &cast in casts {
         for scene in scenario.scenes.iter().filter(|s| s.can_be_played_by(cast)) {
             net += 1;
             console::log(format_args!(
