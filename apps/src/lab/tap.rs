@@ -462,12 +462,13 @@ impl Instrument for Wire {
             return;
         }
         let_log(&self.0, |log| {
-            let (now, kernel) = (log.now_ns, log.setting.ours.other());
+            // Before all that comes of it in this turn.
+            let (at_ns, kernel) = (log.now_ns - 1, log.setting.ours.other());
             for frame in frames {
-                log.frame(kernel, now, frame);
+                log.frame(kernel, at_ns, frame);
             }
             // Before we answer: a connection may be over in the next moment.
-            log.kernel(now);
+            log.kernel(at_ns);
         });
     }
 
