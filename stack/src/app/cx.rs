@@ -9,7 +9,6 @@ use core::net::{IpAddr, SocketAddr};
 use super::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
 use crate::config::Config;
 use crate::conn::accept_queue::AcceptQueues;
-use crate::conn::chunks::Chunks;
 use crate::conn::connections::{Conn, Connections, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
@@ -254,7 +253,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return false;
         }
-        if !has_send_room(chunks) {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return false;
         }
@@ -281,7 +280,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
-        if !has_send_room(chunks) {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return Err(item);
         }
@@ -309,7 +308,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
-        if !has_send_room(chunks) {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return 0;
         }
@@ -483,11 +482,4 @@ fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
     let mut fresh = Burst::new();
     nic.alloc(PoolClass::Data, &mut fresh, 1);
     fresh.take_front(1).next()
-}
-
-/// Whether sending may take a place in the queues: the last quarter is for receiving, else what an echo can't send would
-/// keep out the ACKs' data that lets it send.
-#[inline]
-pub(crate) fn has_send_room<F>(chunks: &Chunks<F>) -> bool {
-    chunks.free_len() > chunks.capacity() / 4
 }

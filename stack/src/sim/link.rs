@@ -56,7 +56,7 @@ impl LinkSpec {
 }
 
 /// What became of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It arrives as it was sent.
     Delivered,
@@ -109,11 +109,12 @@ impl Link {
         }
     }
 
-    /// What comes of a frame that starts now: one outcome, or two when it is duplicated. Corruption is done to `bytes`
-    /// (of both copies).
+    /// What comes of a frame that starts now, with what happened to it on an earlier link: one outcome, or two when it is
+    /// duplicated. Corruption is done to `bytes` (of both copies), and only once: a checksum promises nothing about two.
     pub fn pass(
         &mut self,
         bytes: &mut [u8],
+        earlier: Fate,
         now: Instant,
         random: &mut Random,
     ) -> (Outcome, Option<Outcome>) {
@@ -130,7 +131,7 @@ impl Link {
         if random.hits(self.spec.loss_ppm) {
             return gone(Fate::Lost);
         }
-        let corrupted = random.hits(self.spec.corrupt_ppm);
+        let corrupted = earlier != Fate::Corrupted && random.hits(self.spec.corrupt_ppm);
         if corrupted && !corrupt(bytes, random) {
             return gone(Fate::Lost);
         }
@@ -144,8 +145,9 @@ impl Link {
         }
         let fate = match (corrupted, reordered) {
             (true, _) => Fate::Corrupted,
+            (false, true) if earlier == Fate::Corrupted => earlier,
             (false, true) => Fate::Reordered,
-            (false, false) => Fate::Delivered,
+            (false, false) => earlier,
         };
         let first = Outcome {
             fate,
@@ -207,7 +209,14 @@ mod tests {
 
     fn many(spec: LinkSpec, n: u64) -> Vec<(Outcome, Option<Outcome>)> {
         let (mut link, mut random) = (Link::new(spec), Random::new(3));
-        let mut pass = |i| link.pass(&mut frame(), Instant::from_ms(i), &mut random);
+        let mut pass = |i| {
+            link.pass(
+                &mut frame(),
+                Fate::Delivered,
+                Instant::from_ms(i),
+                &mut random,
+            )
+        };
         (0..n).map(&mut pass).collect()
     }
 
@@ -295,8 +304,13 @@ mod tests {
         });
         let mut random = Random::new(3);
         let mut pass = |now_ms| {
-            link.pass(&mut frame(), Instant::from_ms(now_ms), &mut random)
-                .0
+            link.pass(
+                &mut frame(),
+                Fate::Delivered,
+                Instant::from_ms(now_ms),
+                &mut random,
+            )
+            .0
         };
         let at = |ms| Some(Instant::from_ms(ms));
         assert_eq!(
@@ -317,18 +331,21 @@ mod tests {
         let sent = frame();
         for _ in 0..1000 {
             let mut bytes = sent.clone();
-            let (outcome, _) = link.pass(&mut bytes, Instant::ZERO, &mut random);
+            let (outcome, _) = link.pass(&mut bytes, Fate::Delivered, Instant::ZERO, &mut random);
             assert_eq!(outcome.fate, Fate::Corrupted);
             assert_eq!(bytes[..14], sent[..14]);
             let changed = |i: &usize| bytes[2 * i..2 * i + 2] != sent[2 * i..2 * i + 2];
             assert_eq!((7..50).filter(changed).count(), 1);
+            let mut again = bytes.clone();
+            let (outcome, _) = link.pass(&mut again, outcome.fate, Instant::ZERO, &mut random);
+            assert_eq!((outcome.fate, again), (Fate::Corrupted, bytes), "once");
         }
         let mut arp = sent.clone();
         arp[12..14].copy_from_slice(&[0x08, 0x06]);
-        let (outcome, _) = link.pass(&mut arp, Instant::ZERO, &mut random);
+        let (outcome, _) = link.pass(&mut arp, Fate::Delivered, Instant::ZERO, &mut random);
         assert_eq!(outcome.fate, Fate::Lost, "the FCS sees it");
         link.up = false;
-        let (outcome, _) = link.pass(&mut arp, Instant::ZERO, &mut random);
+        let (outcome, _) = link.pass(&mut arp, Fate::Delivered, Instant::ZERO, &mut random);
         assert_eq!((outcome.fate, outcome.arrives_at), (Fate::LinkDown, None));
     }
 }

@@ -44,6 +44,8 @@ struct InFlight {
     sent_at: Instant,
     from: HostId,
     bytes: Vec<u8>,
+    /// What happened to it so far.
+    fate: Fate,
 }
 
 /// What happens next. Ordered by time, then by the number of the plan.
@@ -176,19 +178,18 @@ impl<A: App> World<A> {
     /// Puts a frame of a station (or a forged one of a host) on its wire.
     pub fn send(&mut self, from: HostId, mut bytes: Vec<u8>) {
         let (now, at) = (self.now, usize::from(from.0));
-        let (first, second) = self.hosts[at].up.pass(&mut bytes, now, &mut self.random);
+        let up = &mut self.hosts[at].up;
+        let (first, second) = up.pass(&mut bytes, Fate::Delivered, now, &mut self.random);
         for outcome in [Some(first), second].into_iter().flatten() {
             match outcome.arrives_at {
                 Some(at) => {
-                    let (sent_at, bytes) = (now, bytes.clone());
-                    self.plan(
-                        at,
-                        Event::AtSwitch(InFlight {
-                            sent_at,
-                            from,
-                            bytes,
-                        }),
-                    );
+                    let frame = InFlight {
+                        sent_at: now,
+                        from,
+                        bytes: bytes.clone(),
+                        fate: outcome.fate,
+                    };
+                    self.plan(at, Event::AtSwitch(frame));
                 }
                 None => self.trace.record(|| Crossing {
                     sent_at: now,
@@ -331,7 +332,8 @@ impl<A: App> World<A> {
             }
             heard = true;
             let mut bytes = frame.bytes.clone();
-            let (first, second) = self.hosts[at].down.pass(&mut bytes, now, &mut self.random);
+            let down = &mut self.hosts[at].down;
+            let (first, second) = down.pass(&mut bytes, frame.fate, now, &mut self.random);
             for outcome in [Some(first), second].into_iter().flatten() {
                 self.arrive(frame, to, &bytes, outcome);
             }

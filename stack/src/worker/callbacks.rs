@@ -4,7 +4,7 @@
 //! callback starts (accepted connections) is told after it has returned.
 
 use super::Core;
-use crate::app::{App, Cx, CxParts, has_send_room};
+use crate::app::{App, Cx, CxParts};
 use crate::conn::ConnId;
 use crate::conn::connections::{Conn, Slot};
 use crate::conn::listener::ListenerId;
@@ -151,7 +151,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     fn takes(&mut self, slot: Slot, bit: u8) -> bool {
         let limit = self.endpoint.config.limits.send_queue_items;
-        let has_memory = has_send_room(&self.conns.chunks);
+        let has_memory = self.conns.chunks.has_send_room();
         let Some(conn) = self.conns.get_mut(slot) else {
             return false;
         };
@@ -177,7 +177,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn feed_starved<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..STARVED_PER_TURN {
-            if !has_send_room(&self.conns.chunks) {
+            if !self.conns.chunks.has_send_room() {
                 return;
             }
             let Some(slot) = self.conns.pop_starved() else {

@@ -27,9 +27,6 @@ use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::TcpOptions;
 use crate::wire::{U16, vlan};
 
-/// Places that one segment can take in the queues: its own bytes, and none more.
-const PLACES_PER_SEGMENT: u32 = 1;
-
 impl<N: Nic> Core<N> {
     /// A segment for which the endpoint found more than an answer.
     #[inline(never)]
@@ -163,7 +160,7 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         let mut segment = segment_of(meta, frame.bytes());
-        if self.conns.chunks.free_len() < PLACES_PER_SEGMENT && segment.payload_len > 0 {
+        if !self.conns.chunks.has_receive_room() && segment.payload_len > 0 {
             // No place for its bytes: it counts as if they had been lost, but its ACK may set memory free.
             self.endpoint.counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;

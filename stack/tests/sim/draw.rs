@@ -27,13 +27,20 @@ const FIRST_OPEN: Duration = Duration::from_millis(10);
 pub(crate) fn draw(seed: u64) -> Stage {
     let mut random = Random::new(seed);
     let mut hosts = draw_hosts(&mut random);
-    let plans = draw_plans(&mut random, &hosts);
+    let mut plans = draw_plans(&mut random, &hosts);
     for (number, host) in hosts.iter_mut().enumerate() {
         let policy = random.one_of(&[
+            SynPolicy::Embryo,
+            SynPolicy::Embryo,
             SynPolicy::Embryo,
             SynPolicy::CookieWhenFull,
             SynPolicy::CookieAlways,
         ]);
+        let keeps_nothing = policy != SynPolicy::Embryo;
+        let host_plans = plans
+            .iter_mut()
+            .filter(|plan| usize::from(plan.server_host) == number);
+        host_plans.for_each(|plan| plan.may_be_refused = keeps_nothing);
         let backlog = random.one_of(&[1, 4, 64]);
         let abort_on_overflow = false;
         let ports = (FIRST_PORT..).zip(&plans).map(|(port, _)| port);
@@ -46,7 +53,6 @@ pub(crate) fn draw(seed: u64) -> Stage {
                 abort_on_overflow,
             })
             .collect();
-        debug_assert!(number < 10);
     }
     let start = draw_start(&mut random, &hosts, &plans);
     let manners = Manners {
@@ -105,7 +111,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
         config.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);
         config.park_after = random.one_of(&[Duration::from_millis(5), Duration::from_secs(1)]);
         let tcp = &mut config.tcp;
-        tcp.two_msl = Duration::from_secs(5);
+        tcp.two_msl = Duration::from_secs(60);
         tcp.timestamps = random.hits(700_000);
         tcp.window_scaling = random.hits(700_000);
         tcp.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
@@ -194,7 +200,16 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
         },
         accepts_after: Duration::from_millis(random.one_of(&[0, 0, 0, 3_000])),
         sides,
+        may_be_refused: false,
+        is_lossy: [&hosts[client], &hosts[server]]
+            .into_iter()
+            .any(loses_frames),
     }
+}
+
+fn loses_frames(host: &HostSpec) -> bool {
+    let loses = |link: &LinkSpec| link.loss_ppm + link.corrupt_ppm > 0 || link.rate_bps > 0;
+    loses(&host.up) || loses(&host.down)
 }
 
 fn draw_side(random: &mut Random, most_len: u64) -> Side {
@@ -233,6 +248,8 @@ fn draw_ends(random: &mut Random, sides: &mut [Side; 2]) {
     if random.hits(150_000) {
         let at = random.below(sides[0].len + sides[1].len + 1);
         sides[first].end = random.one_of(&[End::Abort(at), End::CloseUnread(at / 2)]);
+        // It may never come to that, so the other side doesn't wait for it.
+        sides[1 - first].end = random.one_of(&[End::Close, End::Shutdown]);
     }
     if random.hits(150_000) {
         // Both at once: simultaneous close, where the delays allow it.

@@ -104,6 +104,12 @@ pub(crate) struct Plan {
     pub(crate) starts_after: Duration,
     /// How long after the start the server begins to accept.
     pub(crate) accepts_after: Duration,
+    /// The server keeps nothing of a SYN: when the client's ACK is lost and data comes first, that data is reset, as
+    /// everywhere where cookies are used (RFC 4987 §3.6).
+    pub(crate) may_be_refused: bool,
+    /// Frames get lost on the way: a neighbour may not answer three times in a row, and the last ACK of all may never
+    /// arrive.
+    pub(crate) is_lossy: bool,
     /// Client, server.
     pub(crate) sides: [Side; 2],
 }

@@ -26,6 +26,7 @@ fn server_and_station(
         port: PORT,
         policy: SynPolicy::Embryo,
         backlog: 64,
+        abort_on_overflow: false,
     });
     change(&mut server);
     let server = world.add_host(server, |_| NoApp).expect("a host");
