@@ -10,7 +10,6 @@ mod connection;
 mod cycles;
 mod deadline;
 mod endpoint;
-mod established;
 mod handoff;
 mod handshake;
 mod look;
@@ -18,8 +17,10 @@ mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
+mod rest;
 pub mod segment;
 mod slow;
+mod time_wait;
 mod token_bucket;
 mod transmit;
 

@@ -156,6 +156,7 @@ impl<N: Nic> Cx<'_, N> {
             IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
             IpAddr::V6(remote) => remote.is_multicast(),
         };
+        let group = group || config.is_broadcast(remote.ip());
         if group || remote.ip().is_unspecified() || remote.port() == 0 {
             return Err(ConnectError::BadAddress);
         }
@@ -189,7 +190,7 @@ impl<N: Nic> Cx<'_, N> {
     /// The oldest bytes that wait to be read, as far as they lie in one frame; empty when there are none.
     #[must_use]
     pub fn peek(&mut self, conn: ConnId) -> &[u8] {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.awake_slot(conn) else {
             return &[];
         };
         let conns = &*self.parts.conns;
@@ -213,7 +214,7 @@ impl<N: Nic> Cx<'_, N> {
 
     /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
     pub fn consume(&mut self, conn: ConnId, len: u32) {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.awake_slot(conn) else {
             return;
         };
         let freed = &mut *self.parts.freed;
@@ -229,7 +230,7 @@ impl<N: Nic> Cx<'_, N> {
 
     /// Takes the oldest bytes with the frame that brought them: they count as read.
     pub fn take(&mut self, conn: ConnId) -> Option<Chunk<N::Frame>> {
-        let slot = self.open_slot(conn)?;
+        let slot = self.awake_slot(conn)?;
         let Parts { conn, chunks, .. } = self.parts.conns.parts(slot)?;
         let chunk = conn.rx.take(chunks)?;
         conn.tcb.on_read(chunk.len);
@@ -454,12 +455,15 @@ impl<N: Nic> Cx<'_, N> {
     /// Reads from an open connection; `None` for a parked one and one that has ended.
     #[inline]
     fn look<T>(&self, conn: ConnId, read: impl FnOnce(&Conn) -> T) -> Option<T> {
-        let found = self.parts.table.resolve(conn)?;
-        if found.kind() != Kind::Open {
-            return None;
-        }
-        let slot = self.parts.conns.slot_of(found.entry());
+        let slot = self.awake_slot(conn)?;
         self.parts.conns.get(slot).map(read)
+    }
+
+    /// The slot of a connection that isn't at rest.
+    #[inline]
+    fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
+        let found = self.parts.table.resolve(conn)?;
+        (found.kind() == Kind::Open).then(|| self.parts.conns.slot_of(found.entry()))
     }
 
     /// The slot of a connection, which wakes if it is at rest. `None` when it has ended, or no record is free.

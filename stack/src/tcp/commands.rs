@@ -88,10 +88,15 @@ impl Tcb {
         Events::NONE
     }
 
-    /// The application took `len` bytes of what was received; the window may open.
+    /// The application took `len` bytes of what was received. When that opens the window far enough, the peer is told at
+    /// once. Nothing else makes a window update: a SYN-ACK offers less than the buffer has, for want of a scale, and the
+    /// next segment that goes anyway says the rest.
     #[inline]
-    pub const fn on_read(&mut self, len: u32) {
+    pub fn on_read(&mut self, len: u32) {
         self.rcv.read(len);
+        if self.state.takes_text() && self.rcv.wants_update(self.mss(), self.rcv_scale()) {
+            self.ack.now();
+        }
     }
 
     /// Another receive buffer size in bytes. What was offered to the peer stays offered.

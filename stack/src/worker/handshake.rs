@@ -226,6 +226,7 @@ impl Endpoint {
             iss: embryo.iss,
             rcv_wnd: u32::from(self.config.syn_window()),
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
+            requires_timestamp: self.config.tcp.require_timestamps,
         };
         match embryo_step(&numbers, &segment(meta, options)) {
             EmbryoStep::SynAckAgain => {
