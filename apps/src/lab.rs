@@ -37,7 +37,7 @@ pub(crate) use args::Args;
 
 use args::{LabCommand, Over, RunArgs};
 use report::Played;
-use scenario::{Cast, Pace, Scenario, Scene};
+use scenario::{Cast, Family, Pace, Scenario, Scene};
 
 use crate::console;
 use crate::failure::Failure;
@@ -120,25 +120,25 @@ fn play(args: &RunArgs) -> Result<(), Failure> {
     let pace = if args.quick { Pace::Quick } else { Pace::Real };
     let scenario = find(&args.name, pace)?;
     let played = match args.over {
-        Over::Sim => in_sim(&scenario)?,
+        Over::Sim => in_sim(&scenario, args.family())?,
         Over::Tap => over_tap(args, &scenario, &args.casts())?,
     };
     report::print(args, &scenario, &played)
 }
 
-fn in_sim(scenario: &Scenario) -> Result<Vec<Played>, Failure> {
+fn in_sim(scenario: &Scenario, family: Family) -> Result<Vec<Played>, Failure> {
     let plays = |scene: &&Scene| scene.can_be_played_by(Cast::SIM);
     scenario
         .scenes
         .iter()
         .filter(plays)
-        .map(|scene| Ok(Played::new(scene, sim::play(scene)?, Vec::new())))
+        .map(|scene| Ok(Played::new(scene, sim::play(scene, family)?, Vec::new())))
         .collect()
 }
 
 #[cfg(feature = "dpdk")]
-fn over_tap(_: &RunArgs, scenario: &Scenario, casts: &[Cast]) -> Result<Vec<Played>, Failure> {
-    tap::play(scenario, casts)
+fn over_tap(args: &RunArgs, scenario: &Scenario, casts: &[Cast]) -> Result<Vec<Played>, Failure> {
+    tap::play(scenario, casts, args.family())
 }
 
 #[cfg(not(feature = "dpdk"))]

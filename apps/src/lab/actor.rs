@@ -38,6 +38,8 @@ struct Open {
     number: u16,
     id: Option<ConnId>,
     is_open: bool,
+    /// The application has closed it, and hears no more of it.
+    is_closed: bool,
     /// Bytes that the application wants to read, in all.
     wanted: u64,
     received: u64,
@@ -128,7 +130,9 @@ impl Actor {
             }
             Do::Close(number) => {
                 self.calls(now, number, "close()".into());
-                if let Some(id) = self.conn(number).id {
+                let open = self.conn(number);
+                open.is_closed = true;
+                if let Some(id) = open.id {
                     cx.close(id);
                 }
             }
@@ -213,7 +217,9 @@ impl App for Actor {
     }
 
     fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, _conn: ConnId, state: &mut u16) {
-        self.sees(cx.now(), *state, Seen::Eof);
+        if !self.conn(*state).is_closed {
+            self.sees(cx.now(), *state, Seen::Eof);
+        }
     }
 
     fn on_close<N: Nic>(

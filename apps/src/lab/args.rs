@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::scenario::{Cast, Kernel, Ours};
+use super::scenario::{Cast, Family, Kernel, Ours};
 
 /// Shows what really happens when TCP goes wrong: plays a situation and draws its packet ladder
 #[derive(Debug, Clone, clap::Args)]
@@ -41,6 +41,10 @@ pub(crate) struct RunArgs {
     /// What to play it over
     #[arg(long, value_enum, default_value = "sim")]
     pub(crate) over: Over,
+
+    /// Play it over IPv6, with NDP instead of ARP
+    #[arg(short = '6', long)]
+    pub(crate) ipv6: bool,
 
     /// Over the tap: which ends are ours, one after the other
     #[arg(long, value_enum, default_value = "both")]
@@ -80,6 +84,11 @@ pub(crate) enum Role {
 }
 
 impl RunArgs {
+    /// Over which protocol.
+    pub(crate) fn family(&self) -> Family {
+        if self.ipv6 { Family::V6 } else { Family::V4 }
+    }
+
     /// Who plays, one after the other.
     pub(crate) fn casts(&self) -> Vec<Cast> {
         let server_is_ours = Cast {

@@ -39,7 +39,7 @@ impl Places {
         let who = expectation.who as usize;
         let place = match expectation.what {
             Expected::NoSegment(_) => return never(expectation, story),
-            Expected::Segment(_) | Expected::ArpRequest => &mut self.frames,
+            Expected::Segment(_) | Expected::Solicitation => &mut self.frames,
             Expected::App(_) => &mut self.apps[who],
             Expected::Neighbor(_) => &mut self.neighbors[who],
         };
@@ -94,13 +94,13 @@ fn is(expectation: &Expectation, row: &Row) -> bool {
                 && spec.matches(&carried.segment, carried.base)
         }
         (
-            Expected::ArpRequest,
+            Expected::Solicitation,
             Told::Packet {
                 from,
-                is_arp_request,
+                is_solicitation,
                 ..
             },
-        ) => by(*from) && *is_arp_request,
+        ) => by(*from) && *is_solicitation,
         (Expected::App(expected), Told::Sees(side, seen)) => {
             by(*side)
                 && row.conn == expectation.conn

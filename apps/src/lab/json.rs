@@ -24,10 +24,10 @@ fn row(row: &Row) -> Value {
         Told::Packet {
             from,
             text,
-            is_arp_request,
+            is_solicitation,
             lost,
         } => json!({
-            "kind": "packet", "from": from, "text": text, "arp_request": is_arp_request, "lost": lost,
+            "kind": "packet", "from": from, "text": text, "solicitation": is_solicitation, "lost": lost,
         }),
         Told::Calls(side, call) => json!({"kind": "call", "side": side, "text": call}),
         Told::Sees(side, seen) => json!({"kind": "seen", "side": side, "text": seen.to_string()}),

@@ -2,7 +2,7 @@
 //!
 //! Called by: the stages `sim` and `tap` (write it), `story` (reads it). It must never interpret: frames stay bytes.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use stack::neighbor;
 use stack::tcp::state::State;
@@ -15,9 +15,9 @@ pub(crate) struct Recording {
     /// Who played.
     pub(crate) cast: Cast,
     /// The client's address.
-    pub(crate) client: Ipv4Addr,
+    pub(crate) client: IpAddr,
     /// The server's.
-    pub(crate) server: Ipv4Addr,
+    pub(crate) server: IpAddr,
     /// Whether somebody listens on the server.
     pub(crate) listens: bool,
     /// All of it, in order of time once [`Recording::in_order`] was called.
@@ -104,7 +104,7 @@ impl What {
 
 impl Recording {
     /// Nothing yet.
-    pub(crate) fn new(cast: Cast, addresses: (Ipv4Addr, Ipv4Addr), listens: bool) -> Self {
+    pub(crate) fn new(cast: Cast, addresses: (IpAddr, IpAddr), listens: bool) -> Self {
         Self {
             cast,
             client: addresses.0,
@@ -153,7 +153,7 @@ impl Recording {
     }
 
     /// The address of an end.
-    pub(crate) fn address(&self, side: Side) -> Ipv4Addr {
+    pub(crate) fn address(&self, side: Side) -> IpAddr {
         if side == Client {
             self.client
         } else {

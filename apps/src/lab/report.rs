@@ -124,7 +124,7 @@ fn judge(scenario: &Scenario, played: &[Played]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::scenario::{Client, Pace, Seen};
+    use crate::lab::scenario::{Client, Family, Pace, Seen};
     use crate::lab::{scenarios, sim};
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
             let scene = &scenario.scenes[0];
             [Played::new(
                 scene,
-                sim::play(scene).expect("a world"),
+                sim::play(scene, Family::V4).expect("a world"),
                 Vec::new(),
             )]
         };

@@ -61,6 +61,15 @@ impl Cast {
     }
 }
 
+/// Which protocol carries the segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// IPv4, with ARP.
+    V4,
+    /// IPv6, with NDP.
+    V6,
+}
+
 /// How fast a real kernel is made to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -90,7 +99,7 @@ pub(crate) struct Scene {
     pub(crate) rcv_buf: Option<u32>,
     /// Whether the server's host is there at the start.
     pub(crate) server_is_on: bool,
-    /// Sysctls of the kernel's end, below `net/`; `%` stands for its interface.
+    /// Sysctls of the kernel's end, below `net/ipv4/` or `net/ipv6/`; `%` stands for its interface.
     pub(crate) sysctls: Vec<(&'static str, &'static str)>,
     /// Who must play an end, when only one can.
     pub(crate) needs: Option<(Side, Player)>,
@@ -201,8 +210,8 @@ pub(crate) enum Expected {
     Segment(Spec),
     /// It sends this segment at no time.
     NoSegment(Spec),
-    /// It asks for the other's link address: an ARP request.
-    ArpRequest,
+    /// It asks for the other's link address: an ARP request, a neighbour solicitation.
+    Solicitation,
     /// Its application sees one of these.
     App(Vec<Seen>),
     /// Its neighbour entry for the other becomes this.
@@ -220,9 +229,9 @@ impl Side {
         self.expects(Expected::NoSegment(spec))
     }
 
-    /// It asks who has the other's address.
-    pub(crate) const fn asks_by_arp(self) -> Expectation {
-        self.expects(Expected::ArpRequest)
+    /// It asks who has the other's address, by ARP or NDP.
+    pub(crate) const fn asks_for_neighbor(self) -> Expectation {
+        self.expects(Expected::Solicitation)
     }
 
     /// Its application sees this.
@@ -299,7 +308,7 @@ impl fmt::Display for Expectation {
         match &self.what {
             Expected::Segment(spec) => write!(f, "{who} sends {spec}")?,
             Expected::NoSegment(spec) => write!(f, "{who} never sends {spec}")?,
-            Expected::ArpRequest => write!(f, "{who} asks by ARP")?,
+            Expected::Solicitation => write!(f, "{who} asks for the other's link address")?,
             Expected::App(seen) => {
                 let seen: Vec<String> = seen.iter().map(Seen::to_string).collect();
                 write!(f, "{who}'s application sees: {}", seen.join(" or "))?;
@@ -365,7 +374,7 @@ impl Scene {
         self
     }
 
-    /// A sysctl of the kernel's end, below `net/`; `%` stands for its interface.
+    /// A sysctl of the kernel's end, below `net/ipv4/` or `net/ipv6/`; `%` stands for its interface.
     pub(crate) fn sysctl(mut self, name: &'static str, value: &'static str) -> Self {
         self.sysctls.push((name, value));
         self

@@ -2,7 +2,7 @@
 //!
 //! Called by: `lab`. It must never depend on the machine that it runs on: the same scene gives the same ladder everywhere.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use stack::conn::listener::{ListenerConfig, SynPolicy};
@@ -14,7 +14,7 @@ use stack::time::Instant;
 use super::actor::Actor;
 use super::recording::{Fate, Recording, What};
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Do, SERVER_PORT, Scene, Server, Side, connections,
+    CLIENT_PORT, Cast, Client, Do, Family, SERVER_PORT, Scene, Server, Side, connections,
 };
 use crate::failure::Failure;
 
@@ -41,8 +41,8 @@ struct Stage<'a> {
 ///
 /// # Errors
 /// [`Failure::Run`] when the world can't be built, or finds fault with what our stack does.
-pub(crate) fn play(scene: &Scene) -> Result<Recording, Failure> {
-    let mut stage = Stage::build(scene)
+pub(crate) fn play(scene: &Scene, family: Family) -> Result<Recording, Failure> {
+    let mut stage = Stage::build(scene, family)
         .map_err(|error| Failure::Run(format!("the simulated world can't be built: {error}")))?;
     if !scene.server_is_on {
         stage.power_off(Server);
@@ -68,10 +68,11 @@ pub(crate) fn play(scene: &Scene) -> Result<Recording, Failure> {
 }
 
 impl<'a> Stage<'a> {
-    fn build(scene: &'a Scene) -> Result<Self, HostError> {
+    fn build(scene: &'a Scene, family: Family) -> Result<Self, HostError> {
         let mut world = World::new(SEED, START);
         world.record(true);
-        let server = SocketAddr::new(HostSpec::v4(SERVER_HOST), SERVER_PORT);
+        let addresses = (address(family, CLIENT_HOST), address(family, SERVER_HOST));
+        let server = SocketAddr::new(addresses.1, SERVER_PORT);
         let mut host = |number, side| {
             let actor = |_| {
                 let mut actor = Actor::new(side, server, &scene.acts);
@@ -81,7 +82,6 @@ impl<'a> Stage<'a> {
             world.add_host(spec(scene, number, side), actor)
         };
         let hosts = [host(CLIENT_HOST, Client)?, host(SERVER_HOST, Server)?];
-        let addresses = (v4(Client), v4(Server));
         Ok(Self {
             scene,
             world,
@@ -120,8 +120,8 @@ impl<'a> Stage<'a> {
             self.recording.push(since_start(at), what);
         }
         for conn in connections(self.scene) {
-            let client = SocketAddr::new(v4(Client).into(), CLIENT_PORT + conn);
-            let server = SocketAddr::new(v4(Server).into(), SERVER_PORT);
+            let client = SocketAddr::new(self.recording.client, CLIENT_PORT + conn);
+            let server = SocketAddr::new(self.recording.server, SERVER_PORT);
             let (local, remote) = match side {
                 Client => (client, server),
                 Server => (server, client),
@@ -129,7 +129,7 @@ impl<'a> Stage<'a> {
             let state = worker.state_between(local, remote);
             self.recording.push_state(at_ns, side, conn, state);
         }
-        let state = worker.neighbor_state(v4(side.other()).into());
+        let state = worker.neighbor_state(self.recording.address(side.other()));
         self.recording.push_neighbor(at_ns, side, state);
     }
 
@@ -182,16 +182,10 @@ pub(super) fn listener(backlog: u32) -> ListenerConfig {
     }
 }
 
-fn v4(side: Side) -> Ipv4Addr {
-    let number = if side == Client {
-        CLIENT_HOST
-    } else {
-        SERVER_HOST
-    };
-    match HostSpec::v4(number) {
-        IpAddr::V4(address) => address,
-        // Not reached: that is what it gives.
-        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+fn address(family: Family, number: u8) -> IpAddr {
+    match family {
+        Family::V4 => HostSpec::v4(number),
+        Family::V6 => HostSpec::v6(number),
     }
 }
 

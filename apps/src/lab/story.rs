@@ -9,7 +9,7 @@ use stack::tcp::lang::Base;
 use stack::tcp::segment::{Options, Segment};
 use stack::tcp::seq::SeqNum;
 use stack::tcp::state::State;
-use stack::wire::{self, Network, TcpOptions, Transport, arp};
+use stack::wire::{self, Network, TcpOptions, Transport, arp, ndp};
 
 use super::recording::{Event, Fate, Recording, What};
 use super::scenario::{CLIENT_PORT, Cast, Client, Seen, Server, Side};
@@ -51,8 +51,8 @@ pub(crate) enum Told {
         from: Side,
         /// In words.
         text: String,
-        /// It asks for a link address by ARP.
-        is_arp_request: bool,
+        /// It asks for a link address, by ARP or NDP.
+        is_solicitation: bool,
         /// Why it didn't arrive.
         lost: Option<&'static str>,
     },
@@ -146,6 +146,7 @@ impl Reader<'_> {
             What::PoweredOff(side) => Told::PoweredOff(*side),
             // The server only answers: whom it knows decides nothing here.
             What::Neighbor(Server, _) => return None,
+            What::Frame { bytes, .. } if is_group_report(bytes) => return None,
             What::Neighbor(side, state) => {
                 self.neighbors[*side as usize] = *state;
                 Told::Neighbor(*side, *state)
@@ -190,10 +191,10 @@ impl Reader<'_> {
             Fate::Arrived(_) => None,
             Fate::Lost(why) => Some(why),
         };
-        let packet = |text: String, is_arp_request| Told::Packet {
+        let packet = |text: String, is_solicitation| Told::Packet {
             from,
             text,
-            is_arp_request,
+            is_solicitation,
             lost,
         };
         let parsed = match wire::parse(bytes) {
@@ -225,6 +226,16 @@ impl Reader<'_> {
         }
         match parsed.network {
             Network::Arp(arp) => packet(arp_text(arp), arp.is_request()),
+            Network::Ipv6 {
+                packet: ip,
+                transport: Transport::Icmpv6(icmp),
+            } => match ndp::parse(ip.header, icmp) {
+                Ok(message) => packet(
+                    ndp_text(&message),
+                    matches!(message, ndp::Message::NeighborSolicitation { .. }),
+                ),
+                Err(_) => packet(transport_text(Transport::Icmpv6(icmp)), false),
+            },
             Network::Ipv4 { transport, .. } | Network::Ipv6 { transport, .. } => {
                 packet(transport_text(transport), false)
             }
@@ -283,6 +294,14 @@ impl Reader<'_> {
     }
 }
 
+/// Multicast listener reports (RFC 3810): a host with IPv6 sends them now and then, about no connection.
+fn is_group_report(bytes: &[u8]) -> bool {
+    const REPORT_V2: u8 = 143;
+    let parsed = wire::parse(bytes);
+    let transport = parsed.ok().and_then(|parsed| parsed.transport());
+    matches!(transport, Some(Transport::Icmpv6(icmp)) if icmp.header.kind == REPORT_V2)
+}
+
 fn arp_text(packet: &arp::Packet) -> String {
     let [sender, target] = [packet.sender_ip, packet.target_ip].map(std::net::Ipv4Addr::from);
     if packet.is_announcement() {
@@ -290,9 +309,26 @@ fn arp_text(packet: &arp::Packet) -> String {
     } else if packet.is_request() {
         format!("ARP who has {target}? tell {sender}")
     } else {
-        let mac = packet.sender_mac.0.map(|byte| format!("{byte:02x}"));
-        format!("ARP {sender} is at {}", mac.join(":"))
+        format!("ARP {sender} is at {}", mac_text(packet.sender_mac.0))
     }
+}
+
+fn ndp_text(message: &ndp::Message) -> String {
+    match message {
+        ndp::Message::NeighborSolicitation { target, .. } => format!("NDP who has {target}?"),
+        ndp::Message::NeighborAdvertisement {
+            target,
+            target_lladdr: Some(mac),
+            ..
+        } => format!("NDP {target} is at {}", mac_text(mac.0)),
+        ndp::Message::NeighborAdvertisement { target, .. } => format!("NDP {target} is here"),
+        ndp::Message::RouterSolicitation { .. } => "NDP looks for routers".into(),
+        ndp::Message::RouterAdvertisement { .. } => "NDP a router speaks".into(),
+    }
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn transport_text(transport: Transport<'_>) -> String {

@@ -7,7 +7,7 @@ mod kernel;
 // The program at the kernel's end.
 mod peer;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use stack::neighbor::State as Nud;
 use stack::nic::{Burst, Frame as _, Nic as _};
 use stack::tcp::state::State;
 use stack::time::Instant;
+use stack::wire;
 use stack::worker::{Rings, Worker};
 
 use super::actor::Actor;
@@ -26,8 +27,8 @@ use super::check;
 use super::recording::{Fate, Recording, What};
 use super::report::Played;
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Do, Expected, Ours, SERVER_PORT, Scenario, Scene, Seen, Server,
-    Side, connections,
+    CLIENT_PORT, Cast, Client, Do, Expected, Family, Ours, SERVER_PORT, Scenario, Scene, Seen,
+    Server, Side, connections,
 };
 use super::sim::listener;
 use super::story::Story;
@@ -61,7 +62,11 @@ const NAP: Duration = Duration::from_micros(200);
 ///
 /// # Errors
 /// [`Failure`]: not root, no DPDK, no Python, or a command that failed.
-pub(super) fn play(scenario: &Scenario, casts: &[Cast]) -> Result<Vec<Played>, Failure> {
+pub(super) fn play(
+    scenario: &Scenario,
+    casts: &[Cast],
+    family: Family,
+) -> Result<Vec<Played>, Failure> {
     kernel::leave_for_a_new_namespace()?;
     let spec: NicSpec = format!("tap:{}", kernel::TAP).parse()?;
     let eal = Eal::init(&EalConfig {
@@ -95,7 +100,7 @@ pub(super) fn play(scenario: &Scenario, casts: &[Cast]) -> Result<Vec<Played>, F
                     "the server is ours"
                 }
             ));
-            played.push(stage.scene(scene, cast, net)?);
+            played.push(stage.scene(scene, Setting::new(scene, cast, family, net))?);
         }
     }
     if played.is_empty() {
@@ -126,26 +131,36 @@ struct Setting {
     cast: Cast,
     ours: Side,
     /// Client and server.
-    addresses: (Ipv4Addr, Ipv4Addr),
+    addresses: (IpAddr, IpAddr),
     conns: Vec<u16>,
+    family: Family,
 }
 
 impl Setting {
     /// Each scene has a network of its own: nothing from one before can disturb it.
-    fn new(scene: &Scene, cast: Cast, net: u8) -> Self {
+    fn new(scene: &Scene, cast: Cast, family: Family, net: u8) -> Self {
         let ours = if cast.client == Ours { Client } else { Server };
+        let host = |number: u8| match family {
+            Family::V4 => Ipv4Addr::new(198, 18, net, number).into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 2, 0, net.into(), 0, 0, 0, number.into()).into(),
+        };
         Self {
             cast,
             ours,
-            addresses: (
-                Ipv4Addr::new(198, 18, net, 1),
-                Ipv4Addr::new(198, 18, net, 2),
-            ),
+            addresses: (host(1), host(2)),
+            family,
             conns: connections(scene).collect(),
         }
     }
 
-    fn address(&self, side: Side) -> Ipv4Addr {
+    fn prefix_len(&self) -> u8 {
+        match self.family {
+            Family::V4 => 24,
+            Family::V6 => 64,
+        }
+    }
+
+    fn address(&self, side: Side) -> IpAddr {
         match side {
             Client => self.addresses.0,
             Server => self.addresses.1,
@@ -159,14 +174,14 @@ impl Setting {
 }
 
 impl Stage {
-    fn scene(&mut self, scene: &Scene, cast: Cast, net: u8) -> Result<Played, Failure> {
-        let setting = Setting::new(scene, cast, net);
+    fn scene(&mut self, scene: &Scene, setting: Setting) -> Result<Played, Failure> {
+        let setting = &setting;
         let theirs = setting.ours.other();
-        kernel::set_address(setting.address(theirs))?;
+        kernel::set_address(setting.address(theirs), setting.prefix_len())?;
         let mut before = Vec::new();
         let mut pinned = Vec::new();
         for (name, value) in &scene.sysctls {
-            let (old, command) = kernel::sysctl(name, value)?;
+            let (old, command) = kernel::sysctl(setting.family, name, value)?;
             before.push((name, old));
             pinned.push(command);
         }
@@ -175,10 +190,10 @@ impl Stage {
         if theirs == Server && !scene.server_is_on {
             kernel::power_off()?;
         }
-        let recording = self.record(scene, &setting, &mut peer)?;
+        let recording = self.record(scene, setting, &mut peer)?;
         drop(peer);
         for (name, old) in before {
-            kernel::sysctl(name, &old)?;
+            kernel::sysctl(setting.family, name, &old)?;
         }
         Ok(Played::new(scene, recording, pinned))
     }
@@ -262,7 +277,7 @@ impl Stage {
         nic.set_instrument(Some(Box::new(Wire(Arc::clone(log)))));
         // What came between two scenes belongs to neither.
         while swallow(&mut nic) > 0 {}
-        let server = SocketAddr::new(setting.address(Server).into(), SERVER_PORT);
+        let server = SocketAddr::new(setting.address(Server), SERVER_PORT);
         let actor = Actor::new(setting.ours, server, &scene.acts);
         let config = Arc::new(config(scene, setting)?);
         let end = Rings::new(1, config.limits.handoff_frames).into_ends();
@@ -277,8 +292,8 @@ impl Stage {
 
 fn config(scene: &Scene, setting: &Setting) -> Result<Config, Failure> {
     let mut spec = ConfigSpec::new(vec![Interface {
-        address: setting.address(setting.ours).into(),
-        prefix_len: 24,
+        address: setting.address(setting.ours),
+        prefix_len: setting.prefix_len(),
     }]);
     if let (Server, Some(backlog)) = (setting.ours, scene.backlog) {
         spec.listeners.push(listener(backlog));
@@ -375,8 +390,8 @@ impl Log {
         }
         let (at_ns, ours) = (self.since_start(self.now_ns), self.setting.ours);
         for conn in self.setting.conns.clone() {
-            let client = SocketAddr::new(self.setting.addresses.0.into(), CLIENT_PORT + conn);
-            let server = SocketAddr::new(self.setting.addresses.1.into(), SERVER_PORT);
+            let client = SocketAddr::new(self.setting.addresses.0, CLIENT_PORT + conn);
+            let server = SocketAddr::new(self.setting.addresses.1, SERVER_PORT);
             let (local, remote) = match ours {
                 Client => (client, server),
                 Server => (server, client),
@@ -384,7 +399,7 @@ impl Log {
             let state = worker.state_between(local, remote);
             self.recording.push_state(at_ns, ours, conn, state);
         }
-        let neighbor = worker.neighbor_state(self.setting.address(ours.other()).into());
+        let neighbor = worker.neighbor_state(self.setting.address(ours.other()));
         self.recording.push_neighbor(at_ns, ours, neighbor);
     }
 
@@ -442,13 +457,15 @@ impl Log {
 }
 
 impl Log {
-    /// When `side` sent its first IPv4 packet within that time.
+    /// When `side` sent its first segment within that time.
     fn first_segment(&self, side: Side, within: std::ops::Range<u64>) -> Option<u64> {
-        const IPV4: &[u8] = &[8, 0];
-        let is_packet = |what: &What| matches!(what, What::Frame { from, bytes, .. } if *from == side && bytes.get(12..14) == Some(IPV4));
+        let is_segment = |what: &What| {
+            matches!(what, What::Frame { from, bytes, .. } if *from == side
+                && wire::parse(bytes).is_ok_and(|parsed| parsed.tcp().is_some()))
+        };
         let mut events = self.recording.events.iter();
         events
-            .find(|event| within.contains(&event.at_ns) && is_packet(&event.what))
+            .find(|event| within.contains(&event.at_ns) && is_segment(&event.what))
             .map(|event| event.at_ns)
     }
 }

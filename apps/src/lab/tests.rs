@@ -1,6 +1,6 @@
 //! Stories, ladders and judgements from recordings made by hand.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use stack::neighbor::State as Nud;
 use stack::tcp::lang::{Base, Spec, ack, data, rst, syn, syn_ack};
@@ -13,14 +13,16 @@ use super::errno::Errno::{ECONNREFUSED, EHOSTUNREACH};
 use super::ladder::{Paint, WIDTH, draw};
 use super::recording::{Fate, Recording, What};
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Expectation, Kernel, Ours, Pace, SERVER_PORT, Scene, Seen, Server,
-    Side,
+    CLIENT_PORT, Cast, Client, Expectation, Family, Kernel, Ours, Pace, SERVER_PORT, Scene, Seen,
+    Server, Side,
 };
 use super::story::Story;
 use super::{find, in_sim, scenarios, wrapped};
 
-const ADDRESSES: (Ipv4Addr, Ipv4Addr) =
-    (Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2));
+const ADDRESSES: (IpAddr, IpAddr) = (
+    IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)),
+    IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2)),
+);
 const MS: u64 = 1_000_000;
 
 /// A frame of connection `conn`; both sides start just below the wrap.
@@ -145,7 +147,7 @@ fn the_ladder_tells_what_happened() {
 fn every_scenario_comes_about_in_simulation_as_it_is_written_down() {
     for scenario in scenarios::all(Pace::Real) {
         let mut text = String::new();
-        for played in in_sim(&scenario).expect("a world") {
+        for played in in_sim(&scenario, Family::V4).expect("a world") {
             assert_eq!(played.unmet, Vec::<String>::new(), "{}", played.title);
             let lines = played.text(Paint::Plain);
             text += &lines.lines().map(in_whole_ms).collect::<String>();
@@ -183,9 +185,27 @@ fn in_whole_ms(line: &str) -> String {
 }
 
 #[test]
+fn every_scenario_comes_about_over_ipv6() {
+    for scenario in scenarios::all(Pace::Real) {
+        for played in in_sim(&scenario, Family::V6).expect("a world") {
+            let text = played.text(Paint::Plain);
+            assert_eq!(played.unmet, Vec::<String>::new(), "{text}");
+            assert!(
+                text.contains("NDP who has 2001:db8::2?") && !text.contains("ARP"),
+                "{text}"
+            );
+            assert!(
+                text.lines().all(|line| line.chars().count() <= WIDTH),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_scene_is_the_same_each_time() {
     let scenario = find("closed-port", Pace::Real).expect("it is there");
-    let text = || in_sim(&scenario).expect("a world")[0].text(Paint::Plain);
+    let text = || in_sim(&scenario, Family::V4).expect("a world")[0].text(Paint::Plain);
     assert_eq!(text(), text());
 }
 
@@ -239,7 +259,10 @@ fn each_thing_that_did_not_come_about_is_named() {
             Client.finds_neighbor(Nud::Failed),
             "client's neighbour entry becomes FAILED: it never came",
         ),
-        (Client.asks_by_arp(), "client asks by ARP: it never came"),
+        (
+            Client.asks_for_neighbor(),
+            "client asks for the other's link address: it never came",
+        ),
         (
             Client.sends(syn()).on(3).played_by(Ours),
             "client sends SYN len 0 on connection 3: it never came",

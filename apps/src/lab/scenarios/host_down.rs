@@ -24,9 +24,9 @@ fn without_entry() -> Scene {
     Scene::new("No neighbour entry: ARP goes unanswered")
         .server_is_off()
         .act(0, Client, Do::Connect(1))
-        .expect(Client.asks_by_arp().within_ms(0, 200))
-        .expect(Client.asks_by_arp().within_ms(900, 1_300))
-        .expect(Client.asks_by_arp().within_ms(1_900, 2_400))
+        .expect(Client.asks_for_neighbor().within_ms(0, 200))
+        .expect(Client.asks_for_neighbor().within_ms(900, 1_300))
+        .expect(Client.asks_for_neighbor().within_ms(1_900, 2_400))
         .expect(Client.finds_neighbor(Incomplete).within_ms(0, 500))
         .expect(Client.finds_neighbor(Failed).within_ms(2_900, 3_800))
         .expect(
@@ -70,9 +70,9 @@ fn with_entry(pace: Pace) -> Scene {
         .expect(Client.finds_neighbor(Stale).played_by(Ours))
         .expect(Client.finds_neighbor(Delay))
         .expect(Client.finds_neighbor(Probe))
-        .expect(Client.asks_by_arp())
-        .expect(Client.asks_by_arp())
-        .expect(Client.asks_by_arp())
+        .expect(Client.asks_for_neighbor())
+        .expect(Client.asks_for_neighbor())
+        .expect(Client.asks_for_neighbor())
         .expect(Client.finds_neighbor(Failed));
     // Ours doubles from one SYN to the next: the one that meets the FAILED entry may be the one at 64 or at 128 s.
     let scene = scene.expect(
@@ -97,8 +97,8 @@ fn with_entry(pace: Pace) -> Scene {
         // REACHABLE for half to one and a half seconds, DELAY for one.
         Pace::Quick => scene
             .needs(Client, Kernel)
-            .sysctl("ipv4/neigh/%/base_reachable_time_ms", "1000")
-            .sysctl("ipv4/neigh/%/delay_first_probe_time", "1")
+            .sysctl("neigh/%/base_reachable_time_ms", "1000")
+            .sysctl("neigh/%/delay_first_probe_time", "1")
             .expect(
                 Client
                     .sees(Seen::Failed(EHOSTUNREACH))

@@ -2,7 +2,7 @@
 //!
 //! Called by: `tap`. It must never touch a network namespace that this run has not made.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use stack::neighbor;
 use stack::tcp::state::State;
 
-use super::super::scenario::{CLIENT_PORT, SERVER_PORT, Side};
+use super::super::scenario::{CLIENT_PORT, Family, SERVER_PORT, Side};
 use crate::failure::Failure;
 
 /// The tap, in a namespace that holds nothing else.
@@ -50,14 +50,15 @@ fn run(command: &str) -> Result<String, Failure> {
     Err(Failure::Run(format!("`{command}` failed: {}", said.trim())))
 }
 
-/// Switches the kernel's side of the tap on, without IPv6, which has words of its own to say; and loopback, over which a
-/// kernel tells itself that a neighbour doesn't answer.
+/// Switches the kernel's side of the tap on, without what IPv6 says on its own account (link-local addresses, looking for
+/// routers); and loopback, over which a kernel tells itself that a neighbour doesn't answer.
 ///
 /// # Errors
 /// [`Failure::Run`] with the command that failed.
 pub(super) fn bring_up() -> Result<(), Failure> {
     run("ip link set dev lo up")?;
-    sysctl("ipv6/conf/%/disable_ipv6", "1")?;
+    sysctl(Family::V6, "conf/%/addr_gen_mode", "1")?;
+    sysctl(Family::V6, "conf/%/router_solicitations", "0")?;
     run(&format!("ip link set dev {TAP} up")).map(drop)
 }
 
@@ -65,11 +66,18 @@ pub(super) fn bring_up() -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure::Run`] with the command that failed.
-pub(super) fn set_address(address: Ipv4Addr) -> Result<(), Failure> {
+pub(super) fn set_address(address: IpAddr, prefix_len: u8) -> Result<(), Failure> {
     power_off()?;
-    run(&format!("ip addr add {address}/24 dev {TAP}"))?;
+    let (family, nodad) = match address {
+        IpAddr::V4(_) => (4, ""),
+        // Nobody else is on this link, and asking takes a second.
+        IpAddr::V6(_) => (6, " nodad"),
+    };
+    run(&format!(
+        "ip addr add {address}/{prefix_len} dev {TAP}{nodad}"
+    ))?;
     // Entries may outlive the address that they were for.
-    run(&format!("ip neigh flush dev {TAP} nud all")).map(drop)
+    run(&format!("ip -{family} neigh flush dev {TAP} nud all")).map(drop)
 }
 
 /// The kernel has no address any more: it neither answers ARP nor takes packets, as a host without power.
@@ -80,12 +88,16 @@ pub(super) fn power_off() -> Result<(), Failure> {
     run(&format!("ip addr flush dev {TAP}")).map(drop)
 }
 
-/// Sets a sysctl below `net/`, `%` standing for the tap; says the value that it had and the command.
+/// Sets a sysctl below `net/ipv4/` or `net/ipv6/`, `%` standing for the tap; says the value that it had and the command.
 ///
 /// # Errors
 /// [`Failure::Run`] when there is none of that name, or it refuses the value.
-pub(super) fn sysctl(name: &str, value: &str) -> Result<(String, String), Failure> {
-    let name = name.replace('%', TAP);
+pub(super) fn sysctl(family: Family, name: &str, value: &str) -> Result<(String, String), Failure> {
+    let folder = match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    };
+    let name = format!("{folder}/{}", name.replace('%', TAP));
     let path = format!("/proc/sys/net/{name}");
     let failed = |error: std::io::Error| Failure::Run(format!("{path}: {error}"));
     let before = std::fs::read_to_string(&path).map_err(failed)?;
@@ -94,8 +106,10 @@ pub(super) fn sysctl(name: &str, value: &str) -> Result<(String, String), Failur
 }
 
 /// The states of the kernel's sockets of these connections, by /proc.
-pub(super) fn states(conns: &[u16], side: Side, local: Ipv4Addr) -> Vec<(u16, State)> {
-    let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap_or_default();
+pub(super) fn states(conns: &[u16], side: Side, local: IpAddr) -> Vec<(u16, State)> {
+    let table = if local.is_ipv4() { "tcp" } else { "tcp6" };
+    let table = format!("/proc/thread-self/net/{table}");
+    let table = std::fs::read_to_string(table).unwrap_or_default();
     let rows: Vec<_> = table.lines().skip(1).filter_map(socket).collect();
     let number = |row: &Socket| match side {
         Side::Client if row.remote_port == SERVER_PORT => row.local_port.checked_sub(CLIENT_PORT),
@@ -115,7 +129,7 @@ pub(super) fn states(conns: &[u16], side: Side, local: Ipv4Addr) -> Vec<(u16, St
 
 /// A line of /proc/net/tcp.
 struct Socket {
-    local: Ipv4Addr,
+    local: IpAddr,
     local_port: u16,
     remote_port: u16,
     state: State,
@@ -129,8 +143,7 @@ fn socket(line: &str) -> Option<Socket> {
     let (_, remote_port) = remote.split_once(':')?;
     let port = |hex: &str| u16::from_str_radix(hex, 16).ok();
     Some(Socket {
-        // The bytes stand as the kernel's word has them in memory.
-        local: Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes()),
+        local: written_address(address)?,
         local_port: port(local_port)?,
         remote_port: port(remote_port)?,
         state: match u8::from_str_radix(state, 16).ok()? {
@@ -149,6 +162,24 @@ fn socket(line: &str) -> Option<Socket> {
     })
 }
 
+/// An address in words of 32 bits, whose bytes stand as they do in the kernel's memory.
+fn written_address(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let digits = hex.get(at * 8..at * 8 + 8)?;
+        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+    };
+    match hex.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(words.as_flattened());
+            Some(Ipv6Addr::from(bytes).into())
+        }
+        _ => None,
+    }
+}
+
 /// Looks at the kernel's neighbour entry until it is dropped.
 pub(super) struct NeighborWatch {
     stop: Arc<AtomicBool>,
@@ -159,8 +190,9 @@ pub(super) struct NeighborWatch {
 
 impl NeighborWatch {
     /// Watches the entry for `peer`.
-    pub(super) fn start(peer: Ipv4Addr) -> Self {
+    pub(super) fn start(peer: IpAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let family = if peer.is_ipv4() { 4 } else { 6 };
         let (sender, seen) = mpsc::channel();
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -168,7 +200,8 @@ impl NeighborWatch {
             while !stopped.load(Ordering::Relaxed) {
                 let at_ns = super::monotonic_ns();
                 // A look that fails is one look less.
-                let said = run(&format!("ip neigh show {peer} dev {TAP}")).unwrap_or_default();
+                let said =
+                    run(&format!("ip -{family} neigh show {peer} dev {TAP}")).unwrap_or_default();
                 let state = neighbor_state(&said);
                 if state != last && sender.send((at_ns, state)).is_err() {
                     return;
@@ -217,7 +250,12 @@ mod tests {
         let line =
             "   1: 010012C6:9C41 020012C6:0051 02 00000001:00000000 01:00000064 00000000     0";
         let socket = socket(line).expect("a socket");
-        assert_eq!(socket.local, Ipv4Addr::new(198, 18, 0, 1));
+        assert_eq!(socket.local.to_string(), "198.18.0.1");
+        let v6 = written_address("02000120000000000000000001000000");
+        assert_eq!(
+            v6.map(|address| address.to_string()).as_deref(),
+            Some("2001:2::1")
+        );
         assert_eq!((socket.local_port, socket.remote_port), (40_001, 81));
         assert_eq!(socket.state, State::SynSent);
         assert!(super::socket("garbage").is_none());

@@ -14,6 +14,9 @@ import threading
 import time
 
 script = json.loads(sys.stdin.readline())
+host, port = script["server"]
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+server = "[%s]:%d" % (host, port) if ":" in host else "%s:%d" % (host, port)
 out = threading.Lock()
 
 
@@ -46,13 +49,13 @@ class Connection:
                 say(seen="failed", conn=self.number, errno=errno.errorcode.get(error.errno, "EOTHER"))
 
     def connect(self, act):
-        self.socket = socket.socket()
+        self.socket = socket.socket(family)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if script["rcv_buf"]:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, script["rcv_buf"])
         self.socket.bind((script["local"], script["client_port"] + self.number))
-        say(call="connect(%s:%d)" % tuple(script["server"]), conn=self.number)
-        self.socket.connect(tuple(script["server"]))
+        say(call="connect(%s)" % server, conn=self.number)
+        self.socket.connect((host, port))
         say(seen="connected", conn=self.number)
         self.is_there.set()
 
@@ -90,19 +93,19 @@ def accept(listener):
     while True:
         accepts.get()
         say(call="accept()", conn=0)
-        opened, (_, port) = listener.accept()
-        one = connection(port - script["client_port"])
+        opened, peer = listener.accept()
+        one = connection(peer[1] - script["client_port"])
         one.socket = opened
         say(seen="accepted", conn=one.number)
         one.is_there.set()
 
 
 if script["backlog"] is not None:
-    listener = socket.socket()
+    listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if script["rcv_buf"]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, script["rcv_buf"])
-    listener.bind(tuple(script["server"]))
+    listener.bind((host, port))
     listener.listen(script["backlog"])
     threading.Thread(target=accept, args=(listener,), daemon=True).start()
 

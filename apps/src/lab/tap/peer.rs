@@ -3,7 +3,7 @@
 //! Called by: `tap`. It must never outlive its scene: dropped, it is killed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -48,8 +48,8 @@ impl Peer {
     pub(super) fn start(
         scene: &Scene,
         side: Side,
-        local: Ipv4Addr,
-        server: Ipv4Addr,
+        local: IpAddr,
+        server: IpAddr,
     ) -> Result<Self, Failure> {
         let child = Command::new("python3")
             .args(["-c", PROGRAM])
