@@ -145,6 +145,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
         config.park_after = random.one_of(&[Duration::from_millis(5), Duration::from_secs(1)]);
         let tcp = &mut config.tcp;
         tcp.two_msl = Duration::from_secs(60);
+        tcp.fin_wait_2 = Duration::from_secs(600);
         tcp.timestamps = random.hits(700_000);
         tcp.window_scaling = random.hits(700_000);
         tcp.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
