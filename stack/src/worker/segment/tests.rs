@@ -269,7 +269,7 @@ impl Bench {
 }
 
 fn text() -> Vec<u8> {
-    (0..2000_u32).map(|i| (i * 167 >> 3) as u8).collect()
+    (0..2000_u32).map(|i| ((i * 167) >> 3) as u8).collect()
 }
 
 /// All ways to put one to four pieces together.
