@@ -26,7 +26,7 @@ use crate::tcp::verdict::CloseReason;
 pub use crate::conn::rx_queue::Chunk;
 pub use crate::conn::tx_queue::{StaticId, TxItem};
 pub use cx::Cx;
-pub(crate) use cx::{CxParts, has_send_room};
+pub(crate) use cx::CxParts;
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {
@@ -68,6 +68,13 @@ pub trait App: Sized + Send {
         reason: CloseReason,
     ) {
         let _ = (cx, conn, state, reason);
+    }
+
+    /// The run is to end ([`crate::worker::Worker::finish`]); once for each connection of the app that is still there.
+    /// Close what is idle, finish what is under way.
+    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+        let _ = state;
+        cx.close(conn);
     }
 
     /// Once per turn of the loop, after frames and timers: for pacing, connecting, closing by time.

@@ -9,7 +9,6 @@ use core::net::{IpAddr, SocketAddr};
 use super::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
 use crate::config::Config;
 use crate::conn::accept_queue::AcceptQueues;
-use crate::conn::chunks::Chunks;
 use crate::conn::connections::{Conn, Connections, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
@@ -242,8 +241,8 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
-    /// Whether the next [`Cx::send`] would be taken. When it is false only for want of room, [`super::App::on_writable`]
-    /// follows.
+    /// Whether the next [`Cx::send`] would be taken; while bytes wait to be read, whether it would be taken once
+    /// [`Cx::take`] has made a place. When it is false only for want of room, [`super::App::on_writable`] follows.
     pub fn has_room(&mut self, conn: ConnId) -> bool {
         let limit = u32::from(self.parts.config.limits.send_queue_items);
         let Some(slot) = self.open_slot(conn) else {
@@ -255,7 +254,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return false;
         }
-        if !has_send_room(chunks) {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return false;
         }
@@ -282,7 +281,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
-        if !has_send_room(chunks) {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return Err(item);
         }
@@ -310,7 +309,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
-        if !has_send_room(chunks) {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return 0;
         }
@@ -334,10 +333,11 @@ impl<N: Nic> Cx<'_, N> {
         self.parts.conns.statics.add(bytes, || data_frame(nic))
     }
 
-    /// Bytes queued for sending and not acknowledged yet; 0 when the connection has ended.
+    /// Bytes queued for sending and not acknowledged yet; in [`super::App::on_close`] those that never were.
     #[must_use]
     pub fn unacked_len(&self, conn: ConnId) -> u64 {
-        self.look(conn, |conn| conn.tx.len()).unwrap_or(0)
+        self.look(conn, |conn| conn.tx.len())
+            .unwrap_or_else(|| self.parts.conns.unacked_at_end(conn))
     }
 }
 
@@ -487,11 +487,4 @@ fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
     let mut fresh = Burst::new();
     nic.alloc(PoolClass::Data, &mut fresh, 1);
     fresh.take_front(1).next()
-}
-
-/// Whether sending may take a place in the queues: the last quarter is for receiving, else what an echo can't send would
-/// keep out the ACKs' data that lets it send.
-#[inline]
-pub(crate) fn has_send_room<F>(chunks: &Chunks<F>) -> bool {
-    chunks.free_len() > chunks.capacity() / 4
 }

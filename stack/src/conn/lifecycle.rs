@@ -383,6 +383,22 @@ impl ConnTable {
         self.found(oldest)
     }
 
+    /// When the first embryo or connection in TIME-WAIT is due.
+    #[must_use]
+    pub fn next_due(&self, now: Instant) -> Option<Instant> {
+        let embryos = self
+            .embryo_queues
+            .iter()
+            .filter_map(|queue| queue.oldest())
+            .map(|entry| self.embryos.deadline(entry));
+        let time_wait = self
+            .time_wait_queues
+            .iter()
+            .filter_map(Queue::oldest)
+            .map(|entry| self.time_wait.deadline(entry));
+        embryos.chain(time_wait).map(|tick| tick.instant(now)).min()
+    }
+
     /// A FIN was retransmitted: 2MSL begins anew (RFC 9293 §3.10.7.4). False for a stale reference.
     pub fn restart_time_wait(&mut self, found: Found, deadline: Instant) -> bool {
         if !self.is_live(found, Kind::TimeWait) {

@@ -25,6 +25,13 @@ impl Tcb {
         self.shutdown(env)
     }
 
+    /// Whether the application has closed for good: nobody will read what is still queued.
+    #[must_use]
+    #[inline]
+    pub const fn app_has_closed(&self) -> bool {
+        self.bits.has(Bits::APP_CLOSED)
+    }
+
     /// The application sends no more, but reads on (half-close, MAY-1). What is queued is sent first, then a FIN.
     pub fn shutdown(&mut self, env: &mut Env<'_>) -> Events {
         match self.state {

@@ -4,7 +4,7 @@
 //! callback starts (accepted connections) is told after it has returned.
 
 use super::Core;
-use crate::app::{App, Cx, CxParts, has_send_room};
+use crate::app::{App, Cx, CxParts};
 use crate::conn::ConnId;
 use crate::conn::connections::{Conn, Slot};
 use crate::conn::listener::ListenerId;
@@ -32,7 +32,7 @@ impl<A: App> Hosted<A> {
 
     /// The app, and its state of a connection. States of handles that are not in use are defaults.
     #[inline]
-    fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn) {
+    pub(super) fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn) {
         let index = id.handle() as usize;
         if index >= self.states.len() {
             self.states.resize_with(index + 1, A::Conn::default);
@@ -145,7 +145,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     fn takes_room(&mut self, slot: Slot) -> bool {
         let limit = self.endpoint.config.limits.send_queue_items;
-        let has_memory = has_send_room(&self.conns.chunks);
+        let has_memory = self.conns.chunks.has_send_room();
         let Some(conn) = self.conns.get_mut(slot) else {
             return false;
         };
@@ -177,7 +177,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn feed_starved<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..STARVED_PER_TURN {
-            if !has_send_room(&self.conns.chunks) {
+            if !self.conns.chunks.has_send_room() {
                 return;
             }
             let Some(slot) = self.conns.pop_starved() else {

@@ -65,6 +65,7 @@ impl Endpoint {
             SynPolicy::Embryo | SynPolicy::CookieWhenFull
                 if self.accept_queues.is_full(listener) =>
             {
+                self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedAcceptFull)
             }
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
@@ -76,17 +77,35 @@ impl Endpoint {
                 };
                 match embryo {
                     Some(reply) => self.reply(Counter::SynEmbryo, reply),
-                    None if policy == SynPolicy::Embryo => self.ended(Counter::SynDroppedFull),
+                    None if policy == SynPolicy::Embryo => {
+                        self.accept_queues.refuse(listener);
+                        self.ended(Counter::SynDroppedFull)
+                    }
                     None => self.send_cookie(meta, options, now),
                 }
             }
         }
     }
 
+    /// What a SYN offers of what we take up. The connection will go by the same settings: an option that only the
+    /// SYN-ACK agrees to leaves the peer waiting for it.
+    #[inline(always)]
+    fn offer(&self, options: &[u8]) -> SynOptions {
+        let mut offer = SynOptions::parse(options);
+        let settings = &self.config.tcp;
+        if !settings.timestamps {
+            offer.timestamps = None;
+        }
+        if !settings.window_scaling {
+            offer.window_scale = None;
+        }
+        offer
+    }
+
     /// Answers a SYN with a cookie and keeps nothing.
     #[inline(always)]
     fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
-        let offer = SynOptions::parse(options);
+        let offer = self.offer(options);
         let timestamps = offer.timestamps;
         let kept = CookieOptions {
             mss: self.peer_mss(&meta.key, offer.mss),
@@ -127,7 +146,7 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> Option<TcpReply> {
-        let offer = SynOptions::parse(options);
+        let offer = self.offer(options);
         let mut flags = ConnFlags::default();
         if offer.timestamps.is_some() {
             flags = flags.with(ConnFlags::TIMESTAMPS);

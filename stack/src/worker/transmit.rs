@@ -171,11 +171,13 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        if conn.tcb.is_finished() {
-            let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
+        let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
+        // What has arrived in order is still the application's when both directions have ended.
+        let is_read_on = conn.has(Conn::OWNED) && conn.rx.len() > 0 && !conn.tcb.app_has_closed();
+        if conn.tcb.is_finished() && !(is_read_on && reason == CloseReason::Graceful) {
             return self.finish(hosted, slot, reason, now);
         }
-        if conn.tcb.state() == State::TimeWait {
+        if conn.tcb.state() == State::TimeWait && !is_read_on {
             return self.linger(hosted, slot, now);
         }
         if let Some(deadline) = conn.tcb.deadline() {
