@@ -434,6 +434,12 @@ impl<F> Connections<F> {
         }
     }
 
+    /// Slots in the list.
+    #[cfg(test)]
+    pub(crate) fn starved_len(&self) -> usize {
+        self.starved.len()
+    }
+
     /// The one that has waited longest.
     #[inline]
     pub fn pop_starved(&mut self) -> Option<Slot> {
