@@ -37,8 +37,8 @@ use crate::wire::ethernet::MacAddr;
 
 use callbacks::Hosted;
 use classify::{Broadcasts, Classifier, Lane, Meta};
-use ending::Ending;
 use endpoint::Endpoint;
+use ending::Ending;
 use handoff::Message;
 use neighborhood::Neighborhood;
 use output::Outbox;
