@@ -26,7 +26,7 @@ use crate::tcp::verdict::CloseReason;
 pub use crate::conn::rx_queue::Chunk;
 pub use crate::conn::tx_queue::{StaticId, TxItem};
 pub use cx::Cx;
-pub(crate) use cx::{CxParts, has_send_room};
+pub(crate) use cx::CxParts;
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {

@@ -325,19 +325,22 @@ impl Config {
         }
     }
 
+    /// Whether this is the directed broadcast address of one of our IPv4 links.
+    #[must_use]
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
+        let is_theirs = |interface: &Interface| {
+            directed_broadcast(interface).is_some_and(|theirs| IpAddr::from(theirs) == address)
+        };
+        self.interfaces.iter().any(is_theirs)
+    }
+
     /// The directed broadcast addresses of our IPv4 links (RFC 1122 §3.2.1.3 (d)); none for /31 and /32 (RFC 3021).
     #[must_use]
     pub fn broadcasts(&self) -> Vec<[u8; 4]> {
-        let broadcast = |interface: &Interface| match interface.address {
-            IpAddr::V4(address) if interface.prefix_len < 31 => {
-                let host_mask = u32::MAX
-                    .checked_shr(u32::from(interface.prefix_len))
-                    .unwrap_or(0);
-                Some((address.to_bits() | host_mask).to_be_bytes())
-            }
-            _ => None,
-        };
-        self.interfaces.iter().filter_map(broadcast).collect()
+        self.interfaces
+            .iter()
+            .filter_map(directed_broadcast)
+            .collect()
     }
 
     /// The address that we ask neighbours from: the interface on `neighbor`'s link.
@@ -348,6 +351,18 @@ impl Config {
             .iter()
             .find(on_link)
             .map(|interface| interface.address)
+    }
+}
+
+fn directed_broadcast(interface: &Interface) -> Option<[u8; 4]> {
+    match interface.address {
+        IpAddr::V4(address) if interface.prefix_len < 31 => {
+            let host_mask = u32::MAX
+                .checked_shr(u32::from(interface.prefix_len))
+                .unwrap_or(0);
+            Some((address.to_bits() | host_mask).to_be_bytes())
+        }
+        _ => None,
     }
 }
 

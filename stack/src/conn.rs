@@ -241,7 +241,8 @@ pub struct ConnTable {
     time_wait: Pair<TimeWait>,
     handles: Slab<HandleSlot>,
     embryo_queues: [Queue; EMBRYO_LEVELS as usize],
-    time_wait_queue: Queue,
+    /// IPv4, IPv6: a family that is out of records recycles its own.
+    time_wait_queues: [Queue; 2],
     inserted: u64,
 }
 
@@ -267,7 +268,7 @@ impl ConnTable {
             time_wait: Pair::new(capacity.time_wait, options)?,
             handles: Slab::new(handles, options)?,
             embryo_queues: [Queue::new(); EMBRYO_LEVELS as usize],
-            time_wait_queue: Queue::new(),
+            time_wait_queues: [Queue::new(); 2],
             inserted: 0,
         })
     }

@@ -9,7 +9,6 @@ use core::net::{IpAddr, SocketAddr};
 use super::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
 use crate::config::Config;
 use crate::conn::accept_queue::AcceptQueues;
-use crate::conn::chunks::Chunks;
 use crate::conn::connections::{Conn, Connections, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
@@ -157,6 +156,7 @@ impl<N: Nic> Cx<'_, N> {
             IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
             IpAddr::V6(remote) => remote.is_multicast(),
         };
+        let group = group || config.is_broadcast(remote.ip());
         if group || remote.ip().is_unspecified() || remote.port() == 0 {
             return Err(ConnectError::BadAddress);
         }
@@ -190,7 +190,7 @@ impl<N: Nic> Cx<'_, N> {
     /// The oldest bytes that wait to be read, as far as they lie in one frame; empty when there are none.
     #[must_use]
     pub fn peek(&mut self, conn: ConnId) -> &[u8] {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.awake_slot(conn) else {
             return &[];
         };
         let conns = &*self.parts.conns;
@@ -214,7 +214,7 @@ impl<N: Nic> Cx<'_, N> {
 
     /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
     pub fn consume(&mut self, conn: ConnId, len: u32) {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.awake_slot(conn) else {
             return;
         };
         let freed = &mut *self.parts.freed;
@@ -230,7 +230,7 @@ impl<N: Nic> Cx<'_, N> {
 
     /// Takes the oldest bytes with the frame that brought them: they count as read.
     pub fn take(&mut self, conn: ConnId) -> Option<Chunk<N::Frame>> {
-        let slot = self.open_slot(conn)?;
+        let slot = self.awake_slot(conn)?;
         let Parts { conn, chunks, .. } = self.parts.conns.parts(slot)?;
         let chunk = conn.rx.take(chunks)?;
         conn.tcb.on_read(chunk.len);
@@ -254,7 +254,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return false;
         }
-        if conn.rx.is_empty() && !has_send_room(chunks) {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return false;
         }
@@ -281,13 +281,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
-        // A frame that an application has was taken from a queue, and so has made its place: echoes must go on when what
-        // waits to be echoed has filled the places up to the reserve.
-        let has_place = match item {
-            TxItem::Owned { .. } => chunks.free_len() > 0,
-            TxItem::Static { .. } | TxItem::Pattern { .. } => has_send_room(chunks),
-        };
-        if !has_place {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return Err(item);
         }
@@ -315,7 +309,7 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
-        if !has_send_room(chunks) {
+        if !chunks.has_send_room() {
             self.parts.conns.starve(slot);
             return 0;
         }
@@ -462,12 +456,15 @@ impl<N: Nic> Cx<'_, N> {
     /// Reads from an open connection; `None` for a parked one and one that has ended.
     #[inline]
     fn look<T>(&self, conn: ConnId, read: impl FnOnce(&Conn) -> T) -> Option<T> {
-        let found = self.parts.table.resolve(conn)?;
-        if found.kind() != Kind::Open {
-            return None;
-        }
-        let slot = self.parts.conns.slot_of(found.entry());
+        let slot = self.awake_slot(conn)?;
         self.parts.conns.get(slot).map(read)
+    }
+
+    /// The slot of a connection that isn't at rest.
+    #[inline]
+    fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
+        let found = self.parts.table.resolve(conn)?;
+        (found.kind() == Kind::Open).then(|| self.parts.conns.slot_of(found.entry()))
     }
 
     /// The slot of a connection, which wakes if it is at rest. `None` when it has ended, or no record is free.
@@ -490,11 +487,4 @@ fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
     let mut fresh = Burst::new();
     nic.alloc(PoolClass::Data, &mut fresh, 1);
     fresh.take_front(1).next()
-}
-
-/// Whether sending may take a place in the queues: the last quarter is for receiving, else what an echo can't send would
-/// keep out the ACKs' data that lets it send.
-#[inline]
-pub(crate) fn has_send_room<F>(chunks: &Chunks<F>) -> bool {
-    chunks.free_len() > chunks.capacity() / 4
 }

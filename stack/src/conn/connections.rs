@@ -75,8 +75,6 @@ impl Conn {
     pub const NEWS: u8 = 1 << 2;
     /// A send was refused: the application is to hear when there is room.
     pub const WANTS_ROOM: u8 = 1 << 3;
-    /// It stands in the list of those that wait for places.
-    const STARVED: u8 = 1 << 6;
     /// The application has heard that the connection opened.
     pub const ANNOUNCED: u8 = 1 << 4;
     /// The application is to hear that the peer closed.
@@ -171,8 +169,11 @@ pub struct Connections<F> {
     pub statics: Statics<F>,
     wheel: TimerWheel,
     dirty: VecDeque<Slot>,
-    /// Connections whose send was refused for want of places in the queues of all.
+    /// Connections whose send was refused for want of places in the queues of all, each slot once: it may have changed its
+    /// owner since, who then hears of room that it didn't ask for.
     starved: VecDeque<Slot>,
+    /// Whether a slot stands in `starved`.
+    is_starved: Box<[bool]>,
     /// Connections that an application has taken over and not heard of yet.
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
@@ -208,7 +209,8 @@ impl<F: Frame> Connections<F> {
             statics: Statics::new(buffer_len),
             wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
             dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
-            starved: VecDeque::with_capacity(total as usize + STALE_DIRTY),
+            starved: VecDeque::with_capacity(total as usize),
+            is_starved: vec![false; total as usize].into_boxed_slice(),
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),
             last_ended: None,
@@ -420,12 +422,15 @@ impl<F> Connections<F> {
 impl<F> Connections<F> {
     /// Remembers that this connection's application wanted to send and there was no place.
     pub fn starve(&mut self, slot: Slot) {
-        if let Some(conn) = self.get_mut(slot) {
-            conn.set(Conn::WANTS_ROOM);
-            if !conn.has(Conn::STARVED) {
-                conn.set(Conn::STARVED);
-                self.starved.push_back(slot);
-            }
+        let Some(conn) = self.get_mut(slot) else {
+            return;
+        };
+        conn.set(Conn::WANTS_ROOM);
+        if let Some(is_starved) = self.is_starved.get_mut(slot.0 as usize)
+            && !*is_starved
+        {
+            *is_starved = true;
+            self.starved.push_back(slot);
         }
     }
 
@@ -433,8 +438,8 @@ impl<F> Connections<F> {
     #[inline]
     pub fn pop_starved(&mut self) -> Option<Slot> {
         let slot = self.starved.pop_front()?;
-        if let Some(conn) = self.get_mut(slot) {
-            conn.take(Conn::STARVED);
+        if let Some(is_starved) = self.is_starved.get_mut(slot.0 as usize) {
+            *is_starved = false;
         }
         Some(slot)
     }

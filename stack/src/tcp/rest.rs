@@ -94,7 +94,6 @@ impl Tcb {
             && self.ack_timer.is_off()
             && self.ack.is_settled()
             && self.rcv.queued() == 0
-            && !self.rcv.wants_update(self.mss(), self.rcv_scale())
             && self.cold.reassembly.is_empty()
             && self.urgent_left().is_none()
             && !self.cold.params.options.keepalive

@@ -4,7 +4,7 @@
 //! callback starts (accepted connections) is told after it has returned.
 
 use super::Core;
-use crate::app::{App, Cx, CxParts, has_send_room};
+use crate::app::{App, Cx, CxParts};
 use crate::conn::ConnId;
 use crate::conn::connections::{Conn, Slot};
 use crate::conn::listener::ListenerId;
@@ -38,14 +38,6 @@ impl<A: App> Hosted<A> {
             self.states.resize_with(index + 1, A::Conn::default);
         }
         (&mut self.app, &mut self.states[index])
-    }
-
-    /// Starts loading the state of a connection.
-    #[inline]
-    pub(super) fn prefetch(&self, handle: u32) {
-        if let Some(state) = self.states.get(handle as usize) {
-            crate::memory::prefetch_read(state);
-        }
     }
 }
 
@@ -139,26 +131,32 @@ impl<N: Nic> Core<N> {
             }
             app.on_data(&mut self.cx(now), id, state);
         }
-        if self.takes(slot, Conn::WANTS_ROOM) {
+        if self.takes_room(slot) {
             app.on_writable(&mut self.cx(now), id, state);
         }
-        if self.takes(slot, Conn::PEER_CLOSED) {
+        let conn = self.conns.get_mut(slot);
+        if conn.is_some_and(|conn| conn.take(Conn::PEER_CLOSED)) {
             app.on_peer_closed(&mut self.cx(now), id, state);
         }
     }
 
-    /// Clears a bit of a connection and says whether it was set; room counts as there only when there is some.
+    /// Whether a send was refused before and there is room now; the app hears of it once. Where only the room of all is
+    /// missing it stands in line for that: its own acknowledgments may all have come.
     #[inline]
-    fn takes(&mut self, slot: Slot, bit: u8) -> bool {
+    fn takes_room(&mut self, slot: Slot) -> bool {
         let limit = self.endpoint.config.limits.send_queue_items;
-        let has_memory = has_send_room(&self.conns.chunks);
+        let has_memory = self.conns.chunks.has_send_room();
         let Some(conn) = self.conns.get_mut(slot) else {
             return false;
         };
-        // What waits to be read makes its place when it is taken.
-        let has_place = has_memory || !conn.rx.is_empty();
-        let has_room = has_place && conn.tx.items() < u32::from(limit);
-        (bit != Conn::WANTS_ROOM || has_room) && conn.take(bit)
+        if !conn.has(Conn::WANTS_ROOM) || conn.tx.items() >= u32::from(limit) {
+            return false;
+        }
+        if !has_memory {
+            self.conns.starve(slot);
+            return false;
+        }
+        conn.take(Conn::WANTS_ROOM)
     }
 
     /// The connection is over, and its record gone: the last that the app hears of it.
@@ -179,7 +177,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn feed_starved<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..STARVED_PER_TURN {
-            if !has_send_room(&self.conns.chunks) {
+            if !self.conns.chunks.has_send_room() {
                 return;
             }
             let Some(slot) = self.conns.pop_starved() else {
@@ -187,6 +185,8 @@ impl<N: Nic> Core<N> {
             };
             if let Some(id) = self.conns.get(slot).map(|conn| conn.id) {
                 self.deliver(hosted, slot, id, now);
+                // It may come to rest again.
+                self.conns.mark_dirty(slot);
             }
         }
     }

@@ -52,6 +52,8 @@ pub(super) enum Verdict {
     Open(Found),
     /// It wakes this connection.
     Wake(Found),
+    /// It ends this connection, which needn't wake for that.
+    RestReset(Found),
     /// It makes this embryo a connection.
     Establish(Found),
     /// It makes [`Endpoint::kept_syn`] a connection.
@@ -60,7 +62,7 @@ pub(super) enum Verdict {
     TimeWait(Found),
 }
 
-/// The half of a worker that knows no frames. Its handshake and established halves stand in the sibling files.
+/// The half of a worker that knows no frames. What it does with embryos and with connections at rest stands in the sibling files.
 pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
     pub(super) table: ConnTable,

@@ -87,10 +87,25 @@ impl Endpoint {
         }
     }
 
+    /// What a SYN offers of what we take up. The connection will go by the same settings: an option that only the
+    /// SYN-ACK agrees to leaves the peer waiting for it.
+    #[inline(always)]
+    fn offer(&self, options: &[u8]) -> SynOptions {
+        let mut offer = SynOptions::parse(options);
+        let settings = &self.config.tcp;
+        if !settings.timestamps {
+            offer.timestamps = None;
+        }
+        if !settings.window_scaling {
+            offer.window_scale = None;
+        }
+        offer
+    }
+
     /// Answers a SYN with a cookie and keeps nothing.
     #[inline(always)]
     fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
-        let offer = SynOptions::parse(options);
+        let offer = self.offer(options);
         let timestamps = offer.timestamps;
         let kept = CookieOptions {
             mss: self.peer_mss(&meta.key, offer.mss),
@@ -131,7 +146,7 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> Option<TcpReply> {
-        let offer = SynOptions::parse(options);
+        let offer = self.offer(options);
         let mut flags = ConnFlags::default();
         if offer.timestamps.is_some() {
             flags = flags.with(ConnFlags::TIMESTAMPS);
@@ -215,6 +230,7 @@ impl Endpoint {
             iss: embryo.iss,
             rcv_wnd: u32::from(self.config.syn_window()),
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
+            requires_timestamp: self.config.tcp.require_timestamps,
         };
         match embryo_step(&numbers, &segment(meta, options)) {
             EmbryoStep::SynAckAgain => {

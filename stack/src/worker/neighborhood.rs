@@ -51,6 +51,11 @@ impl<F> Neighborhood<F> {
         }
     }
 
+    /// When the neighbour table wants to be polled.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.table.as_ref()?.next_deadline()
+    }
+
     /// Takes a frame that another worker wants sent, or gives it back when a burst of them waits already.
     pub(super) fn hold_for_resolution(&mut self, frame: F) -> Result<(), F> {
         self.handed_over.push(frame)

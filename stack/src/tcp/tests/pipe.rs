@@ -199,7 +199,7 @@ impl Side {
             return;
         }
         if let Some(rest) = self.with(now, |tcb, env| tcb.rest(env)) {
-            let parked = Parked::from_rest(&rest, Open::NO_LISTENER, 0);
+            let parked = Parked::from_rest(&rest, Open::NO_LISTENER);
             self.record = Record::Parked(Box::new(parked));
             self.rests += 1;
         }

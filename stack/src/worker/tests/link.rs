@@ -109,5 +109,5 @@ fn padding_does_not_wake_a_connection() {
     host.inject_bytes(&frame).counted(Counter::RestAck).silent();
     host.inject(data(1).seq(1).ack(1))
         .counted(Counter::ConnSegment);
-    host.expect(rst().seq(1).ack(1));
+    host.expect(rst().seq(1).ack(2));
 }
