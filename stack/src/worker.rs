@@ -13,6 +13,7 @@ mod ending;
 mod endpoint;
 mod handoff;
 mod handshake;
+mod look;
 mod neighborhood;
 mod output;
 mod process;
