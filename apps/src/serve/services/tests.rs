@@ -175,7 +175,7 @@ impl Session {
     }
 
     /// The connection has ended, in order, and nothing is left of it.
-    fn is_over(mut self) {
+    fn ends_in_order(mut self) {
         assert!(self.client.app().peer_closed, "the server has closed");
         let conn = self.conn;
         self.client.with_cx(self.now, |_, cx| cx.close(conn));
@@ -204,7 +204,7 @@ fn echo_sends_back_the_frames_that_came_and_closes_after_the_last() {
     session.shutdown();
     assert_eq!(session.stats().bytes_in, 20_005);
     assert_eq!(session.stats().bytes_out, 20_005);
-    session.is_over();
+    session.ends_in_order();
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn discard_reads_and_says_nothing() {
     session.shutdown();
     assert!(session.received().is_empty());
     assert_eq!(session.stats().bytes_in, 20_000);
-    session.is_over();
+    session.ends_in_order();
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn chargen_goes_on_whatever_it_is_told() {
     assert!(pattern::matches(0, session.received()));
     assert_eq!(session.stats().bytes_in, 4);
     assert_eq!(session.stats().bytes_out, session.received().len() as u64);
-    session.is_over();
+    session.ends_in_order();
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn daytime_closes_first_and_forgets_what_it_is_told() {
     assert!(session.client.app().peer_closed);
     session.send(b"thanks");
     assert_eq!(session.client.app().closed, None, "no reset for it");
-    session.is_over();
+    session.ends_in_order();
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn http_answers_requests_that_come_together_and_in_pieces() {
     }
     assert_eq!(session.stats().requests, 21 + 3 * (GET.len() as u64 - 1));
     session.shutdown();
-    session.is_over();
+    session.ends_in_order();
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn http_ends_a_connection_when_either_side_wants_it() {
             text.ends_with(BODY) && text.contains("\r\nConnection: close\r\n"),
             "{text}"
         );
-        session.is_over();
+        session.ends_in_order();
     }
 }
 
@@ -350,7 +350,7 @@ fn http_refuses_nonsense_and_takes_nothing_behind_it() {
     );
     session.send(GET.as_bytes());
     assert_eq!(session.text().matches("HTTP/1.1").count(), 1);
-    session.is_over();
+    session.ends_in_order();
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn http_refuses_a_head_without_end() {
         }
         let text = session.text();
         assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
-        session.is_over();
+        session.ends_in_order();
     }
 }
 
