@@ -7,7 +7,7 @@ use std::time::Duration;
 use stack::app::{App, Connect, Cx};
 use stack::config::{ConfigSpec, Interface};
 use stack::conn::listener::{ListenerConfig, SynPolicy};
-use stack::conn::{ConnId, pattern};
+use stack::conn::{ConnId, Kind, pattern};
 use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Frame as _, Nic};
@@ -159,6 +159,20 @@ impl Session {
     fn shutdown(&mut self) {
         let conn = self.conn;
         self.client.with_cx(self.now, |_, cx| cx.shutdown(conn));
+        self.settle();
+    }
+
+    /// The client reads what it has left so far, and all that follows.
+    fn read_on(&mut self) {
+        self.client.app_mut().reads = usize::MAX;
+        let conn = self.conn;
+        self.client
+            .with_cx(self.now, |app, cx| app.on_data(cx, conn, &mut ()));
+    }
+
+    /// The server is told to end.
+    fn finish(&mut self) {
+        while self.server.finish(self.now) {}
         self.settle();
     }
 
@@ -383,6 +397,57 @@ fn http_does_not_wait_for_ever_for_a_head() {
 }
 
 #[test]
+fn at_the_end_connections_close_even_at_rest() {
+    for listen in ["1=http", "1=echo", "1=discard", "1=noread"] {
+        let mut session = Session::open(listen);
+        for _ in 0..6 {
+            session.settle();
+        }
+        assert_eq!(
+            session.server.table().len(Kind::Parked).total(),
+            1,
+            "{listen}"
+        );
+        session.finish();
+        session.ends_in_order();
+    }
+}
+
+#[test]
+fn at_the_end_http_answers_what_was_begun_and_says_that_it_was_the_last() {
+    let mut session = Session::open("1=http,size=10");
+    let (first, second) = GET.split_at(12);
+    session.send(first.as_bytes());
+    session.finish();
+    assert!(!session.client.app().peer_closed);
+    session.send(second.as_bytes());
+    let text = session.text();
+    assert!(
+        text.ends_with(BODY) && text.contains("\r\nConnection: close\r\n"),
+        "{text}"
+    );
+    session.ends_in_order();
+}
+
+#[test]
+fn at_the_end_echo_gives_back_what_waits() {
+    let mut session = Session::open("1=echo");
+    session.client.app_mut().reads = 1;
+    // The client's window and our send queue take most of it.
+    for _ in 0..6 {
+        session.send(&[b'e'; 90_000]);
+    }
+    let echoed = session.stats().bytes_in;
+    assert!(echoed < 540_000, "the rest waits: {echoed}");
+    session.finish();
+    assert!(!session.client.app().peer_closed);
+    session.read_on();
+    session.settle();
+    assert_eq!(session.received().len(), 540_000);
+    session.ends_in_order();
+}
+
+#[test]
 fn http_sends_on_when_its_peer_reads_on() {
     for size in [60_000, 3_000_000] {
         let mut session = Session::open(&format!("1=http,size={size}"));
@@ -390,11 +455,7 @@ fn http_sends_on_when_its_peer_reads_on() {
         // More than send queue and window take.
         session.send(GET.repeat(200).as_bytes());
         assert!(session.stats().requests < 200);
-        session.client.app_mut().reads = usize::MAX;
-        let conn = session.conn;
-        session
-            .client
-            .with_cx(session.now, |app, cx| app.on_data(cx, conn, &mut ()));
+        session.read_on();
         while session.received().len() < 10 * size {
             let before = session.received().len();
             session.settle();
