@@ -17,9 +17,18 @@ def pattern(length):
 
 
 def connect(host, port):
-    sock = socket.create_connection((host, port), timeout=60)
-    sock.settimeout(120)
-    return sock
+    """A connection; a tap that has just come up has no IPv6 route for a moment."""
+    for _ in range(50):
+        try:
+            sock = socket.create_connection((host, port), timeout=60)
+        except OSError as error:
+            if error.errno != errno.ENETUNREACH:
+                raise
+            time.sleep(0.1)
+        else:
+            sock.settimeout(120)
+            return sock
+    sys.exit(f"no route to {host}")
 
 
 def read_to_end(sock, pause=0.0, piece=65536):
