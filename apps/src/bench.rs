@@ -11,9 +11,13 @@ mod plan;
 mod endpoint;
 // Warm-up, measurement, drain: the same for every link.
 mod conduct;
+// `rst` and `syn`: a generator on the near side.
+mod stateless;
+// `connect` and `request`: a stack on both sides.
+mod conversation;
 // `--nic ring`: two threads of one process.
 mod ring;
-// `--nic memif`: two processes; this one generates.
+// `--nic memif`: two processes; this one is the near side.
 mod memif;
 // The other process: the endpoint, told what to do by its parent.
 mod child;
@@ -23,6 +27,7 @@ mod limit;
 mod report;
 
 pub(crate) use args::Args;
+use args::Mode;
 
 use crate::failure::Failure;
 
@@ -36,10 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     let stop = crate::stop::Stop::on_signals()?;
     args.check()?;
-    let report = if args.is_ring() {
-        ring::run(args, &stop)?
-    } else {
-        memif::run(args, &stop)?
-    };
-    report.gate()
+    match args.mode {
+        Mode::Rst | Mode::Syn => stateless::run(args, &stop)?.gate(),
+        Mode::Connect | Mode::Request => conversation::run(args, &stop)?.gate(),
+    }
 }

@@ -24,11 +24,25 @@ pub struct LoopFrame {
 }
 
 impl LoopFrame {
-    fn new() -> Self {
+    /// An empty frame.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             buffer: Box::new(Buffer([0; BUFFER_LEN])),
             len: 0,
         }
+    }
+
+    /// Makes it empty again.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+impl Default for LoopFrame {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -8,13 +8,10 @@ use core::sync::atomic::Ordering;
 
 use dpdk_sys as sys;
 use stack::nic::{ChecksumVerdict, Frame, FrameError, IpVersion, RxChecksum, TxRequest};
-use stack::wire::checksum::{self, Sum};
 use sys::MbufView;
 
 /// Flags that say where the bytes lie. All others are offloads, and are cleared when a frame changes hands.
 pub(crate) const PLACE_FLAGS: u64 = sys::SL_MBUF_INDIRECT | sys::SL_MBUF_EXTERNAL;
-/// Where the checksum stands in a TCP header (RFC 9293 §3.1).
-const TCP_CHECKSUM_AT: usize = 16;
 /// From the mbuf to the first byte of a frame in our pools (no private area, default headroom): for prefetching without
 /// reading the mbuf first.
 const USUAL_DATA_OFFSET: usize = (sys::SL_MBUF_BYTES + sys::SL_PKTMBUF_HEADROOM) as usize;
@@ -127,51 +124,6 @@ impl Mbuf {
     #[inline]
     pub(crate) fn keep_flags(&mut self, keep: u64) {
         self.set_flags(self.view().ol_flags & (keep | PLACE_FLAGS));
-    }
-
-    /// Fills in the TCP checksum of a chained frame for which it was requested, in place of a driver that sums segment by
-    /// segment as if each had an even length. Does nothing when the first segment isn't ours to write.
-    pub(crate) fn sum_chain(&mut self) {
-        let view = self.view();
-        if view.nb_segs == 1 || view.ol_flags & sys::SL_MBUF_TX_TCP_CKSUM == 0 {
-            return;
-        }
-        let lengths = view.tx_offload;
-        let l2_len = lengths & ((1 << sys::SL_MBUF_L3_LEN_SHIFT) - 1);
-        let l3_len = lengths >> sys::SL_MBUF_L3_LEN_SHIFT & 0x1ff;
-        let l4_at = (l2_len + l3_len) as usize;
-        let (mut sum, mut offset) = (Sum::default(), 0_usize);
-        for segment in self.segments() {
-            // The field holds the sum of the pseudo-header, as the request promised: it counts like any other word.
-            let bytes = &segment[l4_at.saturating_sub(offset).min(segment.len())..];
-            let at = (offset + segment.len() - bytes.len()).wrapping_sub(l4_at);
-            let part = checksum::sum(bytes);
-            sum = sum
-                + if at % 2 == 1 {
-                    part.at_odd_offset()
-                } else {
-                    part
-                };
-            offset += segment.len();
-        }
-        let flags = view.ol_flags & !sys::SL_MBUF_TX_TCP_CKSUM;
-        let field = l4_at + TCP_CHECKSUM_AT;
-        let Some(place) = self
-            .first_mut()
-            .and_then(|bytes| bytes.get_mut(field..field + 2))
-        else {
-            return;
-        };
-        place.copy_from_slice(&sum.finish().get().to_be_bytes());
-        self.set_flags(flags);
-    }
-
-    /// Offload requests and verdicts as on `other`, whose bytes were copied into this frame.
-    pub(crate) fn take_offloads_of(&mut self, other: &Self) {
-        let flags = other.view().ol_flags & !PLACE_FLAGS;
-        self.set_flags(self.view().ol_flags & PLACE_FLAGS | flags);
-        // SAFETY: as in `set_flags`.
-        unsafe { (*self.0.as_ptr()).tx_offload = other.view().tx_offload };
     }
 
     /// The segments, head first.

@@ -57,8 +57,6 @@ pub struct TxQueue {
     queue: u16,
     /// The mbufs themselves arrive at the other end: offload flags are cleared before.
     clear_flags: bool,
-    /// The driver's checksums of chained frames are wrong: ours go out instead.
-    sum_chains: bool,
     gate: Option<QueueGate>,
     not_sync: PhantomData<Cell<()>>,
 }
@@ -119,11 +117,6 @@ impl TxQueue {
                 frame.keep_flags(0);
             }
         }
-        if self.sum_chains {
-            for frame in storage.iter_mut() {
-                frame.sum_chain();
-            }
-        }
         let len = storage.len();
         let start = storage.as_mut_ptr();
         let (port, queue) = (self.port_id, self.queue);
@@ -167,7 +160,6 @@ pub(crate) fn pair(port: &Arc<PortInner>, queue: u16) -> (RxQueue, TxQueue) {
         port_id: port.id(),
         queue,
         clear_flags: port.passes_mbufs(),
-        sum_chains: port.missums_chains(),
         gate: gate(),
         not_sync: PhantomData,
     };

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dpdk::{DpdkNic, Eal, EalConfig, Error, Mbuf, NicSpec, PortConfig};
-use stack::nic::{Burst, ChecksumVerdict, Frame, IpVersion, Nic, PoolClass, TxRequest};
+use stack::nic::{Burst, ChecksumVerdict, Frame, IpVersion, Nic, TxRequest};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// An address of the tap's network that nobody has: ours.
@@ -89,15 +89,7 @@ fn answer_arp(frame: &mut Mbuf, mac: [u8; 6]) {
     bytes[28..32].copy_from_slice(&OURS);
 }
 
-const BOTH_CHECKSUMS: TxRequest = TxRequest {
-    ip: IpVersion::V4,
-    l2_len: 14,
-    l3_len: 20,
-    ipv4_checksum: true,
-    tcp_checksum: true,
-};
-
-/// Rewrites a SYN into the reset that answers it, in place, with the checksum fields as a TX offload wants them.
+/// Rewrites a SYN into the reset that answers it, in place, with its TCP checksum and without that of its IPv4 header.
 fn answer_with_reset(frame: &mut Mbuf, mac: [u8; 6]) {
     frame.set_len(TCP + 20).expect("shorter");
     let bytes = frame.bytes_mut().expect("exclusive");
@@ -115,12 +107,16 @@ fn answer_with_reset(frame: &mut Mbuf, mac: [u8; 6]) {
     bytes[TCP + 4..TCP + 8].fill(0);
     bytes[TCP + 8..TCP + 12].copy_from_slice(&seq.wrapping_add(1).to_be_bytes());
     bytes[TCP + 12..TCP + 14].copy_from_slice(&[0x50, 0x14]);
-    let mut pseudo = 6 + 20;
-    for pair in bytes[26..34].chunks(2) {
-        pseudo += u32::from(pair[0]) << 8 | u32::from(pair[1]);
+    bytes[TCP + 16..TCP + 18].fill(0);
+    // Addresses, protocol, length (RFC 9293 §3.1), then the header itself.
+    let mut sum = 6 + 20;
+    for pair in bytes[26..34].chunks(2).chain(bytes[TCP..TCP + 20].chunks(2)) {
+        sum += u32::from(pair[0]) << 8 | u32::from(pair[1]);
     }
-    let folded = ((pseudo & 0xffff) + (pseudo >> 16)) as u16;
-    bytes[TCP + 16..TCP + 18].copy_from_slice(&folded.to_be_bytes());
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    bytes[TCP + 16..TCP + 18].copy_from_slice(&(!sum as u16).to_be_bytes());
 }
 
 /// Puts a frame on the kernel's side of the tap, as it is.
@@ -167,7 +163,8 @@ fn root_only_the_kernel_over_a_tap() {
     let caps = port.caps().clone();
     assert_eq!(caps.link, "tap:dtap0");
     assert!(caps.rx_ipv4_checksum && caps.rx_tcp_checksum);
-    assert!(caps.tx_ipv4_checksum && caps.tx_tcp_checksum && caps.tx_multi_seg);
+    // The driver's sum over a chain is wrong when a segment in the middle is odd: we don't use it.
+    assert!(caps.tx_ipv4_checksum && !caps.tx_tcp_checksum && caps.tx_multi_seg);
     let error = eal.open(&spec).expect_err("the name is taken");
     assert!(matches!(error, Error::InterfaceExists { .. }), "{error}");
 
@@ -184,10 +181,9 @@ fn root_only_the_kernel_over_a_tap() {
     answer_arp(&mut arp, mac);
     send(&mut nics[0], arp);
     received_checksums_are_judged_by_the_nic(&mut nics);
-    sent_checksums_are_filled_in_by_the_nic(&mut nics, mac);
+    sent_header_checksums_are_filled_in_by_the_nic(&mut nics, mac);
     let refused = client.join().expect("no panic").expect_err("refused");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    checksums_of_chains_are_right_at_odd_lengths(&mut nics, mac);
 
     assert!(
         port.stats().rx_frames >= 4 && port.stats().tx_frames >= 3,
@@ -214,33 +210,8 @@ fn received_checksums_are_judged_by_the_nic(nics: &mut [DpdkNic]) {
     }
 }
 
-/// Resets may carry data (RFC 9293 §3.5.3); this one does, in pieces of 3 and 2 bytes in segments of their own.
-fn checksums_of_chains_are_right_at_odd_lengths(nics: &mut [DpdkNic], mac: [u8; 6]) {
-    const DATA: &[u8] = b"whyno";
-    let client =
-        std::thread::spawn(|| TcpStream::connect_timeout(&SocketAddr::from((OURS, 81)), PATIENCE));
-    let mut head = receive(nics, is_tcp_syn);
-    answer_with_reset(&mut head, mac);
-    let bytes = head.bytes_mut().expect("exclusive");
-    let total_len = bytes.len() - ETHERNET + DATA.len();
-    bytes[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&(total_len as u16).to_be_bytes());
-    // The pseudo-header counts the data.
-    let sum = u16::from_be_bytes([bytes[TCP + 16], bytes[TCP + 17]]) + DATA.len() as u16;
-    bytes[TCP + 16..TCP + 18].copy_from_slice(&sum.to_be_bytes());
-    let mut burst = Burst::new();
-    assert_eq!(nics[0].alloc(PoolClass::Data, &mut burst, 1), 1);
-    let body = &mut burst.as_mut_slice()[0];
-    body.set_len(DATA.len()).expect("room");
-    body.bytes_mut().expect("exclusive").copy_from_slice(DATA);
-    head.request(Some(BOTH_CHECKSUMS));
-    assert!(nics[0].chain(&mut head, body, 0, 3) && nics[0].chain(&mut head, body, 3, 2));
-    send(&mut nics[0], head);
-    let refused = client.join().expect("no panic").expect_err("refused");
-    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-}
-
-fn sent_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8; 6]) {
-    // The same reset without the request has wrong checksums: the kernel ignores it and sends its SYN again.
+fn sent_header_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8; 6]) {
+    // The same reset without the request has a wrong checksum: the kernel ignores it and sends its SYN again.
     let mut syn = receive(nics, is_tcp_syn);
     answer_with_reset(&mut syn, mac);
     syn.request(None);
@@ -249,7 +220,13 @@ fn sent_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8; 6]) {
     answer_with_reset(&mut syn, mac);
     // A clone goes out, as for a retransmission; what we keep is still ours when the NIC has freed the clone.
     let mut clone = nics[0].share(&mut syn).expect("a header for it");
-    clone.request(Some(BOTH_CHECKSUMS));
+    clone.request(Some(TxRequest {
+        ip: IpVersion::V4,
+        l2_len: 14,
+        l3_len: 20,
+        ipv4_checksum: true,
+        tcp_checksum: false,
+    }));
     send(&mut nics[0], clone);
     assert_eq!(syn.refcount(), 1);
 }

@@ -213,7 +213,6 @@ impl ConfigSpec {
         for (name, value) in [
             ("embryos", self.limits.records.embryos.total()),
             ("connections", self.limits.records.parked.total()),
-            ("open", self.limits.records.open.total()),
             ("queue_items", self.limits.queue_items.into()),
             ("send_queue_items", self.limits.send_queue_items.into()),
             ("handoff_frames", self.limits.handoff_frames.into()),
@@ -261,6 +260,7 @@ impl ConfigSpec {
             tcp: self.tcp,
             rcv_buf: self.rcv_buf,
             park_after: self.park_after,
+            window_scale: scale_for(self.rcv_buf),
         })
     }
 }
@@ -290,6 +290,7 @@ pub struct Config {
     pub rcv_buf: u32,
     /// How long a connection is idle before it is parked.
     pub park_after: Duration,
+    window_scale: u8,
 }
 
 impl Config {
@@ -304,7 +305,7 @@ impl Config {
     #[must_use]
     #[inline]
     pub fn window_scale(&self) -> u8 {
-        scale_for(self.rcv_buf)
+        self.window_scale
     }
 
     /// The neighbour that a packet to `destination` is handed to, or `None` without a route (RFC 1122 §3.3.1.1).
@@ -324,19 +325,22 @@ impl Config {
         }
     }
 
+    /// Whether this is the directed broadcast address of one of our IPv4 links.
+    #[must_use]
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
+        let is_theirs = |interface: &Interface| {
+            directed_broadcast(interface).is_some_and(|theirs| IpAddr::from(theirs) == address)
+        };
+        self.interfaces.iter().any(is_theirs)
+    }
+
     /// The directed broadcast addresses of our IPv4 links (RFC 1122 §3.2.1.3 (d)); none for /31 and /32 (RFC 3021).
     #[must_use]
     pub fn broadcasts(&self) -> Vec<[u8; 4]> {
-        let broadcast = |interface: &Interface| match interface.address {
-            IpAddr::V4(address) if interface.prefix_len < 31 => {
-                let host_mask = u32::MAX
-                    .checked_shr(u32::from(interface.prefix_len))
-                    .unwrap_or(0);
-                Some((address.to_bits() | host_mask).to_be_bytes())
-            }
-            _ => None,
-        };
-        self.interfaces.iter().filter_map(broadcast).collect()
+        self.interfaces
+            .iter()
+            .filter_map(directed_broadcast)
+            .collect()
     }
 
     /// The address that we ask neighbours from: the interface on `neighbor`'s link.
@@ -347,6 +351,18 @@ impl Config {
             .iter()
             .find(on_link)
             .map(|interface| interface.address)
+    }
+}
+
+fn directed_broadcast(interface: &Interface) -> Option<[u8; 4]> {
+    match interface.address {
+        IpAddr::V4(address) if interface.prefix_len < 31 => {
+            let host_mask = u32::MAX
+                .checked_shr(u32::from(interface.prefix_len))
+                .unwrap_or(0);
+            Some((address.to_bits() | host_mask).to_be_bytes())
+        }
+        _ => None,
     }
 }
 
@@ -482,10 +498,7 @@ mod tests {
             ConfigError::NoAddress
         );
         assert_eq!(error(|spec| spec.ttl = 0), ConfigError::ZeroTtl);
-        assert_eq!(
-            error(|spec| spec.rcv_buf = 2919),
-            ConfigError::RcvBuf(2919)
-        );
+        assert_eq!(error(|spec| spec.rcv_buf = 2919), ConfigError::RcvBuf(2919));
         assert_eq!(
             error(|spec| spec.tcp.rto_min = Duration::ZERO),
             ConfigError::Tcp(SettingsError::RtoOrder)

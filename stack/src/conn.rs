@@ -20,6 +20,8 @@ pub mod key;
 pub mod listener;
 // Our own addresses under 16-bit ids.
 pub mod local;
+// Which local port an active open gets.
+pub mod ports;
 // One line of the index.
 pub mod bucket;
 // From hash to entry.
@@ -56,8 +58,6 @@ pub mod accept_queue;
 pub mod connections;
 // How a connection comes into being.
 pub mod opening;
-// The ports that we connect from.
-pub mod ports;
 
 #[cfg(test)]
 mod tests;
@@ -73,6 +73,7 @@ pub use condense::{ChallengeTick, RestWindows};
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use local::{LocalAddrs, LocalId, LocalPrefix};
+pub use ports::{LocalPorts, PortRange, PortRangeError};
 pub use record::{ConnFlags, Embryo, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
 
 use index::Index;
@@ -240,7 +241,8 @@ pub struct ConnTable {
     time_wait: Pair<TimeWait>,
     handles: Slab<HandleSlot>,
     embryo_queues: [Queue; EMBRYO_LEVELS as usize],
-    time_wait_queue: Queue,
+    /// IPv4, IPv6: a family that is out of records recycles its own.
+    time_wait_queues: [Queue; 2],
     inserted: u64,
 }
 
@@ -266,7 +268,7 @@ impl ConnTable {
             time_wait: Pair::new(capacity.time_wait, options)?,
             handles: Slab::new(handles, options)?,
             embryo_queues: [Queue::new(); EMBRYO_LEVELS as usize],
-            time_wait_queue: Queue::new(),
+            time_wait_queues: [Queue::new(); 2],
             inserted: 0,
         })
     }

@@ -163,9 +163,11 @@ counters! {
     End RestChallenged "rest_challenged",
     /// At rest: challenge ACK due, but this connection had one just now.
     End RestChallengeLimited "rest_challenge_limited",
+    /// At rest: ended by a valid reset.
+    End RestReset "rest_reset",
     /// At rest: segment dropped without an answer (no ACK bit, reset outside the window).
     End RestDropped "rest_dropped",
-    /// At rest: data, FIN or reset dropped because no record for an open connection was free; the peer tries again.
+    /// At rest: data or FIN dropped because no record for an open connection was free; the peer tries again.
     End WakeNoRecord "wake_no_record",
     /// TIME-WAIT: answered with an ACK.
     End TimeWaitAck "time_wait_ack",

@@ -27,3 +27,5 @@ pub mod tcp;
 pub mod timer;
 // What runs on top: the App trait, and what an app can do.
 pub mod app;
+// The deterministic world: hosts, links and time from a seed.
+pub mod sim;

@@ -26,7 +26,7 @@ mod timers;
 pub mod cookie;
 pub mod handshake;
 pub mod isn;
-mod prf;
+pub(crate) mod prf;
 pub mod reset;
 pub mod rest;
 // One mechanism, one file.

@@ -8,17 +8,19 @@ mod callbacks;
 mod classify;
 mod connection;
 mod cycles;
+mod deadline;
 mod ending;
 mod endpoint;
-mod established;
 mod handoff;
 mod handshake;
 mod neighborhood;
 mod output;
 mod process;
 pub mod reply;
+mod rest;
 pub mod segment;
 mod slow;
+mod time_wait;
 mod token_bucket;
 mod transmit;
 
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use crate::app::{App, Cx, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
-use crate::conn::ports::{EPHEMERAL_PORTS, LocalPorts};
+use crate::conn::ports::{LocalPorts, PortRange};
 use crate::conn::{ConnTable, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
@@ -130,7 +132,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,
-                ports: LocalPorts::new(secrets.ports, EPHEMERAL_PORTS),
+                ports: LocalPorts::new(&secrets.ports, PortRange::default()),
                 writer,
                 ring,
                 caps,
@@ -254,11 +256,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     }
 
     /// Lets the app act between turns, as in a callback: what it starts leaves with the next turn.
-    pub fn with_cx<T>(
-        &mut self,
-        now: Instant,
-        act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T,
-    ) -> T {
+    pub fn with_cx<T>(&mut self, now: Instant, act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T) -> T {
         let result = act(&mut self.hosted.app, &mut self.core.cx(now));
         self.core.announce(&mut self.hosted, now);
         result
@@ -268,6 +266,13 @@ impl<N: Nic, A: App> Worker<N, A> {
     #[must_use]
     pub fn tcp_counters(&self) -> &crate::tcp::env::Counters {
         &self.core.conns.counters
+    }
+
+    /// Segments of handshakes that a listener refused for want of a place: SYNs that were dropped because its backlog was
+    /// full, ACKs that found its accept queue full.
+    #[must_use]
+    pub fn refused_handshakes(&self, listener: crate::conn::listener::ListenerId) -> u64 {
+        self.core.endpoint.accept_queues.refused(listener)
     }
 
     /// Places in use in the queues of all connections: 0 when nothing is kept.
@@ -284,7 +289,10 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
     pub fn into_nic(self) -> N {
-        while let Some(Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame)) = self.core.ring.pop() {
+        while let Some(
+            Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame),
+        ) = self.core.ring.pop()
+        {
             drop(frame);
         }
         self.core.nic

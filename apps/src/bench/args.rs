@@ -15,6 +15,12 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Longest warm-up.
 const WARMUP_MAX_MS: u64 = 60_000;
+/// More handshakes or requests under way than this fill no link faster.
+const CONCURRENCY_MAX: u32 = 65_536;
+/// The RFC's 2 MSL (RFC 9293 §3.4.2).
+const TIME_WAIT_MAX: Duration = Duration::from_secs(240);
+/// Connections of `request` unless asked for otherwise.
+const REQUEST_CONNECTIONS: u32 = 1000;
 /// More flows than this can't be made from the ports that the generator leaves alone.
 const CONNECTIONS_MAX: u32 = 100_000_000;
 
@@ -25,7 +31,7 @@ const CONNECTIONS_MAX: u32 = 100_000_000;
 /// hugepages. Ctrl-C ends the run early and prints what was measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// What the SYNs meet
+    /// What is measured
     #[arg(value_enum)]
     pub(crate) mode: Mode,
 
@@ -33,9 +39,35 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NIC", default_value = "ring")]
     pub(crate) nic: String,
 
-    /// Established IPv4 connections that fill the endpoint's table before it is measured
-    #[arg(long, value_name = "N", default_value = "0", value_parser = units::count_u32)]
+    /// Established connections. `rst`, `syn`: fill the endpoint's table before it is measured [default: 0]. `request`: opened
+    /// by handshake, then asked over at random [default: 1000]
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = units::count_u32)]
     pub(crate) connections: u32,
+
+    /// `connect`: connections under way at a time. `request`: requests under way at a time
+    #[arg(short, long, value_name = "N", default_value = "256", value_parser = units::count_u32)]
+    pub(crate) concurrency: u32,
+
+    /// `connect`: what rides on what. `piggyback`: request on the handshake's ACK, response with the server's FIN; 6 packets,
+    /// the server closes first. `plain`: every segment alone, each acknowledged at once; 11 packets, the client closes first
+    #[arg(long, value_enum, default_value = "piggyback")]
+    pub(crate) shape: ShapeArg,
+
+    /// `connect`: bytes of the response's body, at most 60k
+    #[arg(long, value_name = "BYTES", default_value = "64", value_parser = units::count_u32)]
+    pub(crate) size: u32,
+
+    /// `connect`: 2 MSL, how long whoever closed first remembers a connection (RFC 9293 says 240 s, Linux does 60 s)
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = units::duration)]
+    pub(crate) time_wait: Duration,
+
+    /// `request`: how long a connection is idle before its record shrinks to that of a connection at rest
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = units::duration, hide_short_help = true)]
+    pub(crate) park_after: Duration,
+
+    /// `request`: records for connections that aren't at rest, on each side [default: one for each connection, at most 2m]
+    #[arg(long, value_name = "N", value_parser = units::count_u32, hide_short_help = true)]
+    pub(crate) open_records: Option<u32>,
 
     /// `syn`: answer every SYN with a SYN cookie instead of keeping an embryo
     #[arg(long)]
@@ -104,13 +136,36 @@ pub(crate) struct Args {
     pub(crate) role: Option<Role>,
 }
 
-/// What the SYNs meet.
+/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     /// A closed port: each SYN is answered with RST,ACK
     Rst,
     /// An open port: each SYN is answered with SYN,ACK
     Syn,
+    /// Complete HTTP connections: handshake, request, response, close
+    Connect,
+    /// One byte there and back over `--connections` established connections chosen at random
+    Request,
+}
+
+/// What rides on what, as it stands on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShapeArg {
+    /// As much as can
+    Piggyback,
+    /// Nothing
+    Plain,
+}
+
+impl ShapeArg {
+    /// As it stands on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Piggyback => "piggyback",
+            Self::Plain => "plain",
+        }
+    }
 }
 
 impl Mode {
@@ -119,7 +174,14 @@ impl Mode {
         match self {
             Self::Rst => "rst",
             Self::Syn => "syn",
+            Self::Connect => "connect",
+            Self::Request => "request",
         }
+    }
+
+    /// Whether both sides are stacks with an app.
+    pub(crate) const fn is_conversation(self) -> bool {
+        matches!(self, Self::Connect | Self::Request)
     }
 }
 
@@ -160,6 +222,9 @@ impl Args {
         if self.connections > CONNECTIONS_MAX {
             return usage("--connections must be at most 100m");
         }
+        if self.mode.is_conversation() {
+            self.check_conversation()?;
+        }
         match self.peer {
             Peer::Endpoint if self.expect.is_some() => {
                 usage("--expect is for --peer external: our endpoint must answer as the mode says")
@@ -174,6 +239,50 @@ impl Args {
         }
     }
 
+    /// The same for `connect` and `request`.
+    fn check_conversation(&self) -> Result<(), Failure> {
+        let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+        if self.peer == Peer::External {
+            return usage(
+                "--peer external answers SYNs at best: use it with `bench rst` or `bench syn`",
+            );
+        }
+        if self.rate.is_some() || self.options.is_some() {
+            return usage(
+                "--rate and --options are about SYNs alone: `bench connect` and `bench request` go as fast as -c allows",
+            );
+        }
+        if self.concurrency == 0 || self.concurrency > CONCURRENCY_MAX {
+            return usage("-c must be 1 to 65536");
+        }
+        if self.size > workload::http::BODY_MAX {
+            return usage("--size must be at most 60k");
+        }
+        if self.time_wait > TIME_WAIT_MAX {
+            return usage("--time-wait must be at most 240 s");
+        }
+        if self.mode == Mode::Connect && self.connections > 0 {
+            return usage(
+                "--connections is for `bench request`; how many are under way at a time says -c",
+            );
+        }
+        if self.mode == Mode::Request && self.concurrency > self.requested_connections() {
+            return usage(
+                "-c must be at most --connections: a connection has one request under way at a time",
+            );
+        }
+        Ok(())
+    }
+
+    /// `request`: the connections to open.
+    pub(crate) fn requested_connections(&self) -> u32 {
+        if self.connections == 0 {
+            REQUEST_CONNECTIONS
+        } else {
+            self.connections
+        }
+    }
+
     /// Whether both sides are in this process.
     pub(crate) fn is_ring(&self) -> bool {
         self.nic == "ring"
@@ -183,7 +292,7 @@ impl Args {
     pub(crate) fn expected(&self) -> Expect {
         self.expect.unwrap_or(match self.mode {
             Mode::Rst => Expect::Rst,
-            Mode::Syn => Expect::Syn,
+            _ => Expect::Syn,
         })
     }
 
@@ -191,7 +300,7 @@ impl Args {
     pub(crate) fn syn_options(&self) -> SynOptions {
         self.options.unwrap_or(match self.mode {
             Mode::Rst => SynOptions::None,
-            Mode::Syn => SynOptions::Linux,
+            _ => SynOptions::Linux,
         })
     }
 

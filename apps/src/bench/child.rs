@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use dpdk::{Eal, EalConfig, Mempool, NicSpec, PortConfig};
 use serde::{Deserialize, Serialize};
 
-use super::args::Args;
-use super::endpoint::{Endpoint, Progress, Ready, Stopped};
+use super::args::{Args, Mode};
+use super::conversation;
+use super::endpoint::{self, Make, Progress, Ready, Stopped, Tells};
 use super::memif::Link;
 use super::ring::{MEMORY_MB, POOLS, only};
 use crate::clock::Clock;
@@ -51,7 +52,11 @@ enum Told {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     // A Ctrl-C on the terminal reaches both processes; when to stop is the parent's to say.
     Stop::leave_to_parent()?;
-    match serve(args) {
+    let outcome = match args.mode {
+        Mode::Rst | Mode::Syn => serve(args, endpoint::without_app),
+        Mode::Connect | Mode::Request => serve(args, conversation::endpoint),
+    };
+    match outcome {
         Ok(()) => Ok(()),
         Err(failure) => tell(&Told::Failed {
             usage: matches!(failure, Failure::Usage(_)),
@@ -60,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn serve(args: &Args) -> Result<(), Failure> {
+fn serve<A: Tells>(args: &Args, make: Make<A>) -> Result<(), Failure> {
     let eal = Eal::init(&EalConfig {
         memory_mb: MEMORY_MB,
         extra_args: args.eal.clone(),
@@ -81,7 +86,7 @@ fn serve(args: &Args) -> Result<(), Failure> {
         let (ready_tx, ready_rx) = mpsc::channel();
         let endpoint = scope.spawn(move || {
             let _lcore = eal.register_thread(cpu)?;
-            let (endpoint, ready) = Endpoint::new(queue, args, eal.memory_line(), clock)?;
+            let (endpoint, ready) = make(queue, args, eal.memory_line(), clock)?;
             // The receiver waits for exactly this.
             drop(ready_tx.send(ready));
             Ok(endpoint.run(orders, mailbox))
@@ -109,7 +114,9 @@ fn obey(mailbox: &Mailbox<Progress>) -> Result<(), Failure> {
         match line.as_deref() {
             Ok(ORDER_PROGRESS) => {
                 let silent = || Failure::Run("the endpoint's thread does not answer".into());
-                tell(&Told::Progress(mailbox.ask().ok_or_else(silent)?))?;
+                tell(&Told::Progress(
+                    mailbox.ask().ok_or_else(silent)?.with_memory(),
+                ))?;
             }
             _ => break,
         }
@@ -149,6 +156,7 @@ impl Child {
             ])
             .args(["--connections", &args.connections.to_string()])
             .args(args.cookies.then_some("--cookies"))
+            .args(conversation::flags(args))
             .args(args.ipv6.then_some("--ipv6"))
             .args(args.eal.iter().map(|argument| format!("--eal={argument}")))
             .stdin(Stdio::piped())

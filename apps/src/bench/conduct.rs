@@ -1,13 +1,13 @@
 //! The course of a run, the same for every link: warm-up, measurement with a line a second, drain.
 //!
-//! Called by: `ring` and `memif`, on the control thread. It must never touch a frame: it orders, asks and subtracts.
+//! Called by: `stateless` (the whole course) and `conversation` (its parts), on the control thread. It must never touch a frame: it orders, asks and subtracts.
 
 use std::time::{Duration, Instant};
 
-use dpdk::DpdkNic;
+use dpdk::{DpdkNic, Eal, QueuePair};
 
 use super::args::Args;
-use super::endpoint::{Progress, Spent};
+use super::endpoint::{Progress, Ready, Spent};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
@@ -16,13 +16,13 @@ use crate::stop::Stop;
 use crate::traffic::{Generator, Tally};
 
 /// How often the control thread looks whether it should stop.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// A line this often.
-const LINE: Duration = Duration::from_secs(1);
+pub(super) const LINE: Duration = Duration::from_secs(1);
 /// Replies that did not come for this long will not come.
-const SILENCE: Duration = Duration::from_millis(200);
+pub(super) const SILENCE: Duration = Duration::from_millis(200);
 /// The drain ends after this at the latest.
-const DRAIN_MAX: Duration = Duration::from_secs(3);
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(3);
 
 /// The control thread's line to the generator's thread.
 #[derive(Debug)]
@@ -54,6 +54,18 @@ pub(super) trait Watch {
     /// # Errors
     /// [`Failure::Run`] when it should answer and does not.
     fn progress(&mut self) -> Result<Option<Progress>, Failure>;
+}
+
+/// The near side of a link whose far side stands ready.
+pub(super) struct Near<'a> {
+    pub(super) eal: &'a Eal,
+    pub(super) queues: QueuePair,
+    /// The CPU of whoever is to poll here.
+    pub(super) cpu: usize,
+    pub(super) clock: Clock,
+    /// The endpoint; `None` when it is not ours.
+    pub(super) endpoint: Option<&'a Ready>,
+    pub(super) far: &'a mut dyn Watch,
 }
 
 /// What a run came to.
@@ -133,7 +145,7 @@ pub(super) fn conduct(
 }
 
 /// Sleeps, but not through a Ctrl-C.
-fn rest(time: Duration, stop: &Stop) {
+pub(super) fn rest(time: Duration, stop: &Stop) {
     let started = Instant::now();
     while let Some(left) = time.checked_sub(started.elapsed())
         && !left.is_zero()

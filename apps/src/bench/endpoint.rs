@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use dpdk::{DpdkNic, Mempool, QueuePair};
 use serde::{Deserialize, Serialize};
+use stack::app::{App, NoApp};
+use stack::config::{Config, ConfigError};
 use stack::memory::{PageOptions, ProcessMemory};
 use stack::worker::{Cycles, RingEnd, Worker};
+use workload::{Side, Tally};
 
 use super::args::Args;
 use super::plan;
@@ -31,6 +34,8 @@ pub(super) struct Ready {
     /// By how much the process grew while the table was made and filled, per connection; `None` without connections or
     /// where the system does not tell.
     pub(super) bytes_per_connection: Option<f64>,
+    /// What the process had resident before the table was made.
+    pub(super) resident_before_bytes: Option<u64>,
     /// The room in its table, in words.
     pub(super) room: String,
 }
@@ -59,6 +64,54 @@ pub(super) struct Progress {
     pub(super) counters: BTreeMap<String, u64>,
     /// Frames received minus frames that ended in a counter; 0, or a bug.
     pub(super) unaccounted: i64,
+    /// What its app has done.
+    pub(super) app: AppProgress,
+    /// What the process has resident; whoever passes the progress on fills it in, since the thread that polls reads no file.
+    pub(super) resident_bytes: Option<u64>,
+}
+
+/// What an app has done so far: [`Tally`] in a form that travels.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct AppProgress {
+    pub(super) opened: u64,
+    pub(super) completed: u64,
+    pub(super) requests: u64,
+    pub(super) replies: u64,
+    /// Faults that happened, by name.
+    pub(super) faults: BTreeMap<String, u64>,
+}
+
+impl From<&Tally> for AppProgress {
+    fn from(tally: &Tally) -> Self {
+        Self {
+            opened: tally.opened,
+            completed: tally.completed,
+            requests: tally.requests,
+            replies: tally.replies,
+            faults: tally
+                .by_fault()
+                .map(|(fault, n)| (fault.name().to_owned(), n))
+                .collect(),
+        }
+    }
+}
+
+/// An app that can say what it has done.
+pub(super) trait Tells: App {
+    /// What it has done so far.
+    fn told(&self) -> AppProgress;
+}
+
+impl Tells for NoApp {
+    fn told(&self) -> AppProgress {
+        AppProgress::default()
+    }
+}
+
+impl Tells for Side {
+    fn told(&self) -> AppProgress {
+        self.tally().into()
+    }
 }
 
 /// The endpoint's last word.
@@ -70,7 +123,7 @@ pub(super) struct Stopped {
 }
 
 impl Spent {
-    fn of(cycles: &Cycles) -> Self {
+    pub(super) fn of(cycles: &Cycles) -> Self {
         Self {
             frames: cycles.frames,
             bursts: cycles.bursts,
@@ -116,7 +169,7 @@ impl Spent {
 }
 
 impl Progress {
-    fn of<N: stack::nic::Nic>(worker: &Worker<N>) -> Self {
+    pub(super) fn of<N: stack::nic::Nic, A: Tells>(worker: &Worker<N, A>) -> Self {
         let counters = worker.counters();
         Self {
             spent: Spent::of(worker.cycles()),
@@ -125,70 +178,113 @@ impl Progress {
                 .map(|(name, n)| (name.to_owned(), n))
                 .collect(),
             unaccounted: counters.unaccounted(),
+            app: worker.app().told(),
+            resident_bytes: None,
+        }
+    }
+
+    /// With what this process has resident, for the control thread to fill in.
+    pub(super) fn with_memory(self) -> Self {
+        Self {
+            resident_bytes: resident_bytes(),
+            ..self
         }
     }
 }
 
 /// An endpoint on its queue pair, its table filled.
-pub(super) struct Endpoint {
-    worker: Worker<DpdkNic>,
+pub(super) struct Endpoint<A: App> {
+    worker: Worker<DpdkNic, A>,
+    config: Arc<Config>,
     pools: [Mempool; 2],
     clock: Clock,
 }
 
+/// How the endpoint of a mode is made: on these queues, for these flags, with DPDK's memory in a line, by this clock.
+pub(super) type Make<A> =
+    fn(QueuePair, &Args, &str, Clock) -> Result<(Endpoint<A>, Ready), Failure>;
+
 /// What this process has resident; `None` where the system doesn't say.
-fn process_memory() -> Option<ProcessMemory> {
-    ProcessMemory::parse(&std::fs::read_to_string(ProcessMemory::PATH).ok()?)
+pub(super) fn resident_bytes() -> Option<u64> {
+    let memory = ProcessMemory::parse(&std::fs::read_to_string(ProcessMemory::PATH).ok()?)?;
+    Some(memory.resident_bytes)
 }
 
-impl Endpoint {
-    /// Builds the worker and fills its table.
+/// What the endpoint of `bench rst` and `bench syn` is: a worker without an app, its table filled.
+///
+/// # Errors
+/// [`Failure::Run`] when there is not enough memory.
+pub(super) fn without_app(
+    queues: QueuePair,
+    args: &Args,
+    memory_line: &str,
+    clock: Clock,
+) -> Result<(Endpoint<NoApp>, Ready), Failure> {
+    let (mut endpoint, mut ready) =
+        Endpoint::new(queues, NoApp, plan::config(args), memory_line, clock)?;
+    endpoint.fill(args.connections)?;
+    ready.room = plan::room(args);
+    ready.connections = args.connections;
+    ready.bytes_per_connection = match (ready.resident_before_bytes, resident_bytes()) {
+        (Some(before), Some(after)) if args.connections > 0 => {
+            Some(after.saturating_sub(before) as f64 / f64::from(args.connections))
+        }
+        _ => None,
+    };
+    Ok((endpoint, ready))
+}
+
+impl Endpoint<NoApp> {
+    /// Fills the table with established connections.
+    fn fill(&mut self, connections: u32) -> Result<(), Failure> {
+        for (key, parked) in plan::connections(&self.config).take(connections as usize) {
+            if !self.worker.preload(&key, &parked) {
+                return Err(Failure::Run(format!(
+                    "the table takes only {} of {connections} connections; lower --connections",
+                    self.worker.table().total()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<A: Tells> Endpoint<A> {
+    /// A worker with `app` on these queues, its table empty.
     ///
     /// # Errors
-    /// [`Failure::Run`] when there is not enough memory.
+    /// [`Failure::Run`] when `config` is none, or there is not enough memory or randomness.
     pub(super) fn new(
         queues: QueuePair,
-        args: &Args,
+        app: A,
+        config: Result<Config, ConfigError>,
         memory_line: &str,
         clock: Clock,
     ) -> Result<(Self, Ready), Failure> {
-        let config = Arc::new(plan::config(args).map_err(|error| Failure::Run(error.to_string()))?);
+        let config = Arc::new(config.map_err(|error| Failure::Run(error.to_string()))?);
         let (mac, pools) = (queues.mac, [queues.control.clone(), queues.data.clone()]);
-        let before = process_memory();
-        let mut worker = Worker::new(
+        let resident_before_bytes = resident_bytes();
+        let worker = Worker::with_app(
             DpdkNic::new(queues),
+            app,
             Arc::clone(&config),
             &secrets::fresh()?,
             RingEnd::single(),
             PageOptions::default(),
         )
         .map_err(|error| Failure::Run(error.to_string()))?;
-        let connections = args.connections;
-        for (key, parked) in plan::connections(&config).take(connections as usize) {
-            if !worker.preload(&key, &parked) {
-                return Err(Failure::Run(format!(
-                    "the table takes only {} of {connections} connections; lower --connections",
-                    worker.table().total()
-                )));
-            }
-        }
-        let bytes_per_connection = match (before, process_memory()) {
-            (Some(before), Some(after)) if connections > 0 => {
-                let grown = after.resident_bytes.saturating_sub(before.resident_bytes);
-                Some(grown as f64 / f64::from(connections))
-            }
-            _ => None,
-        };
         let ready = Ready {
             mac,
             memory_line: memory_line.to_owned(),
-            connections,
-            bytes_per_connection,
-            room: plan::room(args),
+            connections: 0,
+            bytes_per_connection: None,
+            resident_before_bytes,
+            room: String::new(),
         };
         Ok((
             Self {
                 worker,
+                config,
                 pools,
                 clock,
             },

@@ -94,6 +94,24 @@ pub(super) fn judge(
     Limit { verdict, evidence }
 }
 
+/// Judges a run with a worker on both sides, by the cycles of both.
+pub(super) fn judge_workers(client: &Spent, endpoint: &Spent) -> Limit {
+    let full = |spent: &Spent| spent.busy_share() >= FULL_SHARE && spent.mean_burst() >= FULL_BURST;
+    let verdict = match (full(endpoint), full(client)) {
+        (true, false) => Verdict::Endpoint,
+        (false, true) => Verdict::Generator,
+        _ => Verdict::Undetermined,
+    };
+    let evidence = format!(
+        "client busy {:.0} %, mean burst {:.1}; endpoint busy {:.0} %, mean burst {:.1}",
+        client.busy_share() * 100.0,
+        client.mean_burst(),
+        endpoint.busy_share() * 100.0,
+        endpoint.mean_burst()
+    );
+    Limit { verdict, evidence }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +152,22 @@ mod tests {
         assert_eq!(verdict((60, 60), 0, Some((60, 60))), Verdict::Undetermined);
         assert_eq!(verdict((99, 3), 0, Some((99, 60))), Verdict::Endpoint);
         assert_eq!(verdict((99, 60), 0, None), Verdict::Undetermined);
+    }
+
+    #[test]
+    fn with_two_workers_one_is_full_and_the_other_is_not() {
+        let spent = |own: u64, burst: u64| Spent {
+            own,
+            idle: 100 - own,
+            bursts: 1,
+            frames: burst,
+            ..Spent::default()
+        };
+        let verdict = |client, endpoint| judge_workers(&client, &endpoint).verdict;
+        assert_eq!(verdict(spent(60, 60), spent(99, 60)), Verdict::Endpoint);
+        assert_eq!(verdict(spent(99, 60), spent(60, 60)), Verdict::Generator);
+        assert_eq!(verdict(spent(99, 60), spent(99, 60)), Verdict::Undetermined);
+        assert_eq!(verdict(spent(99, 3), spent(99, 3)), Verdict::Undetermined);
     }
 
     #[test]

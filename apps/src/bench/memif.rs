@@ -1,33 +1,25 @@
-//! `--nic memif`: this process generates; the endpoint is a child process (or somebody else's) behind shared memory.
+//! `--nic memif`: this process generates or is the client; the endpoint is a child process (or somebody else's) behind shared memory.
 //!
 //! Called by: `bench`. It must never unmap the link while the other side polls: the child stops and closes first, and a
 //! process that somebody else started is waited for.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dpdk::{DpdkNic, Eal, EalConfig, Mempool, NicSpec, Port, PortConfig};
-use stack::nic::Nic as _;
+use dpdk::{Eal, EalConfig, Mempool, NicSpec, Port, PortConfig};
 
 use super::args::{Args, Peer};
 use super::child::Child;
-use super::conduct::{self, Line, Watch};
+use super::conduct::{Near, Watch};
 use super::endpoint::{Progress, Stopped};
-use super::plan;
-use super::report::{Report, Sides};
-use super::ring::{MEMORY_MB, POOLS, only, spawn_generator};
+use super::report::Sides;
+use super::ring::{MEMORY_MB, POOLS, only};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
-use crate::mailbox;
-use crate::secrets;
 use crate::stop::Stop;
-use crate::threads::{self, join};
-use crate::traffic::{Expect, Generator, Order, PaceConfig, Target};
+use crate::threads;
 
-/// What a peer that somebody else started is called on the link; memif delivers everything to everybody.
-const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 /// How long the link may take to come up.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a peer that somebody else started may take to leave.
@@ -113,11 +105,18 @@ impl Drop for Link {
     }
 }
 
-/// Runs over memif and prints the result.
+/// Makes the link with an endpoint (or somebody else's peer) behind it, runs `near` on this side, and closes everything.
+/// `early` is told as soon as this side has stopped: whoever started the peer stops it when the result is there.
 ///
 /// # Errors
-/// [`Failure`] when DPDK, a CPU, memory or the socket can't be had, or a side does not answer.
-pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
+/// [`Failure`] when DPDK, a CPU, memory or the socket can't be had, or a side does not answer; or what `near` or `early`
+/// end with.
+pub(super) fn run<R>(
+    args: &Args,
+    stop: &Stop,
+    near: impl FnOnce(Near<'_>) -> Result<R, Failure>,
+    early: impl FnOnce(&R, &Sides) -> Result<(), Failure>,
+) -> Result<(R, Sides), Failure> {
     let link = Link::new(&args.nic)?;
     let eal = Eal::init(&EalConfig {
         memory_mb: MEMORY_MB,
@@ -130,7 +129,6 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
         Peer::External => None,
     };
     let ready = child.as_mut().map(|child| child.ready(stop)).transpose()?;
-    let mac = ready.as_ref().map_or(EXTERNAL_MAC, |ready| ready.mac);
     let (port, queues) = eal.open(&link.client())?.init(&PortConfig {
         pools: POOLS,
         ..PortConfig::default()
@@ -139,14 +137,13 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
     port.wait_link_up(CONNECT)?;
     let mut pools = vec![queue.control.clone(), queue.data.clone()];
     pools.extend(port.rx_pool().cloned());
-    let clock = Clock::start(eal.cycles_hz());
-    let line = Line::new();
-    let (course, dumps) = std::thread::scope(|scope| {
-        let generator = spawn_generator(scope, args, &eal, cpus[0], (queue, mac), (&line, clock));
-        let course = conduct::conduct(args, &line, &mut Far(child.as_mut()), clock, stop);
-        line.orders.give(mailbox::Order::Stop);
-        let dumps = join(generator)?;
-        Ok::<_, Failure>((course?, dumps))
+    let result = near(Near {
+        eal: &eal,
+        queues: queue,
+        cpu: cpus[0],
+        clock: Clock::start(eal.cycles_hz()),
+        endpoint: ready.as_ref(),
+        far: &mut Far(child.as_mut()),
     })?;
     // Nobody polls on this side any more: the other side may close.
     let stopped: Option<Stopped> = child.as_mut().map(Child::stop).transpose()?;
@@ -158,20 +155,13 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
         generator_memory: eal.memory_line().to_owned(),
         dpdk: eal.version(),
         cpus,
-        dumps,
+        dumps: Vec::new(),
     };
-    if args.peer == Peer::External {
-        // The result first: whoever started the peer stops it when it is there.
-        Report::new(args, &course, sides.clone()).print(args.json)?;
-    }
+    early(&result, &sides)?;
     wait_for_leave(&port);
     drop(port);
     sides.generator_mbufs_in_use = pools.iter().map(Mempool::in_use).sum();
-    let report = Report::new(args, &course, sides);
-    if args.peer == Peer::Endpoint {
-        report.print(args.json)?;
-    }
-    Ok(report)
+    Ok((result, sides))
 }
 
 /// The endpoint in the other process, or nobody to ask.
@@ -195,35 +185,4 @@ fn wait_for_leave(port: &Port) {
         std::thread::sleep(SETTLE);
     }
     std::thread::sleep(SETTLE);
-}
-
-/// A generator for this run on `nic`.
-///
-/// # Errors
-/// [`Failure::Run`] without randomness.
-pub(super) fn generator(
-    args: &Args,
-    nic: DpdkNic,
-    endpoint_mac: [u8; 6],
-    clock: Clock,
-) -> Result<Generator<DpdkNic>, Failure> {
-    let (address, port): (IpAddr, u16) = plan::target(args);
-    let order = Order {
-        target: Target {
-            mac: endpoint_mac,
-            source_mac: nic.mac(),
-            address,
-            port,
-        },
-        options: args.syn_options(),
-        expect: args.expected(),
-        retire: args.is_stateful(),
-        pace: PaceConfig {
-            rate_pps: args.rate,
-            window: (args.expected() != Expect::Sink).then_some(args.window),
-            hz: clock.hz(),
-        },
-        seed: secrets::seed()?,
-    };
-    Ok(Generator::new(nic, &order))
 }

@@ -41,7 +41,7 @@ pub(super) fn target(args: &Args) -> (IpAddr, u16) {
     };
     let port = match args.mode {
         Mode::Rst => CLOSED_PORT,
-        Mode::Syn => OPEN_PORT,
+        _ => OPEN_PORT,
     };
     (address, port)
 }

@@ -1,6 +1,6 @@
 //! [`Report`]: what a run came to, as text for people and as JSON for scripts, and whether it is good.
 //!
-//! Called by: `ring` and `memif`. It must never round a wrong reply away: one is enough to fail the run.
+//! Called by: `stateless`; `conversation` shares parts. It must never round a wrong reply away: one is enough to fail the run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +47,7 @@ impl Sides {
     }
 
     /// The memory of both sides, a line each.
-    fn memory(&self) -> Vec<String> {
+    pub(super) fn memory(&self) -> Vec<String> {
         let near = format!("generator {}", self.generator_memory);
         let far = self
             .ready
@@ -59,7 +59,7 @@ impl Sides {
 
 /// Cycles (TSC ticks) per frame in the endpoint's stages, from sampled bursts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Stages {
+pub(super) struct Stages {
     classify: f64,
     look_up: f64,
     process: f64,
@@ -67,7 +67,7 @@ struct Stages {
 }
 
 impl Stages {
-    fn of(spent: &Spent) -> Self {
+    pub(super) fn of(spent: &Spent) -> Self {
         let per_frame = |cycles| rounded(per(cycles, spent.stage_frames));
         Self {
             classify: per_frame(spent.classify),
@@ -75,6 +75,16 @@ impl Stages {
             process: per_frame(spent.process),
             timers: per_frame(spent.timers),
         }
+    }
+}
+
+impl fmt::Display for Stages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "classify {:.1}, look up {:.1}, process {:.1}, timers and output {:.1} (sampled bursts)",
+            self.classify, self.look_up, self.process, self.timers
+        )
     }
 }
 
@@ -131,12 +141,12 @@ pub(super) struct Report {
     expects_replies: bool,
 }
 
-fn per(count: u64, of: u64) -> f64 {
+pub(super) fn per(count: u64, of: u64) -> f64 {
     count as f64 / of.max(1) as f64
 }
 
 /// To two digits behind the point: more would pretend to be exact.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
@@ -327,11 +337,7 @@ impl Report {
             f,
             "  endpoint  {own:.1} cycles a packet, {with_pmd:.1} with the PMD (TSC ticks); mean burst {burst:.1}"
         )?;
-        writeln!(
-            f,
-            "  stages    classify {:.1}, look up {:.1}, process {:.1}, timers {:.1} (sampled bursts)",
-            stages.classify, stages.look_up, stages.process, stages.timers
-        )?;
+        writeln!(f, "  stages    {stages}")?;
         if let Some(room) = &self.room {
             write!(f, "  table     {} connections", self.connections)?;
             if let Some(bytes) = self.bytes_per_connection {

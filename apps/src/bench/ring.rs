@@ -1,21 +1,18 @@
-//! `--nic ring`: generator and endpoint as two threads of this process, joined by DPDK's in-memory link.
+//! `--nic ring`: generator or client and endpoint as two threads of this process, joined by DPDK's in-memory link.
 //!
 //! Called by: `bench`. It must never leave a thread polling: both are joined on every way out.
 
 use std::sync::mpsc;
-use std::thread::{Scope, ScopedJoinHandle};
 
-use dpdk::{DpdkNic, Eal, EalConfig, Mempool, PoolSizes, QueuePair, RingConfig};
+use dpdk::{Eal, EalConfig, Mempool, PoolSizes, QueuePair, RingConfig};
 
 use super::args::Args;
-use super::conduct::{self, Course, Line, Watch};
-use super::endpoint::{Endpoint, Progress, Ready, Stopped};
-use super::memif::generator;
-use super::report::{Report, Sides};
+use super::conduct::{Near, Watch};
+use super::endpoint::{Make, Progress, Stopped, Tells};
+use super::report::Sides;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
-use crate::stop::Stop;
 use crate::threads::{self, join};
 
 /// Buffers of each side: two rings at their longest useful size, the caches, and some bursts.
@@ -37,24 +34,22 @@ struct EndpointLine {
 impl Watch for &EndpointLine {
     fn progress(&mut self) -> Result<Option<Progress>, Failure> {
         let silent = || Failure::Run("the endpoint does not answer; is its CPU taken?".into());
-        self.mailbox.ask().map(Some).ok_or_else(silent)
+        self.mailbox
+            .ask()
+            .map(|progress| Some(progress.with_memory()))
+            .ok_or_else(silent)
     }
 }
 
-/// What comes out of the two threads.
-struct Ended {
-    course: Course,
-    ready: Ready,
-    dumps: Vec<String>,
-    last: Progress,
-    endpoint_pools: [Mempool; 2],
-}
-
-/// Runs on the in-memory link and prints the result.
+/// Makes the link and an endpoint on its far side, runs `near` on the near side, and closes everything.
 ///
 /// # Errors
-/// [`Failure`] when DPDK, a CPU or memory can't be had, or a side does not answer.
-pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
+/// [`Failure`] when DPDK, a CPU or memory can't be had, or a side does not answer; or what `near` ends with.
+pub(super) fn run<A: Tells, R>(
+    args: &Args,
+    make: Make<A>,
+    near: impl FnOnce(Near<'_>) -> Result<R, Failure>,
+) -> Result<(R, Sides), Failure> {
     let eal = Eal::init(&EalConfig {
         memory_mb: MEMORY_MB,
         extra_args: args.eal.clone(),
@@ -66,63 +61,22 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
         pools: POOLS,
         ..RingConfig::default()
     };
-    let ((near, near_queues), (far, far_queues)) = dpdk::ring_pair(&eal, &ring)?;
+    let ((near_port, near_queues), (far_port, far_queues)) = dpdk::ring_pair(&eal, &ring)?;
     let (near_queue, far_queue) = (only(near_queues)?, only(far_queues)?);
-    let link = near.caps().link.clone();
+    let link = near_port.caps().link.clone();
     let generator_pools = [near_queue.control.clone(), near_queue.data.clone()];
-    let ended = run_threads(args, stop, &eal, [cpus[0], cpus[1]], near_queue, far_queue)?;
-    // The rings are emptied when both ports are closed; only then is every buffer back.
-    drop((near, far));
-    let in_use = |pools: &[Mempool]| pools.iter().map(Mempool::in_use).sum();
-    let stopped = Stopped {
-        progress: ended.last,
-        mbufs_in_use: in_use(&ended.endpoint_pools),
-    };
-    let report = Report::new(
-        args,
-        &ended.course,
-        Sides {
-            link,
-            ready: Some(ended.ready),
-            stopped: Some(stopped),
-            generator_mbufs_in_use: in_use(&generator_pools),
-            generator_memory: eal.memory_line().to_owned(),
-            dpdk: eal.version(),
-            cpus,
-            dumps: ended.dumps,
-        },
-    );
-    report.print(args.json)?;
-    Ok(report)
-}
-
-/// The one queue pair that was asked for.
-pub(super) fn only(queues: Vec<QueuePair>) -> Result<QueuePair, Failure> {
-    let none = || Failure::Run("the link has no queue; that is a bug, please report it".into());
-    queues.into_iter().next().ok_or_else(none)
-}
-
-/// Starts both threads, conducts the run, and stops them: the generator first.
-fn run_threads(
-    args: &Args,
-    stop: &Stop,
-    eal: &Eal,
-    [generator_cpu, endpoint_cpu]: [usize; 2],
-    near: QueuePair,
-    far: QueuePair,
-) -> Result<Ended, Failure> {
     let clock = Clock::start(eal.cycles_hz());
-    let line = Line::new();
     let far_line = EndpointLine {
         orders: Orders::new(Order::Run),
         mailbox: Mailbox::new(),
     };
-    std::thread::scope(|scope| {
+    let (result, ready, last, endpoint_pools) = std::thread::scope(|scope| {
         let (ready_tx, ready_rx) = mpsc::channel();
-        let far_line = &far_line;
+        let (far_line, eal) = (&far_line, &eal);
+        let endpoint_cpu = cpus[1];
         let endpoint = scope.spawn(move || {
             let _lcore = eal.register_thread(Some(endpoint_cpu))?;
-            let (endpoint, ready) = Endpoint::new(far, args, eal.memory_line(), clock)?;
+            let (endpoint, ready) = make(far_queue, args, eal.memory_line(), clock)?;
             // The receiver waits for exactly this.
             drop(ready_tx.send(ready));
             Ok(endpoint.run(&far_line.orders, &far_line.mailbox))
@@ -133,38 +87,39 @@ fn run_threads(
                 "the endpoint ended before it was told to".into(),
             ));
         };
-        let mac = ready.mac;
-        let generator =
-            spawn_generator(scope, args, eal, generator_cpu, (near, mac), (&line, clock));
-        let course = conduct::conduct(args, &line, &mut &*far_line, clock, stop);
-        line.orders.give(Order::Stop);
-        let dumps = join(generator);
+        let result = near(Near {
+            eal,
+            queues: near_queue,
+            cpu: cpus[0],
+            clock,
+            endpoint: Some(&ready),
+            far: &mut &*far_line,
+        });
         far_line.orders.give(Order::Stop);
-        let (last, endpoint_pools) = join(endpoint)?;
-        // Why a thread broke off explains why the other side got no answer.
-        let dumps = dumps?;
-        Ok(Ended {
-            course: course?,
-            ready,
-            dumps,
-            last,
-            endpoint_pools,
-        })
-    })
+        let (last, pools) = join(endpoint)?;
+        Ok((result?, ready, last, pools))
+    })?;
+    // The rings are emptied when both ports are closed; only then is every buffer back.
+    drop((near_port, far_port));
+    let in_use = |pools: &[Mempool]| pools.iter().map(Mempool::in_use).sum();
+    let sides = Sides {
+        link,
+        ready: Some(ready),
+        stopped: Some(Stopped {
+            progress: last,
+            mbufs_in_use: in_use(&endpoint_pools),
+        }),
+        generator_mbufs_in_use: in_use(&generator_pools),
+        generator_memory: eal.memory_line().to_owned(),
+        dpdk: eal.version(),
+        cpus,
+        dumps: Vec::new(),
+    };
+    Ok((result, sides))
 }
 
-/// The generator on its CPU, draining until it is told to run.
-pub(super) fn spawn_generator<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    args: &'scope Args,
-    eal: &'scope Eal,
-    cpu: usize,
-    (queues, endpoint_mac): (QueuePair, [u8; 6]),
-    (line, clock): (&'scope Line, Clock),
-) -> ScopedJoinHandle<'scope, Result<Vec<String>, Failure>> {
-    scope.spawn(move || {
-        let _lcore = eal.register_thread(Some(cpu))?;
-        let generator = generator(args, DpdkNic::new(queues), endpoint_mac, clock)?;
-        Ok(conduct::generate(generator, line))
-    })
+/// The one queue pair that was asked for.
+pub(super) fn only(queues: Vec<QueuePair>) -> Result<QueuePair, Failure> {
+    let none = || Failure::Run("the link has no queue; that is a bug, please report it".into());
+    queues.into_iter().next().ok_or_else(none)
 }

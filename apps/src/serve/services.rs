@@ -89,6 +89,15 @@ impl Services {
         self.sites.iter().map(|site| site.stats)
     }
 
+    /// What listeners count, added for each place.
+    pub(super) fn by_site(&self, count: impl Fn(ListenerId) -> u64) -> Vec<u64> {
+        let mut sums = vec![0; self.sites.len()];
+        for (listener, &site) in (0..).zip(&self.site_of_listener) {
+            sums[usize::from(site)] += count(ListenerId(listener));
+        }
+        sums
+    }
+
     /// The service on a listener.
     fn service_of(&self, listener: ListenerId) -> Option<Service> {
         let site = *self.site_of_listener.get(usize::from(listener.0))?;

@@ -22,6 +22,8 @@ pub(super) struct Progress {
     pub(super) tcp: TcpCounters,
     /// What each place of `--listen` has done.
     pub(super) sites: Vec<SiteStats>,
+    /// Segments of handshakes that each place refused for want of room.
+    pub(super) refused: Vec<u64>,
     /// Where its time went.
     pub(super) cycles: Cycles,
     /// What it was told last.
@@ -38,6 +40,9 @@ impl Progress {
             counters: worker.counters().clone(),
             tcp: worker.tcp_counters().clone(),
             sites: worker.app().stats().collect(),
+            refused: worker
+                .app()
+                .by_site(|listener| worker.refused_handshakes(listener)),
             cycles: *worker.cycles(),
             order,
             moved,

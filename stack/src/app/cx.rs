@@ -23,6 +23,9 @@ use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 
+/// Local ports tried for one connection at most; the next attempt goes on behind them.
+const PORT_TRIES: u16 = 4096;
+
 /// What the worker lends for a callback.
 pub(crate) struct CxParts<'a, N: Nic> {
     pub(crate) nic: &'a mut N,
@@ -123,9 +126,12 @@ impl<N: Nic> Cx<'_, N> {
         let listens = |port| parts.config.listeners.find(local, port).is_some();
         let port = match how.local_port {
             Some(port) => Some(port).filter(|&port| port != 0 && is_free(port)),
-            None => parts
-                .ports
-                .pick(local, remote, |port| is_free(port) && !listens(port)),
+            None => parts.ports.pick(
+                local,
+                remote,
+                |port| is_free(port) && !listens(port),
+                PORT_TRIES,
+            ),
         };
         let port = port.ok_or(ConnectError::NoPort)?;
         if address == remote.ip() && port == remote.port() {
@@ -144,16 +150,13 @@ impl<N: Nic> Cx<'_, N> {
     }
 
     /// The source address of a new connection.
-    fn source(
-        &self,
-        remote: SocketAddr,
-        how: &Connect,
-    ) -> Result<(LocalId, IpAddr), ConnectError> {
+    fn source(&self, remote: SocketAddr, how: &Connect) -> Result<(LocalId, IpAddr), ConnectError> {
         let config = self.parts.config;
         let group = match remote.ip() {
             IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
             IpAddr::V6(remote) => remote.is_multicast(),
         };
+        let group = group || config.is_broadcast(remote.ip());
         if group || remote.ip().is_unspecified() || remote.port() == 0 {
             return Err(ConnectError::BadAddress);
         }
@@ -187,7 +190,7 @@ impl<N: Nic> Cx<'_, N> {
     /// The oldest bytes that wait to be read, as far as they lie in one frame; empty when there are none.
     #[must_use]
     pub fn peek(&mut self, conn: ConnId) -> &[u8] {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.awake_slot(conn) else {
             return &[];
         };
         let conns = &*self.parts.conns;
@@ -211,7 +214,7 @@ impl<N: Nic> Cx<'_, N> {
 
     /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
     pub fn consume(&mut self, conn: ConnId, len: u32) {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.awake_slot(conn) else {
             return;
         };
         let freed = &mut *self.parts.freed;
@@ -219,14 +222,15 @@ impl<N: Nic> Cx<'_, N> {
             return;
         };
         let len = len.min(conn.rx.len());
-        conn.rx.consume(chunks, len, |frame| drop(freed.push(frame)));
+        conn.rx
+            .consume(chunks, len, |frame| drop(freed.push(frame)));
         conn.tcb.on_read(len);
         self.parts.conns.mark_dirty(slot);
     }
 
     /// Takes the oldest bytes with the frame that brought them: they count as read.
     pub fn take(&mut self, conn: ConnId) -> Option<Chunk<N::Frame>> {
-        let slot = self.open_slot(conn)?;
+        let slot = self.awake_slot(conn)?;
         let Parts { conn, chunks, .. } = self.parts.conns.parts(slot)?;
         let chunk = conn.rx.take(chunks)?;
         conn.tcb.on_read(chunk.len);
@@ -237,8 +241,8 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
-    /// Whether the next [`Cx::send`] would be taken. When it is false only for want of room, [`super::App::on_writable`]
-    /// follows.
+    /// Whether the next [`Cx::send`] would be taken; while bytes wait to be read, whether it would be taken once
+    /// [`Cx::take`] has made a place. When it is false only for want of room, [`super::App::on_writable`] follows.
     pub fn has_room(&mut self, conn: ConnId) -> bool {
         let limit = u32::from(self.parts.config.limits.send_queue_items);
         let Some(slot) = self.open_slot(conn) else {
@@ -250,11 +254,15 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return false;
         }
-        let has_room = conn.tx.items() < limit && chunks.free_len() > 0;
-        if !has_room {
-            conn.set(Conn::WANTS_ROOM);
+        if !chunks.has_send_room() {
+            self.parts.conns.starve(slot);
+            return false;
         }
-        has_room
+        if conn.tx.items() >= limit {
+            conn.set(Conn::WANTS_ROOM);
+            return false;
+        }
+        true
     }
 
     /// Queues something to send.
@@ -273,14 +281,16 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
+        if !chunks.has_send_room() {
+            self.parts.conns.starve(slot);
+            return Err(item);
+        }
         if conn.tx.items() >= u32::from(limit) {
             conn.set(Conn::WANTS_ROOM);
             return Err(item);
         }
-        if let Err(item) = conn.tx.push(chunks, item) {
-            conn.set(Conn::WANTS_ROOM);
-            return Err(item);
-        }
+        // Refused now is only what names no byte.
+        conn.tx.push(chunks, item)?;
         self.parts.conns.mark_dirty(slot);
         Ok(())
     }
@@ -299,11 +309,18 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
+        if !chunks.has_send_room() {
+            self.parts.conns.starve(slot);
+            return 0;
+        }
         let places = limit.saturating_sub(conn.tx.items()) as usize;
         let room = places.saturating_mul(chunks.buffer_len() as usize);
         let wanted = &bytes[..bytes.len().min(room)];
         let sent = conn.tx.push_bytes(chunks, wanted, || data_frame(nic));
-        if sent < bytes.len() {
+        if sent < wanted.len() {
+            // The NIC's memory is used up: acknowledgments of any connection set some free.
+            self.parts.conns.starve(slot);
+        } else if sent < bytes.len() {
             conn.set(Conn::WANTS_ROOM);
         }
         self.parts.conns.mark_dirty(slot);
@@ -316,10 +333,11 @@ impl<N: Nic> Cx<'_, N> {
         self.parts.conns.statics.add(bytes, || data_frame(nic))
     }
 
-    /// Bytes queued for sending and not acknowledged yet; 0 when the connection has ended.
+    /// Bytes queued for sending and not acknowledged yet; in [`super::App::on_close`] those that never were.
     #[must_use]
     pub fn unacked_len(&self, conn: ConnId) -> u64 {
-        self.look(conn, |conn| conn.tx.len()).unwrap_or(0)
+        self.look(conn, |conn| conn.tx.len())
+            .unwrap_or_else(|| self.parts.conns.unacked_at_end(conn))
     }
 }
 
@@ -351,11 +369,7 @@ impl<N: Nic> Cx<'_, N> {
         self.command(conn, |tcb, env| tcb.set_options(options, env));
     }
 
-    fn command(
-        &mut self,
-        conn: ConnId,
-        act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>),
-    ) {
+    fn command(&mut self, conn: ConnId, act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>)) {
         let Some(slot) = self.open_slot(conn) else {
             return;
         };
@@ -442,12 +456,15 @@ impl<N: Nic> Cx<'_, N> {
     /// Reads from an open connection; `None` for a parked one and one that has ended.
     #[inline]
     fn look<T>(&self, conn: ConnId, read: impl FnOnce(&Conn) -> T) -> Option<T> {
-        let found = self.parts.table.resolve(conn)?;
-        if found.kind() != Kind::Open {
-            return None;
-        }
-        let slot = self.parts.conns.slot_of(found.entry());
+        let slot = self.awake_slot(conn)?;
         self.parts.conns.get(slot).map(read)
+    }
+
+    /// The slot of a connection that isn't at rest.
+    #[inline]
+    fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
+        let found = self.parts.table.resolve(conn)?;
+        (found.kind() == Kind::Open).then(|| self.parts.conns.slot_of(found.entry()))
     }
 
     /// The slot of a connection, which wakes if it is at rest. `None` when it has ended, or no record is free.

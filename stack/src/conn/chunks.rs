@@ -141,6 +141,8 @@ pub struct Chunks<F> {
     free: Link,
     /// Nodes in the free list.
     freed: u32,
+    /// Nodes in send queues.
+    sending: u32,
     frames: u32,
     buffer_len: u32,
 }
@@ -165,6 +167,7 @@ impl<F> Chunks<F> {
             capacity,
             free: Link::NONE,
             freed: 0,
+            sending: 0,
             frames: 0,
             buffer_len,
         })
@@ -190,6 +193,28 @@ impl<F> Chunks<F> {
     #[inline]
     pub fn free_len(&self) -> u32 {
         self.capacity - self.len()
+    }
+
+    /// Whether sending may take a node: a quarter of them is for receiving alone, else what can't be sent would keep out
+    /// the data that lets it be sent.
+    #[must_use]
+    #[inline]
+    pub fn has_send_room(&self) -> bool {
+        self.free_len() > 0 && self.sending < self.capacity - self.capacity / 4
+    }
+
+    /// Whether receiving may take a node: a quarter of them is for sending alone, else an echo whose answers find no node
+    /// would never read on. Bytes ahead of a gap take no more than half: what can't be delivered yet must not keep out what
+    /// it waits for.
+    #[must_use]
+    #[inline]
+    pub fn has_receive_room(&self, is_ahead: bool) -> bool {
+        let limit = if is_ahead {
+            self.capacity / 2
+        } else {
+            self.capacity - self.capacity / 4
+        };
+        self.free_len() > 0 && self.len() - self.sending < limit
     }
 
     /// Nodes that hold a frame: the frames that all queues of this worker keep from the NIC.
@@ -244,6 +269,20 @@ impl<F> Chunks<F> {
         };
         self.frames += u32::from(holds_frame);
         Ok(link)
+    }
+
+    /// [`Chunks::insert`] for a send queue.
+    #[inline]
+    pub(super) fn insert_to_send(&mut self, item: Item<F>) -> Result<Link, Item<F>> {
+        let link = self.insert(item)?;
+        self.sending += 1;
+        Ok(link)
+    }
+
+    /// `nodes` of those that [`Chunks::insert_to_send`] gave were given back.
+    #[inline]
+    pub(super) fn sent(&mut self, nodes: u32) {
+        self.sending -= nodes;
     }
 
     /// Gives a node back, and says what it held.
@@ -382,6 +421,27 @@ mod tests {
             chunks.insert(held(n)).unwrap();
         }
         assert_eq!(chunks.nodes.capacity(), reserved);
+    }
+
+    #[test]
+    fn each_direction_leaves_a_quarter_to_the_other() {
+        let mut chunks = Chunks::<u32>::new(8, 2048).unwrap();
+        while chunks.has_receive_room(false) {
+            chunks.insert(held(1)).unwrap();
+        }
+        assert_eq!(chunks.len(), 6);
+        assert!(chunks.has_send_room(), "an echo can answer what it reads");
+        let mut chunks = Chunks::<u32>::new(8, 2048).unwrap();
+        let mut last = None;
+        while chunks.has_send_room() {
+            last = chunks.insert_to_send(held(1)).ok();
+        }
+        assert_eq!(chunks.len(), 6);
+        assert!(chunks.has_receive_room(false));
+        chunks.insert(held(2)).unwrap();
+        chunks.remove(last.unwrap());
+        chunks.sent(1);
+        assert!(chunks.has_send_room());
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Parked {
     /// the times (see [`ShortUs`]), the congestion windows, and R2, which is kept in whole seconds, rounded up, 65,535 at
     /// most.
     #[must_use]
-    pub fn from_rest(rest: &Rest, listener: u16, handle_generation: u32) -> Self {
+    pub fn from_rest(rest: &Rest, listener: u16) -> Self {
         let mut flags = ConnFlags::default();
         for (flag, is_set) in [
             (ConnFlags::TIMESTAMPS, rest.ts_recent.is_some()),
@@ -140,7 +140,6 @@ impl Parked {
             rcv_wnd: rest.rcv_wnd,
             ts_recent: rest.ts_recent.unwrap_or(0),
             heard_s: rest.heard_s,
-            handle_generation,
             peer_window: rest.peer_window,
             mss: rest.mss,
             srtt: ShortUs::from_us(rest.srtt_us),

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use super::chunks::Chunks;
 use super::key::{FlowHash, FlowKey};
 use super::listener::ListenerId;
-use super::record::{Open, TickMs};
 use super::out_of_order::OutOfOrder;
+use super::record::{Open, TickMs};
 use super::rx_queue::RxQueue;
 use super::statics::Statics;
 use super::tx_queue::TxQueue;
@@ -169,10 +169,17 @@ pub struct Connections<F> {
     pub statics: Statics<F>,
     wheel: TimerWheel,
     dirty: VecDeque<Slot>,
+    /// Connections whose send was refused for want of places in the queues of all, each slot once: it may have changed its
+    /// owner since, who then hears of room that it didn't ask for.
+    starved: VecDeque<Slot>,
+    /// Whether a slot stands in `starved`.
+    is_starved: Box<[bool]>,
     /// Connections that an application has taken over and not heard of yet.
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
     pub counters: Counters,
+    /// The connection that ended last, and what of its text was never acknowledged, in bytes.
+    last_ended: Option<(ConnId, u64)>,
 }
 
 /// Places in the list of output for slots whose connection ended while it stood there.
@@ -202,8 +209,11 @@ impl<F: Frame> Connections<F> {
             statics: Statics::new(buffer_len),
             wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
             dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
+            starved: VecDeque::with_capacity(total as usize),
+            is_starved: vec![false; total as usize].into_boxed_slice(),
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),
+            last_ended: None,
         })
     }
 }
@@ -302,6 +312,7 @@ impl<F> Connections<F> {
         };
         let mut conn = places.get_mut(index as usize)?.take()?;
         let mut freed = freed;
+        self.last_ended = Some((conn.id, conn.tx.len()));
         conn.tx.clear(&mut self.chunks, &mut freed);
         conn.rx.clear(&mut self.chunks, &mut freed);
         conn.ahead.clear(&mut self.chunks, &mut freed);
@@ -310,6 +321,15 @@ impl<F> Connections<F> {
         }
         // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing.
         Some(conn)
+    }
+
+    /// Bytes of a connection that were never acknowledged, if it was the last one to end: for its farewell.
+    #[must_use]
+    pub fn unacked_at_end(&self, id: ConnId) -> u64 {
+        match self.last_ended {
+            Some((ended, len)) if ended == id => len,
+            _ => 0,
+        }
     }
 
     /// Open connections, by slot, for walks over all of them (drain, reports).
@@ -326,7 +346,10 @@ impl<F> Connections<F> {
     /// One past the highest slot ever used, IPv4 and IPv6 counted apart: for walks in parts.
     #[must_use]
     pub fn slots(&self) -> (u32, u32) {
-        (self.v4.len() as u32, self.v4_capacity + self.v6.len() as u32)
+        (
+            self.v4.len() as u32,
+            self.v4_capacity + self.v6.len() as u32,
+        )
     }
 }
 
@@ -392,6 +415,33 @@ impl<F> Connections<F> {
             conn.set(Conn::DIRTY);
             self.dirty.push_front(slot);
         }
+    }
+}
+
+/// Who waits for places in the queues of all.
+impl<F> Connections<F> {
+    /// Remembers that this connection's application wanted to send and there was no place.
+    pub fn starve(&mut self, slot: Slot) {
+        let Some(conn) = self.get_mut(slot) else {
+            return;
+        };
+        conn.set(Conn::WANTS_ROOM);
+        if let Some(is_starved) = self.is_starved.get_mut(slot.0 as usize)
+            && !*is_starved
+        {
+            *is_starved = true;
+            self.starved.push_back(slot);
+        }
+    }
+
+    /// The one that has waited longest.
+    #[inline]
+    pub fn pop_starved(&mut self) -> Option<Slot> {
+        let slot = self.starved.pop_front()?;
+        if let Some(is_starved) = self.is_starved.get_mut(slot.0 as usize) {
+            *is_starved = false;
+        }
+        Some(slot)
     }
 }
 

@@ -275,11 +275,11 @@ record!(
     /// An open IPv6 connection: one line.
     OpenV6, HeadV6, Open, 64, 64);
 record!(
-    /// A parked IPv4 connection: exactly one line.
-    ParkedV4, HeadV4, Parked, 64, 64);
+    /// A parked IPv4 connection: one line, 4 bytes of which are unused.
+    ParkedV4, HeadV4, Parked, 64, 64, unused: u32);
 record!(
-    /// A parked IPv6 connection: 12 bytes more than a line; packed, so 76 bytes rather than 128.
-    ParkedV6, HeadV6, Parked, 76, 4);
+    /// A parked IPv6 connection: 8 bytes more than a line; packed, so 72 bytes rather than 128.
+    ParkedV6, HeadV6, Parked, 72, 4);
 record!(
     /// An IPv4 connection in TIME-WAIT.
     TimeWaitV4, HeadV4, TimeWait, 44, 4, previous: u32, deadline: TickMs);

@@ -10,6 +10,7 @@ use crate::time::Instant;
 
 use super::index::IndexStats;
 use super::layout::Body;
+use super::pair::Queue;
 use super::slab::NONE;
 use super::{
     ConnId, ConnTable, EMBRYO_LEVELS, Embryo, Entry, FlowHash, FlowKey, Found, Kind, MoveError,
@@ -79,8 +80,11 @@ impl ConnTable {
             .time_wait
             .alloc(key, time_wait)
             .ok_or(full::<TimeWait>(key))?;
-        self.time_wait_queue
-            .push(&mut self.time_wait, entry, TickMs::deadline(deadline));
+        self.time_wait_queues[family(entry)].push(
+            &mut self.time_wait,
+            entry,
+            TickMs::deadline(deadline),
+        );
         self.enter(hash, entry)
     }
 
@@ -168,8 +172,11 @@ impl ConnTable {
             .time_wait
             .alloc(&key, time_wait)
             .ok_or(full::<TimeWait>(&key))?;
-        self.time_wait_queue
-            .push(&mut self.time_wait, entry, TickMs::deadline(deadline));
+        self.time_wait_queues[family(entry)].push(
+            &mut self.time_wait,
+            entry,
+            TickMs::deadline(deadline),
+        );
         self.replace(open, hash, entry)
     }
 
@@ -231,7 +238,7 @@ impl ConnTable {
                 }
             }
             Kind::TimeWait => {
-                self.time_wait_queue.unlink(&mut self.time_wait, entry);
+                self.time_wait_queues[family(entry)].unlink(&mut self.time_wait, entry);
                 self.time_wait.free(entry);
             }
         }
@@ -362,17 +369,37 @@ impl ConnTable {
     /// A connection in TIME-WAIT whose time is over; the caller removes it.
     #[must_use]
     pub fn due_time_wait(&self, now: Instant) -> Option<Found> {
-        let oldest = self.time_wait_queue.oldest()?;
-        let due = self.time_wait.deadline(oldest).is_due(TickMs::at(now));
-        if due { self.found(oldest) } else { None }
+        let now = TickMs::at(now);
+        let mut oldest = self.time_wait_queues.iter().filter_map(Queue::oldest);
+        let due = oldest.find(|&entry| self.time_wait.deadline(entry).is_due(now))?;
+        self.found(due)
     }
 
-    /// The connection that ends its TIME-WAIT first: the one to recycle when all records are in use.
+    /// The connection of a family that ends its TIME-WAIT first: the one to recycle when all records of that family are in
+    /// use.
     #[must_use]
-    pub fn oldest_time_wait(&self) -> Option<Found> {
-        self.time_wait_queue
-            .oldest()
-            .and_then(|oldest| self.found(oldest))
+    pub fn oldest_time_wait(&self, v6: bool) -> Option<Found> {
+        let oldest = self.time_wait_queues[usize::from(v6)].oldest()?;
+        self.found(oldest)
+    }
+
+    /// When the first embryo or connection in TIME-WAIT is due.
+    #[must_use]
+    pub fn next_due(&self, now: Instant) -> Option<Instant> {
+        let embryos = self
+            .embryo_queues
+            .iter()
+            .filter_map(|queue| queue.oldest())
+            .map(|entry| self.embryos.deadline(entry));
+        let time_wait = self
+            .time_wait_queues
+            .iter()
+            .filter_map(Queue::oldest)
+            .map(|entry| self.time_wait.deadline(entry));
+        embryos
+            .chain(time_wait)
+            .map(|tick| tick.instant(now))
+            .min()
     }
 
     /// A FIN was retransmitted: 2MSL begins anew (RFC 9293 §3.10.7.4). False for a stale reference.
@@ -380,10 +407,9 @@ impl ConnTable {
         if !self.is_live(found, Kind::TimeWait) {
             return false;
         }
-        self.time_wait_queue
-            .unlink(&mut self.time_wait, found.entry);
-        self.time_wait_queue
-            .push(&mut self.time_wait, found.entry, TickMs::deadline(deadline));
+        let queue = &mut self.time_wait_queues[family(found.entry)];
+        queue.unlink(&mut self.time_wait, found.entry);
+        queue.push(&mut self.time_wait, found.entry, TickMs::deadline(deadline));
         true
     }
 
@@ -451,6 +477,11 @@ impl ConnTable {
             + self.time_wait.reserved_bytes()
             + self.handles.reserved_bytes()
     }
+}
+
+/// The place of an entry's family among two.
+fn family(entry: Entry) -> usize {
+    usize::from(entry.is_v6())
 }
 
 /// What to say when the slab for `key` has no record of kind `B` left.

@@ -179,16 +179,11 @@ impl<F> Opening<'_, F> {
     pub fn wake(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
         let key = self.table.key(found).ok_or(NoRecord)?;
         let parked: Parked = *self.table.parked(found).ok_or(NoRecord)?;
-        let options = ConnectionOptions {
-            nagle: !parked.flags.has(ConnFlags::NO_DELAY),
-            ..ConnectionOptions::default()
-        };
         let listener = parked.listener;
-        let unparked = self
-            .table
-            .unpark(found, hash, &Open::of_listener(listener));
+        let unparked = self.table.unpark(found, hash, &Open::of_listener(listener));
         let found = unparked.map_err(|_| NoRecord)?;
-        let params = self.params(&key, SeqNum(0), options);
+        // Its ISS is history, and its options come with the rest.
+        let params = self.params(&key, SeqNum(0), ConnectionOptions::default());
         let rest = parked.rest(self.now);
         let tcb = Tcb::wake(params, &rest, &mut self.env());
         let slot = self.place(found, key, hash, listener, tcb)?;

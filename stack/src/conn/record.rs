@@ -255,8 +255,6 @@ pub struct Parked {
     /// When the last segment came, in whole seconds: age of `ts_recent` (RFC 7323 §5.5), idle time. Milliseconds would
     /// wrap after 49 days, and a connection may rest longer.
     pub heard_s: u32,
-    /// Generation of the connection's handle: with the handle it is the [`super::ConnId`], without a look at the handles.
-    pub handle_generation: u32,
     /// SND.WND as it was announced, not scaled: with the shift it is the window exactly.
     pub peer_window: u16,
     /// Effective send MSS, in bytes: options are subtracted.
@@ -303,7 +301,7 @@ pub struct TimeWait {
 const _: () = {
     assert!(size_of::<Embryo>() == 20);
     assert!(size_of::<Open>() == 32);
-    assert!(size_of::<Parked>() == 44);
+    assert!(size_of::<Parked>() == 40);
     assert!(size_of::<TimeWait>() == 16);
 };
 

@@ -164,7 +164,7 @@ impl TxQueue {
         if chunks.free_len() == 0 || !item.is_legal() || self.len.checked_add(len).is_none() {
             return Err(item);
         }
-        if let Ok(link) = chunks.insert(item.into()) {
+        if let Ok(link) = chunks.insert_to_send(item.into()) {
             self.link_back(chunks, link, len);
         }
         Ok(())
@@ -181,7 +181,7 @@ impl TxQueue {
         mut fresh: impl FnMut() -> Option<F>,
     ) -> usize {
         let mut taken = self.extend_last(chunks, bytes);
-        while taken < bytes.len() && chunks.free_len() > 0 && self.len < u64::MAX >> 1 {
+        while taken < bytes.len() && chunks.has_send_room() && self.len < u64::MAX >> 1 {
             let rest = &bytes[taken..];
             let room = rest.len().min(chunks.buffer_len() as usize);
             let Some(mut frame) = fresh() else { break };
@@ -201,7 +201,7 @@ impl TxQueue {
             into.copy_from_slice(&rest[..len]);
             let mut held = Held::new(frame, 0, len as u32);
             held.growable = true;
-            let Ok(link) = chunks.insert(Item::Held(held)) else {
+            let Ok(link) = chunks.insert_to_send(Item::Held(held)) else {
                 break;
             };
             self.link_back(chunks, link, len as u64);
@@ -268,6 +268,7 @@ impl TxQueue {
             let head = self.head;
             self.head = chunks.next(head);
             self.items -= 1;
+            chunks.sent(1);
             if let Some(frame) = chunks.remove(head).into_frame() {
                 freed(frame);
             }
@@ -338,6 +339,7 @@ impl TxQueue {
 
     /// Drops everything: the connection is over.
     pub fn clear<F>(&mut self, chunks: &mut Chunks<F>, mut freed: impl FnMut(F)) {
+        chunks.sent(self.items);
         chunks.remove_list(self.head, &mut freed);
         *self = Self::default();
     }

@@ -25,6 +25,13 @@ impl Tcb {
         self.shutdown(env)
     }
 
+    /// Whether the application has closed for good: nobody will read what is still queued.
+    #[must_use]
+    #[inline]
+    pub const fn app_has_closed(&self) -> bool {
+        self.bits.has(Bits::APP_CLOSED)
+    }
+
     /// The application sends no more, but reads on (half-close, MAY-1). What is queued is sent first, then a FIN.
     pub fn shutdown(&mut self, env: &mut Env<'_>) -> Events {
         match self.state {
@@ -63,7 +70,9 @@ impl Tcb {
     #[must_use]
     #[inline]
     pub const fn may_queue(&self) -> bool {
-        let open = self.state.sends_text() || matches!(self.state, State::SynSent) || self.state.is_syn_received();
+        let open = self.state.sends_text()
+            || matches!(self.state, State::SynSent)
+            || self.state.is_syn_received();
         open && !self.bits.has(Bits::FIN_WANTED)
     }
 
@@ -79,10 +88,15 @@ impl Tcb {
         Events::NONE
     }
 
-    /// The application took `len` bytes of what was received; the window may open.
+    /// The application took `len` bytes of what was received. When that opens the window far enough, the peer is told at
+    /// once. Nothing else makes a window update: a SYN-ACK offers less than the buffer has, for want of a scale, and the
+    /// next segment that goes anyway says the rest.
     #[inline]
-    pub const fn on_read(&mut self, len: u32) {
+    pub fn on_read(&mut self, len: u32) {
         self.rcv.read(len);
+        if self.state.takes_text() && self.rcv.wants_update(self.mss(), self.rcv_scale()) {
+            self.ack.now();
+        }
     }
 
     /// Another receive buffer size in bytes. What was offered to the peer stays offered.

@@ -4,7 +4,7 @@
 //! into a connection, and its counters are plain words of one worker: never shared, never atomic.
 
 use crate::tcp::settings::Settings;
-use crate::tcp::state::Transitions;
+use crate::tcp::state::{Event, State, Transitions};
 use crate::tcp::verdict::{OUTCOME_COUNT, Outcome};
 use crate::time::Instant;
 
@@ -65,6 +65,12 @@ impl Counters {
     #[must_use]
     pub fn segments(&self) -> u64 {
         self.outcomes.0.iter().sum()
+    }
+
+    /// A connection at rest ended by a valid reset, which no [`crate::tcp::tcb::Tcb`] saw.
+    pub fn rest_reset(&mut self) {
+        self.count(Outcome::RstAccepted);
+        let _ = self.transitions.step(State::Established, Event::Rst);
     }
 
     /// All counters with their stable names: outcomes of segments first, then what else happened.

@@ -21,6 +21,8 @@ pub struct EmbryoNumbers {
     pub rcv_wnd: u32,
     /// TS.Recent when timestamps are in use.
     pub ts_recent: Option<u32>,
+    /// Whether a segment must have a timestamp when they are (RFC 7323 §3.2).
+    pub requires_timestamp: bool,
 }
 
 /// What an embryo does with a segment.
@@ -60,6 +62,11 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &Segment) -> EmbryoStep {
     let only_syn = flags.syn() && !flags.intersects(Flags::ACK | Flags::RST | Flags::FIN);
     if only_syn && segment.seq == embryo.irs {
         return EmbryoStep::SynAckAgain;
+    }
+    // RFC 7323 §3.2. The connection that it becomes judges so too: what it would drop mustn't make one.
+    let is_stamped = embryo.ts_recent.is_none() || segment.tsval().is_some();
+    if embryo.requires_timestamp && !is_stamped && !flags.rst() {
+        return EmbryoStep::Drop;
     }
     // First: sequence number, and PAWS before it (RFC 7323 §5.3).
     let in_window = acceptable(segment.seq, segment.len(), rcv_nxt, embryo.rcv_wnd);
@@ -108,6 +115,7 @@ mod tests {
         iss: SeqNum(1000),
         rcv_wnd: 100,
         ts_recent: Some(50),
+        requires_timestamp: false,
     };
 
     fn segment(seq: u32, ack: u32, flags: Flags) -> Segment {

@@ -70,10 +70,11 @@ impl Tcb {
         self.owed_ack(env)
     }
 
-    /// A pure ACK, if one is owed or the window opened far enough.
+    /// A pure ACK, if one is owed.
     fn owed_ack(&mut self, env: &mut Env<'_>) -> Option<SendPlan> {
-        let opened = self.state.takes_text() && self.rcv.wants_update(self.mss(), self.rcv_scale());
-        (self.ack.is_due() || opened).then(|| self.plan(self.acceptable_seq(), Flags::ACK, 0, env))
+        self.ack
+            .is_due()
+            .then(|| self.plan(self.acceptable_seq(), Flags::ACK, 0, env))
     }
 
     /// SND.NXT, unless the peer's window shrank below it: the peer would drop an ACK from beyond its window.

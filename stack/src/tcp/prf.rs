@@ -1,7 +1,8 @@
-//! [`Prf`]: the keyed function behind initial sequence numbers, timestamp offsets and SYN cookies: AES-128 on one block.
+//! [`Prf`]: the keyed function behind initial sequence numbers, timestamp offsets, SYN cookies and local ports: AES-128
+//! on one block.
 //!
-//! Called by: `isn`, `cookie`. It must never be given inputs of two meanings under one key: each purpose and each family
-//! has a key of its own, so outputs seen by one peer say nothing about another's.
+//! Called by: `isn`, `cookie` and `conn::ports`. It must never be given inputs of two meanings under one key: each purpose
+//! and each family has a key of its own, so outputs seen by one peer say nothing about another's.
 //!
 //! AES-128 because its blocks are what an IPv4 tuple with a sequence number fits exactly, and because the CPU computes
 //! it: half the cycles of SipHash-1-3 here. IPv6 takes two chained blocks (CBC-MAC, sound for inputs of fixed length).
@@ -11,25 +12,29 @@ use aes::cipher::{BlockEncrypt, KeyInit};
 
 /// What a key is for; part of its derivation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// Initial sequence numbers.
     Iss = 1,
     /// Timestamp offsets.
     TimestampOffset = 2,
     /// SYN cookies.
     Cookie = 3,
+    /// Local ports of active opens.
+    LocalPort = 4,
+    /// Where the counters of local ports begin.
+    LocalPortStart = 5,
 }
 
 /// A pseudo-random function with one key for IPv4 and one for IPv6 inputs.
 #[derive(Clone)]
-pub(super) struct Prf {
+pub(crate) struct Prf {
     v4: Aes128,
     v6: Aes128,
 }
 
 impl Prf {
     /// The function for `purpose` under 128 secret bits. `variant` tells functions of the same purpose apart.
-    pub(super) fn new(secret: &[u8; 16], purpose: Purpose, variant: u64) -> Self {
+    pub(crate) fn new(secret: &[u8; 16], purpose: Purpose, variant: u64) -> Self {
         let master = Aes128::new(secret.into());
         let derive = |family: u8| {
             let label = u128::from(variant) << 64 | u128::from(family) << 8 | purpose as u128;
@@ -43,13 +48,13 @@ impl Prf {
 
     /// Of an IPv4 input: the remote address, and 12 bytes that go with it as a number below 2^96.
     #[inline]
-    pub(super) fn v4(&self, remote: u32, rest: u128) -> u64 {
+    pub(crate) fn v4(&self, remote: u32, rest: u128) -> u64 {
         encrypt(&self.v4, rest << 32 | u128::from(remote)) as u64
     }
 
     /// Of an IPv6 input: the remote address, and 12 bytes that go with it as a number below 2^96.
     #[inline]
-    pub(super) fn v6(&self, remote: u128, rest: u128) -> u64 {
+    pub(crate) fn v6(&self, remote: u128, rest: u128) -> u64 {
         encrypt(&self.v6, encrypt(&self.v6, remote) ^ rest) as u64
     }
 }

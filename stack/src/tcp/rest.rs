@@ -94,7 +94,6 @@ impl Tcb {
             && self.ack_timer.is_off()
             && self.ack.is_settled()
             && self.rcv.queued() == 0
-            && !self.rcv.wants_update(self.mss(), self.rcv_scale())
             && self.cold.reassembly.is_empty()
             && self.urgent_left().is_none()
             && !self.cold.params.options.keepalive
@@ -240,7 +239,7 @@ pub fn rest_step(rest: &RestNumbers, segment: &Segment) -> RestStep {
     if rest.snd_nxt.since(segment.ack) > rest.max_snd_wnd {
         return RestStep::Challenge;
     }
-    if segment.len() > 0 || flags.contains(Flags::URG) {
+    if !segment.is_empty() || flags.contains(Flags::URG) {
         RestStep::Wake
     } else {
         RestStep::Ack

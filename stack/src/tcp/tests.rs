@@ -5,4 +5,5 @@ mod data;
 mod handshake;
 mod hostile;
 mod pipe;
+mod rest;
 mod timing;

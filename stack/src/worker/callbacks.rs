@@ -12,6 +12,9 @@ use crate::nic::Nic;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 
+/// Connections that hear of new room per turn at most.
+const STARVED_PER_TURN: u32 = 16;
+
 /// An app and its state of each connection, by handle.
 pub(super) struct Hosted<A: App> {
     pub(super) app: A,
@@ -35,14 +38,6 @@ impl<A: App> Hosted<A> {
             self.states.resize_with(index + 1, A::Conn::default);
         }
         (&mut self.app, &mut self.states[index])
-    }
-
-    /// Starts loading the state of a connection.
-    #[inline]
-    pub(super) fn prefetch(&self, handle: u32) {
-        if let Some(state) = self.states.get(handle as usize) {
-            crate::memory::prefetch_read(state);
-        }
     }
 }
 
@@ -78,9 +73,7 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         self.endpoint.accept_queues.push(listener, id);
-        hosted
-            .app
-            .on_accept_ready(&mut self.cx(now), listener);
+        hosted.app.on_accept_ready(&mut self.cx(now), listener);
         self.announce(hosted, now);
     }
 
@@ -138,24 +131,32 @@ impl<N: Nic> Core<N> {
             }
             app.on_data(&mut self.cx(now), id, state);
         }
-        if self.takes(slot, Conn::WANTS_ROOM) {
+        if self.takes_room(slot) {
             app.on_writable(&mut self.cx(now), id, state);
         }
-        if self.takes(slot, Conn::PEER_CLOSED) {
+        let conn = self.conns.get_mut(slot);
+        if conn.is_some_and(|conn| conn.take(Conn::PEER_CLOSED)) {
             app.on_peer_closed(&mut self.cx(now), id, state);
         }
     }
 
-    /// Clears a bit of a connection and says whether it was set; room counts as there only when there is some.
+    /// Whether a send was refused before and there is room now; the app hears of it once. Where only the room of all is
+    /// missing it stands in line for that: its own acknowledgments may all have come.
     #[inline]
-    fn takes(&mut self, slot: Slot, bit: u8) -> bool {
+    fn takes_room(&mut self, slot: Slot) -> bool {
         let limit = self.endpoint.config.limits.send_queue_items;
-        let has_memory = self.conns.chunks.free_len() > 0;
+        let has_memory = self.conns.chunks.has_send_room();
         let Some(conn) = self.conns.get_mut(slot) else {
             return false;
         };
-        let has_room = has_memory && conn.tx.items() < u32::from(limit);
-        (bit != Conn::WANTS_ROOM || has_room) && conn.take(bit)
+        if !conn.has(Conn::WANTS_ROOM) || conn.tx.items() >= u32::from(limit) {
+            return false;
+        }
+        if !has_memory {
+            self.conns.starve(slot);
+            return false;
+        }
+        conn.take(Conn::WANTS_ROOM)
     }
 
     /// The connection is over, and its record gone: the last that the app hears of it.
@@ -170,6 +171,24 @@ impl<N: Nic> Core<N> {
         app.on_close(&mut self.cx(now), id, state, reason);
         *state = A::Conn::default();
         self.announce(hosted, now);
+    }
+
+    /// Connections that waited for places in the queues hear that there are some, a few per turn.
+    #[inline]
+    pub(super) fn feed_starved<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        for _ in 0..STARVED_PER_TURN {
+            if !self.conns.chunks.has_send_room() {
+                return;
+            }
+            let Some(slot) = self.conns.pop_starved() else {
+                return;
+            };
+            if let Some(id) = self.conns.get(slot).map(|conn| conn.id) {
+                self.deliver(hosted, slot, id, now);
+                // It may come to rest again.
+                self.conns.mark_dirty(slot);
+            }
+        }
     }
 
     /// Once per turn.

@@ -6,29 +6,23 @@
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict};
-use super::reply::{ReplyOptions, TcpReply};
+use super::endpoint::Verdict;
 use crate::app::{App, Chunk};
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::listener::ListenerId;
-use crate::conn::opening::{NoRecord, Opening, tuple};
-use crate::conn::{Found, TickMs};
+use crate::conn::opening::{NoRecord, Opening};
+use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::Counter;
 use crate::nic::{Burst, Frame, Nic, PoolClass};
-use crate::tcp::env::Env;
 use crate::tcp::reset::answer_closed;
-use crate::tcp::segment::{Options, Segment, SendPlan};
+use crate::tcp::segment::{Options, Segment};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::time_wait::Step;
-use crate::tcp::verdict::{Events, Outcome, Payload, Reply};
+use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
+use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::TcpOptions;
 use crate::wire::{U16, vlan};
-use crate::wire::tcp::Flags;
-
-/// Places that one segment can take in the queues: its own bytes, and none more.
-const PLACES_PER_SEGMENT: u32 = 1;
 
 impl<N: Nic> Core<N> {
     /// A segment for which the endpoint found more than an answer.
@@ -50,6 +44,7 @@ impl<N: Nic> Core<N> {
                 Ok(slot) => self.on_connection(hosted, frame, meta, slot, now),
                 Err(NoRecord) => self.end(frame, Counter::WakeNoRecord),
             },
+            Verdict::RestReset(found) => self.reset_at_rest(hosted, frame, meta, found, now),
             Verdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
             Verdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
             Verdict::TimeWait(found) => self.on_time_wait(frame, meta, found, now),
@@ -71,9 +66,28 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    fn end(&mut self, frame: N::Frame, counter: Counter) {
+    pub(super) fn end(&mut self, frame: N::Frame, counter: Counter) {
         self.endpoint.counters.bump(counter);
         self.outbox.free(frame);
+    }
+
+    /// A valid reset of a connection at rest: it ends without waking, so no lack of records can keep it alive.
+    fn reset_at_rest<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        frame: N::Frame,
+        meta: &Meta,
+        found: Found,
+        now: Instant,
+    ) {
+        self.end(frame, Counter::RestReset);
+        let id = self.endpoint.table.conn_id(found);
+        self.endpoint.table.remove(found, meta.hash);
+        self.conns.counters.rest_reset();
+        self.endpoint.counters.bump(Counter::ConnectionsClosed);
+        if let Some(id) = id {
+            self.closed(hosted, id, CloseReason::Reset, now);
+        }
     }
 
     /// The final ACK of an embryo. With a full accept queue the embryo stays, or is reset by option.
@@ -134,16 +148,19 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Whether a listener's accept queue is full (or closed, at the end of a run), and if so, whether its connections are to be reset then.
-    fn accept_overflow(&self, listener: ListenerId) -> Option<bool> {
-        if self.endpoint.ports_closed {
+    /// Whether a listener's accept queue is full (or closed, at the end of a run), and if so, whether its connections are to
+    /// be reset then.
+    fn accept_overflow(&mut self, listener: ListenerId) -> Option<bool> {
+        let endpoint = &mut self.endpoint;
+        if endpoint.ports_closed {
             return Some(true);
         }
-        let config = self.endpoint.config.listeners.config(listener)?;
-        self.endpoint
-            .accept_queues
-            .is_full(listener)
-            .then_some(config.abort_on_overflow)
+        let config = endpoint.config.listeners.config(listener)?;
+        if !endpoint.accept_queues.is_full(listener) {
+            return None;
+        }
+        endpoint.accept_queues.refuse(listener);
+        Some(config.abort_on_overflow)
     }
 
     /// Answers a segment as one without a connection.
@@ -165,23 +182,16 @@ impl<N: Nic> Core<N> {
         slot: Slot,
         now: Instant,
     ) {
-        let mut segment = segment_of(meta, frame.bytes());
-        if self.conns.chunks.free_len() < PLACES_PER_SEGMENT && segment.payload_len > 0 {
-            // No place for its bytes: it counts as if they had been lost, but its ACK may set memory free.
-            self.endpoint.counters.bump(Counter::PayloadNoPlace);
-            segment.payload_len = 0;
-            segment.flags = segment.flags.without(Flags::FIN);
-        }
+        let segment = self.fitting_segment(&frame, meta, slot);
         let Some(mut parts) = self.conns.parts(slot) else {
             // Not reached: every open record has its connection.
             return self.end(frame, Counter::WakeNoRecord);
         };
-        let before = parts.conn.tcb.numbers();
+        let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
         let verdict = {
             let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
             tcb.on_segment(&segment, &mut env)
         };
-        self.endpoint.counters.bump(Counter::ConnSegment);
         let Parts { conn, chunks, .. } = parts;
         if proves_way(verdict.outcome) {
             conn.link = link_of(frame.bytes(), now);
@@ -191,57 +201,87 @@ impl<N: Nic> Core<N> {
             conn.tx
                 .ack(chunks, verdict.acked_len, |frame| outbox.free(frame));
         }
-        let (id, key_reset) = (conn.id, verdict.reply == Reply::Reset);
-        let place = payload_offset(meta);
-        let nic = &mut self.nic;
-        let fresh = || data_frame(nic);
-        match verdict.payload {
-            _ if key_reset => {
-                let payload_len = u32::from(meta.payload_len);
-                match answer_closed(meta.seq, meta.ack, meta.flags, payload_len) {
-                    Some(reset) => self.answer_reset(frame, meta, reset),
-                    None => self.outbox.free(frame),
-                }
+        let id = conn.id;
+        if verdict.reply == Reply::Reset {
+            self.reset_sender(frame, meta, Counter::ConnSegment);
+        } else {
+            self.endpoint.counters.bump(Counter::ConnSegment);
+            self.keep_payload(frame, meta, slot, verdict.payload, rcv_nxt);
+        }
+        self.conns.mark_dirty(slot);
+        self.after_segment(hosted, slot, id, verdict.events, now);
+    }
+
+    /// The segment as far as there is room for it. Without a place for its bytes it counts as if they had been lost; but its
+    /// ACK is taken, which may set memory free.
+    #[inline]
+    fn fitting_segment(&mut self, frame: &N::Frame, meta: &Meta, slot: Slot) -> Segment {
+        let mut segment = segment_of(meta, frame.bytes());
+        if segment.payload_len > 0 {
+            let rcv_nxt = self.conns.get(slot).map(|conn| conn.tcb.numbers().2);
+            let is_ahead = rcv_nxt.is_some_and(|rcv_nxt| segment.seq.after(rcv_nxt));
+            if !self.conns.chunks.has_receive_room(is_ahead) {
+                self.endpoint.counters.bump(Counter::PayloadNoPlace);
+                segment.payload_len = 0;
+                segment.flags = segment.flags.without(Flags::FIN);
             }
-            Payload::None => self.outbox.free(frame),
-            Payload::InOrder { skip, len, released } => {
-                let outbox = &mut self.outbox;
-                let start = place + skip;
-                if len == 0 {
-                    outbox.free(frame);
-                } else if let Err(chunk) = conn.rx.push(chunks, Chunk { frame, start, len }) {
-                    // Not reached: there was a place before.
+        }
+        segment
+    }
+
+    /// Puts what the protocol took of a segment into the connection's queues. `rcv_nxt` is RCV.NXT before the segment.
+    #[inline]
+    fn keep_payload(
+        &mut self,
+        frame: N::Frame,
+        meta: &Meta,
+        slot: Slot,
+        payload: Payload,
+        rcv_nxt: SeqNum,
+    ) {
+        let (nic, outbox) = (&mut self.nic, &mut self.outbox);
+        let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot) else {
+            return outbox.free(frame);
+        };
+        let chunk = |frame, skip, len| {
+            let start = payload_offset(meta) + skip;
+            Chunk { frame, start, len }
+        };
+        match payload {
+            Payload::None => outbox.free(frame),
+            Payload::InOrder {
+                skip,
+                len,
+                released,
+            } => {
+                // Refused is only what names no byte: there was a place before.
+                if let Err(chunk) = conn.rx.push(chunks, chunk(frame, skip, len)) {
                     outbox.free(chunk.frame);
                 }
                 if !conn.ahead.is_empty() {
-                    let delivered = rcv_nxt(before).add(len);
-                    conn.ahead.release(
-                        chunks,
-                        delivered,
-                        delivered.add(released),
-                        &mut conn.rx,
-                        |frame| outbox.free(frame),
-                    );
+                    let delivered = rcv_nxt.add(len);
+                    let up_to = delivered.add(released);
+                    let freed = |frame| outbox.free(frame);
+                    conn.ahead
+                        .release(chunks, delivered, up_to, &mut conn.rx, freed);
                 }
                 if len + released > 0 {
                     conn.set(Conn::NEWS);
                 }
             }
             Payload::OutOfOrder { seq, skip, len } => {
-                let start = place + skip;
-                let chunk = Chunk { frame, start, len };
-                let outbox = &mut self.outbox;
-                let kept = conn
-                    .ahead
-                    .insert(chunks, seq, chunk, fresh, |frame| outbox.free(frame));
+                let kept = conn.ahead.insert(
+                    chunks,
+                    seq,
+                    chunk(frame, skip, len),
+                    || data_frame(nic),
+                    |frame| outbox.free(frame),
+                );
                 if let Err(chunk) = kept {
-                    // Not reached: there was a place before.
                     outbox.free(chunk.frame);
                 }
             }
         }
-        self.conns.mark_dirty(slot);
-        self.after_segment(hosted, slot, id, verdict.events, now);
     }
 
     /// What follows from a segment besides its answer.
@@ -249,14 +289,17 @@ impl<N: Nic> Core<N> {
         &mut self,
         hosted: &mut Hosted<A>,
         slot: Slot,
-        id: crate::conn::ConnId,
+        id: ConnId,
         events: Events,
         now: Instant,
     ) {
         if events.has(Events::PEER_CLOSED)
-            && let Some(conn) = self.conns.get_mut(slot)
+            && let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot)
         {
             conn.set(Conn::PEER_CLOSED);
+            // Nothing comes behind the FIN: what was kept there is void.
+            let outbox = &mut self.outbox;
+            conn.ahead.clear(chunks, |frame| outbox.free(frame));
         }
         if events.has(Events::OPENED) {
             self.on_opened(hosted, slot, id, now);
@@ -274,13 +317,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    fn on_opened<A: App>(
-        &mut self,
-        hosted: &mut Hosted<A>,
-        slot: Slot,
-        id: crate::conn::ConnId,
-        now: Instant,
-    ) {
+    fn on_opened<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, id: ConnId, now: Instant) {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
@@ -303,88 +340,6 @@ impl<N: Nic> Core<N> {
         conn.rx
             .compact(chunks, || data_frame(nic), |frame| outbox.free(frame));
     }
-
-    /// A segment of a connection in TIME-WAIT.
-    fn on_time_wait(&mut self, frame: N::Frame, meta: &Meta, found: Found, now: Instant) {
-        let Some(record) = self.endpoint.table.time_wait(found).copied() else {
-            return self.end(frame, Counter::TimeWaitDropped);
-        };
-        let segment = segment_of(meta, frame.bytes());
-        let deadline = self.endpoint.table.deadline(found);
-        let offset = self.endpoint.isn.timestamp_offset_ms(tuple(&meta.key));
-        let mut time_wait = record.to_tcp(deadline.unwrap_or(TickMs::at(now)), offset, now);
-        let before = time_wait.deadline;
-        let mut env = Env {
-            now,
-            settings: &self.endpoint.config.tcp,
-            counters: &mut self.conns.counters,
-        };
-        let step = time_wait.on_segment(&segment, &mut env);
-        if let Some(place) = self.endpoint.table.time_wait_mut(found) {
-            *place = crate::conn::TimeWait::from_tcp(&time_wait);
-        }
-        if time_wait.deadline != before
-            && let Some(at) = time_wait.deadline.instant()
-        {
-            self.endpoint.table.restart_time_wait(found, at);
-        }
-        match step {
-            Step::Drop => self.end(frame, Counter::TimeWaitDropped),
-            Step::Ack(plan) => {
-                self.endpoint.answer = reply_of(&plan);
-                self.endpoint.counters.bump(Counter::TimeWaitAck);
-                self.answer(frame, meta);
-            }
-            Step::Closed => {
-                self.endpoint.table.remove(found, meta.hash);
-                self.end(frame, Counter::TimeWaitReset);
-            }
-            Step::Reopen { iss_after } => self.reopen(frame, meta, found, iss_after, now),
-        }
-    }
-
-    /// A SYN that may end TIME-WAIT (RFC 9293 MAY-2): it meets the listener, with an ISS above the old connection's numbers.
-    fn reopen(
-        &mut self,
-        frame: N::Frame,
-        meta: &Meta,
-        found: Found,
-        iss_after: SeqNum,
-        now: Instant,
-    ) {
-        let listens = self
-            .endpoint
-            .config
-            .listeners
-            .find(meta.key.local(), meta.key.local_port());
-        if listens.is_none() {
-            return self.end(frame, Counter::TimeWaitDropped);
-        }
-        self.endpoint.table.remove(found, meta.hash);
-        self.endpoint.iss_after = Some(iss_after);
-        let verdict = self.endpoint.on_unmatched(meta, frame.bytes(), now);
-        self.endpoint.iss_after = None;
-        match verdict {
-            Verdict::Reply => self.answer(frame, meta),
-            Verdict::Reset(reset) => self.answer_reset(frame, meta, reset),
-            _ => self.outbox.free(frame),
-        }
-    }
-}
-
-impl Endpoint {
-    /// The ISS of a new passive connection: above the numbers of the one in TIME-WAIT that it follows, if it does.
-    pub(super) fn passive_iss(&self, meta: &Meta, now: Instant) -> SeqNum {
-        let iss = self.isn.iss(tuple(&meta.key), now);
-        match self.iss_after {
-            Some(after) if !iss.after(after) => after.add(1 + (iss.0 & 0xffff)),
-            _ => iss,
-        }
-    }
-}
-
-fn rcv_nxt((_, _, rcv_nxt): (SeqNum, SeqNum, SeqNum)) -> SeqNum {
-    rcv_nxt
 }
 
 /// An empty buffer for payload.
@@ -427,14 +382,12 @@ fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
 /// Where the payload starts in the frame.
 #[inline]
 fn payload_offset(meta: &Meta) -> u32 {
-    u32::from(meta.l4_offset)
-        + crate::wire::tcp::HEADER_LEN as u32
-        + u32::from(meta.options_len)
+    u32::from(meta.l4_offset) + crate::wire::tcp::HEADER_LEN as u32 + u32::from(meta.options_len)
 }
 
 /// The numbers of a segment as the protocol wants them.
 #[inline]
-fn segment_of(meta: &Meta, bytes: &[u8]) -> Segment {
+pub(super) fn segment_of(meta: &Meta, bytes: &[u8]) -> Segment {
     let options = meta.options(bytes);
     let urgent_at = usize::from(meta.l4_offset) + 18;
     let urgent = match bytes.get(urgent_at..urgent_at + 2) {
@@ -453,18 +406,5 @@ fn segment_of(meta: &Meta, bytes: &[u8]) -> Segment {
         } else {
             Options::from(&TcpOptions::parse(options))
         },
-    }
-}
-
-/// A plan without payload as a reply in place.
-fn reply_of(plan: &SendPlan) -> TcpReply {
-    let timestamps = plan.options.timestamps;
-    TcpReply {
-        seq: plan.seq,
-        ack: plan.ack,
-        flags: plan.flags,
-        window: plan.window,
-        options: ReplyOptions::NONE
-            .with_timestamps(timestamps.map(|option| (option.tsval, option.tsecr))),
     }
 }

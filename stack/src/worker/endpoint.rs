@@ -52,6 +52,8 @@ pub(super) enum Verdict {
     Open(Found),
     /// It wakes this connection.
     Wake(Found),
+    /// It ends this connection, which needn't wake for that.
+    RestReset(Found),
     /// It makes this embryo a connection.
     Establish(Found),
     /// It makes [`Endpoint::kept_syn`] a connection.
@@ -60,7 +62,7 @@ pub(super) enum Verdict {
     TimeWait(Found),
 }
 
-/// The half of a worker that knows no frames. Its handshake and established halves stand in the sibling files.
+/// The half of a worker that knows no frames. What it does with embryos and with connections at rest stands in the sibling files.
 pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
     pub(super) table: ConnTable,
@@ -101,7 +103,10 @@ impl Endpoint {
             hasher: FlowHasher::new(secrets.flow),
             isn: IsnKey::new(&secrets.isn),
             cookies: CookieKey::new(&secrets.cookie),
-            accept_queues: AcceptQueues::new(config.listeners.configs()),
+            accept_queues: AcceptQueues::new(
+                config.listeners.configs(),
+                config.limits.records.open.total(),
+            ),
             embryos: vec![0; config.listeners.configs().len()],
             cookie_sent_at: None,
             mtu,
@@ -116,7 +121,7 @@ impl Endpoint {
 
     /// What a segment gets. `bytes` are its frame's; `probe` was made when the table had seen `inserted`
     /// insertions.
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_segment(
         &mut self,
         meta: &Meta,
@@ -147,7 +152,7 @@ impl Endpoint {
     }
 
     /// A segment that belongs to no connection: a listener's, or nobody's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_unmatched(&mut self, meta: &Meta, bytes: &[u8], now: Instant) -> Verdict {
         match self
             .config
@@ -160,7 +165,7 @@ impl Endpoint {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_closed(&mut self, meta: &Meta, now: Instant) -> Verdict {
         let payload_len = u32::from(meta.payload_len);
         let Some(reset) = answer_closed(meta.seq, meta.ack, meta.flags, payload_len) else {

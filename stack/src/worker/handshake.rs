@@ -8,8 +8,8 @@ use core::time::Duration;
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict, segment};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
+use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 use crate::conn::{ConnFlags, Embryo, FlowKey, Found, WindowShifts};
 use crate::counters::Counter;
 use crate::tcp::cookie::{self, CookieOptions};
@@ -65,6 +65,7 @@ impl Endpoint {
             SynPolicy::Embryo | SynPolicy::CookieWhenFull
                 if self.accept_queues.is_full(listener) =>
             {
+                self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedAcceptFull)
             }
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
@@ -76,17 +77,35 @@ impl Endpoint {
                 };
                 match embryo {
                     Some(reply) => self.reply(Counter::SynEmbryo, reply),
-                    None if policy == SynPolicy::Embryo => self.ended(Counter::SynDroppedFull),
+                    None if policy == SynPolicy::Embryo => {
+                        self.accept_queues.refuse(listener);
+                        self.ended(Counter::SynDroppedFull)
+                    }
                     None => self.send_cookie(meta, options, now),
                 }
             }
         }
     }
 
+    /// What a SYN offers of what we take up. The connection will go by the same settings: an option that only the
+    /// SYN-ACK agrees to leaves the peer waiting for it.
+    #[inline(always)]
+    fn offer(&self, options: &[u8]) -> SynOptions {
+        let mut offer = SynOptions::parse(options);
+        let settings = &self.config.tcp;
+        if !settings.timestamps {
+            offer.timestamps = None;
+        }
+        if !settings.window_scaling {
+            offer.window_scale = None;
+        }
+        offer
+    }
+
     /// Answers a SYN with a cookie and keeps nothing.
-    #[inline]
+    #[inline(always)]
     fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
-        let offer = SynOptions::parse(options);
+        let offer = self.offer(options);
         let timestamps = offer.timestamps;
         let kept = CookieOptions {
             mss: self.peer_mss(&meta.key, offer.mss),
@@ -104,9 +123,7 @@ impl Endpoint {
         };
         let cookie = self.cookies.make(tuple, meta.seq, kept, now, clock_ms);
         self.cookie_sent_at = Some(now);
-        let our_scale = kept
-            .window_scale
-            .map(|_| self.config.window_scale());
+        let our_scale = kept.window_scale.map(|_| self.config.window_scale());
         let reply = TcpReply {
             seq: cookie.iss,
             ack: meta.seq.add(1),
@@ -129,7 +146,7 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> Option<TcpReply> {
-        let offer = SynOptions::parse(options);
+        let offer = self.offer(options);
         let mut flags = ConnFlags::default();
         if offer.timestamps.is_some() {
             flags = flags.with(ConnFlags::TIMESTAMPS);
@@ -213,6 +230,7 @@ impl Endpoint {
             iss: embryo.iss,
             rcv_wnd: u32::from(self.config.syn_window()),
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
+            requires_timestamp: self.config.tcp.require_timestamps,
         };
         match embryo_step(&numbers, &segment(meta, options)) {
             EmbryoStep::SynAckAgain => {

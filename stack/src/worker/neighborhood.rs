@@ -18,7 +18,8 @@ use crate::neighbor::{
 use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
 use crate::wire::{
-    IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse, tcp,
+    IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse,
+    tcp,
 };
 
 /// Frames that resolving one neighbour can set free at once.
@@ -48,6 +49,11 @@ impl<F> Neighborhood<F> {
             table,
             handed_over: Burst::new(),
         }
+    }
+
+    /// When the neighbour table wants to be polled.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.table.as_ref()?.next_deadline()
     }
 
     /// Takes a frame that another worker wants sent, or gives it back when a burst of them waits already.
@@ -174,7 +180,9 @@ impl<N: Nic> Core<N> {
         if self.neighborhood.table.is_none() {
             return match self.ring.push(0, Message::Resolve(frame)) {
                 Ok(()) => {}
-                Err(Message::Resolve(frame) | Message::Received(frame) | Message::NoRoute(frame)) => {
+                Err(
+                    Message::Resolve(frame) | Message::Received(frame) | Message::NoRoute(frame),
+                ) => {
                     self.drop_unsent(frame, Counter::TxNeighborDropped);
                 }
             };

@@ -284,15 +284,23 @@ impl<N: Nic> Draft<'_, N> {
     /// Chains the copies that wait in the tail. False when they can't be: they still wait then.
     #[inline]
     fn close_tail(&mut self) -> bool {
-        let Some(tail) = &mut self.tail else {
+        let Some(mut tail) = self.tail.take() else {
             return true;
         };
         let len = tail.bytes().len();
-        let chained = len == 0 || self.nic.chain(&mut self.head, tail, 0, len);
+        if len == 0 {
+            return true;
+        }
+        let mut chained = self.nic.chain(&mut self.head, &mut tail, 0, len);
+        if !chained {
+            // The stash may hold the very buffer that the reference needs.
+            self.writer.release(self.nic);
+            chained = self.nic.chain(&mut self.head, &mut tail, 0, len);
+        }
         if chained {
-            self.segments += usize::from(len > 0);
-            // The chain has its own reference.
-            self.tail = None;
+            self.segments += 1; // the chain has its own reference
+        } else {
+            self.tail = Some(tail);
         }
         chained
     }

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::pattern;
 use crate::conn::tx_queue::Piece;
-use crate::conn::{MoveError, Parked, TickMs, TimeWait};
+use crate::conn::{Parked, TickMs};
 use crate::counters::Counter;
 use crate::nic::Nic;
 use crate::tcp::env::Env;
@@ -27,9 +27,6 @@ const SEGMENTS_PER_CONNECTION: u32 = 32;
 
 /// Timers that fire per turn at most.
 const TIMERS_PER_TURN: u32 = 256;
-
-/// TIME-WAIT records that end by time per turn at most.
-const TIME_WAITS_PER_TURN: u32 = 64;
 
 /// A neighbour that a connection was heard from within this time is believed to be there still (RFC 4861 §7.3.1: progress of
 /// a connection confirms reachability; REACHABLE_TIME of §10).
@@ -154,8 +151,11 @@ impl<N: Nic> Core<N> {
         let conn = self.conns.get(slot)?;
         let key = conn.key;
         let local = self.endpoint.config.locals.address(key.local())?;
+        let remote = key.remote();
         let dst = match conn.link {
             Some(link) if TickMs::at(now).since(link.heard_at) < HEARD_MS => link.mac,
+            // Nobody to ask: the way on which its frames came is the only one that is known.
+            Some(link) if self.endpoint.config.next_hop(remote).is_none() => link.mac,
             _ => MacAddr::ZERO,
         };
         let vlan = conn.link.and_then(|link| link.vlan);
@@ -171,11 +171,14 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        if conn.tcb.is_finished() {
-            let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
+        let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
+        // What has arrived in order is still the application's when both directions have ended.
+        let is_read_on =
+            conn.has(Conn::OWNED) && conn.rx.len() > 0 && !conn.tcb.app_has_closed();
+        if conn.tcb.is_finished() && !(is_read_on && reason == CloseReason::Graceful) {
             return self.finish(hosted, slot, reason, now);
         }
-        if conn.tcb.state() == State::TimeWait {
+        if conn.tcb.state() == State::TimeWait && !is_read_on {
             return self.linger(hosted, slot, now);
         }
         if let Some(deadline) = conn.tcb.deadline() {
@@ -204,66 +207,21 @@ impl<N: Nic> Core<N> {
             self.closed(hosted, conn.id, reason, now);
         }
     }
-
-    /// A connection in TIME-WAIT becomes a small record of its own. Without a free one the oldest is recycled.
-    fn linger<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
-        let Some(conn) = self.conns.get(slot) else {
-            return;
-        };
-        let time_wait = conn.tcb.to_time_wait();
-        let (found, hash) = (conn.found, conn.hash);
-        let ends_at = time_wait.deadline.instant().unwrap_or(now);
-        let record = TimeWait::from_tcp(&time_wait);
-        let table = &mut self.endpoint.table;
-        let mut lingered = table.linger(found, hash, &record, ends_at);
-        if let Err(MoveError::Full(_)) = lingered
-            && let Some(oldest) = table.oldest_time_wait()
-            && let Some(key) = table.key(oldest)
-        {
-            table.remove(oldest, self.endpoint.hasher.hash(&key));
-            self.endpoint.counters.bump(Counter::TimeWaitRecycled);
-            lingered = table.linger(found, hash, &record, ends_at);
-        }
-        if lingered.is_err() {
-            self.endpoint.counters.bump(Counter::TimeWaitNoRecord);
-            self.endpoint.table.remove(found, hash);
-        }
-        let outbox = &mut self.outbox;
-        let conn = self.conns.remove(slot, |frame| outbox.free(frame));
-        self.endpoint.counters.bump(Counter::ConnectionsClosed);
-        if let Some(conn) = conn.filter(|conn| conn.has(Conn::OWNED)) {
-            self.closed(hosted, conn.id, CloseReason::Graceful, now);
-        }
-    }
 }
 
-/// Stage 4 of open connections and of TIME-WAIT.
+/// Stage 4 of open connections.
 impl<N: Nic> Core<N> {
     /// Lets the deadlines of connections pass, bounded per turn.
     #[inline]
-    pub(super) fn run_connection_timers<A: App>(
-        &mut self,
-        hosted: &mut Hosted<A>,
-        now: Instant,
-    ) {
+    pub(super) fn run_connection_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..TIMERS_PER_TURN {
             let Some(slot) = self.conns.pop_fired(now) else {
                 break;
             };
             self.on_timer(hosted, slot, now);
         }
-        for _ in 0..TIME_WAITS_PER_TURN {
-            let Some(found) = self.endpoint.table.due_time_wait(now) else {
-                break;
-            };
-            let Some(key) = self.endpoint.table.key(found) else {
-                break;
-            };
-            self.endpoint
-                .table
-                .remove(found, self.endpoint.hasher.hash(&key));
-            self.endpoint.counters.bump(Counter::TimeWaitExpired);
-        }
+        self.feed_starved(hosted, now);
+        self.expire_time_waits(now);
     }
 
     fn on_timer<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
@@ -293,7 +251,8 @@ impl<N: Nic> Core<N> {
             return;
         };
         let conn = parts.conn;
-        if !conn.has(Conn::ANNOUNCED) || !conn.is_drained() {
+        // Who waits for room would not hear of it at rest.
+        if !conn.has(Conn::ANNOUNCED) || conn.has(Conn::WANTS_ROOM) || !conn.is_drained() {
             return;
         }
         let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
@@ -309,7 +268,7 @@ impl<N: Nic> Core<N> {
             return;
         };
         let (found, hash, listener) = (conn.found, conn.hash, conn.listener);
-        let parked = Parked::from_rest(&rest, listener, 0);
+        let parked = Parked::from_rest(&rest, listener);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
             let outbox = &mut self.outbox;
             self.conns.remove(slot, |frame| outbox.free(frame));

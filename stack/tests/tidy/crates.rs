@@ -10,8 +10,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("stack", &[]),
     ("dpdk-sys", &[]),
     ("dpdk", &["stack", "dpdk-sys"]),
-    ("apps", &["stack", "dpdk"]),
-    ("benches", &["stack", "dpdk", "apps"]),
+    ("workload", &["stack"]),
+    ("apps", &["stack", "dpdk", "workload"]),
+    ("benches", &["stack", "workload"]),
     ("fuzz", &["stack"]),
 ];
 

@@ -40,6 +40,7 @@ fn sides() -> Sides {
             memory_line: "memory".to_owned(),
             connections: 10,
             bytes_per_connection: Some(77.123),
+            resident_before_bytes: None,
             room: "room".to_owned(),
         }),
         stopped: Some(Stopped::default()),

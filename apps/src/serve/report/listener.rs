@@ -17,6 +17,8 @@ pub(super) struct ListenerReport {
     listen: String,
     service: &'static str,
     accepted: u64,
+    /// Segments of handshakes that got no further because the backlog or the accept queue was full.
+    refused: u64,
     /// Connections that were still open when the workers stopped.
     open: u64,
     bytes_in: u64,
@@ -39,6 +41,10 @@ pub(super) fn reports(listens: &[Listen], workers: &[Progress]) -> Vec<ListenerR
             listen: listen.to_string(),
             service: listen.service.name(),
             accepted: sum.accepted,
+            refused: workers
+                .iter()
+                .filter_map(|worker| worker.refused.get(index))
+                .sum(),
             open: sum.open,
             bytes_in: sum.bytes_in,
             bytes_out: sum.bytes_out,
@@ -57,6 +63,9 @@ impl fmt::Display for ListenerReport {
             "{:<9} {} accepted, {} bytes in, {} bytes out",
             self.listen, self.accepted, self.bytes_in, self.bytes_out
         )?;
+        if self.refused > 0 {
+            write!(f, ", {} refused for want of room", self.refused)?;
+        }
         if self.requests > 0 {
             write!(f, ", {} requests", self.requests)?;
         }

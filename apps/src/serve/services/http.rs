@@ -109,7 +109,7 @@ impl HttpSite {
 /// What all HTTP connections of a worker share.
 #[derive(Debug)]
 pub(super) struct HttpShared {
-    partials: Partials,
+    partials: Partials<ConnId>,
 }
 
 impl HttpShared {

@@ -34,7 +34,7 @@ fn rest() -> Rest {
 }
 
 fn kept(rest: &Rest, now: Instant) -> Rest {
-    Parked::from_rest(rest, 0, 0).rest(now)
+    Parked::from_rest(rest, 0).rest(now)
 }
 
 #[test]
@@ -54,8 +54,7 @@ fn a_rest_is_kept_whole() {
         ..rest()
     };
     assert_eq!(kept(&plain, now), plain);
-    let record = Parked::from_rest(&rest(), 3, 9);
-    assert_eq!((record.listener, record.handle_generation), (3, 9));
+    assert_eq!(Parked::from_rest(&rest(), 3).listener, 3);
 }
 
 #[test]
@@ -169,7 +168,7 @@ fn a_pure_ack_refreshes_what_it_is_newer_than() {
         };
         segment.options.timestamps =
             tsval.map(|tsval| crate::tcp::segment::TimestampOption { tsval, tsecr: 0 });
-        let mut record = Parked::from_rest(&rest(), 0, 0);
+        let mut record = Parked::from_rest(&rest(), 0);
         record.on_ack(&segment, now);
         assert_eq!(record.heard_s, 200);
         (record.peer_window, record.ts_recent)
@@ -186,7 +185,7 @@ fn a_pure_ack_refreshes_what_it_is_newer_than() {
 
 #[test]
 fn ts_recent_judges_for_24_days_and_no_longer_even_after_the_clock_of_ms_wrapped() {
-    let record = Parked::from_rest(&rest(), 0, 0);
+    let record = Parked::from_rest(&rest(), 0);
     let judges = |s: u32| {
         let now = Instant::from_ms((100 + u64::from(s)) * 1_000);
         record.numbers(now).ts_recent.is_some()

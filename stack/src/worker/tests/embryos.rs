@@ -1,5 +1,7 @@
 //! The passive handshake with state: SYN, SYN-ACK, and everything that can come instead of the final ACK.
 
+use core::time::Duration;
+
 use super::host::{BACKLOG, CLOSED, Flow, Host, OPEN};
 use crate::conn::ConnFlags;
 use crate::conn::listener::SynPolicy;
@@ -75,10 +77,10 @@ fn the_final_ack_establishes() {
         .tsval;
     host.inject(ack().seq(1).ack(1).win(500).ts(80, tsval))
         .counted(Counter::ConnSegment);
-    let parked = host.silent().parked().expect("established");
+    let parked = host.silent().rest().parked().expect("at rest");
     assert_eq!(
         (parked.ts_recent, parked.peer_window, parked.mss),
-        (80, 500, 1400)
+        (80, 500, 1388)
     );
     assert_eq!((parked.shifts.send(), parked.shifts.receive()), (9, 7));
     assert!(
@@ -120,14 +122,11 @@ fn a_whole_handshake_in_one_burst() {
     let mut host = embryo();
     host.inject(rst().seq(1)).counted(Counter::EmbryoReset);
     host.inject_together(&[syn().seq(0), ack().seq(1).ack(1), data(3).seq(1).ack(1)]);
-    let ends = [
-        ("syn_embryo", 1),
-        ("embryo_established", 1),
-        ("established_aborted", 1),
-    ];
-    assert_eq!(host.ends(), ends);
-    host.expect(syn_ack().seq(0).ack(1))
-        .expect(rst().seq(1).ack(1));
+    assert_eq!(host.ends(), [("syn_embryo", 1), ("conn_segment", 2)]);
+    assert_eq!(host.count(Counter::EmbryoEstablished), 1);
+    // Connections come before replies in the outbox.
+    host.forget_iss().next_reply();
+    host.expect(syn_ack().seq(0).ack(1));
     assert_eq!(host.worker().table().total(), 0);
 }
 
@@ -254,12 +253,35 @@ fn paws_challenges_an_older_timestamp() {
         .silent();
 }
 
+/// RFC 7323 §3.2: it would be dropped as a segment of the connection, so it makes none.
+#[test]
+fn a_final_ack_without_the_timestamp_that_was_agreed_on_is_dropped() {
+    let mut host = Host::new();
+    host.inject(syn().seq(0).ts(100, 0))
+        .counted(Counter::SynEmbryo);
+    host.expect(syn_ack().seq(0).ack(1));
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::EmbryoDropped)
+        .silent();
+    assert!(host.embryo().is_some());
+    // A reset needs none (§3.2).
+    host.inject(rst().seq(1)).counted(Counter::EmbryoReset);
+
+    let mut host = Host::with(|spec| spec.tcp.require_timestamps = false);
+    host.inject(syn().seq(0).ts(100, 0))
+        .counted(Counter::SynEmbryo);
+    host.expect(syn_ack().seq(0).ack(1));
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .silent();
+}
+
 #[test]
 fn data_or_fin_on_the_final_ack_is_reset_for_want_of_an_application() {
-    for spec in [data(3).seq(1).ack(1), fin().seq(1).ack(1)] {
+    for (spec, received) in [(data(3).seq(1).ack(1), 4), (fin().seq(1).ack(1), 2)] {
         let mut host = embryo();
         host.inject(spec).counted(Counter::ConnSegment);
-        host.expect(rst().seq(1).ack(1));
+        host.expect(rst().seq(1).ack(received));
         assert_eq!(host.worker().table().total(), 0);
     }
 }
@@ -319,13 +341,17 @@ fn a_full_backlog_falls_back_to_cookies_when_told_to() {
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .silent();
-    assert!(host.parked().is_some());
+    assert!(host.rest().parked().is_some());
 }
 
 #[test]
 fn without_a_record_for_the_connection_the_embryo_stays() {
-    let mut host = Host::with(|spec| spec.limits.records.parked.v4 = 1);
+    let mut host = Host::with(|spec| {
+        spec.limits.records.open.v4 = 1;
+        spec.park_after = Duration::from_secs(1);
+    });
     host.on(Flow::v4(1, OPEN)).establish();
+    let first = host.flow;
     host.on(Flow::v4(2, OPEN))
         .inject(syn().seq(0))
         .counted(Counter::SynEmbryo);
@@ -334,10 +360,9 @@ fn without_a_record_for_the_connection_the_embryo_stays() {
         .counted(Counter::EmbryoAckNoRecord)
         .silent();
     let waiting = host.flow;
-    host.on(Flow::v4(1, OPEN));
-    let parked = host.parked().expect("established");
-    host.flow.our_iss = Some(parked.snd_nxt.sub(1));
-    host.inject(rst().seq(1)).counted(Counter::ConnSegment);
+    host.on(first)
+        .inject(rst().seq(1))
+        .counted(Counter::ConnSegment);
     host.on(waiting)
         .inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)

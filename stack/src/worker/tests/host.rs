@@ -143,8 +143,9 @@ pub(super) fn plain() -> ConfigSpec {
     let few = Records { v4: 64, v6: 64 };
     spec.limits.records = Capacity {
         embryos: few,
+        open: few,
         parked: few,
-        ..spec.limits.records
+        time_wait: few,
     };
     // The least buffer that needs a scale of 7.
     spec.rcv_buf = 65_536 << 6;
@@ -453,7 +454,7 @@ impl Host {
         self.worker().core.endpoint.table.embryo(found).copied()
     }
 
-    /// The established connection of the flow.
+    /// The flow's connection, at rest.
     pub(super) fn parked(&mut self) -> Option<Parked> {
         let found = self.found()?;
         self.worker().core.endpoint.table.parked(found).copied()
@@ -461,13 +462,18 @@ impl Host {
 }
 
 impl Host {
+    /// Lets connections without news come to rest: a tick of their timers must pass for that. Connections at rest keep
+    /// the time of their last challenge in steps of 4 ms, so all times here stay multiples of that.
+    pub(super) fn rest(&mut self) -> &mut Self {
+        self.wait_ms(4)
+    }
+
     /// The flow's three-way handshake, without options; the connection comes to rest.
     pub(super) fn establish(&mut self) -> &mut Self {
         self.inject(syn().seq(0)).counted(Counter::SynEmbryo);
         self.expect(syn_ack().seq(0).ack(1));
         self.inject(ack().seq(1).ack(1));
         self.counted(Counter::ConnSegment).silent();
-        self.turn();
-        self
+        self.rest()
     }
 }

@@ -106,10 +106,8 @@ fn padding_does_not_wake_a_connection() {
     host.establish();
     let mut frame = host.flow.frame(crate::tcp::lang::ack().seq(1).ack(1));
     frame.resize(60, 0xee);
-    host.inject_bytes(&frame)
-        .counted(Counter::RestAck)
-        .silent();
+    host.inject_bytes(&frame).counted(Counter::RestAck).silent();
     host.inject(data(1).seq(1).ack(1))
         .counted(Counter::ConnSegment);
-    host.expect(rst().seq(1).ack(1));
+    host.expect(rst().seq(1).ack(2));
 }

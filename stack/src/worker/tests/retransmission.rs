@@ -86,7 +86,7 @@ fn drop_probes(host: &mut Host) {
 fn an_embryo_that_was_established_in_time_is_not_retransmitted() {
     let mut host = embryo();
     host.wait_ms(999)
-        .inject(ack().seq(1).ack(1))
+        .inject(ack().seq(1).ack(1).ts(78, 0))
         .counted(Counter::ConnSegment);
     host.wait_ms(10_000).silent();
     assert_eq!(host.count(Counter::SynAckRetransmitted), 0);

@@ -99,11 +99,12 @@ fn a_connection_whose_frames_arrive_everywhere() {
                 .expect(syn_ack().seq(0).ack(1));
             flow = cluster.hosts[owner].flow;
             cluster.inject(1, flow, ack().seq(1).ack(1));
+            cluster.hosts[owner].rest();
             assert!(cluster.hosts[owner].parked().is_some());
             cluster.inject(2, flow, ack().seq(1).ack(1));
             assert_eq!(cluster.hosts[owner].count(Counter::RestAck), 1);
             cluster.inject(3, flow, data(5).seq(1).ack(1));
-            cluster.hosts[owner].expect(rst().seq(1).ack(1));
+            cluster.hosts[owner].expect(rst().seq(1).ack(6));
             let sum = cluster.counters();
             assert_eq!(sum.get(Counter::HandedOff), 3);
             assert_eq!(sum.get(Counter::HandoffIn), 3);

@@ -1,4 +1,4 @@
-//! Connections at rest, without an application: RFC 9293 3.10.7.4 and RFC 5961.
+//! Connections at rest: RFC 9293 3.10.7.4 and RFC 5961.
 
 use core::net::Ipv4Addr;
 
@@ -29,15 +29,15 @@ fn acknowledgements_are_taken_in_silence() {
 #[test]
 fn data_and_fin_are_reset_and_the_record_is_gone() {
     for flow in [Flow::v4(1, OPEN), Flow::v6(1, OPEN)] {
-        for spec in [
-            data(1).seq(1).ack(1),
-            fin().seq(1).ack(1),
-            data(1400).seq(1).ack(1).push(true),
+        for (spec, received) in [
+            (data(1).seq(1).ack(1), 2),
+            (fin().seq(1).ack(1), 2),
+            (data(1400).seq(1).ack(1).push(true), 1401),
         ] {
             let mut host = Host::new();
             host.on(flow).establish();
             host.inject(spec).counted(Counter::ConnSegment);
-            host.expect(rst().seq(1).ack(1).win(0));
+            host.expect(rst().seq(1).ack(received).win(0));
             assert_eq!(host.worker().table().total(), 0);
             host.inject(ack().seq(2).ack(1))
                 .counted(Counter::ListenAckReset)
@@ -55,12 +55,11 @@ fn a_reset_must_be_exact() {
     host.inject(rst().seq(65_536))
         .counted(Counter::RestDropped)
         .silent();
-    host.inject(rst().seq(2))
-        .counted(Counter::RestChallenged);
+    host.inject(rst().seq(2)).counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1));
     assert!(host.parked().is_some());
     host.inject(rst().seq(1))
-        .counted(Counter::ConnSegment)
+        .counted(Counter::RestReset)
         .silent();
     assert_eq!(host.worker().table().total(), 0);
 }
@@ -92,9 +91,7 @@ fn without_ack_nothing_happens() {
         segment(Flags::FIN).seq(1),
         segment(Flags::PSH).seq(1).len(3),
     ] {
-        host.inject(spec)
-            .counted(Counter::RestDropped)
-            .silent();
+        host.inject(spec).counted(Counter::RestDropped).silent();
     }
     assert!(host.parked().is_some());
 }
@@ -104,8 +101,7 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     let mut host = established();
     let first = host.flow;
     let challenge = |host: &mut Host| {
-        host.inject(syn().seq(0))
-            .counted(Counter::RestChallenged);
+        host.inject(syn().seq(0)).counted(Counter::RestChallenged);
         host.expect(ack().seq(1).ack(1));
     };
     let limited = |host: &mut Host| {
@@ -125,10 +121,7 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     limited(&mut host);
     // Many in one burst are one.
     host.wait_ms(500).inject_together(&[syn().seq(0); 10]);
-    let ends = [
-        ("rest_challenged", 1),
-        ("rest_challenge_limited", 9),
-    ];
+    let ends = [("rest_challenged", 1), ("rest_challenge_limited", 9)];
     assert_eq!(host.ends(), ends);
     host.expect(ack().seq(1).ack(1));
 }
@@ -157,14 +150,15 @@ fn paws_challenges_an_older_timestamp_but_never_a_reset() {
         .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
     host.inject(ack().seq(1).ack(1).ts(110, 0))
-        .counted(Counter::ConnSegment);
+        .counted(Counter::ConnSegment)
+        .rest();
     host.inject(data(1).seq(1).ack(1).ts(109, 0))
         .counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1));
     let shown = host.last().segment.options.timestamps.expect("timestamps");
     assert_eq!(shown.tsecr, 110);
     host.inject(rst().seq(1).ts(1, 0))
-        .counted(Counter::ConnSegment)
+        .counted(Counter::RestReset)
         .silent();
 }
 
@@ -176,9 +170,9 @@ fn a_scaled_window_is_announced_scaled() {
         .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1).win(65_535).wscale(7));
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::ConnSegment);
-    host.inject(syn().seq(0))
-        .counted(Counter::RestChallenged);
+        .counted(Counter::ConnSegment)
+        .rest();
+    host.inject(syn().seq(0)).counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1).win(65_535 >> 7));
 }
 

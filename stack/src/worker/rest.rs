@@ -1,8 +1,6 @@
-//! Established connections without an application: they stay, answer as RFC 5961 asks, and end at the first data or FIN.
+//! Connections at rest: they take acknowledgements and answer as RFC 5961 asks; whatever else comes wakes them.
 //!
-//! Called by: [`Endpoint::on_segment`]. It must never acknowledge data: nobody here would read it.
-
-use core::time::Duration;
+//! Called by: [`Endpoint::on_segment`]. It must never acknowledge data: there is no queue here to keep it in.
 
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict, segment};
@@ -12,9 +10,6 @@ use crate::counters::Counter;
 use crate::tcp::rest::{RestStep, rest_step};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
-
-/// At least this long between two challenge ACKs of one connection (RFC 5961 §7; Linux: 500 ms as well).
-const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Endpoint {
     /// A segment whose tuple is that of a connection at rest.
@@ -38,14 +33,15 @@ impl Endpoint {
                 self.ended(Counter::RestAck)
             }
             RestStep::Challenge => self.challenge(meta, found, &parked, now),
-            RestStep::Reset | RestStep::Wake => Verdict::Wake(found),
+            RestStep::Reset => Verdict::RestReset(found),
+            RestStep::Wake => Verdict::Wake(found),
         }
     }
 
     /// Answers with a challenge ACK, unless this connection had one just now.
     fn challenge(&mut self, meta: &Meta, found: Found, parked: &Parked, now: Instant) -> Verdict {
         let mut limit = parked.challenge.limit(now);
-        if !limit.admit(now, CHALLENGE_INTERVAL) {
+        if !limit.admit(now, self.config.tcp.challenge_interval) {
             return self.ended(Counter::RestChallengeLimited);
         }
         if let Some(record) = self.table.parked_mut(found) {

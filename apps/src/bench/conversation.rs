@@ -1,0 +1,85 @@
+//! `bench connect` and `bench request`: a stack with an app on both sides of the link, each on its own core.
+//!
+//! Called by: `bench`, and `child` for the server's side. It must never print a rate that holds a connection or reply that
+//! was not verified.
+
+// What both stacks are.
+mod plan;
+// The client's thread.
+mod client;
+// Set-up, warm-up, measurement, drain.
+mod course;
+// The result, as text and as JSON.
+mod report;
+
+use dpdk::QueuePair;
+use workload::Side;
+
+use super::args::Args;
+use super::conduct::Near;
+use super::endpoint::{Endpoint, Ready};
+use super::{memif, ring};
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::stop::Stop;
+
+use report::Report;
+
+/// Runs on the link of `args` and prints the result.
+///
+/// # Errors
+/// [`Failure`] when the run could not be made.
+pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
+    let near = |near: Near<'_>| course::run(args, stop, near);
+    let (course, sides) = if args.is_ring() {
+        ring::run(args, endpoint, near)?
+    } else {
+        memif::run(args, stop, near, |_, _| Ok(()))?
+    };
+    let report = Report::new(args, course, sides);
+    report.print(args.json)?;
+    Ok(report)
+}
+
+/// The server: a worker with the app of the mode.
+///
+/// # Errors
+/// [`Failure::Run`] when there is not enough memory.
+pub(super) fn endpoint(
+    queues: QueuePair,
+    args: &Args,
+    memory_line: &str,
+    clock: Clock,
+) -> Result<(Endpoint<Side>, Ready), Failure> {
+    let (endpoint, mut ready) = Endpoint::new(
+        queues,
+        plan::server_app(args),
+        plan::server_config(args),
+        memory_line,
+        clock,
+    )?;
+    ready.room = plan::room(args);
+    Ok((endpoint, ready))
+}
+
+/// The flags of a conversation that the server's process must have too.
+pub(super) fn flags(args: &Args) -> Vec<String> {
+    if !args.mode.is_conversation() {
+        return Vec::new();
+    }
+    let ms = |time: std::time::Duration| format!("{}ms", time.as_millis());
+    let mut flags: Vec<String> = [
+        ("--concurrency", args.concurrency.to_string()),
+        ("--shape", args.shape.name().to_owned()),
+        ("--size", args.size.to_string()),
+        ("--time-wait", ms(args.time_wait)),
+        ("--park-after", ms(args.park_after)),
+    ]
+    .into_iter()
+    .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .collect();
+    if let Some(records) = args.open_records {
+        flags.extend(["--open-records".to_owned(), records.to_string()]);
+    }
+    flags
+}

@@ -1,0 +1,176 @@
+//! The client's thread: a worker with a client app, turned until told to stop; and the line on which it is told.
+//!
+//! Called by: `course` (starts it, orders, asks). It must never read a clock or a lock per frame.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use dpdk::{DpdkNic, QueuePair};
+use stack::counters::Counter;
+use stack::memory::PageOptions;
+use stack::worker::{RingEnd, Worker};
+use workload::{Latency, Side, Tally};
+
+use super::super::args::Args;
+use super::super::endpoint::{Progress, Spent};
+use super::plan;
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::mailbox::Mailbox;
+use crate::secrets;
+
+/// What the client is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Open the connections that must be there before anything is measured, and nothing else.
+    SetUp,
+    /// As in the measurement, but nothing counts yet.
+    WarmUp,
+    /// Measure: times before it are forgotten.
+    Measure,
+    /// Start nothing new.
+    Drain,
+    /// Leave the loop.
+    Stop,
+}
+
+impl Phase {
+    const ALL: [Self; 5] = [
+        Self::SetUp,
+        Self::WarmUp,
+        Self::Measure,
+        Self::Drain,
+        Self::Stop,
+    ];
+}
+
+/// What the client has done so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    pub(super) tally: Tally,
+    /// What has begun and not ended.
+    pub(super) under_way: u32,
+    pub(super) spent: Spent,
+    pub(super) tx_frames: u64,
+    /// When it was asked, in ticks.
+    pub(super) at_ticks: u64,
+}
+
+/// The control thread's line to the client's thread.
+#[derive(Debug)]
+pub(super) struct Line {
+    phase: AtomicU8,
+    mailbox: Mailbox<Seen>,
+}
+
+impl Line {
+    /// A line to a client that sets up.
+    pub(super) const fn new() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::SetUp as u8),
+            mailbox: Mailbox::new(),
+        }
+    }
+
+    /// From now on, this.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// What the client has done so far.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when it does not answer.
+    pub(super) fn seen(&self) -> Result<Seen, Failure> {
+        self.mailbox
+            .ask()
+            .ok_or_else(|| Failure::Run("the client does not answer; is its CPU taken?".into()))
+    }
+
+    fn phase(&self) -> Phase {
+        let phase = self.phase.load(Ordering::Relaxed);
+        Phase::ALL
+            .into_iter()
+            .find(|&known| known as u8 == phase)
+            .unwrap_or(Phase::Stop)
+    }
+}
+
+/// What the client leaves behind.
+pub(super) struct Ended {
+    /// Times of the measurement.
+    pub(super) latency: Latency,
+    /// Counters, for a run that went wrong.
+    pub(super) progress: Progress,
+}
+
+/// A client on its queue pair.
+pub(super) struct Client {
+    worker: Worker<DpdkNic, Side>,
+    clock: Clock,
+}
+
+impl Client {
+    /// Builds the worker.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when there is not enough memory or randomness.
+    pub(super) fn new(args: &Args, queues: QueuePair, clock: Clock) -> Result<Self, Failure> {
+        let cannot = |error: &dyn std::error::Error| Failure::Run(error.to_string());
+        let config = plan::client_config(args).map_err(|error| cannot(&error))?;
+        let worker = Worker::with_app(
+            DpdkNic::new(queues),
+            plan::client_app(args, secrets::seed()?[0]),
+            Arc::new(config),
+            &secrets::fresh()?,
+            RingEnd::single(),
+            PageOptions::default(),
+        )
+        .map_err(|error| cannot(&error))?;
+        Ok(Self { worker, clock })
+    }
+
+    /// Turns the worker until told to stop.
+    pub(super) fn run(mut self, line: &Line) -> Ended {
+        let mut served = 0;
+        let mut last = Phase::SetUp;
+        while last != Phase::Stop {
+            let phase = line.phase();
+            if phase != last {
+                self.enter(phase);
+                last = phase;
+            }
+            let ticks = dpdk::cycles();
+            if self.worker.turn(self.clock.at(ticks)) == 0 {
+                dpdk::pause();
+            }
+            line.mailbox.serve(&mut served, || self.seen(ticks));
+        }
+        let ended = Ended {
+            latency: self.worker.app().latency().cloned().unwrap_or_default(),
+            progress: Progress::of(&self.worker),
+        };
+        drop(self.worker.into_nic());
+        ended
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        let app = self.worker.app_mut();
+        app.set_running(matches!(phase, Phase::WarmUp | Phase::Measure));
+        if phase == Phase::Measure {
+            app.clear_latency();
+        }
+    }
+
+    fn seen(&self, at_ticks: u64) -> Seen {
+        let (app, counters) = (self.worker.app(), self.worker.counters());
+        Seen {
+            tally: *app.tally(),
+            under_way: app.under_way(),
+            spent: Spent::of(self.worker.cycles()),
+            tx_frames: counters.get(Counter::TxFrames),
+            at_ticks,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The course of a conversation: set-up, warm-up, measurement with a line a second, drain.
+//!
+//! Called by: `conversation`, on the control thread. It must never touch a frame: it orders, asks and subtracts.
+
+use std::time::{Duration, Instant};
+
+use workload::{Latency, RequestClient, Tally};
+
+use super::super::args::{Args, Mode};
+use super::super::conduct::{DRAIN_MAX, LINE, LOOK, Near, SILENCE, Watch, rest};
+use super::super::endpoint::{Progress, Spent, resident_bytes};
+use super::client::{Client, Ended, Line, Phase, Seen};
+use crate::clock::Clock;
+use crate::console;
+use crate::failure::Failure;
+use crate::stop::Stop;
+use crate::threads::join;
+
+/// A set-up in which nothing new was established for this long has failed.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// How the connections of a `request` came to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct SetUp {
+    pub(super) connections: u64,
+    pub(super) seconds: f64,
+    /// By how much the server's process grew for each; `None` where the system doesn't say.
+    pub(super) server_bytes: Option<f64>,
+    /// The same for the client, its own list of connections left out.
+    pub(super) client_bytes: Option<f64>,
+}
+
+/// What happened while it was measured.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Window {
+    pub(super) seconds: f64,
+    pub(super) tally: Tally,
+    pub(super) client: Spent,
+    pub(super) client_tx_frames: u64,
+    pub(super) server: Spent,
+    pub(super) server_tx_frames: u64,
+}
+
+/// What a run came to.
+pub(super) struct Course {
+    /// `None` when the mode has none, or it did not get that far.
+    pub(super) set_up: Option<SetUp>,
+    pub(super) measured: Window,
+    /// Everything to the end of the drain, as the client saw it.
+    pub(super) whole: Seen,
+    pub(super) latency: Latency,
+    /// The client's counters.
+    pub(super) client: Progress,
+    /// Ctrl-C ended it early.
+    pub(super) interrupted: bool,
+}
+
+/// Starts the client and runs the course. The client has stopped when this returns.
+///
+/// # Errors
+/// [`Failure`] when a side can't be made or does not answer.
+pub(super) fn run(args: &Args, stop: &Stop, near: Near<'_>) -> Result<Course, Failure> {
+    let Near {
+        eal,
+        queues,
+        cpu,
+        clock,
+        endpoint,
+        far,
+    } = near;
+    let server_before = endpoint.and_then(|ready| ready.resident_before_bytes);
+    let client_before = resident_bytes();
+    let line = Line::new();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let _lcore = eal.register_thread(Some(cpu))?;
+            Ok(Client::new(args, queues, clock)?.run(&line))
+        });
+        let mut conductor = Conductor {
+            args,
+            line: &line,
+            far,
+            clock,
+            stop,
+            before: [server_before, client_before],
+        };
+        let conducted = conductor.conduct();
+        line.enter(Phase::Stop);
+        // Why a thread broke off explains why nobody got an answer.
+        let Ended { latency, progress } = join(client)?;
+        let (set_up, measured, whole) = conducted?;
+        Ok(Course {
+            set_up,
+            measured,
+            whole,
+            latency,
+            client: progress,
+            interrupted: stop.is_asked(),
+        })
+    })
+}
+
+struct Conductor<'a> {
+    args: &'a Args,
+    line: &'a Line,
+    far: &'a mut dyn Watch,
+    clock: Clock,
+    stop: &'a Stop,
+    /// What the server's and the client's process had resident before either stack was made.
+    before: [Option<u64>; 2],
+}
+
+impl Conductor<'_> {
+    fn conduct(&mut self) -> Result<(Option<SetUp>, Window, Seen), Failure> {
+        let set_up = match self.args.mode {
+            Mode::Request => Some(self.set_up()?),
+            _ => None,
+        };
+        let complete = set_up.is_none_or(|set_up| {
+            set_up.connections == u64::from(self.args.requested_connections())
+        });
+        let measured = if complete && !self.is_over(&self.line.seen()?) {
+            self.line.enter(Phase::WarmUp);
+            rest(Duration::from_millis(self.args.warmup_ms), self.stop);
+            self.measure()?
+        } else {
+            Window::default()
+        };
+        Ok((set_up, measured, self.drain()?))
+    }
+
+    /// A fault is enough: what follows would be measured for nothing.
+    fn is_over(&self, seen: &Seen) -> bool {
+        self.stop.is_asked() || seen.tally.faults_total() > 0
+    }
+
+    fn server(&mut self) -> Result<Progress, Failure> {
+        let none = || Failure::Run("the endpoint is not ours; that is a bug".into());
+        self.far.progress()?.ok_or_else(none)
+    }
+
+    /// Waits for the connections, with a line a second.
+    fn set_up(&mut self) -> Result<SetUp, Failure> {
+        let wanted = u64::from(self.args.requested_connections());
+        let started = Instant::now();
+        let (mut last, mut grown_at) = (self.line.seen()?, started);
+        let mut line_at = started;
+        loop {
+            rest(LOOK, self.stop);
+            let seen = self.line.seen()?;
+            if seen.tally.opened > last.tally.opened {
+                grown_at = Instant::now();
+            }
+            last = seen;
+            let server = self.server()?;
+            let complete = seen.tally.opened == wanted && server.app.opened == wanted;
+            let over = complete || self.is_over(&seen) || grown_at.elapsed() >= STALLED;
+            if over || line_at.elapsed() >= LINE {
+                line_at = Instant::now();
+                let seconds = started.elapsed().as_secs_f64();
+                console::log(format_args!(
+                    "{seconds:5.1} s  set-up: {} of {wanted} connections established, {:.3} M/s",
+                    seen.tally.opened,
+                    seen.tally.opened as f64 / seconds / 1e6,
+                ));
+            }
+            if over {
+                let [server_bytes, client_bytes] =
+                    self.grown(seen.tally.opened, server.resident_bytes);
+                return Ok(SetUp {
+                    connections: seen.tally.opened,
+                    seconds: started.elapsed().as_secs_f64(),
+                    server_bytes,
+                    client_bytes,
+                });
+            }
+        }
+    }
+
+    /// Bytes per connection by which server and client have grown. In two processes each tells its own; in one process
+    /// the growth is divided by two, since both stacks keep the same records.
+    fn grown(&self, connections: u64, server_now: Option<u64>) -> [Option<f64>; 2] {
+        let per_connection = |before: Option<u64>, now: Option<u64>, own_list: bool| {
+            let list = if own_list {
+                RequestClient::LIST_BYTES as u64 * connections
+            } else {
+                0
+            };
+            let grown = now?.saturating_sub(before?).saturating_sub(list);
+            (connections > 0).then(|| grown as f64 / connections as f64)
+        };
+        let [server_before, client_before] = self.before;
+        if self.args.is_ring() {
+            let both = per_connection(server_before, resident_bytes(), true);
+            let half = both.map(|both| both / 2.0);
+            return [half, half];
+        }
+        [
+            per_connection(server_before, server_now, false),
+            per_connection(client_before, resident_bytes(), true),
+        ]
+    }
+
+    fn measure(&mut self) -> Result<Window, Failure> {
+        self.line.enter(Phase::Measure);
+        let (first, first_server) = (self.line.seen()?, self.server()?);
+        let (mut last, mut last_server) = (first, first_server.clone());
+        let started = Instant::now();
+        let mut window = Window::default();
+        while started.elapsed() < self.args.seconds && !self.is_over(&last) {
+            let left = self.args.seconds.saturating_sub(started.elapsed());
+            rest(left.min(LINE), self.stop);
+            let (seen, server) = (self.line.seen()?, self.server()?);
+            let step = self.window((&last, &last_server), (&seen, &server));
+            self.print_line(started.elapsed(), &step, &seen);
+            (last, last_server) = (seen, server);
+            window = self.window((&first, &first_server), (&last, &last_server));
+        }
+        Ok(window)
+    }
+
+    /// What happened between two looks.
+    fn window(&self, from: (&Seen, &Progress), to: (&Seen, &Progress)) -> Window {
+        let sent = |progress: &Progress| progress.counters.get("tx_frames").map_or(0, |&n| n);
+        Window {
+            seconds: self.clock.seconds(from.0.at_ticks, to.0.at_ticks),
+            tally: to.0.tally.since(&from.0.tally),
+            client: to.0.spent.since(&from.0.spent),
+            client_tx_frames: to.0.tx_frames - from.0.tx_frames,
+            server: to.1.spent.since(&from.1.spent),
+            server_tx_frames: sent(to.1) - sent(from.1),
+        }
+    }
+
+    /// Starts nothing new and waits for what is under way, and for the last frames behind it.
+    fn drain(&mut self) -> Result<Seen, Failure> {
+        self.line.enter(Phase::Drain);
+        let started = Instant::now();
+        let (mut last, mut moved_at) = (self.line.seen()?, started);
+        loop {
+            std::thread::sleep(LOOK);
+            let seen = self.line.seen()?;
+            if seen.spent.frames != last.spent.frames || seen.tx_frames != last.tx_frames {
+                moved_at = Instant::now();
+            }
+            last = seen;
+            let quiet = seen.under_way == 0 && moved_at.elapsed() >= SILENCE;
+            if quiet || started.elapsed() >= DRAIN_MAX {
+                return Ok(last);
+            }
+        }
+    }
+
+    /// The line of one second, on stderr.
+    fn print_line(&self, at: Duration, step: &Window, seen: &Seen) {
+        let (count, what) = match self.args.mode {
+            Mode::Request => (step.tally.replies, "M requests/s"),
+            _ => (step.tally.completed, "M connections/s"),
+        };
+        let faults = seen.tally.faults_total();
+        let loud = if faults > 0 { "  <-- FAULTS" } else { "" };
+        console::log(format_args!(
+            "{:5.1} s  {:7.3} {what}  under way {}  faults {faults}  client: busy {:.0} %  endpoint: mean burst {:.1}, \
+             {:.1} cycles a packet, busy {:.0} %{loud}",
+            at.as_secs_f64(),
+            count as f64 / step.seconds.max(1e-9) / 1e6,
+            seen.under_way,
+            step.client.busy_share() * 100.0,
+            step.server.mean_burst(),
+            step.server.own as f64 / step.server.frames.max(1) as f64,
+            step.server.busy_share() * 100.0,
+        ));
+    }
+}

@@ -1,0 +1,229 @@
+//! What both stacks of a conversation are: addresses, listener, TCP's settings, and room for what the run needs.
+//!
+//! Called by: `conversation` and its client. It must never ask the machine for anything.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use stack::config::{Config, ConfigError, ConfigSpec, Interface};
+use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::conn::local::LocalPrefix;
+use stack::conn::{Capacity, Records};
+use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources};
+
+use super::super::args::{Args, Mode, ShapeArg};
+
+const SERVER_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 2);
+/// The client's address on the link: the server's router to all others of the client.
+const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 1);
+const LINK_LEN_V4: u8 = 24;
+const LINK_LEN_V6: u8 = 64;
+/// Where the client's connections come from: 4096 addresses, so that a tuple comes round again after some hundred million
+/// connections. They are routed to the client, so one neighbour entry serves them all.
+const SOURCES_V4: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 0);
+const SOURCES_LEN_V4: u8 = 20;
+const SOURCES_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 0);
+const SOURCES_LEN_V6: u8 = 116;
+const SOURCES: u32 = 4096;
+const PORT: u16 = 80;
+/// Records beyond those under way: what one side has ended and the other hasn't.
+const SLACK: u32 = 1024;
+/// What the window field of a SYN can say. More would be announced right behind the handshake, in a segment of its own.
+const RCV_BUF: u32 = 65_535;
+/// Connections a second that TIME-WAIT has room for; beyond it the oldest make room, which is counted.
+const TIME_WAIT_CPS: u64 = 2_000_000;
+/// Records for TIME-WAIT, at least and at most: 2^24 of them are 1 GB with their place in the index.
+const TIME_WAIT_MIN: u64 = 65_536;
+const TIME_WAIT_MAX: u64 = 1 << 24;
+/// Records for connections that aren't at rest, unless asked for otherwise.
+const OPEN_MAX: u32 = 2_000_000;
+/// The least of each kind; a table can't have none.
+const UNUSED: u32 = 64;
+
+/// The client's end of the handshakes.
+fn server(args: &Args) -> SocketAddr {
+    let address = if args.ipv6 {
+        IpAddr::V6(SERVER_V6)
+    } else {
+        IpAddr::V4(SERVER_V4)
+    };
+    (address, PORT).into()
+}
+
+/// The client's addresses.
+fn sources(args: &Args) -> Sources {
+    let first = if args.ipv6 {
+        IpAddr::V6(SOURCES_V6)
+    } else {
+        IpAddr::V4(SOURCES_V4)
+    };
+    Sources::new(first, SOURCES)
+}
+
+const fn shape(args: &Args) -> Shape {
+    match args.shape {
+        ShapeArg::Piggyback => Shape::Piggyback,
+        ShapeArg::Plain => Shape::Plain,
+    }
+}
+
+/// The server's app.
+pub(super) fn server_app(args: &Args) -> Side {
+    match args.mode {
+        Mode::Request => Side::RequestServer(Box::default()),
+        _ => Side::ConnectServer(Box::new(ConnectServer::new(
+            shape(args),
+            args.size,
+            args.concurrency + SLACK,
+        ))),
+    }
+}
+
+/// The client's app.
+pub(super) fn client_app(args: &Args, seed: u64) -> Side {
+    let capacity = capacity(args);
+    let handles = (capacity.open.total() + capacity.parked.total()) as u32;
+    match args.mode {
+        Mode::Request => Side::RequestClient(Box::new(RequestClient::new(
+            server(args),
+            sources(args),
+            args.requested_connections(),
+            args.concurrency,
+            seed,
+        ))),
+        _ => Side::ConnectClient(Box::new(ConnectClient::new(
+            server(args),
+            sources(args),
+            shape(args),
+            args.concurrency,
+            args.size,
+            handles,
+        ))),
+    }
+}
+
+/// Which side closes first, and so keeps TIME-WAIT; `None` when nobody closes.
+pub(super) const fn first_close(args: &Args) -> Option<&'static str> {
+    match (args.mode, args.shape) {
+        (Mode::Request, _) => None,
+        (_, ShapeArg::Piggyback) => Some("server"),
+        (_, ShapeArg::Plain) => Some("client"),
+    }
+}
+
+/// The server's configuration.
+///
+/// # Errors
+/// [`ConfigError`], when `stack` refuses what stands here.
+pub(super) fn server_config(args: &Args) -> Result<Config, ConfigError> {
+    let mut spec = common(args, (SERVER_V4, SERVER_V6));
+    spec.gateway_v4 = Some(CLIENT_V4);
+    spec.gateway_v6 = Some(CLIENT_V6);
+    spec.listeners = vec![ListenerConfig {
+        address: None,
+        port: PORT,
+        // Not the default policy: a cookie in place of an embryo would hide that the embryos are used up.
+        policy: SynPolicy::Embryo,
+        backlog: args.concurrency + SLACK,
+        abort_on_overflow: false,
+    }];
+    spec.validate()
+}
+
+/// The client's configuration.
+///
+/// # Errors
+/// [`ConfigError`], when `stack` refuses what stands here.
+pub(super) fn client_config(args: &Args) -> Result<Config, ConfigError> {
+    let mut spec = common(args, (CLIENT_V4, CLIENT_V6));
+    spec.prefixes = if args.ipv6 {
+        vec![LocalPrefix::new(SOURCES_V6.into(), SOURCES_LEN_V6)?]
+    } else {
+        vec![LocalPrefix::new(SOURCES_V4.into(), SOURCES_LEN_V4)?]
+    };
+    if args.mode == Mode::Request {
+        // The client has nothing to say after a reply, so an ACK that waits for company would wait in vain, and the
+        // server would keep what it sent for as long.
+        spec.tcp.ack_delay = Duration::ZERO;
+    }
+    spec.validate()
+}
+
+fn common(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> ConfigSpec {
+    let mut spec = ConfigSpec::new(vec![
+        Interface {
+            address: v4.into(),
+            prefix_len: LINK_LEN_V4,
+        },
+        Interface {
+            address: v6.into(),
+            prefix_len: LINK_LEN_V6,
+        },
+    ]);
+    spec.limits.records = capacity(args);
+    spec.tcp.two_msl = args.time_wait;
+    spec.park_after = args.park_after;
+    spec.rcv_buf = RCV_BUF;
+    if args.mode == Mode::Connect && args.shape == ShapeArg::Plain {
+        spec.tcp.ack_delay = Duration::ZERO;
+    }
+    spec
+}
+
+/// Room for what this run needs, the same on both sides, and no more: unused room would count as memory of connections.
+pub(super) fn capacity(args: &Args) -> Capacity {
+    let of_family = |records| {
+        if args.ipv6 {
+            Records { v4: 0, v6: records }
+        } else {
+            Records { v4: records, v6: 0 }
+        }
+    };
+    let under_way = args.concurrency + SLACK;
+    match args.mode {
+        Mode::Request => {
+            let connections = args.requested_connections();
+            let open = args.open_records.unwrap_or(connections.min(OPEN_MAX));
+            Capacity {
+                embryos: of_family(under_way),
+                open: of_family(open.max(under_way)),
+                parked: of_family(connections.max(UNUSED)),
+                time_wait: of_family(UNUSED),
+            }
+        }
+        _ => Capacity {
+            embryos: of_family(under_way),
+            open: of_family(under_way),
+            parked: of_family(UNUSED),
+            time_wait: of_family(time_wait_records(args.time_wait)),
+        },
+    }
+}
+
+/// Room for the connections that end within 2 MSL.
+fn time_wait_records(two_msl: Duration) -> u32 {
+    let wanted = u128::from(TIME_WAIT_CPS) * two_msl.as_millis() / 1000;
+    // At most 2^24.
+    u64::try_from(wanted)
+        .unwrap_or(u64::MAX)
+        .clamp(TIME_WAIT_MIN, TIME_WAIT_MAX) as u32
+}
+
+/// The room in each table, in words.
+pub(super) fn room(args: &Args) -> String {
+    let Capacity {
+        embryos,
+        open,
+        parked,
+        time_wait,
+    } = capacity(args);
+    format!(
+        "room on each side for {} embryos, {} open, {} parked, {} TIME-WAIT",
+        embryos.total(),
+        open.total(),
+        parked.total(),
+        time_wait.total()
+    )
+}

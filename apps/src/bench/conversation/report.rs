@@ -1,0 +1,487 @@
+//! [`Report`]: what a conversation came to, as text for people and as JSON for scripts, and whether it is good.
+//!
+//! Called by: `conversation`. It must never round a fault away: one is enough to fail the run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use workload::{Latency, Tally};
+
+use super::super::args::{Args, Mode};
+use super::super::endpoint::Spent;
+use super::super::limit::{self, Limit};
+use super::super::report::{Sides, Stages, per, rounded};
+use super::course::{Course, SetUp, Window};
+use super::plan;
+use crate::console;
+use crate::failure::Failure;
+use crate::provenance::{self, Versions};
+
+/// Times in microseconds; null where fewer than ten samples lie beyond a percentile.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct Times {
+    samples: u64,
+    p50_us: Option<f64>,
+    p90_us: Option<f64>,
+    p99_us: Option<f64>,
+    p999_us: Option<f64>,
+    max_us: Option<f64>,
+}
+
+impl Times {
+    fn of(latency: &Latency) -> Self {
+        let us = |time: Option<Duration>| time.map(|time| rounded(time.as_secs_f64() * 1e6));
+        Self {
+            samples: latency.samples(),
+            p50_us: us(latency.percentile(50.0)),
+            p90_us: us(latency.percentile(90.0)),
+            p99_us: us(latency.percentile(99.0)),
+            p999_us: us(latency.percentile(99.9)),
+            max_us: us(latency.max()),
+        }
+    }
+}
+
+/// The cycles (TSC ticks) of one side, without the PMD unless the name says so. Null when it handled nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct Cost {
+    cycles_per_packet: Option<f64>,
+    cycles_per_packet_with_pmd: Option<f64>,
+    /// Per complete connection (`connect`) or per request (`request`).
+    cycles_per_exchange: Option<f64>,
+    mean_burst: Option<f64>,
+    busy_share: f64,
+}
+
+impl Cost {
+    fn of(spent: &Spent, exchanges: u64) -> Self {
+        let has_frames = spent.frames > 0;
+        let some = |value: f64| has_frames.then(|| rounded(value));
+        Self {
+            cycles_per_packet: some(per(spent.own, spent.frames)),
+            cycles_per_packet_with_pmd: some(per(spent.own + spent.rx + spent.tx, spent.frames)),
+            cycles_per_exchange: (exchanges > 0).then(|| rounded(per(spent.own, exchanges))),
+            mean_burst: some(spent.mean_burst()),
+            busy_share: rounded(spent.busy_share()),
+        }
+    }
+}
+
+/// How the connections of `request` came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct SetUpReport {
+    connections: u64,
+    seconds: f64,
+    rate_cps: f64,
+}
+
+impl From<&SetUp> for SetUpReport {
+    fn from(set_up: &SetUp) -> Self {
+        Self {
+            connections: set_up.connections,
+            seconds: rounded(set_up.seconds),
+            rate_cps: (set_up.connections as f64 / set_up.seconds.max(1e-9)).round(),
+        }
+    }
+}
+
+/// The result of a run. Its field names are the keys of the JSON, and stable; those that `bench rst` has mean the same here.
+#[derive(Debug, Clone, Serialize)]
+pub(in super::super) struct Report {
+    /// `connect` or `request`.
+    mode: &'static str,
+    /// The link, in words.
+    link: String,
+    /// `connect`: complete connections per second; null otherwise.
+    rate_cps: Option<f64>,
+    /// `request`: verified replies per second; null otherwise.
+    rate_rps: Option<f64>,
+    /// Frames per second that the endpoint received.
+    rate_pps: f64,
+    /// Frames per second that the client sent.
+    sent_pps: f64,
+    /// How long was measured.
+    seconds: f64,
+    /// `connect`: `piggyback` or `plain`; null otherwise.
+    shape: Option<&'static str>,
+    /// `connect`: the side that closes first and keeps TIME-WAIT; null otherwise.
+    first_close: Option<&'static str>,
+    /// `connect`: 2 MSL; null otherwise.
+    two_msl_seconds: Option<f64>,
+    /// Bytes of the response's body, or of the reply.
+    size: u32,
+    /// Connections or requests under way at a time.
+    concurrency: u32,
+    /// Frames of both directions per complete connection or per request.
+    packets_per_exchange: Option<f64>,
+    /// From `connect` to the end of a connection, or from request to reply, as the client sees it.
+    latency: Times,
+    /// Over the whole run, set-up, warm-up and drain included, as all counts below.
+    sent: u64,
+    completed: u64,
+    replies_verified: u64,
+    replies_wrong: u64,
+    wrong_by_reason: BTreeMap<&'static str, u64>,
+    /// Everything that went wrong, on either side.
+    failures: u64,
+    failures_by_reason: BTreeMap<String, u64>,
+    /// Begun and not ended after the drain.
+    lost: u64,
+    /// The endpoint's own cycles (TSC ticks) per received frame, without the PMD.
+    cycles_per_packet: Option<f64>,
+    cycles_per_packet_with_pmd: Option<f64>,
+    stages: Option<Stages>,
+    mean_burst: Option<f64>,
+    /// The endpoint per connection or request.
+    endpoint: Cost,
+    client: Cost,
+    /// `request`: established connections.
+    connections: u64,
+    set_up: Option<SetUpReport>,
+    /// What each connection costs the endpoint and the client, from the growth of their processes.
+    bytes_per_connection: Option<f64>,
+    client_bytes_per_connection: Option<f64>,
+    limit: Limit,
+    /// Counters that aren't zero, over the whole run.
+    counters: BTreeMap<String, u64>,
+    client_counters: BTreeMap<String, u64>,
+    /// Frames that either side lost track of; 0, or the run is not good.
+    unaccounted: i64,
+    endpoint_mbufs_in_use: u32,
+    generator_mbufs_in_use: u32,
+    interrupted: bool,
+    cpus: Vec<usize>,
+    room: Option<String>,
+    memory: Vec<String>,
+    versions: Versions,
+    command: String,
+    #[serde(skip)]
+    is_connect: bool,
+    #[serde(skip)]
+    is_one_process: bool,
+}
+
+impl Report {
+    /// The report of a run.
+    pub(super) fn new(args: &Args, course: Course, sides: Sides) -> Self {
+        let is_connect = args.mode == Mode::Connect;
+        let Window {
+            seconds,
+            tally,
+            client,
+            client_tx_frames,
+            server,
+            server_tx_frames,
+        } = &course.measured;
+        let exchanges = if is_connect {
+            tally.completed
+        } else {
+            tally.replies
+        };
+        let rate = (exchanges as f64 / seconds.max(1e-9)).round();
+        let per_second = |count: u64| (count as f64 / seconds.max(1e-9)).round();
+        let whole = &course.whole.tally;
+        let (memory, room) = (sides.memory(), sides.ready.map(|ready| ready.room));
+        let stopped = sides.stopped.unwrap_or_default();
+        let endpoint = Cost::of(server, exchanges);
+        let of_connect = |value| is_connect.then_some(value);
+        let mut failures_by_reason = failures(whole);
+        for (name, n) in stopped.progress.app.faults {
+            *failures_by_reason.entry(name).or_default() += n;
+        }
+        Self {
+            mode: args.mode.name(),
+            link: sides.link,
+            rate_cps: is_connect.then_some(rate),
+            rate_rps: (!is_connect).then_some(rate),
+            rate_pps: per_second(server.frames),
+            sent_pps: per_second(*client_tx_frames),
+            seconds: (seconds * 1000.0).round() / 1000.0,
+            shape: is_connect.then(|| args.shape.name()),
+            first_close: plan::first_close(args),
+            two_msl_seconds: of_connect(args.time_wait.as_secs_f64()),
+            size: if is_connect { args.size } else { 1 },
+            concurrency: args.concurrency,
+            packets_per_exchange: (exchanges > 0)
+                .then(|| rounded(per(client_tx_frames + server_tx_frames, exchanges))),
+            latency: Times::of(&course.latency),
+            sent: if is_connect {
+                whole.started
+            } else {
+                whole.requests
+            },
+            completed: whole.completed,
+            replies_verified: whole.replies,
+            replies_wrong: whole.wrong_total(),
+            wrong_by_reason: whole
+                .by_fault()
+                .filter(|(fault, _)| fault.is_wrong_reply())
+                .map(|(fault, n)| (fault.name(), n))
+                .collect(),
+            failures: failures_by_reason.values().sum(),
+            failures_by_reason,
+            lost: course.whole.under_way.into(),
+            cycles_per_packet: endpoint.cycles_per_packet,
+            cycles_per_packet_with_pmd: endpoint.cycles_per_packet_with_pmd,
+            stages: (server.stage_frames > 0).then(|| Stages::of(server)),
+            mean_burst: endpoint.mean_burst,
+            endpoint,
+            client: Cost::of(client, exchanges),
+            connections: course.set_up.map_or(0, |set_up| set_up.connections),
+            set_up: course.set_up.as_ref().map(SetUpReport::from),
+            bytes_per_connection: course
+                .set_up
+                .and_then(|set_up| set_up.server_bytes)
+                .map(rounded),
+            client_bytes_per_connection: course
+                .set_up
+                .and_then(|set_up| set_up.client_bytes)
+                .map(rounded),
+            limit: limit::judge_workers(client, server),
+            unaccounted: stopped.progress.unaccounted.abs() + course.client.unaccounted.abs(),
+            counters: stopped.progress.counters,
+            client_counters: course.client.counters,
+            endpoint_mbufs_in_use: stopped.mbufs_in_use,
+            generator_mbufs_in_use: sides.generator_mbufs_in_use,
+            interrupted: course.interrupted,
+            cpus: sides.cpus,
+            room,
+            memory,
+            versions: Versions::with_dpdk(sides.dpdk),
+            command: provenance::command(),
+            is_connect,
+            is_one_process: args.is_ring(),
+        }
+    }
+
+    /// Prints the result to stdout, as text or as JSON.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when stdout takes no more.
+    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
+        if !json {
+            return console::result(self);
+        }
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
+        console::result(text)
+    }
+
+    /// Whether the result is good: nothing failed, everything verified, every frame accounted for, every buffer back.
+    ///
+    /// # Errors
+    /// [`Failure::Gate`] with everything that is not.
+    pub(in super::super) fn gate(&self) -> Result<(), Failure> {
+        let mut faults = Vec::new();
+        if self.failures > 0 {
+            faults.push(format!(
+                "{} failures ({})",
+                self.failures,
+                listed(&self.failures_by_reason)
+            ));
+        }
+        if self.lost > 0 {
+            faults.push(format!(
+                "{} {} did not end",
+                self.lost,
+                if self.is_connect {
+                    "connections"
+                } else {
+                    "requests"
+                }
+            ));
+        }
+        if self.unaccounted != 0 {
+            faults.push(format!("{} frames were lost track of", self.unaccounted));
+        }
+        for (side, in_use) in [
+            ("endpoint", self.endpoint_mbufs_in_use),
+            ("client", self.generator_mbufs_in_use),
+        ] {
+            if in_use > 0 {
+                faults.push(format!("{in_use} buffers of the {side} did not come back"));
+            }
+        }
+        if self.replies_verified == 0 && !self.interrupted {
+            faults.push("no reply came".to_owned());
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Gate(faults.join("; ")))
+        }
+    }
+}
+
+fn failures(tally: &Tally) -> BTreeMap<String, u64> {
+    tally
+        .by_fault()
+        .map(|(fault, n)| (fault.name().to_owned(), n))
+        .collect()
+}
+
+/// Name and number of each, with commas between them.
+fn listed(counts: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(name, n)| format!("{name} {n}"))
+        .collect();
+    counts.join(", ")
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let early = if self.interrupted {
+            ", ended early"
+        } else {
+            ""
+        };
+        writeln!(
+            f,
+            "bench {} over {}, {:.1} s{early}",
+            self.mode, self.link, self.seconds
+        )?;
+        self.write_rate(f)?;
+        let Times {
+            samples,
+            p50_us,
+            p90_us,
+            p99_us,
+            p999_us,
+            max_us,
+        } = self.latency;
+        let us = |time: Option<f64>| time.map_or_else(|| "-".to_owned(), |us| format!("{us:.1}"));
+        writeln!(
+            f,
+            "  latency   p50 {} us, p90 {}, p99 {}, p99.9 {}, max {} ({samples} samples, {} at a time)",
+            us(p50_us),
+            us(p90_us),
+            us(p99_us),
+            us(p999_us),
+            us(max_us),
+            self.concurrency
+        )?;
+        writeln!(
+            f,
+            "  counts    {} sent, {} replies verified, {} wrong, {} failures, {} lost (whole run)",
+            self.sent, self.replies_verified, self.replies_wrong, self.failures, self.lost
+        )?;
+        if self.failures > 0 {
+            writeln!(f, "  failures  {}", listed(&self.failures_by_reason))?;
+        }
+        self.write_cost(f)?;
+        self.write_set_up(f)?;
+        writeln!(
+            f,
+            "  limit     {}: {}",
+            self.limit.verdict.name(),
+            self.limit.evidence
+        )?;
+        if let Some(room) = &self.room {
+            writeln!(f, "  room      {room}")?;
+        }
+        writeln!(f, "  endpoint  counters: {}", listed(&self.counters))?;
+        writeln!(f, "  client    counters: {}", listed(&self.client_counters))?;
+        writeln!(f, "  memory    {}", self.memory.join("; "))?;
+        writeln!(f, "  versions  {}", self.versions)?;
+        write!(f, "  command   {}", self.command)
+    }
+}
+
+impl Report {
+    fn write_rate(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(rate) = self.rate_cps {
+            writeln!(
+                f,
+                "  rate      {:.3} M connections/s, complete and verified; {} closes first, 2 MSL {} s, body {} bytes",
+                rate / 1e6,
+                self.first_close.unwrap_or("nobody"),
+                self.two_msl_seconds.unwrap_or_default(),
+                self.size
+            )?;
+        }
+        if let Some(rate) = self.rate_rps {
+            writeln!(
+                f,
+                "  rate      {:.3} M requests/s verified, over {} connections at random",
+                rate / 1e6,
+                self.connections
+            )?;
+        }
+        let exchange = if self.is_connect {
+            "connection"
+        } else {
+            "request"
+        };
+        if let Some(packets) = self.packets_per_exchange {
+            let shape = self
+                .shape
+                .map_or_else(String::new, |shape| format!(" ({shape})"));
+            writeln!(
+                f,
+                "  packets   {packets} per {exchange}{shape}; {:.3} Mpps to the endpoint",
+                self.rate_pps / 1e6
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exchange = if self.is_connect {
+            "connection"
+        } else {
+            "request"
+        };
+        for (side, cost) in [("endpoint", &self.endpoint), ("client  ", &self.client)] {
+            if let (Some(exchange_cycles), Some(own), Some(with_pmd), Some(burst)) = (
+                cost.cycles_per_exchange,
+                cost.cycles_per_packet,
+                cost.cycles_per_packet_with_pmd,
+                cost.mean_burst,
+            ) {
+                writeln!(
+                    f,
+                    "  {side}  {exchange_cycles:.0} cycles a {exchange}, {own:.1} a packet received, {with_pmd:.1} with the \
+                     PMD (TSC ticks); mean burst {burst:.1}"
+                )?;
+            }
+        }
+        if let Some(stages) = self.stages {
+            writeln!(f, "  stages    {stages}")?;
+        }
+        Ok(())
+    }
+
+    fn write_set_up(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(set_up) = self.set_up else {
+            return Ok(());
+        };
+        writeln!(
+            f,
+            "  set-up    {} connections by handshake in {:.1} s, {:.3} M/s",
+            set_up.connections,
+            set_up.seconds,
+            set_up.rate_cps / 1e6
+        )?;
+        if let (Some(server), Some(client)) =
+            (self.bytes_per_connection, self.client_bytes_per_connection)
+        {
+            let how = if self.is_one_process {
+                "half of the growth of the one process"
+            } else {
+                "growth of each process"
+            };
+            writeln!(
+                f,
+                "  table     {server:.1} bytes a connection at the endpoint, {client:.1} at the client ({how}; the client's \
+                 own list left out)"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! What makes a result bad, one fault at a time, and which keys scripts rely on.
+//!
+//! Called by: `cargo test`. It must never start DPDK.
+
+use clap::Parser as _;
+use workload::Fault;
+
+use super::*;
+use crate::bench::conversation::client::Seen;
+use crate::bench::endpoint::{Progress, Ready, Stopped};
+use crate::cli::{Cli, Command};
+
+fn args(line: &str) -> Args {
+    let Command::Bench(args) = Cli::parse_from(line.split_whitespace()).command else {
+        panic!("not the bench command");
+    };
+    *args
+}
+
+/// A run of two seconds with a million connections and six packets for each.
+fn course() -> Course {
+    let tally = Tally {
+        started: 1_000_000,
+        opened: 1_000_000,
+        completed: 1_000_000,
+        requests: 1_000_000,
+        replies: 1_000_000,
+        ..Tally::default()
+    };
+    let spent = Spent {
+        frames: 3_000_000,
+        bursts: 100_000,
+        own: 600_000_000,
+        ..Spent::default()
+    };
+    Course {
+        set_up: None,
+        measured: Window {
+            seconds: 2.0,
+            tally,
+            client: spent,
+            client_tx_frames: 3_000_000,
+            server: spent,
+            server_tx_frames: 3_000_000,
+        },
+        whole: Seen {
+            tally,
+            ..Seen::default()
+        },
+        latency: Latency::new(),
+        client: Progress::default(),
+        interrupted: false,
+    }
+}
+
+fn sides() -> Sides {
+    Sides {
+        link: "a link".to_owned(),
+        ready: Some(Ready {
+            mac: [0; 6],
+            memory_line: "memory".to_owned(),
+            connections: 0,
+            bytes_per_connection: None,
+            resident_before_bytes: None,
+            room: "room".to_owned(),
+        }),
+        stopped: Some(Stopped::default()),
+        generator_mbufs_in_use: 0,
+        generator_memory: "memory".to_owned(),
+        dpdk: "DPDK".to_owned(),
+        cpus: vec![0, 1],
+        dumps: Vec::new(),
+    }
+}
+
+fn report(line: &str, change: impl FnOnce(&mut Course, &mut Sides)) -> Report {
+    let (mut course, mut sides) = (course(), sides());
+    change(&mut course, &mut sides);
+    Report::new(&args(line), course, sides)
+}
+
+#[test]
+fn a_run_without_a_fault_is_good_and_says_what_it_was() {
+    let report = report("syncline bench connect", |_, _| {});
+    assert_eq!(report.gate(), Ok(()));
+    assert_eq!(report.rate_cps, Some(500_000.0));
+    assert_eq!(report.packets_per_exchange, Some(6.0));
+    assert_eq!(report.endpoint.cycles_per_exchange, Some(600.0));
+    let text = report.to_string();
+    for part in [
+        "0.500 M connections/s",
+        "server closes first",
+        "2 MSL 1 s",
+        "6 per connection (piggyback)",
+    ] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn each_fault_fails_the_run_by_name() {
+    let gate = |change: fn(&mut Course, &mut Sides)| match report("syncline bench connect", change)
+        .gate()
+    {
+        Err(Failure::Gate(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    assert!(gate(|course, _| course.whole.tally.fault(Fault::Reset)).contains("reset 1"));
+    assert!(gate(|course, _| course.whole.under_way = 3).contains("3 connections did not end"));
+    assert!(gate(|course, _| course.client.unaccounted = -1).contains("1 frames"));
+    assert!(gate(|_, sides| sides.generator_mbufs_in_use = 2).contains("2 buffers of the client"));
+    assert!(gate(|course, _| course.whole.tally.replies = 0).contains("no reply"));
+    let of_server = gate(|_, sides| {
+        let mut stopped = Stopped::default();
+        stopped.mbufs_in_use = 1;
+        stopped.progress.app.faults.insert("aborted".to_owned(), 7);
+        sides.stopped = Some(stopped);
+    });
+    assert!(of_server.contains("aborted 7") && of_server.contains("1 buffers of the endpoint"));
+}
+
+#[test]
+fn the_keys_that_scripts_rely_on_are_there() {
+    for (line, rate, none) in [
+        (
+            "syncline bench connect --shape plain",
+            "rate_cps",
+            "rate_rps",
+        ),
+        ("syncline bench request", "rate_rps", "rate_cps"),
+    ] {
+        let json = serde_json::to_value(report(line, |_, _| {})).expect("JSON");
+        assert!(json[rate].is_number() && json[none].is_null());
+        for key in [
+            "mode",
+            "link",
+            "rate_pps",
+            "sent_pps",
+            "seconds",
+            "sent",
+            "replies_verified",
+            "replies_wrong",
+            "wrong_by_reason",
+            "lost",
+            "cycles_per_packet",
+            "cycles_per_packet_with_pmd",
+            "stages",
+            "mean_burst",
+            "connections",
+            "bytes_per_connection",
+            "limit",
+            "counters",
+            "unaccounted",
+            "endpoint_mbufs_in_use",
+            "generator_mbufs_in_use",
+            "interrupted",
+            "cpus",
+            "room",
+            "memory",
+            "versions",
+            "command",
+            "failures",
+            "failures_by_reason",
+            "packets_per_exchange",
+            "latency",
+            "endpoint",
+            "client",
+        ] {
+            assert!(json.get(key).is_some(), "{key} is missing for {line}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! [`inspect`]: whether a frame that an endpoint sent is right, judged by code that shares nothing with the stack.
+//!
+//! Called by: [`super::world`] for each frame that a worker sends, [`super::nic`] for the checksums that hardware would
+//! compute or verify. It must never use `wire`: a mistake there would forgive itself here.
+
+use core::fmt;
+
+/// What is wrong with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Shorter than its headers say.
+    Truncated,
+    /// The EtherType or protocol is none that we ever send.
+    UnknownProtocol,
+    /// The IPv4 header checksum is wrong.
+    Ipv4Checksum,
+    /// The checksum of TCP, UDP, ICMP or ICMPv6 is wrong.
+    TransportChecksum,
+    /// A TCP data offset below 5 or beyond the segment.
+    TcpHeaderLen,
+    /// The IP packet is longer than the MTU.
+    BeyondMtu,
+    /// Padding behind the packet isn't zero: bytes of older frames leak.
+    DirtyPadding,
+    /// The source link address isn't the sender's own.
+    SourceMac,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "shorter than its headers say",
+            Self::UnknownProtocol => "a protocol that we never send",
+            Self::Ipv4Checksum => "wrong IPv4 header checksum",
+            Self::TransportChecksum => "wrong transport checksum",
+            Self::TcpHeaderLen => "impossible TCP header length",
+            Self::BeyondMtu => "longer than the MTU",
+            Self::DirtyPadding => "padding that isn't zero",
+            Self::SourceMac => "somebody else's source link address",
+        })
+    }
+}
+
+/// Where the parts of an IP packet lie in a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// First byte of the IP header.
+    pub ip: usize,
+    /// Whether it is IPv6.
+    pub is_v6: bool,
+    /// Protocol number of what the IP packet carries.
+    pub protocol: u8,
+    /// First byte of the transport header.
+    pub transport: usize,
+    /// First byte behind the IP packet.
+    pub end: usize,
+}
+
+const TCP: u8 = 6;
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+}
+
+/// The places of an IPv4 or (without extension headers) IPv6 packet; `Ok(None)` for ARP.
+///
+/// # Errors
+/// [`Fault::Truncated`] and [`Fault::UnknownProtocol`].
+pub fn places(bytes: &[u8]) -> Result<Option<Places>, Fault> {
+    let mut ethertype_at = 12;
+    let mut ethertype = be16(bytes, 12).ok_or(Fault::Truncated)?;
+    if ethertype == 0x8100 {
+        ethertype_at = 16;
+        ethertype = be16(bytes, 16).ok_or(Fault::Truncated)?;
+    }
+    let ip = ethertype_at + 2;
+    let places = match ethertype {
+        0x0806 => return Ok(None),
+        0x0800 => {
+            let first = *bytes.get(ip).ok_or(Fault::Truncated)?;
+            let total_len = usize::from(be16(bytes, ip + 2).ok_or(Fault::Truncated)?);
+            Places {
+                ip,
+                is_v6: false,
+                protocol: *bytes.get(ip + 9).ok_or(Fault::Truncated)?,
+                transport: ip + 4 * usize::from(first & 0x0f),
+                end: ip + total_len,
+            }
+        }
+        0x86dd => Places {
+            ip,
+            is_v6: true,
+            protocol: *bytes.get(ip + 6).ok_or(Fault::Truncated)?,
+            transport: ip + 40,
+            end: ip + 40 + usize::from(be16(bytes, ip + 4).ok_or(Fault::Truncated)?),
+        },
+        _ => return Err(Fault::UnknownProtocol),
+    };
+    if places.transport > places.end || places.end > bytes.len() {
+        return Err(Fault::Truncated);
+    }
+    Ok(Some(places))
+}
+
+/// RFC 1071 word by word: the folded sum.
+#[must_use]
+pub fn ones_complement_sum(bytes: &[u8], start: u32) -> u16 {
+    let mut sum = start;
+    for pair in bytes.chunks(2) {
+        let low = pair.get(1).copied().unwrap_or(0);
+        sum += u32::from(u16::from_be_bytes([pair[0], low]));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// Whether the IPv4 header's checksum is right (always for IPv6, which has none).
+#[must_use]
+pub fn ipv4_checksum_is_right(bytes: &[u8], at: &Places) -> bool {
+    at.is_v6 || ones_complement_sum(&bytes[at.ip..at.transport], 0) == 0xffff
+}
+
+/// Whether the checksum of what the packet carries is right.
+#[must_use]
+pub fn transport_checksum_is_right(bytes: &[u8], at: &Places) -> bool {
+    let segment = &bytes[at.transport..at.end];
+    let with_pseudo_header = at.is_v6 || matches!(at.protocol, TCP | 17);
+    let start = if with_pseudo_header {
+        let addresses = if at.is_v6 {
+            &bytes[at.ip + 8..at.ip + 40]
+        } else {
+            &bytes[at.ip + 12..at.ip + 20]
+        };
+        let sum = u32::from(ones_complement_sum(addresses, 0));
+        sum + u32::from(at.protocol) + segment.len() as u32
+    } else {
+        0
+    };
+    ones_complement_sum(segment, start) == 0xffff
+}
+
+/// What is wrong with a frame that the owner of `mac` sent over a link of `mtu` bytes.
+///
+/// # Errors
+/// The first [`Fault`] found.
+pub fn inspect(bytes: &[u8], mac: [u8; 6], mtu: u16) -> Result<(), Fault> {
+    if bytes.get(6..12) != Some(mac.as_slice()) {
+        return Err(Fault::SourceMac);
+    }
+    let Some(at) = places(bytes)? else {
+        return Ok(());
+    };
+    if at.end - at.ip > usize::from(mtu) {
+        return Err(Fault::BeyondMtu);
+    }
+    if bytes[at.end..].iter().any(|&byte| byte != 0) {
+        return Err(Fault::DirtyPadding);
+    }
+    if !ipv4_checksum_is_right(bytes, &at) {
+        return Err(Fault::Ipv4Checksum);
+    }
+    match (at.protocol, at.is_v6) {
+        (TCP, _) => {
+            let offset = bytes.get(at.transport + 12).ok_or(Fault::Truncated)?;
+            let header_len = usize::from(offset >> 4) * 4;
+            if header_len < 20 || at.transport + header_len > at.end {
+                return Err(Fault::TcpHeaderLen);
+            }
+        }
+        (1, false) | (58, true) | (17, _) => {}
+        _ => return Err(Fault::UnknownProtocol),
+    }
+    if transport_checksum_is_right(bytes, &at) {
+        Ok(())
+    } else {
+        Err(Fault::TransportChecksum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Link, MacAddr, SegmentSpec};
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
+
+    fn segment(source: &str, destination: &str) -> Vec<u8> {
+        let link = Link {
+            dst: MacAddr([2, 0, 0, 0, 0, 8]),
+            src: MacAddr(MAC),
+            vlan: None,
+        };
+        let address = |text: &str| text.parse().expect("an address");
+        let spec = SegmentSpec {
+            payload: b"odd",
+            ..SegmentSpec::new(link, address(source), address(destination))
+        };
+        let mut bytes = vec![0; 200];
+        let len = spec.emit(&mut bytes).expect("room");
+        bytes.truncate(len);
+        bytes
+    }
+
+    #[test]
+    fn right_frames_of_both_families_pass_and_any_changed_bit_of_them_is_found() {
+        let v4 = segment("198.18.0.1:1", "198.18.0.2:2");
+        let v6 = segment("[2001:db8::1]:1", "[2001:db8::2]:2");
+        for frame in [v4, v6] {
+            assert_eq!(inspect(&frame, MAC, 1500), Ok(()));
+            let is_v6 = frame[14] >> 4 == 6;
+            for bit in 6 * 8..frame.len() * 8 {
+                // Traffic class, flow label and hop limit of IPv6 stand under no checksum.
+                if is_v6 && (14 * 8..18 * 8).contains(&bit) || is_v6 && bit / 8 == 21 {
+                    continue;
+                }
+                let mut changed = frame.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                // A version that doesn't fit the EtherType is nothing that this judges.
+                assert!(inspect(&changed, MAC, 1500).is_err(), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_checksum_covers_is_judged_as_well() {
+        let frame = segment("198.18.0.1:1", "198.18.0.2:2");
+        let len = frame.len();
+        assert_eq!(inspect(&frame, [2; 6], 1500), Err(Fault::SourceMac));
+        assert_eq!(
+            inspect(&frame, MAC, (len - 15) as u16),
+            Err(Fault::BeyondMtu)
+        );
+        let mut padded = frame.clone();
+        padded.extend([0, 0, 1]);
+        assert_eq!(inspect(&padded, MAC, 1500), Err(Fault::DirtyPadding));
+        assert_eq!(inspect(&frame[..len - 1], MAC, 1500), Err(Fault::Truncated));
+    }
+}

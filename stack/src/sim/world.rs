@@ -1,0 +1,485 @@
+//! [`World`]: hosts on a switch, in virtual time.
+//!
+//! Called by: tests and `syncline lab`. It must never let real time, addresses in memory or the order of a hash map
+//! decide anything: two runs of one seed are the same to the last byte.
+
+use core::cmp::Reverse;
+use core::time::Duration;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use super::host::{Host, HostError, HostId, HostSpec, Running};
+use super::inspect::inspect;
+use super::link::{Fate, Link, Outcome};
+use super::nic::Pools;
+use super::nic::SimNic;
+use super::random::Random;
+use super::trace::{Crossing, Trace};
+use crate::app::App;
+use crate::config::Config;
+use crate::time::Instant;
+use crate::worker::Worker;
+
+/// What a turn of a worker that had something to do costs.
+const TURN: Duration = Duration::from_micros(1);
+
+/// A worker's polling loop notices a frame within this time, so that bursts of several frames form.
+const POLL_JITTER: Duration = Duration::from_micros(20);
+
+/// Violations kept; more than these say nothing new.
+const VIOLATIONS_MAX: usize = 100;
+
+/// Which wire of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the host to the switch.
+    Up,
+    /// From the switch to the host.
+    Down,
+}
+
+/// Bytes on their way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct InFlight {
+    sent_at: Instant,
+    from: HostId,
+    bytes: Vec<u8>,
+    /// What happened to it so far.
+    fate: Fate,
+}
+
+/// What happens next. Ordered by time, then by the number of the plan.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Planned {
+    at: Instant,
+    number: u64,
+    event: Event,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Turn(HostId, u16),
+    AtSwitch(InFlight),
+    AtHost(HostId, InFlight),
+}
+
+/// Hosts, wires, and the time. The same seed and calls give the same world.
+pub struct World<A: App> {
+    now: Instant,
+    plans: BinaryHeap<Reverse<Planned>>,
+    planned: u64,
+    hosts: Vec<Host<A>>,
+    random: Random,
+    trace: Trace,
+    violations: Vec<String>,
+    /// A worker without anything to do has a turn at least this often.
+    max_idle: Duration,
+}
+
+impl<A: App> World<A> {
+    /// An empty world whose clock shows `start`.
+    #[must_use]
+    pub fn new(seed: u64, start: Instant) -> Self {
+        Self {
+            now: start,
+            plans: BinaryHeap::new(),
+            planned: 0,
+            hosts: Vec::new(),
+            random: Random::new(seed),
+            trace: Trace::default(),
+            violations: Vec::new(),
+            max_idle: Duration::from_millis(10),
+        }
+    }
+
+    /// How long a worker with nothing to do may sleep besides its own deadlines, which is how exactly apps see time
+    /// pass; 10 ms unless set.
+    pub fn set_max_idle(&mut self, max_idle: Duration) {
+        self.max_idle = max_idle.max(TURN);
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Adds a host and switches it on; `app` makes the app of each worker.
+    ///
+    /// # Errors
+    /// [`HostError`] when its configuration or memory is impossible.
+    pub fn add_host(
+        &mut self,
+        spec: HostSpec,
+        app: impl FnMut(u16) -> A,
+    ) -> Result<HostId, HostError> {
+        let id = self.add_machine(spec)?;
+        self.power_on(id, app)?;
+        Ok(id)
+    }
+
+    /// Adds a peer that the caller plays: it sends what [`World::send`] is given and keeps what it hears.
+    ///
+    /// # Errors
+    /// [`HostError`] when its configuration is impossible.
+    pub fn add_station(&mut self, spec: HostSpec) -> Result<HostId, HostError> {
+        let id = self.add_machine(spec)?;
+        self.host_mut(id).running = Running::Station(Vec::new());
+        Ok(id)
+    }
+
+    fn add_machine(&mut self, spec: HostSpec) -> Result<HostId, HostError> {
+        let random = self.random.fork();
+        let id = HostId(self.hosts.len() as u16);
+        self.hosts.push(Host::new(spec, random)?);
+        Ok(id)
+    }
+}
+
+/// What can be done to hosts and wires.
+impl<A: App> World<A> {
+    /// Switches a host on that is off.
+    ///
+    /// # Errors
+    /// [`HostError`] when the memory is missing.
+    pub fn power_on(&mut self, host: HostId, app: impl FnMut(u16) -> A) -> Result<(), HostError> {
+        self.host_mut(host).power_on(app)?;
+        self.wake(host);
+        Ok(())
+    }
+
+    /// Power loss: everything on the host ends without a word. A buffer that is not returned is a violation.
+    pub fn power_off(&mut self, host: HostId) {
+        let leaked = self.host_mut(host).power_off();
+        if leaked > 0 {
+            self.violate(
+                host,
+                &format!("{leaked} buffers were not returned at the end"),
+            );
+        }
+    }
+
+    /// Plugs the cable of a host in or pulls it.
+    pub fn set_cable(&mut self, host: HostId, plugged: bool) {
+        let host = self.host_mut(host);
+        host.up.up = plugged;
+        host.down.up = plugged;
+    }
+
+    /// One wire of a host, to change what it does.
+    pub fn link_mut(&mut self, host: HostId, direction: Direction) -> &mut Link {
+        let host = self.host_mut(host);
+        match direction {
+            Direction::Up => &mut host.up,
+            Direction::Down => &mut host.down,
+        }
+    }
+
+    /// Puts a frame of a station (or a forged one of a host) on its wire.
+    pub fn send(&mut self, from: HostId, mut bytes: Vec<u8>) {
+        let (now, at) = (self.now, usize::from(from.0));
+        let up = &mut self.hosts[at].up;
+        let (first, second) = up.pass(&mut bytes, Fate::Delivered, now, &mut self.random);
+        for outcome in [Some(first), second].into_iter().flatten() {
+            match outcome.arrives_at {
+                Some(at) => {
+                    let frame = InFlight {
+                        sent_at: now,
+                        from,
+                        bytes: bytes.clone(),
+                        fate: outcome.fate,
+                    };
+                    self.plan(at, Event::AtSwitch(frame));
+                }
+                None => self.trace.record(|| Crossing {
+                    sent_at: now,
+                    arrives_at: None,
+                    from,
+                    to: None,
+                    bytes: Arc::from(bytes.as_slice()),
+                    fate: outcome.fate,
+                }),
+            }
+        }
+    }
+
+    /// Gives all workers of a host a turn now: for orders to its app.
+    pub fn wake(&mut self, host: HostId) {
+        self.plan_turns(host, self.now);
+    }
+}
+
+/// Time.
+impl<A: App> World<A> {
+    /// Lets time pass until `at`.
+    pub fn run_until(&mut self, at: Instant) {
+        while self.next_at().is_some_and(|next| next <= at) {
+            self.step();
+        }
+        self.now = self.now.max(at);
+    }
+
+    /// Lets time pass for so long.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(self.now + time);
+    }
+
+    /// Lets time pass while `condition` holds, at most until `deadline`. Says whether it ended before.
+    pub fn run_while(
+        &mut self,
+        deadline: Instant,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> bool {
+        while condition(self) {
+            if self.next_at().is_none_or(|next| next > deadline) {
+                self.now = self.now.max(deadline);
+                return false;
+            }
+            self.step();
+        }
+        true
+    }
+
+    /// When something happens next.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Instant> {
+        self.plans.peek().map(|Reverse(planned)| planned.at)
+    }
+
+    /// Lets the next thing happen. False when nothing will ever happen.
+    pub fn step(&mut self) -> bool {
+        let Some(Reverse(planned)) = self.plans.pop() else {
+            return false;
+        };
+        self.now = self.now.max(planned.at);
+        match planned.event {
+            Event::Turn(host, worker) => self.turn(host, worker, planned.at),
+            Event::AtSwitch(frame) => self.forward(&frame),
+            Event::AtHost(host, frame) => self.deliver(host, frame),
+        }
+        true
+    }
+
+    fn plan(&mut self, at: Instant, event: Event) {
+        self.planned += 1;
+        self.plans.push(Reverse(Planned {
+            at,
+            number: self.planned,
+            event,
+        }));
+    }
+
+    /// Plans a turn, unless an earlier one is planned.
+    fn plan_turn(&mut self, host: HostId, worker: u16, at: Instant) {
+        if let Running::Stack(seats) = &mut self.host_mut(host).running
+            && let Some(seat) = seats.get_mut(usize::from(worker))
+            && seat.turn_at.is_none_or(|planned| planned > at)
+        {
+            seat.turn_at = Some(at);
+            self.plan(at, Event::Turn(host, worker));
+        }
+    }
+
+    fn plan_turns(&mut self, host: HostId, at: Instant) {
+        for worker in 0..self.host(host).spec.workers {
+            self.plan_turn(host, worker, at);
+        }
+    }
+
+    fn turn(&mut self, host: HostId, worker: u16, planned_at: Instant) {
+        let (now, max_idle) = (self.now, self.max_idle);
+        let Running::Stack(seats) = &mut self.host_mut(host).running else {
+            return;
+        };
+        let Some(seat) = seats.get_mut(usize::from(worker)) else {
+            return;
+        };
+        if seat.turn_at != Some(planned_at) {
+            return;
+        }
+        seat.turn_at = None;
+        let received = seat.worker.turn(now);
+        let deadline = seat.worker.next_due(now);
+        let nic = seat.worker.nic_mut();
+        let (sent, violations) = (nic.take_wire(), nic.take_violations());
+        let waits = nic.take_left_behind() || nic.has_received();
+        if received > 0 || !sent.is_empty() || waits {
+            // Its siblings too: it may have handed something over.
+            self.plan_turns(host, now + TURN);
+        } else {
+            let latest = now + max_idle;
+            let at = deadline.map_or(latest, |at| at.clamp(now + TURN, latest));
+            self.plan_turn(host, worker, at);
+        }
+        for violation in violations {
+            self.violate(host, &violation);
+        }
+        for bytes in sent {
+            self.judge(host, &bytes);
+            self.send(host, bytes);
+        }
+    }
+
+    /// The switch gives a frame to whoever has its destination address.
+    fn forward(&mut self, frame: &InFlight) {
+        let now = self.now;
+        let destination = frame.bytes.get(..6).unwrap_or(&[]);
+        let mut heard = false;
+        for at in 0..self.hosts.len() {
+            let to = HostId(at as u16);
+            if to == frame.from || !self.hosts[at].hears(destination) {
+                continue;
+            }
+            heard = true;
+            let mut bytes = frame.bytes.clone();
+            let down = &mut self.hosts[at].down;
+            let (first, second) = down.pass(&mut bytes, frame.fate, now, &mut self.random);
+            for outcome in [Some(first), second].into_iter().flatten() {
+                self.arrive(frame, to, &bytes, outcome);
+            }
+        }
+        if !heard {
+            self.trace.record(|| Crossing {
+                sent_at: frame.sent_at,
+                arrives_at: None,
+                from: frame.from,
+                to: None,
+                bytes: Arc::from(frame.bytes.as_slice()),
+                fate: Fate::NoReceiver,
+            });
+        }
+    }
+
+    fn arrive(&mut self, frame: &InFlight, to: HostId, bytes: &[u8], outcome: Outcome) {
+        self.trace.record(|| Crossing {
+            sent_at: frame.sent_at,
+            arrives_at: outcome.arrives_at,
+            from: frame.from,
+            to: Some(to),
+            bytes: Arc::from(bytes),
+            fate: outcome.fate,
+        });
+        if let Some(at) = outcome.arrives_at {
+            let frame = InFlight {
+                bytes: bytes.to_vec(),
+                ..*frame
+            };
+            self.plan(at, Event::AtHost(to, frame));
+        }
+    }
+
+    fn deliver(&mut self, to: HostId, frame: InFlight) {
+        let now = self.now;
+        let jitter = self.random.duration_up_to(POLL_JITTER);
+        let host = self.host_mut(to);
+        let queue = host.queue_of(&frame.bytes);
+        match &mut host.running {
+            Running::Off => {}
+            Running::Station(inbox) => inbox.push((now, frame.bytes)),
+            Running::Stack(seats) => {
+                let Some(seat) = seats.get_mut(queue) else {
+                    return;
+                };
+                seat.worker.nic_mut().deliver(&frame.bytes);
+                self.plan_turn(to, queue as u16, now + jitter);
+            }
+        }
+    }
+}
+
+/// Looking at it.
+impl<A: App> World<A> {
+    /// Keeps what crosses the wires from now on, or stops to; [`World::trace`] reads it.
+    pub fn record(&mut self, on: bool) {
+        self.trace.on = on;
+    }
+
+    /// What crossed the wires while it was recorded, in the order of arrival at the switch.
+    #[must_use]
+    pub fn trace(&self) -> &[Crossing] {
+        &self.trace.crossings
+    }
+
+    /// What the world found wrong so far, in words, at most 100.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// What a station has heard since the last call, with the times of arrival.
+    pub fn take_heard(&mut self, station: HostId) -> Vec<(Instant, Vec<u8>)> {
+        match &mut self.host_mut(station).running {
+            Running::Station(inbox) => core::mem::take(inbox),
+            Running::Off | Running::Stack(_) => Vec::new(),
+        }
+    }
+
+    /// The workers of a host; none when it is off or a station.
+    pub fn workers(&self, host: HostId) -> impl Iterator<Item = &Worker<SimNic, A>> {
+        let seats = match &self.host(host).running {
+            Running::Stack(seats) => seats.as_slice(),
+            Running::Off | Running::Station(_) => &[],
+        };
+        seats.iter().map(|seat| &seat.worker)
+    }
+
+    /// The same for orders to their apps and NICs; [`World::wake`] lets them be noticed at once.
+    pub fn workers_mut(&mut self, host: HostId) -> impl Iterator<Item = &mut Worker<SimNic, A>> {
+        let seats = match &mut self.host_mut(host).running {
+            Running::Stack(seats) => seats.as_mut_slice(),
+            Running::Off | Running::Station(_) => &mut [],
+        };
+        seats.iter_mut().map(|seat| &mut seat.worker)
+    }
+
+    /// A host's validated configuration.
+    #[must_use]
+    pub fn config(&self, host: HostId) -> &Config {
+        &self.host(host).config
+    }
+
+    /// The pools of a host.
+    #[must_use]
+    pub fn pools(&self, host: HostId) -> &Pools {
+        &self.host(host).pools
+    }
+
+    /// Lets the NICs of a host finish what they are sending, and says how many buffers are in use then.
+    pub fn settle(&mut self, host: HostId) -> usize {
+        let complete = |worker: &mut Worker<SimNic, A>| worker.nic_mut().complete_all();
+        self.workers_mut(host).for_each(complete);
+        self.pools(host).in_use()
+    }
+
+    /// The number of hosts and stations; their ids count from 0.
+    #[must_use]
+    pub fn hosts(&self) -> u16 {
+        self.hosts.len() as u16
+    }
+
+    fn judge(&mut self, host: HostId, bytes: &[u8]) {
+        let (mac, mtu) = (self.host(host).spec.mac, self.host(host).spec.nic.mtu);
+        if let Err(fault) = inspect(bytes, mac, mtu) {
+            self.violate(host, &format!("sent a frame with {fault}: {bytes:02x?}"));
+        }
+    }
+
+    fn violate(&mut self, host: HostId, what: &str) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            let at_ns = self.now.as_ns();
+            self.violations
+                .push(format!("{at_ns} ns, host {}: {what}", host.0));
+        }
+    }
+
+    fn host(&self, id: HostId) -> &Host<A> {
+        &self.hosts[usize::from(id.0)]
+    }
+
+    fn host_mut(&mut self, id: HostId) -> &mut Host<A> {
+        &mut self.hosts[usize::from(id.0)]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,313 @@
+//! Rest: what keeps a connection from it, and that who wakes is who went to sleep.
+
+use core::time::Duration;
+
+use crate::tcp::lang::{Spec, ack, data, segment, syn, syn_ack};
+use crate::tcp::rest::Rest;
+use crate::tcp::segment::{Flags, Segment, TimestampOption};
+use crate::tcp::settings::{ConnectionOptions, Settings};
+use crate::tcp::state::State;
+use crate::tcp::tcb::{Bits, OpenParams, Tcb};
+use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain};
+use crate::tcp::timestamps::RECENT_VALID_S;
+use crate::tcp::verdict::Outcome;
+
+impl Host {
+    fn rest(&mut self) -> Option<Rest> {
+        self.turn(|tcb, env| tcb.rest(env))
+    }
+
+    /// Rests now, and wakes after `ms`. What `params` shouldn't decide is another's.
+    #[track_caller]
+    fn sleep_ms(&mut self, ms: u64) {
+        self.expect_nothing();
+        let rest = self.rest().expect("nothing is pending");
+        assert_eq!(self.tcb.deadline(), None, "a timer would be forgotten");
+        self.now = self.now + Duration::from_millis(ms);
+        let params = OpenParams {
+            iss: crate::tcp::seq::SeqNum(77),
+            options: ConnectionOptions {
+                keepalive: true,
+                ..ConnectionOptions::default()
+            },
+            ..params()
+        };
+        self.tcb = self.turn(|_, env| Tcb::wake(params, &rest, env));
+        self.expect_nothing();
+        self.expect_state(State::Established);
+        let heard_s = rest.heard_s;
+        let again = self.rest().map(|rest| Rest { heard_s, ..rest });
+        let cwnd = again.map_or(0, |again| again.cwnd);
+        assert_eq!(again, Some(Rest { cwnd, ..rest }), "only cwnd changes");
+    }
+}
+
+#[test]
+fn a_connection_rests_when_nothing_is_pending_and_goes_on_as_if_it_had_not() {
+    let mut host = Host::established();
+    host.write(10);
+    host.expect(data(10).seq(1));
+    host.inject(ack().ack(11));
+    host.sleep_ms(3_600_000);
+    host.write(MSS + 10);
+    host.expect(data(MSS).seq(11).ack(1));
+    host.expect(data(10).seq(11 + MSS));
+    host.inject(data(20));
+    host.read(20);
+    host.advance_ms(50);
+    host.expect(ack().ack(21));
+    host.inject(ack().seq(21).ack(21 + MSS));
+    host.sleep_ms(10);
+    host.close();
+    host.expect(crate::tcp::lang::fin().seq(21 + MSS).ack(21));
+}
+
+/// Does something to an established connection, and says why it must not rest.
+fn pending(why: &str, act: impl FnOnce(&mut Host)) {
+    let mut host = Host::established();
+    assert!(host.rest().is_some());
+    act(&mut host);
+    assert_eq!(host.rest(), None, "{why}");
+}
+
+#[test]
+fn whatever_is_pending_keeps_it_open() {
+    pending("in flight", |host| {
+        host.write(10);
+        host.expect(data(10));
+    });
+    pending("a delayed ACK", |host| {
+        host.inject(data(10));
+        host.read(10);
+        host.expect_nothing();
+    });
+    pending("an ACK that is due", |host| {
+        host.inject(data(10));
+        host.inject(data(10));
+        host.read(20);
+    });
+    pending("unread", |host| {
+        host.inject(data(10));
+        host.advance_ms(50);
+        host.expect(ack().ack(11));
+    });
+    pending("a window update that is due", |host| {
+        for _ in 0..RCV_BUF / MSS {
+            host.inject(data(MSS));
+        }
+        host.expect(ack().win(0));
+        host.read(RCV_BUF);
+    });
+    pending("a gap", |host| {
+        host.inject(data(10).seq(5));
+        host.expect(ack().ack(1));
+    });
+    pending("a FIN ahead of a gap", |host| {
+        host.inject(crate::tcp::lang::fin().seq(5));
+        host.expect(ack().ack(1));
+    });
+    pending("urgent data announced", |host| {
+        host.inject(segment(Flags::ACK).urgent(100));
+    });
+    pending("urgent data to send", |host| {
+        host.turn(|tcb, _| tcb.mark_urgent(5));
+    });
+    pending("something that a closed window holds back", |host| {
+        host.inject(ack().win(0));
+        host.write(10);
+        host.expect_nothing();
+    });
+    pending("a FIN to send", |host| host.shutdown());
+    pending("a peer that closed", |host| {
+        host.inject(crate::tcp::lang::fin());
+        host.expect(ack().ack(2));
+    });
+    pending("a reset to send", |host| host.abort());
+    pending("keepalive", |host| {
+        let options = ConnectionOptions {
+            keepalive: true,
+            ..ConnectionOptions::default()
+        };
+        host.turn(|tcb, env| tcb.set_options(options, env));
+    });
+    pending("a window that scaled down is zero", |host| {
+        host.tcb.scales = 14 << 4;
+    });
+    let mut opening = Host::client(plain(), params());
+    opening.expect(syn());
+    assert_eq!(opening.rest(), None, "SYN-SENT");
+}
+
+/// A connection with all options, and an acknowledged write.
+fn with_options() -> Host {
+    let options = ConnectionOptions {
+        nagle: false,
+        r2: Duration::from_secs(30),
+        ..ConnectionOptions::default()
+    };
+    let mut host = Host::client(
+        Settings::default(),
+        OpenParams {
+            options,
+            rcv_buf: 1 << 20,
+            ..params()
+        },
+    );
+    let tsval = host.expect(syn()).options.timestamps.unwrap().tsval;
+    let answer: Spec = syn_ack().seq(0).ack(1).mss(MSS as u16).wscale(3);
+    host.inject(answer.ts(5_000, tsval).sack_ok());
+    host.expect(ack().seq(1).ack(1));
+    host
+}
+
+fn stamped(host: &Host, tsval: u32) -> Segment {
+    let (_, nxt, rcv_nxt) = host.tcb.numbers();
+    let mut seg = Segment {
+        seq: rcv_nxt,
+        ack: nxt,
+        flags: Flags::ACK,
+        window: 4_000,
+        ..Segment::default()
+    };
+    seg.options.timestamps = Some(TimestampOption { tsval, tsecr: 0 });
+    seg
+}
+
+#[test]
+fn what_was_negotiated_and_chosen_outlasts_a_rest() {
+    let mut host = with_options();
+    let seg = stamped(&host, 5_001);
+    host.inject_segment(&seg);
+    let (clock, mss) = (host.tcb.ts, host.tcb.mss());
+    // The buffer of `sleep_ms` is smaller: what was offered stays offered, and the scale stays what was negotiated.
+    let edge = host.tcb.rcv.edge();
+    host.sleep_ms(60_000);
+    assert_eq!((host.tcb.ts, host.tcb.mss()), (clock, mss));
+    assert_eq!((host.tcb.rcv.edge(), host.tcb.rcv_scale()), (edge, 5));
+    assert_eq!(host.tcb.send_window(), 4_000 << 3);
+    assert!(host.tcb.sack_permitted() && host.tcb.bits.has(Bits::SCALING));
+    // No Nagle: two small writes are two segments.
+    host.write(10);
+    host.expect(data(10));
+    host.write(10);
+    host.expect(data(10));
+    // R2 of 30 s.
+    host.advance_ms(29_999);
+    host.expect_state(State::Established);
+    host.advance_ms(1);
+    host.expect_state(State::Closed);
+}
+
+#[test]
+fn paws_outlasts_a_rest_for_24_days() {
+    let outcome = |rest_s: u32| {
+        let mut host = with_options();
+        host.sleep_ms(u64::from(rest_s) * 1_000);
+        let old = stamped(&host, 4_999);
+        host.inject_segment(&old).outcome
+    };
+    assert_eq!(outcome(1), Outcome::Paws);
+    assert_eq!(outcome(RECENT_VALID_S), Outcome::Paws);
+    assert_eq!(outcome(RECENT_VALID_S + 1), Outcome::PureAck);
+    assert_eq!(
+        outcome(60 * 24 * 3600),
+        Outcome::PureAck,
+        "the clock of ms wrapped"
+    );
+}
+
+#[test]
+fn the_restart_window_is_the_initial_one_or_less_and_ssthresh_stays() {
+    let initial = 10 * MSS;
+    let mut host = Host::established();
+    host.tcb.congestion = crate::tcp::congestion::Congestion::resume(
+        3 * MSS,
+        7 * MSS,
+        MSS,
+        host.settings.initial_window,
+    );
+    host.sleep_ms(5_000);
+    let congestion = *host.tcb.congestion();
+    assert_eq!(
+        (congestion.window(), congestion.threshold()),
+        (3 * MSS, 7 * MSS)
+    );
+
+    let mut host = Host::established();
+    for n in 0..20u32 {
+        host.write(10 * MSS);
+        host.advance_ms(0);
+        host.inject(ack().ack(1 + (n + 1) * 10 * MSS));
+    }
+    while host.tcb.flight() == 0 && host.tcb.congestion().window() <= initial {
+        host.write(10 * MSS);
+        host.advance_ms(0);
+        host.inject(ack());
+    }
+    let rest = host.rest().unwrap();
+    assert!(rest.cwnd > initial);
+    let woken = host.turn(|_, env| Tcb::wake(params(), &rest, env));
+    assert_eq!(woken.congestion().window(), initial);
+}
+
+#[test]
+fn what_is_known_of_the_round_trip_outlasts_a_rest_backoff_included() {
+    let mut host = Host::established();
+    host.write(10);
+    host.expect(data(10));
+    host.advance_ms(950);
+    host.inject(ack());
+    let (srtt, rto) = (host.tcb.srtt_us(), host.tcb.rto());
+    assert!(srtt.is_some() && rto > Duration::from_secs(1));
+    host.sleep_ms(5_000);
+    assert_eq!((host.tcb.srtt_us(), host.tcb.rto()), (srtt, rto));
+
+    // Karn: sent twice, so no sample, and the next transmission keeps the backed-off RTO.
+    let mut host = Host::established();
+    host.write(10);
+    host.advance_ms(1_000);
+    host.inject(ack().ack(11));
+    assert_eq!(host.tcb.rto(), Duration::from_secs(2));
+    for _ in 0..2 {
+        host.expect(data(10));
+    }
+    host.sleep_ms(5_000);
+    assert_eq!(host.tcb.rto(), Duration::from_secs(2));
+}
+
+#[test]
+fn resting_lifts_no_limit_on_challenges() {
+    let mut host = Host::established();
+    host.inject_as(syn().seq(100), Outcome::SynChallenged);
+    host.expect(ack().ack(1));
+    host.sleep_ms(100);
+    host.inject_as(syn().seq(100), Outcome::SynChallenged);
+    host.expect_nothing();
+    host.sleep_ms(400);
+    host.inject_as(syn().seq(100), Outcome::SynChallenged);
+    host.expect(ack().ack(1));
+}
+
+#[test]
+fn a_path_can_make_segments_smaller_after_a_rest_but_not_larger() {
+    let mut host = with_options();
+    host.sleep_ms(1_000);
+    let mss = host.tcb.mss();
+    host.turn(|tcb, env| tcb.set_path_mss(9_000, env));
+    assert_eq!(host.tcb.mss(), mss);
+    host.turn(|tcb, env| tcb.set_path_mss(500, env));
+    assert_eq!(host.tcb.mss(), 488);
+}
+
+#[test]
+fn idle_counts_from_whichever_came_last() {
+    let mut host = Host::established();
+    host.advance_ms(700);
+    assert_eq!(host.tcb.idle_ms(host.now), 700);
+    host.write(1);
+    host.expect(data(1));
+    host.advance_ms(300);
+    assert_eq!(host.tcb.idle_ms(host.now), 300);
+    host.inject(ack());
+    assert_eq!(host.tcb.idle_ms(host.now), 0);
+}

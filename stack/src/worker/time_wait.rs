@@ -1,0 +1,174 @@
+//! TIME-WAIT at the worker: how a connection enters it, what segments do there, and how it ends.
+//!
+//! Called by: the process stage (segments), output (a connection that has said all), the timer stage. It must never hold a
+//! frame, and never let a SYN in whose numbers the old connection's segments could be taken for.
+
+use super::Core;
+use super::callbacks::Hosted;
+use super::classify::Meta;
+use super::connection::segment_of;
+use super::endpoint::{Endpoint, Verdict};
+use super::reply::{ReplyOptions, TcpReply};
+use crate::app::App;
+use crate::conn::connections::{Conn, Slot};
+use crate::conn::opening::tuple;
+use crate::conn::{Found, MoveError, TickMs, TimeWait};
+use crate::counters::Counter;
+use crate::nic::{Frame, Nic};
+use crate::tcp::env::Env;
+use crate::tcp::segment::SendPlan;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::time_wait::Step;
+use crate::tcp::verdict::CloseReason;
+use crate::time::Instant;
+
+/// TIME-WAIT records that end by time per turn at most.
+const TIME_WAITS_PER_TURN: u32 = 64;
+
+impl<N: Nic> Core<N> {
+    /// A connection in TIME-WAIT becomes a small record of its own. Without a free one the oldest is recycled.
+    pub(super) fn linger<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
+        let Some(conn) = self.conns.get(slot) else {
+            return;
+        };
+        let time_wait = conn.tcb.to_time_wait();
+        let (found, hash) = (conn.found, conn.hash);
+        let ends_at = time_wait.deadline.instant().unwrap_or(now);
+        let record = TimeWait::from_tcp(&time_wait);
+        let table = &mut self.endpoint.table;
+        let mut lingered = table.linger(found, hash, &record, ends_at);
+        if let Err(MoveError::Full(_)) = lingered
+            && let Some(oldest) = table.oldest_time_wait(found.entry().is_v6())
+            && let Some(key) = table.key(oldest)
+        {
+            table.remove(oldest, self.endpoint.hasher.hash(&key));
+            self.endpoint.counters.bump(Counter::TimeWaitRecycled);
+            lingered = table.linger(found, hash, &record, ends_at);
+        }
+        if lingered.is_err() {
+            self.endpoint.counters.bump(Counter::TimeWaitNoRecord);
+            self.endpoint.table.remove(found, hash);
+        }
+        let outbox = &mut self.outbox;
+        let conn = self.conns.remove(slot, |frame| outbox.free(frame));
+        self.endpoint.counters.bump(Counter::ConnectionsClosed);
+        if let Some(conn) = conn.filter(|conn| conn.has(Conn::OWNED)) {
+            self.closed(hosted, conn.id, CloseReason::Graceful, now);
+        }
+    }
+
+    /// A segment of a connection in TIME-WAIT.
+    pub(super) fn on_time_wait(
+        &mut self,
+        frame: N::Frame,
+        meta: &Meta,
+        found: Found,
+        now: Instant,
+    ) {
+        let Some(record) = self.endpoint.table.time_wait(found).copied() else {
+            return self.end(frame, Counter::TimeWaitDropped);
+        };
+        let segment = segment_of(meta, frame.bytes());
+        let deadline = self.endpoint.table.deadline(found);
+        let offset = self.endpoint.isn.timestamp_offset_ms(tuple(&meta.key));
+        let mut time_wait = record.to_tcp(deadline.unwrap_or(TickMs::at(now)), offset, now);
+        let before = time_wait.deadline;
+        let mut env = Env {
+            now,
+            settings: &self.endpoint.config.tcp,
+            counters: &mut self.conns.counters,
+        };
+        let step = time_wait.on_segment(&segment, &mut env);
+        if let Some(place) = self.endpoint.table.time_wait_mut(found) {
+            *place = TimeWait::from_tcp(&time_wait);
+        }
+        if time_wait.deadline != before
+            && let Some(at) = time_wait.deadline.instant()
+        {
+            self.endpoint.table.restart_time_wait(found, at);
+        }
+        match step {
+            Step::Drop => self.end(frame, Counter::TimeWaitDropped),
+            Step::Ack(plan) => {
+                self.endpoint.answer = reply_of(&plan);
+                self.endpoint.counters.bump(Counter::TimeWaitAck);
+                self.answer(frame, meta);
+            }
+            Step::Closed => {
+                self.endpoint.table.remove(found, meta.hash);
+                self.end(frame, Counter::TimeWaitReset);
+            }
+            Step::Reopen { iss_after } => self.reopen(frame, meta, found, iss_after, now),
+        }
+    }
+
+    /// A SYN that may end TIME-WAIT (RFC 9293 MAY-2): it meets the listener, with an ISS above the old connection's numbers.
+    #[inline(never)]
+    fn reopen(
+        &mut self,
+        frame: N::Frame,
+        meta: &Meta,
+        found: Found,
+        iss_after: SeqNum,
+        now: Instant,
+    ) {
+        let listens = self
+            .endpoint
+            .config
+            .listeners
+            .find(meta.key.local(), meta.key.local_port());
+        if listens.is_none() {
+            return self.end(frame, Counter::TimeWaitDropped);
+        }
+        self.endpoint.table.remove(found, meta.hash);
+        self.endpoint.iss_after = Some(iss_after);
+        let verdict = self.endpoint.on_unmatched(meta, frame.bytes(), now);
+        self.endpoint.iss_after = None;
+        match verdict {
+            Verdict::Reply => self.answer(frame, meta),
+            Verdict::Reset(reset) => self.answer_reset(frame, meta, reset),
+            _ => self.outbox.free(frame),
+        }
+    }
+
+    /// Stage 4 of TIME-WAIT: 2 MSL are over.
+    #[inline]
+    pub(super) fn expire_time_waits(&mut self, now: Instant) {
+        for _ in 0..TIME_WAITS_PER_TURN {
+            let Some(found) = self.endpoint.table.due_time_wait(now) else {
+                break;
+            };
+            let Some(key) = self.endpoint.table.key(found) else {
+                break;
+            };
+            self.endpoint
+                .table
+                .remove(found, self.endpoint.hasher.hash(&key));
+            self.endpoint.counters.bump(Counter::TimeWaitExpired);
+        }
+    }
+}
+
+impl Endpoint {
+    /// The ISS of a new passive connection: above the numbers of the one in TIME-WAIT that it follows, if it does.
+    pub(super) fn passive_iss(&self, meta: &Meta, now: Instant) -> SeqNum {
+        let iss = self.isn.iss(tuple(&meta.key), now);
+        match self.iss_after {
+            Some(after) if !iss.after(after) => after.add(1 + (iss.0 & 0xffff)),
+            _ => iss,
+        }
+    }
+}
+
+/// A plan without payload as a reply in place.
+fn reply_of(plan: &SendPlan) -> TcpReply {
+    let timestamps = plan.options.timestamps;
+    TcpReply {
+        seq: plan.seq,
+        ack: plan.ack,
+        flags: plan.flags,
+        window: plan.window,
+        options: ReplyOptions::NONE
+            .with_timestamps(timestamps.map(|option| (option.tsval, option.tsecr))),
+    }
+}

@@ -1,0 +1,304 @@
+//! A seed becomes a world: topology, faults, sizes, behaviours.
+//!
+//! Called by: the seeds test. It must never draw what TCP can't survive by its own rules: orderly plans end in order.
+
+use std::time::Duration;
+
+use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::conn::{Capacity, FlowKey, Records};
+use stack::sim::host::{HostSpec, Spread, draw_secrets};
+use stack::sim::link::LinkSpec;
+use stack::sim::nic::PoolSizes;
+use stack::sim::random::Random;
+use stack::sim::wrap;
+use stack::tcp::isn::{Remote, Tuple};
+use stack::time::Instant;
+
+use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
+use crate::stage::{Manners, Stage};
+
+/// Bytes that all plans of a seed move together, at most; more only takes longer.
+const TOTAL_LEN: u64 = 400_000;
+
+/// When plan 0 opens.
+const FIRST_OPEN: Duration = Duration::from_millis(10);
+
+/// The world of a seed.
+pub(crate) fn draw(seed: u64) -> Stage {
+    let mut random = Random::new(seed);
+    let mut hosts = draw_hosts(&mut random);
+    let mut plans = draw_plans(&mut random, &hosts);
+    for (number, host) in hosts.iter_mut().enumerate() {
+        let policy = random.one_of(&[
+            SynPolicy::Embryo,
+            SynPolicy::Embryo,
+            SynPolicy::Embryo,
+            SynPolicy::CookieWhenFull,
+            SynPolicy::CookieAlways,
+        ]);
+        let keeps_nothing = policy != SynPolicy::Embryo;
+        let host_plans = plans
+            .iter_mut()
+            .filter(|plan| usize::from(plan.server_host) == number);
+        host_plans.for_each(|plan| plan.may_be_refused = keeps_nothing);
+        let backlog = random.one_of(&[1, 4, 64]);
+        let abort_on_overflow = false;
+        let ports = (FIRST_PORT..).zip(&plans).map(|(port, _)| port);
+        host.config.listeners = ports
+            .map(|port| ListenerConfig {
+                address: None,
+                port,
+                policy,
+                backlog,
+                abort_on_overflow,
+            })
+            .collect();
+    }
+    let start = draw_start(&mut random, &hosts, &plans);
+    let manners = Manners {
+        // What a lost reset leaves behind, only a probe can find.
+        keepalive: true,
+        r2: Duration::from_secs(1000),
+    };
+    Stage::new(random.next_u64(), start, &hosts, plans, manners)
+}
+
+fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
+    let faults = random.below(6);
+    let hosts = random.within(2..=4) as u8;
+    let mut make = |number| {
+        let mut host = HostSpec::new(number);
+        host.secrets = Some(draw_secrets(random));
+        host.workers = random.one_of(&[1, 1, 2, 3, 4]);
+        host.spread = random.one_of(&[Spread::First, Spread::Owner, Spread::Wrong, Spread::Random]);
+        host.up = draw_link(random, faults);
+        host.down = draw_link(random, faults);
+        let nic = &mut host.nic;
+        nic.mtu = random.one_of(&[1280, 1500, 1500, 1400]);
+        nic.rx_checksum = random.hits(500_000);
+        nic.tx_checksum = random.hits(500_000);
+        nic.multi_seg = random.hits(700_000);
+        nic.held_bursts = random.one_of(&[0, 3, 10]);
+        nic.refuse_ppm = random.one_of(&[0, 0, 50_000, 300_000]);
+        nic.share_ppm = random.one_of(&[0, 20_000, 200_000]);
+        nic.chain_ppm = random.one_of(&[0, 20_000, 200_000]);
+        nic.pools = random.one_of(&[
+            PoolSizes {
+                rx: 2048,
+                control: 1024,
+                data: 2048,
+            },
+            PoolSizes {
+                rx: 400,
+                control: 500,
+                data: 300,
+            },
+        ]);
+        let config = &mut host.config;
+        let records = |n| Records { v4: n, v6: n };
+        config.limits.records = Capacity {
+            embryos: records(64),
+            open: records(64),
+            parked: records(64),
+            time_wait: records(64),
+        };
+        config.limits.neighbors = 16;
+        config.limits.handoff_frames = 256;
+        // Below what the pool for received frames has beyond rings and bursts.
+        config.limits.queue_items = if nic.pools.rx > 1000 { 1024 } else { 128 };
+        config.limits.send_queue_items = random.one_of(&[1, 4, 64]);
+        config.handshake.syn_ack_retries = 7;
+        config.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);
+        config.park_after = random.one_of(&[Duration::from_millis(5), Duration::from_secs(1)]);
+        let tcp = &mut config.tcp;
+        tcp.two_msl = Duration::from_secs(60);
+        tcp.timestamps = random.hits(700_000);
+        tcp.window_scaling = random.hits(700_000);
+        tcp.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
+        tcp.keepalive_idle = Duration::from_secs(30);
+        tcp.keepalive_interval = Duration::from_secs(5);
+        tcp.keepalive_probes = 9;
+        host
+    };
+    (1..=hosts).map(&mut make).collect()
+}
+
+fn draw_link(random: &mut Random, faults: u64) -> LinkSpec {
+    let delay = random.one_of(&[10, 200, 5_000, 40_000]);
+    let perfect = LinkSpec::perfect(Duration::from_micros(delay));
+    let slow = LinkSpec {
+        rate_bps: random.one_of(&[1_000_000, 10_000_000, 100_000_000]),
+        queue_len: random.one_of(&[8_000, 30_000, 100_000]),
+        ..perfect
+    };
+    match faults {
+        0 => perfect,
+        1 => LinkSpec {
+            loss_ppm: random.below(50_000) as u32,
+            ..perfect
+        },
+        2 => LinkSpec {
+            reorder_ppm: random.below(100_000) as u32,
+            duplicate_ppm: random.below(50_000) as u32,
+            reorder_delay: Duration::from_millis(random.within(1..=100)),
+            jitter: Duration::from_micros(random.below(2_000)),
+            ..perfect
+        },
+        3 => slow,
+        4 => LinkSpec {
+            corrupt_ppm: random.below(30_000) as u32,
+            ..perfect
+        },
+        _ => LinkSpec {
+            loss_ppm: random.below(20_000) as u32,
+            reorder_ppm: random.below(50_000) as u32,
+            duplicate_ppm: random.below(20_000) as u32,
+            corrupt_ppm: random.below(10_000) as u32,
+            reorder_delay: Duration::from_millis(random.within(1..=50)),
+            jitter: Duration::from_micros(random.below(1_000)),
+            ..slow
+        },
+    }
+}
+
+fn draw_plans(random: &mut Random, hosts: &[HostSpec]) -> Vec<Plan> {
+    let plans = random.within(1..=20);
+    let each_len = TOTAL_LEN / plans;
+    let make = |n| draw_plan(random, hosts, n, each_len);
+    (0..plans as u16).map(make).collect()
+}
+
+fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> Plan {
+    let client = random.below(hosts.len() as u64) as usize;
+    let server = (client + random.within(1..=hosts.len() as u64 - 1) as usize) % hosts.len();
+    let (is_v6, server_port) = (random.hits(400_000), FIRST_PORT + n);
+    let address = |host: usize| {
+        let number = host as u8 + 1;
+        if is_v6 {
+            HostSpec::v6(number)
+        } else {
+            HostSpec::v4(number)
+        }
+    };
+    let mut sides = [draw_side(random, most_len), draw_side(random, most_len)];
+    if random.hits(150_000) {
+        sides[1].content = Content::Echo;
+        sides[0].content = Content::Static;
+    }
+    draw_ends(random, &mut sides);
+    let workers = hosts[client].workers;
+    Plan {
+        client_at: (client as u16, random.below(workers.into()) as u16),
+        client_address: address(client),
+        client_port: (workers == 1 && random.hits(300_000)).then_some(20_000 + n),
+        server_host: server as u16,
+        server: (address(server), server_port).into(),
+        starts_after: if n == 0 {
+            FIRST_OPEN
+        } else {
+            Duration::from_millis(random.one_of(&[10, 10, 100, 2_000]))
+        },
+        accepts_after: Duration::from_millis(random.one_of(&[0, 0, 0, 3_000])),
+        sides,
+        may_be_refused: false,
+        is_lossy: [&hosts[client], &hosts[server]]
+            .into_iter()
+            .any(loses_frames),
+    }
+}
+
+fn loses_frames(host: &HostSpec) -> bool {
+    let loses = |link: &LinkSpec| link.loss_ppm + link.corrupt_ppm > 0 || link.rate_bps > 0;
+    loses(&host.up) || loses(&host.down)
+}
+
+fn draw_side(random: &mut Random, most_len: u64) -> Side {
+    let len = match random.below(5) {
+        0 => 0,
+        1 => 1,
+        2 => random.within(1..=3_000),
+        _ => random.within(1..=most_len.max(2)),
+    };
+    let pause = random.hits(200_000).then(|| {
+        let time = random.one_of(&[50, 1_000, 20_000]);
+        (random.below(len + 1), Duration::from_millis(time))
+    });
+    Side {
+        content: random.one_of(&[
+            Content::Bytes(random.clone().next_u64() as u8),
+            Content::Chargen,
+            Content::Static,
+        ]),
+        len,
+        chunk_len: random.one_of(&[100, 1_000, 1_460, 10_000]),
+        read_len: random.one_of(&[500, 5_000, u32::MAX, u32::MAX]),
+        takes: random.hits(500_000),
+        pause,
+        end: End::Close,
+        nagle: random.hits(500_000),
+    }
+}
+
+/// Who closes, and how. At least one side acts without waiting for the other's FIN.
+fn draw_ends(random: &mut Random, sides: &mut [Side; 2]) {
+    let first = random.below(2) as usize;
+    sides[first].end = random.one_of(&[End::Close, End::Shutdown]);
+    sides[1 - first].end =
+        random.one_of(&[End::Close, End::Shutdown, End::AfterPeer, End::AfterPeer]);
+    if random.hits(150_000) {
+        let at = random.below(sides[0].len + sides[1].len + 1);
+        sides[first].end = random.one_of(&[End::Abort(at), End::CloseUnread(at / 2)]);
+        // It may never come to that, so the other side doesn't wait for it.
+        sides[1 - first].end = random.one_of(&[End::Close, End::Shutdown]);
+    }
+    if random.hits(150_000) {
+        // Both at once: simultaneous close, where the delays allow it.
+        (sides[0].len, sides[1].len) = (0, 0);
+        (sides[0].end, sides[1].end) = (End::Shutdown, End::Shutdown);
+    }
+}
+
+/// Two thirds of the seeds start at a time like any, the others where a number wraps during plan 0.
+fn draw_start(random: &mut Random, hosts: &[HostSpec], plans: &[Plan]) -> Instant {
+    let anywhere = Instant::from_ns(random.below(1 << 58));
+    let plan = &plans[0];
+    let tuple_of = |side: usize| -> Option<(Tuple, usize)> {
+        let client = (plan.client_address, plan.client_port?);
+        let server = (plan.server.ip(), plan.server.port());
+        let ends = [(client, plan.client_at.0), (server, plan.server_host)];
+        let ((local, local_port), host) = ends[side];
+        let ((remote, remote_port), _) = ends[1 - side];
+        let config = hosts[usize::from(host)].config.clone().validate().ok()?;
+        let key = FlowKey::new(config.locals.find(local)?, local_port, remote, remote_port);
+        let remote = if key.is_v6() {
+            Remote::V6(key.remote_v6())
+        } else {
+            Remote::V4(key.remote_v4())
+        };
+        let ends = key.ends();
+        Some((Tuple { remote, ends }, usize::from(host)))
+    };
+    let side = random.below(2) as usize;
+    let lead = Duration::from_millis(random.within(0..=3_000));
+    let secrets_of = |host: usize| hosts[host].secrets;
+    match random.below(9) {
+        0 => wrap::before_ticks_wrap(lead),
+        1 => tuple_of(side)
+            .and_then(|(tuple, host)| {
+                Some(wrap::before_timestamps_wrap(
+                    &secrets_of(host)?,
+                    tuple,
+                    lead,
+                ))
+            })
+            .unwrap_or(anywhere),
+        2 => tuple_of(side)
+            .and_then(|(tuple, host)| {
+                let room = random.within(1..=20_000) as u32;
+                let secrets = secrets_of(host)?;
+                Some(wrap::before_iss_wraps(&secrets, tuple, FIRST_OPEN, room))
+            })
+            .unwrap_or(anywhere),
+        _ => anywhere,
+    }
+}

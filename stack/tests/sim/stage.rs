@@ -1,0 +1,222 @@
+//! [`Stage`]: a world with actors, run until all plans are done, and the judgement over it.
+//!
+//! Called by: the seeds and the scenarios. It must never pass what it did not look at: each oracle adds to the list of
+//! complaints, and a test is green when the list is empty.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack::sim::host::{HostId, HostSpec};
+use stack::sim::world::World;
+use stack::tcp::verdict::CloseReason;
+use stack::time::Instant;
+
+use crate::actor::{Actor, Progress};
+use crate::plan::Plan;
+
+/// Buffers that the workers keep at hand when all is over, at most: the stash of the segment writer.
+const STASH_FRAMES: usize = 2 * 64;
+
+/// A worker in a world where nothing waits for time but its own timers.
+const IDLE: Duration = Duration::from_secs(5);
+/// And where an app does.
+const BUSY: Duration = Duration::from_millis(2);
+
+/// A world of actors.
+pub(crate) struct Stage {
+    pub(crate) world: World<Actor>,
+    pub(crate) plans: Arc<Vec<Plan>>,
+    pub(crate) started_at: Instant,
+}
+
+/// Choices that all actors of a stage share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    pub(crate) keepalive: bool,
+    pub(crate) r2: Duration,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            keepalive: false,
+            r2: Duration::from_secs(100),
+        }
+    }
+}
+
+impl Stage {
+    /// Hosts with these specifications, in this order, and an actor on each worker.
+    pub(crate) fn new(
+        seed: u64,
+        start: Instant,
+        hosts: &[HostSpec],
+        plans: Vec<Plan>,
+        manners: Manners,
+    ) -> Self {
+        let mut world = World::new(seed, start);
+        let plans = Arc::new(plans);
+        for (host, spec) in hosts.iter().enumerate() {
+            let actor = |worker| Self::actor(&plans, host as u16, worker, manners);
+            world
+                .add_host(spec.clone(), actor)
+                .expect("a host that can be built");
+        }
+        Self {
+            world,
+            plans,
+            started_at: start,
+        }
+    }
+
+    pub(crate) fn actor(plans: &Arc<Vec<Plan>>, host: u16, worker: u16, manners: Manners) -> Actor {
+        let mut actor = Actor::new(plans, host, worker);
+        actor.keepalive = manners.keepalive;
+        actor.r2 = manners.r2;
+        actor
+    }
+
+    fn actors(&self) -> impl Iterator<Item = &Actor> {
+        (0..self.world.hosts())
+            .flat_map(|host| self.world.workers(HostId(host)))
+            .map(|worker| worker.app())
+    }
+
+    /// One side of a plan, from whichever worker has it; what nobody has is a blank.
+    pub(crate) fn side(&self, n: usize, side: usize) -> Progress {
+        let places = self.actors().map(|actor| &actor.progress[n][side]);
+        let mut known = places.filter(|progress| progress.id.is_some());
+        known.next().cloned().unwrap_or_default()
+    }
+
+    /// Whether a plan is over on both sides, as far as they ever met.
+    fn is_over(&self, n: usize) -> bool {
+        let (client, server) = (self.side(n, 0), self.side(n, 1));
+        client.over.is_some() && (server.over.is_some() || server.id.is_none())
+    }
+
+    /// Lets time pass until all plans are over, at most for `limit`. Says whether they are.
+    pub(crate) fn play(&mut self, limit: Duration) -> bool {
+        let deadline = self.started_at + limit;
+        let mut step = Duration::from_millis(20);
+        loop {
+            let now = self.world.now();
+            let impatient = self.actors().any(|actor| actor.waits_for_time(now));
+            self.world.set_max_idle(if impatient { BUSY } else { IDLE });
+            self.world.run_for(step);
+            if (0..self.plans.len()).all(|n| self.is_over(n)) {
+                return true;
+            }
+            if self.world.now() > deadline {
+                return false;
+            }
+            step = (step * 5 / 4).min(Duration::from_secs(1));
+        }
+    }
+
+    /// Lets time pass until no record is left, at most for `limit`. Says whether none is.
+    pub(crate) fn rest(&mut self, limit: Duration) -> bool {
+        self.world.set_max_idle(IDLE);
+        let deadline = self.world.now() + limit;
+        while self.records() > 0 {
+            if self.world.now() > deadline {
+                return false;
+            }
+            self.world.run_for(Duration::from_secs(2));
+        }
+        true
+    }
+
+    fn records(&self) -> u32 {
+        (0..self.world.hosts())
+            .flat_map(|host| self.world.workers(HostId(host)))
+            .map(|worker| worker.table().total())
+            .sum()
+    }
+
+    /// Plays to the end and says everything that was wrong.
+    pub(crate) fn judge(&mut self, limit: Duration) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if !self.play(limit) {
+            for n in 0..self.plans.len() {
+                if !self.is_over(n) {
+                    let (client, server) = (self.side(n, 0), self.side(n, 1));
+                    wrong.push(format!(
+                        "plan {n} is stuck: {client:?} {server:?} {:?}",
+                        self.plans[n]
+                    ));
+                }
+            }
+        }
+        for n in 0..self.plans.len() {
+            self.judge_plan(n, &mut wrong);
+        }
+        if !self.rest(Duration::from_secs(600)) {
+            wrong.push(format!("{} records are left", self.records()));
+        }
+        self.judge_workers(&mut wrong);
+        wrong
+    }
+
+    fn judge_plan(&self, n: usize, wrong: &mut Vec<String>) {
+        let plan = &self.plans[n];
+        for side in 0..2 {
+            let name = ["client", "server"][side];
+            let progress = self.side(n, side);
+            let mut complain = |what: String| wrong.push(format!("plan {n}, {name}: {what}"));
+            if !plan.is_orderly() || self.is_excused(n) {
+                continue;
+            }
+            let due = plan.expected(side).1;
+            if progress.received != due {
+                complain(format!("received {} of {due} bytes", progress.received));
+            }
+            if progress
+                .over
+                .is_some_and(|why| why != CloseReason::Graceful)
+            {
+                complain(format!("ended by {:?}", progress.over));
+            }
+        }
+    }
+
+    /// Whether an orderly plan didn't come to its end for a reason that the plan knows.
+    fn is_excused(&self, n: usize) -> bool {
+        let plan = &self.plans[n];
+        match self.side(n, 0).over {
+            Some(CloseReason::Reset) => plan.may_be_refused,
+            Some(CloseReason::Unreachable(_)) => plan.is_lossy && self.side(n, 1).id.is_none(),
+            _ => false,
+        }
+    }
+
+    fn judge_workers(&mut self, wrong: &mut Vec<String>) {
+        for actor in self.actors() {
+            wrong.extend(actor.complaints.iter().cloned());
+        }
+        for host in (0..self.world.hosts()).map(HostId) {
+            let in_use = self.world.settle(host);
+            let workers = self.world.workers(host).count();
+            if in_use > STASH_FRAMES * workers {
+                let pools = self.world.pools(host);
+                wrong.push(format!(
+                    "{in_use} buffers of {host:?} are in use: {pools:?}"
+                ));
+            }
+            for (at, worker) in self.world.workers(host).enumerate() {
+                let unaccounted = worker.counters().unaccounted();
+                if unaccounted != 0 {
+                    wrong.push(format!(
+                        "{host:?}.{at}: {unaccounted} frames unaccounted for"
+                    ));
+                }
+                let queued = worker.queued_items();
+                if queued != 0 {
+                    wrong.push(format!("{host:?}.{at}: {queued} places in queues in use"));
+                }
+            }
+            self.world.power_off(host);
+        }
+        wrong.extend(self.world.violations().iter().cloned());
+    }
+}

@@ -1,0 +1,425 @@
+//! Complete connections: handshake, an HTTP request, its response, close; each byte of both compared.
+//!
+//! Called by: [`crate::side::Side`]. It must never count a connection as complete that did not end in good order with all
+//! of its bytes right.
+//!
+//! What rides on what:
+//!
+//! | [`Shape::Piggyback`] | sent by | [`Shape::Plain`] | sent by |
+//! |---|---|---|---|
+//! | SYN | client | SYN | client |
+//! | SYN,ACK | server | SYN,ACK | server |
+//! | ACK of it, with the request | client | ACK of it | client |
+//! | response, with the ACK of the request and the server's FIN | server | request | client |
+//! | FIN, with the ACK of both | client | ACK of the request | server |
+//! | ACK | server | response | server |
+//! | | | ACK of the response | client |
+//! | | | FIN | client |
+//! | | | ACK of it | server |
+//! | | | FIN | server |
+//! | | | ACK of it | client |
+//!
+//! So the server closes first with `Piggyback`, as a server that was told `Connection: close` does, and keeps TIME-WAIT;
+//! with `Plain` the client closes first. `Plain` wants a stack that acknowledges at once (`ack_delay` zero).
+
+use core::net::SocketAddr;
+
+use stack::app::{Connect, Cx, StaticId, TxItem};
+use stack::conn::ConnId;
+use stack::nic::Nic;
+use stack::tcp::settings::ConnectionOptions;
+use stack::tcp::verdict::CloseReason;
+
+use crate::latency::Latency;
+use crate::next_turn::NextTurn;
+use crate::sources::Sources;
+use crate::tally::{Fault, Tally};
+use crate::{ConnState, http};
+
+/// Connections opened per turn at most: half a burst, so that what is under way keeps its share of the link.
+const OPENED_PER_TURN: u32 = 32;
+
+/// What rides on what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// As much as can: 6 segments when request and response fit one each.
+    Piggyback,
+    /// Nothing: 11 segments when request and response fit one each.
+    Plain,
+}
+
+/// Bytes that are sent again and again, registered in the first turn.
+#[derive(Debug)]
+struct Message {
+    bytes: Box<[u8]>,
+    id: Option<StaticId>,
+}
+
+impl Message {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            id: None,
+        }
+    }
+
+    /// Whether it can be sent; registers it the first time.
+    fn is_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>) -> bool {
+        if self.id.is_none() {
+            self.id = cx.register_static(&self.bytes);
+        }
+        self.id.is_some()
+    }
+
+    /// Sends all of it.
+    fn send<N: Nic>(&self, cx: &mut Cx<'_, N>, conn: ConnId) -> Result<(), Fault> {
+        let item = TxItem::Static {
+            id: self.id.ok_or(Fault::NoMemory)?,
+            start: 0,
+            len: self.bytes.len() as u32,
+        };
+        cx.send(conn, item).map_err(|_| Fault::SendRefused)
+    }
+}
+
+/// Reads what waits and compares it with `wanted` from where `state` stands. Says whether the last byte was among it.
+fn compare<N: Nic>(
+    cx: &mut Cx<'_, N>,
+    conn: ConnId,
+    state: &mut ConnState,
+    wanted: &[u8],
+) -> Result<bool, Fault> {
+    let was_complete = state.complete;
+    loop {
+        let left = wanted.get(usize::from(state.received)..).unwrap_or(&[]);
+        let bytes = cx.peek(conn);
+        let len = bytes.len();
+        if len == 0 {
+            return Ok(state.complete && !was_complete);
+        }
+        match left.get(..len) {
+            None => return Err(Fault::WrongLength),
+            Some(part) if part != bytes => return Err(Fault::WrongContent),
+            Some(_) => {}
+        }
+        state.received += len as u16;
+        state.complete = len == left.len();
+        cx.consume(conn, len as u32);
+    }
+}
+
+/// Opens connections, asks, compares the answer, closes.
+#[derive(Debug)]
+pub struct ConnectClient {
+    server: SocketAddr,
+    sources: Sources,
+    shape: Shape,
+    /// Connections to keep under way.
+    window: u32,
+    /// Connections under way.
+    under_way: u32,
+    running: bool,
+    request: Message,
+    response: Box<[u8]>,
+    /// When each connection was asked for in ns, by the handle of the connection.
+    started_ns: Box<[u64]>,
+    to_ask: NextTurn,
+    to_close: NextTurn,
+    tally: Tally,
+    latency: Latency,
+}
+
+impl ConnectClient {
+    /// A client of `server` that keeps `window` connections under way once it runs. `handles` is the sum of its stack's
+    /// records for open and parked connections.
+    #[must_use]
+    pub fn new(
+        server: SocketAddr,
+        sources: Sources,
+        shape: Shape,
+        window: u32,
+        body_len: u32,
+        handles: u32,
+    ) -> Self {
+        Self {
+            server,
+            sources,
+            shape,
+            window,
+            under_way: 0,
+            running: false,
+            request: Message::new(http::request()),
+            response: http::response(body_len).into(),
+            started_ns: vec![0; handles as usize].into(),
+            to_ask: NextTurn::new(window),
+            to_close: NextTurn::new(window),
+            tally: Tally::default(),
+            latency: Latency::new(),
+        }
+    }
+
+    /// Opens new connections from now on, or no more.
+    pub fn set_running(&mut self, running: bool) {
+        self.running = running;
+    }
+
+    /// Connections under way.
+    #[must_use]
+    pub fn under_way(&self) -> u32 {
+        self.under_way
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// From `connect` to the end of each complete connection.
+    #[must_use]
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
+    /// The same, to be cleared.
+    pub fn latency_mut(&mut self) -> &mut Latency {
+        &mut self.latency
+    }
+
+    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        for i in 0.. {
+            let Some(conn) = self.to_ask.get(i) else {
+                break;
+            };
+            self.ask(cx, conn);
+        }
+        self.to_ask.turn();
+        for i in 0.. {
+            let Some(conn) = self.to_close.get(i) else {
+                break;
+            };
+            cx.close(conn);
+        }
+        self.to_close.turn();
+        if self.running {
+            self.open_more(cx);
+        }
+    }
+
+    fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        if !self.request.is_ready(cx) {
+            self.tally.fault(Fault::NoMemory);
+            self.running = false;
+            return;
+        }
+        let now_ns = cx.now().as_ns();
+        // The first one alone: it finds the neighbour, and SYNs that have to wait for that are soon too many.
+        let window = if self.tally.opened == 0 { 1 } else { self.window };
+        for _ in 0..OPENED_PER_TURN.min(window.saturating_sub(self.under_way)) {
+            let how = Connect {
+                local: Some(self.sources.take()),
+                local_port: None,
+                options: options(),
+            };
+            match cx.connect(self.server, &how) {
+                Ok(conn) => {
+                    self.under_way += 1;
+                    self.tally.started += 1;
+                    if let Some(started) = self.started_ns.get_mut(conn.handle() as usize) {
+                        *started = now_ns;
+                    }
+                }
+                Err(error) => {
+                    self.tally.fault(error.into());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn ask<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+        match self.request.send(cx, conn) {
+            Ok(()) => self.tally.requests += 1,
+            Err(fault) => {
+                self.tally.fault(fault);
+                cx.abort(conn);
+            }
+        }
+    }
+
+    pub(crate) fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+        self.tally.opened += 1;
+        match self.shape {
+            Shape::Piggyback => self.ask(cx, conn),
+            Shape::Plain => self.to_ask.push(conn),
+        }
+    }
+
+    pub(crate) fn on_data<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        state: &mut ConnState,
+    ) {
+        match compare(cx, conn, state, &self.response) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.tally.replies += 1;
+                if self.shape == Shape::Plain {
+                    self.to_close.push(conn);
+                }
+            }
+            Err(fault) => {
+                state.complete = false;
+                self.tally.fault(fault);
+                cx.abort(conn);
+            }
+        }
+    }
+
+    pub(crate) fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        state: &ConnState,
+    ) {
+        if state.complete {
+            cx.close(conn);
+        } else {
+            self.tally.fault(Fault::WrongLength);
+            cx.abort(conn);
+        }
+    }
+
+    pub(crate) fn on_close<N: Nic>(
+        &mut self,
+        cx: &Cx<'_, N>,
+        conn: ConnId,
+        state: &ConnState,
+        reason: CloseReason,
+    ) {
+        self.under_way -= 1;
+        match Fault::of_close(reason, state.complete) {
+            Some(fault) => self.tally.fault(fault),
+            None => {
+                self.tally.completed += 1;
+                if let Some(started) = self.started_ns.get(conn.handle() as usize) {
+                    self.latency
+                        .record(cx.now().as_ns().saturating_sub(*started));
+                }
+            }
+        }
+    }
+}
+
+/// Without Nagle: a response of several segments should not wait for an acknowledgment.
+fn options() -> ConnectionOptions {
+    ConnectionOptions {
+        nagle: false,
+        ..ConnectionOptions::default()
+    }
+}
+
+/// Accepts, compares the request, answers, closes.
+#[derive(Debug)]
+pub struct ConnectServer {
+    shape: Shape,
+    request: Box<[u8]>,
+    response: Message,
+    to_answer: NextTurn,
+    to_close: NextTurn,
+    tally: Tally,
+}
+
+impl ConnectServer {
+    /// A server with room for `connections` under way.
+    #[must_use]
+    pub fn new(shape: Shape, body_len: u32, connections: u32) -> Self {
+        Self {
+            shape,
+            request: http::request().into(),
+            response: Message::new(http::response(body_len)),
+            to_answer: NextTurn::new(connections),
+            to_close: NextTurn::new(connections),
+            tally: Tally::default(),
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        self.response.is_ready(cx);
+        for i in 0.. {
+            let Some(conn) = self.to_answer.get(i) else {
+                break;
+            };
+            self.answer(cx, conn);
+        }
+        self.to_answer.turn();
+        for i in 0.. {
+            let Some(conn) = self.to_close.get(i) else {
+                break;
+            };
+            cx.close(conn);
+        }
+        self.to_close.turn();
+    }
+
+    fn answer<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+        match self.response.send(cx, conn) {
+            Ok(()) => self.tally.replies += 1,
+            Err(fault) => {
+                self.tally.fault(fault);
+                cx.abort(conn);
+            }
+        }
+    }
+
+    pub(crate) fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+        self.tally.opened += 1;
+        cx.set_options(conn, options());
+    }
+
+    pub(crate) fn on_data<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        state: &mut ConnState,
+    ) {
+        match compare(cx, conn, state, &self.request) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.tally.requests += 1;
+                match self.shape {
+                    Shape::Piggyback => {
+                        self.answer(cx, conn);
+                        cx.close(conn);
+                    }
+                    Shape::Plain => self.to_answer.push(conn),
+                }
+            }
+            Err(fault) => {
+                state.complete = false;
+                self.tally.fault(fault);
+                cx.abort(conn);
+            }
+        }
+    }
+
+    pub(crate) fn on_peer_closed(&mut self, conn: ConnId) {
+        if self.shape == Shape::Plain {
+            self.to_close.push(conn);
+        }
+    }
+
+    pub(crate) fn on_close(&mut self, state: &ConnState, reason: CloseReason) {
+        match Fault::of_close(reason, state.complete) {
+            Some(fault) => self.tally.fault(fault),
+            None => self.tally.completed += 1,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! [`Side`]: the four apps of this crate under one type, so that a program holds one worker for all of them.
+//!
+//! Called by: the worker (as an app), whoever conducts a benchmark. It must never decide anything.
+
+use stack::app::{App, Cx};
+use stack::conn::ConnId;
+use stack::nic::Nic;
+use stack::tcp::verdict::CloseReason;
+
+use crate::ConnState;
+use crate::connect::{ConnectClient, ConnectServer};
+use crate::latency::Latency;
+use crate::request::{RequestClient, RequestServer};
+use crate::tally::Tally;
+
+/// One side of a benchmark.
+#[derive(Debug)]
+pub enum Side {
+    /// Opens complete connections.
+    ConnectClient(Box<ConnectClient>),
+    /// Serves complete connections.
+    ConnectServer(Box<ConnectServer>),
+    /// Asks over connections that stay.
+    RequestClient(Box<RequestClient>),
+    /// Answers over connections that stay.
+    RequestServer(Box<RequestServer>),
+}
+
+impl Side {
+    /// A client starts something new from now on, or nothing more. A server has nothing to start.
+    pub fn set_running(&mut self, running: bool) {
+        match self {
+            Self::ConnectClient(app) => app.set_running(running),
+            Self::RequestClient(app) => app.set_running(running),
+            Self::ConnectServer(_) | Self::RequestServer(_) => {}
+        }
+    }
+
+    /// Forgets all times.
+    pub fn clear_latency(&mut self) {
+        match self {
+            Self::ConnectClient(app) => app.latency_mut().clear(),
+            Self::RequestClient(app) => app.latency_mut().clear(),
+            Self::ConnectServer(_) | Self::RequestServer(_) => {}
+        }
+    }
+
+    /// How long what a client measures took; `None` for a server.
+    #[must_use]
+    pub fn latency(&self) -> Option<&Latency> {
+        match self {
+            Self::ConnectClient(app) => Some(app.latency()),
+            Self::RequestClient(app) => Some(app.latency()),
+            Self::ConnectServer(_) | Self::RequestServer(_) => None,
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        match self {
+            Self::ConnectClient(app) => app.tally(),
+            Self::ConnectServer(app) => app.tally(),
+            Self::RequestClient(app) => app.tally(),
+            Self::RequestServer(app) => app.tally(),
+        }
+    }
+
+    /// What a client has begun and not ended; 0 for a server.
+    #[must_use]
+    pub fn under_way(&self) -> u32 {
+        match self {
+            Self::ConnectClient(app) => app.under_way(),
+            Self::RequestClient(app) => app.under_way(),
+            Self::ConnectServer(_) | Self::RequestServer(_) => 0,
+        }
+    }
+}
+
+impl App for Side {
+    type Conn = ConnState;
+
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut ConnState) {
+        match self {
+            Self::ConnectClient(app) => app.on_open(cx, conn),
+            Self::ConnectServer(app) => app.on_open(cx, conn),
+            Self::RequestClient(app) => app.on_open(conn, state),
+            Self::RequestServer(app) => app.on_open(cx, conn),
+        }
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut ConnState) {
+        match self {
+            Self::ConnectClient(app) => app.on_data(cx, conn, state),
+            Self::ConnectServer(app) => app.on_data(cx, conn, state),
+            Self::RequestClient(app) => app.on_data(cx, conn, state),
+            Self::RequestServer(app) => app.on_data(cx, conn, state),
+        }
+    }
+
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut ConnState) {
+        match self {
+            Self::ConnectClient(app) => app.on_peer_closed(cx, conn, state),
+            Self::ConnectServer(app) => app.on_peer_closed(conn),
+            // An end that nobody asked for: on_close counts it as a fault.
+            Self::RequestClient(_) | Self::RequestServer(_) => cx.close(conn),
+        }
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        state: &mut ConnState,
+        reason: CloseReason,
+    ) {
+        match self {
+            Self::ConnectClient(app) => app.on_close(cx, conn, state, reason),
+            Self::ConnectServer(app) => app.on_close(state, reason),
+            Self::RequestClient(app) => app.on_close(state, reason),
+            Self::RequestServer(app) => app.on_close(reason),
+        }
+    }
+
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        match self {
+            Self::ConnectClient(app) => app.on_tick(cx),
+            Self::ConnectServer(app) => app.on_tick(cx),
+            Self::RequestClient(app) => app.on_tick(cx),
+            Self::RequestServer(app) => app.on_tick(cx),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! [`Tally`]: what a side of a benchmark has seen so far, and [`Fault`]: every way in which it can go wrong.
+//!
+//! Called by: the apps of this crate (count), whoever reports. It must never hold a fault that isn't a failure of the run.
+
+use stack::app::ConnectError;
+use stack::tcp::verdict::CloseReason;
+
+/// Something that must not happen in a benchmark. Each is counted, and one is enough to fail the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Fault {
+    /// The bytes of a request or reply are not the right ones.
+    WrongContent,
+    /// A request or reply was longer or shorter than it should be.
+    WrongLength,
+    /// A reply came over a connection on which nothing was asked.
+    WrongConnection,
+    /// The peer answered our SYN with a RST.
+    Refused,
+    /// The peer reset the connection.
+    Reset,
+    /// No acknowledgment came in time.
+    TimedOut,
+    /// An ICMP error ended it.
+    Unreachable,
+    /// It was aborted here, because of a fault counted beside this one, or because data came at the wrong time.
+    Aborted,
+    /// It ended in good order, but too early.
+    EndedEarly,
+    /// No local port was free.
+    NoPort,
+    /// No record for a connection was free.
+    TableFull,
+    /// The address of either side could not be used.
+    NoRoute,
+    /// The send queue refused what fits an empty one.
+    SendRefused,
+    /// There was no memory for the bytes to send.
+    NoMemory,
+}
+
+/// How many faults there are.
+pub const FAULTS: usize = Fault::ALL.len();
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::WrongContent,
+        Self::WrongLength,
+        Self::WrongConnection,
+        Self::Refused,
+        Self::Reset,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::Aborted,
+        Self::EndedEarly,
+        Self::NoPort,
+        Self::TableFull,
+        Self::NoRoute,
+        Self::SendRefused,
+        Self::NoMemory,
+    ];
+
+    /// The stable name, in snake case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WrongContent => "wrong_content",
+            Self::WrongLength => "wrong_length",
+            Self::WrongConnection => "wrong_connection",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::Aborted => "aborted",
+            Self::EndedEarly => "ended_early",
+            Self::NoPort => "no_port",
+            Self::TableFull => "table_full",
+            Self::NoRoute => "no_route",
+            Self::SendRefused => "send_refused",
+            Self::NoMemory => "no_memory",
+        }
+    }
+
+    /// Whether it is about what a reply said, not about whether one came.
+    #[must_use]
+    pub const fn is_wrong_reply(self) -> bool {
+        matches!(
+            self,
+            Self::WrongContent | Self::WrongLength | Self::WrongConnection
+        )
+    }
+
+    /// The fault of a connection that ended for `reason`; `complete` says whether it had done its work.
+    #[must_use]
+    pub const fn of_close(reason: CloseReason, complete: bool) -> Option<Self> {
+        Some(match reason {
+            CloseReason::Graceful if complete => return None,
+            CloseReason::Graceful => Self::EndedEarly,
+            CloseReason::Refused => Self::Refused,
+            CloseReason::Reset => Self::Reset,
+            CloseReason::TimedOut { .. }
+            | CloseReason::KeepaliveTimedOut
+            | CloseReason::FinWait2TimedOut => Self::TimedOut,
+            CloseReason::Unreachable(_) => Self::Unreachable,
+            CloseReason::BackToListen
+            | CloseReason::Aborted
+            | CloseReason::UnreadData
+            | CloseReason::DataAfterClose => Self::Aborted,
+        })
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::NoPort => Self::NoPort,
+            ConnectError::TableFull => Self::TableFull,
+            ConnectError::NotLocal | ConnectError::NoRoute | ConnectError::BadAddress => {
+                Self::NoRoute
+            }
+        }
+    }
+}
+
+/// What happened so far. All counts only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Connections that were asked for (client).
+    pub started: u64,
+    /// Connections that were established.
+    pub opened: u64,
+    /// Connections that did all of their work and ended in good order.
+    pub completed: u64,
+    /// Requests sent (client) or received and found right (server).
+    pub requests: u64,
+    /// Replies received and found right (client) or sent (server).
+    pub replies: u64,
+    /// Faults, in the order of [`Fault::ALL`].
+    pub faults: [u64; FAULTS],
+}
+
+impl Tally {
+    /// Counts a fault.
+    pub fn fault(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
+
+    /// All faults.
+    #[must_use]
+    pub fn faults_total(&self) -> u64 {
+        self.faults.iter().sum()
+    }
+
+    /// Faults that are about what replies said.
+    #[must_use]
+    pub fn wrong_total(&self) -> u64 {
+        self.by_fault()
+            .filter(|(fault, _)| fault.is_wrong_reply())
+            .map(|(_, n)| n)
+            .sum()
+    }
+
+    /// The faults that happened, and how often.
+    pub fn by_fault(&self) -> impl Iterator<Item = (Fault, u64)> {
+        Fault::ALL
+            .into_iter()
+            .zip(self.faults)
+            .filter(|&(_, n)| n > 0)
+    }
+
+    /// What happened since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            started: self.started - earlier.started,
+            opened: self.opened - earlier.opened,
+            completed: self.completed - earlier.completed,
+            requests: self.requests - earlier.requests,
+            replies: self.replies - earlier.replies,
+            faults: core::array::from_fn(|i| self.faults[i] - earlier.faults[i]),
+        }
+    }
+}
