@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
+use crate::lab;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, serve};
 
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Serve(LeftOut),
+    /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
+    Lab(Box<lab::Args>),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

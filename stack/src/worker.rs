@@ -13,6 +13,7 @@ mod ending;
 mod endpoint;
 mod handoff;
 mod handshake;
+mod look;
 mod neighborhood;
 mod output;
 mod process;
@@ -39,8 +40,8 @@ use crate::wire::ethernet::MacAddr;
 
 use callbacks::Hosted;
 use classify::{Broadcasts, Classifier, Lane, Meta};
-use endpoint::Endpoint;
 use ending::Ending;
+use endpoint::Endpoint;
 use handoff::Message;
 use neighborhood::Neighborhood;
 use output::Outbox;
