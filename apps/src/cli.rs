@@ -6,8 +6,9 @@ use clap::{Parser, Subcommand};
 
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
+use crate::lab;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_flood, serve};
+use crate::{bench, dev_client, dev_flood, serve};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -35,10 +36,16 @@ pub(crate) enum Command {
     /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Serve(LeftOut),
+    /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
+    Lab(Box<lab::Args>),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
     DevFlood(Box<dev_flood::Args>),
+    /// Opens connections to a server and verifies what comes back; for tests
+    #[cfg(feature = "dpdk")]
+    #[command(hide = true)]
+    DevClient(Box<dev_client::Args>),
 }
 
 /// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.

@@ -5,7 +5,6 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-#[cfg(feature = "dpdk")]
 use crate::failure::Failure;
 
 /// One line to stderr. A closed stderr is no reason to stop.
@@ -19,7 +18,6 @@ pub(crate) fn log(line: impl Display) {
 ///
 /// # Errors
 /// [`Failure::Run`] when stdout takes no more: then the result is lost, and that must show.
-#[cfg(feature = "dpdk")]
 pub(crate) fn result(text: impl Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());

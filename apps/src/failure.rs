@@ -14,7 +14,6 @@ const USAGE: u8 = 2;
 
 /// Why a command did not succeed. The text names the cause and the fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "dpdk"), allow(dead_code))] // without DPDK nothing runs that could fail
 pub(crate) enum Failure {
     /// What was asked for can't be: another command line is needed.
     Usage(String),

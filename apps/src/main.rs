@@ -24,6 +24,9 @@ mod clock;
 // A running thread answers for its counters between two bursts.
 #[cfg(feature = "dpdk")]
 mod mailbox;
+// A bad link, as flags ask for it and reports tell of it.
+#[cfg(feature = "dpdk")]
+mod fault;
 // Which CPUs the threads of a run get.
 #[cfg(feature = "dpdk")]
 mod threads;
@@ -42,9 +45,14 @@ mod bench;
 // `syncline serve`.
 #[cfg(feature = "dpdk")]
 mod serve;
+// `syncline lab`.
+mod lab;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
+// `syncline dev-client`, hidden: connections that we open, for tests against real servers.
+#[cfg(feature = "dpdk")]
+mod dev_client;
 
 use std::process::ExitCode;
 
@@ -65,8 +73,11 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
+        Command::Lab(args) => lab::run(&args),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
+        #[cfg(feature = "dpdk")]
+        Command::DevClient(args) => dev_client::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,19 +8,24 @@ use std::thread::ScopedJoinHandle;
 
 use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, Mempool, NicSpec, Port, QueuePair};
 use stack::memory::PageOptions;
+use stack::nic::fault::FaultSpec;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
 use super::args::Args;
 use super::capture::Capture;
 use super::idle::{BackOff, Idle};
 use super::kernel;
+use super::listen::Listen;
 use super::plan::{Plan, written};
 use super::report::{Report, Whole};
+use super::services::Services;
+use super::wall::WallClock;
 use super::watch::{self, Line, Watched};
 use super::worker::{Progress, turn_until_told};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
+use crate::fault::FaultReport;
 use crate::mailbox::{Order, Orders};
 use crate::secrets;
 use crate::stop::Stop;
@@ -37,6 +42,7 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         .as_ref()
         .map(|path| Capture::start(path, &link, args.mtu))
         .transpose()?;
+    let fault = args.fault.map(|flag| flag.spec()).transpose()?;
     let eal = Eal::init(&EalConfig {
         memory_mb: plan.memory_mb,
         hugepages: args
@@ -51,7 +57,13 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
     let pools = pools(&port, &queues);
     configure_kernel_side(args, &plan.spec)?;
     announce(args, plan, &eal, mac);
-    let ended = run_workers(args, plan, &eal, (queues, &cpus), capture.as_ref(), stop)?;
+    let made = Made {
+        eal: &eal,
+        cpus: &cpus,
+        capture: capture.as_ref(),
+        fault: fault.as_ref(),
+    };
+    let ended = run_workers(args, plan, queues, &made, stop)?;
     let nic = port.stats();
     // What lies in its rings comes back when the port is closed; only then is every buffer back.
     drop(port);
@@ -61,12 +73,25 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         mac,
         memory: eal.memory_line().to_owned(),
         dpdk: eal.version(),
+        fault: fault.map(|spec| {
+            let queues = ended.workers.iter().filter_map(|worker| worker.faults);
+            FaultReport::new(&spec, queues)
+        }),
+        listens: &plan.listens,
         watched: ended,
         cpus,
         nic,
         mbufs_in_use: in_use,
         pcap: capture.map(Capture::end),
     }))
+}
+
+/// What is there before the workers start.
+struct Made<'a> {
+    eal: &'a Eal,
+    cpus: &'a [Option<usize>],
+    capture: Option<&'a Capture>,
+    fault: Option<&'a FaultSpec>,
 }
 
 /// The CPU of each worker, or `None` where the kernel is to choose.
@@ -95,12 +120,12 @@ fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
         return Ok(());
     };
     if !args.tap_up.is_empty() {
-        return kernel::bring_up(name, &args.tap_up);
+        return kernel::bring_up(name, &args.tap_up, &args.ip, &args.prefix);
     }
     console::log(
         "the kernel's side of the tap is still down; set it up with (or give --tap-up ADDR/LEN):",
     );
-    for command in kernel::commands(name, &args.ip, &args.gateway) {
+    for command in kernel::commands(name, &args.ip, &args.prefix, &args.gateway) {
         console::log(format_args!("  {command}"));
     }
     Ok(())
@@ -115,16 +140,10 @@ fn announce(args: &Args, plan: &Plan, eal: &Eal, mac: [u8; 6]) {
             items.join(", ")
         }
     };
-    let addresses = list(args.ip.iter().map(written).collect());
-    let open = list(
-        args.listen
-            .iter()
-            .map(|at| match at.address {
-                None => at.port.to_string(),
-                Some(address) => std::net::SocketAddr::new(address, at.port).to_string(),
-            })
-            .collect(),
-    );
+    let hosts = args.ip.iter().map(written);
+    let prefixes = args.prefix.iter().map(ToString::to_string);
+    let addresses = list(hosts.chain(prefixes).collect());
+    let open = list(plan.listens.iter().map(Listen::to_string).collect());
     console::log(format_args!(
         "{}: {addresses} at {}; open: {open}; {} worker(s), idle {}; {}; {}",
         plan.spec,
@@ -145,12 +164,18 @@ pub(super) fn mac_text(mac: [u8; 6]) -> String {
 fn run_workers(
     args: &Args,
     plan: &Plan,
-    eal: &Eal,
-    (queues, cpus): (Vec<QueuePair>, &[Option<usize>]),
-    capture: Option<&Capture>,
+    queues: Vec<QueuePair>,
+    made: &Made<'_>,
     stop: &Stop,
 ) -> Result<Watched, Failure> {
+    let &Made {
+        eal,
+        cpus,
+        capture,
+        fault,
+    } = made;
     let clock = Clock::start(eal.cycles_hz());
+    let wall = WallClock::new(clock.at(dpdk::cycles()));
     let secrets = secrets::fresh()?;
     let ends = Rings::new(plan.workers, plan.config.limits.handoff_frames).into_ends();
     let orders = Orders::new(Order::Run);
@@ -160,12 +185,14 @@ fn run_workers(
         let mut threads = Vec::with_capacity(lines.len());
         for (((queue, end), &cpu), line) in queues.into_iter().zip(ends).zip(cpus).zip(&lines) {
             let (ready, orders) = (ready_tx.clone(), &orders);
+            let services = Services::new(&plan.listens, wall.clone());
             let instrument = capture.map(|capture| capture.instrument(clock));
             let body = move || {
                 let _lcore = eal.register_thread(cpu)?;
                 let mut nic = DpdkNic::new(queue);
                 nic.set_instrument(instrument);
-                let worker = build(nic, plan, &secrets, end)?;
+                nic.set_faults(fault, clock.hz());
+                let worker = build(nic, services, plan, &secrets, end)?;
                 // The receiver waits for exactly this; and it hears of another worker's failure only when nobody else can
                 // send any more.
                 let _ = ready.send(());
@@ -196,7 +223,7 @@ fn run_workers(
             orders.give(Order::Stop);
             return why_not_ready(threads);
         }
-        let mut watched = watch::until_the_end(args, &lines, &orders, clock, stop);
+        let mut watched = watch::until_the_end(args, &lines, &orders, (clock, &wall), stop);
         orders.give(Order::Stop);
         for (worker, thread) in threads.into_iter().enumerate() {
             watched.take(worker, join(thread));
@@ -207,11 +234,13 @@ fn run_workers(
 
 fn build(
     nic: DpdkNic,
+    services: Services,
     plan: &Plan,
     secrets: &Secrets,
     end: RingEnd<dpdk::Mbuf>,
-) -> Result<Worker<DpdkNic>, Failure> {
-    Worker::new(nic, Arc::clone(&plan.config), secrets, end, PageOptions::default()).map_err(|error| {
+) -> Result<Worker<DpdkNic, Services>, Failure> {
+    let config = Arc::clone(&plan.config);
+    Worker::with_app(nic, services, config, secrets, end, PageOptions::default()).map_err(|error| {
         Failure::Run(format!(
             "a worker's table does not fit into memory: {error}; lower --max-connections or --backlog"
         ))

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
 use crate::neighbor::{
-    Action, Advertisement, MAX_PENDING_FRAMES, NeighborTable, Resolution, Resolved, Solicit,
+    Action, Advertisement, MAX_PENDING_FRAMES, NeighborTable, Resolution, Resolved, Solicit, State,
 };
 use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
@@ -49,6 +49,11 @@ impl<F> Neighborhood<F> {
             table,
             handed_over: Burst::new(),
         }
+    }
+
+    /// What is known about a neighbour, as far as this worker keeps neighbours.
+    pub(super) fn state(&self, addr: IpAddr) -> Option<State> {
+        Some(self.table.as_ref()?.get(addr)?.0)
     }
 
     /// When the neighbour table wants to be polled.

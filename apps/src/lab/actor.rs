@@ -1,0 +1,253 @@
+//! [`Actor`]: the application of an end that is ours. It does its acts when they are due and notes what it sees.
+//!
+//! Called by: the worker (as its [`App`]), the stages (take the notes). It must never act on its own: an application that
+//! hangs is one whose scene tells it nothing.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stack::app::{App, Connect, Cx, TxItem};
+use stack::conn::ConnId;
+use stack::conn::listener::ListenerId;
+use stack::nic::Nic;
+use stack::tcp::verdict::CloseReason;
+use stack::time::Instant;
+
+use super::errno::Errno;
+use super::recording::What;
+use super::scenario::{Act, CLIENT_PORT, Do, Seen, Side};
+
+/// An application that does as a scene says.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    side: Side,
+    server: SocketAddr,
+    /// `None` until the scene begins.
+    starts_at: Option<Instant>,
+    script: VecDeque<Act>,
+    conns: Vec<Open>,
+    /// How many `accept()` calls wait for a connection.
+    accepts: u32,
+    notes: Vec<(Instant, What)>,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    number: u16,
+    id: Option<ConnId>,
+    is_open: bool,
+    /// The application has closed it, and hears no more of it.
+    is_closed: bool,
+    /// Bytes that the application wants to read, in all.
+    wanted: u64,
+    received: u64,
+    /// Bytes that were given to send, and bytes that the stack took.
+    to_send: u64,
+    sent: u64,
+}
+
+impl Actor {
+    /// The application of `side`; `server` is whom a client connects to. It does nothing until [`Actor::begin`].
+    pub(crate) fn new(side: Side, server: SocketAddr, acts: &[Act]) -> Self {
+        let mine = acts.iter().filter(|act| act.who == side).copied();
+        let mut script: Vec<Act> = mine.filter(|act| act.what != Do::PowerOff).collect();
+        script.sort_by_key(|act| act.at_ms);
+        Self {
+            side,
+            server,
+            starts_at: None,
+            script: script.into(),
+            conns: Vec::new(),
+            accepts: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The scene begins then: its acts are due that much later.
+    pub(crate) fn begin(&mut self, at: Instant) {
+        self.starts_at = Some(at);
+    }
+
+    /// What it noted since the last call.
+    pub(crate) fn take_notes(&mut self) -> Vec<(Instant, What)> {
+        std::mem::take(&mut self.notes)
+    }
+
+    fn calls(&mut self, now: Instant, conn: u16, call: String) {
+        let side = self.side;
+        self.notes.push((now, What::Calls { side, conn, call }));
+    }
+
+    fn sees(&mut self, now: Instant, conn: u16, seen: Seen) {
+        let side = self.side;
+        self.notes.push((now, What::Sees { side, conn, seen }));
+    }
+
+    fn conn(&mut self, number: u16) -> &mut Open {
+        let place = match self.conns.iter().position(|open| open.number == number) {
+            Some(place) => place,
+            None => {
+                self.conns.push(Open {
+                    number,
+                    ..Open::default()
+                });
+                self.conns.len() - 1
+            }
+        };
+        &mut self.conns[place]
+    }
+
+    fn perform<N: Nic>(&mut self, cx: &mut Cx<'_, N>, what: Do) {
+        let now = cx.now();
+        match what {
+            Do::Connect(number) => {
+                self.calls(now, number, format!("connect({})", self.server));
+                let how = Connect {
+                    local_port: Some(CLIENT_PORT + number),
+                    ..Connect::default()
+                };
+                match cx.connect(self.server, &how) {
+                    Ok(id) => self.conn(number).id = Some(id),
+                    Err(error) => self.sees(now, number, Seen::Failed(Errno::of_connect(error))),
+                }
+            }
+            Do::Accept => {
+                self.calls(now, 0, "accept()".into());
+                self.accepts += 1;
+                self.accept_as_wanted(cx, ListenerId(0));
+            }
+            Do::Send(number, len) => {
+                self.calls(now, number, format!("send({len} bytes)"));
+                self.conn(number).to_send += u64::from(len);
+                self.send_as_given(cx, number);
+            }
+            Do::Read(number, len) => {
+                self.calls(now, number, format!("recv({len} bytes)"));
+                self.conn(number).wanted += u64::from(len);
+                self.read_as_wanted(cx, number);
+            }
+            Do::Close(number) => {
+                self.calls(now, number, "close()".into());
+                let open = self.conn(number);
+                open.is_closed = true;
+                if let Some(id) = open.id {
+                    cx.close(id);
+                }
+            }
+            // The stage takes the power away.
+            Do::PowerOff => {}
+        }
+    }
+
+    fn accept_as_wanted<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+        while self.accepts > 0 && cx.accept(listener).is_some() {
+            self.accepts -= 1;
+        }
+    }
+
+    fn send_as_given<N: Nic>(&mut self, cx: &mut Cx<'_, N>, number: u16) {
+        let open = self.conn(number);
+        let (Some(id), len) = (open.id, open.to_send - open.sent) else {
+            return;
+        };
+        let item = TxItem::Pattern {
+            start: open.sent,
+            len,
+        };
+        if len > 0 && open.is_open && cx.send(id, item).is_ok() {
+            open.sent += len;
+        }
+    }
+
+    fn read_as_wanted<N: Nic>(&mut self, cx: &mut Cx<'_, N>, number: u16) {
+        let now = cx.now();
+        let open = self.conn(number);
+        let Some(id) = open.id else {
+            return;
+        };
+        let before = open.received;
+        while open.received < open.wanted {
+            let ready = cx.peek(id).len() as u64;
+            if ready == 0 {
+                break;
+            }
+            let len = ready.min(open.wanted - open.received);
+            cx.consume(id, len as u32);
+            open.received += len;
+        }
+        let received = open.received;
+        if received > before {
+            self.sees(now, number, Seen::Received(received));
+        }
+    }
+}
+
+impl App for Actor {
+    /// The number of the connection.
+    type Conn = u16;
+
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+        self.accept_as_wanted(cx, listener);
+    }
+
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut u16) {
+        let Some(info) = cx.info(conn) else { return };
+        let (client, seen) = match self.side {
+            Side::Client => (info.local, Seen::Connected),
+            Side::Server => (info.remote, Seen::Accepted),
+        };
+        let number = client.port().saturating_sub(CLIENT_PORT);
+        *state = number;
+        self.sees(cx.now(), number, seen);
+        let open = self.conn(number);
+        open.id = Some(conn);
+        open.is_open = true;
+        self.send_as_given(cx, number);
+        self.read_as_wanted(cx, number);
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, _conn: ConnId, state: &mut u16) {
+        self.read_as_wanted(cx, *state);
+    }
+
+    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, _conn: ConnId, state: &mut u16) {
+        self.send_as_given(cx, *state);
+    }
+
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, _conn: ConnId, state: &mut u16) {
+        if !self.conn(*state).is_closed {
+            self.sees(cx.now(), *state, Seen::Eof);
+        }
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        _state: &mut u16,
+        reason: CloseReason,
+    ) {
+        // By its id: an attempt that failed was never opened, and its state knows no number.
+        let Some(place) = self.conns.iter().position(|open| open.id == Some(conn)) else {
+            return;
+        };
+        let open = &mut self.conns[place];
+        (open.id, open.is_open) = (None, false);
+        let number = open.number;
+        if let Some(errno) = Errno::of_close(reason) {
+            self.sees(cx.now(), number, Seen::Failed(errno));
+        }
+    }
+
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        while let (Some(act), Some(start)) = (self.script.front(), self.starts_at)
+            && start + Duration::from_millis(act.at_ms) <= cx.now()
+        {
+            let what = act.what;
+            self.script.pop_front();
+            self.perform(cx, what);
+        }
+    }
+}

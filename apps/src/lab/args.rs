@@ -1,0 +1,109 @@
+//! The flags of `syncline lab`.
+//!
+//! Called by: clap, `lab`. It must never hold a flag that nothing reads.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::scenario::{Cast, Family, Kernel, Ours};
+
+/// Shows what really happens when TCP goes wrong: plays a situation and draws its packet ladder
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+}
+
+/// What the lab can do.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Lists the scenarios
+    List,
+    /// Tells what a scenario shows, does and expects
+    Show {
+        /// Which (see `syncline lab list`)
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Plays a scenario, draws its ladder, and fails when something expected doesn't come about
+    Run(RunArgs),
+}
+
+/// The flags of `syncline lab run`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Which scenario (see `syncline lab list`)
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// What to play it over
+    #[arg(long, value_enum, default_value = "sim")]
+    pub(crate) over: Over,
+
+    /// Play it over IPv6, with NDP instead of ARP
+    #[arg(short = '6', long)]
+    pub(crate) ipv6: bool,
+
+    /// Over the tap: which ends are ours, one after the other
+    #[arg(long, value_enum, default_value = "both")]
+    pub(crate) role: Role,
+
+    /// Over the tap: shorten the kernel's times by sysctls of its namespace, which are printed
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Print the same as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write every frame to a pcapng file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+}
+
+/// What a scenario is played over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Over {
+    /// A simulated link in virtual time, both ends ours: at once, the same each time, no root
+    Sim,
+    /// A tap, with the kernel at the other end under a Python program in a network namespace: real time, needs root
+    Tap,
+}
+
+/// Which end is ours over the tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The client is ours, the server the kernel's
+    Client,
+    /// The server is ours, the client the kernel's
+    Server,
+    /// First one, then the other
+    Both,
+}
+
+impl RunArgs {
+    /// Over which protocol.
+    pub(crate) fn family(&self) -> Family {
+        if self.ipv6 { Family::V6 } else { Family::V4 }
+    }
+
+    /// Who plays, one after the other.
+    pub(crate) fn casts(&self) -> Vec<Cast> {
+        let server_is_ours = Cast {
+            client: Kernel,
+            server: Ours,
+        };
+        let client_is_ours = Cast {
+            client: Ours,
+            server: Kernel,
+        };
+        match (self.over, self.role) {
+            (Over::Sim, _) => vec![Cast::SIM],
+            (Over::Tap, Role::Server) => vec![server_is_ours],
+            (Over::Tap, Role::Client) => vec![client_is_ours],
+            (Over::Tap, Role::Both) => vec![server_is_ours, client_is_ours],
+        }
+    }
+}

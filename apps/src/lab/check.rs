@@ -1,0 +1,114 @@
+//! Whether what a scene expects came about: [`unmet`].
+//!
+//! Called by: `report`. It must never be kinder to us than to the kernel: the words of the scene hold for both.
+
+use super::scenario::{Cast, Expectation, Expected, Scene, Seen, Side};
+use super::story::{Row, Story, Told};
+
+/// Over a tap, on a machine that has other things to do, everything may be this much later than it should.
+const REAL_TIME_SLACK_MS: u64 = 500;
+
+/// What didn't come about, in words: nothing when all is well.
+pub(crate) fn unmet(scene: &Scene, story: &Story) -> Vec<String> {
+    let mut places = Places::default();
+    let counting = scene
+        .expectations
+        .iter()
+        .filter(|expectation| expectation.counts_for(story.cast));
+    counting
+        .filter_map(|expectation| places.judge(expectation, story).err())
+        .collect()
+}
+
+/// How many expectations count for this cast.
+pub(crate) fn counting(scene: &Scene, story: &Story) -> usize {
+    let counts = |expectation: &&Expectation| expectation.counts_for(story.cast);
+    scene.expectations.iter().filter(counts).count()
+}
+
+/// Behind which row each kind of thing is looked for next.
+#[derive(Debug, Default)]
+struct Places {
+    frames: usize,
+    apps: [usize; 2],
+    neighbors: [usize; 2],
+}
+
+impl Places {
+    fn judge(&mut self, expectation: &Expectation, story: &Story) -> Result<(), String> {
+        let who = expectation.who as usize;
+        let place = match expectation.what {
+            Expected::NoSegment(_) => return never(expectation, story),
+            Expected::Segment(_) | Expected::Solicitation => &mut self.frames,
+            Expected::App(_) => &mut self.apps[who],
+            Expected::Neighbor(_) => &mut self.neighbors[who],
+        };
+        let rows = &story.rows[*place..];
+        let is_it = |row: &&Row| is(expectation, row);
+        let slack_ms = if story.cast == Cast::SIM {
+            0
+        } else {
+            REAL_TIME_SLACK_MS
+        };
+        let (earliest, latest) = expectation.within_ms.clone().into_inner();
+        let timely = |row: &&Row| {
+            (earliest..=latest.saturating_add(slack_ms)).contains(&(row.at_ns / 1_000_000))
+        };
+        if let Some(found) = rows.iter().position(|row| is_it(&row) && timely(&row)) {
+            *place += found + 1;
+            return Ok(());
+        }
+        let seen = rows.iter().find(is_it);
+        Err(match seen {
+            Some(row) => format!("{expectation}: it came at {} ms", row.at_ns / 1_000_000),
+            None => format!("{expectation}: it never came"),
+        })
+    }
+}
+
+fn never(expectation: &Expectation, story: &Story) -> Result<(), String> {
+    match story.rows.iter().find(|row| is(expectation, row)) {
+        None => Ok(()),
+        Some(row) => Err(format!(
+            "{expectation}: it came at {} ms",
+            row.at_ns / 1_000_000
+        )),
+    }
+}
+
+/// Bytes may come in any parts: what counts is how many have come.
+fn is_seen(expected: Seen, seen: Seen) -> bool {
+    match (expected, seen) {
+        (Seen::Received(least), Seen::Received(total)) => total >= least,
+        _ => seen == expected,
+    }
+}
+
+/// Whether a row is what is expected, whenever it came.
+fn is(expectation: &Expectation, row: &Row) -> bool {
+    let by = |side: Side| side == expectation.who;
+    match (&expectation.what, &row.what) {
+        (Expected::Segment(spec) | Expected::NoSegment(spec), Told::Segment(carried)) => {
+            by(carried.from)
+                && row.conn == expectation.conn
+                && spec.matches(&carried.segment, carried.base)
+        }
+        (
+            Expected::Solicitation,
+            Told::Packet {
+                from,
+                is_solicitation,
+                ..
+            },
+        ) => by(*from) && *is_solicitation,
+        (Expected::App(expected), Told::Sees(side, seen)) => {
+            by(*side)
+                && row.conn == expectation.conn
+                && expected.iter().any(|expected| is_seen(*expected, *seen))
+        }
+        (Expected::Neighbor(expected), Told::Neighbor(side, state)) => {
+            by(*side) && *state == Some(*expected)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,153 @@
+//! [`Errno`]: what a failing call tells its application, by the names that everybody searches for.
+//!
+//! Called by: scenarios, the stages. It must never invent a name: these are POSIX's, the words are glibc's.
+
+use std::fmt;
+
+use stack::app::ConnectError;
+use stack::tcp::verdict::{CloseReason, IcmpError};
+
+/// An error number of a socket call.
+#[allow(clippy::upper_case_acronyms)] // POSIX writes them so
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errno {
+    /// Connection refused.
+    ECONNREFUSED,
+    /// Connection reset by peer.
+    ECONNRESET,
+    /// Connection timed out.
+    ETIMEDOUT,
+    /// No route to host.
+    EHOSTUNREACH,
+    /// Network is unreachable.
+    ENETUNREACH,
+    /// Cannot assign requested address.
+    EADDRNOTAVAIL,
+    /// No buffer space available.
+    ENOBUFS,
+    /// Broken pipe.
+    EPIPE,
+    /// Software caused connection abort.
+    ECONNABORTED,
+    /// Any other.
+    EOTHER,
+}
+
+use Errno::{
+    EADDRNOTAVAIL, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ENOBUFS,
+    EOTHER, EPIPE, ETIMEDOUT,
+};
+
+/// Name and words of each.
+const NAMES: [(Errno, &str, &str); 10] = [
+    (ECONNREFUSED, "ECONNREFUSED", "connection refused"),
+    (ECONNRESET, "ECONNRESET", "connection reset by peer"),
+    (ETIMEDOUT, "ETIMEDOUT", "connection timed out"),
+    (EHOSTUNREACH, "EHOSTUNREACH", "no route to host"),
+    (ENETUNREACH, "ENETUNREACH", "network is unreachable"),
+    (
+        EADDRNOTAVAIL,
+        "EADDRNOTAVAIL",
+        "cannot assign requested address",
+    ),
+    (ENOBUFS, "ENOBUFS", "no buffer space available"),
+    (EPIPE, "EPIPE", "broken pipe"),
+    (
+        ECONNABORTED,
+        "ECONNABORTED",
+        "software caused connection abort",
+    ),
+    (EOTHER, "EOTHER", "an error without a name here"),
+];
+
+impl Errno {
+    /// By its POSIX name; [`Errno::EOTHER`] when it isn't known here.
+    #[cfg(any(test, feature = "dpdk"))]
+    pub(crate) fn from_name(name: &str) -> Self {
+        NAMES
+            .iter()
+            .find(|(_, known, _)| *known == name)
+            .map_or(EOTHER, |(errno, ..)| *errno)
+    }
+
+    fn entry(self) -> (&'static str, &'static str) {
+        NAMES
+            .iter()
+            .find(|(errno, ..)| *errno == self)
+            .map_or(("EOTHER", ""), |(_, name, words)| (name, words))
+    }
+
+    /// What a socket would have told its application about a connection that ended so; `None` for a good end.
+    pub(crate) fn of_close(reason: CloseReason) -> Option<Self> {
+        let of_icmp = |error: IcmpError| match error {
+            IcmpError::Unreachable | IcmpError::TimeExceeded | IcmpError::Prohibited => {
+                EHOSTUNREACH
+            }
+            IcmpError::PortUnreachable => ECONNREFUSED,
+            IcmpError::ParameterProblem => EOTHER,
+        };
+        match reason {
+            CloseReason::Graceful | CloseReason::FinWait2TimedOut => None,
+            CloseReason::Refused => Some(ECONNREFUSED),
+            CloseReason::Reset | CloseReason::BackToListen => Some(ECONNRESET),
+            CloseReason::TimedOut { soft: None } | CloseReason::KeepaliveTimedOut => {
+                Some(ETIMEDOUT)
+            }
+            CloseReason::TimedOut { soft: Some(error) } | CloseReason::Unreachable(error) => {
+                Some(of_icmp(error))
+            }
+            CloseReason::Aborted | CloseReason::UnreadData | CloseReason::DataAfterClose => {
+                Some(ECONNABORTED)
+            }
+        }
+    }
+
+    /// What `connect()` would have returned.
+    pub(crate) fn of_connect(error: ConnectError) -> Self {
+        match error {
+            ConnectError::NotLocal | ConnectError::NoPort => EADDRNOTAVAIL,
+            ConnectError::TableFull => ENOBUFS,
+            ConnectError::NoRoute | ConnectError::BadAddress => ENETUNREACH,
+        }
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, words) = self.entry();
+        write!(f, "{name} ({words})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_name_and_words() {
+        for (errno, name, words) in NAMES {
+            assert_eq!(Errno::from_name(name), errno);
+            assert_eq!(errno.to_string(), format!("{name} ({words})"));
+        }
+        assert_eq!(Errno::from_name("EDOM"), EOTHER);
+    }
+
+    #[test]
+    fn an_end_is_told_as_a_socket_would() {
+        for (reason, errno) in [
+            (CloseReason::Refused, Some(ECONNREFUSED)),
+            (CloseReason::Reset, Some(ECONNRESET)),
+            (CloseReason::TimedOut { soft: None }, Some(ETIMEDOUT)),
+            (
+                CloseReason::TimedOut {
+                    soft: Some(IcmpError::Unreachable),
+                },
+                Some(EHOSTUNREACH),
+            ),
+            (CloseReason::Graceful, None),
+        ] {
+            assert_eq!(Errno::of_close(reason), errno);
+        }
+        assert_eq!(Errno::of_connect(ConnectError::NoRoute), ENETUNREACH);
+    }
+}

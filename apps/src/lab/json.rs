@@ -1,0 +1,67 @@
+//! The same as the ladder, for programs: [`scene`].
+//!
+//! Called by: `report`. It must never say less than the ladder does.
+
+use serde_json::{Value, json};
+
+use super::scenario::nud;
+use super::story::{Carried, Row, Story, Told};
+
+/// A story as JSON: who played, and a list of rows.
+pub(crate) fn scene(title: &str, story: &Story, unmet: &[String]) -> Value {
+    json!({
+        "title": title,
+        "client": story.cast.client,
+        "server": story.cast.server,
+        "rows": story.rows.iter().map(row).collect::<Vec<Value>>(),
+        "unmet": unmet,
+    })
+}
+
+fn row(row: &Row) -> Value {
+    let mut value = match &row.what {
+        Told::Segment(carried) => segment(carried),
+        Told::Packet {
+            from,
+            text,
+            is_solicitation,
+            lost,
+        } => json!({
+            "kind": "packet", "from": from, "text": text, "solicitation": is_solicitation, "lost": lost,
+        }),
+        Told::Calls(side, call) => json!({"kind": "call", "side": side, "text": call}),
+        Told::Sees(side, seen) => json!({"kind": "seen", "side": side, "text": seen.to_string()}),
+        Told::Neighbor(side, state) => {
+            json!({"kind": "neighbor", "side": side, "state": state.map(nud)})
+        }
+        Told::PoweredOff(side) => json!({"kind": "power_off", "side": side}),
+    };
+    if let Value::Object(object) = &mut value {
+        object.insert("at_ms".into(), json!(row.at_ns as f64 / 1e6));
+        object.insert("connection".into(), json!(row.conn));
+        object.insert("client_state".into(), json!(row.client));
+        object.insert("server_state".into(), json!(row.server));
+    }
+    value
+}
+
+fn segment(carried: &Carried) -> Value {
+    let (segment, base) = (&carried.segment, carried.base);
+    let options = &segment.options;
+    json!({
+        "kind": "segment",
+        "from": carried.from,
+        "flags": segment.flags.to_string(),
+        "seq": segment.seq.since(base.sender_iss),
+        "ack": segment.flags.ack().then(|| segment.ack.since(base.receiver_iss)),
+        "win": segment.window,
+        "len": segment.payload_len,
+        "mss": options.mss,
+        "window_scale": options.window_scale,
+        "sack_permitted": options.sack_permitted,
+        "timestamps": options.timestamps.map(|ts| [ts.tsval, ts.tsecr]),
+        "again": carried.is_again,
+        "neighbor": carried.neighbor.map(nud),
+        "lost": carried.lost,
+    })
+}

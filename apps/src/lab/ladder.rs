@@ -1,0 +1,219 @@
+//! The packet ladder: a [`Story`] as text, one line per row, at most [`WIDTH`] columns.
+//!
+//! Called by: `report`. It must never leave out what the story tells: what doesn't fit goes on a line of its own.
+
+use std::fmt::Write as _;
+
+use super::recording::Recording;
+use super::scenario::{Client, Player, Server, Side, nud};
+use super::story::{Carried, Row, Story, Told};
+
+/// Columns of a line at most.
+pub(crate) const WIDTH: usize = 100;
+/// Columns of the time.
+const TIME: usize = 10;
+/// Columns of the state at each margin.
+const MARGIN: usize = 12;
+/// Columns between the two bars.
+const MIDDLE: usize = WIDTH - TIME - 2 * MARGIN - 5;
+
+/// Colours of a terminal, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paint {
+    /// Plain text.
+    Plain,
+    /// SGR sequences (ECMA-48).
+    Colour,
+}
+
+/// The ladder with its head.
+pub(crate) fn draw(recording: &Recording, story: &Story, paint: Paint) -> String {
+    let mut out = head(recording);
+    for row in &story.rows {
+        for (n, middle) in middle(row, story).into_iter().enumerate() {
+            let time = if n == 0 {
+                millis(row.at_ns)
+            } else {
+                String::new()
+            };
+            let line = format!(
+                "{time:>TIME$} {:>MARGIN$} |{}| {}",
+                row.client,
+                painted(row, &middle, paint),
+                row.server
+            );
+            // A string takes everything.
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+    }
+    out
+}
+
+/// `1234.567`: ms with µs.
+fn millis(ns: u64) -> String {
+    let us = ns / 1000;
+    format!("{}.{:03}", us / 1000, us % 1000)
+}
+
+fn head(recording: &Recording) -> String {
+    let end = |side: Side| {
+        let player = match recording.cast.player(side) {
+            Player::Ours => "syncline",
+            Player::Kernel => "kernel",
+        };
+        format!("{} {} ({player})", side.name(), recording.address(side))
+    };
+    let (left, right) = (end(Client), end(Server));
+    let room = MIDDLE.saturating_sub(left.len());
+    format!(
+        "{:>TIME$} {:>MARGIN$}  {left}{right:>room$}\n",
+        "ms", "state"
+    )
+}
+
+/// What stands between the bars; usually one line.
+fn middle(row: &Row, story: &Story) -> Vec<String> {
+    match &row.what {
+        Told::Segment(carried) => segment(carried, row.conn, story.has_several_connections),
+        Told::Packet {
+            from, text, lost, ..
+        } => vec![arrow(*from, text, *lost)],
+        Told::Calls(side, call) => {
+            let number = connection(row.conn, story.has_several_connections);
+            vec![note(*side, &format!("{number}{call}"))]
+        }
+        Told::Sees(side, seen) => {
+            let number = connection(row.conn, story.has_several_connections);
+            vec![note(*side, &format!("{number}-> {seen}"))]
+        }
+        Told::Neighbor(side, state) => {
+            let state = state.map_or("gone", nud);
+            vec![note(*side, &format!("neighbour entry: {state}"))]
+        }
+        Told::PoweredOff(side) => vec![note(*side, "the host has no power")],
+    }
+}
+
+fn connection(conn: u16, is_said: bool) -> String {
+    if is_said && conn != 0 {
+        format!("#{conn} ")
+    } else {
+        String::new()
+    }
+}
+
+/// The segment with as much as fits beside an arrow; the neighbour entry follows on its own line if it must.
+fn segment(carried: &Carried, conn: u16, names_connection: bool) -> Vec<String> {
+    let number = connection(conn, names_connection);
+    let full = format!("{number}{}{}", numbers(carried), options(carried));
+    let entry = carried
+        .neighbor
+        .filter(|_| carried.segment.flags.syn() && !carried.segment.flags.ack())
+        .map(|state| format!("[{}]", nud(state)));
+    let mut lines = Vec::new();
+    match entry {
+        Some(entry) if full.len() + entry.len() + 4 <= MIDDLE => {
+            lines.push(arrow(
+                carried.from,
+                &format!("{full} {entry}"),
+                carried.lost,
+            ));
+        }
+        Some(entry) => {
+            lines.push(arrow(carried.from, &full, carried.lost));
+            lines.push(note(carried.from, &format!("neighbour entry: {entry}")));
+        }
+        None => lines.push(arrow(carried.from, &full, carried.lost)),
+    }
+    lines
+}
+
+fn numbers(carried: &Carried) -> String {
+    let (segment, base) = (&carried.segment, carried.base);
+    let again = if carried.is_again { " again" } else { "" };
+    let mut text = format!(
+        "{}{again} seq {}",
+        segment.flags,
+        segment.seq.since(base.sender_iss)
+    );
+    if segment.flags.ack() {
+        let _ = write!(text, " ack {}", segment.ack.since(base.receiver_iss));
+    }
+    let _ = write!(text, " win {}", segment.window);
+    if segment.payload_len > 0 {
+        let _ = write!(text, " len {}", segment.payload_len);
+    }
+    text
+}
+
+/// The options that a handshake negotiates; timestamps stand on every segment and are said only there.
+fn options(carried: &Carried) -> String {
+    let options = &carried.segment.options;
+    if !carried.segment.flags.syn() || carried.is_again {
+        return String::new();
+    }
+    let said: Vec<String> = [
+        options.mss.map(|mss| format!("mss {mss}")),
+        options.window_scale.map(|shift| format!("ws {shift}")),
+        options.sack_permitted.then(|| "sackOK".to_owned()),
+        options.timestamps.map(|_| "ts".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!(" <{}>", said.join(","))
+    }
+}
+
+/// `text ------->` from the left, `<------- text` from the right; one that is lost ends in `X` halfway.
+fn arrow(from: Side, text: &str, lost: Option<&str>) -> String {
+    let text = match lost.map(|why| format!("{text} ({why})")) {
+        Some(told) if told.chars().count() + 6 <= MIDDLE => told,
+        _ => cut(text, MIDDLE - 3),
+    };
+    let room = MIDDLE - text.chars().count() - 1;
+    let shaft = match lost {
+        None => "-".repeat(room - 1),
+        Some(_) => "-".repeat((room - 1) / 2),
+    };
+    match (from, lost) {
+        (Client, None) => format!("{text} {shaft}>"),
+        (Client, Some(_)) => format!("{:<MIDDLE$}", format!("{text} {shaft}X")),
+        (Server, None) => format!("<{shaft} {text}"),
+        (Server, Some(_)) => format!("{:>MIDDLE$}", format!("X{shaft} {text}")),
+    }
+}
+
+/// A remark at one side.
+fn note(side: Side, text: &str) -> String {
+    match side {
+        Client => format!("{:<MIDDLE$}", cut(&format!("* {text}"), MIDDLE)),
+        Server => format!("{:>MIDDLE$}", cut(&format!("{text} *"), MIDDLE)),
+    }
+}
+
+fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(columns.saturating_sub(2)).collect();
+    kept + ".."
+}
+
+fn painted(row: &Row, middle: &str, paint: Paint) -> String {
+    let colour = match &row.what {
+        _ if paint == Paint::Plain => return middle.to_owned(),
+        Told::Segment(carried) if carried.lost.is_some() => "31;2",
+        Told::Packet { lost: Some(_), .. } => "31;2",
+        Told::Segment(carried) if carried.segment.flags.rst() => "31",
+        Told::Segment(carried) if carried.is_again => "33",
+        Told::Segment(_) => "32",
+        Told::Packet { .. } => "35",
+        Told::Calls(..) | Told::Sees(..) => "36",
+        Told::Neighbor(..) | Told::PoweredOff(_) => "34",
+    };
+    format!("\x1b[{colour}m{middle}\x1b[0m")
+}

@@ -1,0 +1,154 @@
+//! What a run says: ladders, what was expected and didn't come about, the same as JSON, the frames as pcapng.
+//!
+//! Called by: `lab`. It must never end well when an expectation failed.
+
+use std::io::IsTerminal as _;
+
+use serde_json::json;
+
+use super::args::RunArgs;
+use super::check;
+use super::json;
+use super::ladder::{self, Paint};
+use super::pcap;
+use super::recording::Recording;
+use super::scenario::{Cast, Player, Scenario, Scene};
+use super::story::Story;
+use crate::console;
+use crate::failure::Failure;
+
+/// A scene as it was played.
+pub(crate) struct Played {
+    /// Its title, with the cast where there is a choice.
+    pub(crate) title: String,
+    /// What happened.
+    pub(crate) recording: Recording,
+    /// What a ladder shows of it.
+    pub(crate) story: Story,
+    /// What was expected and didn't come about.
+    pub(crate) unmet: Vec<String>,
+    /// Expectations that counted.
+    pub(crate) expectations: usize,
+    /// What was changed in the kernel, as commands.
+    pub(crate) sysctls: Vec<String>,
+}
+
+impl Played {
+    /// Reads and judges what happened in a scene.
+    pub(crate) fn new(scene: &Scene, recording: Recording, sysctls: Vec<String>) -> Self {
+        let recording = recording.in_order();
+        let story = Story::read(&recording);
+        let title = match recording.cast {
+            Cast::SIM => scene.title.to_owned(),
+            Cast {
+                client: Player::Ours,
+                ..
+            } => format!("{} (the client is ours)", scene.title),
+            Cast { .. } => format!("{} (the server is ours)", scene.title),
+        };
+        Self {
+            title,
+            unmet: check::unmet(scene, &story),
+            expectations: check::counting(scene, &story),
+            recording,
+            story,
+            sysctls,
+        }
+    }
+
+    /// Title, ladder, verdict.
+    pub(crate) fn text(&self, paint: Paint) -> String {
+        let mut text = format!("== {} ==\n", self.title);
+        for line in &self.sysctls {
+            text += &format!("pinned: {line}\n");
+        }
+        text += &ladder::draw(&self.recording, &self.story, paint);
+        if self.unmet.is_empty() {
+            text += &format!("all {} expectations met\n", self.expectations);
+        }
+        for line in &self.unmet {
+            text += &format!("NOT MET: {line}\n");
+        }
+        text
+    }
+}
+
+/// Prints what was played, and fails when something expected didn't come about.
+///
+/// # Errors
+/// [`Failure::Gate`] names the first expectation that failed.
+pub(crate) fn print(args: &RunArgs, scenario: &Scenario, played: &[Played]) -> Result<(), Failure> {
+    if let Some(path) = &args.pcap {
+        let scenes: Vec<(String, &Recording)> = played
+            .iter()
+            .map(|played| (played.title.clone(), &played.recording))
+            .collect();
+        pcap::write(path, &scenes)?;
+    }
+    let verdict = judge(scenario, played);
+    if args.json {
+        let scenes: Vec<serde_json::Value> = played
+            .iter()
+            .map(|played| json::scene(&played.title, &played.story, &played.unmet))
+            .collect();
+        let whole = json!({
+            "scenario": scenario.name,
+            "over": if played.iter().all(|played| played.recording.cast == Cast::SIM) { "sim" } else { "tap" },
+            "passed": verdict.is_ok(),
+            "scenes": scenes,
+        });
+        console::result(format_args!("{whole:#}"))?;
+    } else {
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let paint = if colour { Paint::Colour } else { Paint::Plain };
+        let texts: Vec<String> = played.iter().map(|played| played.text(paint)).collect();
+        console::result(texts.join("\n").trim_end())?;
+    }
+    verdict
+}
+
+/// Whether everything that was expected came about.
+fn judge(scenario: &Scenario, played: &[Played]) -> Result<(), Failure> {
+    let first = played
+        .iter()
+        .find_map(|played| Some((&played.title, played.unmet.first()?)));
+    match first {
+        None => Ok(()),
+        Some((title, unmet)) => Err(Failure::Gate(format!(
+            "expected, but not so: {}: {title}: {unmet}",
+            scenario.name
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::scenario::{Client, Family, Pace, Seen};
+    use crate::lab::{scenarios, sim};
+
+    #[test]
+    fn an_expectation_that_fails_fails_the_run_by_name() {
+        let mut all = scenarios::all(Pace::Real);
+        let mut scenario = all.swap_remove(0);
+        let played = |scenario: &Scenario| {
+            let scene = &scenario.scenes[0];
+            [Played::new(
+                scene,
+                sim::play(scene, Family::V4).expect("a world"),
+                Vec::new(),
+            )]
+        };
+        assert_eq!(judge(&scenario, &played(&scenario)), Ok(()));
+        let impossible = Client.sees(Seen::Connected);
+        scenario.scenes[0].expectations.push(impossible);
+        let failed = judge(&scenario, &played(&scenario)).expect_err("nobody listens");
+        assert_eq!(
+            failed,
+            Failure::Gate(
+                "expected, but not so: closed-port: Nobody listens: client's application sees: connected: it never came"
+                    .into()
+            )
+        );
+    }
+}

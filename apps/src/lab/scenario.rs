@@ -1,0 +1,420 @@
+//! The form in which a scenario is written: [`Scenario`], its [`Scene`]s, what is done in them and what must come of it.
+//!
+//! Called by: the files in `scenarios` (write it), the stages `sim` and `tap` (play it), `check` (judges it). It must never
+//! know how a scene is played: the same words hold for our endpoint in virtual time and for a kernel on a tap.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+use stack::neighbor;
+use stack::tcp::lang::Spec;
+
+use super::errno::Errno;
+
+/// One of the two ends. The client is drawn at the left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Side {
+    /// Connects.
+    Client,
+    /// Is connected to, or isn't.
+    Server,
+}
+
+pub(crate) use Side::{Client, Server};
+
+/// Who plays an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Player {
+    /// This stack.
+    Ours,
+    /// The kernel's, under a program that uses sockets.
+    Kernel,
+}
+
+pub(crate) use Player::{Kernel, Ours};
+
+/// Who plays which end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Cast {
+    /// The left end.
+    pub(crate) client: Player,
+    /// The right end.
+    pub(crate) server: Player,
+}
+
+impl Cast {
+    /// Both ends are ours: in simulation.
+    pub(crate) const SIM: Self = Self {
+        client: Ours,
+        server: Ours,
+    };
+
+    /// Who plays that end.
+    pub(crate) fn player(self, side: Side) -> Player {
+        match side {
+            Client => self.client,
+            Server => self.server,
+        }
+    }
+}
+
+/// Which protocol carries the segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// IPv4, with ARP.
+    V4,
+    /// IPv6, with NDP.
+    V6,
+}
+
+/// How fast a real kernel is made to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// With the times that every machine has.
+    Real,
+    /// With sysctls that shorten what takes a minute; they are printed.
+    Quick,
+}
+
+/// A situation, in one or more scenes that are played one after the other, each from a fresh start.
+pub(crate) struct Scenario {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// What it shows: a paragraph.
+    pub(crate) shows: &'static str,
+    /// Its scenes.
+    pub(crate) scenes: Vec<Scene>,
+}
+
+/// What a scene starts from, what is done, and what must come of it. Times are in ms from the start of the scene.
+pub(crate) struct Scene {
+    /// A line above the ladder.
+    pub(crate) title: &'static str,
+    /// Connections that may wait for `accept()` beyond the first (as in `listen(backlog)`); `None`: nobody listens.
+    pub(crate) backlog: Option<u32>,
+    /// Receive buffer of both ends, in bytes; `None` leaves each its default.
+    pub(crate) rcv_buf: Option<u32>,
+    /// Whether the server's host is there at the start.
+    pub(crate) server_is_on: bool,
+    /// Sysctls of the kernel's end, below `net/ipv4/` or `net/ipv6/`; `%` stands for its interface.
+    pub(crate) sysctls: Vec<(&'static str, &'static str)>,
+    /// Who must play an end, when only one can.
+    pub(crate) needs: Option<(Side, Player)>,
+    /// What is done, in order of time.
+    pub(crate) acts: Vec<Act>,
+    /// What must come of it.
+    pub(crate) expectations: Vec<Expectation>,
+    /// When the scene is over.
+    pub(crate) lasts_ms: u64,
+}
+
+/// One deed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Act {
+    /// When.
+    pub(crate) at_ms: u64,
+    /// Whose.
+    pub(crate) who: Side,
+    /// What.
+    pub(crate) what: Do,
+}
+
+/// What an end can be told to do. Connections are numbered by whoever writes the scene; number `n` has the client's port
+/// [`CLIENT_PORT`] plus `n`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Do {
+    /// Calls `connect()` for connection `n`.
+    Connect(u16),
+    /// Calls `accept()`: takes the oldest connection that waits, or the next one that comes.
+    Accept,
+    /// Calls `send()` on connection `n` with so many bytes.
+    Send(u16, u32),
+    /// Calls `recv()` on connection `n` until so many more bytes have come.
+    Read(u16, u32),
+    /// Calls `close()` on connection `n`.
+    Close(u16),
+    /// The host loses its power: it neither hears nor says anything any more.
+    PowerOff,
+}
+
+impl fmt::Display for Do {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(conn) => write!(f, "calls connect() for connection {conn}"),
+            Self::Accept => f.write_str("calls accept()"),
+            Self::Send(conn, len) => write!(f, "sends {len} bytes on connection {conn}"),
+            Self::Read(conn, len) => write!(f, "reads {len} bytes of connection {conn}"),
+            Self::Close(conn) => write!(f, "closes connection {conn}"),
+            Self::PowerOff => f.write_str("loses its power"),
+        }
+    }
+}
+
+/// The server's address in every scene is the other end's; this is its port.
+pub(crate) const SERVER_PORT: u16 = 81;
+/// The client's port of connection `n` is this plus `n`.
+pub(crate) const CLIENT_PORT: u16 = 40_000;
+
+/// What an application can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// `connect()` returned: the connection is open.
+    Connected,
+    /// `accept()` returned a connection.
+    Accepted,
+    /// `recv()` has returned so many bytes of the connection by now.
+    Received(u64),
+    /// `recv()` returned 0: the peer has closed.
+    Eof,
+    /// A call failed.
+    Failed(Errno),
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Accepted => f.write_str("accepted"),
+            Self::Received(total) => write!(f, "{total} bytes received"),
+            Self::Eof => f.write_str("end of stream"),
+            Self::Failed(errno) => write!(f, "{errno}"),
+        }
+    }
+}
+
+/// Something that must come of a scene.
+///
+/// Frames are looked for in the order in which they are written down: each one behind the one before. What applications
+/// and neighbour entries go through is looked for in order too, on each side by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Expectation {
+    /// Whose.
+    pub(crate) who: Side,
+    /// What.
+    pub(crate) what: Expected,
+    /// Which connection, where there are several.
+    pub(crate) conn: u16,
+    /// When, in ms from the start of the scene.
+    pub(crate) within_ms: RangeInclusive<u64>,
+    /// Only if that player plays the end whose it is.
+    pub(crate) played_by: Option<Player>,
+}
+
+/// What is expected of an end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Expected {
+    /// It sends this segment.
+    Segment(Spec),
+    /// It sends this segment at no time.
+    NoSegment(Spec),
+    /// It asks for the other's link address: an ARP request, a neighbour solicitation.
+    Solicitation,
+    /// Its application sees one of these.
+    App(Vec<Seen>),
+    /// Its neighbour entry for the other becomes this.
+    Neighbor(neighbor::State),
+}
+
+impl Side {
+    /// It sends this segment.
+    pub(crate) const fn sends(self, spec: Spec) -> Expectation {
+        self.expects(Expected::Segment(spec))
+    }
+
+    /// It never sends this segment.
+    pub(crate) const fn never_sends(self, spec: Spec) -> Expectation {
+        self.expects(Expected::NoSegment(spec))
+    }
+
+    /// It asks who has the other's address, by ARP or NDP.
+    pub(crate) const fn asks_for_neighbor(self) -> Expectation {
+        self.expects(Expected::Solicitation)
+    }
+
+    /// Its application sees this.
+    pub(crate) fn sees(self, seen: Seen) -> Expectation {
+        self.sees_one_of(&[seen])
+    }
+
+    /// Its application sees one of these: which one is chance.
+    pub(crate) fn sees_one_of(self, seen: &[Seen]) -> Expectation {
+        self.expects(Expected::App(seen.to_vec()))
+    }
+
+    /// Its neighbour entry for the other becomes this.
+    pub(crate) const fn finds_neighbor(self, state: neighbor::State) -> Expectation {
+        self.expects(Expected::Neighbor(state))
+    }
+
+    const fn expects(self, what: Expected) -> Expectation {
+        Expectation {
+            who: self,
+            what,
+            conn: 1,
+            within_ms: 0..=u64::MAX,
+            played_by: None,
+        }
+    }
+
+    /// The other end.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Client => Server,
+            Server => Client,
+        }
+    }
+
+    /// As people call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Client => "client",
+            Server => "server",
+        }
+    }
+}
+
+impl Expectation {
+    /// Not earlier than `from`, not later than `to` (ms from the start of the scene).
+    pub(crate) fn within_ms(mut self, from: u64, to: u64) -> Self {
+        self.within_ms = from..=to;
+        self
+    }
+
+    /// On connection `n` rather than the first.
+    pub(crate) fn on(mut self, conn: u16) -> Self {
+        self.conn = conn;
+        self
+    }
+
+    /// Only where `player` plays this end: what the two do differently is written down once for each.
+    pub(crate) fn played_by(mut self, player: Player) -> Self {
+        self.played_by = Some(player);
+        self
+    }
+
+    /// Whether it counts with this cast.
+    pub(crate) fn counts_for(&self, cast: Cast) -> bool {
+        self.played_by
+            .is_none_or(|player| cast.player(self.who) == player)
+    }
+}
+
+impl fmt::Display for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = self.who.name();
+        match &self.what {
+            Expected::Segment(spec) => write!(f, "{who} sends {spec}")?,
+            Expected::NoSegment(spec) => write!(f, "{who} never sends {spec}")?,
+            Expected::Solicitation => write!(f, "{who} asks for the other's link address")?,
+            Expected::App(seen) => {
+                let seen: Vec<String> = seen.iter().map(Seen::to_string).collect();
+                write!(f, "{who}'s application sees: {}", seen.join(" or "))?;
+            }
+            Expected::Neighbor(state) => {
+                write!(f, "{who}'s neighbour entry becomes {}", nud(*state))?;
+            }
+        }
+        if self.conn != 1 {
+            write!(f, " on connection {}", self.conn)?;
+        }
+        match (*self.within_ms.start(), *self.within_ms.end()) {
+            (0, u64::MAX) => Ok(()),
+            (from, u64::MAX) => write!(f, " from {from} ms on"),
+            (from, to) => write!(f, " between {from} and {to} ms"),
+        }
+    }
+}
+
+/// The name of a neighbour's state (RFC 4861 §7.3.2), as `ip neigh` prints it.
+pub(crate) const fn nud(state: neighbor::State) -> &'static str {
+    match state {
+        neighbor::State::Incomplete => "INCOMPLETE",
+        neighbor::State::Reachable => "REACHABLE",
+        neighbor::State::Stale => "STALE",
+        neighbor::State::Delay => "DELAY",
+        neighbor::State::Probe => "PROBE",
+        neighbor::State::Failed => "FAILED",
+    }
+}
+
+impl Scene {
+    /// A scene in which nobody listens, everybody is there and nothing is done yet.
+    pub(crate) fn new(title: &'static str) -> Self {
+        Self {
+            title,
+            backlog: None,
+            rcv_buf: None,
+            server_is_on: true,
+            sysctls: Vec::new(),
+            needs: None,
+            acts: Vec::new(),
+            expectations: Vec::new(),
+            lasts_ms: 0,
+        }
+    }
+
+    /// A server listens; `backlog` connections beyond the first may wait for its `accept()`.
+    pub(crate) fn listening(mut self, backlog: u32) -> Self {
+        self.backlog = Some(backlog);
+        self
+    }
+
+    /// Both ends have receive buffers of so many bytes.
+    pub(crate) fn rcv_buf(mut self, len: u32) -> Self {
+        self.rcv_buf = Some(len);
+        self
+    }
+
+    /// The server's host isn't there from the start.
+    pub(crate) fn server_is_off(mut self) -> Self {
+        self.server_is_on = false;
+        self
+    }
+
+    /// A sysctl of the kernel's end, below `net/ipv4/` or `net/ipv6/`; `%` stands for its interface.
+    pub(crate) fn sysctl(mut self, name: &'static str, value: &'static str) -> Self {
+        self.sysctls.push((name, value));
+        self
+    }
+
+    /// Can only be played so.
+    pub(crate) fn needs(mut self, side: Side, player: Player) -> Self {
+        self.needs = Some((side, player));
+        self
+    }
+
+    /// `who` does `what` at that time.
+    pub(crate) fn act(mut self, at_ms: u64, who: Side, what: Do) -> Self {
+        self.acts.push(Act { at_ms, who, what });
+        self
+    }
+
+    /// This must come of it.
+    pub(crate) fn expect(mut self, expectation: Expectation) -> Self {
+        self.expectations.push(expectation);
+        self
+    }
+
+    /// The scene is over then.
+    pub(crate) fn lasts_ms(mut self, ms: u64) -> Self {
+        self.lasts_ms = ms;
+        self
+    }
+
+    /// Whether it can be played with this cast. In simulation everything is ours, and a need for the kernel isn't met.
+    pub(crate) fn can_be_played_by(&self, cast: Cast) -> bool {
+        self.needs
+            .is_none_or(|(side, player)| cast.player(side) == player)
+    }
+}
+
+/// The numbers of the connections of a scene.
+pub(crate) fn connections(scene: &Scene) -> impl Iterator<Item = u16> {
+    scene.acts.iter().filter_map(|act| match act.what {
+        Do::Connect(number) => Some(number),
+        _ => None,
+    })
+}

@@ -1,0 +1,194 @@
+//! The stage in virtual time: two hosts of the simulated world, both ours, with a perfect wire between them.
+//!
+//! Called by: `lab`. It must never depend on the machine that it runs on: the same scene gives the same ladder everywhere.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::sim::host::{HostError, HostId, HostSpec};
+use stack::sim::link::Fate as LinkFate;
+use stack::sim::world::World;
+use stack::time::Instant;
+
+use super::actor::Actor;
+use super::recording::{Fate, Recording, What};
+use super::scenario::{
+    CLIENT_PORT, Cast, Client, Do, Family, SERVER_PORT, Scene, Server, Side, connections,
+};
+use crate::failure::Failure;
+
+/// Every ladder comes from this one.
+const SEED: u64 = 793;
+/// What the clock shows when a scene starts.
+const START: Instant = Instant::from_ms(1_000_000);
+/// Numbers of the hosts: the last byte of their addresses.
+const CLIENT_HOST: u8 = 1;
+const SERVER_HOST: u8 = 2;
+/// Within this time of an arrival its receiver has taken a turn: states are looked up behind it.
+const SETTLED: Duration = Duration::from_micros(30);
+
+/// The world, and what was seen of it so far.
+struct Stage<'a> {
+    scene: &'a Scene,
+    world: World<Actor>,
+    hosts: [HostId; 2],
+    off_since: [Option<Instant>; 2],
+    recording: Recording,
+}
+
+/// Plays a scene.
+///
+/// # Errors
+/// [`Failure::Run`] when the world can't be built, or finds fault with what our stack does.
+pub(crate) fn play(scene: &Scene, family: Family) -> Result<Recording, Failure> {
+    let mut stage = Stage::build(scene, family)
+        .map_err(|error| Failure::Run(format!("the simulated world can't be built: {error}")))?;
+    if !scene.server_is_on {
+        stage.power_off(Server);
+    }
+    let end = START + Duration::from_millis(scene.lasts_ms);
+    for act in &scene.acts {
+        stage.run_until(START + Duration::from_millis(act.at_ms));
+        if act.what == Do::PowerOff {
+            stage.power_off(act.who);
+        } else {
+            // Applications look at their scripts once per turn.
+            stage.world.wake(stage.hosts[act.who as usize]);
+        }
+    }
+    stage.run_until(end);
+    stage.keep_frames();
+    match stage.world.violations() {
+        [] => Ok(stage.recording),
+        [first, ..] => Err(Failure::Run(format!(
+            "the simulated world found a fault of the stack: {first}"
+        ))),
+    }
+}
+
+impl<'a> Stage<'a> {
+    fn build(scene: &'a Scene, family: Family) -> Result<Self, HostError> {
+        let mut world = World::new(SEED, START);
+        world.record(true);
+        let addresses = (address(family, CLIENT_HOST), address(family, SERVER_HOST));
+        let server = SocketAddr::new(addresses.1, SERVER_PORT);
+        let mut host = |number, side| {
+            let actor = |_| {
+                let mut actor = Actor::new(side, server, &scene.acts);
+                actor.begin(START);
+                actor
+            };
+            world.add_host(spec(scene, number, side), actor)
+        };
+        let hosts = [host(CLIENT_HOST, Client)?, host(SERVER_HOST, Server)?];
+        Ok(Self {
+            scene,
+            world,
+            hosts,
+            off_since: [None; 2],
+            recording: Recording::new(Cast::SIM, addresses, scene.backlog.is_some()),
+        })
+    }
+
+    fn power_off(&mut self, side: Side) {
+        let now = self.world.now();
+        self.look(side);
+        self.world.power_off(self.hosts[side as usize]);
+        self.off_since[side as usize] = Some(now);
+        self.recording
+            .push(since_start(now), What::PoweredOff(side));
+    }
+
+    fn run_until(&mut self, at: Instant) {
+        while self.world.next_at().is_some_and(|next| next <= at) {
+            self.world.step();
+            self.look(Client);
+            self.look(Server);
+        }
+        self.world.run_until(at);
+    }
+
+    /// What the application noted, and the states of connections and neighbour.
+    fn look(&mut self, side: Side) {
+        let at_ns = since_start(self.world.now());
+        let host = self.hosts[side as usize];
+        let Some(worker) = self.world.workers_mut(host).next() else {
+            return;
+        };
+        for (at, what) in worker.app_mut().take_notes() {
+            self.recording.push(since_start(at), what);
+        }
+        for conn in connections(self.scene) {
+            let client = SocketAddr::new(self.recording.client, CLIENT_PORT + conn);
+            let server = SocketAddr::new(self.recording.server, SERVER_PORT);
+            let (local, remote) = match side {
+                Client => (client, server),
+                Server => (server, client),
+            };
+            let state = worker.state_between(local, remote);
+            self.recording.push_state(at_ns, side, conn, state);
+        }
+        let state = worker.neighbor_state(self.recording.address(side.other()));
+        self.recording.push_neighbor(at_ns, side, state);
+    }
+
+    /// The frames that crossed the wire.
+    fn keep_frames(&mut self) {
+        for crossing in self.world.trace() {
+            let from = if crossing.from == self.hosts[Client as usize] {
+                Client
+            } else {
+                Server
+            };
+            let is_off = |at: Instant| {
+                self.off_since[from.other() as usize].is_some_and(|since| since <= at)
+            };
+            let fate = match (crossing.arrives_at, crossing.fate) {
+                (Some(at), _) if is_off(at) => Fate::Lost("no power"),
+                (Some(at), _) => Fate::Arrived(since_start(at + SETTLED)),
+                (None, LinkFate::NoReceiver) => Fate::Lost("nobody there"),
+                (None, _) => Fate::Lost("lost"),
+            };
+            let what = What::Frame {
+                from,
+                bytes: crossing.bytes.to_vec(),
+                fate,
+            };
+            self.recording.push(since_start(crossing.sent_at), what);
+        }
+    }
+}
+
+fn spec(scene: &Scene, number: u8, side: Side) -> HostSpec {
+    let mut spec = HostSpec::new(number);
+    if let (Server, Some(backlog)) = (side, scene.backlog) {
+        spec.config.listeners.push(listener(backlog));
+    }
+    if let Some(rcv_buf) = scene.rcv_buf {
+        spec.config.rcv_buf = rcv_buf;
+    }
+    spec
+}
+
+/// The listener of a server that is ours, in simulation and over a tap.
+pub(super) fn listener(backlog: u32) -> ListenerConfig {
+    ListenerConfig {
+        address: None,
+        port: SERVER_PORT,
+        policy: SynPolicy::Embryo,
+        backlog,
+        abort_on_overflow: false,
+    }
+}
+
+fn address(family: Family, number: u8) -> IpAddr {
+    match family {
+        Family::V4 => HostSpec::v4(number),
+        Family::V6 => HostSpec::v6(number),
+    }
+}
+
+fn since_start(at: Instant) -> u64 {
+    at.as_ns().saturating_sub(START.as_ns())
+}

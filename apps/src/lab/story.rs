@@ -1,0 +1,346 @@
+//! [`Story`]: a recording, read: one [`Row`] for each thing that a ladder shows, with what both ends were in then.
+//!
+//! Called by: `ladder`, `json`, `check`. It must never judge or print.
+
+use std::collections::BTreeMap;
+
+use stack::neighbor;
+use stack::tcp::lang::Base;
+use stack::tcp::segment::{Options, Segment};
+use stack::tcp::seq::SeqNum;
+use stack::tcp::state::State;
+use stack::wire::{self, Network, TcpOptions, Transport, arp, ndp};
+
+use super::recording::{Event, Fate, Recording, What};
+use super::scenario::{CLIENT_PORT, Cast, Client, Seen, Server, Side};
+
+/// A scene as it can be told.
+#[derive(Debug, Clone)]
+pub(crate) struct Story {
+    /// Who played.
+    pub(crate) cast: Cast,
+    /// What happened, in order of time.
+    pub(crate) rows: Vec<Row>,
+    /// Whether there was more than one connection, so that each must be named.
+    pub(crate) has_several_connections: bool,
+}
+
+/// One thing that happened, with the state of the connection that it is about at both ends afterwards.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    /// When, in ns from the start of the scene.
+    pub(crate) at_ns: u64,
+    /// What.
+    pub(crate) what: Told,
+    /// The connection that it is about; 0 before there is one.
+    pub(crate) conn: u16,
+    /// At the client.
+    pub(crate) client: &'static str,
+    /// At the server.
+    pub(crate) server: &'static str,
+}
+
+/// What a row tells.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Told {
+    /// A TCP segment.
+    Segment(Carried),
+    /// Another frame: ARP, NDP, ICMP.
+    Packet {
+        /// By whom.
+        from: Side,
+        /// In words.
+        text: String,
+        /// It asks for a link address, by ARP or NDP.
+        is_solicitation: bool,
+        /// Why it didn't arrive.
+        lost: Option<&'static str>,
+    },
+    /// A call of an application.
+    Calls(Side, String),
+    /// What an application saw.
+    Sees(Side, Seen),
+    /// A neighbour entry for the other end.
+    Neighbor(Side, Option<neighbor::State>),
+    /// A host without power.
+    PoweredOff(Side),
+}
+
+/// A TCP segment on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Carried {
+    /// By whom.
+    pub(crate) from: Side,
+    /// Its numbers.
+    pub(crate) segment: Segment,
+    /// What they are relative to.
+    pub(crate) base: Base,
+    /// The same numbers were sent before.
+    pub(crate) is_again: bool,
+    /// The sender's neighbour entry for the other end.
+    pub(crate) neighbor: Option<neighbor::State>,
+    /// Why it didn't arrive.
+    pub(crate) lost: Option<&'static str>,
+}
+
+/// What is known so far while a recording is read.
+struct Reader<'a> {
+    recording: &'a Recording,
+    conn: u16,
+    neighbors: [Option<neighbor::State>; 2],
+    /// The ISS of client and server, by connection.
+    iss: BTreeMap<u16, [SeqNum; 2]>,
+    /// Sequence numbers that were sent: side, connection, number, length.
+    sent: Vec<(Side, u16, SeqNum, u32)>,
+    /// Until when each end's states were told: they never go back.
+    told_until: [u64; 2],
+}
+
+impl Story {
+    /// Reads a recording that is in order.
+    pub(crate) fn read(recording: &Recording) -> Self {
+        let mut reader = Reader {
+            recording,
+            conn: 0,
+            neighbors: [None; 2],
+            iss: BTreeMap::new(),
+            sent: Vec::new(),
+            told_until: [0; 2],
+        };
+        let rows: Vec<Row> = told(&recording.events)
+            .filter_map(|event| reader.row(event))
+            .collect();
+        Self {
+            cast: recording.cast,
+            rows,
+            has_several_connections: reader.iss.len() > 1,
+        }
+    }
+}
+
+/// Without what says the same as the next event: bytes that were received in several parts at the same time.
+fn told(events: &[Event]) -> impl Iterator<Item = &Event> {
+    let received = |event: &Event| match event.what {
+        What::Sees {
+            side,
+            conn,
+            seen: Seen::Received(_),
+        } => Some((event.at_ns, side, conn)),
+        _ => None,
+    };
+    let is_part = move |(n, event): &(usize, &Event)| {
+        let next = events.get(n + 1).and_then(received);
+        received(event).is_some_and(|this| next == Some(this))
+    };
+    let all = events.iter().enumerate();
+    all.filter(move |numbered| !is_part(numbered))
+        .map(|(_, event)| event)
+}
+
+impl Reader<'_> {
+    fn row(&mut self, event: &Event) -> Option<Row> {
+        // Until when the state of each end counts: a frame changes its receiver's when it arrives.
+        let (mut until, mut from) = (event.at_ns, Client);
+        let what = match &event.what {
+            What::State { .. } => return None,
+            What::PoweredOff(side) => Told::PoweredOff(*side),
+            // The server only answers: whom it knows decides nothing here.
+            What::Neighbor(Server, _) => return None,
+            What::Frame { bytes, .. } if is_group_report(bytes) => return None,
+            What::Neighbor(side, state) => {
+                self.neighbors[*side as usize] = *state;
+                Told::Neighbor(*side, *state)
+            }
+            What::Calls { side, conn, call } => {
+                // A call for no connection in particular, accept(), is about none of them.
+                self.conn = *conn;
+                Told::Calls(*side, call.clone())
+            }
+            What::Sees { side, conn, seen } => {
+                self.conn = if *conn == 0 { self.conn } else { *conn };
+                Told::Sees(*side, *seen)
+            }
+            What::Frame {
+                from: sender,
+                bytes,
+                fate,
+            } => {
+                from = *sender;
+                if let Fate::Arrived(at_ns) = fate {
+                    until = *at_ns;
+                }
+                self.frame(*sender, bytes, *fate)
+            }
+        };
+        for side in [Client, Server] {
+            let at = if side == from { event.at_ns } else { until };
+            let told = &mut self.told_until[side as usize];
+            *told = at.max(*told);
+        }
+        Some(Row {
+            at_ns: event.at_ns,
+            what,
+            conn: self.conn,
+            client: self.margin(Client),
+            server: self.margin(Server),
+        })
+    }
+
+    fn frame(&mut self, from: Side, bytes: &[u8], fate: Fate) -> Told {
+        let lost = match fate {
+            Fate::Arrived(_) => None,
+            Fate::Lost(why) => Some(why),
+        };
+        let packet = |text: String, is_solicitation| Told::Packet {
+            from,
+            text,
+            is_solicitation,
+            lost,
+        };
+        let parsed = match wire::parse(bytes) {
+            Ok(parsed) => parsed,
+            Err(defect) => {
+                return packet(
+                    format!("a frame that can't be read: {}", defect.name()),
+                    false,
+                );
+            }
+        };
+        if let Some(tcp) = parsed.tcp() {
+            let header = tcp.header;
+            let client_port = match from {
+                Client => header.src_port.get(),
+                Server => header.dst_port.get(),
+            };
+            self.conn = client_port.saturating_sub(CLIENT_PORT);
+            let segment = Segment {
+                seq: SeqNum(header.seq.get()),
+                ack: SeqNum(header.ack.get()),
+                flags: header.flags,
+                window: header.window.get(),
+                urgent: header.urgent.get(),
+                payload_len: tcp.payload.len() as u32,
+                options: Options::from(&TcpOptions::parse(tcp.options)),
+            };
+            return Told::Segment(self.segment(from, segment, lost));
+        }
+        match parsed.network {
+            Network::Arp(arp) => packet(arp_text(arp), arp.is_request()),
+            Network::Ipv6 {
+                packet: ip,
+                transport: Transport::Icmpv6(icmp),
+            } => match ndp::parse(ip.header, icmp) {
+                Ok(message) => packet(
+                    ndp_text(&message),
+                    matches!(message, ndp::Message::NeighborSolicitation { .. }),
+                ),
+                Err(_) => packet(transport_text(Transport::Icmpv6(icmp)), false),
+            },
+            Network::Ipv4 { transport, .. } | Network::Ipv6 { transport, .. } => {
+                packet(transport_text(transport), false)
+            }
+        }
+    }
+
+    fn segment(&mut self, from: Side, segment: Segment, lost: Option<&'static str>) -> Carried {
+        let iss = self.iss.entry(self.conn).or_default();
+        if segment.flags.syn() {
+            iss[from as usize] = segment.seq;
+        }
+        let base = Base {
+            sender_iss: iss[from as usize],
+            receiver_iss: iss[from.other() as usize],
+        };
+        let key = (from, self.conn, segment.seq, segment.len());
+        let is_again = !segment.is_empty() && !segment.flags.rst() && self.sent.contains(&key);
+        self.sent.push(key);
+        Carried {
+            from,
+            segment,
+            base,
+            is_again,
+            neighbor: self.neighbors[from as usize],
+            lost,
+        }
+    }
+
+    /// The state of the current connection at one end.
+    fn margin(&self, side: Side) -> &'static str {
+        let until_ns = self.told_until[side as usize];
+        let before = self
+            .recording
+            .events
+            .iter()
+            .take_while(|event| event.at_ns <= until_ns);
+        let (mut state, mut is_off) = (State::Closed, false);
+        for event in before {
+            match event.what {
+                What::PoweredOff(whose) if whose == side => is_off = true,
+                What::State {
+                    side: whose,
+                    conn,
+                    state: now,
+                } if (whose, conn) == (side, self.conn) => state = now,
+                _ => {}
+            }
+        }
+        match state {
+            _ if is_off => "(off)",
+            State::Closed if side == Client && self.conn == 0 => "",
+            State::Closed if side == Server && self.recording.listens => "LISTEN",
+            State::SynReceivedPassive | State::SynReceivedActive => "SYN-RECEIVED",
+            other => other.name(),
+        }
+    }
+}
+
+/// Multicast listener reports (RFC 3810): a host with IPv6 sends them now and then, about no connection.
+fn is_group_report(bytes: &[u8]) -> bool {
+    const REPORT_V2: u8 = 143;
+    let parsed = wire::parse(bytes);
+    let transport = parsed.ok().and_then(|parsed| parsed.transport());
+    matches!(transport, Some(Transport::Icmpv6(icmp)) if icmp.header.kind == REPORT_V2)
+}
+
+fn arp_text(packet: &arp::Packet) -> String {
+    let [sender, target] = [packet.sender_ip, packet.target_ip].map(std::net::Ipv4Addr::from);
+    if packet.is_announcement() {
+        format!("ARP {sender} is here")
+    } else if packet.is_request() {
+        format!("ARP who has {target}? tell {sender}")
+    } else {
+        format!("ARP {sender} is at {}", mac_text(packet.sender_mac.0))
+    }
+}
+
+fn ndp_text(message: &ndp::Message) -> String {
+    match message {
+        ndp::Message::NeighborSolicitation { target, .. } => format!("NDP who has {target}?"),
+        ndp::Message::NeighborAdvertisement {
+            target,
+            target_lladdr: Some(mac),
+            ..
+        } => format!("NDP {target} is at {}", mac_text(mac.0)),
+        ndp::Message::NeighborAdvertisement { target, .. } => format!("NDP {target} is here"),
+        ndp::Message::RouterSolicitation { .. } => "NDP looks for routers".into(),
+        ndp::Message::RouterAdvertisement { .. } => "NDP a router speaks".into(),
+    }
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn transport_text(transport: Transport<'_>) -> String {
+    match transport {
+        Transport::Icmp(icmp) => {
+            format!("ICMP type {} code {}", icmp.header.kind, icmp.header.code)
+        }
+        Transport::Icmpv6(icmp) => {
+            format!("ICMPv6 type {} code {}", icmp.header.kind, icmp.header.code)
+        }
+        Transport::Udp(_) => "UDP".into(),
+        Transport::Other(number) => format!("IP protocol {number}"),
+        Transport::Tcp(_) => "TCP".into(),
+    }
+}

@@ -1,0 +1,363 @@
+//! Stories, ladders and judgements from recordings made by hand.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use stack::neighbor::State as Nud;
+use stack::tcp::lang::{Base, Spec, ack, data, rst, syn, syn_ack};
+use stack::tcp::seq::SeqNum;
+use stack::tcp::state::State;
+use stack::wire::{Link, MacAddr, OptionBytes, SegmentSpec};
+
+use super::check::unmet;
+use super::errno::Errno::{ECONNREFUSED, EHOSTUNREACH};
+use super::ladder::{Paint, WIDTH, draw};
+use super::recording::{Fate, Recording, What};
+use super::scenario::{
+    CLIENT_PORT, Cast, Client, Expectation, Family, Kernel, Ours, Pace, SERVER_PORT, Scene, Seen,
+    Server, Side,
+};
+use super::story::Story;
+use super::{find, in_sim, scenarios, wrapped};
+
+const ADDRESSES: (IpAddr, IpAddr) = (
+    IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)),
+    IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2)),
+);
+const MS: u64 = 1_000_000;
+
+/// A frame of connection `conn`; both sides start just below the wrap.
+fn frame(from: Side, conn: u16, spec: Spec) -> Vec<u8> {
+    let base = Base {
+        sender_iss: SeqNum(u32::MAX),
+        receiver_iss: SeqNum(u32::MAX),
+    };
+    let segment = spec.to_segment(base);
+    let client = (ADDRESSES.0, CLIENT_PORT + conn).into();
+    let server = (ADDRESSES.1, SERVER_PORT).into();
+    let (src, dst) = if from == Client {
+        (client, server)
+    } else {
+        (server, client)
+    };
+    let link = Link {
+        dst: MacAddr([2, 0, 0, 0, 0, 2]),
+        src: MacAddr([2, 0, 0, 0, 0, 1]),
+        vlan: None,
+    };
+    let options: OptionBytes = segment.options.to_bytes();
+    let payload = vec![0; spec.payload_len as usize];
+    let spec = SegmentSpec {
+        seq: segment.seq,
+        ack: segment.ack,
+        flags: segment.flags,
+        window: segment.window,
+        options: options.as_padded(),
+        payload: &payload,
+        ..SegmentSpec::new(link, src, dst)
+    };
+    let mut bytes = vec![0; 2048];
+    let len = spec.emit(&mut bytes).expect("it fits");
+    bytes.truncate(len);
+    bytes
+}
+
+fn sent(recording: &mut Recording, at_ms: u64, from: Side, conn: u16, spec: Spec) {
+    let what = What::Frame {
+        from,
+        bytes: frame(from, conn, spec),
+        fate: Fate::Arrived(at_ms * MS + 100_000),
+    };
+    recording.push(at_ms * MS, what);
+}
+
+fn recording() -> Recording {
+    Recording::new(Cast::SIM, ADDRESSES, false)
+}
+
+/// A refused connection, and a SYN to nobody.
+fn refused() -> Recording {
+    let mut all = recording();
+    let sees = |conn, errno| What::Sees {
+        side: Client,
+        conn,
+        seen: Seen::Failed(errno),
+    };
+    all.push(
+        0,
+        What::Calls {
+            side: Client,
+            conn: 1,
+            call: "connect(198.18.0.2:81)".into(),
+        },
+    );
+    all.push_neighbor(0, Client, Some(Nud::Reachable));
+    all.push_state(0, Client, 1, State::SynSent);
+    sent(
+        &mut all,
+        0,
+        Client,
+        1,
+        syn().seq(0).win(65_535).mss(1460).wscale(7).ts(1, 0),
+    );
+    all.push(2 * MS + 100_000, sees(1, ECONNREFUSED));
+    all.push_state(2 * MS + 100_000, Client, 1, State::Closed);
+    sent(&mut all, 2, Server, 1, rst().seq(1).ack(1).win(0));
+    all.push(500 * MS, What::PoweredOff(Server));
+    all.push_state(1000 * MS, Client, 2, State::SynSent);
+    for at_ms in [1000, 2000] {
+        let what = What::Frame {
+            from: Client,
+            bytes: frame(Client, 2, syn().seq(0).win(65_535).mss(1460)),
+            fate: Fate::Lost("host is off"),
+        };
+        all.push(at_ms * MS, what);
+    }
+    all.push(3000 * MS, sees(2, EHOSTUNREACH));
+    all.in_order()
+}
+
+#[test]
+fn the_ladder_tells_what_happened() {
+    let recording = refused();
+    let text = draw(&recording, &Story::read(&recording), Paint::Plain);
+    let expected =
+        "        ms        state  client 198.18.0.1 (syncline)     server 198.18.0.2 (syncline)
+     0.000     SYN-SENT |* #1 connect(198.18.0.2:81)                                  | CLOSED
+     0.000     SYN-SENT |* neighbour entry: REACHABLE                                 | CLOSED
+     0.000     SYN-SENT |#1 SYN seq 0 win 65535 <mss 1460,ws 7,ts> [REACHABLE] ------>| CLOSED
+     2.000       CLOSED |<------------------------------- #1 RST,ACK seq 0 ack 1 win 0| CLOSED
+     2.100       CLOSED |* #1 -> ECONNREFUSED (connection refused)                    | CLOSED
+   500.000       CLOSED |                                      the host has no power *| (off)
+  1000.000     SYN-SENT |#2 SYN seq 0 win 65535 <mss 1460> [REACHABLE] -------X       | (off)
+  2000.000     SYN-SENT |#2 SYN again seq 0 win 65535 [REACHABLE] (host is off) --X   | (off)
+  3000.000     SYN-SENT |* #2 -> EHOSTUNREACH (no route to host)                      | (off)
+";
+    for (line, expected) in text.lines().zip(expected.lines()) {
+        assert_eq!(line, expected);
+        assert!(line.chars().count() <= WIDTH, "{line}");
+    }
+    assert_eq!(text.lines().count(), expected.lines().count());
+    let coloured = draw(&recording, &Story::read(&recording), Paint::Colour);
+    assert!(coloured.contains("\x1b[31m<---") && !text.contains('\x1b'));
+}
+
+/// The ladders of a scenario in simulation as they stand in `ladders`. Times are in whole ms there: what is below depends on
+/// when a polling loop happens to look.
+#[test]
+fn every_scenario_comes_about_in_simulation_as_it_is_written_down() {
+    for scenario in scenarios::all(Pace::Real) {
+        let mut text = String::new();
+        for played in in_sim(&scenario, Family::V4).expect("a world") {
+            assert_eq!(played.unmet, Vec::<String>::new(), "{}", played.title);
+            let lines = played.text(Paint::Plain);
+            text += &lines.lines().map(in_whole_ms).collect::<String>();
+            text.push('\n');
+        }
+        let path = format!(
+            "{}/src/lab/ladders/{}.txt",
+            env!("CARGO_MANIFEST_DIR"),
+            scenario.name
+        );
+        if std::env::var_os("SYNCLINE_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &text).expect("the source can be written");
+        }
+        let golden = std::fs::read_to_string(&path).expect(&path);
+        for (n, (line, expected)) in text.lines().zip(golden.lines()).enumerate() {
+            assert_eq!(
+                line,
+                expected,
+                "{path}:{}: SYNCLINE_WRITE_DOCS=1 writes it anew",
+                n + 1
+            );
+        }
+        assert_eq!(text.lines().count(), golden.lines().count(), "{path}");
+    }
+}
+
+/// `  1234.567 rest` as `  1234     rest`.
+fn in_whole_ms(line: &str) -> String {
+    let (time, rest) = line.split_at_checked(10).unwrap_or((line, ""));
+    let time = match time.split_once('.') {
+        Some((ms, _)) if ms.trim().parse::<u64>().is_ok() => format!("{ms:<10}"),
+        _ => time.to_owned(),
+    };
+    format!("{time}{rest}\n")
+}
+
+#[test]
+fn every_scenario_comes_about_over_ipv6() {
+    for scenario in scenarios::all(Pace::Real) {
+        for played in in_sim(&scenario, Family::V6).expect("a world") {
+            let text = played.text(Paint::Plain);
+            assert_eq!(played.unmet, Vec::<String>::new(), "{text}");
+            assert!(
+                text.contains("NDP who has 2001:db8::2?") && !text.contains("ARP"),
+                "{text}"
+            );
+            assert!(
+                text.lines().all(|line| line.chars().count() <= WIDTH),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_scene_is_the_same_each_time() {
+    let scenario = find("closed-port", Pace::Real).expect("it is there");
+    let text = || in_sim(&scenario, Family::V4).expect("a world")[0].text(Paint::Plain);
+    assert_eq!(text(), text());
+}
+
+fn judged(recording: &Recording, expectations: Vec<Expectation>) -> Vec<String> {
+    let mut scene = Scene::new("by hand");
+    scene.expectations = expectations;
+    unmet(&scene, &Story::read(recording))
+}
+
+#[test]
+fn what_came_about_is_met() {
+    let met = vec![
+        Client.sends(syn().seq(0).mss(1460)).within_ms(0, 1),
+        Server.sends(rst().seq(0).ack(1)).within_ms(2, 2),
+        Client.sees(Seen::Failed(ECONNREFUSED)).within_ms(2, 3),
+        Client.finds_neighbor(Nud::Reachable),
+        Client.sends(syn()).on(2).within_ms(1000, 1000),
+        Client.sends(syn()).on(2).within_ms(2000, 2000),
+        Client.sees(Seen::Failed(EHOSTUNREACH)).on(2),
+        Client.never_sends(rst()),
+        Client.sends(data(5)).played_by(Kernel),
+    ];
+    assert_eq!(judged(&refused(), met), Vec::<String>::new());
+}
+
+#[test]
+fn each_thing_that_did_not_come_about_is_named() {
+    for (expectation, named) in [
+        (Client.sends(ack()), "client sends ACK len 0: it never came"),
+        (
+            Client.sends(syn()).within_ms(1, 9),
+            "client sends SYN len 0 between 1 and 9 ms: it came at 0 ms",
+        ),
+        (
+            Server.sends(rst().ack(2)),
+            "server sends RST,ACK ack 2 len 0: it never came",
+        ),
+        (
+            Server.never_sends(rst().ack(1)),
+            "server never sends RST,ACK ack 1 len 0: it came at 2 ms",
+        ),
+        (
+            Client.sees(Seen::Connected),
+            "client's application sees: connected: it never came",
+        ),
+        (
+            Server.sees(Seen::Failed(ECONNREFUSED)),
+            "server's application sees: ECONNREFUSED (connection refused): it never came",
+        ),
+        (
+            Client.finds_neighbor(Nud::Failed),
+            "client's neighbour entry becomes FAILED: it never came",
+        ),
+        (
+            Client.asks_for_neighbor(),
+            "client asks for the other's link address: it never came",
+        ),
+        (
+            Client.sends(syn()).on(3).played_by(Ours),
+            "client sends SYN len 0 on connection 3: it never came",
+        ),
+    ] {
+        assert_eq!(judged(&refused(), vec![expectation]), [named]);
+    }
+}
+
+#[test]
+fn frames_are_expected_in_their_order() {
+    let reset_first = vec![Server.sends(rst().ack(1)), Client.sends(syn())];
+    assert_eq!(
+        judged(&refused(), reset_first),
+        ["client sends SYN len 0: it never came"]
+    );
+    let three_syns = vec![Client.sends(syn()).on(2); 3];
+    assert_eq!(judged(&refused(), three_syns).len(), 1);
+}
+
+#[test]
+fn received_bytes_add_up() {
+    let mut all = recording();
+    let sees = |total| What::Sees {
+        side: Server,
+        conn: 1,
+        seen: Seen::Received(total),
+    };
+    all.push(MS, sees(3));
+    all.push(2 * MS, sees(7));
+    assert!(judged(&all, vec![Server.sees(Seen::Received(5)).within_ms(2, 2)]).is_empty());
+    assert_eq!(judged(&all, vec![Server.sees(Seen::Received(8))]).len(), 1);
+}
+
+#[test]
+fn numbers_of_a_segment_that_does_not_fit_are_kept_and_the_entry_follows() {
+    let mut all = recording();
+    all.push_neighbor(0, Client, Some(Nud::Incomplete));
+    let long = syn()
+        .seq(0)
+        .win(65_535)
+        .mss(1460)
+        .wscale(7)
+        .sack_ok()
+        .ts(1, 2);
+    sent(&mut all, 0, Client, 1, long);
+    sent(&mut all, 0, Client, 12, long);
+    sent(
+        &mut all,
+        1,
+        Server,
+        12,
+        syn_ack()
+            .seq(0)
+            .ack(1)
+            .win(1)
+            .mss(1460)
+            .wscale(7)
+            .sack_ok()
+            .ts(1, 2),
+    );
+    let all = all.in_order();
+    let text = draw(&all, &Story::read(&all), Paint::Plain);
+    assert!(
+        text.contains("#12 SYN seq 0 win 65535 <mss 1460,ws 7,sackOK,ts> ---"),
+        "{text}"
+    );
+    assert!(text.contains("neighbour entry: [INCOMPLETE]"), "{text}");
+    assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+}
+
+#[test]
+fn every_scenario_can_be_found_and_shown() {
+    let all = scenarios::all(Pace::Real);
+    assert!(all.len() >= 3);
+    for scenario in &all {
+        assert_eq!(
+            find(scenario.name, Pace::Quick).map(|found| found.name),
+            Ok(scenario.name)
+        );
+        assert!(scenario.shows.len() > 100 && !scenario.scenes.is_empty());
+        for scene in &scenario.scenes {
+            let in_order = scene.acts.is_sorted_by_key(|act| act.at_ms);
+            let last = scene.acts.last().map_or(0, |act| act.at_ms);
+            assert!(in_order && last < scene.lasts_ms, "{}", scene.title);
+            assert!(!scene.expectations.is_empty(), "{}", scene.title);
+        }
+    }
+    let error = find("closed", Pace::Real)
+        .map(|found| found.name)
+        .expect_err("unknown");
+    assert!(
+        error
+            .to_string()
+            .contains("closed-port, host-down, app-blocked")
+    );
+    assert_eq!(wrapped("a bc  d", 4), "a bc\nd");
+}

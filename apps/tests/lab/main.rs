@@ -1,0 +1,116 @@
+//! `syncline lab` from outside: what it prints, and how it ends.
+//!
+//! Called by: cargo test. Scenarios over a tap need root and stand in `root_only`.
+
+mod root_only;
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn lab(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .arg("lab")
+        .args(args)
+        .output()
+        .expect("it runs")
+}
+
+/// What it prints when all is well.
+fn printed(args: &[&str]) -> String {
+    let output = lab(args);
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert!(output.status.success(), "{args:?}:\n{stdout}\n{stderr}");
+    stdout
+}
+
+#[test]
+fn scenarios_are_listed_and_shown() {
+    let list = printed(&["list"]);
+    for name in ["closed-port", "host-down", "app-blocked"] {
+        assert!(list.contains(name), "{list}");
+        let shown = printed(&["show", name]);
+        assert!(
+            shown.starts_with(name)
+                && shown.contains("calls connect()")
+                && shown.contains("expects client"),
+            "{shown}"
+        );
+    }
+    let output = lab(&["show", "open-port"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("no scenario `open-port`; there are: closed-port"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_ladder_is_plain_text_for_a_pipe() {
+    let text = printed(&["run", "closed-port"]);
+    assert!(
+        text.contains("SYN seq 0") && text.contains("RST,ACK seq 0 ack 1 win 0"),
+        "{text}"
+    );
+    assert!(text.contains("ECONNREFUSED (connection refused)"), "{text}");
+    assert!(
+        text.contains("all 4 expectations met") && !text.contains('\x1b'),
+        "{text}"
+    );
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+}
+
+#[test]
+fn json_says_the_same() {
+    let whole: Value =
+        serde_json::from_str(&printed(&["run", "host-down", "--json"])).expect("JSON");
+    assert_eq!(
+        (&whole["passed"], &whole["over"]),
+        (&Value::Bool(true), &"sim".into())
+    );
+    let rows = whole["scenes"][1]["rows"].as_array().expect("a list");
+    let syns: Vec<&Value> = rows
+        .iter()
+        .filter(|row| row["flags"] == "SYN" && row["connection"] == 2)
+        .collect();
+    assert!(
+        syns.len() >= 5 && syns[0]["neighbor"] == "REACHABLE",
+        "{syns:?}"
+    );
+    assert_eq!(
+        (&syns[1]["lost"], &syns[1]["again"]),
+        (&"no power".into(), &Value::Bool(true))
+    );
+    let last = rows.last().expect("a row");
+    assert_eq!(last["text"], "EHOSTUNREACH (no route to host)");
+    assert_eq!(
+        (&last["client_state"], &last["server_state"]),
+        (&"CLOSED".into(), &"(off)".into())
+    );
+}
+
+#[test]
+fn frames_can_be_kept() {
+    let file = std::env::temp_dir().join(format!("syncline-lab-{}.pcapng", std::process::id()));
+    let path = file.to_str().expect("text");
+    let whole: Value =
+        serde_json::from_str(&printed(&["run", "closed-port", "--json", "--pcap", path]))
+            .expect("JSON");
+    let bytes = std::fs::read(&file).expect("it was written");
+    std::fs::remove_file(&file).expect("it was written");
+    let mut reader = pcap_file::pcapng::PcapNgReader::new(bytes.as_slice()).expect("pcapng");
+    let mut frames = 0;
+    while let Some(block) = reader.next_block() {
+        frames += usize::from(block.expect("a block").into_enhanced_packet().is_some());
+    }
+    let rows = whole["scenes"][0]["rows"].as_array().expect("a list");
+    let carried = |row: &&Value| row["kind"] == "segment" || row["kind"] == "packet";
+    assert_eq!((frames, rows.iter().filter(carried).count()), (4, 4));
+}

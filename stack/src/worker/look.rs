@@ -1,0 +1,45 @@
+//! Looking at a worker from outside: the state of a connection, of a neighbour, and when something is due.
+//!
+//! Called by: the simulated world, packet ladders, reports; never per packet. It must never change anything.
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::Worker;
+use crate::app::App;
+use crate::conn::{FlowKey, Kind};
+use crate::neighbor;
+use crate::nic::Nic;
+use crate::tcp::state::State;
+
+impl<N: Nic, A: App> Worker<N, A> {
+    /// The state of the connection between these two, whoever holds it by now: an embryo, an open or resting connection,
+    /// a record in TIME-WAIT. CLOSED when there is none, also on a port where somebody listens.
+    #[must_use]
+    pub fn state_between(&self, local: SocketAddr, remote: SocketAddr) -> State {
+        let endpoint = &self.core.endpoint;
+        let Some(id) = endpoint.config.locals.find(local.ip()) else {
+            return State::Closed;
+        };
+        let key = FlowKey::new(id, local.port(), remote.ip(), remote.port());
+        let Some(found) = endpoint.table.lookup(&key, endpoint.hasher.hash(&key)) else {
+            return State::Closed;
+        };
+        match found.kind() {
+            Kind::Embryo => State::SynReceivedPassive,
+            Kind::Parked => State::Established,
+            Kind::TimeWait => State::TimeWait,
+            Kind::Open => {
+                let slot = self.core.conns.slot_of(found.entry());
+                let conn = self.core.conns.get(slot);
+                conn.map_or(State::Closed, |conn| conn.tcb.state())
+            }
+        }
+    }
+
+    /// What is known about a neighbour: `None` when nobody asked about it, and on all workers but the first, which keeps
+    /// the neighbours of all.
+    #[must_use]
+    pub fn neighbor_state(&self, addr: IpAddr) -> Option<neighbor::State> {
+        self.core.neighborhood.state(addr)
+    }
+}
