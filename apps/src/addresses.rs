@@ -1,19 +1,11 @@
-//! Addresses as users write them: `198.18.0.2/24`, `80`, `198.18.0.2:80`, `[2001:db8::2]:80`. Parsers for the command line.
+//! Addresses as users write them: `198.18.0.2/24`, `198.18.64.0/24`. Parsers for the command line.
 //!
 //! Called by: the flags of commands. It must never look at the machine, and never guess a prefix length.
 
 use std::net::IpAddr;
 
 use stack::config::Interface;
-
-/// Where to listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ListenAt {
-    /// The address; `None` for all of ours.
-    pub(crate) address: Option<IpAddr>,
-    /// The port, 1 to 65535.
-    pub(crate) port: u16,
-}
+use stack::conn::local::LocalPrefix;
 
 /// `ADDR/LEN` of either family: a host, and how much of its address the link shares.
 ///
@@ -38,33 +30,16 @@ pub(crate) fn host_prefix(text: &str) -> Result<Interface, String> {
     }
 }
 
-/// `[ADDR:]PORT`, IPv6 addresses in brackets.
+/// `ADDR/LEN` of either family, as a prefix: no bits behind it.
 ///
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
-pub(crate) fn listen_at(text: &str) -> Result<ListenAt, String> {
-    let wrong = || {
-        format!(
-            "`{text}` is no place to listen; write it like 80, 198.18.0.2:80 or [2001:db8::2]:80 (ports 1 to 65535)"
-        )
-    };
-    let (address, port) = match text.rsplit_once(':') {
-        None => (None, text),
-        Some((address, port)) => {
-            let bare = match address.strip_prefix('[') {
-                Some(bracketed) => bracketed.strip_suffix(']').ok_or_else(wrong)?,
-                // Without brackets the last group of an IPv6 address would pass for a port.
-                None if address.contains(':') => return Err(wrong()),
-                None => address,
-            };
-            (Some(bare.parse().map_err(|_| wrong())?), port)
-        }
-    };
-    let is_plain = port.bytes().all(|byte| byte.is_ascii_digit());
-    match port.parse() {
-        Ok(port) if port > 0 && is_plain => Ok(ListenAt { address, port }),
-        _ => Err(wrong()),
-    }
+pub(crate) fn routed_prefix(text: &str) -> Result<LocalPrefix, String> {
+    let Interface {
+        address,
+        prefix_len,
+    } = host_prefix(text)?;
+    LocalPrefix::new(address, prefix_len).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -95,32 +70,16 @@ mod tests {
     }
 
     #[test]
-    fn ports_with_and_without_addresses() {
-        let at = |address: Option<&str>, port| ListenAt {
-            address: address.map(|text| text.parse().expect("an address")),
-            port,
-        };
-        assert_eq!(listen_at("80"), Ok(at(None, 80)));
-        assert_eq!(listen_at("198.18.0.2:80"), Ok(at(Some("198.18.0.2"), 80)));
-        assert_eq!(
-            listen_at("[2001:db8::2]:443"),
-            Ok(at(Some("2001:db8::2"), 443))
-        );
-        for text in [
-            "",
-            "0",
-            "65536",
-            "+80",
-            "http",
-            "2001:db8::2:80",
-            "[2001:db8::2]",
-            "[2001:db8::2:80",
-            "198.18.0.2:",
-            ":80",
-            "1.2.3:80",
+    fn a_prefix_has_no_bits_behind_it() {
+        let prefix = routed_prefix("198.18.64.0/24").expect("a prefix");
+        assert_eq!(prefix.to_string(), "198.18.64.0/24");
+        for (text, part) in [
+            ("198.18.64.1/24", "bits behind"),
+            ("198.18.0.0/15", "longer prefixes"),
+            ("198.18.64.0", "no prefix length"),
         ] {
-            let error = listen_at(text).expect_err(text);
-            assert!(error.contains("[2001:db8::2]:80"), "{error}");
+            let error = routed_prefix(text).expect_err(text);
+            assert!(error.contains(part), "{error}");
         }
     }
 }

@@ -64,11 +64,16 @@ impl<T> Mailbox<T> {
 }
 
 /// What a polling thread is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub(crate) enum Order {
     /// Send and receive.
+    #[default]
     Run,
+    /// End what is open, take nothing new.
+    Finish,
+    /// Break off what is open.
+    Abort,
     /// Receive only.
     Drain,
     /// Leave the loop.
@@ -94,7 +99,9 @@ impl Orders {
     pub(crate) fn current(&self) -> Order {
         match self.0.load(Ordering::Relaxed) {
             0 => Order::Run,
-            1 => Order::Drain,
+            1 => Order::Finish,
+            2 => Order::Abort,
+            3 => Order::Drain,
             _ => Order::Stop,
         }
     }

@@ -10,10 +10,16 @@
 
 // The flags.
 mod args;
+// What `--listen` says.
+mod listen;
 // What the endpoint is: addresses, listeners, limits, queues. Everything that can be refused without touching a NIC.
 mod plan;
 // What the kernel owns, and its side of a tap.
 mod kernel;
+// What stands behind the open ports.
+mod services;
+// The time of day, as services write it.
+mod wall;
 // What a worker does while nothing comes.
 mod idle;
 // The worker's thread, and what it tells about itself.
@@ -22,8 +28,10 @@ mod worker;
 mod capture;
 // The port and its threads, from start to stop.
 mod run;
-// A line a second, then the drain.
+// A line a second.
 mod watch;
+// Services finish, workers drain.
+mod ending;
 // The result, as text and as JSON.
 mod report;
 
@@ -36,7 +44,7 @@ use crate::failure::Failure;
 /// # Errors
 /// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let stop = crate::stop::Stop::on_signals()?;
+    let stop = crate::stop::Stop::in_steps()?;
     let plan = plan::Plan::new(args)?;
     let report = run::run(args, &plan, &stop)?;
     report.print(args.json)?;

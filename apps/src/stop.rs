@@ -18,6 +18,8 @@ const ENDED_BY_SIGNAL: i32 = 130;
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
+    /// The next signal ends the process.
+    last: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -27,15 +29,42 @@ impl Stop {
     /// [`Failure::Run`] when the system refuses handlers.
     pub(crate) fn on_signals() -> Result<Self, Failure> {
         let asked = Arc::new(AtomicBool::new(false));
+        Self::with(Arc::clone(&asked), asked)
+    }
+
+    /// As [`Stop::on_signals`], but the second signal is for [`Stop::is_asked_again`], and the third ends the process.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when the system refuses handlers.
+    pub(crate) fn in_steps() -> Result<Self, Failure> {
+        Self::with(Arc::default(), Arc::default())
+    }
+
+    fn with(asked: Arc<AtomicBool>, last: Arc<AtomicBool>) -> Result<Self, Failure> {
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag down and only sets it.
-            flag::register_conditional_shutdown(signal, ENDED_BY_SIGNAL, Arc::clone(&asked))
+            // In this order: the signal that sets the flag finds it down.
+            flag::register_conditional_shutdown(signal, ENDED_BY_SIGNAL, Arc::clone(&last))
                 .and_then(|_| flag::register(signal, Arc::clone(&asked)))
                 .map_err(|error| {
                     Failure::Run(format!("no handler for signal {signal}: {error}"))
                 })?;
         }
-        Ok(Self { asked })
+        Ok(Self { asked, last })
+    }
+
+    /// After the first signal was heeded: from now on [`Stop::is_asked`] waits for another one, which is the last that does
+    /// not end the process. For a [`Stop::in_steps`].
+    pub(crate) fn heed(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether another signal came after [`Stop::heed`]; if so, the next one ends the process.
+    pub(crate) fn is_asked_again(&self) -> bool {
+        let again = self.is_asked();
+        if again {
+            self.last.store(true, Ordering::Relaxed);
+        }
+        again
     }
 
     /// Swallows SIGINT: for a child process that shares the terminal with its parent, which tells it when to stop.

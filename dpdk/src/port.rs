@@ -24,6 +24,10 @@ use crate::{Eal, Error, Mempool, NicSpec, preflight};
 /// Drivers whose received mbufs are freshly reset (`rte_pktmbuf_alloc`): no flag of an earlier owner can be in them.
 const FRESH_MBUF_DRIVERS: &[&str] = &["net_memif", "net_tap", "net_af_packet"];
 
+/// Drivers that sum the segments of a chain without regard to where each begins: an odd one in the middle makes a wrong TCP
+/// checksum (DPDK 22.11, drivers/net/tap/rte_eth_tap.c, `tap_tx_l4_add_rcksum`). We sum ourselves for them.
+const ODD_CHAIN_DRIVERS: &[&str] = &["net_tap"];
+
 static NEXT_DEVICE: AtomicU32 = AtomicU32::new(0);
 
 /// An open device that is not configured yet. Dropping it closes the device.
@@ -359,10 +363,13 @@ impl PortInner {
     ) -> Result<(u64, u64), Error> {
         let rx_offloads =
             info.rx_offload_capa & (sys::SL_RX_OFFLOAD_IPV4_CKSUM | sys::SL_RX_OFFLOAD_TCP_CKSUM);
+        let tcp_checksum = if ODD_CHAIN_DRIVERS.contains(&self.driver.as_str()) {
+            0
+        } else {
+            sys::SL_TX_OFFLOAD_TCP_CKSUM
+        };
         let tx_offloads = info.tx_offload_capa
-            & (sys::SL_TX_OFFLOAD_IPV4_CKSUM
-                | sys::SL_TX_OFFLOAD_TCP_CKSUM
-                | sys::SL_TX_OFFLOAD_MULTI_SEGS);
+            & (sys::SL_TX_OFFLOAD_IPV4_CKSUM | tcp_checksum | sys::SL_TX_OFFLOAD_MULTI_SEGS);
         // SAFETY: an all-zero rte_eth_conf is valid and means "the default" for every field (DPDK's examples start so).
         let mut conf: sys::rte_eth_conf = unsafe { core::mem::zeroed() };
         conf.rxmode.mtu = u32::from(config.mtu);

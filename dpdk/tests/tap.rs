@@ -89,7 +89,7 @@ fn answer_arp(frame: &mut Mbuf, mac: [u8; 6]) {
     bytes[28..32].copy_from_slice(&OURS);
 }
 
-/// Rewrites a SYN into the reset that answers it, in place, with the checksum fields as a TX offload wants them.
+/// Rewrites a SYN into the reset that answers it, in place, with its TCP checksum and without that of its IPv4 header.
 fn answer_with_reset(frame: &mut Mbuf, mac: [u8; 6]) {
     frame.set_len(TCP + 20).expect("shorter");
     let bytes = frame.bytes_mut().expect("exclusive");
@@ -107,12 +107,16 @@ fn answer_with_reset(frame: &mut Mbuf, mac: [u8; 6]) {
     bytes[TCP + 4..TCP + 8].fill(0);
     bytes[TCP + 8..TCP + 12].copy_from_slice(&seq.wrapping_add(1).to_be_bytes());
     bytes[TCP + 12..TCP + 14].copy_from_slice(&[0x50, 0x14]);
-    let mut pseudo = 6 + 20;
-    for pair in bytes[26..34].chunks(2) {
-        pseudo += u32::from(pair[0]) << 8 | u32::from(pair[1]);
+    bytes[TCP + 16..TCP + 18].fill(0);
+    // Addresses, protocol, length (RFC 9293 §3.1), then the header itself.
+    let mut sum = 6 + 20;
+    for pair in bytes[26..34].chunks(2).chain(bytes[TCP..TCP + 20].chunks(2)) {
+        sum += u32::from(pair[0]) << 8 | u32::from(pair[1]);
     }
-    let folded = ((pseudo & 0xffff) + (pseudo >> 16)) as u16;
-    bytes[TCP + 16..TCP + 18].copy_from_slice(&folded.to_be_bytes());
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    bytes[TCP + 16..TCP + 18].copy_from_slice(&(!sum as u16).to_be_bytes());
 }
 
 /// Puts a frame on the kernel's side of the tap, as it is.
@@ -159,7 +163,8 @@ fn root_only_the_kernel_over_a_tap() {
     let caps = port.caps().clone();
     assert_eq!(caps.link, "tap:dtap0");
     assert!(caps.rx_ipv4_checksum && caps.rx_tcp_checksum);
-    assert!(caps.tx_ipv4_checksum && caps.tx_tcp_checksum && caps.tx_multi_seg);
+    // The driver's sum over a chain is wrong when a segment in the middle is odd: we don't use it.
+    assert!(caps.tx_ipv4_checksum && !caps.tx_tcp_checksum && caps.tx_multi_seg);
     let error = eal.open(&spec).expect_err("the name is taken");
     assert!(matches!(error, Error::InterfaceExists { .. }), "{error}");
 
@@ -176,7 +181,7 @@ fn root_only_the_kernel_over_a_tap() {
     answer_arp(&mut arp, mac);
     send(&mut nics[0], arp);
     received_checksums_are_judged_by_the_nic(&mut nics);
-    sent_checksums_are_filled_in_by_the_nic(&mut nics, mac);
+    sent_header_checksums_are_filled_in_by_the_nic(&mut nics, mac);
     let refused = client.join().expect("no panic").expect_err("refused");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 
@@ -205,8 +210,8 @@ fn received_checksums_are_judged_by_the_nic(nics: &mut [DpdkNic]) {
     }
 }
 
-fn sent_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8; 6]) {
-    // The same reset without the request has wrong checksums: the kernel ignores it and sends its SYN again.
+fn sent_header_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8; 6]) {
+    // The same reset without the request has a wrong checksum: the kernel ignores it and sends its SYN again.
     let mut syn = receive(nics, is_tcp_syn);
     answer_with_reset(&mut syn, mac);
     syn.request(None);
@@ -220,7 +225,7 @@ fn sent_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8; 6]) {
         l2_len: 14,
         l3_len: 20,
         ipv4_checksum: true,
-        tcp_checksum: true,
+        tcp_checksum: false,
     }));
     send(&mut nics[0], clone);
     assert_eq!(syn.refcount(), 1);

@@ -70,6 +70,13 @@ pub trait App: Sized + Send {
         let _ = (cx, conn, state, reason);
     }
 
+    /// The run is to end ([`crate::worker::Worker::finish`]); once for each connection of the app that is still there.
+    /// Close what is idle, finish what is under way.
+    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+        let _ = state;
+        cx.close(conn);
+    }
+
     /// Once per turn of the loop, after frames and timers: for pacing, connecting, closing by time.
     fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         let _ = cx;

@@ -9,6 +9,7 @@ mod classify;
 mod connection;
 mod cycles;
 mod deadline;
+mod ending;
 mod endpoint;
 mod handoff;
 mod handshake;
@@ -40,6 +41,7 @@ use crate::wire::ethernet::MacAddr;
 use callbacks::Hosted;
 use classify::{Broadcasts, Classifier, Lane, Meta};
 use endpoint::Endpoint;
+use ending::Ending;
 use handoff::Message;
 use neighborhood::Neighborhood;
 use output::Outbox;
@@ -59,6 +61,7 @@ pub struct Worker<N: Nic, A: App = NoApp> {
     scratch: Scratch,
     core: Core<N>,
     cycles: Cycles,
+    ending: Ending,
 }
 
 /// What the stages tell each other about the frames of the burst, one place per frame.
@@ -137,6 +140,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 nic,
             },
             cycles: Cycles::default(),
+            ending: Ending::default(),
         })
     }
 
@@ -263,6 +267,13 @@ impl<N: Nic, A: App> Worker<N, A> {
     #[must_use]
     pub fn tcp_counters(&self) -> &crate::tcp::env::Counters {
         &self.core.conns.counters
+    }
+
+    /// Segments of handshakes that a listener refused for want of a place: SYNs that were dropped because its backlog was
+    /// full, ACKs that found its accept queue full.
+    #[must_use]
+    pub fn refused_handshakes(&self, listener: crate::conn::listener::ListenerId) -> u64 {
+        self.core.endpoint.accept_queues.refused(listener)
     }
 
     /// Places in use in the queues of all connections: 0 when nothing is kept.

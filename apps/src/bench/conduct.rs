@@ -92,7 +92,7 @@ pub(super) fn generate(mut generator: Generator<DpdkNic>, line: &Line) -> Vec<St
         match order {
             Order::Stop => return generator.dumps().to_vec(),
             Order::Drain => generator.discard_unsent(),
-            Order::Run => {}
+            Order::Run | Order::Finish | Order::Abort => {}
         }
         now_ticks = generator.turn(order == Order::Run, now_ticks);
         line.mailbox.serve(&mut served, || generator.tally());

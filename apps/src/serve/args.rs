@@ -9,16 +9,17 @@ use std::time::Duration;
 use clap::ValueEnum;
 use stack::config::{ClosedPolicy, Interface};
 use stack::conn::listener::SynPolicy;
+use stack::conn::local::LocalPrefix;
 
 use super::idle::Idle;
-use crate::addresses::{ListenAt, host_prefix, listen_at};
+use super::listen::{Listens, listens};
+use crate::addresses::{host_prefix, routed_prefix};
 use crate::units;
 
 /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
 ///
-/// A tap needs root: `syncline serve --nic tap:dtap0 --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --listen 80`, and in another
-/// terminal `ping 198.18.0.2`. There is no application yet: a connection to an open port is completed, and reset when data
-/// comes. The summary goes to stdout, a line a second to stderr.
+/// A tap needs root: `syncline serve --nic tap:dtap0 --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --listen 80=http`, and in another
+/// terminal `curl http://198.18.0.2`. The summary goes to stdout, a line a second to stderr.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// The NIC: tap:NAME, `memif:SOCKET[,server]`, af_xdp:INTERFACE, pci:ADDRESS, or any DPDK device (net_…)
@@ -33,9 +34,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub(crate) gateway: Vec<IpAddr>,
 
-    /// An open port, on all our addresses or on one (IPv6 in brackets); may be given several times
-    #[arg(long, value_name = "[ADDR:]PORT", value_delimiter = ',', value_parser = listen_at)]
-    pub(crate) listen: Vec<ListenAt>,
+    /// More addresses that are ours, routed to us as a whole; may be given several times
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = routed_prefix)]
+    pub(crate) prefix: Vec<LocalPrefix>,
+
+    /// An open port and what it serves: 7=echo, `80=http,size=1k`, 198.18.0.2:80=http, 198.18.64.0/24:8000-8010=discard,
+    /// `[2001:db8::2]:80=http`; may be given several times
+    ///
+    /// Places are a port or a range of ports, on all our addresses, on one, or on those within a prefix.
+    ///
+    /// Services: echo (RFC 862), discard (RFC 863), chargen (RFC 864), daytime (RFC 867: sends its line and closes first),
+    /// http (1.1 and 1.0; every path is a body of size=BYTES, 1000 by default; with close it closes after each response),
+    /// noread (accepts, never reads, never closes), noaccept (never accepts), reset (the default: completes the handshake,
+    /// and resets at the first data or FIN).
+    ///
+    /// Options of every place: backlog=N and cookies=always|full|never in place of --backlog and --syn, abort-on-overflow
+    /// (a handshake that finds the accept queue full is reset; otherwise its SYN-ACK is sent again).
+    #[arg(long, value_name = "[ADDR[/LEN]:]PORT[-PORT][=SERVICE[,OPTION...]]", value_parser = listens)]
+    pub(crate) listen: Vec<Listens>,
 
     /// What a SYN to an open port gets
     #[arg(
@@ -46,7 +62,7 @@ pub(crate) struct Args {
     )]
     pub(crate) syn: SynAnswer,
 
-    /// Half-open connections of each open port, shared out among the workers
+    /// Half-open connections of each open port, and as many that wait to be accepted; shared out among the workers
     #[arg(long, value_name = "N", default_value = "4096", value_parser = units::count_u32)]
     pub(crate) backlog: u32,
 
@@ -83,9 +99,38 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) ttl: u8,
 
-    /// Connections of each family that the table has room for, shared out among the workers
-    #[arg(long, value_name = "N", default_value = "65536", value_parser = units::count_u32)]
+    /// Connections of each family that there is room for, shared out among the workers
+    #[arg(long, visible_alias = "connections", value_name = "N", default_value = "65536", value_parser = units::count_u32)]
     pub(crate) max_connections: u32,
+
+    /// Of those, the ones that can be at work at once [default: all, but at most 65536]
+    #[arg(long, value_name = "N", value_parser = units::count_u32)]
+    pub(crate) max_active: Option<u32>,
+
+    /// Connections of each family in TIME-WAIT at most, shared out among the workers; then the oldest goes
+    #[arg(long, value_name = "N", default_value = "65536", value_parser = units::count_u32)]
+    pub(crate) max_time_wait: u32,
+
+    /// How long TIME-WAIT lasts (2 MSL)
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
+    pub(crate) time_wait: Duration,
+
+    /// Least retransmission timeout (RFC 6298 says 1s, Linux does 200ms)
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub(crate) rto_min: Duration,
+
+    /// Bytes of a connection that may wait to be read: its receive window
+    #[arg(long, value_name = "BYTES", default_value = "256k", value_parser = units::count_u32)]
+    pub(crate) rcv_buf: u32,
+
+    /// Frames that all connections together may hold: received and not read, or sent and not acknowledged; shared out
+    /// among the workers
+    #[arg(long, value_name = "N", default_value = "16384", value_parser = units::count_u32)]
+    pub(crate) max_kept_frames: u32,
+
+    /// At the end, how long connections at work may take before they are reset
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub(crate) drain_timeout: Duration,
 
     /// End by itself after this time [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]

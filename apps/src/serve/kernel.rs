@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
 use stack::config::Interface;
+use stack::conn::local::LocalPrefix;
 
 use super::plan::written;
 use crate::failure::Failure;
@@ -46,33 +47,55 @@ pub(super) fn owned_addresses() -> Result<Vec<Owned>, Failure> {
 ///
 /// # Errors
 /// [`Failure::Usage`] names the first.
-pub(super) fn refuse_owned(ours: &[Interface], owned: &[Owned]) -> Result<(), Failure> {
-    for ip in ours {
-        if let Some(owner) = owned.iter().find(|owner| owner.address == ip.address) {
-            return Err(Failure::Usage(format!(
-                "--ip {}: the kernel owns {} (on {}), and its resets would kill our connections; give an address that nobody has",
-                written(ip),
-                ip.address,
-                owner.interface
-            )));
+pub(super) fn refuse_owned(
+    ours: &[Interface],
+    prefixes: &[LocalPrefix],
+    owned: &[Owned],
+) -> Result<(), Failure> {
+    let refuse = |flag: String, owner: &Owned| {
+        Err(Failure::Usage(format!(
+            "{flag}: the kernel owns {} (on {}), and its resets would kill our connections; give an address that nobody has",
+            owner.address, owner.interface
+        )))
+    };
+    for owner in owned {
+        if let Some(ip) = ours.iter().find(|ip| ip.address == owner.address) {
+            return refuse(format!("--ip {}", written(ip)), owner);
+        }
+        if let Some(prefix) = prefixes.iter().find(|prefix| prefix.contains(owner.address)) {
+            return refuse(format!("--prefix {prefix}"), owner);
         }
     }
     Ok(())
 }
 
-/// Sets the kernel's side of a tap up, with these addresses.
+/// Sets the kernel's side of a tap up, with these addresses, and routes our prefixes to us.
 ///
 /// # Errors
 /// [`Failure::Run`] with the command that failed and its words.
-pub(super) fn bring_up(tap: &str, addresses: &[Interface]) -> Result<(), Failure> {
+pub(super) fn bring_up(
+    tap: &str,
+    addresses: &[Interface],
+    ours: &[Interface],
+    prefixes: &[LocalPrefix],
+) -> Result<(), Failure> {
     for address in addresses {
         run(&add_address(tap, address))?;
     }
-    run(&link_up(tap))
+    run(&link_up(tap))?;
+    for route in routes(tap, ours, prefixes) {
+        run(&route)?;
+    }
+    Ok(())
 }
 
 /// The commands that a user would give for the same: for each of our addresses one of the same prefix for the kernel.
-pub(super) fn commands(tap: &str, ours: &[Interface], gateways: &[IpAddr]) -> Vec<String> {
+pub(super) fn commands(
+    tap: &str,
+    ours: &[Interface],
+    prefixes: &[LocalPrefix],
+    gateways: &[IpAddr],
+) -> Vec<String> {
     let mut commands = vec![link_up(tap)];
     for ip in ours {
         let command = match free_neighbor(ip, ours, gateways) {
@@ -90,7 +113,21 @@ pub(super) fn commands(tap: &str, ours: &[Interface], gateways: &[IpAddr]) -> Ve
             commands.push(command);
         }
     }
+    commands.extend(routes(tap, ours, prefixes));
     commands
+}
+
+/// Our prefixes are reached through one of our addresses of their family, if there is one: prefixes answer no ARP.
+fn routes(tap: &str, ours: &[Interface], prefixes: &[LocalPrefix]) -> Vec<String> {
+    let via = |prefix: &LocalPrefix| {
+        let of_family = |ip: &&Interface| ip.address.is_ipv4() == prefix.first().is_ipv4();
+        ours.iter().find(of_family).map(|ip| ip.address)
+    };
+    let route = |prefix: &LocalPrefix| {
+        let via = via(prefix)?;
+        Some(format!("ip route add {prefix} via {via} dev {tap}"))
+    };
+    prefixes.iter().filter_map(route).collect()
 }
 
 fn link_up(tap: &str) -> String {
@@ -160,7 +197,7 @@ fn host(ip: &Interface, n: u32) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addresses::host_prefix;
+    use crate::addresses::{host_prefix, routed_prefix};
 
     fn interfaces(texts: &[&str]) -> Vec<Interface> {
         texts
@@ -212,9 +249,28 @@ mod tests {
                 .iter()
                 .map(|text| text.parse().expect("an address"))
                 .collect();
-            let commands = commands("t0", &interfaces(ours), &gateways);
+            let commands = commands("t0", &interfaces(ours), &[], &gateways);
             assert_eq!(commands, ["ip link set dev t0 up", last], "{ours:?}");
         }
+    }
+
+    #[test]
+    fn prefixes_are_routed_through_our_address_and_may_hold_none_of_the_kernels() {
+        let ours = interfaces(&["2001:db8::2/64", "198.18.0.2/24"]);
+        let prefix = routed_prefix("198.18.64.0/24").expect("a prefix");
+        assert_eq!(
+            routes("t0", &ours, &[prefix]),
+            ["ip route add 198.18.64.0/24 via 198.18.0.2 dev t0"]
+        );
+        let inside = Owned {
+            interface: "veth0".into(),
+            address: Ipv4Addr::new(198, 18, 64, 9).into(),
+        };
+        let error = refuse_owned(&ours, &[prefix], &[inside]).expect_err("refused");
+        assert!(
+            error.to_string().contains("--prefix 198.18.64.0/24: the kernel owns 198.18.64.9"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -226,8 +282,8 @@ mod tests {
         };
         // A namespace whose loopback is down has no address at all.
         if owned.contains(&loopback) {
-            let error = refuse_owned(&interfaces(&["198.18.0.2/24", "127.0.0.1/8"]), &owned)
-                .expect_err("refused");
+            let ours = interfaces(&["198.18.0.2/24", "127.0.0.1/8"]);
+            let error = refuse_owned(&ours, &[], &owned).expect_err("refused");
             assert!(
                 error
                     .to_string()
@@ -238,6 +294,7 @@ mod tests {
         assert_eq!(
             refuse_owned(
                 &interfaces(&["198.18.0.2/24"]),
+                &[routed_prefix("198.18.64.0/24").expect("a prefix")],
                 std::slice::from_ref(&loopback)
             ),
             Ok(())

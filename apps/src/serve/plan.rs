@@ -8,11 +8,13 @@ use std::sync::Arc;
 use dpdk::{NicSpec, PoolSizes, PortConfig};
 use stack::config::{Config, ConfigSpec, Interface};
 use stack::conn::listener::ListenerConfig;
+use stack::conn::local::LocalPrefix;
 use stack::conn::{Capacity, Records};
 
 use super::args::Args;
 use super::idle::Idle;
 use super::kernel;
+use super::listen::{Listen, Listens};
 use crate::failure::Failure;
 
 /// IPv6 links carry packets of this length at least (RFC 8200 §5).
@@ -21,8 +23,12 @@ const IPV6_MTU_MIN: u16 = 1280;
 const EMBRYOS_MAX: u32 = 1 << 20;
 /// A table can't have none.
 const RECORDS_MIN: u32 = 16;
-/// Frames in the pools of each worker: its rings, caches, and some bursts.
+/// Connections at work at once on one family, unless asked for otherwise.
+const ACTIVE_DEFAULT: u32 = 65_536;
+/// Frames in the pools of each worker beside those that connections hold: its rings, caches, and some bursts.
 const FRAMES_PER_WORKER: u32 = 4096;
+/// Frames that the bodies of one place may take on one worker.
+const FRAMES_PER_BODY: u32 = 64;
 /// Memory beside the pools: rings, descriptors, what drivers take.
 const OTHER_MEMORY_MB: u64 = 64;
 
@@ -33,6 +39,8 @@ pub(super) struct Plan {
     pub(super) spec: NicSpec,
     /// What all workers share.
     pub(super) config: Arc<Config>,
+    /// The places of `--listen`; the configuration's listeners are their ports, in this order.
+    pub(super) listens: Vec<Listen>,
     /// Queue pairs, workers.
     pub(super) workers: u16,
     /// What they do while nothing comes.
@@ -57,13 +65,15 @@ impl Plan {
         }
         check_flags(args, &spec)?;
         let workers = workers(args)?;
-        let config = config(args, workers)?;
-        kernel::refuse_owned(&args.ip, &kernel::owned_addresses()?)?;
+        let listens = listens(args);
+        let config = config(args, &listens, workers)?;
+        kernel::refuse_owned(&args.ip, &args.prefix, &kernel::owned_addresses()?)?;
         spec.check()?;
-        let pools = pools(workers);
+        let pools = pools(args, &listens, workers);
         Ok(Self {
             idle: args.idle.unwrap_or_else(|| Idle::usual_on(&spec)),
             config: Arc::new(config),
+            listens,
             workers,
             port: PortConfig {
                 queues: workers,
@@ -125,8 +135,15 @@ fn workers(args: &Args) -> Result<u16, Failure> {
     }
 }
 
-fn config(args: &Args, workers: u16) -> Result<Config, Failure> {
+/// All places, in the order of the command line.
+fn listens(args: &Args) -> Vec<Listen> {
+    let values = args.listen.iter();
+    values.flat_map(|Listens(places)| places).cloned().collect()
+}
+
+fn config(args: &Args, listens: &[Listen], workers: u16) -> Result<Config, Failure> {
     let mut spec = ConfigSpec::new(args.ip.clone());
+    spec.prefixes.clone_from(&args.prefix);
     for &gateway in &args.gateway {
         let taken = match gateway {
             IpAddr::V4(gateway) => spec.gateway_v4.replace(gateway).is_some(),
@@ -136,41 +153,59 @@ fn config(args: &Args, workers: u16) -> Result<Config, Failure> {
             return usage("--gateway: one of each family at most");
         }
     }
-    let backlog = share(args.backlog, workers);
-    spec.listeners = args
-        .listen
-        .iter()
-        .map(|at| ListenerConfig {
-            address: at.address,
-            port: at.port,
-            policy: args.syn.into(),
-            backlog,
-            abort_on_overflow: false,
-        })
-        .collect();
+    spec.listeners = listeners(args, listens, workers);
     spec.closed = args.closed.into();
     spec.ttl = args.ttl;
-    spec.limits.records = capacity(args, backlog, workers);
+    spec.rcv_buf = args.rcv_buf;
+    spec.tcp.two_msl = args.time_wait;
+    spec.tcp.rto_min = args.rto_min;
+    spec.tcp.rto_initial = spec.tcp.rto_initial.max(args.rto_min);
+    spec.park_after = args.rto_min;
+    spec.limits.queue_items = share(args.max_kept_frames, workers);
+    spec.limits.records = capacity(args, &spec.listeners, workers);
     spec.validate()
         .map_err(|error| Failure::Usage(error.to_string()))
 }
 
+/// One for each port of each place.
+fn listeners(args: &Args, listens: &[Listen], workers: u16) -> Vec<ListenerConfig> {
+    let of_place = |listen: &Listen| {
+        let place = ListenerConfig {
+            address: listen.address,
+            port: 0,
+            policy: listen.policy.unwrap_or(args.syn.into()),
+            backlog: share(listen.backlog.unwrap_or(args.backlog), workers),
+            abort_on_overflow: listen.abort_on_overflow,
+        };
+        let ports = listen.ports.clone();
+        ports.map(move |port| ListenerConfig { port, ..place })
+    };
+    listens.iter().flat_map(of_place).collect()
+}
+
 /// Room in each worker's table, for the families that we have addresses of.
-fn capacity(args: &Args, backlog: u32, workers: u16) -> Capacity {
-    let listeners = u32::try_from(args.listen.len()).unwrap_or(u32::MAX);
+fn capacity(args: &Args, listeners: &[ListenerConfig], workers: u16) -> Capacity {
     let of_families = |records: u32| {
-        let has = |v6| args.ip.iter().any(|ip| ip.address.is_ipv6() == v6);
+        let hosts = args.ip.iter().map(|ip| ip.address);
+        let prefixes = args.prefix.iter().map(LocalPrefix::first);
+        let has = |v6| hosts.clone().chain(prefixes.clone()).any(|ip| ip.is_ipv6() == v6);
         Records {
             v4: if has(false) { records } else { 0 },
             v6: if has(true) { records } else { 0 },
         }
     };
-    let embryos = backlog.saturating_mul(listeners);
+    let embryos = listeners
+        .iter()
+        .fold(0u32, |sum, listener| sum.saturating_add(listener.backlog));
+    let active = args
+        .max_active
+        .unwrap_or(args.max_connections.min(ACTIVE_DEFAULT));
+    let part = |whole| of_families(share(whole, workers).max(RECORDS_MIN));
     Capacity {
         embryos: of_families(embryos.clamp(RECORDS_MIN, EMBRYOS_MAX)),
-        parked: of_families(share(args.max_connections, workers).max(RECORDS_MIN)),
-        open: Records::default(),
-        time_wait: Records::default(),
+        parked: part(args.max_connections),
+        open: part(active),
+        time_wait: part(args.max_time_wait),
     }
 }
 
@@ -179,16 +214,25 @@ fn share(whole: u32, workers: u16) -> u32 {
     whole.div_ceil(workers.max(1).into())
 }
 
-fn pools(workers: u16) -> PoolSizes {
+fn pools(args: &Args, listens: &[Listen], workers: u16) -> PoolSizes {
+    let kept = share(args.max_kept_frames, workers);
+    let bodies = u32::try_from(listens.len())
+        .unwrap_or(u32::MAX)
+        .saturating_mul(FRAMES_PER_BODY);
     let frames = |per_worker: u32| {
         // A mempool is at its best with a power of two minus one.
-        (per_worker * u32::from(workers)).next_power_of_two() - 1
+        let all = per_worker.saturating_mul(workers.into());
+        all.checked_next_power_of_two().unwrap_or(1 << 31) - 1
     };
     PoolSizes {
-        rx_frames: frames(FRAMES_PER_WORKER),
+        // What connections hold may be received frames to the last one, and what they send may be that too.
+        rx_frames: frames(FRAMES_PER_WORKER.saturating_add(kept)),
         control_frames: frames(FRAMES_PER_WORKER),
-        // Nothing is kept until it is acknowledged before there are applications.
-        data_frames: frames(FRAMES_PER_WORKER / 8),
+        data_frames: frames(
+            FRAMES_PER_WORKER
+                .saturating_add(kept)
+                .saturating_add(bodies),
+        ),
         cache_frames: 256,
     }
 }
@@ -201,6 +245,7 @@ pub(super) fn written(interface: &Interface) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use stack::conn::listener::SynPolicy;
 
     use super::*;
 
@@ -222,7 +267,7 @@ mod tests {
         let spec: NicSpec = args.nic.parse().expect("a spec");
         check_flags(&args, &spec)
             .and_then(|()| workers(&args))
-            .and_then(|workers| config(&args, workers).map(drop))
+            .and_then(|workers| config(&args, &listens(&args), workers).map(drop))
             .expect_err(flags)
             .to_string()
     }
@@ -258,19 +303,43 @@ mod tests {
         let args = args(&format!(
             "{TAP} --listen 80,81 --backlog 100 --max-connections 1001 --queues 2"
         ));
-        let config = config(&args, workers(&args).expect("two")).expect("valid");
+        let config =
+            config(&args, &listens(&args), workers(&args).expect("two")).expect("valid");
         assert_eq!(config.listeners.configs()[1].backlog, 50);
         let records = config.limits.records;
         assert_eq!((records.embryos.v4, records.embryos.v6), (100, 0));
         assert_eq!((records.parked.v4, records.parked.v6), (501, 0));
+        assert_eq!((records.open.v4, records.open.v6), (501, 0));
+    }
+
+    #[test]
+    fn places_become_listeners_with_their_own_options_or_those_of_all() {
+        let args = args(&format!(
+            "{TAP} --prefix 198.18.64.0/24 --backlog 9 --syn cookies --listen 7-8=echo,backlog=4,cookies=never \
+             --listen 198.18.64.0/24:80=http,abort-on-overflow"
+        ));
+        let listens = listens(&args);
+        let config = config(&args, &listens, 1).expect("valid");
+        let listeners = config.listeners.configs();
+        let of = |index: usize| {
+            let listener = listeners[index];
+            (listener.port, listener.backlog, listener.policy, listener.abort_on_overflow)
+        };
+        assert_eq!(of(0), (7, 4, SynPolicy::Embryo, false));
+        assert_eq!(of(1), (8, 4, SynPolicy::Embryo, false));
+        assert_eq!(of(2), (80, 9, SynPolicy::CookieAlways, true));
+        assert_eq!(listeners[2].address, Some(args.prefix[0]));
+        assert_eq!(config.limits.records.embryos.v4, 17);
     }
 
     #[test]
     fn the_pools_feed_every_queue_count() {
         for workers in 1..=64_u16 {
-            let pools = pools(workers);
+            let args = args(TAP);
+            let kept = share(args.max_kept_frames, workers);
+            let pools = pools(&args, &[], workers);
             let per_queue =
-                u32::from(PortConfig::default().rx_descriptors) + pools.cache_frames + 128;
+                kept + u32::from(PortConfig::default().rx_descriptors) + pools.cache_frames + 128;
             assert!(
                 pools.rx_frames >= per_queue * u32::from(workers),
                 "{workers}"

@@ -2,6 +2,9 @@
 //!
 //! Called by: `serve`. It must never leave out a frame: what is not accounted for is said, and fails the run.
 
+mod listener;
+mod tcp;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,7 +12,10 @@ use dpdk::PortStats;
 use serde::Serialize;
 use stack::counters::{Class, Counter};
 
+use self::listener::ListenerReport;
 use super::capture::Captured;
+use super::ending::Ending;
+use super::listen::Listen;
 use super::run::mac_text;
 use super::watch::{EndedBy, Watched, total};
 use super::worker::Progress;
@@ -18,7 +24,8 @@ use crate::failure::Failure;
 use crate::provenance::{self, Versions};
 
 /// Everything that a report is made of.
-pub(super) struct Whole {
+pub(super) struct Whole<'a> {
+    pub(super) listens: &'a [Listen],
     pub(super) link: String,
     pub(super) mac: [u8; 6],
     pub(super) memory: String,
@@ -47,6 +54,12 @@ pub(super) struct Report {
     /// Buffers that did not come back after everything was stopped; 0, or a leak.
     mbufs_in_use: u32,
     workers: Vec<WorkerReport>,
+    /// What each place of `--listen` has done, on all workers.
+    listeners: Vec<ListenerReport>,
+    /// How connections ended that were open at the end.
+    ending: Ending,
+    /// What happened in TCP, over all workers, as far as it did.
+    tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero, over all workers.
     counters: BTreeMap<&'static str, u64>,
     nic: NicReport,
@@ -108,7 +121,7 @@ impl WorkerReport {
 
 impl Report {
     /// The report of a run.
-    pub(super) fn new(whole: Whole) -> Self {
+    pub(super) fn new(whole: Whole<'_>) -> Self {
         let workers = &whole.watched.workers;
         let total = total(workers);
         // A frame that was handed off and never arrived has an end, but not a true one.
@@ -134,6 +147,9 @@ impl Report {
                 .enumerate()
                 .map(|(queue, (progress, &cpu))| WorkerReport::new(queue, cpu, progress))
                 .collect(),
+            listeners: listener::reports(whole.listens, workers),
+            ending: whole.watched.ending,
+            tcp: tcp::non_zero(workers),
             counters: total.non_zero().collect(),
             nic: NicReport {
                 rx_frames: nic.rx_frames,
@@ -222,6 +238,16 @@ impl Report {
         Ok(())
     }
 
+    fn write_tcp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (name, value)) in self.tcp.iter().enumerate() {
+            if i == 0 {
+                writeln!(f, "  tcp")?;
+            }
+            writeln!(f, "    {name:<32} {value:>12}")?;
+        }
+        Ok(())
+    }
+
     /// Ends of frames first, then what else happened, one a line.
     fn write_counters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = |name: &str| {
@@ -262,7 +288,18 @@ impl fmt::Display for Report {
             self.rx_frames, self.tx_frames, self.unaccounted, self.mbufs_in_use
         )?;
         self.write_workers(f)?;
+        for listener in &self.listeners {
+            writeln!(f, "  {listener}")?;
+        }
+        if self.ending.open > 0 {
+            writeln!(
+                f,
+                "  ending    {} connections were open, {} of them reset, {:.1} s",
+                self.ending.open, self.ending.reset, self.ending.duration_s
+            )?;
+        }
         self.write_counters(f)?;
+        self.write_tcp(f)?;
         if self.nic.rx_missed + self.nic.rx_errors + self.nic.tx_errors + self.nic.rx_no_mbuf > 0 {
             writeln!(
                 f,

@@ -14,8 +14,11 @@ use super::args::Args;
 use super::capture::Capture;
 use super::idle::{BackOff, Idle};
 use super::kernel;
+use super::listen::Listen;
 use super::plan::{Plan, written};
 use super::report::{Report, Whole};
+use super::services::Services;
+use super::wall::WallClock;
 use super::watch::{self, Line, Watched};
 use super::worker::{Progress, turn_until_told};
 use crate::clock::Clock;
@@ -61,6 +64,7 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         mac,
         memory: eal.memory_line().to_owned(),
         dpdk: eal.version(),
+        listens: &plan.listens,
         watched: ended,
         cpus,
         nic,
@@ -95,12 +99,12 @@ fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
         return Ok(());
     };
     if !args.tap_up.is_empty() {
-        return kernel::bring_up(name, &args.tap_up);
+        return kernel::bring_up(name, &args.tap_up, &args.ip, &args.prefix);
     }
     console::log(
         "the kernel's side of the tap is still down; set it up with (or give --tap-up ADDR/LEN):",
     );
-    for command in kernel::commands(name, &args.ip, &args.gateway) {
+    for command in kernel::commands(name, &args.ip, &args.prefix, &args.gateway) {
         console::log(format_args!("  {command}"));
     }
     Ok(())
@@ -115,16 +119,10 @@ fn announce(args: &Args, plan: &Plan, eal: &Eal, mac: [u8; 6]) {
             items.join(", ")
         }
     };
-    let addresses = list(args.ip.iter().map(written).collect());
-    let open = list(
-        args.listen
-            .iter()
-            .map(|at| match at.address {
-                None => at.port.to_string(),
-                Some(address) => std::net::SocketAddr::new(address, at.port).to_string(),
-            })
-            .collect(),
-    );
+    let hosts = args.ip.iter().map(written);
+    let prefixes = args.prefix.iter().map(ToString::to_string);
+    let addresses = list(hosts.chain(prefixes).collect());
+    let open = list(plan.listens.iter().map(Listen::to_string).collect());
     console::log(format_args!(
         "{}: {addresses} at {}; open: {open}; {} worker(s), idle {}; {}; {}",
         plan.spec,
@@ -151,6 +149,7 @@ fn run_workers(
     stop: &Stop,
 ) -> Result<Watched, Failure> {
     let clock = Clock::start(eal.cycles_hz());
+    let wall = WallClock::new(clock.at(dpdk::cycles()));
     let secrets = secrets::fresh()?;
     let ends = Rings::new(plan.workers, plan.config.limits.handoff_frames).into_ends();
     let orders = Orders::new(Order::Run);
@@ -160,12 +159,13 @@ fn run_workers(
         let mut threads = Vec::with_capacity(lines.len());
         for (((queue, end), &cpu), line) in queues.into_iter().zip(ends).zip(cpus).zip(&lines) {
             let (ready, orders) = (ready_tx.clone(), &orders);
+            let services = Services::new(&plan.listens, wall.clone());
             let instrument = capture.map(|capture| capture.instrument(clock));
             let body = move || {
                 let _lcore = eal.register_thread(cpu)?;
                 let mut nic = DpdkNic::new(queue);
                 nic.set_instrument(instrument);
-                let worker = build(nic, plan, &secrets, end)?;
+                let worker = build(nic, services, plan, &secrets, end)?;
                 // The receiver waits for exactly this; and it hears of another worker's failure only when nobody else can
                 // send any more.
                 let _ = ready.send(());
@@ -196,7 +196,7 @@ fn run_workers(
             orders.give(Order::Stop);
             return why_not_ready(threads);
         }
-        let mut watched = watch::until_the_end(args, &lines, &orders, clock, stop);
+        let mut watched = watch::until_the_end(args, &lines, &orders, (clock, &wall), stop);
         orders.give(Order::Stop);
         for (worker, thread) in threads.into_iter().enumerate() {
             watched.take(worker, join(thread));
@@ -207,11 +207,13 @@ fn run_workers(
 
 fn build(
     nic: DpdkNic,
+    services: Services,
     plan: &Plan,
     secrets: &Secrets,
     end: RingEnd<dpdk::Mbuf>,
-) -> Result<Worker<DpdkNic>, Failure> {
-    Worker::new(nic, Arc::clone(&plan.config), secrets, end, PageOptions::default()).map_err(|error| {
+) -> Result<Worker<DpdkNic, Services>, Failure> {
+    let config = Arc::clone(&plan.config);
+    Worker::with_app(nic, services, config, secrets, end, PageOptions::default()).map_err(|error| {
         Failure::Run(format!(
             "a worker's table does not fit into memory: {error}; lower --max-connections or --backlog"
         ))

@@ -1,4 +1,4 @@
-//! The control thread while workers turn: a line a second, and the drain at the end.
+//! The control thread while workers turn: a line a second, then the end.
 //!
 //! Called by: `run`. It must never touch a frame or wait for ever: a worker that does not answer is said, and what it told
 //! last counts.
@@ -9,19 +9,20 @@ use stack::counters::{Class, Counter, Counters};
 use stack::worker::Cycles;
 
 use super::args::Args;
+use super::ending::{self, Ending};
+use super::services::SiteStats;
+use super::wall::WallClock;
 use super::worker::Progress;
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
-use crate::mailbox::{Mailbox, Order, Orders};
+use crate::mailbox::{Mailbox, Orders};
 use crate::stop::Stop;
 
 /// How often the control thread looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(20);
 /// A line this often.
 const LINE: Duration = Duration::from_secs(1);
-/// The drain ends after this at the latest.
-const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// Events that mean that something could not be done as it should.
 const TROUBLE: &[Counter] = &[
@@ -38,6 +39,9 @@ const TROUBLE: &[Counter] = &[
     Counter::TxNoBuffer,
     Counter::TxNoRoom,
 ];
+
+/// Before the first second.
+const NOTHING: SiteStats = SiteStats::new();
 
 /// The control thread's line to one worker.
 #[derive(Debug)]
@@ -74,6 +78,8 @@ pub(super) struct Watched {
     pub(super) ended_by: EndedBy,
     /// What each has done; what it told last when it did not end well.
     pub(super) workers: Vec<Progress>,
+    /// How connections ended that were open at the end.
+    pub(super) ending: Ending,
     /// What went wrong, in words.
     pub(super) faults: Vec<String>,
 }
@@ -88,8 +94,13 @@ impl Watched {
         }
     }
 
+    /// Connections that services have, as last told.
+    pub(super) fn open(&self) -> u64 {
+        self.workers.iter().map(Progress::open).sum()
+    }
+
     /// Asks all workers. Names the first that does not answer.
-    fn ask(&mut self, lines: &[Line]) -> Result<(), usize> {
+    pub(super) fn ask(&mut self, lines: &[Line]) -> Result<(), usize> {
         for (worker, (line, place)) in lines.iter().zip(&mut self.workers).enumerate() {
             *place = line.mailbox.ask().ok_or(worker)?;
         }
@@ -110,7 +121,7 @@ pub(super) fn until_the_end(
     args: &Args,
     lines: &[Line],
     orders: &Orders,
-    clock: Clock,
+    (clock, wall): (Clock, &WallClock),
     stop: &Stop,
 ) -> Watched {
     let started = Instant::now();
@@ -118,6 +129,7 @@ pub(super) fn until_the_end(
         duration: Duration::ZERO,
         ended_by: EndedBy::Signal,
         workers: lines.iter().map(|_| Progress::default()).collect(),
+        ending: Ending::default(),
         faults: Vec::new(),
     };
     let mut last = Moment::of(&watched.workers);
@@ -129,6 +141,7 @@ pub(super) fn until_the_end(
         if let Err(worker) = watched.ask(lines) {
             break Err(worker);
         }
+        wall.set(clock.at(dpdk::cycles()));
         let now = Moment::of(&watched.workers);
         console::log(now.line(&last, started.elapsed(), clock));
         last = now;
@@ -139,35 +152,16 @@ pub(super) fn until_the_end(
             break Ok(EndedBy::Duration);
         }
     };
-    orders.give(Order::Drain);
-    match outcome.and_then(|ended_by| {
+    let patience = args.drain_timeout;
+    let ended = outcome.and_then(|ended_by| {
         watched.ended_by = ended_by;
-        drain(&mut watched, lines)
-    }) {
-        Ok(true) => {}
-        Ok(false) => watched.faults.push(
-            "the NIC did not take all replies before the end; those that it left were given up"
-                .to_owned(),
-        ),
-        Err(worker) => watched.silent(worker),
+        ending::run(&mut watched, lines, orders, patience, stop)
+    });
+    if let Err(worker) = ended {
+        watched.silent(worker);
     }
     watched.duration = started.elapsed();
     watched
-}
-
-/// Waits until every worker has stopped receiving, and then until none has anything to do. False when time was up.
-fn drain(watched: &mut Watched, lines: &[Line]) -> Result<bool, usize> {
-    let started = Instant::now();
-    // Whoever still receives hands over: the first round that finds all draining only says that nothing more comes.
-    let mut all_drain = false;
-    while started.elapsed() < DRAIN_MAX {
-        watched.ask(lines)?;
-        if all_drain && watched.workers.iter().all(|worker| !worker.moved) {
-            return Ok(true);
-        }
-        all_drain = watched.workers.iter().all(|worker| worker.drains);
-    }
-    Ok(false)
 }
 
 /// Sleeps until the next line is due, but not through a signal or past the end of the run.
@@ -189,6 +183,8 @@ struct Moment {
     at_ticks: u64,
     counters: Counters,
     cycles: Vec<Cycles>,
+    /// All places of `--listen` together; `None` when there is none.
+    sites: Option<SiteStats>,
 }
 
 impl Moment {
@@ -197,7 +193,33 @@ impl Moment {
             at_ticks: dpdk::cycles(),
             counters: total(workers),
             cycles: workers.iter().map(|worker| worker.cycles).collect(),
+            sites: workers.iter().flat_map(|worker| &worker.sites).copied().reduce(
+                |mut sum, site| {
+                    sum.merge(&site);
+                    sum
+                },
+            ),
         }
+    }
+
+    /// What services did since `last`.
+    fn services(&self, last: &Self, seconds: f64) -> String {
+        let (Some(now), Some(before)) = (&self.sites, last.sites.as_ref().or(Some(&NOTHING)))
+        else {
+            return String::new();
+        };
+        let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds).round();
+        let mut text = format!(
+            "  open {}  new {:.0}/s  in {:.1} MB/s  out {:.1} MB/s",
+            now.open,
+            rate(now.accepted, before.accepted),
+            rate(now.bytes_in, before.bytes_in) / 1e6,
+            rate(now.bytes_out, before.bytes_out) / 1e6,
+        );
+        if now.requests > before.requests {
+            text += &format!("  requests {:.0}/s", rate(now.requests, before.requests));
+        }
+        text
     }
 
     /// What happened since `last`, as one line: rates, busy share, every end of frames that moved, trouble at the end.
@@ -223,6 +245,7 @@ impl Moment {
             rate(Counter::TxFrames),
             busy as f64 * 100.0 / ticks as f64 / self.cycles.len().max(1) as f64,
         );
+        line += &self.services(last, seconds);
         let mut trouble = String::new();
         for (name, value) in self.counters.non_zero() {
             let known = Counter::ALL.iter().find(|counter| counter.name() == name);
@@ -305,6 +328,7 @@ mod tests {
             duration: Duration::ZERO,
             ended_by: EndedBy::Signal,
             workers: vec![progress(&[(Counter::RxFrames, 3)]), Progress::default()],
+            ending: Ending::default(),
             faults: Vec::new(),
         };
         watched.take(0, Err(Failure::Run("broke".into())));

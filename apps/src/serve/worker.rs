@@ -1,12 +1,15 @@
-//! The thread of one worker: turns until told to drain, drains until told to stop, tells what it counted when asked.
+//! The thread of one worker: turns until told to finish, finishes what is open, drains until told to stop, tells what it
+//! counted when asked.
 //!
 //! Called by: `run`. It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
 use dpdk::DpdkNic;
 use stack::counters::Counters;
+use stack::tcp::env::Counters as TcpCounters;
 use stack::worker::{Cycles, Worker};
 
 use super::idle::BackOff;
+use super::services::{Services, SiteStats};
 use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Order, Orders};
 
@@ -15,28 +18,44 @@ use crate::mailbox::{Mailbox, Order, Orders};
 pub(super) struct Progress {
     /// What happened.
     pub(super) counters: Counters,
+    /// What happened in TCP.
+    pub(super) tcp: TcpCounters,
+    /// What each place of `--listen` has done.
+    pub(super) sites: Vec<SiteStats>,
+    /// Segments of handshakes that each place refused for want of room.
+    pub(super) refused: Vec<u64>,
     /// Where its time went.
     pub(super) cycles: Cycles,
-    /// It receives nothing more from the NIC.
-    pub(super) drains: bool,
+    /// What it was told last.
+    pub(super) order: Order,
     /// Its last turn had something to do.
     pub(super) moved: bool,
 }
 
 impl Progress {
-    fn of(worker: &Worker<DpdkNic>, order: Order, moved: bool) -> Self {
+    fn of(worker: &Worker<DpdkNic, Services>, order: Order, moved: bool) -> Self {
         Self {
             counters: worker.counters().clone(),
+            tcp: worker.tcp_counters().clone(),
+            sites: worker.app().stats().collect(),
+            refused: worker
+                .app()
+                .by_site(|listener| worker.refused_handshakes(listener)),
             cycles: *worker.cycles(),
-            drains: order != Order::Run,
+            order,
             moved,
         }
+    }
+
+    /// Connections that services have and that have not ended.
+    pub(super) fn open(&self) -> u64 {
+        self.sites.iter().map(|site| site.open).sum()
     }
 }
 
 /// Turns the worker until told to stop. Gives its buffers back, and says what it has done.
 pub(super) fn turn_until_told(
-    mut worker: Worker<DpdkNic>,
+    mut worker: Worker<DpdkNic, Services>,
     mut back_off: BackOff,
     clock: Clock,
     orders: &Orders,
@@ -48,6 +67,14 @@ pub(super) fn turn_until_told(
         let now = clock.at(dpdk::cycles());
         moved = match order {
             Order::Run => worker.turn(now) > 0,
+            Order::Finish => {
+                let finishes = worker.finish(now);
+                worker.turn(now) > 0 || finishes
+            }
+            Order::Abort => {
+                let aborts = worker.abort(now);
+                worker.turn(now) > 0 || aborts
+            }
             Order::Drain => worker.drain_turn(now),
             Order::Stop => break,
         };

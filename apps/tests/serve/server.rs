@@ -90,9 +90,13 @@ impl Server {
 
     /// Sends the signal, waits for the end, and checks what every run promises.
     pub(crate) fn stop(mut self, signal: Signal) -> Value {
+        self.signal(signal);
+        self.end()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a pid");
         kill(Pid::from_raw(pid), signal).expect("it runs");
-        self.end()
     }
 
     /// As [`Server::stop`], for a server that ends by itself.
@@ -114,6 +118,9 @@ impl Server {
             "duration_s",
             "workers",
             "counters",
+            "listeners",
+            "ending",
+            "tcp",
             "rx_frames",
             "tx_frames",
             "pcap",

@@ -241,8 +241,8 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
-    /// Whether the next [`Cx::send`] would be taken. When it is false only for want of room, [`super::App::on_writable`]
-    /// follows.
+    /// Whether the next [`Cx::send`] would be taken; while bytes wait to be read, whether it would be taken once
+    /// [`Cx::take`] has made a place. When it is false only for want of room, [`super::App::on_writable`] follows.
     pub fn has_room(&mut self, conn: ConnId) -> bool {
         let limit = u32::from(self.parts.config.limits.send_queue_items);
         let Some(slot) = self.open_slot(conn) else {
@@ -333,10 +333,11 @@ impl<N: Nic> Cx<'_, N> {
         self.parts.conns.statics.add(bytes, || data_frame(nic))
     }
 
-    /// Bytes queued for sending and not acknowledged yet; 0 when the connection has ended.
+    /// Bytes queued for sending and not acknowledged yet; in [`super::App::on_close`] those that never were.
     #[must_use]
     pub fn unacked_len(&self, conn: ConnId) -> u64 {
-        self.look(conn, |conn| conn.tx.len()).unwrap_or(0)
+        self.look(conn, |conn| conn.tx.len())
+            .unwrap_or_else(|| self.parts.conns.unacked_at_end(conn))
     }
 }
 

@@ -8,10 +8,20 @@ use std::collections::VecDeque;
 use super::ConnId;
 use super::listener::{ListenerConfig, ListenerId};
 
+/// The queue of one listener.
+#[derive(Debug)]
+struct Queue {
+    waiting: VecDeque<ConnId>,
+    /// How many may wait.
+    places: u32,
+    /// Handshakes that got no further for want of a place, here or among the embryos.
+    refused: u64,
+}
+
 /// The queues of all listeners of one worker.
 #[derive(Debug)]
 pub struct AcceptQueues {
-    queues: Vec<(VecDeque<ConnId>, u32)>,
+    queues: Vec<Queue>,
 }
 
 impl AcceptQueues {
@@ -21,7 +31,11 @@ impl AcceptQueues {
         let queue = |listener: &ListenerConfig| {
             let places = listener.backlog.saturating_add(1);
             let reserved = u64::from(places).min(connections);
-            (VecDeque::with_capacity(reserved as usize), places)
+            Queue {
+                waiting: VecDeque::with_capacity(reserved as usize),
+                places,
+                refused: 0,
+            }
         };
         Self {
             queues: listeners.iter().map(queue).collect(),
@@ -33,7 +47,7 @@ impl AcceptQueues {
     #[inline]
     pub fn is_full(&self, listener: ListenerId) -> bool {
         let queue = self.queues.get(usize::from(listener.0));
-        queue.is_none_or(|(queue, places)| queue.len() >= *places as usize)
+        queue.is_none_or(|queue| queue.waiting.len() >= queue.places as usize)
     }
 
     /// Connections that wait.
@@ -41,18 +55,36 @@ impl AcceptQueues {
     pub fn len(&self, listener: ListenerId) -> usize {
         self.queues
             .get(usize::from(listener.0))
-            .map_or(0, |(queue, _)| queue.len())
+            .map_or(0, |queue| queue.waiting.len())
+    }
+
+    /// Counts a segment of a handshake that got no further for want of a place.
+    pub fn refuse(&mut self, listener: ListenerId) {
+        if let Some(queue) = self.queues.get_mut(usize::from(listener.0)) {
+            queue.refused += 1;
+        }
+    }
+
+    /// Segments of handshakes that got no further for want of a place: SYNs that found the backlog full and were dropped,
+    /// ACKs that found the accept queue full.
+    #[must_use]
+    pub fn refused(&self, listener: ListenerId) -> u64 {
+        let queue = self.queues.get(usize::from(listener.0));
+        queue.map_or(0, |queue| queue.refused)
     }
 
     /// Appends a connection; the caller has asked whether the queue is full.
     pub fn push(&mut self, listener: ListenerId, id: ConnId) {
-        if let Some((queue, _)) = self.queues.get_mut(usize::from(listener.0)) {
-            queue.push_back(id);
+        if let Some(queue) = self.queues.get_mut(usize::from(listener.0)) {
+            queue.waiting.push_back(id);
         }
     }
 
     /// The connection that has waited longest, which may have ended meanwhile.
     pub fn pop(&mut self, listener: ListenerId) -> Option<ConnId> {
-        self.queues.get_mut(usize::from(listener.0))?.0.pop_front()
+        self.queues
+            .get_mut(usize::from(listener.0))?
+            .waiting
+            .pop_front()
     }
 }

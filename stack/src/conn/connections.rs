@@ -178,6 +178,8 @@ pub struct Connections<F> {
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
     pub counters: Counters,
+    /// The connection that ended last, and what of its text was never acknowledged, in bytes.
+    last_ended: Option<(ConnId, u64)>,
 }
 
 /// Places in the list of output for slots whose connection ended while it stood there.
@@ -211,6 +213,7 @@ impl<F: Frame> Connections<F> {
             is_starved: vec![false; total as usize].into_boxed_slice(),
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),
+            last_ended: None,
         })
     }
 }
@@ -309,6 +312,7 @@ impl<F> Connections<F> {
         };
         let mut conn = places.get_mut(index as usize)?.take()?;
         let mut freed = freed;
+        self.last_ended = Some((conn.id, conn.tx.len()));
         conn.tx.clear(&mut self.chunks, &mut freed);
         conn.rx.clear(&mut self.chunks, &mut freed);
         conn.ahead.clear(&mut self.chunks, &mut freed);
@@ -317,6 +321,15 @@ impl<F> Connections<F> {
         }
         // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing.
         Some(conn)
+    }
+
+    /// Bytes of a connection that were never acknowledged, if it was the last one to end: for its farewell.
+    #[must_use]
+    pub fn unacked_at_end(&self, id: ConnId) -> u64 {
+        match self.last_ended {
+            Some((ended, len)) if ended == id => len,
+            _ => 0,
+        }
     }
 
     /// Open connections, by slot, for walks over all of them (drain, reports).

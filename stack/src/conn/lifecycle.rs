@@ -391,8 +391,11 @@ impl ConnTable {
             .iter()
             .filter_map(|queue| queue.oldest())
             .map(|entry| self.embryos.deadline(entry));
-        let time_wait = self.time_wait_queue.oldest();
-        let time_wait = time_wait.map(|entry| self.time_wait.deadline(entry));
+        let time_wait = self
+            .time_wait_queues
+            .iter()
+            .filter_map(Queue::oldest)
+            .map(|entry| self.time_wait.deadline(entry));
         embryos
             .chain(time_wait)
             .map(|tick| tick.instant(now))

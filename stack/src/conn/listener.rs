@@ -4,9 +4,8 @@
 //! bit test for a port on which nobody listens: that is the path of a SYN flood on closed ports.
 
 use core::fmt;
-use core::net::IpAddr;
 
-use super::local::{LocalAddrs, LocalId};
+use super::local::{LocalAddrs, LocalId, LocalPrefix};
 
 /// What a listener does with a SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,8 +26,8 @@ pub enum SynPolicy {
 /// One open port as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// The address, or `None` for all of ours (both families).
-    pub address: Option<IpAddr>,
+    /// The address, or all of our addresses within a prefix, or `None` for all of ours (both families).
+    pub address: Option<LocalPrefix>,
     /// The port, 1 to 65535.
     pub port: u16,
     /// What a SYN gets.
@@ -49,15 +48,15 @@ pub struct ListenerId(pub u16);
 pub enum ListenersError {
     /// Port 0 can't be listened on.
     PortZero,
-    /// Two listeners want the same port of the same address.
+    /// Two listeners want the same port of the same address or prefix.
     Twice {
-        /// The address, or `None` for all.
-        address: Option<IpAddr>,
+        /// The address or prefix, or `None` for all.
+        address: Option<LocalPrefix>,
         /// The port.
         port: u16,
     },
-    /// The address isn't ours.
-    NotLocal(IpAddr),
+    /// The address isn't ours, or nothing of the prefix is.
+    NotLocal(LocalPrefix),
     /// More than 65,535 listeners.
     TooMany,
 }
@@ -79,7 +78,7 @@ impl fmt::Display for ListenersError {
             Self::NotLocal(address) => {
                 write!(
                     f,
-                    "can't listen on {address}: it is none of our addresses; add it with --ip"
+                    "can't listen on {address}: it is none of our addresses; add it with --ip or --prefix"
                 )
             }
             Self::TooMany => write!(f, "more than 65535 listeners; give fewer"),
@@ -89,7 +88,19 @@ impl fmt::Display for ListenersError {
 
 impl core::error::Error for ListenersError {}
 
-/// All listeners of an endpoint. A listener on one address wins over one on all addresses.
+/// A run of addresses of ours on which a port is open.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    port: u16,
+    first: LocalId,
+    last: LocalId,
+    /// Length of the prefix, -1 for all addresses: the longer one wins.
+    prefix_len: i16,
+    listener: ListenerId,
+}
+
+/// All listeners of an endpoint. A listener on one address wins over one on a prefix, a longer prefix over a shorter one,
+/// and one on all addresses comes last.
 #[derive(Debug, Clone)]
 pub struct Listeners {
     configs: Vec<ListenerConfig>,
@@ -97,8 +108,8 @@ pub struct Listeners {
     open_ports: Box<[u64; 1024]>,
     /// For an open port, where its listeners start in `by_port`; only read for open ports.
     first_of_port: Box<[u16; 65_536]>,
-    /// Port, address (`None` first), listener; sorted by port.
-    by_port: Vec<(u16, Option<LocalId>, ListenerId)>,
+    /// Sorted by port, then by length of the prefix, longest first.
+    by_port: Vec<Place>,
 }
 
 impl Listeners {
@@ -108,37 +119,46 @@ impl Listeners {
     /// [`ListenersError`] names the first that can't be.
     pub fn new(configs: Vec<ListenerConfig>, locals: &LocalAddrs) -> Result<Self, ListenersError> {
         let mut open_ports = Box::new([0u64; 1024]);
-        let mut by_port = Vec::with_capacity(configs.len());
+        let mut by_port: Vec<Place> = Vec::with_capacity(configs.len());
         for (index, config) in configs.iter().enumerate() {
-            let id = ListenerId(u16::try_from(index).map_err(|_| ListenersError::TooMany)?);
-            if config.port == 0 {
+            let listener = ListenerId(u16::try_from(index).map_err(|_| ListenersError::TooMany)?);
+            let port = config.port;
+            if port == 0 {
                 return Err(ListenersError::PortZero);
             }
-            let local = match config.address {
-                Some(address) => Some(
-                    locals
-                        .find(address)
-                        .ok_or(ListenersError::NotLocal(address))?,
-                ),
-                None => None,
+            let prefix_len = match &config.address {
+                Some(prefix) => i16::from(prefix.prefix_len()),
+                None => -1,
             };
-            if by_port
-                .iter()
-                .any(|&(port, other, _)| port == config.port && other == local)
-            {
-                return Err(ListenersError::Twice {
-                    address: config.address,
-                    port: config.port,
-                });
-            }
-            open_ports[usize::from(config.port >> 6)] |= 1 << (config.port & 63);
-            by_port.push((config.port, local, id));
+            let places = ids(config, locals)?.into_iter();
+            let places = places.map(|(first, last)| Place {
+                port,
+                first,
+                last,
+                prefix_len,
+                listener,
+            });
+            by_port.extend(places);
+            open_ports[usize::from(port >> 6)] |= 1 << (port & 63);
         }
-        by_port.sort_by_key(|&(port, ..)| port);
+        by_port.sort_by_key(|place| (place.port, -place.prefix_len, place.first));
+        let is_same = |pair: &[Place]| {
+            let key = |place: &Place| (place.port, place.prefix_len, place.first);
+            key(&pair[0]) == key(&pair[1])
+        };
+        if let Some(pair) = by_port.windows(2).find(|pair| is_same(pair)) {
+            return Err(ListenersError::Twice {
+                address: configs[usize::from(pair[1].listener.0)].address,
+                port: pair[1].port,
+            });
+        }
+        if by_port.len() > usize::from(u16::MAX) {
+            return Err(ListenersError::TooMany);
+        }
         let mut first_of_port = Box::new([0u16; 65_536]);
-        for (index, &(port, ..)) in by_port.iter().enumerate().rev() {
-            // At most 65,535 listeners, checked above.
-            first_of_port[usize::from(port)] = index as u16;
+        for (index, place) in by_port.iter().enumerate().rev() {
+            // At most 65,535 places, checked above.
+            first_of_port[usize::from(place.port)] = index as u16;
         }
         Ok(Self {
             configs,
@@ -160,18 +180,11 @@ impl Listeners {
 
     fn find_open(&self, local: LocalId, port: u16) -> Option<ListenerId> {
         let start = usize::from(self.first_of_port[usize::from(port)]);
-        let mut any = None;
-        for &(other, address, id) in &self.by_port[start..] {
-            if other != port {
-                break;
-            }
-            match address {
-                Some(address) if address == local => return Some(id),
-                None => any = Some(id),
-                Some(_) => {}
-            }
-        }
-        any
+        self.by_port[start..]
+            .iter()
+            .take_while(|place| place.port == port)
+            .find(|place| (place.first..=place.last).contains(&local))
+            .map(|place| place.listener)
     }
 
     /// The configuration of a listener of this set.
@@ -188,9 +201,24 @@ impl Listeners {
     }
 }
 
+/// The addresses of a listener, as runs of ids.
+fn ids(
+    config: &ListenerConfig,
+    locals: &LocalAddrs,
+) -> Result<Vec<(LocalId, LocalId)>, ListenersError> {
+    let Some(prefix) = &config.address else {
+        return Ok(vec![(LocalId(0), LocalId(u16::MAX))]);
+    };
+    let ids = locals.ids_within(prefix);
+    if ids.is_empty() {
+        return Err(ListenersError::NotLocal(*prefix));
+    }
+    Ok(ids)
+}
+
 #[cfg(test)]
 mod tests {
-    use core::net::Ipv4Addr;
+    use core::net::{IpAddr, Ipv4Addr};
 
     use super::*;
     use crate::conn::local::LocalPrefix;
@@ -199,13 +227,17 @@ mod tests {
     const B: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 3));
 
     fn locals() -> LocalAddrs {
-        let hosts = [A, B].map(|address| LocalPrefix::host(address).expect("a host"));
+        let hosts = [A, B].map(host);
         LocalAddrs::new(&hosts).expect("two hosts")
+    }
+
+    fn host(address: IpAddr) -> LocalPrefix {
+        LocalPrefix::host(address).expect("a host")
     }
 
     fn listener(address: Option<IpAddr>, port: u16) -> ListenerConfig {
         ListenerConfig {
-            address,
+            address: address.map(host),
             port,
             policy: SynPolicy::default(),
             backlog: 1,
@@ -243,18 +275,56 @@ mod tests {
     }
 
     #[test]
+    fn a_longer_prefix_wins_and_addresses_outside_of_all_get_nothing() {
+        let prefix = |text: &str, len| {
+            LocalPrefix::new(text.parse().expect("an address"), len).expect("a prefix")
+        };
+        let locals = LocalAddrs::new(&[host(A), prefix("198.18.64.0", 24)]).expect("apart");
+        let of_prefix = |text, len| ListenerConfig {
+            address: Some(prefix(text, len)),
+            ..listener(None, 80)
+        };
+        // The second covers part of the first, the third both, and `A` too.
+        let configs = vec![
+            of_prefix("198.18.64.0", 24),
+            of_prefix("198.18.64.128", 25),
+            of_prefix("198.18.0.0", 16),
+            listener(Some(A), 81),
+        ];
+        let listeners = Listeners::new(configs, &locals).expect("no conflict");
+        for (address, port, id) in [
+            ("198.18.64.127", 80, Some(0)),
+            ("198.18.64.128", 80, Some(1)),
+            ("198.18.0.2", 80, Some(2)),
+            ("198.18.0.2", 81, Some(3)),
+            ("198.18.64.1", 81, None),
+        ] {
+            let local = locals.find(address.parse().expect("an address"));
+            let found = listeners.find(local.expect("ours"), port);
+            assert_eq!(found, id.map(ListenerId), "{address} {port}");
+        }
+    }
+
+    #[test]
     fn conflicts_and_strangers_are_refused() {
         let stranger = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 9));
         let error = |configs| Listeners::new(configs, &locals()).expect_err("refused");
         assert_eq!(error(vec![listener(None, 0)]), ListenersError::PortZero);
         assert_eq!(
             error(vec![listener(Some(stranger), 1)]),
-            ListenersError::NotLocal(stranger)
+            ListenersError::NotLocal(host(stranger))
         );
         assert_eq!(
             error(vec![listener(Some(A), 80), listener(Some(A), 80)]),
             ListenersError::Twice {
-                address: Some(A),
+                address: Some(host(A)),
+                port: 80
+            }
+        );
+        assert_eq!(
+            error(vec![listener(None, 80), listener(None, 80)]),
+            ListenersError::Twice {
+                address: None,
                 port: 80
             }
         );

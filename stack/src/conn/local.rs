@@ -106,11 +106,41 @@ impl LocalPrefix {
         })
     }
 
+    /// The first address.
+    #[must_use]
+    pub const fn first(&self) -> IpAddr {
+        self.first
+    }
+
+    /// Leading bits that all its addresses share: 32 or 128 for a single one.
+    #[must_use]
+    pub const fn prefix_len(&self) -> u8 {
+        self.len
+    }
+
+    /// Whether it covers an address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4()
+            && number(address).wrapping_sub(number(self.first)) < u128::from(self.addresses())
+    }
+
     /// How many addresses it covers: 1 to 65,536.
     #[must_use]
     pub fn addresses(&self) -> u32 {
         let bits: u8 = if self.first.is_ipv4() { 32 } else { 128 };
         1 << (bits - self.len)
+    }
+}
+
+/// As users write it: a single address without its length.
+impl fmt::Display for LocalPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.addresses() == 1 {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}/{}", self.first, self.len)
+        }
     }
 }
 
@@ -236,6 +266,16 @@ impl LocalAddrs {
         }
     }
 
+    /// The ids of all our addresses within `prefix`, as runs of consecutive ones: the first id and the last. For set-up.
+    #[must_use]
+    pub fn ids_within(&self, prefix: &LocalPrefix) -> Vec<(LocalId, LocalId)> {
+        let (first, count) = (number(prefix.first), u128::from(prefix.addresses()));
+        match prefix.first {
+            IpAddr::V4(_) => runs_within(self.v4.iter(), first, count, u128::from),
+            IpAddr::V6(_) => runs_within(self.v6.iter(), first, count, |address| address),
+        }
+    }
+
     /// The address under an id, or `None` when no address has it. Walks the prefixes: for reports and set-up, or once
     /// per frame where there are few.
     #[must_use]
@@ -254,6 +294,26 @@ impl LocalAddrs {
             .find(|range| id.wrapping_sub(range.id) < range.count)?;
         Some(Ipv6Addr::from_bits(range.first + u128::from(id - range.id)).into())
     }
+}
+
+/// The ids of those addresses of `ranges` that lie in `count` addresses from `first` on.
+fn runs_within<'a, A: Copy + 'a>(
+    ranges: impl Iterator<Item = &'a Range<A>>,
+    first: u128,
+    count: u128,
+    number: impl Fn(A) -> u128,
+) -> Vec<(LocalId, LocalId)> {
+    let last = first + (count - 1);
+    ranges
+        .filter_map(|range| {
+            let start = number(range.first);
+            let from = start.max(first);
+            let to = (start + u128::from(range.count - 1)).min(last);
+            // Both differences are below 2^16: a set has no more addresses.
+            let id = |address: u128| LocalId((u128::from(range.id) + (address - start)) as u16);
+            (from <= to).then(|| (id(from), id(to)))
+        })
+        .collect()
 }
 
 fn number(address: IpAddr) -> u128 {
@@ -312,6 +372,23 @@ mod tests {
                 .iter()
                 .all(|text| addrs.find(addr(text)).is_none())
         );
+    }
+
+    #[test]
+    fn the_part_of_a_prefix_that_is_ours_is_known_by_its_ids() {
+        let prefixes = ["198.18.5.0/24", "2001:db8::7/128", "198.18.4.9/32"]
+            .map(|text| prefix(text).unwrap());
+        let addrs = LocalAddrs::new(&prefixes).unwrap();
+        let ids = |text: &str| addrs.ids_within(&prefix(text).unwrap());
+        let run = |first, last| (LocalId(first), LocalId(last));
+        assert_eq!(ids("198.18.5.0/24"), [run(0, 255)]);
+        assert_eq!(ids("198.18.5.64/26"), [run(64, 127)]);
+        assert_eq!(ids("198.18.4.0/23"), [run(257, 257), run(0, 255)]);
+        assert_eq!(ids("2001:db8::/120"), [run(256, 256)]);
+        let covers = |text: &str, address| prefix(text).unwrap().contains(addr(address));
+        assert!(covers("198.18.5.0/24", "198.18.5.255") && !covers("198.18.5.0/24", "198.18.6.0"));
+        assert!(!covers("198.18.5.0/24", "198.18.4.255") && !covers("198.18.5.0/24", "::"));
+        assert!(ids("198.18.6.0/24").is_empty() && ids("2001:db8:1::/120").is_empty());
     }
 
     #[test]

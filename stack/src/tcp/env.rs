@@ -73,8 +73,47 @@ impl Counters {
         let _ = self.transitions.step(State::Established, Event::Rst);
     }
 
+    /// All counters with their stable names: outcomes of segments first, then what else happened.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let outcomes = Outcome::ALL.map(|outcome| (outcome.name(), self.outcome(outcome)));
+        let others = [
+            ("challenge_acks", self.challenge_acks),
+            (
+                "challenge_acks_suppressed",
+                self.challenge_acks_suppressed,
+            ),
+            ("retransmitted_segments", self.retransmitted_segments),
+            ("retransmission_timeouts", self.retransmission_timeouts),
+            ("fast_retransmits", self.fast_retransmits),
+            ("window_probes_sent", self.window_probes),
+            ("keepalive_probes", self.keepalive_probes),
+            ("delayed_acks", self.delayed_acks),
+            ("icmp_out_of_window", self.icmp_out_of_window),
+            ("undefined_transitions", self.transitions.undefined()),
+        ];
+        outcomes.into_iter().chain(others)
+    }
+
     #[inline]
     pub(super) const fn count(&mut self, outcome: Outcome) {
         self.outcomes.0[outcome as usize] += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_name_of_its_own() {
+        for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+        let counters = Counters::default();
+        let mut names: Vec<&str> = counters.named().map(|(name, _)| name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
     }
 }

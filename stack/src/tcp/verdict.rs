@@ -70,6 +70,79 @@ pub enum Outcome {
     NoConnection,
 }
 
+impl Outcome {
+    /// All outcomes, in the order of their numbers.
+    pub const ALL: [Self; OUTCOME_COUNT] = [
+        Self::InOrder,
+        Self::OutOfOrder,
+        Self::OutOfOrderDuplicate,
+        Self::OutOfOrderNoRoom,
+        Self::PureAck,
+        Self::DuplicateAck,
+        Self::Handshake,
+        Self::Duplicate,
+        Self::OutOfWindow,
+        Self::WindowProbe,
+        Self::Paws,
+        Self::TimestampMissing,
+        Self::AckMissing,
+        Self::AckOfUnsent,
+        Self::AckTooOld,
+        Self::HandshakeBadAck,
+        Self::HandshakeIgnored,
+        Self::RstAccepted,
+        Self::RstOutOfWindow,
+        Self::RstChallenged,
+        Self::RstInTimeWait,
+        Self::SynChallenged,
+        Self::SynRestart,
+        Self::SynRetransmitted,
+        Self::TimeWaitReopen,
+        Self::TimeWaitSyn,
+        Self::TimeWaitFin,
+        Self::AfterClose,
+        Self::AfterFin,
+        Self::NoConnection,
+    ];
+
+    /// The stable name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InOrder => "in_order",
+            Self::OutOfOrder => "out_of_order",
+            Self::OutOfOrderDuplicate => "out_of_order_duplicate",
+            Self::OutOfOrderNoRoom => "out_of_order_no_room",
+            Self::PureAck => "pure_ack",
+            Self::DuplicateAck => "duplicate_ack",
+            Self::Handshake => "handshake",
+            Self::Duplicate => "duplicate",
+            Self::OutOfWindow => "out_of_window",
+            Self::WindowProbe => "window_probe",
+            Self::Paws => "paws",
+            Self::TimestampMissing => "timestamp_missing",
+            Self::AckMissing => "ack_missing",
+            Self::AckOfUnsent => "ack_of_unsent",
+            Self::AckTooOld => "ack_too_old",
+            Self::HandshakeBadAck => "handshake_bad_ack",
+            Self::HandshakeIgnored => "handshake_ignored",
+            Self::RstAccepted => "rst_accepted",
+            Self::RstOutOfWindow => "rst_out_of_window",
+            Self::RstChallenged => "rst_challenged",
+            Self::RstInTimeWait => "rst_in_time_wait",
+            Self::SynChallenged => "syn_challenged",
+            Self::SynRestart => "syn_restart",
+            Self::SynRetransmitted => "syn_retransmitted",
+            Self::TimeWaitReopen => "time_wait_reopen",
+            Self::TimeWaitSyn => "time_wait_syn",
+            Self::TimeWaitFin => "time_wait_fin",
+            Self::AfterClose => "after_close",
+            Self::AfterFin => "after_fin",
+            Self::NoConnection => "no_connection",
+        }
+    }
+}
+
 /// How many outcomes there are.
 pub const OUTCOME_COUNT: usize = Outcome::NoConnection as usize + 1;
 

@@ -32,7 +32,7 @@ impl<A: App> Hosted<A> {
 
     /// The app, and its state of a connection. States of handles that are not in use are defaults.
     #[inline]
-    fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn) {
+    pub(super) fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn) {
         let index = id.handle() as usize;
         if index >= self.states.len() {
             self.states.resize_with(index + 1, A::Conn::default);

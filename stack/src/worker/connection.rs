@@ -148,13 +148,19 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Whether a listener's accept queue is full, and if so, whether its connections are to be reset then.
-    fn accept_overflow(&self, listener: ListenerId) -> Option<bool> {
-        let config = self.endpoint.config.listeners.config(listener)?;
-        self.endpoint
-            .accept_queues
-            .is_full(listener)
-            .then_some(config.abort_on_overflow)
+    /// Whether a listener's accept queue is full (or closed, at the end of a run), and if so, whether its connections are to
+    /// be reset then.
+    fn accept_overflow(&mut self, listener: ListenerId) -> Option<bool> {
+        let endpoint = &mut self.endpoint;
+        if endpoint.ports_closed {
+            return Some(true);
+        }
+        let config = endpoint.config.listeners.config(listener)?;
+        if !endpoint.accept_queues.is_full(listener) {
+            return None;
+        }
+        endpoint.accept_queues.refuse(listener);
+        Some(config.abort_on_overflow)
     }
 
     /// Answers a segment as one without a connection.
@@ -176,7 +182,7 @@ impl<N: Nic> Core<N> {
         slot: Slot,
         now: Instant,
     ) {
-        let segment = self.fitting_segment(&frame, meta);
+        let segment = self.fitting_segment(&frame, meta, slot);
         let Some(mut parts) = self.conns.parts(slot) else {
             // Not reached: every open record has its connection.
             return self.end(frame, Counter::WakeNoRecord);
@@ -209,12 +215,16 @@ impl<N: Nic> Core<N> {
     /// The segment as far as there is room for it. Without a place for its bytes it counts as if they had been lost; but its
     /// ACK is taken, which may set memory free.
     #[inline]
-    fn fitting_segment(&mut self, frame: &N::Frame, meta: &Meta) -> Segment {
+    fn fitting_segment(&mut self, frame: &N::Frame, meta: &Meta, slot: Slot) -> Segment {
         let mut segment = segment_of(meta, frame.bytes());
-        if segment.payload_len > 0 && !self.conns.chunks.has_receive_room() {
-            self.endpoint.counters.bump(Counter::PayloadNoPlace);
-            segment.payload_len = 0;
-            segment.flags = segment.flags.without(Flags::FIN);
+        if segment.payload_len > 0 {
+            let rcv_nxt = self.conns.get(slot).map(|conn| conn.tcb.numbers().2);
+            let is_ahead = rcv_nxt.is_some_and(|rcv_nxt| segment.seq.after(rcv_nxt));
+            if !self.conns.chunks.has_receive_room(is_ahead) {
+                self.endpoint.counters.bump(Counter::PayloadNoPlace);
+                segment.payload_len = 0;
+                segment.flags = segment.flags.without(Flags::FIN);
+            }
         }
         segment
     }

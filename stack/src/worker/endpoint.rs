@@ -79,6 +79,8 @@ pub(super) struct Endpoint {
     /// Largest IP packet of the link, in bytes: our MSS follows from it.
     pub(super) mtu: u16,
     icmp_errors: TokenBucket,
+    /// The run ends: no port is open any more.
+    pub(super) ports_closed: bool,
     /// The reply of the last [`Verdict::Reply`]. It stays in one place because copying it right after it was written in
     /// parts stalls on store forwarding, which cost a fifth of a cookie.
     pub(super) answer: TcpReply,
@@ -109,6 +111,7 @@ impl Endpoint {
             cookie_sent_at: None,
             mtu,
             icmp_errors: TokenBucket::new(config.limits.icmp_errors_pps),
+            ports_closed: false,
             answer: TcpReply::default(),
             kept_syn: None,
             iss_after: None,
@@ -157,6 +160,7 @@ impl Endpoint {
             .find(meta.key.local(), meta.key.local_port())
         {
             None => self.on_closed(meta, now),
+            Some(_) if self.ports_closed => self.on_closed(meta, now),
             Some(listener) => self.on_listener(meta, meta.options(bytes), listener, now),
         }
     }

@@ -65,6 +65,7 @@ impl Endpoint {
             SynPolicy::Embryo | SynPolicy::CookieWhenFull
                 if self.accept_queues.is_full(listener) =>
             {
+                self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedAcceptFull)
             }
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
@@ -76,7 +77,10 @@ impl Endpoint {
                 };
                 match embryo {
                     Some(reply) => self.reply(Counter::SynEmbryo, reply),
-                    None if policy == SynPolicy::Embryo => self.ended(Counter::SynDroppedFull),
+                    None if policy == SynPolicy::Embryo => {
+                        self.accept_queues.refuse(listener);
+                        self.ended(Counter::SynDroppedFull)
+                    }
                     None => self.send_cookie(meta, options, now),
                 }
             }

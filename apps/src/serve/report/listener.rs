@@ -1,0 +1,82 @@
+//! What each place of `--listen` has done.
+//!
+//! Called by: `report`. It must never leave out a place on which nothing happened: that is a result too.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::serve::listen::Listen;
+use crate::serve::services::{Closed, SiteStats};
+use crate::serve::worker::Progress;
+
+/// One place, over all workers.
+#[derive(Debug, Serialize)]
+pub(super) struct ListenerReport {
+    /// As on the command line, without options.
+    listen: String,
+    service: &'static str,
+    accepted: u64,
+    /// Segments of handshakes that got no further because the backlog or the accept queue was full.
+    refused: u64,
+    /// Connections that were still open when the workers stopped.
+    open: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    requests: u64,
+    /// Requests that were not as they should be.
+    refused_requests: u64,
+    /// How many connections ended for each reason.
+    closed: Closed,
+}
+
+/// All places, in the order of the command line.
+pub(super) fn reports(listens: &[Listen], workers: &[Progress]) -> Vec<ListenerReport> {
+    let report = |(index, listen): (usize, &Listen)| {
+        let mut sum = SiteStats::new();
+        for site in workers.iter().filter_map(|worker| worker.sites.get(index)) {
+            sum.merge(site);
+        }
+        ListenerReport {
+            listen: listen.to_string(),
+            service: listen.service.name(),
+            accepted: sum.accepted,
+            refused: workers
+                .iter()
+                .filter_map(|worker| worker.refused.get(index))
+                .sum(),
+            open: sum.open,
+            bytes_in: sum.bytes_in,
+            bytes_out: sum.bytes_out,
+            requests: sum.requests,
+            refused_requests: sum.refused_requests,
+            closed: sum.closed_by_reason(),
+        }
+    };
+    listens.iter().enumerate().map(report).collect()
+}
+
+impl fmt::Display for ListenerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:<9} {} accepted, {} bytes in, {} bytes out",
+            self.listen, self.accepted, self.bytes_in, self.bytes_out
+        )?;
+        if self.refused > 0 {
+            write!(f, ", {} refused for want of room", self.refused)?;
+        }
+        if self.requests > 0 {
+            write!(f, ", {} requests", self.requests)?;
+        }
+        if self.refused_requests > 0 {
+            write!(f, " ({} refused)", self.refused_requests)?;
+        }
+        let mut separator = "; closed: ";
+        for (reason, n) in &self.closed.0 {
+            write!(f, "{separator}{n} {reason}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}

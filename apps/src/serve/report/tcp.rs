@@ -1,0 +1,23 @@
+//! TCP's own counters, by name.
+//!
+//! Called by: `report`. It must never list what did not happen.
+
+use std::collections::BTreeMap;
+
+use stack::tcp::env::Counters;
+
+use crate::serve::worker::Progress;
+
+/// What happened in TCP on all workers together.
+pub(super) fn non_zero(workers: &[Progress]) -> BTreeMap<&'static str, u64> {
+    let mut sum = BTreeMap::new();
+    for (name, n) in workers.iter().flat_map(|worker| named(&worker.tcp)) {
+        *sum.entry(name).or_insert(0) += n;
+    }
+    sum.retain(|_, n| *n > 0);
+    sum
+}
+
+fn named(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)> {
+    counters.named()
+}

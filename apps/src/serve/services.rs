@@ -1,0 +1,241 @@
+//! [`Services`]: what stands behind the open ports, all of it in one app, so that there is one instance of the endpoint.
+//!
+//! Called by: the worker, through [`App`]. It must never block, allocate or call the system for a segment. Each service has
+//! a file; what they share stands here: which connection is whose, how they end, what is counted.
+
+mod chargen;
+mod daytime;
+mod discard;
+mod echo;
+mod http;
+mod linger;
+mod stats;
+
+use stack::app::{App, Cx};
+use stack::conn::ConnId;
+use stack::conn::listener::ListenerId;
+use stack::nic::Nic;
+use stack::tcp::settings::ConnectionOptions;
+use stack::tcp::verdict::CloseReason;
+
+use self::http::{HttpConn, HttpShared, HttpSite, Server};
+use self::linger::Lingering;
+use super::listen::{Listen, Service};
+use super::wall::{Wall, WallClock};
+
+pub(super) use self::stats::{Closed, SiteStats};
+
+/// What an app remembers of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Conn {
+    http: HttpConn,
+    /// Index of its place.
+    site: u16,
+    /// Where chargen goes on in its pattern.
+    pattern_at: u16,
+    /// The peer will send nothing more.
+    peer_closed: bool,
+    /// We have sent our last; what comes is read and forgotten.
+    finished: bool,
+}
+
+/// One place of `--listen`.
+#[derive(Debug)]
+struct Site {
+    service: Service,
+    stats: SiteStats,
+    http: Option<HttpSite>,
+}
+
+/// All services of one worker.
+#[derive(Debug)]
+pub(super) struct Services {
+    sites: Vec<Site>,
+    /// The place of each listener.
+    site_of_listener: Vec<u16>,
+    wall: Wall,
+    lingering: Lingering,
+    http: HttpShared,
+    started: bool,
+    draining: bool,
+}
+
+impl Services {
+    /// The services of these places, whose listeners are in the same order, one for each port.
+    pub(super) fn new(listens: &[Listen], clock: WallClock) -> Self {
+        let site = |listen: &Listen| Site {
+            service: listen.service,
+            stats: SiteStats::default(),
+            http: match listen.service {
+                Service::Http(options) => Some(HttpSite::new(options)),
+                _ => None,
+            },
+        };
+        // There are no more places than listeners, and those are at most 65,535: the configuration is valid.
+        let of_ports =
+            |(index, listen): (usize, &Listen)| vec![index as u16; listen.port_count()];
+        Self {
+            sites: listens.iter().map(site).collect(),
+            site_of_listener: listens.iter().enumerate().flat_map(of_ports).collect(),
+            wall: Wall::new(clock),
+            lingering: Lingering::new(),
+            http: HttpShared::new(),
+            started: false,
+            draining: false,
+        }
+    }
+
+    /// What each place has done, in the order of the command line.
+    pub(super) fn stats(&self) -> impl Iterator<Item = SiteStats> {
+        self.sites.iter().map(|site| site.stats)
+    }
+
+    /// What listeners count, added for each place.
+    pub(super) fn by_site(&self, count: impl Fn(ListenerId) -> u64) -> Vec<u64> {
+        let mut sums = vec![0; self.sites.len()];
+        for (listener, &site) in (0..).zip(&self.site_of_listener) {
+            sums[usize::from(site)] += count(ListenerId(listener));
+        }
+        sums
+    }
+
+    /// The service on a listener.
+    fn service_of(&self, listener: ListenerId) -> Option<Service> {
+        let site = *self.site_of_listener.get(usize::from(listener.0))?;
+        Some(self.sites.get(usize::from(site))?.service)
+    }
+
+    /// Something has changed that lets the service go on: bytes, room, or an end of what comes.
+    fn go_on<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+        let Some(site) = self.sites.get_mut(usize::from(state.site)) else {
+            return cx.abort(conn);
+        };
+        let stats = &mut site.stats;
+        if state.finished {
+            stats.bytes_in += discard::run(cx, conn);
+            if state.peer_closed {
+                cx.close(conn);
+            }
+            return;
+        }
+        match (site.service, &mut site.http) {
+            (Service::Http(_), Some(site)) => Server {
+                cx,
+                conn,
+                site,
+                stats,
+                shared: &mut self.http,
+                wall: &mut self.wall,
+                lingering: &mut self.lingering,
+                draining: self.draining,
+            }
+            .run(state),
+            (Service::Echo, _) => echo::run(cx, conn, state, stats, self.draining),
+            (Service::NoRead, _) => {}
+            (Service::Discard | Service::Chargen | Service::Daytime, _) => {
+                stats.bytes_in += discard::run(cx, conn);
+                if state.peer_closed {
+                    cx.close(conn);
+                } else if site.service == Service::Chargen {
+                    chargen::run(cx, conn, state, stats);
+                }
+            }
+            (Service::Reset | Service::NoAccept | Service::Http(_), _) => cx.abort(conn),
+        }
+    }
+}
+
+impl App for Services {
+    type Conn = Conn;
+
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+        if self.service_of(listener) != Some(Service::NoAccept) {
+            while cx.accept(listener).is_some() {}
+        }
+    }
+
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+        let site = cx
+            .listener(conn)
+            .and_then(|listener| self.site_of_listener.get(usize::from(listener.0)));
+        let Some((&index, site)) =
+            site.and_then(|index| Some((index, self.sites.get_mut(usize::from(*index))?)))
+        else {
+            return cx.abort(conn);
+        };
+        state.site = index;
+        site.stats.opened();
+        match site.service {
+            Service::Chargen => chargen::run(cx, conn, state, &mut site.stats),
+            Service::Daytime => {
+                if daytime::run(cx, conn, &mut self.wall, &mut site.stats) {
+                    self.lingering.finish(cx, conn);
+                    state.finished = true;
+                } else {
+                    cx.abort(conn);
+                }
+            }
+            // What they answer is whole: there is nothing to wait for.
+            Service::Echo | Service::Http(_) => cx.set_options(
+                conn,
+                ConnectionOptions {
+                    nagle: false,
+                    ..ConnectionOptions::default()
+                },
+            ),
+            Service::Reset | Service::Discard | Service::NoRead | Service::NoAccept => {}
+        }
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+        self.go_on(cx, conn, state);
+    }
+
+    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+        self.go_on(cx, conn, state);
+    }
+
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+        state.peer_closed = true;
+        self.go_on(cx, conn, state);
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        state: &mut Conn,
+        reason: CloseReason,
+    ) {
+        self.http.forget(&state.http);
+        if let Some(site) = self.sites.get_mut(usize::from(state.site)) {
+            site.stats.closed(reason, cx.unacked_len(conn));
+        }
+    }
+
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        if !self.started {
+            self.started = true;
+            for site in self.sites.iter_mut().filter_map(|site| site.http.as_mut()) {
+                site.register(cx);
+            }
+        }
+        self.lingering.tick(cx);
+        self.http.tick(cx);
+    }
+
+    /// Idle connections end now, others with what they are at.
+    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+        self.draining = true;
+        let service = self.sites.get(usize::from(state.site)).map(|site| site.service);
+        let is_busy = match service {
+            Some(Service::Http(_)) => !state.http.is_idle(),
+            Some(Service::Echo) => !cx.peek(conn).is_empty(),
+            _ => false,
+        };
+        if state.finished || !is_busy {
+            state.finished = true;
+            cx.close(conn);
+        }
+    }
+}

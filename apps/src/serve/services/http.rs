@@ -1,0 +1,349 @@
+//! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112): every path is a body of one size, for GET and HEAD.
+//!
+//! Called by: `services`. It must never wait for more than the head of a request, never answer two requests in another
+//! order than they came, and never hold a body: those are registered once, or made by the pattern.
+//!
+//! A connection is in one of three steps: between requests, within a head that comes in pieces, or within a response that
+//! waits for room. Requests that wait behind each other (pipelining) are answered one after the other, as far as there is
+//! room.
+
+mod partial;
+mod request;
+mod response;
+
+use stack::app::{Cx, StaticId, TxItem};
+use stack::conn::{ConnId, pattern};
+use stack::nic::Nic;
+
+use self::partial::{HEAD_MAX, PartialId, Partials};
+use self::request::{Parsed, Request};
+use self::response::{Heads, Persistence, Status};
+use super::Conn;
+use super::linger::Lingering;
+use super::stats::SiteStats;
+use crate::serve::listen::HttpOptions;
+use crate::serve::wall::Wall;
+
+/// Bodies up to this length lie ready in the NIC's memory, in bytes; longer ones are made when they are sent.
+const STATIC_MAX: u64 = 64 * 1024;
+
+/// What one connection is about.
+#[derive(Debug, Default)]
+pub(super) struct HttpConn {
+    step: Step,
+    /// Bytes of a request's body that are still to be read and forgotten.
+    skip_len: u32,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum Step {
+    #[default]
+    Between,
+    Head(PartialId),
+    Response(Response),
+}
+
+/// A response that is not wholly queued yet.
+#[derive(Debug, Clone, Copy)]
+struct Response {
+    status: Status,
+    persistence: Persistence,
+    with_body: bool,
+    /// Nothing more is to come from the peer, as it said itself.
+    peer_closes: bool,
+    head_sent: u16,
+    /// The second of its date.
+    second: u32,
+}
+
+impl HttpConn {
+    /// Whether nothing of a request or of a response is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.step, Step::Between) && self.skip_len == 0
+    }
+}
+
+/// What a place serves.
+#[derive(Debug)]
+pub(super) struct HttpSite {
+    options: HttpOptions,
+    heads: Heads,
+    body: Option<StaticId>,
+}
+
+impl HttpSite {
+    pub(super) fn new(options: HttpOptions) -> Self {
+        Self {
+            options,
+            heads: Heads::new(options.body_len),
+            body: None,
+        }
+    }
+
+    /// Once, at the start: puts a short body into the NIC's memory. Where that is full, the body is made when it is sent.
+    pub(super) fn register<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        if (1..=STATIC_MAX).contains(&self.options.body_len) {
+            // At most STATIC_MAX.
+            let mut body = vec![0; self.options.body_len as usize];
+            pattern::fill(0, &mut body);
+            self.body = cx.register_static(&body);
+        }
+    }
+
+    fn body<F>(&self) -> TxItem<F> {
+        match self.body {
+            Some(id) => TxItem::Static {
+                id,
+                start: 0,
+                // At most STATIC_MAX.
+                len: self.options.body_len as u32,
+            },
+            None => TxItem::Pattern {
+                start: 0,
+                len: self.options.body_len,
+            },
+        }
+    }
+}
+
+/// What all HTTP connections of a worker share.
+#[derive(Debug)]
+pub(super) struct HttpShared {
+    partials: Partials<ConnId>,
+}
+
+impl HttpShared {
+    pub(super) fn new() -> Self {
+        Self {
+            partials: Partials::new(),
+        }
+    }
+
+    /// Ends a connection whose head has taken too long, if there is one.
+    #[inline]
+    pub(super) fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        if let Some(late) = self.partials.take_late(cx.now()) {
+            cx.close(late);
+        }
+    }
+
+    /// A connection has ended.
+    pub(super) fn forget(&mut self, http: &HttpConn) {
+        if let Step::Head(id) = http.step {
+            self.partials.end(id);
+        }
+    }
+}
+
+/// One call's view of everything that a connection needs.
+pub(super) struct Server<'a, 'c, N: Nic> {
+    pub(super) cx: &'a mut Cx<'c, N>,
+    pub(super) conn: ConnId,
+    pub(super) site: &'a mut HttpSite,
+    pub(super) stats: &'a mut SiteStats,
+    pub(super) shared: &'a mut HttpShared,
+    pub(super) wall: &'a mut Wall,
+    pub(super) lingering: &'a mut Lingering,
+    /// No connection goes on after its next response.
+    pub(super) draining: bool,
+}
+
+impl<N: Nic> Server<'_, '_, N> {
+    /// Goes on as far as bytes and room go.
+    pub(super) fn run(&mut self, state: &mut Conn) {
+        while !state.finished {
+            if let Step::Response(response) = &mut state.http.step {
+                if !self.send(response) {
+                    return;
+                }
+                let response = *response;
+                state.http.step = Step::Between;
+                if response.persistence == Persistence::Close {
+                    return self.finish(state, response.peer_closes);
+                }
+            } else if state.http.skip_len > 0 {
+                if !self.skip(&mut state.http.skip_len) {
+                    return self.end_of_input(state);
+                }
+            } else {
+                match self.next_request(&mut state.http) {
+                    None => return self.end_of_input(state),
+                    Some(parsed) => self.answer(state, parsed),
+                }
+            }
+        }
+    }
+
+    /// All that has come is dealt with. When nothing more can come, the connection is over.
+    fn end_of_input(&mut self, state: &mut Conn) {
+        if state.peer_closed {
+            self.cx.close(self.conn);
+            state.finished = true;
+        }
+    }
+
+    /// Queues what is left of a response. False when there is no room for all of it.
+    fn send(&mut self, response: &mut Response) -> bool {
+        let second = u64::from(response.second);
+        let heads = &mut self.site.heads;
+        let head = heads.get(response.status, response.persistence, second, self.wall);
+        let left = &head[usize::from(response.head_sent)..];
+        if !left.is_empty() {
+            let sent = self.cx.send_bytes(self.conn, left);
+            self.stats.bytes_out += sent as u64;
+            // Heads have some hundred bytes.
+            response.head_sent += sent as u16;
+            if sent < left.len() {
+                return false;
+            }
+        }
+        if response.with_body {
+            if self.cx.send(self.conn, self.site.body()).is_err() {
+                return false;
+            }
+            self.stats.bytes_out += self.site.options.body_len;
+        }
+        true
+    }
+
+    /// Reads on in the body of a request. False when more of it is to come.
+    fn skip(&mut self, left: &mut u32) -> bool {
+        while *left > 0 {
+            let waiting = u32::try_from(self.cx.peek(self.conn).len()).unwrap_or(u32::MAX);
+            if waiting == 0 {
+                return false;
+            }
+            let len = waiting.min(*left);
+            self.read(len as usize);
+            *left -= len;
+        }
+        true
+    }
+
+    fn read(&mut self, len: usize) {
+        // At most what one frame holds.
+        self.cx.consume(self.conn, len as u32);
+        self.stats.bytes_in += len as u64;
+    }
+
+    /// What stands at the front of what has come; `None` when that is only the beginning of a head, or nothing.
+    fn next_request(&mut self, http: &mut HttpConn) -> Option<Parsed> {
+        if let Step::Head(id) = http.step {
+            return self.go_on_with_head(http, id);
+        }
+        let bytes = self.cx.peek(self.conn);
+        if bytes.is_empty() {
+            return None;
+        }
+        let parsed = request::parse(bytes);
+        match parsed {
+            Parsed::Request(Request { head_len, .. }) => self.read(head_len),
+            Parsed::Malformed(_) => {}
+            Parsed::Partial => {
+                let now = self.cx.now();
+                if let Some(oldest) = self.shared.partials.make_room() {
+                    self.cx.close(oldest);
+                }
+                // There is a slot: either one was free or the oldest has just been.
+                let id = self.shared.partials.start(self.conn, now)?;
+                http.step = Step::Head(id);
+                return self.go_on_with_head(http, id);
+            }
+        }
+        Some(parsed)
+    }
+
+    /// A head in pieces: appends them one by one until it is whole.
+    fn go_on_with_head(&mut self, http: &mut HttpConn, id: PartialId) -> Option<Parsed> {
+        loop {
+            let before = self.shared.partials.bytes(id).len();
+            let piece = self.cx.peek(self.conn);
+            if piece.is_empty() {
+                return None;
+            }
+            // The end of a head is the end of a line: no need to look before there is one.
+            let has_line_end = piece.contains(&b'\n');
+            // Without its slot the connection was closed: nobody waits for an answer.
+            let taken = self.shared.partials.append(id, piece)?;
+            let bytes = self.shared.partials.bytes(id);
+            let is_full = bytes.len() == HEAD_MAX;
+            let parsed = if has_line_end || is_full {
+                request::parse(bytes)
+            } else {
+                Parsed::Partial
+            };
+            let parsed = match parsed {
+                Parsed::Partial if is_full => Parsed::Malformed(too_large(bytes)),
+                parsed => parsed,
+            };
+            match parsed {
+                Parsed::Partial => self.read(taken),
+                Parsed::Request(Request { head_len, .. }) => self.read(head_len - before),
+                Parsed::Malformed(_) => {}
+            }
+            if parsed != Parsed::Partial {
+                self.shared.partials.end(id);
+                http.step = Step::Between;
+                return Some(parsed);
+            }
+        }
+    }
+
+    /// Decides on the response.
+    fn answer(&mut self, state: &mut Conn, parsed: Parsed) {
+        self.stats.requests += 1;
+        let second = self.wall.second(self.cx.now());
+        let (status, keep_alive, request) = match parsed {
+            Parsed::Request(request) => (request.status, request.keep_alive, Some(request)),
+            Parsed::Malformed(status) => (status, false, None),
+            Parsed::Partial => return,
+        };
+        self.stats.refused_requests += u64::from(status != Status::Ok);
+        let is = |of: fn(&Request) -> bool| request.as_ref().is_some_and(of);
+        let persistence = if !keep_alive || self.site.options.close || self.draining {
+            Persistence::Close
+        } else if is(|request| request.is_1_0) {
+            Persistence::KeepAlive
+        } else {
+            Persistence::Implied
+        };
+        state.http.skip_len = request.map_or(0, |request| request.body_len);
+        let has_body = status == Status::Ok && self.site.options.body_len > 0;
+        state.http.step = Step::Response(Response {
+            status,
+            persistence,
+            with_body: has_body && !is(|request| request.is_head),
+            peer_closes: is(|request| request.peer_closes && request.body_len == 0),
+            head_sent: 0,
+            // Good until 2106.
+            second: second as u32,
+        });
+    }
+
+    /// The last response is queued. A peer that asked for the end and sent nothing behind it gets it at once; another one
+    /// may still be sending, and a reset would take the response away from it (RFC 9112 §9.6).
+    fn finish(&mut self, state: &mut Conn, peer_closes: bool) {
+        state.finished = true;
+        let sends_on = !(state.peer_closed || peer_closes);
+        if sends_on || !self.cx.peek(self.conn).is_empty() {
+            if self.lingering.finish(self.cx, self.conn) {
+                self.stats.bytes_in += super::discard::run(self.cx, self.conn);
+                if state.peer_closed {
+                    self.cx.close(self.conn);
+                }
+            }
+        } else {
+            self.cx.close(self.conn);
+        }
+    }
+}
+
+/// Which part of a head that doesn't fit is too large: its first line, or its fields.
+fn too_large(bytes: &[u8]) -> Status {
+    let text = bytes.trim_ascii_start();
+    if text.contains(&b'\n') {
+        Status::HeadTooLarge
+    } else {
+        Status::UriTooLong
+    }
+}

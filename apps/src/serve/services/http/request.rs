@@ -1,0 +1,291 @@
+//! What a request asks for: the head of HTTP/1.0 and 1.1 (RFC 9112), judged as a whole.
+//!
+//! Called by: `http`, with the bytes that have arrived. It must never keep a byte of them, and never believe a request whose
+//! end two readers could see in two places (RFC 9112 §11.2): such a connection ends with its answer.
+
+use core::mem::MaybeUninit;
+
+use httparse::{Error, Header, Request as Head};
+
+use super::response::Status;
+
+/// Fields of one head at most.
+const FIELDS_MAX: usize = 96;
+
+/// What bytes at the front of a connection are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// The beginning of a head.
+    Partial,
+    /// A request.
+    Request(Request),
+    /// Nothing that can be answered but with this, and the end.
+    Malformed(Status),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Bytes of the head, its empty line included.
+    pub(super) head_len: usize,
+    /// The answer.
+    pub(super) status: Status,
+    /// No body in the answer, whatever its head says (RFC 9110 §9.3.2).
+    pub(super) is_head: bool,
+    /// Whether the connection can go on after the answer.
+    pub(super) keep_alive: bool,
+    /// The peer speaks HTTP/1.0, and must be told when the connection goes on.
+    pub(super) is_1_0: bool,
+    /// The peer itself wants no more of this connection.
+    pub(super) peer_closes: bool,
+    /// Bytes of a body behind the head, to be read and forgotten.
+    pub(super) body_len: u32,
+}
+
+/// Judges the bytes at the front of a connection.
+pub(super) fn parse(bytes: &[u8]) -> Parsed {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut head = Head::new(&mut []);
+    match head.parse_with_uninit_headers(bytes, &mut fields) {
+        Ok(httparse::Status::Complete(head_len)) => judge(&head, head_len),
+        Ok(httparse::Status::Partial) => Parsed::Partial,
+        Err(Error::TooManyHeaders) => Parsed::Malformed(Status::HeadTooLarge),
+        Err(Error::Version) => Parsed::Malformed(Status::VersionNotSupported),
+        Err(_) => Parsed::Malformed(Status::BadRequest),
+    }
+}
+
+/// What the fields of a head say about the connection and the body.
+#[derive(Default)]
+struct Fields {
+    hosts: u32,
+    close: bool,
+    keep_alive: bool,
+    expects: bool,
+    content_length: Option<u64>,
+    transfer_encoding: Option<Coding>,
+    malformed: bool,
+}
+
+#[derive(PartialEq)]
+enum Coding {
+    Chunked,
+    Unknown,
+}
+
+impl Fields {
+    fn read(headers: &[Header<'_>]) -> Self {
+        let mut fields = Self::default();
+        for header in headers {
+            // Few names have one of these lengths; the others aren't compared at all.
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            match header.name.len() {
+                4 if is("host") => fields.hosts += 1,
+                10 if is("connection") => fields.connection(header.value),
+                6 if is("expect") => fields.expects = true,
+                14 if is("content-length") => fields.content_length(header.value),
+                17 if is("transfer-encoding") => fields.transfer_encoding(header.value),
+                _ => {}
+            }
+        }
+        fields
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        for token in tokens(value) {
+            self.close |= token.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// RFC 9110 §8.6: digits only; RFC 9112 §6.3: the same value again is one value.
+    fn content_length(&mut self, value: &[u8]) {
+        for token in tokens(value) {
+            let is_digits = !token.is_empty() && token.iter().all(u8::is_ascii_digit);
+            let text = core::str::from_utf8(token).unwrap_or_default();
+            let Some(len) = text.parse::<u64>().ok().filter(|_| is_digits) else {
+                self.malformed = true;
+                return;
+            };
+            self.malformed |= self.content_length.is_some_and(|other| other != len);
+            self.content_length = Some(len);
+        }
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) {
+        let is_chunked = tokens(value).eq([&b"chunked"[..]]) || value.eq_ignore_ascii_case(b"chunked");
+        let again = self.transfer_encoding.is_some();
+        self.transfer_encoding = Some(if is_chunked && !again {
+            Coding::Chunked
+        } else {
+            Coding::Unknown
+        });
+    }
+}
+
+/// The members of a list (RFC 9110 §5.6.1).
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn judge(head: &Head<'_, '_>, head_len: usize) -> Parsed {
+    let is_1_0 = head.version == Some(0);
+    let fields = Fields::read(head.headers);
+    // RFC 9112 §3.2: a Host, and one; §6.1: 1.0 has no transfer codings, and two lengths are an attack.
+    let has_coding = fields.transfer_encoding.is_some();
+    let bad_host = fields.hosts > 1 || (fields.hosts == 0 && !is_1_0);
+    let bad_length = has_coding && (is_1_0 || fields.content_length.is_some());
+    if fields.malformed || bad_host || bad_length {
+        return Parsed::Malformed(Status::BadRequest);
+    }
+    if fields.transfer_encoding == Some(Coding::Unknown) {
+        return Parsed::Malformed(Status::NotImplemented);
+    }
+    let Ok(body_len) = u32::try_from(fields.content_length.unwrap_or(0)) else {
+        return Parsed::Malformed(Status::ContentTooLarge);
+    };
+    let method = head.method.unwrap_or_default();
+    let peer_closes = fields.close || (is_1_0 && !fields.keep_alive);
+    // We answer before the body has come. Where we can't tell its end, or the peer waits for our word before it sends one,
+    // nothing behind it can be read (RFC 9112 §9.3, RFC 9110 §10.1.1).
+    let end_unknown = has_coding || (fields.expects && body_len > 0);
+    Parsed::Request(Request {
+        head_len,
+        status: status_of(method),
+        is_head: method == "HEAD",
+        keep_alive: !peer_closes && !end_unknown,
+        is_1_0,
+        peer_closes,
+        body_len: if end_unknown { 0 } else { body_len },
+    })
+}
+
+/// Every path is there, for GET and HEAD; the other methods of RFC 9110 and PATCH (RFC 5789) we know and don't allow.
+fn status_of(method: &str) -> Status {
+    match method {
+        "GET" | "HEAD" => Status::Ok,
+        "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" => {
+            Status::MethodNotAllowed
+        }
+        _ => Status::NotImplemented,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> Request {
+        match parse(text.as_bytes()) {
+            Parsed::Request(request) => {
+                assert_eq!(request.head_len, text.len(), "{text}");
+                request
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n";
+
+    #[test]
+    fn every_beginning_of_a_head_is_partial_and_the_whole_is_a_request() {
+        let text = "\r\nGET /x?y HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+        for len in 0..text.len() {
+            assert_eq!(parse(&text.as_bytes()[..len]), Parsed::Partial, "{len}");
+        }
+        assert_eq!(
+            request(text),
+            Request {
+                head_len: text.len(),
+                status: Status::Ok,
+                is_head: false,
+                keep_alive: true,
+                is_1_0: false,
+                peer_closes: false,
+                body_len: 0
+            }
+        );
+        let two = format!("{text}{text}");
+        assert!(
+            matches!(parse(two.as_bytes()), Parsed::Request(first) if first.head_len == text.len())
+        );
+    }
+
+    #[test]
+    fn persistence_is_as_the_version_and_the_field_say() {
+        for (head, keep_alive, peer_closes) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n", true, false),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n", false, true),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: x , close\r\n", false, true),
+            ("GET / HTTP/1.0\r\n", false, true),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n", true, false),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n", false, true),
+        ] {
+            let request = request(&format!("{head}\r\n"));
+            assert_eq!(
+                (request.keep_alive, request.peer_closes),
+                (keep_alive, peer_closes),
+                "{head}"
+            );
+        }
+    }
+
+    #[test]
+    fn methods_have_their_answers() {
+        for (method, status) in [
+            ("GET", Status::Ok),
+            ("HEAD", Status::Ok),
+            ("POST", Status::MethodNotAllowed),
+            ("get", Status::NotImplemented),
+            ("BREW", Status::NotImplemented),
+        ] {
+            let request = request(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!(request.status, status, "{method}");
+            assert_eq!(request.is_head, method == "HEAD");
+        }
+    }
+
+    #[test]
+    fn bodies_are_known_by_their_length_or_end_the_connection() {
+        for (fields, body_len, keep_alive) in [
+            ("Content-Length: 5\r\n", 5, true),
+            ("Content-Length: 5, 5\r\nContent-Length: 5\r\n", 5, true),
+            ("Transfer-Encoding: chunked\r\n", 0, false),
+            ("Content-Length: 5\r\nExpect: 100-continue\r\n", 0, false),
+        ] {
+            let request = request(&format!("{GET}{fields}\r\n"));
+            assert_eq!(
+                (request.body_len, request.keep_alive, request.peer_closes),
+                (body_len, keep_alive, false),
+                "{fields}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cant_be_understood_has_one_answer() {
+        for (text, status) in [
+            (format!("{GET}Content-Length: 5\r\nContent-Length: 6\r\n"), Status::BadRequest),
+            (format!("{GET}Content-Length: +5\r\n"), Status::BadRequest),
+            (format!("{GET}Content-Length: \r\n"), Status::BadRequest),
+            (format!("{GET}Content-Length: 99999999999999999999999\r\n"), Status::BadRequest),
+            (format!("{GET}Content-Length: 5000000000\r\n"), Status::ContentTooLarge),
+            (
+                format!("{GET}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+                Status::BadRequest,
+            ),
+            (format!("{GET}Transfer-Encoding: gzip\r\n"), Status::NotImplemented),
+            (format!("{GET}Transfer-Encoding: gzip, chunked\r\n"), Status::NotImplemented),
+            (format!("{GET}Host: b\r\n"), Status::BadRequest),
+            ("GET / HTTP/1.1\r\n".into(), Status::BadRequest),
+            ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n".into(), Status::BadRequest),
+            ("GET / HTTP/2.0\r\n".into(), Status::VersionNotSupported),
+            ("GET /\r\n".into(), Status::BadRequest),
+            ("\x16\x03\x01\x02\r\n".into(), Status::BadRequest),
+            (format!("{GET}{}", "a: b\r\n".repeat(FIELDS_MAX)), Status::HeadTooLarge),
+        ] {
+            let parsed = parse(format!("{text}\r\n").as_bytes());
+            assert_eq!(parsed, Parsed::Malformed(status), "{text}");
+        }
+    }
+}

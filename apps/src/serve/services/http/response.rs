@@ -1,0 +1,188 @@
+//! Heads of responses, written once at start: only the date is written again, once a second.
+//!
+//! Called by: `http`. It must never format on the path of a request.
+
+use crate::serve::wall::{HTTP_DATE_LEN, Wall, http_date_of};
+
+/// Status codes that we answer with (RFC 9110 §15, RFC 6585 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Status {
+    Ok,
+    BadRequest,
+    MethodNotAllowed,
+    ContentTooLarge,
+    UriTooLong,
+    HeadTooLarge,
+    NotImplemented,
+    VersionNotSupported,
+}
+
+impl Status {
+    const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::BadRequest,
+        Self::MethodNotAllowed,
+        Self::ContentTooLarge,
+        Self::UriTooLong,
+        Self::HeadTooLarge,
+        Self::NotImplemented,
+        Self::VersionNotSupported,
+    ];
+
+    const fn line(self) -> &'static str {
+        match self {
+            Self::Ok => "200 OK",
+            Self::BadRequest => "400 Bad Request",
+            Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::ContentTooLarge => "413 Content Too Large",
+            Self::UriTooLong => "414 URI Too Long",
+            Self::HeadTooLarge => "431 Request Header Fields Too Large",
+            Self::NotImplemented => "501 Not Implemented",
+            Self::VersionNotSupported => "505 HTTP Version Not Supported",
+        }
+    }
+}
+
+/// What a response says about the connection (RFC 9112 §9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Persistence {
+    /// It goes on, and HTTP/1.1 need not be told.
+    Implied,
+    /// It goes on, and HTTP/1.0 is told.
+    KeepAlive,
+    /// It ends.
+    Close,
+}
+
+impl Persistence {
+    const ALL: [Self; 3] = [Self::Implied, Self::KeepAlive, Self::Close];
+
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Implied => "",
+            Self::KeepAlive => "Connection: keep-alive\r\n",
+            Self::Close => "Connection: close\r\n",
+        }
+    }
+}
+
+/// One head, with the place of its date.
+#[derive(Debug)]
+struct Template {
+    bytes: Box<[u8]>,
+    date_at: usize,
+    /// The second whose date it has.
+    second: u64,
+}
+
+impl Template {
+    fn new(status: Status, persistence: Persistence, body_len: u64) -> Self {
+        let start = format!("HTTP/1.1 {}\r\nServer: syncline\r\nDate: ", status.line());
+        let allow = match status {
+            // RFC 9110 §15.5.6.
+            Status::MethodNotAllowed => "Allow: GET, HEAD\r\n",
+            Status::Ok if body_len > 0 => "Content-Type: text/plain; charset=us-ascii\r\n",
+            _ => "",
+        };
+        let text = format!(
+            "{start}{}\r\n{allow}Content-Length: {body_len}\r\n{}\r\n",
+            "0".repeat(HTTP_DATE_LEN),
+            persistence.field()
+        );
+        Self {
+            bytes: text.into_bytes().into_boxed_slice(),
+            date_at: start.len(),
+            second: u64::MAX,
+        }
+    }
+}
+
+/// All heads of one place.
+#[derive(Debug)]
+pub(super) struct Heads {
+    templates: Vec<Template>,
+}
+
+impl Heads {
+    /// Heads for a body of `body_len` bytes; what is not 200 has none.
+    pub(super) fn new(body_len: u64) -> Self {
+        let with_status = |status: Status| {
+            let len = if status == Status::Ok { body_len } else { 0 };
+            Persistence::ALL.map(|persistence| Template::new(status, persistence, len))
+        };
+        Self {
+            templates: Status::ALL.into_iter().flat_map(with_status).collect(),
+        }
+    }
+
+    /// A head with the date of `second`, as [`Wall::second`] gave it.
+    #[inline]
+    pub(super) fn get(
+        &mut self,
+        status: Status,
+        persistence: Persistence,
+        second: u64,
+        wall: &Wall,
+    ) -> &[u8] {
+        let index = status as usize * Persistence::ALL.len() + persistence as usize;
+        let template = &mut self.templates[index];
+        if template.second != second {
+            template.second = second;
+            // A head that had to wait for room is sent on with the date that it began with.
+            let date = if wall.is_at(second) {
+                *wall.http_date()
+            } else {
+                http_date_of(second)
+            };
+            template.bytes[template.date_at..][..HTTP_DATE_LEN].copy_from_slice(&date);
+        }
+        &template.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stack::time::Instant;
+
+    use super::*;
+    use crate::serve::wall::WallClock;
+
+    #[test]
+    fn heads_say_what_they_should() {
+        let mut wall = Wall::new(WallClock::default());
+        let second = wall.second(Instant::from_ns(1));
+        let mut heads = Heads::new(1000);
+        let mut text = |status, persistence| {
+            let head = heads.get(status, persistence, second, &wall);
+            String::from_utf8(head.to_vec()).expect("text")
+        };
+        assert_eq!(
+            text(Status::Ok, Persistence::KeepAlive),
+            "HTTP/1.1 200 OK\r\nServer: syncline\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+             Content-Type: text/plain; charset=us-ascii\r\nContent-Length: 1000\r\nConnection: keep-alive\r\n\r\n"
+        );
+        assert_eq!(
+            text(Status::MethodNotAllowed, Persistence::Close),
+            "HTTP/1.1 405 Method Not Allowed\r\nServer: syncline\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+             Allow: GET, HEAD\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        for status in Status::ALL {
+            let text = text(status, Persistence::Implied);
+            assert!(text.starts_with(&format!("HTTP/1.1 {}\r\n", status.line())), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_date_follows_the_second_and_can_go_back() {
+        let mut wall = Wall::new(WallClock::default());
+        let mut heads = Heads::new(0);
+        for (now_s, second, date) in [(0, 0, "00:00:00"), (7, 7, "00:00:07"), (7, 5, "00:00:05")] {
+            wall.second(Instant::from_ns(now_s * 1_000_000_000));
+            let head = heads.get(Status::Ok, Persistence::Implied, second, &wall);
+            let text = String::from_utf8_lossy(head);
+            assert!(text.contains(date), "{text}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! [`SiteStats`]: what one place of `--listen` has done on one worker.
+//!
+//! Called by: the services (count), the report and the line a second (read). It must never be shared: each worker has its
+//! own, and they are added afterwards.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use stack::tcp::verdict::CloseReason;
+
+/// Names of the reasons for which connections end, in the order of [`reason_index`].
+const REASONS: [&str; 11] = [
+    "graceful",
+    "refused",
+    "reset",
+    "back_to_listen",
+    "timed_out",
+    "keepalive_timed_out",
+    "unreachable",
+    "aborted",
+    "unread_data",
+    "data_after_close",
+    "fin_wait_2_timed_out",
+];
+
+const fn reason_index(reason: CloseReason) -> usize {
+    match reason {
+        CloseReason::Graceful => 0,
+        CloseReason::Refused => 1,
+        CloseReason::Reset => 2,
+        CloseReason::BackToListen => 3,
+        CloseReason::TimedOut { .. } => 4,
+        CloseReason::KeepaliveTimedOut => 5,
+        CloseReason::Unreachable(_) => 6,
+        CloseReason::Aborted => 7,
+        CloseReason::UnreadData => 8,
+        CloseReason::DataAfterClose => 9,
+        CloseReason::FinWait2TimedOut => 10,
+    }
+}
+
+/// Counts of one place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::serve) struct SiteStats {
+    /// Connections accepted.
+    pub(in crate::serve) accepted: u64,
+    /// Of those, the ones that have not ended.
+    pub(in crate::serve) open: u64,
+    /// Bytes read.
+    pub(in crate::serve) bytes_in: u64,
+    /// Bytes sent: queued, and not lost by an end before they were acknowledged.
+    pub(in crate::serve) bytes_out: u64,
+    /// Requests answered, of services that have requests.
+    pub(in crate::serve) requests: u64,
+    /// Of those, the ones that were not as they should be.
+    pub(in crate::serve) refused_requests: u64,
+    closed: [u64; REASONS.len()],
+}
+
+impl SiteStats {
+    /// Nothing yet.
+    pub(in crate::serve) const fn new() -> Self {
+        Self {
+            accepted: 0,
+            open: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            requests: 0,
+            refused_requests: 0,
+            closed: [0; REASONS.len()],
+        }
+    }
+
+    /// A connection was accepted.
+    pub(super) fn opened(&mut self) {
+        self.accepted += 1;
+        self.open += 1;
+    }
+
+    /// One has ended, and `lost_len` bytes of what it was to send were not acknowledged.
+    pub(super) fn closed(&mut self, reason: CloseReason, lost_len: u64) {
+        self.open = self.open.saturating_sub(1);
+        self.bytes_out = self.bytes_out.saturating_sub(lost_len);
+        self.closed[reason_index(reason)] += 1;
+    }
+
+    /// Adds what another worker counted.
+    pub(in crate::serve) fn merge(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.open += other.open;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.requests += other.requests;
+        self.refused_requests += other.refused_requests;
+        for (sum, n) in self.closed.iter_mut().zip(other.closed) {
+            *sum += n;
+        }
+    }
+
+    /// How many connections ended for each reason that there was.
+    pub(in crate::serve) fn closed_by_reason(&self) -> Closed {
+        let named = REASONS.into_iter().zip(self.closed);
+        Closed(named.filter(|&(_, n)| n > 0).collect())
+    }
+}
+
+/// Reasons and how many connections ended for each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(in crate::serve) struct Closed(pub(in crate::serve) BTreeMap<&'static str, u64>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_was_not_sent_and_each_reason_has_its_name() {
+        let mut stats = SiteStats::default();
+        stats.opened();
+        stats.opened();
+        stats.bytes_out = 100;
+        stats.closed(CloseReason::Reset, 30);
+        let mut sum = stats;
+        stats.closed(CloseReason::FinWait2TimedOut, 0);
+        sum.merge(&stats);
+        assert_eq!((sum.accepted, sum.open, sum.bytes_out), (4, 1, 140));
+        let closed = sum.closed_by_reason().0;
+        assert_eq!(closed["reset"], 2);
+        assert_eq!(closed["fin_wait_2_timed_out"], 1);
+        assert_eq!(closed.len(), 2);
+    }
+}

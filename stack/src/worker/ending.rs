@@ -1,0 +1,85 @@
+//! The end of a run: ports close, and the app finishes what it has, or everything is reset.
+//!
+//! Called by: the worker's thread, before each turn once the run is to end. It must never look at more than a bounded
+//! number of connections in a turn, nor take anything away from one that the app has not given up.
+
+use super::Worker;
+use crate::app::App;
+use crate::conn::listener::ListenerId;
+use crate::nic::Nic;
+use crate::time::Instant;
+
+/// Connections that one step asks the app about, or resets.
+const PER_STEP: usize = 64;
+
+/// How far the end has come.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    step: Step,
+    /// The walk over all connections goes on here.
+    next_handle: u32,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    #[default]
+    Running,
+    Finishing,
+    Aborting,
+}
+
+impl<N: Nic, A: App> Worker<N, A> {
+    /// A step towards the end, to be followed by a turn. From the first one on all ports are closed: a SYN gets what closed
+    /// ports answer, half-open connections are reset when they complete, those that wait to be accepted are reset. Each
+    /// connection of the app then hears [`App::on_drain`] once, some of them in each step. False when all have heard it.
+    ///
+    /// `now` must never go back.
+    pub fn finish(&mut self, now: Instant) -> bool {
+        if self.ending.step == Step::Running {
+            self.ending.step = Step::Finishing;
+            self.core.endpoint.ports_closed = true;
+            self.empty_accept_queues(now);
+        }
+        self.walk(now, Step::Finishing)
+    }
+
+    /// As [`Worker::finish`], but all connections of the app are reset: for those that [`App::on_drain`] left.
+    pub fn abort(&mut self, now: Instant) -> bool {
+        self.core.endpoint.ports_closed = true;
+        if self.ending.step != Step::Aborting {
+            self.ending = Ending {
+                step: Step::Aborting,
+                next_handle: 0,
+            };
+            self.empty_accept_queues(now);
+        }
+        self.walk(now, Step::Aborting)
+    }
+
+    fn empty_accept_queues(&mut self, now: Instant) {
+        for index in 0..self.core.endpoint.config.listeners.configs().len() {
+            // A valid configuration has no more listeners than numbers for them.
+            let listener = ListenerId(index as u16);
+            while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
+                self.core.cx(now).abort(id);
+            }
+        }
+    }
+
+    fn walk(&mut self, now: Instant, step: Step) -> bool {
+        for _ in 0..PER_STEP {
+            let (conn, next_handle) = self.core.cx(now).next_conn(self.ending.next_handle);
+            self.ending.next_handle = next_handle;
+            let Some(id) = conn else {
+                return next_handle < self.core.endpoint.table.handles();
+            };
+            if step == Step::Aborting {
+                self.core.cx(now).abort(id);
+            } else {
+                let (app, state) = self.hosted.parts(id);
+                app.on_drain(&mut self.core.cx(now), id, state);
+            }
+        }
+        true
+    }
+}
