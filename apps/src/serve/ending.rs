@@ -72,7 +72,9 @@ fn finish(
     }
     stop.heed();
     orders.give(Order::Finish);
-    if until_closed(watched, lines, Order::Finish, patience, || stop.is_asked_again())? {
+    if until_closed(watched, lines, Order::Finish, patience, || {
+        stop.is_asked_again()
+    })? {
         return Ok(());
     }
     watched.ending.reset = watched.open();

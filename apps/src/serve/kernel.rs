@@ -62,7 +62,10 @@ pub(super) fn refuse_owned(
         if let Some(ip) = ours.iter().find(|ip| ip.address == owner.address) {
             return refuse(format!("--ip {}", written(ip)), owner);
         }
-        if let Some(prefix) = prefixes.iter().find(|prefix| prefix.contains(owner.address)) {
+        if let Some(prefix) = prefixes
+            .iter()
+            .find(|prefix| prefix.contains(owner.address))
+        {
             return refuse(format!("--prefix {prefix}"), owner);
         }
     }
@@ -268,7 +271,9 @@ mod tests {
         };
         let error = refuse_owned(&ours, &[prefix], &[inside]).expect_err("refused");
         assert!(
-            error.to_string().contains("--prefix 198.18.64.0/24: the kernel owns 198.18.64.9"),
+            error
+                .to_string()
+                .contains("--prefix 198.18.64.0/24: the kernel owns 198.18.64.9"),
             "{error}"
         );
     }

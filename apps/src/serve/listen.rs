@@ -281,9 +281,10 @@ mod tests {
 
     #[test]
     fn options_belong_to_the_place_before_them() {
-        let all = listens("80=http,size=1k,close,backlog=5,7=echo,cookies=never,abort-on-overflow,9")
-            .expect("three places")
-            .0;
+        let all =
+            listens("80=http,size=1k,close,backlog=5,7=echo,cookies=never,abort-on-overflow,9")
+                .expect("three places")
+                .0;
         let http = HttpOptions {
             body_len: 1000,
             close: true,

@@ -188,7 +188,12 @@ fn capacity(args: &Args, listeners: &[ListenerConfig], workers: u16) -> Capacity
     let of_families = |records: u32| {
         let hosts = args.ip.iter().map(|ip| ip.address);
         let prefixes = args.prefix.iter().map(LocalPrefix::first);
-        let has = |v6| hosts.clone().chain(prefixes.clone()).any(|ip| ip.is_ipv6() == v6);
+        let has = |v6| {
+            hosts
+                .clone()
+                .chain(prefixes.clone())
+                .any(|ip| ip.is_ipv6() == v6)
+        };
         Records {
             v4: if has(false) { records } else { 0 },
             v6: if has(true) { records } else { 0 },
@@ -303,8 +308,7 @@ mod tests {
         let args = args(&format!(
             "{TAP} --listen 80,81 --backlog 100 --max-connections 1001 --queues 2"
         ));
-        let config =
-            config(&args, &listens(&args), workers(&args).expect("two")).expect("valid");
+        let config = config(&args, &listens(&args), workers(&args).expect("two")).expect("valid");
         assert_eq!(config.listeners.configs()[1].backlog, 50);
         let records = config.limits.records;
         assert_eq!((records.embryos.v4, records.embryos.v6), (100, 0));
@@ -323,7 +327,12 @@ mod tests {
         let listeners = config.listeners.configs();
         let of = |index: usize| {
             let listener = listeners[index];
-            (listener.port, listener.backlog, listener.policy, listener.abort_on_overflow)
+            (
+                listener.port,
+                listener.backlog,
+                listener.policy,
+                listener.abort_on_overflow,
+            )
         };
         assert_eq!(of(0), (7, 4, SynPolicy::Embryo, false));
         assert_eq!(of(1), (8, 4, SynPolicy::Embryo, false));

@@ -72,8 +72,7 @@ impl Services {
             },
         };
         // There are no more places than listeners, and those are at most 65,535: the configuration is valid.
-        let of_ports =
-            |(index, listen): (usize, &Listen)| vec![index as u16; listen.port_count()];
+        let of_ports = |(index, listen): (usize, &Listen)| vec![index as u16; listen.port_count()];
         Self {
             sites: listens.iter().map(site).collect(),
             site_of_listener: listens.iter().enumerate().flat_map(of_ports).collect(),
@@ -227,7 +226,10 @@ impl App for Services {
     /// Idle connections end now, others with what they are at.
     fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
         self.draining = true;
-        let service = self.sites.get(usize::from(state.site)).map(|site| site.service);
+        let service = self
+            .sites
+            .get(usize::from(state.site))
+            .map(|site| site.service);
         let is_busy = match service {
             Some(Service::Http(_)) => !state.http.is_idle(),
             Some(Service::Echo) => !cx.peek(conn).is_empty(),

@@ -157,10 +157,7 @@ mod tests {
         let mut wall = Wall::new(clock);
         assert_eq!(wall.second(Instant::from_ns(0)), SECOND);
         assert_eq!(wall.daytime(), b"Sunday, November 6, 1994 08:49:37-UTC\r\n");
-        assert_eq!(
-            wall.second(Instant::from_ns(2 * NS_PER_S - 1)),
-            SECOND + 1
-        );
+        assert_eq!(wall.second(Instant::from_ns(2 * NS_PER_S - 1)), SECOND + 1);
         assert_eq!(wall.daytime(), b"Sunday, November 6, 1994 08:49:38-UTC\r\n");
         assert_eq!(wall.http_date(), b"Sun, 06 Nov 1994 08:49:38 GMT");
     }
@@ -169,7 +166,9 @@ mod tests {
     fn the_longest_line_has_room() {
         // Wednesday, September 30, 2026.
         let clock = WallClock::default();
-        clock.epoch_ns.store(1_790_726_400 * NS_PER_S, Ordering::Relaxed);
+        clock
+            .epoch_ns
+            .store(1_790_726_400 * NS_PER_S, Ordering::Relaxed);
         let mut wall = Wall::new(clock);
         wall.second(Instant::from_ns(0));
         assert_eq!(
@@ -181,7 +180,10 @@ mod tests {
     #[test]
     fn it_is_the_systems_time() {
         let clock = WallClock::new(Instant::from_ns(5 * NS_PER_S));
-        let system = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let system = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
         let ours = clock.second(Instant::from_ns(5 * NS_PER_S));
         assert!(system.abs_diff(ours) <= 1, "{system} {ours}");
     }

@@ -193,12 +193,14 @@ impl Moment {
             at_ticks: dpdk::cycles(),
             counters: total(workers),
             cycles: workers.iter().map(|worker| worker.cycles).collect(),
-            sites: workers.iter().flat_map(|worker| &worker.sites).copied().reduce(
-                |mut sum, site| {
+            sites: workers
+                .iter()
+                .flat_map(|worker| &worker.sites)
+                .copied()
+                .reduce(|mut sum, site| {
                     sum.merge(&site);
                     sum
-                },
-            ),
+                }),
         }
     }
 

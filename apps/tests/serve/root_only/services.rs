@@ -22,12 +22,16 @@ fn open(address: IpAddr, port: u16) -> TcpStream {
 /// A number of the first place of `--listen`.
 fn of_listener(summary: &Value, name: &str) -> u64 {
     let value = &summary["listeners"][0][name];
-    value.as_u64().unwrap_or_else(|| panic!("{name}: {summary}"))
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name}: {summary}"))
 }
 
 /// How many connections of the first place ended for this reason.
 fn closed(summary: &Value, reason: &str) -> u64 {
-    summary["listeners"][0]["closed"][reason].as_u64().unwrap_or(0)
+    summary["listeners"][0]["closed"][reason]
+        .as_u64()
+        .unwrap_or(0)
 }
 
 /// Bytes that look like nothing: a linear congruential sequence.
@@ -44,14 +48,22 @@ fn noise(len: usize) -> Vec<u8> {
 #[ignore = "needs root"]
 fn curl_gets_bodies_of_every_size_in_both_families_and_versions() {
     in_namespace(|| {
-        for (size, bytes) in [("0", 0), ("1", 1), ("1k", 1000), ("60k", 60_000), ("3m", 3_000_000)] {
+        for (size, bytes) in [
+            ("0", 0),
+            ("1", 1),
+            ("1k", 1000),
+            ("60k", 60_000),
+            ("3m", 3_000_000),
+        ] {
             let server = Server::start(&["--listen", &format!("80=http,size={size}")]);
             let file = std::env::temp_dir().join(format!("syncline-body-{}", std::process::id()));
             let path = file.to_str().expect("text");
             for url in ["http://198.18.0.2/", "http://[2001:db8::2]/a?b"] {
                 for version in ["--http1.1", "--http1.0"] {
                     let format = "%{http_code},%{size_download}";
-                    let said = run(&format!("curl -m 20 -sSg {version} -o {path} -w {format} {url}"));
+                    let said = run(&format!(
+                        "curl -m 20 -sSg {version} -o {path} -w {format} {url}"
+                    ));
                     assert_eq!(said, format!("200,{bytes}"), "{url} {version}");
                     let body = std::fs::read(&file).expect("curl wrote it");
                     assert!(body.len() == bytes && pattern::matches(0, &body));
@@ -59,7 +71,10 @@ fn curl_gets_bodies_of_every_size_in_both_families_and_versions() {
             }
             let head = run("curl -m 20 -sSI http://198.18.0.2/");
             assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-            assert!(head.contains(&format!("Content-Length: {bytes}\r\n")), "{head}");
+            assert!(
+                head.contains(&format!("Content-Length: {bytes}\r\n")),
+                "{head}"
+            );
             std::fs::remove_file(&file).expect("it was written");
             let summary = server.stop(SIGTERM);
             assert_eq!(of_listener(&summary, "requests"), 5);
@@ -77,9 +92,12 @@ fn curl_uses_a_connection_again_unless_told_not_to() {
         for (options, connections) in [("", "1,0,"), (",close", "1,1,")] {
             let server = Server::start(&["--listen", &format!("80=http{options}")]);
             let urls = "http://198.18.0.2/1 http://198.18.0.2/2";
-            let said = run(&format!("curl -m 20 -sS -o /dev/null -o /dev/null -w %{{num_connects}}, {urls}"));
+            let said = run(&format!(
+                "curl -m 20 -sS -o /dev/null -o /dev/null -w %{{num_connects}}, {urls}"
+            ));
             assert_eq!(said, connections);
-            let refused = run("curl -m 20 -sS -o /dev/null -w %{http_code} -d x=y http://198.18.0.2/");
+            let refused =
+                run("curl -m 20 -sS -o /dev/null -w %{http_code} -d x=y http://198.18.0.2/");
             assert_eq!(refused, "405");
             let summary = server.stop(SIGTERM);
             assert_eq!(of_listener(&summary, "requests"), 3);
@@ -108,7 +126,9 @@ fn requests_may_come_together_and_in_pieces() {
         let mut stream = open(OURS, 80);
         stream.set_nodelay(true).expect("an option");
         let request = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
-        stream.write_all(request.repeat(50).as_bytes()).expect("it sends");
+        stream
+            .write_all(request.repeat(50).as_bytes())
+            .expect("it sends");
         read_responses(&mut stream, 50);
         for byte in request.bytes() {
             stream.write_all(&[byte]).expect("it sends");
@@ -117,9 +137,13 @@ fn requests_may_come_together_and_in_pieces() {
         read_responses(&mut stream, 1);
         // Cut in the middle of the second of three.
         let (first, second) = request.split_at(9);
-        stream.write_all(format!("{request}{first}").as_bytes()).expect("it sends");
+        stream
+            .write_all(format!("{request}{first}").as_bytes())
+            .expect("it sends");
         std::thread::sleep(Duration::from_millis(20));
-        stream.write_all(format!("{second}{request}").as_bytes()).expect("it sends");
+        stream
+            .write_all(format!("{second}{request}").as_bytes())
+            .expect("it sends");
         read_responses(&mut stream, 3);
         // The last one asks for the end.
         let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -131,7 +155,9 @@ fn requests_may_come_together_and_in_pieces() {
         let mut broken = open(OURS6, 80);
         broken.write_all(b"NONSENSE\r\n\r\n").expect("it sends");
         let mut text = String::new();
-        broken.read_to_string(&mut text).expect("an answer, then the end");
+        broken
+            .read_to_string(&mut text)
+            .expect("an answer, then the end");
         assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
         let summary = server.stop(SIGTERM);
         assert_eq!(of_listener(&summary, "requests"), 56);
@@ -218,7 +244,9 @@ fn daytime_says_its_line_and_closes_first() {
         let server = Server::start(&["--listen", "13=daytime"]);
         for address in [OURS, OURS6] {
             let mut text = String::new();
-            open(address, 13).read_to_string(&mut text).expect("a line, and the end");
+            open(address, 13)
+                .read_to_string(&mut text)
+                .expect("a line, and the end");
             let year = run("date -u +%Y").trim().to_owned();
             assert!(text.contains(&year) && text.ends_with("-UTC\r\n"), "{text}");
             assert_eq!(text.lines().count(), 1);
@@ -245,7 +273,10 @@ fn chargen_sends_its_pattern_until_the_peer_closes() {
         stream.read_to_end(&mut rest).expect("now it ends");
         assert!(pattern::matches(read.len() as u64, &rest));
         let summary = server.stop(SIGTERM);
-        assert_eq!(of_listener(&summary, "bytes_out"), (read.len() + rest.len()) as u64);
+        assert_eq!(
+            of_listener(&summary, "bytes_out"),
+            (read.len() + rest.len()) as u64
+        );
         assert_eq!(closed(&summary, "graceful"), 1);
     });
 }
@@ -296,7 +327,10 @@ fn noread_closes_its_window_and_never_the_connection() {
         // Data that nobody read: the close is a reset (RFC 1122 4.2.2.13).
         assert_eq!(closed(&summary, "unread_data"), 1, "{summary}");
         // Linux probes with a byte that was acknowledged before.
-        assert!(summary["tcp"]["out_of_window"].as_u64() > Some(0), "{summary}");
+        assert!(
+            summary["tcp"]["out_of_window"].as_u64() > Some(0),
+            "{summary}"
+        );
     });
 }
 
@@ -335,7 +369,9 @@ fn a_whole_prefix_is_served_on_many_ports() {
             "http://198.18.64.255:8010/",
             "http://[2001:db8:1::77]/",
         ] {
-            let said = run(&format!("curl -m 20 -sSg -o /dev/null -w %{{http_code}} {url}"));
+            let said = run(&format!(
+                "curl -m 20 -sSg -o /dev/null -w %{{http_code}} {url}"
+            ));
             assert_eq!(said, "200", "{url}");
         }
         let elsewhere = connect(OURS, 8000, PATIENCE).err();

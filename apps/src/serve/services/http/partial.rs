@@ -88,7 +88,9 @@ impl<C: Copy> Partials<C> {
 
     /// Takes the oldest head away from its connection when no slot is free, and says whose it was.
     pub(super) fn make_room(&mut self) -> Option<C> {
-        (self.free == NONE).then(|| self.take_oldest(None)).flatten()
+        (self.free == NONE)
+            .then(|| self.take_oldest(None))
+            .flatten()
     }
 
     /// Takes the oldest head away from its connection when its time is up, and says whose it was.
@@ -173,7 +175,10 @@ mod tests {
         assert_eq!(partials.bytes(id), b"GET / HTTP");
         assert_eq!(partials.append(id, &[b'a'; HEAD_MAX]), Some(HEAD_MAX - 10));
         partials.end(id);
-        assert_eq!((partials.append(id, b"x"), partials.bytes(id)), (None, &b""[..]));
+        assert_eq!(
+            (partials.append(id, b"x"), partials.bytes(id)),
+            (None, &b""[..])
+        );
         let again = partials.start('a', START).expect("a slot");
         assert!(again != id && partials.bytes(again).is_empty());
         for _ in 1..SLOTS {
@@ -185,12 +190,18 @@ mod tests {
     #[test]
     fn the_oldest_gives_way_when_all_are_held_or_its_time_is_up() {
         let mut partials = Partials::new();
-        let start = |at_ms| partials.start(at_ms, Instant::from_ms(at_ms)).expect("a slot");
+        let start = |at_ms| {
+            partials
+                .start(at_ms, Instant::from_ms(at_ms))
+                .expect("a slot")
+        };
         let ids: Vec<PartialId> = (0..u64::from(SLOTS)).map(start).collect();
         // One in the middle ends by itself: then there is room without force.
         partials.end(ids[500]);
         assert_eq!(partials.make_room(), None);
-        partials.start(5000, Instant::from_ms(5000)).expect("a slot");
+        partials
+            .start(5000, Instant::from_ms(5000))
+            .expect("a slot");
         assert_eq!(partials.make_room(), Some(0));
         assert_eq!(partials.append(ids[0], b"x"), None);
         assert_eq!(partials.append(ids[1], b"x"), Some(1));

@@ -113,7 +113,8 @@ impl Fields {
     }
 
     fn transfer_encoding(&mut self, value: &[u8]) {
-        let is_chunked = tokens(value).eq([&b"chunked"[..]]) || value.eq_ignore_ascii_case(b"chunked");
+        let is_chunked =
+            tokens(value).eq([&b"chunked"[..]]) || value.eq_ignore_ascii_case(b"chunked");
         let again = self.transfer_encoding.is_some();
         self.transfer_encoding = Some(if is_chunked && !again {
             Coding::Chunked
@@ -215,11 +216,23 @@ mod tests {
     fn persistence_is_as_the_version_and_the_field_say() {
         for (head, keep_alive, peer_closes) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n", true, false),
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n", false, true),
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: x , close\r\n", false, true),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n",
+                false,
+                true,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: x , close\r\n",
+                false,
+                true,
+            ),
             ("GET / HTTP/1.0\r\n", false, true),
             ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n", true, false),
-            ("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n", false, true),
+            (
+                "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n",
+                false,
+                true,
+            ),
         ] {
             let request = request(&format!("{head}\r\n"));
             assert_eq!(
@@ -265,24 +278,45 @@ mod tests {
     #[test]
     fn what_cant_be_understood_has_one_answer() {
         for (text, status) in [
-            (format!("{GET}Content-Length: 5\r\nContent-Length: 6\r\n"), Status::BadRequest),
+            (
+                format!("{GET}Content-Length: 5\r\nContent-Length: 6\r\n"),
+                Status::BadRequest,
+            ),
             (format!("{GET}Content-Length: +5\r\n"), Status::BadRequest),
             (format!("{GET}Content-Length: \r\n"), Status::BadRequest),
-            (format!("{GET}Content-Length: 99999999999999999999999\r\n"), Status::BadRequest),
-            (format!("{GET}Content-Length: 5000000000\r\n"), Status::ContentTooLarge),
+            (
+                format!("{GET}Content-Length: 99999999999999999999999\r\n"),
+                Status::BadRequest,
+            ),
+            (
+                format!("{GET}Content-Length: 5000000000\r\n"),
+                Status::ContentTooLarge,
+            ),
             (
                 format!("{GET}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
                 Status::BadRequest,
             ),
-            (format!("{GET}Transfer-Encoding: gzip\r\n"), Status::NotImplemented),
-            (format!("{GET}Transfer-Encoding: gzip, chunked\r\n"), Status::NotImplemented),
+            (
+                format!("{GET}Transfer-Encoding: gzip\r\n"),
+                Status::NotImplemented,
+            ),
+            (
+                format!("{GET}Transfer-Encoding: gzip, chunked\r\n"),
+                Status::NotImplemented,
+            ),
             (format!("{GET}Host: b\r\n"), Status::BadRequest),
             ("GET / HTTP/1.1\r\n".into(), Status::BadRequest),
-            ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n".into(), Status::BadRequest),
+            (
+                "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n".into(),
+                Status::BadRequest,
+            ),
             ("GET / HTTP/2.0\r\n".into(), Status::VersionNotSupported),
             ("GET /\r\n".into(), Status::BadRequest),
             ("\x16\x03\x01\x02\r\n".into(), Status::BadRequest),
-            (format!("{GET}{}", "a: b\r\n".repeat(FIELDS_MAX)), Status::HeadTooLarge),
+            (
+                format!("{GET}{}", "a: b\r\n".repeat(FIELDS_MAX)),
+                Status::HeadTooLarge,
+            ),
         ] {
             let parsed = parse(format!("{text}\r\n").as_bytes());
             assert_eq!(parsed, Parsed::Malformed(status), "{text}");

@@ -170,7 +170,10 @@ mod tests {
         );
         for status in Status::ALL {
             let text = text(status, Persistence::Implied);
-            assert!(text.starts_with(&format!("HTTP/1.1 {}\r\n", status.line())), "{text}");
+            assert!(
+                text.starts_with(&format!("HTTP/1.1 {}\r\n", status.line())),
+                "{text}"
+            );
         }
     }
 
