@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 use crate::lab;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_flood, serve};
+use crate::{bench, dev_client, dev_flood, serve};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -42,6 +42,10 @@ pub(crate) enum Command {
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
     DevFlood(Box<dev_flood::Args>),
+    /// Opens connections to a server and verifies what comes back; for tests
+    #[cfg(feature = "dpdk")]
+    #[command(hide = true)]
+    DevClient(Box<dev_client::Args>),
 }
 
 /// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.

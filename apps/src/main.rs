@@ -24,6 +24,9 @@ mod clock;
 // A running thread answers for its counters between two bursts.
 #[cfg(feature = "dpdk")]
 mod mailbox;
+// A bad link, as flags ask for it and reports tell of it.
+#[cfg(feature = "dpdk")]
+mod fault;
 // Which CPUs the threads of a run get.
 #[cfg(feature = "dpdk")]
 mod threads;
@@ -47,6 +50,9 @@ mod lab;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
+// `syncline dev-client`, hidden: connections that we open, for tests against real servers.
+#[cfg(feature = "dpdk")]
+mod dev_client;
 
 use std::process::ExitCode;
 
@@ -70,6 +76,8 @@ fn main() -> ExitCode {
         Command::Lab(args) => lab::run(&args),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
+        #[cfg(feature = "dpdk")]
+        Command::DevClient(args) => dev_client::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

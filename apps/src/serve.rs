@@ -15,13 +15,13 @@ mod listen;
 // What the endpoint is: addresses, listeners, limits, queues. Everything that can be refused without touching a NIC.
 mod plan;
 // What the kernel owns, and its side of a tap.
-mod kernel;
+pub(crate) mod kernel;
 // What stands behind the open ports.
 mod services;
 // The time of day, as services write it.
 mod wall;
 // What a worker does while nothing comes.
-mod idle;
+pub(crate) mod idle;
 // The worker's thread, and what it tells about itself.
 mod worker;
 // `--pcap`: every frame into a file, without waiting for the disk.

@@ -68,6 +68,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// A share of a whole in parts per million: `1%`, `0.05%`. `None` for anything else; more than all (100%) is not refused.
+pub(crate) fn share_ppm(text: &str) -> Option<u32> {
+    u32::try_from(scaled(text, &[("%", 10_000)])?).ok()
+}
+
 /// `digits[.digits][suffix]`, exactly: `None` when the value is no whole number of the smallest unit or too large.
 fn scaled(text: &str, suffixes: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim().to_lowercase();
@@ -150,6 +155,21 @@ mod tests {
         assert_eq!(rate_pps("12pps"), Ok(12));
         assert_eq!(rate_pps("1.5m"), Ok(1_500_000));
         assert!(rate_pps("0").is_err() && rate_pps("pps").is_err() && rate_pps("5gbps").is_err());
+    }
+
+    #[test]
+    fn shares_have_a_percent_sign_and_are_exact() {
+        for (text, ppm) in [
+            ("0%", 0),
+            ("1%", 10_000),
+            ("0.0001%", 1),
+            ("100%", 1_000_000),
+        ] {
+            assert_eq!(share_ppm(text), Some(ppm), "{text}");
+        }
+        for text in ["", "%", "1", "0.01", "-1%", "1 %", "0.00001%"] {
+            assert_eq!(share_ppm(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,10 @@ pub mod table;
 pub mod loop_nic;
 // The whole worker on that NIC, by scenario.
 pub mod worker_loop;
+// One end of a link between two workers on one core.
+pub mod pair_nic;
+// Two whole workers on such a link, with an app each.
+pub mod conversation_loop;
 // What looking up may cost: the worker with a full table, beside a bare loop over the same table.
 pub mod bound;
 // Several runs of one figure.

@@ -25,11 +25,14 @@ pub mod ring;
 mod memif;
 // The stack's NIC on one queue pair.
 pub mod nic;
+// What makes a bad link of a good one, on purpose.
+mod faults;
 // DPDK's checksum verifiers, for the side that must not trust ours.
 pub mod checksum;
 
 pub use eal::{Eal, EalConfig, Hugepages, ThreadRegistration};
 pub use error::Error;
+pub use faults::FaultTotals;
 pub use mbuf::Mbuf;
 pub use mempool::Mempool;
 pub use nic::{DpdkNic, Instrument};

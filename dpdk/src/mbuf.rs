@@ -126,6 +126,14 @@ impl Mbuf {
         self.set_flags(self.view().ol_flags & (keep | PLACE_FLAGS));
     }
 
+    /// Offload requests and verdicts as on `other`, whose bytes were copied into this frame.
+    pub(crate) fn take_offloads_of(&mut self, other: &Self) {
+        let flags = other.view().ol_flags & !PLACE_FLAGS;
+        self.set_flags(self.view().ol_flags & PLACE_FLAGS | flags);
+        // SAFETY: as in `set_flags`.
+        unsafe { (*self.0.as_ptr()).tx_offload = other.view().tx_offload };
+    }
+
     /// The segments, head first.
     fn segments(&self) -> impl Iterator<Item = &[u8]> {
         let mut next: *const MbufView = self.0.as_ptr();

@@ -1,11 +1,13 @@
 //! [`DpdkNic`]: the stack's NIC on one queue pair, the same for every driver.
 //!
-//! Called by: the worker, per burst. It must never call an instrument or allocate when there is none: the instruments cost
-//! one branch per burst.
+//! Called by: the worker, per burst. It must never call an instrument or allocate when there is none: instruments and faults
+//! cost one branch each per burst.
 
+use stack::nic::fault::FaultSpec;
 use stack::nic::{Burst, Caps, Nic, PoolClass};
 
 use crate::Mempool;
+use crate::faults::{FaultTotals, Faults};
 use crate::mbuf::Mbuf;
 use crate::queue::{QueuePair, RxQueue, TxQueue, alloc, chain, free, share};
 
@@ -31,6 +33,7 @@ pub struct DpdkNic {
     caps: Caps,
     mac: [u8; 6],
     instrument: Option<Box<dyn Instrument + Send>>,
+    faults: Option<Box<Faults>>,
 }
 
 impl DpdkNic {
@@ -53,6 +56,7 @@ impl DpdkNic {
             caps,
             mac,
             instrument: None,
+            faults: None,
         }
     }
 
@@ -62,6 +66,23 @@ impl DpdkNic {
         instrument: Option<Box<dyn Instrument + Send>>,
     ) -> Option<Box<dyn Instrument + Send>> {
         core::mem::replace(&mut self.instrument, instrument)
+    }
+
+    /// Makes the link a bad one from now on (`None`: a good one; what the faults still held is lost). `ticks_hz` are the
+    /// ticks of [`crate::cycles`] in a second. The instrument sees what the worker sees: what was lost on the way in is not
+    /// shown, what is lost on the way out is. Frames that the faults hold back count as sent.
+    pub fn set_faults(&mut self, spec: Option<&FaultSpec>, ticks_hz: u64) {
+        let tx_offloads = self.caps.tx_ipv4_checksum || self.caps.tx_tcp_checksum;
+        self.faults = spec.map(|spec| {
+            let queue = self.rx.index();
+            Box::new(Faults::new(spec, queue, ticks_hz, tx_offloads))
+        });
+    }
+
+    /// What the faults have done so far; `None` when there are none.
+    #[must_use]
+    pub fn fault_totals(&self) -> Option<FaultTotals> {
+        self.faults.as_ref().map(|faults| faults.totals())
     }
 
     /// Whether the link is up. Cheap enough for every few milliseconds, not for every burst.
@@ -82,11 +103,19 @@ impl DpdkNic {
         if let Some(instrument) = &mut self.instrument {
             instrument.tx(from.as_slice());
         }
-        let sent = self.tx.burst(from);
+        let sent = self.tx_to_link(from);
         if let Some(instrument) = &mut self.instrument {
             instrument.tx_done(from.len());
         }
         sent
+    }
+
+    #[inline]
+    fn tx_to_link(&mut self, from: &mut Burst<Mbuf>) -> usize {
+        match &mut self.faults {
+            None => self.tx.burst(from),
+            Some(faults) => faults.tx(&mut self.tx, &self.control, from),
+        }
     }
 }
 
@@ -96,6 +125,7 @@ impl core::fmt::Debug for DpdkNic {
             .field("port", &self.tx.port().name())
             .field("queue", &self.rx.index())
             .field("instrument", &self.instrument.is_some())
+            .field("faults", &self.faults.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -115,7 +145,10 @@ impl Nic for DpdkNic {
 
     #[inline]
     fn rx(&mut self, into: &mut Burst<Mbuf>) -> usize {
-        let n = self.rx.burst(into);
+        let n = match &mut self.faults {
+            None => self.rx.burst(into),
+            Some(faults) => faults.rx((&mut self.rx, &mut self.tx), &self.control, into),
+        };
         if let Some(instrument) = &mut self.instrument
             && n > 0
         {
@@ -133,7 +166,7 @@ impl Nic for DpdkNic {
         if self.instrument.is_some() {
             return self.tx_with_instrument(from);
         }
-        self.tx.burst(from)
+        self.tx_to_link(from)
     }
 
     #[inline]

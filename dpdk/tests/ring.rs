@@ -2,8 +2,9 @@
 //!
 //! Never needs root, hugepages or a NIC.
 
-use dpdk::{DpdkNic, Error, Mempool};
+use dpdk::{DpdkNic, Error, FaultTotals, Mempool};
 use dpdk::{Eal, EalConfig, Hugepages, Instrument, Mbuf, PoolSizes, RingConfig};
+use stack::nic::fault::FaultSpec;
 use stack::nic::{BURST_FRAMES, ChecksumVerdict, RxChecksum};
 use stack::nic::{Burst, Frame, FrameError, IpVersion, Nic, PoolClass, TxRequest};
 use std::sync::{Arc, Mutex};
@@ -87,6 +88,8 @@ fn the_in_memory_link() {
     a_full_ring_leaves_the_rest_in_the_burst(&eal);
     a_pool_is_exhausted_and_recovers(&eal);
     an_instrument_sees_every_burst(&eal);
+    faults_come_both_ways(&eal);
+    faults_keep_no_frame(&eal);
     queues_keep_their_port_alive(&eal);
     threads_register_and_unregister(&eal);
     wrong_configurations_are_refused(&eal);
@@ -444,6 +447,105 @@ fn an_instrument_sees_every_burst(eal: &Eal) {
     a.nic.rx(&mut into);
     assert_eq!(seen.lock().expect("no panic").rx, addresses[..63]);
     assert!(a.nic.set_instrument(None).is_some());
+}
+
+const BAD_LINK: FaultSpec = FaultSpec {
+    loss_ppm: 50_000,
+    duplicate_ppm: 50_000,
+    corrupt_ppm: 50_000,
+    reorder_ppm: 50_000,
+    delay_ns: 1000,
+    seed: 1,
+};
+
+/// What arrived while frames went from `a` to `b` and back.
+#[derive(Default)]
+struct Arrived {
+    at_b: u64,
+    at_a: u64,
+    corrupt: u64,
+}
+
+impl Arrived {
+    /// What is on the link goes to `b` and from there back to `a`.
+    fn echo(&mut self, a: &mut Side, b: &mut Side) {
+        let mut burst = Burst::new();
+        b.nic.rx(&mut burst);
+        self.at_b += burst.len() as u64;
+        b.nic.tx(&mut burst);
+        b.nic.free(&mut burst);
+        a.nic.rx(&mut burst);
+        self.at_a += burst.len() as u64;
+        self.corrupt += count_corrupt(&burst);
+        a.nic.free(&mut burst);
+    }
+}
+
+fn faults_come_both_ways(eal: &Eal) {
+    const ROUNDS: u64 = 4000;
+    let (mut a, mut b) = sides(eal);
+    assert_eq!(a.nic.fault_totals(), None);
+    a.nic.set_faults(Some(&BAD_LINK), eal.cycles_hz());
+    let totals = |a: &Side| a.nic.fault_totals().expect("faults");
+    let mut kept = one(&mut a, PoolClass::Data);
+    kept.set_len(60).expect("room");
+    let mut arrived = Arrived::default();
+    for round in 0..ROUNDS {
+        // Shared bytes: what is corrupted must be a copy.
+        let frame = if round % 7 == 0 {
+            a.nic.share(&mut kept).expect("a header")
+        } else {
+            let mut frame = one(&mut a, PoolClass::Data);
+            frame.set_len(60).expect("room");
+            frame
+        };
+        send(&mut a, frame);
+        arrived.echo(&mut a, &mut b);
+    }
+    let (started, mut quiet_turns) = (std::time::Instant::now(), 0);
+    while quiet_turns < 3 {
+        assert!(started.elapsed().as_secs() < 10, "held frames never leave");
+        arrived.echo(&mut a, &mut b);
+        let is_quiet = totals(&a).held == 0;
+        quiet_turns = if is_quiet { quiet_turns + 1 } else { 0 };
+    }
+    let FaultTotals { rx, tx, .. } = totals(&a);
+    assert_eq!((tx.frames, rx.frames), (ROUNDS, arrived.at_b));
+    assert_eq!(arrived.at_b, ROUNDS - tx.lost + tx.duplicated);
+    assert_eq!(arrived.at_a, arrived.at_b - rx.lost + rx.duplicated);
+    for done in [tx, rx] {
+        for n in [done.lost, done.duplicated, done.corrupted, done.reordered] {
+            assert!((100..=320).contains(&n), "{done:?}");
+        }
+        assert_eq!(done.not_done, 0);
+    }
+    // Of those that were corrupted on the way out some were lost on the way in, and some doubled.
+    assert!((200..=tx.corrupted + rx.corrupted + 40).contains(&arrived.corrupt));
+    assert!(kept.bytes().iter().all(|&byte| byte == 0));
+}
+
+/// What is held when nobody asks any more is freed with the NIC.
+fn faults_keep_no_frame(eal: &Eal) {
+    let (mut a, _b) = sides(eal);
+    let never = FaultSpec {
+        delay_ns: u64::MAX,
+        ..BAD_LINK
+    };
+    a.nic.set_faults(Some(&never), eal.cycles_hz());
+    let mut burst = Burst::new();
+    a.nic.alloc(PoolClass::Control, &mut burst, 64);
+    assert_eq!(a.nic.tx(&mut burst), 64);
+    let held = a.nic.fault_totals().map(|totals| totals.held);
+    assert!(a.control.in_use() > 0 && held.is_some_and(|held| held > 0));
+    let Side { nic, control, .. } = a;
+    drop(nic);
+    assert_eq!(control.in_use(), 0);
+}
+
+/// Frames that aren't all zeros.
+fn count_corrupt(burst: &Burst<Mbuf>) -> u64 {
+    let is_corrupt = |frame: &&Mbuf| frame.bytes().iter().any(|&byte| byte != 0);
+    burst.as_slice().iter().filter(is_corrupt).count() as u64
 }
 
 fn queues_keep_their_port_alive(eal: &Eal) {

@@ -110,7 +110,10 @@ fn answer_with_reset(frame: &mut Mbuf, mac: [u8; 6]) {
     bytes[TCP + 16..TCP + 18].fill(0);
     // Addresses, protocol, length (RFC 9293 §3.1), then the header itself.
     let mut sum = 6 + 20;
-    for pair in bytes[26..34].chunks(2).chain(bytes[TCP..TCP + 20].chunks(2)) {
+    for pair in bytes[26..34]
+        .chunks(2)
+        .chain(bytes[TCP..TCP + 20].chunks(2))
+    {
         sum += u32::from(pair[0]) << 8 | u32::from(pair[1]);
     }
     while sum > 0xffff {

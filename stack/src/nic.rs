@@ -4,6 +4,7 @@
 //! of this crate and by the simulated world. It must never know about a protocol above Ethernet, never block, and
 //! never allocate per frame on its own account.
 
+pub mod fault;
 pub mod memory;
 
 use arrayvec::ArrayVec;

@@ -40,8 +40,8 @@ use crate::wire::ethernet::MacAddr;
 
 use callbacks::Hosted;
 use classify::{Broadcasts, Classifier, Lane, Meta};
-use endpoint::Endpoint;
 use ending::Ending;
+use endpoint::Endpoint;
 use handoff::Message;
 use neighborhood::Neighborhood;
 use output::Outbox;

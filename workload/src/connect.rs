@@ -214,7 +214,11 @@ impl ConnectClient {
         }
         let now_ns = cx.now().as_ns();
         // The first one alone: it finds the neighbour, and SYNs that have to wait for that are soon too many.
-        let window = if self.tally.opened == 0 { 1 } else { self.window };
+        let window = if self.tally.opened == 0 {
+            1
+        } else {
+            self.window
+        };
         for _ in 0..OPENED_PER_TURN.min(window.saturating_sub(self.under_way)) {
             let how = Connect {
                 local: Some(self.sources.take()),

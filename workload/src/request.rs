@@ -160,7 +160,11 @@ impl RequestClient {
         let missing = self.wanted - self.established().min(self.wanted);
         if missing > self.opening && self.tally.faults_total() == 0 {
             // The first one alone: it finds the neighbour, and SYNs that have to wait for that are soon too many.
-            let window = if self.tally.opened == 0 { 1 } else { self.window };
+            let window = if self.tally.opened == 0 {
+                1
+            } else {
+                self.window
+            };
             let room = window.saturating_sub(self.opening);
             self.open_more(cx, room.min(missing - self.opening));
         }

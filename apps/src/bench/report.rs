@@ -82,7 +82,7 @@ impl fmt::Display for Stages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "classify {:.1}, look up {:.1}, process {:.1}, timers {:.1} (sampled bursts)",
+            "classify {:.1}, look up {:.1}, process {:.1}, timers and output {:.1} (sampled bursts)",
             self.classify, self.look_up, self.process, self.timers
         )
     }

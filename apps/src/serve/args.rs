@@ -14,6 +14,7 @@ use stack::conn::local::LocalPrefix;
 use super::idle::Idle;
 use super::listen::{Listens, listens};
 use crate::addresses::{host_prefix, routed_prefix};
+use crate::fault::{FaultFlag, fault};
 use crate::units;
 
 /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
@@ -139,6 +140,11 @@ pub(crate) struct Args {
     /// Write every frame to a pcapng file, with nanoseconds and direction
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
+
+    /// Make the link a bad one, both ways: shares of the frames that are lost, overtaken by up to eight others, doubled or get a
+    /// bit flipped, a delay for all of them, and the seed that all chances follow from [default seed: a fresh one, reported]
+    #[arg(long, value_name = "loss=1%,reorder=1%,dup=…,corrupt=…,delay=5ms,seed=N", value_parser = fault)]
+    pub(crate) fault: Option<FaultFlag>,
 
     /// Print the summary as JSON
     #[arg(long)]

@@ -49,13 +49,13 @@ impl Idle {
 
 /// The back-off of one worker.
 #[derive(Debug)]
-pub(super) struct BackOff {
+pub(crate) struct BackOff {
     idle: Idle,
     empty_turns: u32,
 }
 
 impl BackOff {
-    pub(super) const fn new(idle: Idle) -> Self {
+    pub(crate) const fn new(idle: Idle) -> Self {
         Self {
             idle,
             empty_turns: 0,
@@ -64,7 +64,7 @@ impl BackOff {
 
     /// After each turn: nothing when it `moved` something, else a pause or a sleep.
     #[inline]
-    pub(super) fn rest(&mut self, moved: bool) {
+    pub(crate) fn rest(&mut self, moved: bool) {
         if moved {
             self.empty_turns = 0;
             return;

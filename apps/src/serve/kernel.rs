@@ -14,18 +14,18 @@ use crate::failure::Failure;
 
 /// An address that the kernel answers for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owned {
+pub(crate) struct Owned {
     /// The interface that has it.
-    pub(super) interface: String,
+    pub(crate) interface: String,
     /// The address.
-    pub(super) address: IpAddr,
+    pub(crate) address: IpAddr,
 }
 
 /// All addresses of the kernel in this network namespace.
 ///
 /// # Errors
 /// [`Failure::Run`] when it does not tell.
-pub(super) fn owned_addresses() -> Result<Vec<Owned>, Failure> {
+pub(crate) fn owned_addresses() -> Result<Vec<Owned>, Failure> {
     let list = nix::ifaddrs::getifaddrs().map_err(|error| {
         Failure::Run(format!(
             "the kernel does not tell its addresses (getifaddrs): {error}"
@@ -47,7 +47,7 @@ pub(super) fn owned_addresses() -> Result<Vec<Owned>, Failure> {
 ///
 /// # Errors
 /// [`Failure::Usage`] names the first.
-pub(super) fn refuse_owned(
+pub(crate) fn refuse_owned(
     ours: &[Interface],
     prefixes: &[LocalPrefix],
     owned: &[Owned],
@@ -76,7 +76,7 @@ pub(super) fn refuse_owned(
 ///
 /// # Errors
 /// [`Failure::Run`] with the command that failed and its words.
-pub(super) fn bring_up(
+pub(crate) fn bring_up(
     tap: &str,
     addresses: &[Interface],
     ours: &[Interface],

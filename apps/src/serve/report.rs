@@ -21,6 +21,7 @@ use super::watch::{EndedBy, Watched, total};
 use super::worker::Progress;
 use crate::console;
 use crate::failure::Failure;
+use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
 
 /// Everything that a report is made of.
@@ -36,6 +37,7 @@ pub(super) struct Whole<'a> {
     pub(super) nic: PortStats,
     pub(super) mbufs_in_use: u32,
     pub(super) pcap: Option<Captured>,
+    pub(super) fault: Option<FaultReport>,
 }
 
 /// The result. Field names are stable: scripts rely on them (docs/guide/serve.md).
@@ -64,6 +66,8 @@ pub(super) struct Report {
     counters: BTreeMap<&'static str, u64>,
     nic: NicReport,
     pcap: Option<Captured>,
+    /// What `--fault` did.
+    fault_injection: Option<FaultReport>,
     memory: String,
     /// What went wrong, in words.
     faults: Vec<String>,
@@ -160,6 +164,7 @@ impl Report {
                 rx_no_mbuf: nic.rx_no_mbuf,
             },
             pcap: whole.pcap,
+            fault_injection: whole.fault,
             memory: whole.memory,
             faults: whole.watched.faults,
         }
@@ -313,6 +318,9 @@ impl fmt::Display for Report {
                 "  pcap      {}: {} frames, {} dropped",
                 pcap.file, pcap.frames, pcap.dropped
             )?;
+        }
+        if let Some(fault) = &self.fault_injection {
+            writeln!(f, "  {fault}")?;
         }
         writeln!(f, "  {}", self.memory)?;
         writeln!(f, "  versions  {}", self.versions)?;

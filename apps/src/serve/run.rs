@@ -8,6 +8,7 @@ use std::thread::ScopedJoinHandle;
 
 use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, Mempool, NicSpec, Port, QueuePair};
 use stack::memory::PageOptions;
+use stack::nic::fault::FaultSpec;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
 use super::args::Args;
@@ -24,6 +25,7 @@ use super::worker::{Progress, turn_until_told};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
+use crate::fault::FaultReport;
 use crate::mailbox::{Order, Orders};
 use crate::secrets;
 use crate::stop::Stop;
@@ -40,6 +42,7 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         .as_ref()
         .map(|path| Capture::start(path, &link, args.mtu))
         .transpose()?;
+    let fault = args.fault.map(|flag| flag.spec()).transpose()?;
     let eal = Eal::init(&EalConfig {
         memory_mb: plan.memory_mb,
         hugepages: args
@@ -54,7 +57,13 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
     let pools = pools(&port, &queues);
     configure_kernel_side(args, &plan.spec)?;
     announce(args, plan, &eal, mac);
-    let ended = run_workers(args, plan, &eal, (queues, &cpus), capture.as_ref(), stop)?;
+    let made = Made {
+        eal: &eal,
+        cpus: &cpus,
+        capture: capture.as_ref(),
+        fault: fault.as_ref(),
+    };
+    let ended = run_workers(args, plan, queues, &made, stop)?;
     let nic = port.stats();
     // What lies in its rings comes back when the port is closed; only then is every buffer back.
     drop(port);
@@ -64,6 +73,10 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         mac,
         memory: eal.memory_line().to_owned(),
         dpdk: eal.version(),
+        fault: fault.map(|spec| {
+            let queues = ended.workers.iter().filter_map(|worker| worker.faults);
+            FaultReport::new(&spec, queues)
+        }),
         listens: &plan.listens,
         watched: ended,
         cpus,
@@ -71,6 +84,14 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         mbufs_in_use: in_use,
         pcap: capture.map(Capture::end),
     }))
+}
+
+/// What is there before the workers start.
+struct Made<'a> {
+    eal: &'a Eal,
+    cpus: &'a [Option<usize>],
+    capture: Option<&'a Capture>,
+    fault: Option<&'a FaultSpec>,
 }
 
 /// The CPU of each worker, or `None` where the kernel is to choose.
@@ -143,11 +164,16 @@ pub(super) fn mac_text(mac: [u8; 6]) -> String {
 fn run_workers(
     args: &Args,
     plan: &Plan,
-    eal: &Eal,
-    (queues, cpus): (Vec<QueuePair>, &[Option<usize>]),
-    capture: Option<&Capture>,
+    queues: Vec<QueuePair>,
+    made: &Made<'_>,
     stop: &Stop,
 ) -> Result<Watched, Failure> {
+    let &Made {
+        eal,
+        cpus,
+        capture,
+        fault,
+    } = made;
     let clock = Clock::start(eal.cycles_hz());
     let wall = WallClock::new(clock.at(dpdk::cycles()));
     let secrets = secrets::fresh()?;
@@ -165,6 +191,7 @@ fn run_workers(
                 let _lcore = eal.register_thread(cpu)?;
                 let mut nic = DpdkNic::new(queue);
                 nic.set_instrument(instrument);
+                nic.set_faults(fault, clock.hz());
                 let worker = build(nic, services, plan, &secrets, end)?;
                 // The receiver waits for exactly this; and it hears of another worker's failure only when nobody else can
                 // send any more.

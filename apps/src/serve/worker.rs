@@ -3,7 +3,7 @@
 //!
 //! Called by: `run`. It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
-use dpdk::DpdkNic;
+use dpdk::{DpdkNic, FaultTotals};
 use stack::counters::Counters;
 use stack::tcp::env::Counters as TcpCounters;
 use stack::worker::{Cycles, Worker};
@@ -30,6 +30,8 @@ pub(super) struct Progress {
     pub(super) order: Order,
     /// Its last turn had something to do.
     pub(super) moved: bool,
+    /// What `--fault` did; known at the end.
+    pub(super) faults: Option<FaultTotals>,
 }
 
 impl Progress {
@@ -44,6 +46,7 @@ impl Progress {
             cycles: *worker.cycles(),
             order,
             moved,
+            faults: None,
         }
     }
 
@@ -81,7 +84,7 @@ pub(super) fn turn_until_told(
         mailbox.serve(&mut served, || Progress::of(&worker, order, moved));
         back_off.rest(moved);
     }
-    let progress = Progress::of(&worker, Order::Stop, moved);
-    drop(worker.into_nic());
+    let mut progress = Progress::of(&worker, Order::Stop, moved);
+    progress.faults = worker.into_nic().fault_totals();
     progress
 }

@@ -396,10 +396,7 @@ impl ConnTable {
             .iter()
             .filter_map(Queue::oldest)
             .map(|entry| self.time_wait.deadline(entry));
-        embryos
-            .chain(time_wait)
-            .map(|tick| tick.instant(now))
-            .min()
+        embryos.chain(time_wait).map(|tick| tick.instant(now)).min()
     }
 
     /// A FIN was retransmitted: 2MSL begins anew (RFC 9293 §3.10.7.4). False for a stale reference.

@@ -376,8 +376,8 @@ mod tests {
 
     #[test]
     fn the_part_of_a_prefix_that_is_ours_is_known_by_its_ids() {
-        let prefixes = ["198.18.5.0/24", "2001:db8::7/128", "198.18.4.9/32"]
-            .map(|text| prefix(text).unwrap());
+        let prefixes =
+            ["198.18.5.0/24", "2001:db8::7/128", "198.18.4.9/32"].map(|text| prefix(text).unwrap());
         let addrs = LocalAddrs::new(&prefixes).unwrap();
         let ids = |text: &str| addrs.ids_within(&prefix(text).unwrap());
         let run = |first, last| (LocalId(first), LocalId(last));

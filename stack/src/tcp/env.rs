@@ -78,10 +78,7 @@ impl Counters {
         let outcomes = Outcome::ALL.map(|outcome| (outcome.name(), self.outcome(outcome)));
         let others = [
             ("challenge_acks", self.challenge_acks),
-            (
-                "challenge_acks_suppressed",
-                self.challenge_acks_suppressed,
-            ),
+            ("challenge_acks_suppressed", self.challenge_acks_suppressed),
             ("retransmitted_segments", self.retransmitted_segments),
             ("retransmission_timeouts", self.retransmission_timeouts),
             ("fast_retransmits", self.fast_retransmits),

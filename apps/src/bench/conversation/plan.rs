@@ -30,6 +30,8 @@ const SOURCES: u32 = 4096;
 const PORT: u16 = 80;
 /// Records beyond those under way: what one side has ended and the other hasn't.
 const SLACK: u32 = 1024;
+/// What the window field of a SYN can say. More would be announced right behind the handshake, in a segment of its own.
+const RCV_BUF: u32 = 65_535;
 /// Connections a second that TIME-WAIT has room for; beyond it the oldest make room, which is counted.
 const TIME_WAIT_CPS: u64 = 2_000_000;
 /// Records for TIME-WAIT, at least and at most: 2^24 of them are 1 GB with their place in the index.
@@ -163,6 +165,7 @@ fn common(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> ConfigSpec {
     spec.limits.records = capacity(args);
     spec.tcp.two_msl = args.time_wait;
     spec.park_after = args.park_after;
+    spec.rcv_buf = RCV_BUF;
     if args.mode == Mode::Connect && args.shape == ShapeArg::Plain {
         spec.tcp.ack_delay = Duration::ZERO;
     }

@@ -1,0 +1,327 @@
+//! [`Client`]: the app that opens connections, talks on them as it was told, and checks every byte that comes back.
+//!
+//! Called by: the worker, through [`App`]. It must never believe a peer: what arrives is compared with what must.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use stack::app::{App, Connect, ConnectError, Cx, TxItem};
+use stack::conn::{ConnId, pattern};
+use stack::nic::Nic;
+use stack::tcp::verdict::CloseReason;
+use stack::time::Instant;
+
+/// The end of an HTTP head.
+const HEAD_END: &[u8; 4] = b"\r\n\r\n";
+/// How a response must begin.
+const OK: &[u8] = b"HTTP/1.1 200 ";
+/// Connections that begin in one turn at most.
+const CONNECTS_PER_TURN: u32 = 16;
+
+/// What is done on each connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Talk {
+    /// Sends bytes, closes its direction, and gets the same bytes back
+    Echo,
+    /// Asks once by HTTP, and gets the pattern as the body; the server closes
+    Get,
+    /// Sends nothing, and gets the pattern until the server closes
+    Read,
+    /// Sends bytes and closes; what comes is counted
+    Send,
+    /// Sends bytes if there are any, and stays until its time is over; then it closes
+    Hold,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) to: SocketAddr,
+    pub(super) talk: Talk,
+    /// Bytes of each connection: to send, or to get.
+    pub(super) bytes: u64,
+    /// The HTTP request.
+    pub(super) request: Vec<u8>,
+    pub(super) connections: u32,
+    /// At a time.
+    pub(super) concurrent: u32,
+    /// Of each connection, from connecting on.
+    pub(super) timeout: Duration,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    pub(super) started: u32,
+    pub(super) opened: u32,
+    pub(super) ended: u32,
+    /// Connections on which everything came that had to.
+    pub(super) complete: u32,
+    /// Connections that got other bytes than they had to.
+    pub(super) wrong: u32,
+    /// Connections that were at work when their time was over.
+    pub(super) timed_out: u32,
+    pub(super) bytes_received: u64,
+    /// How connections ended.
+    pub(super) endings: BTreeMap<&'static str, u32>,
+    /// Why some could not begin at first.
+    pub(super) refused_by_us: BTreeMap<&'static str, u32>,
+}
+
+/// A connection as the client remembers it.
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    /// Where its pattern begins, so that bytes of another connection are noticed.
+    base: u64,
+    received: u64,
+    /// Bytes of [`HEAD_END`] seen in a row; all four: the body has begun.
+    head_end: usize,
+    head_len: u64,
+    is_open: bool,
+    is_wrong: bool,
+}
+
+/// When a connection must be over.
+#[derive(Debug)]
+struct Deadline {
+    at: Instant,
+    conn: ConnId,
+    /// It was asked to close already.
+    is_second: bool,
+}
+
+/// The app.
+#[derive(Debug)]
+pub(super) struct Client {
+    order: Order,
+    tally: Tally,
+    deadlines: VecDeque<Deadline>,
+}
+
+impl Client {
+    pub(super) fn new(order: Order) -> Self {
+        Self {
+            deadlines: VecDeque::with_capacity(order.connections as usize),
+            order,
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether every connection has ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.tally.ended == self.order.connections
+    }
+
+    /// No more connections begin, and those that there are have no time left.
+    pub(super) fn give_up(&mut self) {
+        self.order.connections = self.tally.started;
+        for deadline in &mut self.deadlines {
+            deadline.at = Instant::ZERO;
+            deadline.is_second = true;
+        }
+    }
+
+    fn connect_some<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        for _ in 0..CONNECTS_PER_TURN {
+            let active = self.tally.started - self.tally.ended;
+            if self.tally.started == self.order.connections || active >= self.order.concurrent {
+                break;
+            }
+            match cx.connect(self.order.to, &Connect::default()) {
+                Ok(conn) => {
+                    self.tally.started += 1;
+                    self.deadlines.push_back(Deadline {
+                        at: cx.now() + self.order.timeout,
+                        conn,
+                        is_second: false,
+                    });
+                }
+                Err(error) => {
+                    *self
+                        .tally
+                        .refused_by_us
+                        .entry(connect_error(error))
+                        .or_default() += 1;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn end_late_ones<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        let now = cx.now();
+        while self
+            .deadlines
+            .front()
+            .is_some_and(|deadline| deadline.at <= now)
+            && let Some(deadline) = self.deadlines.pop_front()
+        {
+            let is_there = cx.info(deadline.conn).is_some();
+            if self.order.talk == Talk::Hold && !deadline.is_second && is_there {
+                cx.close(deadline.conn);
+                self.deadlines.push_back(Deadline {
+                    at: now + self.order.timeout,
+                    is_second: true,
+                    ..deadline
+                });
+            } else if is_there {
+                self.tally.timed_out += 1;
+                cx.abort(deadline.conn);
+            }
+        }
+    }
+
+    /// Judges bytes that arrived.
+    fn check(&mut self, state: &mut Conversation, bytes: &[u8]) {
+        self.tally.bytes_received += bytes.len() as u64;
+        let body = match self.order.talk {
+            Talk::Get => state.skip_head(bytes),
+            Talk::Echo | Talk::Read | Talk::Send | Talk::Hold => bytes,
+        };
+        let at = state.base + state.received;
+        state.received += body.len() as u64;
+        let is_expected = match self.order.talk {
+            Talk::Echo | Talk::Get | Talk::Read => {
+                pattern::matches(at, body) && state.received <= self.order.bytes
+            }
+            Talk::Send | Talk::Hold => true,
+        };
+        state.is_wrong |= !is_expected;
+    }
+}
+
+impl Conversation {
+    /// What of `bytes` is body. The status is checked on the way.
+    fn skip_head<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        for (i, &byte) in bytes.iter().enumerate() {
+            if self.head_end == HEAD_END.len() {
+                return &bytes[i..];
+            }
+            let at = usize::try_from(self.head_len).unwrap_or(usize::MAX);
+            self.is_wrong |= OK.get(at).is_some_and(|&expected| expected != byte);
+            self.head_len += 1;
+            self.head_end = if byte == HEAD_END[self.head_end] {
+                self.head_end + 1
+            } else {
+                usize::from(byte == HEAD_END[0])
+            };
+        }
+        &[]
+    }
+}
+
+impl App for Client {
+    type Conn = Conversation;
+
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conversation) {
+        let (talk, len) = (self.order.talk, self.order.bytes);
+        state.is_open = true;
+        self.tally.opened += 1;
+        if matches!(talk, Talk::Echo | Talk::Send | Talk::Hold) {
+            state.base = u64::from(self.tally.opened) * 17;
+            let start = state.base;
+            if len > 0 && cx.send(conn, TxItem::Pattern { start, len }).is_err() {
+                state.is_wrong = true;
+            }
+        }
+        match talk {
+            Talk::Echo => cx.shutdown(conn),
+            Talk::Send => cx.close(conn),
+            Talk::Get => {
+                let sent = cx.send_bytes(conn, &self.order.request);
+                state.is_wrong |= sent != self.order.request.len();
+            }
+            Talk::Read | Talk::Hold => {}
+        }
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conversation) {
+        loop {
+            let bytes = cx.peek(conn);
+            let len = bytes.len();
+            if len == 0 {
+                break;
+            }
+            self.check(state, bytes);
+            // A frame is shorter than that.
+            cx.consume(conn, u32::try_from(len).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        state: &mut Conversation,
+        reason: CloseReason,
+    ) {
+        let _ = (cx, conn);
+        self.tally.ended += 1;
+        *self.tally.endings.entry(ending(reason)).or_default() += 1;
+        let is_whole = match self.order.talk {
+            Talk::Echo | Talk::Get | Talk::Read => state.received == self.order.bytes,
+            Talk::Send | Talk::Hold => true,
+        };
+        self.tally.wrong += u32::from(state.is_wrong);
+        let is_complete =
+            state.is_open && is_whole && !state.is_wrong && reason == CloseReason::Graceful;
+        self.tally.complete += u32::from(is_complete);
+    }
+
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        self.end_late_ones(cx);
+        self.connect_some(cx);
+    }
+}
+
+fn connect_error(error: ConnectError) -> &'static str {
+    match error {
+        ConnectError::NotLocal => "not_local",
+        ConnectError::NoPort => "no_port",
+        ConnectError::TableFull => "table_full",
+        ConnectError::NoRoute => "no_route",
+        ConnectError::BadAddress => "bad_address",
+    }
+}
+
+fn ending(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Graceful => "graceful",
+        CloseReason::Refused => "refused",
+        CloseReason::Reset => "reset",
+        CloseReason::BackToListen => "back_to_listen",
+        CloseReason::TimedOut { .. } => "timed_out",
+        CloseReason::KeepaliveTimedOut => "keepalive_timed_out",
+        CloseReason::Unreachable(_) => "unreachable",
+        CloseReason::Aborted => "aborted",
+        CloseReason::UnreadData => "unread_data",
+        CloseReason::DataAfterClose => "data_after_close",
+        CloseReason::FinWait2TimedOut => "fin_wait2_timed_out",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_in_pieces_is_skipped_and_its_status_read() {
+        let response = b"HTTP/1.1 200 OK\r\nA: b\r\r\n\r\nbody\r\n\r\n";
+        for cut in 0..response.len() {
+            let mut state = Conversation::default();
+            let mut body = state.skip_head(&response[..cut]).to_vec();
+            body.extend(state.skip_head(&response[cut..]));
+            assert_eq!(body, b"body\r\n\r\n", "{cut}");
+            assert!(!state.is_wrong);
+        }
+        let mut state = Conversation::default();
+        state.skip_head(b"HTTP/1.1 404 Not Found\r\n");
+        assert!(state.is_wrong);
+    }
+}

@@ -1,0 +1,90 @@
+//! What scripts/soak does for hours, at a size for every run of the tests: an echo, connections one after the other and all at
+//! once, a flood of spoofed SYNs beside legitimate ones.
+
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal::SIGTERM;
+use serde_json::Value;
+
+use crate::file;
+use crate::server::{OURS, Server, counter, in_namespace, run, syncline};
+
+const FLAGS: [&str; 6] = [
+    "--listen",
+    "7=echo",
+    "--listen",
+    "80=http,size=1k",
+    "--rto-min",
+    "200ms",
+];
+
+fn python(what: &str, port: u16, n: u32) {
+    run(&format!(
+        "python3 {} {what} 198.18.0.2 {port} {n}",
+        file("client.py")
+    ));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn twenty_megabytes_come_back() {
+    in_namespace(|| {
+        let server = Server::start(&FLAGS);
+        python("echo", 7, 20_000_000);
+        server.stop(SIGTERM);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn connections_come_one_after_the_other_and_all_at_once() {
+    in_namespace(|| {
+        let server = Server::start(&FLAGS);
+        python("sequential", 7, 2000);
+        python("concurrent", 7, 500);
+        let summary = server.stop(SIGTERM);
+        let accepted = |listener: &Value| listener["accepted"].as_u64();
+        let listeners = summary["listeners"].as_array().expect("a list");
+        assert_eq!(listeners.iter().filter_map(accepted).sum::<u64>(), 2500);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn legitimate_connections_open_during_a_flood() {
+    in_namespace(|| {
+        let server = Server::start(&[&FLAGS[..], &["--backlog", "256"]].concat());
+        run("ping -c 1 -W 5 198.18.0.2");
+        run("sysctl -qw net.ipv4.ip_forward=0");
+        let neighbors = run("ip neigh show 198.18.0.2 dev dtap0");
+        let words: Vec<&str> = neighbors.split(' ').collect();
+        let at = words
+            .iter()
+            .position(|word| *word == "lladdr")
+            .expect(&neighbors);
+        let mut flood = syncline()
+            .args([
+                "dev-flood",
+                "--nic",
+                "net_af_packet0,iface=dtap0,framecnt=2048",
+            ])
+            .args(["--to", "198.18.0.2:80", "--to-mac", words[at + 1]])
+            .args(["--expect", "syn", "--count", "200k", "--rate", "100k"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut opened = 0;
+        while flood.try_wait().expect("it was started").is_none() {
+            let stream = TcpStream::connect_timeout(&(OURS, 80).into(), Duration::from_secs(20));
+            stream.expect("a connection");
+            opened += 1;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let summary = server.stop(SIGTERM);
+        assert!(counter(&summary, "syn_cookie_sent") > 1000, "a flood");
+        assert!(opened > 5, "{opened}");
+    });
+}

@@ -1,0 +1,110 @@
+//! Cycles per connection or request of two whole workers on one core: median of several runs, spread shown, optionally as
+//! JSON.
+//!
+//! Called by: people, `scripts/bench-loop`, and callgrind in `scripts/bench-instructions` (one run of fixed length). It must
+//! never print a figure of a run in which something failed.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use benches::conversation_loop::{LoopSpec, Run, Scenario, build};
+use benches::spread::Spread;
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+
+/// Cycles per connection or request of two whole workers on one core, joined in memory, no link.
+#[derive(Parser)]
+struct Args {
+    /// What is said.
+    #[arg(value_enum)]
+    scenario: Scenario,
+    /// request: established connections.
+    #[arg(long, default_value_t = 1000)]
+    connections: u32,
+    /// Connections or requests under way at a time.
+    #[arg(long, default_value_t = 256)]
+    concurrency: u32,
+    /// Connections or requests per run.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    exchanges: u64,
+    /// Runs; the median is the result.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..=999))]
+    runs: u64,
+    /// Frames per receive call.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=64))]
+    burst: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("conversation-loop: {error}\n").as_bytes(),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let mut conversation = build(&LoopSpec {
+        scenario: args.scenario,
+        connections: args.connections,
+        concurrency: args.concurrency,
+        burst: args.burst as usize,
+    })?;
+    let mut runs: Vec<Run> = Vec::new();
+    for _ in 0..args.runs {
+        runs.push(conversation.run(args.exchanges)?);
+    }
+    conversation.drain()?;
+    let spread = |of: fn(&Run) -> f64| Spread::new(runs.iter().map(of).collect()).ok_or("no runs");
+    let per = |cycles: u64, run: &Run| cycles as f64 / run.exchanges as f64;
+    let server = spread(|run| run.server.own as f64 / run.exchanges as f64)?;
+    let client = spread(|run| run.client.own as f64 / run.exchanges as f64)?;
+    let last = runs.last().ok_or("no runs")?;
+    let packets = per(last.server.frames, last);
+    let name = args.scenario.to_possible_value();
+    let name = name
+        .as_ref()
+        .map_or("", clap::builder::PossibleValue::get_name);
+    if args.json {
+        println!(
+            "{}",
+            json!({
+                "scenario": name,
+                "connections": args.connections,
+                "concurrency": args.concurrency,
+                "burst": args.burst,
+                "exchanges": args.exchanges,
+                "runs": args.runs,
+                "mean_burst": last.server.mean_burst(),
+                "packets_per_exchange": packets,
+                "packets": runs.iter().map(|run| run.server.frames).sum::<u64>(),
+                "cycles_per_exchange": server.median(),
+                "cycles_per_exchange_min": server.min(),
+                "cycles_per_exchange_max": server.max(),
+                "client_cycles_per_exchange": client.median(),
+                "client_cycles_per_exchange_min": client.min(),
+                "client_cycles_per_exchange_max": client.max(),
+            })
+        );
+        return Ok(());
+    }
+    println!(
+        "{name}, {} connections, {} at a time, bursts of {}: median of {} runs of {} exchanges (smallest to largest)",
+        args.connections, args.concurrency, args.burst, args.runs, args.exchanges
+    );
+    println!("server, cycles an exchange  {server:.1}");
+    println!("client, cycles an exchange  {client:.1}");
+    println!(
+        "packets to the server       {packets:.2} an exchange, mean burst {:.1}",
+        last.server.mean_burst()
+    );
+    Ok(())
+}

@@ -1,0 +1,431 @@
+//! Two whole workers with an app each on one core, joined in memory: complete connections, or one byte there and back. Each
+//! side's cycles are its own, and no cache line comes from another core.
+//!
+//! Called by: the `conversation-loop` binary (cycles, instructions). It must never ask the day's clock or its randomness: two
+//! runs of a scenario execute the same instructions.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack::config::{Config, ConfigSpec, Interface};
+use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::conn::local::LocalPrefix;
+use stack::conn::{Capacity, Records};
+use stack::memory::PageOptions;
+use stack::time::Instant;
+use stack::worker::{Cycles, RingEnd, Secrets, Worker};
+use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources, Tally};
+
+use crate::pair_nic::PairNic;
+
+/// What is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// Complete HTTP connections with as much in each segment as can be: 6 packets, the server closes first.
+    Connect,
+    /// The same with every segment alone: 11 packets, the client closes first.
+    ConnectPlain,
+    /// One byte there and back over established connections chosen at random.
+    Request,
+}
+
+/// A loop as it is to be built.
+#[derive(Debug, Clone, Copy)]
+pub struct LoopSpec {
+    /// What is said.
+    pub scenario: Scenario,
+    /// [`Scenario::Request`]: established connections.
+    pub connections: u32,
+    /// Connections or requests under way at a time.
+    pub concurrency: u32,
+    /// Frames per receive call, 1 to [`stack::nic::BURST_FRAMES`].
+    pub burst: usize,
+}
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const SOURCES: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 0);
+const SOURCES_LEN: u8 = 20;
+const SOURCE_ADDRESSES: u32 = 4096;
+const PORT: u16 = 80;
+const BODY_LEN: u32 = 64;
+/// Fixed secrets: the gate counts instructions, and those may not depend on the day.
+const SERVER_SECRETS: Secrets = Secrets {
+    flow: [1, 2],
+    isn: [3; 16],
+    cookie: [4; 16],
+    ports: [10; 16],
+};
+const CLIENT_SECRETS: Secrets = Secrets {
+    flow: [5, 6],
+    isn: [7; 16],
+    cookie: [8; 16],
+    ports: [11; 16],
+};
+const SEED: u64 = 9;
+/// How far the clock goes while both workers turn once: 64 frames for each at about 3 Mpps.
+const TURN: Duration = Duration::from_micros(20);
+/// 2 MSL, short: at the rate of the loop's own clock it is 160,000 records, more than any cache holds.
+const TWO_MSL: Duration = Duration::from_millis(100);
+const TIME_WAIT_RECORDS: u32 = 1 << 19;
+/// What the window field of a SYN can say. More would be announced right behind the handshake, in a segment of its own.
+const RCV_BUF: u32 = 65_535;
+/// Records beyond those under way.
+const SLACK: u32 = 1024;
+/// Turns without an end of what is under way that are too many: ten seconds of the loop's clock.
+const STALLED_TURNS: u32 = 500_000;
+
+/// Both workers, ready to turn.
+pub struct ConversationLoop {
+    client: Worker<PairNic, Side>,
+    server: Worker<PairNic, Side>,
+    now: Instant,
+}
+
+/// What the sides did, and where their cycles went.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Complete connections, or requests answered.
+    pub exchanges: u64,
+    /// The server's cycles.
+    pub server: Cycles,
+    /// The client's cycles.
+    pub client: Cycles,
+}
+
+fn capacity(spec: &LoopSpec) -> Capacity {
+    let v4 = |v4| Records { v4, v6: 0 };
+    let under_way = spec.concurrency + SLACK;
+    let is_request = spec.scenario == Scenario::Request;
+    Capacity {
+        embryos: v4(under_way),
+        open: v4(under_way.max(if is_request { spec.connections } else { 0 })),
+        parked: v4(spec.connections.max(64)),
+        time_wait: v4(if is_request { 64 } else { TIME_WAIT_RECORDS }),
+    }
+}
+
+fn config(spec: &LoopSpec, address: Ipv4Addr, change: impl FnOnce(&mut ConfigSpec)) -> Config {
+    let mut config = ConfigSpec::new(vec![Interface {
+        address: address.into(),
+        prefix_len: 24,
+    }]);
+    config.limits.records = capacity(spec);
+    config.tcp.two_msl = TWO_MSL;
+    config.rcv_buf = RCV_BUF;
+    if spec.scenario == Scenario::ConnectPlain {
+        config.tcp.ack_delay = Duration::ZERO;
+    }
+    change(&mut config);
+    config.validate().expect("it is valid")
+}
+
+fn server_config(spec: &LoopSpec) -> Config {
+    config(spec, SERVER, |config| {
+        config.gateway_v4 = Some(CLIENT);
+        config.listeners = vec![ListenerConfig {
+            address: None,
+            port: PORT,
+            policy: SynPolicy::Embryo,
+            backlog: spec.concurrency + SLACK,
+            abort_on_overflow: false,
+        }];
+    })
+}
+
+fn client_config(spec: &LoopSpec) -> Config {
+    config(spec, CLIENT, |config| {
+        let sources = LocalPrefix::new(IpAddr::V4(SOURCES), SOURCES_LEN);
+        config.prefixes = vec![sources.expect("a prefix")];
+        if spec.scenario == Scenario::Request {
+            // After a reply the client has nothing to say that its ACK could ride on.
+            config.tcp.ack_delay = Duration::ZERO;
+        }
+    })
+}
+
+fn apps(spec: &LoopSpec) -> (Side, Side) {
+    let server = SocketAddr::from((SERVER, PORT));
+    let sources = Sources::new(SOURCES.into(), SOURCE_ADDRESSES);
+    let shape = match spec.scenario {
+        Scenario::Request => {
+            let client =
+                RequestClient::new(server, sources, spec.connections, spec.concurrency, SEED);
+            return (
+                Side::RequestClient(Box::new(client)),
+                Side::RequestServer(Box::default()),
+            );
+        }
+        Scenario::Connect => Shape::Piggyback,
+        Scenario::ConnectPlain => Shape::Plain,
+    };
+    let Capacity { open, parked, .. } = capacity(spec);
+    let handles = (open.total() + parked.total()) as u32;
+    let client = ConnectClient::new(server, sources, shape, spec.concurrency, BODY_LEN, handles);
+    let server = ConnectServer::new(shape, BODY_LEN, spec.concurrency + SLACK);
+    (
+        Side::ConnectClient(Box::new(client)),
+        Side::ConnectServer(Box::new(server)),
+    )
+}
+
+/// Builds both workers and, for [`Scenario::Request`], opens the connections.
+///
+/// # Errors
+/// In words: not enough memory, or connections that could not be opened.
+pub fn build(spec: &LoopSpec) -> Result<ConversationLoop, String> {
+    let (client, server) = apps(spec);
+    let worker = |mac, app, config, secrets| {
+        Worker::with_app(
+            PairNic::new([2, 0, 0, 0, 0, mac], spec.burst),
+            app,
+            Arc::new(config),
+            secrets,
+            RingEnd::single(),
+            // Page faults of records that nobody had before would be most of what is measured.
+            PageOptions {
+                prefault: true,
+                ..PageOptions::default()
+            },
+        )
+        .map_err(|error| error.to_string())
+    };
+    let mut conversation = ConversationLoop {
+        client: worker(1, client, client_config(spec), &CLIENT_SECRETS)?,
+        server: worker(2, server, server_config(spec), &SERVER_SECRETS)?,
+        now: Instant::ZERO,
+    };
+    if spec.scenario == Scenario::Request {
+        let wanted = u64::from(spec.connections);
+        conversation.turn_until(unmeasured_turn, |seen| {
+            seen.client().opened >= wanted && seen.server().opened >= wanted
+        })?;
+    }
+    Ok(conversation)
+}
+
+/// A turn of the server and nothing else. It stands alone, so that callgrind can collect inside it (and outside of the
+/// NIC): `scripts/bench-instructions` names it.
+#[inline(never)]
+fn measured_turn(worker: &mut Worker<PairNic, Side>, now: Instant) -> usize {
+    worker.turn(now)
+}
+
+/// The same for the client, and for the server while nothing is measured. Not quite the same: of two functions with one body
+/// the compiler keeps one.
+#[inline(never)]
+fn unmeasured_turn(worker: &mut Worker<PairNic, Side>, now: Instant) -> usize {
+    core::hint::black_box(worker.turn(now))
+}
+
+/// One of the two.
+type Turn = fn(&mut Worker<PairNic, Side>, Instant) -> usize;
+
+impl ConversationLoop {
+    /// Runs until `exchanges` more connections are complete, or requests answered.
+    ///
+    /// # Errors
+    /// In words, when something failed or nothing happens any more.
+    pub fn run(&mut self, exchanges: u64) -> Result<Run, String> {
+        self.client.app_mut().set_running(true);
+        let (client, server) = (*self.client.cycles(), *self.server.cycles());
+        let before = self.exchanges();
+        self.turn_until(measured_turn, |seen| seen.exchanges() - before >= exchanges)?;
+        Ok(Run {
+            exchanges: self.exchanges() - before,
+            server: self.server.cycles().since(&server),
+            client: self.client.cycles().since(&client),
+        })
+    }
+
+    /// Starts nothing new and lets what is under way end.
+    ///
+    /// # Errors
+    /// In words, when something failed or does not end.
+    pub fn drain(&mut self) -> Result<(), String> {
+        self.client.app_mut().set_running(false);
+        self.turn_until(unmeasured_turn, |seen| seen.client.app().under_way() == 0)
+    }
+
+    /// The client's side of what happened.
+    #[must_use]
+    pub fn client(&self) -> &Tally {
+        self.client.app().tally()
+    }
+
+    /// The server's side of what happened.
+    #[must_use]
+    pub fn server(&self) -> &Tally {
+        self.server.app().tally()
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn server_worker(&self) -> &Worker<PairNic, Side> {
+        &self.server
+    }
+
+    fn exchanges(&self) -> u64 {
+        match self.client.app() {
+            Side::RequestClient(app) => app.tally().replies,
+            side => side.tally().completed,
+        }
+    }
+
+    /// Lets both workers turn once, the server by `server_turn`.
+    fn turn(&mut self, server_turn: Turn) {
+        self.now = self.now + TURN;
+        unmeasured_turn(&mut self.client, self.now);
+        self.client.nic_mut().deliver(self.server.nic_mut());
+        server_turn(&mut self.server, self.now);
+        self.server.nic_mut().deliver(self.client.nic_mut());
+    }
+
+    fn turn_until(
+        &mut self,
+        server_turn: Turn,
+        reached: impl Fn(&Self) -> bool,
+    ) -> Result<(), String> {
+        let (mut last, mut stalled) = (0, 0);
+        while !reached(self) {
+            self.turn(server_turn);
+            let moved = self.client.cycles().frames;
+            stalled = if moved == last { stalled + 1 } else { 0 };
+            last = moved;
+            let faults = self.client().faults_total() + self.server().faults_total();
+            if faults > 0 || stalled > STALLED_TURNS {
+                return Err(format!(
+                    "the conversation failed: client {:?}, server {:?}",
+                    self.client(),
+                    self.server()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stack::nic::Frame as _;
+
+    use super::*;
+
+    fn spec(scenario: Scenario, concurrency: u32) -> LoopSpec {
+        LoopSpec {
+            scenario,
+            connections: if scenario == Scenario::Request {
+                1000
+            } else {
+                0
+            },
+            concurrency,
+            burst: 64,
+        }
+    }
+
+    #[test]
+    fn every_scenario_runs_without_a_fault() {
+        for scenario in [Scenario::Connect, Scenario::ConnectPlain, Scenario::Request] {
+            let mut conversation = build(&spec(scenario, 64)).expect("it is built");
+            let run = conversation.run(5000).expect("it runs");
+            assert!(run.exchanges >= 5000, "{scenario:?}");
+            conversation.drain().expect("it ends");
+            let (client, server) = (conversation.client(), conversation.server());
+            assert_eq!(client.requests, server.requests, "{scenario:?}");
+            assert_eq!(client.replies, server.replies, "{scenario:?}");
+            assert_eq!(client.faults_total() + server.faults_total(), 0);
+        }
+    }
+
+    /// The flags of each segment of a single connection, client and server told apart.
+    fn segments(scenario: Scenario) -> Vec<(char, u8, usize)> {
+        let mut conversation = build(&spec(scenario, 1)).expect("it is built");
+        // The first connection also finds the neighbour.
+        conversation.run(1).expect("it runs");
+        conversation.drain().expect("it ends");
+        for _ in 0..100 {
+            conversation.turn(unmeasured_turn);
+        }
+        conversation.client.app_mut().set_running(true);
+        let mut seen = Vec::new();
+        for _ in 0..100 {
+            conversation.now = conversation.now + TURN;
+            unmeasured_turn(&mut conversation.client, conversation.now);
+            conversation.client.app_mut().set_running(false);
+            let (client, server) = (&mut conversation.client, &mut conversation.server);
+            client.nic_mut().deliver(server.nic_mut());
+            seen.extend(
+                server
+                    .nic_mut()
+                    .waiting()
+                    .map(|frame| note('c', frame.bytes())),
+            );
+            measured_turn(server, conversation.now);
+            server.nic_mut().deliver(client.nic_mut());
+            seen.extend(
+                client
+                    .nic_mut()
+                    .waiting()
+                    .map(|frame| note('s', frame.bytes())),
+            );
+        }
+        seen
+    }
+
+    fn note(side: char, frame: &[u8]) -> (char, u8, usize) {
+        let ip_len = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+        let tcp_header_len = usize::from(frame[46] >> 4) * 4;
+        (side, frame[47], ip_len - 20 - tcp_header_len)
+    }
+
+    const SYN: u8 = 2;
+    const SYN_ACK: u8 = 0x12;
+    const ACK: u8 = 0x10;
+    const FIN_ACK: u8 = 0x11;
+    const PSH: u8 = 8;
+
+    #[test]
+    fn piggybacking_takes_six_segments_and_these() {
+        let seen: Vec<_> = segments(Scenario::Connect)
+            .into_iter()
+            .map(|(side, flags, len)| (side, flags & !PSH, len > 0))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ('c', SYN, false),
+                ('s', SYN_ACK, false),
+                ('c', ACK, true),
+                ('s', FIN_ACK, true),
+                ('c', FIN_ACK, false),
+                ('s', ACK, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn plain_takes_eleven_segments_and_these() {
+        let seen: Vec<_> = segments(Scenario::ConnectPlain)
+            .into_iter()
+            .map(|(side, flags, len)| (side, flags & !PSH, len > 0))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ('c', SYN, false),
+                ('s', SYN_ACK, false),
+                ('c', ACK, false),
+                ('c', ACK, true),
+                ('s', ACK, false),
+                ('s', ACK, true),
+                ('c', ACK, false),
+                ('c', FIN_ACK, false),
+                ('s', ACK, false),
+                ('s', FIN_ACK, false),
+                ('c', ACK, false),
+            ]
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! [`PairNic`]: one end of a link that is two queues in memory, for two workers that take turns on one core.
+//!
+//! Called by: [`crate::conversation_loop`]. It must never drop a frame, and never be cheaper to a worker than a driver: each
+//! frame is a buffer of its own, as in [`crate::loop_nic`].
+
+use std::collections::VecDeque;
+
+use stack::nic::{Burst, Caps, Nic, PoolClass};
+
+use crate::loop_nic::{LoopFrame, cycles};
+
+/// Frames in each end's pool at start: some bursts, and what one turn of a worker may keep.
+const POOL_FRAMES: usize = 2048;
+/// Room of each queue, so that it doesn't grow while it is measured.
+const QUEUE_FRAMES: usize = 8192;
+
+/// One end.
+#[derive(Debug)]
+pub struct PairNic {
+    mac: [u8; 6],
+    burst: usize,
+    waiting: VecDeque<LoopFrame>,
+    sent: VecDeque<LoopFrame>,
+    pool: Vec<LoopFrame>,
+    caps: Caps,
+}
+
+impl PairNic {
+    /// An end with this link-layer address, and `burst` frames per receive call.
+    #[must_use]
+    pub fn new(mac: [u8; 6], burst: usize) -> Self {
+        Self {
+            mac,
+            burst,
+            waiting: VecDeque::with_capacity(QUEUE_FRAMES),
+            sent: VecDeque::with_capacity(QUEUE_FRAMES),
+            pool: (0..POOL_FRAMES).map(|_| LoopFrame::new()).collect(),
+            caps: Caps {
+                link: "two ends in memory on one core, no NIC".into(),
+                mtu: 1500,
+                rx_ipv4_checksum: false,
+                rx_tcp_checksum: false,
+                tx_ipv4_checksum: false,
+                tx_tcp_checksum: false,
+                tx_multi_seg: false,
+            },
+        }
+    }
+
+    /// Moves everything that this end has sent to the other one, and evens their pools out: frames that one side takes and
+    /// the other gives back would pile up there.
+    pub fn deliver(&mut self, to: &mut Self) {
+        if to.waiting.is_empty() {
+            core::mem::swap(&mut self.sent, &mut to.waiting);
+        } else {
+            to.waiting.append(&mut self.sent);
+        }
+        if let Some(half) = to
+            .pool
+            .len()
+            .checked_sub(self.pool.len())
+            .map(|more| more / 2)
+        {
+            let from = to.pool.len() - half;
+            self.pool.extend(to.pool.drain(from..));
+        }
+    }
+
+    /// Looks at what waits to be received, oldest first; for tests.
+    pub fn waiting(&self) -> impl Iterator<Item = &LoopFrame> {
+        self.waiting.iter()
+    }
+}
+
+impl Nic for PairNic {
+    type Frame = LoopFrame;
+
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    // A function of its own, like `tx` and `alloc`: the instruction gate leaves them out by name.
+    #[inline(never)]
+    fn rx(&mut self, into: &mut Burst<LoopFrame>) -> usize {
+        let mut received = 0;
+        while received < self.burst
+            && into.room() > 0
+            && let Some(frame) = self.waiting.pop_front()
+        {
+            drop(into.push(frame));
+            received += 1;
+        }
+        received
+    }
+
+    #[inline(never)]
+    fn tx(&mut self, from: &mut Burst<LoopFrame>) -> usize {
+        let sent = from.len();
+        self.sent.extend(from.take_front(sent));
+        sent
+    }
+
+    #[inline(never)]
+    fn alloc(&mut self, _: PoolClass, into: &mut Burst<LoopFrame>, n: usize) -> usize {
+        let mut taken = 0;
+        while taken < n && into.room() > 0 {
+            let mut frame = self.pool.pop().unwrap_or_else(LoopFrame::new);
+            frame.clear();
+            drop(into.push(frame));
+            taken += 1;
+        }
+        taken
+    }
+
+    fn share(&mut self, _: &mut LoopFrame) -> Option<LoopFrame> {
+        None
+    }
+
+    #[inline(never)]
+    fn free(&mut self, from: &mut Burst<LoopFrame>) {
+        let n = from.len();
+        self.pool.extend(from.take_front(n));
+    }
+
+    fn cycles(&self) -> u64 {
+        cycles()
+    }
+}

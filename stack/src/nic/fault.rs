@@ -1,0 +1,116 @@
+//! Faults on purpose: which frames of a link are lost, doubled, corrupted, overtaken or late, and the queue that does it.
+//!
+//! Called by: NICs that are told to be bad ones (`dpdk::DpdkNic`, for `--fault`) through [`FaultLane`]; the links of the
+//! simulated world may ask [`FaultDice`] alone. It must never look at a clock or at bytes to decide: the same seed and the
+//! same number of frames give the same fates. It must never hold more than [`LANE_FRAMES`] frames.
+
+mod lane;
+#[cfg(test)]
+mod tests;
+
+pub use lane::{FaultLane, LANE_FRAMES, LaneConfig};
+
+/// All of something, in parts per million.
+pub const WHOLE_PPM: u32 = 1_000_000;
+/// A frame that is set aside is overtaken by this many frames at most.
+pub const OVERTAKERS_MAX: u8 = 8;
+
+/// What goes wrong on a link, each direction of which is treated alike. All zero: nothing.
+///
+/// Rates are the share of frames, in parts per million, from 0 to [`WHOLE_PPM`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FaultSpec {
+    /// Frames that vanish.
+    pub loss_ppm: u32,
+    /// Frames that arrive twice, one behind the other.
+    pub duplicate_ppm: u32,
+    /// Frames of which one bit is flipped.
+    pub corrupt_ppm: u32,
+    /// Frames that are set aside until 1 to [`OVERTAKERS_MAX`] later ones have passed.
+    pub reorder_ppm: u32,
+    /// How late every frame is, in ns.
+    pub delay_ns: u64,
+    /// What all chances follow from.
+    pub seed: u64,
+}
+
+/// What happens to one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fate {
+    /// It vanishes; nothing else matters then.
+    pub is_lost: bool,
+    /// A copy follows it.
+    pub is_duplicated: bool,
+    /// The bit to flip, to be taken modulo the bits that may be.
+    pub corrupt: Option<u64>,
+    /// How many later frames pass it, 0 for none.
+    pub overtakers: u8,
+}
+
+/// What was done to the frames of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FaultCounts {
+    /// Frames that came to be judged.
+    pub frames: u64,
+    /// Lost on purpose.
+    pub lost: u64,
+    /// Copies added.
+    pub duplicated: u64,
+    /// One bit flipped.
+    pub corrupted: u64,
+    /// Set aside for others to pass.
+    pub reordered: u64,
+    /// Changes that were due and could not be made: no buffer for a copy, no place to set a frame aside.
+    pub not_done: u64,
+}
+
+/// Decides the fate of each frame of one direction. Every frame takes the same number of draws, so that one rate can be
+/// changed without moving the faults of the others.
+#[derive(Debug, Clone)]
+pub struct FaultDice {
+    spec: FaultSpec,
+    state: u64,
+}
+
+impl FaultDice {
+    /// Dice for one direction of one link; `lane` tells the directions of one seed apart.
+    #[must_use]
+    pub fn new(spec: &FaultSpec, lane: u64) -> Self {
+        let mut dice = Self {
+            spec: *spec,
+            state: spec.seed,
+        };
+        dice.state = dice.draw() ^ lane.wrapping_mul(0xd134_2543_de82_ef95);
+        dice
+    }
+
+    /// The fate of the next frame.
+    pub fn next_fate(&mut self) -> Fate {
+        let spec = self.spec;
+        let is_lost = self.happens(spec.loss_ppm);
+        let is_duplicated = self.happens(spec.duplicate_ppm);
+        let corrupts = self.happens(spec.corrupt_ppm);
+        let reorders = self.happens(spec.reorder_ppm);
+        let bit = self.draw();
+        let overtakers = 1 + (self.draw() % u64::from(OVERTAKERS_MAX)) as u8;
+        Fate {
+            is_lost,
+            is_duplicated,
+            corrupt: corrupts.then_some(bit),
+            overtakers: if reorders { overtakers } else { 0 },
+        }
+    }
+
+    fn happens(&mut self, chance_ppm: u32) -> bool {
+        self.draw() % u64::from(WHOLE_PPM) < u64::from(chance_ppm)
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
