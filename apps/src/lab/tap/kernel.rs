@@ -78,6 +78,10 @@ pub(super) fn set_address(address: IpAddr, prefix_len: u8) -> Result<(), Failure
     run(&format!(
         "ip addr add {address}/{prefix_len} dev {TAP}{nodad}"
     ))?;
+    if address.is_ipv6() {
+        // A kernel asks from here whether a neighbour still lives, and without it not at all.
+        run(&format!("ip addr add {LINK_LOCAL}/64 dev {TAP}{nodad}"))?;
+    }
     // Entries may outlive the address that they were for.
     run(&format!("ip -{family} neigh flush dev {TAP} nud all")).map(drop)
 }
