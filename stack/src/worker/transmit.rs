@@ -202,7 +202,7 @@ impl<N: Nic> Core<N> {
         };
         self.endpoint.table.remove(conn.found, conn.hash);
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
-        if conn.has(Conn::OWNED) {
+        if conn.was_owned {
             self.closed(hosted, conn.id, reason, now);
         }
     }

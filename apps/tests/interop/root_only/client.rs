@@ -161,7 +161,7 @@ fn a_server_that_closes_with_unread_data_resets_us() {
         in_namespace(move || {
             let _server = python_server(0);
             let to = format!("{KERNEL}:{}", PORT + 2);
-            let flags = "--talk hold --bytes 5000 --connections 10 --concurrent 10 --timeout 20s";
+            let flags = "--talk hold --bytes 5000 --connections 10 --concurrent 10 --timeout 5s";
             let outcome = client(link, &to, flags);
             assert_eq!(outcome["opened"], 10, "{outcome:#}");
             // A reset that is lost is told again when we close.
@@ -177,7 +177,7 @@ fn a_server_that_never_reads_gets_probes_and_one_that_never_accepts_is_connected
         in_namespace(move || {
             let _server = python_server(0);
             let to = format!("{KERNEL}:{}", PORT + 3);
-            let outcome = client(link, &to, "--talk hold --bytes 100m --timeout 5s");
+            let outcome = client(link, &to, "--talk hold --bytes 100m --timeout 3s");
             assert_eq!(outcome["opened"], 1, "{outcome:#}");
             assert!(
                 outcome["tcp"]["window_probes_sent"].as_u64() > Some(1),
@@ -186,7 +186,7 @@ fn a_server_that_never_reads_gets_probes_and_one_that_never_accepts_is_connected
             // Our FIN waits behind bytes that the window has no room for: only an abort ends this.
             assert_eq!(outcome["endings"]["aborted"], 1, "{outcome:#}");
             let to = format!("{KERNEL}:{}", PORT + 4);
-            let outcome = client(link, &to, "--talk hold --bytes 1000 --timeout 2s");
+            let outcome = client(link, &to, "--talk hold --bytes 1000 --timeout 1s");
             assert_eq!(outcome["opened"], 1, "{outcome:#}");
             let to = format!("{KERNEL}:1");
             let outcome = client(link, &to, "--talk echo --timeout 20s");

@@ -153,7 +153,7 @@ fn a_python_client_reads_slowly_and_finds_a_closed_window() {
 #[ignore = "needs root"]
 fn a_client_that_resets_takes_nothing_with_it() {
     on_each_link(|_| {
-        for _ in 0..20 {
+        for _ in 0..5 {
             python("reset", "198.18.0.2", 7, 20_000);
         }
         python("echo", "198.18.0.2", 7, 10_000);
