@@ -31,7 +31,7 @@ use crate::app::{App, Cx, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
 use crate::conn::ports::{LocalPorts, PortRange};
-use crate::conn::{ConnTable, FlowKey, Parked, Probe};
+use crate::conn::{ConnTable, FlowKey, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
 use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
@@ -161,7 +161,8 @@ impl<N: Nic, A: App> Worker<N, A> {
             self.run_stages_stamped(now, after_rx);
         } else {
             self.core.classify(&mut self.rx, &mut self.scratch);
-            self.core.look_up(&mut self.scratch, self.rx.len());
+            self.core
+                .look_up(&self.hosted, &mut self.scratch, self.rx.len());
             self.core
                 .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
             self.core.run_timers(&mut self.hosted, now);
@@ -185,7 +186,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         self.core.take_handed_over(&mut self.rx, now);
         let frames = self.rx.len();
         self.core.classify(&mut self.rx, &mut self.scratch);
-        self.core.look_up(&mut self.scratch, frames);
+        self.core.look_up(&self.hosted, &mut self.scratch, frames);
         self.core
             .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
         self.core.output(&mut self.hosted, now);
@@ -206,7 +207,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         let frames = self.rx.len();
         self.core.classify(&mut self.rx, &mut self.scratch);
         let classified = self.core.nic.cycles();
-        self.core.look_up(&mut self.scratch, frames);
+        self.core.look_up(&self.hosted, &mut self.scratch, frames);
         let looked_up = self.core.nic.cycles();
         self.core
             .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
@@ -362,15 +363,33 @@ impl<N: Nic> Core<N> {
 
     /// Stage 2: the buckets are on their way since stage 1; match all tags and prefetch the records that they point to.
     #[inline]
-    fn look_up(&mut self, scratch: &mut Scratch, frames: usize) {
+    fn look_up<A: App>(&mut self, hosted: &Hosted<A>, scratch: &mut Scratch, frames: usize) {
         let metas = &scratch.metas[..frames];
         let table = &self.endpoint.table;
+        let mut has_connections = false;
         for (meta, probe) in metas.iter().zip(scratch.probes.iter_mut()) {
             *probe = if meta.lane == Lane::Tcp {
                 table.probe(meta.hash)
             } else {
                 Probe::MISS
             };
+            if let Some(entry) = probe.candidate() {
+                has_connections = true;
+                if entry.kind() == Kind::Open {
+                    self.conns.prefetch(entry);
+                }
+            }
+        }
+        if has_connections {
+            // The records have arrived, or are about to: they say where the name and the app's state are.
+            for probe in &scratch.probes[..frames] {
+                if let Some(handle) = probe
+                    .candidate()
+                    .and_then(|entry| table.prefetch_name(entry))
+                {
+                    hosted.prefetch(handle);
+                }
+            }
         }
     }
 }

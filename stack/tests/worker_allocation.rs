@@ -1,17 +1,23 @@
-//! The worker allocates at start and never again: resets, embryos, cookies, established connections, ARP, echo, and copies
-//! for shared frames.
+//! The worker allocates at start and never again: resets, embryos, cookies, ARP, echo, copies for shared frames; and the
+//! whole life of connections, from both ends.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use stack::app::{App, Chunk, Connect, Cx, TxItem};
 use stack::config::{ConfigSpec, Interface};
 use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::conn::{Capacity, ConnId, Records};
 use stack::counters::Counter;
 use stack::memory::PageOptions;
-use stack::nic::{Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest};
+use stack::nic::{
+    BURST_FRAMES, Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest,
+};
 use stack::tcp::seq::SeqNum;
+use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
 use stack::wire::{IpSpec, Link, MacAddr, SegmentSpec, arp, emit};
@@ -86,6 +92,7 @@ impl Frame for Buffer {
 /// A link whose buffers all exist from the start. What is sent goes to `sent`, which has room.
 struct MadeUp {
     caps: Caps,
+    mac: MacAddr,
     rx: VecDeque<Buffer>,
     pool: Vec<Buffer>,
     sent: Vec<Buffer>,
@@ -99,7 +106,7 @@ impl Nic for MadeUp {
         &self.caps
     }
     fn mac(&self) -> [u8; 6] {
-        LINK.dst.0
+        self.mac.0
     }
     fn rx(&mut self, into: &mut Burst<Buffer>) -> usize {
         let before = into.len();
@@ -114,6 +121,14 @@ impl Nic for MadeUp {
         let sent = from.len();
         self.sent.extend(from.take_front(sent));
         sent
+    }
+    fn free(&mut self, from: &mut Burst<Buffer>) {
+        for mut buffer in from.take_front(BURST_FRAMES) {
+            if self.pool.len() < self.pool.capacity() {
+                buffer.len = 0;
+                self.pool.push(buffer);
+            }
+        }
     }
     fn alloc(&mut self, _class: PoolClass, into: &mut Burst<Buffer>, n: usize) -> usize {
         let n = n.min(self.pool.len()).min(into.room());
@@ -142,6 +157,32 @@ fn segment(peer_port: u16, port: u16, flags: Flags, (seq, ack): (u32, u32)) -> B
     Buffer::new(&bytes[..len], false)
 }
 
+const SECRETS: Secrets = Secrets {
+    flow: [1, 2],
+    isn: [3; 16],
+    cookie: [4; 16],
+    ports: [5; 16],
+};
+
+fn nic(mac: MacAddr) -> MadeUp {
+    MadeUp {
+        caps: Caps {
+            link: "memory, no NIC".into(),
+            mtu: 1500,
+            rx_ipv4_checksum: false,
+            rx_tcp_checksum: false,
+            tx_ipv4_checksum: false,
+            tx_tcp_checksum: false,
+            tx_multi_seg: false,
+        },
+        mac,
+        rx: VecDeque::with_capacity(10_000),
+        pool: (0..5_000).map(|_| Buffer::new(&[], false)).collect(),
+        sent: Vec::with_capacity(20_000),
+        cycles: AtomicUsize::new(0),
+    }
+}
+
 fn worker() -> Worker<MadeUp> {
     let address = IpAddr::from(US);
     let mut spec = ConfigSpec::new(vec![Interface {
@@ -159,32 +200,11 @@ fn worker() -> Worker<MadeUp> {
         listener(EMBRYOS, SynPolicy::Embryo),
         listener(COOKIES, SynPolicy::CookieAlways),
     ];
-    let nic = MadeUp {
-        caps: Caps {
-            link: "memory, no NIC".into(),
-            mtu: 1500,
-            rx_ipv4_checksum: false,
-            rx_tcp_checksum: false,
-            tx_ipv4_checksum: false,
-            tx_tcp_checksum: false,
-            tx_multi_seg: false,
-        },
-        rx: VecDeque::with_capacity(10_000),
-        pool: (0..5_000).map(|_| Buffer::new(&[], false)).collect(),
-        sent: Vec::with_capacity(20_000),
-        cycles: AtomicUsize::new(0),
-    };
-    let secrets = Secrets {
-        flow: [1, 2],
-        isn: [3; 16],
-        cookie: [4; 16],
-        ports: [5; 16],
-    };
     let config = Arc::new(spec.validate().expect("valid"));
     Worker::new(
-        nic,
+        nic(LINK.dst),
         config,
-        &secrets,
+        &SECRETS,
         RingEnd::single(),
         PageOptions::default(),
     )
@@ -253,4 +273,183 @@ fn nothing_is_allocated_after_start() {
         assert!(value >= at_least, "{}: {value}", counter.name());
     }
     assert_eq!(worker.counters().unaccounted(), 0);
+}
+
+/// Both ends of many short conversations: one echoes, the other connects, sends, compares lengths and closes.
+#[derive(Default)]
+struct Talker {
+    /// Whom to connect to, if anybody, and how many connections to have at once.
+    remote: Option<(SocketAddr, u32)>,
+    alive: u32,
+    opened: u32,
+    echoed: u64,
+    closed: u32,
+    /// A connection that is left alone for so many turns more.
+    idle: Option<(ConnId, u32)>,
+}
+
+const WORDS: [u8; 3000] = [7; 3000];
+
+impl App for Talker {
+    /// Bytes that came.
+    type Conn = u32;
+
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _came: &mut u32) {
+        self.opened += 1;
+        if self.remote.is_some() {
+            assert_eq!(cx.send_bytes(conn, &WORDS), WORDS.len());
+        }
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, came: &mut u32) {
+        if self.remote.is_none() {
+            while cx.has_room(conn)
+                && let Some(Chunk { frame, start, len }) = cx.take(conn)
+            {
+                let item = TxItem::Owned { frame, start, len };
+                assert!(cx.send(conn, item).is_ok());
+            }
+            return;
+        }
+        *came += cx.unread_len(conn);
+        cx.consume(conn, u32::MAX);
+        if *came == WORDS.len() as u32 {
+            self.echoed += u64::from(*came);
+            if self.idle.is_none() {
+                self.idle = Some((conn, 20));
+            } else if self.opened.is_multiple_of(8) {
+                cx.abort(conn);
+            } else {
+                cx.close(conn);
+            }
+        }
+    }
+
+    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, came: &mut u32) {
+        self.on_data(cx, conn, came);
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N>,
+        _conn: ConnId,
+        _came: &mut u32,
+        _reason: CloseReason,
+    ) {
+        self.closed += 1;
+        self.alive = self.alive.saturating_sub(1);
+    }
+
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        if let Some((conn, turns)) = self.idle {
+            self.idle = turns.checked_sub(1).map(|turns| (conn, turns));
+            if turns == 0 {
+                cx.close(conn);
+            }
+        }
+        if let Some((remote, wanted)) = self.remote
+            && self.alive < wanted
+            && cx.connect(remote, &Connect::default()).is_ok()
+        {
+            self.alive += 1;
+        }
+    }
+}
+
+fn talker(address: Ipv4Addr, mac: MacAddr, app: Talker) -> Worker<MadeUp, Talker> {
+    let mut spec = ConfigSpec::new(vec![Interface {
+        address: address.into(),
+        prefix_len: 24,
+    }]);
+    spec.listeners = vec![ListenerConfig {
+        address: None,
+        port: EMBRYOS,
+        policy: SynPolicy::CookieWhenFull,
+        backlog: 4,
+        abort_on_overflow: false,
+    }];
+    let few = Records { v4: 32, v6: 32 };
+    spec.limits.records = Capacity {
+        embryos: few,
+        open: few,
+        parked: few,
+        time_wait: few,
+    };
+    spec.limits.queue_items = 256;
+    // At rest at the first opportunity, and awake again with the next segment.
+    spec.park_after = Duration::ZERO;
+    let config = Arc::new(spec.validate().expect("valid"));
+    Worker::with_app(
+        nic(mac),
+        app,
+        config,
+        &SECRETS,
+        RingEnd::single(),
+        PageOptions::default(),
+    )
+    .expect("memory")
+}
+
+/// Moves what one has sent to the other, and loses one frame in 50.
+fn carry(from: &mut MadeUp, to: &mut MadeUp, carried: &mut u32) {
+    for frame in from.sent.drain(..) {
+        *carried += 1;
+        if !carried.is_multiple_of(50) {
+            to.rx.push_back(frame);
+        } else if to.pool.len() < to.pool.capacity() {
+            to.pool.push(frame);
+        }
+    }
+}
+
+#[test]
+fn connections_allocate_nothing_once_every_place_was_used() {
+    let mut server = talker(US, LINK.dst, Talker::default());
+    let client = Talker {
+        remote: Some(((US, EMBRYOS).into(), 24)),
+        ..Talker::default()
+    };
+    let mut client = talker(PEER, LINK.src, client);
+    let (mut now_ms, mut carried) = (1_000_000, 0);
+    let mut talk = |turns: u32| {
+        for _ in 0..turns {
+            now_ms += 1;
+            let now = Instant::from_ms(now_ms);
+            client.turn(now);
+            carry(client.nic_mut(), server.nic_mut(), &mut carried);
+            server.turn(now);
+            carry(server.nic_mut(), client.nic_mut(), &mut carried);
+        }
+        (client.app().closed, server.app().closed)
+    };
+    let warm = talk(20_000);
+    assert!(warm.0 > 500 && warm.1 > 500, "{warm:?}");
+    let mut done = warm;
+    let counted = allocation_counter::measure(|| done = talk(20_000));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert!(done.0 > warm.0 + 500 && done.1 > warm.1 + 500, "{done:?}");
+    for (worker, counters) in [
+        (
+            &client,
+            [
+                Counter::ActiveOpens,
+                Counter::TimeWaitRecycled,
+                Counter::ConnectionsParked,
+            ],
+        ),
+        (
+            &server,
+            [
+                Counter::EmbryoEstablished,
+                Counter::ConnectionsParked,
+                Counter::ConnectionsClosed,
+            ],
+        ),
+    ] {
+        for counter in counters {
+            assert!(worker.counters().get(counter) > 100, "{}", counter.name());
+        }
+        assert!(worker.tcp_counters().retransmitted_segments > 10);
+        assert_eq!(worker.counters().unaccounted(), 0);
+    }
 }

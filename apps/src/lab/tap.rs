@@ -274,9 +274,9 @@ impl Stage {
         let Some(mut nic) = self.nic.take() else {
             return Err(Failure::Run("a scene broke off; the tap is lost".into()));
         };
-        nic.set_instrument(Some(Box::new(Wire(Arc::clone(log)))));
         // What came between two scenes belongs to neither.
         while swallow(&mut nic) > 0 {}
+        nic.set_instrument(Some(Box::new(Wire(Arc::clone(log)))));
         let server = SocketAddr::new(setting.address(Server), SERVER_PORT);
         let actor = Actor::new(setting.ours, server, &scene.acts);
         let config = Arc::new(config(scene, setting)?);

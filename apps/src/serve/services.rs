@@ -241,3 +241,6 @@ impl App for Services {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ fn all_is_well(args: &[&str], scenes: usize) -> String {
 fn closed_port_over_a_tap() {
     let text = all_is_well(&["run", "closed-port", "--over", "tap"], 2);
     assert!(text.contains("(the server is ours)") && text.contains("(the client is ours)"));
+    let text = all_is_well(&["run", "closed-port", "--over", "tap", "-6"], 2);
+    assert!(text.contains("NDP who has 2001:2:0:1::2?"), "{text}");
 }
 
 #[test]

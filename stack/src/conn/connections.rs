@@ -71,6 +71,8 @@ impl Conn {
     pub const OWNED: u8 = 1;
     /// It stands in the list of those to be asked for output.
     const DIRTY: u8 = 1 << 1;
+    /// It is there: a place keeps what it held last, so that its lines can be prefetched without reading any of them.
+    const LIVE: u8 = 1 << 7;
     /// Bytes have arrived that the application has not heard of.
     pub const NEWS: u8 = 1 << 2;
     /// A send was refused: the application is to hear when there is room.
@@ -137,6 +139,15 @@ impl Conn {
         }
     }
 
+    /// Starts loading all but the cold part's end.
+    #[inline(always)]
+    fn prefetch(&self) {
+        self.tcb.prefetch();
+        prefetch_read(&self.armed_ns);
+        prefetch_read(&self.id);
+        prefetch_read(&self.bits);
+    }
+
     /// What the protocol may send beyond what it has sent.
     #[must_use]
     #[inline]
@@ -156,12 +167,25 @@ impl Conn {
     }
 }
 
+/// What is left of a connection that was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// Its name.
+    pub id: ConnId,
+    /// Where its record stands in the table.
+    pub found: Found,
+    /// The hash of its flow.
+    pub hash: FlowHash,
+    /// Whether an application had accepted or opened it.
+    pub was_owned: bool,
+}
+
 /// All open connections of one worker.
 #[derive(Debug)]
 pub struct Connections<F> {
     /// IPv4 connections by their record's index.
-    v4: Vec<Option<Conn>>,
-    v6: Vec<Option<Conn>>,
+    v4: Vec<Conn>,
+    v6: Vec<Conn>,
     v4_capacity: u32,
     /// What all queues hold.
     pub chunks: Chunks<F>,
@@ -231,7 +255,7 @@ impl<F> Connections<F> {
     }
 
     #[inline]
-    fn place(&self, slot: Slot) -> Option<&Option<Conn>> {
+    fn place(&self, slot: Slot) -> Option<&Conn> {
         if slot.0 < self.v4_capacity {
             self.v4.get(slot.0 as usize)
         } else {
@@ -243,7 +267,7 @@ impl<F> Connections<F> {
     #[must_use]
     #[inline]
     pub fn get(&self, slot: Slot) -> Option<&Conn> {
-        self.place(slot)?.as_ref()
+        self.place(slot).filter(|conn| conn.has(Conn::LIVE))
     }
 
     /// The connection in a slot, for writing.
@@ -255,7 +279,9 @@ impl<F> Connections<F> {
         } else {
             (&mut self.v6, slot.0 - self.v4_capacity)
         };
-        places.get_mut(index as usize)?.as_mut()
+        places
+            .get_mut(index as usize)
+            .filter(|conn| conn.has(Conn::LIVE))
     }
 
     /// The connection in a slot together with what its queues are kept in and what counts for it.
@@ -267,7 +293,9 @@ impl<F> Connections<F> {
         } else {
             (&mut self.v6, slot.0 - self.v4_capacity)
         };
-        let conn = places.get_mut(index as usize)?.as_mut()?;
+        let conn = places
+            .get_mut(index as usize)
+            .filter(|conn| conn.has(Conn::LIVE))?;
         Some(Parts {
             conn,
             chunks: &mut self.chunks,
@@ -276,17 +304,21 @@ impl<F> Connections<F> {
         })
     }
 
-    /// Starts loading what a segment of this connection touches first.
-    #[inline]
+    /// Starts loading what a segment of the connection of this record touches.
+    #[inline(always)]
     pub fn prefetch(&self, entry: Entry) {
-        let places = if entry.is_v6() { &self.v6 } else { &self.v4 };
-        if let Some(place) = places.get(entry.index() as usize) {
-            prefetch_lines(place);
+        self.prefetch_slot(self.slot_of(entry));
+    }
+
+    #[inline(always)]
+    fn prefetch_slot(&self, slot: Slot) {
+        if let Some(conn) = self.place(slot) {
+            conn.prefetch();
         }
     }
 
     /// Puts a connection into the slot of its record.
-    pub fn insert(&mut self, conn: Conn) -> Slot {
+    pub fn insert(&mut self, mut conn: Conn) -> Slot {
         let entry = conn.found.entry();
         let slot = self.slot_of(entry);
         let places = if entry.is_v6() {
@@ -296,21 +328,35 @@ impl<F> Connections<F> {
         };
         let index = entry.index() as usize;
         // Records are first used in the order of their numbers, so this grows by one, within what was reserved.
-        while places.len() <= index {
-            places.push(None);
+        while places.len() < index {
+            let Conn {
+                id,
+                found,
+                key,
+                hash,
+                ..
+            } = conn;
+            let vacant = Conn::new(conn.tcb.clone(), id, found, key, hash, conn.listener);
+            places.push(vacant);
         }
-        places[index] = Some(conn);
+        conn.set(Conn::LIVE);
+        match places.get_mut(index) {
+            Some(place) => *place = conn,
+            None => places.push(conn),
+        }
         slot
     }
 
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
-    pub fn remove(&mut self, slot: Slot, freed: impl FnMut(F)) -> Option<Conn> {
+    pub fn remove(&mut self, slot: Slot, freed: impl FnMut(F)) -> Option<Removed> {
         let (places, index) = if slot.0 < self.v4_capacity {
             (&mut self.v4, slot.0)
         } else {
             (&mut self.v6, slot.0 - self.v4_capacity)
         };
-        let mut conn = places.get_mut(index as usize)?.take()?;
+        let conn = places
+            .get_mut(index as usize)
+            .filter(|conn| conn.has(Conn::LIVE))?;
         let mut freed = freed;
         self.last_ended = Some((conn.id, conn.tx.len()));
         conn.tx.clear(&mut self.chunks, &mut freed);
@@ -319,8 +365,15 @@ impl<F> Connections<F> {
         if conn.armed_ns != u64::MAX {
             self.wheel.cancel(slot.0);
         }
+        let removed = Removed {
+            id: conn.id,
+            found: conn.found,
+            hash: conn.hash,
+            was_owned: conn.has(Conn::OWNED),
+        };
         // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing.
-        Some(conn)
+        conn.bits = 0;
+        Some(removed)
     }
 
     /// Bytes of a connection that were never acknowledged, if it was the last one to end: for its farewell.
@@ -337,10 +390,9 @@ impl<F> Connections<F> {
         let v4 = self.v4.iter().enumerate();
         let v6 = self.v6.iter().enumerate();
         let first_v6 = self.v4_capacity;
-        v4.filter_map(|(index, conn)| Some((Slot(index as u32), conn.as_ref()?)))
-            .chain(v6.filter_map(move |(index, conn)| {
-                Some((Slot(first_v6 + index as u32), conn.as_ref()?))
-            }))
+        v4.map(|(index, conn)| (Slot(index as u32), conn))
+            .chain(v6.map(move |(index, conn)| (Slot(first_v6 + index as u32), conn)))
+            .filter(|(_, conn)| conn.has(Conn::LIVE))
     }
 
     /// One past the highest slot ever used, IPv4 and IPv6 counted apart: for walks in parts.
@@ -434,6 +486,12 @@ impl<F> Connections<F> {
         }
     }
 
+    /// Slots in the list.
+    #[cfg(test)]
+    pub(crate) fn starved_len(&self) -> usize {
+        self.starved.len()
+    }
+
     /// The one that has waited longest.
     #[inline]
     pub fn pop_starved(&mut self) -> Option<Slot> {
@@ -477,10 +535,4 @@ impl<F> Connections<F> {
     pub fn next_fire(&self) -> Option<Instant> {
         self.wheel.next_poll()
     }
-}
-
-#[inline(always)]
-fn prefetch_lines(place: &Option<Conn>) {
-    // The protocol's two hot lines, and the queues behind its cold part.
-    prefetch_read(place);
 }

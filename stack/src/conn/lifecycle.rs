@@ -264,8 +264,18 @@ impl ConnTable {
             .then(|| self.handle_of(found.entry))?
     }
 
+    /// Starts loading where the name of the connection at `entry` is kept, and says its handle; `None` for other kinds. The
+    /// record itself is read.
+    #[inline(always)]
+    pub fn prefetch_name(&self, entry: Entry) -> Option<u32> {
+        let handle = self.handle_of(entry)?;
+        self.handles.prefetch(handle);
+        Some(handle)
+    }
+
     /// Where a connection is now; `None` when it has ended.
     #[must_use]
+    #[inline]
     pub fn resolve(&self, id: ConnId) -> Option<Found> {
         if self.handles.generation(id.handle) != Some(id.generation) {
             return None;

@@ -39,6 +39,20 @@ pub struct ListenerConfig {
     pub abort_on_overflow: bool,
 }
 
+impl ListenerConfig {
+    /// A listener on all addresses, with a backlog of 128 that drops what is too much.
+    #[must_use]
+    pub const fn new(port: u16, policy: SynPolicy) -> Self {
+        Self {
+            address: None,
+            port,
+            policy,
+            backlog: 128,
+            abort_on_overflow: false,
+        }
+    }
+}
+
 /// Index of a listener in the configuration's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u16);

@@ -185,7 +185,7 @@ impl<F> Opening<'_, F> {
         // Its ISS is history, and its options come with the rest.
         let params = self.params(&key, SeqNum(0), ConnectionOptions::default());
         let rest = parked.rest(self.now);
-        let tcb = Tcb::wake(params, &rest, &mut self.env());
+        let tcb = Tcb::wake(params, &rest, &self.env());
         let slot = self.place(found, key, hash, listener, tcb)?;
         if let Some(conn) = self.conns.get_mut(slot) {
             // Only connections that an application has taken over come to rest.

@@ -210,7 +210,7 @@ mod tests {
             let is_v6 = frame[14] >> 4 == 6;
             for bit in 6 * 8..frame.len() * 8 {
                 // Traffic class, flow label and hop limit of IPv6 stand under no checksum.
-                if is_v6 && (14 * 8..18 * 8).contains(&bit) || is_v6 && bit / 8 == 21 {
+                if is_v6 && ((14 * 8..18 * 8).contains(&bit) || bit / 8 == 21) {
                     continue;
                 }
                 let mut changed = frame.clone();

@@ -92,6 +92,8 @@ pub struct Link {
     pub spec: LinkSpec,
     /// Whether frames pass at all: false is a pulled cable.
     pub up: bool,
+    /// The next frames, as many as this says, are lost: for scenarios that need a certain one to be.
+    pub lose_next: u32,
     /// When the last bit of what waits has left.
     busy_until: Instant,
     last_arrival: Instant,
@@ -104,6 +106,7 @@ impl Link {
         Self {
             spec,
             up: true,
+            lose_next: 0,
             busy_until: Instant::ZERO,
             last_arrival: Instant::ZERO,
         }
@@ -128,6 +131,10 @@ impl Link {
         let Some(left_at) = self.transmit(bytes.len(), now) else {
             return gone(Fate::QueueFull);
         };
+        if self.lose_next > 0 {
+            self.lose_next -= 1;
+            return gone(Fate::Lost);
+        }
         if random.hits(self.spec.loss_ppm) {
             return gone(Fate::Lost);
         }

@@ -15,7 +15,7 @@ use super::nic::Pools;
 use super::nic::SimNic;
 use super::random::Random;
 use super::trace::{Crossing, Trace};
-use crate::app::App;
+use crate::app::{App, Cx};
 use crate::config::Config;
 use crate::time::Instant;
 use crate::worker::Worker;
@@ -201,6 +201,20 @@ impl<A: App> World<A> {
                 }),
             }
         }
+    }
+
+    /// Lets the app of one worker act now, outside of its callbacks. `None` when the host has no such worker.
+    pub fn act<T>(
+        &mut self,
+        host: HostId,
+        worker: u16,
+        act: impl FnOnce(&mut A, &mut Cx<'_, SimNic>) -> T,
+    ) -> Option<T> {
+        let now = self.now;
+        let worker = self.workers_mut(host).nth(usize::from(worker))?;
+        let result = worker.with_cx(now, act);
+        self.wake(host);
+        Some(result)
     }
 
     /// Gives all workers of a host a turn now: for orders to its app.

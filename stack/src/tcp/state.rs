@@ -338,6 +338,22 @@ pub fn write_dot(out: &mut impl fmt::Write) -> fmt::Result {
     writeln!(out, "}}")
 }
 
+/// Writes the diagram in Mermaid's language, which code hosts draw.
+///
+/// # Errors
+/// Whatever `out` reports.
+pub fn write_mermaid(out: &mut impl fmt::Write) -> fmt::Result {
+    writeln!(out, "flowchart TD")?;
+    for state in State::ALL {
+        writeln!(out, "  s{}[\"{state}\"]", state as u8)?;
+    }
+    for arrow in TABLE {
+        let (from, to, event) = (arrow.from as u8, arrow.to as u8, arrow.event.name());
+        writeln!(out, "  s{from} -- \"{event}\" --> s{to}")?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,6 +435,17 @@ mod tests {
         assert!(
             kept == dot,
             "docs/reference/tcp-states.dot should be:\n{dot}"
+        );
+    }
+
+    #[test]
+    fn the_page_shows_the_same_picture() {
+        let mut mermaid = String::new();
+        write_mermaid(&mut mermaid).unwrap();
+        let page = include_str!("../../../docs/reference/tcp-states.md");
+        assert!(
+            page.contains(&format!("```mermaid\n{mermaid}```")),
+            "docs/reference/tcp-states.md should show:\n{mermaid}"
         );
     }
 }

@@ -8,6 +8,7 @@ use crate::app::{App, Cx, CxParts};
 use crate::conn::ConnId;
 use crate::conn::connections::{Conn, Slot};
 use crate::conn::listener::ListenerId;
+use crate::memory::prefetch_read;
 use crate::nic::Nic;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
@@ -38,6 +39,14 @@ impl<A: App> Hosted<A> {
             self.states.resize_with(index + 1, A::Conn::default);
         }
         (&mut self.app, &mut self.states[index])
+    }
+
+    /// Starts loading the state of a connection.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, handle: u32) {
+        if let Some(state) = self.states.get(handle as usize) {
+            prefetch_read(state);
+        }
     }
 }
 

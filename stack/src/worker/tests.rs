@@ -9,21 +9,28 @@
 
 mod answer;
 mod host;
+mod probe;
 
+mod accepting;
 mod allowed_sources;
 mod buffers;
 mod closed;
+mod connecting;
 mod cookies;
 mod corruption;
 mod embryos;
+mod ending;
 mod link;
 mod neighbors;
 mod offloads;
 mod packets;
 mod random;
+mod reading;
 mod reset_rules;
 mod rest;
 mod retransmission;
 mod several;
+mod time_wait;
 mod truncation;
 mod tx_refusal;
+mod waking;

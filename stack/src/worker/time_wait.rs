@@ -10,7 +10,7 @@ use super::connection::segment_of;
 use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::app::App;
-use crate::conn::connections::{Conn, Slot};
+use crate::conn::connections::Slot;
 use crate::conn::opening::tuple;
 use crate::conn::{Found, MoveError, TickMs, TimeWait};
 use crate::counters::Counter;
@@ -52,7 +52,7 @@ impl<N: Nic> Core<N> {
         let outbox = &mut self.outbox;
         let conn = self.conns.remove(slot, |frame| outbox.free(frame));
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
-        if let Some(conn) = conn.filter(|conn| conn.has(Conn::OWNED)) {
+        if let Some(conn) = conn.filter(|conn| conn.was_owned) {
             self.closed(hosted, conn.id, CloseReason::Graceful, now);
         }
     }

@@ -173,7 +173,7 @@ impl<N: Nic> Core<N> {
         };
         let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
         // What has arrived in order is still the application's when both directions have ended.
-        let is_read_on = conn.has(Conn::OWNED) && conn.rx.len() > 0 && !conn.tcb.app_has_closed();
+        let is_read_on = conn.has(Conn::OWNED) && !conn.rx.is_empty() && !conn.tcb.app_has_closed();
         if conn.tcb.is_finished() && !(is_read_on && reason == CloseReason::Graceful) {
             return self.finish(hosted, slot, reason, now);
         }
@@ -202,7 +202,7 @@ impl<N: Nic> Core<N> {
         };
         self.endpoint.table.remove(conn.found, conn.hash);
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
-        if conn.has(Conn::OWNED) {
+        if conn.was_owned {
             self.closed(hosted, conn.id, reason, now);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, FlowKey, Records};
-use stack::sim::host::{HostSpec, Spread, draw_secrets};
+use stack::sim::host::{HostId, HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;
 use stack::sim::nic::PoolSizes;
 use stack::sim::random::Random;
@@ -15,7 +15,7 @@ use stack::tcp::isn::{Remote, Tuple};
 use stack::time::Instant;
 
 use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
-use crate::stage::{Manners, Stage};
+use crate::stage::{Manners, Outage, Stage};
 
 /// Bytes that all plans of a seed move together, at most; more only takes longer.
 const TOTAL_LEN: u64 = 400_000;
@@ -60,7 +60,30 @@ pub(crate) fn draw(seed: u64) -> Stage {
         keepalive: true,
         r2: Duration::from_secs(1000),
     };
-    Stage::new(random.next_u64(), start, &hosts, plans, manners)
+    let outages = draw_outages(&mut random, hosts.len());
+    if !outages.is_empty() {
+        plans.iter_mut().for_each(|plan| plan.is_lossy = true);
+    }
+    let mut stage = Stage::new(random.next_u64(), start, &hosts, plans, manners);
+    stage.outages = outages;
+    stage
+}
+
+/// Cables that are pulled for a while; each host's at most once, and not for as long as a keepalive would bear.
+fn draw_outages(random: &mut Random, hosts: usize) -> Vec<Outage> {
+    let mut outages = Vec::new();
+    for host in 0..hosts as u16 {
+        if random.hits(100_000) {
+            let from = Duration::from_millis(random.within(0..=5_000));
+            let lasts = Duration::from_millis(random.one_of(&[100, 3_000, 20_000]));
+            outages.push(Outage {
+                host: HostId(host),
+                from,
+                until: from + lasts,
+            });
+        }
+    }
+    outages
 }
 
 fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
@@ -93,25 +116,36 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
                 control: 500,
                 data: 300,
             },
+            PoolSizes {
+                rx: 150,
+                control: 150,
+                data: 100,
+            },
         ]);
         let config = &mut host.config;
         let records = |n| Records { v4: n, v6: n };
         config.limits.records = Capacity {
             embryos: records(64),
+            // Fewer than there are plans, and hosts whose clients hold all records wait for each other's servers for ever.
             open: records(64),
-            parked: records(64),
-            time_wait: records(64),
+            parked: records(random.one_of(&[2, 64])),
+            time_wait: records(random.one_of(&[1, 4, 64])),
         };
         config.limits.neighbors = 16;
         config.limits.handoff_frames = 256;
         // Below what the pool for received frames has beyond rings and bursts.
-        config.limits.queue_items = if nic.pools.rx > 1000 { 1024 } else { 128 };
+        config.limits.queue_items = match nic.pools.rx {
+            1000.. => 1024,
+            300.. => 128,
+            _ => 32,
+        };
         config.limits.send_queue_items = random.one_of(&[1, 4, 64]);
         config.handshake.syn_ack_retries = 7;
         config.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);
         config.park_after = random.one_of(&[Duration::from_millis(5), Duration::from_secs(1)]);
         let tcp = &mut config.tcp;
         tcp.two_msl = Duration::from_secs(60);
+        tcp.fin_wait_2 = Duration::from_secs(600);
         tcp.timestamps = random.hits(700_000);
         tcp.window_scaling = random.hits(700_000);
         tcp.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
@@ -209,7 +243,7 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
 
 fn loses_frames(host: &HostSpec) -> bool {
     let loses = |link: &LinkSpec| link.loss_ppm + link.corrupt_ppm > 0 || link.rate_bps > 0;
-    loses(&host.up) || loses(&host.down)
+    loses(&host.up) || loses(&host.down) || host.nic.pools.rx < 1000
 }
 
 fn draw_side(random: &mut Random, most_len: u64) -> Side {

@@ -19,9 +19,9 @@ pub(super) fn scenario(pace: Pace) -> Scenario {
     }
 }
 
-/// No neighbour entry: ARP fails, and TCP never gets to say a word.
+/// No neighbour entry: ARP (or NDP) fails, and TCP never gets to say a word.
 fn without_entry() -> Scene {
-    Scene::new("No neighbour entry: ARP goes unanswered")
+    Scene::new("No neighbour entry: nobody answers for the address")
         .server_is_off()
         .act(0, Client, Do::Connect(1))
         .expect(Client.asks_for_neighbor().within_ms(0, 200))

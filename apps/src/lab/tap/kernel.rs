@@ -17,6 +17,8 @@ use crate::failure::Failure;
 
 /// The tap, in a namespace that holds nothing else.
 pub(super) const TAP: &str = "labtap0";
+/// The kernel's link-local address.
+const LINK_LOCAL: &str = "fe80::1";
 /// How often neighbour entries are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -50,7 +52,7 @@ fn run(command: &str) -> Result<String, Failure> {
     Err(Failure::Run(format!("`{command}` failed: {}", said.trim())))
 }
 
-/// Switches the kernel's side of the tap on, without what IPv6 says on its own account (link-local addresses, looking for
+/// Switches the kernel's side of the tap on, without what IPv6 says on its own account (duplicate detection, looking for
 /// routers); and loopback, over which a kernel tells itself that a neighbour doesn't answer.
 ///
 /// # Errors
@@ -76,6 +78,10 @@ pub(super) fn set_address(address: IpAddr, prefix_len: u8) -> Result<(), Failure
     run(&format!(
         "ip addr add {address}/{prefix_len} dev {TAP}{nodad}"
     ))?;
+    if address.is_ipv6() {
+        // A kernel asks from here whether a neighbour still lives, and without it not at all.
+        run(&format!("ip addr add {LINK_LOCAL}/64 dev {TAP}{nodad}"))?;
+    }
     // Entries may outlive the address that they were for.
     run(&format!("ip -{family} neigh flush dev {TAP} nud all")).map(drop)
 }

@@ -51,7 +51,7 @@ fn segment(source: (IpAddr, u16), destination: (IpAddr, u16), flags: Flags) -> V
 }
 
 fn syn(port: u16, destination_port: u16) -> Vec<u8> {
-    let (from, to) = if port % 2 == 0 {
+    let (from, to) = if port.is_multiple_of(2) {
         (HostSpec::v4(2), HostSpec::v4(1))
     } else {
         (HostSpec::v6(2), HostSpec::v6(1))

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use super::super::{RingEnd, Secrets, Worker};
 use super::answer::Answer;
+use crate::app::{App, NoApp};
 use crate::config::{ConfigSpec, Interface};
 use crate::conn::listener::{ListenerConfig, SynPolicy};
-use crate::conn::{Capacity, Embryo, FlowKey, Found, Parked, Records};
+use crate::conn::{Capacity, Embryo, FlowKey, Found, Kind, Parked, Records};
 use crate::counters::{Class, Counter, Counters};
 use crate::memory::PageOptions;
 use crate::nic::memory::{MemoryFrame, MemoryNic};
@@ -163,9 +164,9 @@ pub(super) const SECRETS: Secrets = Secrets {
 };
 
 /// A worker on a NIC in memory. Each `inject…` is one turn of it, or as many as its frames need.
-pub(super) struct Host {
+pub(super) struct Host<A: App = NoApp> {
     /// `None` once it has been ended.
-    worker: Option<Worker<MemoryNic>>,
+    worker: Option<Worker<MemoryNic, A>>,
     pub(super) now: Instant,
     /// What [`Host::inject`] and [`Host::expect`] speak about.
     pub(super) flow: Flow,
@@ -194,12 +195,23 @@ impl Host {
         change_nic: impl FnOnce(&mut MemoryNic),
         ring: RingEnd<MemoryFrame>,
     ) -> Self {
+        Self::build(NoApp, change, change_nic, ring)
+    }
+}
+
+impl<A: App> Host<A> {
+    pub(super) fn build(
+        app: A,
+        change: impl FnOnce(&mut ConfigSpec),
+        change_nic: impl FnOnce(&mut MemoryNic),
+        ring: RingEnd<MemoryFrame>,
+    ) -> Self {
         let mut spec = plain();
         change(&mut spec);
         let config = Arc::new(spec.validate().expect("a valid configuration"));
         let mut nic = MemoryNic::new(OUR_MAC.0);
         change_nic(&mut nic);
-        let worker = Worker::new(nic, config, &SECRETS, ring, PageOptions::default());
+        let worker = Worker::with_app(nic, app, config, &SECRETS, ring, PageOptions::default());
         Self {
             worker: Some(worker.expect("memory")),
             now: Instant::from_ms(1_000_000),
@@ -211,7 +223,7 @@ impl Host {
         }
     }
 
-    pub(super) fn worker(&mut self) -> &mut Worker<MemoryNic> {
+    pub(super) fn worker(&mut self) -> &mut Worker<MemoryNic, A> {
         self.worker.as_mut().expect("not ended")
     }
 
@@ -405,7 +417,7 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl<A: App> Drop for Host<A> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.end();
@@ -414,7 +426,7 @@ impl Drop for Host {
 }
 
 /// Looks into the table, which a peer can't.
-impl Host {
+impl<A: App> Host<A> {
     fn flow_key(&mut self) -> FlowKey {
         let flow = self.flow;
         let config = Arc::clone(&self.worker().core.endpoint.config);
@@ -448,6 +460,11 @@ impl Host {
         self.worker().core.endpoint.hasher.hash(&key).owner(workers)
     }
 
+    /// The kind of the flow's record.
+    pub(super) fn kind(&mut self) -> Option<Kind> {
+        self.found().map(Found::kind)
+    }
+
     /// The embryo of the flow.
     pub(super) fn embryo(&mut self) -> Option<Embryo> {
         let found = self.found()?;
@@ -461,7 +478,7 @@ impl Host {
     }
 }
 
-impl Host {
+impl<A: App> Host<A> {
     /// Lets connections without news come to rest: a tick of their timers must pass for that. Connections at rest keep
     /// the time of their last challenge in steps of 4 ms, so all times here stay multiples of that.
     pub(super) fn rest(&mut self) -> &mut Self {
@@ -470,10 +487,14 @@ impl Host {
 
     /// The flow's three-way handshake, without options; the connection comes to rest.
     pub(super) fn establish(&mut self) -> &mut Self {
+        self.shake_hands().rest()
+    }
+
+    /// The flow's three-way handshake, without options.
+    pub(super) fn shake_hands(&mut self) -> &mut Self {
         self.inject(syn().seq(0)).counted(Counter::SynEmbryo);
         self.expect(syn_ack().seq(0).ack(1));
         self.inject(ack().seq(1).ack(1));
-        self.counted(Counter::ConnSegment).silent();
-        self.rest()
+        self.counted(Counter::ConnSegment).silent()
     }
 }

@@ -74,9 +74,14 @@ fn echo_request(ip: IpSpec, data: &[u8]) -> Vec<u8> {
 
 /// "Port unreachable" from the peer, about a segment from our [`OPEN`] port to its port 40,000.
 pub(super) fn port_unreachable_v4() -> Vec<u8> {
+    port_unreachable_about(OPEN, 40_000, 1)
+}
+
+/// "Port unreachable" from the peer, about a segment of ours with this sequence number.
+pub(super) fn port_unreachable_about(from: u16, to: u16, seq: u32) -> Vec<u8> {
     let mut quoted = Vec::new();
     PacketBuilder::ipv4(OUR_V4.octets(), PEER_V4.octets(), 64)
-        .tcp(OPEN, 40_000, 1, 1000)
+        .tcp(from, to, seq, 1000)
         .write(&mut quoted, &[])
         .expect("written");
     let port = icmpv4::DestUnreachableHeader::Port;

@@ -7,6 +7,7 @@ use etherparse::NetSlice;
 use super::answer::slices;
 use super::host::{CLOSED, Flow, Host, OPEN, OUR_MAC, OUR_V4, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request};
+use crate::app::App;
 use crate::counters::Counter;
 use crate::nic::BURST_FRAMES;
 use crate::tcp::lang::{ack, rst, syn, syn_ack};
@@ -14,7 +15,7 @@ use crate::wire::{Link, MacAddr, arp, ndp};
 
 /// The next reply asks everybody on the link for this address.
 #[track_caller]
-fn expect_arp_request(host: &mut Host, target: Ipv4Addr) {
+pub(super) fn expect_arp_request<A: App>(host: &mut Host<A>, target: Ipv4Addr) {
     let frame = host.next_reply();
     let packet = slices(&frame);
     let Some(NetSlice::Arp(arp)) = packet.net else {

@@ -1,8 +1,11 @@
 //! Four workers of one endpoint, and a NIC whose hash is always wrong.
 
+use core::net::SocketAddr;
+
 use super::super::Rings;
 use super::answer::Answer;
-use super::host::{CLOSED, Flow, Host, OPEN};
+use super::host::{CLOSED, Flow, Host, OPEN, PEER_V4};
+use crate::app::Connect;
 use crate::conn::listener::SynPolicy;
 use crate::counters::{Counter, Counters};
 use crate::tcp::lang::{Spec, ack, data, rst, syn, syn_ack};
@@ -228,4 +231,54 @@ fn a_syn_ack_by_timer_leaves_through_worker_0() {
     cluster.hosts[0].turn();
     cluster.hosts[0].turn();
     cluster.hosts[0].on(flow).expect(syn_ack().seq(0).ack(1));
+}
+
+/// A SYN of worker `worker`'s own to the peer, and its tuple as the peer sees it.
+fn connect(cluster: &mut Cluster, worker: usize, remote: SocketAddr) -> Flow {
+    let host = &mut cluster.hosts[worker];
+    let conn = host.act(|_, cx| {
+        let conn = cx.connect(remote, &Connect::default()).expect("connects");
+        cx.info(conn).expect("open")
+    });
+    Flow::between(remote, conn.local)
+}
+
+/// The port decides where replies come to.
+#[test]
+fn who_connects_chooses_ports_whose_replies_come_back() {
+    let mut cluster = Cluster::new(64, SynPolicy::Embryo);
+    cluster.hosts[0]
+        .inject_bytes(&super::neighbors::arp_request())
+        .next_reply();
+    for worker in [0, 1, 2, 3] {
+        for _ in 0..10 {
+            let flow = connect(&mut cluster, worker, (PEER_V4, 9_000).into());
+            assert_eq!(cluster.owner(flow), worker);
+            // Worker 0 takes it up, and sends it.
+            cluster.hosts[0].turn();
+            cluster.hosts[0].turn();
+            cluster.hosts[0].on(flow).expect(syn().seq(0)).forget_iss();
+        }
+    }
+}
+
+/// Worker 0 finds out that nobody answers, and the connection is another worker's.
+#[test]
+fn no_route_is_told_to_the_owner_of_the_connection() {
+    let mut cluster = Cluster::new(64, SynPolicy::Embryo);
+    connect(&mut cluster, 3, (PEER_V4, 9_000).into());
+    for asked in 1..=3 {
+        cluster.hosts[0].turn();
+        cluster.hosts[0].turn();
+        while cluster.hosts[0].try_reply().is_some() {}
+        assert_eq!(cluster.hosts[0].count(Counter::SolicitationsSent), asked);
+        assert_eq!(cluster.hosts[3].count(Counter::ConnectionsClosed), 0);
+        for host in &mut cluster.hosts {
+            host.now = host.now + std::time::Duration::from_millis(1000);
+        }
+    }
+    cluster.hosts[0].turn();
+    cluster.hosts[3].turn();
+    assert_eq!(cluster.hosts[3].count(Counter::ConnectionsClosed), 1);
+    assert_eq!(cluster.hosts[3].worker().table().total(), 0);
 }

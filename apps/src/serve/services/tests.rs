@@ -1,0 +1,465 @@
+//! The services on a worker whose wire lies in memory, with an app of the stack as their peer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack::app::{App, Connect, Cx};
+use stack::config::{ConfigSpec, Interface};
+use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::conn::{ConnId, Kind, pattern};
+use stack::memory::PageOptions;
+use stack::nic::memory::MemoryNic;
+use stack::nic::{Frame as _, Nic};
+use stack::tcp::settings::ConnectionOptions;
+use stack::tcp::verdict::CloseReason;
+use stack::time::Instant;
+use stack::worker::{RingEnd, Secrets, Worker};
+
+use super::{Services, SiteStats};
+use crate::serve::listen::listens;
+use crate::serve::wall::WallClock;
+
+/// Collects what comes; what it sends is told from outside.
+#[derive(Default)]
+struct Client {
+    received: Vec<u8>,
+    /// Bytes of what came that it reads; the rest stays in the window.
+    reads: usize,
+    peer_closed: bool,
+    closed: Option<CloseReason>,
+}
+
+impl App for Client {
+    type Conn = ();
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+        while self.received.len() < self.reads {
+            let bytes = cx.peek(conn);
+            if bytes.is_empty() {
+                break;
+            }
+            self.received.extend_from_slice(bytes);
+            let len = bytes.len() as u32;
+            cx.consume(conn, len);
+        }
+    }
+
+    fn on_peer_closed<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, _conn: ConnId, _state: &mut ()) {
+        self.peer_closed = true;
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N>,
+        _conn: ConnId,
+        _state: &mut (),
+        reason: CloseReason,
+    ) {
+        self.closed = Some(reason);
+    }
+}
+
+fn worker<A: App>(last: u8, app: A, ports: usize) -> Worker<MemoryNic, A> {
+    let mut spec = ConfigSpec::new(vec![Interface {
+        address: [198, 18, 0, last].into(),
+        prefix_len: 24,
+    }]);
+    spec.limits.records.open.v4 = 16;
+    spec.limits.records.parked.v4 = 16;
+    // Ports are numbered from 1.
+    let listener = |port| ListenerConfig {
+        address: None,
+        port,
+        policy: SynPolicy::Embryo,
+        backlog: 4,
+        abort_on_overflow: false,
+    };
+    spec.listeners = (1..).take(ports).map(listener).collect();
+    let secrets = Secrets {
+        flow: [1, last.into()],
+        isn: [last; 16],
+        cookie: [4; 16],
+        ports: [5; 16],
+    };
+    let config = Arc::new(spec.validate().expect("a valid configuration"));
+    let nic = MemoryNic::new([2, 0, 0, 0, 0, last]);
+    let memory = PageOptions::default();
+    Worker::with_app(nic, app, config, &secrets, RingEnd::single(), memory).expect("memory")
+}
+
+/// A service and one connection to it.
+struct Session {
+    server: Worker<MemoryNic, Services>,
+    client: Worker<MemoryNic, Client>,
+    conn: ConnId,
+    now: Instant,
+}
+
+impl Session {
+    /// A connection to a service as `--listen` names it, whatever its port.
+    fn open(listen: &str) -> Self {
+        let listens = listens(listen).expect("a place").0;
+        let now = Instant::from_ms(1_000_000);
+        let services = Services::new(&listens, WallClock::default());
+        let mut client = worker(
+            2,
+            Client {
+                reads: usize::MAX,
+                ..Client::default()
+            },
+            0,
+        );
+        let connect = Connect {
+            options: ConnectionOptions {
+                nagle: false,
+                ..ConnectionOptions::default()
+            },
+            ..Connect::default()
+        };
+        let remote = SocketAddr::from(([198, 18, 0, 1], 1));
+        let conn = client
+            .with_cx(now, |_, cx| cx.connect(remote, &connect))
+            .expect("connects");
+        let mut session = Self {
+            server: worker(1, services, listens.len()),
+            client,
+            conn,
+            now,
+        };
+        session.settle();
+        session
+    }
+
+    /// Carries frames until there are none; half a second passes.
+    fn settle(&mut self) {
+        for _ in 0..5_000 {
+            self.client.turn(self.now);
+            for frame in self.client.nic_mut().take_sent() {
+                self.server.nic_mut().inject_bytes(frame.bytes());
+            }
+            self.server.turn(self.now);
+            for frame in self.server.nic_mut().take_sent() {
+                let mut bytes = vec![0; frame.total_len()];
+                frame.copy_out(0, &mut bytes);
+                self.client.nic_mut().inject_bytes(&bytes);
+            }
+            self.now = self.now + Duration::from_micros(100);
+        }
+    }
+
+    /// Sends bytes as one or more segments of their own, and lets them have their effect.
+    fn send(&mut self, bytes: &[u8]) {
+        let (conn, now) = (self.conn, self.now);
+        let sent = self.client.with_cx(now, |_, cx| cx.send_bytes(conn, bytes));
+        assert_eq!(sent, bytes.len());
+        self.settle();
+    }
+
+    fn shutdown(&mut self) {
+        let conn = self.conn;
+        self.client.with_cx(self.now, |_, cx| cx.shutdown(conn));
+        self.settle();
+    }
+
+    /// The client reads what it has left so far, and all that follows.
+    fn read_on(&mut self) {
+        self.client.app_mut().reads = usize::MAX;
+        let conn = self.conn;
+        self.client
+            .with_cx(self.now, |app, cx| app.on_data(cx, conn, &mut ()));
+    }
+
+    /// The server is told to end.
+    fn finish(&mut self) {
+        while self.server.finish(self.now) {}
+        self.settle();
+    }
+
+    fn received(&self) -> &[u8] {
+        &self.client.app().received
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(self.received()).into_owned()
+    }
+
+    fn stats(&self) -> SiteStats {
+        self.server.app().stats().next().expect("a place")
+    }
+
+    /// The connection has ended, in order, and nothing is left of it.
+    fn ends_in_order(mut self) {
+        assert!(self.client.app().peer_closed, "the server has closed");
+        let conn = self.conn;
+        self.client.with_cx(self.now, |_, cx| cx.close(conn));
+        self.settle();
+        assert_eq!(self.client.app().closed, Some(CloseReason::Graceful));
+        let stats = self.stats();
+        assert_eq!((stats.accepted, stats.open), (1, 0));
+        assert_eq!(stats.closed_by_reason().0.get("graceful"), Some(&1));
+        assert_eq!(self.server.queued_items(), 0);
+    }
+}
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+/// A response with the first ten characters of the pattern ends so.
+const BODY: &str = "\r\n\r\n !\"#$%&'()";
+
+#[test]
+fn echo_sends_back_the_frames_that_came_and_closes_after_the_last() {
+    let mut session = Session::open("1=echo");
+    session.send(b"hello");
+    assert_eq!(session.received(), b"hello");
+    let long: Vec<u8> = (0..20_000).map(|i| (i % 251) as u8).collect();
+    session.send(&long);
+    assert_eq!(session.received()[5..], long);
+    assert!(!session.client.app().peer_closed);
+    session.shutdown();
+    assert_eq!(session.stats().bytes_in, 20_005);
+    assert_eq!(session.stats().bytes_out, 20_005);
+    session.ends_in_order();
+}
+
+#[test]
+fn discard_reads_and_says_nothing() {
+    let mut session = Session::open("1=discard");
+    session.send(&[7; 20_000]);
+    session.shutdown();
+    assert!(session.received().is_empty());
+    assert_eq!(session.stats().bytes_in, 20_000);
+    session.ends_in_order();
+}
+
+#[test]
+fn chargen_goes_on_whatever_it_is_told() {
+    let mut session = Session::open("1=chargen");
+    session.send(b"stop");
+    session.settle();
+    assert!(
+        session.received().len() > 1_000_000,
+        "{}",
+        session.received().len()
+    );
+    assert!(pattern::matches(0, session.received()));
+    session.shutdown();
+    session.settle();
+    assert!(pattern::matches(0, session.received()));
+    assert_eq!(session.stats().bytes_in, 4);
+    assert_eq!(session.stats().bytes_out, session.received().len() as u64);
+    session.ends_in_order();
+}
+
+#[test]
+fn daytime_closes_first_and_forgets_what_it_is_told() {
+    let mut session = Session::open("1=daytime");
+    assert_eq!(session.text(), "Thursday, January 1, 1970 00:16:40-UTC\r\n");
+    assert!(session.client.app().peer_closed);
+    session.send(b"thanks");
+    assert_eq!(session.client.app().closed, None, "no reset for it");
+    session.ends_in_order();
+}
+
+#[test]
+fn one_that_closes_first_waits_for_its_peer_but_not_for_ever() {
+    let mut session = Session::open("1=daytime");
+    for _ in 0..10 {
+        session.settle();
+    }
+    // Its time is up: it has closed for good, and what comes now is answered with a reset.
+    session.send(b"too late");
+    assert_eq!(session.client.app().closed, Some(CloseReason::Reset));
+}
+
+#[test]
+fn noread_reads_nothing_and_stays() {
+    let mut session = Session::open("1=noread");
+    session.send(&[1; 5_000]);
+    session.shutdown();
+    assert_eq!(session.stats().bytes_in, 0);
+    assert_eq!(session.client.app().closed, None);
+    assert!(!session.client.app().peer_closed);
+}
+
+#[test]
+fn noaccept_takes_nobody() {
+    let mut session = Session::open("1=noaccept");
+    session.send(b"hello");
+    assert_eq!(session.stats(), SiteStats::new());
+    assert_eq!(session.client.app().closed, None);
+}
+
+#[test]
+fn a_port_without_a_service_is_reset_by_data() {
+    let mut session = Session::open("1");
+    assert_eq!(session.client.app().closed, None);
+    session.send(b"x");
+    assert_eq!(session.client.app().closed, Some(CloseReason::Reset));
+    assert_eq!(
+        session.stats().closed_by_reason().0.get("aborted"),
+        Some(&1)
+    );
+}
+
+#[test]
+fn http_answers_requests_that_come_together_and_in_pieces() {
+    let mut session = Session::open("1=http,size=10");
+    session.send(GET.as_bytes());
+    assert_eq!(session.text().matches(BODY).count(), 1);
+    session.send(GET.repeat(20).as_bytes());
+    assert_eq!(session.text().matches(BODY).count(), 21);
+    // Every cut of a request, behind a whole one and before another.
+    for cut in 1..GET.len() {
+        let (first, second) = GET.split_at(cut);
+        let before = session.text().matches(BODY).count();
+        session.send(format!("{GET}{first}").as_bytes());
+        assert_eq!(session.text().matches(BODY).count(), before + 1, "{cut}");
+        session.send(format!("{second}{GET}").as_bytes());
+        assert_eq!(session.text().matches(BODY).count(), before + 3, "{cut}");
+    }
+    assert_eq!(session.stats().requests, 21 + 3 * (GET.len() as u64 - 1));
+    session.shutdown();
+    session.ends_in_order();
+}
+
+#[test]
+fn http_reads_over_bodies_of_requests() {
+    let mut session = Session::open("1=http,size=10");
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3000\r\n\r\n";
+    session.send(post.as_bytes());
+    assert!(
+        session.text().starts_with("HTTP/1.1 405 "),
+        "{}",
+        session.text()
+    );
+    session.send(&[b'x'; 2_990]);
+    session.send(format!("{}{GET}", "x".repeat(10)).as_bytes());
+    assert_eq!(session.text().matches(BODY).count(), 1);
+    assert_eq!(session.stats().refused_requests, 1);
+}
+
+#[test]
+fn http_ends_a_connection_when_either_side_wants_it() {
+    let last = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    for (listen, request) in [("1=http,size=10", last), ("1=http,size=10,close", GET)] {
+        let mut session = Session::open(listen);
+        session.send(request.as_bytes());
+        let text = session.text();
+        assert!(
+            text.ends_with(BODY) && text.contains("\r\nConnection: close\r\n"),
+            "{text}"
+        );
+        session.ends_in_order();
+    }
+}
+
+#[test]
+fn http_refuses_nonsense_and_takes_nothing_behind_it() {
+    let mut session = Session::open("1=http");
+    session.send(format!("NONSENSE\r\n\r\n{GET}").as_bytes());
+    assert!(
+        session.text().starts_with("HTTP/1.1 400 "),
+        "{}",
+        session.text()
+    );
+    session.send(GET.as_bytes());
+    assert_eq!(session.text().matches("HTTP/1.1").count(), 1);
+    session.ends_in_order();
+}
+
+#[test]
+fn http_refuses_a_head_without_end() {
+    for (start, status) in [("GET / HTTP/1.1\r\n", "431"), ("GET /", "414")] {
+        let mut session = Session::open("1=http");
+        session.send(start.as_bytes());
+        for _ in 0..10 {
+            session.send(&[b'a'; 1_000]);
+        }
+        let text = session.text();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        session.ends_in_order();
+    }
+}
+
+#[test]
+fn http_does_not_wait_for_ever_for_a_head() {
+    let mut session = Session::open("1=http");
+    session.send(b"GET /");
+    // Half a second each: a minute, less a little, and more than a minute.
+    for _ in 0..115 {
+        session.settle();
+    }
+    assert!(!session.client.app().peer_closed);
+    for _ in 0..10 {
+        session.settle();
+    }
+    assert!(session.client.app().peer_closed);
+}
+
+#[test]
+fn at_the_end_connections_close_even_at_rest() {
+    for listen in ["1=http", "1=echo", "1=discard", "1=noread"] {
+        let mut session = Session::open(listen);
+        for _ in 0..6 {
+            session.settle();
+        }
+        assert_eq!(
+            session.server.table().len(Kind::Parked).total(),
+            1,
+            "{listen}"
+        );
+        session.finish();
+        session.ends_in_order();
+    }
+}
+
+#[test]
+fn at_the_end_http_answers_what_was_begun_and_says_that_it_was_the_last() {
+    let mut session = Session::open("1=http,size=10");
+    let (first, second) = GET.split_at(12);
+    session.send(first.as_bytes());
+    session.finish();
+    assert!(!session.client.app().peer_closed);
+    session.send(second.as_bytes());
+    let text = session.text();
+    assert!(
+        text.ends_with(BODY) && text.contains("\r\nConnection: close\r\n"),
+        "{text}"
+    );
+    session.ends_in_order();
+}
+
+#[test]
+fn at_the_end_echo_gives_back_what_waits() {
+    let mut session = Session::open("1=echo");
+    session.client.app_mut().reads = 1;
+    // The client's window and our send queue take most of it.
+    for _ in 0..6 {
+        session.send(&[b'e'; 90_000]);
+    }
+    let echoed = session.stats().bytes_in;
+    assert!(echoed < 540_000, "the rest waits: {echoed}");
+    session.finish();
+    assert!(!session.client.app().peer_closed);
+    session.read_on();
+    session.settle();
+    assert_eq!(session.received().len(), 540_000);
+    session.ends_in_order();
+}
+
+#[test]
+fn http_sends_on_when_its_peer_reads_on() {
+    for size in [60_000, 3_000_000] {
+        let mut session = Session::open(&format!("1=http,size={size}"));
+        session.client.app_mut().reads = 1;
+        // More than send queue and window take.
+        session.send(GET.repeat(200).as_bytes());
+        assert!(session.stats().requests < 200);
+        session.read_on();
+        while session.received().len() < 10 * size {
+            let before = session.received().len();
+            session.settle();
+            assert!(session.received().len() > before, "{before}");
+        }
+    }
+}

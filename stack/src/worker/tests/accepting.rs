@@ -1,0 +1,182 @@
+//! Who waits for the application, and what happens when too many do (Linux's semantics: listen(2), tcp(7)).
+
+use super::host::{Flow, Host, OPEN};
+use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready};
+use super::probe::Probe;
+use crate::conn::listener::{ListenerId, SynPolicy};
+use crate::counters::Counter;
+use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
+use crate::tcp::verdict::CloseReason;
+
+const LISTENER: ListenerId = ListenerId(0);
+
+/// A host that accepts nothing, with this backlog.
+fn waiting(backlog: u32, abort: bool, policy: SynPolicy) -> Host<Probe> {
+    let mut host = Host::probing(|spec| {
+        spec.listeners[0].backlog = backlog;
+        spec.listeners[0].abort_on_overflow = abort;
+        spec.listeners[0].policy = policy;
+    });
+    host.app().accepts = false;
+    host
+}
+
+/// Two connections wait, and two embryos more than the queue has places for.
+fn full_with_embryos(abort: bool) -> (Host<Probe>, Flow, Flow) {
+    let mut host = waiting(2, abort, SynPolicy::Embryo);
+    for port in [1, 2] {
+        host.on(Flow::v4(port, OPEN)).shake_hands();
+    }
+    let [c, d] = [3, 4].map(|port| {
+        host.on(Flow::v4(port, OPEN))
+            .inject(syn().seq(0))
+            .counted(Counter::SynEmbryo);
+        host.expect(syn_ack().seq(0).ack(1));
+        host.flow
+    });
+    (host, c, d)
+}
+
+#[test]
+fn backlog_and_one_wait_and_then_syns_are_dropped() {
+    let (mut host, c, d) = full_with_embryos(false);
+    host.on(c)
+        .inject(ack().seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .silent();
+    assert_eq!(host.act(|_, cx| cx.accept_queue_len(LISTENER)), 3);
+    // The embryo stays, and stays silent: its SYN-ACK comes again by timer.
+    for spec in [ack().seq(1).ack(1), data(5).seq(1).ack(1)] {
+        host.on(d)
+            .inject(spec)
+            .counted(Counter::EmbryoAckQueueFull)
+            .silent();
+    }
+    assert!(host.embryo().is_some());
+    host.on(Flow::v4(5, OPEN))
+        .inject(syn().seq(0))
+        .counted(Counter::SynDroppedAcceptFull)
+        .silent();
+    // One is taken: there is a place again.
+    host.hears(&[Ready; 3]);
+    assert!(host.act(|_, cx| cx.accept(LISTENER)).is_some());
+    host.hears(&[Open]);
+    host.on(d)
+        .inject(ack().seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .silent();
+    host.hears(&[Ready]);
+    host.on(Flow::v4(5, OPEN))
+        .inject(syn().seq(0))
+        .counted(Counter::SynDroppedAcceptFull);
+}
+
+#[test]
+fn abort_on_overflow_resets_the_connection_that_finds_no_place() {
+    let (mut host, c, d) = full_with_embryos(true);
+    host.on(c)
+        .inject(ack().seq(1).ack(1))
+        .counted(Counter::ConnSegment);
+    host.on(d)
+        .inject(ack().seq(1).ack(1))
+        .counted(Counter::EmbryoAckQueueReset)
+        .expect(rst().seq(1));
+    assert_eq!(host.kind(), None);
+    // Its place in the backlog is free: of two, none is taken.
+    assert_eq!(host.worker().core.endpoint.embryos, [0]);
+}
+
+#[test]
+fn a_cookie_that_finds_no_place_is_dropped_or_reset() {
+    for (abort, counter) in [
+        (false, Counter::CookieQueueFull),
+        (true, Counter::CookieQueueReset),
+    ] {
+        let mut host = waiting(1, abort, SynPolicy::CookieAlways);
+        for port in 1..=3 {
+            host.on(Flow::v4(port, OPEN))
+                .inject(syn().seq(0))
+                .counted(Counter::SynCookieSent);
+            host.expect(syn_ack().seq(0).ack(1));
+            host.inject(ack().seq(1).ack(1));
+            host.counted(if port < 3 {
+                Counter::ConnSegment
+            } else {
+                counter
+            });
+        }
+        if abort {
+            host.expect(rst().seq(1));
+        }
+        assert_eq!(host.worker().table().total(), 2);
+        // The dropped one comes again, and there is a place.
+        if !abort {
+            host.act(|_, cx| cx.accept(LISTENER));
+            host.inject(ack().seq(1).ack(1))
+                .counted(Counter::ConnSegment)
+                .silent();
+        }
+    }
+}
+
+#[test]
+fn with_a_full_queue_cookies_are_no_way_around_it() {
+    let mut host = waiting(1, false, SynPolicy::CookieWhenFull);
+    for port in [1, 2] {
+        host.on(Flow::v4(port, OPEN)).shake_hands();
+    }
+    host.on(Flow::v4(3, OPEN))
+        .inject(syn().seq(0))
+        .counted(Counter::SynDroppedAcceptFull)
+        .silent();
+}
+
+#[test]
+fn what_came_before_accept_is_told_after_it_in_order() {
+    let mut host = waiting(8, false, SynPolicy::Embryo);
+    host.shake_hands();
+    host.inject(data(5).seq(1).ack(1))
+        .counted(Counter::ConnSegment);
+    host.inject(fin().seq(6).ack(1))
+        .counted(Counter::ConnSegment)
+        .expect(ack().seq(1).ack(7));
+    host.hears(&[Ready]);
+    let accepted = host.act(|_, cx| cx.accept(LISTENER));
+    host.hears(&[Open, Data(5), PeerClosed]);
+    assert_eq!(accepted, Some(host.conn()));
+    // It has read and closed.
+    host.expect(fin().seq(1).ack(7));
+    host.inject(ack().seq(7).ack(2))
+        .counted(Counter::ConnSegment)
+        .hears(&[Closed(CloseReason::Graceful)]);
+    assert_eq!(host.worker().queued_items(), 0);
+}
+
+#[test]
+fn who_was_reset_while_waiting_is_never_heard_of() {
+    let mut host = waiting(8, false, SynPolicy::Embryo);
+    host.on(Flow::v4(1, OPEN)).shake_hands();
+    let first = host.flow;
+    host.on(Flow::v4(2, OPEN)).shake_hands();
+    host.on(first)
+        .inject(data(100).seq(1).ack(1))
+        .counted(Counter::ConnSegment);
+    host.inject(rst().seq(101)).counted(Counter::ConnSegment);
+    assert_eq!(host.worker().queued_items(), 0);
+    host.hears(&[Ready, Ready]);
+    let accepted = host.act(|_, cx| cx.accept(LISTENER));
+    assert!(accepted.is_some());
+    host.hears(&[Open]);
+    assert_eq!(host.act(|_, cx| cx.accept(LISTENER)), None);
+}
+
+/// Waiting is no rest: the app has not heard of it yet.
+#[test]
+fn who_waits_to_be_accepted_does_not_come_to_rest() {
+    let mut host = waiting(8, false, SynPolicy::Embryo);
+    host.shake_hands().wait_ms(60_000);
+    assert!(host.parked().is_none());
+    host.act(|_, cx| cx.accept(LISTENER));
+    host.wait_ms(1_004);
+    assert!(host.parked().is_some());
+}

@@ -1,0 +1,210 @@
+//! Active opens: ports, errors, link addresses, and where frames of connections go.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+use std::collections::HashSet;
+
+use super::answer::Answer;
+use super::host::{Flow, Host, OPEN, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
+use super::neighbors::{arp_reply, arp_request};
+use super::probe::Heard::{Data, Open};
+use super::probe::Probe;
+use super::retransmission::expect_arp_request;
+use crate::app::{Connect, ConnectError};
+use crate::conn::ports::PortRange;
+use crate::counters::Counter;
+use crate::tcp::lang::{ack, data, syn, syn_ack};
+use crate::wire::{MacAddr, vlan};
+
+const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(PEER_V4), 9_000);
+
+fn from_port(port: u16) -> Connect {
+    Connect {
+        local_port: Some(port),
+        ..Connect::default()
+    }
+}
+
+/// A host with an open connection that doesn't rest so soon.
+fn awake() -> Host<Probe> {
+    let mut host = Host::probing(|spec| spec.park_after = Duration::from_secs(100));
+    host.shake_hands();
+    host
+}
+
+/// The next reply as it is.
+fn next_answer(host: &mut Host<Probe>) -> Answer {
+    let frame = host.next_reply();
+    Answer::read(&frame)
+}
+
+#[test]
+fn the_syn_waits_for_the_neighbor_and_the_handshake_completes() {
+    let mut host = Host::probing(|_| {});
+    host.on(Flow::between(REMOTE, (OUR_V4, 50_000).into()));
+    host.act(|_, cx| cx.connect(REMOTE, &from_port(50_000)))
+        .expect("connects");
+    expect_arp_request(&mut host, PEER_V4);
+    host.silent()
+        .inject_bytes(&arp_reply())
+        .counted(Counter::ArpLearned);
+    host.expect(syn().seq(0).mss(1460).wscale(7).win(65_535))
+        .hears(&[]);
+    host.inject(syn_ack().seq(0).ack(1).mss(1460))
+        .counted(Counter::ConnSegment)
+        .hears(&[Open])
+        .expect(ack().seq(1).ack(1));
+    assert_eq!(host.count(Counter::ActiveOpens), 1);
+    let conn = host.conn();
+    let info = host.act(|_, cx| cx.info(conn)).expect("open");
+    assert_eq!((info.local.port(), info.remote), (50_000, REMOTE));
+    assert_eq!(info.listener, None);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"hello")), 5);
+    host.expect(data(5).seq(1).ack(1));
+    host.inject(data(3).seq(1).ack(6)).hears(&[Data(3)]);
+}
+
+#[test]
+fn a_known_neighbor_gets_the_syn_at_once() {
+    let mut host = Host::probing(|_| {});
+    host.inject_bytes(&arp_request()).next_reply();
+    host.on(Flow::between(REMOTE, (OUR_V4, 50_000).into()));
+    host.act(|_, cx| cx.connect(REMOTE, &from_port(50_000)))
+        .expect("connects");
+    host.expect(syn().seq(0)).silent();
+}
+
+#[test]
+fn chosen_ports_are_of_the_range_and_none_twice() {
+    let mut host = Host::probing(|_| {});
+    host.inject_bytes(&arp_request()).next_reply();
+    let mut ports = HashSet::new();
+    for _ in 0..50 {
+        host.act(|_, cx| cx.connect(REMOTE, &Connect::default()))
+            .expect("connects");
+        let answer = next_answer(&mut host);
+        assert_eq!(answer.dst, REMOTE);
+        assert_eq!(answer.src.ip(), IpAddr::from(OUR_V4));
+        let range = PortRange::default();
+        assert!((range.first()..=range.last()).contains(&answer.src.port()));
+        assert!(ports.insert(answer.src.port()), "{} twice", answer.src);
+    }
+}
+
+#[test]
+fn every_error_says_what_is_wrong_and_nothing_is_sent() {
+    let mut host = Host::probing(|spec| spec.limits.records.open.v4 = 1);
+    let to = |address: &str| SocketAddr::new(address.parse().expect("an address"), 9_000);
+    let from = |local: IpAddr| Connect {
+        local: Some(local),
+        ..Connect::default()
+    };
+    let any = Connect::default();
+    for (remote, how, error) in [
+        (REMOTE, from(PEER_V4.into()), ConnectError::NotLocal),
+        (REMOTE, from(OUR_V6.into()), ConnectError::NotLocal),
+        (REMOTE, from_port(0), ConnectError::NoPort),
+        (to("203.0.113.1"), any, ConnectError::NoRoute),
+        (to("2001:db8::1"), any, ConnectError::NoRoute),
+        (to("224.0.0.1"), any, ConnectError::BadAddress),
+        (to("255.255.255.255"), any, ConnectError::BadAddress),
+        (to("198.18.0.255"), any, ConnectError::BadAddress),
+        (to("0.0.0.0"), any, ConnectError::BadAddress),
+        (to("ff02::1"), any, ConnectError::BadAddress),
+        (to("::"), any, ConnectError::BadAddress),
+        ((PEER_V4, 0).into(), any, ConnectError::BadAddress),
+        (
+            (OUR_V4, 777).into(),
+            from_port(777),
+            ConnectError::BadAddress,
+        ),
+    ] {
+        let result = host.act(|_, cx| cx.connect(remote, &how));
+        assert_eq!(result, Err(error), "{remote} {how:?}");
+        host.silent();
+    }
+    host.inject_bytes(&arp_request()).next_reply();
+    assert!(host.act(|_, cx| cx.connect(REMOTE, &from_port(5)).is_ok()));
+    host.next_reply();
+    let again = host.act(|_, cx| cx.connect(REMOTE, &from_port(5)));
+    assert_eq!(again, Err(ConnectError::NoPort), "taken towards this peer");
+    let full = host.act(|_, cx| cx.connect(REMOTE, &from_port(6)));
+    assert_eq!(full, Err(ConnectError::TableFull));
+    // Another family has records of its own.
+    let v6 = SocketAddr::new(PEER_V6.into(), 9_000);
+    assert!(host.act(|_, cx| cx.connect(v6, &any).is_ok()));
+    let solicitation = host.next_reply();
+    assert_eq!(solicitation[54], 135, "a neighbour solicitation");
+    assert_eq!(host.count(Counter::ActiveOpens), 2);
+}
+
+/// What comes from elsewhere counts only when it is the peer's: a forger doesn't move the connection.
+#[test]
+fn the_way_back_is_learned_from_valid_segments_only() {
+    let elsewhere = MacAddr([2, 0, 0, 0, 0, 77]);
+    let mut host = awake();
+    let conn = host.conn();
+    host.flow.link.src = elsewhere;
+    for forged in [
+        ack().seq(500_000).ack(1), // outside the window
+        ack().seq(1).ack(77),      // of something never sent
+        syn().seq(1),
+    ] {
+        host.wait_ms(1_000)
+            .inject(forged)
+            .counted(Counter::ConnSegment);
+        // The challenge itself goes the old way.
+        let answer = next_answer(&mut host);
+        assert_eq!(answer.link_dst, PEER_MAC.0);
+    }
+    host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    assert_eq!(next_answer(&mut host).link_dst, PEER_MAC.0);
+    // The peer has moved.
+    host.inject(ack().seq(1).ack(2)).silent();
+    host.act(|_, cx| cx.send_bytes(conn, b"y"));
+    host.expect(data(1).seq(2).ack(1));
+}
+
+#[test]
+fn a_connection_stays_in_its_vlan() {
+    for flow in [Flow::v4(1, OPEN), Flow::v6(1, OPEN)] {
+        let mut host = Host::probing(|_| {});
+        host.on(flow);
+        host.flow.link.vlan = Some(vlan::Tag::new(7));
+        host.shake_hands();
+        let conn = host.conn();
+        host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+        host.expect(data(5).seq(1).ack(1));
+    }
+}
+
+/// RFC 4861 §7.3.1: what a connection hears confirms its neighbour, for 30 s.
+#[test]
+fn who_was_not_heard_for_30_s_is_looked_for() {
+    let mut host = awake();
+    let conn = host.conn();
+    host.wait_ms(29_000);
+    host.act(|_, cx| cx.send_bytes(conn, b"a"));
+    host.expect(data(1).seq(1).ack(1));
+    host.inject(ack().seq(1).ack(2)).silent();
+    host.wait_ms(30_000);
+    host.act(|_, cx| cx.send_bytes(conn, b"b"));
+    expect_arp_request(&mut host, PEER_V4);
+    host.silent()
+        .inject_bytes(&arp_reply())
+        .expect(data(1).seq(2).ack(1));
+}
+
+/// Nobody can be asked where no route leads: the frames go where they came from.
+#[test]
+fn without_a_route_the_way_that_frames_came_is_the_way() {
+    let far = SocketAddr::new(Ipv4Addr::new(198, 19, 0, 9).into(), 1);
+    let mut host = Host::probing(|spec| spec.park_after = Duration::from_secs(100));
+    host.on(Flow::between(far, (OUR_V4, OPEN).into()))
+        .shake_hands();
+    let conn = host.conn();
+    host.wait_ms(60_000);
+    host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    host.expect(data(5).seq(1).ack(1));
+    assert_eq!(host.count(Counter::TxNoRoute), 0);
+}

@@ -1,0 +1,138 @@
+//! [`Probe`]: an app that does what a test says, and remembers what it hears.
+//!
+//! Called by: tests of the connection layer. It must never do anything that its switches don't name.
+
+use super::super::RingEnd;
+use super::host::Host;
+use crate::app::{App, Cx};
+use crate::config::ConfigSpec;
+use crate::conn::ConnId;
+use crate::conn::listener::ListenerId;
+use crate::nic::Nic;
+use crate::nic::memory::MemoryNic;
+use crate::tcp::verdict::CloseReason;
+
+/// What an app heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Somebody waits to be accepted.
+    Ready,
+    Open,
+    /// So many bytes wait.
+    Data(u32),
+    Writable,
+    PeerClosed,
+    Closed(CloseReason),
+}
+
+#[derive(Debug)]
+pub(super) struct Probe {
+    /// Accepts at once.
+    pub(super) accepts: bool,
+    /// Reads at once.
+    pub(super) reads: bool,
+    /// Closes when the peer has.
+    pub(super) closes: bool,
+    /// Connections, in the order in which they opened.
+    pub(super) conns: Vec<ConnId>,
+    pub(super) heard: Vec<Heard>,
+}
+
+impl App for Probe {
+    /// Whether it has opened: a new connection must find the default, whatever its handle was used for before.
+    type Conn = bool;
+
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+        self.heard.push(Heard::Ready);
+        while self.accepts && cx.accept(listener).is_some() {}
+    }
+
+    fn on_open<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, conn: ConnId, state: &mut bool) {
+        assert!(!*state, "opened twice, or the state of another connection");
+        *state = true;
+        self.conns.push(conn);
+        self.heard.push(Heard::Open);
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut bool) {
+        assert!(*state, "data before open");
+        self.heard.push(Heard::Data(cx.unread_len(conn)));
+        if self.reads {
+            cx.consume(conn, u32::MAX);
+        }
+    }
+
+    fn on_writable<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, _conn: ConnId, _state: &mut bool) {
+        self.heard.push(Heard::Writable);
+    }
+
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut bool) {
+        self.heard.push(Heard::PeerClosed);
+        if self.closes {
+            cx.close(conn);
+        }
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        conn: ConnId,
+        _state: &mut bool,
+        reason: CloseReason,
+    ) {
+        assert_eq!(cx.info(conn), None, "the connection is over");
+        self.heard.push(Heard::Closed(reason));
+    }
+}
+
+impl Host<Probe> {
+    /// A host whose app accepts, reads, and closes when the peer does; connections rest after a second.
+    pub(super) fn probing(change: impl FnOnce(&mut ConfigSpec)) -> Self {
+        Self::probing_on(change, |_| {})
+    }
+
+    pub(super) fn probing_on(
+        change: impl FnOnce(&mut ConfigSpec),
+        change_nic: impl FnOnce(&mut MemoryNic),
+    ) -> Self {
+        let probe = Probe {
+            accepts: true,
+            reads: true,
+            closes: true,
+            conns: Vec::new(),
+            heard: Vec::new(),
+        };
+        let resting = |spec: &mut ConfigSpec| {
+            spec.park_after = core::time::Duration::from_secs(1);
+            change(spec);
+        };
+        Self::build(probe, resting, change_nic, RingEnd::single())
+    }
+
+    pub(super) fn app(&mut self) -> &mut Probe {
+        self.worker().app_mut()
+    }
+
+    /// The connection that opened last.
+    pub(super) fn conn(&mut self) -> ConnId {
+        *self.app().conns.last().expect("a connection")
+    }
+
+    /// What the app heard since the last call is this, and no more.
+    #[track_caller]
+    pub(super) fn hears(&mut self, expected: &[Heard]) -> &mut Self {
+        let heard = core::mem::take(&mut self.app().heard);
+        assert_eq!(heard, expected);
+        self
+    }
+}
+
+impl<A: App> Host<A> {
+    /// Lets the app act, and the worker take a turn.
+    pub(super) fn act<T>(&mut self, act: impl FnOnce(&mut A, &mut Cx<'_, MemoryNic>) -> T) -> T {
+        let now = self.now;
+        let result = self.worker().with_cx(now, act);
+        self.turn();
+        result
+    }
+}

@@ -1,0 +1,206 @@
+//! Received data, the room for it, and who hears when there is some.
+
+use super::host::{Flow, Host, OPEN};
+use super::probe::Heard::{Data, Open, Ready, Writable};
+use super::probe::Probe;
+use crate::app::TxItem;
+use crate::conn::{ConnId, Kind};
+use crate::counters::Counter;
+use crate::tcp::lang::{ack, data, syn, syn_ack};
+
+/// A host with one open connection and an app that reads only when told.
+fn unread(change: impl FnOnce(&mut crate::config::ConfigSpec)) -> Host<Probe> {
+    let mut host = Host::probing(change);
+    host.app().reads = false;
+    host.shake_hands().hears(&[Ready, Open]);
+    host
+}
+
+fn consume(host: &mut Host<Probe>, conn: ConnId, len: u32) {
+    host.act(|_, cx| cx.consume(conn, len));
+}
+
+#[test]
+fn the_window_closes_on_who_does_not_read_and_opens_with_an_update() {
+    let mut host = unread(|spec| spec.rcv_buf = 4096);
+    host.inject_together(&[data(1460).seq(1).ack(1), data(1460).seq(1461).ack(1)]);
+    host.expect(ack().seq(1).ack(2921).win(1176));
+    host.inject(data(1176).seq(2921).ack(1)).silent();
+    host.wait_ms(41).expect(ack().seq(1).ack(4097).win(0));
+    host.hears(&[Data(1460), Data(2920), Data(4096)]);
+    // A probe is answered at once, and its byte isn't taken.
+    for _ in 0..3 {
+        host.inject(data(1).seq(4097).ack(1))
+            .counted(Counter::ConnSegment)
+            .expect(ack().seq(1).ack(4097).win(0));
+    }
+    host.hears(&[]);
+    let conn = host.conn();
+    // A byte is not worth a window (RFC 9293 §3.8.6.2.2).
+    consume(&mut host, conn, 1);
+    host.silent();
+    consume(&mut host, conn, 4095);
+    host.expect(ack().seq(1).ack(4097).win(4096));
+    assert_eq!(host.worker().queued_items(), 0);
+    host.inject(data(1).seq(4097).ack(1)).hears(&[Data(1)]);
+    host.wait_ms(41).expect(ack().seq(1).ack(4098));
+}
+
+/// A SYN-ACK can't offer all of a large buffer; that alone is no reason for a segment.
+#[test]
+fn a_handshake_draws_no_window_update() {
+    let mut host = Host::probing(|_| {});
+    host.inject(syn().seq(0).wscale(2))
+        .counted(Counter::SynEmbryo);
+    host.expect(syn_ack().seq(0).ack(1).win(65_535).wscale(7));
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .silent();
+    host.wait_ms(500).silent();
+    // The first segment that goes anyway offers it.
+    host.inject_together(&[data(10).seq(1).ack(1), data(10).seq(11).ack(1)]);
+    host.expect(ack().seq(1).ack(21).win(32_768));
+}
+
+#[test]
+fn an_ack_in_the_middle_of_a_burst_keeps_the_peer_going() {
+    let mut host = unread(|_| {});
+    host.app().reads = true;
+    let burst: Vec<_> = (0..20).map(|n| data(100).seq(1 + 100 * n).ack(1)).collect();
+    host.inject_together(&burst).counted(Counter::ConnSegment);
+    for acked in [801, 1601, 2001] {
+        host.expect(ack().seq(1).ack(acked));
+    }
+    host.silent();
+}
+
+#[test]
+fn without_a_place_the_bytes_are_lost_but_the_ack_counts() {
+    let mut host = unread(|spec| spec.limits.queue_items = 4);
+    let conn = host.conn();
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &[7; 100])), 100);
+    host.expect(data(100).seq(1).ack(1));
+    for n in 0..3 {
+        host.inject(data(1000).seq(1 + 1000 * n).ack(1))
+            .counted(Counter::ConnSegment);
+        assert_eq!(host.count(Counter::PayloadNoPlace), 0);
+    }
+    while host.try_reply().is_some() {}
+    assert_eq!(host.worker().queued_items(), 4);
+    host.inject(data(1000).seq(3001).ack(101))
+        .counted(Counter::ConnSegment)
+        .silent();
+    assert_eq!(host.count(Counter::PayloadNoPlace), 1);
+    assert_eq!(
+        host.worker().queued_items(),
+        3,
+        "what we sent is acknowledged"
+    );
+    // Again, and there is a place now.
+    host.inject(data(1000).seq(3001).ack(101))
+        .counted(Counter::ConnSegment);
+    host.hears(&[Data(1000), Data(2000), Data(3000), Data(4000)]);
+    host.expect(ack().seq(101).ack(4001));
+}
+
+/// The last quarter of the places is for receiving.
+#[test]
+fn sending_leaves_places_for_receiving_and_hears_when_there_are_more() {
+    let mut host = unread(|spec| spec.limits.queue_items = 4);
+    let conn = host.conn();
+    for n in 0..3 {
+        host.inject(data(1000).seq(1 + 1000 * n).ack(1));
+    }
+    host.hears(&[Data(1000), Data(2000), Data(3000)]);
+    while host.try_reply().is_some() {}
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"no")), 0);
+    let item = TxItem::Pattern { start: 0, len: 1 };
+    assert!(host.act(|_, cx| cx.send(conn, item).is_err() && !cx.has_room(conn)));
+    host.hears(&[]);
+    consume(&mut host, conn, 1000);
+    host.hears(&[Writable]);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"yes")), 3);
+    host.expect(data(3).seq(1).ack(3001));
+    host.wait_ms(100).hears(&[]);
+}
+
+/// Two connections: the first is refused by its own limit and then has all of it acknowledged while the other one's unread
+/// data keeps the room of all.
+#[test]
+fn who_is_refused_by_its_own_limit_hears_although_room_comes_later() {
+    let mut host = unread(|spec| {
+        spec.limits.queue_items = 4;
+        spec.limits.send_queue_items = 1;
+    });
+    let (first, first_flow) = (host.conn(), host.flow);
+    let item = || TxItem::Pattern { start: 0, len: 100 };
+    assert!(host.act(|_, cx| cx.send(first, item()).is_ok()));
+    host.expect(data(100).seq(1).ack(1));
+    assert!(host.act(|_, cx| cx.send(first, item()).is_err()));
+    let second = fill(&mut host, 3);
+    host.on(first_flow).inject(ack().seq(1).ack(101)).hears(&[]);
+    consume(&mut host, second, 3000);
+    host.hears(&[Writable]);
+}
+
+/// At rest it would never hear.
+#[test]
+fn who_waits_for_room_does_not_rest() {
+    let mut host = unread(|spec| spec.limits.queue_items = 4);
+    let (first, first_flow) = (host.conn(), host.flow);
+    let second = fill(&mut host, 3);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(first, b"no")), 0);
+    host.wait_ms(10_000);
+    while host.try_reply().is_some() {}
+    consume(&mut host, second, 3000);
+    while host.try_reply().is_some() {}
+    host.hears(&[Writable]);
+    // It has nothing to say: now it may.
+    host.wait_ms(2_000).on(first_flow);
+    assert_eq!(host.kind(), Some(Kind::Parked));
+}
+
+/// Another connection whose unread data takes so many places.
+fn fill(host: &mut Host<Probe>, places: u32) -> ConnId {
+    host.on(Flow::v4(2, OPEN)).shake_hands();
+    for n in 0..places {
+        host.inject(data(1000).seq(1 + 1000 * n).ack(1))
+            .counted(Counter::ConnSegment);
+    }
+    while host.try_reply().is_some() {}
+    host.hears(&[Ready, Open, Data(1000), Data(2000), Data(3000)]);
+    host.conn()
+}
+
+/// Whoever waits for room may end before there is any, and leave its slot to another.
+#[test]
+fn a_wait_for_room_ends_with_its_connection() {
+    let mut host = unread(|spec| {
+        spec.limits.queue_items = 4;
+        spec.limits.records.open.v4 = 2;
+        spec.limits.records.parked.v4 = 2;
+    });
+    let second = fill(&mut host, 3);
+    for port in 100..120 {
+        let conns = &host.app().conns;
+        let conn = if port == 100 {
+            conns[0]
+        } else {
+            conns[conns.len() - 1]
+        };
+        assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"no")), 0);
+        host.act(|_, cx| cx.abort(conn));
+        assert!(host.try_reply().is_some(), "a reset");
+        host.on(Flow::v4(port, OPEN)).shake_hands();
+    }
+    assert_eq!(
+        host.worker().core.conns.starved_len(),
+        1,
+        "a slot waits once"
+    );
+    host.app().heard.clear();
+    consume(&mut host, second, 3000);
+    while host.try_reply().is_some() {}
+    // Its slot's present owner never asked.
+    host.hears(&[]);
+}

@@ -1,0 +1,152 @@
+//! What wakes a connection at rest, what doesn't, and what happens when none may wake.
+
+use super::host::{Flow, Host, OPEN};
+use super::neighbors::arp_request;
+use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready};
+use super::probe::Probe;
+use crate::conn::{ConnId, Kind};
+use crate::counters::Counter;
+use crate::tcp::lang::{ack, data, fin, rst};
+use crate::tcp::verdict::CloseReason;
+
+/// A host whose connection has come to rest.
+fn resting() -> (Host<Probe>, ConnId) {
+    let mut host = Host::probing(|_| {});
+    // At rest it forgets its peer's link address, which the neighbour table may know.
+    host.inject_bytes(&arp_request()).next_reply();
+    host.shake_hands().hears(&[Ready, Open]);
+    let conn = host.conn();
+    host.wait_ms(1_004);
+    assert_eq!(host.kind(), Some(Kind::Parked));
+    (host, conn)
+}
+
+/// It comes to rest a second after the last segment, not after the first.
+#[test]
+fn rest_begins_when_it_is_idle_for_long_enough() {
+    let mut host = Host::probing(|_| {});
+    host.shake_hands();
+    for n in 0..5 {
+        host.wait_ms(900).inject(ack().seq(1).ack(1));
+        host.counted(Counter::ConnSegment);
+        assert_eq!(host.kind(), Some(Kind::Open), "{n}");
+    }
+    host.wait_ms(996);
+    assert_eq!(host.kind(), Some(Kind::Open));
+    host.wait_ms(8);
+    assert_eq!(host.kind(), Some(Kind::Parked));
+    assert_eq!(host.count(Counter::ConnectionsParked), 1);
+}
+
+#[test]
+fn data_wakes_it_under_the_same_name() {
+    let (mut host, conn) = resting();
+    host.inject(data(5).seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .hears(&[Data(5)]);
+    assert_eq!(host.kind(), Some(Kind::Open));
+    host.wait_ms(41).expect(ack().seq(1).ack(6));
+    let state = host.act(|_, cx| cx.info(conn).map(|info| info.peer_closed));
+    assert_eq!(state, Some(false), "the name is good");
+    host.wait_ms(1_004);
+    assert_eq!(host.kind(), Some(Kind::Parked));
+    assert_eq!(host.count(Counter::ConnectionsParked), 2);
+}
+
+#[test]
+fn a_fin_wakes_it() {
+    let (mut host, _) = resting();
+    host.inject(fin().seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .hears(&[PeerClosed])
+        .expect(fin().seq(1).ack(2));
+    host.inject(ack().seq(2).ack(2))
+        .hears(&[Closed(CloseReason::Graceful)]);
+}
+
+#[test]
+fn a_reset_ends_it_asleep() {
+    let (mut host, _) = resting();
+    host.inject(rst().seq(1))
+        .counted(Counter::RestReset)
+        .silent()
+        .hears(&[Closed(CloseReason::Reset)]);
+    assert_eq!(host.worker().table().total(), 0);
+    assert_eq!(host.count(Counter::ConnectionsClosed), 1);
+}
+
+#[test]
+fn the_app_wakes_it_by_sending_and_closing_and_not_by_looking() {
+    let (mut host, conn) = resting();
+    host.act(|_, cx| {
+        assert!(cx.peek(conn).is_empty() && cx.take(conn).is_none());
+        cx.consume(conn, 1);
+        assert_eq!((cx.unread_len(conn), cx.peer_closed(conn)), (0, false));
+    });
+    assert_eq!(host.kind(), Some(Kind::Parked));
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"hello")), 5);
+    host.expect(data(5).seq(1).ack(1));
+    host.inject(ack().seq(1).ack(6)).silent();
+    host.wait_ms(1_004);
+    assert_eq!(host.kind(), Some(Kind::Parked));
+    host.act(|_, cx| cx.close(conn));
+    host.expect(fin().seq(6).ack(1));
+}
+
+/// A host with a connection at rest, and another that holds the only record of open ones: its data is not read.
+fn crowded() -> (Host<Probe>, Flow, Flow) {
+    let mut host = Host::probing(|spec| spec.limits.records.open.v4 = 1);
+    host.app().reads = false;
+    host.shake_hands();
+    let resting = host.flow;
+    host.wait_ms(1_004);
+    host.on(Flow::v4(2, OPEN)).shake_hands();
+    host.inject(data(1).seq(1).ack(1));
+    host.wait_ms(41).expect(ack().seq(1).ack(2));
+    host.hears(&[Ready, Open, Ready, Open, Data(1)]);
+    let awake = host.flow;
+    host.on(resting);
+    (host, resting, awake)
+}
+
+#[test]
+fn without_a_record_its_data_is_lost_and_taken_when_it_comes_again() {
+    let (mut host, resting, awake) = crowded();
+    for spec in [data(5).seq(1).ack(1), fin().seq(1).ack(1)] {
+        host.inject(spec)
+            .counted(Counter::WakeNoRecord)
+            .silent()
+            .hears(&[]);
+    }
+    // What needs no record goes on.
+    host.inject(ack().seq(1).ack(1)).counted(Counter::RestAck);
+    host.on(awake)
+        .inject(rst().seq(2))
+        .hears(&[Closed(CloseReason::Reset)]);
+    host.on(resting)
+        .inject(data(5).seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .hears(&[Data(5)]);
+    host.wait_ms(41).expect(ack().seq(1).ack(6));
+}
+
+/// A reset comes only once.
+#[test]
+fn without_a_record_a_reset_counts_all_the_same() {
+    let (mut host, ..) = crowded();
+    host.inject(rst().seq(1))
+        .counted(Counter::RestReset)
+        .hears(&[Closed(CloseReason::Reset)]);
+}
+
+/// Without a record of those at rest it stays awake, and idle.
+#[test]
+fn without_a_place_to_rest_it_stays_awake() {
+    let mut host = Host::probing(|spec| spec.limits.records.parked.v4 = 1);
+    for port in [1, 2] {
+        host.on(Flow::v4(port, OPEN)).shake_hands();
+    }
+    host.wait_ms(5_000);
+    assert_eq!(host.worker().table().len(Kind::Parked).v4, 1);
+    assert_eq!(host.worker().table().len(Kind::Open).v4, 1);
+}

@@ -1,0 +1,254 @@
+//! The end of a run: ports close, the app hears of each connection once, what it leaves is reset.
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack::app::{App, Connect, Cx};
+use stack::config::{ConfigSpec, Interface};
+use stack::conn::ConnId;
+use stack::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
+use stack::memory::PageOptions;
+use stack::nic::Nic;
+use stack::nic::memory::MemoryNic;
+use stack::tcp::verdict::CloseReason;
+use stack::time::Instant;
+use stack::worker::{RingEnd, Secrets, Worker};
+
+const ACCEPTED: u16 = 1;
+const WAITING: u16 = 2;
+
+/// Accepts on its first listener only. At the end it closes every second connection.
+#[derive(Default)]
+struct Server {
+    drained: Vec<ConnId>,
+    closed: Vec<CloseReason>,
+}
+
+impl App for Server {
+    type Conn = ();
+
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+        if listener == ListenerId(0) {
+            while cx.accept(listener).is_some() {}
+        }
+    }
+
+    fn on_data<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, _conn: ConnId, _state: &mut ()) {}
+
+    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+        if self.drained.len().is_multiple_of(2) {
+            cx.close(conn);
+        }
+        self.drained.push(conn);
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N>,
+        _conn: ConnId,
+        _state: &mut (),
+        reason: CloseReason,
+    ) {
+        self.closed.push(reason);
+    }
+}
+
+/// Closes when its peer does.
+#[derive(Default)]
+struct Client {
+    closed: Vec<CloseReason>,
+}
+
+impl App for Client {
+    type Conn = ();
+
+    fn on_data<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, _conn: ConnId, _state: &mut ()) {}
+
+    fn on_close<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N>,
+        _conn: ConnId,
+        _state: &mut (),
+        reason: CloseReason,
+    ) {
+        self.closed.push(reason);
+    }
+}
+
+fn host<A: App>(last: u8, app: A, ports: &[u16]) -> Worker<MemoryNic, A> {
+    let mut spec = ConfigSpec::new(vec![Interface {
+        address: [198, 18, 0, last].into(),
+        prefix_len: 24,
+    }]);
+    let listener = |&port| ListenerConfig {
+        address: None,
+        port,
+        policy: SynPolicy::Embryo,
+        backlog: 512,
+        abort_on_overflow: false,
+    };
+    // Few numbers for connections: a walk over unused ones is made in steps too.
+    spec.limits.records.open.v4 = 512;
+    spec.limits.records.parked.v4 = 512;
+    (spec.limits.records.open.v6, spec.limits.records.parked.v6) = (0, 0);
+    spec.listeners = ports.iter().map(listener).collect();
+    let secrets = Secrets {
+        flow: [1, last.into()],
+        isn: [last; 16],
+        cookie: [4; 16],
+        ports: [5; 16],
+    };
+    let config = Arc::new(spec.validate().expect("a valid configuration"));
+    let nic = MemoryNic::new([2, 0, 0, 0, 0, last]);
+    let memory = PageOptions::default();
+    Worker::with_app(nic, app, config, &secrets, RingEnd::single(), memory).expect("memory")
+}
+
+struct World {
+    server: Worker<MemoryNic, Server>,
+    client: Worker<MemoryNic, Client>,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            server: host(1, Server::default(), &[ACCEPTED, WAITING]),
+            client: host(2, Client::default(), &[]),
+            now: Instant::from_ms(1_000_000),
+        }
+    }
+
+    fn connect(&mut self, port: u16, count: usize) {
+        let remote = SocketAddr::from(([198, 18, 0, 1], port));
+        for _ in 0..count {
+            let connect = Connect::default();
+            self.client
+                .with_cx(self.now, |_, cx| cx.connect(remote, &connect))
+                .expect("connects");
+        }
+        self.settle();
+    }
+
+    /// Turns until nothing is on the wire; then time passes, but less than any timer needs that resets something.
+    fn settle(&mut self) {
+        for _ in 0..2_000 {
+            self.client.turn(self.now);
+            for frame in self.client.nic_mut().take_sent() {
+                self.server
+                    .nic_mut()
+                    .inject_bytes(stack::nic::Frame::bytes(&frame));
+            }
+            self.server.turn(self.now);
+            let back = self.server.nic_mut().take_sent();
+            for frame in &back {
+                self.client
+                    .nic_mut()
+                    .inject_bytes(stack::nic::Frame::bytes(frame));
+            }
+            if back.is_empty() {
+                self.now = self.now + Duration::from_micros(10);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_connection_is_asked_once_and_what_is_left_is_reset() {
+    let mut world = World::new();
+    // The first one finds the neighbour.
+    world.connect(ACCEPTED, 1);
+    world.connect(ACCEPTED, 299);
+    world.connect(WAITING, 3);
+    assert!(world.client.app().closed.is_empty());
+
+    let mut steps = 0;
+    while world.server.finish(world.now) {
+        steps += 1;
+        world.settle();
+    }
+    world.settle();
+    assert!(
+        (4..=7).contains(&steps),
+        "a bounded part in each step: {steps}"
+    );
+    let mut asked = world.server.app().drained.clone();
+    asked.sort_by_key(|conn| conn.handle());
+    asked.dedup();
+    assert_eq!((asked.len(), world.server.app().drained.len()), (300, 300));
+    assert_eq!(world.server.app().closed, [CloseReason::Graceful; 150]);
+    // Those that nobody had accepted are reset.
+    let resets = |world: &World| {
+        let closed = world.client.app().closed.iter();
+        closed
+            .filter(|&&reason| reason == CloseReason::Reset)
+            .count()
+    };
+    assert_eq!(resets(&world), 3);
+
+    // New ones are refused.
+    world.connect(ACCEPTED, 1);
+    assert_eq!(
+        world.client.app().closed.last(),
+        Some(&CloseReason::Refused)
+    );
+
+    while world.server.abort(world.now) {
+        world.settle();
+    }
+    world.settle();
+    assert_eq!(resets(&world), 3 + 150);
+    let server = world.server.app();
+    assert_eq!(server.closed[150..], [CloseReason::Aborted; 150]);
+    assert_eq!(world.server.queued_items(), 0);
+    assert_eq!(world.server.counters().unaccounted(), 0);
+}
+
+#[test]
+fn a_handshake_that_completes_too_late_is_reset() {
+    let mut world = World::new();
+    let remote = SocketAddr::from(([198, 18, 0, 1], ACCEPTED));
+    let connect = Connect::default();
+    world
+        .client
+        .with_cx(world.now, |_, cx| cx.connect(remote, &connect))
+        .expect("connects");
+    // The server has answered the SYN and ends before the ACK comes.
+    for _ in 0..4 {
+        world.client.turn(world.now);
+        for frame in world.client.nic_mut().take_sent() {
+            world
+                .server
+                .nic_mut()
+                .inject_bytes(stack::nic::Frame::bytes(&frame));
+        }
+        world.server.turn(world.now);
+        if world
+            .server
+            .counters()
+            .get(stack::counters::Counter::SynEmbryo)
+            > 0
+        {
+            break;
+        }
+        for frame in world.server.nic_mut().take_sent() {
+            world
+                .client
+                .nic_mut()
+                .inject_bytes(stack::nic::Frame::bytes(&frame));
+        }
+    }
+    let syn_ack = world.server.nic_mut().take_sent();
+    world.server.finish(world.now);
+    for frame in &syn_ack {
+        world
+            .client
+            .nic_mut()
+            .inject_bytes(stack::nic::Frame::bytes(frame));
+    }
+    world.settle();
+    assert_eq!(world.client.app().closed, [CloseReason::Reset]);
+    assert!(world.server.app().drained.is_empty() && world.server.app().closed.is_empty());
+}

@@ -1,0 +1,601 @@
+//! Situations that random worlds meet too rarely or can't judge exactly: each mechanism seen working, by its effect.
+//!
+//! Called by: `cargo test -p stack --test sim_scenarios`. It must never accept an end without looking at how it came: the
+//! arrows taken, the frames on the wire, the time that it took.
+#![forbid(unsafe_code)]
+
+#[path = "sim/puppet.rs"]
+mod puppet;
+
+use std::time::Duration;
+
+use stack::app::{Connect, TxItem};
+use stack::conn::Kind;
+use stack::conn::listener::{ListenerId, SynPolicy};
+use stack::counters::Counter;
+use stack::sim::host::{HostSpec, Spread};
+use stack::sim::inspect;
+use stack::sim::link::LinkSpec;
+use stack::sim::trace::Crossing;
+use stack::sim::world::Direction;
+use stack::tcp::env::Counters;
+use stack::tcp::settings::ConnectionOptions;
+use stack::tcp::state::{Event, State};
+use stack::tcp::verdict::CloseReason;
+
+use puppet::{Heard, PORT, Puppet, Show};
+
+const SECOND: Duration = Duration::from_secs(1);
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// TCP's counters of a host's first worker.
+fn tcp(show: &Show, host: stack::sim::host::HostId) -> &Counters {
+    show.world
+        .workers(host)
+        .next()
+        .expect("a worker")
+        .tcp_counters()
+}
+
+/// The flags of a TCP segment.
+fn flags(crossing: &Crossing) -> Option<u8> {
+    let at = inspect::places(&crossing.bytes).ok()??;
+    (at.protocol == 6).then(|| crossing.bytes[at.transport + 13])
+}
+
+/// Segments of a recorded run with all these flags.
+fn with_flags(show: &Show, wanted: u8) -> Vec<&Crossing> {
+    let has = |c: &&Crossing| flags(c).is_some_and(|f| f & wanted == wanted);
+    show.world.trace().iter().filter(has).collect()
+}
+
+fn records(show: &Show, host: stack::sim::host::HostId, kind: Kind) -> u32 {
+    let worker = show.world.workers(host).next().expect("a worker");
+    let records = worker.table().len(kind);
+    records.v4 + records.v6
+}
+
+/// RFC 9293 §3.5, figure 7: both SYNs cross, one connection comes of it.
+#[test]
+fn simultaneous_open() {
+    let mut show = Show::new(|_, _| {});
+    let sides = [(show.client, 1, 2), (show.server, 2, 1)];
+    for (host, own, peer) in sides {
+        let how = Connect {
+            local: Some(HostSpec::v4(own)),
+            local_port: Some(4000 + u16::from(own)),
+            ..Connect::default()
+        };
+        let remote = (HostSpec::v4(peer), 4000 + u16::from(peer)).into();
+        show.world
+            .act(host, 0, |_, cx| cx.connect(remote, &how))
+            .expect("a worker")
+            .expect("a connection");
+    }
+    show.run(secs(2));
+    for host in [show.client, show.server] {
+        let arrows = &tcp(&show, host).transitions;
+        assert_eq!(arrows.taken(State::SynSent, Event::Syn), 1);
+        assert_eq!(arrows.taken(State::SynReceivedActive, Event::AckOfSyn), 1);
+        assert_eq!(puppet::app(&show.world, host).heard.len(), 1);
+    }
+    let id = show.client().first().expect("open");
+    show.send(id, 0, 100_000);
+    show.world.act(show.client, 0, |_, cx| cx.shutdown(id));
+    show.run(secs(2));
+    assert_eq!(show.server().received, 100_000);
+    assert_eq!(
+        show.client().over().map(|o| o.1),
+        Some(CloseReason::Graceful)
+    );
+    assert_eq!(
+        show.server().over().map(|o| o.1),
+        Some(CloseReason::Graceful)
+    );
+    show.end();
+}
+
+/// RFC 9293 §3.6, figure 14: both FINs cross.
+#[test]
+fn simultaneous_close() {
+    let mut show = Show::new(|_, _| {});
+    let id = show.established(Connect::default());
+    let peer = show.server().first().expect("accepted");
+    show.world.act(show.client, 0, |_, cx| cx.close(id));
+    show.world.act(show.server, 0, |_, cx| cx.close(peer));
+    show.run(SECOND);
+    for host in [show.client, show.server] {
+        let arrows = &tcp(&show, host).transitions;
+        assert_eq!(arrows.taken(State::FinWait1, Event::Fin), 1);
+        assert_eq!(arrows.taken(State::Closing, Event::AckOfFin), 1);
+        assert_eq!(records(&show, host, Kind::TimeWait), 1);
+    }
+    show.run(secs(61));
+    assert_eq!(records(&show, show.client, Kind::TimeWait), 0);
+    show.end();
+}
+
+/// TIME-WAIT lasts 2MSL, and answers a FIN that comes again.
+#[test]
+fn time_wait() {
+    let mut show = Show::new(|_, _| {});
+    let id = show.established(Connect::default());
+    // The ACK of the server's FIN gets lost, so it comes again a second later.
+    show.world.record(true);
+    show.world.act(show.client, 0, |_, cx| cx.close(id));
+    show.run(Duration::from_micros(150));
+    show.world.link_mut(show.client, Direction::Up).up = false;
+    show.run(ms(500));
+    assert_eq!(records(&show, show.client, Kind::TimeWait), 1);
+    assert_eq!(show.server().over(), None, "in LAST-ACK");
+    show.world.link_mut(show.client, Direction::Up).up = true;
+    show.run(secs(2));
+    assert_eq!(
+        show.server().over().map(|o| o.1),
+        Some(CloseReason::Graceful)
+    );
+    let fins = with_flags(&show, FIN);
+    assert_eq!(
+        fins.len(),
+        3,
+        "the client's, the server's, the server's again"
+    );
+    // From the FIN that came again: 60 s.
+    show.run(secs(58));
+    assert_eq!(records(&show, show.client, Kind::TimeWait), 1);
+    show.run(secs(3));
+    assert_eq!(records(&show, show.client, Kind::TimeWait), 0);
+    show.end();
+}
+
+/// The window closes in front of an application that doesn't read, is probed, and opens when it does.
+#[test]
+fn zero_window_and_recovery() {
+    let mut show = Show::new(|_, server| server.config.rcv_buf = 10_000);
+    show.tell_server(|server| server.reads = false);
+    let id = show.established(Connect::default());
+    show.send(id, 0, 50_000);
+    show.run(secs(100));
+    assert_eq!(show.server().received, 0);
+    let probes = tcp(&show, show.client).window_probes;
+    assert!(
+        (4..=8).contains(&probes),
+        "{probes} probes, each twice as late as the one before"
+    );
+    let peer = show.server().first().expect("accepted");
+    let info = |show: &mut Show| {
+        show.world
+            .act(show.server, 0, |_, cx| cx.info(peer))
+            .flatten()
+    };
+    let closed = info(&mut show).expect("alive");
+    assert_eq!((closed.rcv_wnd, closed.unread_len), (0, 10_000));
+    show.world.act(show.server, 0, |server, cx| {
+        server.reads = true;
+        server.read(cx, peer);
+    });
+    show.run(secs(2));
+    assert_eq!(show.server().received, 50_000);
+    show.end();
+}
+
+/// The update that opens the window gets lost: only a probe can find out.
+#[test]
+fn a_lost_window_update_is_found_by_a_probe() {
+    let mut show = Show::new(|_, server| server.config.rcv_buf = 10_000);
+    show.tell_server(|server| server.reads = false);
+    let id = show.established(Connect::default());
+    show.send(id, 0, 50_000);
+    show.run(secs(10));
+    let probes = tcp(&show, show.client).window_probes;
+    let peer = show.server().first().expect("accepted");
+    show.world.link_mut(show.server, Direction::Up).up = false;
+    show.world.act(show.server, 0, |server, cx| {
+        server.reads = true;
+        server.read(cx, peer);
+    });
+    show.run(ms(1));
+    show.world.link_mut(show.server, Direction::Up).up = true;
+    show.run(ms(100));
+    assert!(show.server().received < 15_000);
+    show.run(secs(120));
+    assert_eq!(show.server().received, 50_000);
+    assert!(tcp(&show, show.client).window_probes > probes);
+    show.end();
+}
+
+/// A cable that is pulled for half a minute: retransmission, with the timer backed off, then all goes on.
+#[test]
+fn host_down_and_up_again() {
+    let mut show = Show::new(|client, server| {
+        // So slow that the transfer is under way.
+        client.up = LinkSpec {
+            rate_bps: 2_000_000,
+            queue_len: 50_000,
+            ..client.up
+        };
+        server.up.delay = ms(5);
+    });
+    let id = show.established(Connect::default());
+    show.send(id, 0, 1_000_000);
+    show.run(secs(1));
+    show.world.set_cable(show.server, false);
+    show.run(secs(30));
+    let received = show.server().received;
+    assert!((50_000..900_000).contains(&received), "{received}");
+    let timeouts = tcp(&show, show.client).retransmission_timeouts;
+    assert!((3..=6).contains(&timeouts), "{timeouts}");
+    show.world.set_cable(show.server, true);
+    show.run(secs(60));
+    assert_eq!(show.server().received, 1_000_000);
+    assert_eq!(show.client().over(), None);
+    show.end();
+}
+
+/// The peer is gone: the oldest octet is sent again until R2, then the application hears of it.
+#[test]
+fn power_loss_is_noticed_after_r2() {
+    let mut show = Show::new(|_, _| {});
+    let id = show.established(Connect::default());
+    show.world.record(true);
+    let lost_at = show.world.now();
+    show.world.power_off(show.server);
+    show.send(id, 0, 100);
+    show.run(secs(99));
+    assert_eq!(show.client().over(), None);
+    show.run(secs(130));
+    let (at, reason) = show.client().over().expect("an end");
+    assert!(matches!(reason, CloseReason::TimedOut { .. }), "{reason:?}");
+    let took = at - lost_at;
+    assert!((secs(100)..secs(230)).contains(&took), "{took:?}");
+    // 1, 2, 4, 8 … s apart, until the neighbour doesn't answer either (then nothing is on the wire).
+    let segments = show.world.trace().iter().filter(|c| flags(c).is_some());
+    assert!(segments.count() >= 4);
+    assert!(tcp(&show, show.client).retransmission_timeouts >= 6);
+    show.end();
+}
+
+/// The peer was off for a moment and knows nothing: what it gets, it resets.
+#[test]
+fn a_rebooted_peer_resets() {
+    let mut show = Show::new(|_, _| {});
+    let id = show.established(Connect::default());
+    let server = show.server;
+    show.world.power_off(server);
+    show.world
+        .power_on(server, |_| Puppet::default())
+        .expect("memory");
+    show.send(id, 0, 100);
+    show.run(secs(3));
+    assert_eq!(show.client().over().map(|o| o.1), Some(CloseReason::Reset));
+    show.end();
+}
+
+/// RFC 9293 §3.8.4: probes at the configured times, and the end after the configured number.
+#[test]
+fn keepalive_probes_and_gives_up() {
+    let keepalive = |client: &mut HostSpec| {
+        client.config.tcp.keepalive_idle = secs(10);
+        client.config.tcp.keepalive_interval = secs(2);
+        client.config.tcp.keepalive_probes = 3;
+    };
+    let how = Connect {
+        options: ConnectionOptions {
+            keepalive: true,
+            ..ConnectionOptions::default()
+        },
+        ..Connect::default()
+    };
+    let mut show = Show::new(|client, _| keepalive(client));
+    show.established(how);
+    show.run(secs(25));
+    let answered = tcp(&show, show.client).keepalive_probes;
+    assert_eq!(answered, 2, "one after each 10 s of silence");
+    let started_at = show.world.now();
+    show.world.set_cable(show.server, false);
+    show.run(secs(60));
+    let (at, reason) = show.client().over().expect("an end");
+    assert_eq!(reason, CloseReason::KeepaliveTimedOut);
+    assert_eq!(tcp(&show, show.client).keepalive_probes, answered + 3);
+    // The last answer came at 20 s: 10 s of silence, three probes 2 s apart, 2 s after the last.
+    let took = at - started_at;
+    assert!((secs(10)..secs(13)).contains(&took), "{took:?}");
+    show.end();
+}
+
+#[test]
+fn without_keepalive_silence_lasts_for_ever() {
+    let mut show = Show::new(|client, _| {
+        client.config.tcp.keepalive_idle = secs(10);
+    });
+    show.established(Connect::default());
+    show.world.set_cable(show.server, false);
+    show.run(secs(3600));
+    assert_eq!(show.client().over(), None);
+    assert_eq!(tcp(&show, show.client).keepalive_probes, 0);
+    show.end();
+}
+
+/// Three questions a second apart, then "no route to host", and no SYN on the wire.
+#[test]
+fn a_syn_to_a_host_that_is_off() {
+    let mut show = Show::new(|_, _| {});
+    show.world.record(true);
+    show.world.power_off(show.server);
+    let opened_at = show.world.now();
+    show.connect(Connect::default());
+    show.run(secs(10));
+    let (at, reason) = show.client().over().expect("an end");
+    assert!(matches!(reason, CloseReason::Unreachable(_)), "{reason:?}");
+    let took = at - opened_at;
+    assert!((secs(3)..ms(3_200)).contains(&took), "{took:?}");
+    assert_eq!(with_flags(&show, SYN).len(), 0);
+    assert_eq!(show.world.trace().len(), 3);
+    show.end();
+}
+
+#[test]
+fn a_syn_to_a_closed_port_is_refused() {
+    let mut show = Show::new(|_, server| server.config.listeners.clear());
+    show.world.record(true);
+    show.connect(Connect::default());
+    show.run(SECOND);
+    assert_eq!(
+        show.client().over().map(|o| o.1),
+        Some(CloseReason::Refused)
+    );
+    assert_eq!(with_flags(&show, RST).len(), 1);
+    show.end();
+}
+
+/// A SYN that nobody answers comes again, each time twice as late, until R2.
+#[test]
+fn syns_are_retransmitted_until_r2() {
+    let mut show = Show::new(|_, server| {
+        server.config.listeners[0].policy = SynPolicy::Drop;
+    });
+    show.world.record(true);
+    let opened_at = show.world.now();
+    show.connect(Connect::default());
+    show.run(secs(400));
+    let (at, reason) = show.client().over().expect("an end");
+    assert!(matches!(reason, CloseReason::TimedOut { .. }), "{reason:?}");
+    assert!(at - opened_at >= secs(180), "MUST-23");
+    let syns = with_flags(&show, SYN);
+    let sent_after_s: Vec<u64> = syns
+        .iter()
+        .map(|c| (c.sent_at - opened_at).as_secs())
+        .collect();
+    assert_eq!(sent_after_s[..6], [0, 1, 3, 7, 15, 31]);
+    show.end();
+}
+
+/// Data that came before anybody accepted is there when somebody does.
+#[test]
+fn data_before_accept_is_delivered_after_it() {
+    let mut show = Show::new(|_, _| {});
+    show.tell_server(|server| server.accepts = false);
+    let id = show.established(Connect::default());
+    show.send(id, 0, 5_000);
+    show.world.act(show.client, 0, |_, cx| cx.shutdown(id));
+    show.run(secs(5));
+    assert!(show.server().heard.is_empty());
+    show.world.act(show.server, 0, |server, cx| {
+        server.accepts = true;
+        assert!(cx.accept(ListenerId(0)).is_some());
+    });
+    show.run(secs(5));
+    assert_eq!(show.server().received, 5_000);
+    assert!(show.server().has_heard(Heard::PeerClosed));
+    assert_eq!(
+        show.client().over().map(|o| o.1),
+        Some(CloseReason::Graceful)
+    );
+    show.end();
+}
+
+/// What arrived stays readable when both directions have ended: the application took its time.
+#[test]
+fn what_arrived_is_readable_after_the_end() {
+    for server_closes_first in [true, false] {
+        let mut show = Show::new(|_, _| {});
+        show.tell_server(|server| (server.reads, server.closes) = (false, false));
+        let id = show.established(Connect::default());
+        let peer = show.server().first().expect("accepted");
+        show.send(id, 0, 5_000);
+        if server_closes_first {
+            show.world.act(show.server, 0, |_, cx| cx.shutdown(peer));
+            show.run(ms(10));
+        }
+        show.world.act(show.client, 0, |_, cx| cx.shutdown(id));
+        show.run(ms(10));
+        show.world.act(show.server, 0, |_, cx| cx.shutdown(peer));
+        show.run(secs(100));
+        assert_eq!(
+            show.client().over().map(|o| o.1),
+            Some(CloseReason::Graceful)
+        );
+        assert_eq!(show.server().over(), None, "it has not read yet");
+        show.world
+            .act(show.server, 0, |server, cx| server.read(cx, peer));
+        show.run(ms(10));
+        assert_eq!(show.server().received, 5_000);
+        assert_eq!(
+            show.server().over().map(|o| o.1),
+            Some(CloseReason::Graceful)
+        );
+        show.end();
+    }
+}
+
+/// An option that the settings switch off is not agreed to in a SYN-ACK either.
+#[test]
+fn settings_hold_for_the_passive_side() {
+    let mut show = Show::new(|_, server| {
+        server.config.tcp.timestamps = false;
+        server.config.tcp.window_scaling = false;
+    });
+    let id = show.established(Connect::default());
+    show.send(id, 0, 200_000);
+    show.run(secs(5));
+    assert_eq!(show.server().received, 200_000);
+    show.end();
+}
+
+/// Small pools and applications that don't read: everything waits, nothing breaks, and it goes on when they read.
+#[test]
+fn memory_runs_out_and_comes_back() {
+    let mut show = Show::new(|client, server| {
+        client.config.limits.send_queue_items = 64;
+        server.nic.pools.rx = 200;
+        server.nic.pools.control = 100;
+        server.config.limits.queue_items = 64;
+    });
+    show.tell_server(|server| server.reads = false);
+    let ids: Vec<_> = (0..8).map(|_| show.connect(Connect::default())).collect();
+    show.run(secs(1));
+    for &id in &ids {
+        show.send(id, 0, 100_000);
+    }
+    show.run(secs(30));
+    let worker = show.world.workers(show.server).next().expect("a worker");
+    assert!(
+        worker.counters().get(Counter::PayloadNoPlace) > 0,
+        "it did run out"
+    );
+    // One puppet checks one stream: count only.
+    let peers: Vec<_> = show.server().heard.iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(peers.len(), 8);
+    for _ in 0..3_000 {
+        for &peer in &peers {
+            show.world.act(show.server, 0, |server, cx| {
+                while !cx.peek(peer).is_empty() {
+                    let len = cx.peek(peer).len() as u32;
+                    server.received += u64::from(len);
+                    cx.consume(peer, len);
+                }
+            });
+        }
+        show.run(ms(100));
+        if show.server().received == 800_000 {
+            break;
+        }
+    }
+    assert_eq!(show.server().received, 800_000);
+    show.end();
+}
+
+/// Four workers on each side, and no frame ever comes to the right one.
+#[test]
+fn four_workers_that_get_only_frames_of_others() {
+    let mut show = Show::new(|client, server| {
+        for host in [client, server] {
+            host.workers = 4;
+            host.spread = Spread::Wrong;
+        }
+    });
+    let remote = (HostSpec::v4(2), PORT).into();
+    for _ in 0..8 {
+        for worker in 0..4 {
+            let opened = show.world.act(show.client, worker, |_, cx| {
+                let id = cx
+                    .connect(remote, &Connect::default())
+                    .expect("a connection");
+                cx.send(
+                    id,
+                    TxItem::Pattern {
+                        start: 0,
+                        len: 3_000,
+                    },
+                )
+                .is_ok()
+            });
+            assert_eq!(opened, Some(true));
+        }
+        show.run(ms(10));
+    }
+    show.run(secs(5));
+    let workers = || show.world.workers(show.server);
+    let received: u64 = workers().map(|worker| worker.app().received).sum();
+    assert_eq!(received, 32 * 3_000);
+    let handed_off: u64 = workers()
+        .map(|worker| worker.counters().get(Counter::HandedOff))
+        .sum();
+    assert!(handed_off >= 32 * 4, "{handed_off}");
+    // Each puppet reads the streams of several connections, so what it takes for wrong is not.
+    for host in [show.client, show.server] {
+        show.world.power_off(host);
+    }
+    assert_eq!(show.world.violations(), &[] as &[String]);
+}
+
+/// MUST-58 and SHLD-18: a lone segment is acknowledged after the delay, and at once without one.
+#[test]
+fn a_lone_segment_waits_for_company_as_long_as_configured() {
+    for delay_ms in [0, 40, 200] {
+        let mut show = Show::new(|_, server| server.config.tcp.ack_delay = ms(delay_ms));
+        let id = show.established(Connect::default());
+        show.run(ms(300));
+        show.world.record(true);
+        let sent_at = show.world.now();
+        show.send(id, 0, 100);
+        show.run(secs(1));
+        let from_server = |c: &&Crossing| c.from == show.server && flags(c).is_some();
+        let acked = show.world.trace().iter().find(from_server).expect("an ACK");
+        let took = acked.sent_at - sent_at;
+        let expected = ms(delay_ms)..ms(delay_ms + 3);
+        assert!(expected.contains(&took), "{delay_ms} ms: {took:?}");
+        assert_eq!(
+            tcp(&show, show.server).delayed_acks,
+            u64::from(delay_ms > 0)
+        );
+        show.end();
+    }
+}
+
+/// Three duplicate ACKs: the hole is filled long before the timer would, and without it.
+#[test]
+fn a_hole_is_filled_by_fast_retransmit() {
+    let mut show = Show::new(|client, server| {
+        client.up.delay = ms(5);
+        server.up.delay = ms(5);
+    });
+    let id = show.established(Connect::default());
+    show.send(id, 0, 100_000);
+    show.run(ms(300));
+    assert_eq!(show.server().received, 100_000);
+    show.world.link_mut(show.server, Direction::Down).lose_next = 1;
+    show.send(id, 100_000, 100_000);
+    show.run(ms(300));
+    let counters = tcp(&show, show.client);
+    assert_eq!(counters.fast_retransmits, 1);
+    assert_eq!(counters.retransmitted_segments, 1);
+    assert_eq!(counters.retransmission_timeouts, 0);
+    assert_eq!(show.server().received, 200_000);
+    show.end();
+}
+
+/// The last segment is lost, so no duplicate ACK tells of it: the timer does, after a second at least.
+#[test]
+fn a_lost_last_segment_is_sent_again_by_the_timer() {
+    let mut show = Show::new(|_, _| {});
+    let id = show.established(Connect::default());
+    show.world.link_mut(show.server, Direction::Down).lose_next = 1;
+    show.send(id, 0, 100);
+    show.run(ms(990));
+    assert_eq!(show.server().received, 0);
+    show.run(ms(100));
+    assert_eq!(show.server().received, 100);
+    assert_eq!(tcp(&show, show.client).retransmission_timeouts, 1);
+    show.end();
+}
