@@ -3,11 +3,11 @@
 //! Called by: `cargo test`. It must never start DPDK.
 
 use clap::Parser as _;
-use workload::Fault;
+use workload::{Fault, Latency, Tally};
 
 use super::*;
 use crate::bench::conversation::client::Seen;
-use crate::bench::endpoint::{Progress, Ready, Stopped};
+use crate::bench::endpoint::{Progress, Ready, Spent, Stopped};
 use crate::cli::{Cli, Command};
 
 fn args(line: &str) -> Args {
