@@ -111,8 +111,10 @@ fn each_fault_fails_the_run_by_name() {
     assert!(gate(|_, sides| sides.generator_mbufs_in_use = 2).contains("2 buffers of the client"));
     assert!(gate(|course, _| course.whole.tally.replies = 0).contains("no reply"));
     let of_server = gate(|_, sides| {
-        let mut stopped = Stopped::default();
-        stopped.mbufs_in_use = 1;
+        let mut stopped = Stopped {
+            mbufs_in_use: 1,
+            ..Default::default()
+        };
         stopped.progress.app.faults.insert("aborted".to_owned(), 7);
         sides.stopped = Some(stopped);
     });
