@@ -10,18 +10,22 @@ mod puppet;
 use std::time::Duration;
 
 use stack::app::{Connect, TxItem};
-use stack::conn::Kind;
 use stack::conn::listener::{ListenerId, SynPolicy};
+use stack::conn::local::LocalId;
+use stack::conn::{FlowKey, Kind};
 use stack::counters::Counter;
 use stack::sim::host::{HostSpec, Spread};
 use stack::sim::inspect;
 use stack::sim::link::LinkSpec;
 use stack::sim::trace::Crossing;
 use stack::sim::world::Direction;
+use stack::sim::wrap;
 use stack::tcp::env::Counters;
+use stack::tcp::isn::{Remote, Tuple};
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::state::{Event, State};
 use stack::tcp::verdict::CloseReason;
+use stack::worker::Secrets;
 
 use puppet::{Heard, PORT, Puppet, Show};
 
@@ -545,10 +549,13 @@ fn a_lone_segment_waits_for_company_as_long_as_configured() {
     for delay_ms in [0, 40, 200] {
         let mut show = Show::new(|_, server| server.config.tcp.ack_delay = ms(delay_ms));
         let id = show.established(Connect::default());
+        // The first read tells of the window that a SYN-ACK had no room for.
+        show.send(id, 0, 100);
         show.run(ms(300));
+        let before = tcp(&show, show.server).delayed_acks;
         show.world.record(true);
         let sent_at = show.world.now();
-        show.send(id, 0, 100);
+        show.send(id, 100, 100);
         show.run(secs(1));
         let from_server = |c: &&Crossing| c.from == show.server && flags(c).is_some();
         let acked = show.world.trace().iter().find(from_server).expect("an ACK");
@@ -556,7 +563,7 @@ fn a_lone_segment_waits_for_company_as_long_as_configured() {
         let expected = ms(delay_ms)..ms(delay_ms + 3);
         assert!(expected.contains(&took), "{delay_ms} ms: {took:?}");
         assert_eq!(
-            tcp(&show, show.server).delayed_acks,
+            tcp(&show, show.server).delayed_acks - before,
             u64::from(delay_ms > 0)
         );
         show.end();
@@ -598,4 +605,69 @@ fn a_lost_last_segment_is_sent_again_by_the_timer() {
     assert_eq!(show.server().received, 100);
     assert_eq!(tcp(&show, show.client).retransmission_timeouts, 1);
     show.end();
+}
+
+/// The secrets of the client in [`numbers_wrap_during_a_transfer`].
+fn secrets() -> Secrets {
+    Secrets {
+        flow: [1, 2],
+        isn: [3; 16],
+        cookie: [4; 16],
+        ports: [5; 16],
+    }
+}
+
+/// Sequence numbers, timestamps and the ticks of tables and timers pass 2^32 on the way, and nobody notices.
+#[test]
+fn numbers_wrap_during_a_transfer() {
+    let how = Connect {
+        local: Some(HostSpec::v4(1)),
+        local_port: Some(4000),
+        ..Connect::default()
+    };
+    let key = FlowKey::new(LocalId(0), 4000, HostSpec::v4(2), PORT);
+    let tuple = Tuple {
+        remote: Remote::V4(key.remote_v4()),
+        ends: key.ends(),
+    };
+    let starts = [
+        wrap::before_iss_wraps(&secrets(), tuple, Duration::ZERO, 50_000),
+        wrap::before_timestamps_wrap(&secrets(), tuple, ms(500)),
+        wrap::before_ticks_wrap(ms(500)),
+    ];
+    for (number, start) in starts.into_iter().enumerate() {
+        let mut show = Show::starting_at(start, |client, _| {
+            client.secrets = Some(secrets());
+            // A second and more for all of it.
+            client.up.rate_bps = 8_000_000;
+            client.up.queue_len = 100_000;
+        });
+        show.world.record(true);
+        let id = show.established(how);
+        show.send(id, 0, 1_000_000);
+        show.world.act(show.client, 0, |_, cx| cx.shutdown(id));
+        show.run(secs(5));
+        assert_eq!(show.server().received, 1_000_000);
+        assert_eq!(tcp(&show, show.client).retransmission_timeouts, 0);
+        // Where the numbers stand in a segment of the client: the sequence number, and TSval in the usual layout.
+        let field = |at: usize| -> Vec<u32> {
+            let from_client = show.world.trace().iter().filter(|c| c.from == show.client);
+            let segments = from_client.filter(|c| flags(c).is_some_and(|f| f & SYN == 0));
+            let value = |c: &Crossing| c.bytes[14 + 20 + at..][..4].try_into().ok();
+            segments.filter_map(value).map(u32::from_be_bytes).collect()
+        };
+        let wraps = |values: &[u32]| {
+            values
+                .windows(2)
+                .any(|pair| pair[0] > 1 << 31 && pair[1] < 1 << 30)
+        };
+        match number {
+            0 => assert!(wraps(&field(4)), "SND.NXT"),
+            1 => assert!(wraps(&field(24)), "TSval"),
+            _ => assert_eq!(show.world.now().as_ms() >> 32, 1),
+        }
+        show.run(secs(70));
+        assert_eq!(records(&show, show.client, Kind::TimeWait), 0);
+        show.end();
+    }
 }

@@ -1,6 +1,7 @@
 //! Thousands of worlds, each drawn from a seed: byte streams equal, nothing stuck, nothing leaked, every frame right.
 //!
-//! Called by: `cargo test -p stack --test sim_seeds`. `SYNCLINE_SEEDS=n` runs n seeds (2,000 otherwise), `SYNCLINE_SEED=n`
+//! Called by: `cargo test -p stack --test sim_seeds`. `SYNCLINE_SEEDS=n` runs n seeds (2,000 otherwise, from
+//! `SYNCLINE_FIRST_SEED` or 0 on), `SYNCLINE_SEED=n`
 //! runs the one and leaves its frames in `target/sim-seed-n.pcap` (docs/guide/replay.md). It must never depend on the
 //! machine: a seed that fails here fails everywhere at this commit.
 #![forbid(unsafe_code)]
@@ -68,13 +69,14 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
         return;
     }
     let seeds = number("SYNCLINE_SEEDS").unwrap_or(2_000);
-    let next = AtomicU64::new(0);
+    let first = number("SYNCLINE_FIRST_SEED").unwrap_or(0);
+    let next = AtomicU64::new(first);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let work = || {
         let mut failed = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds {
+            if seed >= first + seeds {
                 return failed;
             }
             let wrong = run(seed, false);

@@ -143,7 +143,15 @@ fn few() -> Capacity {
 impl Show {
     /// Both hosts as they are unless `change` says otherwise (client, server); the server listens on [`PORT`].
     pub(crate) fn new(change: impl FnOnce(&mut HostSpec, &mut HostSpec)) -> Self {
-        let mut world = World::new(1, Instant::from_ms(1_000_000));
+        Self::starting_at(Instant::from_ms(1_000_000), change)
+    }
+
+    /// The same when the clock shows `start`.
+    pub(crate) fn starting_at(
+        start: Instant,
+        change: impl FnOnce(&mut HostSpec, &mut HostSpec),
+    ) -> Self {
+        let mut world = World::new(1, start);
         world.set_max_idle(Duration::from_millis(100));
         let (mut client, mut server) = (HostSpec::new(1), HostSpec::new(2));
         client.config.limits.records = few();
