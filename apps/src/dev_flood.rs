@@ -37,6 +37,8 @@ const FOREIGN: &[&str] = &["ether_type", "mac", "unasked"];
 const LINE: Duration = Duration::from_secs(1);
 /// Replies that did not come for this long will not come.
 const SILENCE: Duration = Duration::from_millis(300);
+/// However much else is said on the link, waiting for replies ends after this.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Turns between two looks at the system's clock.
 const TURNS_PER_LOOK: u32 = 64;
 
@@ -189,7 +191,8 @@ fn flood(
     let seconds = clock.seconds(started.at_ticks, generator.tally().at_ticks);
     generator.discard_unsent();
     let (mut moved_at, mut received) = (Instant::now(), generator.tally().rx_frames);
-    while moved_at.elapsed() < SILENCE {
+    let waits_since = Instant::now();
+    while moved_at.elapsed() < SILENCE && waits_since.elapsed() < WAIT_MAX {
         now_ticks = generator.turn(false, now_ticks);
         if generator.tally().rx_frames != received {
             received = generator.tally().rx_frames;

@@ -108,7 +108,7 @@ impl Nic for PairNic {
     fn alloc(&mut self, _: PoolClass, into: &mut Burst<LoopFrame>, n: usize) -> usize {
         let mut taken = 0;
         while taken < n && into.room() > 0 {
-            let mut frame = self.pool.pop().unwrap_or_else(LoopFrame::new);
+            let mut frame = self.pool.pop().unwrap_or_default();
             frame.clear();
             drop(into.push(frame));
             taken += 1;

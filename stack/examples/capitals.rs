@@ -1,4 +1,5 @@
 //! An app of its own: a server that answers in capitals, and a client that asks it, in the simulated world.
+#![forbid(unsafe_code)]
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -49,11 +50,10 @@ pub(crate) fn main() -> Result<(), HostError> {
     world.wake(client);
     world.run_for(Duration::from_secs(1));
     for worker in world.workers(client) {
-        let Capitals::Client(heard) = worker.app() else {
-            continue;
-        };
-        println!("{}", String::from_utf8_lossy(heard));
-        assert_eq!(heard, b"HELLO, WORLD");
+        if let Capitals::Client(heard) = worker.app() {
+            println!("{}", String::from_utf8_lossy(heard));
+            assert_eq!(heard, b"HELLO, WORLD");
+        }
     }
     Ok(())
 }

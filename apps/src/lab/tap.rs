@@ -100,7 +100,7 @@ pub(super) fn play(
                     "the server is ours"
                 }
             ));
-            played.push(stage.scene(scene, Setting::new(scene, cast, family, net))?);
+            played.push(stage.scene(scene, &Setting::new(scene, cast, family, net))?);
         }
     }
     if played.is_empty() {
@@ -174,8 +174,7 @@ impl Setting {
 }
 
 impl Stage {
-    fn scene(&mut self, scene: &Scene, setting: Setting) -> Result<Played, Failure> {
-        let setting = &setting;
+    fn scene(&mut self, scene: &Scene, setting: &Setting) -> Result<Played, Failure> {
         let theirs = setting.ours.other();
         kernel::set_address(setting.address(theirs), setting.prefix_len())?;
         let mut before = Vec::new();

@@ -15,6 +15,7 @@ mod root_only_server;
 #[path = "root_only/soak.rs"]
 mod root_only_soak;
 // A running `syncline serve`.
+#[expect(dead_code, reason = "the tests of serve use more of it")]
 #[path = "../serve/server.rs"]
 mod server;
 

@@ -118,7 +118,7 @@ pub(super) const fn first_close(args: &Args) -> Option<&'static str> {
 /// # Errors
 /// [`ConfigError`], when `stack` refuses what stands here.
 pub(super) fn server_config(args: &Args) -> Result<Config, ConfigError> {
-    let mut spec = common(args, (SERVER_V4, SERVER_V6));
+    let mut spec = both_sides(args, (SERVER_V4, SERVER_V6));
     spec.gateway_v4 = Some(CLIENT_V4);
     spec.gateway_v6 = Some(CLIENT_V6);
     spec.listeners = vec![ListenerConfig {
@@ -137,7 +137,7 @@ pub(super) fn server_config(args: &Args) -> Result<Config, ConfigError> {
 /// # Errors
 /// [`ConfigError`], when `stack` refuses what stands here.
 pub(super) fn client_config(args: &Args) -> Result<Config, ConfigError> {
-    let mut spec = common(args, (CLIENT_V4, CLIENT_V6));
+    let mut spec = both_sides(args, (CLIENT_V4, CLIENT_V6));
     spec.prefixes = if args.ipv6 {
         vec![LocalPrefix::new(SOURCES_V6.into(), SOURCES_LEN_V6)?]
     } else {
@@ -151,7 +151,7 @@ pub(super) fn client_config(args: &Args) -> Result<Config, ConfigError> {
     spec.validate()
 }
 
-fn common(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> ConfigSpec {
+fn both_sides(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> ConfigSpec {
     let mut spec = ConfigSpec::new(vec![
         Interface {
             address: v4.into(),

@@ -2,90 +2,24 @@
 //!
 //! Called by: `conversation`. It must never round a fault away: one is enough to fail the run.
 
+// Times, costs, counts.
+mod figures;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use serde::Serialize;
-use workload::{Latency, Tally};
 
 use super::super::args::{Args, Mode};
-use super::super::endpoint::Spent;
 use super::super::limit::{self, Limit};
 use super::super::report::{Sides, Stages, per, rounded};
-use super::course::{Course, SetUp, Window};
+use super::course::{Course, Window};
 use super::plan;
 use crate::console;
 use crate::failure::Failure;
 use crate::provenance::{self, Versions};
 
-/// Times in microseconds; null where fewer than ten samples lie beyond a percentile.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Times {
-    samples: u64,
-    p50_us: Option<f64>,
-    p90_us: Option<f64>,
-    p99_us: Option<f64>,
-    p999_us: Option<f64>,
-    max_us: Option<f64>,
-}
-
-impl Times {
-    fn of(latency: &Latency) -> Self {
-        let us = |time: Option<Duration>| time.map(|time| rounded(time.as_secs_f64() * 1e6));
-        Self {
-            samples: latency.samples(),
-            p50_us: us(latency.percentile(50.0)),
-            p90_us: us(latency.percentile(90.0)),
-            p99_us: us(latency.percentile(99.0)),
-            p999_us: us(latency.percentile(99.9)),
-            max_us: us(latency.max()),
-        }
-    }
-}
-
-/// The cycles (TSC ticks) of one side, without the PMD unless the name says so. Null when it handled nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Cost {
-    cycles_per_packet: Option<f64>,
-    cycles_per_packet_with_pmd: Option<f64>,
-    /// Per complete connection (`connect`) or per request (`request`).
-    cycles_per_exchange: Option<f64>,
-    mean_burst: Option<f64>,
-    busy_share: f64,
-}
-
-impl Cost {
-    fn of(spent: &Spent, exchanges: u64) -> Self {
-        let has_frames = spent.frames > 0;
-        let some = |value: f64| has_frames.then(|| rounded(value));
-        Self {
-            cycles_per_packet: some(per(spent.own, spent.frames)),
-            cycles_per_packet_with_pmd: some(per(spent.own + spent.rx + spent.tx, spent.frames)),
-            cycles_per_exchange: (exchanges > 0).then(|| rounded(per(spent.own, exchanges))),
-            mean_burst: some(spent.mean_burst()),
-            busy_share: rounded(spent.busy_share()),
-        }
-    }
-}
-
-/// How the connections of `request` came to be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct SetUpReport {
-    connections: u64,
-    seconds: f64,
-    rate_cps: f64,
-}
-
-impl From<&SetUp> for SetUpReport {
-    fn from(set_up: &SetUp) -> Self {
-        Self {
-            connections: set_up.connections,
-            seconds: rounded(set_up.seconds),
-            rate_cps: (set_up.connections as f64 / set_up.seconds.max(1e-9)).round(),
-        }
-    }
-}
+use figures::{Cost, Counts, Established, Times};
 
 /// The result of a run. Its field names are the keys of the JSON, and stable; those that `bench rst` has mean the same here.
 #[derive(Debug, Clone, Serialize)]
@@ -118,17 +52,8 @@ pub(in super::super) struct Report {
     packets_per_exchange: Option<f64>,
     /// From `connect` to the end of a connection, or from request to reply, as the client sees it.
     latency: Times,
-    /// Over the whole run, set-up, warm-up and drain included, as all counts below.
-    sent: u64,
-    completed: u64,
-    replies_verified: u64,
-    replies_wrong: u64,
-    wrong_by_reason: BTreeMap<&'static str, u64>,
-    /// Everything that went wrong, on either side.
-    failures: u64,
-    failures_by_reason: BTreeMap<String, u64>,
-    /// Begun and not ended after the drain.
-    lost: u64,
+    #[serde(flatten)]
+    counts: Counts,
     /// The endpoint's own cycles (TSC ticks) per received frame, without the PMD.
     cycles_per_packet: Option<f64>,
     cycles_per_packet_with_pmd: Option<f64>,
@@ -137,12 +62,8 @@ pub(in super::super) struct Report {
     /// The endpoint per connection or request.
     endpoint: Cost,
     client: Cost,
-    /// `request`: established connections.
-    connections: u64,
-    set_up: Option<SetUpReport>,
-    /// What each connection costs the endpoint and the client, from the growth of their processes.
-    bytes_per_connection: Option<f64>,
-    client_bytes_per_connection: Option<f64>,
+    #[serde(flatten)]
+    established: Established,
     limit: Limit,
     /// Counters that aren't zero, over the whole run.
     counters: BTreeMap<String, u64>,
@@ -182,15 +103,10 @@ impl Report {
         };
         let rate = (exchanges as f64 / seconds.max(1e-9)).round();
         let per_second = |count: u64| (count as f64 / seconds.max(1e-9)).round();
-        let whole = &course.whole.tally;
         let (memory, room) = (sides.memory(), sides.ready.map(|ready| ready.room));
         let stopped = sides.stopped.unwrap_or_default();
         let endpoint = Cost::of(server, exchanges);
         let of_connect = |value| is_connect.then_some(value);
-        let mut failures_by_reason = failures(whole);
-        for (name, n) in stopped.progress.app.faults {
-            *failures_by_reason.entry(name).or_default() += n;
-        }
         Self {
             mode: args.mode.name(),
             link: sides.link,
@@ -207,38 +123,14 @@ impl Report {
             packets_per_exchange: (exchanges > 0)
                 .then(|| rounded(per(client_tx_frames + server_tx_frames, exchanges))),
             latency: Times::of(&course.latency),
-            sent: if is_connect {
-                whole.started
-            } else {
-                whole.requests
-            },
-            completed: whole.completed,
-            replies_verified: whole.replies,
-            replies_wrong: whole.wrong_total(),
-            wrong_by_reason: whole
-                .by_fault()
-                .filter(|(fault, _)| fault.is_wrong_reply())
-                .map(|(fault, n)| (fault.name(), n))
-                .collect(),
-            failures: failures_by_reason.values().sum(),
-            failures_by_reason,
-            lost: course.whole.under_way.into(),
+            counts: Counts::of(is_connect, &course.whole, &stopped.progress.app.faults),
             cycles_per_packet: endpoint.cycles_per_packet,
             cycles_per_packet_with_pmd: endpoint.cycles_per_packet_with_pmd,
             stages: (server.stage_frames > 0).then(|| Stages::of(server)),
             mean_burst: endpoint.mean_burst,
             endpoint,
             client: Cost::of(client, exchanges),
-            connections: course.set_up.map_or(0, |set_up| set_up.connections),
-            set_up: course.set_up.as_ref().map(SetUpReport::from),
-            bytes_per_connection: course
-                .set_up
-                .and_then(|set_up| set_up.server_bytes)
-                .map(rounded),
-            client_bytes_per_connection: course
-                .set_up
-                .and_then(|set_up| set_up.client_bytes)
-                .map(rounded),
+            established: Established::of(course.set_up.as_ref()),
             limit: limit::judge_workers(client, server),
             unaccounted: stopped.progress.unaccounted.abs() + course.client.unaccounted.abs(),
             counters: stopped.progress.counters,
@@ -275,17 +167,17 @@ impl Report {
     /// [`Failure::Gate`] with everything that is not.
     pub(in super::super) fn gate(&self) -> Result<(), Failure> {
         let mut faults = Vec::new();
-        if self.failures > 0 {
+        if self.counts.failures > 0 {
             faults.push(format!(
                 "{} failures ({})",
-                self.failures,
-                listed(&self.failures_by_reason)
+                self.counts.failures,
+                listed(&self.counts.failures_by_reason)
             ));
         }
-        if self.lost > 0 {
+        if self.counts.lost > 0 {
             faults.push(format!(
                 "{} {} did not end",
-                self.lost,
+                self.counts.lost,
                 if self.is_connect {
                     "connections"
                 } else {
@@ -304,7 +196,7 @@ impl Report {
                 faults.push(format!("{in_use} buffers of the {side} did not come back"));
             }
         }
-        if self.replies_verified == 0 && !self.interrupted {
+        if self.counts.replies_verified == 0 && !self.interrupted {
             faults.push("no reply came".to_owned());
         }
         if faults.is_empty() {
@@ -313,13 +205,6 @@ impl Report {
             Err(Failure::Gate(faults.join("; ")))
         }
     }
-}
-
-fn failures(tally: &Tally) -> BTreeMap<String, u64> {
-    tally
-        .by_fault()
-        .map(|(fault, n)| (fault.name().to_owned(), n))
-        .collect()
 }
 
 /// Name and number of each, with commas between them.
@@ -366,10 +251,14 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "  counts    {} sent, {} replies verified, {} wrong, {} failures, {} lost (whole run)",
-            self.sent, self.replies_verified, self.replies_wrong, self.failures, self.lost
+            self.counts.sent,
+            self.counts.replies_verified,
+            self.counts.replies_wrong,
+            self.counts.failures,
+            self.counts.lost
         )?;
-        if self.failures > 0 {
-            writeln!(f, "  failures  {}", listed(&self.failures_by_reason))?;
+        if self.counts.failures > 0 {
+            writeln!(f, "  failures  {}", listed(&self.counts.failures_by_reason))?;
         }
         self.write_cost(f)?;
         self.write_set_up(f)?;
@@ -407,7 +296,7 @@ impl Report {
                 f,
                 "  rate      {:.3} M requests/s verified, over {} connections at random",
                 rate / 1e6,
-                self.connections
+                self.established.connections
             )?;
         }
         let exchange = if self.is_connect {
@@ -455,7 +344,7 @@ impl Report {
     }
 
     fn write_set_up(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(set_up) = self.set_up else {
+        let Some(set_up) = self.established.set_up else {
             return Ok(());
         };
         writeln!(
@@ -465,9 +354,10 @@ impl Report {
             set_up.seconds,
             set_up.rate_cps / 1e6
         )?;
-        if let (Some(server), Some(client)) =
-            (self.bytes_per_connection, self.client_bytes_per_connection)
-        {
+        if let (Some(server), Some(client)) = (
+            self.established.bytes_per_connection,
+            self.established.client_bytes_per_connection,
+        ) {
             let how = if self.is_one_process {
                 "half of the growth of the one process"
             } else {

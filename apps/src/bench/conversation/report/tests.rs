@@ -3,11 +3,11 @@
 //! Called by: `cargo test`. It must never start DPDK.
 
 use clap::Parser as _;
-use workload::Fault;
+use workload::{Fault, Latency, Tally};
 
 use super::*;
 use crate::bench::conversation::client::Seen;
-use crate::bench::endpoint::{Progress, Ready, Stopped};
+use crate::bench::endpoint::{Progress, Ready, Spent, Stopped};
 use crate::cli::{Cli, Command};
 
 fn args(line: &str) -> Args {
@@ -111,8 +111,10 @@ fn each_fault_fails_the_run_by_name() {
     assert!(gate(|_, sides| sides.generator_mbufs_in_use = 2).contains("2 buffers of the client"));
     assert!(gate(|course, _| course.whole.tally.replies = 0).contains("no reply"));
     let of_server = gate(|_, sides| {
-        let mut stopped = Stopped::default();
-        stopped.mbufs_in_use = 1;
+        let mut stopped = Stopped {
+            mbufs_in_use: 1,
+            ..Default::default()
+        };
         stopped.progress.app.faults.insert("aborted".to_owned(), 7);
         sides.stopped = Some(stopped);
     });
