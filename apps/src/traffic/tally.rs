@@ -89,7 +89,8 @@ impl Tally {
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut wrong = self.wrong;
         for (count, before) in wrong.iter_mut().zip(&earlier.wrong) {
-            *count -= before;
+            // What nobody asked for is how far replies are ahead of SYNs: it falls again when more SYNs leave.
+            *count = count.saturating_sub(*before);
         }
         Self {
             at_ticks: self.at_ticks,
@@ -108,5 +109,21 @@ impl Tally {
             busy: self.busy - earlier.busy,
             idle: self.idle - earlier.idle,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_falls_again_has_not_moved() {
+        let mut earlier = Tally::default();
+        earlier.wrong[0] = 3;
+        earlier.wrong[1] = 3;
+        let mut now = earlier;
+        now.wrong[0] = 2;
+        now.wrong[1] = 5;
+        assert_eq!(now.since(&earlier).wrong[..2], [0, 2]);
     }
 }

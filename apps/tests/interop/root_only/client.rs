@@ -80,7 +80,7 @@ impl Nginx {
         std::fs::write(directory.join("small"), &pattern[..1]).expect("room");
         let place = directory.display();
         let config = format!(
-            "daemon off; worker_processes 1; user root; pid {place}/pid; error_log {place}/error;\n\
+            "daemon off; master_process off; user root; pid {place}/pid; error_log {place}/error;\n\
              events {{ worker_connections 2048; }}\n\
              http {{ access_log off; client_body_temp_path {place}/t1; proxy_temp_path {place}/t2;\n\
              fastcgi_temp_path {place}/t3; uwsgi_temp_path {place}/t4; scgi_temp_path {place}/t5;\n\
