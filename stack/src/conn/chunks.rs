@@ -195,26 +195,26 @@ impl<F> Chunks<F> {
         self.capacity - self.len()
     }
 
-    /// Whether sending may take a node: a quarter of them is for receiving alone, else what can't be sent would keep out
-    /// the data that lets it be sent.
+    /// Whether sending may take a node. It gets half of them at most, so that an eighth is there for what fills a gap
+    /// even when sending has all of its half and what lies ahead of gaps all of its three eighths: data that lets others
+    /// go is never kept out by what waits for it.
     #[must_use]
     #[inline]
     pub fn has_send_room(&self) -> bool {
-        self.free_len() > 0 && self.sending < self.capacity - self.capacity / 4
+        self.free_len() > 0 && self.sending < self.capacity - self.capacity / 2
     }
 
-    /// Whether receiving may take a node: a quarter of them is for sending alone, else an echo whose answers find no node
-    /// would never read on. Bytes ahead of a gap take no more than half: what can't be delivered yet must not keep out what
-    /// it waits for.
+    /// Whether receiving may take a node. A quarter of them is left for sending, else an echo whose answers find no node
+    /// would never read on. Bytes ahead of a gap are taken while receiving has less than three eighths.
     #[must_use]
     #[inline]
     pub fn has_receive_room(&self, is_ahead: bool) -> bool {
-        let limit = if is_ahead {
-            self.capacity / 2
+        let kept_free = if is_ahead {
+            self.capacity.div_ceil(2) + self.capacity / 8
         } else {
-            self.capacity - self.capacity / 4
+            self.capacity / 4
         };
-        self.free_len() > 0 && self.len() - self.sending < limit
+        self.free_len() > 0 && self.len() - self.sending < self.capacity - kept_free
     }
 
     /// Nodes that hold a frame: the frames that all queues of this worker keep from the NIC.
@@ -424,24 +424,38 @@ mod tests {
     }
 
     #[test]
-    fn each_direction_leaves_a_quarter_to_the_other() {
-        let mut chunks = Chunks::<u32>::new(8, 2048).unwrap();
+    fn each_use_of_the_places_leaves_some_to_those_that_it_waits_for() {
+        let mut chunks = Chunks::<u32>::new(16, 2048).unwrap();
+        let mut fill = |until: fn(&Chunks<u32>) -> bool, sends: bool| {
+            let before = chunks.len();
+            let mut last = None;
+            while until(&chunks) {
+                let held = held(1);
+                last = if sends {
+                    chunks.insert_to_send(held).ok()
+                } else {
+                    chunks.insert(held).ok()
+                };
+            }
+            (chunks.len() - before, last)
+        };
+        assert_eq!(fill(Chunks::has_send_room, true).0, 8);
+        assert_eq!(fill(|chunks| chunks.has_receive_room(true), false).0, 6);
+        let (filled, last) = fill(|chunks| chunks.has_receive_room(false), false);
+        assert_eq!(filled, 2, "for what fills a gap");
+        chunks.remove(last.unwrap());
+        assert!(chunks.has_receive_room(false) && !chunks.has_send_room());
+
+        let mut chunks = Chunks::<u32>::new(16, 2048).unwrap();
         while chunks.has_receive_room(false) {
             chunks.insert(held(1)).unwrap();
         }
-        assert_eq!(chunks.len(), 6);
+        assert_eq!(chunks.len(), 12);
+        let answer = chunks.insert_to_send(held(2)).unwrap();
         assert!(chunks.has_send_room(), "an echo can answer what it reads");
-        let mut chunks = Chunks::<u32>::new(8, 2048).unwrap();
-        let mut last = None;
-        while chunks.has_send_room() {
-            last = chunks.insert_to_send(held(1)).ok();
-        }
-        assert_eq!(chunks.len(), 6);
-        assert!(chunks.has_receive_room(false));
-        chunks.insert(held(2)).unwrap();
-        chunks.remove(last.unwrap());
+        chunks.remove(answer);
         chunks.sent(1);
-        assert!(chunks.has_send_room());
+        assert_eq!(chunks.sending, 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::super::RingEnd;
 use super::host::Host;
-use crate::app::{App, Cx};
+use crate::app::{App, Cx, TxItem};
 use crate::config::ConfigSpec;
 use crate::conn::ConnId;
 use crate::conn::listener::ListenerId;
@@ -33,6 +33,8 @@ pub(super) struct Probe {
     pub(super) reads: bool,
     /// Closes when the peer has.
     pub(super) closes: bool,
+    /// When data comes on any connection, sends on these until it is refused.
+    pub(super) fills: Vec<ConnId>,
     /// Connections, in the order in which they opened.
     pub(super) conns: Vec<ConnId>,
     pub(super) heard: Vec<Heard>,
@@ -59,6 +61,9 @@ impl App for Probe {
         self.heard.push(Heard::Data(cx.unread_len(conn)));
         if self.reads {
             cx.consume(conn, u32::MAX);
+        }
+        for &other in &self.fills {
+            while cx.send(other, TxItem::Pattern { start: 0, len: 1 }).is_ok() {}
         }
     }
 
@@ -99,6 +104,7 @@ impl Host<Probe> {
             accepts: true,
             reads: true,
             closes: true,
+            fills: Vec::new(),
             conns: Vec::new(),
             heard: Vec::new(),
         };
