@@ -192,8 +192,18 @@ impl Listeners {
         self.find_open(local, port)
     }
 
+    #[inline]
     fn find_open(&self, local: LocalId, port: u16) -> Option<ListenerId> {
         let start = usize::from(self.first_of_port[usize::from(port)]);
+        // Mostly a port has one listener, on all addresses: the first place is its.
+        match self.by_port.get(start) {
+            Some(first) if first.first <= local && local <= first.last => Some(first.listener),
+            _ => self.search(local, port, start),
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, local: LocalId, port: u16, start: usize) -> Option<ListenerId> {
         self.by_port[start..]
             .iter()
             .take_while(|place| place.port == port)
