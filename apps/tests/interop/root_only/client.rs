@@ -186,7 +186,8 @@ fn a_server_that_never_reads_gets_probes_and_one_that_never_accepts_is_connected
             // Our FIN waits behind bytes that the window has no room for: only an abort ends this.
             assert_eq!(outcome["endings"]["aborted"], 1, "{outcome:#}");
             let to = format!("{KERNEL}:{}", PORT + 4);
-            let outcome = client(link, &to, "--talk hold --bytes 1000 --timeout 1s");
+            // Long enough for a lost question after the neighbour and a lost SYN, a second each.
+            let outcome = client(link, &to, "--talk hold --bytes 1000 --timeout 5s");
             assert_eq!(outcome["opened"], 1, "{outcome:#}");
             let to = format!("{KERNEL}:1");
             let outcome = client(link, &to, "--talk echo --timeout 20s");
