@@ -271,4 +271,25 @@ mod tests {
         reno.on_ack(ack(21 * MSS, MSS, 4 * MSS));
         assert_eq!(three(&mut reno, 21 * MSS), Some(Reaction::FastRetransmit));
     }
+
+    #[test]
+    fn ssthresh_is_two_segments_at_least_and_stays_for_the_same_octet() {
+        let mut reno = Reno::new(10 * MSS);
+        reno.on_timeout(SeqNum(0), SeqNum(3 * MSS), MSS, true);
+        assert_eq!(reno.ssthresh, 2 * MSS);
+        reno.on_timeout(SeqNum(0), SeqNum(9 * MSS), MSS, false);
+        assert_eq!(reno.ssthresh, 2 * MSS);
+    }
+
+    #[test]
+    fn a_timeout_ends_recovery() {
+        let mut reno = Reno::new(10 * MSS);
+        let (una, nxt) = (SeqNum(0), SeqNum(10 * MSS));
+        for _ in 0..3 {
+            reno.on_duplicate_ack(una, nxt, MSS);
+        }
+        assert!(reno.is_recovering());
+        reno.on_timeout(una, nxt, MSS, true);
+        assert!(!reno.is_recovering());
+    }
 }

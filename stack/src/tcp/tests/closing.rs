@@ -249,6 +249,14 @@ fn time_wait() -> Host {
 }
 
 #[test]
+fn a_timer_that_fires_too_early_ends_nothing() {
+    let mut host = time_wait();
+    host.advance_ms(59_999);
+    host.turn(|tcb, env| tcb.on_timer(env));
+    host.expect_state(State::TimeWait);
+}
+
+#[test]
 fn time_wait_answers_as_its_record_does() {
     let mut host = time_wait();
     host.advance_ms(30_000);

@@ -73,6 +73,8 @@ fn a_silly_window_is_filled_only_after_the_override() {
     host.advance_ms(1);
     host.expect(data(300).seq(1));
     host.expect_nothing();
+    host.inject(ack().win(300));
+    host.expect_nothing(); // the next one waits as long
     host.inject(ack().win(8000));
     host.expect(data(1000).seq(301));
 }
@@ -401,6 +403,7 @@ fn a_timeout_starts_over_with_one_segment() {
     host.expect(data(1000).seq(1));
     host.expect_nothing();
     assert_eq!(host.tcb.congestion().window(), MSS);
+    assert_eq!(host.tcb.congestion().threshold(), 5 * MSS / 2);
     host.inject(ack().ack(1001));
     host.expect(data(1000).seq(1001));
     host.expect(data(1000).seq(2001));

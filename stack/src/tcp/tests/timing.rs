@@ -28,6 +28,16 @@ fn data_is_sent_again_with_backoff_until_r2() {
 }
 
 #[test]
+fn r1_is_told_at_the_third_expiry() {
+    let mut host = Host::established();
+    host.write(100);
+    host.advance_ms(6_999);
+    assert!(!host.events.has(Events::R1));
+    host.advance_ms(1);
+    assert!(host.events.has(Events::R1));
+}
+
+#[test]
 fn r2_is_the_applications() {
     let options = ConnectionOptions {
         r2: Duration::from_secs(10),
@@ -182,6 +192,27 @@ fn keepalive_is_silent_while_something_is_in_flight() {
     host.write(10);
     host.advance_ms(7_300_000);
     assert_eq!(host.counters.keepalive_probes, 0);
+    // Nor while something waits for a window: its probes ask the same.
+    let mut host = Host::established_with(plain(), options);
+    host.write(10);
+    host.inject(ack().win(0));
+    host.advance_ms(7_300_000);
+    assert!(host.counters.window_probes > 0 && host.counters.keepalive_probes == 0);
+}
+
+#[test]
+fn keepalive_goes_on_where_only_our_direction_is_closed() {
+    let mut host = keepalive();
+    host.shutdown();
+    host.expect(crate::tcp::lang::fin());
+    host.inject(ack().ack(2));
+    host.expect_state(State::FinWait2);
+    host.advance_ms(7_200_000);
+    host.expect(ack().seq(1).ack(1));
+    host.inject(ack());
+    host.advance_ms(7_199_999);
+    host.expect_nothing();
+    host.expect_state(State::FinWait2);
 }
 
 #[test]
