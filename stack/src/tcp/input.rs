@@ -154,7 +154,6 @@ impl Tcb {
             .admit(env.now, env.settings.challenge_interval)
         {
             self.rtx_nxt = self.snd_una;
-            self.rtt_timer.cancel();
         }
         Err(Outcome::SynRetransmitted)
     }
@@ -474,7 +473,6 @@ impl Tcb {
     fn retransmit_head(&mut self) {
         self.rtx_nxt = self.snd_una;
         self.bits.set(Bits::RTX_HEAD);
-        self.rtt_timer.cancel();
     }
 
     /// The peer's window was closed and is not any more: what lay beyond it when it shrank goes out again.
@@ -489,7 +487,6 @@ impl Tcb {
         if self.flight() > 0 {
             self.rtx_nxt = self.snd_una;
             self.bits.clear(Bits::RTX_HEAD);
-            self.rtt_timer.cancel();
             self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
         }
     }

@@ -134,7 +134,7 @@ impl Tcb {
     }
 
     /// What lies between `rtx_nxt` and SND.NXT, as far as the peer's window and the loss window let it go. The oldest
-    /// segment alone, when fast retransmit asked for it, doesn't wait for the congestion window (RFC 5681 §3.2).
+    /// segment doesn't wait for the congestion window (RFC 5681 §3.2).
     fn to_retransmit(&self) -> Option<Stretch> {
         if self.rtx_nxt == self.snd_nxt {
             return None;
@@ -147,8 +147,7 @@ impl Tcb {
         let len = self.mss().min(left).min(window);
         let fin = fin_sent && len == left && window > len;
         let occupied = len + u32::from(fin);
-        let head = ahead == 0 || self.bits.has(Bits::RTX_HEAD);
-        if occupied == 0 || (!head && ahead + occupied > self.congestion.window()) {
+        if occupied == 0 || (ahead > 0 && ahead + occupied > self.congestion.window()) {
             return None;
         }
         let push = len == left;

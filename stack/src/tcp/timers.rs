@@ -82,7 +82,6 @@ impl Tcb {
         }
         self.rtx_nxt = self.snd_una; // §5.4, and from there on as the loss window allows
         self.bits.clear(Bits::RTX_HEAD);
-        self.rtt_timer.cancel();
         self.rto.back_off(env.settings); // §5.5
         let wait = self.cold.overdue.limit(env.now, self.rto.duration(), r2);
         self.rtx_timer = Deadline::after(env.now, wait); // §5.6

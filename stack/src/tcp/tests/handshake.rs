@@ -311,6 +311,7 @@ fn a_lost_syn_starts_data_with_one_segment_and_three_seconds() {
     host.expect(ack());
     assert_eq!(host.tcb.congestion().window(), MSS);
     assert_eq!(host.tcb.rto().as_secs(), 3);
+    assert_eq!(host.tcb.srtt_us(), None, "Karn: which SYN was answered?");
 }
 
 #[test]
