@@ -46,6 +46,14 @@ fn nagle_holds_the_second_small_write() {
     host.expect(data(10));
     host.write(10);
     host.expect(data(10));
+
+    // Behind a FIN nothing comes that would be worth waiting for.
+    let mut host = Host::established();
+    host.write(10);
+    host.expect(data(10));
+    host.write(10);
+    host.close();
+    host.expect(fin().len(10));
 }
 
 #[test]
@@ -183,6 +191,16 @@ fn each_segment_ahead_of_a_gap_draws_its_own_ack_and_the_filler_one() {
     host.expect(ack().ack(401));
     host.expect_nothing();
     assert!(host.tcb.out_of_order().is_empty());
+}
+
+#[test]
+fn acks_of_what_lies_ahead_go_before_data() {
+    let mut host = Host::established();
+    host.inject(data(100).seq(201));
+    host.write(100);
+    host.expect(ack().ack(1)); // on data it would be no duplicate (RFC 5681 §2)
+    host.expect(data(100).ack(1));
+    host.expect_nothing();
 }
 
 #[test]
