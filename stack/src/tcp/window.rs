@@ -192,8 +192,13 @@ impl ReceiveWindow {
         let mask = (1u32 << scale) - 1;
         let current = self.size();
         let free = self.free(scale);
-        // Rounded up: rounding down would take back up to 2^scale - 1 bytes (RFC 7323 §2.4).
+        // Rounded up: rounding down would take back up to 2^scale - 1 bytes (RFC 7323 §2.4). But not again and again beyond
+        // the buffer: a peer that sends less than that at a time would never see the window close. What it was shown
+        // before is taken all the same: the edge stays.
         let mut size = current.saturating_add(mask) & !mask;
+        if self.queued.saturating_add(size) > self.buf.saturating_add(mask) {
+            size = current & !mask;
+        }
         if free.saturating_sub(current) >= mss.min(self.buf / 2) && free > current {
             size = size.max(free & !mask);
         }
@@ -295,6 +300,17 @@ mod tests {
     }
 
     #[test]
+    fn single_bytes_close_a_scaled_window_too() {
+        let buf = 100_000;
+        let mut wnd = ReceiveWindow::new(SeqNum(0), buf);
+        let scale = scale_for(buf);
+        while wnd.offer(1000, scale) > 0 && wnd.queued() < 2 * buf {
+            wnd.take(1);
+        }
+        assert!((buf - 2..=buf).contains(&wnd.queued()), "{}", wnd.queued());
+    }
+
+    #[test]
     fn the_scale_covers_the_buffer() {
         assert_eq!(scale_for(65_535), 0);
         assert_eq!(scale_for(65_536), 1);
@@ -318,8 +334,10 @@ mod tests {
                 let before = wnd.edge();
                 let field = wnd.offer(mss, scale);
                 prop_assert!(!wnd.edge().before(before));
-                // The peer's view of the edge is ours, and it overshoots the buffer by less than one scale unit.
-                prop_assert!(!wnd.edge().after(wnd.nxt.add(u32::from(field) << scale)));
+                // What the peer is shown is ours, or short of it by less than one scale unit; and so much at most
+                // lies beyond the buffer.
+                let shown = wnd.nxt.add(u32::from(field) << scale);
+                prop_assert!(wnd.edge().since(shown) < 1 << scale);
                 prop_assert!(wnd.queued() + wnd.size() < buf + (1 << scale));
             }
         }
