@@ -65,21 +65,17 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_or_own_traffic_starts_over() {
+    fn an_answer_or_own_traffic_starts_the_count_over() {
         let settings = Settings::default();
-        let mut keepalive = Keepalive::default();
         let idle = settings.keepalive_idle;
-        for _ in 0..9 {
-            keepalive.step(idle, false, &settings);
+        for (silent, is_busy) in [(Duration::ZERO, false), (idle, true)] {
+            let mut keepalive = Keepalive::default();
+            for _ in 0..9 {
+                keepalive.step(idle, false, &settings);
+            }
+            assert_eq!(keepalive.step(silent, is_busy, &settings), Step::Wait(idle));
+            let next = keepalive.step(idle, false, &settings);
+            assert_eq!(next, Step::Probe(settings.keepalive_interval));
         }
-        assert_eq!(
-            keepalive.step(Duration::ZERO, false, &settings),
-            Step::Wait(settings.keepalive_idle)
-        );
-        assert_eq!(keepalive.step(idle, true, &settings), Step::Wait(idle));
-        assert!(matches!(
-            keepalive.step(idle, false, &settings),
-            Step::Probe(_)
-        ));
     }
 }

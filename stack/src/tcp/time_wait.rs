@@ -257,6 +257,15 @@ mod tests {
     }
 
     #[test]
+    fn an_old_fin_starts_nothing_over() {
+        let mut tw = record();
+        let fin = seg(Flags::FIN.with(Flags::ACK), 999, Some(69));
+        let step = judge(&mut tw, fin, &Settings::default());
+        assert!(matches!(step, Step::Ack(_)));
+        assert_eq!(tw.deadline, record().deadline, "PAWS: of another time");
+    }
+
+    #[test]
     fn a_rst_closes_unless_rfc_1337_is_on() {
         let plain = Settings::default();
         let strict = Settings {

@@ -13,6 +13,7 @@ fn we_close_first() {
     host.expect(fin().seq(1).ack(1));
     assert_eq!(host.inject(ack().ack(2)).acked_len, 0, "a FIN is no byte");
     host.expect_state(State::FinWait2);
+    host.advance_ms(10_000);
     host.inject(fin());
     host.expect(ack().seq(2).ack(2));
     host.expect_state(State::TimeWait);
@@ -50,6 +51,8 @@ fn both_close_at_once() {
     host.expect(ack().seq(2).ack(2));
     host.inject(ack().seq(2).ack(2));
     host.expect_state(State::TimeWait);
+    host.advance_ms(60_000);
+    host.expect_state(State::Closed);
 }
 
 #[test]
