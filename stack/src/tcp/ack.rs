@@ -135,6 +135,15 @@ mod tests {
     }
 
     #[test]
+    fn an_ack_owed_for_what_was_not_kept_does_not_wait() {
+        let settings = Settings::default();
+        let (mut acks, mut deadline) = (AckPolicy::default(), Deadline::OFF);
+        acks.duplicate(&settings);
+        acks.in_order(false, &mut deadline, Instant::ZERO, &settings);
+        assert!(acks.is_due() && !acks.owes_duplicate());
+    }
+
+    #[test]
     fn a_long_burst_asks_for_an_ack_in_between() {
         let settings = Settings::default();
         let (mut acks, mut deadline) = (AckPolicy::default(), Deadline::OFF);

@@ -333,6 +333,19 @@ fn a_full_backlog_drops_and_a_place_that_is_free_again_is_used() {
 }
 
 #[test]
+fn embryos_that_expire_leave_the_backlog() {
+    let mut host = Host::new();
+    fill(&mut host);
+    for _ in 0..16 {
+        host.wait_ms(1_000);
+        while host.try_reply().is_some() {}
+    }
+    assert_eq!(host.count(Counter::EmbryoExpired), BACKLOG as u64);
+    host.inject(syn().seq(0)).counted(Counter::SynEmbryo);
+    host.expect(syn_ack().seq(0).ack(1));
+}
+
+#[test]
 fn a_full_backlog_falls_back_to_cookies_when_told_to() {
     let mut host = Host::listening(SynPolicy::CookieWhenFull);
     fill(&mut host);

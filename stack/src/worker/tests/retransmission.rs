@@ -70,7 +70,7 @@ fn the_syn_ack_is_sent_again_after_1_3_and_7_s_and_ends_after_15() {
     assert_eq!(host.count(Counter::EmbryoExpired), 1);
     assert_eq!(host.worker().table().total(), 0);
     drop_probes(&mut host);
-    // Its place in the backlog is free, and its ACK comes too late.
+    // Its ACK comes too late.
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ListenAckReset)
         .expect(rst().seq(1));
