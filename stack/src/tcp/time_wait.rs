@@ -302,6 +302,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_neither_syn_nor_in_order_draws_an_ack_and_reopens_nothing() {
+        let s = Settings::default();
+        let text = Segment {
+            payload_len: 1,
+            ..seg(Flags::ACK, 1000, Some(70))
+        };
+        for stray in [
+            seg(Flags::ACK, 900, Some(70)),
+            seg(Flags::FIN, 2000, Some(71)),
+            seg(Flags::SYN_ACK, 2000, Some(71)),
+            text,
+        ] {
+            let step = judge(&mut record(), stray, &s);
+            assert!(matches!(step, Step::Ack(_)), "{stray:?}: {step:?}");
+        }
+    }
+
+    #[test]
     fn it_ends_after_2msl() {
         let settings = Settings::default();
         let mut counters = Counters::default();

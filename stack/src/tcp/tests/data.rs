@@ -410,6 +410,18 @@ fn only_true_duplicates_count() {
 }
 
 #[test]
+fn probes_of_our_window_are_no_duplicates() {
+    let mut host = Host::established();
+    host.inject(data(RCV_BUF));
+    host.write(1000);
+    host.expect(data(1000).win(0));
+    for _ in 0..3 {
+        host.inject_as(data(1).ack(1), Outcome::WindowProbe);
+    }
+    assert_eq!(host.counters.fast_retransmits, 0);
+}
+
+#[test]
 fn a_timeout_starts_over_with_one_segment() {
     let mut host = Host::established();
     host.write(5000);
