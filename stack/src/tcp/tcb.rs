@@ -86,6 +86,7 @@ impl Bits {
     /// The slow deadline is set: the hot part alone says whether the cold one is to be read.
     pub(super) const SLOW_SET: u16 = 1 << 15;
 
+    /// Whether the bit is set; of several, whether any is.
     #[inline]
     pub(super) const fn has(self, bit: u16) -> bool {
         self.0 & bit != 0

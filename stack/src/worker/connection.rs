@@ -13,15 +13,14 @@ use crate::conn::listener::ListenerId;
 use crate::conn::opening::{NoRecord, Opening};
 use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::Counter;
-use crate::nic::{Burst, Frame, Nic, PoolClass};
+use crate::nic::{Frame, Nic, PoolClass};
 use crate::tcp::reset::answer_closed;
-use crate::tcp::segment::{Options, Segment};
+use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::TcpOptions;
 use crate::wire::{U16, vlan};
 
 impl<N: Nic> Core<N> {
@@ -216,7 +215,7 @@ impl<N: Nic> Core<N> {
     /// ACK is taken, which may set memory free.
     #[inline]
     fn fitting_segment(&mut self, frame: &N::Frame, meta: &Meta, slot: Slot) -> Segment {
-        let mut segment = segment_of(meta, frame.bytes());
+        let mut segment = meta.segment(frame.bytes());
         if segment.payload_len > 0 {
             let rcv_nxt = self.conns.get(slot).map(|conn| conn.tcb.numbers().2);
             let is_ahead = rcv_nxt.is_some_and(|rcv_nxt| segment.seq.after(rcv_nxt));
@@ -274,7 +273,7 @@ impl<N: Nic> Core<N> {
                     chunks,
                     seq,
                     chunk(frame, skip, len),
-                    || data_frame(nic),
+                    || nic.alloc_one(PoolClass::Data),
                     |frame| outbox.free(frame),
                 );
                 if let Err(chunk) = kept {
@@ -337,16 +336,12 @@ impl<N: Nic> Core<N> {
             return;
         }
         let (nic, outbox) = (&mut self.nic, &mut self.outbox);
-        conn.rx
-            .compact(chunks, || data_frame(nic), |frame| outbox.free(frame));
+        conn.rx.compact(
+            chunks,
+            || nic.alloc_one(PoolClass::Data),
+            |frame| outbox.free(frame),
+        );
     }
-}
-
-/// An empty buffer for payload.
-fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
-    let mut fresh = Burst::new();
-    nic.alloc(PoolClass::Data, &mut fresh, 1);
-    fresh.take_front(1).next()
 }
 
 /// Whether a segment that ended so came from our peer: its link-layer source is the way back then.
@@ -383,28 +378,4 @@ fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
 #[inline]
 fn payload_offset(meta: &Meta) -> u32 {
     u32::from(meta.l4_offset) + crate::wire::tcp::HEADER_LEN as u32 + u32::from(meta.options_len)
-}
-
-/// The numbers of a segment as the protocol wants them.
-#[inline]
-pub(super) fn segment_of(meta: &Meta, bytes: &[u8]) -> Segment {
-    let options = meta.options(bytes);
-    let urgent_at = usize::from(meta.l4_offset) + 18;
-    let urgent = match bytes.get(urgent_at..urgent_at + 2) {
-        Some(&[high, low]) if meta.flags.contains(Flags::URG) => u16::from_be_bytes([high, low]),
-        _ => 0,
-    };
-    Segment {
-        seq: meta.seq,
-        ack: meta.ack,
-        flags: meta.flags,
-        window: meta.window,
-        urgent,
-        payload_len: meta.payload_len.into(),
-        options: if options.is_empty() {
-            Options::default()
-        } else {
-            Options::from(&TcpOptions::parse(options))
-        },
-    }
 }
