@@ -110,18 +110,19 @@ impl<N: Nic> Core<N> {
         id: ConnId,
         now: Instant,
     ) {
-        let Some(conn) = self.conns.get(slot) else {
+        let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
         if !conn.has(Conn::ANNOUNCED) {
             return;
         }
         let (app, state) = hosted.parts(id);
-        if conn.has(Conn::NEWS) {
-            if let Some(conn) = self.conns.get_mut(slot) {
-                conn.take(Conn::NEWS);
-            }
+        if conn.take(Conn::NEWS) {
             app.on_data(&mut Cx::about(self, id, slot, now), id, state);
+        }
+        let more = Conn::WANTS_ROOM | Conn::PEER_CLOSED;
+        if !self.conns.get(slot).is_some_and(|conn| conn.has(more)) {
+            return;
         }
         if self.takes_room(slot) {
             app.on_writable(&mut Cx::about(self, id, slot, now), id, state);
