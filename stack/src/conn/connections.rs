@@ -320,6 +320,9 @@ impl<F> Connections<F> {
             chunks: &mut self.chunks,
             statics: &mut self.statics,
             counters: &mut self.counters,
+            dirty: &mut self.dirty,
+            wheel: &mut self.wheel,
+            slot,
         })
     }
 
@@ -399,9 +402,37 @@ pub struct Parts<'a, F> {
     pub statics: &'a mut Statics<F>,
     /// TCP's counters.
     pub counters: &'a mut Counters,
+    dirty: &'a mut VecDeque<Slot>,
+    wheel: &'a mut TimerWheel,
+    slot: Slot,
 }
 
 impl<F> Parts<'_, F> {
+    /// Where the connection stands.
+    #[must_use]
+    #[inline]
+    pub const fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Asks this connection for output at the end of the turn.
+    #[inline]
+    pub fn mark_dirty(&mut self) {
+        if !self.conn.has(Conn::DIRTY) {
+            self.conn.set(Conn::DIRTY);
+            self.dirty.push_back(self.slot);
+        }
+    }
+
+    /// [`Connections::fire_by`] for this connection.
+    #[inline]
+    pub fn fire_by(&mut self, deadline: Instant) {
+        if deadline.as_ns() < self.conn.armed_ns {
+            self.conn.armed_ns = deadline.as_ns();
+            self.wheel.arm(self.slot.0, deadline);
+        }
+    }
+
     /// The connection's protocol and what its calls bring along.
     pub fn protocol<'b>(&'b mut self, config: &'b Config, now: Instant) -> (&'b mut Tcb, Env<'b>) {
         let env = Env {
@@ -418,11 +449,8 @@ impl<F> Connections<F> {
     /// Asks this connection for output at the end of the turn.
     #[inline]
     pub fn mark_dirty(&mut self, slot: Slot) {
-        if let Some(conn) = self.get_mut(slot)
-            && !conn.has(Conn::DIRTY)
-        {
-            conn.set(Conn::DIRTY);
-            self.dirty.push_back(slot);
+        if let Some(mut parts) = self.parts(slot) {
+            parts.mark_dirty();
         }
     }
 
@@ -493,12 +521,8 @@ impl<F> Connections<F> {
     /// move back with each segment, and the wheel need not hear of it.
     #[inline]
     pub fn fire_by(&mut self, slot: Slot, deadline: Instant) {
-        let Some(conn) = self.get_mut(slot) else {
-            return;
-        };
-        if deadline.as_ns() < conn.armed_ns {
-            conn.armed_ns = deadline.as_ns();
-            self.wheel.arm(slot.0, deadline);
+        if let Some(mut parts) = self.parts(slot) {
+            parts.fire_by(deadline);
         }
     }
 

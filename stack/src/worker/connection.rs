@@ -208,6 +208,7 @@ impl<N: Nic> Core<N> {
                 .ack(chunks, verdict.acked_len, |frame| outbox.free(frame));
         }
         let id = parts.conn.id;
+        parts.mark_dirty();
         if verdict.reply == Reply::Reset {
             self.reset_sender(frame, meta, Counter::ConnSegment);
         } else {
@@ -220,7 +221,6 @@ impl<N: Nic> Core<N> {
             };
             payload.keep(parts, nic, outbox);
         }
-        self.conns.mark_dirty(slot);
         self.after_segment(hosted, slot, id, verdict.events, now);
     }
 

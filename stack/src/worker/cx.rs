@@ -203,22 +203,23 @@ impl<N: Nic> Cx<'_, N> {
             return;
         };
         let Core { conns, outbox, .. } = &mut *self.core;
-        let Some(Parts { conn, chunks, .. }) = conns.parts(slot) else {
+        let Some(mut parts) = conns.parts(slot) else {
             return;
         };
+        let Parts { conn, chunks, .. } = &mut parts;
         let len = len.min(conn.rx.len());
         conn.rx.consume(chunks, len, |frame| outbox.free(frame));
         conn.tcb.on_read(len);
-        self.core.conns.mark_dirty(slot);
+        parts.mark_dirty();
     }
 
     /// Takes the oldest bytes with the frame that brought them: they count as read.
     pub fn take(&mut self, conn: ConnId) -> Option<Chunk<N::Frame>> {
         let slot = self.awake_slot(conn)?;
-        let Parts { conn, chunks, .. } = self.core.conns.parts(slot)?;
-        let chunk = conn.rx.take(chunks)?;
-        conn.tcb.on_read(chunk.len);
-        self.core.conns.mark_dirty(slot);
+        let mut parts = self.core.conns.parts(slot)?;
+        let chunk = parts.conn.rx.take(parts.chunks)?;
+        parts.conn.tcb.on_read(chunk.len);
+        parts.mark_dirty();
         Some(chunk)
     }
 }
@@ -237,63 +238,68 @@ impl<N: Nic> Cx<'_, N> {
     /// The item, when the send queue is full ([`crate::app::App::on_writable`] follows), the connection has ended or its
     /// sending direction is closed.
     pub fn send(&mut self, conn: ConnId, item: TxItem<N::Frame>) -> Result<(), TxItem<N::Frame>> {
-        let Some((slot, _)) = self.room(conn) else {
-            return Err(item);
-        };
-        let Some(Parts { conn, chunks, .. }) = self.core.conns.parts(slot) else {
+        let Some((mut parts, ..)) = self.room(conn) else {
             return Err(item);
         };
         // Refused now is only what names no byte.
-        conn.tx.push(chunks, item)?;
-        self.core.conns.mark_dirty(slot);
+        parts.conn.tx.push(parts.chunks, item)?;
+        parts.mark_dirty();
         Ok(())
     }
 
     /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
     /// memory is full ([`crate::app::App::on_writable`] follows).
     pub fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
-        let Some((slot, places)) = self.room(conn) else {
+        let Some((mut parts, nic, places)) = self.room(conn) else {
             return 0;
         };
-        let Core { conns, nic, .. } = &mut *self.core;
-        let Some(Parts { conn, chunks, .. }) = conns.parts(slot) else {
-            return 0;
-        };
+        let Parts { conn, chunks, .. } = &mut parts;
         let room = (places as usize).saturating_mul(chunks.buffer_len() as usize);
         let wanted = &bytes[..bytes.len().min(room)];
-        let sent = conn
-            .tx
-            .push_bytes(chunks, wanted, || nic.alloc_one(PoolClass::Data));
-        if sent < wanted.len() {
-            // The NIC's memory is used up: acknowledgments of any connection set some free.
-            conns.starve(slot);
-        } else if sent < bytes.len() {
+        let fresh = || nic.alloc_one(PoolClass::Data);
+        let sent = conn.tx.push_bytes(chunks, wanted, fresh);
+        if sent < bytes.len() {
             conn.set(Conn::WANTS_ROOM);
         }
-        conns.mark_dirty(slot);
+        parts.mark_dirty();
+        if sent < wanted.len() {
+            // The NIC's memory is used up: acknowledgments of any connection set some free.
+            let slot = parts.slot();
+            self.core.conns.starve(slot);
+        }
         sent
     }
 
-    /// Where the connection stands, and how many items it may still queue, at least one. `None` when it may queue none; if
-    /// only for want of room, [`crate::app::App::on_writable`] follows.
+    /// The connection with the NIC's memory, and how many items it may still queue, at least one. `None` when it may queue
+    /// none; if only for want of room, [`crate::app::App::on_writable`] follows.
     #[inline]
-    fn room(&mut self, conn: ConnId) -> Option<(Slot, u32)> {
+    fn room(&mut self, conn: ConnId) -> Option<(Parts<'_, N::Frame>, &mut N, u32)> {
         let slot = self.open_slot(conn)?;
-        let limit = u32::from(self.core.endpoint.config.limits.send_queue_items);
-        let Parts { conn, chunks, .. } = self.core.conns.parts(slot)?;
-        if !conn.tcb.may_queue() {
+        let Core {
+            conns,
+            endpoint,
+            nic,
+            ..
+        } = &mut *self.core;
+        if !conns.chunks.has_send_room() {
+            // The rare case first: the parts are to be given away.
+            let may_queue = conns.get(slot).is_some_and(|conn| conn.tcb.may_queue());
+            if may_queue {
+                conns.starve(slot);
+            }
             return None;
         }
-        if !chunks.has_send_room() {
-            self.core.conns.starve(slot);
+        let limit = u32::from(endpoint.config.limits.send_queue_items);
+        let parts = conns.parts(slot)?;
+        if !parts.conn.tcb.may_queue() {
             return None;
         }
-        let places = limit.saturating_sub(conn.tx.items());
+        let places = limit.saturating_sub(parts.conn.tx.items());
         if places == 0 {
-            conn.set(Conn::WANTS_ROOM);
+            parts.conn.set(Conn::WANTS_ROOM);
             return None;
         }
-        Some((slot, places))
+        Some((parts, nic, places))
     }
 
     /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
@@ -351,7 +357,7 @@ impl<N: Nic> Cx<'_, N> {
         };
         let (tcb, mut env) = parts.protocol(&endpoint.config, self.now);
         act(tcb, &mut env);
-        conns.mark_dirty(slot);
+        parts.mark_dirty();
     }
 
     /// What the connection looks like; `None` when it has ended.

@@ -93,6 +93,7 @@ impl<N: Nic> Core<N> {
             let Some(plan) = plan else {
                 return Asked::Done;
             };
+            let is_last = parts.conn.tcb.is_silent(parts.conn.unsent());
             let Some(path) = path(parts.conn, &endpoint.config, now) else {
                 endpoint.counters.bump(Counter::TxNoRoute);
                 continue;
@@ -106,6 +107,9 @@ impl<N: Nic> Core<N> {
                     let remote = path.key.remote();
                     self.dispatch(frame, remote, now);
                 }
+            }
+            if is_last {
+                return Asked::Done;
             }
         }
         Asked::More
@@ -123,18 +127,18 @@ impl<N: Nic> Core<N> {
     /// What a connection that has said all turns into: it ends, enters TIME-WAIT, or waits for its next deadline.
     #[inline]
     pub(super) fn settle<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
-        let Some(conn) = self.conns.get(slot) else {
+        let Some(mut parts) = self.conns.parts(slot) else {
             return;
         };
+        let conn = &*parts.conn;
         let state = conn.tcb.state();
         if matches!(state, State::Closed | State::Listen | State::TimeWait) && !is_read_on(conn) {
             return self.settle_ended(hosted, slot, now);
         }
         if let Some(deadline) = conn.tcb.deadline() {
-            self.conns.fire_by(slot, deadline);
+            parts.fire_by(deadline);
         } else if state == State::Established && conn.has(Conn::ANNOUNCED) {
-            let at = now + self.endpoint.config.park_after;
-            self.conns.fire_by(slot, at);
+            parts.fire_by(now + self.endpoint.config.park_after);
         }
     }
 
