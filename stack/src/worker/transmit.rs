@@ -68,51 +68,63 @@ impl<N: Nic> Core<N> {
 
     fn ask(&mut self, slot: Slot, now: Instant) -> Asked {
         for _ in 0..SEGMENTS_PER_CONNECTION {
-            let has_room = self.has_room_for_connections();
-            let Core {
-                conns,
-                endpoint,
-                writer,
-                nic,
-                ..
-            } = self;
-            let Some(mut parts) = conns.parts(slot) else {
-                return Asked::Done;
-            };
-            let unsent = parts.conn.unsent();
-            if parts.conn.tcb.is_silent(unsent) {
-                return Asked::Done;
-            }
-            if !has_room {
-                return Asked::Blocked;
-            }
-            let plan = {
-                let (tcb, mut env) = parts.protocol(&endpoint.config, now);
-                tcb.poll_output(unsent, &mut env)
-            };
-            let Some(plan) = plan else {
-                return Asked::Done;
-            };
-            let is_last = parts.conn.tcb.is_silent(parts.conn.unsent());
-            let Some(path) = path(parts.conn, &endpoint.config, now) else {
-                endpoint.counters.bump(Counter::TxNoRoute);
-                continue;
-            };
-            // Without a buffer the segment counts as lost, and the protocol repeats it.
-            let draft = writer.begin(nic, &mut endpoint.counters, &path, &plan);
-            if let Some(frame) = draft.and_then(|draft| fill(draft, &path, &plan, parts)) {
-                if path.is_resolved() {
-                    self.outbox.connection(frame, &mut endpoint.counters);
-                } else {
-                    let remote = path.key.remote();
-                    self.dispatch(frame, remote, now);
-                }
-            }
-            if is_last {
-                return Asked::Done;
+            let asked = self.ask_once(slot, now);
+            if asked != Asked::More {
+                return asked;
             }
         }
         Asked::More
+    }
+
+    /// The next segment of a connection, if it has one. Apart from the loop: mostly there is one, and what a loop prepares for
+    /// its second round costs as much as a header.
+    #[inline(never)]
+    fn ask_once(&mut self, slot: Slot, now: Instant) -> Asked {
+        let has_room = self.has_room_for_connections();
+        let Core {
+            conns,
+            endpoint,
+            writer,
+            nic,
+            ..
+        } = self;
+        let Some(mut parts) = conns.parts(slot) else {
+            return Asked::Done;
+        };
+        let unsent = parts.conn.unsent();
+        if parts.conn.tcb.is_silent(unsent) {
+            return Asked::Done;
+        }
+        if !has_room {
+            return Asked::Blocked;
+        }
+        let plan = {
+            let (tcb, mut env) = parts.protocol(&endpoint.config, now);
+            tcb.poll_output(unsent, &mut env)
+        };
+        let Some(plan) = plan else {
+            return Asked::Done;
+        };
+        let asked = if parts.conn.tcb.is_silent(parts.conn.unsent()) {
+            Asked::Done
+        } else {
+            Asked::More
+        };
+        let Some(path) = path(parts.conn, &endpoint.config, now) else {
+            endpoint.counters.bump(Counter::TxNoRoute);
+            return asked;
+        };
+        // Without a buffer the segment counts as lost, and the protocol repeats it.
+        let draft = writer.begin(nic, &mut endpoint.counters, &path, &plan);
+        if let Some(frame) = draft.and_then(|draft| fill(draft, &path, &plan, parts)) {
+            if path.is_resolved() {
+                self.outbox.connection(frame, &mut endpoint.counters);
+            } else {
+                let remote = path.key.remote();
+                self.dispatch(frame, remote, now);
+            }
+        }
+        asked
     }
 
     /// Room for a segment in the outbox, which is emptied into the NIC when it is full.
