@@ -10,10 +10,9 @@ use std::collections::VecDeque;
 
 use super::chunks::Chunks;
 use super::key::{FlowHash, FlowKey};
-use super::listener::ListenerId;
 use super::local::LocalId;
 use super::out_of_order::OutOfOrder;
-use super::record::{Open, TickMs};
+use super::record::TickMs;
 use super::rx_queue::RxQueue;
 use super::statics::Statics;
 use super::tx_queue::TxQueue;
@@ -64,8 +63,6 @@ pub struct Conn {
     pub hash: FlowHash,
     /// Where its frames go; `None` before the first one came.
     pub link: Option<LinkPeer>,
-    /// The listener that it came from, or [`Open::NO_LISTENER`].
-    pub listener: u16,
     bits: u8,
 }
 
@@ -88,14 +85,7 @@ impl Conn {
     /// A new connection without anything queued.
     #[must_use]
     #[inline(always)]
-    pub fn new(
-        tcb: Tcb,
-        id: ConnId,
-        found: Found,
-        key: FlowKey,
-        hash: FlowHash,
-        listener: u16,
-    ) -> Self {
+    pub fn new(tcb: Tcb, id: ConnId, found: Found, key: FlowKey, hash: FlowHash) -> Self {
         Self {
             tcb,
             armed_ns: u64::MAX,
@@ -107,7 +97,6 @@ impl Conn {
             key,
             hash,
             link: None,
-            listener,
             bits: 0,
         }
     }
@@ -127,7 +116,6 @@ impl Conn {
             Found { entry, generation },
             FlowKey::v4(LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
             FlowHash(0),
-            Open::NO_LISTENER,
         )
     }
 
@@ -150,16 +138,6 @@ impl Conn {
         let had = self.has(bit);
         self.bits &= !bit;
         had
-    }
-
-    /// The listener that it came from; `None` when we opened it.
-    #[must_use]
-    pub const fn listener(&self) -> Option<ListenerId> {
-        if self.listener == Open::NO_LISTENER {
-            None
-        } else {
-            Some(ListenerId(self.listener))
-        }
     }
 
     /// Starts loading all but the cold part's end.

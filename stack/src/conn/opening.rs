@@ -155,7 +155,7 @@ impl<F> Opening<'_, F> {
     ) -> Result<Slot, NoRecord> {
         let params = self.params(&key, kept.iss, ConnectionOptions::default());
         let window = self.config.syn_window();
-        self.place(found, key, hash, kept.listener, |env| {
+        self.place(found, key, hash, |env| {
             Tcb::from_embryo(params, &kept.syn, window, was_retransmitted, env)
         })
     }
@@ -167,15 +167,13 @@ impl<F> Opening<'_, F> {
     pub fn wake(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
         let key = self.table.key(found).ok_or(NoRecord)?;
         let parked: Parked = *self.table.parked(found).ok_or(NoRecord)?;
-        let listener = parked.listener;
-        let unparked = self.table.unpark(found, hash, &Open::of_listener(listener));
+        let record = Open::of_listener(parked.listener);
+        let unparked = self.table.unpark(found, hash, &record);
         let found = unparked.map_err(|_| NoRecord)?;
         // Its ISS is history, and its options come with the rest.
         let params = self.params(&key, SeqNum(0), ConnectionOptions::default());
         let rest = parked.rest(self.now);
-        let slot = self.place(found, key, hash, listener, |env| {
-            Tcb::wake(params, &rest, env)
-        })?;
+        let slot = self.place(found, key, hash, |env| Tcb::wake(params, &rest, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             // Only connections that an application has taken over come to rest.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
@@ -198,9 +196,7 @@ impl<F> Opening<'_, F> {
         let inserted = self.table.insert_open(&key, hash, &record);
         let found = inserted.map_err(|_| NoRecord)?;
         let params = self.params(&key, iss, options);
-        let slot = self.place(found, key, hash, Open::NO_LISTENER, |env| {
-            Tcb::connect(params, env)
-        })?;
+        let slot = self.place(found, key, hash, |env| Tcb::connect(params, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
         }
@@ -213,7 +209,6 @@ impl<F> Opening<'_, F> {
         found: Found,
         key: FlowKey,
         hash: FlowHash,
-        listener: u16,
         open: impl FnOnce(&mut Env<'_>) -> Tcb,
     ) -> Result<Slot, NoRecord> {
         let Some(id) = self.table.conn_id(found) else {
@@ -227,7 +222,7 @@ impl<F> Opening<'_, F> {
                 settings,
                 counters,
             };
-            Conn::new(open(&mut env), id, found, key, hash, listener)
+            Conn::new(open(&mut env), id, found, key, hash)
         }))
     }
 }

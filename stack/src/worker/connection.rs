@@ -197,7 +197,7 @@ impl<N: Nic> Core<N> {
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
         let verdict = {
             let (tcb, mut env) = parts.protocol(&endpoint.config, now);
-            tcb.on_segment(&segment, &mut env)
+            tcb.on_segment(segment, &mut env)
         };
         if proves_way(verdict.outcome) {
             parts.conn.link = link_of(frame.bytes(), now);
@@ -261,7 +261,7 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        match conn.listener() {
+        match self.endpoint.table.listener(conn.found) {
             Some(listener) if !conn.has(Conn::OWNED) => self.offer(hosted, listener, id, now),
             _ => self.opened(hosted, slot, id, now),
         }

@@ -401,13 +401,7 @@ impl<N: Nic> Cx<'_, N> {
     #[must_use]
     pub fn listener(&self, conn: ConnId) -> Option<ListenerId> {
         let table = &self.core.endpoint.table;
-        let found = table.resolve(conn)?;
-        let number = match found.kind() {
-            Kind::Open => table.open(found)?.listener,
-            Kind::Parked => table.parked(found)?.listener,
-            Kind::Embryo | Kind::TimeWait => return None,
-        };
-        (number != crate::conn::Open::NO_LISTENER).then_some(ListenerId(number))
+        table.listener(table.resolve(conn)?)
     }
 
     /// The connection that follows `after` in the order of handle numbers (the first one for `None`): for walks over all

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::pattern;
 use crate::conn::tx_queue::Piece;
-use crate::conn::{Parked, TickMs};
+use crate::conn::{Open, Parked, TickMs};
 use crate::counters::Counter;
 use crate::nic::Nic;
 use crate::tcp::env::Env;
@@ -102,7 +102,8 @@ impl<N: Nic> Core<N> {
             let (tcb, mut env) = parts.protocol(&endpoint.config, now);
             tcb.poll_output(unsent, &mut env)
         };
-        let Some(plan) = plan else {
+        // Not moved out: a copy of what was just written in small parts stalls.
+        let Some(plan) = &plan else {
             return Asked::Done;
         };
         let asked = if parts.conn.tcb.is_silent(parts.conn.unsent()) {
@@ -115,8 +116,8 @@ impl<N: Nic> Core<N> {
             return asked;
         };
         // Without a buffer the segment counts as lost, and the protocol repeats it.
-        let draft = writer.begin(nic, &mut endpoint.counters, &path, &plan);
-        if let Some(frame) = draft.and_then(|draft| fill(draft, &path, &plan, parts)) {
+        let draft = writer.begin(nic, &mut endpoint.counters, &path, plan);
+        if let Some(frame) = draft.and_then(|draft| fill(draft, &path, plan, parts)) {
             if path.is_resolved() {
                 self.outbox.connection(frame, &mut endpoint.counters);
             } else {
@@ -310,7 +311,9 @@ impl<N: Nic> Core<N> {
         let Some(rest) = conn.tcb.rest(&env) else {
             return;
         };
-        let (found, hash, listener) = (conn.found, conn.hash, conn.listener);
+        let (found, hash) = (conn.found, conn.hash);
+        let listener = self.endpoint.table.listener(found);
+        let listener = listener.map_or(Open::NO_LISTENER, |listener| listener.0);
         let parked = Parked::from_rest(&rest, listener);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
             let outbox = &mut self.outbox;
