@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict, segment};
+use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
 use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
@@ -229,7 +229,7 @@ impl Endpoint {
     pub(super) fn on_embryo(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         found: Found,
         now: Instant,
     ) -> Verdict {
@@ -244,7 +244,7 @@ impl Endpoint {
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
             requires_timestamp: self.config.tcp.require_timestamps,
         };
-        match embryo_step(&numbers, &segment(meta, options)) {
+        match embryo_step(&numbers, &meta.segment(bytes)) {
             EmbryoStep::SynAckAgain => {
                 let reply = self.syn_ack(&meta.key, &embryo, now);
                 self.reply(Counter::EmbryoSynAgain, reply)

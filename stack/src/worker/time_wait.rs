@@ -6,7 +6,6 @@
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
-use super::connection::segment_of;
 use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::app::App;
@@ -68,7 +67,7 @@ impl<N: Nic> Core<N> {
         let Some(record) = self.endpoint.table.time_wait(found).copied() else {
             return self.end(frame, Counter::TimeWaitDropped);
         };
-        let segment = segment_of(meta, frame.bytes());
+        let segment = meta.segment(frame.bytes());
         let deadline = self.endpoint.table.deadline(found);
         let offset = self.endpoint.isn.timestamp_offset_ms(tuple(&meta.key));
         let mut time_wait = record.to_tcp(deadline.unwrap_or(TickMs::at(now)), offset, now);
