@@ -12,6 +12,8 @@ mod crates;
 mod directions;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/mechanisms.rs"]
+mod mechanisms;
 #[path = "tidy/names.rs"]
 mod names;
 #[path = "tidy/paths.rs"]
@@ -41,6 +43,7 @@ const RULES: &[Rule] = &[
     documents::paths_of_one_machine,
     documents::dependencies_have_their_line,
     documents::pages_and_summary_agree,
+    mechanisms::rows_name_what_exists,
     names::vague_names,
     sizes::files,
     sizes::functions,
