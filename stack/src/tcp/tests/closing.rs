@@ -139,6 +139,23 @@ fn the_fin_waits_for_room_and_is_sent_again_when_lost() {
 }
 
 #[test]
+fn a_fin_on_a_full_segment_is_sent_again_with_it_as_far_as_the_window_goes() {
+    let mut host = Host::established();
+    host.write(1000);
+    host.close();
+    host.expect(fin().len(1000).push(true));
+    host.advance_ms(1000); // cwnd is one segment now, and the FIN one number more
+    assert!(
+        host.expect(fin().len(1000).push(true).seq(1))
+            .is_retransmission
+    );
+    host.inject(ack().ack(1).win(1000));
+    host.advance_ms(2000);
+    host.expect(data(1000).seq(1));
+    host.expect_nothing();
+}
+
+#[test]
 fn a_fin_ahead_of_a_gap_counts_once_the_gap_is_filled() {
     let mut host = Host::established();
     host.inject_as(fin().seq(101), Outcome::OutOfOrder);

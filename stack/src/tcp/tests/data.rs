@@ -430,7 +430,7 @@ fn a_timeout_starts_over_with_one_segment() {
         host.expect(data(1000));
     }
     host.advance_ms(1000);
-    host.expect(data(1000).seq(1));
+    host.expect(data(1000).seq(1).push(false));
     host.expect_nothing();
     assert_eq!(host.tcb.congestion().window(), MSS);
     assert_eq!(host.tcb.congestion().threshold(), 5 * MSS / 2);

@@ -305,8 +305,9 @@ fn an_embryo_grows_up_with_the_window_it_offered() {
 fn a_lost_syn_starts_data_with_one_segment_and_three_seconds() {
     let mut host = Host::client(plain(), params());
     host.advance_ms(1000);
-    host.expect(syn());
-    host.expect(syn());
+    assert!(!host.expect(syn()).is_retransmission);
+    assert!(host.expect(syn()).is_retransmission);
+    assert_eq!(host.counters.retransmitted_segments, 1);
     host.inject(syn_ack().seq(0).ack(1).mss(MSS as u16));
     host.expect(ack());
     assert_eq!(host.tcb.congestion().window(), MSS);

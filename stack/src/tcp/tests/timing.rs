@@ -161,6 +161,7 @@ fn keepalive_probes_an_idle_peer_and_gives_up_after_nine() {
     }
     host.expect_nothing();
     host.expect_state(State::Established);
+    assert_eq!(host.counters.keepalive_probes, 9);
     host.advance_ms(1);
     host.expect(crate::tcp::lang::rst().seq(1).ack(1));
     assert_eq!(
