@@ -18,7 +18,6 @@ use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
 use crate::tcp::isn::IsnKey;
 use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
-use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 
 /// The secrets of an endpoint, from the system's randomness (or a simulated world's seed), drawn anew at each start and
@@ -84,8 +83,6 @@ pub(super) struct Endpoint {
     pub(super) answer: TcpReply,
     /// What the cookie of the last [`Verdict::EstablishCookie`] kept.
     pub(super) kept_syn: Option<KeptSyn>,
-    /// The next passive connection's ISS comes after this: it follows one in TIME-WAIT.
-    pub(super) iss_after: Option<SeqNum>,
 }
 
 impl Endpoint {
@@ -112,7 +109,6 @@ impl Endpoint {
             ports_closed: false,
             answer: TcpReply::default(),
             kept_syn: None,
-            iss_after: None,
             config,
         })
     }
