@@ -10,7 +10,7 @@ fn we_close_first() {
     let mut host = Host::established();
     host.close();
     host.expect_state(State::FinWait1);
-    host.expect(fin().seq(1).ack(1));
+    host.expect(fin().seq(1).ack(1).push(false));
     assert_eq!(host.inject(ack().ack(2)).acked_len, 0, "a FIN is no byte");
     host.expect_state(State::FinWait2);
     host.advance_ms(10_000);
