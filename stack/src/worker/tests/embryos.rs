@@ -340,7 +340,7 @@ fn embryos_that_expire_leave_the_backlog() {
         host.wait_ms(1_000);
         while host.try_reply().is_some() {}
     }
-    assert_eq!(host.count(Counter::EmbryoExpired), BACKLOG as u64);
+    assert_eq!(host.count(Counter::EmbryoExpired), u64::from(BACKLOG));
     host.inject(syn().seq(0)).counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
 }
