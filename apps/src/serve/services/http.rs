@@ -8,6 +8,7 @@
 //! one after the other, as far as there is room.
 
 mod body;
+mod idle;
 mod partial;
 mod request;
 mod response;
@@ -15,8 +16,10 @@ mod response;
 use stack::app::{Cx, StaticId, TxItem};
 use stack::conn::{ConnId, pattern};
 use stack::nic::Nic;
+use stack::time::Instant;
 
 use self::body::Body;
+use self::idle::IdleTimers;
 use self::partial::{HEAD_MAX, PartialId, Partials};
 use self::request::{Parsed, Request};
 use self::response::{CONTINUE, Heads, Persistence, Status};
@@ -28,6 +31,11 @@ use crate::serve::wall::Wall;
 
 /// Bodies up to this length lie ready in the NIC's memory, in bytes; longer ones are made when they are sent.
 const STATIC_MAX: u64 = 64 * 1024;
+
+/// Silent connections looked at in one turn.
+const LOOKS_PER_TURN: u32 = 64;
+/// Noted of a connection that was ended because it was silent.
+const ENDED: u32 = u32::MAX;
 
 /// What one connection is about.
 #[derive(Debug, Default)]
@@ -81,6 +89,8 @@ pub(super) struct HttpSite {
     options: HttpOptions,
     heads: Heads,
     body: Option<StaticId>,
+    /// Its number among those places that end silent connections.
+    idle_place: Option<u16>,
 }
 
 impl HttpSite {
@@ -89,11 +99,12 @@ impl HttpSite {
             options,
             heads: Heads::new(options.body_len),
             body: None,
+            idle_place: None,
         }
     }
 
-    /// Once, at the start: puts a short body into the NIC's memory. Where that is full, the body is made when it is sent.
-    pub(super) fn register<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    /// Puts a short body into the NIC's memory. Where that is full, the body is made when it is sent.
+    fn register<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         if (1..=STATIC_MAX).contains(&self.options.body_len) {
             // At most STATIC_MAX.
             let mut body = vec![0; self.options.body_len as usize];
@@ -122,28 +133,74 @@ impl HttpSite {
 #[derive(Debug)]
 pub(super) struct HttpShared {
     partials: Partials<ConnId>,
+    idle: IdleTimers<ConnId>,
 }
 
 impl HttpShared {
     pub(super) fn new() -> Self {
         Self {
             partials: Partials::new(),
+            idle: IdleTimers::new(0, &[], Instant::ZERO),
         }
     }
 
-    /// Ends a connection whose head has taken too long, if there is one.
+    /// Once, before anything else: takes memory for all connections of these places.
+    pub(super) fn start<'s, N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        sites: impl Iterator<Item = &'s mut HttpSite>,
+    ) {
+        let mut idle = Vec::new();
+        for site in sites {
+            site.register(cx);
+            if let Some(time) = site.options.idle {
+                // There are no more places than ports.
+                site.idle_place = Some(idle.len() as u16);
+                idle.push(time);
+            }
+        }
+        let records = cx.config().limits.records;
+        // The configuration is valid, so their sum has a number.
+        let handles = (records.open.total() + records.parked.total()) as u32;
+        self.idle = IdleTimers::new(handles, &idle, cx.now());
+    }
+
+    /// A connection to `site` has begun.
+    pub(super) fn begin<N: Nic>(&mut self, cx: &Cx<'_, N>, conn: ConnId, site: &HttpSite) {
+        if let Some(place) = site.idle_place {
+            self.idle.begin(place, conn.handle(), conn, cx.now());
+        }
+    }
+
+    /// Ends a connection whose head has taken too long, if there is one, and those that were silent for too long.
     #[inline]
     pub(super) fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         if let Some(late) = self.partials.take_late(cx.now()) {
             cx.close(late);
         }
+        let mut looks = LOOKS_PER_TURN;
+        while let Some((conn, note)) = self.idle.take_due(cx.now(), &mut looks) {
+            // Compared with what it was the last time; the highest bit is for ENDED.
+            let unacked = cx.unacked_len(conn) as u32 & (ENDED >> 1);
+            if unacked == 0 {
+                *note = ENDED;
+                cx.close(conn);
+            } else if unacked == *note || *note == ENDED {
+                // It takes nothing of what it asked for, and would not take our FIN either.
+                *note = ENDED;
+                cx.abort(conn);
+            } else {
+                *note = unacked;
+            }
+        }
     }
 
-    /// A connection has ended.
-    pub(super) fn forget(&mut self, http: &HttpConn) {
+    /// A connection has ended. Whether that was because it was silent.
+    pub(super) fn forget(&mut self, conn: ConnId, http: &HttpConn) -> bool {
         if let Step::Head(id) = http.step {
             self.partials.end(id);
         }
+        self.idle.end(conn.handle()) == ENDED
     }
 }
 
@@ -163,6 +220,7 @@ pub(super) struct Server<'a, 'c, N: Nic> {
 impl<N: Nic> Server<'_, '_, N> {
     /// Goes on as far as bytes and room go.
     pub(super) fn run(&mut self, state: &mut Conn) {
+        self.shared.idle.hear(self.conn.handle(), self.cx.now());
         while !state.finished {
             match state.http.step {
                 Step::Between | Step::Head(_) => match self.next_request(&mut state.http) {

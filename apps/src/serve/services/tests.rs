@@ -164,9 +164,9 @@ impl Session {
         self.settle();
     }
 
-    /// The client reads what it has left so far, and all that follows.
-    fn read_on(&mut self) {
-        self.client.app_mut().reads = usize::MAX;
+    /// The client reads on until it has read so many bytes in all.
+    fn read_up_to(&mut self, len: usize) {
+        self.client.app_mut().reads = len;
         let conn = self.conn;
         self.client
             .with_cx(self.now, |app, cx| app.on_data(cx, conn, &mut ()));
@@ -328,7 +328,7 @@ fn at_the_end_echo_gives_back_what_waits() {
     assert!(echoed < 540_000, "the rest waits: {echoed}");
     session.finish();
     assert!(!session.client.app().peer_closed);
-    session.read_on();
+    session.read_up_to(usize::MAX);
     session.settle();
     assert_eq!(session.received().len(), 540_000);
     session.ends_in_order();

@@ -59,9 +59,6 @@ enum At {
 }
 
 impl Body {
-    /// No body.
-    pub(super) const NONE: Self = Self::Length(0);
-
     /// The beginning of a body in chunks. As a whole it may be as long as one of a known length: 2^32 - 1 bytes.
     pub(super) const CHUNKED: Self = Self::Chunked(Chunks {
         left: 0,
@@ -197,7 +194,7 @@ mod tests {
         assert_eq!(body.read(b"abc"), Ok(3));
         assert!(!body.is_over());
         assert_eq!((body.read(b"deGET"), body.is_over()), (Ok(2), true));
-        assert!(Body::NONE.is_over());
+        assert!(Body::Length(0).is_over());
     }
 
     #[test]

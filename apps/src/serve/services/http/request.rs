@@ -227,7 +227,7 @@ mod tests {
                 is_head: false,
                 is_1_0: false,
                 peer_closes: false,
-                body: Body::NONE,
+                body: Body::Length(0),
                 expects: false
             }
         );
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn bodies_are_known_by_their_length_or_their_coding() {
         for (fields, body, expects) in [
-            ("", Body::NONE, false),
+            ("", Body::Length(0), false),
             ("Content-Length: 5\r\n", Body::Length(5), false),
             (
                 "Content-Length: 5, 5\r\nContent-Length: 5\r\n",
@@ -298,7 +298,7 @@ mod tests {
             ),
             (
                 "Content-Length: 0\r\nExpect: 100-continue\r\n",
-                Body::NONE,
+                Body::Length(0),
                 false,
             ),
         ] {

@@ -1,5 +1,8 @@
 //! The http service, as its peers see it.
 
+use stack::conn::Kind;
+use stack::tcp::verdict::CloseReason;
+
 use super::Session;
 
 impl Session {
@@ -245,6 +248,80 @@ fn does_not_wait_for_ever_for_a_head() {
 }
 
 #[test]
+fn a_silent_peer_is_left_when_its_time_is_up() {
+    let mut session = Session::open("1=http,size=10,idle=4s");
+    // Half a second each: never silent for long, in all for twice as long as it may be.
+    for _ in 0..8 {
+        session.send(GET.as_bytes());
+        session.settle();
+        assert!(!session.client.app().peer_closed);
+    }
+    assert_eq!(session.server.table().len(Kind::Parked).total(), 0);
+    for _ in 0..5 {
+        session.settle();
+    }
+    // At rest, and with time left.
+    assert_eq!(session.server.table().len(Kind::Parked).total(), 1);
+    assert!(!session.client.app().peer_closed);
+    for _ in 0..4 {
+        session.settle();
+    }
+    assert_eq!(session.statuses(), ["200"; 8]);
+    session.ends_in_order();
+    for (listen, beginning) in [
+        ("1=http,idle=4s", ""),
+        ("1=http,idle=4s", "GET /"),
+        (
+            "1=http,idle=4s",
+            "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n1",
+        ),
+    ] {
+        let mut session = Session::open(listen);
+        session.send(beginning.as_bytes());
+        for _ in 0..10 {
+            session.settle();
+        }
+        let conn = session.conn;
+        session.client.with_cx(session.now, |_, cx| cx.close(conn));
+        session.settle();
+        let stats = session.stats();
+        assert_eq!((stats.idle_closed, stats.open), (1, 0), "{beginning}");
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_reset_and_one_that_is_slow_is_not() {
+    let mut session = Session::open("1=http,size=1g,idle=4s");
+    session.client.app_mut().reads = 1;
+    session.send(GET.as_bytes());
+    // It reads a little now and then, for much longer than it may be silent.
+    for round in 2..30 {
+        for _ in 0..2 {
+            session.settle();
+        }
+        session.read_up_to(round * 200_000);
+    }
+    assert_eq!(session.client.app().closed, None);
+    for _ in 0..20 {
+        session.settle();
+    }
+    assert_eq!(session.client.app().closed, Some(CloseReason::Reset));
+    let stats = session.stats();
+    assert_eq!((stats.idle_closed, stats.open), (1, 0));
+}
+
+#[test]
+fn a_place_may_wait_for_ever() {
+    let mut session = Session::open("1=http,size=10,idle=never");
+    for _ in 0..200 {
+        session.settle();
+    }
+    session.send(GET.as_bytes());
+    assert_eq!(session.statuses(), ["200"]);
+    assert_eq!(session.stats().idle_closed, 0);
+}
+
+#[test]
 fn at_the_end_it_answers_what_was_begun_and_says_that_it_was_the_last() {
     let mut session = Session::open("1=http,size=10");
     let (first, second) = GET.split_at(12);
@@ -268,7 +345,7 @@ fn sends_on_when_its_peer_reads_on() {
         // More than send queue and window take.
         session.send(GET.repeat(200).as_bytes());
         assert!(session.stats().requests < 200);
-        session.read_on();
+        session.read_up_to(usize::MAX);
         while session.received().len() < 10 * size {
             let before = session.received().len();
             session.settle();
