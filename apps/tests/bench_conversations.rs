@@ -94,19 +94,17 @@ fn connections_that_rest_between_two_requests_answer_as_well() {
 
 #[test]
 fn flags_that_say_nothing_here_are_refused() {
-    for (arguments, named) in [
-        ("bench connect --connections 5", "--connections"),
-        ("bench connect --rate 5", "--rate"),
-        ("bench request -c 2000", "-c"),
-        ("bench connect --size 61k", "--size"),
-        (
-            "bench connect --peer external --nic memif:/tmp/none",
-            "--peer",
-        ),
+    for arguments in [
+        "bench connect --rate 5",
+        "bench request --size 64",
+        "bench request -c 2000",
     ] {
         let output = run(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments}: {stderr}");
-        assert!(stderr.contains(named), "{arguments}: {stderr}");
+        assert!(
+            stderr.starts_with("error: --") && stderr.lines().count() == 1,
+            "{arguments}: {stderr}"
+        );
     }
 }
