@@ -280,9 +280,15 @@ impl RequestClient {
         self.latency.record(u64::from(took) << 8);
     }
 
-    /// No connection of this benchmark ends before it does.
+    /// No connection of this benchmark ends before it does, unless the link is a bad one: then it is asked no more.
     pub(crate) fn on_close(&mut self, state: &ConnState, reason: CloseReason) {
         self.opening -= u32::from(!state.complete);
+        if state.complete
+            && let Some(asked) = self.connections.get_mut(state.index as usize)
+        {
+            // A reply that will not come keeps it from being asked.
+            self.awaited -= u32::from(asked.reply.replace(0).is_some());
+        }
         self.tally
             .fault(Fault::of_close(reason, false).unwrap_or(Fault::EndedEarly));
     }

@@ -91,6 +91,13 @@ impl Fault {
         )
     }
 
+    /// Whether a link that loses frames can cause it with nobody at fault: segments that never came through, or a peer that
+    /// had given up or forgotten the connection when they did.
+    #[must_use]
+    pub const fn is_of_link(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Reset)
+    }
+
     /// The fault of a connection that ended for `reason`; `complete` says whether it had done its work.
     #[must_use]
     pub const fn of_close(reason: CloseReason, complete: bool) -> Option<Self> {
@@ -150,6 +157,15 @@ impl Tally {
     #[must_use]
     pub fn faults_total(&self) -> u64 {
         self.faults.iter().sum()
+    }
+
+    /// Faults that a link that loses frames can cause ([`Fault::is_of_link`]).
+    #[must_use]
+    pub fn link_total(&self) -> u64 {
+        self.by_fault()
+            .filter(|(fault, _)| fault.is_of_link())
+            .map(|(_, n)| n)
+            .sum()
     }
 
     /// Faults that are about what replies said.

@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum};
 
 use crate::failure::Failure;
+use crate::fault::{FaultFlag, fault};
 use crate::traffic::{Expect, SynOptions};
 use crate::units;
 
@@ -37,6 +38,8 @@ const ONLY_FOR: &[(&str, &[Mode])] = &[
     ("park-after", &[Mode::Request]),
     ("open-records", &[Mode::Request]),
     ("cookies", &[Mode::Syn]),
+    // The generator of SYNs sends nothing again: it would wait for every SYN that was lost, and then give up its window.
+    ("fault", &[Mode::Connect, Mode::Request]),
     ("rate", &[Mode::Rst, Mode::Syn]),
     ("options", &[Mode::Rst, Mode::Syn]),
     ("peer", &[Mode::Rst, Mode::Syn]),
@@ -92,6 +95,11 @@ pub(crate) struct Args {
     /// `request`: records for connections that aren't at rest, on each side [default: one for each connection, at most 2m]
     #[arg(long, value_name = "N", value_parser = units::count_u32, hide_short_help = true)]
     pub(crate) open_records: Option<u32>,
+
+    /// `connect`, `request`: make the link a bad one in both directions, on the client's side, as for serve:
+    /// `loss=1%,reorder=1%,dup=0.5%,corrupt=0.1%,delay=5ms,seed=7`. Connections that it ends count as lost, not as failures
+    #[arg(long, value_name = "FAULTS", value_parser = fault)]
+    pub(crate) fault: Option<FaultFlag>,
 
     /// `syn`: answer every SYN with a SYN cookie instead of keeping an embryo
     #[arg(long)]

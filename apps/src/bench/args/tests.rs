@@ -15,6 +15,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--time-wait 1", "connect"),
     ("--park-after 1", "request"),
     ("--open-records 2000", "request"),
+    ("--fault loss=1%", "connect request"),
     ("--cookies", "syn"),
     ("--seconds 1", "rst syn connect request"),
     ("--warmup-ms 5", "rst syn connect request"),

@@ -49,6 +49,7 @@ fn course() -> Course {
         },
         latency: Latency::new(),
         client: Progress::default(),
+        fault: None,
         interrupted: false,
     }
 }
@@ -122,6 +123,39 @@ fn each_fault_fails_the_run_by_name() {
 }
 
 #[test]
+fn what_a_bad_link_ends_is_lost_and_nothing_else_is() {
+    let line = "syncline bench connect --fault loss=1%,seed=7";
+    let lossy = |course: &mut Course, sides: &mut Sides| {
+        let flag = crate::fault::fault("loss=1%,seed=7").expect("a right one");
+        let spec = flag.spec().expect("with a seed");
+        course.fault = Some(FaultReport::new(&spec, core::iter::empty()));
+        course.whole.tally.fault(Fault::TimedOut);
+        course.whole.tally.fault(Fault::Reset);
+        course.whole.under_way = 3;
+        let stopped = sides.stopped.as_mut().expect("it has");
+        stopped.progress.app.faults.insert("reset".to_owned(), 7);
+    };
+    let good = report(line, lossy);
+    assert_eq!(
+        (good.gate(), good.counts.lost, good.counts.failures),
+        (Ok(()), 5, 0)
+    );
+    let text = good.to_string();
+    assert!(
+        text.contains("5 lost") && text.contains("--fault loss=1%,seed=7: in 0 frames"),
+        "{text}"
+    );
+    let wrong = report(line, |course, sides| {
+        lossy(course, sides);
+        course.whole.tally.fault(Fault::WrongContent);
+    });
+    assert_eq!(
+        wrong.gate(),
+        Err(Failure::Gate("1 failures (wrong_content 1)".to_owned()))
+    );
+}
+
+#[test]
 fn the_keys_that_scripts_rely_on_are_there() {
     for (line, rate, none) in [
         (
@@ -167,6 +201,7 @@ fn the_keys_that_scripts_rely_on_are_there() {
             "latency",
             "endpoint",
             "client",
+            "fault_injection",
         ] {
             assert!(json.get(key).is_some(), "{key} is missing for {line}");
         }
