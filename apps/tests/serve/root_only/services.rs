@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal::{SIGINT, SIGTERM};
+use nix::sys::signal::Signal::{SIGCONT, SIGINT, SIGSTOP, SIGTERM};
 use serde_json::Value;
 use stack::conn::pattern;
 
@@ -352,6 +352,93 @@ fn noaccept_fills_its_queue_and_then_takes_no_more() {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         }
     });
+}
+
+/// What a client sees of a connection that it has asked for.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Open,
+    Reset,
+}
+
+/// Asks for a connection, and says how it goes on; nobody sends anything.
+fn asked() -> (Option<TcpStream>, Outcome) {
+    let mut stream = match connect(OURS, 98, PATIENCE) {
+        Ok(stream) => stream,
+        // The reset was faster than connect().
+        Err(ErrorKind::ConnectionReset) => return (None, Outcome::Reset),
+        Err(error) => panic!("{error}"),
+    };
+    stream.set_read_timeout(Some(SILENCE)).expect("a timeout");
+    let error = stream.read(&mut [0]).expect_err("nobody sends anything");
+    let outcome = match error.kind() {
+        ErrorKind::ConnectionReset => Outcome::Reset,
+        _ => Outcome::Open,
+    };
+    (Some(stream), outcome)
+}
+
+/// Opens four connections while the server stands still, so that it answers all their SYNs before any handshake is complete.
+fn four_at_once(server: &Server) -> Vec<Outcome> {
+    server.signal(SIGSTOP);
+    let clients: Vec<_> = (0..4).map(|_| std::thread::spawn(asked)).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while run("ss -tnH state syn-sent").lines().count() < clients.len() {
+        assert!(Instant::now() < deadline, "the kernel asks");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.signal(SIGCONT);
+    let joined = clients.into_iter().map(|client| client.join());
+    // Those that are open stay so until all have been looked at.
+    let (_streams, mut outcomes): (Vec<_>, Vec<_>) =
+        joined.map(|end| end.expect("no panic")).unzip();
+    outcomes.sort_unstable();
+    outcomes
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_handshake_that_finds_the_queue_full_waits_or_is_reset_as_it_was_told() {
+    use Outcome::{Open, Reset};
+    for (options, counter, outcomes) in [
+        (
+            "cookies=never",
+            "embryo_ack_queue_full",
+            [Open, Open, Open, Open],
+        ),
+        (
+            "cookies=always",
+            "cookie_queue_full",
+            [Open, Open, Open, Open],
+        ),
+        (
+            "cookies=never,abort-on-overflow",
+            "embryo_ack_queue_reset",
+            [Open, Open, Reset, Reset],
+        ),
+        (
+            "cookies=always,abort-on-overflow",
+            "cookie_queue_reset",
+            [Open, Open, Reset, Reset],
+        ),
+    ] {
+        in_namespace(move || {
+            let server = Server::start(&["--listen", &format!("98=noaccept,backlog=4,{options}")]);
+            // Five may wait and three do: of four more, two find a place.
+            let waiting: Vec<TcpStream> = (0..3).map(|_| open(OURS, 98)).collect();
+            assert_eq!(four_at_once(&server), outcomes, "{options}");
+            let summary = server.stop(SIGTERM);
+            drop(waiting);
+            assert!(
+                crate::server::counter(&summary, counter) >= 2,
+                "{options}: {summary}"
+            );
+            assert!(
+                of_listener(&summary, "refused") >= 2,
+                "{options}: {summary}"
+            );
+        });
+    }
 }
 
 #[test]
