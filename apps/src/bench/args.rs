@@ -398,4 +398,4 @@ impl Args {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -31,12 +31,19 @@ const FLAGS: &[(&str, &str)] = &[
     ("--eal=-v", "rst syn connect request"),
 ];
 
-fn checked(line: &str) -> Result<(), String> {
-    let words = format!("syncline bench {line}");
-    let Command::Bench(args) = Cli::parse_from(words.split_whitespace()).command else {
+/// The flags of a command line behind `syncline bench`, as they are.
+pub(in crate::bench) fn args(line: &str) -> Args {
+    let words = ["syncline", "bench"]
+        .into_iter()
+        .chain(line.split_whitespace());
+    let Command::Bench(args) = Cli::parse_from(words).command else {
         panic!("not the bench command");
     };
-    args.check().map_err(|failure| failure.to_string())
+    *args
+}
+
+fn checked(line: &str) -> Result<(), String> {
+    args(line).check().map_err(|failure| failure.to_string())
 }
 
 #[test]

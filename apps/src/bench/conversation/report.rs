@@ -15,7 +15,6 @@ use super::super::limit::{self, Limit};
 use super::super::report::{Sides, Stages, per, rounded};
 use super::course::{Course, Window};
 use super::plan;
-use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
@@ -157,19 +156,6 @@ impl Report {
         }
     }
 
-    /// Prints the result to stdout, as text or as JSON.
-    ///
-    /// # Errors
-    /// [`Failure::Run`] when stdout takes no more.
-    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
-        if !json {
-            return console::result(self);
-        }
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
-        console::result(text)
-    }
-
     /// Whether the result is good: nothing failed, everything verified, every frame accounted for, every buffer back.
     ///
     /// # Errors
@@ -209,11 +195,7 @@ impl Report {
         if self.counts.replies_verified == 0 && !self.interrupted {
             faults.push("no reply came".to_owned());
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::Gate(faults.join("; ")))
-        }
+        Failure::unless_good(&faults)
     }
 }
 
