@@ -106,6 +106,45 @@ fn curl_uses_a_connection_again_unless_told_not_to() {
     });
 }
 
+#[test]
+#[ignore = "needs root"]
+fn curl_sends_bodies_of_both_kinds_and_silence_ends_a_connection() {
+    in_namespace(|| {
+        let server = Server::start(&["--listen", "80=http,size=10,idle=1s"]);
+        let file = std::env::temp_dir().join(format!("syncline-upload-{}", std::process::id()));
+        std::fs::write(&file, noise(3_000_000)).expect("room for a file");
+        let path = file.to_str().expect("text");
+        for header in [
+            "Transfer-Encoding: chunked",
+            "Expect: 100-continue",
+            "Expect:",
+        ] {
+            let name = header.split(' ').next().expect("a name");
+            let value = header.strip_prefix(name).expect("it begins so").trim();
+            // Twice on one connection: the second request is found behind the first one's body.
+            let url = "http://198.18.0.2/";
+            let said = run(&format!(
+                "curl -m 20 -sS -o /dev/null -o /dev/null -w %{{http_code}},%{{num_connects}}; -H {name}{value} -T {path} {url} -T {path} {url}"
+            ));
+            assert_eq!(said, "405,1;405,0;", "{header}");
+        }
+        std::fs::remove_file(&file).expect("it was written");
+        let mut silent = open(OURS, 80);
+        let since = Instant::now();
+        assert_eq!(silent.read(&mut [0]).expect("the end"), 0);
+        assert!(
+            since.elapsed() >= Duration::from_millis(900),
+            "{:?}",
+            since.elapsed()
+        );
+        drop(silent);
+        let summary = server.stop(SIGTERM);
+        assert_eq!(of_listener(&summary, "requests"), 6);
+        assert_eq!(of_listener(&summary, "idle_closed"), 1);
+        assert!(of_listener(&summary, "bytes_in") > 18_000_000);
+    });
+}
+
 /// Reads as many responses with a body of 10 bytes as there are.
 fn read_responses(stream: &mut TcpStream, count: usize) -> String {
     let mut text = String::new();
