@@ -115,16 +115,14 @@ fn curl_sends_bodies_of_both_kinds_and_silence_ends_a_connection() {
         std::fs::write(&file, noise(3_000_000)).expect("room for a file");
         let path = file.to_str().expect("text");
         for header in [
-            "Transfer-Encoding: chunked",
-            "Expect: 100-continue",
+            "Transfer-Encoding:chunked",
+            "Expect:100-continue",
             "Expect:",
         ] {
-            let name = header.split(' ').next().expect("a name");
-            let value = header.strip_prefix(name).expect("it begins so").trim();
             // Twice on one connection: the second request is found behind the first one's body.
             let url = "http://198.18.0.2/";
             let said = run(&format!(
-                "curl -m 20 -sS -o /dev/null -o /dev/null -w %{{http_code}},%{{num_connects}}; -H {name}{value} -T {path} {url} -T {path} {url}"
+                "curl -m 20 -sS -o /dev/null -o /dev/null -w %{{http_code}},%{{num_connects}}; -H {header} -T {path} {url} -T {path} {url}"
             ));
             assert_eq!(said, "405,1;405,0;", "{header}");
         }
