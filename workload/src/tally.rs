@@ -159,22 +159,11 @@ impl Tally {
         self.faults.iter().sum()
     }
 
-    /// Faults that a link that loses frames can cause ([`Fault::is_of_link`]).
+    /// Faults of a kind, such as [`Fault::is_wrong_reply`].
     #[must_use]
-    pub fn link_total(&self) -> u64 {
-        self.by_fault()
-            .filter(|(fault, _)| fault.is_of_link())
-            .map(|(_, n)| n)
-            .sum()
-    }
-
-    /// Faults that are about what replies said.
-    #[must_use]
-    pub fn wrong_total(&self) -> u64 {
-        self.by_fault()
-            .filter(|(fault, _)| fault.is_wrong_reply())
-            .map(|(_, n)| n)
-            .sum()
+    pub fn total_of(&self, is: impl Fn(Fault) -> bool) -> u64 {
+        let of_kind = self.by_fault().filter(|&(fault, _)| is(fault));
+        of_kind.map(|(_, n)| n).sum()
     }
 
     /// The faults that happened, and how often.

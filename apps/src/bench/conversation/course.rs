@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use workload::{Latency, RequestClient, Tally};
+use workload::{Fault, Latency, RequestClient, Tally};
 
 use super::super::args::{Args, Mode};
 use super::super::conduct::{DRAIN_MAX, LINE, LOOK, Near, SILENCE, Watch, rest};
@@ -151,7 +151,7 @@ impl Conductor<'_> {
     /// What must not happen: over a link that is a bad one on purpose, only what the link can't cause.
     fn failures(&self, tally: &Tally) -> u64 {
         let of_link = if self.args.fault.is_some() {
-            tally.link_total()
+            tally.total_of(Fault::is_of_link)
         } else {
             0
         };

@@ -137,7 +137,7 @@ impl Counts {
             *failures_by_reason.entry(name.clone()).or_default() += n;
         }
         if is_bad_link {
-            lost += tally.link_total();
+            lost += tally.total_of(Fault::is_of_link);
             let of_link = Fault::ALL.into_iter().filter(|fault| fault.is_of_link());
             for fault in of_link {
                 failures_by_reason.remove(fault.name());
@@ -151,7 +151,7 @@ impl Counts {
             },
             completed: tally.completed,
             replies_verified: tally.replies,
-            replies_wrong: tally.wrong_total(),
+            replies_wrong: tally.total_of(Fault::is_wrong_reply),
             wrong_by_reason: tally
                 .by_fault()
                 .filter(|(fault, _)| fault.is_wrong_reply())
