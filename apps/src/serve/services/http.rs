@@ -19,7 +19,7 @@ use stack::nic::Nic;
 use stack::time::Instant;
 
 use self::body::Body;
-use self::idle::IdleTimers;
+use self::idle::{ENDED, IdleTimers};
 use self::partial::{HEAD_MAX, PartialId, Partials};
 use self::request::{Parsed, Request};
 use self::response::{CONTINUE, Heads, Persistence, Status};
@@ -34,8 +34,6 @@ const STATIC_MAX: u64 = 64 * 1024;
 
 /// Silent connections looked at in one turn.
 const LOOKS_PER_TURN: u32 = 64;
-/// Noted of a connection that was ended because it was silent.
-const ENDED: u32 = u32::MAX;
 
 /// What one connection is about.
 #[derive(Debug, Default)]

@@ -20,6 +20,9 @@ const SLOTS: u64 = PARTS + 2;
 /// A tick in ns, as a power of two: about 1 ms, so that 32 bits of ticks hold 52 days.
 const TICK_BITS: u32 = 20;
 
+/// The note of a connection that was ended because it was silent.
+pub(super) const ENDED: u32 = u32::MAX;
+
 /// A list node, one per connection and per slot.
 #[derive(Debug, Clone, Copy)]
 struct Node<C> {
@@ -96,11 +99,14 @@ impl<C: Copy> IdleTimers<C> {
         self.link(handle, &wheel, tick(now) + u64::from(wheel.idle));
     }
 
-    /// Something has happened on it.
+    /// Something has happened on it: what was noted is over, unless that was [`ENDED`].
     #[inline]
     pub(super) fn hear(&mut self, handle: u32, now: Instant) {
         if let Some(node) = self.nodes.get_mut(handle as usize) {
             node.heard = tick(now) as u32;
+            if node.note != ENDED {
+                node.note = 0;
+            }
         }
     }
 
@@ -263,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_stays_until_the_end() {
+    fn a_note_stays_until_the_connection_is_heard_of_or_ends() {
         let mut timers = IdleTimers::new(1, &[IDLE], at(0));
         assert_eq!(timers.end(0), 0);
         timers.begin(0, 0, 0, at(0));
@@ -271,7 +277,15 @@ mod tests {
         *note = 7;
         assert_eq!((timers.end(0), timers.end(0)), (7, 0));
         timers.begin(0, 0, 0, at(70_000));
+        let (_, note) = timers.take_due(at(140_000), &mut 100).expect("due");
+        *note = 7;
+        timers.hear(0, at(140_001));
         assert_eq!(timers.end(0), 0);
+        timers.begin(0, 0, 0, at(140_001));
+        let (_, note) = timers.take_due(at(210_000), &mut 100).expect("due");
+        *note = ENDED;
+        timers.hear(0, at(210_001));
+        assert_eq!(timers.end(0), ENDED);
         let mut none = IdleTimers::<u32>::new(1000, &[], at(0));
         none.begin(0, 5, 5, at(0));
         assert_eq!((none.nodes.len(), due(&mut none, 1_000_000)), (0, vec![]));
