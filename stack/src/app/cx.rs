@@ -254,8 +254,8 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return false;
         }
-        if !chunks.has_send_room() {
-            self.parts.conns.starve(slot);
+        if !conn.tx.may_grow(chunks) {
+            self.parts.conns.refuse_room(slot);
             return false;
         }
         if conn.tx.items() >= limit {
@@ -281,8 +281,8 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return Err(item);
         }
-        if !chunks.has_send_room() {
-            self.parts.conns.starve(slot);
+        if !conn.tx.may_grow(chunks) {
+            self.parts.conns.refuse_room(slot);
             return Err(item);
         }
         if conn.tx.items() >= u32::from(limit) {
@@ -309,8 +309,8 @@ impl<N: Nic> Cx<'_, N> {
         if !conn.tcb.may_queue() {
             return 0;
         }
-        if !chunks.has_send_room() {
-            self.parts.conns.starve(slot);
+        if !conn.tx.may_grow(chunks) {
+            self.parts.conns.refuse_room(slot);
             return 0;
         }
         let places = limit.saturating_sub(conn.tx.items()) as usize;
@@ -319,7 +319,7 @@ impl<N: Nic> Cx<'_, N> {
         let sent = conn.tx.push_bytes(chunks, wanted, || data_frame(nic));
         if sent < wanted.len() {
             // The NIC's memory is used up: acknowledgments of any connection set some free.
-            self.parts.conns.starve(slot);
+            self.parts.conns.refuse_room(slot);
         } else if sent < bytes.len() {
             conn.set(Conn::WANTS_ROOM);
         }

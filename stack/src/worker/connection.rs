@@ -8,6 +8,7 @@ use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::endpoint::Verdict;
 use crate::app::{App, Chunk};
+use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::opening::{NoRecord, Opening};
@@ -218,9 +219,11 @@ impl<N: Nic> Core<N> {
     fn fitting_segment(&mut self, frame: &N::Frame, meta: &Meta, slot: Slot) -> Segment {
         let mut segment = segment_of(meta, frame.bytes());
         if segment.payload_len > 0 {
-            let rcv_nxt = self.conns.get(slot).map(|conn| conn.tcb.numbers().2);
-            let is_ahead = rcv_nxt.is_some_and(|rcv_nxt| segment.seq.after(rcv_nxt));
-            if !self.conns.chunks.has_receive_room(is_ahead) {
+            let claim = match self.conns.get(slot) {
+                Some(conn) if segment.seq.after(conn.tcb.numbers().2) => Claim::Ahead,
+                conn => Claim::of(conn.is_none_or(|conn| conn.rx.is_empty())),
+            };
+            if !self.conns.chunks.has_receive_room(claim) {
                 self.endpoint.counters.bump(Counter::PayloadNoPlace);
                 segment.payload_len = 0;
                 segment.flags = segment.flags.without(Flags::FIN);
