@@ -21,6 +21,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::sim::host::HostSpec;
+use stack::time::Instant;
+
+use plan::{Content, End, FIRST_PORT, Plan, Side};
+use stage::{Manners, Stage};
+
 /// Virtual time after which a connection counts as stuck.
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -59,6 +66,51 @@ fn commit() -> String {
         .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.unwrap_or_else(|_| "unknown".into())
+}
+
+/// Clients on both sides fill their halves with what the other side's echo can't send, for its half is filled by its own
+/// clients: with a place for each connection that has none, nobody waits for another (docs/decisions/0017).
+#[test]
+fn echoes_both_ways_through_few_places() {
+    let side = |content| Side {
+        content,
+        len: 30_000,
+        chunk_len: 100,
+        read_len: u32::MAX,
+        takes: false,
+        pause: None,
+        end: End::Shutdown,
+        nagle: true,
+    };
+    let host = |number| {
+        let mut host = HostSpec::new(number);
+        host.config.limits.queue_items = 32;
+        host.config.listeners = (FIRST_PORT..FIRST_PORT + 4)
+            .map(|port| ListenerConfig {
+                address: None,
+                port,
+                policy: SynPolicy::Embryo,
+                backlog: 4,
+                abort_on_overflow: false,
+            })
+            .collect();
+        host
+    };
+    let plan = |n: u16| Plan {
+        client_at: (n % 2, 0),
+        client_address: HostSpec::v4(n as u8 % 2 + 1),
+        client_port: None,
+        server_host: 1 - n % 2,
+        server: (HostSpec::v4(2 - n as u8 % 2), FIRST_PORT + n).into(),
+        starts_after: Duration::ZERO,
+        accepts_after: Duration::ZERO,
+        sides: [side(Content::Static), side(Content::Echo)],
+        may_be_refused: false,
+        is_lossy: false,
+    };
+    let (hosts, plans) = ([host(1), host(2)], (0..4).map(plan).collect());
+    let mut stage = Stage::new(1, Instant::from_ms(1000), &hosts, plans, Manners::default());
+    assert_eq!(stage.judge(LIMIT), Vec::<String>::new());
 }
 
 #[test]
