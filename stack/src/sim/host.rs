@@ -53,6 +53,8 @@ pub struct HostSpec {
     pub up: LinkSpec,
     /// The wire to it.
     pub down: LinkSpec,
+    /// How far its clock is ahead of the world's: no two machines have the same time.
+    pub clock_ahead: Duration,
     /// Its secrets; `None` draws them, anew each time that it is switched on.
     pub secrets: Option<Secrets>,
 }
@@ -79,6 +81,7 @@ impl HostSpec {
             spread: Spread::First,
             up: wire,
             down: wire,
+            clock_ahead: Duration::ZERO,
             secrets: None,
         }
     }

@@ -81,19 +81,24 @@ impl Actor {
         plan.client_at == (self.host, self.worker) && self.progress[n][0].id.is_none()
     }
 
-    /// Whether something here waits for time to pass, not for a frame.
-    pub(crate) fn waits_for_time(&self, now: Instant) -> bool {
+    /// Until when something here waits for time to pass, not for a frame, if anything does.
+    pub(crate) fn next_at(&self, now: Instant) -> Option<Instant> {
         let Some(started_at) = self.started_at else {
-            return true;
+            return Some(now);
         };
-        (0..self.plans.len()).any(|n| {
-            let accepts_later = self.plans[n].server_host == self.host
-                && started_at + self.plans[n].accepts_after >= now;
-            let pauses = self.progress[n]
-                .iter()
-                .any(|side| side.over.is_none() && side.paused_until.is_some());
-            self.is_to_open(n) || accepts_later || pauses
-        })
+        let plans = self.plans.iter().enumerate();
+        let waits = plans.flat_map(|(n, plan)| {
+            let opens = self.is_to_open(n).then(|| started_at + plan.starts_after);
+            let accepts = started_at + plan.accepts_after;
+            let accepts = (plan.server_host == self.host && accepts >= now).then_some(accepts);
+            let pauses = self.progress[n].iter();
+            let pauses = pauses.filter(|side| side.over.is_none());
+            pauses
+                .filter_map(|side| side.paused_until)
+                .chain(opens)
+                .chain(accepts)
+        });
+        waits.min()
     }
 
     fn complain(&mut self, n: usize, side: usize, what: &str) {
