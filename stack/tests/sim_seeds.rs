@@ -12,10 +12,14 @@ mod actor;
 mod capture;
 #[path = "sim/draw.rs"]
 mod draw;
+#[path = "sim/intruder.rs"]
+mod intruder;
 #[path = "sim/plan.rs"]
 mod plan;
 #[path = "sim/stage.rs"]
 mod stage;
+#[path = "sim/trouble.rs"]
+mod trouble;
 #[path = "sim/wraps.rs"]
 mod wraps;
 
@@ -51,7 +55,8 @@ fn number(variable: &str) -> Option<u64> {
 fn run(seed: u64, record: bool) -> Vec<String> {
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let mut stage = draw::draw(seed);
-        stage.world.record(record || wraps::is_due(seed));
+        let looks = wraps::is_due(seed) || stage.intruder.is_some();
+        stage.world.record(record || looks);
         let mut wrong = stage.judge(LIMIT);
         if wraps::is_due(seed)
             && let Some(missing) = stage.missing_wraps()

@@ -54,6 +54,8 @@ pub(crate) struct Actor {
     pub(crate) refusals: u32,
     /// Options of all connections.
     pub(crate) keepalive: bool,
+    /// Its host was rebooted: it opens nothing, and whoever opens is sent away.
+    pub(crate) is_reborn: bool,
     /// How long data may stay unacknowledged.
     pub(crate) r2: Duration,
 }
@@ -71,6 +73,7 @@ impl Actor {
             ghosts: 0,
             refusals: 0,
             keepalive: false,
+            is_reborn: false,
             r2: Duration::from_secs(100),
         }
     }
@@ -78,7 +81,9 @@ impl Actor {
     /// Whether this worker is to open plan `n`, and has not.
     fn is_to_open(&self, n: usize) -> bool {
         let plan = &self.plans[n];
-        plan.client_at == (self.host, self.worker) && self.progress[n][0].id.is_none()
+        !self.is_reborn
+            && plan.client_at == (self.host, self.worker)
+            && self.progress[n][0].id.is_none()
     }
 
     /// Until when something here waits for time to pass, not for a frame, if anything does.
@@ -363,7 +368,7 @@ impl App for Actor {
                     return self.complaints.push("a connection without info".into());
                 };
                 let n = usize::from(info.local.port() - FIRST_PORT);
-                if self.progress[n][1].id.is_some() {
+                if self.is_reborn || self.progress[n][1].id.is_some() {
                     self.ghosts += 1;
                     return cx.abort(conn);
                 }

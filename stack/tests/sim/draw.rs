@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, Records};
-use stack::sim::host::{HostId, HostSpec, Spread, draw_secrets};
+use stack::sim::host::{HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;
 use stack::sim::nic::PoolSizes;
 use stack::sim::random::Random;
 use stack::time::Instant;
 
+use crate::intruder::Intruder;
 use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
-use crate::stage::{Manners, Outage, Stage};
+use crate::stage::{Manners, Stage};
+use crate::trouble::Trouble;
 use crate::wraps;
 
 /// Bytes that all plans of a seed move together, at most; more only takes longer.
@@ -66,32 +68,23 @@ pub(crate) fn draw(seed: u64) -> Stage {
         keepalive: true,
         r2: Duration::from_secs(1000),
     };
-    // Before the first second plan 0 opens, which the wraps wait for.
-    let outages_from = if wraps { 1_000 } else { 0 };
-    let outages = draw_outages(&mut random, hosts.len(), outages_from);
-    if !outages.is_empty() {
+    // Within the first second plan 0 opens, which the wraps wait for.
+    let from_ms = if wraps { 1_000 } else { 0 };
+    let troubles = Trouble::draw(&mut random, hosts.len() as u16, from_ms, !wraps);
+    let is_intruded = random.hits(200_000);
+    if is_intruded || !troubles.is_empty() {
         plans.iter_mut().for_each(|plan| plan.is_lossy = true);
     }
     let mut stage = Stage::new(random.next_u64(), Instant::ZERO, &hosts, plans, manners);
-    stage.outages = outages;
-    stage
-}
-
-/// Cables that are pulled for a while; each host's at most once, and not for as long as a keepalive would bear.
-fn draw_outages(random: &mut Random, hosts: usize, from_ms: u64) -> Vec<Outage> {
-    let mut outages = Vec::new();
-    for host in 0..hosts as u16 {
-        if random.hits(100_000) {
-            let from = Duration::from_millis(random.within(from_ms..=5_000));
-            let lasts = Duration::from_millis(random.one_of(&[100, 3_000, 20_000]));
-            outages.push(Outage {
-                host: HostId(host),
-                from,
-                until: from + lasts,
-            });
-        }
+    stage.troubles = troubles;
+    if is_intruded {
+        let station = stage
+            .world
+            .add_station(HostSpec::new(9))
+            .expect("a station");
+        stage.intruder = Some(Intruder::new(station, random, stage.plans.len()));
     }
-    outages
+    stage
 }
 
 fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
@@ -108,6 +101,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
         let nic = &mut host.nic;
         nic.mtu = random.one_of(&[1280, 1500, 1500, 1400]);
         nic.rx_checksum = random.hits(500_000);
+        nic.stale_good_ppm = random.one_of(&[0, 500_000, 1_000_000]);
         nic.tx_checksum = random.hits(500_000);
         nic.multi_seg = random.hits(700_000);
         nic.held_bursts = random.one_of(&[0, 3, 10]);
@@ -134,7 +128,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
         let config = &mut host.config;
         let records = |n| Records { v4: n, v6: n };
         config.limits.records = Capacity {
-            embryos: records(64),
+            embryos: records(random.one_of(&[1, 4, 64])),
             // Fewer than there are plans, and hosts whose clients hold all records wait for each other's servers for ever.
             open: records(64),
             parked: records(random.one_of(&[2, 64])),

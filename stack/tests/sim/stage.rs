@@ -12,7 +12,9 @@ use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
 use crate::actor::{Actor, Progress};
+use crate::intruder::Intruder;
 use crate::plan::Plan;
+use crate::trouble::{Trouble, What};
 use crate::wraps;
 
 /// Buffers that the workers keep at hand when all is over, at most: the stash of the segment writer.
@@ -28,16 +30,13 @@ pub(crate) struct Stage {
     pub(crate) world: World<Actor>,
     pub(crate) plans: Arc<Vec<Plan>>,
     pub(crate) started_at: Instant,
-    pub(crate) outages: Vec<Outage>,
-}
-
-/// A cable that is pulled, and plugged in again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Outage {
-    pub(crate) host: HostId,
-    /// After the start.
-    pub(crate) from: Duration,
-    pub(crate) until: Duration,
+    pub(crate) troubles: Vec<Trouble>,
+    pub(crate) intruder: Option<Intruder>,
+    manners: Manners,
+    /// Hosts that were rebooted: what their actors knew is gone.
+    rebooted: Vec<HostId>,
+    /// What actors complained of before they were gone.
+    complaints: Vec<String>,
 }
 
 /// Choices that all actors of a stage share.
@@ -77,7 +76,11 @@ impl Stage {
             world,
             plans,
             started_at: start,
-            outages: Vec::new(),
+            troubles: Vec::new(),
+            intruder: None,
+            manners,
+            rebooted: Vec::new(),
+            complaints: Vec::new(),
         }
     }
 
@@ -104,7 +107,45 @@ impl Stage {
     /// Whether a plan is over on both sides, as far as they ever met.
     fn is_over(&self, n: usize) -> bool {
         let (client, server) = (self.side(n, 0), self.side(n, 1));
-        client.over.is_some() && (server.over.is_some() || server.id.is_none())
+        let client_is_over = client.over.is_some() || self.is_forgotten(n, 0);
+        // What a rebooted host forgot has no id.
+        client_is_over && (server.over.is_some() || server.id.is_none())
+    }
+
+    /// Whether this side was on a host that lost all that it knew.
+    fn is_forgotten(&self, n: usize, side: usize) -> bool {
+        let plan = &self.plans[n];
+        let host = [plan.client_at.0, plan.server_host][side];
+        self.rebooted.contains(&HostId(host))
+    }
+
+    /// Begins and ends troubles whose time has come, and lets an intruder have its turn.
+    fn disturb(&mut self) {
+        let since = self.world.now() - self.started_at;
+        for Trouble { host, time, what } in self.troubles.clone() {
+            let is_off = self.world.workers(host).next().is_none();
+            if what != What::Reboot {
+                let trouble = Trouble { host, time, what };
+                trouble.apply(&mut self.world, trouble.time.contains(&since));
+            } else if since >= time.start && !self.rebooted.contains(&host) {
+                self.rebooted.push(host);
+                let actors = self.world.workers(host).map(|worker| worker.app());
+                let complaints = actors.flat_map(|actor| actor.complaints.clone());
+                self.complaints.extend(complaints);
+                self.world.power_off(host);
+            } else if since >= time.end && is_off {
+                let (plans, manners) = (&self.plans, self.manners);
+                let reborn = |worker| {
+                    let mut actor = Self::actor(plans, host.0, worker, manners);
+                    actor.is_reborn = true;
+                    actor
+                };
+                self.world.power_on(host, reborn).expect("memory");
+            }
+        }
+        if let Some(intruder) = &mut self.intruder {
+            intruder.act(&mut self.world, &self.plans);
+        }
     }
 
     /// How long workers may sleep so that no actor is late by more than [`BUSY`].
@@ -125,11 +166,7 @@ impl Stage {
         loop {
             self.world.set_max_idle(self.idle());
             self.world.run_for(step);
-            let since = self.world.now() - self.started_at;
-            for outage in &self.outages {
-                let out = (outage.from..outage.until).contains(&since);
-                self.world.set_cable(outage.host, !out);
-            }
+            self.disturb();
             if (0..self.plans.len()).all(|n| self.is_over(n)) {
                 return true;
             }
@@ -142,6 +179,9 @@ impl Stage {
 
     /// Lets time pass until no record is left, at most for `limit`. Says whether none is.
     pub(crate) fn rest(&mut self, limit: Duration) -> bool {
+        for trouble in &self.troubles {
+            trouble.apply(&mut self.world, false);
+        }
         self.world.set_max_idle(IDLE);
         let deadline = self.world.now() + limit;
         while self.records() > 0 {
@@ -186,7 +226,8 @@ impl Stage {
 
     fn judge_plan(&self, n: usize, wrong: &mut Vec<String>) {
         let plan = &self.plans[n];
-        if !plan.is_orderly() || self.is_excused(n) {
+        let is_forgotten = self.is_forgotten(n, 0) || self.is_forgotten(n, 1);
+        if !plan.is_orderly() || is_forgotten || self.is_excused(n) {
             return;
         }
         for side in 0..2 {
@@ -235,6 +276,7 @@ impl Stage {
     }
 
     fn judge_workers(&mut self, wrong: &mut Vec<String>) {
+        wrong.append(&mut self.complaints);
         for actor in self.actors() {
             wrong.extend(actor.complaints.iter().cloned());
         }
