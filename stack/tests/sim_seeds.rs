@@ -64,6 +64,10 @@ fn run(seed: u64, record: bool) -> Vec<String> {
             WRAPPED.fetch_add(u64::from(missing.is_empty()), Ordering::Relaxed);
             wrong.extend(missing);
         }
+        if !wrong.is_empty() {
+            let intruded = if stage.intruder.is_some() { ", an intruder" } else { "" };
+            wrong.push(format!("with {:?}{intruded}", stage.troubles));
+        }
         if record {
             capture::write(seed, stage.world.trace());
         }

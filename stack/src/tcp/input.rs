@@ -210,13 +210,16 @@ impl Tcb {
 
     /// An unacceptable segment: "send an acknowledgment in reply (unless the RST bit is set)", drop. One exception:
     /// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
-    /// ACKs, URGs, and RSTs" (MUST-66): its text is cut off. A FIN that comes alone needs no room and is taken too.
+    /// ACKs, URGs, and RSTs" (MUST-66): its text is cut off. A FIN that comes alone needs no room and is taken too. An open
+    /// window's right edge is where a peer stands that has sent all of it: when that got lost, its ACKs and its answers to
+    /// keepalive probes come from there, and count as in other stacks.
     fn at_closed_window(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
         let seg = &mut arrived.seg;
         if seg.flags.rst() {
             return Err(Outcome::RstOutOfWindow);
         }
-        if self.rcv.size() == 0 && seg.seq == self.rcv.nxt && !seg.flags.syn() {
+        let is_at_edge = seg.seq == self.rcv.edge() && !seg.flags.syn();
+        if is_at_edge && (self.rcv.size() == 0 || seg.is_empty()) {
             if seg.payload_len > 0 {
                 seg.payload_len = 0;
                 seg.flags = seg.flags.without(Flags::FIN);

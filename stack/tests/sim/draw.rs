@@ -72,6 +72,13 @@ pub(crate) fn draw(seed: u64) -> Stage {
     let from_ms = if wraps { 1_000 } else { 0 };
     let troubles = Trouble::draw(&mut random, hosts.len() as u16, from_ms, !wraps);
     let is_intruded = random.hits(200_000);
+    if is_intruded {
+        for host in &mut hosts {
+            // Forged SYNs to what has ended take embryos, and nobody but cookies could help who comes then.
+            let records = &mut host.config.limits.records;
+            records.embryos = records.open;
+        }
+    }
     if is_intruded || !troubles.is_empty() {
         plans.iter_mut().for_each(|plan| plan.is_lossy = true);
     }
