@@ -130,7 +130,7 @@ impl Actor {
 
     fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         let now = cx.now();
-        if self.started_at.is_none() {
+        if self.started_at.is_none() && !self.is_reborn {
             self.started_at = Some(now);
             let bytes = Content::Static.bytes(0, STATIC_LEN as usize);
             match cx.register_static(&bytes) {
