@@ -12,8 +12,6 @@
 //! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
 //! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.
 
-mod cx;
-
 use core::net::{IpAddr, SocketAddr};
 
 use crate::conn::ConnId;
@@ -25,8 +23,7 @@ use crate::tcp::verdict::CloseReason;
 
 pub use crate::conn::rx_queue::Chunk;
 pub use crate::conn::tx_queue::{StaticId, TxItem};
-pub use cx::Cx;
-pub(crate) use cx::CxParts;
+pub use crate::worker::Cx;
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {

@@ -77,6 +77,7 @@ pub use ports::{LocalPorts, PortRange, PortRangeError};
 pub use record::{ConnFlags, Embryo, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
 
 use index::Index;
+use listener::ListenerId;
 use pair::{Pair, Queue};
 use slab::{Slab, SlabRecord};
 
@@ -443,12 +444,15 @@ impl ConnTable {
             .then(|| self.open.body(found.entry))
     }
 
-    /// An open connection, for writing.
+    /// The listener that an open or parked connection came from; `None` when we opened it.
     #[must_use]
-    #[inline]
-    pub fn open_mut(&mut self, found: Found) -> Option<&mut Open> {
-        self.is_live(found, Kind::Open)
-            .then(|| self.open.body_mut(found.entry))
+    pub fn listener(&self, found: Found) -> Option<ListenerId> {
+        let number = match found.kind() {
+            Kind::Open => self.open(found)?.listener,
+            Kind::Parked => self.parked(found)?.listener,
+            Kind::Embryo | Kind::TimeWait => return None,
+        };
+        (number != Open::NO_LISTENER).then_some(ListenerId(number))
     }
 
     /// A parked connection.

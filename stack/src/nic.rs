@@ -280,6 +280,13 @@ pub trait Nic: Send {
     /// Appends up to `n` empty exclusive frames (length 0) from a pool and says how many there were.
     fn alloc(&mut self, class: PoolClass, into: &mut Burst<Self::Frame>, n: usize) -> usize;
 
+    /// One empty exclusive frame.
+    fn alloc_one(&mut self, class: PoolClass) -> Option<Self::Frame> {
+        let mut fresh = Burst::new();
+        self.alloc(class, &mut fresh, 1);
+        fresh.storage_mut().pop()
+    }
+
     /// A second owner of the same bytes, the one explicit way to share; from then on neither can be rewritten.
     /// `None` when the reference can't be made.
     fn share(&mut self, frame: &mut Self::Frame) -> Option<Self::Frame>;

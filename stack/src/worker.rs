@@ -7,6 +7,7 @@
 mod callbacks;
 mod classify;
 mod connection;
+mod cx;
 mod cycles;
 mod deadline;
 mod ending;
@@ -27,7 +28,7 @@ mod transmit;
 
 use std::sync::Arc;
 
-use crate::app::{App, Cx, NoApp};
+use crate::app::{App, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
 use crate::conn::ports::{LocalPorts, PortRange};
@@ -47,6 +48,7 @@ use neighborhood::Neighborhood;
 use output::Outbox;
 use segment::SegmentWriter;
 
+pub use cx::Cx;
 pub use cycles::{Cycles, StageCycles};
 pub use endpoint::Secrets;
 pub use handoff::{RingEnd, Rings};
@@ -259,7 +261,7 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// Lets the app act between turns, as in a callback: what it starts leaves with the next turn.
     pub fn with_cx<T>(&mut self, now: Instant, act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T) -> T {
-        let result = act(&mut self.hosted.app, &mut self.core.cx(now));
+        let result = act(&mut self.hosted.app, &mut Cx::new(&mut self.core, now));
         self.core.announce(&mut self.hosted, now);
         result
     }

@@ -65,7 +65,11 @@ fn run(seed: u64, record: bool) -> Vec<String> {
             wrong.extend(missing);
         }
         if !wrong.is_empty() {
-            let intruded = if stage.intruder.is_some() { ", an intruder" } else { "" };
+            let intruded = if stage.intruder.is_some() {
+                ", an intruder"
+            } else {
+                ""
+            };
             wrong.push(format!("with {:?}{intruded}", stage.troubles));
         }
         if record {

@@ -41,7 +41,7 @@ impl Driver<'_> {
     fn inject(&mut self, spec: Spec) {
         let _ = self
             .tcb
-            .on_segment(&spec.win(60_000).to_segment(BASE), &mut self.env);
+            .on_segment(spec.win(60_000).to_segment(BASE), &mut self.env);
         self.drain(0);
     }
 

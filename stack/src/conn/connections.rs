@@ -4,13 +4,15 @@
 //! Called by: the worker's stages and `app::Cx`. It must never send, never call an application, and never allocate after
 //! construction: its memory is reserved at the start and becomes resident with use.
 
+use core::net::Ipv4Addr;
+use core::num::NonZeroU32;
 use std::collections::VecDeque;
 
 use super::chunks::Chunks;
 use super::key::{FlowHash, FlowKey};
-use super::listener::ListenerId;
+use super::local::LocalId;
 use super::out_of_order::OutOfOrder;
-use super::record::{Open, TickMs};
+use super::record::TickMs;
 use super::rx_queue::RxQueue;
 use super::statics::Statics;
 use super::tx_queue::TxQueue;
@@ -38,7 +40,7 @@ pub struct LinkPeer {
 }
 
 /// One open connection: where buffers meet protocol.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Conn {
     /// The protocol's numbers.
@@ -61,8 +63,6 @@ pub struct Conn {
     pub hash: FlowHash,
     /// Where its frames go; `None` before the first one came.
     pub link: Option<LinkPeer>,
-    /// The listener that it came from, or [`Open::NO_LISTENER`].
-    pub listener: u16,
     bits: u8,
 }
 
@@ -84,14 +84,8 @@ impl Conn {
 
     /// A new connection without anything queued.
     #[must_use]
-    pub fn new(
-        tcb: Tcb,
-        id: ConnId,
-        found: Found,
-        key: FlowKey,
-        hash: FlowHash,
-        listener: u16,
-    ) -> Self {
+    #[inline(always)]
+    pub fn new(tcb: Tcb, id: ConnId, found: Found, key: FlowKey, hash: FlowHash) -> Self {
         Self {
             tcb,
             armed_ns: u64::MAX,
@@ -103,12 +97,29 @@ impl Conn {
             key,
             hash,
             link: None,
-            listener,
             bits: 0,
         }
     }
 
-    /// Whether a bit is set.
+    /// Nobody's connection.
+    fn vacant(config: &Config, now: Instant) -> Self {
+        let (handle, generation) = (0, NonZeroU32::MIN);
+        let entry = Entry::from_bits(0);
+        let env = Env {
+            now,
+            settings: &config.tcp,
+            counters: &mut Counters::default(),
+        };
+        Self::new(
+            Tcb::closed(&env),
+            ConnId { handle, generation },
+            Found { entry, generation },
+            FlowKey::v4(LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
+            FlowHash(0),
+        )
+    }
+
+    /// Whether the bit is set; of several, whether any is.
     #[must_use]
     #[inline]
     pub const fn has(&self, bit: u8) -> bool {
@@ -127,16 +138,6 @@ impl Conn {
         let had = self.has(bit);
         self.bits &= !bit;
         had
-    }
-
-    /// The listener that it came from; `None` when we opened it.
-    #[must_use]
-    pub const fn listener(&self) -> Option<ListenerId> {
-        if self.listener == Open::NO_LISTENER {
-            None
-        } else {
-            Some(ListenerId(self.listener))
-        }
     }
 
     /// Starts loading all but the cold part's end.
@@ -187,6 +188,8 @@ pub struct Connections<F> {
     v4: Vec<Conn>,
     v6: Vec<Conn>,
     v4_capacity: u32,
+    /// What a place holds before it is used for the first time.
+    vacant: Conn,
     /// What all queues hold.
     pub chunks: Chunks<F>,
     /// What applications send again and again.
@@ -229,6 +232,7 @@ impl<F: Frame> Connections<F> {
             v4: Vec::with_capacity(open.v4 as usize),
             v6: Vec::with_capacity(open.v6 as usize),
             v4_capacity: open.v4,
+            vacant: Conn::vacant(config, now),
             chunks: Chunks::new(config.limits.queue_items, buffer_len)?,
             statics: Statics::new(buffer_len),
             wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
@@ -274,14 +278,7 @@ impl<F> Connections<F> {
     #[must_use]
     #[inline]
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Conn> {
-        let (places, index) = if slot.0 < self.v4_capacity {
-            (&mut self.v4, slot.0)
-        } else {
-            (&mut self.v6, slot.0 - self.v4_capacity)
-        };
-        places
-            .get_mut(index as usize)
-            .filter(|conn| conn.has(Conn::LIVE))
+        Some(self.parts(slot)?.conn)
     }
 
     /// The connection in a slot together with what its queues are kept in and what counts for it.
@@ -301,6 +298,9 @@ impl<F> Connections<F> {
             chunks: &mut self.chunks,
             statics: &mut self.statics,
             counters: &mut self.counters,
+            dirty: &mut self.dirty,
+            wheel: &mut self.wheel,
+            slot,
         })
     }
 
@@ -317,10 +317,10 @@ impl<F> Connections<F> {
         }
     }
 
-    /// Puts a connection into the slot of its record.
-    pub fn insert(&mut self, mut conn: Conn) -> Slot {
-        let entry = conn.found.entry();
-        let slot = self.slot_of(entry);
+    /// Puts a new connection into the slot of its record. It is built in its place: moving one costs as much as making it.
+    #[inline(always)]
+    pub fn insert(&mut self, found: Found, conn: impl FnOnce(&mut Counters) -> Conn) -> Slot {
+        let entry = found.entry();
         let places = if entry.is_v6() {
             &mut self.v6
         } else {
@@ -328,43 +328,22 @@ impl<F> Connections<F> {
         };
         let index = entry.index() as usize;
         // Records are first used in the order of their numbers, so this grows by one, within what was reserved.
-        while places.len() < index {
-            let Conn {
-                id,
-                found,
-                key,
-                hash,
-                ..
-            } = conn;
-            let vacant = Conn::new(conn.tcb.clone(), id, found, key, hash, conn.listener);
-            places.push(vacant);
+        while places.len() <= index {
+            places.push(self.vacant.clone());
         }
-        conn.set(Conn::LIVE);
-        match places.get_mut(index) {
-            Some(place) => *place = conn,
-            None => places.push(conn),
-        }
-        slot
+        let place = &mut places[index];
+        *place = conn(&mut self.counters);
+        place.set(Conn::LIVE);
+        self.slot_of(entry)
     }
 
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
-    pub fn remove(&mut self, slot: Slot, freed: impl FnMut(F)) -> Option<Removed> {
-        let (places, index) = if slot.0 < self.v4_capacity {
-            (&mut self.v4, slot.0)
-        } else {
-            (&mut self.v6, slot.0 - self.v4_capacity)
-        };
-        let conn = places
-            .get_mut(index as usize)
-            .filter(|conn| conn.has(Conn::LIVE))?;
-        let mut freed = freed;
-        self.last_ended = Some((conn.id, conn.tx.len()));
-        conn.tx.clear(&mut self.chunks, &mut freed);
-        conn.rx.clear(&mut self.chunks, &mut freed);
-        conn.ahead.clear(&mut self.chunks, &mut freed);
-        if conn.armed_ns != u64::MAX {
-            self.wheel.cancel(slot.0);
-        }
+    pub fn remove(&mut self, slot: Slot, mut freed: impl FnMut(F)) -> Option<Removed> {
+        let Parts { conn, chunks, .. } = self.parts(slot)?;
+        let unacked = (conn.id, conn.tx.len());
+        conn.tx.clear(chunks, &mut freed);
+        conn.rx.clear(chunks, &mut freed);
+        conn.ahead.clear(chunks, &mut freed);
         let removed = Removed {
             id: conn.id,
             found: conn.found,
@@ -373,6 +352,11 @@ impl<F> Connections<F> {
         };
         // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing.
         conn.bits = 0;
+        let was_armed = conn.armed_ns != u64::MAX;
+        if was_armed {
+            self.wheel.cancel(slot.0);
+        }
+        self.last_ended = Some(unacked);
         Some(removed)
     }
 
@@ -383,25 +367,6 @@ impl<F> Connections<F> {
             Some((ended, len)) if ended == id => len,
             _ => 0,
         }
-    }
-
-    /// Open connections, by slot, for walks over all of them (drain, reports).
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Conn)> {
-        let v4 = self.v4.iter().enumerate();
-        let v6 = self.v6.iter().enumerate();
-        let first_v6 = self.v4_capacity;
-        v4.map(|(index, conn)| (Slot(index as u32), conn))
-            .chain(v6.map(move |(index, conn)| (Slot(first_v6 + index as u32), conn)))
-            .filter(|(_, conn)| conn.has(Conn::LIVE))
-    }
-
-    /// One past the highest slot ever used, IPv4 and IPv6 counted apart: for walks in parts.
-    #[must_use]
-    pub fn slots(&self) -> (u32, u32) {
-        (
-            self.v4.len() as u32,
-            self.v4_capacity + self.v6.len() as u32,
-        )
     }
 }
 
@@ -415,9 +380,37 @@ pub struct Parts<'a, F> {
     pub statics: &'a mut Statics<F>,
     /// TCP's counters.
     pub counters: &'a mut Counters,
+    dirty: &'a mut VecDeque<Slot>,
+    wheel: &'a mut TimerWheel,
+    slot: Slot,
 }
 
 impl<F> Parts<'_, F> {
+    /// Where the connection stands.
+    #[must_use]
+    #[inline]
+    pub const fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Asks this connection for output at the end of the turn.
+    #[inline]
+    pub fn mark_dirty(&mut self) {
+        if !self.conn.has(Conn::DIRTY) {
+            self.conn.set(Conn::DIRTY);
+            self.dirty.push_back(self.slot);
+        }
+    }
+
+    /// [`Connections::fire_by`] for this connection.
+    #[inline]
+    pub fn fire_by(&mut self, deadline: Instant) {
+        if deadline.as_ns() < self.conn.armed_ns {
+            self.conn.armed_ns = deadline.as_ns();
+            self.wheel.arm(self.slot.0, deadline);
+        }
+    }
+
     /// The connection's protocol and what its calls bring along.
     pub fn protocol<'b>(&'b mut self, config: &'b Config, now: Instant) -> (&'b mut Tcb, Env<'b>) {
         let env = Env {
@@ -434,11 +427,8 @@ impl<F> Connections<F> {
     /// Asks this connection for output at the end of the turn.
     #[inline]
     pub fn mark_dirty(&mut self, slot: Slot) {
-        if let Some(conn) = self.get_mut(slot)
-            && !conn.has(Conn::DIRTY)
-        {
-            conn.set(Conn::DIRTY);
-            self.dirty.push_back(slot);
+        if let Some(mut parts) = self.parts(slot) {
+            parts.mark_dirty();
         }
     }
 
@@ -513,12 +503,8 @@ impl<F> Connections<F> {
     /// move back with each segment, and the wheel need not hear of it.
     #[inline]
     pub fn fire_by(&mut self, slot: Slot, deadline: Instant) {
-        let Some(conn) = self.get_mut(slot) else {
-            return;
-        };
-        if deadline.as_ns() < conn.armed_ns {
-            conn.armed_ns = deadline.as_ns();
-            self.wheel.arm(slot.0, deadline);
+        if let Some(mut parts) = self.parts(slot) {
+            parts.fire_by(deadline);
         }
     }
 

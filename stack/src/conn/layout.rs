@@ -269,11 +269,11 @@ record!(
     /// An IPv6 embryo.
     EmbryoV6, HeadV6, Embryo, 60, 4, previous: u32, deadline: TickMs);
 record!(
-    /// An open IPv4 connection: one line, 12 bytes of which are unused because both families share one body.
-    OpenV4, HeadV4, Open, 64, 64, unused: [u32; 3]);
+    /// An open IPv4 connection: two to a line.
+    OpenV4, HeadV4, Open, 32, 32, unused: [u16; 5]);
 record!(
-    /// An open IPv6 connection: one line.
-    OpenV6, HeadV6, Open, 64, 64);
+    /// An open IPv6 connection: in one line, whose rest is unused.
+    OpenV6, HeadV6, Open, 64, 64, unused: [u16; 15]);
 record!(
     /// A parked IPv4 connection: one line, 4 bytes of which are unused.
     ParkedV4, HeadV4, Parked, 64, 64, unused: u32);

@@ -276,11 +276,16 @@ impl ConnTable {
     /// Where a connection is now; `None` when it has ended.
     #[must_use]
     #[inline]
+    pub fn locate(&self, id: ConnId) -> Option<Entry> {
+        let is_current = self.handles.generation(id.handle) == Some(id.generation);
+        is_current.then(|| Entry::from_bits(self.handles.get(id.handle).location))
+    }
+
+    /// The record of a connection; `None` when it has ended.
+    #[must_use]
+    #[inline]
     pub fn resolve(&self, id: ConnId) -> Option<Found> {
-        if self.handles.generation(id.handle) != Some(id.generation) {
-            return None;
-        }
-        self.found(Entry::from_bits(self.handles.get(id.handle).location))
+        self.found(self.locate(id)?)
     }
 
     /// The connection under a handle number, with its current name: for timers and lists, which keep only the number and

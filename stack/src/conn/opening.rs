@@ -103,14 +103,6 @@ impl<F> Opening<'_, F> {
         }
     }
 
-    fn env(&mut self) -> Env<'_> {
-        Env {
-            now: self.now,
-            settings: &self.config.tcp,
-            counters: &mut self.conns.counters,
-        }
-    }
-
     /// The final ACK of an embryo came; the segment itself is still to be given to the new connection.
     ///
     /// # Errors
@@ -152,6 +144,7 @@ impl<F> Opening<'_, F> {
         self.passive(found, key, hash, kept, false)
     }
 
+    #[inline]
     fn passive(
         &mut self,
         found: Found,
@@ -162,14 +155,9 @@ impl<F> Opening<'_, F> {
     ) -> Result<Slot, NoRecord> {
         let params = self.params(&key, kept.iss, ConnectionOptions::default());
         let window = self.config.syn_window();
-        let tcb = Tcb::from_embryo(
-            params,
-            &kept.syn,
-            window,
-            was_retransmitted,
-            &mut self.env(),
-        );
-        self.place(found, key, hash, kept.listener, tcb)
+        self.place(found, key, hash, |env| {
+            Tcb::from_embryo(params, &kept.syn, window, was_retransmitted, env)
+        })
     }
 
     /// A connection at rest has something to do again. The record stays where it is when no other is free.
@@ -179,14 +167,13 @@ impl<F> Opening<'_, F> {
     pub fn wake(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
         let key = self.table.key(found).ok_or(NoRecord)?;
         let parked: Parked = *self.table.parked(found).ok_or(NoRecord)?;
-        let listener = parked.listener;
-        let unparked = self.table.unpark(found, hash, &Open::of_listener(listener));
+        let record = Open::of_listener(parked.listener);
+        let unparked = self.table.unpark(found, hash, &record);
         let found = unparked.map_err(|_| NoRecord)?;
         // Its ISS is history, and its options come with the rest.
         let params = self.params(&key, SeqNum(0), ConnectionOptions::default());
         let rest = parked.rest(self.now);
-        let tcb = Tcb::wake(params, &rest, &self.env());
-        let slot = self.place(found, key, hash, listener, tcb)?;
+        let slot = self.place(found, key, hash, |env| Tcb::wake(params, &rest, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             // Only connections that an application has taken over come to rest.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
@@ -209,28 +196,34 @@ impl<F> Opening<'_, F> {
         let inserted = self.table.insert_open(&key, hash, &record);
         let found = inserted.map_err(|_| NoRecord)?;
         let params = self.params(&key, iss, options);
-        let tcb = Tcb::connect(params, &mut self.env());
-        let slot = self.place(found, key, hash, Open::NO_LISTENER, tcb)?;
+        let slot = self.place(found, key, hash, |env| Tcb::connect(params, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
         }
         Ok(slot)
     }
 
+    #[inline(always)]
     fn place(
         &mut self,
         found: Found,
         key: FlowKey,
         hash: FlowHash,
-        listener: u16,
-        tcb: Tcb,
+        open: impl FnOnce(&mut Env<'_>) -> Tcb,
     ) -> Result<Slot, NoRecord> {
         let Some(id) = self.table.conn_id(found) else {
             self.table.remove(found, hash);
             return Err(NoRecord);
         };
-        let conn = Conn::new(tcb, id, found, key, hash, listener);
-        Ok(self.conns.insert(conn))
+        let (now, settings) = (self.now, &self.config.tcp);
+        Ok(self.conns.insert(found, |counters| {
+            let mut env = Env {
+                now,
+                settings,
+                counters,
+            };
+            Conn::new(open(&mut env), id, found, key, hash)
+        }))
     }
 }
 

@@ -201,25 +201,14 @@ pub struct Embryo {
     pub listener: u16,
 }
 
-/// An open connection: where its `Tcb`, its queues and its application's state are, which all lie outside of the table.
-/// With its key it fills one line, for both families.
+/// An open connection. Its key finds it; its `Tcb` and its queues stand outside of the table, under the same number.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub struct Open {
-    /// The slot of the connection's state with whoever keeps open connections.
-    pub slot: u32,
-    /// Generation of the connection's handle: with the handle it is the [`super::ConnId`], without a look at the handles.
-    pub handle_generation: u32,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
     pub listener: u16,
-    /// What was agreed on and switched on.
-    pub flags: ConnFlags,
-    /// For whoever keeps open connections, like `words`: the table carries both along and reads neither.
-    pub spare: u8,
-    /// See `spare`.
-    pub words: [u32; 5],
 }
 
 impl Open {
@@ -228,11 +217,8 @@ impl Open {
 
     /// The record of a connection that came from this listener, or that we opened ([`Open::NO_LISTENER`]).
     #[must_use]
-    pub fn of_listener(listener: u16) -> Self {
-        Self {
-            listener,
-            ..Self::default()
-        }
+    pub const fn of_listener(listener: u16) -> Self {
+        Self { listener }
     }
 }
 
@@ -300,7 +286,7 @@ pub struct TimeWait {
 
 const _: () = {
     assert!(size_of::<Embryo>() == 20);
-    assert!(size_of::<Open>() == 32);
+    assert!(size_of::<Open>() == 2);
     assert!(size_of::<Parked>() == 40);
     assert!(size_of::<TimeWait>() == 16);
 };

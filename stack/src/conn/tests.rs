@@ -59,10 +59,7 @@ fn embryo(n: u32) -> Embryo {
 }
 
 fn open(n: u32) -> Open {
-    Open {
-        slot: n,
-        ..Open::default()
-    }
+    Open { listener: n as u16 }
 }
 
 fn parked(n: u32) -> Parked {
@@ -83,7 +80,7 @@ fn time_wait(n: u32) -> TimeWait {
 fn mark(table: &ConnTable, found: Found) -> Option<u32> {
     Some(match found.kind() {
         Kind::Embryo => table.embryo(found)?.irs.0,
-        Kind::Open => table.open(found)?.slot,
+        Kind::Open => table.open(found)?.listener.into(),
         Kind::Parked => table.parked(found)?.snd_nxt.0,
         Kind::TimeWait => table.time_wait(found)?.snd_nxt.0,
     })

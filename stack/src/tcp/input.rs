@@ -31,15 +31,22 @@ pub(super) struct Arrived {
 impl Tcb {
     /// Judges one segment of this connection. What is to be sent in answer comes out of `poll_output` afterwards,
     /// except for a [`Reply::Reset`], which is made from the segment itself.
-    pub fn on_segment(&mut self, seg: &Segment, env: &mut Env<'_>) -> Verdict {
+    #[inline]
+    pub fn on_segment(&mut self, seg: Segment, env: &mut Env<'_>) -> Verdict {
         let mut verdict = Verdict::new(Outcome::NoConnection);
+        // Built once and changed in place: a copy of what was just written in small parts stalls.
+        let mut arrived = Arrived {
+            seg,
+            skip: 0,
+            outcome: Outcome::PureAck,
+        };
         verdict.outcome = match self.state {
-            State::Closed | State::Listen => self.arrives_in_closed(seg, &mut verdict),
-            State::SynSent => match self.arrives_in_syn_sent(seg, &mut verdict, env) {
+            State::Closed | State::Listen => self.arrives_in_closed(&arrived.seg, &mut verdict),
+            State::SynSent => match self.arrives_in_syn_sent(&mut arrived, &mut verdict, env) {
                 Ok(outcome) | Err(outcome) => outcome,
             },
-            State::TimeWait => self.arrives_in_time_wait(seg, &mut verdict, env),
-            _ => match self.arrives_in_others(seg, &mut verdict, env) {
+            State::TimeWait => self.arrives_in_time_wait(&arrived.seg, &mut verdict, env),
+            _ => match self.arrives_in_others(&mut arrived, &mut verdict, env) {
                 Ok(outcome) | Err(outcome) => outcome,
             },
         };
@@ -58,10 +65,11 @@ impl Tcb {
     /// §3.10.7.3.
     fn arrives_in_syn_sent(
         &mut self,
-        seg: &Segment,
+        arrived: &mut Arrived,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
     ) -> Checked<Outcome> {
+        let seg = &arrived.seg;
         // First: "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set)".
         let acks_syn = seg.flags.ack() && self.acks_new(seg);
         if seg.flags.ack() && !acks_syn {
@@ -98,38 +106,30 @@ impl Tcb {
         self.opened(verdict, env);
         self.ack.now();
         // "Continue processing at the sixth step": what came with the SYN-ACK.
-        let mut rest = Arrived {
-            seg: *seg,
-            skip: 0,
-            outcome: Outcome::Handshake,
-        };
-        rest.seg.seq = seg.seq.add(1);
-        rest.seg.flags = seg.flags.without(Flags::SYN);
-        self.trim_to_window(&mut rest);
-        self.text_and_fin(rest, verdict, env)
+        arrived.outcome = Outcome::Handshake;
+        arrived.seg.seq = arrived.seg.seq.add(1);
+        arrived.seg.flags = arrived.seg.flags.without(Flags::SYN);
+        self.trim_to_window(arrived);
+        self.text_and_fin(arrived, verdict, env)
     }
 
     /// §3.10.7.4: SYN-RECEIVED and all synchronised states but TIME-WAIT.
     fn arrives_in_others(
         &mut self,
-        seg: &Segment,
+        arrived: &mut Arrived,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
     ) -> Checked<Outcome> {
-        let mut arrived = Arrived {
-            seg: *seg,
-            skip: 0,
-            outcome: Outcome::PureAck,
-        };
+        let seg = &arrived.seg;
         if self.state.is_syn_received() && seg.flags.syn() && seg.seq == self.cold.irs {
-            self.handshake_again(&mut arrived, env)?;
+            self.handshake_again(arrived, env)?;
         }
         self.check_timestamp(&arrived.seg, env)?;
-        self.first_check_sequence(&mut arrived, env)?;
+        self.first_check_sequence(arrived, env)?;
         self.second_check_rst(&arrived.seg, verdict, env)?;
         // Third, security and compartment: not built (RFC 9293 §A.1 leaves it to those who use it).
         self.fourth_check_syn(&arrived.seg, verdict, env)?;
-        self.fifth_check_ack(&mut arrived, verdict, env)?;
+        self.fifth_check_ack(arrived, verdict, env)?;
         self.text_and_fin(arrived, verdict, env)
     }
 

@@ -31,6 +31,17 @@ struct Stretch {
 }
 
 impl Tcb {
+    /// Whether [`Tcb::poll_output`] has nothing to say: known at a glance for most connections that have been asked once.
+    /// False decides nothing.
+    #[must_use]
+    #[inline]
+    pub fn is_silent(&self, unsent: Unsent) -> bool {
+        const DUE: u16 = Bits::RST_DUE | Bits::PROBE_DUE | Bits::KEEPALIVE_DUE;
+        let fin = self.bits.has(Bits::FIN_WANTED) && !self.bits.has(Bits::FIN_SENT);
+        let owes = self.bits.has(DUE) || fin || unsent.len > 0 || self.ack.is_due();
+        !owes && self.rtx_nxt == self.snd_nxt && !self.is_opening()
+    }
+
     /// The next segment that should go out now, or `None`. The caller sends what it gets: for TCP it is sent.
     pub fn poll_output(&mut self, unsent: Unsent, env: &mut Env<'_>) -> Option<SendPlan> {
         if self.bits.take(Bits::RST_DUE) {

@@ -6,7 +6,7 @@
 use crate::tcp::seq::SeqNum;
 pub use crate::wire::tcp::Flags;
 pub use crate::wire::tcp_options::Timestamps as TimestampOption;
-use crate::wire::tcp_options::{OptionBytes, TcpOptions};
+use crate::wire::tcp_options::{self, OptionBytes, TcpOptions};
 
 /// The options that change what the connection does. Unknown ones are skipped by the parser (MUST-6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +34,25 @@ impl From<&TcpOptions<'_>> for Options {
 }
 
 impl Options {
+    /// What option bytes say. Those of a segment after the handshake hold timestamps or nothing, nearly always.
+    #[must_use]
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Self {
+        match tcp_options::only_timestamps(bytes) {
+            Some(timestamps) => Self {
+                timestamps: Some(timestamps),
+                ..Self::default()
+            },
+            None if bytes.is_empty() => Self::default(),
+            None => Self::parse_any(bytes),
+        }
+    }
+
+    #[cold]
+    fn parse_any(bytes: &[u8]) -> Self {
+        Self::from(&TcpOptions::parse(bytes))
+    }
+
     /// The option bytes of a segment with these options.
     #[must_use]
     #[inline]

@@ -86,6 +86,7 @@ impl Bits {
     /// The slow deadline is set: the hot part alone says whether the cold one is to be read.
     pub(super) const SLOW_SET: u16 = 1 << 15;
 
+    /// Whether the bit is set; of several, whether any is.
     #[inline]
     pub(super) const fn has(self, bit: u16) -> bool {
         self.0 & bit != 0
@@ -173,6 +174,7 @@ pub(super) struct Cold {
 }
 
 impl Cold {
+    #[inline]
     fn new(params: OpenParams) -> Self {
         Self {
             params,
@@ -209,15 +211,31 @@ impl Tcb {
 impl Tcb {
     /// An active open: the next `poll_output` gives the SYN (RFC 9293 §3.10.1).
     #[must_use]
+    #[inline]
     pub fn connect(params: OpenParams, env: &mut Env<'_>) -> Self {
         let mut tcb = Self::new(params, env);
         tcb.transition(Event::ActiveOpen, env);
         tcb
     }
 
+    /// A connection that nobody opened yet.
+    #[must_use]
+    pub fn closed(env: &Env<'_>) -> Self {
+        let params = OpenParams {
+            iss: SeqNum(0),
+            timestamp_offset: 0,
+            local_mss: env.settings.mss_min,
+            default_peer_mss: env.settings.mss_min,
+            rcv_buf: 0,
+            options: ConnectionOptions::default(),
+        };
+        Self::new(params, env)
+    }
+
     /// A passive open by this SYN, without an embryo: the next `poll_output` gives the SYN-ACK (§3.10.7.2, third).
     /// Payload of the SYN is not taken; the peer sends it again.
     #[must_use]
+    #[inline]
     pub fn accept(params: OpenParams, syn: &Segment, env: &mut Env<'_>) -> Self {
         let mut tcb = Self::new(params, env);
         tcb.state = State::Listen; // the listener's; the arrow is taken on its behalf
@@ -231,6 +249,7 @@ impl Tcb {
     /// it is to be given to `on_segment` next. `syn` is the peer's SYN, or what the cookie kept of it;
     /// `was_retransmitted` says that the SYN-ACK was sent more than once.
     #[must_use]
+    #[inline]
     pub fn from_embryo(
         params: OpenParams,
         syn: &Segment,
@@ -249,6 +268,7 @@ impl Tcb {
         tcb
     }
 
+    #[inline]
     pub(super) fn new(params: OpenParams, env: &Env<'_>) -> Self {
         let mss = params.local_mss.max(env.settings.mss_min);
         let mut bits = Bits::default();
@@ -290,6 +310,7 @@ impl Tcb {
     }
 
     /// Takes what the peer's SYN says: numbers and options (RFC 9293 §3.7.1, RFC 7323 §2.3 and §3.2).
+    #[inline]
     pub(super) fn learn_syn(&mut self, syn: &Segment, env: &Env<'_>) {
         let Options {
             timestamps,

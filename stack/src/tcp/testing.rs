@@ -152,7 +152,7 @@ impl Host {
     }
 
     pub(super) fn inject_segment(&mut self, seg: &Segment) -> Verdict {
-        let verdict = self.turn(|tcb, env| tcb.on_segment(seg, env));
+        let verdict = self.turn(|tcb, env| tcb.on_segment(*seg, env));
         self.events.add(verdict.events);
         if verdict.reply == Reply::Reset {
             self.out.push_back((self.now, reset_for(seg)));

@@ -16,13 +16,13 @@ impl Tcb {
     /// The sixth to eighth step, and what the segment ends as.
     pub(super) fn text_and_fin(
         &mut self,
-        mut arrived: Arrived,
+        arrived: &mut Arrived,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
     ) -> Checked<Outcome> {
-        self.sixth_check_urg(&arrived, verdict);
-        self.seventh_process_text(&mut arrived, verdict, env)?;
-        self.eighth_check_fin(&mut arrived, verdict, env);
+        self.sixth_check_urg(arrived, verdict);
+        self.seventh_process_text(arrived, verdict, env)?;
+        self.eighth_check_fin(arrived, verdict, env);
         Ok(arrived.outcome)
     }
 

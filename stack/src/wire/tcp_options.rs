@@ -303,24 +303,26 @@ pub fn only_timestamps(bytes: &[u8]) -> Option<Timestamps> {
     }
 }
 
-/// The layout of a Linux SYN (also Android's): MSS, SACK-permitted, timestamps, NOP, window scale.
+/// The layout of a Linux SYN (also Android's): MSS, SACK-permitted, timestamps, NOP, window scale; and ours, which has two
+/// NOPs for SACK-permitted.
 #[inline]
 fn usual_syn(bytes: &[u8]) -> Option<TcpOptions<'_>> {
-    const MIDDLE: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
+    const SACK: [u8; 2] = [kind::SACK_PERMITTED, 2];
+    const NO_SACK: [u8; 2] = [kind::NOP, kind::NOP];
     match bytes.as_chunks::<4>() {
         (
             [
                 [kind::MSS, 4, mss @ ..],
-                MIDDLE,
+                [sack @ .., kind::TIMESTAMPS, 10],
                 tsval,
                 tsecr,
                 [kind::NOP, kind::WINDOW_SCALE, 3, shift],
             ],
             [],
-        ) => Some(TcpOptions {
+        ) if matches!(*sack, SACK | NO_SACK) => Some(TcpOptions {
             mss: Some(u16::from_be_bytes(*mss)),
             window_scale: Some(*shift),
-            sack_permitted: true,
+            sack_permitted: *sack == SACK,
             timestamps: Some(Timestamps {
                 tsval: u32::from_be_bytes(*tsval),
                 tsecr: u32::from_be_bytes(*tsecr),

@@ -4,11 +4,12 @@
 //! callback starts (accepted connections) is told after it has returned.
 
 use super::Core;
-use crate::app::{App, Cx, CxParts};
-use crate::conn::ConnId;
+use super::cx::Cx;
+use crate::app::App;
 use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::listener::ListenerId;
+use crate::conn::{ConnId, Kind};
 use crate::memory::prefetch_read;
 use crate::nic::Nic;
 use crate::tcp::verdict::CloseReason;
@@ -52,28 +53,6 @@ impl<A: App> Hosted<A> {
 }
 
 impl<N: Nic> Core<N> {
-    /// What an app may touch.
-    #[inline]
-    pub(super) fn cx(&mut self, now: Instant) -> Cx<'_, N> {
-        let endpoint = &mut self.endpoint;
-        Cx::new(CxParts {
-            nic: &mut self.nic,
-            config: &endpoint.config,
-            table: &mut endpoint.table,
-            hasher: &endpoint.hasher,
-            isn: &endpoint.isn,
-            counters: &mut endpoint.counters,
-            conns: &mut self.conns,
-            accept_queues: &mut endpoint.accept_queues,
-            ports: &mut self.ports,
-            freed: self.outbox.freed_mut(),
-            mtu: endpoint.mtu,
-            worker: self.ring.index(),
-            workers: self.ring.workers(),
-            now,
-        })
-    }
-
     /// A listener's connection is established: it waits to be accepted.
     pub(super) fn offer<A: App>(
         &mut self,
@@ -83,7 +62,9 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         self.endpoint.accept_queues.push(listener, id);
-        hosted.app.on_accept_ready(&mut self.cx(now), listener);
+        hosted
+            .app
+            .on_accept_ready(&mut Cx::new(self, now), listener);
         self.announce(hosted, now);
     }
 
@@ -91,15 +72,17 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn announce<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         while let Some(id) = self.conns.opened.pop_front() {
-            if let Some(slot) = self.open_slot_of(id) {
+            if let Some(slot) = self.slot_named(id) {
                 self.opened(hosted, slot, id, now);
             }
         }
     }
 
-    fn open_slot_of(&self, id: ConnId) -> Option<Slot> {
-        let found = self.endpoint.table.resolve(id)?;
-        (found.kind() == crate::conn::Kind::Open).then(|| self.conns.slot_of(found.entry()))
+    /// Where an open connection stands; `None` when it rests or has ended.
+    #[inline]
+    pub(super) fn slot_named(&self, id: ConnId) -> Option<Slot> {
+        let entry = self.endpoint.table.locate(id)?;
+        (entry.kind() == Kind::Open).then(|| self.conns.slot_of(entry))
     }
 
     /// The connection is the app's now.
@@ -115,7 +98,7 @@ impl<N: Nic> Core<N> {
         };
         conn.set(Conn::ANNOUNCED);
         let (app, state) = hosted.parts(id);
-        app.on_open(&mut self.cx(now), id, state);
+        app.on_open(&mut Cx::about(self, id, slot, now), id, state);
         self.deliver(hosted, slot, id, now);
     }
 
@@ -128,25 +111,26 @@ impl<N: Nic> Core<N> {
         id: ConnId,
         now: Instant,
     ) {
-        let Some(conn) = self.conns.get(slot) else {
+        let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
         if !conn.has(Conn::ANNOUNCED) {
             return;
         }
         let (app, state) = hosted.parts(id);
-        if conn.has(Conn::NEWS) {
-            if let Some(conn) = self.conns.get_mut(slot) {
-                conn.take(Conn::NEWS);
-            }
-            app.on_data(&mut self.cx(now), id, state);
+        if conn.take(Conn::NEWS) {
+            app.on_data(&mut Cx::about(self, id, slot, now), id, state);
+        }
+        let more = Conn::WANTS_ROOM | Conn::PEER_CLOSED;
+        if !self.conns.get(slot).is_some_and(|conn| conn.has(more)) {
+            return;
         }
         if self.takes_room(slot) {
-            app.on_writable(&mut self.cx(now), id, state);
+            app.on_writable(&mut Cx::about(self, id, slot, now), id, state);
         }
         let conn = self.conns.get_mut(slot);
         if conn.is_some_and(|conn| conn.take(Conn::PEER_CLOSED)) {
-            app.on_peer_closed(&mut self.cx(now), id, state);
+            app.on_peer_closed(&mut Cx::about(self, id, slot, now), id, state);
         }
     }
 
@@ -177,7 +161,7 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         let (app, state) = hosted.parts(id);
-        app.on_close(&mut self.cx(now), id, state, reason);
+        app.on_close(&mut Cx::new(self, now), id, state, reason);
         *state = A::Conn::default();
         self.announce(hosted, now);
     }
@@ -203,7 +187,7 @@ impl<N: Nic> Core<N> {
     /// Once per turn.
     #[inline]
     pub(super) fn tick<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
-        hosted.app.on_tick(&mut self.cx(now));
+        hosted.app.on_tick(&mut Cx::new(self, now));
         self.announce(hosted, now);
     }
 }

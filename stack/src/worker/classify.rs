@@ -14,6 +14,7 @@ use crate::conn::local::LocalAddrs;
 use crate::counters::{Counter, Counters};
 use crate::memory::prefetch_read;
 use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
+use crate::tcp::segment::{Options, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
@@ -23,6 +24,9 @@ use crate::wire::{
 
 /// How many frames ahead the bytes are fetched: a DRAM miss is worth some six frames of this stage.
 const PREFETCH_AHEAD: usize = 6;
+
+/// Where the urgent pointer stands in a TCP header.
+const URGENT_OFFSET: usize = core::mem::offset_of!(tcp::Header, urgent);
 
 /// Where a frame goes after this stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +104,33 @@ impl Meta {
         bytes
             .get(start..start + usize::from(self.options_len))
             .unwrap_or(&[])
+    }
+
+    /// The segment in numbers, as the protocol wants it.
+    #[inline]
+    pub(super) fn segment(&self, bytes: &[u8]) -> Segment {
+        Segment {
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            urgent: if self.flags.contains(Flags::URG) {
+                self.urgent(bytes)
+            } else {
+                0
+            },
+            payload_len: self.payload_len.into(),
+            options: Options::parse(self.options(bytes)),
+        }
+    }
+
+    #[cold]
+    fn urgent(&self, bytes: &[u8]) -> u16 {
+        let at = usize::from(self.l4_offset) + URGENT_OFFSET;
+        match bytes.get(at..at + 2) {
+            Some(&[high, low]) => u16::from_be_bytes([high, low]),
+            _ => 0,
+        }
     }
 }
 

@@ -7,22 +7,22 @@ use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::endpoint::Verdict;
+use super::output::Outbox;
 use crate::app::{App, Chunk};
 use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::opening::{NoRecord, Opening};
 use crate::conn::{ConnId, Found, TickMs};
-use crate::counters::Counter;
-use crate::nic::{Burst, Frame, Nic, PoolClass};
+use crate::counters::{Counter, Counters};
+use crate::nic::{Frame, Nic, PoolClass};
 use crate::tcp::reset::answer_closed;
-use crate::tcp::segment::{Options, Segment};
+use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::TcpOptions;
 use crate::wire::{U16, vlan};
 
 impl<N: Nic> Core<N> {
@@ -183,108 +183,46 @@ impl<N: Nic> Core<N> {
         slot: Slot,
         now: Instant,
     ) {
-        let segment = self.fitting_segment(&frame, meta, slot);
-        let Some(mut parts) = self.conns.parts(slot) else {
+        let Core {
+            conns,
+            endpoint,
+            nic,
+            outbox,
+            ..
+        } = self;
+        let Some(mut parts) = conns.parts(slot) else {
             // Not reached: every open record has its connection.
             return self.end(frame, Counter::WakeNoRecord);
         };
+        let segment = fitting_segment(meta, frame.bytes(), &parts, &mut endpoint.counters);
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
         let verdict = {
-            let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
-            tcb.on_segment(&segment, &mut env)
+            let (tcb, mut env) = parts.protocol(&endpoint.config, now);
+            tcb.on_segment(segment, &mut env)
         };
-        let Parts { conn, chunks, .. } = parts;
         if proves_way(verdict.outcome) {
-            conn.link = link_of(frame.bytes(), now);
+            parts.conn.link = link_of(frame.bytes(), now);
         }
         if verdict.acked_len > 0 {
-            let outbox = &mut self.outbox;
+            let Parts { conn, chunks, .. } = &mut parts;
             conn.tx
                 .ack(chunks, verdict.acked_len, |frame| outbox.free(frame));
         }
-        let id = conn.id;
+        let id = parts.conn.id;
+        parts.mark_dirty();
         if verdict.reply == Reply::Reset {
             self.reset_sender(frame, meta, Counter::ConnSegment);
         } else {
-            self.endpoint.counters.bump(Counter::ConnSegment);
-            self.keep_payload(frame, meta, slot, verdict.payload, rcv_nxt);
-        }
-        self.conns.mark_dirty(slot);
-        self.after_segment(hosted, slot, id, verdict.events, now);
-    }
-
-    /// The segment as far as there is room for it. Without a place for its bytes it counts as if they had been lost; but its
-    /// ACK is taken, which may set memory free.
-    #[inline]
-    fn fitting_segment(&mut self, frame: &N::Frame, meta: &Meta, slot: Slot) -> Segment {
-        let mut segment = segment_of(meta, frame.bytes());
-        if segment.payload_len > 0 {
-            let claim = match self.conns.get(slot) {
-                Some(conn) if segment.seq.after(conn.tcb.numbers().2) => Claim::Ahead,
-                conn => Claim::of(conn.is_none_or(|conn| conn.rx.is_empty())),
+            endpoint.counters.bump(Counter::ConnSegment);
+            let payload = Arrived {
+                frame,
+                start: payload_offset(meta),
+                payload: verdict.payload,
+                rcv_nxt,
             };
-            if !self.conns.chunks.has_receive_room(claim) {
-                self.endpoint.counters.bump(Counter::PayloadNoPlace);
-                segment.payload_len = 0;
-                segment.flags = segment.flags.without(Flags::FIN);
-            }
+            payload.keep(parts, nic, outbox);
         }
-        segment
-    }
-
-    /// Puts what the protocol took of a segment into the connection's queues. `rcv_nxt` is RCV.NXT before the segment.
-    #[inline]
-    fn keep_payload(
-        &mut self,
-        frame: N::Frame,
-        meta: &Meta,
-        slot: Slot,
-        payload: Payload,
-        rcv_nxt: SeqNum,
-    ) {
-        let (nic, outbox) = (&mut self.nic, &mut self.outbox);
-        let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot) else {
-            return outbox.free(frame);
-        };
-        let chunk = |frame, skip, len| {
-            let start = payload_offset(meta) + skip;
-            Chunk { frame, start, len }
-        };
-        match payload {
-            Payload::None => outbox.free(frame),
-            Payload::InOrder {
-                skip,
-                len,
-                released,
-            } => {
-                // Refused is only what names no byte: there was a place before.
-                if let Err(chunk) = conn.rx.push(chunks, chunk(frame, skip, len)) {
-                    outbox.free(chunk.frame);
-                }
-                if !conn.ahead.is_empty() {
-                    let delivered = rcv_nxt.add(len);
-                    let up_to = delivered.add(released);
-                    let freed = |frame| outbox.free(frame);
-                    conn.ahead
-                        .release(chunks, delivered, up_to, &mut conn.rx, freed);
-                }
-                if len + released > 0 {
-                    conn.set(Conn::NEWS);
-                }
-            }
-            Payload::OutOfOrder { seq, skip, len } => {
-                let kept = conn.ahead.insert(
-                    chunks,
-                    seq,
-                    chunk(frame, skip, len),
-                    || data_frame(nic),
-                    |frame| outbox.free(frame),
-                );
-                if let Err(chunk) = kept {
-                    outbox.free(chunk.frame);
-                }
-            }
-        }
+        self.after_segment(hosted, slot, id, verdict.events, now);
     }
 
     /// What follows from a segment besides its answer.
@@ -324,7 +262,7 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        match conn.listener() {
+        match self.endpoint.table.listener(conn.found) {
             Some(listener) if !conn.has(Conn::OWNED) => self.offer(hosted, listener, id, now),
             _ => self.opened(hosted, slot, id, now),
         }
@@ -340,16 +278,96 @@ impl<N: Nic> Core<N> {
             return;
         }
         let (nic, outbox) = (&mut self.nic, &mut self.outbox);
-        conn.rx
-            .compact(chunks, || data_frame(nic), |frame| outbox.free(frame));
+        conn.rx.compact(
+            chunks,
+            || nic.alloc_one(PoolClass::Data),
+            |frame| outbox.free(frame),
+        );
     }
 }
 
-/// An empty buffer for payload.
-fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
-    let mut fresh = Burst::new();
-    nic.alloc(PoolClass::Data, &mut fresh, 1);
-    fresh.take_front(1).next()
+/// The segment as far as there is room for it. Without a place for its bytes it counts as if they had been lost; but its ACK
+/// is taken, which may set memory free.
+#[inline]
+fn fitting_segment<F>(
+    meta: &Meta,
+    bytes: &[u8],
+    parts: &Parts<'_, F>,
+    counters: &mut Counters,
+) -> Segment {
+    let mut segment = meta.segment(bytes);
+    if segment.payload_len > 0 {
+        let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
+        let claim = if segment.seq.after(rcv_nxt) {
+            Claim::Ahead
+        } else {
+            Claim::of(parts.conn.rx.is_empty())
+        };
+        if !parts.chunks.has_receive_room(claim) {
+            counters.bump(Counter::PayloadNoPlace);
+            segment.payload_len = 0;
+            segment.flags = segment.flags.without(Flags::FIN);
+        }
+    }
+    segment
+}
+
+/// A frame whose segment the protocol has judged.
+struct Arrived<F> {
+    frame: F,
+    /// Where its payload starts.
+    start: u32,
+    /// What the protocol took of it.
+    payload: Payload,
+    /// RCV.NXT before the segment.
+    rcv_nxt: SeqNum,
+}
+
+impl<F: Frame> Arrived<F> {
+    /// Puts what the protocol took into the connection's queues.
+    #[inline]
+    fn keep<N: Nic<Frame = F>>(self, parts: Parts<'_, F>, nic: &mut N, outbox: &mut Outbox<F>) {
+        let Parts { conn, chunks, .. } = parts;
+        let chunk = |frame, skip, len| {
+            let start = self.start + skip;
+            Chunk { frame, start, len }
+        };
+        match self.payload {
+            Payload::None => outbox.free(self.frame),
+            Payload::InOrder {
+                skip,
+                len,
+                released,
+            } => {
+                // Refused is only what names no byte: there was a place before.
+                if let Err(chunk) = conn.rx.push(chunks, chunk(self.frame, skip, len)) {
+                    outbox.free(chunk.frame);
+                }
+                if !conn.ahead.is_empty() {
+                    let delivered = self.rcv_nxt.add(len);
+                    let up_to = delivered.add(released);
+                    let freed = |frame| outbox.free(frame);
+                    conn.ahead
+                        .release(chunks, delivered, up_to, &mut conn.rx, freed);
+                }
+                if len + released > 0 {
+                    conn.set(Conn::NEWS);
+                }
+            }
+            Payload::OutOfOrder { seq, skip, len } => {
+                let kept = conn.ahead.insert(
+                    chunks,
+                    seq,
+                    chunk(self.frame, skip, len),
+                    || nic.alloc_one(PoolClass::Data),
+                    |frame| outbox.free(frame),
+                );
+                if let Err(chunk) = kept {
+                    outbox.free(chunk.frame);
+                }
+            }
+        }
+    }
 }
 
 /// Whether a segment that ended so came from our peer: its link-layer source is the way back then. What is wholly old
@@ -386,28 +404,4 @@ fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
 #[inline]
 fn payload_offset(meta: &Meta) -> u32 {
     u32::from(meta.l4_offset) + crate::wire::tcp::HEADER_LEN as u32 + u32::from(meta.options_len)
-}
-
-/// The numbers of a segment as the protocol wants them.
-#[inline]
-pub(super) fn segment_of(meta: &Meta, bytes: &[u8]) -> Segment {
-    let options = meta.options(bytes);
-    let urgent_at = usize::from(meta.l4_offset) + 18;
-    let urgent = match bytes.get(urgent_at..urgent_at + 2) {
-        Some(&[high, low]) if meta.flags.contains(Flags::URG) => u16::from_be_bytes([high, low]),
-        _ => 0,
-    };
-    Segment {
-        seq: meta.seq,
-        ack: meta.ack,
-        flags: meta.flags,
-        window: meta.window,
-        urgent,
-        payload_len: meta.payload_len.into(),
-        options: if options.is_empty() {
-            Options::default()
-        } else {
-            Options::from(&TcpOptions::parse(options))
-        },
-    }
 }

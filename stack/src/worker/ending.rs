@@ -4,6 +4,7 @@
 //! number of connections in a turn, nor take anything away from one that the app has not given up.
 
 use super::Worker;
+use super::cx::Cx;
 use crate::app::App;
 use crate::conn::listener::ListenerId;
 use crate::nic::Nic;
@@ -61,23 +62,24 @@ impl<N: Nic, A: App> Worker<N, A> {
             // A valid configuration has no more listeners than numbers for them.
             let listener = ListenerId(index as u16);
             while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
-                self.core.cx(now).abort(id);
+                Cx::new(&mut self.core, now).abort(id);
             }
         }
     }
 
     fn walk(&mut self, now: Instant, step: Step) -> bool {
         for _ in 0..PER_STEP {
-            let (conn, next_handle) = self.core.cx(now).next_conn(self.ending.next_handle);
+            let (conn, next_handle) =
+                Cx::new(&mut self.core, now).next_conn(self.ending.next_handle);
             self.ending.next_handle = next_handle;
             let Some(id) = conn else {
                 return next_handle < self.core.endpoint.table.handles();
             };
             if step == Step::Aborting {
-                self.core.cx(now).abort(id);
+                Cx::new(&mut self.core, now).abort(id);
             } else {
                 let (app, state) = self.hosted.parts(id);
-                app.on_drain(&mut self.core.cx(now), id, state);
+                app.on_drain(&mut Cx::new(&mut self.core, now), id, state);
             }
         }
         true

@@ -18,10 +18,7 @@ use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
 use crate::tcp::isn::IsnKey;
 use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
-use crate::tcp::segment::{Options, Segment};
-use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
-use crate::wire::tcp_options::TcpOptions;
 
 /// The secrets of an endpoint, from the system's randomness (or a simulated world's seed), drawn anew at each start and
 /// shared by all its workers.
@@ -86,8 +83,6 @@ pub(super) struct Endpoint {
     pub(super) answer: TcpReply,
     /// What the cookie of the last [`Verdict::EstablishCookie`] kept.
     pub(super) kept_syn: Option<KeptSyn>,
-    /// The next passive connection's ISS comes after this: it follows one in TIME-WAIT.
-    pub(super) iss_after: Option<SeqNum>,
 }
 
 impl Endpoint {
@@ -114,7 +109,6 @@ impl Endpoint {
             ports_closed: false,
             answer: TcpReply::default(),
             kept_syn: None,
-            iss_after: None,
             config,
         })
     }
@@ -133,8 +127,8 @@ impl Endpoint {
         match self.resolve(meta, probe, inserted) {
             None => self.on_unmatched(meta, bytes, now),
             Some(found) => match found.kind() {
-                Kind::Embryo => self.on_embryo(meta, meta.options(bytes), found, now),
-                Kind::Parked => self.on_parked(meta, meta.options(bytes), found, now),
+                Kind::Embryo => self.on_embryo(meta, bytes, found, now),
+                Kind::Parked => self.on_parked(meta, bytes, found, now),
                 Kind::Open => Verdict::Open(found),
                 Kind::TimeWait => Verdict::TimeWait(found),
             },
@@ -144,10 +138,9 @@ impl Endpoint {
     /// The record of a segment. A probe is stale when this burst has inserted since, or has ended what it points to.
     #[inline]
     fn resolve(&self, meta: &Meta, probe: Probe, inserted: u64) -> Option<Found> {
-        if self.table.inserted() == inserted {
-            self.table.confirm(&meta.key, meta.hash, probe)
-        } else {
-            self.table.lookup(&meta.key, meta.hash)
+        match self.table.confirm(&meta.key, meta.hash, probe) {
+            None if self.table.inserted() != inserted => self.table.lookup(&meta.key, meta.hash),
+            found => found,
         }
     }
 
@@ -229,19 +222,5 @@ impl Endpoint {
         let hash = self.hasher.hash(key);
         self.table.lookup(key, hash).is_none()
             && self.table.insert_parked(key, hash, parked).is_ok()
-    }
-}
-
-/// The segment of a frame, in numbers. Without the urgent pointer: embryos and connections at rest don't look at it.
-#[inline]
-pub(super) fn segment(meta: &Meta, options: &[u8]) -> Segment {
-    Segment {
-        seq: meta.seq,
-        ack: meta.ack,
-        flags: meta.flags,
-        window: meta.window,
-        urgent: 0,
-        payload_len: u32::from(meta.payload_len),
-        options: Options::from(&TcpOptions::parse(options)),
     }
 }

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict, segment};
+use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
 use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
@@ -71,7 +71,8 @@ impl Endpoint {
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
                 let waiting = self.embryos.get(usize::from(listener.0));
                 let embryo = if waiting.is_some_and(|&waiting| waiting < config.backlog) {
-                    self.make_embryo(meta, options, listener, now)
+                    let iss = self.isn.iss(tuple(&meta.key), now);
+                    self.make_embryo(meta, options, listener, iss, now)
                 } else {
                     None
                 };
@@ -150,12 +151,59 @@ impl Endpoint {
         self.reply(Counter::SynCookieSent, reply)
     }
 
+    /// A SYN that would end this TIME-WAIT: it becomes an embryo with an ISS above the old connection's numbers, or is dropped
+    /// and TIME-WAIT goes on. Never a cookie, whatever the listener prefers: a cookie's ISS can't be chosen.
+    pub(super) fn on_reopening_syn(
+        &mut self,
+        meta: &Meta,
+        bytes: &[u8],
+        time_wait: Found,
+        iss_after: SeqNum,
+        now: Instant,
+    ) -> Verdict {
+        let (local, port) = (meta.key.local(), meta.key.local_port());
+        let listener = self.config.listeners.find(local, port);
+        let config = listener.and_then(|listener| {
+            let config = self.config.listeners.config(listener)?;
+            (!self.ports_closed).then_some((listener, *config))
+        });
+        let Some((listener, config)) = config else {
+            return self.ended(Counter::TimeWaitDropped);
+        };
+        let options = meta.options(bytes);
+        if matches!(config.policy, SynPolicy::Drop | SynPolicy::Rst) {
+            return self.on_syn_by_policy(meta, options, listener, config, now);
+        }
+        if self.accept_queues.is_full(listener) {
+            self.accept_queues.refuse(listener);
+            return self.ended(Counter::SynDroppedAcceptFull);
+        }
+        let iss = self.isn.iss(tuple(&meta.key), now);
+        let iss = if iss.after(iss_after) {
+            iss
+        } else {
+            iss_after.add(1 + (iss.0 & 0xffff))
+        };
+        match self.make_embryo(meta, options, listener, iss, now) {
+            None => {
+                self.accept_queues.refuse(listener);
+                self.ended(Counter::SynDroppedFull)
+            }
+            Some(reply) => {
+                self.table.remove(time_wait, meta.hash);
+                self.reply(Counter::SynEmbryo, reply)
+            }
+        }
+    }
+
     /// Turns a SYN into an embryo, or `None` when no record is free.
+    #[inline(always)]
     fn make_embryo(
         &mut self,
         meta: &Meta,
         options: &[u8],
         listener: ListenerId,
+        iss: SeqNum,
         now: Instant,
     ) -> Option<TcpReply> {
         let offer = self.offer(options);
@@ -174,7 +222,7 @@ impl Endpoint {
         }
         let embryo = Embryo {
             irs: meta.seq,
-            iss: self.passive_iss(meta, now),
+            iss,
             ts_recent: offer.timestamps.map_or(0, |ts| ts.tsval),
             peer_mss: self.peer_mss(&meta.key, offer.mss),
             peer_window: meta.window,
@@ -229,7 +277,7 @@ impl Endpoint {
     pub(super) fn on_embryo(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         found: Found,
         now: Instant,
     ) -> Verdict {
@@ -244,7 +292,7 @@ impl Endpoint {
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
             requires_timestamp: self.config.tcp.require_timestamps,
         };
-        match embryo_step(&numbers, &segment(meta, options)) {
+        match embryo_step(&numbers, &meta.segment(bytes)) {
             EmbryoStep::SynAckAgain => {
                 let reply = self.syn_ack(&meta.key, &embryo, now);
                 self.reply(Counter::EmbryoSynAgain, reply)

@@ -165,15 +165,16 @@ impl<N: Nic> Core<N> {
 
     /// Lets `write` fill a fresh control frame. `None`, counted, without a buffer.
     fn write_frame(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<N::Frame> {
-        let mut fresh = Burst::new();
-        self.nic.alloc(PoolClass::Control, &mut fresh, 1);
-        let frame = fresh.take_front(1).next().and_then(|mut frame| {
-            frame.set_len(MAX_FRAME_LEN).ok()?;
-            let len = write(frame.bytes_mut()?)?;
-            frame.set_len(len).ok()?;
-            frame.request(None);
-            Some(frame)
-        });
+        let frame = self
+            .nic
+            .alloc_one(PoolClass::Control)
+            .and_then(|mut frame| {
+                frame.set_len(MAX_FRAME_LEN).ok()?;
+                let len = write(frame.bytes_mut()?)?;
+                frame.set_len(len).ok()?;
+                frame.request(None);
+                Some(frame)
+            });
         if frame.is_none() {
             self.endpoint.counters.bump(Counter::TxNoBuffer);
         }

@@ -55,11 +55,6 @@ impl<F> Outbox<F> {
         drop(self.freed.push(frame));
     }
 
-    /// Where buffers go that nobody needs any more.
-    pub(super) fn freed_mut(&mut self) -> &mut Burst<F> {
-        &mut self.freed
-    }
-
     /// Whether nothing waits to leave.
     pub(super) fn is_empty(&self) -> bool {
         self.replies.is_empty() && self.connections.is_empty()

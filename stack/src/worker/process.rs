@@ -48,11 +48,8 @@ impl<N: Nic> Core<N> {
     /// # Errors
     /// The counter under which a chained frame ends that can't be copied.
     pub(super) fn copy(&mut self, frame: &N::Frame, len: usize) -> Result<N::Frame, Counter> {
-        let mut fresh = Burst::new();
-        self.nic.alloc(PoolClass::Control, &mut fresh, 1);
-        let Some(mut fresh) = fresh.take_front(1).next() else {
-            return Err(Counter::ChainedNoBuffer);
-        };
+        let fresh = self.nic.alloc_one(PoolClass::Control);
+        let mut fresh = fresh.ok_or(Counter::ChainedNoBuffer)?;
         let fits = fresh.set_len(frame.total_len().min(len)).is_ok();
         match fresh.bytes_mut() {
             Some(bytes) if fits => {

@@ -3,7 +3,7 @@
 //! Called by: [`Endpoint::on_segment`]. It must never acknowledge data: there is no queue here to keep it in.
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict, segment};
+use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::{ChallengeTick, Found, Parked};
 use crate::counters::Counter;
@@ -16,14 +16,14 @@ impl Endpoint {
     pub(super) fn on_parked(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         found: Found,
         now: Instant,
     ) -> Verdict {
         let Some(parked) = self.table.parked(found).copied() else {
             return self.ended(Counter::RestDropped);
         };
-        let segment = segment(meta, options);
+        let segment = meta.segment(bytes);
         match rest_step(&parked.numbers(now), &segment) {
             RestStep::Drop => self.ended(Counter::RestDropped),
             RestStep::Ack => {

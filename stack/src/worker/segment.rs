@@ -49,6 +49,13 @@ pub struct Path {
 }
 
 impl Path {
+    /// Whether the next hop's link-layer address is known: all zero stands for one that is to be resolved.
+    #[must_use]
+    #[inline]
+    pub fn is_resolved(&self) -> bool {
+        self.route.dst != MacAddr::ZERO
+    }
+
     #[inline]
     fn l3_offset(&self) -> usize {
         match self.route.vlan {

@@ -6,8 +6,7 @@
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
-use super::connection::segment_of;
-use super::endpoint::{Endpoint, Verdict};
+use super::endpoint::Verdict;
 use super::reply::{ReplyOptions, TcpReply};
 use crate::app::App;
 use crate::conn::connections::Slot;
@@ -68,7 +67,7 @@ impl<N: Nic> Core<N> {
         let Some(record) = self.endpoint.table.time_wait(found).copied() else {
             return self.end(frame, Counter::TimeWaitDropped);
         };
-        let segment = segment_of(meta, frame.bytes());
+        let segment = meta.segment(frame.bytes());
         let deadline = self.endpoint.table.deadline(found);
         let offset = self.endpoint.isn.timestamp_offset_ms(tuple(&meta.key));
         let mut time_wait = record.to_tcp(deadline.unwrap_or(TickMs::at(now)), offset, now);
@@ -102,7 +101,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// A SYN that may end TIME-WAIT (RFC 9293 MAY-2): it meets the listener, with an ISS above the old connection's numbers.
+    /// A SYN that may end TIME-WAIT (RFC 9293 MAY-2): it meets the listener.
     #[inline(never)]
     fn reopen(
         &mut self,
@@ -112,18 +111,10 @@ impl<N: Nic> Core<N> {
         iss_after: SeqNum,
         now: Instant,
     ) {
-        let listens = self
+        let bytes = frame.bytes();
+        let verdict = self
             .endpoint
-            .config
-            .listeners
-            .find(meta.key.local(), meta.key.local_port());
-        if listens.is_none() {
-            return self.end(frame, Counter::TimeWaitDropped);
-        }
-        self.endpoint.table.remove(found, meta.hash);
-        self.endpoint.iss_after = Some(iss_after);
-        let verdict = self.endpoint.on_unmatched(meta, frame.bytes(), now);
-        self.endpoint.iss_after = None;
+            .on_reopening_syn(meta, bytes, found, iss_after, now);
         match verdict {
             Verdict::Reply => self.answer(frame, meta),
             Verdict::Reset(reset) => self.answer_reset(frame, meta, reset),
@@ -145,17 +136,6 @@ impl<N: Nic> Core<N> {
                 .table
                 .remove(found, self.endpoint.hasher.hash(&key));
             self.endpoint.counters.bump(Counter::TimeWaitExpired);
-        }
-    }
-}
-
-impl Endpoint {
-    /// The ISS of a new passive connection: above the numbers of the one in TIME-WAIT that it follows, if it does.
-    pub(super) fn passive_iss(&self, meta: &Meta, now: Instant) -> SeqNum {
-        let iss = self.isn.iss(tuple(&meta.key), now);
-        match self.iss_after {
-            Some(after) if !iss.after(after) => after.add(1 + (iss.0 & 0xffff)),
-            _ => iss,
         }
     }
 }

@@ -7,12 +7,13 @@ use core::time::Duration;
 
 use super::Core;
 use super::callbacks::Hosted;
-use super::segment::{Path, Route};
+use super::segment::{Draft, Path, Route};
 use crate::app::App;
+use crate::config::Config;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::pattern;
 use crate::conn::tx_queue::Piece;
-use crate::conn::{Parked, TickMs};
+use crate::conn::{Open, Parked, TickMs};
 use crate::counters::Counter;
 use crate::nic::Nic;
 use crate::tcp::env::Env;
@@ -67,23 +68,64 @@ impl<N: Nic> Core<N> {
 
     fn ask(&mut self, slot: Slot, now: Instant) -> Asked {
         for _ in 0..SEGMENTS_PER_CONNECTION {
-            if !self.has_room_for_connections() {
-                return Asked::Blocked;
-            }
-            let Some(mut parts) = self.conns.parts(slot) else {
-                return Asked::Done;
-            };
-            let unsent = parts.conn.unsent();
-            let plan = {
-                let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
-                tcb.poll_output(unsent, &mut env)
-            };
-            match plan {
-                None => return Asked::Done,
-                Some(plan) => self.send_plan(slot, &plan, now),
+            let asked = self.ask_once(slot, now);
+            if asked != Asked::More {
+                return asked;
             }
         }
         Asked::More
+    }
+
+    /// The next segment of a connection, if it has one. Apart from the loop: mostly there is one, and what a loop prepares for
+    /// its second round costs as much as a header.
+    #[inline(never)]
+    fn ask_once(&mut self, slot: Slot, now: Instant) -> Asked {
+        let has_room = self.has_room_for_connections();
+        let Core {
+            conns,
+            endpoint,
+            writer,
+            nic,
+            ..
+        } = self;
+        let Some(mut parts) = conns.parts(slot) else {
+            return Asked::Done;
+        };
+        let unsent = parts.conn.unsent();
+        if parts.conn.tcb.is_silent(unsent) {
+            return Asked::Done;
+        }
+        if !has_room {
+            return Asked::Blocked;
+        }
+        let plan = {
+            let (tcb, mut env) = parts.protocol(&endpoint.config, now);
+            tcb.poll_output(unsent, &mut env)
+        };
+        // Not moved out: a copy of what was just written in small parts stalls.
+        let Some(plan) = &plan else {
+            return Asked::Done;
+        };
+        let asked = if parts.conn.tcb.is_silent(parts.conn.unsent()) {
+            Asked::Done
+        } else {
+            Asked::More
+        };
+        let Some(path) = path(parts.conn, &endpoint.config, now) else {
+            endpoint.counters.bump(Counter::TxNoRoute);
+            return asked;
+        };
+        // Without a buffer the segment counts as lost, and the protocol repeats it.
+        let draft = writer.begin(nic, &mut endpoint.counters, &path, plan);
+        if let Some(frame) = draft.and_then(|draft| fill(draft, &path, plan, parts)) {
+            if path.is_resolved() {
+                self.outbox.connection(frame, &mut endpoint.counters);
+            } else {
+                let remote = path.key.remote();
+                self.dispatch(frame, remote, now);
+            }
+        }
+        asked
     }
 
     /// Room for a segment in the outbox, which is emptied into the NIC when it is full.
@@ -95,96 +137,33 @@ impl<N: Nic> Core<N> {
         self.outbox.connection_room() > 0
     }
 
-    /// One segment on its way. Without a buffer it counts as lost, and the protocol repeats it.
-    fn send_plan(&mut self, slot: Slot, plan: &SendPlan, now: Instant) {
-        let Some(path) = self.path(slot, now) else {
-            return self.endpoint.counters.bump(Counter::TxNoRoute);
-        };
-        let Some(Parts {
-            conn,
-            chunks,
-            statics,
-            ..
-        }) = self.conns.parts(slot)
-        else {
-            return;
-        };
-        let remote = path.key.remote();
-        let is_resolved = path.route.dst != MacAddr::ZERO;
-        let counters = &mut self.endpoint.counters;
-        let draft = self.writer.begin(&mut self.nic, counters, &path, plan);
-        let Some(mut draft) = draft else {
-            return;
-        };
-        if !is_resolved {
-            // Its link address is written later, which takes a frame that is ours alone.
-            draft.keep_whole();
-        }
-        if plan.payload_len > 0 {
-            let (offset, len) = (plan.payload_offset, plan.payload_len);
-            conn.tx.visit(chunks, offset, len, |piece| match piece {
-                Piece::Frame { frame, start, len } => {
-                    draft.append_frame(frame, start as usize, len as usize);
-                }
-                Piece::Static { id, start, len } => {
-                    statics.visit(id, start, len, |frame, start, len| {
-                        draft.append_frame(frame, start as usize, len as usize);
-                    });
-                }
-                Piece::Pattern { start, len } => {
-                    draft.append_with(len as usize, |into| pattern::fill(start, into));
-                }
-            });
-        }
-        match draft.finish() {
-            None => {}
-            Some(frame) if is_resolved => {
-                self.outbox.connection(frame, &mut self.endpoint.counters);
-            }
-            Some(frame) => self.dispatch(frame, remote, now),
-        }
-    }
-
-    /// The way of a connection's frames: to where its peer was heard from lately, else to be resolved (destination zero).
-    #[inline]
-    fn path(&self, slot: Slot, now: Instant) -> Option<Path> {
-        let conn = self.conns.get(slot)?;
-        let key = conn.key;
-        let local = self.endpoint.config.locals.address(key.local())?;
-        let remote = key.remote();
-        let dst = match conn.link {
-            Some(link) if TickMs::at(now).since(link.heard_at) < HEARD_MS => link.mac,
-            // Nobody to ask: the way on which its frames came is the only one that is known.
-            Some(link) if self.endpoint.config.next_hop(remote).is_none() => link.mac,
-            _ => MacAddr::ZERO,
-        };
-        let vlan = conn.link.and_then(|link| link.vlan);
-        Some(Path {
-            key,
-            local,
-            route: Route { dst, vlan },
-        })
-    }
-
     /// What a connection that has said all turns into: it ends, enters TIME-WAIT, or waits for its next deadline.
+    #[inline]
     pub(super) fn settle<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
+        let Some(mut parts) = self.conns.parts(slot) else {
+            return;
+        };
+        let conn = &*parts.conn;
+        let state = conn.tcb.state();
+        if matches!(state, State::Closed | State::Listen | State::TimeWait) && !is_read_on(conn) {
+            return self.settle_ended(hosted, slot, now);
+        }
+        if let Some(deadline) = conn.tcb.deadline() {
+            parts.fire_by(deadline);
+        } else if state == State::Established && conn.has(Conn::ANNOUNCED) {
+            parts.fire_by(now + self.endpoint.config.park_after);
+        }
+    }
+
+    fn settle_ended<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
-        // What has arrived in order is still the application's when both directions have ended.
-        let is_read_on = conn.has(Conn::OWNED) && !conn.rx.is_empty() && !conn.tcb.app_has_closed();
-        if conn.tcb.is_finished() && !(is_read_on && reason == CloseReason::Graceful) {
-            return self.finish(hosted, slot, reason, now);
-        }
-        if conn.tcb.state() == State::TimeWait && !is_read_on {
-            return self.linger(hosted, slot, now);
-        }
-        if let Some(deadline) = conn.tcb.deadline() {
-            self.conns.fire_by(slot, deadline);
-        } else if conn.has(Conn::ANNOUNCED) && conn.tcb.state() == State::Established {
-            let at = now + self.endpoint.config.park_after;
-            self.conns.fire_by(slot, at);
+        if conn.tcb.state() == State::TimeWait {
+            self.linger(hosted, slot, now);
+        } else if conn.tcb.is_finished() {
+            let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
+            self.finish(hosted, slot, reason, now);
         }
     }
 
@@ -206,6 +185,72 @@ impl<N: Nic> Core<N> {
             self.closed(hosted, conn.id, reason, now);
         }
     }
+}
+
+/// Whether the application still reads what arrived in order before both directions ended well.
+#[inline]
+fn is_read_on(conn: &Conn) -> bool {
+    let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
+    reason == CloseReason::Graceful
+        && conn.has(Conn::OWNED)
+        && !conn.rx.is_empty()
+        && !conn.tcb.app_has_closed()
+}
+
+/// The finished segment of a draft: its payload from the connection's queue.
+#[inline]
+fn fill<N: Nic>(
+    mut draft: Draft<'_, N>,
+    path: &Path,
+    plan: &SendPlan,
+    parts: Parts<'_, N::Frame>,
+) -> Option<N::Frame> {
+    if plan.payload_len == 0 {
+        return draft.finish();
+    }
+    if !path.is_resolved() {
+        // Its link address is written later, which takes a frame that is ours alone.
+        draft.keep_whole();
+    }
+    let Parts {
+        conn,
+        chunks,
+        statics,
+        ..
+    } = parts;
+    let (offset, len) = (plan.payload_offset, plan.payload_len);
+    conn.tx.visit(chunks, offset, len, |piece| match piece {
+        Piece::Frame { frame, start, len } => {
+            draft.append_frame(frame, start as usize, len as usize);
+        }
+        Piece::Static { id, start, len } => {
+            statics.visit(id, start, len, |frame, start, len| {
+                draft.append_frame(frame, start as usize, len as usize);
+            });
+        }
+        Piece::Pattern { start, len } => {
+            draft.append_with(len as usize, |into| pattern::fill(start, into));
+        }
+    });
+    draft.finish()
+}
+
+/// The way of a connection's frames: to where its peer was heard from lately, else to be resolved (destination zero).
+#[inline]
+fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
+    let local = config.locals.address(conn.key.local())?;
+    let dst = match conn.link {
+        Some(link) if TickMs::at(now).since(link.heard_at) < HEARD_MS => link.mac,
+        // Nobody to ask: the way on which its frames came is the only one that is known.
+        Some(link) if config.next_hop(conn.key.remote()).is_none() => link.mac,
+        _ => MacAddr::ZERO,
+    };
+    let vlan = conn.link.and_then(|link| link.vlan);
+    Some(Path {
+        key: conn.key,
+        local,
+        route: Route { dst, vlan },
+    })
 }
 
 /// Stage 4 of open connections.
@@ -266,7 +311,9 @@ impl<N: Nic> Core<N> {
         let Some(rest) = conn.tcb.rest(&env) else {
             return;
         };
-        let (found, hash, listener) = (conn.found, conn.hash, conn.listener);
+        let (found, hash) = (conn.found, conn.hash);
+        let listener = self.endpoint.table.listener(found);
+        let listener = listener.map_or(Open::NO_LISTENER, |listener| listener.0);
         let parked = Parked::from_rest(&rest, listener);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
             let outbox = &mut self.outbox;

@@ -437,7 +437,7 @@ impl World {
                 if was_opening && packet.seg.flags.syn() {
                     side.irs = packet.seg.seq;
                 }
-                let verdict = side.with(now, |tcb, env| tcb.on_segment(&packet.seg, env));
+                let verdict = side.with(now, |tcb, env| tcb.on_segment(packet.seg, env));
                 side.take(verdict.payload, &packet.bytes);
                 side.acked += u64::from(verdict.acked_len);
                 side.note(verdict.events);

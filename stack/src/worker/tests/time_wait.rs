@@ -3,6 +3,7 @@
 use super::host::{Flow, Host, OPEN};
 use super::probe::Heard::Closed;
 use super::probe::Probe;
+use crate::conn::listener::SynPolicy;
 use crate::conn::{Kind, Records};
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, fin, rst, syn, syn_ack};
@@ -11,6 +12,10 @@ use crate::tcp::verdict::CloseReason;
 /// Opens the flow and closes it from our side.
 fn linger(host: &mut Host<Probe>) {
     host.shake_hands();
+    close_first(host);
+}
+
+fn close_first(host: &mut Host<Probe>) {
     let conn = host.conn();
     host.act(|_, cx| cx.close(conn));
     host.expect(fin().seq(1).ack(1));
@@ -74,6 +79,45 @@ fn a_newer_syn_reopens_with_a_higher_iss() {
         .silent();
     assert_eq!(host.kind(), Some(Kind::Open));
     assert_eq!(host.worker().table().total(), 1);
+}
+
+/// A cookie's ISS can't be put above the old numbers, so there is an embryo even where the listener has none else.
+#[test]
+fn a_listener_that_sends_cookies_reopens_with_an_embryo() {
+    let mut host = Host::probing(|spec| spec.listeners[0].policy = SynPolicy::CookieAlways);
+    host.inject(syn().seq(0))
+        .counted(Counter::SynCookieSent)
+        .expect(syn_ack().seq(0).ack(1));
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .silent();
+    close_first(&mut host);
+    let snd_nxt = host.flow.our_iss.expect("told").add(2);
+    host.forget_iss();
+    host.flow.peer_iss = host.flow.peer_iss.add(100_000);
+    host.inject(syn().seq(0))
+        .counted(Counter::SynEmbryo)
+        .expect(syn_ack().seq(0).ack(1));
+    assert!(host.flow.our_iss.expect("told").after(snd_nxt));
+    assert_eq!(host.kind(), Some(Kind::Embryo));
+    assert_eq!(host.worker().table().total(), 1);
+}
+
+#[test]
+fn a_newer_syn_that_nobody_has_room_for_leaves_it_as_it_is() {
+    let mut host = Host::probing(|spec| spec.limits.records.embryos = Records { v4: 1, v6: 1 });
+    linger(&mut host);
+    let lingers = host.flow;
+    host.on(Flow::v4(7, OPEN))
+        .inject(syn().seq(0))
+        .counted(Counter::SynEmbryo)
+        .expect(syn_ack().seq(0).ack(1));
+    host.on(lingers);
+    host.flow.peer_iss = host.flow.peer_iss.add(200_000);
+    host.inject(syn().seq(0))
+        .counted(Counter::SynDroppedFull)
+        .silent();
+    assert_eq!(host.kind(), Some(Kind::TimeWait));
 }
 
 #[test]

@@ -6,18 +6,17 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
+use super::Core;
+use crate::app::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
 use crate::config::Config;
-use crate::conn::accept_queue::AcceptQueues;
-use crate::conn::connections::{Conn, Connections, Parts, Slot};
+use crate::conn::chunks::Claim;
+use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
-use crate::conn::opening::Opening;
-use crate::conn::ports::LocalPorts;
-use crate::conn::{ConnId, ConnTable, FlowHash, FlowHasher, FlowKey, Kind};
-use crate::counters::{Counter, Counters};
-use crate::nic::{Burst, Nic, PoolClass};
-use crate::tcp::isn::IsnKey;
+use crate::conn::{ConnId, FlowKey, Kind};
+use crate::counters::Counter;
+use crate::nic::{Nic, PoolClass};
+use crate::tcp::env::Env;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
@@ -26,75 +25,70 @@ use crate::time::Instant;
 /// Local ports tried for one connection at most; the next attempt goes on behind them.
 const PORT_TRIES: u16 = 4096;
 
-/// What the worker lends for a callback.
-pub(crate) struct CxParts<'a, N: Nic> {
-    pub(crate) nic: &'a mut N,
-    pub(crate) config: &'a Config,
-    pub(crate) table: &'a mut ConnTable,
-    pub(crate) hasher: &'a FlowHasher,
-    pub(crate) isn: &'a IsnKey,
-    pub(crate) counters: &'a mut Counters,
-    pub(crate) conns: &'a mut Connections<N::Frame>,
-    pub(crate) accept_queues: &'a mut AcceptQueues,
-    pub(crate) ports: &'a mut LocalPorts,
-    /// Buffers to return in bulk.
-    pub(crate) freed: &'a mut Burst<N::Frame>,
-    pub(crate) mtu: u16,
-    /// This worker's number, and how many there are: local ports are chosen so that replies come back here.
-    pub(crate) worker: u16,
-    pub(crate) workers: u16,
-    pub(crate) now: Instant,
-}
-
 /// What an app can do, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
 pub struct Cx<'a, N: Nic> {
-    parts: CxParts<'a, N>,
+    core: &'a mut Core<N>,
+    now: Instant,
+    /// The connection that the callback is about, and where it stands: it can't move while the callback runs.
+    current: Option<(ConnId, Slot)>,
 }
 
 impl<N: Nic> fmt::Debug for Cx<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cx")
-            .field("now", &self.parts.now)
+            .field("now", &self.now)
             .finish_non_exhaustive()
     }
 }
 
 impl<'a, N: Nic> Cx<'a, N> {
+    /// For a callback that is about no connection, or about one that is gone.
     #[inline]
-    pub(crate) fn new(parts: CxParts<'a, N>) -> Self {
-        Self { parts }
+    pub(super) fn new(core: &'a mut Core<N>, now: Instant) -> Self {
+        Self {
+            core,
+            now,
+            current: None,
+        }
+    }
+
+    /// For a callback about the open connection in `slot`.
+    #[inline]
+    pub(super) fn about(core: &'a mut Core<N>, id: ConnId, slot: Slot, now: Instant) -> Self {
+        Self {
+            core,
+            now,
+            current: Some((id, slot)),
+        }
     }
 
     /// The time of this turn.
     #[must_use]
     #[inline]
     pub fn now(&self) -> Instant {
-        self.parts.now
+        self.now
     }
 
     /// What the endpoint was configured to be.
     #[must_use]
     pub fn config(&self) -> &Config {
-        self.parts.config
+        &self.core.endpoint.config
     }
 }
 
 /// Opening.
 impl<N: Nic> Cx<'_, N> {
-    /// The oldest connection of a listener's accept queue; [`super::App::on_open`] follows this callback, then
-    /// [`super::App::on_data`] if bytes have arrived before. `None` when the queue is empty.
+    /// The oldest connection of a listener's accept queue; [`crate::app::App::on_open`] follows this callback, then
+    /// [`crate::app::App::on_data`] if bytes have arrived before. `None` when the queue is empty.
     pub fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
-        let conns = &mut *self.parts.conns;
-        while let Some(id) = self.parts.accept_queues.pop(listener) {
+        while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
             // One that the peer has reset while it waited is gone.
-            let Some(found) = self.parts.table.resolve(id) else {
-                continue;
-            };
-            let slot = conns.slot_of(found.entry());
-            if let Some(conn) = conns.get_mut(slot) {
+            if let Some(slot) = self.awake_slot(id)
+                && let Some(conn) = self.core.conns.get_mut(slot)
+            {
                 conn.set(Conn::OWNED);
-                conns.opened.push_back(id);
-                conns.mark_dirty(slot);
+                self.core.conns.opened.push_back(id);
+                self.core.conns.mark_dirty(slot);
                 return Some(id);
             }
         }
@@ -104,7 +98,7 @@ impl<N: Nic> Cx<'_, N> {
     /// Connections that wait in a listener's accept queue.
     #[must_use]
     pub fn accept_queue_len(&self, listener: ListenerId) -> usize {
-        self.parts.accept_queues.len(listener)
+        self.core.endpoint.accept_queues.len(listener)
     }
 
     /// Opens a connection: the SYN leaves at the end of this turn.
@@ -113,20 +107,23 @@ impl<N: Nic> Cx<'_, N> {
     /// [`ConnectError`]; nothing was sent then.
     pub fn connect(&mut self, remote: SocketAddr, how: &Connect) -> Result<ConnId, ConnectError> {
         let (local, address) = self.source(remote, how)?;
-        let parts = &mut self.parts;
-        let hasher = parts.hasher;
+        let Core {
+            endpoint,
+            ports,
+            ring,
+            ..
+        } = &mut *self.core;
         let key_with = |port| FlowKey::new(local, port, remote.ip(), remote.port());
-        let table = &*parts.table;
-        let (worker, workers) = (parts.worker, parts.workers);
         let is_free = |port: u16| {
             let key = key_with(port);
-            let hash = hasher.hash(&key);
-            hash.owner(workers) == worker && table.lookup(&key, hash).is_none()
+            let hash = endpoint.hasher.hash(&key);
+            hash.owner(ring.workers()) == ring.index()
+                && endpoint.table.lookup(&key, hash).is_none()
         };
-        let listens = |port| parts.config.listeners.find(local, port).is_some();
+        let listens = |port| endpoint.config.listeners.find(local, port).is_some();
         let port = match how.local_port {
             Some(port) => Some(port).filter(|&port| port != 0 && is_free(port)),
-            None => parts.ports.pick(
+            None => ports.pick(
                 local,
                 remote,
                 |port| is_free(port) && !listens(port),
@@ -138,20 +135,21 @@ impl<N: Nic> Cx<'_, N> {
             return Err(ConnectError::BadAddress);
         }
         let key = key_with(port);
-        let hash = hasher.hash(&key);
+        let hash = self.core.endpoint.hasher.hash(&key);
         let slot = self
-            .opening()
+            .core
+            .opening(self.now)
             .connect(key, hash, how.options)
             .map_err(|_| ConnectError::TableFull)?;
-        self.parts.counters.bump(Counter::ActiveOpens);
-        self.parts.conns.mark_dirty(slot);
-        let conn = self.parts.conns.get(slot);
+        self.core.endpoint.counters.bump(Counter::ActiveOpens);
+        self.core.conns.mark_dirty(slot);
+        let conn = self.core.conns.get(slot);
         conn.map(|conn| conn.id).ok_or(ConnectError::TableFull)
     }
 
     /// The source address of a new connection.
     fn source(&self, remote: SocketAddr, how: &Connect) -> Result<(LocalId, IpAddr), ConnectError> {
-        let config = self.parts.config;
+        let config = &self.core.endpoint.config;
         let group = match remote.ip() {
             IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
             IpAddr::V6(remote) => remote.is_multicast(),
@@ -171,18 +169,6 @@ impl<N: Nic> Cx<'_, N> {
         let local = config.locals.find(address).ok_or(ConnectError::NotLocal)?;
         Ok((local, address))
     }
-
-    fn opening(&mut self) -> Opening<'_, N::Frame> {
-        let parts = &mut self.parts;
-        Opening {
-            config: parts.config,
-            isn: parts.isn,
-            table: parts.table,
-            conns: parts.conns,
-            mtu: parts.mtu,
-            now: parts.now,
-        }
-    }
 }
 
 /// Reading.
@@ -193,7 +179,7 @@ impl<N: Nic> Cx<'_, N> {
         let Some(slot) = self.awake_slot(conn) else {
             return &[];
         };
-        let conns = &*self.parts.conns;
+        let conns = &self.core.conns;
         conns
             .get(slot)
             .map_or(&[], |conn| conn.rx.front(&conns.chunks))
@@ -217,24 +203,24 @@ impl<N: Nic> Cx<'_, N> {
         let Some(slot) = self.awake_slot(conn) else {
             return;
         };
-        let freed = &mut *self.parts.freed;
-        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
+        let Core { conns, outbox, .. } = &mut *self.core;
+        let Some(mut parts) = conns.parts(slot) else {
             return;
         };
+        let Parts { conn, chunks, .. } = &mut parts;
         let len = len.min(conn.rx.len());
-        conn.rx
-            .consume(chunks, len, |frame| drop(freed.push(frame)));
+        conn.rx.consume(chunks, len, |frame| outbox.free(frame));
         conn.tcb.on_read(len);
-        self.parts.conns.mark_dirty(slot);
+        parts.mark_dirty();
     }
 
     /// Takes the oldest bytes with the frame that brought them: they count as read.
     pub fn take(&mut self, conn: ConnId) -> Option<Chunk<N::Frame>> {
         let slot = self.awake_slot(conn)?;
-        let Parts { conn, chunks, .. } = self.parts.conns.parts(slot)?;
-        let chunk = conn.rx.take(chunks)?;
-        conn.tcb.on_read(chunk.len);
-        self.parts.conns.mark_dirty(slot);
+        let mut parts = self.core.conns.parts(slot)?;
+        let chunk = parts.conn.rx.take(parts.chunks)?;
+        parts.conn.tcb.on_read(chunk.len);
+        parts.mark_dirty();
         Some(chunk)
     }
 }
@@ -242,102 +228,94 @@ impl<N: Nic> Cx<'_, N> {
 /// Sending.
 impl<N: Nic> Cx<'_, N> {
     /// Whether the next [`Cx::send`] would be taken; while bytes wait to be read, whether it would be taken once
-    /// [`Cx::take`] has made a place. When it is false only for want of room, [`super::App::on_writable`] follows.
+    /// [`Cx::take`] has made a place. When it is false only for want of room, [`crate::app::App::on_writable`] follows.
     pub fn has_room(&mut self, conn: ConnId) -> bool {
-        let limit = u32::from(self.parts.config.limits.send_queue_items);
-        let Some(slot) = self.open_slot(conn) else {
-            return false;
-        };
-        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
-            return false;
-        };
-        if !conn.tcb.may_queue() {
-            return false;
-        }
-        if !conn.tx.may_grow(chunks) {
-            self.parts.conns.refuse_room(slot);
-            return false;
-        }
-        if conn.tx.items() >= limit {
-            conn.set(Conn::WANTS_ROOM);
-            return false;
-        }
-        true
+        self.room(conn).is_some()
     }
 
     /// Queues something to send.
     ///
     /// # Errors
-    /// The item, when the send queue is full ([`super::App::on_writable`] follows), the connection has ended or its
+    /// The item, when the send queue is full ([`crate::app::App::on_writable`] follows), the connection has ended or its
     /// sending direction is closed.
     pub fn send(&mut self, conn: ConnId, item: TxItem<N::Frame>) -> Result<(), TxItem<N::Frame>> {
-        let limit = self.parts.config.limits.send_queue_items;
-        let Some(slot) = self.open_slot(conn) else {
+        let Some((mut parts, ..)) = self.room(conn) else {
             return Err(item);
         };
-        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
-            return Err(item);
-        };
-        if !conn.tcb.may_queue() {
-            return Err(item);
-        }
-        if !conn.tx.may_grow(chunks) {
-            self.parts.conns.refuse_room(slot);
-            return Err(item);
-        }
-        if conn.tx.items() >= u32::from(limit) {
-            conn.set(Conn::WANTS_ROOM);
-            return Err(item);
-        }
         // Refused now is only what names no byte.
-        conn.tx.push(chunks, item)?;
-        self.parts.conns.mark_dirty(slot);
+        parts.conn.tx.push(parts.chunks, item)?;
+        parts.mark_dirty();
         Ok(())
     }
 
     /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
-    /// memory is full ([`super::App::on_writable`] follows).
+    /// memory is full ([`crate::app::App::on_writable`] follows).
     pub fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
-        let limit = u32::from(self.parts.config.limits.send_queue_items);
-        let Some(slot) = self.open_slot(conn) else {
+        let Some((mut parts, nic, places)) = self.room(conn) else {
             return 0;
         };
-        let nic = &mut *self.parts.nic;
-        let Some(Parts { conn, chunks, .. }) = self.parts.conns.parts(slot) else {
-            return 0;
-        };
-        if !conn.tcb.may_queue() {
-            return 0;
-        }
-        if !conn.tx.may_grow(chunks) {
-            self.parts.conns.refuse_room(slot);
-            return 0;
-        }
-        let places = limit.saturating_sub(conn.tx.items()) as usize;
-        let room = places.saturating_mul(chunks.buffer_len() as usize);
+        let Parts { conn, chunks, .. } = &mut parts;
+        let room = (places as usize).saturating_mul(chunks.buffer_len() as usize);
         let wanted = &bytes[..bytes.len().min(room)];
-        let sent = conn.tx.push_bytes(chunks, wanted, || data_frame(nic));
-        if sent < wanted.len() {
-            // The NIC's memory is used up: acknowledgments of any connection set some free.
-            self.parts.conns.refuse_room(slot);
-        } else if sent < bytes.len() {
+        let fresh = || nic.alloc_one(PoolClass::Data);
+        let sent = conn.tx.push_bytes(chunks, wanted, fresh);
+        if sent < bytes.len() {
             conn.set(Conn::WANTS_ROOM);
         }
-        self.parts.conns.mark_dirty(slot);
+        parts.mark_dirty();
+        if sent < wanted.len() {
+            // The NIC's memory is used up: acknowledgments of any connection set some free.
+            let slot = parts.slot();
+            self.core.conns.refuse_room(slot);
+        }
         sent
+    }
+
+    /// The connection with the NIC's memory, and how many items it may still queue, at least one. `None` when it may queue
+    /// none; if only for want of room, [`crate::app::App::on_writable`] follows.
+    #[inline]
+    fn room(&mut self, conn: ConnId) -> Option<(Parts<'_, N::Frame>, &mut N, u32)> {
+        let slot = self.open_slot(conn)?;
+        let Core {
+            conns,
+            endpoint,
+            nic,
+            ..
+        } = &mut *self.core;
+        if !conns.chunks.has_send_room(Claim::More) {
+            // The rare case first: the parts are to be given away.
+            let conn = conns.get(slot)?;
+            if !conn.tx.may_grow(&conns.chunks) {
+                if conn.tcb.may_queue() {
+                    conns.refuse_room(slot);
+                }
+                return None;
+            }
+        }
+        let limit = u32::from(endpoint.config.limits.send_queue_items);
+        let parts = conns.parts(slot)?;
+        if !parts.conn.tcb.may_queue() {
+            return None;
+        }
+        let places = limit.saturating_sub(parts.conn.tx.items());
+        if places == 0 {
+            parts.conn.set(Conn::WANTS_ROOM);
+            return None;
+        }
+        Some((parts, nic, places))
     }
 
     /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
     pub fn register_static(&mut self, bytes: &[u8]) -> Option<StaticId> {
-        let nic = &mut *self.parts.nic;
-        self.parts.conns.statics.add(bytes, || data_frame(nic))
+        let Core { conns, nic, .. } = &mut *self.core;
+        conns.statics.add(bytes, || nic.alloc_one(PoolClass::Data))
     }
 
-    /// Bytes queued for sending and not acknowledged yet; in [`super::App::on_close`] those that never were.
+    /// Bytes queued for sending and not acknowledged yet; in [`crate::app::App::on_close`] those that never were.
     #[must_use]
     pub fn unacked_len(&self, conn: ConnId) -> u64 {
         self.look(conn, |conn| conn.tx.len())
-            .unwrap_or_else(|| self.parts.conns.unacked_at_end(conn))
+            .unwrap_or_else(|| self.core.conns.unacked_at_end(conn))
     }
 }
 
@@ -369,25 +347,28 @@ impl<N: Nic> Cx<'_, N> {
         self.command(conn, |tcb, env| tcb.set_options(options, env));
     }
 
-    fn command(&mut self, conn: ConnId, act: impl FnOnce(&mut Tcb, &mut crate::tcp::env::Env<'_>)) {
+    #[inline]
+    fn command(&mut self, conn: ConnId, act: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
         let Some(slot) = self.open_slot(conn) else {
             return;
         };
-        let (config, now) = (self.parts.config, self.parts.now);
-        let Some(mut parts) = self.parts.conns.parts(slot) else {
+        let Core {
+            conns, endpoint, ..
+        } = &mut *self.core;
+        let Some(mut parts) = conns.parts(slot) else {
             return;
         };
-        let (tcb, mut env) = parts.protocol(config, now);
+        let (tcb, mut env) = parts.protocol(&endpoint.config, self.now);
         act(tcb, &mut env);
-        self.parts.conns.mark_dirty(slot);
+        parts.mark_dirty();
     }
 
     /// What the connection looks like; `None` when it has ended.
     #[must_use]
     pub fn info(&self, conn: ConnId) -> Option<ConnInfo> {
-        let found = self.parts.table.resolve(conn)?;
-        let key = self.parts.table.key(found)?;
-        let local = self.parts.config.locals.address(key.local())?;
+        let found = self.core.endpoint.table.resolve(conn)?;
+        let key = self.core.endpoint.table.key(found)?;
+        let local = self.core.endpoint.config.locals.address(key.local())?;
         let blank = ConnInfo {
             state: State::Established,
             local: SocketAddr::new(local, key.local_port()),
@@ -400,7 +381,7 @@ impl<N: Nic> Cx<'_, N> {
             peer_closed: false,
         };
         if found.kind() == Kind::Parked {
-            let parked = self.parts.table.parked(found)?;
+            let parked = self.core.endpoint.table.parked(found)?;
             return Some(ConnInfo {
                 snd_wnd: u32::from(parked.peer_window) << parked.shifts.send(),
                 rcv_wnd: parked.rcv_wnd,
@@ -422,27 +403,21 @@ impl<N: Nic> Cx<'_, N> {
     /// The listener that a connection came from.
     #[must_use]
     pub fn listener(&self, conn: ConnId) -> Option<ListenerId> {
-        let table = &*self.parts.table;
-        let found = table.resolve(conn)?;
-        let number = match found.kind() {
-            Kind::Open => table.open(found)?.listener,
-            Kind::Parked => table.parked(found)?.listener,
-            Kind::Embryo | Kind::TimeWait => return None,
-        };
-        (number != crate::conn::Open::NO_LISTENER).then_some(ListenerId(number))
+        let table = &self.core.endpoint.table;
+        table.listener(table.resolve(conn)?)
     }
 
     /// The connection that follows `after` in the order of handle numbers (the first one for `None`): for walks over all
     /// that this app has, in parts. Looks at most at 4096 numbers, and says where it stopped.
     #[must_use]
     pub fn next_conn(&self, after: u32) -> (Option<ConnId>, u32) {
-        let end = self.parts.table.handles();
+        let end = self.core.endpoint.table.handles();
         let stop = after.saturating_add(4096).min(end);
         for handle in after..stop {
-            let Some(id) = self.parts.table.by_handle(handle) else {
+            let Some(id) = self.core.endpoint.table.by_handle(handle) else {
                 continue;
             };
-            let owned = match self.parts.table.resolve(id) {
+            let owned = match self.core.endpoint.table.resolve(id) {
                 Some(found) if found.kind() == Kind::Open => self.look(id, |c| c.has(Conn::OWNED)),
                 found => found.map(|_| true),
             };
@@ -457,34 +432,33 @@ impl<N: Nic> Cx<'_, N> {
     #[inline]
     fn look<T>(&self, conn: ConnId, read: impl FnOnce(&Conn) -> T) -> Option<T> {
         let slot = self.awake_slot(conn)?;
-        self.parts.conns.get(slot).map(read)
+        self.core.conns.get(slot).map(read)
     }
 
     /// The slot of a connection that isn't at rest.
     #[inline]
     fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
-        let found = self.parts.table.resolve(conn)?;
-        (found.kind() == Kind::Open).then(|| self.parts.conns.slot_of(found.entry()))
+        match self.current {
+            Some((current, slot)) if current == conn => Some(slot),
+            _ => self.core.slot_named(conn),
+        }
     }
 
     /// The slot of a connection, which wakes if it is at rest. `None` when it has ended, or no record is free.
     #[inline]
     fn open_slot(&mut self, conn: ConnId) -> Option<Slot> {
-        let found = self.parts.table.resolve(conn)?;
-        if found.kind() == Kind::Open {
-            return Some(self.parts.conns.slot_of(found.entry()));
+        match self.awake_slot(conn) {
+            None => self.wake(conn),
+            slot => slot,
         }
-        let key = self.parts.table.key(found)?;
-        let hash: FlowHash = self.parts.hasher.hash(&key);
-        let slot = self.opening().wake(found, hash).ok()?;
-        self.parts.conns.mark_dirty(slot);
+    }
+
+    fn wake(&mut self, conn: ConnId) -> Option<Slot> {
+        let endpoint = &self.core.endpoint;
+        let found = endpoint.table.resolve(conn)?;
+        let hash = endpoint.hasher.hash(&endpoint.table.key(found)?);
+        let slot = self.core.opening(self.now).wake(found, hash).ok()?;
+        self.core.conns.mark_dirty(slot);
         Some(slot)
     }
-}
-
-/// An empty buffer for payload.
-fn data_frame<N: Nic>(nic: &mut N) -> Option<N::Frame> {
-    let mut fresh = Burst::new();
-    nic.alloc(PoolClass::Data, &mut fresh, 1);
-    fresh.take_front(1).next()
 }
