@@ -183,8 +183,7 @@ impl Tcb {
         Err(Outcome::Paws)
     }
 
-    /// "First, check sequence number". What is acceptable updates TS.Recent (RFC 7323 §5.3 R3) and is cut to the
-    /// window.
+    /// "First, check sequence number". What is acceptable is cut to the window.
     fn first_check_sequence(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
         let seg = &arrived.seg;
         if !self.rcv.accepts(seg.seq, seg.len()) {
@@ -192,20 +191,25 @@ impl Tcb {
         }
         let seg = &arrived.seg;
         self.heard_ms = ms(env.now);
-        if seg.flags.rst() {
-            return Ok(());
-        }
-        if let Some(option) = seg.options.timestamps
-            && self.bits.has(Bits::TIMESTAMPS)
-            && option.tsval != self.ts.recent
-            && self.ts.update(option.tsval, seg.seq)
-        {
-            self.cold.ts_recent_s = timestamps::now_s(env.now);
-        }
-        if !seg.flags.syn() {
+        if !seg.flags.rst() && !seg.flags.syn() {
             self.trim_to_window(arrived);
         }
         Ok(())
+    }
+
+    /// RFC 7323 §5.3 R3, for a segment whose ACK is acceptable too: taken from a forged one, TS.Recent would shut out the
+    /// peer for the 24 days of §5.5.
+    #[inline]
+    fn take_timestamp(&mut self, arrived: &Arrived, env: &Env<'_>) {
+        if let Some(option) = arrived.seg.options.timestamps
+            && self.bits.has(Bits::TIMESTAMPS)
+            && option.tsval != self.ts.recent
+            && self
+                .ts
+                .update(option.tsval, arrived.seg.seq.sub(arrived.skip))
+        {
+            self.cold.ts_recent_s = timestamps::now_s(env.now);
+        }
     }
 
     /// An unacceptable segment: "send an acknowledgment in reply (unless the RST bit is set)", drop. One exception:
@@ -297,6 +301,7 @@ impl Tcb {
                 verdict.reply = Reply::Reset;
                 return Err(Outcome::HandshakeBadAck);
             }
+            self.take_timestamp(arrived, env);
             self.take_ack(seg, verdict, env);
             self.transition(Event::AckOfSyn, env);
             self.snd_wnd.set(seg, self.snd_scale());
@@ -314,6 +319,7 @@ impl Tcb {
                 Outcome::AckTooOld
             });
         }
+        self.take_timestamp(arrived, env);
         if self.timer_mode == TimerMode::Persist {
             self.cold.overdue.answered(); // MUST-37: whoever answers probes is alive
         }
