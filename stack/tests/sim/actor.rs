@@ -130,11 +130,13 @@ impl Actor {
 
     fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         let now = cx.now();
-        if self.started_at.is_none() && !self.is_reborn {
+        if self.started_at.is_none() {
             self.started_at = Some(now);
             let bytes = Content::Static.bytes(0, STATIC_LEN as usize);
             match cx.register_static(&bytes) {
                 Some(id) => self.statics.push(id),
+                // There may be a drought now, and it has nothing to send.
+                None if self.is_reborn => {}
                 None => self.complaints.push("no memory for static bytes".into()),
             }
         }
