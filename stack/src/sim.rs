@@ -18,7 +18,6 @@ pub mod host;
 pub mod inspect;
 pub mod link;
 pub mod nic;
-pub mod random;
 pub mod trace;
 pub mod world;
 pub mod wrap;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::link::{Link, LinkSpec};
 use super::nic::{NicSpec, Pools, SimNic};
-use super::random::Random;
 use crate::app::App;
 use crate::config::{Config, ConfigError, ConfigSpec, Interface};
 use crate::conn::{FlowHasher, FlowKey};
 use crate::memory::{MemoryError, PageOptions};
+use crate::rng::Random;
 use crate::time::Instant;
 use crate::wire::{Network, parse};
 use crate::worker::{Rings, Secrets, Worker};

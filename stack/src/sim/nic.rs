@@ -13,8 +13,8 @@ use foldhash::fast::FoldHasher;
 
 use super::frame::{Pool, SimFrame};
 use super::inspect;
-use super::random::Random;
 use crate::nic::{Burst, Caps, ChecksumVerdict, Frame, Nic, PoolClass, RxChecksum, TxRequest};
+use crate::rng::Random;
 
 /// Frames that one pool of a host holds, all queues together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

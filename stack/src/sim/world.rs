@@ -12,10 +12,10 @@ use super::inspect::inspect;
 use super::link::{Fate, Link, Outcome};
 use super::nic::Pools;
 use super::nic::SimNic;
-use super::random::Random;
 use super::trace::{Crossing, Trace};
 use crate::app::{App, Cx};
 use crate::config::Config;
+use crate::rng::Random;
 use crate::time::Instant;
 use crate::worker::Worker;
 

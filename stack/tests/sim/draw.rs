@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, Records};
+use stack::rng::Random;
 use stack::sim::host::{HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;
 use stack::sim::nic::PoolSizes;
-use stack::sim::random::Random;
 use stack::time::Instant;
 
 use crate::intruder::Intruder;
@@ -42,8 +42,9 @@ pub(crate) fn draw(seed: u64) -> Stage {
             SynPolicy::CookieAlways,
         ]);
         if wraps && usize::from(plans[0].server_host) == number {
-            // Plan 0 must not be refused.
+            // Plan 0 must not be refused, nor wait until the wraps are over.
             policy = SynPolicy::Embryo;
+            host.config.limits.records.embryos = host.config.limits.records.open;
         }
         let keeps_nothing = policy != SynPolicy::Embryo;
         let host_plans = plans

@@ -6,10 +6,10 @@
 
 use std::net::SocketAddr;
 
+use stack::rng::Random;
 use stack::sim::host::HostId;
 use stack::sim::inspect;
 use stack::sim::link::Fate;
-use stack::sim::random::Random;
 use stack::sim::trace::Crossing;
 use stack::sim::world::World;
 use stack::tcp::seq::SeqNum;

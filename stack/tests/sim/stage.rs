@@ -217,7 +217,12 @@ impl Stage {
         for n in 0..self.plans.len() {
             self.judge_plan(n, &mut wrong);
         }
-        if !self.rest(Duration::from_secs(600)) {
+        // What a rebooted host left at its peers may go on until the peer's R2.
+        let limit = match self.rebooted.is_empty() {
+            true => Duration::from_secs(600),
+            false => limit + Duration::from_secs(600),
+        };
+        if !self.rest(limit) {
             wrong.push(format!("{} records are left", self.records()));
         }
         self.judge_workers(&mut wrong);
@@ -259,7 +264,10 @@ impl Stage {
         let plan = &self.plans[n];
         match self.side(n, 0).over {
             Some(CloseReason::Reset) => plan.may_be_refused,
-            Some(CloseReason::Unreachable(_)) => plan.is_lossy && self.side(n, 1).id.is_none(),
+            // No neighbour answered, or no SYN found room for an embryo.
+            Some(CloseReason::Unreachable(_) | CloseReason::TimedOut { .. }) => {
+                plan.is_lossy && self.side(n, 1).id.is_none()
+            }
             _ => false,
         }
     }

@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use stack::rng::Random;
 use stack::sim::host::HostId;
-use stack::sim::random::Random;
 use stack::sim::world::World;
 
 use crate::actor::Actor;

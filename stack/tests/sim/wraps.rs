@@ -8,10 +8,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use stack::conn::{FlowHasher, FlowKey};
+use stack::rng::Random;
 use stack::sim::host::HostSpec;
 use stack::sim::inspect;
 use stack::sim::link::Fate;
-use stack::sim::random::Random;
 use stack::sim::trace::Crossing;
 use stack::sim::wrap;
 use stack::tcp::isn::{IsnKey, Remote, Tuple};
