@@ -5,6 +5,9 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
+#[cfg(feature = "dpdk")]
+use serde::Serialize;
+
 use crate::failure::Failure;
 
 /// One line to stderr. A closed stderr is no reason to stop.
@@ -26,4 +29,18 @@ pub(crate) fn result(text: impl Display) -> Result<(), Failure> {
             "stdout does not take the result ({error}); is its reader gone?"
         ))
     })
+}
+
+/// A report to stdout: as it displays itself, or as JSON with its fields' names as keys.
+///
+/// # Errors
+/// [`Failure::Run`] as for [`result`].
+#[cfg(feature = "dpdk")]
+pub(crate) fn report(report: &(impl Display + Serialize), json: bool) -> Result<(), Failure> {
+    if !json {
+        return result(report);
+    }
+    let text = serde_json::to_string_pretty(report)
+        .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
+    result(text)
 }

@@ -6,6 +6,7 @@
 mod client;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -160,13 +161,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut outcome = talk(args, &eal, queue, (config, fault.as_ref()), &stop)?;
     drop(port);
     outcome.mbufs_in_use = pools.iter().map(Mempool::in_use).sum();
-    let text = serde_json::to_string_pretty(&outcome)
-        .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
-    if args.json {
-        console::result(text)?;
-    } else {
-        console::result(outcome.line())?;
-    }
+    console::report(&outcome, args.json)?;
     outcome.gate()
 }
 
@@ -272,18 +267,6 @@ impl Outcome {
         }
     }
 
-    fn line(&self) -> String {
-        format!(
-            "{} of {} connections complete in {:.1} s, {} bytes received, {} wrong, endings {:?}",
-            self.complete,
-            self.connections,
-            self.seconds,
-            self.bytes_received,
-            self.wrong,
-            self.endings
-        )
-    }
-
     /// Wrong bytes and what is lost fail the run; how connections end is for the caller to judge.
     fn gate(&self) -> Result<(), Failure> {
         let mut faults = Vec::new();
@@ -296,10 +279,21 @@ impl Outcome {
         if self.mbufs_in_use > 0 {
             faults.push(format!("{} buffers did not come back", self.mbufs_in_use));
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::Gate(faults.join("; ")))
-        }
+        Failure::unless_good(&faults)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of {} connections complete in {:.1} s, {} bytes received, {} wrong, endings {:?}",
+            self.complete,
+            self.connections,
+            self.seconds,
+            self.bytes_received,
+            self.wrong,
+            self.endings
+        )
     }
 }

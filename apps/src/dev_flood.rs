@@ -4,6 +4,7 @@
 //! never send to or from an address that is not set aside for tests, and never through the interface of the default route
 //! (the NIC's own check sees to that). `syncline flood` with its guard rails takes its place.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,21 @@ struct Outcome {
     lost: u64,
     seconds: f64,
     sent_pps: f64,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} SYNs in {:.1} s ({:.0}/s): {} replies verified, {} wrong, {} lost",
+            self.sent,
+            self.seconds,
+            self.sent_pps,
+            self.replies_verified,
+            self.replies_wrong,
+            self.lost
+        )
+    }
 }
 
 /// Sends as `args` say, and prints what came back.
@@ -218,20 +234,7 @@ fn print(args: &Args, tally: &Tally, seconds: f64) -> Result<(), Failure> {
         seconds,
         sent_pps: (tally.sent as f64 / seconds.max(1e-9)).round(),
     };
-    if args.json {
-        let text = serde_json::to_string_pretty(&outcome)
-            .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
-        console::result(text)?;
-    } else {
-        console::result(format_args!(
-            "{} SYNs in {seconds:.1} s ({:.0}/s): {} replies verified, {} wrong, {} lost",
-            outcome.sent,
-            outcome.sent_pps,
-            outcome.replies_verified,
-            outcome.replies_wrong,
-            outcome.lost
-        ))?;
-    }
+    console::report(&outcome, args.json)?;
     if outcome.replies_wrong == 0 {
         return Ok(());
     }

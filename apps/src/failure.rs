@@ -24,6 +24,19 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// How a run ends whose result is printed: well, when nothing is wrong with it.
+    ///
+    /// # Errors
+    /// [`Failure::Gate`] with all `faults`.
+    #[cfg(feature = "dpdk")]
+    pub(crate) fn unless_good(faults: &[String]) -> Result<(), Self> {
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Self::Gate(faults.join("; ")))
+        }
+    }
+
     /// Prints the one line to stderr and says with which status the process ends.
     pub(crate) fn report(&self) -> ExitCode {
         console::log(format_args!("error: {self}"));

@@ -1,16 +1,24 @@
 //! `--fault loss=1%,reorder=1%,seed=7`: a bad link as users write it.
 //!
-//! Called by: the flags of commands that open a NIC, and their reports. It must never guess: a fault that it doesn't know, or
+//! Called by: the flags of commands that open a NIC or simulate one, and their reports. It must never guess: a fault that it doesn't know, or
 //! a share without its unit, is an error.
 
-use std::fmt::{self, Write as _};
+// What the faults did.
+#[cfg(feature = "dpdk")]
+mod report;
 
-use dpdk::FaultTotals;
-use serde::Serialize;
-use stack::nic::fault::{FaultCounts, FaultSpec, WHOLE_PPM};
+use std::fmt::Write as _;
 
+use stack::nic::fault::{FaultSpec, WHOLE_PPM};
+
+#[cfg(feature = "dpdk")]
 use crate::failure::Failure;
-use crate::{secrets, units};
+#[cfg(feature = "dpdk")]
+use crate::secrets;
+use crate::units;
+
+#[cfg(feature = "dpdk")]
+pub(crate) use report::FaultReport;
 
 /// What a right one looks like, for errors.
 const EXAMPLE: &str = "write it like loss=1%,reorder=0.5%,dup=0.1%,corrupt=0.1%,delay=5ms,seed=7";
@@ -27,6 +35,7 @@ impl FaultFlag {
     ///
     /// # Errors
     /// [`Failure::Run`] when the system has no randomness.
+    #[cfg(feature = "dpdk")]
     pub(crate) fn spec(&self) -> Result<FaultSpec, Failure> {
         let mut spec = self.spec;
         if !self.has_seed {
@@ -34,6 +43,15 @@ impl FaultFlag {
             spec.seed = secrets::seed()?[0] >> 32;
         }
         Ok(spec)
+    }
+
+    /// The faults, with this seed where none was given.
+    pub(crate) fn spec_or_seed(&self, seed: u64) -> FaultSpec {
+        let mut spec = self.spec;
+        if !self.has_seed {
+            spec.seed = seed;
+        }
+        spec
     }
 }
 
@@ -115,80 +133,6 @@ pub(crate) fn written(spec: &FaultSpec) -> String {
     }
     let _ = write!(text, "seed={}", spec.seed);
     text
-}
-
-/// What the faults did, for reports. Field names are stable: scripts rely on them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct FaultReport {
-    /// The flag that gives the same faults again, seed included.
-    pub(crate) spec: String,
-    /// Frames from the link, over all queues.
-    pub(crate) rx: FaultDone,
-    /// Frames to the link.
-    pub(crate) tx: FaultDone,
-    /// Frames that were still held back at the end, and were given up.
-    pub(crate) held_at_end: usize,
-}
-
-/// One direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub(crate) struct FaultDone {
-    frames: u64,
-    lost: u64,
-    duplicated: u64,
-    corrupted: u64,
-    reordered: u64,
-    /// Faults that were due, without a buffer or a place for them.
-    not_done: u64,
-}
-
-impl FaultReport {
-    /// The sum over all queues.
-    pub(crate) fn new(spec: &FaultSpec, queues: impl Iterator<Item = FaultTotals>) -> Self {
-        let mut report = Self {
-            spec: written(spec),
-            rx: FaultDone::default(),
-            tx: FaultDone::default(),
-            held_at_end: 0,
-        };
-        for totals in queues {
-            report.rx.add(&totals.rx);
-            report.tx.add(&totals.tx);
-            report.held_at_end += totals.held;
-        }
-        report
-    }
-}
-
-impl FaultDone {
-    fn add(&mut self, counts: &FaultCounts) {
-        self.frames += counts.frames;
-        self.lost += counts.lost;
-        self.duplicated += counts.duplicated;
-        self.corrupted += counts.corrupted;
-        self.reordered += counts.reordered;
-        self.not_done += counts.not_done;
-    }
-}
-
-impl fmt::Display for FaultReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "--fault {}: in {}; out {}; {} held at the end",
-            self.spec, self.rx, self.tx, self.held_at_end
-        )
-    }
-}
-
-impl fmt::Display for FaultDone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} frames, {} lost, {} reordered, {} doubled, {} corrupted",
-            self.frames, self.lost, self.reordered, self.duplicated, self.corrupted
-        )
-    }
 }
 
 #[cfg(test)]

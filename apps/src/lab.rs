@@ -41,6 +41,7 @@ use scenario::{Cast, Family, Pace, Scenario, Scene};
 
 use crate::console;
 use crate::failure::Failure;
+use crate::fault::FaultFlag;
 
 /// Does what `args` say.
 ///
@@ -117,22 +118,41 @@ fn wrapped(text: &str, columns: usize) -> String {
 }
 
 fn play(args: &RunArgs) -> Result<(), Failure> {
+    if args.fault.is_some() && args.over == Over::Tap {
+        return Err(Failure::Usage(
+            "--fault is for --over sim: over a tap nobody sees what became of a frame, and the ladder would be guesswork; try \
+             `syncline serve --fault` with tcpdump"
+                .into(),
+        ));
+    }
     let pace = if args.quick { Pace::Quick } else { Pace::Real };
     let scenario = find(&args.name, pace)?;
     let played = match args.over {
-        Over::Sim => in_sim(&scenario, args.family())?,
+        Over::Sim => in_sim(&scenario, args.family(), args.fault.as_ref())?,
         Over::Tap => over_tap(args, &scenario, &args.casts())?,
     };
     report::print(args, &scenario, &played)
 }
 
-fn in_sim(scenario: &Scenario, family: Family) -> Result<Vec<Played>, Failure> {
+fn in_sim(
+    scenario: &Scenario,
+    family: Family,
+    fault: Option<&FaultFlag>,
+) -> Result<Vec<Played>, Failure> {
+    let fault = fault.map(|flag| flag.spec_or_seed(sim::SEED));
     let plays = |scene: &&Scene| scene.can_be_played_by(Cast::SIM);
     scenario
         .scenes
         .iter()
         .filter(plays)
-        .map(|scene| Ok(Played::new(scene, sim::play(scene, family)?, Vec::new())))
+        .map(|scene| {
+            let recording = sim::play(scene, family, fault.as_ref())?;
+            let played = Played::new(scene, recording, Vec::new());
+            Ok(match &fault {
+                None => played,
+                Some(spec) => played.over_bad_link(spec),
+            })
+        })
         .collect()
 }
 

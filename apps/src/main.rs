@@ -6,7 +6,6 @@ mod cpu;
 // The command line: every command with its flags.
 mod cli;
 // Numbers with SI suffixes, rates and durations, as flags take them.
-#[cfg(any(test, feature = "dpdk"))]
 mod units;
 // Addresses, prefixes and ports to listen on, as flags take them.
 #[cfg(any(test, feature = "dpdk"))]
@@ -25,7 +24,6 @@ mod clock;
 #[cfg(feature = "dpdk")]
 mod mailbox;
 // A bad link, as flags ask for it and reports tell of it.
-#[cfg(feature = "dpdk")]
 mod fault;
 // Which CPUs the threads of a run get.
 #[cfg(feature = "dpdk")]

@@ -37,6 +37,7 @@ mod report;
 
 pub(crate) use args::Args;
 
+use crate::console;
 use crate::failure::Failure;
 
 /// Serves as `args` say, and prints what was counted.
@@ -47,6 +48,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let stop = crate::stop::Stop::in_steps()?;
     let plan = plan::Plan::new(args)?;
     let report = run::run(args, &plan, &stop)?;
-    report.print(args.json)?;
+    console::report(&report, args.json)?;
     report.gate()
 }

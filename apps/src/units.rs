@@ -38,6 +38,7 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// As [`count`], or the number is too large.
+#[cfg(any(test, feature = "dpdk"))]
 pub(crate) fn count_u32(text: &str) -> Result<u32, String> {
     u32::try_from(count(text)?).map_err(|_| format!("`{text}` is more than {}", u32::MAX))
 }
@@ -46,6 +47,7 @@ pub(crate) fn count_u32(text: &str) -> Result<u32, String> {
 ///
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
+#[cfg(any(test, feature = "dpdk"))]
 pub(crate) fn rate_pps(text: &str) -> Result<u64, String> {
     let number = text.strip_suffix("pps").unwrap_or(text);
     match scaled(number, SI) {

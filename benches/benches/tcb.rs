@@ -87,7 +87,7 @@ impl Pair {
         while let Some(plan) = sender.tcb.poll_output(Unsent { len: sender.unsent }, env) {
             sender.unsent -= plan.payload_len;
             self.segments += 1;
-            let Verdict { payload, .. } = receiver.tcb.on_segment(&plan.as_segment(), env);
+            let Verdict { payload, .. } = receiver.tcb.on_segment(plan.as_segment(), env);
             if let Payload::InOrder { len, .. } = payload {
                 receiver.tcb.on_read(len);
             }

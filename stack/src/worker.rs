@@ -154,7 +154,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         let received = self.core.receive(&mut self.rx, now);
         let after_rx = self.core.nic.cycles();
         if received == 0 {
-            self.run_idle_stages(now);
+            self.run_later_stages(now);
             self.core.send();
             self.cycles.idle_turn(started, self.core.nic.cycles());
             return 0;
@@ -167,9 +167,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 .look_up(&self.hosted, &mut self.scratch, self.rx.len());
             self.core
                 .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
-            self.core.run_timers(&mut self.hosted, now);
-            self.core.tick(&mut self.hosted, now);
-            self.core.output(&mut self.hosted, now);
+            self.run_later_stages(now);
         }
         let before_tx = self.core.nic.cycles();
         self.core.send();
@@ -196,9 +194,9 @@ impl<N: Nic, A: App> Worker<N, A> {
         frames > 0 || !self.core.outbox.is_empty()
     }
 
-    /// The stages of a turn without frames.
-    #[inline]
-    fn run_idle_stages(&mut self, now: Instant) {
+    /// The stages that a turn has with and without frames.
+    #[inline(always)]
+    fn run_later_stages(&mut self, now: Instant) {
         self.core.run_timers(&mut self.hosted, now);
         self.core.tick(&mut self.hosted, now);
         self.core.output(&mut self.hosted, now);
@@ -214,9 +212,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         self.core
             .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
         let processed = self.core.nic.cycles();
-        self.core.run_timers(&mut self.hosted, now);
-        self.core.tick(&mut self.hosted, now);
-        self.core.output(&mut self.hosted, now);
+        self.run_later_stages(now);
         let timed = self.core.nic.cycles();
         self.cycles
             .stages
@@ -293,12 +289,7 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
     pub fn into_nic(self) -> N {
-        while let Some(
-            Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame),
-        ) = self.core.ring.pop()
-        {
-            drop(frame);
-        }
+        self.core.ring.clear();
         self.core.nic
     }
 }

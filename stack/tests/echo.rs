@@ -1,20 +1,20 @@
 //! Two workers and a wire in memory: an app that connects, one that echoes, and what is left of both afterwards.
 #![forbid(unsafe_code)]
 
+#[path = "pair/host.rs"]
+mod host;
+
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use stack::app::{App, Connect, Cx, TxItem};
-use stack::config::{ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::conn::listener::SynPolicy;
 use stack::conn::{ConnId, Kind};
-use stack::memory::PageOptions;
-use stack::nic::memory::MemoryNic;
-use stack::nic::{Frame, Nic};
+use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
-use stack::worker::{RingEnd, Secrets, Worker};
+
+use host::{carry, host, open_port};
 
 const PORT: u16 = 7;
 
@@ -107,57 +107,15 @@ impl App for Client {
     }
 }
 
-fn host<A: App>(address: &str, mac: u8, app: A, listens: bool) -> Worker<MemoryNic, A> {
-    let mut spec = ConfigSpec::new(vec![Interface {
-        address: address.parse().expect("an address"),
-        prefix_len: if address.contains(':') { 64 } else { 24 },
-    }]);
-    if listens {
-        spec.listeners = vec![ListenerConfig {
-            address: None,
-            port: PORT,
-            policy: SynPolicy::CookieWhenFull,
-            backlog: 16,
-            abort_on_overflow: false,
-        }];
-    }
-    let secrets = Secrets {
-        flow: [1, mac.into()],
-        isn: [mac; 16],
-        cookie: [4; 16],
-        ports: [5; 16],
-    };
-    let config = Arc::new(spec.validate().expect("a valid configuration"));
-    let nic = MemoryNic::new([2, 0, 0, 0, 0, mac]);
-    Worker::with_app(
-        nic,
-        app,
-        config,
-        &secrets,
-        RingEnd::single(),
-        PageOptions::default(),
-    )
-    .expect("memory")
-}
-
-/// Carries what one has sent to the other.
-fn carry<A: App, B: App>(from: &mut Worker<MemoryNic, A>, to: &mut Worker<MemoryNic, B>) -> usize {
-    let sent = from.nic_mut().take_sent();
-    for frame in &sent {
-        let mut bytes = vec![0; frame.total_len()];
-        frame.copy_out(0, &mut bytes);
-        to.nic_mut().inject_bytes(&bytes);
-    }
-    sent.len()
-}
-
 fn echoes(server_address: &str, client_address: &str, len: usize) {
-    let mut server = host(server_address, 1, Echo::default(), true);
+    let mut server = host(server_address, 1, Echo::default(), |spec| {
+        spec.listeners = vec![open_port(PORT, SynPolicy::CookieWhenFull, 16)];
+    });
     let client = Client {
         to_send: (0..len).map(|i| (i * 31 % 251) as u8).collect(),
         ..Client::default()
     };
-    let mut client = host(client_address, 2, client, false);
+    let mut client = host(client_address, 2, client, |_| {});
     let mut now = Instant::from_ms(1_000_000);
     let remote = SocketAddr::new(server_address.parse::<IpAddr>().expect("an address"), PORT);
     client

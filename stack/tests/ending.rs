@@ -1,20 +1,23 @@
 //! The end of a run: ports close, the app hears of each connection once, what it leaves is reset.
 #![forbid(unsafe_code)]
 
+#[path = "pair/host.rs"]
+mod host;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use stack::app::{App, Connect, Cx};
-use stack::config::{ConfigSpec, Interface};
-use stack::conn::ConnId;
-use stack::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
-use stack::memory::PageOptions;
+use stack::config::ConfigSpec;
+use stack::conn::listener::{ListenerId, SynPolicy};
+use stack::conn::{ConnId, Records};
 use stack::nic::Nic;
 use stack::nic::memory::MemoryNic;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
-use stack::worker::{RingEnd, Secrets, Worker};
+use stack::worker::Worker;
+
+use host::{carry, host, open_port};
 
 const ACCEPTED: u16 = 1;
 const WAITING: u16 = 2;
@@ -77,33 +80,10 @@ impl App for Client {
     }
 }
 
-fn host<A: App>(last: u8, app: A, ports: &[u16]) -> Worker<MemoryNic, A> {
-    let mut spec = ConfigSpec::new(vec![Interface {
-        address: [198, 18, 0, last].into(),
-        prefix_len: 24,
-    }]);
-    let listener = |&port| ListenerConfig {
-        address: None,
-        port,
-        policy: SynPolicy::Embryo,
-        backlog: 512,
-        abort_on_overflow: false,
-    };
-    // Few numbers for connections: a walk over unused ones is made in steps too.
-    spec.limits.records.open.v4 = 512;
-    spec.limits.records.parked.v4 = 512;
-    (spec.limits.records.open.v6, spec.limits.records.parked.v6) = (0, 0);
-    spec.listeners = ports.iter().map(listener).collect();
-    let secrets = Secrets {
-        flow: [1, last.into()],
-        isn: [last; 16],
-        cookie: [4; 16],
-        ports: [5; 16],
-    };
-    let config = Arc::new(spec.validate().expect("a valid configuration"));
-    let nic = MemoryNic::new([2, 0, 0, 0, 0, last]);
-    let memory = PageOptions::default();
-    Worker::with_app(nic, app, config, &secrets, RingEnd::single(), memory).expect("memory")
+/// Few numbers for connections: a walk over unused ones is made in steps too.
+fn few(spec: &mut ConfigSpec) {
+    let records = &mut spec.limits.records;
+    (records.open, records.parked) = (Records { v4: 512, v6: 0 }, Records { v4: 512, v6: 0 });
 }
 
 struct World {
@@ -115,8 +95,12 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            server: host(1, Server::default(), &[ACCEPTED, WAITING]),
-            client: host(2, Client::default(), &[]),
+            server: host("198.18.0.1", 1, Server::default(), |spec| {
+                few(spec);
+                let open = |port| open_port(port, SynPolicy::Embryo, 512);
+                spec.listeners = vec![open(ACCEPTED), open(WAITING)];
+            }),
+            client: host("198.18.0.2", 2, Client::default(), few),
             now: Instant::from_ms(1_000_000),
         }
     }
@@ -136,19 +120,9 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..2_000 {
             self.client.turn(self.now);
-            for frame in self.client.nic_mut().take_sent() {
-                self.server
-                    .nic_mut()
-                    .inject_bytes(stack::nic::Frame::bytes(&frame));
-            }
+            carry(&mut self.client, &mut self.server);
             self.server.turn(self.now);
-            let back = self.server.nic_mut().take_sent();
-            for frame in &back {
-                self.client
-                    .nic_mut()
-                    .inject_bytes(stack::nic::Frame::bytes(frame));
-            }
-            if back.is_empty() {
+            if carry(&mut self.server, &mut self.client) == 0 {
                 self.now = self.now + Duration::from_micros(10);
             }
         }
@@ -218,12 +192,7 @@ fn a_handshake_that_completes_too_late_is_reset() {
     // The server has answered the SYN and ends before the ACK comes.
     for _ in 0..4 {
         world.client.turn(world.now);
-        for frame in world.client.nic_mut().take_sent() {
-            world
-                .server
-                .nic_mut()
-                .inject_bytes(stack::nic::Frame::bytes(&frame));
-        }
+        carry(&mut world.client, &mut world.server);
         world.server.turn(world.now);
         if world
             .server
@@ -233,21 +202,9 @@ fn a_handshake_that_completes_too_late_is_reset() {
         {
             break;
         }
-        for frame in world.server.nic_mut().take_sent() {
-            world
-                .client
-                .nic_mut()
-                .inject_bytes(stack::nic::Frame::bytes(&frame));
-        }
+        carry(&mut world.server, &mut world.client);
     }
-    let syn_ack = world.server.nic_mut().take_sent();
     world.server.finish(world.now);
-    for frame in &syn_ack {
-        world
-            .client
-            .nic_mut()
-            .inject_bytes(stack::nic::Frame::bytes(frame));
-    }
     world.settle();
     assert_eq!(world.client.app().closed, [CloseReason::Reset]);
     assert!(world.server.app().drained.is_empty() && world.server.app().closed.is_empty());

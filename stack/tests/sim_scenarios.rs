@@ -409,6 +409,49 @@ fn data_before_accept_is_delivered_after_it() {
     show.end();
 }
 
+/// A handshake whose final ACK finds the accept queue full: its SYN-ACK comes again until there is a place, or it is reset.
+#[test]
+fn a_full_accept_queue_makes_a_handshake_wait_or_resets_it() {
+    for abort in [false, true] {
+        let mut show = Show::new(|_, server| {
+            let listener = &mut server.config.listeners[0];
+            (listener.backlog, listener.abort_on_overflow) = (2, abort);
+        });
+        show.tell_server(|server| server.accepts = false);
+        // Three may wait and two do: one of two that come at once finds no place, though both believe that they are open.
+        for _ in 0..2 {
+            show.established(Connect::default());
+        }
+        for _ in 0..2 {
+            show.connect(Connect::default());
+        }
+        show.run(ms(500));
+        let heard = |show: &Show, what| show.client().heard.iter().filter(|h| h.2 == what).count();
+        assert_eq!(heard(&show, Heard::Open), 4, "{abort}");
+        let resets = heard(&show, Heard::Over(CloseReason::Reset));
+        assert_eq!(
+            (resets, records(&show, show.server, Kind::Embryo)),
+            if abort { (1, 0) } else { (0, 1) }
+        );
+        // Places become free. Who waits for one gets it with the next SYN-ACK; who was reset doesn't come back.
+        show.tell_server(|server| server.accepts = true);
+        show.world.act(
+            show.server,
+            0,
+            |_, cx| while cx.accept(ListenerId(0)).is_some() {},
+        );
+        show.run(secs(4));
+        let open = show
+            .server()
+            .heard
+            .iter()
+            .filter(|h| h.2 == Heard::Open)
+            .count();
+        assert_eq!(open, if abort { 3 } else { 4 });
+        show.end();
+    }
+}
+
 /// What arrived stays readable when both directions have ended: the application took its time.
 #[test]
 fn what_arrived_is_readable_after_the_end() {

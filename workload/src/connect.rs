@@ -27,14 +27,13 @@ use core::net::SocketAddr;
 use stack::app::{Connect, Cx, StaticId, TxItem};
 use stack::conn::ConnId;
 use stack::nic::Nic;
-use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::verdict::CloseReason;
 
 use crate::latency::Latency;
 use crate::next_turn::NextTurn;
 use crate::sources::Sources;
 use crate::tally::{Fault, Tally};
-use crate::{ConnState, http};
+use crate::{ConnState, http, options};
 
 /// Connections opened per turn at most: half a burst, so that what is under way keeps its share of the link.
 const OPENED_PER_TURN: u32 = 32;
@@ -117,16 +116,18 @@ pub struct ConnectClient {
     /// Connections to keep under way.
     window: u32,
     /// Connections under way.
-    under_way: u32,
-    running: bool,
+    pub(crate) under_way: u32,
+    /// Opens new connections.
+    pub(crate) running: bool,
     request: Message,
     response: Box<[u8]>,
     /// When each connection was asked for in ns, by the handle of the connection.
     started_ns: Box<[u64]>,
     to_ask: NextTurn,
     to_close: NextTurn,
-    tally: Tally,
-    latency: Latency,
+    pub(crate) tally: Tally,
+    /// From `connect` to the end of each complete connection.
+    pub(crate) latency: Latency,
 }
 
 impl ConnectClient {
@@ -158,34 +159,6 @@ impl ConnectClient {
         }
     }
 
-    /// Opens new connections from now on, or no more.
-    pub fn set_running(&mut self, running: bool) {
-        self.running = running;
-    }
-
-    /// Connections under way.
-    #[must_use]
-    pub fn under_way(&self) -> u32 {
-        self.under_way
-    }
-
-    /// What happened so far.
-    #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// From `connect` to the end of each complete connection.
-    #[must_use]
-    pub fn latency(&self) -> &Latency {
-        &self.latency
-    }
-
-    /// The same, to be cleared.
-    pub fn latency_mut(&mut self) -> &mut Latency {
-        &mut self.latency
-    }
-
     pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         for i in 0.. {
             let Some(conn) = self.to_ask.get(i) else {
@@ -194,13 +167,7 @@ impl ConnectClient {
             self.ask(cx, conn);
         }
         self.to_ask.turn();
-        for i in 0.. {
-            let Some(conn) = self.to_close.get(i) else {
-                break;
-            };
-            cx.close(conn);
-        }
-        self.to_close.turn();
+        self.to_close.close_all(cx);
         if self.running {
             self.open_more(cx);
         }
@@ -316,14 +283,6 @@ impl ConnectClient {
     }
 }
 
-/// Without Nagle: a response of several segments should not wait for an acknowledgment.
-fn options() -> ConnectionOptions {
-    ConnectionOptions {
-        nagle: false,
-        ..ConnectionOptions::default()
-    }
-}
-
 /// Accepts, compares the request, answers, closes.
 #[derive(Debug)]
 pub struct ConnectServer {
@@ -332,7 +291,7 @@ pub struct ConnectServer {
     response: Message,
     to_answer: NextTurn,
     to_close: NextTurn,
-    tally: Tally,
+    pub(crate) tally: Tally,
 }
 
 impl ConnectServer {
@@ -349,12 +308,6 @@ impl ConnectServer {
         }
     }
 
-    /// What happened so far.
-    #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
     pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         self.response.is_ready(cx);
         for i in 0.. {
@@ -364,13 +317,7 @@ impl ConnectServer {
             self.answer(cx, conn);
         }
         self.to_answer.turn();
-        for i in 0.. {
-            let Some(conn) = self.to_close.get(i) else {
-                break;
-            };
-            cx.close(conn);
-        }
-        self.to_close.turn();
+        self.to_close.close_all(cx);
     }
 
     fn answer<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {

@@ -2,7 +2,9 @@
 //!
 //! Called by: the apps of this crate. It must never grow beyond what it was made for.
 
+use stack::app::Cx;
 use stack::conn::ConnId;
+use stack::nic::Nic;
 
 /// Two lists that change places once per turn.
 #[derive(Debug)]
@@ -35,5 +37,13 @@ impl NextTurn {
     /// The `i`-th connection that is due.
     pub(crate) fn get(&self, i: usize) -> Option<ConnId> {
         self.due.get(i).copied()
+    }
+
+    /// The turn has come to close what was pushed before the last call.
+    pub(crate) fn close_all<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        for &conn in &self.due {
+            cx.close(conn);
+        }
+        self.turn();
     }
 }

@@ -8,13 +8,12 @@ use core::net::SocketAddr;
 use stack::app::{Connect, Cx, StaticId, TxItem};
 use stack::conn::ConnId;
 use stack::nic::Nic;
-use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::verdict::CloseReason;
 
-use crate::ConnState;
 use crate::latency::Latency;
 use crate::sources::Sources;
 use crate::tally::{Fault, Tally};
+use crate::{ConnState, options};
 
 /// Connections opened or requests sent per turn at most.
 const STARTED_PER_TURN: u32 = 32;
@@ -40,14 +39,6 @@ impl Bytes {
             len: 1,
         };
         cx.send(conn, item).map_err(|_| Fault::SendRefused)
-    }
-}
-
-/// Replies go out at once: there is nothing that they could wait for.
-fn options() -> ConnectionOptions {
-    ConnectionOptions {
-        nagle: false,
-        ..ConnectionOptions::default()
     }
 }
 
@@ -80,12 +71,14 @@ pub struct RequestClient {
     window: u32,
     opening: u32,
     awaited: u32,
-    running: bool,
+    /// Asks.
+    pub(crate) running: bool,
     bytes: Bytes,
     connections: Vec<Asked>,
     random: u64,
-    tally: Tally,
-    latency: Latency,
+    pub(crate) tally: Tally,
+    /// From request to reply.
+    pub(crate) latency: Latency,
 }
 
 impl RequestClient {
@@ -118,38 +111,14 @@ impl RequestClient {
     /// Bytes of this app's own list per connection, which are no part of the stack's.
     pub const LIST_BYTES: usize = size_of::<Asked>();
 
-    /// Asks from now on, or no more.
-    pub fn set_running(&mut self, running: bool) {
-        self.running = running;
-    }
-
     /// Connections that are there.
-    #[must_use]
-    pub fn established(&self) -> u32 {
+    fn established(&self) -> u32 {
         self.connections.len() as u32
     }
 
     /// Requests without a reply, and handshakes without an end.
-    #[must_use]
-    pub fn under_way(&self) -> u32 {
+    pub(crate) fn under_way(&self) -> u32 {
         self.awaited + self.opening
-    }
-
-    /// What happened so far.
-    #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// From request to reply.
-    #[must_use]
-    pub fn latency(&self) -> &Latency {
-        &self.latency
-    }
-
-    /// The same, to be cleared.
-    pub fn latency_mut(&mut self) -> &mut Latency {
-        &mut self.latency
     }
 
     pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
@@ -280,9 +249,15 @@ impl RequestClient {
         self.latency.record(u64::from(took) << 8);
     }
 
-    /// No connection of this benchmark ends before it does.
+    /// No connection of this benchmark ends before it does, unless the link is a bad one: then it is asked no more.
     pub(crate) fn on_close(&mut self, state: &ConnState, reason: CloseReason) {
         self.opening -= u32::from(!state.complete);
+        if state.complete
+            && let Some(asked) = self.connections.get_mut(state.index as usize)
+        {
+            // A reply that will not come keeps it from being asked.
+            self.awaited -= u32::from(asked.reply.replace(0).is_some());
+        }
         self.tally
             .fault(Fault::of_close(reason, false).unwrap_or(Fault::EndedEarly));
     }
@@ -292,7 +267,7 @@ impl RequestClient {
 #[derive(Debug, Default)]
 pub struct RequestServer {
     bytes: Bytes,
-    tally: Tally,
+    pub(crate) tally: Tally,
 }
 
 impl RequestServer {
@@ -300,12 +275,6 @@ impl RequestServer {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// What happened so far.
-    #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.tally
     }
 
     pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {

@@ -30,8 +30,8 @@ impl Side {
     /// A client starts something new from now on, or nothing more. A server has nothing to start.
     pub fn set_running(&mut self, running: bool) {
         match self {
-            Self::ConnectClient(app) => app.set_running(running),
-            Self::RequestClient(app) => app.set_running(running),
+            Self::ConnectClient(app) => app.running = running,
+            Self::RequestClient(app) => app.running = running,
             Self::ConnectServer(_) | Self::RequestServer(_) => {}
         }
     }
@@ -39,8 +39,8 @@ impl Side {
     /// Forgets all times.
     pub fn clear_latency(&mut self) {
         match self {
-            Self::ConnectClient(app) => app.latency_mut().clear(),
-            Self::RequestClient(app) => app.latency_mut().clear(),
+            Self::ConnectClient(app) => app.latency.clear(),
+            Self::RequestClient(app) => app.latency.clear(),
             Self::ConnectServer(_) | Self::RequestServer(_) => {}
         }
     }
@@ -49,8 +49,8 @@ impl Side {
     #[must_use]
     pub fn latency(&self) -> Option<&Latency> {
         match self {
-            Self::ConnectClient(app) => Some(app.latency()),
-            Self::RequestClient(app) => Some(app.latency()),
+            Self::ConnectClient(app) => Some(&app.latency),
+            Self::RequestClient(app) => Some(&app.latency),
             Self::ConnectServer(_) | Self::RequestServer(_) => None,
         }
     }
@@ -59,10 +59,10 @@ impl Side {
     #[must_use]
     pub fn tally(&self) -> &Tally {
         match self {
-            Self::ConnectClient(app) => app.tally(),
-            Self::ConnectServer(app) => app.tally(),
-            Self::RequestClient(app) => app.tally(),
-            Self::RequestServer(app) => app.tally(),
+            Self::ConnectClient(app) => &app.tally,
+            Self::ConnectServer(app) => &app.tally,
+            Self::RequestClient(app) => &app.tally,
+            Self::RequestServer(app) => &app.tally,
         }
     }
 
@@ -70,7 +70,7 @@ impl Side {
     #[must_use]
     pub fn under_way(&self) -> u32 {
         match self {
-            Self::ConnectClient(app) => app.under_way(),
+            Self::ConnectClient(app) => app.under_way,
             Self::RequestClient(app) => app.under_way(),
             Self::ConnectServer(_) | Self::RequestServer(_) => 0,
         }

@@ -91,6 +91,13 @@ impl Fault {
         )
     }
 
+    /// Whether a link that loses frames can cause it with nobody at fault: segments that never came through, or a peer that
+    /// had given up or forgotten the connection when they did.
+    #[must_use]
+    pub const fn is_of_link(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Reset)
+    }
+
     /// The fault of a connection that ended for `reason`; `complete` says whether it had done its work.
     #[must_use]
     pub const fn of_close(reason: CloseReason, complete: bool) -> Option<Self> {
@@ -152,13 +159,11 @@ impl Tally {
         self.faults.iter().sum()
     }
 
-    /// Faults that are about what replies said.
+    /// Faults of a kind, such as [`Fault::is_wrong_reply`].
     #[must_use]
-    pub fn wrong_total(&self) -> u64 {
-        self.by_fault()
-            .filter(|(fault, _)| fault.is_wrong_reply())
-            .map(|(_, n)| n)
-            .sum()
+    pub fn total_of(&self, is: impl Fn(Fault) -> bool) -> u64 {
+        let of_kind = self.by_fault().filter(|&(fault, _)| is(fault));
+        of_kind.map(|(_, n)| n).sum()
     }
 
     /// The faults that happened, and how often.

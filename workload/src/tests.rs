@@ -63,7 +63,14 @@ fn each_fault_has_its_place_and_its_name() {
         tally.fault(fault);
         assert_eq!(tally.by_fault().collect::<Vec<_>>(), [(fault, 1)]);
         assert_eq!(tally.faults_total(), 1);
-        assert_eq!(tally.wrong_total(), u64::from(fault.is_wrong_reply()));
+        assert_eq!(
+            tally.total_of(Fault::is_wrong_reply),
+            u64::from(fault.is_wrong_reply())
+        );
+        assert_eq!(
+            tally.total_of(Fault::is_of_link),
+            u64::from(fault.is_of_link())
+        );
         assert_eq!(tally.since(&tally), Tally::default());
     }
     let names: std::collections::HashSet<_> = Fault::ALL.map(Fault::name).into();

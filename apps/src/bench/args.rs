@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, ValueEnum};
 
 use crate::failure::Failure;
+use crate::fault::{FaultFlag, fault};
 use crate::traffic::{Expect, SynOptions};
 use crate::units;
 
@@ -23,6 +25,27 @@ const TIME_WAIT_MAX: Duration = Duration::from_secs(240);
 const REQUEST_CONNECTIONS: u32 = 1000;
 /// More flows than this can't be made from the ports that the generator leaves alone.
 const CONNECTIONS_MAX: u32 = 100_000_000;
+/// Records beyond those under way: what one side has ended and the other hasn't.
+pub(super) const SLACK: u32 = 1024;
+
+/// Flags that not every mode can honour, by name, and the modes that do.
+const ONLY_FOR: &[(&str, &[Mode])] = &[
+    ("connections", &[Mode::Rst, Mode::Syn, Mode::Request]),
+    ("concurrency", &[Mode::Connect, Mode::Request]),
+    ("shape", &[Mode::Connect]),
+    ("size", &[Mode::Connect]),
+    ("time-wait", &[Mode::Connect]),
+    ("park-after", &[Mode::Request]),
+    ("open-records", &[Mode::Request]),
+    ("cookies", &[Mode::Syn]),
+    // The generator of SYNs sends nothing again: it would wait for every SYN that was lost, and then give up its window.
+    ("fault", &[Mode::Connect, Mode::Request]),
+    ("rate", &[Mode::Rst, Mode::Syn]),
+    ("options", &[Mode::Rst, Mode::Syn]),
+    ("peer", &[Mode::Rst, Mode::Syn]),
+    ("expect", &[Mode::Rst, Mode::Syn]),
+    ("window", &[Mode::Rst, Mode::Syn]),
+];
 
 /// Measures how fast the endpoint answers, every reply verified by DPDK's checksum code
 ///
@@ -31,6 +54,10 @@ const CONNECTIONS_MAX: u32 = 100_000_000;
 /// hugepages. Ctrl-C ends the run early and prints what was measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
+    // First, because clap takes away what a field has read.
+    #[command(flatten)]
+    given: Given,
+
     /// What is measured
     #[arg(value_enum)]
     pub(crate) mode: Mode,
@@ -68,6 +95,11 @@ pub(crate) struct Args {
     /// `request`: records for connections that aren't at rest, on each side [default: one for each connection, at most 2m]
     #[arg(long, value_name = "N", value_parser = units::count_u32, hide_short_help = true)]
     pub(crate) open_records: Option<u32>,
+
+    /// `connect`, `request`: make the link a bad one in both directions, on the client's side, as for serve:
+    /// `loss=1%,reorder=1%,dup=0.5%,corrupt=0.1%,delay=5ms,seed=7`. Connections that it ends count as lost, not as failures
+    #[arg(long, value_name = "FAULTS", value_parser = fault)]
+    pub(crate) fault: Option<FaultFlag>,
 
     /// `syn`: answer every SYN with a SYN cookie instead of keeping an embryo
     #[arg(long)]
@@ -134,6 +166,42 @@ pub(crate) struct Args {
     /// Which half of a run in two processes this process is
     #[arg(long, value_enum, hide = true)]
     pub(crate) role: Option<Role>,
+}
+
+/// The flags that stand on the command line, by name: a default that a mode can't honour is no mistake.
+#[derive(Debug, Clone, Default)]
+struct Given(Vec<String>);
+
+impl Given {
+    fn has(&self, flag: &str) -> bool {
+        self.0.iter().any(|given| given == flag)
+    }
+}
+
+impl clap::FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = Self::default();
+        given.update_from_arg_matches(matches)?;
+        Ok(given)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let names = matches.ids().map(clap::Id::as_str);
+        let given =
+            names.filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine));
+        self.0 = given.map(|name| name.replace('_', "-")).collect();
+        Ok(())
+    }
+}
+
+impl clap::Args for Given {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
 }
 
 /// What is measured.
@@ -208,9 +276,7 @@ impl Args {
     /// [`Failure::Usage`] names the flag and what to do.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-        if self.cookies && self.mode != Mode::Syn {
-            return usage("--cookies is about open ports: use it with `bench syn`");
-        }
+        self.check_mode()?;
         if self.seconds < SHORTEST || self.seconds > LONGEST {
             return usage(
                 "--seconds must be 0.1 to 3600: every run is bounded, and a shorter one says nothing",
@@ -222,8 +288,11 @@ impl Args {
         if self.connections > CONNECTIONS_MAX {
             return usage("--connections must be at most 100m");
         }
+        if self.given.has("ring-frames") && !self.is_ring() {
+            return usage("--ring-frames is about --nic ring; the length of a memif is its rsize");
+        }
         if self.mode.is_conversation() {
-            self.check_conversation()?;
+            return self.check_conversation();
         }
         match self.peer {
             Peer::Endpoint if self.expect.is_some() => {
@@ -235,25 +304,36 @@ impl Args {
             Peer::External if self.connections > 0 || self.cookies => usage(
                 "--connections and --cookies say how our endpoint is set up; they mean nothing to --peer external",
             ),
+            Peer::External if self.expected() == Expect::Sink && self.given.has("window") => usage(
+                "--window counts SYNs without a reply, and with --expect sink none has one: use --rate",
+            ),
             _ => Ok(()),
         }
+    }
+
+    /// No flag that the mode would pass over in silence.
+    fn check_mode(&self) -> Result<(), Failure> {
+        let in_vain =
+            |(flag, modes): &&(&str, &[Mode])| self.given.has(flag) && !modes.contains(&self.mode);
+        let Some((flag, modes)) = ONLY_FOR.iter().find(in_vain) else {
+            return Ok(());
+        };
+        let names: Vec<String> = modes
+            .iter()
+            .map(|mode| format!("`bench {}`", mode.name()))
+            .collect();
+        Err(Failure::Usage(format!(
+            "--{flag} says nothing to `bench {}`: use it with {}",
+            self.mode.name(),
+            names.join(" or ")
+        )))
     }
 
     /// The same for `connect` and `request`.
     fn check_conversation(&self) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-        if self.peer == Peer::External {
-            return usage(
-                "--peer external answers SYNs at best: use it with `bench rst` or `bench syn`",
-            );
-        }
-        if self.rate.is_some() || self.options.is_some() {
-            return usage(
-                "--rate and --options are about SYNs alone: `bench connect` and `bench request` go as fast as -c allows",
-            );
-        }
         if self.concurrency == 0 || self.concurrency > CONCURRENCY_MAX {
-            return usage("-c must be 1 to 65536");
+            return usage("--concurrency must be 1 to 65536");
         }
         if self.size > workload::http::BODY_MAX {
             return usage("--size must be at most 60k");
@@ -261,15 +341,22 @@ impl Args {
         if self.time_wait > TIME_WAIT_MAX {
             return usage("--time-wait must be at most 240 s");
         }
-        if self.mode == Mode::Connect && self.connections > 0 {
+        if self.mode == Mode::Connect {
+            return Ok(());
+        }
+        if self.given.has("connections") && self.connections == 0 {
+            return usage("--connections must be at least 1: over none there is nothing to ask");
+        }
+        if self.concurrency > self.requested_connections() {
             return usage(
-                "--connections is for `bench request`; how many are under way at a time says -c",
+                "--concurrency must be at most --connections: a connection has one request under way at a time",
             );
         }
-        if self.mode == Mode::Request && self.concurrency > self.requested_connections() {
-            return usage(
-                "-c must be at most --connections: a connection has one request under way at a time",
-            );
+        let least = self.concurrency + SLACK;
+        if self.open_records.is_some_and(|records| records < least) {
+            return Err(Failure::Usage(format!(
+                "--open-records must be at least {least}: --concurrency, and {SLACK} that one side has ended and the other hasn't"
+            )));
         }
         Ok(())
     }
@@ -309,3 +396,6 @@ impl Args {
         self.mode == Mode::Syn && !self.cookies && self.expected() == Expect::Syn
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

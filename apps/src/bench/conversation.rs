@@ -20,6 +20,7 @@ use super::conduct::Near;
 use super::endpoint::{Endpoint, Ready};
 use super::{memif, ring};
 use crate::clock::Clock;
+use crate::console;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -37,7 +38,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
         memif::run(args, stop, near, |_, _| Ok(()))?
     };
     let report = Report::new(args, course, sides);
-    report.print(args.json)?;
+    console::report(&report, args.json)?;
     Ok(report)
 }
 

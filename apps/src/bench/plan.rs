@@ -140,21 +140,12 @@ pub(super) fn connections(config: &Config) -> impl Iterator<Item = (FlowKey, Par
 mod tests {
     use std::collections::HashSet;
 
-    use clap::Parser as _;
-
     use super::*;
-    use crate::cli::{Cli, Command};
-
-    fn args(line: &str) -> Args {
-        let Command::Bench(args) = Cli::parse_from(line.split_whitespace()).command else {
-            panic!("not the bench command");
-        };
-        *args
-    }
+    use crate::bench::args::tests::args;
 
     #[test]
     fn connections_are_all_different_and_none_is_the_generators() {
-        let config = config(&args("syncline bench rst --connections 300k")).expect("valid");
+        let config = config(&args("rst --connections 300k")).expect("valid");
         let mut seen = HashSet::new();
         for (key, _) in connections(&config).take(300_000) {
             assert!(key.remote_port() < FIRST_PORT && key.local_port() == OPEN_PORT);
@@ -166,19 +157,13 @@ mod tests {
     #[test]
     fn the_table_has_room_for_what_the_run_needs() {
         let capacity = |line| capacity(&args(line));
-        assert_eq!(capacity("syncline bench syn").embryos.v4, EMBRYOS);
+        assert_eq!(capacity("syn").embryos.v4, EMBRYOS);
         assert_eq!(
-            capacity("syncline bench syn --ipv6").embryos,
+            capacity("syn --ipv6").embryos,
             Records { v4: 0, v6: EMBRYOS }
         );
-        assert_eq!(
-            capacity("syncline bench syn --cookies").embryos.v4,
-            EMBRYOS_UNUSED
-        );
-        assert_eq!(
-            capacity("syncline bench rst --connections 1m").parked.v4,
-            1_000_000
-        );
+        assert_eq!(capacity("syn --cookies").embryos.v4, EMBRYOS_UNUSED);
+        assert_eq!(capacity("rst --connections 1m").parked.v4, 1_000_000);
     }
 
     #[test]
@@ -191,16 +176,10 @@ mod tests {
                 .first()
                 .map(|listener| listener.policy)
         };
-        assert_eq!(policy("syncline bench rst"), None);
-        assert_eq!(policy("syncline bench syn"), Some(SynPolicy::Embryo));
-        assert_eq!(
-            policy("syncline bench syn --cookies"),
-            Some(SynPolicy::CookieAlways)
-        );
-        assert_eq!(target(&args("syncline bench rst")).1, CLOSED_PORT);
-        assert_eq!(
-            target(&args("syncline bench syn --ipv6")),
-            (ADDRESS_V6.into(), OPEN_PORT)
-        );
+        assert_eq!(policy("rst"), None);
+        assert_eq!(policy("syn"), Some(SynPolicy::Embryo));
+        assert_eq!(policy("syn --cookies"), Some(SynPolicy::CookieAlways));
+        assert_eq!(target(&args("rst")).1, CLOSED_PORT);
+        assert_eq!(target(&args("syn --ipv6")), (ADDRESS_V6.into(), OPEN_PORT));
     }
 }

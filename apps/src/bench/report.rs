@@ -216,12 +216,7 @@ impl Report {
         for dump in &self.dumps {
             console::log(dump);
         }
-        if !json {
-            return console::result(self);
-        }
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
-        console::result(text)
+        console::report(self, json)
     }
 
     /// Whether the result is good: every reply right, every frame accounted for, every buffer back.
@@ -259,11 +254,7 @@ impl Report {
         if self.expects_replies && self.replies_verified == 0 && !self.interrupted {
             faults.push("no reply came: is the peer of the right kind?".to_owned());
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::Gate(faults.join("; ")))
-        }
+        Failure::unless_good(&faults)
     }
 }
 
@@ -350,4 +341,4 @@ impl Report {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 
 use super::scenario::{Cast, Family, Kernel, Ours};
+use crate::fault::{FaultFlag, fault};
 
 /// Shows what really happens when TCP goes wrong: plays a situation and draws its packet ladder
 #[derive(Debug, Clone, clap::Args)]
@@ -53,6 +54,11 @@ pub(crate) struct RunArgs {
     /// Over the tap: shorten the kernel's times by sysctls of its namespace, which are printed
     #[arg(long)]
     pub(crate) quick: bool,
+
+    /// In simulation: make the link a bad one, `loss=10%,reorder=5%,dup=5%,corrupt=1%,delay=20ms,seed=7`. What is expected of a
+    /// good link is not judged then
+    #[arg(long, value_name = "FAULTS", value_parser = fault)]
+    pub(crate) fault: Option<FaultFlag>,
 
     /// Print the same as JSON
     #[arg(long)]

@@ -5,6 +5,7 @@
 use std::io::IsTerminal as _;
 
 use serde_json::json;
+use stack::nic::fault::FaultSpec;
 
 use super::args::RunArgs;
 use super::check;
@@ -16,6 +17,7 @@ use super::scenario::{Cast, Player, Scenario, Scene};
 use super::story::Story;
 use crate::console;
 use crate::failure::Failure;
+use crate::fault::written;
 
 /// A scene as it was played.
 pub(crate) struct Played {
@@ -31,6 +33,8 @@ pub(crate) struct Played {
     pub(crate) expectations: usize,
     /// What was changed in the kernel, as commands.
     pub(crate) sysctls: Vec<String>,
+    /// The flag that made the link a bad one; nothing was judged then.
+    pub(crate) fault: Option<String>,
 }
 
 impl Played {
@@ -53,6 +57,16 @@ impl Played {
             recording,
             story,
             sysctls,
+            fault: None,
+        }
+    }
+
+    /// The same, played over a bad link: what is expected of a good one can't be held against it.
+    pub(crate) fn over_bad_link(self, spec: &FaultSpec) -> Self {
+        Self {
+            unmet: Vec::new(),
+            fault: Some(written(spec)),
+            ..self
         }
     }
 
@@ -63,7 +77,9 @@ impl Played {
             text += &format!("pinned: {line}\n");
         }
         text += &ladder::draw(&self.recording, &self.story, paint);
-        if self.unmet.is_empty() {
+        if let Some(fault) = &self.fault {
+            text += &format!("not judged: --fault {fault}\n");
+        } else if self.unmet.is_empty() {
             text += &format!("all {} expectations met\n", self.expectations);
         }
         for line in &self.unmet {
@@ -91,10 +107,13 @@ pub(crate) fn print(args: &RunArgs, scenario: &Scenario, played: &[Played]) -> R
             .iter()
             .map(|played| json::scene(&played.title, &played.story, &played.unmet))
             .collect();
+        let fault = played.iter().find_map(|played| played.fault.as_ref());
         let whole = json!({
             "scenario": scenario.name,
             "over": if played.iter().all(|played| played.recording.cast == Cast::SIM) { "sim" } else { "tap" },
-            "passed": verdict.is_ok(),
+            // Over a bad link nothing was judged.
+            "passed": fault.is_none().then_some(verdict.is_ok()),
+            "fault": fault,
             "scenes": scenes,
         });
         console::result(format_args!("{whole:#}"))?;
@@ -135,7 +154,7 @@ mod tests {
             let scene = &scenario.scenes[0];
             [Played::new(
                 scene,
-                sim::play(scene, Family::V4).expect("a world"),
+                sim::play(scene, Family::V4, None).expect("a world"),
                 Vec::new(),
             )]
         };

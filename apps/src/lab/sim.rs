@@ -1,4 +1,5 @@
-//! The stage in virtual time: two hosts of the simulated world, both ours, with a perfect wire between them.
+//! The stage in virtual time: two hosts of the simulated world, both ours, with a wire between them that is perfect unless it
+//! was asked to be a bad one.
 //!
 //! Called by: `lab`. It must never depend on the machine that it runs on: the same scene gives the same ladder everywhere.
 
@@ -6,9 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::nic::fault::FaultSpec;
 use stack::sim::host::{HostError, HostId, HostSpec};
 use stack::sim::link::Fate as LinkFate;
-use stack::sim::world::World;
+use stack::sim::world::{Direction, World};
 use stack::time::Instant;
 
 use super::actor::Actor;
@@ -18,8 +20,10 @@ use super::scenario::{
 };
 use crate::failure::Failure;
 
-/// Every ladder comes from this one.
-const SEED: u64 = 793;
+/// Every ladder comes from this one, unless `--fault` names another.
+pub(super) const SEED: u64 = 793;
+/// How far frames that are overtaken fall behind at most, and how late doubles come.
+const OVERTAKEN: Duration = Duration::from_millis(5);
 /// What the clock shows when a scene starts.
 const START: Instant = Instant::from_ms(1_000_000);
 /// Numbers of the hosts: the last byte of their addresses.
@@ -37,13 +41,21 @@ struct Stage<'a> {
     recording: Recording,
 }
 
-/// Plays a scene.
+/// Plays a scene; `fault` is what its wire does in both directions.
 ///
 /// # Errors
 /// [`Failure::Run`] when the world can't be built, or finds fault with what our stack does.
-pub(crate) fn play(scene: &Scene, family: Family) -> Result<Recording, Failure> {
-    let mut stage = Stage::build(scene, family)
+pub(crate) fn play(
+    scene: &Scene,
+    family: Family,
+    fault: Option<&FaultSpec>,
+) -> Result<Recording, Failure> {
+    let seed = fault.map_or(SEED, |fault| fault.seed);
+    let mut stage = Stage::build(scene, family, seed)
         .map_err(|error| Failure::Run(format!("the simulated world can't be built: {error}")))?;
+    if let Some(fault) = fault {
+        stage.make_bad(fault);
+    }
     if !scene.server_is_on {
         stage.power_off(Server);
     }
@@ -68,8 +80,8 @@ pub(crate) fn play(scene: &Scene, family: Family) -> Result<Recording, Failure> 
 }
 
 impl<'a> Stage<'a> {
-    fn build(scene: &'a Scene, family: Family) -> Result<Self, HostError> {
-        let mut world = World::new(SEED, START);
+    fn build(scene: &'a Scene, family: Family, seed: u64) -> Result<Self, HostError> {
+        let mut world = World::new(seed, START);
         world.record(true);
         let addresses = (address(family, CLIENT_HOST), address(family, SERVER_HOST));
         let server = SocketAddr::new(addresses.1, SERVER_PORT);
@@ -89,6 +101,20 @@ impl<'a> Stage<'a> {
             off_since: [None; 2],
             recording: Recording::new(Cast::SIM, addresses, scene.backlog.is_some()),
         })
+    }
+
+    /// The client's wire does this to frames, as `--fault` does it to those of a NIC.
+    fn make_bad(&mut self, fault: &FaultSpec) {
+        for direction in [Direction::Up, Direction::Down] {
+            let client = self.hosts[Client as usize];
+            let wire = &mut self.world.link_mut(client, direction).spec;
+            wire.loss_ppm = fault.loss_ppm;
+            wire.duplicate_ppm = fault.duplicate_ppm;
+            wire.corrupt_ppm = fault.corrupt_ppm;
+            wire.reorder_ppm = fault.reorder_ppm;
+            wire.reorder_delay = OVERTAKEN;
+            wire.delay += Duration::from_nanos(fault.delay_ns);
+        }
     }
 
     fn power_off(&mut self, side: Side) {
@@ -146,6 +172,8 @@ impl<'a> Stage<'a> {
             };
             let fate = match (crossing.arrives_at, crossing.fate) {
                 (Some(at), _) if is_off(at) => Fate::Lost("no power"),
+                // Its checksum tells the receiver.
+                (Some(_), LinkFate::Corrupted) => Fate::Lost("corrupted"),
                 (Some(at), _) => Fate::Arrived(since_start(at + SETTLED)),
                 (None, LinkFate::NoReceiver) => Fate::Lost("nobody there"),
                 (None, _) => Fate::Lost("lost"),

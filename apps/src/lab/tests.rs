@@ -18,6 +18,7 @@ use super::scenario::{
 };
 use super::story::Story;
 use super::{find, in_sim, scenarios, wrapped};
+use crate::fault::fault;
 
 const ADDRESSES: (IpAddr, IpAddr) = (
     IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)),
@@ -147,7 +148,7 @@ fn the_ladder_tells_what_happened() {
 fn every_scenario_comes_about_in_simulation_as_it_is_written_down() {
     for scenario in scenarios::all(Pace::Real) {
         let mut text = String::new();
-        for played in in_sim(&scenario, Family::V4).expect("a world") {
+        for played in in_sim(&scenario, Family::V4, None).expect("a world") {
             assert_eq!(played.unmet, Vec::<String>::new(), "{}", played.title);
             let lines = played.text(Paint::Plain);
             text += &lines.lines().map(in_whole_ms).collect::<String>();
@@ -187,7 +188,7 @@ fn in_whole_ms(line: &str) -> String {
 #[test]
 fn every_scenario_comes_about_over_ipv6() {
     for scenario in scenarios::all(Pace::Real) {
-        for played in in_sim(&scenario, Family::V6).expect("a world") {
+        for played in in_sim(&scenario, Family::V6, None).expect("a world") {
             let text = played.text(Paint::Plain);
             assert_eq!(played.unmet, Vec::<String>::new(), "{text}");
             assert!(
@@ -205,8 +206,43 @@ fn every_scenario_comes_about_over_ipv6() {
 #[test]
 fn a_scene_is_the_same_each_time() {
     let scenario = find("closed-port", Pace::Real).expect("it is there");
-    let text = || in_sim(&scenario, Family::V4).expect("a world")[0].text(Paint::Plain);
+    let text = || in_sim(&scenario, Family::V4, None).expect("a world")[0].text(Paint::Plain);
     assert_eq!(text(), text());
+}
+
+#[test]
+fn over_a_bad_link_frames_are_lost_and_nothing_is_judged() {
+    let played = |name, fault_text: &str| {
+        let flag = fault(fault_text).expect("a right one");
+        let scenario = find(name, Pace::Real).expect("it is there");
+        let played = in_sim(&scenario, Family::V4, Some(&flag)).expect("no fault of the stack");
+        let texts: Vec<String> = played.iter().map(|p| p.text(Paint::Plain)).collect();
+        texts.concat()
+    };
+    for name in ["closed-port", "host-down", "app-blocked"] {
+        for seed in 1..20 {
+            let faults = format!("loss=20%,reorder=10%,dup=10%,corrupt=10%,delay=20ms,seed={seed}");
+            let text = played(name, &faults);
+            assert!(!text.contains("met") && !text.contains("MET"), "{text}");
+            assert!(
+                text.lines().all(|line| line.chars().count() <= WIDTH),
+                "{text}"
+            );
+            assert_eq!(played(name, &faults), text);
+        }
+    }
+    let text = played("app-blocked", "loss=20%");
+    assert!(
+        text.contains("lost") && text.contains("not judged: --fault loss=20%,seed=793\n"),
+        "{text}"
+    );
+    assert!(played("app-blocked", "corrupt=20%").contains("corrupted"));
+    let late = played("closed-port", "delay=200ms");
+    let refused = late.lines().find(|line| line.contains("ECONNREFUSED"));
+    assert!(
+        refused.is_some_and(|line| line.trim_start().starts_with("800.")),
+        "{late}"
+    );
 }
 
 fn judged(recording: &Recording, expectations: Vec<Expectation>) -> Vec<String> {

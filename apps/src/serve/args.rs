@@ -45,7 +45,8 @@ pub(crate) struct Args {
     /// Places are a port or a range of ports, on all our addresses, on one, or on those within a prefix.
     ///
     /// Services: echo (RFC 862), discard (RFC 863), chargen (RFC 864), daytime (RFC 867: sends its line and closes first),
-    /// http (1.1 and 1.0; every path is a body of size=BYTES, 1000 by default; with close it closes after each response),
+    /// http (1.1 and 1.0; every path is a body of size=BYTES, 1000 by default; with close it closes after each response; a
+    /// peer that is silent for idle=TIME, 75s by default, or never, is left),
     /// noread (accepts, never reads, never closes), noaccept (never accepts), reset (the default: completes the handshake,
     /// and resets at the first data or FIN).
     ///

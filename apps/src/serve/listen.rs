@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use stack::conn::listener::SynPolicy;
 use stack::conn::local::LocalPrefix;
@@ -16,6 +17,11 @@ use crate::units;
 const BODY_MAX: u64 = 1 << 40;
 /// The body of a response unless `size=` says otherwise, in bytes.
 const BODY_DEFAULT: u64 = 1000;
+/// How long a connection of http may be silent unless `idle=` says otherwise: what nginx allows.
+const IDLE_DEFAULT: Duration = Duration::from_secs(75);
+/// The shortest and longest time that `idle=` takes.
+const IDLE_MIN: Duration = Duration::from_millis(1);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// One value of `--listen`: at least one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +72,8 @@ pub(crate) struct HttpOptions {
     pub(crate) body_len: u64,
     /// Close after each response.
     pub(crate) close: bool,
+    /// How long a peer may be silent, up to [`IDLE_MAX`]; `None` for ever.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl Service {
@@ -98,6 +106,7 @@ impl Service {
             "http" => Self::Http(HttpOptions {
                 body_len: BODY_DEFAULT,
                 close: false,
+                idle: Some(IDLE_DEFAULT),
             }),
             "noread" => Self::NoRead,
             "noaccept" => Self::NoAccept,
@@ -149,10 +158,18 @@ impl Listen {
                 }
             }
             ("close", None, Service::Http(http)) => http.close = true,
+            ("idle", Some("never"), Service::Http(http)) => http.idle = None,
+            ("idle", Some(value), Service::Http(http)) => {
+                let idle = units::duration(value)?;
+                if !(IDLE_MIN..=IDLE_MAX).contains(&idle) {
+                    return Err(format!("`{option}`: 1ms to 24h, or never"));
+                }
+                http.idle = Some(idle);
+            }
             _ => {
                 return Err(format!(
                     "`{option}` is no option of {}; there are backlog=N, cookies=always|full|never, abort-on-overflow, \
-                     and for http size=BYTES, close",
+                     and for http size=BYTES, close, idle=TIME|never",
                     self.service.name()
                 ));
             }
@@ -281,13 +298,15 @@ mod tests {
 
     #[test]
     fn options_belong_to_the_place_before_them() {
-        let all =
-            listens("80=http,size=1k,close,backlog=5,7=echo,cookies=never,abort-on-overflow,9")
-                .expect("three places")
-                .0;
+        let all = listens(
+            "80=http,size=1k,close,idle=2m,backlog=5,7=echo,cookies=never,abort-on-overflow,9",
+        )
+        .expect("three places")
+        .0;
         let http = HttpOptions {
             body_len: 1000,
             close: true,
+            idle: Some(Duration::from_secs(120)),
         };
         assert_eq!(all[0].service, Service::Http(http));
         assert_eq!((all[0].backlog, all[0].policy), (Some(5), None));
@@ -296,6 +315,12 @@ mod tests {
             (Some(SynPolicy::Embryo), true)
         );
         assert_eq!(all[2].service, Service::Reset);
+        let idle = |text| match one(text).service {
+            Service::Http(http) => http.idle,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(idle("80=http"), Some(Duration::from_secs(75)));
+        assert_eq!(idle("80=http,idle=never"), None);
         assert_eq!(all.len(), 3);
     }
 
@@ -331,6 +356,10 @@ mod tests {
             ("7=echo,size=1k", "`size=1k` is no option of echo"),
             ("80=http,size", "`size` is no option of http"),
             ("80=http,size=2t", "at most"),
+            ("80=http,idle=0", "1ms to 24h, or never"),
+            ("80=http,idle=25h", "1ms to 24h, or never"),
+            ("80=http,idle=soon", "is no time"),
+            ("7=echo,idle=1s", "`idle=1s` is no option of echo"),
             ("80=http,cookies=maybe", "say always, full"),
             ("80=http,backlog=5g", "more than"),
             ("198.18.64.1/24:80", "bits behind the prefix"),

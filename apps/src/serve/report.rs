@@ -19,7 +19,6 @@ use super::listen::Listen;
 use super::run::mac_text;
 use super::watch::{EndedBy, Watched, total};
 use super::worker::Progress;
-use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
@@ -170,19 +169,6 @@ impl Report {
         }
     }
 
-    /// Prints the result to stdout, as text or as JSON.
-    ///
-    /// # Errors
-    /// [`Failure::Run`] when stdout takes no more.
-    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
-        if !json {
-            return console::result(self);
-        }
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
-        console::result(text)
-    }
-
     /// Whether the result is good: every frame accounted for, every buffer back, the capture whole as far as it was told.
     ///
     /// # Errors
@@ -206,11 +192,7 @@ impl Report {
         {
             faults.push(format!("{} is not whole: {error}", pcap.file));
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::Gate(faults.join("; ")))
-        }
+        Failure::unless_good(&faults)
     }
 
     fn write_workers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

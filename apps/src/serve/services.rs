@@ -104,6 +104,16 @@ impl Services {
         Some(self.sites.get(usize::from(site))?.service)
     }
 
+    /// In the first turn: takes all memory that the services need.
+    fn start<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+        if !self.started {
+            self.started = true;
+            let sites = self.sites.iter_mut();
+            self.http
+                .start(cx, sites.filter_map(|site| site.http.as_mut()));
+        }
+    }
+
     /// Something has changed that lets the service go on: bytes, room, or an end of what comes.
     fn go_on<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
         let Some(site) = self.sites.get_mut(usize::from(state.site)) else {
@@ -154,6 +164,8 @@ impl App for Services {
     }
 
     fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+        // A cookie can come back in the very first turn.
+        self.start(cx);
         let site = cx
             .listener(conn)
             .and_then(|listener| self.site_of_listener.get(usize::from(listener.0)));
@@ -164,6 +176,9 @@ impl App for Services {
         };
         state.site = index;
         site.stats.opened();
+        if let Some(http) = &site.http {
+            self.http.begin(cx, conn, http);
+        }
         match site.service {
             Service::Chargen => chargen::run(cx, conn, state, &mut site.stats),
             Service::Daytime => {
@@ -206,19 +221,15 @@ impl App for Services {
         state: &mut Conn,
         reason: CloseReason,
     ) {
-        self.http.forget(&state.http);
+        let was_idle = self.http.forget(conn, &state.http);
         if let Some(site) = self.sites.get_mut(usize::from(state.site)) {
             site.stats.closed(reason, cx.unacked_len(conn));
+            site.stats.idle_closed += u64::from(was_idle);
         }
     }
 
     fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
-        if !self.started {
-            self.started = true;
-            for site in self.sites.iter_mut().filter_map(|site| site.http.as_mut()) {
-                site.register(cx);
-            }
-        }
+        self.start(cx);
         self.lingering.tick(cx);
         self.http.tick(cx);
     }

@@ -97,6 +97,20 @@ fn json_says_the_same() {
 }
 
 #[test]
+fn a_bad_link_is_drawn_and_not_judged() {
+    let json = printed(&["run", "closed-port", "--fault", "delay=1ms", "--json"]);
+    let whole: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        (&whole["passed"], &whole["fault"]),
+        (&Value::Null, &"delay=1000us,seed=793".into())
+    );
+    let output = lab(&["run", "closed-port", "--over", "tap", "--fault", "loss=1%"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("--fault is for --over sim"), "{text}");
+}
+
+#[test]
 fn frames_can_be_kept() {
     let file = std::env::temp_dir().join(format!("syncline-lab-{}.pcapng", std::process::id()));
     let path = file.to_str().expect("text");

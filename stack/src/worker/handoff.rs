@@ -19,6 +19,14 @@ pub(super) enum Message<F> {
     NoRoute(F),
 }
 
+impl<F> Message<F> {
+    /// The frame, whatever it was for.
+    fn into_frame(self) -> F {
+        let (Self::Received(frame) | Self::Resolve(frame) | Self::NoRoute(frame)) = self;
+        frame
+    }
+}
+
 /// The rings of all workers of one endpoint; made once and split with [`Rings::into_ends`].
 #[derive(Debug)]
 pub struct Rings<F> {
@@ -87,12 +95,19 @@ impl<F> RingEnd<F> {
         self.index == 0
     }
 
+    /// Hands a message over; its frame comes back when the ring is full or there is no such worker.
     #[inline]
-    pub(super) fn push(&self, worker: u16, message: Message<F>) -> Result<(), Message<F>> {
-        match self.rings.get(usize::from(worker)) {
+    pub(super) fn push(&self, worker: u16, message: Message<F>) -> Result<(), F> {
+        let refused = match self.rings.get(usize::from(worker)) {
             Some(ring) => ring.push(message),
             None => Err(message),
-        }
+        };
+        refused.map_err(Message::into_frame)
+    }
+
+    /// Frees what other workers have handed over.
+    pub(super) fn clear(&self) {
+        while self.pop().is_some() {}
     }
 
     #[inline]
@@ -114,10 +129,7 @@ mod tests {
         );
         assert!(ends[0].push(2, Message::Received(7)).is_ok());
         assert!(ends[1].push(2, Message::Received(8)).is_ok());
-        assert!(matches!(
-            ends[0].push(2, Message::Received(9)),
-            Err(Message::Received(9))
-        ));
+        assert_eq!(ends[0].push(2, Message::Received(9)), Err(9));
         assert!(ends[0].pop().is_none() && ends[1].pop().is_none());
         assert!(matches!(ends[2].pop(), Some(Message::Received(7))));
         assert!(matches!(ends[2].pop(), Some(Message::Received(8))));

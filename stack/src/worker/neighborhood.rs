@@ -184,14 +184,10 @@ impl<N: Nic> Core<N> {
     /// Gives a finished packet its link addresses and sends it, now or when its neighbour has answered.
     pub(super) fn dispatch(&mut self, frame: N::Frame, destination: IpAddr, now: Instant) {
         if self.neighborhood.table.is_none() {
-            return match self.ring.push(0, Message::Resolve(frame)) {
-                Ok(()) => {}
-                Err(
-                    Message::Resolve(frame) | Message::Received(frame) | Message::NoRoute(frame),
-                ) => {
-                    self.drop_unsent(frame, Counter::TxNeighborDropped);
-                }
-            };
+            if let Err(frame) = self.ring.push(0, Message::Resolve(frame)) {
+                self.drop_unsent(frame, Counter::TxNeighborDropped);
+            }
+            return;
         }
         let Some(next_hop) = self.endpoint.config.next_hop(destination) else {
             return self.drop_unsent(frame, Counter::TxNoRoute);
@@ -240,14 +236,10 @@ impl<N: Nic> Core<N> {
             let hash = self.endpoint.hasher.hash(&key);
             let owner = hash.owner(self.ring.workers());
             if owner != self.ring.index() {
-                return match self.ring.push(owner, Message::NoRoute(frame)) {
-                    Ok(()) => {}
-                    Err(
-                        Message::Received(frame)
-                        | Message::Resolve(frame)
-                        | Message::NoRoute(frame),
-                    ) => self.drop_unsent(frame, Counter::TxNeighborDropped),
-                };
+                if let Err(frame) = self.ring.push(owner, Message::NoRoute(frame)) {
+                    self.drop_unsent(frame, Counter::TxNeighborDropped);
+                }
+                return;
             }
             if let Some(found) = self.endpoint.table.lookup(&key, hash)
                 && found.kind() == Kind::Open

@@ -103,7 +103,7 @@ impl<N: Nic> Core<N> {
     pub(super) fn hand_over(&mut self, frame: N::Frame, owner: u16) {
         match self.ring.push(owner, Message::Received(frame)) {
             Ok(()) => self.endpoint.counters.bump(Counter::HandedOff),
-            Err(Message::Received(frame) | Message::Resolve(frame) | Message::NoRoute(frame)) => {
+            Err(frame) => {
                 self.endpoint.counters.bump(Counter::HandoffFull);
                 self.outbox.free(frame);
             }

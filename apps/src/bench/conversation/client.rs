@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use dpdk::{DpdkNic, QueuePair};
+use dpdk::{DpdkNic, FaultTotals, QueuePair};
 use stack::counters::Counter;
 use stack::memory::PageOptions;
+use stack::nic::fault::FaultSpec;
 use stack::worker::{RingEnd, Worker};
 use workload::{Latency, Side, Tally};
 
@@ -103,6 +104,8 @@ pub(super) struct Ended {
     pub(super) latency: Latency,
     /// Counters, for a run that went wrong.
     pub(super) progress: Progress,
+    /// What `--fault` did.
+    pub(super) faults: Option<FaultTotals>,
 }
 
 /// A client on its queue pair.
@@ -112,15 +115,22 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Builds the worker.
+    /// Builds the worker, on a link with these faults.
     ///
     /// # Errors
     /// [`Failure::Run`] when there is not enough memory or randomness.
-    pub(super) fn new(args: &Args, queues: QueuePair, clock: Clock) -> Result<Self, Failure> {
+    pub(super) fn new(
+        args: &Args,
+        queues: QueuePair,
+        fault: Option<&FaultSpec>,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let mut nic = DpdkNic::new(queues);
+        nic.set_faults(fault, clock.hz());
         let cannot = |error: &dyn std::error::Error| Failure::Run(error.to_string());
         let config = plan::client_config(args).map_err(|error| cannot(&error))?;
         let worker = Worker::with_app(
-            DpdkNic::new(queues),
+            nic,
             plan::client_app(args, secrets::seed()?[0]),
             Arc::new(config),
             &secrets::fresh()?,
@@ -147,12 +157,13 @@ impl Client {
             }
             line.mailbox.serve(&mut served, || self.seen(ticks));
         }
-        let ended = Ended {
-            latency: self.worker.app().latency().cloned().unwrap_or_default(),
-            progress: Progress::of(&self.worker),
-        };
-        drop(self.worker.into_nic());
-        ended
+        let latency = self.worker.app().latency().cloned().unwrap_or_default();
+        let progress = Progress::of(&self.worker);
+        Ended {
+            latency,
+            progress,
+            faults: self.worker.into_nic().fault_totals(),
+        }
     }
 
     fn enter(&mut self, phase: Phase) {

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use workload::{Latency, RequestClient, Tally};
+use workload::{Fault, Latency, RequestClient, Tally};
 
 use super::super::args::{Args, Mode};
 use super::super::conduct::{DRAIN_MAX, LINE, LOOK, Near, SILENCE, Watch, rest};
@@ -13,11 +13,16 @@ use super::client::{Client, Ended, Line, Phase, Seen};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
+use crate::fault::FaultReport;
 use crate::stop::Stop;
 use crate::threads::join;
 
 /// A set-up in which nothing new was established for this long has failed.
 const STALLED: Duration = Duration::from_secs(10);
+/// The same over a bad link, where a handshake may need its sixth SYN (RFC 6298: after 63 s).
+const STALLED_BAD_LINK: Duration = Duration::from_secs(70);
+/// Over a bad link the drain ends after this at the latest: most of what is under way needs its first or second retransmission.
+const DRAIN_BAD_LINK_MAX: Duration = Duration::from_secs(8);
 
 /// How the connections of a `request` came to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +56,8 @@ pub(super) struct Course {
     pub(super) latency: Latency,
     /// The client's counters.
     pub(super) client: Progress,
+    /// What `--fault` did.
+    pub(super) fault: Option<FaultReport>,
     /// Ctrl-C ended it early.
     pub(super) interrupted: bool,
 }
@@ -70,11 +77,13 @@ pub(super) fn run(args: &Args, stop: &Stop, near: Near<'_>) -> Result<Course, Fa
     } = near;
     let server_before = endpoint.and_then(|ready| ready.resident_before_bytes);
     let client_before = resident_bytes();
+    let fault = args.fault.map(|flag| flag.spec()).transpose()?;
+    let fault = fault.as_ref();
     let line = Line::new();
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
             let _lcore = eal.register_thread(Some(cpu))?;
-            Ok(Client::new(args, queues, clock)?.run(&line))
+            Ok(Client::new(args, queues, fault, clock)?.run(&line))
         });
         let mut conductor = Conductor {
             args,
@@ -87,7 +96,11 @@ pub(super) fn run(args: &Args, stop: &Stop, near: Near<'_>) -> Result<Course, Fa
         let conducted = conductor.conduct();
         line.enter(Phase::Stop);
         // Why a thread broke off explains why nobody got an answer.
-        let Ended { latency, progress } = join(client)?;
+        let Ended {
+            latency,
+            progress,
+            faults,
+        } = join(client)?;
         let (set_up, measured, whole) = conducted?;
         Ok(Course {
             set_up,
@@ -95,6 +108,7 @@ pub(super) fn run(args: &Args, stop: &Stop, near: Near<'_>) -> Result<Course, Fa
             whole,
             latency,
             client: progress,
+            fault: fault.map(|spec| FaultReport::new(spec, faults.into_iter())),
             interrupted: stop.is_asked(),
         })
     })
@@ -131,7 +145,17 @@ impl Conductor<'_> {
 
     /// A fault is enough: what follows would be measured for nothing.
     fn is_over(&self, seen: &Seen) -> bool {
-        self.stop.is_asked() || seen.tally.faults_total() > 0
+        self.stop.is_asked() || self.failures(&seen.tally) > 0
+    }
+
+    /// What must not happen: over a link that is a bad one on purpose, only what the link can't cause.
+    fn failures(&self, tally: &Tally) -> u64 {
+        let of_link = if self.args.fault.is_some() {
+            tally.total_of(Fault::is_of_link)
+        } else {
+            0
+        };
+        tally.faults_total() - of_link
     }
 
     fn server(&mut self) -> Result<Progress, Failure> {
@@ -143,6 +167,11 @@ impl Conductor<'_> {
     fn set_up(&mut self) -> Result<SetUp, Failure> {
         let wanted = u64::from(self.args.requested_connections());
         let started = Instant::now();
+        let stalled = if self.args.fault.is_some() {
+            STALLED_BAD_LINK
+        } else {
+            STALLED
+        };
         let (mut last, mut grown_at) = (self.line.seen()?, started);
         let mut line_at = started;
         loop {
@@ -154,7 +183,7 @@ impl Conductor<'_> {
             last = seen;
             let server = self.server()?;
             let complete = seen.tally.opened == wanted && server.app.opened == wanted;
-            let over = complete || self.is_over(&seen) || grown_at.elapsed() >= STALLED;
+            let over = complete || self.is_over(&seen) || grown_at.elapsed() >= stalled;
             if over || line_at.elapsed() >= LINE {
                 line_at = Instant::now();
                 let seconds = started.elapsed().as_secs_f64();
@@ -235,6 +264,11 @@ impl Conductor<'_> {
     /// Starts nothing new and waits for what is under way, and for the last frames behind it.
     fn drain(&mut self) -> Result<Seen, Failure> {
         self.line.enter(Phase::Drain);
+        let longest = if self.args.fault.is_some() {
+            DRAIN_BAD_LINK_MAX
+        } else {
+            DRAIN_MAX
+        };
         let started = Instant::now();
         let (mut last, mut moved_at) = (self.line.seen()?, started);
         loop {
@@ -245,7 +279,7 @@ impl Conductor<'_> {
             }
             last = seen;
             let quiet = seen.under_way == 0 && moved_at.elapsed() >= SILENCE;
-            if quiet || started.elapsed() >= DRAIN_MAX {
+            if quiet || started.elapsed() >= longest {
                 return Ok(last);
             }
         }
@@ -257,7 +291,7 @@ impl Conductor<'_> {
             Mode::Request => (step.tally.replies, "M requests/s"),
             _ => (step.tally.completed, "M connections/s"),
         };
-        let faults = seen.tally.faults_total();
+        let faults = self.failures(&seen.tally);
         let loud = if faults > 0 { "  <-- FAULTS" } else { "" };
         console::log(format_args!(
             "{:5.1} s  {:7.3} {what}  under way {}  faults {faults}  client: busy {:.0} %  endpoint: mean burst {:.1}, \

@@ -11,7 +11,7 @@ use stack::conn::local::LocalPrefix;
 use stack::conn::{Capacity, Records};
 use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources};
 
-use super::super::args::{Args, Mode, ShapeArg};
+use super::super::args::{Args, Mode, SLACK, ShapeArg};
 
 const SERVER_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 2);
@@ -28,8 +28,6 @@ const SOURCES_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 0);
 const SOURCES_LEN_V6: u8 = 116;
 const SOURCES: u32 = 4096;
 const PORT: u16 = 80;
-/// Records beyond those under way: what one side has ended and the other hasn't.
-const SLACK: u32 = 1024;
 /// What the window field of a SYN can say. More would be announced right behind the handshake, in a segment of its own.
 const RCV_BUF: u32 = 65_535;
 /// Connections a second that TIME-WAIT has room for; beyond it the oldest make room, which is counted.

@@ -15,8 +15,8 @@ use super::super::limit::{self, Limit};
 use super::super::report::{Sides, Stages, per, rounded};
 use super::course::{Course, Window};
 use super::plan;
-use crate::console;
 use crate::failure::Failure;
+use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
 
 use figures::{Cost, Counts, Established, Times};
@@ -68,6 +68,8 @@ pub(in super::super) struct Report {
     /// Counters that aren't zero, over the whole run.
     counters: BTreeMap<String, u64>,
     client_counters: BTreeMap<String, u64>,
+    /// What `--fault` did, on the client's side; null without it.
+    fault_injection: Option<FaultReport>,
     /// Frames that either side lost track of; 0, or the run is not good.
     unaccounted: i64,
     endpoint_mbufs_in_use: u32,
@@ -123,7 +125,12 @@ impl Report {
             packets_per_exchange: (exchanges > 0)
                 .then(|| rounded(per(client_tx_frames + server_tx_frames, exchanges))),
             latency: Times::of(&course.latency),
-            counts: Counts::of(is_connect, &course.whole, &stopped.progress.app.faults),
+            counts: Counts::of(
+                is_connect,
+                args.fault.is_some(),
+                &course.whole,
+                &stopped.progress.app.faults,
+            ),
             cycles_per_packet: endpoint.cycles_per_packet,
             cycles_per_packet_with_pmd: endpoint.cycles_per_packet_with_pmd,
             stages: (server.stage_frames > 0).then(|| Stages::of(server)),
@@ -135,6 +142,7 @@ impl Report {
             unaccounted: stopped.progress.unaccounted.abs() + course.client.unaccounted.abs(),
             counters: stopped.progress.counters,
             client_counters: course.client.counters,
+            fault_injection: course.fault,
             endpoint_mbufs_in_use: stopped.mbufs_in_use,
             generator_mbufs_in_use: sides.generator_mbufs_in_use,
             interrupted: course.interrupted,
@@ -146,19 +154,6 @@ impl Report {
             is_connect,
             is_one_process: args.is_ring(),
         }
-    }
-
-    /// Prints the result to stdout, as text or as JSON.
-    ///
-    /// # Errors
-    /// [`Failure::Run`] when stdout takes no more.
-    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
-        if !json {
-            return console::result(self);
-        }
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
-        console::result(text)
     }
 
     /// Whether the result is good: nothing failed, everything verified, every frame accounted for, every buffer back.
@@ -174,7 +169,8 @@ impl Report {
                 listed(&self.counts.failures_by_reason)
             ));
         }
-        if self.counts.lost > 0 {
+        // Nobody but the link is to blame for what it loses.
+        if self.counts.lost > 0 && self.fault_injection.is_none() {
             faults.push(format!(
                 "{} {} did not end",
                 self.counts.lost,
@@ -199,11 +195,7 @@ impl Report {
         if self.counts.replies_verified == 0 && !self.interrupted {
             faults.push("no reply came".to_owned());
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::Gate(faults.join("; ")))
-        }
+        Failure::unless_good(&faults)
     }
 }
 
@@ -268,6 +260,9 @@ impl fmt::Display for Report {
             self.limit.verdict.name(),
             self.limit.evidence
         )?;
+        if let Some(fault) = &self.fault_injection {
+            writeln!(f, "  link      {fault}")?;
+        }
         if let Some(room) = &self.room {
             writeln!(f, "  room      {room}")?;
         }

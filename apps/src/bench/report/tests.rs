@@ -2,11 +2,9 @@
 //!
 //! Called by: `cargo test`. It must never start DPDK.
 
-use clap::Parser as _;
-
 use super::*;
+use crate::bench::args::tests::args;
 use crate::bench::endpoint::Progress;
-use crate::cli::{Cli, Command};
 use crate::traffic::{Tally, Wrong};
 
 /// A run of one second with a million right replies.
@@ -32,14 +30,15 @@ fn course() -> Course {
     }
 }
 
-fn sides() -> Sides {
+/// Two sides without a fault, and what the endpoint said of connections in its table.
+pub(in crate::bench) fn sides(bytes_per_connection: Option<f64>) -> Sides {
     Sides {
         link: "a link".to_owned(),
         ready: Some(Ready {
             mac: [0; 6],
             memory_line: "memory".to_owned(),
-            connections: 10,
-            bytes_per_connection: Some(77.123),
+            connections: bytes_per_connection.map_or(0, |_| 10),
+            bytes_per_connection,
             resident_before_bytes: None,
             room: "room".to_owned(),
         }),
@@ -53,12 +52,9 @@ fn sides() -> Sides {
 }
 
 fn report(change: impl FnOnce(&mut Course, &mut Sides)) -> Report {
-    let (mut course, mut sides) = (course(), sides());
+    let (mut course, mut sides) = (course(), sides(Some(77.123)));
     change(&mut course, &mut sides);
-    let Command::Bench(args) = Cli::parse_from(["syncline", "bench", "rst"]).command else {
-        panic!("not the bench command");
-    };
-    Report::new(&args, &course, sides)
+    Report::new(&args("rst"), &course, sides)
 }
 
 #[test]

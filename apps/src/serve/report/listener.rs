@@ -26,6 +26,8 @@ pub(super) struct ListenerReport {
     requests: u64,
     /// Requests that were not as they should be.
     refused_requests: u64,
+    /// Connections that were ended because their peer was silent.
+    idle_closed: u64,
     /// How many connections ended for each reason.
     closed: Closed,
 }
@@ -50,6 +52,7 @@ pub(super) fn reports(listens: &[Listen], workers: &[Progress]) -> Vec<ListenerR
             bytes_out: sum.bytes_out,
             requests: sum.requests,
             refused_requests: sum.refused_requests,
+            idle_closed: sum.idle_closed,
             closed: sum.closed_by_reason(),
         }
     };
@@ -71,6 +74,9 @@ impl fmt::Display for ListenerReport {
         }
         if self.refused_requests > 0 {
             write!(f, " ({} refused)", self.refused_requests)?;
+        }
+        if self.idle_closed > 0 {
+            write!(f, ", {} idle for too long", self.idle_closed)?;
         }
         let mut separator = "; closed: ";
         for (reason, n) in &self.closed.0 {

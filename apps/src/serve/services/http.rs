@@ -1,12 +1,14 @@
 //! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112): every path is a body of one size, for GET and HEAD.
 //!
-//! Called by: `services`. It must never wait for more than the head of a request, never answer two requests in another
-//! order than they came, and never hold a body: those are registered once, or made by the pattern.
+//! Called by: `services`. It must never answer two requests in another order than they came, and never hold a body: those
+//! of responses are registered once, or made by the pattern; those of requests are read over.
 //!
-//! A connection is in one of three steps: between requests, within a head that comes in pieces, or within a response that
-//! waits for room. Requests that wait behind each other (pipelining) are answered one after the other, as far as there is
-//! room.
+//! A connection is in one of five steps: between requests, within a head that comes in pieces, about to ask for a body,
+//! within a body, or within a response that waits for room. Requests that wait behind each other (pipelining) are answered
+//! one after the other, as far as there is room.
 
+mod body;
+mod idle;
 mod partial;
 mod request;
 mod response;
@@ -14,10 +16,13 @@ mod response;
 use stack::app::{Cx, StaticId, TxItem};
 use stack::conn::{ConnId, pattern};
 use stack::nic::Nic;
+use stack::time::Instant;
 
+use self::body::Body;
+use self::idle::{ENDED, IdleTimers};
 use self::partial::{HEAD_MAX, PartialId, Partials};
 use self::request::{Parsed, Request};
-use self::response::{Heads, Persistence, Status};
+use self::response::{CONTINUE, Heads, Persistence, Status};
 use super::Conn;
 use super::linger::Lingering;
 use super::stats::SiteStats;
@@ -27,12 +32,13 @@ use crate::serve::wall::Wall;
 /// Bodies up to this length lie ready in the NIC's memory, in bytes; longer ones are made when they are sent.
 const STATIC_MAX: u64 = 64 * 1024;
 
+/// Silent connections looked at in one turn.
+const LOOKS_PER_TURN: u32 = 64;
+
 /// What one connection is about.
 #[derive(Debug, Default)]
 pub(super) struct HttpConn {
     step: Step,
-    /// Bytes of a request's body that are still to be read and forgotten.
-    skip_len: u32,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -40,17 +46,29 @@ enum Step {
     #[default]
     Between,
     Head(PartialId),
+    /// The peer waits for our word before it sends the body; so many bytes of that are sent.
+    Continue(Answer, Body, u8),
+    Body(Answer, Body),
     Response(Response),
 }
 
-/// A response that is not wholly queued yet.
+// Every connection has one, those of other services and those at rest too.
+const _: () = assert!(size_of::<HttpConn>() <= 24);
+
+/// What a request is to be answered with, once all of it has come.
 #[derive(Debug, Clone, Copy)]
-struct Response {
+struct Answer {
     status: Status,
     persistence: Persistence,
     with_body: bool,
     /// Nothing more is to come from the peer, as it said itself.
     peer_closes: bool,
+}
+
+/// A response that is not wholly queued yet.
+#[derive(Debug, Clone, Copy)]
+struct Response {
+    answer: Answer,
     head_sent: u16,
     /// The second of its date.
     second: u32,
@@ -59,7 +77,7 @@ struct Response {
 impl HttpConn {
     /// Whether nothing of a request or of a response is under way.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.step, Step::Between) && self.skip_len == 0
+        matches!(self.step, Step::Between)
     }
 }
 
@@ -69,6 +87,8 @@ pub(super) struct HttpSite {
     options: HttpOptions,
     heads: Heads,
     body: Option<StaticId>,
+    /// Its number among those places that end silent connections.
+    idle_place: Option<u16>,
 }
 
 impl HttpSite {
@@ -77,11 +97,12 @@ impl HttpSite {
             options,
             heads: Heads::new(options.body_len),
             body: None,
+            idle_place: None,
         }
     }
 
-    /// Once, at the start: puts a short body into the NIC's memory. Where that is full, the body is made when it is sent.
-    pub(super) fn register<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    /// Puts a short body into the NIC's memory. Where that is full, the body is made when it is sent.
+    fn register<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         if (1..=STATIC_MAX).contains(&self.options.body_len) {
             // At most STATIC_MAX.
             let mut body = vec![0; self.options.body_len as usize];
@@ -110,28 +131,74 @@ impl HttpSite {
 #[derive(Debug)]
 pub(super) struct HttpShared {
     partials: Partials<ConnId>,
+    idle: IdleTimers<ConnId>,
 }
 
 impl HttpShared {
     pub(super) fn new() -> Self {
         Self {
             partials: Partials::new(),
+            idle: IdleTimers::new(0, &[], Instant::ZERO),
         }
     }
 
-    /// Ends a connection whose head has taken too long, if there is one.
+    /// Once, before anything else: takes memory for all connections of these places.
+    pub(super) fn start<'s, N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N>,
+        sites: impl Iterator<Item = &'s mut HttpSite>,
+    ) {
+        let mut idle = Vec::new();
+        for site in sites {
+            site.register(cx);
+            if let Some(time) = site.options.idle {
+                // There are no more places than ports.
+                site.idle_place = Some(idle.len() as u16);
+                idle.push(time);
+            }
+        }
+        let records = cx.config().limits.records;
+        // The configuration is valid, so their sum has a number.
+        let handles = (records.open.total() + records.parked.total()) as u32;
+        self.idle = IdleTimers::new(handles, &idle, cx.now());
+    }
+
+    /// A connection to `site` has begun.
+    pub(super) fn begin<N: Nic>(&mut self, cx: &Cx<'_, N>, conn: ConnId, site: &HttpSite) {
+        if let Some(place) = site.idle_place {
+            self.idle.begin(place, conn.handle(), conn, cx.now());
+        }
+    }
+
+    /// Ends a connection whose head has taken too long, if there is one, and those that were silent for too long.
     #[inline]
     pub(super) fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
         if let Some(late) = self.partials.take_late(cx.now()) {
             cx.close(late);
         }
+        let mut looks = LOOKS_PER_TURN;
+        while let Some((conn, note)) = self.idle.take_due(cx.now(), &mut looks) {
+            // Compared with what it was the last time; the highest bit is for ENDED.
+            let unacked = cx.unacked_len(conn) as u32 & (ENDED >> 1);
+            if unacked == 0 {
+                *note = ENDED;
+                cx.close(conn);
+            } else if unacked == *note || *note == ENDED {
+                // It takes nothing of what it asked for, and would not take our FIN either.
+                *note = ENDED;
+                cx.abort(conn);
+            } else {
+                *note = unacked;
+            }
+        }
     }
 
-    /// A connection has ended.
-    pub(super) fn forget(&mut self, http: &HttpConn) {
+    /// A connection has ended. Whether that was because it was silent.
+    pub(super) fn forget(&mut self, conn: ConnId, http: &HttpConn) -> bool {
         if let Step::Head(id) = http.step {
             self.partials.end(id);
         }
+        self.idle.end(conn.handle()) == ENDED
     }
 }
 
@@ -151,24 +218,46 @@ pub(super) struct Server<'a, 'c, N: Nic> {
 impl<N: Nic> Server<'_, '_, N> {
     /// Goes on as far as bytes and room go.
     pub(super) fn run(&mut self, state: &mut Conn) {
+        self.shared.idle.hear(self.conn.handle(), self.cx.now());
         while !state.finished {
-            if let Step::Response(response) = &mut state.http.step {
-                if !self.send(response) {
-                    return;
+            match state.http.step {
+                Step::Between | Step::Head(_) => match self.next_request(&mut state.http) {
+                    None | Some(Parsed::Partial) => return self.end_of_input(state),
+                    Some(Parsed::Request(request)) => state.http.step = self.begin(&request),
+                    Some(Parsed::Malformed(status)) => {
+                        state.http.step = Step::Response(self.respond(Answer::refusal(status)));
+                    }
+                },
+                Step::Continue(answer, body, sent) => {
+                    let left = &CONTINUE[usize::from(sent)..];
+                    // As many as there are left at most.
+                    let now_sent = self.cx.send_bytes(self.conn, left) as u8;
+                    self.stats.bytes_out += u64::from(now_sent);
+                    if usize::from(now_sent) < left.len() {
+                        state.http.step = Step::Continue(answer, body, sent + now_sent);
+                        return;
+                    }
+                    state.http.step = Step::Body(answer, body);
                 }
-                let response = *response;
-                state.http.step = Step::Between;
-                if response.persistence == Persistence::Close {
-                    return self.finish(state, response.peer_closes);
+                Step::Body(answer, mut body) => {
+                    let outcome = self.read_over(&mut body);
+                    if outcome.is_ok() && !body.is_over() {
+                        state.http.step = Step::Body(answer, body);
+                        return self.end_of_input(state);
+                    }
+                    let answer = outcome.map_or_else(Answer::refusal, |()| answer);
+                    state.http.step = Step::Response(self.respond(answer));
                 }
-            } else if state.http.skip_len > 0 {
-                if !self.skip(&mut state.http.skip_len) {
-                    return self.end_of_input(state);
-                }
-            } else {
-                match self.next_request(&mut state.http) {
-                    None => return self.end_of_input(state),
-                    Some(parsed) => self.answer(state, parsed),
+                Step::Response(mut response) => {
+                    let is_sent = self.send(&mut response);
+                    state.http.step = Step::Response(response);
+                    if !is_sent {
+                        return;
+                    }
+                    state.http.step = Step::Between;
+                    if response.answer.persistence == Persistence::Close {
+                        return self.finish(state, response.answer.peer_closes);
+                    }
                 }
             }
         }
@@ -186,7 +275,13 @@ impl<N: Nic> Server<'_, '_, N> {
     fn send(&mut self, response: &mut Response) -> bool {
         let second = u64::from(response.second);
         let heads = &mut self.site.heads;
-        let head = heads.get(response.status, response.persistence, second, self.wall);
+        let Answer {
+            status,
+            persistence,
+            with_body,
+            ..
+        } = response.answer;
+        let head = heads.get(status, persistence, second, self.wall);
         let left = &head[usize::from(response.head_sent)..];
         if !left.is_empty() {
             let sent = self.cx.send_bytes(self.conn, left);
@@ -197,7 +292,7 @@ impl<N: Nic> Server<'_, '_, N> {
                 return false;
             }
         }
-        if response.with_body {
+        if with_body {
             if self.cx.send(self.conn, self.site.body()).is_err() {
                 return false;
             }
@@ -206,18 +301,20 @@ impl<N: Nic> Server<'_, '_, N> {
         true
     }
 
-    /// Reads on in the body of a request. False when more of it is to come.
-    fn skip(&mut self, left: &mut u32) -> bool {
-        while *left > 0 {
-            let waiting = u32::try_from(self.cx.peek(self.conn).len()).unwrap_or(u32::MAX);
-            if waiting == 0 {
-                return false;
+    /// Reads on in the body of a request, as far as it has come.
+    ///
+    /// # Errors
+    /// The answer, when it is none.
+    fn read_over(&mut self, body: &mut Body) -> Result<(), Status> {
+        while !body.is_over() {
+            let bytes = self.cx.peek(self.conn);
+            if bytes.is_empty() {
+                break;
             }
-            let len = waiting.min(*left);
-            self.read(len as usize);
-            *left -= len;
+            let len = body.read(bytes)?;
+            self.read(len);
         }
-        true
+        Ok(())
     }
 
     fn read(&mut self, len: usize) {
@@ -289,35 +386,43 @@ impl<N: Nic> Server<'_, '_, N> {
         }
     }
 
-    /// Decides on the response.
-    fn answer(&mut self, state: &mut Conn, parsed: Parsed) {
-        self.stats.requests += 1;
-        let second = self.wall.second(self.cx.now());
-        let (status, keep_alive, request) = match parsed {
-            Parsed::Request(request) => (request.status, request.keep_alive, Some(request)),
-            Parsed::Malformed(status) => (status, false, None),
-            Parsed::Partial => return,
+    /// Decides on the answer, and on what comes before it.
+    fn begin(&mut self, request: &Request) -> Step {
+        let has_body = request.status == Status::Ok && self.site.options.body_len > 0;
+        let answer = Answer {
+            status: request.status,
+            persistence: if request.peer_closes || self.site.options.close {
+                Persistence::Close
+            } else if request.is_1_0 {
+                Persistence::KeepAlive
+            } else {
+                Persistence::Implied
+            },
+            with_body: has_body && !request.is_head,
+            peer_closes: request.peer_closes,
         };
-        self.stats.refused_requests += u64::from(status != Status::Ok);
-        let is = |of: fn(&Request) -> bool| request.as_ref().is_some_and(of);
-        let persistence = if !keep_alive || self.site.options.close || self.draining {
-            Persistence::Close
-        } else if is(|request| request.is_1_0) {
-            Persistence::KeepAlive
+        if request.expects {
+            Step::Continue(answer, request.body, 0)
+        } else if request.body.is_over() {
+            Step::Response(self.respond(answer))
         } else {
-            Persistence::Implied
-        };
-        state.http.skip_len = request.map_or(0, |request| request.body_len);
-        let has_body = status == Status::Ok && self.site.options.body_len > 0;
-        state.http.step = Step::Response(Response {
-            status,
-            persistence,
-            with_body: has_body && !is(|request| request.is_head),
-            peer_closes: is(|request| request.peer_closes && request.body_len == 0),
+            Step::Body(answer, request.body)
+        }
+    }
+
+    /// The request has been read: this is the beginning of its response.
+    fn respond(&mut self, mut answer: Answer) -> Response {
+        self.stats.requests += 1;
+        self.stats.refused_requests += u64::from(answer.status != Status::Ok);
+        if self.draining {
+            answer.persistence = Persistence::Close;
+        }
+        Response {
+            answer,
             head_sent: 0,
             // Good until 2106.
-            second: second as u32,
-        });
+            second: self.wall.second(self.cx.now()) as u32,
+        }
     }
 
     /// The last response is queued. A peer that asked for the end and sent nothing behind it gets it at once; another one
@@ -334,6 +439,18 @@ impl<N: Nic> Server<'_, '_, N> {
             }
         } else {
             self.cx.close(self.conn);
+        }
+    }
+}
+
+impl Answer {
+    /// What nothing but the end can follow: where the next request would begin isn't known.
+    const fn refusal(status: Status) -> Self {
+        Self {
+            status,
+            persistence: Persistence::Close,
+            with_body: false,
+            peer_closes: false,
         }
     }
 }

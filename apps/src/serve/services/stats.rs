@@ -54,6 +54,8 @@ pub(in crate::serve) struct SiteStats {
     pub(in crate::serve) requests: u64,
     /// Of those, the ones that were not as they should be.
     pub(in crate::serve) refused_requests: u64,
+    /// Connections that we ended because their peer was silent; each has its reason below, too.
+    pub(in crate::serve) idle_closed: u64,
     closed: [u64; REASONS.len()],
 }
 
@@ -67,6 +69,7 @@ impl SiteStats {
             bytes_out: 0,
             requests: 0,
             refused_requests: 0,
+            idle_closed: 0,
             closed: [0; REASONS.len()],
         }
     }
@@ -92,6 +95,7 @@ impl SiteStats {
         self.bytes_out += other.bytes_out;
         self.requests += other.requests;
         self.refused_requests += other.refused_requests;
+        self.idle_closed += other.idle_closed;
         for (sum, n) in self.closed.iter_mut().zip(other.closed) {
             *sum += n;
         }

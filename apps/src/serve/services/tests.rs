@@ -1,5 +1,7 @@
 //! The services on a worker whose wire lies in memory, with an app of the stack as their peer.
 
+mod http;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,9 +164,9 @@ impl Session {
         self.settle();
     }
 
-    /// The client reads what it has left so far, and all that follows.
-    fn read_on(&mut self) {
-        self.client.app_mut().reads = usize::MAX;
+    /// The client reads on until it has read so many bytes in all.
+    fn read_up_to(&mut self, len: usize) {
+        self.client.app_mut().reads = len;
         let conn = self.conn;
         self.client
             .with_cx(self.now, |app, cx| app.on_data(cx, conn, &mut ()));
@@ -201,10 +203,6 @@ impl Session {
         assert_eq!(self.server.queued_items(), 0);
     }
 }
-
-const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
-/// A response with the first ten characters of the pattern ends so.
-const BODY: &str = "\r\n\r\n !\"#$%&'()";
 
 #[test]
 fn echo_sends_back_the_frames_that_came_and_closes_after_the_last() {
@@ -302,101 +300,6 @@ fn a_port_without_a_service_is_reset_by_data() {
 }
 
 #[test]
-fn http_answers_requests_that_come_together_and_in_pieces() {
-    let mut session = Session::open("1=http,size=10");
-    session.send(GET.as_bytes());
-    assert_eq!(session.text().matches(BODY).count(), 1);
-    session.send(GET.repeat(20).as_bytes());
-    assert_eq!(session.text().matches(BODY).count(), 21);
-    // Every cut of a request, behind a whole one and before another.
-    for cut in 1..GET.len() {
-        let (first, second) = GET.split_at(cut);
-        let before = session.text().matches(BODY).count();
-        session.send(format!("{GET}{first}").as_bytes());
-        assert_eq!(session.text().matches(BODY).count(), before + 1, "{cut}");
-        session.send(format!("{second}{GET}").as_bytes());
-        assert_eq!(session.text().matches(BODY).count(), before + 3, "{cut}");
-    }
-    assert_eq!(session.stats().requests, 21 + 3 * (GET.len() as u64 - 1));
-    session.shutdown();
-    session.ends_in_order();
-}
-
-#[test]
-fn http_reads_over_bodies_of_requests() {
-    let mut session = Session::open("1=http,size=10");
-    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3000\r\n\r\n";
-    session.send(post.as_bytes());
-    assert!(
-        session.text().starts_with("HTTP/1.1 405 "),
-        "{}",
-        session.text()
-    );
-    session.send(&[b'x'; 2_990]);
-    session.send(format!("{}{GET}", "x".repeat(10)).as_bytes());
-    assert_eq!(session.text().matches(BODY).count(), 1);
-    assert_eq!(session.stats().refused_requests, 1);
-}
-
-#[test]
-fn http_ends_a_connection_when_either_side_wants_it() {
-    let last = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-    for (listen, request) in [("1=http,size=10", last), ("1=http,size=10,close", GET)] {
-        let mut session = Session::open(listen);
-        session.send(request.as_bytes());
-        let text = session.text();
-        assert!(
-            text.ends_with(BODY) && text.contains("\r\nConnection: close\r\n"),
-            "{text}"
-        );
-        session.ends_in_order();
-    }
-}
-
-#[test]
-fn http_refuses_nonsense_and_takes_nothing_behind_it() {
-    let mut session = Session::open("1=http");
-    session.send(format!("NONSENSE\r\n\r\n{GET}").as_bytes());
-    assert!(
-        session.text().starts_with("HTTP/1.1 400 "),
-        "{}",
-        session.text()
-    );
-    session.send(GET.as_bytes());
-    assert_eq!(session.text().matches("HTTP/1.1").count(), 1);
-    session.ends_in_order();
-}
-
-#[test]
-fn http_refuses_a_head_without_end() {
-    for (start, status) in [("GET / HTTP/1.1\r\n", "431"), ("GET /", "414")] {
-        let mut session = Session::open("1=http");
-        session.send(start.as_bytes());
-        for _ in 0..10 {
-            session.send(&[b'a'; 1_000]);
-        }
-        let text = session.text();
-        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
-        session.ends_in_order();
-    }
-}
-
-#[test]
-fn http_does_not_wait_for_ever_for_a_head() {
-    let mut session = Session::open("1=http");
-    session.send(b"GET /");
-    // Half a second each: a minute, less a little, and more than a minute.
-    for _ in 0..115 {
-        session.settle();
-    }
-    assert!(!session.client.app().peer_closed);
-    for _ in 0..10 {
-        session.settle();
-    }
-    assert!(session.client.app().peer_closed);
-}
-
-#[test]
 fn at_the_end_connections_close_even_at_rest() {
     for listen in ["1=http", "1=echo", "1=discard", "1=noread"] {
         let mut session = Session::open(listen);
@@ -414,22 +317,6 @@ fn at_the_end_connections_close_even_at_rest() {
 }
 
 #[test]
-fn at_the_end_http_answers_what_was_begun_and_says_that_it_was_the_last() {
-    let mut session = Session::open("1=http,size=10");
-    let (first, second) = GET.split_at(12);
-    session.send(first.as_bytes());
-    session.finish();
-    assert!(!session.client.app().peer_closed);
-    session.send(second.as_bytes());
-    let text = session.text();
-    assert!(
-        text.ends_with(BODY) && text.contains("\r\nConnection: close\r\n"),
-        "{text}"
-    );
-    session.ends_in_order();
-}
-
-#[test]
 fn at_the_end_echo_gives_back_what_waits() {
     let mut session = Session::open("1=echo");
     session.client.app_mut().reads = 1;
@@ -441,25 +328,8 @@ fn at_the_end_echo_gives_back_what_waits() {
     assert!(echoed < 540_000, "the rest waits: {echoed}");
     session.finish();
     assert!(!session.client.app().peer_closed);
-    session.read_on();
+    session.read_up_to(usize::MAX);
     session.settle();
     assert_eq!(session.received().len(), 540_000);
     session.ends_in_order();
-}
-
-#[test]
-fn http_sends_on_when_its_peer_reads_on() {
-    for size in [60_000, 3_000_000] {
-        let mut session = Session::open(&format!("1=http,size={size}"));
-        session.client.app_mut().reads = 1;
-        // More than send queue and window take.
-        session.send(GET.repeat(200).as_bytes());
-        assert!(session.stats().requests < 200);
-        session.read_on();
-        while session.received().len() < 10 * size {
-            let before = session.received().len();
-            session.settle();
-            assert!(session.received().len() > before, "{before}");
-        }
-    }
 }

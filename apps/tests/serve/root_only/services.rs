@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal::{SIGINT, SIGTERM};
+use nix::sys::signal::Signal::{SIGCONT, SIGINT, SIGSTOP, SIGTERM};
 use serde_json::Value;
 use stack::conn::pattern;
 
@@ -103,6 +103,43 @@ fn curl_uses_a_connection_again_unless_told_not_to() {
             assert_eq!(of_listener(&summary, "requests"), 3);
             assert_eq!(of_listener(&summary, "refused_requests"), 1);
         }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn curl_sends_bodies_of_both_kinds_and_silence_ends_a_connection() {
+    in_namespace(|| {
+        let server = Server::start(&["--listen", "80=http,size=10,idle=1s"]);
+        let file = std::env::temp_dir().join(format!("syncline-upload-{}", std::process::id()));
+        std::fs::write(&file, noise(3_000_000)).expect("room for a file");
+        let path = file.to_str().expect("text");
+        for header in [
+            "Transfer-Encoding:chunked",
+            "Expect:100-continue",
+            "Expect:",
+        ] {
+            // Twice on one connection: the second request is found behind the first one's body.
+            let url = "http://198.18.0.2/";
+            let said = run(&format!(
+                "curl -m 20 -sS -o /dev/null -o /dev/null -w %{{http_code}},%{{num_connects}}; -H {header} -T {path} {url} -T {path} {url}"
+            ));
+            assert_eq!(said, "405,1;405,0;", "{header}");
+        }
+        std::fs::remove_file(&file).expect("it was written");
+        let mut silent = open(OURS, 80);
+        let since = Instant::now();
+        assert_eq!(silent.read(&mut [0]).expect("the end"), 0);
+        assert!(
+            since.elapsed() >= Duration::from_millis(900),
+            "{:?}",
+            since.elapsed()
+        );
+        drop(silent);
+        let summary = server.stop(SIGTERM);
+        assert_eq!(of_listener(&summary, "requests"), 6);
+        assert_eq!(of_listener(&summary, "idle_closed"), 1);
+        assert!(of_listener(&summary, "bytes_in") > 18_000_000);
     });
 }
 
@@ -352,6 +389,93 @@ fn noaccept_fills_its_queue_and_then_takes_no_more() {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         }
     });
+}
+
+/// What a client sees of a connection that it has asked for.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Open,
+    Reset,
+}
+
+/// Asks for a connection, and says how it goes on; nobody sends anything.
+fn asked() -> (Option<TcpStream>, Outcome) {
+    let mut stream = match connect(OURS, 98, PATIENCE) {
+        Ok(stream) => stream,
+        // The reset was faster than connect().
+        Err(ErrorKind::ConnectionReset) => return (None, Outcome::Reset),
+        Err(error) => panic!("{error}"),
+    };
+    stream.set_read_timeout(Some(SILENCE)).expect("a timeout");
+    let error = stream.read(&mut [0]).expect_err("nobody sends anything");
+    let outcome = match error.kind() {
+        ErrorKind::ConnectionReset => Outcome::Reset,
+        _ => Outcome::Open,
+    };
+    (Some(stream), outcome)
+}
+
+/// Opens four connections while the server stands still, so that it answers all their SYNs before any handshake is complete.
+fn four_at_once(server: &Server) -> Vec<Outcome> {
+    server.signal(SIGSTOP);
+    let clients: Vec<_> = (0..4).map(|_| std::thread::spawn(asked)).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while run("ss -tnH state syn-sent").lines().count() < clients.len() {
+        assert!(Instant::now() < deadline, "the kernel asks");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.signal(SIGCONT);
+    let joined = clients.into_iter().map(|client| client.join());
+    // Those that are open stay so until all have been looked at.
+    let (_streams, mut outcomes): (Vec<_>, Vec<_>) =
+        joined.map(|end| end.expect("no panic")).unzip();
+    outcomes.sort_unstable();
+    outcomes
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_handshake_that_finds_the_queue_full_waits_or_is_reset_as_it_was_told() {
+    use Outcome::{Open, Reset};
+    for (options, counter, outcomes) in [
+        (
+            "cookies=never",
+            "embryo_ack_queue_full",
+            [Open, Open, Open, Open],
+        ),
+        (
+            "cookies=always",
+            "cookie_queue_full",
+            [Open, Open, Open, Open],
+        ),
+        (
+            "cookies=never,abort-on-overflow",
+            "embryo_ack_queue_reset",
+            [Open, Open, Reset, Reset],
+        ),
+        (
+            "cookies=always,abort-on-overflow",
+            "cookie_queue_reset",
+            [Open, Open, Reset, Reset],
+        ),
+    ] {
+        in_namespace(move || {
+            let server = Server::start(&["--listen", &format!("98=noaccept,backlog=4,{options}")]);
+            // Five may wait and three do: of four more, two find a place.
+            let waiting: Vec<TcpStream> = (0..3).map(|_| open(OURS, 98)).collect();
+            assert_eq!(four_at_once(&server), outcomes, "{options}");
+            let summary = server.stop(SIGTERM);
+            drop(waiting);
+            assert!(
+                crate::server::counter(&summary, counter) >= 2,
+                "{options}: {summary}"
+            );
+            assert!(
+                of_listener(&summary, "refused") >= 2,
+                "{options}: {summary}"
+            );
+        });
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use workload::Latency;
+use workload::{Fault, Latency};
 
 use super::super::super::endpoint::Spent;
 use super::super::super::report::{per, rounded};
@@ -112,22 +112,36 @@ pub(super) struct Counts {
     pub(super) replies_verified: u64,
     pub(super) replies_wrong: u64,
     pub(super) wrong_by_reason: BTreeMap<&'static str, u64>,
-    /// Everything that went wrong, on either side.
+    /// Everything that went wrong, on either side; with `--fault` without what that can cause.
     pub(super) failures: u64,
     pub(super) failures_by_reason: BTreeMap<String, u64>,
-    /// Begun and not ended after the drain.
+    /// Begun and not ended after the drain; with `--fault` also what that has ended, as the client saw it.
     pub(super) lost: u64,
 }
 
 impl Counts {
-    pub(super) fn of(is_connect: bool, whole: &Seen, of_server: &BTreeMap<String, u64>) -> Self {
+    /// `of_server` are the server's faults by name. `is_bad_link`: frames were lost on purpose.
+    pub(super) fn of(
+        is_connect: bool,
+        is_bad_link: bool,
+        whole: &Seen,
+        of_server: &BTreeMap<String, u64>,
+    ) -> Self {
         let tally = &whole.tally;
+        let mut lost = u64::from(whole.under_way);
         let mut failures_by_reason: BTreeMap<String, u64> = tally
             .by_fault()
             .map(|(fault, n)| (fault.name().to_owned(), n))
             .collect();
         for (name, n) in of_server {
             *failures_by_reason.entry(name.clone()).or_default() += n;
+        }
+        if is_bad_link {
+            lost += tally.total_of(Fault::is_of_link);
+            let of_link = Fault::ALL.into_iter().filter(|fault| fault.is_of_link());
+            for fault in of_link {
+                failures_by_reason.remove(fault.name());
+            }
         }
         Self {
             sent: if is_connect {
@@ -137,7 +151,7 @@ impl Counts {
             },
             completed: tally.completed,
             replies_verified: tally.replies,
-            replies_wrong: tally.wrong_total(),
+            replies_wrong: tally.total_of(Fault::is_wrong_reply),
             wrong_by_reason: tally
                 .by_fault()
                 .filter(|(fault, _)| fault.is_wrong_reply())
@@ -145,7 +159,7 @@ impl Counts {
                 .collect(),
             failures: failures_by_reason.values().sum(),
             failures_by_reason,
-            lost: whole.under_way.into(),
+            lost,
         }
     }
 }

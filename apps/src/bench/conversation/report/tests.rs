@@ -2,20 +2,13 @@
 //!
 //! Called by: `cargo test`. It must never start DPDK.
 
-use clap::Parser as _;
 use workload::{Fault, Latency, Tally};
 
 use super::*;
+use crate::bench::args::tests::args;
 use crate::bench::conversation::client::Seen;
-use crate::bench::endpoint::{Progress, Ready, Spent, Stopped};
-use crate::cli::{Cli, Command};
-
-fn args(line: &str) -> Args {
-    let Command::Bench(args) = Cli::parse_from(line.split_whitespace()).command else {
-        panic!("not the bench command");
-    };
-    *args
-}
+use crate::bench::endpoint::{Progress, Spent, Stopped};
+use crate::bench::report::tests::sides;
 
 /// A run of two seconds with a million connections and six packets for each.
 fn course() -> Course {
@@ -49,39 +42,20 @@ fn course() -> Course {
         },
         latency: Latency::new(),
         client: Progress::default(),
+        fault: None,
         interrupted: false,
     }
 }
 
-fn sides() -> Sides {
-    Sides {
-        link: "a link".to_owned(),
-        ready: Some(Ready {
-            mac: [0; 6],
-            memory_line: "memory".to_owned(),
-            connections: 0,
-            bytes_per_connection: None,
-            resident_before_bytes: None,
-            room: "room".to_owned(),
-        }),
-        stopped: Some(Stopped::default()),
-        generator_mbufs_in_use: 0,
-        generator_memory: "memory".to_owned(),
-        dpdk: "DPDK".to_owned(),
-        cpus: vec![0, 1],
-        dumps: Vec::new(),
-    }
-}
-
 fn report(line: &str, change: impl FnOnce(&mut Course, &mut Sides)) -> Report {
-    let (mut course, mut sides) = (course(), sides());
+    let (mut course, mut sides) = (course(), sides(None));
     change(&mut course, &mut sides);
     Report::new(&args(line), course, sides)
 }
 
 #[test]
 fn a_run_without_a_fault_is_good_and_says_what_it_was() {
-    let report = report("syncline bench connect", |_, _| {});
+    let report = report("connect", |_, _| {});
     assert_eq!(report.gate(), Ok(()));
     assert_eq!(report.rate_cps, Some(500_000.0));
     assert_eq!(report.packets_per_exchange, Some(6.0));
@@ -99,9 +73,7 @@ fn a_run_without_a_fault_is_good_and_says_what_it_was() {
 
 #[test]
 fn each_fault_fails_the_run_by_name() {
-    let gate = |change: fn(&mut Course, &mut Sides)| match report("syncline bench connect", change)
-        .gate()
-    {
+    let gate = |change: fn(&mut Course, &mut Sides)| match report("connect", change).gate() {
         Err(Failure::Gate(text)) => text,
         other => panic!("{other:?}"),
     };
@@ -122,14 +94,43 @@ fn each_fault_fails_the_run_by_name() {
 }
 
 #[test]
+fn what_a_bad_link_ends_is_lost_and_nothing_else_is() {
+    let line = "connect --fault loss=1%,seed=7";
+    let lossy = |course: &mut Course, sides: &mut Sides| {
+        let flag = crate::fault::fault("loss=1%,seed=7").expect("a right one");
+        let spec = flag.spec().expect("with a seed");
+        course.fault = Some(FaultReport::new(&spec, core::iter::empty()));
+        course.whole.tally.fault(Fault::TimedOut);
+        course.whole.tally.fault(Fault::Reset);
+        course.whole.under_way = 3;
+        let stopped = sides.stopped.as_mut().expect("it has");
+        stopped.progress.app.faults.insert("reset".to_owned(), 7);
+    };
+    let good = report(line, lossy);
+    assert_eq!(
+        (good.gate(), good.counts.lost, good.counts.failures),
+        (Ok(()), 5, 0)
+    );
+    let text = good.to_string();
+    assert!(
+        text.contains("5 lost") && text.contains("--fault loss=1%,seed=7: in 0 frames"),
+        "{text}"
+    );
+    let wrong = report(line, |course, sides| {
+        lossy(course, sides);
+        course.whole.tally.fault(Fault::WrongContent);
+    });
+    assert_eq!(
+        wrong.gate(),
+        Err(Failure::Gate("1 failures (wrong_content 1)".to_owned()))
+    );
+}
+
+#[test]
 fn the_keys_that_scripts_rely_on_are_there() {
     for (line, rate, none) in [
-        (
-            "syncline bench connect --shape plain",
-            "rate_cps",
-            "rate_rps",
-        ),
-        ("syncline bench request", "rate_rps", "rate_cps"),
+        ("connect --shape plain", "rate_cps", "rate_rps"),
+        ("request", "rate_rps", "rate_cps"),
     ] {
         let json = serde_json::to_value(report(line, |_, _| {})).expect("JSON");
         assert!(json[rate].is_number() && json[none].is_null());
@@ -167,6 +168,7 @@ fn the_keys_that_scripts_rely_on_are_there() {
             "latency",
             "endpoint",
             "client",
+            "fault_injection",
         ] {
             assert!(json.get(key).is_some(), "{key} is missing for {line}");
         }

@@ -7,6 +7,7 @@ use core::mem::MaybeUninit;
 
 use httparse::{Error, Header, Request as Head};
 
+use super::body::Body;
 use super::response::Status;
 
 /// Fields of one head at most.
@@ -32,14 +33,14 @@ pub(super) struct Request {
     pub(super) status: Status,
     /// No body in the answer, whatever its head says (RFC 9110 §9.3.2).
     pub(super) is_head: bool,
-    /// Whether the connection can go on after the answer.
-    pub(super) keep_alive: bool,
     /// The peer speaks HTTP/1.0, and must be told when the connection goes on.
     pub(super) is_1_0: bool,
-    /// The peer itself wants no more of this connection.
+    /// The peer wants no more of this connection.
     pub(super) peer_closes: bool,
-    /// Bytes of a body behind the head, to be read and forgotten.
-    pub(super) body_len: u32,
+    /// What follows the head, to be read and forgotten.
+    pub(super) body: Body,
+    /// The peer wants to be told before it sends that body (RFC 9110 §10.1.1).
+    pub(super) expects: bool,
 }
 
 /// Judges the bytes at the front of a connection.
@@ -61,7 +62,7 @@ struct Fields {
     hosts: u32,
     close: bool,
     keep_alive: bool,
-    expects: bool,
+    expects: Option<Expects>,
     content_length: Option<u64>,
     transfer_encoding: Option<Coding>,
     malformed: bool,
@@ -70,6 +71,12 @@ struct Fields {
 #[derive(PartialEq)]
 enum Coding {
     Chunked,
+    Unknown,
+}
+
+#[derive(PartialEq)]
+enum Expects {
+    Continue,
     Unknown,
 }
 
@@ -82,7 +89,7 @@ impl Fields {
             match header.name.len() {
                 4 if is("host") => fields.hosts += 1,
                 10 if is("connection") => fields.connection(header.value),
-                6 if is("expect") => fields.expects = true,
+                6 if is("expect") => fields.expect(header.value),
                 14 if is("content-length") => fields.content_length(header.value),
                 17 if is("transfer-encoding") => fields.transfer_encoding(header.value),
                 _ => {}
@@ -95,6 +102,20 @@ impl Fields {
         for token in tokens(value) {
             self.close |= token.eq_ignore_ascii_case(b"close");
             self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// RFC 9110 §10.1.1: the only one that there is, in any case.
+    fn expect(&mut self, value: &[u8]) {
+        for token in tokens(value) {
+            let is_known = token.eq_ignore_ascii_case(b"100-continue");
+            if !is_known || self.expects.is_none() {
+                self.expects = Some(if is_known {
+                    Expects::Continue
+                } else {
+                    Expects::Unknown
+                });
+            }
         }
     }
 
@@ -142,22 +163,26 @@ fn judge(head: &Head<'_, '_>, head_len: usize) -> Parsed {
     if fields.transfer_encoding == Some(Coding::Unknown) {
         return Parsed::Malformed(Status::NotImplemented);
     }
-    let Ok(body_len) = u32::try_from(fields.content_length.unwrap_or(0)) else {
+    if fields.expects == Some(Expects::Unknown) && !is_1_0 {
+        return Parsed::Malformed(Status::ExpectationFailed);
+    }
+    let body = if has_coding {
+        Body::CHUNKED
+    } else if let Ok(len) = u32::try_from(fields.content_length.unwrap_or(0)) {
+        Body::Length(len)
+    } else {
         return Parsed::Malformed(Status::ContentTooLarge);
     };
     let method = head.method.unwrap_or_default();
     let peer_closes = fields.close || (is_1_0 && !fields.keep_alive);
-    // We answer before the body has come. Where we can't tell its end, or the peer waits for our word before it sends one,
-    // nothing behind it can be read (RFC 9112 §9.3, RFC 9110 §10.1.1).
-    let end_unknown = has_coding || (fields.expects && body_len > 0);
     Parsed::Request(Request {
         head_len,
         status: status_of(method),
         is_head: method == "HEAD",
-        keep_alive: !peer_closes && !end_unknown,
         is_1_0,
         peer_closes,
-        body_len: if end_unknown { 0 } else { body_len },
+        body,
+        expects: fields.expects.is_some() && !is_1_0 && !body.is_over(),
     })
 }
 
@@ -200,10 +225,10 @@ mod tests {
                 head_len: text.len(),
                 status: Status::Ok,
                 is_head: false,
-                keep_alive: true,
                 is_1_0: false,
                 peer_closes: false,
-                body_len: 0
+                body: Body::Length(0),
+                expects: false
             }
         );
         let two = format!("{text}{text}");
@@ -214,32 +239,19 @@ mod tests {
 
     #[test]
     fn persistence_is_as_the_version_and_the_field_say() {
-        for (head, keep_alive, peer_closes) in [
-            ("GET / HTTP/1.1\r\nHost: a\r\n", true, false),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n",
-                false,
-                true,
-            ),
+        for (head, peer_closes) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n", true),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nConnection: x , close\r\n",
-                false,
                 true,
             ),
-            ("GET / HTTP/1.0\r\n", false, true),
-            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n", true, false),
-            (
-                "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n",
-                false,
-                true,
-            ),
+            ("GET / HTTP/1.0\r\n", true),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n", false),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n", true),
         ] {
             let request = request(&format!("{head}\r\n"));
-            assert_eq!(
-                (request.keep_alive, request.peer_closes),
-                (keep_alive, peer_closes),
-                "{head}"
-            );
+            assert_eq!(request.peer_closes, peer_closes, "{head}");
         }
     }
 
@@ -259,20 +271,42 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_known_by_their_length_or_end_the_connection() {
-        for (fields, body_len, keep_alive) in [
-            ("Content-Length: 5\r\n", 5, true),
-            ("Content-Length: 5, 5\r\nContent-Length: 5\r\n", 5, true),
-            ("Transfer-Encoding: chunked\r\n", 0, false),
-            ("Content-Length: 5\r\nExpect: 100-continue\r\n", 0, false),
+    fn bodies_are_known_by_their_length_or_their_coding() {
+        for (fields, body, expects) in [
+            ("", Body::Length(0), false),
+            ("Content-Length: 5\r\n", Body::Length(5), false),
+            (
+                "Content-Length: 5, 5\r\nContent-Length: 5\r\n",
+                Body::Length(5),
+                false,
+            ),
+            (
+                "Content-Length: 4294967295\r\n",
+                Body::Length(u32::MAX),
+                false,
+            ),
+            ("Transfer-Encoding: Chunked\r\n", Body::CHUNKED, false),
+            (
+                "Transfer-Encoding: chunked\r\nExpect: 100-Continue\r\n",
+                Body::CHUNKED,
+                true,
+            ),
+            (
+                "Content-Length: 5\r\nExpect: 100-continue\r\n",
+                Body::Length(5),
+                true,
+            ),
+            (
+                "Content-Length: 0\r\nExpect: 100-continue\r\n",
+                Body::Length(0),
+                false,
+            ),
         ] {
             let request = request(&format!("{GET}{fields}\r\n"));
-            assert_eq!(
-                (request.body_len, request.keep_alive, request.peer_closes),
-                (body_len, keep_alive, false),
-                "{fields}"
-            );
+            assert_eq!((request.body, request.expects), (body, expects), "{fields}");
         }
+        let old = request("GET / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+        assert!(!old.expects, "nobody tells HTTP/1.0 to go on");
     }
 
     #[test]
@@ -303,6 +337,14 @@ mod tests {
             (
                 format!("{GET}Transfer-Encoding: gzip, chunked\r\n"),
                 Status::NotImplemented,
+            ),
+            (
+                format!("{GET}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+                Status::NotImplemented,
+            ),
+            (
+                format!("{GET}Content-Length: 5\r\nExpect: 200-ok\r\nExpect: 100-continue\r\n"),
+                Status::ExpectationFailed,
             ),
             (format!("{GET}Host: b\r\n"), Status::BadRequest),
             ("GET / HTTP/1.1\r\n".into(), Status::BadRequest),

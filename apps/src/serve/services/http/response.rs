@@ -13,18 +13,20 @@ pub(super) enum Status {
     MethodNotAllowed,
     ContentTooLarge,
     UriTooLong,
+    ExpectationFailed,
     HeadTooLarge,
     NotImplemented,
     VersionNotSupported,
 }
 
 impl Status {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Ok,
         Self::BadRequest,
         Self::MethodNotAllowed,
         Self::ContentTooLarge,
         Self::UriTooLong,
+        Self::ExpectationFailed,
         Self::HeadTooLarge,
         Self::NotImplemented,
         Self::VersionNotSupported,
@@ -37,12 +39,16 @@ impl Status {
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::ContentTooLarge => "413 Content Too Large",
             Self::UriTooLong => "414 URI Too Long",
+            Self::ExpectationFailed => "417 Expectation Failed",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
             Self::NotImplemented => "501 Not Implemented",
             Self::VersionNotSupported => "505 HTTP Version Not Supported",
         }
     }
 }
+
+/// What a peer is told that waits for it before it sends a body (RFC 9110 §15.2.1).
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What a response says about the connection (RFC 9112 §9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
