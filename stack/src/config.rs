@@ -210,15 +210,16 @@ impl ConfigSpec {
             return Err(ConfigError::RcvBuf(self.rcv_buf));
         }
         self.tcp.validate().map_err(ConfigError::Tcp)?;
-        for (name, value) in [
-            ("embryos", self.limits.records.embryos.total()),
-            ("connections", self.limits.records.parked.total()),
-            ("queue_items", self.limits.queue_items.into()),
-            ("send_queue_items", self.limits.send_queue_items.into()),
-            ("handoff_frames", self.limits.handoff_frames.into()),
+        for (name, value, least) in [
+            ("embryos", self.limits.records.embryos.total(), 1u64),
+            ("connections", self.limits.records.parked.total(), 1),
+            // One for each direction.
+            ("queue_items", self.limits.queue_items.into(), 2),
+            ("send_queue_items", self.limits.send_queue_items.into(), 1),
+            ("handoff_frames", self.limits.handoff_frames.into(), 1),
         ] {
-            if value == 0u64 {
-                return Err(ConfigError::ZeroLimit(name));
+            if value < least {
+                return Err(ConfigError::Limit { name, value, least });
             }
         }
         if let Err(error) = self.limits.neighbor_config().validate() {
@@ -377,8 +378,15 @@ pub enum ConfigError {
     RcvBuf(u32),
     /// TCP's settings contradict each other or the RFCs.
     Tcp(SettingsError),
-    /// This limit is 0.
-    ZeroLimit(&'static str),
+    /// A limit without which nothing can be kept.
+    Limit {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: u64,
+        /// What it must be at least.
+        least: u64,
+    },
     /// The prefix is longer than the address.
     PrefixLen(Interface),
     /// The gateway can't be reached without a gateway.
@@ -418,7 +426,9 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::Tcp(error) => write!(f, "{error}"),
-            Self::ZeroLimit(name) => write!(f, "the limit '{name}' is 0; give at least 1"),
+            Self::Limit { name, value, least } => {
+                write!(f, "the limit '{name}' is {value}; give at least {least}")
+            }
             Self::PrefixLen(Interface {
                 address,
                 prefix_len,

@@ -11,6 +11,8 @@ pub mod config;
 pub mod counters;
 // Instants as arguments; the stack never reads a clock.
 pub mod time;
+// The one generator behind worlds and faults on purpose, from a seed; no secret ever comes of it.
+pub mod rng;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
 // Who answers at which link-layer address: the ARP and NDP state machine, pending frames bounded.

@@ -35,6 +35,21 @@ pub struct RxChecksum {
     pub l4: ChecksumVerdict,
 }
 
+impl RxChecksum {
+    /// What of it means something on a port: where an offload wasn't negotiated the flags of a buffer may be left over from
+    /// an older frame. Every [`Nic`] passes on only this.
+    #[must_use]
+    #[inline]
+    pub const fn negotiated(self, caps: &Caps) -> Self {
+        let Self { ip, l4 } = self;
+        let unknown = ChecksumVerdict::Unknown;
+        Self {
+            ip: if caps.rx_ipv4_checksum { ip } else { unknown },
+            l4: if caps.rx_tcp_checksum { l4 } else { unknown },
+        }
+    }
+}
+
 /// The network protocol of a frame whose checksums the NIC is asked to fill in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IpVersion {
@@ -126,7 +141,7 @@ pub trait Frame: Send {
     /// Starts loading the first bytes of the frame into the cache. A hint; it may do nothing.
     fn prefetch(&self);
 
-    /// What the NIC said about the received checksums.
+    /// What the NIC said about the received checksums, as far as [it was asked to](RxChecksum::negotiated).
     fn rx_checksum(&self) -> RxChecksum;
 
     /// Asks the NIC for TX offloads on this frame; `None` clears whatever was asked or received before.

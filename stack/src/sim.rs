@@ -12,12 +12,12 @@
 //! worker sends is inspected by code that shares nothing with the stack ([`inspect`]), each NIC checks what it is
 //! given ([`nic::SimNic`]). What was wrong stands in [`world::World::violations`].
 
+mod agenda;
 pub mod frame;
 pub mod host;
 pub mod inspect;
 pub mod link;
 pub mod nic;
-pub mod random;
 pub mod trace;
 pub mod world;
 pub mod wrap;

@@ -25,6 +25,7 @@ use stack::tcp::isn::{Remote, Tuple};
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::state::{Event, State};
 use stack::tcp::verdict::CloseReason;
+use stack::wire::Defect;
 use stack::worker::Secrets;
 
 use puppet::{Heard, PORT, Puppet, Show};
@@ -539,6 +540,25 @@ fn memory_runs_out_and_comes_back() {
         }
     }
     assert_eq!(show.server().received, 800_000);
+    show.end();
+}
+
+/// Buffers whose flags still say "good" of older frames, on ports that verify nothing: what is corrupt is dropped all the same.
+#[test]
+fn stale_verdicts_of_a_nic_that_was_not_asked_do_not_count() {
+    let mut show = Show::new(|client, server| {
+        for host in [client, server] {
+            host.nic.stale_good_ppm = 1_000_000;
+            host.up.corrupt_ppm = 100_000;
+        }
+    });
+    let id = show.established(Connect::default());
+    show.send(id, 0, 500_000);
+    show.run(secs(600));
+    assert_eq!(show.server().received, 500_000);
+    let worker = show.world.workers(show.server).next().expect("a worker");
+    let wrong = worker.counters().get_defect(Defect::TcpChecksum);
+    assert!(wrong > 10, "{wrong} frames were corrupt");
     show.end();
 }
 

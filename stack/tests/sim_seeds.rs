@@ -12,17 +12,33 @@ mod actor;
 mod capture;
 #[path = "sim/draw.rs"]
 mod draw;
+#[path = "sim/intruder.rs"]
+mod intruder;
 #[path = "sim/plan.rs"]
 mod plan;
 #[path = "sim/stage.rs"]
 mod stage;
+#[path = "sim/trouble.rs"]
+mod trouble;
+#[path = "sim/wraps.rs"]
+mod wraps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::sim::host::HostSpec;
+use stack::time::Instant;
+
+use plan::{Content, End, FIRST_PORT, Plan, Side};
+use stage::{Manners, Stage};
+
 /// Virtual time after which a connection counts as stuck.
 const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Seeds in whose frames all numbers wrapped.
+static WRAPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Failures shown; the others are counted.
 const SHOWN: usize = 5;
@@ -39,8 +55,23 @@ fn number(variable: &str) -> Option<u64> {
 fn run(seed: u64, record: bool) -> Vec<String> {
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let mut stage = draw::draw(seed);
-        stage.world.record(record);
-        let wrong = stage.judge(LIMIT);
+        let looks = wraps::is_due(seed) || stage.intruder.is_some();
+        stage.world.record(record || looks);
+        let mut wrong = stage.judge(LIMIT);
+        if wraps::is_due(seed)
+            && let Some(missing) = stage.missing_wraps()
+        {
+            WRAPPED.fetch_add(u64::from(missing.is_empty()), Ordering::Relaxed);
+            wrong.extend(missing);
+        }
+        if !wrong.is_empty() {
+            let intruded = if stage.intruder.is_some() {
+                ", an intruder"
+            } else {
+                ""
+            };
+            wrong.push(format!("with {:?}{intruded}", stage.troubles));
+        }
         if record {
             capture::write(seed, stage.world.trace());
         }
@@ -59,6 +90,51 @@ fn commit() -> String {
         .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.unwrap_or_else(|_| "unknown".into())
+}
+
+/// Clients on both sides fill their halves with what the other side's echo can't send, for its half is filled by its own
+/// clients: with a place for each connection that has none, nobody waits for another (docs/decisions/0017).
+#[test]
+fn echoes_both_ways_through_few_places() {
+    let side = |content| Side {
+        content,
+        len: 30_000,
+        chunk_len: 100,
+        read_len: u32::MAX,
+        takes: false,
+        pause: None,
+        end: End::Shutdown,
+        nagle: true,
+    };
+    let host = |number| {
+        let mut host = HostSpec::new(number);
+        host.config.limits.queue_items = 32;
+        host.config.listeners = (FIRST_PORT..FIRST_PORT + 4)
+            .map(|port| ListenerConfig {
+                address: None,
+                port,
+                policy: SynPolicy::Embryo,
+                backlog: 4,
+                abort_on_overflow: false,
+            })
+            .collect();
+        host
+    };
+    let plan = |n: u16| Plan {
+        client_at: (n % 2, 0),
+        client_address: HostSpec::v4(n as u8 % 2 + 1),
+        client_port: None,
+        server_host: 1 - n % 2,
+        server: (HostSpec::v4(2 - n as u8 % 2), FIRST_PORT + n).into(),
+        starts_after: Duration::ZERO,
+        accepts_after: Duration::ZERO,
+        sides: [side(Content::Static), side(Content::Echo)],
+        may_be_refused: false,
+        is_lossy: false,
+    };
+    let (hosts, plans) = ([host(1), host(2)], (0..4).map(plan).collect());
+    let mut stage = Stage::new(1, Instant::from_ms(1000), &hosts, plans, Manners::default());
+    assert_eq!(stage.judge(LIMIT), Vec::<String>::new());
 }
 
 #[test]
@@ -116,4 +192,7 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
         commit(),
         shown.join("\n")
     );
+    let (due, wrapped) = (seeds / 3, WRAPPED.load(Ordering::Relaxed));
+    println!("{wrapped} of {seeds} seeds wrapped all numbers");
+    assert!(wrapped * 100 >= due * 99, "a third of them should");
 }

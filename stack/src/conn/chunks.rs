@@ -121,6 +121,32 @@ impl<F> From<TxItem<F>> for Item<F> {
     }
 }
 
+/// Who asks for a node. Each direction has half of them: what was received can't keep out answers, nor what was sent the
+/// acknowledgments. In each half the last eighth (of all) is for first claims: while no more connections than that have
+/// something queued, none waits for what another one holds, so they can't wait for each other in a circle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// A queue that is empty, or a segment in order while nothing waits to be read.
+    First,
+    /// A queue that holds something.
+    More,
+    /// Bytes behind a gap, which wait for others to arrive: they leave another eighth to those.
+    Ahead,
+}
+
+impl Claim {
+    /// The claim of a queue.
+    #[must_use]
+    #[inline]
+    pub const fn of(queue_is_empty: bool) -> Self {
+        if queue_is_empty {
+            Self::First
+        } else {
+            Self::More
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Node<F> {
     item: Item<F>,
@@ -195,26 +221,29 @@ impl<F> Chunks<F> {
         self.capacity - self.len()
     }
 
-    /// Whether sending may take a node. It gets half of them at most, so that an eighth is there for what fills a gap
-    /// even when sending has all of its half and what lies ahead of gaps all of its three eighths: data that lets others
-    /// go is never kept out by what waits for it.
+    /// Whether a send queue may take a node.
     #[must_use]
     #[inline]
-    pub fn has_send_room(&self) -> bool {
-        self.free_len() > 0 && self.sending < self.capacity - self.capacity / 2
+    pub fn has_send_room(&self, claim: Claim) -> bool {
+        self.sending < self.share(claim)
     }
 
-    /// Whether receiving may take a node. A quarter of them is left for sending, else an echo whose answers find no node
-    /// would never read on. Bytes ahead of a gap are taken while receiving has less than three eighths.
+    /// Whether what was received may take a node.
     #[must_use]
     #[inline]
-    pub fn has_receive_room(&self, is_ahead: bool) -> bool {
-        let kept_free = if is_ahead {
-            self.capacity.div_ceil(2) + self.capacity / 8
-        } else {
-            self.capacity / 4
-        };
-        self.free_len() > 0 && self.len() - self.sending < self.capacity - kept_free
+    pub fn has_receive_room(&self, claim: Claim) -> bool {
+        self.len() - self.sending < self.share(claim)
+    }
+
+    /// Nodes of one direction that may be in use for a claim to be granted another one.
+    #[inline]
+    const fn share(&self, claim: Claim) -> u32 {
+        let half = self.capacity / 2;
+        match claim {
+            Claim::First => half,
+            Claim::More => half.saturating_sub(self.capacity.div_ceil(8)),
+            Claim::Ahead => half.saturating_sub(self.capacity.div_ceil(4)),
+        }
     }
 
     /// Nodes that hold a frame: the frames that all queues of this worker keep from the NIC.
@@ -424,38 +453,35 @@ mod tests {
     }
 
     #[test]
-    fn each_use_of_the_places_leaves_some_to_those_that_it_waits_for() {
+    fn each_direction_has_its_half_and_each_claim_its_share_of_it() {
         let mut chunks = Chunks::<u32>::new(16, 2048).unwrap();
-        let mut fill = |until: fn(&Chunks<u32>) -> bool, sends: bool| {
-            let before = chunks.len();
-            let mut last = None;
-            while until(&chunks) {
-                let held = held(1);
-                last = if sends {
-                    chunks.insert_to_send(held).ok()
-                } else {
-                    chunks.insert(held).ok()
-                };
+        let claims = [(Claim::Ahead, 4), (Claim::More, 6), (Claim::First, 8)];
+        for (claim, most) in claims {
+            while chunks.has_receive_room(claim) {
+                chunks.insert(held(1)).unwrap();
             }
-            (chunks.len() - before, last)
-        };
-        assert_eq!(fill(Chunks::has_send_room, true).0, 8);
-        assert_eq!(fill(|chunks| chunks.has_receive_room(true), false).0, 6);
-        let (filled, last) = fill(|chunks| chunks.has_receive_room(false), false);
-        assert_eq!(filled, 2, "for what fills a gap");
-        chunks.remove(last.unwrap());
-        assert!(chunks.has_receive_room(false) && !chunks.has_send_room());
-
-        let mut chunks = Chunks::<u32>::new(16, 2048).unwrap();
-        while chunks.has_receive_room(false) {
-            chunks.insert(held(1)).unwrap();
+            assert_eq!(chunks.len(), most, "{claim:?}");
         }
-        assert_eq!(chunks.len(), 12);
-        let answer = chunks.insert_to_send(held(2)).unwrap();
-        assert!(chunks.has_send_room(), "an echo can answer what it reads");
-        chunks.remove(answer);
+        let mut last = None;
+        for (claim, most) in claims {
+            while chunks.has_send_room(claim) {
+                last = Some(chunks.insert_to_send(held(1)).unwrap());
+            }
+            assert_eq!(chunks.sending, most, "{claim:?}");
+        }
+        chunks.remove(last.unwrap());
         chunks.sent(1);
-        assert_eq!(chunks.sending, 0);
+        assert!(chunks.has_send_room(Claim::First) && !chunks.has_send_room(Claim::More));
+        assert!(!chunks.has_receive_room(Claim::First));
+    }
+
+    #[test]
+    fn the_smallest_slab_has_a_place_for_each_first_claim() {
+        let mut chunks = Chunks::<u32>::new(2, 2048).unwrap();
+        assert!(!chunks.has_send_room(Claim::More) && !chunks.has_receive_room(Claim::More));
+        assert!(chunks.has_send_room(Claim::First) && chunks.has_receive_room(Claim::First));
+        chunks.insert_to_send(held(1)).unwrap();
+        assert!(chunks.has_receive_room(Claim::First));
     }
 
     #[test]

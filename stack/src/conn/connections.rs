@@ -196,8 +196,8 @@ pub struct Connections<F> {
     pub statics: Statics<F>,
     wheel: TimerWheel,
     dirty: VecDeque<Slot>,
-    /// Connections whose send was refused for want of places in the queues of all, each slot once: it may have changed its
-    /// owner since, who then hears of room that it didn't ask for.
+    /// Connections without anything queued whose send was refused for want of places in the queues of all, each slot once:
+    /// it may have changed its owner since, who hears nothing that it didn't ask for.
     starved: VecDeque<Slot>,
     /// Whether a slot stands in `starved`.
     is_starved: Box<[bool]>,
@@ -462,12 +462,16 @@ impl<F> Connections<F> {
 
 /// Who waits for places in the queues of all.
 impl<F> Connections<F> {
-    /// Remembers that this connection's application wanted to send and there was no place.
-    pub fn starve(&mut self, slot: Slot) {
+    /// Remembers that this connection's application wanted to send and there was no place. Acknowledgments of what it has
+    /// queued will tell it of new ones; with nothing queued it stands in line for those that others set free.
+    pub fn refuse_room(&mut self, slot: Slot) {
         let Some(conn) = self.get_mut(slot) else {
             return;
         };
         conn.set(Conn::WANTS_ROOM);
+        if !conn.tx.is_empty() {
+            return;
+        }
         if let Some(is_starved) = self.is_starved.get_mut(slot.0 as usize)
             && !*is_starved
         {

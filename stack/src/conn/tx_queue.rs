@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::nic::{Frame, FrameError};
 
-use super::chunks::{Chunks, Held, Item, Link};
+use super::chunks::{Chunks, Claim, Held, Item, Link};
 use super::compact::append_bytes;
 
 /// Bytes that were copied into the NIC's memory once, to be sent any number of times.
@@ -151,6 +151,13 @@ impl TxQueue {
         self.len == 0
     }
 
+    /// Whether `chunks` has a place for another item of this queue.
+    #[must_use]
+    #[inline]
+    pub fn may_grow<F>(&self, chunks: &Chunks<F>) -> bool {
+        chunks.has_send_room(Claim::of(self.is_empty()))
+    }
+
     /// Appends an item.
     ///
     /// # Errors
@@ -181,7 +188,7 @@ impl TxQueue {
         mut fresh: impl FnMut() -> Option<F>,
     ) -> usize {
         let mut taken = self.extend_last(chunks, bytes);
-        while taken < bytes.len() && chunks.has_send_room() && self.len < u64::MAX >> 1 {
+        while taken < bytes.len() && self.may_grow(chunks) && self.len < u64::MAX >> 1 {
             let rest = &bytes[taken..];
             let room = rest.len().min(chunks.buffer_len() as usize);
             let Some(mut frame) = fresh() else { break };

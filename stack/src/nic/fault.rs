@@ -1,12 +1,14 @@
 //! Faults on purpose: which frames of a link are lost, doubled, corrupted, overtaken or late, and the queue that does it.
 //!
 //! Called by: NICs that are told to be bad ones (`dpdk::DpdkNic`, for `--fault`) through [`FaultLane`]; the links of the
-//! simulated world may ask [`FaultDice`] alone. It must never look at a clock or at bytes to decide: the same seed and the
+//! simulated world have times and queues of their own instead. It must never look at a clock or at bytes to decide: the same seed and the
 //! same number of frames give the same fates. It must never hold more than [`LANE_FRAMES`] frames.
 
 mod lane;
 #[cfg(test)]
 mod tests;
+
+use crate::rng::Random;
 
 pub use lane::{FaultLane, LANE_FRAMES, LaneConfig};
 
@@ -69,19 +71,18 @@ pub struct FaultCounts {
 #[derive(Debug, Clone)]
 pub struct FaultDice {
     spec: FaultSpec,
-    state: u64,
+    random: Random,
 }
 
 impl FaultDice {
     /// Dice for one direction of one link; `lane` tells the directions of one seed apart.
     #[must_use]
     pub fn new(spec: &FaultSpec, lane: u64) -> Self {
-        let mut dice = Self {
+        let seed = Random::new(spec.seed).next_u64() ^ lane.wrapping_mul(0xd134_2543_de82_ef95);
+        Self {
             spec: *spec,
-            state: spec.seed,
-        };
-        dice.state = dice.draw() ^ lane.wrapping_mul(0xd134_2543_de82_ef95);
-        dice
+            random: Random::new(seed),
+        }
     }
 
     /// The fate of the next frame.
@@ -91,8 +92,8 @@ impl FaultDice {
         let is_duplicated = self.happens(spec.duplicate_ppm);
         let corrupts = self.happens(spec.corrupt_ppm);
         let reorders = self.happens(spec.reorder_ppm);
-        let bit = self.draw();
-        let overtakers = 1 + (self.draw() % u64::from(OVERTAKERS_MAX)) as u8;
+        let bit = self.random.next_u64();
+        let overtakers = 1 + self.random.below(OVERTAKERS_MAX.into()) as u8;
         Fate {
             is_lost,
             is_duplicated,
@@ -102,15 +103,6 @@ impl FaultDice {
     }
 
     fn happens(&mut self, chance_ppm: u32) -> bool {
-        self.draw() % u64::from(WHOLE_PPM) < u64::from(chance_ppm)
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-    fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.random.below(WHOLE_PPM.into()) < u64::from(chance_ppm)
     }
 }

@@ -7,9 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{
-    Burst, Caps, ChecksumVerdict, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest,
-};
+use super::{Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest};
 
 /// Bytes that one buffer holds.
 pub const BUFFER_LEN: usize = 2048;
@@ -308,13 +306,7 @@ impl Nic for MemoryNic {
         while into.room() > 0
             && let Some(mut frame) = self.rx.pop_front()
         {
-            // Only an adapter that negotiated the offload may speak of checksums (see `Frame::rx_checksum`).
-            if !self.caps.rx_ipv4_checksum {
-                frame.rx_checksum.ip = ChecksumVerdict::Unknown;
-            }
-            if !self.caps.rx_tcp_checksum {
-                frame.rx_checksum.l4 = ChecksumVerdict::Unknown;
-            }
+            frame.rx_checksum = frame.rx_checksum.negotiated(&self.caps);
             drop(into.push(frame));
         }
         into.len() - before

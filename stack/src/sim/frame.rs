@@ -18,6 +18,8 @@ const LEFT_OVER: u8 = 0xdb;
 #[derive(Debug)]
 pub struct Pool {
     capacity: usize,
+    /// Buffers that somebody else has, see [`Pool::withhold`].
+    withheld: AtomicUsize,
     in_use: AtomicUsize,
     most_in_use: AtomicUsize,
 }
@@ -28,6 +30,7 @@ impl Pool {
     pub fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self {
             capacity,
+            withheld: AtomicUsize::new(0),
             in_use: AtomicUsize::new(0),
             most_in_use: AtomicUsize::new(0),
         })
@@ -45,8 +48,14 @@ impl Pool {
         self.most_in_use.load(Ordering::Relaxed)
     }
 
+    /// From now on so many buffers aren't there, as if somebody else had them: a drought, until it is told 0.
+    pub fn withhold(&self, buffers: usize) {
+        self.withheld.store(buffers, Ordering::Relaxed);
+    }
+
     fn take(self: &Arc<Self>) -> Option<Ticket> {
-        if self.in_use() >= self.capacity {
+        let withheld = self.withheld.load(Ordering::Relaxed);
+        if self.in_use().saturating_add(withheld) >= self.capacity {
             return None;
         }
         let now = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;

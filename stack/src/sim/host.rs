@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::link::{Link, LinkSpec};
 use super::nic::{NicSpec, Pools, SimNic};
-use super::random::Random;
 use crate::app::App;
 use crate::config::{Config, ConfigError, ConfigSpec, Interface};
 use crate::conn::{FlowHasher, FlowKey};
 use crate::memory::{MemoryError, PageOptions};
+use crate::rng::Random;
 use crate::time::Instant;
 use crate::wire::{Network, parse};
 use crate::worker::{Rings, Secrets, Worker};
@@ -53,6 +53,8 @@ pub struct HostSpec {
     pub up: LinkSpec,
     /// The wire to it.
     pub down: LinkSpec,
+    /// How far its clock is ahead of the world's: no two machines have the same time.
+    pub clock_ahead: Duration,
     /// Its secrets; `None` draws them, anew each time that it is switched on.
     pub secrets: Option<Secrets>,
 }
@@ -79,6 +81,7 @@ impl HostSpec {
             spread: Spread::First,
             up: wire,
             down: wire,
+            clock_ahead: Duration::ZERO,
             secrets: None,
         }
     }

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use super::random::Random;
+use crate::rng::Random;
 use crate::time::Instant;
 
 /// Bytes of the Ethernet header, which is never corrupted: a frame with a wrong FCS reaches nobody.

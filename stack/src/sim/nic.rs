@@ -13,8 +13,8 @@ use foldhash::fast::FoldHasher;
 
 use super::frame::{Pool, SimFrame};
 use super::inspect;
-use super::random::Random;
 use crate::nic::{Burst, Caps, ChecksumVerdict, Frame, Nic, PoolClass, RxChecksum, TxRequest};
+use crate::rng::Random;
 
 /// Frames that one pool of a host holds, all queues together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub struct NicSpec {
     pub mtu: u16,
     /// Verifies received checksums.
     pub rx_checksum: bool,
+    /// Of the frames that come without that being asked for, those whose buffer still says that both checksums of an older
+    /// frame were good, in parts per million.
+    pub stale_good_ppm: u32,
     /// Fills in checksums when asked.
     pub tx_checksum: bool,
     /// Sends chained frames.
@@ -60,6 +63,7 @@ impl Default for NicSpec {
         Self {
             mtu: 1500,
             rx_checksum: false,
+            stale_good_ppm: 0,
             tx_checksum: false,
             multi_seg: true,
             pools: PoolSizes {
@@ -213,6 +217,9 @@ impl SimNic {
         self.counters.rx_chained += u64::from(chained);
         if self.spec.rx_checksum {
             frame.set_rx_checksum(verdict(bytes));
+        } else if self.random.hits(self.spec.stale_good_ppm) {
+            let good = ChecksumVerdict::Good;
+            frame.set_rx_checksum(RxChecksum { ip: good, l4: good });
         }
         if self.random.hits(self.spec.share_ppm) {
             self.counters.rx_shared += 1;
@@ -375,7 +382,8 @@ impl Nic for SimNic {
     fn rx(&mut self, into: &mut Burst<SimFrame>) -> usize {
         self.begin_burst();
         let n = self.ring.len().min(into.room());
-        for frame in self.ring.drain(..n) {
+        for mut frame in self.ring.drain(..n) {
+            frame.set_rx_checksum(frame.rx_checksum().negotiated(&self.caps));
             drop(into.push(frame));
         }
         self.counters.received += n as u64;

@@ -3,20 +3,19 @@
 //! Called by: tests and `syncline lab`. It must never let real time, addresses in memory or the order of a hash map
 //! decide anything: two runs of one seed are the same to the last byte.
 
-use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
+use super::agenda::{Agenda, Event, InFlight};
 use super::host::{Host, HostError, HostId, HostSpec, Running};
 use super::inspect::inspect;
 use super::link::{Fate, Link, Outcome};
 use super::nic::Pools;
 use super::nic::SimNic;
-use super::random::Random;
 use super::trace::{Crossing, Trace};
 use crate::app::{App, Cx};
 use crate::config::Config;
+use crate::rng::Random;
 use crate::time::Instant;
 use crate::worker::Worker;
 
@@ -38,36 +37,10 @@ pub enum Direction {
     Down,
 }
 
-/// Bytes on their way.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct InFlight {
-    sent_at: Instant,
-    from: HostId,
-    bytes: Vec<u8>,
-    /// What happened to it so far.
-    fate: Fate,
-}
-
-/// What happens next. Ordered by time, then by the number of the plan.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Planned {
-    at: Instant,
-    number: u64,
-    event: Event,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    Turn(HostId, u16),
-    AtSwitch(InFlight),
-    AtHost(HostId, InFlight),
-}
-
 /// Hosts, wires, and the time. The same seed and calls give the same world.
 pub struct World<A: App> {
     now: Instant,
-    plans: BinaryHeap<Reverse<Planned>>,
-    planned: u64,
+    agenda: Agenda,
     hosts: Vec<Host<A>>,
     random: Random,
     trace: Trace,
@@ -82,8 +55,7 @@ impl<A: App> World<A> {
     pub fn new(seed: u64, start: Instant) -> Self {
         Self {
             now: start,
-            plans: BinaryHeap::new(),
-            planned: 0,
+            agenda: Agenda::default(),
             hosts: Vec::new(),
             random: Random::new(seed),
             trace: Trace::default(),
@@ -102,6 +74,12 @@ impl<A: App> World<A> {
     #[must_use]
     pub fn now(&self) -> Instant {
         self.now
+    }
+
+    /// The time by a host's clock.
+    #[must_use]
+    pub fn clock(&self, host: HostId) -> Instant {
+        self.now + self.host(host).spec.clock_ahead
     }
 
     /// Adds a host and switches it on; `app` makes the app of each worker.
@@ -189,7 +167,7 @@ impl<A: App> World<A> {
                         bytes: bytes.clone(),
                         fate: outcome.fate,
                     };
-                    self.plan(at, Event::AtSwitch(frame));
+                    self.agenda.plan(at, Event::AtSwitch(frame));
                 }
                 None => self.trace.record(|| Crossing {
                     sent_at: now,
@@ -210,7 +188,7 @@ impl<A: App> World<A> {
         worker: u16,
         act: impl FnOnce(&mut A, &mut Cx<'_, SimNic>) -> T,
     ) -> Option<T> {
-        let now = self.now;
+        let now = self.clock(host);
         let worker = self.workers_mut(host).nth(usize::from(worker))?;
         let result = worker.with_cx(now, act);
         self.wake(host);
@@ -257,30 +235,21 @@ impl<A: App> World<A> {
     /// When something happens next.
     #[must_use]
     pub fn next_at(&self) -> Option<Instant> {
-        self.plans.peek().map(|Reverse(planned)| planned.at)
+        self.agenda.next_at()
     }
 
     /// Lets the next thing happen. False when nothing will ever happen.
     pub fn step(&mut self) -> bool {
-        let Some(Reverse(planned)) = self.plans.pop() else {
+        let Some((at, event)) = self.agenda.pop() else {
             return false;
         };
-        self.now = self.now.max(planned.at);
-        match planned.event {
-            Event::Turn(host, worker) => self.turn(host, worker, planned.at),
+        self.now = self.now.max(at);
+        match event {
+            Event::Turn(host, worker) => self.turn(host, worker, at),
             Event::AtSwitch(frame) => self.forward(&frame),
             Event::AtHost(host, frame) => self.deliver(host, frame),
         }
         true
-    }
-
-    fn plan(&mut self, at: Instant, event: Event) {
-        self.planned += 1;
-        self.plans.push(Reverse(Planned {
-            at,
-            number: self.planned,
-            event,
-        }));
     }
 
     /// Plans a turn, unless an earlier one is planned.
@@ -290,7 +259,7 @@ impl<A: App> World<A> {
             && seat.turn_at.is_none_or(|planned| planned > at)
         {
             seat.turn_at = Some(at);
-            self.plan(at, Event::Turn(host, worker));
+            self.agenda.plan(at, Event::Turn(host, worker));
         }
     }
 
@@ -302,6 +271,7 @@ impl<A: App> World<A> {
 
     fn turn(&mut self, host: HostId, worker: u16, planned_at: Instant) {
         let (now, max_idle) = (self.now, self.max_idle);
+        let (its_now, ahead) = (self.clock(host), self.host(host).spec.clock_ahead);
         let Running::Stack(seats) = &mut self.host_mut(host).running else {
             return;
         };
@@ -312,8 +282,8 @@ impl<A: App> World<A> {
             return;
         }
         seat.turn_at = None;
-        let received = seat.worker.turn(now);
-        let deadline = seat.worker.next_due(now);
+        let received = seat.worker.turn(its_now);
+        let deadline = seat.worker.next_due(its_now);
         let nic = seat.worker.nic_mut();
         let (sent, violations) = (nic.take_wire(), nic.take_violations());
         let waits = nic.take_left_behind() || nic.has_received();
@@ -322,7 +292,8 @@ impl<A: App> World<A> {
             self.plan_turns(host, now + TURN);
         } else {
             let latest = now + max_idle;
-            let at = deadline.map_or(latest, |at| at.clamp(now + TURN, latest));
+            let in_ours = |at: Instant| Instant::ZERO + (at - (Instant::ZERO + ahead));
+            let at = deadline.map_or(latest, |at| in_ours(at).clamp(now + TURN, latest));
             self.plan_turn(host, worker, at);
         }
         for violation in violations {
@@ -378,7 +349,7 @@ impl<A: App> World<A> {
                 bytes: bytes.to_vec(),
                 ..*frame
             };
-            self.plan(at, Event::AtHost(to, frame));
+            self.agenda.plan(at, Event::AtHost(to, frame));
         }
     }
 

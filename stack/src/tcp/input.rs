@@ -182,8 +182,7 @@ impl Tcb {
         Err(Outcome::Paws)
     }
 
-    /// "First, check sequence number". What is acceptable updates TS.Recent (RFC 7323 §5.3 R3) and is cut to the
-    /// window.
+    /// "First, check sequence number". What is acceptable is cut to the window.
     fn first_check_sequence(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
         let seg = &arrived.seg;
         if !self.rcv.accepts(seg.seq, seg.len()) {
@@ -191,31 +190,39 @@ impl Tcb {
         }
         let seg = &arrived.seg;
         self.heard_ms = ms(env.now);
-        if seg.flags.rst() {
-            return Ok(());
-        }
-        if let Some(option) = seg.options.timestamps
-            && self.bits.has(Bits::TIMESTAMPS)
-            && option.tsval != self.ts.recent
-            && self.ts.update(option.tsval, seg.seq)
-        {
-            self.cold.ts_recent_s = timestamps::now_s(env.now);
-        }
-        if !seg.flags.syn() {
+        if !seg.flags.rst() && !seg.flags.syn() {
             self.trim_to_window(arrived);
         }
         Ok(())
     }
 
+    /// RFC 7323 §5.3 R3, for a segment whose ACK is acceptable too: taken from a forged one, TS.Recent would shut out the
+    /// peer for the 24 days of §5.5.
+    #[inline]
+    fn take_timestamp(&mut self, arrived: &Arrived, env: &Env<'_>) {
+        if let Some(option) = arrived.seg.options.timestamps
+            && self.bits.has(Bits::TIMESTAMPS)
+            && option.tsval != self.ts.recent
+            && self
+                .ts
+                .update(option.tsval, arrived.seg.seq.sub(arrived.skip))
+        {
+            self.cold.ts_recent_s = timestamps::now_s(env.now);
+        }
+    }
+
     /// An unacceptable segment: "send an acknowledgment in reply (unless the RST bit is set)", drop. One exception:
     /// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
-    /// ACKs, URGs, and RSTs" (MUST-66): its text is cut off. A FIN that comes alone needs no room and is taken too.
+    /// ACKs, URGs, and RSTs" (MUST-66): its text is cut off. A FIN that comes alone needs no room and is taken too. An open
+    /// window's right edge is where a peer stands that has sent all of it: when that got lost, its ACKs and its answers to
+    /// keepalive probes come from there, and count as in other stacks.
     fn at_closed_window(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
         let seg = &mut arrived.seg;
         if seg.flags.rst() {
             return Err(Outcome::RstOutOfWindow);
         }
-        if self.rcv.size() == 0 && seg.seq == self.rcv.nxt && !seg.flags.syn() {
+        let is_at_edge = seg.seq == self.rcv.edge() && !seg.flags.syn();
+        if is_at_edge && (self.rcv.size() == 0 || seg.is_empty()) {
             if seg.payload_len > 0 {
                 seg.payload_len = 0;
                 seg.flags = seg.flags.without(Flags::FIN);
@@ -293,6 +300,7 @@ impl Tcb {
                 verdict.reply = Reply::Reset;
                 return Err(Outcome::HandshakeBadAck);
             }
+            self.take_timestamp(arrived, env);
             self.take_ack(seg, verdict, env);
             self.transition(Event::AckOfSyn, env);
             self.snd_wnd.set(seg, self.snd_scale());
@@ -310,6 +318,7 @@ impl Tcb {
                 Outcome::AckTooOld
             });
         }
+        self.take_timestamp(arrived, env);
         if self.timer_mode == TimerMode::Persist {
             self.cold.overdue.answered(); // MUST-37: whoever answers probes is alive
         }

@@ -6,7 +6,8 @@
 use super::Core;
 use super::cx::Cx;
 use crate::app::App;
-use crate::conn::connections::{Conn, Slot};
+use crate::conn::chunks::Claim;
+use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::{ConnId, Kind};
 use crate::memory::prefetch_read;
@@ -133,20 +134,19 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Whether a send was refused before and there is room now; the app hears of it once. Where only the room of all is
-    /// missing it stands in line for that: its own acknowledgments may all have come.
+    /// Whether a send was refused before and there is room now; the app hears of it once. One whose queue is empty, and
+    /// so hears of no acknowledgment, stands in line for the room of all.
     #[inline]
     fn takes_room(&mut self, slot: Slot) -> bool {
         let limit = self.endpoint.config.limits.send_queue_items;
-        let has_memory = self.conns.chunks.has_send_room();
-        let Some(conn) = self.conns.get_mut(slot) else {
+        let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot) else {
             return false;
         };
         if !conn.has(Conn::WANTS_ROOM) || conn.tx.items() >= u32::from(limit) {
             return false;
         }
-        if !has_memory {
-            self.conns.starve(slot);
+        if !conn.tx.may_grow(chunks) {
+            self.conns.refuse_room(slot);
             return false;
         }
         conn.take(Conn::WANTS_ROOM)
@@ -170,7 +170,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn feed_starved<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..STARVED_PER_TURN {
-            if !self.conns.chunks.has_send_room() {
+            if !self.conns.chunks.has_send_room(Claim::First) {
                 return;
             }
             let Some(slot) = self.conns.pop_starved() else {

@@ -9,6 +9,7 @@ use super::classify::Meta;
 use super::endpoint::Verdict;
 use super::output::Outbox;
 use crate::app::{App, Chunk};
+use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::opening::{NoRecord, Opening};
@@ -297,8 +298,12 @@ fn fitting_segment<F>(
     let mut segment = meta.segment(bytes);
     if segment.payload_len > 0 {
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
-        let is_ahead = segment.seq.after(rcv_nxt);
-        if !parts.chunks.has_receive_room(is_ahead) {
+        let claim = if segment.seq.after(rcv_nxt) {
+            Claim::Ahead
+        } else {
+            Claim::of(parts.conn.rx.is_empty())
+        };
+        if !parts.chunks.has_receive_room(claim) {
             counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;
             segment.flags = segment.flags.without(Flags::FIN);
@@ -365,7 +370,8 @@ impl<F: Frame> Arrived<F> {
     }
 }
 
-/// Whether a segment that ended so came from our peer: its link-layer source is the way back then.
+/// Whether a segment that ended so came from our peer: its link-layer source is the way back then. What is wholly old
+/// proves nothing: nobody looked at its ACK, and half of all sequence numbers are old.
 #[inline]
 fn proves_way(outcome: Outcome) -> bool {
     matches!(
@@ -376,7 +382,6 @@ fn proves_way(outcome: Outcome) -> bool {
             | Outcome::OutOfOrder
             | Outcome::Handshake
             | Outcome::WindowProbe
-            | Outcome::Duplicate
     )
 }
 

@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::Core;
 use crate::app::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
 use crate::config::Config;
+use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
@@ -265,7 +266,7 @@ impl<N: Nic> Cx<'_, N> {
         if sent < wanted.len() {
             // The NIC's memory is used up: acknowledgments of any connection set some free.
             let slot = parts.slot();
-            self.core.conns.starve(slot);
+            self.core.conns.refuse_room(slot);
         }
         sent
     }
@@ -281,13 +282,15 @@ impl<N: Nic> Cx<'_, N> {
             nic,
             ..
         } = &mut *self.core;
-        if !conns.chunks.has_send_room() {
+        if !conns.chunks.has_send_room(Claim::More) {
             // The rare case first: the parts are to be given away.
-            let may_queue = conns.get(slot).is_some_and(|conn| conn.tcb.may_queue());
-            if may_queue {
-                conns.starve(slot);
+            let conn = conns.get(slot)?;
+            if !conn.tx.may_grow(&conns.chunks) {
+                if conn.tcb.may_queue() {
+                    conns.refuse_room(slot);
+                }
+                return None;
             }
-            return None;
         }
         let limit = u32::from(endpoint.config.limits.send_queue_items);
         let parts = conns.parts(slot)?;

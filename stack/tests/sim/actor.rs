@@ -54,6 +54,8 @@ pub(crate) struct Actor {
     pub(crate) refusals: u32,
     /// Options of all connections.
     pub(crate) keepalive: bool,
+    /// Its host was rebooted: it opens nothing, and whoever opens is sent away.
+    pub(crate) is_reborn: bool,
     /// How long data may stay unacknowledged.
     pub(crate) r2: Duration,
 }
@@ -71,6 +73,7 @@ impl Actor {
             ghosts: 0,
             refusals: 0,
             keepalive: false,
+            is_reborn: false,
             r2: Duration::from_secs(100),
         }
     }
@@ -78,22 +81,29 @@ impl Actor {
     /// Whether this worker is to open plan `n`, and has not.
     fn is_to_open(&self, n: usize) -> bool {
         let plan = &self.plans[n];
-        plan.client_at == (self.host, self.worker) && self.progress[n][0].id.is_none()
+        !self.is_reborn
+            && plan.client_at == (self.host, self.worker)
+            && self.progress[n][0].id.is_none()
     }
 
-    /// Whether something here waits for time to pass, not for a frame.
-    pub(crate) fn waits_for_time(&self, now: Instant) -> bool {
+    /// Until when something here waits for time to pass, not for a frame, if anything does.
+    pub(crate) fn next_at(&self, now: Instant) -> Option<Instant> {
         let Some(started_at) = self.started_at else {
-            return true;
+            return Some(now);
         };
-        (0..self.plans.len()).any(|n| {
-            let accepts_later = self.plans[n].server_host == self.host
-                && started_at + self.plans[n].accepts_after >= now;
-            let pauses = self.progress[n]
-                .iter()
-                .any(|side| side.over.is_none() && side.paused_until.is_some());
-            self.is_to_open(n) || accepts_later || pauses
-        })
+        let plans = self.plans.iter().enumerate();
+        let waits = plans.flat_map(|(n, plan)| {
+            let opens = self.is_to_open(n).then(|| started_at + plan.starts_after);
+            let accepts = started_at + plan.accepts_after;
+            let accepts = (plan.server_host == self.host && accepts >= now).then_some(accepts);
+            let pauses = self.progress[n].iter();
+            let pauses = pauses.filter(|side| side.over.is_none());
+            pauses
+                .filter_map(|side| side.paused_until)
+                .chain(opens)
+                .chain(accepts)
+        });
+        waits.min()
     }
 
     fn complain(&mut self, n: usize, side: usize, what: &str) {
@@ -125,6 +135,8 @@ impl Actor {
             let bytes = Content::Static.bytes(0, STATIC_LEN as usize);
             match cx.register_static(&bytes) {
                 Some(id) => self.statics.push(id),
+                // There may be a drought now, and it has nothing to send.
+                None if self.is_reborn => {}
                 None => self.complaints.push("no memory for static bytes".into()),
             }
         }
@@ -358,7 +370,7 @@ impl App for Actor {
                     return self.complaints.push("a connection without info".into());
                 };
                 let n = usize::from(info.local.port() - FIRST_PORT);
-                if self.progress[n][1].id.is_some() {
+                if self.is_reborn || self.progress[n][1].id.is_some() {
                     self.ghosts += 1;
                     return cx.abort(conn);
                 }

@@ -5,17 +5,18 @@
 use std::time::Duration;
 
 use stack::conn::listener::{ListenerConfig, SynPolicy};
-use stack::conn::{Capacity, FlowKey, Records};
-use stack::sim::host::{HostId, HostSpec, Spread, draw_secrets};
+use stack::conn::{Capacity, Records};
+use stack::rng::Random;
+use stack::sim::host::{HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;
 use stack::sim::nic::PoolSizes;
-use stack::sim::random::Random;
-use stack::sim::wrap;
-use stack::tcp::isn::{Remote, Tuple};
 use stack::time::Instant;
 
+use crate::intruder::Intruder;
 use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
-use crate::stage::{Manners, Outage, Stage};
+use crate::stage::{Manners, Stage};
+use crate::trouble::Trouble;
+use crate::wraps;
 
 /// Bytes that all plans of a seed move together, at most; more only takes longer.
 const TOTAL_LEN: u64 = 400_000;
@@ -28,14 +29,23 @@ pub(crate) fn draw(seed: u64) -> Stage {
     let mut random = Random::new(seed);
     let mut hosts = draw_hosts(&mut random);
     let mut plans = draw_plans(&mut random, &hosts);
+    let wraps = wraps::is_due(seed);
+    if wraps {
+        wraps::arrange(&mut random, &mut hosts, &mut plans[0], FIRST_OPEN);
+    }
     for (number, host) in hosts.iter_mut().enumerate() {
-        let policy = random.one_of(&[
+        let mut policy = random.one_of(&[
             SynPolicy::Embryo,
             SynPolicy::Embryo,
             SynPolicy::Embryo,
             SynPolicy::CookieWhenFull,
             SynPolicy::CookieAlways,
         ]);
+        if wraps && usize::from(plans[0].server_host) == number {
+            // Plan 0 must not be refused, nor wait until the wraps are over.
+            policy = SynPolicy::Embryo;
+            host.config.limits.records.embryos = host.config.limits.records.open;
+        }
         let keeps_nothing = policy != SynPolicy::Embryo;
         let host_plans = plans
             .iter_mut()
@@ -54,36 +64,35 @@ pub(crate) fn draw(seed: u64) -> Stage {
             })
             .collect();
     }
-    let start = draw_start(&mut random, &hosts, &plans);
     let manners = Manners {
         // What a lost reset leaves behind, only a probe can find.
         keepalive: true,
         r2: Duration::from_secs(1000),
     };
-    let outages = draw_outages(&mut random, hosts.len());
-    if !outages.is_empty() {
-        plans.iter_mut().for_each(|plan| plan.is_lossy = true);
-    }
-    let mut stage = Stage::new(random.next_u64(), start, &hosts, plans, manners);
-    stage.outages = outages;
-    stage
-}
-
-/// Cables that are pulled for a while; each host's at most once, and not for as long as a keepalive would bear.
-fn draw_outages(random: &mut Random, hosts: usize) -> Vec<Outage> {
-    let mut outages = Vec::new();
-    for host in 0..hosts as u16 {
-        if random.hits(100_000) {
-            let from = Duration::from_millis(random.within(0..=5_000));
-            let lasts = Duration::from_millis(random.one_of(&[100, 3_000, 20_000]));
-            outages.push(Outage {
-                host: HostId(host),
-                from,
-                until: from + lasts,
-            });
+    // Within the first second plan 0 opens, which the wraps wait for.
+    let from_ms = if wraps { 1_000 } else { 0 };
+    let troubles = Trouble::draw(&mut random, hosts.len() as u16, from_ms, !wraps);
+    let is_intruded = random.hits(200_000);
+    if is_intruded {
+        for host in &mut hosts {
+            // Forged SYNs to what has ended take embryos, and nobody but cookies could help who comes then.
+            let records = &mut host.config.limits.records;
+            records.embryos = records.open;
         }
     }
-    outages
+    if is_intruded || !troubles.is_empty() {
+        plans.iter_mut().for_each(|plan| plan.is_lossy = true);
+    }
+    let mut stage = Stage::new(random.next_u64(), Instant::ZERO, &hosts, plans, manners);
+    stage.troubles = troubles;
+    if is_intruded {
+        let station = stage
+            .world
+            .add_station(HostSpec::new(9))
+            .expect("a station");
+        stage.intruder = Some(Intruder::new(station, random, stage.plans.len()));
+    }
+    stage
 }
 
 fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
@@ -92,6 +101,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
     let mut make = |number| {
         let mut host = HostSpec::new(number);
         host.secrets = Some(draw_secrets(random));
+        host.clock_ahead = Duration::from_nanos(random.below(1 << 58));
         host.workers = random.one_of(&[1, 1, 2, 3, 4]);
         host.spread = random.one_of(&[Spread::First, Spread::Owner, Spread::Wrong, Spread::Random]);
         host.up = draw_link(random, faults);
@@ -99,6 +109,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
         let nic = &mut host.nic;
         nic.mtu = random.one_of(&[1280, 1500, 1500, 1400]);
         nic.rx_checksum = random.hits(500_000);
+        nic.stale_good_ppm = random.one_of(&[0, 500_000, 1_000_000]);
         nic.tx_checksum = random.hits(500_000);
         nic.multi_seg = random.hits(700_000);
         nic.held_bursts = random.one_of(&[0, 3, 10]);
@@ -125,7 +136,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
         let config = &mut host.config;
         let records = |n| Records { v4: n, v6: n };
         config.limits.records = Capacity {
-            embryos: records(64),
+            embryos: records(random.one_of(&[1, 4, 64])),
             // Fewer than there are plans, and hosts whose clients hold all records wait for each other's servers for ever.
             open: records(64),
             parked: records(random.one_of(&[2, 64])),
@@ -289,50 +300,5 @@ fn draw_ends(random: &mut Random, sides: &mut [Side; 2]) {
         // Both at once: simultaneous close, where the delays allow it.
         (sides[0].len, sides[1].len) = (0, 0);
         (sides[0].end, sides[1].end) = (End::Shutdown, End::Shutdown);
-    }
-}
-
-/// Two thirds of the seeds start at a time like any, the others where a number wraps during plan 0.
-fn draw_start(random: &mut Random, hosts: &[HostSpec], plans: &[Plan]) -> Instant {
-    let anywhere = Instant::from_ns(random.below(1 << 58));
-    let plan = &plans[0];
-    let tuple_of = |side: usize| -> Option<(Tuple, usize)> {
-        let client = (plan.client_address, plan.client_port?);
-        let server = (plan.server.ip(), plan.server.port());
-        let ends = [(client, plan.client_at.0), (server, plan.server_host)];
-        let ((local, local_port), host) = ends[side];
-        let ((remote, remote_port), _) = ends[1 - side];
-        let config = hosts[usize::from(host)].config.clone().validate().ok()?;
-        let key = FlowKey::new(config.locals.find(local)?, local_port, remote, remote_port);
-        let remote = if key.is_v6() {
-            Remote::V6(key.remote_v6())
-        } else {
-            Remote::V4(key.remote_v4())
-        };
-        let ends = key.ends();
-        Some((Tuple { remote, ends }, usize::from(host)))
-    };
-    let side = random.below(2) as usize;
-    let lead = Duration::from_millis(random.within(0..=3_000));
-    let secrets_of = |host: usize| hosts[host].secrets;
-    match random.below(9) {
-        0 => wrap::before_ticks_wrap(lead),
-        1 => tuple_of(side)
-            .and_then(|(tuple, host)| {
-                Some(wrap::before_timestamps_wrap(
-                    &secrets_of(host)?,
-                    tuple,
-                    lead,
-                ))
-            })
-            .unwrap_or(anywhere),
-        2 => tuple_of(side)
-            .and_then(|(tuple, host)| {
-                let room = random.within(1..=20_000) as u32;
-                let secrets = secrets_of(host)?;
-                Some(wrap::before_iss_wraps(&secrets, tuple, FIRST_OPEN, room))
-            })
-            .unwrap_or(anywhere),
-        _ => anywhere,
     }
 }

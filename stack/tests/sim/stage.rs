@@ -12,14 +12,17 @@ use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
 use crate::actor::{Actor, Progress};
+use crate::intruder::Intruder;
 use crate::plan::Plan;
+use crate::trouble::{Trouble, What};
+use crate::wraps;
 
 /// Buffers that the workers keep at hand when all is over, at most: the stash of the segment writer.
 const STASH_FRAMES: usize = 2 * 64;
 
-/// A worker in a world where nothing waits for time but its own timers.
+/// How long a worker sleeps in a world where nothing waits for time but its own timers.
 const IDLE: Duration = Duration::from_secs(5);
-/// And where an app does.
+/// And where an app does: at least this long.
 const BUSY: Duration = Duration::from_millis(2);
 
 /// A world of actors.
@@ -27,16 +30,13 @@ pub(crate) struct Stage {
     pub(crate) world: World<Actor>,
     pub(crate) plans: Arc<Vec<Plan>>,
     pub(crate) started_at: Instant,
-    pub(crate) outages: Vec<Outage>,
-}
-
-/// A cable that is pulled, and plugged in again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Outage {
-    pub(crate) host: HostId,
-    /// After the start.
-    pub(crate) from: Duration,
-    pub(crate) until: Duration,
+    pub(crate) troubles: Vec<Trouble>,
+    pub(crate) intruder: Option<Intruder>,
+    manners: Manners,
+    /// Hosts that were rebooted: what their actors knew is gone.
+    rebooted: Vec<HostId>,
+    /// What actors complained of before they were gone.
+    complaints: Vec<String>,
 }
 
 /// Choices that all actors of a stage share.
@@ -76,7 +76,11 @@ impl Stage {
             world,
             plans,
             started_at: start,
-            outages: Vec::new(),
+            troubles: Vec::new(),
+            intruder: None,
+            manners,
+            rebooted: Vec::new(),
+            complaints: Vec::new(),
         }
     }
 
@@ -103,7 +107,56 @@ impl Stage {
     /// Whether a plan is over on both sides, as far as they ever met.
     fn is_over(&self, n: usize) -> bool {
         let (client, server) = (self.side(n, 0), self.side(n, 1));
-        client.over.is_some() && (server.over.is_some() || server.id.is_none())
+        let client_is_over = client.over.is_some() || self.is_forgotten(n, 0);
+        // What a rebooted host forgot has no id.
+        client_is_over && (server.over.is_some() || server.id.is_none())
+    }
+
+    /// Whether this side was on a host that lost all that it knew.
+    fn is_forgotten(&self, n: usize, side: usize) -> bool {
+        let plan = &self.plans[n];
+        let host = [plan.client_at.0, plan.server_host][side];
+        self.rebooted.contains(&HostId(host))
+    }
+
+    /// Begins and ends troubles whose time has come, and lets an intruder have its turn.
+    fn disturb(&mut self) {
+        let since = self.world.now() - self.started_at;
+        for Trouble { host, time, what } in self.troubles.clone() {
+            let is_off = self.world.workers(host).next().is_none();
+            if what != What::Reboot {
+                let trouble = Trouble { host, time, what };
+                trouble.apply(&mut self.world, trouble.time.contains(&since));
+            } else if since >= time.start && !self.rebooted.contains(&host) {
+                self.rebooted.push(host);
+                let actors = self.world.workers(host).map(|worker| worker.app());
+                let complaints = actors.flat_map(|actor| actor.complaints.clone());
+                self.complaints.extend(complaints);
+                self.world.power_off(host);
+            } else if since >= time.end && is_off {
+                let (plans, manners) = (&self.plans, self.manners);
+                let reborn = |worker| {
+                    let mut actor = Self::actor(plans, host.0, worker, manners);
+                    actor.is_reborn = true;
+                    actor
+                };
+                self.world.power_on(host, reborn).expect("memory");
+            }
+        }
+        if let Some(intruder) = &mut self.intruder {
+            intruder.act(&mut self.world, &self.plans);
+        }
+    }
+
+    /// How long workers may sleep so that no actor is late by more than [`BUSY`].
+    fn idle(&self) -> Duration {
+        let hosts = (0..self.world.hosts()).map(HostId);
+        let waits = hosts.flat_map(|host| {
+            let now = self.world.clock(host);
+            let workers = self.world.workers(host);
+            workers.filter_map(move |worker| Some(worker.app().next_at(now)? - now))
+        });
+        waits.min().unwrap_or(IDLE).clamp(BUSY, IDLE)
     }
 
     /// Lets time pass until all plans are over, at most for `limit`. Says whether they are.
@@ -111,15 +164,9 @@ impl Stage {
         let deadline = self.started_at + limit;
         let mut step = Duration::from_millis(20);
         loop {
-            let now = self.world.now();
-            let impatient = self.actors().any(|actor| actor.waits_for_time(now));
-            self.world.set_max_idle(if impatient { BUSY } else { IDLE });
+            self.world.set_max_idle(self.idle());
             self.world.run_for(step);
-            let since = self.world.now() - self.started_at;
-            for outage in &self.outages {
-                let out = (outage.from..outage.until).contains(&since);
-                self.world.set_cable(outage.host, !out);
-            }
+            self.disturb();
             if (0..self.plans.len()).all(|n| self.is_over(n)) {
                 return true;
             }
@@ -132,6 +179,9 @@ impl Stage {
 
     /// Lets time pass until no record is left, at most for `limit`. Says whether none is.
     pub(crate) fn rest(&mut self, limit: Duration) -> bool {
+        for trouble in &self.troubles {
+            trouble.apply(&mut self.world, false);
+        }
         self.world.set_max_idle(IDLE);
         let deadline = self.world.now() + limit;
         while self.records() > 0 {
@@ -167,7 +217,12 @@ impl Stage {
         for n in 0..self.plans.len() {
             self.judge_plan(n, &mut wrong);
         }
-        if !self.rest(Duration::from_secs(600)) {
+        // What a rebooted host left at its peers may go on until the peer's R2.
+        let limit = match self.rebooted.is_empty() {
+            true => Duration::from_secs(600),
+            false => limit + Duration::from_secs(600),
+        };
+        if !self.rest(limit) {
             wrong.push(format!("{} records are left", self.records()));
         }
         self.judge_workers(&mut wrong);
@@ -176,22 +231,26 @@ impl Stage {
 
     fn judge_plan(&self, n: usize, wrong: &mut Vec<String>) {
         let plan = &self.plans[n];
-        if !plan.is_orderly() || self.is_excused(n) {
+        let is_forgotten = self.is_forgotten(n, 0) || self.is_forgotten(n, 1);
+        if !plan.is_orderly() || is_forgotten || self.is_excused(n) {
             return;
         }
         for side in 0..2 {
             let name = ["client", "server"][side];
             let (progress, peer) = (self.side(n, side), self.side(n, 1 - side));
             let due = plan.expected(side).1;
-            if progress.received != due {
+            // TIME-WAIT at the peer has ended before it could say that it has our FIN. What we hadn't read yet, the reset
+            // takes away.
+            let last_ack_lost = plan.is_lossy
+                && progress.peer_closed
+                && progress.over == Some(CloseReason::Reset)
+                && peer.over == Some(CloseReason::Graceful);
+            if progress.received != due && !last_ack_lost {
                 let received = progress.received;
                 wrong.push(format!(
                     "plan {n}, {name}: received {received} of {due} bytes"
                 ));
             }
-            // TIME-WAIT at the peer has ended before it could say that it has our FIN.
-            let last_ack_lost =
-                plan.is_lossy && progress.peer_closed && peer.over == Some(CloseReason::Graceful);
             match progress.over {
                 Some(CloseReason::Graceful) | None => {}
                 Some(CloseReason::Reset) if last_ack_lost => {}
@@ -205,12 +264,27 @@ impl Stage {
         let plan = &self.plans[n];
         match self.side(n, 0).over {
             Some(CloseReason::Reset) => plan.may_be_refused,
-            Some(CloseReason::Unreachable(_)) => plan.is_lossy && self.side(n, 1).id.is_none(),
+            // No neighbour answered, or no SYN found room for an embryo.
+            Some(CloseReason::Unreachable(_) | CloseReason::TimedOut { .. }) => {
+                plan.is_lossy && self.side(n, 1).id.is_none()
+            }
             _ => false,
         }
     }
 
+    /// What should have wrapped in plan 0 and did not; `None` when it never came to be.
+    pub(crate) fn missing_wraps(&self) -> Option<Vec<String>> {
+        if self.is_excused(0) {
+            return None;
+        }
+        let plan = &self.plans[0];
+        let client = HostId(plan.client_at.0);
+        let ahead = self.world.clock(client) - self.world.now();
+        Some(wraps::missing(self.world.trace(), plan, ahead))
+    }
+
     fn judge_workers(&mut self, wrong: &mut Vec<String>) {
+        wrong.append(&mut self.complaints);
         for actor in self.actors() {
             wrong.extend(actor.complaints.iter().cloned());
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// Modules that import nothing of ours but this.
 const ONLY: &[(&str, &[&str])] = &[
     ("wire", &["wire", "tcp::seq"]),
-    ("nic", &["nic"]),
+    ("nic", &["nic", "rng"]),
     ("time", &["time"]),
     ("rng", &["rng"]),
 ];

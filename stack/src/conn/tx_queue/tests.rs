@@ -193,7 +193,7 @@ impl World {
         });
         let fits = usize::from(frames).min(self.chunks.capacity() as usize) * BUFFER_LEN as usize;
         assert!(taken <= bytes.len() && taken <= fits + BUFFER_LEN as usize);
-        if left > 0 && self.chunks.has_send_room() {
+        if left > 0 && self.queue.may_grow(&self.chunks) {
             assert_eq!(taken, bytes.len(), "there was room");
         }
         self.model.extend(&bytes[..taken]);

@@ -494,6 +494,24 @@ fn urgent_data_is_pointed_at_in_both_directions() {
     );
 }
 
+/// A forger who meets RCV.NXT roughly, but not our numbers, can't move TS.Recent, which would shut out the peer.
+#[test]
+fn the_timestamp_of_what_is_refused_does_not_count() {
+    let mut host = Host::client(Settings::default(), crate::tcp::testing::params());
+    host.expect(crate::tcp::lang::syn());
+    let answer = crate::tcp::lang::syn_ack().seq(0).ack(1).mss(1000);
+    host.inject(answer.ts(100, 0));
+    host.expect(ack());
+    let later = 100 + (1 << 30);
+    for (forged, outcome) in [
+        (data(10).ack(77_777), Outcome::AckOfUnsent),
+        (crate::tcp::lang::syn_ack(), Outcome::SynChallenged),
+    ] {
+        host.inject_as(forged.seq(1).ts(later, 0), outcome);
+    }
+    host.inject_as(data(10).seq(1).ts(101, 0), Outcome::InOrder);
+}
+
 #[test]
 fn timestamps_guard_against_old_segments() {
     let mut host = Host::client(Settings::default(), crate::tcp::testing::params());

@@ -5,8 +5,8 @@ use core::time::Duration;
 use crate::tcp::lang::{ack, data};
 use crate::tcp::settings::{ConnectionOptions, Settings};
 use crate::tcp::state::State;
-use crate::tcp::testing::{Host, params, plain};
-use crate::tcp::verdict::{CloseReason, Events};
+use crate::tcp::testing::{Host, RCV_BUF, params, plain};
+use crate::tcp::verdict::{CloseReason, Events, Outcome};
 
 #[test]
 fn data_is_sent_again_with_backoff_until_r2() {
@@ -180,6 +180,23 @@ fn an_answer_keeps_it_alive() {
     host.expect_nothing();
     host.advance_ms(75_000);
     host.expect(ack().seq(0));
+}
+
+/// All that the window takes is on its way to us, or lost: what the peer says comes from behind it.
+#[test]
+fn an_answer_from_the_right_edge_counts_and_its_ack_too() {
+    let mut host = keepalive();
+    host.advance_ms(7_200_000);
+    host.expect(ack().seq(0));
+    host.inject_as(ack().seq(RCV_BUF + 1), Outcome::PureAck);
+    host.advance_ms(7_199_999);
+    host.expect_nothing();
+    host.write(100);
+    host.expect(data(100));
+    host.inject_as(ack().seq(RCV_BUF + 1).ack(101), Outcome::PureAck);
+    host.advance_ms(10_000);
+    host.expect_nothing();
+    host.inject_as(ack().seq(RCV_BUF + 2).ack(101), Outcome::OutOfWindow);
 }
 
 #[test]

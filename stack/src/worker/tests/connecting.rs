@@ -149,6 +149,7 @@ fn the_way_back_is_learned_from_valid_segments_only() {
         ack().seq(500_000).ack(1), // outside the window
         ack().seq(1).ack(77),      // of something never sent
         syn().seq(1),
+        data(100).seq(0u32.wrapping_sub(50_000)).ack(77), // long received
     ] {
         host.wait_ms(1_000)
             .inject(forged)

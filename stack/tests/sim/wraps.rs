@@ -1,0 +1,165 @@
+//! A third of the seeds: sequence numbers, timestamps and the ticks of tables and timers all wrap while plan 0 runs.
+//!
+//! Called by: the draw, which arranges it, and the seeds test, which looks at the frames for what came of it. It must never
+//! count a wrap that it hasn't seen.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use stack::conn::{FlowHasher, FlowKey};
+use stack::rng::Random;
+use stack::sim::host::HostSpec;
+use stack::sim::inspect;
+use stack::sim::link::Fate;
+use stack::sim::trace::Crossing;
+use stack::sim::wrap;
+use stack::tcp::isn::{IsnKey, Remote, Tuple};
+use stack::time::Instant;
+use stack::worker::Secrets;
+
+use crate::plan::{Content, End, Plan};
+
+/// What the client of plan 0 sends at least, so that its sequence numbers pass their wrap.
+const SENT_LEN: u64 = 30_000;
+/// How far its ISS is below the wrap: more than the clock behind it advances in the 8 ms by which it may open late.
+const ISS_ROOM: RangeInclusive<u32> = 2_000..=20_000;
+/// The server of plan 0 doesn't read for so long, so that the connection is there before and after the clocks' wraps.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// Whether a seed is one of those.
+pub(crate) fn is_due(seed: u64) -> bool {
+    seed.is_multiple_of(3)
+}
+
+/// Makes plan 0, its client's ISS and its hosts' clocks so that all three wrap. The world's clock begins at zero.
+pub(crate) fn arrange(
+    random: &mut Random,
+    hosts: &mut [HostSpec],
+    plan: &mut Plan,
+    opens_after: Duration,
+) {
+    let [client, server] = &mut plan.sides;
+    client.len = client.len.max(SENT_LEN);
+    server.pause = Some((0, PAUSE));
+    if server.content == Content::Echo {
+        server.content = Content::Static;
+    }
+    for side in [client, server] {
+        if !side.end.is_orderly() {
+            side.end = End::Close;
+        }
+    }
+    let lead = Duration::from_millis(random.within(8_000..=15_000));
+    let server = &mut hosts[usize::from(plan.server_host)];
+    server.config.tcp.timestamps = true;
+    // Not all fits, so there is something left to send when it reads on.
+    server.config.rcv_buf = server.config.rcv_buf.min(SENT_LEN as u32 / 3);
+    // Ports don't count for timestamps.
+    let tuple = tuple(server, plan.server, (plan.client_address, 0).into()).1;
+    let starts_at = wrap::before_timestamps_wrap(&secrets(server), tuple, lead);
+    server.clock_ahead = starts_at - Instant::ZERO;
+
+    let client = &mut hosts[usize::from(plan.client_at.0)];
+    client.config.tcp.timestamps = true;
+    client.clock_ahead = wrap::before_ticks_wrap(lead) - Instant::ZERO;
+    choose_iss(random, client, plan, opens_after);
+}
+
+/// Draws secrets until there is a port that makes an ISS just below the wrap; the client is the worker that owns it.
+fn choose_iss(random: &mut Random, host: &mut HostSpec, plan: &mut Plan, opens_after: Duration) {
+    let opens_at = Instant::ZERO + host.clock_ahead + opens_after;
+    let local = |port| SocketAddr::new(plan.client_address, port);
+    let (_, first) = tuple(host, local(0), plan.server);
+    let (port, isn) = loop {
+        let isn = random.bytes();
+        let key = IsnKey::new(&isn);
+        let is_close = |port: &u16| {
+            let ends = first.ends | u64::from(*port);
+            let iss = key.iss(Tuple { ends, ..first }, opens_at).0;
+            ISS_ROOM.contains(&iss.wrapping_neg())
+        };
+        if let Some(port) = (30_000..=u16::MAX).find(is_close) {
+            break (port, isn);
+        }
+    };
+    host.secrets = Some(Secrets {
+        isn,
+        ..secrets(host)
+    });
+    let (key, _) = tuple(host, local(port), plan.server);
+    let owner = FlowHasher::new(secrets(host).flow).hash(&key);
+    plan.client_port = Some(port);
+    plan.client_at.1 = owner.owner(host.workers);
+}
+
+fn secrets(host: &HostSpec) -> Secrets {
+    host.secrets.expect("drawn secrets")
+}
+
+/// The names of a connection at one of its hosts.
+fn tuple(host: &HostSpec, local: SocketAddr, remote: SocketAddr) -> (FlowKey, Tuple) {
+    let config = host.config.clone().validate().expect("a configuration");
+    let id = config.locals.find(local.ip()).expect("an address of its");
+    let key = FlowKey::new(id, local.port(), remote.ip(), remote.port());
+    let remote = match key.is_v6() {
+        true => Remote::V6(key.remote_v6()),
+        false => Remote::V4(key.remote_v4()),
+    };
+    let ends = key.ends();
+    (key, Tuple { remote, ends })
+}
+
+/// What didn't wrap in the frames of plan 0, judged by those that were sent before and after.
+pub(crate) fn missing(trace: &[Crossing], plan: &Plan, client_ahead: Duration) -> Vec<String> {
+    let ports = [plan.client_port.unwrap_or(0), plan.server.port()];
+    let sent = |side: usize, field: fn(&[u8]) -> Option<u32>| -> Vec<(Instant, u32)> {
+        let whole = trace
+            .iter()
+            .filter(|crossing| crossing.fate != Fate::Corrupted);
+        let of_side = whole.filter_map(|crossing| {
+            let at = inspect::places(&crossing.bytes).ok()??;
+            let tcp = crossing.bytes.get(at.transport..at.end)?;
+            let is_its = at.protocol == 6
+                && tcp[..2] == ports[side].to_be_bytes()
+                && tcp[2..4] == ports[1 - side].to_be_bytes();
+            Some((crossing.sent_at, field(tcp).filter(|_| is_its)?))
+        });
+        of_side.collect()
+    };
+    let wraps = |values: &[(Instant, u32)]| {
+        let high = values.iter().position(|(_, value)| *value >> 31 == 1);
+        high.is_some_and(|high| values[high..].iter().any(|(_, value)| value >> 30 == 0))
+    };
+    let seqs = sent(0, |tcp| {
+        Some(u32::from_be_bytes(tcp[4..8].try_into().ok()?))
+    });
+    let timestamps = sent(1, timestamp);
+    let ticks: Vec<_> = seqs
+        .iter()
+        .map(|(at, _)| (*at, (*at + client_ahead).as_ms() as u32))
+        .collect();
+    let numbers = [
+        ("sequence number", seqs),
+        ("timestamp", timestamps),
+        ("clock", ticks),
+    ];
+    let missing = numbers.into_iter().filter(|(_, values)| !wraps(values));
+    missing
+        .map(|(name, _)| format!("no {name} wraps in plan 0"))
+        .collect()
+}
+
+/// TSval of a segment.
+fn timestamp(tcp: &[u8]) -> Option<u32> {
+    let header_len = usize::from(tcp[12] >> 4) * 4;
+    let mut options = tcp.get(20..header_len)?;
+    loop {
+        match *options {
+            [1, ref rest @ ..] => options = rest,
+            [8, 10, a, b, c, d, ..] => return Some(u32::from_be_bytes([a, b, c, d])),
+            [_, len, ..] if len >= 2 => options = options.get(usize::from(len)..)?,
+            _ => return None,
+        }
+    }
+}
