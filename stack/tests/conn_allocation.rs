@@ -54,7 +54,7 @@ fn live(table: &mut ConnTable, hasher: &FlowHasher, count: u32) {
             .linger(open, hash, &TimeWait::default(), until)
             .expect("has room");
     }
-    while let Some(found) = table.due_time_wait(Instant::from_ms(60_000)) {
+    while let Some(found) = table.due_time_waits(Instant::from_ms(60_000)).next() {
         let key = table.key(found).expect("it is due");
         assert!(table.remove(found, hasher.hash(&key)));
     }

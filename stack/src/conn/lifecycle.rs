@@ -381,13 +381,14 @@ impl ConnTable {
         true
     }
 
-    /// A connection in TIME-WAIT whose time is over; the caller removes it.
-    #[must_use]
-    pub fn due_time_wait(&self, now: Instant) -> Option<Found> {
+    /// The connections in TIME-WAIT whose time is over, of each family the oldest first; the caller removes them.
+    pub fn due_time_waits(&self, now: Instant) -> impl Iterator<Item = Found> {
         let now = TickMs::at(now);
-        let mut oldest = self.time_wait_queues.iter().filter_map(Queue::oldest);
-        let due = oldest.find(|&entry| self.time_wait.deadline(entry).is_due(now))?;
-        self.found(due)
+        let is_due = move |entry: &Entry| self.time_wait.deadline(*entry).is_due(now);
+        self.time_wait_queues
+            .iter()
+            .flat_map(move |queue| queue.entries(&self.time_wait).take_while(is_due))
+            .filter_map(|entry| self.found(entry))
     }
 
     /// The connection of a family that ends its TIME-WAIT first: the one to recycle when all records of that family are in

@@ -197,6 +197,18 @@ impl Queue {
         (self.oldest != NONE).then(|| Entry::from_bits(self.oldest))
     }
 
+    /// All entries, the oldest first.
+    pub(super) fn entries<B: Body>(&self, pair: &Pair<B>) -> impl Iterator<Item = Entry>
+    where
+        B::V4: Queued,
+        B::V6: Queued,
+    {
+        core::iter::successors(self.oldest(), |&entry| {
+            let next = pair.link(entry);
+            (next != NONE).then(|| Entry::from_bits(next))
+        })
+    }
+
     /// Puts an entry that stands in no queue behind the youngest.
     pub(super) fn push<B: Body>(&mut self, pair: &mut Pair<B>, entry: Entry, deadline: TickMs)
     where

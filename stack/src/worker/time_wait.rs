@@ -3,15 +3,17 @@
 //! Called by: the process stage (segments), output (a connection that has said all), the timer stage. It must never hold a
 //! frame, and never let a SYN in whose numbers the old connection's segments could be taken for.
 
+use arrayvec::ArrayVec;
+
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
-use super::endpoint::Verdict;
+use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::app::App;
 use crate::conn::connections::Slot;
 use crate::conn::opening::tuple;
-use crate::conn::{Found, MoveError, TickMs, TimeWait};
+use crate::conn::{FlowHash, Found, MoveError, TickMs, TimeWait};
 use crate::counters::Counter;
 use crate::nic::{Frame, Nic};
 use crate::tcp::env::Env;
@@ -22,7 +24,7 @@ use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 
 /// TIME-WAIT records that end by time per turn at most.
-const TIME_WAITS_PER_TURN: u32 = 64;
+const TIME_WAITS_PER_TURN: usize = 64;
 
 impl<N: Nic> Core<N> {
     /// A connection in TIME-WAIT becomes a small record of its own. Without a free one the oldest is recycled.
@@ -125,17 +127,26 @@ impl<N: Nic> Core<N> {
     /// Stage 4 of TIME-WAIT: 2 MSL are over.
     #[inline]
     pub(super) fn expire_time_waits(&mut self, now: Instant) {
-        for _ in 0..TIME_WAITS_PER_TURN {
-            let Some(found) = self.endpoint.table.due_time_wait(now) else {
+        let Endpoint {
+            table,
+            hasher,
+            counters,
+            ..
+        } = &mut self.endpoint;
+        // First all buckets, then all removals: what has been waiting for 2 MSL is in no cache, and one miss after the other
+        // would cost a connection as much as its handshake.
+        let mut due: ArrayVec<(Found, FlowHash), TIME_WAITS_PER_TURN> = ArrayVec::new();
+        for found in table.due_time_waits(now).take(TIME_WAITS_PER_TURN) {
+            let Some(key) = table.key(found) else {
                 break;
             };
-            let Some(key) = self.endpoint.table.key(found) else {
-                break;
-            };
-            self.endpoint
-                .table
-                .remove(found, self.endpoint.hasher.hash(&key));
-            self.endpoint.counters.bump(Counter::TimeWaitExpired);
+            let hash = hasher.hash(&key);
+            table.prefetch_bucket(hash);
+            due.push((found, hash));
+        }
+        counters.add(Counter::TimeWaitExpired, due.len() as u64);
+        for (found, hash) in due {
+            table.remove(found, hash);
         }
     }
 }

@@ -35,6 +35,8 @@ const TIME_WAIT_CPS: u64 = 2_000_000;
 /// Records for TIME-WAIT, at least and at most: 2^24 of them are 1 GB with their place in the index.
 const TIME_WAIT_MIN: u64 = 65_536;
 const TIME_WAIT_MAX: u64 = 1 << 24;
+/// The same of the side that closes second, and enters TIME-WAIT only when both close at once.
+const TIME_WAIT_SECOND: u32 = 4096;
 /// Records for connections that aren't at rest, unless asked for otherwise.
 const OPEN_MAX: u32 = 2_000_000;
 /// The least of each kind; a table can't have none.
@@ -116,7 +118,7 @@ pub(super) const fn first_close(args: &Args) -> Option<&'static str> {
 /// # Errors
 /// [`ConfigError`], when `stack` refuses what stands here.
 pub(super) fn server_config(args: &Args) -> Result<Config, ConfigError> {
-    let mut spec = both_sides(args, (SERVER_V4, SERVER_V6));
+    let mut spec = both_sides(args, (SERVER_V4, SERVER_V6), "server");
     spec.gateway_v4 = Some(CLIENT_V4);
     spec.gateway_v6 = Some(CLIENT_V6);
     spec.listeners = vec![ListenerConfig {
@@ -135,7 +137,7 @@ pub(super) fn server_config(args: &Args) -> Result<Config, ConfigError> {
 /// # Errors
 /// [`ConfigError`], when `stack` refuses what stands here.
 pub(super) fn client_config(args: &Args) -> Result<Config, ConfigError> {
-    let mut spec = both_sides(args, (CLIENT_V4, CLIENT_V6));
+    let mut spec = both_sides(args, (CLIENT_V4, CLIENT_V6), "client");
     spec.prefixes = if args.ipv6 {
         vec![LocalPrefix::new(SOURCES_V6.into(), SOURCES_LEN_V6)?]
     } else {
@@ -149,7 +151,7 @@ pub(super) fn client_config(args: &Args) -> Result<Config, ConfigError> {
     spec.validate()
 }
 
-fn both_sides(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> ConfigSpec {
+fn both_sides(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> ConfigSpec {
     let mut spec = ConfigSpec::new(vec![
         Interface {
             address: v4.into(),
@@ -161,6 +163,12 @@ fn both_sides(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> ConfigSpec {
         },
     ]);
     spec.limits.records = capacity(args);
+    if first_close(args).is_some_and(|first| first != side) {
+        // A table for a million would be a cold one.
+        let records = &mut spec.limits.records.time_wait;
+        records.v4 = records.v4.min(TIME_WAIT_SECOND);
+        records.v6 = records.v6.min(TIME_WAIT_SECOND);
+    }
     spec.tcp.two_msl = args.time_wait;
     spec.park_after = args.park_after;
     spec.rcv_buf = RCV_BUF;
@@ -170,7 +178,8 @@ fn both_sides(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> ConfigSpec {
     spec
 }
 
-/// Room for what this run needs, the same on both sides, and no more: unused room would count as memory of connections.
+/// Room for what this run needs, and no more: unused room would count as memory of connections. The side that closes second
+/// needs less.
 pub(super) fn capacity(args: &Args) -> Capacity {
     let of_family = |records| {
         if args.ipv6 {
@@ -218,7 +227,7 @@ pub(super) fn room(args: &Args) -> String {
         time_wait,
     } = capacity(args);
     format!(
-        "room on each side for {} embryos, {} open, {} parked, {} TIME-WAIT",
+        "room on a side for {} embryos, {} open, {} parked, {} TIME-WAIT at most",
         embryos.total(),
         open.total(),
         parked.total(),
