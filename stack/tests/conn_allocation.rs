@@ -54,7 +54,8 @@ fn live(table: &mut ConnTable, hasher: &FlowHasher, count: u32) {
             .linger(open, hash, &TimeWait::default(), until)
             .expect("has room");
     }
-    while let Some(found) = table.due_time_waits(Instant::from_ms(60_000)).next() {
+    let due = |table: &ConnTable| table.due_time_waits(Instant::from_ms(60_000)).next();
+    while let Some(found) = due(table) {
         let key = table.key(found).expect("it is due");
         assert!(table.remove(found, hasher.hash(&key)));
     }

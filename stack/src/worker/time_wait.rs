@@ -127,6 +127,13 @@ impl<N: Nic> Core<N> {
     /// Stage 4 of TIME-WAIT: 2 MSL are over.
     #[inline]
     pub(super) fn expire_time_waits(&mut self, now: Instant) {
+        if self.endpoint.table.due_time_waits(now).next().is_some() {
+            self.expire_due_time_waits(now);
+        }
+    }
+
+    #[inline(never)]
+    fn expire_due_time_waits(&mut self, now: Instant) {
         let Endpoint {
             table,
             hasher,
