@@ -119,7 +119,8 @@ fn nc_gets_back_what_it_sends() {
             .stdout(Stdio::piped())
             .spawn()
             .expect("nc is there");
-        let sent = pattern(10_000);
+        // Enough frames for one in twenty to be lost for certain.
+        let sent = pattern(100_000);
         let mut stdin = nc.stdin.take().expect("a pipe");
         stdin.write_all(&sent).expect("nc reads");
         drop(stdin);
