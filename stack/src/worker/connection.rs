@@ -16,9 +16,11 @@ use crate::conn::opening::{NoRecord, Opening};
 use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::{Counter, Counters};
 use crate::nic::{Frame, Nic, PoolClass};
+use crate::tcp::env::Env;
 use crate::tcp::reset::answer_closed;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
@@ -64,6 +66,21 @@ impl<N: Nic> Core<N> {
             conns: &mut self.conns,
             mtu: endpoint.mtu,
             now,
+        }
+    }
+
+    /// Tells the protocol of an open connection something; what follows from it is said at the end of the turn.
+    #[inline]
+    pub(super) fn command(
+        &mut self,
+        slot: Slot,
+        now: Instant,
+        act: impl FnOnce(&mut Tcb, &mut Env<'_>),
+    ) {
+        if let Some(mut parts) = self.conns.parts(slot) {
+            let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+            act(tcb, &mut env);
+            parts.mark_dirty();
         }
     }
 

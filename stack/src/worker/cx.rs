@@ -349,18 +349,9 @@ impl<N: Nic> Cx<'_, N> {
 
     #[inline]
     fn command(&mut self, conn: ConnId, act: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
-        let Some(slot) = self.open_slot(conn) else {
-            return;
-        };
-        let Core {
-            conns, endpoint, ..
-        } = &mut *self.core;
-        let Some(mut parts) = conns.parts(slot) else {
-            return;
-        };
-        let (tcb, mut env) = parts.protocol(&endpoint.config, self.now);
-        act(tcb, &mut env);
-        parts.mark_dirty();
+        if let Some(slot) = self.open_slot(conn) {
+            self.core.command(slot, self.now, act);
+        }
     }
 
     /// What the connection looks like; `None` when it has ended.

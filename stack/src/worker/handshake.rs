@@ -162,12 +162,10 @@ impl Endpoint {
         now: Instant,
     ) -> Verdict {
         let (local, port) = (meta.key.local(), meta.key.local_port());
-        let listener = self.config.listeners.find(local, port);
-        let config = listener.and_then(|listener| {
-            let config = self.config.listeners.config(listener)?;
-            (!self.ports_closed).then_some((listener, *config))
-        });
-        let Some((listener, config)) = config else {
+        let listeners = &self.config.listeners;
+        let open = listeners.find(local, port).filter(|_| !self.ports_closed);
+        let Some((listener, &config)) = open.and_then(|id| Some((id, listeners.config(id)?)))
+        else {
             return self.ended(Counter::TimeWaitDropped);
         };
         let options = meta.options(bytes);

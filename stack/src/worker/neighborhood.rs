@@ -245,11 +245,9 @@ impl<N: Nic> Core<N> {
                 && found.kind() == Kind::Open
             {
                 let slot = self.conns.slot_of(found.entry());
-                if let Some(mut parts) = self.conns.parts(slot) {
-                    let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
-                    tcb.on_no_route(&mut env);
-                }
-                self.conns.mark_dirty(slot);
+                self.command(slot, now, |tcb, env| {
+                    tcb.on_no_route(env);
+                });
             }
         }
         self.drop_unsent(frame, Counter::TxNeighborDropped);

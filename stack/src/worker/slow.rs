@@ -173,13 +173,13 @@ impl<N: Nic> Core<N> {
         };
         // A soft error of an embryo or of a connection at rest changes nothing (RFC 9293 MUST-56, RFC 5927 §5.2), so the
         // quoted sequence number need not be checked before it is counted.
-        if found.kind() == Kind::Open {
+        if found.kind() == Kind::Open
+            && let Some(told) = told(error.kind)
+        {
             let slot = self.conns.slot_of(found.entry());
-            if let (Some(told), Some(mut parts)) = (told(error.kind), self.conns.parts(slot)) {
-                let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
-                tcb.on_icmp(told, quote.seq, &mut env);
-                self.conns.mark_dirty(slot);
-            }
+            self.command(slot, now, |tcb, env| {
+                tcb.on_icmp(told, quote.seq, env);
+            });
         }
         Action::Drop(Counter::IcmpErrorForConnection)
     }

@@ -312,8 +312,8 @@ impl<N: Nic> Core<N> {
             return;
         };
         let (found, hash) = (conn.found, conn.hash);
-        let listener = self.endpoint.table.listener(found);
-        let listener = listener.map_or(Open::NO_LISTENER, |listener| listener.0);
+        let open = self.endpoint.table.open(found);
+        let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
         let parked = Parked::from_rest(&rest, listener);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
             let outbox = &mut self.outbox;

@@ -190,6 +190,16 @@ impl Session {
         self.server.app().stats().next().expect("a place")
     }
 
+    /// The last answer says that it is the last, brings `body`, and the connection has ended in order.
+    fn ends_with(self, body: &str) {
+        let text = self.text();
+        assert!(
+            text.contains("\r\nConnection: close\r\n") && text.ends_with(body),
+            "{text}"
+        );
+        self.ends_in_order();
+    }
+
     /// The connection has ended, in order, and nothing is left of it.
     fn ends_in_order(mut self) {
         assert!(self.client.app().peer_closed, "the server has closed");
