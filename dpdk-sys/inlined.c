@@ -5,6 +5,8 @@
 #define _GNU_SOURCE
 #include "wrapper.h"
 
+#include <dlfcn.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include <rte_cycles.h>
@@ -158,4 +160,43 @@ int sl_ipv4_l4_cksum_verify(const void *ipv4, const void *l4)
 int sl_ipv6_l4_cksum_verify(const void *ipv6, const void *l4)
 {
 	return rte_ipv6_udptcp_cksum_verify(ipv6, l4);
+}
+
+/* libbpf and libxdp print to stderr unless they get a function to print with; both have the same one. */
+typedef int (*library_print)(int level, const char *format, va_list arguments);
+typedef library_print (*library_set_print)(library_print print);
+
+static sl_library_write library_write;
+
+static int print_library(int level, const char *format, va_list arguments)
+{
+	char line[512];
+	int bytes = vsnprintf(line, sizeof(line), format, arguments);
+
+	library_write(level, line);
+	return bytes;
+}
+
+void sl_library_log_open(sl_library_write write)
+{
+	static const char *const libraries[][2] = {
+		{"libbpf.so.1", "libbpf_set_print"},
+		{"libbpf.so.0", "libbpf_set_print"},
+		{"libxdp.so.1", "libxdp_set_print"},
+	};
+	size_t i;
+
+	library_write = write;
+	for (i = 0; i < RTE_DIM(libraries); i++) {
+		/* Only what a driver has loaded already. */
+		void *library = dlopen(libraries[i][0], RTLD_LAZY | RTLD_NOLOAD);
+		library_set_print set_print;
+
+		if (library == NULL)
+			continue;
+		set_print = (library_set_print)dlsym(library, libraries[i][1]);
+		if (set_print != NULL)
+			set_print(print_library);
+		dlclose(library);
+	}
 }

@@ -75,6 +75,7 @@ struct sl_link {
 };
 
 typedef ssize_t (*sl_log_write)(void *cookie, const char *text, size_t bytes);
+typedef void (*sl_library_write)(int level, const char *text);
 
 uint16_t sl_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **into, uint16_t n);
 uint16_t sl_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t n);
@@ -91,6 +92,7 @@ int sl_link_get(uint16_t port, struct sl_link *into);
 uint64_t sl_cycles(void);
 void sl_pause(void);
 int sl_log_open(sl_log_write write);
+void sl_library_log_open(sl_library_write write);
 uint16_t sl_ipv4_header_cksum(const void *ipv4);
 int sl_ipv4_l4_cksum_verify(const void *ipv4, const void *l4);
 int sl_ipv6_l4_cksum_verify(const void *ipv6, const void *l4);

@@ -62,6 +62,10 @@ impl From<dpdk::Error> for Failure {
         match error {
             dpdk::Error::NoSuchCpu { .. }
             | dpdk::Error::Spec { .. }
+            | dpdk::Error::EalArgument { .. }
+            | dpdk::Error::MemifOption { .. }
+            | dpdk::Error::TooManyQueues { .. }
+            | dpdk::Error::Mtu { .. }
             | dpdk::Error::NulByte(_)
             | dpdk::Error::Config { .. } => Self::Usage(error.to_string()),
             _ => Self::Run(error.to_string()),

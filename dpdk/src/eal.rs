@@ -3,6 +3,7 @@
 //! Called by: `apps` at start. It must never be needed on the packet path.
 
 mod arguments;
+mod stdio;
 mod transparent;
 
 use std::ffi::{CString, c_char};
@@ -19,7 +20,7 @@ use transparent::Heap;
 use crate::error::{errno_text, last_errno};
 use crate::log::{self, Capture};
 use crate::mempool::RetiredPool;
-use crate::{Error, NicSpec};
+use crate::{Error, NicSpec, limits};
 
 /// Any memory of EAL (`SOCKET_ID_ANY`).
 const SOCKET_ID_ANY: i32 = -1;
@@ -47,7 +48,8 @@ pub enum Hugepages {
 /// What [`Eal::init`] needs to know.
 #[derive(Debug, Clone)]
 pub struct EalConfig {
-    /// Memory for pools and rings, in MB, unless [`Hugepages::Require`] says how much. Used up as it is touched.
+    /// Memory for pools and rings, in MB, unless [`Hugepages::Require`] says how much. Used up as it is touched. In ordinary
+    /// pages it becomes twice as much: each frame has pages of its own there.
     pub memory_mb: u64,
     /// Which pages.
     pub hugepages: Hugepages,
@@ -93,11 +95,13 @@ impl Eal {
     /// Starts DPDK's environment (about 0.2 s, most of it loading plugins; seconds when they are not in the page cache).
     ///
     /// The calling thread becomes lcore 0 and is not pinned. Without a PCI device in `config.nics` no root is needed.
-    /// An EAL argument that asks for help or a version ends the process, as in any DPDK program.
+    /// What C code prints meanwhile is kept off both streams, and told on stderr when all went well.
     ///
     /// # Errors
-    /// [`Error::EalAlreadyInitialised`], [`Error::TooFewHugepages`], [`Error::EalInit`].
+    /// [`Error::EalAlreadyInitialised`], [`Error::EalArgument`], [`Error::TooFewHugepages`], [`Error::AddressLimit`],
+    /// [`Error::EalInit`].
     pub fn init(config: &EalConfig) -> Result<Self, Error> {
+        arguments::refuse_help(&config.extra_args)?;
         let cpus = available_cpus();
         let memory = arguments::choose_memory(config)?;
         let arguments = arguments::arguments(config, &cpus, memory.arguments);
@@ -115,23 +119,28 @@ impl Eal {
         let argc = i32::try_from(argv.len()).expect("a command line has fewer than 2^31 words");
         argv.push(core::ptr::null_mut());
         let argv = argv.leak();
+        let aside = stdio::Aside::start();
         // SAFETY: argv holds argc NUL-terminated strings and a null, all leaked; the swap above proves that this is the
         // first call in this process.
-        if unsafe { sys::rte_eal_init(argc, argv.as_mut_ptr()) } < 0 {
-            let reason = capture.failure(last_errno());
-            return Err(Error::EalInit {
-                arguments: arguments[1..].join(" "),
-                reason,
-            });
+        let status = unsafe { sys::rte_eal_init(argc, argv.as_mut_ptr()) };
+        let errno = last_errno();
+        let said = aside.map_or_else(String::new, stdio::Aside::end);
+        if status < 0 {
+            let reason = capture.failure(errno);
+            return Err(why_no_eal(&said, reason, &arguments));
         }
+        stdio::without_usage(&said).for_each(log::to_stderr);
+        log::open_libraries();
         remove_runtime_directory();
         let heap = memory
             .transparent_mb
             .map(Heap::new)
             .transpose()
-            .map_err(|reason| Error::EalInit {
-                arguments: memory.line.clone(),
-                reason,
+            .map_err(|reason| {
+                limits::explain("DPDK's pools", reason, |reason| Error::EalInit {
+                    arguments: memory.line.clone(),
+                    reason,
+                })
             })?;
         // What `memif` listens to. Kept out of errors and of stderr by its level.
         log::set_level(c"pmd.net.memif", sys::RTE_LOG_DEBUG);
@@ -235,6 +244,17 @@ impl Eal {
     pub(crate) fn inner(&self) -> &Arc<EalInner> {
         &self.inner
     }
+}
+
+/// The error of a start that failed: what EAL's parser complained of, else its own words.
+fn why_no_eal(said: &str, reason: String, arguments: &[String]) -> Error {
+    if let Some(said) = stdio::complaint(said) {
+        return Error::EalArgument { said };
+    }
+    limits::explain("DPDK's environment", reason, |reason| Error::EalInit {
+        arguments: arguments[1..].join(" "),
+        reason,
+    })
 }
 
 impl Drop for Eal {

@@ -10,6 +10,28 @@ pub enum Error {
     /// A second [`crate::Eal::init`] in one process, at the same time or after the first was dropped.
     #[error("DPDK's environment can be initialised once per process, and it was already")]
     EalAlreadyInitialised,
+    /// EAL does not know an argument, or not its value.
+    #[error(
+        "DPDK refuses an --eal argument: {said}; they are listed at \
+         https://doc.dpdk.org/guides/linux_gsg/linux_eal_parameters.html"
+    )]
+    EalArgument {
+        /// What EAL or its parser said, or what is wrong.
+        said: String,
+    },
+    /// The process may not have as much memory as is needed.
+    #[error(
+        "no memory for {what}: `ulimit -v` holds this process to {limit_mb} MB of addresses; \
+         `ulimit -v unlimited` lifts that ({reason})"
+    )]
+    AddressLimit {
+        /// What needed memory.
+        what: &'static str,
+        /// The limit, in MB.
+        limit_mb: u64,
+        /// The kernel's or DPDK's words.
+        reason: String,
+    },
     /// `rte_eal_init` refused.
     #[error("DPDK's environment does not start ({arguments}): {reason}")]
     EalInit {
@@ -21,15 +43,17 @@ pub enum Error {
     /// Hugepages were demanded and are not there.
     #[error(
         "too few hugepages: {wanted_mb} MB wanted, {free_mb} MB free; as root: \
-         `echo {pages} > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`, or run without hugepages"
+         `echo {pages} > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`; {why}"
     )]
     TooFewHugepages {
         /// What the configuration demands, in MB.
         wanted_mb: u64,
         /// What the kernel has free over all sizes, in MB.
         free_mb: u64,
-        /// 2 MiB pages that would be enough.
+        /// 2 MiB pages that would be enough, those in use included.
         pages: u64,
+        /// Why there must be so many, or what else can be done.
+        why: String,
     },
     /// An argument holds a byte that C can't take.
     #[error("`{0}` holds a NUL byte")]
@@ -93,6 +117,19 @@ pub enum Error {
         /// Its directory.
         directory: String,
     },
+    /// The directory of a memif socket can't be used.
+    #[error(
+        "memif: this user can't read and write {directory}, where the socket {socket} is to be ({reason}): choose \
+         another directory, or another user"
+    )]
+    MemifDirectory {
+        /// The path of the socket.
+        socket: String,
+        /// Its directory.
+        directory: String,
+        /// The errno in words.
+        reason: String,
+    },
     /// A server was to be started on a socket that has one.
     #[error("memif: {socket} is served by another process already: choose another path")]
     MemifSocketInUse {
@@ -104,6 +141,16 @@ pub enum Error {
     MemifNoServer {
         /// The path of the socket.
         socket: String,
+    },
+    /// An option of a memif has a value that the driver does not take.
+    #[error("memif: {what} is {text}, but must be {allowed}")]
+    MemifOption {
+        /// Which option.
+        what: &'static str,
+        /// Its value.
+        text: String,
+        /// What is allowed.
+        allowed: &'static str,
     },
     /// There is something at that path that is no socket, or we may not use it.
     #[error("memif: {socket} can't be used: {reason}")]
@@ -139,13 +186,29 @@ pub enum Error {
         reason: String,
     },
     /// More queues than the port has.
-    #[error("{port} has {max} queue pairs at most, {wanted} are wanted")]
+    #[error("{port} has {max} queue pair(s), {wanted} are wanted: use --queues {max}; {more}")]
     TooManyQueues {
         /// The port.
         port: String,
         /// Queue pairs wanted.
         wanted: u16,
-        /// Queue pairs there are.
+        /// Queue pairs that carry frames.
+        max: u16,
+        /// How there could be more of them, or why not.
+        more: &'static str,
+    },
+    /// An MTU that the driver does not take.
+    #[error("{port}: {driver} takes an MTU of {min} to {max} bytes, not {wanted}: use --mtu {max}")]
+    Mtu {
+        /// The port.
+        port: String,
+        /// DPDK's name of the driver.
+        driver: String,
+        /// The MTU wanted, in bytes.
+        wanted: u16,
+        /// The least one, in bytes.
+        min: u16,
+        /// The largest one, in bytes.
         max: u16,
     },
     /// A number in a configuration is outside what is possible.

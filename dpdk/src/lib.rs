@@ -10,8 +10,12 @@ mod error;
 pub mod spec;
 // What is checked about a spec before DPDK is asked, because DPDK's own errors don't say what to do.
 mod preflight;
+// Limits of this process, as causes of errors.
+mod limits;
 // DPDK's log lines: to stderr, and into errors.
 mod log;
+// What drivers do otherwise than they say.
+mod drivers;
 // The environment: memory, plugins, threads.
 pub mod eal;
 // Pools of mbufs, and one frame of them.
@@ -30,6 +34,7 @@ mod faults;
 // DPDK's checksum verifiers, for the side that must not trust ours.
 pub mod checksum;
 
+pub use drivers::TxCheck;
 pub use eal::{Eal, EalConfig, Hugepages, ThreadRegistration};
 pub use error::Error;
 pub use faults::FaultTotals;

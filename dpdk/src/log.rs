@@ -72,6 +72,22 @@ unsafe extern "C" fn write(_cookie: *mut c_void, text: *const c_char, bytes: usi
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
+/// Makes the libraries of drivers that print to stderr by themselves (libbpf and libxdp, for AF_XDP) log through us, too.
+/// After `rte_eal_init`, which loads them.
+pub(crate) fn open_libraries() {
+    // SAFETY: `write_library` is a plain function that lives as long as the process; it unwinds never (see there).
+    unsafe { sys::sl_library_log_open(Some(write_library)) };
+}
+
+/// Called for each line of such a library, on the thread that logs. Their levels are 0 for warnings, then what nobody needs.
+unsafe extern "C" fn write_library(level: i32, text: *const c_char) {
+    if level == 0 {
+        // SAFETY: the shim hands over a NUL-terminated line.
+        let text = unsafe { CStr::from_ptr(text) };
+        record(sys::RTE_LOG_WARNING, text.to_string_lossy().trim_end());
+    }
+}
+
 fn record(level: u32, text: &str) {
     if text.is_empty() {
         return;

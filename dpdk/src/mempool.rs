@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use dpdk_sys as sys;
 
-use crate::Error;
 use crate::eal::EalInner;
 use crate::error::last_errno;
 use crate::log::Capture;
+use crate::{Error, limits};
 
 /// Bytes in front of a frame for headers to be put there (`RTE_PKTMBUF_HEADROOM`).
 pub const HEADROOM_BYTES: u16 = sys::SL_PKTMBUF_HEADROOM as u16;
@@ -32,6 +32,8 @@ pub struct Mempool {
 struct PoolInner {
     pool: *mut sys::rte_mempool,
     frames: u32,
+    /// Frames that a driver took and never gives back.
+    given_to_driver: AtomicU32,
     eal: Arc<EalInner>,
 }
 
@@ -80,17 +82,21 @@ impl Mempool {
             sys::rte_pktmbuf_pool_create(name.as_ptr(), frames, cache_frames, 0, room, socket)
         };
         if pool.is_null() {
-            return Err(Error::PoolMemory {
-                frames,
-                wanted_mb: wanted_bytes.div_ceil(1 << 20),
-                reason: capture.failure(last_errno()),
-                memory: eal.memory_line().to_owned(),
-            });
+            let reason = capture.failure(last_errno());
+            return Err(limits::explain("a pool of frames", reason, |reason| {
+                Error::PoolMemory {
+                    frames,
+                    wanted_mb: wanted_bytes.div_ceil(1 << 20),
+                    reason,
+                    memory: eal.memory_line().to_owned(),
+                }
+            }));
         }
         Ok(Self {
             inner: Arc::new(PoolInner {
                 pool,
                 frames,
+                given_to_driver: AtomicU32::new(0),
                 eal: Arc::clone(eal),
             }),
         })
@@ -102,12 +108,20 @@ impl Mempool {
         self.inner.frames
     }
 
-    /// Frames that are out: owned by somebody, in a queue, or in a NIC's ring. Slow (it visits every cache), and exact
-    /// only while nobody allocates or frees. 0 after everything has stopped, else something leaks.
+    /// Frames that are out: owned by somebody, in a queue, or in a NIC's ring, but for those that a driver never gives
+    /// back. Slow (it visits every cache), and exact only while nobody allocates or frees. 0 after everything has stopped,
+    /// else something leaks.
     #[must_use]
     pub fn in_use(&self) -> u32 {
         // SAFETY: the pool lives as long as `self`.
-        unsafe { sys::rte_mempool_in_use_count(self.inner.pool) }
+        let out = unsafe { sys::rte_mempool_in_use_count(self.inner.pool) };
+        out.saturating_sub(self.inner.given_to_driver.load(Ordering::Relaxed))
+    }
+
+    /// What is out now stays with the driver for ever: it no longer counts as in use.
+    pub(crate) fn give_to_driver(&self) {
+        let out = self.in_use();
+        self.inner.given_to_driver.fetch_add(out, Ordering::Relaxed);
     }
 
     /// The pool itself, for calls that take one. Valid as long as this handle or one of its clones.
@@ -119,31 +133,39 @@ impl Mempool {
 
 impl Drop for PoolInner {
     fn drop(&mut self) {
-        self.eal.retire(RetiredPool(self.pool));
+        self.eal.retire(RetiredPool {
+            pool: self.pool,
+            given_to_driver: self.given_to_driver.load(Ordering::Relaxed),
+        });
     }
 }
 
 /// A pool without a handle. Mbufs of it may still be out.
 #[derive(Debug)]
-pub(crate) struct RetiredPool(*mut sys::rte_mempool);
+pub(crate) struct RetiredPool {
+    pool: *mut sys::rte_mempool,
+    given_to_driver: u32,
+}
 
 // SAFETY: as for PoolInner.
 unsafe impl Send for RetiredPool {}
 
 impl RetiredPool {
-    /// Frames that are still out.
+    /// Frames that are still out and will come back.
     pub(crate) fn in_use(&self) -> u32 {
         // SAFETY: only `free` frees the pool, and it takes `self`.
-        unsafe { sys::rte_mempool_in_use_count(self.0) }
+        let out = unsafe { sys::rte_mempool_in_use_count(self.pool) };
+        out.saturating_sub(self.given_to_driver)
     }
 
     /// Gives its memory back.
     ///
     /// # Safety
-    /// No frame is out, and no thread is still inside a free into this pool.
+    /// No frame is out but those of a driver whose port is closed (a port holds its RX pool until then), and no thread is
+    /// still inside a free into this pool.
     pub(crate) unsafe fn free(self) {
         // SAFETY: the caller's promise; there is no handle left that could allocate.
-        unsafe { sys::rte_mempool_free(self.0) };
+        unsafe { sys::rte_mempool_free(self.pool) };
     }
 }
 

@@ -91,6 +91,12 @@ impl DpdkNic {
         self.rx.port().link_is_up()
     }
 
+    /// Frames that the driver took so far ([`TxQueue::frames_taken`]).
+    #[must_use]
+    pub fn frames_taken(&self) -> u64 {
+        self.tx.frames_taken()
+    }
+
     /// The number of this queue pair on its port.
     #[must_use]
     pub fn queue_index(&self) -> u16 {

@@ -15,18 +15,17 @@ use std::time::{Duration, Instant};
 use dpdk_sys as sys;
 use stack::nic::Caps;
 
+use crate::drivers::{self, Driver, TxCheck};
 use crate::eal::EalInner;
 use crate::log::Capture;
 use crate::queue::{self, QueuePair};
 use crate::ring::Rings;
 use crate::{Eal, Error, Mempool, NicSpec, preflight};
 
-/// Drivers whose received mbufs are freshly reset (`rte_pktmbuf_alloc`): no flag of an earlier owner can be in them.
-const FRESH_MBUF_DRIVERS: &[&str] = &["net_memif", "net_tap", "net_af_packet"];
-
-/// Drivers that sum the segments of a chain without regard to where each begins: an odd one in the middle makes a wrong TCP
-/// checksum (DPDK 22.11, drivers/net/tap/rte_eth_tap.c, `tap_tx_l4_add_rcksum`). We sum ourselves for them.
-const ODD_CHAIN_DRIVERS: &[&str] = &["net_tap"];
+/// How long frames may take from the driver's ring to the wire, and back to their pools.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How often is looked meanwhile.
+const LOOK: Duration = Duration::from_millis(2);
 
 static NEXT_DEVICE: AtomicU32 = AtomicU32::new(0);
 
@@ -51,7 +50,12 @@ pub(crate) struct PortInner {
     device: *mut sys::rte_device,
     name: String,
     link: String,
-    driver: String,
+    /// DPDK's name of the driver.
+    driver_name: String,
+    /// What is known of it.
+    driver: &'static Driver,
+    /// Queue pairs in use.
+    queues: u16,
     /// Flags that received frames keep: those that were negotiated, or everything where none can be stale.
     keep_rx_flags: u64,
     started: AtomicBool,
@@ -129,18 +133,13 @@ impl UninitPort {
     /// the driver has them; [`QueuePair::caps`] says which.
     ///
     /// # Errors
-    /// [`Error::TooManyQueues`], [`Error::Config`], [`Error::PoolMemory`], [`Error::PortSetup`]. The device is closed then.
+    /// [`Error::TooManyQueues`], [`Error::Mtu`], [`Error::Config`], [`Error::PoolMemory`], [`Error::PortSetup`]. The device
+    /// is closed then.
     pub fn init(self, config: &PortConfig) -> Result<(Port, Vec<QueuePair>), Error> {
         let mut port = self.port;
         let info = port.info()?;
-        let max = info.max_rx_queues.min(info.max_tx_queues);
-        if config.queues == 0 || config.queues > max {
-            return Err(Error::TooManyQueues {
-                port: port.link.clone(),
-                wanted: config.queues,
-                max,
-            });
-        }
+        port.check_limits(&info, config)?;
+        port.queues = config.queues;
         let eal = Arc::clone(&port._eal);
         let pools = &config.pools;
         let pool = |frames| {
@@ -155,6 +154,12 @@ impl UninitPort {
         let (rx_offloads, tx_offloads) = port.configure(&info, config)?;
         port.set_up_queues(config, &control)?;
         port.start(config)?;
+        if port.driver.keeps_rx_frames
+            && let Some(pool) = &port.rx_pool
+        {
+            // Nobody polls yet: what is out is in the driver's ring.
+            pool.give_to_driver();
+        }
         let has = |offloads: u64, wanted: u64| offloads & wanted != 0;
         let caps = Caps {
             link: port.link.clone(),
@@ -165,7 +170,7 @@ impl UninitPort {
             tx_tcp_checksum: has(tx_offloads, sys::SL_TX_OFFLOAD_TCP_CKSUM),
             tx_multi_seg: has(tx_offloads, sys::SL_TX_OFFLOAD_MULTI_SEGS),
         };
-        port.keep_rx_flags = keep_rx_flags(&caps, port.rings.is_some(), &port.driver);
+        port.keep_rx_flags = keep_rx_flags(&caps, port.rings.is_some(), port.driver);
         let mac = port.mac()?;
         let rx_pool = port.rx_pool.clone();
         let inner = Arc::new(port);
@@ -193,13 +198,12 @@ impl UninitPort {
         ))
     }
 
-    /// Queue pairs that the device has.
+    /// Queue pairs of the device that carry frames.
     ///
     /// # Errors
     /// [`Error::PortSetup`] when the driver does not answer.
     pub fn max_queues(&self) -> Result<u16, Error> {
-        let info = self.port.info()?;
-        Ok(info.max_rx_queues.min(info.max_tx_queues))
+        Ok(self.port.usable_queues(&self.port.info()?))
     }
 }
 
@@ -213,7 +217,7 @@ impl Port {
     /// DPDK's name of the driver.
     #[must_use]
     pub fn driver(&self) -> &str {
-        &self.inner.driver
+        &self.inner.driver_name
     }
 
     /// What was negotiated.
@@ -234,34 +238,51 @@ impl Port {
         self.inner.link_is_up()
     }
 
+    /// The link's speed in Mbit/s while it is up; `None` when it is down. 0 where the driver does not know.
+    #[must_use]
+    pub fn link_mbps(&self) -> Option<u32> {
+        self.inner.link_mbps()
+    }
+
     /// Waits until the link is up.
     ///
     /// # Errors
     /// [`Error::LinkDown`] after `timeout`.
     pub fn wait_link_up(&self, timeout: Duration) -> Result<(), Error> {
-        const EVERY: Duration = Duration::from_millis(2);
         let start = Instant::now();
         while !self.link_is_up() {
             let waited = start.elapsed();
             if waited >= timeout {
-                let hint = match self.driver() {
-                    "net_memif" => "is the peer started, with the same socket and id?",
-                    "net_tap" => "`ip link set dev NAME up`",
-                    _ => "cable, switch port, or the other side",
-                };
                 let waited_ms = waited.as_millis().try_into().unwrap_or(u64::MAX);
                 return Err(Error::LinkDown {
                     port: self.inner.link.clone(),
                     waited_ms,
-                    hint,
+                    hint: self.inner.driver.link_hint,
                 });
             }
-            std::thread::sleep(EVERY);
+            std::thread::sleep(LOOK);
         }
         Ok(())
     }
 
-    /// What the port counted since it started.
+    /// Compares the frames that the driver took on all queues ([`crate::TxQueue::frames_taken`]) with what it says that it
+    /// sent. Waits up to half a second while frames are on their way from a ring to the wire, so nobody may send meanwhile.
+    #[must_use]
+    pub fn check_tx(&self, frames_taken: u64) -> TxCheck {
+        let start = Instant::now();
+        loop {
+            let (driver, queues) = (self.inner.driver, self.inner.queues);
+            let (stats, link_is_up) = (self.stats(), self.link_is_up());
+            let check = drivers::check_tx(driver, queues, frames_taken, &stats, link_is_up);
+            if !matches!(check, TxCheck::Lost(_)) || start.elapsed() >= SETTLE {
+                return check;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// What the port counted since it started. Counters of some devices have 32 bits and stop at their end when nobody
+    /// reads them (e1000: 48 minutes at 1 Gbit/s), so read them every minute.
     #[must_use]
     pub fn stats(&self) -> PortStats {
         // SAFETY: an all-zero rte_eth_stats is valid (integers only), and DPDK fills it for an open port.
@@ -296,7 +317,9 @@ impl PortInner {
             device: core::ptr::null_mut(),
             name: name.to_owned(),
             link,
-            driver: String::new(),
+            driver_name: String::new(),
+            driver: drivers::of(""),
+            queues: 0,
             keep_rx_flags: 0,
             started: AtomicBool::new(false),
             rx_pool: None,
@@ -307,9 +330,10 @@ impl PortInner {
         port.device = info.device;
         if !info.driver_name.is_null() {
             // SAFETY: DPDK's driver names are static NUL-terminated strings.
-            port.driver = unsafe { CStr::from_ptr(info.driver_name) }
+            port.driver_name = unsafe { CStr::from_ptr(info.driver_name) }
                 .to_string_lossy()
                 .into();
+            port.driver = drivers::of(&port.driver_name);
         }
         Ok(port)
     }
@@ -324,7 +348,7 @@ impl PortInner {
 
     /// Whether polling must stop while the peer goes away.
     pub(crate) fn needs_gate(&self) -> bool {
-        self.driver == "net_memif"
+        self.driver.needs_gate
     }
 
     /// Whether the other end gets the very mbufs that are sent here.
@@ -337,12 +361,52 @@ impl PortInner {
     }
 
     pub(crate) fn link_is_up(&self) -> bool {
+        self.link_mbps().is_some()
+    }
+
+    fn link_mbps(&self) -> Option<u32> {
         let mut link = sys::sl_link {
             speed_mbps: 0,
             up: 0,
         };
         // SAFETY: the port is open as long as `self`, and `link` is writable.
-        unsafe { sys::sl_link_get(self.id, &raw mut link) == 0 && link.up != 0 }
+        let known = unsafe { sys::sl_link_get(self.id, &raw mut link) } == 0;
+        // RTE_ETH_SPEED_NUM_UNKNOWN is the largest number.
+        let speed_mbps = if link.speed_mbps == u32::MAX {
+            0
+        } else {
+            link.speed_mbps
+        };
+        (known && link.up != 0).then_some(speed_mbps)
+    }
+
+    fn usable_queues(&self, info: &sys::rte_eth_dev_info) -> u16 {
+        let claimed = info.max_rx_queues.min(info.max_tx_queues);
+        self.driver.usable_queues(claimed)
+    }
+
+    /// What the driver would refuse in its own words, or claim and not do.
+    fn check_limits(&self, info: &sys::rte_eth_dev_info, config: &PortConfig) -> Result<(), Error> {
+        let max = self.usable_queues(info);
+        if config.queues == 0 || config.queues > max {
+            return Err(Error::TooManyQueues {
+                port: self.link.clone(),
+                wanted: config.queues,
+                max,
+                more: self.driver.more_queues,
+            });
+        }
+        let (min, max) = config::mtu_range(info);
+        if !(min..=max).contains(&config.mtu) {
+            return Err(Error::Mtu {
+                port: self.link.clone(),
+                driver: self.driver_name.clone(),
+                wanted: config.mtu,
+                min,
+                max,
+            });
+        }
+        Ok(())
     }
 
     fn info(&self) -> Result<sys::rte_eth_dev_info, Error> {
@@ -363,7 +427,7 @@ impl PortInner {
     ) -> Result<(u64, u64), Error> {
         let rx_offloads =
             info.rx_offload_capa & (sys::SL_RX_OFFLOAD_IPV4_CKSUM | sys::SL_RX_OFFLOAD_TCP_CKSUM);
-        let tcp_checksum = if ODD_CHAIN_DRIVERS.contains(&self.driver.as_str()) {
+        let tcp_checksum = if self.driver.sums_odd_chains_wrong {
             0
         } else {
             sys::SL_TX_OFFLOAD_TCP_CKSUM
@@ -458,11 +522,32 @@ impl PortInner {
         let capture = Capture::start();
         match call() {
             0 => Ok(()),
-            errno => Err(Error::PortSetup {
-                port: self.link.clone(),
-                step,
-                reason: capture.failure(errno),
-            }),
+            errno => {
+                let said = capture.failure(errno);
+                Err(Error::PortSetup {
+                    port: self.link.clone(),
+                    step,
+                    reason: match drivers::plain_reason(&said) {
+                        Some(plain) => format!("{plain} ({said})"),
+                        None => said,
+                    },
+                })
+            }
+        }
+    }
+
+    /// Takes back the frames that were sent and that the driver still holds, where it holds received ones too: only then
+    /// can be told what it keeps for good. Nobody may poll.
+    fn settle(&self) {
+        let Some(pool) = &self.rx_pool else { return };
+        let start = Instant::now();
+        while self.driver.keeps_rx_frames && pool.in_use() > 0 && start.elapsed() < SETTLE {
+            for queue in 0..self.queues {
+                // SAFETY: the port is started and nobody polls (the caller's promise); no frame is handed over, so the
+                // pointer is not read. The driver looks for frames that were sent (af_xdp/rte_eth_af_xdp.c, kick_tx).
+                unsafe { sys::sl_tx_burst(self.id, queue, core::ptr::null_mut(), 0) };
+            }
+            std::thread::sleep(LOOK);
         }
     }
 }
@@ -470,6 +555,9 @@ impl PortInner {
 impl Drop for PortInner {
     fn drop(&mut self) {
         let capture = Capture::start();
+        if self.started.load(Ordering::Acquire) {
+            self.settle();
+        }
         // SAFETY: no queue is left (each holds the Arc that this is the end of), so nobody polls. `device` belongs to
         // this port alone; removing it closes what the driver has left.
         unsafe {
@@ -486,9 +574,9 @@ impl Drop for PortInner {
 }
 
 /// Which flags of received frames mean something on this port.
-fn keep_rx_flags(caps: &Caps, in_memory: bool, driver: &str) -> u64 {
+fn keep_rx_flags(caps: &Caps, in_memory: bool, driver: &Driver) -> u64 {
     // The in-memory link's sender clears them, while the mbuf is in its cache (`TxQueue`).
-    let never_stale = in_memory || FRESH_MBUF_DRIVERS.contains(&driver);
+    let never_stale = in_memory || driver.resets_rx_flags;
     if never_stale || (caps.rx_ipv4_checksum && caps.rx_tcp_checksum) {
         return u64::MAX;
     }
@@ -517,21 +605,24 @@ mod tests {
             tx_tcp_checksum: true,
             tx_multi_seg: true,
         };
-        assert_eq!(keep_rx_flags(&caps, false, "net_null"), 0);
+        assert_eq!(keep_rx_flags(&caps, false, drivers::of("net_null")), 0);
         assert_eq!(
-            keep_rx_flags(&caps, false, "net_memif"),
+            keep_rx_flags(&caps, false, drivers::of("net_memif")),
             u64::MAX,
             "fresh mbufs"
         );
         assert_eq!(
-            keep_rx_flags(&caps, true, "net_ring"),
+            keep_rx_flags(&caps, true, drivers::of("net_ring")),
             u64::MAX,
             "cleared by the sender"
         );
         caps.rx_tcp_checksum = true;
-        let tcp = keep_rx_flags(&caps, false, "net_vmxnet3");
+        let tcp = keep_rx_flags(&caps, false, drivers::of("net_vmxnet3"));
         assert_eq!(tcp, sys::SL_MBUF_RX_L4_CKSUM_MASK);
         caps.rx_ipv4_checksum = true;
-        assert_eq!(keep_rx_flags(&caps, false, "net_e1000_em"), u64::MAX);
+        assert_eq!(
+            keep_rx_flags(&caps, false, drivers::of("net_e1000_em")),
+            u64::MAX
+        );
     }
 }

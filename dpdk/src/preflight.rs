@@ -28,7 +28,11 @@ pub(crate) fn check(spec: &NicSpec) -> Result<(), Error> {
     match spec {
         NicSpec::Ring => Ok(()),
         NicSpec::Tap { name, .. } => check_tap(name),
-        NicSpec::Memif { socket, server, .. } => check_memif(socket, *server),
+        NicSpec::Memif {
+            socket,
+            server,
+            options,
+        } => check_memif_options(options).and_then(|()| check_memif(socket, *server)),
         NicSpec::AfXdp { interface, .. } => check_interface(interface),
         NicSpec::Pci { devargs } => check_pci(devargs.split(',').next().unwrap_or_default()),
         NicSpec::Vdev { devargs } => check_vdev(devargs),
@@ -121,6 +125,12 @@ fn check_memif(socket: &str, server: bool) -> Result<(), Error> {
             directory,
         });
     }
+    // The driver wants both, on both sides (memif/rte_eth_memif.c, memif_check_socket_filename).
+    access(directory, libc::R_OK | libc::W_OK).map_err(|error| Error::MemifDirectory {
+        socket: socket.to_owned(),
+        directory: directory.display().to_string(),
+        reason: error.to_string(),
+    })?;
     let unusable = |reason: String| Error::MemifSocket {
         socket: socket.to_owned(),
         reason,
@@ -134,6 +144,49 @@ fn check_memif(socket: &str, server: bool) -> Result<(), Error> {
             socket: socket.to_owned(),
         }),
     }
+}
+
+/// Whether this user may use `path` in that way.
+fn access(path: &Path, mode: i32) -> std::io::Result<()> {
+    let c_path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: the path is NUL-terminated.
+    match unsafe { libc::faccessat(libc::AT_FDCWD, c_path.as_ptr(), mode, libc::AT_EACCESS) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// The numbers among the options of a memif (memif/rte_eth_memif.c, memif_set_rs and memif_set_bs).
+fn check_memif_options(options: &str) -> Result<(), Error> {
+    for (key, what, max, allowed) in [
+        (
+            "rsize=",
+            "rsize, the logarithm of a memif's frames,",
+            14,
+            "1 to 14: rsize=10 is 1024 frames",
+        ),
+        (
+            "bsize=",
+            "bsize, the bytes of a memif's buffer,",
+            65_535,
+            "1 to 65535",
+        ),
+    ] {
+        let values = options
+            .split(',')
+            .filter_map(|option| option.strip_prefix(key));
+        for text in values {
+            let value: u64 = text.parse().unwrap_or(u64::MAX);
+            if !(1..=max).contains(&value) {
+                return Err(Error::MemifOption {
+                    what,
+                    text: text.to_owned(),
+                    allowed,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 enum SocketState {
@@ -211,6 +264,29 @@ fn check_pci(address: &str) -> Result<(), Error> {
         None => wrong(format!(
             "it has no driver: `dpdk-devbind.py --bind=vfio-pci {address}`"
         )),
+    }
+}
+
+/// Why a PCI device reaches nothing but hugepages, if that is so: without an IOMMU it needs physical addresses, and only
+/// those of hugepages stay where they are.
+pub(crate) fn needs_physical_addresses(address: &str) -> Option<String> {
+    let device = Path::new("/sys/bus/pci/devices").join(address);
+    let name = |link: &str| {
+        let target = fs::read_link(device.join(link)).ok()?;
+        Some(target.file_name()?.to_string_lossy().into_owned())
+    };
+    let driver = name("driver")?;
+    let group = fs::read_to_string(device.join("iommu_group/name")).unwrap_or_default();
+    why_physical(&driver, group.trim())
+        .map(|why| format!("{address} is bound to {driver}, which {why}: other memory won't do"))
+}
+
+/// What a driver of the kernel lacks for addresses of another kind; `group` names the IOMMU group's kind.
+fn why_physical(driver: &str, group: &str) -> Option<&'static str> {
+    match driver {
+        "uio_pci_generic" | "igb_uio" => Some("knows no IOMMU"),
+        "vfio-pci" if group == "vfio-noiommu" => Some("runs without an IOMMU"),
+        _ => None,
     }
 }
 
@@ -313,6 +389,30 @@ mod tests {
             Err(Error::MemifNoDirectory { .. })
         ));
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn devices_without_an_iommu_are_told_apart() {
+        assert!(why_physical("uio_pci_generic", "").is_some());
+        assert!(why_physical("igb_uio", "").is_some());
+        assert!(why_physical("vfio-pci", "vfio-noiommu").is_some());
+        assert!(why_physical("vfio-pci", "").is_none());
+        assert!(why_physical("mlx5_core", "").is_none());
+    }
+
+    #[test]
+    fn numbers_of_a_memif_are_checked_before_the_driver_sees_them() {
+        assert!(check_memif_options("").is_ok());
+        assert!(check_memif_options("rsize=14,bsize=2048,zero-copy=yes").is_ok());
+        for (options, part) in [
+            ("rsize=20", "is 20, but must be 1 to 14"),
+            ("id=1,rsize=0", "is 0, but must be 1 to 14"),
+            ("bsize=70000", "is 70000, but must be 1 to 65535"),
+            ("rsize=many", "is many, but must be 1 to 14"),
+        ] {
+            let text = check_memif_options(options).unwrap_err().to_string();
+            assert!(text.contains(part), "{options}: {text}");
+        }
     }
 
     #[test]

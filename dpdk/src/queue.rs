@@ -57,6 +57,8 @@ pub struct TxQueue {
     queue: u16,
     /// The mbufs themselves arrive at the other end: offload flags are cleared before.
     clear_flags: bool,
+    /// Frames that the driver took.
+    frames_taken: u64,
     gate: Option<QueueGate>,
     not_sync: PhantomData<Cell<()>>,
 }
@@ -127,6 +129,7 @@ impl TxQueue {
             Some(gate) => gate.burst(send),
         };
         let n = usize::from(n);
+        self.frames_taken += n as u64;
         // SAFETY: n <= len; the first n frames are DPDK's now and are forgotten (no drop), the rest moves to the front.
         unsafe {
             storage.set_len(0);
@@ -136,6 +139,12 @@ impl TxQueue {
             }
         }
         n
+    }
+
+    /// Frames that the driver took so far: what [`crate::Port::check_tx`] compares, summed over the queues.
+    #[must_use]
+    pub fn frames_taken(&self) -> u64 {
+        self.frames_taken
     }
 
     /// The port that this queue belongs to.
@@ -160,6 +169,7 @@ pub(crate) fn pair(port: &Arc<PortInner>, queue: u16) -> (RxQueue, TxQueue) {
         port_id: port.id(),
         queue,
         clear_flags: port.passes_mbufs(),
+        frames_taken: 0,
         gate: gate(),
         not_sync: PhantomData,
     };

@@ -73,7 +73,14 @@ impl FromStr for NicSpec {
         // A raw device has its first comma before its first colon, or no colon; `pci:` and the like are never before a comma.
         let Some((kind, rest)) = text.split_once(':').filter(|(kind, _)| !kind.contains(','))
         else {
-            return vdev(text).ok_or_else(|| wrong("the name of a DPDK device begins with `net_`"));
+            return vdev(text).ok_or_else(|| match text.split(',').next() {
+                Some("tap" | "af_xdp") => {
+                    wrong("the name of the interface is missing, behind a colon")
+                }
+                Some("memif") => wrong("the path of the socket is missing, behind a colon"),
+                Some("pci") => wrong("the address is missing, behind a colon"),
+                _ => wrong("the name of a DPDK device begins with `net_`"),
+            });
         };
         let (head, options) = rest.split_once(',').unwrap_or((rest, ""));
         match kind {
@@ -155,6 +162,10 @@ impl NicSpec {
                 options,
             } => {
                 let role = if *server { "server" } else { "client" };
+                // The driver takes a path from the root only (memif/rte_eth_memif.c, memif_check_socket_filename).
+                let absolute = std::path::absolute(socket);
+                let socket =
+                    absolute.map_or_else(|_| socket.clone(), |path| path.display().to_string());
                 let fixed = format!("role={role},socket={socket},socket-abstract=no");
                 (format!("net_memif{number},{fixed}"), options)
             }
@@ -257,6 +268,15 @@ mod tests {
             assert_eq!(spec.devargs(7).as_deref(), Some(devargs));
         }
         assert_eq!("ring".parse::<NicSpec>().unwrap().devargs(7), None);
+    }
+
+    #[test]
+    fn the_driver_of_memif_gets_a_path_from_the_root() {
+        let spec: NicSpec = "memif:a.sock,server".parse().unwrap();
+        let here = std::env::current_dir().unwrap();
+        let devargs = spec.devargs(0).unwrap();
+        let path = format!("socket={}/a.sock,", here.display());
+        assert!(devargs.contains(&path), "{devargs}");
     }
 
     #[test]

@@ -42,7 +42,15 @@ impl Link {
     /// # Errors
     /// [`Failure::Usage`] for text that is no memif link.
     fn new(nic: &str) -> Result<Self, Failure> {
-        if nic == "memif" {
+        let own = nic.strip_prefix("memif").filter(|options| {
+            // Without a colon there is no socket: the options follow at once.
+            options.is_empty() || options.starts_with(',')
+        });
+        if let Some(options) = own {
+            let options = match options.trim_start_matches(',') {
+                "" => DEFAULT_OPTIONS.to_owned(),
+                given => given.to_owned(),
+            };
             let directory = std::env::temp_dir().join(format!("syncline-{}", std::process::id()));
             std::fs::create_dir_all(&directory).map_err(|error| {
                 Failure::Run(format!(
@@ -53,7 +61,7 @@ impl Link {
             let socket = directory.join("memif.sock").display().to_string();
             return Ok(Self {
                 socket,
-                options: DEFAULT_OPTIONS.to_owned(),
+                options,
                 directory: Some(directory),
             });
         }

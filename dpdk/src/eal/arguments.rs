@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::{EalConfig, Hugepages, cpu_list, transparent};
-use crate::{Error, NicSpec};
+use crate::{Error, NicSpec, preflight};
 
 /// Where the kernel counts its hugepages.
 const HUGEPAGES: &str = "/sys/kernel/mm/hugepages";
@@ -59,6 +59,23 @@ pub(super) fn arguments(config: &EalConfig, cpus: &[usize], memory: Vec<String>)
     arguments
 }
 
+/// Refuses raw EAL arguments that print and end the process (`-h`, `--help` and what EAL's parser takes for it): a program
+/// whose stdout is its result does not do that.
+pub(super) fn refuse_help(extra_args: &[String]) -> Result<(), Error> {
+    let is_help = |argument: &String| match argument.strip_prefix("--") {
+        Some(long) => long.len() >= 2 && "help".starts_with(long),
+        None => argument.strip_prefix('-').is_some_and(|short| {
+            short.contains('h') && short.bytes().all(|flag| matches!(flag, b'h' | b'v'))
+        }),
+    };
+    match extra_args.iter().find(|argument| is_help(argument)) {
+        None => Ok(()),
+        Some(argument) => Err(Error::EalArgument {
+            said: format!("`{argument}` would print EAL's usage in place of a result"),
+        }),
+    }
+}
+
 /// Whether the user gave one of these arguments, as `NAME`, `NAME=…`, or, for short ones, `-mVALUE`.
 fn given(extra_args: &[String], names: &[&str]) -> bool {
     extra_args.iter().any(|argument| {
@@ -93,37 +110,91 @@ impl MemoryChoice {
 
 /// Chooses by what the user wants and by what this machine has.
 pub(super) fn choose_memory(config: &EalConfig) -> Result<MemoryChoice, Error> {
-    let free_mb = free_hugepages_mb(Path::new(HUGEPAGES));
-    choose(config, free_mb, transparent::is_available())
+    choose(config, &Machine::look(config))
 }
 
-fn choose(config: &EalConfig, free_mb: u64, transparent: bool) -> Result<MemoryChoice, Error> {
+/// What this machine has.
+#[derive(Debug, Clone, Default)]
+struct Machine {
+    /// Free hugepages of all sizes, in MB.
+    free_mb: u64,
+    /// Hugepages of 2 MB, used ones included.
+    pages: u64,
+    /// The kernel gives transparent hugepages to those that ask.
+    transparent: bool,
+    /// A NIC that reaches hugepages only, and why.
+    hugepages_only: Option<String>,
+}
+
+impl Machine {
+    fn look(config: &EalConfig) -> Self {
+        let root = Path::new(HUGEPAGES);
+        let mut pci = config.nics.iter().filter_map(NicSpec::pci_devargs);
+        Self {
+            free_mb: free_hugepages_mb(root),
+            pages: std::fs::read_to_string(root.join("hugepages-2048kB/nr_hugepages"))
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(0),
+            transparent: transparent::is_available(),
+            hugepages_only: pci.find_map(|devargs| {
+                let address = devargs.split(',').next().unwrap_or_default();
+                preflight::needs_physical_addresses(address)
+            }),
+        }
+    }
+
+    /// What has to be written to `nr_hugepages` so that `wanted_mb` are free.
+    fn pages_for(&self, wanted_mb: u64) -> u64 {
+        self.pages + wanted_mb.saturating_sub(self.free_mb).div_ceil(2)
+    }
+}
+
+fn choose(config: &EalConfig, machine: &Machine) -> Result<MemoryChoice, Error> {
+    let &Machine {
+        free_mb,
+        transparent,
+        ..
+    } = machine;
     let mb = config.memory_mb;
     let choice = MemoryChoice::new;
     if given(&config.extra_args, MEMORY_ARGUMENTS) {
         return Ok(choice(&[], "memory: as given by --eal".to_owned()));
     }
+    let too_few = |wanted_mb, why: String| Error::TooFewHugepages {
+        wanted_mb,
+        free_mb,
+        pages: machine.pages_for(wanted_mb),
+        why,
+    };
+    // Each frame has pages of its own there, because no device may be given one that lies in two places: 4096 bytes for the
+    // 2368 of a usual one, and less than twice as much for any larger one (rte_mempool_op_calc_mem_size_helper).
+    let ordinary = |why: &str| {
+        let small_mb = mb * 2;
+        let line = format!("memory: {small_mb} MB in ordinary pages{why}");
+        choice(
+            &["--no-huge", "--no-shconf", "-m", &small_mb.to_string()],
+            line,
+        )
+    };
     Ok(match config.hugepages {
         Hugepages::Require { mb } if free_mb < mb => {
-            return Err(Error::TooFewHugepages {
-                wanted_mb: mb,
-                free_mb,
-                pages: mb.div_ceil(2),
-            });
+            return Err(too_few(mb, "or run without --hugepages".to_owned()));
         }
         Hugepages::Require { mb } => choice(
             &["--in-memory", "-m", &mb.to_string()],
             format!("memory: {mb} MB in hugepages, as demanded"),
-        ),
-        Hugepages::Never => choice(
-            &["--no-huge", "--no-shconf", "-m", &mb.to_string()],
-            format!("memory: {mb} MB in ordinary pages, as demanded"),
         ),
         // Without -m they are taken as they are needed: clearing all of them at start can take a second.
         Hugepages::Auto if free_mb >= mb => choice(
             &["--in-memory"],
             format!("memory: hugepages ({free_mb} MB free)"),
         ),
+        Hugepages::Auto | Hugepages::Never if machine.hugepages_only.is_some() => {
+            let why = machine.hugepages_only.clone();
+            return Err(too_few(mb, why.unwrap_or_default()));
+        }
+        Hugepages::Never => ordinary(", as demanded"),
         Hugepages::Auto if transparent && !needs_memory_of_eal(config) => MemoryChoice {
             transparent_mb: Some(mb),
             ..choice(
@@ -133,10 +204,7 @@ fn choose(config: &EalConfig, free_mb: u64, transparent: bool) -> Result<MemoryC
                 ),
             )
         },
-        Hugepages::Auto => choice(
-            &["--no-huge", "--no-shconf", "-m", &mb.to_string()],
-            format!("memory: {mb} MB in ordinary pages ({free_mb} MB of hugepages are free)"),
-        ),
+        Hugepages::Auto => ordinary(&format!(" ({free_mb} MB of hugepages are free)")),
     })
 }
 
@@ -180,13 +248,58 @@ mod tests {
         of.iter().map(|&text| text.to_owned()).collect()
     }
 
+    fn machine(free_mb: u64, transparent: bool) -> Machine {
+        Machine {
+            free_mb,
+            transparent,
+            ..Machine::default()
+        }
+    }
+
+    #[test]
+    fn a_device_that_reaches_hugepages_only_gets_them_or_the_count_of_what_is_missing() {
+        let config = |hugepages, extra: &[&str]| EalConfig {
+            memory_mb: 237,
+            hugepages,
+            nics: vec!["pci:3b:00.0".parse().unwrap()],
+            extra_args: strings(extra),
+        };
+        // 118 pages, of which somebody has taken 8.
+        let machine = Machine {
+            pages: 118,
+            hugepages_only: Some("0000:3b:00.0 is bound to uio_pci_generic".to_owned()),
+            ..machine(220, true)
+        };
+        for hugepages in [Hugepages::Auto, Hugepages::Never] {
+            let error = choose(&config(hugepages, &[]), &machine).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("237 MB wanted, 220 MB free"), "{text}");
+            assert!(
+                text.contains("`echo 127 > /sys/kernel/mm/hugepages/"),
+                "{text}"
+            );
+            assert!(
+                text.contains("0000:3b:00.0 is bound to uio_pci_generic"),
+                "{text}"
+            );
+        }
+        let enough = Machine {
+            free_mb: 237,
+            ..machine.clone()
+        };
+        let line = choose(&config(Hugepages::Auto, &[]), &enough).unwrap().line;
+        assert_eq!(line, "memory: hugepages (237 MB free)");
+        // Who gives memory arguments knows what they do.
+        assert!(choose(&config(Hugepages::Auto, &["-m64"]), &machine).is_ok());
+    }
+
     #[test]
     fn the_users_eal_arguments_win() {
         let config = EalConfig {
             extra_args: strings(&["-l", "1", "--file-prefix=mine", "-m64", "--no-pci"]),
             ..EalConfig::default()
         };
-        let memory = choose(&config, 1000, true).unwrap();
+        let memory = choose(&config, &machine(1000, true)).unwrap();
         assert_eq!(memory.line, "memory: as given by --eal");
         let ours = arguments(&config, &[0, 1], memory.arguments);
         assert_eq!(ours[..2], strings(&["syncline", "--no-telemetry"]));
@@ -196,7 +309,7 @@ mod tests {
     #[test]
     fn memory_is_chosen_by_what_there_is() {
         let line = |config: &EalConfig, free_mb, transparent| {
-            choose(config, free_mb, transparent).unwrap().line
+            choose(config, &machine(free_mb, transparent)).unwrap().line
         };
         let auto = EalConfig {
             memory_mb: 100,
@@ -205,7 +318,7 @@ mod tests {
         assert_eq!(line(&auto, 100, true), "memory: hugepages (100 MB free)");
         let transparent = "memory: 100 MB in transparent hugepages (99 MB of hugepages are free)";
         assert_eq!(line(&auto, 99, true), transparent);
-        let ordinary = "memory: 100 MB in ordinary pages (99 MB of hugepages are free)";
+        let ordinary = "memory: 200 MB in ordinary pages (99 MB of hugepages are free)";
         assert_eq!(line(&auto, 99, false), ordinary);
         let pci = EalConfig {
             nics: vec!["pci:3b:00.0".parse().unwrap()],
@@ -222,8 +335,26 @@ mod tests {
         };
         assert_eq!(
             line(&never, 1000, true),
-            "memory: 100 MB in ordinary pages, as demanded"
+            "memory: 200 MB in ordinary pages, as demanded"
         );
+    }
+
+    #[test]
+    fn eals_help_is_refused() {
+        for argument in ["--help", "--he", "-h", "-vh"] {
+            let error = refuse_help(&strings(&["-m64", argument])).unwrap_err();
+            assert!(error.to_string().contains(argument), "{error}");
+        }
+        let others = [
+            "--huge-dir=/x",
+            "-v",
+            "--h",
+            "-l0",
+            "--",
+            "-",
+            "--vdev=net_null1",
+        ];
+        assert!(refuse_help(&strings(&others)).is_ok());
     }
 
     #[test]
@@ -238,7 +369,7 @@ mod tests {
             hugepages: Hugepages::Require { mb: 1 << 40 },
             ..EalConfig::default()
         };
-        let error = choose(&config, 5, true).unwrap_err().to_string();
+        let error = choose(&config, &machine(5, true)).unwrap_err().to_string();
         assert!(
             error.starts_with("too few hugepages: 1099511627776 MB wanted, 5 MB free"),
             "{error}"

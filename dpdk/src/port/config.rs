@@ -1,6 +1,8 @@
 //! What a port is asked for ([`PortConfig`], [`PoolSizes`]) and what it counted ([`PortStats`]).
 //!
-//! Filled in by `apps`, read by `port` and `ring`. It must never touch DPDK.
+//! Filled in by `apps`, read by `port` and `ring`. It must never call DPDK.
+
+use dpdk_sys as sys;
 
 use crate::{Error, mempool};
 
@@ -94,11 +96,29 @@ impl PoolSizes {
     }
 }
 
-/// Room for one frame: the MTU, an Ethernet header with two tags and an FCS, and no less than DPDK's drivers are used to.
+/// Room for one frame: the MTU, what drivers want beside it, and no less than they are used to.
+///
+/// An Ethernet header with two tags and an FCS are 26 bytes, but net_virtio counts its own header of 12 bytes in
+/// (virtio/virtio_ethdev.c, `virtio_dev_configure`), and others round up. 64 were enough for every driver that was tried.
 pub(super) fn frame_bytes(mtu: u16) -> u16 {
-    const LINK_BYTES: u16 = 26;
+    const BESIDE_MTU_BYTES: u16 = 64;
     const USUAL_BYTES: u16 = 2048;
-    mtu.saturating_add(LINK_BYTES).max(USUAL_BYTES)
+    mtu.saturating_add(BESIDE_MTU_BYTES).max(USUAL_BYTES)
+}
+
+/// The least and the largest MTU of a device, by the rule of `rte_eth_dev_configure` (lib/ethdev/rte_ethdev.c,
+/// `eth_dev_validate_mtu`).
+pub(super) fn mtu_range(info: &sys::rte_eth_dev_info) -> (u16, u16) {
+    /// Ethernet header and FCS, for drivers that don't say.
+    const LINK_BYTES: u32 = 18;
+    let beside = if info.max_mtu != u16::MAX && info.max_rx_pktlen > u32::from(info.max_mtu) {
+        info.max_rx_pktlen - u32::from(info.max_mtu)
+    } else {
+        LINK_BYTES
+    };
+    let by_frame = info.max_rx_pktlen.saturating_sub(beside);
+    let max = by_frame.min(u32::from(info.max_mtu));
+    (info.min_mtu, u16::try_from(max).unwrap_or(u16::MAX))
 }
 
 impl PortConfig {
@@ -115,5 +135,46 @@ impl PortConfig {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_have_room_for_what_drivers_want_beside_the_mtu() {
+        /// Ethernet header, a tag, and virtio's own header.
+        const VIRTIO_BYTES: u16 = 14 + 4 + 12;
+        assert_eq!(frame_bytes(1500), 2048, "what everybody uses, as before");
+        for mtu in [576, 1500, 2018, 2019, 2048, 9000] {
+            assert!(frame_bytes(mtu) >= mtu + VIRTIO_BYTES, "{mtu}");
+        }
+        assert_eq!(frame_bytes(u16::MAX), u16::MAX);
+    }
+
+    #[test]
+    fn the_memory_estimate_follows_the_buffers() {
+        let pools = PoolSizes::default();
+        let room = |mtu| u64::from(frame_bytes(mtu) + mempool::HEADROOM_BYTES);
+        let frames = u64::from(pools.rx_frames + pools.control_frames + pools.data_frames);
+        for mtu in [1500, 2019, 9000] {
+            let buffers_mb = (frames * room(mtu)) >> 20;
+            assert!(pools.memory_mb(mtu) > buffers_mb, "{mtu}");
+            assert!(pools.memory_mb(mtu) < buffers_mb * 3 / 2, "{mtu}");
+        }
+    }
+
+    #[test]
+    fn the_mtu_of_a_device_is_what_dpdk_would_take() {
+        // SAFETY: integers and nullable pointers, for which zero is valid.
+        let mut info: sys::rte_eth_dev_info = unsafe { core::mem::zeroed() };
+        (info.min_mtu, info.max_mtu) = (68, u16::MAX);
+        info.max_rx_pktlen = 1522;
+        assert_eq!(mtu_range(&info), (68, 1504), "net_tap");
+        info.max_rx_pktlen = u32::MAX;
+        assert_eq!(mtu_range(&info), (68, u16::MAX), "net_null");
+        (info.max_mtu, info.max_rx_pktlen) = (9190, 16384);
+        assert_eq!(mtu_range(&info), (68, 9190), "net_vmxnet3");
     }
 }
