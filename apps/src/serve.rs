@@ -28,6 +28,8 @@ mod worker;
 mod capture;
 // The port and its threads, from start to stop.
 mod run;
+// The port's link and offloads, for the log and the result.
+mod link;
 // A line a second.
 mod watch;
 // Services finish, workers drain.

@@ -177,7 +177,7 @@ const REASONS: &[(&str, &str)] = &[
         "rx checksum not available on this host",
         "the device offers checksums and then refuses them; give it none (QEMU: guest_csum=off)",
     ),
-    // vmxnet3/vmxnet3_ethdev.c, eth_vmxnet3_dev_init on devices without MSI-X.
+    // virtio/virtio_ethdev.c, virtio_rx_check_scatter.
     (
         "Rx scatter is disabled and RxQ mbuf pool object size is too small",
         "its frames are longer than the buffers: use a smaller --mtu",
@@ -185,8 +185,7 @@ const REASONS: &[(&str, &str)] = &[
     // af_xdp/rte_eth_af_xdp.c, xsk_configure: the kernel has one AF_XDP socket for each queue of an interface.
     (
         "Failed to create xsk socket",
-        "the kernel gives no AF_XDP socket: the queue has one already, the interface has no such queue, or the MTU is \
-         above 3300 bytes",
+        "the kernel gives no AF_XDP socket: the queue has one already, or the interface has no such queue",
     ),
 ];
 

@@ -38,6 +38,7 @@ pub use drivers::TxCheck;
 pub use eal::{Eal, EalConfig, Hugepages, ThreadRegistration};
 pub use error::Error;
 pub use faults::FaultTotals;
+pub use limits::require_addresses;
 pub use mbuf::Mbuf;
 pub use mempool::Mempool;
 pub use nic::{DpdkNic, Instrument};

@@ -1,6 +1,6 @@
 //! What this process may have at most, for errors: a limit that somebody set is a cause that DPDK does not know.
 //!
-//! Called by: `eal` and `mempool` when memory is refused. It must never change a limit.
+//! Called by: `eal` and `mempool` when memory is refused, `apps` before they take what they need. It must never change a limit.
 
 use crate::Error;
 
@@ -23,6 +23,35 @@ pub(crate) fn explain(
     }
 }
 
+/// Whether this process may still take `bytes` more for `what`. Memory that can't be had ends a Rust program without a word
+/// of ours, so this is asked before.
+///
+/// # Errors
+/// [`Error::AddressLimit`] when `ulimit -v` is in the way.
+pub fn require_addresses(what: &'static str, bytes: u64) -> Result<(), Error> {
+    let Some(limit) = address_limit_bytes() else {
+        return Ok(());
+    };
+    let taken = addresses_taken_bytes();
+    if taken.saturating_add(bytes) <= limit {
+        return Ok(());
+    }
+    let (more_mb, taken_mb) = (bytes.div_ceil(1 << 20), taken >> 20);
+    Err(Error::AddressLimit {
+        what,
+        limit_mb: limit >> 20,
+        reason: format!("{taken_mb} MB are taken, up to {more_mb} MB more are wanted"),
+    })
+}
+
+/// Addresses that this process has mapped, in bytes; 0 when the kernel does not say (proc(5)).
+fn addresses_taken_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let size_kb = size.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse().ok());
+    size_kb.unwrap_or(0u64) << 10
+}
+
 /// What `ulimit -v` allows, in bytes; `None` when nothing is said.
 fn address_limit_bytes() -> Option<u64> {
     let mut limit = libc::rlimit {
@@ -37,6 +66,16 @@ fn address_limit_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_than_any_limit_is_refused_where_there_is_one() {
+        assert!(
+            addresses_taken_bytes() > 1 << 20,
+            "this test has a stack and a heap"
+        );
+        let refused = require_addresses("all of it", u64::MAX).is_err();
+        assert_eq!(refused, address_limit_bytes().is_some());
+    }
 
     #[test]
     fn without_a_limit_the_reason_stays() {

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dpdk::{DpdkNic, Eal, EalConfig, Error, Mbuf, NicSpec, PortConfig};
+use dpdk::{DpdkNic, Eal, EalConfig, Error, Mbuf, NicSpec, PortConfig, TxCheck};
 use stack::nic::{Burst, ChecksumVerdict, Frame, IpVersion, Nic, TxRequest};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -193,10 +193,27 @@ fn root_only_the_kernel_over_a_tap() {
         "{:?}",
         port.stats()
     );
+    // The driver counts what it took, and a frame that it did not send shows.
+    let taken = nics.iter().map(DpdkNic::frames_taken).sum();
+    assert_eq!(port.check_tx(taken), TxCheck::Equal);
+    assert_eq!(port.check_tx(taken + 1), TxCheck::Lost(1));
     drop((nics, port));
     assert_eq!(rx_pool.in_use(), 0);
     // The interface went with the port, so its name is free again.
-    drop(eal.open(&spec).expect("a tap"));
+    let tap = eal.open(&spec).expect("a tap");
+    let error = tap.init(&PortConfig {
+        queues: 17,
+        ..PortConfig::default()
+    });
+    let text = error.expect_err("it has 16").to_string();
+    assert!(text.contains("use --queues 16"), "{text}");
+    let error = eal.open(&spec).expect("a tap").init(&PortConfig {
+        mtu: 9000,
+        ..PortConfig::default()
+    });
+    let text = error.expect_err("too long for it").to_string();
+    assert!(text.contains("net_tap takes an MTU of"), "{text}");
+    assert!(text.contains("use --mtu 1504"), "{text}");
 }
 
 fn received_checksums_are_judged_by_the_nic(nics: &mut [DpdkNic]) {

@@ -194,3 +194,24 @@ fn wait_for_leave(port: &Port) {
     }
     std::thread::sleep(SETTLE);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_follow_with_a_socket_and_without() {
+        for (nic, options, own) in [
+            ("memif", "rsize=10", true),
+            ("memif,rsize=9", "rsize=9", true),
+            ("memif,rsize=9,bsize=256", "rsize=9,bsize=256", true),
+            ("memif:/run/a.sock", "rsize=10", false),
+            ("memif:/run/a.sock,rsize=9", "rsize=9", false),
+        ] {
+            let link = Link::new(nic).unwrap_or_else(|failure| panic!("{nic}: {failure}"));
+            assert_eq!(link.options, options, "{nic}");
+            assert_eq!(link.directory.is_some(), own, "{nic}");
+        }
+        assert!(Link::new("memifs").is_err());
+    }
+}

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use dpdk::{NicSpec, PoolSizes, PortConfig};
-use stack::config::{Config, ConfigSpec, Interface};
+use stack::config::{Config, ConfigSpec, Interface, Limits};
 use stack::conn::listener::ListenerConfig;
 use stack::conn::local::LocalPrefix;
 use stack::conn::{Capacity, Records};
@@ -29,6 +29,8 @@ const ACTIVE_DEFAULT: u32 = 65_536;
 const FRAMES_PER_WORKER: u32 = 4096;
 /// Frames that the bodies of one place may take on one worker.
 const FRAMES_PER_BODY: u32 = 64;
+/// What the program takes besides DPDK and workers: threads of the control side, allocators of all threads.
+const OTHER_BYTES: u64 = 64 << 20;
 /// Memory beside the pools: rings, descriptors, what drivers take.
 const OTHER_MEMORY_MB: u64 = 64;
 
@@ -49,6 +51,8 @@ pub(super) struct Plan {
     pub(super) port: PortConfig,
     /// DPDK's memory, in MB.
     pub(super) memory_mb: u64,
+    /// What all workers take besides, in bytes, generously: tables, queues, stacks.
+    pub(super) worker_bytes: u64,
 }
 
 impl Plan {
@@ -70,6 +74,7 @@ impl Plan {
         kernel::refuse_owned(&args.ip, &args.prefix, &kernel::owned_addresses()?)?;
         spec.check()?;
         let pools = pools(args, &listens, workers);
+        let worker_bytes = worker_bytes(&config.limits) * u64::from(workers) + OTHER_BYTES;
         Ok(Self {
             idle: args.idle.unwrap_or_else(|| Idle::usual_on(&spec)),
             config: Arc::new(config),
@@ -82,9 +87,26 @@ impl Plan {
                 ..PortConfig::default()
             },
             memory_mb: pools.memory_mb(args.mtu) + OTHER_MEMORY_MB,
+            worker_bytes,
             spec,
         })
     }
+}
+
+/// What a worker takes, in bytes, generously: records with their share of the index (ARCHITECTURE.md), what an app keeps for
+/// them, places in queues, a stack.
+fn worker_bytes(limits: &Limits) -> u64 {
+    const OPEN_BYTES: u64 = 1024;
+    const OTHER_RECORD_BYTES: u64 = 192;
+    const PLACE_BYTES: u64 = 64;
+    const STACK_BYTES: u64 = 8 << 20;
+    let count = |records: Records| u64::from(records.v4) + u64::from(records.v6);
+    let records = &limits.records;
+    let others = count(records.embryos) + count(records.parked) + count(records.time_wait);
+    count(records.open) * OPEN_BYTES
+        + others * OTHER_RECORD_BYTES
+        + u64::from(limits.queue_items) * PLACE_BYTES
+        + STACK_BYTES
 }
 
 fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {

@@ -3,16 +3,17 @@
 //! Called by: `serve`. It must never leave out a frame: what is not accounted for is said, and fails the run.
 
 mod listener;
+mod nic;
 mod tcp;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use dpdk::PortStats;
 use serde::Serialize;
 use stack::counters::{Class, Counter};
 
 use self::listener::ListenerReport;
+pub(super) use self::nic::NicReport;
 use super::capture::Captured;
 use super::ending::Ending;
 use super::listen::Listen;
@@ -33,7 +34,7 @@ pub(super) struct Whole<'a> {
     pub(super) watched: Watched,
     /// The CPU of each worker, if it was pinned.
     pub(super) cpus: Vec<Option<usize>>,
-    pub(super) nic: PortStats,
+    pub(super) nic: NicReport,
     pub(super) mbufs_in_use: u32,
     pub(super) pcap: Option<Captured>,
     pub(super) fault: Option<FaultReport>,
@@ -91,17 +92,6 @@ struct WorkerReport {
     cycles_per_packet_with_pmd: Option<f64>,
 }
 
-/// What the port itself counted; a driver leaves at 0 what it can't count.
-#[derive(Debug, Serialize)]
-struct NicReport {
-    rx_frames: u64,
-    tx_frames: u64,
-    rx_missed: u64,
-    rx_errors: u64,
-    tx_errors: u64,
-    rx_no_mbuf: u64,
-}
-
 impl WorkerReport {
     fn new(queue: usize, cpu: Option<usize>, progress: &Progress) -> Self {
         let (counters, cycles) = (&progress.counters, &progress.cycles);
@@ -132,7 +122,6 @@ impl Report {
             .get(Counter::HandedOff)
             .wrapping_sub(total.get(Counter::HandoffIn))
             .cast_signed();
-        let nic = whole.nic;
         Self {
             command: provenance::command(),
             versions: Versions::with_dpdk(whole.dpdk),
@@ -154,14 +143,7 @@ impl Report {
             ending: whole.watched.ending,
             tcp: tcp::non_zero(workers),
             counters: total.non_zero().collect(),
-            nic: NicReport {
-                rx_frames: nic.rx_frames,
-                tx_frames: nic.tx_frames,
-                rx_missed: nic.rx_missed,
-                rx_errors: nic.rx_errors,
-                tx_errors: nic.tx_errors,
-                rx_no_mbuf: nic.rx_no_mbuf,
-            },
+            nic: whole.nic,
             pcap: whole.pcap,
             fault_injection: whole.fault,
             memory: whole.memory,
@@ -287,13 +269,7 @@ impl fmt::Display for Report {
         }
         self.write_counters(f)?;
         self.write_tcp(f)?;
-        if self.nic.rx_missed + self.nic.rx_errors + self.nic.tx_errors + self.nic.rx_no_mbuf > 0 {
-            writeln!(
-                f,
-                "  nic       missed {}, rx errors {}, tx errors {}, no buffer {}",
-                self.nic.rx_missed, self.nic.rx_errors, self.nic.tx_errors, self.nic.rx_no_mbuf
-            )?;
-        }
+        writeln!(f, "  nic       {}", self.nic)?;
         if let Some(pcap) = &self.pcap {
             writeln!(
                 f,

@@ -15,9 +15,10 @@ use super::args::Args;
 use super::capture::Capture;
 use super::idle::{BackOff, Idle};
 use super::kernel;
+use super::link::{LinkWatch, Offloads};
 use super::listen::Listen;
 use super::plan::{Plan, written};
-use super::report::{Report, Whole};
+use super::report::{NicReport, Report, Whole};
 use super::services::Services;
 use super::wall::WallClock;
 use super::watch::{self, Line, Watched};
@@ -55,16 +56,21 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
     let (port, queues) = eal.open(&plan.spec)?.init(&plan.port)?;
     let mac = queues.first().map(|queue| queue.mac).unwrap_or_default();
     let pools = pools(&port, &queues);
+    dpdk::require_addresses("connections", plan.worker_bytes)?;
     configure_kernel_side(args, &plan.spec)?;
-    announce(args, plan, &eal, mac);
+    let mut link_watch = LinkWatch::new(&port);
+    announce(args, plan, &eal, &port, (mac, &link_watch));
     let made = Made {
         eal: &eal,
         cpus: &cpus,
         capture: capture.as_ref(),
         fault: fault.as_ref(),
     };
-    let ended = run_workers(args, plan, queues, &made, stop)?;
-    let nic = port.stats();
+    let mut ended = run_workers(args, plan, queues, &made, (&mut link_watch, stop))?;
+    link_watch.look();
+    let link_report = link_watch.report();
+    let nic = NicReport::new(&port, ended.frames_taken(), link_report);
+    ended.faults.extend(nic.fault());
     // What lies in its rings comes back when the port is closed; only then is every buffer back.
     drop(port);
     let in_use = pools.iter().map(Mempool::in_use).sum();
@@ -132,7 +138,13 @@ fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
 }
 
 /// What is there now, on stderr.
-fn announce(args: &Args, plan: &Plan, eal: &Eal, mac: [u8; 6]) {
+fn announce(
+    args: &Args,
+    plan: &Plan,
+    eal: &Eal,
+    port: &Port,
+    (mac, link): ([u8; 6], &LinkWatch<'_>),
+) {
     let list = |items: Vec<String>| {
         if items.is_empty() {
             "nothing".to_owned()
@@ -145,11 +157,14 @@ fn announce(args: &Args, plan: &Plan, eal: &Eal, mac: [u8; 6]) {
     let addresses = list(hosts.chain(prefixes).collect());
     let open = list(plan.listens.iter().map(Listen::to_string).collect());
     console::log(format_args!(
-        "{}: {addresses} at {}; open: {open}; {} worker(s), idle {}; {}; {}",
+        "{}: {addresses} at {}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}",
         plan.spec,
         mac_text(mac),
         plan.workers,
         plan.idle.name(),
+        port.driver(),
+        Offloads::from(port.caps()),
+        link.text(),
         eal.version(),
         eal.memory_line()
     ));
@@ -166,7 +181,7 @@ fn run_workers(
     plan: &Plan,
     queues: Vec<QueuePair>,
     made: &Made<'_>,
-    stop: &Stop,
+    link_and_stop: (&mut LinkWatch<'_>, &Stop),
 ) -> Result<Watched, Failure> {
     let &Made {
         eal,
@@ -223,7 +238,8 @@ fn run_workers(
             orders.give(Order::Stop);
             return why_not_ready(threads);
         }
-        let mut watched = watch::until_the_end(args, &lines, &orders, (clock, &wall), stop);
+        let mut watched =
+            watch::until_the_end(args, &lines, &orders, (clock, &wall), link_and_stop);
         orders.give(Order::Stop);
         for (worker, thread) in threads.into_iter().enumerate() {
             watched.take(worker, join(thread));

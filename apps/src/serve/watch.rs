@@ -10,6 +10,7 @@ use stack::worker::Cycles;
 
 use super::args::Args;
 use super::ending::{self, Ending};
+use super::link::LinkWatch;
 use super::services::SiteStats;
 use super::wall::WallClock;
 use super::worker::Progress;
@@ -99,6 +100,11 @@ impl Watched {
         self.workers.iter().map(Progress::open).sum()
     }
 
+    /// Frames that the driver took from all workers; `None` when a worker did not end well.
+    pub(super) fn frames_taken(&self) -> Option<u64> {
+        self.workers.iter().map(|worker| worker.frames_taken).sum()
+    }
+
     /// Asks all workers. Names the first that does not answer.
     pub(super) fn ask(&mut self, lines: &[Line]) -> Result<(), usize> {
         for (worker, (line, place)) in lines.iter().zip(&mut self.workers).enumerate() {
@@ -122,7 +128,7 @@ pub(super) fn until_the_end(
     lines: &[Line],
     orders: &Orders,
     (clock, wall): (Clock, &WallClock),
-    stop: &Stop,
+    (link, stop): (&mut LinkWatch<'_>, &Stop),
 ) -> Watched {
     let started = Instant::now();
     let mut watched = Watched {
@@ -142,6 +148,7 @@ pub(super) fn until_the_end(
             break Err(worker);
         }
         wall.set(clock.at(dpdk::cycles()));
+        link.look();
         let now = Moment::of(&watched.workers);
         console::log(now.line(&last, started.elapsed(), clock));
         last = now;

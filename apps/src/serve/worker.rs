@@ -32,6 +32,8 @@ pub(super) struct Progress {
     pub(super) moved: bool,
     /// What `--fault` did; known at the end.
     pub(super) faults: Option<FaultTotals>,
+    /// Frames that the driver took; known at the end.
+    pub(super) frames_taken: Option<u64>,
 }
 
 impl Progress {
@@ -47,6 +49,7 @@ impl Progress {
             order,
             moved,
             faults: None,
+            frames_taken: None,
         }
     }
 
@@ -85,6 +88,8 @@ pub(super) fn turn_until_told(
         back_off.rest(moved);
     }
     let mut progress = Progress::of(&worker, Order::Stop, moved);
-    progress.faults = worker.into_nic().fault_totals();
+    let nic = worker.into_nic();
+    progress.faults = nic.fault_totals();
+    progress.frames_taken = Some(nic.frames_taken());
     progress
 }

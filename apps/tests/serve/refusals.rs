@@ -1,6 +1,6 @@
 //! What can't be had is refused before anything is started: one line with cause and fix, exit status not 0.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::server::syncline;
 
@@ -56,6 +56,26 @@ fn each_mistake_is_one_line_with_cause_and_fix() {
             1,
         ),
         (
+            &["--nic", "net_null0", "--eal", "--nonsense"],
+            "DPDK refuses an --eal argument: unrecognized option '--nonsense'",
+            2,
+        ),
+        (
+            &["--nic", "net_null0", "--eal", "--help"],
+            "would print EAL's usage",
+            2,
+        ),
+        (
+            &["--nic", "memif:/tmp/syncline-nobody.sock,server,rsize=20"],
+            "is 20, but must be 1 to 14",
+            2,
+        ),
+        (
+            &["--nic", "memif,rsize=9"],
+            "the path of the socket is missing",
+            2,
+        ),
+        (
             &["--nic", "net_null0", "--pcap", "/proc/no/such"],
             "can't be written",
             2,
@@ -96,4 +116,26 @@ fn a_memif_socket_in_use_is_refused() {
     );
     drop(listener);
     std::fs::remove_dir_all(&directory).expect("it was made");
+}
+
+#[test]
+fn a_limit_of_addresses_is_named_with_its_fix() {
+    // Too little for EAL, for the pools, and for the tables.
+    for limit_kb in [100_000, 250_000, 420_000] {
+        let binary = env!("CARGO_BIN_EXE_syncline");
+        let serve = format!(
+            "ulimit -v {limit_kb}; exec {binary} serve --nic net_null0 --ip 198.18.0.2/24 --duration 1s"
+        );
+        let output = Command::new("sh").args(["-c", &serve]).output();
+        let output = output.expect("it runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{limit_kb}: {stderr}");
+        assert!(output.stdout.is_empty(), "no result");
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: no memory for "), "{stderr}");
+        assert!(
+            last.contains("`ulimit -v unlimited` lifts that"),
+            "{stderr}"
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! The program on a tap, in a network namespace: what the Linux kernel sees of it, and what it says about itself.
 
+// Other NICs than taps, and what is told about a NIC.
+mod nics;
 // What stands behind the ports.
 mod services;
 

@@ -55,10 +55,15 @@ pub(crate) struct Server {
 impl Server {
     /// On tap `dtap0`, both families, the kernel's side set up; returns when it says that it is there.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        let kernel = ["--tap-up", "198.18.0.1/24", "--tap-up", "2001:db8::1/64"];
+        Self::start_on("tap:dtap0", &[&kernel, flags].concat()).0
+    }
+
+    /// On a NIC, both families; with the line that says that it is there.
+    pub(crate) fn start_on(nic: &str, flags: &[&str]) -> (Self, String) {
         let mut child = syncline()
-            .args(["serve", "--nic", "tap:dtap0", "--json"])
+            .args(["serve", "--nic", nic, "--json"])
             .args(["--ip", "198.18.0.2/24", "--ip", "2001:db8::2/64"])
-            .args(["--tap-up", "198.18.0.1/24", "--tap-up", "2001:db8::1/64"])
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -82,9 +87,21 @@ impl Server {
                 .recv_timeout(PATIENCE)
                 .expect("it says that it is there");
             assert!(!text.starts_with("error"), "{text}");
-            if text.starts_with("tap:dtap0: ") {
-                return server;
+            if text.starts_with(&format!("{nic}: ")) {
+                return (server, text);
             }
+        }
+    }
+
+    /// Waits for a line of the log that is `wanted`; those before it.
+    pub(crate) fn wait_for_line(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let text = self.log.recv_timeout(PATIENCE).expect("it says that");
+            if wanted(&text) {
+                return lines;
+            }
+            lines.push(text);
         }
     }
 

@@ -1,0 +1,189 @@
+//! [`NicReport`]: what the port itself knows at the end, and whether that agrees with what was given to it.
+//!
+//! Called by: `run` (while the port is open), `report`. It must never take a driver's silence for a frame that was sent.
+
+use std::fmt;
+
+use dpdk::{Port, PortStats, TxCheck};
+use serde::Serialize;
+
+use super::super::link::{LinkReport, Offloads};
+
+/// The port at the end. Field names are stable (docs/guide/serve.md).
+#[derive(Debug, Serialize)]
+pub(in crate::serve) struct NicReport {
+    driver: String,
+    offloads: Offloads,
+    link: LinkReport,
+    /// What the driver counted itself; it leaves at 0 what it can't count.
+    rx_frames: u64,
+    tx_frames: u64,
+    rx_missed: u64,
+    rx_errors: u64,
+    tx_errors: u64,
+    rx_no_mbuf: u64,
+    /// Frames that the driver took from us; `null` when a worker did not end well.
+    tx_taken: Option<u64>,
+    /// `equal`: it counts as many; else why that isn't known, or what is wrong.
+    tx_check: String,
+    /// What is wrong, in words.
+    #[serde(skip)]
+    fault: Option<String>,
+}
+
+impl NicReport {
+    /// What `port` says. Nobody sends any more.
+    pub(in crate::serve) fn new(port: &Port, tx_taken: Option<u64>, link: LinkReport) -> Self {
+        let check = tx_taken.map_or_else(
+            || TxCheck::NotCounted("a worker did not end well".to_owned()),
+            |taken| port.check_tx(taken),
+        );
+        let offloads = Offloads::from(port.caps());
+        Self::of(
+            port.driver(),
+            (offloads, link),
+            port.stats(),
+            tx_taken,
+            &check,
+        )
+    }
+
+    fn of(
+        driver: &str,
+        (offloads, link): (Offloads, LinkReport),
+        stats: PortStats,
+        tx_taken: Option<u64>,
+        check: &TxCheck,
+    ) -> Self {
+        let fault = match check {
+            TxCheck::Equal | TxCheck::NotCounted(_) => None,
+            TxCheck::Lost(lost) => Some(format!(
+                "{driver} took {} frames and {lost} of them never left ({})",
+                tx_taken.unwrap_or_default(),
+                if link.up {
+                    "its queue sends nothing, or its counters are wrong: try --queues 1"
+                } else {
+                    "the link is down"
+                }
+            )),
+            TxCheck::Surplus(surplus) => Some(format!(
+                "{driver} counts {surplus} frames more than the {} that it got: that is a bug, please report it",
+                tx_taken.unwrap_or_default()
+            )),
+        };
+        Self {
+            driver: driver.to_owned(),
+            offloads,
+            link,
+            rx_frames: stats.rx_frames,
+            tx_frames: stats.tx_frames,
+            rx_missed: stats.rx_missed,
+            rx_errors: stats.rx_errors,
+            tx_errors: stats.tx_errors,
+            rx_no_mbuf: stats.rx_no_mbuf,
+            tx_taken,
+            tx_check: match check {
+                TxCheck::Equal => "equal".to_owned(),
+                TxCheck::NotCounted(why) => format!("not compared: {why}"),
+                TxCheck::Lost(_) | TxCheck::Surplus(_) => fault.clone().unwrap_or_default(),
+            },
+            fault,
+        }
+    }
+
+    /// What is wrong with it, in words.
+    pub(in crate::serve) fn fault(&self) -> Option<String> {
+        self.fault.clone()
+    }
+}
+
+impl fmt::Display for NicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, offloads: {}", self.driver, self.offloads)?;
+        match (self.link.up, self.link.downs) {
+            (true, 0) => {}
+            (true, downs) => write!(f, "; link went down {downs} times")?,
+            (false, downs) => write!(f, "; link is down (went down {downs} times)")?,
+        }
+        if self.rx_missed + self.rx_errors + self.tx_errors + self.rx_no_mbuf > 0 {
+            write!(
+                f,
+                "; missed {}, rx errors {}, tx errors {}, no buffer {}",
+                self.rx_missed, self.rx_errors, self.tx_errors, self.rx_no_mbuf
+            )?;
+        }
+        if self.tx_check != "equal" {
+            write!(f, "; sent frames {}", self.tx_check)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(taken: u64, up: bool, check: &TxCheck) -> NicReport {
+        let caps = stack::nic::Caps {
+            link: String::new(),
+            mtu: 1500,
+            rx_ipv4_checksum: true,
+            rx_tcp_checksum: true,
+            tx_ipv4_checksum: false,
+            tx_tcp_checksum: false,
+            tx_multi_seg: false,
+        };
+        let link = LinkReport {
+            up,
+            speed_mbps: None,
+            downs: 0,
+        };
+        let stats = PortStats {
+            tx_frames: 7,
+            ..PortStats::default()
+        };
+        let made = (Offloads::from(&caps), link);
+        NicReport::of("net_e1000_em", made, stats, Some(taken), check)
+    }
+
+    #[test]
+    fn frames_that_never_left_are_a_fault() {
+        let lost = report(10, true, &TxCheck::Lost(3));
+        let text = lost.fault().expect("a fault");
+        assert!(
+            text.contains("took 10 frames and 3 of them never left"),
+            "{text}"
+        );
+        assert!(text.contains("--queues 1"), "{text}");
+        assert!(lost.to_string().contains(&text), "{lost}");
+        let down = report(10, false, &TxCheck::Lost(3))
+            .fault()
+            .expect("a fault");
+        assert!(down.contains("the link is down"), "{down}");
+        let surplus = report(5, true, &TxCheck::Surplus(2))
+            .fault()
+            .expect("a fault");
+        assert!(surplus.contains("2 frames more than the 5"), "{surplus}");
+    }
+
+    #[test]
+    fn equal_counts_and_unknown_ones_are_none() {
+        let equal = report(7, true, &TxCheck::Equal);
+        assert_eq!(equal.fault(), None);
+        assert_eq!(
+            equal.to_string(),
+            "net_e1000_em, offloads: rx IPv4 checksum, rx TCP checksum"
+        );
+        let unknown = report(
+            7,
+            true,
+            &TxCheck::NotCounted("it counts nothing".to_owned()),
+        );
+        assert_eq!(unknown.fault(), None);
+        assert!(
+            unknown
+                .to_string()
+                .ends_with("; sent frames not compared: it counts nothing")
+        );
+    }
+}
