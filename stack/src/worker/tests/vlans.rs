@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::host::{CLOSED, Flow, Host, OPEN};
-use super::neighbors::{arp_request, echo_request_v4, solicitation};
+use super::neighbors::{arp_request, echo_request_v4, port_unreachable_about, solicitation};
 use super::probe::Heard::{Data, Open};
 use super::probe::Probe;
 use crate::conn::Kind;
@@ -179,6 +179,25 @@ fn the_syn_ack_again_stays_in_the_vlan() {
         host.expect(syn_ack().seq(0).ack(1));
         host.wait_ms(1_000).expect(syn_ack().seq(0).ack(1));
         assert_eq!(host.last().vlan, Some(5));
+    }
+}
+
+/// An ICMP error says something about a flow of its own VLAN.
+#[test]
+fn an_icmp_error_from_another_vlan_quotes_another_flow() {
+    let mut host = Host::probing(|_| {});
+    host.on(in_vlan(Flow::v4(40_000, OPEN), 5)).shake_hands();
+    let iss = host.flow.our_iss.expect("told").0;
+    let conn = host.conn();
+    host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    host.expect(data(1).seq(1).ack(1));
+    let error = port_unreachable_about(OPEN, 40_000, iss.wrapping_add(1));
+    for (frame, counter) in [
+        (tagged(&error, 6), Counter::IcmpErrorUnmatched),
+        (error.clone(), Counter::IcmpErrorUnmatched),
+        (tagged(&error, 5), Counter::IcmpErrorForConnection),
+    ] {
+        host.inject_bytes(&frame).counted(counter).silent();
     }
 }
 
