@@ -19,8 +19,9 @@ use crate::plan::{Content, End, FIRST_PORT, Plan, STATIC_LEN, Side};
 /// How long a side that reads slowly waits between two looks.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// How long a side waits for anything to happen before it aborts, where no keepalive finds out for it.
-const PATIENCE: Duration = Duration::from_secs(400);
+/// How long a side hears nothing before it aborts, where no keepalive finds out for it: longer than some timeouts at their
+/// ceiling of 120 s, since the bytes that it has queued move without it.
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// What is kept with the connection: plan and side, one more than them, so that 0 is nobody.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

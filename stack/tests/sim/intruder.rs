@@ -133,7 +133,12 @@ impl Intruder {
     fn forge_at_synchronised(&mut self, n: usize, side: usize, plan: &Plan) -> Option<Vec<u8>> {
         let known = &self.known[n];
         let (iss, latest) = (known[side].iss?, known[side].latest.as_ref()?);
-        known[1 - side].iss?;
+        // At the server a SYN-ACK says that there is a record, at the client only a segment behind its SYN does: before, a
+        // SYN would be a simultaneous open.
+        match side {
+            0 => known[1].iss.map(drop)?,
+            _ => known[0].latest.as_ref().map(drop)?,
+        }
         let tcp = Tcp::of(latest)?;
         let client_port = tcp.ports()[side];
         let ends = [
