@@ -6,12 +6,11 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::Core;
-use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
-use crate::icmp::{self, ErrorKind, Refusal, Unreachable};
+use crate::icmp::{self, Refusal};
 use crate::nic::{Frame, Nic};
-use crate::tcp::verdict::IcmpError;
 use crate::time::Instant;
+use crate::wire::vlan::VlanId;
 use crate::wire::{Defect, Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
 
 /// ICMPv6 types of neighbour discovery (RFC 4861 §4).
@@ -19,7 +18,7 @@ const NEIGHBOR_DISCOVERY: core::ops::RangeInclusive<u8> =
     icmpv6::ROUTER_SOLICITATION..=icmpv6::REDIRECT;
 
 /// What is to be done with a frame of the slow lane, decided while it is borrowed.
-enum Action {
+pub(super) enum Action {
     Drop(Counter),
     DropDefect(Defect),
     HandOver(u16),
@@ -65,15 +64,16 @@ impl<N: Nic> Core<N> {
     }
 
     fn decide(&mut self, parsed: &Parsed<'_>, now: Instant) -> Action {
+        let vlan = parsed.link.vlan_id();
         match (parsed.network, parsed.transport()) {
-            (Network::Arp(packet), _) => self.decide_arp(packet, now),
+            (Network::Arp(packet), _) => self.decide_arp(packet, vlan, now),
             (_, Some(Transport::Icmp(message))) => {
                 let echo = message.header.kind == icmp_wire::ECHO_REQUEST;
                 self.decide_icmp(parsed, echo, now)
             }
             (Network::Ipv6 { packet, .. }, Some(Transport::Icmpv6(message))) => {
                 if NEIGHBOR_DISCOVERY.contains(&message.header.kind) {
-                    return self.decide_ndp(packet.header, message, now);
+                    return self.decide_ndp(packet.header, message, vlan, now);
                 }
                 self.decide_icmp(parsed, message.header.kind == icmpv6::ECHO_REQUEST, now)
             }
@@ -81,17 +81,13 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    fn decide_arp(&mut self, packet: &arp::Packet, now: Instant) -> Action {
+    fn decide_arp(&mut self, packet: &arp::Packet, vlan: VlanId, now: Instant) -> Action {
         // Worker 0 owns the neighbour table, so it sees all of ARP.
         if !self.ring.is_first() {
             return Action::HandOver(0);
         }
-        let for_us = self
-            .endpoint
-            .config
-            .locals
-            .find_v4(packet.target_addr())
-            .is_some();
+        let target = packet.target_addr().into();
+        let for_us = self.endpoint.config.locals.find(vlan, target).is_some();
         let resolved = self.neighborhood.on_arp(packet, for_us, now);
         self.release(resolved);
         match (packet.is_request(), for_us) {
@@ -105,6 +101,7 @@ impl<N: Nic> Core<N> {
         &mut self,
         ip: &crate::wire::ipv6::Header,
         message: icmpv6::View<'_>,
+        vlan: VlanId,
         now: Instant,
     ) -> Action {
         if !self.ring.is_first() {
@@ -116,7 +113,8 @@ impl<N: Nic> Core<N> {
         };
         match message {
             ndp::Message::NeighborSolicitation { target, .. } => {
-                if self.endpoint.config.locals.find_v6(target).is_none() {
+                let target = target.into();
+                if self.endpoint.config.locals.find(vlan, target).is_none() {
                     return Action::Drop(Counter::NdpIgnored);
                 }
                 let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
@@ -139,7 +137,8 @@ impl<N: Nic> Core<N> {
             return Action::Drop(Counter::IcmpIgnored);
         };
         // RFC 4443 §4.2 lets a host answer an echo request to a group; RFC 1122 §3.2.2.6 lets it be silent over IPv4.
-        let to_us = locals.find(dst).is_some();
+        let vlan = parsed.link.vlan_id();
+        let to_us = locals.find(vlan, dst).is_some();
         let to_group = matches!(dst, IpAddr::V6(dst) if dst.is_multicast());
         if is_echo_request {
             return if to_us || to_group {
@@ -152,36 +151,9 @@ impl<N: Nic> Core<N> {
             return Action::Drop(Counter::NotOurIp);
         }
         match icmp::parse_error(parsed) {
-            Ok(error) => self.decide_icmp_error(&error, now),
+            Ok(error) => self.decide_icmp_error(&error, vlan, now),
             Err(defect) => Action::DropDefect(defect),
         }
-    }
-
-    fn decide_icmp_error(&mut self, error: &icmp::IcmpError, now: Instant) -> Action {
-        let quote = &error.quote;
-        let Some(local) = self.endpoint.config.locals.find(quote.src) else {
-            return Action::Drop(Counter::IcmpErrorUnmatched);
-        };
-        let key = FlowKey::new(local, quote.src_port, quote.dst, quote.dst_port);
-        let hash = self.endpoint.hasher.hash(&key);
-        let owner = hash.owner(self.ring.workers());
-        if owner != self.ring.index() {
-            return Action::HandOver(owner);
-        }
-        let Some(found) = self.endpoint.table.lookup(&key, hash) else {
-            return Action::Drop(Counter::IcmpErrorUnmatched);
-        };
-        // A soft error of an embryo or of a connection at rest changes nothing (RFC 9293 MUST-56, RFC 5927 §5.2), so the
-        // quoted sequence number need not be checked before it is counted.
-        if found.kind() == Kind::Open
-            && let Some(told) = told(error.kind)
-        {
-            let slot = self.conns.slot_of(found.entry());
-            self.command(slot, now, |tcb, env| {
-                tcb.on_icmp(told, quote.seq, env);
-            });
-        }
-        Action::Drop(Counter::IcmpErrorForConnection)
     }
 
     /// Answers a segment to a closed port with port unreachable (`--closed icmp`).
@@ -259,20 +231,5 @@ impl<N: Nic> Core<N> {
                 IpAddr::V6(address) => Some(address),
                 IpAddr::V4(_) => None,
             })
-    }
-}
-
-/// What a connection is told of an ICMP error (RFC 9293 §3.9.2.2, RFC 5927 §5.2). Packets too big are for path MTU
-/// discovery, which we leave to the link's MTU: our segments are never longer.
-fn told(kind: ErrorKind) -> Option<IcmpError> {
-    match kind {
-        ErrorKind::Unreachable(Unreachable::Port | Unreachable::Protocol) => {
-            Some(IcmpError::PortUnreachable)
-        }
-        ErrorKind::Unreachable(Unreachable::Prohibited) => Some(IcmpError::Prohibited),
-        ErrorKind::Unreachable(_) => Some(IcmpError::Unreachable),
-        ErrorKind::TimeExceeded { .. } => Some(IcmpError::TimeExceeded),
-        ErrorKind::ParameterProblem { .. } => Some(IcmpError::ParameterProblem),
-        ErrorKind::TooBig { .. } => None,
     }
 }
