@@ -162,6 +162,34 @@ int sl_ipv6_l4_cksum_verify(const void *ipv6, const void *l4)
 	return rte_ipv6_udptcp_cksum_verify(ipv6, l4);
 }
 
+/* C's streams as variables, which glibc lets a program set: descriptors stay as they are. */
+static struct {
+	FILE *out, *err, *into;
+	char *text;
+	size_t bytes;
+} aside;
+
+int sl_print_aside_start(void)
+{
+	aside.text = NULL;
+	aside.into = open_memstream(&aside.text, &aside.bytes);
+	if (aside.into == NULL)
+		return -1;
+	aside.out = stdout;
+	aside.err = stderr;
+	stdout = aside.into;
+	stderr = aside.into;
+	return 0;
+}
+
+char *sl_print_aside_end(void)
+{
+	stdout = aside.out;
+	stderr = aside.err;
+	fclose(aside.into);
+	return aside.text;
+}
+
 /* libbpf and libxdp print to stderr unless they get a function to print with; both have the same one. */
 typedef int (*library_print)(int level, const char *format, va_list arguments);
 typedef library_print (*library_set_print)(library_print print);

@@ -92,6 +92,8 @@ int sl_link_get(uint16_t port, struct sl_link *into);
 uint64_t sl_cycles(void);
 void sl_pause(void);
 int sl_log_open(sl_log_write write);
+int sl_print_aside_start(void);
+char *sl_print_aside_end(void);
 void sl_library_log_open(sl_library_write write);
 uint16_t sl_ipv4_header_cksum(const void *ipv4);
 int sl_ipv4_l4_cksum_verify(const void *ipv4, const void *l4);

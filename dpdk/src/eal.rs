@@ -95,7 +95,7 @@ impl Eal {
     /// Starts DPDK's environment (about 0.2 s, most of it loading plugins; seconds when they are not in the page cache).
     ///
     /// The calling thread becomes lcore 0 and is not pinned. Without a PCI device in `config.nics` no root is needed.
-    /// What C code prints meanwhile is kept off both streams, and told on stderr when all went well.
+    /// What EAL prints to stdout meanwhile is told on stderr.
     ///
     /// # Errors
     /// [`Error::EalAlreadyInitialised`], [`Error::EalArgument`], [`Error::TooFewHugepages`], [`Error::AddressLimit`],
@@ -129,7 +129,7 @@ impl Eal {
             let reason = capture.failure(errno);
             return Err(why_no_eal(&said, reason, &arguments));
         }
-        stdio::without_usage(&said).for_each(log::to_stderr);
+        stdio::before_usage(&said).for_each(log::to_stderr);
         log::open_libraries();
         remove_runtime_directory();
         let heap = memory

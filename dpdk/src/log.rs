@@ -93,7 +93,8 @@ fn record(level: u32, text: &str) {
         return;
     }
     let mut tail = tail();
-    if tail.captures == 0 {
+    // What is worse than an error is followed by the end of the process: nobody could say it later.
+    if tail.captures == 0 || level <= sys::RTE_LOG_CRIT {
         if level <= sys::RTE_LOG_ERR {
             to_stderr(text);
         }
