@@ -23,7 +23,7 @@ impl Aside {
 
     /// Turns the streams back, and says what came meanwhile.
     pub(super) fn end(self) -> String {
-        core::mem::forget(self);
+        let _turned_back_here = core::mem::ManuallyDrop::new(self);
         // SAFETY: `start` came before; the text is NUL-terminated and ours to free, or null.
         unsafe {
             let said = sys::sl_print_aside_end();
