@@ -297,23 +297,32 @@ fn the_kernels_own_addresses_interfaces_and_devices_are_refused() {
 #[test]
 #[ignore = "needs root"]
 fn without_permission_it_says_what_to_do() {
-    // A copy that everybody may run, wherever the build directory is.
-    let copy = std::env::temp_dir().join(format!("syncline-unprivileged-{}", std::process::id()));
+    // A copy that everybody may run, wherever the build directory is; and a directory that only root may write to.
+    let directory =
+        std::env::temp_dir().join(format!("syncline-unprivileged-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let copy = directory.join("syncline");
     std::fs::copy(env!("CARGO_BIN_EXE_syncline"), &copy).expect("room for a copy");
-    let output = std::process::Command::new(&copy)
-        .args(["serve", "--nic", "tap:dtap0", "--ip", "198.18.0.2/24"])
-        .current_dir("/")
-        .uid(65_534)
-        .gid(65_534)
-        .output();
-    std::fs::remove_file(&copy).expect("it was made");
-    let output = output.expect("it runs");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.lines().count() == 1 && text.contains("run as root"),
-        "{text}"
-    );
+    let memif = format!("memif:{}/a.sock,server", directory.display());
+    for (nic, part) in [
+        ("tap:dtap0", "run as root".to_owned()),
+        (
+            &memif,
+            format!("can't read and write {}", directory.display()),
+        ),
+    ] {
+        let output = std::process::Command::new(&copy)
+            .args(["serve", "--nic", nic, "--ip", "198.18.0.2/24"])
+            .current_dir("/")
+            .uid(65_534)
+            .gid(65_534)
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.lines().count() == 1 && text.contains(&part), "{text}");
+    }
+    std::fs::remove_dir_all(&directory).expect("it was made");
 }
 
 #[test]
