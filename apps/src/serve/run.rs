@@ -27,9 +27,9 @@ use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::mailbox::{Order, Orders};
-use crate::secrets;
 use crate::stop::Stop;
 use crate::threads::{self, join};
+use crate::{namespace, secrets};
 
 /// Serves until the end of the run.
 ///
@@ -43,6 +43,7 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         .map(|path| Capture::start(path, &link, args.mtu))
         .transpose()?;
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
+    stop.unless_asked()?;
     let eal = Eal::init(&EalConfig {
         memory_mb: plan.memory_mb,
         hugepages: args
@@ -52,10 +53,12 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         extra_args: args.eal.clone(),
     })?;
     let cpus = cpus(args, plan, &eal)?;
+    stop.unless_asked()?;
     let (port, queues) = eal.open(&plan.spec)?.init(&plan.port)?;
     let mac = queues.first().map(|queue| queue.mac).unwrap_or_default();
     let pools = pools(&port, &queues);
     configure_kernel_side(args, &plan.spec)?;
+    stop.unless_asked()?;
     announce(args, plan, &eal, mac);
     let made = Made {
         eal: &eal,
@@ -119,6 +122,9 @@ fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
     let NicSpec::Tap { name, .. } = spec else {
         return Ok(());
     };
+    if args.unshare {
+        kernel::bring_loopback_up()?;
+    }
     if !args.tap_up.is_empty() {
         return kernel::bring_up(name, &args.tap_up, &args.ip, &args.prefix);
     }
@@ -133,6 +139,17 @@ fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
 
 /// What is there now, on stderr.
 fn announce(args: &Args, plan: &Plan, eal: &Eal, mac: [u8; 6]) {
+    if args.unshare {
+        let user = if namespace::is_user_namespace() {
+            "--user --preserve-credentials "
+        } else {
+            ""
+        };
+        console::log(format_args!(
+            "in a network namespace of its own; clients run there by: nsenter --target {} {user}--net COMMAND",
+            std::process::id()
+        ));
+    }
     let list = |items: Vec<String>| {
         if items.is_empty() {
             "nothing".to_owned()
@@ -223,6 +240,7 @@ fn run_workers(
             orders.give(Order::Stop);
             return why_not_ready(threads);
         }
+        stop.begin();
         let mut watched = watch::until_the_end(args, &lines, &orders, (clock, &wall), stop);
         orders.give(Order::Stop);
         for (worker, thread) in threads.into_iter().enumerate() {
