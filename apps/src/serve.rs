@@ -34,6 +34,8 @@ mod notes;
 mod watch;
 // Services finish, workers drain.
 mod ending;
+// A worker that doesn't end.
+mod hang;
 // The result, as text and as JSON.
 mod report;
 

@@ -174,6 +174,11 @@ impl Capture {
     /// Writes what waits, closes the file and says what is in it. All workers have ended.
     pub(super) fn end(mut self) -> Captured {
         self.join();
+        self.so_far()
+    }
+
+    /// What is in the file for certain, and what is not.
+    pub(super) fn so_far(&self) -> Captured {
         let shared = &self.shared;
         let error = shared.error().take();
         Captured {

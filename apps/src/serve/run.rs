@@ -13,6 +13,7 @@ use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
 use super::args::Args;
 use super::capture::Capture;
+use super::hang;
 use super::idle::{BackOff, Idle};
 use super::kernel;
 use super::listen::Listen;
@@ -60,33 +61,40 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
     configure_kernel_side(args, &plan.spec)?;
     stop.unless_asked()?;
     announce(args, plan, &eal, mac);
+    let finished = |watched: Watched, nic, mbufs_in_use, pcap| {
+        Report::new(Whole {
+            link: link.clone(),
+            mac,
+            memory: eal.memory_line().to_owned(),
+            dpdk: eal.version(),
+            fault: fault.map(|spec| {
+                let queues = watched.workers.iter().filter_map(|worker| worker.faults);
+                FaultReport::new(&spec, queues)
+            }),
+            listens: &plan.listens,
+            watched,
+            cpus: cpus.clone(),
+            nic,
+            mbufs_in_use,
+            pcap,
+        })
+    };
     let made = Made {
         eal: &eal,
         cpus: &cpus,
         capture: capture.as_ref(),
         fault: fault.as_ref(),
+        unfinished: &|watched| {
+            let pcap = capture.as_ref().map(Capture::so_far);
+            finished(watched, port.stats(), 0, pcap)
+        },
     };
     let ended = run_workers(args, plan, queues, &made, stop)?;
     let nic = port.stats();
     // What lies in its rings comes back when the port is closed; only then is every buffer back.
     drop(port);
     let in_use = pools.iter().map(Mempool::in_use).sum();
-    Ok(Report::new(Whole {
-        link,
-        mac,
-        memory: eal.memory_line().to_owned(),
-        dpdk: eal.version(),
-        fault: fault.map(|spec| {
-            let queues = ended.workers.iter().filter_map(|worker| worker.faults);
-            FaultReport::new(&spec, queues)
-        }),
-        listens: &plan.listens,
-        watched: ended,
-        cpus,
-        nic,
-        mbufs_in_use: in_use,
-        pcap: capture.map(Capture::end),
-    }))
+    Ok(finished(ended, nic, in_use, capture.map(Capture::end)))
 }
 
 /// What is there before the workers start.
@@ -95,6 +103,8 @@ struct Made<'a> {
     cpus: &'a [Option<usize>],
     capture: Option<&'a Capture>,
     fault: Option<&'a FaultSpec>,
+    /// The report of a run whose port can't be closed.
+    unfinished: &'a dyn Fn(Watched) -> Report,
 }
 
 /// The CPU of each worker, or `None` where the kernel is to choose.
@@ -190,6 +200,7 @@ fn run_workers(
         cpus,
         capture,
         fault,
+        unfinished,
     } = made;
     let clock = Clock::start(eal.cycles_hz());
     let wall = WallClock::new(clock.at(dpdk::cycles()));
@@ -241,13 +252,27 @@ fn run_workers(
             return why_not_ready(threads);
         }
         stop.begin();
-        let mut watched = watch::until_the_end(args, &lines, &orders, (clock, &wall), stop);
+        let watched = watch::until_the_end(args, &lines, &orders, (clock, &wall), stop);
         orders.give(Order::Stop);
-        for (worker, thread) in threads.into_iter().enumerate() {
-            watched.take(worker, join(thread));
-        }
-        Ok(watched)
+        Ok(ended(watched, threads, unfinished, args.json))
     })
+}
+
+/// What the workers came to, which were told to stop.
+fn ended(
+    mut watched: Watched,
+    threads: Vec<ScopedJoinHandle<'_, Result<Progress, Failure>>>,
+    unfinished: &dyn Fn(Watched) -> Report,
+    json: bool,
+) -> Watched {
+    if !watched.all_end(&threads) {
+        // The scope around them would wait for it for ever.
+        hang::leave(&unfinished(watched), json);
+    }
+    for (worker, thread) in threads.into_iter().enumerate() {
+        watched.take(worker, join(thread));
+    }
+    watched
 }
 
 fn build(

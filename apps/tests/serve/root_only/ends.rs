@@ -4,10 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::ptrace;
 use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
 use super::{PATIENCE, connect};
-use crate::server::{OURS, Server, in_namespace, syncline};
+use crate::server::{OURS, Server, counter, in_namespace, run, syncline};
 
 /// UDP datagrams as fast as Python can, at a port that we answer in silence.
 const FLOOD: &str = "
@@ -127,7 +130,7 @@ fn a_signal_ends_a_start() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         // As soon as it handles signals, which is long before DPDK is there.
         let caught = |text: &str| {
             let set = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
@@ -147,4 +150,107 @@ fn a_signal_ends_a_start() {
             "{text}"
         );
     });
+}
+
+/// What hangs at the start (here a command that we run) is ended by the second signal.
+#[test]
+#[ignore = "needs root"]
+fn a_second_signal_ends_a_start_that_hangs() {
+    in_namespace(|| {
+        let place = std::env::temp_dir().join(format!("syncline-hang-{}", std::process::id()));
+        std::fs::create_dir_all(&place).expect("a directory");
+        let ip = place.join("ip");
+        std::fs::write(&ip, "#!/bin/sh\ntouch \"$0.runs\"\nexec sleep 10\n").expect("a script");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&ip, mode).expect("it is ours");
+        let path = format!(
+            "{}:{}",
+            place.display(),
+            std::env::var("PATH").expect("a path")
+        );
+        let mut child = syncline()
+            .args(["serve", "--nic", "tap:dtap0", "--ip", "198.18.0.2/24"])
+            .args(["--tap-up", "198.18.0.1/24"])
+            .env("PATH", path)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        while !place.join("ip.runs").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for may_run_on in [true, false] {
+            nix::sys::signal::kill(pid, SIGINT).expect("it runs");
+            let asked = Instant::now();
+            while child.try_wait().expect("it was started").is_none() {
+                if asked.elapsed() > Duration::from_secs(1) {
+                    assert!(may_run_on, "the second signal did not end it");
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        std::fs::remove_dir_all(&place).expect("it was made");
+        assert_eq!(child.wait().expect("it was started").code(), Some(130));
+    });
+}
+
+/// A worker that is stopped for good stands for one that hangs in a driver.
+#[test]
+#[ignore = "needs root"]
+fn a_worker_that_hangs_takes_no_result_with_it() {
+    in_namespace(|| {
+        let mut child = syncline()
+            .args(["serve", "--nic", "tap:dtap0", "--ip", "198.18.0.2/24"])
+            .args(["--tap-up", "198.18.0.1/24", "--duration", "3", "--json"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let worker = thread_of(child.id(), "worker0");
+        run("ping -c 3 -i 0.2 -W 5 198.18.0.2");
+        // The last line before tells of the pings.
+        std::thread::sleep(Duration::from_millis(1100));
+        ptrace::seize(worker, ptrace::Options::empty()).expect("it is our child's");
+        ptrace::interrupt(worker).expect("it runs");
+        waitpid(worker, Some(WaitPidFlag::__WALL)).expect("it stops");
+        let (mut result, mut log) = (String::new(), String::new());
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        stdout
+            .expect("a pipe")
+            .read_to_string(&mut result)
+            .expect("text");
+        stderr
+            .expect("a pipe")
+            .read_to_string(&mut log)
+            .expect("text");
+        // The end of a thread that we trace is ours to hear of, before that of the process.
+        let _ = waitpid(worker, Some(WaitPidFlag::__WALL));
+        let status = child.wait().expect("it was started");
+        assert_eq!(status.code(), Some(1), "{log}");
+        let summary: serde_json::Value = serde_json::from_str(&result).expect("JSON");
+        assert_eq!(counter(&summary, "echo_answered"), 3, "{summary}");
+        assert_eq!(summary["ended_by"], "fault");
+        let faults = summary["faults"].to_string();
+        assert!(
+            faults.contains("worker 0 does not answer") && faults.contains("does not end"),
+            "{faults}"
+        );
+    });
+}
+
+/// The thread of that name, once it is there.
+fn thread_of(pid: u32, name: &str) -> Pid {
+    loop {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let comm = std::fs::read_to_string(task.path().join("comm"));
+            if comm.is_ok_and(|comm| comm.trim() == name) {
+                let id = task.file_name().to_string_lossy().parse();
+                return Pid::from_raw(id.expect("a number"));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
