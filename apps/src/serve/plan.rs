@@ -87,26 +87,6 @@ impl Plan {
     }
 }
 
-/// What else helps where a tap is not allowed.
-fn refused(args: &Args, error: dpdk::Error) -> Failure {
-    match error {
-        dpdk::Error::NoTun { .. } if !args.unshare => Failure::Run(format!(
-            "{error}, or give --unshare for a tap in a user and network namespace of its own"
-        )),
-        error => error.into(),
-    }
-}
-
-/// A new network namespace holds nothing but the tap that we make in it.
-pub(super) fn check_unshare(args: &Args) -> Result<(), Failure> {
-    match args.nic.parse()? {
-        NicSpec::Tap { .. } => Ok(()),
-        spec => usage(format!(
-            "--unshare is for --nic tap:NAME; in a network namespace of our own there is no {spec}"
-        )),
-    }
-}
-
 fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Usage(text.into()))
 }
@@ -140,6 +120,26 @@ fn check_flags(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What else helps where a tap is not allowed.
+fn refused(args: &Args, error: dpdk::Error) -> Failure {
+    match error {
+        dpdk::Error::NoTun { .. } if !args.unshare => Failure::Run(format!(
+            "{error}, or give --unshare for a tap in a user and network namespace of its own"
+        )),
+        error => error.into(),
+    }
+}
+
+/// A new network namespace holds nothing but the tap that we make in it.
+pub(super) fn check_unshare(args: &Args) -> Result<(), Failure> {
+    match args.nic.parse()? {
+        NicSpec::Tap { .. } => Ok(()),
+        spec => usage(format!(
+            "--unshare is for --nic tap:NAME; in a network namespace of our own there is no {spec}"
+        )),
+    }
 }
 
 fn workers(args: &Args) -> Result<u16, Failure> {
