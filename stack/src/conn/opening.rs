@@ -97,6 +97,7 @@ impl<F> Opening<'_, F> {
             iss,
             timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
             local_mss: local_mss(key, self.mtu),
+            path_mss: local_mss(key, self.mtu),
             default_peer_mss: default_peer_mss(key),
             rcv_buf: self.config.rcv_buf,
             options,

@@ -85,11 +85,14 @@ impl Tcb {
         self.rto.back_off(env.settings); // §5.5
         let wait = self.cold.overdue.limit(env.now, self.rto.duration(), r2);
         self.rtx_timer = Deadline::after(env.now, wait); // §5.6
+        let mut events = Events::NONE;
         if self.expiries == env.settings.r1_expiries {
-            Events::R1
-        } else {
-            Events::NONE
+            events.add(Events::R1);
         }
+        if !self.is_opening() {
+            events.add(self.look_for_black_hole(env));
+        }
+        events
     }
 
     /// R2 (MUST-20): "close the connection".
