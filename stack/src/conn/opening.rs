@@ -3,11 +3,12 @@
 //! Called by: the worker's process stage and `app::Cx`. It must never leave a record without its connection or a
 //! connection without its record.
 
-use super::connections::{Conn, Connections, Slot};
+use super::connections::{Conn, Connections, LinkPeer, Slot};
 use super::key::{FlowHash, FlowKey};
 use super::record::{ConnFlags, Embryo, Open, Parked};
 use super::{ConnTable, Found};
 use crate::config::Config;
+use crate::path::{Destination, Paths};
 use crate::tcp::env::Env;
 use crate::tcp::isn::{IsnKey, Remote, Tuple};
 use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
@@ -45,6 +46,16 @@ pub const fn local_mss(key: &FlowKey, mtu: u16) -> u16 {
     mtu.saturating_sub((ip + tcp::HEADER_LEN) as u16)
 }
 
+/// Where packets of this flow go.
+#[must_use]
+#[inline]
+pub fn destination(key: &FlowKey) -> Destination {
+    Destination {
+        vlan: 0,
+        address: key.remote(),
+    }
+}
+
 /// What the keyed functions of `tcp` hash for this flow.
 #[must_use]
 #[inline]
@@ -76,6 +87,8 @@ pub struct Opening<'a, F> {
     pub conns: &'a mut Connections<F>,
     /// Largest IP packet of the link, in bytes.
     pub mtu: u16,
+    /// What is known of paths.
+    pub paths: &'a Paths,
     /// The time of this turn.
     pub now: Instant,
 }
@@ -97,7 +110,7 @@ impl<F> Opening<'_, F> {
             iss,
             timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
             local_mss: local_mss(key, self.mtu),
-            path_mss: local_mss(key, self.mtu),
+            path_mss: local_mss(key, self.paths.mtu(destination(key))),
             default_peer_mss: default_peer_mss(key),
             rcv_buf: self.config.rcv_buf,
             options,
@@ -174,10 +187,12 @@ impl<F> Opening<'_, F> {
         // Its ISS is history, and its options come with the rest.
         let params = self.params(&key, SeqNum(0), ConnectionOptions::default());
         let rest = parked.rest(self.now);
+        let link = self.link(&key);
         let slot = self.place(found, key, hash, |env| Tcb::wake(params, &rest, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             // Only connections that an application has taken over come to rest.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
+            conn.link = link;
         }
         Ok(slot)
     }
@@ -197,11 +212,23 @@ impl<F> Opening<'_, F> {
         let inserted = self.table.insert_open(&key, hash, &record);
         let found = inserted.map_err(|_| NoRecord)?;
         let params = self.params(&key, iss, options);
+        let link = self.link(&key);
         let slot = self.place(found, key, hash, |env| Tcb::connect(params, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
+            conn.link = link;
         }
         Ok(slot)
+    }
+
+    /// Where earlier connections to the same destination reached it lately.
+    fn link(&self, key: &FlowKey) -> Option<LinkPeer> {
+        let confirmed = self.paths.link(destination(key), self.now)?;
+        Some(LinkPeer {
+            mac: confirmed.mac,
+            vlan: None,
+            heard_at: confirmed.at,
+        })
     }
 
     #[inline(always)]
@@ -217,13 +244,14 @@ impl<F> Opening<'_, F> {
             return Err(NoRecord);
         };
         let (now, settings) = (self.now, &self.config.tcp);
+        let path_epoch = self.paths.epoch();
         Ok(self.conns.insert(found, |counters| {
             let mut env = Env {
                 now,
                 settings,
                 counters,
             };
-            Conn::new(open(&mut env), id, found, key, hash)
+            Conn::new(open(&mut env), id, found, key, hash, path_epoch)
         }))
     }
 }

@@ -4,12 +4,12 @@
 //! Called by: the connection record when it learns of its path, `timers` at each expiry, `input` at each answer. It must
 //! never take a segment that didn't fit for a sign of congestion.
 
+use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Bits, Tcb};
 use crate::tcp::verdict::Events;
-use crate::tcp::deadline::Deadline;
 
 /// Whether full segments vanish while small ones pass: a router that drops them and says nothing, or says it in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

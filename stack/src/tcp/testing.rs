@@ -225,7 +225,11 @@ impl Host {
     pub(super) fn poll_largest(&mut self, payload_len: u32) {
         self.poll();
         for (_, plan) in self.out.drain(..) {
-            assert!(plan.payload_len <= payload_len, "{} bytes", plan.payload_len);
+            assert!(
+                plan.payload_len <= payload_len,
+                "{} bytes",
+                plan.payload_len
+            );
         }
     }
 
