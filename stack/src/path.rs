@@ -8,9 +8,11 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::conn::connections::LinkPeer;
 use crate::conn::{FlowHasher, FlowKey, LocalId, TickMs};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
+use crate::wire::vlan::VlanId;
 
 /// The least MTU that IPv4 paths are believed to have: what every host must be able to receive (RFC 791 §3.2). A router that
 /// asks for less is not followed further, as in Linux (`min_pmtu`, 552 there).
@@ -44,19 +46,10 @@ const WAYS: usize = 4;
 /// A destination as the link sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Destination {
-    /// The VLAN, 0 for untagged frames.
-    pub vlan: u16,
+    /// The VLAN in which the next hop is.
+    pub vlan: VlanId,
     /// The address.
     pub address: IpAddr,
-}
-
-/// A link address that answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Confirmed {
-    /// The next hop's address on the link.
-    pub mac: MacAddr,
-    /// When something valid last came from there.
-    pub at: TickMs,
 }
 
 /// The MTU that a "fragmentation needed" or "packet too big" leaves a path to `destination` that carried `known` bytes until
@@ -95,7 +88,7 @@ struct Entry {
     /// 0 when nothing is known but the link's.
     mtu: u16,
     mtu_until: Instant,
-    confirmed: Option<Confirmed>,
+    confirmed: Option<LinkPeer>,
 }
 
 impl Entry {
@@ -106,7 +99,7 @@ impl Entry {
 
 const FREE: Entry = Entry {
     destination: Destination {
-        vlan: 0,
+        vlan: VlanId::UNTAGGED,
         address: IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
     },
     mtu: 0,
@@ -155,18 +148,16 @@ impl Paths {
         self.epoch
     }
 
-    /// The largest IP packet that the path to this destination carries, as far as is known.
+    /// Whether any path is known to carry less than the link.
     #[must_use]
     #[inline]
-    pub fn mtu(&self, destination: Destination) -> u16 {
-        if self.mtus == 0 {
-            return self.link_mtu;
-        }
-        self.known_mtu(destination)
+    pub const fn knows_mtus(&self) -> bool {
+        self.mtus != 0
     }
 
-    #[cold]
-    fn known_mtu(&self, destination: Destination) -> u16 {
+    /// The largest IP packet that the path to this destination carries, as far as is known.
+    #[must_use]
+    pub fn mtu(&self, destination: Destination) -> u16 {
         match self.find(destination) {
             Some(entry) if entry.mtu != 0 => entry.mtu,
             _ => self.link_mtu,
@@ -189,14 +180,14 @@ impl Paths {
 
     /// Where frames to this destination go, if it was confirmed lately.
     #[must_use]
-    pub fn link(&self, destination: Destination, now: Instant) -> Option<Confirmed> {
+    pub fn link(&self, destination: Destination, now: Instant) -> Option<LinkPeer> {
         let confirmed = self.find(destination)?.confirmed?;
-        let age_ms = TickMs::at(now).since(confirmed.at);
+        let age_ms = TickMs::at(now).since(confirmed.heard_at);
         (age_ms < CONFIRMED_MS).then_some(confirmed)
     }
 
     /// A connection made progress on the way over this link address (RFC 4861 §7.3.1).
-    pub fn confirm(&mut self, destination: Destination, confirmed: Confirmed) {
+    pub fn confirm(&mut self, destination: Destination, confirmed: LinkPeer) {
         self.entry(destination).confirmed = Some(confirmed);
     }
 
@@ -267,7 +258,7 @@ impl Paths {
 
     fn set(&self, destination: Destination) -> usize {
         // A key that no connection has: no port is 0. The VLAN stands where the local port would.
-        let key = FlowKey::new(LocalId(0), destination.vlan, destination.address, 0);
+        let key = FlowKey::new(LocalId(0), destination.vlan.0, destination.address, 0);
         self.hasher.hash(&key).bucket(self.sets.len() as u32) as usize
     }
 
@@ -305,7 +296,7 @@ impl Paths {
 fn victim(set: &[Entry; WAYS]) -> usize {
     let rank = |entry: &Entry| match (entry.mtu, entry.confirmed) {
         (0, None) => (0, 0),
-        (0, Some(confirmed)) => (1, u64::from(confirmed.at.0)),
+        (0, Some(confirmed)) => (1, u64::from(confirmed.heard_at.0)),
         _ => (2, entry.mtu_until.as_ns()),
     };
     let places = set.iter().enumerate();
@@ -328,15 +319,15 @@ mod tests {
 
     fn to(n: u32) -> Destination {
         Destination {
-            vlan: 0,
+            vlan: VlanId::UNTAGGED,
             address: Ipv4Addr::from_bits(0xc612_0000 + n).into(),
         }
     }
 
-    fn confirmed_at(now: Instant) -> Confirmed {
-        Confirmed {
+    fn confirmed_at(now: Instant) -> LinkPeer {
+        LinkPeer {
             mac: MAC,
-            at: TickMs::at(now),
+            heard_at: TickMs::at(now),
         }
     }
 
@@ -386,11 +377,16 @@ mod tests {
         paths.lower_mtu(to(1), 1400, T0);
         assert_ne!(paths.epoch(), epoch);
         assert_eq!((paths.mtu(to(1)), paths.mtu(to(2))), (1400, 1500));
-        let tagged = Destination { vlan: 5, ..to(1) };
+        let tagged = Destination {
+            vlan: VlanId(5),
+            ..to(1)
+        };
         assert_eq!(paths.mtu(tagged), 1500, "another VLAN is another path");
         let epoch = paths.epoch();
         paths.lower_mtu(to(1), 1450, T0);
         assert_eq!((paths.mtu(to(1)), paths.epoch()), (1400, epoch));
+        paths.lower_mtu(to(3), 1400, T0 + Duration::from_secs(5));
+        let epoch = paths.epoch();
         let end = T0 + MTU_LIFETIME;
         assert_eq!(paths.next_deadline(), Some(end));
         assert_eq!(
@@ -399,9 +395,12 @@ mod tests {
         );
         assert_eq!((paths.mtu(to(1)), paths.epoch()), (1400, epoch));
         assert_eq!(paths.expire(end), 1);
-        assert_eq!((paths.mtu(to(1)), paths.next_deadline()), (1500, None));
+        assert_eq!((paths.mtu(to(1)), paths.mtu(to(3))), (1500, 1400));
+        assert_eq!(paths.next_deadline(), Some(end + Duration::from_secs(5)));
         assert_ne!(paths.epoch(), epoch);
-        assert!(paths.is_empty());
+        assert_eq!(paths.expire(end + Duration::from_secs(5)), 1);
+        assert_eq!(paths.next_deadline(), None);
+        assert!(paths.is_empty() && !paths.knows_mtus());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::connections::{Conn, Connections, LinkPeer, Slot};
 use super::key::{FlowHash, FlowKey};
 use super::record::{ConnFlags, Embryo, Open, Parked};
-use super::{ConnTable, Found};
+use super::{ConnTable, Found, LocalAddrs};
 use crate::config::Config;
 use crate::path::{Destination, Paths};
 use crate::tcp::env::Env;
@@ -16,6 +16,7 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::tcb::{OpenParams, Tcb};
 use crate::time::Instant;
+use crate::wire::vlan::VlanId;
 use crate::wire::{ipv4, ipv6, tcp};
 
 /// What a SYN without MSS option allows (RFC 9293 MUST-15).
@@ -48,10 +49,12 @@ pub const fn local_mss(key: &FlowKey, mtu: u16) -> u16 {
 
 /// Where packets of this flow go.
 #[must_use]
-#[inline]
-pub fn destination(key: &FlowKey) -> Destination {
+pub fn destination(key: &FlowKey, locals: &LocalAddrs) -> Destination {
+    let (vlan, _) = locals
+        .locate(key.local())
+        .unwrap_or((VlanId::UNTAGGED, key.remote()));
     Destination {
-        vlan: 0,
+        vlan,
         address: key.remote(),
     }
 }
@@ -106,11 +109,16 @@ pub struct KeptSyn {
 
 impl<F> Opening<'_, F> {
     fn params(&self, key: &FlowKey, iss: SeqNum, options: ConnectionOptions) -> OpenParams {
+        let mtu = if self.paths.knows_mtus() {
+            self.paths.mtu(destination(key, &self.config.locals))
+        } else {
+            self.mtu
+        };
         OpenParams {
             iss,
             timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
             local_mss: local_mss(key, self.mtu),
-            path_mss: local_mss(key, self.paths.mtu(destination(key))),
+            path_mss: local_mss(key, mtu),
             default_peer_mss: default_peer_mss(key),
             rcv_buf: self.config.rcv_buf,
             options,
@@ -223,12 +231,8 @@ impl<F> Opening<'_, F> {
 
     /// Where earlier connections to the same destination reached it lately.
     fn link(&self, key: &FlowKey) -> Option<LinkPeer> {
-        let confirmed = self.paths.link(destination(key), self.now)?;
-        Some(LinkPeer {
-            mac: confirmed.mac,
-            vlan: None,
-            heard_at: confirmed.at,
-        })
+        let destination = destination(key, &self.config.locals);
+        self.paths.link(destination, self.now)
     }
 
     #[inline(always)]

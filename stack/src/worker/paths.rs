@@ -5,12 +5,12 @@
 
 use super::Core;
 use crate::config::Config;
-use crate::conn::connections::{Conn, Parts, Slot};
+use crate::conn::connections::{Parts, Slot};
 use crate::conn::opening::{destination, local_mss};
 use crate::counters::Counter;
 use crate::icmp::Quote;
 use crate::nic::Nic;
-use crate::path::{Confirmed, Paths, floor_mtu, lowered_mtu};
+use crate::path::{Paths, floor_mtu, lowered_mtu};
 use crate::time::Instant;
 
 impl<N: Nic> Core<N> {
@@ -23,7 +23,7 @@ impl<N: Nic> Core<N> {
         if !tcb.quotes_flight(quote.seq, &mut env) {
             return;
         }
-        let to = destination(&parts.conn.key);
+        let to = destination(&parts.conn.key, &self.endpoint.config.locals);
         let known = self.paths.mtu(to);
         match lowered_mtu(to.address, claimed, quote.packet_len, known) {
             None => self.endpoint.counters.bump(Counter::PathMtuIgnored),
@@ -45,7 +45,8 @@ impl<N: Nic> Core<N> {
             return;
         };
         self.endpoint.counters.bump(Counter::PathMtuLowered);
-        self.paths.lower_mtu(destination(&parts.conn.key), mtu, now);
+        let to = destination(&parts.conn.key, &self.endpoint.config.locals);
+        self.paths.lower_mtu(to, mtu, now);
         ask_again(&self.paths, &self.endpoint.config, &mut parts, now);
         parts.mark_dirty();
     }
@@ -60,12 +61,12 @@ impl<N: Nic> Core<N> {
     }
 
     /// A connection comes to rest: where its peer was heard from last is remembered for when it wakes.
-    pub(super) fn confirm_path(paths: &mut Paths, conn: &Conn) {
-        if let Some(link) = conn.link
-            && link.vlan.is_none()
+    pub(super) fn confirm_path(&mut self, slot: Slot) {
+        if let Some(conn) = self.conns.get(slot)
+            && let Some(link) = conn.link
         {
-            let (mac, at) = (link.mac, link.heard_at);
-            paths.confirm(destination(&conn.key), Confirmed { mac, at });
+            let to = destination(&conn.key, &self.endpoint.config.locals);
+            self.paths.confirm(to, link);
         }
     }
 }
@@ -75,7 +76,7 @@ impl<N: Nic> Core<N> {
 pub(super) fn ask_again<F>(paths: &Paths, config: &Config, parts: &mut Parts<'_, F>, now: Instant) {
     parts.conn.path_epoch = paths.epoch();
     let key = parts.conn.key;
-    let path_mss = local_mss(&key, paths.mtu(destination(&key)));
+    let path_mss = local_mss(&key, paths.mtu(destination(&key, &config.locals)));
     if path_mss != parts.conn.tcb.path_mss() {
         let (tcb, env) = parts.protocol(config, now);
         tcb.set_path_mss(path_mss, &env);

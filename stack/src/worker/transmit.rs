@@ -321,9 +321,7 @@ impl<N: Nic> Core<N> {
         let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
         let parked = Parked::from_rest(&rest, listener);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
-            if let Some(conn) = self.conns.get(slot) {
-                Self::confirm_path(&mut self.paths, conn);
-            }
+            self.confirm_path(slot);
             let outbox = &mut self.outbox;
             self.conns.remove(slot, |frame| outbox.free(frame));
             self.endpoint.counters.bump(Counter::ConnectionsParked);
