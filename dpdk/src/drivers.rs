@@ -29,6 +29,8 @@ pub(crate) struct Driver {
     pub(crate) sums_odd_chains_wrong: bool,
     /// Polling must stop while its peer goes away.
     pub(crate) needs_gate: bool,
+    /// It raises a signal for each received frame, which nobody needs ([`crate::tap`]).
+    pub(crate) raises_signals: bool,
     /// It fills its ring when the queue is set up, and never gives those frames back, not even when it is closed.
     pub(crate) keeps_rx_frames: bool,
     /// What is to be done when the link is down.
@@ -67,6 +69,7 @@ const UNKNOWN: Driver = Driver {
     resets_rx_flags: false,
     sums_odd_chains_wrong: false,
     needs_gate: false,
+    raises_signals: false,
     keeps_rx_frames: false,
     link_hint: "cable, switch port, or the other side",
 };
@@ -95,6 +98,8 @@ pub(crate) const DRIVERS: &[Driver] = &[
         resets_rx_flags: true,
         // tap/rte_eth_tap.c, tap_tx_l4_add_rcksum.
         sums_odd_chains_wrong: true,
+        // tap/rte_eth_tap.c, tun_alloc: O_ASYNC and F_SETSIG.
+        raises_signals: true,
         link_hint: "`ip link set dev NAME up`",
         ..SOFTWARE
     },

@@ -20,7 +20,7 @@ use crate::eal::EalInner;
 use crate::log::Capture;
 use crate::queue::{self, QueuePair};
 use crate::ring::Rings;
-use crate::{Eal, Error, Mempool, NicSpec, preflight};
+use crate::{Eal, Error, Mempool, NicSpec, preflight, tap};
 
 /// How long frames may take from the driver's ring to the wire, and back to their pools.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -153,6 +153,9 @@ impl UninitPort {
         }
         let (rx_offloads, tx_offloads) = port.configure(&info, config)?;
         port.set_up_queues(config, &control)?;
+        if port.driver.raises_signals {
+            tap::silence(info.if_index);
+        }
         port.start(config)?;
         if port.driver.keeps_rx_frames
             && let Some(pool) = &port.rx_pool
@@ -260,7 +263,8 @@ impl Port {
                     hint: self.inner.driver.link_hint,
                 });
             }
-            std::thread::sleep(LOOK);
+            // Not a relative sleep: a signal would make it begin again.
+            std::thread::park_timeout(LOOK);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ pub(super) use self::nic::NicReport;
 use super::capture::Captured;
 use super::ending::Ending;
 use super::listen::Listen;
+use super::notes;
 use super::run::mac_text;
 use super::watch::{EndedBy, Watched, total};
 use super::worker::Progress;
@@ -69,6 +70,8 @@ pub(super) struct Report {
     /// What `--fault` did.
     fault_injection: Option<FaultReport>,
     memory: String,
+    /// What the counters say about the link or its other end, in words; no fault of ours.
+    notes: Vec<String>,
     /// What went wrong, in words.
     faults: Vec<String>,
 }
@@ -147,6 +150,7 @@ impl Report {
             pcap: whole.pcap,
             fault_injection: whole.fault,
             memory: whole.memory,
+            notes: notes::of(&total),
             faults: whole.watched.faults,
         }
     }
@@ -279,6 +283,9 @@ impl fmt::Display for Report {
         }
         if let Some(fault) = &self.fault_injection {
             writeln!(f, "  {fault}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  note      {note}")?;
         }
         writeln!(f, "  {}", self.memory)?;
         writeln!(f, "  versions  {}", self.versions)?;

@@ -5,7 +5,7 @@ use std::process::Command;
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 use serde_json::Value;
 
-use crate::server::{Server, in_namespace, run};
+use crate::server::{Server, in_namespace, run, syncline};
 
 /// Whether a line is one of those that `serve` prints once a second.
 fn is_figures(line: &str) -> bool {
@@ -35,7 +35,7 @@ fn a_veth_serves_over_af_xdp_and_af_packet_and_every_buffer_comes_back() {
             ] {
                 run(command);
             }
-            let (server, line) = Server::start_on(nic, &[]);
+            let (server, line) = Server::start_on(syncline(), nic, &[]);
             assert!(line.contains("offloads: "), "{line}");
             // More frames than the driver's rings hold, and some at once at the end.
             run("ping -q -f -c 5000 198.18.0.2");
@@ -59,7 +59,7 @@ fn a_veth_serves_over_af_xdp_and_af_packet_and_every_buffer_comes_back() {
 fn offloads_and_changes_of_the_link_are_told() {
     in_namespace(|| {
         let tap_up = ["--tap-up", "198.18.0.1/24,2001:db8::1/64"];
-        let (server, line) = Server::start_on("tap:dtap0", &tap_up);
+        let (server, line) = Server::start_on(syncline(), "tap:dtap0", &tap_up);
         let offloads = "net_tap with offloads: rx IPv4 checksum, rx TCP checksum, tx IPv4 checksum, tx in several buffers";
         assert!(line.contains(offloads), "{line}");
         server.wait_for_line(is_figures);
