@@ -281,7 +281,7 @@ impl Port {
             if !matches!(check, TxCheck::Lost(_)) || start.elapsed() >= SETTLE {
                 return check;
             }
-            std::thread::sleep(LOOK);
+            std::thread::park_timeout(LOOK);
         }
     }
 
@@ -551,7 +551,7 @@ impl PortInner {
                 // pointer is not read. The driver looks for frames that were sent (af_xdp/rte_eth_af_xdp.c, kick_tx).
                 unsafe { sys::sl_tx_burst(self.id, queue, core::ptr::null_mut(), 0) };
             }
-            std::thread::sleep(LOOK);
+            std::thread::park_timeout(LOOK);
         }
     }
 }

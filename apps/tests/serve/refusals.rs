@@ -56,26 +56,6 @@ fn each_mistake_is_one_line_with_cause_and_fix() {
             1,
         ),
         (
-            &["--nic", "net_null0", "--eal", "--nonsense"],
-            "DPDK refuses an --eal argument: unrecognized option '--nonsense'",
-            2,
-        ),
-        (
-            &["--nic", "net_null0", "--eal", "--help"],
-            "would print EAL's usage",
-            2,
-        ),
-        (
-            &["--nic", "memif:/tmp/syncline-nobody.sock,server,rsize=20"],
-            "is 20, but must be 1 to 14",
-            2,
-        ),
-        (
-            &["--nic", "memif,rsize=9"],
-            "the path of the socket is missing",
-            2,
-        ),
-        (
             &["--nic", "net_null0", "--pcap", "/proc/no/such"],
             "can't be written",
             2,
@@ -126,6 +106,31 @@ fn a_failed_start_leaves_no_files() {
         assert!(left.is_empty(), "{eal:?}: {left:?}");
     }
     std::fs::remove_dir_all(&place).expect("it was made");
+}
+
+#[test]
+fn mistakes_in_what_goes_to_dpdk_are_not_left_to_dpdk() {
+    for (flags, part) in [
+        (
+            &["--nic", "net_null0", "--eal", "--nonsense"][..],
+            "DPDK refuses an --eal argument: unrecognized option '--nonsense'",
+        ),
+        (
+            &["--nic", "net_null0", "--eal", "--help"],
+            "would print EAL's usage",
+        ),
+        (
+            &["--nic", "memif:/tmp/syncline-nobody.sock,server,rsize=20"],
+            "is 20, but must be 1 to 14",
+        ),
+        (
+            &["--nic", "memif,rsize=9"],
+            "the path of the socket is missing",
+        ),
+    ] {
+        let text = refusal(&[flags, &IP].concat(), 2);
+        assert!(text.contains(part), "{flags:?}: {text}");
+    }
 }
 
 #[test]
