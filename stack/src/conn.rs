@@ -69,7 +69,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::memory::{MemoryError, PageOptions};
 
-pub use condense::{ChallengeTick, RestWindows};
+pub use condense::{AnswerTicks, RestWindows};
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use local::{LocalAddrs, LocalId, LocalPrefix};

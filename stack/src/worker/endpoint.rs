@@ -144,6 +144,12 @@ impl Endpoint {
         }
     }
 
+    /// The listener of this flow's port, while ports are open.
+    pub(super) fn listener_of(&self, key: &FlowKey) -> Option<ListenerId> {
+        let listener = self.config.listeners.find(key.local(), key.local_port());
+        listener.filter(|_| !self.ports_closed)
+    }
+
     /// A segment that belongs to no connection: a listener's, or nobody's.
     #[inline(always)]
     pub(super) fn on_unmatched(&mut self, meta: &Meta, bytes: &[u8], now: Instant) -> Verdict {
