@@ -264,10 +264,10 @@ macro_rules! queued {
 
 record!(
     /// An IPv4 embryo.
-    EmbryoV4, HeadV4, Embryo, 52, 4, previous: u32, deadline: TickMs);
+    EmbryoV4, HeadV4, Embryo, 60, 4, previous: u32, deadline: TickMs);
 record!(
     /// An IPv6 embryo.
-    EmbryoV6, HeadV6, Embryo, 64, 4, previous: u32, deadline: TickMs);
+    EmbryoV6, HeadV6, Embryo, 72, 4, previous: u32, deadline: TickMs);
 record!(
     /// An open IPv4 connection: two to a line.
     OpenV4, HeadV4, Open, 32, 32, unused: [u16; 5]);

@@ -65,8 +65,9 @@ pub(crate) fn draw(seed: u64) -> Stage {
             .collect();
     }
     let manners = Manners {
-        // What a lost reset leaves behind, only a probe can find.
-        keepalive: true,
+        // What a lost reset leaves behind, only a probe can find, or an app that loses patience. A connection with
+        // keepalive never comes to rest. From a generator of its own, so that a seed's world stays what it was.
+        keepalive: Random::new(!seed).hits(500_000),
         r2: Duration::from_secs(1000),
     };
     // Within the first second plan 0 opens, which the wraps wait for.
@@ -249,7 +250,15 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
         is_lossy: [&hosts[client], &hosts[server]]
             .into_iter()
             .any(loses_frames),
+        is_reordered: [&hosts[client], &hosts[server]]
+            .into_iter()
+            .any(reorders_frames),
     }
+}
+
+fn reorders_frames(host: &HostSpec) -> bool {
+    let reorders = |link: &LinkSpec| link.reorder_ppm + link.duplicate_ppm > 0;
+    reorders(&host.up) || reorders(&host.down)
 }
 
 fn loses_frames(host: &HostSpec) -> bool {

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stack::counters::Counter;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::world::World;
-use stack::tcp::verdict::CloseReason;
+use stack::tcp::verdict::{CloseReason, Outcome};
 use stack::time::Instant;
 
 use crate::actor::{Actor, Progress};
@@ -32,6 +33,10 @@ pub(crate) struct Stage {
     pub(crate) started_at: Instant,
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) intruder: Option<Intruder>,
+    /// Segments that connections at rest refused, once judged.
+    pub(crate) refused_at_rest: u64,
+    /// Segments that were refused in SYN-SENT, once judged.
+    pub(crate) refused_in_syn_sent: u64,
     manners: Manners,
     /// Hosts that were rebooted: what their actors knew is gone.
     rebooted: Vec<HostId>,
@@ -78,6 +83,8 @@ impl Stage {
             started_at: start,
             troubles: Vec::new(),
             intruder: None,
+            refused_at_rest: 0,
+            refused_in_syn_sent: 0,
             manners,
             rebooted: Vec::new(),
             complaints: Vec::new(),
@@ -239,12 +246,16 @@ impl Stage {
             let name = ["client", "server"][side];
             let (progress, peer) = (self.side(n, side), self.side(n, 1 - side));
             let due = plan.expected(side).1;
-            // TIME-WAIT at the peer has ended before it could say that it has our FIN. What we hadn't read yet, the reset
-            // takes away.
-            let last_ack_lost = plan.is_lossy
-                && progress.peer_closed
-                && progress.over == Some(CloseReason::Reset)
-                && peer.over == Some(CloseReason::Graceful);
+            // TIME-WAIT at the peer ended before its last ACK arrived: by time, recycled, or reopened by a forged SYN. Then
+            // our FIN meets a closed port, or a half-open connection that acknowledges nothing of ours. A reset takes away
+            // what we hadn't read yet.
+            let is_late = match progress.over {
+                Some(CloseReason::Reset) => plan.is_lossy || plan.is_reordered,
+                Some(CloseReason::TimedOut { .. }) => self.intruder.is_some(),
+                _ => false,
+            };
+            let last_ack_lost =
+                is_late && progress.peer_closed && peer.over == Some(CloseReason::Graceful);
             if progress.received != due && !last_ack_lost {
                 let received = progress.received;
                 wrong.push(format!(
@@ -253,7 +264,7 @@ impl Stage {
             }
             match progress.over {
                 Some(CloseReason::Graceful) | None => {}
-                Some(CloseReason::Reset) if last_ack_lost => {}
+                Some(_) if last_ack_lost => {}
                 Some(why) => wrong.push(format!("plan {n}, {name}: ended by {why:?}: {plan:?}")),
             }
         }
@@ -263,16 +274,21 @@ impl Stage {
     fn is_excused(&self, n: usize) -> bool {
         let plan = &self.plans[n];
         match self.side(n, 0).over {
-            Some(CloseReason::Reset) => plan.may_be_refused,
-            // No neighbour answered, or no SYN found room for an embryo.
-            Some(CloseReason::Unreachable(_) | CloseReason::TimedOut { .. }) => {
-                plan.is_lossy && self.side(n, 1).id.is_none()
+            // A forged SYN in the window of a half-open connection ends it (RFC 9293 §3.10.7.4, fourth check): the server
+            // never knew of the client that believes to be connected.
+            Some(CloseReason::Reset) => {
+                let is_unknown = self.intruder.is_some() && self.side(n, 1).id.is_none();
+                plan.may_be_refused || is_unknown
             }
+            // No neighbour answered, or no SYN found room for an embryo.
+            Some(
+                CloseReason::Unreachable(_) | CloseReason::TimedOut { .. } | CloseReason::Aborted,
+            ) => plan.is_lossy && self.side(n, 1).id.is_none(),
             _ => false,
         }
     }
 
-    /// What should have wrapped in plan 0 and did not; `None` when it never came to be.
+    /// What should have wrapped in plan 0 and did not; `None` when it never came to be, or too late.
     pub(crate) fn missing_wraps(&self) -> Option<Vec<String>> {
         if self.is_excused(0) {
             return None;
@@ -280,7 +296,7 @@ impl Stage {
         let plan = &self.plans[0];
         let client = HostId(plan.client_at.0);
         let ahead = self.world.clock(client) - self.world.now();
-        Some(wraps::missing(self.world.trace(), plan, ahead))
+        wraps::missing(self.world.trace(), plan, self.started_at, ahead)
     }
 
     fn judge_workers(&mut self, wrong: &mut Vec<String>) {
@@ -304,6 +320,18 @@ impl Stage {
                         "{host:?}.{at}: {unaccounted} frames unaccounted for"
                     ));
                 }
+                let counters = worker.counters();
+                let refused = [
+                    Counter::RestChallenged,
+                    Counter::RestChallengeLimited,
+                    Counter::RestDropped,
+                ];
+                self.refused_at_rest += refused
+                    .map(|counter| counters.get(counter))
+                    .iter()
+                    .sum::<u64>();
+                self.refused_in_syn_sent +=
+                    worker.tcp_counters().outcome(Outcome::HandshakeIgnored);
                 let queued = worker.queued_items();
                 if queued != 0 {
                     wrong.push(format!("{host:?}.{at}: {queued} places in queues in use"));
