@@ -39,10 +39,10 @@ impl Answer {
     pub fn to(seg: &Segment, rcv_nxt: SeqNum, window_max: u32) -> Self {
         if !is_old(seg.seq, rcv_nxt, window_max) {
             Self::Challenge
-        } else if seg.len() > 0 {
-            Self::OldText
-        } else {
+        } else if seg.is_empty() {
             Self::OldEmpty
+        } else {
+            Self::OldText
         }
     }
 
