@@ -132,6 +132,8 @@ counters! {
     End SynResetPolicy "syn_reset_policy",
     /// ACK while cookies are alive, but with a wrong or outdated one: reset.
     End CookieRejected "cookie_rejected",
+    /// ACK with a cookie that has opened a connection before, which has ended: reset.
+    End CookieSpent "cookie_spent",
     /// ACK with a valid cookie, dropped because no record was free; the peer tries again.
     End CookieNoRecord "cookie_no_record",
     /// ACK with a valid cookie, dropped because the accept queue is full; the peer tries again.

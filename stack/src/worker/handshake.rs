@@ -368,6 +368,9 @@ impl Endpoint {
         let Some(kept) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
             return self.reset(Counter::CookieRejected, reset);
         };
+        if self.spent_cookies.is_spent(meta.hash, iss) {
+            return self.reset(Counter::CookieSpent, reset);
+        }
         let timestamps = timestamps.filter(|_| kept.timestamps);
         self.kept_syn = Some(KeptSyn {
             syn: Segment {
