@@ -67,6 +67,8 @@ pub struct Limits {
     pub records: Capacity,
     /// Neighbour entries (worker 0 keeps them).
     pub neighbors: u16,
+    /// Destinations whose path MTU or link address is remembered, per worker ([`crate::path::Paths`]).
+    pub paths: u16,
     /// Frames on their way to another worker, per receiving worker.
     pub handoff_frames: u16,
     /// Cookies that have opened a connection and are remembered so that they open no other, per worker: 8 bytes each. Where
@@ -104,6 +106,7 @@ impl Default for Limits {
                 },
             },
             neighbors: 1024,
+            paths: 4096,
             handoff_frames: 4096,
             spent_cookies: 65_536,
             icmp_errors_pps: 1000,
