@@ -25,6 +25,7 @@ mod slow;
 mod time_wait;
 mod token_bucket;
 mod transmit;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ use handoff::Message;
 use neighborhood::Neighborhood;
 use output::Outbox;
 use segment::SegmentWriter;
+use waiting::Waiting;
 
 pub use cx::Cx;
 pub use cycles::{Cycles, StageCycles};
@@ -83,6 +85,8 @@ struct Core<N: Nic> {
     outbox: Outbox<N::Frame>,
     ring: RingEnd<N::Frame>,
     conns: Connections<N::Frame>,
+    /// Connections at rest of which the app wants something that takes a record.
+    waiting: Waiting,
     ports: LocalPorts,
     writer: SegmentWriter<N::Frame>,
 }
@@ -131,6 +135,7 @@ impl<N: Nic, A: App> Worker<N, A> {
             core: Core {
                 mac,
                 broadcasts: Broadcasts::new(&config.broadcasts()),
+                waiting: Waiting::new(config.limits.records.parked),
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),

@@ -265,6 +265,7 @@ impl<N: Nic> Core<N> {
             self.on_timer(hosted, slot, now);
         }
         self.feed_starved(hosted, now);
+        self.serve_waiting(hosted, now);
         self.expire_time_waits(now);
     }
 
