@@ -89,9 +89,10 @@ counters! {
     End NdpIgnored "ndp_ignored",
     /// ICMP or ICMPv6 echo request, answered.
     End EchoAnswered "echo_answered",
-    /// ICMP error that quotes one of our connections; recorded as a soft error (RFC 5927).
+    /// ICMP error that quotes one of our connections. It counts when the quoted number is in flight (RFC 5927): TCP's
+    /// `icmp_out_of_window` has the others.
     End IcmpErrorForConnection "icmp_error_for_connection",
-    /// ICMP error that quotes nothing that we know.
+    /// ICMP error that quotes nothing that we know: another protocol than TCP, or no connection of ours.
     End IcmpErrorUnmatched "icmp_error_unmatched",
     /// ICMP that needs no answer.
     End IcmpIgnored "icmp_ignored",
@@ -203,6 +204,8 @@ counters! {
     Event TxRepliesDropped "tx_replies_dropped",
     /// SYN-ACKs of embryos retransmitted by timer.
     Event SynAckRetransmitted "syn_ack_retransmitted",
+    /// Embryos ended by an ICMP error about their SYN-ACK: the peer's host or port isn't there (RFC 5927 §5.2).
+    Event EmbryoUnreachable "embryo_unreachable",
     /// Embryos that ended after their last retransmission.
     Event EmbryoExpired "embryo_expired",
     /// Frames from us that had no route: no gateway and off every local prefix.

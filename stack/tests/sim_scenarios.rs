@@ -15,7 +15,7 @@ use stack::conn::local::LocalId;
 use stack::conn::{FlowKey, Kind};
 use stack::counters::Counter;
 use stack::sim::host::{HostSpec, Spread};
-use stack::sim::inspect;
+use stack::sim::inspect::Tcp;
 use stack::sim::link::LinkSpec;
 use stack::sim::trace::Crossing;
 use stack::sim::world::Direction;
@@ -54,8 +54,7 @@ fn tcp(show: &Show, host: stack::sim::host::HostId) -> &Counters {
 
 /// The flags of a TCP segment.
 fn flags(crossing: &Crossing) -> Option<u8> {
-    let at = inspect::places(&crossing.bytes).ok()??;
-    (at.protocol == 6).then(|| crossing.bytes[at.transport + 13])
+    Some(Tcp::of(&crossing.bytes)?.flags())
 }
 
 /// Segments of a recorded run with all these flags.

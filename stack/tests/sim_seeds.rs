@@ -131,6 +131,7 @@ fn echoes_both_ways_through_few_places() {
         sides: [side(Content::Static), side(Content::Echo)],
         may_be_refused: false,
         is_lossy: false,
+        is_reordered: false,
     };
     let (hosts, plans) = ([host(1), host(2)], (0..4).map(plan).collect());
     let mut stage = Stage::new(1, Instant::from_ms(1000), &hosts, plans, Manners::default());

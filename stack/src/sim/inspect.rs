@@ -96,10 +96,98 @@ pub fn places(bytes: &[u8]) -> Result<Option<Places>, Fault> {
         },
         _ => return Err(Fault::UnknownProtocol),
     };
-    if places.transport > places.end || places.end > bytes.len() {
+    let least = if places.is_v6 { 40 } else { 20 };
+    if places.transport < ip + least || places.transport > places.end || places.end > bytes.len() {
         return Err(Fault::Truncated);
     }
     Ok(Some(places))
+}
+
+/// A TCP segment in a frame: its header is whole, its options and payload lie within the packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tcp<'a> {
+    segment: &'a [u8],
+    header_len: usize,
+}
+
+impl<'a> Tcp<'a> {
+    /// The segment of a frame; `None` for a frame that holds none, or one that is cut short. Frames that a link corrupted
+    /// may be given: no length in them is trusted.
+    #[must_use]
+    pub fn of(bytes: &'a [u8]) -> Option<Self> {
+        let at = places(bytes).ok()??;
+        let segment = bytes.get(at.transport..at.end)?;
+        let header_len = usize::from(segment.get(12)? >> 4) * 4;
+        let is_whole = at.protocol == TCP && (20..=segment.len()).contains(&header_len);
+        is_whole.then_some(Self {
+            segment,
+            header_len,
+        })
+    }
+
+    fn be32(&self, at: usize) -> u32 {
+        let word = [0, 1, 2, 3].map(|i| self.segment[at + i]);
+        u32::from_be_bytes(word)
+    }
+
+    /// Source and destination port.
+    #[must_use]
+    pub fn ports(&self) -> [u16; 2] {
+        [0, 2].map(|at| u16::from_be_bytes([self.segment[at], self.segment[at + 1]]))
+    }
+
+    /// SEG.SEQ.
+    #[must_use]
+    pub fn seq(&self) -> u32 {
+        self.be32(4)
+    }
+
+    /// SEG.ACK, whether or not the ACK bit is set.
+    #[must_use]
+    pub fn ack(&self) -> u32 {
+        self.be32(8)
+    }
+
+    /// The control bits: FIN is bit 0.
+    #[must_use]
+    pub fn flags(&self) -> u8 {
+        self.segment[13]
+    }
+
+    /// The window field, unscaled.
+    #[must_use]
+    pub fn window(&self) -> u16 {
+        u16::from_be_bytes([self.segment[14], self.segment[15]])
+    }
+
+    /// The options, padding included.
+    #[must_use]
+    pub fn options(&self) -> &'a [u8] {
+        &self.segment[20..self.header_len]
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        &self.segment[self.header_len..]
+    }
+
+    /// TSval and TSecr of the timestamps option (RFC 7323 §3.2), where there is one.
+    #[must_use]
+    pub fn timestamps(&self) -> Option<[u32; 2]> {
+        let mut options = self.options();
+        loop {
+            match *options {
+                [1, ref rest @ ..] => options = rest,
+                [8, 10, a, b, c, d, e, f, g, h, ..] => {
+                    return Some([[a, b, c, d], [e, f, g, h]].map(u32::from_be_bytes));
+                }
+                [0, ..] => return None,
+                [_, len, ..] if len >= 2 => options = options.get(usize::from(len)..)?,
+                _ => return None,
+            }
+        }
+    }
 }
 
 /// RFC 1071 word by word: the folded sum.
@@ -160,13 +248,8 @@ pub fn inspect(bytes: &[u8], mac: [u8; 6], mtu: u16) -> Result<(), Fault> {
         return Err(Fault::Ipv4Checksum);
     }
     match (at.protocol, at.is_v6) {
-        (TCP, _) => {
-            let offset = bytes.get(at.transport + 12).ok_or(Fault::Truncated)?;
-            let header_len = usize::from(offset >> 4) * 4;
-            if header_len < 20 || at.transport + header_len > at.end {
-                return Err(Fault::TcpHeaderLen);
-            }
-        }
+        (TCP, _) if Tcp::of(bytes).is_none() => return Err(Fault::TcpHeaderLen),
+        (TCP, _) => {}
         (1, false) | (58, true) | (17, _) => {}
         _ => return Err(Fault::UnknownProtocol),
     }
@@ -217,6 +300,31 @@ mod tests {
                 changed[bit / 8] ^= 1 << (bit % 8);
                 // A version that doesn't fit the EtherType is nothing that this judges.
                 assert!(inspect(&changed, MAC, 1500).is_err(), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_with_impossible_lengths_hold_no_segment_and_no_read_goes_beyond_them() {
+        let v4 = segment("198.18.0.1:1", "198.18.0.2:2");
+        let v6 = segment("[2001:db8::1]:1", "[2001:db8::2]:2");
+        for frame in [v4, v6] {
+            let whole = Tcp::of(&frame).expect("a segment");
+            assert_eq!((whole.ports(), whole.payload()), ([1, 2], &b"odd"[..]));
+            for at in 12..frame.len() {
+                for byte in [0x00, 0x0f, 0x40, 0x4f, 0xf0, 0xff] {
+                    let mut changed = frame.clone();
+                    changed[at] = byte;
+                    if let Some(tcp) = Tcp::of(&changed) {
+                        let len = tcp.options().len() + tcp.payload().len();
+                        assert!(len + 20 <= frame.len() - 34, "byte {at} = {byte:#04x}");
+                        let _ = tcp.timestamps();
+                    }
+                    let _ = inspect(&changed, MAC, 1500);
+                }
+            }
+            for len in 0..frame.len() {
+                assert_eq!(Tcp::of(&frame[..len]), None, "{len} bytes");
             }
         }
     }

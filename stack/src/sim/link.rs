@@ -150,18 +150,16 @@ impl Link {
             arrives_at = arrives_at.max(self.last_arrival);
             self.last_arrival = arrives_at;
         }
-        let fate = match (corrupted, reordered) {
-            (true, _) => Fate::Corrupted,
-            (false, true) if earlier == Fate::Corrupted => earlier,
-            (false, true) => Fate::Reordered,
-            (false, false) => earlier,
-        };
+        // Corruption outlasts every other label, on both copies: what reads the trace must not take such bytes as sent.
+        let is_whole = !corrupted && earlier != Fate::Corrupted;
+        let label = |fate| if is_whole { fate } else { Fate::Corrupted };
+        let fate = label(if reordered { Fate::Reordered } else { earlier });
         let first = Outcome {
             fate,
             arrives_at: Some(arrives_at),
         };
         let second = random.hits(self.spec.duplicate_ppm).then(|| Outcome {
-            fate: Fate::Duplicate,
+            fate: label(Fate::Duplicate),
             arrives_at: Some(arrives_at + random.duration_up_to(self.spec.reorder_delay)),
         });
         (first, second)
@@ -279,6 +277,28 @@ mod tests {
                 "{fault:?} {hit} {other}"
             );
         }
+    }
+
+    #[test]
+    fn every_copy_of_a_corrupted_frame_is_labelled_so_and_stays_so() {
+        let mut link = Link::new(LinkSpec {
+            corrupt_ppm: 500_000,
+            duplicate_ppm: 1_000_000,
+            reorder_ppm: 500_000,
+            ..LinkSpec::perfect(Duration::ZERO)
+        });
+        let mut random = Random::new(3);
+        let (sent, mut corrupted) = (frame(), 0);
+        for earlier in [Fate::Delivered, Fate::Corrupted].repeat(500) {
+            let mut bytes = sent.clone();
+            let (first, second) = link.pass(&mut bytes, earlier, Instant::ZERO, &mut random);
+            let is_corrupted = bytes != sent || earlier == Fate::Corrupted;
+            for copy in [Some(first), second].into_iter().flatten() {
+                assert_eq!(copy.fate == Fate::Corrupted, is_corrupted, "{earlier:?}");
+            }
+            corrupted += u32::from(bytes != sent);
+        }
+        assert!((150..350).contains(&corrupted), "{corrupted}");
     }
 
     #[test]

@@ -249,7 +249,15 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
         is_lossy: [&hosts[client], &hosts[server]]
             .into_iter()
             .any(loses_frames),
+        is_reordered: [&hosts[client], &hosts[server]]
+            .into_iter()
+            .any(reorders_frames),
     }
+}
+
+fn reorders_frames(host: &HostSpec) -> bool {
+    let reorders = |link: &LinkSpec| link.reorder_ppm + link.duplicate_ppm > 0;
+    reorders(&host.up) || reorders(&host.down)
 }
 
 fn loses_frames(host: &HostSpec) -> bool {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use stack::rng::Random;
 use stack::sim::host::HostId;
-use stack::sim::inspect;
+use stack::sim::inspect::Tcp;
 use stack::sim::link::Fate;
 use stack::sim::trace::Crossing;
 use stack::sim::world::World;
@@ -72,24 +72,20 @@ impl Intruder {
     }
 
     fn watch(&mut self, crossing: &Crossing) {
-        let Ok(Some(at)) = inspect::places(&crossing.bytes) else {
+        let Some(tcp) = Tcp::of(&crossing.bytes) else {
             return;
         };
-        let tcp = &crossing.bytes[at.transport..at.end];
-        if at.protocol != 6 {
-            return;
-        }
-        let port = |at: usize| u16::from_be_bytes([tcp[at], tcp[at + 1]]).wrapping_sub(FIRST_PORT);
         let plans = self.known.len();
-        let (n, side) = match (port(0), port(2)) {
-            (n, _) if usize::from(n) < plans => (n, 1),
-            (_, n) if usize::from(n) < plans => (n, 0),
+        let numbers = tcp.ports().map(|port| port.wrapping_sub(FIRST_PORT));
+        let (n, side) = match numbers.map(usize::from) {
+            [n, _] if n < plans => (n, 1),
+            [_, n] if n < plans => (n, 0),
             _ => return,
         };
-        let known = &mut self.known[usize::from(n)][side];
-        let flags = Flags(tcp[13]);
+        let known = &mut self.known[n][side];
+        let flags = Flags(tcp.flags());
         if flags.contains(Flags::SYN) {
-            known.iss = tcp[4..8].try_into().ok().map(u32::from_be_bytes);
+            known.iss = Some(tcp.seq());
         } else if !flags.contains(Flags::RST) {
             known.latest = Some(crossing.bytes.to_vec());
         }
@@ -100,9 +96,8 @@ impl Intruder {
         let known = &self.known[n];
         let (iss, latest) = (known[side].iss?, known[side].latest.as_ref()?);
         known[1 - side].latest.as_ref()?;
-        let at = inspect::places(latest).ok()??;
-        let tcp = &latest[at.transport..at.end];
-        let client_port = u16::from_be_bytes(tcp[2 * side..][..2].try_into().ok()?);
+        let tcp = Tcp::of(latest)?;
+        let client_port = tcp.ports()[side];
         let ends = [
             SocketAddr::new(plan.client_address, client_port),
             plan.server,
@@ -127,8 +122,7 @@ impl Intruder {
             Flags::ACK,
             Flags::ACK.with(Flags::FIN),
         ]);
-        let ack = u32::from_be_bytes(tcp[8..12].try_into().ok()?);
-        let mut options = tcp[20..usize::from(tcp[12] >> 4) * 4].to_vec();
+        let mut options = tcp.options().to_vec();
         if let [1, 1, 8, 10, tsval, ..] = options.as_mut_slice()
             && random.hits(500_000)
         {
@@ -138,7 +132,7 @@ impl Intruder {
         let payload = vec![0xee; random.one_of(&[0, 1, 100])];
         let spec = SegmentSpec {
             seq: SeqNum(seq),
-            ack: SeqNum(ack.wrapping_add(FAR)),
+            ack: SeqNum(tcp.ack().wrapping_add(FAR)),
             flags,
             options: &options,
             payload: &payload,

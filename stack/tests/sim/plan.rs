@@ -110,6 +110,8 @@ pub(crate) struct Plan {
     /// Frames get lost on the way: a neighbour may not answer three times in a row, and the last ACK of all may never
     /// arrive.
     pub(crate) is_lossy: bool,
+    /// Frames overtake each other, or arrive twice: a reset may arrive before an ACK that was sent first.
+    pub(crate) is_reordered: bool,
     /// Client, server.
     pub(crate) sides: [Side; 2],
 }

@@ -239,12 +239,16 @@ impl Stage {
             let name = ["client", "server"][side];
             let (progress, peer) = (self.side(n, side), self.side(n, 1 - side));
             let due = plan.expected(side).1;
-            // TIME-WAIT at the peer has ended before it could say that it has our FIN. What we hadn't read yet, the reset
-            // takes away.
-            let last_ack_lost = plan.is_lossy
-                && progress.peer_closed
-                && progress.over == Some(CloseReason::Reset)
-                && peer.over == Some(CloseReason::Graceful);
+            // TIME-WAIT at the peer ended before its last ACK arrived: by time, recycled, or reopened by a forged SYN. Then
+            // our FIN meets a closed port, or a half-open connection that acknowledges nothing of ours. A reset takes away
+            // what we hadn't read yet.
+            let is_late = match progress.over {
+                Some(CloseReason::Reset) => plan.is_lossy || plan.is_reordered,
+                Some(CloseReason::TimedOut { .. }) => self.intruder.is_some(),
+                _ => false,
+            };
+            let last_ack_lost =
+                is_late && progress.peer_closed && peer.over == Some(CloseReason::Graceful);
             if progress.received != due && !last_ack_lost {
                 let received = progress.received;
                 wrong.push(format!(
@@ -253,7 +257,7 @@ impl Stage {
             }
             match progress.over {
                 Some(CloseReason::Graceful) | None => {}
-                Some(CloseReason::Reset) if last_ack_lost => {}
+                Some(_) if last_ack_lost => {}
                 Some(why) => wrong.push(format!("plan {n}, {name}: ended by {why:?}: {plan:?}")),
             }
         }
@@ -263,7 +267,12 @@ impl Stage {
     fn is_excused(&self, n: usize) -> bool {
         let plan = &self.plans[n];
         match self.side(n, 0).over {
-            Some(CloseReason::Reset) => plan.may_be_refused,
+            // A forged SYN in the window of a half-open connection ends it (RFC 9293 §3.10.7.4, fourth check): the server
+            // never knew of the client that believes to be connected.
+            Some(CloseReason::Reset) => {
+                let is_unknown = self.intruder.is_some() && self.side(n, 1).id.is_none();
+                plan.may_be_refused || is_unknown
+            }
             // No neighbour answered, or no SYN found room for an embryo.
             Some(CloseReason::Unreachable(_) | CloseReason::TimedOut { .. }) => {
                 plan.is_lossy && self.side(n, 1).id.is_none()
@@ -272,7 +281,7 @@ impl Stage {
         }
     }
 
-    /// What should have wrapped in plan 0 and did not; `None` when it never came to be.
+    /// What should have wrapped in plan 0 and did not; `None` when it never came to be, or too late.
     pub(crate) fn missing_wraps(&self) -> Option<Vec<String>> {
         if self.is_excused(0) {
             return None;
@@ -280,7 +289,7 @@ impl Stage {
         let plan = &self.plans[0];
         let client = HostId(plan.client_at.0);
         let ahead = self.world.clock(client) - self.world.now();
-        Some(wraps::missing(self.world.trace(), plan, ahead))
+        wraps::missing(self.world.trace(), plan, self.started_at, ahead)
     }
 
     fn judge_workers(&mut self, wrong: &mut Vec<String>) {

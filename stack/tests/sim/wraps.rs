@@ -10,7 +10,7 @@ use std::time::Duration;
 use stack::conn::{FlowHasher, FlowKey};
 use stack::rng::Random;
 use stack::sim::host::HostSpec;
-use stack::sim::inspect;
+use stack::sim::inspect::Tcp;
 use stack::sim::link::Fate;
 use stack::sim::trace::Crossing;
 use stack::sim::wrap;
@@ -26,6 +26,9 @@ const SENT_LEN: u64 = 30_000;
 const ISS_ROOM: RangeInclusive<u32> = 2_000..=20_000;
 /// The server of plan 0 doesn't read for so long, so that the connection is there before and after the clocks' wraps.
 const PAUSE: Duration = Duration::from_secs(20);
+
+/// How long after the start of the world the clocks wrap, in milliseconds.
+const LEAD_MS: RangeInclusive<u64> = 8_000..=15_000;
 
 /// Whether a seed is one of those.
 pub(crate) fn is_due(seed: u64) -> bool {
@@ -50,7 +53,7 @@ pub(crate) fn arrange(
             side.end = End::Close;
         }
     }
-    let lead = Duration::from_millis(random.within(8_000..=15_000));
+    let lead = Duration::from_millis(random.within(LEAD_MS));
     let server = &mut hosts[usize::from(plan.server_host)];
     server.config.tcp.timestamps = true;
     // Not all fits, so there is something left to send when it reads on.
@@ -110,19 +113,22 @@ fn tuple(host: &HostSpec, local: SocketAddr, remote: SocketAddr) -> (FlowKey, Tu
     (key, Tuple { remote, ends })
 }
 
-/// What didn't wrap in the frames of plan 0, judged by those that were sent before and after.
-pub(crate) fn missing(trace: &[Crossing], plan: &Plan, client_ahead: Duration) -> Vec<String> {
+/// What didn't wrap in the frames of plan 0, judged by those that were sent before and after; `None` when its server
+/// sent nothing before the clocks may have wrapped: frames waited for buffers, a neighbour or a cable.
+pub(crate) fn missing(
+    trace: &[Crossing],
+    plan: &Plan,
+    started_at: Instant,
+    client_ahead: Duration,
+) -> Option<Vec<String>> {
     let ports = [plan.client_port.unwrap_or(0), plan.server.port()];
-    let sent = |side: usize, field: fn(&[u8]) -> Option<u32>| -> Vec<(Instant, u32)> {
+    let sent = |side: usize, field: fn(Tcp<'_>) -> Option<u32>| -> Vec<(Instant, u32)> {
         let whole = trace
             .iter()
             .filter(|crossing| crossing.fate != Fate::Corrupted);
         let of_side = whole.filter_map(|crossing| {
-            let at = inspect::places(&crossing.bytes).ok()??;
-            let tcp = crossing.bytes.get(at.transport..at.end)?;
-            let is_its = at.protocol == 6
-                && tcp[..2] == ports[side].to_be_bytes()
-                && tcp[2..4] == ports[1 - side].to_be_bytes();
+            let tcp = Tcp::of(&crossing.bytes)?;
+            let is_its = tcp.ports() == [ports[side], ports[1 - side]];
             Some((crossing.sent_at, field(tcp).filter(|_| is_its)?))
         });
         of_side.collect()
@@ -131,10 +137,11 @@ pub(crate) fn missing(trace: &[Crossing], plan: &Plan, client_ahead: Duration) -
         let high = values.iter().position(|(_, value)| *value >> 31 == 1);
         high.is_some_and(|high| values[high..].iter().any(|(_, value)| value >> 30 == 0))
     };
-    let seqs = sent(0, |tcp| {
-        Some(u32::from_be_bytes(tcp[4..8].try_into().ok()?))
-    });
-    let timestamps = sent(1, timestamp);
+    let seqs = sent(0, |tcp| Some(tcp.seq()));
+    let timestamps = sent(1, |tcp| Some(tcp.timestamps()?[0]));
+    if timestamps.first()?.0 > started_at + Duration::from_millis(*LEAD_MS.start()) {
+        return None;
+    }
     let ticks: Vec<_> = seqs
         .iter()
         .map(|(at, _)| (*at, (*at + client_ahead).as_ms() as u32))
@@ -145,21 +152,9 @@ pub(crate) fn missing(trace: &[Crossing], plan: &Plan, client_ahead: Duration) -
         ("clock", ticks),
     ];
     let missing = numbers.into_iter().filter(|(_, values)| !wraps(values));
-    missing
-        .map(|(name, _)| format!("no {name} wraps in plan 0"))
-        .collect()
-}
-
-/// TSval of a segment.
-fn timestamp(tcp: &[u8]) -> Option<u32> {
-    let header_len = usize::from(tcp[12] >> 4) * 4;
-    let mut options = tcp.get(20..header_len)?;
-    loop {
-        match *options {
-            [1, ref rest @ ..] => options = rest,
-            [8, 10, a, b, c, d, ..] => return Some(u32::from_be_bytes([a, b, c, d])),
-            [_, len, ..] if len >= 2 => options = options.get(usize::from(len)..)?,
-            _ => return None,
-        }
-    }
+    Some(
+        missing
+            .map(|(name, _)| format!("no {name} wraps in plan 0"))
+            .collect(),
+    )
 }

@@ -7,7 +7,7 @@ use crate::app::NoApp;
 use crate::conn::listener::{ListenerConfig, SynPolicy};
 use crate::counters::Counter;
 use crate::sim::host::Spread;
-use crate::sim::inspect;
+use crate::sim::inspect::Tcp;
 use crate::sim::link::LinkSpec;
 use crate::wire::tcp::Flags;
 use crate::wire::{Link as Addresses, MacAddr, SegmentSpec};
@@ -60,8 +60,7 @@ fn syn(port: u16, destination_port: u16) -> Vec<u8> {
 }
 
 fn flags_of(bytes: &[u8]) -> Option<u8> {
-    let at = inspect::places(bytes).ok()??;
-    (at.protocol == 6).then(|| bytes[at.transport + 13])
+    Some(Tcp::of(bytes)?.flags())
 }
 
 #[test]
