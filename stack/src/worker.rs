@@ -352,6 +352,7 @@ impl<N: Nic> Core<N> {
             hasher: &self.endpoint.hasher,
             buckets: self.endpoint.table.index().buckets(),
             mac: self.mac,
+            mtu: self.caps.mtu.into(),
         };
         classifier.run(
             rx.as_slice(),

@@ -131,6 +131,32 @@ fn with_a_full_queue_cookies_are_no_way_around_it() {
         .silent();
 }
 
+/// tcp(7): the option is about the handshake's last step; a SYN that comes to a full queue is dropped with it and without it.
+#[test]
+fn a_full_queue_drops_syns_whatever_the_option_and_the_policy() {
+    for policy in [
+        SynPolicy::Embryo,
+        SynPolicy::CookieWhenFull,
+        SynPolicy::CookieAlways,
+    ] {
+        for abort in [false, true] {
+            let mut host = waiting(1, abort, policy);
+            for port in [1, 2] {
+                host.on(Flow::v4(port, OPEN)).inject(syn().seq(0));
+                host.expect(syn_ack().seq(0).ack(1));
+                host.inject(ack().seq(1).ack(1));
+            }
+            host.on(Flow::v4(3, OPEN))
+                .inject(syn().seq(0))
+                .counted(Counter::SynDroppedAcceptFull)
+                .silent();
+            // One is taken: there is a place again.
+            host.act(|_, cx| cx.accept(LISTENER));
+            host.inject(syn().seq(0)).expect(syn_ack().seq(0).ack(1));
+        }
+    }
+}
+
 #[test]
 fn what_came_before_accept_is_told_after_it_in_order() {
     let mut host = waiting(8, false, SynPolicy::Embryo);
