@@ -62,6 +62,8 @@ counters! {
     End HandoffFull "handoff_full",
     /// Dropped: unicast to another MAC address.
     End NotOurMac "not_our_mac",
+    /// Dropped: in a VLAN that isn't ours, or untagged where only VLANs are (`--vlan`).
+    End NotOurVlan "not_our_vlan",
     /// Dropped: to an IP address that isn't ours.
     End NotOurIp "not_our_ip",
     /// Dropped: TCP to a broadcast or multicast address, link or IP (RFC 9293 MUST-57).
@@ -221,8 +223,10 @@ counters! {
     Event EmbryoExpired "embryo_expired",
     /// Frames from us that had no route: no gateway and off every local prefix.
     Event TxNoRoute "tx_no_route",
-    /// Frames from us dropped because their neighbour didn't answer or too many waited for it.
+    /// Frames from us dropped because their neighbour didn't answer or gave way to another, or too many waited for it.
     Event TxNeighborDropped "tx_neighbor_dropped",
+    /// Neighbours that gave way to others before their time: the table, or the half of it for those being asked, was full.
+    Event NeighborEvicted "neighbor_evicted",
     /// ARP requests and Neighbour Solicitations sent.
     Event SolicitationsSent "solicitations_sent",
     /// Frames and replies from us that found no buffer; a reply stands here beside the counter that says why it was due.

@@ -13,8 +13,8 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::{Refusal, TTL, back};
 use crate::wire::checksum::{self, Sum};
 use crate::wire::{
-    IpSpec, MacAddr, Network, Transport, U16, emit, envelope, icmp, icmpv6, ip_protocol, ipv4,
-    ipv6, parse,
+    IpSpec, Link, MacAddr, Network, Transport, U16, emit, envelope, icmp, icmpv6, ip_protocol,
+    ipv4, ipv6, parse,
 };
 
 /// The longest ICMP error over IPv4, IP header included, in bytes (RFC 1812 §4.3.2.3).
@@ -39,8 +39,8 @@ pub enum Problem {
 pub struct Report {
     /// What is wrong with it.
     pub problem: Problem,
-    /// Whom the frame was for on the link.
-    pub link_dst: MacAddr,
+    /// Its link header.
+    pub link: Link,
     /// Its sender: an address that a single host can have.
     pub src: IpAddr,
     /// Whom it was for. A group only where that may be reported.
@@ -77,7 +77,7 @@ pub fn report_due(frame: &[u8]) -> Option<Report> {
     let may = from_host && (!to_group || even_to_group) && !envelope.link.src.is_multicast();
     may.then_some(Report {
         problem,
-        link_dst: envelope.link.dst,
+        link: envelope.link,
         src: envelope.src,
         dst: envelope.dst,
     })

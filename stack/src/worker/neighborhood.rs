@@ -1,8 +1,8 @@
 //! Frames that we send on our own account, and the neighbours that they need: worker 0 resolves for all.
 //!
-//! Called by: the timer stage (retransmitted SYN-ACKs), the slow lane (what ARP and NDP say). It must never block on a
-//! neighbour: frames wait in the table, bounded, and are counted when they are dropped. What it sends carries no VLAN tag;
-//! only replies in place keep the tag of their request.
+//! Called by: the timer stage (retransmitted SYN-ACKs), the output stage (whoever wasn't heard lately), the slow lane (what
+//! ARP and NDP say). It must never block on a neighbour: frames wait in the table, bounded, and are counted when they are
+//! dropped. What it sends carries no VLAN tag; only replies in place keep the tag of their request.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -19,15 +19,19 @@ use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
 use crate::wire::{
     IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse,
-    tcp,
+    tcp, vlan,
 };
 
 /// Frames that resolving one neighbour can set free at once.
 pub(super) const FRAMES_PER_RESOLUTION: usize = MAX_PENDING_FRAMES;
 
 /// The longest frame that is made here: a SYN-ACK over IPv6 with all its options, or a neighbour solicitation.
-const MAX_FRAME_LEN: usize =
-    ethernet::HEADER_LEN + ipv6::HEADER_LEN + tcp::HEADER_LEN + MAX_OPTIONS_LEN + 20;
+const MAX_FRAME_LEN: usize = ethernet::HEADER_LEN
+    + vlan::TAG_LEN
+    + ipv6::HEADER_LEN
+    + tcp::HEADER_LEN
+    + MAX_OPTIONS_LEN
+    + 20;
 
 /// The neighbour table of worker 0, and what other workers have sent it to resolve.
 pub(super) struct Neighborhood<F> {
@@ -41,7 +45,11 @@ impl<F> Neighborhood<F> {
     pub(super) fn new(config: &Config, is_first: bool, seed: u64) -> Self {
         let table = if is_first {
             // The limits were validated with the configuration.
-            NeighborTable::new(config.limits.neighbor_config(), seed).ok()
+            let mut table = NeighborTable::new(config.limits.neighbor_config(), seed).ok();
+            for gateway in config.gateways() {
+                table.iter_mut().for_each(|table| table.keep(gateway));
+            }
+            table
         } else {
             None
         };
@@ -131,15 +139,30 @@ impl<F> Neighborhood<F> {
 }
 
 impl<N: Nic> Core<N> {
-    /// Sends a segment of `key`'s connection that answers no frame: a SYN-ACK by timer.
-    pub(super) fn originate(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
-        let Some(local) = self.endpoint.config.locals.address(key.local()) else {
-            return self.endpoint.counters.bump(Counter::TxNoRoute);
+    /// Sends a segment of `key`'s connection that answers no frame: a SYN-ACK by timer. It goes to `dst`, where the SYN came
+    /// from, as the first one did: whoever sends SYNs from addresses without a host behind them gets no neighbours made.
+    pub(super) fn originate(&mut self, key: &FlowKey, dst: MacAddr, reply: &TcpReply) {
+        if let Some(frame) = self.write_segment(key, dst, reply) {
+            self.outbox.connection(frame, &mut self.endpoint.counters);
+        }
+    }
+
+    /// The same, to whoever the neighbour is: a reset by the app of a connection at rest.
+    pub(super) fn originate_resolved(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
+        if let Some(frame) = self.write_segment(key, MacAddr::ZERO, reply) {
+            self.dispatch(frame, key.remote(), now);
+        }
+    }
+
+    fn write_segment(&mut self, key: &FlowKey, dst: MacAddr, reply: &TcpReply) -> Option<N::Frame> {
+        let Some((vlan, local)) = self.endpoint.config.locals.locate(key.local()) else {
+            self.endpoint.counters.bump(Counter::TxNoRoute);
+            return None;
         };
         let link = Link {
-            dst: MacAddr::ZERO,
+            dst,
             src: self.mac,
-            vlan: None,
+            vlan: vlan.tag(),
         };
         let mut options = [0; MAX_OPTIONS_LEN];
         let _ = reply.options.write(&mut options);
@@ -158,9 +181,7 @@ impl<N: Nic> Core<N> {
             options: &options[..reply.options.len()],
             ..blank
         };
-        if let Some(frame) = self.write_frame(|bytes| segment.emit(bytes).ok()) {
-            self.dispatch(frame, key.remote(), now);
-        }
+        self.write_frame(|bytes| segment.emit(bytes).ok())
     }
 
     /// Lets `write` fill a fresh control frame. `None`, counted, without a buffer.
@@ -195,7 +216,12 @@ impl<N: Nic> Core<N> {
         let Some(table) = &mut self.neighborhood.table else {
             return;
         };
-        let resolution = table.resolve(next_hop, now);
+        let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);
+        let resolution = table.resolve(next_hop, now, |displaced| {
+            counters.bump(Counter::TxNeighborDropped);
+            outbox.free(displaced);
+        });
+        counters.add(Counter::NeighborEvicted, table.take_evictions());
         match resolution {
             Resolution::Resolved(mac) => self.send_to(frame, mac),
             Resolution::NoRoom => self.drop_unsent(frame, Counter::TxNeighborDropped),
@@ -210,8 +236,14 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Sends what waited for a neighbour.
+    /// What follows from ARP or NDP: what waited for a neighbour is sent, and whom a new one displaced is counted.
     pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>) {
+        if let Some(table) = &mut self.neighborhood.table {
+            let evictions = table.take_evictions();
+            self.endpoint
+                .counters
+                .add(Counter::NeighborEvicted, evictions);
+        }
         if let Some(Resolved { mac, frames }) = resolved {
             for frame in frames {
                 self.send_to(frame, mac);
@@ -257,7 +289,8 @@ impl<N: Nic> Core<N> {
     fn sender_of(&self, bytes: &[u8]) -> Option<FlowKey> {
         let parsed = parse(bytes).ok()?;
         let (source, destination) = parsed.addresses()?;
-        let local = self.endpoint.config.locals.find(source)?;
+        let vlan = parsed.link.vlan_id();
+        let local = self.endpoint.config.locals.find(vlan, source)?;
         match parsed.transport()? {
             Transport::Tcp(segment) => Some(FlowKey::new(
                 local,

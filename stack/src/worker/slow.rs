@@ -12,6 +12,7 @@ use crate::icmp::report::{Problem, Report};
 use crate::icmp::{self, Refusal};
 use crate::nic::{Frame, Nic};
 use crate::time::Instant;
+use crate::wire::vlan::VlanId;
 use crate::wire::{Defect, Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
 
 /// ICMPv6 types of neighbour discovery (RFC 4861 §4).
@@ -65,15 +66,16 @@ impl<N: Nic> Core<N> {
     }
 
     fn decide(&mut self, parsed: &Parsed<'_>, now: Instant) -> Action {
+        let vlan = parsed.link.vlan_id();
         match (parsed.network, parsed.transport()) {
-            (Network::Arp(packet), _) => self.decide_arp(packet, now),
+            (Network::Arp(packet), _) => self.decide_arp(packet, vlan, now),
             (_, Some(Transport::Icmp(message))) => {
                 let echo = message.header.kind == icmp_wire::ECHO_REQUEST;
                 self.decide_icmp(parsed, echo, now)
             }
             (Network::Ipv6 { packet, .. }, Some(Transport::Icmpv6(message))) => {
                 if NEIGHBOR_DISCOVERY.contains(&message.header.kind) {
-                    return self.decide_ndp(packet.header, message, now);
+                    return self.decide_ndp(packet.header, message, vlan, now);
                 }
                 self.decide_icmp(parsed, message.header.kind == icmpv6::ECHO_REQUEST, now)
             }
@@ -81,17 +83,13 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    fn decide_arp(&mut self, packet: &arp::Packet, now: Instant) -> Action {
+    fn decide_arp(&mut self, packet: &arp::Packet, vlan: VlanId, now: Instant) -> Action {
         // Worker 0 owns the neighbour table, so it sees all of ARP.
         if !self.ring.is_first() {
             return Action::HandOver(0);
         }
-        let for_us = self
-            .endpoint
-            .config
-            .locals
-            .find_v4(packet.target_addr())
-            .is_some();
+        let target = packet.target_addr().into();
+        let for_us = self.endpoint.config.locals.find(vlan, target).is_some();
         let resolved = self.neighborhood.on_arp(packet, for_us, now);
         self.release(resolved);
         match (packet.is_request(), for_us) {
@@ -105,6 +103,7 @@ impl<N: Nic> Core<N> {
         &mut self,
         ip: &crate::wire::ipv6::Header,
         message: icmpv6::View<'_>,
+        vlan: VlanId,
         now: Instant,
     ) -> Action {
         if !self.ring.is_first() {
@@ -116,7 +115,8 @@ impl<N: Nic> Core<N> {
         };
         match message {
             ndp::Message::NeighborSolicitation { target, .. } => {
-                if self.endpoint.config.locals.find_v6(target).is_none() {
+                let target = target.into();
+                if self.endpoint.config.locals.find(vlan, target).is_none() {
                     return Action::Drop(Counter::NdpIgnored);
                 }
                 let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
@@ -140,7 +140,8 @@ impl<N: Nic> Core<N> {
         };
         // RFC 4443 §4.2 lets a host answer an echo request to a group that it is in; RFC 1122 §3.2.2.6 lets it be silent over
         // IPv4.
-        let to_us = locals.find(dst).is_some();
+        let vlan = parsed.link.vlan_id();
+        let to_us = locals.find(vlan, dst).is_some();
         let to_group = matches!(dst, IpAddr::V6(dst) if locals.is_member(dst));
         if is_echo_request {
             return if to_us || to_group {
@@ -153,7 +154,7 @@ impl<N: Nic> Core<N> {
             return Action::Drop(Counter::NotOurIp);
         }
         match icmp::parse_error(parsed) {
-            Ok(error) => self.decide_icmp_error(&error, now),
+            Ok(error) => self.decide_icmp_error(&error, vlan, now),
             Err(defect) => Action::DropDefect(defect),
         }
     }
@@ -175,21 +176,27 @@ impl<N: Nic> Core<N> {
     /// As whom we report what; `None` when it isn't ours to report, or when closed ports are to be silent.
     fn reporter(&self, report: &Report) -> Option<(IpAddr, Problem)> {
         let Report {
-            problem, src, dst, ..
+            problem,
+            link,
+            src,
+            dst,
         } = *report;
+        let vlan = link.vlan_id();
         let config = &self.endpoint.config;
         let silent = config.closed == ClosedPolicy::Drop
             && matches!(problem, Problem::Port | Problem::Protocol);
-        let on_link = report.link_dst == self.mac || report.link_dst.is_multicast();
+        let on_link = link.dst == self.mac || link.dst.is_multicast();
         if silent || !on_link || src == dst || config.is_broadcast(src) {
             return None;
         }
         let us = match dst {
             IpAddr::V6(group) if group.is_multicast() => {
                 let us = config.next_hop(src).and_then(|hop| config.source_for(hop));
-                us.filter(|_| config.locals.is_member(group))?
+                us.filter(|_| {
+                    config.locals.is_member(group) && config.locals.vlans().contains(vlan)
+                })?
             }
-            _ => config.locals.find(dst).map(|_| dst)?,
+            _ => config.locals.find(vlan, dst).map(|_| dst)?,
         };
         Some((us, problem))
     }

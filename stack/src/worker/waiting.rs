@@ -181,7 +181,7 @@ impl<N: Nic> Core<N> {
         self.endpoint.table.remove(found, hash);
         self.conns.counters.rest_aborted();
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
-        self.originate(&key, &reset, now);
+        self.originate_resolved(&key, &reset, now);
         self.closed(hosted, id, CloseReason::Aborted, now);
     }
 

@@ -65,8 +65,9 @@ pub(crate) fn draw(seed: u64) -> Stage {
             .collect();
     }
     let manners = Manners {
-        // What a lost reset leaves behind, only a probe can find.
-        keepalive: true,
+        // What a lost reset leaves behind, only a probe can find, or an app that loses patience. A connection with
+        // keepalive never comes to rest. From a generator of its own, so that a seed's world stays what it was.
+        keepalive: Random::new(!seed).hits(500_000),
         r2: Duration::from_secs(1000),
     };
     // Within the first second plan 0 opens, which the wraps wait for.
