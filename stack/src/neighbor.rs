@@ -55,6 +55,8 @@ pub type Pending<F> = ArrayVec<F, MAX_PENDING_FRAMES>;
 /// A neighbour has just become known: send what waited for it.
 #[derive(Debug)]
 pub struct Resolved<F> {
+    /// Its address.
+    pub addr: IpAddr,
     /// Its link-layer address.
     pub mac: MacAddr,
     /// What waited for it.

@@ -14,6 +14,7 @@ mod ending;
 mod endpoint;
 mod handoff;
 mod handshake;
+mod held;
 mod icmp_errors;
 mod look;
 mod neighborhood;
@@ -46,6 +47,7 @@ use classify::{Broadcasts, Classifier, Lane, Meta};
 use ending::Ending;
 use endpoint::Endpoint;
 use handoff::Message;
+use held::Held;
 use neighborhood::Neighborhood;
 use output::Outbox;
 use segment::SegmentWriter;
@@ -88,6 +90,8 @@ struct Core<N: Nic> {
     conns: Connections<N::Frame>,
     /// Connections at rest of which the app wants something that takes a record.
     waiting: Waiting,
+    /// Connections whose first SYN waits for its neighbour.
+    held: Held,
     ports: LocalPorts,
     writer: SegmentWriter<N::Frame>,
 }
@@ -137,6 +141,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 mac,
                 broadcasts: Broadcasts::new(&config.broadcasts()),
                 waiting: Waiting::new(config.limits.records.parked),
+                held: Held::new(config.limits.records.open),
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
@@ -332,6 +337,8 @@ impl<N: Nic> Core<N> {
                     }
                 }
                 Some(Message::NoRoute(frame)) => self.no_route(frame, now),
+                Some(Message::Ask { addr, worker }) => self.ask_for(addr, worker, now),
+                Some(Message::Neighbor { addr, mac }) => self.wake_held(addr, mac, now),
                 Some(Message::Resolve(frame)) => {
                     if let Err(frame) = self.neighborhood.hold_for_resolution(frame) {
                         self.endpoint.counters.bump(Counter::TxNeighborDropped);

@@ -213,20 +213,15 @@ impl<N: Nic> Core<N> {
         let Some(next_hop) = self.endpoint.config.next_hop(destination) else {
             return self.drop_unsent(frame, Counter::TxNoRoute);
         };
-        let Some(table) = &mut self.neighborhood.table else {
+        let Some(resolution) = self.resolve(next_hop, now) else {
             return;
         };
-        let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);
-        let resolution = table.resolve(next_hop, now, |displaced| {
-            counters.bump(Counter::TxNeighborDropped);
-            outbox.free(displaced);
-        });
-        counters.add(Counter::NeighborEvicted, table.take_evictions());
         match resolution {
             Resolution::Resolved(mac) => self.send_to(frame, mac),
             Resolution::NoRoom => self.drop_unsent(frame, Counter::TxNeighborDropped),
             Resolution::Solicit(_) | Resolution::Waiting => {
-                if let Some(displaced) = table.queue(next_hop, frame) {
+                let table = self.neighborhood.table.as_mut();
+                if let Some(displaced) = table.and_then(|table| table.queue(next_hop, frame)) {
                     self.drop_unsent(displaced, Counter::TxNeighborDropped);
                 }
                 if let Resolution::Solicit(solicit) = resolution {
@@ -236,18 +231,31 @@ impl<N: Nic> Core<N> {
         }
     }
 
+    /// What the neighbour table says of a next hop; `None` on workers without one.
+    pub(super) fn resolve(&mut self, next_hop: IpAddr, now: Instant) -> Option<Resolution> {
+        let table = self.neighborhood.table.as_mut()?;
+        let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);
+        let resolution = table.resolve(next_hop, now, |displaced| {
+            counters.bump(Counter::TxNeighborDropped);
+            outbox.free(displaced);
+        });
+        counters.add(Counter::NeighborEvicted, table.take_evictions());
+        Some(resolution)
+    }
+
     /// What follows from ARP or NDP: what waited for a neighbour is sent, and whom a new one displaced is counted.
-    pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>) {
+    pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>, now: Instant) {
         if let Some(table) = &mut self.neighborhood.table {
             let evictions = table.take_evictions();
             self.endpoint
                 .counters
                 .add(Counter::NeighborEvicted, evictions);
         }
-        if let Some(Resolved { mac, frames }) = resolved {
+        if let Some(Resolved { addr, mac, frames }) = resolved {
             for frame in frames {
                 self.send_to(frame, mac);
             }
+            self.tell_held(addr, Some(mac), now);
         }
     }
 
@@ -308,7 +316,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// Asks who has a neighbour's address, or whether it is still there.
-    fn solicit(&mut self, solicit: Solicit) {
+    pub(super) fn solicit(&mut self, solicit: Solicit) {
         let Some(source) = self.endpoint.config.source_for(solicit.addr) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
         };
@@ -380,10 +388,11 @@ impl<N: Nic> Core<N> {
         };
         table.poll(now, |action| match action {
             Action::Solicit(solicit) => self.solicit(solicit),
-            Action::Unreachable { frames, .. } => {
+            Action::Unreachable { addr, frames } => {
                 for frame in frames {
                     self.no_route(frame, now);
                 }
+                self.tell_held(addr, None, now);
             }
         });
         self.neighborhood.table = Some(table);

@@ -91,7 +91,7 @@ impl<N: Nic> Core<N> {
         let target = packet.target_addr().into();
         let for_us = self.endpoint.config.locals.find(vlan, target).is_some();
         let resolved = self.neighborhood.on_arp(packet, for_us, now);
-        self.release(resolved);
+        self.release(resolved, now);
         match (packet.is_request(), for_us) {
             (true, true) => Action::AnswerArp,
             (false, _) => Action::Drop(Counter::ArpLearned),
@@ -120,12 +120,12 @@ impl<N: Nic> Core<N> {
                     return Action::Drop(Counter::NdpIgnored);
                 }
                 let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
-                self.release(resolved);
+                self.release(resolved, now);
                 Action::AnswerNdp
             }
             ndp::Message::NeighborAdvertisement { .. } => {
                 let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
-                self.release(resolved);
+                self.release(resolved, now);
                 Action::Drop(Counter::NdpLearned)
             }
             _ => Action::Drop(Counter::NdpIgnored),
