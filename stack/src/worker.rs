@@ -19,6 +19,7 @@ mod icmp_errors;
 mod look;
 mod neighborhood;
 mod output;
+mod paths;
 mod process;
 pub mod reply;
 mod rest;
@@ -35,10 +36,11 @@ use crate::app::{App, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
 use crate::conn::ports::{LocalPorts, PortRange};
-use crate::conn::{ConnTable, FlowKey, Kind, Parked, Probe};
+use crate::conn::{ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
 use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
+use crate::path::Paths;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
@@ -85,6 +87,7 @@ struct Core<N: Nic> {
     broadcasts: Broadcasts,
     endpoint: Endpoint,
     neighborhood: Neighborhood<N::Frame>,
+    paths: Paths,
     outbox: Outbox<N::Frame>,
     ring: RingEnd<N::Frame>,
     conns: Connections<N::Frame>,
@@ -143,6 +146,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
+                paths: Paths::new(config.limits.paths, caps.mtu, FlowHasher::new(secrets.flow)),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,
@@ -337,8 +341,8 @@ impl<N: Nic> Core<N> {
                     }
                 }
                 Some(Message::NoRoute(frame)) => self.no_route(frame, now),
-                Some(Message::Ask { addr, worker }) => self.ask_for(addr, worker, now),
-                Some(Message::Neighbor { addr, mac }) => self.wake_held(addr, mac, now),
+                Some(Message::Ask { neighbor, worker }) => self.ask_for(neighbor, worker, now),
+                Some(Message::Neighbor { neighbor, mac }) => self.wake_held(neighbor, mac, now),
                 Some(Message::Resolve(frame)) => {
                     if let Err(frame) = self.neighborhood.hold_for_resolution(frame) {
                         self.endpoint.counters.bump(Counter::TxNeighborDropped);

@@ -4,11 +4,11 @@
 //! a counted drop. The rings are crossbeam's bounded lock-free queues (docs/decisions/0003): safe, tested, and part of
 //! `stack`, which knows no DPDK.
 
-use core::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::neighbor::Neighbor;
 use crate::wire::MacAddr;
 
 /// What one worker hands to another.
@@ -23,15 +23,15 @@ pub(super) enum Message<F> {
     /// This worker has connections whose SYN waits for a neighbour: worker 0 asks for it, and answers with
     /// [`Message::Neighbor`].
     Ask {
-        /// The neighbour.
-        addr: IpAddr,
+        /// Which.
+        neighbor: Neighbor,
         /// Who asks.
         worker: u16,
     },
     /// A neighbour that the receiver has asked for is known now, or does not answer.
     Neighbor {
-        /// The neighbour.
-        addr: IpAddr,
+        /// Which.
+        neighbor: Neighbor,
         /// Its link-layer address.
         mac: Option<MacAddr>,
     },

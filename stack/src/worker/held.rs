@@ -4,17 +4,16 @@
 //! Called by: output (a connection that would send its first SYN), what ARP and NDP say, the rings between workers. It must
 //! never hold a connection without a deadline: news can get lost, so each asks again in time.
 
-use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
 
 use super::Core;
 use super::handoff::Message;
-use crate::conn::Records;
-use crate::conn::TickMs;
+use crate::config::Config;
 use crate::conn::connections::{Conn, LinkPeer, Slot};
-use crate::neighbor::Resolution;
+use crate::conn::{Records, TickMs};
+use crate::neighbor::{Neighbor, Resolution};
 use crate::nic::Nic;
 use crate::time::Instant;
 use crate::wire::MacAddr;
@@ -29,7 +28,7 @@ pub(super) struct Held {
     /// Whether a slot stands in `slots`: each does once, whoever owns it meanwhile.
     is_held: Box<[bool]>,
     /// On worker 0: which other worker waits for which neighbour.
-    questions: ArrayVec<(IpAddr, u16), QUESTIONS>,
+    questions: ArrayVec<(Neighbor, u16), QUESTIONS>,
 }
 
 impl Held {
@@ -65,10 +64,8 @@ impl<N: Nic> Core<N> {
     /// Whether a connection's first SYN has to wait for its neighbour, which is asked for then.
     #[cold]
     pub(super) fn holds(&mut self, slot: Slot, now: Instant) -> bool {
-        let Some(remote) = self.conns.get(slot).map(|conn| conn.key.remote()) else {
-            return false;
-        };
-        let Some(next_hop) = self.endpoint.config.next_hop(remote) else {
+        let conn = self.conns.get(slot);
+        let Some(next_hop) = conn.and_then(|conn| next_hop(conn, &self.endpoint.config)) else {
             return false;
         };
         let waits = match self.resolve(next_hop, now) {
@@ -80,10 +77,8 @@ impl<N: Nic> Core<N> {
             }
             None => {
                 let worker = self.ring.index();
-                let ask = Message::Ask {
-                    addr: next_hop,
-                    worker,
-                };
+                let neighbor = next_hop;
+                let ask = Message::Ask { neighbor, worker };
                 self.ring.tell(0, ask)
             }
         };
@@ -96,11 +91,11 @@ impl<N: Nic> Core<N> {
     }
 
     /// Another worker waits for a neighbour.
-    pub(super) fn ask_for(&mut self, addr: IpAddr, worker: u16, now: Instant) {
-        match self.resolve(addr, now) {
+    pub(super) fn ask_for(&mut self, neighbor: Neighbor, worker: u16, now: Instant) {
+        match self.resolve(neighbor, now) {
             Some(Resolution::Resolved(mac)) => {
                 let mac = Some(mac);
-                self.ring.tell(worker, Message::Neighbor { addr, mac });
+                self.ring.tell(worker, Message::Neighbor { neighbor, mac });
                 return;
             }
             Some(Resolution::Solicit(solicit)) => self.solicit(solicit),
@@ -109,22 +104,22 @@ impl<N: Nic> Core<N> {
             Some(Resolution::NoRoom) | None => return,
         }
         let questions = &mut self.held.questions;
-        if !questions.contains(&(addr, worker)) {
-            let _ = questions.try_push((addr, worker));
+        if !questions.contains(&(neighbor, worker)) {
+            let _ = questions.try_push((neighbor, worker));
         }
     }
 
     /// A neighbour is known now, or does not answer: who waits for it, here and elsewhere, goes on.
-    pub(super) fn tell_held(&mut self, addr: IpAddr, mac: Option<MacAddr>, now: Instant) {
+    pub(super) fn tell_held(&mut self, neighbor: Neighbor, mac: Option<MacAddr>, now: Instant) {
         let ring = &self.ring;
         self.held.questions.retain(|&mut (asked, worker)| {
-            asked != addr || !ring.tell(worker, Message::Neighbor { addr, mac })
+            asked != neighbor || !ring.tell(worker, Message::Neighbor { neighbor, mac })
         });
-        self.wake_held(addr, mac, now);
+        self.wake_held(neighbor, mac, now);
     }
 
     /// Those of this worker that wait for a neighbour send their SYN, or have no route.
-    pub(super) fn wake_held(&mut self, addr: IpAddr, mac: Option<MacAddr>, now: Instant) {
+    pub(super) fn wake_held(&mut self, neighbor: Neighbor, mac: Option<MacAddr>, now: Instant) {
         for _ in 0..self.held.slots.len() {
             let Some(slot) = self.held.pop() else {
                 return;
@@ -132,7 +127,7 @@ impl<N: Nic> Core<N> {
             let Some(conn) = self.conns.get_mut(slot).filter(|conn| is_held(conn)) else {
                 continue;
             };
-            if self.endpoint.config.next_hop(conn.key.remote()) != Some(addr) {
+            if next_hop(conn, &self.endpoint.config) != Some(neighbor) {
                 self.held.push(slot);
                 continue;
             }
@@ -152,6 +147,13 @@ impl<N: Nic> Core<N> {
             }
         }
     }
+}
+
+/// The neighbour that the frames of a connection are handed to.
+fn next_hop(conn: &Conn, config: &Config) -> Option<Neighbor> {
+    let (vlan, _) = config.locals.locate(conn.key.local())?;
+    let addr = config.next_hop(conn.key.remote())?;
+    Some(Neighbor { vlan, addr })
 }
 
 /// Whether a connection's first SYN may have to wait.
