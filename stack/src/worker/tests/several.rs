@@ -269,7 +269,8 @@ fn worker_0_resolves_for_others_in_their_vlan() {
     expect_arp_request_in(VlanId(5), &mut cluster.hosts[0], PEER_V4);
     let reply = tagged(&super::neighbors::arp_reply(), 5);
     cluster.hosts[0].inject_bytes(&reply);
-    let frame = cluster.hosts[0].next_reply();
+    cluster.hosts[3].turn();
+    let frame = cluster.hosts[3].next_reply();
     assert_eq!(Answer::read(&frame).vlan, Some(5));
 }
 
