@@ -363,7 +363,7 @@ fn every_size_over_memif() {
     let mac = loop {
         match std::fs::read(&path)
             .ok()
-            .map(|mac| <[u8; 6]>::try_from(mac))
+            .map(<[u8; 6]>::try_from)
         {
             Some(Ok(mac)) => break MacAddr(mac),
             _ => assert!(start.elapsed() < PATIENCE, "the endpoint does not start"),
