@@ -361,10 +361,7 @@ fn every_size_over_memif() {
     let path = format!("{}.mac", socket.display());
     let start = Instant::now();
     let mac = loop {
-        match std::fs::read(&path)
-            .ok()
-            .map(<[u8; 6]>::try_from)
-        {
+        match std::fs::read(&path).ok().map(<[u8; 6]>::try_from) {
             Some(Ok(mac)) => break MacAddr(mac),
             _ => assert!(start.elapsed() < PATIENCE, "the endpoint does not start"),
         }
