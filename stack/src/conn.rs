@@ -56,6 +56,7 @@ pub mod statics;
 pub mod accept_queue;
 // The open connections: protocol, queues, timers.
 pub mod connections;
+pub mod pressure;
 // How a connection comes into being.
 pub mod opening;
 

@@ -196,6 +196,11 @@ counters! {
     /// Segments whose bytes were not taken because the queues of all connections are full; their ACK was.
     Event PayloadNoPlace "payload_no_place",
 
+    /// Times that a connection's bytes ahead of gaps were dropped: places were wanted, or it was idle for a minute.
+    Event AheadPruned "ahead_pruned",
+    /// Connections that were reset because they stood still while others waited for places in the queues (RFC 6429).
+    Event ConnectionsEvicted "connections_evicted",
+
     /// Frames that the NIC accepted for sending.
     Event TxFrames "tx_frames",
     /// Times the NIC accepted less than it was offered.

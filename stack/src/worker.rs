@@ -18,6 +18,7 @@ mod icmp_errors;
 mod look;
 mod neighborhood;
 mod output;
+mod pressure;
 mod process;
 pub mod reply;
 mod rest;

@@ -420,6 +420,12 @@ impl Tcb {
         self.snd_nxt.since(self.snd_una)
     }
 
+    /// Numbers that the peer has acknowledged since the connection opened or woke, modulo 2^32.
+    #[must_use]
+    pub const fn acked_len(&self) -> u32 {
+        self.snd_una.since(self.cold.params.iss)
+    }
+
     /// Bytes received in order that the application has not taken.
     #[must_use]
     pub const fn unread(&self) -> u32 {

@@ -13,6 +13,7 @@ use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::opening::{NoRecord, Opening};
+use crate::conn::pressure::Lack;
 use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::{Counter, Counters};
 use crate::nic::{Frame, Nic, PoolClass};
@@ -211,7 +212,7 @@ impl<N: Nic> Core<N> {
             // Not reached: every open record has its connection.
             return self.end(frame, Counter::WakeNoRecord);
         };
-        let segment = fitting_segment(meta, frame.bytes(), &parts, &mut endpoint.counters);
+        let segment = fitting_segment(meta, frame.bytes(), &mut parts, &mut endpoint.counters);
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
         let verdict = {
             let (tcb, mut env) = parts.protocol(&endpoint.config, now);
@@ -309,7 +310,7 @@ impl<N: Nic> Core<N> {
 fn fitting_segment<F>(
     meta: &Meta,
     bytes: &[u8],
-    parts: &Parts<'_, F>,
+    parts: &mut Parts<'_, F>,
     counters: &mut Counters,
 ) -> Segment {
     let mut segment = meta.segment(bytes);
@@ -320,7 +321,12 @@ fn fitting_segment<F>(
         } else {
             Claim::of(parts.conn.rx.is_empty())
         };
-        if !parts.chunks.has_receive_room(claim) {
+        let is_refused = !parts.chunks.has_receive_room(claim);
+        let is_greedy = claim == Claim::More && parts.conn.rx.len() > parts.chunks.unread_share();
+        if is_refused {
+            parts.chunks.refuse(Lack::to_receive(claim));
+        }
+        if is_refused || is_greedy {
             counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;
             segment.flags = segment.flags.without(Flags::FIN);

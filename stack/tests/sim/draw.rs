@@ -151,6 +151,8 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
             300.. => 128,
             _ => 32,
         };
+        // As long as R2: whoever stands still here is to go on.
+        config.limits.stall_limit = Duration::from_secs(1000);
         config.limits.send_queue_items = random.one_of(&[1, 4, 64]);
         config.handshake.syn_ack_retries = 7;
         config.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);
