@@ -16,7 +16,7 @@ use std::time::Duration;
 use stack::config::Limits;
 use stack::counters::Counter;
 
-use crowd::{Crowd, Deed, ask};
+use crowd::{Crowd, Deed, ask, forge};
 use town::{CHARGEN, DAYTIME, DISCARD, ECHO, MINUTE, Score, Town, UNATTENDED};
 
 const SEED: u64 = 1;
@@ -144,5 +144,27 @@ fn time_waits() {
         .pace(13);
     let town = withstands(|town, _| crowd.tick(town));
     assert!(town.count(Counter::TimeWaitRecycled) > 1_000);
+    town.end();
+}
+
+/// Challenge ACKs: each connection has its own limit.
+#[test]
+fn forged_segments() {
+    // Once they are established: who forges SYNs before has the client's place.
+    let town = withstands(|town, tick| {
+        if tick >= 100 {
+            forge(town, tick);
+        }
+    });
+    assert!(town.count_tcp("challenge_acks_suppressed") > 10_000);
+    town.end();
+}
+
+/// ICMP errors: the rate is a limit, and nobody waits for them.
+#[test]
+fn segments_to_closed_ports() {
+    let mut crowd = Crowd::new(50_000, Deed::Vanish, 1).pace(50);
+    let town = withstands(|town, _| crowd.tick(town));
+    assert!(town.count(Counter::ClosedIcmpLimited) > 10_000);
     town.end();
 }

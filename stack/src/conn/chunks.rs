@@ -260,7 +260,7 @@ impl<F> Chunks<F> {
     pub fn unread_share(&self) -> u32 {
         let kept = self.len() - self.sending + self.capacity / 16;
         let left = self.share(Claim::Ahead).saturating_sub(kept);
-        (left / 4).saturating_mul(self.buffer_len)
+        left.saturating_mul(self.buffer_len) / 4
     }
 
     /// Whether send queues have room for [`Claim::More`] and some to spare.

@@ -17,8 +17,13 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// The first address of a crowd: peer `n` has this one plus `n`.
+/// The first address of a crowd, and how many there are. Peer `n` has this one plus `n` modulo their number.
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
+const ADDRESSES: usize = 60_000;
+
+/// Ports of one address change in such steps, so that a port says which peer of its address it belongs to.
+const PORT_STEP: u16 = 16;
+const FIRST_PORT: u16 = 1024;
 
 /// What the peers do once they are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +71,12 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn new(peers: usize, deed: Deed, port: u16) -> Self {
-        let peer = Peer {
-            port: 1024,
+        let peer = |n| Peer {
+            port: FIRST_PORT + (n / ADDRESSES) as u16,
             ..Peer::default()
         };
         Self {
-            peers: vec![peer; peers],
+            peers: (0..peers).map(peer).collect(),
             deed,
             port,
             window: 0,
@@ -131,7 +136,8 @@ impl Crowd {
     fn hear(&mut self, town: &mut Town, frame: &[u8]) {
         let Some(tcp) = Tcp::of(frame) else { return };
         let to = u32::from_be_bytes([frame[30], frame[31], frame[32], frame[33]]);
-        let n = to.wrapping_sub(FIRST.to_bits()) as usize;
+        let group = usize::from((tcp.ports()[1] - FIRST_PORT) % PORT_STEP);
+        let n = group * ADDRESSES + to.wrapping_sub(FIRST.to_bits()) as usize;
         let Some(peer) = self.peers.get_mut(n) else {
             return;
         };
@@ -144,7 +150,7 @@ impl Crowd {
             peer.is_open = false;
             // Not to be asked again if it doesn't return.
             peer.is_asking = !self.returns;
-            peer.port = peer.port.wrapping_add(1).max(1024);
+            peer.port = next_port(peer.port);
             return;
         }
         if flags & (SYN | ACK) == SYN | ACK {
@@ -166,7 +172,7 @@ impl Crowd {
                 self.send(town, n, 0, Flags::FIN.with(Flags::ACK), &[]);
                 let peer = &mut self.peers[n];
                 (peer.is_open, peer.is_asking) = (false, false);
-                peer.port = peer.port.wrapping_add(1).max(1024);
+                peer.port = next_port(peer.port);
             }
             _ => {}
         }
@@ -196,29 +202,60 @@ impl Crowd {
 
     fn send(&mut self, town: &mut Town, n: usize, ahead: u32, flags: Flags, payload: &[u8]) {
         let peer = &self.peers[n];
-        let address = Ipv4Addr::from_bits(FIRST.to_bits() + n as u32);
-        let server: IpAddr = HostSpec::v4(2);
-        let link = Link {
-            dst: MacAddr(SERVER_MAC),
-            src: MacAddr(STATION_MAC),
-            vlan: None,
-        };
+        let address = Ipv4Addr::from_bits(FIRST.to_bits() + (n % ADDRESSES) as u32);
+        let source = SocketAddr::new(address.into(), peer.port);
         let spec = SegmentSpec {
             seq: SeqNum(peer.seq.wrapping_add(ahead)),
             ack: SeqNum(peer.rcv),
             flags,
             window: self.window,
             payload,
-            ..SegmentSpec::new(
-                link,
-                SocketAddr::new(address.into(), peer.port),
-                SocketAddr::new(server, self.port),
-            )
+            ..to_server(source, self.port)
         };
-        let mut bytes = vec![0; 1600];
-        let len = spec.emit(&mut bytes).expect("fits");
-        bytes.truncate(len);
-        town.world.send(town.station, bytes);
+        send(town, &spec);
+    }
+}
+
+fn next_port(port: u16) -> u16 {
+    match port.checked_add(PORT_STEP) {
+        Some(next) => next,
+        None => FIRST_PORT + (port - FIRST_PORT) % PORT_STEP,
+    }
+}
+
+/// A segment of this source to the server.
+fn to_server(source: SocketAddr, port: u16) -> SegmentSpec<'static> {
+    let link = Link {
+        dst: MacAddr(SERVER_MAC),
+        src: MacAddr(STATION_MAC),
+        vlan: None,
+    };
+    SegmentSpec::new(link, source, SocketAddr::new(HostSpec::v4(2), port))
+}
+
+fn send(town: &mut Town, spec: &SegmentSpec<'_>) {
+    let mut bytes = vec![0; 1600];
+    let len = spec.emit(&mut bytes).expect("fits");
+    bytes.truncate(len);
+    town.world.send(town.station, bytes);
+}
+
+/// Segments of the client's own connections, from somebody who knows no more of them than the addresses and ports.
+pub(crate) fn forge(town: &mut Town, tick: u32) {
+    for (source, port) in town.flows() {
+        for (n, flags) in [Flags::ACK, Flags::RST, Flags::SYN].into_iter().enumerate() {
+            let guess = tick
+                .wrapping_mul(2_654_435_761)
+                .wrapping_add(n as u32 * 0x4000_0000);
+            let spec = SegmentSpec {
+                seq: SeqNum(guess),
+                ack: SeqNum(!guess),
+                flags,
+                window: 0,
+                ..to_server(source, port)
+            };
+            send(town, &spec);
+        }
     }
 }
 

@@ -2,19 +2,22 @@
 //!
 //! Called by: `sim_attacks`. It must never set a limit or a setting to anything but its default.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use stack::app::{App, Connect, Cx, TxItem};
+use stack::config::ClosedPolicy;
 use stack::conn::ConnId;
 use stack::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
 use stack::counters::Counter;
 use stack::nic::Nic;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::link::LinkSpec;
-use stack::sim::nic::PoolSizes;
+use stack::sim::nic::{PoolSizes, SimNic};
 use stack::sim::world::World;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
+use stack::worker::Worker;
 
 /// What the server's listeners do, in their order.
 pub(crate) const ECHO: u16 = 7;
@@ -266,6 +269,7 @@ impl Town {
         let mut server = HostSpec::new(SERVER);
         // Wide enough for an attack from tens of thousands of addresses on the link.
         server.config.interfaces[0].prefix_len = 15;
+        server.config.closed = ClosedPolicy::Icmp;
         for port in PORTS {
             let listener = ListenerConfig::new(port, SynPolicy::CookieWhenFull);
             server.config.listeners.push(listener);
@@ -322,6 +326,27 @@ impl Town {
             uploaded: sent_up - queued,
             ..score
         }
+    }
+
+    /// Source and destination port of the client's lasting connections.
+    pub(crate) fn flows(&mut self) -> Vec<(SocketAddr, u16)> {
+        let flows = self.world.act(self.client, 0, |party, cx| {
+            let lasting = party.conns.iter().filter(|(_, what)| *what != Use::Visit);
+            lasting
+                .filter_map(|(conn, _)| cx.info(*conn))
+                .map(|info| (info.local, info.remote.port()))
+                .collect()
+        });
+        flows.unwrap_or_default()
+    }
+
+    /// One of TCP's own counters of the server.
+    pub(crate) fn count_tcp(&self, name: &str) -> u64 {
+        let named = |worker: &Worker<SimNic, Party>| {
+            let mut all = worker.tcp_counters().named();
+            all.find(|(known, _)| *known == name).map_or(0, |(_, n)| n)
+        };
+        self.world.workers(self.server).map(named).sum()
     }
 
     /// A counter of the server.

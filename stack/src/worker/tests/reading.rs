@@ -77,7 +77,7 @@ fn an_ack_in_the_middle_of_a_burst_keeps_the_peer_going() {
 
 #[test]
 fn without_a_place_the_bytes_are_lost_but_the_ack_counts() {
-    let mut host = unread(|spec| spec.limits.queue_items = 32);
+    let mut host = unread(|spec| spec.limits.queue_items = 48);
     let conn = host.conn();
     assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &[7; 100])), 100);
     host.expect(data(100).seq(1).ack(1));
