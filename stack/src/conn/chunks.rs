@@ -253,16 +253,6 @@ impl<F> Chunks<F> {
         self.sending > self.capacity / 16
     }
 
-    /// Bytes that one connection may leave unread: what a quarter of the nodes could hold that are left, with a sixteenth of all
-    /// kept for [`Claim::Ahead`]. The more is taken, the less each may add.
-    #[must_use]
-    #[inline]
-    pub fn unread_share(&self) -> u32 {
-        let kept = self.len() - self.sending + self.capacity / 16;
-        let left = self.share(Claim::Ahead).saturating_sub(kept);
-        left.saturating_mul(self.buffer_len) / 4
-    }
-
     /// Whether send queues have room for [`Claim::More`] and some to spare.
     #[must_use]
     pub fn has_send_margin(&self) -> bool {

@@ -77,14 +77,15 @@ impl Lack {
         self.0 == 0
     }
 
-    /// The last step of the ladder that this allows. Who has no place at all can't go on; who has one can.
+    /// The last step of the ladder that this allows. Who has no place at all can't go on, and without places ahead of gaps every
+    /// loss is a timeout; who has one place goes on with that.
     const fn last_step(self) -> usize {
-        if self.has(Self(Self::SEND_FIRST.0 | Self::RECEIVE_FIRST.0)) {
+        if self.has(Self(
+            Self::SEND_FIRST.0 | Self::RECEIVE_FIRST.0 | Self::AHEAD.0,
+        )) {
             3
-        } else if self.has(Self(Self::SEND_MORE.0 | Self::RECEIVE_MORE.0)) {
-            2
         } else {
-            0
+            2
         }
     }
 }

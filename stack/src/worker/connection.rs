@@ -320,12 +320,8 @@ fn fitting_segment<F>(
         } else {
             Claim::of(parts.conn.rx.is_empty())
         };
-        let is_refused = !parts.chunks.has_receive_room(claim);
-        let is_greedy = claim == Claim::More && parts.conn.rx.len() > parts.chunks.unread_share();
-        if is_refused {
+        if !parts.chunks.has_receive_room(claim) {
             parts.chunks.refuse(Lack::to_receive(claim));
-        }
-        if is_refused || is_greedy {
             counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;
             segment.flags = segment.flags.without(Flags::FIN);

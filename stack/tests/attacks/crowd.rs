@@ -247,7 +247,10 @@ pub(crate) fn forge(town: &mut Town, tick: u32) {
             let guess = tick
                 .wrapping_mul(2_654_435_761)
                 .wrapping_add(n as u32 * 0x4000_0000);
+            let mut options = [1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0];
+            options[4..8].copy_from_slice(&guess.to_be_bytes());
             let spec = SegmentSpec {
+                options: &options,
                 seq: SeqNum(guess),
                 ack: SeqNum(!guess),
                 flags,
