@@ -132,6 +132,8 @@ counters! {
     End SynResetPolicy "syn_reset_policy",
     /// ACK while cookies are alive, but with a wrong or outdated one: reset.
     End CookieRejected "cookie_rejected",
+    /// ACK with a cookie that has opened a connection before, which has ended: reset.
+    End CookieSpent "cookie_spent",
     /// ACK with a valid cookie, dropped because no record was free; the peer tries again.
     End CookieNoRecord "cookie_no_record",
     /// ACK with a valid cookie, dropped because the accept queue is full; the peer tries again.
@@ -155,6 +157,8 @@ counters! {
     End EmbryoBackToListen "embryo_back_to_listen",
     /// Embryo: segment outside the window or inexact RST in it, answered with an ACK (RFC 5961).
     End EmbryoChallenged "embryo_challenged",
+    /// Embryo: SYN again or segment to be answered with an ACK, but it has answered as many as its limit allows.
+    End EmbryoAnswerLimited "embryo_answer_limited",
     /// Embryo: segment dropped without an answer (no ACK bit, reset outside the window, PAWS).
     End EmbryoDropped "embryo_dropped",
 
@@ -166,6 +170,10 @@ counters! {
     End RestChallenged "rest_challenged",
     /// At rest: challenge ACK due, but this connection had one just now.
     End RestChallengeLimited "rest_challenge_limited",
+    /// At rest: old data or a probe, answered with an ACK.
+    End RestOldAnswered "rest_old_answered",
+    /// At rest: old data or a probe, but this connection has answered as many as its limit allows.
+    End RestOldLimited "rest_old_limited",
     /// At rest: ended by a valid reset.
     End RestReset "rest_reset",
     /// At rest: segment dropped without an answer (no ACK bit, reset outside the window).
@@ -202,6 +210,14 @@ counters! {
     Event AheadPruned "ahead_pruned",
     /// Connections that were reset because they stood still while others waited for places in the queues (RFC 6429).
     Event ConnectionsEvicted "connections_evicted",
+    /// Path MTUs lowered: by an ICMP error about something in flight (RFC 1191, RFC 8201), or because a path swallows full
+    /// segments in silence (TCP's `black_holes`).
+    Event PathMtuLowered "path_mtu_lowered",
+    /// ICMP errors about packets too big that were not believed: they would raise the MTU, name what the packet did not
+    /// exceed, or go below what every path carries.
+    Event PathMtuIgnored "path_mtu_ignored",
+    /// Lowered path MTUs that ended after ten minutes: the larger one is tried again.
+    Event PathMtuExpired "path_mtu_expired",
 
     /// Frames that the NIC accepted for sending.
     Event TxFrames "tx_frames",

@@ -31,11 +31,12 @@ pub mod reset;
 pub mod rest;
 // One mechanism, one file.
 pub mod ack;
-pub mod challenge;
+pub mod answer_limits;
 pub mod congestion;
 pub mod deadline;
 pub mod keepalive;
 pub mod nagle;
+mod path_mtu;
 pub mod persist;
 pub mod reassembly;
 pub mod retransmit;

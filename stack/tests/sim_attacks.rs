@@ -32,7 +32,12 @@ static PEACE: LazyLock<Score> = LazyLock::new(|| {
 });
 
 /// Runs an attack for a minute and holds what the well-behaved get against what they get in peace.
-fn withstands(mut attack: impl FnMut(&mut Town, u32)) -> Town {
+fn withstands(attack: impl FnMut(&mut Town, u32)) -> Town {
+    withstands_but("", attack)
+}
+
+/// The same, but for the part that is not promised.
+fn withstands_but(part: &str, mut attack: impl FnMut(&mut Town, u32)) -> Town {
     let mut town = Town::new(SEED);
     let ticks = (MINUTE.as_millis() / TICK.as_millis()) as u32;
     for tick in 0..ticks {
@@ -43,7 +48,7 @@ fn withstands(mut attack: impl FnMut(&mut Town, u32)) -> Town {
     for ((name, attacked), (_, peace)) in score.parts().into_iter().zip(PEACE.parts()) {
         assert!(peace > 0, "{name}: nothing in peace");
         assert!(
-            attacked * 10 >= peace * 9,
+            name == part || attacked * 10 >= peace * 9,
             "{name}: {attacked} of {peace} in peace; {score:?}"
         );
     }
@@ -145,6 +150,16 @@ fn time_waits() {
         .pace(13);
     let town = withstands(|town, _| crowd.tick(town));
     assert!(town.count(Counter::TimeWaitRecycled) > 1_000);
+    town.end();
+}
+
+/// Records, by peers that connect and say nothing: who comes later is refused, who is there goes on.
+#[test]
+fn idle_connections() {
+    let mut crowd = Crowd::new(140_000, Deed::FallSilent, DISCARD).window(65_535).pace(100);
+    let town = withstands_but("visits", |town, _| crowd.tick(town));
+    let refused = [Counter::CookieNoRecord, Counter::EmbryoAckNoRecord];
+    assert!(refused.map(|counter| town.count(counter)).iter().sum::<u64>() > 0);
     town.end();
 }
 

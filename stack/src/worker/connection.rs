@@ -65,6 +65,7 @@ impl<N: Nic> Core<N> {
             table: &mut endpoint.table,
             conns: &mut self.conns,
             mtu: endpoint.mtu,
+            paths: &self.paths,
             now,
         }
     }
@@ -160,6 +161,7 @@ impl<N: Nic> Core<N> {
         match self.opening(now).cookie(meta.key, meta.hash, &kept) {
             Err(NoRecord) => self.end(frame, Counter::CookieNoRecord),
             Ok(slot) => {
+                self.endpoint.spent_cookies.spend(meta.hash, kept.iss);
                 self.endpoint.counters.bump(Counter::CookieEstablished);
                 self.on_connection(hosted, frame, meta, slot, now);
             }

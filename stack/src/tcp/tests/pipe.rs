@@ -305,10 +305,13 @@ impl World {
                 rng.next() as u32
             }
         };
+        let (iss, timestamp_offset) = (SeqNum(wrapping(rng)), wrapping(rng));
+        let local_mss = [100, 536, 1460][rng.below(3) as usize];
         let params = OpenParams {
-            iss: SeqNum(wrapping(rng)),
-            timestamp_offset: wrapping(rng),
-            local_mss: [100, 536, 1460][rng.below(3) as usize],
+            iss,
+            timestamp_offset,
+            local_mss,
+            path_mss: local_mss,
             default_peer_mss: 536,
             rcv_buf: [300, 3_000, 30_000, 300_000][rng.below(4) as usize],
             options: ConnectionOptions {
@@ -395,10 +398,10 @@ impl World {
         let now = self.now;
         let side = &mut self.sides[packet.to];
         if let Record::Parked(parked) = &mut side.record {
-            match rest_step(&parked.numbers(now), &packet.seg) {
+            match rest_step(&parked.numbers(side.params.rcv_buf, now), &packet.seg) {
                 RestStep::Drop => return,
                 RestStep::Ack => return parked.on_ack(&packet.seg, now),
-                RestStep::Reset | RestStep::Challenge | RestStep::Wake => side.wake(now),
+                RestStep::Reset | RestStep::Answer(_) | RestStep::Wake => side.wake(now),
             }
         }
         match &mut side.record {
