@@ -77,7 +77,7 @@ fn closed_windows() {
 /// So many that not one place is left: those that stand still give way, and then there is room.
 #[test]
 fn closed_windows_that_hold_every_place() {
-    let mut crowd = Crowd::new(10_000, Deed::Stall, CHARGEN).pace(100).once();
+    let mut crowd = Crowd::new(9_000, Deed::Stall, CHARGEN).pace(100).once();
     let town = withstands(|town, _| crowd.tick(town));
     assert!(town.count(Counter::ConnectionsEvicted) > 2_000);
     assert_eq!(town.count(Counter::ConnectionsEvicted), crowd.resets);
@@ -156,10 +156,18 @@ fn time_waits() {
 /// Records, by peers that connect and say nothing: who comes later is refused, who is there goes on.
 #[test]
 fn idle_connections() {
-    let mut crowd = Crowd::new(140_000, Deed::FallSilent, DISCARD).window(65_535).pace(100);
+    let mut crowd = Crowd::new(140_000, Deed::FallSilent, DISCARD)
+        .window(65_535)
+        .pace(100);
     let town = withstands_but("visits", |town, _| crowd.tick(town));
     let refused = [Counter::CookieNoRecord, Counter::EmbryoAckNoRecord];
-    assert!(refused.map(|counter| town.count(counter)).iter().sum::<u64>() > 0);
+    assert!(
+        refused
+            .map(|counter| town.count(counter))
+            .iter()
+            .sum::<u64>()
+            > 0
+    );
     town.end();
 }
 
