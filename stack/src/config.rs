@@ -116,7 +116,7 @@ impl Default for Limits {
             icmp_errors_pps: 1000,
             queue_items: 16_384,
             send_queue_items: 64,
-            stall_limit: Duration::from_secs(5),
+            stall_limit: Duration::from_secs(3),
         }
     }
 }

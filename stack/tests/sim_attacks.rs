@@ -77,7 +77,7 @@ fn closed_windows() {
 /// So many that not one place is left: those that stand still give way, and then there is room.
 #[test]
 fn closed_windows_that_hold_every_place() {
-    let mut crowd = Crowd::new(9_000, Deed::Stall, CHARGEN).pace(100).once();
+    let mut crowd = Crowd::new(9_000, Deed::Stall, CHARGEN).pace(50).once();
     let town = withstands(|town, _| crowd.tick(town));
     assert!(town.count(Counter::ConnectionsEvicted) > 2_000);
     assert_eq!(town.count(Counter::ConnectionsEvicted), crowd.resets);
