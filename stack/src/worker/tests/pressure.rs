@@ -133,7 +133,8 @@ fn who_has_stood_still_longest_goes_first() {
     }
     seconds(&mut host, 20);
     // Others take their records: it is not the order of records that decides.
-    for conn in host.app().conns[..3].to_vec() {
+    let conns = &host.app().conns;
+    for conn in [conns[0], conns[1], conns[2]] {
         host.act(|_, cx| cx.abort(conn));
     }
     for port in 1..=11 {
