@@ -127,7 +127,7 @@ fn syns_from_silent_addresses() {
 /// Neighbours, by addresses that ask for the server.
 #[test]
 fn strangers_that_ask() {
-    let town = withstands(|town, tick| ask(town, tick));
+    let town = withstands(ask);
     let neighbors = u64::from(Limits::default().neighbors);
     assert!(town.count(Counter::NeighborEvicted) > neighbors);
     town.end();

@@ -28,6 +28,7 @@ mod paths;
 mod pressure;
 mod random;
 mod reading;
+mod reports;
 mod reset_rules;
 mod rest;
 mod retransmission;

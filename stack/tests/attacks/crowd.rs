@@ -126,7 +126,7 @@ impl Crowd {
             }
         }
         self.ticks += 1;
-        if self.deed == Deed::LeaveGaps && self.ticks % 200 == 0 {
+        if self.deed == Deed::LeaveGaps && self.ticks.is_multiple_of(200) {
             for n in 0..self.peers.len() {
                 self.leave_gaps(town, n);
             }

@@ -120,7 +120,7 @@ impl Party {
     fn say<N: Nic>(&self, cx: &mut Cx<'_, N>, what: Use) {
         for &(conn, of) in &self.conns {
             if of == what {
-                cx.send_bytes(conn, &[0x55; 64]);
+                let _ = cx.send_bytes(conn, &[0x55; 64]);
             }
         }
     }
@@ -241,7 +241,7 @@ impl App for Party {
         }
         self.ticks = ticks;
         self.say(cx, Use::Echo);
-        if ticks % 5 == 0 {
+        if ticks.is_multiple_of(5) {
             self.open(cx, DAYTIME, Use::Visit);
         }
         if matches!(ticks, 20 | 550) {
