@@ -82,6 +82,10 @@ pub struct Limits {
     pub queue_items: u32,
     /// Places that one connection's send queue may take.
     pub send_queue_items: u16,
+    /// How long a connection whose peer takes nothing, or whose application reads nothing, keeps its places at least while
+    /// others get none (RFC 6429): longer ones first, from 12 times as long downwards. While nobody is refused a place it
+    /// keeps them for ever.
+    pub stall_limit: Duration,
 }
 
 impl Default for Limits {
@@ -112,6 +116,7 @@ impl Default for Limits {
             icmp_errors_pps: 1000,
             queue_items: 16_384,
             send_queue_items: 64,
+            stall_limit: Duration::from_secs(3),
         }
     }
 }

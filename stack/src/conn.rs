@@ -60,6 +60,7 @@ pub mod accept_queue;
 pub mod spent_cookies;
 // The open connections: protocol, queues, timers.
 pub mod connections;
+pub mod pressure;
 // How a connection comes into being.
 pub mod opening;
 

@@ -210,6 +210,10 @@ counters! {
     /// Segments whose bytes were not taken because the queues of all connections are full; their ACK was.
     Event PayloadNoPlace "payload_no_place",
 
+    /// Times that a connection's bytes ahead of gaps were dropped: places were wanted, or it was idle for a minute.
+    Event AheadPruned "ahead_pruned",
+    /// Connections that were reset because they stood still while others waited for places in the queues (RFC 6429).
+    Event ConnectionsEvicted "connections_evicted",
     /// ICMP errors sent about frames that ended under a name of their own: port and protocol unreachable, parameter problem.
     Event IcmpErrorsSent "icmp_errors_sent",
     /// ICMP errors of that kind that were due, but for their rate limit.

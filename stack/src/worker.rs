@@ -20,6 +20,7 @@ mod look;
 mod neighborhood;
 mod output;
 mod paths;
+mod pressure;
 mod process;
 pub mod reply;
 mod rest;

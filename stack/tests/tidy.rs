@@ -6,6 +6,8 @@
 
 #[path = "tidy/bans.rs"]
 mod bans;
+#[path = "tidy/budgets.rs"]
+mod budgets;
 #[path = "tidy/crates.rs"]
 mod crates;
 #[path = "tidy/directions.rs"]
@@ -36,6 +38,7 @@ const RULES: &[Rule] = &[
     bans::relative_sleeps,
     bans::order_on_sequence_numbers,
     bans::allows_without_a_reason,
+    budgets::rows_and_limits_agree,
     crates::edges,
     crates::native_dependencies_of_stack,
     directions::imports,

@@ -113,7 +113,8 @@ impl Fault {
             CloseReason::BackToListen
             | CloseReason::Aborted
             | CloseReason::UnreadData
-            | CloseReason::DataAfterClose => Self::Aborted,
+            | CloseReason::DataAfterClose
+            | CloseReason::Evicted => Self::Aborted,
         })
     }
 }

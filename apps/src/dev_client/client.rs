@@ -303,6 +303,7 @@ fn ending(reason: CloseReason) -> &'static str {
         CloseReason::UnreadData => "unread_data",
         CloseReason::DataAfterClose => "data_after_close",
         CloseReason::FinWait2TimedOut => "fin_wait2_timed_out",
+        CloseReason::Evicted => "evicted",
     }
 }
 

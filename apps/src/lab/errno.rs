@@ -99,6 +99,7 @@ impl Errno {
             CloseReason::Aborted | CloseReason::UnreadData | CloseReason::DataAfterClose => {
                 Some(ECONNABORTED)
             }
+            CloseReason::Evicted => Some(ENOBUFS),
         }
     }
 

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::memory::MemoryError;
 use crate::tcp::seq::SeqNum;
 
+use super::pressure::Lack;
 use super::tx_queue::{StaticId, TxItem};
 
 /// A node by its number plus one: all-zero bytes are "none", so that a zeroed record holds empty queues.
@@ -171,6 +172,8 @@ pub struct Chunks<F> {
     sending: u32,
     frames: u32,
     buffer_len: u32,
+    /// What was refused and is lacking still.
+    pub(super) lack: Lack,
 }
 
 impl<F> Chunks<F> {
@@ -196,6 +199,7 @@ impl<F> Chunks<F> {
             sending: 0,
             frames: 0,
             buffer_len,
+            lack: Lack::default(),
         })
     }
 
@@ -233,6 +237,32 @@ impl<F> Chunks<F> {
     #[inline]
     pub fn has_receive_room(&self, claim: Claim) -> bool {
         self.len() - self.sending < self.share(claim)
+    }
+
+    /// Whether so many nodes of a direction are in use that who holds them matters: more than a sixteenth of all.
+    #[must_use]
+    #[inline]
+    pub fn is_scarce(&self) -> bool {
+        self.is_send_scarce() || self.len() - self.sending > self.capacity / 16
+    }
+
+    /// [`Chunks::is_scarce`] for sending.
+    #[must_use]
+    #[inline]
+    pub fn is_send_scarce(&self) -> bool {
+        self.sending > self.capacity / 16
+    }
+
+    /// Whether send queues have room for [`Claim::More`] and some to spare.
+    #[must_use]
+    pub fn has_send_margin(&self) -> bool {
+        self.sending + self.capacity / 16 < self.share(Claim::More)
+    }
+
+    /// Whether what was received has room for a claim and some to spare.
+    #[must_use]
+    pub fn has_receive_margin(&self, claim: Claim) -> bool {
+        self.len() - self.sending + self.capacity / 16 < self.share(claim)
     }
 
     /// Nodes of one direction that may be in use for a claim to be granted another one.

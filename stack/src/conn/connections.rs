@@ -8,10 +8,11 @@ use core::net::Ipv4Addr;
 use core::num::NonZeroU32;
 use std::collections::VecDeque;
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, Claim};
 use super::key::{FlowHash, FlowKey};
 use super::local::LocalId;
 use super::out_of_order::OutOfOrder;
+use super::pressure::{Lack, Pressure};
 use super::record::TickMs;
 use super::rx_queue::RxQueue;
 use super::statics::Statics;
@@ -71,7 +72,7 @@ impl Conn {
     /// It stands in the list of those to be asked for output.
     const DIRTY: u8 = 1 << 1;
     /// It is there: a place keeps what it held last, so that its lines can be prefetched without reading any of them.
-    const LIVE: u8 = 1 << 7;
+    pub(super) const LIVE: u8 = 1 << 7;
     /// Bytes have arrived that the application has not heard of.
     pub const NEWS: u8 = 1 << 2;
     /// A send was refused: the application is to hear when there is room.
@@ -168,6 +169,16 @@ impl Conn {
         }
     }
 
+    /// Places for sending that it may hold while they are scarce: as many as the peer has taken segments, and two more; one
+    /// while its window is closed. Whoever takes nothing gets no more than it needs to go on.
+    #[must_use]
+    pub fn earned_places(&self) -> u32 {
+        match self.tcb.send_window() {
+            0 => 1,
+            _ => 2 + self.tcb.acked_len() / self.tcb.mss().max(1),
+        }
+    }
+
     /// Whether the queues are empty.
     #[must_use]
     #[inline]
@@ -193,8 +204,8 @@ pub struct Removed {
 #[derive(Debug)]
 pub struct Connections<F> {
     /// IPv4 connections by their record's index.
-    v4: Vec<Conn>,
-    v6: Vec<Conn>,
+    pub(super) v4: Vec<Conn>,
+    pub(super) v6: Vec<Conn>,
     v4_capacity: u32,
     /// What a place holds before it is used for the first time.
     vacant: Conn,
@@ -215,6 +226,8 @@ pub struct Connections<F> {
     pub counters: Counters,
     /// The connection that ended last, and what of its text was never acknowledged, in bytes.
     last_ended: Option<(ConnId, u64)>,
+    /// Who gives way while places are scarce.
+    pub(super) pressure: Pressure,
 }
 
 /// Places in the list of output for slots whose connection ended while it stood there.
@@ -250,6 +263,7 @@ impl<F: Frame> Connections<F> {
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),
             last_ended: None,
+            pressure: Pressure::new(open.v4, open.v6),
         })
     }
 }
@@ -486,6 +500,15 @@ impl<F> Connections<F> {
             *is_starved = true;
             self.starved.push_back(slot);
         }
+    }
+
+    /// [`Connections::refuse_room`] because all places are taken: who stands still gives way.
+    pub fn refuse_place(&mut self, slot: Slot) {
+        if let Some(conn) = self.get(slot) {
+            let lack = Lack::to_send(Claim::of(conn.tx.is_empty()));
+            self.chunks.refuse(lack);
+        }
+        self.refuse_room(slot);
     }
 
     /// Slots in the list.

@@ -192,8 +192,8 @@ impl<F> Opening<'_, F> {
         let record = Open::of_listener(parked.listener);
         let unparked = self.table.unpark(found, hash, &record);
         let found = unparked.map_err(|_| NoRecord)?;
-        // Its ISS is history, and its options come with the rest.
-        let params = self.params(&key, SeqNum(0), ConnectionOptions::default());
+        // Its ISS is history: what it sends is counted from here. Its options come with the rest.
+        let params = self.params(&key, parked.snd_nxt, ConnectionOptions::default());
         let rest = parked.rest(self.now);
         let link = self.link(&key);
         let slot = self.place(found, key, hash, |env| Tcb::wake(params, &rest, env))?;

@@ -57,6 +57,11 @@ impl Tcb {
         self.abort_because(CloseReason::Aborted, env)
     }
 
+    /// Ends the connection because others need what it holds ([`CloseReason::Evicted`], RFC 6429).
+    pub fn evict(&mut self, env: &mut Env<'_>) -> Events {
+        self.abort_because(CloseReason::Evicted, env)
+    }
+
     pub(super) fn abort_because(&mut self, reason: CloseReason, env: &mut Env<'_>) -> Events {
         let resets = self.state.is_syn_received()
             || self.state.takes_text()

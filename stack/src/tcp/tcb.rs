@@ -425,6 +425,12 @@ impl Tcb {
         self.snd_nxt.since(self.snd_una)
     }
 
+    /// Numbers that the peer has acknowledged since the connection opened or woke, modulo 2^32.
+    #[must_use]
+    pub const fn acked_len(&self) -> u32 {
+        self.snd_una.since(self.cold.params.iss)
+    }
+
     /// Whether we open the connection and nothing has been sent yet.
     #[must_use]
     #[inline]

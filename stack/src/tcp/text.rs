@@ -170,6 +170,18 @@ impl Tcb {
         }
     }
 
+    /// Whether text or a FIN was received ahead of a gap.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        self.bits.has(Bits::FIN_AHEAD) || !self.cold.reassembly.is_empty()
+    }
+
+    /// Forgets what was received ahead of gaps, and a FIN there. None of it was acknowledged: the peer sends it again.
+    pub fn forget_ahead(&mut self) {
+        self.cold.reassembly.clear();
+        self.bits.clear(Bits::FIN_AHEAD);
+    }
+
     /// The peer said where its data ends; what it sends behind that isn't data.
     fn cut_behind_fin(&self, seg: &mut Segment) {
         let fin: SeqNum = self.cold.rcv_fin;

@@ -297,4 +297,7 @@ pub enum CloseReason {
     DataAfterClose,
     /// The peer never closed its direction after we closed for good.
     FinWait2TimedOut,
+    /// The peer took nothing, or the application read nothing, for too long while others waited for the places that the
+    /// connection held in the queues: the peer was reset (RFC 6429). ENOBUFS.
+    Evicted,
 }

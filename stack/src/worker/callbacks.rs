@@ -145,9 +145,14 @@ impl<N: Nic> Core<N> {
         if !conn.has(Conn::WANTS_ROOM) || conn.tx.items() >= u32::from(limit) {
             return false;
         }
-        if !conn.tx.may_grow(chunks) {
-            self.conns.refuse_room(slot);
-            return false;
+        if chunks.is_send_scarce() {
+            if !conn.tx.may_grow(chunks) {
+                self.conns.refuse_place(slot);
+                return false;
+            }
+            if conn.tx.items() >= conn.earned_places() {
+                return false;
+            }
         }
         conn.take(Conn::WANTS_ROOM)
     }

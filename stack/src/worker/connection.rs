@@ -13,6 +13,7 @@ use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::opening::{NoRecord, Opening};
+use crate::conn::pressure::Lack;
 use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::{Counter, Counters};
 use crate::nic::{Frame, Nic, PoolClass};
@@ -212,7 +213,7 @@ impl<N: Nic> Core<N> {
             // Not reached: every open record has its connection.
             return self.end(frame, Counter::WakeNoRecord);
         };
-        let segment = fitting_segment(meta, frame.bytes(), &parts, &mut endpoint.counters);
+        let segment = fitting_segment(meta, frame.bytes(), &mut parts, &mut endpoint.counters);
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
         let verdict = {
             let (tcb, mut env) = parts.protocol(&endpoint.config, now);
@@ -310,7 +311,7 @@ impl<N: Nic> Core<N> {
 fn fitting_segment<F>(
     meta: &Meta,
     bytes: &[u8],
-    parts: &Parts<'_, F>,
+    parts: &mut Parts<'_, F>,
     counters: &mut Counters,
 ) -> Segment {
     let mut segment = meta.segment(bytes);
@@ -322,6 +323,7 @@ fn fitting_segment<F>(
             Claim::of(parts.conn.rx.is_empty())
         };
         if !parts.chunks.has_receive_room(claim) {
+            parts.chunks.refuse(Lack::to_receive(claim));
             counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;
             segment.flags = segment.flags.without(Flags::FIN);

@@ -9,7 +9,6 @@ use core::net::{IpAddr, SocketAddr};
 use super::Core;
 use crate::app::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
 use crate::config::Config;
-use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
@@ -291,17 +290,20 @@ impl<N: Nic> Cx<'_, N> {
             nic,
             ..
         } = &mut *self.core;
-        if !conns.chunks.has_send_room(Claim::More) {
+        let mut limit = u32::from(endpoint.config.limits.send_queue_items);
+        if conns.chunks.is_send_scarce() {
             // The rare case first: the parts are to be given away.
             let conn = conns.get(slot)?;
             if !conn.tx.may_grow(&conns.chunks) {
                 if conn.tcb.may_queue() {
-                    conns.refuse_room(slot);
+                    conns.refuse_place(slot);
                 }
                 return None;
             }
+            if !conn.tx.is_empty() {
+                limit = limit.min(conn.earned_places());
+            }
         }
-        let limit = u32::from(endpoint.config.limits.send_queue_items);
         let parts = conns.parts(slot)?;
         if !parts.conn.tcb.may_queue() {
             return None;

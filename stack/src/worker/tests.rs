@@ -25,6 +25,7 @@ mod neighbors;
 mod offloads;
 mod packets;
 mod paths;
+mod pressure;
 mod random;
 mod reading;
 mod reports;

@@ -34,6 +34,10 @@ const SEGMENTS_PER_CONNECTION: u32 = 32;
 /// Timers that fire per turn at most.
 const TIMERS_PER_TURN: u32 = 256;
 
+/// A connection with bytes, or a FIN, ahead of a gap that hears nothing for so long forgets them and may rest: its peer has
+/// given up or sends all of it again.
+const GAP_LIMIT: Duration = Duration::from_secs(60);
+
 /// What came of asking a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
@@ -284,6 +288,7 @@ impl<N: Nic> Core<N> {
             };
             self.on_timer(hosted, slot, now);
         }
+        self.relieve_pressure(hosted, now);
         self.feed_starved(hosted, now);
         self.serve_waiting(hosted, now);
         self.expire_time_waits(now);
@@ -316,18 +321,31 @@ impl<N: Nic> Core<N> {
     /// A connection that has been idle long enough comes to rest; one that can't is asked again later.
     fn park(&mut self, slot: Slot, now: Instant) {
         let park_after = self.endpoint.config.park_after;
+        let Some(conn) = self.conns.get(slot) else {
+            return;
+        };
+        // Who waits for room would not hear of it at rest.
+        let is_busy = !conn.tx.is_empty() || !conn.rx.is_empty();
+        if !conn.has(Conn::ANNOUNCED) || conn.has(Conn::WANTS_ROOM) || is_busy {
+            return;
+        }
+        let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
+        let has_gaps = conn.tcb.has_gaps();
+        let rests_after = if has_gaps {
+            park_after.max(GAP_LIMIT)
+        } else {
+            park_after
+        };
+        if idle < rests_after {
+            return self.conns.fire_by(slot, now + (rests_after - idle));
+        }
+        if has_gaps {
+            self.prune_ahead(slot);
+        }
         let Some(parts) = self.conns.parts(slot) else {
             return;
         };
         let conn = parts.conn;
-        // Who waits for room would not hear of it at rest.
-        if !conn.has(Conn::ANNOUNCED) || conn.has(Conn::WANTS_ROOM) || !conn.is_drained() {
-            return;
-        }
-        let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
-        if idle < park_after {
-            return self.conns.fire_by(slot, now + (park_after - idle));
-        }
         let env = Env {
             now,
             settings: &self.endpoint.config.tcp,

@@ -21,6 +21,18 @@ use crate::wraps;
 /// Bytes that all plans of a seed move together, at most; more only takes longer.
 const TOTAL_LEN: u64 = 400_000;
 
+/// As long as R2: whoever stands still in these worlds is to go on.
+const NEVER: Duration = Duration::from_secs(1000);
+
+/// Pools that run dry.
+const fn few() -> PoolSizes {
+    PoolSizes {
+        rx: 150,
+        control: 150,
+        data: 100,
+    }
+}
+
 /// When plan 0 opens.
 const FIRST_OPEN: Duration = Duration::from_millis(10);
 
@@ -128,11 +140,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
                 control: 500,
                 data: 300,
             },
-            PoolSizes {
-                rx: 150,
-                control: 150,
-                data: 100,
-            },
+            few(),
         ]);
         let config = &mut host.config;
         let records = |n| Records { v4: n, v6: n };
@@ -151,6 +159,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
             300.. => 128,
             _ => 32,
         };
+        config.limits.stall_limit = NEVER;
         config.limits.send_queue_items = random.one_of(&[1, 4, 64]);
         config.handshake.syn_ack_retries = 7;
         config.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);

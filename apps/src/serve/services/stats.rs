@@ -9,7 +9,7 @@ use serde::Serialize;
 use stack::tcp::verdict::CloseReason;
 
 /// Names of the reasons for which connections end, in the order of [`reason_index`].
-const REASONS: [&str; 11] = [
+const REASONS: [&str; 12] = [
     "graceful",
     "refused",
     "reset",
@@ -21,6 +21,7 @@ const REASONS: [&str; 11] = [
     "unread_data",
     "data_after_close",
     "fin_wait_2_timed_out",
+    "evicted",
 ];
 
 const fn reason_index(reason: CloseReason) -> usize {
@@ -36,6 +37,7 @@ const fn reason_index(reason: CloseReason) -> usize {
         CloseReason::UnreadData => 8,
         CloseReason::DataAfterClose => 9,
         CloseReason::FinWait2TimedOut => 10,
+        CloseReason::Evicted => 11,
     }
 }
 

@@ -148,6 +148,8 @@ pub(super) fn plain() -> ConfigSpec {
         parked: few,
         time_wait: few,
     };
+    // Nobody gives way here, whoever waits.
+    spec.limits.stall_limit = Duration::from_secs(100_000);
     // The least buffer that needs a scale of 7.
     spec.rcv_buf = 65_536 << 6;
     // At rest with the first turn in which nothing happens.

@@ -110,11 +110,23 @@ fn item() -> TxItem<MemoryFrame> {
     TxItem::Pattern { start: 0, len: 1 }
 }
 
-/// Half of the places are for receiving, and in each half the last one is for who holds none.
+/// Lets the peer take two segments: while places are scarce a connection may hold as many as that, and two more.
+fn earn(host: &mut Host<Probe>, conn: ConnId) {
+    let two = TxItem::Pattern {
+        start: 0,
+        len: 2 * 536,
+    };
+    assert!(host.act(|_, cx| cx.send(conn, two).is_ok()));
+    while host.try_reply().is_some() {}
+    host.inject(ack().seq(1).ack(1 + 2 * 536));
+}
+
+/// Half of the places are for receiving, and in each half the last ones are for who holds none.
 #[test]
 fn neither_direction_nor_connection_keeps_out_another() {
     let mut host = unread(|spec| spec.limits.queue_items = 8);
     let (first, second) = (host.conn(), Flow::v4(2, OPEN));
+    earn(&mut host, first);
     for sent in [true, true, true, false] {
         assert_eq!(host.act(|_, cx| cx.send(first, item()).is_ok()), sent);
     }
@@ -162,12 +174,13 @@ fn who_is_refused_by_its_own_limit_hears_although_room_comes_later() {
     });
     let (first, first_flow) = (host.conn(), host.flow);
     let full_segment = || TxItem::Pattern { start: 0, len: 536 };
+    earn(&mut host, first);
     for sent in [true, true, true, false] {
         let result = host.act(|_, cx| cx.send(first, full_segment()).is_ok());
         assert_eq!(result, sent);
     }
     while host.try_reply().is_some() {}
-    let others = [2, 3].map(|port| {
+    let others = [2, 3, 4].map(|port| {
         host.on(Flow::v4(port, OPEN))
             .shake_hands()
             .hears(&[Ready, Open]);
@@ -176,7 +189,7 @@ fn who_is_refused_by_its_own_limit_hears_although_room_comes_later() {
     host.app().reads = true;
     host.app().fills = others.map(|(conn, _)| conn).to_vec();
     host.on(first_flow)
-        .inject(data(1).seq(1).ack(1 + 3 * 536))
+        .inject(data(1).seq(1).ack(1 + 5 * 536))
         .hears(&[Data(1)]);
     while host.try_reply().is_some() {}
     // Of the places of all, one is free now: it is for who has none.
