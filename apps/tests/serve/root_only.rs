@@ -2,6 +2,8 @@
 
 // What stands behind the ports.
 mod services;
+// What VLANs keep apart.
+mod vlans;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};

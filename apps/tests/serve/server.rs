@@ -55,10 +55,15 @@ pub(crate) struct Server {
 impl Server {
     /// On tap `dtap0`, both families, the kernel's side set up; returns when it says that it is there.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        let tap_up = ["--tap-up", "198.18.0.1/24", "--tap-up", "2001:db8::1/64"];
+        Self::alone(&[&tap_up, flags].concat())
+    }
+
+    /// The same with the kernel's side left down.
+    pub(crate) fn alone(flags: &[&str]) -> Self {
         let mut child = syncline()
             .args(["serve", "--nic", "tap:dtap0", "--json"])
             .args(["--ip", "198.18.0.2/24", "--ip", "2001:db8::2/64"])
-            .args(["--tap-up", "198.18.0.1/24", "--tap-up", "2001:db8::1/64"])
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
