@@ -156,6 +156,15 @@ impl KernelSide<'_> {
     }
 }
 
+/// Switches the loopback interface of a new network namespace on: over it a kernel tells its own programs that a neighbour
+/// doesn't answer.
+///
+/// # Errors
+/// [`Failure::Run`] with the command that failed and its words.
+pub(crate) fn bring_loopback_up() -> Result<(), Failure> {
+    run(&link_up("lo"))
+}
+
 /// How the interface of a VLAN is made.
 const ADD_LINK: &str = "ip link add link";
 

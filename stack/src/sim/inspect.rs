@@ -416,4 +416,35 @@ mod tests {
         assert_eq!(inspect(&padded, MAC, 1500), Err(Fault::DirtyPadding));
         assert_eq!(inspect(&frame[..len - 1], MAC, 1500), Err(Fault::Truncated));
     }
+
+    /// A segment of a connection, or the other direction of it, in this VLAN.
+    fn vlan_segment(flags: u8, vlan: u16, back: bool) -> Vec<u8> {
+        let ends = [[198, 18, 0, 1, 0, 80], [198, 18, 0, 2, 156, 64]];
+        let [src, dst] = if back { [ends[1], ends[0]] } else { ends };
+        let mut frame = vec![2; 12];
+        if vlan != 0 {
+            frame.extend([0x81, 0, 0x20, vlan as u8]);
+        }
+        frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
+        frame.extend([&src[..4], &dst[..4], &src[4..], &dst[4..]].concat());
+        frame.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]);
+        frame
+    }
+
+    #[test]
+    fn a_connection_keeps_to_one_vlan_and_a_host_to_its_own() {
+        const ACK: u8 = 0x10;
+        const RST: u8 = 4;
+        let mut judge = VlanJudge::default();
+        let mut frame = |flags, vlan, back, forged| {
+            judge.judge(&vlan_segment(flags, vlan, back), Some(&[0, 5]), forged)
+        };
+        assert_eq!(frame(ACK, 5, false, false), Ok(()));
+        assert_eq!(frame(ACK, 5, true, false), Ok(()));
+        assert_eq!(frame(ACK, 0, true, false), Err(Fault::OtherVlan));
+        assert_eq!(frame(ACK, 6, false, false), Err(Fault::ForeignVlan));
+        assert_eq!(frame(RST, 0, false, false), Err(Fault::OtherVlan));
+        assert_eq!(frame(RST, 0, false, true), Ok(()), "to what was forged");
+        assert_eq!(frame(ACK, 0, false, true), Err(Fault::OtherVlan));
+    }
 }
