@@ -139,7 +139,12 @@ fn configure_kernel_side(args: &Args, plan: &Plan) -> Result<(), Failure> {
     }
     let side = KernelSide {
         tap: name,
-        vlan: plan.config.locals.vlans().first(),
+        // The same in all workers' configurations.
+        vlan: plan
+            .configs
+            .first()
+            .map(|config| config.locals.vlans().first())
+            .unwrap_or_default(),
         ours: &args.ip,
         prefixes: &args.prefix,
     };
