@@ -1,4 +1,4 @@
-//! Addresses as users write them: `198.18.0.2/24`, `198.18.64.0/24`. Parsers for the command line.
+//! Addresses as users write them: `198.18.0.2/24`, `198.18.64.0/24`, VLAN `5`. Parsers for the command line.
 //!
 //! Called by: the flags of commands. It must never look at the machine, and never guess a prefix length.
 
@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use stack::config::Interface;
 use stack::conn::local::LocalPrefix;
+use stack::wire::vlan::VlanId;
 
 /// `ADDR/LEN` of either family: a host, and how much of its address the link shares.
 ///
@@ -42,6 +43,19 @@ pub(crate) fn routed_prefix(text: &str) -> Result<LocalPrefix, String> {
     LocalPrefix::new(address, prefix_len).map_err(|error| error.to_string())
 }
 
+/// The number of a VLAN, or 0 for untagged frames.
+///
+/// # Errors
+/// One line that says what is wrong and what a right one looks like.
+pub(crate) fn vlan_id(text: &str) -> Result<VlanId, String> {
+    match text.parse().map(VlanId) {
+        Ok(id) if id <= VlanId::LAST => Ok(id),
+        _ => Err(format!(
+            "`{text}` is no VLAN; give 1 to 4094, or 0 for untagged frames"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +80,16 @@ mod tests {
         ] {
             let error = host_prefix(text).expect_err(text);
             assert!(error.contains("198.18.0.2/24"), "{error}");
+        }
+    }
+
+    #[test]
+    fn vlans_are_0_to_4094() {
+        assert_eq!(vlan_id("0"), Ok(VlanId::UNTAGGED));
+        assert_eq!(vlan_id("4094"), Ok(VlanId(4094)));
+        for text in ["4095", "-1", "65536", "", "5-6", "any"] {
+            let error = vlan_id(text).expect_err(text);
+            assert!(error.contains("1 to 4094"), "{error}");
         }
     }
 

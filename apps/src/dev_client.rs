@@ -17,6 +17,7 @@ use stack::config::{Config, ConfigSpec, Interface};
 use stack::conn::{Capacity, Records};
 use stack::memory::PageOptions;
 use stack::nic::fault::FaultSpec;
+use stack::wire::vlan::VlanId;
 use stack::worker::{Rings, Worker};
 
 use crate::addresses::host_prefix;
@@ -27,7 +28,7 @@ use crate::fault::{FaultFlag, FaultReport, fault};
 use crate::provenance;
 use crate::secrets;
 use crate::serve::idle::{BackOff, Idle};
-use crate::serve::kernel;
+use crate::serve::kernel::{self, KernelSide};
 use crate::stop::Stop;
 use crate::units;
 use client::{Client, Order, Talk, Tally};
@@ -151,7 +152,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     })?;
     let (port, queues) = eal.open(&spec)?.init(&port_config)?;
     if let NicSpec::Tap { name, .. } = &spec {
-        kernel::bring_up(name, &args.tap_up, &args.ip, &[])?;
+        let side = KernelSide {
+            tap: name,
+            vlan: VlanId::UNTAGGED,
+            ours: &args.ip,
+            prefixes: &[],
+        };
+        side.bring_up(&args.tap_up)?;
     }
     let no_queue = || Failure::Run(format!("{spec} has no queue"));
     let queue = queues.into_iter().next().ok_or_else(no_queue)?;

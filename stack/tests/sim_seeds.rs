@@ -30,6 +30,7 @@ use std::time::Duration;
 use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::HostSpec;
 use stack::time::Instant;
+use stack::wire::vlan::VlanId;
 
 use plan::{Content, End, FIRST_PORT, Plan, Side};
 use stage::{Manners, Stage};
@@ -44,6 +45,9 @@ static WRAPPED: AtomicU64 = AtomicU64::new(0);
 static FORGED_AT_REST: AtomicU64 = AtomicU64::new(0);
 /// Forged segments that met a client in SYN-SENT.
 static FORGED_IN_SYN_SENT: AtomicU64 = AtomicU64::new(0);
+
+/// Forged segments with the right numbers from another VLAN.
+static FORGED_ELSEWHERE: AtomicU64 = AtomicU64::new(0);
 
 /// Failures shown; the others are counted.
 const SHOWN: usize = 5;
@@ -63,7 +67,8 @@ fn run(seed: u64, record: bool) -> Vec<String> {
         let looks = wraps::is_due(seed) || stage.intruder.is_some();
         stage.world.record(record || looks);
         let mut wrong = stage.judge(LIMIT);
-        if stage.intruder.is_some() {
+        if let Some(intruder) = &stage.intruder {
+            FORGED_ELSEWHERE.fetch_add(intruder.sent_elsewhere, Ordering::Relaxed);
             FORGED_AT_REST.fetch_add(stage.refused_at_rest, Ordering::Relaxed);
             FORGED_IN_SYN_SENT.fetch_add(stage.refused_in_syn_sent, Ordering::Relaxed);
         }
@@ -135,6 +140,7 @@ fn echoes_both_ways_through_few_places() {
         client_port: None,
         server_host: 1 - n % 2,
         server: (HostSpec::v4(2 - n as u8 % 2), FIRST_PORT + n).into(),
+        vlan: VlanId::UNTAGGED,
         starts_after: Duration::ZERO,
         accepts_after: Duration::ZERO,
         sides: [side(Content::Static), side(Content::Echo)],
@@ -207,10 +213,12 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
     assert!(wrapped * 100 >= due * 99, "a third of them should");
     let at_rest = FORGED_AT_REST.load(Ordering::Relaxed);
     let in_syn_sent = FORGED_IN_SYN_SENT.load(Ordering::Relaxed);
+    let elsewhere = FORGED_ELSEWHERE.load(Ordering::Relaxed);
     println!(
-        "{at_rest} forged segments met connections at rest, {in_syn_sent} clients in SYN-SENT"
+        "{at_rest} forged segments met connections at rest, {in_syn_sent} clients in SYN-SENT; {elsewhere} came from other VLANs"
     );
     if seeds >= 1_000 {
         assert!(at_rest > 100 && in_syn_sent > 100, "intruders met too few");
+        assert!(elsewhere > 100, "{elsewhere}");
     }
 }

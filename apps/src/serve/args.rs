@@ -10,10 +10,11 @@ use clap::ValueEnum;
 use stack::config::{ClosedPolicy, Interface};
 use stack::conn::listener::SynPolicy;
 use stack::conn::local::LocalPrefix;
+use stack::wire::vlan::VlanId;
 
 use super::idle::Idle;
 use super::listen::{Listens, listens};
-use crate::addresses::{host_prefix, routed_prefix};
+use crate::addresses::{host_prefix, routed_prefix, vlan_id};
 use crate::fault::{FaultFlag, fault};
 use crate::units;
 
@@ -38,6 +39,11 @@ pub(crate) struct Args {
     /// More addresses that are ours, routed to us as a whole; may be given several times
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = routed_prefix)]
     pub(crate) prefix: Vec<LocalPrefix>,
+
+    /// The VLANs (802.1Q) that are ours, 1 to 4094, and 0 for untagged frames: all our addresses are in each of them, and
+    /// frames of others are dropped [default: untagged frames, and every VLAN where there are at most 16 addresses]
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = vlan_id)]
+    pub(crate) vlan: Vec<VlanId>,
 
     /// An open port and what it serves: 7=echo, `80=http,size=1k`, 198.18.0.2:80=http, 198.18.64.0/24:8000-8010=discard,
     /// `[2001:db8::2]:80=http`; may be given several times
@@ -73,7 +79,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "POLICY", default_value = "rst")]
     pub(crate) closed: ClosedAnswer,
 
-    /// Configures the kernel's side of the tap: link up, and this address [default: the commands are printed]
+    /// Configures the kernel's side of the tap: link up, and this address, in the first VLAN of --vlan if it names any and
+    /// not 0 [default: the commands are printed]
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
     pub(crate) tap_up: Vec<Interface>,
 

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use stack::config::Interface;
 use stack::conn::local::LocalPrefix;
+use stack::wire::vlan::VlanId;
 
 use super::plan::written;
 use crate::failure::Failure;
@@ -72,24 +73,87 @@ pub(crate) fn refuse_owned(
     Ok(())
 }
 
-/// Sets the kernel's side of a tap up, with these addresses, and routes our prefixes to us.
-///
-/// # Errors
-/// [`Failure::Run`] with the command that failed and its words.
-pub(crate) fn bring_up(
-    tap: &str,
-    addresses: &[Interface],
-    ours: &[Interface],
-    prefixes: &[LocalPrefix],
-) -> Result<(), Failure> {
-    for address in addresses {
-        run(&add_address(tap, address))?;
+/// The kernel's side of a tap that this run has made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KernelSide<'a> {
+    /// Its name.
+    pub(crate) tap: &'a str,
+    /// The VLAN in which the kernel shall reach us: an interface of its own on the tap, unless it is untagged.
+    pub(crate) vlan: VlanId,
+    /// Our addresses.
+    pub(crate) ours: &'a [Interface],
+    /// Our prefixes.
+    pub(crate) prefixes: &'a [LocalPrefix],
+}
+
+impl KernelSide<'_> {
+    /// Sets it up, with these addresses, and routes our prefixes to us.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] with the command that failed and its words.
+    pub(crate) fn bring_up(&self, addresses: &[Interface]) -> Result<(), Failure> {
+        let device = self.device();
+        let of_vlan = self.vlan_commands();
+        for command in of_vlan.iter().take(1) {
+            run(command)?;
+        }
+        for address in addresses {
+            run(&add_address(&device, address))?;
+        }
+        run(&link_up(self.tap))?;
+        for command in of_vlan.iter().skip(1) {
+            run(command)?;
+        }
+        for route in routes(&device, self.ours, self.prefixes) {
+            run(&route)?;
+        }
+        Ok(())
     }
-    run(&link_up(tap))?;
-    for route in routes(tap, ours, prefixes) {
-        run(&route)?;
+
+    /// The commands that a user would give for the same: for each of our addresses one of the same prefix for the kernel.
+    pub(super) fn commands(&self, gateways: &[IpAddr]) -> Vec<String> {
+        let device = self.device();
+        let mut commands = vec![link_up(self.tap)];
+        commands.extend(self.vlan_commands());
+        for ip in self.ours {
+            let command = match free_neighbor(ip, self.ours, gateways) {
+                Some(address) => add_address(
+                    &device,
+                    &Interface {
+                        address,
+                        prefix_len: ip.prefix_len,
+                    },
+                ),
+                None => format!("ip route add {} dev {device}", ip.address),
+            };
+            // Two of our addresses on one link need one of the kernel's.
+            if !commands.contains(&command) {
+                commands.push(command);
+            }
+        }
+        commands.extend(routes(&device, self.ours, self.prefixes));
+        commands
     }
-    Ok(())
+
+    /// The interface that has the kernel's addresses.
+    fn device(&self) -> String {
+        match self.vlan {
+            VlanId::UNTAGGED => self.tap.to_owned(),
+            VlanId(id) => format!("{}.{id}", self.tap),
+        }
+    }
+
+    /// Makes the interface of the VLAN, and then sets it up; nothing for untagged frames.
+    fn vlan_commands(&self) -> Vec<String> {
+        let (tap, device) = (self.tap, self.device());
+        match self.vlan {
+            VlanId::UNTAGGED => Vec::new(),
+            VlanId(id) => vec![
+                format!("{ADD_LINK} {tap} name {device} type vlan id {id}"),
+                link_up(&device),
+            ],
+        }
+    }
 }
 
 /// Switches the loopback interface of a new network namespace on: over it a kernel tells its own programs that a neighbour
@@ -101,33 +165,8 @@ pub(crate) fn bring_loopback_up() -> Result<(), Failure> {
     run(&link_up("lo"))
 }
 
-/// The commands that a user would give for the same: for each of our addresses one of the same prefix for the kernel.
-pub(super) fn commands(
-    tap: &str,
-    ours: &[Interface],
-    prefixes: &[LocalPrefix],
-    gateways: &[IpAddr],
-) -> Vec<String> {
-    let mut commands = vec![link_up(tap)];
-    for ip in ours {
-        let command = match free_neighbor(ip, ours, gateways) {
-            Some(address) => add_address(
-                tap,
-                &Interface {
-                    address,
-                    prefix_len: ip.prefix_len,
-                },
-            ),
-            None => format!("ip route add {} dev {tap}", ip.address),
-        };
-        // Two of our addresses on one link need one of the kernel's.
-        if !commands.contains(&command) {
-            commands.push(command);
-        }
-    }
-    commands.extend(routes(tap, ours, prefixes));
-    commands
-}
+/// How the interface of a VLAN is made.
+const ADD_LINK: &str = "ip link add link";
 
 /// Our prefixes are reached through one of our addresses of their family, if there is one: prefixes answer no ARP.
 fn routes(tap: &str, ours: &[Interface], prefixes: &[LocalPrefix]) -> Vec<String> {
@@ -171,6 +210,11 @@ fn run(command: &str) -> Result<(), Failure> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().next().unwrap_or("it does not say why");
+    if command.starts_with(ADD_LINK) && said.contains("Unknown device type") {
+        return Err(Failure::Run(format!(
+            "`{command}` failed: this kernel has no VLANs; load the module 8021q, or leave --tap-up out and put something else that speaks 802.1Q at the other end"
+        )));
+    }
     Err(Failure::Run(format!("`{command}` failed: {said}")))
 }
 
@@ -261,9 +305,35 @@ mod tests {
                 .iter()
                 .map(|text| text.parse().expect("an address"))
                 .collect();
-            let commands = commands("t0", &interfaces(ours), &[], &gateways);
+            let side = KernelSide {
+                tap: "t0",
+                vlan: VlanId::UNTAGGED,
+                ours: &interfaces(ours),
+                prefixes: &[],
+            };
+            let commands = side.commands(&gateways);
             assert_eq!(commands, ["ip link set dev t0 up", last], "{ours:?}");
         }
+    }
+
+    #[test]
+    fn in_a_vlan_the_kernel_gets_an_interface_of_its_own() {
+        let side = KernelSide {
+            tap: "t0",
+            vlan: VlanId(5),
+            ours: &interfaces(&["198.18.0.2/24"]),
+            prefixes: &[routed_prefix("198.18.64.0/24").expect("a prefix")],
+        };
+        assert_eq!(
+            side.commands(&[]),
+            [
+                "ip link set dev t0 up",
+                "ip link add link t0 name t0.5 type vlan id 5",
+                "ip link set dev t0.5 up",
+                "ip addr add 198.18.0.1/24 dev t0.5",
+                "ip route add 198.18.64.0/24 via 198.18.0.2 dev t0.5",
+            ]
+        );
     }
 
     #[test]

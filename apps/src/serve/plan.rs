@@ -200,6 +200,7 @@ fn listens(args: &Args) -> Vec<Listen> {
 fn config(args: &Args, listens: &[Listen], share: Share) -> Result<Config, Failure> {
     let mut spec = ConfigSpec::new(args.ip.clone());
     spec.prefixes.clone_from(&args.prefix);
+    spec.vlans = (!args.vlan.is_empty()).then(|| args.vlan.clone());
     for &gateway in &args.gateway {
         let taken = match gateway {
             IpAddr::V4(gateway) => spec.gateway_v4.replace(gateway).is_some(),
@@ -389,6 +390,11 @@ mod tests {
             ("--listen 80,80", "two listeners"),
             ("--listen 198.18.0.3:80", "none of our addresses"),
             ("--ip 224.0.0.1/24", "224.0.0.1"),
+            ("--vlan 5,6 --vlan 5", "VLAN 5 is given twice"),
+            (
+                "--prefix 198.18.128.0/17 --vlan 5,6",
+                "32769 local addresses in each of 2 VLANs",
+            ),
         ] {
             let text = refusal(&format!("{TAP} {flags}"));
             assert!(text.contains(part), "{flags}: {text}");

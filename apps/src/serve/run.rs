@@ -10,13 +10,14 @@ use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, Mempool, NicSpec, Port, QueuePair
 use stack::config::Config;
 use stack::memory::PageOptions;
 use stack::nic::fault::FaultSpec;
+use stack::wire::vlan::VlanId;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
 use super::args::Args;
 use super::capture::Capture;
 use super::hang;
 use super::idle::{BackOff, Idle};
-use super::kernel;
+use super::kernel::{self, KernelSide};
 use super::link::{LinkWatch, Offloads};
 use super::listen::Listen;
 use super::plan::{Plan, written};
@@ -61,7 +62,7 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
     let mac = queues.first().map(|queue| queue.mac).unwrap_or_default();
     let pools = pools(&port, &queues);
     dpdk::require_addresses("connections", plan.worker_bytes)?;
-    configure_kernel_side(args, &plan.spec)?;
+    configure_kernel_side(args, plan)?;
     stop.unless_asked()?;
     let mut link_watch = LinkWatch::new(&port);
     announce(args, plan, &eal, &port, (mac, &link_watch));
@@ -136,20 +137,31 @@ fn pools(port: &Port, queues: &[QueuePair]) -> Vec<Mempool> {
     of_queues.into_iter().flatten().chain(rx).collect()
 }
 
-fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
-    let NicSpec::Tap { name, .. } = spec else {
+fn configure_kernel_side(args: &Args, plan: &Plan) -> Result<(), Failure> {
+    let NicSpec::Tap { name, .. } = &plan.spec else {
         return Ok(());
     };
     if args.unshare {
         kernel::bring_loopback_up()?;
     }
+    let side = KernelSide {
+        tap: name,
+        // The same in all workers' configurations.
+        vlan: plan
+            .configs
+            .first()
+            .map(|config| config.locals.vlans().first())
+            .unwrap_or_default(),
+        ours: &args.ip,
+        prefixes: &args.prefix,
+    };
     if !args.tap_up.is_empty() {
-        return kernel::bring_up(name, &args.tap_up, &args.ip, &args.prefix);
+        return side.bring_up(&args.tap_up);
     }
     console::log(
         "the kernel's side of the tap is still down; set it up with (or give --tap-up ADDR/LEN):",
     );
-    for command in kernel::commands(name, &args.ip, &args.prefix, &args.gateway) {
+    for command in side.commands(&args.gateway) {
         console::log(format_args!("  {command}"));
     }
     Ok(())
@@ -185,8 +197,13 @@ fn announce(
     let prefixes = args.prefix.iter().map(ToString::to_string);
     let addresses = list(hosts.chain(prefixes).collect());
     let open = list(plan.listens.iter().map(Listen::to_string).collect());
+    let vlans: Vec<String> = args.vlan.iter().map(VlanId::to_string).collect();
+    let vlans = match vlans.as_slice() {
+        [] => String::new(),
+        ids => format!(", VLAN {}", ids.join(", ")),
+    };
     console::log(format_args!(
-        "{}: {addresses} at {}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}",
+        "{}: {addresses} at {}{vlans}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}",
         plan.spec,
         mac_text(mac),
         plan.workers,

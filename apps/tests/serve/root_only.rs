@@ -10,6 +10,8 @@ mod nics;
 mod services;
 // Without root, in namespaces of its own.
 mod unprivileged;
+// What VLANs keep apart.
+mod vlans;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -64,6 +64,11 @@ impl Server {
         Self::start_on(command, "tap:dtap0", &[&kernel, flags].concat()).0
     }
 
+    /// As [`Server::start`], with the kernel's side left down.
+    pub(crate) fn alone(flags: &[&str]) -> Self {
+        Self::start_on(syncline(), "tap:dtap0", flags).0
+    }
+
     /// On a NIC, both families; with the line that says that it is there.
     pub(crate) fn start_on(mut command: Command, nic: &str, flags: &[&str]) -> (Self, String) {
         let mut child = command

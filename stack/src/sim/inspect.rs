@@ -4,6 +4,8 @@
 //! compute or verify. It must never use `wire`: a mistake there would forgive itself here.
 
 use core::fmt;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What is wrong with a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub enum Fault {
     DirtyPadding,
     /// The source link address isn't the sender's own.
     SourceMac,
+    /// In a VLAN that isn't the sender's.
+    ForeignVlan,
+    /// In another VLAN than earlier frames of its connection.
+    OtherVlan,
 }
 
 impl fmt::Display for Fault {
@@ -37,6 +43,8 @@ impl fmt::Display for Fault {
             Self::BeyondMtu => "longer than the MTU",
             Self::DirtyPadding => "padding that isn't zero",
             Self::SourceMac => "somebody else's source link address",
+            Self::ForeignVlan => "a VLAN that isn't the sender's",
+            Self::OtherVlan => "another VLAN than earlier frames of its connection",
         })
     }
 }
@@ -185,6 +193,71 @@ impl<'a> Tcp<'a> {
                 [0, ..] => return None,
                 [_, len, ..] if len >= 2 => options = options.get(usize::from(len)..)?,
                 _ => return None,
+            }
+        }
+    }
+}
+
+/// The VLAN of a frame: 0 without a tag, and with a priority tag.
+#[must_use]
+pub fn vlan(bytes: &[u8]) -> u16 {
+    match be16(bytes, 12) {
+        Some(0x8100) => be16(bytes, 14).unwrap_or(0) & 0x0fff,
+        _ => 0,
+    }
+}
+
+/// What both directions of a TCP connection have in common: address and port of either end, the lesser end first.
+pub type Ends = [Vec<u8>; 2];
+
+/// The ends of a frame's TCP segment; `None` for a frame that holds none.
+#[must_use]
+pub fn ends(bytes: &[u8]) -> Option<Ends> {
+    let tcp = Tcp::of(bytes)?;
+    let at = places(bytes).ok()??;
+    let (first, len) = if at.is_v6 { (8, 16) } else { (12, 4) };
+    let end = |n: usize| {
+        let address = at.ip + first + n * len;
+        [
+            &bytes[address..address + len],
+            &tcp.segment[2 * n..2 * n + 2],
+        ]
+        .concat()
+    };
+    let mut ends = [end(0), end(1)];
+    ends.sort();
+    Some(ends)
+}
+
+/// Whether all frames of a connection are in one VLAN, and whether a host keeps to its own.
+#[derive(Debug, Clone, Default)]
+pub struct VlanJudge {
+    seen: BTreeMap<Ends, u16>,
+}
+
+impl VlanJudge {
+    /// What is wrong with the VLAN of a frame that a host sent, which keeps to `ours` if that names any. Resets answer frames of other
+    /// VLANs without a connection, so they count only when nobody forges those.
+    ///
+    /// # Errors
+    /// [`Fault::ForeignVlan`], [`Fault::OtherVlan`].
+    pub fn judge(&mut self, bytes: &[u8], ours: Option<&[u16]>, forged: bool) -> Result<(), Fault> {
+        const RST: u8 = 4;
+        let vlan = vlan(bytes);
+        if ours.is_some_and(|ours| !ours.contains(&vlan)) {
+            return Err(Fault::ForeignVlan);
+        }
+        let is_reset = Tcp::of(bytes).is_some_and(|tcp| tcp.flags() & RST != 0);
+        let Some(ends) = ends(bytes).filter(|_| !(is_reset && forged)) else {
+            return Ok(());
+        };
+        match self.seen.entry(ends) {
+            Entry::Occupied(first) if *first.get() != vlan => Err(Fault::OtherVlan),
+            Entry::Occupied(_) => Ok(()),
+            Entry::Vacant(_) if is_reset => Ok(()),
+            Entry::Vacant(place) => {
+                place.insert(vlan);
+                Ok(())
             }
         }
     }
@@ -342,5 +415,36 @@ mod tests {
         padded.extend([0, 0, 1]);
         assert_eq!(inspect(&padded, MAC, 1500), Err(Fault::DirtyPadding));
         assert_eq!(inspect(&frame[..len - 1], MAC, 1500), Err(Fault::Truncated));
+    }
+
+    /// A segment of a connection, or the other direction of it, in this VLAN.
+    fn vlan_segment(flags: u8, vlan: u16, back: bool) -> Vec<u8> {
+        let ends = [[198, 18, 0, 1, 0, 80], [198, 18, 0, 2, 156, 64]];
+        let [src, dst] = if back { [ends[1], ends[0]] } else { ends };
+        let mut frame = vec![2; 12];
+        if vlan != 0 {
+            frame.extend([0x81, 0, 0x20, vlan as u8]);
+        }
+        frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
+        frame.extend([&src[..4], &dst[..4], &src[4..], &dst[4..]].concat());
+        frame.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]);
+        frame
+    }
+
+    #[test]
+    fn a_connection_keeps_to_one_vlan_and_a_host_to_its_own() {
+        const ACK: u8 = 0x10;
+        const RST: u8 = 4;
+        let mut judge = VlanJudge::default();
+        let mut frame = |flags, vlan, back, forged| {
+            judge.judge(&vlan_segment(flags, vlan, back), Some(&[0, 5]), forged)
+        };
+        assert_eq!(frame(ACK, 5, false, false), Ok(()));
+        assert_eq!(frame(ACK, 5, true, false), Ok(()));
+        assert_eq!(frame(ACK, 0, true, false), Err(Fault::OtherVlan));
+        assert_eq!(frame(ACK, 6, false, false), Err(Fault::ForeignVlan));
+        assert_eq!(frame(RST, 0, false, false), Err(Fault::OtherVlan));
+        assert_eq!(frame(RST, 0, false, true), Ok(()), "to what was forged");
+        assert_eq!(frame(ACK, 0, false, true), Err(Fault::OtherVlan));
     }
 }

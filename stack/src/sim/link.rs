@@ -8,8 +8,10 @@ use core::time::Duration;
 use crate::rng::Random;
 use crate::time::Instant;
 
-/// Bytes of the Ethernet header, which is never corrupted: a frame with a wrong FCS reaches nobody.
+/// Bytes of the Ethernet header, which is never corrupted, nor is an 802.1Q tag: a frame with a wrong FCS reaches nobody.
 const LINK_HEADER_LEN: usize = 14;
+/// Bytes of a tag.
+const TAG_LEN: usize = 4;
 
 /// Preamble, start delimiter, FCS and gap: what a frame takes on the wire besides its bytes (IEEE 802.3).
 const FRAME_OVERHEAD_LEN: usize = 24;
@@ -186,12 +188,15 @@ impl Link {
 /// Flips bits of one 16-bit word of an IP packet, so that every ones' complement sum over it changes (0x0000 and 0xffff
 /// are the same number there). False when the frame carries no IP: its FCS would have given it away.
 fn corrupt(bytes: &mut [u8], random: &mut Random) -> bool {
-    let is_ip = matches!(bytes.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]));
-    let words = bytes.len().saturating_sub(LINK_HEADER_LEN) / 2;
+    let is_tagged = matches!(bytes.get(12..14), Some([0x81, 0x00]));
+    let start = LINK_HEADER_LEN + if is_tagged { TAG_LEN } else { 0 };
+    let ethertype = bytes.get(start - 2..start);
+    let is_ip = matches!(ethertype, Some([0x08, 0x00] | [0x86, 0xdd]));
+    let words = bytes.len().saturating_sub(start) / 2;
     if !is_ip || words == 0 {
         return false;
     }
-    let at = LINK_HEADER_LEN + 2 * random.below(words as u64) as usize;
+    let at = start + 2 * random.below(words as u64) as usize;
     let flips = match random.below(4) {
         0 => random.within(1..=0xfffe) as u16,
         _ => 1 << random.below(16),
@@ -346,6 +351,19 @@ mod tests {
         );
         assert_eq!(pass(0).fate, Fate::QueueFull);
         assert_eq!(pass(2).arrives_at, at(4), "the queue has drained");
+    }
+
+    #[test]
+    fn a_tag_is_never_corrupted_and_what_is_behind_it_is() {
+        let mut random = Random::new(1);
+        for _ in 0..1_000 {
+            let mut bytes = frame();
+            bytes[12..18].copy_from_slice(&[0x81, 0x00, 0, 5, 0x08, 0x00]);
+            let sent = bytes.clone();
+            assert!(corrupt(&mut bytes, &mut random));
+            assert_eq!(bytes[..18], sent[..18]);
+            assert_ne!(bytes[18..], sent[18..]);
+        }
     }
 
     #[test]

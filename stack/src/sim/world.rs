@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::agenda::{Agenda, Event, InFlight};
 use super::host::{Host, HostError, HostId, HostSpec, Running};
-use super::inspect::inspect;
+use super::inspect::{VlanJudge, inspect};
 use super::link::{Fate, Link, Outcome};
 use super::nic::Pools;
 use super::nic::SimNic;
@@ -45,6 +45,7 @@ pub struct World<A: App> {
     random: Random,
     trace: Trace,
     violations: Vec<String>,
+    vlans: VlanJudge,
     /// A worker without anything to do has a turn at least this often.
     max_idle: Duration,
 }
@@ -60,6 +61,7 @@ impl<A: App> World<A> {
             random: Random::new(seed),
             trace: Trace::default(),
             violations: Vec::new(),
+            vlans: VlanJudge::default(),
             max_idle: Duration::from_millis(10),
         }
     }
@@ -444,7 +446,12 @@ impl<A: App> World<A> {
 
     fn judge(&mut self, host: HostId, bytes: &[u8]) {
         let (mac, mtu) = (self.host(host).spec.mac, self.host(host).spec.nic.mtu);
-        if let Err(fault) = inspect(bytes, mac, mtu) {
+        let is_played = |host: &Host<A>| matches!(host.running, Running::Station(_));
+        let forged = self.hosts.iter().any(is_played);
+        let ours = self.host(host).spec.config.vlans.as_ref();
+        let ours: Option<Vec<u16>> = ours.map(|ours| ours.iter().map(|vlan| vlan.0).collect());
+        let vlan = self.vlans.judge(bytes, ours.as_deref(), forged);
+        if let Err(fault) = inspect(bytes, mac, mtu).and(vlan) {
             self.violate(host, &format!("sent a frame with {fault}: {bytes:02x?}"));
         }
     }

@@ -120,7 +120,7 @@ impl Actor {
     fn open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, n: usize) {
         let plan = &self.plans[n];
         let how = Connect {
-            vlan: None,
+            vlan: Some(plan.vlan),
             local: Some(plan.client_address),
             local_port: plan.client_port,
             options: ConnectionOptions {

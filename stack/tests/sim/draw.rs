@@ -11,6 +11,7 @@ use stack::sim::host::{HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;
 use stack::sim::nic::PoolSizes;
 use stack::time::Instant;
+use stack::wire::vlan::VlanId;
 
 use crate::intruder::Intruder;
 use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
@@ -41,6 +42,7 @@ pub(crate) fn draw(seed: u64) -> Stage {
     let mut random = Random::new(seed);
     let mut hosts = draw_hosts(&mut random);
     let mut plans = draw_plans(&mut random, &hosts);
+    draw_vlans(seed, &mut hosts, &mut plans);
     let wraps = wraps::is_due(seed);
     if wraps {
         wraps::arrange(&mut random, &mut hosts, &mut plans[0], FIRST_OPEN);
@@ -248,6 +250,7 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
         client_port: (workers == 1 && random.hits(300_000)).then_some(20_000 + n),
         server_host: server as u16,
         server: (address(server), server_port).into(),
+        vlan: VlanId::UNTAGGED,
         starts_after: if n == 0 {
             FIRST_OPEN
         } else {
@@ -299,6 +302,37 @@ fn draw_side(random: &mut Random, most_len: u64) -> Side {
         pause,
         end: End::Close,
         nagle: random.hits(500_000),
+    }
+}
+
+/// Whether the plans of a seed are in VLANs.
+pub(crate) fn has_vlans(seed: u64) -> bool {
+    seed % 5 < 2
+}
+
+/// One VLAN, two, or one and untagged frames, for all hosts; each plan is in one of them. Some hosts name them, others are in
+/// all. From a generator of its own, so that a seed's world stays what it was.
+fn draw_vlans(seed: u64, hosts: &mut [HostSpec], plans: &mut [Plan]) {
+    if !has_vlans(seed) {
+        return;
+    }
+    let mut random = Random::new(seed ^ 0x8021_0802_1000_0000);
+    let (one, another) = (random.within(1..=2_000), random.within(2_001..=4_094));
+    let vlans: Vec<VlanId> = match random.below(3) {
+        0 => vec![one],
+        1 => vec![one, another],
+        _ => vec![another, 0],
+    }
+    .into_iter()
+    .map(|id| VlanId(id as u16))
+    .collect();
+    for host in hosts {
+        host.config.vlans = random.hits(600_000).then(|| vlans.clone());
+        // Each neighbour is one in each VLAN.
+        host.config.limits.neighbors *= 2;
+    }
+    for plan in plans {
+        plan.vlan = random.one_of(&vlans);
     }
 }
 

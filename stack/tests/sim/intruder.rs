@@ -14,6 +14,7 @@ use stack::sim::trace::Crossing;
 use stack::sim::world::World;
 use stack::tcp::seq::SeqNum;
 use stack::wire::tcp::Flags;
+use stack::wire::vlan::VlanId;
 use stack::wire::{Link, MacAddr, SegmentSpec};
 
 use crate::actor::Actor;
@@ -38,6 +39,8 @@ struct Known {
 pub(crate) struct Intruder {
     station: HostId,
     random: Random,
+    /// Segments with the right numbers that were sent from another VLAN.
+    pub(crate) sent_elsewhere: u64,
     /// Crossings of the trace that were looked at.
     seen: usize,
     known: Vec<[Known; 2]>,
@@ -49,6 +52,7 @@ impl Intruder {
         Self {
             station,
             random,
+            sent_elsewhere: 0,
             seen: 0,
             known: vec![<[Known; 2]>::default(); plans],
         }
@@ -96,12 +100,50 @@ impl Intruder {
 
     /// A segment in the name of one side, at what is known of the connection.
     fn forge(&mut self, n: usize, side: usize, plan: &Plan) -> Option<Vec<u8>> {
+        if self.random.hits(100_000) {
+            return self.forge_elsewhere(n, side, plan);
+        }
         let is_unanswered = self.known[n][1].iss.is_none();
         if is_unanswered && side == 1 {
             self.forge_at_syn_sent(n, plan)
         } else {
             self.forge_at_synchronised(n, side, plan)
         }
+    }
+
+    /// A segment exactly at RCV.NXT that acknowledges what its side did last, from another VLAN: another flow, whatever it is.
+    /// Never a SYN, which would open that.
+    fn forge_elsewhere(&mut self, n: usize, side: usize, plan: &Plan) -> Option<Vec<u8>> {
+        let latest = self.known[n][side].latest.as_ref()?;
+        let tcp = Tcp::of(latest)?;
+        let random = &mut self.random;
+        let others = [0, 1, 2_001, 4_094].map(VlanId);
+        let vlan = random.one_of(&others);
+        let link = forged_link(random, latest, [0, 6], vlan)?;
+        let flags = random.one_of(&[
+            Flags::RST,
+            Flags::RST.with(Flags::ACK),
+            Flags::ACK,
+            Flags::ACK.with(Flags::FIN),
+        ]);
+        let client = SocketAddr::new(plan.client_address, tcp.ports()[side]);
+        let ends = [client, plan.server];
+        let len = tcp.payload().len() as u32 + u32::from(tcp.flags() & Flags::FIN.0);
+        let payload = vec![0xee; random.one_of(&[0, 1, 100])];
+        let spec = SegmentSpec {
+            seq: SeqNum(tcp.seq().wrapping_add(len)),
+            ack: SeqNum(tcp.ack()),
+            flags,
+            options: tcp.options(),
+            payload: &payload,
+            ..SegmentSpec::new(link, ends[side], ends[1 - side])
+        };
+        let frame = emit(&spec)?;
+        if vlan == plan.vlan {
+            return None;
+        }
+        self.sent_elsewhere += 1;
+        Some(frame)
     }
 
     /// A segment in the name of the server, to a client that is (or was) in SYN-SENT. It must never be a SYN without ACK,
@@ -118,7 +160,7 @@ impl Intruder {
             Flags::ACK.with(Flags::FIN),
         ]);
         let acked = random.one_of(&[0, 2, 1000, FAR, FAR.wrapping_neg()]);
-        let link = forged_link(random, syn, [6, 0])?;
+        let link = forged_link(random, syn, [6, 0], plan.vlan)?;
         let client = SocketAddr::new(plan.client_address, tcp.ports()[0]);
         let spec = SegmentSpec {
             seq: SeqNum(random.next_u64() as u32),
@@ -146,7 +188,7 @@ impl Intruder {
             plan.server,
         ];
         let random = &mut self.random;
-        let link = forged_link(random, latest, [0, 6])?;
+        let link = forged_link(random, latest, [0, 6], plan.vlan)?;
         // Before the first byte and behind the FIN, so never where the connection is.
         let end = iss.wrapping_add(plan.sends(side) as u32 + 2);
         let away = 1 + random.below(NEAR) as u32;
@@ -181,7 +223,12 @@ impl Intruder {
 
 /// The link header of a forged frame: to the address at the first of these places in a known frame; from that at the
 /// second, or from the intruder's own.
-fn forged_link(random: &mut Random, known: &[u8], [to, from]: [usize; 2]) -> Option<Link> {
+fn forged_link(
+    random: &mut Random,
+    known: &[u8],
+    [to, from]: [usize; 2],
+    vlan: VlanId,
+) -> Option<Link> {
     let mac = |at: usize| known[at..at + 6].try_into().ok().map(MacAddr);
     let own = MacAddr([2, 0, 0, 0, 0, 9]);
     Some(Link {
@@ -191,7 +238,7 @@ fn forged_link(random: &mut Random, known: &[u8], [to, from]: [usize; 2]) -> Opt
         } else {
             own
         },
-        vlan: None,
+        vlan: vlan.tag(),
     })
 }
 

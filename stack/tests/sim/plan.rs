@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use stack::conn::pattern;
+use stack::wire::vlan::VlanId;
 
 /// Port of the listener of plan 0; plan `n` has the `n`th port after it.
 pub(crate) const FIRST_PORT: u16 = 1000;
@@ -100,6 +101,8 @@ pub(crate) struct Plan {
     /// The server's host.
     pub(crate) server_host: u16,
     pub(crate) server: SocketAddr,
+    /// The VLAN of both.
+    pub(crate) vlan: VlanId,
     /// When the client opens, after the start of the world.
     pub(crate) starts_after: Duration,
     /// How long after the start the server begins to accept.

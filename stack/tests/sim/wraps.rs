@@ -60,7 +60,13 @@ pub(crate) fn arrange(
     // Not all fits, so there is something left to send when it reads on.
     server.config.rcv_buf = server.config.rcv_buf.min(SENT_LEN as u32 / 3);
     // Ports don't count for timestamps.
-    let tuple = tuple(server, plan.server, (plan.client_address, 0).into()).1;
+    let tuple = tuple(
+        server,
+        plan.vlan,
+        plan.server,
+        (plan.client_address, 0).into(),
+    )
+    .1;
     let starts_at = wrap::before_timestamps_wrap(&secrets(server), tuple, lead);
     server.clock_ahead = starts_at - Instant::ZERO;
 
@@ -74,7 +80,7 @@ pub(crate) fn arrange(
 fn choose_iss(random: &mut Random, host: &mut HostSpec, plan: &mut Plan, opens_after: Duration) {
     let opens_at = Instant::ZERO + host.clock_ahead + opens_after;
     let local = |port| SocketAddr::new(plan.client_address, port);
-    let (_, first) = tuple(host, local(0), plan.server);
+    let (_, first) = tuple(host, plan.vlan, local(0), plan.server);
     let (port, isn) = loop {
         let isn = random.bytes();
         let key = IsnKey::new(&isn);
@@ -91,7 +97,7 @@ fn choose_iss(random: &mut Random, host: &mut HostSpec, plan: &mut Plan, opens_a
         isn,
         ..secrets(host)
     });
-    let (key, _) = tuple(host, local(port), plan.server);
+    let (key, _) = tuple(host, plan.vlan, local(port), plan.server);
     let owner = FlowHasher::new(secrets(host).flow).hash(&key);
     plan.client_port = Some(port);
     plan.client_at.1 = owner.owner(host.workers);
@@ -102,11 +108,11 @@ fn secrets(host: &HostSpec) -> Secrets {
 }
 
 /// The names of a connection at one of its hosts.
-fn tuple(host: &HostSpec, local: SocketAddr, remote: SocketAddr) -> (FlowKey, Tuple) {
+fn tuple(host: &HostSpec, vlan: VlanId, local: SocketAddr, remote: SocketAddr) -> (FlowKey, Tuple) {
     let config = host.config.clone().validate().expect("a configuration");
     let id = config
         .locals
-        .find(VlanId::UNTAGGED, local.ip())
+        .find(vlan, local.ip())
         .expect("an address of its");
     let key = FlowKey::new(id, local.port(), remote.ip(), remote.port());
     let remote = match key.is_v6() {
