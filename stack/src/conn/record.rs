@@ -75,6 +75,8 @@ impl ConnFlags {
     pub const KEEPALIVE: Self = Self(1 << 4);
     /// The application switched Nagle's algorithm off (RFC 9293 MUST-17).
     pub const NO_DELAY: Self = Self(1 << 5);
+    /// Of an embryo: its SYN-ACK went out again because its SYN came again.
+    pub const ANSWERED_AGAIN: Self = Self(1 << 7);
     /// Opened by us: decides where a RST in SYN-RECEIVED leads (RFC 9293 MUST-11).
     pub const ACTIVE_OPEN: Self = Self(1 << 6);
 

@@ -15,7 +15,7 @@ use crate::counters::Counter;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
-use crate::tcp::segment::{Options, Segment};
+use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -93,11 +93,13 @@ impl Endpoint {
     #[inline(always)]
     fn offer(&self, options: &[u8]) -> SynOptions {
         let settings = &self.config.tcp;
-        if settings.timestamps && settings.window_scaling {
+        let mut offer = if settings.timestamps && settings.window_scaling {
             SynOptions::parse(options)
         } else {
             self.offer_within_settings(options)
-        }
+        };
+        offer.sack_permitted &= OFFERS_SACK;
+        offer
     }
 
     /// Apart, because taking options away costs a flood 3 % even where none is taken.
@@ -292,6 +294,9 @@ impl Endpoint {
         };
         match embryo_step(&numbers, &meta.segment(bytes)) {
             EmbryoStep::SynAckAgain => {
+                if let Some(record) = self.table.embryo_mut(found) {
+                    record.flags = embryo.flags.with(ConnFlags::ANSWERED_AGAIN);
+                }
                 let reply = self.syn_ack(&meta.key, &embryo, now);
                 self.reply(Counter::EmbryoSynAgain, reply)
             }

@@ -248,3 +248,19 @@ fn a_wait_for_room_ends_with_its_connection() {
     // Its slot's present owner never asked.
     host.hears(&[]);
 }
+
+/// SHLD-31: a segment ahead of a gap around bytes that are held keeps what is new on both sides of them.
+#[test]
+fn a_segment_around_what_is_held_keeps_all_that_is_new() {
+    let mut host = unread(|_| {});
+    let bytes = |len: u32, seq: u32| data(len).seq(seq).ack(1);
+    for ahead in [bytes(100, 401), bytes(1000, 201)] {
+        host.inject(ahead).expect(ack().seq(1).ack(1));
+    }
+    assert_eq!(host.worker().queued_items(), 1, "what it covers is let go");
+    host.inject(bytes(200, 1)).expect(ack().seq(1).ack(1201));
+    host.hears(&[Data(1200)]);
+    let conn = host.conn();
+    consume(&mut host, conn, 1200);
+    assert_eq!(host.worker().queued_items(), 0);
+}
