@@ -326,6 +326,11 @@ impl Config {
         }
     }
 
+    /// The routers off our links, one of each family at most.
+    pub fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        [self.gateway_v4, self.gateway_v6].into_iter().flatten()
+    }
+
     /// Whether this is the directed broadcast address of one of our IPv4 links.
     #[must_use]
     pub fn is_broadcast(&self, address: IpAddr) -> bool {

@@ -89,9 +89,10 @@ counters! {
     End NdpIgnored "ndp_ignored",
     /// ICMP or ICMPv6 echo request, answered.
     End EchoAnswered "echo_answered",
-    /// ICMP error that quotes one of our connections; recorded as a soft error (RFC 5927).
+    /// ICMP error that quotes one of our connections. It counts when the quoted number is in flight (RFC 5927): TCP's
+    /// `icmp_out_of_window` has the others.
     End IcmpErrorForConnection "icmp_error_for_connection",
-    /// ICMP error that quotes nothing that we know.
+    /// ICMP error that quotes nothing that we know: another protocol than TCP, or no connection of ours.
     End IcmpErrorUnmatched "icmp_error_unmatched",
     /// ICMP that needs no answer.
     End IcmpIgnored "icmp_ignored",
@@ -203,12 +204,16 @@ counters! {
     Event TxRepliesDropped "tx_replies_dropped",
     /// SYN-ACKs of embryos retransmitted by timer.
     Event SynAckRetransmitted "syn_ack_retransmitted",
+    /// Embryos ended by an ICMP error about their SYN-ACK: the peer's host or port isn't there (RFC 5927 §5.2).
+    Event EmbryoUnreachable "embryo_unreachable",
     /// Embryos that ended after their last retransmission.
     Event EmbryoExpired "embryo_expired",
     /// Frames from us that had no route: no gateway and off every local prefix.
     Event TxNoRoute "tx_no_route",
-    /// Frames from us dropped because their neighbour didn't answer or too many waited for it.
+    /// Frames from us dropped because their neighbour didn't answer or gave way to another, or too many waited for it.
     Event TxNeighborDropped "tx_neighbor_dropped",
+    /// Neighbours that gave way to others before their time: the table, or the half of it for those being asked, was full.
+    Event NeighborEvicted "neighbor_evicted",
     /// ARP requests and Neighbour Solicitations sent.
     Event SolicitationsSent "solicitations_sent",
     /// Frames and replies from us that found no buffer; a reply stands here beside the counter that says why it was due.

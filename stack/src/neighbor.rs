@@ -46,6 +46,9 @@ pub enum Resolution {
     NoRoom,
 }
 
+/// The most neighbours that [`NeighborTable::keep`] takes: a gateway of each family.
+pub const MAX_KEPT: usize = 2;
+
 /// Frames that waited for a neighbour, oldest first.
 pub type Pending<F> = ArrayVec<F, MAX_PENDING_FRAMES>;
 
@@ -90,12 +93,20 @@ pub struct Advertisement {
 
 /// The neighbours of one link, by IP address of either family.
 ///
-/// A new neighbour takes a free place; in a full table, that of a FAILED one, then of the STALE one that was used least
-/// recently, then, but only for a frame of ours, of the REACHABLE one that was used least recently. Neighbours with a
-/// question under way (INCOMPLETE, DELAY, PROBE) keep their place.
+/// A new neighbour takes a free place. In a full table it takes the place of another one: a FAILED one; for a frame of ours
+/// an INCOMPLETE one that was asked twice; the STALE one that was used least recently; for a frame of ours any INCOMPLETE
+/// one, and at last the REACHABLE one that was used least recently. Neighbours in DELAY and PROBE keep their place, and so do
+/// the gateways ([`NeighborTable::keep`]) once they were asked.
+///
+/// At most half of the places are INCOMPLETE, gateways not counted: addresses without anybody behind them can't crowd out those that answer (RFC
+/// 6583 §6). When one more is to be asked, the one that was asked longest ago without an answer becomes FAILED at once.
 #[derive(Debug)]
 pub struct NeighborTable<F> {
     config: NeighborConfig,
+    /// Neighbours that never give their place away.
+    kept: ArrayVec<IpAddr, MAX_KEPT>,
+    /// Neighbours that gave their place away, or were given up early, since [`NeighborTable::take_evictions`].
+    evictions: u64,
     entries: Vec<Entry<F>>,
     /// Indices into `entries`, sorted by address. A peer that picks addresses can't make lookups slower.
     order: Vec<(IpAddr, u32)>,
@@ -113,6 +124,8 @@ impl<F> NeighborTable<F> {
         config.validate()?;
         Ok(Self {
             config,
+            kept: ArrayVec::new_const(),
+            evictions: 0,
             entries: Vec::with_capacity(config.capacity),
             order: Vec::with_capacity(config.capacity),
             next_deadline: NEVER,
@@ -120,21 +133,27 @@ impl<F> NeighborTable<F> {
         })
     }
 
+    /// Lets a neighbour keep its place whatever happens: for gateways. At most [`MAX_KEPT`], and so many that one place is left
+    /// for others; more are ignored.
+    pub fn keep(&mut self, addr: IpAddr) {
+        if self.kept.len() + 1 < self.config.capacity {
+            let _ = self.kept.try_push(addr);
+        }
+    }
+
     /// The address to send to, or what must happen first. Using a stale address starts the clock after which it is
-    /// asked whether it still lives (RFC 4861 §7.3.3).
-    pub fn resolve(&mut self, addr: IpAddr, now: Instant) -> Resolution {
+    /// asked whether it still lives (RFC 4861 §7.3.3). Frames that waited for a neighbour that has to give way go to
+    /// `displaced`: they are to be dropped and counted.
+    pub fn resolve(
+        &mut self,
+        addr: IpAddr,
+        now: Instant,
+        mut displaced: impl FnMut(F),
+    ) -> Resolution {
         self.expire_reachable(addr, now);
-        let retransmit = self.config.retransmit;
         let delay_first_probe = self.config.delay_first_probe;
         let Some(entry) = self.entry_mut(addr) else {
-            return match self.create(addr, Purpose::OurFrame, now) {
-                Some(entry) => {
-                    let solicit = entry.ask_everybody(now + retransmit);
-                    self.arm(now + retransmit);
-                    Resolution::Solicit(solicit)
-                }
-                None => Resolution::NoRoom,
-            };
+            return self.ask(addr, now, displaced);
         };
         entry.used = now;
         match entry.state {
@@ -146,11 +165,47 @@ impl<F> NeighborTable<F> {
                 Resolution::Resolved(mac)
             }
             State::Incomplete => Resolution::Waiting,
-            State::Failed => {
-                let solicit = entry.ask_everybody(now + retransmit);
-                self.arm(now + retransmit);
-                Resolution::Solicit(solicit)
-            }
+            State::Failed => self.ask(addr, now, &mut displaced),
+        }
+    }
+
+    /// Asks everybody about a neighbour that is not known or FAILED.
+    fn ask(&mut self, addr: IpAddr, now: Instant, mut displaced: impl FnMut(F)) -> Resolution {
+        self.bound_asked(&mut displaced);
+        let deadline = now + self.config.retransmit;
+        let entry = match self.find(addr) {
+            Ok((_, index)) => self.entries.get_mut(index),
+            Err(_) => self.create(addr, Purpose::OurFrame, now, displaced),
+        };
+        let Some(entry) = entry else {
+            return Resolution::NoRoom;
+        };
+        let solicit = entry.ask_everybody(deadline);
+        self.arm(deadline);
+        Resolution::Solicit(solicit)
+    }
+
+    /// Leaves room for one more INCOMPLETE neighbour within their share.
+    fn bound_asked(&mut self, displaced: impl FnMut(F)) {
+        let share = (self.config.capacity / 2).max(1);
+        let is_asked = |entry: &&Entry<F>| {
+            entry.state == State::Incomplete && !self.kept.contains(&entry.addr)
+        };
+        if self.entries.iter().filter(is_asked).count() < share {
+            return;
+        }
+        let rank = |entry: &Entry<F>| match entry.state {
+            State::Incomplete => rank_for_our_frame(entry),
+            _ => None,
+        };
+        if let Some(index) = self.first_to_go(rank)
+            && let Some(entry) = self.entries.get_mut(index)
+        {
+            entry.enter(State::Failed, NEVER);
+            core::mem::take(&mut entry.pending)
+                .into_iter()
+                .for_each(displaced);
+            self.evictions += 1;
         }
     }
 
@@ -192,7 +247,7 @@ impl<F> NeighborTable<F> {
         let entry = match self.entry_mut(addr) {
             Some(entry) => entry,
             None if for_us => {
-                let entry = self.create(addr, Purpose::Stranger, now)?;
+                let entry = self.create(addr, Purpose::Stranger, now, drop)?;
                 entry.mac = mac;
                 entry.enter(State::Stale, NEVER);
                 return None;
@@ -295,6 +350,11 @@ impl<F> NeighborTable<F> {
         }
     }
 
+    /// Neighbours that gave way to others before their time (FAILED ones have had theirs), since this was last called.
+    pub fn take_evictions(&mut self) -> u64 {
+        core::mem::take(&mut self.evictions)
+    }
+
     /// Neighbours known, FAILED ones included.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -349,8 +409,14 @@ impl<F> NeighborTable<F> {
         self.next_deadline = self.next_deadline.min(deadline);
     }
 
-    /// A new entry for an address that is not known, in a free place or in that of a victim.
-    fn create(&mut self, addr: IpAddr, purpose: Purpose, now: Instant) -> Option<&mut Entry<F>> {
+    /// A new entry for an address that is not known, in a free place or in that of another one, whose frames go to `displaced`.
+    fn create(
+        &mut self,
+        addr: IpAddr,
+        purpose: Purpose,
+        now: Instant,
+        displaced: impl FnMut(F),
+    ) -> Option<&mut Entry<F>> {
         let entry = Entry {
             addr,
             mac: MacAddr::ZERO,
@@ -364,13 +430,17 @@ impl<F> NeighborTable<F> {
             self.entries.push(entry);
             self.entries.len() - 1
         } else {
-            let victim = self.victim(purpose)?;
-            let place = self.entries.get_mut(victim)?;
-            let old = core::mem::replace(place, entry).addr;
-            if let Ok((place, _)) = self.find(old) {
+            let index = match purpose {
+                Purpose::OurFrame => self.first_to_go(rank_for_our_frame)?,
+                Purpose::Stranger => self.first_to_go(rank_for_stranger)?,
+            };
+            let old = core::mem::replace(self.entries.get_mut(index)?, entry);
+            if let Ok((place, _)) = self.find(old.addr) {
                 self.order.remove(place);
             }
-            victim
+            self.evictions += u64::from(old.state != State::Failed);
+            old.pending.into_iter().for_each(displaced);
+            index
         };
         let Err(place) = self.find(addr) else {
             return self.entries.get_mut(index);
@@ -380,17 +450,19 @@ impl<F> NeighborTable<F> {
         self.entries.get_mut(index)
     }
 
-    /// Whom a newcomer displaces, by the order that the type documents. None of them has frames waiting.
-    fn victim(&self, purpose: Purpose) -> Option<usize> {
-        let rank = |entry: &Entry<F>| match entry.state {
-            State::Failed => Some(0),
-            State::Stale => Some(1),
-            State::Reachable if purpose == Purpose::OurFrame => Some(2),
-            _ => None,
-        };
+    /// The neighbour with the least rank, and of those with the same the one that was used or asked least recently. Never one
+    /// that is kept.
+    fn first_to_go(&self, rank: impl Fn(&Entry<F>) -> Option<u8>) -> Option<usize> {
         let candidates = self.entries.iter().enumerate();
         candidates
-            .filter_map(|(index, entry)| Some((rank(entry)?, entry.used, index)))
+            .filter(|(_, entry)| !self.kept.contains(&entry.addr))
+            .filter_map(|(index, entry)| {
+                let since = match entry.state {
+                    State::Incomplete => entry.deadline,
+                    _ => entry.used,
+                };
+                Some((rank(entry)?, since, index))
+            })
             .min()
             .map(|(_, _, index)| index)
     }
@@ -414,6 +486,27 @@ enum Purpose {
     OurFrame,
     /// Somebody spoke to us.
     Stranger,
+}
+
+/// Which neighbours give way to a frame of ours, the least first. Who lives answers within the first second.
+fn rank_for_our_frame<F>(entry: &Entry<F>) -> Option<u8> {
+    match entry.state {
+        State::Failed => Some(0),
+        State::Incomplete if entry.solicitations > 1 => Some(1),
+        State::Stale => Some(2),
+        State::Incomplete => Some(3),
+        State::Reachable => Some(4),
+        State::Delay | State::Probe => None,
+    }
+}
+
+/// Which neighbours give way to a stranger: those that nobody uses.
+fn rank_for_stranger<F>(entry: &Entry<F>) -> Option<u8> {
+    match entry.state {
+        State::Failed => Some(0),
+        State::Stale => Some(1),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod ending;
 mod endpoint;
 mod handoff;
 mod handshake;
+mod icmp_errors;
 mod look;
 mod neighborhood;
 mod output;

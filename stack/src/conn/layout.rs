@@ -263,11 +263,11 @@ macro_rules! queued {
 }
 
 record!(
-    /// An IPv4 embryo: three to four lie in three lines.
-    EmbryoV4, HeadV4, Embryo, 48, 4, previous: u32, deadline: TickMs);
+    /// An IPv4 embryo: eight lie in seven lines.
+    EmbryoV4, HeadV4, Embryo, 56, 4, previous: u32, deadline: TickMs);
 record!(
     /// An IPv6 embryo.
-    EmbryoV6, HeadV6, Embryo, 60, 4, previous: u32, deadline: TickMs);
+    EmbryoV6, HeadV6, Embryo, 68, 4, previous: u32, deadline: TickMs);
 record!(
     /// An open IPv4 connection: two to a line.
     OpenV4, HeadV4, Open, 32, 32, unused: [u16; 5]);

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::condense::{ChallengeTick, RestWindows};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
+use crate::wire::ethernet::MacAddr;
 
 /// A point in time in milliseconds modulo 2^32 (49.7 days): deadlines and ages within a record. Two of them may be
 /// compared only when they are less than 24.8 days apart.
@@ -201,6 +202,9 @@ pub struct Embryo {
     pub shifts: WindowShifts,
     /// The listener, by its number in the worker.
     pub listener: u16,
+    /// Where the SYN came from, and its SYN-ACK goes again.
+    pub mac: MacAddr,
+    pub(crate) unused: [u8; 2],
 }
 
 /// An open connection. Its key finds it; its `Tcb` and its queues stand outside of the table, under the same number.
@@ -287,7 +291,7 @@ pub struct TimeWait {
 }
 
 const _: () = {
-    assert!(size_of::<Embryo>() == 20);
+    assert!(size_of::<Embryo>() == 28);
     assert!(size_of::<Open>() == 2);
     assert!(size_of::<Parked>() == 40);
     assert!(size_of::<TimeWait>() == 16);

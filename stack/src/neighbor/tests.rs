@@ -57,7 +57,7 @@ fn state(table: &NeighborTable<u32>, addr: IpAddr) -> State {
 fn with(wanted: State) -> (NeighborTable<u32>, Instant) {
     let mut table = table(4);
     let mut now = T0;
-    table.resolve(host(1), now);
+    table.resolve(host(1), now, drop);
     match wanted {
         State::Incomplete => {}
         State::Failed => {
@@ -69,7 +69,7 @@ fn with(wanted: State) -> (NeighborTable<u32>, Instant) {
         State::Stale | State::Delay | State::Probe => {
             table.on_advertisement(answer(host(1), MAC, false, true), now);
             if wanted != State::Stale {
-                table.resolve(host(1), now);
+                table.resolve(host(1), now, drop);
             }
             if wanted == State::Probe {
                 now = now + s(5);
@@ -92,9 +92,12 @@ fn silence_is_unreachable_after_three_requests() {
         addr: host(1),
         to: None,
     };
-    assert_eq!(table.resolve(host(1), T0), Resolution::Solicit(everybody));
+    assert_eq!(
+        table.resolve(host(1), T0, drop),
+        Resolution::Solicit(everybody)
+    );
     assert_eq!(table.queue(host(1), 7), None);
-    assert_eq!(table.resolve(host(1), T0), Resolution::Waiting);
+    assert_eq!(table.resolve(host(1), T0, drop), Resolution::Waiting);
     assert!(polled(&mut table, T0 + Duration::from_millis(999)).is_empty());
     solicits(&polled(&mut table, T0 + s(1)), None);
     solicits(&polled(&mut table, T0 + s(2)), None);
@@ -107,7 +110,7 @@ fn silence_is_unreachable_after_three_requests() {
     assert_eq!(table.get(host(1)), Some((State::Failed, None)));
     assert_eq!((table.pending_frames(), table.next_deadline()), (0, None));
     assert_eq!(
-        table.resolve(host(1), T0 + s(4)),
+        table.resolve(host(1), T0 + s(4), drop),
         Resolution::Solicit(everybody)
     );
 }
@@ -115,7 +118,7 @@ fn silence_is_unreachable_after_three_requests() {
 #[test]
 fn an_answer_releases_what_waited_in_order() {
     let mut table = table(4);
-    table.resolve(host(1), T0);
+    table.resolve(host(1), T0, drop);
     for frame in [1, 2, 3] {
         assert_eq!(table.queue(host(1), frame), None);
     }
@@ -128,7 +131,7 @@ fn an_answer_releases_what_waited_in_order() {
         (MAC, &[2, 3, 4][..])
     );
     assert_eq!(table.get(host(1)), Some((State::Reachable, Some(MAC))));
-    assert_eq!(table.resolve(host(1), T0), Resolution::Resolved(MAC));
+    assert_eq!(table.resolve(host(1), T0, drop), Resolution::Resolved(MAC));
     assert_eq!(
         table.queue(host(1), 5),
         Some(5),
@@ -181,7 +184,7 @@ fn reachable_ends_between_15_and_45_seconds() {
     for seed in 0..200 {
         let mut table: NeighborTable<u32> =
             NeighborTable::new(NeighborConfig::default(), seed).unwrap();
-        table.resolve(host(1), T0);
+        table.resolve(host(1), T0, drop);
         table.on_advertisement(answer(host(1), MAC, true, true), T0);
         seen.push(table.entries[0].deadline.since(T0));
         assert!(polled(&mut table, T0 + Duration::from_millis(14_999)).is_empty());
@@ -202,7 +205,7 @@ fn reachable_ends_between_15_and_45_seconds() {
 fn a_late_use_of_a_reachable_neighbour_counts_as_stale() {
     let (mut table, now) = with(State::Reachable);
     assert_eq!(
-        table.resolve(host(1), now + s(46)),
+        table.resolve(host(1), now + s(46), drop),
         Resolution::Resolved(MAC)
     );
     assert_eq!(state(&table, host(1)), State::Delay);
@@ -212,14 +215,14 @@ fn a_late_use_of_a_reachable_neighbour_counts_as_stale() {
 #[test]
 fn a_dead_neighbour_in_use_fails_after_eight_seconds() {
     let (mut table, t0) = with(State::Stale);
-    assert_eq!(table.resolve(host(1), t0), Resolution::Resolved(MAC));
+    assert_eq!(table.resolve(host(1), t0, drop), Resolution::Resolved(MAC));
     assert_eq!(state(&table, host(1)), State::Delay);
     assert!(polled(&mut table, t0 + Duration::from_millis(4_999)).is_empty());
     for seconds in 5..8 {
         solicits(&polled(&mut table, t0 + s(seconds)), Some(MAC));
         assert_eq!(state(&table, host(1)), State::Probe);
         assert_eq!(
-            table.resolve(host(1), t0 + s(seconds)),
+            table.resolve(host(1), t0 + s(seconds), drop),
             Resolution::Resolved(MAC)
         );
     }
@@ -362,54 +365,32 @@ fn only_requests_for_us_create_neighbours() {
 #[test]
 fn newcomers_displace_failed_then_stale_then_reachable() {
     let mut table = table(3);
-    for n in [1, 2, 3] {
-        table.resolve(host(n), T0 + s(u64::from(n)));
+    for (n, state) in [(1, State::Reachable), (2, State::Stale), (3, State::Failed)] {
+        bring(&mut table, n, state, T0 + s(u64::from(n)));
     }
-    assert_eq!(
-        table.resolve(host(9), T0 + s(3)),
-        Resolution::NoRoom,
-        "all are being asked"
-    );
-    assert!(
-        table
-            .on_solicitation(host(9), MAC, true, T0 + s(3))
-            .is_none()
-    );
-    assert_eq!(table.get(host(9)), None);
-
-    table.on_advertisement(answer(host(1), MAC, true, true), T0 + s(3));
-    table.on_advertisement(answer(host(2), MAC, false, true), T0 + s(3));
-    for seconds in 4..=6 {
-        table.poll(T0 + s(seconds), drop);
-    }
-    let states = [1, 2, 3].map(|n| state(&table, host(n)));
-    assert_eq!(states, [State::Reachable, State::Stale, State::Failed]);
-
-    table.on_solicitation(host(4), MAC, true, T0 + s(7));
+    let now = T0 + s(10);
+    table.on_solicitation(host(4), MAC, true, now);
     assert_eq!((table.get(host(3)), table.len()), (None, 3));
-    table.on_solicitation(host(5), MAC, true, T0 + s(8));
+    assert_eq!(table.take_evictions(), 0, "who failed has had its time");
+    table.on_solicitation(host(5), MAC, true, now + s(1));
     assert_eq!(
         table.get(host(2)),
         None,
         "the stale one that was used least recently"
     );
-    table.on_solicitation(host(6), MAC, true, T0 + s(9));
+    table.on_solicitation(host(6), MAC, true, now + s(2));
     assert_eq!(table.get(host(4)), None);
     assert_eq!(
         state(&table, host(1)),
         State::Reachable,
         "strangers don't displace it"
     );
-    table.on_confirmation(host(5), T0 + s(9));
-    table.on_confirmation(host(6), T0 + s(9));
-    assert!(
-        table
-            .on_solicitation(host(7), MAC, true, T0 + s(9))
-            .is_none()
-    );
+    table.on_confirmation(host(5), now + s(2));
+    table.on_confirmation(host(6), now + s(2));
+    table.on_solicitation(host(7), MAC, true, now + s(2));
     assert_eq!(table.get(host(7)), None);
     assert!(matches!(
-        table.resolve(host(7), T0 + s(9)),
+        table.resolve(host(7), now + s(2), drop),
         Resolution::Solicit(_)
     ));
     assert_eq!(
@@ -417,6 +398,68 @@ fn newcomers_displace_failed_then_stale_then_reachable() {
         (None, 3),
         "a frame of ours does"
     );
+    assert_eq!(table.take_evictions(), 3);
+}
+
+/// Makes host `n` a neighbour in this state.
+fn bring(table: &mut NeighborTable<u32>, n: u16, state: State, now: Instant) {
+    table.resolve(host(n), now, drop);
+    match state {
+        State::Failed => (1..=3).for_each(|seconds| table.poll(now + s(seconds), drop)),
+        State::Incomplete => {}
+        _ => {
+            let solicited = state == State::Reachable;
+            table.on_advertisement(answer(host(n), MAC, solicited, true), now);
+        }
+    }
+}
+
+/// RFC 6583 §6: whoever makes us send to addresses that nobody has takes neither the places of those who answer, nor the
+/// gateway's while it is asked.
+#[test]
+fn addresses_without_anybody_take_half_of_the_places_and_displace_each_other() {
+    let mut table = table(8);
+    table.keep(host(100));
+    for n in 1..=4 {
+        bring(&mut table, n, State::Reachable, T0);
+    }
+    table.resolve(host(100), T0, drop);
+    let mut displaced = Vec::new();
+    for n in 200..1_200 {
+        let now = T0 + Duration::from_millis(u64::from(n));
+        assert!(matches!(
+            table.resolve(host(n), now, |frame| displaced.push(frame)),
+            Resolution::Solicit(_)
+        ));
+        assert_eq!(table.queue(host(n), n.into()), None);
+    }
+    for n in 1..=4 {
+        assert_eq!(state(&table, host(n)), State::Reachable);
+    }
+    assert_eq!(state(&table, host(100)), State::Incomplete);
+    let waiting = [1_197, 1_198, 1_199].map(|n| state(&table, host(n)));
+    assert_eq!(waiting, [State::Incomplete; 3], "the youngest are asked");
+    assert_eq!(displaced, Vec::from_iter(200..1_197), "the oldest go first");
+    assert_eq!((table.take_evictions(), table.pending_frames()), (997, 3));
+    let evictions = table.take_evictions();
+    assert_eq!(evictions, 0);
+}
+
+/// Who was asked a second ago and has not answered goes before who may be there still; who was asked just now goes after.
+#[test]
+fn the_silent_go_before_the_stale_and_the_stale_before_who_was_just_asked() {
+    let mut table = table(4);
+    bring(&mut table, 1, State::Stale, T0);
+    bring(&mut table, 2, State::Stale, T0);
+    bring(&mut table, 3, State::Stale, T0);
+    bring(&mut table, 4, State::Incomplete, T0);
+    bring(&mut table, 5, State::Incomplete, T0 + s(1));
+    assert_eq!(table.get(host(1)), None, "asked once");
+    bring(&mut table, 5, State::Stale, T0 + s(1));
+    polled(&mut table, T0 + s(1));
+    bring(&mut table, 6, State::Incomplete, T0 + s(1));
+    assert_eq!(table.get(host(4)), None, "asked twice");
+    assert!(table.get(host(2)).is_some());
 }
 
 #[test]
@@ -424,12 +467,15 @@ fn both_families_share_the_machine() {
     let mut table = table(4);
     let v6: IpAddr = "2001:2::1".parse().unwrap();
     assert_eq!(
-        table.resolve(v6, T0),
+        table.resolve(v6, T0, drop),
         Resolution::Solicit(Solicit { addr: v6, to: None })
     );
     table.on_advertisement(answer(v6, MAC, true, true), T0);
-    assert_eq!(table.resolve(v6, T0), Resolution::Resolved(MAC));
-    assert!(matches!(table.resolve(host(1), T0), Resolution::Solicit(_)));
+    assert_eq!(table.resolve(v6, T0, drop), Resolution::Resolved(MAC));
+    assert!(matches!(
+        table.resolve(host(1), T0, drop),
+        Resolution::Solicit(_)
+    ));
 }
 
 #[test]
@@ -489,16 +535,20 @@ proptest! {
     /// entries, and no deadline is overslept.
     #[test]
     fn the_table_stays_bounded_and_loses_no_frame(
-        capacity in 1usize..8, seed: u64, events in proptest::collection::vec(event(), 0..300),
+        capacity in 1usize..8, seed: u64, keeps: bool, events in proptest::collection::vec(event(), 0..300),
     ) {
         let mut table = NeighborTable::new(NeighborConfig { capacity, ..NeighborConfig::default() }, seed).unwrap();
+        if keeps {
+            table.keep(host(0));
+        }
+        let mut was_known = false;
         let (mut now, mut left, mut returned) = (T0, 0u32, Vec::new());
         let room = (table.entries.capacity(), table.order.capacity());
         let mac = |n| MacAddr([2, 0, 0, 0, 0, n]);
         for event in events {
             match event {
                 Event::Send(n) => {
-                    let resolution = table.resolve(host(n), now);
+                    let resolution = table.resolve(host(n), now, |frame| returned.push(frame));
                     if matches!(resolution, Resolution::Solicit(_) | Resolution::Waiting) {
                         returned.extend(table.queue(host(n), left));
                         left += 1;
@@ -527,6 +577,10 @@ proptest! {
             }
             prop_assert!(table.len() <= capacity);
             prop_assert_eq!(table.len(), table.order.len());
+            let is_asked = |entry: &&Entry<u32>| entry.state == State::Incomplete && !table.kept.contains(&entry.addr);
+            prop_assert!(table.entries.iter().filter(is_asked).count() <= (capacity / 2).max(1));
+            was_known |= table.get(host(0)).is_some();
+            prop_assert!(!(keeps && capacity > 1 && was_known) || table.get(host(0)).is_some(), "it keeps its place");
             prop_assert!(table.order.is_sorted_by(|a, b| a.0 < b.0));
             for (addr, index) in &table.order {
                 prop_assert_eq!(table.entries[*index as usize].addr, *addr);

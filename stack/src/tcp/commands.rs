@@ -125,7 +125,8 @@ impl Tcb {
             return Events::NONE;
         }
         self.cold.soft_error = Some(error);
-        if error == IcmpError::PortUnreachable && self.state == State::SynSent {
+        let is_synchronised = !matches!(self.state, State::SynSent | State::SynReceivedActive);
+        if error == IcmpError::PortUnreachable && !is_synchronised {
             return self.finish(Event::Timeout, CloseReason::Unreachable(error), env);
         }
         Events::NONE

@@ -100,7 +100,7 @@ impl Tcb {
             // Simultaneous open (MUST-10): our SYN again, as a SYN-ACK. What the peer's SYN carries besides comes again.
             self.transition(Event::Syn, env);
             self.rtx_nxt = self.snd_una;
-            return Ok(Outcome::Handshake);
+            return Ok(Outcome::SynCrossed);
         }
         self.take_ack(seg, verdict, env);
         self.transition(Event::SynAck, env);

@@ -22,6 +22,8 @@ pub enum Outcome {
     DuplicateAck,
     /// The handshake made a step.
     Handshake,
+    /// In SYN-SENT: a SYN that acknowledges nothing (simultaneous open, MUST-10). Nothing in it was checked.
+    SynCrossed,
     /// All of it was received before.
     Duplicate,
     /// Not within the receive window.
@@ -80,6 +82,7 @@ impl Outcome {
         Self::PureAck,
         Self::DuplicateAck,
         Self::Handshake,
+        Self::SynCrossed,
         Self::Duplicate,
         Self::OutOfWindow,
         Self::WindowProbe,
@@ -116,6 +119,7 @@ impl Outcome {
             Self::PureAck => "pure_ack",
             Self::DuplicateAck => "duplicate_ack",
             Self::Handshake => "handshake",
+            Self::SynCrossed => "syn_crossed",
             Self::Duplicate => "duplicate",
             Self::OutOfWindow => "out_of_window",
             Self::WindowProbe => "window_probe",

@@ -86,6 +86,16 @@ impl fmt::Debug for MacAddr {
     }
 }
 
+/// Who sent a frame; zero when it is shorter than a header.
+#[must_use]
+#[inline]
+pub fn source(frame: &[u8]) -> MacAddr {
+    match frame.first_chunk() {
+        Some(&[_, _, _, _, _, _, a, b, c, d, e, g]) => MacAddr([a, b, c, d, e, g]),
+        None => MacAddr::ZERO,
+    }
+}
+
 /// The protocol number of an Ethernet frame, as it stands on the wire. Values below 0x0600 are lengths (802.3 LLC).
 #[derive(
     Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,

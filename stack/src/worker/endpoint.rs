@@ -154,7 +154,7 @@ impl Endpoint {
         {
             None => self.on_closed(meta, now),
             Some(_) if self.ports_closed => self.on_closed(meta, now),
-            Some(listener) => self.on_listener(meta, meta.options(bytes), listener, now),
+            Some(listener) => self.on_listener(meta, bytes, listener, now),
         }
     }
 
@@ -179,7 +179,7 @@ impl Endpoint {
     fn on_listener(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         listener: ListenerId,
         now: Instant,
     ) -> Verdict {
@@ -187,9 +187,9 @@ impl Endpoint {
             ListenStep::IgnoreRst => self.ended(Counter::ListenRst),
             ListenStep::DropSynFin => self.ended(Counter::ListenSynFin),
             ListenStep::Drop => self.ended(Counter::ListenDropped),
-            ListenStep::Syn => self.on_syn(meta, options, listener, now),
+            ListenStep::Syn => self.on_syn(meta, bytes, listener, now),
             ListenStep::ResetAck(reset) => {
-                self.on_listener_ack(meta, options, listener, reset, now)
+                self.on_listener_ack(meta, meta.options(bytes), listener, reset, now)
             }
         }
     }

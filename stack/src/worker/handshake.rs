@@ -18,6 +18,7 @@ use crate::tcp::reset::Reset;
 use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
+use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::{SynOptions, TcpOptions};
 
@@ -27,7 +28,7 @@ impl Endpoint {
     pub(super) fn on_syn(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         listener: ListenerId,
         now: Instant,
     ) -> Verdict {
@@ -36,22 +37,22 @@ impl Endpoint {
         };
         // Told apart by a test and not by a match: cookies are what a flood meets, and a jump through a table costs it 10 %.
         if config.policy == SynPolicy::CookieAlways {
-            return self.send_cookie(meta, options, now);
+            return self.send_cookie(meta, meta.options(bytes), now);
         }
-        self.on_syn_by_policy(meta, options, listener, *config, now)
+        self.on_syn_by_policy(meta, bytes, listener, *config, now)
     }
 
     #[inline(never)]
     fn on_syn_by_policy(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         listener: ListenerId,
         config: ListenerConfig,
         now: Instant,
     ) -> Verdict {
         match config.policy {
-            SynPolicy::CookieAlways => self.send_cookie(meta, options, now),
+            SynPolicy::CookieAlways => self.send_cookie(meta, meta.options(bytes), now),
             SynPolicy::Drop => self.ended(Counter::SynDroppedPolicy),
             SynPolicy::Rst => {
                 let ack = meta.seq.add(u32::from(meta.payload_len).wrapping_add(1));
@@ -72,7 +73,7 @@ impl Endpoint {
                 let waiting = self.embryos.get(usize::from(listener.0));
                 let embryo = if waiting.is_some_and(|&waiting| waiting < config.backlog) {
                     let iss = self.isn.iss(tuple(&meta.key), now);
-                    self.make_embryo(meta, options, listener, iss, now)
+                    self.make_embryo(meta, bytes, listener, iss, now)
                 } else {
                     None
                 };
@@ -82,7 +83,7 @@ impl Endpoint {
                         self.accept_queues.refuse(listener);
                         self.ended(Counter::SynDroppedFull)
                     }
-                    None => self.send_cookie(meta, options, now),
+                    None => self.send_cookie(meta, meta.options(bytes), now),
                 }
             }
         }
@@ -170,9 +171,8 @@ impl Endpoint {
         else {
             return self.ended(Counter::TimeWaitDropped);
         };
-        let options = meta.options(bytes);
         if matches!(config.policy, SynPolicy::Drop | SynPolicy::Rst) {
-            return self.on_syn_by_policy(meta, options, listener, config, now);
+            return self.on_syn_by_policy(meta, bytes, listener, config, now);
         }
         if self.accept_queues.is_full(listener) {
             self.accept_queues.refuse(listener);
@@ -184,7 +184,7 @@ impl Endpoint {
         } else {
             iss_after.add(1 + (iss.0 & 0xffff))
         };
-        match self.make_embryo(meta, options, listener, iss, now) {
+        match self.make_embryo(meta, bytes, listener, iss, now) {
             None => {
                 self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedFull)
@@ -201,12 +201,12 @@ impl Endpoint {
     fn make_embryo(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         listener: ListenerId,
         iss: SeqNum,
         now: Instant,
     ) -> Option<TcpReply> {
-        let offer = self.offer(options);
+        let offer = self.offer(meta.options(bytes));
         let mut flags = ConnFlags::default();
         if offer.timestamps.is_some() {
             flags = flags.with(ConnFlags::TIMESTAMPS);
@@ -229,6 +229,8 @@ impl Endpoint {
             flags,
             shifts,
             listener: listener.0,
+            mac: ethernet::source(bytes),
+            unused: [0; 2],
         };
         let deadline = now + self.config.handshake.syn_ack_rto;
         self.table
@@ -380,13 +382,13 @@ impl Endpoint {
         }
     }
 
-    /// An embryo whose SYN-ACK is due again: its key and the SYN-ACK, with the next deadline set. Embryos that have had
+    /// An embryo whose SYN-ACK is due again: its key, where it goes, and the SYN-ACK, with the next deadline set. Embryos that have had
     /// all their retransmissions end on the way; at most `budget` records are touched.
     pub(super) fn due_syn_ack(
         &mut self,
         now: Instant,
         budget: &mut u32,
-    ) -> Option<(FlowKey, TcpReply)> {
+    ) -> Option<(FlowKey, MacAddr, TcpReply)> {
         while *budget > 0 {
             let found = self.table.due_embryo(now)?;
             *budget -= 1;
@@ -404,7 +406,7 @@ impl Endpoint {
             let rto = self.config.handshake.syn_ack_rto * (1 << (sent + 1).min(7));
             self.table.requeue_embryo(found, now + rto);
             self.counters.bump(Counter::SynAckRetransmitted);
-            return Some((key, self.syn_ack(&key, &embryo, now)));
+            return Some((key, embryo.mac, self.syn_ack(&key, &embryo, now)));
         }
         None
     }

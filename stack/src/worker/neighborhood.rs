@@ -1,8 +1,8 @@
 //! Frames that we send on our own account, and the neighbours that they need: worker 0 resolves for all.
 //!
-//! Called by: the timer stage (retransmitted SYN-ACKs), the slow lane (what ARP and NDP say). It must never block on a
-//! neighbour: frames wait in the table, bounded, and are counted when they are dropped. What it sends carries no VLAN tag;
-//! only replies in place keep the tag of their request.
+//! Called by: the timer stage (retransmitted SYN-ACKs), the output stage (whoever wasn't heard lately), the slow lane (what
+//! ARP and NDP say). It must never block on a neighbour: frames wait in the table, bounded, and are counted when they are
+//! dropped. What it sends carries no VLAN tag; only replies in place keep the tag of their request.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -41,7 +41,11 @@ impl<F> Neighborhood<F> {
     pub(super) fn new(config: &Config, is_first: bool, seed: u64) -> Self {
         let table = if is_first {
             // The limits were validated with the configuration.
-            NeighborTable::new(config.limits.neighbor_config(), seed).ok()
+            let mut table = NeighborTable::new(config.limits.neighbor_config(), seed).ok();
+            for gateway in config.gateways() {
+                table.iter_mut().for_each(|table| table.keep(gateway));
+            }
+            table
         } else {
             None
         };
@@ -131,13 +135,14 @@ impl<F> Neighborhood<F> {
 }
 
 impl<N: Nic> Core<N> {
-    /// Sends a segment of `key`'s connection that answers no frame: a SYN-ACK by timer.
-    pub(super) fn originate(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
+    /// Sends a segment of `key`'s connection that answers no frame: a SYN-ACK by timer. It goes to `dst`, where the SYN came
+    /// from, as the first one did: whoever sends SYNs from addresses without a host behind them gets no neighbours made.
+    pub(super) fn originate(&mut self, key: &FlowKey, dst: MacAddr, reply: &TcpReply) {
         let Some(local) = self.endpoint.config.locals.address(key.local()) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
         };
         let link = Link {
-            dst: MacAddr::ZERO,
+            dst,
             src: self.mac,
             vlan: None,
         };
@@ -159,7 +164,7 @@ impl<N: Nic> Core<N> {
             ..blank
         };
         if let Some(frame) = self.write_frame(|bytes| segment.emit(bytes).ok()) {
-            self.dispatch(frame, key.remote(), now);
+            self.outbox.connection(frame, &mut self.endpoint.counters);
         }
     }
 
@@ -195,7 +200,12 @@ impl<N: Nic> Core<N> {
         let Some(table) = &mut self.neighborhood.table else {
             return;
         };
-        let resolution = table.resolve(next_hop, now);
+        let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);
+        let resolution = table.resolve(next_hop, now, |displaced| {
+            counters.bump(Counter::TxNeighborDropped);
+            outbox.free(displaced);
+        });
+        counters.add(Counter::NeighborEvicted, table.take_evictions());
         match resolution {
             Resolution::Resolved(mac) => self.send_to(frame, mac),
             Resolution::NoRoom => self.drop_unsent(frame, Counter::TxNeighborDropped),
@@ -210,8 +220,14 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Sends what waited for a neighbour.
+    /// What follows from ARP or NDP: what waited for a neighbour is sent, and whom a new one displaced is counted.
     pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>) {
+        if let Some(table) = &mut self.neighborhood.table {
+            let evictions = table.take_evictions();
+            self.endpoint
+                .counters
+                .add(Counter::NeighborEvicted, evictions);
+        }
         if let Some(Resolved { mac, frames }) = resolved {
             for frame in frames {
                 self.send_to(frame, mac);

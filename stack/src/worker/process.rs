@@ -180,9 +180,9 @@ impl<N: Nic> Core<N> {
     pub(super) fn run_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         let mut budget = TIMER_BUDGET;
         while self.outbox.connection_room() > neighborhood::FRAMES_PER_RESOLUTION
-            && let Some((key, reply)) = self.endpoint.due_syn_ack(now, &mut budget)
+            && let Some((key, dst, reply)) = self.endpoint.due_syn_ack(now, &mut budget)
         {
-            self.originate(&key, &reply, now);
+            self.originate(&key, dst, &reply);
         }
         self.run_neighborhood(now);
         self.run_connection_timers(hosted, now);

@@ -6,11 +6,9 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::Core;
-use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
-use crate::icmp::{self, ErrorKind, Refusal, Unreachable};
+use crate::icmp::{self, Refusal};
 use crate::nic::{Frame, Nic};
-use crate::tcp::verdict::IcmpError;
 use crate::time::Instant;
 use crate::wire::{Defect, Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
 
@@ -19,7 +17,7 @@ const NEIGHBOR_DISCOVERY: core::ops::RangeInclusive<u8> =
     icmpv6::ROUTER_SOLICITATION..=icmpv6::REDIRECT;
 
 /// What is to be done with a frame of the slow lane, decided while it is borrowed.
-enum Action {
+pub(super) enum Action {
     Drop(Counter),
     DropDefect(Defect),
     HandOver(u16),
@@ -157,33 +155,6 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    fn decide_icmp_error(&mut self, error: &icmp::IcmpError, now: Instant) -> Action {
-        let quote = &error.quote;
-        let Some(local) = self.endpoint.config.locals.find(quote.src) else {
-            return Action::Drop(Counter::IcmpErrorUnmatched);
-        };
-        let key = FlowKey::new(local, quote.src_port, quote.dst, quote.dst_port);
-        let hash = self.endpoint.hasher.hash(&key);
-        let owner = hash.owner(self.ring.workers());
-        if owner != self.ring.index() {
-            return Action::HandOver(owner);
-        }
-        let Some(found) = self.endpoint.table.lookup(&key, hash) else {
-            return Action::Drop(Counter::IcmpErrorUnmatched);
-        };
-        // A soft error of an embryo or of a connection at rest changes nothing (RFC 9293 MUST-56, RFC 5927 §5.2), so the
-        // quoted sequence number need not be checked before it is counted.
-        if found.kind() == Kind::Open
-            && let Some(told) = told(error.kind)
-        {
-            let slot = self.conns.slot_of(found.entry());
-            self.command(slot, now, |tcb, env| {
-                tcb.on_icmp(told, quote.seq, env);
-            });
-        }
-        Action::Drop(Counter::IcmpErrorForConnection)
-    }
-
     /// Answers a segment to a closed port with port unreachable (`--closed icmp`).
     pub(super) fn answer_unreachable(&mut self, frame: N::Frame) {
         let mac = self.mac;
@@ -259,20 +230,5 @@ impl<N: Nic> Core<N> {
                 IpAddr::V6(address) => Some(address),
                 IpAddr::V4(_) => None,
             })
-    }
-}
-
-/// What a connection is told of an ICMP error (RFC 9293 §3.9.2.2, RFC 5927 §5.2). Packets too big are for path MTU
-/// discovery, which we leave to the link's MTU: our segments are never longer.
-fn told(kind: ErrorKind) -> Option<IcmpError> {
-    match kind {
-        ErrorKind::Unreachable(Unreachable::Port | Unreachable::Protocol) => {
-            Some(IcmpError::PortUnreachable)
-        }
-        ErrorKind::Unreachable(Unreachable::Prohibited) => Some(IcmpError::Prohibited),
-        ErrorKind::Unreachable(_) => Some(IcmpError::Unreachable),
-        ErrorKind::TimeExceeded { .. } => Some(IcmpError::TimeExceeded),
-        ErrorKind::ParameterProblem { .. } => Some(IcmpError::ParameterProblem),
-        ErrorKind::TooBig { .. } => None,
     }
 }

@@ -24,6 +24,7 @@ mod link;
 mod neighbors;
 mod offloads;
 mod packets;
+mod paths;
 mod random;
 mod reading;
 mod reset_rules;

@@ -67,7 +67,7 @@ fn the_ack_of_the_handshake_may_carry_the_fin() {
 fn both_sides_may_open_at_once() {
     // RFC 9293 Figure 8.
     let mut host = syn_sent();
-    host.inject_as(syn().seq(0), Outcome::Handshake);
+    host.inject_as(syn().seq(0), Outcome::SynCrossed);
     host.expect_state(State::SynReceivedActive);
     host.expect(syn_ack().seq(0).ack(1));
     host.inject_as(syn_ack().seq(0).ack(1), Outcome::Handshake);

@@ -1,14 +1,15 @@
 //! Frames on our own account: SYN-ACKs by timer, the neighbours that they need, and a link that doesn't take them.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, SocketAddr};
 
 use etherparse::NetSlice;
 
 use super::answer::slices;
-use super::host::{CLOSED, Flow, Host, OPEN, OUR_MAC, OUR_V4, PEER_V4, PEER_V6};
+use super::host::{CLOSED, Flow, Host, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request};
-use crate::app::App;
+use crate::app::{App, Connect, ConnectError};
 use crate::counters::Counter;
+use crate::neighbor::State;
 use crate::nic::BURST_FRAMES;
 use crate::tcp::lang::{ack, rst, syn, syn_ack};
 use crate::wire::{Link, MacAddr, arp, ndp};
@@ -93,30 +94,82 @@ fn an_embryo_that_was_established_in_time_is_not_retransmitted() {
     assert_eq!(host.count(Counter::SynAckRetransmitted), 0);
 }
 
+/// It answers a frame, as the first one did, and so needs no neighbour. A spoofed SYN makes us ask for nobody.
 #[test]
-fn an_unknown_neighbor_is_asked_for_and_the_syn_ack_waits() {
-    let mut host = Host::new();
-    host.inject(syn().seq(0))
-        .counted(Counter::SynEmbryo)
-        .expect(syn_ack().seq(0).ack(1));
-    host.wait_ms(1000);
+fn the_syn_ack_goes_where_the_syn_came_from() {
+    let far = Ipv4Addr::new(198, 19, 0, 9);
+    for flow in [
+        Flow::v4(1, OPEN),
+        Flow::v6(1, OPEN),
+        Flow::between((far, 1).into(), (OUR_V4, OPEN).into()),
+    ] {
+        let mut host = Host::new();
+        host.on(flow)
+            .inject(syn().seq(0))
+            .counted(Counter::SynEmbryo)
+            .expect(syn_ack().seq(0).ack(1));
+        for wait_ms in [1000, 2000, 4000] {
+            host.wait_ms(wait_ms)
+                .expect(syn_ack().seq(0).ack(1))
+                .silent();
+        }
+        assert_eq!(host.count(Counter::TxNoRoute), 0);
+        assert_eq!(host.count(Counter::SolicitationsSent), 0);
+        assert_eq!(host.worker().neighbor_state(flow.remote.ip()), None);
+    }
+}
+
+/// RFC 6583 §6: SYNs from thousands of silent addresses on the link take no neighbour's place, the gateway's least of all.
+#[test]
+fn syns_from_addresses_without_a_host_displace_no_neighbor() {
+    let mut host = Host::with(|spec| {
+        spec.interfaces[0].prefix_len = 16;
+        spec.gateway_v4 = Some(PEER_V4);
+        spec.listeners[0].backlog = 5_000;
+        spec.limits.records.embryos.v4 = 5_000;
+    });
+    let far = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 9).into(), 9_000);
+    host.act(|_, cx| cx.connect(far, &Connect::default()))
+        .expect("connects");
     expect_arp_request(&mut host, PEER_V4);
-    host.silent()
-        .inject_bytes(&arp_reply())
-        .counted(Counter::ArpLearned);
-    host.expect(syn_ack().seq(0).ack(1)).silent();
-    // From now on it is known.
-    host.wait_ms(2000).expect(syn_ack().seq(0).ack(1)).silent();
+    host.inject_bytes(&arp_reply()).next_reply();
+    let silent =
+        |n: u16| Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 16, 0).to_bits() + u32::from(n));
+    for n in 0..3_000 {
+        let flow = Flow::between((silent(n), 1).into(), (OUR_V4, OPEN).into());
+        host.on(flow).inject(syn().seq(0)).next_reply();
+    }
+    let sent = host.count(Counter::SolicitationsSent);
+    host.wait_ms(1000);
+    for _ in 0..200 {
+        host.turn();
+        while host.try_reply().is_some() {}
+    }
+    assert_eq!(host.count(Counter::SynAckRetransmitted), 3_000);
+    assert_eq!(host.count(Counter::SolicitationsSent), sent);
+    assert_eq!(
+        host.worker().neighbor_state(PEER_V4.into()),
+        Some(State::Reachable)
+    );
+    assert_eq!(host.count(Counter::NeighborEvicted), 0);
 }
 
 #[test]
 fn an_unknown_neighbor_is_asked_for_over_ipv6() {
     let mut host = Host::new();
-    host.on(Flow::v6(1, OPEN))
-        .inject(syn().seq(0))
-        .counted(Counter::SynEmbryo);
-    host.expect(syn_ack().seq(0).ack(1));
-    host.wait_ms(1000);
+    let remote = (PEER_V6, 9_000).into();
+    let local_port = Some(50_000);
+    host.on(Flow::between(remote, (OUR_V6, 50_000).into()));
+    host.act(|_, cx| {
+        cx.connect(
+            remote,
+            &Connect {
+                local_port,
+                ..Connect::default()
+            },
+        )
+    })
+    .expect("connects");
     let frame = host.next_reply();
     slices(&frame);
     let group = ndp::solicited_node(PEER_V6);
@@ -131,16 +184,14 @@ fn an_unknown_neighbor_is_asked_for_over_ipv6() {
     host.silent()
         .inject_bytes(&advertisement_of_peer())
         .counted(Counter::NdpLearned);
-    host.expect(syn_ack().seq(0).ack(1)).silent();
+    host.expect(syn().seq(0)).silent();
 }
 
 #[test]
 fn a_neighbor_that_never_answers_is_asked_three_times_and_its_frames_are_dropped() {
     let mut host = Host::new();
-    host.inject(syn().seq(0))
-        .counted(Counter::SynEmbryo)
-        .expect(syn_ack().seq(0).ack(1));
-    host.wait_ms(1000);
+    host.act(|_, cx| cx.connect((PEER_V4, 9_000).into(), &Connect::default()))
+        .expect("connects");
     for _ in 0..3 {
         expect_arp_request(&mut host, PEER_V4);
         host.silent().wait_ms(1000);
@@ -148,40 +199,54 @@ fn a_neighbor_that_never_answers_is_asked_three_times_and_its_frames_are_dropped
     assert_eq!(
         host.count(Counter::TxNeighborDropped),
         2,
-        "the SYN-ACKs of 1 s and 3 s"
+        "the SYNs of 0 s and 1 s"
     );
-    assert_eq!(host.nic().in_use(), 0);
-    // ARP says that it is gone; a SYN again is answered in place all the same.
+    assert_eq!(host.count(Counter::ConnectionsClosed), 1);
+    // ARP says that it is gone; a SYN from there is answered in place all the same.
     while host.try_reply().is_some() {}
     host.inject(syn().seq(0))
-        .counted(Counter::EmbryoSynAgain)
+        .counted(Counter::SynEmbryo)
         .expect(syn_ack().seq(0).ack(1));
+}
+
+/// Who asks for more neighbours than half of the table drops those that it asked for first.
+#[test]
+fn neighbors_that_are_asked_for_displace_each_other_and_their_frames_are_counted() {
+    let mut host = Host::with(|spec| spec.limits.neighbors = 8);
+    for n in 10..30u8 {
+        let remote = (Ipv4Addr::new(198, 18, 0, n), 9_000).into();
+        host.act(|_, cx| cx.connect(remote, &Connect::default()))
+            .expect("connects");
+        expect_arp_request(&mut host, Ipv4Addr::new(198, 18, 0, n));
+    }
+    assert_eq!(host.count(Counter::NeighborEvicted), 16);
+    assert_eq!(host.count(Counter::TxNeighborDropped), 16);
 }
 
 #[test]
 fn a_peer_off_the_link_needs_a_gateway() {
-    let far = Flow::between(
-        (Ipv4Addr::new(198, 19, 0, 9), 1).into(),
-        (OUR_V4, OPEN).into(),
-    );
+    let far = (Ipv4Addr::new(198, 19, 0, 9), 1).into();
     let mut host = Host::new();
-    host.on(far)
-        .inject(syn().seq(0))
-        .counted(Counter::SynEmbryo)
-        .expect(syn_ack().seq(0).ack(1));
-    host.wait_ms(1000).silent();
-    assert_eq!(host.count(Counter::TxNoRoute), 1);
+    let refused = host.act(|_, cx| cx.connect(far, &Connect::default()));
+    assert_eq!(refused.err(), Some(ConnectError::NoRoute));
 
     let mut host = Host::with(|spec| spec.gateway_v4 = Some(PEER_V4));
-    host.on(far)
-        .inject(syn().seq(0))
-        .counted(Counter::SynEmbryo)
-        .expect(syn_ack().seq(0).ack(1));
-    host.wait_ms(1000);
+    let local_port = Some(50_000);
+    host.on(Flow::between(far, (OUR_V4, 50_000).into()));
+    host.act(|_, cx| {
+        cx.connect(
+            far,
+            &Connect {
+                local_port,
+                ..Connect::default()
+            },
+        )
+    })
+    .expect("connects");
     expect_arp_request(&mut host, PEER_V4);
     host.inject_bytes(&arp_reply())
         .counted(Counter::ArpLearned)
-        .expect(syn_ack().seq(0).ack(1));
+        .expect(syn().seq(0));
 }
 
 #[test]
@@ -204,11 +269,14 @@ fn receiving_pauses_while_connection_output_is_stuck() {
     host.inject_bytes(&arp_request()).next_reply();
     // Other neighbours, unknown: what goes to them waits (three frames each at most) and comes in one go.
     let other = |n: u8| Ipv4Addr::new(198, 18, 0, 10 + n);
-    let flow = |remote, port| Flow::between((remote, port).into(), (OUR_V4, OPEN).into());
-    let waiting = (0..8u16).map(|port| flow(other((port / 3) as u8), 1 + port));
-    let flows = waiting.chain((1..=60).map(|port| flow(PEER_V4, port)));
-    for flow in flows {
-        host.on(flow)
+    for n in 0..8u16 {
+        let remote = (other((n / 3) as u8), 1 + n).into();
+        host.act(|_, cx| cx.connect(remote, &Connect::default()))
+            .expect("connects");
+    }
+    while host.try_reply().is_some() {}
+    for port in 1..=60 {
+        host.on(Flow::v4(port, OPEN))
             .inject(syn().seq(0))
             .counted(Counter::SynEmbryo)
             .next_reply();

@@ -1,0 +1,84 @@
+//! ICMP errors: what one that quotes a segment of ours does to its connection (RFC 9293 §3.9.2.2, RFC 5927).
+//!
+//! Called by: the slow lane. It must never believe an error whose quote isn't of TCP, or names a number that isn't in
+//! flight: anybody can send one.
+
+use super::Core;
+use super::slow::Action;
+use crate::conn::{FlowHash, FlowKey, Found, Kind};
+use crate::counters::Counter;
+use crate::icmp::{ErrorKind, IcmpError, Quote, Unreachable};
+use crate::nic::Nic;
+use crate::tcp::verdict;
+use crate::time::Instant;
+use crate::wire::ip_protocol;
+
+impl<N: Nic> Core<N> {
+    /// An error goes to the connection whose segment it quotes, in whatever kind of record that is.
+    pub(super) fn decide_icmp_error(&mut self, error: &IcmpError, now: Instant) -> Action {
+        let quote = &error.quote;
+        // RFC 1122 §3.2.2: the quote says which protocol the error is for. Ports of UDP mean nothing to TCP.
+        if quote.protocol != ip_protocol::TCP {
+            return Action::Drop(Counter::IcmpErrorUnmatched);
+        }
+        let Some(local) = self.endpoint.config.locals.find(quote.src) else {
+            return Action::Drop(Counter::IcmpErrorUnmatched);
+        };
+        let key = FlowKey::new(local, quote.src_port, quote.dst, quote.dst_port);
+        let hash = self.endpoint.hasher.hash(&key);
+        let owner = hash.owner(self.ring.workers());
+        if owner != self.ring.index() {
+            return Action::HandOver(owner);
+        }
+        let Some(found) = self.endpoint.table.lookup(&key, hash) else {
+            return Action::Drop(Counter::IcmpErrorUnmatched);
+        };
+        match found.kind() {
+            Kind::Open => self.tell_connection(error, found, now),
+            Kind::Embryo => self.tell_embryo(error, found, hash),
+            // All that they sent was acknowledged: no quote can be of something in flight (RFC 5927 §4.1).
+            Kind::Parked | Kind::TimeWait => self.conns.counters.icmp_out_of_window += 1,
+        }
+        Action::Drop(Counter::IcmpErrorForConnection)
+    }
+
+    fn tell_connection(&mut self, error: &IcmpError, found: Found, now: Instant) {
+        let slot = self.conns.slot_of(found.entry());
+        if let Some(told) = told(error.kind) {
+            let seq = error.quote.seq;
+            self.command(slot, now, |tcb, env| {
+                tcb.on_icmp(told, seq, env);
+            });
+        }
+    }
+
+    /// Before a connection is synchronised, a hard error about its SYN-ACK ends it (RFC 5927 §5.2, RFC 9293 SHLD-25).
+    fn tell_embryo(&mut self, error: &IcmpError, found: Found, hash: FlowHash) {
+        let Some(embryo) = self.endpoint.table.embryo(found).copied() else {
+            return;
+        };
+        let Quote { seq, .. } = error.quote;
+        if seq != embryo.iss {
+            self.conns.counters.icmp_out_of_window += 1;
+        } else if told(error.kind) == Some(verdict::IcmpError::PortUnreachable)
+            && self.endpoint.table.remove(found, hash)
+        {
+            self.endpoint.leave_backlog(&embryo);
+            self.endpoint.counters.bump(Counter::EmbryoUnreachable);
+        }
+    }
+}
+
+/// What a connection is told of an ICMP error (RFC 9293 §3.9.2.2, RFC 5927 §5.2).
+fn told(kind: ErrorKind) -> Option<verdict::IcmpError> {
+    match kind {
+        ErrorKind::Unreachable(Unreachable::Port | Unreachable::Protocol) => {
+            Some(verdict::IcmpError::PortUnreachable)
+        }
+        ErrorKind::Unreachable(Unreachable::Prohibited) => Some(verdict::IcmpError::Prohibited),
+        ErrorKind::Unreachable(_) => Some(verdict::IcmpError::Unreachable),
+        ErrorKind::TimeExceeded { .. } => Some(verdict::IcmpError::TimeExceeded),
+        ErrorKind::ParameterProblem { .. } => Some(verdict::IcmpError::ParameterProblem),
+        ErrorKind::TooBig { .. } => None,
+    }
+}
