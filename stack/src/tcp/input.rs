@@ -15,6 +15,7 @@ use crate::tcp::time_wait::Step as TimeWaitStep;
 use crate::tcp::timestamps;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply, Verdict};
 use crate::tcp::window::is_ack_at_edge;
+use crate::time::Instant;
 
 /// A segment ends early with this outcome, or goes on to the next step.
 pub(super) type Checked<T = ()> = Result<T, Outcome>;
@@ -222,8 +223,7 @@ impl Tcb {
         if seg.flags.rst() {
             return Err(Outcome::RstOutOfWindow);
         }
-        let is_probe =
-            self.rcv.size() == 0 && seg.seq == self.rcv.nxt && !seg.flags.syn();
+        let is_probe = self.rcv.size() == 0 && seg.seq == self.rcv.nxt && !seg.flags.syn();
         if is_probe || is_ack_at_edge(seg, self.rcv.nxt, self.rcv.size()) {
             if seg.payload_len > 0 {
                 seg.payload_len = 0;
@@ -452,12 +452,25 @@ impl Tcb {
             seg.options
                 .timestamps
                 .and_then(|option| self.ts.rtt_us(option.tsecr, env.now))
+                .filter(|&rtt_us| self.answers_last_copy(rtt_us, env))
         } else {
             None
         };
         if let Some(rtt_us) = sample_us {
             self.rto = Rto::from_estimate(self.cold.rtt.sample(rtt_us), env.settings);
         }
+    }
+
+    /// Whether what this sample measures began no earlier than the timer's last expiry. A peer that had the original all
+    /// along, and whose ACK got lost, echoes an old value again: the wait for the timer is no part of the path.
+    fn answers_last_copy(&self, rtt_us: u32, env: &Env<'_>) -> bool {
+        const TICK_US: u64 = 1_000;
+        if self.expiries == 0 || self.timer_mode != TimerMode::Retransmit {
+            return true;
+        }
+        let until_us = self.rtx_timer.instant().map_or(0, Instant::as_us);
+        let sent_us = until_us.saturating_sub(self.rto.us().into());
+        u64::from(rtt_us) <= env.now.as_us().saturating_sub(sent_us) + TICK_US
     }
 
     /// RFC 5681 §2: something is in flight, no data, no FIN, the same acknowledgment, the same window. Answers to
@@ -489,8 +502,9 @@ impl Tcb {
 
     /// MUST-37: whoever answers probes is alive. The wait for the next one may have been cut to R2, for want of this answer.
     fn probe_answered(&mut self, env: &Env<'_>) {
-        if self.cold.overdue.has_tried() {
-            self.cold.overdue.answered();
+        let was_cut = self.cold.overdue.is_last_try(&self.patience(env));
+        self.cold.overdue.answered();
+        if was_cut {
             self.arm_persist(env);
         }
     }

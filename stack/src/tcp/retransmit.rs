@@ -82,19 +82,17 @@ impl Overdue {
         self.tries = self.tries.saturating_add(1);
     }
 
-    /// Whether something was sent again, or a probe, since the last answer.
+    /// Whether there were enough tries, so that the timer may run to R2 only.
     #[must_use]
-    pub const fn has_tried(&self) -> bool {
-        self.tries > 0
+    pub fn is_last_try(&self, patience: &Patience) -> bool {
+        !self.since.is_off() && self.tries >= patience.tries()
     }
 
     /// Whether R2 is reached, in time and in tries.
     #[must_use]
     pub fn is_over(&self, now: Instant, patience: &Patience) -> bool {
-        self.since
-            .instant()
-            .is_some_and(|since| now.since(since) >= patience.r2)
-            && self.tries >= patience.tries()
+        let is_late = |since| now.since(since) >= patience.r2;
+        self.since.instant().is_some_and(is_late) && self.is_last_try(patience)
     }
 
     /// How long the timer may run next: `wanted`, but once there were enough tries no longer than to R2, and no shorter
@@ -102,7 +100,7 @@ impl Overdue {
     #[must_use]
     pub fn limit(&self, now: Instant, wanted: Duration, patience: &Patience) -> Duration {
         match self.since.instant() {
-            Some(since) if self.tries >= patience.tries() => {
+            Some(since) if self.is_last_try(patience) => {
                 let left = patience.r2.saturating_sub(now.since(since));
                 wanted.min(left.max(patience.rto))
             }

@@ -153,7 +153,9 @@ impl core::fmt::Display for SettingsError {
             }
             Self::Zero => "ack_stretch_segments, duplicate_acks_max and mss_min must be at least 1",
             Self::R1 => "r1_expiries must be at least 3 (RFC 9293 SHLD-10)",
-            Self::R2SynShort => "r2_syn must be at least 7 times rto_initial, or set a lower rto_initial",
+            Self::R2SynShort => {
+                "r2_syn must be at least 7 times rto_initial, or set a lower rto_initial"
+            }
             Self::PersistMax => "persist_max must be at least rto_initial (RFC 9293 SHLD-29)",
             Self::SwsOverride => "set 0 < sws_override <= 1 s (RFC 9293 3.8.6.2.1)",
         })

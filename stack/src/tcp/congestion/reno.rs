@@ -189,9 +189,7 @@ impl Reno {
         self.cwnd = self.cwnd.max(ack.mss);
         // Another hole shows, under what is in flight now. What lies beyond ssthresh in cwnd is accounted for already.
         let left = ack.flight.saturating_sub(ack.acked);
-        self.counted = left
-            .saturating_add(self.ssthresh)
-            .saturating_sub(self.cwnd);
+        self.counted = left.saturating_add(self.ssthresh).saturating_sub(self.cwnd);
         if self.phase == Phase::Recovery {
             self.phase = Phase::PartialRecovery;
             Reaction::PartialAck

@@ -158,6 +158,16 @@ fn an_echoed_timestamp_ends_the_backoff_at_once() {
     host.advance_ms(20);
     host.inject(ack().ack(101).ts(6, plan.options.timestamps.unwrap().tsval));
     assert_eq!(host.tcb.rto(), Duration::from_secs(1));
+    // The ACK got lost, not the data: what comes again is no news for the peer, which echoes what it did before.
+    host.write(100);
+    let original = host.expect(data(100));
+    host.advance_ms(3_000);
+    assert!(host.expect(data(100)).is_retransmission);
+    assert!(host.expect(data(100)).is_retransmission);
+    let tsval = original.options.timestamps.unwrap().tsval;
+    host.inject(ack().ack(201).ts(7, tsval));
+    assert_eq!(host.tcb.srtt_us().map(|us| us / 1_000), Some(2));
+    assert_eq!(host.tcb.rto(), Duration::from_secs(4), "the backoff stays");
 }
 
 #[test]

@@ -1,0 +1,223 @@
+//! 802.1Q: a VLAN is part of what names a flow, in every kind of record, and of every frame that a flow sends.
+
+use super::answer::Answer;
+use super::host::{CLOSED, Flow, Host, OPEN};
+use super::neighbors::{arp_request, echo_request_v4, port_unreachable_about, solicitation};
+use super::probe::Heard::{Data, Open};
+use super::probe::Probe;
+use crate::conn::Kind;
+use crate::counters::Counter;
+use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
+use crate::wire::vlan::{self, VlanId};
+
+/// The same flow with frames in another VLAN.
+fn in_vlan(flow: Flow, id: u16) -> Flow {
+    let mut flow = flow;
+    flow.link.vlan = VlanId(id).tag();
+    flow
+}
+
+/// A frame of ours with a tag put in.
+fn tagged(frame: &[u8], id: u16) -> Vec<u8> {
+    let [high, low] = id.to_be_bytes();
+    [&frame[..12], &[0x81, 0, high, low], &frame[12..]].concat()
+}
+
+/// Data with the right numbers from `id`: another flow, reset in that VLAN. The record of the flow stays as it is.
+#[track_caller]
+fn another_flow(host: &mut Host<Probe>, id: u16) {
+    let flow = host.flow;
+    let kind = host.kind();
+    host.on(in_vlan(flow, id))
+        .inject(data(3).seq(1).ack(1))
+        .counted(Counter::ListenAckReset)
+        .expect(rst().seq(1))
+        .silent()
+        .hears(&[]);
+    assert_eq!(host.kind(), None, "VLAN {id}");
+    host.on(flow);
+    assert_eq!(host.kind(), kind);
+}
+
+#[track_caller]
+fn other_flows(host: &mut Host<Probe>, ids: [u16; 2]) {
+    for id in ids {
+        another_flow(host, id);
+    }
+}
+
+#[test]
+fn data_from_another_vlan_is_another_flow_whatever_record_there_is() {
+    for flow in [Flow::v4(1, OPEN), Flow::v6(1, OPEN)] {
+        for (ours, others) in [(5, [6, 0]), (0, [5, 6])] {
+            let mut host = Host::probing(|_| {});
+            host.on(in_vlan(flow, ours)).inject(syn().seq(0));
+            host.expect(syn_ack().seq(0).ack(1));
+            assert_eq!(host.kind(), Some(Kind::Embryo));
+            other_flows(&mut host, others);
+            host.inject(ack().seq(1).ack(1));
+            assert_eq!(host.kind(), Some(Kind::Open));
+            host.app().heard.clear();
+            other_flows(&mut host, others);
+            host.wait_ms(1_004);
+            assert_eq!(host.kind(), Some(Kind::Parked));
+            other_flows(&mut host, others);
+            let conn = host.conn();
+            // The way back is fresh again with the peer's own data.
+            host.inject(data(1).seq(1).ack(1)).hears(&[Data(1)]);
+            host.act(|_, cx| cx.close(conn));
+            host.expect(fin().seq(1).ack(2));
+            host.inject(fin().seq(2).ack(2)).expect(ack().seq(2).ack(3));
+            assert_eq!(host.kind(), Some(Kind::TimeWait));
+            host.app().heard.clear();
+            other_flows(&mut host, others);
+        }
+    }
+}
+
+/// One 4-tuple in three VLANs: three connections.
+#[test]
+fn the_same_addresses_and_ports_in_other_vlans_are_connections_of_their_own() {
+    let mut host = Host::probing(|_| {});
+    let flows = [0, 5, 6].map(|id| in_vlan(Flow::v4(1, OPEN), id));
+    let opened = flows.map(|flow| {
+        host.on(flow)
+            .shake_hands()
+            .hears(&[super::probe::Heard::Ready, Open]);
+        (host.flow, host.conn())
+    });
+    for (flow, conn) in opened {
+        host.on(flow)
+            .inject(data(3).seq(1).ack(1))
+            .hears(&[Data(3)]);
+        let info = host.act(|_, cx| cx.info(conn)).expect("open");
+        assert_eq!(info.vlan, flow.link.vlan_id());
+        host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+        host.expect(data(5).seq(1).ack(4));
+    }
+}
+
+/// IEEE 802.1Q §9.6: VID 0 says a priority and no VLAN.
+#[test]
+fn a_priority_tag_counts_as_no_tag() {
+    let mut host = Host::probing(|_| {});
+    host.shake_hands().app().heard.clear();
+    let untagged = host.flow;
+    host.flow.link.vlan = Some(vlan::Tag(0xa000.into()));
+    host.inject(data(3).seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .hears(&[Data(3)]);
+    let conn = host.conn();
+    host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    host.on(untagged).expect(data(5).seq(1).ack(4));
+}
+
+#[test]
+fn frames_of_vlans_that_are_not_ours_are_dropped_whatever_they_are() {
+    let frames = [
+        Flow::v4(1, OPEN).frame(syn()),
+        Flow::v6(1, OPEN).frame(syn()),
+        Flow::v4(1, CLOSED).frame(syn()),
+        arp_request(),
+        solicitation(),
+        echo_request_v4(b"hello"),
+    ];
+    let vlans = |ids: &[u16]| Some(ids.iter().copied().map(VlanId).collect::<Vec<_>>());
+    for (ours, others) in [(&[5, 6][..], [7, 0, 4095]), (&[0, 5], [7, 6, 4095])] {
+        let mut host = Host::with(|spec| spec.vlans = vlans(ours));
+        for frame in &frames {
+            for id in others {
+                let frame = if id == 0 {
+                    frame.clone()
+                } else {
+                    tagged(frame, id)
+                };
+                host.inject_bytes(&frame)
+                    .counted(Counter::NotOurVlan)
+                    .silent();
+            }
+            for &id in ours {
+                let frame = if id == 0 {
+                    frame.clone()
+                } else {
+                    tagged(frame, id)
+                };
+                host.inject_bytes(&frame);
+                let reply = host.next_reply();
+                assert_eq!(vlan_of(&reply), id);
+                host.silent();
+            }
+        }
+        // A priority tag is no way around it.
+        let priority = tagged(&arp_request(), 0x2000);
+        let counter = match ours {
+            [0, ..] => Counter::ArpAnswered,
+            _ => Counter::NotOurVlan,
+        };
+        host.inject_bytes(&priority).counted(counter);
+        while host.try_reply().is_some() {}
+    }
+}
+
+fn vlan_of(frame: &[u8]) -> u16 {
+    match frame[12..14] {
+        [0x81, 0x00] => u16::from_be_bytes([frame[14] & 0x0f, frame[15]]),
+        _ => 0,
+    }
+}
+
+#[test]
+fn the_syn_ack_again_stays_in_the_vlan() {
+    for (flow, asks) in [
+        (Flow::v4(1, OPEN), arp_request()),
+        (Flow::v6(1, OPEN), solicitation()),
+    ] {
+        let mut host = Host::new();
+        // The neighbour is known before.
+        host.inject_bytes(&tagged(&asks, 5)).next_reply();
+        host.on(in_vlan(flow, 5)).inject(syn().seq(0));
+        host.expect(syn_ack().seq(0).ack(1));
+        host.wait_ms(1_000).expect(syn_ack().seq(0).ack(1));
+        assert_eq!(host.last().vlan, Some(5));
+    }
+}
+
+/// An ICMP error says something about a flow of its own VLAN.
+#[test]
+fn an_icmp_error_from_another_vlan_quotes_another_flow() {
+    let mut host = Host::probing(|_| {});
+    host.on(in_vlan(Flow::v4(40_000, OPEN), 5)).shake_hands();
+    let iss = host.flow.our_iss.expect("told").0;
+    let conn = host.conn();
+    host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    host.expect(data(1).seq(1).ack(1));
+    let error = port_unreachable_about(OPEN, 40_000, iss.wrapping_add(1));
+    for (frame, counter) in [
+        (tagged(&error, 6), Counter::IcmpErrorUnmatched),
+        (error.clone(), Counter::IcmpErrorUnmatched),
+        (tagged(&error, 5), Counter::IcmpErrorForConnection),
+    ] {
+        host.inject_bytes(&frame).counted(counter).silent();
+    }
+}
+
+/// What the last frame came from, and how long ago, doesn't matter to the VLAN.
+#[test]
+fn after_a_rest_of_a_minute_the_fin_goes_out_in_the_vlan() {
+    for (flow, asks) in [
+        (Flow::v4(1, OPEN), arp_request()),
+        (Flow::v6(1, OPEN), solicitation()),
+    ] {
+        let mut host = Host::probing(|_| {});
+        host.on(in_vlan(flow, 5)).shake_hands();
+        let conn = host.conn();
+        host.wait_ms(60_000);
+        assert_eq!(host.kind(), Some(Kind::Parked));
+        host.inject_bytes(&tagged(&asks, 5)).next_reply();
+        host.act(|_, cx| cx.close(conn));
+        let frame = host.next_reply();
+        let answer = Answer::read(&frame);
+        assert_eq!(answer.vlan, Some(5));
+        assert!(answer.segment.flags.fin());
+    }
+}
