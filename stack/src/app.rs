@@ -20,6 +20,7 @@ use crate::nic::Nic;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::State;
 use crate::tcp::verdict::CloseReason;
+use crate::wire::vlan::VlanId;
 
 pub use crate::conn::rx_queue::Chunk;
 pub use crate::conn::tx_queue::{StaticId, TxItem};
@@ -85,6 +86,9 @@ pub trait App: Sized + Send {
 pub struct Connect {
     /// The source address, which must be ours; `None` takes the interface's on the way to the peer.
     pub local: Option<IpAddr>,
+    /// The VLAN, which must be ours ([`VlanId::UNTAGGED`] for none); `None` takes untagged frames where they are ours, else
+    /// the first VLAN of the configuration.
+    pub vlan: Option<VlanId>,
     /// The source port; `None` chooses one by RFC 6056 whose replies come back to this worker.
     pub local_port: Option<u16>,
     /// The application's choices.
@@ -94,7 +98,7 @@ pub struct Connect {
 /// A connection could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectError {
-    /// The source address isn't ours, or of another family than the peer's.
+    /// The source address or the VLAN isn't ours, or the address is of another family than the peer's.
     NotLocal,
     /// No local port is free towards this peer (EADDRNOTAVAIL).
     NoPort,
@@ -111,6 +115,8 @@ pub enum ConnectError {
 pub struct ConnInfo {
     /// State.
     pub state: State,
+    /// The VLAN that its frames are in.
+    pub vlan: VlanId,
     /// Our address and port.
     pub local: SocketAddr,
     /// The peer's.

@@ -13,6 +13,7 @@ use crate::conn::{Capacity, Records};
 use crate::neighbor::{NeighborConfig, NeighborConfigError};
 use crate::tcp::settings::{Settings, SettingsError};
 use crate::tcp::window::scale_for;
+use crate::wire::vlan::VlanId;
 
 /// What a segment to a port without a listener gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,6 +146,9 @@ pub struct ConfigSpec {
     pub interfaces: Vec<Interface>,
     /// More addresses that are ours: whole prefixes routed to us. They answer no ARP or NDP beyond their own range.
     pub prefixes: Vec<LocalPrefix>,
+    /// The VLANs in which all these addresses are ours, [`VlanId::UNTAGGED`] for untagged frames; frames of others are
+    /// dropped. `None` for untagged frames and, with up to 16 addresses, every VLAN (decision 0021).
+    pub vlans: Option<Vec<VlanId>>,
     /// The router for IPv4 destinations off the link.
     pub gateway_v4: Option<core::net::Ipv4Addr>,
     /// The router for IPv6 destinations off the link.
@@ -181,6 +185,7 @@ impl ConfigSpec {
         Self {
             interfaces,
             prefixes: Vec::new(),
+            vlans: None,
             gateway_v4: None,
             gateway_v6: None,
             listeners: Vec::new(),
@@ -233,7 +238,10 @@ impl ConfigSpec {
             }
             prefixes.push(LocalPrefix::host(interface.address)?);
         }
-        let locals = LocalAddrs::new(&prefixes)?;
+        let locals = match &self.vlans {
+            Some(vlans) => LocalAddrs::in_vlans(&prefixes, vlans)?,
+            None => LocalAddrs::new(&prefixes)?,
+        };
         let listeners = Listeners::new(self.listeners, &locals)?;
         for gateway in [
             self.gateway_v4.map(IpAddr::from),
@@ -271,7 +279,7 @@ impl ConfigSpec {
 pub struct Config {
     /// Our addresses on this link.
     pub interfaces: Vec<Interface>,
-    /// All addresses that are ours.
+    /// All addresses that are ours, and the VLANs.
     pub locals: LocalAddrs,
     gateway_v4: Option<IpAddr>,
     gateway_v6: Option<IpAddr>,

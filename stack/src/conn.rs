@@ -18,8 +18,10 @@
 pub mod key;
 // Open ports and what a SYN to them gets.
 pub mod listener;
-// Our own addresses under 16-bit ids.
+// Our own addresses, those of each VLAN, under 16-bit ids.
 pub mod local;
+// Which VLANs are ours.
+pub mod vlans;
 // Which local port an active open gets.
 pub mod ports;
 // One line of the index.

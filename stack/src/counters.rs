@@ -62,6 +62,8 @@ counters! {
     End HandoffFull "handoff_full",
     /// Dropped: unicast to another MAC address.
     End NotOurMac "not_our_mac",
+    /// Dropped: in a VLAN that isn't ours, or untagged where only VLANs are (`--vlan`).
+    End NotOurVlan "not_our_vlan",
     /// Dropped: to an IP address that isn't ours.
     End NotOurIp "not_our_ip",
     /// Dropped: TCP to a broadcast or multicast address, link or IP (RFC 9293 MUST-57).

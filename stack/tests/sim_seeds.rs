@@ -40,6 +40,11 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// Seeds in whose frames all numbers wrapped.
 static WRAPPED: AtomicU64 = AtomicU64::new(0);
 
+/// Forged segments that met a connection at rest.
+static FORGED_AT_REST: AtomicU64 = AtomicU64::new(0);
+/// Forged segments that met a client in SYN-SENT.
+static FORGED_IN_SYN_SENT: AtomicU64 = AtomicU64::new(0);
+
 /// Failures shown; the others are counted.
 const SHOWN: usize = 5;
 
@@ -58,6 +63,10 @@ fn run(seed: u64, record: bool) -> Vec<String> {
         let looks = wraps::is_due(seed) || stage.intruder.is_some();
         stage.world.record(record || looks);
         let mut wrong = stage.judge(LIMIT);
+        if stage.intruder.is_some() {
+            FORGED_AT_REST.fetch_add(stage.refused_at_rest, Ordering::Relaxed);
+            FORGED_IN_SYN_SENT.fetch_add(stage.refused_in_syn_sent, Ordering::Relaxed);
+        }
         if wraps::is_due(seed)
             && let Some(missing) = stage.missing_wraps()
         {
@@ -196,4 +205,12 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
     let (due, wrapped) = (seeds / 3, WRAPPED.load(Ordering::Relaxed));
     println!("{wrapped} of {seeds} seeds wrapped all numbers");
     assert!(wrapped * 100 >= due * 99, "a third of them should");
+    let at_rest = FORGED_AT_REST.load(Ordering::Relaxed);
+    let in_syn_sent = FORGED_IN_SYN_SENT.load(Ordering::Relaxed);
+    println!(
+        "{at_rest} forged segments met connections at rest, {in_syn_sent} clients in SYN-SENT"
+    );
+    if seeds >= 1_000 {
+        assert!(at_rest > 100 && in_syn_sent > 100, "intruders met too few");
+    }
 }

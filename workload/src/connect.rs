@@ -188,6 +188,7 @@ impl ConnectClient {
         };
         for _ in 0..OPENED_PER_TURN.min(window.saturating_sub(self.under_way)) {
             let how = Connect {
+                vlan: None,
                 local: Some(self.sources.take()),
                 local_port: None,
                 options: options(),

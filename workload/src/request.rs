@@ -147,6 +147,7 @@ impl RequestClient {
     fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N>, count: u32) {
         for _ in 0..count.min(STARTED_PER_TURN) {
             let how = Connect {
+                vlan: None,
                 local: Some(self.sources.take()),
                 local_port: None,
                 options: options(),

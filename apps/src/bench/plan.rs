@@ -8,6 +8,7 @@ use stack::config::{Config, ConfigError, ConfigSpec, Interface};
 use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, FlowKey, LocalId, Parked, Records};
 use stack::tcp::seq::SeqNum;
+use stack::wire::vlan::VlanId;
 
 use super::args::{Args, Mode};
 use crate::traffic::FIRST_PORT;
@@ -119,7 +120,10 @@ pub(super) fn room(args: &Args) -> String {
 /// Established connections to fill the table with: as many as there are, no two the same, none of a flow that the
 /// generator uses (their ports lie below its ports).
 pub(super) fn connections(config: &Config) -> impl Iterator<Item = (FlowKey, Parked)> {
-    let local = config.locals.find(ADDRESS_V4.into()).unwrap_or(LocalId(0));
+    let local = config
+        .locals
+        .find(VlanId::UNTAGGED, ADDRESS_V4.into())
+        .unwrap_or(LocalId(0));
     (1..FIRST_PORT).flat_map(move |port| {
         (0..FILL_ADDRESSES).map(move |offset| {
             let remote = Ipv4Addr::from_bits(FILL_BASE + offset);

@@ -26,15 +26,12 @@ use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 use crate::wire::ethernet::MacAddr;
-use crate::wire::vlan;
 
 /// The link-layer address of the peer or its router, as its last frames had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkPeer {
     /// Where frames of the connection come from, and go to.
     pub mac: MacAddr,
-    /// Their 802.1Q tag.
-    pub vlan: Option<vlan::Tag>,
     /// When a valid segment last came from there.
     pub heard_at: TickMs,
 }

@@ -124,6 +124,8 @@ pub struct Listeners {
     first_of_port: Box<[u16; 65_536]>,
     /// Sorted by port, then by length of the prefix, longest first.
     by_port: Vec<Place>,
+    /// Ids of each VLAN: a place holds those of the first, and its port is open in all.
+    ids_per_vlan: u16,
 }
 
 impl Listeners {
@@ -179,6 +181,8 @@ impl Listeners {
             open_ports,
             first_of_port,
             by_port,
+            // With 65,536 addresses there is but one VLAN.
+            ids_per_vlan: u16::try_from(locals.len()).unwrap_or(0),
         })
     }
 
@@ -195,7 +199,8 @@ impl Listeners {
     #[inline]
     fn find_open(&self, local: LocalId, port: u16) -> Option<ListenerId> {
         let start = usize::from(self.first_of_port[usize::from(port)]);
-        // Mostly a port has one listener, on all addresses: the first place is its.
+        // Mostly a port has one listener, on all addresses: the first place is its. An id of another VLAN than the first
+        // is beyond all others.
         match self.by_port.get(start) {
             Some(first) if first.first <= local && local <= first.last => Some(first.listener),
             _ => self.search(local, port, start),
@@ -204,6 +209,7 @@ impl Listeners {
 
     #[inline(never)]
     fn search(&self, local: LocalId, port: u16, start: usize) -> Option<ListenerId> {
+        let local = LocalId(local.0.checked_rem(self.ids_per_vlan).unwrap_or(local.0));
         self.by_port[start..]
             .iter()
             .take_while(|place| place.port == port)
@@ -246,6 +252,7 @@ mod tests {
 
     use super::*;
     use crate::conn::local::LocalPrefix;
+    use crate::wire::vlan::VlanId;
 
     const A: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2));
     const B: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 3));
@@ -272,7 +279,7 @@ mod tests {
     #[test]
     fn the_exact_address_wins_over_all_addresses_whatever_the_order() {
         let locals = locals();
-        let [a, b] = [A, B].map(|address| locals.find(address).expect("ours"));
+        let [a, b] = [A, B].map(|address| locals.find(VlanId::UNTAGGED, address).expect("ours"));
         for swap in [false, true] {
             let mut configs = vec![
                 listener(None, 80),
@@ -323,9 +330,23 @@ mod tests {
             ("198.18.0.2", 81, Some(3)),
             ("198.18.64.1", 81, None),
         ] {
-            let local = locals.find(address.parse().expect("an address"));
+            let local = locals.find(VlanId::UNTAGGED, address.parse().expect("an address"));
             let found = listeners.find(local.expect("ours"), port);
             assert_eq!(found, id.map(ListenerId), "{address} {port}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_open_in_every_vlan() {
+        let vlans = [6, 0, 5].map(VlanId);
+        let locals = LocalAddrs::in_vlans(&[host(A), host(B)], &vlans).expect("two hosts");
+        let configs = vec![listener(Some(B), 80), listener(None, 81)];
+        let listeners = Listeners::new(configs, &locals).expect("no conflict");
+        for vlan in vlans {
+            let [a, b] = [A, B].map(|address| locals.find(vlan, address).expect("ours"));
+            assert_eq!(listeners.find(a, 80), None, "{vlan}");
+            assert_eq!(listeners.find(b, 80), Some(ListenerId(0)), "{vlan}");
+            assert_eq!(listeners.find(a, 81), Some(ListenerId(1)), "{vlan}");
         }
     }
 

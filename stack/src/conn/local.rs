@@ -1,15 +1,19 @@
-//! [`LocalAddrs`]: the addresses that are ours, each under a 16-bit [`LocalId`], so that a record need not repeat them.
+//! [`LocalAddrs`]: the addresses that are ours in each VLAN that is ours, each under a 16-bit [`LocalId`], so that a record
+//! need not repeat them, and so that the VLAN is part of every flow key.
 //!
-//! Called by: classify (address to id, once per frame), output and reports (id to address). It must never change while
+//! Called by: classify (VLAN and address to id, once per frame), output and reports (id to both). It must never change while
 //! running: records hold ids.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Addresses that [`LocalId`] can tell apart.
+use super::vlans::Vlans;
+use crate::wire::vlan::VlanId;
+
+/// Addresses that [`LocalId`] can tell apart, those of each VLAN counted apart.
 pub const MAX_LOCAL_ADDRS: u32 = 1 << 16;
 
-/// One of our addresses, interned. Ids of one [`LocalAddrs`] mean nothing to another.
+/// One of our addresses in one of our VLANs, interned. Ids of one [`LocalAddrs`] mean nothing to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LocalId(pub u16);
 
@@ -46,6 +50,19 @@ pub enum LocalAddrsError {
     Overlap(IpAddr),
     /// More than [`MAX_LOCAL_ADDRS`] addresses in all.
     TooMany,
+    /// No such VLAN: more than 4094.
+    NoSuchVlan(VlanId),
+    /// The same VLAN twice.
+    VlanTwice(VlanId),
+    /// A list of VLANs without any.
+    NoVlan,
+    /// The addresses of all VLANs together are more than [`MAX_LOCAL_ADDRS`].
+    TooManyInVlans {
+        /// Addresses in each VLAN.
+        addresses: u32,
+        /// VLANs, untagged frames included.
+        vlans: u32,
+    },
 }
 
 impl fmt::Display for LocalAddrsError {
@@ -66,6 +83,19 @@ impl fmt::Display for LocalAddrsError {
             Self::TooMany => write!(
                 f,
                 "more than {MAX_LOCAL_ADDRS} local addresses; use longer prefixes"
+            ),
+            Self::NoSuchVlan(VlanId(id)) => write!(
+                f,
+                "there is no VLAN {id}; give 1 to 4094, or 0 for untagged frames"
+            ),
+            Self::VlanTwice(VlanId(id)) => write!(f, "VLAN {id} is given twice; remove one"),
+            Self::NoVlan => write!(
+                f,
+                "a list of VLANs without any: give at least one, or 0 for untagged frames"
+            ),
+            Self::TooManyInVlans { addresses, vlans } => write!(
+                f,
+                "{addresses} local addresses in each of {vlans} VLANs are more than {MAX_LOCAL_ADDRS}; use longer prefixes or fewer VLANs"
             ),
         }
     }
@@ -154,13 +184,24 @@ struct Range<A> {
     id: u32,
 }
 
-/// All addresses that are ours. Immutable once built.
+/// All addresses that are ours, in all VLANs that are ours: the same addresses in each. Immutable once built.
+///
+/// The ids of a VLAN follow each other in the order of the addresses; those of untagged frames come first.
 #[derive(Debug, Clone)]
 pub struct LocalAddrs {
-    /// Ascending by `first`, without overlap.
+    /// Where the fast lane looks: all addresses, or none when untagged frames are not ours.
+    untagged: Ranges,
+    all: Ranges,
+    /// Addresses in each VLAN.
+    len: u32,
+    vlans: Vlans,
+}
+
+/// Runs of addresses of both families, each ascending by `first` and without overlap.
+#[derive(Debug, Clone, Default)]
+struct Ranges {
     v4: Vec<Range<u32>>,
     v6: Vec<Range<u128>>,
-    len: u32,
 }
 
 /// Of sorted ranges the last that starts at or before `address`. Out of line: one address is the common case.
@@ -169,57 +210,81 @@ fn last_before<A: PartialOrd + Copy>(ranges: &[Range<A>], address: A) -> Option<
     ranges[..ranges.partition_point(|range| range.first <= address)].last()
 }
 
+impl Ranges {
+    #[inline(always)]
+    fn find_v4(&self, address: Ipv4Addr) -> Option<u32> {
+        let address = address.to_bits();
+        let range = match self.v4.as_slice() {
+            [only] => only,
+            ranges => last_before(ranges, address)?,
+        };
+        let offset = address.wrapping_sub(range.first);
+        (offset < range.count).then(|| range.id + offset)
+    }
+
+    #[inline]
+    fn find_v6(&self, address: Ipv6Addr) -> Option<u32> {
+        let address = address.to_bits();
+        let range = match self.v6.as_slice() {
+            [only] => only,
+            ranges => last_before(ranges, address)?,
+        };
+        let offset = address.wrapping_sub(range.first);
+        (offset < u128::from(range.count)).then(|| range.id + offset as u32)
+    }
+
+    /// The address in this place of the order in which they were given. Walks the runs: there are few.
+    #[inline]
+    fn address(&self, place: u32) -> Option<IpAddr> {
+        let v4 = self
+            .v4
+            .iter()
+            .find(|range| place.wrapping_sub(range.id) < range.count);
+        if let Some(range) = v4 {
+            return Some(Ipv4Addr::from_bits(range.first + (place - range.id)).into());
+        }
+        let range = self
+            .v6
+            .iter()
+            .find(|range| place.wrapping_sub(range.id) < range.count)?;
+        Some(Ipv6Addr::from_bits(range.first + u128::from(place - range.id)).into())
+    }
+}
+
 impl LocalAddrs {
-    /// Interns all addresses of `prefixes`, with ids in the order given.
+    /// Interns all addresses of `prefixes`, with ids in the order given, for untagged frames and, while they are few enough
+    /// ([`Vlans::any`]), for every VLAN.
     ///
     /// # Errors
     /// [`LocalAddrsError::Overlap`] or [`LocalAddrsError::TooMany`].
     pub fn new(prefixes: &[LocalPrefix]) -> Result<Self, LocalAddrsError> {
-        let mut addrs = Self {
-            v4: Vec::new(),
-            v6: Vec::new(),
-            len: 0,
-        };
-        for prefix in prefixes {
-            let (count, id) = (prefix.addresses(), addrs.len);
-            addrs.len = id.saturating_add(count);
-            if addrs.len > MAX_LOCAL_ADDRS {
-                return Err(LocalAddrsError::TooMany);
-            }
-            match prefix.first {
-                IpAddr::V4(first) => addrs.v4.push(Range {
-                    first: first.to_bits(),
-                    count,
-                    id,
-                }),
-                IpAddr::V6(first) => addrs.v6.push(Range {
-                    first: first.to_bits(),
-                    count,
-                    id,
-                }),
-            }
-        }
-        addrs.v4.sort_by_key(|range| range.first);
-        addrs.v6.sort_by_key(|range| range.first);
-        // Prefixes nest or are apart, so a neighbour that starts inside is the only way to overlap.
-        for pair in addrs.v4.windows(2) {
-            if pair[1].first - pair[0].first < pair[0].count {
-                return Err(LocalAddrsError::Overlap(
-                    Ipv4Addr::from_bits(pair[1].first).into(),
-                ));
-            }
-        }
-        for pair in addrs.v6.windows(2) {
-            if pair[1].first - pair[0].first < u128::from(pair[0].count) {
-                return Err(LocalAddrsError::Overlap(
-                    Ipv6Addr::from_bits(pair[1].first).into(),
-                ));
-            }
-        }
-        Ok(addrs)
+        let (all, len) = ranges(prefixes)?;
+        Ok(Self::build(all, len, Vlans::any(len)))
     }
 
-    /// How many addresses are ours.
+    /// Interns all addresses of `prefixes` in each VLAN of `vlans` and in no other.
+    ///
+    /// # Errors
+    /// As [`LocalAddrs::new`], and those of [`Vlans::only`].
+    pub fn in_vlans(prefixes: &[LocalPrefix], vlans: &[VlanId]) -> Result<Self, LocalAddrsError> {
+        let (all, len) = ranges(prefixes)?;
+        Ok(Self::build(all, len, Vlans::only(vlans, len)?))
+    }
+
+    fn build(all: Ranges, len: u32, vlans: Vlans) -> Self {
+        let untagged = match vlans.first() {
+            VlanId::UNTAGGED => all.clone(),
+            _ => Ranges::default(),
+        };
+        Self {
+            untagged,
+            all,
+            len,
+            vlans,
+        }
+    }
+
+    /// How many addresses are ours, each counted once and not once a VLAN.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.len
@@ -231,69 +296,110 @@ impl LocalAddrs {
         self.len == 0
     }
 
-    /// The id of an IPv4 address, or `None` when it isn't ours.
+    /// The VLANs that are ours.
+    #[must_use]
+    pub fn vlans(&self) -> &Vlans {
+        &self.vlans
+    }
+
+    /// The id of the destination of an untagged IPv4 packet, or `None` when the packet isn't for us.
     #[must_use]
     #[inline(always)]
-    pub fn find_v4(&self, address: Ipv4Addr) -> Option<LocalId> {
-        let address = address.to_bits();
-        let range = match self.v4.as_slice() {
-            [only] => only,
-            ranges => last_before(ranges, address)?,
-        };
-        let offset = address.wrapping_sub(range.first);
-        (offset < range.count).then(|| LocalId((range.id + offset) as u16))
+    pub fn find_untagged_v4(&self, address: Ipv4Addr) -> Option<LocalId> {
+        self.untagged.find_v4(address).map(|id| LocalId(id as u16))
     }
 
-    /// The id of an IPv6 address, or `None` when it isn't ours.
+    /// The id of the destination of an untagged IPv6 packet, or `None` when the packet isn't for us.
     #[must_use]
     #[inline]
-    pub fn find_v6(&self, address: Ipv6Addr) -> Option<LocalId> {
-        let address = address.to_bits();
-        let range = match self.v6.as_slice() {
-            [only] => only,
-            ranges => last_before(ranges, address)?,
-        };
-        let offset = address.wrapping_sub(range.first);
-        (offset < u128::from(range.count)).then(|| LocalId((range.id + offset as u32) as u16))
+    pub fn find_untagged_v6(&self, address: Ipv6Addr) -> Option<LocalId> {
+        self.untagged.find_v6(address).map(|id| LocalId(id as u16))
     }
 
-    /// The id of an address of either family, or `None` when it isn't ours.
+    /// The id of an address of either family in a VLAN, or `None` when one of the two isn't ours.
     #[must_use]
-    pub fn find(&self, address: IpAddr) -> Option<LocalId> {
-        match address {
-            IpAddr::V4(address) => self.find_v4(address),
-            IpAddr::V6(address) => self.find_v6(address),
-        }
+    pub fn find(&self, vlan: VlanId, address: IpAddr) -> Option<LocalId> {
+        let place = match address {
+            IpAddr::V4(address) => self.all.find_v4(address),
+            IpAddr::V6(address) => self.all.find_v6(address),
+        };
+        let index = self.vlans.index(vlan)?;
+        // Below 2^16: the constructors saw to it.
+        Some(LocalId((index * self.len + place?) as u16))
     }
 
-    /// The ids of all our addresses within `prefix`, as runs of consecutive ones: the first id and the last. For set-up.
+    /// The places of all our addresses within `prefix` in the order of the addresses, as runs: the first place and the last.
+    /// They are also the ids in the first VLAN. For set-up.
     #[must_use]
     pub fn ids_within(&self, prefix: &LocalPrefix) -> Vec<(LocalId, LocalId)> {
         let (first, count) = (number(prefix.first), u128::from(prefix.addresses()));
         match prefix.first {
-            IpAddr::V4(_) => runs_within(self.v4.iter(), first, count, u128::from),
-            IpAddr::V6(_) => runs_within(self.v6.iter(), first, count, |address| address),
+            IpAddr::V4(_) => runs_within(self.all.v4.iter(), first, count, u128::from),
+            IpAddr::V6(_) => runs_within(self.all.v6.iter(), first, count, |address| address),
         }
     }
 
-    /// The address under an id, or `None` when no address has it. Walks the prefixes: for reports and set-up, or once
-    /// per frame where there are few.
+    /// The VLAN and the address under an id, or `None` when nothing has it. Walks the prefixes: for reports and set-up, or
+    /// once per frame where there are few.
     #[must_use]
-    pub fn address(&self, id: LocalId) -> Option<IpAddr> {
-        let id = u32::from(id.0);
-        let v4 = self
-            .v4
-            .iter()
-            .find(|range| id.wrapping_sub(range.id) < range.count);
-        if let Some(range) = v4 {
-            return Some(Ipv4Addr::from_bits(range.first + (id - range.id)).into());
+    #[inline]
+    pub fn locate(&self, id: LocalId) -> Option<(VlanId, IpAddr)> {
+        let place = u32::from(id.0);
+        if place < self.len {
+            return Some((self.vlans.first(), self.all.address(place)?));
         }
-        let range = self
-            .v6
-            .iter()
-            .find(|range| id.wrapping_sub(range.id) < range.count)?;
-        Some(Ipv6Addr::from_bits(range.first + u128::from(id - range.id)).into())
+        self.locate_in_other(place)
     }
+
+    /// As [`LocalAddrs::locate`], for all VLANs but the first.
+    #[inline(never)]
+    fn locate_in_other(&self, id: u32) -> Option<(VlanId, IpAddr)> {
+        let vlan = self.vlans.get(id.checked_div(self.len)?)?;
+        Some((vlan, self.all.address(id % self.len)?))
+    }
+}
+
+/// The runs of addresses of `prefixes`, numbered in the order given, and how many addresses there are.
+fn ranges(prefixes: &[LocalPrefix]) -> Result<(Ranges, u32), LocalAddrsError> {
+    let mut ranges = Ranges::default();
+    let mut len = 0u32;
+    for prefix in prefixes {
+        let (count, id) = (prefix.addresses(), len);
+        len = id.saturating_add(count);
+        if len > MAX_LOCAL_ADDRS {
+            return Err(LocalAddrsError::TooMany);
+        }
+        match prefix.first {
+            IpAddr::V4(first) => ranges.v4.push(Range {
+                first: first.to_bits(),
+                count,
+                id,
+            }),
+            IpAddr::V6(first) => ranges.v6.push(Range {
+                first: first.to_bits(),
+                count,
+                id,
+            }),
+        }
+    }
+    ranges.v4.sort_by_key(|range| range.first);
+    ranges.v6.sort_by_key(|range| range.first);
+    // Prefixes nest or are apart, so a neighbour that starts inside is the only way to overlap.
+    for pair in ranges.v4.windows(2) {
+        if pair[1].first - pair[0].first < pair[0].count {
+            return Err(LocalAddrsError::Overlap(
+                Ipv4Addr::from_bits(pair[1].first).into(),
+            ));
+        }
+    }
+    for pair in ranges.v6.windows(2) {
+        if pair[1].first - pair[0].first < u128::from(pair[0].count) {
+            return Err(LocalAddrsError::Overlap(
+                Ipv6Addr::from_bits(pair[1].first).into(),
+            ));
+        }
+    }
+    Ok((ranges, len))
 }
 
 /// The ids of those addresses of `ranges` that lie in `count` addresses from `first` on.
@@ -343,6 +449,17 @@ mod tests {
         LocalPrefix::new(addr(address), len.parse().unwrap())
     }
 
+    /// The id in untagged frames, by every way that leads to it.
+    fn find(addrs: &LocalAddrs, address: IpAddr) -> Option<LocalId> {
+        let found = addrs.find(VlanId::UNTAGGED, address);
+        let fast = match address {
+            IpAddr::V4(address) => addrs.find_untagged_v4(address),
+            IpAddr::V6(address) => addrs.find_untagged_v6(address),
+        };
+        assert_eq!(found, fast);
+        found
+    }
+
     #[test]
     fn every_address_has_its_own_id_and_finds_its_way_back() {
         let prefixes = [
@@ -355,10 +472,16 @@ mod tests {
         let addrs = LocalAddrs::new(&prefixes).unwrap();
         assert_eq!(addrs.len(), 256 + 1 + 1 + 256);
         for id in 0..addrs.len() as u16 {
-            let address = addrs.address(LocalId(id)).unwrap();
-            assert_eq!(addrs.find(address), Some(LocalId(id)));
+            let address = addrs.locate(LocalId(id)).unwrap();
+            assert_eq!(address.0, VlanId::UNTAGGED);
+            assert_eq!(find(&addrs, address.1), Some(LocalId(id)));
         }
-        assert_eq!(addrs.address(LocalId(addrs.len() as u16)), None);
+        let last = addrs.len() as u16;
+        assert_eq!(
+            addrs.locate(LocalId(last)),
+            None,
+            "too many addresses for every VLAN"
+        );
         let strangers = [
             "198.18.4.255",
             "198.18.6.0",
@@ -370,7 +493,7 @@ mod tests {
         assert!(
             strangers
                 .iter()
-                .all(|text| addrs.find(addr(text)).is_none())
+                .all(|text| find(&addrs, addr(text)).is_none())
         );
     }
 
@@ -394,19 +517,19 @@ mod tests {
     #[test]
     fn one_address_and_none() {
         let one = LocalAddrs::new(&[LocalPrefix::host(addr("198.18.0.2")).unwrap()]).unwrap();
-        assert_eq!(one.find(addr("198.18.0.2")), Some(LocalId(0)));
-        assert_eq!(one.find(addr("198.18.0.1")), None);
-        assert_eq!(one.find(addr("198.18.0.3")), None);
+        assert_eq!(find(&one, addr("198.18.0.2")), Some(LocalId(0)));
+        assert_eq!(find(&one, addr("198.18.0.1")), None);
+        assert_eq!(find(&one, addr("198.18.0.3")), None);
         let none = LocalAddrs::new(&[]).unwrap();
-        assert!(none.is_empty() && none.find(addr("198.18.0.2")).is_none());
-        assert_eq!(none.find(addr("2001:db8::1")), None);
+        assert!(none.is_empty() && find(&none, addr("198.18.0.2")).is_none());
+        assert_eq!(find(&none, addr("2001:db8::1")), None);
     }
 
     #[test]
     fn sixty_five_thousand_addresses_and_not_one_more() {
         let whole = prefix("198.18.0.0/16").unwrap();
         let addrs = LocalAddrs::new(&[whole]).unwrap();
-        assert_eq!(addrs.find(addr("198.18.255.255")), Some(LocalId(65_535)));
+        assert_eq!(find(&addrs, addr("198.18.255.255")), Some(LocalId(65_535)));
         let one_more = LocalPrefix::host(addr("198.19.0.0")).unwrap();
         assert_eq!(
             LocalAddrs::new(&[whole, one_more]).unwrap_err(),
@@ -447,5 +570,67 @@ mod tests {
             LocalAddrs::new(&twice),
             Err(LocalAddrsError::Overlap(_))
         ));
+    }
+
+    #[test]
+    fn an_address_is_another_one_in_each_vlan() {
+        let prefixes = ["198.18.0.2/32", "2001:db8::/120"].map(|text| prefix(text).unwrap());
+        let vlans = [VlanId(6), VlanId::UNTAGGED, VlanId(5)];
+        let addrs = LocalAddrs::in_vlans(&prefixes, &vlans).unwrap();
+        assert_eq!(addrs.len(), 257);
+        let mut seen = std::collections::HashSet::new();
+        for vlan in vlans {
+            for text in ["198.18.0.2", "2001:db8::", "2001:db8::ff"] {
+                let id = addrs.find(vlan, addr(text)).unwrap();
+                assert_eq!(addrs.locate(id), Some((vlan, addr(text))));
+                assert!(seen.insert(id));
+            }
+            assert_eq!(addrs.find(vlan, addr("198.18.0.3")), None);
+        }
+        assert_eq!(addrs.find(VlanId(7), addr("198.18.0.2")), None);
+        assert_eq!(find(&addrs, addr("198.18.0.2")), Some(LocalId(0)));
+        assert_eq!(addrs.locate(LocalId(3 * 257)), None);
+    }
+
+    #[test]
+    fn where_untagged_frames_are_not_ours_the_fast_lane_finds_nothing() {
+        let host = LocalPrefix::host(addr("198.18.0.2")).unwrap();
+        let addrs = LocalAddrs::in_vlans(&[host], &[VlanId(5)]).unwrap();
+        assert_eq!(find(&addrs, addr("198.18.0.2")), None);
+        assert_eq!(addrs.find(VlanId(5), addr("198.18.0.2")), Some(LocalId(0)));
+    }
+
+    #[test]
+    fn without_a_list_up_to_sixteen_addresses_exist_in_every_vlan() {
+        let sixteen = LocalAddrs::new(&[prefix("198.18.0.0/28").unwrap()]).unwrap();
+        let last = addr("198.18.0.15");
+        for id in 0..=4094 {
+            let found = sixteen.find(VlanId(id), last).unwrap();
+            assert_eq!(sixteen.locate(found), Some((VlanId(id), last)));
+        }
+        assert_eq!(sixteen.find(VlanId(4095), last), None, "reserved");
+        let more = LocalAddrs::new(&[prefix("198.18.0.0/27").unwrap()]).unwrap();
+        assert_eq!(more.find(VlanId(1), last), None);
+        assert_eq!(find(&more, last), Some(LocalId(15)));
+    }
+
+    #[test]
+    fn lists_of_vlans_that_can_not_be_are_refused() {
+        let whole = [prefix("198.18.0.0/17").unwrap()];
+        let error = |vlans: &[u16]| {
+            let vlans: Vec<_> = vlans.iter().copied().map(VlanId).collect();
+            LocalAddrs::in_vlans(&whole, &vlans).unwrap_err()
+        };
+        assert!(LocalAddrs::in_vlans(&whole, &[VlanId(5), VlanId(6)]).is_ok());
+        assert_eq!(
+            error(&[5, 6, 7]),
+            LocalAddrsError::TooManyInVlans {
+                addresses: 32_768,
+                vlans: 3
+            }
+        );
+        assert_eq!(error(&[5, 5]), LocalAddrsError::VlanTwice(VlanId(5)));
+        assert_eq!(error(&[4095]), LocalAddrsError::NoSuchVlan(VlanId(4095)));
+        assert_eq!(error(&[]), LocalAddrsError::NoVlan);
     }
 }

@@ -247,7 +247,8 @@ impl<A: App> Host<A> {
         }
         let (source, destination) = parsed.addresses()?;
         let tcp = parsed.tcp()?;
-        let local = self.config.locals.find(destination)?;
+        let vlan = parsed.link.vlan_id();
+        let local = self.config.locals.find(vlan, destination)?;
         let key = FlowKey::new(
             local,
             tcp.header.dst_port.get(),

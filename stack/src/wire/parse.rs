@@ -8,6 +8,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use zerocopy::FromBytes;
 
 use super::ethernet::{self, EtherType, MacAddr};
+use super::vlan::VlanId;
 use super::{Defect, arp, checksum, icmp, icmpv6, ip_protocol, ipv4, ipv6, tcp, udp, vlan};
 
 /// Where a frame comes from and goes to on the link.
@@ -29,6 +30,15 @@ impl Link {
         match self.vlan {
             Some(_) => ethernet::HEADER_LEN + vlan::TAG_LEN,
             None => ethernet::HEADER_LEN,
+        }
+    }
+
+    /// The VLAN of the frame: a priority tag (VID 0) counts as no tag.
+    #[must_use]
+    pub const fn vlan_id(&self) -> VlanId {
+        match self.vlan {
+            Some(tag) => VlanId(tag.id()),
+            None => VlanId::UNTAGGED,
         }
     }
 }

@@ -1,6 +1,8 @@
-//! One 802.1Q tag: [`Tag`] (IEEE 802.1Q §9.6). Two tags (QinQ, 802.1ad) are not supported and are named as a defect.
+//! One 802.1Q tag: [`Tag`], and the VLAN that it names: [`VlanId`] (IEEE 802.1Q §9.6). Two tags (QinQ, 802.1ad) are not supported and are named as a defect.
 //!
 //! Called by: [`super::parse()`], the builders. It must never decide which VLAN is ours.
+
+use core::fmt;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -28,6 +30,37 @@ pub struct Header {
 )]
 #[repr(transparent)]
 pub struct Tag(pub U16);
+
+/// The VLAN of a frame: 1 to 4094, or 0 for a frame without a tag or with a priority tag, which 802.1Q treats alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct VlanId(pub u16);
+
+impl VlanId {
+    /// No VLAN: frames without a tag, or with a priority tag.
+    pub const UNTAGGED: Self = Self(0);
+    /// The highest VLAN; 4095 is reserved.
+    pub const LAST: Self = Self(4094);
+
+    /// The tag of a frame in this VLAN, of priority 0; none for [`VlanId::UNTAGGED`].
+    #[must_use]
+    #[inline]
+    pub const fn tag(self) -> Option<Tag> {
+        match self.0 {
+            0 => None,
+            id => Some(Tag::new(id)),
+        }
+    }
+}
+
+/// As users write it: the number, or `untagged`.
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => write!(f, "untagged"),
+            id => write!(f, "{id}"),
+        }
+    }
+}
 
 impl Tag {
     /// A tag of priority 0. Only the lower 12 bits of `id` are used.

@@ -266,7 +266,7 @@ impl Classifier<'_> {
                 return None;
             }
         }
-        let local = self.locals.find_v4(ip.dst_addr())?;
+        let local = self.locals.find_untagged_v4(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v4(local, dst_port, ip.src_addr(), src_port);
         let lengths = Lengths {
@@ -310,7 +310,7 @@ impl Classifier<'_> {
         {
             return None;
         }
-        let local = self.locals.find_v6(ip.dst_addr())?;
+        let local = self.locals.find_untagged_v6(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
         let lengths = Lengths {
@@ -346,6 +346,10 @@ impl Classifier<'_> {
 
     fn try_slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Result<(), End> {
         let parsed = wire::parse(bytes)?;
+        let vlan = parsed.link.vlan_id();
+        if !self.locals.vlans().contains(vlan) {
+            return Err(End::Counter(Counter::NotOurVlan));
+        }
         let to_group = parsed.link.dst.is_multicast();
         if !to_group && parsed.link.dst != self.mac {
             return Err(End::Counter(Counter::NotOurMac));
@@ -363,7 +367,7 @@ impl Classifier<'_> {
         {
             return Err(End::Defect(Defect::Ipv4Source));
         }
-        let local = self.locals.find(dst);
+        let local = self.locals.find(vlan, dst);
         let segment = match transport {
             Transport::Tcp(segment) => segment,
             Transport::Icmp(_) | Transport::Icmpv6(_) => return Ok(()),

@@ -25,7 +25,6 @@ use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
-use crate::wire::{U16, vlan};
 
 impl<N: Nic> Core<N> {
     /// A segment for which the endpoint found more than an answer.
@@ -406,14 +405,12 @@ fn proves_way(outcome: Outcome) -> bool {
 /// Where a frame came from.
 #[inline]
 fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
-    let header = bytes.first_chunk::<{ ethernet::HEADER_LEN + 2 }>()?;
+    let header = bytes.first_chunk::<{ ethernet::HEADER_LEN }>()?;
     let mac = MacAddr([
         header[6], header[7], header[8], header[9], header[10], header[11],
     ]);
-    let tagged = header[12..14] == ethernet::EtherType::VLAN.0.to_bytes();
     Some(LinkPeer {
         mac,
-        vlan: tagged.then(|| vlan::Tag(U16::new(u16::from_be_bytes([header[14], header[15]])))),
         heard_at: TickMs::at(now),
     })
 }

@@ -166,8 +166,9 @@ impl<N: Nic> Cx<'_, N> {
         if address.is_ipv4() != remote.is_ipv4() {
             return Err(ConnectError::NotLocal);
         }
-        let local = config.locals.find(address).ok_or(ConnectError::NotLocal)?;
-        Ok((local, address))
+        let vlan = how.vlan.unwrap_or(config.locals.vlans().first());
+        let local = config.locals.find(vlan, address);
+        Ok((local.ok_or(ConnectError::NotLocal)?, address))
     }
 }
 
@@ -359,9 +360,10 @@ impl<N: Nic> Cx<'_, N> {
     pub fn info(&self, conn: ConnId) -> Option<ConnInfo> {
         let found = self.core.endpoint.table.resolve(conn)?;
         let key = self.core.endpoint.table.key(found)?;
-        let local = self.core.endpoint.config.locals.address(key.local())?;
+        let (vlan, local) = self.core.endpoint.config.locals.locate(key.local())?;
         let blank = ConnInfo {
             state: State::Established,
+            vlan,
             local: SocketAddr::new(local, key.local_port()),
             remote: SocketAddr::new(key.remote(), key.remote_port()),
             listener: self.listener(conn),

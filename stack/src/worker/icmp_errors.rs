@@ -12,16 +12,22 @@ use crate::nic::Nic;
 use crate::tcp::verdict;
 use crate::time::Instant;
 use crate::wire::ip_protocol;
+use crate::wire::vlan::VlanId;
 
 impl<N: Nic> Core<N> {
     /// An error goes to the connection whose segment it quotes, in whatever kind of record that is.
-    pub(super) fn decide_icmp_error(&mut self, error: &IcmpError, now: Instant) -> Action {
+    pub(super) fn decide_icmp_error(
+        &mut self,
+        error: &IcmpError,
+        vlan: VlanId,
+        now: Instant,
+    ) -> Action {
         let quote = &error.quote;
         // RFC 1122 §3.2.2: the quote says which protocol the error is for. Ports of UDP mean nothing to TCP.
         if quote.protocol != ip_protocol::TCP {
             return Action::Drop(Counter::IcmpErrorUnmatched);
         }
-        let Some(local) = self.endpoint.config.locals.find(quote.src) else {
+        let Some(local) = self.endpoint.config.locals.find(vlan, quote.src) else {
             return Action::Drop(Counter::IcmpErrorUnmatched);
         };
         let key = FlowKey::new(local, quote.src_port, quote.dst, quote.dst_port);

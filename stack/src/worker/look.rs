@@ -12,12 +12,13 @@ use crate::nic::Nic;
 use crate::tcp::state::State;
 
 impl<N: Nic, A: App> Worker<N, A> {
-    /// The state of the connection between these two, whoever holds it by now: an embryo, an open or resting connection,
+    /// The state of the connection between these two in the VLAN that we open connections in, whoever holds it by now: an embryo, an open or resting connection,
     /// a record in TIME-WAIT. CLOSED when there is none, also on a port where somebody listens.
     #[must_use]
     pub fn state_between(&self, local: SocketAddr, remote: SocketAddr) -> State {
         let endpoint = &self.core.endpoint;
-        let Some(id) = endpoint.config.locals.find(local.ip()) else {
+        let locals = &endpoint.config.locals;
+        let Some(id) = locals.find(locals.vlans().first(), local.ip()) else {
             return State::Closed;
         };
         let key = FlowKey::new(id, local.port(), remote.ip(), remote.port());

@@ -19,15 +19,19 @@ use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
 use crate::wire::{
     IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse,
-    tcp,
+    tcp, vlan,
 };
 
 /// Frames that resolving one neighbour can set free at once.
 pub(super) const FRAMES_PER_RESOLUTION: usize = MAX_PENDING_FRAMES;
 
 /// The longest frame that is made here: a SYN-ACK over IPv6 with all its options, or a neighbour solicitation.
-const MAX_FRAME_LEN: usize =
-    ethernet::HEADER_LEN + ipv6::HEADER_LEN + tcp::HEADER_LEN + MAX_OPTIONS_LEN + 20;
+const MAX_FRAME_LEN: usize = ethernet::HEADER_LEN
+    + vlan::TAG_LEN
+    + ipv6::HEADER_LEN
+    + tcp::HEADER_LEN
+    + MAX_OPTIONS_LEN
+    + 20;
 
 /// The neighbour table of worker 0, and what other workers have sent it to resolve.
 pub(super) struct Neighborhood<F> {
@@ -138,13 +142,13 @@ impl<N: Nic> Core<N> {
     /// Sends a segment of `key`'s connection that answers no frame: a SYN-ACK by timer. It goes to `dst`, where the SYN came
     /// from, as the first one did: whoever sends SYNs from addresses without a host behind them gets no neighbours made.
     pub(super) fn originate(&mut self, key: &FlowKey, dst: MacAddr, reply: &TcpReply) {
-        let Some(local) = self.endpoint.config.locals.address(key.local()) else {
+        let Some((vlan, local)) = self.endpoint.config.locals.locate(key.local()) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
         };
         let link = Link {
             dst,
             src: self.mac,
-            vlan: None,
+            vlan: vlan.tag(),
         };
         let mut options = [0; MAX_OPTIONS_LEN];
         let _ = reply.options.write(&mut options);
@@ -273,7 +277,8 @@ impl<N: Nic> Core<N> {
     fn sender_of(&self, bytes: &[u8]) -> Option<FlowKey> {
         let parsed = parse(bytes).ok()?;
         let (source, destination) = parsed.addresses()?;
-        let local = self.endpoint.config.locals.find(source)?;
+        let vlan = parsed.link.vlan_id();
+        let local = self.endpoint.config.locals.find(vlan, source)?;
         match parsed.transport()? {
             Transport::Tcp(segment) => Some(FlowKey::new(
                 local,

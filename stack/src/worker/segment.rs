@@ -33,7 +33,7 @@ const REFILL_FRAMES: usize = 32;
 pub struct Route {
     /// The peer's link-layer address, or that of the gateway to it.
     pub dst: MacAddr,
-    /// The 802.1Q tag that the peer's own frames carry.
+    /// The 802.1Q tag of the connection's VLAN.
     pub vlan: Option<vlan::Tag>,
 }
 

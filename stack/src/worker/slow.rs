@@ -10,6 +10,7 @@ use crate::counters::Counter;
 use crate::icmp::{self, Refusal};
 use crate::nic::{Frame, Nic};
 use crate::time::Instant;
+use crate::wire::vlan::VlanId;
 use crate::wire::{Defect, Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
 
 /// ICMPv6 types of neighbour discovery (RFC 4861 §4).
@@ -63,15 +64,16 @@ impl<N: Nic> Core<N> {
     }
 
     fn decide(&mut self, parsed: &Parsed<'_>, now: Instant) -> Action {
+        let vlan = parsed.link.vlan_id();
         match (parsed.network, parsed.transport()) {
-            (Network::Arp(packet), _) => self.decide_arp(packet, now),
+            (Network::Arp(packet), _) => self.decide_arp(packet, vlan, now),
             (_, Some(Transport::Icmp(message))) => {
                 let echo = message.header.kind == icmp_wire::ECHO_REQUEST;
                 self.decide_icmp(parsed, echo, now)
             }
             (Network::Ipv6 { packet, .. }, Some(Transport::Icmpv6(message))) => {
                 if NEIGHBOR_DISCOVERY.contains(&message.header.kind) {
-                    return self.decide_ndp(packet.header, message, now);
+                    return self.decide_ndp(packet.header, message, vlan, now);
                 }
                 self.decide_icmp(parsed, message.header.kind == icmpv6::ECHO_REQUEST, now)
             }
@@ -79,17 +81,13 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    fn decide_arp(&mut self, packet: &arp::Packet, now: Instant) -> Action {
+    fn decide_arp(&mut self, packet: &arp::Packet, vlan: VlanId, now: Instant) -> Action {
         // Worker 0 owns the neighbour table, so it sees all of ARP.
         if !self.ring.is_first() {
             return Action::HandOver(0);
         }
-        let for_us = self
-            .endpoint
-            .config
-            .locals
-            .find_v4(packet.target_addr())
-            .is_some();
+        let target = packet.target_addr().into();
+        let for_us = self.endpoint.config.locals.find(vlan, target).is_some();
         let resolved = self.neighborhood.on_arp(packet, for_us, now);
         self.release(resolved);
         match (packet.is_request(), for_us) {
@@ -103,6 +101,7 @@ impl<N: Nic> Core<N> {
         &mut self,
         ip: &crate::wire::ipv6::Header,
         message: icmpv6::View<'_>,
+        vlan: VlanId,
         now: Instant,
     ) -> Action {
         if !self.ring.is_first() {
@@ -114,7 +113,8 @@ impl<N: Nic> Core<N> {
         };
         match message {
             ndp::Message::NeighborSolicitation { target, .. } => {
-                if self.endpoint.config.locals.find_v6(target).is_none() {
+                let target = target.into();
+                if self.endpoint.config.locals.find(vlan, target).is_none() {
                     return Action::Drop(Counter::NdpIgnored);
                 }
                 let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
@@ -137,7 +137,8 @@ impl<N: Nic> Core<N> {
             return Action::Drop(Counter::IcmpIgnored);
         };
         // RFC 4443 §4.2 lets a host answer an echo request to a group; RFC 1122 §3.2.2.6 lets it be silent over IPv4.
-        let to_us = locals.find(dst).is_some();
+        let vlan = parsed.link.vlan_id();
+        let to_us = locals.find(vlan, dst).is_some();
         let to_group = matches!(dst, IpAddr::V6(dst) if dst.is_multicast());
         if is_echo_request {
             return if to_us || to_group {
@@ -150,7 +151,7 @@ impl<N: Nic> Core<N> {
             return Action::Drop(Counter::NotOurIp);
         }
         match icmp::parse_error(parsed) {
-            Ok(error) => self.decide_icmp_error(&error, now),
+            Ok(error) => self.decide_icmp_error(&error, vlan, now),
             Err(defect) => Action::DropDefect(defect),
         }
     }

@@ -35,4 +35,5 @@ mod several;
 mod time_wait;
 mod truncation;
 mod tx_refusal;
+mod vlans;
 mod waking;

@@ -250,14 +250,14 @@ fn fill<N: Nic>(
 /// The way of a connection's frames: to where its peer was heard from lately, else to be resolved (destination zero).
 #[inline]
 fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
-    let local = config.locals.address(conn.key.local())?;
+    let (vlan, local) = config.locals.locate(conn.key.local())?;
     let dst = match conn.link {
         Some(link) if TickMs::at(now).since(link.heard_at) < HEARD_MS => link.mac,
         // Nobody to ask: the way on which its frames came is the only one that is known.
         Some(link) if config.next_hop(conn.key.remote()).is_none() => link.mac,
         _ => MacAddr::ZERO,
     };
-    let vlan = conn.link.and_then(|link| link.vlan);
+    let vlan = vlan.tag();
     Some(Path {
         key: conn.key,
         local,

@@ -19,6 +19,10 @@ use crate::plan::{Content, End, FIRST_PORT, Plan, STATIC_LEN, Side};
 /// How long a side that reads slowly waits between two looks.
 const SLOW: Duration = Duration::from_millis(1);
 
+/// How long a side hears nothing before it aborts, where no keepalive finds out for it: longer than some timeouts at their
+/// ceiling of 120 s, since the bytes that it has queued move without it.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
 /// What is kept with the connection: plan and side, one more than them, so that 0 is nobody.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tag(u16);
@@ -33,6 +37,8 @@ pub(crate) struct Progress {
     pub(crate) peer_closed: bool,
     pub(crate) closing: bool,
     pub(crate) over: Option<CloseReason>,
+    /// The last callback, or the open.
+    heard_at: Option<Instant>,
     paused_until: Option<Instant>,
     paused: bool,
 }
@@ -114,6 +120,7 @@ impl Actor {
     fn open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, n: usize) {
         let plan = &self.plans[n];
         let how = Connect {
+            vlan: None,
             local: Some(plan.client_address),
             local_port: plan.client_port,
             options: ConnectionOptions {
@@ -123,7 +130,10 @@ impl Actor {
             },
         };
         match cx.connect(plan.server, &how) {
-            Ok(id) => self.progress[n][0].id = Some(id),
+            Ok(id) => {
+                self.progress[n][0].id = Some(id);
+                self.progress[n][0].heard_at = Some(cx.now());
+            }
             Err(_) => self.refusals += 1,
         }
     }
@@ -151,6 +161,7 @@ impl Actor {
                 while cx.accept(ListenerId(n as u16)).is_some() {}
             }
             for side in 0..2 {
+                self.lose_patience(cx, n, side);
                 let progress = &mut self.progress[n][side];
                 if progress.over.is_none()
                     && progress.paused_until.is_some_and(|until| now >= until)
@@ -164,8 +175,23 @@ impl Actor {
         }
     }
 
+    /// Aborts a connection on which nothing has happened for too long.
+    fn lose_patience<N: Nic>(&mut self, cx: &mut Cx<'_, N>, n: usize, side: usize) {
+        let progress = &mut self.progress[n][side];
+        if self.keepalive || progress.over.is_some() {
+            return;
+        }
+        if let (Some(id), Some(at)) = (progress.id, progress.heard_at)
+            && cx.now() > at + PATIENCE
+        {
+            progress.heard_at = None;
+            cx.abort(id);
+        }
+    }
+
     /// Everything that this side can do now.
     fn run<N: Nic>(&mut self, cx: &mut Cx<'_, N>, id: ConnId, n: usize, side: usize) {
+        self.progress[n][side].heard_at = Some(cx.now());
         if self.progress[n][side].closing {
             return;
         }

@@ -109,8 +109,9 @@ fn draw_manners(seed: u64, hosts: &[HostSpec], plans: &mut [Plan]) -> Manners {
         side.pause = Some((after, Duration::from_secs(random.one_of(&[200, 600]))));
     }
     Manners {
-        // What a lost reset leaves behind, only a probe can find.
-        keepalive: true,
+        // What a lost reset leaves behind, only a probe can find, or an app that loses patience. A connection with
+        // keepalive never comes to rest.
+        keepalive: Random::new(!seed).hits(500_000),
         r2: Duration::from_secs(r2),
     }
 }

@@ -28,6 +28,8 @@ const FAR: u32 = 1 << 30;
 #[derive(Debug, Clone, Default)]
 struct Known {
     iss: Option<u32>,
+    /// Its SYN, as a frame.
+    syn: Option<Vec<u8>>,
     /// The last segment without SYN or RST that it sent, as a frame.
     latest: Option<Vec<u8>>,
 }
@@ -86,30 +88,65 @@ impl Intruder {
         let flags = Flags(tcp.flags());
         if flags.contains(Flags::SYN) {
             known.iss = Some(tcp.seq());
+            known.syn = Some(crossing.bytes.to_vec());
         } else if !flags.contains(Flags::RST) {
             known.latest = Some(crossing.bytes.to_vec());
         }
     }
 
-    /// A segment in the name of a side of an established connection; `None` when it isn't known to be one.
+    /// A segment in the name of one side, at what is known of the connection.
     fn forge(&mut self, n: usize, side: usize, plan: &Plan) -> Option<Vec<u8>> {
+        let is_unanswered = self.known[n][1].iss.is_none();
+        if is_unanswered && side == 1 {
+            self.forge_at_syn_sent(n, plan)
+        } else {
+            self.forge_at_synchronised(n, side, plan)
+        }
+    }
+
+    /// A segment in the name of the server, to a client that is (or was) in SYN-SENT. It must never be a SYN without ACK,
+    /// which is a simultaneous open, nor acknowledge the SYN (RFC 9293 §3.10.7.3).
+    fn forge_at_syn_sent(&mut self, n: usize, plan: &Plan) -> Option<Vec<u8>> {
+        let syn = self.known[n][0].syn.as_ref()?;
+        let tcp = Tcp::of(syn)?;
+        let random = &mut self.random;
+        let flags = random.one_of(&[
+            Flags::RST,
+            Flags::RST.with(Flags::ACK),
+            Flags::SYN.with(Flags::ACK),
+            Flags::ACK,
+            Flags::ACK.with(Flags::FIN),
+        ]);
+        let acked = random.one_of(&[0, 2, 1000, FAR, FAR.wrapping_neg()]);
+        let link = forged_link(random, syn, [6, 0])?;
+        let client = SocketAddr::new(plan.client_address, tcp.ports()[0]);
+        let spec = SegmentSpec {
+            seq: SeqNum(random.next_u64() as u32),
+            ack: SeqNum(tcp.seq().wrapping_add(acked)),
+            flags,
+            ..SegmentSpec::new(link, plan.server, client)
+        };
+        emit(&spec)
+    }
+
+    /// A segment in the name of a side of an established connection; `None` when it isn't known to be one.
+    fn forge_at_synchronised(&mut self, n: usize, side: usize, plan: &Plan) -> Option<Vec<u8>> {
         let known = &self.known[n];
         let (iss, latest) = (known[side].iss?, known[side].latest.as_ref()?);
-        known[1 - side].latest.as_ref()?;
+        // At the server a SYN-ACK says that there is a record, at the client only a segment behind its SYN does: before, a
+        // SYN would be a simultaneous open.
+        match side {
+            0 => known[1].iss.map(drop)?,
+            _ => known[0].latest.as_ref().map(drop)?,
+        }
         let tcp = Tcp::of(latest)?;
         let client_port = tcp.ports()[side];
         let ends = [
             SocketAddr::new(plan.client_address, client_port),
             plan.server,
         ];
-        let mac = |at: usize| latest[at..at + 6].try_into().ok().map(MacAddr);
-        let own = MacAddr([2, 0, 0, 0, 0, 9]);
         let random = &mut self.random;
-        let link = Link {
-            dst: mac(0)?,
-            src: if random.hits(500_000) { mac(6)? } else { own },
-            vlan: None,
-        };
+        let link = forged_link(random, latest, [0, 6])?;
         // Before the first byte and behind the FIN, so never where the connection is.
         let end = iss.wrapping_add(plan.sends(side) as u32 + 2);
         let away = 1 + random.below(NEAR) as u32;
@@ -138,9 +175,29 @@ impl Intruder {
             payload: &payload,
             ..SegmentSpec::new(link, ends[side], ends[1 - side])
         };
-        let mut frame = vec![0; 300];
-        let len = spec.emit(&mut frame).ok()?;
-        frame.truncate(len);
-        Some(frame)
+        emit(&spec)
     }
+}
+
+/// The link header of a forged frame: to the address at the first of these places in a known frame; from that at the
+/// second, or from the intruder's own.
+fn forged_link(random: &mut Random, known: &[u8], [to, from]: [usize; 2]) -> Option<Link> {
+    let mac = |at: usize| known[at..at + 6].try_into().ok().map(MacAddr);
+    let own = MacAddr([2, 0, 0, 0, 0, 9]);
+    Some(Link {
+        dst: mac(to)?,
+        src: if random.hits(500_000) {
+            mac(from)?
+        } else {
+            own
+        },
+        vlan: None,
+    })
+}
+
+fn emit(spec: &SegmentSpec<'_>) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 300];
+    let len = spec.emit(&mut frame).ok()?;
+    frame.truncate(len);
+    Some(frame)
 }

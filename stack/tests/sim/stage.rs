@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stack::counters::Counter;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::world::World;
-use stack::tcp::verdict::CloseReason;
+use stack::tcp::verdict::{CloseReason, Outcome};
 use stack::time::Instant;
 
 use crate::actor::{Actor, Progress};
@@ -32,6 +33,10 @@ pub(crate) struct Stage {
     pub(crate) started_at: Instant,
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) intruder: Option<Intruder>,
+    /// Segments that connections at rest refused, once judged.
+    pub(crate) refused_at_rest: u64,
+    /// Segments that were refused in SYN-SENT, once judged.
+    pub(crate) refused_in_syn_sent: u64,
     manners: Manners,
     /// Hosts that were rebooted: what their actors knew is gone.
     rebooted: Vec<HostId>,
@@ -78,6 +83,8 @@ impl Stage {
             started_at: start,
             troubles: Vec::new(),
             intruder: None,
+            refused_at_rest: 0,
+            refused_in_syn_sent: 0,
             manners,
             rebooted: Vec::new(),
             complaints: Vec::new(),
@@ -274,9 +281,9 @@ impl Stage {
                 plan.may_be_refused || is_unknown
             }
             // No neighbour answered, or no SYN found room for an embryo.
-            Some(CloseReason::Unreachable(_) | CloseReason::TimedOut { .. }) => {
-                plan.is_lossy && self.side(n, 1).id.is_none()
-            }
+            Some(
+                CloseReason::Unreachable(_) | CloseReason::TimedOut { .. } | CloseReason::Aborted,
+            ) => plan.is_lossy && self.side(n, 1).id.is_none(),
             _ => false,
         }
     }
@@ -313,6 +320,18 @@ impl Stage {
                         "{host:?}.{at}: {unaccounted} frames unaccounted for"
                     ));
                 }
+                let counters = worker.counters();
+                let refused = [
+                    Counter::RestChallenged,
+                    Counter::RestChallengeLimited,
+                    Counter::RestDropped,
+                ];
+                self.refused_at_rest += refused
+                    .map(|counter| counters.get(counter))
+                    .iter()
+                    .sum::<u64>();
+                self.refused_in_syn_sent +=
+                    worker.tcp_counters().outcome(Outcome::HandshakeIgnored);
                 let queued = worker.queued_items();
                 if queued != 0 {
                     wrong.push(format!("{host:?}.{at}: {queued} places in queues in use"));

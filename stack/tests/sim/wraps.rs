@@ -16,6 +16,7 @@ use stack::sim::trace::Crossing;
 use stack::sim::wrap;
 use stack::tcp::isn::{IsnKey, Remote, Tuple};
 use stack::time::Instant;
+use stack::wire::vlan::VlanId;
 use stack::worker::Secrets;
 
 use crate::plan::{Content, End, Plan};
@@ -103,7 +104,10 @@ fn secrets(host: &HostSpec) -> Secrets {
 /// The names of a connection at one of its hosts.
 fn tuple(host: &HostSpec, local: SocketAddr, remote: SocketAddr) -> (FlowKey, Tuple) {
     let config = host.config.clone().validate().expect("a configuration");
-    let id = config.locals.find(local.ip()).expect("an address of its");
+    let id = config
+        .locals
+        .find(VlanId::UNTAGGED, local.ip())
+        .expect("an address of its");
     let key = FlowKey::new(id, local.port(), remote.ip(), remote.port());
     let remote = match key.is_v6() {
         true => Remote::V6(key.remote_v6()),

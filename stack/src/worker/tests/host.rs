@@ -430,7 +430,8 @@ impl<A: App> Host<A> {
     fn flow_key(&mut self) -> FlowKey {
         let flow = self.flow;
         let config = Arc::clone(&self.worker().core.endpoint.config);
-        let local = config.locals.find(flow.local.ip()).expect("ours");
+        let vlan = flow.link.vlan_id();
+        let local = config.locals.find(vlan, flow.local.ip()).expect("ours");
         FlowKey::new(
             local,
             flow.local.port(),
