@@ -15,7 +15,6 @@ use crate::tcp::time_wait::Step as TimeWaitStep;
 use crate::tcp::timestamps;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply, Verdict};
 use crate::tcp::window::is_ack_at_edge;
-use crate::time::Instant;
 
 /// A segment ends early with this outcome, or goes on to the next step.
 pub(super) type Checked<T = ()> = Result<T, Outcome>;
@@ -441,36 +440,6 @@ impl Tcb {
         } else if reaction != Reaction::LaterPartialAck {
             self.rtx_timer = Deadline::after_us(env.now, self.rto.us()); // §5.3
         }
-    }
-
-    /// A sample from the segment being timed; where a retransmission spoilt that one, from the echoed timestamp
-    /// (RFC 7323 §4.1), which says which copy was received.
-    fn sample_rtt(&mut self, seg: &Segment, env: &Env<'_>) {
-        let sample_us = if !self.rtt_timer.is_idle() {
-            self.rtt_timer.stop(seg.ack, env.now)
-        } else if self.bits.has(Bits::TIMESTAMPS) {
-            seg.options
-                .timestamps
-                .and_then(|option| self.ts.rtt_us(option.tsecr, env.now))
-                .filter(|&rtt_us| self.answers_last_copy(rtt_us, env))
-        } else {
-            None
-        };
-        if let Some(rtt_us) = sample_us {
-            self.rto = Rto::from_estimate(self.cold.rtt.sample(rtt_us), env.settings);
-        }
-    }
-
-    /// Whether what this sample measures began no earlier than the timer's last expiry. A peer that had the original all
-    /// along, and whose ACK got lost, echoes an old value again: the wait for the timer is no part of the path.
-    fn answers_last_copy(&self, rtt_us: u32, env: &Env<'_>) -> bool {
-        const TICK_US: u64 = 1_000;
-        if self.expiries == 0 || self.timer_mode != TimerMode::Retransmit {
-            return true;
-        }
-        let until_us = self.rtx_timer.instant().map_or(0, Instant::as_us);
-        let sent_us = until_us.saturating_sub(self.rto.us().into());
-        u64::from(rtt_us) <= env.now.as_us().saturating_sub(sent_us) + TICK_US
     }
 
     /// RFC 5681 §2: something is in flight, no data, no FIN, the same acknowledgment, the same window. Answers to
