@@ -15,6 +15,7 @@ use crate::conn::pattern;
 use crate::conn::tx_queue::Piece;
 use crate::conn::{Open, Parked, TickMs};
 use crate::counters::Counter;
+use crate::neighbor::Neighbor;
 use crate::nic::Nic;
 use crate::tcp::env::Env;
 use crate::tcp::segment::SendPlan;
@@ -22,6 +23,7 @@ use crate::tcp::state::State;
 use crate::tcp::verdict::{CloseReason, Events};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
+use crate::wire::vlan::VlanId;
 
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
@@ -124,8 +126,11 @@ impl<N: Nic> Core<N> {
                 self.outbox.connection(frame, &mut endpoint.counters);
             }
             Some(frame) => {
-                let remote = path.key.remote();
-                self.dispatch(frame, remote, now);
+                let destination = Neighbor {
+                    vlan: VlanId::of(path.route.vlan),
+                    addr: path.key.remote(),
+                };
+                self.dispatch(frame, destination, now);
             }
         }
         asked
