@@ -43,6 +43,7 @@ impl Pair {
             iss: SeqNum(iss),
             timestamp_offset: iss,
             local_mss: 1460,
+            path_mss: 1460,
             default_peer_mss: 536,
             rcv_buf: 1 << 20,
             options: ConnectionOptions::default(),

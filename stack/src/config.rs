@@ -67,6 +67,8 @@ pub struct Limits {
     pub records: Capacity,
     /// Neighbour entries (worker 0 keeps them).
     pub neighbors: u16,
+    /// Destinations whose path MTU or link address is remembered, per worker ([`crate::path::Paths`]).
+    pub paths: u16,
     /// Frames on their way to another worker, per receiving worker.
     pub handoff_frames: u16,
     /// ICMP errors sent per second and worker (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
@@ -101,6 +103,7 @@ impl Default for Limits {
                 },
             },
             neighbors: 1024,
+            paths: 4096,
             handoff_frames: 4096,
             icmp_errors_pps: 1000,
             queue_items: 16_384,

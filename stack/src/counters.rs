@@ -198,6 +198,15 @@ counters! {
     /// Segments whose bytes were not taken because the queues of all connections are full; their ACK was.
     Event PayloadNoPlace "payload_no_place",
 
+    /// Path MTUs lowered: by an ICMP error about something in flight (RFC 1191, RFC 8201), or because a path swallows full
+    /// segments in silence (TCP's `black_holes`).
+    Event PathMtuLowered "path_mtu_lowered",
+    /// ICMP errors about packets too big that were not believed: they would raise the MTU, name what the packet did not
+    /// exceed, or go below what every path carries.
+    Event PathMtuIgnored "path_mtu_ignored",
+    /// Lowered path MTUs that ended after ten minutes: the larger one is tried again.
+    Event PathMtuExpired "path_mtu_expired",
+
     /// Frames that the NIC accepted for sending.
     Event TxFrames "tx_frames",
     /// Times the NIC accepted less than it was offered.

@@ -19,6 +19,8 @@ pub mod wire;
 pub mod neighbor;
 // Answers of a host that need no connection: echo, ARP, NDP, port unreachable; what an ICMP error quotes.
 pub mod icmp;
+// What is known of the way to a destination: the path's MTU, and the link address that answered last.
+pub mod path;
 // Huge-page-advised zeroed memory as typed slices: what tables and slabs live in.
 pub mod memory;
 // The connection table: which connection, embryo or TIME-WAIT record a segment belongs to.

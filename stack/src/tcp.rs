@@ -37,6 +37,7 @@ pub mod congestion;
 pub mod deadline;
 pub mod keepalive;
 pub mod nagle;
+mod path_mtu;
 pub mod persist;
 pub mod reassembly;
 pub mod retransmit;

@@ -18,6 +18,7 @@ mod icmp_errors;
 mod look;
 mod neighborhood;
 mod output;
+mod paths;
 mod process;
 pub mod reply;
 mod rest;
@@ -33,10 +34,11 @@ use crate::app::{App, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
 use crate::conn::ports::{LocalPorts, PortRange};
-use crate::conn::{ConnTable, FlowKey, Kind, Parked, Probe};
+use crate::conn::{ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
 use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
+use crate::path::Paths;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
@@ -81,6 +83,7 @@ struct Core<N: Nic> {
     broadcasts: Broadcasts,
     endpoint: Endpoint,
     neighborhood: Neighborhood<N::Frame>,
+    paths: Paths,
     outbox: Outbox<N::Frame>,
     ring: RingEnd<N::Frame>,
     conns: Connections<N::Frame>,
@@ -133,6 +136,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 mac,
                 broadcasts: Broadcasts::new(&config.broadcasts()),
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
+                paths: Paths::new(config.limits.paths, caps.mtu, FlowHasher::new(secrets.flow)),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,

@@ -82,6 +82,7 @@ fn a_whole_life_allocates_nothing() {
         iss: ISS,
         timestamp_offset: 0,
         local_mss: 1000,
+        path_mss: 1000,
         default_peer_mss: 536,
         rcv_buf: 100_000,
         options: ConnectionOptions::default(),

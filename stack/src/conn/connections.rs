@@ -60,6 +60,8 @@ pub struct Conn {
     pub hash: FlowHash,
     /// Where its frames go; `None` before the first one came.
     pub link: Option<LinkPeer>,
+    /// [`crate::path::Paths::epoch`] when it last asked for its path.
+    pub path_epoch: u32,
     bits: u8,
 }
 
@@ -82,7 +84,14 @@ impl Conn {
     /// A new connection without anything queued.
     #[must_use]
     #[inline(always)]
-    pub fn new(tcb: Tcb, id: ConnId, found: Found, key: FlowKey, hash: FlowHash) -> Self {
+    pub fn new(
+        tcb: Tcb,
+        id: ConnId,
+        found: Found,
+        key: FlowKey,
+        hash: FlowHash,
+        path_epoch: u32,
+    ) -> Self {
         Self {
             tcb,
             armed_ns: u64::MAX,
@@ -94,6 +103,7 @@ impl Conn {
             key,
             hash,
             link: None,
+            path_epoch,
             bits: 0,
         }
     }
@@ -113,6 +123,7 @@ impl Conn {
             Found { entry, generation },
             FlowKey::v4(LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
             FlowHash(0),
+            0,
         )
     }
 

@@ -3,11 +3,12 @@
 //! Called by: the worker's process stage and `app::Cx`. It must never leave a record without its connection or a
 //! connection without its record.
 
-use super::connections::{Conn, Connections, Slot};
+use super::connections::{Conn, Connections, LinkPeer, Slot};
 use super::key::{FlowHash, FlowKey};
 use super::record::{ConnFlags, Embryo, Open, Parked, TickMs};
-use super::{ConnTable, Found};
+use super::{ConnTable, Found, LocalAddrs};
 use crate::config::Config;
+use crate::path::{Destination, Paths};
 use crate::tcp::env::Env;
 use crate::tcp::isn::{IsnKey, Remote, Tuple};
 use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
@@ -15,6 +16,7 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::tcb::{OpenParams, SynAckSent, Tcb};
 use crate::time::Instant;
+use crate::wire::vlan::VlanId;
 use crate::wire::{ipv4, ipv6, tcp};
 
 /// What a SYN without MSS option allows (RFC 9293 MUST-15).
@@ -43,6 +45,18 @@ pub const fn local_mss(key: &FlowKey, mtu: u16) -> u16 {
         ipv4::HEADER_LEN
     };
     mtu.saturating_sub((ip + tcp::HEADER_LEN) as u16)
+}
+
+/// Where packets of this flow go.
+#[must_use]
+pub fn destination(key: &FlowKey, locals: &LocalAddrs) -> Destination {
+    let (vlan, _) = locals
+        .locate(key.local())
+        .unwrap_or((VlanId::UNTAGGED, key.remote()));
+    Destination {
+        vlan,
+        address: key.remote(),
+    }
 }
 
 /// What the keyed functions of `tcp` hash for this flow.
@@ -76,6 +90,8 @@ pub struct Opening<'a, F> {
     pub conns: &'a mut Connections<F>,
     /// Largest IP packet of the link, in bytes.
     pub mtu: u16,
+    /// What is known of paths.
+    pub paths: &'a Paths,
     /// The time of this turn.
     pub now: Instant,
 }
@@ -93,10 +109,16 @@ pub struct KeptSyn {
 
 impl<F> Opening<'_, F> {
     fn params(&self, key: &FlowKey, iss: SeqNum, options: ConnectionOptions) -> OpenParams {
+        let mtu = if self.paths.knows_mtus() {
+            self.paths.mtu(destination(key, &self.config.locals))
+        } else {
+            self.mtu
+        };
         OpenParams {
             iss,
             timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
             local_mss: local_mss(key, self.mtu),
+            path_mss: local_mss(key, mtu),
             default_peer_mss: default_peer_mss(key),
             rcv_buf: self.config.rcv_buf,
             options,
@@ -190,10 +212,12 @@ impl<F> Opening<'_, F> {
         // Its ISS is history, and its options come with the rest.
         let params = self.params(&key, SeqNum(0), ConnectionOptions::default());
         let rest = parked.rest(self.now);
+        let link = self.link(&key);
         let slot = self.place(found, key, hash, |env| Tcb::wake(params, &rest, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             // Only connections that an application has taken over come to rest.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
+            conn.link = link;
         }
         Ok(slot)
     }
@@ -213,11 +237,19 @@ impl<F> Opening<'_, F> {
         let inserted = self.table.insert_open(&key, hash, &record);
         let found = inserted.map_err(|_| NoRecord)?;
         let params = self.params(&key, iss, options);
+        let link = self.link(&key);
         let slot = self.place(found, key, hash, |env| Tcb::connect(params, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
+            conn.link = link;
         }
         Ok(slot)
+    }
+
+    /// Where earlier connections to the same destination reached it lately.
+    fn link(&self, key: &FlowKey) -> Option<LinkPeer> {
+        let destination = destination(key, &self.config.locals);
+        self.paths.link(destination, self.now)
     }
 
     #[inline(always)]
@@ -233,13 +265,14 @@ impl<F> Opening<'_, F> {
             return Err(NoRecord);
         };
         let (now, settings) = (self.now, &self.config.tcp);
+        let path_epoch = self.paths.epoch();
         Ok(self.conns.insert(found, |counters| {
             let mut env = Env {
                 now,
                 settings,
                 counters,
             };
-            Conn::new(open(&mut env), id, found, key, hash)
+            Conn::new(open(&mut env), id, found, key, hash, path_epoch)
         }))
     }
 }

@@ -65,6 +65,8 @@ pub enum Unreachable {
 /// The quoted start of a packet that we sent, or that somebody wants us to believe that we sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quote {
+    /// Its whole length in bytes, IP header included, as its header says.
+    pub packet_len: u32,
     /// Its source: ours, if it is true.
     pub src: IpAddr,
     /// Its destination.
@@ -160,6 +162,7 @@ fn quote_v4(bytes: &[u8]) -> Option<Quote> {
     }
     let transport = bytes.get(header.header_len()..)?;
     quote(
+        header.total_len.get().into(),
         header.src_addr().into(),
         header.dst_addr().into(),
         header.protocol,
@@ -174,6 +177,7 @@ fn quote_v6(bytes: &[u8]) -> Option<Quote> {
     }
     let (protocol, transport) = ipv6::skip_extensions(header.next_header, rest).ok()?;
     quote(
+        ipv6::HEADER_LEN as u32 + u32::from(header.payload_len.get()),
         header.src_addr().into(),
         header.dst_addr().into(),
         protocol,
@@ -181,9 +185,16 @@ fn quote_v6(bytes: &[u8]) -> Option<Quote> {
     )
 }
 
-fn quote(src: IpAddr, dst: IpAddr, protocol: u8, transport: &[u8]) -> Option<Quote> {
+fn quote(
+    packet_len: u32,
+    src: IpAddr,
+    dst: IpAddr,
+    protocol: u8,
+    transport: &[u8],
+) -> Option<Quote> {
     let &[a, b, c, d, e, f, g, h] = transport.first_chunk::<8>()?;
     Some(Quote {
+        packet_len,
         src,
         dst,
         protocol,

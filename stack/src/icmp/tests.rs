@@ -391,7 +391,9 @@ fn quotes_end_at_the_limit_of_their_family() {
         assert_eq!(len, expected);
         let error = parse_error(&valid(&frame[..len])).unwrap();
         assert_eq!(error.kind, ErrorKind::Unreachable(Unreachable::Port));
+        let headers = if src.is_ipv4() { 40 } else { 60 };
         let quote = Quote {
+            packet_len: headers + payload.len() as u32,
             src,
             dst,
             protocol: ip_protocol::TCP,

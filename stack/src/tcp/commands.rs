@@ -136,8 +136,7 @@ impl Tcb {
     /// An ICMP error quoted this sequence number of ours. Recorded (MUST-47, MUST-54); only a hard one ends a
     /// connection, and only before it is synchronised (RFC 5927 §5.2). Ignored unless the number is in flight (§4.1).
     pub fn on_icmp(&mut self, error: IcmpError, quoted_seq: SeqNum, env: &mut Env<'_>) -> Events {
-        if !quoted_seq.in_window(self.snd_una, self.flight()) {
-            env.counters.icmp_out_of_window += 1;
+        if !self.quotes_flight(quoted_seq, env) {
             return Events::NONE;
         }
         self.cold.soft_error = Some(error);

@@ -123,6 +123,14 @@ impl Congestion {
         }
     }
 
+    /// A full segment has grown: cwnd is at least one, else it would never go.
+    pub const fn at_least(&mut self, mss: u32) {
+        match self {
+            Self::Reno(reno) if reno.cwnd < mss => reno.cwnd = mss,
+            Self::Reno(_) => {}
+        }
+    }
+
     /// The SYN or SYN-ACK was lost: the connection starts with one segment (RFC 5681 §3.1).
     pub const fn on_syn_lost(&mut self, mss: u32) {
         match self {

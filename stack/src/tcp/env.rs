@@ -42,6 +42,10 @@ pub struct Counters {
     pub delayed_acks: u64,
     /// ICMP errors that quoted a sequence number not in flight (RFC 5927 §4.1).
     pub icmp_out_of_window: u64,
+    /// Times that full segments went unanswered often enough for a small one to be tried.
+    pub black_holes_suspected: u64,
+    /// Paths found to swallow full segments: the small one was acknowledged, and the next full one lost again.
+    pub black_holes: u64,
     outcomes: Outcomes,
 }
 
@@ -86,6 +90,8 @@ impl Counters {
             ("keepalive_probes", self.keepalive_probes),
             ("delayed_acks", self.delayed_acks),
             ("icmp_out_of_window", self.icmp_out_of_window),
+            ("black_holes_suspected", self.black_holes_suspected),
+            ("black_holes", self.black_holes),
             ("undefined_transitions", self.transitions.undefined()),
         ];
         outcomes.into_iter().chain(others)

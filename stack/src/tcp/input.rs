@@ -420,6 +420,7 @@ impl Tcb {
         if self.expiries > 0 || self.timer_mode != TimerMode::Retransmit {
             self.expiries = 0;
             self.cold.overdue.answered();
+            self.answered_after_expiry(env);
         }
         let reaction = if acks_syn == 1 {
             Reaction::None

@@ -46,7 +46,8 @@ pub struct Rest {
     pub rcv_wnd: u32,
     /// SND.WND as a header says it, not scaled.
     pub peer_window: u16,
-    /// Effective send MSS in bytes: options are subtracted.
+    /// Effective send MSS in bytes, by what the peer takes and our link carries: options are subtracted. What is known of the
+    /// path lies elsewhere.
     pub mss: u16,
     /// Snd.Wind.Shift, 0 to 14.
     pub snd_scale: u8,
@@ -107,7 +108,7 @@ impl Tcb {
             rcv_nxt: self.rcv.nxt,
             rcv_wnd: self.rcv.size(),
             peer_window: peer_window.min(0xffff) as u16,
-            mss: self.mss,
+            mss: self.full_mss(env),
             snd_scale: self.snd_scale(),
             rcv_scale: self.rcv_scale(),
             window_scaling: self.bits.has(Bits::SCALING),

@@ -58,6 +58,9 @@ pub struct Settings {
     pub ack_delay: Duration,
     /// In-order segments after which an ACK is due even in the middle of a burst (`Events::ACK_NOW`).
     pub ack_stretch_segments: u8,
+    /// Expiries in a row after which a full segment is tried as a small one: the path may swallow large ones in silence
+    /// (RFC 4821 §7.7; Linux tries so after `tcp_retries1`, 3, with `tcp_mtu_probing=1`). 255 is never.
+    pub black_hole_expiries: u8,
     /// Duplicate ACKs owed at most between two outputs, so that a burst of junk draws a bounded answer.
     pub duplicate_acks_max: u8,
     /// Smallest distance between two challenge ACKs of one connection, RFC 5961 §7.
@@ -99,6 +102,7 @@ impl Default for Settings {
             sws_override: Duration::from_millis(200),
             ack_delay: Duration::from_millis(40),
             ack_stretch_segments: 8,
+            black_hole_expiries: 3,
             duplicate_acks_max: 16,
             challenge_interval: Duration::from_millis(500),
             initial_window: InitialWindow::Rfc6928,

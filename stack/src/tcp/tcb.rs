@@ -15,6 +15,7 @@ use crate::tcp::congestion::Congestion;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::keepalive::Keepalive;
+use crate::tcp::path_mtu::BlackHole;
 use crate::tcp::reassembly::{RANGES_MAX, Range, Reassembly};
 use crate::tcp::retransmit::{Overdue, TimerMode};
 use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
@@ -38,8 +39,11 @@ pub struct OpenParams {
     pub iss: SeqNum,
     /// Added to the timestamp clock, RFC 7323 §7.1.
     pub timestamp_offset: u32,
-    /// The MSS that we advertise, in bytes: what our path's MTU leaves without options (RFC 6691).
+    /// The MSS that we announce, in bytes: what our link's MTU leaves without options (RFC 6691).
     pub local_mss: u16,
+    /// The MSS that the path carries as far as is known, in bytes, options included: at most `local_mss` (RFC 1191,
+    /// RFC 8201).
+    pub path_mss: u16,
     /// The MSS of a peer that says none: 536 (IPv4) or 1220 (IPv6), MUST-15.
     pub default_peer_mss: u16,
     /// Bytes that may wait for the application to read them.
@@ -175,6 +179,7 @@ pub(super) struct Cold {
     pub(super) rcv_up: SeqNum,
     pub(super) keepalive: Keepalive,
     pub(super) peer_mss: u16,
+    pub(super) black_hole: BlackHole,
     /// FIN-WAIT-2, TIME-WAIT or keepalive, by state.
     pub(super) slow_timer: Deadline,
     pub(super) overdue: Overdue,
@@ -197,6 +202,7 @@ impl Cold {
             rcv_up: SeqNum(0),
             keepalive: Keepalive::default(),
             peer_mss: params.default_peer_mss,
+            black_hole: BlackHole::None,
             slow_timer: Deadline::OFF,
             overdue: Overdue::NOTHING,
             challenge: ChallengeLimit::NEW,
@@ -236,6 +242,7 @@ impl Tcb {
             iss: SeqNum(0),
             timestamp_offset: 0,
             local_mss: env.settings.mss_min,
+            path_mss: env.settings.mss_min,
             default_peer_mss: env.settings.mss_min,
             rcv_buf: 0,
             options: ConnectionOptions::default(),
@@ -282,7 +289,7 @@ impl Tcb {
 
     #[inline]
     pub(super) fn new(params: OpenParams, env: &Env<'_>) -> Self {
-        let mss = params.local_mss.max(env.settings.mss_min);
+        let mss = params.path_mss.max(env.settings.mss_min);
         let mut bits = Bits::default();
         if env.settings.timestamps {
             bits.set(Bits::TIMESTAMPS);
@@ -353,25 +360,23 @@ impl Tcb {
             self.bits.set(Bits::SACK_PERMITTED);
         }
         self.cold.peer_mss = mss.unwrap_or(self.cold.params.default_peer_mss);
-        self.set_path_mss(self.cold.params.local_mss, env);
+        self.set_path_mss(self.cold.params.path_mss, env);
     }
 
-    /// The path carries segments of `path_mss` bytes, options included (MUST-16). Called again when the path's MTU
-    /// is learned; never goes below `Settings::mss_min`.
-    pub fn set_path_mss(&mut self, path_mss: u16, env: &Env<'_>) {
-        let mss = self.cold.peer_mss.min(path_mss);
-        self.mss = mss
-            .saturating_sub(self.options_len())
-            .max(env.settings.mss_min);
+    /// What [`Tcb::full_mss`] said outlasted a rest, as the most that the peer takes.
+    pub(super) fn resume_mss(&mut self, full_mss: u16, env: &Env<'_>) {
+        self.cold.peer_mss = full_mss.saturating_add(self.options_len());
+        self.set_path_mss(self.cold.params.path_mss, env);
     }
 
-    /// The effective MSS outlasted a rest; what the peer's SYN said did not, so no later path can raise it again.
-    pub(super) fn resume_mss(&mut self, mss: u16, env: &Env<'_>) {
-        self.mss = mss.max(env.settings.mss_min);
-        self.cold.peer_mss = self.mss.saturating_add(self.options_len());
+    /// The effective MSS that the peer and our link allow: what the path takes from it is not the connection's to remember.
+    pub(super) fn full_mss(&self, env: &Env<'_>) -> u16 {
+        let mss = self.cold.peer_mss.min(self.cold.params.local_mss);
+        mss.saturating_sub(self.options_len())
+            .max(env.settings.mss_min)
     }
 
-    const fn options_len(&self) -> u16 {
+    pub(super) const fn options_len(&self) -> u16 {
         if self.bits.has(Bits::TIMESTAMPS) {
             TIMESTAMPS_LEN
         } else {

@@ -27,6 +27,7 @@ pub(super) fn params() -> OpenParams {
         iss: SeqNum(0u32.wrapping_sub(50)),
         timestamp_offset: 0u32.wrapping_sub(7),
         local_mss: MSS as u16,
+        path_mss: MSS as u16,
         default_peer_mss: 536,
         rcv_buf: RCV_BUF,
         options: ConnectionOptions::default(),
@@ -215,6 +216,19 @@ impl Host {
             panic!(
                 "unexpected {}",
                 Spec::of(&plan.as_segment(), self.base.reverse())
+            );
+        }
+    }
+
+    /// Takes all that goes out now; no segment has more payload than this.
+    #[track_caller]
+    pub(super) fn poll_largest(&mut self, payload_len: u32) {
+        self.poll();
+        for (_, plan) in self.out.drain(..) {
+            assert!(
+                plan.payload_len <= payload_len,
+                "{} bytes",
+                plan.payload_len
             );
         }
     }

@@ -4,6 +4,7 @@ mod closing;
 mod data;
 mod handshake;
 mod hostile;
+mod path_mtu;
 mod pipe;
 mod rest;
 mod timing;

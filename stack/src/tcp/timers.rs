@@ -68,9 +68,11 @@ impl Tcb {
         }
         self.cold.overdue.tried();
         self.expiries = self.expiries.saturating_add(1);
+        let mut events = Events::NONE;
         if self.is_opening() {
             self.bits.set(Bits::SYN_LOST);
         } else {
+            events.add(self.look_for_black_hole(env));
             let is_first = self.expiries == 1;
             self.congestion
                 .on_timeout(self.snd_una, self.snd_nxt, self.mss(), is_first);
@@ -82,10 +84,9 @@ impl Tcb {
         let wait = self.cold.overdue.limit(env.now, wanted, &patience);
         self.rtx_timer = Deadline::after(env.now, wait); // §5.6
         if self.expiries == env.settings.r1_expiries {
-            Events::R1
-        } else {
-            Events::NONE
+            events.add(Events::R1);
         }
+        events
     }
 
     /// What R2 allows this connection now.

@@ -171,6 +171,9 @@ impl Events {
     pub const R1: Self = Self(32);
     /// An ACK should not wait for the end of the burst.
     pub const ACK_NOW: Self = Self(64);
+    /// Full segments vanish where small ones pass, and no ICMP error says so: the path carries no more than the least MTU
+    /// of its family.
+    pub const BLACK_HOLE: Self = Self(128);
 
     /// Whether any of `other` is in the set.
     #[must_use]

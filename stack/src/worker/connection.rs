@@ -64,6 +64,7 @@ impl<N: Nic> Core<N> {
             table: &mut endpoint.table,
             conns: &mut self.conns,
             mtu: endpoint.mtu,
+            paths: &self.paths,
             now,
         }
     }

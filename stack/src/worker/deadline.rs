@@ -21,6 +21,7 @@ impl<N: Nic, A: App> Worker<N, A> {
             core.conns.next_fire(),
             core.endpoint.table.next_due(now),
             core.neighborhood.next_deadline(),
+            core.paths.next_deadline(),
         ]
         .into_iter()
         .flatten()

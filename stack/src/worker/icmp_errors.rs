@@ -50,6 +50,9 @@ impl<N: Nic> Core<N> {
 
     fn tell_connection(&mut self, error: &IcmpError, found: Found, now: Instant) {
         let slot = self.conns.slot_of(found.entry());
+        if let ErrorKind::TooBig { mtu } = error.kind {
+            return self.on_too_big(slot, mtu, &error.quote, now);
+        }
         if let Some(told) = told(error.kind) {
             let seq = error.quote.seq;
             self.command(slot, now, |tcb, env| {

@@ -185,6 +185,7 @@ impl<N: Nic> Core<N> {
             self.originate(&key, dst, &reply);
         }
         self.run_neighborhood(now);
+        self.run_paths(now);
         self.run_connection_timers(hosted, now);
     }
 }

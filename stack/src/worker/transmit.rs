@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::Core;
 use super::callbacks::Hosted;
+use super::paths::ask_again;
 use super::segment::{Draft, Path, Route};
 use crate::app::App;
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::conn::{Open, Parked, TickMs};
 use crate::counters::Counter;
 use crate::neighbor::Neighbor;
 use crate::nic::Nic;
+use crate::path::CONFIRMED_MS;
 use crate::tcp::env::Env;
 use crate::tcp::segment::SendPlan;
 use crate::tcp::state::State;
@@ -30,10 +32,6 @@ const SEGMENTS_PER_CONNECTION: u32 = 32;
 
 /// Timers that fire per turn at most.
 const TIMERS_PER_TURN: u32 = 256;
-
-/// A neighbour that a connection was heard from within this time is believed to be there still (RFC 4861 §7.3.1: progress of
-/// a connection confirms reachability; REACHABLE_TIME of §10).
-const HEARD_MS: u32 = 30_000;
 
 /// What came of asking a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +86,7 @@ impl<N: Nic> Core<N> {
             endpoint,
             writer,
             nic,
+            paths,
             ..
         } = self;
         let Some(mut parts) = conns.parts(slot) else {
@@ -99,6 +98,9 @@ impl<N: Nic> Core<N> {
         }
         if !has_room {
             return Asked::Blocked;
+        }
+        if parts.conn.path_epoch != paths.epoch() {
+            ask_again(paths, &endpoint.config, &mut parts, now);
         }
         let plan = {
             let (tcb, mut env) = parts.protocol(&endpoint.config, now);
@@ -257,7 +259,7 @@ fn fill<N: Nic>(
 fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
     let (vlan, local) = config.locals.locate(conn.key.local())?;
     let dst = match conn.link {
-        Some(link) if TickMs::at(now).since(link.heard_at) < HEARD_MS => link.mac,
+        Some(link) if TickMs::at(now).since(link.heard_at) < CONFIRMED_MS => link.mac,
         // Nobody to ask: the way on which its frames came is the only one that is known.
         Some(link) if config.next_hop(conn.key.remote()).is_none() => link.mac,
         _ => MacAddr::ZERO,
@@ -297,6 +299,9 @@ impl<N: Nic> Core<N> {
                     tcb.on_timer(&mut env)
                 };
                 self.conns.mark_dirty(slot);
+                if events.has(Events::BLACK_HOLE) {
+                    self.on_black_hole(slot, now);
+                }
                 if events.has(Events::CLOSED) {
                     self.settle(hosted, slot, now);
                 }
@@ -333,6 +338,7 @@ impl<N: Nic> Core<N> {
         let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
         let parked = Parked::from_rest(&rest, listener);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
+            self.confirm_path(slot);
             let outbox = &mut self.outbox;
             self.conns.remove(slot, |frame| outbox.free(frame));
             self.endpoint.counters.bump(Counter::ConnectionsParked);

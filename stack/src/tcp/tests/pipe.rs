@@ -308,10 +308,13 @@ impl World {
                 rng.next() as u32
             }
         };
+        let (iss, timestamp_offset) = (SeqNum(wrapping(rng)), wrapping(rng));
+        let local_mss = [100, 536, 1460][rng.below(3) as usize];
         let params = OpenParams {
-            iss: SeqNum(wrapping(rng)),
-            timestamp_offset: wrapping(rng),
-            local_mss: [100, 536, 1460][rng.below(3) as usize],
+            iss,
+            timestamp_offset,
+            local_mss,
+            path_mss: local_mss,
             default_peer_mss: 536,
             rcv_buf: [300, 3_000, 30_000, 300_000][rng.below(4) as usize],
             options: ConnectionOptions {

@@ -1,6 +1,7 @@
 //! What ICMP errors and the link say about the way of a connection: who is believed, and what follows.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4, icmpv6};
 
@@ -154,4 +155,193 @@ fn a_blind_syn_does_not_redirect_an_active_open() {
     let conn = host.conn();
     host.act(|_, cx| cx.send_bytes(conn, b"x"));
     host.expect(data(1).seq(1).ack(1));
+}
+
+/// "Too big" about this frame of ours: the next link carries so much.
+fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
+    let quote = &frame[14..];
+    match quote[0] >> 4 {
+        4 => error_v4(
+            icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu },
+            quote,
+        ),
+        _ => error_v6(Icmpv6Type::PacketTooBig { mtu: mtu.into() }, &quote[..1180]),
+    }
+}
+
+/// A host whose connections do not rest so soon.
+fn awake() -> Host<Probe> {
+    Host::probing(|spec| spec.park_after = Duration::from_secs(10_000))
+}
+
+/// The handshake of a peer that takes 1460 bytes (1440 over IPv6); we announce our link, whatever the path carries.
+fn shake_hands_with_mss(host: &mut Host<Probe>) {
+    let mss = if host.flow.local.is_ipv4() {
+        1460
+    } else {
+        1440
+    };
+    host.inject(syn().seq(0).mss(mss));
+    host.expect(syn_ack().seq(0).ack(1).mss(mss));
+    host.inject(ack().seq(1).ack(1)).silent();
+}
+
+/// Queues bytes, and returns the frames that they leave in at once.
+fn send(host: &mut Host<Probe>, len: usize) -> Vec<Vec<u8>> {
+    let conn = host.conn();
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &vec![7; len])), len);
+    frames(host)
+}
+
+fn frames(host: &mut Host<Probe>) -> Vec<Vec<u8>> {
+    core::iter::from_fn(|| host.try_reply()).collect()
+}
+
+/// What the connection sends next of its own accord.
+fn after_silence(host: &mut Host<Probe>) -> Vec<Vec<u8>> {
+    for _ in 0..1_000 {
+        let sent = frames(host.wait_ms(100));
+        if !sent.is_empty() {
+            return sent;
+        }
+    }
+    panic!("silent for 100 s");
+}
+
+/// The lengths of IP packets.
+fn packet_lens(frames: &[Vec<u8>]) -> Vec<usize> {
+    frames.iter().map(|frame| frame.len() - 14).collect()
+}
+
+/// RFC 1191, RFC 8201: what was in flight goes again at once as the path carries it, and the next connection knows.
+#[test]
+fn a_packet_too_big_makes_packets_smaller_at_once_and_for_later_connections() {
+    for flow in [Flow::v4(40_000, OPEN), Flow::v6(40_000, OPEN)] {
+        let mut host = awake();
+        host.on(flow);
+        shake_hands_with_mss(&mut host);
+        let sent = send(&mut host, 4_000);
+        assert_eq!(packet_lens(&sent)[..2], [1500, 1500]);
+        host.inject_bytes(&too_big(&sent[0], 1400));
+        host.counted(Counter::IcmpErrorForConnection);
+        let again = frames(&mut host);
+        assert_eq!(packet_lens(&again)[..2], [1400, 1400]);
+        let headers = if flow.local.is_ipv4() { 40 } else { 60 };
+        let bytes: usize = packet_lens(&again).iter().map(|len| len - headers).sum();
+        assert_eq!(bytes, 4_000, "all that was in flight");
+        // The router says it of each packet.
+        host.inject_bytes(&too_big(&sent[1], 1400)).silent();
+        assert_eq!(host.count(Counter::PathMtuLowered), 1);
+        assert_eq!(host.count(Counter::PathMtuIgnored), 1);
+        let mut other = flow;
+        other.remote.set_port(40_001);
+        host.on(other);
+        shake_hands_with_mss(&mut host);
+        assert_eq!(packet_lens(&send(&mut host, 3_000))[..2], [1400, 1400]);
+        assert_eq!(host.worker().tcp_counters().retransmission_timeouts, 0);
+    }
+}
+
+#[test]
+fn only_a_quote_of_data_in_flight_lowers_and_nothing_raises() {
+    let mut host = awake();
+    shake_hands_with_mss(&mut host);
+    let sent = send(&mut host, 3_000);
+    let mut wrong = sent[0].clone();
+    wrong[38] ^= 0x80; // a number that is not in flight
+    host.inject_bytes(&too_big(&wrong, 1400)).silent();
+    assert_eq!(host.worker().tcp_counters().icmp_out_of_window, 1);
+    for claimed in [1500, 1501, 9000] {
+        host.inject_bytes(&too_big(&sent[0], claimed)).silent();
+    }
+    assert_eq!(host.count(Counter::PathMtuIgnored), 3);
+    host.inject_bytes(&too_big(&sent[0], 68));
+    assert_eq!(packet_lens(&frames(&mut host))[0], 576, "the floor");
+    host.inject(ack().seq(1).ack(3_001)).silent();
+    host.inject_bytes(&too_big(&sent[0], 570)).silent();
+    assert_eq!(host.worker().tcp_counters().icmp_out_of_window, 2);
+
+    let mut host = awake();
+    host.on(Flow::v6(40_000, OPEN));
+    shake_hands_with_mss(&mut host);
+    let sent = send(&mut host, 3_000);
+    host.inject_bytes(&too_big(&sent[0], 1279)).silent();
+    assert_eq!(host.count(Counter::PathMtuIgnored), 1);
+    host.inject_bytes(&too_big(&sent[0], 1280));
+    assert_eq!(packet_lens(&frames(&mut host))[0], 1280);
+}
+
+/// RFC 1191 §5: a router that names no MTU is asked by steps.
+#[test]
+fn a_router_of_old_names_no_mtu() {
+    let mut host = awake();
+    shake_hands_with_mss(&mut host);
+    let sent = send(&mut host, 3_000);
+    host.inject_bytes(&too_big(&sent[0], 0));
+    let again = frames(&mut host);
+    assert_eq!(packet_lens(&again)[0], 1492);
+    host.inject_bytes(&too_big(&again[0], 0));
+    assert_eq!(packet_lens(&frames(&mut host))[0], 1006);
+}
+
+#[test]
+fn after_ten_minutes_the_larger_mtu_is_tried_again() {
+    let mut host = awake();
+    shake_hands_with_mss(&mut host);
+    let sent = send(&mut host, 3_000);
+    host.inject_bytes(&too_big(&sent[0], 1400));
+    assert_eq!(packet_lens(&frames(&mut host))[0], 1400);
+    host.inject(ack().seq(1).ack(3_001)).silent();
+    host.wait_ms(599_999)
+        .inject(ack().seq(1).ack(3_001))
+        .silent();
+    assert_eq!(packet_lens(&send(&mut host, 3_000))[0], 1400);
+    host.inject(ack().seq(1).ack(6_001)).silent();
+    host.wait_ms(1).inject(ack().seq(1).ack(6_001)).silent();
+    assert_eq!(host.count(Counter::PathMtuExpired), 1);
+    let larger = send(&mut host, 3_000);
+    assert_eq!(packet_lens(&larger)[0], 1500);
+    host.inject_bytes(&too_big(&larger[0], 1400));
+    assert_eq!(packet_lens(&frames(&mut host))[0], 1400);
+}
+
+/// The path is not the connection's to remember: whoever wakes asks what is known now.
+#[test]
+fn a_connection_that_wakes_goes_by_what_is_known_then() {
+    let mut host = Host::probing(|spec| spec.park_after = Duration::from_secs(2));
+    shake_hands_with_mss(&mut host);
+    let sent = send(&mut host, 3_000);
+    host.inject_bytes(&too_big(&sent[0], 1400));
+    assert_eq!(packet_lens(&frames(&mut host))[0], 1400);
+    host.inject(ack().seq(1).ack(3_001)).silent();
+    host.wait_ms(2_004).wait_ms(4).silent();
+    assert!(host.parked().is_some());
+    assert_eq!(packet_lens(&send(&mut host, 3_000))[0], 1400);
+    host.inject(ack().seq(1).ack(6_001)).silent();
+    host.wait_ms(2_004).wait_ms(4).silent();
+    assert!(host.parked().is_some());
+    host.wait_ms(600_000).silent();
+    host.inject_bytes(&arp_request()).next_reply();
+    assert_eq!(packet_lens(&send(&mut host, 3_000))[0], 1500);
+}
+
+/// RFC 2923 §2.1: a path that swallows full segments in silence is found out, and the next connection knows it.
+#[test]
+fn a_black_hole_is_remembered_for_its_destination() {
+    let mut host = awake();
+    shake_hands_with_mss(&mut host);
+    send(&mut host, 4_000);
+    for _ in 0..2 {
+        assert_eq!(packet_lens(&after_silence(&mut host))[0], 1500);
+    }
+    assert_eq!(packet_lens(&after_silence(&mut host)), [576]);
+    host.inject(ack().seq(1).ack(537));
+    let trial = frames(&mut host);
+    assert_eq!(packet_lens(&trial)[0], 1500);
+    assert_eq!(packet_lens(&after_silence(&mut host))[0], 576);
+    assert_eq!(host.count(Counter::PathMtuLowered), 1);
+    assert_eq!(host.worker().tcp_counters().black_holes, 1);
+    host.on(Flow::v4(40_001, OPEN));
+    shake_hands_with_mss(&mut host);
+    assert_eq!(packet_lens(&send(&mut host, 3_000))[0], 576);
 }

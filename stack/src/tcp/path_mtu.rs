@@ -1,0 +1,116 @@
+//! The path's MTU as a connection sees it: what a full segment is, what happens when that changes under what is in flight
+//! (RFC 1191 §6.4, RFC 8201 §5.4), and paths that swallow large segments without a word (RFC 4821 §7.7, RFC 2923 §2.1).
+//!
+//! Called by: the connection record when it learns of its path, `timers` at each expiry, `input` at each answer. It must
+//! never take a segment that didn't fit for a sign of congestion.
+
+use crate::tcp::deadline::Deadline;
+use crate::tcp::env::Env;
+use crate::tcp::retransmit::TimerMode;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::verdict::Events;
+
+/// Whether full segments vanish while small ones pass: a router that drops them and says nothing, or says it in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum BlackHole {
+    /// Nothing speaks for it.
+    #[default]
+    None,
+    /// Full segments went unanswered several times: a small one is tried.
+    Suspected,
+    /// The small one was acknowledged up to here: were the full ones only unlucky? The next one tells.
+    Trial(SeqNum),
+}
+
+impl Tcb {
+    /// The path carries segments of `path_mss` bytes, options included (MUST-16). Called when the connection opens and
+    /// whenever more is known of the path; never goes below `Settings::mss_min`.
+    ///
+    /// What is in flight and may be too large is sent again at once, in smaller segments, within the congestion window
+    /// that stays as it was: nothing was lost by congestion (RFC 1191 §6.4).
+    pub fn set_path_mss(&mut self, path_mss: u16, env: &Env<'_>) {
+        self.cold.params.path_mss = path_mss;
+        let mut mss = self.carried_mss(env);
+        if self.cold.black_hole == BlackHole::Suspected {
+            mss = mss.min(self.floor_mss(env));
+        }
+        let is_smaller = mss < self.mss;
+        self.mss = mss;
+        self.congestion.at_least(mss.into());
+        if is_smaller && self.flight() > 0 && !self.is_opening() {
+            self.rtx_nxt = self.snd_una;
+            self.bits.clear(Bits::RTX_HEAD);
+            if self.timer_mode == TimerMode::Retransmit {
+                self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
+            }
+        }
+    }
+
+    /// The MSS that the path carries, options included, as it was told last.
+    #[must_use]
+    #[inline]
+    pub const fn path_mss(&self) -> u16 {
+        self.cold.params.path_mss
+    }
+
+    /// Whether an ICMP error that quotes this number of ours is about something in flight (RFC 5927 §4.1); counted where it
+    /// isn't.
+    pub fn quotes_flight(&self, quoted_seq: SeqNum, env: &mut Env<'_>) -> bool {
+        let is_in_flight = quoted_seq.in_window(self.snd_una, self.flight());
+        env.counters.icmp_out_of_window += u64::from(!is_in_flight);
+        is_in_flight
+    }
+
+    /// The effective MSS by what the peer takes and the path carries.
+    fn carried_mss(&self, env: &Env<'_>) -> u16 {
+        let mss = self.cold.peer_mss.min(self.cold.params.path_mss);
+        mss.saturating_sub(self.options_len())
+            .max(env.settings.mss_min)
+    }
+
+    /// What every path carries: the default of [`OpenParams::default_peer_mss`] is what the least MTU of the family leaves.
+    ///
+    /// [`OpenParams::default_peer_mss`]: crate::tcp::tcb::OpenParams::default_peer_mss
+    fn floor_mss(&self, env: &Env<'_>) -> u16 {
+        let floor = self.cold.params.default_peer_mss;
+        floor
+            .saturating_sub(self.options_len())
+            .max(env.settings.mss_min)
+    }
+
+    /// The retransmission timer expired: are only the full segments lost? After so many expiries the oldest bytes go out in
+    /// a segment that every path carries. An outage looks the same, so the answer to it is followed by a full segment
+    /// again; if that one is lost too, the path is a black hole, and [`Events::BLACK_HOLE`] says so.
+    pub(super) fn look_for_black_hole(&mut self, env: &mut Env<'_>) -> Events {
+        let floor = self.floor_mss(env);
+        let is_full = self.flight() >= u32::from(self.mss);
+        if self.mss <= floor || !is_full {
+            return Events::NONE;
+        }
+        match self.cold.black_hole {
+            BlackHole::Trial(una) if una == self.snd_una => {
+                self.cold.black_hole = BlackHole::None;
+                env.counters.black_holes += 1;
+                self.set_path_mss(self.cold.params.default_peer_mss, env);
+                return Events::BLACK_HOLE;
+            }
+            _ if self.expiries >= env.settings.black_hole_expiries => {
+                self.cold.black_hole = BlackHole::Suspected;
+                env.counters.black_holes_suspected += 1;
+                self.mss = floor;
+            }
+            _ => self.cold.black_hole = BlackHole::None,
+        }
+        Events::NONE
+    }
+
+    /// New data was acknowledged after an expiry.
+    pub(super) fn answered_after_expiry(&mut self, env: &Env<'_>) {
+        if self.cold.black_hole == BlackHole::Suspected {
+            self.cold.black_hole = BlackHole::Trial(self.snd_una);
+            self.mss = self.carried_mss(env);
+            self.congestion.at_least(self.mss.into());
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What connections learn of their paths, and what the cache of paths learns from them.
+//!
+//! Called by: the slow lane (ICMP errors), output (a connection that asks again), the timer stage. It must never act on an
+//! error whose quote the connection has not confirmed.
+
+use super::Core;
+use crate::config::Config;
+use crate::conn::connections::{Parts, Slot};
+use crate::conn::opening::{destination, local_mss};
+use crate::counters::Counter;
+use crate::icmp::Quote;
+use crate::nic::Nic;
+use crate::path::{Paths, floor_mtu, lowered_mtu};
+use crate::time::Instant;
+
+impl<N: Nic> Core<N> {
+    /// A router says that a segment was too large for the link behind it, and names that link's MTU (RFC 1191, RFC 8201).
+    pub(super) fn on_too_big(&mut self, slot: Slot, claimed: u32, quote: &Quote, now: Instant) {
+        let Some(mut parts) = self.conns.parts(slot) else {
+            return;
+        };
+        let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+        if !tcb.quotes_flight(quote.seq, &mut env) {
+            return;
+        }
+        let to = destination(&parts.conn.key, &self.endpoint.config.locals);
+        let known = self.paths.mtu(to);
+        match lowered_mtu(to.address, claimed, quote.packet_len, known) {
+            None => self.endpoint.counters.bump(Counter::PathMtuIgnored),
+            Some(mtu) => self.lower_mtu(slot, mtu, now),
+        }
+    }
+
+    /// Full segments of a connection vanish in silence: the least MTU of the family is left.
+    #[cold]
+    pub(super) fn on_black_hole(&mut self, slot: Slot, now: Instant) {
+        if let Some(conn) = self.conns.get(slot) {
+            self.lower_mtu(slot, floor_mtu(conn.key.remote()), now);
+        }
+    }
+
+    /// The connection and all others to its destination go by the smaller MTU from now on.
+    fn lower_mtu(&mut self, slot: Slot, mtu: u16, now: Instant) {
+        let Some(mut parts) = self.conns.parts(slot) else {
+            return;
+        };
+        self.endpoint.counters.bump(Counter::PathMtuLowered);
+        let to = destination(&parts.conn.key, &self.endpoint.config.locals);
+        self.paths.lower_mtu(to, mtu, now);
+        ask_again(&self.paths, &self.endpoint.config, &mut parts, now);
+        parts.mark_dirty();
+    }
+
+    /// Lets lowered MTUs end whose time is over.
+    #[inline]
+    pub(super) fn run_paths(&mut self, now: Instant) {
+        let ended = self.paths.expire(now);
+        if ended > 0 {
+            self.endpoint.counters.add(Counter::PathMtuExpired, ended);
+        }
+    }
+
+    /// A connection comes to rest: where its peer was heard from last is remembered for when it wakes.
+    pub(super) fn confirm_path(&mut self, slot: Slot) {
+        if let Some(conn) = self.conns.get(slot)
+            && let Some(link) = conn.link
+        {
+            let to = destination(&conn.key, &self.endpoint.config.locals);
+            self.paths.confirm(to, link);
+        }
+    }
+}
+
+/// Something has changed since the connection asked for its path.
+#[cold]
+pub(super) fn ask_again<F>(paths: &Paths, config: &Config, parts: &mut Parts<'_, F>, now: Instant) {
+    parts.conn.path_epoch = paths.epoch();
+    let key = parts.conn.key;
+    let path_mss = local_mss(&key, paths.mtu(destination(&key, &config.locals)));
+    if path_mss != parts.conn.tcb.path_mss() {
+        let (tcb, env) = parts.protocol(config, now);
+        tcb.set_path_mss(path_mss, &env);
+    }
+}
