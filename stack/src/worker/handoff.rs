@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::neighbor::Neighbor;
+use crate::wire::MacAddr;
+
 /// What one worker hands to another.
 #[derive(Debug)]
 pub(super) enum Message<F> {
@@ -17,13 +20,30 @@ pub(super) enum Message<F> {
     Resolve(F),
     /// A frame of the receiver's that worker 0 could not send: its neighbour doesn't answer.
     NoRoute(F),
+    /// This worker has connections whose SYN waits for a neighbour: worker 0 asks for it, and answers with
+    /// [`Message::Neighbor`].
+    Ask {
+        /// Which.
+        neighbor: Neighbor,
+        /// Who asks.
+        worker: u16,
+    },
+    /// A neighbour that the receiver has asked for is known now, or does not answer.
+    Neighbor {
+        /// Which.
+        neighbor: Neighbor,
+        /// Its link-layer address.
+        mac: Option<MacAddr>,
+    },
 }
 
 impl<F> Message<F> {
     /// The frame, whatever it was for.
-    fn into_frame(self) -> F {
-        let (Self::Received(frame) | Self::Resolve(frame) | Self::NoRoute(frame)) = self;
-        frame
+    fn into_frame(self) -> Option<F> {
+        match self {
+            Self::Received(frame) | Self::Resolve(frame) | Self::NoRoute(frame) => Some(frame),
+            Self::Ask { .. } | Self::Neighbor { .. } => None,
+        }
     }
 }
 
@@ -95,14 +115,27 @@ impl<F> RingEnd<F> {
         self.index == 0
     }
 
-    /// Hands a message over; its frame comes back when the ring is full or there is no such worker.
+    /// Hands over a message with a frame; that comes back when the ring is full or there is no such worker.
     #[inline]
     pub(super) fn push(&self, worker: u16, message: Message<F>) -> Result<(), F> {
-        let refused = match self.rings.get(usize::from(worker)) {
-            Some(ring) => ring.push(message),
-            None => Err(message),
-        };
-        refused.map_err(Message::into_frame)
+        match self.try_push(worker, message).map(Message::into_frame) {
+            Some(Some(frame)) => Err(frame),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands over a message without a frame. False when the ring is full or there is no such worker.
+    pub(super) fn tell(&self, worker: u16, message: Message<F>) -> bool {
+        self.try_push(worker, message).is_none()
+    }
+
+    /// The message itself, when it can't be handed over.
+    #[inline]
+    fn try_push(&self, worker: u16, message: Message<F>) -> Option<Message<F>> {
+        match self.rings.get(usize::from(worker)) {
+            Some(ring) => ring.push(message).err(),
+            None => Some(message),
+        }
     }
 
     /// Frees what other workers have handed over.
