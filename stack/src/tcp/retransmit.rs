@@ -6,7 +6,6 @@
 
 use core::time::Duration;
 
-use crate::tcp::deadline::Deadline;
 use crate::time::Instant;
 
 /// What the timer in front of the send queue stands for. There is one: these exclude each other.
@@ -50,17 +49,20 @@ impl Patience {
     }
 }
 
-/// Since when an answer is overdue, and how often it was asked for since then: for R2.
+/// Since when an answer is overdue, and how often it was asked for since then: for R2. Eight bytes, in the cold part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overdue {
-    since: Deadline,
+    /// In milliseconds, wrapping after 49 days; without meaning unless `is_waiting`.
+    since_ms: u32,
+    is_waiting: bool,
     tries: u8,
 }
 
 impl Overdue {
     /// Nothing is overdue.
     pub const NOTHING: Self = Self {
-        since: Deadline::OFF,
+        since_ms: 0,
+        is_waiting: false,
         tries: 0,
     };
 
@@ -70,10 +72,10 @@ impl Overdue {
     }
 
     /// What was sent `ago` has no answer yet. Only the first call after an answer counts.
-    pub fn waiting(&mut self, now: Instant, ago: Duration) {
-        if self.since.is_off() {
-            let ago_ns = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
-            self.since = Deadline::at(Instant::from_ns(now.as_ns().saturating_sub(ago_ns)));
+    pub const fn waiting(&mut self, now: Instant, ago: Duration) {
+        if !self.is_waiting {
+            self.since_ms = (now.as_ms() as u32).wrapping_sub(ago.as_millis() as u32);
+            self.is_waiting = true;
         }
     }
 
@@ -85,27 +87,30 @@ impl Overdue {
     /// Whether there were enough tries, so that the timer may run to R2 only.
     #[must_use]
     pub fn is_last_try(&self, patience: &Patience) -> bool {
-        !self.since.is_off() && self.tries >= patience.tries()
+        self.is_waiting && self.tries >= patience.tries()
     }
 
     /// Whether R2 is reached, in time and in tries.
     #[must_use]
     pub fn is_over(&self, now: Instant, patience: &Patience) -> bool {
-        let is_late = |since| now.since(since) >= patience.r2;
-        self.since.instant().is_some_and(is_late) && self.is_last_try(patience)
+        let overdue_ms = u128::from(self.overdue_ms(now));
+        self.is_last_try(patience) && overdue_ms >= patience.r2.as_millis()
     }
 
     /// How long the timer may run next: `wanted`, but once there were enough tries no longer than to R2, and no shorter
     /// than an answer to the last one takes.
     #[must_use]
     pub fn limit(&self, now: Instant, wanted: Duration, patience: &Patience) -> Duration {
-        match self.since.instant() {
-            Some(since) if self.is_last_try(patience) => {
-                let left = patience.r2.saturating_sub(now.since(since));
-                wanted.min(left.max(patience.rto))
-            }
-            _ => wanted,
+        if !self.is_last_try(patience) {
+            return wanted;
         }
+        let overdue = Duration::from_millis(self.overdue_ms(now).into());
+        let left = patience.r2.saturating_sub(overdue);
+        wanted.min(left.max(patience.rto))
+    }
+
+    const fn overdue_ms(&self, now: Instant) -> u32 {
+        (now.as_ms() as u32).wrapping_sub(self.since_ms)
     }
 }
 
