@@ -19,6 +19,7 @@ pub mod state;
 mod commands;
 mod input;
 pub mod output;
+mod sample;
 pub mod tcb;
 mod text;
 mod timers;

@@ -268,6 +268,116 @@ fn a_lost_window_update_is_found_by_a_probe() {
     show.end();
 }
 
+/// The server's data arrives just before the client's probe goes out. The probe is dropped by the server, so the ACK must
+/// not count as sent with it.
+#[test]
+fn a_probe_pays_no_ack() {
+    let mut show = Show::new(|client, server| {
+        client.config.tcp.ack_delay = ms(400);
+        server.config.rcv_buf = 10_000;
+    });
+    show.tell_server(|server| server.reads = false);
+    let id = show.established(Connect::default());
+    show.send(id, 0, 50_000);
+    while tcp(&show, show.client).window_probes < 2 {
+        show.run(ms(10));
+    }
+    // The third is due in 4 s.
+    show.run(ms(3_700));
+    let peer = show.server().first().expect("accepted");
+    let sent = show.world.act(show.server, 0, |_, cx| {
+        let (start, len) = (0, 100);
+        cx.send(peer, TxItem::Pattern { start, len }).is_ok()
+    });
+    assert_eq!(sent, Some(true));
+    show.run(ms(500));
+    assert_eq!(tcp(&show, show.client).window_probes, 3);
+    show.run(secs(2));
+    assert_eq!(show.client().received, 100);
+    let server = tcp(&show, show.server);
+    assert_eq!(server.retransmission_timeouts, 0, "it was acknowledged");
+    show.end();
+}
+
+/// After some minutes of a closed window there is more than R2 between two probes: two of them get lost.
+#[test]
+fn two_lost_probes_end_no_connection() {
+    let mut show = Show::new(|_, server| server.config.rcv_buf = 10_000);
+    show.tell_server(|server| server.reads = false);
+    let id = show.established(Connect::default());
+    show.send(id, 0, 50_000);
+    show.run(secs(400));
+    let probes = tcp(&show, show.client).window_probes;
+    show.world.link_mut(show.server, Direction::Up).up = false;
+    show.run(secs(240));
+    assert_eq!(tcp(&show, show.client).window_probes - probes, 2);
+    show.world.link_mut(show.server, Direction::Up).up = true;
+    show.run(secs(300));
+    assert_eq!(show.client().over(), None);
+    let peer = show.server().first().expect("accepted");
+    show.world.act(show.server, 0, |server, cx| {
+        server.reads = true;
+        server.read(cx, peer);
+    });
+    show.run(secs(200));
+    assert_eq!(show.server().received, 50_000);
+    show.end();
+}
+
+/// An outage backs the timer off to a minute; it is still so long at the next loss (Karn), which R2 must not end before it
+/// was sent again.
+#[test]
+fn a_loss_after_a_long_outage_is_survived() {
+    let mut show = Show::new(|client, _| client.config.tcp.timestamps = false);
+    let id = show.established(Connect::default());
+    show.world.set_cable(show.server, false);
+    show.send(id, 0, 100);
+    show.run(secs(62));
+    show.world.set_cable(show.server, true);
+    show.run(secs(4));
+    assert_eq!(show.server().received, 100);
+    show.world.set_cable(show.server, false);
+    show.send(id, 100, 100);
+    show.run(secs(105));
+    assert_eq!(show.client().over(), None, "one retransmission was tried");
+    show.world.set_cable(show.server, true);
+    show.run(secs(100));
+    assert_eq!(show.server().received, 200);
+    show.end();
+}
+
+/// RFC 6298 §3: a server takes its first sample from SYN-ACK to ACK, without timestamps too: what it sends first isn't sent
+/// again over a path of a second.
+#[test]
+fn a_handshake_tells_the_server_how_long_the_path_is() {
+    let mut show = Show::new(|client, server| {
+        client.config.tcp.timestamps = false;
+        for host in [client, server] {
+            (host.up.delay, host.down.delay) = (ms(245), ms(245));
+        }
+    });
+    // The neighbours know each other from this one.
+    show.established(Connect::default());
+    show.run(secs(5));
+    let opened = show.server().heard.len();
+    show.connect(Connect::default());
+    while show.server().heard.len() == opened {
+        show.run(ms(1));
+    }
+    let (_, peer, _) = show.server().heard[opened];
+    let sent = show.world.act(show.server, 0, |_, cx| {
+        let (start, len) = (0, 100);
+        cx.send(peer, TxItem::Pattern { start, len }).is_ok()
+    });
+    assert_eq!(sent, Some(true));
+    // A round trip, and the client's delayed ACK.
+    show.run(ms(1_500));
+    assert_eq!(show.client().received, 100);
+    let server = tcp(&show, show.server);
+    assert_eq!(server.retransmission_timeouts, 0);
+    show.end();
+}
+
 /// A cable that is pulled for half a minute: retransmission, with the timer backed off, then all goes on.
 #[test]
 fn host_down_and_up_again() {

@@ -221,6 +221,7 @@ impl Reader<'_> {
                 urgent: header.urgent.get(),
                 payload_len: tcp.payload.len() as u32,
                 options: Options::from(&TcpOptions::parse(tcp.options)),
+                is_stripped: false,
             };
             return Told::Segment(self.segment(from, segment, lost));
         }

@@ -5,7 +5,7 @@
 
 use super::connections::{Conn, Connections, LinkPeer, Slot};
 use super::key::{FlowHash, FlowKey};
-use super::record::{ConnFlags, Embryo, EndDue, Open, Parked};
+use super::record::{ConnFlags, Embryo, EndDue, Open, Parked, TickMs};
 use super::{ConnTable, Found, LocalAddrs};
 use crate::config::Config;
 use crate::path::{Destination, Paths};
@@ -14,7 +14,7 @@ use crate::tcp::isn::{IsnKey, Remote, Tuple};
 use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::ConnectionOptions;
-use crate::tcp::tcb::{OpenParams, Tcb};
+use crate::tcp::tcb::{OpenParams, SynAckSent, Tcb};
 use crate::time::Instant;
 use crate::wire::vlan::VlanId;
 use crate::wire::{ipv4, ipv6, tcp};
@@ -136,7 +136,7 @@ impl<F> Opening<'_, F> {
         hash: FlowHash,
         embryo: &Embryo,
     ) -> Result<Slot, NoRecord> {
-        let was_retransmitted = self.table.embryo_retransmits(found).unwrap_or(0) > 0;
+        let syn_ack = self.syn_ack_sent(found, embryo);
         let kept = KeptSyn {
             syn: syn_of(embryo),
             iss: embryo.iss,
@@ -146,7 +146,24 @@ impl<F> Opening<'_, F> {
             .table
             .promote(found, hash, &Open::of_listener(embryo.listener));
         let found = promoted.map_err(|_| NoRecord)?;
-        self.passive(found, key, hash, &kept, was_retransmitted)
+        self.passive(found, key, hash, &kept, syn_ack)
+    }
+
+    /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says.
+    #[inline]
+    fn syn_ack_sent(&self, found: Found, embryo: &Embryo) -> SynAckSent {
+        if self.table.embryo_retransmits(found).unwrap_or(0) > 0 {
+            return SynAckSent::Again;
+        }
+        let deadline = self.table.deadline(found);
+        let (Some(deadline), false) = (deadline, embryo.flags.has(ConnFlags::ANSWERED_AGAIN))
+        else {
+            return SynAckSent::Unknown;
+        };
+        let rto_ms = self.config.handshake.syn_ack_rto.as_millis() as u32;
+        let ago_ms = rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)));
+        let ago_ns = u64::from(ago_ms) * 1_000_000;
+        SynAckSent::Once(Instant::from_ns(self.now.as_ns().saturating_sub(ago_ns)))
     }
 
     /// The ACK of a cookie came; the segment itself is still to be given to the new connection.
@@ -163,7 +180,7 @@ impl<F> Opening<'_, F> {
             .table
             .insert_open(&key, hash, &Open::of_listener(kept.listener));
         let found = inserted.map_err(|_| NoRecord)?;
-        self.passive(found, key, hash, kept, false)
+        self.passive(found, key, hash, kept, SynAckSent::Unknown)
     }
 
     #[inline]
@@ -173,12 +190,12 @@ impl<F> Opening<'_, F> {
         key: FlowKey,
         hash: FlowHash,
         kept: &KeptSyn,
-        was_retransmitted: bool,
+        syn_ack: SynAckSent,
     ) -> Result<Slot, NoRecord> {
         let params = self.params(&key, kept.iss, ConnectionOptions::default());
         let window = self.config.syn_window();
         self.place(found, key, hash, |env| {
-            Tcb::from_embryo(params, &kept.syn, window, was_retransmitted, env)
+            Tcb::from_embryo(params, &kept.syn, window, syn_ack, env)
         })
     }
 

@@ -52,7 +52,8 @@ impl OutOfOrder {
         self.head.is_none()
     }
 
-    /// Keeps bytes that start at `seq` and overlap nothing that is held.
+    /// Keeps bytes that start at `seq`, in the place of runs that they cover. They must not reach into a run that goes on
+    /// before or behind them.
     ///
     /// Fewer than a quarter of a buffer are copied at once to where their neighbours are, or into a frame from `fresh`
     /// (empty, exclusive, of the data pool); frames that are empty then go to `freed`.
@@ -72,6 +73,7 @@ impl OutOfOrder {
             return Err(chunk);
         }
         let len = chunk.len;
+        self.drop_covered(chunks, seq, len, &mut freed);
         let place = self.find(chunks, seq, len);
         let mut held = Held::new(chunk.frame, chunk.start, len);
         held.seq = seq;
@@ -93,6 +95,43 @@ impl OutOfOrder {
             }
             Err(Item::Held(held)) => Err(held.into()),
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Lets go of the runs that lie wholly within `len` bytes from `seq`. What it takes is paid for by the segments that
+    /// brought them.
+    fn drop_covered<F>(
+        &mut self,
+        chunks: &mut Chunks<F>,
+        seq: SeqNum,
+        len: u32,
+        freed: &mut impl FnMut(F),
+    ) {
+        let (mut before, mut run, up_to) = (Link::NONE, self.head, seq.add(len));
+        while let Some(first) = chunks.held(run)
+            && first.seq.before(up_to)
+        {
+            let last = first.run_last;
+            if first.seq.before(seq) {
+                before = last;
+                run = chunks.next(last);
+                continue;
+            }
+            while let Some(node) = chunks.held(run)
+                && node.seq.before(up_to)
+            {
+                self.len -= node.len;
+                let next = chunks.next(run);
+                if let Some(frame) = chunks.remove(run).into_frame() {
+                    freed(frame);
+                }
+                run = next;
+            }
+            if before.is_some() {
+                chunks.set_next(before, run);
+            } else {
+                self.head = run;
+            }
         }
     }
 

@@ -77,7 +77,9 @@ impl ConnFlags {
     pub const KEEPALIVE: Self = Self(1 << 4);
     /// At rest: a send was refused for want of an open record, and the application is to hear of one.
     pub const WANTS_ROOM: Self = Self(1 << 5);
-    /// Two bits that hold an [`EndDue`].
+    /// Of an embryo: its SYN-ACK went out again because its SYN came again. At rest the bit is one of the two below.
+    pub const ANSWERED_AGAIN: Self = Self(1 << 7);
+    /// At rest: two bits that hold an [`EndDue`].
     const END_SHIFT: u32 = 6;
 
     /// Whether all flags of `other` are set.

@@ -4,12 +4,18 @@
 //! Called by: the connection record, after the burst that the application saw. It must never send: what follows from a
 //! command comes out of `poll_output`.
 
+use core::time::Duration;
+
+use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb};
 use crate::tcp::verdict::{CloseReason, Events, IcmpError};
+
+/// How soon an ACK that could not be sent is tried again, at the earliest: buffers come back when the NIC has sent some.
+const UNSENT_ACK_DELAY: Duration = Duration::from_millis(10);
 
 impl Tcb {
     /// The application wants neither to send nor to read any more (§3.10.4). What is queued is sent first, then a FIN.
@@ -93,6 +99,16 @@ impl Tcb {
             return self.finish(Event::Timeout, CloseReason::Unreachable(error), env);
         }
         Events::NONE
+    }
+
+    /// The segment that `poll_output` gave last could not be built, for want of a buffer or a way. What it carried is
+    /// repeated by its timer; an ACK has none, so it is owed again in a moment.
+    pub fn on_unsent(&mut self, env: &Env<'_>) {
+        let has_acks = self.state.takes_text() || self.state.sends_text();
+        if has_acks && self.ack_timer.is_off() {
+            let delay = env.settings.ack_delay.max(UNSENT_ACK_DELAY);
+            self.ack_timer = Deadline::after(env.now, delay);
+        }
     }
 
     /// The application took `len` bytes of what was received. When that opens the window far enough, the peer is told at

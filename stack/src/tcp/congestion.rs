@@ -119,7 +119,7 @@ impl Congestion {
     /// Nothing was sent for longer than an RTO: RFC 5681 §4.1.
     pub fn on_idle(&mut self, mss: u32, initial: InitialWindow) {
         match self {
-            Self::Reno(reno) => reno.cwnd = reno.cwnd.min(initial_window(mss, initial)),
+            Self::Reno(reno) => reno.restart(initial_window(mss, initial)),
         }
     }
 

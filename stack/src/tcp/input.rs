@@ -15,6 +15,7 @@ use crate::tcp::tcb::{Bits, Tcb, ms};
 use crate::tcp::time_wait::Step as TimeWaitStep;
 use crate::tcp::timestamps;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply, Verdict};
+use crate::tcp::window::is_ack_at_edge;
 
 /// A segment ends early with this outcome, or goes on to the next step.
 pub(super) type Checked<T = ()> = Result<T, Outcome>;
@@ -135,18 +136,19 @@ impl Tcb {
     }
 
     /// The peer's SYN again. Alone: our SYN-ACK got lost, so it goes out again (within the limit for old segments: no
-    /// reflection). With the ACK of our SYN: simultaneous open as §3.5 Figure 8 draws it, which the acceptability
-    /// test alone would not let through.
+    /// reflection). With the ACK of our SYN, and nothing besides: simultaneous open as §3.5 Figure 8 draws it, which the
+    /// acceptability test alone would not let through. Whatever else begins at the SYN is for the steps to judge.
     fn handshake_again(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
         let seg = &mut arrived.seg;
-        if seg.flags.ack() && !seg.flags.rst() && self.acks_new(seg) {
+        let is_figure_8 = self.state == State::SynReceivedActive && seg.len() == 1;
+        if is_figure_8 && seg.flags.ack() && !seg.flags.rst() && self.acks_new(seg) {
             seg.seq = seg.seq.add(1);
             seg.flags = seg.flags.without(Flags::SYN);
             // The window of a SYN isn't scaled; the next segment says it exactly.
             seg.window >>= self.snd_scale();
             return Ok(());
         }
-        if seg.flags.rst() || seg.flags.ack() {
+        if seg.flags.intersects(Flags::RST | Flags::ACK | Flags::FIN) {
             return Ok(());
         }
         if self.admits(Answer::OldText, env) {
@@ -210,16 +212,15 @@ impl Tcb {
 
     /// An unacceptable segment: "send an acknowledgment in reply (unless the RST bit is set)", drop. One exception:
     /// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
-    /// ACKs, URGs, and RSTs" (MUST-66): its text is cut off. A FIN that comes alone needs no room and is taken too. An open
-    /// window's right edge is where a peer stands that has sent all of it: when that got lost, its ACKs and its answers to
-    /// keepalive probes come from there, and count as in other stacks.
+    /// ACKs, URGs, and RSTs" (MUST-66): its text is cut off. A FIN that comes alone needs no room and is taken too. The other
+    /// is an ACK from the right edge ([`is_ack_at_edge`]).
     fn at_closed_window(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
         let seg = &mut arrived.seg;
         if seg.flags.rst() {
             return Err(Outcome::RstOutOfWindow);
         }
-        let is_at_edge = seg.seq == self.rcv.edge() && !seg.flags.syn();
-        if is_at_edge && (self.rcv.size() == 0 || seg.is_empty()) {
+        let is_probe = self.rcv.size() == 0 && seg.seq == self.rcv.nxt && !seg.flags.syn();
+        if is_probe || is_ack_at_edge(seg, self.rcv.nxt, self.rcv.size()) {
             if seg.payload_len > 0 {
                 seg.payload_len = 0;
                 seg.flags = seg.flags.without(Flags::FIN);
@@ -317,7 +318,7 @@ impl Tcb {
         }
         self.take_timestamp(arrived, env);
         if self.timer_mode == TimerMode::Persist {
-            self.cold.overdue.answered(); // MUST-37: whoever answers probes is alive
+            self.probe_answered(env);
         }
         if self.acks_new(seg) {
             self.take_ack(seg, verdict, env);
@@ -439,23 +440,6 @@ impl Tcb {
         }
     }
 
-    /// A sample from the segment being timed; where a retransmission spoilt that one, from the echoed timestamp
-    /// (RFC 7323 §4.1), which says which copy was received.
-    fn sample_rtt(&mut self, seg: &Segment, env: &Env<'_>) {
-        let sample_us = if !self.rtt_timer.is_idle() {
-            self.rtt_timer.stop(seg.ack, env.now)
-        } else if self.bits.has(Bits::TIMESTAMPS) {
-            seg.options
-                .timestamps
-                .and_then(|option| self.ts.rtt_us(option.tsecr, env.now))
-        } else {
-            None
-        };
-        if let Some(rtt_us) = sample_us {
-            self.rto = Rto::from_estimate(self.cold.rtt.sample(rtt_us), env.settings);
-        }
-    }
-
     /// RFC 5681 §2: something is in flight, no data, no FIN, the same acknowledgment, the same window. Answers to
     /// zero-window probes look the same and mean something else.
     fn is_duplicate_ack(&self, arrived: &Arrived) -> bool {
@@ -465,6 +449,7 @@ impl Tcb {
             && seg.ack == self.snd_una
             && self.flight() > 0
             && seg.is_empty()
+            && !seg.is_stripped
             && self.snd_wnd.size > 0
             && u32::from(seg.window) << self.snd_scale() == self.snd_wnd.size
     }
@@ -480,6 +465,15 @@ impl Tcb {
     fn retransmit_head(&mut self) {
         self.rtx_nxt = self.snd_una;
         self.bits.set(Bits::RTX_HEAD);
+    }
+
+    /// MUST-37: whoever answers probes is alive. The wait for the next one may have been cut to R2, for want of this answer.
+    fn probe_answered(&mut self, env: &Env<'_>) {
+        let was_cut = self.cold.overdue.is_last_try(&self.patience(env));
+        self.cold.overdue.answered();
+        if was_cut {
+            self.arm_persist(env);
+        }
     }
 
     /// The peer's window was closed and is not any more: what lay beyond it when it shrank goes out again.

@@ -217,6 +217,7 @@ impl Spec {
                 window_scale: self.window_scale,
                 sack_permitted: self.sack_permitted.unwrap_or(false),
             },
+            is_stripped: false,
         }
     }
 

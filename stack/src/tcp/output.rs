@@ -8,7 +8,7 @@ use crate::tcp::env::Env;
 use crate::tcp::nagle::Question;
 use crate::tcp::persist;
 use crate::tcp::retransmit::TimerMode;
-use crate::tcp::segment::{Flags, Options, SendPlan};
+use crate::tcp::segment::{Flags, OFFERS_SACK, Options, SendPlan};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::state::State;
 use crate::tcp::tcb::{Bits, Tcb, ms};
@@ -72,7 +72,7 @@ impl Tcb {
         if self.bits.take(Bits::KEEPALIVE_DUE) {
             // §3.8.4: SEG.SEQ = SND.NXT-1, no data (SHLD-12).
             env.counters.keepalive_probes += 1;
-            return Some(self.plan(self.snd_nxt.sub(1), Flags::ACK, 0, env));
+            return Some(self.probe(self.snd_nxt.sub(1), env));
         }
         if let Some(plan) = self.new_segment(unsent, env) {
             return Some(plan);
@@ -137,12 +137,12 @@ impl Tcb {
         })
     }
 
-    /// MSS always (MAY-3); the others as offered, or as the peer's SYN had them. SACK-permitted waits for SACK.
+    /// MSS always (MAY-3); the others as offered, or as the peer's SYN had them.
     fn syn_options(&self, answers: bool, env: &Env<'_>) -> Options {
         Options {
             mss: Some(self.cold.params.local_mss),
             window_scale: self.bits.has(Bits::SCALING).then_some(self.rcv_scale()),
-            sack_permitted: false,
+            sack_permitted: OFFERS_SACK,
             timestamps: self
                 .bits
                 .has(Bits::TIMESTAMPS)
@@ -271,6 +271,7 @@ impl Tcb {
         }
         if self.flight() == 0 && !self.has_text(unsent) {
             self.timer_mode = TimerMode::Retransmit;
+            self.cold.overdue.answered(); // nothing is asked any more
             return None;
         }
         env.counters.window_probes += 1;
@@ -279,8 +280,9 @@ impl Tcb {
         self.cold
             .overdue
             .waiting(env.now, core::time::Duration::ZERO);
+        self.cold.overdue.tried();
         self.arm_persist(env);
-        Some(self.plan(self.snd_una.sub(1), Flags::ACK, 0, env))
+        Some(self.probe(self.snd_una.sub(1), env))
     }
 
     /// Whether text or a FIN waits that was never sent.
@@ -304,13 +306,13 @@ impl Tcb {
         }
     }
 
-    fn arm_persist(&mut self, env: &Env<'_>) {
+    pub(super) fn arm_persist(&mut self, env: &Env<'_>) {
         let max = env.settings.persist_max;
         let wanted = persist::interval(self.rto.duration(), self.expiries, max);
         let wait = self
             .cold
             .overdue
-            .limit(env.now, wanted, self.cold.params.options.r2);
+            .limit(env.now, wanted, &self.patience(env));
         self.rtx_timer = Deadline::after(env.now, wait);
     }
 
@@ -337,11 +339,16 @@ impl Tcb {
         if push && len > 0 {
             flags = flags.with(Flags::PSH); // MUST-61: on the last segment buffered
         }
-        if is_retransmission {
+        let mut plan = if is_retransmission {
             env.counters.retransmitted_segments += 1;
             self.rtt_timer.cancel();
-        }
-        let mut plan = self.plan(seq, flags, len, env);
+            // Where only the ACK of it got lost, the peer drops it unread, and our acknowledgment with it: what is owed
+            // stays owed. Its window may be read, so it binds.
+            let window = self.rcv.offer(self.mss(), self.rcv_scale());
+            self.header(seq, flags, len, window, env)
+        } else {
+            self.plan(seq, flags, len, env)
+        };
         plan.payload_offset = seq.since(self.snd_una);
         plan.is_retransmission = is_retransmission;
         if self.bits.has(Bits::URGENT_OUT) && self.cold.snd_up.after(seq) {
@@ -351,16 +358,37 @@ impl Tcb {
         plan
     }
 
-    /// Any segment after the handshake: acknowledgment, window, timestamps; and the note that they went out.
+    /// A segment that its receiver must drop, with an ACK (first step of §3.10.7.4): a probe. It pays no ACK that is owed
+    /// and offers nothing: two sides with equal timers would swallow each other's ACKs for ever.
+    fn probe(&self, seq: SeqNum, env: &Env<'_>) -> SendPlan {
+        let window = self.rcv.offered(self.rcv_scale());
+        self.header(seq, Flags::ACK, 0, window, env)
+    }
+
+    /// A segment after the handshake that its receiver has never seen: acknowledgment, window, timestamps; and the note
+    /// that they went out.
     fn plan(&mut self, seq: SeqNum, flags: Flags, payload_len: u32, env: &Env<'_>) -> SendPlan {
         let is_pure = payload_len == 0 && flags == Flags::ACK;
         self.ack.sent(is_pure, &mut self.ack_timer);
         self.ts.last_ack_sent = self.rcv.nxt;
+        let window = self.rcv.offer(self.mss(), self.rcv_scale());
+        self.header(seq, flags, payload_len, window, env)
+    }
+
+    #[inline]
+    fn header(
+        &self,
+        seq: SeqNum,
+        flags: Flags,
+        payload_len: u32,
+        window: u16,
+        env: &Env<'_>,
+    ) -> SendPlan {
         SendPlan {
             seq,
             ack: self.rcv.nxt,
             flags,
-            window: self.rcv.offer(self.mss(), self.rcv_scale()),
+            window,
             payload_len,
             options: Options {
                 timestamps: self

@@ -22,7 +22,8 @@ pub struct Range {
 /// What became of a segment ahead of a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
-    /// Keep the numbers of this range; they overlap nothing kept before.
+    /// Keep the numbers of this range. What was kept before lies outside of it, or wholly within it and is to be let go:
+    /// a segment's bytes stay in one piece.
     New(Range),
     /// All of it is there already.
     Duplicate,
@@ -57,8 +58,8 @@ impl Reassembly {
         self.ranges.last().map(|range| range.end)
     }
 
-    /// Adds the numbers of `new` (not empty, beyond RCV.NXT, within the window). What was received before stays what
-    /// it is; of a segment that covers a kept range in its middle only the part before that range is taken.
+    /// Adds the numbers of `new` (not empty, beyond RCV.NXT, within the window). Of ranges that reach across one of its
+    /// ends, what was received first stays; those that it covers, it takes the place of.
     pub fn insert(&mut self, new: Range) -> Inserted {
         // The first range that ends at or behind the new start: it may touch, overlap or follow.
         let at = self
@@ -66,38 +67,36 @@ impl Reassembly {
             .iter()
             .position(|r| !r.end.before(new.start))
             .unwrap_or(self.ranges.len());
-        let mut start = new.start;
-        let mut grows = None;
-        let mut next = at;
-        if let Some(range) = self.ranges.get(at)
-            && !range.start.after(start)
+        // Where that range and the last one that starts no later than the new end reach beyond it.
+        let mut whole = new;
+        let mut kept = new;
+        let mut behind = at;
+        while let Some(range) = self.ranges.get(behind)
+            && !range.start.after(new.end)
         {
-            start = range.end;
-            grows = Some(at);
-            next = at + 1;
+            if !range.start.after(new.start) {
+                whole.start = range.start;
+                kept.start = range.end;
+            }
+            if !range.end.before(new.end) {
+                whole.end = range.end;
+                kept.end = range.start;
+            }
+            behind += 1;
         }
-        let mut end = new.end;
-        let mut touches_next = false;
-        if let Some(range) = self.ranges.get(next)
-            && !range.start.after(end)
-        {
-            end = range.start;
-            touches_next = true;
-        }
-        if !start.before(end) {
+        if !kept.start.before(kept.end) {
             return Inserted::Duplicate;
         }
-        match (grows, touches_next) {
-            (Some(i), true) => {
-                self.ranges[i].end = self.ranges[next].end;
-                self.ranges.remove(next);
+        if behind == at {
+            if self.ranges.is_full() {
+                return Inserted::NoRoom;
             }
-            (Some(i), false) => self.ranges[i].end = end,
-            (None, true) => self.ranges[next].start = start,
-            (None, false) if self.ranges.is_full() => return Inserted::NoRoom,
-            (None, false) => self.ranges.insert(next, Range { start, end }),
+            self.ranges.insert(at, whole);
+        } else {
+            self.ranges[at] = whole;
+            self.ranges.drain(at + 1..behind);
         }
-        Inserted::New(Range { start, end })
+        Inserted::New(kept)
     }
 
     /// RCV.NXT moved to `nxt` by data in order: forgets what lies before it and says how many numbers of a kept range
@@ -134,13 +133,27 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_over_a_kept_range_is_taken_up_to_it() {
+    fn a_segment_over_kept_ranges_takes_their_place() {
         let mut r = Reassembly::default();
         assert_eq!(r.insert(range(200, 300)), Inserted::New(range(200, 300)));
-        assert_eq!(r.insert(range(100, 400)), Inserted::New(range(100, 200)));
-        assert_eq!(r.ranges(), [range(100, 300)]);
-        assert_eq!(r.insert(range(100, 300)), Inserted::Duplicate);
-        assert_eq!(r.insert(range(250, 400)), Inserted::New(range(300, 400)));
+        assert_eq!(r.insert(range(100, 400)), Inserted::New(range(100, 400)));
+        assert_eq!(r.ranges(), [range(100, 400)]);
+        assert_eq!(r.insert(range(100, 400)), Inserted::Duplicate);
+        assert_eq!(r.insert(range(350, 500)), Inserted::New(range(400, 500)));
+        assert_eq!(r.insert(range(900, 950)), Inserted::New(range(900, 950)));
+        assert_eq!(r.insert(range(600, 700)), Inserted::New(range(600, 700)));
+        // Across the end of the first, over the second, up to the start of the third, which stays what it is.
+        assert_eq!(r.insert(range(450, 920)), Inserted::New(range(500, 900)));
+        assert_eq!(r.ranges(), [range(100, 950)]);
+    }
+
+    #[test]
+    fn a_range_with_the_same_start_or_end_stays() {
+        let mut r = Reassembly::default();
+        r.insert(range(100, 200));
+        assert_eq!(r.insert(range(100, 250)), Inserted::New(range(200, 250)));
+        assert_eq!(r.insert(range(50, 250)), Inserted::New(range(50, 100)));
+        assert_eq!(r.ranges(), [range(50, 250)]);
     }
 
     #[test]
@@ -185,11 +198,15 @@ mod tests {
                             let from = taken.start.0.wrapping_sub(base);
                             let to = taken.end.0.wrapping_sub(base);
                             prop_assert!(start <= from && from < to && to <= end);
-                            for n in from..to {
-                                prop_assert!(model.insert(n), "{} was kept before", n);
+                            // Something of it is new, and nothing new is left out.
+                            prop_assert!((from..to).any(|n| !model.contains(&n)));
+                            prop_assert!((start..from).chain(to..end).all(|n| model.contains(&n)));
+                            // What was kept is taken whole or not at all.
+                            for n in [from, to] {
+                                let cut = model.contains(&(n - 1)) && model.contains(&n);
+                                prop_assert!(!cut, "a kept range is cut at {}", n);
                             }
-                            // Nothing in front of what was taken was left out.
-                            prop_assert!((start..from).all(|n| model.contains(&n)));
+                            model.extend(from..to);
                         }
                         Inserted::Duplicate => prop_assert!((start..end).all(|n| model.contains(&n))),
                         Inserted::NoRoom => prop_assert_eq!(r.ranges().len(), RANGES_MAX),

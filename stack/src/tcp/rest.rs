@@ -16,7 +16,7 @@ use super::settings::ConnectionOptions;
 use super::state::State;
 use super::tcb::{Bits, OpenParams, Tcb, ms};
 use super::timestamps;
-use super::window::{ReceiveWindow, SendWindow, acceptable};
+use super::window::{ReceiveWindow, SendWindow, acceptable, is_ack_at_edge};
 use crate::time::Instant;
 
 /// Whatever of these is set is still to be done.
@@ -55,7 +55,7 @@ pub struct Rest {
     pub rcv_scale: u8,
     /// Whether window scaling was negotiated; without it both shifts are 0.
     pub window_scaling: bool,
-    /// Whether the peer's SYN permitted SACK.
+    /// Whether both SYNs permitted SACK.
     pub sack_permitted: bool,
     /// TS.Recent, if timestamps were negotiated.
     pub ts_recent: Option<u32>,
@@ -217,7 +217,8 @@ pub enum RestStep {
 #[must_use]
 pub fn rest_step(rest: &RestNumbers, segment: &Segment) -> RestStep {
     let flags = segment.flags;
-    let in_window = acceptable(segment.seq, segment.len(), rest.rcv_nxt, rest.rcv_wnd);
+    let in_window = acceptable(segment.seq, segment.len(), rest.rcv_nxt, rest.rcv_wnd)
+        || is_ack_at_edge(segment, rest.rcv_nxt, rest.rcv_wnd);
     if !in_window || paws_rejects(rest.ts_recent, segment.tsval(), flags) {
         return if flags.rst() {
             RestStep::Drop
@@ -306,6 +307,18 @@ mod tests {
             CHALLENGE
         );
         assert_eq!(step(u32::MAX, 11, Flags::ACK, 0), CHALLENGE);
+    }
+
+    /// As an open connection takes it: the peer has sent all that the window takes, and it got lost.
+    #[test]
+    fn an_acknowledgement_from_the_right_edge_counts() {
+        let edge = u32::MAX.wrapping_add(100);
+        assert_eq!(step(edge, 10, Flags::ACK, 0), RestStep::Ack);
+        assert_eq!(step(edge, 11, Flags::ACK, 0), CHALLENGE);
+        assert_eq!(step(edge, 10, Flags::ACK, 1), CHALLENGE);
+        assert_eq!(step(edge, 10, Flags::ACK | Flags::FIN, 0), CHALLENGE);
+        assert_eq!(step(edge, 10, Flags::RST, 0), RestStep::Drop);
+        assert_eq!(step(edge + 1, 10, Flags::ACK, 0), CHALLENGE);
     }
 
     #[test]

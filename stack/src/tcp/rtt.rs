@@ -96,7 +96,13 @@ impl RttEstimator {
             self.rttvar_us = self.rttvar_us - self.rttvar_us / 4 + error / 4;
             self.srtt_us = (self.srtt_us - self.srtt_us / 8 + rtt_us / 8).max(1);
         }
-        u64::from(self.srtt_us) + 4 * u64::from(self.rttvar_us)
+        self.estimate_us()
+    }
+
+    /// SRTT + 4 RTTVAR, in microseconds.
+    #[must_use]
+    const fn estimate_us(&self) -> u64 {
+        self.srtt_us as u64 + 4 * self.rttvar_us as u64
     }
 }
 
@@ -120,6 +126,15 @@ impl Rto {
     pub fn from_estimate(estimate_us: u64, settings: &Settings) -> Self {
         Self {
             base_us: bounded_us(estimate_us, settings),
+        }
+    }
+
+    /// The timeout by these estimates, whatever was lost since: the initial one before the first sample.
+    #[must_use]
+    pub fn without_backoff(rtt: &RttEstimator, settings: &Settings) -> Self {
+        match rtt.srtt_us() {
+            None => Self::initial(settings),
+            Some(_) => Self::from_estimate(rtt.estimate_us(), settings),
         }
     }
 

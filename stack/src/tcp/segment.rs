@@ -8,6 +8,9 @@ pub use crate::wire::tcp::Flags;
 pub use crate::wire::tcp_options::Timestamps as TimestampOption;
 use crate::wire::tcp_options::{self, OptionBytes, TcpOptions};
 
+/// Whether our SYNs carry SACK-permitted. Not before SACK is built: a connection remembers it only if both SYNs did.
+pub const OFFERS_SACK: bool = false;
+
 /// The options that change what the connection does. Unknown ones are skipped by the parser (MUST-6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -83,6 +86,8 @@ pub struct Segment {
     pub payload_len: u32,
     /// Parsed options.
     pub options: Options,
+    /// Text (and a FIN) that it had was taken off for want of room: it counts as lost, but the segment was no pure ACK.
+    pub is_stripped: bool,
 }
 
 impl Segment {
@@ -151,6 +156,7 @@ impl SendPlan {
             urgent: self.urgent,
             payload_len: self.payload_len,
             options: self.options,
+            is_stripped: false,
         }
     }
 }

@@ -44,11 +44,12 @@ pub struct Settings {
     pub rto_min: Duration,
     /// Ceiling of the retransmission timeout, backoff included; at least 60 s, RFC 6298 §2.5.
     pub rto_max: Duration,
-    /// R1: expiries for one octet after which the IP layer is advised to look for another way. 3, SHLD-10.
+    /// R1: expiries for one octet after which the IP layer is advised to look for another way, and before which R2 ends no
+    /// connection as far as that many fit into it. At least 3, SHLD-10.
     pub r1_expiries: u8,
     /// R2 for SYN and SYN-ACK; at least 3 min, MUST-23.
     pub r2_syn: Duration,
-    /// Ceiling between two zero-window probes.
+    /// Ceiling between two zero-window probes; at least `rto_initial` (SHLD-29).
     pub persist_max: Duration,
     /// How long a partial segment waits in front of a window too small for silly-window avoidance; 0.1 to 1 s,
     /// RFC 9293 §3.8.6.2.1.
@@ -135,6 +136,14 @@ pub enum SettingsError {
     Keepalive,
     /// A count that must be at least 1 is zero: `ack_stretch_segments`, `duplicate_acks_max`, `mss_min`.
     Zero,
+    /// `r1_expiries` is below 3 (SHLD-10).
+    R1,
+    /// Fewer SYNs than R1 fit into `r2_syn`: it is below 7 times `rto_initial`.
+    R2SynShort,
+    /// `persist_max` is below `rto_initial`: probes would come faster than retransmissions (SHLD-29, SHLD-30).
+    PersistMax,
+    /// `sws_override` is zero, or above 1 s (RFC 9293 §3.8.6.2.1).
+    SwsOverride,
 }
 
 impl core::fmt::Display for SettingsError {
@@ -148,6 +157,12 @@ impl core::fmt::Display for SettingsError {
                 "keepalive needs at least 2 probes and an interval (RFC 9293 MUST-29)"
             }
             Self::Zero => "ack_stretch_segments, duplicate_acks_max and mss_min must be at least 1",
+            Self::R1 => "r1_expiries must be at least 3 (RFC 9293 SHLD-10)",
+            Self::R2SynShort => {
+                "r2_syn must be at least 7 times rto_initial, or set a lower rto_initial"
+            }
+            Self::PersistMax => "persist_max must be at least rto_initial (RFC 9293 SHLD-29)",
+            Self::SwsOverride => "set 0 < sws_override <= 1 s (RFC 9293 3.8.6.2.1)",
         })
     }
 }
@@ -178,6 +193,22 @@ impl Settings {
             || self.mss_min == 0
         {
             Err(SettingsError::Zero)
+        } else {
+            self.validate_limits_against_timers()
+        }
+    }
+
+    /// A limit that a timer can't reach, or passes at its first expiry, is none. R2 of data is each connection's own, so
+    /// there it is a rule ([`crate::tcp::retransmit::Patience`]).
+    fn validate_limits_against_timers(&self) -> Result<(), SettingsError> {
+        if self.r1_expiries < 3 {
+            Err(SettingsError::R1)
+        } else if self.r2_syn < self.rto_initial.saturating_mul(7) {
+            Err(SettingsError::R2SynShort)
+        } else if self.persist_max < self.rto_initial {
+            Err(SettingsError::PersistMax)
+        } else if self.sws_override.is_zero() || self.sws_override > Duration::from_secs(1) {
+            Err(SettingsError::SwsOverride)
         } else {
             Ok(())
         }
@@ -221,5 +252,21 @@ mod tests {
             Err(SettingsError::Keepalive)
         );
         assert_eq!(broken(|s| s.mss_min = 0), Err(SettingsError::Zero));
+        assert_eq!(broken(|s| s.r1_expiries = 2), Err(SettingsError::R1));
+        assert_eq!(
+            broken(|s| s.rto_initial = Duration::from_secs(26)),
+            Err(SettingsError::R2SynShort)
+        );
+        assert_eq!(
+            broken(|s| s.persist_max = Duration::from_millis(999)),
+            Err(SettingsError::PersistMax)
+        );
+        for wrong in [Duration::ZERO, Duration::from_millis(1001)] {
+            let settings = Settings {
+                sws_override: wrong,
+                ..Settings::default()
+            };
+            assert_eq!(settings.validate(), Err(SettingsError::SwsOverride));
+        }
     }
 }

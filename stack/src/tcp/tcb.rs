@@ -19,7 +19,7 @@ use crate::tcp::path_mtu::BlackHole;
 use crate::tcp::reassembly::{RANGES_MAX, Range, Reassembly};
 use crate::tcp::retransmit::{Overdue, TimerMode};
 use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
-use crate::tcp::segment::{Options, Segment};
+use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::{Event, State};
@@ -52,6 +52,17 @@ pub struct OpenParams {
     pub options: ConnectionOptions,
 }
 
+/// What is known of when a SYN-ACK went out that neither an open connection nor its timer sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SynAckSent {
+    /// Once, then: the ACK gives a sample of the round-trip time (RFC 6298 §3).
+    Once(Instant),
+    /// More than once, and the ACK doesn't say which it answers (Karn); or by a cookie, which keeps nothing so fine.
+    Unknown,
+    /// Again by the timer: lost, or late (RFC 6298 §5.7).
+    Again,
+}
+
 /// Single bits of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Bits(u16);
@@ -61,7 +72,7 @@ impl Bits {
     pub(super) const TIMESTAMPS: u16 = 1;
     /// Window scaling was negotiated.
     pub(super) const SCALING: u16 = 1 << 1;
-    /// The peer's SYN permitted SACK.
+    /// Both SYNs permitted SACK.
     pub(super) const SACK_PERMITTED: u16 = 1 << 2;
     /// A FIN follows the last byte queued.
     pub(super) const FIN_WANTED: u16 = 1 << 3;
@@ -132,13 +143,13 @@ pub struct Tcb {
     pub(super) ts: Timestamps,
     pub(super) rto: Rto,
     pub(super) congestion: Congestion,
+    /// When data was last sent, in ms (restart after idle).
+    pub(super) sent_ms: u32,
     /// Retransmission, persist or override, by `timer_mode`.
     pub(super) rtx_timer: Deadline,
     /// Delayed ACK.
     pub(super) ack_timer: Deadline,
     pub(super) rtt_timer: RttTimer,
-    /// When data was last sent, in ms (restart after idle).
-    pub(super) sent_ms: u32,
     /// When the peer was last heard, in ms (keepalive).
     pub(super) heard_ms: u32,
     /// Effective MSS: payload bytes of a full segment.
@@ -253,15 +264,14 @@ impl Tcb {
     }
 
     /// A passive open whose SYN-ACK was sent by an embryo or a cookie, with this window field: the ACK that completes
-    /// it is to be given to `on_segment` next. `syn` is the peer's SYN, or what the cookie kept of it;
-    /// `was_retransmitted` says that the SYN-ACK was sent more than once.
+    /// it is to be given to `on_segment` next. `syn` is the peer's SYN, or what the cookie kept of it.
     #[must_use]
     #[inline]
     pub fn from_embryo(
         params: OpenParams,
         syn: &Segment,
         offered_window: u16,
-        was_retransmitted: bool,
+        syn_ack: SynAckSent,
         env: &mut Env<'_>,
     ) -> Self {
         let mut tcb = Self::accept(params, syn, env);
@@ -269,8 +279,10 @@ impl Tcb {
         tcb.snd_nxt = params.iss.add(1);
         tcb.rtx_nxt = tcb.snd_nxt;
         tcb.rtx_timer = Deadline::after_us(env.now, tcb.rto.us());
-        if was_retransmitted {
-            tcb.bits.set(Bits::SYN_LOST);
+        match syn_ack {
+            SynAckSent::Once(at) => tcb.rtt_timer.start(tcb.snd_nxt, at),
+            SynAckSent::Unknown => {}
+            SynAckSent::Again => tcb.bits.set(Bits::SYN_LOST),
         }
         tcb
     }
@@ -344,7 +356,7 @@ impl Tcb {
                 self.scales = 0;
             }
         }
-        if sack_permitted {
+        if sack_permitted && OFFERS_SACK {
             self.bits.set(Bits::SACK_PERMITTED);
         }
         self.cold.peer_mss = mss.unwrap_or(self.cold.params.default_peer_mss);
@@ -480,7 +492,7 @@ impl Tcb {
         self.rto.duration()
     }
 
-    /// Whether the peer's SYN permitted SACK (kept; SACK itself isn't built).
+    /// Whether both SYNs permitted SACK: never before ours do ([`OFFERS_SACK`]).
     #[must_use]
     pub const fn sack_permitted(&self) -> bool {
         self.bits.has(Bits::SACK_PERMITTED)
@@ -641,6 +653,6 @@ mod tests {
         ];
         assert_eq!(lines.map(|offset| offset / 64), [0, 1, 2, 3]);
         assert!(size_of::<Tcb>() <= 384, "{}", size_of::<Tcb>());
-        assert_eq!(size_of::<Congestion>(), 16);
+        assert_eq!(size_of::<Congestion>(), 20);
     }
 }

@@ -7,7 +7,8 @@
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::keepalive::Step;
-use crate::tcp::retransmit::TimerMode;
+use crate::tcp::retransmit::{Patience, TimerMode};
+use crate::tcp::rtt::Rto;
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb, ms};
 use crate::tcp::verdict::{CloseReason, Events};
@@ -43,6 +44,7 @@ impl Tcb {
             if self.timer_mode == TimerMode::Retransmit {
                 self.timer_mode = TimerMode::Persist;
                 self.expiries = 0;
+                self.cold.overdue.answered(); // by the ACK that closed the window
             }
             return self.on_persist_timeout(env);
         }
@@ -50,11 +52,7 @@ impl Tcb {
     }
 
     fn on_persist_timeout(&mut self, env: &mut Env<'_>) -> Events {
-        if self
-            .cold
-            .overdue
-            .is_over(env.now, self.cold.params.options.r2)
-        {
+        if self.cold.overdue.is_over(env.now, &self.patience(env)) {
             return self.time_out(env);
         }
         self.bits.set(Bits::PROBE_DUE);
@@ -63,15 +61,12 @@ impl Tcb {
 
     fn on_retransmission_timeout(&mut self, env: &mut Env<'_>) -> Events {
         env.counters.retransmission_timeouts += 1;
-        let r2 = if self.is_opening() {
-            env.settings.r2_syn
-        } else {
-            self.cold.params.options.r2
-        };
+        let patience = self.patience(env);
         self.cold.overdue.waiting(env.now, self.rto.duration());
-        if self.cold.overdue.is_over(env.now, r2) {
+        if self.cold.overdue.is_over(env.now, &patience) {
             return self.time_out(env);
         }
+        self.cold.overdue.tried();
         self.expiries = self.expiries.saturating_add(1);
         let mut events = Events::NONE;
         if self.is_opening() {
@@ -85,12 +80,26 @@ impl Tcb {
         self.rtx_nxt = self.snd_una; // §5.4, and from there on as the loss window allows
         self.bits.clear(Bits::RTX_HEAD);
         self.rto.back_off(env.settings); // §5.5
-        let wait = self.cold.overdue.limit(env.now, self.rto.duration(), r2);
+        let wanted = self.rto.duration();
+        let wait = self.cold.overdue.limit(env.now, wanted, &patience);
         self.rtx_timer = Deadline::after(env.now, wait); // §5.6
         if self.expiries == env.settings.r1_expiries {
             events.add(Events::R1);
         }
         events
+    }
+
+    /// What R2 allows this connection now.
+    pub(super) fn patience(&self, env: &Env<'_>) -> Patience {
+        Patience {
+            r2: if self.is_opening() {
+                env.settings.r2_syn
+            } else {
+                self.cold.params.options.r2
+            },
+            rto: Rto::without_backoff(&self.cold.rtt, env.settings).duration(),
+            r1_expiries: env.settings.r1_expiries,
+        }
     }
 
     /// R2 (MUST-20): "close the connection".

@@ -205,13 +205,14 @@ pub enum Payload {
         /// that point which these bytes overlap are to be dropped.
         released: u32,
     },
-    /// Store these bytes: they belong behind a gap.
+    /// Store these bytes: they belong behind a gap. What is stored already lies outside of them, or wholly within them and
+    /// is to be let go.
     OutOfOrder {
         /// The sequence number of the first byte taken.
         seq: SeqNum,
         /// Bytes to leave out at the front of the payload.
         skip: u32,
-        /// Bytes to take behind them. They overlap nothing that was stored before.
+        /// Bytes to take behind them.
         len: u32,
     },
 }

@@ -79,6 +79,15 @@ pub const fn acceptable(seq: SeqNum, seq_len: u32, rcv_nxt: SeqNum, rcv_wnd: u32
     }
 }
 
+/// Whether a segment without text, SYN or RST comes from exactly the right edge of the receive window: where a peer stands
+/// that has sent all that the window takes. When that got lost, its ACKs and its answers to probes come from there, and
+/// count, as in other stacks. One rule for open connections and connections at rest.
+#[must_use]
+#[inline]
+pub const fn is_ack_at_edge(seg: &Segment, rcv_nxt: SeqNum, rcv_wnd: u32) -> bool {
+    seg.seq.0 == rcv_nxt.add(rcv_wnd).0 && seg.is_empty() && !seg.flags.rst()
+}
+
 /// RCV.NXT, RCV.WND and the buffer behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReceiveWindow {
@@ -212,6 +221,12 @@ impl ReceiveWindow {
         let field = (size >> scale).min(0xffff);
         self.edge = self.nxt.add((field << scale).max(current));
         field as u16
+    }
+
+    /// The window field that says again what was offered, and binds to nothing new.
+    #[must_use]
+    pub fn offered(&self, scale: u8) -> u16 {
+        (self.size() >> scale).min(0xffff) as u16
     }
 
     /// The window field of a SYN or SYN-ACK: never scaled (RFC 7323 §2.2).

@@ -123,6 +123,7 @@ impl Meta {
             },
             payload_len: self.payload_len.into(),
             options: Options::parse(self.options(bytes)),
+            is_stripped: false,
         }
     }
 

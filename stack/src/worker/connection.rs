@@ -327,6 +327,7 @@ fn fitting_segment<F>(
             counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;
             segment.flags = segment.flags.without(Flags::FIN);
+            segment.is_stripped = true;
         }
     }
     segment

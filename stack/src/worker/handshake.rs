@@ -16,7 +16,7 @@ use crate::tcp::answer_limits::Answer;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
-use crate::tcp::segment::{Options, Segment};
+use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
@@ -93,11 +93,13 @@ impl Endpoint {
     #[inline(always)]
     fn offer(&self, options: &[u8]) -> SynOptions {
         let settings = &self.config.tcp;
-        if settings.timestamps && settings.window_scaling {
+        let mut offer = if settings.timestamps && settings.window_scaling {
             SynOptions::parse(options)
         } else {
             self.offer_within_settings(options)
-        }
+        };
+        offer.sack_permitted &= OFFERS_SACK;
+        offer
     }
 
     /// Apart, because taking options away costs a flood 3 % even where none is taken.
@@ -295,6 +297,9 @@ impl Endpoint {
             EmbryoStep::SynAckAgain => {
                 if !self.embryo_may_answer(found, &embryo, Answer::OldText, now) {
                     return self.ended(Counter::EmbryoAnswerLimited);
+                }
+                if let Some(record) = self.table.embryo_mut(found) {
+                    record.flags = record.flags.with(ConnFlags::ANSWERED_AGAIN);
                 }
                 let reply = self.syn_ack(&meta.key, &embryo, now);
                 self.reply(Counter::EmbryoSynAgain, reply)

@@ -20,6 +20,7 @@ mod cookies;
 mod corruption;
 mod embryos;
 mod ending;
+mod forged_acks;
 mod link;
 mod neighbors;
 mod offloads;

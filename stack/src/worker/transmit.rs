@@ -125,14 +125,17 @@ impl<N: Nic> Core<N> {
         };
         let Some(path) = path(parts.conn, &endpoint.config, now) else {
             endpoint.counters.bump(Counter::TxNoRoute);
+            self.unsent(slot, now);
             return asked;
         };
         // Without a buffer the segment counts as lost, and the protocol repeats it.
         let draft = writer.begin(nic, &mut endpoint.counters, &path, plan);
-        if let Some(frame) = draft.and_then(|draft| fill(draft, &path, plan, parts)) {
-            if path.is_resolved() {
+        match draft.and_then(|draft| fill(draft, &path, plan, parts)) {
+            None => self.unsent(slot, now),
+            Some(frame) if path.is_resolved() => {
                 self.outbox.connection(frame, &mut endpoint.counters);
-            } else {
+            }
+            Some(frame) => {
                 let destination = Neighbor {
                     vlan: VlanId::of(path.route.vlan),
                     addr: path.key.remote(),
@@ -141,6 +144,15 @@ impl<N: Nic> Core<N> {
             }
         }
         asked
+    }
+
+    /// A segment that the protocol counts as sent could not be built.
+    #[cold]
+    fn unsent(&mut self, slot: Slot, now: Instant) {
+        if let Some(mut parts) = self.conns.parts(slot) {
+            let (tcb, env) = parts.protocol(&self.endpoint.config, now);
+            tcb.on_unsent(&env);
+        }
     }
 
     /// The first SYN of a connection, unless its neighbour is to be found first.

@@ -1,8 +1,8 @@
 //! NewReno: slow start, congestion avoidance, fast retransmit and fast recovery (RFC 5681), partial ACKs (RFC 6582),
 //! limited transmit (RFC 3042).
 //!
-//! Called by: [`crate::tcp::congestion::Congestion`]. It must never send or count segments itself, and never grow a
-//! window that isn't used.
+//! Called by: [`crate::tcp::congestion::Congestion`]. It must never send, never grow a window that isn't used, and never
+//! take the number of ACKs for a measure of what left the network: a peer sends as many as it likes.
 
 use super::{Ack, Reaction};
 use crate::tcp::seq::SeqNum;
@@ -18,7 +18,7 @@ enum Phase {
     PartialRecovery,
 }
 
-/// The state of NewReno. 16 bytes, since it lives in the hot line.
+/// The state of NewReno. 20 bytes, since it lives in the hot line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reno {
     /// cwnd in bytes.
@@ -28,6 +28,9 @@ pub struct Reno {
     /// SND.NXT when the last loss was seen: recovery ends when this is acknowledged, and while `guarded` no second one
     /// starts before more than this is. Between the first and the third duplicate: SND.NXT at the first.
     recover: SeqNum,
+    /// Congestion avoidance: bytes acknowledged since cwnd grew last. Fast recovery: bytes that were in flight when the
+    /// oldest hole showed and that no duplicate ACK has accounted for yet.
+    counted: u32,
     duplicate_acks: u8,
     phase: Phase,
     guarded: bool,
@@ -41,6 +44,7 @@ impl Reno {
             cwnd,
             ssthresh: u32::MAX,
             recover: SeqNum(0),
+            counted: 0,
             duplicate_acks: 0,
             phase: Phase::Open,
             guarded: false,
@@ -85,20 +89,32 @@ impl Reno {
         if self.cwnd / 2 >= ack.flight {
             return Reaction::None;
         }
-        let growth = if self.cwnd < self.ssthresh {
-            ack.acked.min(ack.mss) // §3.1, equation 2
-        } else {
-            let square = u64::from(ack.mss) * u64::from(ack.mss);
-            (square / u64::from(self.cwnd.max(1))).max(1) as u32 // equation 3
-        };
-        self.cwnd = self.cwnd.saturating_add(growth);
+        if self.cwnd < self.ssthresh {
+            // §3.1, equation 2
+            self.cwnd = self.cwnd.saturating_add(ack.acked.min(ack.mss));
+            return Reaction::None;
+        }
+        // §3.1: a segment for each window of bytes that is acknowledged (RFC 3465 §2.1), in however many ACKs.
+        self.counted = self.counted.saturating_add(ack.acked);
+        if self.counted >= self.cwnd {
+            self.counted -= self.cwnd;
+            self.cwnd = self.cwnd.saturating_add(ack.mss);
+        }
         Reaction::None
+    }
+
+    /// Nothing was sent for a while: cwnd is the restart window in bytes (§4.1), unless it is less.
+    pub fn restart(&mut self, window: u32) {
+        if window < self.cwnd {
+            self.cwnd = window;
+            self.counted = 0;
+        }
     }
 
     /// A duplicate ACK came.
     pub const fn on_duplicate_ack(&mut self, una: SeqNum, nxt: SeqNum, mss: u32) -> Reaction {
         if self.is_recovering() {
-            self.cwnd = self.cwnd.saturating_add(mss); // §3.2 step 4: a segment has left the network
+            self.inflate(mss); // §3.2 step 4
             return Reaction::None;
         }
         self.duplicate_acks = self.duplicate_acks.saturating_add(1);
@@ -115,11 +131,25 @@ impl Reno {
         }
         // What limited transmit added since the first duplicate does not count as flight (§3.2 step 2).
         self.halve(self.recover.since(una), mss);
-        self.cwnd = self.ssthresh.saturating_add(3 * mss);
+        self.cwnd = self.ssthresh;
+        self.counted = nxt.since(una);
+        self.inflate(3 * mss);
         self.recover = nxt;
         self.guarded = true;
         self.phase = Phase::Recovery;
         Reaction::FastRetransmit
+    }
+
+    /// So many bytes have left the network, says a duplicate ACK; of what is there only. Else 200 forged ones would release
+    /// a whole window (§3.2 asks that the limit be the number of outstanding segments).
+    const fn inflate(&mut self, bytes: u32) {
+        let bytes = if bytes < self.counted {
+            bytes
+        } else {
+            self.counted
+        };
+        self.counted -= bytes;
+        self.cwnd = self.cwnd.saturating_add(bytes);
     }
 
     /// The retransmission timer expired.
@@ -128,6 +158,7 @@ impl Reno {
             self.halve(nxt.since(una), mss);
         }
         self.cwnd = mss; // the loss window
+        self.counted = 0;
         self.duplicate_acks = 0;
         self.phase = Phase::Open;
         self.recover = nxt; // RFC 6582 §4.1: no fast retransmit for what go-back-N makes the peer repeat
@@ -144,6 +175,7 @@ impl Reno {
     fn leave(&mut self, ack: Ack) -> Reaction {
         let left = ack.flight.saturating_sub(ack.acked);
         self.cwnd = self.ssthresh.min(left.max(ack.mss).saturating_add(ack.mss));
+        self.counted = 0;
         self.phase = Phase::Open;
         Reaction::None
     }
@@ -155,6 +187,9 @@ impl Reno {
             self.cwnd = self.cwnd.saturating_add(ack.mss);
         }
         self.cwnd = self.cwnd.max(ack.mss);
+        // Another hole shows, under what is in flight now. What lies beyond ssthresh in cwnd is accounted for already.
+        let left = ack.flight.saturating_sub(ack.acked);
+        self.counted = left.saturating_add(self.ssthresh).saturating_sub(self.cwnd);
         if self.phase == Phase::Recovery {
             self.phase = Phase::PartialRecovery;
             Reaction::PartialAck
@@ -195,9 +230,59 @@ mod tests {
             ..Reno::new(10 * MSS)
         };
         for i in 1..=10 {
+            assert_eq!(reno.cwnd, 10 * MSS);
             reno.on_ack(ack(i * MSS, MSS, 10 * MSS));
         }
-        assert!((10_900..=11_000).contains(&reno.cwnd), "{}", reno.cwnd);
+        assert_eq!(reno.cwnd, 11 * MSS);
+        // What was counted in a larger window does not count in a smaller one.
+        reno.on_ack(ack(20 * MSS, 10 * MSS, 11 * MSS));
+        reno.restart(5 * MSS);
+        reno.ssthresh = 5 * MSS;
+        reno.on_ack(ack(21 * MSS, MSS, 5 * MSS));
+        assert_eq!(reno.cwnd, 5 * MSS);
+    }
+
+    /// §3.1: "MUST NOT" grow by more than a segment in a round trip, however many ACKs acknowledge its bytes.
+    #[test]
+    fn ack_division_gains_nothing_in_congestion_avoidance() {
+        for pieces in [1, 2, 3, 10, 1000] {
+            let mut reno = Reno {
+                ssthresh: 10 * MSS,
+                ..Reno::new(10 * MSS)
+            };
+            let len = 10 * MSS / pieces;
+            for i in 1..=pieces {
+                reno.on_ack(ack(i * len, len, 10 * MSS));
+            }
+            let grown = reno.cwnd - 10 * MSS;
+            assert!(grown <= MSS, "{grown} by {pieces} ACKs");
+            assert!(pieces == 3 || grown == MSS, "{grown} by {pieces} ACKs");
+        }
+    }
+
+    /// §3.2: an ACK more than there are segments stands for none.
+    #[test]
+    fn forged_duplicates_release_what_is_in_flight_and_no_more() {
+        let mut reno = Reno::new(10 * MSS);
+        let una = SeqNum(0);
+        for _ in 0..200 {
+            reno.on_duplicate_ack(una, SeqNum(10 * MSS), MSS);
+        }
+        assert_eq!(reno.ssthresh, 5 * MSS);
+        assert_eq!(reno.cwnd, 15 * MSS, "ssthresh, and the flight");
+        // The next hole: of the 13 segments behind it, 9 are accounted for.
+        reno.on_ack(ack(2 * MSS, 2 * MSS, 15 * MSS));
+        assert_eq!(reno.cwnd, 14 * MSS);
+        for _ in 0..200 {
+            reno.on_duplicate_ack(SeqNum(2 * MSS), SeqNum(15 * MSS), MSS);
+        }
+        assert_eq!(reno.cwnd, 18 * MSS);
+        // Nor do three duplicates of one segment stand for three.
+        let mut reno = Reno::new(10 * MSS);
+        for _ in 0..3 {
+            reno.on_duplicate_ack(una, SeqNum(MSS), MSS);
+        }
+        assert_eq!(reno.cwnd, 3 * MSS);
     }
 
     #[test]

@@ -193,6 +193,21 @@ fn each_segment_ahead_of_a_gap_draws_its_own_ack_and_the_filler_one() {
     assert!(host.tcb.out_of_order().is_empty());
 }
 
+/// SHLD-31: 401:501, then 201:1201 around it, then what was missing.
+#[test]
+fn a_segment_around_what_is_held_keeps_all_that_is_new() {
+    let mut host = Host::established();
+    host.inject_as(data(100).seq(401), Outcome::OutOfOrder);
+    host.inject_as(data(1000).seq(201), Outcome::OutOfOrder);
+    host.expect(ack().ack(1));
+    host.expect(ack().ack(1));
+    let filler = host.inject_as(data(200).seq(1), Outcome::InOrder);
+    let Payload::InOrder { released: 1000, .. } = filler.payload else {
+        panic!("{filler:?}")
+    };
+    host.expect(ack().ack(1201));
+}
+
 #[test]
 fn acks_of_what_lies_ahead_go_before_data() {
     let mut host = Host::established();
@@ -280,6 +295,46 @@ fn a_closed_window_is_probed_for_ever_as_long_as_it_answers() {
     assert!(probes > 50);
     host.inject(ack().win(1000));
     host.expect(data(1000).seq(1));
+}
+
+/// Between two probes lies more than R2 after some minutes. Two in a row may get lost, and the peer is there all the while.
+#[test]
+fn a_lost_probe_does_not_end_a_connection_whose_window_is_closed_for_long() {
+    let mut host = Host::established();
+    host.write(5000);
+    host.inject(ack().win(0));
+    host.expect_nothing();
+    let mut probes = 0;
+    for second in 1..10_000u64 {
+        host.advance_ms(1_000);
+        while host.counters.window_probes > probes {
+            host.expect(ack().seq(0).ack(1));
+            probes += 1;
+            if probes % 3 == 0 {
+                host.inject(ack().win(0));
+            }
+        }
+        host.expect_state(State::Established);
+        assert!(probes < 8 || second > 240, "120 s apart at last");
+    }
+    assert!((80..=90).contains(&probes), "{probes}");
+    // Three in a row are silence.
+    host.inject(ack().win(0));
+    host.advance_ms(600_000);
+    host.expect_state(State::Closed);
+    assert_eq!(host.counters.window_probes - probes, 3);
+}
+
+/// What was overdue when the window closed was answered by the ACK that closed it: R2 counts probes from then on.
+#[test]
+fn a_window_that_closes_during_an_outage_starts_r2_over() {
+    let mut host = Host::established();
+    host.write(1000);
+    host.advance_ms(95_000); // six expiries; the seventh would be at R2
+    host.inject(ack().ack(1).win(0));
+    host.advance_ms(60_000);
+    host.expect_state(State::Established);
+    assert!(host.counters.window_probes > 0);
 }
 
 #[test]
@@ -407,6 +462,28 @@ fn only_true_duplicates_count() {
     assert_eq!(host.counters.fast_retransmits, 0);
     host.inject(ack().ack(1).win(9000));
     assert_eq!(host.counters.fast_retransmits, 1);
+}
+
+/// Six segments for which there was no place: nothing that we sent is missing.
+#[test]
+fn data_without_a_place_is_no_duplicate_ack() {
+    let mut host = Host::established();
+    host.write(3000);
+    host.advance_ms(0);
+    for _ in 0..6 {
+        let (una, _, rcv_nxt) = host.tcb.numbers();
+        let stripped = crate::tcp::segment::Segment {
+            seq: rcv_nxt,
+            ack: una,
+            flags: Flags::ACK,
+            window: 10_000,
+            is_stripped: true,
+            ..Default::default()
+        };
+        let verdict = host.inject_segment(&stripped);
+        assert_eq!(verdict.outcome, Outcome::PureAck);
+    }
+    assert_eq!(host.counters.fast_retransmits, 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::segment::Flags;
 use crate::tcp::settings::Settings;
 use crate::tcp::state::{Event, State};
-use crate::tcp::tcb::OpenParams;
+use crate::tcp::tcb::{OpenParams, SynAckSent};
 use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain};
 use crate::tcp::verdict::{CloseReason, Events, IcmpError, Outcome, Payload};
 
@@ -75,6 +75,37 @@ fn both_sides_may_open_at_once() {
     host.expect_state(State::Established);
     host.expect_nothing();
     host.inject_as(ack().seq(1).ack(1), Outcome::PureAck);
+}
+
+/// Figure 8 has a SYN,ACK and nothing else: what brings data or a FIN besides is judged step by step, and each step that
+/// looks at it refuses it.
+#[test]
+fn syn_received_takes_no_syn_that_brings_data_or_a_fin() {
+    let at_irs = syn_ack().seq(0).ack(1);
+    let loaded = [
+        at_irs.len(20),
+        at_irs.with(Flags::FIN),
+        at_irs.len(20).with(Flags::FIN),
+        syn().seq(0).with(Flags::FIN),
+    ];
+    for spec in loaded {
+        let mut host = syn_sent();
+        host.inject(syn().seq(0));
+        host.expect(syn_ack());
+        let verdict = host.inject_as(spec, Outcome::SynChallenged);
+        assert_eq!(verdict.payload, Payload::None);
+        host.expect_state(State::SynReceivedActive);
+        host.expect(ack().seq(1).ack(1));
+
+        let mut host = syn_received();
+        let verdict = host.inject_as(spec, Outcome::SynRestart);
+        assert_eq!(verdict.payload, Payload::None);
+        host.expect_state(State::Listen);
+    }
+    // A listener's half-open connection has no business with Figure 8 either.
+    let mut host = syn_received();
+    host.inject_as(at_irs, Outcome::Duplicate);
+    host.expect_state(State::SynReceivedPassive);
 }
 
 #[test]
@@ -260,7 +291,10 @@ fn options_are_used_only_if_both_sides_sent_them() {
         MSS - 12,
         "MUST-16: the smaller MSS, less the option"
     );
-    assert!(host.tcb.sack_permitted());
+    assert!(
+        !host.tcb.sack_permitted(),
+        "RFC 2018 §2: both SYNs carry it, or neither counts; ours doesn't"
+    );
     host.inject(ack().win(2).ts(78, 0));
     assert_eq!(
         host.tcb.send_window(),
@@ -286,15 +320,37 @@ fn options_are_used_only_if_both_sides_sent_them() {
     assert_eq!(host.tcb.mss(), 36, "an MSS of 1 doesn't rule us");
 }
 
-#[test]
-fn an_embryo_grows_up_with_the_window_it_offered() {
+/// A connection whose SYN-ACK an embryo sent, with a window of 4000.
+fn grown_up(syn_ack: SynAckSent) -> Host {
     let mut host = Host::server(plain(), params(), syn().seq(0).mss(MSS as u16));
     let seg = syn().seq(0).mss(700).to_segment(crate::tcp::lang::Base {
         sender_iss: host.tcb.numbers().2.sub(1),
         receiver_iss: params().iss,
     });
     host.tcb =
-        host.turn(|_, env| crate::tcp::tcb::Tcb::from_embryo(params(), &seg, 4000, true, env));
+        host.turn(|_, env| crate::tcp::tcb::Tcb::from_embryo(params(), &seg, 4000, syn_ack, env));
+    host
+}
+
+/// RFC 6298 §3: without timestamps too. On a path of 0.8 s the first data has more than a second.
+#[test]
+fn the_ack_of_a_syn_ack_sent_once_is_a_sample() {
+    let sent_at = Host::established().now;
+    let mut host = grown_up(SynAckSent::Once(sent_at));
+    host.advance_ms(800);
+    host.inject_as(ack().seq(1).ack(1), Outcome::Handshake);
+    assert_eq!(host.tcb.srtt_us().map(|us| us.div_ceil(1000)), Some(800));
+    assert_eq!(host.tcb.rto().as_millis().div_ceil(10), 240);
+    let mut host = grown_up(SynAckSent::Unknown);
+    host.advance_ms(800);
+    host.inject_as(ack().seq(1).ack(1), Outcome::Handshake);
+    assert_eq!(host.tcb.srtt_us(), None);
+    assert_eq!(host.tcb.rto().as_secs(), 1);
+}
+
+#[test]
+fn an_embryo_grows_up_with_the_window_it_offered() {
+    let mut host = grown_up(SynAckSent::Again);
     host.expect_nothing();
     host.inject_as(data(100).seq(1).ack(1), Outcome::Handshake);
     host.expect_state(State::Established);

@@ -298,6 +298,7 @@ fn perform(host: &mut Host, act: &Act) {
                     window_scale: ts.map(|t| t.0 as u8),
                     sack_permitted: false,
                 },
+                is_stripped: false,
             };
             let before = host.counters.segments();
             host.inject_segment(&seg);

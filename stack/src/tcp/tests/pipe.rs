@@ -163,13 +163,16 @@ impl Side {
             Payload::OutOfOrder { seq, skip, len } => {
                 let at = u64::from(seq.since(self.irs.add(1)));
                 let piece = bytes[skip as usize..(skip + len) as usize].to_vec();
-                for (&other, kept) in &self.ahead {
+                let up_to = at + u64::from(len);
+                self.ahead.retain(|&other, kept| {
                     let end = other + kept.len() as u64;
+                    let is_covered = at <= other && end <= up_to;
                     assert!(
-                        at + u64::from(len) <= other || end <= at,
+                        up_to <= other || end <= at || is_covered,
                         "kept pieces overlap"
                     );
-                }
+                    !is_covered
+                });
                 self.ahead.insert(at, piece);
             }
         }

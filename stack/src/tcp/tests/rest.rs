@@ -157,6 +157,7 @@ fn with_options() -> Host {
     let answer: Spec = syn_ack().seq(0).ack(1).mss(MSS as u16).wscale(3);
     host.inject(answer.ts(5_000, tsval).sack_ok());
     host.expect(ack().seq(1).ack(1));
+    host.tcb.bits.set(Bits::SACK_PERMITTED); // as it will be once our SYNs carry it
     host
 }
 

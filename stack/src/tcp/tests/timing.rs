@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::tcp::lang::{ack, data};
 use crate::tcp::settings::{ConnectionOptions, Settings};
 use crate::tcp::state::State;
-use crate::tcp::testing::{Host, RCV_BUF, params, plain};
+use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain};
 use crate::tcp::verdict::{CloseReason, Events, Outcome};
 
 #[test]
@@ -49,6 +49,49 @@ fn r2_is_the_applications() {
     host.expect_state(State::Established);
     host.advance_ms(1);
     host.expect_state(State::Closed);
+}
+
+/// RTO outlasts the outage that backed it off (Karn), and may come near R2: the next loss has its three retransmissions all
+/// the same.
+#[test]
+fn a_loss_after_a_long_outage_is_sent_again_three_times() {
+    let mut host = Host::established();
+    host.write(100);
+    host.advance_ms(90_000);
+    for at in [0, 1, 3, 7, 15, 31, 63] {
+        host.expect_at(at * 1000, data(100).seq(1));
+    }
+    host.inject(ack().ack(101)); // at 90 s, and ambiguous
+    assert_eq!(host.tcb.rto(), Duration::from_secs(64));
+    host.write(100);
+    host.advance_ms(1_000_000);
+    for at in [0, 64, 64 + 120, 64 + 240] {
+        host.expect_at(90_000 + at * 1000, data(100).seq(101));
+    }
+    host.expect_nothing();
+    assert!(host.events.has(Events::CLOSED));
+}
+
+/// The application's R2 is what it says where the timer has its plain length.
+#[test]
+fn a_short_r2_ends_as_soon_as_it_says() {
+    for (r2_ms, sent) in [(500, 1), (2_000, 2), (5_000, 3), (10_000, 4)] {
+        let options = ConnectionOptions {
+            r2: Duration::from_millis(r2_ms),
+            ..ConnectionOptions::default()
+        };
+        let mut host = Host::established_with(plain(), options);
+        host.write(100);
+        let ends_ms = r2_ms.max(1_000);
+        host.advance_ms(ends_ms - 1);
+        host.expect_state(State::Established);
+        host.advance_ms(1);
+        host.expect_state(State::Closed);
+        for _ in 0..sent {
+            host.expect(data(100).seq(1));
+        }
+        host.expect_nothing();
+    }
 }
 
 #[test]
@@ -115,6 +158,16 @@ fn an_echoed_timestamp_ends_the_backoff_at_once() {
     host.advance_ms(20);
     host.inject(ack().ack(101).ts(6, plan.options.timestamps.unwrap().tsval));
     assert_eq!(host.tcb.rto(), Duration::from_secs(1));
+    // The ACK got lost, not the data: what comes again is no news for the peer, which echoes what it did before.
+    host.write(100);
+    let original = host.expect(data(100));
+    host.advance_ms(3_000);
+    assert!(host.expect(data(100)).is_retransmission);
+    assert!(host.expect(data(100)).is_retransmission);
+    let tsval = original.options.timestamps.unwrap().tsval;
+    host.inject(ack().ack(201).ts(7, tsval));
+    assert_eq!(host.tcb.srtt_us().map(|us| us / 1_000), Some(2));
+    assert_eq!(host.tcb.rto(), Duration::from_secs(4), "the backoff stays");
 }
 
 #[test]
@@ -246,4 +299,88 @@ fn keepalive_can_be_switched_on_a_living_connection() {
     host.turn(|tcb, env| tcb.set_options(ConnectionOptions::default(), env));
     host.advance_ms(10_000_000);
     host.expect_nothing();
+}
+
+/// The receiver of a probe drops it: the ACK that is owed goes out all the same, when its time has come.
+#[test]
+fn a_window_probe_pays_no_ack() {
+    let mut host = Host::established();
+    host.write(5 * MSS);
+    host.inject(ack().win(0));
+    host.expect_nothing();
+    host.advance_ms(990);
+    host.inject(data(10).win(0));
+    host.advance_ms(20);
+    host.expect_at(1_000, ack().seq(0).ack(11));
+    host.expect_nothing();
+    host.advance_ms(100);
+    host.expect_at(1_030, ack().seq(1).ack(11));
+    // Nor one that is owed at once.
+    host.advance_ms(2_999 - 1_110);
+    host.now = host.now + Duration::from_millis(1);
+    host.inject(data(10).win(0));
+    host.inject(data(10).win(0));
+    host.turn(|tcb, env| tcb.on_timer(env));
+    host.expect(ack().seq(0).ack(31));
+    host.expect(ack().seq(1).ack(31));
+}
+
+#[test]
+fn a_keepalive_probe_pays_no_ack() {
+    let options = ConnectionOptions {
+        keepalive: true,
+        ..ConnectionOptions::default()
+    };
+    let settings = Settings {
+        keepalive_idle: Duration::from_millis(20),
+        ..plain()
+    };
+    let mut host = Host::established_with(settings, options);
+    host.advance_ms(10);
+    host.inject(data(10));
+    host.advance_ms(41);
+    host.expect_at(30, ack().seq(0).ack(11));
+    host.expect_at(50, ack().seq(1).ack(11));
+}
+
+/// A retransmission whose original arrived is dropped as well.
+#[test]
+fn a_retransmission_pays_no_ack() {
+    let mut host = Host::established();
+    host.write(100);
+    host.expect(data(100));
+    host.advance_ms(990);
+    host.inject(data(10).ack(1));
+    host.advance_ms(50);
+    host.expect_at(1_000, data(100).seq(1).ack(11));
+    host.expect_at(1_030, ack().seq(101).ack(11));
+    host.expect_nothing();
+}
+
+#[test]
+fn a_probe_leaves_last_ack_sent_and_the_offered_edge() {
+    let mut host = Host::client(Settings::default(), params());
+    host.expect(crate::tcp::lang::syn());
+    let answer = crate::tcp::lang::syn_ack().seq(0).ack(1).mss(1012);
+    host.inject(answer.ts(100, 0));
+    host.expect(ack());
+    host.write(5 * MSS);
+    let closed = |len| data(len).win(0).ts(101, 0);
+    host.inject(closed(MSS));
+    host.inject(closed(MSS));
+    host.expect(ack().ack(2 * MSS + 1));
+    // More than a segment's worth: the next segment that counts may offer it.
+    host.read(3 * MSS / 2);
+    host.advance_ms(980);
+    host.inject(closed(10));
+    let (edge, last_ack_sent) = (host.tcb.receive_window(), host.tcb.ts.last_ack_sent);
+    host.advance_ms(20);
+    let probe = host.expect(ack().seq(0).ack(2 * MSS + 11));
+    assert_eq!(u32::from(probe.window), edge);
+    assert_eq!(host.tcb.receive_window(), edge);
+    assert_eq!(host.tcb.ts.last_ack_sent, last_ack_sent);
+    host.advance_ms(20);
+    host.expect(ack().seq(1).ack(2 * MSS + 11));
+    assert!(host.tcb.receive_window() > edge);
+    assert!(host.tcb.ts.last_ack_sent != last_ack_sent);
 }

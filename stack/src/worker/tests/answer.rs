@@ -61,6 +61,7 @@ impl Answer {
                 urgent: tcp.urgent_pointer(),
                 payload_len: tcp.payload().len() as u32,
                 options: options(tcp),
+                is_stripped: false,
             },
         }
     }

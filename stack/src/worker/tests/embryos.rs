@@ -443,3 +443,46 @@ fn initial_sequence_numbers_differ_by_tuple_and_grow_with_time() {
     // The clock of RFC 9293 §3.4.1 ticks every 4 us.
     assert_eq!(iss(&mut host, 1).since(first), 250_000);
 }
+
+/// SRTT in milliseconds of a connection whose final ACK came so long after its SYN, by what else came in between.
+fn srtt_ms(wait_ms: u64, between: impl FnOnce(&mut Host)) -> u32 {
+    let mut host = embryo();
+    host.wait_ms(wait_ms / 2);
+    between(&mut host);
+    host.wait_ms(wait_ms - wait_ms / 2);
+    host.inject(ack().seq(1).ack(1))
+        .counted(Counter::ConnSegment)
+        .silent();
+    let parked = host.rest().parked().expect("at rest");
+    parked.srtt.as_us().div_ceil(1_000)
+}
+
+/// RFC 6298 §3, without timestamps.
+#[test]
+fn the_ack_of_a_syn_ack_says_how_long_the_path_is() {
+    for wait_ms in [2, 100, 800, 999] {
+        let srtt_ms = srtt_ms(wait_ms, |_| {});
+        assert!((wait_ms - 1..=wait_ms + 1).contains(&srtt_ms.into()));
+    }
+}
+
+/// Karn: which of them does the ACK answer?
+#[test]
+fn a_syn_ack_sent_twice_says_nothing_of_the_path() {
+    let again = srtt_ms(800, |host| {
+        host.inject(syn().seq(0)).counted(Counter::EmbryoSynAgain);
+        host.expect(syn_ack().seq(0).ack(1));
+    });
+    assert_eq!(again, 0);
+}
+
+/// RFC 2018 §2: our SYN-ACK doesn't carry it.
+#[test]
+fn sack_permitted_is_not_kept_before_it_is_offered() {
+    let mut host = Host::new();
+    host.inject(syn().seq(0).sack_ok())
+        .counted(Counter::SynEmbryo)
+        .expect(syn_ack().seq(0).ack(1));
+    let embryo = host.embryo().expect("an embryo");
+    assert!(!embryo.flags.has(ConnFlags::SACK));
+}

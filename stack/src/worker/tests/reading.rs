@@ -261,3 +261,51 @@ fn a_wait_for_room_ends_with_its_connection() {
     // Its slot's present owner never asked.
     host.hears(&[]);
 }
+
+/// SHLD-31: a segment ahead of a gap around bytes that are held keeps what is new on both sides of them.
+#[test]
+fn a_segment_around_what_is_held_keeps_all_that_is_new() {
+    let mut host = unread(|_| {});
+    let bytes = |len: u32, seq: u32| data(len).seq(seq).ack(1);
+    for ahead in [bytes(100, 401), bytes(1000, 201)] {
+        host.inject(ahead).expect(ack().seq(1).ack(1));
+    }
+    assert_eq!(host.worker().queued_items(), 1, "what it covers is let go");
+    host.inject(bytes(200, 1)).expect(ack().seq(1).ack(1201));
+    host.hears(&[Data(1200)]);
+    let conn = host.conn();
+    consume(&mut host, conn, 1200);
+    assert_eq!(host.worker().queued_items(), 0);
+}
+
+/// Without a place, data is lost: what we sent isn't.
+#[test]
+fn data_without_a_place_starts_no_fast_retransmit() {
+    let mut host = unread(|spec| spec.limits.queue_items = 8);
+    let conn = host.conn();
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &[7; 1600])), 1600);
+    while host.try_reply().is_some() {}
+    for n in 0..9 {
+        host.inject(data(1000).seq(1 + 1000 * n).ack(1));
+    }
+    let lost = host.count(Counter::PayloadNoPlace);
+    assert!(lost >= 3, "{lost}");
+    while host.try_reply().is_some() {}
+    let tcp = host.worker().tcp_counters();
+    assert_eq!((tcp.fast_retransmits, tcp.retransmitted_segments), (0, 0));
+}
+
+/// No buffer for the ACK when its delay ends: it goes when there is one, and not when the peer's timer asks again.
+#[test]
+fn an_ack_that_found_no_buffer_is_sent_later() {
+    let mut host = unread(|_| {});
+    host.inject(data(10).seq(1).ack(1)).silent();
+    host.nic().pool_frames = 0;
+    host.wait_ms(41).silent();
+    assert_eq!(host.count(Counter::TxNoBuffer), 1);
+    host.wait_ms(41).silent();
+    assert_eq!(host.count(Counter::TxNoBuffer), 2, "tried again");
+    host.nic().pool_frames = usize::MAX;
+    host.wait_ms(41).expect(ack().seq(1).ack(11));
+    host.wait_ms(500).silent();
+}
