@@ -22,13 +22,23 @@ use arrayvec::ArrayVec;
 
 use crate::time::Instant;
 use crate::wire::MacAddr;
+use crate::wire::vlan::VlanId;
 use entry::{Entry, NEVER};
+
+/// What names a neighbour. The same address in another VLAN is on another link, so another neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Neighbor {
+    /// Where it is.
+    pub vlan: VlanId,
+    /// Its address there.
+    pub addr: IpAddr,
+}
 
 /// An ARP request or neighbour solicitation that the caller shall send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Solicit {
     /// Whom to ask about.
-    pub addr: IpAddr,
+    pub neighbor: Neighbor,
     /// The known address to ask at; `None`: everybody (ARP broadcast, solicited-node group).
     pub to: Option<MacAddr>,
 }
@@ -45,9 +55,6 @@ pub enum Resolution {
     /// The table is full of neighbours in use. Nothing was asked.
     NoRoom,
 }
-
-/// The most neighbours that [`NeighborTable::keep`] takes: a gateway of each family.
-pub const MAX_KEPT: usize = 2;
 
 /// Frames that waited for a neighbour, oldest first.
 pub type Pending<F> = ArrayVec<F, MAX_PENDING_FRAMES>;
@@ -69,7 +76,7 @@ pub enum Action<F> {
     /// The neighbour doesn't answer (EHOSTUNREACH); the frames that waited for it can't be sent.
     Unreachable {
         /// Who.
-        addr: IpAddr,
+        neighbor: Neighbor,
         /// What waited for it: to be dropped and counted.
         frames: Pending<F>,
     },
@@ -82,7 +89,7 @@ pub enum Action<F> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertisement {
     /// Who speaks.
-    pub addr: IpAddr,
+    pub neighbor: Neighbor,
     /// Its link-layer address, when it says it.
     pub mac: Option<MacAddr>,
     /// It answers us: a proof that it hears us.
@@ -91,7 +98,7 @@ pub struct Advertisement {
     pub overriding: bool,
 }
 
-/// The neighbours of one link, by IP address of either family.
+/// The neighbours of one port, by VLAN and IP address of either family.
 ///
 /// A new neighbour takes a free place. In a full table it takes the place of another one: a FAILED one; for a frame of ours
 /// an INCOMPLETE one that was asked twice; the STALE one that was used least recently; for a frame of ours any INCOMPLETE
@@ -104,12 +111,12 @@ pub struct Advertisement {
 pub struct NeighborTable<F> {
     config: NeighborConfig,
     /// Neighbours that never give their place away.
-    kept: ArrayVec<IpAddr, MAX_KEPT>,
+    kept: Vec<Neighbor>,
     /// Neighbours that gave their place away, or were given up early, since [`NeighborTable::take_evictions`].
     evictions: u64,
     entries: Vec<Entry<F>>,
-    /// Indices into `entries`, sorted by address. A peer that picks addresses can't make lookups slower.
-    order: Vec<(IpAddr, u32)>,
+    /// Indices into `entries`, sorted by name. A peer that picks addresses can't make lookups slower.
+    order: Vec<(Neighbor, u32)>,
     /// No deadline is earlier; it may be too early, never too late.
     next_deadline: Instant,
     random: u64,
@@ -124,7 +131,7 @@ impl<F> NeighborTable<F> {
         config.validate()?;
         Ok(Self {
             config,
-            kept: ArrayVec::new_const(),
+            kept: Vec::new(),
             evictions: 0,
             entries: Vec::with_capacity(config.capacity),
             order: Vec::with_capacity(config.capacity),
@@ -133,11 +140,11 @@ impl<F> NeighborTable<F> {
         })
     }
 
-    /// Lets a neighbour keep its place whatever happens: for gateways. At most [`MAX_KEPT`], and so many that one place is left
-    /// for others; more are ignored.
-    pub fn keep(&mut self, addr: IpAddr) {
-        if self.kept.len() + 1 < self.config.capacity {
-            let _ = self.kept.try_push(addr);
+    /// Lets a neighbour keep its place whatever happens: for gateways, before the first frame. At most half of the places;
+    /// more are ignored.
+    pub fn keep(&mut self, neighbor: Neighbor) {
+        if self.kept.len() < self.config.capacity / 2 {
+            self.kept.push(neighbor);
         }
     }
 
@@ -146,14 +153,14 @@ impl<F> NeighborTable<F> {
     /// `displaced`: they are to be dropped and counted.
     pub fn resolve(
         &mut self,
-        addr: IpAddr,
+        neighbor: Neighbor,
         now: Instant,
         mut displaced: impl FnMut(F),
     ) -> Resolution {
-        self.expire_reachable(addr, now);
+        self.expire_reachable(neighbor, now);
         let delay_first_probe = self.config.delay_first_probe;
-        let Some(entry) = self.entry_mut(addr) else {
-            return self.ask(addr, now, displaced);
+        let Some(entry) = self.entry_mut(neighbor) else {
+            return self.ask(neighbor, now, displaced);
         };
         entry.used = now;
         match entry.state {
@@ -165,17 +172,22 @@ impl<F> NeighborTable<F> {
                 Resolution::Resolved(mac)
             }
             State::Incomplete => Resolution::Waiting,
-            State::Failed => self.ask(addr, now, &mut displaced),
+            State::Failed => self.ask(neighbor, now, &mut displaced),
         }
     }
 
     /// Asks everybody about a neighbour that is not known or FAILED.
-    fn ask(&mut self, addr: IpAddr, now: Instant, mut displaced: impl FnMut(F)) -> Resolution {
+    fn ask(
+        &mut self,
+        neighbor: Neighbor,
+        now: Instant,
+        mut displaced: impl FnMut(F),
+    ) -> Resolution {
         self.bound_asked(&mut displaced);
         let deadline = now + self.config.retransmit;
-        let entry = match self.find(addr) {
+        let entry = match self.find(neighbor) {
             Ok((_, index)) => self.entries.get_mut(index),
-            Err(_) => self.create(addr, Purpose::OurFrame, now, displaced),
+            Err(_) => self.create(neighbor, Purpose::OurFrame, now, displaced),
         };
         let Some(entry) = entry else {
             return Resolution::NoRoom;
@@ -188,9 +200,7 @@ impl<F> NeighborTable<F> {
     /// Leaves room for one more INCOMPLETE neighbour within their share.
     fn bound_asked(&mut self, displaced: impl FnMut(F)) {
         let share = (self.config.capacity / 2).max(1);
-        let is_asked = |entry: &&Entry<F>| {
-            entry.state == State::Incomplete && !self.kept.contains(&entry.addr)
-        };
+        let is_asked = |entry: &&Entry<F>| entry.state == State::Incomplete && !entry.is_kept;
         if self.entries.iter().filter(is_asked).count() < share {
             return;
         }
@@ -209,12 +219,12 @@ impl<F> NeighborTable<F> {
         }
     }
 
-    /// Leaves a frame to wait for `addr`. Gives back the frame that has no place: the oldest one when too many wait,
-    /// or this one when nobody was asked about `addr`.
+    /// Leaves a frame to wait for `neighbor`. Gives back the frame that has no place: the oldest one when too many wait,
+    /// or this one when nobody was asked about `neighbor`.
     #[must_use = "the frame that has no place must be dropped and counted"]
-    pub fn queue(&mut self, addr: IpAddr, frame: F) -> Option<F> {
+    pub fn queue(&mut self, neighbor: Neighbor, frame: F) -> Option<F> {
         let limit = self.config.pending_frames;
-        match self.entry_mut(addr) {
+        match self.entry_mut(neighbor) {
             Some(entry) if entry.state == State::Incomplete => {
                 let oldest = if entry.pending.len() >= limit {
                     entry.pending.pop_at(0)
@@ -231,12 +241,12 @@ impl<F> NeighborTable<F> {
         }
     }
 
-    /// An ARP request or neighbour solicitation from `addr` at `mac` was received. A neighbour that we don't know
+    /// An ARP request or neighbour solicitation from `neighbor` at `mac` was received. A neighbour that we don't know
     /// becomes one only when the request was `for_us` (RFC 826 "Packet Reception"; RFC 4861 §7.2.3): what it asks is
     /// about to be answered. A changed address makes it stale; an unchanged one proves nothing.
     pub fn on_solicitation(
         &mut self,
-        addr: IpAddr,
+        neighbor: Neighbor,
         mac: MacAddr,
         for_us: bool,
         now: Instant,
@@ -244,10 +254,10 @@ impl<F> NeighborTable<F> {
         if !mac.is_unicast() {
             return None;
         }
-        let entry = match self.entry_mut(addr) {
+        let entry = match self.entry_mut(neighbor) {
             Some(entry) => entry,
             None if for_us => {
-                let entry = self.create(addr, Purpose::Stranger, now, drop)?;
+                let entry = self.create(neighbor, Purpose::Stranger, now, drop)?;
                 entry.mac = mac;
                 entry.enter(State::Stale, NEVER);
                 return None;
@@ -272,14 +282,14 @@ impl<F> NeighborTable<F> {
         now: Instant,
     ) -> Option<Resolved<F>> {
         let Advertisement {
-            addr,
+            neighbor,
             mac,
             solicited,
             overriding,
         } = advertisement;
         let mac = mac.filter(|mac| mac.is_unicast());
         let reachable_until = now + self.random_reachable();
-        let entry = self.entry_mut(addr)?;
+        let entry = self.entry_mut(neighbor)?;
         if matches!(entry.state, State::Incomplete | State::Failed) {
             let resolved = entry.learn(mac?);
             if solicited {
@@ -309,11 +319,11 @@ impl<F> NeighborTable<F> {
         None
     }
 
-    /// A sign of life from above: an acknowledgment of new data came from `addr` or over it (RFC 4861 §7.3.1). It
+    /// A sign of life from above: an acknowledgment of new data came from `neighbor` or over it (RFC 4861 §7.3.1). It
     /// saves the probes of every busy neighbour.
-    pub fn on_confirmation(&mut self, addr: IpAddr, now: Instant) {
+    pub fn on_confirmation(&mut self, neighbor: Neighbor, now: Instant) {
         let reachable_until = now + self.random_reachable();
-        let Some(entry) = self.entry_mut(addr) else {
+        let Some(entry) = self.entry_mut(neighbor) else {
             return;
         };
         if !matches!(entry.state, State::Incomplete | State::Failed) {
@@ -373,31 +383,33 @@ impl<F> NeighborTable<F> {
         self.entries.iter().map(|entry| entry.pending.len()).sum()
     }
 
-    /// What is known about `addr`: its state, and its address where the state has one. For reports.
+    /// What is known about `neighbor`: its state, and its address where the state has one. For reports.
     #[must_use]
-    pub fn get(&self, addr: IpAddr) -> Option<(State, Option<MacAddr>)> {
-        let entry = self.entries.get(self.find(addr).ok()?.1)?;
+    pub fn get(&self, neighbor: Neighbor) -> Option<(State, Option<MacAddr>)> {
+        let entry = self.entries.get(self.find(neighbor).ok()?.1)?;
         let has_mac = !matches!(entry.state, State::Incomplete | State::Failed);
         Some((entry.state, if has_mac { Some(entry.mac) } else { None }))
     }
 
     /// Place in `order` and in `entries`, or the place in `order` where it belongs.
-    fn find(&self, addr: IpAddr) -> Result<(usize, usize), usize> {
-        let place = self.order.binary_search_by(|(known, _)| known.cmp(&addr))?;
+    fn find(&self, neighbor: Neighbor) -> Result<(usize, usize), usize> {
+        let place = self
+            .order
+            .binary_search_by(|(known, _)| known.cmp(&neighbor))?;
         self.order
             .get(place)
             .map(|(_, index)| (place, *index as usize))
             .ok_or(place)
     }
 
-    fn entry_mut(&mut self, addr: IpAddr) -> Option<&mut Entry<F>> {
-        let (_, index) = self.find(addr).ok()?;
+    fn entry_mut(&mut self, neighbor: Neighbor) -> Option<&mut Entry<F>> {
+        let (_, index) = self.find(neighbor).ok()?;
         self.entries.get_mut(index)
     }
 
     /// A reachable neighbour whose time is over is stale at once, even when `poll` comes late.
-    fn expire_reachable(&mut self, addr: IpAddr, now: Instant) {
-        if let Some(entry) = self.entry_mut(addr)
+    fn expire_reachable(&mut self, neighbor: Neighbor, now: Instant) {
+        if let Some(entry) = self.entry_mut(neighbor)
             && entry.state == State::Reachable
             && entry.deadline <= now
         {
@@ -412,13 +424,14 @@ impl<F> NeighborTable<F> {
     /// A new entry for an address that is not known, in a free place or in that of another one, whose frames go to `displaced`.
     fn create(
         &mut self,
-        addr: IpAddr,
+        neighbor: Neighbor,
         purpose: Purpose,
         now: Instant,
         displaced: impl FnMut(F),
     ) -> Option<&mut Entry<F>> {
         let entry = Entry {
-            addr,
+            neighbor,
+            is_kept: self.kept.contains(&neighbor),
             mac: MacAddr::ZERO,
             state: State::Incomplete,
             deadline: NEVER,
@@ -435,18 +448,18 @@ impl<F> NeighborTable<F> {
                 Purpose::Stranger => self.first_to_go(rank_for_stranger)?,
             };
             let old = core::mem::replace(self.entries.get_mut(index)?, entry);
-            if let Ok((place, _)) = self.find(old.addr) {
+            if let Ok((place, _)) = self.find(old.neighbor) {
                 self.order.remove(place);
             }
             self.evictions += u64::from(old.state != State::Failed);
             old.pending.into_iter().for_each(displaced);
             index
         };
-        let Err(place) = self.find(addr) else {
+        let Err(place) = self.find(neighbor) else {
             return self.entries.get_mut(index);
         };
         // At most MAX_NEIGHBORS, so it fits.
-        self.order.insert(place, (addr, index as u32));
+        self.order.insert(place, (neighbor, index as u32));
         self.entries.get_mut(index)
     }
 
@@ -455,7 +468,7 @@ impl<F> NeighborTable<F> {
     fn first_to_go(&self, rank: impl Fn(&Entry<F>) -> Option<u8>) -> Option<usize> {
         let candidates = self.entries.iter().enumerate();
         candidates
-            .filter(|(_, entry)| !self.kept.contains(&entry.addr))
+            .filter(|(_, entry)| !entry.is_kept)
             .filter_map(|(index, entry)| {
                 let since = match entry.state {
                     State::Incomplete => entry.deadline,

@@ -19,6 +19,8 @@ pub struct Vlans {
     first: VlanId,
     /// All, the first included.
     ids: Vec<VlanId>,
+    /// How many of them, from the first on, the configuration names.
+    named: usize,
     /// By identifier: the place in `ids`.
     index: Box<[u16; IDENTIFIERS]>,
 }
@@ -30,7 +32,11 @@ impl Vlans {
     pub fn any(addresses: u32) -> Self {
         let all = VlanId::UNTAGGED.0..=VlanId::LAST.0;
         let fit = (all.len() as u32).saturating_mul(addresses) <= MAX_LOCAL_ADDRS;
-        Self::build(all.map(VlanId).take(if fit { usize::MAX } else { 1 }))
+        let ids = all.map(VlanId).take(if fit { usize::MAX } else { 1 });
+        Self {
+            named: 1,
+            ..Self::build(ids)
+        }
     }
 
     /// These and no other: [`VlanId::UNTAGGED`] for untagged frames.
@@ -66,6 +72,7 @@ impl Vlans {
         }
         Self {
             first: ids.first().copied().unwrap_or_default(),
+            named: ids.len(),
             ids,
             index,
         }
@@ -77,6 +84,12 @@ impl Vlans {
     #[inline]
     pub fn first(&self) -> VlanId {
         self.first
+    }
+
+    /// Those that the configuration names: all of a list, untagged frames where every VLAN is ours.
+    #[must_use]
+    pub fn named(&self) -> &[VlanId] {
+        &self.ids[..self.named]
     }
 
     /// Whether a VLAN is ours.

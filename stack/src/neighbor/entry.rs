@@ -2,9 +2,7 @@
 //!
 //! Called by: the table alone. It must never look at another neighbour.
 
-use core::net::IpAddr;
-
-use super::{Action, NeighborConfig, Pending, Resolved, Solicit};
+use super::{Action, Neighbor, NeighborConfig, Pending, Resolved, Solicit};
 use crate::time::Instant;
 use crate::wire::MacAddr;
 
@@ -27,7 +25,9 @@ pub enum State {
 
 #[derive(Debug)]
 pub(super) struct Entry<F> {
-    pub(super) addr: IpAddr,
+    pub(super) neighbor: Neighbor,
+    /// It never gives its place away.
+    pub(super) is_kept: bool,
     /// Meaningless in `Incomplete` and `Failed`.
     pub(super) mac: MacAddr,
     pub(super) state: State,
@@ -53,7 +53,7 @@ impl<F> Entry<F> {
         self.enter(State::Incomplete, deadline);
         self.solicitations = 1;
         Solicit {
-            addr: self.addr,
+            neighbor: self.neighbor,
             to: None,
         }
     }
@@ -90,13 +90,13 @@ impl<F> Entry<F> {
             self.solicitations += 1;
             self.deadline = now + config.retransmit;
             return Some(Action::Solicit(Solicit {
-                addr: self.addr,
+                neighbor: self.neighbor,
                 to,
             }));
         }
         self.enter(State::Failed, NEVER);
         Some(Action::Unreachable {
-            addr: self.addr,
+            neighbor: self.neighbor,
             frames: core::mem::take(&mut self.pending),
         })
     }

@@ -8,9 +8,16 @@ const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const T0: Instant = Instant::from_ms(1_000_000);
 
-fn host(n: u16) -> IpAddr {
+fn host(n: u16) -> Neighbor {
+    in_vlan(0, n)
+}
+
+fn in_vlan(vlan: u16, n: u16) -> Neighbor {
     let [a, b] = n.to_be_bytes();
-    Ipv4Addr::new(198, 18, a, b).into()
+    Neighbor {
+        vlan: VlanId(vlan),
+        addr: Ipv4Addr::new(198, 18, a, b).into(),
+    }
 }
 
 fn s(seconds: u64) -> Duration {
@@ -25,9 +32,9 @@ fn table(capacity: usize) -> NeighborTable<u32> {
     NeighborTable::new(config, 1).unwrap()
 }
 
-fn answer(addr: IpAddr, mac: MacAddr, solicited: bool, overriding: bool) -> Advertisement {
+fn answer(neighbor: Neighbor, mac: MacAddr, solicited: bool, overriding: bool) -> Advertisement {
     Advertisement {
-        addr,
+        neighbor,
         mac: Some(mac),
         solicited,
         overriding,
@@ -43,14 +50,20 @@ fn polled(table: &mut NeighborTable<u32>, now: Instant) -> Vec<Action<u32>> {
 #[track_caller]
 fn solicits(actions: &[Action<u32>], to: Option<MacAddr>) {
     match actions {
-        [Action::Solicit(solicit)] => assert_eq!(*solicit, Solicit { addr: host(1), to }),
+        [Action::Solicit(solicit)] => assert_eq!(
+            *solicit,
+            Solicit {
+                neighbor: host(1),
+                to
+            }
+        ),
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
-fn state(table: &NeighborTable<u32>, addr: IpAddr) -> State {
-    table.get(addr).unwrap().0
+fn state(table: &NeighborTable<u32>, neighbor: Neighbor) -> State {
+    table.get(neighbor).unwrap().0
 }
 
 /// A table with one neighbour in the wanted state, and the time at which it is.
@@ -89,7 +102,7 @@ fn with(wanted: State) -> (NeighborTable<u32>, Instant) {
 fn silence_is_unreachable_after_three_requests() {
     let mut table = table(4);
     let everybody = Solicit {
-        addr: host(1),
+        neighbor: host(1),
         to: None,
     };
     assert_eq!(
@@ -102,8 +115,8 @@ fn silence_is_unreachable_after_three_requests() {
     solicits(&polled(&mut table, T0 + s(1)), None);
     solicits(&polled(&mut table, T0 + s(2)), None);
     match polled(&mut table, T0 + s(3)).as_slice() {
-        [Action::Unreachable { addr, frames }] => {
-            assert_eq!((*addr, frames.as_slice()), (host(1), &[7][..]));
+        [Action::Unreachable { neighbor, frames }] => {
+            assert_eq!((*neighbor, frames.as_slice()), (host(1), &[7][..]));
         }
         other => panic!("{other:?}"),
     }
@@ -148,7 +161,7 @@ fn an_answer_releases_what_waited_in_order() {
 fn an_unsolicited_answer_resolves_to_stale_and_one_without_address_to_nothing() {
     let (mut table, now) = with(State::Incomplete);
     let silent = Advertisement {
-        addr: host(1),
+        neighbor: host(1),
         mac: None,
         solicited: true,
         overriding: true,
@@ -290,7 +303,7 @@ fn advertisements_follow_the_flags() {
         for ((mac, solicited, overriding), (expected, expected_mac)) in cases {
             let (mut table, now) = with(start);
             let advertisement = Advertisement {
-                addr: host(1),
+                neighbor: host(1),
                 mac,
                 solicited,
                 overriding,
@@ -465,17 +478,66 @@ fn the_silent_go_before_the_stale_and_the_stale_before_who_was_just_asked() {
 #[test]
 fn both_families_share_the_machine() {
     let mut table = table(4);
-    let v6: IpAddr = "2001:2::1".parse().unwrap();
-    assert_eq!(
-        table.resolve(v6, T0, drop),
-        Resolution::Solicit(Solicit { addr: v6, to: None })
-    );
+    let v6 = Neighbor {
+        vlan: VlanId::UNTAGGED,
+        addr: "2001:2::1".parse().unwrap(),
+    };
+    let everybody = Solicit {
+        neighbor: v6,
+        to: None,
+    };
+    assert_eq!(table.resolve(v6, T0, drop), Resolution::Solicit(everybody));
     table.on_advertisement(answer(v6, MAC, true, true), T0);
     assert_eq!(table.resolve(v6, T0, drop), Resolution::Resolved(MAC));
     assert!(matches!(
         table.resolve(host(1), T0, drop),
         Resolution::Solicit(_)
     ));
+}
+
+#[test]
+fn the_same_address_in_another_vlan_is_another_neighbor() {
+    let mut table = table(8);
+    let all = [0, 5, 6].map(|vlan| in_vlan(vlan, 1));
+    for neighbor in all {
+        let everybody = Solicit { neighbor, to: None };
+        assert_eq!(
+            table.resolve(neighbor, T0, drop),
+            Resolution::Solicit(everybody)
+        );
+        assert_eq!(table.queue(neighbor, neighbor.vlan.0.into()), None);
+    }
+    let answered = table.on_advertisement(answer(all[1], MAC, true, true), T0);
+    assert_eq!(answered.unwrap().frames.as_slice(), [5]);
+    assert!(
+        table
+            .on_solicitation(all[2], OTHER_MAC, false, T0)
+            .is_some()
+    );
+    assert_eq!(table.get(all[0]), Some((State::Incomplete, None)));
+    assert_eq!(table.get(all[1]), Some((State::Reachable, Some(MAC))));
+    assert_eq!(table.get(all[2]), Some((State::Stale, Some(OTHER_MAC))));
+}
+
+/// However many VLANs have a gateway.
+#[test]
+fn half_of_the_places_are_kept_at_most() {
+    let mut table = table(8);
+    for vlan in 0..100 {
+        table.keep(in_vlan(vlan, 1));
+    }
+    for vlan in 0..100 {
+        bring(&mut table, 0, State::Stale, T0);
+        table.resolve(in_vlan(vlan, 1), T0, drop);
+    }
+    assert_eq!(
+        table.entries.iter().filter(|entry| entry.is_kept).count(),
+        4
+    );
+    for n in 1..10 {
+        bring(&mut table, n, State::Stale, T0);
+    }
+    assert!(table.get(host(9)).is_some(), "others find a place");
 }
 
 #[test]
@@ -560,7 +622,7 @@ proptest! {
                 }
                 Event::Advertisement(n, m, solicited, overriding) => {
                     let advertisement =
-                        Advertisement { addr: host(n), mac: m.map(mac), solicited, overriding };
+                        Advertisement { neighbor: host(n), mac: m.map(mac), solicited, overriding };
                     let resolved = table.on_advertisement(advertisement, now);
                     returned.extend(resolved.into_iter().flat_map(|resolved| resolved.frames));
                 }
@@ -577,13 +639,13 @@ proptest! {
             }
             prop_assert!(table.len() <= capacity);
             prop_assert_eq!(table.len(), table.order.len());
-            let is_asked = |entry: &&Entry<u32>| entry.state == State::Incomplete && !table.kept.contains(&entry.addr);
+            let is_asked = |entry: &&Entry<u32>| entry.state == State::Incomplete && !table.kept.contains(&entry.neighbor);
             prop_assert!(table.entries.iter().filter(is_asked).count() <= (capacity / 2).max(1));
             was_known |= table.get(host(0)).is_some();
             prop_assert!(!(keeps && capacity > 1 && was_known) || table.get(host(0)).is_some(), "it keeps its place");
             prop_assert!(table.order.is_sorted_by(|a, b| a.0 < b.0));
-            for (addr, index) in &table.order {
-                prop_assert_eq!(table.entries[*index as usize].addr, *addr);
+            for (neighbor, index) in &table.order {
+                prop_assert_eq!(table.entries[*index as usize].neighbor, *neighbor);
             }
             for entry in &table.entries {
                 prop_assert!(entry.deadline >= table.next_deadline);

@@ -33,13 +33,10 @@ impl Link {
         }
     }
 
-    /// The VLAN of the frame: a priority tag (VID 0) counts as no tag.
+    /// The VLAN of the frame.
     #[must_use]
     pub const fn vlan_id(&self) -> VlanId {
-        match self.vlan {
-            Some(tag) => VlanId(tag.id()),
-            None => VlanId::UNTAGGED,
-        }
+        VlanId::of(self.vlan)
     }
 }
 

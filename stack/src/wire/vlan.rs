@@ -41,6 +41,16 @@ impl VlanId {
     /// The highest VLAN; 4095 is reserved.
     pub const LAST: Self = Self(4094);
 
+    /// The VLAN of a frame with this tag or without one: a priority tag (VID 0) counts as none.
+    #[must_use]
+    #[inline]
+    pub const fn of(tag: Option<Tag>) -> Self {
+        match tag {
+            Some(tag) => Self(tag.id()),
+            None => Self::UNTAGGED,
+        }
+    }
+
     /// The tag of a frame in this VLAN, of priority 0; none for [`VlanId::UNTAGGED`].
     #[must_use]
     #[inline]

@@ -7,7 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::Worker;
 use crate::app::App;
 use crate::conn::{FlowKey, Kind};
-use crate::neighbor;
+use crate::neighbor::{self, Neighbor};
 use crate::nic::Nic;
 use crate::tcp::state::State;
 
@@ -37,10 +37,11 @@ impl<N: Nic, A: App> Worker<N, A> {
         }
     }
 
-    /// What is known about a neighbour: `None` when nobody asked about it, and on all workers but the first, which keeps
+    /// What is known about a neighbour in the VLAN that we open connections in: `None` when nobody asked about it, and on all workers but the first, which keeps
     /// the neighbours of all.
     #[must_use]
     pub fn neighbor_state(&self, addr: IpAddr) -> Option<neighbor::State> {
-        self.core.neighborhood.state(addr)
+        let vlan = self.core.endpoint.config.locals.vlans().first();
+        self.core.neighborhood.state(Neighbor { vlan, addr })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Called by: the timer stage (retransmitted SYN-ACKs), the output stage (whoever wasn't heard lately), the slow lane (what
 //! ARP and NDP say). It must never block on a neighbour: frames wait in the table, bounded, and are counted when they are
-//! dropped. What it sends carries no VLAN tag; only replies in place keep the tag of their request.
+//! dropped. No frame leaves the VLAN of its connection, or of the neighbour that it asks for.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -13,13 +13,15 @@ use crate::config::Config;
 use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
 use crate::neighbor::{
-    Action, Advertisement, MAX_PENDING_FRAMES, NeighborTable, Resolution, Resolved, Solicit, State,
+    Action, Advertisement, MAX_PENDING_FRAMES, Neighbor, NeighborTable, Resolution, Resolved,
+    Solicit, State,
 };
 use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
+use crate::wire::vlan::{self, VlanId};
 use crate::wire::{
     IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse,
-    tcp, vlan,
+    tcp,
 };
 
 /// Frames that resolving one neighbour can set free at once.
@@ -47,7 +49,12 @@ impl<F> Neighborhood<F> {
             // The limits were validated with the configuration.
             let mut table = NeighborTable::new(config.limits.neighbor_config(), seed).ok();
             for gateway in config.gateways() {
-                table.iter_mut().for_each(|table| table.keep(gateway));
+                for &vlan in config.locals.vlans().named() {
+                    let addr = gateway;
+                    table
+                        .iter_mut()
+                        .for_each(|table| table.keep(Neighbor { vlan, addr }));
+                }
             }
             table
         } else {
@@ -60,8 +67,8 @@ impl<F> Neighborhood<F> {
     }
 
     /// What is known about a neighbour, as far as this worker keeps neighbours.
-    pub(super) fn state(&self, addr: IpAddr) -> Option<State> {
-        Some(self.table.as_ref()?.get(addr)?.0)
+    pub(super) fn state(&self, neighbor: Neighbor) -> Option<State> {
+        Some(self.table.as_ref()?.get(neighbor)?.0)
     }
 
     /// When the neighbour table wants to be polled.
@@ -78,22 +85,26 @@ impl<F> Neighborhood<F> {
     pub(super) fn on_arp(
         &mut self,
         packet: &arp::Packet,
+        vlan: VlanId,
         for_us: bool,
         now: Instant,
     ) -> Option<Resolved<F>> {
         let table = self.table.as_mut()?;
-        let addr = IpAddr::V4(packet.sender_addr());
+        let neighbor = Neighbor {
+            vlan,
+            addr: packet.sender_addr().into(),
+        };
         if packet.is_probe() {
             // RFC 5227: the sender doesn't own the address yet.
             return None;
         }
         if packet.is_request() || packet.is_announcement() {
-            return table.on_solicitation(addr, packet.sender_mac, for_us, now);
+            return table.on_solicitation(neighbor, packet.sender_mac, for_us, now);
         }
         let (mac, solicited) = (Some(packet.sender_mac), for_us);
         table.on_advertisement(
             Advertisement {
-                addr,
+                neighbor,
                 mac,
                 solicited,
                 overriding: true,
@@ -106,15 +117,20 @@ impl<F> Neighborhood<F> {
     pub(super) fn on_ndp(
         &mut self,
         message: &ndp::Message,
+        vlan: VlanId,
         source: Ipv6Addr,
         now: Instant,
     ) -> Option<Resolved<F>> {
         let table = self.table.as_mut()?;
+        let at = |addr: Ipv6Addr| Neighbor {
+            vlan,
+            addr: addr.into(),
+        };
         match *message {
             ndp::Message::NeighborSolicitation {
                 source_lladdr: Some(mac),
                 ..
-            } => table.on_solicitation(source.into(), mac, true, now),
+            } => table.on_solicitation(at(source), mac, true, now),
             ndp::Message::NeighborAdvertisement {
                 target,
                 target_lladdr,
@@ -122,10 +138,10 @@ impl<F> Neighborhood<F> {
                 overriding,
                 ..
             } => {
-                let (addr, mac) = (target.into(), target_lladdr);
+                let (neighbor, mac) = (at(target), target_lladdr);
                 table.on_advertisement(
                     Advertisement {
-                        addr,
+                        neighbor,
                         mac,
                         solicited,
                         overriding,
@@ -191,16 +207,18 @@ impl<N: Nic> Core<N> {
     }
 
     /// Gives a finished packet its link addresses and sends it, now or when its neighbour has answered.
-    pub(super) fn dispatch(&mut self, frame: N::Frame, destination: IpAddr, now: Instant) {
+    pub(super) fn dispatch(&mut self, frame: N::Frame, destination: Neighbor, now: Instant) {
         if self.neighborhood.table.is_none() {
             if let Err(frame) = self.ring.push(0, Message::Resolve(frame)) {
                 self.drop_unsent(frame, Counter::TxNeighborDropped);
             }
             return;
         }
-        let Some(next_hop) = self.endpoint.config.next_hop(destination) else {
+        let Neighbor { vlan, addr } = destination;
+        let Some(addr) = self.endpoint.config.next_hop(addr) else {
             return self.drop_unsent(frame, Counter::TxNoRoute);
         };
+        let next_hop = Neighbor { vlan, addr };
         let Some(table) = &mut self.neighborhood.table else {
             return;
         };
@@ -297,15 +315,15 @@ impl<N: Nic> Core<N> {
 
     /// Asks who has a neighbour's address, or whether it is still there.
     fn solicit(&mut self, solicit: Solicit) {
-        let Some(source) = self.endpoint.config.source_for(solicit.addr) else {
+        let Some(source) = self.endpoint.config.source_for(solicit.neighbor.addr) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
         };
         let link = |group| Link {
             dst: solicit.to.unwrap_or(group),
             src: self.mac,
-            vlan: None,
+            vlan: solicit.neighbor.vlan.tag(),
         };
-        let frame = match (source, solicit.addr) {
+        let frame = match (source, solicit.neighbor.addr) {
             (IpAddr::V4(source), IpAddr::V4(target)) => {
                 let (link, packet) = (
                     link(MacAddr::BROADCAST),
@@ -351,7 +369,10 @@ impl<N: Nic> Core<N> {
                 .ok()
                 .and_then(|parsed| match parsed.network {
                     Network::Arp(_) => None,
-                    _ => parsed.addresses().map(|(_, destination)| destination),
+                    _ => Some(Neighbor {
+                        vlan: parsed.link.vlan_id(),
+                        addr: parsed.addresses()?.1,
+                    }),
                 });
             match destination {
                 Some(destination) => self.dispatch(frame, destination, now),

@@ -88,7 +88,7 @@ impl<N: Nic> Core<N> {
         }
         let target = packet.target_addr().into();
         let for_us = self.endpoint.config.locals.find(vlan, target).is_some();
-        let resolved = self.neighborhood.on_arp(packet, for_us, now);
+        let resolved = self.neighborhood.on_arp(packet, vlan, for_us, now);
         self.release(resolved);
         match (packet.is_request(), for_us) {
             (true, true) => Action::AnswerArp,
@@ -117,12 +117,12 @@ impl<N: Nic> Core<N> {
                 if self.endpoint.config.locals.find(vlan, target).is_none() {
                     return Action::Drop(Counter::NdpIgnored);
                 }
-                let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
+                let resolved = self.neighborhood.on_ndp(&message, vlan, ip.src_addr(), now);
                 self.release(resolved);
                 Action::AnswerNdp
             }
             ndp::Message::NeighborAdvertisement { .. } => {
-                let resolved = self.neighborhood.on_ndp(&message, ip.src_addr(), now);
+                let resolved = self.neighborhood.on_ndp(&message, vlan, ip.src_addr(), now);
                 self.release(resolved);
                 Action::Drop(Counter::NdpLearned)
             }

@@ -16,6 +16,7 @@ use crate::conn::pattern;
 use crate::conn::tx_queue::Piece;
 use crate::conn::{Open, Parked, TickMs};
 use crate::counters::Counter;
+use crate::neighbor::Neighbor;
 use crate::nic::Nic;
 use crate::path::CONFIRMED_MS;
 use crate::tcp::env::Env;
@@ -24,6 +25,7 @@ use crate::tcp::state::State;
 use crate::tcp::verdict::{CloseReason, Events};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
+use crate::wire::vlan::VlanId;
 
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
@@ -123,8 +125,11 @@ impl<N: Nic> Core<N> {
             if path.is_resolved() {
                 self.outbox.connection(frame, &mut endpoint.counters);
             } else {
-                let remote = path.key.remote();
-                self.dispatch(frame, remote, now);
+                let destination = Neighbor {
+                    vlan: VlanId::of(path.route.vlan),
+                    addr: path.key.remote(),
+                };
+                self.dispatch(frame, destination, now);
             }
         }
         asked

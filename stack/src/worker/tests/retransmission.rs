@@ -12,13 +12,22 @@ use crate::counters::Counter;
 use crate::neighbor::State;
 use crate::nic::BURST_FRAMES;
 use crate::tcp::lang::{ack, rst, syn, syn_ack};
+use crate::wire::vlan::VlanId;
 use crate::wire::{Link, MacAddr, arp, ndp};
 
-/// The next reply asks everybody on the link for this address.
+/// The next reply asks everybody on the link for this address, without a tag.
 #[track_caller]
 pub(super) fn expect_arp_request<A: App>(host: &mut Host<A>, target: Ipv4Addr) {
+    expect_arp_request_in(VlanId::UNTAGGED, host, target);
+}
+
+/// The same in a VLAN.
+#[track_caller]
+pub(super) fn expect_arp_request_in<A: App>(vlan: VlanId, host: &mut Host<A>, target: Ipv4Addr) {
     let frame = host.next_reply();
     let packet = slices(&frame);
+    let id = packet.vlan_ids().first().map(|id| VlanId(id.value()));
+    assert_eq!(id, vlan.tag().is_some().then_some(vlan));
     let Some(NetSlice::Arp(arp)) = packet.net else {
         panic!("no ARP: {packet:?}");
     };

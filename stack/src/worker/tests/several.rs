@@ -5,10 +5,13 @@ use core::net::SocketAddr;
 use super::super::Rings;
 use super::answer::Answer;
 use super::host::{CLOSED, Flow, Host, OPEN, PEER_V4};
+use super::retransmission::expect_arp_request_in;
+use super::vlans::tagged;
 use crate::app::Connect;
 use crate::conn::listener::SynPolicy;
 use crate::counters::{Counter, Counters};
 use crate::tcp::lang::{Spec, ack, data, rst, syn, syn_ack};
+use crate::wire::vlan::VlanId;
 
 const WORKERS: u16 = 4;
 
@@ -248,6 +251,25 @@ fn who_connects_chooses_ports_whose_replies_come_back() {
             cluster.hosts[0].on(flow).expect(syn().seq(0)).forget_iss();
         }
     }
+}
+
+/// What another worker wants sent says its VLAN by its tag.
+#[test]
+fn worker_0_resolves_for_others_in_their_vlan() {
+    let mut cluster = Cluster::new(64, SynPolicy::Embryo);
+    let how = Connect {
+        vlan: Some(VlanId(5)),
+        ..Connect::default()
+    };
+    let remote = (PEER_V4, 9_000).into();
+    cluster.hosts[3].act(|_, cx| cx.connect(remote, &how).expect("connects"));
+    cluster.hosts[0].turn();
+    cluster.hosts[0].turn();
+    expect_arp_request_in(VlanId(5), &mut cluster.hosts[0], PEER_V4);
+    let reply = tagged(&super::neighbors::arp_reply(), 5);
+    cluster.hosts[0].inject_bytes(&reply);
+    let frame = cluster.hosts[0].next_reply();
+    assert_eq!(Answer::read(&frame).vlan, Some(5));
 }
 
 /// Worker 0 finds out that nobody answers, and the connection is another worker's.

@@ -1,10 +1,16 @@
 //! 802.1Q: a VLAN is part of what names a flow, in every kind of record, and of every frame that a flow sends.
 
 use super::answer::Answer;
+use super::host::PEER_V4;
 use super::host::{CLOSED, Flow, Host, OPEN};
-use super::neighbors::{arp_request, echo_request_v4, port_unreachable_about, solicitation};
+use super::neighbors::{
+    advertisement_of_peer, arp_reply, arp_request, echo_request_v4, port_unreachable_about,
+    solicitation,
+};
 use super::probe::Heard::{Data, Open};
 use super::probe::Probe;
+use super::retransmission::expect_arp_request_in;
+use crate::app::{Connect, ConnectError};
 use crate::conn::Kind;
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
@@ -18,7 +24,7 @@ fn in_vlan(flow: Flow, id: u16) -> Flow {
 }
 
 /// A frame of ours with a tag put in.
-fn tagged(frame: &[u8], id: u16) -> Vec<u8> {
+pub(super) fn tagged(frame: &[u8], id: u16) -> Vec<u8> {
     let [high, low] = id.to_be_bytes();
     [&frame[..12], &[0x81, 0, high, low], &frame[12..]].concat()
 }
@@ -220,4 +226,80 @@ fn after_a_rest_of_a_minute_the_fin_goes_out_in_the_vlan() {
         assert_eq!(answer.vlan, Some(5));
         assert!(answer.segment.flags.fin());
     }
+}
+
+/// Nobody was heard for a minute: who has the address is asked in the connection's VLAN, and nobody else's answer counts.
+#[test]
+fn the_neighbor_is_asked_for_in_the_vlan_and_answers_from_there() {
+    for (flow, answer) in [
+        (Flow::v4(1, OPEN), arp_reply()),
+        (Flow::v6(1, OPEN), advertisement_of_peer()),
+    ] {
+        let mut host = Host::probing(|_| {});
+        host.on(in_vlan(flow, 5)).shake_hands();
+        let conn = host.conn();
+        host.wait_ms(60_000);
+        host.act(|_, cx| cx.close(conn));
+        let asks = host.next_reply();
+        assert_eq!(vlan_of(&asks), 5);
+        assert!(matches!(asks[16..18], [0x08, 0x06] | [0x86, 0xdd]));
+        host.silent();
+        for elsewhere in [answer.clone(), tagged(&answer, 6)] {
+            host.inject_bytes(&elsewhere).silent();
+        }
+        host.inject_bytes(&tagged(&answer, 5));
+        host.expect(fin().seq(1).ack(1)).silent();
+    }
+}
+
+#[test]
+fn a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one() {
+    let remote = (PEER_V4, 9_000).into();
+    let in_vlan = |id: Option<u16>| Connect {
+        vlan: id.map(VlanId),
+        ..Connect::default()
+    };
+    for (ours, named, vlan) in [
+        (Some(&[5, 6][..]), None, 5),
+        (Some(&[5, 6]), Some(6), 6),
+        (Some(&[5, 0]), None, 0),
+        (None, None, 0),
+        (None, Some(7), 7),
+    ] {
+        let mut host = Host::probing(|spec| {
+            spec.vlans = ours.map(|ids| ids.iter().copied().map(VlanId).collect());
+        });
+        let conn = host.act(|_, cx| cx.connect(remote, &in_vlan(named)));
+        let conn = conn.expect("connects");
+        expect_arp_request_in(VlanId(vlan), &mut host, PEER_V4);
+        let answer = match vlan {
+            0 => arp_reply(),
+            _ => tagged(&arp_reply(), vlan),
+        };
+        host.inject_bytes(&answer);
+        let frame = host.next_reply();
+        let syn = Answer::read(&frame);
+        assert!(syn.segment.flags.syn());
+        assert_eq!(syn.vlan, (vlan != 0).then_some(vlan));
+        let info = host.act(|_, cx| cx.info(conn)).expect("open");
+        assert_eq!(info.vlan, VlanId(vlan));
+    }
+    let mut host = Host::probing(|spec| spec.vlans = Some(vec![VlanId(5)]));
+    for other in [0, 6, 4095] {
+        let refused = host.act(|_, cx| cx.connect(remote, &in_vlan(Some(other))));
+        assert_eq!(refused, Err(ConnectError::NotLocal));
+    }
+}
+
+/// Nobody answers in the VLAN of the SYN: its connection hears of it.
+#[test]
+fn without_an_answer_in_its_vlan_a_connection_can_not_open() {
+    let mut host = Host::probing(|spec| spec.vlans = Some(vec![VlanId(5)]));
+    host.act(|_, cx| cx.connect((PEER_V4, 9_000).into(), &Connect::default()))
+        .expect("connects");
+    for _ in 0..3 {
+        expect_arp_request_in(VlanId(5), &mut host, PEER_V4);
+        host.wait_ms(1_000);
+    }
+    assert_eq!(host.count(Counter::ConnectionsClosed), 1);
 }
