@@ -331,6 +331,10 @@ impl<N: Nic> Core<N> {
                     }
                 }
                 Some(Message::NoRoute(frame)) => self.no_route(frame, now),
+                Some(Message::Moved(moved)) => {
+                    self.endpoint.counters.bump(Counter::NeighborUpdates);
+                    self.on_move(moved);
+                }
                 Some(Message::Resolve(frame)) => {
                     if let Err(frame) = self.neighborhood.hold_for_resolution(frame) {
                         self.endpoint.counters.bump(Counter::TxNeighborDropped);

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::neighbor::Move;
+
 /// What one worker hands to another.
 #[derive(Debug)]
 pub(super) enum Message<F> {
@@ -17,13 +19,17 @@ pub(super) enum Message<F> {
     Resolve(F),
     /// A frame of the receiver's that worker 0 could not send: its neighbour doesn't answer.
     NoRoute(F),
+    /// Worker 0 has found a neighbour at another link-layer address.
+    Moved(Move),
 }
 
 impl<F> Message<F> {
     /// The frame, whatever it was for.
-    fn into_frame(self) -> F {
-        let (Self::Received(frame) | Self::Resolve(frame) | Self::NoRoute(frame)) = self;
-        frame
+    fn into_frame(self) -> Option<F> {
+        match self {
+            Self::Received(frame) | Self::Resolve(frame) | Self::NoRoute(frame) => Some(frame),
+            Self::Moved(_) => None,
+        }
     }
 }
 
@@ -102,7 +108,19 @@ impl<F> RingEnd<F> {
             Some(ring) => ring.push(message),
             None => Err(message),
         };
-        refused.map_err(Message::into_frame)
+        match refused.map_err(Message::into_frame) {
+            Err(Some(frame)) => Err(frame),
+            Err(None) | Ok(()) => Ok(()),
+        }
+    }
+
+    /// Tells all other workers of a neighbour that moved. Says how many rings were full.
+    pub(super) fn tell_all(&self, moved: Move) -> u64 {
+        let others = self.rings.iter().enumerate();
+        let others = others.filter(|(worker, _)| *worker != usize::from(self.index));
+        others
+            .filter(|(_, ring)| ring.push(Message::Moved(moved)).is_err())
+            .count() as u64
     }
 
     /// Frees what other workers have handed over.
