@@ -118,13 +118,7 @@ fn wrapped(text: &str, columns: usize) -> String {
 }
 
 fn play(args: &RunArgs) -> Result<(), Failure> {
-    if args.fault.is_some() && args.over == Over::Tap {
-        return Err(Failure::Usage(
-            "--fault is for --over sim: over a tap nobody sees what became of a frame, and the ladder would be guesswork; try \
-             `syncline serve --fault` with tcpdump"
-                .into(),
-        ));
-    }
+    args.check()?;
     let pace = if args.quick { Pace::Quick } else { Pace::Real };
     let scenario = find(&args.name, pace)?;
     let played = match args.over {

@@ -17,6 +17,8 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Longest warm-up.
 const WARMUP_MAX_MS: u64 = 60_000;
+/// SYNs that may be unanswered at a time, unless the link holds fewer.
+const WINDOW: u32 = 384;
 /// More handshakes or requests under way than this fill no link faster.
 const CONCURRENCY_MAX: u32 = 65_536;
 /// The RFC's 2 MSL (RFC 9293 §3.4.2).
@@ -146,9 +148,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, hide_short_help = true)]
     pub(crate) expect: Option<Expect>,
 
-    /// SYNs that may be unanswered at a time; fewer than the link holds, so that no reply finds it full
-    #[arg(long, value_name = "N", default_value = "384", value_parser = units::count_u32, hide_short_help = true)]
-    pub(crate) window: u32,
+    /// SYNs that may be unanswered at a time; fewer than the link holds, so that no reply finds it full [default: 384, and at
+    /// most three quarters of --ring-frames]
+    #[arg(long, value_name = "N", value_parser = units::count_u32, hide_short_help = true)]
+    pub(crate) window: Option<u32>,
 
     /// Frames that each direction of `ring` holds: a power of two, at least 64
     #[arg(long, value_name = "N", default_value = "512", value_parser = units::count_u32, hide_short_help = true)]
@@ -294,6 +297,15 @@ impl Args {
         if self.mode.is_conversation() {
             return self.check_conversation();
         }
+        if self.window == Some(0) {
+            return usage("--window must be at least 1: with 0 nothing is ever sent");
+        }
+        if self.is_ring() && self.syn_window() >= self.ring_frames {
+            return Err(Failure::Usage(format!(
+                "--window must be less than --ring-frames ({}): replies that find the ring full are lost",
+                self.ring_frames
+            )));
+        }
         match self.peer {
             Peer::Endpoint if self.expect.is_some() => {
                 usage("--expect is for --peer external: our endpoint must answer as the mode says")
@@ -381,6 +393,16 @@ impl Args {
             Mode::Rst => Expect::Rst,
             _ => Expect::Syn,
         })
+    }
+
+    /// SYNs that may be unanswered at a time.
+    pub(crate) fn syn_window(&self) -> u32 {
+        let fits = if self.is_ring() {
+            self.ring_frames / 4 * 3
+        } else {
+            WINDOW
+        };
+        self.window.unwrap_or_else(|| WINDOW.min(fits))
     }
 
     /// What the SYNs offer.

@@ -139,6 +139,9 @@ pub(super) struct Report {
     dumps: Vec<String>,
     #[serde(skip)]
     expects_replies: bool,
+    /// The endpoint is ours and answers every SYN.
+    #[serde(skip)]
+    is_ours: bool,
 }
 
 pub(super) fn per(count: u64, of: u64) -> f64 {
@@ -205,6 +208,7 @@ impl Report {
             command: provenance::command(),
             dumps: sides.dumps,
             expects_replies,
+            is_ours: args.peer == Peer::Endpoint,
         }
     }
 
@@ -250,6 +254,12 @@ impl Report {
             if in_use > 0 {
                 faults.push(format!("{in_use} buffers of the {side} did not come back"));
             }
+        }
+        if self.is_ours && self.lost > 0 {
+            faults.push(format!(
+                "{} of {} SYNs got no reply: the link was full when it came (try a smaller --window), or the endpoint sent none",
+                self.lost, self.sent
+            ));
         }
         if self.expects_replies && self.replies_verified == 0 && !self.interrupted {
             faults.push("no reply came: is the peer of the right kind?".to_owned());

@@ -108,7 +108,7 @@ fn generator(
         retire: args.is_stateful(),
         pace: PaceConfig {
             rate_pps: args.rate,
-            window: (args.expected() != Expect::Sink).then_some(args.window),
+            window: (args.expected() != Expect::Sink).then(|| args.syn_window()),
             hz: clock.hz(),
         },
         seed: secrets::seed()?,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 
 use super::scenario::{Cast, Family, Kernel, Ours};
+use crate::failure::Failure;
 use crate::fault::{FaultFlag, fault};
 
 /// Shows what really happens when TCP goes wrong: plays a situation and draws its packet ladder
@@ -47,15 +48,15 @@ pub(crate) struct RunArgs {
     #[arg(short = '6', long)]
     pub(crate) ipv6: bool,
 
-    /// Over the tap: which ends are ours, one after the other
-    #[arg(long, value_enum, default_value = "both")]
-    pub(crate) role: Role,
+    /// With --over tap: which end is ours [default: both, one after the other]
+    #[arg(long, value_enum)]
+    pub(crate) role: Option<Role>,
 
-    /// Over the tap: shorten the kernel's times by sysctls of its namespace, which are printed
+    /// With --over tap: shorten the kernel's times by sysctls of its namespace, which are printed
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// In simulation: make the link a bad one, `loss=10%,reorder=5%,dup=5%,corrupt=1%,delay=20ms,seed=7`. What is expected of a
+    /// With --over sim: make the link a bad one, `loss=10%,reorder=5%,dup=5%,corrupt=1%,delay=20ms,seed=7`. What is expected of a
     /// good link is not judged then
     #[arg(long, value_name = "FAULTS", value_parser = fault)]
     pub(crate) fault: Option<FaultFlag>,
@@ -105,11 +106,65 @@ impl RunArgs {
             client: Ours,
             server: Kernel,
         };
-        match (self.over, self.role) {
+        match (self.over, self.role.unwrap_or(Role::Both)) {
             (Over::Sim, _) => vec![Cast::SIM],
             (Over::Tap, Role::Server) => vec![server_is_ours],
             (Over::Tap, Role::Client) => vec![client_is_ours],
             (Over::Tap, Role::Both) => vec![server_is_ours, client_is_ours],
         }
+    }
+
+    /// Refuses flags that the chosen link would ignore.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] names the flag, the cause and the fix.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let refused = match self.over {
+            Over::Sim if self.role.is_some() => {
+                "--role applies only to --over tap: in simulation both ends are ours"
+            }
+            Over::Sim if self.quick => {
+                "--quick applies only to --over tap: simulation runs in virtual time, so nothing can be shortened"
+            }
+            Over::Tap if self.fault.is_some() => {
+                "--fault applies only to --over sim: over a tap the lab can't see what became of a frame; try \
+                 `syncline serve --fault` with tcpdump"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::Usage(refused.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn check(line: &str) -> Result<(), String> {
+        let cli = Cli::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
+        let Command::Lab(args) = cli.command else {
+            panic!("{line} is not of the lab");
+        };
+        match args.command {
+            LabCommand::Run(run) => run.check().map_err(|failure| failure.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn flags_that_the_link_would_ignore_are_refused() {
+        for flag in ["--role client", "--role both", "--quick"] {
+            let line = format!("syncline lab run closed-port {flag}");
+            let error = check(&line).expect_err("refused");
+            assert!(error.contains("applies only to --over tap"), "{error}");
+            assert_eq!(check(&format!("{line} --over tap")), Ok(()));
+        }
+        let line = "syncline lab run closed-port --fault loss=1%";
+        assert_eq!(check(line), Ok(()));
+        let error = check(&format!("{line} --over tap")).expect_err("refused");
+        assert!(error.contains("applies only to --over sim"), "{error}");
     }
 }

@@ -105,6 +105,8 @@ fn defaults_are_right_in_every_mode() {
             Ok(())
         );
     }
+    assert_eq!(checked("rst --ring-frames 64"), Ok(()));
+    assert_eq!(checked("rst --nic memif --window 5000"), Ok(()));
 }
 
 #[test]
@@ -122,6 +124,12 @@ fn what_flags_say_about_each_other_is_checked() {
             "rst --peer external --nic memif:/none --connections 5",
             "--connections and --cookies",
         ),
+        ("rst --window 5000", "less than --ring-frames (512)"),
+        (
+            "syn --window 64 --ring-frames 64",
+            "less than --ring-frames (64)",
+        ),
+        ("rst --window 0", "--window must be at least 1"),
         ("rst --peer external", "--nic memif:SOCKET"),
         ("rst --expect echo", "--peer external"),
         ("request --connections 0", "at least 1"),

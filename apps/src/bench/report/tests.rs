@@ -70,6 +70,8 @@ fn each_fault_fails_the_run_by_name() {
     };
     let wrong = report(|course, _| course.whole.wrong[Wrong::Flags as usize] = 1);
     assert_eq!(gate(wrong), "1 wrong replies (flags 1)");
+    let lost = report(|course, _| course.whole.sent += 256);
+    assert!(gate(lost).starts_with("256 of "), "lost replies");
     let stopped = |unaccounted, mbufs_in_use| Stopped {
         progress: Progress {
             unaccounted,

@@ -8,6 +8,7 @@
 //! one after the other, as far as there is room.
 
 mod body;
+mod host;
 mod idle;
 mod partial;
 mod request;

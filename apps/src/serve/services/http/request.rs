@@ -7,7 +7,9 @@ use core::mem::MaybeUninit;
 
 use httparse::{Error, Header, Request as Head};
 
+use super::HEAD_MAX;
 use super::body::Body;
+use super::host;
 use super::response::Status;
 
 /// Fields of one head at most.
@@ -43,8 +45,31 @@ pub(super) struct Request {
     pub(super) expects: bool,
 }
 
-/// Judges the bytes at the front of a connection.
+/// Judges the bytes at the front of a connection. A later minor version is served as the latest that we know (RFC 9110
+/// §2.5), on a copy of the head whose version says so.
 pub(super) fn parse(bytes: &[u8]) -> Parsed {
+    let Some(at) = later_minor(bytes) else {
+        return parse_known(bytes);
+    };
+    let mut copy = [0; HEAD_MAX];
+    let len = bytes.len().min(HEAD_MAX);
+    copy[..len].copy_from_slice(&bytes[..len]);
+    copy[at] = b'1';
+    parse_known(&copy[..len])
+}
+
+/// Where the minor version of the request line stands, if it is one of HTTP/1 beyond 1.1.
+fn later_minor(bytes: &[u8]) -> Option<usize> {
+    let start = bytes.iter().position(|byte| !b"\r\n".contains(byte))?;
+    let line = bytes[start..].split(|&byte| byte == b'\n').next()?;
+    let version_at = line.iter().rposition(|&byte| byte == b' ')? + 1;
+    let minor = line[version_at..]
+        .trim_ascii_end()
+        .strip_prefix(b"HTTP/1.")?;
+    matches!(minor, [b'2'..=b'9']).then(|| start + version_at + b"HTTP/1.".len())
+}
+
+fn parse_known(bytes: &[u8]) -> Parsed {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut head = Head::new(&mut []);
     match head.parse_with_uninit_headers(bytes, &mut fields) {
@@ -60,10 +85,13 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
 #[derive(Default)]
 struct Fields {
     hosts: u32,
+    is_host_valid: bool,
     close: bool,
     keep_alive: bool,
     expects: Option<Expects>,
     content_length: Option<u64>,
+    /// There is a Transfer-Encoding field.
+    has_coding_field: bool,
     transfer_encoding: Option<Coding>,
     malformed: bool,
 }
@@ -87,7 +115,10 @@ impl Fields {
             // Few names have one of these lengths; the others aren't compared at all.
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             match header.name.len() {
-                4 if is("host") => fields.hosts += 1,
+                4 if is("host") => {
+                    fields.hosts += 1;
+                    fields.is_host_valid = host::is_valid(header.value);
+                }
                 10 if is("connection") => fields.connection(header.value),
                 6 if is("expect") => fields.expect(header.value),
                 14 if is("content-length") => fields.content_length(header.value),
@@ -99,7 +130,7 @@ impl Fields {
     }
 
     fn connection(&mut self, value: &[u8]) {
-        for token in tokens(value) {
+        for token in members(value) {
             self.close |= token.eq_ignore_ascii_case(b"close");
             self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
         }
@@ -107,7 +138,7 @@ impl Fields {
 
     /// RFC 9110 §10.1.1: the only one that there is, in any case.
     fn expect(&mut self, value: &[u8]) {
-        for token in tokens(value) {
+        for token in members(value) {
             let is_known = token.eq_ignore_ascii_case(b"100-continue");
             if !is_known || self.expects.is_none() {
                 self.expects = Some(if is_known {
@@ -119,9 +150,10 @@ impl Fields {
         }
     }
 
-    /// RFC 9110 §8.6: digits only; RFC 9112 §6.3: the same value again is one value.
+    /// RFC 9110 §8.6: digits only; RFC 9112 §6.3: the same value again is one value. It is no list, so an empty value
+    /// between commas is an error.
     fn content_length(&mut self, value: &[u8]) {
-        for token in tokens(value) {
+        for token in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             let is_digits = !token.is_empty() && token.iter().all(u8::is_ascii_digit);
             let text = core::str::from_utf8(token).unwrap_or_default();
             let Some(len) = text.parse::<u64>().ok().filter(|_| is_digits) else {
@@ -133,30 +165,40 @@ impl Fields {
         }
     }
 
+    /// RFC 9112 §6.1: all fields of this name are one list, of which we know `chunked` alone.
     fn transfer_encoding(&mut self, value: &[u8]) {
-        let is_chunked =
-            tokens(value).eq([&b"chunked"[..]]) || value.eq_ignore_ascii_case(b"chunked");
-        let again = self.transfer_encoding.is_some();
-        self.transfer_encoding = Some(if is_chunked && !again {
-            Coding::Chunked
-        } else {
-            Coding::Unknown
-        });
+        self.has_coding_field = true;
+        for token in members(value) {
+            let is_first = self.transfer_encoding.is_none();
+            let is_chunked = token.eq_ignore_ascii_case(b"chunked");
+            self.transfer_encoding = Some(if is_chunked && is_first {
+                Coding::Chunked
+            } else {
+                Coding::Unknown
+            });
+        }
     }
 }
 
-/// The members of a list (RFC 9110 §5.6.1).
-fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+/// The members of a list; empty ones don't count (RFC 9110 §5.6.1.2).
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let members = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    members.filter(|member| !member.is_empty())
 }
 
 fn judge(head: &Head<'_, '_>, head_len: usize) -> Parsed {
     let is_1_0 = head.version == Some(0);
     let fields = Fields::read(head.headers);
-    // RFC 9112 §3.2: a Host, and one; §6.1: 1.0 has no transfer codings, and two lengths are an attack.
+    // RFC 9112 §3.2: one Host, and a valid one; §6.1: 1.0 has no transfer codings, and two lengths are an attack.
     let has_coding = fields.transfer_encoding.is_some();
-    let bad_host = fields.hosts > 1 || (fields.hosts == 0 && !is_1_0);
-    let bad_length = has_coding && (is_1_0 || fields.content_length.is_some());
+    let bad_host = match fields.hosts {
+        0 => !is_1_0,
+        1 => !fields.is_host_valid,
+        _ => true,
+    };
+    // A field without a coding frames nothing, and another reader may take it for one.
+    let bad_coding = fields.has_coding_field && !has_coding;
+    let bad_length = bad_coding || has_coding && (is_1_0 || fields.content_length.is_some());
     if fields.malformed || bad_host || bad_length {
         return Parsed::Malformed(Status::BadRequest);
     }
@@ -238,6 +280,18 @@ mod tests {
     }
 
     #[test]
+    fn a_later_minor_version_is_served_as_1_1() {
+        for minor in 2..=9 {
+            let text = format!("\r\nGET /x HTTP/1.{minor}\r\nHost: a\r\n\r\n");
+            let served = request(&text);
+            assert!(!served.is_1_0 && !served.peer_closes);
+            for len in 0..text.len() {
+                assert_eq!(parse(&text.as_bytes()[..len]), Parsed::Partial, "{len}");
+            }
+        }
+    }
+
+    #[test]
     fn persistence_is_as_the_version_and_the_field_say() {
         for (head, peer_closes) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n", false),
@@ -286,6 +340,12 @@ mod tests {
                 false,
             ),
             ("Transfer-Encoding: Chunked\r\n", Body::CHUNKED, false),
+            ("Transfer-Encoding: , chunked ,\r\n", Body::CHUNKED, false),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: \r\n",
+                Body::CHUNKED,
+                false,
+            ),
             (
                 "Transfer-Encoding: chunked\r\nExpect: 100-Continue\r\n",
                 Body::CHUNKED,
@@ -347,6 +407,17 @@ mod tests {
                 Status::ExpectationFailed,
             ),
             (format!("{GET}Host: b\r\n"), Status::BadRequest),
+            (
+                format!("{GET}Transfer-Encoding: , ,\r\n"),
+                Status::BadRequest,
+            ),
+            (
+                format!("{GET}Transfer-Encoding: chunked,,chunked\r\n"),
+                Status::NotImplemented,
+            ),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n".into(), Status::BadRequest),
+            ("GET / HTTP/1.0\r\nHost: a b\r\n".into(), Status::BadRequest),
+            ("GET / HTTP/1.10\r\nHost: a\r\n".into(), Status::BadRequest),
             ("GET / HTTP/1.1\r\n".into(), Status::BadRequest),
             (
                 "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n".into(),

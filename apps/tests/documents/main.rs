@@ -1,0 +1,212 @@
+//! Every command line that README, BENCHMARKING, the guide, the reference and `--help` show, run, with measurements and
+//! tables made short. A line that no rule here knows fails.
+//!
+//! What needs root runs in network namespaces of its own. It must never pass over a line in silence.
+#![forbid(unsafe_code)]
+
+// The command lines.
+mod collect;
+// Those that need root.
+mod root_only;
+
+use std::process::Command;
+
+use collect::{Shown, root, shown};
+
+/// How a command line is run here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A measurement on a link of its own.
+    Bench,
+    /// The lab in simulation, its lists and its texts.
+    Lab,
+    /// The lab over a tap: root.
+    LabOverTap,
+    /// An endpoint on a tap: root.
+    Serve,
+    /// A program of the system, as a client of `serve`: root.
+    Client,
+    /// A script that takes `--binary`: root.
+    Script,
+    /// One of the programs of `benches`.
+    Loop,
+    /// Takes a release build, an hour, or is what runs this test: only its name and flags are checked.
+    NotHere,
+}
+
+impl Kind {
+    fn of(text: &str) -> Option<Self> {
+        let text = text.strip_prefix("./").unwrap_or(text);
+        let starts = |prefix: &&str| text.starts_with(*prefix);
+        if text.starts_with("syncline lab") && text.contains("--over tap") {
+            return Some(Self::LabOverTap);
+        }
+        let kinds: [(Self, &[&str]); 7] = [
+            (Self::Bench, &["syncline bench"]),
+            (Self::Lab, &["syncline lab"]),
+            (Self::Serve, &["syncline serve"]),
+            (
+                Self::Client,
+                &["ping ", "nc ", "curl ", "wrk ", "echo hello | nc "],
+            ),
+            (
+                Self::Script,
+                &[
+                    "scripts/bench rst",
+                    "scripts/bench syn",
+                    "scripts/bench connect",
+                    "scripts/bench request",
+                    "scripts/demo",
+                ],
+            ),
+            (Self::Loop, &["cargo run --release -p benches --bin "]),
+            (
+                Self::NotHere,
+                &[
+                    "scripts/test",
+                    "scripts/bench-loop",
+                    "scripts/bench-instructions",
+                    "cargo build --release",
+                    "cargo bench -p benches",
+                    "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches",
+                    "cargo test -p dpdk --test kernel_reset_rules",
+                    "SYNCLINE_SEED=",
+                    "SYNCLINE_WRITE_DOCS=1 cargo test",
+                    "tcpdump -nr target/sim-seed-",
+                ],
+            ),
+        ];
+        let known = kinds
+            .iter()
+            .find(|(_, prefixes)| prefixes.iter().any(starts));
+        known.map(|(kind, _)| *kind)
+    }
+}
+
+/// The command lines of one kind.
+fn of_kind(kind: Kind) -> Vec<Shown> {
+    let lines = shown().into_iter();
+    let lines: Vec<Shown> = lines
+        .filter(|line| Kind::of(&line.text) == Some(kind))
+        .collect();
+    assert!(!lines.is_empty(), "no line is of kind {kind:?}");
+    lines
+}
+
+/// The words of a line (none is quoted for a space in it), with the values of these flags replaced, or added where they are missing.
+fn shortened(text: &str, flags: &[(&str, &str)]) -> Vec<String> {
+    let unquoted = text.replace('\'', "");
+    let mut words: Vec<String> = unquoted.split(' ').map(str::to_owned).collect();
+    for (flag, value) in flags {
+        match words.iter().position(|word| word == flag) {
+            Some(at) => words[at + 1] = (*value).to_owned(),
+            None => words.extend([(*flag).to_owned(), (*value).to_owned()]),
+        }
+    }
+    words
+}
+
+/// Replaces the value of a flag, where it is given.
+fn replace(words: &mut [String], flag: &str, value: &str) {
+    if let Some(at) = words.iter().position(|word| word == flag) {
+        words[at + 1] = value.to_owned();
+    }
+}
+
+/// Runs it; it must succeed.
+fn succeed(line: &Shown, command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{} `{}`: {error}", line.at, line.text));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let (at, text, status) = (&line.at, &line.text, output.status);
+    assert!(status.success(), "{at} `{text}`: {status}\n{said}");
+}
+
+fn syncline() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_syncline"))
+}
+
+#[test]
+fn every_line_is_of_a_known_kind() {
+    let lines = shown();
+    assert!(lines.len() > 30, "{} lines were found", lines.len());
+    let unknown: Vec<String> = lines
+        .iter()
+        .filter(|line| Kind::of(&line.text).is_none())
+        .map(|line| format!("{}: {}", line.at, line.text))
+        .collect();
+    assert!(unknown.is_empty(), "no rule runs:\n{}", unknown.join("\n"));
+}
+
+#[test]
+fn benches_run_as_they_are_shown() {
+    for line in of_kind(Kind::Bench) {
+        let mut words = shortened(&line.text, &[("--seconds", "0.2")]);
+        replace(&mut words, "--connections", "20k");
+        succeed(&line, syncline().args(&words[1..]));
+    }
+}
+
+#[test]
+fn the_lab_runs_as_it_is_shown() {
+    for line in of_kind(Kind::Lab) {
+        let words = shortened(&line.text, &[]);
+        // Help names the command without what it plays.
+        if words.len() > 2 {
+            succeed(&line, syncline().args(&words[1..]));
+        }
+    }
+}
+
+#[test]
+fn loops_run_as_they_are_shown() {
+    for line in of_kind(Kind::Loop) {
+        let size = if line.text.contains("conversation-loop") {
+            "--exchanges"
+        } else {
+            "--packets"
+        };
+        let mut words = shortened(
+            &line.text.replace(" --release", ""),
+            &[("--runs", "1"), (size, "2000")],
+        );
+        replace(&mut words, "--connections", "1000");
+        succeed(
+            &line,
+            Command::new(env!("CARGO"))
+                .args(&words[1..])
+                .current_dir(root()),
+        );
+    }
+}
+
+#[test]
+fn what_is_not_run_here_exists_with_the_flags_that_are_shown() {
+    for line in of_kind(Kind::NotHere) {
+        let words: Vec<&str> = line.text.split(' ').collect();
+        let at = &line.at;
+        for pair in words.windows(2) {
+            let exists = match pair {
+                ["--bench", name] => root().join(format!("benches/benches/{name}.rs")).exists(),
+                ["--test", name] => ["stack", "dpdk", "apps"]
+                    .iter()
+                    .any(|package| root().join(format!("{package}/tests/{name}.rs")).exists()),
+                _ => true,
+            };
+            assert!(exists, "{at} `{}`: {pair:?} is not there", line.text);
+        }
+        let script = words[0].trim_start_matches("./");
+        if !script.starts_with("scripts/") {
+            continue;
+        }
+        let help = Command::new(root().join(script)).arg("--help").output();
+        let help = help.unwrap_or_else(|error| panic!("{at} {script}: {error}"));
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        let flags = words.iter().filter(|word| word.starts_with("--"));
+        for flag in flags {
+            assert!(help.contains(*flag), "{at}: {script} has no {flag}");
+        }
+    }
+}
