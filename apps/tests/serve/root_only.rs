@@ -1,5 +1,7 @@
 //! The program on a tap, in a network namespace: what the Linux kernel sees of it, and what it says about itself.
 
+// Ways that carry less than the link, and next hops that move.
+mod paths;
 // What stands behind the ports.
 mod services;
 
