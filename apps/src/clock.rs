@@ -2,6 +2,8 @@
 //!
 //! Called by: the threads that poll. It must never be compared between machines: its epoch is its own making.
 
+use std::time::Duration;
+
 use stack::time::Instant;
 
 /// Bits behind the binary point of [`Clock::ns_per_tick`].
@@ -43,6 +45,22 @@ impl Clock {
     pub(crate) fn hz(&self) -> u64 {
         self.hz
     }
+}
+
+/// Sleeps until then, to the moment: a signal may interrupt it, but doesn't move its end. (The sleep of std goes on with
+/// what was left, and what is left grows by the slack of the timer each time: with a signal every 20 µs it never ends.)
+pub(crate) fn sleep_until(deadline: std::time::Instant) {
+    while let Some(left) = deadline.checked_duration_since(std::time::Instant::now())
+        && !left.is_zero()
+    {
+        // Waits for a point in time, and nobody unparks a thread that sleeps here.
+        std::thread::park_timeout(left);
+    }
+}
+
+/// As [`sleep_until`], from now on.
+pub(crate) fn sleep(time: Duration) {
+    sleep_until(std::time::Instant::now() + time);
 }
 
 #[cfg(test)]

@@ -14,9 +14,12 @@ mod addresses;
 mod failure;
 // stdout is results, stderr is logs.
 mod console;
-// Ctrl-C sets a flag; everything drains and prints what it has.
+// Ctrl-C and the like set a flag; everything drains and prints what it has.
 #[cfg(feature = "dpdk")]
 mod stop;
+// A network namespace of our own.
+#[cfg(feature = "dpdk")]
+mod namespace;
 // Time from the cycle counter, for loops that can't afford a clock.
 #[cfg(feature = "dpdk")]
 mod clock;

@@ -1,4 +1,4 @@
-//! `syncline serve`: a TCP endpoint on a NIC or a tap, until Ctrl-C, SIGTERM or `--duration`.
+//! `syncline serve`: a TCP endpoint on a NIC or a tap, until a signal (Ctrl-C, SIGTERM, SIGHUP) or `--duration`.
 //!
 //! Called by: `main`. It must never take an address or an interface that the kernel needs, and never end without saying
 //! what was counted.
@@ -28,10 +28,14 @@ mod worker;
 mod capture;
 // The port and its threads, from start to stop.
 mod run;
+// What counters say about the link, in words.
+mod notes;
 // A line a second.
 mod watch;
 // Services finish, workers drain.
 mod ending;
+// A worker that doesn't end.
+mod hang;
 // The result, as text and as JSON.
 mod report;
 
@@ -46,6 +50,10 @@ use crate::failure::Failure;
 /// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let stop = crate::stop::Stop::in_steps()?;
+    if args.unshare {
+        plan::check_unshare(args)?;
+        crate::namespace::enter_own()?;
+    }
     let plan = plan::Plan::new(args)?;
     let report = run::run(args, &plan, &stop)?;
     console::report(&report, args.json)?;

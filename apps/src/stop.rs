@@ -1,55 +1,88 @@
-//! [`Stop`]: Ctrl-C and SIGTERM as a flag that every loop looks at.
+//! [`Stop`]: Ctrl-C, SIGTERM and SIGHUP as a flag that every loop looks at.
 //!
 //! Called by: commands at start, their loops between bursts. It must never end the process by itself at the first
-//! signal: what is in flight drains, and what was measured is printed. A second signal ends it at once.
+//! signal: what is in flight drains, and what was measured is printed. A second signal ends it at once, unless the command
+//! ends in steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{SigId, flag, low_level};
 
 use crate::failure::Failure;
 
+/// Signals by which users, terminals and service managers ask for the end.
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 /// Exit status of the second signal: 128 + SIGINT, as shells say it.
 const ENDED_BY_SIGNAL: i32 = 130;
 
-/// Whether the user wants to stop. Clones are the same flag.
-#[derive(Debug, Clone)]
+/// Whether the user wants to stop.
+#[derive(Debug)]
 pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
     /// The next signal ends the process.
     last: Arc<AtomicBool>,
+    /// Let the first signal set `last`, while the command has not begun.
+    until_begun: Vec<SigId>,
 }
 
 impl Stop {
-    /// A flag that SIGINT and SIGTERM set. The second of them ends the process.
+    /// A flag that signals set. The second of them ends the process.
     ///
     /// # Errors
     /// [`Failure::Run`] when the system refuses handlers.
     pub(crate) fn on_signals() -> Result<Self, Failure> {
         let asked = Arc::new(AtomicBool::new(false));
-        Self::with(Arc::clone(&asked), asked)
+        let last = Arc::clone(&asked);
+        for signal in SIGNALS.into_iter().filter(|&signal| is_wanted(signal)) {
+            handle(signal, &asked, &last)?;
+        }
+        Ok(Self {
+            asked,
+            last,
+            until_begun: Vec::new(),
+        })
     }
 
-    /// As [`Stop::on_signals`], but the second signal is for [`Stop::is_asked_again`], and the third ends the process.
+    /// As [`Stop::on_signals`] until [`Stop::begin`]: whatever hangs then, a second signal ends it. From then on the second
+    /// signal is for [`Stop::is_asked_again`], and the third ends the process.
     ///
     /// # Errors
     /// [`Failure::Run`] when the system refuses handlers.
     pub(crate) fn in_steps() -> Result<Self, Failure> {
-        Self::with(Arc::default(), Arc::default())
+        let (asked, last) = (Arc::default(), Arc::default());
+        let mut until_begun = Vec::new();
+        for signal in SIGNALS.into_iter().filter(|&signal| is_wanted(signal)) {
+            handle(signal, &asked, &last)?;
+            let registered = flag::register(signal, Arc::clone(&last));
+            until_begun.push(registered.map_err(|error| refused(signal, &error))?);
+        }
+        Ok(Self {
+            asked,
+            last,
+            until_begun,
+        })
     }
 
-    fn with(asked: Arc<AtomicBool>, last: Arc<AtomicBool>) -> Result<Self, Failure> {
-        for signal in [SIGINT, SIGTERM] {
-            // In this order: the signal that sets the flag finds it down.
-            flag::register_conditional_shutdown(signal, ENDED_BY_SIGNAL, Arc::clone(&last))
-                .and_then(|_| flag::register(signal, Arc::clone(&asked)))
-                .map_err(|error| {
-                    Failure::Run(format!("no handler for signal {signal}: {error}"))
-                })?;
+    /// Now there is something to finish: the first signal is for [`Stop::is_asked`], the second for
+    /// [`Stop::is_asked_again`]. For a [`Stop::in_steps`].
+    pub(crate) fn begin(&self) {
+        for &id in &self.until_begun {
+            low_level::unregister(id);
         }
-        Ok(Self { asked, last })
+        self.last.store(false, Ordering::Relaxed);
+    }
+
+    /// Between two steps of a start: nothing was done yet, so a signal ends it here.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when a signal came.
+    pub(crate) fn unless_asked(&self) -> Result<(), Failure> {
+        if self.is_asked() {
+            return Err(Failure::Run("stopped by a signal before it began".into()));
+        }
+        Ok(())
     }
 
     /// After the first signal was heeded: from now on [`Stop::is_asked`] waits for another one, which is the last that does
@@ -67,19 +100,47 @@ impl Stop {
         again
     }
 
-    /// Swallows SIGINT: for a child process that shares the terminal with its parent, which tells it when to stop.
+    /// Swallows the signals: for a child process that shares the terminal with its parent, which tells it when to stop.
     ///
     /// # Errors
     /// [`Failure::Run`] when the system refuses handlers.
     #[cfg(feature = "dpdk")]
     pub(crate) fn leave_to_parent() -> Result<(), Failure> {
-        flag::register(SIGINT, Arc::new(AtomicBool::new(false)))
-            .map(|_| ())
-            .map_err(|error| Failure::Run(format!("no handler for signal {SIGINT}: {error}")))
+        for signal in SIGNALS.into_iter().filter(|&signal| is_wanted(signal)) {
+            flag::register(signal, Arc::new(AtomicBool::new(false)))
+                .map_err(|error| refused(signal, &error))?;
+        }
+        Ok(())
     }
 
     /// Whether a signal came.
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+/// Ends the process when `last` is set, and sets `asked`; in this order, so that the signal that sets a flag finds it down.
+fn handle(signal: i32, asked: &Arc<AtomicBool>, last: &Arc<AtomicBool>) -> Result<(), Failure> {
+    flag::register_conditional_shutdown(signal, ENDED_BY_SIGNAL, Arc::clone(last))
+        .and_then(|_| flag::register(signal, Arc::clone(asked)))
+        .map(drop)
+        .map_err(|error| refused(signal, &error))
+}
+
+fn refused(signal: i32, error: &std::io::Error) -> Failure {
+    Failure::Run(format!("no handler for signal {signal}: {error}"))
+}
+
+/// A hang-up that was switched off before we started (`nohup syncline …`) stays off.
+fn is_wanted(signal: i32) -> bool {
+    signal != SIGHUP || !is_ignored(SIGHUP)
+}
+
+/// Whether this process ignores the signal, by proc(5).
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|set| set >> (signal - 1) & 1 == 1)
 }

@@ -3,17 +3,18 @@
 //! Called by: `apps` at start. It must never be needed on the packet path.
 
 mod arguments;
+mod runtime_directory;
 mod transparent;
 
 use std::ffi::{CString, c_char};
 use std::marker::PhantomData;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
 use dpdk_sys as sys;
 
+use runtime_directory::RuntimeDirectory;
 use transparent::Heap;
 
 use crate::error::{errno_text, last_errno};
@@ -87,6 +88,8 @@ pub(crate) struct EalInner {
     init_thread: ThreadId,
     registered_threads: AtomicUsize,
     retired_pools: Mutex<Vec<RetiredPool>>,
+    /// Last: EAL's files are removed when nothing uses them any more.
+    _runtime_directory: RuntimeDirectory,
 }
 
 impl Eal {
@@ -109,6 +112,7 @@ impl Eal {
             return Err(Error::EalAlreadyInitialised);
         }
         log::open();
+        let runtime_directory = RuntimeDirectory::prepare(arguments::own_prefix(config));
         let capture = Capture::start();
         // EAL reorders the array and keeps pointers into it: both live as long as the process.
         let mut argv: Vec<*mut c_char> = c_arguments.into_iter().map(CString::into_raw).collect();
@@ -124,7 +128,7 @@ impl Eal {
                 reason,
             });
         }
-        remove_runtime_directory();
+        runtime_directory.remove_if_empty();
         let heap = memory
             .transparent_mb
             .map(Heap::new)
@@ -143,6 +147,7 @@ impl Eal {
                 init_thread: std::thread::current().id(),
                 registered_threads: AtomicUsize::new(0),
                 retired_pools: Mutex::new(Vec::new()),
+                _runtime_directory: runtime_directory,
             }),
         })
     }
@@ -326,20 +331,6 @@ impl Drop for ThreadRegistration {
         // SAFETY: this thread registered itself in `register_thread`, and the guard did not leave it.
         unsafe { sys::rte_thread_unregister() };
         self.eal.registered_threads.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Removes the directory that EAL makes even when it has nothing to put there. Its parent goes as well where users share
-/// it (`/tmp/dpdk`, made for one user only: it would keep every other user from starting DPDK).
-fn remove_runtime_directory() {
-    // SAFETY: EAL is initialised; the string is static and NUL-terminated.
-    let path = unsafe { core::ffi::CStr::from_ptr(sys::rte_eal_get_runtime_dir()) };
-    let Ok(path) = path.to_str() else { return };
-    // Both fail on a directory that is in use, which is what we want then.
-    let path = Path::new(path);
-    let _ = std::fs::remove_dir(path);
-    if let Some(parent) = path.parent().filter(|parent| parent.starts_with("/tmp")) {
-        let _ = std::fs::remove_dir(parent);
     }
 }
 

@@ -85,6 +85,17 @@ pub enum Error {
         /// The name of the interface.
         interface: String,
     },
+    /// Nobody can say whether taking that interface would cut this machine off.
+    #[error(
+        "whether {interface} carries the default route of this machine can't be known ({reason}), so Syncline does not \
+         take it: make the routes readable (`mount -t proc proc /proc`)"
+    )]
+    RoutesUnreadable {
+        /// The name of the interface.
+        interface: String,
+        /// The table, and why it can't be read.
+        reason: String,
+    },
     /// The directory of a memif socket is missing.
     #[error("memif: there is no directory {directory} for the socket {socket}: create it first")]
     MemifNoDirectory {

@@ -21,6 +21,8 @@ pub mod mempool;
 pub mod port;
 pub mod queue;
 pub mod ring;
+// A tap without a signal for each packet.
+mod tap;
 // Keeps pollers out of a memif link whose peer vanishes.
 mod memif;
 // The stack's NIC on one queue pair.

@@ -19,7 +19,7 @@ use crate::eal::EalInner;
 use crate::log::Capture;
 use crate::queue::{self, QueuePair};
 use crate::ring::Rings;
-use crate::{Eal, Error, Mempool, NicSpec, preflight};
+use crate::{Eal, Error, Mempool, NicSpec, preflight, tap};
 
 /// Drivers whose received mbufs are freshly reset (`rte_pktmbuf_alloc`): no flag of an earlier owner can be in them.
 const FRESH_MBUF_DRIVERS: &[&str] = &["net_memif", "net_tap", "net_af_packet"];
@@ -154,6 +154,9 @@ impl UninitPort {
         }
         let (rx_offloads, tx_offloads) = port.configure(&info, config)?;
         port.set_up_queues(config, &control)?;
+        if port.driver == "net_tap" {
+            tap::silence(info.if_index);
+        }
         port.start(config)?;
         let has = |offloads: u64, wanted: u64| offloads & wanted != 0;
         let caps = Caps {
@@ -256,7 +259,8 @@ impl Port {
                     hint,
                 });
             }
-            std::thread::sleep(EVERY);
+            // Not a relative sleep: a signal would make it begin again.
+            std::thread::park_timeout(EVERY);
         }
         Ok(())
     }

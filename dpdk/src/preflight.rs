@@ -3,6 +3,9 @@
 //!
 //! Called by: `spec` and `port`. It must never change the machine, except for the one file of a dead memif server.
 
+// The interface that this machine is reached by is not taken.
+mod default_route;
+
 use std::ffi::CString;
 use std::fs;
 use std::io::ErrorKind;
@@ -24,14 +27,43 @@ const PCI_DRIVERS: &[&str] = &[
     "hv_netvsc",
 ];
 
+/// Drivers that take an interface of the kernel, and the options that name it.
+const TAKES_INTERFACE: &[(&str, &[&str])] = &[
+    ("net_af_packet", &["iface"]),
+    ("eth_af_packet", &["iface"]),
+    ("net_af_xdp", &["iface"]),
+    (
+        "net_pcap",
+        &["iface", "rx_iface", "rx_iface_in", "tx_iface"],
+    ),
+    (
+        "eth_pcap",
+        &["iface", "rx_iface", "rx_iface_in", "tx_iface"],
+    ),
+    ("net_tap", &["remote"]),
+    ("net_vdev_netvsc", &["iface"]),
+];
+
 pub(crate) fn check(spec: &NicSpec) -> Result<(), Error> {
     match spec {
+        NicSpec::Ring | NicSpec::Memif { .. } => {}
+        NicSpec::Tap { name, options } => {
+            check_tap(name)?;
+            check_options("net_tap", options)?;
+        }
+        NicSpec::AfXdp { interface, .. } => check_interface(interface)?,
+        NicSpec::Pci { devargs } => check_pci(devargs.split(',').next().unwrap_or_default())?,
+        NicSpec::Vdev { devargs } => check_options(devargs, devargs)?,
+    }
+    match spec {
         NicSpec::Ring => Ok(()),
-        NicSpec::Tap { name, .. } => check_tap(name),
         NicSpec::Memif { socket, server, .. } => check_memif(socket, *server),
-        NicSpec::AfXdp { interface, .. } => check_interface(interface),
-        NicSpec::Pci { devargs } => check_pci(devargs.split(',').next().unwrap_or_default()),
-        NicSpec::Vdev { devargs } => check_vdev(devargs),
+        NicSpec::Tap { options, .. } => default_route::refuse(options),
+        NicSpec::AfXdp { interface, options } => {
+            default_route::refuse(interface)?;
+            default_route::refuse(options)
+        }
+        NicSpec::Pci { devargs } | NicSpec::Vdev { devargs } => default_route::refuse(devargs),
     }
 }
 
@@ -67,42 +99,24 @@ fn check_tap(name: &str) -> Result<(), Error> {
 }
 
 fn check_interface(name: &str) -> Result<(), Error> {
-    if !interface_exists(name) {
-        return Err(Error::NoInterface {
-            name: name.to_owned(),
-        });
-    }
-    let routes = fs::read_to_string("/proc/self/net/route").unwrap_or_default();
-    let routes6 = fs::read_to_string("/proc/self/net/ipv6_route").unwrap_or_default();
-    if has_default_route(name, &routes, &routes6) {
-        return Err(Error::DefaultRoute {
-            interface: name.to_owned(),
-        });
-    }
-    Ok(())
-}
-
-/// Raw devices that take over a kernel interface are held to the same rule.
-fn check_vdev(devargs: &str) -> Result<(), Error> {
-    let takes_interface = [
-        "net_af_packet",
-        "net_af_xdp",
-        "net_pcap",
-        "eth_af_packet",
-        "eth_pcap",
-    ]
-    .iter()
-    .any(|driver| devargs.starts_with(driver));
-    if !takes_interface {
+    if interface_exists(name) {
         return Ok(());
     }
-    let interfaces = devargs.split(',').filter_map(|option| {
-        let (key, value) = option.split_once('=')?;
-        ["iface", "rx_iface", "rx_iface_in", "tx_iface"]
-            .contains(&key)
-            .then_some(value)
-    });
-    for interface in interfaces {
+    Err(Error::NoInterface {
+        name: name.to_owned(),
+    })
+}
+
+/// Interfaces of the kernel that `options` give to a driver must be there.
+fn check_options(driver: &str, options: &str) -> Result<(), Error> {
+    let taken = TAKES_INTERFACE
+        .iter()
+        .filter(|(name, _)| driver.starts_with(name));
+    let keys: Vec<&str> = taken.flat_map(|(_, keys)| *keys).copied().collect();
+    let pairs = options
+        .split(',')
+        .filter_map(|option| option.split_once('='));
+    for (_, interface) in pairs.filter(|(key, _)| keys.contains(key)) {
         check_interface(interface)?;
     }
     Ok(())
@@ -198,7 +212,7 @@ fn check_pci(address: &str) -> Result<(), Error> {
         .flatten()
         .flatten()
     {
-        check_interface(&interface.file_name().to_string_lossy())?;
+        default_route::refuse(&interface.file_name().to_string_lossy())?;
     }
     let driver = fs::read_link(device.join("driver"))
         .ok()
@@ -232,25 +246,6 @@ fn interface_exists(name: &str) -> bool {
     unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
 }
 
-/// Looks for a default route through `name` in the kernel's two tables (proc(5); the second one has no header).
-fn has_default_route(name: &str, routes: &str, routes6: &str) -> bool {
-    let v4 = routes.lines().any(|line| {
-        let mut fields = line.split_whitespace();
-        // Interface, destination, gateway, flags, reference count, use, metric, mask.
-        let (interface, destination, mask) = (fields.next(), fields.next(), fields.nth(5));
-        interface == Some(name) && destination == Some("00000000") && mask == Some("00000000")
-    });
-    let v6 = routes6.lines().any(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        // Destination, its prefix length, …, flags, interface. The reject route of a host without IPv6 is on lo.
-        fields.len() == 10
-            && fields[1] == "00"
-            && fields[0].bytes().all(|b| b == b'0')
-            && fields[9] == name
-    });
-    v4 || v6
-}
-
 fn has_capability(bit: u32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -262,22 +257,6 @@ fn has_capability(bit: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ROUTES: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
-                          eth7\t00000000\t010212C6\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
-                          eth8\t000012C6\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
-    const ROUTES6: &str = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-                           20010db8000000000000000000000001 00000400 00000001 00000000 00000003 eth9\n\
-                           fe800000000000000000000000000000 40 00000000000000000000000000000000 00 \
-                           00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth8\n";
-
-    #[test]
-    fn the_interface_of_the_default_route_is_found_in_both_families() {
-        assert!(has_default_route("eth7", ROUTES, ""));
-        assert!(!has_default_route("eth8", ROUTES, ROUTES6));
-        assert!(has_default_route("eth9", ROUTES, ROUTES6));
-        assert!(!has_default_route("eth7", "", ROUTES6));
-    }
 
     #[test]
     fn memif_sockets_are_told_apart() {
@@ -321,6 +300,16 @@ mod tests {
         assert!(matches!(error, Error::NoInterface { .. }), "{error}");
         let error = check(&"net_af_packet0,iface=no-such-if0".parse().unwrap()).unwrap_err();
         assert!(matches!(error, Error::NoInterface { .. }), "{error}");
+        for spec in [
+            "net_tap0,iface=t0,remote=no-such-if0",
+            "net_pcap0,tx_iface=no-such-if0",
+        ] {
+            let error = check(&spec.parse().unwrap()).unwrap_err();
+            assert!(
+                matches!(error, Error::NoInterface { .. }),
+                "{spec}: {error}"
+            );
+        }
         let error = check(&"pci:ffff:ff:1f.7".parse().unwrap()).unwrap_err();
         assert!(matches!(error, Error::Pci { .. }), "{error}");
     }

@@ -139,6 +139,7 @@ impl NicSpec {
     ///
     /// # Errors
     /// One of [`Error::InterfaceExists`], [`Error::NoInterface`], [`Error::NoTun`], [`Error::DefaultRoute`],
+    /// [`Error::RoutesUnreadable`],
     /// `Error::Memif…`, [`Error::Pci`], with cause and fix.
     pub fn check(&self) -> Result<(), Error> {
         preflight::check(self)

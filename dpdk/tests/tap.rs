@@ -41,6 +41,22 @@ fn ip(arguments: &str) {
     assert!(done.success(), "ip {arguments}");
 }
 
+/// How many descriptors of the tap this process has, and how many of them make a signal of each packet (proc(5)).
+fn descriptors() -> (usize, usize) {
+    let infos = std::fs::read_dir("/proc/self/fdinfo").expect("proc");
+    let of_tap: Vec<String> = infos
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
+        .filter(|info| info.contains("iff:\tdtap0"))
+        .collect();
+    let is_async = |info: &&String| {
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|octal| i32::from_str_radix(octal.trim(), 8).ok());
+        flags.is_none_or(|flags| flags & libc::O_ASYNC != 0)
+    };
+    (of_tap.len(), of_tap.iter().filter(is_async).count())
+}
+
 /// Receives until a frame is what is looked for. The kernel sends multicast of its own accord; it is dropped here.
 fn receive(nics: &mut [DpdkNic], mut wanted: impl FnMut(&Mbuf) -> bool) -> Mbuf {
     let start = Instant::now();
@@ -163,6 +179,8 @@ fn root_only_the_kernel_over_a_tap() {
         })
         .expect("a started port");
     assert_eq!(port.driver(), "net_tap");
+    let (all, with_signals) = descriptors();
+    assert!(all >= 2 && with_signals == 0, "{with_signals} of {all}");
     let caps = port.caps().clone();
     assert_eq!(caps.link, "tap:dtap0");
     assert!(caps.rx_ipv4_checksum && caps.rx_tcp_checksum);

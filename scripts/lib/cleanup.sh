@@ -18,12 +18,13 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# stop PID [SIGNAL]: ends one process that we started: politely (INT by default), after five seconds by KILL. Returns the
-# status with which it ended, 0 when it was gone already.
+# stop PID [SIGNAL [SECONDS]]: ends one process that we started: politely (INT by default), after ten seconds by KILL (`syncline
+# serve` may take eight: five for connections at work, one for resets, two to drain). Returns the status with which it ended, 0
+# when it was gone already.
 stop() {
-    local pid=$1 signal=${2:-INT}
+    local pid=$1 signal=${2:-INT} patience_s=${3:-10}
     kill -s "$signal" "$pid" 2>/dev/null || return 0
-    wait_until 5 is_gone "$pid" || kill -s KILL "$pid" 2>/dev/null || true
+    wait_until "$patience_s" is_gone "$pid" || kill -s KILL "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null
 }
 

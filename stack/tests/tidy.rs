@@ -33,6 +33,7 @@ type Rule = fn(&Tree) -> Vec<Finding>;
 const RULES: &[Rule] = &[
     bans::macros_and_prints,
     bans::standard_library_paths,
+    bans::relative_sleeps,
     bans::order_on_sequence_numbers,
     bans::allows_without_a_reason,
     crates::edges,

@@ -16,7 +16,7 @@ use super::conversation;
 use super::endpoint::{self, Make, Progress, Ready, Stopped, Tells};
 use super::memif::Link;
 use super::ring::{MEMORY_MB, POOLS, only};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
@@ -263,7 +263,7 @@ impl Drop for Child {
             if !matches!(self.process.try_wait(), Ok(None)) {
                 return;
             }
-            std::thread::sleep(LOOK);
+            clock::sleep(LOOK);
         }
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -8,7 +8,7 @@ use dpdk::{DpdkNic, Eal, QueuePair};
 
 use super::args::Args;
 use super::endpoint::{Progress, Ready, Spent};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
@@ -151,7 +151,7 @@ pub(super) fn rest(time: Duration, stop: &Stop) {
         && !left.is_zero()
         && !stop.is_asked()
     {
-        std::thread::sleep(left.min(LOOK));
+        clock::sleep(left.min(LOOK));
     }
 }
 
@@ -161,7 +161,7 @@ fn drain(line: &Line, mut last: Tally) -> Result<Tally, Failure> {
     let started = Instant::now();
     let mut moved_at = started;
     loop {
-        std::thread::sleep(LOOK);
+        clock::sleep(LOOK);
         let tally = line.tally()?;
         if tally.rx_frames != last.rx_frames || tally.resets_sent != last.resets_sent {
             moved_at = Instant::now();

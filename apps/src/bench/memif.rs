@@ -14,7 +14,7 @@ use super::conduct::{Near, Watch};
 use super::endpoint::{Progress, Stopped};
 use super::report::Sides;
 use super::ring::{MEMORY_MB, POOLS, only};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
 use crate::stop::Stop;
@@ -182,7 +182,7 @@ fn wait_for_leave(port: &Port) {
             console::log("warning: the peer still holds the link; leaving all the same");
             return;
         }
-        std::thread::sleep(SETTLE);
+        clock::sleep(SETTLE);
     }
-    std::thread::sleep(SETTLE);
+    clock::sleep(SETTLE);
 }

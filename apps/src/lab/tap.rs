@@ -32,9 +32,10 @@ use super::scenario::{
 };
 use super::sim::listener;
 use super::story::Story;
+use crate::clock;
 use crate::console;
 use crate::failure::Failure;
-use crate::secrets;
+use crate::{namespace, secrets};
 use kernel::NeighborWatch;
 use peer::Peer;
 
@@ -61,13 +62,15 @@ const NAP: Duration = Duration::from_micros(200);
 /// Plays the scenes that can be played, with one cast after the other.
 ///
 /// # Errors
-/// [`Failure`]: not root, no DPDK, no Python, or a command that failed.
+/// [`Failure`]: no namespace, no DPDK, no Python, or a command that failed.
 pub(super) fn play(
     scenario: &Scenario,
     casts: &[Cast],
     family: Family,
 ) -> Result<Vec<Played>, Failure> {
-    kernel::leave_for_a_new_namespace()?;
+    namespace::enter_own().map_err(|failure| {
+        Failure::Run(format!("{failure}; or play it in simulation (--over sim)"))
+    })?;
     let spec: NicSpec = format!("tap:{}", kernel::TAP).parse()?;
     let eal = Eal::init(&EalConfig {
         memory_mb: POOLS.memory_mb(1500) + OTHER_MEMORY_MB,
@@ -255,7 +258,7 @@ impl Stage {
                 let_log(&log, |log| log.kernel(now + 2));
             }
             if moved == 0 && !sent {
-                std::thread::sleep(NAP);
+                clock::sleep(NAP);
             }
         }
         let mut nic = worker.into_nic();

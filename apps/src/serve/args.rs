@@ -19,7 +19,7 @@ use crate::units;
 
 /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
 ///
-/// A tap needs root: `syncline serve --nic tap:dtap0 --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --listen 80=http`, and in another
+/// A tap needs root, or --unshare: `syncline serve --nic tap:dtap0 --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --listen 80=http`, and in another
 /// terminal `curl http://198.18.0.2`. The summary goes to stdout, a line a second to stderr.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
@@ -75,6 +75,11 @@ pub(crate) struct Args {
     /// Configures the kernel's side of the tap: link up, and this address [default: the commands are printed]
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
     pub(crate) tap_up: Vec<Interface>,
+
+    /// Puts the tap into a network namespace of its own, which ends with the run; where we are not root, in a user namespace
+    /// of its own as well. The command that runs a client there is printed
+    #[arg(long)]
+    pub(crate) unshare: bool,
 
     /// Queue pairs, each with a worker of its own [default: as many as --cpus names, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]

@@ -2,30 +2,36 @@
 //!
 //! Called by: `run` (start, end); the workers through [`Instrument`]. It must never block or allocate on a worker: the
 //! buffers are made at start and go round (free → filled → written → free), and without a free one the copy is dropped
-//! and counted.
+//! and counted. Nor may it hold up the control thread, at start or at the end: whatever waits for the file, or for somebody
+//! who reads it, is the writer's thread.
 
+mod file;
 mod writer;
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_queue::ArrayQueue;
 use dpdk::{Instrument, Mbuf};
 use serde::Serialize;
 use stack::nic::{BURST_FRAMES, Frame as _};
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
+use crate::console;
 use crate::failure::Failure;
+use file::{Opening, Sink};
 use writer::Writer;
 
 /// Copies that may wait for the disk: 32 MB, or a quarter of a second at what a tap can carry.
 const BUFFERS: usize = 16_384;
 /// Bytes of a frame beside its IP packet: Ethernet header with two tags.
 const LINK_BYTES: usize = 22;
+/// How long the writer may take at the end: it gives up a reader after two seconds; a disk that hangs is left hanging.
+const END_MAX: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What a capture came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,6 +70,10 @@ struct Shared {
     free: ArrayQueue<Box<Copied>>,
     filled: ArrayQueue<Box<Copied>>,
     dropped: AtomicU64,
+    /// Frames that are in the file for certain.
+    written: AtomicU64,
+    /// Why the file is not whole.
+    error: Mutex<Option<String>>,
     ended: AtomicBool,
 }
 
@@ -72,25 +82,56 @@ struct Shared {
 pub(super) struct Capture {
     shared: Arc<Shared>,
     file: String,
-    thread: Option<JoinHandle<(u64, Option<String>)>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Capture {
     /// Creates the file and starts the thread that writes it. `link` names the interface in the file; frames carry IP
-    /// packets of up to `mtu` bytes.
+    /// packets of up to `mtu` bytes. A FIFO without a reader is waited for on that thread.
     ///
     /// # Errors
     /// [`Failure::Usage`] when the file can't be created, [`Failure::Run`] when its head can't be written.
     pub(super) fn start(path: &Path, link: &str, mtu: u16) -> Result<Self, Failure> {
         let file = path.display().to_string();
-        let created = File::create(path).map_err(|error| {
+        let failed =
+            |error: String| Failure::Run(format!("--pcap {file}: {error}; choose another file"));
+        let opening = Opening::of(path).map_err(|error| {
             Failure::Usage(format!(
                 "--pcap {file}: can't be written ({error}); choose another file"
             ))
         })?;
-        Self::start_with(created, &file, link, mtu, BUFFERS)
+        let shared = Shared::new(mtu, BUFFERS);
+        let link = link.to_owned();
+        let opened = match opening {
+            Opening::Open(open) => {
+                Ok(Writer::new(Sink::new(open, Arc::clone(&shared)), &link).map_err(failed)?)
+            }
+            waiting @ Opening::NoReader(_) => {
+                console::log(format_args!(
+                    "--pcap {file}: a FIFO without a reader; {BUFFERS} frames wait for one, further ones are dropped and counted"
+                ));
+                Err(waiting)
+            }
+        };
+        Self::spawn(shared, &file, move |shared| {
+            let opened = match opened {
+                Ok(writer) => Some(writer),
+                Err(waiting) => match waiting.wait(shared) {
+                    Ok(Some(open)) => {
+                        shared.noted(Writer::new(Sink::new(open, Arc::clone(shared)), &link))
+                    }
+                    Ok(None) => shared.noted(Err("nobody came to read it".to_owned())),
+                    Err(error) => shared.noted(Err(error.to_string())),
+                },
+            };
+            match opened {
+                Some(writer) => writer.run(shared),
+                None => shared.write_nothing(),
+            }
+        })
     }
 
+    #[cfg(test)]
     fn start_with<W: std::io::Write + Send + 'static>(
         into: W,
         file: &str,
@@ -98,29 +139,22 @@ impl Capture {
         mtu: u16,
         buffers: usize,
     ) -> Result<Self, Failure> {
-        let failed = |error: String| Failure::Run(format!("--pcap {file}: {error}"));
-        let writer = Writer::new(into, link).map_err(failed)?;
-        let shared = Arc::new(Shared {
-            free: ArrayQueue::new(buffers),
-            filled: ArrayQueue::new(buffers),
-            dropped: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-        });
-        for _ in 0..buffers {
-            let buffer = Copied {
-                at_ns: 0,
-                direction: Direction::In,
-                frame_len: 0,
-                bytes: vec![0; usize::from(mtu) + LINK_BYTES].into_boxed_slice(),
-            };
-            // Not refused: there is room for all of them.
-            drop(shared.free.push(Box::new(buffer)));
-        }
+        let writer = Writer::new(into, link).map_err(Failure::Run)?;
+        Self::spawn(Shared::new(mtu, buffers), file, move |shared| {
+            writer.run(shared);
+        })
+    }
+
+    fn spawn(
+        shared: Arc<Shared>,
+        file: &str,
+        write: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<Self, Failure> {
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("pcap".into())
-            .spawn(move || writer.run(&for_thread))
-            .map_err(|error| failed(error.to_string()))?;
+            .spawn(move || write(&for_thread))
+            .map_err(|error| Failure::Run(format!("--pcap {file}: no thread for it: {error}")))?;
         Ok(Self {
             shared,
             file: file.to_owned(),
@@ -139,28 +173,38 @@ impl Capture {
 
     /// Writes what waits, closes the file and says what is in it. All workers have ended.
     pub(super) fn end(mut self) -> Captured {
-        let (frames, error) = self.join();
+        self.join();
+        self.so_far()
+    }
+
+    /// What is in the file for certain, and what is not.
+    pub(super) fn so_far(&self) -> Captured {
+        let shared = &self.shared;
+        let error = shared.error().take();
         Captured {
             file: self.file.clone(),
-            frames,
-            dropped: self.shared.dropped.load(Ordering::Relaxed),
+            frames: shared.written.load(Ordering::Relaxed),
+            dropped: shared.dropped.load(Ordering::Relaxed) + shared.filled.len() as u64,
             error,
         }
     }
 
-    fn join(&mut self) -> (u64, Option<String>) {
+    fn join(&mut self) {
         self.shared.ended.store(true, Ordering::Release);
         let Some(thread) = self.thread.take() else {
-            return (0, None);
+            return;
         };
         thread.thread().unpark();
-        let panicked = || {
-            (
-                0,
-                Some("the writing thread panicked; that is a bug, please report it".to_owned()),
-            )
-        };
-        thread.join().unwrap_or_else(|_| panicked())
+        let started = Instant::now();
+        while !thread.is_finished() && started.elapsed() < END_MAX {
+            clock::sleep(LOOK);
+        }
+        if !thread.is_finished() {
+            self.shared.note("its disk does not answer".to_owned());
+        } else if thread.join().is_err() {
+            self.shared
+                .note("the writing thread panicked; that is a bug, please report it".to_owned());
+        }
     }
 }
 
@@ -217,6 +261,60 @@ impl Copier {
 }
 
 impl Shared {
+    /// With so many buffers, for IP packets of up to `mtu` bytes.
+    fn new(mtu: u16, buffers: usize) -> Arc<Self> {
+        let shared = Self {
+            free: ArrayQueue::new(buffers),
+            filled: ArrayQueue::new(buffers),
+            dropped: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            error: Mutex::new(None),
+            ended: AtomicBool::new(false),
+        };
+        for _ in 0..buffers {
+            let buffer = Copied {
+                at_ns: 0,
+                direction: Direction::In,
+                frame_len: 0,
+                bytes: vec![0; usize::from(mtu) + LINK_BYTES].into_boxed_slice(),
+            };
+            // Not refused: there is room for all of them.
+            drop(shared.free.push(Box::new(buffer)));
+        }
+        Arc::new(shared)
+    }
+
+    fn error(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the file is not whole, unless that is known already.
+    fn note(&self, error: String) {
+        self.error().get_or_insert(error);
+    }
+
+    /// What came out well; the error is noted.
+    fn noted<T>(&self, outcome: Result<T, String>) -> Option<T> {
+        outcome.map_err(|error| self.note(error)).ok()
+    }
+
+    /// What the thread does that has nothing to write into: buffers go round, and what was in them is counted.
+    fn write_nothing(&self) {
+        while !self.ended.load(Ordering::Acquire) {
+            self.drop_filled();
+            clock::sleep(LOOK);
+        }
+        self.drop_filled();
+    }
+
+    fn drop_filled(&self) {
+        while let Some(copy) = self.filled.pop() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            // Not refused: it came from there.
+            drop(self.free.push(copy));
+        }
+    }
+
     fn hand_on(&self, copy: Option<Box<Copied>>) {
         let refused = copy.map(|copy| self.filled.push(copy));
         // Not refused: there are no more buffers than places.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::watch::{Line, Watched};
+use crate::clock;
 use crate::console;
 use crate::mailbox::{Order, Orders};
 use crate::stop::Stop;
@@ -97,7 +98,7 @@ fn until_closed(
         if heard && watched.open() == 0 {
             return Ok(true);
         }
-        std::thread::sleep(LOOK);
+        clock::sleep(LOOK);
     }
     Ok(false)
 }

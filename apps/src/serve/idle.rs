@@ -8,9 +8,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 use dpdk::NicSpec;
 
+use crate::clock;
+
 /// Drivers behind which the kernel moves the frames: it wakes up by interrupt anyway, and it needs the CPU for that.
 const KERNEL_DRIVERS: &[&str] = &["net_tap", "net_af_packet", "net_af_xdp", "net_pcap"];
-/// Empty turns before the first sleep: about 50 µs, longer than the gaps inside a busy second.
+/// Empty turns before the first sleep: some 50 µs where a poll reads memory, a few hundred where it asks the kernel (a tap);
+/// longer than the gaps inside a busy second.
 const TURNS_BEFORE_SLEEP: u32 = 500;
 /// The first sleep, and what it doubles up to while nothing comes.
 const SHORTEST: Duration = Duration::from_micros(10);
@@ -71,7 +74,7 @@ impl BackOff {
         }
         match self.next_sleep() {
             None => dpdk::pause(),
-            Some(time) => std::thread::sleep(time),
+            Some(time) => clock::sleep(time),
         }
     }
 

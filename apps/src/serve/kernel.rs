@@ -92,6 +92,15 @@ pub(crate) fn bring_up(
     Ok(())
 }
 
+/// Switches the loopback interface of a new network namespace on: over it a kernel tells its own programs that a neighbour
+/// doesn't answer.
+///
+/// # Errors
+/// [`Failure::Run`] with the command that failed and its words.
+pub(crate) fn bring_loopback_up() -> Result<(), Failure> {
+    run(&link_up("lo"))
+}
+
 /// The commands that a user would give for the same: for each of our addresses one of the same prefix for the kernel.
 pub(super) fn commands(
     tap: &str,

@@ -68,7 +68,7 @@ impl Plan {
         let listens = listens(args);
         let config = config(args, &listens, workers)?;
         kernel::refuse_owned(&args.ip, &args.prefix, &kernel::owned_addresses()?)?;
-        spec.check()?;
+        spec.check().map_err(|error| refused(args, error))?;
         let pools = pools(args, &listens, workers);
         Ok(Self {
             idle: args.idle.unwrap_or_else(|| Idle::usual_on(&spec)),
@@ -120,6 +120,26 @@ fn check_flags(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What else helps where a tap is not allowed.
+fn refused(args: &Args, error: dpdk::Error) -> Failure {
+    match error {
+        dpdk::Error::NoTun { .. } if !args.unshare => Failure::Run(format!(
+            "{error}, or give --unshare for a tap in a user and network namespace of its own"
+        )),
+        error => error.into(),
+    }
+}
+
+/// A new network namespace holds nothing but the tap that we make in it.
+pub(super) fn check_unshare(args: &Args) -> Result<(), Failure> {
+    match args.nic.parse()? {
+        NicSpec::Tap { .. } => Ok(()),
+        spec => usage(format!(
+            "--unshare is for --nic tap:NAME; in a network namespace of our own there is no {spec}"
+        )),
+    }
 }
 
 fn workers(args: &Args) -> Result<u16, Failure> {

@@ -16,6 +16,7 @@ use self::listener::ListenerReport;
 use super::capture::Captured;
 use super::ending::Ending;
 use super::listen::Listen;
+use super::notes;
 use super::run::mac_text;
 use super::watch::{EndedBy, Watched, total};
 use super::worker::Progress;
@@ -68,6 +69,8 @@ pub(super) struct Report {
     /// What `--fault` did.
     fault_injection: Option<FaultReport>,
     memory: String,
+    /// What the counters say about the link or its other end, in words; no fault of ours.
+    notes: Vec<String>,
     /// What went wrong, in words.
     faults: Vec<String>,
 }
@@ -165,6 +168,7 @@ impl Report {
             pcap: whole.pcap,
             fault_injection: whole.fault,
             memory: whole.memory,
+            notes: notes::of(&total),
             faults: whole.watched.faults,
         }
     }
@@ -303,6 +307,9 @@ impl fmt::Display for Report {
         }
         if let Some(fault) = &self.fault_injection {
             writeln!(f, "  {fault}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  note      {note}")?;
         }
         writeln!(f, "  {}", self.memory)?;
         writeln!(f, "  versions  {}", self.versions)?;

@@ -13,6 +13,7 @@ use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
 use super::args::Args;
 use super::capture::Capture;
+use super::hang;
 use super::idle::{BackOff, Idle};
 use super::kernel;
 use super::listen::Listen;
@@ -27,9 +28,9 @@ use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::mailbox::{Order, Orders};
-use crate::secrets;
 use crate::stop::Stop;
 use crate::threads::{self, join};
+use crate::{namespace, secrets};
 
 /// Serves until the end of the run.
 ///
@@ -43,6 +44,7 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         .map(|path| Capture::start(path, &link, args.mtu))
         .transpose()?;
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
+    stop.unless_asked()?;
     let eal = Eal::init(&EalConfig {
         memory_mb: plan.memory_mb,
         hugepages: args
@@ -52,38 +54,47 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
         extra_args: args.eal.clone(),
     })?;
     let cpus = cpus(args, plan, &eal)?;
+    stop.unless_asked()?;
     let (port, queues) = eal.open(&plan.spec)?.init(&plan.port)?;
     let mac = queues.first().map(|queue| queue.mac).unwrap_or_default();
     let pools = pools(&port, &queues);
     configure_kernel_side(args, &plan.spec)?;
+    stop.unless_asked()?;
     announce(args, plan, &eal, mac);
+    let finished = |watched: Watched, nic, mbufs_in_use, pcap| {
+        Report::new(Whole {
+            link: link.clone(),
+            mac,
+            memory: eal.memory_line().to_owned(),
+            dpdk: eal.version(),
+            fault: fault.map(|spec| {
+                let queues = watched.workers.iter().filter_map(|worker| worker.faults);
+                FaultReport::new(&spec, queues)
+            }),
+            listens: &plan.listens,
+            watched,
+            cpus: cpus.clone(),
+            nic,
+            mbufs_in_use,
+            pcap,
+        })
+    };
     let made = Made {
         eal: &eal,
         cpus: &cpus,
         capture: capture.as_ref(),
         fault: fault.as_ref(),
+        unfinished: &|watched| {
+            let pcap = capture.as_ref().map(Capture::so_far);
+            finished(watched, port.stats(), 0, pcap)
+        },
     };
     let ended = run_workers(args, plan, queues, &made, stop)?;
     let nic = port.stats();
     // What lies in its rings comes back when the port is closed; only then is every buffer back.
     drop(port);
     let in_use = pools.iter().map(Mempool::in_use).sum();
-    Ok(Report::new(Whole {
-        link,
-        mac,
-        memory: eal.memory_line().to_owned(),
-        dpdk: eal.version(),
-        fault: fault.map(|spec| {
-            let queues = ended.workers.iter().filter_map(|worker| worker.faults);
-            FaultReport::new(&spec, queues)
-        }),
-        listens: &plan.listens,
-        watched: ended,
-        cpus,
-        nic,
-        mbufs_in_use: in_use,
-        pcap: capture.map(Capture::end),
-    }))
+    Ok(finished(ended, nic, in_use, capture.map(Capture::end)))
 }
 
 /// What is there before the workers start.
@@ -92,6 +103,8 @@ struct Made<'a> {
     cpus: &'a [Option<usize>],
     capture: Option<&'a Capture>,
     fault: Option<&'a FaultSpec>,
+    /// The report of a run whose port can't be closed.
+    unfinished: &'a dyn Fn(Watched) -> Report,
 }
 
 /// The CPU of each worker, or `None` where the kernel is to choose.
@@ -119,6 +132,9 @@ fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
     let NicSpec::Tap { name, .. } = spec else {
         return Ok(());
     };
+    if args.unshare {
+        kernel::bring_loopback_up()?;
+    }
     if !args.tap_up.is_empty() {
         return kernel::bring_up(name, &args.tap_up, &args.ip, &args.prefix);
     }
@@ -133,6 +149,17 @@ fn configure_kernel_side(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
 
 /// What is there now, on stderr.
 fn announce(args: &Args, plan: &Plan, eal: &Eal, mac: [u8; 6]) {
+    if args.unshare {
+        let user = if namespace::is_user_namespace() {
+            "--user --preserve-credentials "
+        } else {
+            ""
+        };
+        console::log(format_args!(
+            "in a network namespace of its own; clients run there by: nsenter --target {} {user}--net COMMAND",
+            std::process::id()
+        ));
+    }
     let list = |items: Vec<String>| {
         if items.is_empty() {
             "nothing".to_owned()
@@ -173,6 +200,7 @@ fn run_workers(
         cpus,
         capture,
         fault,
+        unfinished,
     } = made;
     let clock = Clock::start(eal.cycles_hz());
     let wall = WallClock::new(clock.at(dpdk::cycles()));
@@ -223,13 +251,28 @@ fn run_workers(
             orders.give(Order::Stop);
             return why_not_ready(threads);
         }
-        let mut watched = watch::until_the_end(args, &lines, &orders, (clock, &wall), stop);
+        stop.begin();
+        let watched = watch::until_the_end(args, &lines, &orders, (clock, &wall), stop);
         orders.give(Order::Stop);
-        for (worker, thread) in threads.into_iter().enumerate() {
-            watched.take(worker, join(thread));
-        }
-        Ok(watched)
+        Ok(ended(watched, threads, unfinished, args.json))
     })
+}
+
+/// What the workers came to, which were told to stop.
+fn ended(
+    mut watched: Watched,
+    threads: Vec<ScopedJoinHandle<'_, Result<Progress, Failure>>>,
+    unfinished: &dyn Fn(Watched) -> Report,
+    json: bool,
+) -> Watched {
+    if !watched.all_end(&threads) {
+        // The scope around them would wait for it for ever.
+        hang::leave(&unfinished(watched), json);
+    }
+    for (worker, thread) in threads.into_iter().enumerate() {
+        watched.take(worker, join(thread));
+    }
+    watched
 }
 
 fn build(

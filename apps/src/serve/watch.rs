@@ -10,10 +10,11 @@ use stack::worker::Cycles;
 
 use super::args::Args;
 use super::ending::{self, Ending};
+use super::notes;
 use super::services::SiteStats;
 use super::wall::WallClock;
 use super::worker::Progress;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Orders};
@@ -61,7 +62,7 @@ impl Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum EndedBy {
-    /// Ctrl-C or SIGTERM.
+    /// Ctrl-C, SIGTERM or SIGHUP.
     Signal,
     /// `--duration` is over.
     Duration,
@@ -133,6 +134,7 @@ pub(super) fn until_the_end(
         faults: Vec::new(),
     };
     let mut last = Moment::of(&watched.workers);
+    let mut said = 0;
     let outcome = loop {
         rest(started, args.duration, stop);
         if stop.is_asked() {
@@ -144,6 +146,11 @@ pub(super) fn until_the_end(
         wall.set(clock.at(dpdk::cycles()));
         let now = Moment::of(&watched.workers);
         console::log(now.line(&last, started.elapsed(), clock));
+        let notes = notes::of(&now.counters);
+        for note in notes.iter().skip(said) {
+            console::log(format_args!("note: {note}"));
+        }
+        said = said.max(notes.len());
         last = now;
         if args
             .duration
@@ -174,7 +181,7 @@ fn rest(started: Instant, duration: Option<Duration>, stop: &Stop) {
         && !left.is_zero()
         && !stop.is_asked()
     {
-        std::thread::sleep(left.min(LOOK));
+        clock::sleep(left.min(LOOK));
     }
 }
 

@@ -4,6 +4,8 @@
 //! thread and what that thread starts, and ends with them.
 #![forbid(unsafe_code)]
 
+// `--pcap` to what takes no bytes, or takes them later.
+mod captures;
 // What can't be had is one clear error.
 mod refusals;
 // The program on a tap.

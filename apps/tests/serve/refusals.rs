@@ -66,6 +66,11 @@ fn each_mistake_is_one_line_with_cause_and_fix() {
             2,
         ),
         (
+            &["--nic", "net_null0", "--unshare"],
+            "--unshare is for --nic tap",
+            2,
+        ),
+        (
             &["--nic", "net_null0", "--listen", "80,80"],
             "two listeners",
             2,
@@ -74,6 +79,33 @@ fn each_mistake_is_one_line_with_cause_and_fix() {
         let text = refusal(&[flags, &IP].concat(), status);
         assert!(text.contains(part), "{flags:?}: {text}");
     }
+}
+
+/// EAL keeps files of its own, and leaves them when it fails.
+#[test]
+fn a_failed_start_leaves_no_files() {
+    let place = std::env::temp_dir().join(format!("syncline-runtime-{}", std::process::id()));
+    std::fs::create_dir_all(&place).expect("a directory");
+    for eal in [
+        &["--bogus"][..],
+        &["-m", "100000000"],
+        &["--vdev=net_nonsense0"],
+        &["--no-huge", "-m", "64"],
+        &["--no-huge", "-m", "64", "--no-shconf"],
+    ] {
+        let output = syncline()
+            .args(["serve", "--nic", "net_null0"])
+            .args(IP)
+            .args(eal.iter().map(|argument| format!("--eal={argument}")))
+            .env("RUNTIME_DIRECTORY", &place)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{eal:?}: {output:?}");
+        let left = std::fs::read_dir(place.join("dpdk"));
+        let left: Vec<_> = left.into_iter().flatten().flatten().collect();
+        assert!(left.is_empty(), "{eal:?}: {left:?}");
+    }
+    std::fs::remove_dir_all(&place).expect("it was made");
 }
 
 #[test]

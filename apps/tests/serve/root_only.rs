@@ -1,13 +1,18 @@
 //! The program on a tap, in a network namespace: what the Linux kernel sees of it, and what it says about itself.
 
-// Ways that carry less than the link, and next hops that move.
+// Ends on time, whatever the link carries and whoever asks.
+mod ends;
+// Links that do less than a NIC.
+mod links;
+// Ways that carry less than the link.
 mod paths;
 // What stands behind the ports.
 mod services;
+// Without root, in namespaces of its own.
+mod unprivileged;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
@@ -287,33 +292,16 @@ fn the_kernels_own_addresses_interfaces_and_devices_are_refused() {
         let text = refusal(&["--nic", "tap:veth1", "--ip", "198.18.0.2/24"], 1);
         assert!(text.contains("interface veth1 exists already"), "{text}");
         run("ip route add default via 198.18.7.2 dev veth0");
-        for nic in ["af_xdp:veth0", "net_af_packet0,iface=veth0"] {
+        for nic in [
+            "af_xdp:veth0",
+            "net_af_packet0,iface=veth0",
+            "tap:dtap0,remote=veth0",
+            "net_tap0,iface=dtap0,remote=veth0",
+        ] {
             let text = refusal(&["--nic", nic, "--ip", "198.18.0.2/24"], 1);
             assert!(text.contains("veth0 carries the default route"), "{text}");
         }
     });
-}
-
-#[test]
-#[ignore = "needs root"]
-fn without_permission_it_says_what_to_do() {
-    // A copy that everybody may run, wherever the build directory is.
-    let copy = std::env::temp_dir().join(format!("syncline-unprivileged-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_syncline"), &copy).expect("room for a copy");
-    let output = std::process::Command::new(&copy)
-        .args(["serve", "--nic", "tap:dtap0", "--ip", "198.18.0.2/24"])
-        .current_dir("/")
-        .uid(65_534)
-        .gid(65_534)
-        .output();
-    std::fs::remove_file(&copy).expect("it was made");
-    let output = output.expect("it runs");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.lines().count() == 1 && text.contains("run as root"),
-        "{text}"
-    );
 }
 
 #[test]

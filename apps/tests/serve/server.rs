@@ -55,7 +55,12 @@ pub(crate) struct Server {
 impl Server {
     /// On tap `dtap0`, both families, the kernel's side set up; returns when it says that it is there.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut child = syncline()
+        Self::start_by(syncline(), flags)
+    }
+
+    /// As [`Server::start`], by another command that leads to the program.
+    pub(crate) fn start_by(mut command: Command, flags: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--nic", "tap:dtap0", "--json"])
             .args(["--ip", "198.18.0.2/24", "--ip", "2001:db8::2/64"])
             .args(["--tap-up", "198.18.0.1/24", "--tap-up", "2001:db8::1/64"])
@@ -95,12 +100,25 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        kill(Pid::from_raw(pid), signal).expect("it runs");
+        kill(self.pid(), signal).expect("it runs");
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it was started").is_some()
     }
 
     /// As [`Server::stop`], for a server that ends by itself.
     pub(crate) fn end(&mut self) -> Value {
+        self.end_with_log().0
+    }
+
+    /// As [`Server::end`], with the lines that it logged since it was there.
+    pub(crate) fn end_with_log(&mut self) -> (Value, Vec<String>) {
         let mut text = String::new();
         self.stdout.read_to_string(&mut text).expect("text");
         let status = self.child.wait().expect("it was started");
@@ -127,7 +145,7 @@ impl Server {
         ] {
             assert!(summary.get(key).is_some(), "{key}: {text}");
         }
-        summary
+        (summary, log)
     }
 }
 

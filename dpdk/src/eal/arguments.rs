@@ -59,6 +59,11 @@ pub(super) fn arguments(config: &EalConfig, cpus: &[usize], memory: Vec<String>)
     arguments
 }
 
+/// Whether the prefix of EAL's files belongs to this process alone: the user gave none.
+pub(super) fn own_prefix(config: &EalConfig) -> bool {
+    !given(&config.extra_args, &["--file-prefix"])
+}
+
 /// Whether the user gave one of these arguments, as `NAME`, `NAME=…`, or, for short ones, `-mVALUE`.
 fn given(extra_args: &[String], names: &[&str]) -> bool {
     extra_args.iter().any(|argument| {

@@ -108,6 +108,8 @@ defects! {
     TcpDataOffset => "tcp_data_offset",
     /// The TCP checksum is wrong.
     TcpChecksum => "tcp_checksum",
+    /// The checksum field holds the sum of the pseudo-header alone: the sender left the rest to a NIC, and none was there.
+    TcpChecksumOffloaded => "tcp_checksum_offloaded",
     /// Shorter than a UDP header.
     UdpTruncated => "udp_truncated",
     /// UDP length below 8, or past the packet's end.

@@ -82,6 +82,34 @@ fn checksums_are_verified_only_when_asked() {
     );
 }
 
+/// RFC 9293 §3.1: the field is the complement of the sum. A host that leaves the rest to its NIC writes the sum of the
+/// pseudo-header, as it is; that is not luck, and has a name of its own.
+#[test]
+fn a_checksum_that_was_left_to_a_nic_is_told_from_a_wrong_one() {
+    for (hex, v6) in [(golden::SYN, false), (golden::SYN_ACK6, true)] {
+        let mut frame = bytes(hex);
+        let l4 = if v6 { 54 } else { 34 };
+        let len = frame.len() - l4;
+        let pseudo = if v6 {
+            let address = |at: usize| frame[at..at + 16].as_array().copied().expect("16 bytes");
+            checksum::pseudo_v6(&address(22), &address(38), ip_protocol::TCP, len as u32)
+        } else {
+            let address = |at: usize| frame[at..at + 4].as_array().copied().expect("4 bytes");
+            checksum::pseudo_v4(address(26), address(30), ip_protocol::TCP, len as u16)
+        };
+        let left = !pseudo.finish().get();
+        for (field, defect) in [
+            (left, Defect::TcpChecksumOffloaded),
+            (!left, Defect::TcpChecksum),
+            (left ^ 1, Defect::TcpChecksum),
+        ] {
+            frame[l4 + 16..l4 + 18].copy_from_slice(&field.to_be_bytes());
+            let parsed = parse(&frame).unwrap();
+            assert_eq!(parsed.verify_checksums(true, true), Err(defect), "{hex}");
+        }
+    }
+}
+
 /// What a frame cut off at `len` must be refused as.
 fn defect_of_truncation(frame: &[u8], len: usize) -> Defect {
     let tagged = frame[12..14] == [0x81, 0x00];

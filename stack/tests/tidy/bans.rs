@@ -133,6 +133,31 @@ pub(crate) fn standard_library_paths(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// The sleep of std, and who may use it: tests, and nobody else.
+const RELATIVE_SLEEP: &str = "std::thread::sleep";
+
+/// Nothing that runs beside a driver sleeps by std: a signal makes it begin again with what is left and the timer's slack, so
+/// with enough of them it never ends.
+pub(crate) fn relative_sleeps(tree: &Tree) -> Vec<Finding> {
+    let places = ["apps/src/", "dpdk/src/", "workload/src/"];
+    let mut findings = Vec::new();
+    for (file, rust) in tree
+        .rust()
+        .filter(|(file, _)| places.iter().any(|place| file.path.starts_with(place)))
+    {
+        for path in named(file, rust) {
+            let text = path.segments.join("::");
+            let is_it = text == RELATIVE_SLEEP || text == "thread::sleep";
+            if is_it && !rust.is_test_line(path.line) {
+                let fix =
+                    "`std::thread::sleep` restarts after a signal: `clock::sleep` ends on time";
+                findings.push(file.finding(path.line, "ban", fix));
+            }
+        }
+    }
+    findings
+}
+
 /// `SeqNum` implements neither `Ord` nor `PartialOrd`.
 pub(crate) fn order_on_sequence_numbers(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -291,6 +316,17 @@ fn clocks_and_the_like_in_stack_are_found() {
     assert_eq!(
         lines(&standard_library_paths(&tree)),
         ["stack/src/a.rs:1", "stack/src/a.rs:3", "stack/src/a.rs:7"]
+    );
+}
+
+#[test]
+fn sleeps_that_restart_are_found() {
+    let text = "use std::thread;\nfn f() {\n    thread::sleep(D);\n    std::thread::sleep(D);\n    clock::sleep(D);\n}\n\
+                use std::thread::sleep;\n#[cfg(test)]\nmod tests {\n    fn g() { std::thread::sleep(D); }\n}\n";
+    let tree = Tree::of(&[("apps/src/a.rs", text), ("apps/tests/b.rs", text)]);
+    assert_eq!(
+        lines(&relative_sleeps(&tree)),
+        ["apps/src/a.rs:3", "apps/src/a.rs:4", "apps/src/a.rs:7"]
     );
 }
 

@@ -10,7 +10,7 @@ use super::super::args::{Args, Mode};
 use super::super::conduct::{DRAIN_MAX, LINE, LOOK, Near, SILENCE, Watch, rest};
 use super::super::endpoint::{Progress, Spent, resident_bytes};
 use super::client::{Client, Ended, Line, Phase, Seen};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
@@ -272,7 +272,7 @@ impl Conductor<'_> {
         let started = Instant::now();
         let (mut last, mut moved_at) = (self.line.seen()?, started);
         loop {
-            std::thread::sleep(LOOK);
+            clock::sleep(LOOK);
             let seen = self.line.seen()?;
             if seen.spent.frames != last.spent.frames || seen.tx_frames != last.tx_frames {
                 moved_at = Instant::now();

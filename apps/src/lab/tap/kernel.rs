@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
 use stack::neighbor;
 use stack::tcp::state::State;
 
 use super::super::scenario::{CLIENT_PORT, Family, SERVER_PORT, Side};
+use crate::clock;
 use crate::failure::Failure;
 
 /// The tap, in a namespace that holds nothing else.
@@ -21,19 +21,6 @@ pub(super) const TAP: &str = "labtap0";
 const LINK_LOCAL: &str = "fe80::1";
 /// How often neighbour entries are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// Moves this thread, and all that it starts from now on, into a network namespace of its own.
-///
-/// # Errors
-/// [`Failure::Run`] without the permission.
-pub(super) fn leave_for_a_new_namespace() -> Result<(), Failure> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| {
-        Failure::Run(format!(
-            "`--over tap` plays in a network namespace of its own, which can't be made ({error}): run as root, or play it in \
-             simulation"
-        ))
-    })
-}
 
 /// Runs a command; its words on stdout.
 ///
@@ -213,7 +200,7 @@ impl NeighborWatch {
                     return;
                 }
                 last = state;
-                std::thread::sleep(LOOK_EVERY);
+                clock::sleep(LOOK_EVERY);
             }
         });
         Self {

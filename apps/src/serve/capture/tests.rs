@@ -76,12 +76,8 @@ fn frames_times_and_directions_arrive_in_the_file() {
 
 #[test]
 fn without_a_free_buffer_copies_are_dropped_and_counted() {
-    let shared = Shared {
-        free: ArrayQueue::new(1),
-        filled: ArrayQueue::new(1),
-        dropped: AtomicU64::new(0),
-        ended: AtomicBool::new(false),
-    };
+    let shared = Shared::new(38, 1);
+    drop(shared.free.pop());
     for _ in 0..3 {
         put(&shared, Direction::In, 0, &[0; 60]);
     }

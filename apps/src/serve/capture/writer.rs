@@ -7,15 +7,16 @@ use std::io::{BufWriter, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pcap_file::DataLink;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
+use pcap_file::{DataLink, PcapError};
 
 use super::{Copied, Direction, Shared};
+use crate::console;
 
 /// Timestamps are in 10^-9 s (if_tsresol).
 const NANOSECONDS: u8 = 9;
@@ -24,12 +25,28 @@ const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
 /// How long to wait when there is nothing to write.
 const WAIT: Duration = Duration::from_millis(5);
+/// Frames after which they are brought to the file, however many wait.
+const FLUSH_FRAMES: u64 = 256;
 
 /// Writes one file.
 pub(super) struct Writer<W: Write> {
     pcapng: PcapNgWriter<BufWriter<W>>,
-    frames: u64,
-    error: Option<String>,
+    /// Frames that were written since what came before is in the file for certain.
+    unflushed: u64,
+    failed: bool,
+}
+
+/// An error in the system's words.
+fn words(error: PcapError) -> String {
+    match error {
+        PcapError::IoError(error) => error.to_string(),
+        error => error.to_string(),
+    }
+}
+
+/// Brings what is buffered into the file.
+fn flushed<W: Write>(pcapng: &mut PcapNgWriter<BufWriter<W>>) -> Result<(), String> {
+    pcapng.get_mut().flush().map_err(|error| error.to_string())
 }
 
 impl<W: Write> Writer<W> {
@@ -51,59 +68,72 @@ impl<W: Write> Writer<W> {
                 InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
             ],
         };
-        let mut pcapng = PcapNgWriter::with_section_header(BufWriter::new(into), section)
-            .map_err(|error| error.to_string())?;
-        pcapng
-            .write_pcapng_block(interface)
-            .map_err(|error| error.to_string())?;
-        pcapng
-            .get_mut()
-            .flush()
-            .map_err(|error| error.to_string())?;
+        let mut pcapng =
+            PcapNgWriter::with_section_header(BufWriter::new(into), section).map_err(words)?;
+        pcapng.write_pcapng_block(interface).map_err(words)?;
+        flushed(&mut pcapng)?;
         Ok(Self {
             pcapng,
-            frames: 0,
-            error: None,
+            unflushed: 0,
+            failed: false,
         })
     }
 
-    /// Writes what comes until it has ended and nothing waits. Returns the frames in the file, and why there are not more.
-    pub(super) fn run(mut self, shared: &Shared) -> (u64, Option<String>) {
-        let mut flushed = true;
+    /// Writes what comes until it has ended and nothing waits.
+    pub(super) fn run(mut self, shared: &Shared) {
         loop {
             // Read before the queue: what is pushed before the end is seen after it.
             let ended = shared.ended.load(Ordering::Acquire);
             while let Some(copy) = shared.filled.pop() {
                 self.take(&copy, shared);
-                flushed = false;
                 // Not refused: it came from there.
                 drop(shared.free.push(copy));
-            }
-            if !flushed {
-                // Whoever follows the file sees whole frames.
-                if let Err(error) = self.pcapng.get_mut().flush() {
-                    self.error.get_or_insert(error.to_string());
+                if self.unflushed >= FLUSH_FRAMES {
+                    self.flush(shared);
                 }
-                flushed = true;
             }
+            // Whoever follows the file sees whole frames.
+            self.flush(shared);
             if ended {
-                return (self.frames, self.error);
+                return;
             }
             std::thread::park_timeout(WAIT);
         }
     }
 
     fn take(&mut self, copy: &Copied, shared: &Shared) {
-        if self.error.is_none()
-            && let Err(error) = self.write(copy)
-        {
-            self.error = Some(error);
-        }
-        if self.error.is_some() {
+        if self.failed {
             shared.dropped.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.frames += 1;
+            return;
         }
+        self.unflushed += 1;
+        if let Err(error) = self.write(copy) {
+            self.fail(error, shared);
+        }
+    }
+
+    fn flush(&mut self, shared: &Shared) {
+        if self.unflushed == 0 {
+            return;
+        }
+        match flushed(&mut self.pcapng) {
+            Ok(()) => {
+                let written = std::mem::take(&mut self.unflushed);
+                shared.written.fetch_add(written, Ordering::Relaxed);
+            }
+            Err(error) => self.fail(error, shared),
+        }
+    }
+
+    /// Nothing more is written. What was not in the file for certain counts as dropped.
+    fn fail(&mut self, error: String, shared: &Shared) {
+        console::log(format_args!(
+            "--pcap: {error}; no frame is captured any more"
+        ));
+        self.failed = true;
+        let lost = std::mem::take(&mut self.unflushed);
+        shared.dropped.fetch_add(lost, Ordering::Relaxed);
+        shared.note(error);
     }
 
     fn write(&mut self, copy: &Copied) -> Result<(), String> {
@@ -122,6 +152,6 @@ impl<W: Write> Writer<W> {
         self.pcapng
             .write_pcapng_block(block)
             .map(drop)
-            .map_err(|error| error.to_string())
+            .map_err(words)
     }
 }
