@@ -2,8 +2,16 @@
 //! the kernel over a tap and into our worker, and the answers are compared.
 //!
 //! Every difference stands in [`DIFFERENCES`] with its reason, or the test fails; so does a row that no longer differs.
-//! `docs/reference/reset-rules.md` shows the table to readers. Needs root and /dev/net/tun. One EAL per process, so
+//! What connections in every state answer is compared by [`states`]. `docs/reference/reset-rules.md` shows both tables to
+//! readers. Needs root and /dev/net/tun. One EAL per process, so
 //! this is one test; the network namespace belongs to its thread and ends with it.
+
+// Connections in every state, TIME-WAIT and cookies.
+#[path = "kernel_reset_rules/states.rs"]
+mod states;
+// Where they differ from the kernel's, and why.
+#[path = "kernel_reset_rules/differences.rs"]
+mod differences;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -36,8 +44,10 @@ const PEERS: [IpAddr; 2] = [
 const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const OPEN: u16 = 80;
 const CLOSED: u16 = 81;
-/// The first source port of the cases; below it the ports of the sentinels.
+/// The first source port of the cases; below it the ports of the sentinels, used in turn.
 const FIRST_PORT: u16 = 2048;
+const FIRST_SENTINEL: u16 = 1024;
+const SENTINELS: u16 = FIRST_PORT - FIRST_SENTINEL;
 const BATCH: usize = 32;
 
 /// One segment to a listener or to a closed port.
@@ -158,19 +168,31 @@ fn ip(arguments: &str) {
     assert!(done.expect("ip runs").success(), "ip {arguments}");
 }
 
+/// Sets what the kernel keeps under `net.ipv4` in this namespace.
+fn ip_setting(setting: &str, value: &str) {
+    let path = format!("/proc/sys/net/ipv4/{setting}");
+    std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
+}
+
 /// Addresses on the tap, the peer's MAC address known for good, and the settings that the table depends on.
 fn bring_up_the_kernels_side() {
     for (setting, value) in [
         ("tcp_ecn", "2"),
         ("tcp_syncookies", "1"),
         ("tcp_timestamps", "1"),
+        // Each case is answered for itself.
+        ("tcp_invalid_ratelimit", "0"),
+        ("tcp_max_syn_backlog", "4096"),
     ] {
-        let path = format!("/proc/sys/net/ipv4/{setting}");
-        std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
+        ip_setting(setting, value);
     }
     ip("addr add 198.18.0.1/24 dev dtap0");
     ip("addr add 2001:2::1/64 dev dtap0 nodad");
     ip("link set dev dtap0 up");
+    // ACKs at once: those that wait for company would come among the next answers.
+    ip("route replace 198.18.0.0/24 dev dtap0 src 198.18.0.1 quickack 1");
+    ip("-6 route del 2001:2::/64 dev dtap0");
+    ip("-6 route add 2001:2::/64 dev dtap0 quickack 1");
     for peer in PEERS {
         ip(&format!(
             "neigh replace {peer} lladdr {PEER_MAC} dev dtap0 nud permanent"
@@ -194,15 +216,30 @@ impl Kernel {
         assert_eq!(self.nic.tx(&mut burst), 1);
     }
 
-    /// Sends frames and collects the answers by the peer's port. The kernel answers in order, so when the sentinel behind
-    /// the frames is answered, whatever hasn't been answered by then is silence.
+    fn mac(&self) -> [u8; 6] {
+        self.nic.mac()
+    }
+
+    /// Sends frames and collects the answers by the peer's port.
     fn answers(&mut self, family: usize, frames: &[Vec<u8>]) -> BTreeMap<u16, Answer> {
+        let mut answers = BTreeMap::new();
+        self.exchange(family, frames, |frame| {
+            if let Some((port, answer)) = read_answer(frame) {
+                // The first one counts: SYN,ACKs are retransmitted.
+                answers.entry(port).or_insert(answer);
+            }
+        });
+        answers
+    }
+
+    /// Sends frames and lets `heard` see what comes. The kernel answers in order, so when the sentinel behind the frames is
+    /// answered, whatever hasn't been answered by then is silence.
+    fn exchange(&mut self, family: usize, frames: &[Vec<u8>], mut heard: impl FnMut(&[u8])) {
         for frame in frames {
             self.send(frame);
         }
         let sentinel = self.next_sentinel;
-        self.next_sentinel += 1;
-        assert!(sentinel < FIRST_PORT);
+        self.next_sentinel = FIRST_SENTINEL + (sentinel + 1 - FIRST_SENTINEL) % SENTINELS;
         let case = Case {
             flags: Flags::ACK,
             listener: false,
@@ -211,18 +248,15 @@ impl Kernel {
             ack: u32::from(sentinel),
         };
         self.send(&frame(&case, family, sentinel, MacAddr(self.nic.mac())));
-        let (mut answers, mut burst, start) = (BTreeMap::new(), Burst::new(), Instant::now());
-        while !answers.contains_key(&sentinel) {
+        let (mut burst, start, mut is_over) = (Burst::new(), Instant::now(), false);
+        while !is_over {
             assert!(start.elapsed() < PATIENCE, "the kernel answers no more");
             self.nic.rx(&mut burst);
             while let Some(frame) = burst.take_front(1).next() {
-                if let Some((port, answer)) = read_answer(frame.bytes()) {
-                    // The first one counts: SYN,ACKs are retransmitted.
-                    answers.entry(port).or_insert(answer);
-                }
+                heard(frame.bytes());
+                is_over |= read_answer(frame.bytes()).is_some_and(|(port, _)| port == sentinel);
             }
         }
-        answers
     }
 }
 
@@ -349,13 +383,16 @@ fn root_only_every_segment_gets_from_us_what_the_kernel_gives_it() {
     let (port, queues) = opened.init(&PortConfig::default()).expect("a started port");
     bring_up_the_kernels_side();
     port.wait_link_up(PATIENCE).expect("it was set up");
-    let listeners = TARGETS
-        .map(|target| TcpListener::bind(SocketAddr::from((target, OPEN))).expect("a listener"));
+    let listen = |port| {
+        TARGETS
+            .map(|target| TcpListener::bind(SocketAddr::from((target, port))).expect("a listener"))
+    };
+    let (listeners, of_states) = (listen(OPEN), listen(states::PORT));
     let nic = DpdkNic::new(queues.into_iter().next().expect("a queue"));
     let mac = nic.mac();
     let mut kernel = Kernel {
         nic,
-        next_sentinel: 1024,
+        next_sentinel: FIRST_SENTINEL,
     };
     let mut ours = our_worker(mac);
 
@@ -364,6 +401,11 @@ fn root_only_every_segment_gets_from_us_what_the_kernel_gives_it() {
         play(family, &mut kernel, &mut ours, &mut results);
     }
     compare(&results);
+    let mut results = Vec::new();
+    for (family, listener) in of_states.iter().enumerate() {
+        results.extend(states::play_all(family, &mut kernel, listener));
+    }
+    differences::check(&results);
     assert_eq!(ours.counters().unaccounted(), 0);
-    drop((listeners, kernel, port));
+    drop((listeners, of_states, kernel, port));
 }

@@ -71,6 +71,9 @@ pub struct Limits {
     pub paths: u16,
     /// Frames on their way to another worker, per receiving worker.
     pub handoff_frames: u16,
+    /// Cookies that have opened a connection and are remembered so that they open no other, per worker: 8 bytes each. Where
+    /// more are opened while a cookie is valid (64 to 128 s), the oldest are forgotten.
+    pub spent_cookies: u32,
     /// ICMP errors sent per second and worker (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
     pub icmp_errors_pps: u32,
     /// Places in the queues of all connections together, per worker: each holds a received frame that waits to be read or
@@ -105,6 +108,7 @@ impl Default for Limits {
             neighbors: 1024,
             paths: 4096,
             handoff_frames: 4096,
+            spent_cookies: 65_536,
             icmp_errors_pps: 1000,
             queue_items: 16_384,
             send_queue_items: 64,

@@ -56,6 +56,8 @@ pub mod pattern;
 pub mod statics;
 // Who waits for the application.
 pub mod accept_queue;
+// Which cookies have opened a connection.
+pub mod spent_cookies;
 // The open connections: protocol, queues, timers.
 pub mod connections;
 // How a connection comes into being.
@@ -71,7 +73,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::memory::{MemoryError, PageOptions};
 
-pub use condense::{ChallengeTick, RestWindows};
+pub use condense::{AnswerTicks, RestWindows};
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use local::{LocalAddrs, LocalId, LocalPrefix};
@@ -107,7 +109,7 @@ impl Records {
     }
 }
 
-/// How many records of each kind a table holds at most. Each number, and open and parked of both families together, is
+/// How many records of each kind a table holds at most. Each number, and the connections of both families together, is
 /// below 2^29 ([`index::MAX_SLAB_RECORDS`]); all together are below 2^32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capacity {
@@ -115,13 +117,27 @@ pub struct Capacity {
     pub embryos: Records,
     /// Open connections.
     pub open: Records,
-    /// Parked connections.
+    /// Parked connections. Of each family there are never more connections, open and parked together, than the larger of
+    /// these two numbers says.
     pub parked: Records,
     /// Connections in TIME-WAIT.
     pub time_wait: Records,
 }
 
 impl Capacity {
+    /// Connections of each family at most, open and parked together. An open one that parks, or a parked one that wakes, is the
+    /// same connection.
+    #[must_use]
+    pub const fn connections(&self) -> Records {
+        const fn larger(a: u32, b: u32) -> u32 {
+            if a > b { a } else { b }
+        }
+        Records {
+            v4: larger(self.open.v4, self.parked.v4),
+            v6: larger(self.open.v6, self.parked.v6),
+        }
+    }
+
     /// All records together.
     #[must_use]
     pub const fn total(&self) -> u64 {
@@ -193,8 +209,8 @@ pub struct ConnId {
 }
 
 impl ConnId {
-    /// The number of the connection, below the sum of the capacities for open and parked ones: an index for timers and
-    /// the dirty list, reused after the connection's end.
+    /// The number of the connection, below [`Capacity::connections`] of both families: an index for timers and the dirty list,
+    /// reused after the connection's end.
     #[must_use]
     #[inline]
     pub const fn handle(self) -> u32 {
@@ -243,6 +259,8 @@ pub struct ConnTable {
     parked: Pair<Parked>,
     time_wait: Pair<TimeWait>,
     handles: Slab<HandleSlot>,
+    /// Connections at most, see [`Capacity::connections`].
+    connections: Records,
     embryo_queues: [Queue; EMBRYO_LEVELS as usize],
     /// IPv4, IPv6: a family that is out of records recycles its own.
     time_wait_queues: [Queue; 2],
@@ -261,8 +279,9 @@ impl ConnTable {
             element_bytes,
         };
         let total = u32::try_from(capacity.total()).map_err(|_| too_large(capacity.total(), 8))?;
-        let connections = capacity.open.total() + capacity.parked.total();
-        let handles = u32::try_from(connections).map_err(|_| too_large(connections, 8))?;
+        let connections = capacity.connections();
+        let handles =
+            u32::try_from(connections.total()).map_err(|_| too_large(connections.total(), 8))?;
         Ok(Self {
             index: Index::new(total, options)?,
             embryos: Pair::new(capacity.embryos, options)?,
@@ -270,6 +289,7 @@ impl ConnTable {
             parked: Pair::new(capacity.parked, options)?,
             time_wait: Pair::new(capacity.time_wait, options)?,
             handles: Slab::new(handles, options)?,
+            connections,
             embryo_queues: [Queue::new(); EMBRYO_LEVELS as usize],
             time_wait_queues: [Queue::new(); 2],
             inserted: 0,

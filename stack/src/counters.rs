@@ -132,6 +132,8 @@ counters! {
     End SynResetPolicy "syn_reset_policy",
     /// ACK while cookies are alive, but with a wrong or outdated one: reset.
     End CookieRejected "cookie_rejected",
+    /// ACK with a cookie that has opened a connection before, which has ended: reset.
+    End CookieSpent "cookie_spent",
     /// ACK with a valid cookie, dropped because no record was free; the peer tries again.
     End CookieNoRecord "cookie_no_record",
     /// ACK with a valid cookie, dropped because the accept queue is full; the peer tries again.
@@ -155,6 +157,8 @@ counters! {
     End EmbryoBackToListen "embryo_back_to_listen",
     /// Embryo: segment outside the window or inexact RST in it, answered with an ACK (RFC 5961).
     End EmbryoChallenged "embryo_challenged",
+    /// Embryo: SYN again or segment to be answered with an ACK, but it has answered as many as its limit allows.
+    End EmbryoAnswerLimited "embryo_answer_limited",
     /// Embryo: segment dropped without an answer (no ACK bit, reset outside the window, PAWS).
     End EmbryoDropped "embryo_dropped",
 
@@ -166,6 +170,10 @@ counters! {
     End RestChallenged "rest_challenged",
     /// At rest: challenge ACK due, but this connection had one just now.
     End RestChallengeLimited "rest_challenge_limited",
+    /// At rest: old data or a probe, answered with an ACK.
+    End RestOldAnswered "rest_old_answered",
+    /// At rest: old data or a probe, but this connection has answered as many as its limit allows.
+    End RestOldLimited "rest_old_limited",
     /// At rest: ended by a valid reset.
     End RestReset "rest_reset",
     /// At rest: segment dropped without an answer (no ACK bit, reset outside the window).

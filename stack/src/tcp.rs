@@ -31,7 +31,7 @@ pub mod reset;
 pub mod rest;
 // One mechanism, one file.
 pub mod ack;
-pub mod challenge;
+pub mod answer_limits;
 pub mod congestion;
 pub mod deadline;
 pub mod keepalive;

@@ -22,10 +22,12 @@ use stack::sim::world::Direction;
 use stack::sim::wrap;
 use stack::tcp::env::Counters;
 use stack::tcp::isn::{Remote, Tuple};
+use stack::tcp::seq::SeqNum;
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::state::{Event, State};
 use stack::tcp::verdict::CloseReason;
-use stack::wire::Defect;
+use stack::wire::tcp::Flags;
+use stack::wire::{Defect, Link, MacAddr, SegmentSpec};
 use stack::worker::Secrets;
 
 use puppet::{Heard, PORT, Puppet, Show};
@@ -106,6 +108,54 @@ fn simultaneous_open() {
         show.server().over().map(|o| o.1),
         Some(CloseReason::Graceful)
     );
+    show.end();
+}
+
+/// Two spoofed SYNs between two open ports make an embryo on each side, and each takes the other's SYN-ACK for a segment that
+/// must be acknowledged: without a limit per embryo that is an ACK storm as fast as the link, until both expire.
+#[test]
+fn two_spoofed_syns_start_no_ack_storm() {
+    let mut show = Show::new(|client, server| {
+        client.config.listeners = server.config.listeners.clone();
+    });
+    let spy = show.world.add_station(HostSpec::new(9)).expect("a station");
+    show.world.record(true);
+    // The neighbours know each other: the SYN-ACKs by timer leave too.
+    for (from, to, seq) in [(1, 2, 1_000), (2, 1, 900_000)] {
+        let link = Link {
+            dst: MacAddr(HostSpec::new(to).mac),
+            src: MacAddr(HostSpec::new(from).mac),
+            vlan: None,
+        };
+        let syn = SegmentSpec {
+            seq: SeqNum(seq),
+            flags: Flags::SYN,
+            ..SegmentSpec::new(
+                link,
+                (HostSpec::v4(from), PORT).into(),
+                (HostSpec::v4(to), PORT).into(),
+            )
+        };
+        let mut bytes = vec![0; 64];
+        let len = syn.emit(&mut bytes).expect("fits");
+        bytes.truncate(len);
+        show.world.send(spy, bytes);
+    }
+    show.run(ms(100));
+    for host in [show.client, show.server] {
+        assert_eq!(
+            records(&show, host, Kind::Embryo),
+            1,
+            "the spoofed SYN made one"
+        );
+    }
+    show.run(secs(60));
+    for host in [show.client, show.server] {
+        assert_eq!(records(&show, host, Kind::Embryo), 0);
+    }
+    // Two SYNs, and from each side four SYN-ACKs and an answer to each of the other's.
+    let segments = with_flags(&show, 0).len();
+    assert!((10..=30).contains(&segments), "{segments} segments");
     show.end();
 }
 

@@ -21,8 +21,8 @@ use crate::failure::Failure;
 const IPV6_MTU_MIN: u16 = 1280;
 /// Half-open connections that one worker has room for at most, whatever the listeners ask for.
 const EMBRYOS_MAX: u32 = 1 << 20;
-/// A table can't have none.
-const RECORDS_MIN: u32 = 16;
+/// Half-open connections that there is room for at least, where the listeners ask for fewer: a table can't have none.
+const EMBRYOS_MIN: u32 = 16;
 /// Connections at work at once on one family, unless asked for otherwise.
 const ACTIVE_DEFAULT: u32 = 65_536;
 /// Frames in the pools of each worker beside those that connections hold: its rings, caches, and some bursts.
@@ -37,8 +37,8 @@ const OTHER_MEMORY_MB: u64 = 64;
 pub(super) struct Plan {
     /// The NIC.
     pub(super) spec: NicSpec,
-    /// What all workers share.
-    pub(super) config: Arc<Config>,
+    /// The configuration of each worker: the same but for its share of what is counted.
+    pub(super) configs: Vec<Arc<Config>>,
     /// The places of `--listen`; the configuration's listeners are their ports, in this order.
     pub(super) listens: Vec<Listen>,
     /// Queue pairs, workers.
@@ -66,13 +66,15 @@ impl Plan {
         check_flags(args, &spec)?;
         let workers = workers(args)?;
         let listens = listens(args);
-        let config = config(args, &listens, workers)?;
+        let configs = Share::all(workers)
+            .map(|share| config(args, &listens, share).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
         kernel::refuse_owned(&args.ip, &args.prefix, &kernel::owned_addresses()?)?;
         spec.check().map_err(|error| refused(args, error))?;
         let pools = pools(args, &listens, workers);
         Ok(Self {
             idle: args.idle.unwrap_or_else(|| Idle::usual_on(&spec)),
-            config: Arc::new(config),
+            configs,
             listens,
             workers,
             port: PortConfig {
@@ -84,6 +86,14 @@ impl Plan {
             memory_mb: pools.memory_mb(args.mtu) + OTHER_MEMORY_MB,
             spec,
         })
+    }
+}
+
+impl Plan {
+    /// Frames on their way to another worker, per receiving worker.
+    pub(super) fn handoff_frames(&self) -> u16 {
+        let of = |config: &Arc<Config>| config.limits.handoff_frames;
+        self.configs.first().map_or(1, of)
     }
 }
 
@@ -161,7 +171,7 @@ fn listens(args: &Args) -> Vec<Listen> {
     values.flat_map(|Listens(places)| places).cloned().collect()
 }
 
-fn config(args: &Args, listens: &[Listen], workers: u16) -> Result<Config, Failure> {
+fn config(args: &Args, listens: &[Listen], share: Share) -> Result<Config, Failure> {
     let mut spec = ConfigSpec::new(args.ip.clone());
     spec.prefixes.clone_from(&args.prefix);
     for &gateway in &args.gateway {
@@ -173,7 +183,19 @@ fn config(args: &Args, listens: &[Listen], workers: u16) -> Result<Config, Failu
             return usage("--gateway: one of each family at most");
         }
     }
-    spec.listeners = listeners(args, listens, workers);
+    let active = args.max_active.unwrap_or(args.max_connections);
+    for (flag, whole) in [
+        ("--max-connections", args.max_connections),
+        ("--max-active", active),
+    ] {
+        if whole < u32::from(share.workers) {
+            return usage(format!(
+                "{flag} {whole}: each of the {} workers needs one at least",
+                share.workers
+            ));
+        }
+    }
+    spec.listeners = listeners(args, listens, share);
     spec.closed = args.closed.into();
     spec.ttl = args.ttl;
     spec.rcv_buf = args.rcv_buf;
@@ -181,20 +203,21 @@ fn config(args: &Args, listens: &[Listen], workers: u16) -> Result<Config, Failu
     spec.tcp.rto_min = args.rto_min;
     spec.tcp.rto_initial = spec.tcp.rto_initial.max(args.rto_min);
     spec.park_after = args.rto_min;
-    spec.limits.queue_items = share(args.max_kept_frames, workers);
-    spec.limits.records = capacity(args, &spec.listeners, workers);
+    spec.limits.queue_items = share.of(args.max_kept_frames);
+    spec.limits.records = capacity(args, &spec.listeners, share);
     spec.validate()
         .map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// One for each port of each place.
-fn listeners(args: &Args, listens: &[Listen], workers: u16) -> Vec<ListenerConfig> {
+fn listeners(args: &Args, listens: &[Listen], share: Share) -> Vec<ListenerConfig> {
     let of_place = |listen: &Listen| {
         let place = ListenerConfig {
             address: listen.address,
             port: 0,
             policy: listen.policy.unwrap_or(args.syn.into()),
-            backlog: share(listen.backlog.unwrap_or(args.backlog), workers),
+            // A port that a worker has no place for would be closed to the flows that are its.
+            backlog: share.of(listen.backlog.unwrap_or(args.backlog)).max(1),
             abort_on_overflow: listen.abort_on_overflow,
         };
         let ports = listen.ports.clone();
@@ -204,7 +227,7 @@ fn listeners(args: &Args, listens: &[Listen], workers: u16) -> Vec<ListenerConfi
 }
 
 /// Room in each worker's table, for the families that we have addresses of.
-fn capacity(args: &Args, listeners: &[ListenerConfig], workers: u16) -> Capacity {
+fn capacity(args: &Args, listeners: &[ListenerConfig], share: Share) -> Capacity {
     let of_families = |records: u32| {
         let hosts = args.ip.iter().map(|ip| ip.address);
         let prefixes = args.prefix.iter().map(LocalPrefix::first);
@@ -225,22 +248,42 @@ fn capacity(args: &Args, listeners: &[ListenerConfig], workers: u16) -> Capacity
     let active = args
         .max_active
         .unwrap_or(args.max_connections.min(ACTIVE_DEFAULT));
-    let part = |whole| of_families(share(whole, workers).max(RECORDS_MIN));
+    let part = |whole| of_families(share.of(whole));
     Capacity {
-        embryos: of_families(embryos.clamp(RECORDS_MIN, EMBRYOS_MAX)),
+        embryos: of_families(embryos.clamp(EMBRYOS_MIN, EMBRYOS_MAX)),
         parked: part(args.max_connections),
         open: part(active),
         time_wait: part(args.max_time_wait),
     }
 }
 
-/// One worker's part of `whole`, rounded up.
-fn share(whole: u32, workers: u16) -> u32 {
-    whole.div_ceil(workers.max(1).into())
+/// One worker's part of what is shared out: the parts of all workers together are the whole, to the last one.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    worker: u16,
+    workers: u16,
+}
+
+impl Share {
+    /// The shares of so many workers, in their order.
+    fn all(workers: u16) -> impl Iterator<Item = Self> {
+        (0..workers).map(move |worker| Self { worker, workers })
+    }
+
+    /// This worker's part of `whole`: the first ones have one more where it doesn't divide.
+    fn of(self, whole: u32) -> u32 {
+        let workers = u32::from(self.workers.max(1));
+        whole / workers + u32::from(u32::from(self.worker) < whole % workers)
+    }
+
+    /// The largest part of `whole`, for what all workers take from one pool.
+    fn largest(whole: u32, workers: u16) -> u32 {
+        whole.div_ceil(workers.max(1).into())
+    }
 }
 
 fn pools(args: &Args, listens: &[Listen], workers: u16) -> PoolSizes {
-    let kept = share(args.max_kept_frames, workers);
+    let kept = Share::largest(args.max_kept_frames, workers);
     let bodies = u32::try_from(listens.len())
         .unwrap_or(u32::MAX)
         .saturating_mul(FRAMES_PER_BODY);
@@ -292,7 +335,10 @@ mod tests {
         let spec: NicSpec = args.nic.parse().expect("a spec");
         check_flags(&args, &spec)
             .and_then(|()| workers(&args))
-            .and_then(|workers| config(&args, &listens(&args), workers).map(drop))
+            .and_then(|workers| {
+                let mut shares = Share::all(workers);
+                shares.try_for_each(|share| config(&args, &listens(&args), share).map(drop))
+            })
             .expect_err(flags)
             .to_string()
     }
@@ -312,6 +358,8 @@ mod tests {
             ("--gateway 203.0.113.1", "none of our links"),
             ("--ip 2001:db8::2/64 --mtu 1000", "at least 1280"),
             ("--duration 0", "--duration 0"),
+            ("--max-connections 3 --queues 4", "each of the 4 workers"),
+            ("--max-active 0", "--max-active 0"),
             ("--listen 80,80", "two listeners"),
             ("--listen 198.18.0.3:80", "none of our addresses"),
             ("--ip 224.0.0.1/24", "224.0.0.1"),
@@ -328,12 +376,35 @@ mod tests {
         let args = args(&format!(
             "{TAP} --listen 80,81 --backlog 100 --max-connections 1001 --queues 2"
         ));
-        let config = config(&args, &listens(&args), workers(&args).expect("two")).expect("valid");
-        assert_eq!(config.listeners.configs()[1].backlog, 50);
-        let records = config.limits.records;
-        assert_eq!((records.embryos.v4, records.embryos.v6), (100, 0));
-        assert_eq!((records.parked.v4, records.parked.v6), (501, 0));
-        assert_eq!((records.open.v4, records.open.v6), (501, 0));
+        let shares = Share::all(workers(&args).expect("two"));
+        for (share, connections) in shares.zip([501, 500]) {
+            let config = config(&args, &listens(&args), share).expect("valid");
+            assert_eq!(config.listeners.configs()[1].backlog, 50);
+            let records = config.limits.records;
+            assert_eq!((records.embryos.v4, records.embryos.v6), (100, 0));
+            assert_eq!((records.parked.v4, records.parked.v6), (connections, 0));
+            assert_eq!((records.open.v4, records.open.v6), (connections, 0));
+        }
+    }
+
+    /// To the last one: no minimum, no rounding.
+    #[test]
+    fn the_shares_of_all_workers_are_what_was_asked_for() {
+        for workers in 1..=16 {
+            let args = args(&format!(
+                "{TAP} --max-connections 64 --max-active 33 --max-time-wait 8 --max-kept-frames 1001 --queues {workers}"
+            ));
+            let sum = |count: fn(&Config) -> u32| -> u32 {
+                let shares = Share::all(workers);
+                shares
+                    .map(|share| count(&config(&args, &[], share).expect("valid")))
+                    .sum()
+            };
+            assert_eq!(sum(|c| c.limits.records.connections().v4), 64);
+            assert_eq!(sum(|c| c.limits.records.open.v4), 33);
+            assert_eq!(sum(|c| c.limits.records.time_wait.v4), 8);
+            assert_eq!(sum(|c| c.limits.queue_items), 1001);
+        }
     }
 
     #[test]
@@ -343,7 +414,11 @@ mod tests {
              --listen 198.18.64.0/24:80=http,abort-on-overflow"
         ));
         let listens = listens(&args);
-        let config = config(&args, &listens, 1).expect("valid");
+        let alone = Share {
+            worker: 0,
+            workers: 1,
+        };
+        let config = config(&args, &listens, alone).expect("valid");
         let listeners = config.listeners.configs();
         let of = |index: usize| {
             let listener = listeners[index];
@@ -365,7 +440,7 @@ mod tests {
     fn the_pools_feed_every_queue_count() {
         for workers in 1..=64_u16 {
             let args = args(TAP);
-            let kept = share(args.max_kept_frames, workers);
+            let kept = Share::largest(args.max_kept_frames, workers);
             let pools = pools(&args, &[], workers);
             let per_queue =
                 kept + u32::from(PortConfig::default().rx_descriptors) + pools.cache_frames + 128;

@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
 
 use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, Mempool, NicSpec, Port, QueuePair};
+use stack::config::Config;
 use stack::memory::PageOptions;
 use stack::nic::fault::FaultSpec;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
@@ -205,13 +206,15 @@ fn run_workers(
     let clock = Clock::start(eal.cycles_hz());
     let wall = WallClock::new(clock.at(dpdk::cycles()));
     let secrets = secrets::fresh()?;
-    let ends = Rings::new(plan.workers, plan.config.limits.handoff_frames).into_ends();
+    let ends = Rings::new(plan.workers, plan.handoff_frames()).into_ends();
     let orders = Orders::new(Order::Run);
     let lines: Vec<Line> = queues.iter().map(|_| Line::new()).collect();
     std::thread::scope(|scope| {
         let (ready_tx, ready_rx) = mpsc::channel();
         let mut threads = Vec::with_capacity(lines.len());
-        for (((queue, end), &cpu), line) in queues.into_iter().zip(ends).zip(cpus).zip(&lines) {
+        let configs = plan.configs.iter().map(Arc::clone);
+        let queues = queues.into_iter().zip(ends).zip(configs);
+        for (((queue, end), config), (&cpu, line)) in queues.zip(cpus.iter().zip(&lines)) {
             let (ready, orders) = (ready_tx.clone(), &orders);
             let services = Services::new(&plan.listens, wall.clone());
             let instrument = capture.map(|capture| capture.instrument(clock));
@@ -220,7 +223,7 @@ fn run_workers(
                 let mut nic = DpdkNic::new(queue);
                 nic.set_instrument(instrument);
                 nic.set_faults(fault, clock.hz());
-                let worker = build(nic, services, plan, &secrets, end)?;
+                let worker = build(nic, services, config, &secrets, end)?;
                 // The receiver waits for exactly this; and it hears of another worker's failure only when nobody else can
                 // send any more.
                 let _ = ready.send(());
@@ -278,11 +281,10 @@ fn ended(
 fn build(
     nic: DpdkNic,
     services: Services,
-    plan: &Plan,
+    config: Arc<Config>,
     secrets: &Secrets,
     end: RingEnd<dpdk::Mbuf>,
 ) -> Result<Worker<DpdkNic, Services>, Failure> {
-    let config = Arc::clone(&plan.config);
     Worker::with_app(nic, services, config, secrets, end, PageOptions::default()).map_err(|error| {
         Failure::Run(format!(
             "a worker's table does not fit into memory: {error}; lower --max-connections or --backlog"

@@ -1,5 +1,5 @@
 //! Between `tcp`'s numbers and the few bytes that records keep of them: [`Parked`] and [`Rest`], [`TimeWait`] and
-//! [`time_wait::TimeWait`]; with [`ChallengeTick`] and [`RestWindows`], which exist for that alone.
+//! [`time_wait::TimeWait`]; with [`AnswerTicks`] and [`RestWindows`], which exist for that alone.
 //!
 //! Called by: whoever parks, wakes and lingers connections. It must never lose what a rule of `tcp` decides by: each
 //! type says what it rounds, and in which direction.
@@ -9,7 +9,7 @@ use core::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::record::{ConnFlags, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
-use crate::tcp::challenge::ChallengeLimit;
+use crate::tcp::answer_limits::AnswerLimits;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::rest::{Rest, RestNumbers};
 use crate::tcp::segment::Segment;
@@ -18,56 +18,73 @@ use crate::tcp::time_wait;
 use crate::tcp::timestamps::{Timestamps, now_s, recent_is_outdated};
 use crate::time::Instant;
 
-/// When the next challenge ACK may go (RFC 5961 §7), in steps of 4 ms, rounded up, modulo 131 s; and one bit that is the
+/// The two budgets of [`AnswerLimits`], each as a time in steps of 4 ms, rounded up, modulo 131 s; and one bit that is the
 /// owner's.
 ///
-/// A time that is over may look like one ahead again, once in 131 s: a challenge is then held back for as long as the
-/// limit had left, 0.5 s by default.
+/// A time that is over may look like one ahead again, once in 131 s: an answer is then held back for as long as a full
+/// budget would be ([`AnswerLimits::admit`]), 0.5 s by default.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
-#[repr(transparent)]
-pub struct ChallengeTick(u16);
+#[repr(C)]
+pub struct AnswerTicks {
+    /// With [`AnswerTicks::FLAG`].
+    challenge: u16,
+    old: u16,
+}
 
-impl ChallengeTick {
+impl AnswerTicks {
     const STEP_MS: u64 = 4;
-    /// Steps are counted modulo this, from 1: 0 means that nothing was challenged.
+    /// Steps are counted modulo this, from 1: 0 means that nothing was answered.
     const STEPS: u64 = 0x7fff;
     /// The owner's bit.
     const FLAG: u16 = 0x8000;
     /// A limit is never further ahead than this, so what looks so is over: 65 s.
     const AHEAD_MAX: u64 = 0x3fff;
 
-    /// Keeps the limit; `flag` is kept beside it.
+    /// Keeps the limits; `flag` is kept beside them.
     #[must_use]
-    pub fn new(limit: ChallengeLimit, flag: bool) -> Self {
-        let steps = limit.next().instant().map_or(0, |next| {
-            let steps = next.as_ns().div_ceil(Self::STEP_MS * 1_000_000);
-            (steps % Self::STEPS) as u16 + 1
-        });
-        Self(steps | if flag { Self::FLAG } else { 0 })
+    pub fn new(limits: AnswerLimits, flag: bool) -> Self {
+        Self {
+            challenge: Self::tick(limits.challenge) | if flag { Self::FLAG } else { 0 },
+            old: Self::tick(limits.old),
+        }
     }
 
-    /// The bit that was kept beside the limit.
+    /// The bit that was kept beside the limits.
     #[must_use]
     #[inline]
     pub const fn flag(self) -> bool {
-        self.0 & Self::FLAG != 0
+        self.challenge & Self::FLAG != 0
     }
 
-    /// The limit as it stands at `now`.
+    /// The limits as they stand at `now`.
     #[must_use]
-    pub fn limit(self, now: Instant) -> ChallengeLimit {
-        let Some(steps) = u64::from(self.0 & !Self::FLAG).checked_sub(1) else {
-            return ChallengeLimit::NEW;
+    pub fn limits(self, now: Instant) -> AnswerLimits {
+        AnswerLimits {
+            challenge: Self::instant(self.challenge & !Self::FLAG, now),
+            old: Self::instant(self.old, now),
+        }
+    }
+
+    fn tick(paid: Instant) -> u16 {
+        if paid == Instant::ZERO {
+            return 0;
+        }
+        let steps = paid.as_ns().div_ceil(Self::STEP_MS * 1_000_000);
+        (steps % Self::STEPS) as u16 + 1
+    }
+
+    fn instant(tick: u16, now: Instant) -> Instant {
+        let Some(steps) = u64::from(tick).checked_sub(1) else {
+            return Instant::ZERO;
         };
         let now_steps = now.as_ms() / Self::STEP_MS;
         let ahead = (steps + Self::STEPS - now_steps % Self::STEPS) % Self::STEPS;
         if ahead == 0 || ahead > Self::AHEAD_MAX {
-            return ChallengeLimit::NEW;
+            return Instant::ZERO;
         }
-        let next = Instant::from_ms((now_steps + ahead) * Self::STEP_MS);
-        ChallengeLimit::until(Deadline::at(next))
+        Instant::from_ms((now_steps + ahead) * Self::STEP_MS)
     }
 }
 
@@ -147,7 +164,8 @@ impl Parked {
             rto: ShortUs::from_us(rest.rto_us),
             windows: RestWindows::new(rest.cwnd, rest.ssthresh, rest.mss),
             r2_s: u16::try_from(r2_s).unwrap_or(u16::MAX),
-            challenge: ChallengeTick::new(rest.challenge, false),
+            answers: AnswerTicks::new(rest.answers, false),
+            unused: 0,
             listener,
             flags,
             shifts: WindowShifts::new(rest.snd_scale, rest.rcv_scale),
@@ -187,7 +205,7 @@ impl Parked {
                 r2,
                 ..defaults
             },
-            challenge: self.challenge.limit(now),
+            answers: self.answers.limits(now),
         }
     }
 
@@ -208,16 +226,18 @@ impl Parked {
     }
 
     /// What [`crate::tcp::rest::rest_step`] takes: a segment that doesn't wake the connection needs no more. Without
-    /// TS.Recent once that is too old to judge by (RFC 7323 §5.5).
+    /// TS.Recent once that is too old to judge by (RFC 7323 §5.5). `rcv_buf` is the receive buffer of every connection, in
+    /// bytes.
     #[must_use]
     #[inline]
-    pub fn numbers(&self, now: Instant) -> RestNumbers {
+    pub fn numbers(&self, rcv_buf: u32, now: Instant) -> RestNumbers {
         let judges =
             self.flags.has(ConnFlags::TIMESTAMPS) && !recent_is_outdated(self.heard_s, now);
         RestNumbers {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv_nxt,
             rcv_wnd: self.rcv_wnd,
+            rcv_wnd_max: rcv_buf.max(self.rcv_wnd),
             max_snd_wnd: u32::from(self.peer_window) << self.shifts.send(),
             ts_recent: judges.then_some(self.ts_recent),
         }
@@ -225,7 +245,7 @@ impl Parked {
 }
 
 impl TimeWait {
-    /// Keeps a connection in TIME-WAIT; its deadline is the table's to keep. Rounded is only when it may challenge again.
+    /// Keeps a connection in TIME-WAIT; its deadline is the table's to keep. Rounded is only when it may answer again.
     #[must_use]
     pub fn from_tcp(record: &time_wait::TimeWait) -> Self {
         Self {
@@ -233,17 +253,20 @@ impl TimeWait {
             rcv_nxt: record.rcv_nxt,
             ts_recent: record.timestamps.map_or(0, |ts| ts.recent),
             window: record.rcv_wnd,
-            challenge: ChallengeTick::new(record.challenge, record.timestamps.is_some()),
+            unused: 0,
+            answers: AnswerTicks::new(record.answers, record.timestamps.is_some()),
         }
     }
 
     /// The record that judges segments. `deadline` is what [`super::ConnTable::deadline`] says, `timestamp_offset` what
-    /// [`crate::tcp::isn::IsnKey::timestamp_offset_ms`] gives again for the flow (any value where there are no timestamps).
+    /// [`crate::tcp::isn::IsnKey::timestamp_offset_ms`] gives again for the flow (any value where there are no timestamps),
+    /// `rcv_buf` the receive buffer of every connection, in bytes.
     #[must_use]
     pub fn to_tcp(
         &self,
         deadline: TickMs,
         timestamp_offset: u32,
+        rcv_buf: u32,
         now: Instant,
     ) -> time_wait::TimeWait {
         time_wait::TimeWait {
@@ -256,7 +279,8 @@ impl TimeWait {
             }),
             deadline: Deadline::at(deadline.instant(now)),
             rcv_wnd: self.window,
-            challenge: self.challenge.limit(now),
+            window_max: rcv_buf,
+            answers: self.answers.limits(now),
         }
     }
 
@@ -264,7 +288,7 @@ impl TimeWait {
     #[must_use]
     #[inline]
     pub const fn has_timestamps(&self) -> bool {
-        self.challenge.flag()
+        self.answers.flag()
     }
 }
 

@@ -263,11 +263,11 @@ macro_rules! queued {
 }
 
 record!(
-    /// An IPv4 embryo: eight lie in seven lines.
-    EmbryoV4, HeadV4, Embryo, 56, 4, previous: u32, deadline: TickMs);
+    /// An IPv4 embryo.
+    EmbryoV4, HeadV4, Embryo, 60, 4, previous: u32, deadline: TickMs);
 record!(
     /// An IPv6 embryo.
-    EmbryoV6, HeadV6, Embryo, 68, 4, previous: u32, deadline: TickMs);
+    EmbryoV6, HeadV6, Embryo, 72, 4, previous: u32, deadline: TickMs);
 record!(
     /// An open IPv4 connection: two to a line.
     OpenV4, HeadV4, Open, 32, 32, unused: [u16; 5]);
@@ -275,17 +275,17 @@ record!(
     /// An open IPv6 connection: in one line, whose rest is unused.
     OpenV6, HeadV6, Open, 64, 64, unused: [u16; 15]);
 record!(
-    /// A parked IPv4 connection: one line, 4 bytes of which are unused.
-    ParkedV4, HeadV4, Parked, 64, 64, unused: u32);
+    /// A parked IPv4 connection: one line, 2 bytes of which are unused.
+    ParkedV4, HeadV4, Parked, 64, 64);
 record!(
-    /// A parked IPv6 connection: 8 bytes more than a line; packed, so 72 bytes rather than 128.
-    ParkedV6, HeadV6, Parked, 72, 4);
+    /// A parked IPv6 connection: 12 bytes more than a line; packed, so 76 bytes rather than 128.
+    ParkedV6, HeadV6, Parked, 76, 4);
 record!(
     /// An IPv4 connection in TIME-WAIT.
-    TimeWaitV4, HeadV4, TimeWait, 44, 4, previous: u32, deadline: TickMs);
+    TimeWaitV4, HeadV4, TimeWait, 48, 4, previous: u32, deadline: TickMs);
 record!(
     /// An IPv6 connection in TIME-WAIT.
-    TimeWaitV6, HeadV6, TimeWait, 56, 4, previous: u32, deadline: TickMs);
+    TimeWaitV6, HeadV6, TimeWait, 60, 4, previous: u32, deadline: TickMs);
 
 queued!(EmbryoV4);
 queued!(EmbryoV6);

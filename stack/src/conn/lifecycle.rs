@@ -45,6 +45,7 @@ impl ConnTable {
         hash: FlowHash,
         open: &Open,
     ) -> Result<Found, TableFull> {
+        self.admit::<Open>(key)?;
         let entry = self.open.alloc(key, open).ok_or(full::<Open>(key))?;
         self.name(entry);
         self.enter(hash, entry)
@@ -60,6 +61,7 @@ impl ConnTable {
         hash: FlowHash,
         parked: &Parked,
     ) -> Result<Found, TableFull> {
+        self.admit::<Parked>(key)?;
         let entry = self.parked.alloc(key, parked).ok_or(full::<Parked>(key))?;
         self.name(entry);
         self.enter(hash, entry)
@@ -86,6 +88,17 @@ impl ConnTable {
             TickMs::deadline(deadline),
         );
         self.enter(hash, entry)
+    }
+
+    /// Whether there may be one more connection of this family.
+    fn admit<B: Body>(&self, key: &FlowKey) -> Result<(), TableFull> {
+        let (open, parked, most) = (self.open.len(), self.parked.len(), self.connections);
+        let has_room = if key.is_v6() {
+            open.v6 + parked.v6 < most.v6
+        } else {
+            open.v4 + parked.v4 < most.v4
+        };
+        has_room.then_some(()).ok_or(full::<B>(key))
     }
 
     /// Enters a record into the index. That holds as many entries as there are records, so it always has room.
@@ -116,6 +129,7 @@ impl ConnTable {
         open: &Open,
     ) -> Result<Found, MoveError> {
         let key = self.key_of(embryo, Kind::Embryo)?;
+        self.admit::<Open>(&key)?;
         let entry = self.open.alloc(&key, open).ok_or(full::<Open>(&key))?;
         self.name(entry);
         self.replace(embryo, hash, entry)
@@ -296,7 +310,7 @@ impl ConnTable {
         Some(ConnId { handle, generation })
     }
 
-    /// One past the highest handle number: handles are below the sum of the capacities for open and parked connections.
+    /// One past the highest handle number: as many as there may be connections.
     #[must_use]
     pub fn handles(&self) -> u32 {
         self.handles.capacity()

@@ -6,7 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::condense::{ChallengeTick, RestWindows};
+use super::condense::{AnswerTicks, RestWindows};
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
@@ -200,6 +200,8 @@ pub struct Embryo {
     pub shifts: WindowShifts,
     /// The listener, by its number in the worker.
     pub listener: u16,
+    /// How often it answers what it can't accept.
+    pub answers: AnswerTicks,
     /// Where the SYN came from, and its SYN-ACK goes again.
     pub mac: MacAddr,
     pub(crate) unused: [u8; 2],
@@ -259,14 +261,16 @@ pub struct Parked {
     pub windows: RestWindows,
     /// R2 in seconds (RFC 9293 MUST-21); 0 is the default.
     pub r2_s: u16,
-    /// When the next challenge ACK may go.
-    pub challenge: ChallengeTick,
+    /// How often it answers what it can't accept.
+    pub answers: AnswerTicks,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
     pub listener: u16,
     /// What was agreed on and switched on.
     pub flags: ConnFlags,
     /// Window shifts, both 0 unless agreed on.
     pub shifts: WindowShifts,
+    /// Fills the record up to a multiple of its alignment.
+    pub unused: u16,
 }
 
 /// TIME-WAIT: enough to acknowledge a retransmitted FIN, to tell an old segment from a new connection (RFC 6191,
@@ -284,15 +288,17 @@ pub struct TimeWait {
     pub ts_recent: u32,
     /// The window to announce, as it goes into the header.
     pub window: u16,
-    /// When the next challenge ACK may go, and whether timestamps were negotiated ([`TimeWait::has_timestamps`]).
-    pub(super) challenge: ChallengeTick,
+    /// Fills the record up to a multiple of its alignment.
+    pub(super) unused: u16,
+    /// How often it answers, and whether timestamps were negotiated ([`TimeWait::has_timestamps`]).
+    pub(super) answers: AnswerTicks,
 }
 
 const _: () = {
-    assert!(size_of::<Embryo>() == 28);
+    assert!(size_of::<Embryo>() == 32);
     assert!(size_of::<Open>() == 2);
-    assert!(size_of::<Parked>() == 40);
-    assert!(size_of::<TimeWait>() == 16);
+    assert!(size_of::<Parked>() == 44);
+    assert!(size_of::<TimeWait>() == 20);
 };
 
 #[cfg(test)]

@@ -214,7 +214,12 @@ impl Pair {
         let used = self
             .model
             .iter()
-            .filter(|(k, v)| v.1 == kind && k.is_v6() == key.is_v6())
+            .filter(|(k, v)| {
+                // Open or parked, it is one connection, and there are as many as records of either kind here.
+                let is_connection = |kind| matches!(kind, Kind::Open | Kind::Parked);
+                let counts = v.1 == kind || is_connection(v.1) && is_connection(kind);
+                counts && k.is_v6() == key.is_v6()
+            })
             .count();
         let capacity = self.table.capacity(kind);
         let full = used as u32

@@ -3,10 +3,11 @@
 //! Called by: the endpoint, to answer a SYN without state and to check an ACK that meets no record. It must never keep
 //! state per SYN, and never accept a number that this key didn't issue within the last two epochs.
 //!
-//! The ISS holds `epoch:2 | mss:3 | mac:27`. Window scale and SACK-permitted have no room there; they ride in the low
-//! bits of the TSval that the peer echoes (`sack:1 | wscale:4`), so without timestamps neither is kept. The MAC covers
-//! the tuple, the peer's ISN and all carried options, under a key of its epoch: the TSval bits can't be changed on their
-//! own.
+//! The ISS holds `epoch:2 | mss:3 | mac:27`. Window scale and SACK-permitted have no room there; the low bits of the TSval that
+//! the peer echoes carry them (`sack:1 | wscale:4`), so without timestamps neither is kept. The MAC covers the tuple, the
+//! peer's ISN and the MSS, under a key of its epoch, and says whether timestamps were offered. It doesn't cover what TSval
+//! carries: an ACK that lost its timestamps on the way must open too, without options, as with Linux. Only the peer itself
+//! can change those bits, and it may offer what it likes anyway.
 
 use super::isn::Tuple;
 use super::prf::{Prf, Purpose};
@@ -90,20 +91,23 @@ impl CookieKey {
     ) -> Cookie {
         self.enter_epoch(epoch(now));
         let mss_index = mss_index(options.mss);
-        let ts_bits = ts_bits(&options);
+        let with_timestamps = u32::from(options.timestamps) * TIMESTAMPS;
         let iss = SeqNum(
             ((self.epoch as u32 & 3) << EPOCH_SHIFT)
                 | (mss_index << MSS_SHIFT)
-                | mac(&self.current, tuple, irs, mss_index, ts_bits),
+                | (mac(&self.current, tuple, irs, mss_index) ^ with_timestamps),
         );
         Cookie {
             iss,
-            tsval: options.timestamps.then(|| stamp(ts_clock_ms, ts_bits)),
+            tsval: options
+                .timestamps
+                .then(|| stamp(ts_clock_ms, ts_bits(&options))),
         }
     }
 
     /// What the SYN said, if the ACK that came proves that we answered it: `iss` is SEG.ACK − 1, `irs` SEG.SEQ − 1,
-    /// `tsecr` what the ACK echoes. `None` when the cookie is forged, for another connection, or too old.
+    /// `tsecr` what the ACK echoes. `None` when the cookie is forged, for another connection, or too old. Timestamps that the
+    /// SYN didn't offer don't count; without those that it did, no option is known any more.
     #[must_use]
     pub fn open(
         &mut self,
@@ -121,17 +125,20 @@ impl CookieKey {
             _ => return None,
         };
         let mss_index = (iss.0 >> MSS_SHIFT) & 7;
-        let ts_bits = tsecr.map_or(NO_TIMESTAMPS, |tsecr| tsecr & TS_OPTION_MASK);
-        if mac(prf, tuple, irs, mss_index, ts_bits) != iss.0 & MAC_MASK {
-            return None;
-        }
-        let wscale = ts_bits & 15;
-        let with_ts = tsecr.is_some();
+        let offered = match mac(prf, tuple, irs, mss_index) ^ iss.0 & MAC_MASK {
+            0 => false,
+            TIMESTAMPS => true,
+            _ => return None,
+        };
+        let ts_bits = tsecr
+            .filter(|_| offered)
+            .map(|tsecr| tsecr & TS_OPTION_MASK);
+        let wscale = ts_bits.map_or(NO_WSCALE, |bits| bits & 15);
         Some(CookieOptions {
             mss: MSS_VALUES[mss_index as usize],
-            window_scale: (with_ts && wscale < NO_WSCALE).then_some(wscale as u8),
-            sack_permitted: with_ts && ts_bits & 16 != 0,
-            timestamps: with_ts,
+            window_scale: (wscale < NO_WSCALE).then_some(wscale as u8),
+            sack_permitted: ts_bits.is_some_and(|bits| bits & 16 != 0),
+            timestamps: ts_bits.is_some(),
         })
     }
 
@@ -152,13 +159,13 @@ impl CookieKey {
 }
 
 #[inline]
-fn mac(prf: &Prf, tuple: Tuple, irs: SeqNum, mss_index: u32, ts_bits: u32) -> u32 {
-    let more = u64::from(irs.0) << 16 | u64::from(mss_index) << 8 | u64::from(ts_bits);
+fn mac(prf: &Prf, tuple: Tuple, irs: SeqNum, mss_index: u32) -> u32 {
+    let more = u64::from(irs.0) << 16 | u64::from(mss_index) << 8;
     tuple.hash(prf, more) as u32 & MAC_MASK
 }
 
-/// In place of the option bits when there are no timestamps: distinct from every value of the bits.
-const NO_TIMESTAMPS: u32 = 1 << 7;
+/// Turned over in the MAC when the SYN offered timestamps. The top bit: an ACK of one number more or less must not pass.
+const TIMESTAMPS: u32 = 1 << (MAC_BITS - 1);
 
 fn epoch(now: Instant) -> u64 {
     now.as_ns() / (EPOCH_S * 1_000_000_000)
@@ -175,9 +182,6 @@ fn mss_index(mss: u16) -> u32 {
 
 #[inline]
 fn ts_bits(options: &CookieOptions) -> u32 {
-    if !options.timestamps {
-        return NO_TIMESTAMPS;
-    }
     let wscale = options
         .window_scale
         .map_or(NO_WSCALE, |shift| u32::from(shift.min(14)));

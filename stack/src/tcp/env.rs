@@ -3,6 +3,7 @@
 //! Called by: whoever drives connections (worker, simulated world, tests), once per turn. It must never reach back
 //! into a connection, and its counters are plain words of one worker: never shared, never atomic.
 
+use crate::tcp::answer_limits::Answer;
 use crate::tcp::settings::Settings;
 use crate::tcp::state::{Event, State, Transitions};
 use crate::tcp::verdict::{OUTCOME_COUNT, Outcome};
@@ -28,6 +29,10 @@ pub struct Counters {
     pub challenge_acks: u64,
     /// Challenge ACKs that the limit of their connection swallowed.
     pub challenge_acks_suppressed: u64,
+    /// ACKs owed for old segments: data again, probes.
+    pub old_segment_acks: u64,
+    /// ACKs for old segments that the limit of their connection swallowed.
+    pub old_segment_acks_suppressed: u64,
     /// Segments sent again, for whatever reason.
     pub retransmitted_segments: u64,
     /// Expiries of the retransmission timer.
@@ -83,6 +88,11 @@ impl Counters {
         let others = [
             ("challenge_acks", self.challenge_acks),
             ("challenge_acks_suppressed", self.challenge_acks_suppressed),
+            ("old_segment_acks", self.old_segment_acks),
+            (
+                "old_segment_acks_suppressed",
+                self.old_segment_acks_suppressed,
+            ),
             ("retransmitted_segments", self.retransmitted_segments),
             ("retransmission_timeouts", self.retransmission_timeouts),
             ("fast_retransmits", self.fast_retransmits),
@@ -95,6 +105,17 @@ impl Counters {
             ("undefined_transitions", self.transitions.undefined()),
         ];
         outcomes.into_iter().chain(others)
+    }
+
+    /// An unacceptable segment was answered, or wasn't because of the limit.
+    pub(super) const fn answer(&mut self, answer: Answer, admitted: bool) {
+        let counter = match (answer.is_old(), admitted) {
+            (false, true) => &mut self.challenge_acks,
+            (false, false) => &mut self.challenge_acks_suppressed,
+            (true, true) => &mut self.old_segment_acks,
+            (true, false) => &mut self.old_segment_acks_suppressed,
+        };
+        *counter += 1;
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 //! Called by: the process stage, for segments whose tuple is an embryo's. It must never change a record itself: it
 //! returns the step, the caller owns record, timer and reply.
 
+use super::answer_limits::Answer;
 use super::reset::Reset;
 use super::segment::Segment;
 use super::seq::SeqNum;
@@ -28,10 +29,10 @@ pub struct EmbryoNumbers {
 /// What an embryo does with a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EmbryoStep {
-    /// The SYN again: the SYN-ACK was lost or is late; send it again.
+    /// The SYN again: the SYN-ACK was lost or is late; send it again, within the budget for old segments with text.
     SynAckAgain,
-    /// Send `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` and drop the segment.
-    Challenge,
+    /// Send `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` within this budget and drop the segment.
+    Answer(Answer),
     /// A valid reset: the embryo ends, the listener listens on.
     Reset,
     /// A SYN in the window: back to LISTEN without an answer (fourth step, passive open).
@@ -74,7 +75,7 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &Segment) -> EmbryoStep {
         return if flags.rst() {
             EmbryoStep::Drop
         } else {
-            EmbryoStep::Challenge
+            EmbryoStep::Answer(Answer::to(segment, rcv_nxt, embryo.rcv_wnd))
         };
     }
     // Second: RST, exact or challenged (RFC 5961 §3.2).
@@ -83,7 +84,7 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &Segment) -> EmbryoStep {
         return if exact {
             EmbryoStep::Reset
         } else {
-            EmbryoStep::Challenge
+            EmbryoStep::Answer(Answer::Challenge)
         };
     }
     // Fourth: SYN.
@@ -180,11 +181,15 @@ mod tests {
         );
         assert_eq!(
             step(segment(u32::MAX, 0, Flags::SYN | Flags::ACK)),
-            EmbryoStep::Challenge
+            EmbryoStep::Answer(Answer::OldText)
         );
         assert_eq!(
             step(segment(u32::MAX - 1, 0, Flags::SYN)),
-            EmbryoStep::Challenge
+            EmbryoStep::Answer(Answer::OldText)
+        );
+        assert_eq!(
+            step(segment(u32::MAX - 200, 0, Flags::SYN)),
+            EmbryoStep::Answer(Answer::Challenge)
         );
         assert_eq!(step(segment(5, 0, Flags::SYN)), EmbryoStep::BackToListen);
     }
@@ -192,10 +197,13 @@ mod tests {
     #[test]
     fn a_reset_must_be_exact() {
         assert_eq!(step(segment(0, 0, Flags::RST)), EmbryoStep::Reset);
-        assert_eq!(step(segment(1, 0, Flags::RST)), EmbryoStep::Challenge);
+        assert_eq!(
+            step(segment(1, 0, Flags::RST)),
+            EmbryoStep::Answer(Answer::Challenge)
+        );
         assert_eq!(
             step(segment(99, 0, Flags::RST | Flags::ACK)),
-            EmbryoStep::Challenge
+            EmbryoStep::Answer(Answer::Challenge)
         );
         assert_eq!(step(segment(100, 0, Flags::RST)), EmbryoStep::Drop);
         assert_eq!(step(segment(u32::MAX, 0, Flags::RST)), EmbryoStep::Drop);
@@ -203,7 +211,10 @@ mod tests {
 
     #[test]
     fn paws_challenges_old_segments_but_never_resets() {
-        assert_eq!(step(stamped(49, Flags::ACK)), EmbryoStep::Challenge);
+        assert_eq!(
+            step(stamped(49, Flags::ACK)),
+            EmbryoStep::Answer(Answer::Challenge)
+        );
         assert_eq!(step(stamped(50, Flags::ACK)), EmbryoStep::Establish);
         assert_eq!(step(stamped(49, Flags::RST)), EmbryoStep::Reset);
     }

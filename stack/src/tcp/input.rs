@@ -3,6 +3,7 @@
 //! Called by: the connection record, for every segment of a connection. It must never send, and never panic on
 //! anything that a peer can say: numbers wrap, odd segments have an [`Outcome`].
 
+use crate::tcp::answer_limits::Answer;
 use crate::tcp::congestion::{Ack, Reaction};
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
@@ -133,7 +134,7 @@ impl Tcb {
         self.text_and_fin(arrived, verdict, env)
     }
 
-    /// The peer's SYN again. Alone: our SYN-ACK got lost, so it goes out again (within the limit of challenge ACKs: no
+    /// The peer's SYN again. Alone: our SYN-ACK got lost, so it goes out again (within the limit for old segments: no
     /// reflection). With the ACK of our SYN: simultaneous open as §3.5 Figure 8 draws it, which the acceptability
     /// test alone would not let through.
     fn handshake_again(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
@@ -148,11 +149,7 @@ impl Tcb {
         if seg.flags.rst() || seg.flags.ack() {
             return Ok(());
         }
-        if self
-            .cold
-            .challenge
-            .admit(env.now, env.settings.challenge_interval)
-        {
+        if self.admits(Answer::OldText, env) {
             self.rtx_nxt = self.snd_una;
         }
         Err(Outcome::SynRetransmitted)
@@ -377,7 +374,7 @@ impl Tcb {
         let mut record = self.to_time_wait();
         let (outcome, step) = record.judge(seg, env);
         self.cold.slow_timer = record.deadline;
-        self.cold.challenge = record.challenge;
+        self.cold.answers = record.answers;
         match step {
             TimeWaitStep::Drop => {}
             TimeWaitStep::Ack(_) => self.ack.now(),
@@ -534,28 +531,26 @@ impl Tcb {
         }
     }
 
-    /// The answer to an unacceptable segment. One with data was sent in earnest and gets its ACK; an empty one may be
-    /// the other half of an ACK loop or an attack, so it counts as a challenge.
+    /// The answer to an unacceptable segment, from the budget for such a segment.
     fn acknowledge_unacceptable(&mut self, seg: &Segment, env: &mut Env<'_>) {
-        if seg.payload_len > 0 || seg.flags.fin() {
+        let answer = Answer::to(seg, self.rcv.nxt, self.rcv.largest());
+        if self.admits(answer, env) {
             self.ack.now();
-        } else {
-            self.challenge(env);
         }
     }
 
     /// A challenge ACK, if this connection has one left (RFC 5961 §7).
     fn challenge(&mut self, env: &mut Env<'_>) {
-        if self
-            .cold
-            .challenge
-            .admit(env.now, env.settings.challenge_interval)
-        {
-            env.counters.challenge_acks += 1;
+        if self.admits(Answer::Challenge, env) {
             self.ack.now();
-        } else {
-            env.counters.challenge_acks_suppressed += 1;
         }
+    }
+
+    fn admits(&mut self, answer: Answer, env: &mut Env<'_>) -> bool {
+        let interval = env.settings.challenge_interval;
+        let admitted = self.cold.answers.admit(answer, env.now, interval);
+        env.counters.answer(answer, admitted);
+        admitted
     }
 
     pub(super) fn enter_time_wait(&mut self, verdict: &mut Verdict, env: &Env<'_>) {

@@ -45,7 +45,7 @@ impl Tcb {
     /// The next segment that should go out now, or `None`. The caller sends what it gets: for TCP it is sent.
     pub fn poll_output(&mut self, unsent: Unsent, env: &mut Env<'_>) -> Option<SendPlan> {
         if self.bits.take(Bits::RST_DUE) {
-            return Some(self.reset());
+            return Some(self.reset(env));
         }
         match self.state {
             State::Closed | State::Listen => None,
@@ -93,12 +93,18 @@ impl Tcb {
         self.snd_una.add(self.flight().min(self.snd_wnd.size))
     }
 
-    /// §3.10.5 and §3.10.4: `<SEQ=SND.NXT><CTL=RST>`; with an ACK, which no receiver minds and middleboxes like.
-    fn reset(&self) -> SendPlan {
+    /// §3.10.5 and §3.10.4: `<SEQ=SND.NXT><CTL=RST>`; with an ACK, which no receiver minds and middleboxes like, and with
+    /// timestamps where they are in use (RFC 7323 §3.2, a SHOULD).
+    fn reset(&self, env: &Env<'_>) -> SendPlan {
+        let with_timestamps = self.bits.has(Bits::TIMESTAMPS);
         SendPlan {
             seq: self.acceptable_seq(),
             ack: self.rcv.nxt,
             flags: Flags::RST_ACK,
+            options: Options {
+                timestamps: with_timestamps.then(|| self.ts.option(env.now, true)),
+                ..Options::default()
+            },
             ..SendPlan::default()
         }
     }

@@ -5,7 +5,7 @@
 //! must never carry data: whatever brings data or a FIN has to wake the connection first.
 
 use super::ack::AckPolicy;
-use super::challenge::ChallengeLimit;
+use super::answer_limits::{Answer, AnswerLimits};
 use super::congestion::Congestion;
 use super::env::Env;
 use super::handshake::paws_rejects;
@@ -73,8 +73,8 @@ pub struct Rest {
     pub ssthresh: u32,
     /// The application's choices. Keepalive is always off.
     pub options: ConnectionOptions,
-    /// How soon a segment that must be challenged is challenged again.
-    pub challenge: ChallengeLimit,
+    /// How often it answers what it can't accept.
+    pub answers: AnswerLimits,
 }
 
 // Going to rest, and coming back.
@@ -122,7 +122,7 @@ impl Tcb {
             cwnd: self.congestion.window(),
             ssthresh: self.congestion.threshold(),
             options: self.cold.params.options,
-            challenge: self.cold.challenge,
+            answers: self.cold.answers,
         })
     }
 
@@ -167,7 +167,7 @@ impl Tcb {
             env.settings.initial_window,
         );
         tcb.ack = AckPolicy::default();
-        tcb.cold.challenge = rest.challenge;
+        tcb.cold.answers = rest.answers;
         tcb
     }
 
@@ -189,6 +189,8 @@ pub struct RestNumbers {
     pub rcv_nxt: SeqNum,
     /// RCV.WND in bytes.
     pub rcv_wnd: u32,
+    /// The largest window that we ever offered, in bytes.
+    pub rcv_wnd_max: u32,
     /// The largest window that the peer ever offered, in bytes (MAX.SND.WND of RFC 5961 §5.2).
     pub max_snd_wnd: u32,
     /// TS.Recent when timestamps are in use.
@@ -202,8 +204,8 @@ pub enum RestStep {
     Ack,
     /// A valid reset: the connection ends.
     Reset,
-    /// Answer `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` (RFC 5961), drop the segment.
-    Challenge,
+    /// Answer `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` within this budget, drop the segment.
+    Answer(Answer),
     /// Drop without an answer.
     Drop,
     /// Data, urgent data ahead, or FIN: the connection must wake to take it.
@@ -216,29 +218,28 @@ pub fn rest_step(rest: &RestNumbers, segment: &Segment) -> RestStep {
     let flags = segment.flags;
     let in_window = acceptable(segment.seq, segment.len(), rest.rcv_nxt, rest.rcv_wnd);
     if !in_window || paws_rejects(rest.ts_recent, segment.tsval(), flags) {
-        // SYN in a synchronized state is challenged wherever it lies (RFC 5961 §4.2): so is all else but a reset.
         return if flags.rst() {
             RestStep::Drop
         } else {
-            RestStep::Challenge
+            RestStep::Answer(Answer::to(segment, rest.rcv_nxt, rest.rcv_wnd_max))
         };
     }
     if flags.rst() {
         return if segment.seq == rest.rcv_nxt {
             RestStep::Reset
         } else {
-            RestStep::Challenge
+            RestStep::Answer(Answer::Challenge)
         };
     }
     if flags.syn() {
-        return RestStep::Challenge;
+        return RestStep::Answer(Answer::Challenge);
     }
     if !flags.ack() {
         return RestStep::Drop;
     }
     // RFC 5961 §5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT.
     if rest.snd_nxt.since(segment.ack) > rest.max_snd_wnd {
-        return RestStep::Challenge;
+        return RestStep::Answer(Answer::Challenge);
     }
     if !segment.is_empty() || flags.contains(Flags::URG) {
         RestStep::Wake
@@ -255,9 +256,12 @@ mod tests {
         snd_nxt: SeqNum(10),
         rcv_nxt: SeqNum(u32::MAX),
         rcv_wnd: 100,
+        rcv_wnd_max: 1_000,
         max_snd_wnd: 50,
         ts_recent: None,
     };
+
+    const CHALLENGE: RestStep = RestStep::Answer(Answer::Challenge);
 
     fn step(seq: u32, ack: u32, flags: Flags, payload_len: u32) -> RestStep {
         let (seq, ack) = (SeqNum(seq), SeqNum(ack));
@@ -274,16 +278,19 @@ mod tests {
     #[test]
     fn resets_end_it_only_when_exact() {
         assert_eq!(step(u32::MAX, 0, Flags::RST, 0), RestStep::Reset);
-        assert_eq!(step(0, 0, Flags::RST, 0), RestStep::Challenge);
+        assert_eq!(step(0, 0, Flags::RST, 0), CHALLENGE);
         assert_eq!(step(99, 0, Flags::RST, 0), RestStep::Drop);
     }
 
     #[test]
     fn syns_are_challenged_wherever_they_lie() {
         for seq in [0, 50, 5_000, u32::MAX] {
-            assert_eq!(step(seq, 10, Flags::SYN, 0), RestStep::Challenge);
-            assert_eq!(step(seq, 10, Flags::SYN_ACK, 0), RestStep::Challenge);
+            assert_eq!(step(seq, 10, Flags::SYN, 0), CHALLENGE);
+            assert_eq!(step(seq, 10, Flags::SYN_ACK, 0), CHALLENGE);
         }
+        // The SYN-ACK again, because our ACK of it was lost.
+        let answer = RestStep::Answer(Answer::OldText);
+        assert_eq!(step(u32::MAX - 1, 10, Flags::SYN_ACK, 0), answer);
     }
 
     #[test]
@@ -295,9 +302,9 @@ mod tests {
         );
         assert_eq!(
             step(u32::MAX, 10u32.wrapping_sub(51), Flags::ACK, 0),
-            RestStep::Challenge
+            CHALLENGE
         );
-        assert_eq!(step(u32::MAX, 11, Flags::ACK, 0), RestStep::Challenge);
+        assert_eq!(step(u32::MAX, 11, Flags::ACK, 0), CHALLENGE);
     }
 
     #[test]
@@ -312,6 +319,6 @@ mod tests {
             RestStep::Wake
         );
         assert_eq!(step(u32::MAX, 10, Flags::NONE, 1), RestStep::Drop);
-        assert_eq!(step(200, 10, Flags::ACK, 1), RestStep::Challenge);
+        assert_eq!(step(200, 10, Flags::ACK, 1), CHALLENGE);
     }
 }

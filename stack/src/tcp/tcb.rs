@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 
 use crate::memory::prefetch_read;
 use crate::tcp::ack::AckPolicy;
-use crate::tcp::challenge::ChallengeLimit;
+use crate::tcp::answer_limits::AnswerLimits;
 use crate::tcp::congestion::Congestion;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
@@ -172,7 +172,7 @@ pub(super) struct Cold {
     /// FIN-WAIT-2, TIME-WAIT or keepalive, by state.
     pub(super) slow_timer: Deadline,
     pub(super) overdue: Overdue,
-    pub(super) challenge: ChallengeLimit,
+    pub(super) answers: AnswerLimits,
     pub(super) soft_error: Option<IcmpError>,
     pub(super) close_reason: Option<CloseReason>,
     pub(super) reassembly: Reassembly,
@@ -194,7 +194,7 @@ impl Cold {
             black_hole: BlackHole::None,
             slow_timer: Deadline::OFF,
             overdue: Overdue::NOTHING,
-            challenge: ChallengeLimit::NEW,
+            answers: AnswerLimits::NEW,
             soft_error: None,
             close_reason: None,
             reassembly: Reassembly::default(),
@@ -507,7 +507,8 @@ impl Tcb {
             timestamps: self.bits.has(Bits::TIMESTAMPS).then_some(self.ts),
             deadline: self.cold.slow_timer,
             rcv_wnd: (self.rcv.size() >> self.rcv_scale()).min(0xffff) as u16,
-            challenge: self.cold.challenge,
+            window_max: self.rcv.largest(),
+            answers: self.cold.answers,
         }
     }
 

@@ -4,7 +4,7 @@
 //! Called by: the worker for records of the TIME-WAIT slab, and by `Tcb` for the moments before it becomes one. It must
 //! never hold data, and never be prolonged by anything but the peer's own FIN.
 
-use crate::tcp::challenge::ChallengeLimit;
+use crate::tcp::answer_limits::{Answer, AnswerLimits};
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::segment::{Flags, Options, Segment, SendPlan};
@@ -12,6 +12,7 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
 use crate::tcp::verdict::Outcome;
+use crate::tcp::window::acceptable;
 
 /// A connection in TIME-WAIT.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +27,10 @@ pub struct TimeWait {
     pub deadline: Deadline,
     /// RCV.WND that the peer knows of, in bytes, as wide as a field without scaling shows.
     pub rcv_wnd: u16,
-    /// How soon a segment that must be answered is answered again.
-    pub challenge: ChallengeLimit,
+    /// The largest window that we ever offered, in bytes.
+    pub window_max: u32,
+    /// How often it answers.
+    pub answers: AnswerLimits,
 }
 
 /// What a segment does to a connection in TIME-WAIT.
@@ -66,36 +69,63 @@ impl TimeWait {
         over
     }
 
+    /// A SYN that may reopen met no listener: it is acknowledged like one that may not, within the limit. The peer's reset
+    /// ends TIME-WAIT, and its next SYN gets the answer of a closed port.
+    pub fn refuse_syn(&mut self, seg: &Segment, env: &mut Env<'_>) -> Step {
+        self.limited_ack(seg, env)
+    }
+
     pub(super) fn judge(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
-        let is_rst = seg.flags.rst();
-        if seg.flags.syn() && !is_rst && !seg.flags.ack() {
-            return self.syn(seg, env);
-        }
-        if !is_rst
-            && let (Some(ts), Some(option)) = (&self.timestamps, seg.options.timestamps)
-            && ts.is_old(option.tsval)
-        {
-            return (Outcome::Paws, self.limited_ack(env));
-        }
-        if is_rst {
+        let flags = seg.flags;
+        if flags.rst() {
             return self.rst(seg, env);
         }
-        if seg.flags.fin() && seg.end() == self.rcv_nxt {
-            // "The only thing that can arrive in this state is a retransmission of the remote FIN."
-            self.deadline = Deadline::after(env.now, env.settings.two_msl);
-            return (Outcome::TimeWaitFin, Step::Ack(self.ack(env)));
+        // With a FIN no real peer sends it, and no listener takes it.
+        if flags.syn() && !flags.intersects(Flags::ACK | Flags::FIN) {
+            return self.syn(seg, env);
         }
-        if seg.flags.syn() {
-            return (Outcome::SynChallenged, self.limited_ack(env));
+        if let (Some(ts), Some(option)) = (&self.timestamps, seg.options.timestamps)
+            && ts.is_old(option.tsval)
+        {
+            return (Outcome::Paws, self.limited_ack(seg, env));
+        }
+        // First: sequence number.
+        if !acceptable(seg.seq, seg.len(), self.rcv_nxt, self.rcv_wnd.into()) {
+            return self.unacceptable(seg, env);
+        }
+        // Fourth: SYN, with RFC 5961 §4.2.
+        if flags.syn() {
+            return (Outcome::SynChallenged, self.limited_ack(seg, env));
+        }
+        // Fifth: "if the ACK bit is off, drop the segment and return".
+        if !flags.ack() {
+            return (Outcome::AckMissing, Step::Drop);
         }
         if seg.seq == self.rcv_nxt && seg.is_empty() {
             return (Outcome::PureAck, Step::Drop);
         }
-        (Outcome::OutOfWindow, self.limited_ack(env))
+        (Outcome::OutOfWindow, self.limited_ack(seg, env))
     }
 
-    /// RFC 6191 §2: a newer timestamp reopens; the same one or none needs a newer sequence number; else silence.
-    fn syn(&self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+    /// What doesn't lie in the window is acknowledged, whatever else it is. "The only thing that can arrive in this state is a
+    /// retransmission of the remote FIN" starts 2 MSL over: a FIN that an acknowledgment comes with, since the peer's never
+    /// came without.
+    fn unacceptable(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+        let flags = seg.flags;
+        let outcome = if flags.syn() {
+            Outcome::SynChallenged
+        } else if flags.contains(Flags::FIN | Flags::ACK) && seg.end() == self.rcv_nxt {
+            self.deadline = Deadline::after(env.now, env.settings.two_msl);
+            Outcome::TimeWaitFin
+        } else {
+            Outcome::OutOfWindow
+        };
+        (outcome, self.limited_ack(seg, env))
+    }
+
+    /// RFC 6191 §2: a newer timestamp reopens; the same one or none needs a newer sequence number. Any other is acknowledged
+    /// (RFC 9293 §3.10.7.4, fourth step): silence would keep the peer out for 2 MSL, and of an ACK its reset makes an end.
+    fn syn(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
         let newer_seq = seg.seq.after(self.rcv_nxt);
         let may_reopen = match (&self.timestamps, seg.options.timestamps) {
             (Some(ts), Some(option)) if option.tsval == ts.recent => newer_seq,
@@ -105,7 +135,7 @@ impl TimeWait {
             (_, None) => newer_seq,
         };
         if !may_reopen {
-            return (Outcome::TimeWaitSyn, Step::Drop);
+            return (Outcome::TimeWaitSyn, self.limited_ack(seg, env));
         }
         let _ = env.counters.transitions.step(State::TimeWait, Event::Syn);
         (
@@ -127,21 +157,20 @@ impl TimeWait {
             return (Outcome::RstInTimeWait, Step::Drop);
         }
         if seg.seq != self.rcv_nxt {
-            return (Outcome::RstChallenged, self.limited_ack(env));
+            return (Outcome::RstChallenged, self.limited_ack(seg, env));
         }
         let _ = env.counters.transitions.step(State::TimeWait, Event::Rst);
         (Outcome::RstAccepted, Step::Closed)
     }
 
-    fn limited_ack(&mut self, env: &mut Env<'_>) -> Step {
-        if self
-            .challenge
-            .admit(env.now, env.settings.challenge_interval)
-        {
-            env.counters.challenge_acks += 1;
+    fn limited_ack(&mut self, seg: &Segment, env: &mut Env<'_>) -> Step {
+        let answer = Answer::to(seg, self.rcv_nxt, self.window_max);
+        let interval = env.settings.challenge_interval;
+        let admitted = self.answers.admit(answer, env.now, interval);
+        env.counters.answer(answer, admitted);
+        if admitted {
             Step::Ack(self.ack(env))
         } else {
-            env.counters.challenge_acks_suppressed += 1;
             Step::Drop
         }
     }
@@ -180,7 +209,8 @@ mod tests {
             }),
             deadline: Deadline::at(Instant::from_ms(60_000)),
             rcv_wnd: 1000,
-            challenge: ChallengeLimit::NEW,
+            window_max: 1000,
+            answers: AnswerLimits::NEW,
         }
     }
 
@@ -210,17 +240,21 @@ mod tests {
     }
 
     #[test]
-    fn a_syn_reopens_by_rfc_6191() {
+    fn a_syn_reopens_by_rfc_6191_and_draws_an_ack_where_it_does_not() {
         let s = Settings::default();
         let reopened = |mut tw: TimeWait, seq, tsval| {
             let step = judge(&mut tw, seg(Flags::SYN, seq, tsval), &s);
-            assert!(matches!(
-                step,
-                Step::Reopen {
-                    iss_after: SeqNum(500)
-                } | Step::Drop
-            ));
-            step != Step::Drop
+            match step {
+                Step::Reopen { iss_after } => {
+                    assert_eq!(iss_after, SeqNum(500));
+                    true
+                }
+                Step::Ack(plan) => {
+                    assert_eq!((plan.seq, plan.ack), (SeqNum(500), SeqNum(1000)));
+                    false
+                }
+                other => panic!("{other:?}"),
+            }
         };
         assert!(
             reopened(record(), 5, Some(71)),
@@ -235,6 +269,66 @@ mod tests {
         };
         assert!(reopened(without.clone(), 5, Some(1)));
         assert!(!reopened(without.clone(), 5, None) && reopened(without, 1001, None));
+    }
+
+    /// Decision 0012: no real peer sends it.
+    #[test]
+    fn a_syn_with_fin_never_reopens() {
+        let s = Settings::default();
+        for (seq, tsval) in [
+            (1001, Some(71)),
+            (1001, None),
+            (5, Some(71)),
+            (900_000, None),
+        ] {
+            let spec = seg(Flags::SYN | Flags::FIN, seq, tsval);
+            let step = judge(&mut record(), spec, &s);
+            assert!(matches!(step, Step::Ack(_)), "{seq} {tsval:?}: {step:?}");
+        }
+    }
+
+    #[test]
+    fn syns_that_reopen_nothing_are_acknowledged_within_the_limit() {
+        let s = Settings::default();
+        let mut tw = record();
+        let syn = seg(Flags::SYN, 2_000_000_000, Some(69));
+        assert!(matches!(judge(&mut tw, syn, &s), Step::Ack(_)));
+        assert_eq!(judge(&mut tw, syn, &s), Step::Drop);
+        // The peer's FIN again has a budget of its own.
+        let fin = seg(Flags::FIN | Flags::ACK, 999, Some(70));
+        for _ in 0..crate::tcp::answer_limits::OLD_BURST {
+            assert!(matches!(judge(&mut tw, fin, &s), Step::Ack(_)));
+        }
+        assert_eq!(judge(&mut tw, fin, &s), Step::Drop);
+    }
+
+    #[test]
+    fn in_the_window_nothing_without_ack_is_answered() {
+        let s = Settings::default();
+        for flags in [Flags::NONE, Flags::PSH, Flags::FIN, Flags::URG] {
+            for (seq, payload_len) in [(1000, 0), (1000, 5), (1500, 5), (1999, 0)] {
+                let spec = Segment {
+                    payload_len,
+                    ..seg(flags, seq, Some(71))
+                };
+                assert_eq!(judge(&mut record(), spec, &s), Step::Drop, "{spec:?}");
+            }
+            // Outside of it the first check comes first.
+            let outside = seg(flags, 3000, Some(71));
+            assert!(matches!(judge(&mut record(), outside, &s), Step::Ack(_)));
+        }
+    }
+
+    #[test]
+    fn a_fin_without_ack_starts_nothing_over() {
+        let s = Settings::default();
+        let mut tw = record();
+        let step = judge(&mut tw, seg(Flags::FIN, 999, Some(70)), &s);
+        assert!(matches!(step, Step::Ack(_)));
+        assert_eq!(tw.deadline, record().deadline);
+        let mut tw = record();
+        judge(&mut tw, seg(Flags::FIN | Flags::SYN_ACK, 998, Some(70)), &s);
+        assert_eq!(tw.deadline, record().deadline);
     }
 
     #[test]
@@ -310,6 +404,7 @@ mod tests {
         };
         for stray in [
             seg(Flags::ACK, 900, Some(70)),
+            seg(Flags::FIN | Flags::ACK, 1500, Some(71)),
             seg(Flags::FIN, 2000, Some(71)),
             seg(Flags::SYN_ACK, 2000, Some(71)),
             text,

@@ -130,6 +130,13 @@ impl ReceiveWindow {
         self.edge.since(self.nxt)
     }
 
+    /// The largest window that the peer can have been offered, in bytes: what is older than that below RCV.NXT it can't send.
+    #[must_use]
+    pub const fn largest(&self) -> u32 {
+        let size = self.size();
+        if size > self.buf { size } else { self.buf }
+    }
+
     /// RCV.NXT + RCV.WND.
     #[must_use]
     #[inline]

@@ -160,6 +160,7 @@ impl<N: Nic> Core<N> {
         match self.opening(now).cookie(meta.key, meta.hash, &kept) {
             Err(NoRecord) => self.end(frame, Counter::CookieNoRecord),
             Ok(slot) => {
+                self.endpoint.spent_cookies.spend(meta.hash, kept.iss);
                 self.endpoint.counters.bump(Counter::CookieEstablished);
                 self.on_connection(hosted, frame, meta, slot, now);
             }

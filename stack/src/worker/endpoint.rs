@@ -12,6 +12,7 @@ use crate::config::{ClosedPolicy, Config};
 use crate::conn::accept_queue::AcceptQueues;
 use crate::conn::listener::ListenerId;
 use crate::conn::opening::KeptSyn;
+use crate::conn::spent_cookies::SpentCookies;
 use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
@@ -71,6 +72,8 @@ pub(super) struct Endpoint {
     pub(super) accept_queues: AcceptQueues,
     /// Embryos per listener, for the backlog.
     pub(super) embryos: Vec<u32>,
+    /// Those that have opened a connection.
+    pub(super) spent_cookies: SpentCookies,
     /// When the last cookie was sent: ACKs are checked against cookies only while one can be alive.
     pub(super) cookie_sent_at: Option<Instant>,
     /// Largest IP packet of the link, in bytes: our MSS follows from it.
@@ -98,6 +101,7 @@ impl Endpoint {
             hasher: FlowHasher::new(secrets.flow),
             isn: IsnKey::new(&secrets.isn),
             cookies: CookieKey::new(&secrets.cookie),
+            spent_cookies: SpentCookies::new(config.limits.spent_cookies, memory)?,
             accept_queues: AcceptQueues::new(
                 config.listeners.configs(),
                 config.limits.records.open.total(),
@@ -142,6 +146,12 @@ impl Endpoint {
             None if self.table.inserted() != inserted => self.table.lookup(&meta.key, meta.hash),
             found => found,
         }
+    }
+
+    /// The listener of this flow's port, while ports are open.
+    pub(super) fn listener_of(&self, key: &FlowKey) -> Option<ListenerId> {
+        let listener = self.config.listeners.find(key.local(), key.local_port());
+        listener.filter(|_| !self.ports_closed)
     }
 
     /// A segment that belongs to no connection: a listener's, or nobody's.

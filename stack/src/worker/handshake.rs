@@ -10,8 +10,9 @@ use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
 use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
-use crate::conn::{ConnFlags, Embryo, FlowKey, Found, WindowShifts};
+use crate::conn::{AnswerTicks, ConnFlags, Embryo, FlowKey, Found, WindowShifts};
 use crate::counters::Counter;
+use crate::tcp::answer_limits::Answer;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
@@ -162,9 +163,8 @@ impl Endpoint {
         iss_after: SeqNum,
         now: Instant,
     ) -> Verdict {
-        let (local, port) = (meta.key.local(), meta.key.local_port());
         let listeners = &self.config.listeners;
-        let open = listeners.find(local, port).filter(|_| !self.ports_closed);
+        let open = self.listener_of(&meta.key);
         let Some((listener, &config)) = open.and_then(|id| Some((id, listeners.config(id)?)))
         else {
             return self.ended(Counter::TimeWaitDropped);
@@ -227,6 +227,7 @@ impl Endpoint {
             flags,
             shifts,
             listener: listener.0,
+            answers: AnswerTicks::default(),
             mac: ethernet::source(bytes),
             unused: [0; 2],
         };
@@ -294,10 +295,16 @@ impl Endpoint {
         };
         match embryo_step(&numbers, &meta.segment(bytes)) {
             EmbryoStep::SynAckAgain => {
+                if !self.embryo_may_answer(found, &embryo, Answer::OldText, now) {
+                    return self.ended(Counter::EmbryoAnswerLimited);
+                }
                 let reply = self.syn_ack(&meta.key, &embryo, now);
                 self.reply(Counter::EmbryoSynAgain, reply)
             }
-            EmbryoStep::Challenge => {
+            EmbryoStep::Answer(answer) => {
+                if !self.embryo_may_answer(found, &embryo, answer, now) {
+                    return self.ended(Counter::EmbryoAnswerLimited);
+                }
                 let stamps = self.stamps(&meta.key, embryo.flags, embryo.ts_recent, now);
                 let reply = TcpReply {
                     seq: embryo.iss.add(1),
@@ -322,6 +329,23 @@ impl Endpoint {
         }
     }
 
+    /// Whether an embryo has this answer left. Two spoofed SYNs make two embryos of ours that take each other's SYN-ACK for
+    /// an unacceptable segment: without a limit they would answer each other for as long as they live.
+    fn embryo_may_answer(
+        &mut self,
+        found: Found,
+        embryo: &Embryo,
+        answer: Answer,
+        now: Instant,
+    ) -> bool {
+        let mut limits = embryo.answers.limits(now);
+        let admitted = limits.admit(answer, now, self.config.tcp.challenge_interval);
+        if admitted && let Some(record) = self.table.embryo_mut(found) {
+            record.answers = AnswerTicks::new(limits, false);
+        }
+        admitted
+    }
+
     /// An ACK for a listener that no record explains: a cookie's, or a stranger's.
     pub(super) fn on_listener_ack(
         &mut self,
@@ -344,6 +368,9 @@ impl Endpoint {
         let Some(kept) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
             return self.reset(Counter::CookieRejected, reset);
         };
+        if self.spent_cookies.is_spent(meta.hash, iss) {
+            return self.reset(Counter::CookieSpent, reset);
+        }
         let timestamps = timestamps.filter(|_| kept.timestamps);
         self.kept_syn = Some(KeptSyn {
             syn: Segment {

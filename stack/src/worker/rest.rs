@@ -5,8 +5,9 @@
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::conn::{ChallengeTick, Found, Parked};
+use crate::conn::{AnswerTicks, Found, Parked};
 use crate::counters::Counter;
+use crate::tcp::answer_limits::Answer;
 use crate::tcp::rest::{RestStep, rest_step};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -24,7 +25,7 @@ impl Endpoint {
             return self.ended(Counter::RestDropped);
         };
         let segment = meta.segment(bytes);
-        match rest_step(&parked.numbers(now), &segment) {
+        match rest_step(&parked.numbers(self.config.rcv_buf, now), &segment) {
             RestStep::Drop => self.ended(Counter::RestDropped),
             RestStep::Ack => {
                 if let Some(record) = self.table.parked_mut(found) {
@@ -32,20 +33,32 @@ impl Endpoint {
                 }
                 self.ended(Counter::RestAck)
             }
-            RestStep::Challenge => self.challenge(meta, found, &parked, now),
+            RestStep::Answer(answer) => self.answer_at_rest(meta, found, &parked, answer, now),
             RestStep::Reset => Verdict::RestReset(found),
             RestStep::Wake => Verdict::Wake(found),
         }
     }
 
-    /// Answers with a challenge ACK, unless this connection had one just now.
-    fn challenge(&mut self, meta: &Meta, found: Found, parked: &Parked, now: Instant) -> Verdict {
-        let mut limit = parked.challenge.limit(now);
-        if !limit.admit(now, self.config.tcp.challenge_interval) {
-            return self.ended(Counter::RestChallengeLimited);
+    /// Answers what a connection at rest can't accept with an ACK, as far as its budget goes.
+    fn answer_at_rest(
+        &mut self,
+        meta: &Meta,
+        found: Found,
+        parked: &Parked,
+        answer: Answer,
+        now: Instant,
+    ) -> Verdict {
+        let (answered, limited) = if answer.is_old() {
+            (Counter::RestOldAnswered, Counter::RestOldLimited)
+        } else {
+            (Counter::RestChallenged, Counter::RestChallengeLimited)
+        };
+        let mut limits = parked.answers.limits(now);
+        if !limits.admit(answer, now, self.config.tcp.challenge_interval) {
+            return self.ended(limited);
         }
         if let Some(record) = self.table.parked_mut(found) {
-            record.challenge = ChallengeTick::new(limit, false);
+            record.answers = AnswerTicks::new(limits, false);
         }
         let reply = TcpReply {
             seq: parked.snd_nxt,
@@ -59,6 +72,6 @@ impl Endpoint {
                 now,
             )),
         };
-        self.reply(Counter::RestChallenged, reply)
+        self.reply(answered, reply)
     }
 }

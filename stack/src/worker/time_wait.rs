@@ -72,14 +72,22 @@ impl<N: Nic> Core<N> {
         let segment = meta.segment(frame.bytes());
         let deadline = self.endpoint.table.deadline(found);
         let offset = self.endpoint.isn.timestamp_offset_ms(tuple(&meta.key));
-        let mut time_wait = record.to_tcp(deadline.unwrap_or(TickMs::at(now)), offset, now);
+        let mut time_wait = record.to_tcp(
+            deadline.unwrap_or(TickMs::at(now)),
+            offset,
+            self.endpoint.config.rcv_buf,
+            now,
+        );
         let before = time_wait.deadline;
         let mut env = Env {
             now,
             settings: &self.endpoint.config.tcp,
             counters: &mut self.conns.counters,
         };
-        let step = time_wait.on_segment(&segment, &mut env);
+        let mut step = time_wait.on_segment(&segment, &mut env);
+        if matches!(step, Step::Reopen { .. }) && self.endpoint.listener_of(&meta.key).is_none() {
+            step = time_wait.refuse_syn(&segment, &mut env);
+        }
         if let Some(place) = self.endpoint.table.time_wait_mut(found) {
             *place = TimeWait::from_tcp(&time_wait);
         }

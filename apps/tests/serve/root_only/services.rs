@@ -9,7 +9,7 @@ use serde_json::Value;
 use stack::conn::pattern;
 
 use super::{PATIENCE, SILENCE, connect};
-use crate::server::{OURS, OURS6, Server, in_namespace, run};
+use crate::server::{OURS, OURS6, Server, counter, in_namespace, run};
 
 /// A connection to a service, which gives up after a while.
 fn open(address: IpAddr, port: u16) -> TcpStream {
@@ -388,6 +388,39 @@ fn noaccept_fills_its_queue_and_then_takes_no_more() {
             let error = stream.read(&mut [0]).expect_err("reset");
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         }
+    });
+}
+
+/// At work or at rest, a connection counts; and there is no minimum below which a limit doesn't go.
+#[test]
+#[ignore = "needs root"]
+fn as_many_connections_are_served_as_the_limit_says() {
+    in_namespace(|| {
+        let server = Server::start(&["--listen", "98=noread", "--max-connections", "64"]);
+        let mut held: Vec<TcpStream> = (0..50).map(|_| open(OURS, 98)).collect();
+        // These come to rest: their places among those at work are free again.
+        std::thread::sleep(Duration::from_millis(2_500));
+        held.extend((0..50).map(|_| open(OURS, 98)));
+        std::thread::sleep(Duration::from_millis(500));
+        let summary = server.stop(SIGTERM);
+        assert_eq!(of_listener(&summary, "accepted"), 64, "{summary}");
+        drop(held);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn as_many_connections_are_in_time_wait_as_the_limit_says() {
+    in_namespace(|| {
+        let server = Server::start(&["--listen", "13=daytime", "--max-time-wait", "8"]);
+        for _ in 0..20 {
+            let mut line = String::new();
+            let mut stream = open(OURS, 13);
+            stream.read_to_string(&mut line).expect("a line");
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let summary = server.stop(SIGTERM);
+        assert_eq!(counter(&summary, "time_wait_recycled"), 12, "{summary}");
     });
 }
 

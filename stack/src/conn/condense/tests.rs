@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::tcp::answer_limits::Answer;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::timestamps::RECENT_VALID_S;
 
@@ -29,7 +30,7 @@ fn rest() -> Rest {
             keepalive: false,
             r2: Duration::from_secs(30),
         },
-        challenge: ChallengeLimit::NEW,
+        answers: AnswerLimits::NEW,
     }
 }
 
@@ -91,21 +92,37 @@ fn what_is_rounded_stays_within_what_is_said() {
 
 proptest! {
     #[test]
-    fn a_challenge_is_never_too_early_and_at_most_a_step_late(
+    fn an_answer_is_never_too_early_and_at_most_a_step_late(
         at_ms in 1u64..1 << 40,
-        interval_ms in 1u64..30_000,
+        interval_ms in 1u64..10_000,
         wait_ms in 0u64..65_000,
         flag: bool,
+        answer in prop::sample::select(&[Answer::Challenge, Answer::OldEmpty]),
     ) {
         let (at, interval) = (Instant::from_ms(at_ms), Duration::from_millis(interval_ms));
-        let mut limit = ChallengeLimit::NEW;
-        prop_assert!(limit.admit(at, interval));
-        let tick = ChallengeTick::new(limit, flag);
+        let mut limits = AnswerLimits::NEW;
+        prop_assert!(limits.admit(answer, at, interval));
+        let ticks = AnswerTicks::new(limits, flag);
         let now = Instant::from_ms(at_ms + wait_ms);
-        let admitted = tick.limit(now).admit(now, interval);
+        let admitted = ticks.limits(now).admit(answer, now, interval);
         prop_assert!(!admitted || wait_ms >= interval_ms, "too early");
         prop_assert!(admitted || wait_ms < interval_ms + 4, "too late");
-        prop_assert_eq!(tick.flag(), flag);
+        prop_assert_eq!(ticks.flag(), flag);
+    }
+
+    /// Kept modulo 131 s, a time that is long over looks like one ahead for half of every 131 s.
+    #[test]
+    fn what_was_answered_long_ago_limits_for_a_full_budget_at_most(
+        at_ms in 1u64..1 << 40, wait_ms in 66_000u64..129_000,
+    ) {
+        let (at, interval) = (Instant::from_ms(at_ms), Duration::from_millis(500));
+        for answer in [Answer::Challenge, Answer::OldEmpty, Answer::OldText] {
+            let mut limits = AnswerLimits::NEW;
+            prop_assert!(limits.admit(answer, at, interval));
+            let now = Instant::from_ms(at_ms + wait_ms);
+            let mut kept = AnswerTicks::new(limits, false).limits(now);
+            prop_assert!(kept.admit(answer, now, interval), "{answer:?}");
+        }
     }
 
     #[test]
@@ -114,11 +131,12 @@ proptest! {
         now_ms in 0u64..1 << 40, left_ms in 0u64..240_000, challenged: bool,
     ) {
         let now = Instant::from_ms(now_ms);
-        let challenge = if challenged {
-            // On a step, which is what the record can tell exactly.
-            ChallengeLimit::until(Deadline::at(Instant::from_ms((now_ms / 4 + 100) * 4)))
+        // On a step, which is what the record can tell exactly.
+        let ahead = |steps| Instant::from_ms((now_ms / 4 + steps) * 4);
+        let answers = if challenged {
+            AnswerLimits { challenge: ahead(100), old: ahead(300) }
         } else {
-            ChallengeLimit::NEW
+            AnswerLimits::NEW
         };
         let record = time_wait::TimeWait {
             snd_nxt: SeqNum(snd_nxt),
@@ -130,12 +148,13 @@ proptest! {
             }),
             deadline: Deadline::at(Instant::from_ms(now_ms + left_ms)),
             rcv_wnd,
-            challenge,
+            window_max: 70_000,
+            answers,
         };
         let small = TimeWait::from_tcp(&record);
         prop_assert_eq!(small.has_timestamps(), recent.is_some());
         let deadline = TickMs::deadline(Instant::from_ms(now_ms + left_ms));
-        prop_assert_eq!(small.to_tcp(deadline, offset, now), record);
+        prop_assert_eq!(small.to_tcp(deadline, offset, 70_000, now), record);
     }
 
     #[test]
@@ -188,12 +207,12 @@ fn ts_recent_judges_for_24_days_and_no_longer_even_after_the_clock_of_ms_wrapped
     let record = Parked::from_rest(&rest(), 0);
     let judges = |s: u32| {
         let now = Instant::from_ms((100 + u64::from(s)) * 1_000);
-        record.numbers(now).ts_recent.is_some()
+        record.numbers(0, now).ts_recent.is_some()
     };
     assert!(judges(RECENT_VALID_S) && !judges(RECENT_VALID_S + 1));
     assert!(!judges(60 * 24 * 3600));
     assert_eq!(
-        record.numbers(Instant::from_ms(100_000)).max_snd_wnd,
+        record.numbers(0, Instant::from_ms(100_000)).max_snd_wnd,
         54_321 << 14
     );
 }

@@ -1,8 +1,9 @@
 //! Ending: FIN in every order, half-close, abort, TIME-WAIT, data after close.
 
-use crate::tcp::lang::{ack, data, fin, rst, syn};
+use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
+use crate::tcp::settings::Settings;
 use crate::tcp::state::State;
-use crate::tcp::testing::Host;
+use crate::tcp::testing::{Host, params, plain};
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload};
 
 #[test]
@@ -268,6 +269,32 @@ fn time_wait() -> Host {
     host
 }
 
+/// RFC 7323 §3.2: TSopt "SHOULD be sent in an <RST> segment" once it was negotiated.
+#[test]
+fn a_reset_carries_timestamps_where_they_are_in_use() {
+    for with_timestamps in [true, false] {
+        let settings = if with_timestamps {
+            Settings::default()
+        } else {
+            plain()
+        };
+        let mut host = Host::client(settings, params());
+        host.expect(syn());
+        host.inject(syn_ack().seq(0).ack(1).mss(1000).ts(7, 0));
+        host.expect(ack().seq(1).ack(1));
+        host.abort();
+        let reset = host.expect(rst().seq(1).ack(1));
+        let clock = host
+            .tcb
+            .to_time_wait()
+            .timestamps
+            .map(|ts| ts.clock(host.now));
+        let shown = reset.options.timestamps.map(|ts| (ts.tsval, ts.tsecr));
+        assert_eq!(shown, clock.map(|clock| (clock, 7)));
+        assert_eq!(shown.is_some(), with_timestamps);
+    }
+}
+
 #[test]
 fn a_timer_that_fires_too_early_ends_nothing() {
     let mut host = time_wait();
@@ -285,7 +312,7 @@ fn time_wait_answers_as_its_record_does() {
     host.advance_ms(59_999);
     host.expect_state(State::TimeWait);
     host.inject_as(syn().seq(1), Outcome::TimeWaitSyn);
-    host.expect_nothing();
+    host.expect(ack().seq(2).ack(2));
     let verdict = host.inject_as(syn().seq(1000), Outcome::TimeWaitReopen);
     assert!(verdict.events.has(Events::CLOSED));
     let mut host = time_wait();

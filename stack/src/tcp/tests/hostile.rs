@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::tcp::answer_limits::OLD_BURST;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
 use crate::tcp::seq::SeqNum;
@@ -29,17 +30,20 @@ fn a_blind_reset_must_hit_exactly() {
 
 #[test]
 fn a_syn_in_a_synchronised_state_is_challenged_wherever_it_is() {
-    for (seq, outcome) in [
-        (1, Outcome::SynChallenged),
-        (100, Outcome::SynChallenged),
-        (0, Outcome::Duplicate),
-        (RCV_BUF + 1, Outcome::OutOfWindow),
-        (0x8000_0000, Outcome::OutOfWindow),
+    // The SYN at 0 is the peer's own again: it has the budget of what is old.
+    for (seq, outcome, answers) in [
+        (1, Outcome::SynChallenged, 1),
+        (100, Outcome::SynChallenged, 1),
+        (0, Outcome::Duplicate, OLD_BURST),
+        (RCV_BUF + 1, Outcome::OutOfWindow, 1),
+        (0x8000_0000, Outcome::OutOfWindow, 1),
     ] {
         for spec in [syn(), syn_ack()] {
             let mut host = Host::established();
-            host.inject_as(spec.seq(seq), outcome);
-            host.expect(ack().seq(1).ack(1));
+            for _ in 0..answers {
+                host.inject_as(spec.seq(seq), outcome);
+                host.expect(ack().seq(1).ack(1));
+            }
             host.inject(spec.seq(seq));
             host.expect_nothing();
             host.expect_state(State::Established);
@@ -83,6 +87,72 @@ fn two_sides_that_disagree_do_not_answer_each_other_for_ever() {
     }
     assert_eq!(answers, 1);
     assert_eq!(host.counters.challenge_acks_suppressed, 99);
+}
+
+/// Junk needs only the addresses and ports. It must not silence the ACKs that a peer in earnest waits for: it would give up
+/// after R2.
+#[test]
+fn junk_does_not_silence_the_answers_to_what_is_old() {
+    let mut host = Host::established();
+    host.inject_as(data(100), Outcome::InOrder);
+    host.read(100);
+    host.advance_ms(1_000);
+    host.expect(ack().ack(101));
+    for round in 0..10 {
+        for junk in 0..20 {
+            host.inject_as(ack().seq(1_000_000 * (junk + 1)), Outcome::OutOfWindow);
+        }
+        host.expect(ack().ack(101));
+        host.expect_nothing();
+        if round % 2 == 0 {
+            host.inject_as(data(100).seq(1), Outcome::Duplicate);
+        } else {
+            host.inject_as(ack().seq(100), Outcome::OutOfWindow);
+        }
+        host.expect(ack().ack(101));
+        host.advance_ms(500);
+    }
+}
+
+/// Old data is answered, but not as often as somebody may send it.
+#[test]
+fn old_data_is_answered_within_a_limit_of_its_own() {
+    let mut host = Host::established();
+    host.inject_as(data(100), Outcome::InOrder);
+    host.read(100);
+    host.advance_ms(1_000);
+    host.expect(ack().ack(101));
+    for spec in [data(100).seq(1), fin().seq(100)] {
+        for _ in 0..OLD_BURST {
+            host.inject_as(spec, Outcome::Duplicate);
+            host.expect(ack().ack(101));
+        }
+        for _ in 0..100 {
+            host.inject_as(spec, Outcome::Duplicate);
+        }
+        host.expect_nothing();
+        host.advance_ms(500);
+        host.inject_as(spec, Outcome::Duplicate);
+        host.expect(ack().ack(101));
+        host.advance_ms(2_000);
+    }
+    assert_eq!(
+        host.counters.old_segment_acks,
+        2 * (u64::from(OLD_BURST) + 1)
+    );
+    assert_eq!(host.counters.old_segment_acks_suppressed, 200);
+}
+
+/// Data from beyond the window was not sent in earnest.
+#[test]
+fn data_beyond_the_window_is_a_challenge() {
+    let mut host = Host::established();
+    for i in 0..10 {
+        host.inject_as(data(10).seq(RCV_BUF + 1 + i), Outcome::OutOfWindow);
+    }
+    host.expect(ack().ack(1));
+    host.expect_nothing();
+    assert_eq!(host.counters.challenge_acks, 1);
 }
 
 #[test]

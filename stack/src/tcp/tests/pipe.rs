@@ -398,10 +398,10 @@ impl World {
         let now = self.now;
         let side = &mut self.sides[packet.to];
         if let Record::Parked(parked) = &mut side.record {
-            match rest_step(&parked.numbers(now), &packet.seg) {
+            match rest_step(&parked.numbers(side.params.rcv_buf, now), &packet.seg) {
                 RestStep::Drop => return,
                 RestStep::Ack => return parked.on_ack(&packet.seg, now),
-                RestStep::Reset | RestStep::Challenge | RestStep::Wake => side.wake(now),
+                RestStep::Reset | RestStep::Answer(_) | RestStep::Wake => side.wake(now),
             }
         }
         match &mut side.record {

@@ -6,6 +6,7 @@ use super::host::{BACKLOG, CLOSED, Flow, Host, OPEN};
 use crate::conn::ConnFlags;
 use crate::conn::listener::SynPolicy;
 use crate::counters::Counter;
+use crate::tcp::answer_limits::OLD_BURST;
 use crate::tcp::lang::{ack, data, fin, rst, segment, syn, syn_ack};
 use crate::tcp::segment::Flags;
 
@@ -171,6 +172,7 @@ fn a_reset_must_be_exact() {
         .counted(Counter::EmbryoDropped)
         .silent();
     for inexact in [2, 65_535] {
+        let mut host = embryo();
         host.inject(rst().seq(inexact))
             .counted(Counter::EmbryoChallenged);
         host.expect(ack().seq(1).ack(1));
@@ -211,15 +213,19 @@ fn another_syn_in_the_window_goes_back_to_listen_without_a_word() {
 
 #[test]
 fn what_lies_outside_the_window_is_challenged() {
-    let mut host = embryo();
     for spec in [
         ack().seq(70_000).ack(1),
         data(9).seq(70_000).ack(1),
         syn().seq(70_000),
     ] {
+        let mut host = embryo();
         host.inject(spec).counted(Counter::EmbryoChallenged);
         host.expect(ack().seq(1).ack(1));
+        host.inject(spec)
+            .counted(Counter::EmbryoAnswerLimited)
+            .silent();
     }
+    let mut host = embryo();
     for spec in [
         segment(Flags::NONE).seq(1),
         segment(Flags::FIN).seq(1),
@@ -228,6 +234,29 @@ fn what_lies_outside_the_window_is_challenged() {
         host.inject(spec).counted(Counter::EmbryoDropped).silent();
     }
     assert!(host.embryo().is_some());
+}
+
+/// Junk doesn't silence the SYN-ACK for a peer whose first one was lost, and neither is sent without a limit.
+#[test]
+fn junk_takes_nothing_from_the_answers_to_the_syn_again() {
+    let mut host = embryo();
+    host.inject(ack().seq(70_000).ack(1))
+        .counted(Counter::EmbryoChallenged)
+        .expect(ack().seq(1).ack(1));
+    for _ in 0..OLD_BURST {
+        host.inject(syn().seq(0))
+            .counted(Counter::EmbryoSynAgain)
+            .expect(syn_ack().seq(0).ack(1));
+    }
+    for spec in [syn().seq(0), ack().seq(70_000).ack(1)] {
+        host.inject(spec)
+            .counted(Counter::EmbryoAnswerLimited)
+            .silent();
+    }
+    host.wait_ms(500)
+        .inject(syn().seq(0))
+        .counted(Counter::EmbryoSynAgain)
+        .expect(syn_ack().seq(0).ack(1));
 }
 
 #[test]

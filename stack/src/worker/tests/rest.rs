@@ -4,6 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::host::{Flow, Host, OPEN, OUR_V4};
 use crate::counters::Counter;
+use crate::tcp::answer_limits::OLD_BURST;
 use crate::tcp::lang::{ack, data, fin, rst, segment, syn, syn_ack};
 use crate::tcp::segment::Flags;
 
@@ -67,12 +68,11 @@ fn a_reset_must_be_exact() {
 #[test]
 fn syns_and_what_lies_outside_the_window_are_challenged() {
     for spec in [
-        syn().seq(0),
         syn().seq(1),
         syn().seq(1_000_000),
         syn_ack().seq(1).ack(1),
-        ack().seq(0).ack(1),
-        data(5).seq(70_000).ack(1),
+        ack().seq(1_000_000).ack(1),
+        data(5).seq(1_000_000).ack(1),
         ack().seq(1).ack(2), // of something never sent
         ack().seq(1).ack(0u32.wrapping_sub(60_000)),
     ] {
@@ -96,16 +96,80 @@ fn without_ack_nothing_happens() {
     assert!(host.parked().is_some());
 }
 
+/// The peer's R2 ends the connection when its data again, its probes, or the SYN-ACK of its that we acknowledged in vain get no
+/// answer: whoever knows addresses and ports must not be able to bring that about.
+#[test]
+fn junk_does_not_silence_the_answers_to_what_is_old() {
+    for old in [
+        data(1).seq(0).ack(1),
+        ack().seq(0).ack(1),
+        syn_ack().seq(0).ack(1),
+    ] {
+        let mut host = established();
+        for round in 0..10 {
+            host.inject(ack().seq(1_000_000).ack(1))
+                .counted(Counter::RestChallenged)
+                .expect(ack().seq(1).ack(1));
+            for _ in 0..20 {
+                host.inject(ack().seq(1_000_000).ack(1))
+                    .counted(Counter::RestChallengeLimited)
+                    .silent();
+            }
+            host.inject(old)
+                .counted(Counter::RestOldAnswered)
+                .expect(ack().seq(1).ack(1));
+            assert!(host.parked().is_some(), "{old} in round {round}");
+            host.wait_ms(500);
+        }
+    }
+}
+
+#[test]
+fn old_data_is_answered_within_a_limit_of_its_own() {
+    let mut host = established();
+    for _ in 0..OLD_BURST {
+        host.inject(data(1).seq(0).ack(1))
+            .counted(Counter::RestOldAnswered)
+            .expect(ack().seq(1).ack(1));
+    }
+    host.inject_together(&[data(1).seq(0).ack(1); 10]);
+    assert_eq!(host.ends(), [("rest_old_limited", 10)]);
+    host.silent();
+    // Waking and resting again lifts no limit.
+    host.wait_ms(500)
+        .inject(data(1).seq(0).ack(1))
+        .counted(Counter::RestOldAnswered)
+        .expect(ack().seq(1).ack(1));
+    host.inject(data(1).seq(0).ack(1))
+        .counted(Counter::RestOldLimited)
+        .silent();
+}
+
+/// The record keeps the time of an answer modulo 131 s: what was answered 75 s ago, as keepalive probes are, limits nothing.
+#[test]
+fn an_answer_limits_no_longer_than_its_budget_says() {
+    let mut host = established();
+    for _ in 0..10 {
+        host.inject(ack().seq(0).ack(1))
+            .counted(Counter::RestOldAnswered)
+            .expect(ack().seq(1).ack(1));
+        host.inject(ack().seq(1_000_000).ack(1))
+            .counted(Counter::RestChallenged)
+            .expect(ack().seq(1).ack(1));
+        host.wait_ms(75_000);
+    }
+}
+
 #[test]
 fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     let mut host = established();
     let first = host.flow;
     let challenge = |host: &mut Host| {
-        host.inject(syn().seq(0)).counted(Counter::RestChallenged);
+        host.inject(syn().seq(1)).counted(Counter::RestChallenged);
         host.expect(ack().seq(1).ack(1));
     };
     let limited = |host: &mut Host| {
-        host.inject(syn().seq(0))
+        host.inject(syn().seq(1))
             .counted(Counter::RestChallengeLimited)
             .silent();
     };
@@ -120,7 +184,7 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     challenge(&mut host);
     limited(&mut host);
     // Many in one burst are one.
-    host.wait_ms(500).inject_together(&[syn().seq(0); 10]);
+    host.wait_ms(500).inject_together(&[syn().seq(1); 10]);
     let ends = [("rest_challenged", 1), ("rest_challenge_limited", 9)];
     assert_eq!(host.ends(), ends);
     host.expect(ack().seq(1).ack(1));
@@ -131,14 +195,14 @@ fn the_limit_outlives_the_wrap_of_the_millisecond_clock() {
     let mut host = Host::new();
     host.now = crate::time::Instant::from_ms((1 << 32) - 100);
     host.establish();
-    host.inject(syn().seq(0))
+    host.inject(syn().seq(1))
         .counted(Counter::RestChallenged)
         .expect(ack().seq(1).ack(1));
     host.wait_ms(200)
-        .inject(syn().seq(0))
+        .inject(syn().seq(1))
         .counted(Counter::RestChallengeLimited);
     host.wait_ms(300)
-        .inject(syn().seq(0))
+        .inject(syn().seq(1))
         .counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1));
 }
@@ -172,7 +236,7 @@ fn a_scaled_window_is_announced_scaled() {
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .rest();
-    host.inject(syn().seq(0)).counted(Counter::RestChallenged);
+    host.inject(syn().seq(1)).counted(Counter::RestChallenged);
     host.expect(ack().seq(1).ack(1).win(65_535 >> 7));
 }
 

@@ -65,9 +65,11 @@ fn a_newer_syn_reopens_with_a_higher_iss() {
     let snd_nxt = host.flow.our_iss.expect("told").add(2);
     host.forget_iss();
     // An old one doesn't.
+    host.flow.our_iss = Some(snd_nxt.sub(2));
     host.inject(syn().seq(1))
-        .counted(Counter::TimeWaitDropped)
-        .silent();
+        .counted(Counter::TimeWaitAck)
+        .expect(ack().seq(2).ack(2));
+    host.forget_iss();
     host.flow.peer_iss = host.flow.peer_iss.add(100_000);
     host.inject(syn().seq(0))
         .counted(Counter::SynEmbryo)
@@ -79,6 +81,43 @@ fn a_newer_syn_reopens_with_a_higher_iss() {
         .silent();
     assert_eq!(host.kind(), Some(Kind::Open));
     assert_eq!(host.worker().table().total(), 1);
+}
+
+/// What a peer does that was rebooted: the ACK of its SYN, which is older by number, tells it of the old connection; its reset
+/// ends that, and the SYN again opens a new one.
+#[test]
+fn a_syn_that_does_not_reopen_gets_in_after_the_reset_that_its_ack_draws() {
+    let mut host = lingering();
+    let old = host.flow;
+    host.flow.peer_iss = old.peer_iss.sub(1_000_000);
+    host.forget_iss();
+    host.inject(syn().seq(0)).counted(Counter::TimeWaitAck);
+    host.on(old).expect(ack().seq(2).ack(2));
+    host.inject(rst().seq(2))
+        .counted(Counter::TimeWaitReset)
+        .silent();
+    host.forget_iss();
+    host.flow.peer_iss = old.peer_iss.sub(1_000_000);
+    host.wait_ms(1_000)
+        .inject(syn().seq(0))
+        .counted(Counter::SynEmbryo)
+        .expect(syn_ack().seq(0).ack(1));
+}
+
+#[test]
+fn a_newer_syn_at_a_port_without_a_listener_draws_an_ack_within_the_limit() {
+    let mut host = lingering();
+    host.worker().core.endpoint.ports_closed = true;
+    let old = host.flow;
+    host.flow.peer_iss = old.peer_iss.add(1_000_000);
+    host.inject(syn().seq(0)).counted(Counter::TimeWaitAck);
+    host.flow.peer_iss = old.peer_iss;
+    host.expect(ack().seq(2).ack(2));
+    host.flow.peer_iss = old.peer_iss.add(1_000_000);
+    host.inject(syn().seq(0))
+        .counted(Counter::TimeWaitDropped)
+        .silent();
+    assert_eq!(host.kind(), Some(Kind::TimeWait));
 }
 
 /// A cookie's ISS can't be put above the old numbers, so there is an embryo even where the listener has none else.

@@ -4,9 +4,9 @@ use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
 use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready};
 use super::probe::Probe;
-use crate::conn::{ConnId, Kind};
+use crate::conn::{ConnId, Kind, Records};
 use crate::counters::Counter;
-use crate::tcp::lang::{ack, data, fin, rst};
+use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;
 
 /// A host whose connection has come to rest.
@@ -149,4 +149,55 @@ fn without_a_place_to_rest_it_stays_awake() {
     host.wait_ms(5_000);
     assert_eq!(host.worker().table().len(Kind::Parked).v4, 1);
     assert_eq!(host.worker().table().len(Kind::Open).v4, 1);
+}
+
+/// The limit counts connections, at work or at rest: a table with room for four of each kind serves four, not eight.
+#[test]
+fn there_are_never_more_connections_than_the_limit_says() {
+    for v6 in [false, true] {
+        let flow = |port| {
+            if v6 {
+                Flow::v6(port, OPEN)
+            } else {
+                Flow::v4(port, OPEN)
+            }
+        };
+        let mut host = Host::with(|spec| {
+            let records = Records { v4: 4, v6: 4 };
+            spec.limits.records.open = records;
+            spec.limits.records.parked = records;
+        });
+        let mut first = None;
+        for port in 1..=4 {
+            host.on(flow(port)).establish();
+            first.get_or_insert(host.flow);
+            assert!(
+                host.parked().is_some(),
+                "at rest, so its open record is free"
+            );
+        }
+        host.on(flow(5))
+            .inject(syn().seq(0))
+            .counted(Counter::SynEmbryo)
+            .expect(syn_ack().seq(0).ack(1));
+        host.inject(ack().seq(1).ack(1))
+            .counted(Counter::EmbryoAckNoRecord)
+            .silent();
+        let fifth = host.flow;
+        // The other family has a limit of its own.
+        let other = if v6 {
+            Flow::v4(6, OPEN)
+        } else {
+            Flow::v6(6, OPEN)
+        };
+        host.on(other).establish();
+        // Where one has ended there is room.
+        host.on(first.expect("the first"))
+            .inject(rst().seq(1))
+            .counted(Counter::RestReset);
+        host.on(fifth)
+            .inject(ack().seq(1).ack(1))
+            .counted(Counter::ConnSegment)
+            .silent();
+    }
 }
