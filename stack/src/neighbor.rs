@@ -385,12 +385,9 @@ impl<F> NeighborTable<F> {
                 self.moved(neighbor, from, to);
             }
             Some(_) if overriding => self.on_claim(neighbor, now),
-            Some(_) => {
-                // Somebody else claims the address: believe neither for long (RFC 4861 §7.2.5, case I).
-                if entry.state == State::Reachable {
-                    entry.enter(State::Stale, NEVER);
-                }
-            }
+            // Somebody else claims the address: believe neither for long (RFC 4861 §7.2.5, case I).
+            Some(_) if entry.state == State::Reachable => entry.enter(State::Stale, NEVER),
+            Some(_) => {}
             None if solicited => {
                 entry.prove(reachable_until, now);
                 self.arm(reachable_until);

@@ -330,7 +330,7 @@ fn claims() -> [fn(&mut NeighborTable<u32>, Instant); 3] {
                 table
                     .on_solicitation(host(1), OTHER_MAC, true, now)
                     .is_none()
-            )
+            );
         },
         |table, now| {
             let claim = answer(host(1), OTHER_MAC, false, true);
