@@ -22,7 +22,7 @@ impl App for Capitals {
 
     fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
         if matches!(self, Self::Client(_)) {
-            cx.send_bytes(conn, b"hello, world");
+            assert_eq!(cx.send_bytes(conn, b"hello, world"), 12);
             cx.shutdown(conn);
         }
     }

@@ -78,7 +78,9 @@ pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use local::{LocalAddrs, LocalId, LocalPrefix};
 pub use ports::{LocalPorts, PortRange, PortRangeError};
-pub use record::{ConnFlags, Embryo, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
+pub use record::{
+    ConnFlags, Embryo, EndDue, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts,
+};
 
 use index::Index;
 use listener::ListenerId;

@@ -70,8 +70,12 @@ counters! {
     End TcpToGroup "tcp_to_group",
     /// Dropped: source equals destination address ("land").
     End Land "land",
-    /// Dropped: an IP protocol that nobody here speaks.
+    /// Dropped: an IP packet longer than our MTU.
+    End LongerThanMtu "longer_than_mtu",
+    /// Dropped: an IP protocol that nobody here speaks; reported to its sender within the limit of ICMP errors.
     End IpProtocolUnsupported "ip_protocol_unsupported",
+    /// Dropped: UDP to one of our addresses, where no port is ever open; reported to its sender within the limit of ICMP errors.
+    End UdpClosed "udp_closed",
     /// Dropped: a frame in several buffers that is longer than a control buffer.
     End ChainedTooLong "chained_too_long",
     /// Dropped: a frame in several buffers, and no buffer could be had to put it into one.
@@ -206,6 +210,10 @@ counters! {
     /// Segments whose bytes were not taken because the queues of all connections are full; their ACK was.
     Event PayloadNoPlace "payload_no_place",
 
+    /// ICMP errors sent about frames that ended under a name of their own: port and protocol unreachable, parameter problem.
+    Event IcmpErrorsSent "icmp_errors_sent",
+    /// ICMP errors of that kind that were due, but for their rate limit.
+    Event IcmpErrorsLimited "icmp_errors_limited",
     /// Path MTUs lowered: by an ICMP error about something in flight (RFC 1191, RFC 8201), or because a path swallows full
     /// segments in silence (TCP's `black_holes`).
     Event PathMtuLowered "path_mtu_lowered",
@@ -219,6 +227,8 @@ counters! {
     Event TxFrames "tx_frames",
     /// Times the NIC accepted less than it was offered.
     Event TxRefused "tx_refused",
+    /// Frames from us dropped because the NIC refused each again and again, and took those behind it.
+    Event TxUnsendable "tx_unsendable",
     /// Stateless replies dropped because the NIC refused them for too long.
     Event TxRepliesDropped "tx_replies_dropped",
     /// SYN-ACKs of embryos retransmitted by timer.

@@ -1,19 +1,21 @@
-//! Answers of a host that need no connection, written into the received frame: echo, ARP, neighbour discovery, port
-//! unreachable; and what a received ICMP error says about which connection.
+//! Answers of a host that need no connection, written into the received frame: echo, ARP, neighbour discovery, ICMP errors;
+//! and what a received ICMP error says about which connection.
 //!
 //! Called by: the worker's slow lane, which has verified checksums, found the destination (or the target) to be ours,
 //! and limits the rate. It must never answer a group, an error with an error, or a source that can't be a host.
 
 pub mod error;
+pub mod report;
 
 pub use error::{ErrorKind, IcmpError, Quote, Unreachable, parse_error};
+pub use report::{Report, port_unreachable, report_due, write_report};
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::Ipv6Addr;
 use core::ops::Range;
 
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
-use crate::wire::checksum::{self, Sum};
+use crate::wire::checksum;
 use crate::wire::{
     Defect, IpSpec, Link, MacAddr, Network, Parsed, Transport, U16, arp, emit, icmp, icmpv6,
     ip_protocol, ipv4, ipv6, ndp, parse,
@@ -21,12 +23,6 @@ use crate::wire::{
 
 /// TTL and hop limit of our answers (RFC 1700's recommended default).
 const TTL: u8 = 64;
-
-/// The longest ICMP error over IPv4, IP header included, in bytes (RFC 1812 §4.3.2.3).
-pub const MAX_ERROR_LEN_V4: usize = 576;
-
-/// The longest ICMPv6 error, IP header included, in bytes: the minimum MTU (RFC 4443 §2.4 (c)).
-pub const MAX_ERROR_LEN_V6: usize = 1280;
 
 /// Why a frame gets no answer from this module. It is unchanged then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,95 +265,6 @@ pub fn neighbor_reply(frame: &mut [u8], local_mac: MacAddr) -> Result<usize, Ref
 
 /// IPv6 header, ICMPv6 header, target, one option.
 const NEIGHBOR_ADVERTISEMENT_LEN: usize = ipv6::HEADER_LEN + icmpv6::HEADER_LEN + 16 + 8;
-
-/// Turns a TCP segment or UDP datagram to a port of ours into "port unreachable", in place, and says how long it is
-/// (RFC 792, RFC 1122 §3.2.2.1; RFC 4443 §3.1). It quotes as much as fits into [`MAX_ERROR_LEN_V4`] or
-/// [`MAX_ERROR_LEN_V6`].
-///
-/// The answer is longer than most frames: [`Refusal::NoRoom`] says how far to extend the frame before the second call.
-/// What parses is no fragment; errors are never answered, since only TCP and UDP are.
-///
-/// # Errors
-/// [`Refusal`].
-pub fn port_unreachable(frame: &mut [u8], local_mac: MacAddr) -> Result<usize, Refusal> {
-    let parsed = parse(frame).map_err(Refusal::Malformed)?;
-    if !matches!(
-        parsed.transport(),
-        Some(Transport::Tcp(_) | Transport::Udp(_))
-    ) {
-        return Err(Refusal::NotARequest);
-    }
-    let Some((them, us)) = parsed.addresses() else {
-        return Err(Refusal::NotARequest);
-    };
-    let is_group = us.is_multicast() || us == IpAddr::V4(Ipv4Addr::BROADCAST);
-    if is_group || parsed.link.dst.is_multicast() {
-        return Err(Refusal::GroupDestination);
-    }
-    let (protocol, kind, code) = match us {
-        IpAddr::V4(_) => (ip_protocol::ICMP, icmp::UNREACHABLE, icmp::CODE_PORT),
-        IpAddr::V6(_) => (ip_protocol::ICMPV6, icmpv6::UNREACHABLE, icmpv6::CODE_PORT),
-    };
-    let (header_len, max_len) = match us {
-        IpAddr::V4(_) => (ipv4::HEADER_LEN, MAX_ERROR_LEN_V4),
-        IpAddr::V6(_) => (ipv6::HEADER_LEN, MAX_ERROR_LEN_V6),
-    };
-    let parsed_link = parsed.link;
-    let (l3, end) = (parsed.l3_offset(), parsed.end_offset());
-    let quote_len = (end - l3).min(max_len - header_len - icmp::HEADER_LEN);
-    let message = l3 + header_len;
-    let needed = message + icmp::HEADER_LEN + quote_len;
-    if frame.len() < needed {
-        return Err(Refusal::NoRoom { needed });
-    }
-    frame.copy_within(l3..l3 + quote_len, message + icmp::HEADER_LEN);
-    let link = back(parsed_link, local_mac);
-    let ip = IpSpec {
-        ttl: TTL,
-        ..IpSpec::new(us, them)
-    };
-    let message = emit::ip_in_place(link, &ip, protocol, frame, message..needed)?;
-    fill_error(
-        frame,
-        message.clone(),
-        kind,
-        code,
-        pseudo_sum(us, them, message.len()),
-    );
-    Ok(message.end)
-}
-
-/// What the checksum covers besides the message: nothing over IPv4, the pseudo-header over IPv6.
-fn pseudo_sum(us: IpAddr, them: IpAddr, len: usize) -> Sum {
-    match (us, them) {
-        (IpAddr::V6(us), IpAddr::V6(them)) => {
-            // An error is at most 1280 bytes long.
-            let len = len as u32;
-            checksum::pseudo_v6(&us.octets(), &them.octets(), ip_protocol::ICMPV6, len)
-        }
-        _ => Sum::ZERO,
-    }
-}
-
-fn fill_error(frame: &mut [u8], message: Range<usize>, kind: u8, code: u8, pseudo: Sum) {
-    let Some(bytes) = frame.get_mut(message) else {
-        return;
-    };
-    let blank = icmp::Header {
-        kind,
-        code,
-        checksum: U16::ZERO,
-        ident: U16::ZERO,
-        seq: U16::ZERO,
-    };
-    if blank.write_to_prefix(bytes).is_err() {
-        return;
-    }
-    let value = (pseudo + checksum::sum(bytes)).finish();
-    if let Ok((header, _)) = icmp::Header::mut_from_prefix(bytes) {
-        header.checksum = value;
-    }
-}
 
 #[cfg(test)]
 mod tests;

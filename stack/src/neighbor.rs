@@ -62,6 +62,8 @@ pub type Pending<F> = ArrayVec<F, MAX_PENDING_FRAMES>;
 /// A neighbour has just become known: send what waited for it.
 #[derive(Debug)]
 pub struct Resolved<F> {
+    /// Who.
+    pub neighbor: Neighbor,
     /// Its link-layer address.
     pub mac: MacAddr,
     /// What waited for it.

@@ -237,6 +237,11 @@ impl<F> Burst<F> {
         &mut self.frames
     }
 
+    /// Removes the oldest frame. Moves all others: for rare cases.
+    pub fn pop_front(&mut self) -> Option<F> {
+        self.frames.pop_at(0)
+    }
+
     /// Removes the oldest `n` frames (all, when there are fewer) and yields them.
     #[inline]
     pub fn take_front(&mut self, n: usize) -> arrayvec::Drain<'_, F, BURST_FRAMES> {

@@ -25,7 +25,7 @@ pub mod vlan;
 pub use defect::Defect;
 pub use emit::{EmitError, IpSpec, SegmentSpec};
 pub use ethernet::MacAddr;
-pub use parse::{Link, Network, Parsed, Transport, parse};
+pub use parse::{Envelope, Link, Network, Parsed, Transport, envelope, parse};
 pub use tcp_options::{OptionBytes, TcpOptions, Timestamps};
 pub use zerocopy::network_endian::{U16, U32};
 

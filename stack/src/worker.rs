@@ -14,6 +14,7 @@ mod ending;
 mod endpoint;
 mod handoff;
 mod handshake;
+mod held;
 mod icmp_errors;
 mod look;
 mod neighborhood;
@@ -27,6 +28,7 @@ mod slow;
 mod time_wait;
 mod token_bucket;
 mod transmit;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -47,9 +49,11 @@ use classify::{Broadcasts, Classifier, Lane, Meta};
 use ending::Ending;
 use endpoint::Endpoint;
 use handoff::Message;
+use held::Held;
 use neighborhood::Neighborhood;
 use output::Outbox;
 use segment::SegmentWriter;
+use waiting::Waiting;
 
 pub use cx::Cx;
 pub use cycles::{Cycles, StageCycles};
@@ -87,6 +91,10 @@ struct Core<N: Nic> {
     outbox: Outbox<N::Frame>,
     ring: RingEnd<N::Frame>,
     conns: Connections<N::Frame>,
+    /// Connections at rest of which the app wants something that takes a record.
+    waiting: Waiting,
+    /// Connections whose first SYN waits for its neighbour.
+    held: Held,
     ports: LocalPorts,
     writer: SegmentWriter<N::Frame>,
 }
@@ -135,6 +143,8 @@ impl<N: Nic, A: App> Worker<N, A> {
             core: Core {
                 mac,
                 broadcasts: Broadcasts::new(&config.broadcasts()),
+                waiting: Waiting::new(config.limits.records.parked),
+                held: Held::new(config.limits.records.open),
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 paths: Paths::new(config.limits.paths, caps.mtu, FlowHasher::new(secrets.flow)),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
@@ -335,6 +345,8 @@ impl<N: Nic> Core<N> {
                     self.endpoint.counters.bump(Counter::NeighborUpdates);
                     self.on_move(moved);
                 }
+                Some(Message::Ask { neighbor, worker }) => self.ask_for(neighbor, worker, now),
+                Some(Message::Neighbor { neighbor, mac }) => self.wake_held(neighbor, mac, now),
                 Some(Message::Resolve(frame)) => {
                     if let Err(frame) = self.neighborhood.hold_for_resolution(frame) {
                         self.endpoint.counters.bump(Counter::TxNeighborDropped);
@@ -355,6 +367,7 @@ impl<N: Nic> Core<N> {
             hasher: &self.endpoint.hasher,
             buckets: self.endpoint.table.index().buckets(),
             mac: self.mac,
+            mtu: self.caps.mtu.into(),
         };
         classifier.run(
             rx.as_slice(),

@@ -51,7 +51,8 @@ pub(crate) struct Args {
     /// and resets at the first data or FIN).
     ///
     /// Options of every place: backlog=N and cookies=always|full|never in place of --backlog and --syn, abort-on-overflow
-    /// (a handshake that finds the accept queue full is reset; otherwise its SYN-ACK is sent again).
+    /// (a handshake whose last step finds the accept queue full is reset; otherwise its SYN-ACK is sent again. New SYNs are
+    /// dropped while it is full, with and without it).
     #[arg(long, value_name = "[ADDR[/LEN]:]PORT[-PORT][=SERVICE[,OPTION...]]", value_parser = listens)]
     pub(crate) listen: Vec<Listens>,
 
@@ -68,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "4096", value_parser = units::count_u32)]
     pub(crate) backlog: u32,
 
-    /// What a segment to a closed port gets
+    /// What a segment to a closed port gets; with drop, UDP and other protocols get no answer either
     #[arg(long, value_enum, value_name = "POLICY", default_value = "rst")]
     pub(crate) closed: ClosedAnswer,
 

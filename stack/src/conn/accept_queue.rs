@@ -22,6 +22,14 @@ struct Queue {
 #[derive(Debug)]
 pub struct AcceptQueues {
     queues: Vec<Queue>,
+    /// How many of them are full: a flood of SYNs asks for no more.
+    full: u32,
+}
+
+impl Queue {
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= self.places as usize
+    }
 }
 
 impl AcceptQueues {
@@ -39,6 +47,7 @@ impl AcceptQueues {
         };
         Self {
             queues: listeners.iter().map(queue).collect(),
+            full: 0,
         }
     }
 
@@ -47,7 +56,14 @@ impl AcceptQueues {
     #[inline]
     pub fn is_full(&self, listener: ListenerId) -> bool {
         let queue = self.queues.get(usize::from(listener.0));
-        queue.is_none_or(|queue| queue.waiting.len() >= queue.places as usize)
+        queue.is_none_or(Queue::is_full)
+    }
+
+    /// Whether the queue of any listener takes no more.
+    #[must_use]
+    #[inline]
+    pub fn is_any_full(&self) -> bool {
+        self.full > 0
     }
 
     /// Connections that wait.
@@ -76,15 +92,18 @@ impl AcceptQueues {
     /// Appends a connection; the caller has asked whether the queue is full.
     pub fn push(&mut self, listener: ListenerId, id: ConnId) {
         if let Some(queue) = self.queues.get_mut(usize::from(listener.0)) {
+            let was_full = queue.is_full();
             queue.waiting.push_back(id);
+            self.full += u32::from(!was_full && queue.is_full());
         }
     }
 
     /// The connection that has waited longest, which may have ended meanwhile.
     pub fn pop(&mut self, listener: ListenerId) -> Option<ConnId> {
-        self.queues
-            .get_mut(usize::from(listener.0))?
-            .waiting
-            .pop_front()
+        let queue = self.queues.get_mut(usize::from(listener.0))?;
+        let was_full = queue.is_full();
+        let id = queue.waiting.pop_front();
+        self.full -= u32::from(was_full && !queue.is_full());
+        id
     }
 }

@@ -133,6 +133,12 @@ impl Default for RestWindows {
     }
 }
 
+/// A duration as a record keeps it: in seconds, rounded up, 1 to 65,535.
+fn whole_seconds(duration: Duration) -> u16 {
+    let seconds = duration.as_millis().div_ceil(1_000).max(1);
+    u16::try_from(seconds).unwrap_or(u16::MAX)
+}
+
 impl Parked {
     /// Keeps a connection that came to rest. `listener` is [`super::Open::NO_LISTENER`] for one that we opened. Rounded are
     /// the times (see [`ShortUs`]), the congestion windows, and R2, which is kept in whole seconds, rounded up, 65,535 at
@@ -150,7 +156,6 @@ impl Parked {
                 flags = flags.with(flag);
             }
         }
-        let r2_s = rest.options.r2.as_millis().div_ceil(1_000).max(1);
         Self {
             snd_nxt: rest.snd_nxt,
             rcv_nxt: rest.rcv_nxt,
@@ -163,12 +168,28 @@ impl Parked {
             rttvar: ShortUs::from_us(rest.rttvar_us),
             rto: ShortUs::from_us(rest.rto_us),
             windows: RestWindows::new(rest.cwnd, rest.ssthresh, rest.mss),
-            r2_s: u16::try_from(r2_s).unwrap_or(u16::MAX),
+            r2_s: whole_seconds(rest.options.r2),
             answers: AnswerTicks::new(rest.answers, false),
             unused: 0,
             listener,
             flags,
             shifts: WindowShifts::new(rest.snd_scale, rest.rcv_scale),
+        }
+    }
+
+    /// Other choices of the application, as [`crate::tcp::tcb::Tcb::set_options`] takes them. With keepalive it has to wake:
+    /// its timer needs a place.
+    pub fn set_options(&mut self, options: ConnectionOptions) {
+        self.r2_s = whole_seconds(options.r2);
+        for (flag, is_set) in [
+            (ConnFlags::NO_DELAY, !options.nagle),
+            (ConnFlags::KEEPALIVE, options.keepalive),
+        ] {
+            self.flags = if is_set {
+                self.flags.with(flag)
+            } else {
+                self.flags.without(flag)
+            };
         }
     }
 
@@ -202,8 +223,8 @@ impl Parked {
             ssthresh: self.windows.ssthresh(self.mss),
             options: ConnectionOptions {
                 nagle: !self.flags.has(ConnFlags::NO_DELAY),
+                keepalive: self.flags.has(ConnFlags::KEEPALIVE),
                 r2,
-                ..defaults
             },
             answers: self.answers.limits(now),
         }

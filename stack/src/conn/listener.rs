@@ -35,7 +35,8 @@ pub struct ListenerConfig {
     /// Embryos of this listener per worker; established connections that wait to be accepted may be one more (as on
     /// Linux).
     pub backlog: u32,
-    /// An embryo whose final ACK meets a full accept queue is reset. Otherwise it stays, and its SYN-ACK is sent again.
+    /// An embryo whose final ACK meets a full accept queue is reset. Otherwise it stays, and its SYN-ACK is sent again. New SYNs
+    /// are dropped while the queue is full, whatever this says (as with Linux's `tcp_abort_on_overflow`).
     pub abort_on_overflow: bool,
 }
 

@@ -8,6 +8,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::vlans::Vlans;
+use crate::wire::ndp;
 use crate::wire::vlan::VlanId;
 
 /// Addresses that [`LocalId`] can tell apart, those of each VLAN counted apart.
@@ -328,6 +329,19 @@ impl LocalAddrs {
         Some(LocalId((index * self.len + place?) as u16))
     }
 
+    /// Whether we are in an IPv6 group without having joined it: all nodes of the link, and the solicited-node groups of our
+    /// addresses (RFC 4291 §2.8). We join no other.
+    #[must_use]
+    pub fn is_member(&self, group: Ipv6Addr) -> bool {
+        /// What of an address stands in its solicited-node group.
+        const LOW: u128 = 0x00ff_ffff;
+        let holds = |range: &Range<u128>| {
+            let offset = group.to_bits().wrapping_sub(range.first) & LOW;
+            offset < u128::from(range.count)
+        };
+        group == ndp::ALL_NODES || ndp::is_solicited_node(group) && self.all.v6.iter().any(holds)
+    }
+
     /// The places of all our addresses within `prefix` in the order of the addresses, as runs: the first place and the last.
     /// They are also the ids in the first VLAN. For set-up.
     #[must_use]
@@ -495,6 +509,32 @@ mod tests {
                 .iter()
                 .all(|text| find(&addrs, addr(text)).is_none())
         );
+    }
+
+    #[test]
+    fn it_is_in_the_solicited_node_groups_of_all_its_addresses() {
+        let prefixes = ["2001:db8:1::fe00/120", "2001:db8::7/128", "198.18.0.2/32"];
+        let addrs = LocalAddrs::new(&prefixes.map(|text| prefix(text).unwrap())).unwrap();
+        let is_member = |text: &str| addrs.is_member(text.parse().unwrap());
+        for group in [
+            "ff02::1",
+            "ff02::1:ff00:7",
+            "ff02::1:ff00:fe00",
+            "ff02::1:ff00:feff",
+        ] {
+            assert!(is_member(group), "{group}");
+        }
+        for other in [
+            "ff02::1:ff00:8",
+            "ff02::1:ff00:6",
+            "ff02::1:ff00:fdff",
+            "ff02::1:ff00:ff00",
+            "ff02::1:ff01:fe00",
+            "ff02::2",
+            "2001:db8::7",
+        ] {
+            assert!(!is_member(other), "{other}");
+        }
     }
 
     #[test]

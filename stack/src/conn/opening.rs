@@ -5,7 +5,7 @@
 
 use super::connections::{Conn, Connections, LinkPeer, Slot};
 use super::key::{FlowHash, FlowKey};
-use super::record::{ConnFlags, Embryo, Open, Parked};
+use super::record::{ConnFlags, Embryo, EndDue, Open, Parked};
 use super::{ConnTable, Found, LocalAddrs};
 use crate::config::Config;
 use crate::path::{Destination, Paths};
@@ -202,7 +202,30 @@ impl<F> Opening<'_, F> {
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
             conn.link = link;
         }
+        if parked.flags.is_work_due() {
+            self.make_up_for(slot, parked.flags, rest.options);
+        }
         Ok(slot)
+    }
+
+    /// What the application asked of a connection while no record was free for it to wake into.
+    #[cold]
+    fn make_up_for(&mut self, slot: Slot, asked: ConnFlags, options: ConnectionOptions) {
+        let Some(mut parts) = self.conns.parts(slot) else {
+            return;
+        };
+        if asked.has(ConnFlags::WANTS_ROOM) {
+            parts.conn.set(Conn::WANTS_ROOM);
+        }
+        let (tcb, mut env) = parts.protocol(self.config, self.now);
+        tcb.set_options(options, &env);
+        match asked.end_due() {
+            None => {}
+            Some(EndDue::Shutdown) => drop(tcb.shutdown(&mut env)),
+            Some(EndDue::Close) => drop(tcb.close(&mut env)),
+            Some(EndDue::Abort) => drop(tcb.abort(&mut env)),
+        }
+        parts.mark_dirty();
     }
 
     /// Our own SYN is to be sent.

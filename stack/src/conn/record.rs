@@ -56,7 +56,8 @@ impl TickMs {
     }
 }
 
-/// What was negotiated and switched on for a connection: a set of flags in one byte.
+/// What was negotiated and switched on for a connection, and what its application has asked of it while it rests: a set of
+/// flags in one byte.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -70,14 +71,14 @@ impl ConnFlags {
     pub const TIMESTAMPS: Self = Self(1 << 1);
     /// Both SYNs carried a window scale (RFC 7323 §2.2); without it both shifts are 0.
     pub const WINDOW_SCALE: Self = Self(1 << 2);
-    /// ECN was negotiated (RFC 3168 §6.1.1).
-    pub const ECN: Self = Self(1 << 3);
-    /// The application wants keep-alives (RFC 9293 MUST-24).
-    pub const KEEPALIVE: Self = Self(1 << 4);
     /// The application switched Nagle's algorithm off (RFC 9293 MUST-17).
-    pub const NO_DELAY: Self = Self(1 << 5);
-    /// Opened by us: decides where a RST in SYN-RECEIVED leads (RFC 9293 MUST-11).
-    pub const ACTIVE_OPEN: Self = Self(1 << 6);
+    pub const NO_DELAY: Self = Self(1 << 3);
+    /// At rest: the application wants keep-alives (RFC 9293 MUST-24), whose timer needs an open record.
+    pub const KEEPALIVE: Self = Self(1 << 4);
+    /// At rest: a send was refused for want of an open record, and the application is to hear of one.
+    pub const WANTS_ROOM: Self = Self(1 << 5);
+    /// Two bits that hold an [`EndDue`].
+    const END_SHIFT: u32 = 6;
 
     /// Whether all flags of `other` are set.
     #[must_use]
@@ -99,6 +100,46 @@ impl ConnFlags {
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
+
+    /// How the application has ended this connection while it rested.
+    #[must_use]
+    pub const fn end_due(self) -> Option<EndDue> {
+        match self.0 >> Self::END_SHIFT {
+            0 => None,
+            1 => Some(EndDue::Shutdown),
+            2 => Some(EndDue::Close),
+            _ => Some(EndDue::Abort),
+        }
+    }
+
+    /// These flags, with the end that is due; of two the stronger one counts.
+    #[must_use]
+    pub const fn with_end_due(self, end: EndDue) -> Self {
+        let (old, new) = (self.0 >> Self::END_SHIFT, end as u8 + 1);
+        if new <= old {
+            return self;
+        }
+        Self(self.0 & !(3 << Self::END_SHIFT) | new << Self::END_SHIFT)
+    }
+
+    /// Whether the application has asked something that takes an open record, or a reset.
+    #[must_use]
+    #[inline]
+    pub const fn is_work_due(self) -> bool {
+        self.0 >= 1 << Self::END_SHIFT || self.has(Self::WANTS_ROOM) || self.has(Self::KEEPALIVE)
+    }
+}
+
+/// How an application ends a connection, from weak to strong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndDue {
+    /// It sends no more (RFC 9293 MAY-1).
+    Shutdown,
+    /// It neither sends nor reads any more (§3.10.4).
+    Close,
+    /// A reset (§3.10.5).
+    Abort,
 }
 
 /// The two window shifts of a connection (RFC 7323 §2.2), 0–14 each, in one byte.
@@ -338,8 +379,27 @@ mod tests {
     #[test]
     fn flags_are_a_set() {
         let flags = ConnFlags::SACK.with(ConnFlags::TIMESTAMPS);
-        assert!(flags.has(ConnFlags::SACK) && !flags.has(ConnFlags::SACK.with(ConnFlags::ECN)));
+        assert!(flags.has(ConnFlags::SACK));
+        assert!(!flags.has(ConnFlags::SACK.with(ConnFlags::NO_DELAY)));
         assert_eq!(flags.without(ConnFlags::SACK), ConnFlags::TIMESTAMPS);
+    }
+
+    #[test]
+    fn the_stronger_end_counts_and_leaves_the_other_flags_alone() {
+        let all = [EndDue::Shutdown, EndDue::Close, EndDue::Abort];
+        let flags = ConnFlags::SACK.with(ConnFlags::NO_DELAY);
+        assert!(flags.end_due().is_none() && !flags.is_work_due());
+        for (i, first) in all.into_iter().enumerate() {
+            for (j, second) in all.into_iter().enumerate() {
+                let both = flags.with_end_due(first).with_end_due(second);
+                assert_eq!(both.end_due(), Some(all[i.max(j)]));
+                assert!(both.has(flags) && both.is_work_due());
+                assert!(!both.has(ConnFlags::WANTS_ROOM) && !both.has(ConnFlags::KEEPALIVE));
+            }
+        }
+        for wish in [ConnFlags::WANTS_ROOM, ConnFlags::KEEPALIVE] {
+            assert!(flags.with(wish).is_work_due());
+        }
     }
 
     #[test]

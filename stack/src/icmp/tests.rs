@@ -1,10 +1,11 @@
 //! Tests of the stateless answers and the quoting parser, against what the Linux kernel answers to the same frames.
 
+use super::report::{MAX_ERROR_LEN_V4, MAX_ERROR_LEN_V6};
 use super::*;
 use crate::tcp::seq::SeqNum;
 use crate::wire::golden::{self, bytes};
 use crate::wire::{SegmentSpec, vlan};
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use proptest::prelude::*;
 
 const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0a]);
@@ -171,7 +172,7 @@ fn what_is_no_echo_request_gets_no_echo_reply() {
 #[test]
 fn options_and_extension_headers_do_not_return() {
     let mut frame = bytes(golden::PING_REQUEST);
-    frame.splice(34..34, [0x83, 0x07, 0x04, 198, 18, 0, 9, 0]); // a loose source route
+    frame.splice(34..34, [0x07, 0x07, 0x04, 198, 18, 0, 9, 0]); // a record of the route
     (frame[14], frame[17]) = (0x47, frame[17] + 8);
     let len = echo_reply(&mut frame, SERVER_MAC, None).unwrap();
     assert_eq!(valid(&frame[..len]).l4_offset(), 34);

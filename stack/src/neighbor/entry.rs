@@ -95,6 +95,7 @@ impl<F> Entry<F> {
         self.mac = mac;
         self.enter(State::Stale, NEVER);
         Resolved {
+            neighbor: self.neighbor,
             mac,
             frames: core::mem::take(&mut self.pending),
         }

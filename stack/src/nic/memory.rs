@@ -225,6 +225,8 @@ pub struct MemoryNic {
     sent: Vec<MemoryFrame>,
     /// Frames that TX still accepts before it refuses.
     pub tx_room: usize,
+    /// The longest frame that TX accepts, in bytes: it refuses a longer one and what stands behind it, as net_tap does.
+    pub tx_longest: usize,
     /// Buffers that may be in use at once, received frames included.
     pub pool_frames: usize,
     in_use: Arc<AtomicUsize>,
@@ -250,6 +252,7 @@ impl MemoryNic {
             rx: VecDeque::new(),
             sent: Vec::new(),
             tx_room: usize::MAX,
+            tx_longest: usize::MAX,
             pool_frames: usize::MAX,
             in_use: Arc::default(),
             cycles: std::cell::Cell::new(0),
@@ -313,7 +316,9 @@ impl Nic for MemoryNic {
     }
 
     fn tx(&mut self, from: &mut Burst<MemoryFrame>) -> usize {
-        let accepted = from.len().min(self.tx_room);
+        let fits = |frame: &&MemoryFrame| frame.total_len() <= self.tx_longest;
+        let fitting = from.as_slice().iter().take_while(fits).count();
+        let accepted = fitting.min(self.tx_room);
         self.tx_room -= accepted;
         self.sent.extend(from.take_front(accepted));
         accepted

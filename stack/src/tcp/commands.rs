@@ -50,8 +50,10 @@ impl Tcb {
         }
     }
 
-    /// Ends the connection at once (§3.10.5); `poll_output` gives the reset where the state asks for one.
+    /// Ends the connection at once (§3.10.5); `poll_output` gives the reset where the state asks for one. Nobody will read
+    /// what is still queued, not even of a connection that has ended well.
     pub fn abort(&mut self, env: &mut Env<'_>) -> Events {
+        self.bits.set(Bits::APP_CLOSED);
         self.abort_because(CloseReason::Aborted, env)
     }
 

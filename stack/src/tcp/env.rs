@@ -82,6 +82,11 @@ impl Counters {
         let _ = self.transitions.step(State::Established, Event::Rst);
     }
 
+    /// A connection at rest ended by its application's abort, which no [`crate::tcp::tcb::Tcb`] saw.
+    pub fn rest_aborted(&mut self) {
+        let _ = self.transitions.step(State::Established, Event::Abort);
+    }
+
     /// All counters with their stable names: outcomes of segments first, then what else happened.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let outcomes = Outcome::ALL.map(|outcome| (outcome.name(), self.outcome(outcome)));

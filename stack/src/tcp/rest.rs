@@ -71,7 +71,8 @@ pub struct Rest {
     pub cwnd: u32,
     /// ssthresh in bytes; `u32::MAX` before the first loss.
     pub ssthresh: u32,
-    /// The application's choices. Keepalive is always off.
+    /// The application's choices. With keepalive a connection doesn't come to rest; switched on at rest, it takes
+    /// [`Tcb::set_options`] on waking to start its timer.
     pub options: ConnectionOptions,
     /// How often it answers what it can't accept.
     pub answers: AnswerLimits,

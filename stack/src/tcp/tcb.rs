@@ -432,6 +432,13 @@ impl Tcb {
         self.snd_nxt.since(self.snd_una)
     }
 
+    /// Whether we open the connection and nothing has been sent yet.
+    #[must_use]
+    #[inline]
+    pub fn is_syn_unsent(&self) -> bool {
+        self.state == State::SynSent && self.snd_nxt == self.snd_una
+    }
+
     /// Bytes received in order that the application has not taken.
     #[must_use]
     pub const fn unread(&self) -> u32 {

@@ -78,6 +78,10 @@ defects! {
     Ipv4Source => "ipv4_source",
     /// The destination can't be on a wire: 0/8 or loopback (RFC 1122 §3.2.1.3).
     Ipv4Destination => "ipv4_destination",
+    /// An option whose length is below two bytes or past the header's end.
+    Ipv4Option => "ipv4_option",
+    /// A source route, loose or strict, whether it is used up or not (RFC 7126 §4.3, §4.4).
+    Ipv4SourceRoute => "ipv4_source_route",
     /// A fragment: reassembly is not the parser's.
     Ipv4Fragment => "ipv4_fragment",
     /// Shorter than an IPv6 header.

@@ -35,6 +35,13 @@ pub const REDIRECT: u8 = 137;
 /// Unreachable code: port.
 pub const CODE_PORT: u8 = 4;
 
+/// Parameter problem code: a header field that makes no sense.
+pub const CODE_ERRONEOUS_FIELD: u8 = 0;
+/// Parameter problem code: a next header that we don't know.
+pub const CODE_UNKNOWN_NEXT_HEADER: u8 = 1;
+/// Parameter problem code: an option that we don't know.
+pub const CODE_UNKNOWN_OPTION: u8 = 2;
+
 /// An ICMPv6 header. All byte values are legal; alignment 1.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,

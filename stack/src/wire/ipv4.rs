@@ -165,6 +165,35 @@ impl<'a> Packet<'a> {
         })
     }
 
+    /// Whether all options are well-formed, and none is a source route: its replies would have to go back by it, which lets
+    /// anybody speak for somebody else (RFC 7126 §4.3, §4.4). Where its pointer stands is of no matter. What is behind the
+    /// end of the list is padding.
+    ///
+    /// # Errors
+    /// [`Defect::Ipv4Option`], [`Defect::Ipv4SourceRoute`].
+    pub fn check_options(&self) -> Result<(), Defect> {
+        const END: u8 = 0;
+        const NOP: u8 = 1;
+        const LOOSE_SOURCE_ROUTE: u8 = 131;
+        const STRICT_SOURCE_ROUTE: u8 = 137;
+        let mut options = self.options;
+        while let [kind, rest @ ..] = options {
+            options = match (*kind, rest) {
+                (END, _) => return Ok(()),
+                (NOP, _) => rest,
+                (LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE, _) => {
+                    return Err(Defect::Ipv4SourceRoute);
+                }
+                (_, [len, ..]) if *len >= 2 => {
+                    let behind = options.get(usize::from(*len)..);
+                    behind.ok_or(Defect::Ipv4Option)?
+                }
+                _ => return Err(Defect::Ipv4Option),
+            };
+        }
+        Ok(())
+    }
+
     /// Whether the header checksum is right, options included (RFC 1122 §3.2.1.2).
     #[must_use]
     #[inline]

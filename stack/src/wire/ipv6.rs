@@ -8,7 +8,7 @@ use core::net::Ipv6Addr;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::checksum::{self, Sum};
-use super::{Defect, U16, U32};
+use super::{Defect, U16, U32, icmpv6, ip_protocol};
 
 /// Bytes of the fixed header.
 pub const HEADER_LEN: usize = 40;
@@ -132,27 +132,150 @@ impl<'a> Packet<'a> {
 ///
 /// # Errors
 /// The `Ipv6*` defects of extension headers and fragments.
-pub fn skip_extensions(mut next_header: u8, content: &[u8]) -> Result<(u8, &[u8]), Defect> {
-    let mut payload = content;
-    for walked in 0.. {
+pub fn skip_extensions(next_header: u8, content: &[u8]) -> Result<(u8, &[u8]), Defect> {
+    match walk(next_header, content) {
+        Ok(end) => Ok((end.next_header, end.payload)),
+        Err(fault) => Err(fault.defect),
+    }
+}
+
+/// What is wrong with a packet that its sender is to hear of in an ICMPv6 parameter problem (RFC 4443 §3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Problem {
+    /// Its code: [`super::icmpv6::CODE_ERRONEOUS_FIELD`] and those that follow.
+    pub code: u8,
+    /// Where in the packet, in bytes from its first.
+    pub pointer: u32,
+    /// Whether it is reported of a packet to a group as well (RFC 8200 §4.2).
+    pub even_to_group: bool,
+}
+
+/// What RFC 8200 wants said about a packet, cut at its end: a next header that we don't know (§4), an option that wants to be
+/// known (§4.2), a routing header that isn't used up (§4.4), a length past the packet's end. `None` when there is nothing to
+/// be said, or nothing may be: of an ICMPv6 error, a redirect, a fragment (RFC 4443 §2.4 (e)), nor of what can't be told
+/// from these.
+#[must_use]
+pub fn problem(packet: &[u8]) -> Option<Problem> {
+    let (header, content) = Header::ref_from_prefix(packet).ok()?;
+    let problem = match walk(header.next_header, content) {
+        Ok(end) if is_known(end.next_header) => None,
+        Ok(end) => Some(Problem {
+            code: icmpv6::CODE_UNKNOWN_NEXT_HEADER,
+            pointer: end.named_at,
+            even_to_group: false,
+        }),
+        Err(fault) => fault.problem,
+    };
+    problem.filter(|_| may_be_reported(header.next_header, content))
+}
+
+const fn is_known(next_header: u8) -> bool {
+    matches!(
+        next_header,
+        ip_protocol::TCP | ip_protocol::UDP | ip_protocol::ICMPV6
+    )
+}
+
+/// Whether a packet is no ICMPv6 error, redirect or fragment, by the lengths of its headers alone: what is wrong in them has
+/// been seen.
+fn may_be_reported(mut next_header: u8, content: &[u8]) -> bool {
+    let mut rest = content;
+    for _ in 0..=MAX_EXTENSION_HEADERS {
         let len = match next_header {
-            HOP_BY_HOP if walked > 0 => return Err(Defect::Ipv6ExtensionChain),
-            HOP_BY_HOP | DESTINATION_OPTIONS => options_header_len(payload)?,
-            ROUTING => routing_header_len(payload)?,
-            FRAGMENT => fragment_header_len(payload)?,
-            NO_NEXT_HEADER => return Err(Defect::Ipv6NoNextHeader),
+            HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => extension_len(rest),
+            FRAGMENT => fragment_header_len(rest),
+            ip_protocol::ICMPV6 => {
+                let kind = rest.first().copied().unwrap_or(0);
+                return kind >= icmpv6::ECHO_REQUEST && kind != icmpv6::REDIRECT;
+            }
+            _ => return true,
+        };
+        let Some((extension, behind)) = len.ok().and_then(|len| rest.split_at_checked(len)) else {
+            return false;
+        };
+        next_header = extension.first().copied().unwrap_or(NO_NEXT_HEADER);
+        rest = behind;
+    }
+    false
+}
+
+/// Where a walk over extension headers has led.
+struct End<'a> {
+    next_header: u8,
+    /// Where in the packet that is named, in bytes.
+    named_at: u32,
+    payload: &'a [u8],
+}
+
+/// Why a walk stopped, and what is to be said of it.
+struct Fault {
+    defect: Defect,
+    problem: Option<Problem>,
+}
+
+impl From<Defect> for Fault {
+    fn from(defect: Defect) -> Self {
+        Self {
+            defect,
+            problem: None,
+        }
+    }
+}
+
+impl Fault {
+    /// A fault of which the sender hears, unless the packet went to a group.
+    const fn told(defect: Defect, code: u8, pointer: u32) -> Self {
+        Self {
+            defect,
+            problem: Some(Problem {
+                code,
+                pointer,
+                even_to_group: false,
+            }),
+        }
+    }
+
+    /// The same within an extension header that starts `offset` bytes into the packet.
+    fn behind(mut self, offset: u32) -> Self {
+        if let Some(problem) = &mut self.problem {
+            problem.pointer += offset;
+        }
+        self
+    }
+}
+
+fn walk(mut next_header: u8, content: &[u8]) -> Result<End<'_>, Fault> {
+    let mut payload = content;
+    let mut named_at = core::mem::offset_of!(Header, next_header) as u32;
+    for walked in 0.. {
+        // A packet is at most 65,575 bytes long.
+        let at = (HEADER_LEN + content.len() - payload.len()) as u32;
+        let len = match next_header {
+            HOP_BY_HOP if walked > 0 => {
+                let code = icmpv6::CODE_UNKNOWN_NEXT_HEADER;
+                return Err(Fault::told(Defect::Ipv6ExtensionChain, code, named_at));
+            }
+            HOP_BY_HOP | DESTINATION_OPTIONS => options_header_len(payload),
+            ROUTING => routing_header_len(payload),
+            FRAGMENT => fragment_header_len(payload).map_err(Fault::from),
+            NO_NEXT_HEADER => return Err(Defect::Ipv6NoNextHeader.into()),
             _ => break,
         };
+        let len = len.map_err(|fault| fault.behind(at))?;
         if walked == MAX_EXTENSION_HEADERS {
-            return Err(Defect::Ipv6ExtensionChain);
+            return Err(Defect::Ipv6ExtensionChain.into());
         }
         let (extension, rest) = payload
             .split_at_checked(len)
             .ok_or(Defect::Ipv6ExtensionTruncated)?;
         next_header = *extension.first().ok_or(Defect::Ipv6ExtensionTruncated)?;
-        payload = rest;
+        (named_at, payload) = (at, rest);
     }
-    Ok((next_header, payload))
+    Ok(End {
+        next_header,
+        named_at,
+        payload,
+    })
 }
 
 /// The length of the extension header that `bytes` starts with, from its length field (RFC 8200 §4.3).
@@ -170,28 +293,56 @@ fn extension_len(bytes: &[u8]) -> Result<usize, Defect> {
     }
 }
 
-/// Hop-by-hop or destination options: unknown ones are skipped when their upper two bits say so (RFC 8200 §4.2).
-fn options_header_len(bytes: &[u8]) -> Result<usize, Defect> {
+/// Hop-by-hop or destination options: what becomes of a packet with an unknown one is said by its upper two bits (RFC 8200
+/// §4.2): skip it; discard; discard and report; discard and report unless it went to a group.
+fn options_header_len(bytes: &[u8]) -> Result<usize, Fault> {
     const PAD1: u8 = 0;
     let len = extension_len(bytes)?;
-    let mut options = bytes.get(2..len).unwrap_or(&[]);
+    let whole = bytes.get(..len).unwrap_or(&[]);
+    let mut options = whole.get(2..).unwrap_or(&[]);
     while let [kind, rest @ ..] = options {
-        options = match (*kind, rest) {
-            (PAD1, _) => rest,
-            (kind, _) if kind >> 6 != 0 => return Err(Defect::Ipv6Option),
-            (_, [len, data @ ..]) => data.get(usize::from(*len)..).ok_or(Defect::Ipv6Option)?,
-            (_, []) => return Err(Defect::Ipv6Option),
+        // A header is at most 2,048 bytes long.
+        let at = (whole.len() - options.len()) as u32;
+        let unknown = |even_to_group| Problem {
+            code: icmpv6::CODE_UNKNOWN_OPTION,
+            pointer: at,
+            even_to_group,
         };
+        let problem = match kind >> 6 {
+            _ if *kind == PAD1 => {
+                options = rest;
+                continue;
+            }
+            0 => {
+                let data = rest.split_first();
+                let behind = data.and_then(|(len, data)| data.get(usize::from(*len)..));
+                let code = icmpv6::CODE_ERRONEOUS_FIELD;
+                options = behind.ok_or(Fault::told(Defect::Ipv6Option, code, at + 1))?;
+                continue;
+            }
+            1 => None,
+            2 => Some(unknown(true)),
+            _ => Some(unknown(false)),
+        };
+        return Err(Fault {
+            defect: Defect::Ipv6Option,
+            problem,
+        });
     }
     Ok(len)
 }
 
-/// A routing header that is used up may be skipped, one with segments left is for routers (RFC 8200 §4.4).
-fn routing_header_len(bytes: &[u8]) -> Result<usize, Defect> {
+/// A routing header that is used up may be skipped, one with segments left is for routers (RFC 8200 §4.4). We know no type.
+fn routing_header_len(bytes: &[u8]) -> Result<usize, Fault> {
+    /// Where the type stands.
+    const TYPE: u32 = 2;
     let len = extension_len(bytes)?;
     match bytes.get(3) {
         Some(0) => Ok(len),
-        _ => Err(Defect::Ipv6Routing),
+        _ => {
+            let code = icmpv6::CODE_ERRONEOUS_FIELD;
+            Err(Fault::told(Defect::Ipv6Routing, code, TYPE))
+        }
     }
 }
 

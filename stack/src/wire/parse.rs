@@ -114,6 +114,49 @@ pub fn parse(frame: &[u8]) -> Result<Parsed<'_>, Defect> {
     })
 }
 
+/// The outermost headers of a frame, whatever is wrong with what they carry: enough to tell its sender.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    /// The link header.
+    pub link: Link,
+    /// Source address, as it stands there.
+    pub src: IpAddr,
+    /// Destination address, as it stands there.
+    pub dst: IpAddr,
+    /// The packet from its IP header on, without Ethernet's padding.
+    pub packet: &'a [u8],
+}
+
+/// The envelope of an IP packet that is all there; `None` for anything else.
+#[must_use]
+pub fn envelope(frame: &[u8]) -> Option<Envelope<'_>> {
+    let (header, rest) = ethernet::Header::ref_from_prefix(frame).ok()?;
+    let (vlan, ethertype, content) = untag(header.ethertype, rest).ok()?;
+    let (src, dst, len) = match ethertype {
+        EtherType::IPV4 => {
+            let packet = ipv4::Packet::parse(content).ok()?;
+            let (src, dst) = (packet.header.src_addr(), packet.header.dst_addr());
+            (src.into(), dst.into(), packet.header.total_len.get().into())
+        }
+        EtherType::IPV6 => {
+            let (ip, _) = ipv6::Header::ref_from_prefix(content).ok()?;
+            let len = ipv6::HEADER_LEN + usize::from(ip.payload_len.get());
+            (ip.src_addr().into(), ip.dst_addr().into(), len)
+        }
+        _ => return None,
+    };
+    Some(Envelope {
+        link: Link {
+            dst: header.dst,
+            src: header.src,
+            vlan,
+        },
+        src,
+        dst,
+        packet: content.get(..len)?,
+    })
+}
+
 type Untagged<'a> = (Option<vlan::Tag>, EtherType, &'a [u8]);
 
 fn untag(ethertype: EtherType, bytes: &[u8]) -> Result<Untagged<'_>, Defect> {
@@ -133,6 +176,7 @@ fn parse_ipv4(bytes: &[u8]) -> Result<Network<'_>, Defect> {
     if !ipv4::is_valid_destination(header.dst) {
         return Err(Defect::Ipv4Destination);
     }
+    packet.check_options()?;
     if header.is_fragment() {
         return Err(Defect::Ipv4Fragment);
     }

@@ -35,6 +35,8 @@ pub(super) enum Lane {
     Tcp,
     /// Anything else that is intact and may concern us: ARP, NDP, ICMP. Parsed again by the slow lane.
     Other,
+    /// Counted already; its sender may be due an ICMP error. Parsed again by the slow lane.
+    Refused,
     /// Counted already; only its buffer is left to return.
     Ended,
 }
@@ -163,6 +165,8 @@ pub(super) struct Classifier<'a> {
     /// slice costs more than the prefetch.
     pub(super) buckets: &'a [Bucket],
     pub(super) mac: MacAddr,
+    /// The longest IP packet of our link, in bytes. What is longer is no use: its answer may be as long, and no NIC takes it.
+    pub(super) mtu: usize,
 }
 
 /// The first 24 bytes of a frame as words, for masked compares. Typed as words on purpose: put together from bytes, the
@@ -255,15 +259,19 @@ impl Classifier<'_> {
             let pseudo = ip.pseudo_sum(tcp_bytes.len() as u16);
             let rest = tcp_bytes.get(tcp::HEADER_LEN..)?;
             let headers = pseudo + segment.sum();
-            // Without payload the rest is options: whole words, and too few of them for the long sum's lanes.
+            // Without payload the rest is options: whole words, and too few of them for the long sum's lanes. Nor can a packet
+            // be too long then.
             let sum = match (options_len, payload_len) {
                 (0, 0) => headers,
                 (_, 0) => headers + checksum::sum_header(rest),
+                _ if total_len > self.mtu => return None,
                 _ => headers + checksum::sum(rest),
             };
             if !sum.is_valid() {
                 return None;
             }
+        } else if total_len > self.mtu {
+            return None;
         }
         let local = self.locals.find_untagged_v4(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
@@ -297,6 +305,9 @@ impl Classifier<'_> {
             return None;
         }
         let payload_len = usize::from(ip.payload_len.get());
+        if ipv6::HEADER_LEN + payload_len > self.mtu {
+            return None;
+        }
         let header_len = segment.header_len();
         let tcp_bytes = bytes.get(54..54 + payload_len)?;
         let payload_len = tcp_bytes.len().checked_sub(header_len)?;
@@ -335,12 +346,18 @@ impl Classifier<'_> {
     #[cold]
     #[inline(never)]
     fn slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta, counters: &mut Counters) {
-        match self.try_slow(bytes, verdict, meta) {
-            Ok(()) => return,
-            Err(End::Defect(defect)) => counters.defect(defect),
-            Err(End::Counter(counter)) => counters.bump(counter),
+        let Err(end) = self.try_slow(bytes, verdict, meta) else {
+            return;
+        };
+        match end {
+            End::Defect(defect) => counters.defect(defect),
+            End::Counter(counter) => counters.bump(counter),
         }
-        meta.lane = Lane::Ended;
+        meta.lane = if end.may_be_reported() {
+            Lane::Refused
+        } else {
+            Lane::Ended
+        };
     }
 
     fn try_slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Result<(), End> {
@@ -352,6 +369,9 @@ impl Classifier<'_> {
         let to_group = parsed.link.dst.is_multicast();
         if !to_group && parsed.link.dst != self.mac {
             return Err(End::Counter(Counter::NotOurMac));
+        }
+        if parsed.end_offset() - parsed.l3_offset() > self.mtu {
+            return Err(End::Counter(Counter::LongerThanMtu));
         }
         parsed.verify_checksums(
             verdict.ip != ChecksumVerdict::Good,
@@ -370,10 +390,11 @@ impl Classifier<'_> {
         let segment = match transport {
             Transport::Tcp(segment) => segment,
             Transport::Icmp(_) | Transport::Icmpv6(_) => return Ok(()),
-            Transport::Udp(_) | Transport::Other(_) if local.is_some() => {
-                return Err(End::Counter(Counter::IpProtocolUnsupported));
+            Transport::Udp(_) | Transport::Other(_) if local.is_none() => {
+                return Err(End::Counter(Counter::NotOurIp));
             }
-            Transport::Udp(_) | Transport::Other(_) => return Err(End::Counter(Counter::NotOurIp)),
+            Transport::Udp(_) => return Err(End::Counter(Counter::UdpClosed)),
+            Transport::Other(_) => return Err(End::Counter(Counter::IpProtocolUnsupported)),
         };
         if to_group || is_group(dst, self.broadcasts) {
             return Err(End::Counter(Counter::TcpToGroup));
@@ -430,6 +451,19 @@ struct Lengths {
 enum End {
     Defect(Defect),
     Counter(Counter),
+}
+
+impl End {
+    /// Whether it is of a kind that hosts tell the sender of; whether they do is for `icmp` to say.
+    fn may_be_reported(&self) -> bool {
+        matches!(
+            self,
+            Self::Counter(Counter::UdpClosed | Counter::IpProtocolUnsupported)
+                | Self::Defect(
+                    Defect::Ipv6Option | Defect::Ipv6Routing | Defect::Ipv6ExtensionChain
+                )
+        )
+    }
 }
 
 impl From<Defect> for End {

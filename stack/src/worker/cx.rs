@@ -13,7 +13,7 @@ use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::listener::ListenerId;
 use crate::conn::local::LocalId;
-use crate::conn::{ConnId, FlowKey, Kind};
+use crate::conn::{ConnFlags, ConnId, EndDue, FlowKey, Kind};
 use crate::counters::Counter;
 use crate::nic::{Nic, PoolClass};
 use crate::tcp::env::Env;
@@ -250,7 +250,8 @@ impl<N: Nic> Cx<'_, N> {
     }
 
     /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
-    /// memory is full ([`crate::app::App::on_writable`] follows).
+    /// memory is full ([`crate::app::App::on_writable`] follows), or the sending direction is closed.
+    #[must_use = "what was not taken is to be sent again"]
     pub fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         let Some((mut parts, nic, places)) = self.room(conn) else {
             return 0;
@@ -276,7 +277,14 @@ impl<N: Nic> Cx<'_, N> {
     /// none; if only for want of room, [`crate::app::App::on_writable`] follows.
     #[inline]
     fn room(&mut self, conn: ConnId) -> Option<(Parts<'_, N::Frame>, &mut N, u32)> {
-        let slot = self.open_slot(conn)?;
+        let Some(slot) = self.open_slot(conn) else {
+            // At rest, and no record to wake into; it hears of one, unless it has closed its direction.
+            self.core.remember(conn, |flags| match flags.end_due() {
+                None => flags.with(ConnFlags::WANTS_ROOM),
+                Some(_) => flags,
+            });
+            return None;
+        };
         let Core {
             conns,
             endpoint,
@@ -307,6 +315,7 @@ impl<N: Nic> Cx<'_, N> {
     }
 
     /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
+    #[must_use]
     pub fn register_static(&mut self, bytes: &[u8]) -> Option<StaticId> {
         let Core { conns, nic, .. } = &mut *self.core;
         conns.statics.add(bytes, || nic.alloc_one(PoolClass::Data))
@@ -320,38 +329,57 @@ impl<N: Nic> Cx<'_, N> {
     }
 }
 
-/// Closing, choices, views.
+/// Closing, choices, views. None of these can fail: what a connection at rest can't do for want of an open record is
+/// remembered in its own, and done as soon as there is one.
 impl<N: Nic> Cx<'_, N> {
     /// Sends no more, reads on: a FIN follows what is queued.
     pub fn shutdown(&mut self, conn: ConnId) {
-        self.command(conn, |tcb, env| {
+        self.end(conn, EndDue::Shutdown, |tcb, env| {
             tcb.shutdown(env);
         });
     }
 
     /// Neither sends nor reads any more: a FIN follows what is queued; a reset when bytes wait unread.
     pub fn close(&mut self, conn: ConnId) {
-        self.command(conn, |tcb, env| {
+        self.end(conn, EndDue::Close, |tcb, env| {
             tcb.close(env);
         });
     }
 
-    /// Ends the connection at once with a reset.
+    /// Ends the connection at once with a reset; what waits to be read is given up.
     pub fn abort(&mut self, conn: ConnId) {
-        self.command(conn, |tcb, env| {
-            tcb.abort(env);
-        });
+        match self.awake_slot(conn) {
+            Some(slot) => self.core.command(slot, self.now, |tcb, env| {
+                tcb.abort(env);
+            }),
+            None => {
+                let abort = |flags: ConnFlags| flags.with_end_due(EndDue::Abort);
+                self.core.remember(conn, abort);
+            }
+        }
     }
 
-    /// Other choices for this connection.
+    /// Other choices for this connection. One at rest takes them without waking, but for keepalive, which has a timer.
     pub fn set_options(&mut self, conn: ConnId, options: ConnectionOptions) {
-        self.command(conn, |tcb, env| tcb.set_options(options, env));
+        let slot = if options.keepalive {
+            self.open_slot(conn)
+        } else {
+            self.awake_slot(conn)
+        };
+        match slot {
+            Some(slot) => {
+                let set = |tcb: &mut Tcb, env: &mut Env<'_>| tcb.set_options(options, env);
+                self.core.command(slot, self.now, set);
+            }
+            None => self.core.set_options_at_rest(conn, options),
+        }
     }
 
     #[inline]
-    fn command(&mut self, conn: ConnId, act: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
-        if let Some(slot) = self.open_slot(conn) {
-            self.core.command(slot, self.now, act);
+    fn end(&mut self, conn: ConnId, end: EndDue, act: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
+        match self.open_slot(conn) {
+            Some(slot) => self.core.command(slot, self.now, act),
+            None => self.core.remember(conn, |flags| flags.with_end_due(end)),
         }
     }
 

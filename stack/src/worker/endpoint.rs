@@ -204,6 +204,17 @@ impl Endpoint {
         }
     }
 
+    /// Whether an ICMP error may be sent now about a frame that has been counted. The limit is one for all errors.
+    pub(super) fn may_report(&mut self, now: Instant) -> bool {
+        let may = self.icmp_errors.take(now);
+        self.counters.bump(if may {
+            Counter::IcmpErrorsSent
+        } else {
+            Counter::IcmpErrorsLimited
+        });
+        may
+    }
+
     /// Counts the end of a segment that gets no answer.
     #[inline]
     pub(super) fn ended(&mut self, counter: Counter) -> Verdict {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::neighbor::Move;
+use crate::neighbor::{Move, Neighbor};
+use crate::wire::MacAddr;
 
 /// What one worker hands to another.
 #[derive(Debug)]
@@ -21,6 +22,21 @@ pub(super) enum Message<F> {
     NoRoute(F),
     /// Worker 0 has found a neighbour at another link-layer address.
     Moved(Move),
+    /// This worker has connections whose SYN waits for a neighbour: worker 0 asks for it, and answers with
+    /// [`Message::Neighbor`].
+    Ask {
+        /// Which.
+        neighbor: Neighbor,
+        /// Who asks.
+        worker: u16,
+    },
+    /// A neighbour that the receiver has asked for is known now, or does not answer.
+    Neighbor {
+        /// Which.
+        neighbor: Neighbor,
+        /// Its link-layer address.
+        mac: Option<MacAddr>,
+    },
 }
 
 impl<F> Message<F> {
@@ -28,7 +44,7 @@ impl<F> Message<F> {
     fn into_frame(self) -> Option<F> {
         match self {
             Self::Received(frame) | Self::Resolve(frame) | Self::NoRoute(frame) => Some(frame),
-            Self::Moved(_) => None,
+            Self::Ask { .. } | Self::Neighbor { .. } | Self::Moved(_) => None,
         }
     }
 }
@@ -101,16 +117,26 @@ impl<F> RingEnd<F> {
         self.index == 0
     }
 
-    /// Hands a message over; its frame comes back when the ring is full or there is no such worker.
+    /// Hands over a message with a frame; that comes back when the ring is full or there is no such worker.
     #[inline]
     pub(super) fn push(&self, worker: u16, message: Message<F>) -> Result<(), F> {
-        let refused = match self.rings.get(usize::from(worker)) {
-            Some(ring) => ring.push(message),
-            None => Err(message),
-        };
-        match refused.map_err(Message::into_frame) {
-            Err(Some(frame)) => Err(frame),
-            Err(None) | Ok(()) => Ok(()),
+        match self.try_push(worker, message).map(Message::into_frame) {
+            Some(Some(frame)) => Err(frame),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands over a message without a frame. False when the ring is full or there is no such worker.
+    pub(super) fn tell(&self, worker: u16, message: Message<F>) -> bool {
+        self.try_push(worker, message).is_none()
+    }
+
+    /// The message itself, when it can't be handed over.
+    #[inline]
+    fn try_push(&self, worker: u16, message: Message<F>) -> Option<Message<F>> {
+        match self.rings.get(usize::from(worker)) {
+            Some(ring) => ring.push(message).err(),
+            None => Some(message),
         }
     }
 

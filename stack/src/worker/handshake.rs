@@ -37,7 +37,7 @@ impl Endpoint {
             return self.ended(Counter::ListenDropped);
         };
         // Told apart by a test and not by a match: cookies are what a flood meets, and a jump through a table costs it 10 %.
-        if config.policy == SynPolicy::CookieAlways {
+        if config.policy == SynPolicy::CookieAlways && !self.accept_queues.is_any_full() {
             return self.send_cookie(meta, meta.options(bytes), now);
         }
         self.on_syn_by_policy(meta, bytes, listener, *config, now)
@@ -53,7 +53,6 @@ impl Endpoint {
         now: Instant,
     ) -> Verdict {
         match config.policy {
-            SynPolicy::CookieAlways => self.send_cookie(meta, meta.options(bytes), now),
             SynPolicy::Drop => self.ended(Counter::SynDroppedPolicy),
             SynPolicy::Rst => {
                 let ack = meta.seq.add(u32::from(meta.payload_len).wrapping_add(1));
@@ -64,12 +63,11 @@ impl Endpoint {
                 };
                 self.reset(Counter::SynResetPolicy, reset)
             }
-            SynPolicy::Embryo | SynPolicy::CookieWhenFull
-                if self.accept_queues.is_full(listener) =>
-            {
+            _ if self.accept_queues.is_full(listener) => {
                 self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedAcceptFull)
             }
+            SynPolicy::CookieAlways => self.send_cookie(meta, meta.options(bytes), now),
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
                 let waiting = self.embryos.get(usize::from(listener.0));
                 let embryo = if waiting.is_some_and(|&waiting| waiting < config.backlog) {

@@ -158,8 +158,26 @@ impl<N: Nic> Core<N> {
     /// Sends a segment of `key`'s connection that answers no frame: a SYN-ACK by timer. It goes to `dst`, where the SYN came
     /// from, as the first one did: whoever sends SYNs from addresses without a host behind them gets no neighbours made.
     pub(super) fn originate(&mut self, key: &FlowKey, dst: MacAddr, reply: &TcpReply) {
-        let Some((vlan, local)) = self.endpoint.config.locals.locate(key.local()) else {
+        if let Some(frame) = self.write_segment(key, dst, reply) {
+            self.outbox.connection(frame, &mut self.endpoint.counters);
+        }
+    }
+
+    /// The same, to whoever the neighbour is: a reset by the app of a connection at rest.
+    pub(super) fn originate_resolved(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
+        let Some((vlan, _)) = self.endpoint.config.locals.locate(key.local()) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
+        };
+        let addr = key.remote();
+        if let Some(frame) = self.write_segment(key, MacAddr::ZERO, reply) {
+            self.dispatch(frame, Neighbor { vlan, addr }, now);
+        }
+    }
+
+    fn write_segment(&mut self, key: &FlowKey, dst: MacAddr, reply: &TcpReply) -> Option<N::Frame> {
+        let Some((vlan, local)) = self.endpoint.config.locals.locate(key.local()) else {
+            self.endpoint.counters.bump(Counter::TxNoRoute);
+            return None;
         };
         let link = Link {
             dst,
@@ -183,9 +201,7 @@ impl<N: Nic> Core<N> {
             options: &options[..reply.options.len()],
             ..blank
         };
-        if let Some(frame) = self.write_frame(|bytes| segment.emit(bytes).ok()) {
-            self.outbox.connection(frame, &mut self.endpoint.counters);
-        }
+        self.write_frame(|bytes| segment.emit(bytes).ok())
     }
 
     /// Lets `write` fill a fresh control frame. `None`, counted, without a buffer.
@@ -225,32 +241,18 @@ impl<N: Nic> Core<N> {
             return self.drop_unsent(frame, Counter::TxNoRoute);
         };
         let next_hop = Neighbor { vlan, addr };
-        let Some(table) = &mut self.neighborhood.table else {
+        if let Some(tried) = tried {
+            return self.send_doubtful(frame, next_hop, tried, now);
+        }
+        let Some(resolution) = self.resolve(next_hop, now) else {
             return;
         };
-        let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);
-        if let Some(tried) = tried {
-            let (mac, solicit) = table.resolve_doubtful(next_hop, tried, now, |displaced| {
-                counters.bump(Counter::TxNeighborDropped);
-                outbox.free(displaced);
-            });
-            counters.add(Counter::NeighborEvicted, table.take_evictions());
-            self.send_to(frame, mac);
-            if let Some(solicit) = solicit {
-                self.solicit(solicit);
-            }
-            return;
-        }
-        let resolution = table.resolve(next_hop, now, |displaced| {
-            counters.bump(Counter::TxNeighborDropped);
-            outbox.free(displaced);
-        });
-        counters.add(Counter::NeighborEvicted, table.take_evictions());
         match resolution {
             Resolution::Resolved(mac) => self.send_to(frame, mac),
             Resolution::NoRoom => self.drop_unsent(frame, Counter::TxNeighborDropped),
             Resolution::Solicit(_) | Resolution::Waiting => {
-                if let Some(displaced) = table.queue(next_hop, frame) {
+                let table = self.neighborhood.table.as_mut();
+                if let Some(displaced) = table.and_then(|table| table.queue(next_hop, frame)) {
                     self.drop_unsent(displaced, Counter::TxNeighborDropped);
                 }
                 if let Resolution::Solicit(solicit) = resolution {
@@ -260,9 +262,38 @@ impl<N: Nic> Core<N> {
         }
     }
 
+    /// Sends a frame at once that was sent to `tried` before and not answered: its next hop is in doubt.
+    fn send_doubtful(&mut self, frame: N::Frame, next_hop: Neighbor, tried: MacAddr, now: Instant) {
+        let Some(table) = self.neighborhood.table.as_mut() else {
+            return;
+        };
+        let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);
+        let (mac, solicit) = table.resolve_doubtful(next_hop, tried, now, |displaced| {
+            counters.bump(Counter::TxNeighborDropped);
+            outbox.free(displaced);
+        });
+        counters.add(Counter::NeighborEvicted, table.take_evictions());
+        self.send_to(frame, mac);
+        if let Some(solicit) = solicit {
+            self.solicit(solicit);
+        }
+    }
+
+    /// What the neighbour table says of a next hop; `None` on workers without one.
+    pub(super) fn resolve(&mut self, next_hop: Neighbor, now: Instant) -> Option<Resolution> {
+        let table = self.neighborhood.table.as_mut()?;
+        let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);
+        let resolution = table.resolve(next_hop, now, |displaced| {
+            counters.bump(Counter::TxNeighborDropped);
+            outbox.free(displaced);
+        });
+        counters.add(Counter::NeighborEvicted, table.take_evictions());
+        Some(resolution)
+    }
+
     /// What follows from ARP or NDP: what waited for a neighbour is sent, whom a new one displaced is counted, and where one
     /// has moved to reaches the connections of every worker.
-    pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>) {
+    pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>, now: Instant) {
         if let Some(table) = &mut self.neighborhood.table {
             let (evictions, moved) = (table.take_evictions(), table.take_move());
             let counters = &mut self.endpoint.counters;
@@ -273,10 +304,16 @@ impl<N: Nic> Core<N> {
                 self.on_move(moved);
             }
         }
-        if let Some(Resolved { mac, frames }) = resolved {
+        if let Some(Resolved {
+            neighbor,
+            mac,
+            frames,
+        }) = resolved
+        {
             for frame in frames {
                 self.send_to(frame, mac);
             }
+            self.tell_held(neighbor, Some(mac), now);
         }
     }
 
@@ -337,7 +374,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// Asks who has a neighbour's address, or whether it is still there.
-    fn solicit(&mut self, solicit: Solicit) {
+    pub(super) fn solicit(&mut self, solicit: Solicit) {
         let Some(source) = self.endpoint.config.source_for(solicit.neighbor.addr) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
         };
@@ -412,10 +449,11 @@ impl<N: Nic> Core<N> {
         };
         table.poll(now, |action| match action {
             Action::Solicit(solicit) => self.solicit(solicit),
-            Action::Unreachable { frames, .. } => {
+            Action::Unreachable { neighbor, frames } => {
                 for frame in frames {
                     self.no_route(frame, now);
                 }
+                self.tell_held(neighbor, None, now);
             }
         });
         self.neighborhood.table = Some(table);

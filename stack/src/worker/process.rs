@@ -90,6 +90,7 @@ impl<N: Nic> Core<N> {
                 }
                 Lane::Tcp => self.hand_over(frame, meta.hash.owner(self.ring.workers())),
                 Lane::Other => self.process_other(frame, now),
+                Lane::Refused => self.report(frame, now),
                 Lane::Ended => self.outbox.free(frame),
             }
         }

@@ -6,7 +6,9 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::Core;
+use crate::config::ClosedPolicy;
 use crate::counters::Counter;
+use crate::icmp::report::{Problem, Report};
 use crate::icmp::{self, Refusal};
 use crate::nic::{Frame, Nic};
 use crate::time::Instant;
@@ -89,7 +91,7 @@ impl<N: Nic> Core<N> {
         let target = packet.target_addr().into();
         let for_us = self.endpoint.config.locals.find(vlan, target).is_some();
         let resolved = self.neighborhood.on_arp(packet, vlan, for_us, now);
-        self.release(resolved);
+        self.release(resolved, now);
         match (packet.is_request(), for_us) {
             (true, true) => Action::AnswerArp,
             (false, _) => Action::Drop(Counter::ArpLearned),
@@ -118,12 +120,12 @@ impl<N: Nic> Core<N> {
                     return Action::Drop(Counter::NdpIgnored);
                 }
                 let resolved = self.neighborhood.on_ndp(&message, vlan, ip.src_addr(), now);
-                self.release(resolved);
+                self.release(resolved, now);
                 Action::AnswerNdp
             }
             ndp::Message::NeighborAdvertisement { .. } => {
                 let resolved = self.neighborhood.on_ndp(&message, vlan, ip.src_addr(), now);
-                self.release(resolved);
+                self.release(resolved, now);
                 Action::Drop(Counter::NdpLearned)
             }
             _ => Action::Drop(Counter::NdpIgnored),
@@ -136,10 +138,11 @@ impl<N: Nic> Core<N> {
         let Some((_, dst)) = parsed.addresses() else {
             return Action::Drop(Counter::IcmpIgnored);
         };
-        // RFC 4443 §4.2 lets a host answer an echo request to a group; RFC 1122 §3.2.2.6 lets it be silent over IPv4.
+        // RFC 4443 §4.2 lets a host answer an echo request to a group that it is in; RFC 1122 §3.2.2.6 lets it be silent over
+        // IPv4.
         let vlan = parsed.link.vlan_id();
         let to_us = locals.find(vlan, dst).is_some();
-        let to_group = matches!(dst, IpAddr::V6(dst) if dst.is_multicast());
+        let to_group = matches!(dst, IpAddr::V6(dst) if locals.is_member(dst));
         if is_echo_request {
             return if to_us || to_group {
                 Action::AnswerEcho
@@ -154,6 +157,48 @@ impl<N: Nic> Core<N> {
             Ok(error) => self.decide_icmp_error(&error, vlan, now),
             Err(defect) => Action::DropDefect(defect),
         }
+    }
+
+    /// A frame that has been counted as refused: its sender hears why, within the limit of ICMP errors, if that is due at all.
+    #[cold]
+    pub(super) fn report(&mut self, frame: N::Frame, now: Instant) {
+        let due = icmp::report_due(frame.bytes()).and_then(|report| self.reporter(&report));
+        if let Some((us, problem)) = due
+            && self.endpoint.may_report(now)
+        {
+            let mac = self.mac;
+            let _ = self.rewrite(frame, |bytes| icmp::write_report(bytes, mac, us, problem));
+        } else {
+            self.outbox.free(frame);
+        }
+    }
+
+    /// As whom we report what; `None` when it isn't ours to report, or when closed ports are to be silent.
+    fn reporter(&self, report: &Report) -> Option<(IpAddr, Problem)> {
+        let Report {
+            problem,
+            link,
+            src,
+            dst,
+        } = *report;
+        let vlan = link.vlan_id();
+        let config = &self.endpoint.config;
+        let silent = config.closed == ClosedPolicy::Drop
+            && matches!(problem, Problem::Port | Problem::Protocol);
+        let on_link = link.dst == self.mac || link.dst.is_multicast();
+        if silent || !on_link || src == dst || config.is_broadcast(src) {
+            return None;
+        }
+        let us = match dst {
+            IpAddr::V6(group) if group.is_multicast() => {
+                let us = config.next_hop(src).and_then(|hop| config.source_for(hop));
+                us.filter(|_| {
+                    config.locals.is_member(group) && config.locals.vlans().contains(vlan)
+                })?
+            }
+            _ => config.locals.find(vlan, dst).map(|_| dst)?,
+        };
+        Some((us, problem))
     }
 
     /// Answers a segment to a closed port with port unreachable (`--closed icmp`).

@@ -27,6 +27,7 @@ mod packets;
 mod paths;
 mod random;
 mod reading;
+mod reports;
 mod reset_rules;
 mod rest;
 mod retransmission;

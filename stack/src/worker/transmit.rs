@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::Core;
 use super::callbacks::Hosted;
+use super::held::is_held;
 use super::paths::ask_again;
 use super::segment::{Draft, Path, Route};
 use crate::app::App;
@@ -68,7 +69,7 @@ impl<N: Nic> Core<N> {
 
     fn ask(&mut self, slot: Slot, now: Instant) -> Asked {
         for _ in 0..SEGMENTS_PER_CONNECTION {
-            let asked = self.ask_once(slot, now);
+            let asked = self.ask_once::<true>(slot, now);
             if asked != Asked::More {
                 return asked;
             }
@@ -79,7 +80,7 @@ impl<N: Nic> Core<N> {
     /// The next segment of a connection, if it has one. Apart from the loop: mostly there is one, and what a loop prepares for
     /// its second round costs as much as a header.
     #[inline(never)]
-    fn ask_once(&mut self, slot: Slot, now: Instant) -> Asked {
+    fn ask_once<const MAY_HOLD: bool>(&mut self, slot: Slot, now: Instant) -> Asked {
         let has_room = self.has_room_for_connections();
         let Core {
             conns,
@@ -98,6 +99,9 @@ impl<N: Nic> Core<N> {
         }
         if !has_room {
             return Asked::Blocked;
+        }
+        if MAY_HOLD && is_held(parts.conn) {
+            return self.ask_opening(slot, now);
         }
         if parts.conn.path_epoch != paths.epoch() {
             ask_again(paths, &endpoint.config, &mut parts, now);
@@ -133,6 +137,15 @@ impl<N: Nic> Core<N> {
             }
         }
         asked
+    }
+
+    /// The first SYN of a connection, unless its neighbour is to be found first.
+    #[cold]
+    fn ask_opening(&mut self, slot: Slot, now: Instant) -> Asked {
+        if self.holds(slot, now) {
+            return Asked::Done;
+        }
+        self.ask_once::<false>(slot, now)
     }
 
     /// Room for a segment in the outbox, which is emptied into the NIC when it is full.
@@ -291,6 +304,7 @@ impl<N: Nic> Core<N> {
             self.on_timer(hosted, slot, now);
         }
         self.feed_starved(hosted, now);
+        self.serve_waiting(hosted, now);
         self.expire_time_waits(now);
     }
 
@@ -313,6 +327,7 @@ impl<N: Nic> Core<N> {
                     self.settle(hosted, slot, now);
                 }
             }
+            None if is_held(parts.conn) => parts.mark_dirty(),
             None => self.park(slot, now),
         }
     }

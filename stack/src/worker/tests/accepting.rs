@@ -93,17 +93,17 @@ fn a_cookie_that_finds_no_place_is_dropped_or_reset() {
         (true, Counter::CookieQueueReset),
     ] {
         let mut host = waiting(1, abort, SynPolicy::CookieAlways);
-        for port in 1..=3 {
+        // All cookies were sent while there were places.
+        let flows = [1, 2, 3].map(|port| {
             host.on(Flow::v4(port, OPEN))
                 .inject(syn().seq(0))
                 .counted(Counter::SynCookieSent);
             host.expect(syn_ack().seq(0).ack(1));
-            host.inject(ack().seq(1).ack(1));
-            host.counted(if port < 3 {
-                Counter::ConnSegment
-            } else {
-                counter
-            });
+            host.flow
+        });
+        for (flow, last) in flows.into_iter().zip([false, false, true]) {
+            host.on(flow).inject(ack().seq(1).ack(1));
+            host.counted(if !last { Counter::ConnSegment } else { counter });
         }
         if abort {
             host.expect(rst().seq(1));
@@ -129,6 +129,32 @@ fn with_a_full_queue_cookies_are_no_way_around_it() {
         .inject(syn().seq(0))
         .counted(Counter::SynDroppedAcceptFull)
         .silent();
+}
+
+/// tcp(7): the option is about the handshake's last step; a SYN that comes to a full queue is dropped with it and without it.
+#[test]
+fn a_full_queue_drops_syns_whatever_the_option_and_the_policy() {
+    for policy in [
+        SynPolicy::Embryo,
+        SynPolicy::CookieWhenFull,
+        SynPolicy::CookieAlways,
+    ] {
+        for abort in [false, true] {
+            let mut host = waiting(1, abort, policy);
+            for port in [1, 2] {
+                host.on(Flow::v4(port, OPEN)).inject(syn().seq(0));
+                host.expect(syn_ack().seq(0).ack(1));
+                host.inject(ack().seq(1).ack(1));
+            }
+            host.on(Flow::v4(3, OPEN))
+                .inject(syn().seq(0))
+                .counted(Counter::SynDroppedAcceptFull)
+                .silent();
+            // One is taken: there is a place again.
+            host.act(|_, cx| cx.accept(LISTENER));
+            host.inject(syn().seq(0)).expect(syn_ack().seq(0).ack(1));
+        }
+    }
 }
 
 #[test]

@@ -64,6 +64,63 @@ fn the_syn_waits_for_the_neighbor_and_the_handshake_completes() {
     host.inject(data(3).seq(1).ack(6)).hears(&[Data(3)]);
 }
 
+/// All that are opened while the neighbour is asked for send their SYN when it has answered, and not when a timer says that
+/// it was lost; and the timer runs from then on.
+#[test]
+fn every_syn_leaves_when_the_neighbor_has_answered() {
+    let mut host = Host::probing(|_| {});
+    let ports: Vec<u16> = (50_000..50_040).collect();
+    host.act(|_, cx| {
+        for &port in &ports {
+            assert!(
+                cx.connect((PEER_V4, 9_000).into(), &from_port(port))
+                    .is_ok()
+            );
+        }
+    });
+    expect_arp_request(&mut host, PEER_V4);
+    host.silent().wait_ms(900).silent();
+    host.inject_bytes(&arp_reply()).counted(Counter::ArpLearned);
+    let expect_syns = |host: &mut Host<Probe>| {
+        let sent: Vec<u16> = ports
+            .iter()
+            .map(|_| next_answer(host))
+            .inspect(|answer| assert!(answer.segment.flags.syn()))
+            .map(|answer| answer.src.port())
+            .collect();
+        assert_eq!(sent, ports);
+        host.silent();
+    };
+    expect_syns(&mut host);
+    host.wait_ms(999).silent();
+    host.wait_ms(2);
+    expect_syns(&mut host);
+    assert_eq!(host.count(Counter::TxNeighborDropped), 0);
+}
+
+/// The first question is lost: the second one is as good.
+#[test]
+fn every_syn_leaves_when_the_neighbor_has_answered_late() {
+    let mut host = Host::probing(|_| {});
+    host.act(|_, cx| {
+        for port in 50_000..50_010 {
+            assert!(
+                cx.connect((PEER_V4, 9_000).into(), &from_port(port))
+                    .is_ok()
+            );
+        }
+    });
+    expect_arp_request(&mut host, PEER_V4);
+    host.wait_ms(1_001);
+    expect_arp_request(&mut host, PEER_V4);
+    host.silent().wait_ms(500).silent();
+    host.inject_bytes(&arp_reply());
+    for _ in 0..10 {
+        next_answer(&mut host);
+    }
+    host.silent();
+}
+
 #[test]
 fn a_known_neighbor_gets_the_syn_at_once() {
     let mut host = Host::probing(|_| {});

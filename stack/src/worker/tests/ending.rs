@@ -125,6 +125,48 @@ fn by_abort() {
     ends(host, CloseReason::Aborted);
 }
 
+/// Both directions have ended well and bytes wait unread: in CLOSED, and in TIME-WAIT.
+fn ended_with_bytes_unread(we_close_first: bool) -> (Host<Probe>, ConnId) {
+    let (mut host, conn) = open();
+    (host.app().reads, host.app().closes) = (false, false);
+    if we_close_first {
+        host.act(|_, cx| cx.shutdown(conn));
+        host.expect(fin().seq(1).ack(1));
+        host.inject(fin().len(5).seq(1).ack(2))
+            .expect(ack().seq(2).ack(7));
+    } else {
+        host.inject(fin().len(5).seq(1).ack(1))
+            .expect(ack().seq(1).ack(7));
+        host.act(|_, cx| cx.shutdown(conn));
+        host.expect(fin().seq(1).ack(7));
+        host.inject(ack().seq(7).ack(2));
+    }
+    host.hears(&[Data(5), PeerClosed]).silent();
+    assert_eq!(host.kind(), Some(Kind::Open), "it may still be read");
+    (host, conn)
+}
+
+#[test]
+fn by_abort_after_both_have_ended_with_bytes_unread() {
+    for we_close_first in [false, true] {
+        let (mut host, conn) = ended_with_bytes_unread(we_close_first);
+        host.act(|_, cx| cx.abort(conn));
+        assert_eq!(host.kind(), None);
+        ends(host, CloseReason::Graceful);
+    }
+}
+
+#[test]
+fn by_the_end_of_the_run_after_both_have_ended_with_bytes_unread() {
+    for we_close_first in [false, true] {
+        let (mut host, _) = ended_with_bytes_unread(we_close_first);
+        let now = host.now;
+        while host.worker().abort(now) {}
+        host.turn();
+        ends(host, CloseReason::Graceful);
+    }
+}
+
 /// RFC 1122 §4.2.2.13.
 #[test]
 fn by_close_with_unread_data() {

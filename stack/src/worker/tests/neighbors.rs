@@ -301,6 +301,28 @@ fn echo_to_an_ipv6_group_is_answered_from_our_address() {
     assert_eq!(reply[22..38], OUR_V6.octets());
 }
 
+/// The groups of every node are all nodes and the solicited-node groups of its addresses (RFC 4291 §2.8).
+#[test]
+fn echo_to_a_group_that_we_are_not_in_is_not_answered() {
+    let mut host = Host::new();
+    let mut ping = |group: Ipv6Addr| {
+        let mut sent = echo_request(IpSpec::new(PEER_V6.into(), group.into()), b"x");
+        sent[..6].copy_from_slice(&ndp::multicast_mac(group).0);
+        host.inject_bytes(&sent);
+        let reply = host.try_reply();
+        host.counted(match reply {
+            Some(_) => Counter::EchoAnswered,
+            None => Counter::NotOurIp,
+        });
+        reply.is_some()
+    };
+    for group in ["ff0e::1234", "ff02::2", "ff02::fb", "ff05::1", "ff01::1"] {
+        assert!(!ping(group.parse().expect("a group")), "{group}");
+    }
+    assert!(ping(ndp::solicited_node(OUR_V6)));
+    assert!(!ping(ndp::solicited_node(PEER_V6)));
+}
+
 #[test]
 fn icmp_errors_go_to_the_connection_that_they_quote_and_change_nothing() {
     let mut host = Host::new();

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use etherparse::checksum::Sum16BitWords;
 
 use super::host::{CLOSED, Flow, Host, OPEN, OUR_V4, OUR_V6, PEER_V4, PEER_V6};
+use crate::config::ClosedPolicy;
 use crate::counters::Counter;
+use crate::nic::{ChecksumVerdict, RxChecksum};
 use crate::tcp::lang::{ack, rst, syn, syn_ack};
 use crate::wire::Defect;
 
@@ -39,7 +41,7 @@ fn with_ip_options(mut frame: Vec<u8>, options: &[u8]) -> Vec<u8> {
 }
 
 /// Puts extension headers into an untagged frame; the first one is of kind `first`, the last one says "TCP".
-fn with_extensions(mut frame: Vec<u8>, first: u8, headers: &[u8]) -> Vec<u8> {
+pub(super) fn with_extensions(mut frame: Vec<u8>, first: u8, headers: &[u8]) -> Vec<u8> {
     frame.splice(54..54, headers.iter().copied());
     frame[20] = first;
     let payload_len = (frame.len() - 54) as u16;
@@ -101,7 +103,9 @@ fn extension_headers_that_a_host_must_refuse() {
         (59, &[], Defect::Ipv6NoNextHeader),
     ];
     for (first, headers, defect) in refused {
-        let frame = with_extensions(Flow::v6(1, CLOSED).frame(syn()), first, headers);
+        let mut frame = with_extensions(Flow::v6(1, CLOSED).frame(syn()), first, headers);
+        // To somebody else, so that the sender need not hear of it.
+        frame[53] = 99;
         host.inject_bytes(&frame).refused(defect);
     }
 }
@@ -126,9 +130,100 @@ fn fragments_are_not_reassembled_and_not_answered() {
     }
 }
 
+/// RFC 7126 §4.3, §4.4: whether the route is used up (the pointer beyond the length) or not, for TCP and ICMP alike, and
+/// behind other options.
+#[test]
+fn a_source_route_is_refused_wherever_its_pointer_stands() {
+    let mut host = Host::new();
+    for kind in [131, 137] {
+        for pointer in [4, 8, 200] {
+            let route = [kind, 7, pointer, 198, 18, 0, 9, 0];
+            let behind = [&[1, 148, 4, 0, 0][..], &route[..7]].concat();
+            for options in [&route[..], &behind] {
+                for frame in [
+                    Flow::v4(1, OPEN).frame(syn()),
+                    Flow::v4(1, CLOSED).frame(syn()),
+                    super::neighbors::echo_request_v4(b"who?"),
+                ] {
+                    host.inject_bytes(&with_ip_options(frame, options))
+                        .refused(Defect::Ipv4SourceRoute);
+                }
+            }
+        }
+        // Behind the end of the list it is padding.
+        let frame = with_ip_options(
+            super::neighbors::echo_request_v4(b"who?"),
+            &[0, kind, 7, 4, 1, 2, 3, 4],
+        );
+        host.inject_bytes(&frame).counted(Counter::EchoAnswered);
+        host.next_reply();
+    }
+}
+
+#[test]
+fn ip_options_that_end_nowhere_are_refused() {
+    let mut host = Host::new();
+    for options in [[7, 0, 0, 0], [7, 1, 0, 0], [7, 5, 4, 0], [1, 1, 1, 7]] {
+        let frame = with_ip_options(Flow::v4(1, OPEN).frame(syn()), &options);
+        host.inject_bytes(&frame).refused(Defect::Ipv4Option);
+    }
+}
+
+/// What is longer than our link carries can't have come by it, and an answer to it may not leave by it.
+#[test]
+fn a_packet_longer_than_our_mtu_is_refused() {
+    let mtu = 600;
+    let mut host = Host::on_nic(
+        |_| {},
+        |nic| nic.caps_mut().mtu = mtu,
+        crate::worker::RingEnd::single(),
+    );
+    let mtu = usize::from(mtu);
+    for len in [mtu - 1, mtu, mtu + 1, mtu + 400] {
+        let fits = len <= mtu;
+        let echo = super::neighbors::echo_request_v4(&vec![7; len - 28]);
+        host.inject_bytes(&echo);
+        if fits {
+            host.counted(Counter::EchoAnswered);
+            assert_eq!(host.next_reply().len(), 14 + len);
+        } else {
+            host.counted(Counter::LongerThanMtu).silent();
+        }
+        for (flow, headers) in [(Flow::v4(1, CLOSED), 40), (Flow::v6(1, CLOSED), 60)] {
+            host.on(flow.absolute());
+            let payload_len = (len - headers) as u32;
+            let frame = host.flow.frame(syn().seq(9).len(payload_len));
+            // As the driver has verified it, and as it has not.
+            for verdict in [ChecksumVerdict::Unknown, ChecksumVerdict::Good] {
+                let verdict = RxChecksum {
+                    ip: verdict,
+                    l4: verdict,
+                };
+                let nic = host.nic();
+                nic.caps_mut().rx_tcp_checksum = true;
+                nic.caps_mut().rx_ipv4_checksum = true;
+                let frame = nic.frame(&frame).with_rx_checksum(verdict);
+                host.inject_frames(vec![frame]);
+                if fits {
+                    host.counted(Counter::RstSent);
+                    host.expect(rst().seq(0).ack(10 + payload_len));
+                } else {
+                    host.counted(Counter::LongerThanMtu).silent();
+                }
+            }
+        }
+    }
+    // Ethernet's padding is no part of the packet.
+    let mut padded = super::neighbors::echo_request_v4(b"short");
+    padded.resize(14 + mtu + 1, 0);
+    host.inject_bytes(&padded).counted(Counter::EchoAnswered);
+    host.next_reply();
+}
+
 #[test]
 fn every_ip_protocol_but_ours_ends_under_one_name() {
-    let mut host = Host::new();
+    // Their senders hear of it, unless closed ports are to be silent.
+    let mut host = Host::with(|spec| spec.closed = ClosedPolicy::Drop);
     for protocol in 0..=255u8 {
         if matches!(protocol, 1 | 6 | 17) {
             continue;

@@ -163,7 +163,7 @@ fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
     match quote[0] >> 4 {
         4 => error_v4(
             icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu },
-            quote,
+            &quote[..quote.len().min(548)],
         ),
         _ => error_v6(Icmpv6Type::PacketTooBig { mtu: mtu.into() }, &quote[..1180]),
     }

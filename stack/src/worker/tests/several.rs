@@ -245,10 +245,11 @@ fn who_connects_chooses_ports_whose_replies_come_back() {
         for _ in 0..10 {
             let flow = connect(&mut cluster, worker, (PEER_V4, 9_000).into());
             assert_eq!(cluster.owner(flow), worker);
-            // Worker 0 takes it up, and sends it.
+            // Worker 0 says where the neighbour is.
             cluster.hosts[0].turn();
-            cluster.hosts[0].turn();
-            cluster.hosts[0].on(flow).expect(syn().seq(0)).forget_iss();
+            cluster.hosts[worker].turn();
+            let host = cluster.hosts[worker].on(flow);
+            host.expect(syn().seq(0)).forget_iss();
         }
     }
 }
@@ -268,7 +269,8 @@ fn worker_0_resolves_for_others_in_their_vlan() {
     expect_arp_request_in(VlanId(5), &mut cluster.hosts[0], PEER_V4);
     let reply = tagged(&super::neighbors::arp_reply(), 5);
     cluster.hosts[0].inject_bytes(&reply);
-    let frame = cluster.hosts[0].next_reply();
+    cluster.hosts[3].turn();
+    let frame = cluster.hosts[3].next_reply();
     assert_eq!(Answer::read(&frame).vlan, Some(5));
 }
 
@@ -337,4 +339,77 @@ fn a_neighbour_that_moved_moves_for_the_connections_of_every_worker() {
     });
     host.flow.link.src = new_mac;
     host.expect(data(1).seq(1).ack(1));
+}
+
+/// Only worker 0 knows neighbours; connections of all workers wait for them, and go on together.
+#[test]
+fn every_syn_of_every_worker_leaves_when_the_neighbor_has_answered() {
+    let mut cluster = Cluster::new(256, SynPolicy::Embryo);
+    for host in &mut cluster.hosts {
+        host.act(|_, cx| {
+            for _ in 0..20 {
+                let opened = cx.connect((PEER_V4, 9_000).into(), &Connect::default());
+                assert!(opened.is_ok());
+            }
+        });
+    }
+    cluster.settle();
+    super::retransmission::expect_arp_request(&mut cluster.hosts[0], PEER_V4);
+    for host in &mut cluster.hosts {
+        host.silent();
+    }
+    cluster.hosts[0].inject_bytes(&super::neighbors::arp_reply());
+    cluster.settle();
+    for host in &mut cluster.hosts {
+        host.turn();
+        for _ in 0..20 {
+            let answer = Answer::read(&host.next_reply());
+            assert_eq!(answer.segment.flags, crate::tcp::segment::Flags::SYN);
+            assert_eq!(answer.link_dst, PEER_MAC.0);
+        }
+        host.silent();
+    }
+    assert_eq!(cluster.counters().get(Counter::TxNeighborDropped), 0);
+    // And when it is known already.
+    for host in &mut cluster.hosts {
+        host.act(|_, cx| {
+            let opened = cx.connect((PEER_V4, 9_001).into(), &Connect::default());
+            assert!(opened.is_ok());
+        });
+    }
+    cluster.settle();
+    for host in &mut cluster.hosts {
+        host.turn();
+        host.next_reply();
+        host.silent();
+    }
+}
+
+/// Nobody answers: the connections of every worker hear that there is no way.
+#[test]
+fn every_worker_hears_that_a_neighbor_does_not_answer() {
+    let mut cluster = Cluster::new(256, SynPolicy::Embryo);
+    let count = |cluster: &mut Cluster| -> u32 {
+        let open = |host: &mut Host| host.worker().table().len(crate::conn::Kind::Open).v4;
+        cluster.hosts.iter_mut().map(open).sum()
+    };
+    for host in &mut cluster.hosts {
+        host.act(|_, cx| {
+            let opened = cx.connect((PEER_V4, 9_000).into(), &Connect::default());
+            assert!(opened.is_ok());
+        });
+    }
+    cluster.settle();
+    assert_eq!(count(&mut cluster), 4);
+    for _ in 0..5 {
+        for host in &mut cluster.hosts {
+            host.wait_ms(1_001);
+        }
+        cluster.settle();
+        for host in &mut cluster.hosts {
+            host.turn();
+        }
+    }
+    while cluster.hosts[0].try_reply().is_some() {}
+    assert_eq!(count(&mut cluster), 0);
 }

@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use super::host::{CLOSED, Flow, Host};
+use super::neighbors::echo_request_v4;
 use crate::counters::Counter;
 use crate::nic::BURST_FRAMES;
 use crate::tcp::lang::syn;
@@ -72,4 +73,69 @@ fn a_worker_that_ends_with_a_full_outbox_leaks_nothing() {
     host.nic().tx_room = 0;
     host.inject_burst(syns(1000..1064))
         .counted(Counter::RstSent);
+}
+
+/// What net_tap does with a frame that is longer than its MTU and 22 bytes: nothing, for ever, nor with any behind it.
+#[test]
+fn a_frame_that_the_nic_never_takes_does_not_keep_others_from_leaving() {
+    let mut host = Host::new();
+    host.nic().tx_longest = 1000;
+    host.inject_bytes(&echo_request_v4(&[7; 1200]))
+        .counted(Counter::EchoAnswered)
+        .silent();
+    host.inject_burst(syns(1000..1003))
+        .counted(Counter::RstSent)
+        .silent();
+    for turn in 0..300 {
+        host.turn();
+        if host.count(Counter::TxUnsendable) > 0 {
+            assert!(turn > 200, "a NIC that is full for a moment drops nothing");
+            break;
+        }
+    }
+    let ports: Vec<u16> = (0..3).map(|_| reply_port(&mut host)).collect();
+    assert_eq!(ports, [1000, 1001, 1002]);
+    assert_eq!(host.count(Counter::TxUnsendable), 1);
+    // The same in front of the next ones, and in front of each other.
+    let long = || echo_request_v4(&[7; 1200]);
+    host.inject_burst([long(), long(), syns(2000..2001).remove(0)])
+        .silent();
+    for _ in 0..600 {
+        host.turn();
+    }
+    assert_eq!(reply_port(&mut host), 2000);
+    assert_eq!(host.count(Counter::TxUnsendable), 3);
+}
+
+/// However long a NIC is full: nothing is dropped that it would take.
+#[test]
+fn a_nic_that_is_full_loses_nothing() {
+    let mut host = Host::new();
+    host.nic().tx_room = 0;
+    host.inject_burst(syns(1000..1064))
+        .counted(Counter::RstSent);
+    for _ in 0..10_000 {
+        host.turn();
+    }
+    host.nic().tx_room = usize::MAX;
+    host.turn();
+    let ports: Vec<u16> = (0..64).map(|_| reply_port(&mut host)).collect();
+    assert_eq!(ports, (1000..1064).collect::<Vec<_>>());
+    assert_eq!(host.count(Counter::TxUnsendable), 0);
+}
+
+/// It keeps nothing from leaving, but its buffer: much later it is given up as well, and the run can end.
+#[test]
+fn a_frame_that_the_nic_never_takes_is_given_up_alone() {
+    let mut host = Host::new();
+    host.nic().tx_longest = 1000;
+    host.inject_bytes(&echo_request_v4(&[7; 1200]))
+        .counted(Counter::EchoAnswered);
+    let (now, worker) = (host.now, host.worker());
+    let turns = (0..2_000_000)
+        .take_while(|_| worker.drain_turn(now))
+        .count();
+    assert!((1_000_000..1_100_000).contains(&turns), "{turns}");
+    assert_eq!(host.count(Counter::TxUnsendable), 1);
+    assert_eq!(host.nic().in_use(), 0);
 }
