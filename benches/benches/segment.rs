@@ -91,6 +91,7 @@ fn burst<N: Nic>(
             dst: MacAddr([2, 0, 0, 0, 0, 2]),
             vlan: None,
         },
+        is_doubtful: false,
     };
     let mut counters = Counters::new();
     let mut sent = Burst::new();

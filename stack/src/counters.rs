@@ -256,8 +256,12 @@ counters! {
     Event TxLinearized "tx_linearized",
     /// Frames from us that found no room in the outbox.
     Event TxNoRoom "tx_no_room",
-    /// Neighbour entries received from worker 0.
+    /// Neighbours that were found at another link-layer address: the old one kept silent, the new one answered.
+    Event NeighborMoved "neighbor_moved",
+    /// The same, as heard from worker 0.
     Event NeighborUpdates "neighbor_updates",
+    /// The same, not told to a worker whose ring was full: its connections find out by their timeouts.
+    Event NeighborUpdatesLost "neighbor_updates_lost",
     /// Replies written into a fresh buffer because the received one was shared or chained.
     Event RepliesCopied "replies_copied",
 }

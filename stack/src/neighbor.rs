@@ -70,6 +70,18 @@ pub struct Resolved<F> {
     pub frames: Pending<F>,
 }
 
+/// A neighbour was found at another link-layer address than the one that it had: the old one was asked and kept silent, the
+/// new one has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Who.
+    pub neighbor: Neighbor,
+    /// Where nobody answers any more.
+    pub from: MacAddr,
+    /// Where it is.
+    pub to: MacAddr,
+}
+
 /// What [`NeighborTable::poll`] wants done.
 #[derive(Debug)]
 pub enum Action<F> {
@@ -117,6 +129,8 @@ pub struct NeighborTable<F> {
     /// Neighbours that gave their place away, or were given up early, since [`NeighborTable::take_evictions`].
     evictions: u64,
     entries: Vec<Entry<F>>,
+    /// The neighbour that was found elsewhere last, until [`NeighborTable::take_move`].
+    moved: Option<Move>,
     /// Indices into `entries`, sorted by name. A peer that picks addresses can't make lookups slower.
     order: Vec<(Neighbor, u32)>,
     /// No deadline is earlier; it may be too early, never too late.
@@ -135,6 +149,7 @@ impl<F> NeighborTable<F> {
             config,
             kept: Vec::new(),
             evictions: 0,
+            moved: None,
             entries: Vec::with_capacity(config.capacity),
             order: Vec::with_capacity(config.capacity),
             next_deadline: NEVER,
@@ -175,6 +190,51 @@ impl<F> NeighborTable<F> {
             }
             State::Incomplete => Resolution::Waiting,
             State::Failed => self.ask(neighbor, now, &mut displaced),
+        }
+    }
+
+    /// The address to send a frame to that is sent again for want of an answer, and whom to ask first. It was sent to `mac`
+    /// before, where its connection has heard from not long ago; it never waits.
+    ///
+    /// Missing progress makes a neighbour doubtful (RFC 4861 §7.3.1): the known address is asked, then everybody.
+    pub fn resolve_doubtful(
+        &mut self,
+        neighbor: Neighbor,
+        mac: MacAddr,
+        now: Instant,
+        displaced: impl FnMut(F),
+    ) -> (MacAddr, Option<Solicit>) {
+        if self.entry_mut(neighbor).is_none()
+            && let Some(entry) = self.create(neighbor, Purpose::OurFrame, now, displaced)
+        {
+            entry.mac = mac;
+            entry.doubt(now);
+            self.arm(now);
+            return (mac, None);
+        }
+        self.expire_reachable(neighbor, now);
+        let retransmit = self.config.retransmit;
+        let Some(entry) = self.entry_mut(neighbor) else {
+            return (mac, None);
+        };
+        entry.used = now;
+        match entry.state {
+            State::Incomplete => (mac, None),
+            State::Failed => {
+                let solicit = entry.ask_everybody(now + retransmit);
+                self.arm(now + retransmit);
+                (mac, Some(solicit))
+            }
+            // It has answered since from elsewhere.
+            State::Reachable if entry.mac != mac => (entry.mac, None),
+            _ => {
+                let known = entry.mac;
+                if entry.may_be_doubted(retransmit, now) {
+                    entry.doubt(now);
+                    self.arm(now);
+                }
+                (known, None)
+            }
         }
     }
 
@@ -245,7 +305,8 @@ impl<F> NeighborTable<F> {
 
     /// An ARP request or neighbour solicitation from `neighbor` at `mac` was received. A neighbour that we don't know
     /// becomes one only when the request was `for_us` (RFC 826 "Packet Reception"; RFC 4861 §7.2.3): what it asks is
-    /// about to be answered. A changed address makes it stale; an unchanged one proves nothing.
+    /// about to be answered. A changed address makes the known one doubtful: anybody can send a request. An unchanged one
+    /// proves nothing.
     pub fn on_solicitation(
         &mut self,
         neighbor: Neighbor,
@@ -270,14 +331,29 @@ impl<F> NeighborTable<F> {
             State::Incomplete | State::Failed => Some(entry.learn(mac)),
             _ if entry.mac == mac => None,
             _ => {
-                entry.mac = mac;
-                entry.enter(State::Stale, NEVER);
+                self.on_claim(neighbor, now);
                 None
             }
         }
     }
 
+    /// Somebody claims the address of a known neighbour. That alone proves nothing: it makes the known address doubtful,
+    /// at most once in the time between two solicitations.
+    fn on_claim(&mut self, neighbor: Neighbor, now: Instant) {
+        let retransmit = self.config.retransmit;
+        if let Some(entry) = self.entry_mut(neighbor)
+            && entry.may_be_doubted(retransmit, now)
+        {
+            entry.doubt(now);
+            self.arm(now);
+        }
+    }
+
     /// A neighbour advertisement or an ARP reply was received (RFC 4861 §7.2.5). It never creates a neighbour.
+    ///
+    /// Where the RFC lets an overriding one replace the known address at once, here it has to be an answer to a question
+    /// that the known address left unanswered: anything else only makes that address doubtful. [`NeighborTable::take_move`]
+    /// says when a neighbour was found elsewhere.
     pub fn on_advertisement(
         &mut self,
         advertisement: Advertisement,
@@ -292,33 +368,46 @@ impl<F> NeighborTable<F> {
         let mac = mac.filter(|mac| mac.is_unicast());
         let reachable_until = now + self.random_reachable();
         let entry = self.entry_mut(neighbor)?;
-        if matches!(entry.state, State::Incomplete | State::Failed) {
-            let resolved = entry.learn(mac?);
+        let from = entry.mac;
+        let is_asked = matches!(entry.state, State::Incomplete | State::Failed);
+        if is_asked {
+            let (to, resolved) = (mac?, entry.learn(mac?));
             if solicited {
-                entry.enter(State::Reachable, reachable_until);
+                entry.prove(reachable_until, now);
                 self.arm(reachable_until);
+                self.moved(neighbor, from, to);
             }
             return Some(resolved);
         }
-        let different = mac.filter(|mac| *mac != entry.mac);
-        match different {
-            Some(_) if !overriding => {
-                // Somebody else claims the address: believe neither for long (RFC 4861 §7.2.5, case I).
-                if entry.state == State::Reachable {
-                    entry.enter(State::Stale, NEVER);
-                }
-                return None;
+        match mac.filter(|mac| *mac != from) {
+            Some(to) if overriding && solicited && entry.asks_everybody() => {
+                entry.mac = to;
+                entry.prove(reachable_until, now);
+                self.arm(reachable_until);
+                self.moved(neighbor, from, to);
             }
-            Some(new) => entry.mac = new,
+            Some(_) if overriding => self.on_claim(neighbor, now),
+            // Somebody else claims the address: believe neither for long (RFC 4861 §7.2.5, case I).
+            Some(_) if entry.state == State::Reachable => entry.enter(State::Stale, NEVER),
+            Some(_) => {}
+            None if solicited => {
+                entry.prove(reachable_until, now);
+                self.arm(reachable_until);
+            }
             None => {}
         }
-        if solicited {
-            entry.enter(State::Reachable, reachable_until);
-            self.arm(reachable_until);
-        } else if different.is_some() {
-            entry.enter(State::Stale, NEVER);
-        }
         None
+    }
+
+    fn moved(&mut self, neighbor: Neighbor, from: MacAddr, to: MacAddr) {
+        if from != MacAddr::ZERO && from != to {
+            self.moved = Some(Move { neighbor, from, to });
+        }
+    }
+
+    /// The neighbour that was found elsewhere, if the last call found one.
+    pub fn take_move(&mut self) -> Option<Move> {
+        self.moved.take()
     }
 
     /// A sign of life from above: an acknowledgment of new data came from `neighbor` or over it (RFC 4861 §7.3.1). It
@@ -329,7 +418,7 @@ impl<F> NeighborTable<F> {
             return;
         };
         if !matches!(entry.state, State::Incomplete | State::Failed) {
-            entry.enter(State::Reachable, reachable_until);
+            entry.prove(reachable_until, now);
             entry.used = now;
             self.arm(reachable_until);
         }
@@ -439,6 +528,8 @@ impl<F> NeighborTable<F> {
             deadline: NEVER,
             used: now,
             solicitations: 0,
+            is_doubted: false,
+            judged_at: Instant::ZERO,
             pending: Pending::new_const(),
         };
         let index = if self.entries.len() < self.config.capacity {

@@ -8,8 +8,11 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
+
 use crate::conn::connections::LinkPeer;
 use crate::conn::{FlowHasher, FlowKey, LocalId, TickMs};
+use crate::neighbor::{Move, Neighbor};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::vlan::VlanId;
@@ -51,6 +54,18 @@ pub struct Destination {
     /// The address.
     pub address: IpAddr,
 }
+
+/// What became of a link address that a connection has kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moves {
+    /// This is where its frames go.
+    Known(MacAddr),
+    /// More neighbours moved since than are remembered: it has to be resolved anew.
+    Forgotten,
+}
+
+/// Moves of neighbours that are remembered for connections that have not asked since.
+const MOVES_MAX: usize = 16;
 
 /// The MTU that a "fragmentation needed" or "packet too big" leaves a path to `destination` that carried `known` bytes until
 /// now. `claimed` is what the error names, 0 when nothing (routers older than RFC 1191); `quoted_len` is the length of the
@@ -124,6 +139,10 @@ pub struct Paths {
     /// Entries with an MTU.
     mtus: u32,
     next_expiry: Instant,
+    /// Neighbours that moved, the last ones, each with the epoch that it began.
+    moves: ArrayVec<(u32, Move), MOVES_MAX>,
+    /// There were more.
+    has_forgotten: bool,
 }
 
 impl Paths {
@@ -138,6 +157,8 @@ impl Paths {
             epoch: 0,
             mtus: 0,
             next_expiry: NEVER,
+            moves: ArrayVec::new_const(),
+            has_forgotten: false,
         }
     }
 
@@ -191,21 +212,39 @@ impl Paths {
         self.entry(destination).confirmed = Some(confirmed);
     }
 
-    /// Link addresses at `from` that lead to destinations of which `leads` says so are at `to` now.
-    pub fn redirect(
-        &mut self,
-        from: MacAddr,
-        to: MacAddr,
-        mut leads: impl FnMut(Destination) -> bool,
-    ) {
+    /// A neighbour was found at another link-layer address. `next_hop` says over whom a destination is reached.
+    pub fn on_move(&mut self, moved: Move, next_hop: impl Fn(Destination) -> Option<Neighbor>) {
         for entry in self.sets.as_flattened_mut() {
             if let Some(confirmed) = &mut entry.confirmed
-                && confirmed.mac == from
-                && leads(entry.destination)
+                && confirmed.mac == moved.from
+                && next_hop(entry.destination) == Some(moved.neighbor)
             {
-                confirmed.mac = to;
+                confirmed.mac = moved.to;
             }
         }
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.moves.is_full() {
+            self.moves.remove(0);
+            self.has_forgotten = true;
+        }
+        self.moves.push((self.epoch, moved));
+    }
+
+    /// Where frames go now that went over `next_hop` at `mac` when the epoch was `since`.
+    #[must_use]
+    pub fn moves(&self, since: u32, mac: MacAddr, next_hop: Option<Neighbor>) -> Moves {
+        let is_later = |epoch: u32| epoch.wrapping_sub(since).cast_signed() > 0;
+        let oldest = self.moves.first();
+        if self.has_forgotten && oldest.is_some_and(|(epoch, _)| is_later(*epoch)) {
+            return Moves::Forgotten;
+        }
+        let mut mac = mac;
+        for (epoch, moved) in &self.moves {
+            if is_later(*epoch) && moved.from == mac && Some(moved.neighbor) == next_hop {
+                mac = moved.to;
+            }
+        }
+        Moves::Known(mac)
     }
 
     /// Lets lowered MTUs end whose time is over, and says how many did. One comparison when none has.
@@ -411,11 +450,55 @@ mod tests {
         assert_eq!(paths.link(to(1), later), Some(confirmed_at(T0)));
         assert_eq!(paths.link(to(2), later), None);
         assert_eq!(paths.link(to(1), T0 + Duration::from_secs(30)), None);
+    }
+
+    fn neighbor(n: u32) -> Neighbor {
+        Neighbor {
+            vlan: VlanId::UNTAGGED,
+            addr: to(n).address,
+        }
+    }
+
+    #[test]
+    fn who_goes_over_a_neighbour_that_moved_goes_where_it_is_and_nobody_else() {
         let elsewhere = MacAddr([2; 6]);
-        paths.redirect(MAC, elsewhere, |destination| destination != to(1));
-        assert_eq!(paths.link(to(1), T0), Some(confirmed_at(T0)));
-        paths.redirect(MAC, elsewhere, |_| true);
+        let mut paths = paths(64);
+        let (before, gateway) = (paths.epoch(), neighbor(9));
+        paths.confirm(to(1), confirmed_at(T0));
+        paths.confirm(to(2), confirmed_at(T0));
+        let moved = Move {
+            neighbor: gateway,
+            from: MAC,
+            to: elsewhere,
+        };
+        paths.on_move(moved, |to| {
+            (to.address == neighbor(1).addr).then_some(gateway)
+        });
         assert_eq!(paths.link(to(1), T0).map(|link| link.mac), Some(elsewhere));
+        assert_eq!(paths.link(to(2), T0), Some(confirmed_at(T0)));
+        let now_at = |since, mac, over| paths.moves(since, mac, over);
+        assert_eq!(now_at(before, MAC, Some(gateway)), Moves::Known(elsewhere));
+        assert_eq!(now_at(paths.epoch(), MAC, Some(gateway)), Moves::Known(MAC));
+        assert_eq!(now_at(before, MAC, Some(neighbor(2))), Moves::Known(MAC));
+        let other = MacAddr([6; 6]);
+        assert_eq!(now_at(before, other, Some(gateway)), Moves::Known(other));
+    }
+
+    #[test]
+    fn more_moves_than_are_remembered_send_everybody_to_the_table() {
+        let mut paths = paths(64);
+        let before = paths.epoch();
+        for n in 0..=MOVES_MAX as u32 {
+            assert_eq!(paths.moves(before, MAC, None), Moves::Known(MAC), "{n}");
+            let moved = Move {
+                neighbor: neighbor(n),
+                from: MacAddr([2; 6]),
+                to: MacAddr([4; 6]),
+            };
+            paths.on_move(moved, |_| None);
+        }
+        assert_eq!(paths.moves(before, MAC, None), Moves::Forgotten);
+        assert_eq!(paths.moves(paths.epoch(), MAC, None), Moves::Known(MAC));
     }
 
     /// It never grows; and of what it has to forget, MTUs go last.

@@ -342,6 +342,10 @@ impl<N: Nic> Core<N> {
                     }
                 }
                 Some(Message::NoRoute(frame)) => self.no_route(frame, now),
+                Some(Message::Moved(moved)) => {
+                    self.endpoint.counters.bump(Counter::NeighborUpdates);
+                    self.on_move(moved);
+                }
                 Some(Message::Ask { neighbor, worker }) => self.ask_for(neighbor, worker, now),
                 Some(Message::Neighbor { neighbor, mac }) => self.wake_held(neighbor, mac, now),
                 Some(Message::Resolve(frame)) => {

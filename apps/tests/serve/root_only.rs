@@ -6,6 +6,8 @@ mod ends;
 mod links;
 // Other NICs than taps, and what is told about a NIC.
 mod nics;
+// Ways that carry less than the link.
+mod paths;
 // What stands behind the ports.
 mod services;
 // Without root, in namespaces of its own.

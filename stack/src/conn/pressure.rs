@@ -1,5 +1,5 @@
 //! [`Pressure`]: which connections give way while others wait for places in the queues that all share
-//! (docs/decisions/0020).
+//! (docs/decisions/0022).
 //!
 //! Called by: the worker's timer stage, once per turn, and whoever is refused a place. It must never look at more than a
 //! bounded number of connections in a turn, and never end or empty one: it names it, and the worker acts.

@@ -3,6 +3,8 @@
 //! Called by: the table alone. It must never look at another neighbour.
 
 use super::{Action, Neighbor, NeighborConfig, Pending, Resolved, Solicit};
+use core::time::Duration;
+
 use crate::time::Instant;
 use crate::wire::MacAddr;
 
@@ -36,6 +38,11 @@ pub(super) struct Entry<F> {
     /// When we last wanted to send to it, or heard from it first.
     pub(super) used: Instant,
     pub(super) solicitations: u8,
+    /// In PROBE: somebody else claims the address, or its frames go unanswered. The known address is asked once, then
+    /// everybody.
+    pub(super) is_doubted: bool,
+    /// When it last answered from `mac`, or was doubted.
+    pub(super) judged_at: Instant,
     pub(super) pending: Pending<F>,
 }
 
@@ -47,6 +54,31 @@ impl<F> Entry<F> {
         self.state = state;
         self.deadline = deadline;
         self.solicitations = 0;
+        self.is_doubted = false;
+    }
+
+    /// It has answered.
+    pub(super) fn prove(&mut self, reachable_until: Instant, now: Instant) {
+        self.enter(State::Reachable, reachable_until);
+        self.judged_at = now;
+    }
+
+    /// Whether its address may be doubted now: it isn't yet, and has not just been judged. So a flood of claims makes one
+    /// question in that time.
+    pub(super) fn may_be_doubted(&self, interval: Duration, now: Instant) -> bool {
+        !self.is_doubted && now >= self.judged_at + interval
+    }
+
+    /// Its address is doubtful from now on: the next poll asks it.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        self.enter(State::Probe, now);
+        self.is_doubted = true;
+        self.judged_at = now;
+    }
+
+    /// Whether the known address was asked and kept silent, so that everybody is asked now.
+    pub(super) fn asks_everybody(&self) -> bool {
+        self.state == State::Probe && self.is_doubted && self.solicitations > 1
     }
 
     pub(super) fn ask_everybody(&mut self, deadline: Instant) -> Solicit {
@@ -80,6 +112,9 @@ impl<F> Entry<F> {
                 self.enter(State::Probe, now);
                 (config.unicast_solicitations, Some(self.mac))
             }
+            State::Probe if self.is_doubted && self.solicitations > 0 => {
+                (config.multicast_solicitations, None)
+            }
             State::Probe => (config.unicast_solicitations, Some(self.mac)),
             State::Incomplete => (config.multicast_solicitations, None),
             State::Stale | State::Failed => {
@@ -89,7 +124,10 @@ impl<F> Entry<F> {
         };
         if self.solicitations < limit {
             self.solicitations += 1;
-            self.deadline = now + config.retransmit;
+            // Frames wait for the answer, or are lost: on a link it comes at once.
+            let is_first_doubt = self.is_doubted && self.solicitations == 1;
+            let patience = if is_first_doubt { 4 } else { 1 };
+            self.deadline = now + config.retransmit / patience;
             return Some(Action::Solicit(Solicit {
                 neighbor: self.neighbor,
                 to,

@@ -296,8 +296,9 @@ fn advertisements_follow_the_flags() {
             ((None, false, true), (start, MAC)),
             ((Some(OTHER_MAC), true, false), (if_reachable(Stale), MAC)),
             ((Some(OTHER_MAC), false, false), (if_reachable(Stale), MAC)),
-            ((Some(OTHER_MAC), true, true), (Reachable, OTHER_MAC)),
-            ((Some(OTHER_MAC), false, true), (Stale, OTHER_MAC)),
+            // Not as the RFC: that alone proves nothing, and the known address is asked.
+            ((Some(OTHER_MAC), true, true), (Probe, MAC)),
+            ((Some(OTHER_MAC), false, true), (Probe, MAC)),
             ((Some(MacAddr::BROADCAST), false, true), (start, MAC)),
         ];
         for ((mac, solicited, overriding), (expected, expected_mac)) in cases {
@@ -308,7 +309,8 @@ fn advertisements_follow_the_flags() {
                 solicited,
                 overriding,
             };
-            assert!(table.on_advertisement(advertisement, now).is_none());
+            assert!(table.on_advertisement(advertisement, now + s(1)).is_none());
+            assert_eq!(table.take_move(), None);
             let got = table.get(host(1));
             assert_eq!(
                 got,
@@ -317,6 +319,135 @@ fn advertisements_follow_the_flags() {
             );
         }
     }
+}
+
+/// A claim that somebody else has the address, as all of its forms: gratuitous ARP, an unasked reply or advertisement, a
+/// request.
+fn claims() -> [fn(&mut NeighborTable<u32>, Instant); 3] {
+    [
+        |table, now| {
+            assert!(
+                table
+                    .on_solicitation(host(1), OTHER_MAC, true, now)
+                    .is_none()
+            );
+        },
+        |table, now| {
+            let claim = answer(host(1), OTHER_MAC, false, true);
+            assert!(table.on_advertisement(claim, now).is_none());
+        },
+        |table, now| {
+            let claim = answer(host(1), OTHER_MAC, true, true);
+            assert!(table.on_advertisement(claim, now).is_none());
+        },
+    ]
+}
+
+/// Spoofing redirects nothing: the known address is asked, and while it answers it stays, whatever others say meanwhile.
+#[test]
+fn a_claim_is_checked_and_who_answers_from_the_known_address_stays() {
+    for claim in claims() {
+        let (mut table, now) = with(State::Reachable);
+        let now = now + s(1);
+        claim(&mut table, now);
+        assert_eq!(table.next_deadline(), Some(now));
+        solicits(&polled(&mut table, now), Some(MAC));
+        for claim in claims() {
+            claim(&mut table, now);
+            assert_eq!(table.resolve(host(1), now, drop), Resolution::Resolved(MAC));
+        }
+        assert!(polled(&mut table, now).is_empty(), "asked once");
+        table.on_advertisement(answer(host(1), MAC, true, true), now);
+        assert_eq!(table.get(host(1)), Some((State::Reachable, Some(MAC))));
+        // A flood of claims makes one question in the time between two.
+        claim(&mut table, now + Duration::from_millis(999));
+        assert_eq!(state(&table, host(1)), State::Reachable);
+        claim(&mut table, now + s(1));
+        assert_eq!(state(&table, host(1)), State::Probe);
+        assert_eq!(table.take_move(), None);
+    }
+}
+
+/// The known address keeps silent for a quarter of a second, then everybody is asked, and who answers has the address.
+#[test]
+fn a_neighbour_that_moved_is_found_when_its_old_address_keeps_silent() {
+    for claim in claims() {
+        let (mut table, now) = with(State::Reachable);
+        let now = now + s(1);
+        claim(&mut table, now);
+        solicits(&polled(&mut table, now), Some(MAC));
+        assert!(polled(&mut table, now + Duration::from_millis(249)).is_empty());
+        let asked = now + Duration::from_millis(250);
+        solicits(&polled(&mut table, asked), None);
+        let unasked = answer(host(1), OTHER_MAC, false, true);
+        assert!(table.on_advertisement(unasked, asked).is_none());
+        assert_eq!(table.get(host(1)), Some((State::Probe, Some(MAC))));
+        let found = answer(host(1), OTHER_MAC, true, true);
+        assert!(table.on_advertisement(found, asked).is_none());
+        assert_eq!(
+            table.get(host(1)),
+            Some((State::Reachable, Some(OTHER_MAC)))
+        );
+        let moved = Move {
+            neighbor: host(1),
+            from: MAC,
+            to: OTHER_MAC,
+        };
+        assert_eq!((table.take_move(), table.take_move()), (Some(moved), None));
+    }
+}
+
+#[test]
+fn who_is_doubted_and_answers_from_nowhere_fails_after_three_questions() {
+    let (mut table, now) = with(State::Reachable);
+    let now = now + s(1);
+    claims()[0](&mut table, now);
+    solicits(&polled(&mut table, now), Some(MAC));
+    solicits(&polled(&mut table, now + Duration::from_millis(250)), None);
+    solicits(&polled(&mut table, now + Duration::from_millis(1250)), None);
+    let last = polled(&mut table, now + Duration::from_millis(2250));
+    assert!(matches!(last.as_slice(), [Action::Unreachable { .. }]));
+    // It comes back elsewhere: connections that remember the old address hear of it.
+    table.resolve(host(1), now + s(9), drop);
+    let found = answer(host(1), OTHER_MAC, true, true);
+    assert!(table.on_advertisement(found, now + s(9)).is_some());
+    assert_eq!(table.take_move().map(|moved| moved.from), Some(MAC));
+    // Found where it was, it has not moved.
+    let (mut table, now) = with(State::Failed);
+    table.on_advertisement(answer(host(1), MAC, true, true), now);
+    assert_eq!(table.take_move(), None, "it had no address before");
+}
+
+/// A frame that is sent again never waits, and makes its neighbour doubtful.
+#[test]
+fn a_frame_that_is_sent_again_asks_for_its_neighbour() {
+    use State::{Delay, Failed, Incomplete, Probe, Reachable, Stale};
+    for start in [Reachable, Stale, Delay, Probe] {
+        let (mut table, now) = with(start);
+        let now = now + s(1);
+        let to = table.resolve_doubtful(host(1), MAC, now, drop);
+        assert_eq!(to, (MAC, None), "{start:?}");
+        solicits(&polled(&mut table, now), Some(MAC));
+        table.resolve_doubtful(host(1), MAC, now, drop);
+        assert!(polled(&mut table, now).is_empty(), "{start:?}: asked once");
+        solicits(&polled(&mut table, now + Duration::from_millis(250)), None);
+    }
+    let (mut table, now) = with(Reachable);
+    let to = table.resolve_doubtful(host(1), OTHER_MAC, now + s(1), drop);
+    assert_eq!(to, (MAC, None), "where it answers");
+    assert_eq!(state(&table, host(1)), Reachable);
+    let mut table: NeighborTable<u32> = NeighborTable::new(NeighborConfig::default(), 1).unwrap();
+    assert_eq!(table.resolve_doubtful(host(1), MAC, T0, drop), (MAC, None));
+    solicits(&polled(&mut table, T0), Some(MAC));
+    let everybody = Solicit {
+        neighbor: host(1),
+        to: None,
+    };
+    let (mut table, now) = with(Failed);
+    let to = table.resolve_doubtful(host(1), MAC, now, drop);
+    assert_eq!(to, (MAC, Some(everybody)));
+    assert_eq!(state(&table, host(1)), Incomplete);
+    assert_eq!(table.resolve_doubtful(host(1), MAC, now, drop), (MAC, None));
 }
 
 /// RFC 4861 §7.2.3, RFC 826.
@@ -329,20 +460,17 @@ fn solicitations_update_but_prove_nothing() {
         assert_eq!(table.get(host(1)), Some((start, Some(MAC))));
         assert!(
             table
-                .on_solicitation(host(1), OTHER_MAC, false, now)
+                .on_solicitation(host(1), OTHER_MAC, false, now + s(1))
                 .is_none()
         );
-        assert_eq!(
-            table.get(host(1)),
-            Some((Stale, Some(OTHER_MAC))),
-            "{start:?}"
-        );
+        // The RFC takes the other address; here it only makes the known one doubtful.
+        assert_eq!(table.get(host(1)), Some((Probe, Some(MAC))), "{start:?}");
         assert!(
             table
                 .on_solicitation(host(1), MacAddr::BROADCAST, true, now)
                 .is_none()
         );
-        assert_eq!(table.get(host(1)), Some((Stale, Some(OTHER_MAC))));
+        assert_eq!(table.get(host(1)), Some((Probe, Some(MAC))));
     }
     let (mut table, now) = with(State::Incomplete);
     assert_eq!(table.queue(host(1), 9), None);

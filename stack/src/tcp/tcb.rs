@@ -423,6 +423,13 @@ impl Tcb {
         matches!(self.state, State::Closed | State::Listen) && !self.bits.has(Bits::RST_DUE)
     }
 
+    /// Whether the retransmission timer has expired since the peer last acknowledged anything.
+    #[must_use]
+    #[inline]
+    pub fn is_unanswered(&self) -> bool {
+        self.expiries > 0 && self.timer_mode == TimerMode::Retransmit
+    }
+
     /// Payload bytes of a full segment.
     #[must_use]
     #[inline]
@@ -624,8 +631,9 @@ impl Tcb {
     }
 
     /// Our SYN isn't acknowledged.
+    #[must_use]
     #[inline]
-    pub(super) const fn is_opening(&self) -> bool {
+    pub const fn is_opening(&self) -> bool {
         matches!(self.state, State::SynSent) || self.state.is_syn_received()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::neighbor::Neighbor;
+use crate::neighbor::{Move, Neighbor};
 use crate::wire::MacAddr;
 
 /// What one worker hands to another.
@@ -20,6 +20,8 @@ pub(super) enum Message<F> {
     Resolve(F),
     /// A frame of the receiver's that worker 0 could not send: its neighbour doesn't answer.
     NoRoute(F),
+    /// Worker 0 has found a neighbour at another link-layer address.
+    Moved(Move),
     /// This worker has connections whose SYN waits for a neighbour: worker 0 asks for it, and answers with
     /// [`Message::Neighbor`].
     Ask {
@@ -42,7 +44,7 @@ impl<F> Message<F> {
     fn into_frame(self) -> Option<F> {
         match self {
             Self::Received(frame) | Self::Resolve(frame) | Self::NoRoute(frame) => Some(frame),
-            Self::Ask { .. } | Self::Neighbor { .. } => None,
+            Self::Ask { .. } | Self::Neighbor { .. } | Self::Moved(_) => None,
         }
     }
 }
@@ -136,6 +138,15 @@ impl<F> RingEnd<F> {
             Some(ring) => ring.push(message).err(),
             None => Some(message),
         }
+    }
+
+    /// Tells all other workers of a neighbour that moved. Says how many rings were full.
+    pub(super) fn tell_all(&self, moved: Move) -> u64 {
+        let others = self.rings.iter().enumerate();
+        let others = others.filter(|(worker, _)| *worker != usize::from(self.index));
+        others
+            .filter(|(_, ring)| ring.push(Message::Moved(moved)).is_err())
+            .count() as u64
     }
 
     /// Frees what other workers have handed over.

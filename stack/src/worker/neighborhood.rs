@@ -222,11 +222,17 @@ impl<N: Nic> Core<N> {
         frame
     }
 
-    /// Gives a finished packet its link addresses and sends it, now or when its neighbour has answered.
+    /// Gives a finished packet its link addresses and sends it, now or when its neighbour has answered. One that has a link
+    /// destination was sent there before and not answered: it goes at once, and its neighbour becomes doubtful.
     pub(super) fn dispatch(&mut self, frame: N::Frame, destination: Neighbor, now: Instant) {
+        let tried = link_destination(frame.bytes());
         if self.neighborhood.table.is_none() {
-            if let Err(frame) = self.ring.push(0, Message::Resolve(frame)) {
-                self.drop_unsent(frame, Counter::TxNeighborDropped);
+            match self.ring.push(0, Message::Resolve(frame)) {
+                Ok(()) => {}
+                Err(frame) if tried.is_some() => {
+                    self.outbox.connection(frame, &mut self.endpoint.counters);
+                }
+                Err(frame) => self.drop_unsent(frame, Counter::TxNeighborDropped),
             }
             return;
         }
@@ -235,6 +241,9 @@ impl<N: Nic> Core<N> {
             return self.drop_unsent(frame, Counter::TxNoRoute);
         };
         let next_hop = Neighbor { vlan, addr };
+        if let Some(tried) = tried {
+            return self.send_doubtful(frame, next_hop, tried, now);
+        }
         let Some(resolution) = self.resolve(next_hop, now) else {
             return;
         };
@@ -253,6 +262,23 @@ impl<N: Nic> Core<N> {
         }
     }
 
+    /// Sends a frame at once that was sent to `tried` before and not answered: its next hop is in doubt.
+    fn send_doubtful(&mut self, frame: N::Frame, next_hop: Neighbor, tried: MacAddr, now: Instant) {
+        let Some(table) = self.neighborhood.table.as_mut() else {
+            return;
+        };
+        let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);
+        let (mac, solicit) = table.resolve_doubtful(next_hop, tried, now, |displaced| {
+            counters.bump(Counter::TxNeighborDropped);
+            outbox.free(displaced);
+        });
+        counters.add(Counter::NeighborEvicted, table.take_evictions());
+        self.send_to(frame, mac);
+        if let Some(solicit) = solicit {
+            self.solicit(solicit);
+        }
+    }
+
     /// What the neighbour table says of a next hop; `None` on workers without one.
     pub(super) fn resolve(&mut self, next_hop: Neighbor, now: Instant) -> Option<Resolution> {
         let table = self.neighborhood.table.as_mut()?;
@@ -265,13 +291,18 @@ impl<N: Nic> Core<N> {
         Some(resolution)
     }
 
-    /// What follows from ARP or NDP: what waited for a neighbour is sent, and whom a new one displaced is counted.
+    /// What follows from ARP or NDP: what waited for a neighbour is sent, whom a new one displaced is counted, and where one
+    /// has moved to reaches the connections of every worker.
     pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>, now: Instant) {
         if let Some(table) = &mut self.neighborhood.table {
-            let evictions = table.take_evictions();
-            self.endpoint
-                .counters
-                .add(Counter::NeighborEvicted, evictions);
+            let (evictions, moved) = (table.take_evictions(), table.take_move());
+            let counters = &mut self.endpoint.counters;
+            counters.add(Counter::NeighborEvicted, evictions);
+            if let Some(moved) = moved {
+                counters.bump(Counter::NeighborMoved);
+                counters.add(Counter::NeighborUpdatesLost, self.ring.tell_all(moved));
+                self.on_move(moved);
+            }
         }
         if let Some(Resolved {
             neighbor,
@@ -427,4 +458,10 @@ impl<N: Nic> Core<N> {
         });
         self.neighborhood.table = Some(table);
     }
+}
+
+/// Where a frame on the link was meant to go; `None` when that is still to be resolved.
+fn link_destination(bytes: &[u8]) -> Option<MacAddr> {
+    let mac = MacAddr(*bytes.first_chunk()?);
+    (mac != MacAddr::ZERO).then_some(mac)
 }

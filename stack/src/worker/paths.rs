@@ -9,8 +9,9 @@ use crate::conn::connections::{Parts, Slot};
 use crate::conn::opening::{destination, local_mss};
 use crate::counters::Counter;
 use crate::icmp::Quote;
+use crate::neighbor::{Move, Neighbor};
 use crate::nic::Nic;
-use crate::path::{Paths, floor_mtu, lowered_mtu};
+use crate::path::{Destination, Moves, Paths, floor_mtu, lowered_mtu};
 use crate::time::Instant;
 
 impl<N: Nic> Core<N> {
@@ -51,6 +52,13 @@ impl<N: Nic> Core<N> {
         parts.mark_dirty();
     }
 
+    /// A neighbour was found at another link-layer address: what goes over it goes there from now on.
+    #[cold]
+    pub(super) fn on_move(&mut self, moved: Move) {
+        let config = &self.endpoint.config;
+        self.paths.on_move(moved, |to| next_hop(config, to));
+    }
+
     /// Lets lowered MTUs end whose time is over.
     #[inline]
     pub(super) fn run_paths(&mut self, now: Instant) {
@@ -71,12 +79,29 @@ impl<N: Nic> Core<N> {
     }
 }
 
+/// The neighbour that packets to a destination are handed to.
+fn next_hop(config: &Config, to: Destination) -> Option<Neighbor> {
+    let addr = config.next_hop(to.address)?;
+    Some(Neighbor {
+        vlan: to.vlan,
+        addr,
+    })
+}
+
 /// Something has changed since the connection asked for its path.
 #[cold]
 pub(super) fn ask_again<F>(paths: &Paths, config: &Config, parts: &mut Parts<'_, F>, now: Instant) {
-    parts.conn.path_epoch = paths.epoch();
     let key = parts.conn.key;
-    let path_mss = local_mss(&key, paths.mtu(destination(&key, &config.locals)));
+    let to = destination(&key, &config.locals);
+    if let Some(link) = &mut parts.conn.link {
+        let since = parts.conn.path_epoch;
+        match paths.moves(since, link.mac, next_hop(config, to)) {
+            Moves::Known(mac) => link.mac = mac,
+            Moves::Forgotten => parts.conn.link = None,
+        }
+    }
+    parts.conn.path_epoch = paths.epoch();
+    let path_mss = local_mss(&key, paths.mtu(to));
     if path_mss != parts.conn.tcb.path_mss() {
         let (tcb, env) = parts.protocol(config, now);
         tcb.set_path_mss(path_mss, &env);

@@ -46,6 +46,8 @@ pub struct Path {
     pub local: IpAddr,
     /// The next hop.
     pub route: Route,
+    /// Worker 0 is to be asked for the next hop although an address is known: nothing that was sent there was answered.
+    pub is_doubtful: bool,
 }
 
 impl Path {
@@ -53,7 +55,7 @@ impl Path {
     #[must_use]
     #[inline]
     pub fn is_resolved(&self) -> bool {
-        self.route.dst != MacAddr::ZERO
+        self.route.dst != MacAddr::ZERO && !self.is_doubtful
     }
 
     #[inline]

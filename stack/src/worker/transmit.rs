@@ -282,11 +282,30 @@ fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
         _ => MacAddr::ZERO,
     };
     let vlan = vlan.tag();
-    Some(Path {
+    let mut path = Path {
         key: conn.key,
         local,
         route: Route { dst, vlan },
-    })
+        is_doubtful: false,
+    };
+    if conn.tcb.is_unanswered() {
+        doubt(&mut path, conn, config);
+    }
+    Some(path)
+}
+
+/// Nothing that was sent on this path was answered: its next hop may have moved. Before a connection is synchronised it has
+/// heard nothing from there itself, and waits for the neighbour (EHOSTUNREACH when that doesn't answer).
+#[cold]
+fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
+    if config.next_hop(conn.key.remote()).is_none() {
+        return;
+    }
+    if conn.tcb.is_opening() {
+        path.route.dst = MacAddr::ZERO;
+    } else {
+        path.is_doubtful = path.is_resolved();
+    }
 }
 
 /// Stage 4 of open connections.

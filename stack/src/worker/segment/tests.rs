@@ -31,6 +31,7 @@ fn path(v6: bool, tagged: bool) -> Path {
             // Priority 5, VLAN 7.
             vlan: tagged.then(|| vlan::Tag(U16::new(0xa007))),
         },
+        is_doubtful: false,
     }
 }
 

@@ -213,12 +213,13 @@ fn by_silence() {
     });
     host.expect(data(5).seq(1).ack(1));
     for after_ms in [1_000, 2_000] {
-        host.wait_ms(after_ms - 1).silent();
-        host.wait_ms(2).expect(data(5).seq(1).ack(1)).hears(&[]);
+        host.wait_ms(after_ms - 1).drop_arp().silent();
+        host.wait_ms(2).drop_arp();
+        host.expect(data(5).seq(1).ack(1)).hears(&[]);
     }
     // At 3 s and a tick or two.
-    host.wait_ms(1_990).silent().hears(&[]);
-    host.wait_ms(10).silent();
+    host.wait_ms(1_990).drop_arp().silent().hears(&[]);
+    host.wait_ms(10).drop_arp().silent();
     ends(host, CloseReason::TimedOut { soft: None });
 }
 

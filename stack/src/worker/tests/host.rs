@@ -380,6 +380,12 @@ impl<A: App> Host<A> {
         self.replies.pop_front()
     }
 
+    /// Forgets the ARP frames that were sent: whom a connection asks for its neighbour is another test's.
+    pub(super) fn drop_arp(&mut self) -> &mut Self {
+        self.replies.retain(|frame| frame[12..14] != [8, 6]);
+        self
+    }
+
     /// The reply that was expected last, in full.
     #[track_caller]
     pub(super) fn last(&self) -> Answer {

@@ -6,12 +6,12 @@ use core::time::Duration;
 use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4, icmpv6};
 
 use super::host::{Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
-use super::neighbors::arp_request;
+use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request, solicitation};
 use super::probe::Probe;
 use crate::app::Connect;
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
-use crate::wire::MacAddr;
+use crate::wire::{Link, MacAddr, arp, emit, ndp};
 
 /// An ICMPv4 error from the peer that quotes these bytes.
 fn error_v4(kind: icmpv4::DestUnreachableHeader, quote: &[u8]) -> Vec<u8> {
@@ -200,7 +200,9 @@ fn frames(host: &mut Host<Probe>) -> Vec<Vec<u8>> {
 /// What the connection sends next of its own accord.
 fn after_silence(host: &mut Host<Probe>) -> Vec<Vec<u8>> {
     for _ in 0..1_000 {
-        let sent = frames(host.wait_ms(100));
+        let mut sent = frames(host.wait_ms(100));
+        // Whom it asks for its neighbour is another test's.
+        sent.retain(|frame| frame[12..14] != [8, 6]);
         if !sent.is_empty() {
             return sent;
         }
@@ -344,4 +346,186 @@ fn a_black_hole_is_remembered_for_its_destination() {
     host.on(Flow::v4(40_001, OPEN));
     shake_hands_with_mss(&mut host);
     assert_eq!(packet_lens(&send(&mut host, 3_000))[0], 576);
+}
+
+/// Where a frame goes on the link.
+fn link_dst(frame: &[u8]) -> MacAddr {
+    MacAddr(*frame.first_chunk().expect("a frame"))
+}
+
+const NEW_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 77]);
+
+/// "I am the peer's address", to everybody and to us alone, from another link address.
+fn claims(v6: bool) -> Vec<Vec<u8>> {
+    let everybody = Link {
+        dst: MacAddr::BROADCAST,
+        src: NEW_MAC,
+        vlan: None,
+    };
+    let us = Link {
+        dst: OUR_MAC,
+        ..everybody
+    };
+    if v6 {
+        let advertise = |link, dst, flags| {
+            let mut frame = vec![0; 128];
+            let len = emit::neighbor_advertisement(link, dst, PEER_V6, flags, &mut frame);
+            frame.truncate(len.expect("fits"));
+            frame
+        };
+        let all = Link {
+            dst: ndp::multicast_mac(ndp::ALL_NODES),
+            ..everybody
+        };
+        let solicited = ndp::FLAG_SOLICITED | ndp::FLAG_OVERRIDE;
+        return vec![
+            advertise(all, ndp::ALL_NODES, ndp::FLAG_OVERRIDE),
+            advertise(us, OUR_V6, solicited),
+        ];
+    }
+    vec![
+        arp_frame(everybody, &arp::Packet::request(NEW_MAC, PEER_V4, PEER_V4)),
+        arp_frame(
+            everybody,
+            &arp::Packet::reply(NEW_MAC, PEER_V4, NEW_MAC, PEER_V4),
+        ),
+        arp_frame(us, &arp::Packet::reply(NEW_MAC, PEER_V4, OUR_MAC, OUR_V4)),
+        arp_frame(everybody, &arp::Packet::request(NEW_MAC, PEER_V4, OUR_V4)),
+    ]
+}
+
+/// The peer's answer from its old address, and from the new one.
+fn answers(v6: bool) -> [Vec<u8>; 2] {
+    let new = claims(v6);
+    if v6 {
+        [advertisement_of_peer(), new[1].clone()]
+    } else {
+        [arp_reply(), new[2].clone()]
+    }
+}
+
+/// A connection whose peer the neighbour table has known for a while.
+fn with_known_neighbor(v6: bool) -> Host<Probe> {
+    let mut host = awake();
+    if v6 {
+        host.inject_bytes(&solicitation()).next_reply();
+        host.on(Flow::v6(40_000, OPEN));
+    } else {
+        host.inject_bytes(&arp_request()).next_reply();
+    }
+    host.shake_hands();
+    host.wait_ms(1_000).silent();
+    host
+}
+
+/// What asks for a neighbour among what was sent, as its destination on the link.
+fn questions(frames: &[Vec<u8>]) -> Vec<MacAddr> {
+    let asks = |frame: &&Vec<u8>| {
+        let is_request = frame[12..14] == [8, 6] && frame[20..22] == [0, 1];
+        is_request || frame.get(54) == Some(&135)
+    };
+    frames
+        .iter()
+        .filter(asks)
+        .map(|frame| link_dst(frame))
+        .collect()
+}
+
+/// A gratuitous ARP, an overriding advertisement, an unasked reply: whoever says so without more redirects nothing.
+#[test]
+fn a_claim_alone_redirects_no_connection() {
+    for v6 in [false, true] {
+        for claim in claims(v6) {
+            let mut host = with_known_neighbor(v6);
+            let conn = host.conn();
+            host.inject_bytes(&claim);
+            let sent = frames(&mut host);
+            let asked = questions(&sent);
+            assert_eq!(asked, [PEER_MAC], "the known address is asked");
+            host.act(|_, cx| cx.send_bytes(conn, b"x"));
+            assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
+            for claim in claims(v6) {
+                host.inject_bytes(&claim);
+            }
+            frames(&mut host);
+            host.inject_bytes(&answers(v6)[0]);
+            host.wait_ms(300);
+            frames(&mut host);
+            host.act(|_, cx| cx.send_bytes(conn, b"y"));
+            let sent = frames(&mut host);
+            assert!(sent.iter().all(|frame| link_dst(frame) == PEER_MAC));
+            assert_eq!(host.count(Counter::NeighborMoved), 0);
+        }
+    }
+}
+
+/// Failover of a gateway, migration of a machine: the new address has announced itself, the old one keeps silent.
+#[test]
+fn a_connection_that_only_sends_follows_its_neighbour_that_moved() {
+    for v6 in [false, true] {
+        for claim in claims(v6) {
+            let mut host = with_known_neighbor(v6);
+            let conn = host.conn();
+            host.inject_bytes(&claim);
+            assert_eq!(questions(&frames(&mut host)), [PEER_MAC]);
+            host.wait_ms(250);
+            let asked = questions(&frames(&mut host));
+            assert!(asked.len() == 1 && asked[0].is_multicast(), "everybody");
+            host.inject_bytes(&answers(v6)[1]);
+            frames(&mut host);
+            assert_eq!(host.count(Counter::NeighborMoved), 1);
+            host.act(|_, cx| cx.send_bytes(conn, b"x"));
+            assert_eq!(link_dst(&host.next_reply()), NEW_MAC);
+        }
+    }
+}
+
+/// Without an announcement the first timeout asks: the kernel finds a new address at 7 s so, this at 3.
+#[test]
+fn missing_progress_finds_a_neighbour_that_moved() {
+    for v6 in [false, true] {
+        for knows in [true, false] {
+            let mut host = awake();
+            if knows {
+                host = with_known_neighbor(v6);
+            } else if v6 {
+                host.on(Flow::v6(40_000, OPEN)).shake_hands();
+            } else {
+                host.shake_hands();
+            }
+            let conn = host.conn();
+            host.act(|_, cx| cx.send_bytes(conn, b"x"));
+            assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
+            let mut waited_ms = 0;
+            let reached = loop {
+                host.wait_ms(50);
+                waited_ms += 50;
+                let sent = frames(&mut host);
+                if sent.iter().any(|frame| link_dst(frame) == NEW_MAC) {
+                    break waited_ms;
+                }
+                if questions(&sent).iter().any(|asked| asked.is_multicast()) {
+                    host.inject_bytes(&answers(v6)[1]);
+                    frames(&mut host);
+                }
+                assert!(waited_ms < 7_000, "v6 {v6}, known {knows}");
+            };
+            assert!(reached <= 3_100, "{reached} ms");
+        }
+    }
+}
+
+/// RFC 4861 §7.3.1: progress confirms a way, also for those who wake later or open to the same destination.
+#[test]
+fn a_link_address_outlasts_a_rest_and_helps_the_next_connection() {
+    let mut host = Host::probing(|spec| spec.park_after = Duration::from_secs(1));
+    host.shake_hands().wait_ms(1_004).wait_ms(4);
+    assert!(host.parked().is_some());
+    let conn = host.conn();
+    host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
+    host.silent();
+    connecting(&mut host, (PEER_V4, 9_000).into(), 50_000);
+    assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
+    host.silent();
 }

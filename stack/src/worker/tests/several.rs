@@ -4,7 +4,8 @@ use core::net::SocketAddr;
 
 use super::super::Rings;
 use super::answer::Answer;
-use super::host::{CLOSED, Flow, Host, OPEN, PEER_V4};
+use super::host::{CLOSED, Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, PEER_MAC, PEER_V4};
+use super::neighbors::{arp_frame, arp_request};
 use super::retransmission::expect_arp_request_in;
 use super::vlans::tagged;
 use crate::app::Connect;
@@ -12,6 +13,7 @@ use crate::conn::listener::SynPolicy;
 use crate::counters::{Counter, Counters};
 use crate::tcp::lang::{Spec, ack, data, rst, syn, syn_ack};
 use crate::wire::vlan::VlanId;
+use crate::wire::{Link, MacAddr, arp};
 
 const WORKERS: u16 = 4;
 
@@ -155,7 +157,7 @@ fn frames_that_wait_in_a_ring_are_not_leaked() {
 fn worker_0_owns_arp_and_ndp_and_everybody_echoes() {
     let mut cluster = Cluster::new(16, SynPolicy::Embryo);
     for (frame, counter) in [
-        (super::neighbors::arp_request(), Counter::ArpAnswered),
+        (arp_request(), Counter::ArpAnswered),
         (super::neighbors::solicitation(), Counter::NdpAnswered),
     ] {
         cluster.hosts[2]
@@ -238,9 +240,7 @@ fn connect(cluster: &mut Cluster, worker: usize, remote: SocketAddr) -> Flow {
 #[test]
 fn who_connects_chooses_ports_whose_replies_come_back() {
     let mut cluster = Cluster::new(64, SynPolicy::Embryo);
-    cluster.hosts[0]
-        .inject_bytes(&super::neighbors::arp_request())
-        .next_reply();
+    cluster.hosts[0].inject_bytes(&arp_request()).next_reply();
     for worker in [0, 1, 2, 3] {
         for _ in 0..10 {
             let flow = connect(&mut cluster, worker, (PEER_V4, 9_000).into());
@@ -295,6 +295,52 @@ fn no_route_is_told_to_the_owner_of_the_connection() {
     assert_eq!(cluster.hosts[3].worker().table().total(), 0);
 }
 
+/// What ARP teaches reaches the connections of every worker, and what they ask for reaches the one that knows.
+#[test]
+fn a_neighbour_that_moved_moves_for_the_connections_of_every_worker() {
+    let new_mac = MacAddr([2, 0, 0, 0, 0, 77]);
+    let mut cluster = Cluster::new(64, SynPolicy::Embryo);
+    cluster.hosts[0].inject_bytes(&arp_request()).next_reply();
+    let flow = connect(&mut cluster, 3, (PEER_V4, 9_000).into());
+    // Worker 0 takes the SYN up, and sends it.
+    cluster.hosts[0].turn();
+    cluster.hosts[0].turn();
+    cluster.hosts[0].on(flow).expect(syn().seq(0));
+    let flow = cluster.hosts[0].flow;
+    let host = &mut cluster.hosts[3];
+    host.on(flow).inject(syn_ack().seq(0).ack(1));
+    host.expect(ack().seq(1).ack(1));
+    for host in &mut cluster.hosts {
+        host.now = host.now + std::time::Duration::from_millis(2_000);
+    }
+    let announcement = arp::Packet::reply(new_mac, PEER_V4, new_mac, PEER_V4);
+    let answer = arp::Packet::reply(new_mac, PEER_V4, OUR_MAC, OUR_V4);
+    let link = Link {
+        src: new_mac,
+        ..LINK
+    };
+    cluster.hosts[2].inject_bytes(&arp_frame(link, &announcement));
+    cluster.settle();
+    for host in &mut cluster.hosts {
+        host.now = host.now + std::time::Duration::from_millis(250);
+        host.turn();
+    }
+    while cluster.hosts[0].try_reply().is_some() {}
+    cluster.hosts[1].inject_bytes(&arp_frame(link, &answer));
+    cluster.settle();
+    assert_eq!(cluster.counters().get(Counter::NeighborMoved), 1);
+    assert_eq!(cluster.counters().get(Counter::NeighborUpdates), 3);
+    // Its answer to data goes where the neighbour is now, without worker 0.
+    let host = &mut cluster.hosts[3];
+    host.flow.link.src = PEER_MAC;
+    host.act(|_, cx| {
+        let conn = cx.next_conn(0).0.expect("a connection");
+        assert_eq!(cx.send_bytes(conn, b"x"), 1);
+    });
+    host.flow.link.src = new_mac;
+    host.expect(data(1).seq(1).ack(1));
+}
+
 /// Only worker 0 knows neighbours; connections of all workers wait for them, and go on together.
 #[test]
 fn every_syn_of_every_worker_leaves_when_the_neighbor_has_answered() {
@@ -319,7 +365,7 @@ fn every_syn_of_every_worker_leaves_when_the_neighbor_has_answered() {
         for _ in 0..20 {
             let answer = Answer::read(&host.next_reply());
             assert_eq!(answer.segment.flags, crate::tcp::segment::Flags::SYN);
-            assert_eq!(answer.link_dst, super::host::PEER_MAC.0);
+            assert_eq!(answer.link_dst, PEER_MAC.0);
         }
         host.silent();
     }
