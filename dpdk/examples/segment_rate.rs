@@ -67,6 +67,7 @@ fn run(
             dst: MacAddr([2, 0, 0, 0, 0, 2]),
             vlan: None,
         },
+        is_doubtful: false,
     };
     let timestamps = timestamps.then_some(TimestampOption { tsval: 1, tsecr: 2 });
     let plan = SendPlan {
