@@ -302,12 +302,12 @@ fn a_neighbour_that_moved_moves_for_the_connections_of_every_worker() {
     let mut cluster = Cluster::new(64, SynPolicy::Embryo);
     cluster.hosts[0].inject_bytes(&arp_request()).next_reply();
     let flow = connect(&mut cluster, 3, (PEER_V4, 9_000).into());
-    // Worker 0 takes the SYN up, and sends it.
+    // Worker 0 says where the neighbour is.
     cluster.hosts[0].turn();
-    cluster.hosts[0].turn();
-    cluster.hosts[0].on(flow).expect(syn().seq(0));
-    let flow = cluster.hosts[0].flow;
     let host = &mut cluster.hosts[3];
+    host.turn();
+    host.on(flow).expect(syn().seq(0));
+    let flow = host.flow;
     host.on(flow).inject(syn_ack().seq(0).ack(1));
     host.expect(ack().seq(1).ack(1));
     for host in &mut cluster.hosts {
