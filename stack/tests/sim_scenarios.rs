@@ -667,6 +667,8 @@ fn memory_runs_out_and_comes_back() {
         server.nic.pools.rx = 200;
         server.nic.pools.control = 100;
         server.config.limits.queue_items = 64;
+        // Longer than the silence below: no connection has to give way.
+        server.config.limits.stall_limit = secs(60);
     });
     show.tell_server(|server| server.reads = false);
     let ids: Vec<_> = (0..8).map(|_| show.connect(Connect::default())).collect();
