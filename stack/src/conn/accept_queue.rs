@@ -90,20 +90,20 @@ impl AcceptQueues {
     }
 
     /// Appends a connection; the caller has asked whether the queue is full.
+    #[inline]
     pub fn push(&mut self, listener: ListenerId, id: ConnId) {
         if let Some(queue) = self.queues.get_mut(usize::from(listener.0)) {
-            let was_full = queue.is_full();
             queue.waiting.push_back(id);
-            self.full += u32::from(!was_full && queue.is_full());
+            self.full += u32::from(queue.waiting.len() == queue.places as usize);
         }
     }
 
     /// The connection that has waited longest, which may have ended meanwhile.
+    #[inline]
     pub fn pop(&mut self, listener: ListenerId) -> Option<ConnId> {
         let queue = self.queues.get_mut(usize::from(listener.0))?;
-        let was_full = queue.is_full();
-        let id = queue.waiting.pop_front();
-        self.full -= u32::from(was_full && !queue.is_full());
-        id
+        let id = queue.waiting.pop_front()?;
+        self.full -= u32::from(queue.waiting.len() + 1 == queue.places as usize);
+        Some(id)
     }
 }

@@ -108,6 +108,7 @@ pub struct KeptSyn {
 }
 
 impl<F> Opening<'_, F> {
+    #[inline(always)]
     fn params(&self, key: &FlowKey, iss: SeqNum, options: ConnectionOptions) -> OpenParams {
         let mtu = if self.paths.knows_mtus() {
             self.paths.mtu(destination(key, &self.config.locals))
@@ -149,11 +150,15 @@ impl<F> Opening<'_, F> {
         self.passive(found, key, hash, &kept, syn_ack)
     }
 
-    /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says.
+    /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says. With timestamps
+    /// the echo says it, and nothing is looked up.
     #[inline]
     fn syn_ack_sent(&self, found: Found, embryo: &Embryo) -> SynAckSent {
         if self.table.embryo_retransmits(found).unwrap_or(0) > 0 {
             return SynAckSent::Again;
+        }
+        if embryo.flags.has(ConnFlags::TIMESTAMPS) {
+            return SynAckSent::Unknown;
         }
         let deadline = self.table.deadline(found);
         let (Some(deadline), false) = (deadline, embryo.flags.has(ConnFlags::ANSWERED_AGAIN))

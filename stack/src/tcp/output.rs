@@ -324,6 +324,7 @@ impl Tcb {
         }
     }
 
+    #[inline(always)]
     fn stretch(&mut self, stretch: Stretch, env: &mut Env<'_>) -> SendPlan {
         let Stretch {
             seq,

@@ -363,10 +363,9 @@ impl<N: Nic> Cx<'_, N> {
 
     /// Other choices for this connection. One at rest takes them without waking, but for keepalive, which has a timer.
     pub fn set_options(&mut self, conn: ConnId, options: ConnectionOptions) {
-        let slot = if options.keepalive {
-            self.open_slot(conn)
-        } else {
-            self.awake_slot(conn)
+        let slot = match self.awake_slot(conn) {
+            None if options.keepalive => self.wake(conn),
+            slot => slot,
         };
         match slot {
             Some(slot) => {
@@ -468,7 +467,7 @@ impl<N: Nic> Cx<'_, N> {
     }
 
     /// The slot of a connection, which wakes if it is at rest. `None` when it has ended, or no record is free.
-    #[inline]
+    #[inline(always)]
     fn open_slot(&mut self, conn: ConnId) -> Option<Slot> {
         match self.awake_slot(conn) {
             None => self.wake(conn),
@@ -476,6 +475,7 @@ impl<N: Nic> Cx<'_, N> {
         }
     }
 
+    #[inline(never)]
     fn wake(&mut self, conn: ConnId) -> Option<Slot> {
         let endpoint = &self.core.endpoint;
         let found = endpoint.table.resolve(conn)?;

@@ -73,7 +73,10 @@ impl<N: Nic> Core<N> {
 
     fn ask(&mut self, slot: Slot, now: Instant) -> Asked {
         for _ in 0..SEGMENTS_PER_CONNECTION {
-            let asked = self.ask_once::<true>(slot, now);
+            let asked = match self.ask_once(slot, true, now) {
+                Some(asked) => asked,
+                None => self.ask_opening(slot, now),
+            };
             if asked != Asked::More {
                 return asked;
             }
@@ -82,9 +85,10 @@ impl<N: Nic> Core<N> {
     }
 
     /// The next segment of a connection, if it has one. Apart from the loop: mostly there is one, and what a loop prepares for
-    /// its second round costs as much as a header.
+    /// its second round costs as much as a header. `None` when `may_hold` and it is a first SYN that may have to wait. One copy
+    /// of it: what has two callers is not inlined.
     #[inline(never)]
-    fn ask_once<const MAY_HOLD: bool>(&mut self, slot: Slot, now: Instant) -> Asked {
+    fn ask_once(&mut self, slot: Slot, may_hold: bool, now: Instant) -> Option<Asked> {
         let has_room = self.has_room_for_connections();
         let Core {
             conns,
@@ -95,17 +99,17 @@ impl<N: Nic> Core<N> {
             ..
         } = self;
         let Some(mut parts) = conns.parts(slot) else {
-            return Asked::Done;
+            return Some(Asked::Done);
         };
         let unsent = parts.conn.unsent();
         if parts.conn.tcb.is_silent(unsent) {
-            return Asked::Done;
+            return Some(Asked::Done);
         }
         if !has_room {
-            return Asked::Blocked;
+            return Some(Asked::Blocked);
         }
-        if MAY_HOLD && is_held(parts.conn) {
-            return self.ask_opening(slot, now);
+        if may_hold && is_held(parts.conn) {
+            return None;
         }
         if parts.conn.path_epoch != paths.epoch() {
             ask_again(paths, &endpoint.config, &mut parts, now);
@@ -116,7 +120,7 @@ impl<N: Nic> Core<N> {
         };
         // Not moved out: a copy of what was just written in small parts stalls.
         let Some(plan) = &plan else {
-            return Asked::Done;
+            return Some(Asked::Done);
         };
         let asked = if parts.conn.tcb.is_silent(parts.conn.unsent()) {
             Asked::Done
@@ -126,7 +130,7 @@ impl<N: Nic> Core<N> {
         let Some(path) = path(parts.conn, &endpoint.config, now) else {
             endpoint.counters.bump(Counter::TxNoRoute);
             self.unsent(slot, now);
-            return asked;
+            return Some(asked);
         };
         // Without a buffer the segment counts as lost, and the protocol repeats it.
         let draft = writer.begin(nic, &mut endpoint.counters, &path, plan);
@@ -143,7 +147,7 @@ impl<N: Nic> Core<N> {
                 self.dispatch(frame, destination, now);
             }
         }
-        asked
+        Some(asked)
     }
 
     /// A segment that the protocol counts as sent could not be built.
@@ -161,7 +165,7 @@ impl<N: Nic> Core<N> {
         if self.holds(slot, now) {
             return Asked::Done;
         }
-        self.ask_once::<false>(slot, now)
+        self.ask_once(slot, false, now).unwrap_or(Asked::Done)
     }
 
     /// Room for a segment in the outbox, which is emptied into the NIC when it is full.
