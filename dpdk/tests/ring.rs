@@ -70,7 +70,7 @@ fn the_in_memory_link() {
     let eal = Eal::init(&config).expect("EAL without root and hugepages");
     assert_eq!(
         eal.memory_line(),
-        "memory: 64 MB in ordinary pages, as demanded"
+        "memory: 128 MB in ordinary pages, as demanded"
     );
     assert!(matches!(
         Eal::init(&config),
