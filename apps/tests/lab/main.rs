@@ -107,7 +107,10 @@ fn a_bad_link_is_drawn_and_not_judged() {
     let output = lab(&["run", "closed-port", "--over", "tap", "--fault", "loss=1%"]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("--fault applies only to --over sim"), "{text}");
+    assert!(
+        text.contains("--fault applies only to --over sim"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -134,6 +134,27 @@ impl Server {
         self.child.try_wait().expect("it was started").is_some()
     }
 
+    /// Stops all of its threads, and returns when none runs any more: SIGSTOP alone reaches them some time later.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let runs = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which stands in brackets.
+            let state = stat.rsplit(") ").next().unwrap_or_default();
+            !state.starts_with('T') && !state.is_empty()
+        };
+        let start = std::time::Instant::now();
+        while std::fs::read_dir(&tasks)
+            .expect("it runs")
+            .flatten()
+            .any(runs)
+        {
+            assert!(start.elapsed() < PATIENCE, "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// As [`Server::stop`], for a server that ends by itself.
     pub(crate) fn end(&mut self) -> Value {
         self.end_with_log().0

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal::{SIGCONT, SIGINT, SIGSTOP, SIGTERM};
+use nix::sys::signal::Signal::{SIGCONT, SIGINT, SIGTERM};
 use serde_json::Value;
 use stack::conn::pattern;
 
@@ -450,7 +450,7 @@ fn asked() -> (Option<TcpStream>, Outcome) {
 
 /// Opens four connections while the server stands still, so that it answers all their SYNs before any handshake is complete.
 fn four_at_once(server: &Server) -> Vec<Outcome> {
-    server.signal(SIGSTOP);
+    server.freeze();
     let clients: Vec<_> = (0..4).map(|_| std::thread::spawn(asked)).collect();
     let deadline = Instant::now() + PATIENCE;
     while run("ss -tnH state syn-sent").lines().count() < clients.len() {
