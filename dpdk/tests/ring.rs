@@ -614,7 +614,10 @@ fn wrong_configurations_are_refused(eal: &Eal) {
         error.contains("no memory for 1000000 frames (2340 MB wanted)"),
         "{error}"
     );
-    assert!(error.contains("memory: 64 MB in ordinary pages"), "{error}");
+    assert!(
+        error.contains("memory: 128 MB in ordinary pages"),
+        "{error}"
+    );
     // Nothing of the failed attempts is left behind.
     let _ = sides(eal);
     assert!(matches!(
