@@ -1,4 +1,4 @@
-//! [`Pressure`]: which connections give way while others wait for places in the queues that all share
+//! `Pressure`: which connections give way while others wait for places in the queues that all share
 //! (docs/decisions/0022).
 //!
 //! Called by: the worker's timer stage, once per turn, and whoever is refused a place. It must never look at more than a
