@@ -159,7 +159,7 @@ impl<A: App> World<A> {
     pub fn send(&mut self, from: HostId, mut bytes: Vec<u8>) {
         let (now, at) = (self.now, usize::from(from.0));
         let up = &mut self.hosts[at].up;
-        let (first, second) = up.pass(&mut bytes, Fate::Delivered, now, &mut self.random);
+        let (first, second) = up.pass(&mut bytes, Fate::Delivered, now);
         for outcome in [Some(first), second].into_iter().flatten() {
             match outcome.arrives_at {
                 Some(at) => {
@@ -320,7 +320,7 @@ impl<A: App> World<A> {
             heard = true;
             let mut bytes = frame.bytes.clone();
             let down = &mut self.hosts[at].down;
-            let (first, second) = down.pass(&mut bytes, frame.fate, now, &mut self.random);
+            let (first, second) = down.pass(&mut bytes, frame.fate, now);
             for outcome in [Some(first), second].into_iter().flatten() {
                 self.arrive(frame, to, &bytes, outcome);
             }
@@ -357,9 +357,10 @@ impl<A: App> World<A> {
 
     fn deliver(&mut self, to: HostId, frame: InFlight) {
         let now = self.now;
-        let jitter = self.random.duration_up_to(POLL_JITTER);
         let host = self.host_mut(to);
-        let queue = host.queue_of(&frame.bytes);
+        let mut random = host.arrivals.next(&frame.bytes);
+        let jitter = random.duration_up_to(POLL_JITTER);
+        let queue = host.queue_of(&frame.bytes, &mut random);
         match &mut host.running {
             Running::Off => {}
             Running::Station(inbox) => inbox.push((now, frame.bytes)),
