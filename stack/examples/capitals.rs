@@ -20,14 +20,14 @@ enum Capitals {
 impl App for Capitals {
     type Conn = ();
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
         if matches!(self, Self::Client(_)) {
-            assert_eq!(cx.send_bytes(conn, b"hello, world"), 12);
+            assert_eq!(cx.send_bytes(conn, b"hello, world"), Ok(12));
             cx.shutdown(conn);
         }
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
         let bytes = cx.peek(conn).to_ascii_uppercase();
         cx.consume(conn, bytes.len() as u32);
         match self {
@@ -45,7 +45,9 @@ pub(crate) fn main() -> Result<(), HostError> {
     let client = world.add_host(HostSpec::new(2), |_| Capitals::Client(Vec::new()))?;
     let (server, now) = (SocketAddr::new(HostSpec::v4(1), 80), world.now());
     for worker in world.workers_mut(client) {
-        worker.with_cx(now, |_, cx| cx.connect(server, &Connect::default()).is_ok());
+        worker.with_cx(now, |_, cx| {
+            cx.connect(server, &Connect::default(), ()).is_ok()
+        });
     }
     world.wake(client);
     world.run_for(Duration::from_secs(1));
