@@ -84,7 +84,7 @@ fn simultaneous_open() {
         };
         let remote = (HostSpec::v4(peer), 4000 + u16::from(peer)).into();
         show.world
-            .act(host, 0, |_, cx| cx.connect(remote, &how))
+            .act(host, 0, |_, cx| cx.connect(remote, &how, ()))
             .expect("a worker")
             .expect("a connection");
     }
@@ -737,7 +737,7 @@ fn four_workers_that_get_only_frames_of_others() {
         for worker in 0..4 {
             let opened = show.world.act(show.client, worker, |_, cx| {
                 let id = cx
-                    .connect(remote, &Connect::default())
+                    .connect(remote, &Connect::default(), ())
                     .expect("a connection");
                 cx.send(
                     id,

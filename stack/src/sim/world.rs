@@ -188,7 +188,7 @@ impl<A: App> World<A> {
         &mut self,
         host: HostId,
         worker: u16,
-        act: impl FnOnce(&mut A, &mut Cx<'_, SimNic>) -> T,
+        act: impl FnOnce(&mut A, &mut Cx<'_, SimNic, A::Conn>) -> T,
     ) -> Option<T> {
         let now = self.clock(host);
         let worker = self.workers_mut(host).nth(usize::from(worker))?;
