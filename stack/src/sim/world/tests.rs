@@ -252,7 +252,7 @@ fn a_worker_notices_at_once_what_another_has_handed_over() {
     world.run_for(Duration::from_secs(1));
     let remote = (HostSpec::v4(2), PORT).into();
     let connect = Connect::default();
-    let opened = world.act(server, 1, |_, cx| cx.connect(remote, &connect).is_ok());
+    let opened = world.act(server, 1, |_, cx| cx.connect(remote, &connect, ()).is_ok());
     assert_eq!(opened, Some(true));
     world.run_for(Duration::from_millis(1));
     let asked = world.take_heard(station);
