@@ -4,7 +4,7 @@
 //! must never draw from anything but the seed, the frame's flow and direction, and how many frames of them came before: so two
 //! builds that interleave flows differently can be compared flow by flow.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::inspect;
 use crate::rng::Random;
@@ -17,7 +17,7 @@ const KEY_LEN: usize = 40;
 pub(super) struct FlowDraws {
     seed: u64,
     /// How many frames of a flow and direction there were, by the hash of both. Only looked up, never walked.
-    ordinals: HashMap<u64, u64>,
+    ordinals: BTreeMap<u64, u64>,
 }
 
 impl FlowDraws {
@@ -25,7 +25,7 @@ impl FlowDraws {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             seed,
-            ordinals: HashMap::new(),
+            ordinals: BTreeMap::new(),
         }
     }
 
