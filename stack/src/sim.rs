@@ -18,6 +18,7 @@ pub mod host;
 pub mod inspect;
 pub mod link;
 pub mod nic;
+pub mod router;
 pub mod trace;
 pub mod world;
 pub mod wrap;
