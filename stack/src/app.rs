@@ -33,26 +33,46 @@ pub trait App: Sized + Send {
     type Conn: Default + Send;
 
     /// Connections wait in a listener's accept queue. An app that doesn't call [`Cx::accept`] lets the queue fill.
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         while cx.accept(listener).is_some() {}
     }
 
     /// The connection is established, and the app's.
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+    fn on_open<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
         let _ = (cx, conn, state);
     }
 
     /// Bytes wait to be read.
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn);
+    fn on_data<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    );
 
     /// The peer has closed its direction; all that it sent has arrived (and may still wait to be read).
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
         let _ = state;
         cx.close(conn);
     }
 
     /// A send was refused before, and there is room now.
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
         let _ = (cx, conn, state);
     }
 
@@ -60,7 +80,7 @@ pub trait App: Sized + Send {
     /// closed first ends here when it enters TIME-WAIT.
     fn on_close<N: Nic>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         state: &mut Self::Conn,
         reason: CloseReason,
@@ -70,13 +90,18 @@ pub trait App: Sized + Send {
 
     /// The run is to end ([`crate::worker::Worker::finish`]); once for each connection of the app that is still there.
     /// Close what is idle, finish what is under way.
-    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Self::Conn) {
+    fn on_drain<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
         let _ = state;
         cx.close(conn);
     }
 
     /// Once per turn of the loop, after frames and timers: for pacing, connecting, closing by time.
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         let _ = cx;
     }
 }
@@ -89,7 +114,7 @@ pub struct Connect {
     /// The VLAN, which must be ours ([`VlanId::UNTAGGED`] for none); `None` takes untagged frames where they are ours, else
     /// the first VLAN of the configuration.
     pub vlan: Option<VlanId>,
-    /// The source port; `None` chooses one by RFC 6056 whose replies come back to this worker.
+    /// The source port; `None` (and 0) chooses one by RFC 6056 whose replies come back to this worker.
     pub local_port: Option<u16>,
     /// The application's choices.
     pub options: ConnectionOptions,
@@ -100,7 +125,11 @@ pub struct Connect {
 pub enum ConnectError {
     /// The source address or the VLAN isn't ours, or the address is of another family than the peer's.
     NotLocal,
-    /// No local port is free towards this peer (EADDRNOTAVAIL).
+    /// The local port that was asked for is in use towards this peer, perhaps by a connection in TIME-WAIT (EADDRINUSE).
+    PortInUse,
+    /// Replies to the local port that was asked for go to another worker: that one can open this connection.
+    OtherWorker,
+    /// No local port of those that were tried is free towards this peer (EADDRNOTAVAIL).
     NoPort,
     /// All records for connections are in use.
     TableFull,
@@ -108,6 +137,17 @@ pub enum ConnectError {
     NoRoute,
     /// The peer's address is no host's (multicast, broadcast, unspecified; RFC 9293 MUST-46).
     BadAddress,
+}
+
+/// Something was not queued for sending. It comes back in here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError<T = ()> {
+    /// The send queue is full, or the memory that all connections share: [`App::on_writable`] follows.
+    Full(T),
+    /// The connection has ended, or its sending direction is closed: nothing more can be sent on it.
+    Ended(T),
+    /// It names no byte.
+    Empty(T),
 }
 
 /// What a connection looks like from outside, for reports.
@@ -142,11 +182,16 @@ pub struct NoApp;
 impl App for NoApp {
     type Conn = ();
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
         cx.abort(conn);
     }
 
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _state: &mut (),
+    ) {
         cx.abort(conn);
     }
 }

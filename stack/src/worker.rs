@@ -131,11 +131,12 @@ impl<N: Nic, A: App> Worker<N, A> {
     ) -> Result<Self, MemoryError> {
         let conns = Connections::new(&config, Instant::ZERO, u32::from(nic.caps().mtu))?;
         let writer = SegmentWriter::new(MacAddr(nic.mac()), config.ttl, nic.caps());
-        let connections = config.limits.records.open.total() + config.limits.records.parked.total();
+        let open = config.limits.records.open.total();
+        let connections = open + config.limits.records.parked.total();
         let caps = nic.caps().clone();
         let mac = MacAddr(nic.mac());
         Ok(Self {
-            hosted: Hosted::new(app, connections as usize),
+            hosted: Hosted::new(app, connections as usize, open as usize),
             rx: Burst::new(),
             scratch: Scratch {
                 metas: Box::new([Meta::ENDED; BURST_FRAMES]),
@@ -272,8 +273,15 @@ impl<N: Nic, A: App> Worker<N, A> {
     }
 
     /// Lets the app act between turns, as in a callback: what it starts leaves with the next turn.
-    pub fn with_cx<T>(&mut self, now: Instant, act: impl FnOnce(&mut A, &mut Cx<'_, N>) -> T) -> T {
-        let result = act(&mut self.hosted.app, &mut Cx::new(&mut self.core, now));
+    pub fn with_cx<T>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut A, &mut Cx<'_, N, A::Conn>) -> T,
+    ) -> T {
+        let Hosted {
+            app, new_states, ..
+        } = &mut self.hosted;
+        let result = act(app, &mut Cx::new(&mut self.core, new_states, now));
         self.core.announce(&mut self.hosted, now);
         result
     }

@@ -27,11 +27,16 @@ struct Echo {
 impl App for Echo {
     type Conn = ();
 
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut ()) {
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut (),
+    ) {
         self.on_data(cx, conn, state);
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
         while cx.has_room(conn)
             && let Some(chunk) = cx.take(conn)
         {
@@ -46,7 +51,7 @@ impl App for Echo {
 
     fn on_close<N: Nic>(
         &mut self,
-        _cx: &mut Cx<'_, N>,
+        _cx: &mut Cx<'_, N, Self::Conn>,
         _conn: ConnId,
         _state: &mut (),
         reason: CloseReason,
@@ -65,19 +70,19 @@ struct Client {
 }
 
 impl Client {
-    fn push<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
-        self.sent += cx.send_bytes(conn, &self.to_send[self.sent..]);
+    fn push<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
+        self.sent += cx.send_bytes(conn, &self.to_send[self.sent..]).unwrap_or(0);
     }
 }
 
 impl App for Client {
     type Conn = ();
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
         self.push(cx, conn);
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
         loop {
             let bytes = cx.peek(conn);
             if bytes.is_empty() {
@@ -92,13 +97,18 @@ impl App for Client {
         }
     }
 
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _state: &mut (),
+    ) {
         self.push(cx, conn);
     }
 
     fn on_close<N: Nic>(
         &mut self,
-        _cx: &mut Cx<'_, N>,
+        _cx: &mut Cx<'_, N, Self::Conn>,
         _conn: ConnId,
         _state: &mut (),
         reason: CloseReason,
@@ -119,7 +129,7 @@ fn echoes(server_address: &str, client_address: &str, len: usize) {
     let mut now = Instant::from_ms(1_000_000);
     let remote = SocketAddr::new(server_address.parse::<IpAddr>().expect("an address"), PORT);
     client
-        .with_cx(now, |_, cx| cx.connect(remote, &Connect::default()))
+        .with_cx(now, |_, cx| cx.connect(remote, &Connect::default(), ()))
         .expect("connects");
     for _ in 0..100_000 {
         client.turn(now);

@@ -32,15 +32,16 @@ struct Server {
 impl App for Server {
     type Conn = ();
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         if listener == ListenerId(0) {
             while cx.accept(listener).is_some() {}
         }
     }
 
-    fn on_data<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, _conn: ConnId, _state: &mut ()) {}
+    fn on_data<N: Nic>(&mut self, _cx: &mut Cx<'_, N, Self::Conn>, _conn: ConnId, _state: &mut ()) {
+    }
 
-    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
         if self.drained.len().is_multiple_of(2) {
             cx.close(conn);
         }
@@ -49,7 +50,7 @@ impl App for Server {
 
     fn on_close<N: Nic>(
         &mut self,
-        _cx: &mut Cx<'_, N>,
+        _cx: &mut Cx<'_, N, Self::Conn>,
         _conn: ConnId,
         _state: &mut (),
         reason: CloseReason,
@@ -67,11 +68,12 @@ struct Client {
 impl App for Client {
     type Conn = ();
 
-    fn on_data<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, _conn: ConnId, _state: &mut ()) {}
+    fn on_data<N: Nic>(&mut self, _cx: &mut Cx<'_, N, Self::Conn>, _conn: ConnId, _state: &mut ()) {
+    }
 
     fn on_close<N: Nic>(
         &mut self,
-        _cx: &mut Cx<'_, N>,
+        _cx: &mut Cx<'_, N, Self::Conn>,
         _conn: ConnId,
         _state: &mut (),
         reason: CloseReason,
@@ -110,7 +112,7 @@ impl World {
         for _ in 0..count {
             let connect = Connect::default();
             self.client
-                .with_cx(self.now, |_, cx| cx.connect(remote, &connect))
+                .with_cx(self.now, |_, cx| cx.connect(remote, &connect, ()))
                 .expect("connects");
         }
         self.settle();
@@ -187,7 +189,7 @@ fn a_handshake_that_completes_too_late_is_reset() {
     let connect = Connect::default();
     world
         .client
-        .with_cx(world.now, |_, cx| cx.connect(remote, &connect))
+        .with_cx(world.now, |_, cx| cx.connect(remote, &connect, ()))
         .expect("connects");
     // The server has answered the SYN and ends before the ACK comes.
     for _ in 0..4 {

@@ -85,7 +85,7 @@ fn simultaneous_open() {
         };
         let remote = (HostSpec::v4(peer), 4000 + u16::from(peer)).into();
         show.world
-            .act(host, 0, |_, cx| cx.connect(remote, &how))
+            .act(host, 0, |_, cx| cx.connect(remote, &how, ()))
             .expect("a worker")
             .expect("a connection");
     }
@@ -738,7 +738,7 @@ fn four_workers_that_get_only_frames_of_others() {
         for worker in 0..4 {
             let opened = show.world.act(show.client, worker, |_, cx| {
                 let id = cx
-                    .connect(remote, &Connect::default())
+                    .connect(remote, &Connect::default(), ())
                     .expect("a connection");
                 cx.send(
                     id,
@@ -839,9 +839,9 @@ fn a_path_smaller_than_both_links_is_found() {
             local: Some(from),
             ..Connect::default()
         };
-        let opened = show
-            .world
-            .act(show.client, 0, |_, cx| cx.connect((to, PORT).into(), &how));
+        let opened = show.world.act(show.client, 0, |_, cx| {
+            cx.connect((to, PORT).into(), &how, ())
+        });
         let id = opened.expect("a worker").expect("a connection");
         show.run(ms(10));
         show.world.record(true);

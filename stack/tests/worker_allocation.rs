@@ -294,14 +294,14 @@ impl App for Talker {
     /// Bytes that came.
     type Conn = u32;
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _came: &mut u32) {
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _came: &mut u32) {
         self.opened += 1;
         if self.remote.is_some() {
-            assert_eq!(cx.send_bytes(conn, &WORDS), WORDS.len());
+            assert_eq!(cx.send_bytes(conn, &WORDS), Ok(WORDS.len()));
         }
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, came: &mut u32) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, came: &mut u32) {
         if self.remote.is_none() {
             while cx.has_room(conn)
                 && let Some(Chunk { frame, start, len }) = cx.take(conn)
@@ -325,13 +325,18 @@ impl App for Talker {
         }
     }
 
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, came: &mut u32) {
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        came: &mut u32,
+    ) {
         self.on_data(cx, conn, came);
     }
 
     fn on_close<N: Nic>(
         &mut self,
-        _cx: &mut Cx<'_, N>,
+        _cx: &mut Cx<'_, N, Self::Conn>,
         _conn: ConnId,
         _came: &mut u32,
         _reason: CloseReason,
@@ -340,7 +345,7 @@ impl App for Talker {
         self.alive = self.alive.saturating_sub(1);
     }
 
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         if let Some((conn, turns)) = self.idle {
             self.idle = turns.checked_sub(1).map(|turns| (conn, turns));
             if turns == 0 {
@@ -349,7 +354,7 @@ impl App for Talker {
         }
         if let Some((remote, wanted)) = self.remote
             && self.alive < wanted
-            && cx.connect(remote, &Connect::default()).is_ok()
+            && cx.connect(remote, &Connect::default(), 0).is_ok()
         {
             self.alive += 1;
         }

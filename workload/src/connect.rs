@@ -63,7 +63,7 @@ impl Message {
     }
 
     /// Whether it can be sent; registers it the first time.
-    fn is_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>) -> bool {
+    fn is_ready<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) -> bool {
         if self.id.is_none() {
             self.id = cx.register_static(&self.bytes);
         }
@@ -71,7 +71,7 @@ impl Message {
     }
 
     /// Sends all of it.
-    fn send<N: Nic>(&self, cx: &mut Cx<'_, N>, conn: ConnId) -> Result<(), Fault> {
+    fn send<N: Nic, S>(&self, cx: &mut Cx<'_, N, S>, conn: ConnId) -> Result<(), Fault> {
         let item = TxItem::Static {
             id: self.id.ok_or(Fault::NoMemory)?,
             start: 0,
@@ -82,8 +82,8 @@ impl Message {
 }
 
 /// Reads what waits and compares it with `wanted` from where `state` stands. Says whether the last byte was among it.
-fn compare<N: Nic>(
-    cx: &mut Cx<'_, N>,
+fn compare<N: Nic, S>(
+    cx: &mut Cx<'_, N, S>,
     conn: ConnId,
     state: &mut ConnState,
     wanted: &[u8],
@@ -159,7 +159,7 @@ impl ConnectClient {
         }
     }
 
-    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>) {
         for i in 0.. {
             let Some(conn) = self.to_ask.get(i) else {
                 break;
@@ -173,7 +173,7 @@ impl ConnectClient {
         }
     }
 
-    fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>) {
         if !self.request.is_ready(cx) {
             self.tally.fault(Fault::NoMemory);
             self.running = false;
@@ -193,7 +193,7 @@ impl ConnectClient {
                 local_port: None,
                 options: options(),
             };
-            match cx.connect(self.server, &how) {
+            match cx.connect(self.server, &how, ConnState::default()) {
                 Ok(conn) => {
                     self.under_way += 1;
                     self.tally.started += 1;
@@ -209,7 +209,7 @@ impl ConnectClient {
         }
     }
 
-    fn ask<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+    fn ask<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
         match self.request.send(cx, conn) {
             Ok(()) => self.tally.requests += 1,
             Err(fault) => {
@@ -219,7 +219,7 @@ impl ConnectClient {
         }
     }
 
-    pub(crate) fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+    pub(crate) fn on_open<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
         self.tally.opened += 1;
         match self.shape {
             Shape::Piggyback => self.ask(cx, conn),
@@ -227,9 +227,9 @@ impl ConnectClient {
         }
     }
 
-    pub(crate) fn on_data<N: Nic>(
+    pub(crate) fn on_data<N: Nic, S>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, S>,
         conn: ConnId,
         state: &mut ConnState,
     ) {
@@ -249,9 +249,9 @@ impl ConnectClient {
         }
     }
 
-    pub(crate) fn on_peer_closed<N: Nic>(
+    pub(crate) fn on_peer_closed<N: Nic, S>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, S>,
         conn: ConnId,
         state: &ConnState,
     ) {
@@ -263,9 +263,9 @@ impl ConnectClient {
         }
     }
 
-    pub(crate) fn on_close<N: Nic>(
+    pub(crate) fn on_close<N: Nic, S>(
         &mut self,
-        cx: &Cx<'_, N>,
+        cx: &Cx<'_, N, S>,
         conn: ConnId,
         state: &ConnState,
         reason: CloseReason,
@@ -309,7 +309,7 @@ impl ConnectServer {
         }
     }
 
-    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    pub(crate) fn on_tick<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         self.response.is_ready(cx);
         for i in 0.. {
             let Some(conn) = self.to_answer.get(i) else {
@@ -321,7 +321,7 @@ impl ConnectServer {
         self.to_close.close_all(cx);
     }
 
-    fn answer<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+    fn answer<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
         match self.response.send(cx, conn) {
             Ok(()) => self.tally.replies += 1,
             Err(fault) => {
@@ -331,14 +331,14 @@ impl ConnectServer {
         }
     }
 
-    pub(crate) fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+    pub(crate) fn on_open<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
         self.tally.opened += 1;
         cx.set_options(conn, options());
     }
 
-    pub(crate) fn on_data<N: Nic>(
+    pub(crate) fn on_data<N: Nic, S>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, S>,
         conn: ConnId,
         state: &mut ConnState,
     ) {

@@ -40,7 +40,7 @@ impl NextTurn {
     }
 
     /// The turn has come to close what was pushed before the last call.
-    pub(crate) fn close_all<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    pub(crate) fn close_all<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         for &conn in &self.due {
             cx.close(conn);
         }

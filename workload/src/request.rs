@@ -24,7 +24,7 @@ struct Bytes(Option<StaticId>);
 
 impl Bytes {
     /// Whether they can be sent; registers them the first time.
-    fn are_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>) -> bool {
+    fn are_ready<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) -> bool {
         if self.0.is_none() {
             let all: [u8; 256] = core::array::from_fn(|value| value as u8);
             self.0 = cx.register_static(&all);
@@ -32,7 +32,7 @@ impl Bytes {
         self.0.is_some()
     }
 
-    fn send<N: Nic>(&self, cx: &mut Cx<'_, N>, conn: ConnId, byte: u8) -> Result<(), Fault> {
+    fn send<N: Nic, S>(&self, cx: &mut Cx<'_, N, S>, conn: ConnId, byte: u8) -> Result<(), Fault> {
         let item = TxItem::Static {
             id: self.0.ok_or(Fault::NoMemory)?,
             start: byte.into(),
@@ -121,7 +121,7 @@ impl RequestClient {
         self.awaited + self.opening
     }
 
-    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>) {
         if !self.bytes.are_ready(cx) {
             self.tally.fault(Fault::NoMemory);
             return;
@@ -144,7 +144,7 @@ impl RequestClient {
         }
     }
 
-    fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N>, count: u32) {
+    fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>, count: u32) {
         for _ in 0..count.min(STARTED_PER_TURN) {
             let how = Connect {
                 vlan: None,
@@ -152,7 +152,7 @@ impl RequestClient {
                 local_port: None,
                 options: options(),
             };
-            match cx.connect(self.server, &how) {
+            match cx.connect(self.server, &how, ConnState::default()) {
                 Ok(_) => {
                     self.opening += 1;
                     self.tally.started += 1;
@@ -166,7 +166,7 @@ impl RequestClient {
     }
 
     /// Asks on a connection chosen at random; when that one still waits for a reply, on none.
-    fn ask<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn ask<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         let random = self.next_random();
         // The upper half of the product with a number below 2^32: uniform to 1 in 2^32 / connections.
         let index = ((random >> 32) * u64::from(self.established())) >> 32;
@@ -211,9 +211,9 @@ impl RequestClient {
         });
     }
 
-    pub(crate) fn on_data<N: Nic>(
+    pub(crate) fn on_data<N: Nic, S>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, S>,
         conn: ConnId,
         state: &mut ConnState,
     ) {
@@ -278,18 +278,18 @@ impl RequestServer {
         Self::default()
     }
 
-    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    pub(crate) fn on_tick<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         self.bytes.are_ready(cx);
     }
 
-    pub(crate) fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+    pub(crate) fn on_open<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
         self.tally.opened += 1;
         cx.set_options(conn, options());
     }
 
-    pub(crate) fn on_data<N: Nic>(
+    pub(crate) fn on_data<N: Nic, S>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, S>,
         conn: ConnId,
         state: &mut ConnState,
     ) {

@@ -80,7 +80,12 @@ impl Side {
 impl App for Side {
     type Conn = ConnState;
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut ConnState) {
+    fn on_open<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut ConnState,
+    ) {
         match self {
             Self::ConnectClient(app) => app.on_open(cx, conn),
             Self::ConnectServer(app) => app.on_open(cx, conn),
@@ -89,7 +94,12 @@ impl App for Side {
         }
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut ConnState) {
+    fn on_data<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut ConnState,
+    ) {
         match self {
             Self::ConnectClient(app) => app.on_data(cx, conn, state),
             Self::ConnectServer(app) => app.on_data(cx, conn, state),
@@ -98,7 +108,12 @@ impl App for Side {
         }
     }
 
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut ConnState) {
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut ConnState,
+    ) {
         match self {
             Self::ConnectClient(app) => app.on_peer_closed(cx, conn, state),
             Self::ConnectServer(app) => app.on_peer_closed(conn),
@@ -109,7 +124,7 @@ impl App for Side {
 
     fn on_close<N: Nic>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         state: &mut ConnState,
         reason: CloseReason,
@@ -122,7 +137,7 @@ impl App for Side {
         }
     }
 
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         match self {
             Self::ConnectClient(app) => app.on_tick(cx),
             Self::ConnectServer(app) => app.on_tick(cx),

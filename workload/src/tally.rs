@@ -29,6 +29,8 @@ pub enum Fault {
     EndedEarly,
     /// No local port was free.
     NoPort,
+    /// The local port that was asked for is in use, or another worker's.
+    PortInUse,
     /// No record for a connection was free.
     TableFull,
     /// The address of either side could not be used.
@@ -44,7 +46,7 @@ pub const FAULTS: usize = Fault::ALL.len();
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::WrongContent,
         Self::WrongLength,
         Self::WrongConnection,
@@ -55,6 +57,7 @@ impl Fault {
         Self::Aborted,
         Self::EndedEarly,
         Self::NoPort,
+        Self::PortInUse,
         Self::TableFull,
         Self::NoRoute,
         Self::SendRefused,
@@ -75,6 +78,7 @@ impl Fault {
             Self::Aborted => "aborted",
             Self::EndedEarly => "ended_early",
             Self::NoPort => "no_port",
+            Self::PortInUse => "port_in_use",
             Self::TableFull => "table_full",
             Self::NoRoute => "no_route",
             Self::SendRefused => "send_refused",
@@ -123,6 +127,7 @@ impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::NoPort => Self::NoPort,
+            ConnectError::PortInUse | ConnectError::OtherWorker => Self::PortInUse,
             ConnectError::TableFull => Self::TableFull,
             ConnectError::NotLocal | ConnectError::NoRoute | ConnectError::BadAddress => {
                 Self::NoRoute

@@ -127,13 +127,13 @@ impl Client {
         }
     }
 
-    fn connect_some<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn connect_some<N: Nic>(&mut self, cx: &mut Cx<'_, N, Conversation>) {
         for _ in 0..CONNECTS_PER_TURN {
             let active = self.tally.started - self.tally.ended;
             if self.tally.started == self.order.connections || active >= self.order.concurrent {
                 break;
             }
-            match cx.connect(self.order.to, &Connect::default()) {
+            match cx.connect(self.order.to, &Connect::default(), Conversation::default()) {
                 Ok(conn) => {
                     self.tally.started += 1;
                     self.deadlines.push_back(Deadline {
@@ -154,7 +154,7 @@ impl Client {
         }
     }
 
-    fn end_late_ones<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn end_late_ones<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         let now = cx.now();
         while self
             .deadlines
@@ -219,7 +219,12 @@ impl Conversation {
 impl App for Client {
     type Conn = Conversation;
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conversation) {
+    fn on_open<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Conversation,
+    ) {
         let (talk, len) = (self.order.talk, self.order.bytes);
         state.is_open = true;
         self.tally.opened += 1;
@@ -235,13 +240,18 @@ impl App for Client {
             Talk::Send => cx.close(conn),
             Talk::Get => {
                 let sent = cx.send_bytes(conn, &self.order.request);
-                state.is_wrong |= sent != self.order.request.len();
+                state.is_wrong |= sent != Ok(self.order.request.len());
             }
             Talk::Read | Talk::Hold => {}
         }
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conversation) {
+    fn on_data<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Conversation,
+    ) {
         loop {
             let bytes = cx.peek(conn);
             let len = bytes.len();
@@ -256,7 +266,7 @@ impl App for Client {
 
     fn on_close<N: Nic>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         state: &mut Conversation,
         reason: CloseReason,
@@ -274,7 +284,7 @@ impl App for Client {
         self.tally.complete += u32::from(is_complete);
     }
 
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         self.end_late_ones(cx);
         self.connect_some(cx);
     }
@@ -283,6 +293,8 @@ impl App for Client {
 fn connect_error(error: ConnectError) -> &'static str {
     match error {
         ConnectError::NotLocal => "not_local",
+        ConnectError::PortInUse => "port_in_use",
+        ConnectError::OtherWorker => "other_worker",
         ConnectError::NoPort => "no_port",
         ConnectError::TableFull => "table_full",
         ConnectError::NoRoute => "no_route",

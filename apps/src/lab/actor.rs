@@ -99,7 +99,7 @@ impl Actor {
         &mut self.conns[place]
     }
 
-    fn perform<N: Nic>(&mut self, cx: &mut Cx<'_, N>, what: Do) {
+    fn perform<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>, what: Do) {
         let now = cx.now();
         match what {
             Do::Connect(number) => {
@@ -108,7 +108,7 @@ impl Actor {
                     local_port: Some(CLIENT_PORT + number),
                     ..Connect::default()
                 };
-                match cx.connect(self.server, &how) {
+                match cx.connect(self.server, &how, number) {
                     Ok(id) => self.conn(number).id = Some(id),
                     Err(error) => self.sees(now, number, Seen::Failed(Errno::of_connect(error))),
                 }
@@ -141,13 +141,13 @@ impl Actor {
         }
     }
 
-    fn accept_as_wanted<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn accept_as_wanted<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, listener: ListenerId) {
         while self.accepts > 0 && cx.accept(listener).is_some() {
             self.accepts -= 1;
         }
     }
 
-    fn send_as_given<N: Nic>(&mut self, cx: &mut Cx<'_, N>, number: u16) {
+    fn send_as_given<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, number: u16) {
         let open = self.conn(number);
         let (Some(id), len) = (open.id, open.to_send - open.sent) else {
             return;
@@ -161,7 +161,7 @@ impl Actor {
         }
     }
 
-    fn read_as_wanted<N: Nic>(&mut self, cx: &mut Cx<'_, N>, number: u16) {
+    fn read_as_wanted<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, number: u16) {
         let now = cx.now();
         let open = self.conn(number);
         let Some(id) = open.id else {
@@ -188,11 +188,11 @@ impl App for Actor {
     /// The number of the connection.
     type Conn = u16;
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         self.accept_as_wanted(cx, listener);
     }
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut u16) {
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut u16) {
         let Some(info) = cx.info(conn) else { return };
         let (client, seen) = match self.side {
             Side::Client => (info.local, Seen::Connected),
@@ -208,15 +208,25 @@ impl App for Actor {
         self.read_as_wanted(cx, number);
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, _conn: ConnId, state: &mut u16) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, _conn: ConnId, state: &mut u16) {
         self.read_as_wanted(cx, *state);
     }
 
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, _conn: ConnId, state: &mut u16) {
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        _conn: ConnId,
+        state: &mut u16,
+    ) {
         self.send_as_given(cx, *state);
     }
 
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, _conn: ConnId, state: &mut u16) {
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        _conn: ConnId,
+        state: &mut u16,
+    ) {
         if !self.conn(*state).is_closed {
             self.sees(cx.now(), *state, Seen::Eof);
         }
@@ -224,7 +234,7 @@ impl App for Actor {
 
     fn on_close<N: Nic>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         _state: &mut u16,
         reason: CloseReason,
@@ -241,7 +251,7 @@ impl App for Actor {
         }
     }
 
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         while let (Some(act), Some(start)) = (self.script.front(), self.starts_at)
             && start + Duration::from_millis(act.at_ms) <= cx.now()
         {

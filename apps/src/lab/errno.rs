@@ -21,6 +21,8 @@ pub(crate) enum Errno {
     EHOSTUNREACH,
     /// Network is unreachable.
     ENETUNREACH,
+    /// Address already in use.
+    EADDRINUSE,
     /// Cannot assign requested address.
     EADDRNOTAVAIL,
     /// No buffer space available.
@@ -34,17 +36,18 @@ pub(crate) enum Errno {
 }
 
 use Errno::{
-    EADDRNOTAVAIL, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, ENOBUFS,
-    EOTHER, EPIPE, ETIMEDOUT,
+    EADDRINUSE, EADDRNOTAVAIL, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH,
+    ENOBUFS, EOTHER, EPIPE, ETIMEDOUT,
 };
 
 /// Name and words of each.
-const NAMES: [(Errno, &str, &str); 10] = [
+const NAMES: [(Errno, &str, &str); 11] = [
     (ECONNREFUSED, "ECONNREFUSED", "connection refused"),
     (ECONNRESET, "ECONNRESET", "connection reset by peer"),
     (ETIMEDOUT, "ETIMEDOUT", "connection timed out"),
     (EHOSTUNREACH, "EHOSTUNREACH", "no route to host"),
     (ENETUNREACH, "ENETUNREACH", "network is unreachable"),
+    (EADDRINUSE, "EADDRINUSE", "address already in use"),
     (
         EADDRNOTAVAIL,
         "EADDRNOTAVAIL",
@@ -106,7 +109,10 @@ impl Errno {
     /// What `connect()` would have returned.
     pub(crate) fn of_connect(error: ConnectError) -> Self {
         match error {
-            ConnectError::NotLocal | ConnectError::NoPort => EADDRNOTAVAIL,
+            ConnectError::NotLocal | ConnectError::NoPort | ConnectError::OtherWorker => {
+                EADDRNOTAVAIL
+            }
+            ConnectError::PortInUse => EADDRINUSE,
             ConnectError::TableFull => ENOBUFS,
             ConnectError::NoRoute | ConnectError::BadAddress => ENETUNREACH,
         }

@@ -105,7 +105,7 @@ impl Services {
     }
 
     /// In the first turn: takes all memory that the services need.
-    fn start<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn start<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         if !self.started {
             self.started = true;
             let sites = self.sites.iter_mut();
@@ -115,7 +115,7 @@ impl Services {
     }
 
     /// Something has changed that lets the service go on: bytes, room, or an end of what comes.
-    fn go_on<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+    fn go_on<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId, state: &mut Conn) {
         let Some(site) = self.sites.get_mut(usize::from(state.site)) else {
             return cx.abort(conn);
         };
@@ -157,13 +157,13 @@ impl Services {
 impl App for Services {
     type Conn = Conn;
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         if self.service_of(listener) != Some(Service::NoAccept) {
             while cx.accept(listener).is_some() {}
         }
     }
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut Conn) {
         // A cookie can come back in the very first turn.
         self.start(cx);
         let site = cx
@@ -201,22 +201,32 @@ impl App for Services {
         }
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut Conn) {
         self.go_on(cx, conn, state);
     }
 
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Conn,
+    ) {
         self.go_on(cx, conn, state);
     }
 
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Conn,
+    ) {
         state.peer_closed = true;
         self.go_on(cx, conn, state);
     }
 
     fn on_close<N: Nic>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         state: &mut Conn,
         reason: CloseReason,
@@ -228,14 +238,14 @@ impl App for Services {
         }
     }
 
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         self.start(cx);
         self.lingering.tick(cx);
         self.http.tick(cx);
     }
 
     /// Idle connections end now, others with what they are at.
-    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut Conn) {
+    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut Conn) {
         self.draining = true;
         let service = self
             .sites

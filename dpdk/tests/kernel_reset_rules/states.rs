@@ -337,17 +337,24 @@ struct Holder {
 impl App for Holder {
     type Conn = ();
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         while let Some(id) = cx.accept(listener) {
             self.held.push(id);
         }
     }
 
-    fn on_data<N: Nic>(&mut self, _: &mut Cx<'_, N>, _: ConnId, (): &mut ()) {}
+    fn on_data<N: Nic>(&mut self, _: &mut Cx<'_, N, Self::Conn>, _: ConnId, (): &mut ()) {}
 
-    fn on_peer_closed<N: Nic>(&mut self, _: &mut Cx<'_, N>, _: ConnId, (): &mut ()) {}
+    fn on_peer_closed<N: Nic>(&mut self, _: &mut Cx<'_, N, Self::Conn>, _: ConnId, (): &mut ()) {}
 
-    fn on_close<N: Nic>(&mut self, _: &mut Cx<'_, N>, _: ConnId, (): &mut (), _: CloseReason) {}
+    fn on_close<N: Nic>(
+        &mut self,
+        _: &mut Cx<'_, N, Self::Conn>,
+        _: ConnId,
+        (): &mut (),
+        _: CloseReason,
+    ) {
+    }
 }
 
 struct OurSide {

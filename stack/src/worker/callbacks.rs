@@ -22,25 +22,61 @@ const STARVED_PER_TURN: u32 = 16;
 pub(super) struct Hosted<A: App> {
     pub(super) app: A,
     states: Vec<A::Conn>,
+    pub(super) new_states: NewStates<A::Conn>,
+}
+
+/// States that an app gave to connections which it opened: they wait apart from the others, one of which the callback that
+/// gave them may be using.
+#[derive(Debug)]
+pub(super) struct NewStates<S>(Vec<(ConnId, S)>);
+
+impl<S> NewStates<S> {
+    /// Keeps the state of a new connection. There is room for as many as there can be open connections.
+    pub(super) fn push(&mut self, id: ConnId, state: S) {
+        self.0.push((id, state));
+    }
 }
 
 impl<A: App> Hosted<A> {
-    /// Reserves memory for the state of `connections` connections; it becomes resident with use.
-    pub(super) fn new(app: A, connections: usize) -> Self {
+    /// Reserves memory for the state of `connections` connections, of which `open` may be open; it becomes resident with use.
+    pub(super) fn new(app: A, connections: usize, open: usize) -> Self {
         Self {
             app,
             states: Vec::with_capacity(connections),
+            new_states: NewStates(Vec::with_capacity(open)),
         }
     }
 
-    /// The app, and its state of a connection. States of handles that are not in use are defaults.
+    /// The app, its state of a connection, and where states of new ones wait. States of handles that are not in use are
+    /// defaults.
     #[inline]
-    pub(super) fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn) {
+    pub(super) fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn, &mut NewStates<A::Conn>) {
+        if !self.new_states.0.is_empty() {
+            self.place_new_states();
+        }
         let index = id.handle() as usize;
         if index >= self.states.len() {
-            self.states.resize_with(index + 1, A::Conn::default);
+            self.grow(index);
         }
-        (&mut self.app, &mut self.states[index])
+        (&mut self.app, &mut self.states[index], &mut self.new_states)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, index: usize) {
+        self.states.resize_with(index + 1, A::Conn::default);
+    }
+
+    /// No callback runs: the states of new connections go where they belong.
+    #[inline(never)]
+    fn place_new_states(&mut self) {
+        for (id, state) in self.new_states.0.drain(..) {
+            let index = id.handle() as usize;
+            if index >= self.states.len() {
+                self.states.resize_with(index + 1, A::Conn::default);
+            }
+            self.states[index] = state;
+        }
     }
 
     /// Starts loading the state of a connection.
@@ -62,9 +98,8 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         self.endpoint.accept_queues.push(listener, id);
-        hosted
-            .app
-            .on_accept_ready(&mut Cx::new(self, now), listener);
+        let cx = &mut Cx::new(self, &mut hosted.new_states, now);
+        hosted.app.on_accept_ready(cx, listener);
         self.announce(hosted, now);
     }
 
@@ -97,8 +132,8 @@ impl<N: Nic> Core<N> {
             return;
         };
         conn.set(Conn::ANNOUNCED);
-        let (app, state) = hosted.parts(id);
-        app.on_open(&mut Cx::about(self, id, slot, now), id, state);
+        let (app, state, new_states) = hosted.parts(id);
+        app.on_open(&mut Cx::about(self, new_states, id, slot, now), id, state);
         self.deliver(hosted, slot, id, now);
     }
 
@@ -117,20 +152,20 @@ impl<N: Nic> Core<N> {
         if !conn.has(Conn::ANNOUNCED) {
             return;
         }
-        let (app, state) = hosted.parts(id);
+        let (app, state, new_states) = hosted.parts(id);
         if conn.take(Conn::NEWS) {
-            app.on_data(&mut Cx::about(self, id, slot, now), id, state);
+            app.on_data(&mut Cx::about(self, new_states, id, slot, now), id, state);
         }
         let more = Conn::WANTS_ROOM | Conn::PEER_CLOSED;
         if !self.conns.get(slot).is_some_and(|conn| conn.has(more)) {
             return;
         }
         if self.takes_room(slot) {
-            app.on_writable(&mut Cx::about(self, id, slot, now), id, state);
+            app.on_writable(&mut Cx::about(self, new_states, id, slot, now), id, state);
         }
         let conn = self.conns.get_mut(slot);
         if conn.is_some_and(|conn| conn.take(Conn::PEER_CLOSED)) {
-            app.on_peer_closed(&mut Cx::about(self, id, slot, now), id, state);
+            app.on_peer_closed(&mut Cx::about(self, new_states, id, slot, now), id, state);
         }
     }
 
@@ -165,8 +200,8 @@ impl<N: Nic> Core<N> {
         reason: CloseReason,
         now: Instant,
     ) {
-        let (app, state) = hosted.parts(id);
-        app.on_close(&mut Cx::new(self, now), id, state, reason);
+        let (app, state, new_states) = hosted.parts(id);
+        app.on_close(&mut Cx::new(self, new_states, now), id, state, reason);
         *state = A::Conn::default();
         self.announce(hosted, now);
     }
@@ -192,7 +227,8 @@ impl<N: Nic> Core<N> {
     /// Once per turn.
     #[inline]
     pub(super) fn tick<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
-        hosted.app.on_tick(&mut Cx::new(self, now));
+        let cx = &mut Cx::new(self, &mut hosted.new_states, now);
+        hosted.app.on_tick(cx);
         self.announce(hosted, now);
     }
 }

@@ -7,7 +7,8 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::Core;
-use crate::app::{Chunk, ConnInfo, Connect, ConnectError, StaticId, TxItem};
+use super::callbacks::NewStates;
+use crate::app::{Chunk, ConnInfo, Connect, ConnectError, SendError, StaticId, TxItem};
 use crate::config::Config;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::listener::ListenerId;
@@ -21,18 +22,28 @@ use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 
+/// Why nothing can be queued for sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoom {
+    Full,
+    Ended,
+}
+
 /// Local ports tried for one connection at most; the next attempt goes on behind them.
 const PORT_TRIES: u16 = 4096;
 
 /// What an app can do, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
-pub struct Cx<'a, N: Nic> {
+///
+/// `S` is what the app remembers of each connection ([`crate::app::App::Conn`]).
+pub struct Cx<'a, N: Nic, S> {
     core: &'a mut Core<N>,
+    new_states: &'a mut NewStates<S>,
     now: Instant,
     /// The connection that the callback is about, and where it stands: it can't move while the callback runs.
     current: Option<(ConnId, Slot)>,
 }
 
-impl<N: Nic> fmt::Debug for Cx<'_, N> {
+impl<N: Nic, S> fmt::Debug for Cx<'_, N, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cx")
             .field("now", &self.now)
@@ -40,12 +51,17 @@ impl<N: Nic> fmt::Debug for Cx<'_, N> {
     }
 }
 
-impl<'a, N: Nic> Cx<'a, N> {
+impl<'a, N: Nic, S> Cx<'a, N, S> {
     /// For a callback that is about no connection, or about one that is gone.
     #[inline]
-    pub(super) fn new(core: &'a mut Core<N>, now: Instant) -> Self {
+    pub(super) fn new(
+        core: &'a mut Core<N>,
+        new_states: &'a mut NewStates<S>,
+        now: Instant,
+    ) -> Self {
         Self {
             core,
+            new_states,
             now,
             current: None,
         }
@@ -53,9 +69,16 @@ impl<'a, N: Nic> Cx<'a, N> {
 
     /// For a callback about the open connection in `slot`.
     #[inline]
-    pub(super) fn about(core: &'a mut Core<N>, id: ConnId, slot: Slot, now: Instant) -> Self {
+    pub(super) fn about(
+        core: &'a mut Core<N>,
+        new_states: &'a mut NewStates<S>,
+        id: ConnId,
+        slot: Slot,
+        now: Instant,
+    ) -> Self {
         Self {
             core,
+            new_states,
             now,
             current: Some((id, slot)),
         }
@@ -76,7 +99,7 @@ impl<'a, N: Nic> Cx<'a, N> {
 }
 
 /// Opening.
-impl<N: Nic> Cx<'_, N> {
+impl<N: Nic, S> Cx<'_, N, S> {
     /// The oldest connection of a listener's accept queue; [`crate::app::App::on_open`] follows this callback, then
     /// [`crate::app::App::on_data`] if bytes have arrived before. `None` when the queue is empty.
     pub fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
@@ -100,11 +123,23 @@ impl<N: Nic> Cx<'_, N> {
         self.core.endpoint.accept_queues.len(listener)
     }
 
-    /// Opens a connection: the SYN leaves at the end of this turn.
+    /// Opens a connection, of which the app remembers `state` from the start: every callback about it gets that. The SYN
+    /// leaves at the end of this turn.
     ///
     /// # Errors
     /// [`ConnectError`]; nothing was sent then.
-    pub fn connect(&mut self, remote: SocketAddr, how: &Connect) -> Result<ConnId, ConnectError> {
+    pub fn connect(
+        &mut self,
+        remote: SocketAddr,
+        how: &Connect,
+        state: S,
+    ) -> Result<ConnId, ConnectError> {
+        let id = self.open(remote, how)?;
+        self.new_states.push(id, state);
+        Ok(id)
+    }
+
+    fn open(&mut self, remote: SocketAddr, how: &Connect) -> Result<ConnId, ConnectError> {
         let (local, address) = self.source(remote, how)?;
         let Core {
             endpoint,
@@ -113,23 +148,26 @@ impl<N: Nic> Cx<'_, N> {
             ..
         } = &mut *self.core;
         let key_with = |port| FlowKey::new(local, port, remote.ip(), remote.port());
-        let is_free = |port: u16| {
+        let check = |port: u16| {
             let key = key_with(port);
             let hash = endpoint.hasher.hash(&key);
-            hash.owner(ring.workers()) == ring.index()
-                && endpoint.table.lookup(&key, hash).is_none()
+            if hash.owner(ring.workers()) != ring.index() {
+                Err(ConnectError::OtherWorker)
+            } else if endpoint.table.lookup(&key, hash).is_some() {
+                Err(ConnectError::PortInUse)
+            } else {
+                Ok(())
+            }
         };
         let listens = |port| endpoint.config.listeners.find(local, port).is_some();
         let port = match how.local_port {
-            Some(port) => Some(port).filter(|&port| port != 0 && is_free(port)),
-            None => ports.pick(
-                local,
-                remote,
-                |port| is_free(port) && !listens(port),
-                PORT_TRIES,
-            ),
+            Some(port) if port != 0 => check(port).map(|()| port)?,
+            _ => {
+                let is_free = |port| check(port).is_ok() && !listens(port);
+                let port = ports.pick(local, remote, is_free, PORT_TRIES);
+                port.ok_or(ConnectError::NoPort)?
+            }
         };
-        let port = port.ok_or(ConnectError::NoPort)?;
         if address == remote.ip() && port == remote.port() {
             return Err(ConnectError::BadAddress);
         }
@@ -172,7 +210,7 @@ impl<N: Nic> Cx<'_, N> {
 }
 
 /// Reading.
-impl<N: Nic> Cx<'_, N> {
+impl<N: Nic, S> Cx<'_, N, S> {
     /// The oldest bytes that wait to be read, as far as they lie in one frame; empty when there are none.
     #[must_use]
     pub fn peek(&mut self, conn: ConnId) -> &[u8] {
@@ -226,34 +264,46 @@ impl<N: Nic> Cx<'_, N> {
 }
 
 /// Sending.
-impl<N: Nic> Cx<'_, N> {
+impl<N: Nic, S> Cx<'_, N, S> {
     /// Whether the next [`Cx::send`] would be taken; while bytes wait to be read, whether it would be taken once
     /// [`Cx::take`] has made a place. When it is false only for want of room, [`crate::app::App::on_writable`] follows.
     pub fn has_room(&mut self, conn: ConnId) -> bool {
-        self.room(conn).is_some()
+        self.room(conn).is_ok()
     }
 
     /// Queues something to send.
     ///
     /// # Errors
-    /// The item, when the send queue is full ([`crate::app::App::on_writable`] follows), the connection has ended or its
-    /// sending direction is closed.
-    pub fn send(&mut self, conn: ConnId, item: TxItem<N::Frame>) -> Result<(), TxItem<N::Frame>> {
-        let Some((mut parts, ..)) = self.room(conn) else {
-            return Err(item);
-        };
-        // Refused now is only what names no byte.
-        parts.conn.tx.push(parts.chunks, item)?;
-        parts.mark_dirty();
-        Ok(())
+    /// [`SendError`] says why not, and gives the item back.
+    pub fn send(
+        &mut self,
+        conn: ConnId,
+        item: TxItem<N::Frame>,
+    ) -> Result<(), SendError<TxItem<N::Frame>>> {
+        match self.room(conn) {
+            Ok((mut parts, ..)) => {
+                // Refused now is only what names no byte.
+                let pushed = parts.conn.tx.push(parts.chunks, item);
+                pushed.map_err(SendError::Empty)?;
+                parts.mark_dirty();
+                Ok(())
+            }
+            Err(NoRoom::Full) => Err(SendError::Full(item)),
+            Err(NoRoom::Ended) => Err(SendError::Ended(item)),
+        }
     }
 
     /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
-    /// memory is full ([`crate::app::App::on_writable`] follows), or the sending direction is closed.
+    /// memory is full meanwhile, and [`crate::app::App::on_writable`] follows.
+    ///
+    /// # Errors
+    /// [`SendError`] says why none were taken.
     #[must_use = "what was not taken is to be sent again"]
-    pub fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
-        let Some((mut parts, nic, places)) = self.room(conn) else {
-            return 0;
+    pub fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) -> Result<usize, SendError> {
+        let (mut parts, nic, places) = match self.room(conn) {
+            Ok(room) => room,
+            Err(NoRoom::Full) => return Err(SendError::Full(())),
+            Err(NoRoom::Ended) => return Err(SendError::Ended(())),
         };
         let Parts { conn, chunks, .. } = &mut parts;
         let room = (places as usize).saturating_mul(chunks.buffer_len() as usize);
@@ -268,21 +318,19 @@ impl<N: Nic> Cx<'_, N> {
             // The NIC's memory is used up: acknowledgments of any connection set some free.
             let slot = parts.slot();
             self.core.conns.refuse_room(slot);
+            if sent == 0 {
+                return Err(SendError::Full(()));
+            }
         }
-        sent
+        Ok(sent)
     }
 
-    /// The connection with the NIC's memory, and how many items it may still queue, at least one. `None` when it may queue
-    /// none; if only for want of room, [`crate::app::App::on_writable`] follows.
+    /// The connection with the NIC's memory, and how many items it may still queue, at least one. When it is only for want
+    /// of room that it may queue none, [`crate::app::App::on_writable`] follows.
     #[inline]
-    fn room(&mut self, conn: ConnId) -> Option<(Parts<'_, N::Frame>, &mut N, u32)> {
+    fn room(&mut self, conn: ConnId) -> Result<(Parts<'_, N::Frame>, &mut N, u32), NoRoom> {
         let Some(slot) = self.open_slot(conn) else {
-            // At rest, and no record to wake into; it hears of one, unless it has closed its direction.
-            self.core.remember(conn, |flags| match flags.end_due() {
-                None => flags.with(ConnFlags::WANTS_ROOM),
-                Some(_) => flags,
-            });
-            return None;
+            return Err(self.core.want_record(conn));
         };
         let Core {
             conns,
@@ -293,27 +341,28 @@ impl<N: Nic> Cx<'_, N> {
         let mut limit = u32::from(endpoint.config.limits.send_queue_items);
         if conns.chunks.is_send_scarce() {
             // The rare case first: the parts are to be given away.
-            let conn = conns.get(slot)?;
+            let conn = conns.get(slot).ok_or(NoRoom::Ended)?;
+            if !conn.tcb.may_queue() {
+                return Err(NoRoom::Ended);
+            }
             if !conn.tx.may_grow(&conns.chunks) {
-                if conn.tcb.may_queue() {
-                    conns.refuse_place(slot);
-                }
-                return None;
+                conns.refuse_place(slot);
+                return Err(NoRoom::Full);
             }
             if !conn.tx.is_empty() {
                 limit = limit.min(conn.earned_places());
             }
         }
-        let parts = conns.parts(slot)?;
+        let parts = conns.parts(slot).ok_or(NoRoom::Ended)?;
         if !parts.conn.tcb.may_queue() {
-            return None;
+            return Err(NoRoom::Ended);
         }
         let places = limit.saturating_sub(parts.conn.tx.items());
         if places == 0 {
             parts.conn.set(Conn::WANTS_ROOM);
-            return None;
+            return Err(NoRoom::Full);
         }
-        Some((parts, nic, places))
+        Ok((parts, nic, places))
     }
 
     /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
@@ -333,7 +382,7 @@ impl<N: Nic> Cx<'_, N> {
 
 /// Closing, choices, views. None of these can fail: what a connection at rest can't do for want of an open record is
 /// remembered in its own, and done as soon as there is one.
-impl<N: Nic> Cx<'_, N> {
+impl<N: Nic, S> Cx<'_, N, S> {
     /// Sends no more, reads on: a FIN follows what is queued.
     pub fn shutdown(&mut self, conn: ConnId) {
         self.end(conn, EndDue::Shutdown, |tcb, env| {
@@ -483,5 +532,22 @@ impl<N: Nic> Cx<'_, N> {
         let slot = self.core.opening(self.now).wake(found, hash).ok()?;
         self.core.conns.mark_dirty(slot);
         Some(slot)
+    }
+}
+
+impl<N: Nic> Core<N> {
+    /// Remembers that a connection at rest wants an open record in order to send; it hears of one, unless it has closed its
+    /// direction. Says why it can't send now.
+    #[cold]
+    fn want_record(&mut self, conn: ConnId) -> NoRoom {
+        let mut why = NoRoom::Ended;
+        self.remember(conn, |flags| match flags.end_due() {
+            None => {
+                why = NoRoom::Full;
+                flags.with(ConnFlags::WANTS_ROOM)
+            }
+            Some(_) => flags,
+        });
+        why
     }
 }

@@ -62,24 +62,28 @@ impl<N: Nic, A: App> Worker<N, A> {
             // A valid configuration has no more listeners than numbers for them.
             let listener = ListenerId(index as u16);
             while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
-                Cx::new(&mut self.core, now).abort(id);
+                self.cx(now).abort(id);
             }
         }
     }
 
+    fn cx(&mut self, now: Instant) -> Cx<'_, N, A::Conn> {
+        Cx::new(&mut self.core, &mut self.hosted.new_states, now)
+    }
+
     fn walk(&mut self, now: Instant, step: Step) -> bool {
         for _ in 0..PER_STEP {
-            let (conn, next_handle) =
-                Cx::new(&mut self.core, now).next_conn(self.ending.next_handle);
+            let after = self.ending.next_handle;
+            let (conn, next_handle) = self.cx(now).next_conn(after);
             self.ending.next_handle = next_handle;
             let Some(id) = conn else {
                 return next_handle < self.core.endpoint.table.handles();
             };
             if step == Step::Aborting {
-                Cx::new(&mut self.core, now).abort(id);
+                self.cx(now).abort(id);
             } else {
-                let (app, state) = self.hosted.parts(id);
-                app.on_drain(&mut Cx::new(&mut self.core, now), id, state);
+                let (app, state, new_states) = self.hosted.parts(id);
+                app.on_drain(&mut Cx::new(&mut self.core, new_states, now), id, state);
             }
         }
         true

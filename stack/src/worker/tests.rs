@@ -34,6 +34,7 @@ mod reset_rules;
 mod rest;
 mod retransmission;
 mod several;
+mod states;
 mod time_wait;
 mod truncation;
 mod tx_refusal;

@@ -78,6 +78,14 @@ pub(crate) enum Use {
     Rest,
 }
 
+/// What both sides remember of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Talk {
+    what: Use,
+    /// Bytes that came.
+    len: u64,
+}
+
 /// The app of both sides.
 #[derive(Debug)]
 pub(crate) struct Party {
@@ -105,19 +113,15 @@ impl Party {
         }
     }
 
-    fn use_of(&self, conn: ConnId) -> Use {
-        let found = self.conns.iter().rev().find(|(id, _)| *id == conn);
-        found.map_or(Use::Serve, |(_, what)| *what)
-    }
-
-    fn open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, port: u16, what: Use) {
+    fn open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Talk>, port: u16, what: Use) {
         let remote = (HostSpec::v4(SERVER), port).into();
-        if let Ok(conn) = cx.connect(remote, &Connect::default()) {
+        let talk = Talk { what, len: 0 };
+        if let Ok(conn) = cx.connect(remote, &Connect::default(), talk) {
             self.conns.push((conn, what));
         }
     }
 
-    fn say<N: Nic>(&self, cx: &mut Cx<'_, N>, what: Use) {
+    fn say<N: Nic, S>(&self, cx: &mut Cx<'_, N, S>, what: Use) {
         for &(conn, of) in &self.conns {
             if of == what {
                 let _ = cx.send_bytes(conn, &[0x55; 64]);
@@ -126,14 +130,14 @@ impl Party {
     }
 
     /// Sends as much as there is room for.
-    fn fill<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) {
+    fn fill<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
         let len = 1400;
         while cx.send(conn, TxItem::Pattern { start: 0, len }).is_ok() {
             self.sent_up += len;
         }
     }
 
-    fn start<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn start<N: Nic>(&mut self, cx: &mut Cx<'_, N, Talk>) {
         for _ in 0..8 {
             self.open(cx, ECHO, Use::Echo);
         }
@@ -146,16 +150,16 @@ impl Party {
 }
 
 impl App for Party {
-    type Conn = u64;
+    type Conn = Talk;
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         let port = PORTS.get(usize::from(listener.0));
         while port != Some(&UNATTENDED) && cx.accept(listener).is_some() {}
     }
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _: &mut u64) {
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, talk: &mut Talk) {
         if self.is_client {
-            if self.use_of(conn) == Use::Upload {
+            if talk.what == Use::Upload {
                 self.fill(cx, conn);
             }
             return;
@@ -175,7 +179,7 @@ impl App for Party {
         }
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut u64) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, talk: &mut Talk) {
         let is_echo = !self.is_client && cx.info(conn).is_some_and(|i| i.local.port() == ECHO);
         loop {
             let bytes = cx.peek(conn).to_vec();
@@ -183,7 +187,7 @@ impl App for Party {
                 return;
             }
             let len = if is_echo {
-                cx.send_bytes(conn, &bytes)
+                cx.send_bytes(conn, &bytes).unwrap_or(0)
             } else {
                 bytes.len()
             };
@@ -191,8 +195,8 @@ impl App for Party {
                 return;
             }
             cx.consume(conn, len as u32);
-            *state += len as u64;
-            match self.use_of(conn) {
+            talk.len += len as u64;
+            match talk.what {
                 Use::Echo => self.score.echoed += len as u64,
                 Use::Download => self.score.downloaded += len as u64,
                 Use::Rest => self.score.woken += len as u64 / 64,
@@ -201,24 +205,29 @@ impl App for Party {
         }
     }
 
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut u64) {
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        talk: &mut Talk,
+    ) {
         let port = cx.info(conn).map_or(0, |info| info.local.port());
-        if self.use_of(conn) == Use::Upload || (!self.is_client && port == CHARGEN) {
+        if talk.what == Use::Upload || (!self.is_client && port == CHARGEN) {
             self.fill(cx, conn);
         } else {
-            self.on_data(cx, conn, state);
+            self.on_data(cx, conn, talk);
         }
     }
 
     fn on_close<N: Nic>(
         &mut self,
-        _: &mut Cx<'_, N>,
+        _: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
-        state: &mut u64,
+        talk: &mut Talk,
         why: CloseReason,
     ) {
-        match self.use_of(conn) {
-            Use::Visit if why == CloseReason::Graceful && *state == DAYTIME_LEN => {
+        match talk.what {
+            Use::Visit if why == CloseReason::Graceful && talk.len == DAYTIME_LEN => {
                 self.score.visits += 1;
             }
             Use::Serve | Use::Visit => {}
@@ -227,7 +236,7 @@ impl App for Party {
         self.conns.retain(|(id, _)| *id != conn);
     }
 
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         if !self.is_client {
             return;
         }

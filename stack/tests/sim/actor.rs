@@ -27,6 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tag(u16);
 
+impl Tag {
+    const fn of(n: usize, side: usize) -> Self {
+        Self((2 * n + side + 1) as u16)
+    }
+}
+
 /// One side of one connection, alive or over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
@@ -117,7 +123,7 @@ impl Actor {
         self.complaints.push(format!("plan {n}, {name}: {what}"));
     }
 
-    fn open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, n: usize) {
+    fn open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Tag>, n: usize) {
         let plan = &self.plans[n];
         let how = Connect {
             vlan: Some(plan.vlan),
@@ -129,7 +135,7 @@ impl Actor {
                 r2: self.r2,
             },
         };
-        match cx.connect(plan.server, &how) {
+        match cx.connect(plan.server, &how, Tag::of(n, 0)) {
             Ok(id) => {
                 self.progress[n][0].id = Some(id);
                 self.progress[n][0].heard_at = Some(cx.now());
@@ -138,7 +144,7 @@ impl Actor {
         }
     }
 
-    fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Tag>) {
         let now = cx.now();
         if self.started_at.is_none() {
             self.started_at = Some(now);
@@ -176,7 +182,7 @@ impl Actor {
     }
 
     /// Aborts a connection on which nothing has happened for too long.
-    fn lose_patience<N: Nic>(&mut self, cx: &mut Cx<'_, N>, n: usize, side: usize) {
+    fn lose_patience<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, n: usize, side: usize) {
         let progress = &mut self.progress[n][side];
         if self.keepalive || progress.over.is_some() {
             return;
@@ -190,7 +196,7 @@ impl Actor {
     }
 
     /// Everything that this side can do now.
-    fn run<N: Nic>(&mut self, cx: &mut Cx<'_, N>, id: ConnId, n: usize, side: usize) {
+    fn run<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, id: ConnId, n: usize, side: usize) {
         self.progress[n][side].heard_at = Some(cx.now());
         if self.progress[n][side].closing {
             return;
@@ -206,7 +212,14 @@ impl Actor {
         self.end(cx, id, n, side);
     }
 
-    fn read<N: Nic>(&mut self, cx: &mut Cx<'_, N>, id: ConnId, n: usize, side: usize, mine: &Side) {
+    fn read<N: Nic, S>(
+        &mut self,
+        cx: &mut Cx<'_, N, S>,
+        id: ConnId,
+        n: usize,
+        side: usize,
+        mine: &Side,
+    ) {
         let mut left = mine.read_len;
         loop {
             if self.rests(cx.now(), n, side, mine) {
@@ -275,9 +288,9 @@ impl Actor {
         }
     }
 
-    fn write<N: Nic>(
+    fn write<N: Nic, S>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, S>,
         id: ConnId,
         n: usize,
         side: usize,
@@ -290,7 +303,7 @@ impl Actor {
             let sent = match mine.content {
                 Content::Bytes(_) => {
                     let bytes = mine.content.bytes(start, len as usize);
-                    cx.send_bytes(id, &bytes) as u64
+                    cx.send_bytes(id, &bytes).unwrap_or(0) as u64
                 }
                 // All at once: that is what it is for.
                 Content::Chargen => match cx.send(id, TxItem::Pattern { start, len: left }) {
@@ -316,7 +329,7 @@ impl Actor {
         }
     }
 
-    fn echo<N: Nic>(&mut self, cx: &mut Cx<'_, N>, id: ConnId, n: usize, side: usize) {
+    fn echo<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, id: ConnId, n: usize, side: usize) {
         while cx.has_room(id) {
             let Some(Chunk { frame, start, len }) = cx.take(id) else {
                 return;
@@ -331,7 +344,7 @@ impl Actor {
     }
 
     /// Ends the connection when it is time.
-    fn end<N: Nic>(&mut self, cx: &mut Cx<'_, N>, id: ConnId, n: usize, side: usize) {
+    fn end<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, id: ConnId, n: usize, side: usize) {
         let plan = &self.plans[n];
         let (due_in, due_out) = (plan.expected(side).1, plan.sends(side));
         let progress = &mut self.progress[n][side];
@@ -376,7 +389,7 @@ fn bytes_of<F: Frame>(chunk: &Chunk<F>) -> Vec<u8> {
 impl App for Actor {
     type Conn = Tag;
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         let accepts_after = self.plans[usize::from(listener.0)].accepts_after;
         let started_at = self.started_at.unwrap_or(cx.now());
         if cx.now() >= started_at + accepts_after {
@@ -384,13 +397,14 @@ impl App for Actor {
         }
     }
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, tag: &mut Tag) {
-        if *tag != Tag::default() {
-            self.complaints.push(format!("{tag:?} opens again"));
-        }
-        let client = (0..self.plans.len()).find(|&n| self.progress[n][0].id == Some(conn));
-        let (n, side) = match client {
-            Some(n) => (n, 0),
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, tag: &mut Tag) {
+        let (n, side) = match self.place(*tag) {
+            Some((n, side)) => {
+                if side != 0 || self.progress[n][0].id != Some(conn) {
+                    self.complain(n, side, "opens with the state of another connection");
+                }
+                (n, side)
+            }
             None => {
                 let Some(info) = cx.info(conn) else {
                     return self.complaints.push("a connection without info".into());
@@ -412,7 +426,7 @@ impl App for Actor {
                 (n, 1)
             }
         };
-        *tag = Tag((2 * n + side + 1) as u16);
+        *tag = Tag::of(n, side);
         if self.progress[n][side].opened {
             self.complain(n, side, "opened twice");
         }
@@ -420,13 +434,18 @@ impl App for Actor {
         self.run(cx, conn, n, side);
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, tag: &mut Tag) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, tag: &mut Tag) {
         if let Some((n, side)) = self.place(*tag) {
             self.run(cx, conn, n, side);
         }
     }
 
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, tag: &mut Tag) {
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        tag: &mut Tag,
+    ) {
         if let Some((n, side)) = self.place(*tag) {
             if core::mem::replace(&mut self.progress[n][side].peer_closed, true) {
                 self.complain(n, side, "the peer closed twice");
@@ -435,7 +454,7 @@ impl App for Actor {
         }
     }
 
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, tag: &mut Tag) {
+    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, tag: &mut Tag) {
         if let Some((n, side)) = self.place(*tag) {
             self.run(cx, conn, n, side);
         }
@@ -443,7 +462,7 @@ impl App for Actor {
 
     fn on_close<N: Nic>(
         &mut self,
-        _cx: &mut Cx<'_, N>,
+        _cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         tag: &mut Tag,
         reason: CloseReason,
@@ -462,7 +481,7 @@ impl App for Actor {
         }
     }
 
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         self.tick(cx);
     }
 }

@@ -74,7 +74,7 @@ impl Puppet {
     }
 
     /// Reads all that waits.
-    pub(crate) fn read<N: Nic>(&mut self, cx: &mut Cx<'_, N>, id: ConnId) {
+    pub(crate) fn read<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, id: ConnId) {
         loop {
             let bytes = cx.peek(id);
             if bytes.is_empty() {
@@ -96,28 +96,34 @@ impl Puppet {
 impl App for Puppet {
     type Conn = ();
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         while self.accepts && cx.accept(listener).is_some() {}
     }
 
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _: &mut ()) {
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _: &mut ()) {
         self.heard.push((cx.now(), conn, Heard::Open));
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _: &mut ()) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _: &mut ()) {
         if self.reads {
             self.read(cx, conn);
         }
     }
 
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _: &mut ()) {
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _: &mut ()) {
         self.heard.push((cx.now(), conn, Heard::PeerClosed));
         if self.closes {
             cx.close(conn);
         }
     }
 
-    fn on_close<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _: &mut (), why: CloseReason) {
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _: &mut (),
+        why: CloseReason,
+    ) {
         self.heard.push((cx.now(), conn, Heard::Over(why)));
     }
 }
@@ -182,7 +188,7 @@ impl Show {
         let remote = (HostSpec::v4(2), PORT).into();
         let opened = self
             .world
-            .act(self.client, 0, |_, cx| cx.connect(remote, &how));
+            .act(self.client, 0, |_, cx| cx.connect(remote, &how, ()));
         opened.expect("a worker").expect("a connection")
     }
 

@@ -14,8 +14,8 @@ use super::stats::SiteStats;
 const ITEM_LEN: u64 = 16 * 1024;
 
 /// Fills the send queue.
-pub(super) fn run<N: Nic>(
-    cx: &mut Cx<'_, N>,
+pub(super) fn run<N: Nic, S>(
+    cx: &mut Cx<'_, N, S>,
     conn: ConnId,
     state: &mut Conn,
     stats: &mut SiteStats,

@@ -7,7 +7,7 @@ use stack::conn::ConnId;
 use stack::nic::Nic;
 
 /// Reads all that waits, and says how many bytes that were.
-pub(super) fn run<N: Nic>(cx: &mut Cx<'_, N>, conn: ConnId) -> u64 {
+pub(super) fn run<N: Nic, S>(cx: &mut Cx<'_, N, S>, conn: ConnId) -> u64 {
     let mut bytes = 0;
     loop {
         let waiting = u32::try_from(cx.peek(conn).len()).unwrap_or(u32::MAX);

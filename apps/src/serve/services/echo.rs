@@ -11,8 +11,8 @@ use super::Conn;
 use super::stats::SiteStats;
 
 /// Echoes what waits. Once everything is echoed and the peer has closed (or `last`), closes too.
-pub(super) fn run<N: Nic>(
-    cx: &mut Cx<'_, N>,
+pub(super) fn run<N: Nic, S>(
+    cx: &mut Cx<'_, N, S>,
     conn: ConnId,
     state: &Conn,
     stats: &mut SiteStats,

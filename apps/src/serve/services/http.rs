@@ -103,7 +103,7 @@ impl HttpSite {
     }
 
     /// Puts a short body into the NIC's memory. Where that is full, the body is made when it is sent.
-    fn register<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    fn register<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         if (1..=STATIC_MAX).contains(&self.options.body_len) {
             // At most STATIC_MAX.
             let mut body = vec![0; self.options.body_len as usize];
@@ -144,9 +144,9 @@ impl HttpShared {
     }
 
     /// Once, before anything else: takes memory for all connections of these places.
-    pub(super) fn start<'s, N: Nic>(
+    pub(super) fn start<'s, N: Nic, S>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, S>,
         sites: impl Iterator<Item = &'s mut HttpSite>,
     ) {
         let mut idle = Vec::new();
@@ -165,7 +165,7 @@ impl HttpShared {
     }
 
     /// A connection to `site` has begun.
-    pub(super) fn begin<N: Nic>(&mut self, cx: &Cx<'_, N>, conn: ConnId, site: &HttpSite) {
+    pub(super) fn begin<N: Nic, S>(&mut self, cx: &Cx<'_, N, S>, conn: ConnId, site: &HttpSite) {
         if let Some(place) = site.idle_place {
             self.idle.begin(place, conn.handle(), conn, cx.now());
         }
@@ -173,7 +173,7 @@ impl HttpShared {
 
     /// Ends a connection whose head has taken too long, if there is one, and those that were silent for too long.
     #[inline]
-    pub(super) fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    pub(super) fn tick<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         if let Some(late) = self.partials.take_late(cx.now()) {
             cx.close(late);
         }
@@ -204,8 +204,8 @@ impl HttpShared {
 }
 
 /// One call's view of everything that a connection needs.
-pub(super) struct Server<'a, 'c, N: Nic> {
-    pub(super) cx: &'a mut Cx<'c, N>,
+pub(super) struct Server<'a, 'c, N: Nic, S> {
+    pub(super) cx: &'a mut Cx<'c, N, S>,
     pub(super) conn: ConnId,
     pub(super) site: &'a mut HttpSite,
     pub(super) stats: &'a mut SiteStats,
@@ -216,7 +216,7 @@ pub(super) struct Server<'a, 'c, N: Nic> {
     pub(super) draining: bool,
 }
 
-impl<N: Nic> Server<'_, '_, N> {
+impl<N: Nic, S> Server<'_, '_, N, S> {
     /// Goes on as far as bytes and room go.
     pub(super) fn run(&mut self, state: &mut Conn) {
         self.shared.idle.hear(self.conn.handle(), self.cx.now());
@@ -232,7 +232,7 @@ impl<N: Nic> Server<'_, '_, N> {
                 Step::Continue(answer, body, sent) => {
                     let left = &CONTINUE[usize::from(sent)..];
                     // As many as there are left at most.
-                    let now_sent = self.cx.send_bytes(self.conn, left) as u8;
+                    let now_sent = self.cx.send_bytes(self.conn, left).unwrap_or(0) as u8;
                     self.stats.bytes_out += u64::from(now_sent);
                     if usize::from(now_sent) < left.len() {
                         state.http.step = Step::Continue(answer, body, sent + now_sent);
@@ -285,7 +285,7 @@ impl<N: Nic> Server<'_, '_, N> {
         let head = heads.get(status, persistence, second, self.wall);
         let left = &head[usize::from(response.head_sent)..];
         if !left.is_empty() {
-            let sent = self.cx.send_bytes(self.conn, left);
+            let sent = self.cx.send_bytes(self.conn, left).unwrap_or(0);
             self.stats.bytes_out += sent as u64;
             // Heads have some hundred bytes.
             response.head_sent += sent as u16;

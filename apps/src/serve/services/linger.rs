@@ -32,7 +32,7 @@ impl Lingering {
     }
 
     /// Sends a FIN behind what is queued, and gives the peer time for its own. True when the connection is to read on.
-    pub(super) fn finish<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId) -> bool {
+    pub(super) fn finish<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) -> bool {
         if self.waiting.len() == PLACES {
             cx.close(conn);
             return false;
@@ -44,7 +44,7 @@ impl Lingering {
 
     /// Closes those whose time is up. Those that have ended meanwhile don't notice.
     #[inline]
-    pub(super) fn tick<N: Nic>(&mut self, cx: &mut Cx<'_, N>) {
+    pub(super) fn tick<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         for _ in 0..PER_TURN {
             match self.waiting.front() {
                 Some(&(deadline, conn)) if deadline <= cx.now() => {

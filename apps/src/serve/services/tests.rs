@@ -35,7 +35,7 @@ struct Client {
 impl App for Client {
     type Conn = ();
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut ()) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
         while self.received.len() < self.reads {
             let bytes = cx.peek(conn);
             if bytes.is_empty() {
@@ -47,13 +47,18 @@ impl App for Client {
         }
     }
 
-    fn on_peer_closed<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, _conn: ConnId, _state: &mut ()) {
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N, Self::Conn>,
+        _conn: ConnId,
+        _state: &mut (),
+    ) {
         self.peer_closed = true;
     }
 
     fn on_close<N: Nic>(
         &mut self,
-        _cx: &mut Cx<'_, N>,
+        _cx: &mut Cx<'_, N, Self::Conn>,
         _conn: ConnId,
         _state: &mut (),
         reason: CloseReason,
@@ -121,7 +126,7 @@ impl Session {
         };
         let remote = SocketAddr::from(([198, 18, 0, 1], 1));
         let conn = client
-            .with_cx(now, |_, cx| cx.connect(remote, &connect))
+            .with_cx(now, |_, cx| cx.connect(remote, &connect, ()))
             .expect("connects");
         let mut session = Self {
             server: worker(1, services, listens.len()),
@@ -154,7 +159,7 @@ impl Session {
     fn send(&mut self, bytes: &[u8]) {
         let (conn, now) = (self.conn, self.now);
         let sent = self.client.with_cx(now, |_, cx| cx.send_bytes(conn, bytes));
-        assert_eq!(sent, bytes.len());
+        assert_eq!(sent, Ok(bytes.len()));
         self.settle();
     }
 

@@ -42,7 +42,7 @@ fn next_answer(host: &mut Host<Probe>) -> Answer {
 fn the_syn_waits_for_the_neighbor_and_the_handshake_completes() {
     let mut host = Host::probing(|_| {});
     host.on(Flow::between(REMOTE, (OUR_V4, 50_000).into()));
-    host.act(|_, cx| cx.connect(REMOTE, &from_port(50_000)))
+    host.act(|_, cx| cx.connect(REMOTE, &from_port(50_000), false))
         .expect("connects");
     expect_arp_request(&mut host, PEER_V4);
     host.silent()
@@ -59,7 +59,7 @@ fn the_syn_waits_for_the_neighbor_and_the_handshake_completes() {
     let info = host.act(|_, cx| cx.info(conn)).expect("open");
     assert_eq!((info.local.port(), info.remote), (50_000, REMOTE));
     assert_eq!(info.listener, None);
-    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"hello")), 5);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"hello")), Ok(5));
     host.expect(data(5).seq(1).ack(1));
     host.inject(data(3).seq(1).ack(6)).hears(&[Data(3)]);
 }
@@ -73,7 +73,7 @@ fn every_syn_leaves_when_the_neighbor_has_answered() {
     host.act(|_, cx| {
         for &port in &ports {
             assert!(
-                cx.connect((PEER_V4, 9_000).into(), &from_port(port))
+                cx.connect((PEER_V4, 9_000).into(), &from_port(port), false)
                     .is_ok()
             );
         }
@@ -105,7 +105,7 @@ fn every_syn_leaves_when_the_neighbor_has_answered_late() {
     host.act(|_, cx| {
         for port in 50_000..50_010 {
             assert!(
-                cx.connect((PEER_V4, 9_000).into(), &from_port(port))
+                cx.connect((PEER_V4, 9_000).into(), &from_port(port), false)
                     .is_ok()
             );
         }
@@ -126,7 +126,7 @@ fn a_known_neighbor_gets_the_syn_at_once() {
     let mut host = Host::probing(|_| {});
     host.inject_bytes(&arp_request()).next_reply();
     host.on(Flow::between(REMOTE, (OUR_V4, 50_000).into()));
-    host.act(|_, cx| cx.connect(REMOTE, &from_port(50_000)))
+    host.act(|_, cx| cx.connect(REMOTE, &from_port(50_000), false))
         .expect("connects");
     host.expect(syn().seq(0)).silent();
 }
@@ -137,7 +137,7 @@ fn chosen_ports_are_of_the_range_and_none_twice() {
     host.inject_bytes(&arp_request()).next_reply();
     let mut ports = HashSet::new();
     for _ in 0..50 {
-        host.act(|_, cx| cx.connect(REMOTE, &Connect::default()))
+        host.act(|_, cx| cx.connect(REMOTE, &Connect::default(), false))
             .expect("connects");
         let answer = next_answer(&mut host);
         assert_eq!(answer.dst, REMOTE);
@@ -160,7 +160,6 @@ fn every_error_says_what_is_wrong_and_nothing_is_sent() {
     for (remote, how, error) in [
         (REMOTE, from(PEER_V4.into()), ConnectError::NotLocal),
         (REMOTE, from(OUR_V6.into()), ConnectError::NotLocal),
-        (REMOTE, from_port(0), ConnectError::NoPort),
         (to("203.0.113.1"), any, ConnectError::NoRoute),
         (to("2001:db8::1"), any, ConnectError::NoRoute),
         (to("224.0.0.1"), any, ConnectError::BadAddress),
@@ -176,20 +175,24 @@ fn every_error_says_what_is_wrong_and_nothing_is_sent() {
             ConnectError::BadAddress,
         ),
     ] {
-        let result = host.act(|_, cx| cx.connect(remote, &how));
+        let result = host.act(|_, cx| cx.connect(remote, &how, false));
         assert_eq!(result, Err(error), "{remote} {how:?}");
         host.silent();
     }
     host.inject_bytes(&arp_request()).next_reply();
-    assert!(host.act(|_, cx| cx.connect(REMOTE, &from_port(5)).is_ok()));
+    assert!(host.act(|_, cx| cx.connect(REMOTE, &from_port(5), false).is_ok()));
     host.next_reply();
-    let again = host.act(|_, cx| cx.connect(REMOTE, &from_port(5)));
-    assert_eq!(again, Err(ConnectError::NoPort), "taken towards this peer");
-    let full = host.act(|_, cx| cx.connect(REMOTE, &from_port(6)));
+    let again = host.act(|_, cx| cx.connect(REMOTE, &from_port(5), false));
+    assert_eq!(
+        again,
+        Err(ConnectError::PortInUse),
+        "taken towards this peer"
+    );
+    let full = host.act(|_, cx| cx.connect(REMOTE, &from_port(6), false));
     assert_eq!(full, Err(ConnectError::TableFull));
     // Another family has records of its own.
     let v6 = SocketAddr::new(PEER_V6.into(), 9_000);
-    assert!(host.act(|_, cx| cx.connect(v6, &any).is_ok()));
+    assert!(host.act(|_, cx| cx.connect(v6, &any, false).is_ok()));
     let solicitation = host.next_reply();
     assert_eq!(solicitation[54], 135, "a neighbour solicitation");
     assert_eq!(host.count(Counter::ActiveOpens), 2);
@@ -215,11 +218,11 @@ fn the_way_back_is_learned_from_valid_segments_only() {
         let answer = next_answer(&mut host);
         assert_eq!(answer.link_dst, PEER_MAC.0);
     }
-    host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"x"));
     assert_eq!(next_answer(&mut host).link_dst, PEER_MAC.0);
     // The peer has moved.
     host.inject(ack().seq(1).ack(2)).silent();
-    host.act(|_, cx| cx.send_bytes(conn, b"y"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"y"));
     host.expect(data(1).seq(2).ack(1));
 }
 
@@ -231,7 +234,7 @@ fn a_connection_stays_in_its_vlan() {
         host.flow.link.vlan = Some(vlan::Tag::new(7));
         host.shake_hands();
         let conn = host.conn();
-        host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+        let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
         host.expect(data(5).seq(1).ack(1));
     }
 }
@@ -242,11 +245,11 @@ fn who_was_not_heard_for_30_s_is_looked_for() {
     let mut host = awake();
     let conn = host.conn();
     host.wait_ms(29_000);
-    host.act(|_, cx| cx.send_bytes(conn, b"a"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"a"));
     host.expect(data(1).seq(1).ack(1));
     host.inject(ack().seq(1).ack(2)).silent();
     host.wait_ms(30_000);
-    host.act(|_, cx| cx.send_bytes(conn, b"b"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"b"));
     expect_arp_request(&mut host, PEER_V4);
     host.silent()
         .inject_bytes(&arp_reply())
@@ -262,7 +265,7 @@ fn without_a_route_the_way_that_frames_came_is_the_way() {
         .shake_hands();
     let conn = host.conn();
     host.wait_ms(60_000);
-    host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     host.expect(data(5).seq(1).ack(1));
     assert_eq!(host.count(Counter::TxNoRoute), 0);
 }

@@ -46,7 +46,7 @@ fn connect(host: &mut Host<Probe>) -> ConnId {
         local_port: Some(50_000),
         ..Connect::default()
     };
-    let conn = host.act(|_, cx| cx.connect((PEER_V4, 9_000).into(), &how));
+    let conn = host.act(|_, cx| cx.connect((PEER_V4, 9_000).into(), &how, false));
     expect_arp_request(host, PEER_V4);
     conn.expect("connects")
 }
@@ -207,7 +207,7 @@ fn by_silence() {
         r2: Duration::from_secs(5),
         ..ConnectionOptions::default()
     };
-    host.act(|_, cx| {
+    let _ = host.act(|_, cx| {
         cx.set_options(conn, options);
         cx.send_bytes(conn, b"hello")
     });
@@ -278,7 +278,7 @@ fn by_port_unreachable_while_connecting() {
     ends(host, CloseReason::Unreachable(IcmpError::PortUnreachable));
 
     let (mut host, conn) = open();
-    host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     host.expect(data(5).seq(1).ack(1));
     let snd_una = host.flow.our_iss.expect("told").add(1).0;
     host.inject_bytes(&port_unreachable_about(OPEN, 40_000, snd_una))

@@ -58,7 +58,7 @@ fn connecting(host: &mut Host<Probe>, remote: SocketAddr, local_port: u16) {
         local_port: Some(local_port),
         ..Connect::default()
     };
-    host.act(|_, cx| cx.connect(remote, &how))
+    host.act(|_, cx| cx.connect(remote, &how, false))
         .expect("connects");
 }
 
@@ -153,7 +153,7 @@ fn a_blind_syn_does_not_redirect_an_active_open() {
     host.flow.link.src = elsewhere;
     host.inject(ack().seq(1).ack(1)).silent();
     let conn = host.conn();
-    host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"x"));
     host.expect(data(1).seq(1).ack(1));
 }
 
@@ -189,7 +189,10 @@ fn shake_hands_with_mss(host: &mut Host<Probe>) {
 /// Queues bytes, and returns the frames that they leave in at once.
 fn send(host: &mut Host<Probe>, len: usize) -> Vec<Vec<u8>> {
     let conn = host.conn();
-    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &vec![7; len])), len);
+    assert_eq!(
+        host.act(|_, cx| cx.send_bytes(conn, &vec![7; len])),
+        Ok(len)
+    );
     frames(host)
 }
 
@@ -442,7 +445,7 @@ fn a_claim_alone_redirects_no_connection() {
             let sent = frames(&mut host);
             let asked = questions(&sent);
             assert_eq!(asked, [PEER_MAC], "the known address is asked");
-            host.act(|_, cx| cx.send_bytes(conn, b"x"));
+            let _ = host.act(|_, cx| cx.send_bytes(conn, b"x"));
             assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
             for claim in claims(v6) {
                 host.inject_bytes(&claim);
@@ -451,7 +454,7 @@ fn a_claim_alone_redirects_no_connection() {
             host.inject_bytes(&answers(v6)[0]);
             host.wait_ms(300);
             frames(&mut host);
-            host.act(|_, cx| cx.send_bytes(conn, b"y"));
+            let _ = host.act(|_, cx| cx.send_bytes(conn, b"y"));
             let sent = frames(&mut host);
             assert!(sent.iter().all(|frame| link_dst(frame) == PEER_MAC));
             assert_eq!(host.count(Counter::NeighborMoved), 0);
@@ -474,7 +477,7 @@ fn a_connection_that_only_sends_follows_its_neighbour_that_moved() {
             host.inject_bytes(&answers(v6)[1]);
             frames(&mut host);
             assert_eq!(host.count(Counter::NeighborMoved), 1);
-            host.act(|_, cx| cx.send_bytes(conn, b"x"));
+            let _ = host.act(|_, cx| cx.send_bytes(conn, b"x"));
             assert_eq!(link_dst(&host.next_reply()), NEW_MAC);
         }
     }
@@ -494,7 +497,7 @@ fn missing_progress_finds_a_neighbour_that_moved() {
                 host.shake_hands();
             }
             let conn = host.conn();
-            host.act(|_, cx| cx.send_bytes(conn, b"x"));
+            let _ = host.act(|_, cx| cx.send_bytes(conn, b"x"));
             assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
             let mut waited_ms = 0;
             let reached = loop {
@@ -522,7 +525,7 @@ fn a_link_address_outlasts_a_rest_and_helps_the_next_connection() {
     host.shake_hands().wait_ms(1_004).wait_ms(4);
     assert!(host.parked().is_some());
     let conn = host.conn();
-    host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"x"));
     assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
     host.silent();
     connecting(&mut host, (PEER_V4, 9_000).into(), 50_000);

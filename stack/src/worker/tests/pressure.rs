@@ -65,7 +65,7 @@ fn seconds(host: &mut Host<Probe>, n: u32) {
 /// Which connections are over, in the order in which they opened, counted from 1.
 fn gone(host: &mut Host<Probe>) -> Vec<usize> {
     let conns = host.app().conns.clone();
-    let is_gone = |cx: &mut Cx<'_, MemoryNic>, conn| cx.info(conn).is_none();
+    let is_gone = |cx: &mut Cx<'_, MemoryNic, bool>, conn| cx.info(conn).is_none();
     host.act(|_, cx| {
         let gone = conns
             .iter()

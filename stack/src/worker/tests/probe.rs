@@ -44,19 +44,19 @@ impl App for Probe {
     /// Whether it has opened: a new connection must find the default, whatever its handle was used for before.
     type Conn = bool;
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N>, listener: ListenerId) {
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         self.heard.push(Heard::Ready);
         while self.accepts && cx.accept(listener).is_some() {}
     }
 
-    fn on_open<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, conn: ConnId, state: &mut bool) {
+    fn on_open<N: Nic>(&mut self, _cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut bool) {
         assert!(!*state, "opened twice, or the state of another connection");
         *state = true;
         self.conns.push(conn);
         self.heard.push(Heard::Open);
     }
 
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, state: &mut bool) {
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut bool) {
         assert!(*state, "data before open");
         self.heard.push(Heard::Data(cx.unread_len(conn)));
         if self.reads {
@@ -67,11 +67,21 @@ impl App for Probe {
         }
     }
 
-    fn on_writable<N: Nic>(&mut self, _cx: &mut Cx<'_, N>, _conn: ConnId, _state: &mut bool) {
+    fn on_writable<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N, Self::Conn>,
+        _conn: ConnId,
+        _state: &mut bool,
+    ) {
         self.heard.push(Heard::Writable);
     }
 
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N>, conn: ConnId, _state: &mut bool) {
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _state: &mut bool,
+    ) {
         self.heard.push(Heard::PeerClosed);
         if self.closes {
             cx.close(conn);
@@ -80,7 +90,7 @@ impl App for Probe {
 
     fn on_close<N: Nic>(
         &mut self,
-        cx: &mut Cx<'_, N>,
+        cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         _state: &mut bool,
         reason: CloseReason,
@@ -135,7 +145,10 @@ impl Host<Probe> {
 
 impl<A: App> Host<A> {
     /// Lets the app act, and the worker take a turn.
-    pub(super) fn act<T>(&mut self, act: impl FnOnce(&mut A, &mut Cx<'_, MemoryNic>) -> T) -> T {
+    pub(super) fn act<T>(
+        &mut self,
+        act: impl FnOnce(&mut A, &mut Cx<'_, MemoryNic, A::Conn>) -> T,
+    ) -> T {
         let now = self.now;
         let result = self.worker().with_cx(now, act);
         self.turn();

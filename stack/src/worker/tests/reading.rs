@@ -3,7 +3,7 @@
 use super::host::{Flow, Host, OPEN};
 use super::probe::Heard::{Data, Open, Ready, Writable};
 use super::probe::Probe;
-use crate::app::TxItem;
+use crate::app::{SendError, TxItem};
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::nic::memory::MemoryFrame;
@@ -79,7 +79,7 @@ fn an_ack_in_the_middle_of_a_burst_keeps_the_peer_going() {
 fn without_a_place_the_bytes_are_lost_but_the_ack_counts() {
     let mut host = unread(|spec| spec.limits.queue_items = 8);
     let conn = host.conn();
-    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &[7; 100])), 100);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &[7; 100])), Ok(100));
     host.expect(data(100).seq(1).ack(1));
     for n in 0..3 {
         host.inject(data(1000).seq(1 + 1000 * n).ack(1))
@@ -151,7 +151,10 @@ fn who_finds_no_place_to_send_hears_when_there_is_one() {
     let mut host = unread(|spec| spec.limits.queue_items = 2);
     let (first, first_flow) = (host.conn(), host.flow);
     let second = fill(&mut host);
-    assert_eq!(host.act(|_, cx| cx.send_bytes(first, b"no")), 0);
+    assert_eq!(
+        host.act(|_, cx| cx.send_bytes(first, b"no")),
+        Err(SendError::Full(()))
+    );
     assert!(host.act(|_, cx| cx.send(first, item()).is_err() && !cx.has_room(first)));
     assert!(!host.act(|_, cx| cx.has_room(second)), "it has its place");
     host.hears(&[]);
@@ -159,7 +162,7 @@ fn who_finds_no_place_to_send_hears_when_there_is_one() {
     // The one by its acknowledgment, the other in line.
     host.hears(&[Writable, Writable]);
     while host.try_reply().is_some() {}
-    assert_eq!(host.act(|_, cx| cx.send_bytes(first, b"yes")), 3);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(first, b"yes")), Ok(3));
     host.on(first_flow).expect(data(3).seq(1).ack(1));
     host.wait_ms(100).hears(&[]);
 }
@@ -206,7 +209,10 @@ fn who_waits_for_room_does_not_rest() {
     let mut host = unread(|spec| spec.limits.queue_items = 2);
     let (first, first_flow) = (host.conn(), host.flow);
     fill(&mut host);
-    assert_eq!(host.act(|_, cx| cx.send_bytes(first, b"no")), 0);
+    assert_eq!(
+        host.act(|_, cx| cx.send_bytes(first, b"no")),
+        Err(SendError::Full(()))
+    );
     host.wait_ms(10_000);
     while host.try_reply().is_some() {}
     host.inject(ack().seq(1).ack(2));
@@ -245,7 +251,10 @@ fn a_wait_for_room_ends_with_its_connection() {
         } else {
             conns[conns.len() - 1]
         };
-        assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"no")), 0);
+        assert_eq!(
+            host.act(|_, cx| cx.send_bytes(conn, b"no")),
+            Err(SendError::Full(()))
+        );
         host.act(|_, cx| cx.abort(conn));
         assert!(host.try_reply().is_some(), "a reset");
         host.on(Flow::v4(port, OPEN)).shake_hands();
@@ -283,7 +292,7 @@ fn a_segment_around_what_is_held_keeps_all_that_is_new() {
 fn data_without_a_place_starts_no_fast_retransmit() {
     let mut host = unread(|spec| spec.limits.queue_items = 8);
     let conn = host.conn();
-    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &[7; 1600])), 1600);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, &[7; 1600])), Ok(1600));
     while host.try_reply().is_some() {}
     for n in 0..9 {
         host.inject(data(1000).seq(1 + 1000 * n).ack(1));

@@ -138,7 +138,7 @@ fn syns_from_addresses_without_a_host_displace_no_neighbor() {
         spec.limits.records.embryos.v4 = 5_000;
     });
     let far = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 9).into(), 9_000);
-    host.act(|_, cx| cx.connect(far, &Connect::default()))
+    host.act(|_, cx| cx.connect(far, &Connect::default(), ()))
         .expect("connects");
     expect_arp_request(&mut host, PEER_V4);
     host.inject_bytes(&arp_reply()).next_reply();
@@ -176,6 +176,7 @@ fn an_unknown_neighbor_is_asked_for_over_ipv6() {
                 local_port,
                 ..Connect::default()
             },
+            (),
         )
     })
     .expect("connects");
@@ -199,7 +200,7 @@ fn an_unknown_neighbor_is_asked_for_over_ipv6() {
 #[test]
 fn a_neighbor_that_never_answers_is_asked_three_times_and_no_syn_is_made() {
     let mut host = Host::new();
-    host.act(|_, cx| cx.connect((PEER_V4, 9_000).into(), &Connect::default()))
+    host.act(|_, cx| cx.connect((PEER_V4, 9_000).into(), &Connect::default(), ()))
         .expect("connects");
     for _ in 0..3 {
         expect_arp_request(&mut host, PEER_V4);
@@ -220,7 +221,7 @@ fn neighbors_that_are_asked_for_displace_each_other_and_are_counted() {
     let mut host = Host::with(|spec| spec.limits.neighbors = 8);
     for n in 10..30u8 {
         let remote = (Ipv4Addr::new(198, 18, 0, n), 9_000).into();
-        host.act(|_, cx| cx.connect(remote, &Connect::default()))
+        host.act(|_, cx| cx.connect(remote, &Connect::default(), ()))
             .expect("connects");
         expect_arp_request(&mut host, Ipv4Addr::new(198, 18, 0, n));
     }
@@ -236,7 +237,7 @@ fn neighbors_that_are_asked_for_displace_each_other_and_are_counted() {
 fn a_peer_off_the_link_needs_a_gateway() {
     let far = (Ipv4Addr::new(198, 19, 0, 9), 1).into();
     let mut host = Host::new();
-    let refused = host.act(|_, cx| cx.connect(far, &Connect::default()));
+    let refused = host.act(|_, cx| cx.connect(far, &Connect::default(), ()));
     assert_eq!(refused.err(), Some(ConnectError::NoRoute));
 
     let mut host = Host::with(|spec| spec.gateway_v4 = Some(PEER_V4));
@@ -249,6 +250,7 @@ fn a_peer_off_the_link_needs_a_gateway() {
                 local_port,
                 ..Connect::default()
             },
+            (),
         )
     })
     .expect("connects");
@@ -280,7 +282,7 @@ fn receiving_pauses_while_connection_output_is_stuck() {
     let other = |n: u8| Ipv4Addr::new(198, 18, 0, 10 + n);
     for n in 0..8u16 {
         let remote = (other((n / 3) as u8), 1 + n).into();
-        host.act(|_, cx| cx.connect(remote, &Connect::default()))
+        host.act(|_, cx| cx.connect(remote, &Connect::default(), ()))
             .expect("connects");
     }
     while host.try_reply().is_some() {}

@@ -8,7 +8,7 @@ use super::host::{CLOSED, Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, PEER_MAC, PEE
 use super::neighbors::{arp_frame, arp_request};
 use super::retransmission::expect_arp_request_in;
 use super::vlans::tagged;
-use crate::app::Connect;
+use crate::app::{Connect, ConnectError};
 use crate::conn::listener::SynPolicy;
 use crate::counters::{Counter, Counters};
 use crate::tcp::lang::{Spec, ack, data, rst, syn, syn_ack};
@@ -230,7 +230,9 @@ fn a_syn_ack_by_timer_leaves_where_its_embryo_is() {
 fn connect(cluster: &mut Cluster, worker: usize, remote: SocketAddr) -> Flow {
     let host = &mut cluster.hosts[worker];
     let conn = host.act(|_, cx| {
-        let conn = cx.connect(remote, &Connect::default()).expect("connects");
+        let conn = cx
+            .connect(remote, &Connect::default(), ())
+            .expect("connects");
         cx.info(conn).expect("open")
     });
     Flow::between(remote, conn.local)
@@ -254,6 +256,23 @@ fn who_connects_chooses_ports_whose_replies_come_back() {
     }
 }
 
+#[test]
+fn a_port_whose_replies_reach_another_worker_is_that_workers() {
+    let mut cluster = Cluster::new(64, SynPolicy::Embryo);
+    let remote: SocketAddr = (PEER_V4, 9_000).into();
+    let flow = |port| Flow::between(remote, (OUR_V4, port).into());
+    let port = (1_000..).find(|&port| cluster.owner(flow(port)) == 2);
+    let how = Connect {
+        local_port: port,
+        ..Connect::default()
+    };
+    for worker in [0, 1, 3, 2] {
+        let opened = cluster.hosts[worker].act(|_, cx| cx.connect(remote, &how, ()));
+        let expected = (worker == 2).then_some(()).ok_or(ConnectError::OtherWorker);
+        assert_eq!(opened.map(drop), expected, "{worker}");
+    }
+}
+
 /// What another worker wants sent says its VLAN by its tag.
 #[test]
 fn worker_0_resolves_for_others_in_their_vlan() {
@@ -263,7 +282,7 @@ fn worker_0_resolves_for_others_in_their_vlan() {
         ..Connect::default()
     };
     let remote = (PEER_V4, 9_000).into();
-    cluster.hosts[3].act(|_, cx| cx.connect(remote, &how).expect("connects"));
+    cluster.hosts[3].act(|_, cx| cx.connect(remote, &how, ()).expect("connects"));
     cluster.hosts[0].turn();
     cluster.hosts[0].turn();
     expect_arp_request_in(VlanId(5), &mut cluster.hosts[0], PEER_V4);
@@ -335,7 +354,7 @@ fn a_neighbour_that_moved_moves_for_the_connections_of_every_worker() {
     host.flow.link.src = PEER_MAC;
     host.act(|_, cx| {
         let conn = cx.next_conn(0).0.expect("a connection");
-        assert_eq!(cx.send_bytes(conn, b"x"), 1);
+        assert_eq!(cx.send_bytes(conn, b"x"), Ok(1));
     });
     host.flow.link.src = new_mac;
     host.expect(data(1).seq(1).ack(1));
@@ -348,7 +367,7 @@ fn every_syn_of_every_worker_leaves_when_the_neighbor_has_answered() {
     for host in &mut cluster.hosts {
         host.act(|_, cx| {
             for _ in 0..20 {
-                let opened = cx.connect((PEER_V4, 9_000).into(), &Connect::default());
+                let opened = cx.connect((PEER_V4, 9_000).into(), &Connect::default(), ());
                 assert!(opened.is_ok());
             }
         });
@@ -373,7 +392,7 @@ fn every_syn_of_every_worker_leaves_when_the_neighbor_has_answered() {
     // And when it is known already.
     for host in &mut cluster.hosts {
         host.act(|_, cx| {
-            let opened = cx.connect((PEER_V4, 9_001).into(), &Connect::default());
+            let opened = cx.connect((PEER_V4, 9_001).into(), &Connect::default(), ());
             assert!(opened.is_ok());
         });
     }
@@ -395,7 +414,7 @@ fn every_worker_hears_that_a_neighbor_does_not_answer() {
     };
     for host in &mut cluster.hosts {
         host.act(|_, cx| {
-            let opened = cx.connect((PEER_V4, 9_000).into(), &Connect::default());
+            let opened = cx.connect((PEER_V4, 9_000).into(), &Connect::default(), ());
             assert!(opened.is_ok());
         });
     }

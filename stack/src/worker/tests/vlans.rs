@@ -98,7 +98,7 @@ fn the_same_addresses_and_ports_in_other_vlans_are_connections_of_their_own() {
             .hears(&[Data(3)]);
         let info = host.act(|_, cx| cx.info(conn)).expect("open");
         assert_eq!(info.vlan, flow.link.vlan_id());
-        host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+        let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
         host.expect(data(5).seq(1).ack(4));
     }
 }
@@ -114,7 +114,7 @@ fn a_priority_tag_counts_as_no_tag() {
         .counted(Counter::ConnSegment)
         .hears(&[Data(3)]);
     let conn = host.conn();
-    host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     host.on(untagged).expect(data(5).seq(1).ack(4));
 }
 
@@ -195,7 +195,7 @@ fn an_icmp_error_from_another_vlan_quotes_another_flow() {
     host.on(in_vlan(Flow::v4(40_000, OPEN), 5)).shake_hands();
     let iss = host.flow.our_iss.expect("told").0;
     let conn = host.conn();
-    host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"x"));
     host.expect(data(1).seq(1).ack(1));
     let error = port_unreachable_about(OPEN, 40_000, iss.wrapping_add(1));
     for (frame, counter) in [
@@ -269,7 +269,7 @@ fn a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one() {
         let mut host = Host::probing(|spec| {
             spec.vlans = ours.map(|ids| ids.iter().copied().map(VlanId).collect());
         });
-        let conn = host.act(|_, cx| cx.connect(remote, &in_vlan(named)));
+        let conn = host.act(|_, cx| cx.connect(remote, &in_vlan(named), false));
         let conn = conn.expect("connects");
         expect_arp_request_in(VlanId(vlan), &mut host, PEER_V4);
         let answer = match vlan {
@@ -286,7 +286,7 @@ fn a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one() {
     }
     let mut host = Host::probing(|spec| spec.vlans = Some(vec![VlanId(5)]));
     for other in [0, 6, 4095] {
-        let refused = host.act(|_, cx| cx.connect(remote, &in_vlan(Some(other))));
+        let refused = host.act(|_, cx| cx.connect(remote, &in_vlan(Some(other)), false));
         assert_eq!(refused, Err(ConnectError::NotLocal));
     }
 }
@@ -295,7 +295,7 @@ fn a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one() {
 #[test]
 fn without_an_answer_in_its_vlan_a_connection_can_not_open() {
     let mut host = Host::probing(|spec| spec.vlans = Some(vec![VlanId(5)]));
-    host.act(|_, cx| cx.connect((PEER_V4, 9_000).into(), &Connect::default()))
+    host.act(|_, cx| cx.connect((PEER_V4, 9_000).into(), &Connect::default(), false))
         .expect("connects");
     for _ in 0..3 {
         expect_arp_request_in(VlanId(5), &mut host, PEER_V4);

@@ -6,7 +6,7 @@ use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
 use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready, Writable};
 use super::probe::Probe;
-use crate::app::TxItem;
+use crate::app::{SendError, TxItem};
 use crate::conn::{ConnId, Kind, Records};
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
@@ -88,7 +88,7 @@ fn the_app_wakes_it_by_sending_and_closing_and_not_by_looking() {
         assert_eq!((cx.unread_len(conn), cx.peer_closed(conn)), (0, false));
     });
     assert_eq!(host.kind(), Some(Kind::Parked));
-    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"hello")), 5);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"hello")), Ok(5));
     host.expect(data(5).seq(1).ack(1));
     host.inject(ack().seq(1).ack(6)).silent();
     host.wait_ms(1_004);
@@ -239,14 +239,17 @@ fn without_a_record_abort_resets_all_the_same() {
 #[test]
 fn without_a_record_a_refused_send_hears_of_room() {
     let (mut host, conn, resting, awake) = crowded_among_neighbors();
-    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"no")), 0);
+    assert_eq!(
+        host.act(|_, cx| cx.send_bytes(conn, b"no")),
+        Err(SendError::Full(()))
+    );
     let item = TxItem::Pattern { start: 0, len: 1 };
     assert!(host.act(|_, cx| cx.send(conn, item)).is_err());
     assert!(!host.act(|_, cx| cx.has_room(conn)));
     host.hears(&[]);
     make_room(&mut host, awake, resting);
     host.hears(&[Closed(CloseReason::Reset), Writable]);
-    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"yes")), 3);
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"yes")), Ok(3));
     host.expect(data(3).seq(1).ack(1)).hears(&[]);
 }
 
@@ -264,9 +267,9 @@ fn options_are_taken_at_rest() {
     assert_eq!(host.kind(), Some(Kind::Parked));
     // Without Nagle's algorithm the second small segment doesn't wait; R2 ends it after 5 s.
     host.hears(&[Closed(CloseReason::Reset)]);
-    host.act(|_, cx| cx.send_bytes(conn, b"one"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"one"));
     host.expect(data(3).seq(1).ack(1));
-    host.act(|_, cx| cx.send_bytes(conn, b"two"));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"two"));
     host.expect(data(3).seq(4).ack(1));
     for _ in 0..49 {
         host.wait_ms(100).hears(&[]);
