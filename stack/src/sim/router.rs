@@ -1,8 +1,7 @@
 //! What a router says when a packet is too large for the link behind it: ICMP "fragmentation needed" with the next hop's
 //! MTU (RFC 1191 §4), ICMPv6 "packet too big" (RFC 4443 §3.2). At no rate limit.
 //!
-//! Called by: [`super::world`], for a link whose [`LinkSpec`] says so. It must never use `wire` or `icmp`: a mistake there
-//! would forgive itself here.
+//! It must never use `wire` or `icmp`: a mistake there would forgive itself here.
 //!
 //! [`LinkSpec`]: super::link::LinkSpec
 

@@ -1,10 +1,10 @@
 //! The two windows: [`SendWindow`] (what the peer lets us send) and [`ReceiveWindow`] (what we let it send),
 //! RFC 9293 §3.8.6 and §3.10.7.4; scaling by RFC 7323 §2.
 //!
-//! Called by: `tcp::input` and `tcp::output`. It must never take back what was offered (SHLD-14).
+//! It must never take back what was offered (SHLD-14).
 
+use crate::seq::SeqNum;
 use crate::tcp::segment::Segment;
-use crate::tcp::seq::SeqNum;
 
 /// The largest shift count of RFC 7323 §2.3; a larger one received counts as this.
 pub const SCALE_MAX: u8 = 14;

@@ -1,7 +1,7 @@
 //! [`Lingering`]: connections that we have finished with and whose peer has not: what still comes is read and forgotten,
 //! for a while, so that no reset takes away what was sent last (RFC 9112 §9.6).
 //!
-//! Called by: the services that close first. It must never grow: without a free place the connection is closed at once.
+//! It must never grow: without a free place the connection is closed at once.
 
 use std::collections::VecDeque;
 use std::time::Duration;

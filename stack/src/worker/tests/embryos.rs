@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use super::host::{BACKLOG, CLOSED, Flow, Host, OPEN};
 use crate::conn::ConnFlags;
-use crate::conn::listener::SynPolicy;
 use crate::counters::Counter;
+use crate::local::listener::SynPolicy;
 use crate::tcp::answer_limits::OLD_BURST;
 use crate::tcp::lang::{ack, data, fin, rst, segment, syn, syn_ack};
 use crate::tcp::segment::Flags;

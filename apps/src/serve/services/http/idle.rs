@@ -1,7 +1,7 @@
 //! [`IdleTimers`]: which connections have been silent for longer than their place allows.
 //!
-//! Called by: `http`. It must never walk all connections, nor move a timer for every request: what happens on a connection is
-//! only noted, and looked at when its timer comes round.
+//! It must never walk all connections, nor move a timer for every request: what happens on a connection is only noted,
+//! and looked at when its timer comes round.
 //!
 //! Each place has a wheel of its own: slots of a 64th of the time that it allows, each a circular list with a sentinel,
 //! intrusive by the connection's handle. A connection that has said something meanwhile goes into a later slot; so each is
