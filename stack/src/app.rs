@@ -9,6 +9,7 @@
 //! * active: [`Cx::connect`] → [`App::on_open`], or [`App::on_close`] with the reason;
 //! * [`App::on_data`] whenever bytes arrived: take them ([`Cx::take`], zero-copy) or look at them ([`Cx::peek`],
 //!   [`Cx::consume`]); what is left stays queued and the receive window shrinks by it;
+//! * [`App::on_timer`] at the time that the app has set ([`Cx::set_timer`]);
 //! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
 //! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.
 
@@ -68,6 +69,16 @@ pub trait App: Sized + Send {
 
     /// A send was refused before, and there is room now.
     fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = (cx, conn, state);
+    }
+
+    /// The time has come that [`Cx::set_timer`] named. The connection may rest: asking it something wakes it.
+    fn on_timer<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,

@@ -207,13 +207,17 @@ pub struct Connections<F> {
     pub(super) v4: Vec<Conn>,
     pub(super) v6: Vec<Conn>,
     v4_capacity: u32,
+    open_capacity: u32,
     /// What a place holds before it is used for the first time.
     vacant: Conn,
     /// What all queues hold.
     pub chunks: Chunks<F>,
     /// What applications send again and again.
     pub statics: Statics<F>,
+    /// The timers of slots, then the app's, by handle.
     wheel: TimerWheel,
+    /// Timers of the app that run.
+    app_timers: u32,
     dirty: VecDeque<Slot>,
     /// Connections without anything queued whose send was refused for want of places in the queues of all, each slot once:
     /// it may have changed its owner since, who hears nothing that it didn't ask for.
@@ -233,6 +237,18 @@ pub struct Connections<F> {
 /// Places in the list of output for slots whose connection ended while it stood there.
 const STALE_DIRTY: usize = 1024;
 
+/// Whose timer fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fired {
+    /// An open connection's.
+    Slot(Slot),
+    /// The app's, of the connection with this handle.
+    App {
+        /// [`ConnId::handle`].
+        handle: u32,
+    },
+}
+
 /// The number of an open connection on its worker: IPv4 first, then IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot(pub u32);
@@ -249,14 +265,18 @@ impl<F: Frame> Connections<F> {
             element_bytes: size_of::<Conn>(),
         };
         let total = u32::try_from(open.total()).map_err(|_| too_many())?;
+        let handles = config.limits.records.connections().total();
+        let timers = u32::try_from(open.total() + handles).map_err(|_| too_many())?;
         Ok(Self {
             v4: Vec::with_capacity(open.v4 as usize),
             v6: Vec::with_capacity(open.v6 as usize),
             v4_capacity: open.v4,
+            open_capacity: total,
             vacant: Conn::vacant(config, now),
             chunks: Chunks::new(config.limits.queue_items, buffer_len)?,
             statics: Statics::new(buffer_len),
-            wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
+            wheel: TimerWheel::new(timers, now)?,
+            app_timers: 0,
             dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
             starved: VecDeque::with_capacity(total as usize),
             is_starved: vec![false; total as usize].into_boxed_slice(),
@@ -539,16 +559,43 @@ impl<F> Connections<F> {
         }
     }
 
-    /// A connection whose timer fires. It is armed no more.
+    /// A timer that fires. It is armed no more.
     #[inline]
-    pub fn pop_fired(&mut self, now: Instant) -> Option<Slot> {
+    pub fn pop_fired(&mut self, now: Instant) -> Option<Fired> {
         loop {
-            let slot = Slot(self.wheel.pop_due(now)?);
+            let index = self.wheel.pop_due(now)?;
+            if let Some(handle) = index.checked_sub(self.open_capacity) {
+                self.app_timers -= 1;
+                return Some(Fired::App { handle });
+            }
+            let slot = Slot(index);
             if let Some(conn) = self.get_mut(slot) {
                 conn.armed_ns = u64::MAX;
-                return Some(slot);
+                return Some(Fired::Slot(slot));
             }
         }
+    }
+
+    /// Starts the app's timer of a connection, or moves it.
+    pub fn set_app_timer(&mut self, id: ConnId, at: Instant) {
+        let timer = self.open_capacity + id.handle();
+        self.app_timers += u32::from(!self.wheel.is_armed(timer));
+        self.wheel.arm(timer, at);
+    }
+
+    /// Stops the app's timer of a connection. While no such timer runs at all, nothing is touched.
+    #[inline]
+    pub fn clear_app_timer(&mut self, id: ConnId) {
+        if self.app_timers > 0 {
+            self.stop_app_timer(id);
+        }
+    }
+
+    #[cold]
+    fn stop_app_timer(&mut self, id: ConnId) {
+        let timer = self.open_capacity + id.handle();
+        self.app_timers -= u32::from(self.wheel.is_armed(timer));
+        self.wheel.cancel(timer);
     }
 
     /// When the next timer fires, at the earliest.

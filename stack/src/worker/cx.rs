@@ -410,6 +410,26 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
+    /// Starts the connection's timer, or moves it: [`crate::app::App::on_timer`] follows at `at` or up to 66 us later, once.
+    /// The timer goes on while the connection rests, keeps none from resting, and ends with it.
+    pub fn set_timer(&mut self, conn: ConnId, at: Instant) {
+        let Some(found) = self.core.endpoint.table.resolve(conn) else {
+            return;
+        };
+        // Whose end the app doesn't hear has no timer that would end then.
+        let is_owned = self.look(conn, |conn| conn.has(Conn::OWNED));
+        if is_owned.unwrap_or(found.kind() == Kind::Parked) {
+            self.core.conns.set_app_timer(conn, at);
+        }
+    }
+
+    /// Stops the connection's timer.
+    pub fn clear_timer(&mut self, conn: ConnId) {
+        if self.core.endpoint.table.locate(conn).is_some() {
+            self.core.conns.clear_app_timer(conn);
+        }
+    }
+
     /// Other choices for this connection. One at rest takes them without waking, but for keepalive, which has a timer.
     pub fn set_options(&mut self, conn: ConnId, options: ConnectionOptions) {
         let slot = match self.awake_slot(conn) {

@@ -36,6 +36,7 @@ mod retransmission;
 mod several;
 mod states;
 mod time_wait;
+mod timers;
 mod truncation;
 mod tx_refusal;
 mod vlans;

@@ -12,7 +12,7 @@ use super::paths::ask_again;
 use super::segment::{Draft, Path, Route};
 use crate::app::App;
 use crate::config::Config;
-use crate::conn::connections::{Conn, Parts, Slot};
+use crate::conn::connections::{Conn, Fired, Parts, Slot};
 use crate::conn::pattern;
 use crate::conn::tx_queue::Piece;
 use crate::conn::{Open, Parked, TickMs};
@@ -318,10 +318,11 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn run_connection_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..TIMERS_PER_TURN {
-            let Some(slot) = self.conns.pop_fired(now) else {
-                break;
-            };
-            self.on_timer(hosted, slot, now);
+            match self.conns.pop_fired(now) {
+                Some(Fired::Slot(slot)) => self.on_timer(hosted, slot, now),
+                Some(Fired::App { handle }) => self.app_timer(hosted, handle, now),
+                None => break,
+            }
         }
         self.relieve_pressure(hosted, now);
         self.feed_starved(hosted, now);

@@ -21,6 +21,7 @@ pub(super) enum Heard {
     /// So many bytes wait.
     Data(u32),
     Writable,
+    Timer(ConnId),
     PeerClosed,
     Closed(CloseReason),
 }
@@ -86,6 +87,15 @@ impl App for Probe {
         if self.closes {
             cx.close(conn);
         }
+    }
+
+    fn on_timer<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _state: &mut bool,
+    ) {
+        self.heard.push(Heard::Timer(conn));
     }
 
     fn on_close<N: Nic>(
