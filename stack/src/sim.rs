@@ -13,6 +13,7 @@
 //! given ([`nic::SimNic`]). What was wrong stands in [`world::World::violations`].
 
 mod agenda;
+mod draws;
 pub mod frame;
 pub mod host;
 pub mod inspect;

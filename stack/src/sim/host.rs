@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::sync::Arc;
 
+use super::draws::FlowDraws;
 use super::link::{Link, LinkSpec};
 use super::nic::{NicSpec, Pools, SimNic};
 use crate::app::App;
@@ -153,6 +154,8 @@ pub(super) struct Host<A: App> {
     pub(super) config: Arc<Config>,
     pub(super) up: Link,
     pub(super) down: Link,
+    /// When and where a frame is noticed that has arrived.
+    pub(super) arrivals: FlowDraws,
     pub(super) pools: Pools,
     pub(super) running: Running<A>,
     hasher: FlowHasher,
@@ -165,8 +168,9 @@ impl<A: App> Host<A> {
         let config = spec.config.clone().validate().map_err(HostError::Config)?;
         Ok(Self {
             config: Arc::new(config),
-            up: Link::new(spec.up),
-            down: Link::new(spec.down),
+            up: Link::new(spec.up, random.next_u64()),
+            down: Link::new(spec.down, random.next_u64()),
+            arrivals: FlowDraws::new(random.next_u64()),
             pools: Pools::new(spec.nic.pools),
             running: Running::Off,
             hasher: FlowHasher::new(draw_secrets(&mut random).flow),
@@ -222,14 +226,14 @@ impl<A: App> Host<A> {
     }
 
     /// The queue that a frame goes to.
-    pub(super) fn queue_of(&mut self, bytes: &[u8]) -> usize {
+    pub(super) fn queue_of(&self, bytes: &[u8], random: &mut Random) -> usize {
         let queues = self.spec.workers.max(1);
         if queues == 1 {
             return 0;
         }
         let queue = match self.spec.spread {
             Spread::First => 0,
-            Spread::Random => self.random.below(queues.into()) as u16,
+            Spread::Random => random.below(queues.into()) as u16,
             Spread::Owner => self.owner_of(bytes).unwrap_or(0),
             Spread::Wrong => match self.owner_of(bytes) {
                 Some(owner) => (owner + 1) % queues,

@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 
+use super::draws::FlowDraws;
 use crate::rng::Random;
 use crate::time::Instant;
 
@@ -99,18 +100,21 @@ pub struct Link {
     /// When the last bit of what waits has left.
     busy_until: Instant,
     last_arrival: Instant,
+    draws: FlowDraws,
 }
 
 impl Link {
-    /// A link that is up.
+    /// A link that is up. What happens to a frame follows from `seed`, the frame's flow and direction, and how many frames of
+    /// these this link was given before.
     #[must_use]
-    pub const fn new(spec: LinkSpec) -> Self {
+    pub fn new(spec: LinkSpec, seed: u64) -> Self {
         Self {
             spec,
             up: true,
             lose_next: 0,
             busy_until: Instant::ZERO,
             last_arrival: Instant::ZERO,
+            draws: FlowDraws::new(seed),
         }
     }
 
@@ -121,8 +125,8 @@ impl Link {
         bytes: &mut [u8],
         earlier: Fate,
         now: Instant,
-        random: &mut Random,
     ) -> (Outcome, Option<Outcome>) {
+        let mut random = self.draws.next(bytes);
         let gone = |fate| {
             let arrives_at = None;
             (Outcome { fate, arrives_at }, None)
@@ -141,7 +145,7 @@ impl Link {
             return gone(Fate::Lost);
         }
         let corrupted = earlier != Fate::Corrupted && random.hits(self.spec.corrupt_ppm);
-        if corrupted && !corrupt(bytes, random) {
+        if corrupted && !corrupt(bytes, &mut random) {
             return gone(Fate::Lost);
         }
         let mut arrives_at = left_at + self.spec.delay + random.duration_up_to(self.spec.jitter);
@@ -218,15 +222,8 @@ mod tests {
     }
 
     fn many(spec: LinkSpec, n: u64) -> Vec<(Outcome, Option<Outcome>)> {
-        let (mut link, mut random) = (Link::new(spec), Random::new(3));
-        let mut pass = |i| {
-            link.pass(
-                &mut frame(),
-                Fate::Delivered,
-                Instant::from_ms(i),
-                &mut random,
-            )
-        };
+        let mut link = Link::new(spec, 3);
+        let mut pass = |i| link.pass(&mut frame(), Fate::Delivered, Instant::from_ms(i));
         (0..n).map(&mut pass).collect()
     }
 
@@ -286,17 +283,19 @@ mod tests {
 
     #[test]
     fn every_copy_of_a_corrupted_frame_is_labelled_so_and_stays_so() {
-        let mut link = Link::new(LinkSpec {
-            corrupt_ppm: 500_000,
-            duplicate_ppm: 1_000_000,
-            reorder_ppm: 500_000,
-            ..LinkSpec::perfect(Duration::ZERO)
-        });
-        let mut random = Random::new(3);
+        let mut link = Link::new(
+            LinkSpec {
+                corrupt_ppm: 500_000,
+                duplicate_ppm: 1_000_000,
+                reorder_ppm: 500_000,
+                ..LinkSpec::perfect(Duration::ZERO)
+            },
+            3,
+        );
         let (sent, mut corrupted) = (frame(), 0);
         for earlier in [Fate::Delivered, Fate::Corrupted].repeat(500) {
             let mut bytes = sent.clone();
-            let (first, second) = link.pass(&mut bytes, earlier, Instant::ZERO, &mut random);
+            let (first, second) = link.pass(&mut bytes, earlier, Instant::ZERO);
             let is_corrupted = bytes != sent || earlier == Fate::Corrupted;
             for copy in [Some(first), second].into_iter().flatten() {
                 assert_eq!(copy.fate == Fate::Corrupted, is_corrupted, "{earlier:?}");
@@ -329,20 +328,17 @@ mod tests {
 
     #[test]
     fn a_limited_link_spaces_frames_and_drops_what_its_queue_cannot_hold() {
-        let mut link = Link::new(LinkSpec {
-            rate_bps: 992_000, // 124 bytes in a millisecond
-            queue_len: 300,
-            ..LinkSpec::perfect(Duration::ZERO)
-        });
-        let mut random = Random::new(3);
+        let mut link = Link::new(
+            LinkSpec {
+                rate_bps: 992_000, // 124 bytes in a millisecond
+                queue_len: 300,
+                ..LinkSpec::perfect(Duration::ZERO)
+            },
+            3,
+        );
         let mut pass = |now_ms| {
-            link.pass(
-                &mut frame(),
-                Fate::Delivered,
-                Instant::from_ms(now_ms),
-                &mut random,
-            )
-            .0
+            link.pass(&mut frame(), Fate::Delivered, Instant::from_ms(now_ms))
+                .0
         };
         let at = |ms| Some(Instant::from_ms(ms));
         assert_eq!(
@@ -368,29 +364,31 @@ mod tests {
 
     #[test]
     fn a_link_that_is_down_passes_nothing_and_corruption_changes_each_frame_once() {
-        let mut link = Link::new(LinkSpec {
-            corrupt_ppm: 1_000_000,
-            ..LinkSpec::perfect(Duration::ZERO)
-        });
-        let mut random = Random::new(3);
+        let mut link = Link::new(
+            LinkSpec {
+                corrupt_ppm: 1_000_000,
+                ..LinkSpec::perfect(Duration::ZERO)
+            },
+            3,
+        );
         let sent = frame();
         for _ in 0..1000 {
             let mut bytes = sent.clone();
-            let (outcome, _) = link.pass(&mut bytes, Fate::Delivered, Instant::ZERO, &mut random);
+            let (outcome, _) = link.pass(&mut bytes, Fate::Delivered, Instant::ZERO);
             assert_eq!(outcome.fate, Fate::Corrupted);
             assert_eq!(bytes[..14], sent[..14]);
             let changed = |i: &usize| bytes[2 * i..2 * i + 2] != sent[2 * i..2 * i + 2];
             assert_eq!((7..50).filter(changed).count(), 1);
             let mut again = bytes.clone();
-            let (outcome, _) = link.pass(&mut again, outcome.fate, Instant::ZERO, &mut random);
+            let (outcome, _) = link.pass(&mut again, outcome.fate, Instant::ZERO);
             assert_eq!((outcome.fate, again), (Fate::Corrupted, bytes), "once");
         }
         let mut arp = sent.clone();
         arp[12..14].copy_from_slice(&[0x08, 0x06]);
-        let (outcome, _) = link.pass(&mut arp, Fate::Delivered, Instant::ZERO, &mut random);
+        let (outcome, _) = link.pass(&mut arp, Fate::Delivered, Instant::ZERO);
         assert_eq!(outcome.fate, Fate::Lost, "the FCS sees it");
         link.up = false;
-        let (outcome, _) = link.pass(&mut arp, Fate::Delivered, Instant::ZERO, &mut random);
+        let (outcome, _) = link.pass(&mut arp, Fate::Delivered, Instant::ZERO);
         assert_eq!((outcome.fate, outcome.arrives_at), (Fate::LinkDown, None));
     }
 }

@@ -159,7 +159,7 @@ impl<A: App> World<A> {
     pub fn send(&mut self, from: HostId, mut bytes: Vec<u8>) {
         let (now, at) = (self.now, usize::from(from.0));
         let up = &mut self.hosts[at].up;
-        let (first, second) = up.pass(&mut bytes, Fate::Delivered, now, &mut self.random);
+        let (first, second) = up.pass(&mut bytes, Fate::Delivered, now);
         for outcome in [Some(first), second].into_iter().flatten() {
             match outcome.arrives_at {
                 Some(at) => {
@@ -271,6 +271,17 @@ impl<A: App> World<A> {
         }
     }
 
+    /// Plans turns of those workers to which another has handed something over: real ones always look.
+    fn wake_siblings(&mut self, host: HostId, at: Instant) {
+        let workers = self.workers(host).enumerate();
+        let woken = workers.filter(|(_, worker)| worker.has_handovers());
+        // A host has 64 workers at most.
+        let woken = woken.fold(0u64, |woken, (worker, _)| woken | 1 << worker);
+        for worker in (0..64).filter(|worker| woken >> worker & 1 == 1) {
+            self.plan_turn(host, worker, at);
+        }
+    }
+
     fn turn(&mut self, host: HostId, worker: u16, planned_at: Instant) {
         let (now, max_idle) = (self.now, self.max_idle);
         let (its_now, ahead) = (self.clock(host), self.host(host).spec.clock_ahead);
@@ -289,9 +300,9 @@ impl<A: App> World<A> {
         let nic = seat.worker.nic_mut();
         let (sent, violations) = (nic.take_wire(), nic.take_violations());
         let waits = nic.take_left_behind() || nic.has_received();
+        self.wake_siblings(host, now + TURN);
         if received > 0 || !sent.is_empty() || waits {
-            // Its siblings too: it may have handed something over.
-            self.plan_turns(host, now + TURN);
+            self.plan_turn(host, worker, now + TURN);
         } else {
             let latest = now + max_idle;
             let in_ours = |at: Instant| Instant::ZERO + (at - (Instant::ZERO + ahead));
@@ -320,7 +331,7 @@ impl<A: App> World<A> {
             heard = true;
             let mut bytes = frame.bytes.clone();
             let down = &mut self.hosts[at].down;
-            let (first, second) = down.pass(&mut bytes, frame.fate, now, &mut self.random);
+            let (first, second) = down.pass(&mut bytes, frame.fate, now);
             for outcome in [Some(first), second].into_iter().flatten() {
                 self.arrive(frame, to, &bytes, outcome);
             }
@@ -357,9 +368,10 @@ impl<A: App> World<A> {
 
     fn deliver(&mut self, to: HostId, frame: InFlight) {
         let now = self.now;
-        let jitter = self.random.duration_up_to(POLL_JITTER);
         let host = self.host_mut(to);
-        let queue = host.queue_of(&frame.bytes);
+        let mut random = host.arrivals.next(&frame.bytes);
+        let jitter = random.duration_up_to(POLL_JITTER);
+        let queue = host.queue_of(&frame.bytes, &mut random);
         match &mut host.running {
             Running::Off => {}
             Running::Station(inbox) => inbox.push((now, frame.bytes)),

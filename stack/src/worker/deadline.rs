@@ -27,4 +27,10 @@ impl<N: Nic, A: App> Worker<N, A> {
         .flatten()
         .min()
     }
+
+    /// Whether other workers have handed something over that this one takes in its next turn.
+    #[must_use]
+    pub fn has_handovers(&self) -> bool {
+        !self.core.ring.is_empty()
+    }
 }

@@ -149,6 +149,12 @@ impl<F> RingEnd<F> {
             .count() as u64
     }
 
+    /// Whether other workers have handed nothing over that this one hasn't taken.
+    pub(super) fn is_empty(&self) -> bool {
+        let own = self.rings.get(usize::from(self.index));
+        own.is_none_or(ArrayQueue::is_empty)
+    }
+
     /// Frees what other workers have handed over.
     pub(super) fn clear(&self) {
         while self.pop().is_some() {}
@@ -173,6 +179,8 @@ mod tests {
         );
         assert!(ends[0].push(2, Message::Received(7)).is_ok());
         assert!(ends[1].push(2, Message::Received(8)).is_ok());
+        let empty: Vec<_> = ends.iter().map(RingEnd::is_empty).collect();
+        assert_eq!(empty, [true, true, false]);
         assert_eq!(ends[0].push(2, Message::Received(9)), Err(9));
         assert!(ends[0].pop().is_none() && ends[1].pop().is_none());
         assert!(matches!(ends[2].pop(), Some(Message::Received(7))));

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use super::*;
-use crate::app::NoApp;
+use crate::app::{Connect, NoApp};
 use crate::conn::listener::{ListenerConfig, SynPolicy};
 use crate::counters::Counter;
 use crate::sim::host::Spread;
@@ -242,4 +242,20 @@ fn an_empty_rx_pool_loses_frames_and_recovers() {
     world.run_for(Duration::from_millis(10));
     assert_eq!(world.take_heard(station).len(), 1);
     assert_eq!(world.settle(server), 0);
+}
+
+/// Worker 1 asks worker 0 for the neighbour of its connection: without a frame and without a deadline of worker 0.
+#[test]
+fn a_worker_notices_at_once_what_another_has_handed_over() {
+    let (mut world, server, station) = server_and_station(8, |server| server.workers = 2);
+    world.set_max_idle(Duration::from_secs(10));
+    world.run_for(Duration::from_secs(1));
+    let remote = (HostSpec::v4(2), PORT).into();
+    let connect = Connect::default();
+    let opened = world.act(server, 1, |_, cx| cx.connect(remote, &connect, ()).is_ok());
+    assert_eq!(opened, Some(true));
+    world.run_for(Duration::from_millis(1));
+    let asked = world.take_heard(station);
+    assert_eq!(asked.len(), 1, "an ARP request");
+    assert_eq!(asked[0].1[12..14], [0x08, 0x06]);
 }
