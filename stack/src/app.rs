@@ -25,6 +25,7 @@ use crate::wire::vlan::VlanId;
 
 pub use crate::conn::rx_queue::Chunk;
 pub use crate::conn::tx_queue::{StaticId, TxItem};
+pub use crate::tcp::info::{Side, TcpInfo};
 pub use crate::worker::Cx;
 
 /// An application of this endpoint: one value per worker.
@@ -87,7 +88,8 @@ pub trait App: Sized + Send {
         let _ = (cx, conn, state);
     }
 
-    /// The connection is over; `state` is dropped afterwards and `conn` means nothing any more. A connection that we
+    /// The connection is over; `state` is dropped afterwards and `conn` means nothing any more. [`Cx::info`] still says what it
+    /// looked like, until another one is opened in this callback. A connection that we
     /// closed first ends here when it enters TIME-WAIT.
     fn on_close<N: Nic>(
         &mut self,
@@ -184,6 +186,8 @@ pub struct ConnInfo {
     pub rcv_wnd: u32,
     /// Whether the peer's FIN has arrived.
     pub peer_closed: bool,
+    /// What TCP knows: times, windows, segment sizes, what was negotiated, how it ended.
+    pub tcp: TcpInfo,
 }
 
 /// The app of an endpoint that serves nothing: it accepts every connection, and resets it at the first byte.

@@ -16,6 +16,7 @@ mod handoff;
 mod handshake;
 mod held;
 mod icmp_errors;
+mod info;
 mod look;
 mod neighborhood;
 mod output;
@@ -33,11 +34,11 @@ mod waiting;
 
 use std::sync::Arc;
 
-use crate::app::{App, NoApp};
+use crate::app::{App, ConnInfo, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
 use crate::conn::ports::{LocalPorts, PortRange};
-use crate::conn::{ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
+use crate::conn::{ConnId, ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::memory::{MemoryError, PageOptions};
 use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
@@ -96,6 +97,8 @@ struct Core<N: Nic> {
     waiting: Waiting,
     /// Connections whose first SYN waits for its neighbour.
     held: Held,
+    /// The connection that ends while it rests, as it looked then: for its last callback.
+    last_rested: Option<(ConnId, ConnInfo)>,
     ports: LocalPorts,
     writer: SegmentWriter<N::Frame>,
 }
@@ -147,6 +150,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 broadcasts: Broadcasts::new(&config.broadcasts()),
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
+                last_rested: None,
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 paths: Paths::new(config.limits.paths, caps.mtu, FlowHasher::new(secrets.flow)),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,

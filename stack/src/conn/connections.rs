@@ -228,8 +228,8 @@ pub struct Connections<F> {
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
     pub counters: Counters,
-    /// The connection that ended last, and what of its text was never acknowledged, in bytes.
-    last_ended: Option<(ConnId, u64)>,
+    /// The connection that ended last, where it stood, and what of its text was never acknowledged, in bytes.
+    last_ended: Option<(ConnId, Slot, u64)>,
     /// Who gives way while places are scarce.
     pub(super) pressure: Pressure,
 }
@@ -382,7 +382,7 @@ impl<F> Connections<F> {
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
     pub fn remove(&mut self, slot: Slot, mut freed: impl FnMut(F)) -> Option<Removed> {
         let Parts { conn, chunks, .. } = self.parts(slot)?;
-        let unacked = (conn.id, conn.tx.len());
+        let unacked = (conn.id, slot, conn.tx.len());
         conn.tx.clear(chunks, &mut freed);
         conn.rx.clear(chunks, &mut freed);
         conn.ahead.clear(chunks, &mut freed);
@@ -406,9 +406,26 @@ impl<F> Connections<F> {
     #[must_use]
     pub fn unacked_at_end(&self, id: ConnId) -> u64 {
         match self.last_ended {
-            Some((ended, len)) if ended == id => len,
+            Some((ended, _, len)) if ended == id => len,
             _ => 0,
         }
+    }
+}
+
+impl<F> Connections<F> {
+    /// The application has heard of the end: what has ended means nothing any more.
+    #[inline]
+    pub const fn forget_ended(&mut self) {
+        self.last_ended = None;
+    }
+
+    /// The connection that ended last, if it is this one and its place has no other yet, and its bytes that were never
+    /// acknowledged.
+    #[must_use]
+    pub fn ended(&self, id: ConnId) -> Option<(&Conn, u64)> {
+        let (ended, slot, len) = self.last_ended?;
+        let conn = self.place(slot)?;
+        (ended == id && conn.id == id).then_some((conn, len))
     }
 }
 

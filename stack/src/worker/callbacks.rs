@@ -204,6 +204,7 @@ impl<N: Nic> Core<N> {
         let (app, state, new_states) = hosted.parts(id);
         app.on_close(&mut Cx::new(self, new_states, now), id, state, reason);
         *state = A::Conn::default();
+        self.conns.forget_ended();
         self.announce(hosted, now);
     }
 

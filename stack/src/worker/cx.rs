@@ -8,7 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::Core;
 use super::callbacks::NewStates;
-use crate::app::{Chunk, ConnInfo, Connect, ConnectError, SendError, StaticId, TxItem};
+use crate::app::{Chunk, Connect, ConnectError, SendError, StaticId, TxItem};
 use crate::config::Config;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::listener::ListenerId;
@@ -18,7 +18,6 @@ use crate::counters::Counter;
 use crate::nic::{Nic, PoolClass};
 use crate::tcp::env::Env;
 use crate::tcp::settings::ConnectionOptions;
-use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 
@@ -36,7 +35,7 @@ const PORT_TRIES: u16 = 4096;
 ///
 /// `S` is what the app remembers of each connection ([`crate::app::App::Conn`]).
 pub struct Cx<'a, N: Nic, S> {
-    core: &'a mut Core<N>,
+    pub(super) core: &'a mut Core<N>,
     new_states: &'a mut NewStates<S>,
     now: Instant,
     /// The connection that the callback is about, and where it stands: it can't move while the callback runs.
@@ -453,51 +452,6 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
-    /// What the connection looks like; `None` when it has ended.
-    #[must_use]
-    pub fn info(&self, conn: ConnId) -> Option<ConnInfo> {
-        let found = self.core.endpoint.table.resolve(conn)?;
-        let key = self.core.endpoint.table.key(found)?;
-        let (vlan, local) = self.core.endpoint.config.locals.locate(key.local())?;
-        let blank = ConnInfo {
-            state: State::Established,
-            vlan,
-            local: SocketAddr::new(local, key.local_port()),
-            remote: SocketAddr::new(key.remote(), key.remote_port()),
-            listener: self.listener(conn),
-            unread_len: 0,
-            unacked_len: 0,
-            snd_wnd: 0,
-            rcv_wnd: 0,
-            peer_closed: false,
-        };
-        if found.kind() == Kind::Parked {
-            let parked = self.core.endpoint.table.parked(found)?;
-            return Some(ConnInfo {
-                snd_wnd: u32::from(parked.peer_window) << parked.shifts.send(),
-                rcv_wnd: parked.rcv_wnd,
-                ..blank
-            });
-        }
-        let info = |conn: &Conn| ConnInfo {
-            state: conn.tcb.state(),
-            unread_len: conn.rx.len(),
-            unacked_len: conn.tx.len(),
-            snd_wnd: conn.tcb.send_window(),
-            rcv_wnd: conn.tcb.receive_window(),
-            peer_closed: conn.tcb.state().peer_has_closed(),
-            ..blank
-        };
-        self.look(conn, info)
-    }
-
-    /// The listener that a connection came from.
-    #[must_use]
-    pub fn listener(&self, conn: ConnId) -> Option<ListenerId> {
-        let table = &self.core.endpoint.table;
-        table.listener(table.resolve(conn)?)
-    }
-
     /// The connection that follows `after` in the order of handle numbers (the first one for `None`): for walks over all
     /// that this app has, in parts. Looks at most at 4096 numbers, and says where it stopped.
     #[must_use]
@@ -528,7 +482,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// The slot of a connection that isn't at rest.
     #[inline]
-    fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
+    pub(super) fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
         match self.current {
             Some((current, slot)) if current == conn => Some(slot),
             _ => self.core.slot_named(conn),

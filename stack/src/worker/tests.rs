@@ -21,6 +21,7 @@ mod corruption;
 mod embryos;
 mod ending;
 mod forged_acks;
+mod info;
 mod link;
 mod neighbors;
 mod offloads;

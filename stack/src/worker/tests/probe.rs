@@ -4,7 +4,7 @@
 
 use super::super::RingEnd;
 use super::host::Host;
-use crate::app::{App, Cx, TxItem};
+use crate::app::{App, ConnInfo, Cx, TxItem};
 use crate::config::ConfigSpec;
 use crate::conn::ConnId;
 use crate::conn::listener::ListenerId;
@@ -39,6 +39,8 @@ pub(super) struct Probe {
     /// Connections, in the order in which they opened.
     pub(super) conns: Vec<ConnId>,
     pub(super) heard: Vec<Heard>,
+    /// What the connection that ended last looked like.
+    pub(super) ended: Option<ConnInfo>,
 }
 
 impl App for Probe {
@@ -105,7 +107,9 @@ impl App for Probe {
         _state: &mut bool,
         reason: CloseReason,
     ) {
-        assert_eq!(cx.info(conn), None, "the connection is over");
+        self.ended = cx.info(conn);
+        let told = self.ended.and_then(|info| info.tcp.close_reason);
+        assert_eq!(told, Some(reason), "as it looked at its end");
         self.heard.push(Heard::Closed(reason));
     }
 }
@@ -127,6 +131,7 @@ impl Host<Probe> {
             fills: Vec::new(),
             conns: Vec::new(),
             heard: Vec::new(),
+            ended: None,
         };
         let resting = |spec: &mut ConfigSpec| {
             spec.park_after = core::time::Duration::from_secs(1);
