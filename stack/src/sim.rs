@@ -19,6 +19,7 @@ pub mod host;
 pub mod inspect;
 pub mod link;
 pub mod nic;
+pub mod router;
 pub mod trace;
 pub mod world;
 pub mod wrap;

@@ -14,6 +14,8 @@ mod capture;
 mod draw;
 #[path = "sim/intruder.rs"]
 mod intruder;
+#[path = "sim/narrow.rs"]
+mod narrow;
 #[path = "sim/plan.rs"]
 mod plan;
 #[path = "sim/stage.rs"]
@@ -49,6 +51,11 @@ static FORGED_IN_SYN_SENT: AtomicU64 = AtomicU64::new(0);
 /// Forged segments with the right numbers from another VLAN.
 static FORGED_ELSEWHERE: AtomicU64 = AtomicU64::new(0);
 
+/// Paths that were found to carry less than the link.
+static PATHS_LOWERED: AtomicU64 = AtomicU64::new(0);
+/// Paths that swallowed large segments in silence, and were found out.
+static BLACK_HOLES: AtomicU64 = AtomicU64::new(0);
+
 /// Failures shown; the others are counted.
 const SHOWN: usize = 5;
 
@@ -72,6 +79,8 @@ fn run(seed: u64, record: bool) -> Vec<String> {
             FORGED_AT_REST.fetch_add(stage.refused_at_rest, Ordering::Relaxed);
             FORGED_IN_SYN_SENT.fetch_add(stage.refused_in_syn_sent, Ordering::Relaxed);
         }
+        PATHS_LOWERED.fetch_add(stage.paths_lowered, Ordering::Relaxed);
+        BLACK_HOLES.fetch_add(stage.black_holes, Ordering::Relaxed);
         if wraps::is_due(seed)
             && let Some(missing) = stage.missing_wraps()
         {
@@ -208,6 +217,11 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
         commit(),
         shown.join("\n")
     );
+    judge_totals(seeds);
+}
+
+/// Whether the seeds together met what they are to meet.
+fn judge_totals(seeds: u64) {
     let (due, wrapped) = (seeds / 3, WRAPPED.load(Ordering::Relaxed));
     println!("{wrapped} of {seeds} seeds wrapped all numbers");
     assert!(wrapped * 100 >= due * 99, "a third of them should");
@@ -217,8 +231,12 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
     println!(
         "{at_rest} forged segments met connections at rest, {in_syn_sent} clients in SYN-SENT; {elsewhere} came from other VLANs"
     );
+    let lowered = PATHS_LOWERED.load(Ordering::Relaxed);
+    let holes = BLACK_HOLES.load(Ordering::Relaxed);
+    println!("{lowered} paths were found to be smaller, {holes} of them in silence");
     if seeds >= 1_000 {
         assert!(at_rest > 100 && in_syn_sent > 100, "intruders met too few");
         assert!(elsewhere > 100, "{elsewhere}");
+        assert!(lowered > 100 && holes > 50, "too few small paths");
     }
 }

@@ -16,7 +16,7 @@ pub struct Crossing {
     pub sent_at: Instant,
     /// When it reached its receiver; `None` when it didn't.
     pub arrives_at: Option<Instant>,
-    /// Who sent it.
+    /// Who sent it; a router that isn't a host is [`ROUTER`](super::router::ROUTER).
     pub from: HostId,
     /// Who gets it; `None` when it was lost before the switch, or nobody is there.
     pub to: Option<HostId>,

@@ -17,10 +17,10 @@ pub(super) enum BlackHole {
     /// Nothing speaks for it.
     #[default]
     None,
-    /// Full segments went unanswered several times: a small one is tried.
-    Suspected,
-    /// The small one was acknowledged up to here: were the full ones only unlucky? The next one tells.
-    Trial(SeqNum),
+    /// Segments of `vanished` bytes went unanswered several times: a small one is tried.
+    Suspected { vanished: u16 },
+    /// The small one was acknowledged up to `una`: were the larger ones only unlucky? The next one of that size tells.
+    Trial { una: SeqNum, vanished: u16 },
 }
 
 impl Tcb {
@@ -32,7 +32,7 @@ impl Tcb {
     pub fn set_path_mss(&mut self, path_mss: u16, env: &Env<'_>) {
         self.cold.params.path_mss = path_mss;
         let mut mss = self.carried_mss(env);
-        if self.cold.black_hole == BlackHole::Suspected {
+        if matches!(self.cold.black_hole, BlackHole::Suspected { .. }) {
             mss = mss.min(self.floor_mss(env));
         }
         let is_smaller = mss < self.mss;
@@ -80,23 +80,25 @@ impl Tcb {
     }
 
     /// The retransmission timer expired: are only the full segments lost? After so many expiries the oldest bytes go out in
-    /// a segment that every path carries. An outage looks the same, so the answer to it is followed by a full segment
-    /// again; if that one is lost too, the path is a black hole, and [`Events::BLACK_HOLE`] says so.
+    /// a segment that every path carries. An outage looks the same, so the answer to it is followed by full segments
+    /// again; if one is lost before anything as large as those that vanished was acknowledged, the path is a black hole, and
+    /// [`Events::BLACK_HOLE`] says so.
     pub(super) fn look_for_black_hole(&mut self, env: &mut Env<'_>) -> Events {
         let floor = self.floor_mss(env);
-        let is_full = self.flight() >= u32::from(self.mss);
-        if self.mss <= floor || !is_full {
+        let is_large = self.flight() > u32::from(floor);
+        if self.mss <= floor || !is_large {
             return Events::NONE;
         }
         match self.cold.black_hole {
-            BlackHole::Trial(una) if una == self.snd_una => {
+            BlackHole::Trial { una, vanished } if self.snd_una.since(una) < vanished.into() => {
                 self.cold.black_hole = BlackHole::None;
                 env.counters.black_holes += 1;
                 self.set_path_mss(self.cold.params.default_peer_mss, env);
                 return Events::BLACK_HOLE;
             }
             _ if self.expiries >= env.settings.black_hole_expiries => {
-                self.cold.black_hole = BlackHole::Suspected;
+                let vanished = self.flight().min(self.mss.into()) as u16;
+                self.cold.black_hole = BlackHole::Suspected { vanished };
                 env.counters.black_holes_suspected += 1;
                 self.mss = floor;
             }
@@ -107,8 +109,9 @@ impl Tcb {
 
     /// New data was acknowledged after an expiry.
     pub(super) fn answered_after_expiry(&mut self, env: &Env<'_>) {
-        if self.cold.black_hole == BlackHole::Suspected {
-            self.cold.black_hole = BlackHole::Trial(self.snd_una);
+        if let BlackHole::Suspected { vanished } = self.cold.black_hole {
+            let una = self.snd_una;
+            self.cold.black_hole = BlackHole::Trial { una, vanished };
             self.mss = self.carried_mss(env);
             self.congestion.at_least(self.mss.into());
         }

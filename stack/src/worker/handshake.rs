@@ -313,7 +313,8 @@ impl Endpoint {
                     seq: embryo.iss.add(1),
                     ack: embryo.irs.add(1),
                     flags: Flags::ACK,
-                    window: self.config.syn_window(),
+                    // What the SYN-ACK has offered, in the scale of all segments behind it (RFC 7323 §2.2).
+                    window: self.config.syn_window() >> embryo.shifts.receive(),
                     options: ReplyOptions::NONE.with_timestamps(stamps),
                 };
                 self.reply(Counter::EmbryoChallenged, reply)

@@ -14,6 +14,7 @@ use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
 use crate::intruder::Intruder;
+use crate::narrow;
 use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
 use crate::stage::{Manners, Stage};
 use crate::trouble::Trouble;
@@ -43,6 +44,7 @@ pub(crate) fn draw(seed: u64) -> Stage {
     let mut hosts = draw_hosts(&mut random);
     let mut plans = draw_plans(&mut random, &hosts);
     draw_vlans(seed, &mut hosts, &mut plans);
+    narrow::draw_paths(seed, &mut hosts, &mut plans);
     let wraps = wraps::is_due(seed);
     if wraps {
         wraps::arrange(&mut random, &mut hosts, &mut plans[0], FIRST_OPEN);
