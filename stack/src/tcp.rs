@@ -16,6 +16,7 @@ pub mod settings;
 pub mod state;
 // The connection, what comes in, what goes out.
 mod commands;
+pub mod info;
 mod input;
 pub mod output;
 mod sample;

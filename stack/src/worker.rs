@@ -19,6 +19,7 @@ mod handoff;
 mod handshake;
 mod held;
 mod icmp_errors;
+mod info;
 mod look;
 mod neighborhood;
 mod new_states;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::conn::connections::Connections;
 use crate::conn::pressure::Pressure;
-use crate::conn::{ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
+use crate::conn::{ConnId, ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::local::ports::{LocalPorts, PortRange};
 use crate::memory::{MemoryError, PageOptions};
@@ -48,6 +49,7 @@ use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
 use crate::path::Paths;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
+use crate::worker::app::ConnInfo;
 use crate::worker::app::{App, NoApp};
 
 use callbacks::Hosted;
@@ -103,6 +105,8 @@ struct Core<N: Nic> {
     waiting: Waiting,
     /// Connections whose first SYN waits for its neighbour.
     held: Held,
+    /// The connection that ends while it rests, as it looked then: for its last callback.
+    last_rested: Option<(ConnId, ConnInfo)>,
     ports: LocalPorts,
     writer: SegmentWriter<N::Frame>,
 }
@@ -138,7 +142,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     ) -> Result<Self, MemoryError> {
         let open = config.limits.records.open;
         let conns = Connections::new(
-            open,
+            config.limits.records,
             config.limits.queue_items,
             u32::from(nic.caps().mtu),
             &config.tcp,
@@ -160,6 +164,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 broadcasts: Broadcasts::new(&config.broadcasts()),
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
+                last_rested: None,
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 paths: Paths::new(config.limits.paths, caps.mtu, FlowHasher::new(secrets.flow)),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,

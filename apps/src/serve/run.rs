@@ -9,6 +9,7 @@ use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, Mempool, NicSpec, Port, QueuePair
 use stack::config::Config;
 use stack::memory::PageOptions;
 use stack::nic::fault::FaultSpec;
+use stack::timer::TimerWheel;
 use stack::wire::vlan::VlanId;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
@@ -204,7 +205,8 @@ fn announce(
         ids => format!(", VLAN {}", ids.join(", ")),
     };
     console::log(format_args!(
-        "{}: {addresses} at {}{vlans}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}",
+        "{}: {addresses} at {}{vlans}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}; \
+         each connection: {} bytes of its service and {} of its timer",
         plan.spec,
         mac_text(mac),
         plan.workers,
@@ -213,7 +215,9 @@ fn announce(
         Offloads::from(port.caps()),
         link.text(),
         eal.version(),
-        eal.memory_line()
+        eal.memory_line(),
+        Services::STATE_BYTES,
+        TimerWheel::TIMER_BYTES
     ));
 }
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::key::{FlowHash, FlowKey};
 use super::record::TickMs;
-use super::{ConnId, Entry, Found, Records};
+use super::{Capacity, ConnId, Entry, Found};
 use crate::local::addresses::LocalId;
 use crate::memory::{MemoryError, prefetch_read};
 use crate::nic::Frame;
@@ -207,13 +207,17 @@ pub struct Connections<F> {
     pub(super) v4: Vec<Conn>,
     pub(super) v6: Vec<Conn>,
     v4_capacity: u32,
+    open_capacity: u32,
     /// What a place holds before it is used for the first time.
     vacant: Conn,
     /// What all queues hold.
     pub chunks: Chunks<F>,
     /// What applications send again and again.
     pub statics: Statics<F>,
+    /// The timers of slots, then the app's, by handle.
     wheel: TimerWheel,
+    /// Timers of the app that run.
+    app_timers: u32,
     dirty: VecDeque<Slot>,
     /// Connections without anything queued whose send was refused for want of places in the queues of all, each slot once:
     /// it may have changed its owner since, who hears nothing that it didn't ask for.
@@ -224,43 +228,60 @@ pub struct Connections<F> {
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
     pub counters: Counters,
-    /// The connection that ended last, and what of its text was never acknowledged, in bytes.
-    last_ended: Option<(ConnId, u64)>,
+    /// The connection that ended last, where it stood, and what of its text was never acknowledged, in bytes.
+    last_ended: Option<(ConnId, Slot, u64)>,
 }
 
 /// Places in the list of output for slots whose connection ended while it stood there.
 const STALE_DIRTY: usize = 1024;
+
+/// Whose timer fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fired {
+    /// An open connection's.
+    Slot(Slot),
+    /// The app's, of the connection with this handle.
+    App {
+        /// [`ConnId::handle`].
+        handle: u32,
+    },
+}
 
 /// The number of an open connection on its worker: IPv4 first, then IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot(pub u32);
 
 impl<F: Frame> Connections<F> {
-    /// Room for `open` connections of each family, which share `queue_items` places; time starts at `now`. `buffer_len` is what
-    /// an empty frame of the NIC can hold, in bytes.
+    /// Room for as many connections as `records` says, which share `queue_items` places; time starts at `now`. `buffer_len` is
+    /// what an empty frame of the NIC can hold, in bytes.
     ///
     /// # Errors
     /// [`MemoryError`] when the system hasn't got the memory, or there are more connections than timers can be named.
     pub fn new(
-        open: Records,
+        records: Capacity,
         queue_items: u32,
         buffer_len: u32,
         settings: &Settings,
         now: Instant,
     ) -> Result<Self, MemoryError> {
+        let open = records.open;
         let too_many = || MemoryError::TooLarge {
             elements: usize::try_from(open.total()).unwrap_or(usize::MAX),
             element_bytes: size_of::<Conn>(),
         };
         let total = u32::try_from(open.total()).map_err(|_| too_many())?;
+        let handles = records.connections().total();
+        let timers = u32::try_from(open.total() + handles).map_err(|_| too_many())?;
         Ok(Self {
             v4: Vec::with_capacity(open.v4 as usize),
             v6: Vec::with_capacity(open.v6 as usize),
             v4_capacity: open.v4,
+            open_capacity: total,
             vacant: Conn::vacant(settings, now),
             chunks: Chunks::new(queue_items, buffer_len)?,
             statics: Statics::new(buffer_len),
-            wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
+            wheel: TimerWheel::new(timers, now)?,
+            app_timers: 0,
             dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
             starved: VecDeque::with_capacity(total as usize),
             is_starved: vec![false; total as usize].into_boxed_slice(),
@@ -365,7 +386,7 @@ impl<F> Connections<F> {
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
     pub fn remove(&mut self, slot: Slot, mut freed: impl FnMut(F)) -> Option<Removed> {
         let Parts { conn, chunks, .. } = self.parts(slot)?;
-        let unacked = (conn.id, conn.tx.len());
+        let unacked = (conn.id, slot, conn.tx.len());
         conn.tx.clear(chunks, &mut freed);
         conn.rx.clear(chunks, &mut freed);
         conn.ahead.clear(chunks, &mut freed);
@@ -389,9 +410,26 @@ impl<F> Connections<F> {
     #[must_use]
     pub fn unacked_at_end(&self, id: ConnId) -> u64 {
         match self.last_ended {
-            Some((ended, len)) if ended == id => len,
+            Some((ended, _, len)) if ended == id => len,
             _ => 0,
         }
+    }
+}
+
+impl<F> Connections<F> {
+    /// The application has heard of the end: what has ended means nothing any more.
+    #[inline]
+    pub const fn forget_ended(&mut self) {
+        self.last_ended = None;
+    }
+
+    /// The connection that ended last, if it is this one and its place has no other yet, and its bytes that were never
+    /// acknowledged.
+    #[must_use]
+    pub fn ended(&self, id: ConnId) -> Option<(&Conn, u64)> {
+        let (ended, slot, len) = self.last_ended?;
+        let conn = self.place(slot)?;
+        (ended == id && conn.id == id).then_some((conn, len))
     }
 }
 
@@ -546,16 +584,43 @@ impl<F> Connections<F> {
         }
     }
 
-    /// A connection whose timer fires. It is armed no more.
+    /// A timer that fires. It is armed no more.
     #[inline]
-    pub fn pop_fired(&mut self, now: Instant) -> Option<Slot> {
+    pub fn pop_fired(&mut self, now: Instant) -> Option<Fired> {
         loop {
-            let slot = Slot(self.wheel.pop_due(now)?);
+            let index = self.wheel.pop_due(now)?;
+            if let Some(handle) = index.checked_sub(self.open_capacity) {
+                self.app_timers -= 1;
+                return Some(Fired::App { handle });
+            }
+            let slot = Slot(index);
             if let Some(conn) = self.get_mut(slot) {
                 conn.armed_ns = u64::MAX;
-                return Some(slot);
+                return Some(Fired::Slot(slot));
             }
         }
+    }
+
+    /// Starts the app's timer of a connection, or moves it.
+    pub fn set_app_timer(&mut self, id: ConnId, at: Instant) {
+        let timer = self.open_capacity + id.handle();
+        self.app_timers += u32::from(!self.wheel.is_armed(timer));
+        self.wheel.arm(timer, at);
+    }
+
+    /// Stops the app's timer of a connection. While no such timer runs at all, nothing is touched.
+    #[inline]
+    pub fn clear_app_timer(&mut self, id: ConnId) {
+        if self.app_timers > 0 {
+            self.stop_app_timer(id);
+        }
+    }
+
+    #[cold]
+    fn stop_app_timer(&mut self, id: ConnId) {
+        let timer = self.open_capacity + id.handle();
+        self.app_timers -= u32::from(self.wheel.is_armed(timer));
+        self.wheel.cancel(timer);
     }
 
     /// When the next timer fires, at the earliest.

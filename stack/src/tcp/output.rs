@@ -119,6 +119,7 @@ impl Tcb {
         self.rtx_nxt = self.snd_nxt;
         if is_retransmission {
             env.counters.retransmitted_segments += 1;
+            self.cold.retransmissions = self.cold.retransmissions.saturating_add(1);
             self.rtt_timer.cancel();
         } else {
             self.rtt_timer.start(self.snd_nxt, env.now);
@@ -341,6 +342,7 @@ impl Tcb {
         }
         let mut plan = if is_retransmission {
             env.counters.retransmitted_segments += 1;
+            self.cold.retransmissions = self.cold.retransmissions.saturating_add(1);
             self.rtt_timer.cancel();
             // Where only the ACK of it got lost, the peer drops it unread, and our acknowledgment with it: what is owed
             // stays owed. Its window may be read, so it binds.

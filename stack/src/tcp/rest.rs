@@ -157,6 +157,7 @@ impl Tcb {
         tcb.ts.recent = rest.ts_recent.unwrap_or(0);
         tcb.ts.last_ack_sent = rest.rcv_nxt;
         tcb.cold.ts_recent_s = rest.heard_s;
+        tcb.cold.irs = rest.rcv_nxt.sub(1); // what it receives is counted from here
         tcb.resume_mss(rest.mss, env);
         tcb.cold.rtt = RttEstimator::resume(rest.srtt_us, rest.rttvar_us);
         tcb.rto = Rto::from_estimate(rest.rto_us.into(), env.settings);

@@ -177,13 +177,15 @@ pub(super) struct Cold {
     pub(super) snd_up: SeqNum,
     pub(super) rcv_up: SeqNum,
     pub(super) keepalive: Keepalive,
+    pub(super) soft_error: Option<IcmpError>,
     pub(super) peer_mss: u16,
     pub(super) black_hole: BlackHole,
     /// FIN-WAIT-2, TIME-WAIT or keepalive, by state.
     pub(super) slow_timer: Deadline,
     pub(super) overdue: Overdue,
     pub(super) answers: AnswerLimits,
-    pub(super) soft_error: Option<IcmpError>,
+    /// Segments sent again, 65,535 at most.
+    pub(super) retransmissions: u16,
     pub(super) close_reason: Option<CloseReason>,
     pub(super) reassembly: Reassembly,
 }
@@ -205,6 +207,7 @@ impl Cold {
             slow_timer: Deadline::OFF,
             overdue: Overdue::NOTHING,
             answers: AnswerLimits::NEW,
+            retransmissions: 0,
             soft_error: None,
             close_reason: None,
             reassembly: Reassembly::default(),

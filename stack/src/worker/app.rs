@@ -9,6 +9,7 @@
 //! * active: [`Cx::connect`] → [`App::on_open`], or [`App::on_close`] with the reason;
 //! * [`App::on_data`] whenever bytes arrived: take them ([`Cx::take`], zero-copy) or look at them ([`Cx::peek`],
 //!   [`Cx::consume`]); what is left stays queued and the receive window shrinks by it;
+//! * [`App::on_timer`] at the time that the app has set ([`Cx::set_timer`]);
 //! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
 //! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.
 
@@ -21,6 +22,7 @@ pub use super::connect::{ConnInfo, Connect, ConnectError, SendError};
 pub use super::cx::Cx;
 pub use crate::queue::item::{StaticId, TxItem};
 pub use crate::queue::rx_queue::Chunk;
+pub use crate::tcp::info::{Side, TcpInfo};
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {
@@ -72,7 +74,18 @@ pub trait App: Sized + Send {
         let _ = (cx, conn, state);
     }
 
-    /// The connection is over; `state` is dropped afterwards and `conn` means nothing any more. A connection that we
+    /// The time has come that [`Cx::set_timer`] named. The connection may rest: asking it something wakes it.
+    fn on_timer<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = (cx, conn, state);
+    }
+
+    /// The connection is over; `state` is dropped afterwards and `conn` means nothing any more. [`Cx::info`] still says what it
+    /// looked like, until another one is opened in this callback. A connection that we
     /// closed first ends here when it enters TIME-WAIT.
     fn on_close<N: Nic>(
         &mut self,

@@ -189,9 +189,28 @@ impl<N: Nic> Core<N> {
         reason: CloseReason,
         now: Instant,
     ) {
+        self.conns.clear_app_timer(id);
         let (app, state, new_states) = hosted.parts(id);
         app.on_close(&mut Cx::new(self, new_states, now), id, state, reason);
         *state = A::Conn::default();
+        self.conns.forget_ended();
+        self.announce(hosted, now);
+    }
+
+    /// The app's timer of a connection has fired. It runs down while the connection rests, and doesn't wake it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn app_timer<A: App>(&mut self, hosted: &mut Hosted<A>, handle: u32, now: Instant) {
+        // Timers end with their connections, so this is the one that it was set for.
+        let Some(id) = self.endpoint.table.by_handle(handle) else {
+            return;
+        };
+        let (app, state, new_states) = hosted.parts(id);
+        let mut cx = match self.slot_named(id) {
+            Some(slot) => Cx::about(self, new_states, id, slot, now),
+            None => Cx::new(self, new_states, now),
+        };
+        app.on_timer(&mut cx, id, state);
         self.announce(hosted, now);
     }
 

@@ -6,6 +6,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::local::listener::ListenerId;
+use crate::tcp::info::TcpInfo;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::State;
 use crate::wire::vlan::VlanId;
@@ -77,4 +78,6 @@ pub struct ConnInfo {
     pub rcv_wnd: u32,
     /// Whether the peer's FIN has arrived.
     pub peer_closed: bool,
+    /// What TCP knows: times, windows, segment sizes, what was negotiated, how it ended.
+    pub tcp: TcpInfo,
 }

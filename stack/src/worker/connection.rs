@@ -102,11 +102,15 @@ impl<N: Nic> Core<N> {
     ) {
         self.end(frame, Counter::RestReset);
         let id = self.endpoint.table.conn_id(found);
+        if let Some(id) = id {
+            self.keep_info(id, CloseReason::Reset, now);
+        }
         self.endpoint.table.remove(found, meta.hash);
         self.conns.counters.rest_reset();
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
         if let Some(id) = id {
             self.closed(hosted, id, CloseReason::Reset, now);
+            self.last_rested = None;
         }
     }
 

@@ -19,10 +19,9 @@ use crate::queue::item::{StaticId, TxItem};
 use crate::queue::rx_queue::Chunk;
 use crate::tcp::env::Env;
 use crate::tcp::settings::ConnectionOptions;
-use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
-use crate::worker::connect::{ConnInfo, Connect, ConnectError, SendError};
+use crate::worker::connect::{Connect, ConnectError, SendError};
 
 /// Why nothing can be queued for sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +37,7 @@ const PORT_TRIES: u16 = 4096;
 ///
 /// `S` is what the app remembers of each connection ([`crate::worker::app::App::Conn`]).
 pub struct Cx<'a, N: Nic, S> {
-    core: &'a mut Core<N>,
+    pub(super) core: &'a mut Core<N>,
     new_states: &'a mut NewStates<S>,
     now: Instant,
     /// The connection that the callback is about, and where it stands: it can't move while the callback runs.
@@ -412,6 +411,26 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
+    /// Starts the connection's timer, or moves it: [`crate::worker::app::App::on_timer`] follows at `at` or up to 66 us later, once.
+    /// The timer goes on while the connection rests, keeps none from resting, and ends with it.
+    pub fn set_timer(&mut self, conn: ConnId, at: Instant) {
+        let Some(found) = self.core.endpoint.table.resolve(conn) else {
+            return;
+        };
+        // Whose end the app doesn't hear has no timer that would end then.
+        let is_owned = self.look(conn, |conn| conn.has(Conn::OWNED));
+        if is_owned.unwrap_or(found.kind() == Kind::Parked) {
+            self.core.conns.set_app_timer(conn, at);
+        }
+    }
+
+    /// Stops the connection's timer.
+    pub fn clear_timer(&mut self, conn: ConnId) {
+        if self.core.endpoint.table.locate(conn).is_some() {
+            self.core.conns.clear_app_timer(conn);
+        }
+    }
+
     /// Other choices for this connection. One at rest takes them without waking, but for keepalive, which has a timer.
     pub fn set_options(&mut self, conn: ConnId, options: ConnectionOptions) {
         let slot = match self.awake_slot(conn) {
@@ -433,51 +452,6 @@ impl<N: Nic, S> Cx<'_, N, S> {
             Some(slot) => self.core.command(slot, self.now, act),
             None => self.core.remember(conn, |flags| flags.with_end_due(end)),
         }
-    }
-
-    /// What the connection looks like; `None` when it has ended.
-    #[must_use]
-    pub fn info(&self, conn: ConnId) -> Option<ConnInfo> {
-        let found = self.core.endpoint.table.resolve(conn)?;
-        let key = self.core.endpoint.table.key(found)?;
-        let (vlan, local) = self.core.endpoint.config.locals.locate(key.local())?;
-        let blank = ConnInfo {
-            state: State::Established,
-            vlan,
-            local: SocketAddr::new(local, key.local_port()),
-            remote: SocketAddr::new(key.remote(), key.remote_port()),
-            listener: self.listener(conn),
-            unread_len: 0,
-            unacked_len: 0,
-            snd_wnd: 0,
-            rcv_wnd: 0,
-            peer_closed: false,
-        };
-        if found.kind() == Kind::Parked {
-            let parked = self.core.endpoint.table.parked(found)?;
-            return Some(ConnInfo {
-                snd_wnd: u32::from(parked.peer_window) << parked.shifts.send(),
-                rcv_wnd: parked.rcv_wnd,
-                ..blank
-            });
-        }
-        let info = |conn: &Conn| ConnInfo {
-            state: conn.tcb.state(),
-            unread_len: conn.rx.len(),
-            unacked_len: conn.tx.len(),
-            snd_wnd: conn.tcb.send_window(),
-            rcv_wnd: conn.tcb.receive_window(),
-            peer_closed: conn.tcb.state().peer_has_closed(),
-            ..blank
-        };
-        self.look(conn, info)
-    }
-
-    /// The listener that a connection came from.
-    #[must_use]
-    pub fn listener(&self, conn: ConnId) -> Option<ListenerId> {
-        let table = &self.core.endpoint.table;
-        table.listener(table.resolve(conn)?)
     }
 
     /// The connection that follows `after` in the order of handle numbers (the first one for `None`): for walks over all
@@ -510,7 +484,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// The slot of a connection that isn't at rest.
     #[inline]
-    fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
+    pub(super) fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
         match self.current {
             Some((current, slot)) if current == conn => Some(slot),
             _ => self.core.slot_named(conn),

@@ -10,7 +10,7 @@ use super::callbacks::Hosted;
 use super::held::is_held;
 use super::paths::ask_again;
 use crate::config::Config;
-use crate::conn::connections::{Conn, Parts, Slot};
+use crate::conn::connections::{Conn, Fired, Parts, Slot};
 use crate::conn::{Open, Parked, TickMs};
 use crate::counters::Counter;
 use crate::neighbor::Neighbor;
@@ -318,10 +318,11 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn run_connection_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..TIMERS_PER_TURN {
-            let Some(slot) = self.conns.pop_fired(now) else {
-                break;
-            };
-            self.on_timer(hosted, slot, now);
+            match self.conns.pop_fired(now) {
+                Some(Fired::Slot(slot)) => self.on_timer(hosted, slot, now),
+                Some(Fired::App { handle }) => self.app_timer(hosted, handle, now),
+                None => break,
+            }
         }
         self.relieve_pressure(hosted, now);
         self.feed_starved(hosted, now);

@@ -177,11 +177,13 @@ impl<N: Nic> Core<N> {
             options: ReplyOptions::NONE.with_timestamps(stamps),
         };
         let hash = self.endpoint.hasher.hash(&key);
+        self.keep_info(id, CloseReason::Aborted, now);
         self.endpoint.table.remove(found, hash);
         self.conns.counters.rest_aborted();
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
         self.originate_resolved(&key, &reset, now);
         self.closed(hosted, id, CloseReason::Aborted, now);
+        self.last_rested = None;
     }
 
     #[cold]
