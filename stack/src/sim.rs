@@ -16,6 +16,7 @@ mod agenda;
 mod draws;
 pub mod frame;
 pub mod host;
+mod host_id;
 pub mod inspect;
 pub mod link;
 pub mod nic;

@@ -7,6 +7,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::draws::FlowDraws;
+pub use super::host_id::HostId;
 use super::link::{Link, LinkSpec};
 use super::nic::{NicSpec, Pools, SimNic};
 use crate::config::{Config, ConfigError, ConfigSpec, Interface};
@@ -17,10 +18,6 @@ use crate::time::Instant;
 use crate::wire::{Network, parse};
 use crate::worker::app::App;
 use crate::worker::{Rings, Secrets, Worker};
-
-/// A host of a world, in the order in which they were added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostId(pub u16);
 
 /// To which queue of a host a received frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

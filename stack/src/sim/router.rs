@@ -5,7 +5,7 @@
 //!
 //! [`LinkSpec`]: super::link::LinkSpec
 
-use super::host::HostId;
+use super::host_id::HostId;
 use super::inspect::{Places, ipv4_checksum_is_right, ones_complement_sum, places};
 
 /// The sender of frames that a router makes: no host has this id.
