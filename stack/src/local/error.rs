@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use crate::wire::vlan::VlanId;
 
-/// Addresses that [`LocalId`] can tell apart, those of each VLAN counted apart.
+/// Addresses that [`LocalId`](super::addresses::LocalId) can tell apart, those of each VLAN counted apart.
 pub const MAX_LOCAL_ADDRS: u32 = 1 << 16;
 
 /// A set of local addresses can't be used.
