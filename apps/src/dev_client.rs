@@ -30,7 +30,7 @@ use crate::serve::idle::{BackOff, Idle};
 use crate::serve::kernel::{self, KernelSide};
 use crate::stop::Stop;
 use crate::units;
-use client::{Client, Order, Talk, Tally};
+use client::{Client, ClientPlan, ClientTally, Talk};
 
 /// Frames of each pool beside those that connections hold.
 const POOL_FRAMES: u32 = 16_383;
@@ -236,12 +236,12 @@ fn talk(
     Ok(outcome)
 }
 
-fn order(args: &Args) -> Order {
+fn order(args: &Args) -> ClientPlan {
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
         args.path, args.to
     );
-    Order {
+    ClientPlan {
         to: args.to,
         talk: args.talk,
         bytes: args.bytes,
@@ -253,7 +253,7 @@ fn order(args: &Args) -> Order {
 }
 
 impl Outcome {
-    fn new(args: &Args, tally: &Tally, seconds: f64) -> Self {
+    fn new(args: &Args, tally: &ClientTally, seconds: f64) -> Self {
         Self {
             command: provenance::command(),
             connections: args.connections,

@@ -17,7 +17,7 @@ use crate::console;
 use crate::failure::Failure;
 use crate::secrets;
 use crate::stop::Stop;
-use crate::traffic::{Expect, Generator, Order, PaceConfig, SynOptions, Tally, Target};
+use crate::traffic::{Expect, Generator, PaceConfig, SynOptions, Tally, Target, TrafficPlan};
 use crate::units;
 
 /// Networks that nobody lives in: RFC 2544, RFC 5737, RFC 5180, RFC 3849.
@@ -153,7 +153,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn generator(args: &Args, nic: DpdkNic, clock: Clock) -> Result<Generator<DpdkNic>, Failure> {
-    let order = Order {
+    let order = TrafficPlan {
         target: Target {
             mac: args.to_mac,
             source_mac: nic.mac(),

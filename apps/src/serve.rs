@@ -34,7 +34,7 @@ mod notes;
 // A line a second.
 mod watch;
 // What the workers came to.
-mod watched;
+mod run_outcome;
 // Services finish, workers drain.
 mod ending;
 // A worker that doesn't end.

@@ -21,7 +21,7 @@ mod pace;
 mod generator;
 
 pub(crate) use flow::FIRST_PORT;
-pub(crate) use generator::{Generator, Order};
+pub(crate) use generator::{Generator, TrafficPlan};
 pub(crate) use pace::PaceConfig;
 pub(crate) use tally::Tally;
 pub(crate) use template::{SynOptions, Target};

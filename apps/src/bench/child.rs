@@ -1,4 +1,4 @@
-//! [`Child`]: the endpoint of a memif run as its parent sees it, a process of its own; [`Told`], the lines between them.
+//! [`Child`]: the endpoint of a memif run as its parent sees it, a process of its own; [`EndpointMessage`], the lines between them.
 //!
 //! Orders go one way, JSON the other. The child must never outlive its parent: it ends when its stdin does.
 
@@ -31,7 +31,7 @@ const ORDER_STOP: &str = "stop";
 /// One line of the child's stdout.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Told {
+pub(super) enum EndpointMessage {
     Ready(Ready),
     Progress(Progress),
     Stopped(Stopped),
@@ -41,7 +41,7 @@ pub(super) enum Told {
 /// The endpoint's process, as its parent sees it. Ends with this value.
 pub(super) struct Child {
     process: std::process::Child,
-    told: Receiver<Told>,
+    told: Receiver<EndpointMessage>,
 }
 
 impl Child {
@@ -92,7 +92,7 @@ impl Child {
         let started = Instant::now();
         loop {
             match self.told.recv_timeout(LOOK) {
-                Ok(Told::Ready(ready)) => return Ok(ready),
+                Ok(EndpointMessage::Ready(ready)) => return Ok(ready),
                 Err(RecvTimeoutError::Timeout) if stop.is_asked() => {
                     return Err(Failure::Run(
                         "stopped before there was anything to measure".into(),
@@ -111,7 +111,7 @@ impl Child {
     pub(super) fn progress(&mut self) -> Result<Progress, Failure> {
         self.order(ORDER_PROGRESS);
         match self.told.recv_timeout(PATIENCE) {
-            Ok(Told::Progress(progress)) => Ok(progress),
+            Ok(EndpointMessage::Progress(progress)) => Ok(progress),
             other => Err(self.unexpected(other)),
         }
     }
@@ -123,7 +123,7 @@ impl Child {
     pub(super) fn stop(&mut self) -> Result<Stopped, Failure> {
         self.order(ORDER_STOP);
         match self.told.recv_timeout(PATIENCE) {
-            Ok(Told::Stopped(stopped)) => Ok(stopped),
+            Ok(EndpointMessage::Stopped(stopped)) => Ok(stopped),
             other => Err(self.unexpected(other)),
         }
     }
@@ -136,10 +136,10 @@ impl Child {
     }
 
     /// What to say instead of an answer.
-    fn unexpected(&mut self, told: Result<Told, RecvTimeoutError>) -> Failure {
+    fn unexpected(&mut self, told: Result<EndpointMessage, RecvTimeoutError>) -> Failure {
         match told {
-            Ok(Told::Failed { usage: true, cause }) => Failure::Usage(cause),
-            Ok(Told::Failed {
+            Ok(EndpointMessage::Failed { usage: true, cause }) => Failure::Usage(cause),
+            Ok(EndpointMessage::Failed {
                 usage: false,
                 cause,
             }) => Failure::Run(cause),

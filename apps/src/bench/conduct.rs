@@ -26,12 +26,12 @@ pub(super) const DRAIN_MAX: Duration = Duration::from_secs(3);
 
 /// The control thread's line to the generator's thread.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct GeneratorLine {
     pub(super) orders: Orders,
     pub(super) mailbox: Mailbox<Tally>,
 }
 
-impl Line {
+impl GeneratorLine {
     /// A line to a generator that waits until it is told to run.
     pub(super) const fn new() -> Self {
         Self {
@@ -57,7 +57,7 @@ pub(super) trait Watch {
 }
 
 /// The near side of a link whose far side stands ready.
-pub(super) struct Near<'a> {
+pub(super) struct NearSide<'a> {
     pub(super) eal: &'a Eal,
     pub(super) queues: QueuePair,
     /// The CPU of whoever is to poll here.
@@ -70,7 +70,7 @@ pub(super) struct Near<'a> {
 
 /// What a run came to.
 #[derive(Debug, Clone)]
-pub(super) struct Course {
+pub(super) struct StatelessRun {
     /// What happened while it was measured.
     pub(super) measured: Tally,
     /// How long that was.
@@ -84,7 +84,7 @@ pub(super) struct Course {
 }
 
 /// The generator's thread: turns until told to stop. Returns the dumps of wrong replies.
-pub(super) fn generate(mut generator: Generator<DpdkNic>, line: &Line) -> Vec<String> {
+pub(super) fn generate(mut generator: Generator<DpdkNic>, line: &GeneratorLine) -> Vec<String> {
     let mut served = 0;
     let mut now_ticks = dpdk::cycles();
     loop {
@@ -105,11 +105,11 @@ pub(super) fn generate(mut generator: Generator<DpdkNic>, line: &Line) -> Vec<St
 /// [`Failure::Run`] when one of the sides does not answer.
 pub(super) fn conduct(
     args: &Args,
-    line: &Line,
+    line: &GeneratorLine,
     endpoint: &mut dyn Watch,
     clock: Clock,
     stop: &Stop,
-) -> Result<Course, Failure> {
+) -> Result<StatelessRun, Failure> {
     line.orders.give(Order::Run);
     rest(Duration::from_millis(args.warmup_ms), stop);
     let (first, first_progress) = (line.tally()?, endpoint.progress()?);
@@ -135,7 +135,7 @@ pub(super) fn conduct(
     let interrupted = stop.is_asked();
     let spent = last_progress.as_ref().zip(first_progress.as_ref());
     let whole = drain(line, last)?;
-    Ok(Course {
+    Ok(StatelessRun {
         measured: last.since(&first),
         seconds: clock.seconds(first.at_ticks, last.at_ticks),
         spent: spent.map(|(now, before)| now.spent.since(&before.spent)),
@@ -156,7 +156,7 @@ pub(super) fn rest(time: Duration, stop: &Stop) {
 }
 
 /// Ends sending and waits for the replies that are on their way.
-fn drain(line: &Line, mut last: Tally) -> Result<Tally, Failure> {
+fn drain(line: &GeneratorLine, mut last: Tally) -> Result<Tally, Failure> {
     line.orders.give(Order::Drain);
     let started = Instant::now();
     let mut moved_at = started;

@@ -15,7 +15,7 @@ use dpdk::QueuePair;
 use workload::Side;
 
 use super::args::Args;
-use super::conduct::Near;
+use super::conduct::NearSide;
 use super::endpoint::{Endpoint, Ready};
 use super::{memif, ring};
 use crate::clock::Clock;
@@ -30,7 +30,7 @@ use report::Report;
 /// # Errors
 /// [`Failure`] when the run could not be made.
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
-    let near = |near: Near<'_>| course::run(args, stop, near);
+    let near = |near: NearSide<'_>| course::run(args, stop, near);
     let (course, sides) = if args.is_ring() {
         ring::run(args, endpoint, near)?
     } else {

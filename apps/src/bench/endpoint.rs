@@ -96,19 +96,19 @@ impl From<&Tally> for AppProgress {
 }
 
 /// An app that can say what it has done.
-pub(super) trait Tells: App {
+pub(super) trait ReportsProgress: App {
     /// What it has done so far.
-    fn told(&self) -> AppProgress;
+    fn progress(&self) -> AppProgress;
 }
 
-impl Tells for NoApp {
-    fn told(&self) -> AppProgress {
+impl ReportsProgress for NoApp {
+    fn progress(&self) -> AppProgress {
         AppProgress::default()
     }
 }
 
-impl Tells for Side {
-    fn told(&self) -> AppProgress {
+impl ReportsProgress for Side {
+    fn progress(&self) -> AppProgress {
         self.tally().into()
     }
 }
@@ -168,7 +168,7 @@ impl Spent {
 }
 
 impl Progress {
-    pub(super) fn of<N: stack::nic::Nic, A: Tells>(worker: &Worker<N, A>) -> Self {
+    pub(super) fn of<N: stack::nic::Nic, A: ReportsProgress>(worker: &Worker<N, A>) -> Self {
         let counters = worker.counters();
         Self {
             spent: Spent::of(worker.cycles()),
@@ -177,7 +177,7 @@ impl Progress {
                 .map(|(name, n)| (name.to_owned(), n))
                 .collect(),
             unaccounted: counters.unaccounted(),
-            app: worker.app().told(),
+            app: worker.app().progress(),
             resident_bytes: None,
         }
     }
@@ -248,7 +248,7 @@ impl Endpoint<NoApp> {
     }
 }
 
-impl<A: Tells> Endpoint<A> {
+impl<A: ReportsProgress> Endpoint<A> {
     /// A worker with `app` on these queues, its table empty.
     ///
     /// # Errors

@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use dpdk::{Eal, EalConfig, Mempool, NicSpec, PortConfig};
 
 use super::args::{Args, Mode};
-use super::child::{ORDER_PROGRESS, Told};
+use super::child::{EndpointMessage, ORDER_PROGRESS};
 use super::conversation;
-use super::endpoint::{self, Make, Progress, Stopped, Tells};
+use super::endpoint::{self, Make, Progress, ReportsProgress, Stopped};
 use super::ring::{MEMORY_MB, POOLS, only};
 use crate::clock::Clock;
 use crate::console;
@@ -31,14 +31,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     match outcome {
         Ok(()) => Ok(()),
-        Err(failure) => tell(&Told::Failed {
+        Err(failure) => tell(&EndpointMessage::Failed {
             usage: matches!(failure, Failure::Usage(_)),
             cause: failure.to_string(),
         }),
     }
 }
 
-fn serve<A: Tells>(args: &Args, make: Make<A>) -> Result<(), Failure> {
+fn serve<A: ReportsProgress>(args: &Args, make: Make<A>) -> Result<(), Failure> {
     let eal = Eal::init(&EalConfig {
         memory_mb: MEMORY_MB,
         extra_args: args.eal.clone(),
@@ -65,7 +65,7 @@ fn serve<A: Tells>(args: &Args, make: Make<A>) -> Result<(), Failure> {
             Ok(endpoint.run(orders, mailbox))
         });
         let obeyed = match ready_rx.recv() {
-            Ok(ready) => tell(&Told::Ready(ready)).and_then(|()| obey(mailbox)),
+            Ok(ready) => tell(&EndpointMessage::Ready(ready)).and_then(|()| obey(mailbox)),
             // The thread's own error says more.
             Err(_) => Ok(()),
         };
@@ -75,7 +75,7 @@ fn serve<A: Tells>(args: &Args, make: Make<A>) -> Result<(), Failure> {
     })?;
     drop(port);
     let in_use = pools.iter().chain(&rx_pool).map(Mempool::in_use).sum();
-    tell(&Told::Stopped(Stopped {
+    tell(&EndpointMessage::Stopped(Stopped {
         progress: last,
         mbufs_in_use: in_use,
     }))
@@ -87,7 +87,7 @@ fn obey(mailbox: &Mailbox<Progress>) -> Result<(), Failure> {
         match line.as_deref() {
             Ok(ORDER_PROGRESS) => {
                 let silent = || Failure::Run("the endpoint's thread does not answer".into());
-                tell(&Told::Progress(
+                tell(&EndpointMessage::Progress(
                     mailbox.ask().ok_or_else(silent)?.with_memory(),
                 ))?;
             }
@@ -97,7 +97,7 @@ fn obey(mailbox: &Mailbox<Progress>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(told: &Told) -> Result<(), Failure> {
+fn tell(told: &EndpointMessage) -> Result<(), Failure> {
     let line = serde_json::to_string(told).map_err(|error| Failure::Run(error.to_string()))?;
     console::result(line)
 }

@@ -10,7 +10,7 @@ use dpdk::{Eal, EalConfig, Mempool, NicSpec, Port, PortConfig};
 
 use super::args::{Args, Peer};
 use super::child::Child;
-use super::conduct::{Near, Watch};
+use super::conduct::{NearSide, Watch};
 use super::endpoint::{Progress, Stopped};
 use super::report::Sides;
 use super::ring::{MEMORY_MB, POOLS, only};
@@ -122,7 +122,7 @@ impl Drop for Link {
 pub(super) fn run<R>(
     args: &Args,
     stop: &Stop,
-    near: impl FnOnce(Near<'_>) -> Result<R, Failure>,
+    near: impl FnOnce(NearSide<'_>) -> Result<R, Failure>,
     early: impl FnOnce(&R, &Sides) -> Result<(), Failure>,
 ) -> Result<(R, Sides), Failure> {
     let link = Link::new(&args.nic)?;
@@ -145,13 +145,13 @@ pub(super) fn run<R>(
     port.wait_link_up(CONNECT)?;
     let mut pools = vec![queue.control.clone(), queue.data.clone()];
     pools.extend(port.rx_pool().cloned());
-    let result = near(Near {
+    let result = near(NearSide {
         eal: &eal,
         queues: queue,
         cpu: cpus[0],
         clock: Clock::start(eal.cycles_hz()),
         endpoint: ready.as_ref(),
-        far: &mut Far(child.as_mut()),
+        far: &mut FarProcess(child.as_mut()),
     })?;
     // Nobody polls on this side any more: the other side may close.
     let stopped: Option<Stopped> = child.as_mut().map(Child::stop).transpose()?;
@@ -173,9 +173,9 @@ pub(super) fn run<R>(
 }
 
 /// The endpoint in the other process, or nobody to ask.
-struct Far<'a>(Option<&'a mut Child>);
+struct FarProcess<'a>(Option<&'a mut Child>);
 
-impl Watch for Far<'_> {
+impl Watch for FarProcess<'_> {
     fn progress(&mut self) -> Result<Option<Progress>, Failure> {
         self.0.as_mut().map(|child| child.progress()).transpose()
     }

@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use dpdk::{Eal, EalConfig, Mempool, PoolSizes, QueuePair, RingConfig};
 
 use super::args::Args;
-use super::conduct::{Near, Watch};
-use super::endpoint::{Make, Progress, Stopped, Tells};
+use super::conduct::{NearSide, Watch};
+use super::endpoint::{Make, Progress, ReportsProgress, Stopped};
 use super::report::Sides;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -45,10 +45,10 @@ impl Watch for &EndpointLine {
 ///
 /// # Errors
 /// [`Failure`] when DPDK, a CPU or memory can't be had, or a side does not answer; or what `near` ends with.
-pub(super) fn run<A: Tells, R>(
+pub(super) fn run<A: ReportsProgress, R>(
     args: &Args,
     make: Make<A>,
-    near: impl FnOnce(Near<'_>) -> Result<R, Failure>,
+    near: impl FnOnce(NearSide<'_>) -> Result<R, Failure>,
 ) -> Result<(R, Sides), Failure> {
     let eal = Eal::init(&EalConfig {
         memory_mb: MEMORY_MB,
@@ -87,7 +87,7 @@ pub(super) fn run<A: Tells, R>(
                 "the endpoint ended before it was told to".into(),
             ));
         };
-        let result = near(Near {
+        let result = near(NearSide {
             eal,
             queues: near_queue,
             cpu: cpus[0],

@@ -9,7 +9,7 @@ use dpdk::{DpdkNic, Eal, QueuePair};
 use stack::nic::Nic as _;
 
 use super::args::{Args, Peer};
-use super::conduct::{self, Course, Line, Near};
+use super::conduct::{self, GeneratorLine, NearSide, StatelessRun};
 use super::endpoint;
 use super::report::{Report, Sides};
 use super::{memif, plan, ring};
@@ -19,7 +19,7 @@ use crate::mailbox;
 use crate::secrets;
 use crate::stop::Stop;
 use crate::threads::join;
-use crate::traffic::{Expect, Generator, Order, PaceConfig, Target};
+use crate::traffic::{Expect, Generator, PaceConfig, Target, TrafficPlan};
 
 /// What a peer that somebody else started is called on the link; memif delivers everything to everybody.
 const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
@@ -29,8 +29,8 @@ const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 /// # Errors
 /// [`Failure`] when the run could not be made.
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
-    let near = |near: Near<'_>| generate(args, stop, near);
-    let report = |(course, dumps): &(Course, Vec<String>), sides: &Sides| {
+    let near = |near: NearSide<'_>| generate(args, stop, near);
+    let report = |(course, dumps): &(StatelessRun, Vec<String>), sides: &Sides| {
         let sides = Sides {
             dumps: dumps.clone(),
             ..sides.clone()
@@ -55,8 +55,12 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
 }
 
 /// The near side: starts the generator, conducts the run, stops it.
-fn generate(args: &Args, stop: &Stop, near: Near<'_>) -> Result<(Course, Vec<String>), Failure> {
-    let line = Line::new();
+fn generate(
+    args: &Args,
+    stop: &Stop,
+    near: NearSide<'_>,
+) -> Result<(StatelessRun, Vec<String>), Failure> {
+    let line = GeneratorLine::new();
     let mac = near.endpoint.map_or(EXTERNAL_MAC, |ready| ready.mac);
     std::thread::scope(|scope| {
         let to = (near.queues, mac);
@@ -76,7 +80,7 @@ fn spawn_generator<'scope>(
     eal: &'scope Eal,
     cpu: usize,
     (queues, endpoint_mac): (QueuePair, [u8; 6]),
-    (line, clock): (&'scope Line, Clock),
+    (line, clock): (&'scope GeneratorLine, Clock),
 ) -> ScopedJoinHandle<'scope, Result<Vec<String>, Failure>> {
     scope.spawn(move || {
         let _lcore = eal.register_thread(Some(cpu))?;
@@ -96,7 +100,7 @@ fn generator(
     clock: Clock,
 ) -> Result<Generator<DpdkNic>, Failure> {
     let (address, port): (IpAddr, u16) = plan::target(args);
-    let order = Order {
+    let order = TrafficPlan {
         target: Target {
             mac: endpoint_mac,
             source_mac: nic.mac(),

@@ -37,7 +37,7 @@ pub(crate) enum Talk {
 
 /// What to do.
 #[derive(Debug, Clone)]
-pub(super) struct Order {
+pub(super) struct ClientPlan {
     pub(super) to: SocketAddr,
     pub(super) talk: Talk,
     /// Bytes of each connection: to send, or to get.
@@ -53,7 +53,7 @@ pub(super) struct Order {
 
 /// What came of it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
+pub(super) struct ClientTally {
     pub(super) started: u32,
     pub(super) opened: u32,
     pub(super) ended: u32,
@@ -88,24 +88,24 @@ pub(super) struct Conversation {
 /// The app.
 #[derive(Debug)]
 pub(super) struct Client {
-    order: Order,
-    tally: Tally,
+    order: ClientPlan,
+    tally: ClientTally,
     gives_up: bool,
     /// The walk over all connections goes on here.
     next_to_end: u32,
 }
 
 impl Client {
-    pub(super) fn new(order: Order) -> Self {
+    pub(super) fn new(order: ClientPlan) -> Self {
         Self {
             order,
-            tally: Tally::default(),
+            tally: ClientTally::default(),
             gives_up: false,
             next_to_end: 0,
         }
     }
 
-    pub(super) fn tally(&self) -> &Tally {
+    pub(super) fn tally(&self) -> &ClientTally {
         &self.tally
     }
 

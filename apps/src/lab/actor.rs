@@ -15,12 +15,12 @@ use stack::time::Instant;
 
 use super::errno::Errno;
 use super::recording::What;
-use super::scenario::{Act, CLIENT_PORT, Do, Seen, Side};
+use super::scenario::{Act, CLIENT_PORT, Do, End, Observation};
 
 /// An application that does as a scene says.
 #[derive(Debug)]
 pub(crate) struct Actor {
-    side: Side,
+    side: End,
     server: SocketAddr,
     /// `None` until the scene begins.
     starts_at: Option<Instant>,
@@ -49,7 +49,7 @@ struct Open {
 
 impl Actor {
     /// The application of `side`; `server` is whom a client connects to. It does nothing until [`Actor::begin`].
-    pub(crate) fn new(side: Side, server: SocketAddr, acts: &[Act]) -> Self {
+    pub(crate) fn new(side: End, server: SocketAddr, acts: &[Act]) -> Self {
         let mine = acts.iter().filter(|act| act.who == side).copied();
         let mut script: Vec<Act> = mine.filter(|act| act.what != Do::PowerOff).collect();
         script.sort_by_key(|act| act.at_ms);
@@ -79,7 +79,7 @@ impl Actor {
         self.notes.push((now, What::Calls { side, conn, call }));
     }
 
-    fn sees(&mut self, now: Instant, conn: u16, seen: Seen) {
+    fn sees(&mut self, now: Instant, conn: u16, seen: Observation) {
         let side = self.side;
         self.notes.push((now, What::Sees { side, conn, seen }));
     }
@@ -109,7 +109,9 @@ impl Actor {
                 };
                 match cx.connect(self.server, &how, number) {
                     Ok(id) => self.conn(number).id = Some(id),
-                    Err(error) => self.sees(now, number, Seen::Failed(Errno::of_connect(error))),
+                    Err(error) => {
+                        self.sees(now, number, Observation::Failed(Errno::of_connect(error)))
+                    }
                 }
             }
             Do::Accept => {
@@ -178,7 +180,7 @@ impl Actor {
         }
         let received = open.received;
         if received > before {
-            self.sees(now, number, Seen::Received(received));
+            self.sees(now, number, Observation::Received(received));
         }
     }
 }
@@ -194,8 +196,8 @@ impl App for Actor {
     fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut u16) {
         let Some(info) = cx.info(conn) else { return };
         let (client, seen) = match self.side {
-            Side::Client => (info.local, Seen::Connected),
-            Side::Server => (info.remote, Seen::Accepted),
+            End::Client => (info.local, Observation::Connected),
+            End::Server => (info.remote, Observation::Accepted),
         };
         let number = client.port().saturating_sub(CLIENT_PORT);
         *state = number;
@@ -227,7 +229,7 @@ impl App for Actor {
         state: &mut u16,
     ) {
         if !self.conn(*state).is_closed {
-            self.sees(cx.now(), *state, Seen::Eof);
+            self.sees(cx.now(), *state, Observation::Eof);
         }
     }
 
@@ -246,7 +248,7 @@ impl App for Actor {
         (open.id, open.is_open) = (None, false);
         let number = open.number;
         if let Some(errno) = Errno::of_close(reason) {
-            self.sees(cx.now(), number, Seen::Failed(errno));
+            self.sees(cx.now(), number, Observation::Failed(errno));
         }
     }
 

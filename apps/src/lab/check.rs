@@ -2,8 +2,8 @@
 //!
 //! It must never be kinder to us than to the kernel: the words of the scene hold for both.
 
-use super::scenario::{Cast, Expectation, Expected, Scene, Seen, Side};
-use super::story::{Row, Story, Told};
+use super::scenario::{Cast, End, Expectation, Expected, Observation, Scene};
+use super::story::{Row, Story, StoryEvent};
 
 /// Over a tap, on a machine that has other things to do, everything may be this much later than it should.
 const REAL_TIME_SLACK_MS: u64 = 500;
@@ -77,36 +77,36 @@ fn never(expectation: &Expectation, story: &Story) -> Result<(), String> {
 }
 
 /// Bytes may come in any parts: what counts is how many have come.
-fn is_seen(expected: Seen, seen: Seen) -> bool {
+fn is_seen(expected: Observation, seen: Observation) -> bool {
     match (expected, seen) {
-        (Seen::Received(least), Seen::Received(total)) => total >= least,
+        (Observation::Received(least), Observation::Received(total)) => total >= least,
         _ => seen == expected,
     }
 }
 
 /// Whether a row is what is expected, whenever it came.
 fn is(expectation: &Expectation, row: &Row) -> bool {
-    let by = |side: Side| side == expectation.who;
+    let by = |side: End| side == expectation.who;
     match (&expectation.what, &row.what) {
-        (Expected::Segment(spec) | Expected::NoSegment(spec), Told::Segment(carried)) => {
+        (Expected::Segment(spec) | Expected::NoSegment(spec), StoryEvent::Segment(carried)) => {
             by(carried.from)
                 && row.conn == expectation.conn
                 && spec.matches(&carried.segment, carried.base)
         }
         (
             Expected::Solicitation,
-            Told::Packet {
+            StoryEvent::Packet {
                 from,
                 is_solicitation,
                 ..
             },
         ) => by(*from) && *is_solicitation,
-        (Expected::App(expected), Told::Sees(side, seen)) => {
+        (Expected::App(expected), StoryEvent::Sees(side, seen)) => {
             by(*side)
                 && row.conn == expectation.conn
                 && expected.iter().any(|expected| is_seen(*expected, *seen))
         }
-        (Expected::Neighbor(expected), Told::Neighbor(side, state)) => {
+        (Expected::Neighbor(expected), StoryEvent::Neighbor(side, state)) => {
             by(*side) && *state == Some(*expected)
         }
         _ => false,

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::scenario::nud;
-use super::story::{Carried, Row, Story, Told};
+use super::story::{Carried, Row, Story, StoryEvent};
 
 /// A story as JSON: who played, and a list of rows.
 pub(crate) fn scene(title: &str, story: &Story, unmet: &[String]) -> Value {
@@ -20,8 +20,8 @@ pub(crate) fn scene(title: &str, story: &Story, unmet: &[String]) -> Value {
 
 fn row(row: &Row) -> Value {
     let mut value = match &row.what {
-        Told::Segment(carried) => segment(carried),
-        Told::Packet {
+        StoryEvent::Segment(carried) => segment(carried),
+        StoryEvent::Packet {
             from,
             text,
             is_solicitation,
@@ -29,12 +29,14 @@ fn row(row: &Row) -> Value {
         } => json!({
             "kind": "packet", "from": from, "text": text, "solicitation": is_solicitation, "lost": lost,
         }),
-        Told::Calls(side, call) => json!({"kind": "call", "side": side, "text": call}),
-        Told::Sees(side, seen) => json!({"kind": "seen", "side": side, "text": seen.to_string()}),
-        Told::Neighbor(side, state) => {
+        StoryEvent::Calls(side, call) => json!({"kind": "call", "side": side, "text": call}),
+        StoryEvent::Sees(side, seen) => {
+            json!({"kind": "seen", "side": side, "text": seen.to_string()})
+        }
+        StoryEvent::Neighbor(side, state) => {
             json!({"kind": "neighbor", "side": side, "state": state.map(nud)})
         }
-        Told::PoweredOff(side) => json!({"kind": "power_off", "side": side}),
+        StoryEvent::PoweredOff(side) => json!({"kind": "power_off", "side": side}),
     };
     if let Value::Object(object) = &mut value {
         object.insert("at_ms".into(), json!(row.at_ns as f64 / 1e6));

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use super::recording::Recording;
-use super::scenario::{Client, Player, Server, Side, nud};
-use super::story::{Carried, Row, Story, Told};
+use super::scenario::{Client, End, Player, Server, nud};
+use super::story::{Carried, Row, Story, StoryEvent};
 
 /// Columns of a line at most.
 pub(crate) const WIDTH: usize = 100;
@@ -56,7 +56,7 @@ fn millis(ns: u64) -> String {
 }
 
 fn head(recording: &Recording) -> String {
-    let end = |side: Side| {
+    let end = |side: End| {
         let player = match recording.cast.player(side) {
             Player::Ours => "syncline",
             Player::Kernel => "kernel",
@@ -74,23 +74,23 @@ fn head(recording: &Recording) -> String {
 /// What stands between the bars; usually one line.
 fn middle(row: &Row, story: &Story) -> Vec<String> {
     match &row.what {
-        Told::Segment(carried) => segment(carried, row.conn, story.has_several_connections),
-        Told::Packet {
+        StoryEvent::Segment(carried) => segment(carried, row.conn, story.has_several_connections),
+        StoryEvent::Packet {
             from, text, lost, ..
         } => vec![arrow(*from, text, *lost)],
-        Told::Calls(side, call) => {
+        StoryEvent::Calls(side, call) => {
             let number = connection(row.conn, story.has_several_connections);
             vec![note(*side, &format!("{number}{call}"))]
         }
-        Told::Sees(side, seen) => {
+        StoryEvent::Sees(side, seen) => {
             let number = connection(row.conn, story.has_several_connections);
             vec![note(*side, &format!("{number}-> {seen}"))]
         }
-        Told::Neighbor(side, state) => {
+        StoryEvent::Neighbor(side, state) => {
             let state = state.map_or("gone", nud);
             vec![note(*side, &format!("neighbour entry: {state}"))]
         }
-        Told::PoweredOff(side) => vec![note(*side, "the host has no power")],
+        StoryEvent::PoweredOff(side) => vec![note(*side, "the host has no power")],
     }
 }
 
@@ -169,7 +169,7 @@ fn options(carried: &Carried) -> String {
 }
 
 /// `text ------->` from the left, `<------- text` from the right; one that is lost ends in `X` halfway.
-fn arrow(from: Side, text: &str, lost: Option<&str>) -> String {
+fn arrow(from: End, text: &str, lost: Option<&str>) -> String {
     let text = match lost.map(|why| format!("{text} ({why})")) {
         Some(told) if told.chars().count() + 6 <= MIDDLE => told,
         _ => cut(text, MIDDLE - 3),
@@ -188,7 +188,7 @@ fn arrow(from: Side, text: &str, lost: Option<&str>) -> String {
 }
 
 /// A remark at one side.
-fn note(side: Side, text: &str) -> String {
+fn note(side: End, text: &str) -> String {
     match side {
         Client => format!("{:<MIDDLE$}", cut(&format!("* {text}"), MIDDLE)),
         Server => format!("{:>MIDDLE$}", cut(&format!("{text} *"), MIDDLE)),
@@ -206,14 +206,14 @@ fn cut(text: &str, columns: usize) -> String {
 fn painted(row: &Row, middle: &str, paint: Paint) -> String {
     let colour = match &row.what {
         _ if paint == Paint::Plain => return middle.to_owned(),
-        Told::Segment(carried) if carried.lost.is_some() => "31;2",
-        Told::Packet { lost: Some(_), .. } => "31;2",
-        Told::Segment(carried) if carried.segment.flags.rst() => "31",
-        Told::Segment(carried) if carried.is_again => "33",
-        Told::Segment(_) => "32",
-        Told::Packet { .. } => "35",
-        Told::Calls(..) | Told::Sees(..) => "36",
-        Told::Neighbor(..) | Told::PoweredOff(_) => "34",
+        StoryEvent::Segment(carried) if carried.lost.is_some() => "31;2",
+        StoryEvent::Packet { lost: Some(_), .. } => "31;2",
+        StoryEvent::Segment(carried) if carried.segment.flags.rst() => "31",
+        StoryEvent::Segment(carried) if carried.is_again => "33",
+        StoryEvent::Segment(_) => "32",
+        StoryEvent::Packet { .. } => "35",
+        StoryEvent::Calls(..) | StoryEvent::Sees(..) => "36",
+        StoryEvent::Neighbor(..) | StoryEvent::PoweredOff(_) => "34",
     };
     format!("\x1b[{colour}m{middle}\x1b[0m")
 }

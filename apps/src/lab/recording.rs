@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use stack::neighbor;
 use stack::tcp::state::State;
 
-use super::scenario::{Cast, Client, Seen, Side};
+use super::scenario::{Cast, Client, End, Observation};
 
 /// What happened in one scene.
 #[derive(Debug, Clone)]
@@ -37,22 +37,22 @@ pub(crate) struct Event {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum What {
     /// The host lost its power, or has none from the start.
-    PoweredOff(Side),
+    PoweredOff(End),
     /// An application called something: the call as it is written.
     Calls {
         /// Whose.
-        side: Side,
+        side: End,
         /// The connection, 0 where there is none yet.
         conn: u16,
         /// The call.
         call: String,
     },
     /// The neighbour entry for the other end became this; `None`: it is gone.
-    Neighbor(Side, Option<neighbor::State>),
+    Neighbor(End, Option<neighbor::State>),
     /// A frame was sent.
     Frame {
         /// By whom.
-        from: Side,
+        from: End,
         /// The whole frame from the Ethernet header on.
         bytes: Vec<u8>,
         /// What became of it.
@@ -61,7 +61,7 @@ pub(crate) enum What {
     /// A connection came into this state, by the end's own word.
     State {
         /// Whose.
-        side: Side,
+        side: End,
         /// Which.
         conn: u16,
         /// The state.
@@ -70,11 +70,11 @@ pub(crate) enum What {
     /// An application saw something.
     Sees {
         /// Whose.
-        side: Side,
+        side: End,
         /// The connection, 0 where it isn't known.
         conn: u16,
         /// What it saw.
-        seen: Seen,
+        seen: Observation,
     },
 }
 
@@ -120,7 +120,7 @@ impl Recording {
     }
 
     /// Adds a state, unless it is the one that the connection has already.
-    pub(crate) fn push_state(&mut self, at_ns: u64, side: Side, conn: u16, state: State) {
+    pub(crate) fn push_state(&mut self, at_ns: u64, side: End, conn: u16, state: State) {
         let last = self.events.iter().rev().find_map(|event| match event.what {
             What::State {
                 side: whose,
@@ -135,7 +135,7 @@ impl Recording {
     }
 
     /// Adds the state of a neighbour entry, unless it is the one that it has already.
-    pub(crate) fn push_neighbor(&mut self, at_ns: u64, side: Side, state: Option<neighbor::State>) {
+    pub(crate) fn push_neighbor(&mut self, at_ns: u64, side: End, state: Option<neighbor::State>) {
         let last = self.events.iter().rev().find_map(|event| match event.what {
             What::Neighbor(whose, state) if whose == side => Some(state),
             _ => None,
@@ -153,7 +153,7 @@ impl Recording {
     }
 
     /// The address of an end.
-    pub(crate) fn address(&self, side: Side) -> IpAddr {
+    pub(crate) fn address(&self, side: End) -> IpAddr {
         if side == Client {
             self.client
         } else {

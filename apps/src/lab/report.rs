@@ -143,7 +143,7 @@ fn judge(scenario: &Scenario, played: &[Played]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::scenario::{Client, Family, Pace, Seen};
+    use crate::lab::scenario::{Client, Family, Observation, Pace};
     use crate::lab::{scenarios, sim};
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             )]
         };
         assert_eq!(judge(&scenario, &played(&scenario)), Ok(()));
-        let impossible = Client.sees(Seen::Connected);
+        let impossible = Client.sees(Observation::Connected);
         scenario.scenes[0].expectations.push(impossible);
         let failed = judge(&scenario, &played(&scenario)).expect_err("nobody listens");
         assert_eq!(

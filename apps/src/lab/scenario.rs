@@ -15,14 +15,14 @@ use super::errno::Errno;
 /// One of the two ends. The client is drawn at the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Side {
+pub(crate) enum End {
     /// Connects.
     Client,
     /// Is connected to, or isn't.
     Server,
 }
 
-pub(crate) use Side::{Client, Server};
+pub(crate) use End::{Client, Server};
 
 /// Who plays an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,7 +53,7 @@ impl Cast {
     };
 
     /// Who plays that end.
-    pub(crate) fn player(self, side: Side) -> Player {
+    pub(crate) fn player(self, side: End) -> Player {
         match side {
             Client => self.client,
             Server => self.server,
@@ -102,7 +102,7 @@ pub(crate) struct Scene {
     /// Sysctls of the kernel's end, below `net/ipv4/` or `net/ipv6/`; `%` stands for its interface.
     pub(crate) sysctls: Vec<(&'static str, &'static str)>,
     /// Who must play an end, when only one can.
-    pub(crate) needs: Option<(Side, Player)>,
+    pub(crate) needs: Option<(End, Player)>,
     /// What is done, in order of time.
     pub(crate) acts: Vec<Act>,
     /// What must come of it.
@@ -117,7 +117,7 @@ pub(crate) struct Act {
     /// When.
     pub(crate) at_ms: u64,
     /// Whose.
-    pub(crate) who: Side,
+    pub(crate) who: End,
     /// What.
     pub(crate) what: Do,
 }
@@ -160,7 +160,7 @@ pub(crate) const CLIENT_PORT: u16 = 40_000;
 
 /// What an application can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum Observation {
     /// `connect()` returned: the connection is open.
     Connected,
     /// `accept()` returned a connection.
@@ -173,7 +173,7 @@ pub(crate) enum Seen {
     Failed(Errno),
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("connected"),
@@ -192,7 +192,7 @@ impl fmt::Display for Seen {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Expectation {
     /// Whose.
-    pub(crate) who: Side,
+    pub(crate) who: End,
     /// What.
     pub(crate) what: Expected,
     /// Which connection, where there are several.
@@ -213,12 +213,12 @@ pub(crate) enum Expected {
     /// It asks for the other's link address: an ARP request, a neighbour solicitation.
     Solicitation,
     /// Its application sees one of these.
-    App(Vec<Seen>),
+    App(Vec<Observation>),
     /// Its neighbour entry for the other becomes this.
     Neighbor(neighbor::State),
 }
 
-impl Side {
+impl End {
     /// It sends this segment.
     pub(crate) const fn sends(self, spec: Spec) -> Expectation {
         self.expects(Expected::Segment(spec))
@@ -235,12 +235,12 @@ impl Side {
     }
 
     /// Its application sees this.
-    pub(crate) fn sees(self, seen: Seen) -> Expectation {
+    pub(crate) fn sees(self, seen: Observation) -> Expectation {
         self.sees_one_of(&[seen])
     }
 
     /// Its application sees one of these: which one is chance.
-    pub(crate) fn sees_one_of(self, seen: &[Seen]) -> Expectation {
+    pub(crate) fn sees_one_of(self, seen: &[Observation]) -> Expectation {
         self.expects(Expected::App(seen.to_vec()))
     }
 
@@ -310,7 +310,7 @@ impl fmt::Display for Expectation {
             Expected::NoSegment(spec) => write!(f, "{who} never sends {spec}")?,
             Expected::Solicitation => write!(f, "{who} asks for the other's link address")?,
             Expected::App(seen) => {
-                let seen: Vec<String> = seen.iter().map(Seen::to_string).collect();
+                let seen: Vec<String> = seen.iter().map(Observation::to_string).collect();
                 write!(f, "{who}'s application sees: {}", seen.join(" or "))?;
             }
             Expected::Neighbor(state) => {
@@ -381,13 +381,13 @@ impl Scene {
     }
 
     /// Can only be played so.
-    pub(crate) fn needs(mut self, side: Side, player: Player) -> Self {
+    pub(crate) fn needs(mut self, side: End, player: Player) -> Self {
         self.needs = Some((side, player));
         self
     }
 
     /// `who` does `what` at that time.
-    pub(crate) fn act(mut self, at_ms: u64, who: Side, what: Do) -> Self {
+    pub(crate) fn act(mut self, at_ms: u64, who: End, what: Do) -> Self {
         self.acts.push(Act { at_ms, who, what });
         self
     }

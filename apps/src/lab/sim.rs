@@ -16,7 +16,7 @@ use stack::time::Instant;
 use super::actor::Actor;
 use super::recording::{Fate, Recording, What};
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Do, Family, SERVER_PORT, Scene, Server, Side, connections,
+    CLIENT_PORT, Cast, Client, Do, End, Family, SERVER_PORT, Scene, Server, connections,
 };
 use crate::failure::Failure;
 
@@ -117,7 +117,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn power_off(&mut self, side: Side) {
+    fn power_off(&mut self, side: End) {
         let now = self.world.now();
         self.look(side);
         self.world.power_off(self.hosts[side as usize]);
@@ -136,7 +136,7 @@ impl<'a> Stage<'a> {
     }
 
     /// What the application noted, and the states of connections and neighbour.
-    fn look(&mut self, side: Side) {
+    fn look(&mut self, side: End) {
         let at_ns = since_start(self.world.now());
         let host = self.hosts[side as usize];
         let Some(worker) = self.world.workers_mut(host).next() else {
@@ -188,7 +188,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-fn spec(scene: &Scene, number: u8, side: Side) -> HostSpec {
+fn spec(scene: &Scene, number: u8, side: End) -> HostSpec {
     let mut spec = HostSpec::new(number);
     if let (Server, Some(backlog)) = (side, scene.backlog) {
         spec.config.listeners.push(listener(backlog));

@@ -12,7 +12,7 @@ use stack::tcp::state::State;
 use stack::wire::{self, Network, TcpOptions, Transport, arp, ndp};
 
 use super::recording::{Event, Fate, Recording, What};
-use super::scenario::{CLIENT_PORT, Cast, Client, Seen, Server, Side};
+use super::scenario::{CLIENT_PORT, Cast, Client, End, Observation, Server};
 
 /// A scene as it can be told.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub(crate) struct Row {
     /// When, in ns from the start of the scene.
     pub(crate) at_ns: u64,
     /// What.
-    pub(crate) what: Told,
+    pub(crate) what: StoryEvent,
     /// The connection that it is about; 0 before there is one.
     pub(crate) conn: u16,
     /// At the client.
@@ -42,13 +42,13 @@ pub(crate) struct Row {
 
 /// What a row tells.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum StoryEvent {
     /// A TCP segment.
     Segment(Carried),
     /// Another frame: ARP, NDP, ICMP.
     Packet {
         /// By whom.
-        from: Side,
+        from: End,
         /// In words.
         text: String,
         /// It asks for a link address, by ARP or NDP.
@@ -57,20 +57,20 @@ pub(crate) enum Told {
         lost: Option<&'static str>,
     },
     /// A call of an application.
-    Calls(Side, String),
+    Calls(End, String),
     /// What an application saw.
-    Sees(Side, Seen),
+    Sees(End, Observation),
     /// A neighbour entry for the other end.
-    Neighbor(Side, Option<neighbor::State>),
+    Neighbor(End, Option<neighbor::State>),
     /// A host without power.
-    PoweredOff(Side),
+    PoweredOff(End),
 }
 
 /// A TCP segment on its way.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Carried {
     /// By whom.
-    pub(crate) from: Side,
+    pub(crate) from: End,
     /// Its numbers.
     pub(crate) segment: Segment,
     /// What they are relative to.
@@ -91,7 +91,7 @@ struct Reader<'a> {
     /// The ISS of client and server, by connection.
     iss: BTreeMap<u16, [SeqNum; 2]>,
     /// Sequence numbers that were sent: side, connection, number, length.
-    sent: Vec<(Side, u16, SeqNum, u32)>,
+    sent: Vec<(End, u16, SeqNum, u32)>,
     /// Until when each end's states were told: they never go back.
     told_until: [u64; 2],
 }
@@ -124,7 +124,7 @@ fn told(events: &[Event]) -> impl Iterator<Item = &Event> {
         What::Sees {
             side,
             conn,
-            seen: Seen::Received(_),
+            seen: Observation::Received(_),
         } => Some((event.at_ns, side, conn)),
         _ => None,
     };
@@ -143,22 +143,22 @@ impl Reader<'_> {
         let (mut until, mut from) = (event.at_ns, Client);
         let what = match &event.what {
             What::State { .. } => return None,
-            What::PoweredOff(side) => Told::PoweredOff(*side),
+            What::PoweredOff(side) => StoryEvent::PoweredOff(*side),
             // The server only answers: whom it knows decides nothing here.
             What::Neighbor(Server, _) => return None,
             What::Frame { bytes, .. } if is_group_report(bytes) => return None,
             What::Neighbor(side, state) => {
                 self.neighbors[*side as usize] = *state;
-                Told::Neighbor(*side, *state)
+                StoryEvent::Neighbor(*side, *state)
             }
             What::Calls { side, conn, call } => {
                 // A call for no connection in particular, accept(), is about none of them.
                 self.conn = *conn;
-                Told::Calls(*side, call.clone())
+                StoryEvent::Calls(*side, call.clone())
             }
             What::Sees { side, conn, seen } => {
                 self.conn = if *conn == 0 { self.conn } else { *conn };
-                Told::Sees(*side, *seen)
+                StoryEvent::Sees(*side, *seen)
             }
             What::Frame {
                 from: sender,
@@ -186,12 +186,12 @@ impl Reader<'_> {
         })
     }
 
-    fn frame(&mut self, from: Side, bytes: &[u8], fate: Fate) -> Told {
+    fn frame(&mut self, from: End, bytes: &[u8], fate: Fate) -> StoryEvent {
         let lost = match fate {
             Fate::Arrived(_) => None,
             Fate::Lost(why) => Some(why),
         };
-        let packet = |text: String, is_solicitation| Told::Packet {
+        let packet = |text: String, is_solicitation| StoryEvent::Packet {
             from,
             text,
             is_solicitation,
@@ -223,7 +223,7 @@ impl Reader<'_> {
                 options: Options::from(&TcpOptions::parse(tcp.options)),
                 is_stripped: false,
             };
-            return Told::Segment(self.segment(from, segment, lost));
+            return StoryEvent::Segment(self.segment(from, segment, lost));
         }
         match parsed.network {
             Network::Arp(arp) => packet(arp_text(arp), arp.is_request()),
@@ -243,7 +243,7 @@ impl Reader<'_> {
         }
     }
 
-    fn segment(&mut self, from: Side, segment: Segment, lost: Option<&'static str>) -> Carried {
+    fn segment(&mut self, from: End, segment: Segment, lost: Option<&'static str>) -> Carried {
         let iss = self.iss.entry(self.conn).or_default();
         if segment.flags.syn() {
             iss[from as usize] = segment.seq;
@@ -266,7 +266,7 @@ impl Reader<'_> {
     }
 
     /// The state of the current connection at one end.
-    fn margin(&self, side: Side) -> &'static str {
+    fn margin(&self, side: End) -> &'static str {
         let until_ns = self.told_until[side as usize];
         let before = self
             .recording

@@ -27,8 +27,8 @@ use super::check;
 use super::recording::{Fate, Recording, What};
 use super::report::Played;
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Do, Expected, Family, Ours, SERVER_PORT, Scenario, Scene, Seen,
-    Server, Side, connections,
+    CLIENT_PORT, Cast, Client, Do, End, Expected, Family, Observation, Ours, SERVER_PORT, Scenario,
+    Scene, Server, connections,
 };
 use super::sim::listener;
 use super::story::Story;
@@ -132,7 +132,7 @@ struct Stage {
 #[derive(Debug, Clone)]
 struct Setting {
     cast: Cast,
-    ours: Side,
+    ours: End,
     /// Client and server.
     addresses: (IpAddr, IpAddr),
     conns: Vec<u16>,
@@ -163,7 +163,7 @@ impl Setting {
         }
     }
 
-    fn address(&self, side: Side) -> IpAddr {
+    fn address(&self, side: End) -> IpAddr {
         match side {
             Client => self.addresses.0,
             Server => self.addresses.1,
@@ -362,13 +362,13 @@ impl Log {
         at_ns.saturating_sub(self.start_ns)
     }
 
-    fn power_off(&mut self, side: Side, at_ns: u64) {
+    fn power_off(&mut self, side: End, at_ns: u64) {
         self.is_off[side as usize] = true;
         let at_ns = self.since_start(at_ns);
         self.recording.push(at_ns, What::PoweredOff(side));
     }
 
-    fn frame(&mut self, from: Side, at_ns: u64, frame: &Mbuf) {
+    fn frame(&mut self, from: End, at_ns: u64, frame: &Mbuf) {
         let mut bytes = vec![0; frame.total_len()];
         frame.copy_out(0, &mut bytes);
         let at_ns = self.since_start(at_ns);
@@ -433,7 +433,7 @@ impl Log {
             let at_ns = self.since_start(at_ns);
             if let What::Sees {
                 conn,
-                seen: Seen::Failed(_),
+                seen: Observation::Failed(_),
                 ..
             } = what
             {
@@ -460,7 +460,7 @@ impl Log {
 
 impl Log {
     /// When `side` sent its first segment within that time.
-    fn first_segment(&self, side: Side, within: std::ops::Range<u64>) -> Option<u64> {
+    fn first_segment(&self, side: End, within: std::ops::Range<u64>) -> Option<u64> {
         let is_segment = |what: &What| {
             matches!(what, What::Frame { from, bytes, .. } if *from == side
                 && wire::parse(bytes).is_ok_and(|parsed| parsed.tcp().is_some()))

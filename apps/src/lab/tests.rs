@@ -13,8 +13,8 @@ use super::errno::Errno::{ECONNREFUSED, EHOSTUNREACH};
 use super::ladder::{Paint, WIDTH, draw};
 use super::recording::{Fate, Recording, What};
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Expectation, Family, Kernel, Ours, Pace, SERVER_PORT, Scene, Seen,
-    Server, Side,
+    CLIENT_PORT, Cast, Client, End, Expectation, Family, Kernel, Observation, Ours, Pace,
+    SERVER_PORT, Scene, Server,
 };
 use super::story::Story;
 use super::{find, in_sim, scenarios, wrapped};
@@ -27,7 +27,7 @@ const ADDRESSES: (IpAddr, IpAddr) = (
 const MS: u64 = 1_000_000;
 
 /// A frame of connection `conn`; both sides start just below the wrap.
-fn frame(from: Side, conn: u16, spec: Spec) -> Vec<u8> {
+fn frame(from: End, conn: u16, spec: Spec) -> Vec<u8> {
     let base = Base {
         sender_iss: SeqNum(u32::MAX),
         receiver_iss: SeqNum(u32::MAX),
@@ -62,7 +62,7 @@ fn frame(from: Side, conn: u16, spec: Spec) -> Vec<u8> {
     bytes
 }
 
-fn sent(recording: &mut Recording, at_ms: u64, from: Side, conn: u16, spec: Spec) {
+fn sent(recording: &mut Recording, at_ms: u64, from: End, conn: u16, spec: Spec) {
     let what = What::Frame {
         from,
         bytes: frame(from, conn, spec),
@@ -81,7 +81,7 @@ fn refused() -> Recording {
     let sees = |conn, errno| What::Sees {
         side: Client,
         conn,
-        seen: Seen::Failed(errno),
+        seen: Observation::Failed(errno),
     };
     all.push(
         0,
@@ -256,11 +256,13 @@ fn what_came_about_is_met() {
     let met = vec![
         Client.sends(syn().seq(0).mss(1460)).within_ms(0, 1),
         Server.sends(rst().seq(0).ack(1)).within_ms(2, 2),
-        Client.sees(Seen::Failed(ECONNREFUSED)).within_ms(2, 3),
+        Client
+            .sees(Observation::Failed(ECONNREFUSED))
+            .within_ms(2, 3),
         Client.finds_neighbor(Nud::Reachable),
         Client.sends(syn()).on(2).within_ms(1000, 1000),
         Client.sends(syn()).on(2).within_ms(2000, 2000),
-        Client.sees(Seen::Failed(EHOSTUNREACH)).on(2),
+        Client.sees(Observation::Failed(EHOSTUNREACH)).on(2),
         Client.never_sends(rst()),
         Client.sends(data(5)).played_by(Kernel),
     ];
@@ -284,11 +286,11 @@ fn each_thing_that_did_not_come_about_is_named() {
             "server never sends RST,ACK ack 1 len 0: it came at 2 ms",
         ),
         (
-            Client.sees(Seen::Connected),
+            Client.sees(Observation::Connected),
             "client's application sees: connected: it never came",
         ),
         (
-            Server.sees(Seen::Failed(ECONNREFUSED)),
+            Server.sees(Observation::Failed(ECONNREFUSED)),
             "server's application sees: ECONNREFUSED (connection refused): it never came",
         ),
         (
@@ -325,12 +327,21 @@ fn received_bytes_add_up() {
     let sees = |total| What::Sees {
         side: Server,
         conn: 1,
-        seen: Seen::Received(total),
+        seen: Observation::Received(total),
     };
     all.push(MS, sees(3));
     all.push(2 * MS, sees(7));
-    assert!(judged(&all, vec![Server.sees(Seen::Received(5)).within_ms(2, 2)]).is_empty());
-    assert_eq!(judged(&all, vec![Server.sees(Seen::Received(8))]).len(), 1);
+    assert!(
+        judged(
+            &all,
+            vec![Server.sees(Observation::Received(5)).within_ms(2, 2)]
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        judged(&all, vec![Server.sees(Observation::Received(8))]).len(),
+        1
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::watched::{Line, Watched};
+use super::run_outcome::{RunOutcome, WorkerLine};
 use crate::clock;
 use crate::console;
 use crate::mailbox::{Order, Orders};
@@ -20,8 +20,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// Goes through all steps. `Err` names a worker that does not answer.
 pub(super) fn run(
-    watched: &mut Watched,
-    lines: &[Line],
+    watched: &mut RunOutcome,
+    lines: &[WorkerLine],
     orders: &Orders,
     patience: Duration,
     stop: &Stop,
@@ -42,8 +42,8 @@ pub(super) fn run(
 
 /// Services finish, and what does not finish is reset.
 fn finish(
-    watched: &mut Watched,
-    lines: &[Line],
+    watched: &mut RunOutcome,
+    lines: &[WorkerLine],
     orders: &Orders,
     patience: Duration,
     stop: &Stop,
@@ -71,8 +71,8 @@ fn finish(
 
 /// Waits until every worker has heard `order` and no connection is open. False when time was up, or `enough` says so.
 fn until_closed(
-    watched: &mut Watched,
-    lines: &[Line],
+    watched: &mut RunOutcome,
+    lines: &[WorkerLine],
     order: Order,
     patience: Duration,
     enough: impl Fn() -> bool,
@@ -90,7 +90,7 @@ fn until_closed(
 }
 
 /// Waits until every worker has stopped receiving, and then until none has anything to do. False when time was up.
-fn drain(watched: &mut Watched, lines: &[Line]) -> Result<bool, usize> {
+fn drain(watched: &mut RunOutcome, lines: &[WorkerLine]) -> Result<bool, usize> {
     let started = Instant::now();
     // Whoever still receives hands over: the first round that finds all draining only says that nothing more comes.
     let mut all_drain = false;

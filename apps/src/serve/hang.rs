@@ -6,7 +6,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::report::Report;
-use super::watched::Watched;
+use super::run_outcome::RunOutcome;
 use crate::clock;
 use crate::console;
 
@@ -14,7 +14,7 @@ use crate::console;
 const END_MAX: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(2);
 
-impl Watched {
+impl RunOutcome {
     /// Waits until all workers have ended. False, and a fault of the run, when one has not in time.
     pub(super) fn all_end<T>(&mut self, threads: &[ScopedJoinHandle<'_, T>]) -> bool {
         let started = Instant::now();

@@ -17,9 +17,9 @@ pub(super) use self::nic::NicReport;
 use super::capture::Captured;
 use super::listen::Listen;
 use super::notes;
+use super::run_outcome::Ending;
+use super::run_outcome::{EndedBy, RunOutcome};
 use super::watch::total;
-use super::watched::Ending;
-use super::watched::{EndedBy, Watched};
 use super::worker::Progress;
 use crate::addresses::mac_text;
 use crate::failure::Failure;
@@ -27,13 +27,13 @@ use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
 
 /// Everything that a report is made of.
-pub(super) struct Whole<'a> {
+pub(super) struct ReportParts<'a> {
     pub(super) listens: &'a [Listen],
     pub(super) link: String,
     pub(super) mac: [u8; 6],
     pub(super) memory: String,
     pub(super) dpdk: String,
-    pub(super) watched: Watched,
+    pub(super) watched: RunOutcome,
     /// The CPU of each worker, if it was pinned.
     pub(super) cpus: Vec<Option<usize>>,
     pub(super) nic: NicReport,
@@ -118,7 +118,7 @@ impl WorkerReport {
 
 impl Report {
     /// The report of a run.
-    pub(super) fn new(whole: Whole<'_>) -> Self {
+    pub(super) fn new(whole: ReportParts<'_>) -> Self {
         let workers = &whole.watched.workers;
         let total = total(workers);
         // A frame that was handed off and never arrived has an end, but not a true one.

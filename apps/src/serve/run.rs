@@ -21,11 +21,11 @@ use super::kernel::{self, KernelSide};
 use super::link::{LinkWatch, Offloads};
 use super::listen::Listen;
 use super::plan::Plan;
-use super::report::{NicReport, Report, Whole};
+use super::report::{NicReport, Report, ReportParts};
+use super::run_outcome::{RunOutcome, WorkerLine};
 use super::services::Services;
 use super::wall::WallClock;
 use super::watch;
-use super::watched::{Line, Watched};
 use super::worker::{Progress, turn_until_told};
 use crate::addresses::{mac_text, written};
 use crate::clock::Clock;
@@ -68,8 +68,8 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
     stop.unless_asked()?;
     let mut link_watch = LinkWatch::new(&port);
     announce(args, plan, &eal, &port, (mac, &link_watch));
-    let finished = |watched: Watched, nic, mbufs_in_use, pcap| {
-        Report::new(Whole {
+    let finished = |watched: RunOutcome, nic, mbufs_in_use, pcap| {
+        Report::new(ReportParts {
             link: link.clone(),
             mac,
             memory: eal.memory_line().to_owned(),
@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
             pcap,
         })
     };
-    let made = Made {
+    let made = OpenedNic {
         eal: &eal,
         cpus: &cpus,
         capture: capture.as_ref(),
@@ -109,13 +109,13 @@ pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failu
 }
 
 /// What is there before the workers start.
-struct Made<'a> {
+struct OpenedNic<'a> {
     eal: &'a Eal,
     cpus: &'a [Option<usize>],
     capture: Option<&'a Capture>,
     fault: Option<&'a FaultSpec>,
     /// The report of a run whose port can't be closed.
-    unfinished: &'a dyn Fn(Watched) -> Report,
+    unfinished: &'a dyn Fn(RunOutcome) -> Report,
 }
 
 /// The CPU of each worker, or `None` where the kernel is to choose.
@@ -226,10 +226,10 @@ fn run_workers(
     args: &Args,
     plan: &Plan,
     queues: Vec<QueuePair>,
-    made: &Made<'_>,
+    made: &OpenedNic<'_>,
     link_and_stop: (&mut LinkWatch<'_>, &Stop),
-) -> Result<Watched, Failure> {
-    let &Made {
+) -> Result<RunOutcome, Failure> {
+    let &OpenedNic {
         eal,
         cpus,
         capture,
@@ -241,7 +241,7 @@ fn run_workers(
     let secrets = secrets::fresh()?;
     let ends = Rings::new(plan.workers, plan.handoff_frames()).into_ends();
     let orders = Orders::new(Order::Run);
-    let lines: Vec<Line> = queues.iter().map(|_| Line::new()).collect();
+    let lines: Vec<WorkerLine> = queues.iter().map(|_| WorkerLine::new()).collect();
     std::thread::scope(|scope| {
         let (ready_tx, ready_rx) = mpsc::channel();
         let mut threads = Vec::with_capacity(lines.len());
@@ -296,11 +296,11 @@ fn run_workers(
 
 /// What the workers came to, which were told to stop.
 fn ended(
-    mut watched: Watched,
+    mut watched: RunOutcome,
     threads: Vec<ScopedJoinHandle<'_, Result<Progress, Failure>>>,
-    unfinished: &dyn Fn(Watched) -> Report,
+    unfinished: &dyn Fn(RunOutcome) -> Report,
     json: bool,
-) -> Watched {
+) -> RunOutcome {
     if !watched.all_end(&threads) {
         // The scope around them would wait for it for ever.
         hang::leave(&unfinished(watched), json);

@@ -11,9 +11,9 @@ use super::args::Args;
 use super::ending;
 use super::link::LinkWatch;
 use super::notes;
+use super::run_outcome::{EndedBy, Ending, RunOutcome, WorkerLine};
 use super::services::SiteStats;
 use super::wall::WallClock;
-use super::watched::{EndedBy, Ending, Line, Watched};
 use super::worker::Progress;
 use crate::clock::{self, Clock};
 use crate::console;
@@ -48,13 +48,13 @@ const NOTHING: SiteStats = SiteStats::new();
 /// the order to stop when this returns.
 pub(super) fn until_the_end(
     args: &Args,
-    lines: &[Line],
+    lines: &[WorkerLine],
     orders: &Orders,
     (clock, wall): (Clock, &WallClock),
     (link, stop): (&mut LinkWatch<'_>, &Stop),
-) -> Watched {
+) -> RunOutcome {
     let started = Instant::now();
-    let mut watched = Watched {
+    let mut watched = RunOutcome {
         duration: Duration::ZERO,
         ended_by: EndedBy::Signal,
         workers: lines.iter().map(|_| Progress::default()).collect(),
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_fails_keeps_what_it_told_last() {
-        let mut watched = Watched {
+        let mut watched = RunOutcome {
             duration: Duration::ZERO,
             ended_by: EndedBy::Signal,
             workers: vec![progress(&[(Counter::RxFrames, 3)]), Progress::default()],

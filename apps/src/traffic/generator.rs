@@ -23,7 +23,7 @@ const RX_BURSTS_PER_TURN: usize = 4;
 
 /// What a generator sends and what it expects.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Order {
+pub(crate) struct TrafficPlan {
     /// Where SYNs go.
     pub(crate) target: Target,
     /// What they offer.
@@ -59,7 +59,7 @@ pub(crate) struct Generator<N: Nic> {
 
 impl<N: Nic> Generator<N> {
     /// A generator on `nic`.
-    pub(crate) fn new(nic: N, order: &Order) -> Self {
+    pub(crate) fn new(nic: N, order: &TrafficPlan) -> Self {
         let syn = Template::syn(&order.target, order.options);
         let flows = Flows::new(order.seed);
         Self {

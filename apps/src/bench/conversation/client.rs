@@ -48,7 +48,7 @@ impl Phase {
 
 /// What the client has done so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
+pub(super) struct ClientProgress {
     pub(super) tally: Tally,
     /// What has begun and not ended.
     pub(super) under_way: u32,
@@ -60,12 +60,12 @@ pub(super) struct Seen {
 
 /// The control thread's line to the client's thread.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ClientLine {
     phase: AtomicU8,
-    mailbox: Mailbox<Seen>,
+    mailbox: Mailbox<ClientProgress>,
 }
 
-impl Line {
+impl ClientLine {
     /// A line to a client that sets up.
     pub(super) const fn new() -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Line {
     ///
     /// # Errors
     /// [`Failure::Run`] when it does not answer.
-    pub(super) fn seen(&self) -> Result<Seen, Failure> {
+    pub(super) fn seen(&self) -> Result<ClientProgress, Failure> {
         self.mailbox
             .ask()
             .ok_or_else(|| Failure::Run("the client does not answer; is its CPU taken?".into()))
@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// Turns the worker until told to stop.
-    pub(super) fn run(mut self, line: &Line) -> Ended {
+    pub(super) fn run(mut self, line: &ClientLine) -> Ended {
         let mut served = 0;
         let mut last = Phase::SetUp;
         while last != Phase::Stop {
@@ -174,9 +174,9 @@ impl Client {
         }
     }
 
-    fn seen(&self, at_ticks: u64) -> Seen {
+    fn seen(&self, at_ticks: u64) -> ClientProgress {
         let (app, counters) = (self.worker.app(), self.worker.counters());
-        Seen {
+        ClientProgress {
             tally: *app.tally(),
             under_way: app.under_way(),
             spent: Spent::of(self.worker.cycles()),

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use workload::{Fault, Latency, RequestClient, Tally};
 
 use super::super::args::{Args, Mode};
-use super::super::conduct::{DRAIN_MAX, LINE, LOOK, Near, SILENCE, Watch, rest};
+use super::super::conduct::{DRAIN_MAX, LINE, LOOK, NearSide, SILENCE, Watch, rest};
 use super::super::endpoint::{Progress, Spent, resident_bytes};
-use super::client::{Client, Ended, Line, Phase, Seen};
+use super::client::{Client, ClientLine, ClientProgress, Ended, Phase};
 use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
@@ -47,12 +47,12 @@ pub(super) struct Window {
 }
 
 /// What a run came to.
-pub(super) struct Course {
+pub(super) struct ConversationRun {
     /// `None` when the mode has none, or it did not get that far.
     pub(super) set_up: Option<SetUp>,
     pub(super) measured: Window,
     /// Everything to the end of the drain, as the client saw it.
-    pub(super) whole: Seen,
+    pub(super) whole: ClientProgress,
     pub(super) latency: Latency,
     /// The client's counters.
     pub(super) client: Progress,
@@ -66,8 +66,12 @@ pub(super) struct Course {
 ///
 /// # Errors
 /// [`Failure`] when a side can't be made or does not answer.
-pub(super) fn run(args: &Args, stop: &Stop, near: Near<'_>) -> Result<Course, Failure> {
-    let Near {
+pub(super) fn run(
+    args: &Args,
+    stop: &Stop,
+    near: NearSide<'_>,
+) -> Result<ConversationRun, Failure> {
+    let NearSide {
         eal,
         queues,
         cpu,
@@ -79,7 +83,7 @@ pub(super) fn run(args: &Args, stop: &Stop, near: Near<'_>) -> Result<Course, Fa
     let client_before = resident_bytes();
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
     let fault = fault.as_ref();
-    let line = Line::new();
+    let line = ClientLine::new();
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
             let _lcore = eal.register_thread(Some(cpu))?;
@@ -102,7 +106,7 @@ pub(super) fn run(args: &Args, stop: &Stop, near: Near<'_>) -> Result<Course, Fa
             faults,
         } = join(client)?;
         let (set_up, measured, whole) = conducted?;
-        Ok(Course {
+        Ok(ConversationRun {
             set_up,
             measured,
             whole,
@@ -116,7 +120,7 @@ pub(super) fn run(args: &Args, stop: &Stop, near: Near<'_>) -> Result<Course, Fa
 
 struct Conductor<'a> {
     args: &'a Args,
-    line: &'a Line,
+    line: &'a ClientLine,
     far: &'a mut dyn Watch,
     clock: Clock,
     stop: &'a Stop,
@@ -125,7 +129,7 @@ struct Conductor<'a> {
 }
 
 impl Conductor<'_> {
-    fn conduct(&mut self) -> Result<(Option<SetUp>, Window, Seen), Failure> {
+    fn conduct(&mut self) -> Result<(Option<SetUp>, Window, ClientProgress), Failure> {
         let set_up = match self.args.mode {
             Mode::Request => Some(self.set_up()?),
             _ => None,
@@ -144,7 +148,7 @@ impl Conductor<'_> {
     }
 
     /// A fault is enough: what follows would be measured for nothing.
-    fn is_over(&self, seen: &Seen) -> bool {
+    fn is_over(&self, seen: &ClientProgress) -> bool {
         self.stop.is_asked() || self.failures(&seen.tally) > 0
     }
 
@@ -249,7 +253,11 @@ impl Conductor<'_> {
     }
 
     /// What happened between two looks.
-    fn window(&self, from: (&Seen, &Progress), to: (&Seen, &Progress)) -> Window {
+    fn window(
+        &self,
+        from: (&ClientProgress, &Progress),
+        to: (&ClientProgress, &Progress),
+    ) -> Window {
         let sent = |progress: &Progress| progress.counters.get("tx_frames").map_or(0, |&n| n);
         Window {
             seconds: self.clock.seconds(from.0.at_ticks, to.0.at_ticks),
@@ -262,7 +270,7 @@ impl Conductor<'_> {
     }
 
     /// Starts nothing new and waits for what is under way, and for the last frames behind it.
-    fn drain(&mut self) -> Result<Seen, Failure> {
+    fn drain(&mut self) -> Result<ClientProgress, Failure> {
         self.line.enter(Phase::Drain);
         let longest = if self.args.fault.is_some() {
             DRAIN_BAD_LINK_MAX
@@ -286,7 +294,7 @@ impl Conductor<'_> {
     }
 
     /// The line of one second, on stderr.
-    fn print_line(&self, at: Duration, step: &Window, seen: &Seen) {
+    fn print_line(&self, at: Duration, step: &Window, seen: &ClientProgress) {
         let (count, what) = match self.args.mode {
             Mode::Request => (step.tally.replies, "M requests/s"),
             _ => (step.tally.completed, "M connections/s"),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::super::args::{Args, Mode};
 use super::super::limit::{self, Limit};
 use super::super::report::{Sides, Stages, per, rounded};
-use super::course::{Course, Window};
+use super::course::{ConversationRun, Window};
 use super::plan;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
@@ -88,7 +88,7 @@ pub(in super::super) struct Report {
 
 impl Report {
     /// The report of a run.
-    pub(super) fn new(args: &Args, course: Course, sides: Sides) -> Self {
+    pub(super) fn new(args: &Args, course: ConversationRun, sides: Sides) -> Self {
         let is_connect = args.mode == Mode::Connect;
         let Window {
             seconds,

@@ -8,13 +8,13 @@ use crate::bench::endpoint::Progress;
 use crate::traffic::{Tally, Wrong};
 
 /// A run of one second with a million right replies.
-fn course() -> Course {
+fn course() -> StatelessRun {
     let tally = Tally {
         sent: 1_000_000,
         verified: 1_000_000,
         ..Tally::default()
     };
-    Course {
+    StatelessRun {
         measured: tally,
         seconds: 1.0,
         spent: Some(Spent {
@@ -51,7 +51,7 @@ pub(in crate::bench) fn sides(bytes_per_connection: Option<f64>) -> Sides {
     }
 }
 
-fn report(change: impl FnOnce(&mut Course, &mut Sides)) -> Report {
+fn report(change: impl FnOnce(&mut StatelessRun, &mut Sides)) -> Report {
     let (mut course, mut sides) = (course(), sides(Some(77.123)));
     change(&mut course, &mut sides);
     Report::new(&args("rst"), &course, sides)

@@ -2,7 +2,7 @@
 
 use stack::tcp::lang::{ack, data, fin, syn, syn_ack};
 
-use crate::lab::scenario::{Client, Do, Ours, Scenario, Scene, Seen, Server};
+use crate::lab::scenario::{Client, Do, Observation, Ours, Scenario, Scene, Server};
 
 /// The situation.
 pub(super) fn scenario() -> Scenario {
@@ -35,13 +35,17 @@ fn before_accept() -> Scene {
         .expect(Client.sends(syn().seq(0)))
         .expect(Server.sends(syn_ack().seq(0).ack(1)))
         .expect(Client.sends(ack().seq(1).ack(1)))
-        .expect(Client.sees(Seen::Connected).within_ms(0, 90))
+        .expect(Client.sees(Observation::Connected).within_ms(0, 90))
         .expect(Client.sends(data(5).seq(1)).within_ms(600, 700))
         .expect(Server.sends(ack().ack(6)).within_ms(600, 900))
-        .expect(Server.sees(Seen::Accepted).within_ms(1_000, 1_090))
-        .expect(Server.sees(Seen::Received(5)).within_ms(1_100, 1_200))
+        .expect(Server.sees(Observation::Accepted).within_ms(1_000, 1_090))
+        .expect(
+            Server
+                .sees(Observation::Received(5))
+                .within_ms(1_100, 1_200),
+        )
         .expect(Client.sends(fin().seq(6)).within_ms(1_300, 1_400))
-        .expect(Server.sees(Seen::Eof).within_ms(1_300, 1_400))
+        .expect(Server.sees(Observation::Eof).within_ms(1_300, 1_400))
         .expect(Server.sends(fin().seq(1).ack(7)).within_ms(1_500, 1_600))
         .expect(Client.sends(ack().seq(7).ack(2)).within_ms(1_500, 1_600))
         .lasts_ms(2_000)
@@ -58,11 +62,16 @@ fn full_queue() -> Scene {
         .act(5_300, Server, Do::Accept)
         .act(5_400, Server, Do::Accept)
         .expect(Server.sends(syn_ack().seq(0).ack(1)))
-        .expect(Client.sees(Seen::Connected).within_ms(0, 100))
-        .expect(Client.sees(Seen::Connected).on(2).within_ms(500, 600))
+        .expect(Client.sees(Observation::Connected).within_ms(0, 100))
+        .expect(
+            Client
+                .sees(Observation::Connected)
+                .on(2)
+                .within_ms(500, 600),
+        )
         .expect(Client.sends(syn().seq(0)).on(3).within_ms(1_000, 1_100))
         .expect(Client.sends(syn().seq(0)).on(3).within_ms(1_900, 2_300))
-        .expect(Server.sees(Seen::Accepted).within_ms(2_500, 2_600))
+        .expect(Server.sees(Observation::Accepted).within_ms(2_500, 2_600))
         // There is room again: the next SYN is answered.
         .expect(Client.sends(syn().seq(0)).on(3).within_ms(2_900, 4_400))
         .expect(
@@ -71,9 +80,24 @@ fn full_queue() -> Scene {
                 .on(3)
                 .within_ms(2_900, 4_400),
         )
-        .expect(Client.sees(Seen::Connected).on(3).within_ms(2_900, 4_500))
-        .expect(Server.sees(Seen::Accepted).on(2).within_ms(5_300, 5_400))
-        .expect(Server.sees(Seen::Accepted).on(3).within_ms(5_400, 5_500))
+        .expect(
+            Client
+                .sees(Observation::Connected)
+                .on(3)
+                .within_ms(2_900, 4_500),
+        )
+        .expect(
+            Server
+                .sees(Observation::Accepted)
+                .on(2)
+                .within_ms(5_300, 5_400),
+        )
+        .expect(
+            Server
+                .sees(Observation::Accepted)
+                .on(3)
+                .within_ms(5_400, 5_500),
+        )
         .lasts_ms(5_800)
 }
 
@@ -104,8 +128,18 @@ fn full_queue_behind_the_handshake() -> Scene {
                 .on(4)
                 .within_ms(1_000, 1_100),
         )
-        .expect(Client.sees(Seen::Connected).on(3).within_ms(1_000, 1_100))
-        .expect(Client.sees(Seen::Connected).on(4).within_ms(1_000, 1_100))
+        .expect(
+            Client
+                .sees(Observation::Connected)
+                .on(3)
+                .within_ms(1_000, 1_100),
+        )
+        .expect(
+            Client
+                .sees(Observation::Connected)
+                .on(4)
+                .within_ms(1_000, 1_100),
+        )
         // The client believes that it is open, and sends; nobody acknowledges.
         .expect(Client.sends(data(5).seq(1)).on(4).within_ms(1_600, 1_700))
         .expect(
@@ -114,11 +148,21 @@ fn full_queue_behind_the_handshake() -> Scene {
                 .on(4)
                 .within_ms(1_900, 2_400),
         )
-        .expect(Server.sees(Seen::Accepted).within_ms(3_300, 3_400))
+        .expect(Server.sees(Observation::Accepted).within_ms(3_300, 3_400))
         // With room in the queue the next ACK completes the handshake, and the data is taken.
         .expect(Server.sends(ack().ack(6)).on(4).within_ms(3_300, 7_700))
-        .expect(Server.sees(Seen::Accepted).on(4).within_ms(7_800, 7_900))
-        .expect(Server.sees(Seen::Received(5)).on(4).within_ms(7_900, 8_000))
+        .expect(
+            Server
+                .sees(Observation::Accepted)
+                .on(4)
+                .within_ms(7_800, 7_900),
+        )
+        .expect(
+            Server
+                .sees(Observation::Received(5))
+                .on(4)
+                .within_ms(7_900, 8_000),
+        )
         .lasts_ms(8_300)
 }
 
@@ -132,8 +176,8 @@ fn nobody_reads() -> Scene {
         .act(100, Server, Do::Accept)
         .act(200, Client, Do::Send(1, SENT))
         .act(12_000, Server, Do::Read(1, SENT))
-        .expect(Client.sees(Seen::Connected).within_ms(0, 90))
-        .expect(Server.sees(Seen::Accepted).within_ms(0, 190))
+        .expect(Client.sees(Observation::Connected).within_ms(0, 90))
+        .expect(Server.sees(Observation::Accepted).within_ms(0, 190))
         .expect(Server.sends(ack().win(0)).within_ms(200, 3_000))
         // Probes without data, one behind what was acknowledged; the second comes later than the first.
         .expect(Client.sends(ack()).within_ms(300, 6_000))
@@ -142,7 +186,7 @@ fn nobody_reads() -> Scene {
         .expect(Server.sends(ack().win(0)).within_ms(600, 12_000))
         .expect(
             Server
-                .sees(Seen::Received(SENT.into()))
+                .sees(Observation::Received(SENT.into()))
                 .within_ms(12_000, 19_000),
         )
         .lasts_ms(20_000)

@@ -3,7 +3,7 @@
 use stack::tcp::lang::{rst, syn};
 
 use crate::lab::errno::Errno::ECONNREFUSED;
-use crate::lab::scenario::{Client, Do, Scenario, Scene, Seen, Server};
+use crate::lab::scenario::{Client, Do, Observation, Scenario, Scene, Server};
 
 /// The situation.
 pub(super) fn scenario() -> Scenario {
@@ -18,7 +18,11 @@ pub(super) fn scenario() -> Scenario {
                 .act(0, Client, Do::Connect(1))
                 .expect(Client.sends(syn().seq(0)).within_ms(0, 100))
                 .expect(Server.sends(rst().seq(0).ack(1).win(0)).within_ms(0, 100))
-                .expect(Client.sees(Seen::Failed(ECONNREFUSED)).within_ms(0, 100))
+                .expect(
+                    Client
+                        .sees(Observation::Failed(ECONNREFUSED))
+                        .within_ms(0, 100),
+                )
                 .expect(Client.never_sends(rst()))
                 .lasts_ms(1_500),
         ],

@@ -4,7 +4,7 @@ use stack::neighbor::State::{Delay, Failed, Incomplete, Probe, Reachable, Stale}
 use stack::tcp::lang::{rst, syn};
 
 use crate::lab::errno::Errno::{ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT};
-use crate::lab::scenario::{Client, Do, Kernel, Ours, Pace, Scenario, Scene, Seen, Server};
+use crate::lab::scenario::{Client, Do, Kernel, Observation, Ours, Pace, Scenario, Scene, Server};
 
 /// The situation.
 pub(super) fn scenario(pace: Pace) -> Scenario {
@@ -31,7 +31,7 @@ fn without_entry() -> Scene {
         .expect(Client.finds_neighbor(Failed).within_ms(2_900, 3_800))
         .expect(
             Client
-                .sees(Seen::Failed(EHOSTUNREACH))
+                .sees(Observation::Failed(EHOSTUNREACH))
                 .within_ms(2_900, 3_800),
         )
         .expect(Client.never_sends(syn()))
@@ -47,7 +47,11 @@ fn with_entry(pace: Pace) -> Scene {
         // The first connection only resolves the neighbour.
         .expect(Client.sends(syn().seq(0)).within_ms(0, 300))
         .expect(Server.sends(rst().ack(1)))
-        .expect(Client.sees(Seen::Failed(ECONNREFUSED)).within_ms(0, 400))
+        .expect(
+            Client
+                .sees(Observation::Failed(ECONNREFUSED))
+                .within_ms(0, 400),
+        )
         .expect(Client.finds_neighbor(Reachable).within_ms(0, 400))
         // RFC 6298 doubles from 1 s; Linux from 6.5 on sends four a second first (tcp_syn_linear_timeouts).
         .expect(Client.sends(syn().seq(0)).on(2).within_ms(1_000, 1_300))
@@ -77,7 +81,7 @@ fn with_entry(pace: Pace) -> Scene {
     // Ours doubles from one SYN to the next: the one that meets the FAILED entry may be the one at 64 or at 128 s.
     let scene = scene.expect(
         Client
-            .sees(Seen::Failed(EHOSTUNREACH))
+            .sees(Observation::Failed(EHOSTUNREACH))
             .on(2)
             .within_ms(35_000, 140_000)
             .played_by(Ours),
@@ -88,7 +92,10 @@ fn with_entry(pace: Pace) -> Scene {
         Pace::Real => scene
             .expect(
                 Client
-                    .sees_one_of(&[Seen::Failed(EHOSTUNREACH), Seen::Failed(ETIMEDOUT)])
+                    .sees_one_of(&[
+                        Observation::Failed(EHOSTUNREACH),
+                        Observation::Failed(ETIMEDOUT),
+                    ])
                     .on(2)
                     .within_ms(35_000, 139_000)
                     .played_by(Kernel),
@@ -101,7 +108,7 @@ fn with_entry(pace: Pace) -> Scene {
             .sysctl("neigh/%/delay_first_probe_time", "1")
             .expect(
                 Client
-                    .sees(Seen::Failed(EHOSTUNREACH))
+                    .sees(Observation::Failed(EHOSTUNREACH))
                     .on(2)
                     .within_ms(6_000, 25_000)
                     .played_by(Kernel),

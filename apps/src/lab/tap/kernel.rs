@@ -11,7 +11,7 @@ use std::time::Duration;
 use stack::neighbor;
 use stack::tcp::state::State;
 
-use super::super::scenario::{CLIENT_PORT, Family, SERVER_PORT, Side};
+use super::super::scenario::{CLIENT_PORT, End, Family, SERVER_PORT};
 use crate::clock;
 use crate::failure::Failure;
 
@@ -99,14 +99,14 @@ pub(super) fn sysctl(family: Family, name: &str, value: &str) -> Result<(String,
 }
 
 /// The states of the kernel's sockets of these connections, by /proc.
-pub(super) fn states(conns: &[u16], side: Side, local: IpAddr) -> Vec<(u16, State)> {
+pub(super) fn states(conns: &[u16], side: End, local: IpAddr) -> Vec<(u16, State)> {
     let table = if local.is_ipv4() { "tcp" } else { "tcp6" };
     let table = format!("/proc/thread-self/net/{table}");
     let table = std::fs::read_to_string(table).unwrap_or_default();
     let rows: Vec<_> = table.lines().skip(1).filter_map(socket).collect();
     let number = |row: &Socket| match side {
-        Side::Client if row.remote_port == SERVER_PORT => row.local_port.checked_sub(CLIENT_PORT),
-        Side::Server if row.local_port == SERVER_PORT => row.remote_port.checked_sub(CLIENT_PORT),
+        End::Client if row.remote_port == SERVER_PORT => row.local_port.checked_sub(CLIENT_PORT),
+        End::Server if row.local_port == SERVER_PORT => row.remote_port.checked_sub(CLIENT_PORT),
         _ => None,
     };
     let conns = conns.iter();

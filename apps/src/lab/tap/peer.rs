@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::super::errno::Errno;
 use super::super::recording::What;
-use super::super::scenario::{CLIENT_PORT, Do, SERVER_PORT, Scene, Seen, Side};
+use super::super::scenario::{CLIENT_PORT, Do, End, Observation, SERVER_PORT, Scene};
 use crate::failure::Failure;
 
 /// The program.
@@ -47,7 +47,7 @@ impl Peer {
     /// [`Failure::Run`] when there is no Python or the program fails.
     pub(super) fn start(
         scene: &Scene,
-        side: Side,
+        side: End,
         local: IpAddr,
         server: IpAddr,
     ) -> Result<Self, Failure> {
@@ -81,7 +81,7 @@ impl Peer {
             "local": local.to_string(),
             "client_port": CLIENT_PORT,
             "rcv_buf": scene.rcv_buf,
-            "backlog": scene.backlog.filter(|_| side == Side::Server),
+            "backlog": scene.backlog.filter(|_| side == End::Server),
             "acts": acts(scene, side),
         });
         peer.tell(&script.to_string())?;
@@ -108,7 +108,7 @@ impl Peer {
     }
 
     /// What it called and saw since the last call, with CLOCK_MONOTONIC in ns.
-    pub(super) fn take_notes(&self, side: Side) -> Vec<(u64, What)> {
+    pub(super) fn take_notes(&self, side: End) -> Vec<(u64, What)> {
         let what = |line: &Line| {
             let conn = line.conn.unwrap_or(0);
             if let Some(call) = &line.call {
@@ -116,11 +116,11 @@ impl Peer {
                 return Some(What::Calls { side, conn, call });
             }
             let seen = match line.seen.as_deref()? {
-                "connected" => Seen::Connected,
-                "accepted" => Seen::Accepted,
-                "received" => Seen::Received(line.total?),
-                "eof" => Seen::Eof,
-                _ => Seen::Failed(Errno::from_name(line.errno.as_deref()?)),
+                "connected" => Observation::Connected,
+                "accepted" => Observation::Accepted,
+                "received" => Observation::Received(line.total?),
+                "eof" => Observation::Eof,
+                _ => Observation::Failed(Errno::from_name(line.errno.as_deref()?)),
             };
             Some(What::Sees { side, conn, seen })
         };
@@ -131,7 +131,7 @@ impl Peer {
     }
 }
 
-fn acts(scene: &Scene, side: Side) -> Vec<serde_json::Value> {
+fn acts(scene: &Scene, side: End) -> Vec<serde_json::Value> {
     let mine = scene.acts.iter().filter(|act| act.who == side);
     mine.filter_map(|act| {
         let at_ms = act.at_ms;

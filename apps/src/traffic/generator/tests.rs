@@ -107,7 +107,7 @@ fn generator(expect: Expect, retire: bool, window: Option<u32>) -> Generator<Wir
     let address = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2));
     Generator::new(
         Wire::new(),
-        &Order {
+        &TrafficPlan {
             target: Target {
                 mac: [2; 6],
                 source_mac: [4; 6],

@@ -10,7 +10,7 @@ use workload::{Fault, Latency};
 
 use super::super::super::endpoint::Spent;
 use super::super::super::report::{per, rounded};
-use super::super::client::Seen;
+use super::super::client::ClientProgress;
 use super::super::course::SetUp;
 
 /// Times in microseconds; null where fewer than ten samples lie beyond a percentile.
@@ -124,7 +124,7 @@ impl Counts {
     pub(super) fn of(
         is_connect: bool,
         is_bad_link: bool,
-        whole: &Seen,
+        whole: &ClientProgress,
         of_server: &BTreeMap<String, u64>,
     ) -> Self {
         let tally = &whole.tally;

@@ -6,12 +6,12 @@ use workload::{Fault, Latency, Tally};
 
 use super::*;
 use crate::bench::args::tests::args;
-use crate::bench::conversation::client::Seen;
+use crate::bench::conversation::client::ClientProgress;
 use crate::bench::endpoint::{Progress, Spent, Stopped};
 use crate::bench::report::tests::sides;
 
 /// A run of two seconds with a million connections and six packets for each.
-fn course() -> Course {
+fn course() -> ConversationRun {
     let tally = Tally {
         started: 1_000_000,
         opened: 1_000_000,
@@ -26,7 +26,7 @@ fn course() -> Course {
         own: 600_000_000,
         ..Spent::default()
     };
-    Course {
+    ConversationRun {
         set_up: None,
         measured: Window {
             seconds: 2.0,
@@ -36,9 +36,9 @@ fn course() -> Course {
             server: spent,
             server_tx_frames: 3_000_000,
         },
-        whole: Seen {
+        whole: ClientProgress {
             tally,
-            ..Seen::default()
+            ..ClientProgress::default()
         },
         latency: Latency::new(),
         client: Progress::default(),
@@ -47,7 +47,7 @@ fn course() -> Course {
     }
 }
 
-fn report(line: &str, change: impl FnOnce(&mut Course, &mut Sides)) -> Report {
+fn report(line: &str, change: impl FnOnce(&mut ConversationRun, &mut Sides)) -> Report {
     let (mut course, mut sides) = (course(), sides(None));
     change(&mut course, &mut sides);
     Report::new(&args(line), course, sides)
@@ -73,7 +73,8 @@ fn a_run_without_a_fault_is_good_and_says_what_it_was() {
 
 #[test]
 fn each_fault_fails_the_run_by_name() {
-    let gate = |change: fn(&mut Course, &mut Sides)| match report("connect", change).gate() {
+    let gate = |change: fn(&mut ConversationRun, &mut Sides)| match report("connect", change).gate()
+    {
         Err(Failure::Gate(text)) => text,
         other => panic!("{other:?}"),
     };
@@ -96,7 +97,7 @@ fn each_fault_fails_the_run_by_name() {
 #[test]
 fn what_a_bad_link_ends_is_lost_and_nothing_else_is() {
     let line = "connect --fault loss=1%,seed=7";
-    let lossy = |course: &mut Course, sides: &mut Sides| {
+    let lossy = |course: &mut ConversationRun, sides: &mut Sides| {
         let flag = crate::fault::fault("loss=1%,seed=7").expect("a right one");
         let spec = flag.spec().expect("with a seed");
         course.fault = Some(FaultReport::new(&spec, core::iter::empty()));

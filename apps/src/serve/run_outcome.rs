@@ -1,4 +1,4 @@
-//! [`Watched`]: what the workers came to, as the control thread heard it; [`Line`], over which it asks.
+//! [`RunOutcome`]: what the workers came to, as the control thread heard it; [`WorkerLine`], over which it asks.
 //!
 //! It must never wait for a worker that does not answer: what the worker said last counts.
 
@@ -12,11 +12,11 @@ use crate::mailbox::Mailbox;
 
 /// The control thread's line to one worker.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct WorkerLine {
     pub(super) mailbox: Mailbox<Progress>,
 }
 
-impl Line {
+impl WorkerLine {
     pub(super) const fn new() -> Self {
         Self {
             mailbox: Mailbox::new(),
@@ -38,7 +38,7 @@ pub(super) enum EndedBy {
 
 /// What the workers came to.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct RunOutcome {
     /// How long they served, drain included.
     pub(super) duration: Duration,
     /// Why they ended.
@@ -51,7 +51,7 @@ pub(super) struct Watched {
     pub(super) faults: Vec<String>,
 }
 
-impl Watched {
+impl RunOutcome {
     /// How a worker's thread ended.
     pub(super) fn take(&mut self, worker: usize, outcome: Result<Progress, Failure>) {
         match (outcome, self.workers.get_mut(worker)) {
@@ -72,7 +72,7 @@ impl Watched {
     }
 
     /// Asks all workers. Names the first that does not answer.
-    pub(super) fn ask(&mut self, lines: &[Line]) -> Result<(), usize> {
+    pub(super) fn ask(&mut self, lines: &[WorkerLine]) -> Result<(), usize> {
         for (worker, (line, place)) in lines.iter().zip(&mut self.workers).enumerate() {
             *place = line.mailbox.ask().ok_or(worker)?;
         }
