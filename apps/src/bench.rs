@@ -27,7 +27,7 @@ mod limit;
 // The result, as text and as JSON.
 mod report;
 
-pub(crate) use args::Args;
+pub(crate) use args::BenchArgs;
 use args::Mode;
 
 use crate::failure::Failure;
@@ -36,8 +36,8 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// [`Failure`]: wrong usage, a run that could not be made, or a result that is not good.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    if args.role == Some(args::Role::Endpoint) {
+pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
+    if args.role == Some(args::BenchRole::Endpoint) {
         return endpoint_process::run(args);
     }
     let stop = crate::stop::Stop::on_signals()?;

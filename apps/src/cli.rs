@@ -26,26 +26,26 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measures how fast the endpoint answers, every reply verified; needs no NIC and no root
     #[cfg(feature = "dpdk")]
-    Bench(Box<bench::Args>),
+    Bench(Box<bench::BenchArgs>),
     /// Measures how fast the endpoint answers (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Bench(LeftOut),
     /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
     #[cfg(feature = "dpdk")]
-    Serve(Box<serve::Args>),
+    Serve(Box<serve::ServeArgs>),
     /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Serve(LeftOut),
     /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
-    Lab(Box<lab::Args>),
+    Lab(Box<lab::LabArgs>),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
-    DevFlood(Box<dev_flood::Args>),
+    DevFlood(Box<dev_flood::FloodArgs>),
     /// Opens connections to a server and verifies what comes back; for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
-    DevClient(Box<dev_client::Args>),
+    DevClient(Box<dev_client::ClientArgs>),
 }
 
 /// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.

@@ -41,7 +41,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// Opens connections to a server on the kernel's side of a tap, talks, and verifies what comes back
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ClientArgs {
     /// The NIC, such as tap:dtap0
     #[arg(long, value_name = "NIC")]
     nic: String,
@@ -127,7 +127,7 @@ struct Outcome {
 ///
 /// # Errors
 /// [`Failure`]: wrong usage, something that could not be had, or wrong bytes, lost frames, lost buffers.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let spec: NicSpec = args.nic.parse()?;
     let config = config(args)?;
@@ -171,7 +171,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     outcome.gate()
 }
 
-fn config(args: &Args) -> Result<Arc<Config>, Failure> {
+fn config(args: &ClientArgs) -> Result<Arc<Config>, Failure> {
     let mut spec = ConfigSpec::new(args.ip.clone());
     spec.tcp.rto_min = args.rto_min;
     spec.tcp.rto_initial = spec.tcp.rto_initial.max(args.rto_min);
@@ -193,7 +193,7 @@ fn config(args: &Args) -> Result<Arc<Config>, Failure> {
 
 /// The loop, on this thread, until all connections have ended or a signal came.
 fn talk(
-    args: &Args,
+    args: &ClientArgs,
     eal: &Eal,
     queue: QueuePair,
     (config, fault): (Arc<Config>, Option<&FaultSpec>),
@@ -236,7 +236,7 @@ fn talk(
     Ok(outcome)
 }
 
-fn order(args: &Args) -> ClientPlan {
+fn order(args: &ClientArgs) -> ClientPlan {
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
         args.path, args.to
@@ -253,7 +253,7 @@ fn order(args: &Args) -> ClientPlan {
 }
 
 impl Outcome {
-    fn new(args: &Args, tally: &ClientTally, seconds: f64) -> Self {
+    fn new(args: &ClientArgs, tally: &ClientTally, seconds: f64) -> Self {
         Self {
             command: provenance::command(),
             connections: args.connections,

@@ -51,7 +51,7 @@ const fn network(address: IpAddr, prefix_len: u8) -> Interface {
 
 /// Sends SYNs from spoofed sources (198.18.0.0/15 or 2001:2:0:1::/64) and verifies the replies
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct FloodArgs {
     /// The NIC to send through, such as net_af_packet0,iface=dtap0
     #[arg(long, value_name = "NIC")]
     nic: String,
@@ -121,7 +121,7 @@ impl fmt::Display for Outcome {
 ///
 /// # Errors
 /// [`Failure`]: wrong usage, a NIC that can't be had, wrong replies.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     if !TEST_NETWORKS
         .iter()
@@ -152,7 +152,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     print(args, &tally, seconds)
 }
 
-fn generator(args: &Args, nic: DpdkNic, clock: Clock) -> Result<Generator<DpdkNic>, Failure> {
+fn generator(args: &FloodArgs, nic: DpdkNic, clock: Clock) -> Result<Generator<DpdkNic>, Failure> {
     let order = TrafficPlan {
         target: Target {
             mac: args.to_mac,
@@ -175,7 +175,7 @@ fn generator(args: &Args, nic: DpdkNic, clock: Clock) -> Result<Generator<DpdkNi
 
 /// Sends until `--count` is reached or a signal comes, then waits for what is on its way. The seconds are those of sending.
 fn flood(
-    args: &Args,
+    args: &FloodArgs,
     generator: &mut Generator<DpdkNic>,
     clock: Clock,
     stop: &Stop,
@@ -217,7 +217,7 @@ fn flood(
     (generator.tally(), seconds)
 }
 
-fn print(args: &Args, tally: &Tally, seconds: f64) -> Result<(), Failure> {
+fn print(args: &FloodArgs, tally: &Tally, seconds: f64) -> Result<(), Failure> {
     let is_foreign = |name: &str| FOREIGN.contains(&name);
     let sum = |foreign| {
         let reasons = tally.wrong_by_reason();

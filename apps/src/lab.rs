@@ -33,7 +33,7 @@ mod ladder;
 mod pcap;
 mod report;
 
-pub(crate) use args::Args;
+pub(crate) use args::LabArgs;
 
 use args::{LabCommand, Over, RunArgs};
 use report::Played;
@@ -47,7 +47,7 @@ use crate::fault::FaultFlag;
 ///
 /// # Errors
 /// [`Failure`]: no such scenario, no stage for it, or something expected that did not come about.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     match &args.command {
         LabCommand::List => list(),
         LabCommand::Show { name } => show(&find(name, Pace::Real)?),

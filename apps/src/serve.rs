@@ -42,7 +42,7 @@ mod hang;
 // The result, as text and as JSON.
 mod report;
 
-pub(crate) use args::Args;
+pub(crate) use args::ServeArgs;
 
 use crate::console;
 use crate::failure::Failure;
@@ -51,7 +51,7 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let stop = crate::stop::Stop::in_steps()?;
     if args.unshare {
         plan::check_unshare(args)?;

@@ -55,7 +55,7 @@ const ONLY_FOR: &[(&str, &[Mode])] = &[
 /// process and frames pass by pointer; on `memif` the endpoint is a second process. Neither needs root, a NIC or
 /// hugepages. Ctrl-C ends the run early and prints what was measured.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct BenchArgs {
     // First, because clap takes away what a field has read.
     #[command(flatten)]
     given: Given,
@@ -168,7 +168,7 @@ pub(crate) struct Args {
 
     /// Which half of a run in two processes this process is
     #[arg(long, value_enum, hide = true)]
-    pub(crate) role: Option<Role>,
+    pub(crate) role: Option<BenchRole>,
 }
 
 /// The flags that stand on the command line, by name: a default that a mode can't honour is no mistake.
@@ -267,12 +267,12 @@ pub(crate) enum Peer {
 
 /// Which half of a run in two processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
+pub(crate) enum BenchRole {
     /// The endpoint: stdin are orders, stdout is what it tells, both one JSON value a line
     Endpoint,
 }
 
-impl Args {
+impl BenchArgs {
     /// What the flags can't say about each other.
     ///
     /// # Errors

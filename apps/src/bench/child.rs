@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::args::Args;
+use super::args::BenchArgs;
 use super::endpoint::{Progress, Ready, Stopped};
 use crate::clock;
 use crate::console;
@@ -49,7 +49,7 @@ impl Child {
     ///
     /// # Errors
     /// [`Failure::Run`] when the system refuses.
-    pub(super) fn start(args: &Args, server: &str, cpus: &[usize]) -> Result<Self, Failure> {
+    pub(super) fn start(args: &BenchArgs, server: &str, cpus: &[usize]) -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| {
             Failure::Run(format!("the endpoint's process does not start: {error}"))
         };
@@ -175,7 +175,7 @@ impl Drop for Child {
 }
 
 /// The flags of a conversation that the server's process must have too.
-fn flags(args: &Args) -> Vec<String> {
+fn flags(args: &BenchArgs) -> Vec<String> {
     if !args.mode.is_conversation() {
         return Vec::new();
     }

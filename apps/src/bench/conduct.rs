@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dpdk::{DpdkNic, Eal, QueuePair};
 
-use super::args::Args;
+use super::args::BenchArgs;
 use super::endpoint::{Progress, Ready, Spent};
 use crate::clock::{self, Clock};
 use crate::console;
@@ -104,7 +104,7 @@ pub(super) fn generate(mut generator: Generator<DpdkNic>, line: &GeneratorLine) 
 /// # Errors
 /// [`Failure::Run`] when one of the sides does not answer.
 pub(super) fn conduct(
-    args: &Args,
+    args: &BenchArgs,
     line: &GeneratorLine,
     endpoint: &mut dyn Watch,
     clock: Clock,

@@ -14,7 +14,7 @@ mod report;
 use dpdk::QueuePair;
 use workload::Side;
 
-use super::args::Args;
+use super::args::BenchArgs;
 use super::conduct::NearSide;
 use super::endpoint::{Endpoint, Ready};
 use super::{memif, ring};
@@ -29,7 +29,7 @@ use report::Report;
 ///
 /// # Errors
 /// [`Failure`] when the run could not be made.
-pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
+pub(super) fn run(args: &BenchArgs, stop: &Stop) -> Result<Report, Failure> {
     let near = |near: NearSide<'_>| course::run(args, stop, near);
     let (course, sides) = if args.is_ring() {
         ring::run(args, endpoint, near)?
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
 /// [`Failure::Run`] when there is not enough memory.
 pub(super) fn endpoint(
     queues: QueuePair,
-    args: &Args,
+    args: &BenchArgs,
     memory_line: &str,
     clock: Clock,
 ) -> Result<(Endpoint<Side>, Ready), Failure> {

@@ -14,7 +14,7 @@ use stack::memory::{PageOptions, ProcessMemory};
 use stack::worker::{Cycles, RingEnd, Worker};
 use workload::{Side, Tally};
 
-use super::args::Args;
+use super::args::BenchArgs;
 use super::plan;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -201,7 +201,7 @@ pub(super) struct Endpoint<A: App> {
 
 /// How the endpoint of a mode is made: on these queues, for these flags, with DPDK's memory in a line, by this clock.
 pub(super) type Make<A> =
-    fn(QueuePair, &Args, &str, Clock) -> Result<(Endpoint<A>, Ready), Failure>;
+    fn(QueuePair, &BenchArgs, &str, Clock) -> Result<(Endpoint<A>, Ready), Failure>;
 
 /// What this process has resident; `None` where the system doesn't say.
 pub(super) fn resident_bytes() -> Option<u64> {
@@ -215,7 +215,7 @@ pub(super) fn resident_bytes() -> Option<u64> {
 /// [`Failure::Run`] when there is not enough memory.
 pub(super) fn without_app(
     queues: QueuePair,
-    args: &Args,
+    args: &BenchArgs,
     memory_line: &str,
     clock: Clock,
 ) -> Result<(Endpoint<NoApp>, Ready), Failure> {

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use dpdk::{Eal, EalConfig, Mempool, NicSpec, PortConfig};
 
-use super::args::{Args, Mode};
+use super::args::{BenchArgs, Mode};
 use super::child::{EndpointMessage, ORDER_PROGRESS};
 use super::conversation;
 use super::endpoint::{self, Make, Progress, ReportsProgress, Stopped};
@@ -22,7 +22,7 @@ use crate::threads::join;
 ///
 /// # Errors
 /// [`Failure`] when it can't even tell its parent; otherwise it tells, and ends well.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     // A Ctrl-C on the terminal reaches both processes; when to stop is the parent's to say.
     Stop::leave_to_parent()?;
     let outcome = match args.mode {
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn serve<A: ReportsProgress>(args: &Args, make: Make<A>) -> Result<(), Failure> {
+fn serve<A: ReportsProgress>(args: &BenchArgs, make: Make<A>) -> Result<(), Failure> {
     let eal = Eal::init(&EalConfig {
         memory_mb: MEMORY_MB,
         extra_args: args.eal.clone(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dpdk::{Eal, EalConfig, Mempool, NicSpec, Port, PortConfig};
 
-use super::args::{Args, Peer};
+use super::args::{BenchArgs, Peer};
 use super::child::Child;
 use super::conduct::{NearSide, Watch};
 use super::endpoint::{Progress, Stopped};
@@ -120,7 +120,7 @@ impl Drop for Link {
 /// [`Failure`] when DPDK, a CPU, memory or the socket can't be had, or a side does not answer; or what `near` or `early`
 /// end with.
 pub(super) fn run<R>(
-    args: &Args,
+    args: &BenchArgs,
     stop: &Stop,
     near: impl FnOnce(NearSide<'_>) -> Result<R, Failure>,
     early: impl FnOnce(&R, &Sides) -> Result<(), Failure>,

@@ -11,7 +11,7 @@ use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::seq::SeqNum;
 use stack::wire::vlan::VlanId;
 
-use super::args::{Args, Mode};
+use super::args::{BenchArgs, Mode};
 use crate::traffic::FIRST_PORT;
 
 /// The endpoint's addresses, outside of what the generator sends from.
@@ -35,7 +35,7 @@ const FILL_ADDRESSES: u32 = (1 << 17) - 2 * 256;
 const FILL_BASE: u32 = Ipv4Addr::new(198, 18, 1, 0).to_bits();
 
 /// Where the SYNs of this run go.
-pub(super) fn target(args: &Args) -> (IpAddr, u16) {
+pub(super) fn target(args: &BenchArgs) -> (IpAddr, u16) {
     let address = if args.ipv6 {
         IpAddr::V6(ADDRESS_V6)
     } else {
@@ -52,7 +52,7 @@ pub(super) fn target(args: &Args) -> (IpAddr, u16) {
 ///
 /// # Errors
 /// [`ConfigError`], when `stack` refuses what stands here.
-pub(super) fn config(args: &Args) -> Result<Config, ConfigError> {
+pub(super) fn config(args: &BenchArgs) -> Result<Config, ConfigError> {
     let mut spec = ConfigSpec::new(vec![
         Interface {
             address: ADDRESS_V4.into(),
@@ -83,7 +83,7 @@ pub(super) fn config(args: &Args) -> Result<Config, ConfigError> {
 }
 
 /// Room in the table for what this run needs, and no more: unused room would count as memory of connections.
-fn capacity(args: &Args) -> Capacity {
+fn capacity(args: &BenchArgs) -> Capacity {
     let of_family = |records| {
         if args.ipv6 {
             Records { v4: 0, v6: records }
@@ -107,7 +107,7 @@ fn capacity(args: &Args) -> Capacity {
 }
 
 /// The room in the table, in words.
-pub(super) fn room(args: &Args) -> String {
+pub(super) fn room(args: &BenchArgs) -> String {
     let Capacity {
         embryos, parked, ..
     } = capacity(args);

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::args::{Args, Peer};
+use super::args::{BenchArgs, Peer};
 use super::conduct::StatelessRun;
 use super::endpoint::{Ready, Spent, Stopped};
 use super::limit::{self, Limit};
@@ -155,7 +155,7 @@ pub(super) fn rounded(value: f64) -> f64 {
 
 impl Report {
     /// The report of a run.
-    pub(super) fn new(args: &Args, course: &StatelessRun, sides: Sides) -> Self {
+    pub(super) fn new(args: &BenchArgs, course: &StatelessRun, sides: Sides) -> Self {
         let (measured, whole) = (&course.measured, &course.whole);
         let expects_replies = args.expected() != Expect::Sink;
         let counted = if expects_replies {

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use dpdk::{Eal, EalConfig, Mempool, PoolSizes, QueuePair, RingConfig};
 
-use super::args::Args;
+use super::args::BenchArgs;
 use super::conduct::{NearSide, Watch};
 use super::endpoint::{Make, Progress, ReportsProgress, Stopped};
 use super::report::Sides;
@@ -46,7 +46,7 @@ impl Watch for &EndpointLine {
 /// # Errors
 /// [`Failure`] when DPDK, a CPU or memory can't be had, or a side does not answer; or what `near` ends with.
 pub(super) fn run<A: ReportsProgress, R>(
-    args: &Args,
+    args: &BenchArgs,
     make: Make<A>,
     near: impl FnOnce(NearSide<'_>) -> Result<R, Failure>,
 ) -> Result<(R, Sides), Failure> {

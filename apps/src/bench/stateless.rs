@@ -8,7 +8,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use dpdk::{DpdkNic, Eal, QueuePair};
 use stack::nic::Nic as _;
 
-use super::args::{Args, Peer};
+use super::args::{BenchArgs, Peer};
 use super::conduct::{self, GeneratorLine, NearSide, StatelessRun};
 use super::endpoint;
 use super::report::{Report, Sides};
@@ -28,7 +28,7 @@ const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 ///
 /// # Errors
 /// [`Failure`] when the run could not be made.
-pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
+pub(super) fn run(args: &BenchArgs, stop: &Stop) -> Result<Report, Failure> {
     let near = |near: NearSide<'_>| generate(args, stop, near);
     let report = |(course, dumps): &(StatelessRun, Vec<String>), sides: &Sides| {
         let sides = Sides {
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<Report, Failure> {
 
 /// The near side: starts the generator, conducts the run, stops it.
 fn generate(
-    args: &Args,
+    args: &BenchArgs,
     stop: &Stop,
     near: NearSide<'_>,
 ) -> Result<(StatelessRun, Vec<String>), Failure> {
@@ -76,7 +76,7 @@ fn generate(
 /// The generator on its CPU, draining until it is told to run.
 fn spawn_generator<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    args: &'scope Args,
+    args: &'scope BenchArgs,
     eal: &'scope Eal,
     cpu: usize,
     (queues, endpoint_mac): (QueuePair, [u8; 6]),
@@ -94,7 +94,7 @@ fn spawn_generator<'scope>(
 /// # Errors
 /// [`Failure::Run`] without randomness.
 fn generator(
-    args: &Args,
+    args: &BenchArgs,
     nic: DpdkNic,
     endpoint_mac: [u8; 6],
     clock: Clock,

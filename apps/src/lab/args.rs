@@ -12,7 +12,7 @@ use crate::fault::{FaultFlag, fault};
 
 /// Shows what really happens when TCP goes wrong: plays a situation and draws its packet ladder
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct LabArgs {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: LabCommand,
@@ -50,7 +50,7 @@ pub(crate) struct RunArgs {
 
     /// With --over tap: which end is ours [default: both, one after the other]
     #[arg(long, value_enum)]
-    pub(crate) role: Option<Role>,
+    pub(crate) role: Option<LabRole>,
 
     /// With --over tap: shorten the kernel's times by sysctls of its namespace, which are printed
     #[arg(long)]
@@ -81,7 +81,7 @@ pub(crate) enum Over {
 
 /// Which end is ours over the tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
+pub(crate) enum LabRole {
     /// The client is ours, the server the kernel's
     Client,
     /// The server is ours, the client the kernel's
@@ -106,11 +106,11 @@ impl RunArgs {
             client: Ours,
             server: Kernel,
         };
-        match (self.over, self.role.unwrap_or(Role::Both)) {
+        match (self.over, self.role.unwrap_or(LabRole::Both)) {
             (Over::Sim, _) => vec![Cast::SIM],
-            (Over::Tap, Role::Server) => vec![server_is_ours],
-            (Over::Tap, Role::Client) => vec![client_is_ours],
-            (Over::Tap, Role::Both) => vec![server_is_ours, client_is_ours],
+            (Over::Tap, LabRole::Server) => vec![server_is_ours],
+            (Over::Tap, LabRole::Client) => vec![client_is_ours],
+            (Over::Tap, LabRole::Both) => vec![server_is_ours, client_is_ours],
         }
     }
 

@@ -23,7 +23,7 @@ use crate::units;
 /// A tap needs root, or --unshare: `syncline serve --nic tap:dtap0 --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --listen 80=http`, and in another
 /// terminal `curl http://198.18.0.2`. The summary goes to stdout, a line a second to stderr.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ServeArgs {
     /// The NIC: tap:NAME, `memif:SOCKET[,server]`, af_xdp:INTERFACE, pci:ADDRESS, or any DPDK device (net_…)
     #[arg(long, value_name = "NIC")]
     pub(crate) nic: String,

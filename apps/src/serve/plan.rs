@@ -11,7 +11,7 @@ use stack::conn::{Capacity, Records};
 use stack::local::addresses::LocalPrefix;
 use stack::local::listener::ListenerConfig;
 
-use super::args::Args;
+use super::args::ServeArgs;
 use super::idle::Idle;
 use super::kernel;
 use super::listen::{Listen, Listens};
@@ -60,7 +60,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] for what the machine hasn't got.
-    pub(super) fn new(args: &Args) -> Result<Self, Failure> {
+    pub(super) fn new(args: &ServeArgs) -> Result<Self, Failure> {
         let spec: NicSpec = args.nic.parse()?;
         if spec == NicSpec::Ring {
             return usage(
@@ -128,7 +128,7 @@ fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
 }
 
 /// What the flags can't say about each other.
-fn check_flags(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
+fn check_flags(args: &ServeArgs, spec: &NicSpec) -> Result<(), Failure> {
     if args.mtu < IPV6_MTU_MIN && args.ip.iter().any(|ip| ip.address.is_ipv6()) {
         return usage(format!("--mtu {}: IPv6 needs at least 1280", args.mtu));
     }
@@ -159,7 +159,7 @@ fn check_flags(args: &Args, spec: &NicSpec) -> Result<(), Failure> {
 }
 
 /// What else helps where a tap is not allowed.
-fn refused(args: &Args, error: dpdk::Error) -> Failure {
+fn refused(args: &ServeArgs, error: dpdk::Error) -> Failure {
     match error {
         dpdk::Error::NoTun { .. } if !args.unshare => Failure::Run(format!(
             "{error}, or give --unshare for a tap in a user and network namespace of its own"
@@ -169,7 +169,7 @@ fn refused(args: &Args, error: dpdk::Error) -> Failure {
 }
 
 /// A new network namespace holds nothing but the tap that we make in it.
-pub(super) fn check_unshare(args: &Args) -> Result<(), Failure> {
+pub(super) fn check_unshare(args: &ServeArgs) -> Result<(), Failure> {
     match args.nic.parse()? {
         NicSpec::Tap { .. } => Ok(()),
         spec => usage(format!(
@@ -178,7 +178,7 @@ pub(super) fn check_unshare(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn workers(args: &Args) -> Result<u16, Failure> {
+fn workers(args: &ServeArgs) -> Result<u16, Failure> {
     let named = args.cpus.as_ref().map(Vec::len);
     match (args.queues, named) {
         (Some(queues), Some(cpus)) if usize::from(queues) != cpus => usage(format!(
@@ -192,12 +192,12 @@ fn workers(args: &Args) -> Result<u16, Failure> {
 }
 
 /// All places, in the order of the command line.
-fn listens(args: &Args) -> Vec<Listen> {
+fn listens(args: &ServeArgs) -> Vec<Listen> {
     let values = args.listen.iter();
     values.flat_map(|Listens(places)| places).cloned().collect()
 }
 
-fn config(args: &Args, listens: &[Listen], share: Share) -> Result<Config, Failure> {
+fn config(args: &ServeArgs, listens: &[Listen], share: Share) -> Result<Config, Failure> {
     let mut spec = ConfigSpec::new(args.ip.clone());
     spec.prefixes.clone_from(&args.prefix);
     spec.vlans = (!args.vlan.is_empty()).then(|| args.vlan.clone());
@@ -237,7 +237,7 @@ fn config(args: &Args, listens: &[Listen], share: Share) -> Result<Config, Failu
 }
 
 /// One for each port of each place.
-fn listeners(args: &Args, listens: &[Listen], share: Share) -> Vec<ListenerConfig> {
+fn listeners(args: &ServeArgs, listens: &[Listen], share: Share) -> Vec<ListenerConfig> {
     let of_place = |listen: &Listen| {
         let place = ListenerConfig {
             address: listen.address,
@@ -254,7 +254,7 @@ fn listeners(args: &Args, listens: &[Listen], share: Share) -> Vec<ListenerConfi
 }
 
 /// Room in each worker's table, for the families that we have addresses of.
-fn capacity(args: &Args, listeners: &[ListenerConfig], share: Share) -> Capacity {
+fn capacity(args: &ServeArgs, listeners: &[ListenerConfig], share: Share) -> Capacity {
     let of_families = |records: u32| {
         let hosts = args.ip.iter().map(|ip| ip.address);
         let prefixes = args.prefix.iter().map(LocalPrefix::first);
@@ -309,7 +309,7 @@ impl Share {
     }
 }
 
-fn pools(args: &Args, listens: &[Listen], workers: u16) -> PoolSizes {
+fn pools(args: &ServeArgs, listens: &[Listen], workers: u16) -> PoolSizes {
     let kept = Share::largest(args.max_kept_frames, workers);
     let bodies = u32::try_from(listens.len())
         .unwrap_or(u32::MAX)
@@ -342,10 +342,10 @@ mod tests {
     #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]
-        args: Args,
+        args: ServeArgs,
     }
 
-    fn args(flags: &str) -> Args {
+    fn args(flags: &str) -> ServeArgs {
         Line::try_parse_from(std::iter::once("serve").chain(flags.split(' ')))
             .unwrap_or_else(|error| panic!("{flags}: {error}"))
             .args

@@ -13,7 +13,7 @@ use stack::timer::TimerWheel;
 use stack::wire::vlan::VlanId;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
-use super::args::Args;
+use super::args::ServeArgs;
 use super::capture::Capture;
 use super::hang;
 use super::idle::{BackOff, Idle};
@@ -41,7 +41,7 @@ use crate::{namespace, secrets};
 ///
 /// # Errors
 /// [`Failure`] when something can't be had. What happens to a worker later is in the report.
-pub(super) fn run(args: &Args, plan: &Plan, stop: &Stop) -> Result<Report, Failure> {
+pub(super) fn run(args: &ServeArgs, plan: &Plan, stop: &Stop) -> Result<Report, Failure> {
     let link = plan.spec.to_string();
     let capture = args
         .pcap
@@ -119,7 +119,7 @@ struct OpenedNic<'a> {
 }
 
 /// The CPU of each worker, or `None` where the kernel is to choose.
-fn cpus(args: &Args, plan: &Plan, eal: &Eal) -> Result<Vec<Option<usize>>, Failure> {
+fn cpus(args: &ServeArgs, plan: &Plan, eal: &Eal) -> Result<Vec<Option<usize>>, Failure> {
     // A worker that sleeps shares its CPU with the kernel that feeds it.
     if args.cpus.is_none() && plan.idle == Idle::Sleep {
         return Ok(vec![None; plan.workers.into()]);
@@ -139,7 +139,7 @@ fn pools(port: &Port, queues: &[QueuePair]) -> Vec<Mempool> {
     of_queues.into_iter().flatten().chain(rx).collect()
 }
 
-fn configure_kernel_side(args: &Args, plan: &Plan) -> Result<(), Failure> {
+fn configure_kernel_side(args: &ServeArgs, plan: &Plan) -> Result<(), Failure> {
     let NicSpec::Tap { name, .. } = &plan.spec else {
         return Ok(());
     };
@@ -171,7 +171,7 @@ fn configure_kernel_side(args: &Args, plan: &Plan) -> Result<(), Failure> {
 
 /// What is there now, on stderr.
 fn announce(
-    args: &Args,
+    args: &ServeArgs,
     plan: &Plan,
     eal: &Eal,
     port: &Port,
@@ -223,7 +223,7 @@ fn announce(
 
 /// One thread for each queue, watched until the end. What each came to.
 fn run_workers(
-    args: &Args,
+    args: &ServeArgs,
     plan: &Plan,
     queues: Vec<QueuePair>,
     made: &OpenedNic<'_>,

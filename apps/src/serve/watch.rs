@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use stack::counters::{Class, Counter, Counters};
 use stack::worker::Cycles;
 
-use super::args::Args;
+use super::args::ServeArgs;
 use super::ending;
 use super::link::LinkWatch;
 use super::notes;
@@ -47,7 +47,7 @@ const NOTHING: SiteStats = SiteStats::new();
 /// Watches the workers until a signal or the end of `--duration`, and then until they are drained. They still wait for
 /// the order to stop when this returns.
 pub(super) fn until_the_end(
-    args: &Args,
+    args: &ServeArgs,
     lines: &[WorkerLine],
     orders: &Orders,
     (clock, wall): (Clock, &WallClock),

@@ -32,7 +32,7 @@ const FLAGS: &[(&str, &str)] = &[
 ];
 
 /// The flags of a command line behind `syncline bench`, as they are.
-pub(in crate::bench) fn args(line: &str) -> Args {
+pub(in crate::bench) fn args(line: &str) -> BenchArgs {
     let words = ["syncline", "bench"]
         .into_iter()
         .chain(line.split_whitespace());

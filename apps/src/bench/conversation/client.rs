@@ -12,7 +12,7 @@ use stack::nic::fault::FaultSpec;
 use stack::worker::{RingEnd, Worker};
 use workload::{Latency, Side, Tally};
 
-use super::super::args::Args;
+use super::super::args::BenchArgs;
 use super::super::endpoint::{Progress, Spent};
 use super::plan;
 use crate::clock::Clock;
@@ -120,7 +120,7 @@ impl Client {
     /// # Errors
     /// [`Failure::Run`] when there is not enough memory or randomness.
     pub(super) fn new(
-        args: &Args,
+        args: &BenchArgs,
         queues: QueuePair,
         fault: Option<&FaultSpec>,
         clock: Clock,

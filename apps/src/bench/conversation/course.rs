@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use workload::{Fault, Latency, RequestClient, Tally};
 
-use super::super::args::{Args, Mode};
+use super::super::args::{BenchArgs, Mode};
 use super::super::conduct::{DRAIN_MAX, LINE, LOOK, NearSide, SILENCE, Watch, rest};
 use super::super::endpoint::{Progress, Spent, resident_bytes};
 use super::client::{Client, ClientLine, ClientProgress, Ended, Phase};
@@ -67,7 +67,7 @@ pub(super) struct ConversationRun {
 /// # Errors
 /// [`Failure`] when a side can't be made or does not answer.
 pub(super) fn run(
-    args: &Args,
+    args: &BenchArgs,
     stop: &Stop,
     near: NearSide<'_>,
 ) -> Result<ConversationRun, Failure> {
@@ -119,7 +119,7 @@ pub(super) fn run(
 }
 
 struct Conductor<'a> {
-    args: &'a Args,
+    args: &'a BenchArgs,
     line: &'a ClientLine,
     far: &'a mut dyn Watch,
     clock: Clock,

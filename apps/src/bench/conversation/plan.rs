@@ -11,7 +11,7 @@ use stack::local::addresses::LocalPrefix;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources};
 
-use super::super::args::{Args, Mode, SLACK, ShapeArg};
+use super::super::args::{BenchArgs, Mode, SLACK, ShapeArg};
 
 const SERVER_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 2);
@@ -43,7 +43,7 @@ const OPEN_MAX: u32 = 2_000_000;
 const UNUSED: u32 = 64;
 
 /// The client's end of the handshakes.
-fn server(args: &Args) -> SocketAddr {
+fn server(args: &BenchArgs) -> SocketAddr {
     let address = if args.ipv6 {
         IpAddr::V6(SERVER_V6)
     } else {
@@ -53,7 +53,7 @@ fn server(args: &Args) -> SocketAddr {
 }
 
 /// The client's addresses.
-fn sources(args: &Args) -> Sources {
+fn sources(args: &BenchArgs) -> Sources {
     let first = if args.ipv6 {
         IpAddr::V6(SOURCES_V6)
     } else {
@@ -62,7 +62,7 @@ fn sources(args: &Args) -> Sources {
     Sources::new(first, SOURCES)
 }
 
-const fn shape(args: &Args) -> Shape {
+const fn shape(args: &BenchArgs) -> Shape {
     match args.shape {
         ShapeArg::Piggyback => Shape::Piggyback,
         ShapeArg::Plain => Shape::Plain,
@@ -70,7 +70,7 @@ const fn shape(args: &Args) -> Shape {
 }
 
 /// The server's app.
-pub(super) fn server_app(args: &Args) -> Side {
+pub(super) fn server_app(args: &BenchArgs) -> Side {
     match args.mode {
         Mode::Request => Side::RequestServer(Box::default()),
         _ => Side::ConnectServer(Box::new(ConnectServer::new(
@@ -82,7 +82,7 @@ pub(super) fn server_app(args: &Args) -> Side {
 }
 
 /// The client's app.
-pub(super) fn client_app(args: &Args, seed: u64) -> Side {
+pub(super) fn client_app(args: &BenchArgs, seed: u64) -> Side {
     let capacity = capacity(args);
     let handles = (capacity.open.total() + capacity.parked.total()) as u32;
     match args.mode {
@@ -105,7 +105,7 @@ pub(super) fn client_app(args: &Args, seed: u64) -> Side {
 }
 
 /// Which side closes first, and so keeps TIME-WAIT; `None` when nobody closes.
-pub(super) const fn first_close(args: &Args) -> Option<&'static str> {
+pub(super) const fn first_close(args: &BenchArgs) -> Option<&'static str> {
     match (args.mode, args.shape) {
         (Mode::Request, _) => None,
         (_, ShapeArg::Piggyback) => Some("server"),
@@ -117,7 +117,7 @@ pub(super) const fn first_close(args: &Args) -> Option<&'static str> {
 ///
 /// # Errors
 /// [`ConfigError`], when `stack` refuses what stands here.
-pub(super) fn server_config(args: &Args) -> Result<Config, ConfigError> {
+pub(super) fn server_config(args: &BenchArgs) -> Result<Config, ConfigError> {
     let mut spec = both_sides(args, (SERVER_V4, SERVER_V6), "server");
     spec.gateway_v4 = Some(CLIENT_V4);
     spec.gateway_v6 = Some(CLIENT_V6);
@@ -136,7 +136,7 @@ pub(super) fn server_config(args: &Args) -> Result<Config, ConfigError> {
 ///
 /// # Errors
 /// [`ConfigError`], when `stack` refuses what stands here.
-pub(super) fn client_config(args: &Args) -> Result<Config, ConfigError> {
+pub(super) fn client_config(args: &BenchArgs) -> Result<Config, ConfigError> {
     let mut spec = both_sides(args, (CLIENT_V4, CLIENT_V6), "client");
     spec.prefixes = if args.ipv6 {
         vec![LocalPrefix::new(SOURCES_V6.into(), SOURCES_LEN_V6)?]
@@ -151,7 +151,7 @@ pub(super) fn client_config(args: &Args) -> Result<Config, ConfigError> {
     spec.validate()
 }
 
-fn both_sides(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> ConfigSpec {
+fn both_sides(args: &BenchArgs, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> ConfigSpec {
     let mut spec = ConfigSpec::new(vec![
         Interface {
             address: v4.into(),
@@ -180,7 +180,7 @@ fn both_sides(args: &Args, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> Config
 
 /// Room for what this run needs, and no more: unused room would count as memory of connections. The side that closes second
 /// needs less.
-pub(super) fn capacity(args: &Args) -> Capacity {
+pub(super) fn capacity(args: &BenchArgs) -> Capacity {
     let of_family = |records| {
         if args.ipv6 {
             Records { v4: 0, v6: records }
@@ -219,7 +219,7 @@ fn time_wait_records(two_msl: Duration) -> u32 {
 }
 
 /// The room in each table, in words.
-pub(super) fn room(args: &Args) -> String {
+pub(super) fn room(args: &BenchArgs) -> String {
     let Capacity {
         embryos,
         open,

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::super::args::{Args, Mode};
+use super::super::args::{BenchArgs, Mode};
 use super::super::limit::{self, Limit};
 use super::super::report::{Sides, Stages, per, rounded};
 use super::course::{ConversationRun, Window};
@@ -88,7 +88,7 @@ pub(in super::super) struct Report {
 
 impl Report {
     /// The report of a run.
-    pub(super) fn new(args: &Args, course: ConversationRun, sides: Sides) -> Self {
+    pub(super) fn new(args: &BenchArgs, course: ConversationRun, sides: Sides) -> Self {
         let is_connect = args.mode == Mode::Connect;
         let Window {
             seconds,
