@@ -20,7 +20,7 @@ use crate::pair_nic::PairNic;
 
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Scenario {
+pub enum Conversation {
     /// Complete HTTP connections with as much in each segment as can be: 6 packets, the server closes first.
     Connect,
     /// The same with every segment alone: 11 packets, the client closes first.
@@ -31,10 +31,10 @@ pub enum Scenario {
 
 /// A loop as it is to be built.
 #[derive(Debug, Clone, Copy)]
-pub struct LoopSpec {
+pub struct ConversationSpec {
     /// What is said.
-    pub scenario: Scenario,
-    /// [`Scenario::Request`]: established connections.
+    pub scenario: Conversation,
+    /// [`Conversation::Request`]: established connections.
     pub connections: u32,
     /// Connections or requests under way at a time.
     pub concurrency: u32,
@@ -84,7 +84,7 @@ pub struct ConversationLoop {
 
 /// What the sides did, and where their cycles went.
 #[derive(Debug, Clone, Copy)]
-pub struct Run {
+pub struct ConversationRun {
     /// Complete connections, or requests answered.
     pub exchanges: u64,
     /// The server's cycles.
@@ -93,10 +93,10 @@ pub struct Run {
     pub client: Cycles,
 }
 
-fn capacity(spec: &LoopSpec) -> Capacity {
+fn capacity(spec: &ConversationSpec) -> Capacity {
     let v4 = |v4| Records { v4, v6: 0 };
     let under_way = spec.concurrency + SLACK;
-    let is_request = spec.scenario == Scenario::Request;
+    let is_request = spec.scenario == Conversation::Request;
     Capacity {
         embryos: v4(under_way),
         open: v4(under_way.max(if is_request { spec.connections } else { 0 })),
@@ -105,7 +105,11 @@ fn capacity(spec: &LoopSpec) -> Capacity {
     }
 }
 
-fn config(spec: &LoopSpec, address: Ipv4Addr, change: impl FnOnce(&mut ConfigSpec)) -> Config {
+fn config(
+    spec: &ConversationSpec,
+    address: Ipv4Addr,
+    change: impl FnOnce(&mut ConfigSpec),
+) -> Config {
     let mut config = ConfigSpec::new(vec![Interface {
         address: address.into(),
         prefix_len: 24,
@@ -113,14 +117,14 @@ fn config(spec: &LoopSpec, address: Ipv4Addr, change: impl FnOnce(&mut ConfigSpe
     config.limits.records = capacity(spec);
     config.tcp.two_msl = TWO_MSL;
     config.rcv_buf = RCV_BUF;
-    if spec.scenario == Scenario::ConnectPlain {
+    if spec.scenario == Conversation::ConnectPlain {
         config.tcp.ack_delay = Duration::ZERO;
     }
     change(&mut config);
     config.validate().expect("it is valid")
 }
 
-fn server_config(spec: &LoopSpec) -> Config {
+fn server_config(spec: &ConversationSpec) -> Config {
     config(spec, SERVER, |config| {
         config.gateway_v4 = Some(CLIENT);
         config.listeners = vec![ListenerConfig {
@@ -133,22 +137,22 @@ fn server_config(spec: &LoopSpec) -> Config {
     })
 }
 
-fn client_config(spec: &LoopSpec) -> Config {
+fn client_config(spec: &ConversationSpec) -> Config {
     config(spec, CLIENT, |config| {
         let sources = LocalPrefix::new(IpAddr::V4(SOURCES), SOURCES_LEN);
         config.prefixes = vec![sources.expect("a prefix")];
-        if spec.scenario == Scenario::Request {
+        if spec.scenario == Conversation::Request {
             // After a reply the client has nothing to say that its ACK could ride on.
             config.tcp.ack_delay = Duration::ZERO;
         }
     })
 }
 
-fn apps(spec: &LoopSpec) -> (Side, Side) {
+fn apps(spec: &ConversationSpec) -> (Side, Side) {
     let server = SocketAddr::from((SERVER, PORT));
     let sources = Sources::new(SOURCES.into(), SOURCE_ADDRESSES);
     let shape = match spec.scenario {
-        Scenario::Request => {
+        Conversation::Request => {
             let client =
                 RequestClient::new(server, sources, spec.connections, spec.concurrency, SEED);
             return (
@@ -156,8 +160,8 @@ fn apps(spec: &LoopSpec) -> (Side, Side) {
                 Side::RequestServer(Box::default()),
             );
         }
-        Scenario::Connect => Shape::Piggyback,
-        Scenario::ConnectPlain => Shape::Plain,
+        Conversation::Connect => Shape::Piggyback,
+        Conversation::ConnectPlain => Shape::Plain,
     };
     let Capacity { open, parked, .. } = capacity(spec);
     let handles = (open.total() + parked.total()) as u32;
@@ -169,11 +173,11 @@ fn apps(spec: &LoopSpec) -> (Side, Side) {
     )
 }
 
-/// Builds both workers and, for [`Scenario::Request`], opens the connections.
+/// Builds both workers and, for [`Conversation::Request`], opens the connections.
 ///
 /// # Errors
 /// In words: not enough memory, or connections that could not be opened.
-pub fn build(spec: &LoopSpec) -> Result<ConversationLoop, String> {
+pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
     let (client, server) = apps(spec);
     let worker = |mac, app, config, secrets| {
         Worker::with_app(
@@ -195,7 +199,7 @@ pub fn build(spec: &LoopSpec) -> Result<ConversationLoop, String> {
         server: worker(2, server, server_config(spec), &SERVER_SECRETS)?,
         now: Instant::ZERO,
     };
-    if spec.scenario == Scenario::Request {
+    if spec.scenario == Conversation::Request {
         let wanted = u64::from(spec.connections);
         conversation.turn_until(unmeasured_turn, |seen| {
             seen.client().opened >= wanted && seen.server().opened >= wanted
@@ -226,12 +230,12 @@ impl ConversationLoop {
     ///
     /// # Errors
     /// In words, when something failed or nothing happens any more.
-    pub fn run(&mut self, exchanges: u64) -> Result<Run, String> {
+    pub fn run(&mut self, exchanges: u64) -> Result<ConversationRun, String> {
         self.client.app_mut().set_running(true);
         let (client, server) = (*self.client.cycles(), *self.server.cycles());
         let before = self.exchanges();
         self.turn_until(measured_turn, |seen| seen.exchanges() - before >= exchanges)?;
-        Ok(Run {
+        Ok(ConversationRun {
             exchanges: self.exchanges() - before,
             server: self.server.cycles().since(&server),
             client: self.client.cycles().since(&client),
@@ -311,10 +315,10 @@ mod tests {
 
     use super::*;
 
-    fn spec(scenario: Scenario, concurrency: u32) -> LoopSpec {
-        LoopSpec {
+    fn spec(scenario: Conversation, concurrency: u32) -> ConversationSpec {
+        ConversationSpec {
             scenario,
-            connections: if scenario == Scenario::Request {
+            connections: if scenario == Conversation::Request {
                 1000
             } else {
                 0
@@ -326,7 +330,11 @@ mod tests {
 
     #[test]
     fn every_scenario_runs_without_a_fault() {
-        for scenario in [Scenario::Connect, Scenario::ConnectPlain, Scenario::Request] {
+        for scenario in [
+            Conversation::Connect,
+            Conversation::ConnectPlain,
+            Conversation::Request,
+        ] {
             let mut conversation = build(&spec(scenario, 64)).expect("it is built");
             let run = conversation.run(5000).expect("it runs");
             assert!(run.exchanges >= 5000, "{scenario:?}");
@@ -339,7 +347,7 @@ mod tests {
     }
 
     /// Each segment of a single connection: whose it is, its flags but for PSH, whether it has payload.
-    fn segments(scenario: Scenario) -> Vec<(char, u8, bool)> {
+    fn segments(scenario: Conversation) -> Vec<(char, u8, bool)> {
         let mut conversation = build(&spec(scenario, 1)).expect("it is built");
         // The first connection also finds the neighbour.
         conversation.run(1).expect("it runs");
@@ -395,7 +403,7 @@ mod tests {
             ('c', FIN_ACK, false),
             ('s', ACK, false),
         ];
-        assert_eq!(segments(Scenario::Connect), piggybacked);
+        assert_eq!(segments(Conversation::Connect), piggybacked);
         let plain = [
             ('c', SYN, false),
             ('s', SYN_ACK, false),
@@ -409,6 +417,6 @@ mod tests {
             ('s', FIN_ACK, false),
             ('c', ACK, false),
         ];
-        assert_eq!(segments(Scenario::ConnectPlain), plain);
+        assert_eq!(segments(Conversation::ConnectPlain), plain);
     }
 }

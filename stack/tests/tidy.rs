@@ -53,6 +53,7 @@ const RULES: &[Rule] = &[
     documents::dependencies_have_their_line,
     documents::pages_and_summary_agree,
     mechanisms::rows_name_what_exists,
+    names::types_of_one_name,
     names::vague_names,
     sizes::files,
     sizes::functions,

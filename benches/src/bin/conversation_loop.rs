@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use benches::conversation_loop::{LoopSpec, Run, Scenario, build};
+use benches::conversation_loop::{Conversation, ConversationRun, ConversationSpec, build};
 use benches::spread::Spread;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
@@ -16,7 +16,7 @@ use serde_json::json;
 struct Args {
     /// What is said.
     #[arg(value_enum)]
-    scenario: Scenario,
+    scenario: Conversation,
     /// request: established connections.
     #[arg(long, default_value_t = 1000)]
     connections: u32,
@@ -51,19 +51,21 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), String> {
-    let mut conversation = build(&LoopSpec {
+    let mut conversation = build(&ConversationSpec {
         scenario: args.scenario,
         connections: args.connections,
         concurrency: args.concurrency,
         burst: args.burst as usize,
     })?;
-    let mut runs: Vec<Run> = Vec::new();
+    let mut runs: Vec<ConversationRun> = Vec::new();
     for _ in 0..args.runs {
         runs.push(conversation.run(args.exchanges)?);
     }
     conversation.drain()?;
-    let spread = |of: fn(&Run) -> f64| Spread::new(runs.iter().map(of).collect()).ok_or("no runs");
-    let per = |cycles: u64, run: &Run| cycles as f64 / run.exchanges as f64;
+    let spread = |of: fn(&ConversationRun) -> f64| {
+        Spread::new(runs.iter().map(of).collect()).ok_or("no runs")
+    };
+    let per = |cycles: u64, run: &ConversationRun| cycles as f64 / run.exchanges as f64;
     let server = spread(|run| run.server.own as f64 / run.exchanges as f64)?;
     let client = spread(|run| run.client.own as f64 / run.exchanges as f64)?;
     let last = runs.last().ok_or("no runs")?;

@@ -4,6 +4,7 @@
 
 use crate::tree::{File, Finding, Tree};
 use proc_macro2::Ident;
+use std::collections::BTreeMap;
 use syn::visit::{self, Visit};
 
 const VAGUE: &[&str] = &["util", "utils", "helper", "helpers", "manager", "managers"];
@@ -29,6 +30,61 @@ pub(crate) fn vague_names(tree: &Tree) -> Vec<Finding> {
         findings.extend(definitions.vague);
     }
     findings
+}
+
+/// Modules whose types are always written with their module (`ipv4::Header`), so that one name serves all of them.
+const QUALIFIED: &[&str] = &["stack/src/wire/"];
+
+/// No two types of a crate that more than one module can see share a name.
+pub(crate) fn types_of_one_name(tree: &Tree) -> Vec<Finding> {
+    let mut first: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (file, rust) in tree.rust() {
+        let Some((root, _)) = file.path.split_once("/src/") else {
+            continue;
+        };
+        if rust.is_test || QUALIFIED.iter().any(|path| file.path.starts_with(path)) {
+            continue;
+        }
+        for (ident, line) in shared_types(&rust.syntax) {
+            if rust.is_test_line(line) {
+                continue;
+            }
+            let key = (root.to_owned(), ident.clone());
+            match first.get(&key) {
+                Some(path) if *path != file.path => findings.push(file.finding(
+                    line,
+                    "type name",
+                    format!("`{ident}` is a type of `{path}` too: call one of them what it is"),
+                )),
+                Some(_) => {}
+                None => {
+                    first.insert(key, file.path.clone());
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// Types at the top of a file that are visible in the whole crate, with their lines.
+fn shared_types(syntax: &syn::File) -> Vec<(String, usize)> {
+    let of = |item: &syn::Item| {
+        let (visibility, ident) = match item {
+            syn::Item::Struct(item) => (&item.vis, &item.ident),
+            syn::Item::Enum(item) => (&item.vis, &item.ident),
+            syn::Item::Trait(item) => (&item.vis, &item.ident),
+            syn::Item::Type(item) => (&item.vis, &item.ident),
+            _ => return None,
+        };
+        let is_shared = match visibility {
+            syn::Visibility::Public(_) => true,
+            syn::Visibility::Restricted(within) => within.path.is_ident("crate"),
+            syn::Visibility::Inherited => false,
+        };
+        is_shared.then(|| (ident.to_string(), ident.span().start().line))
+    };
+    syntax.items.iter().filter_map(of).collect()
 }
 
 /// Whether a word of the name is vague; `common` only alone, since as an adjective it may say something.
@@ -128,4 +184,24 @@ fn a_name_that_says_nothing_is_found() {
         "stack/src/utils.rs:1",
     ];
     assert_eq!(places, expected);
+}
+
+#[test]
+fn two_types_of_one_name_are_found() {
+    let tree = Tree::of(&[
+        ("x/src/a.rs", "pub struct Verdict;\nstruct Own;\n"),
+        ("x/src/b.rs", "pub(super) enum Verdict {}\nstruct Own;\n"),
+        ("x/src/c.rs", "\npub(crate) type Verdict = u8;\n"),
+        ("y/src/a.rs", "pub struct Verdict;\n"),
+        ("stack/src/wire/ipv4.rs", "pub struct Header;\n"),
+        ("stack/src/wire/ipv6.rs", "pub struct Header;\n"),
+    ]);
+    let found: Vec<String> = types_of_one_name(&tree)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("x/src/c.rs:2: [type name] `Verdict` is a type of `x/src/a.rs` too")
+    );
 }
