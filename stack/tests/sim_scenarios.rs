@@ -4,6 +4,8 @@
 //! it took.
 #![forbid(unsafe_code)]
 
+#[path = "sim/bottleneck.rs"]
+mod bottleneck;
 #[path = "sim/puppet.rs"]
 mod puppet;
 

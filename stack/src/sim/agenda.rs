@@ -17,6 +17,8 @@ pub(super) struct InFlight {
     pub(super) bytes: Vec<u8>,
     /// What happened to it so far.
     pub(super) fate: Fate,
+    /// No worker has sent it.
+    pub(super) is_forged: bool,
 }
 
 /// Something that happens.

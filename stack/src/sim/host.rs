@@ -10,10 +10,12 @@ use super::draws::FlowDraws;
 pub use super::host_id::HostId;
 use super::link::{Link, LinkSpec};
 use super::nic::{NicSpec, Pools, SimNic};
+use super::referee::Bounds;
 use crate::config::{Config, ConfigError, ConfigSpec, Interface};
 use crate::conn::{FlowHasher, FlowKey};
 use crate::memory::{MemoryError, PageOptions};
 use crate::rng::Random;
+use crate::tcp::settings::InitialWindow;
 use crate::time::Instant;
 use crate::wire::{Network, parse};
 use crate::worker::app::App;
@@ -219,6 +221,20 @@ impl<A: App> Host<A> {
     /// Whether a frame to this link address concerns it.
     pub(super) fn hears(&self, destination: &[u8]) -> bool {
         destination == self.spec.mac || destination.first().is_some_and(|byte| byte & 1 == 1)
+    }
+
+    /// What its settings promise to a referee.
+    pub(super) fn bounds(&self) -> Bounds {
+        let (tcp, handshake) = (&self.config.tcp, &self.config.handshake);
+        Bounds {
+            rto_initial: tcp.rto_initial,
+            rto_min: tcp.rto_min,
+            rto_max: tcp.rto_max,
+            syn_ack_rto: handshake.syn_ack_rto,
+            challenge_interval: tcp.challenge_interval,
+            has_large_initial_window: tcp.initial_window == InitialWindow::Rfc6928,
+            mss_min: tcp.mss_min,
+        }
     }
 
     /// The queue that a frame goes to.

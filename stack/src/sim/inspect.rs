@@ -299,6 +299,14 @@ pub fn transport_checksum_is_right(bytes: &[u8], at: &Places) -> bool {
     ones_complement_sum(segment, start) == 0xffff
 }
 
+/// Whether a receiver would take all of this frame's checksums for right: of those that a link has corrupted, it takes few.
+#[must_use]
+pub fn checksums_are_right(bytes: &[u8]) -> bool {
+    let is_right =
+        |at: &Places| ipv4_checksum_is_right(bytes, at) && transport_checksum_is_right(bytes, at);
+    matches!(places(bytes), Ok(Some(at)) if is_right(&at))
+}
+
 /// What is wrong with a frame that the owner of `mac` sent over a link of `mtu` bytes.
 ///
 /// # Errors

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use super::agenda::{Agenda, Event, InFlight};
 use super::host::{Host, HostError, HostId, HostSpec, Running};
-use super::inspect::{VlanJudge, inspect};
+use super::inspect::VlanJudge;
 use super::link::{Fate, Link, LinkSpec, Outcome};
 use super::nic::Pools;
 use super::nic::SimNic;
+use super::referee::Referee;
 use super::router::{ROUTER, too_big};
 use super::trace::{Crossing, Trace};
 use crate::config::Config;
@@ -25,9 +26,6 @@ const TURN: Duration = Duration::from_micros(1);
 
 /// A worker's polling loop notices a frame within this time, so that bursts of several frames form.
 const POLL_JITTER: Duration = Duration::from_micros(20);
-
-/// Violations kept; more than these say nothing new.
-const VIOLATIONS_MAX: usize = 100;
 
 /// Which wire of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +45,7 @@ pub struct World<A: App> {
     trace: Trace,
     violations: Vec<String>,
     vlans: VlanJudge,
+    referee: Referee,
     /// A worker without anything to do has a turn at least this often.
     max_idle: Duration,
 }
@@ -63,6 +62,7 @@ impl<A: App> World<A> {
             trace: Trace::default(),
             violations: Vec::new(),
             vlans: VlanJudge::default(),
+            referee: Referee::default(),
             max_idle: Duration::from_millis(10),
         }
     }
@@ -125,6 +125,8 @@ impl<A: App> World<A> {
     /// [`HostError`] when the memory is missing.
     pub fn power_on(&mut self, host: HostId, app: impl FnMut(u16) -> A) -> Result<(), HostError> {
         self.host_mut(host).power_on(app)?;
+        let bounds = self.host(host).bounds();
+        self.referee.on_power_on(host, bounds);
         self.wake(host);
         Ok(())
     }
@@ -132,6 +134,7 @@ impl<A: App> World<A> {
     /// Power loss: everything on the host ends without a word. A buffer that is not returned is a violation.
     pub fn power_off(&mut self, host: HostId) {
         let leaked = self.host_mut(host).power_off();
+        self.referee.on_power_off(host);
         if leaked > 0 {
             self.violate(
                 host,
@@ -157,7 +160,11 @@ impl<A: App> World<A> {
     }
 
     /// Puts a frame of a station (or a forged one of a host) on its wire.
-    pub fn send(&mut self, from: HostId, mut bytes: Vec<u8>) {
+    pub fn send(&mut self, from: HostId, bytes: Vec<u8>) {
+        self.transmit(from, bytes, true);
+    }
+
+    fn transmit(&mut self, from: HostId, mut bytes: Vec<u8>, is_forged: bool) {
         let (now, at) = (self.now, usize::from(from.0));
         let up = &mut self.hosts[at].up;
         let spec = up.spec;
@@ -171,6 +178,7 @@ impl<A: App> World<A> {
                         from,
                         bytes: bytes.clone(),
                         fate: outcome.fate,
+                        is_forged,
                     };
                     self.agenda.plan(at, Event::AtSwitch(frame));
                 }
@@ -317,7 +325,7 @@ impl<A: App> World<A> {
         }
         for bytes in sent {
             self.judge(host, &bytes);
-            self.send(host, bytes);
+            self.transmit(host, bytes, false);
         }
     }
 
@@ -355,7 +363,11 @@ impl<A: App> World<A> {
 
     /// The router in front of a link tells the sender of a packet that the link is too small for.
     fn answer_too_big(&mut self, bytes: &[u8], outcome: Outcome, link: &LinkSpec) {
-        if outcome.fate != Fate::TooBig || !link.answers_too_big {
+        if outcome.fate != Fate::TooBig {
+            return;
+        }
+        self.referee.on_too_big();
+        if !link.answers_too_big {
             return;
         }
         if let Some(bytes) = too_big(bytes, link.mtu) {
@@ -364,6 +376,7 @@ impl<A: App> World<A> {
                 from: ROUTER,
                 bytes,
                 fate: Fate::Delivered,
+                is_forged: false,
             };
             self.agenda.plan(self.now, Event::AtSwitch(error));
         }
@@ -381,6 +394,7 @@ impl<A: App> World<A> {
         if let Some(at) = outcome.arrives_at {
             let frame = InFlight {
                 bytes: bytes.to_vec(),
+                fate: outcome.fate,
                 ..*frame
             };
             self.agenda.plan(at, Event::AtHost(to, frame));
@@ -389,7 +403,8 @@ impl<A: App> World<A> {
 
     fn deliver(&mut self, to: HostId, frame: InFlight) {
         let now = self.now;
-        let host = self.host_mut(to);
+        self.show(to, &frame);
+        let host = &mut self.hosts[usize::from(to.0)];
         let mut random = host.arrivals.next(&frame.bytes);
         let jitter = random.duration_up_to(POLL_JITTER);
         let queue = host.queue_of(&frame.bytes, &mut random);
@@ -418,12 +433,6 @@ impl<A: App> World<A> {
     #[must_use]
     pub fn trace(&self) -> &[Crossing] {
         &self.trace.crossings
-    }
-
-    /// What the world found wrong so far, in words, at most 100.
-    #[must_use]
-    pub fn violations(&self) -> &[String] {
-        &self.violations
     }
 
     /// What a station has heard since the last call, with the times of arrival.
@@ -477,26 +486,6 @@ impl<A: App> World<A> {
         self.hosts.len() as u16
     }
 
-    fn judge(&mut self, host: HostId, bytes: &[u8]) {
-        let (mac, mtu) = (self.host(host).spec.mac, self.host(host).spec.nic.mtu);
-        let is_played = |host: &Host<A>| matches!(host.running, Running::Station(_));
-        let forged = self.hosts.iter().any(is_played);
-        let ours = self.host(host).spec.config.vlans.as_ref();
-        let ours: Option<Vec<u16>> = ours.map(|ours| ours.iter().map(|vlan| vlan.0).collect());
-        let vlan = self.vlans.judge(bytes, ours.as_deref(), forged);
-        if let Err(fault) = inspect(bytes, mac, mtu).and(vlan) {
-            self.violate(host, &format!("sent a frame with {fault}: {bytes:02x?}"));
-        }
-    }
-
-    fn violate(&mut self, host: HostId, what: &str) {
-        if self.violations.len() < VIOLATIONS_MAX {
-            let at_ns = self.now.as_ns();
-            self.violations
-                .push(format!("{at_ns} ns, host {}: {what}", host.0));
-        }
-    }
-
     fn host(&self, id: HostId) -> &Host<A> {
         &self.hosts[usize::from(id.0)]
     }
@@ -506,5 +495,6 @@ impl<A: App> World<A> {
     }
 }
 
+mod judgement;
 #[cfg(test)]
 mod tests;

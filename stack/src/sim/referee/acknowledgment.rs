@@ -1,0 +1,54 @@
+//! The rules on what a segment says about the other direction (RFC 9293 §3.4, RFC 2018, RFC 2883, RFC 7323 §3).
+
+use super::stream::Stream;
+use super::{Found, Rule, Sent};
+
+/// Nothing is acknowledged that wasn't delivered, nor beyond a gap.
+pub(super) fn ack_was_delivered(sent: &Sent<'_>, peer: Option<&Stream>, found: &mut Found) {
+    let Some(peer) = peer else {
+        let ack = sent.segment.ack;
+        return found.add(Rule::AckOfUndelivered, || {
+            format!("acknowledges {ack}, a number that was never sent")
+        });
+    };
+    let (ack, delivered) = (peer.place(sent.segment.ack), peer.delivered.gapless());
+    if ack > delivered {
+        found.add(Rule::AckOfUndelivered, || {
+            format!("acknowledges {ack}, delivered was {delivered}")
+        });
+    }
+}
+
+/// A SACK block covers what was delivered, beyond the acknowledgment; only the first may lie below (RFC 2883 §4).
+pub(super) fn sack_was_delivered(sent: &Sent<'_>, peer: &Stream, found: &mut Found) {
+    let ack = peer.place(sent.segment.ack);
+    for (n, [left, right]) in sent.segment.options.sacked().iter().enumerate() {
+        let (left, right) = (peer.place(*left), peer.place(*right));
+        let is_duplicate = n == 0 && right <= ack;
+        let is_delivered = left < right && peer.delivered.contains(&(left..right));
+        if !is_delivered || (left < ack && !is_duplicate) {
+            found.add(Rule::SackOfUndelivered, || {
+                format!("a SACK block {left}..{right} with the acknowledgment {ack}")
+            });
+        }
+    }
+}
+
+/// TSecr is a TSval that was delivered (RFC 7323 §4.3), and where both SYNs had the option, each segment has it (§3.2).
+pub(super) fn timestamps_were_heard(
+    sent: &Sent<'_>,
+    own: &Stream,
+    peer: &Stream,
+    heard: &[u32],
+    found: &mut Found,
+) {
+    match sent.segment.options.timestamps {
+        Some([_, tsecr]) if !heard.iter().rev().any(|tsval| *tsval == tsecr) => {
+            found.add(Rule::UnheardTsecr, || format!("TSecr {tsecr}"));
+        }
+        None if own.has_timestamps && peer.has_timestamps => {
+            found.add(Rule::TimestampsMissing, || "no timestamps".into());
+        }
+        Some(_) | None => {}
+    }
+}

@@ -1,0 +1,293 @@
+//! [`Stream`]: one direction of one incarnation of a connection, as the frames show it. All numbers in it count from the ISS: the
+//! SYN is 0, the first byte of text 1.
+//!
+//! It must never know less than the endpoint that it is about: what was delivered may have been dropped behind the wire, so each
+//! bound in it is an upper one.
+
+use super::ranges::Ranges;
+use super::recovery::Recovery;
+use super::segment::{ACK, FIN, RST, SYN, Segment};
+use super::timer::Timer;
+use crate::time::Instant;
+
+/// How far beyond what is known a forged segment may lie and still count as one of a stream.
+const NEAR: u32 = 70_000;
+
+/// Incarnations that are remembered. A SYN cookie is a new one each time, and an intruder's SYNs are many.
+const INCARNATIONS: usize = 64;
+
+/// Sent bytes that are kept for comparison with what is sent again, at least.
+const KEPT_LEN: usize = 1 << 20;
+
+/// What one end sends in one incarnation, and what became of it.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) iss: u32,
+    /// Its SYN was forged.
+    is_forged: bool,
+    /// The MSS option of its SYN.
+    pub(super) mss: Option<u16>,
+    /// The window scale option of its SYN.
+    pub(super) scale: Option<u8>,
+    /// Whether its SYN had timestamps.
+    pub(super) has_timestamps: bool,
+    /// The first number that was never sent.
+    pub(super) next: u32,
+    /// The number of its FIN.
+    pub(super) fin: Option<u32>,
+    /// Its sender has sent a segment that isn't its SYN.
+    pub(super) is_synchronised: bool,
+    /// Its sender has reset it.
+    pub(super) is_reset: bool,
+    pub(super) bytes: Bytes,
+    /// What was delivered to its receiver.
+    pub(super) delivered: Ranges,
+    /// The greatest right edge that its receiver has offered, and with which acknowledgment.
+    pub(super) offered: Option<Offer>,
+    /// The greatest acknowledgment that was delivered to its sender.
+    pub(super) acked: u32,
+    /// The greatest right edge that was delivered to its sender.
+    pub(super) edge: u32,
+    /// The window that was delivered last was zero.
+    pub(super) is_closed: bool,
+    /// What SACK blocks that were delivered to its sender cover.
+    pub(super) sacked: Ranges,
+    pub(super) recovery: Recovery,
+    pub(super) timing: Timer,
+}
+
+/// A right edge that a receiver offered, and the acknowledgment beside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer {
+    pub(super) ack: u32,
+    pub(super) edge: u32,
+}
+
+impl Stream {
+    fn new(iss: u32, now: Instant) -> Self {
+        Self {
+            iss,
+            is_forged: false,
+            mss: None,
+            scale: None,
+            has_timestamps: false,
+            next: 0,
+            fin: None,
+            is_synchronised: false,
+            is_reset: false,
+            bytes: Bytes::default(),
+            delivered: Ranges::default(),
+            offered: None,
+            acked: 0,
+            edge: 0,
+            is_closed: false,
+            sacked: Ranges::default(),
+            recovery: Recovery::default(),
+            timing: Timer::new(now),
+        }
+    }
+
+    /// The place of a sequence number in this stream.
+    pub(super) const fn place(&self, number: u32) -> u32 {
+        number.wrapping_sub(self.iss)
+    }
+
+    /// An acceptable segment of the other direction was delivered to its sender. `scale` is what its window is shifted by.
+    pub(super) fn on_ack(&mut self, segment: &Segment<'_>, scale: u8, now: Instant) {
+        let ack = self.place(segment.ack);
+        // Its sender may not have heard of an acknowledgment that was delivered, and then of this one.
+        self.timing.on_ack(ack, now);
+        if ack > self.acked {
+            self.acked = ack;
+            self.recovery.on_progress(ack, segment.len() == 0);
+        } else if ack == self.acked && segment.len() == 0 && self.next > self.acked {
+            let count = self.recovery.on_duplicate(self.next);
+            self.timing.on_duplicate(count, self.next, now);
+        }
+        if segment.window == 0 {
+            self.is_closed = true;
+        } else if self.is_closed {
+            self.is_closed = false;
+            self.timing.excuse(1);
+        }
+        let edge = ack.wrapping_add(u32::from(segment.window) << scale);
+        self.edge = self.edge.max(edge);
+        for [left, right] in segment.options.sacked() {
+            let (left, right) = (self.place(*left), self.place(*right));
+            if left < right && right <= self.next {
+                self.sacked.insert(left..right);
+            }
+        }
+    }
+}
+
+/// The text of a stream as it was sent first, from some place on.
+#[derive(Debug, Default)]
+pub(super) struct Bytes {
+    start: u32,
+    bytes: Vec<u8>,
+}
+
+impl Bytes {
+    /// Compares text at this place with what was sent there before, and keeps what is new. Gives the first place that differs.
+    pub(super) fn compare(&mut self, at: u32, text: &[u8]) -> Option<u32> {
+        let end = self.start + self.bytes.len() as u32;
+        if at > end || self.bytes.is_empty() {
+            self.start = at;
+            self.bytes.clear();
+        }
+        let forgotten = self.start.saturating_sub(at).min(text.len() as u32);
+        let (at, text) = (at + forgotten, &text[forgotten as usize..]);
+        let from = at.saturating_sub(self.start) as usize;
+        let known = self.bytes.get(from..).unwrap_or(&[]);
+        let both = known.len().min(text.len());
+        if known[..both] != text[..both] {
+            let differs = known.iter().zip(text).position(|(a, b)| a != b);
+            return differs.map(|after| at + after as u32);
+        }
+        self.bytes.extend_from_slice(&text[both..]);
+        if self.bytes.len() > 2 * KEPT_LEN {
+            self.bytes.drain(..KEPT_LEN);
+            self.start += KEPT_LEN as u32;
+        }
+        None
+    }
+}
+
+/// Its incarnations, the latest last.
+#[derive(Debug, Default)]
+pub(super) struct Streams(Vec<Stream>);
+
+impl Streams {
+    /// Whether its sender has never sent a SYN.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The stream that a sequence number of its sender belongs to. Half-open incarnations may lie so close to each other that a
+    /// number is in several: then it is of the one whose SYN was acknowledged.
+    fn position(&self, seq: u32) -> Option<usize> {
+        let is_in = |stream: &Stream| stream.place(seq) <= stream.next;
+        let is_near = |stream: &Stream| {
+            stream.place(seq) <= stream.next.max(stream.edge).saturating_add(NEAR)
+        };
+        let streams = self.0.iter();
+        let of_acked = |stream: &Stream| stream.acked > 0 && is_in(stream);
+        let last = |belongs: &dyn Fn(&Stream) -> bool| streams.clone().rposition(belongs);
+        let is_own = |stream: &Stream| !stream.is_forged && is_near(stream);
+        last(&of_acked)
+            .or_else(|| last(&is_in))
+            .or_else(|| last(&is_own))
+            .or_else(|| last(&is_near))
+    }
+
+    /// The stream that a segment of its sender, which was delivered, belongs to.
+    pub(super) fn of_seq(&mut self, seq: u32) -> Option<&mut Stream> {
+        let at = self.position(seq)?;
+        self.0.get_mut(at)
+    }
+
+    /// The same for a segment that its sender sends now: a SYN with a new number opens a stream, and what belongs to none is
+    /// judged by the latest.
+    pub(super) fn of_sent(&mut self, segment: &Segment<'_>, now: Instant) -> Option<&mut Stream> {
+        if segment.has(SYN) {
+            return Some(self.of_syn(segment, now));
+        }
+        match self.position(segment.seq) {
+            Some(at) => self.0.get_mut(at),
+            None => self.0.last_mut(),
+        }
+    }
+
+    /// The stream of a SYN, new or again.
+    pub(super) fn of_syn(&mut self, segment: &Segment<'_>, now: Instant) -> &mut Stream {
+        let known = self.0.iter().position(|s| s.iss == segment.seq);
+        let at = known.unwrap_or_else(|| {
+            if self.0.len() == INCARNATIONS {
+                // What was never sent goes first: an intruder opens many.
+                let oldest = self.0.iter().position(|stream| stream.is_forged);
+                self.0.remove(oldest.unwrap_or(0));
+            }
+            self.0.push(Stream::new(segment.seq, now));
+            self.0.len() - 1
+        });
+        let stream = &mut self.0[at];
+        stream.mss = segment.options.mss;
+        stream.scale = segment.options.scale;
+        stream.has_timestamps = segment.options.timestamps.is_some();
+        stream
+    }
+
+    /// The stream that an acknowledgment of its receiver belongs to: the SYN of it was sent, and all below `ack`.
+    pub(super) fn of_ack(&mut self, ack: u32) -> Option<&mut Stream> {
+        let belongs = |stream: &&mut Stream| (1..=stream.next).contains(&stream.place(ack));
+        self.0.iter_mut().rev().find(belongs)
+    }
+
+    /// A forged SYN was delivered: an answer to it is right, too.
+    pub(super) fn forge(&mut self, segment: &Segment<'_>, now: Instant) {
+        let stream = self.of_syn(segment, now);
+        stream.is_forged |= stream.next == 0;
+        stream.next = stream.next.max(1);
+    }
+
+    /// A SYN of the other direction was delivered: what answers it may go out again.
+    pub(super) fn excuse_syns(&mut self) {
+        let open = self.0.iter_mut().filter(|stream| stream.acked == 0);
+        open.for_each(|stream| stream.timing.excuse(1));
+    }
+
+    /// Its sender sends a reset: of that incarnation which it has synchronised, if it is one of those. A bare one that stands
+    /// behind the SYN says nothing: a listener that keeps no embryos answers so what overtook the segment with its cookie.
+    pub(super) fn reset(&mut self, segment: &Segment<'_>) {
+        if let Some(stream) = self.of_seq(segment.seq) {
+            let is_known = segment.has(ACK) || stream.place(segment.seq) > 1;
+            stream.is_reset |= is_known && stream.is_synchronised;
+        }
+    }
+}
+
+/// Notes what a segment has sent; the rules have judged it before.
+pub(super) fn note(stream: &mut Stream, segment: &Segment<'_>) {
+    let end = stream.place(segment.seq).wrapping_add(segment.len());
+    // What lies below SND.NXT may not have left for want of a buffer: an ACK from there doesn't say that it was sent.
+    if segment.len() > 0 {
+        stream.next = stream.next.max(end);
+    }
+    stream.is_synchronised |= !segment.has(SYN);
+    if segment.has(FIN) {
+        stream.fin.get_or_insert(end - 1);
+    }
+    debug_assert!(!segment.has(RST), "resets are noted apart");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_compared_wherever_they_were_sent_before() {
+        let mut bytes = Bytes::default();
+        assert_eq!(bytes.compare(1, b"abcdef"), None);
+        assert_eq!(bytes.compare(3, b"cdefgh"), None, "overlaps and goes on");
+        assert_eq!(bytes.compare(1, b"abcdefgh"), None);
+        assert_eq!(bytes.compare(4, b"dXf"), Some(5));
+        assert_eq!(bytes.compare(7, b"gh_"), None);
+        assert_eq!(bytes.compare(9, b"i"), Some(9));
+    }
+
+    #[test]
+    fn what_is_long_ago_is_forgotten_and_the_rest_is_not() {
+        let mut bytes = Bytes::default();
+        let part = vec![7; KEPT_LEN / 4];
+        for n in 0..20 {
+            assert_eq!(bytes.compare(1 + n * part.len() as u32, &part), None);
+        }
+        assert!(bytes.bytes.len() <= 2 * KEPT_LEN);
+        assert_eq!(bytes.compare(1, b"other"), None, "forgotten");
+        let last = 20 * part.len() as u32;
+        assert_eq!(bytes.compare(last, b"other"), Some(last));
+        let across = vec![7; part.len()];
+        assert_eq!(bytes.compare(bytes.start - 10, &across), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! The rules on when something is sent again without a hint that it was lost (RFC 6298 §5), and how much after it (RFC 5681
+//! §3.1).
+//!
+//! It must never be stricter than what an endpoint may know that frames don't show.
+
+use core::time::Duration;
+
+use super::segment::SYN;
+use super::stream::Stream;
+use super::timer::{Loss, NOTICED, Timer};
+use super::{Found, Rule, Sent};
+
+/// What a clock that counts milliseconds, and a NIC that refuses a burst, may take off the time between two transmissions.
+const SLACK: Duration = Duration::from_millis(2);
+
+/// The least time from the start of the timer until the timeout of this number: each wait is twice the one before (RFC 6298
+/// §5.5), none more than the ceiling.
+fn least(floor: Duration, ceiling: Duration, timeouts: u32) -> Duration {
+    let wait = |n: u32| floor.saturating_mul(1 << n.min(16)).min(ceiling);
+    (0..timeouts).map(wait).sum()
+}
+
+/// Judges a segment that occupies numbers. Says whether it is a timeout's.
+pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> bool {
+    let (at, len) = (sent.at, sent.segment.len());
+    if len == 0 {
+        return false;
+    }
+    let timing = &mut own.timing;
+    if at >= own.next {
+        if own.acked >= own.next {
+            timing.left = at;
+            timing.started_at = sent.now;
+            timing.by_ack = false;
+            timing.timeouts = 0;
+            timing.is_resent = false;
+            timing.recover = timing.recover.filter(|loss| loss.is_fresh(sent.now));
+            timing.excuses = timing.recover.is_some().into();
+        }
+        // An endpoint notices later what is delivered, and counts what it has sent till then to the loss.
+        if let Some(loss) = &mut timing.recover
+            && loss.is_fresh(sent.now)
+        {
+            loss.until = loss.until.max(at + len);
+        }
+        loss_window(sent, timing, found);
+        return false;
+    }
+    if at > timing.left {
+        // More of what is being repaired.
+        loss_window(sent, timing, found);
+        return false;
+    }
+    // What is sent again as soon as something is acknowledged answers that: a loss that only the endpoint knows of.
+    let is_answer = timing.by_ack && sent.now - timing.started_at < NOTICED;
+    let is_timeout = at == timing.left && timing.excuses == 0 && !is_answer;
+    if is_timeout {
+        timing.timeouts += 1;
+        let took = sent.now - timing.started_at;
+        let floor = match (sent.segment.has(SYN), sent.segment.has(super::segment::ACK)) {
+            (true, true) => sent.bounds.rto_initial.min(sent.bounds.syn_ack_rto),
+            (true, false) => sent.bounds.rto_initial,
+            _ => sent.bounds.rto_min,
+        };
+        let due = least(floor, sent.bounds.rto_max, timing.timeouts);
+        if took + SLACK < due {
+            let (rule, n) = match timing.timeouts {
+                1 => (Rule::RtoFloor, 1),
+                n => (Rule::Backoff, n),
+            };
+            found.add(rule, || {
+                format!("timeout {n} of {at} after {took:?}, before {due:?}")
+            });
+        }
+        timing.since_timeout = Some(len);
+        timing.recover = Some(Loss {
+            until: own.next,
+            is_fast: false,
+            is_partial: false,
+            since: sent.now,
+        });
+    } else if at == timing.left {
+        // The timer goes on.
+        timing.excuses = timing.excuses.saturating_sub(1);
+        let loss = timing.recover.get_or_insert(Loss::fast(own.next, sent.now));
+        loss.until = loss.until.max(own.next);
+    } else {
+        // An ACK that was delivered never reached the endpoint: from here on it is counted anew.
+        timing.left = at;
+        timing.started_at = sent.now;
+        timing.timeouts = 0;
+        let loss = timing.recover.get_or_insert(Loss::fast(own.next, sent.now));
+        loss.until = loss.until.max(own.next);
+    }
+    is_timeout
+}
+
+/// After a timeout one segment is sent before something is acknowledged (RFC 5681 §3.1: the loss window).
+fn loss_window(sent: &Sent<'_>, timing: &mut Timer, found: &mut Found) {
+    if let Some(len) = &mut timing.since_timeout {
+        *len += sent.segment.len();
+        if *len > sent.mss + 1 {
+            let (len, mss) = (*len, sent.mss);
+            found.add(Rule::LossWindow, || {
+                format!("{len} numbers after a timeout, the MSS is {mss}")
+            });
+        }
+    }
+}
