@@ -97,7 +97,7 @@ fn of_ended_processes(place: &Path) -> Vec<PathBuf> {
     let has_ended = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
         let pid = name.and_then(|name| name.strip_prefix(OURS)?.parse::<u32>().ok());
-        pid.is_some_and(|pid| is_over(pid))
+        pid.is_some_and(is_over)
     };
     names.map(|entry| entry.path()).filter(has_ended).collect()
 }
