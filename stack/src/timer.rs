@@ -1,13 +1,15 @@
-//! [`TimerWheel`]: a hierarchical timing wheel, one node per connection, intrusive by index (Varghese and Lauck, 1987).
+//! [`TimerWheel`]: a hierarchical timing wheel, one node per timer, intrusive by index (Varghese and Lauck, 1987).
 //!
-//! Called by: the worker, once per turn; it holds each connection's earliest deadline and nothing else. It must never
-//! allocate after creation, never fire early, and never walk what isn't due.
+//! It must never allocate after creation, never fire early, and never walk what isn't due.
 //!
 //! Eight levels of 64 slots; a slot of level n spans 64^n ticks, and together they span every [`Instant`]. A node sits in
 //! the level of the highest digit (base 64) in which its tick differs from the wheel's, and moves down when the wheel's
 //! time reaches its slot. So all slots of a level come before all those of the next, and none wraps around. Slots are
 //! circular lists with a sentinel each, so a node is unlinked without knowing where it is.
 
+use zerocopy::{FromBytes, FromZeros};
+
+use crate::memory::MemoryError;
 use crate::time::Instant;
 
 /// One tick in nanoseconds: 2^16, about 66 us. Deadlines are rounded up to it.
@@ -23,15 +25,17 @@ const SENTINELS: usize = LEVELS * SLOTS + 1;
 /// The list of what is due, behind the slots.
 const DUE: u32 = (LEVELS * SLOTS) as u32;
 
-/// A list node. `tick` is [`OFF`] while it is in no list.
-#[derive(Debug, Clone, Copy)]
+/// A list node. All zero while it is new, so that memory which no timer has used isn't there.
+#[derive(Debug, Clone, Copy, FromBytes)]
+#[repr(C)]
 struct Node {
     next: u32,
     prev: u32,
-    tick: u64,
+    /// One more than its tick; [`OFF`] while it is in no list.
+    after: u64,
 }
 
-const OFF: u64 = u64::MAX;
+const OFF: u64 = 0;
 
 /// The wheel. Timers are named by index, 0 up to the capacity.
 #[derive(Debug)]
@@ -45,43 +49,34 @@ pub struct TimerWheel {
     armed: u32,
 }
 
-/// More timers were asked for than indices can name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CapacityError {
-    /// The largest capacity.
-    pub max: u32,
-}
-
-impl core::fmt::Display for CapacityError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "a timer wheel holds at most {} timers", self.max)
-    }
-}
-
-impl core::error::Error for CapacityError {}
-
 impl TimerWheel {
     /// The largest capacity.
     pub const CAPACITY_MAX: u32 = u32::MAX - SENTINELS as u32;
+    /// What a timer takes, in bytes.
+    pub const TIMER_BYTES: usize = size_of::<Node>();
 
-    /// A wheel for `capacity` timers, none armed, whose time starts at `now`. The only allocation: 16 bytes a timer.
+    /// A wheel for `capacity` timers, none armed, whose time starts at `now`. The only allocation: [`TimerWheel::TIMER_BYTES`] a
+    /// timer, which become resident when it is armed for the first time.
     ///
     /// # Errors
-    /// [`CapacityError`] when `capacity` exceeds [`TimerWheel::CAPACITY_MAX`].
-    pub fn new(capacity: u32, now: Instant) -> Result<Self, CapacityError> {
+    /// [`MemoryError`] when `capacity` exceeds [`TimerWheel::CAPACITY_MAX`], or the system hasn't got the memory.
+    pub fn new(capacity: u32, now: Instant) -> Result<Self, MemoryError> {
+        let len = SENTINELS + capacity as usize;
         if capacity > Self::CAPACITY_MAX {
-            return Err(CapacityError {
-                max: Self::CAPACITY_MAX,
+            return Err(MemoryError::TooLarge {
+                elements: capacity as usize,
+                element_bytes: Self::TIMER_BYTES,
             });
         }
-        let sentinel = |i: u32| Node {
-            next: i,
-            prev: i,
-            tick: OFF,
-        };
-        let nodes = (0..SENTINELS as u32 + capacity).map(sentinel).collect();
+        let mut nodes = Node::new_vec_zeroed(len).map_err(|_| MemoryError::Refused {
+            bytes: len * Self::TIMER_BYTES,
+            source: std::io::ErrorKind::OutOfMemory.into(),
+        })?;
+        for (i, node) in (0..SENTINELS as u32).zip(&mut nodes) {
+            (node.next, node.prev) = (i, i);
+        }
         Ok(Self {
-            nodes,
+            nodes: nodes.into_boxed_slice(),
             occupied: [0; LEVELS],
             elapsed: now.as_ns() >> TICK_BITS,
             armed: 0,
@@ -112,7 +107,7 @@ impl TimerWheel {
     /// If `index` is not below the capacity; so do [`TimerWheel::arm`] and [`TimerWheel::cancel`].
     #[must_use]
     pub fn is_armed(&self, index: u32) -> bool {
-        self.nodes[Self::node(index) as usize].tick != OFF
+        self.nodes[Self::node(index) as usize].after != OFF
     }
 
     /// Arms a timer, or moves it. A deadline that has passed fires at the next poll. O(1).
@@ -120,8 +115,8 @@ impl TimerWheel {
     pub fn arm(&mut self, index: u32, deadline: Instant) {
         let node = Self::node(index);
         let tick = deadline.as_ns().div_ceil(TICK_NS).min(TICK_MAX);
-        let old = self.nodes[node as usize].tick;
-        if old == tick {
+        let old = self.nodes[node as usize].after;
+        if old == tick + 1 {
             return;
         }
         if old != OFF {
@@ -129,7 +124,7 @@ impl TimerWheel {
         } else {
             self.armed += 1;
         }
-        self.nodes[node as usize].tick = tick;
+        self.nodes[node as usize].after = tick + 1;
         self.link(node, tick);
     }
 
@@ -137,7 +132,7 @@ impl TimerWheel {
     #[inline]
     pub fn cancel(&mut self, index: u32) {
         let node = Self::node(index);
-        if self.nodes[node as usize].tick != OFF {
+        if self.nodes[node as usize].after != OFF {
             self.disarm(node);
         }
     }
@@ -183,7 +178,7 @@ impl TimerWheel {
 
     fn disarm(&mut self, node: u32) {
         self.unlink(node);
-        self.nodes[node as usize].tick = OFF;
+        self.nodes[node as usize].after = OFF;
         self.armed -= 1;
     }
 
@@ -224,7 +219,7 @@ impl TimerWheel {
             self.nodes[list as usize] = Node {
                 next: list,
                 prev: list,
-                tick: OFF,
+                after: OFF,
             };
             if slot.level == 0 {
                 self.splice_due(first, last, list); // one tick: all of it is due
@@ -232,8 +227,8 @@ impl TimerWheel {
             }
             let mut node = first;
             while node != list {
-                let Node { next, tick, .. } = self.nodes[node as usize];
-                self.link(node, tick); // never into this list: the digit of its level is reached
+                let Node { next, after, .. } = self.nodes[node as usize];
+                self.link(node, after - 1); // never into this list: the digit of its level is reached
                 node = next;
             }
         }

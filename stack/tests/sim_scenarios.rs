@@ -1,7 +1,7 @@
 //! Situations that random worlds meet too rarely or can't judge exactly: each mechanism seen working, by its effect.
 //!
-//! Called by: `cargo test -p stack --test sim_scenarios`. It must never accept an end without looking at how it came: the
-//! arrows taken, the frames on the wire, the time that it took.
+//! It must never accept an end without looking at how it came: the arrows taken, the frames on the wire, the time that
+//! it took.
 #![forbid(unsafe_code)]
 
 #[path = "sim/puppet.rs"]
@@ -10,10 +10,11 @@ mod puppet;
 use std::time::Duration;
 
 use stack::app::{Connect, Cx, TxItem};
-use stack::conn::listener::{ListenerId, SynPolicy};
-use stack::conn::local::LocalId;
 use stack::conn::{ConnId, FlowKey, Kind};
 use stack::counters::Counter;
+use stack::local::addresses::LocalId;
+use stack::local::listener::{ListenerId, SynPolicy};
+use stack::seq::SeqNum;
 use stack::sim::host::{HostId, HostSpec, Spread};
 use stack::sim::inspect::Tcp;
 use stack::sim::link::{Fate, LinkSpec};
@@ -24,7 +25,6 @@ use stack::sim::world::Direction;
 use stack::sim::wrap;
 use stack::tcp::env::Counters;
 use stack::tcp::isn::{Remote, Tuple};
-use stack::tcp::seq::SeqNum;
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::state::{Event, State};
 use stack::tcp::verdict::CloseReason;

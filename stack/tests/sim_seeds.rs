@@ -1,9 +1,9 @@
 //! Thousands of worlds, each drawn from a seed: byte streams equal, nothing stuck, nothing leaked, every frame right.
 //!
-//! Called by: `cargo test -p stack --test sim_seeds`. `SYNCLINE_SEEDS=n` runs n seeds (2,000 otherwise, from
-//! `SYNCLINE_FIRST_SEED` or 0 on), `SYNCLINE_SEED=n`
-//! runs the one and leaves its frames in `target/sim-seed-n.pcap` (docs/guide/replay.md). It must never depend on the
-//! machine: a seed that fails here fails everywhere at this commit.
+//! `SYNCLINE_SEEDS=n` runs n seeds (2,000 otherwise, from `SYNCLINE_FIRST_SEED` or 0 on), `SYNCLINE_SEED=n` runs the one
+//! and leaves its frames in `target/sim-seed-n.pcap` (docs/guide/replay.md). `SYNCLINE_FRAME_HASHES=FILE` writes a hash
+//! of every seed's frames into FILE (`scripts/same-frames`). It must never depend on the machine: a seed that fails here
+//! fails everywhere at this commit.
 #![forbid(unsafe_code)]
 
 #[path = "sim/actor.rs"]
@@ -12,6 +12,8 @@ mod actor;
 mod capture;
 #[path = "sim/draw.rs"]
 mod draw;
+#[path = "sim/hashes.rs"]
+mod hashes;
 #[path = "sim/intruder.rs"]
 mod intruder;
 #[path = "sim/narrow.rs"]
@@ -31,7 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::HostSpec;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
@@ -79,8 +81,9 @@ fn run(seed: u64, record: bool) -> Vec<String> {
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let mut stage = draw::draw(seed);
         let looks = wraps::is_due(seed) || stage.intruder.is_some();
-        stage.world.record(record || looks);
+        stage.world.record(record || looks || hashes::are_wanted());
         let mut wrong = stage.judge(LIMIT);
+        hashes::keep(seed, stage.world.trace());
         if let Some(intruder) = &stage.intruder {
             FORGED_ELSEWHERE.fetch_add(intruder.sent_elsewhere, Ordering::Relaxed);
             FORGED_AT_REST.fetch_add(stage.refused_at_rest, Ordering::Relaxed);
@@ -204,6 +207,7 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
             .collect()
     });
     failed.sort();
+    hashes::write();
     let shown: Vec<String> = failed
         .iter()
         .take(SHOWN)

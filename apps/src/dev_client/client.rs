@@ -1,17 +1,17 @@
 //! [`Client`]: the app that opens connections, talks on them as it was told, and checks every byte that comes back.
 //!
-//! Called by: the worker, through [`App`]. It must never believe a peer: what arrives is compared with what must.
+//! It must never believe a peer: what arrives is compared with what must.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use stack::app::{App, Connect, ConnectError, Cx, TxItem};
-use stack::conn::{ConnId, pattern};
+use stack::conn::ConnId;
 use stack::nic::Nic;
+use stack::queue::pattern;
 use stack::tcp::verdict::CloseReason;
-use stack::time::Instant;
 
 /// The end of an HTTP head.
 const HEAD_END: &[u8; 4] = b"\r\n\r\n";
@@ -81,15 +81,8 @@ pub(super) struct Conversation {
     head_len: u64,
     is_open: bool,
     is_wrong: bool,
-}
-
-/// When a connection must be over.
-#[derive(Debug)]
-struct Deadline {
-    at: Instant,
-    conn: ConnId,
-    /// It was asked to close already.
-    is_second: bool,
+    /// Its time was over before, and it was asked to close.
+    is_closing: bool,
 }
 
 /// The app.
@@ -97,15 +90,18 @@ struct Deadline {
 pub(super) struct Client {
     order: Order,
     tally: Tally,
-    deadlines: VecDeque<Deadline>,
+    gives_up: bool,
+    /// The walk over all connections goes on here.
+    next_to_end: u32,
 }
 
 impl Client {
     pub(super) fn new(order: Order) -> Self {
         Self {
-            deadlines: VecDeque::with_capacity(order.connections as usize),
             order,
             tally: Tally::default(),
+            gives_up: false,
+            next_to_end: 0,
         }
     }
 
@@ -121,10 +117,7 @@ impl Client {
     /// No more connections begin, and those that there are have no time left.
     pub(super) fn give_up(&mut self) {
         self.order.connections = self.tally.started;
-        for deadline in &mut self.deadlines {
-            deadline.at = Instant::ZERO;
-            deadline.is_second = true;
-        }
+        self.gives_up = true;
     }
 
     fn connect_some<N: Nic>(&mut self, cx: &mut Cx<'_, N, Conversation>) {
@@ -136,11 +129,8 @@ impl Client {
             match cx.connect(self.order.to, &Connect::default(), Conversation::default()) {
                 Ok(conn) => {
                     self.tally.started += 1;
-                    self.deadlines.push_back(Deadline {
-                        at: cx.now() + self.order.timeout,
-                        conn,
-                        is_second: false,
-                    });
+                    let at = cx.now() + self.order.timeout;
+                    cx.set_timer(conn, at);
                 }
                 Err(error) => {
                     *self
@@ -154,26 +144,13 @@ impl Client {
         }
     }
 
-    fn end_late_ones<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
-        let now = cx.now();
-        while self
-            .deadlines
-            .front()
-            .is_some_and(|deadline| deadline.at <= now)
-            && let Some(deadline) = self.deadlines.pop_front()
-        {
-            let is_there = cx.info(deadline.conn).is_some();
-            if self.order.talk == Talk::Hold && !deadline.is_second && is_there {
-                cx.close(deadline.conn);
-                self.deadlines.push_back(Deadline {
-                    at: now + self.order.timeout,
-                    is_second: true,
-                    ..deadline
-                });
-            } else if is_there {
-                self.tally.timed_out += 1;
-                cx.abort(deadline.conn);
-            }
+    /// Ends all connections that there are, some in each turn.
+    fn end_all<N: Nic>(&mut self, cx: &mut Cx<'_, N, Conversation>) {
+        let (conn, next) = cx.next_conn(self.next_to_end);
+        self.next_to_end = next;
+        if let Some(conn) = conn {
+            self.tally.timed_out += 1;
+            cx.abort(conn);
         }
     }
 
@@ -264,6 +241,24 @@ impl App for Client {
         }
     }
 
+    /// The time of a connection is over.
+    fn on_timer<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Conversation,
+    ) {
+        if self.order.talk == Talk::Hold && !state.is_closing {
+            state.is_closing = true;
+            cx.close(conn);
+            let at = cx.now() + self.order.timeout;
+            cx.set_timer(conn, at);
+        } else {
+            self.tally.timed_out += 1;
+            cx.abort(conn);
+        }
+    }
+
     fn on_close<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,
@@ -285,7 +280,9 @@ impl App for Client {
     }
 
     fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
-        self.end_late_ones(cx);
+        if self.gives_up {
+            self.end_all(cx);
+        }
         self.connect_some(cx);
     }
 }

@@ -1,7 +1,6 @@
 //! The run itself: DPDK, port, threads; the line a second; then everything in the reverse order, and the result.
 //!
-//! Called by: `serve`. It must never leave a thread polling, and once frames could have come it never ends without a
-//! report.
+//! It must never leave a thread polling, and once frames could have come it never ends without a report.
 
 use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
@@ -10,6 +9,7 @@ use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, Mempool, NicSpec, Port, QueuePair
 use stack::config::Config;
 use stack::memory::PageOptions;
 use stack::nic::fault::FaultSpec;
+use stack::timer::TimerWheel;
 use stack::wire::vlan::VlanId;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
@@ -20,12 +20,14 @@ use super::idle::{BackOff, Idle};
 use super::kernel::{self, KernelSide};
 use super::link::{LinkWatch, Offloads};
 use super::listen::Listen;
-use super::plan::{Plan, written};
+use super::plan::Plan;
 use super::report::{NicReport, Report, Whole};
 use super::services::Services;
 use super::wall::WallClock;
-use super::watch::{self, Line, Watched};
+use super::watch;
+use super::watched::{Line, Watched};
 use super::worker::{Progress, turn_until_told};
+use crate::addresses::{mac_text, written};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
@@ -203,7 +205,8 @@ fn announce(
         ids => format!(", VLAN {}", ids.join(", ")),
     };
     console::log(format_args!(
-        "{}: {addresses} at {}{vlans}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}",
+        "{}: {addresses} at {}{vlans}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}; \
+         each connection: {} bytes of its service and {} of its timer",
         plan.spec,
         mac_text(mac),
         plan.workers,
@@ -212,13 +215,10 @@ fn announce(
         Offloads::from(port.caps()),
         link.text(),
         eal.version(),
-        eal.memory_line()
+        eal.memory_line(),
+        Services::STATE_BYTES,
+        TimerWheel::TIMER_BYTES
     ));
-}
-
-/// As everybody writes it.
-pub(super) fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// One thread for each queue, watched until the end. What each came to.

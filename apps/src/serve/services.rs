@@ -1,7 +1,7 @@
 //! [`Services`]: what stands behind the open ports, all of it in one app, so that there is one instance of the endpoint.
 //!
-//! Called by: the worker, through [`App`]. It must never block, allocate or call the system for a segment. Each service has
-//! a file; what they share stands here: which connection is whose, how they end, what is counted.
+//! It must never block, allocate or call the system for a segment. Each service has a file; what they share stands here:
+//! which connection is whose, how they end, what is counted.
 
 mod chargen;
 mod daytime;
@@ -13,13 +13,12 @@ mod stats;
 
 use stack::app::{App, Cx};
 use stack::conn::ConnId;
-use stack::conn::listener::ListenerId;
+use stack::local::listener::ListenerId;
 use stack::nic::Nic;
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::verdict::CloseReason;
 
 use self::http::{HttpConn, HttpShared, HttpSite, Server};
-use self::linger::Lingering;
 use super::listen::{Listen, Service};
 use super::wall::{Wall, WallClock};
 
@@ -54,13 +53,15 @@ pub(super) struct Services {
     /// The place of each listener.
     site_of_listener: Vec<u16>,
     wall: Wall,
-    lingering: Lingering,
     http: HttpShared,
     started: bool,
     draining: bool,
 }
 
 impl Services {
+    /// What is remembered of each connection, in bytes.
+    pub(super) const STATE_BYTES: usize = size_of::<Conn>();
+
     /// The services of these places, whose listeners are in the same order, one for each port.
     pub(super) fn new(listens: &[Listen], clock: WallClock) -> Self {
         let site = |listen: &Listen| Site {
@@ -77,7 +78,6 @@ impl Services {
             sites: listens.iter().map(site).collect(),
             site_of_listener: listens.iter().enumerate().flat_map(of_ports).collect(),
             wall: Wall::new(clock),
-            lingering: Lingering::new(),
             http: HttpShared::new(),
             started: false,
             draining: false,
@@ -108,9 +108,9 @@ impl Services {
     fn start<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         if !self.started {
             self.started = true;
-            let sites = self.sites.iter_mut();
-            self.http
-                .start(cx, sites.filter_map(|site| site.http.as_mut()));
+            for http in self.sites.iter_mut().filter_map(|site| site.http.as_mut()) {
+                http.register(cx);
+            }
         }
     }
 
@@ -135,7 +135,6 @@ impl Services {
                 stats,
                 shared: &mut self.http,
                 wall: &mut self.wall,
-                lingering: &mut self.lingering,
                 draining: self.draining,
             }
             .run(state),
@@ -177,13 +176,13 @@ impl App for Services {
         state.site = index;
         site.stats.opened();
         if let Some(http) = &site.http {
-            self.http.begin(cx, conn, http);
+            self.http.begin(cx, conn, &mut state.http, http);
         }
         match site.service {
             Service::Chargen => chargen::run(cx, conn, state, &mut site.stats),
             Service::Daytime => {
                 if daytime::run(cx, conn, &mut self.wall, &mut site.stats) {
-                    self.lingering.finish(cx, conn);
+                    linger::finish(cx, conn);
                     state.finished = true;
                 } else {
                     cx.abort(conn);
@@ -224,6 +223,17 @@ impl App for Services {
         self.go_on(cx, conn, state);
     }
 
+    /// The peer has had its time: to end what we have finished, or to go on.
+    fn on_timer<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut Conn) {
+        if state.finished {
+            cx.close(conn);
+        }
+        let site = self.sites.get(usize::from(state.site));
+        if let Some(http) = site.and_then(|site| site.http.as_ref()) {
+            self.http.look(cx, conn, &mut state.http, http);
+        }
+    }
+
     fn on_close<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,
@@ -231,7 +241,7 @@ impl App for Services {
         state: &mut Conn,
         reason: CloseReason,
     ) {
-        let was_idle = self.http.forget(conn, &state.http);
+        let was_idle = self.http.forget(&state.http);
         if let Some(site) = self.sites.get_mut(usize::from(state.site)) {
             site.stats.closed(reason, cx.unacked_len(conn));
             site.stats.idle_closed += u64::from(was_idle);
@@ -240,8 +250,6 @@ impl App for Services {
 
     fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
         self.start(cx);
-        self.lingering.tick(cx);
-        self.http.tick(cx);
     }
 
     /// Idle connections end now, others with what they are at.

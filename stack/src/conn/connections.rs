@@ -1,28 +1,28 @@
 //! [`Connections`]: the open connections of one worker, each a [`Tcb`] with its queues; who wants to be asked for output,
 //! and when which timer is due.
 //!
-//! Called by: the worker's stages and `app::Cx`. It must never send, never call an application, and never allocate after
-//! construction: its memory is reserved at the start and becomes resident with use.
+//! It must never send, never call an application, and never allocate after construction: its memory is reserved at the
+//! start and becomes resident with use.
 
 use core::net::Ipv4Addr;
 use core::num::NonZeroU32;
 use std::collections::VecDeque;
 
-use super::chunks::{Chunks, Claim};
 use super::key::{FlowHash, FlowKey};
-use super::local::LocalId;
-use super::out_of_order::OutOfOrder;
-use super::pressure::{Lack, Pressure};
 use super::record::TickMs;
-use super::rx_queue::RxQueue;
-use super::statics::Statics;
-use super::tx_queue::TxQueue;
-use super::{ConnId, Entry, Found};
-use crate::config::Config;
+use super::{Capacity, ConnId, Entry, Found};
+use crate::local::addresses::LocalId;
 use crate::memory::{MemoryError, prefetch_read};
 use crate::nic::Frame;
+use crate::queue::chunks::Chunks;
+use crate::queue::claim::{Claim, Lack};
+use crate::queue::out_of_order::OutOfOrder;
+use crate::queue::rx_queue::RxQueue;
+use crate::queue::statics::Statics;
+use crate::queue::tx_queue::TxQueue;
 use crate::tcp::env::{Counters, Env};
 use crate::tcp::output::Unsent;
+use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
@@ -110,12 +110,12 @@ impl Conn {
     }
 
     /// Nobody's connection.
-    fn vacant(config: &Config, now: Instant) -> Self {
+    fn vacant(settings: &Settings, now: Instant) -> Self {
         let (handle, generation) = (0, NonZeroU32::MIN);
         let entry = Entry::from_bits(0);
         let env = Env {
             now,
-            settings: &config.tcp,
+            settings,
             counters: &mut Counters::default(),
         };
         Self::new(
@@ -207,13 +207,17 @@ pub struct Connections<F> {
     pub(super) v4: Vec<Conn>,
     pub(super) v6: Vec<Conn>,
     v4_capacity: u32,
+    open_capacity: u32,
     /// What a place holds before it is used for the first time.
     vacant: Conn,
     /// What all queues hold.
     pub chunks: Chunks<F>,
     /// What applications send again and again.
     pub statics: Statics<F>,
+    /// The timers of slots, then the app's, by handle.
     wheel: TimerWheel,
+    /// Timers of the app that run.
+    app_timers: u32,
     dirty: VecDeque<Slot>,
     /// Connections without anything queued whose send was refused for want of places in the queues of all, each slot once:
     /// it may have changed its owner since, who hears nothing that it didn't ask for.
@@ -224,46 +228,66 @@ pub struct Connections<F> {
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
     pub counters: Counters,
-    /// The connection that ended last, and what of its text was never acknowledged, in bytes.
-    last_ended: Option<(ConnId, u64)>,
-    /// Who gives way while places are scarce.
-    pub(super) pressure: Pressure,
+    /// The connection that ended last, where it stood, and what of its text was never acknowledged, in bytes.
+    last_ended: Option<(ConnId, Slot, u64)>,
 }
 
 /// Places in the list of output for slots whose connection ended while it stood there.
 const STALE_DIRTY: usize = 1024;
+
+/// Whose timer fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fired {
+    /// An open connection's.
+    Slot(Slot),
+    /// The app's, of the connection with this handle.
+    App {
+        /// [`ConnId::handle`].
+        handle: u32,
+    },
+}
 
 /// The number of an open connection on its worker: IPv4 first, then IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot(pub u32);
 
 impl<F: Frame> Connections<F> {
-    /// Room for what the limits say; time starts at `now`. `buffer_len` is what an empty frame of the NIC can hold, in bytes.
+    /// Room for as many connections as `records` says, which share `queue_items` places; time starts at `now`. `buffer_len` is
+    /// what an empty frame of the NIC can hold, in bytes.
     ///
     /// # Errors
     /// [`MemoryError`] when the system hasn't got the memory, or there are more connections than timers can be named.
-    pub fn new(config: &Config, now: Instant, buffer_len: u32) -> Result<Self, MemoryError> {
-        let open = config.limits.records.open;
+    pub fn new(
+        records: Capacity,
+        queue_items: u32,
+        buffer_len: u32,
+        settings: &Settings,
+        now: Instant,
+    ) -> Result<Self, MemoryError> {
+        let open = records.open;
         let too_many = || MemoryError::TooLarge {
             elements: usize::try_from(open.total()).unwrap_or(usize::MAX),
             element_bytes: size_of::<Conn>(),
         };
         let total = u32::try_from(open.total()).map_err(|_| too_many())?;
+        let handles = records.connections().total();
+        let timers = u32::try_from(open.total() + handles).map_err(|_| too_many())?;
         Ok(Self {
             v4: Vec::with_capacity(open.v4 as usize),
             v6: Vec::with_capacity(open.v6 as usize),
             v4_capacity: open.v4,
-            vacant: Conn::vacant(config, now),
-            chunks: Chunks::new(config.limits.queue_items, buffer_len)?,
+            open_capacity: total,
+            vacant: Conn::vacant(settings, now),
+            chunks: Chunks::new(queue_items, buffer_len)?,
             statics: Statics::new(buffer_len),
-            wheel: TimerWheel::new(total, now).map_err(|_| too_many())?,
+            wheel: TimerWheel::new(timers, now)?,
+            app_timers: 0,
             dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
             starved: VecDeque::with_capacity(total as usize),
             is_starved: vec![false; total as usize].into_boxed_slice(),
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),
             last_ended: None,
-            pressure: Pressure::new(open.v4, open.v6),
         })
     }
 }
@@ -362,7 +386,7 @@ impl<F> Connections<F> {
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
     pub fn remove(&mut self, slot: Slot, mut freed: impl FnMut(F)) -> Option<Removed> {
         let Parts { conn, chunks, .. } = self.parts(slot)?;
-        let unacked = (conn.id, conn.tx.len());
+        let unacked = (conn.id, slot, conn.tx.len());
         conn.tx.clear(chunks, &mut freed);
         conn.rx.clear(chunks, &mut freed);
         conn.ahead.clear(chunks, &mut freed);
@@ -386,9 +410,26 @@ impl<F> Connections<F> {
     #[must_use]
     pub fn unacked_at_end(&self, id: ConnId) -> u64 {
         match self.last_ended {
-            Some((ended, len)) if ended == id => len,
+            Some((ended, _, len)) if ended == id => len,
             _ => 0,
         }
+    }
+}
+
+impl<F> Connections<F> {
+    /// The application has heard of the end: what has ended means nothing any more.
+    #[inline]
+    pub const fn forget_ended(&mut self) {
+        self.last_ended = None;
+    }
+
+    /// The connection that ended last, if it is this one and its place has no other yet, and its bytes that were never
+    /// acknowledged.
+    #[must_use]
+    pub fn ended(&self, id: ConnId) -> Option<(&Conn, u64)> {
+        let (ended, slot, len) = self.last_ended?;
+        let conn = self.place(slot)?;
+        (ended == id && conn.id == id).then_some((conn, len))
     }
 }
 
@@ -434,10 +475,14 @@ impl<F> Parts<'_, F> {
     }
 
     /// The connection's protocol and what its calls bring along.
-    pub fn protocol<'b>(&'b mut self, config: &'b Config, now: Instant) -> (&'b mut Tcb, Env<'b>) {
+    pub fn protocol<'b>(
+        &'b mut self,
+        settings: &'b Settings,
+        now: Instant,
+    ) -> (&'b mut Tcb, Env<'b>) {
         let env = Env {
             now,
-            settings: &config.tcp,
+            settings,
             counters: self.counters,
         };
         (&mut self.conn.tcb, env)
@@ -539,16 +584,43 @@ impl<F> Connections<F> {
         }
     }
 
-    /// A connection whose timer fires. It is armed no more.
+    /// A timer that fires. It is armed no more.
     #[inline]
-    pub fn pop_fired(&mut self, now: Instant) -> Option<Slot> {
+    pub fn pop_fired(&mut self, now: Instant) -> Option<Fired> {
         loop {
-            let slot = Slot(self.wheel.pop_due(now)?);
+            let index = self.wheel.pop_due(now)?;
+            if let Some(handle) = index.checked_sub(self.open_capacity) {
+                self.app_timers -= 1;
+                return Some(Fired::App { handle });
+            }
+            let slot = Slot(index);
             if let Some(conn) = self.get_mut(slot) {
                 conn.armed_ns = u64::MAX;
-                return Some(slot);
+                return Some(Fired::Slot(slot));
             }
         }
+    }
+
+    /// Starts the app's timer of a connection, or moves it.
+    pub fn set_app_timer(&mut self, id: ConnId, at: Instant) {
+        let timer = self.open_capacity + id.handle();
+        self.app_timers += u32::from(!self.wheel.is_armed(timer));
+        self.wheel.arm(timer, at);
+    }
+
+    /// Stops the app's timer of a connection. While no such timer runs at all, nothing is touched.
+    #[inline]
+    pub fn clear_app_timer(&mut self, id: ConnId) {
+        if self.app_timers > 0 {
+            self.stop_app_timer(id);
+        }
+    }
+
+    #[cold]
+    fn stop_app_timer(&mut self, id: ConnId) {
+        let timer = self.open_capacity + id.handle();
+        self.app_timers -= u32::from(self.wheel.is_armed(timer));
+        self.wheel.cancel(timer);
     }
 
     /// When the next timer fires, at the earliest.

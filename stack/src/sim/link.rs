@@ -1,7 +1,7 @@
 //! [`Link`]: one direction of a wire, with everything that can happen to a frame on it.
 //!
-//! Called by: [`super::world`]. It must never alter what the Ethernet FCS would have caught before anybody saw it: only
-//! bytes of IP packets are corrupted, and always so that a ones' complement checksum over them notices.
+//! It must never alter what the Ethernet FCS would have caught before anybody saw it: only bytes of IP packets are
+//! corrupted, and always so that a ones' complement checksum over them notices.
 
 use core::time::Duration;
 

@@ -1,12 +1,11 @@
 //! What a router says when a packet is too large for the link behind it: ICMP "fragmentation needed" with the next hop's
 //! MTU (RFC 1191 §4), ICMPv6 "packet too big" (RFC 4443 §3.2). At no rate limit.
 //!
-//! Called by: [`super::world`], for a link whose [`LinkSpec`] says so. It must never use `wire` or `icmp`: a mistake there
-//! would forgive itself here.
+//! It must never use `wire` or `icmp`: a mistake there would forgive itself here.
 //!
 //! [`LinkSpec`]: super::link::LinkSpec
 
-use super::host::HostId;
+use super::host_id::HostId;
 use super::inspect::{Places, ipv4_checksum_is_right, ones_complement_sum, places};
 
 /// The sender of frames that a router makes: no host has this id.

@@ -1,7 +1,6 @@
 //! [`Crossing`]: what became of each frame that was put on a wire, for packet ladders, captures and failed seeds.
 //!
-//! Called by: [`super::world`] (records), whoever shows or stores (reads). It must never influence what happens: a world
-//! that is recorded runs as one that isn't.
+//! It must never influence what happens: a world that is recorded runs as one that isn't.
 
 use std::sync::Arc;
 

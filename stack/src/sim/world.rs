@@ -1,7 +1,7 @@
 //! [`World`]: hosts on a switch, in virtual time.
 //!
-//! Called by: tests and `syncline lab`. It must never let real time, addresses in memory or the order of a hash map
-//! decide anything: two runs of one seed are the same to the last byte.
+//! It must never let real time, addresses in memory or the order of a hash map decide anything: two runs of one seed are
+//! the same to the last byte.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::nic::Pools;
 use super::nic::SimNic;
 use super::router::{ROUTER, too_big};
 use super::trace::{Crossing, Trace};
-use crate::app::{App, Cx};
 use crate::config::Config;
 use crate::rng::Random;
 use crate::time::Instant;
 use crate::worker::Worker;
+use crate::worker::app::{App, Cx};
 
 /// What a turn of a worker that had something to do costs.
 const TURN: Duration = Duration::from_micros(1);

@@ -1,27 +1,15 @@
 //! The path's MTU as a connection sees it: what a full segment is, what happens when that changes under what is in flight
 //! (RFC 1191 §6.4, RFC 8201 §5.4), and paths that swallow large segments without a word (RFC 4821 §7.7, RFC 2923 §2.1).
 //!
-//! Called by: the connection record when it learns of its path, `timers` at each expiry, `input` at each answer. It must
-//! never take a segment that didn't fit for a sign of congestion.
+//! It must never take a segment that didn't fit for a sign of congestion.
 
+use crate::seq::SeqNum;
+use crate::tcp::black_hole::BlackHole;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
-use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Bits, Tcb};
 use crate::tcp::verdict::Events;
-
-/// Whether full segments vanish while small ones pass: a router that drops them and says nothing, or says it in vain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum BlackHole {
-    /// Nothing speaks for it.
-    #[default]
-    None,
-    /// Segments of `vanished` bytes went unanswered several times: a small one is tried.
-    Suspected { vanished: u16 },
-    /// The small one was acknowledged up to `una`: were the larger ones only unlucky? The next one of that size tells.
-    Trial { una: SeqNum, vanished: u16 },
-}
 
 impl Tcb {
     /// The path carries segments of `path_mss` bytes, options included (MUST-16). Called when the connection opens and

@@ -1,8 +1,7 @@
 //! A connection at rest: established, nothing queued, nothing unacknowledged (RFC 9293 §3.10.7.4, ESTABLISHED). [`Rest`]
 //! is what is left of its [`Tcb`], [`rest_step`] what a segment does to it.
 //!
-//! Called by: the connection records (rest, wake) and the process stage, for segments whose tuple is a parked record's. It
-//! must never carry data: whatever brings data or a FIN has to wake the connection first.
+//! It must never carry data: whatever brings data or a FIN has to wake the connection first.
 
 use super::ack::AckPolicy;
 use super::answer_limits::{Answer, AnswerLimits};
@@ -11,12 +10,12 @@ use super::env::Env;
 use super::handshake::paws_rejects;
 use super::rtt::{Rto, RttEstimator};
 use super::segment::{Flags, Segment};
-use super::seq::SeqNum;
 use super::settings::ConnectionOptions;
 use super::state::State;
 use super::tcb::{Bits, OpenParams, Tcb, ms};
 use super::timestamps;
 use super::window::{ReceiveWindow, SendWindow, acceptable, is_ack_at_edge};
+use crate::seq::SeqNum;
 use crate::time::Instant;
 
 /// Whatever of these is set is still to be done.
@@ -158,6 +157,7 @@ impl Tcb {
         tcb.ts.recent = rest.ts_recent.unwrap_or(0);
         tcb.ts.last_ack_sent = rest.rcv_nxt;
         tcb.cold.ts_recent_s = rest.heard_s;
+        tcb.cold.irs = rest.rcv_nxt.sub(1); // what it receives is counted from here
         tcb.resume_mss(rest.mss, env);
         tcb.cold.rtt = RttEstimator::resume(rest.srtt_us, rest.rttvar_us);
         tcb.rto = Rto::from_estimate(rest.rto_us.into(), env.settings);

@@ -1,11 +1,11 @@
 //! A seed becomes a world: topology, faults, sizes, behaviours.
 //!
-//! Called by: the seeds test. It must never draw what TCP can't survive by its own rules: orderly plans end in order.
+//! It must never draw what TCP can't survive by its own rules: orderly plans end in order.
 
 use std::time::Duration;
 
-use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, Records};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::rng::Random;
 use stack::sim::host::{HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;

@@ -1,7 +1,7 @@
 //! A quarter of the seeds: paths that carry less than the links at both ends.
 //!
-//! Called by: the draw. It must never draw from the seed's own generator: these choices came later, and what a seed stands
-//! for besides stays. It must never draw less than every path of a family carries.
+//! It must never draw from the seed's own generator: these choices came later, and what a seed stands for besides stays.
+//! It must never draw less than every path of a family carries.
 
 use stack::rng::Random;
 use stack::sim::host::HostSpec;

@@ -1,7 +1,7 @@
 //! [`Stage`]: a world with actors, run until all plans are done, and the judgement over it.
 //!
-//! Called by: the seeds and the scenarios. It must never pass what it did not look at: each oracle adds to the list of
-//! complaints, and a test is green when the list is empty.
+//! It must never pass what it did not look at: each oracle adds to the list of complaints, and a test is green when the
+//! list is empty.
 
 use std::sync::Arc;
 use std::time::Duration;

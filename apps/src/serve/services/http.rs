@@ -1,7 +1,7 @@
 //! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112): every path is a body of one size, for GET and HEAD.
 //!
-//! Called by: `services`. It must never answer two requests in another order than they came, and never hold a body: those
-//! of responses are registered once, or made by the pattern; those of requests are read over.
+//! It must never answer two requests in another order than they came, and never hold a body: those of responses are
+//! registered once, or made by the pattern; those of requests are read over.
 //!
 //! A connection is in one of five steps: between requests, within a head that comes in pieces, about to ask for a body,
 //! within a body, or within a response that waits for room. Requests that wait behind each other (pipelining) are answered
@@ -15,31 +15,30 @@ mod request;
 mod response;
 
 use stack::app::{Cx, StaticId, TxItem};
-use stack::conn::{ConnId, pattern};
+use stack::conn::ConnId;
 use stack::nic::Nic;
+use stack::queue::pattern;
 use stack::time::Instant;
 
 use self::body::Body;
-use self::idle::{ENDED, IdleTimers};
+use self::idle::{Look, Silence};
 use self::partial::{HEAD_MAX, PartialId, Partials};
 use self::request::{Parsed, Request};
 use self::response::{CONTINUE, Heads, Persistence, Status};
 use super::Conn;
-use super::linger::Lingering;
+use super::linger;
 use super::stats::SiteStats;
-use crate::serve::listen::HttpOptions;
+use crate::serve::listen::{HttpOptions, IDLE_MAX};
 use crate::serve::wall::Wall;
 
 /// Bodies up to this length lie ready in the NIC's memory, in bytes; longer ones are made when they are sent.
 const STATIC_MAX: u64 = 64 * 1024;
 
-/// Silent connections looked at in one turn.
-const LOOKS_PER_TURN: u32 = 64;
-
 /// What one connection is about.
 #[derive(Debug, Default)]
 pub(super) struct HttpConn {
     step: Step,
+    silence: Silence,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -54,7 +53,7 @@ enum Step {
 }
 
 // Every connection has one, those of other services and those at rest too.
-const _: () = assert!(size_of::<HttpConn>() <= 24);
+const _: () = assert!(size_of::<HttpConn>() <= 32);
 
 /// What a request is to be answered with, once all of it has come.
 #[derive(Debug, Clone, Copy)]
@@ -88,8 +87,6 @@ pub(super) struct HttpSite {
     options: HttpOptions,
     heads: Heads,
     body: Option<StaticId>,
-    /// Its number among those places that end silent connections.
-    idle_place: Option<u16>,
 }
 
 impl HttpSite {
@@ -98,12 +95,11 @@ impl HttpSite {
             options,
             heads: Heads::new(options.body_len),
             body: None,
-            idle_place: None,
         }
     }
 
     /// Puts a short body into the NIC's memory. Where that is full, the body is made when it is sent.
-    fn register<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
+    pub(super) fn register<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         if (1..=STATIC_MAX).contains(&self.options.body_len) {
             // At most STATIC_MAX.
             let mut body = vec![0; self.options.body_len as usize];
@@ -132,74 +128,82 @@ impl HttpSite {
 #[derive(Debug)]
 pub(super) struct HttpShared {
     partials: Partials<ConnId>,
-    idle: IdleTimers<ConnId>,
 }
 
 impl HttpShared {
     pub(super) fn new() -> Self {
         Self {
             partials: Partials::new(),
-            idle: IdleTimers::new(0, &[], Instant::ZERO),
         }
-    }
-
-    /// Once, before anything else: takes memory for all connections of these places.
-    pub(super) fn start<'s, N: Nic, S>(
-        &mut self,
-        cx: &mut Cx<'_, N, S>,
-        sites: impl Iterator<Item = &'s mut HttpSite>,
-    ) {
-        let mut idle = Vec::new();
-        for site in sites {
-            site.register(cx);
-            if let Some(time) = site.options.idle {
-                // There are no more places than ports.
-                site.idle_place = Some(idle.len() as u16);
-                idle.push(time);
-            }
-        }
-        let records = cx.config().limits.records;
-        // The configuration is valid, so their sum has a number.
-        let handles = (records.open.total() + records.parked.total()) as u32;
-        self.idle = IdleTimers::new(handles, &idle, cx.now());
     }
 
     /// A connection to `site` has begun.
-    pub(super) fn begin<N: Nic, S>(&mut self, cx: &Cx<'_, N, S>, conn: ConnId, site: &HttpSite) {
-        if let Some(place) = site.idle_place {
-            self.idle.begin(place, conn.handle(), conn, cx.now());
+    pub(super) fn begin<N: Nic, S>(
+        &mut self,
+        cx: &mut Cx<'_, N, S>,
+        conn: ConnId,
+        http: &mut HttpConn,
+        site: &HttpSite,
+    ) {
+        http.silence.hear(cx.now());
+        if let Some(idle) = site.options.idle {
+            let at = cx.now() + idle;
+            cx.set_timer(conn, at);
         }
     }
 
-    /// Ends a connection whose head has taken too long, if there is one, and those that were silent for too long.
-    #[inline]
-    pub(super) fn tick<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
-        if let Some(late) = self.partials.take_late(cx.now()) {
-            cx.close(late);
+    /// When a connection, which was heard of at `now`, is to be looked at.
+    fn next_look(&self, site: &HttpSite, http: &HttpConn, now: Instant) -> Instant {
+        let idle_ends = now + site.options.idle.unwrap_or(IDLE_MAX);
+        match http.step {
+            Step::Head(id) => self
+                .partials
+                .deadline(id)
+                .map_or(idle_ends, |at| at.min(idle_ends)),
+            _ => idle_ends,
         }
-        let mut looks = LOOKS_PER_TURN;
-        while let Some((conn, note)) = self.idle.take_due(cx.now(), &mut looks) {
-            // Compared with what it was the last time; the highest bit is for ENDED.
-            let unacked = cx.unacked_len(conn) as u32 & (ENDED >> 1);
-            if unacked == 0 {
-                *note = ENDED;
+    }
+
+    /// The timer of a connection has fired: it ends when its head has taken too long, or when it was silent for too long.
+    pub(super) fn look<N: Nic, S>(
+        &mut self,
+        cx: &mut Cx<'_, N, S>,
+        conn: ConnId,
+        http: &mut HttpConn,
+        site: &HttpSite,
+    ) {
+        let now = cx.now();
+        let mut next = None;
+        if let Step::Head(id) = http.step
+            && let Some(at) = self.partials.deadline(id)
+        {
+            if at <= now {
+                self.partials.end(id);
                 cx.close(conn);
-            } else if unacked == *note || *note == ENDED {
-                // It takes nothing of what it asked for, and would not take our FIN either.
-                *note = ENDED;
-                cx.abort(conn);
             } else {
-                *note = unacked;
+                next = Some(at);
             }
+        }
+        if let Some(idle) = site.options.idle {
+            let (look, at) = http.silence.look(idle, cx.unacked_len(conn), now);
+            match look {
+                Look::Wait => {}
+                Look::Close => cx.close(conn),
+                Look::Abort => cx.abort(conn),
+            }
+            next = Some(next.map_or(at, |next| at.min(next)));
+        }
+        if let Some(at) = next {
+            cx.set_timer(conn, at);
         }
     }
 
     /// A connection has ended. Whether that was because it was silent.
-    pub(super) fn forget(&mut self, conn: ConnId, http: &HttpConn) -> bool {
+    pub(super) fn forget(&mut self, http: &HttpConn) -> bool {
         if let Step::Head(id) = http.step {
             self.partials.end(id);
         }
-        self.idle.end(conn.handle()) == ENDED
+        http.silence.has_ended()
     }
 }
 
@@ -211,7 +215,6 @@ pub(super) struct Server<'a, 'c, N: Nic, S> {
     pub(super) stats: &'a mut SiteStats,
     pub(super) shared: &'a mut HttpShared,
     pub(super) wall: &'a mut Wall,
-    pub(super) lingering: &'a mut Lingering,
     /// No connection goes on after its next response.
     pub(super) draining: bool,
 }
@@ -219,7 +222,7 @@ pub(super) struct Server<'a, 'c, N: Nic, S> {
 impl<N: Nic, S> Server<'_, '_, N, S> {
     /// Goes on as far as bytes and room go.
     pub(super) fn run(&mut self, state: &mut Conn) {
-        self.shared.idle.hear(self.conn.handle(), self.cx.now());
+        state.http.silence.hear(self.cx.now());
         while !state.finished {
             match state.http.step {
                 Step::Between | Step::Head(_) => match self.next_request(&mut state.http) {
@@ -345,6 +348,8 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
                 // There is a slot: either one was free or the oldest has just been.
                 let id = self.shared.partials.start(self.conn, now)?;
                 http.step = Step::Head(id);
+                let at = self.shared.next_look(self.site, http, now);
+                self.cx.set_timer(self.conn, at);
                 return self.go_on_with_head(http, id);
             }
         }
@@ -432,11 +437,10 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
         state.finished = true;
         let sends_on = !(state.peer_closed || peer_closes);
         if sends_on || !self.cx.peek(self.conn).is_empty() {
-            if self.lingering.finish(self.cx, self.conn) {
-                self.stats.bytes_in += super::discard::run(self.cx, self.conn);
-                if state.peer_closed {
-                    self.cx.close(self.conn);
-                }
+            linger::finish(self.cx, self.conn);
+            self.stats.bytes_in += super::discard::run(self.cx, self.conn);
+            if state.peer_closed {
+                self.cx.close(self.conn);
             }
         } else {
             self.cx.close(self.conn);

@@ -1,16 +1,18 @@
 //! [`Probe`]: an app that does what a test says, and remembers what it hears.
 //!
-//! Called by: tests of the connection layer. It must never do anything that its switches don't name.
+//! It must never do anything that its switches don't name.
 
 use super::super::RingEnd;
 use super::host::Host;
-use crate::app::{App, Cx, TxItem};
 use crate::config::ConfigSpec;
 use crate::conn::ConnId;
-use crate::conn::listener::ListenerId;
+use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::nic::memory::MemoryNic;
+use crate::queue::item::TxItem;
 use crate::tcp::verdict::CloseReason;
+use crate::worker::app::{App, Cx};
+use crate::worker::connect::ConnInfo;
 
 /// What an app heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,7 @@ pub(super) enum Heard {
     /// So many bytes wait.
     Data(u32),
     Writable,
+    Timer(ConnId),
     PeerClosed,
     Closed(CloseReason),
 }
@@ -38,6 +41,8 @@ pub(super) struct Probe {
     /// Connections, in the order in which they opened.
     pub(super) conns: Vec<ConnId>,
     pub(super) heard: Vec<Heard>,
+    /// What the connection that ended last looked like.
+    pub(super) ended: Option<ConnInfo>,
 }
 
 impl App for Probe {
@@ -88,6 +93,15 @@ impl App for Probe {
         }
     }
 
+    fn on_timer<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _state: &mut bool,
+    ) {
+        self.heard.push(Heard::Timer(conn));
+    }
+
     fn on_close<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,
@@ -95,7 +109,9 @@ impl App for Probe {
         _state: &mut bool,
         reason: CloseReason,
     ) {
-        assert_eq!(cx.info(conn), None, "the connection is over");
+        self.ended = cx.info(conn);
+        let told = self.ended.and_then(|info| info.tcp.close_reason);
+        assert_eq!(told, Some(reason), "as it looked at its end");
         self.heard.push(Heard::Closed(reason));
     }
 }
@@ -117,6 +133,7 @@ impl Host<Probe> {
             fills: Vec::new(),
             conns: Vec::new(),
             heard: Vec::new(),
+            ended: None,
         };
         let resting = |spec: &mut ConfigSpec| {
             spec.park_after = core::time::Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! [`Partials`]: heads that arrive in pieces, put together. A head that comes whole in one frame never gets here.
 //!
-//! Called by: `http`. It must never hold more than its slots: with none free the oldest head gives way, so that peers who
-//! never finish can't keep others out.
+//! It must never hold more than its slots: with none free the oldest head gives way, so that peers who never finish
+//! can't keep others out.
 
 use std::time::Duration;
 
@@ -88,22 +88,10 @@ impl<C: Copy> Partials<C> {
 
     /// Takes the oldest head away from its connection when no slot is free, and says whose it was.
     pub(super) fn make_room(&mut self) -> Option<C> {
-        (self.free == NONE)
-            .then(|| self.take_oldest(None))
-            .flatten()
-    }
-
-    /// Takes the oldest head away from its connection when its time is up, and says whose it was.
-    #[inline]
-    pub(super) fn take_late(&mut self, now: Instant) -> Option<C> {
-        self.take_oldest(Some(now))
-    }
-
-    fn take_oldest(&mut self, at: Option<Instant>) -> Option<C> {
-        let oldest = *self.slots.get(usize::from(self.oldest))?;
-        if at.is_some_and(|now| now < oldest.deadline) {
+        if self.free != NONE {
             return None;
         }
+        let oldest = *self.slots.get(usize::from(self.oldest))?;
         self.end(PartialId {
             slot: self.oldest,
             generation: oldest.generation,
@@ -154,6 +142,13 @@ impl<C: Copy> Partials<C> {
         self.free = id.slot;
     }
 
+    /// When the time of a head is up; `None` when the slot was taken away.
+    pub(super) fn deadline(&self, id: PartialId) -> Option<Instant> {
+        let slot = self.slots.get(usize::from(id.slot))?;
+        let is_held = slot.generation == id.generation && slot.owner.is_some();
+        is_held.then_some(slot.deadline)
+    }
+
     fn held(&mut self, id: PartialId) -> Option<&mut Slot<C>> {
         let slot = self.slots.get_mut(usize::from(id.slot))?;
         (slot.generation == id.generation && slot.owner.is_some()).then_some(slot)
@@ -188,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_gives_way_when_all_are_held_or_its_time_is_up() {
+    fn the_oldest_gives_way_when_all_are_held() {
         let mut partials = Partials::new();
         let start = |at_ms| {
             partials
@@ -205,11 +200,9 @@ mod tests {
         assert_eq!(partials.make_room(), Some(0));
         assert_eq!(partials.append(ids[0], b"x"), None);
         assert_eq!(partials.append(ids[1], b"x"), Some(1));
-        // The next two are late at their deadlines, not before.
         let late_at = Instant::from_ms(1) + PATIENCE;
-        assert_eq!(partials.take_late(Instant::from_ms(0) + PATIENCE), None);
-        assert_eq!(partials.take_late(late_at), Some(1));
-        assert_eq!(partials.take_late(late_at), None);
+        assert_eq!(partials.deadline(ids[0]), None);
+        assert_eq!(partials.deadline(ids[1]), Some(late_at));
         assert_eq!(partials.append(ids[2], b"x"), Some(1));
     }
 }

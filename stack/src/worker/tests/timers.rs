@@ -1,0 +1,113 @@
+//! The app's timer of a connection: once, at its time, whether the connection rests or not, and never after its end.
+
+use core::time::Duration;
+
+use super::host::{Flow, Host, OPEN};
+use super::neighbors::arp_request;
+use super::probe::Heard::{Closed, Open, PeerClosed, Ready, Timer};
+use super::probe::Probe;
+use crate::conn::{ConnId, Kind};
+use crate::counters::Counter;
+use crate::tcp::lang::{ack, fin, rst};
+use crate::tcp::verdict::CloseReason;
+use crate::worker::connect::Connect;
+
+/// How late a timer may be.
+const TICK: u64 = 1;
+
+/// A host with a connection that is open, and comes to rest after a second.
+fn open() -> (Host<Probe>, ConnId) {
+    let mut host = Host::probing(|_| {});
+    host.inject_bytes(&arp_request()).next_reply();
+    host.shake_hands().hears(&[Ready, Open]);
+    let conn = host.conn();
+    (host, conn)
+}
+
+fn set(host: &mut Host<Probe>, conn: ConnId, after_ms: u64) {
+    let at = host.now + Duration::from_millis(after_ms);
+    host.act(|_, cx| cx.set_timer(conn, at));
+}
+
+#[test]
+fn it_fires_once_at_its_time() {
+    let (mut host, conn) = open();
+    set(&mut host, conn, 500);
+    host.wait_ms(499).hears(&[]);
+    host.wait_ms(1 + TICK).hears(&[Timer(conn)]);
+    host.wait_ms(10_000).hears(&[]);
+}
+
+#[test]
+fn it_is_moved_and_stopped() {
+    let (mut host, conn) = open();
+    set(&mut host, conn, 100);
+    set(&mut host, conn, 600);
+    host.wait_ms(599).hears(&[]);
+    host.wait_ms(1 + TICK).hears(&[Timer(conn)]);
+    set(&mut host, conn, 100);
+    host.act(|_, cx| cx.clear_timer(conn));
+    host.wait_ms(10_000).hears(&[]);
+}
+
+/// It keeps none awake, and wakes none.
+#[test]
+fn it_fires_while_the_connection_rests() {
+    let (mut host, conn) = open();
+    set(&mut host, conn, 10_000);
+    host.wait_ms(1_004);
+    assert_eq!(host.kind(), Some(Kind::Parked), "a timer keeps none awake");
+    let now = host.now;
+    let due = host.worker().next_due(now).expect("the timer");
+    assert!(due <= now + Duration::from_millis(10_000 - 1_004 + TICK));
+    host.wait_ms(10_000 - 1_005).hears(&[]);
+    host.wait_ms(1 + TICK).hears(&[Timer(conn)]);
+    assert_eq!(host.kind(), Some(Kind::Parked), "it is not woken");
+    // Set at rest, it outlasts the wake.
+    set(&mut host, conn, 500);
+    host.inject(fin().seq(1).ack(1)).hears(&[PeerClosed]);
+    host.expect(fin().seq(1).ack(2));
+    assert_eq!(host.kind(), Some(Kind::Open));
+    host.wait_ms(500 + TICK).hears(&[Timer(conn)]);
+    host.inject(ack().seq(2).ack(2));
+    host.hears(&[Closed(CloseReason::Graceful)]);
+}
+
+/// The next connection has the handle of the one that ended, and not its timer.
+#[test]
+fn it_ends_with_its_connection() {
+    for rests in [false, true] {
+        let (mut host, first) = open();
+        set(&mut host, first, 5_000);
+        if rests {
+            host.wait_ms(1_004);
+        }
+        host.inject(rst().seq(1));
+        host.hears(&[Closed(CloseReason::Reset)]);
+        host.on(Flow::v4(40_001, OPEN)).shake_hands();
+        host.hears(&[Ready, Open]);
+        let second = host.conn();
+        assert_eq!(first.handle(), second.handle());
+        set(&mut host, first, 1);
+        host.wait_ms(10_000).hears(&[]);
+        set(&mut host, second, 10);
+        host.act(|_, cx| cx.clear_timer(first));
+        host.wait_ms(10 + TICK).hears(&[Timer(second)]);
+    }
+}
+
+/// How long a connection may take to open is the app's to say.
+#[test]
+fn it_runs_before_the_connection_opens() {
+    let (mut host, _) = open();
+    let remote = (super::host::PEER_V4, 9_000).into();
+    let conn = host
+        .act(|_, cx| cx.connect(remote, &Connect::default(), false))
+        .expect("a record");
+    host.next_reply();
+    set(&mut host, conn, 300);
+    host.wait_ms(300 + TICK).hears(&[Timer(conn)]);
+    host.act(|_, cx| cx.abort(conn));
+    host.hears(&[Closed(CloseReason::Aborted)]);
+    assert_eq!(host.count(Counter::ActiveOpens), 1);
+}
