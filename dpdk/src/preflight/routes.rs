@@ -1,7 +1,7 @@
 //! Which interfaces carry IPv4's default route by any of the kernel's routing tables, rtnetlink(7): /proc shows the main one
 //! only, and rules of policy routing (ip-rule(8)) may lead to any other.
 //!
-//! Called by: `default_route`. It must never take an answer for whole that isn't: what it doesn't understand is an error.
+//! It must never take an answer for whole that isn't: what it doesn't understand is an error.
 
 use std::collections::BTreeSet;
 use std::fs::File;

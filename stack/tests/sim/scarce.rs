@@ -1,6 +1,6 @@
 //! Worlds of want: hosts that keep few neighbours, and connections that give way to others which wait for places.
 //!
-//! Called by: the draw. It must never draw from the seed's own generator: these choices came later, and what a seed stands
+//! It must never draw from the seed's own generator: these choices came later, and what a seed stands
 //! for besides stays.
 
 use std::time::Duration;
