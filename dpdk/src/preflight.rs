@@ -5,6 +5,7 @@
 
 // The interface that this machine is reached by is not taken.
 mod default_route;
+mod routes;
 
 use std::ffi::CString;
 use std::fs;
@@ -315,11 +316,15 @@ pub(crate) fn why_no_port(spec: &NicSpec) -> String {
 }
 
 fn interface_exists(name: &str) -> bool {
-    let Ok(name) = CString::new(name) else {
-        return false;
-    };
+    interface_number(name).is_some()
+}
+
+/// The kernel's number of an interface; `None` without one of this name.
+fn interface_number(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
     // SAFETY: the name is NUL-terminated.
-    unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
+    let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (number != 0).then_some(number)
 }
 
 fn has_capability(bit: u32) -> bool {

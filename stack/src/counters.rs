@@ -246,6 +246,8 @@ counters! {
     Event TxNeighborDropped "tx_neighbor_dropped",
     /// Neighbours that gave way to others before their time: the table, or the half of it for those being asked, was full.
     Event NeighborEvicted "neighbor_evicted",
+    /// Questions of other workers about neighbours that worker 0 had no place to remember (64): they are asked again.
+    Event NeighborQuestionsForgotten "neighbor_questions_forgotten",
     /// ARP requests and Neighbour Solicitations sent.
     Event SolicitationsSent "solicitations_sent",
     /// Frames and replies from us that found no buffer; a reply stands here beside the counter that says why it was due.

@@ -11,8 +11,8 @@ mod puppet;
 
 use std::time::Duration;
 
-use stack::app::{Connect, TxItem};
-use stack::conn::{FlowKey, Kind};
+use stack::app::{Connect, Cx, TxItem};
+use stack::conn::{ConnId, FlowKey, Kind};
 use stack::counters::Counter;
 use stack::local::addresses::LocalId;
 use stack::local::listener::{ListenerId, SynPolicy};
@@ -20,6 +20,7 @@ use stack::seq::SeqNum;
 use stack::sim::host::{HostId, HostSpec, Spread};
 use stack::sim::inspect::Tcp;
 use stack::sim::link::{Fate, LinkSpec};
+use stack::sim::nic::SimNic;
 use stack::sim::router::ROUTER;
 use stack::sim::trace::Crossing;
 use stack::sim::world::Direction;
@@ -29,6 +30,7 @@ use stack::tcp::isn::{Remote, Tuple};
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::state::{Event, State};
 use stack::tcp::verdict::CloseReason;
+use stack::time::Instant;
 use stack::wire::tcp::Flags;
 use stack::wire::{Defect, Link, MacAddr, SegmentSpec};
 use stack::worker::Secrets;
@@ -872,6 +874,43 @@ fn a_path_smaller_than_both_links_is_found() {
 fn with_sender(show: &Show, from: HostId) -> usize {
     let is_its = |c: &&Crossing| c.from == from;
     show.world.trace().iter().filter(is_its).count()
+}
+
+/// Worker 0 remembers 64 questions of others about neighbours. Silent addresses take them all; whoever finds no place asks again
+/// when its SYN would be due again, and finds the answer.
+#[test]
+fn more_questions_about_neighbors_than_are_remembered_are_asked_again() {
+    let mut show = Show::new(|client, _| client.workers = 2);
+    show.run(ms(10));
+    let began_at = show.world.now();
+    let open = |cx: &mut Cx<'_, SimNic, ()>, to: u8| {
+        let how = Connect::default();
+        cx.connect((HostSpec::v4(to), PORT).into(), &how, ())
+            .is_ok()
+    };
+    let all = (100..170).chain([2]);
+    let opened = show.world.act(show.client, 1, |_, cx| {
+        all.filter(|&to| open(cx, to)).count()
+    });
+    assert_eq!(opened, Some(71));
+    show.run(ms(900));
+    assert_eq!(show.server().heard, []);
+    show.run(ms(300));
+    let (at, _, what) = *show.server().heard.first().expect("a connection");
+    assert_eq!(what, Heard::Open);
+    assert!(at - began_at >= ms(990), "{:?}", at - began_at);
+    show.run(secs(20));
+    let gone = show
+        .world
+        .workers(show.client)
+        .nth(1)
+        .expect("a worker")
+        .app();
+    let unreachable = |heard: &&(Instant, ConnId, Heard)| {
+        matches!(heard.2, Heard::Over(CloseReason::Unreachable(_)))
+    };
+    assert_eq!(gone.heard.iter().filter(unreachable).count(), 70);
+    show.end();
 }
 
 /// The last segment is lost, so no duplicate ACK tells of it: the timer does, after a second at least.

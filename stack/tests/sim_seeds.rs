@@ -20,6 +20,8 @@ mod intruder;
 mod narrow;
 #[path = "sim/plan.rs"]
 mod plan;
+#[path = "sim/scarce.rs"]
+mod scarce;
 #[path = "sim/stage.rs"]
 mod stage;
 #[path = "sim/trouble.rs"]
@@ -58,6 +60,11 @@ static PATHS_LOWERED: AtomicU64 = AtomicU64::new(0);
 /// Paths that swallowed large segments in silence, and were found out.
 static BLACK_HOLES: AtomicU64 = AtomicU64::new(0);
 
+/// Connections that gave way to others.
+static EVICTED: AtomicU64 = AtomicU64::new(0);
+/// Neighbours that did.
+static NEIGHBORS_EVICTED: AtomicU64 = AtomicU64::new(0);
+
 /// Failures shown; the others are counted.
 const SHOWN: usize = 5;
 
@@ -82,6 +89,8 @@ fn run(seed: u64, record: bool) -> Vec<String> {
             FORGED_AT_REST.fetch_add(stage.refused_at_rest, Ordering::Relaxed);
             FORGED_IN_SYN_SENT.fetch_add(stage.refused_in_syn_sent, Ordering::Relaxed);
         }
+        EVICTED.fetch_add(stage.evicted, Ordering::Relaxed);
+        NEIGHBORS_EVICTED.fetch_add(stage.neighbors_evicted, Ordering::Relaxed);
         PATHS_LOWERED.fetch_add(stage.paths_lowered, Ordering::Relaxed);
         BLACK_HOLES.fetch_add(stage.black_holes, Ordering::Relaxed);
         if wraps::is_due(seed)
@@ -157,6 +166,7 @@ fn echoes_both_ways_through_few_places() {
         accepts_after: Duration::ZERO,
         sides: [side(Content::Static), side(Content::Echo)],
         may_be_refused: false,
+        may_be_evicted: false,
         is_lossy: false,
         is_reordered: false,
     };
@@ -238,9 +248,13 @@ fn judge_totals(seeds: u64) {
     let lowered = PATHS_LOWERED.load(Ordering::Relaxed);
     let holes = BLACK_HOLES.load(Ordering::Relaxed);
     println!("{lowered} paths were found to be smaller, {holes} of them in silence");
+    let evicted = EVICTED.load(Ordering::Relaxed);
+    let neighbors = NEIGHBORS_EVICTED.load(Ordering::Relaxed);
+    println!("{evicted} connections and {neighbors} neighbours gave way to others");
     if seeds >= 1_000 {
         assert!(at_rest > 100 && in_syn_sent > 100, "intruders met too few");
         assert!(elsewhere > 100, "{elsewhere}");
         assert!(lowered > 100 && holes > 50, "too few small paths");
+        assert!(evicted > 50 && neighbors > 500, "too little want");
     }
 }

@@ -81,6 +81,35 @@ fn each_mistake_is_one_line_with_cause_and_fix() {
     }
 }
 
+/// A start that is killed before EAL has begun leaves an empty directory; the next start removes it, and nothing else.
+#[test]
+fn directories_of_ended_processes_go_at_the_next_start() {
+    let place = std::env::temp_dir().join(format!("syncline-left-{}", std::process::id()));
+    let make = |name: &str| {
+        let path = place.join("dpdk").join(name);
+        std::fs::create_dir_all(&path).expect("a directory");
+        path
+    };
+    // No process has a number above PID_MAX_LIMIT.
+    let empty = make("syncline-4194305");
+    let used = make("syncline-4194306");
+    std::fs::write(used.join("config"), "").expect("a file");
+    let living = make(&format!("syncline-{}", std::process::id()));
+    let another = make("rte-4194305");
+    let output = syncline()
+        .args(["serve", "--nic", "net_null0", "--eal=--vdev=net_nonsense0"])
+        .args(IP)
+        .env("RUNTIME_DIRECTORY", &place)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!empty.exists());
+    for path in [used, living, another] {
+        assert!(path.exists(), "{path:?}");
+    }
+    std::fs::remove_dir_all(&place).expect("it was made");
+}
+
 /// EAL keeps files of its own, and leaves them when it fails.
 #[test]
 fn a_failed_start_leaves_no_files() {

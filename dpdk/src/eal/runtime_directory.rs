@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 use dpdk_sys as sys;
 
+/// What our prefixes begin with; the number of the process follows.
+const OURS: &str = "syncline-";
+
 /// What EAL asks first.
 const VARIABLE: &str = "RUNTIME_DIRECTORY";
 
@@ -29,6 +32,7 @@ pub(super) struct RuntimeDirectory {
 impl RuntimeDirectory {
     /// Sees to it that EAL has a place for its directory. `is_private`: the prefix belongs to this process alone.
     pub(super) fn prepare(is_private: bool) -> Self {
+        remove_left_behind();
         let own_base = if std::env::var_os(VARIABLE).is_none() && !takes_a_directory(&usual()) {
             elsewhere()
         } else {
@@ -66,6 +70,49 @@ impl RuntimeDirectory {
     }
 }
 
+/// Removes what starts of ours have left that were killed before they had tidied up. Only empty directories go, of processes
+/// that are no more: whatever else has such a name stays.
+fn remove_left_behind() {
+    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
+    remove_empty(&named.unwrap_or_else(usual).join("dpdk"));
+    for place in places() {
+        for base in of_ended_processes(&place) {
+            remove_empty(&base.join("dpdk"));
+            // Both fail on what isn't empty.
+            let _ = fs::remove_dir(base.join("dpdk"));
+            let _ = fs::remove_dir(base);
+        }
+    }
+}
+
+fn remove_empty(place: &Path) {
+    for path in of_ended_processes(place) {
+        let _ = fs::remove_dir(path);
+    }
+}
+
+/// What is named after us and a process that is no more.
+fn of_ended_processes(place: &Path) -> Vec<PathBuf> {
+    let names = fs::read_dir(place).into_iter().flatten().flatten();
+    let has_ended = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let pid = name.and_then(|name| name.strip_prefix(OURS)?.parse::<u32>().ok());
+        pid.is_some_and(is_over)
+    };
+    names.map(|entry| entry.path()).filter(has_ended).collect()
+}
+
+/// Whether no process has this number.
+fn is_over(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else {
+        return true;
+    };
+    // SAFETY: signal 0 is none, it only asks.
+    let is_there = unsafe { libc::kill(pid, 0) } == 0;
+    let error = std::io::Error::last_os_error().raw_os_error();
+    !is_there && error == Some(libc::ESRCH)
+}
+
 impl Drop for RuntimeDirectory {
     fn drop(&mut self) {
         if let Some(path) = made_by_eal().filter(|_| self.is_private) {
@@ -90,11 +137,16 @@ fn usual() -> PathBuf {
     named.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
 
+/// Where directories of our own may be.
+fn places() -> impl Iterator<Item = PathBuf> {
+    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    session.into_iter().chain([std::env::temp_dir()])
+}
+
 /// A new directory for this process alone: in the directory of the user's session, else where temporary files go.
 fn elsewhere() -> Option<PathBuf> {
-    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let places = session.into_iter().chain([std::env::temp_dir()]);
-    let mut bases = places.map(|place| place.join(format!("syncline-{}", std::process::id())));
+    let own = format!("{OURS}{}", std::process::id());
+    let mut bases = places().map(|place| place.join(&own));
     // Only one that was not there: nobody else can have put anything into it.
     bases.find(|base| fs::DirBuilder::new().mode(0o700).create(base).is_ok())
 }

@@ -7,17 +7,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 
-use super::interface_exists;
+use super::{interface_exists, interface_number, routes};
 use crate::Error;
 
-/// The kernel's main tables, proc(5), of the network namespace that this thread is in.
-const ROUTES: &str = "/proc/thread-self/net/route";
+/// IPv6's routes of all tables, proc(5), of the network namespace that this thread is in. IPv4's file has those of the main
+/// table only.
 const ROUTES6: &str = "/proc/thread-self/net/ipv6_route";
+/// There whenever /proc is mounted.
+const PROC: &str = "/proc/thread-self/net/dev";
 /// Flag of a route that is there to refuse (RTF_REJECT). A host without IPv6 has such a default route on lo.
 const REJECT: u32 = 0x0200;
 /// Longest prefixes that count as a default route: its two halves stand in for it (VPNs set them), and all global unicast
-/// of IPv6 (2000::/3).
-const DEFAULT_MAX_BITS: u32 = 1;
+/// (2000::/3).
 const DEFAULT_MAX_BITS6: u32 = 3;
 
 /// What stands between the words of a device string (devices within devices are in parentheses), and in no usual name.
@@ -38,14 +39,14 @@ pub(super) fn refuse(devargs: &str) -> Result<(), Error> {
     let Some(first) = interfaces.first() else {
         return Ok(());
     };
-    let tables = read_tables().map_err(|(path, error)| Error::RoutesUnreadable {
+    let tables = Tables::read().map_err(|(source, error)| Error::RoutesUnreadable {
         interface: (*first).to_owned(),
-        reason: format!("{path}: {error}"),
+        reason: format!("{source}: {error}"),
     })?;
     for interface in interfaces {
         let above = built_on(interface);
         let carriers = || std::iter::once(interface).chain(above.iter().map(String::as_str));
-        if carriers().any(|name| is_default_route(name, &tables)) {
+        if carriers().any(|name| tables.lead_over(name)) {
             return Err(Error::DefaultRoute {
                 interface: interface.to_owned(),
             });
@@ -54,14 +55,36 @@ pub(super) fn refuse(devargs: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Both tables as text; the path and the error of the one that can't be read.
-fn read_tables() -> Result<(String, String), (&'static str, io::Error)> {
-    let routes = fs::read_to_string(ROUTES).map_err(|error| (ROUTES, error))?;
-    match fs::read_to_string(ROUTES6) {
-        Ok(routes6) => Ok((routes, routes6)),
-        // A kernel without IPv6: the other table was there.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok((routes, String::new())),
-        Err(error) => Err((ROUTES6, error)),
+/// What leads everywhere.
+struct Tables {
+    /// Numbers of interfaces that carry IPv4's default route.
+    carriers: BTreeSet<u32>,
+    /// IPv6's routes, as text.
+    routes6: String,
+}
+
+impl Tables {
+    /// Reads them; where from and the error of what can't be read.
+    fn read() -> Result<Self, (&'static str, io::Error)> {
+        let carriers = routes::default_carriers().map_err(|error| ("rtnetlink", error))?;
+        let routes6 = match fs::read_to_string(ROUTES6) {
+            Ok(routes6) => routes6,
+            // A kernel without IPv6, if /proc is there at all.
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && fs::exists(PROC).is_ok_and(|is| is) =>
+            {
+                String::new()
+            }
+            Err(error) => return Err((ROUTES6, error)),
+        };
+        Ok(Self { carriers, routes6 })
+    }
+
+    /// Whether a default route of either family goes over this interface.
+    fn lead_over(&self, name: &str) -> bool {
+        let number = interface_number(name);
+        number.is_some_and(|number| self.carriers.contains(&number))
+            || is_default_route6(name, &self.routes6)
     }
 }
 
@@ -83,37 +106,23 @@ fn built_on(interface: &str) -> BTreeSet<String> {
     found
 }
 
-/// Looks for a default route through `name` in the kernel's two tables (the second one has no header).
-fn is_default_route(name: &str, (routes, routes6): &(String, String)) -> bool {
+/// Looks for a default route through `name` in the kernel's table of IPv6 (it has no header).
+fn is_default_route6(name: &str, routes6: &str) -> bool {
     let number = |hex: &str| u32::from_str_radix(hex, 16).unwrap_or(0);
-    let v4 = routes.lines().skip(1).any(|line| {
-        // Interface, destination, gateway, flags, reference count, use, metric, mask.
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        fields.len() >= 8
-            && fields[0] == name
-            && number(fields[7]).count_ones() <= DEFAULT_MAX_BITS
-            && number(fields[3]) & REJECT == 0
-    });
-    let v6 = routes6.lines().any(|line| {
+    routes6.lines().any(|line| {
         // Destination, its prefix length, four more, reference count, use, flags, interface.
         let fields: Vec<&str> = line.split_whitespace().collect();
         fields.len() == 10
             && fields[9] == name
             && number(fields[1]) <= DEFAULT_MAX_BITS6
             && number(fields[8]) & REJECT == 0
-    });
-    v4 || v6
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ROUTES: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
-                          eth7\t00000000\t010212C6\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
-                          eth8\t000012C6\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
-                          tun0\t00000080\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n\
-                          *\t00000000\t00000000\t0200\t0\t0\t0\t00000000\t0\t0\t0\n";
     const ROUTES6: &str = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
                            20010db8000000000000000000000001 00000400 00000001 00000000 00000003 eth9\n\
                            fe800000000000000000000000000000 40 00000000000000000000000000000000 00 \
@@ -121,22 +130,10 @@ mod tests {
                            00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
                            00000000000000000000000000000000 ffffffff 00000001 00000000 00200200 lo\n";
 
-    fn is_default(name: &str, routes: &str, routes6: &str) -> bool {
-        is_default_route(name, &(routes.to_owned(), routes6.to_owned()))
-    }
-
     #[test]
-    fn the_interface_of_the_default_route_is_found_in_both_families() {
-        assert!(is_default("eth7", ROUTES, ""));
-        assert!(!is_default("eth8", ROUTES, ROUTES6));
-        assert!(is_default("eth9", ROUTES, ROUTES6));
-        assert!(!is_default("eth7", "", ROUTES6));
-        assert!(is_default("tun0", ROUTES, ""), "half of all addresses");
-    }
-
-    #[test]
-    fn a_route_that_only_refuses_is_none() {
-        assert!(!is_default("lo", ROUTES, ROUTES6));
-        assert!(!is_default("*", ROUTES, ROUTES6));
+    fn the_interface_of_the_default_route_is_found_and_a_route_that_only_refuses_is_none() {
+        assert!(is_default_route6("eth9", ROUTES6));
+        assert!(!is_default_route6("eth8", ROUTES6));
+        assert!(!is_default_route6("lo", ROUTES6));
     }
 }

@@ -12,6 +12,7 @@ use super::handoff::Message;
 use crate::config::Config;
 use crate::conn::connections::{Conn, LinkPeer, Slot};
 use crate::conn::{Records, TickMs};
+use crate::counters::Counter;
 use crate::neighbor::{Neighbor, Resolution};
 use crate::nic::Nic;
 use crate::time::Instant;
@@ -103,8 +104,11 @@ impl<N: Nic> Core<N> {
             Some(Resolution::NoRoom) | None => return,
         }
         let questions = &mut self.held.questions;
-        if !questions.contains(&(neighbor, worker)) {
-            let _ = questions.try_push((neighbor, worker));
+        if !questions.contains(&(neighbor, worker))
+            && questions.try_push((neighbor, worker)).is_err()
+        {
+            let counter = Counter::NeighborQuestionsForgotten;
+            self.endpoint.counters.bump(counter);
         }
     }
 

@@ -16,6 +16,7 @@ use stack::wire::vlan::VlanId;
 use crate::intruder::Intruder;
 use crate::narrow;
 use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
+use crate::scarce;
 use crate::stage::{Manners, Stage};
 use crate::trouble::Trouble;
 use crate::wraps;
@@ -46,6 +47,8 @@ pub(crate) fn draw(seed: u64) -> Stage {
     draw_vlans(seed, &mut hosts, &mut plans);
     narrow::draw_paths(seed, &mut hosts, &mut plans);
     let wraps = wraps::is_due(seed);
+    // Plan 0 of those has no time to lose.
+    let gives_way = !wraps && scarce::draw(seed, &mut hosts, &mut plans);
     if wraps {
         wraps::arrange(&mut random, &mut hosts, &mut plans[0], FIRST_OPEN);
     }
@@ -94,6 +97,9 @@ pub(crate) fn draw(seed: u64) -> Stage {
     }
     if is_intruded || !troubles.is_empty() {
         plans.iter_mut().for_each(|plan| plan.is_lossy = true);
+    }
+    for plan in &mut plans {
+        plan.may_be_evicted = gives_way && !scarce::never_stands_still(plan);
     }
     let mut stage = Stage::new(random.next_u64(), Instant::ZERO, &hosts, plans, manners);
     stage.troubles = troubles;
@@ -283,6 +289,7 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
         accepts_after: Duration::from_millis(random.one_of(&[0, 0, 0, 3_000])),
         sides,
         may_be_refused: false,
+        may_be_evicted: false,
         is_lossy: [&hosts[client], &hosts[server]]
             .into_iter()
             .any(loses_frames),

@@ -109,6 +109,8 @@ pub(crate) struct Plan {
     /// The server keeps nothing of a SYN: when the client's ACK is lost and data comes first, that data is reset, as
     /// everywhere where cookies are used (RFC 4987 §3.6).
     pub(crate) may_be_refused: bool,
+    /// It may stand still while others wait for places: then it is reset (RFC 6429).
+    pub(crate) may_be_evicted: bool,
     /// Frames get lost on the way: a neighbour may not answer three times in a row, and the last ACK of all may never
     /// arrive.
     pub(crate) is_lossy: bool,

@@ -37,6 +37,10 @@ pub(crate) struct Stage {
     pub(crate) refused_at_rest: u64,
     /// Segments that were refused in SYN-SENT, once judged.
     pub(crate) refused_in_syn_sent: u64,
+    /// Connections that were reset because they stood still while others waited for places, once judged.
+    pub(crate) evicted: u64,
+    /// Neighbours that had to give their place to others, once judged.
+    pub(crate) neighbors_evicted: u64,
     /// Paths that were found to carry less than the link, once judged.
     pub(crate) paths_lowered: u64,
     /// And those of them that swallowed what is larger in silence.
@@ -89,6 +93,8 @@ impl Stage {
             intruder: None,
             refused_at_rest: 0,
             refused_in_syn_sent: 0,
+            evicted: 0,
+            neighbors_evicted: 0,
             paths_lowered: 0,
             black_holes: 0,
             manners,
@@ -279,6 +285,13 @@ impl Stage {
     /// Whether an orderly plan didn't come to its end for a reason that the plan knows.
     fn is_excused(&self, n: usize) -> bool {
         let plan = &self.plans[n];
+        let is_evicted = |side| self.side(n, side).over == Some(CloseReason::Evicted);
+        // One that was never accepted is evicted without its application.
+        let is_reset_before =
+            self.side(n, 0).over == Some(CloseReason::Reset) && self.side(n, 1).id.is_none();
+        if plan.may_be_evicted && (is_evicted(0) || is_evicted(1) || is_reset_before) {
+            return true;
+        }
         match self.side(n, 0).over {
             // A forged SYN in the window of a half-open connection ends it (RFC 9293 §3.10.7.4, fourth check): the server
             // never knew of the client that believes to be connected.
@@ -338,6 +351,8 @@ impl Stage {
                     .sum::<u64>();
                 self.refused_in_syn_sent +=
                     worker.tcp_counters().outcome(Outcome::HandshakeIgnored);
+                self.evicted += counters.get(Counter::ConnectionsEvicted);
+                self.neighbors_evicted += counters.get(Counter::NeighborEvicted);
                 self.paths_lowered += counters.get(Counter::PathMtuLowered);
                 self.black_holes += worker.tcp_counters().black_holes;
                 let queued = worker.queued_items();

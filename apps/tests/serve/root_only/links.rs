@@ -103,6 +103,31 @@ fn loopback_carries_no_default_route() {
     });
 }
 
+/// Rules lead to any table: a VPN's default route isn't in the main one.
+#[test]
+#[ignore = "needs root"]
+fn the_default_route_of_any_table_keeps_its_interface() {
+    in_namespace(|| {
+        make_veth();
+        run("ip link add veth2 type veth peer name veth3");
+        run("ip link set veth2 up");
+        run("ip link set veth3 up");
+        run("ip route add default dev veth3 table 100");
+        for (interface, is_taken) in [("veth3", false), ("veth2", true)] {
+            let nic = format!("net_af_packet0,iface={interface}");
+            let output = syncline()
+                .args(["serve", "--nic", &nic, "--ip", "198.18.0.2/24"])
+                .args(["--duration", "300ms"])
+                .output()
+                .expect("it runs");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.success(), is_taken, "{interface}: {text}");
+            let why = format!("{interface} carries the default route of this machine");
+            assert_eq!(text.contains(&why), !is_taken, "{text}");
+        }
+    });
+}
+
 #[test]
 #[ignore = "needs root"]
 fn without_the_routing_table_no_interface_is_taken() {
