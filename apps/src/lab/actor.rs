@@ -110,7 +110,7 @@ impl Actor {
                 match cx.connect(self.server, &how, number) {
                     Ok(id) => self.conn(number).id = Some(id),
                     Err(error) => {
-                        self.sees(now, number, Observation::Failed(Errno::of_connect(error)))
+                        self.sees(now, number, Observation::Failed(Errno::of_connect(error)));
                     }
                 }
             }
