@@ -1,0 +1,357 @@
+//! Two connections and a wire that the input rules: it says which segment arrives next, which is lost, which comes twice, when
+//! time passes, what the applications write and read. Whatever it says: no panic, every invariant holds, each side reads a prefix
+//! of what the other has written, and once the wire is kind to them all of it, to the end.
+//!
+//! Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run tcb_pair`.
+#![no_main]
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use libfuzzer_sys::fuzz_target;
+use stack::seq::SeqNum;
+use stack::tcp::env::{Counters, Env};
+use stack::tcp::output::Unsent;
+use stack::tcp::segment::{Segment, SendPlan};
+use stack::tcp::settings::{ConnectionOptions, Settings};
+use stack::tcp::state::State;
+use stack::tcp::tcb::{OpenParams, Tcb};
+use stack::tcp::verdict::{Events, Payload};
+use stack::time::Instant;
+
+/// No side gives up while the input plays with the other.
+const NEVER: Duration = Duration::from_secs(10_000_000);
+
+/// Segments on the wire, at most: the first give way.
+const WIRE: usize = 64;
+
+/// The byte at this place of what a side writes.
+fn byte_at(side: usize, place: u64) -> u8 {
+    (place.wrapping_mul(31) ^ (place >> 8) ^ (side as u64 * 0x55)) as u8
+}
+
+struct Side {
+    index: usize,
+    tcb: Option<Tcb>,
+    params: OpenParams,
+    settings: Settings,
+    counters: Counters,
+    written: u64,
+    acked: u64,
+    sent: u64,
+    has_shut: bool,
+    peer_closed: bool,
+    irs: SeqNum,
+    read: Vec<u8>,
+    unread: u32,
+    ahead: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Side {
+    fn new(index: usize, form: &[u8]) -> Self {
+        let [iss, mss, buf, bits] = [0, 1, 2, 3].map(|at| form.get(at).copied().unwrap_or(0));
+        let has = |bit: u8| bits & bit != 0;
+        let local_mss = [100, 536, 1460][usize::from(mss) % 3];
+        let settings = Settings {
+            r2_syn: NEVER,
+            timestamps: has(1),
+            window_scaling: has(2),
+            ack_delay: Duration::from_millis(if has(4) { 0 } else { 40 }),
+            ..Settings::default()
+        };
+        let params = OpenParams {
+            iss: SeqNum(u32::from(iss).wrapping_mul(50).wrapping_sub(3_000)),
+            timestamp_offset: u32::from(iss).wrapping_sub(100),
+            local_mss,
+            path_mss: local_mss,
+            default_peer_mss: 536,
+            rcv_buf: [300, 3_000, 30_000, 300_000][usize::from(buf) % 4],
+            options: ConnectionOptions {
+                nagle: has(8),
+                keepalive: false,
+                r2: NEVER,
+            },
+        };
+        Self {
+            index,
+            tcb: None,
+            params,
+            settings,
+            counters: Counters::default(),
+            written: 0,
+            acked: 0,
+            sent: 0,
+            has_shut: false,
+            peer_closed: false,
+            irs: SeqNum(0),
+            read: Vec::new(),
+            unread: 0,
+            ahead: BTreeMap::new(),
+        }
+    }
+
+    fn with<T>(
+        &mut self,
+        now: Instant,
+        call: impl FnOnce(&mut Tcb, &mut Env<'_>) -> T,
+    ) -> Option<T> {
+        let env = &mut Env {
+            now,
+            settings: &self.settings,
+            counters: &mut self.counters,
+        };
+        let tcb = self.tcb.as_mut()?;
+        let result = call(tcb, env);
+        assert_eq!(tcb.check_invariants(), Ok(()));
+        Some(result)
+    }
+
+    fn is_over(&self) -> bool {
+        let ends = |tcb: &Tcb| tcb.is_finished() || tcb.state() == State::TimeWait;
+        self.tcb.as_ref().is_some_and(ends)
+    }
+
+    fn note(&mut self, events: Events) {
+        self.peer_closed |= events.has(Events::PEER_CLOSED);
+    }
+
+    /// What a connection record does with text.
+    fn take(&mut self, payload: Payload, bytes: &[u8]) {
+        match payload {
+            Payload::None => {}
+            Payload::InOrder {
+                skip,
+                len,
+                released,
+            } => {
+                self.read
+                    .extend_from_slice(&bytes[skip as usize..][..len as usize]);
+                self.unread += len + released;
+                let end = self.read.len() as u64 + u64::from(released);
+                while let Some(entry) = self.ahead.first_entry() {
+                    let (at, have) = (*entry.key(), self.read.len() as u64);
+                    if at > have {
+                        break;
+                    }
+                    let piece = entry.remove();
+                    let known = ((have - at) as usize).min(piece.len());
+                    self.read.extend_from_slice(&piece[known..]);
+                }
+                assert_eq!(
+                    self.read.len() as u64,
+                    end,
+                    "as much was kept as is released"
+                );
+            }
+            Payload::OutOfOrder { seq, skip, len } => {
+                let at = u64::from(seq.since(self.irs.add(1)));
+                let piece = bytes[skip as usize..][..len as usize].to_vec();
+                let end = at + u64::from(len);
+                self.ahead
+                    .retain(|&other, kept| !(at <= other && other + kept.len() as u64 <= end));
+                self.ahead.insert(at, piece);
+            }
+        }
+    }
+
+    fn text_of(&mut self, plan: &SendPlan) -> Vec<u8> {
+        let start = self.acked + u64::from(plan.payload_offset);
+        let end = start + u64::from(plan.payload_len);
+        if !plan.is_retransmission && plan.payload_len > 0 {
+            assert_eq!(start, self.sent, "new text follows what was sent");
+            self.sent = end;
+        }
+        assert!(end <= self.sent, "what is sent again was sent before");
+        (start..end)
+            .map(|place| byte_at(self.index, place))
+            .collect()
+    }
+}
+
+struct Packet {
+    to: usize,
+    segment: Segment,
+    text: Vec<u8>,
+}
+
+struct Pair {
+    now: Instant,
+    sides: [Side; 2],
+    wire: Vec<Packet>,
+}
+
+impl Pair {
+    fn new(form: &[u8]) -> Self {
+        let (first, second) = form.split_at(form.len() / 2);
+        let mut pair = Self {
+            now: Instant::from_ms((1 << 32) - 5_000),
+            sides: [Side::new(0, first), Side::new(1, second)],
+            wire: Vec::new(),
+        };
+        let side = &mut pair.sides[0];
+        let env = &mut Env {
+            now: pair.now,
+            settings: &side.settings,
+            counters: &mut side.counters,
+        };
+        side.tcb = Some(Tcb::connect(side.params, env));
+        pair.output(0);
+        pair
+    }
+
+    fn output(&mut self, index: usize) {
+        let now = self.now;
+        for _ in 0..10_000 {
+            let side = &mut self.sides[index];
+            let unsent = Unsent {
+                len: (side.written - side.sent) as u32,
+            };
+            let Some(Some(plan)) = side.with(now, |tcb, env| tcb.poll_output(unsent, env)) else {
+                return;
+            };
+            let text = side.text_of(&plan);
+            if self.wire.len() == WIRE {
+                self.wire.remove(0);
+            }
+            self.wire.push(Packet {
+                to: 1 - index,
+                segment: plan.as_segment(),
+                text,
+            });
+        }
+        panic!("output without end");
+    }
+
+    fn arrive(&mut self, to: usize, segment: Segment, text: &[u8]) {
+        let now = self.now;
+        let side = &mut self.sides[to];
+        if side.tcb.is_none() {
+            if segment.flags.syn() && !segment.flags.ack() {
+                side.irs = segment.seq;
+                let env = &mut Env {
+                    now,
+                    settings: &side.settings,
+                    counters: &mut side.counters,
+                };
+                side.tcb = Some(Tcb::accept(side.params, &segment, env));
+            }
+        } else {
+            let opens = side.with(now, |tcb, _| tcb.state() == State::SynSent);
+            if opens == Some(true) && segment.flags.syn() {
+                side.irs = segment.seq;
+            }
+            if let Some(verdict) = side.with(now, |tcb, env| tcb.on_segment(segment, env)) {
+                side.take(verdict.payload, text);
+                side.acked += u64::from(verdict.acked_len);
+                side.note(verdict.events);
+            }
+        }
+        self.output(to);
+    }
+
+    /// Lets time pass until something is due, at most for so long.
+    fn wait(&mut self, most: Duration) {
+        let latest = self.now + most;
+        let due = |side: &Side| side.tcb.as_ref().and_then(Tcb::deadline);
+        let next = self.sides.iter().filter_map(due).min();
+        self.now = next.unwrap_or(latest).min(latest).max(self.now);
+        for index in [0, 1] {
+            if let Some(events) = self.sides[index].with(self.now, Tcb::on_timer) {
+                self.sides[index].note(events);
+            }
+            self.output(index);
+        }
+    }
+
+    fn write(&mut self, index: usize, len: u64) {
+        let side = &mut self.sides[index];
+        if !side.has_shut {
+            side.written += len;
+        }
+        self.output(index);
+    }
+
+    fn read(&mut self, index: usize, part: u32) {
+        let side = &mut self.sides[index];
+        let len = side.unread / part.max(1);
+        side.unread -= len;
+        side.with(self.now, |tcb, _| tcb.on_read(len));
+        self.output(index);
+    }
+
+    /// A close in SYN-SENT would withdraw the open.
+    fn shut(&mut self, index: usize) {
+        let (now, side) = (self.now, &mut self.sides[index]);
+        let is_open = side.with(now, |tcb, _| tcb.state() != State::SynSent);
+        if is_open == Some(true) && !side.has_shut {
+            side.has_shut = true;
+            side.with(now, Tcb::shutdown);
+        }
+        self.output(index);
+    }
+
+    fn step(&mut self, what: u8, how: u8) {
+        let (index, at) = (usize::from(what >> 7), usize::from(how));
+        let picked = match self.wire.len() {
+            0 => None,
+            len => Some(at % len),
+        };
+        match (what & 7, picked) {
+            (0 | 1, Some(at)) => {
+                let packet = self.wire.remove(at);
+                self.arrive(packet.to, packet.segment, &packet.text);
+            }
+            (2, Some(at)) => {
+                let (to, segment) = (self.wire[at].to, self.wire[at].segment);
+                let text = self.wire[at].text.clone();
+                self.arrive(to, segment, &text);
+            }
+            (3, Some(at)) => drop(self.wire.remove(at)),
+            (4, _) => self.wait(Duration::from_millis(1 << (how % 18))),
+            (5, _) => self.write(index, u64::from(how) * 16),
+            (6, _) => self.read(index, u32::from(how % 4)),
+            (7, _) if how == 0xff => self.shut(index),
+            _ => {}
+        }
+    }
+
+    /// Nothing is lost any more, and both applications come to their end.
+    fn finish(&mut self) {
+        for _ in 0..200_000 {
+            if self.sides.iter().all(Side::is_over) {
+                return;
+            }
+            if self.wire.is_empty() {
+                self.wait(Duration::from_secs(200));
+            } else {
+                let packet = self.wire.remove(0);
+                self.arrive(packet.to, packet.segment, &packet.text);
+            }
+            for index in [0, 1] {
+                self.read(index, 1);
+                self.shut(index);
+            }
+        }
+        panic!("it doesn't end");
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let (form, steps) = input.split_at(input.len().min(8));
+    let mut pair = Pair::new(form);
+    for step in steps.chunks_exact(2) {
+        pair.step(step[0], step[1]);
+        for side in &pair.sides {
+            let prefix = (0..side.read.len() as u64).map(|place| byte_at(1 - side.index, place));
+            assert!(side.read.len() as u64 <= pair.sides[1 - side.index].written);
+            assert!(prefix.eq(side.read.iter().copied()), "another byte");
+        }
+    }
+    pair.finish();
+    for side in &pair.sides {
+        let peer = &pair.sides[1 - side.index];
+        let all = (0..peer.written).map(|place| byte_at(peer.index, place));
+        assert!(all.eq(side.read.iter().copied()), "all bytes arrive");
+    }
+});
