@@ -20,7 +20,7 @@ use crate::conn::listener::ListenerId;
 use crate::nic::Nic;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::State;
-use crate::tcp::verdict::CloseReason;
+use crate::tcp::verdict::{CloseReason, IcmpError};
 use crate::wire::vlan::VlanId;
 
 pub use crate::conn::rx_queue::Chunk;
@@ -70,6 +70,29 @@ pub trait App: Sized + Send {
 
     /// A send was refused before, and there is room now.
     fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = (cx, conn, state);
+    }
+
+    /// An ICMP error came about something that this connection has in flight, and it goes on (RFC 9293 MUST-47, SHLD-25): the
+    /// destination is unreachable now, a hop limit was exceeded. [`TcpInfo::soft_error`] keeps the last one.
+    fn on_soft_error<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+        error: IcmpError,
+    ) {
+        let _ = (cx, conn, state, error);
+    }
+
+    /// The peer has announced urgent data, or more of it (RFC 9293 MUST-32): [`Cx::urgent_left`] says where it ends
+    /// (MUST-33). Its bytes come in line with all others, after this call. We send none ourselves (RFC 6093 §5).
+    fn on_urgent<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
@@ -150,6 +173,17 @@ pub enum ConnectError {
     NoRoute,
     /// The peer's address is no host's (multicast, broadcast, unspecified; RFC 9293 MUST-46).
     BadAddress,
+}
+
+/// What [`Cx::read_line`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// A line of so many bytes, its line feed included, is read and stands at the front.
+    Whole(usize),
+    /// Its line feed has not come. Nothing was read.
+    Partial,
+    /// The line is longer than the place for it. Nothing was read.
+    TooLong,
 }
 
 /// Something was not queued for sending. It comes back in here.

@@ -23,6 +23,7 @@ mod output;
 mod paths;
 mod pressure;
 mod process;
+mod reading;
 pub mod reply;
 mod rest;
 pub mod segment;

@@ -10,7 +10,7 @@ use crate::conn::ConnId;
 use crate::conn::listener::ListenerId;
 use crate::nic::Nic;
 use crate::nic::memory::MemoryNic;
-use crate::tcp::verdict::CloseReason;
+use crate::tcp::verdict::{CloseReason, IcmpError};
 
 /// What an app heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub(super) enum Heard {
     Data(u32),
     Writable,
     Timer(ConnId),
+    SoftError(IcmpError),
+    /// So many bytes up to its end.
+    Urgent(Option<u32>),
     PeerClosed,
     Closed(CloseReason),
 }
@@ -89,6 +92,25 @@ impl App for Probe {
         if self.closes {
             cx.close(conn);
         }
+    }
+
+    fn on_soft_error<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N, Self::Conn>,
+        _conn: ConnId,
+        _state: &mut bool,
+        error: IcmpError,
+    ) {
+        self.heard.push(Heard::SoftError(error));
+    }
+
+    fn on_urgent<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _state: &mut bool,
+    ) {
+        self.heard.push(Heard::Urgent(cx.urgent_left(conn)));
     }
 
     fn on_timer<N: Nic>(
