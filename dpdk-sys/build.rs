@@ -1,7 +1,7 @@
 //! Finds libdpdk, generates the bindings from its headers, compiles `inlined.c`, links the shared libraries.
 //!
-//! Called by Cargo. It must say in one error what to install when something is missing, and bind nothing that
-//! `dpdk` does not call: a tight allowlist takes one second and compiles without a warning.
+//! It must say in one error what to install when something is missing, and bind nothing that `dpdk` does not call: a
+//! tight allowlist takes one second and compiles without a warning.
 
 use std::path::PathBuf;
 use std::{env, fs, panic, process};

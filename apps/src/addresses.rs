@@ -1,11 +1,11 @@
 //! Addresses as users write them: `198.18.0.2/24`, `198.18.64.0/24`, VLAN `5`. Parsers for the command line.
 //!
-//! Called by: the flags of commands. It must never look at the machine, and never guess a prefix length.
+//! It must never look at the machine, and never guess a prefix length.
 
 use std::net::IpAddr;
 
 use stack::config::Interface;
-use stack::conn::local::LocalPrefix;
+use stack::local::addresses::LocalPrefix;
 use stack::wire::vlan::VlanId;
 
 /// `ADDR/LEN` of either family: a host, and how much of its address the link shares.
@@ -54,6 +54,18 @@ pub(crate) fn vlan_id(text: &str) -> Result<VlanId, String> {
             "`{text}` is no VLAN; give 1 to 4094, or 0 for untagged frames"
         )),
     }
+}
+
+/// An interface as users write it: `198.18.0.2/24`.
+#[cfg(feature = "dpdk")]
+pub(crate) fn written(interface: &Interface) -> String {
+    format!("{}/{}", interface.address, interface.prefix_len)
+}
+
+/// A MAC address in hexadecimal with colons.
+#[cfg(feature = "dpdk")]
+pub(crate) fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `syncline bench`: how fast the endpoint answers, every reply verified.
 //!
-//! Called by: `main`. It must never print a rate that holds an unverified reply, and never call a run good that lost
-//! track of a frame.
+//! It must never print a rate that holds an unverified reply, and never call a run good that lost track of a frame.
 
 // The flags.
 mod args;
@@ -21,6 +20,8 @@ mod ring;
 mod memif;
 // The other process: the endpoint, told what to do by its parent.
 mod child;
+// What it does there.
+mod endpoint_process;
 // Who was the limit.
 mod limit;
 // The result, as text and as JSON.
@@ -37,7 +38,7 @@ use crate::failure::Failure;
 /// [`Failure`]: wrong usage, a run that could not be made, or a result that is not good.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.role == Some(args::Role::Endpoint) {
-        return child::run(args);
+        return endpoint_process::run(args);
     }
     let stop = crate::stop::Stop::on_signals()?;
     args.check()?;

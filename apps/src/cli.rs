@@ -1,6 +1,6 @@
 //! The command line of `syncline`. Each command's flags stand with the command, in its `args` file.
 //!
-//! Called by: `main`. It must never do anything but parse: what depends on the machine is checked by the command.
+//! It must never do anything but parse: what depends on the machine is checked by the command.
 
 use clap::{Parser, Subcommand};
 

@@ -1,6 +1,6 @@
 //! [`Clock`]: the stack's notion of time from the cycle counter, cheap enough for every turn of a loop.
 //!
-//! Called by: the threads that poll. It must never be compared between machines: its epoch is its own making.
+//! It must never be compared between machines: its epoch is its own making.
 
 use std::time::Duration;
 

@@ -1,9 +1,10 @@
 //! The two streams: results to stdout, logs to stderr.
 //!
-//! Called by: commands, never per packet. It must never panic because somebody closed a pipe.
+//! It must never panic because somebody closed a pipe.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 #[cfg(feature = "dpdk")]
 use serde::Serialize;
@@ -15,6 +16,12 @@ pub(crate) fn log(line: impl Display) {
     // One write for the line, so that lines of two processes on one terminal don't mix.
     let text = format!("{line}\n");
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The one line of a failure to stderr, and the status with which the process ends.
+pub(crate) fn failure(failure: &Failure) -> ExitCode {
+    log(format_args!("error: {failure}"));
+    ExitCode::from(failure.exit_status())
 }
 
 /// One result (which may have several lines) to stdout, flushed.

@@ -1,6 +1,6 @@
 //! Whether this CPU has what the binary was compiled for: said in a line, instead of an illegal instruction later.
 //!
-//! Called by: `main`, before anything else. It must never refuse a machine whose CPU it can't read about.
+//! It must never refuse a machine whose CPU it can't read about.
 
 use crate::failure::Failure;
 

@@ -1,7 +1,6 @@
 //! `syncline dev-client` (hidden): opens connections to a real server, talks on them, and verifies every byte.
 //!
-//! Called by: `main`, for tests and scripts that want our endpoint in the role of a client, over a tap. It must never take an
-//! address that the kernel owns. `syncline load` with its guard rails takes its place.
+//! It must never take an address that the kernel owns. `syncline load` with its guard rails takes its place.
 
 mod client;
 

@@ -1,8 +1,7 @@
 //! `syncline dev-flood` (hidden): a bounded number of SYNs from spoofed sources at one port, replies verified.
 //!
-//! Called by: `main`, for `scripts/demo` and tests, on the kernel's side of a tap in a network namespace of its own. It must
-//! never send to or from an address that is not set aside for tests, and never through the interface of the default route
-//! (the NIC's own check sees to that). `syncline flood` with its guard rails takes its place.
+//! It must never send to or from an address that is not set aside for tests, and never through the interface of the
+//! default route (the NIC's own check sees to that). `syncline flood` with its guard rails takes its place.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,11 +1,8 @@
 //! [`Failure`]: how a command ends when it does not end well.
 //!
-//! Called by: every command (makes them), `main` (reports them). It must never print more than one line: cause and fix.
+//! Each command makes them, `main` prints them. The text is one line: cause and fix.
 
 use std::fmt;
-use std::process::ExitCode;
-
-use crate::console;
 
 /// Exit status when the run failed, or one of its gates.
 const FAILED: u8 = 1;
@@ -37,13 +34,12 @@ impl Failure {
         }
     }
 
-    /// Prints the one line to stderr and says with which status the process ends.
-    pub(crate) fn report(&self) -> ExitCode {
-        console::log(format_args!("error: {self}"));
-        ExitCode::from(match self {
+    /// The status with which the process ends.
+    pub(crate) const fn exit_status(&self) -> u8 {
+        match self {
             Self::Usage(_) => USAGE,
             Self::Run(_) | Self::Gate(_) => FAILED,
-        })
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! `--fault loss=1%,reorder=1%,seed=7`: a bad link as users write it.
 //!
-//! Called by: the flags of commands that open a NIC or simulate one, and their reports. It must never guess: a fault that it doesn't know, or
-//! a share without its unit, is an error.
+//! It must never guess: a fault that it doesn't know, or a share without its unit, is an error.
 
 // What the faults did.
 #[cfg(feature = "dpdk")]

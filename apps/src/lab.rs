@@ -1,6 +1,6 @@
 //! `syncline lab`: plays a situation in which TCP goes wrong, draws what happens as a packet ladder, and checks it.
 //!
-//! Called by: `main`. It must never touch a link that it has not made itself.
+//! It must never touch a link that it has not made itself.
 //!
 //! A scenario says who does what when and what must come of it. A stage plays it and records what happened: `sim` in
 //! virtual time between two of our endpoints, `tap` in real time between one of ours and the kernel's. The rest is the

@@ -63,7 +63,7 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     if let Err(failure) = cpu::check() {
-        return failure.report();
+        return console::failure(&failure);
     }
     let outcome = match Cli::parse().command {
         #[cfg(feature = "dpdk")]
@@ -82,6 +82,6 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => console::failure(&failure),
     }
 }

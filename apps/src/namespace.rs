@@ -1,7 +1,6 @@
 //! A network namespace of our own, for a tap that nobody else sees; with a user namespace around it where we are not root.
 //!
-//! Called by: `serve --unshare` and `lab --over tap`, before anything else: a process with several threads can't make a user
-//! namespace. It must never ask for more than it needs: root stays in its user namespace.
+//! It must never ask for more than it needs: root stays in its user namespace.
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};

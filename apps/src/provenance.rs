@@ -1,6 +1,6 @@
 //! [`Versions`] and the command line: what a result must say about where it comes from.
 //!
-//! Called by: reports. It must never guess: what is not known is left out.
+//! It must never guess: what is not known is left out.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! What must not be guessed: the secrets of an endpoint, the seed of a generator. From the system's randomness.
 //!
-//! Called by: commands at start. It must never be called per packet, and never fall back to a weaker source.
+//! It must never be called per packet, and never fall back to a weaker source.
 
 use stack::worker::Secrets;
 

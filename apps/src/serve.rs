@@ -1,7 +1,6 @@
 //! `syncline serve`: a TCP endpoint on a NIC or a tap, until a signal (Ctrl-C, SIGTERM, SIGHUP) or `--duration`.
 //!
-//! Called by: `main`. It must never take an address or an interface that the kernel needs, and never end without saying
-//! what was counted.
+//! It must never take an address or an interface that the kernel needs, and never end without saying what was counted.
 //!
 //! Threads: one per worker, which polls and owns everything that it writes; the control thread (this one), which asks
 //! each worker for a copy of its counters once a second ([`crate::mailbox`]: the worker looks at one word that nobody
@@ -34,6 +33,8 @@ mod link;
 mod notes;
 // A line a second.
 mod watch;
+// What the workers came to.
+mod watched;
 // Services finish, workers drain.
 mod ending;
 // A worker that doesn't end.

@@ -1,8 +1,7 @@
 //! [`Stop`]: Ctrl-C, SIGTERM and SIGHUP as a flag that every loop looks at.
 //!
-//! Called by: commands at start, their loops between bursts. It must never end the process by itself at the first
-//! signal: what is in flight drains, and what was measured is printed. A second signal ends it at once, unless the command
-//! ends in steps.
+//! It must never end the process by itself at the first signal: what is in flight drains, and what was measured is
+//! printed. A second signal ends it at once, unless the command ends in steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! Which CPUs the threads of a run get, and what a thread came to.
 //!
-//! Called by: commands at start and at their end. It must never put two polling threads on one CPU without saying so: they would only
-//! take turns, and every figure would be about the scheduler.
+//! It must never put two polling threads on one CPU without saying so: they would only take turns, and every figure
+//! would be about the scheduler.
 
 use std::thread::ScopedJoinHandle;
 

@@ -1,7 +1,7 @@
 //! The traffic generator: SYNs of random flows out, every reply verified. One for `bench`, `flood` and `load`.
 //!
-//! Called by: the commands that send. It must never verify with the code that it tests: checksums of replies are DPDK's,
-//! and what a reply must say is written down here a second time, from the RFCs and not from `stack`.
+//! It must never verify with the code that it tests: checksums of replies are DPDK's, and what a reply must say is
+//! written down here a second time, from the RFCs and not from `stack`.
 
 // Which flow, and the numbers that belong to it.
 mod flow;
@@ -9,8 +9,10 @@ mod flow;
 mod template;
 // The options of a SYN-ACK.
 mod options;
-// What a reply must be, and the reasons why one isn't.
+// What a reply must be.
 mod verify;
+// The reasons why one isn't.
+mod wrong;
 // What was sent and what came back.
 mod tally;
 // When SYNs may leave.
@@ -25,4 +27,4 @@ pub(crate) use tally::Tally;
 pub(crate) use template::{SynOptions, Target};
 pub(crate) use verify::Expect;
 #[cfg(test)]
-pub(crate) use verify::Wrong;
+pub(crate) use wrong::Wrong;

@@ -1,6 +1,6 @@
 //! Numbers as users write them: `1.5m`, `200k`, `10us`, `5mpps`. Parsers for the command line.
 //!
-//! Called by: the flags of every command. It must never round silently: `1.5` frames is an error, not 1.
+//! It must never round silently: `1.5` frames is an error, not 1.
 
 use std::time::Duration;
 

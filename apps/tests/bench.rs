@@ -1,7 +1,7 @@
 //! `syncline bench` as a user runs it: the binary itself, on the in-memory link and over memif, with its errors.
 //!
-//! Called by: `cargo test`. Needs no root, no hugepages, no NIC. It must never judge a speed, only that there is one, and
-//! never leave a process behind.
+//! Needs no root, no hugepages, no NIC. It must never judge a speed, only that there is one, and never leave a process
+//! behind.
 #![cfg(feature = "dpdk")]
 
 use std::os::unix::net::UnixListener;

@@ -1,6 +1,6 @@
 //! `syncline bench connect` and `bench request` as a user runs them: the binary itself, on the in-memory link and over memif.
 //!
-//! Called by: `cargo test`. Needs no root, no hugepages, no NIC. It must never judge a speed, only that there is one.
+//! Needs no root, no hugepages, no NIC. It must never judge a speed, only that there is one.
 #![cfg(feature = "dpdk")]
 
 use std::process::{Command, Output, Stdio};

@@ -14,14 +14,15 @@ use std::net::Ipv4Addr;
 
 use benches::loop_nic::{LoopFrame, cycles};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use stack::conn::{FlowKey, LocalId};
+use stack::conn::FlowKey;
 use stack::counters::Counters;
+use stack::local::addresses::LocalId;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{BURST_FRAMES, Burst, Caps, Frame, Nic, PoolClass};
+use stack::seq::SeqNum;
 use stack::tcp::segment::{Flags, Options, SendPlan, TimestampOption};
-use stack::tcp::seq::SeqNum;
 use stack::wire::MacAddr;
-use stack::worker::segment::{Path, Route, SegmentWriter};
+use stack::worker::frame_writer::{Path, Route, SegmentWriter};
 
 /// Payload of a full segment with timestamps, in bytes.
 const FULL: usize = 1448;

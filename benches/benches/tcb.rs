@@ -9,9 +9,9 @@
 #![forbid(unsafe_code)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use stack::seq::SeqNum;
 use stack::tcp::env::{Counters, Env};
 use stack::tcp::output::Unsent;
-use stack::tcp::seq::SeqNum;
 use stack::tcp::settings::{ConnectionOptions, Settings};
 use stack::tcp::tcb::{OpenParams, Tcb};
 use stack::tcp::verdict::{Payload, Verdict};

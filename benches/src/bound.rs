@@ -1,7 +1,7 @@
 //! What a full table may cost: the worker with N records, beside the bare probe of the same table and an empty worker.
 //!
-//! Called by: the `worker-loop` binary with `--bound`. It must never look a flow up twice while it can still be in a cache:
-//! the bare probe has to be as cold as the worker's lookups.
+//! It must never look a flow up twice while it can still be in a cache: the bare probe has to be as cold as the worker's
+//! lookups.
 
 use std::hint::black_box;
 

@@ -1,17 +1,16 @@
 //! Two whole workers with an app each on one core, joined in memory: complete connections, or one byte there and back. Each
 //! side's cycles are its own, and no cache line comes from another core.
 //!
-//! Called by: the `conversation-loop` binary (cycles, instructions). It must never ask the day's clock or its randomness: two
-//! runs of a scenario execute the same instructions.
+//! It must never ask the day's clock or its randomness: two runs of a scenario execute the same instructions.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use stack::config::{Config, ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
-use stack::conn::local::LocalPrefix;
 use stack::conn::{Capacity, Records};
+use stack::local::addresses::LocalPrefix;
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};

@@ -1,12 +1,13 @@
 //! What more than one benchmark needs: filled tables, random flows, the one-core loop, and the lower bounds that they are
 //! compared with.
 //!
-//! Called by: the criterion benchmarks in `benches/` and the binaries in `src/bin/`. It must never be linked into the
-//! product.
+//! It must never be linked into the product.
 #![forbid(unsafe_code)]
 
 // Connection tables: how they are filled, and the bare loop over their memory.
 pub mod table;
+// The SYNs that the loop receives.
+pub mod syn_stream;
 // A NIC that is only memory.
 pub mod loop_nic;
 // The whole worker on that NIC, by scenario.

@@ -1,9 +1,9 @@
 //! [`LoopNic`]: one core, no link. Frames lie ready in memory; what is sent becomes the next frame to receive.
 //!
-//! Called by: the worker benchmark and the instruction gate. It must never be cheaper to the worker than a driver: each
-//! frame is a buffer of its own, 2 KiB from the next, last touched thousands of frames ago.
+//! It must never be cheaper to the worker than a driver: each frame is a buffer of its own, 2 KiB from the next, last
+//! touched thousands of frames ago.
 
-use crate::worker_loop::SynWriter;
+use crate::syn_stream::SynWriter;
 use stack::nic::{Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest};
 
 /// Frames on the loop: 4096 buffers of 2 KiB are 8 MiB, of which two lines each are touched: L2, as after DMA with DDIO.

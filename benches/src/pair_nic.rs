@@ -1,7 +1,7 @@
 //! [`PairNic`]: one end of a link that is two queues in memory, for two workers that take turns on one core.
 //!
-//! Called by: [`crate::conversation_loop`]. It must never drop a frame, and never be cheaper to a worker than a driver: each
-//! frame is a buffer of its own, as in [`crate::loop_nic`].
+//! It must never drop a frame, and never be cheaper to a worker than a driver: each frame is a buffer of its own, as in
+//! [`crate::loop_nic`].
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,6 @@
 //! [`Spread`]: several runs of one figure, of which the median is the result.
 //!
-//! Called by: the `worker-loop` binary. It must never leave an outlier out.
+//! It must never leave an outlier out.
 
 use std::fmt;
 

@@ -1,13 +1,11 @@
 //! Connection tables full of random flows, and [`bare_probe`]: what looking up costs at least.
 //!
-//! Called by: `benches/table.rs` and the worker's benchmark. It must draw flows uniformly: neighbours in arrival order
-//! that are neighbours in memory would flatter every table.
+//! It must draw flows uniformly: neighbours in arrival order that are neighbours in memory would flatter every table.
 
 use std::net::Ipv4Addr;
 
-use stack::conn::{
-    Capacity, ConnTable, Entry, FlowHash, FlowHasher, FlowKey, LocalId, Parked, Records,
-};
+use stack::conn::{Capacity, ConnTable, Entry, FlowHash, FlowHasher, FlowKey, Parked, Records};
+use stack::local::addresses::LocalId;
 use stack::memory::{MemoryError, PageOptions};
 use stack::nic::BURST_FRAMES;
 

@@ -1,25 +1,26 @@
 //! The whole worker on the one-core loop: SYNs from random flows at a closed port, or at an open one with cookies or embryos.
 //!
-//! Called by: the `worker-loop` binary (cycles, instructions, the bound of [`crate::bound`]), the criterion benchmark
-//! `worker`. It must never prepare anything per packet inside the worker's own time, and never ask the day's clock: two runs
-//! of a scenario execute the same instructions.
+//! It must never prepare anything per packet inside the worker's own time, and never ask the day's clock: two runs of a
+//! scenario execute the same instructions.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use stack::config::{ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
-use stack::conn::{Capacity, FlowHash, FlowHasher, FlowKey, LocalId, Parked, Records};
+use stack::conn::{Capacity, FlowHash, FlowHasher, FlowKey, Parked, Records};
+use stack::local::addresses::LocalId;
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::{MemoryError, PageOptions};
-use stack::tcp::seq::SeqNum;
+use stack::seq::SeqNum;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
-use stack::wire::{Link, MacAddr, OptionBytes, SegmentSpec, Timestamps, checksum};
+use stack::wire::{Link, MacAddr, OptionBytes, SegmentSpec, Timestamps};
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
 
 use crate::LOCAL_MAC;
 use crate::loop_nic::{LoopCounts, LoopNic};
+use crate::syn_stream::{LOCAL, SynWriter, flow};
 
 /// What the SYNs meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -72,7 +73,6 @@ pub struct LoopSpec {
     pub packets: u64,
 }
 
-const LOCAL: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const OPEN_PORT: u16 = 80;
 const CLOSED_PORT: u16 = 81;
 /// The local port of the connections that fill the table: the SYNs' remote ends and never one of their flows.
@@ -87,25 +87,6 @@ const SECRETS: Secrets = Secrets {
 };
 /// How far the loop's clock goes each turn: 64 frames at 40 Mpps.
 const TURN: Duration = Duration::from_nanos(1600);
-
-/// Byte offsets in the frames that are patched per packet.
-const SRC_IP: usize = 26;
-const IP_CHECKSUM: usize = 24;
-const SRC_PORT: usize = 34;
-const SEQ: usize = 38;
-const TCP_CHECKSUM: usize = 50;
-
-/// Flow `n` of a stream of distinct pseudo-random flows: source address in 198.19/16 and port (a bijection of 32 bits).
-#[must_use]
-pub fn flow(n: u64) -> (Ipv4Addr, u16) {
-    let x = (n as u32).wrapping_mul(0x9e37_79b1);
-    let x = (x ^ (x >> 15)).wrapping_mul(0x85eb_ca77);
-    let x = x ^ (x >> 13);
-    (
-        Ipv4Addr::new(198, 19, (x >> 24) as u8, (x >> 16) as u8),
-        x as u16,
-    )
-}
 
 /// The frame that all SYNs of a scenario are patched from.
 fn template(scenario: Scenario) -> Vec<u8> {
@@ -137,33 +118,6 @@ fn template(scenario: Scenario) -> Vec<u8> {
     bytes
 }
 
-/// Writes the n-th SYN of a stream into a buffer.
-pub struct SynWriter {
-    template: Vec<u8>,
-}
-
-impl SynWriter {
-    /// Copies the template and patches flow, sequence number and both checksums; says how long the frame is.
-    pub fn write(&self, n: u64, buffer: &mut [u8; 2048]) -> usize {
-        let frame = &mut buffer[..self.template.len()];
-        frame.copy_from_slice(&self.template);
-        let (address, port) = flow(n);
-        frame[SRC_IP..SRC_IP + 4].copy_from_slice(&address.octets());
-        frame[SRC_PORT..SRC_PORT + 2].copy_from_slice(&port.to_be_bytes());
-        frame[SEQ..SEQ + 4].copy_from_slice(&(n as u32).to_be_bytes());
-        frame[IP_CHECKSUM..IP_CHECKSUM + 2].fill(0);
-        let ip = checksum::sum(&frame[14..34]).finish();
-        frame[IP_CHECKSUM..IP_CHECKSUM + 2].copy_from_slice(&ip.to_bytes());
-        frame[TCP_CHECKSUM..TCP_CHECKSUM + 2].fill(0);
-        let end = 14 + usize::from(u16::from_be_bytes([frame[16], frame[17]]));
-        let segment = &frame[34..end];
-        let sum = checksum::pseudo_v4(address.octets(), LOCAL.octets(), 6, segment.len() as u16)
-            + checksum::sum(segment);
-        frame[TCP_CHECKSUM..TCP_CHECKSUM + 2].copy_from_slice(&sum.finish().to_bytes());
-        frame.len()
-    }
-}
-
 /// The hash by which a loop's worker finds the SYN of flow `n`.
 #[must_use]
 pub fn syn_hash(scenario: Scenario, n: u64) -> FlowHash {
@@ -186,9 +140,7 @@ pub struct WorkerLoop {
 /// # Panics
 /// When the table refuses a flow below its capacity.
 pub fn build(spec: &LoopSpec) -> Result<WorkerLoop, MemoryError> {
-    let writer = SynWriter {
-        template: template(spec.scenario),
-    };
+    let writer = SynWriter::new(template(spec.scenario));
     let nic = LoopNic::new(spec.burst, spec.scenario.expected_flags().0, writer);
     let config = Arc::new(configuration(spec).validate().expect("it is valid"));
     let ring = RingEnd::single();

@@ -1,7 +1,7 @@
 //! Raw bindings to the installed DPDK: what bindgen made of `wrapper.h`, and one view of an mbuf.
 //!
-//! Called by `dpdk` only, which makes it safe. It must never hold logic. Names, units and errors are those of DPDK's API
-//! documentation (<https://doc.dpdk.org/api-22.11/>); functions that start with `sl_` stand in `inlined.c`.
+//! It must never hold logic. Names, units and errors are those of DPDK's API documentation
+//! (<https://doc.dpdk.org/api-22.11/>); functions that start with `sl_` stand in `inlined.c`.
 #![allow(
     non_camel_case_types,
     non_snake_case,

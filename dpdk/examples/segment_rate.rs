@@ -9,12 +9,13 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use dpdk::{DpdkNic, Eal, EalConfig, RingConfig};
-use stack::conn::{FlowKey, LocalId};
+use stack::conn::FlowKey;
 use stack::counters::Counters;
+use stack::local::addresses::LocalId;
 use stack::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use stack::tcp::segment::{Flags, Options, SendPlan, TimestampOption};
 use stack::wire::MacAddr;
-use stack::worker::segment::{Path, Route, SegmentWriter};
+use stack::worker::frame_writer::{Path, Route, SegmentWriter};
 
 const BURSTS: usize = 20_000;
 const FULL: usize = 1448;

@@ -1,7 +1,6 @@
 //! DPDK's own checksum verifiers, as safe functions over bytes.
 //!
-//! Called by: the traffic generator, which checks replies of our stack with code that the stack does not share. It must
-//! never call our own checksum code. Bounds and lengths are checked before DPDK reads: DPDK trusts the header.
+//! It must never call our own checksum code. Bounds and lengths are checked before DPDK reads: DPDK trusts the header.
 
 use dpdk_sys as sys;
 

@@ -1,8 +1,8 @@
 //! What DPDK's drivers do otherwise than they say: the one table of quirks, each with its source.
 //!
-//! Called by: `port` when it opens, configures and closes a device. It must never touch DPDK, and no other file may
-//! compare the name that a port gives of its driver: what is new about a driver is a field here.
-//! `docs/reference/drivers.md` says the same to users; a test holds the two together. Sources are files of DPDK 22.11 below `drivers/net`, unless they say otherwise.
+//! It must never touch DPDK, and no other file may compare the name that a port gives of its driver: what is new about a
+//! driver is a field here. `docs/reference/drivers.md` says the same to users; a test holds the two together. Sources
+//! are files of DPDK 22.11 below `drivers/net`, unless they say otherwise.
 
 use crate::PortStats;
 

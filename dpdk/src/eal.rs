@@ -1,6 +1,6 @@
 //! [`Eal`]: DPDK's environment, once per process: memory, plugins, devices, and the threads that poll.
 //!
-//! Called by: `apps` at start. It must never be needed on the packet path.
+//! It must never be needed on the packet path.
 
 mod arguments;
 mod runtime_directory;
@@ -20,7 +20,7 @@ use transparent::Heap;
 
 use crate::error::{errno_text, last_errno};
 use crate::log::{self, Capture};
-use crate::mempool::RetiredPool;
+use crate::retired_pool::RetiredPool;
 use crate::{Error, NicSpec, limits};
 
 /// Any memory of EAL (`SOCKET_ID_ANY`).

@@ -1,7 +1,7 @@
 //! [`Faults`]: what stands between a queue pair and its worker when the link is to be a bad one.
 //!
-//! Called by: `nic`, per burst, only when faults were asked for. It must never keep a frame that nobody counts: what it holds
-//! is in its lanes or in its bursts, all bounded, and is freed with it.
+//! It must never keep a frame that nobody counts: what it holds is in its lanes or in its bursts, all bounded, and is
+//! freed with it.
 
 use stack::nic::fault::{FaultCounts, FaultLane, FaultSpec, LaneConfig};
 use stack::nic::{Burst, Frame as _};

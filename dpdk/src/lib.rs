@@ -1,8 +1,8 @@
 //! The safe side of DPDK: everything between the stack's NIC seam and libdpdk.
 //!
-//! Called by `apps` and by the benchmarks. Modules stand in the order in which a program needs them. With `dpdk-sys` this
-//! is the only crate with `unsafe`; each block names its invariant and who upholds it. It must never know about a
-//! protocol above Ethernet (the one exception, [`checksum`], is DPDK's own code for verifying somebody else's frames).
+//! Modules stand in the order in which a program needs them. With `dpdk-sys` this is the only crate with `unsafe`; each
+//! block names its invariant and who upholds it. It must never know about a protocol above Ethernet (the one exception,
+//! [`checksum`], is DPDK's own code for verifying somebody else's frames).
 
 // What can go wrong, with cause and fix.
 mod error;
@@ -21,10 +21,14 @@ pub mod eal;
 // Pools of mbufs, and one frame of them.
 pub mod mbuf;
 pub mod mempool;
-// Ports, their queues, and the in-memory link.
+// Pools without a handle.
+mod retired_pool;
+// Devices, ports, their queues, and the in-memory link.
+mod device;
 pub mod port;
 pub mod queue;
 pub mod ring;
+mod rings;
 // A tap without a signal for each packet.
 mod tap;
 // Keeps pollers out of a memif link whose peer vanishes.

@@ -1,6 +1,6 @@
 //! What this process may have at most, for errors: a limit that somebody set is a cause that DPDK does not know.
 //!
-//! Called by: `eal` and `mempool` when memory is refused, `apps` before they take what they need. It must never change a limit.
+//! It must never change a limit.
 
 use crate::Error;
 

@@ -1,7 +1,6 @@
 //! DPDK's log lines: errors go to stderr, and a failed call hands its lines to the error that it becomes.
 //!
-//! Called by: DPDK's logger (any thread), and by every call of this crate that can fail, through [`Capture`]. It must
-//! never be reached by the packet path (drivers log errors only) and never call back into DPDK's logger.
+//! It must never be reached by the packet path (drivers log errors only) and never call back into DPDK's logger.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_void};

@@ -1,7 +1,7 @@
 //! [`Mbuf`]: one owned frame in DPDK's memory, as the stack sees it.
 //!
-//! Called by: the worker through [`Frame`], `queue` and `nic`, which fill bursts with it. Everything here runs per packet:
-//! fields are read in place, only freeing calls DPDK. It must never hand out bytes for writing that somebody else may read.
+//! Everything here runs per packet: fields are read in place, only freeing calls DPDK. It must never hand out bytes for
+//! writing that somebody else may read.
 
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;

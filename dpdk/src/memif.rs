@@ -13,7 +13,7 @@
 //! driver disconnect without that line, and an interrupt thread that is not scheduled for [`REOPEN_AFTER_MS`] between the
 //! two steps finds the gate open again.
 //!
-//! Called by: `log` (the hook) and `queue` (the gate, once per burst on memif ports only). It must never block a poller.
+//! It must never block a poller.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! [`Mempool`]: a fixed number of mbufs of one size, allocated once.
 //!
-//! Called by: `port` and `ring` when they set up, `nic` for every frame it makes. It must never be freed under a living
-//! mbuf: a pool that has frames out stays allocated until they are back (or the process ends).
+//! It must never be freed under a living mbuf: a pool that has frames out stays allocated until they are back (or the
+//! process ends).
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use dpdk_sys as sys;
 use crate::eal::EalInner;
 use crate::error::last_errno;
 use crate::log::Capture;
+use crate::retired_pool::RetiredPool;
 use crate::{Error, limits};
 
 /// Bytes in front of a frame for headers to be put there (`RTE_PKTMBUF_HEADROOM`).
@@ -133,39 +134,10 @@ impl Mempool {
 
 impl Drop for PoolInner {
     fn drop(&mut self) {
-        self.eal.retire(RetiredPool {
-            pool: self.pool,
-            given_to_driver: self.given_to_driver.load(Ordering::Relaxed),
-        });
-    }
-}
-
-/// A pool without a handle. Mbufs of it may still be out.
-#[derive(Debug)]
-pub(crate) struct RetiredPool {
-    pool: *mut sys::rte_mempool,
-    given_to_driver: u32,
-}
-
-// SAFETY: as for PoolInner.
-unsafe impl Send for RetiredPool {}
-
-impl RetiredPool {
-    /// Frames that are still out and will come back.
-    pub(crate) fn in_use(&self) -> u32 {
-        // SAFETY: only `free` frees the pool, and it takes `self`.
-        let out = unsafe { sys::rte_mempool_in_use_count(self.pool) };
-        out.saturating_sub(self.given_to_driver)
-    }
-
-    /// Gives its memory back.
-    ///
-    /// # Safety
-    /// No frame is out but those of a driver whose port is closed (a port holds its RX pool until then), and no thread is
-    /// still inside a free into this pool.
-    pub(crate) unsafe fn free(self) {
-        // SAFETY: the caller's promise; there is no handle left that could allocate.
-        unsafe { sys::rte_mempool_free(self.pool) };
+        let given_to_driver = self.given_to_driver.load(Ordering::Relaxed);
+        // SAFETY: the pool is DPDK's and this was its only handle.
+        self.eal
+            .retire(unsafe { RetiredPool::new(self.pool, given_to_driver) });
     }
 }
 

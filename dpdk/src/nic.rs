@@ -1,7 +1,7 @@
 //! [`DpdkNic`]: the stack's NIC on one queue pair, the same for every driver.
 //!
-//! Called by: the worker, per burst. It must never call an instrument or allocate when there is none: instruments and faults
-//! cost one branch each per burst.
+//! It must never call an instrument or allocate when there is none: instruments and faults cost one branch each per
+//! burst.
 
 use stack::nic::fault::FaultSpec;
 use stack::nic::{Burst, Caps, Nic, PoolClass};

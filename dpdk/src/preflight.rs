@@ -1,7 +1,7 @@
 //! What can be known about a NIC spec before DPDK is asked. DPDK fails with a bare errno or, worse, takes the machine's
 //! only link; here each cause has its own error and fix.
 //!
-//! Called by: `spec` and `port`. It must never change the machine, except for the one file of a dead memif server.
+//! It must never change the machine, except for the one file of a dead memif server.
 
 // The interface that this machine is reached by is not taken.
 mod default_route;

@@ -12,9 +12,9 @@ use dpdk_sys as sys;
 use stack::nic::{Burst, Caps, Frame as _};
 
 use crate::Mempool;
+use crate::device::PortInner;
 use crate::mbuf::Mbuf;
 use crate::memif::QueueGate;
-use crate::port::PortInner;
 
 // A burst of `Mbuf` is handed to DPDK as an array of mbuf pointers.
 const _: () = assert!(size_of::<Mbuf>() == size_of::<*mut sys::rte_mbuf>());

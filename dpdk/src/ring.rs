@@ -1,6 +1,6 @@
 //! The in-memory link: two ports of one process whose queues are joined by rings. Mbufs pass by pointer.
 //!
-//! Called by: `apps` (`--nic ring`) and tests. It must never be mistaken for a NIC: reports name it [`LINK`].
+//! It must never be mistaken for a NIC: reports name it [`LINK`].
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use dpdk_sys as sys;
 
-use crate::eal::EalInner;
 use crate::error::last_errno;
 use crate::log::Capture;
 use crate::port::{PoolSizes, Port, PortConfig, UninitPort};
-use crate::{Eal, Error, Mempool, QueuePair};
+use crate::rings::Rings;
+use crate::{Eal, Error, QueuePair};
 
-/// How reports name this link.
-pub const LINK: &str = "memory link, no NIC";
+pub use crate::rings::LINK;
+
 /// Queue pairs at most (`RTE_PMD_RING_MAX_RX_RINGS`).
 pub const QUEUES_MAX: u16 = 16;
 
@@ -70,7 +70,12 @@ pub fn ring_pair(eal: &Eal, config: &RingConfig) -> Result<(End, End), Error> {
         });
     }
     let number = NEXT_PAIR.fetch_add(1, Ordering::Relaxed);
-    let rings = Arc::new(Rings::new(eal.inner(), number, config)?);
+    let rings = Arc::new(Rings::new(
+        eal.inner(),
+        number,
+        config.queues,
+        config.ring_frames,
+    )?);
     let first = port(
         eal,
         &format!("{number}a"),
@@ -94,88 +99,9 @@ pub fn ring_pair(eal: &Eal, config: &RingConfig) -> Result<(End, End), Error> {
         promiscuous: false,
     };
     let (first, second) = (first.init(&port_config)?, second.init(&port_config)?);
-    rings.keep(&first.1[0]);
-    rings.keep(&second.1[0]);
+    rings.keep(&first.1[0].control, &first.1[0].data);
+    rings.keep(&second.1[0].control, &second.1[0].data);
     Ok((first, second))
-}
-
-/// The rings of both directions. Drained and freed after both ports are closed.
-#[derive(Debug)]
-pub(crate) struct Rings {
-    there: Vec<*mut sys::rte_ring>,
-    back: Vec<*mut sys::rte_ring>,
-    /// Of both sides: frames of theirs may lie in the rings until the rings are drained.
-    pools: std::sync::Mutex<Vec<Mempool>>,
-    _eal: Arc<EalInner>,
-}
-
-// SAFETY: the rings are used by the two ports' queues (one sender and one receiver each, as they were created for), and
-// by `drop` when no port is left.
-unsafe impl Send for Rings {}
-// SAFETY: as above.
-unsafe impl Sync for Rings {}
-
-impl Rings {
-    fn new(eal: &Arc<EalInner>, number: u32, config: &RingConfig) -> Result<Self, Error> {
-        let mut rings = Self {
-            there: Vec::new(),
-            back: Vec::new(),
-            pools: std::sync::Mutex::default(),
-            _eal: Arc::clone(eal),
-        };
-        const HEADER_BYTES: u64 = 4096;
-        let ring_bytes = u64::from(config.ring_frames) * 8 + HEADER_BYTES;
-        let socket = eal.memory_for(ring_bytes * 2 * u64::from(config.queues));
-        for queue in 0..config.queues {
-            rings.there.push(ring(
-                socket,
-                &format!("sl_{number}_there_{queue}"),
-                config.ring_frames,
-            )?);
-            rings.back.push(ring(
-                socket,
-                &format!("sl_{number}_back_{queue}"),
-                config.ring_frames,
-            )?);
-        }
-        Ok(rings)
-    }
-
-    fn keep(&self, side: &QueuePair) {
-        let mut pools = self
-            .pools
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        pools.extend([side.control.clone(), side.data.clone()]);
-    }
-}
-
-impl Drop for Rings {
-    fn drop(&mut self) {
-        for &ring in self.there.iter().chain(&self.back) {
-            // SAFETY: both ports are closed (they held this), so nobody else uses the ring; the mbufs in it are ours.
-            unsafe {
-                sys::sl_ring_drain(ring);
-                sys::rte_ring_free(ring);
-            }
-        }
-    }
-}
-
-fn ring(socket: i32, name: &str, frames: u32) -> Result<*mut sys::rte_ring, Error> {
-    let c_name = CString::new(name).map_err(|_| Error::NulByte(name.to_owned()))?;
-    let flags = sys::SL_RING_SINGLE_PRODUCER | sys::SL_RING_SINGLE_CONSUMER;
-    let capture = Capture::start();
-    // SAFETY: EAL is initialised and the name is NUL-terminated; DPDK copies it.
-    let ring = unsafe { sys::rte_ring_create(c_name.as_ptr(), frames, socket, flags) };
-    if ring.is_null() {
-        return Err(Error::PortSetup {
-            port: LINK.to_owned(),
-            step: "rte_ring_create",
-            reason: capture.failure(last_errno()),
-        });
-    }
-    Ok(ring)
 }
 
 fn port(

@@ -1,7 +1,6 @@
 //! [`NicSpec`]: a NIC as users name it on the command line, and as DPDK wants to hear it.
 //!
-//! Called by: `apps` (parsing `--nic`), `port` (opening it), `eal` (PCI devices). It must never touch the machine: what
-//! depends on the machine is in `preflight`, behind [`NicSpec::check`].
+//! It must never touch the machine: what depends on the machine is in `preflight`, behind [`NicSpec::check`].
 
 use core::fmt;
 use core::str::FromStr;

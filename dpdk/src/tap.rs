@@ -1,7 +1,6 @@
 //! [`silence`]: net_tap without its signals.
 //!
-//! Called by: `port`, when the queues are set up and before the port starts. It must never touch a descriptor of another
-//! interface, and never silence a tap whose signals may have come already.
+//! It must never touch a descriptor of another interface, and never silence a tap whose signals may have come already.
 //!
 //! net_tap asks the kernel for a real-time signal (from SIGRTMIN + 1 on, the first that is free) for every packet, by
 //! O_ASYNC on each of its descriptors, and its receive burst looks at the descriptor only after one (DPDK 22.11,

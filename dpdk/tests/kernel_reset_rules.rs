@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 
 use dpdk::{DpdkNic, Eal, EalConfig, NicSpec, PortConfig};
 use stack::config::{ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Burst, Frame, Nic, PoolClass};
-use stack::tcp::seq::SeqNum;
+use stack::seq::SeqNum;
 use stack::wire::tcp::Flags;
 use stack::wire::{Link, MacAddr, SegmentSpec, parse};
 use stack::worker::{RingEnd, Secrets, Worker};

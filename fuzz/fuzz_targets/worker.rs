@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use stack::config::{ClosedPolicy, Config, ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, Records};
 use stack::memory::PageOptions;
 use stack::nic::Frame;
 use stack::nic::memory::MemoryNic;
-use stack::tcp::seq::SeqNum;
+use stack::seq::SeqNum;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
 use stack::wire::{self, Link, MacAddr, SegmentSpec};

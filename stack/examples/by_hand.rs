@@ -6,7 +6,7 @@ use std::time::Duration;
 use stack::app::{App, Connect, Cx};
 use stack::config::{ConfigSpec, Interface};
 use stack::conn::ConnId;
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Frame, Nic};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stack::app::{App, Connect, Cx};
 use stack::conn::ConnId;
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::nic::Nic;
 use stack::sim::host::{HostError, HostSpec};
 use stack::sim::world::World;

@@ -1,15 +1,15 @@
 //! Every limit and default of an endpoint, validated once before the first frame.
 //!
-//! Called by: whoever builds a worker (apps, tests, the simulated world). It must never change while a worker runs: the
-//! same [`Config`] is shared read-only by all workers.
+//! It must never change while a worker runs: the same [`Config`] is shared read-only by all workers.
 
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::conn::listener::{ListenerConfig, Listeners, ListenersError};
-use crate::conn::local::{LocalAddrs, LocalAddrsError, LocalPrefix};
 use crate::conn::{Capacity, Records};
+use crate::local::addresses::{LocalAddrs, LocalPrefix};
+use crate::local::error::LocalAddrsError;
+use crate::local::listener::{ListenerConfig, Listeners, ListenersError};
 use crate::neighbor::{NeighborConfig, NeighborConfigError};
 use crate::tcp::settings::{Settings, SettingsError};
 use crate::tcp::window::scale_for;

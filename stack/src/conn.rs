@@ -1,8 +1,7 @@
 //! [`ConnTable`]: every connection of one worker, found by its flow with one or two cache misses.
 //!
-//! Called by: the worker, which owns it (stage 2 looks up, stage 3 inserts, moves and removes, timers expire). It must
-//! never allocate after construction, never rehash, and never give access to a record through a reference that has
-//! become stale.
+//! It must never allocate after construction, never rehash, and never give access to a record through a reference that
+//! has become stale.
 //!
 //! An [`index`] of 64-byte buckets leads from a keyed hash to an entry: kind, family and slab index. Behind it stand four
 //! kinds of record (embryo, open, parked, TIME-WAIT), each with a slab for either family. A record that changes its kind
@@ -16,20 +15,14 @@
 
 // What names a flow, and its hash.
 pub mod key;
-// Open ports and what a SYN to them gets.
-pub mod listener;
-// Our own addresses, those of each VLAN, under 16-bit ids.
-pub mod local;
-// Which VLANs are ours.
-pub mod vlans;
-// Which local port an active open gets.
-pub mod ports;
 // One line of the index.
 pub mod bucket;
 // From hash to entry.
 pub mod index;
 // What each kind remembers.
 pub mod record;
+// Fields of records that keep a number rounded.
+pub mod rounded;
 // Between those and the numbers of `tcp`.
 pub mod condense;
 // How that lies in memory.
@@ -40,29 +33,12 @@ mod slab;
 mod pair;
 // Birth, change and end of records.
 mod lifecycle;
-// The nodes of all queues below: the budget of kept frames.
-pub mod chunks;
-// What a connection has to send.
-pub mod tx_queue;
-// What it received in order.
-pub mod rx_queue;
-// What it received behind a gap.
-pub mod out_of_order;
-// Few bytes share a frame.
-mod compact;
-// Bytes that are computed.
-pub mod pattern;
-// Bytes that are copied once.
-pub mod statics;
-// Who waits for the application.
-pub mod accept_queue;
 // Which cookies have opened a connection.
 pub mod spent_cookies;
 // The open connections: protocol, queues, timers.
 pub mod connections;
+// Who gives way while places in the queues are scarce.
 pub mod pressure;
-// How a connection comes into being.
-pub mod opening;
 
 #[cfg(test)]
 mod tests;
@@ -72,19 +48,17 @@ use core::num::NonZeroU32;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::local::listener::ListenerId;
 use crate::memory::{MemoryError, PageOptions};
 
-pub use condense::{AnswerTicks, RestWindows};
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
-pub use local::{LocalAddrs, LocalId, LocalPrefix};
-pub use ports::{LocalPorts, PortRange, PortRangeError};
 pub use record::{
     ConnFlags, Embryo, EndDue, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts,
 };
+pub use rounded::{AnswerTicks, RestWindows};
 
 use index::Index;
-use listener::ListenerId;
 use pair::{Pair, Queue};
 use slab::{Slab, SlabRecord};
 

@@ -1,7 +1,6 @@
 //! One `u64` per named event, and the rule that every received frame ends in exactly one of them.
 //!
-//! Called by: the worker and the endpoint (write), reports and tests (read). It must never be shared between workers on
-//! the data path: each worker owns one [`Counters`] and hands out copies.
+//! It must never be shared between workers on the data path: each worker owns one [`Counters`] and hands out copies.
 
 use crate::wire::Defect;
 

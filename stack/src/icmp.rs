@@ -1,8 +1,7 @@
 //! Answers of a host that need no connection, written into the received frame: echo, ARP, neighbour discovery, ICMP errors;
 //! and what a received ICMP error says about which connection.
 //!
-//! Called by: the worker's slow lane, which has verified checksums, found the destination (or the target) to be ours,
-//! and limits the rate. It must never answer a group, an error with an error, or a source that can't be a host.
+//! It must never answer a group, an error with an error, or a source that can't be a host.
 
 pub mod error;
 pub mod report;

@@ -13,6 +13,8 @@ pub mod counters;
 pub mod time;
 // The one generator behind worlds and faults on purpose, from a seed; no secret ever comes of it.
 pub mod rng;
+// Sequence numbers: serial arithmetic modulo 2^32.
+pub mod seq;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
 // Who answers at which link-layer address: the ARP and NDP state machine, pending frames bounded.
@@ -23,6 +25,10 @@ pub mod icmp;
 pub mod path;
 // Huge-page-advised zeroed memory as typed slices: what tables and slabs live in.
 pub mod memory;
+// What is ours: addresses by VLAN, open ports, ports for active opens.
+pub mod local;
+// What connections keep of bytes: to send, received in order, behind a gap; one budget for all.
+pub mod queue;
 // The connection table: which connection, embryo or TIME-WAIT record a segment belongs to.
 pub mod conn;
 // TCP itself: numbers and rules, no buffers.
@@ -30,6 +36,6 @@ pub mod tcp;
 // When a connection wants to be called: a timing wheel with one node each.
 pub mod timer;
 // What runs on top: the App trait, and what an app can do.
-pub mod app;
+pub use worker::app;
 // The deterministic world: hosts, links and time from a seed.
 pub mod sim;

@@ -1,7 +1,6 @@
 //! [`Pages`]: zeroed memory in huge pages where the system has them, as typed slices; and [`prefetch_read`].
 //!
-//! Called by: the connection table and its slabs at start; [`prefetch_read`] by every stage that looks ahead. It must
-//! never grow or move after construction, and a request that can't be met must be an error, never an abort.
+//! It must never grow or move after construction, and a request that can't be met must be an error, never an abort.
 //!
 //! A table that is probed at random misses the TLB on every probe with 4 KiB pages: advising huge pages (Linux
 //! `madvise(2)`, `MADV_HUGEPAGE`) is worth 5 to 10 ns a lookup. Elsewhere the same code runs on plain pages.

@@ -1,8 +1,8 @@
 //! Who answers at which link-layer address: the neighbour unreachability machine of RFC 4861 §7.3, for NDP and ARP
 //! alike.
 //!
-//! Called by: the worker that owns ARP and NDP. It must never send (it returns what is to be asked), never read a
-//! clock, never grow: its capacity is fixed at creation, and what strangers send can only displace what nobody uses.
+//! It must never send (it returns what is to be asked), never read a clock, never grow: its capacity is fixed at
+//! creation, and what strangers send can only displace what nobody uses.
 //!
 //! The order of calls for an outgoing frame: [`NeighborTable::resolve`]; when that has no answer yet, send the
 //! solicitation that it names, if any, and leave the frame with [`NeighborTable::queue`]. Received ARP and NDP go to

@@ -1,8 +1,6 @@
 //! The seam between the stack and whatever carries frames: [`Nic`], [`Frame`], [`Burst`], [`Caps`].
 //!
-//! Called by: the worker (one `Nic` per worker, never shared); implemented by `dpdk::nic`, by the in-memory loop NIC
-//! of this crate and by the simulated world. It must never know about a protocol above Ethernet, never block, and
-//! never allocate per frame on its own account.
+//! It must never know about a protocol above Ethernet, never block, and never allocate per frame on its own account.
 
 pub mod fault;
 pub mod memory;

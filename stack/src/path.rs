@@ -1,9 +1,7 @@
 //! What is known of the ways to destinations: the path's MTU, and the link address that frames to it went to last and were
 //! answered from. A bounded cache per worker.
 //!
-//! Called by: the worker, when a connection opens, wakes, rests or hears that something has changed, never per packet:
-//! connections keep what they asked for, and [`Paths::epoch`] says when to ask again. It must never grow, never believe more
-//! than its callers have checked, and never raise an MTU before its time.
+//! It must never grow, never believe more than its callers have checked, and never raise an MTU before its time.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -11,7 +9,8 @@ use core::time::Duration;
 use arrayvec::ArrayVec;
 
 use crate::conn::connections::LinkPeer;
-use crate::conn::{FlowHasher, FlowKey, LocalId, TickMs};
+use crate::conn::{FlowHasher, FlowKey, TickMs};
+use crate::local::addresses::LocalId;
 use crate::neighbor::{Move, Neighbor};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;

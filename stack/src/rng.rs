@@ -1,7 +1,6 @@
 //! [`Random`]: all the chance of a simulated world or of a fault on purpose, from one number.
 //!
-//! Called by: everything in `sim`, `nic::fault`, and tests that draw a world. It must never be used for a secret of a real endpoint:
-//! who has seen a few outputs knows the rest.
+//! It must never be used for a secret of a real endpoint: who has seen a few outputs knows the rest.
 
 use core::ops::RangeInclusive;
 use core::time::Duration;

@@ -1,7 +1,7 @@
 //! The deterministic world: hosts with real workers on simulated NICs and links, in virtual time, from one seed.
 //!
-//! Called by: tests (`stack/tests/sim_*.rs`) and `syncline lab`. It must never read a clock, start a thread or do I/O, and
-//! never draw from anything but its seed: the same seed, hosts and calls give the same frames at the same instants.
+//! It must never read a clock, start a thread or do I/O, and never draw from anything but its seed: the same seed, hosts
+//! and calls give the same frames at the same instants.
 //!
 //! ```text
 //!  Host ── SimNic ── Link (up) ──►  switch  ──► Link (down) ── SimNic ── Host
@@ -16,9 +16,11 @@ mod agenda;
 mod draws;
 pub mod frame;
 pub mod host;
+mod host_id;
 pub mod inspect;
 pub mod link;
 pub mod nic;
+pub mod router;
 pub mod trace;
 pub mod world;
 pub mod wrap;

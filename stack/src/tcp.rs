@@ -1,6 +1,6 @@
 //! TCP itself: numbers and rules, no buffers, no I/O, no NIC. RFC 9293.
 //!
-//! Called by: the worker and the connection records. It must never import nic, conn, app, worker or sim.
+//! It must never import nic, conn, app, worker or sim.
 //!
 //! The tour: a [`segment::Segment`] comes to a [`tcb::Tcb`], `input` judges it by RFC 9293 §3.10.7 and returns a
 //! [`verdict::Verdict`]; afterwards the `Tcb` is asked for what it wants to send (`output`), a [`segment::SendPlan`] at
@@ -8,7 +8,6 @@
 
 // Vocabulary.
 pub mod segment;
-pub mod seq;
 pub mod verdict;
 // What calls bring along: time, settings, counters.
 pub mod env;
@@ -34,6 +33,7 @@ pub mod rest;
 // One mechanism, one file.
 pub mod ack;
 pub mod answer_limits;
+mod black_hole;
 pub mod congestion;
 pub mod deadline;
 pub mod keepalive;

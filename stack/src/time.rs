@@ -1,7 +1,6 @@
 //! [`Instant`]: the stack's only notion of time, always passed in as an argument.
 //!
-//! Called by: everything in this crate that has a deadline. It must never read a clock: the loop's owner does, once per
-//! turn, and the simulated world makes time up.
+//! It must never read a clock: the loop's owner does, once per turn, and the simulated world makes time up.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;

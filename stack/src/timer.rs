@@ -1,7 +1,6 @@
 //! [`TimerWheel`]: a hierarchical timing wheel, one node per timer, intrusive by index (Varghese and Lauck, 1987).
 //!
-//! Called by: the worker, once per turn; it holds each connection's earliest deadline and the app's timers. It must never
-//! allocate after creation, never fire early, and never walk what isn't due.
+//! It must never allocate after creation, never fire early, and never walk what isn't due.
 //!
 //! Eight levels of 64 slots; a slot of level n spans 64^n ticks, and together they span every [`Instant`]. A node sits in
 //! the level of the highest digit (base 64) in which its tick differs from the wheel's, and moves down when the wheel's

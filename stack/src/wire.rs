@@ -1,8 +1,7 @@
 //! Frames as bytes: views that check lengths once, and builders with right checksums, both over plain slices.
 //!
-//! Called by: the worker (fixed-offset headers on its fast lane, [`parse()`] on the slow one), `icmp`, the traffic
-//! generator, tests. It must never know a connection, an address of ours or a clock, never allocate, and import nothing
-//! of ours but `tcp::seq`.
+//! It must never know a connection, an address of ours or a clock, never allocate, and import nothing of ours but
+//! `tcp::seq`.
 
 pub mod arp;
 pub mod checksum;

@@ -1,17 +1,20 @@
 //! THE HOT PATH: one worker is one core, one queue pair, one connection table. [`Worker::turn`] is the whole loop.
 //!
-//! Called by: the threads of `apps`, the one-core loop of the benchmarks, tests. It must never allocate, lock, format,
-//! call the system or share a written cache line while it handles packets (the rings between workers excepted, for
-//! frames that the NIC gave to the wrong core).
+//! It must never allocate, lock, format, call the system or share a written cache line while it handles packets (the
+//! rings between workers excepted, for frames that the NIC gave to the wrong core).
 
+mod accept_queue;
+pub mod app;
 mod callbacks;
 mod classify;
+pub mod connect;
 mod connection;
 mod cx;
 mod cycles;
 mod deadline;
 mod ending;
 mod endpoint;
+pub mod frame_writer;
 mod handoff;
 mod handshake;
 mod held;
@@ -19,14 +22,15 @@ mod icmp_errors;
 mod info;
 mod look;
 mod neighborhood;
-mod output;
+mod new_states;
+mod opening;
+mod outbox;
 mod paths;
 mod pressure;
 mod process;
 mod reading;
 pub mod reply;
 mod rest;
-pub mod segment;
 mod slow;
 mod time_wait;
 mod token_bucket;
@@ -35,27 +39,29 @@ mod waiting;
 
 use std::sync::Arc;
 
-use crate::app::{App, ConnInfo, NoApp};
 use crate::config::Config;
 use crate::conn::connections::Connections;
-use crate::conn::ports::{LocalPorts, PortRange};
+use crate::conn::pressure::Pressure;
 use crate::conn::{ConnId, ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
+use crate::local::ports::{LocalPorts, PortRange};
 use crate::memory::{MemoryError, PageOptions};
 use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
 use crate::path::Paths;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
+use crate::worker::app::ConnInfo;
+use crate::worker::app::{App, NoApp};
 
 use callbacks::Hosted;
 use classify::{Broadcasts, Classifier, Lane, Meta};
 use ending::Ending;
 use endpoint::Endpoint;
+use frame_writer::SegmentWriter;
 use handoff::Message;
 use held::Held;
 use neighborhood::Neighborhood;
-use output::Outbox;
-use segment::SegmentWriter;
+use outbox::Outbox;
 use waiting::Waiting;
 
 pub use cx::Cx;
@@ -94,6 +100,8 @@ struct Core<N: Nic> {
     outbox: Outbox<N::Frame>,
     ring: RingEnd<N::Frame>,
     conns: Connections<N::Frame>,
+    /// Which connections give way while places in the queues are scarce.
+    pressure: Pressure,
     /// Connections at rest of which the app wants something that takes a record.
     waiting: Waiting,
     /// Connections whose first SYN waits for its neighbour.
@@ -133,14 +141,20 @@ impl<N: Nic, A: App> Worker<N, A> {
         ring: RingEnd<N::Frame>,
         memory: PageOptions,
     ) -> Result<Self, MemoryError> {
-        let conns = Connections::new(&config, Instant::ZERO, u32::from(nic.caps().mtu))?;
+        let open = config.limits.records.open;
+        let conns = Connections::new(
+            config.limits.records,
+            config.limits.queue_items,
+            u32::from(nic.caps().mtu),
+            &config.tcp,
+            Instant::ZERO,
+        )?;
         let writer = SegmentWriter::new(MacAddr(nic.mac()), config.ttl, nic.caps());
-        let open = config.limits.records.open.total();
-        let connections = open + config.limits.records.parked.total();
+        let connections = open.total() + config.limits.records.parked.total();
         let caps = nic.caps().clone();
         let mac = MacAddr(nic.mac());
         Ok(Self {
-            hosted: Hosted::new(app, connections as usize, open as usize),
+            hosted: Hosted::new(app, connections as usize, open.total() as usize),
             rx: Burst::new(),
             scratch: Scratch {
                 metas: Box::new([Meta::ENDED; BURST_FRAMES]),
@@ -157,6 +171,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,
+                pressure: Pressure::new(open.v4, open.v6),
                 ports: LocalPorts::new(&secrets.ports, PortRange::default()),
                 writer,
                 ring,
@@ -300,7 +315,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     /// Segments of handshakes that a listener refused for want of a place: SYNs that were dropped because its backlog was
     /// full, ACKs that found its accept queue full.
     #[must_use]
-    pub fn refused_handshakes(&self, listener: crate::conn::listener::ListenerId) -> u64 {
+    pub fn refused_handshakes(&self, listener: crate::local::listener::ListenerId) -> u64 {
         self.core.endpoint.accept_queues.refused(listener)
     }
 

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 
 use stack::conn::{
-    Capacity, ConnTable, Embryo, FlowHasher, FlowKey, Found, LocalId, Open, Parked, Records,
-    TimeWait,
+    Capacity, ConnTable, Embryo, FlowHasher, FlowKey, Found, Open, Parked, Records, TimeWait,
 };
+use stack::local::addresses::LocalId;
 use stack::memory::PageOptions;
 use stack::time::Instant;
 

@@ -1,7 +1,6 @@
 //! `docs/reference/counters.md` says what the code counts: the page is made from the code, and this compares the two.
 //!
-//! Called by: `cargo test -p stack`; with `SYNCLINE_WRITE_DOCS=1` it writes the page instead. It must never pass on a page
-//! that misses a counter, has one too many, or describes one otherwise than the code.
+//! It must never pass on a page that misses a counter, has one too many, or describes one otherwise than the code.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;

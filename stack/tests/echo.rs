@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use stack::app::{App, Connect, Cx, TxItem};
-use stack::conn::listener::SynPolicy;
 use stack::conn::{ConnId, Kind};
+use stack::local::listener::SynPolicy;
 use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use stack::app::{App, Connect, Cx};
 use stack::config::ConfigSpec;
-use stack::conn::listener::{ListenerId, SynPolicy};
 use stack::conn::{ConnId, Records};
+use stack::local::listener::{ListenerId, SynPolicy};
 use stack::nic::Nic;
 use stack::nic::memory::MemoryNic;
 use stack::tcp::verdict::CloseReason;

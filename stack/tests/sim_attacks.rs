@@ -1,8 +1,8 @@
 //! Every budget that all peers of a server share, attacked at default limits while well-behaved connections go on: over 60
 //! virtual seconds they keep nine tenths of what the same seed gives them in peace (docs/reference/budgets.md).
 //!
-//! Called by: `cargo test -p stack --test sim_attacks`. It must never weaken an attack unsaid: peers that are reset come
-//! again unless the test says `once`, and a counter shows that the budget was reached.
+//! It must never weaken an attack unsaid: peers that are reset come again unless the test says `once`, and a counter
+//! shows that the budget was reached.
 #![forbid(unsafe_code)]
 
 #[path = "attacks/crowd.rs"]

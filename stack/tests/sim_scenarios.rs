@@ -1,7 +1,7 @@
 //! Situations that random worlds meet too rarely or can't judge exactly: each mechanism seen working, by its effect.
 //!
-//! Called by: `cargo test -p stack --test sim_scenarios`. It must never accept an end without looking at how it came: the
-//! arrows taken, the frames on the wire, the time that it took.
+//! It must never accept an end without looking at how it came: the arrows taken, the frames on the wire, the time that
+//! it took.
 #![forbid(unsafe_code)]
 
 #[path = "sim/puppet.rs"]
@@ -10,19 +10,20 @@ mod puppet;
 use std::time::Duration;
 
 use stack::app::{Connect, TxItem};
-use stack::conn::listener::{ListenerId, SynPolicy};
-use stack::conn::local::LocalId;
 use stack::conn::{FlowKey, Kind};
 use stack::counters::Counter;
-use stack::sim::host::{HostSpec, Spread};
+use stack::local::addresses::LocalId;
+use stack::local::listener::{ListenerId, SynPolicy};
+use stack::seq::SeqNum;
+use stack::sim::host::{HostId, HostSpec, Spread};
 use stack::sim::inspect::Tcp;
-use stack::sim::link::LinkSpec;
+use stack::sim::link::{Fate, LinkSpec};
+use stack::sim::router::ROUTER;
 use stack::sim::trace::Crossing;
 use stack::sim::world::Direction;
 use stack::sim::wrap;
 use stack::tcp::env::Counters;
 use stack::tcp::isn::{Remote, Tuple};
-use stack::tcp::seq::SeqNum;
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::state::{Event, State};
 use stack::tcp::verdict::CloseReason;
@@ -46,7 +47,7 @@ fn ms(n: u64) -> Duration {
 }
 
 /// TCP's counters of a host's first worker.
-fn tcp(show: &Show, host: stack::sim::host::HostId) -> &Counters {
+fn tcp(show: &Show, host: HostId) -> &Counters {
     show.world
         .workers(host)
         .next()
@@ -65,7 +66,7 @@ fn with_flags(show: &Show, wanted: u8) -> Vec<&Crossing> {
     show.world.trace().iter().filter(has).collect()
 }
 
-fn records(show: &Show, host: stack::sim::host::HostId, kind: Kind) -> u32 {
+fn records(show: &Show, host: HostId, kind: Kind) -> u32 {
     let worker = show.world.workers(host).next().expect("a worker");
     let records = worker.table().len(kind);
     records.v4 + records.v6
@@ -814,6 +815,61 @@ fn a_hole_is_filled_by_fast_retransmit() {
     assert_eq!(counters.retransmission_timeouts, 0);
     assert_eq!(show.server().received, 200_000);
     show.end();
+}
+
+/// What a router between two hosts does with packets of more than 1,300 bytes.
+fn show_with_a_small_path(answers: bool) -> Show {
+    Show::new(|client, server| {
+        for host in [client, server] {
+            host.down.mtu = 1_300;
+            host.down.answers_too_big = answers;
+        }
+    })
+}
+
+/// Both links carry 1,500 bytes, the path between them 1,300. A router that says so costs one round trip (RFC 1191, RFC 8201);
+/// behind one that says nothing, full segments are given up for what every path carries.
+#[test]
+fn a_path_smaller_than_both_links_is_found() {
+    let v4 = (HostSpec::v4(1), HostSpec::v4(2), 576);
+    let v6 = (HostSpec::v6(1), HostSpec::v6(2), 1_280);
+    for ((from, to, floor), answers) in [(v4, true), (v6, true), (v4, false), (v6, false)] {
+        let mut show = show_with_a_small_path(answers);
+        let how = Connect {
+            local: Some(from),
+            ..Connect::default()
+        };
+        let opened = show.world.act(show.client, 0, |_, cx| {
+            cx.connect((to, PORT).into(), &how, ())
+        });
+        let id = opened.expect("a worker").expect("a connection");
+        show.run(ms(10));
+        show.world.record(true);
+        show.send(id, 0, 100_000);
+        show.run(if answers { ms(100) } else { secs(30) });
+        assert_eq!(show.server().received, 100_000, "{from}, {answers}");
+        let is_whole = |c: &&Crossing| c.fate == Fate::Delivered && c.from == show.client;
+        let passed = show.world.trace().iter().filter(is_whole);
+        let longest = passed.map(|c| c.bytes.len() - 14).max();
+        let swallowed = show.world.trace().iter().filter(|c| c.fate == Fate::TooBig);
+        let (said, swallowed) = (with_sender(&show, ROUTER), swallowed.count());
+        let client = tcp(&show, show.client);
+        if answers {
+            assert_eq!((longest, said), (Some(1_300), swallowed), "{from}");
+            assert_eq!(client.retransmission_timeouts, 0, "{from}");
+        } else {
+            assert_eq!((longest, said), (Some(floor), 0), "{from}");
+            assert_eq!(client.black_holes, 1, "{from}");
+        }
+        assert!(swallowed > 0, "{from}");
+        show.end();
+    }
+}
+
+/// Frames of a recorded run that this host sent.
+fn with_sender(show: &Show, from: HostId) -> usize {
+    let is_its = |c: &&Crossing| c.from == from;
+    show.world.trace().iter().filter(is_its).count()
 }
 
 /// The last segment is lost, so no duplicate ACK tells of it: the timer does, after a second at least.

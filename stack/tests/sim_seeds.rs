@@ -1,9 +1,9 @@
 //! Thousands of worlds, each drawn from a seed: byte streams equal, nothing stuck, nothing leaked, every frame right.
 //!
-//! Called by: `cargo test -p stack --test sim_seeds`. `SYNCLINE_SEEDS=n` runs n seeds (2,000 otherwise, from
-//! `SYNCLINE_FIRST_SEED` or 0 on), `SYNCLINE_SEED=n`
-//! runs the one and leaves its frames in `target/sim-seed-n.pcap` (docs/guide/replay.md). It must never depend on the
-//! machine: a seed that fails here fails everywhere at this commit.
+//! `SYNCLINE_SEEDS=n` runs n seeds (2,000 otherwise, from `SYNCLINE_FIRST_SEED` or 0 on), `SYNCLINE_SEED=n` runs the one
+//! and leaves its frames in `target/sim-seed-n.pcap` (docs/guide/replay.md). `SYNCLINE_FRAME_HASHES=FILE` writes a hash
+//! of every seed's frames into FILE (`scripts/same-frames`). It must never depend on the machine: a seed that fails here
+//! fails everywhere at this commit.
 #![forbid(unsafe_code)]
 
 #[path = "sim/actor.rs"]
@@ -12,8 +12,12 @@ mod actor;
 mod capture;
 #[path = "sim/draw.rs"]
 mod draw;
+#[path = "sim/hashes.rs"]
+mod hashes;
 #[path = "sim/intruder.rs"]
 mod intruder;
+#[path = "sim/narrow.rs"]
+mod narrow;
 #[path = "sim/plan.rs"]
 mod plan;
 #[path = "sim/stage.rs"]
@@ -27,7 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::HostSpec;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
@@ -49,6 +53,11 @@ static FORGED_IN_SYN_SENT: AtomicU64 = AtomicU64::new(0);
 /// Forged segments with the right numbers from another VLAN.
 static FORGED_ELSEWHERE: AtomicU64 = AtomicU64::new(0);
 
+/// Paths that were found to carry less than the link.
+static PATHS_LOWERED: AtomicU64 = AtomicU64::new(0);
+/// Paths that swallowed large segments in silence, and were found out.
+static BLACK_HOLES: AtomicU64 = AtomicU64::new(0);
+
 /// Failures shown; the others are counted.
 const SHOWN: usize = 5;
 
@@ -65,13 +74,16 @@ fn run(seed: u64, record: bool) -> Vec<String> {
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let mut stage = draw::draw(seed);
         let looks = wraps::is_due(seed) || stage.intruder.is_some();
-        stage.world.record(record || looks);
+        stage.world.record(record || looks || hashes::are_wanted());
         let mut wrong = stage.judge(LIMIT);
+        hashes::keep(seed, stage.world.trace());
         if let Some(intruder) = &stage.intruder {
             FORGED_ELSEWHERE.fetch_add(intruder.sent_elsewhere, Ordering::Relaxed);
             FORGED_AT_REST.fetch_add(stage.refused_at_rest, Ordering::Relaxed);
             FORGED_IN_SYN_SENT.fetch_add(stage.refused_in_syn_sent, Ordering::Relaxed);
         }
+        PATHS_LOWERED.fetch_add(stage.paths_lowered, Ordering::Relaxed);
+        BLACK_HOLES.fetch_add(stage.black_holes, Ordering::Relaxed);
         if wraps::is_due(seed)
             && let Some(missing) = stage.missing_wraps()
         {
@@ -185,6 +197,7 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
             .collect()
     });
     failed.sort();
+    hashes::write();
     let shown: Vec<String> = failed
         .iter()
         .take(SHOWN)
@@ -208,6 +221,11 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
         commit(),
         shown.join("\n")
     );
+    judge_totals(seeds);
+}
+
+/// Whether the seeds together met what they are to meet.
+fn judge_totals(seeds: u64) {
     let (due, wrapped) = (seeds / 3, WRAPPED.load(Ordering::Relaxed));
     println!("{wrapped} of {seeds} seeds wrapped all numbers");
     assert!(wrapped * 100 >= due * 99, "a third of them should");
@@ -217,8 +235,12 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
     println!(
         "{at_rest} forged segments met connections at rest, {in_syn_sent} clients in SYN-SENT; {elsewhere} came from other VLANs"
     );
+    let lowered = PATHS_LOWERED.load(Ordering::Relaxed);
+    let holes = BLACK_HOLES.load(Ordering::Relaxed);
+    println!("{lowered} paths were found to be smaller, {holes} of them in silence");
     if seeds >= 1_000 {
         assert!(at_rest > 100 && in_syn_sent > 100, "intruders met too few");
         assert!(elsewhere > 100, "{elsewhere}");
+        assert!(lowered > 100 && holes > 50, "too few small paths");
     }
 }

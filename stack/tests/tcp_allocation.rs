@@ -1,11 +1,11 @@
 //! TCP and the timing wheel allocate nothing once they exist: opening, data with losses, closing, TIME-WAIT, timers.
 //!
-//! Called by: `cargo test`. It must never warm anything up first: the very first segment counts too.
+//! It must never warm anything up first: the very first segment counts too.
 
+use stack::seq::SeqNum;
 use stack::tcp::env::{Counters, Env};
 use stack::tcp::lang::{Base, Spec, ack, data, fin, syn_ack};
 use stack::tcp::output::Unsent;
-use stack::tcp::seq::SeqNum;
 use stack::tcp::settings::{ConnectionOptions, Settings};
 use stack::tcp::tcb::{OpenParams, Tcb};
 use stack::time::Instant;

@@ -1,13 +1,15 @@
 //! The norms of `CONTRIBUTING.md` that a machine can hold, as an ordinary test over the whole workspace.
 //!
-//! Called by: `cargo test -p stack`. It must never look outside the repository, run a command, or guess at Rust by
-//! regular expression: each rule reads the syntax tree, and each has a test that shows it can fail.
+//! It must never look outside the repository, run a command, or guess at Rust by regular expression: each rule reads the
+//! syntax tree, and each has a test that shows it can fail.
 #![forbid(unsafe_code)]
 
 #[path = "tidy/bans.rs"]
 mod bans;
 #[path = "tidy/budgets.rs"]
 mod budgets;
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/crates.rs"]
 mod crates;
 #[path = "tidy/directions.rs"]
@@ -26,6 +28,8 @@ mod sizes;
 mod tree;
 #[path = "tidy/unsafe_code.rs"]
 mod unsafe_code;
+#[path = "tidy/voice.rs"]
+mod voice;
 
 use tree::{Finding, Tree};
 
@@ -39,6 +43,7 @@ const RULES: &[Rule] = &[
     bans::order_on_sequence_numbers,
     bans::allows_without_a_reason,
     budgets::rows_and_limits_agree,
+    circles::among_files,
     crates::edges,
     crates::native_dependencies_of_stack,
     directions::imports,
@@ -53,6 +58,7 @@ const RULES: &[Rule] = &[
     sizes::functions,
     unsafe_code::only_where_it_belongs,
     unsafe_code::forbidden_at_the_roots,
+    voice::riddles_become_fewer,
 ];
 
 #[test]

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use stack::app::{App, Chunk, Connect, Cx, TxItem};
 use stack::config::{ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, ConnId, Records};
 use stack::counters::Counter;
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::nic::{
     BURST_FRAMES, Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest,
 };
-use stack::tcp::seq::SeqNum;
+use stack::seq::SeqNum;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;

@@ -1,7 +1,6 @@
 //! Complete connections: handshake, an HTTP request, its response, close; each byte of both compared.
 //!
-//! Called by: [`crate::side::Side`]. It must never count a connection as complete that did not end in good order with all
-//! of its bytes right.
+//! It must never count a connection as complete that did not end in good order with all of its bytes right.
 //!
 //! What rides on what:
 //!

@@ -1,7 +1,6 @@
 //! The request and the response of [`crate::connect`], as bytes that both sides make for themselves.
 //!
-//! Called by: both sides at start. It must never depend on anything but its arguments: what one side sends is what the
-//! other compares with.
+//! It must never depend on anything but its arguments: what one side sends is what the other compares with.
 
 /// Largest body in bytes: with its header it stays below 65,536, which is what a connection's state can count.
 pub const BODY_MAX: u32 = 60_000;

@@ -1,6 +1,6 @@
 //! [`Latency`]: how long connections or requests took, to three digits, in memory taken at start.
 //!
-//! Called by: the clients of this crate (record), reports (percentiles). It must never allocate while it records.
+//! It must never allocate while it records.
 
 use core::time::Duration;
 

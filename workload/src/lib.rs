@@ -1,8 +1,7 @@
 //! What both sides of a connection benchmark do, as apps of the stack: whole HTTP connections ([`connect`]) and one byte
 //! there and back over connections that stay ([`request`]), every reply verified by whoever asked.
 //!
-//! Called by: `syncline bench` (over ring and memif), the one-core loop of `benches`. A crate of its own because `benches`
-//! must build without DPDK. It must never know a NIC, a clock or a thread.
+//! A crate of its own because `benches` must build without DPDK. It must never know a NIC, a clock or a thread.
 #![forbid(unsafe_code)]
 
 // What happened, counted: one fate for each connection and each reply.

@@ -1,6 +1,6 @@
 //! [`NextTurn`]: connections on which something is to be done one turn later, so that it leaves in a segment of its own.
 //!
-//! Called by: the apps of this crate. It must never grow beyond what it was made for.
+//! It must never grow beyond what it was made for.
 
 use stack::app::Cx;
 use stack::conn::ConnId;

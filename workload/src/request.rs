@@ -1,7 +1,7 @@
 //! One byte there and back over connections that stay: the client asks on connections chosen uniformly at random.
 //!
-//! Called by: [`crate::side::Side`]. It must never take a reply for right that came over another connection: the reply
-//! is the byte of the request plus the number of requests that the connection has served, which both sides count.
+//! It must never take a reply for right that came over another connection: the reply is the byte of the request plus the
+//! number of requests that the connection has served, which both sides count.
 
 use core::net::SocketAddr;
 

@@ -1,6 +1,6 @@
 //! [`Side`]: the four apps of this crate under one type, so that a program holds one worker for all of them.
 //!
-//! Called by: the worker (as an app), whoever conducts a benchmark. It must never decide anything.
+//! It must never decide anything.
 
 use stack::app::{App, Cx};
 use stack::conn::ConnId;

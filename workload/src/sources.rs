@@ -1,7 +1,6 @@
 //! [`Sources`]: the local addresses that a client's connections come from, in turn, so that ports suffice.
 //!
-//! Called by: the clients of this crate, and by whoever configures their stack (the prefix must be theirs). It must never
-//! repeat an address before all others had their turn.
+//! It must never repeat an address before all others had their turn.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,6 @@
 //! [`Tally`]: what a side of a benchmark has seen so far, and [`Fault`]: every way in which it can go wrong.
 //!
-//! Called by: the apps of this crate (count), whoever reports. It must never hold a fault that isn't a failure of the run.
+//! It must never hold a fault that isn't a failure of the run.
 
 use stack::app::ConnectError;
 use stack::tcp::verdict::CloseReason;

@@ -1,6 +1,6 @@
 //! The flags of `syncline bench`.
 //!
-//! Called by: clap, the modules of `bench`. It must never hold a flag that nothing reads.
+//! It must never hold a flag that nothing reads.
 
 use std::time::Duration;
 

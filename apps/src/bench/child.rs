@@ -1,27 +1,20 @@
-//! The endpoint of a memif run as a process of its own: [`run`] is what it does, [`Child`] is how its parent sees it.
+//! [`Child`]: the endpoint of a memif run as its parent sees it, a process of its own; [`Told`], the lines between them.
 //!
-//! Called by: `bench` (the child, by its hidden role), `memif` (the parent). The child must never outlive its parent: it
-//! ends when its stdin does. Between them go lines: orders one way, JSON the other.
+//! Orders go one way, JSON the other. The child must never outlive its parent: it ends when its stdin does.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use dpdk::{Eal, EalConfig, Mempool, NicSpec, PortConfig};
 use serde::{Deserialize, Serialize};
 
-use super::args::{Args, Mode};
-use super::conversation;
-use super::endpoint::{self, Make, Progress, Ready, Stopped, Tells};
-use super::memif::Link;
-use super::ring::{MEMORY_MB, POOLS, only};
-use crate::clock::{self, Clock};
+use super::args::Args;
+use super::endpoint::{Progress, Ready, Stopped};
+use crate::clock;
 use crate::console;
 use crate::failure::Failure;
-use crate::mailbox::{Mailbox, Order, Orders};
 use crate::stop::Stop;
-use crate::threads::join;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,101 +25,17 @@ const END: Duration = Duration::from_secs(5);
 /// How often a waiting parent looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-const ORDER_PROGRESS: &str = "progress";
+pub(super) const ORDER_PROGRESS: &str = "progress";
 const ORDER_STOP: &str = "stop";
 
 /// One line of the child's stdout.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Told {
+pub(super) enum Told {
     Ready(Ready),
     Progress(Progress),
     Stopped(Stopped),
     Failed { usage: bool, cause: String },
-}
-
-/// The child's life: opens the server's side of the link, turns the endpoint, answers its parent, stops.
-///
-/// # Errors
-/// [`Failure`] when it can't even tell its parent; otherwise it tells, and ends well.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    // A Ctrl-C on the terminal reaches both processes; when to stop is the parent's to say.
-    Stop::leave_to_parent()?;
-    let outcome = match args.mode {
-        Mode::Rst | Mode::Syn => serve(args, endpoint::without_app),
-        Mode::Connect | Mode::Request => serve(args, conversation::endpoint),
-    };
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(failure) => tell(&Told::Failed {
-            usage: matches!(failure, Failure::Usage(_)),
-            cause: failure.to_string(),
-        }),
-    }
-}
-
-fn serve<A: Tells>(args: &Args, make: Make<A>) -> Result<(), Failure> {
-    let eal = Eal::init(&EalConfig {
-        memory_mb: MEMORY_MB,
-        extra_args: args.eal.clone(),
-        ..EalConfig::default()
-    })?;
-    let spec: NicSpec = args.nic.parse()?;
-    let (port, queues) = eal.open(&spec)?.init(&PortConfig {
-        pools: POOLS,
-        ..PortConfig::default()
-    })?;
-    let queue = only(queues)?;
-    let rx_pool = port.rx_pool().cloned();
-    let cpu = args.cpus.as_ref().and_then(|cpus| cpus.get(1).copied());
-    let clock = Clock::start(eal.cycles_hz());
-    let (orders, mailbox) = (Orders::new(Order::Run), Mailbox::new());
-    let (last, pools) = std::thread::scope(|scope| {
-        let (orders, mailbox, eal) = (&orders, &mailbox, &eal);
-        let (ready_tx, ready_rx) = mpsc::channel();
-        let endpoint = scope.spawn(move || {
-            let _lcore = eal.register_thread(cpu)?;
-            let (endpoint, ready) = make(queue, args, eal.memory_line(), clock)?;
-            // The receiver waits for exactly this.
-            drop(ready_tx.send(ready));
-            Ok(endpoint.run(orders, mailbox))
-        });
-        let obeyed = match ready_rx.recv() {
-            Ok(ready) => tell(&Told::Ready(ready)).and_then(|()| obey(mailbox)),
-            // The thread's own error says more.
-            Err(_) => Ok(()),
-        };
-        orders.give(Order::Stop);
-        let ended = join(endpoint)?;
-        obeyed.map(|()| ended)
-    })?;
-    drop(port);
-    let in_use = pools.iter().chain(&rx_pool).map(Mempool::in_use).sum();
-    tell(&Told::Stopped(Stopped {
-        progress: last,
-        mbufs_in_use: in_use,
-    }))
-}
-
-/// Answers orders until told to stop, or until the parent is gone.
-fn obey(mailbox: &Mailbox<Progress>) -> Result<(), Failure> {
-    for line in std::io::stdin().lines() {
-        match line.as_deref() {
-            Ok(ORDER_PROGRESS) => {
-                let silent = || Failure::Run("the endpoint's thread does not answer".into());
-                tell(&Told::Progress(
-                    mailbox.ask().ok_or_else(silent)?.with_memory(),
-                ))?;
-            }
-            _ => break,
-        }
-    }
-    Ok(())
-}
-
-fn tell(told: &Told) -> Result<(), Failure> {
-    let line = serde_json::to_string(told).map_err(|error| Failure::Run(error.to_string()))?;
-    console::result(line)
 }
 
 /// The endpoint's process, as its parent sees it. Ends with this value.
@@ -136,11 +45,11 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts this very program in the other role.
+    /// Starts this very program in the other role, on the NIC `server`.
     ///
     /// # Errors
     /// [`Failure::Run`] when the system refuses.
-    pub(super) fn start(args: &Args, link: &Link, cpus: &[usize]) -> Result<Self, Failure> {
+    pub(super) fn start(args: &Args, server: &str, cpus: &[usize]) -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| {
             Failure::Run(format!("the endpoint's process does not start: {error}"))
         };
@@ -148,15 +57,10 @@ impl Child {
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
         command
             .args(["bench", args.mode.name(), "--role", "endpoint"])
-            .args([
-                "--nic",
-                &link.server().to_string(),
-                "--cpus",
-                &cpus.join(","),
-            ])
+            .args(["--nic", server, "--cpus", &cpus.join(",")])
             .args(["--connections", &args.connections.to_string()])
             .args(args.cookies.then_some("--cookies"))
-            .args(conversation::flags(args))
+            .args(flags(args))
             .args(args.ipv6.then_some("--ipv6"))
             .args(args.eal.iter().map(|argument| format!("--eal={argument}")))
             .stdin(Stdio::piped())
@@ -268,4 +172,26 @@ impl Drop for Child {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The flags of a conversation that the server's process must have too.
+fn flags(args: &Args) -> Vec<String> {
+    if !args.mode.is_conversation() {
+        return Vec::new();
+    }
+    let ms = |time: Duration| format!("{}ms", time.as_millis());
+    let mut flags: Vec<String> = [
+        ("--concurrency", args.concurrency.to_string()),
+        ("--shape", args.shape.name().to_owned()),
+        ("--size", args.size.to_string()),
+        ("--time-wait", ms(args.time_wait)),
+        ("--park-after", ms(args.park_after)),
+    ]
+    .into_iter()
+    .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .collect();
+    if let Some(records) = args.open_records {
+        flags.extend(["--open-records".to_owned(), records.to_string()]);
+    }
+    flags
 }

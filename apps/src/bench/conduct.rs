@@ -1,6 +1,6 @@
 //! The course of a run, the same for every link: warm-up, measurement with a line a second, drain.
 //!
-//! Called by: `stateless` (the whole course) and `conversation` (its parts), on the control thread. It must never touch a frame: it orders, asks and subtracts.
+//! It must never touch a frame: it orders, asks and subtracts.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,6 @@
 //! `bench connect` and `bench request`: a stack with an app on both sides of the link, each on its own core.
 //!
-//! Called by: `bench`, and `child` for the server's side. It must never print a rate that holds a connection or reply that
-//! was not verified.
+//! It must never print a rate that holds a connection or reply that was not verified.
 
 // What both stacks are.
 mod plan;
@@ -61,26 +60,4 @@ pub(super) fn endpoint(
     )?;
     ready.room = plan::room(args);
     Ok((endpoint, ready))
-}
-
-/// The flags of a conversation that the server's process must have too.
-pub(super) fn flags(args: &Args) -> Vec<String> {
-    if !args.mode.is_conversation() {
-        return Vec::new();
-    }
-    let ms = |time: std::time::Duration| format!("{}ms", time.as_millis());
-    let mut flags: Vec<String> = [
-        ("--concurrency", args.concurrency.to_string()),
-        ("--shape", args.shape.name().to_owned()),
-        ("--size", args.size.to_string()),
-        ("--time-wait", ms(args.time_wait)),
-        ("--park-after", ms(args.park_after)),
-    ]
-    .into_iter()
-    .flat_map(|(flag, value)| [flag.to_owned(), value])
-    .collect();
-    if let Some(records) = args.open_records {
-        flags.extend(["--open-records".to_owned(), records.to_string()]);
-    }
-    flags
 }

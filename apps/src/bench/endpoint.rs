@@ -1,8 +1,7 @@
 //! The endpoint's thread: builds a worker, fills its table, and turns it until told to stop. And what it tells:
 //! [`Ready`], [`Progress`], [`Stopped`], which also travel between the two processes of a memif run.
 //!
-//! Called by: `ring` (as a thread beside the generator), `child` (as the thread of its own process). It must never read
-//! a clock or a lock per frame.
+//! It must never read a clock or a lock per frame.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Who was the limit of a run, with the evidence, or that it can't be told.
 //!
-//! Called by: `report`. It must never guess: a verdict needs one side that was full and another that was not.
+//! It must never guess: a verdict needs one side that was full and another that was not.
 
 use serde::Serialize;
 

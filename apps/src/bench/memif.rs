@@ -1,7 +1,7 @@
 //! `--nic memif`: this process generates or is the client; the endpoint is a child process (or somebody else's) behind shared memory.
 //!
-//! Called by: `bench`. It must never unmap the link while the other side polls: the child stops and closes first, and a
-//! process that somebody else started is waited for.
+//! It must never unmap the link while the other side polls: the child stops and closes first, and a process that
+//! somebody else started is waited for.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -133,7 +133,7 @@ pub(super) fn run<R>(
     })?;
     let cpus = threads::assign(&["generator", "endpoint"], args.cpus.as_deref(), eal.cpus())?;
     let mut child = match args.peer {
-        Peer::Endpoint => Some(Child::start(args, &link, &cpus)?),
+        Peer::Endpoint => Some(Child::start(args, &link.server().to_string(), &cpus)?),
         Peer::External => None,
     };
     let ready = child.as_mut().map(|child| child.ready(stop)).transpose()?;

@@ -1,13 +1,14 @@
 //! What the endpoint is for a run: its addresses, its open port, the room in its table, and what fills it.
 //!
-//! Called by: the endpoint's thread, the generator's side (where SYNs go). It must never ask the machine for anything.
+//! It must never ask the machine for anything.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stack::config::{Config, ConfigError, ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
-use stack::conn::{Capacity, FlowKey, LocalId, Parked, Records};
-use stack::tcp::seq::SeqNum;
+use stack::conn::{Capacity, FlowKey, Parked, Records};
+use stack::local::addresses::LocalId;
+use stack::local::listener::{ListenerConfig, SynPolicy};
+use stack::seq::SeqNum;
 use stack::wire::vlan::VlanId;
 
 use super::args::{Args, Mode};

@@ -1,6 +1,6 @@
 //! [`Report`]: what a run came to, as text for people and as JSON for scripts, and whether it is good.
 //!
-//! Called by: `stateless`; `conversation` shares parts. It must never round a wrong reply away: one is enough to fail the run.
+//! It must never round a wrong reply away: one is enough to fail the run.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! `--nic ring`: generator or client and endpoint as two threads of this process, joined by DPDK's in-memory link.
 //!
-//! Called by: `bench`. It must never leave a thread polling: both are joined on every way out.
+//! It must never leave a thread polling: both are joined on every way out.
 
 use std::sync::mpsc;
 

@@ -1,6 +1,6 @@
 //! `bench rst` and `bench syn`: a generator of SYNs on the near side, its replies verified.
 //!
-//! Called by: `bench`. It must never print a result twice.
+//! It must never print a result twice.
 
 use std::net::IpAddr;
 use std::thread::{Scope, ScopedJoinHandle};

@@ -1,6 +1,6 @@
 //! [`Client`]: the app that opens connections, talks on them as it was told, and checks every byte that comes back.
 //!
-//! Called by: the worker, through [`App`]. It must never believe a peer: what arrives is compared with what must.
+//! It must never believe a peer: what arrives is compared with what must.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use stack::app::{App, Connect, ConnectError, Cx, TxItem};
-use stack::conn::{ConnId, pattern};
+use stack::conn::ConnId;
 use stack::nic::Nic;
+use stack::queue::pattern;
 use stack::tcp::verdict::CloseReason;
 
 /// The end of an HTTP head.

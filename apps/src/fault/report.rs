@@ -1,6 +1,6 @@
 //! [`FaultReport`]: what `--fault` did, for reports.
 //!
-//! Called by: the reports of commands that open a NIC. It must never leave out the seed: with it the same comes again.
+//! It must never leave out the seed: with it the same comes again.
 
 use std::fmt;
 

@@ -1,7 +1,6 @@
 //! [`Actor`]: the application of an end that is ours. It does its acts when they are due and notes what it sees.
 //!
-//! Called by: the worker (as its [`App`]), the stages (take the notes). It must never act on its own: an application that
-//! hangs is one whose scene tells it nothing.
+//! It must never act on its own: an application that hangs is one whose scene tells it nothing.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use stack::app::{App, Connect, Cx, TxItem};
 use stack::conn::ConnId;
-use stack::conn::listener::ListenerId;
+use stack::local::listener::ListenerId;
 use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;

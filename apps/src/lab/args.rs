@@ -1,6 +1,6 @@
 //! The flags of `syncline lab`.
 //!
-//! Called by: clap, `lab`. It must never hold a flag that nothing reads.
+//! It must never hold a flag that nothing reads.
 
 use std::path::PathBuf;
 

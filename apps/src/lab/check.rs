@@ -1,6 +1,6 @@
 //! Whether what a scene expects came about: [`unmet`].
 //!
-//! Called by: `report`. It must never be kinder to us than to the kernel: the words of the scene hold for both.
+//! It must never be kinder to us than to the kernel: the words of the scene hold for both.
 
 use super::scenario::{Cast, Expectation, Expected, Scene, Seen, Side};
 use super::story::{Row, Story, Told};

@@ -1,6 +1,6 @@
 //! [`Errno`]: what a failing call tells its application, by the names that everybody searches for.
 //!
-//! Called by: scenarios, the stages. It must never invent a name: these are POSIX's, the words are glibc's.
+//! It must never invent a name: these are POSIX's, the words are glibc's.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! The same as the ladder, for programs: [`scene`].
 //!
-//! Called by: `report`. It must never say less than the ladder does.
+//! It must never say less than the ladder does.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The packet ladder: a [`Story`] as text, one line per row, at most [`WIDTH`] columns.
 //!
-//! Called by: `report`. It must never leave out what the story tells: what doesn't fit goes on a line of its own.
+//! It must never leave out what the story tells: what doesn't fit goes on a line of its own.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! `--pcap`: the frames of a run into one pcapng file (draft-ietf-opsawg-pcapng), ns included; one interface per scene.
 //!
-//! Called by: `report`. It must never write less than was recorded.
+//! It must never write less than was recorded.
 
 use std::borrow::Cow;
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! [`Recording`]: what happened in a scene, as the stages saw it: frames as bytes, states, neighbour entries, calls.
 //!
-//! Called by: the stages `sim` and `tap` (write it), `story` (reads it). It must never interpret: frames stay bytes.
+//! It must never interpret: frames stay bytes.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,6 @@
 //! What a run says: ladders, what was expected and didn't come about, the same as JSON, the frames as pcapng.
 //!
-//! Called by: `lab`. It must never end well when an expectation failed.
+//! It must never end well when an expectation failed.
 
 use std::io::IsTerminal as _;
 

@@ -1,7 +1,7 @@
 //! The form in which a scenario is written: [`Scenario`], its [`Scene`]s, what is done in them and what must come of it.
 //!
-//! Called by: the files in `scenarios` (write it), the stages `sim` and `tap` (play it), `check` (judges it). It must never
-//! know how a scene is played: the same words hold for our endpoint in virtual time and for a kernel on a tap.
+//! It must never know how a scene is played: the same words hold for our endpoint in virtual time and for a kernel on a
+//! tap.
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -1,6 +1,6 @@
 //! Every scenario, one file each. To add one: write the file, list it here; see docs/guide/lab.md.
 //!
-//! Called by: `lab`. It must never hold anything but scenarios.
+//! It must never hold anything but scenarios.
 
 mod app_blocked;
 mod closed_port;

@@ -1,12 +1,12 @@
 //! The stage in virtual time: two hosts of the simulated world, both ours, with a wire between them that is perfect unless it
 //! was asked to be a bad one.
 //!
-//! Called by: `lab`. It must never depend on the machine that it runs on: the same scene gives the same ladder everywhere.
+//! It must never depend on the machine that it runs on: the same scene gives the same ladder everywhere.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::nic::fault::FaultSpec;
 use stack::sim::host::{HostError, HostId, HostSpec};
 use stack::sim::link::Fate as LinkFate;

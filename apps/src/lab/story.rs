@@ -1,13 +1,13 @@
 //! [`Story`]: a recording, read: one [`Row`] for each thing that a ladder shows, with what both ends were in then.
 //!
-//! Called by: `ladder`, `json`, `check`. It must never judge or print.
+//! It must never judge or print.
 
 use std::collections::BTreeMap;
 
 use stack::neighbor;
+use stack::seq::SeqNum;
 use stack::tcp::lang::Base;
 use stack::tcp::segment::{Options, Segment};
-use stack::tcp::seq::SeqNum;
 use stack::tcp::state::State;
 use stack::wire::{self, Network, TcpOptions, Transport, arp, ndp};
 

@@ -1,6 +1,6 @@
 //! The stage in real time: one end is ours on a tap, the other is the kernel's under a sockets program.
 //!
-//! Called by: `lab`. It must never touch anything outside the network namespace that it makes.
+//! It must never touch anything outside the network namespace that it makes.
 
 // The kernel's end.
 mod kernel;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use stack::neighbor::State as Nud;
+use stack::seq::SeqNum;
 use stack::tcp::lang::{Base, Spec, ack, data, rst, syn, syn_ack};
-use stack::tcp::seq::SeqNum;
 use stack::tcp::state::State;
 use stack::wire::{Link, MacAddr, OptionBytes, SegmentSpec};
 

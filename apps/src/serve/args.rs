@@ -1,6 +1,6 @@
 //! The flags of `syncline serve`.
 //!
-//! Called by: clap, the modules of `serve`. It must never hold a flag that nothing reads.
+//! It must never hold a flag that nothing reads.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use stack::config::{ClosedPolicy, Interface};
-use stack::conn::listener::SynPolicy;
-use stack::conn::local::LocalPrefix;
+use stack::local::addresses::LocalPrefix;
+use stack::local::listener::SynPolicy;
 use stack::wire::vlan::VlanId;
 
 use super::idle::Idle;

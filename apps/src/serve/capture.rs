@@ -1,9 +1,8 @@
 //! `--pcap`: copies of all frames, both directions, from the workers to a file, without making a worker wait.
 //!
-//! Called by: `run` (start, end); the workers through [`Instrument`]. It must never block or allocate on a worker: the
-//! buffers are made at start and go round (free → filled → written → free), and without a free one the copy is dropped
-//! and counted. Nor may it hold up the control thread, at start or at the end: whatever waits for the file, or for somebody
-//! who reads it, is the writer's thread.
+//! It must never block or allocate on a worker: the buffers are made at start and go round (free → filled → written →
+//! free), and without a free one the copy is dropped and counted. Nor may it hold up the control thread, at start or at
+//! the end: whatever waits for the file, or for somebody who reads it, is the writer's thread.
 
 mod file;
 mod writer;

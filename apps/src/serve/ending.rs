@@ -1,14 +1,11 @@
 //! The end of a run, step by step: services finish what they are at, what takes too long is reset, the workers empty what
 //! they hold.
 //!
-//! Called by: `watch`, on the control thread. It must never wait for ever: each step has its time, and a user who asks
-//! again goes on to the next.
+//! It must never wait for ever: each step has its time, and a user who asks again goes on to the next.
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
-use super::watch::{Line, Watched};
+use super::watched::{Line, Watched};
 use crate::clock;
 use crate::console;
 use crate::mailbox::{Order, Orders};
@@ -20,17 +17,6 @@ const LOOK: Duration = Duration::from_millis(5);
 const ABORT_MAX: Duration = Duration::from_secs(1);
 /// The workers are empty after this at the latest.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-
-/// How connections ended that were open when the run was to end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub(super) struct Ending {
-    /// Connections that were open then.
-    pub(super) open: u64,
-    /// Of those, the ones that were reset because they took too long, or because the user asked again.
-    pub(super) reset: u64,
-    /// How long all of that took, in seconds.
-    pub(super) duration_s: f64,
-}
 
 /// Goes through all steps. `Err` names a worker that does not answer.
 pub(super) fn run(

@@ -1,13 +1,12 @@
 //! A worker that hangs, in a driver or in a bug of ours, takes nothing of the result with it.
 //!
-//! Called by: `run`, when all workers were told to stop. It must never wait for such a worker: a thread can't be ended from
-//! outside, only the process.
+//! It must never wait for such a worker: a thread can't be ended from outside, only the process.
 
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::report::Report;
-use super::watch::Watched;
+use super::watched::Watched;
 use crate::clock;
 use crate::console;
 
@@ -38,7 +37,7 @@ impl Watched {
 pub(super) fn leave(report: &Report, json: bool) -> ! {
     let outcome = console::report(report, json).and_then(|()| report.gate());
     if let Err(failure) = outcome {
-        failure.report();
+        console::failure(&failure);
     }
     // Without what libraries do at exit: a thread is still inside one.
     signal_hook::low_level::exit(1)

@@ -1,7 +1,6 @@
 //! [`BackOff`]: what a worker does while nothing comes.
 //!
-//! Called by: the worker's thread, once per turn. It must never sleep longer than a timer of the stack may be late
-//! (a millisecond), and never sleep while frames come.
+//! It must never sleep longer than a timer of the stack may be late (a millisecond), and never sleep while frames come.
 
 use std::time::Duration;
 

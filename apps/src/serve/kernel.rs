@@ -1,16 +1,15 @@
 //! The kernel beside us: which addresses it owns, and its side of a tap.
 //!
-//! Called by: `plan` (looks), `run` (configures the tap that it has made). It must never touch an interface that this run
-//! has not made.
+//! It must never touch an interface that this run has not made.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
 use stack::config::Interface;
-use stack::conn::local::LocalPrefix;
+use stack::local::addresses::LocalPrefix;
 use stack::wire::vlan::VlanId;
 
-use super::plan::written;
+use crate::addresses::written;
 use crate::failure::Failure;
 
 /// An address that the kernel answers for.

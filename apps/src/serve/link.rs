@@ -1,6 +1,6 @@
 //! [`LinkWatch`]: the port as the control thread sees it while workers turn: link up, link down, and its counters kept alive.
 //!
-//! Called by: `run` (makes it), `watch` (once a second). It must never touch a queue.
+//! It must never touch a queue.
 
 use dpdk::Port;
 use serde::Serialize;

@@ -1,15 +1,15 @@
 //! What `--listen` says: `80`, `7=echo`, `198.18.0.2:80=http,size=1k`, `198.18.64.0/24:8000-8010=discard`.
 //!
-//! Called by: the flags (parse), `plan` and the services (read). It must never look at the machine, nor guess what was
-//! meant: a word that it does not know is refused with the words that it knows.
+//! It must never look at the machine, nor guess what was meant: a word that it does not know is refused with the words
+//! that it knows.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use stack::conn::listener::SynPolicy;
-use stack::conn::local::LocalPrefix;
+use stack::local::addresses::LocalPrefix;
+use stack::local::listener::SynPolicy;
 
 use crate::units;
 

@@ -1,7 +1,6 @@
 //! What counters say about the link or its other end, in words that name the cause and the fix.
 //!
-//! Called by: `watch` (says each once, while it runs), `report` (all of them). It must never blame what one odd frame can
-//! cause.
+//! It must never blame what one odd frame can cause.
 
 use stack::counters::Counters;
 use stack::wire::Defect;

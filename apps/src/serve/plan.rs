@@ -1,15 +1,15 @@
 //! [`Plan`]: what the endpoint is going to be. Everything that can be refused before a NIC is touched is refused here.
 //!
-//! Called by: `serve`, once. It must never change the machine; it looks at it (addresses, interfaces, sockets).
+//! It must never change the machine; it looks at it (addresses, interfaces, sockets).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use dpdk::{NicSpec, PoolSizes, PortConfig};
-use stack::config::{Config, ConfigSpec, Interface, Limits};
-use stack::conn::listener::ListenerConfig;
-use stack::conn::local::LocalPrefix;
+use stack::config::{Config, ConfigSpec, Limits};
 use stack::conn::{Capacity, Records};
+use stack::local::addresses::LocalPrefix;
+use stack::local::listener::ListenerConfig;
 
 use super::args::Args;
 use super::idle::Idle;
@@ -332,15 +332,10 @@ fn pools(args: &Args, listens: &[Listen], workers: u16) -> PoolSizes {
     }
 }
 
-/// As users write it.
-pub(super) fn written(interface: &Interface) -> String {
-    format!("{}/{}", interface.address, interface.prefix_len)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use stack::conn::listener::SynPolicy;
+    use stack::local::listener::SynPolicy;
 
     use super::*;
 

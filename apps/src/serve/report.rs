@@ -1,6 +1,6 @@
 //! The result of a run, as text and as JSON, and whether it is good.
 //!
-//! Called by: `serve`. It must never leave out a frame: what is not accounted for is said, and fails the run.
+//! It must never leave out a frame: what is not accounted for is said, and fails the run.
 
 mod listener;
 mod nic;
@@ -15,12 +15,13 @@ use stack::counters::{Class, Counter};
 use self::listener::ListenerReport;
 pub(super) use self::nic::NicReport;
 use super::capture::Captured;
-use super::ending::Ending;
 use super::listen::Listen;
 use super::notes;
-use super::run::mac_text;
-use super::watch::{EndedBy, Watched, total};
+use super::watch::total;
+use super::watched::Ending;
+use super::watched::{EndedBy, Watched};
 use super::worker::Progress;
+use crate::addresses::mac_text;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};

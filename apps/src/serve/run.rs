@@ -1,7 +1,6 @@
 //! The run itself: DPDK, port, threads; the line a second; then everything in the reverse order, and the result.
 //!
-//! Called by: `serve`. It must never leave a thread polling, and once frames could have come it never ends without a
-//! report.
+//! It must never leave a thread polling, and once frames could have come it never ends without a report.
 
 use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
@@ -21,12 +20,14 @@ use super::idle::{BackOff, Idle};
 use super::kernel::{self, KernelSide};
 use super::link::{LinkWatch, Offloads};
 use super::listen::Listen;
-use super::plan::{Plan, written};
+use super::plan::Plan;
 use super::report::{NicReport, Report, Whole};
 use super::services::Services;
 use super::wall::WallClock;
-use super::watch::{self, Line, Watched};
+use super::watch;
+use super::watched::{Line, Watched};
 use super::worker::{Progress, turn_until_told};
+use crate::addresses::{mac_text, written};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
@@ -218,11 +219,6 @@ fn announce(
         Services::STATE_BYTES,
         TimerWheel::TIMER_BYTES
     ));
-}
-
-/// As everybody writes it.
-pub(super) fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// One thread for each queue, watched until the end. What each came to.

@@ -1,7 +1,7 @@
 //! [`Services`]: what stands behind the open ports, all of it in one app, so that there is one instance of the endpoint.
 //!
-//! Called by: the worker, through [`App`]. It must never block, allocate or call the system for a segment. Each service has
-//! a file; what they share stands here: which connection is whose, how they end, what is counted.
+//! It must never block, allocate or call the system for a segment. Each service has a file; what they share stands here:
+//! which connection is whose, how they end, what is counted.
 
 mod chargen;
 mod daytime;
@@ -13,7 +13,7 @@ mod stats;
 
 use stack::app::{App, Cx};
 use stack::conn::ConnId;
-use stack::conn::listener::ListenerId;
+use stack::local::listener::ListenerId;
 use stack::nic::Nic;
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::verdict::CloseReason;

@@ -1,7 +1,6 @@
 //! [`Wall`]: the time of day for services, from the worker's own clock, without asking the system.
 //!
-//! Called by: the control thread ([`WallClock::set`], once a second), services (when a second has passed). It must never
-//! call the system or format anything twice within a second.
+//! It must never call the system or format anything twice within a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,6 @@
 //! The control thread while workers turn: a line a second, then the end.
 //!
-//! Called by: `run`. It must never touch a frame or wait for ever: a worker that does not answer is said, and what it told
-//! last counts.
+//! It must never touch a frame or wait for ever: a worker that does not answer is said, and what it told last counts.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +8,16 @@ use stack::counters::{Class, Counter, Counters};
 use stack::worker::Cycles;
 
 use super::args::Args;
-use super::ending::{self, Ending};
+use super::ending;
 use super::link::LinkWatch;
 use super::notes;
 use super::services::SiteStats;
 use super::wall::WallClock;
+use super::watched::{EndedBy, Ending, Line, Watched};
 use super::worker::Progress;
 use crate::clock::{self, Clock};
 use crate::console;
-use crate::failure::Failure;
-use crate::mailbox::{Mailbox, Orders};
+use crate::mailbox::Orders;
 use crate::stop::Stop;
 
 /// How often the control thread looks whether it should stop.
@@ -44,83 +43,6 @@ const TROUBLE: &[Counter] = &[
 
 /// Before the first second.
 const NOTHING: SiteStats = SiteStats::new();
-
-/// The control thread's line to one worker.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) mailbox: Mailbox<Progress>,
-}
-
-impl Line {
-    pub(super) const fn new() -> Self {
-        Self {
-            mailbox: Mailbox::new(),
-        }
-    }
-}
-
-/// Why the run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum EndedBy {
-    /// Ctrl-C, SIGTERM or SIGHUP.
-    Signal,
-    /// `--duration` is over.
-    Duration,
-    /// A worker did not answer any more.
-    Fault,
-}
-
-/// What the workers came to.
-#[derive(Debug)]
-pub(super) struct Watched {
-    /// How long they served, drain included.
-    pub(super) duration: Duration,
-    /// Why they ended.
-    pub(super) ended_by: EndedBy,
-    /// What each has done; what it told last when it did not end well.
-    pub(super) workers: Vec<Progress>,
-    /// How connections ended that were open at the end.
-    pub(super) ending: Ending,
-    /// What went wrong, in words.
-    pub(super) faults: Vec<String>,
-}
-
-impl Watched {
-    /// How a worker's thread ended.
-    pub(super) fn take(&mut self, worker: usize, outcome: Result<Progress, Failure>) {
-        match (outcome, self.workers.get_mut(worker)) {
-            (Ok(progress), Some(place)) => *place = progress,
-            (Ok(_), None) => {}
-            (Err(failure), _) => self.faults.push(format!("worker {worker}: {failure}")),
-        }
-    }
-
-    /// Connections that services have, as last told.
-    pub(super) fn open(&self) -> u64 {
-        self.workers.iter().map(Progress::open).sum()
-    }
-
-    /// Frames that the driver took from all workers; `None` when a worker did not end well.
-    pub(super) fn frames_taken(&self) -> Option<u64> {
-        self.workers.iter().map(|worker| worker.frames_taken).sum()
-    }
-
-    /// Asks all workers. Names the first that does not answer.
-    pub(super) fn ask(&mut self, lines: &[Line]) -> Result<(), usize> {
-        for (worker, (line, place)) in lines.iter().zip(&mut self.workers).enumerate() {
-            *place = line.mailbox.ask().ok_or(worker)?;
-        }
-        Ok(())
-    }
-
-    fn silent(&mut self, worker: usize) {
-        self.ended_by = EndedBy::Fault;
-        self.faults.push(format!(
-            "worker {worker} does not answer; is its CPU taken?"
-        ));
-    }
-}
 
 /// Watches the workers until a signal or the end of `--duration`, and then until they are drained. They still wait for
 /// the order to stop when this returns.
@@ -301,6 +223,7 @@ pub(super) fn total(workers: &[Progress]) -> Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
 
     fn progress(counts: &[(Counter, u64)]) -> Progress {
         let mut progress = Progress::default();

@@ -1,7 +1,7 @@
 //! The thread of one worker: turns until told to finish, finishes what is open, drains until told to stop, tells what it
 //! counted when asked.
 //!
-//! Called by: `run`. It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
+//! It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
 use dpdk::{DpdkNic, FaultTotals};
 use stack::counters::Counters;

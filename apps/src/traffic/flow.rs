@@ -1,7 +1,7 @@
 //! [`Flow`]: a random source address and port, and [`Flows`]: where they come from and which numbers they carry.
 //!
-//! Called by: `template` (one flow per SYN), `verify` (a reply names its flow). It must never remember a flow: what it
-//! sent is recomputed from the tuple, so that any number of them can be in flight.
+//! It must never remember a flow: what it sent is recomputed from the tuple, so that any number of them can be in
+//! flight.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

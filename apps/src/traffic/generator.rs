@@ -1,8 +1,7 @@
 //! [`Generator`]: the loop that sends SYNs as fast as they are taken and verifies what comes back.
 //!
-//! Called by: the generator's thread, one turn after the other. It must never allocate, lock or format per frame (a
-//! wrong reply excepted: it is dumped, the first few), and never send before it has received what waits: replies that
-//! find no room are lost.
+//! It must never allocate, lock or format per frame (a wrong reply excepted: it is dumped, the first few), and never
+//! send before it has received what waits: replies that find no room are lost.
 
 use core::fmt::Write as _;
 
@@ -12,7 +11,8 @@ use super::flow::{Flow, Flows, Numbers};
 use super::pace::{Pace, PaceConfig};
 use super::tally::Tally;
 use super::template::{SynOptions, Target, Template};
-use super::verify::{Expect, Received, Verifier, Wrong};
+use super::verify::{Expect, Received, Verifier};
+use super::wrong::Wrong;
 
 /// Wrong replies that are kept in hex.
 const DUMPS: usize = 5;

@@ -1,8 +1,8 @@
 //! The TCP options of a SYN-ACK, read once more, from RFC 9293 §3.2 and RFC 7323, not by `stack`.
 //!
-//! Called by: `verify`. It must never be lenient: what a real peer might forgive is a fault of the endpoint here.
+//! It must never be lenient: what a real peer might forgive is a fault of the endpoint here.
 
-use super::verify::Wrong;
+use super::wrong::Wrong;
 
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;

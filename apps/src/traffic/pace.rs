@@ -1,6 +1,6 @@
 //! [`Pace`]: how many SYNs may leave now, by rate and by how many are unanswered.
 //!
-//! Called by: the generator, once per turn. It must never wait for a reply that was lost: after a while it gives it up.
+//! It must never wait for a reply that was lost: after a while it gives it up.
 
 /// A gap between two turns of more than 1/this of a second is the scheduler's doing: nobody could have received anything.
 const GAP_PARTS: u64 = 100;

@@ -1,8 +1,8 @@
 //! [`Tally`]: what the generator sent, what came back, and where its time went.
 //!
-//! Called by: the generator (writes), reports (read copies). It must never be shared between threads while it is written.
+//! It must never be shared between threads while it is written.
 
-use super::verify::Wrong;
+use super::wrong::Wrong;
 
 const REASONS: usize = Wrong::ALL.len();
 

@@ -1,6 +1,6 @@
 //! [`Template`]: the SYN of a flow, written as a copy of one template with five fields and two checksums patched.
 //!
-//! Called by: the generator, per frame. It must never sum more than what it patches (RFC 1624: the rest was summed once).
+//! It must never sum more than what it patches (RFC 1624: the rest was summed once).
 
 use std::net::{IpAddr, Ipv6Addr};
 

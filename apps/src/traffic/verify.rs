@@ -1,7 +1,7 @@
 //! [`Verifier`]: whether a received frame is exactly the reply that the generator's SYN deserves.
 //!
-//! Called by: the generator, per received frame. It must never share code with the stack that it judges: checksums are
-//! DPDK's, and the rules stand here a second time (RFC 9293 3.10.7.1 for resets, 3.10.7.2 for SYN-ACKs).
+//! It must never share code with the stack that it judges: checksums are DPDK's, and the rules stand here a second time
+//! (RFC 9293 3.10.7.1 for resets, 3.10.7.2 for SYN-ACKs).
 
 use dpdk::checksum;
 
@@ -11,6 +11,7 @@ use super::template::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, FLAG_ACK, FLAG_RST, FLAG_SYN, IP, MAX_LEN, Offsets, Target,
     Template,
 };
+use super::wrong::Wrong;
 
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const PROTOCOL_TCP: u8 = 6;
@@ -27,72 +28,6 @@ pub(crate) enum Expect {
     Echo,
     /// Nothing: whatever comes is not looked at
     Sink,
-}
-
-macro_rules! wrong {
-    ($($(#[doc = $doc:literal])+ $variant:ident $name:literal,)+) => {
-        /// What is wrong with a reply: the first thing that was found.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u8)]
-        pub(crate) enum Wrong {
-            $($(#[doc = $doc])+ $variant,)+
-        }
-
-        impl Wrong {
-            /// All reasons, in the order in which they are looked for.
-            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The stable text name, in snake case.
-            pub(crate) const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-        }
-    };
-}
-
-wrong! {
-    /// Shorter than the headers that it must have, or than its own lengths say.
-    Truncated "truncated",
-    /// Not from the endpoint's MAC address to ours.
-    Mac "mac",
-    /// Neither the IP version of the SYN nor ARP or neighbour discovery.
-    EtherType "ether_type",
-    /// An IP header that no endpoint should send here: version, length, fragment, TTL 0, protocol.
-    IpHeader "ip_header",
-    /// The IPv4 header checksum.
-    IpChecksum "ip_checksum",
-    /// Not from the endpoint's address, or to an address that sent no SYN.
-    Address "address",
-    /// The TCP checksum.
-    TcpChecksum "tcp_checksum",
-    /// Not from the port that was asked, or to a port that sent no SYN.
-    Port "port",
-    /// Flags other than the expected ones, or reserved bits set.
-    Flags "flags",
-    /// The sequence number of a reset without ACK in the segment must be 0.
-    SequenceNumber "sequence_number",
-    /// The acknowledgment number must be the SYN's sequence number plus 1.
-    AcknowledgmentNumber "acknowledgment_number",
-    /// A reset with options, an option that may not be there, twice, or of the wrong length.
-    OptionsMalformed "options_malformed",
-    /// A SYN-ACK without MSS (RFC 9293 MUST-14).
-    MssMissing "mss_missing",
-    /// Timestamps not offered but there, offered but not there, or a wrong echo (RFC 7323 §3.2).
-    Timestamps "timestamps",
-    /// A window scale that was not offered, or above 14 (RFC 7323 §2).
-    WindowScale "window_scale",
-    /// SACK-permitted from an endpoint that has no SACK.
-    SackPermitted "sack_permitted",
-    /// An urgent pointer without URG.
-    UrgentPointer "urgent_pointer",
-    /// Bytes behind the TCP header.
-    Payload "payload",
-    /// Ethernet padding that isn't zero: somebody else's bytes.
-    Padding "padding",
-    /// An echo that is not what was sent.
-    Echo "echo",
-    /// More replies than SYNs.
-    Unasked "unasked",
 }
 
 /// What a received frame is.

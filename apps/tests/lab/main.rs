@@ -1,6 +1,6 @@
 //! `syncline lab` from outside: what it prints, and how it ends.
 //!
-//! Called by: cargo test. Scenarios over a tap need root and stand in `root_only`.
+//! Scenarios over a tap need root and stand in `root_only`.
 
 mod root_only;
 

@@ -1,6 +1,6 @@
 //! Every scenario over a tap, with the kernel at the other end.
 //!
-//! Called by: scripts/test, as root. Each run makes a network namespace of its own.
+//! Each run makes a network namespace of its own.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;

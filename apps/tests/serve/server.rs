@@ -1,6 +1,6 @@
 //! [`Server`]: a running `syncline serve` on a tap, and the namespace around it.
 //!
-//! Called by: the tests. It must never outlive its test: dropped, it is killed.
+//! It must never outlive its test: dropped, it is killed.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,8 +1,7 @@
 //! Cycles per connection or request of two whole workers on one core: median of several runs, spread shown, optionally as
 //! JSON.
 //!
-//! Called by: people, `scripts/bench-loop`, and callgrind in `scripts/bench-instructions` (one run of fixed length). It must
-//! never print a figure of a run in which something failed.
+//! It must never print a figure of a run in which something failed.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

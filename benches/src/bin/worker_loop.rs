@@ -1,7 +1,6 @@
 //! Cycles per packet of the whole worker on the one-core loop: median of several runs, spread shown, optionally as JSON.
 //!
-//! Called by: people, `scripts/bench-loop`, and callgrind in `scripts/bench-instructions` (one run of fixed length). It must
-//! never print a figure of a run whose replies were wrong.
+//! It must never print a figure of a run whose replies were wrong.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;

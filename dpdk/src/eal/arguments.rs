@@ -1,6 +1,6 @@
 //! The command line that EAL gets: which memory, which CPUs, which devices.
 //!
-//! Called by: [`super::Eal::init`]. It must never override what the user gave as a raw EAL argument.
+//! It must never override what the user gave as a raw EAL argument.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! [`RuntimeDirectory`]: where EAL keeps its files while this process runs, and that nothing of them stays.
 //!
-//! Called by: [`super::Eal::init`]. It must never remove what another process uses.
+//! It must never remove what another process uses.
 //!
 //! EAL makes `dpdk/PREFIX` in `$RUNTIME_DIRECTORY`, else in /var/run for root and in `$XDG_RUNTIME_DIR` or /tmp for others
 //! (DPDK 22.11, lib/eal/unix/eal_filesystem.c), and fails where it may not. "Root" of a user namespace may not write to

@@ -1,8 +1,7 @@
 //! What EAL prints by itself while it starts: its usage and its complaints, kept off stdout, which is for results, and off
 //! stderr, where one line of ours says it.
 //!
-//! Called by: [`super::Eal::init`]. It must never leave C's streams turned away, and never touch the descriptors: what a dying
-//! process says must be seen.
+//! It must never leave C's streams turned away, and never touch the descriptors: what a dying process says must be seen.
 
 use std::ffi::CStr;
 

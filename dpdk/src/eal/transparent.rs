@@ -1,10 +1,10 @@
 //! Transparent hugepages as a heap of DPDK: what pools and rings live in when there are no free hugepages.
 //!
-//! Called by: [`super::Eal::init`], and by pools and rings before they are made. EAL's own `--no-huge` memory is a memfd at
-//! an address that the kernel can't map with large pages, and on a virtual machine the TLB misses cost ten times what a
-//! frame does (measured: 28 ticks against 2.4 for a frame over the in-memory link). DPDK takes memory from outside as a heap
-//! with its own socket number (Programmer's Guide, "Support for Externally Allocated Memory"), and anonymous memory gets
-//! large pages without root. It must never be used for devices that DMA: nobody maps it for them.
+//! EAL's own `--no-huge` memory is a memfd at an address that the kernel can't map with large pages, and on a virtual
+//! machine the TLB misses cost ten times what a frame does (measured: 28 ticks against 2.4 for a frame over the
+//! in-memory link). DPDK takes memory from outside as a heap with its own socket number (Programmer's Guide, "Support
+//! for Externally Allocated Memory"), and anonymous memory gets large pages without root. It must never be used for
+//! devices that DMA: nobody maps it for them.
 
 use core::ffi::{CStr, c_void};
 use std::sync::{Mutex, PoisonError};

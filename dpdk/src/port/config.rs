@@ -108,7 +108,7 @@ pub(super) fn frame_bytes(mtu: u16) -> u16 {
 
 /// The least and the largest MTU of a device, by the rule of `rte_eth_dev_configure` (lib/ethdev/rte_ethdev.c,
 /// `eth_dev_validate_mtu`).
-pub(super) fn mtu_range(info: &sys::rte_eth_dev_info) -> (u16, u16) {
+pub(crate) fn mtu_range(info: &sys::rte_eth_dev_info) -> (u16, u16) {
     /// Ethernet header and FCS, for drivers that don't say.
     const LINK_BYTES: u32 = 18;
     let beside = if info.max_mtu != u16::MAX && info.max_rx_pktlen > u32::from(info.max_mtu) {

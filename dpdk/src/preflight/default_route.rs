@@ -1,7 +1,7 @@
 //! The interface of the default route stays the kernel's: a driver that took it would cut this machine off.
 //!
-//! Called by: `preflight`. It must never let an interface through because something could not be read, and never rely on
-//! knowing all drivers and their options: whatever word of a device string names an interface counts as taking it.
+//! It must never let an interface through because something could not be read, and never rely on knowing all drivers and
+//! their options: whatever word of a device string names an interface counts as taking it.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,5 @@
 //! Where connections answer otherwise than the kernel's, and why: every difference is one of these rows, or the test fails; so
 //! does a row that explains nothing.
-//!
-//! Called by: the one test of `kernel_reset_rules`.
 
 use std::collections::BTreeMap;
 

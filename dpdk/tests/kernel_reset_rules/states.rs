@@ -1,8 +1,7 @@
 //! Every synchronised state, SYN-RECEIVED, TIME-WAIT and SYN cookies: the same connections are brought into the same state at the
 //! kernel and at our worker, each gets one segment, and the answers are compared, as is whether there is a connection still.
 //!
-//! Called by: the one test of `kernel_reset_rules`. It must never use a port twice: what is left of one case would answer for
-//! another.
+//! It must never use a port twice: what is left of one case would answer for another.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -12,12 +11,12 @@ use std::time::Duration;
 
 use stack::app::App;
 use stack::config::{ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
 use stack::conn::{ConnId, Records};
+use stack::local::listener::{ListenerConfig, ListenerId, SynPolicy};
 use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Frame as _, Nic};
-use stack::tcp::seq::SeqNum;
+use stack::seq::SeqNum;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;

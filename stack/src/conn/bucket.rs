@@ -1,7 +1,7 @@
 //! [`Bucket`]: one cache line of the index: ten tags that are compared at once, their entries, and overflow counts.
 //!
-//! Called by: [`super::index`], and by benchmarks that probe the bare memory. It must never span two lines, and what it
-//! says about overflow must never be less than the truth: a lookup stops where it says zero.
+//! It must never span two lines, and what it says about overflow must never be less than the truth: a lookup stops where
+//! it says zero.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -1,28 +1,28 @@
 //! [`Connections`]: the open connections of one worker, each a [`Tcb`] with its queues; who wants to be asked for output,
 //! and when which timer is due.
 //!
-//! Called by: the worker's stages and `app::Cx`. It must never send, never call an application, and never allocate after
-//! construction: its memory is reserved at the start and becomes resident with use.
+//! It must never send, never call an application, and never allocate after construction: its memory is reserved at the
+//! start and becomes resident with use.
 
 use core::net::Ipv4Addr;
 use core::num::NonZeroU32;
 use std::collections::VecDeque;
 
-use super::chunks::{Chunks, Claim};
 use super::key::{FlowHash, FlowKey};
-use super::local::LocalId;
-use super::out_of_order::OutOfOrder;
-use super::pressure::{Lack, Pressure};
 use super::record::TickMs;
-use super::rx_queue::RxQueue;
-use super::statics::Statics;
-use super::tx_queue::TxQueue;
-use super::{ConnId, Entry, Found};
-use crate::config::Config;
+use super::{Capacity, ConnId, Entry, Found};
+use crate::local::addresses::LocalId;
 use crate::memory::{MemoryError, prefetch_read};
 use crate::nic::Frame;
+use crate::queue::chunks::Chunks;
+use crate::queue::claim::{Claim, Lack};
+use crate::queue::out_of_order::OutOfOrder;
+use crate::queue::rx_queue::RxQueue;
+use crate::queue::statics::Statics;
+use crate::queue::tx_queue::TxQueue;
 use crate::tcp::env::{Counters, Env};
 use crate::tcp::output::Unsent;
+use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::IcmpError;
 use crate::time::Instant;
@@ -113,12 +113,12 @@ impl Conn {
     }
 
     /// Nobody's connection.
-    fn vacant(config: &Config, now: Instant) -> Self {
+    fn vacant(settings: &Settings, now: Instant) -> Self {
         let (handle, generation) = (0, NonZeroU32::MIN);
         let entry = Entry::from_bits(0);
         let env = Env {
             now,
-            settings: &config.tcp,
+            settings,
             counters: &mut Counters::default(),
         };
         Self::new(
@@ -235,8 +235,6 @@ pub struct Connections<F> {
     pub counters: Counters,
     /// The connection that ended last, where it stood, and what of its text was never acknowledged, in bytes.
     last_ended: Option<(ConnId, Slot, u64)>,
-    /// Who gives way while places are scarce.
-    pub(super) pressure: Pressure,
 }
 
 /// Places in the list of output for slots whose connection ended while it stood there.
@@ -259,26 +257,33 @@ pub enum Fired {
 pub struct Slot(pub u32);
 
 impl<F: Frame> Connections<F> {
-    /// Room for what the limits say; time starts at `now`. `buffer_len` is what an empty frame of the NIC can hold, in bytes.
+    /// Room for as many connections as `records` says, which share `queue_items` places; time starts at `now`. `buffer_len` is
+    /// what an empty frame of the NIC can hold, in bytes.
     ///
     /// # Errors
     /// [`MemoryError`] when the system hasn't got the memory, or there are more connections than timers can be named.
-    pub fn new(config: &Config, now: Instant, buffer_len: u32) -> Result<Self, MemoryError> {
-        let open = config.limits.records.open;
+    pub fn new(
+        records: Capacity,
+        queue_items: u32,
+        buffer_len: u32,
+        settings: &Settings,
+        now: Instant,
+    ) -> Result<Self, MemoryError> {
+        let open = records.open;
         let too_many = || MemoryError::TooLarge {
             elements: usize::try_from(open.total()).unwrap_or(usize::MAX),
             element_bytes: size_of::<Conn>(),
         };
         let total = u32::try_from(open.total()).map_err(|_| too_many())?;
-        let handles = config.limits.records.connections().total();
+        let handles = records.connections().total();
         let timers = u32::try_from(open.total() + handles).map_err(|_| too_many())?;
         Ok(Self {
             v4: Vec::with_capacity(open.v4 as usize),
             v6: Vec::with_capacity(open.v6 as usize),
             v4_capacity: open.v4,
             open_capacity: total,
-            vacant: Conn::vacant(config, now),
-            chunks: Chunks::new(config.limits.queue_items, buffer_len)?,
+            vacant: Conn::vacant(settings, now),
+            chunks: Chunks::new(queue_items, buffer_len)?,
             statics: Statics::new(buffer_len),
             wheel: TimerWheel::new(timers, now)?,
             app_timers: 0,
@@ -289,7 +294,6 @@ impl<F: Frame> Connections<F> {
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),
             last_ended: None,
-            pressure: Pressure::new(open.v4, open.v6),
         })
     }
 }
@@ -477,10 +481,14 @@ impl<F> Parts<'_, F> {
     }
 
     /// The connection's protocol and what its calls bring along.
-    pub fn protocol<'b>(&'b mut self, config: &'b Config, now: Instant) -> (&'b mut Tcb, Env<'b>) {
+    pub fn protocol<'b>(
+        &'b mut self,
+        settings: &'b Settings,
+        now: Instant,
+    ) -> (&'b mut Tcb, Env<'b>) {
         let env = Env {
             now,
-            settings: &config.tcp,
+            settings,
             counters: self.counters,
         };
         (&mut self.conn.tcb, env)

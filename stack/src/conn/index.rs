@@ -1,7 +1,6 @@
 //! [`Index`]: from the hash of a flow to its [`Entry`] (kind, family, slab index) with one cache line read.
 //!
-//! Called by: [`super::ConnTable`], which owns the records that entries point to. It must never allocate, rehash or
-//! move an entry after construction, and never refuse an entry below its capacity.
+//! It must never allocate, rehash or move an entry after construction, and never refuse an entry below its capacity.
 //!
 //! A bucket of ten slots is chosen by the hash. When it is full, the entry goes to the first later bucket with room
 //! (the next line in memory), and each full bucket on the way counts it under one of eight classes of its hash. A

@@ -1,6 +1,5 @@
 //! [`FlowKey`], [`FlowHash`], [`FlowHasher`]: what names a connection, and the keyed hash that finds it.
 //!
-//! Called by: classify (one key and one hash per frame), the table, timers that must find their record's place again.
 //! It must never hash without a secret: the peer chooses the tuple, and who could predict buckets could fill one.
 
 use core::hash::Hasher as _;
@@ -9,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
-use super::local::LocalId;
+use crate::local::addresses::LocalId;
 
 /// Bit of the third word that says IPv6. With it an IPv4-mapped IPv6 address and the IPv4 address stay two keys.
 const V6_BIT: u64 = 1 << 48;

@@ -1,7 +1,7 @@
 //! The records as they lie in the slabs: a head with generation, link and flow key, then the body of the kind.
 //!
-//! Called by: [`super::pair`]. Each family has its own head, so that an IPv4 record doesn't pay for 16-byte addresses.
-//! Sizes are stated and asserted here; they must not change without a measurement.
+//! Each family has its own head, so that an IPv4 record doesn't pay for 16-byte addresses. Sizes are stated and asserted
+//! here; they must not change without a measurement.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,9 +11,9 @@ use crate::memory::Plain;
 
 use super::index::Kind;
 use super::key::FlowKey;
-use super::local::LocalId;
 use super::record::{Embryo, Open, Parked, TickMs, TimeWait};
 use super::slab::SlabRecord;
+use crate::local::addresses::LocalId;
 
 /// The front of every IPv4 record.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -1,7 +1,6 @@
 //! Birth, change and end of records: the methods of [`ConnTable`] that insert, move and remove, and its queues.
 //!
-//! Called by: the worker's process and timer stages. Each must leave index, slabs, queues and handles agreeing with each
-//! other on every path, errors included.
+//! Each must leave index, slabs, queues and handles agreeing with each other on every path, errors included.
 //!
 //! Every method that touches the index takes the hash of the record's key: a frame has it at hand, a timer computes it
 //! again from [`ConnTable::key`].

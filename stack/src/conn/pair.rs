@@ -1,6 +1,6 @@
 //! [`Pair`]: the two slabs of one kind, IPv4 and IPv6, behind one [`Entry`]; and [`Queue`], their order by deadline.
 //!
-//! Called by: [`super::ConnTable`]. It must never be given an entry of another kind.
+//! It must never be given an entry of another kind.
 
 use core::num::NonZeroU32;
 

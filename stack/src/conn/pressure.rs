@@ -1,15 +1,15 @@
-//! `Pressure`: which connections give way while others wait for places in the queues that all share
+//! [`Pressure`]: which connections give way while others wait for places in the queues that all share
 //! (docs/decisions/0022).
 //!
-//! Called by: the worker's timer stage, once per turn, and whoever is refused a place. It must never look at more than a
-//! bounded number of connections in a turn, and never end or empty one: it names it, and the worker acts.
+//! It must never look at more than a bounded number of connections in a turn, and never end or empty one: it names it,
+//! and the worker acts.
 
 use core::time::Duration;
 
-use super::chunks::{Chunks, Claim};
 use super::connections::{Conn, Connections, Slot};
 use super::record::TickMs;
-use crate::tcp::seq::SeqNum;
+use crate::queue::claim::Lack;
+use crate::seq::SeqNum;
 use crate::tcp::state::State;
 use crate::time::Instant;
 
@@ -30,65 +30,6 @@ const PRUNE_AFTER_MS: u32 = 1_000;
 
 /// How long a connection has to stand still to give way, in multiples of the limit: those that did longest go first.
 const LADDER: [u32; 4] = [12, 6, 3, 1];
-
-/// What somebody waits for: a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Lack(u8);
-
-impl Lack {
-    /// A first place to send from.
-    pub const SEND_FIRST: Self = Self(1);
-    /// Another place to send from.
-    pub const SEND_MORE: Self = Self(1 << 1);
-    /// A first place to receive into.
-    pub const RECEIVE_FIRST: Self = Self(1 << 2);
-    /// Another place to receive into.
-    pub const RECEIVE_MORE: Self = Self(1 << 3);
-    /// A place for bytes ahead of a gap.
-    pub const AHEAD: Self = Self(1 << 4);
-
-    const SEND: Self = Self(Self::SEND_FIRST.0 | Self::SEND_MORE.0);
-    const RECEIVE: Self = Self(Self::RECEIVE_FIRST.0 | Self::RECEIVE_MORE.0);
-
-    /// What a refused claim to send lacks.
-    #[must_use]
-    pub const fn to_send(claim: Claim) -> Self {
-        match claim {
-            Claim::First => Self::SEND_FIRST,
-            Claim::More | Claim::Ahead => Self::SEND_MORE,
-        }
-    }
-
-    /// What a refused claim to receive lacks.
-    #[must_use]
-    pub const fn to_receive(claim: Claim) -> Self {
-        match claim {
-            Claim::First => Self::RECEIVE_FIRST,
-            Claim::More => Self::RECEIVE_MORE,
-            Claim::Ahead => Self::AHEAD,
-        }
-    }
-
-    const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    const fn is_none(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The last step of the ladder that this allows. Who has no place at all can't go on, and without places ahead of gaps every
-    /// loss is a timeout; who has one place goes on with that.
-    const fn last_step(self) -> usize {
-        if self.has(Self(
-            Self::SEND_FIRST.0 | Self::RECEIVE_FIRST.0 | Self::AHEAD.0,
-        )) {
-            3
-        } else {
-            2
-        }
-    }
-}
 
 /// What a connection gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +56,7 @@ struct Mark {
 
 /// A walk over the connections in rounds, while places are scarce.
 #[derive(Debug)]
-pub(super) struct Pressure {
+pub struct Pressure {
     is_on: bool,
     period: u32,
     /// The walk goes on here: IPv4 places first, then IPv6 places.
@@ -130,7 +71,9 @@ pub(super) struct Pressure {
 }
 
 impl Pressure {
-    pub(super) fn new(v4: u32, v6: u32) -> Self {
+    /// For so many connections of either family.
+    #[must_use]
+    pub fn new(v4: u32, v6: u32) -> Self {
         Self {
             is_on: false,
             period: 0,
@@ -169,7 +112,7 @@ impl Pressure {
         if lack.is_none() {
             self.step = 0;
             self.next_at = self.started_at + ROUND;
-        } else if self.step < lack.last_step() {
+        } else if self.step < last_step(lack) {
             self.step += 1;
             self.next_at = now;
         } else {
@@ -200,93 +143,77 @@ impl Mark {
     }
 }
 
-impl<F> Chunks<F> {
-    /// A claim was refused.
-    pub fn refuse(&mut self, lack: Lack) {
-        self.lack.0 |= lack.0;
-    }
-
-    /// Forgets what nobody lacks any more.
-    fn relieve(&mut self) {
-        for (lack, is_over) in [
-            (Lack::SEND, self.has_send_margin()),
-            (Lack::RECEIVE, self.has_receive_margin(Claim::More)),
-            (Lack::AHEAD, self.has_receive_margin(Claim::Ahead)),
-        ] {
-            if is_over {
-                self.lack.0 &= !lack.0;
-            }
-        }
-    }
-}
-
-impl<F> Connections<F> {
-    /// Whether so few places are taken that nobody need give way.
+impl Pressure {
+    /// Whether so few places are taken that no connection need give way.
     #[inline]
-    pub fn is_calm(&mut self) -> bool {
-        let calm = !self.chunks.is_scarce();
-        if calm && self.pressure.is_on {
-            self.pressure.is_on = false;
-            self.chunks.lack = Lack::default();
+    pub fn is_calm<F>(&mut self, conns: &mut Connections<F>) -> bool {
+        let calm = !conns.chunks.is_scarce();
+        if calm && self.is_on {
+            self.is_on = false;
+            conns.chunks.forget_lack();
         }
         calm
     }
 
     /// The next connection that has to give way, if one of the next `budget` has to. Only to be called while places are scarce.
-    pub fn next_to_give_way(
+    pub fn next_to_give_way<F>(
         &mut self,
+        conns: &mut Connections<F>,
         limit: Duration,
         now: Instant,
         budget: &mut u32,
     ) -> Option<(Slot, GivesWay)> {
-        let places = self.v4.len() + self.v6.len();
-        if !self.pressure.is_on {
-            self.pressure.is_on = true;
-            self.pressure.period = self.pressure.period.wrapping_add(1);
-            self.pressure.is_walking = false;
-            self.pressure.step = 0;
-            self.pressure.next_at = now;
+        let places = conns.v4.len() + conns.v6.len();
+        if !self.is_on {
+            self.is_on = true;
+            self.period = self.period.wrapping_add(1);
+            self.is_walking = false;
+            self.step = 0;
+            self.next_at = now;
         }
-        self.chunks.relieve();
-        if !self.pressure.starts(self.chunks.lack, now) {
+        conns.chunks.relieve();
+        let lack = conns.chunks.lack();
+        if !self.starts(lack, now) {
             return None;
         }
-        if self.chunks.lack.is_none() {
+        if lack.is_none() {
             *budget = (*budget).min(QUIET_VISITS_PER_TURN);
         }
         while *budget > 0 {
-            if self.pressure.hand >= places {
-                self.pressure.end_round(self.chunks.lack, now);
-                if self.pressure.starts(self.chunks.lack, now) && places > 0 {
+            if self.hand >= places {
+                self.end_round(lack, now);
+                if self.starts(lack, now) && places > 0 {
                     continue;
                 }
                 return None;
             }
             *budget -= 1;
-            let hand = self.pressure.hand;
-            self.pressure.hand += 1;
-            if let Some(found) = self.visit(hand, limit, now) {
+            let hand = self.hand;
+            self.hand += 1;
+            if let Some(found) = self.visit(conns, hand, limit, now) {
                 return Some(found);
             }
         }
         None
     }
 
-    fn visit(&mut self, hand: usize, limit: Duration, now: Instant) -> Option<(Slot, GivesWay)> {
-        let (places, is_v6, index) = match hand.checked_sub(self.v4.len()) {
-            None => (&self.v4, false, hand),
-            Some(index) => (&self.v6, true, index),
+    fn visit<F>(
+        &mut self,
+        conns: &Connections<F>,
+        hand: usize,
+        limit: Duration,
+        now: Instant,
+    ) -> Option<(Slot, GivesWay)> {
+        let (places, is_v6, index) = match hand.checked_sub(conns.v4.len()) {
+            None => (&conns.v4, false, hand),
+            Some(index) => (&conns.v6, true, index),
         };
         let conn = places.get(index).filter(|conn| conn.has(Conn::LIVE))?;
-        let slot = self.slot_of(conn.found.entry);
-        let pressure = &mut self.pressure;
-        let (lack, period) = (self.chunks.lack, pressure.period);
-        let step = LADDER[pressure.step];
-        let stood = pressure
-            .mark(is_v6, index)
-            .see(conn, period, TickMs::at(now));
+        let slot = conns.slot_of(conn.found.entry);
+        let (period, step) = (self.period, LADDER[self.step]);
+        let stood = self.mark(is_v6, index).see(conn, period, TickMs::at(now));
         let limit_ms = limit.as_millis().saturating_mul(step.into());
-        gives_way(conn, lack, limit_ms, stood).map(|gives| (slot, gives))
+        gives_way(conn, conns.chunks.lack(), limit_ms, stood).map(|gives| (slot, gives))
     }
 }
 
@@ -305,4 +232,11 @@ fn gives_way(conn: &Conn, lack: Lack, limit_ms: u128, stood: (u32, u32)) -> Opti
     let holds_unread = !conn.rx.is_empty() && !is_waiting && is_over(read_ms);
     let gives = lack.has(Lack::SEND) && holds_sent || receives && holds_unread;
     gives.then_some(GivesWay::Everything)
+}
+
+/// The last step of the ladder that a lack allows. A connection without any place can't go on, and without places ahead of gaps
+/// each loss is a timeout; one that has a place goes on with that.
+const fn last_step(lack: Lack) -> usize {
+    let first = lack.has(Lack::SEND_FIRST) || lack.has(Lack::RECEIVE_FIRST);
+    if first || lack.has(Lack::AHEAD) { 3 } else { 2 }
 }

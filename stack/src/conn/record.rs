@@ -1,13 +1,12 @@
 //! What each kind of connection must remember: [`Embryo`], [`Open`], [`Parked`], [`TimeWait`].
 //!
-//! Called by: whoever processes segments, through [`super::ConnTable`], which keeps the flow key, links and deadlines in
-//! front of these. They must stay plain data without padding (the slabs are zeroed memory), and must not grow by chance:
-//! sizes are asserted here and in `conn/layout.rs`, because a byte costs 100 MB in 100 million connections.
+//! They must stay plain data without padding (the slabs are zeroed memory), and must not grow by chance: sizes are
+//! asserted here and in `conn/layout.rs`, because a byte costs 100 MB in 100 million connections.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::condense::{AnswerTicks, RestWindows};
-use crate::tcp::seq::SeqNum;
+use crate::conn::rounded::{AnswerTicks, RestWindows};
+use crate::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 

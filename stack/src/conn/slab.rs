@@ -1,7 +1,7 @@
 //! [`Slab`]: records of one layout with O(1) alloc and free, a free list inside the free records, and generations.
 //!
-//! Called by: [`super::pair`]. It must never hand out a record that is in use, and never let an index outlive its
-//! record unnoticed: each allocation and each release changes the record's generation.
+//! It must never hand out a record that is in use, and never let an index outlive its record unnoticed: each allocation
+//! and each release changes the record's generation.
 
 use core::num::NonZeroU32;
 

@@ -2,12 +2,11 @@
 //! have ended long before: a late copy of its final ACK, or of its first data, would open it again and hand the same bytes to
 //! the application once more.
 //!
-//! Called by: the endpoint, when an ACK brings a valid cookie and when that has opened a connection. It must never take one
-//! cookie for another, and never grow: where it is full, the oldest is forgotten first.
+//! It must never take one cookie for another, and never grow: where it is full, the oldest is forgotten first.
 
 use super::key::FlowHash;
 use crate::memory::{MemoryError, PageOptions, Pages, Plain};
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 
 /// Cookies in one line of memory, the latest first.
 const LINE: usize = 8;

@@ -1,5 +1,6 @@
 //! The table against a naive model: a map from key to what was put in, under hashes that are made to collide.
 
+use crate::local::LocalId;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::time::Instant;
 
 const PLAIN: PageOptions = PageOptions {

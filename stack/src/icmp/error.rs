@@ -1,13 +1,12 @@
 //! What a received ICMP error of either family reports, and about which packet of ours: [`parse_error`].
 //!
-//! Called by: the worker's slow lane, which checks the quote against the connection (RFC 5927). It must never believe
-//! the quote: anybody can have sent the error.
+//! It must never believe the quote: anybody can have sent the error.
 
 use core::net::IpAddr;
 
 use zerocopy::FromBytes;
 
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::wire::{Defect, Parsed, Transport, icmp, icmpv6, ipv4, ipv6};
 
 /// An ICMP error, and the packet of ours that it is about. Anybody can have sent it: check the quote (RFC 5927 §4).

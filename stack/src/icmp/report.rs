@@ -1,9 +1,8 @@
 //! The ICMP errors that we send, each written into the frame that it is about: unreachable ports and protocols (RFC 1122
 //! §3.2.2.1, RFC 4443 §3.1), parameter problems of IPv6 (RFC 4443 §3.4, RFC 8200 §4).
 //!
-//! Called by: the worker's slow lane, which knows the addresses and limits the rate. It must never report an error, a
-//! fragment, a source that is no single host, or what went to a group (RFC 1122 §3.2.2, RFC 4443 §2.4 (e); RFC 8200 §4.2 has
-//! an exception).
+//! It must never report an error, a fragment, a source that is no single host, or what went to a group (RFC 1122 §3.2.2,
+//! RFC 4443 §2.4 (e); RFC 8200 §4.2 has an exception).
 
 use core::net::IpAddr;
 use core::ops::Range;

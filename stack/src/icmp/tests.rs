@@ -2,7 +2,7 @@
 
 use super::report::{MAX_ERROR_LEN_V4, MAX_ERROR_LEN_V6};
 use super::*;
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::wire::golden::{self, bytes};
 use crate::wire::{SegmentSpec, vlan};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};

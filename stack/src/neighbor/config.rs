@@ -1,7 +1,6 @@
 //! Limits and times of the neighbour table: [`NeighborConfig`], checked once.
 //!
-//! Called by: [`super::NeighborTable::new`] and whoever reads flags. It must never accept a value that the table can't
-//! live with.
+//! It must never accept a value that the table can't live with.
 
 use core::fmt;
 use core::time::Duration;

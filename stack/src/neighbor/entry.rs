@@ -1,6 +1,6 @@
 //! One neighbour and its state machine (RFC 4861 §7.3.2): what it knows, what it waits for, what a deadline means.
 //!
-//! Called by: the table alone. It must never look at another neighbour.
+//! It must never look at another neighbour.
 
 use super::{Action, Neighbor, NeighborConfig, Pending, Resolved, Solicit};
 use core::time::Duration;

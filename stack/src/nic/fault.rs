@@ -1,8 +1,7 @@
 //! Faults on purpose: which frames of a link are lost, doubled, corrupted, overtaken or late, and the queue that does it.
 //!
-//! Called by: NICs that are told to be bad ones (`dpdk::DpdkNic`, for `--fault`) through [`FaultLane`]; the links of the
-//! simulated world have times and queues of their own instead. It must never look at a clock or at bytes to decide: the same seed and the
-//! same number of frames give the same fates. It must never hold more than [`LANE_FRAMES`] frames.
+//! It must never look at a clock or at bytes to decide: the same seed and the same number of frames give the same fates.
+//! It must never hold more than [`LANE_FRAMES`] frames.
 
 mod lane;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! [`MemoryNic`]: a NIC whose wire is two queues in memory, for tests of everything above it.
 //!
-//! Called by: tests and tools that put frames in and look at what comes out. It must never be kinder than a real NIC: it
-//! refuses partially, runs out of buffers, hands out shared and chained frames, and claims good checksums when told to.
+//! It must never be kinder than a real NIC: it refuses partially, runs out of buffers, hands out shared and chained
+//! frames, and claims good checksums when told to.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

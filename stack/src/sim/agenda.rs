@@ -1,7 +1,6 @@
 //! [`Agenda`]: what happens next, in the order of time.
 //!
-//! Called by: [`super::world`]. It must never let two events of one time change places: of those, the one that was
-//! planned first comes first.
+//! It must never let two events of one time change places: of those, the one that was planned first comes first.
 
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,8 +1,7 @@
 //! [`FlowDraws`]: the chance that one frame of one flow meets, which no other flow changes.
 //!
-//! Called by: [`super::link`] for what a wire does to a frame, [`super::world`] for when and where a frame is noticed. It
-//! must never draw from anything but the seed, the frame's flow and direction, and how many frames of them came before: so two
-//! builds that interleave flows differently can be compared flow by flow.
+//! It must never draw from anything but the seed, the frame's flow and direction, and how many frames of them came
+//! before: so two builds that interleave flows differently can be compared flow by flow.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! [`SimFrame`] and the pools it comes from: chains of parts of counted, shareable buffers, as mbufs are.
 //!
-//! Called by: [`super::nic`]. It must never be kinder than an mbuf: bytes that a second owner may read (the NIC that
-//! still sends them, a queue that keeps them for retransmission) can't be rewritten, and what grows is not zeroed.
+//! It must never be kinder than an mbuf: bytes that a second owner may read (the NIC that still sends them, a queue that
+//! keeps them for retransmission) can't be rewritten, and what grows is not zeroed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,27 +1,23 @@
 //! [`HostSpec`]: one machine of the world, its workers and how its NIC spreads frames over them.
 //!
-//! Called by: [`super::world`]. It must never let a worker see another's queue: what crosses between them goes through
-//! the stack's own rings.
+//! It must never let a worker see another's queue: what crosses between them goes through the stack's own rings.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::sync::Arc;
 
 use super::draws::FlowDraws;
+pub use super::host_id::HostId;
 use super::link::{Link, LinkSpec};
 use super::nic::{NicSpec, Pools, SimNic};
-use crate::app::App;
 use crate::config::{Config, ConfigError, ConfigSpec, Interface};
 use crate::conn::{FlowHasher, FlowKey};
 use crate::memory::{MemoryError, PageOptions};
 use crate::rng::Random;
 use crate::time::Instant;
 use crate::wire::{Network, parse};
+use crate::worker::app::App;
 use crate::worker::{Rings, Secrets, Worker};
-
-/// A host of a world, in the order in which they were added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostId(pub u16);
 
 /// To which queue of a host a received frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,6 @@
 //! [`inspect`]: whether a frame that an endpoint sent is right, judged by code that shares nothing with the stack.
 //!
-//! Called by: [`super::world`] for each frame that a worker sends, [`super::nic`] for the checksums that hardware would
-//! compute or verify. It must never use `wire`: a mistake there would forgive itself here.
+//! It must never use `wire`: a mistake there would forgive itself here.
 
 use core::fmt;
 use std::collections::BTreeMap;

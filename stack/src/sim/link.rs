@@ -1,11 +1,12 @@
 //! [`Link`]: one direction of a wire, with everything that can happen to a frame on it.
 //!
-//! Called by: [`super::world`]. It must never alter what the Ethernet FCS would have caught before anybody saw it: only
-//! bytes of IP packets are corrupted, and always so that a ones' complement checksum over them notices.
+//! It must never alter what the Ethernet FCS would have caught before anybody saw it: only bytes of IP packets are
+//! corrupted, and always so that a ones' complement checksum over them notices.
 
 use core::time::Duration;
 
 use super::draws::FlowDraws;
+use super::router::is_too_big;
 use crate::rng::Random;
 use crate::time::Instant;
 
@@ -38,6 +39,10 @@ pub struct LinkSpec {
     pub rate_bps: u64,
     /// Bytes that wait in front of a limited link, at most.
     pub queue_len: u32,
+    /// The largest IP packet that passes, in bytes; 0 is no limit. IPv4 packets that may be fragmented pass.
+    pub mtu: u16,
+    /// Whether the router in front of it tells the sender of a larger packet, or swallows it in silence.
+    pub answers_too_big: bool,
 }
 
 impl LinkSpec {
@@ -54,6 +59,8 @@ impl LinkSpec {
             jitter: Duration::ZERO,
             rate_bps: 0,
             queue_len: 0,
+            mtu: 0,
+            answers_too_big: true,
         }
     }
 }
@@ -73,6 +80,8 @@ pub enum Fate {
     Lost,
     /// The queue in front of the link was full.
     QueueFull,
+    /// It is longer than the link's MTU.
+    TooBig,
     /// The link is down.
     LinkDown,
     /// Nobody on the link has its destination address.
@@ -133,6 +142,9 @@ impl Link {
         };
         if !self.up {
             return gone(Fate::LinkDown);
+        }
+        if self.spec.mtu != 0 && is_too_big(bytes, self.spec.mtu) {
+            return gone(Fate::TooBig);
         }
         let Some(left_at) = self.transmit(bytes.len(), now) else {
             return gone(Fate::QueueFull);

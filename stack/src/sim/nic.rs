@@ -1,8 +1,7 @@
 //! [`SimNic`]: one queue pair of a simulated port, as unhelpful as NICs are allowed to be.
 //!
-//! Called by: the worker that owns it, and [`super::world`], which is its wire. It must never be kinder than real
-//! hardware: sent frames stay its own for some bursts, TX takes what it likes, rings and pools end, received frames
-//! come shared and in pieces, offloads do what was asked and nothing else.
+//! It must never be kinder than real hardware: sent frames stay its own for some bursts, TX takes what it likes, rings
+//! and pools end, received frames come shared and in pieces, offloads do what was asked and nothing else.
 
 use core::hash::Hasher as _;
 use std::collections::VecDeque;

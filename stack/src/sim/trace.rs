@@ -1,7 +1,6 @@
 //! [`Crossing`]: what became of each frame that was put on a wire, for packet ladders, captures and failed seeds.
 //!
-//! Called by: [`super::world`] (records), whoever shows or stores (reads). It must never influence what happens: a world
-//! that is recorded runs as one that isn't.
+//! It must never influence what happens: a world that is recorded runs as one that isn't.
 
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ pub struct Crossing {
     pub sent_at: Instant,
     /// When it reached its receiver; `None` when it didn't.
     pub arrives_at: Option<Instant>,
-    /// Who sent it.
+    /// Who sent it; a router that isn't a host is [`ROUTER`](super::router::ROUTER).
     pub from: HostId,
     /// Who gets it; `None` when it was lost before the switch, or nobody is there.
     pub to: Option<HostId>,

@@ -1,7 +1,7 @@
 //! [`World`]: hosts on a switch, in virtual time.
 //!
-//! Called by: tests and `syncline lab`. It must never let real time, addresses in memory or the order of a hash map
-//! decide anything: two runs of one seed are the same to the last byte.
+//! It must never let real time, addresses in memory or the order of a hash map decide anything: two runs of one seed are
+//! the same to the last byte.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -9,15 +9,16 @@ use std::sync::Arc;
 use super::agenda::{Agenda, Event, InFlight};
 use super::host::{Host, HostError, HostId, HostSpec, Running};
 use super::inspect::{VlanJudge, inspect};
-use super::link::{Fate, Link, Outcome};
+use super::link::{Fate, Link, LinkSpec, Outcome};
 use super::nic::Pools;
 use super::nic::SimNic;
+use super::router::{ROUTER, too_big};
 use super::trace::{Crossing, Trace};
-use crate::app::{App, Cx};
 use crate::config::Config;
 use crate::rng::Random;
 use crate::time::Instant;
 use crate::worker::Worker;
+use crate::worker::app::{App, Cx};
 
 /// What a turn of a worker that had something to do costs.
 const TURN: Duration = Duration::from_micros(1);
@@ -159,7 +160,9 @@ impl<A: App> World<A> {
     pub fn send(&mut self, from: HostId, mut bytes: Vec<u8>) {
         let (now, at) = (self.now, usize::from(from.0));
         let up = &mut self.hosts[at].up;
+        let spec = up.spec;
         let (first, second) = up.pass(&mut bytes, Fate::Delivered, now);
+        self.answer_too_big(&bytes, first, &spec);
         for outcome in [Some(first), second].into_iter().flatten() {
             match outcome.arrives_at {
                 Some(at) => {
@@ -331,7 +334,9 @@ impl<A: App> World<A> {
             heard = true;
             let mut bytes = frame.bytes.clone();
             let down = &mut self.hosts[at].down;
+            let spec = down.spec;
             let (first, second) = down.pass(&mut bytes, frame.fate, now);
+            self.answer_too_big(&bytes, first, &spec);
             for outcome in [Some(first), second].into_iter().flatten() {
                 self.arrive(frame, to, &bytes, outcome);
             }
@@ -345,6 +350,22 @@ impl<A: App> World<A> {
                 bytes: Arc::from(frame.bytes.as_slice()),
                 fate: Fate::NoReceiver,
             });
+        }
+    }
+
+    /// The router in front of a link tells the sender of a packet that the link is too small for.
+    fn answer_too_big(&mut self, bytes: &[u8], outcome: Outcome, link: &LinkSpec) {
+        if outcome.fate != Fate::TooBig || !link.answers_too_big {
+            return;
+        }
+        if let Some(bytes) = too_big(bytes, link.mtu) {
+            let error = InFlight {
+                sent_at: self.now,
+                from: ROUTER,
+                bytes,
+                fate: Fate::Delivered,
+            };
+            self.agenda.plan(self.now, Event::AtSwitch(error));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Start times at which a number wraps soon: sequence numbers, timestamps, ticks of the tables.
 //!
-//! Called by: tests that draw a world. It must never touch the stack: ISS and timestamps are keyed functions of the
-//! connection plus a clock (RFC 6528, RFC 7323), so the clock can be chosen for the numbers that it should give.
+//! It must never touch the stack: ISS and timestamps are keyed functions of the connection plus a clock (RFC 6528, RFC
+//! 7323), so the clock can be chosen for the numbers that it should give.
 
 use core::time::Duration;
 

@@ -1,8 +1,8 @@
 //! When received data is acknowledged: delayed ACK (RFC 9293 §3.8.6.3), every second segment (SHLD-19), at once when
 //! something is missing or was filled (RFC 5681 §4.2).
 //!
-//! Called by: `tcp::input` (what came) and `tcp::output` (what is owed, what was sent). It must never let an ACK wait
-//! 500 ms or longer (MUST-40; [`crate::tcp::settings::Settings::validate`] holds the bound).
+//! It must never let an ACK wait 500 ms or longer (MUST-40; [`crate::tcp::settings::Settings::validate`] holds the
+//! bound).
 
 use crate::tcp::deadline::Deadline;
 use crate::tcp::settings::Settings;

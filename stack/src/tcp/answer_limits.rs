@@ -1,9 +1,9 @@
 //! [`AnswerLimits`]: how often one connection answers segments that it can't accept (RFC 9293 §3.10.7.4, first step),
 //! RFC 5961 §7. One rule for embryos, open connections, connections at rest and TIME-WAIT.
 //!
-//! Called by: whatever judges segments of a connection. It must never share a budget between connections: a global one tells
-//! an attacker what the others do (CVE-2016-5696). And it must never answer without a limit: two ends that disagree about
-//! their numbers would answer each other for ever.
+//! It must never share a budget between connections: a global one tells an attacker what the others do (CVE-2016-5696).
+//! And it must never answer without a limit: two ends that disagree about their numbers would answer each other for
+//! ever.
 //!
 //! There are two budgets, because anybody who knows the addresses and ports can use up the one:
 //!
@@ -14,7 +14,7 @@
 use core::time::Duration;
 
 use super::segment::Segment;
-use super::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::time::Instant;
 
 /// Answers to old segments with text, SYN or FIN that may follow each other at once. Each stands for a transmission of the

@@ -1,14 +1,13 @@
 //! What an application, or the network layer on its behalf, tells a connection: close, shutdown, abort, read, options,
 //! urgent data, ICMP errors. RFC 9293 §3.9.1 and §3.10.
 //!
-//! Called by: the connection record, after the burst that the application saw. It must never send: what follows from a
-//! command comes out of `poll_output`.
+//! It must never send: what follows from a command comes out of `poll_output`.
 
 use core::time::Duration;
 
+use crate::seq::SeqNum;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
-use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb};

@@ -1,11 +1,10 @@
 //! How much may be in flight: the seam behind which congestion control algorithms stand.
 //!
-//! Called by: `tcp::input` (ACKs, duplicate ACKs), `Tcb::on_timer` (timeouts) and `tcp::output` (the window). It must
-//! never dispatch through a pointer: the algorithms are variants of [`Congestion`].
+//! It must never dispatch through a pointer: the algorithms are variants of [`Congestion`].
 
 pub mod reno;
 
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::tcp::settings::InitialWindow;
 use reno::Reno;
 

@@ -1,7 +1,6 @@
 //! SYN cookies: an embryo that lives in the peer's memory (RFC 4987 §3.6), with all options kept.
 //!
-//! Called by: the endpoint, to answer a SYN without state and to check an ACK that meets no record. It must never keep
-//! state per SYN, and never accept a number that this key didn't issue within the last two epochs.
+//! It must never keep state per SYN, and never accept a number that this key didn't issue within the last two epochs.
 //!
 //! The ISS holds `epoch:2 | mss:3 | mac:27`. Window scale and SACK-permitted have no room there; the low bits of the TSval that
 //! the peer echoes carry them (`sack:1 | wscale:4`), so without timestamps neither is kept. The MAC covers the tuple, the
@@ -11,7 +10,7 @@
 
 use super::isn::Tuple;
 use super::prf::{Prf, Purpose};
-use super::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::time::Instant;
 
 /// The MSS values that a cookie can carry. The largest one that the peer allows is taken, so at worst a segment is

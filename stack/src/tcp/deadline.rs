@@ -1,7 +1,6 @@
 //! [`Deadline`]: one moment at which a connection wants to be called, or none.
 //!
-//! Called by: the mechanisms of a connection, each with its own; the timing wheel holds only the earliest. It must
-//! never read a clock.
+//! It must never read a clock.
 
 use core::time::Duration;
 

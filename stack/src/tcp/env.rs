@@ -1,7 +1,7 @@
 //! What a call into a connection brings along: [`Env`] (the time, the settings, the counters) and [`Counters`].
 //!
-//! Called by: whoever drives connections (worker, simulated world, tests), once per turn. It must never reach back
-//! into a connection, and its counters are plain words of one worker: never shared, never atomic.
+//! It must never reach back into a connection, and its counters are plain words of one worker: never shared, never
+//! atomic.
 
 use crate::tcp::answer_limits::Answer;
 use crate::tcp::settings::Settings;

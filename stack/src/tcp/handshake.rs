@@ -1,14 +1,13 @@
 //! The passive handshake between SYN and ESTABLISHED: what an embryo does with a segment (RFC 9293 3.10.7.4, SYN-RECEIVED).
 //!
-//! Called by: the process stage, for segments whose tuple is an embryo's. It must never change a record itself: it
-//! returns the step, the caller owns record, timer and reply.
+//! It must never change a record itself: it returns the step, the caller owns record, timer and reply.
 
 use super::answer_limits::Answer;
 use super::reset::Reset;
 use super::segment::Segment;
-use super::seq::SeqNum;
 use super::timestamps::is_older;
 use super::window::acceptable;
+use crate::seq::SeqNum;
 use crate::wire::tcp::Flags;
 
 /// What SYN-RECEIVED remembers for judging segments.

@@ -1,6 +1,6 @@
 //! [`TcpInfo`]: what a connection knows, for applications and reports: what Linux calls TCP_INFO.
 //!
-//! Called by: `app::Cx`, whenever an app asks. It must never be kept beside the connection: every field is computed.
+//! It must never be kept beside the connection: every field is computed.
 
 use core::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct TcpInfo {
     pub soft_error: Option<IcmpError>,
     /// Which side's FIN came first, once one has come; ours where they crossed.
     pub closed_first: Option<Side>,
-    /// Why the connection ended, once it has: what [`crate::app::App::on_close`] was called with.
+    /// Why the connection ended, once it has: what [`crate::worker::app::App::on_close`] was called with.
     pub close_reason: Option<CloseReason>,
 }
 

@@ -1,7 +1,6 @@
 //! SEGMENT ARRIVES, RFC 9293 §3.10.7, step by step: each step is a function with its clause beside it.
 //!
-//! Called by: the connection record, for every segment of a connection. It must never send, and never panic on
-//! anything that a peer can say: numbers wrap, odd segments have an [`Outcome`].
+//! It must never send, and never panic on anything that a peer can say: numbers wrap, odd segments have an [`Outcome`].
 
 use crate::tcp::answer_limits::Answer;
 use crate::tcp::congestion::{Ack, Reaction};

@@ -1,7 +1,7 @@
 //! Initial sequence numbers and timestamp offsets as keyed functions of the connection (RFC 6528 §3, RFC 7323 §5.4).
 //!
-//! Called by: whoever opens a connection (embryos now, active opens too). It must never keep state per connection: what
-//! it returns can be computed again from the tuple, else cookies and the reuse of a tuple break.
+//! It must never keep state per connection: what it returns can be computed again from the tuple, else cookies and the
+//! reuse of a tuple break.
 
 use core::hash::Hasher as _;
 
@@ -9,7 +9,7 @@ use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
 use super::prf::{Prf, Purpose};
-use super::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::time::Instant;
 
 /// The secrets behind initial sequence numbers and timestamp offsets, from 128 random bits, one per process start.

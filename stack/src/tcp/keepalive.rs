@@ -1,7 +1,7 @@
 //! Keepalive: whether an idle peer is still there, RFC 9293 §3.8.4. Off unless asked for (MUST-25).
 //!
-//! Called by: `Tcb::on_timer`. It must never run while something is in flight or waiting (MUST-26), and never end a
-//! connection for one lost probe (MUST-29).
+//! It must never run while something is in flight or waiting (MUST-26), and never end a connection for one lost probe
+//! (MUST-29).
 
 use core::time::Duration;
 

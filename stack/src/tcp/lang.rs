@@ -1,14 +1,13 @@
 //! The segment language: `syn().mss(1460)`, `data(100).seq(1).ack(1)`, `rst().seq(1)`. One language for unit tests,
 //! simulated worlds, lab scenarios and packet ladders.
 //!
-//! Called by: whoever writes down a segment that is to be sent or is expected. Numbers are relative to the initial
-//! sequence numbers of the two sides ([`Base`]), as tcpdump prints them. It must never be used per packet: it is for
-//! people.
+//! Numbers are relative to the initial sequence numbers of the two sides ([`Base`]), as tcpdump prints them. It must
+//! never be used per packet: it is for people.
 
 use core::fmt;
 
+use crate::seq::SeqNum;
 use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
-use crate::tcp::seq::SeqNum;
 
 /// What the relative numbers of a segment are relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

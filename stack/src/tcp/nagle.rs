@@ -1,8 +1,8 @@
 //! How much of the queue the next segment takes, if any: Nagle's algorithm (RFC 9293 §3.7.4) in Minshall's form, and
 //! the sender's silly-window avoidance (§3.8.6.2.1, MUST-38).
 //!
-//! Called by: `tcp::output`. It must never split a segment because the congestion window ends inside it: the ACK that
-//! moves that window is on its way.
+//! It must never split a segment because the congestion window ends inside it: the ACK that moves that window is on its
+//! way.
 
 /// What the decision depends on. All lengths in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

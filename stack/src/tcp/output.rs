@@ -1,15 +1,14 @@
 //! What a connection wants to send, one segment at a time: [`Tcb::poll_output`].
 //!
-//! Called by: the connection record, until the answer is `None` or its budget is spent. It must never be asked for a
-//! segment that the caller can't send: numbers advance when it answers.
+//! It must never be asked for a segment that the caller can't send: numbers advance when it answers.
 
+use crate::seq::SeqNum;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::nagle::Question;
 use crate::tcp::persist;
 use crate::tcp::retransmit::TimerMode;
 use crate::tcp::segment::{Flags, OFFERS_SACK, Options, SendPlan};
-use crate::tcp::seq::SeqNum;
 use crate::tcp::state::State;
 use crate::tcp::tcb::{Bits, Tcb, ms};
 

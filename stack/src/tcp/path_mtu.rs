@@ -1,27 +1,15 @@
 //! The path's MTU as a connection sees it: what a full segment is, what happens when that changes under what is in flight
 //! (RFC 1191 §6.4, RFC 8201 §5.4), and paths that swallow large segments without a word (RFC 4821 §7.7, RFC 2923 §2.1).
 //!
-//! Called by: the connection record when it learns of its path, `timers` at each expiry, `input` at each answer. It must
-//! never take a segment that didn't fit for a sign of congestion.
+//! It must never take a segment that didn't fit for a sign of congestion.
 
+use crate::seq::SeqNum;
+use crate::tcp::black_hole::BlackHole;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
-use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Bits, Tcb};
 use crate::tcp::verdict::Events;
-
-/// Whether full segments vanish while small ones pass: a router that drops them and says nothing, or says it in vain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum BlackHole {
-    /// Nothing speaks for it.
-    #[default]
-    None,
-    /// Full segments went unanswered several times: a small one is tried.
-    Suspected,
-    /// The small one was acknowledged up to here: were the full ones only unlucky? The next one tells.
-    Trial(SeqNum),
-}
 
 impl Tcb {
     /// The path carries segments of `path_mss` bytes, options included (MUST-16). Called when the connection opens and
@@ -32,7 +20,7 @@ impl Tcb {
     pub fn set_path_mss(&mut self, path_mss: u16, env: &Env<'_>) {
         self.cold.params.path_mss = path_mss;
         let mut mss = self.carried_mss(env);
-        if self.cold.black_hole == BlackHole::Suspected {
+        if matches!(self.cold.black_hole, BlackHole::Suspected { .. }) {
             mss = mss.min(self.floor_mss(env));
         }
         let is_smaller = mss < self.mss;
@@ -80,23 +68,25 @@ impl Tcb {
     }
 
     /// The retransmission timer expired: are only the full segments lost? After so many expiries the oldest bytes go out in
-    /// a segment that every path carries. An outage looks the same, so the answer to it is followed by a full segment
-    /// again; if that one is lost too, the path is a black hole, and [`Events::BLACK_HOLE`] says so.
+    /// a segment that every path carries. An outage looks the same, so the answer to it is followed by full segments
+    /// again; if one is lost before anything as large as those that vanished was acknowledged, the path is a black hole, and
+    /// [`Events::BLACK_HOLE`] says so.
     pub(super) fn look_for_black_hole(&mut self, env: &mut Env<'_>) -> Events {
         let floor = self.floor_mss(env);
-        let is_full = self.flight() >= u32::from(self.mss);
-        if self.mss <= floor || !is_full {
+        let is_large = self.flight() > u32::from(floor);
+        if self.mss <= floor || !is_large {
             return Events::NONE;
         }
         match self.cold.black_hole {
-            BlackHole::Trial(una) if una == self.snd_una => {
+            BlackHole::Trial { una, vanished } if self.snd_una.since(una) < vanished.into() => {
                 self.cold.black_hole = BlackHole::None;
                 env.counters.black_holes += 1;
                 self.set_path_mss(self.cold.params.default_peer_mss, env);
                 return Events::BLACK_HOLE;
             }
             _ if self.expiries >= env.settings.black_hole_expiries => {
-                self.cold.black_hole = BlackHole::Suspected;
+                let vanished = self.flight().min(self.mss.into()) as u16;
+                self.cold.black_hole = BlackHole::Suspected { vanished };
                 env.counters.black_holes_suspected += 1;
                 self.mss = floor;
             }
@@ -107,8 +97,9 @@ impl Tcb {
 
     /// New data was acknowledged after an expiry.
     pub(super) fn answered_after_expiry(&mut self, env: &Env<'_>) {
-        if self.cold.black_hole == BlackHole::Suspected {
-            self.cold.black_hole = BlackHole::Trial(self.snd_una);
+        if let BlackHole::Suspected { vanished } = self.cold.black_hole {
+            let una = self.snd_una;
+            self.cold.black_hole = BlackHole::Trial { una, vanished };
             self.mss = self.carried_mss(env);
             self.congestion.at_least(self.mss.into());
         }

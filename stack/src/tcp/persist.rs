@@ -1,7 +1,7 @@
 //! How long until the next zero-window probe, RFC 9293 §3.8.6.1.
 //!
-//! Called by: `Tcb::on_timer` and `tcp::output`. It must never end a connection: probing goes on for as long as the
-//! probes are acknowledged (MUST-37), and R2 judges only silence.
+//! It must never end a connection: probing goes on for as long as the probes are acknowledged (MUST-37), and R2 judges
+//! only silence.
 
 use core::time::Duration;
 

@@ -1,8 +1,8 @@
 //! [`Prf`]: the keyed function behind initial sequence numbers, timestamp offsets, SYN cookies and local ports: AES-128
 //! on one block.
 //!
-//! Called by: `isn`, `cookie` and `conn::ports`. It must never be given inputs of two meanings under one key: each purpose
-//! and each family has a key of its own, so outputs seen by one peer say nothing about another's.
+//! It must never be given inputs of two meanings under one key: each purpose and each family has a key of its own, so
+//! outputs seen by one peer say nothing about another's.
 //!
 //! AES-128 because its blocks are what an IPv4 tuple with a sequence number fits exactly, and because the CPU computes
 //! it: half the cycles of SipHash-1-3 here. IPv6 takes two chained blocks (CBC-MAC, sound for inputs of fixed length).

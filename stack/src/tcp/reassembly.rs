@@ -1,11 +1,10 @@
 //! Which bytes beyond RCV.NXT were received: ranges only, the bytes lie with the connection record. SHLD-31.
 //!
-//! Called by: `tcp::input`, seventh step. It must never grow beyond [`RANGES_MAX`], whatever a peer sends: what finds
-//! no room is dropped and comes again.
+//! It must never grow beyond [`RANGES_MAX`], whatever a peer sends: what finds no room is dropped and comes again.
 
 use arrayvec::ArrayVec;
 
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 
 /// Gaps that one connection may have at once.
 pub const RANGES_MAX: usize = 16;

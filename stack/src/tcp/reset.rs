@@ -1,9 +1,9 @@
 //! The reset that answers a segment for which there is no connection: RFC 9293 3.10.7.1, and the LISTEN rules of 3.10.7.2.
 //!
-//! Called by: the endpoint, for every segment that no record claims. It must never answer a RST, and never look at
-//! addresses: whether the segment may be answered at all (group addresses, bad sources) is decided before.
+//! It must never answer a RST, and never look at addresses: whether the segment may be answered at all (group addresses,
+//! bad sources) is decided before.
 
-use super::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::wire::tcp::Flags;
 
 /// The numbers and flags of a reset to send.

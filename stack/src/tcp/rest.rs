@@ -1,8 +1,7 @@
 //! A connection at rest: established, nothing queued, nothing unacknowledged (RFC 9293 §3.10.7.4, ESTABLISHED). [`Rest`]
 //! is what is left of its [`Tcb`], [`rest_step`] what a segment does to it.
 //!
-//! Called by: the connection records (rest, wake) and the process stage, for segments whose tuple is a parked record's. It
-//! must never carry data: whatever brings data or a FIN has to wake the connection first.
+//! It must never carry data: whatever brings data or a FIN has to wake the connection first.
 
 use super::ack::AckPolicy;
 use super::answer_limits::{Answer, AnswerLimits};
@@ -11,12 +10,12 @@ use super::env::Env;
 use super::handshake::paws_rejects;
 use super::rtt::{Rto, RttEstimator};
 use super::segment::{Flags, Segment};
-use super::seq::SeqNum;
 use super::settings::ConnectionOptions;
 use super::state::State;
 use super::tcb::{Bits, OpenParams, Tcb, ms};
 use super::timestamps;
 use super::window::{ReceiveWindow, SendWindow, acceptable, is_ack_at_edge};
+use crate::seq::SeqNum;
 use crate::time::Instant;
 
 /// Whatever of these is set is still to be done.

@@ -1,8 +1,7 @@
 //! The retransmission timer's memory: what it stands for, and since when an answer is overdue (R2, RFC 9293
 //! §3.8.3). The timeout itself is `rtt`'s.
 //!
-//! Called by: `tcp::timers` at each expiry, `tcp::output` at each probe, `tcp::input` at each answer. It must never decide what is
-//! sent: that is `tcp::output`'s.
+//! It must never decide what is sent: that is `tcp::output`'s.
 
 use core::time::Duration;
 

@@ -1,12 +1,11 @@
 //! Round-trip time and retransmission timeout: [`RttTimer`] times one segment at a time, [`RttEstimator`] smooths,
 //! [`Rto`] backs off. RFC 6298 with Karn's algorithm.
 //!
-//! Called by: `tcp::input` (samples) and `tcp::output` (what is timed). It must never use floating point, and never
-//! take a sample from a segment that was sent twice (§3).
+//! It must never use floating point, and never take a sample from a segment that was sent twice (§3).
 
 use core::time::Duration;
 
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 use crate::tcp::settings::Settings;
 use crate::time::Instant;
 

@@ -1,7 +1,6 @@
 //! Which ACKs tell the round-trip time (RFC 6298 §3, RFC 7323 §4.1), and what follows for the retransmission timeout.
 //!
-//! Called by: `tcp::input`, for each ACK of new data, before it restarts the timer. It must never take a sample that may
-//! hold the wait for a timer: what is backed off then would never come down.
+//! It must never take a sample that may hold the wait for a timer: what is backed off then would never come down.
 
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;

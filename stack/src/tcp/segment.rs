@@ -1,9 +1,8 @@
 //! What TCP needs to know of one segment, in numbers: [`Segment`] in, [`SendPlan`] out, [`Options`] in both.
 //!
-//! Called by: the worker (which fills a [`Segment`] from a parsed frame and builds a frame from a [`SendPlan`]) and all
-//! of `tcp`. It must never hold or borrow bytes: a segment is Copy and says nothing about the frame that carried it.
+//! It must never hold or borrow bytes: a segment is Copy and says nothing about the frame that carried it.
 
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 pub use crate::wire::tcp::Flags;
 pub use crate::wire::tcp_options::Timestamps as TimestampOption;
 use crate::wire::tcp_options::{self, OptionBytes, TcpOptions};

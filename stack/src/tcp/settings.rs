@@ -1,7 +1,7 @@
 //! [`Settings`]: every limit and default of the TCP core, validated once and shared read-only by all connections.
 //!
-//! Called by: whoever builds a worker; read by all of `tcp` through [`crate::tcp::env::Env`]. It must never change
-//! while connections live, and never hold what differs between connections (that is [`ConnectionOptions`]).
+//! It must never change while connections live, and never hold what differs between connections (that is
+//! [`ConnectionOptions`]).
 
 use core::time::Duration;
 

@@ -1,9 +1,8 @@
 //! The connection states and the one table by which they change: the diagram of RFC 9293 §3.3.2 (Figure 5) with the
 //! state changes that its §3.10 adds in prose.
 //!
-//! Called by: every record that has a state (embryo, [`crate::tcp::tcb::Tcb`], TIME-WAIT), through
-//! [`Transitions::step`]. It must never act: what a change entails stands where the change is asked for. A pair that
-//! the table does not define is ignored and counted, since a peer can cause it.
+//! It must never act: what a change entails stands where the change is asked for. A pair that the table does not define
+//! is ignored and counted, since a peer can cause it.
 
 use core::fmt;
 

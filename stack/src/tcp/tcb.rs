@@ -1,7 +1,6 @@
 //! [`Tcb`]: one connection in numbers. It holds no buffers, does no I/O, reads no clock and knows no NIC.
 //!
-//! Called by: the connection record, in this order: a command or `on_segment` or `on_timer`, then `poll_output` until it
-//! says `None`, then `deadline` for the timing wheel. It must never send: what it wants sent it says when asked.
+//! It must never send: what it wants sent it says when asked.
 //!
 //! The methods come in four families: opens and getters here; events (`on_segment` in `input`, `on_timer` in `timers`);
 //! commands (`close`, `shutdown`, `abort`, `on_read`, `on_icmp` in `commands`); and `poll_output` in `output`.
@@ -9,18 +8,18 @@
 use arrayvec::ArrayVec;
 
 use crate::memory::prefetch_read;
+use crate::seq::SeqNum;
 use crate::tcp::ack::AckPolicy;
 use crate::tcp::answer_limits::AnswerLimits;
+use crate::tcp::black_hole::BlackHole;
 use crate::tcp::congestion::Congestion;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::keepalive::Keepalive;
-use crate::tcp::path_mtu::BlackHole;
 use crate::tcp::reassembly::{RANGES_MAX, Range, Reassembly};
 use crate::tcp::retransmit::{Overdue, TimerMode};
 use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
 use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
-use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::{Event, State};
 use crate::tcp::time_wait::TimeWait;

@@ -1,6 +1,6 @@
 //! A connection under test: [`Host`] plays one side in virtual time, the test plays the other in the segment language.
 //!
-//! Called by: the unit tests of `tcp`. It must never compute what it checks.
+//! It must never compute what it checks.
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,11 @@ use super::lang::{Base, Spec, ack, syn, syn_ack};
 use super::output::Unsent;
 use super::reset::{Reset, answer_closed};
 use super::segment::{Flags, Segment, SendPlan};
-use super::seq::SeqNum;
 use super::settings::{ConnectionOptions, Settings};
 use super::state::State;
 use super::tcb::{OpenParams, Tcb};
 use super::verdict::{Events, Outcome, Reply, Verdict};
+use crate::seq::SeqNum;
 use crate::time::Instant;
 
 pub(super) const MSS: u32 = 1000;

@@ -1,13 +1,12 @@
 //! What a segment carries: urgent pointer, text and FIN, the sixth to eighth step of RFC 9293 §3.10.7.4.
 //!
-//! Called by: `tcp::input`, once the earlier steps let the segment through. It must never touch the bytes: it says
-//! which of them are wanted.
+//! It must never touch the bytes: it says which of them are wanted.
 
+use crate::seq::SeqNum;
 use crate::tcp::env::Env;
 use crate::tcp::input::{Arrived, Checked};
 use crate::tcp::reassembly::{Inserted, Range};
 use crate::tcp::segment::Segment;
-use crate::tcp::seq::SeqNum;
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb};
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply, Verdict};

@@ -1,14 +1,13 @@
 //! TIME-WAIT as a record of its own: what is left of a connection while its old segments die. RFC 9293 §3.6.1 and
 //! §3.10.7.4, RFC 6191, RFC 1337.
 //!
-//! Called by: the worker for records of the TIME-WAIT slab, and by `Tcb` for the moments before it becomes one. It must
-//! never hold data, and never be prolonged by anything but the peer's own FIN.
+//! It must never hold data, and never be prolonged by anything but the peer's own FIN.
 
+use crate::seq::SeqNum;
 use crate::tcp::answer_limits::{Answer, AnswerLimits};
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::segment::{Flags, Options, Segment, SendPlan};
-use crate::tcp::seq::SeqNum;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
 use crate::tcp::verdict::Outcome;

@@ -1,8 +1,7 @@
 //! What happens when a connection's deadline is reached: retransmission (RFC 6298 §5.4 to §5.6), zero-window probes,
 //! the silly-window override, delayed ACK, keepalive, FIN-WAIT-2, 2 MSL.
 //!
-//! Called by: the connection record when the timing wheel fires; too early or too late does no harm. It must never
-//! send: it marks what is due, and `poll_output` gives it.
+//! It must never send: it marks what is due, and `poll_output` gives it.
 
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;

@@ -1,10 +1,9 @@
 //! Timestamps: TS.Recent, PAWS and our own clock, RFC 7323 §3 to §5.
 //!
-//! Called by: `tcp::input` (first step, and on each acceptable segment) and `tcp::output` (the option of each
-//! segment). It must never judge a RST by PAWS (§5.2).
+//! It must never judge a RST by PAWS (§5.2).
 
+use crate::seq::SeqNum;
 use crate::tcp::segment::TimestampOption;
-use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 
 /// After this long without an update TS.Recent says nothing any more (RFC 7323 §5.5): 24 days.

@@ -1,8 +1,8 @@
 //! What became of a segment or a timer: [`Verdict`], [`Outcome`], [`Events`], [`CloseReason`].
 //!
-//! Called by: `tcp::input` and `tcp::tcb` make them; the connection record acts on them. They must never hold bytes.
+//! They must never hold bytes.
 
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 
 /// How one segment ended. Every segment has exactly one, and each is a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

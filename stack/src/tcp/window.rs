@@ -1,10 +1,10 @@
 //! The two windows: [`SendWindow`] (what the peer lets us send) and [`ReceiveWindow`] (what we let it send),
 //! RFC 9293 §3.8.6 and §3.10.7.4; scaling by RFC 7323 §2.
 //!
-//! Called by: `tcp::input` and `tcp::output`. It must never take back what was offered (SHLD-14).
+//! It must never take back what was offered (SHLD-14).
 
+use crate::seq::SeqNum;
 use crate::tcp::segment::Segment;
-use crate::tcp::seq::SeqNum;
 
 /// The largest shift count of RFC 7323 §2.3; a larger one received counts as this.
 pub const SCALE_MAX: u8 = 14;
@@ -55,10 +55,14 @@ impl SendWindow {
 
     /// Takes the segment's window unless the segment is older than the one that set it (fifth step, "the send
     /// window should be updated"). The caller made sure that its ACK is acceptable. Says whether it was taken.
+    ///
+    /// A greater ACK is newer whatever the sequence number: it moves SND.UNA, and with an older window beside it the right
+    /// edge would move beyond what was offered. The RFC asks for the sequence number first, which text that was sent again
+    /// has a smaller one of than text that arrived behind the gap.
     #[inline]
     pub const fn update(&mut self, seg: &Segment, scale: u8) -> bool {
         let newer =
-            self.wl1.before(seg.seq) || (self.wl1.0 == seg.seq.0 && !self.wl2.after(seg.ack));
+            self.wl2.before(seg.ack) || (self.wl2.0 == seg.ack.0 && !self.wl1.after(seg.seq));
         if newer {
             self.set(seg, scale);
         }
@@ -270,10 +274,14 @@ mod tests {
     fn an_older_segment_does_not_move_the_send_window() {
         let mut wnd = SendWindow::default();
         wnd.set(&seg(100, 50, 1000), 0);
-        assert!(!wnd.update(&seg(99, 60, 1), 0), "older by SEQ");
+        assert!(!wnd.update(&seg(99, 50, 1), 0), "older by SEQ");
         assert!(!wnd.update(&seg(100, 49, 1), 0), "older by ACK");
         assert!(wnd.update(&seg(100, 50, 10), 2) && wnd.size == 40 && wnd.max == 1000);
-        assert!(wnd.update(&seg(101, 40, 0), 0) && wnd.size == 0);
+        assert!(wnd.update(&seg(101, 50, 0), 0) && wnd.size == 0);
+        assert!(
+            wnd.update(&seg(99, 51, 7), 0) && wnd.size == 7,
+            "newer by ACK"
+        );
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! ARP for Ethernet and IPv4: [`Packet`] (RFC 826, RFC 5227).
 //!
-//! Called by: [`super::parse()`], `icmp` (replies in place), `neighbor`'s caller. It must never accept another
-//! hardware or protocol: lengths are fixed here.
+//! It must never accept another hardware or protocol: lengths are fixed here.
 
 use core::net::Ipv4Addr;
 

@@ -1,7 +1,7 @@
 //! The Internet checksum: RFC 1071 sums, pseudo-headers of both families, RFC 1624 incremental update.
 //!
-//! Called by: the headers of this module's siblings, the worker's fast lane, every builder. It must never swap bytes
-//! on the way: sums are taken over words as the machine loads them (RFC 1071 §2 (B)), and only the result is stored.
+//! It must never swap bytes on the way: sums are taken over words as the machine loads them (RFC 1071 §2 (B)), and only
+//! the result is stored.
 
 use core::ops::Add;
 

@@ -1,8 +1,7 @@
 //! [`Defect`]: every way in which a frame can be malformed, or unusable for a host, before anybody looks at a
 //! connection.
 //!
-//! Called by: every parser of `wire` and `icmp`; the worker counts each under exactly one name. It must never
-//! overlap: one frame has one defect, the first one that parsing meets from the outside in.
+//! It must never overlap: one frame has one defect, the first one that parsing meets from the outside in.
 
 macro_rules! defects {
     ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal,)+) => {

@@ -1,7 +1,6 @@
 //! Whole frames with right checksums: TCP segments, ARP, neighbour discovery, echo.
 //!
-//! Called by: tests, the traffic generator (which patches the fields that vary), the slow lane's own requests. It must
-//! never be the fast lane's way to answer: replies to received frames are written in place.
+//! It must never be the fast lane's way to answer: replies to received frames are written in place.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::ops::Range;
@@ -12,7 +11,7 @@ use super::checksum::{self, Sum};
 use super::ethernet::{self, EtherType, MacAddr};
 use super::parse::Link;
 use super::{U16, U32, arp, icmp, icmpv6, ip_protocol, ipv4, ipv6, ndp, tcp, tcp_options, vlan};
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 
 /// Why a frame could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Ethernet II: [`Header`], [`MacAddr`], [`EtherType`] (IEEE 802.3, RFC 894).
 //!
-//! Called by: the classifier, every builder, the neighbour table. It must never look past its 14 bytes.
+//! It must never look past its 14 bytes.
 
 use core::fmt;
 

@@ -1,8 +1,8 @@
 //! Frames as the Linux kernel (6.18) sends them: the source of truth for layouts and checksums that is not ours.
 //!
-//! Called by: tests alone. Captured on 2026-11-22 with `tcpdump -w` between two network namespaces joined by veth
-//! with checksum offload off (`ethtool -K tx off rx off`); peers were ping, nc and Python sockets. Client 198.18.0.1,
-//! 2001:2::1, 02:00:00:00:00:0a; server 198.18.0.2, 2001:2::2, 02:00:00:00:00:0b. They must never be edited by hand.
+//! Captured on 2026-11-22 with `tcpdump -w` between two network namespaces joined by veth with checksum offload off
+//! (`ethtool -K tx off rx off`); peers were ping, nc and Python sockets. Client 198.18.0.1, 2001:2::1,
+//! 02:00:00:00:00:0a; server 198.18.0.2, 2001:2::2, 02:00:00:00:00:0b. They must never be edited by hand.
 
 /// Bytes of a frame written in hexadecimal; white space is free.
 pub(crate) fn bytes(hex: &str) -> Vec<u8> {

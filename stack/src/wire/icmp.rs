@@ -1,6 +1,6 @@
 //! ICMP for IPv4: [`Header`], its types and codes (RFC 792, RFC 1122 §3.2.2).
 //!
-//! Called by: [`super::parse()`], `icmp` (which answers and interprets), the builders. It must never answer by itself.
+//! It must never answer by itself.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 

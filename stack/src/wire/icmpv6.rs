@@ -1,6 +1,6 @@
 //! ICMPv6: [`Header`], its types and codes (RFC 4443). Neighbour discovery's bodies are in [`super::ndp`].
 //!
-//! Called by: [`super::parse()`], `icmp` (which answers and interprets), the builders. It must never answer by itself.
+//! It must never answer by itself.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 

@@ -1,6 +1,6 @@
 //! IPv4: [`Header`], its length rules, fragments, addresses that can't be true (RFC 791, RFC 1122 §3.2.1).
 //!
-//! Called by: the classifier, every builder, `icmp`. It must never decide whether an address is ours: it knows none.
+//! It must never decide whether an address is ours: it knows none.
 
 use core::net::Ipv4Addr;
 

@@ -1,7 +1,6 @@
 //! IPv6: [`Header`], the bounded walk over extension headers, addresses that can't be true (RFC 8200, RFC 4291).
 //!
-//! Called by: the classifier, every builder, `icmp`. It must never walk without a limit, and never decide whether an
-//! address is ours: it knows none.
+//! It must never walk without a limit, and never decide whether an address is ours: it knows none.
 
 use core::net::Ipv6Addr;
 

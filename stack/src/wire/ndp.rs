@@ -1,7 +1,6 @@
 //! Neighbour discovery: [`Message`], its validation and options (RFC 4861 §4, §6.1, §7.1).
 //!
-//! Called by: the slow lane, after the ICMPv6 checksum was found right; the builders. It must never believe a message
-//! that may have crossed a router (hop limit below 255).
+//! It must never believe a message that may have crossed a router (hop limit below 255).
 
 use core::net::Ipv6Addr;
 

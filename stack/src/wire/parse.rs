@@ -1,7 +1,6 @@
 //! The slow lane: any Ethernet frame, from the outside in, to [`Parsed`] or the first [`Defect`].
 //!
-//! Called by: the worker, for every frame that the fixed offsets of its fast lane don't fit; tests and tools. It must
-//! never verify checksums on the way (the NIC may have done it): [`Parsed::verify_checksums`] does when asked.
+//! It must never verify checksums on the way (the NIC may have done it): [`Parsed::verify_checksums`] does when asked.
 
 use core::net::{IpAddr, Ipv6Addr};
 

@@ -1,6 +1,6 @@
 //! TCP segments: [`Header`], [`Flags`], [`View`] (RFC 9293 §3.1).
 //!
-//! Called by: the classifier, every builder, `tcp`. It must never interpret a segment: it knows no connection.
+//! It must never interpret a segment: it knows no connection.
 
 use core::fmt;
 use core::ops::{BitAnd, BitOr};
@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::checksum::{self, Sum};
 use super::{Defect, U16, U32};
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;

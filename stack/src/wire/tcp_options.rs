@@ -1,12 +1,12 @@
 //! TCP options: the walk over them ([`Options`]), what a connection needs of them ([`TcpOptions`]), and the builder
 //! ([`OptionBytes`]). RFC 9293 §3.2, 7323, 2018, 5482, 5925, 8684, 7413.
 //!
-//! Called by: the handshake, `tcp`, the builders. It must never trust a length (MUST-7), and never decide whether
-//! an option is allowed in this segment: it doesn't know the segment.
+//! It must never trust a length (MUST-7), and never decide whether an option is allowed in this segment: it doesn't know
+//! the segment.
 
 use arrayvec::ArrayVec;
 
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 
 /// Bytes of options that fit into a header of 15 words.
 pub const MAX_LEN: usize = 40;

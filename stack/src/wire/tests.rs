@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 use ethernet::EtherType;
 use golden::bytes;
 

@@ -1,6 +1,6 @@
 //! UDP, as far as a TCP endpoint needs it: to name what arrived, and to answer that nobody listens (RFC 768).
 //!
-//! Called by: [`super::parse()`]. It must never deliver anything: no UDP application lives here.
+//! It must never deliver anything: no UDP application lives here.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 

@@ -1,6 +1,6 @@
 //! One 802.1Q tag: [`Tag`], and the VLAN that it names: [`VlanId`] (IEEE 802.1Q §9.6). Two tags (QinQ, 802.1ad) are not supported and are named as a defect.
 //!
-//! Called by: [`super::parse()`], the builders. It must never decide which VLAN is ours.
+//! It must never decide which VLAN is ours.
 
 use core::fmt;
 

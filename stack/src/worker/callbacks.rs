@@ -1,19 +1,20 @@
 //! What the application hears, and when: [`Hosted`] is the app with what it keeps for each connection.
 //!
-//! Called by: the process, timer and output stages. It must never call an app while one of its callbacks runs: what a
-//! callback starts (accepted connections) is told after it has returned.
+//! It must never call an app while one of its callbacks runs: what a callback starts (accepted connections) is told
+//! after it has returned.
 
 use super::Core;
 use super::cx::Cx;
-use crate::app::App;
-use crate::conn::chunks::Claim;
+use super::new_states::NewStates;
 use crate::conn::connections::{Conn, Parts, Slot};
-use crate::conn::listener::ListenerId;
 use crate::conn::{ConnId, Kind};
+use crate::local::listener::ListenerId;
 use crate::memory::prefetch_read;
 use crate::nic::Nic;
+use crate::queue::claim::Claim;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
+use crate::worker::app::App;
 
 /// Connections that hear of new room per turn at most.
 const STARVED_PER_TURN: u32 = 16;
@@ -28,25 +29,13 @@ pub(super) struct Hosted<A: App> {
     pub(super) new_states: NewStates<A::Conn>,
 }
 
-/// States that an app gave to connections which it opened: they wait apart from the others, one of which the callback that
-/// gave them may be using.
-#[derive(Debug)]
-pub(super) struct NewStates<S>(Vec<(ConnId, S)>);
-
-impl<S> NewStates<S> {
-    /// Keeps the state of a new connection. There is room for as many as there can be open connections.
-    pub(super) fn push(&mut self, id: ConnId, state: S) {
-        self.0.push((id, state));
-    }
-}
-
 impl<A: App> Hosted<A> {
     /// Reserves memory for the state of `connections` connections, of which `open` may be open; it becomes resident with use.
     pub(super) fn new(app: A, connections: usize, open: usize) -> Self {
         Self {
             app,
             states: Vec::with_capacity(connections),
-            new_states: NewStates(Vec::with_capacity(open)),
+            new_states: NewStates::new(open),
         }
     }
 
@@ -54,7 +43,7 @@ impl<A: App> Hosted<A> {
     /// defaults.
     #[inline]
     pub(super) fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn, &mut NewStates<A::Conn>) {
-        if !self.new_states.0.is_empty() {
+        if !self.new_states.is_empty() {
             self.place_new_states();
         }
         let index = id.handle() as usize;
@@ -73,7 +62,7 @@ impl<A: App> Hosted<A> {
     /// No callback runs: the states of new connections go where they belong.
     #[inline(never)]
     fn place_new_states(&mut self) {
-        for (id, state) in self.new_states.0.drain(..) {
+        for (id, state) in self.new_states.drain() {
             let index = id.handle() as usize;
             if index >= self.states.len() {
                 self.states.resize_with(index + 1, A::Conn::default);

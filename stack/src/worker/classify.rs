@@ -1,7 +1,7 @@
 //! Stage 1: what each frame of a burst is. One [`Meta`] per frame, so that no later stage parses again.
 //!
-//! Called by: the worker's turn, first. It must never keep a borrow of a frame beyond its own loop, and the fast lane
-//! must never name a reason: whatever isn't perfect goes to the slow lane, which does.
+//! It must never keep a borrow of a frame beyond its own loop, and the fast lane must never name a reason: whatever
+//! isn't perfect goes to the slow lane, which does.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -10,12 +10,12 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian};
 use super::reply::{Layout, Ports};
 use crate::conn::bucket::Bucket;
 use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
-use crate::conn::local::LocalAddrs;
 use crate::counters::{Counter, Counters};
+use crate::local::addresses::LocalAddrs;
 use crate::memory::prefetch_read;
 use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
+use crate::seq::SeqNum;
 use crate::tcp::segment::{Options, Segment};
-use crate::tcp::seq::SeqNum;
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
 use crate::wire::{
@@ -65,7 +65,12 @@ const _: () = assert!(size_of::<Meta>() <= 64, "a Meta outgrew its cache line");
 impl Meta {
     /// Fills the scratch array before the first burst, and stands for frames without a flow.
     pub(super) const ENDED: Self = Self {
-        key: FlowKey::v4(crate::conn::local::LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
+        key: FlowKey::v4(
+            crate::local::addresses::LocalId(0),
+            0,
+            Ipv4Addr::UNSPECIFIED,
+            0,
+        ),
         hash: FlowHash(0),
         seq: SeqNum(0),
         ack: SeqNum(0),

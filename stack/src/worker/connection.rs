@@ -1,31 +1,32 @@
 //! Segments of connections: from a record that was found to the protocol, its queues and the app.
 //!
-//! Called by: the process stage, for all that [`super::endpoint::Endpoint`] doesn't answer alone. It must never
-//! acknowledge what the queues have no room for, and never send: connections are asked at the end of the turn.
+//! It must never acknowledge what the queues have no room for, and never send: connections are asked at the end of the
+//! turn.
 
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::endpoint::Verdict;
-use super::output::Outbox;
-use crate::app::{App, Chunk};
-use crate::conn::chunks::Claim;
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
-use crate::conn::listener::ListenerId;
-use crate::conn::opening::{NoRecord, Opening};
-use crate::conn::pressure::Lack;
 use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::{Counter, Counters};
+use crate::local::listener::ListenerId;
 use crate::nic::{Frame, Nic, PoolClass};
+use crate::queue::claim::Claim;
+use crate::queue::claim::Lack;
+use crate::queue::rx_queue::Chunk;
+use crate::seq::SeqNum;
 use crate::tcp::env::Env;
 use crate::tcp::reset::answer_closed;
 use crate::tcp::segment::Segment;
-use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
+use crate::worker::app::App;
+use crate::worker::opening::{NoRecord, Opening};
+use crate::worker::outbox::Outbox;
 
 impl<N: Nic> Core<N> {
     /// A segment for which the endpoint found more than an answer.
@@ -79,7 +80,7 @@ impl<N: Nic> Core<N> {
         act: impl FnOnce(&mut Tcb, &mut Env<'_>),
     ) {
         if let Some(mut parts) = self.conns.parts(slot) {
-            let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+            let (tcb, mut env) = parts.protocol(&self.endpoint.config.tcp, now);
             act(tcb, &mut env);
             parts.mark_dirty();
         }
@@ -220,7 +221,7 @@ impl<N: Nic> Core<N> {
         let segment = fitting_segment(meta, frame.bytes(), &mut parts, &mut endpoint.counters);
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
         let verdict = {
-            let (tcb, mut env) = parts.protocol(&endpoint.config, now);
+            let (tcb, mut env) = parts.protocol(&endpoint.config.tcp, now);
             tcb.on_segment(segment, &mut env)
         };
         if proves_way(verdict.outcome) {

@@ -1,25 +1,27 @@
 //! [`Cx`]: what an application can do, within a callback.
 //!
-//! Called by: applications; made by the worker for each callback. It must never send and never call the application
-//! back: what it changes is acted on when the callback has returned, and leaves at the end of the turn.
+//! It must never send and never call the application back: what it changes is acted on when the callback has returned,
+//! and leaves at the end of the turn.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::Core;
-use super::callbacks::NewStates;
-use crate::app::{Chunk, Connect, ConnectError, SendError, StaticId, TxItem};
+use super::new_states::NewStates;
 use crate::config::Config;
 use crate::conn::connections::{Conn, Parts, Slot};
-use crate::conn::listener::ListenerId;
-use crate::conn::local::LocalId;
 use crate::conn::{ConnFlags, ConnId, EndDue, FlowKey, Kind};
 use crate::counters::Counter;
+use crate::local::addresses::LocalId;
+use crate::local::listener::ListenerId;
 use crate::nic::{Nic, PoolClass};
+use crate::queue::item::{StaticId, TxItem};
+use crate::queue::rx_queue::Chunk;
 use crate::tcp::env::Env;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
+use crate::worker::connect::{Connect, ConnectError, SendError};
 
 /// Why nothing can be queued for sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,7 @@ const PORT_TRIES: u16 = 4096;
 
 /// What an app can do, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
 ///
-/// `S` is what the app remembers of each connection ([`crate::app::App::Conn`]).
+/// `S` is what the app remembers of each connection ([`crate::worker::app::App::Conn`]).
 pub struct Cx<'a, N: Nic, S> {
     pub(super) core: &'a mut Core<N>,
     new_states: &'a mut NewStates<S>,
@@ -99,8 +101,8 @@ impl<'a, N: Nic, S> Cx<'a, N, S> {
 
 /// Opening.
 impl<N: Nic, S> Cx<'_, N, S> {
-    /// The oldest connection of a listener's accept queue; [`crate::app::App::on_open`] follows this callback, then
-    /// [`crate::app::App::on_data`] if bytes have arrived before. `None` when the queue is empty.
+    /// The oldest connection of a listener's accept queue; [`crate::worker::app::App::on_open`] follows this callback, then
+    /// [`crate::worker::app::App::on_data`] if bytes have arrived before. `None` when the queue is empty.
     pub fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
         while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
             // One that the peer has reset while it waited is gone.
@@ -272,7 +274,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 /// Sending.
 impl<N: Nic, S> Cx<'_, N, S> {
     /// Whether the next [`Cx::send`] would be taken; while bytes wait to be read, whether it would be taken once
-    /// [`Cx::take`] has made a place. When it is false only for want of room, [`crate::app::App::on_writable`] follows.
+    /// [`Cx::take`] has made a place. When it is false only for want of room, [`crate::worker::app::App::on_writable`] follows.
     pub fn has_room(&mut self, conn: ConnId) -> bool {
         self.room(conn).is_ok()
     }
@@ -300,7 +302,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
-    /// memory is full meanwhile, and [`crate::app::App::on_writable`] follows.
+    /// memory is full meanwhile, and [`crate::worker::app::App::on_writable`] follows.
     ///
     /// # Errors
     /// [`SendError`] says why none were taken.
@@ -332,7 +334,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// The connection with the NIC's memory, and how many items it may still queue, at least one. When it is only for want
-    /// of room that it may queue none, [`crate::app::App::on_writable`] follows.
+    /// of room that it may queue none, [`crate::worker::app::App::on_writable`] follows.
     #[inline]
     fn room(&mut self, conn: ConnId) -> Result<(Parts<'_, N::Frame>, &mut N, u32), NoRoom> {
         let Some(slot) = self.open_slot(conn) else {
@@ -378,7 +380,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         conns.statics.add(bytes, || nic.alloc_one(PoolClass::Data))
     }
 
-    /// Bytes queued for sending and not acknowledged yet; in [`crate::app::App::on_close`] those that never were.
+    /// Bytes queued for sending and not acknowledged yet; in [`crate::worker::app::App::on_close`] those that never were.
     #[must_use]
     pub fn unacked_len(&self, conn: ConnId) -> u64 {
         self.look(conn, |conn| conn.tx.len())
@@ -416,7 +418,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
-    /// Starts the connection's timer, or moves it: [`crate::app::App::on_timer`] follows at `at` or up to 66 us later, once.
+    /// Starts the connection's timer, or moves it: [`crate::worker::app::App::on_timer`] follows at `at` or up to 66 us later, once.
     /// The timer goes on while the connection rests, keeps none from resting, and ends with it.
     pub fn set_timer(&mut self, conn: ConnId, at: Instant) {
         let Some(found) = self.core.endpoint.table.resolve(conn) else {

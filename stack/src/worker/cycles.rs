@@ -1,7 +1,7 @@
 //! Where the cycles of a worker go: by stage, and between waiting and working.
 //!
-//! Called by: the worker's turn (stamps), reports (reads). It must never stamp more than a few times a burst: reading the
-//! counter costs about 12 ns (DPDK-facts of this project), as much as a packet's whole lookup.
+//! It must never stamp more than a few times a burst: reading the counter costs about 12 ns (DPDK-facts of this
+//! project), as much as a packet's whole lookup.
 
 /// Every how many busy bursts the inner stages are stamped one by one. Odd, so that it falls into step with no pattern of
 /// bursts such as SYNs and RSTs by turns.

@@ -1,11 +1,11 @@
 //! When a worker without frames has something to do again.
 //!
-//! Called by: loops that sleep or jump (the simulated world). It must never be later than the truth; earlier costs a turn.
+//! It must never be later than the truth; earlier costs a turn.
 
 use super::Worker;
-use crate::app::App;
 use crate::nic::Nic;
 use crate::time::Instant;
+use crate::worker::app::App;
 
 impl<N: Nic, A: App> Worker<N, A> {
     /// When the next timer of this worker is due, at the earliest: of a connection, an embryo, TIME-WAIT or a neighbour.

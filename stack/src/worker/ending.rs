@@ -1,14 +1,14 @@
 //! The end of a run: ports close, and the app finishes what it has, or everything is reset.
 //!
-//! Called by: the worker's thread, before each turn once the run is to end. It must never look at more than a bounded
-//! number of connections in a turn, nor take anything away from one that the app has not given up.
+//! It must never look at more than a bounded number of connections in a turn, nor take anything away from one that the
+//! app has not given up.
 
 use super::Worker;
 use super::cx::Cx;
-use crate::app::App;
-use crate::conn::listener::ListenerId;
+use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::time::Instant;
+use crate::worker::app::App;
 
 /// Connections that one step asks the app about, or resets.
 const PER_STEP: usize = 64;

@@ -1,7 +1,6 @@
 //! What one worker knows and decides: connection table, listeners, secrets, counters.
 //!
-//! Called by: the process and timer stages. It must never touch a frame or send: it returns a [`Verdict`] and the stage
-//! writes the reply.
+//! It must never touch a frame or send: it returns a [`Verdict`] and the stage writes the reply.
 
 use std::sync::Arc;
 
@@ -9,17 +8,17 @@ use super::classify::Meta;
 use super::reply::TcpReply;
 use super::token_bucket::TokenBucket;
 use crate::config::{ClosedPolicy, Config};
-use crate::conn::accept_queue::AcceptQueues;
-use crate::conn::listener::ListenerId;
-use crate::conn::opening::KeptSyn;
 use crate::conn::spent_cookies::SpentCookies;
 use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
+use crate::local::listener::ListenerId;
 use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
 use crate::tcp::isn::IsnKey;
 use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
 use crate::time::Instant;
+use crate::worker::accept_queue::AcceptQueues;
+use crate::worker::opening::KeptSyn;
 
 /// The secrets of an endpoint, from the system's randomness (or a simulated world's seed), drawn anew at each start and
 /// shared by all its workers.

@@ -1,8 +1,7 @@
 //! The rings between workers: frames that the NIC gave to the wrong core go to the one that owns their flow.
 //!
-//! Called by: the worker (push while processing, pop at the start of a turn). It must never block or grow: a full ring is
-//! a counted drop. The rings are crossbeam's bounded lock-free queues (docs/decisions/0003): safe, tested, and part of
-//! `stack`, which knows no DPDK.
+//! It must never block or grow: a full ring is a counted drop. The rings are crossbeam's bounded lock-free queues
+//! (docs/decisions/0003): safe, tested, and part of `stack`, which knows no DPDK.
 
 use std::sync::Arc;
 

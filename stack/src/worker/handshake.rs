@@ -1,27 +1,28 @@
 //! The passive handshake on records: SYN to embryo or cookie, final ACK to an established connection.
 //!
-//! Called by: [`Endpoint::on_segment`] and the timer stage. It must never take state for a SYN beyond the listener's
-//! backlog, and never believe an ACK that neither an embryo nor a cookie of ours explains.
+//! It must never take state for a SYN beyond the listener's backlog, and never believe an ACK that neither an embryo nor
+//! a cookie of ours explains.
 
 use core::time::Duration;
 
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
-use crate::conn::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
-use crate::conn::{AnswerTicks, ConnFlags, Embryo, FlowKey, Found, WindowShifts};
+use crate::conn::rounded::AnswerTicks;
+use crate::conn::{ConnFlags, Embryo, FlowKey, Found, WindowShifts};
 use crate::counters::Counter;
+use crate::local::listener::{ListenerConfig, ListenerId, SynPolicy};
+use crate::seq::SeqNum;
 use crate::tcp::answer_limits::Answer;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::reset::Reset;
 use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
-use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::{SynOptions, TcpOptions};
+use crate::worker::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 
 impl Endpoint {
     /// A SYN for a listener.
@@ -313,7 +314,8 @@ impl Endpoint {
                     seq: embryo.iss.add(1),
                     ack: embryo.irs.add(1),
                     flags: Flags::ACK,
-                    window: self.config.syn_window(),
+                    // What the SYN-ACK has offered, in the scale of all segments behind it (RFC 7323 §2.2).
+                    window: self.config.syn_window() >> embryo.shifts.receive(),
                     options: ReplyOptions::NONE.with_timestamps(stamps),
                 };
                 self.reply(Counter::EmbryoChallenged, reply)

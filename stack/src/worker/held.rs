@@ -1,8 +1,7 @@
 //! [`Held`]: connections whose first SYN waits for its neighbour. The segment isn't made before the neighbour is known: the
 //! neighbour table keeps few frames, and the retransmission timer runs from when the SYN leaves.
 //!
-//! Called by: output (a connection that would send its first SYN), what ARP and NDP say, the rings between workers. It must
-//! never hold a connection without a deadline: news can get lost, so each asks again in time.
+//! It must never hold a connection without a deadline: news can get lost, so each asks again in time.
 
 use std::collections::VecDeque;
 

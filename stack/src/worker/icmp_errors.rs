@@ -1,7 +1,7 @@
 //! ICMP errors: what one that quotes a segment of ours does to its connection (RFC 9293 §3.9.2.2, RFC 5927).
 //!
-//! Called by: the slow lane. It must never believe an error whose quote isn't of TCP, or names a number that isn't in
-//! flight: anybody can send one.
+//! It must never believe an error whose quote isn't of TCP, or names a number that isn't in flight: anybody can send
+//! one.
 
 use super::Core;
 use super::slow::Action;

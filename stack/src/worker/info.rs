@@ -1,25 +1,25 @@
 //! What connections look like from outside: open ones, those at rest, and the one that has just ended.
 //!
-//! Called by: [`Cx::info`]. It must never change anything, and never name a connection by what took its place.
+//! It must never change anything, and never name a connection by what took its place.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::Core;
 use super::cx::Cx;
-use crate::app::ConnInfo;
 use crate::conn::connections::{Conn, Slot};
-use crate::conn::listener::ListenerId;
-use crate::conn::opening::local_mss;
 use crate::conn::{ConnFlags, ConnId, FlowKey, Parked};
+use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::tcp::info::TcpInfo;
 use crate::tcp::state::State;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
+use crate::worker::connect::ConnInfo;
+use crate::worker::opening::local_mss;
 
 impl<N: Nic, S> Cx<'_, N, S> {
-    /// What the connection looks like; in [`crate::app::App::on_close`] what it looked like at its end. `None` when it ended
+    /// What the connection looks like; in [`crate::worker::app::App::on_close`] what it looked like at its end. `None` when it ended
     /// before.
     #[must_use]
     pub fn info(&self, conn: ConnId) -> Option<ConnInfo> {

@@ -1,15 +1,15 @@
 //! Looking at a worker from outside: the state of a connection, of a neighbour, and when something is due.
 //!
-//! Called by: the simulated world, packet ladders, reports; never per packet. It must never change anything.
+//! It must never change anything.
 
 use core::net::{IpAddr, SocketAddr};
 
 use super::Worker;
-use crate::app::App;
 use crate::conn::{FlowKey, Kind};
 use crate::neighbor::{self, Neighbor};
 use crate::nic::Nic;
 use crate::tcp::state::State;
+use crate::worker::app::App;
 
 impl<N: Nic, A: App> Worker<N, A> {
     /// The state of the connection between these two in the VLAN that we open connections in, whoever holds it by now: an embryo, an open or resting connection,

@@ -1,8 +1,7 @@
 //! Frames that we send on our own account, and the neighbours that they need: worker 0 resolves for all.
 //!
-//! Called by: the timer stage (retransmitted SYN-ACKs), the output stage (whoever wasn't heard lately), the slow lane (what
-//! ARP and NDP say). It must never block on a neighbour: frames wait in the table, bounded, and are counted when they are
-//! dropped. No frame leaves the VLAN of its connection, or of the neighbour that it asks for.
+//! It must never block on a neighbour: frames wait in the table, bounded, and are counted when they are dropped. No
+//! frame leaves the VLAN of its connection, or of the neighbour that it asks for.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 

@@ -1,18 +1,17 @@
 //! What connections learn of their paths, and what the cache of paths learns from them.
 //!
-//! Called by: the slow lane (ICMP errors), output (a connection that asks again), the timer stage. It must never act on an
-//! error whose quote the connection has not confirmed.
+//! It must never act on an error whose quote the connection has not confirmed.
 
 use super::Core;
 use crate::config::Config;
 use crate::conn::connections::{Parts, Slot};
-use crate::conn::opening::{destination, local_mss};
 use crate::counters::Counter;
 use crate::icmp::Quote;
 use crate::neighbor::{Move, Neighbor};
 use crate::nic::Nic;
 use crate::path::{Destination, Moves, Paths, floor_mtu, lowered_mtu};
 use crate::time::Instant;
+use crate::worker::opening::{destination, local_mss};
 
 impl<N: Nic> Core<N> {
     /// A router says that a segment was too large for the link behind it, and names that link's MTU (RFC 1191, RFC 8201).
@@ -20,7 +19,7 @@ impl<N: Nic> Core<N> {
         let Some(mut parts) = self.conns.parts(slot) else {
             return;
         };
-        let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+        let (tcb, mut env) = parts.protocol(&self.endpoint.config.tcp, now);
         if !tcb.quotes_flight(quote.seq, &mut env) {
             return;
         }
@@ -103,7 +102,7 @@ pub(super) fn ask_again<F>(paths: &Paths, config: &Config, parts: &mut Parts<'_,
     parts.conn.path_epoch = paths.epoch();
     let path_mss = local_mss(&key, paths.mtu(to));
     if path_mss != parts.conn.tcb.path_mss() {
-        let (tcb, env) = parts.protocol(config, now);
+        let (tcb, env) = parts.protocol(&config.tcp, now);
         tcb.set_path_mss(path_mss, &env);
     }
 }

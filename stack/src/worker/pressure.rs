@@ -1,21 +1,21 @@
 //! What gives way while others wait for places in the queues: bytes ahead of gaps, connections that stand still.
 //!
-//! Called by: the timer stage, once per turn. It must never take anything from a connection while nobody waits for it.
+//! It must never take anything from a connection while nobody waits for it.
 
 use super::Core;
 use super::callbacks::Hosted;
-use crate::app::App;
 use crate::conn::connections::{Parts, Slot};
 use crate::conn::pressure::{GivesWay, VISITS_PER_TURN};
 use crate::counters::Counter;
 use crate::nic::Nic;
 use crate::time::Instant;
+use crate::worker::app::App;
 
 impl<N: Nic> Core<N> {
     /// Once per turn.
     #[inline]
     pub(super) fn relieve_pressure<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
-        if !self.conns.is_calm() {
+        if !self.pressure.is_calm(&mut self.conns) {
             self.let_give_way(hosted, now);
         }
     }
@@ -24,7 +24,10 @@ impl<N: Nic> Core<N> {
     fn let_give_way<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         let limit = self.endpoint.config.limits.stall_limit;
         let mut budget = VISITS_PER_TURN;
-        while let Some((slot, gives)) = self.conns.next_to_give_way(limit, now, &mut budget) {
+        while let Some((slot, gives)) =
+            self.pressure
+                .next_to_give_way(&mut self.conns, limit, now, &mut budget)
+        {
             match gives {
                 GivesWay::Ahead => self.prune_ahead(slot),
                 GivesWay::Everything => self.evict(hosted, slot, now),

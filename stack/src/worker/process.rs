@@ -1,6 +1,6 @@
 //! Stage 3, process: each frame in arrival order meets its record and becomes a reply or goes. Stage 4, timers.
 //!
-//! Called by: the worker's turn. It must never reorder frames, and never write into a frame that somebody else may read.
+//! It must never reorder frames, and never write into a frame that somebody else may read.
 
 use super::callbacks::Hosted;
 use super::classify::{Lane, Meta};
@@ -8,11 +8,11 @@ use super::endpoint::Verdict;
 use super::handoff::Message;
 use super::reply::{turn_around, turn_around_plain};
 use super::{Core, Scratch, neighborhood};
-use crate::app::App;
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use crate::tcp::reset::Reset;
 use crate::time::Instant;
+use crate::worker::app::App;
 
 /// Embryos looked at by timer per turn at most.
 const TIMER_BUDGET: u32 = 32;

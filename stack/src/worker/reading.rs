@@ -3,9 +3,19 @@
 //! Called by: applications, through [`Cx`]. It must never take a part of what was asked for: it reads all of it, or nothing.
 
 use super::cx::Cx;
-use crate::app::Line;
 use crate::conn::ConnId;
 use crate::nic::Nic;
+
+/// What [`Cx::read_line`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// A line of so many bytes, its line feed included, is read and stands at the front.
+    Whole(usize),
+    /// Its line feed has not come. Nothing was read.
+    Partial,
+    /// The line is longer than the place for it. Nothing was read.
+    TooLong,
+}
 
 impl<N: Nic, S> Cx<'_, N, S> {
     /// Copies the oldest bytes that wait, over the boundaries of frames, as far as they fit `into`; says how many those are.

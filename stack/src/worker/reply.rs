@@ -1,13 +1,12 @@
 //! Turns a received frame into its own answer: addresses swapped, IP and TCP headers written fresh, in place.
 //!
-//! Called by: the process stage, for every reply that needs no frame of its own. It must never read what it has already
-//! overwritten, and never keep a byte of the received segment behind the headers.
+//! It must never read what it has already overwritten, and never keep a byte of the received segment behind the headers.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::nic::{Caps, Frame, IpVersion, TxRequest};
+use crate::seq::SeqNum;
 use crate::tcp::reset::Reset;
-use crate::tcp::seq::SeqNum;
 use crate::wire::checksum::{self, Sum};
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::kind;

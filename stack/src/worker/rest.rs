@@ -1,11 +1,12 @@
 //! Connections at rest: they take acknowledgements and answer as RFC 5961 asks; whatever else comes wakes them.
 //!
-//! Called by: [`Endpoint::on_segment`]. It must never acknowledge data: there is no queue here to keep it in.
+//! It must never acknowledge data: there is no queue here to keep it in.
 
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::conn::{AnswerTicks, Found, Parked};
+use crate::conn::rounded::AnswerTicks;
+use crate::conn::{Found, Parked};
 use crate::counters::Counter;
 use crate::tcp::answer_limits::Answer;
 use crate::tcp::rest::{RestStep, rest_step};

@@ -1,7 +1,6 @@
 //! The slow lane: ARP, neighbour discovery and ICMP. Rare, so it may parse again; bounded, so it can't be abused.
 //!
-//! Called by: the process stage for frames that are no TCP. It must never answer what `icmp` refuses, and never learn a
-//! neighbour from anybody but that neighbour.
+//! It must never answer what `icmp` refuses, and never learn a neighbour from anybody but that neighbour.
 
 use core::net::{IpAddr, Ipv6Addr};
 

@@ -1,7 +1,6 @@
 //! TIME-WAIT at the worker: how a connection enters it, what segments do there, and how it ends.
 //!
-//! Called by: the process stage (segments), output (a connection that has said all), the timer stage. It must never hold a
-//! frame, and never let a SYN in whose numbers the old connection's segments could be taken for.
+//! It must never hold a frame, and never let a SYN in whose numbers the old connection's segments could be taken for.
 
 use arrayvec::ArrayVec;
 
@@ -10,18 +9,18 @@ use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::endpoint::{Endpoint, Verdict};
 use super::reply::{ReplyOptions, TcpReply};
-use crate::app::App;
 use crate::conn::connections::Slot;
-use crate::conn::opening::tuple;
 use crate::conn::{FlowHash, Found, MoveError, TickMs, TimeWait};
 use crate::counters::Counter;
 use crate::nic::{Frame, Nic};
+use crate::seq::SeqNum;
 use crate::tcp::env::Env;
 use crate::tcp::segment::SendPlan;
-use crate::tcp::seq::SeqNum;
 use crate::tcp::time_wait::Step;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
+use crate::worker::app::App;
+use crate::worker::opening::tuple;
 
 /// TIME-WAIT records that end by time per turn at most.
 const TIME_WAITS_PER_TURN: usize = 64;

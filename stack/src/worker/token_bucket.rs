@@ -1,6 +1,6 @@
 //! [`TokenBucket`]: at most so many of something a second (RFC 4443 §2.4 (f) asks for one on ICMP errors).
 //!
-//! Called by: the endpoint. It must never be shared between workers: a global limit is a side channel (CVE-2016-5696).
+//! It must never be shared between workers: a global limit is a side channel (CVE-2016-5696).
 
 use crate::time::Instant;
 

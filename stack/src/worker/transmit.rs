@@ -1,7 +1,7 @@
 //! Stage 5, output: connections that have news are asked what they want to send. And what follows once they have said it:
 //! timers, rest, TIME-WAIT, the end.
 //!
-//! Called by: the worker's turn. It must never ask for a segment that there is no room for: numbers advance with the answer.
+//! It must never ask for a segment that there is no room for: numbers advance with the answer.
 
 use core::time::Duration;
 
@@ -9,17 +9,15 @@ use super::Core;
 use super::callbacks::Hosted;
 use super::held::is_held;
 use super::paths::ask_again;
-use super::segment::{Draft, Path, Route};
-use crate::app::App;
 use crate::config::Config;
 use crate::conn::connections::{Conn, Fired, Parts, Slot};
-use crate::conn::pattern;
-use crate::conn::tx_queue::Piece;
 use crate::conn::{Open, Parked, TickMs};
 use crate::counters::Counter;
 use crate::neighbor::Neighbor;
 use crate::nic::Nic;
 use crate::path::CONFIRMED_MS;
+use crate::queue::pattern;
+use crate::queue::tx_queue::Piece;
 use crate::tcp::env::Env;
 use crate::tcp::segment::SendPlan;
 use crate::tcp::state::State;
@@ -27,6 +25,8 @@ use crate::tcp::verdict::{CloseReason, Events};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::vlan::VlanId;
+use crate::worker::app::App;
+use crate::worker::frame_writer::{Draft, Path, Route};
 
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
@@ -115,7 +115,7 @@ impl<N: Nic> Core<N> {
             ask_again(paths, &endpoint.config, &mut parts, now);
         }
         let plan = {
-            let (tcb, mut env) = parts.protocol(&endpoint.config, now);
+            let (tcb, mut env) = parts.protocol(&endpoint.config.tcp, now);
             tcb.poll_output(unsent, &mut env)
         };
         // Not moved out: a copy of what was just written in small parts stalls.
@@ -154,7 +154,7 @@ impl<N: Nic> Core<N> {
     #[cold]
     fn unsent(&mut self, slot: Slot, now: Instant) {
         if let Some(mut parts) = self.conns.parts(slot) {
-            let (tcb, env) = parts.protocol(&self.endpoint.config, now);
+            let (tcb, env) = parts.protocol(&self.endpoint.config.tcp, now);
             tcb.on_unsent(&env);
         }
     }
@@ -341,7 +341,7 @@ impl<N: Nic> Core<N> {
             Some(deadline) if deadline > now => self.conns.fire_by(slot, deadline),
             Some(_) => {
                 let events = {
-                    let (tcb, mut env) = parts.protocol(&self.endpoint.config, now);
+                    let (tcb, mut env) = parts.protocol(&self.endpoint.config.tcp, now);
                     tcb.on_timer(&mut env)
                 };
                 self.conns.mark_dirty(slot);

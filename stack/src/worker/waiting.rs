@@ -1,9 +1,8 @@
 //! [`Waiting`]: connections at rest whose app wants something of them for which no open record was free, and those that it
 //! has aborted.
 //!
-//! Called by: [`super::Cx`] (what it can't do at once is remembered in the parked record), the timer stage (what can be made
-//! up for), the clock of sleepers. It must never forget a command, and never hold a connection twice for long: each line is
-//! as long as there are records of connections at rest.
+//! It must never forget a command, and never hold a connection twice for long: each line is as long as there are records
+//! of connections at rest.
 
 use std::collections::VecDeque;
 
@@ -11,8 +10,6 @@ use super::Core;
 use super::callbacks::Hosted;
 use super::neighborhood::FRAMES_PER_RESOLUTION;
 use super::reply::{ReplyOptions, TcpReply};
-use crate::app::App;
-use crate::conn::opening::NoRecord;
 use crate::conn::{ConnFlags, ConnId, ConnTable, EndDue, Found, Kind, Parked, Records};
 use crate::counters::Counter;
 use crate::nic::Nic;
@@ -20,6 +17,8 @@ use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
+use crate::worker::app::App;
+use crate::worker::opening::NoRecord;
 
 /// Connections of each line that are served per turn at most.
 const PER_TURN: usize = 32;

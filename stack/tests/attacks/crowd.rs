@@ -1,12 +1,12 @@
 //! [`Crowd`]: thousands of peers made of frames alone, each as stubborn as the attack needs.
 //!
-//! Called by: `sim_attacks`, a hundred times a second. It must never use the stack that it attacks, but to write frames.
+//! It must never use the stack that it attacks, but to write frames.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use stack::seq::SeqNum;
 use stack::sim::host::HostSpec;
 use stack::sim::inspect::Tcp;
-use stack::tcp::seq::SeqNum;
 use stack::wire::tcp::Flags;
 use stack::wire::{Link, MacAddr, SegmentSpec, arp, emit};
 

@@ -1,6 +1,6 @@
 //! A server with every default limit, and a client whose connections do ordinary things: what an attack is measured by.
 //!
-//! Called by: `sim_attacks`. It must never set a limit or a setting to anything but its default.
+//! It must never set a limit or a setting to anything but its default.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use stack::app::{App, Connect, Cx, TxItem};
 use stack::config::ClosedPolicy;
 use stack::conn::ConnId;
-use stack::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
 use stack::counters::Counter;
+use stack::local::listener::{ListenerConfig, ListenerId, SynPolicy};
 use stack::nic::Nic;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::link::LinkSpec;

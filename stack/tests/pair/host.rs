@@ -1,12 +1,12 @@
 //! [`host`]: a worker whose wire lies in memory, and [`carry`] between two of them.
 //!
-//! Called by: tests of two workers. It must never lose or change a frame: the simulated world does that.
+//! It must never lose or change a frame: the simulated world does that.
 
 use std::sync::Arc;
 
 use stack::app::App;
 use stack::config::{ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::nic::Frame as _;
 use stack::nic::memory::MemoryNic;

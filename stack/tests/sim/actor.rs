@@ -1,14 +1,14 @@
 //! [`Actor`]: the application of the simulated tests, client and server in one, that does what plans say and checks
 //! every byte it gets.
 //!
-//! Called by: the worker. It must never forgive: what it can't explain goes into [`Actor::complaints`].
+//! It must never forgive: what it can't explain goes into [`Actor::complaints`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use stack::app::{App, Chunk, Connect, Cx, StaticId, TxItem};
 use stack::conn::ConnId;
-use stack::conn::listener::ListenerId;
+use stack::local::listener::ListenerId;
 use stack::nic::{Frame, Nic};
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::verdict::CloseReason;

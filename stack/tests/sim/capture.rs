@@ -1,6 +1,6 @@
 //! A replayed seed's frames as a capture file that tcpdump and Wireshark read.
 //!
-//! Called by: the seeds test when one seed is replayed. It must never be written in an ordinary run.
+//! It must never be written in an ordinary run.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,11 +1,11 @@
 //! A seed becomes a world: topology, faults, sizes, behaviours.
 //!
-//! Called by: the seeds test. It must never draw what TCP can't survive by its own rules: orderly plans end in order.
+//! It must never draw what TCP can't survive by its own rules: orderly plans end in order.
 
 use std::time::Duration;
 
-use stack::conn::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, Records};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::rng::Random;
 use stack::sim::host::{HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;
@@ -14,6 +14,7 @@ use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
 use crate::intruder::Intruder;
+use crate::narrow;
 use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
 use crate::stage::{Manners, Stage};
 use crate::trouble::Trouble;
@@ -43,6 +44,7 @@ pub(crate) fn draw(seed: u64) -> Stage {
     let mut hosts = draw_hosts(&mut random);
     let mut plans = draw_plans(&mut random, &hosts);
     draw_vlans(seed, &mut hosts, &mut plans);
+    narrow::draw_paths(seed, &mut hosts, &mut plans);
     let wraps = wraps::is_due(seed);
     if wraps {
         wraps::arrange(&mut random, &mut hosts, &mut plans[0], FIRST_OPEN);

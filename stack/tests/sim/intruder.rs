@@ -1,18 +1,17 @@
 //! [`Intruder`]: somebody on the switch who knows which connections there are and speaks in the name of their ends, but
 //! doesn't see their numbers as they are now (RFC 5961's attacker, who guesses well).
 //!
-//! Called by: the stage while it plays. It must never send what TCP has to believe: a reset, or data with an acceptable
-//! ACK, at exactly RCV.NXT.
+//! It must never send what TCP has to believe: a reset, or data with an acceptable ACK, at exactly RCV.NXT.
 
 use std::net::SocketAddr;
 
 use stack::rng::Random;
+use stack::seq::SeqNum;
 use stack::sim::host::HostId;
 use stack::sim::inspect::Tcp;
 use stack::sim::link::Fate;
 use stack::sim::trace::Crossing;
 use stack::sim::world::World;
-use stack::tcp::seq::SeqNum;
 use stack::wire::tcp::Flags;
 use stack::wire::vlan::VlanId;
 use stack::wire::{Link, MacAddr, SegmentSpec};

@@ -1,12 +1,11 @@
 //! What two applications agree to do with each other: [`Plan`], and the bytes that they exchange.
 //!
-//! Called by: the actors, who do it, and the tests, who draw plans and judge what came of them. It must never depend on
-//! anything but its arguments: both sides compute the same bytes.
+//! It must never depend on anything but its arguments: both sides compute the same bytes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use stack::conn::pattern;
+use stack::queue::pattern;
 use stack::wire::vlan::VlanId;
 
 /// Port of the listener of plan 0; plan `n` has the `n`th port after it.

@@ -1,13 +1,12 @@
 //! [`Puppet`]: an application that does what the test says and remembers what it heard.
 //!
-//! Called by: the worker, and scenarios through `World::act`. It must never act on its own, unless told to accept, read
-//! or close by itself.
+//! It must never act on its own, unless told to accept, read or close by itself.
 
 use std::time::Duration;
 
 use stack::app::{App, Connect, Cx, TxItem};
-use stack::conn::listener::{ListenerConfig, ListenerId, SynPolicy};
 use stack::conn::{Capacity, ConnId, Records};
+use stack::local::listener::{ListenerConfig, ListenerId, SynPolicy};
 use stack::nic::Nic;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::world::World;
@@ -80,7 +79,7 @@ impl Puppet {
             if bytes.is_empty() {
                 return;
             }
-            let expected = (self.received..).map(stack::conn::pattern::byte_at);
+            let expected = (self.received..).map(stack::queue::pattern::byte_at);
             self.wrong += bytes
                 .iter()
                 .zip(expected)

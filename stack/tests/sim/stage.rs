@@ -1,7 +1,7 @@
 //! [`Stage`]: a world with actors, run until all plans are done, and the judgement over it.
 //!
-//! Called by: the seeds and the scenarios. It must never pass what it did not look at: each oracle adds to the list of
-//! complaints, and a test is green when the list is empty.
+//! It must never pass what it did not look at: each oracle adds to the list of complaints, and a test is green when the
+//! list is empty.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,10 @@ pub(crate) struct Stage {
     pub(crate) refused_at_rest: u64,
     /// Segments that were refused in SYN-SENT, once judged.
     pub(crate) refused_in_syn_sent: u64,
+    /// Paths that were found to carry less than the link, once judged.
+    pub(crate) paths_lowered: u64,
+    /// And those of them that swallowed what is larger in silence.
+    pub(crate) black_holes: u64,
     manners: Manners,
     /// Hosts that were rebooted: what their actors knew is gone.
     rebooted: Vec<HostId>,
@@ -85,6 +89,8 @@ impl Stage {
             intruder: None,
             refused_at_rest: 0,
             refused_in_syn_sent: 0,
+            paths_lowered: 0,
+            black_holes: 0,
             manners,
             rebooted: Vec::new(),
             complaints: Vec::new(),
@@ -332,6 +338,8 @@ impl Stage {
                     .sum::<u64>();
                 self.refused_in_syn_sent +=
                     worker.tcp_counters().outcome(Outcome::HandshakeIgnored);
+                self.paths_lowered += counters.get(Counter::PathMtuLowered);
+                self.black_holes += worker.tcp_counters().black_holes;
                 let queued = worker.queued_items();
                 if queued != 0 {
                     wrong.push(format!("{host:?}.{at}: {queued} places in queues in use"));

@@ -1,7 +1,7 @@
 //! [`Trouble`]: what happens to a host of a drawn world for a while.
 //!
-//! Called by: the draw, and the stage while it plays. It must never be what an orderly plan can't survive, but for a reboot,
-//! of which the stage knows that it takes a side of plans away.
+//! It must never be what an orderly plan can't survive, but for a reboot, of which the stage knows that it takes a side
+//! of plans away.
 
 use std::ops::Range;
 use std::time::Duration;

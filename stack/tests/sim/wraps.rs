@@ -1,7 +1,6 @@
 //! A third of the seeds: sequence numbers, timestamps and the ticks of tables and timers all wrap while plan 0 runs.
 //!
-//! Called by: the draw, which arranges it, and the seeds test, which looks at the frames for what came of it. It must never
-//! count a wrap that it hasn't seen.
+//! It must never count a wrap that it hasn't seen.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;

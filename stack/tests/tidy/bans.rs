@@ -1,7 +1,7 @@
 //! What may not stand in the code: unfinished work, prints, clocks and threads in `stack`, an order on sequence numbers,
 //! allowances without a reason.
 //!
-//! Called by: the tidy test. It must never ban what a lint of the compiler already denies as exactly.
+//! It must never ban what a lint of the compiler already denies as exactly.
 
 use crate::paths::named;
 use crate::tree::{File, Finding, Tree, after_chars};

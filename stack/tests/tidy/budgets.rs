@@ -1,6 +1,6 @@
 //! The table of shared budgets: that the counters and tests of each row exist, and that each limit has a row.
 //!
-//! Called by: the tidy test. It must never accept a limit of `Limits` that no row names.
+//! It must never accept a limit of `Limits` that no row names.
 
 use crate::tree::{File, Finding, Tree};
 

@@ -1,6 +1,6 @@
 //! Who may depend on whom among our crates: `apps -> stack <- dpdk -> dpdk-sys`.
 //!
-//! Called by: the tidy test. It must never trust a crate's name: a crate is the folder that its manifest lies in.
+//! It must never trust a crate's name: a crate is the folder that its manifest lies in.
 
 use crate::tree::{File, Finding, Tree};
 use toml::{Table, Value};

@@ -1,6 +1,6 @@
 //! What files say about themselves: their opening, paths that exist on one machine only, the dependency list, the book.
 //!
-//! Called by: the tidy test. It must never judge prose, only what can be checked against the tree.
+//! It must never judge prose, only what can be checked against the tree.
 
 use crate::crates::{dependencies, manifests};
 use crate::tree::{File, Finding, Tree};
@@ -9,15 +9,13 @@ use std::collections::BTreeSet;
 const DEPENDENCIES: &str = "docs/dependencies.md";
 const SUMMARY: &str = "docs/SUMMARY.md";
 
-/// Each Rust file opens with `//!`: what it is, who calls it, what it must never do.
+/// Each Rust file opens with `//!`: what it is, what it must never do. It names no callers: those names go stale.
 pub(crate) fn rust_files_open_with_what_they_are(tree: &Tree) -> Vec<Finding> {
     let opens = |file: &File| {
-        let first = file
-            .text
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("//!"));
+        let mut head = file.text.lines().map_while(|line| line.strip_prefix("//!"));
+        let first = head.next();
         first.is_some_and(|says| !says.trim().is_empty())
+            && !head.any(|says| says.trim_start().starts_with("Called by"))
     };
     tree.rust()
         .filter(|(file, _)| !opens(file))
@@ -25,7 +23,7 @@ pub(crate) fn rust_files_open_with_what_they_are(tree: &Tree) -> Vec<Finding> {
             file.finding(
                 1,
                 "opening",
-                "open with `//!`: what it is, who calls it, what it must never do",
+                "open with `//!`: what it is, what it must never do, and no list of callers",
             )
         })
         .collect()
@@ -164,10 +162,11 @@ fn a_rust_file_without_an_opening_is_found() {
         ("a.rs", "//! What it is.\n"),
         ("b.rs", "// What it is.\n"),
         ("c.rs", "//!\n\nfn f() {}\n"),
+        ("d.rs", "//! What it is.\n//!\n//! Called by: main.\n"),
     ]);
     assert_eq!(
         places(&rust_files_open_with_what_they_are(&tree)),
-        ["b.rs:1", "c.rs:1"]
+        ["b.rs:1", "c.rs:1", "d.rs:1"]
     );
 }
 

@@ -1,7 +1,7 @@
 //! The table of mechanisms: that the code and the test of each row exist. Whether the test notices is for
 //! `scripts/mutants --rows` to try.
 //!
-//! Called by: the tidy test. It must never look for code elsewhere than in or behind the function that a row names.
+//! It must never look for code elsewhere than in or behind the function that a row names.
 
 use crate::tree::{File, Finding, Tree};
 

@@ -1,6 +1,6 @@
 //! Names that say nothing: a thing called util, helper, manager or common has no reason to change of its own.
 //!
-//! Called by: the tidy test. It must never look at uses, only at definitions: what others named is theirs.
+//! It must never look at uses, only at definitions: what others named is theirs.
 
 use crate::tree::{File, Finding, Tree};
 use proc_macro2::Ident;

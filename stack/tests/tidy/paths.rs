@@ -1,7 +1,7 @@
 //! Which paths a Rust file names: imports expanded, `self` and `super` resolved, macros' arguments included.
 //!
-//! Called by: the rules on directions and bans. It must never follow a name beyond its file: `use` puts every foreign
-//! name into the file that names it, so the file is enough.
+//! It must never follow a name beyond its file: `use` puts every foreign name into the file that names it, so the file is
+//! enough.
 
 use crate::tree::{File, Rust, is_test_only};
 use proc_macro2::{Ident, TokenStream, TokenTree};

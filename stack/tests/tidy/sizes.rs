@@ -1,6 +1,6 @@
 //! How long a file and a function may be, in lines of code: blank lines and comments are free.
 //!
-//! Called by: the tidy test. It must never count tests into a file's size.
+//! It must never count tests into a file's size.
 
 use crate::tree::{Finding, Tree};
 use syn::spanned::Spanned;

@@ -1,6 +1,6 @@
 //! The repository as the rules see it: files with their text and, where they are Rust, their tokens and syntax.
 //!
-//! Called by: every rule, and every rule's own test through [`Tree::of`]. It must never judge: it only says what is there.
+//! It must never judge: it only says what is there.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use std::collections::BTreeSet;

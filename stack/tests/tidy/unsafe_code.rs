@@ -1,6 +1,6 @@
 //! Unsafe stands only in `dpdk-sys` and `dpdk`, and every other crate forbids it at its root.
 //!
-//! Called by: the tidy test. It must never except a test: an unsound test proves nothing.
+//! It must never except a test: an unsound test proves nothing.
 
 use crate::tree::{Finding, Tree};
 use proc_macro2::{TokenStream, TokenTree};

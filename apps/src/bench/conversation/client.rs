@@ -1,6 +1,6 @@
 //! The client's thread: a worker with a client app, turned until told to stop; and the line on which it is told.
 //!
-//! Called by: `course` (starts it, orders, asks). It must never read a clock or a lock per frame.
+//! It must never read a clock or a lock per frame.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,6 +1,6 @@
 //! The course of a conversation: set-up, warm-up, measurement with a line a second, drain.
 //!
-//! Called by: `conversation`, on the control thread. It must never touch a frame: it orders, asks and subtracts.
+//! It must never touch a frame: it orders, asks and subtracts.
 
 use std::time::{Duration, Instant};
 

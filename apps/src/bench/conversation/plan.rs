@@ -1,14 +1,14 @@
 //! What both stacks of a conversation are: addresses, listener, TCP's settings, and room for what the run needs.
 //!
-//! Called by: `conversation` and its client. It must never ask the machine for anything.
+//! It must never ask the machine for anything.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use stack::config::{Config, ConfigError, ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
-use stack::conn::local::LocalPrefix;
 use stack::conn::{Capacity, Records};
+use stack::local::addresses::LocalPrefix;
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources};
 
 use super::super::args::{Args, Mode, SLACK, ShapeArg};

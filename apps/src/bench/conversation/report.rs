@@ -1,6 +1,6 @@
 //! [`Report`]: what a conversation came to, as text for people and as JSON for scripts, and whether it is good.
 //!
-//! Called by: `conversation`. It must never round a fault away: one is enough to fail the run.
+//! It must never round a fault away: one is enough to fail the run.
 
 // Times, costs, counts.
 mod figures;

@@ -1,6 +1,6 @@
 //! What makes a result bad, one fault at a time, and which keys scripts rely on.
 //!
-//! Called by: `cargo test`. It must never start DPDK.
+//! It must never start DPDK.
 
 use super::*;
 use crate::bench::args::tests::args;

@@ -1,6 +1,6 @@
 //! The kernel's end: its namespace, its side of the tap, and what it says about its sockets and neighbours.
 //!
-//! Called by: `tap`. It must never touch a network namespace that this run has not made.
+//! It must never touch a network namespace that this run has not made.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! [`Peer`]: the sockets program at the kernel's end, a child that runs `peer.py`.
 //!
-//! Called by: `tap`. It must never outlive its scene: dropped, it is killed.
+//! It must never outlive its scene: dropped, it is killed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! [`Opening`] and [`Sink`]: what `--pcap` names, opened and written without ever waiting for somebody for good.
 //!
-//! Called by: `capture` (opens, at start), `writer` (writes, on its own thread). It must never block: a FIFO may have no
-//! reader, or one that has stopped reading, and the end of the run must come all the same.
+//! It must never block: a FIFO may have no reader, or one that has stopped reading, and the end of the run must come all
+//! the same.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};

@@ -1,6 +1,6 @@
 //! [`Writer`]: the thread that writes copies of frames as pcapng (draft-ietf-opsawg-pcapng), ns and direction included.
 //!
-//! Called by: `capture`. It must never hold a buffer back: what can't be written is counted and its buffer goes round.
+//! It must never hold a buffer back: what can't be written is counted and its buffer goes round.
 
 use std::borrow::Cow;
 use std::io::{BufWriter, Write};

@@ -1,6 +1,6 @@
 //! What each place of `--listen` has done.
 //!
-//! Called by: `report`. It must never leave out a place on which nothing happened: that is a result too.
+//! It must never leave out a place on which nothing happened: that is a result too.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! [`NicReport`]: what the port itself knows at the end, and whether that agrees with what was given to it.
 //!
-//! Called by: `run` (while the port is open), `report`. It must never take a driver's silence for a frame that was sent.
+//! It must never take a driver's silence for a frame that was sent.
 
 use std::fmt;
 

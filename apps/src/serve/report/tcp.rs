@@ -1,6 +1,6 @@
 //! TCP's own counters, by name.
 //!
-//! Called by: `report`. It must never list what did not happen.
+//! It must never list what did not happen.
 
 use std::collections::BTreeMap;
 

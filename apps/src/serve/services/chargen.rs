@@ -1,11 +1,11 @@
 //! Character generator (RFC 864, over TCP): its pattern without end, until the peer closes.
 //!
-//! Called by: `services`. It must never hold the pattern: the queue holds offsets, and a retransmission makes it again.
+//! It must never hold the pattern: the queue holds offsets, and a retransmission makes it again.
 
 use stack::app::{Cx, TxItem};
 use stack::conn::ConnId;
-use stack::conn::pattern::PERIOD_LEN;
 use stack::nic::Nic;
+use stack::queue::pattern::PERIOD_LEN;
 
 use super::Conn;
 use super::stats::SiteStats;

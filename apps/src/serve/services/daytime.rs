@@ -1,6 +1,6 @@
 //! Daytime (RFC 867): one line with the time of day, and the close is ours.
 //!
-//! Called by: `services`. It must never read a clock of the system.
+//! It must never read a clock of the system.
 
 use stack::app::Cx;
 use stack::conn::ConnId;

@@ -1,6 +1,6 @@
 //! Discard (RFC 863): reads and forgets. The same for whatever comes to a connection that we have finished with.
 //!
-//! Called by: `services`. It must never answer.
+//! It must never answer.
 
 use stack::app::Cx;
 use stack::conn::ConnId;

@@ -1,7 +1,7 @@
 //! Echo (RFC 862): the frame that brought bytes is the frame that takes them back.
 //!
-//! Called by: `services`. It must never copy, and never take bytes that the send queue has no place for: they stay unread,
-//! and the peer's window closes.
+//! It must never copy, and never take bytes that the send queue has no place for: they stay unread, and the peer's
+//! window closes.
 
 use stack::app::{Cx, TxItem};
 use stack::conn::ConnId;

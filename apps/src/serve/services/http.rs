@@ -1,7 +1,7 @@
 //! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112): every path is a body of one size, for GET and HEAD.
 //!
-//! Called by: `services`. It must never answer two requests in another order than they came, and never hold a body: those
-//! of responses are registered once, or made by the pattern; those of requests are read over.
+//! It must never answer two requests in another order than they came, and never hold a body: those of responses are
+//! registered once, or made by the pattern; those of requests are read over.
 //!
 //! A connection is in one of five steps: between requests, within a head that comes in pieces, about to ask for a body,
 //! within a body, or within a response that waits for room. Requests that wait behind each other (pipelining) are answered
@@ -15,8 +15,9 @@ mod request;
 mod response;
 
 use stack::app::{Cx, StaticId, TxItem};
-use stack::conn::{ConnId, pattern};
+use stack::conn::ConnId;
 use stack::nic::Nic;
+use stack::queue::pattern;
 use stack::time::Instant;
 
 use self::body::Body;

@@ -1,7 +1,7 @@
 //! Connections that we have finished with and whose peer has not: what still comes is read and forgotten, for a while, so
 //! that no reset takes away what was sent last (RFC 9112 §9.6).
 //!
-//! Called by: the services that close first. It must never leave such a connection without a timer.
+//! It must never leave such a connection without a timer.
 
 use std::time::Duration;
 

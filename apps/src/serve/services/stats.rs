@@ -1,7 +1,6 @@
 //! [`SiteStats`]: what one place of `--listen` has done on one worker.
 //!
-//! Called by: the services (count), the report and the line a second (read). It must never be shared: each worker has its
-//! own, and they are added afterwards.
+//! It must never be shared: each worker has its own, and they are added afterwards.
 
 use std::collections::BTreeMap;
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use stack::app::{App, Connect, Cx};
 use stack::config::{ConfigSpec, Interface};
-use stack::conn::listener::{ListenerConfig, SynPolicy};
-use stack::conn::{ConnId, Kind, pattern};
+use stack::conn::{ConnId, Kind};
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Frame as _, Nic};
+use stack::queue::pattern;
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;

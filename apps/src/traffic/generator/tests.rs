@@ -1,6 +1,6 @@
 //! The generator's loop against a NIC in memory: what it sends, counts, holds back and takes back.
 //!
-//! Called by: `cargo test`. It must never need DPDK's environment: frames are vectors here.
+//! It must never need DPDK's environment: frames are vectors here.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,6 +1,6 @@
 //! Right replies pass, and every way to be wrong that we know of is found under its own name.
 //!
-//! Called by: `cargo test`. It must never build replies with `stack`: both would be wrong together.
+//! It must never build replies with `stack`: both would be wrong together.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -75,7 +75,7 @@ impl Nginx {
         let directory = std::env::temp_dir().join(format!("syncline-nginx-{}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");
         let mut pattern = vec![0; bytes];
-        stack::conn::pattern::fill(0, &mut pattern);
+        stack::queue::pattern::fill(0, &mut pattern);
         std::fs::write(directory.join("large"), &pattern).expect("room");
         std::fs::write(directory.join("small"), &pattern[..1]).expect("room");
         let place = directory.display();

@@ -53,7 +53,7 @@ fn python(what: &str, host: &str, port: u16, bytes: usize) {
 
 fn pattern(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    stack::conn::pattern::fill(0, &mut bytes);
+    stack::queue::pattern::fill(0, &mut bytes);
     bytes
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{SIGCONT, SIGINT, SIGTERM};
 use serde_json::Value;
-use stack::conn::pattern;
+use stack::queue::pattern;
 
 use super::{PATIENCE, SILENCE, connect};
 use crate::server::{OURS, OURS6, Server, counter, in_namespace, run};

@@ -1,10 +1,11 @@
 //! What goes into a record comes out again, rounded only where and as the types say.
 
+use crate::tcp::answer_limits::AnswerLimits;
 use proptest::prelude::*;
 
 use super::*;
+use crate::seq::SeqNum;
 use crate::tcp::answer_limits::Answer;
-use crate::tcp::seq::SeqNum;
 use crate::tcp::timestamps::RECENT_VALID_S;
 
 fn rest() -> Rest {

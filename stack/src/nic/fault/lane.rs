@@ -1,7 +1,7 @@
 //! [`FaultLane`]: one direction of a bad link. Frames go in, and what is left of them comes out, later or in another order.
 //!
-//! Called by: NICs with faults, once per burst. It must never allocate after the start or hold more than
-//! [`LANE_FRAMES`] frames: whoever can't get rid of a frame keeps it.
+//! It must never allocate after the start or hold more than [`LANE_FRAMES`] frames: whoever can't get rid of a frame
+//! keeps it.
 
 use std::collections::VecDeque;
 

@@ -3,14 +3,15 @@
 use core::net::IpAddr;
 
 use super::*;
-use crate::app::{Connect, NoApp};
-use crate::conn::listener::{ListenerConfig, SynPolicy};
 use crate::counters::Counter;
+use crate::local::listener::{ListenerConfig, SynPolicy};
 use crate::sim::host::Spread;
 use crate::sim::inspect::Tcp;
 use crate::sim::link::LinkSpec;
 use crate::wire::tcp::Flags;
 use crate::wire::{Link as Addresses, MacAddr, SegmentSpec};
+use crate::worker::app::NoApp;
+use crate::worker::connect::Connect;
 
 const PORT: u16 = 80;
 

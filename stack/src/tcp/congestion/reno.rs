@@ -1,11 +1,11 @@
 //! NewReno: slow start, congestion avoidance, fast retransmit and fast recovery (RFC 5681), partial ACKs (RFC 6582),
 //! limited transmit (RFC 3042).
 //!
-//! Called by: [`crate::tcp::congestion::Congestion`]. It must never send, never grow a window that isn't used, and never
-//! take the number of ACKs for a measure of what left the network: a peer sends as many as it likes.
+//! It must never send, never grow a window that isn't used, and never take the number of ACKs for a measure of what left
+//! the network: a peer sends as many as it likes.
 
 use super::{Ack, Reaction};
-use crate::tcp::seq::SeqNum;
+use crate::seq::SeqNum;
 
 /// Where the connection stands after a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -121,6 +121,20 @@ fn an_older_segment_does_not_move_the_window() {
     assert_eq!(host.tcb.send_window(), 8000);
 }
 
+/// Seed 0 of the day this was written: text behind a gap offers up to 2001, and the text of the gap, which the peer sent again
+/// later, acknowledges 2001 and closes the window. With the older window beside the newer ACK, text went out up to 4001.
+#[test]
+fn a_newer_ack_brings_its_window_whatever_its_sequence_number() {
+    let mut host = Host::established();
+    host.write(4000);
+    host.inject(data(10).seq(1001).ack(1).win(2000));
+    host.expect(ack().ack(1));
+    host.expect(data(1000).seq(1));
+    host.expect(data(1000).seq(1001));
+    host.inject(data(1000).seq(1).ack(2001).win(0));
+    assert_eq!(host.tcb.send_window(), 0);
+}
+
 #[test]
 fn every_second_segment_is_acknowledged_and_a_burst_once() {
     let mut host = Host::established();

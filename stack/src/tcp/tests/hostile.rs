@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
+use crate::seq::SeqNum;
 use crate::tcp::answer_limits::OLD_BURST;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
-use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::Settings;
 use crate::tcp::state::State;
 use crate::tcp::testing::{Host, RCV_BUF, params, plain};

@@ -121,6 +121,27 @@ fn a_black_hole_is_found_by_silence() {
     assert_eq!(host.tcb.mss(), FLOOR);
 }
 
+/// Writes of one segment each: what is left of one that was cut passes, and the next one vanishes as the first did.
+#[test]
+fn what_is_left_of_a_segment_proves_nothing_about_its_size() {
+    let mut host = Host::established();
+    host.write(MSS);
+    host.expect(data(MSS));
+    host.advance_ms(7000);
+    host.expect(data(MSS).seq(1));
+    host.expect(data(MSS).seq(1));
+    host.expect(data(FLOOR).seq(1));
+    host.inject(ack().ack(1 + FLOOR));
+    host.expect(data(MSS - FLOOR).seq(1 + FLOOR));
+    host.inject(ack().ack(1 + MSS));
+    host.write(MSS);
+    host.expect(data(MSS).seq(1 + MSS));
+    let rto_ms = host.tcb.rto().as_millis() as u64;
+    host.advance_ms(rto_ms);
+    assert_eq!(host.counters.black_holes, 1);
+    host.expect(data(FLOOR).seq(1 + MSS));
+}
+
 /// When all is lost alike, size has nothing to do with it.
 #[test]
 fn an_outage_is_no_black_hole() {
@@ -142,12 +163,31 @@ fn an_outage_is_no_black_hole() {
     assert_eq!((host.tcb.mss(), host.counters.black_holes), (MSS, 0));
 }
 
-/// What is small already, and what is no full segment, says nothing about sizes.
+/// A path may carry more than the least and less than a full segment: what is between the two vanishes as well.
+#[test]
+fn a_black_hole_swallows_segments_that_are_not_full() {
+    let mut host = Host::established();
+    host.write(2 * FLOOR + 1);
+    host.expect(data(MSS));
+    host.expect(data(2 * FLOOR + 1 - MSS));
+    host.advance_ms(7000);
+    host.expect(data(MSS).seq(1));
+    host.expect(data(MSS).seq(1));
+    host.expect(data(FLOOR).seq(1));
+    host.inject(ack().ack(1 + FLOOR));
+    host.expect(data(FLOOR + 1).seq(1 + FLOOR));
+    let rto_ms = host.tcb.rto().as_millis() as u64;
+    host.advance_ms(rto_ms);
+    assert_eq!(host.counters.black_holes, 1);
+    host.expect(data(FLOOR).seq(1 + FLOOR));
+}
+
+/// What every path carries says nothing about sizes.
 #[test]
 fn small_segments_make_no_black_hole() {
     let mut host = Host::established();
-    host.write(MSS - 1);
-    host.expect(data(MSS - 1));
+    host.write(FLOOR);
+    host.expect(data(FLOOR));
     host.advance_ms(60_000);
     assert_eq!(host.counters.black_holes_suspected, 0);
     assert_eq!(host.tcb.mss(), MSS);

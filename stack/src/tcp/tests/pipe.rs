@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::conn::{Open, Parked};
+use crate::seq::SeqNum;
 use crate::tcp::env::{Counters, Env};
 use crate::tcp::output::Unsent;
 use crate::tcp::rest::{RestStep, rest_step};
 use crate::tcp::segment::{Segment, SendPlan};
-use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::{ConnectionOptions, InitialWindow, Settings};
 use crate::tcp::state::State;
 use crate::tcp::tcb::{OpenParams, Tcb};

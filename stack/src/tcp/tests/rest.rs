@@ -25,7 +25,7 @@ impl Host {
         assert_eq!(self.tcb.deadline(), None, "a timer would be forgotten");
         self.now = self.now + Duration::from_millis(ms);
         let params = OpenParams {
-            iss: crate::tcp::seq::SeqNum(77),
+            iss: crate::seq::SeqNum(77),
             options: ConnectionOptions {
                 keepalive: true,
                 ..ConnectionOptions::default()

@@ -3,8 +3,8 @@
 use super::host::{Flow, Host, OPEN};
 use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready};
 use super::probe::Probe;
-use crate::conn::listener::{ListenerId, SynPolicy};
 use crate::counters::Counter;
+use crate::local::listener::{ListenerId, SynPolicy};
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;
 

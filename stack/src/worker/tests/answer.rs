@@ -1,6 +1,6 @@
 //! [`Answer`]: a frame that we sent, read by a parser and checked by a checksum that are not ours (etherparse).
 //!
-//! Called by: the worker's tests. It must never use `wire` to judge what `wire` wrote.
+//! It must never use `wire` to judge what `wire` wrote.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -9,8 +9,8 @@ use etherparse::{
     checksum::Sum16BitWords,
 };
 
+use crate::seq::SeqNum;
 use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
-use crate::tcp::seq::SeqNum;
 
 /// A TCP segment from us that is right in every byte which doesn't depend on what it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

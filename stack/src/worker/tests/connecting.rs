@@ -10,11 +10,11 @@ use super::neighbors::{arp_reply, arp_request};
 use super::probe::Heard::{Data, Open};
 use super::probe::Probe;
 use super::retransmission::expect_arp_request;
-use crate::app::{Connect, ConnectError};
-use crate::conn::ports::PortRange;
 use crate::counters::Counter;
+use crate::local::ports::PortRange;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::wire::{MacAddr, vlan};
+use crate::worker::connect::{Connect, ConnectError};
 
 const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(PEER_V4), 9_000);
 

@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN};
-use crate::conn::listener::SynPolicy;
 use crate::conn::{ConnFlags, Records};
 use crate::counters::Counter;
+use crate::local::listener::SynPolicy;
 use crate::tcp::lang::{Spec, ack, data, rst, syn, syn_ack};
 
 /// A host that has just answered `spec` with a cookie, and the TSval in it.

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use super::host::{BACKLOG, CLOSED, Flow, Host, OPEN};
 use crate::conn::ConnFlags;
-use crate::conn::listener::SynPolicy;
 use crate::counters::Counter;
+use crate::local::listener::SynPolicy;
 use crate::tcp::answer_limits::OLD_BURST;
 use crate::tcp::lang::{ack, data, fin, rst, segment, syn, syn_ack};
 use crate::tcp::segment::Flags;
@@ -39,6 +39,18 @@ fn the_syn_ack_offers_what_was_offered_and_no_more() {
         let embryo = host.embryo().expect("an embryo");
         assert_eq!((embryo.peer_mss, embryo.shifts.send()), (1400, 9));
     }
+}
+
+/// RFC 7323 §2.2: the window of a SYN-ACK isn't scaled, that of any later segment is.
+#[test]
+fn a_challenge_offers_what_the_syn_ack_has_offered() {
+    let mut host = Host::new();
+    host.inject(syn().seq(0).mss(1400).wscale(9))
+        .counted(Counter::SynEmbryo);
+    host.expect(syn_ack().seq(0).ack(1).win(65_535).wscale(7));
+    host.inject(ack().seq(70_000).ack(1))
+        .counted(Counter::EmbryoChallenged);
+    host.expect(ack().seq(1).ack(1).win(65_535 >> 7));
 }
 
 /// RFC 9293 MUST-15, RFC 7323 §2.3.

@@ -8,12 +8,12 @@ use super::neighbors::{arp_reply, port_unreachable_about};
 use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready};
 use super::probe::Probe;
 use super::retransmission::expect_arp_request;
-use crate::app::Connect;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::verdict::{CloseReason, IcmpError};
+use crate::worker::connect::Connect;
 
 /// A host with one open connection that its app accepted.
 fn open() -> (Host<Probe>, ConnId) {

@@ -3,8 +3,8 @@
 use super::host::{Flow, Host, OPEN};
 use super::probe::Heard::{Open, Ready};
 use super::probe::Probe;
-use crate::app::TxItem;
 use crate::counters::Counter;
+use crate::queue::item::TxItem;
 use crate::tcp::lang::{ack, syn, syn_ack};
 
 const MSS: u32 = 1460;

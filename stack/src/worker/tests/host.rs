@@ -1,7 +1,6 @@
 //! [`Host`]: a worker under test and the peer that the test plays.
 //!
-//! Called by: the worker's tests. It must never compute what it checks, and never let a frame, a reply or a buffer go
-//! unnoticed.
+//! It must never compute what it checks, and never let a frame, a reply or a buffer go unnoticed.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -10,18 +9,18 @@ use std::sync::Arc;
 
 use super::super::{RingEnd, Secrets, Worker};
 use super::answer::Answer;
-use crate::app::{App, NoApp};
 use crate::config::{ConfigSpec, Interface};
-use crate::conn::listener::{ListenerConfig, SynPolicy};
 use crate::conn::{Capacity, Embryo, FlowKey, Found, Kind, Parked, Records};
 use crate::counters::{Class, Counter, Counters};
+use crate::local::listener::{ListenerConfig, SynPolicy};
 use crate::memory::PageOptions;
 use crate::nic::memory::{MemoryFrame, MemoryNic};
 use crate::nic::{BURST_FRAMES, Frame};
+use crate::seq::SeqNum;
 use crate::tcp::lang::{Base, Spec, ack, syn, syn_ack};
-use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::{Defect, Link, MacAddr, OptionBytes, SegmentSpec, Timestamps};
+use crate::worker::app::{App, NoApp};
 
 pub(super) const OUR_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(super) const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);

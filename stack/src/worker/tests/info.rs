@@ -6,11 +6,12 @@ use super::host::{Host, OUR_V4, PEER_V4};
 use super::neighbors::arp_request;
 use super::probe::Heard::{Closed, Open, PeerClosed, Ready};
 use super::probe::Probe;
-use crate::app::{ConnInfo, Connect, Side};
 use crate::conn::{ConnId, Kind};
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::state::State;
 use crate::tcp::verdict::CloseReason;
+use crate::worker::app::Side;
+use crate::worker::connect::{ConnInfo, Connect};
 
 /// A connection whose peer asked for everything, with round-trip times of 40 ms.
 fn open() -> (Host<Probe>, ConnId) {

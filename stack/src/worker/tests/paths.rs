@@ -8,10 +8,10 @@ use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4, icmpv6};
 use super::host::{Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request, solicitation};
 use super::probe::Probe;
-use crate::app::Connect;
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::wire::{Link, MacAddr, arp, emit, ndp};
+use crate::worker::connect::Connect;
 
 /// An ICMPv4 error from the peer that quotes these bytes.
 fn error_v4(kind: icmpv4::DestUnreachableHeader, quote: &[u8]) -> Vec<u8> {

@@ -6,13 +6,14 @@ use super::answer::Answer;
 use super::host::{Flow, Host, OPEN};
 use super::probe::Heard::{self, Closed, Writable};
 use super::probe::Probe;
-use crate::app::{Cx, TxItem};
 use crate::config::ConfigSpec;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::nic::memory::{MemoryFrame, MemoryNic};
+use crate::queue::item::TxItem;
 use crate::tcp::lang::{ack, data};
 use crate::tcp::verdict::CloseReason;
+use crate::worker::app::Cx;
 
 /// 16 places for each direction: the last 4 for first claims, 8 of the others for bytes ahead of gaps. Beyond 2 they are
 /// scarce.

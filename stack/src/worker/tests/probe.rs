@@ -1,16 +1,18 @@
 //! [`Probe`]: an app that does what a test says, and remembers what it hears.
 //!
-//! Called by: tests of the connection layer. It must never do anything that its switches don't name.
+//! It must never do anything that its switches don't name.
 
 use super::super::RingEnd;
 use super::host::Host;
-use crate::app::{App, ConnInfo, Cx, TxItem};
 use crate::config::ConfigSpec;
 use crate::conn::ConnId;
-use crate::conn::listener::ListenerId;
+use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::nic::memory::MemoryNic;
+use crate::queue::item::TxItem;
 use crate::tcp::verdict::{CloseReason, IcmpError};
+use crate::worker::app::{App, Cx};
+use crate::worker::connect::ConnInfo;
 
 /// What an app heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::answer::slices;
 use super::host::{CLOSED, Flow, Host, OPEN};
-use crate::conn::listener::SynPolicy;
+use crate::local::listener::SynPolicy;
 use crate::nic::Frame;
 use crate::tcp::lang::segment;
 use crate::tcp::segment::Flags;

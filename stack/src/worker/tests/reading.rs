@@ -3,11 +3,12 @@
 use super::host::{Flow, Host, OPEN};
 use super::probe::Heard::{Data, Open, Ready, Writable};
 use super::probe::Probe;
-use crate::app::{SendError, TxItem};
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::nic::memory::MemoryFrame;
+use crate::queue::item::TxItem;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
+use crate::worker::connect::SendError;
 
 /// A host with one open connection and an app that reads only when told.
 fn unread(change: impl FnOnce(&mut crate::config::ConfigSpec)) -> Host<Probe> {

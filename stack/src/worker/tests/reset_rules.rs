@@ -4,9 +4,9 @@
 use super::answer::Answer;
 use super::host::{CLOSED, Flow, Host, OPEN};
 use crate::counters::Counter;
+use crate::seq::SeqNum;
 use crate::tcp::lang::segment;
 use crate::tcp::segment::{Flags, Options};
-use crate::tcp::seq::SeqNum;
 
 /// What the RFC wants on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,13 +7,14 @@ use etherparse::NetSlice;
 use super::answer::slices;
 use super::host::{CLOSED, Flow, Host, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request};
-use crate::app::{App, Connect, ConnectError};
 use crate::counters::Counter;
 use crate::neighbor::State;
 use crate::nic::BURST_FRAMES;
 use crate::tcp::lang::{ack, rst, syn, syn_ack};
 use crate::wire::vlan::VlanId;
 use crate::wire::{Link, MacAddr, arp, ndp};
+use crate::worker::app::App;
+use crate::worker::connect::{Connect, ConnectError};
 
 /// The next reply asks everybody on the link for this address, without a tag.
 #[track_caller]

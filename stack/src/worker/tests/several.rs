@@ -8,12 +8,12 @@ use super::host::{CLOSED, Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, PEER_MAC, PEE
 use super::neighbors::{arp_frame, arp_request};
 use super::retransmission::expect_arp_request_in;
 use super::vlans::tagged;
-use crate::app::{Connect, ConnectError};
-use crate::conn::listener::SynPolicy;
 use crate::counters::{Counter, Counters};
+use crate::local::listener::SynPolicy;
 use crate::tcp::lang::{Spec, ack, data, rst, syn, syn_ack};
 use crate::wire::vlan::VlanId;
 use crate::wire::{Link, MacAddr, arp};
+use crate::worker::connect::{Connect, ConnectError};
 
 const WORKERS: u16 = 4;
 

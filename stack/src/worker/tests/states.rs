@@ -5,11 +5,13 @@ use core::net::{IpAddr, SocketAddr};
 use super::super::RingEnd;
 use super::host::{Flow, Host, OUR_V4, PEER_V4, plain};
 use super::neighbors::arp_request;
-use crate::app::{App, Connect, ConnectError, Cx, SendError, TxItem};
 use crate::conn::ConnId;
 use crate::nic::Nic;
+use crate::queue::item::TxItem;
 use crate::tcp::lang::{ack, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;
+use crate::worker::app::{App, Cx};
+use crate::worker::connect::{Connect, ConnectError, SendError};
 
 const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(PEER_V4), 9_000);
 

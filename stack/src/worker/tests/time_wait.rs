@@ -3,9 +3,9 @@
 use super::host::{Flow, Host, OPEN};
 use super::probe::Heard::Closed;
 use super::probe::Probe;
-use crate::conn::listener::SynPolicy;
 use crate::conn::{Kind, Records};
 use crate::counters::Counter;
+use crate::local::listener::SynPolicy;
 use crate::tcp::lang::{ack, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;
 

@@ -6,11 +6,11 @@ use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
 use super::probe::Heard::{Closed, Open, PeerClosed, Ready, Timer};
 use super::probe::Probe;
-use crate::app::Connect;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, fin, rst};
 use crate::tcp::verdict::CloseReason;
+use crate::worker::connect::Connect;
 
 /// How late a timer may be.
 const TICK: u64 = 1;

@@ -10,11 +10,11 @@ use super::neighbors::{
 use super::probe::Heard::{Data, Open};
 use super::probe::Probe;
 use super::retransmission::expect_arp_request_in;
-use crate::app::{Connect, ConnectError};
 use crate::conn::Kind;
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::wire::vlan::{self, VlanId};
+use crate::worker::connect::{Connect, ConnectError};
 
 /// The same flow with frames in another VLAN.
 fn in_vlan(flow: Flow, id: u16) -> Flow {

@@ -6,12 +6,13 @@ use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
 use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready, Writable};
 use super::probe::Probe;
-use crate::app::{SendError, TxItem};
 use crate::conn::{ConnId, Kind, Records};
 use crate::counters::Counter;
+use crate::queue::item::TxItem;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::verdict::CloseReason;
+use crate::worker::connect::SendError;
 
 /// A host whose connection has come to rest.
 fn resting() -> (Host<Probe>, ConnId) {

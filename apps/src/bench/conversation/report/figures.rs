@@ -1,6 +1,6 @@
 //! The parts of a result: times, costs, counts, and the connections that were established first.
 //!
-//! Called by: the report. It must never add what was not measured: a null says so.
+//! It must never add what was not measured: a null says so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! [`Body`]: where the body of a request ends, so that it can be read over and the next request found.
 //!
-//! Called by: `request` (which kind it is), `http` (with the bytes that have arrived). It must never keep a byte, and never
-//! guess: framing that two readers could see in two ways ends the connection (RFC 9112 §7.1, §11.2).
+//! It must never keep a byte, and never guess: framing that two readers could see in two ways ends the connection (RFC
+//! 9112 §7.1, §11.2).
 
 use super::response::Status;
 

@@ -1,7 +1,7 @@
 //! [`Silence`]: whether a connection has been silent for longer than its place allows.
 //!
-//! Called by: `http`. It must never move a timer for every request: what happens on a connection is only noted, and looked
-//! at when its timer fires.
+//! It must never move a timer for every request: what happens on a connection is only noted, and looked at when its
+//! timer fires.
 
 use std::time::Duration;
 

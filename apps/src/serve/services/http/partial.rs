@@ -1,7 +1,7 @@
 //! [`Partials`]: heads that arrive in pieces, put together. A head that comes whole in one frame never gets here.
 //!
-//! Called by: `http`. It must never hold more than its slots: with none free the oldest head gives way, so that peers who
-//! never finish can't keep others out.
+//! It must never hold more than its slots: with none free the oldest head gives way, so that peers who never finish
+//! can't keep others out.
 
 use std::time::Duration;
 

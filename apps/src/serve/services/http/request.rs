@@ -1,7 +1,7 @@
 //! What a request asks for: the head of HTTP/1.0 and 1.1 (RFC 9112), judged as a whole.
 //!
-//! Called by: `http`, with the bytes that have arrived. It must never keep a byte of them, and never believe a request whose
-//! end two readers could see in two places (RFC 9112 §11.2): such a connection ends with its answer.
+//! It must never keep a byte of them, and never believe a request whose end two readers could see in two places (RFC
+//! 9112 §11.2): such a connection ends with its answer.
 
 use core::mem::MaybeUninit;
 

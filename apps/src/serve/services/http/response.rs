@@ -1,6 +1,6 @@
 //! Heads of responses, written once at start: only the date is written again, once a second.
 //!
-//! Called by: `http`. It must never format on the path of a request.
+//! It must never format on the path of a request.
 
 use crate::serve::wall::{HTTP_DATE_LEN, Wall, http_date_of};
 

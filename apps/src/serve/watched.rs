@@ -1,0 +1,100 @@
+//! [`Watched`]: what the workers came to, as the control thread heard it; [`Line`], over which it asks.
+//!
+//! It must never wait for a worker that does not answer: what the worker said last counts.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::worker::Progress;
+use crate::failure::Failure;
+use crate::mailbox::Mailbox;
+
+/// The control thread's line to one worker.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) mailbox: Mailbox<Progress>,
+}
+
+impl Line {
+    pub(super) const fn new() -> Self {
+        Self {
+            mailbox: Mailbox::new(),
+        }
+    }
+}
+
+/// Why the run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EndedBy {
+    /// Ctrl-C, SIGTERM or SIGHUP.
+    Signal,
+    /// `--duration` is over.
+    Duration,
+    /// A worker did not answer any more.
+    Fault,
+}
+
+/// What the workers came to.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// How long they served, drain included.
+    pub(super) duration: Duration,
+    /// Why they ended.
+    pub(super) ended_by: EndedBy,
+    /// What each has done; what it told last when it did not end well.
+    pub(super) workers: Vec<Progress>,
+    /// How connections ended that were open at the end.
+    pub(super) ending: Ending,
+    /// What went wrong, in words.
+    pub(super) faults: Vec<String>,
+}
+
+impl Watched {
+    /// How a worker's thread ended.
+    pub(super) fn take(&mut self, worker: usize, outcome: Result<Progress, Failure>) {
+        match (outcome, self.workers.get_mut(worker)) {
+            (Ok(progress), Some(place)) => *place = progress,
+            (Ok(_), None) => {}
+            (Err(failure), _) => self.faults.push(format!("worker {worker}: {failure}")),
+        }
+    }
+
+    /// Connections that services have, as last told.
+    pub(super) fn open(&self) -> u64 {
+        self.workers.iter().map(Progress::open).sum()
+    }
+
+    /// Frames that the driver took from all workers; `None` when a worker did not end well.
+    pub(super) fn frames_taken(&self) -> Option<u64> {
+        self.workers.iter().map(|worker| worker.frames_taken).sum()
+    }
+
+    /// Asks all workers. Names the first that does not answer.
+    pub(super) fn ask(&mut self, lines: &[Line]) -> Result<(), usize> {
+        for (worker, (line, place)) in lines.iter().zip(&mut self.workers).enumerate() {
+            *place = line.mailbox.ask().ok_or(worker)?;
+        }
+        Ok(())
+    }
+
+    /// A worker does not answer any more.
+    pub(super) fn silent(&mut self, worker: usize) {
+        self.ended_by = EndedBy::Fault;
+        self.faults.push(format!(
+            "worker {worker} does not answer; is its CPU taken?"
+        ));
+    }
+}
+
+/// How connections ended that were open when the run was to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(super) struct Ending {
+    /// Connections that were open then.
+    pub(super) open: u64,
+    /// Of those, the ones that were reset because they took too long, or because the user asked again.
+    pub(super) reset: u64,
+    /// How long all of that took, in seconds.
+    pub(super) duration_s: f64,
+}

@@ -1,0 +1,159 @@
+//! [`Statics`]: bytes copied into the NIC's memory once, to be sent any number of times.
+//!
+//! It must never give a frame back before it is dropped itself: any connection may still send from it.
+
+use crate::nic::Frame;
+
+use super::item::StaticId;
+
+/// Where the bytes of one id lie.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// The first of its frames; the others follow it.
+    first: usize,
+    /// Bytes.
+    len: u32,
+}
+
+/// The registered bytes of one worker.
+#[derive(Debug)]
+pub struct Statics<F> {
+    frames: Vec<F>,
+    entries: Vec<Entry>,
+    piece_len: u32,
+}
+
+impl<F: Frame> Statics<F> {
+    /// Nothing registered yet. Each frame will hold `piece_len` bytes, the last one of an id fewer: at most what an
+    /// empty frame can hold, at least 1.
+    #[must_use]
+    pub const fn new(piece_len: u32) -> Self {
+        Self {
+            frames: Vec::new(),
+            entries: Vec::new(),
+            piece_len: if piece_len == 0 { 1 } else { piece_len },
+        }
+    }
+
+    /// Copies `bytes` into frames from `alloc` (empty, exclusive). `None` when there are too few frames, when they are
+    /// too short, or when there are 65,536 ids already; then nothing is kept. Meant for the start: it allocates.
+    pub fn add(&mut self, bytes: &[u8], mut alloc: impl FnMut() -> Option<F>) -> Option<StaticId> {
+        let id = StaticId(u16::try_from(self.entries.len()).ok()?);
+        let len = u32::try_from(bytes.len()).ok()?;
+        let first = self.frames.len();
+        for piece in bytes.chunks(self.piece_len as usize) {
+            match alloc().and_then(|frame| copy_into(frame, piece)) {
+                Some(frame) => self.frames.push(frame),
+                None => {
+                    self.frames.truncate(first);
+                    return None;
+                }
+            }
+        }
+        self.entries.push(Entry { first, len });
+        Some(id)
+    }
+
+    /// How many bytes an id stands for; 0 for one that doesn't exist.
+    #[must_use]
+    #[inline]
+    pub fn len(&self, id: StaticId) -> u32 {
+        self.entries
+            .get(usize::from(id.0))
+            .map_or(0, |entry| entry.len)
+    }
+
+    /// Whether nothing is registered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Visits, in order, the frames that hold the bytes from `start` to `start + len` of an id: each frame with the
+    /// first byte in it and how many. Says how many bytes there were: fewer than `len` when the id has no more.
+    #[inline]
+    pub fn visit(
+        &mut self,
+        id: StaticId,
+        start: u32,
+        len: u32,
+        mut visitor: impl FnMut(&mut F, u32, u32),
+    ) -> u32 {
+        let Some(entry) = self.entries.get(usize::from(id.0)) else {
+            return 0;
+        };
+        let end = start.saturating_add(len).min(entry.len);
+        let mut at = start;
+        while at < end {
+            let skip = at % self.piece_len;
+            let piece_len = (end - at).min(self.piece_len - skip);
+            let frame = &mut self.frames[entry.first + (at / self.piece_len) as usize];
+            visitor(frame, skip, piece_len);
+            at += piece_len;
+        }
+        end.saturating_sub(start)
+    }
+}
+
+/// The frame with these bytes in it, if they fit.
+fn copy_into<F: Frame>(mut frame: F, bytes: &[u8]) -> Option<F> {
+    frame.set_len(bytes.len()).ok()?;
+    frame.bytes_mut()?.copy_from_slice(bytes);
+    Some(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nic::memory::MemoryNic;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_part_of_registered_bytes_is_found_again(
+            all in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..6),
+            piece_len in 0u32..100,
+            start in 0u32..320,
+            len in prop_oneof![0u32..320, Just(u32::MAX)],
+        ) {
+            let nic = MemoryNic::new([2; 6]);
+            let mut statics = Statics::new(piece_len);
+            let ids: Vec<_> = all
+                .iter()
+                .map(|bytes| statics.add(bytes, || Some(nic.frame(&[]))).unwrap())
+                .collect();
+            for (bytes, &id) in all.iter().zip(&ids) {
+                prop_assert_eq!(statics.len(id) as usize, bytes.len());
+                let mut seen = Vec::new();
+                let visited = statics.visit(id, start, len, |frame, start, len| {
+                    assert!(len > 0 && frame.bytes().len() <= piece_len.max(1) as usize);
+                    seen.extend_from_slice(&frame.bytes()[start as usize..][..len as usize]);
+                });
+                let from = (start as usize).min(bytes.len());
+                let to = (start as usize).saturating_add(len as usize).min(bytes.len());
+                prop_assert_eq!(&seen[..], &bytes[from..to]);
+                prop_assert_eq!(visited as usize, seen.len());
+            }
+            prop_assert_eq!(statics.visit(StaticId(99), 0, 9, |_, _, _| {}), 0);
+            drop(statics);
+            prop_assert_eq!(nic.in_use(), 0);
+        }
+    }
+
+    #[test]
+    fn too_few_frames_keep_nothing() {
+        let nic = MemoryNic::new([2; 6]);
+        let mut statics = Statics::new(10);
+        let mut left = 2;
+        let id = statics.add(&[7; 30], || {
+            left -= 1;
+            (left >= 0).then(|| nic.frame(&[]))
+        });
+        assert_eq!((id, nic.in_use()), (None, 0));
+        assert!(statics.is_empty());
+        assert_eq!(
+            statics.add(&[7; 30], || Some(nic.frame(&[]))),
+            Some(StaticId(0))
+        );
+    }
+}

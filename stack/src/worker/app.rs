@@ -1,0 +1,161 @@
+//! [`App`]: what runs on top of TCP, on the worker's own core; and [`Cx`], through which it acts.
+//!
+//! An app must never block, and nothing is sent from inside a callback: calls change state, and the connection is asked
+//! for its segments at the end of the turn.
+//!
+//! The life of a connection as an app sees it:
+//!
+//! * passive: [`App::on_accept_ready`] (the app may call [`Cx::accept`], now or later) → [`App::on_open`];
+//! * active: [`Cx::connect`] → [`App::on_open`], or [`App::on_close`] with the reason;
+//! * [`App::on_data`] whenever bytes arrived: take them ([`Cx::take`], zero-copy) or look at them ([`Cx::peek`],
+//!   [`Cx::consume`]); what is left stays queued and the receive window shrinks by it;
+//! * [`App::on_timer`] at the time that the app has set ([`Cx::set_timer`]);
+//! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
+//! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.
+
+use crate::conn::ConnId;
+use crate::local::listener::ListenerId;
+use crate::nic::Nic;
+use crate::tcp::verdict::{CloseReason, IcmpError};
+
+pub use super::connect::{ConnInfo, Connect, ConnectError, SendError};
+pub use super::cx::Cx;
+pub use super::reading::Line;
+pub use crate::queue::item::{StaticId, TxItem};
+pub use crate::queue::rx_queue::Chunk;
+pub use crate::tcp::info::{Side, TcpInfo};
+
+/// An application of this endpoint: one value per worker.
+pub trait App: Sized + Send {
+    /// What the app remembers of each connection; it stays with the connection while it is parked, so its size is part
+    /// of the price of an idle connection.
+    type Conn: Default + Send;
+
+    /// Connections wait in a listener's accept queue. An app that doesn't call [`Cx::accept`] lets the queue fill.
+    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
+        while cx.accept(listener).is_some() {}
+    }
+
+    /// The connection is established, and the app's.
+    fn on_open<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = (cx, conn, state);
+    }
+
+    /// Bytes wait to be read.
+    fn on_data<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    );
+
+    /// The peer has closed its direction; all that it sent has arrived (and may still wait to be read).
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = state;
+        cx.close(conn);
+    }
+
+    /// A send was refused before, and there is room now.
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = (cx, conn, state);
+    }
+
+    /// An ICMP error came about something that this connection has in flight, and it goes on (RFC 9293 MUST-47, SHLD-25): the
+    /// destination is unreachable now, a hop limit was exceeded. [`TcpInfo::soft_error`] keeps the last one.
+    fn on_soft_error<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+        error: IcmpError,
+    ) {
+        let _ = (cx, conn, state, error);
+    }
+
+    /// The peer has announced urgent data, or more of it (RFC 9293 MUST-32): [`Cx::urgent_left`] says where it ends
+    /// (MUST-33). Its bytes come in line with all others, after this call. We send none ourselves (RFC 6093 §5).
+    fn on_urgent<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = (cx, conn, state);
+    }
+
+    /// The time has come that [`Cx::set_timer`] named. The connection may rest: asking it something wakes it.
+    fn on_timer<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = (cx, conn, state);
+    }
+
+    /// The connection is over; `state` is dropped afterwards and `conn` means nothing any more. [`Cx::info`] still says what it
+    /// looked like, until another one is opened in this callback. A connection that we
+    /// closed first ends here when it enters TIME-WAIT.
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+        reason: CloseReason,
+    ) {
+        let _ = (cx, conn, state, reason);
+    }
+
+    /// The run is to end ([`crate::worker::Worker::finish`]); once for each connection of the app that is still there.
+    /// Close what is idle, finish what is under way.
+    fn on_drain<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = state;
+        cx.close(conn);
+    }
+
+    /// Once per turn of the loop, after frames and timers: for pacing, connecting, closing by time.
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
+        let _ = cx;
+    }
+}
+
+/// The app of an endpoint that serves nothing: it accepts every connection, and resets it at the first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NoApp;
+
+impl App for NoApp {
+    type Conn = ();
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
+        cx.abort(conn);
+    }
+
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _state: &mut (),
+    ) {
+        cx.abort(conn);
+    }
+}

@@ -1,0 +1,83 @@
+//! What an app says and hears of a connection in plain values: [`Connect`], [`ConnectError`],
+//! [`SendError`], [`ConnInfo`].
+//!
+//! It must never name the worker: whoever wants to know a connection's numbers needs no more than these.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::local::listener::ListenerId;
+use crate::tcp::info::TcpInfo;
+use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::state::State;
+use crate::wire::vlan::VlanId;
+
+/// How to open a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Connect {
+    /// The source address, which must be ours; `None` takes the interface's on the way to the peer.
+    pub local: Option<IpAddr>,
+    /// The VLAN, which must be ours ([`VlanId::UNTAGGED`] for none); `None` takes untagged frames where they are ours, else
+    /// the first VLAN of the configuration.
+    pub vlan: Option<VlanId>,
+    /// The source port; `None` (and 0) chooses one by RFC 6056 whose replies come back to this worker.
+    pub local_port: Option<u16>,
+    /// The application's choices.
+    pub options: ConnectionOptions,
+}
+
+/// A connection could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectError {
+    /// The source address or the VLAN isn't ours, or the address is of another family than the peer's.
+    NotLocal,
+    /// The local port that was asked for is in use towards this peer, perhaps by a connection in TIME-WAIT (EADDRINUSE).
+    PortInUse,
+    /// Replies to the local port that was asked for go to another worker: that one can open this connection.
+    OtherWorker,
+    /// No local port of those that were tried is free towards this peer (EADDRNOTAVAIL).
+    NoPort,
+    /// All records for connections are in use.
+    TableFull,
+    /// No interface and no gateway leads there (ENETUNREACH).
+    NoRoute,
+    /// The peer's address is no host's (multicast, broadcast, unspecified; RFC 9293 MUST-46).
+    BadAddress,
+}
+
+/// Something was not queued for sending. It comes back in here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError<T = ()> {
+    /// The send queue is full, or the memory that all connections share: [`super::app::App::on_writable`] follows.
+    Full(T),
+    /// The connection has ended, or its sending direction is closed: nothing more can be sent on it.
+    Ended(T),
+    /// It names no byte.
+    Empty(T),
+}
+
+/// What a connection looks like from outside, for reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnInfo {
+    /// State.
+    pub state: State,
+    /// The VLAN that its frames are in.
+    pub vlan: VlanId,
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+    /// The listener that it came from; `None` for one that we opened.
+    pub listener: Option<ListenerId>,
+    /// Bytes received that wait to be read.
+    pub unread_len: u32,
+    /// Bytes queued for sending that aren't acknowledged yet.
+    pub unacked_len: u64,
+    /// SND.WND in bytes: what the peer lets us send.
+    pub snd_wnd: u32,
+    /// RCV.WND in bytes: what we let the peer send.
+    pub rcv_wnd: u32,
+    /// Whether the peer's FIN has arrived.
+    pub peer_closed: bool,
+    /// What TCP knows: times, windows, segment sizes, what was negotiated, how it ended.
+    pub tcp: TcpInfo,
+}

@@ -1,0 +1,327 @@
+//! [`Opening`]: how a connection comes into a slot: from an embryo, from a cookie, from rest, or by our own SYN.
+//!
+//! It must never leave a record without its connection or a connection without its record.
+
+use crate::config::Config;
+use crate::conn::connections::{Conn, Connections, LinkPeer, Slot};
+use crate::conn::key::{FlowHash, FlowKey};
+use crate::conn::record::{ConnFlags, Embryo, EndDue, Open, Parked, TickMs};
+use crate::conn::{ConnTable, Found};
+use crate::local::addresses::LocalAddrs;
+use crate::path::{Destination, Paths};
+use crate::seq::SeqNum;
+use crate::tcp::env::Env;
+use crate::tcp::isn::{IsnKey, Remote, Tuple};
+use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
+use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::tcb::{OpenParams, SynAckSent, Tcb};
+use crate::time::Instant;
+use crate::wire::vlan::VlanId;
+use crate::wire::{ipv4, ipv6, tcp};
+
+/// What a SYN without MSS option allows (RFC 9293 MUST-15).
+pub(super) const DEFAULT_MSS_V4: u16 = 536;
+/// The same for IPv6.
+pub(super) const DEFAULT_MSS_V6: u16 = 1220;
+
+/// The MSS of a peer that says none, by family.
+#[must_use]
+#[inline]
+pub(super) const fn default_peer_mss(key: &FlowKey) -> u16 {
+    if key.is_v6() {
+        DEFAULT_MSS_V6
+    } else {
+        DEFAULT_MSS_V4
+    }
+}
+
+/// The MSS that we announce: what fits the link (RFC 9293 MUST-67, RFC 6691: without options).
+#[must_use]
+#[inline]
+pub(super) const fn local_mss(key: &FlowKey, mtu: u16) -> u16 {
+    let ip = if key.is_v6() {
+        ipv6::HEADER_LEN
+    } else {
+        ipv4::HEADER_LEN
+    };
+    mtu.saturating_sub((ip + tcp::HEADER_LEN) as u16)
+}
+
+/// Where packets of this flow go.
+#[must_use]
+pub(super) fn destination(key: &FlowKey, locals: &LocalAddrs) -> Destination {
+    let (vlan, _) = locals
+        .locate(key.local())
+        .unwrap_or((VlanId::UNTAGGED, key.remote()));
+    Destination {
+        vlan,
+        address: key.remote(),
+    }
+}
+
+/// What the keyed functions of `tcp` hash for this flow.
+#[must_use]
+#[inline]
+pub(super) fn tuple(key: &FlowKey) -> Tuple {
+    let remote = if key.is_v6() {
+        Remote::V6(key.remote_v6())
+    } else {
+        Remote::V4(key.remote_v4())
+    };
+    Tuple {
+        remote,
+        ends: key.ends(),
+    }
+}
+
+/// A connection could not come into being; nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoRecord;
+
+/// What opening a connection needs, borrowed from the worker.
+pub(super) struct Opening<'a, F> {
+    /// Limits and defaults.
+    pub(super) config: &'a Config,
+    /// Behind sequence numbers and timestamp offsets.
+    pub(super) isn: &'a IsnKey,
+    /// Records.
+    pub(super) table: &'a mut ConnTable,
+    /// Connections.
+    pub(super) conns: &'a mut Connections<F>,
+    /// Largest IP packet of the link, in bytes.
+    pub(super) mtu: u16,
+    /// What is known of paths.
+    pub(super) paths: &'a Paths,
+    /// The time of this turn.
+    pub(super) now: Instant,
+}
+
+/// The peer's SYN as a cookie kept it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeptSyn {
+    /// The SYN, as far as it matters still.
+    pub(super) syn: Segment,
+    /// Our ISS.
+    pub(super) iss: SeqNum,
+    /// The listener, by its number.
+    pub(super) listener: u16,
+}
+
+impl<F> Opening<'_, F> {
+    #[inline(always)]
+    fn params(&self, key: &FlowKey, iss: SeqNum, options: ConnectionOptions) -> OpenParams {
+        let mtu = if self.paths.knows_mtus() {
+            self.paths.mtu(destination(key, &self.config.locals))
+        } else {
+            self.mtu
+        };
+        OpenParams {
+            iss,
+            timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
+            local_mss: local_mss(key, self.mtu),
+            path_mss: local_mss(key, mtu),
+            default_peer_mss: default_peer_mss(key),
+            rcv_buf: self.config.rcv_buf,
+            options,
+        }
+    }
+
+    /// The final ACK of an embryo came; the segment itself is still to be given to the new connection.
+    ///
+    /// # Errors
+    /// [`NoRecord`] when all records of open connections are in use.
+    pub(super) fn embryo(
+        &mut self,
+        found: Found,
+        key: FlowKey,
+        hash: FlowHash,
+        embryo: &Embryo,
+    ) -> Result<Slot, NoRecord> {
+        let syn_ack = self.syn_ack_sent(found, embryo);
+        let kept = KeptSyn {
+            syn: syn_of(embryo),
+            iss: embryo.iss,
+            listener: embryo.listener,
+        };
+        let promoted = self
+            .table
+            .promote(found, hash, &Open::of_listener(embryo.listener));
+        let found = promoted.map_err(|_| NoRecord)?;
+        self.passive(found, key, hash, &kept, syn_ack)
+    }
+
+    /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says. With timestamps
+    /// the echo says it, and nothing is looked up.
+    #[inline]
+    fn syn_ack_sent(&self, found: Found, embryo: &Embryo) -> SynAckSent {
+        if self.table.embryo_retransmits(found).unwrap_or(0) > 0 {
+            return SynAckSent::Again;
+        }
+        if embryo.flags.has(ConnFlags::TIMESTAMPS) {
+            return SynAckSent::Unknown;
+        }
+        let deadline = self.table.deadline(found);
+        let (Some(deadline), false) = (deadline, embryo.flags.has(ConnFlags::ANSWERED_AGAIN))
+        else {
+            return SynAckSent::Unknown;
+        };
+        let rto_ms = self.config.handshake.syn_ack_rto.as_millis() as u32;
+        let ago_ms = rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)));
+        let ago_ns = u64::from(ago_ms) * 1_000_000;
+        SynAckSent::Once(Instant::from_ns(self.now.as_ns().saturating_sub(ago_ns)))
+    }
+
+    /// The ACK of a cookie came; the segment itself is still to be given to the new connection.
+    ///
+    /// # Errors
+    /// [`NoRecord`] when all records of open connections are in use.
+    pub(super) fn cookie(
+        &mut self,
+        key: FlowKey,
+        hash: FlowHash,
+        kept: &KeptSyn,
+    ) -> Result<Slot, NoRecord> {
+        let inserted = self
+            .table
+            .insert_open(&key, hash, &Open::of_listener(kept.listener));
+        let found = inserted.map_err(|_| NoRecord)?;
+        self.passive(found, key, hash, kept, SynAckSent::Unknown)
+    }
+
+    #[inline]
+    fn passive(
+        &mut self,
+        found: Found,
+        key: FlowKey,
+        hash: FlowHash,
+        kept: &KeptSyn,
+        syn_ack: SynAckSent,
+    ) -> Result<Slot, NoRecord> {
+        let params = self.params(&key, kept.iss, ConnectionOptions::default());
+        let window = self.config.syn_window();
+        self.place(found, key, hash, |env| {
+            Tcb::from_embryo(params, &kept.syn, window, syn_ack, env)
+        })
+    }
+
+    /// A connection at rest has something to do again. The record stays where it is when no other is free.
+    ///
+    /// # Errors
+    /// [`NoRecord`] when all records of open connections are in use, or `found` is stale.
+    pub(super) fn wake(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
+        let key = self.table.key(found).ok_or(NoRecord)?;
+        let parked: Parked = *self.table.parked(found).ok_or(NoRecord)?;
+        let record = Open::of_listener(parked.listener);
+        let unparked = self.table.unpark(found, hash, &record);
+        let found = unparked.map_err(|_| NoRecord)?;
+        // Its ISS is history: what it sends is counted from here. Its options come with the rest.
+        let params = self.params(&key, parked.snd_nxt, ConnectionOptions::default());
+        let rest = parked.rest(self.now);
+        let link = self.link(&key);
+        let slot = self.place(found, key, hash, |env| Tcb::wake(params, &rest, env))?;
+        if let Some(conn) = self.conns.get_mut(slot) {
+            // Only connections that an application has taken over come to rest.
+            conn.set(Conn::OWNED | Conn::ANNOUNCED);
+            conn.link = link;
+        }
+        if parked.flags.is_work_due() {
+            self.make_up_for(slot, parked.flags, rest.options);
+        }
+        Ok(slot)
+    }
+
+    /// What the application asked of a connection while no record was free for it to wake into.
+    #[cold]
+    fn make_up_for(&mut self, slot: Slot, asked: ConnFlags, options: ConnectionOptions) {
+        let Some(mut parts) = self.conns.parts(slot) else {
+            return;
+        };
+        if asked.has(ConnFlags::WANTS_ROOM) {
+            parts.conn.set(Conn::WANTS_ROOM);
+        }
+        let (tcb, mut env) = parts.protocol(&self.config.tcp, self.now);
+        tcb.set_options(options, &env);
+        match asked.end_due() {
+            None => {}
+            Some(EndDue::Shutdown) => drop(tcb.shutdown(&mut env)),
+            Some(EndDue::Close) => drop(tcb.close(&mut env)),
+            Some(EndDue::Abort) => drop(tcb.abort(&mut env)),
+        }
+        parts.mark_dirty();
+    }
+
+    /// Our own SYN is to be sent.
+    ///
+    /// # Errors
+    /// [`NoRecord`] when all records of open connections are in use.
+    pub(super) fn connect(
+        &mut self,
+        key: FlowKey,
+        hash: FlowHash,
+        options: ConnectionOptions,
+    ) -> Result<Slot, NoRecord> {
+        let iss = self.isn.iss(tuple(&key), self.now);
+        let record = Open::of_listener(Open::NO_LISTENER);
+        let inserted = self.table.insert_open(&key, hash, &record);
+        let found = inserted.map_err(|_| NoRecord)?;
+        let params = self.params(&key, iss, options);
+        let link = self.link(&key);
+        let slot = self.place(found, key, hash, |env| Tcb::connect(params, env))?;
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.set(Conn::OWNED);
+            conn.link = link;
+        }
+        Ok(slot)
+    }
+
+    /// Where earlier connections to the same destination reached it lately.
+    fn link(&self, key: &FlowKey) -> Option<LinkPeer> {
+        let destination = destination(key, &self.config.locals);
+        self.paths.link(destination, self.now)
+    }
+
+    #[inline(always)]
+    fn place(
+        &mut self,
+        found: Found,
+        key: FlowKey,
+        hash: FlowHash,
+        open: impl FnOnce(&mut Env<'_>) -> Tcb,
+    ) -> Result<Slot, NoRecord> {
+        let Some(id) = self.table.conn_id(found) else {
+            self.table.remove(found, hash);
+            return Err(NoRecord);
+        };
+        let (now, settings) = (self.now, &self.config.tcp);
+        let path_epoch = self.paths.epoch();
+        Ok(self.conns.insert(found, |counters| {
+            let mut env = Env {
+                now,
+                settings,
+                counters,
+            };
+            Conn::new(open(&mut env), id, found, key, hash, path_epoch)
+        }))
+    }
+}
+
+/// The SYN that an embryo was made from, as far as it was kept.
+fn syn_of(embryo: &Embryo) -> Segment {
+    let scaled = embryo.flags.has(ConnFlags::WINDOW_SCALE);
+    let stamped = embryo.flags.has(ConnFlags::TIMESTAMPS);
+    Segment {
+        seq: embryo.irs,
+        flags: Flags::SYN,
+        window: embryo.peer_window,
+        options: Options {
+            timestamps: stamped.then_some(TimestampOption {
+                tsval: embryo.ts_recent,
+                tsecr: 0,
+            }),
+            mss: Some(embryo.peer_mss),
+            window_scale: scaled.then(|| embryo.shifts.send()),
+            sack_permitted: embryo.flags.has(ConnFlags::SACK),
+        },
+        ..Segment::default()
+    }
+}

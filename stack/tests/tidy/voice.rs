@@ -1,0 +1,82 @@
+//! The ratchet of plain English (CONTRIBUTING.md, "Voice"): words of riddles may only become fewer.
+//!
+//! It must never judge a sentence: it counts words in pages and comments, and compares with what was counted last.
+
+use crate::tree::{File, Finding, Tree};
+
+/// Where the counts below stand; a page that names the words can't be free of them.
+const EXEMPT: &[&str] = &["CONTRIBUTING.md", "stack/tests/tidy/voice.rs"];
+
+/// Words whose sentences hide their subject, and how often each stands in pages and comments. A count may only fall: lower
+/// it here when it has.
+const WORDS: &[(&str, usize)] = &[
+    ("whoever", 60),
+    ("nobody", 194),
+    ("somebody", 71),
+    ("told", 90),
+    ("tells", 54),
+    ("asleep", 3),
+    ("woken", 2),
+    ("resting", 6),
+];
+
+/// Decisions are history: they are not rewritten.
+const HISTORY: &[&str] = &["docs/decisions/", "CHANGELOG.md"];
+
+/// No word of the list stands more often than it did.
+pub(crate) fn riddles_become_fewer(tree: &Tree) -> Vec<Finding> {
+    WORDS
+        .iter()
+        .filter_map(|&(word, allowed)| too_many(tree, word, allowed))
+        .collect()
+}
+
+fn too_many(tree: &Tree, word: &str, allowed: usize) -> Option<Finding> {
+    let counts = || {
+        tree.files
+            .iter()
+            .filter(|file| is_judged(&file.path))
+            .map(|file| (file, count(file, word)))
+    };
+    let total: usize = counts().map(|(_, n)| n).sum();
+    if total <= allowed {
+        return None;
+    }
+    let (most, _) = counts().max_by_key(|(_, n)| *n)?;
+    let fix = format!(
+        "`{word}` stands {total} times in pages and comments, {allowed} are allowed: name the subject instead"
+    );
+    Some(most.finding(1, "voice", fix))
+}
+
+fn is_judged(path: &str) -> bool {
+    let is_kind = path.ends_with(".rs") || path.ends_with(".md");
+    is_kind && !EXEMPT.contains(&path) && !HISTORY.iter().any(|history| path.starts_with(history))
+}
+
+fn count(file: &File, word: &str) -> usize {
+    let is_page = file.rust.is_none();
+    let lines = file
+        .text
+        .lines()
+        .filter(|line| is_page || line.trim_start().starts_with("//"));
+    let words = lines.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    words
+        .filter(|found| found.eq_ignore_ascii_case(word))
+        .count()
+}
+
+#[test]
+fn a_word_that_stands_more_often_is_found() {
+    let tree = Tree::of(&[
+        ("README.md", "Nobody knows whoever told it.\n"),
+        ("docs/decisions/0001-x.md", "Nobody.\n"),
+        (
+            "a.rs",
+            "//! What it is.\n// Nobody calls it.\nfn nobody() {}\n",
+        ),
+    ]);
+    assert!(too_many(&tree, "nobody", 2).is_none());
+    let found = too_many(&tree, "nobody", 1).expect("two are more than one");
+    assert!(found.fix.contains("stands 2 times"), "{}", found.fix);
+}
