@@ -28,6 +28,7 @@ mod outbox;
 mod paths;
 mod pressure;
 mod process;
+mod reading;
 pub mod reply;
 mod rest;
 mod slow;

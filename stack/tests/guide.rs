@@ -4,19 +4,32 @@
 #[path = "../examples/capitals.rs"]
 mod capitals;
 
+#[path = "../examples/by_hand.rs"]
+mod by_hand;
+
+const BY_HAND: &str = include_str!("../examples/by_hand.rs");
+const BY_HAND_GUIDE: &str = include_str!("../../docs/guide/drive-a-worker.md");
 const EXAMPLE: &str = include_str!("../examples/capitals.rs");
 const GUIDE: &str = include_str!("../../docs/guide/write-an-app.md");
 
+/// The first piece of Rust on a page.
+fn shown(page: &'static str) -> Option<&'static str> {
+    let (_, rest) = page.split_once("```rust\n")?;
+    let (shown, _) = rest.split_once("```")?;
+    Some(shown)
+}
+
 #[test]
 fn the_app_in_the_guide_is_the_example() {
-    let shown = GUIDE
-        .split_once("```rust\n")
-        .and_then(|(_, rest)| rest.split_once("```"))
-        .map(|(shown, _)| shown);
     assert_eq!(
-        shown,
+        shown(GUIDE),
         Some(EXAMPLE),
         "copy stack/examples/capitals.rs into the guide"
+    );
+    assert_eq!(
+        shown(BY_HAND_GUIDE),
+        Some(BY_HAND),
+        "copy stack/examples/by_hand.rs into the guide"
     );
     assert!(
         EXAMPLE.lines().count() < 100,
@@ -37,4 +50,10 @@ fn the_example_loses_nothing_of_ten_megabytes() {
     let words: Vec<u8> = (0..10_000_000u32).map(|i| b'a' + (i % 26) as u8).collect();
     let heard = capitals::ask(&words).expect("it runs");
     assert!(heard == words.to_ascii_uppercase(), "{} bytes", heard.len());
+}
+
+#[test]
+fn a_worker_driven_by_hand_carries_ten_megabytes() {
+    by_hand::main();
+    assert_eq!(by_hand::send(10_000_000), 10_000_000);
 }

@@ -24,6 +24,7 @@ use crate::tcp::env::{Counters, Env};
 use crate::tcp::output::Unsent;
 use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
+use crate::tcp::verdict::IcmpError;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 use crate::wire::ethernet::MacAddr;
@@ -81,6 +82,8 @@ impl Conn {
     pub const ANNOUNCED: u8 = 1 << 4;
     /// The application is to hear that the peer closed.
     pub const PEER_CLOSED: u8 = 1 << 5;
+    /// It stands in the list of those whose application is to hear of an ICMP error.
+    const HAS_ERROR: u8 = 1 << 6;
 
     /// A new connection without anything queued.
     #[must_use]
@@ -224,6 +227,8 @@ pub struct Connections<F> {
     starved: VecDeque<Slot>,
     /// Whether a slot stands in `starved`.
     is_starved: Box<[bool]>,
+    /// Connections whose application is to hear of an ICMP error.
+    soft_errors: VecDeque<Slot>,
     /// Connections that an application has taken over and not heard of yet.
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
@@ -285,6 +290,7 @@ impl<F: Frame> Connections<F> {
             dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
             starved: VecDeque::with_capacity(total as usize),
             is_starved: vec![false; total as usize].into_boxed_slice(),
+            soft_errors: VecDeque::with_capacity(total as usize + STALE_DIRTY),
             opened: VecDeque::with_capacity(total as usize),
             counters: Counters::default(),
             last_ended: None,
@@ -524,6 +530,40 @@ impl<F> Connections<F> {
             conn.set(Conn::DIRTY);
             self.dirty.push_front(slot);
         }
+    }
+}
+
+/// Whose application is to hear of an ICMP error.
+impl<F> Connections<F> {
+    /// A connection has survived an ICMP error.
+    pub fn on_soft_error(&mut self, slot: Slot) {
+        let Some(conn) = self.get_mut(slot) else {
+            return;
+        };
+        if !conn.has(Conn::HAS_ERROR) && conn.has(Conn::OWNED) {
+            conn.set(Conn::HAS_ERROR);
+            self.soft_errors.push_back(slot);
+        }
+    }
+
+    /// Whether there is one to hear.
+    #[must_use]
+    #[inline]
+    pub fn has_soft_errors(&self) -> bool {
+        !self.soft_errors.is_empty()
+    }
+
+    /// The next one whose application is to hear, and of what; `None` when there is none.
+    pub fn pop_soft_error(&mut self) -> Option<(Slot, ConnId, IcmpError)> {
+        while let Some(slot) = self.soft_errors.pop_front() {
+            if let Some(conn) = self.get_mut(slot)
+                && conn.take(Conn::HAS_ERROR)
+                && let Some(error) = conn.tcb.soft_error()
+            {
+                return Some((slot, conn.id, error));
+            }
+        }
+        None
     }
 }
 

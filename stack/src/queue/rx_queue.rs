@@ -108,6 +108,17 @@ impl RxQueue {
         chunks.held(self.head).map_or(&[], bytes_of)
     }
 
+    /// Shows the bytes that wait, oldest first, frame by frame, until `see` says that it has enough.
+    pub fn visit<F: Frame>(&self, chunks: &Chunks<F>, mut see: impl FnMut(&[u8]) -> bool) {
+        let mut link = self.head;
+        while let Some(held) = chunks.held(link) {
+            if !see(bytes_of(held)) {
+                return;
+            }
+            link = chunks.next(link);
+        }
+    }
+
     /// Drops the oldest `n` bytes (at most all): they were read. Says how many those were; frames of which nothing is
     /// left go to `freed`.
     #[inline]

@@ -141,15 +141,22 @@ impl Tcb {
 
     /// An ICMP error quoted this sequence number of ours. Recorded (MUST-47, MUST-54); only a hard one ends a
     /// connection, and only before it is synchronised (RFC 5927 §5.2). Ignored unless the number is in flight (§4.1).
-    pub fn on_icmp(&mut self, error: IcmpError, quoted_seq: SeqNum, env: &mut Env<'_>) -> Events {
+    ///
+    /// `None` when it is ignored.
+    pub fn on_icmp(
+        &mut self,
+        error: IcmpError,
+        quoted_seq: SeqNum,
+        env: &mut Env<'_>,
+    ) -> Option<Events> {
         if !self.quotes_flight(quoted_seq, env) {
-            return Events::NONE;
+            return None;
         }
         self.cold.soft_error = Some(error);
         let is_synchronised = !matches!(self.state, State::SynSent | State::SynReceivedActive);
         if error == IcmpError::PortUnreachable && !is_synchronised {
-            return self.finish(Event::Timeout, CloseReason::Unreachable(error), env);
+            return Some(self.finish(Event::Timeout, CloseReason::Unreachable(error), env));
         }
-        Events::NONE
+        Some(Events::NONE)
     }
 }

@@ -16,10 +16,11 @@
 use crate::conn::ConnId;
 use crate::local::listener::ListenerId;
 use crate::nic::Nic;
-use crate::tcp::verdict::CloseReason;
+use crate::tcp::verdict::{CloseReason, IcmpError};
 
 pub use super::connect::{ConnInfo, Connect, ConnectError, SendError};
 pub use super::cx::Cx;
+pub use super::reading::Line;
 pub use crate::queue::item::{StaticId, TxItem};
 pub use crate::queue::rx_queue::Chunk;
 pub use crate::tcp::info::{Side, TcpInfo};
@@ -66,6 +67,29 @@ pub trait App: Sized + Send {
 
     /// A send was refused before, and there is room now.
     fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+    ) {
+        let _ = (cx, conn, state);
+    }
+
+    /// An ICMP error came about something that this connection has in flight, and it goes on (RFC 9293 MUST-47, SHLD-25): the
+    /// destination is unreachable now, a hop limit was exceeded. [`TcpInfo::soft_error`] keeps the last one.
+    fn on_soft_error<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        state: &mut Self::Conn,
+        error: IcmpError,
+    ) {
+        let _ = (cx, conn, state, error);
+    }
+
+    /// The peer has announced urgent data, or more of it (RFC 9293 MUST-32): [`Cx::urgent_left`] says where it ends
+    /// (MUST-33). Its bytes come in line with all others, after this call. We send none ourselves (RFC 6093 §5).
+    fn on_urgent<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,

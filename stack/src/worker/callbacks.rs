@@ -19,6 +19,9 @@ use crate::worker::app::App;
 /// Connections that hear of new room per turn at most.
 const STARVED_PER_TURN: u32 = 16;
 
+/// Connections whose ICMP errors are told per turn at most.
+const SOFT_ERRORS_PER_TURN: u32 = 16;
+
 /// An app and its state of each connection, by handle.
 pub(super) struct Hosted<A: App> {
     pub(super) app: A,
@@ -212,6 +215,39 @@ impl<N: Nic> Core<N> {
         };
         app.on_timer(&mut cx, id, state);
         self.announce(hosted, now);
+    }
+
+    /// Applications hear of ICMP errors that their connections have survived.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_soft_errors<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        for _ in 0..SOFT_ERRORS_PER_TURN {
+            let Some((slot, id, error)) = self.conns.pop_soft_error() else {
+                return;
+            };
+            let (app, state, new_states) = hosted.parts(id);
+            let mut cx = Cx::about(self, new_states, id, slot, now);
+            app.on_soft_error(&mut cx, id, state, error);
+            self.announce(hosted, now);
+        }
+    }
+
+    /// The peer has announced urgent data: the application hears of it before it gets the bytes. One that has not heard of
+    /// the connection yet finds out by asking.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_urgent<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        id: ConnId,
+        now: Instant,
+    ) {
+        let is_announced = |conn: &Conn| conn.has(Conn::ANNOUNCED);
+        if self.conns.get(slot).is_some_and(is_announced) {
+            let (app, state, new_states) = hosted.parts(id);
+            app.on_urgent(&mut Cx::about(self, new_states, id, slot, now), id, state);
+        }
     }
 
     /// Connections that waited for places in the queues hear that there are some, a few per turn.

@@ -258,13 +258,10 @@ impl<N: Nic> Core<N> {
         events: Events,
         now: Instant,
     ) {
-        if events.has(Events::PEER_CLOSED)
-            && let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot)
-        {
-            conn.set(Conn::PEER_CLOSED);
-            // Nothing comes behind the FIN: what was kept there is void.
-            let outbox = &mut self.outbox;
-            conn.ahead.clear(chunks, |frame| outbox.free(frame));
+        let mut rare = Events::PEER_CLOSED;
+        rare.add(Events::URGENT);
+        if events.has(rare) {
+            self.after_rare(hosted, slot, id, events, now);
         }
         if events.has(Events::OPENED) {
             self.on_opened(hosted, slot, id, now);
@@ -279,6 +276,28 @@ impl<N: Nic> Core<N> {
             self.settle(hosted, slot, now);
         } else if events.has(Events::ACK_NOW) {
             self.transmit(slot, now);
+        }
+    }
+
+    /// The peer's end, or urgent data.
+    fn after_rare<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        id: ConnId,
+        events: Events,
+        now: Instant,
+    ) {
+        if events.has(Events::URGENT) {
+            self.tell_urgent(hosted, slot, id, now);
+        }
+        if events.has(Events::PEER_CLOSED)
+            && let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot)
+        {
+            conn.set(Conn::PEER_CLOSED);
+            // Nothing comes behind the FIN: what was kept there is void.
+            let outbox = &mut self.outbox;
+            conn.ahead.clear(chunks, |frame| outbox.free(frame));
         }
     }
 

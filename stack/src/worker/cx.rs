@@ -237,6 +237,13 @@ impl<N: Nic, S> Cx<'_, N, S> {
         self.look(conn, closed).unwrap_or(false)
     }
 
+    /// How many bytes the application has still to read up to the end of the urgent data that was announced last; `None` when
+    /// there is none (RFC 9293 MUST-33).
+    #[must_use]
+    pub fn urgent_left(&self, conn: ConnId) -> Option<u32> {
+        self.look(conn, |conn| conn.tcb.urgent_left())?
+    }
+
     /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
     pub fn consume(&mut self, conn: ConnId, len: u32) {
         let Some(slot) = self.awake_slot(conn) else {

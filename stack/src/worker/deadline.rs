@@ -14,7 +14,11 @@ impl<N: Nic, A: App> Worker<N, A> {
     #[must_use]
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
         let core = &self.core;
-        if !core.outbox.is_empty() || core.conns.dirty_len() > 0 || core.has_work_of_waiting() {
+        if !core.outbox.is_empty()
+            || core.conns.dirty_len() > 0
+            || core.conns.has_soft_errors()
+            || core.has_work_of_waiting()
+        {
             return Some(now);
         }
         [

@@ -9,7 +9,7 @@ use crate::conn::{FlowHash, FlowKey, Found, Kind};
 use crate::counters::Counter;
 use crate::icmp::{ErrorKind, IcmpError, Quote, Unreachable};
 use crate::nic::Nic;
-use crate::tcp::verdict;
+use crate::tcp::verdict::{self, Events};
 use crate::time::Instant;
 use crate::wire::ip_protocol;
 use crate::wire::vlan::VlanId;
@@ -55,9 +55,11 @@ impl<N: Nic> Core<N> {
         }
         if let Some(told) = told(error.kind) {
             let seq = error.quote.seq;
-            self.command(slot, now, |tcb, env| {
-                tcb.on_icmp(told, seq, env);
-            });
+            let mut events = None;
+            self.command(slot, now, |tcb, env| events = tcb.on_icmp(told, seq, env));
+            if events == Some(Events::NONE) {
+                self.conns.on_soft_error(slot);
+            }
         }
     }
 

@@ -324,6 +324,9 @@ impl<N: Nic> Core<N> {
                 None => break,
             }
         }
+        if self.conns.has_soft_errors() {
+            self.tell_soft_errors(hosted, now);
+        }
         self.relieve_pressure(hosted, now);
         self.feed_starved(hosted, now);
         self.serve_waiting(hosted, now);

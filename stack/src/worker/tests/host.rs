@@ -104,8 +104,12 @@ impl Flow {
 
     /// The same with these option bytes instead of those that `spec` names.
     pub(super) fn frame_with_options(&self, spec: Spec, options: &[u8]) -> Vec<u8> {
+        self.frame_with_payload(spec, options, &vec![0xa5; spec.payload_len as usize])
+    }
+
+    /// The same with this payload.
+    pub(super) fn frame_with_payload(&self, spec: Spec, options: &[u8], payload: &[u8]) -> Vec<u8> {
         let segment = spec.to_segment(self.base());
-        let payload = vec![0xa5; spec.payload_len as usize];
         let spec = SegmentSpec {
             seq: segment.seq,
             ack: segment.ack,
@@ -113,7 +117,7 @@ impl Flow {
             window: spec.window.unwrap_or(PEER_WINDOW),
             urgent: segment.urgent,
             options,
-            payload: &payload,
+            payload,
             ..SegmentSpec::new(self.link, self.remote, self.local)
         };
         let mut bytes = vec![0; 2048];

@@ -10,7 +10,7 @@ use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::nic::memory::MemoryNic;
 use crate::queue::item::TxItem;
-use crate::tcp::verdict::CloseReason;
+use crate::tcp::verdict::{CloseReason, IcmpError};
 use crate::worker::app::{App, Cx};
 use crate::worker::connect::ConnInfo;
 
@@ -24,6 +24,9 @@ pub(super) enum Heard {
     Data(u32),
     Writable,
     Timer(ConnId),
+    SoftError(IcmpError),
+    /// So many bytes up to its end.
+    Urgent(Option<u32>),
     PeerClosed,
     Closed(CloseReason),
 }
@@ -91,6 +94,25 @@ impl App for Probe {
         if self.closes {
             cx.close(conn);
         }
+    }
+
+    fn on_soft_error<N: Nic>(
+        &mut self,
+        _cx: &mut Cx<'_, N, Self::Conn>,
+        _conn: ConnId,
+        _state: &mut bool,
+        error: IcmpError,
+    ) {
+        self.heard.push(Heard::SoftError(error));
+    }
+
+    fn on_urgent<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, Self::Conn>,
+        conn: ConnId,
+        _state: &mut bool,
+    ) {
+        self.heard.push(Heard::Urgent(cx.urgent_left(conn)));
     }
 
     fn on_timer<N: Nic>(

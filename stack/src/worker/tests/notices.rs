@@ -1,0 +1,99 @@
+//! What an app hears besides bytes and ends: ICMP errors that its connections survive, urgent data.
+
+use super::host::{Flow, Host, OPEN, OUR_V4, PEER_V4};
+use super::neighbors::{arp_request, port_unreachable_about};
+use super::probe::Heard::{Closed, Data, Open, Ready, SoftError, Urgent};
+use super::probe::Probe;
+use crate::app::Connect;
+use crate::conn::ConnId;
+use crate::tcp::lang::{ack, data, syn};
+use crate::tcp::verdict::{CloseReason, IcmpError};
+
+fn open() -> (Host<Probe>, ConnId) {
+    let mut host = Host::probing(|_| {});
+    host.shake_hands().hears(&[Ready, Open]);
+    let conn = host.conn();
+    (host, conn)
+}
+
+/// An error of this code about our segment with this sequence number.
+fn unreachable(code: u8, from: u16, to: u16, seq: u32) -> Vec<u8> {
+    let mut frame = port_unreachable_about(from, to, seq);
+    frame[35] = code;
+    super::packets::fix_icmp(&mut frame);
+    frame
+}
+
+const HOST: u8 = 1;
+const PORT: u8 = 3;
+
+#[test]
+fn an_icmp_error_about_what_is_in_flight_reaches_the_app_and_ends_nothing() {
+    let (mut host, conn) = open();
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    host.expect(data(5).seq(1).ack(1));
+    let first = host.last().segment.seq.0;
+    for (code, error) in [
+        (HOST, IcmpError::Unreachable),
+        // Hard, but the connection is synchronised (RFC 5927 §5.2).
+        (PORT, IcmpError::PortUnreachable),
+    ] {
+        host.inject_bytes(&unreachable(code, OPEN, 40_000, first));
+        host.hears(&[SoftError(error)]);
+    }
+    let info = host.act(|_, cx| cx.info(conn)).expect("open");
+    assert_eq!(info.tcp.soft_error, Some(IcmpError::PortUnreachable));
+    // What names nothing in flight is anybody's.
+    host.inject_bytes(&unreachable(HOST, OPEN, 40_000, first + 5));
+    host.hears(&[]);
+    host.inject(ack().seq(1).ack(6)).hears(&[]);
+}
+
+#[test]
+fn several_at_once_are_told_once_with_the_last_one() {
+    let (mut host, conn) = open();
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    host.expect(data(5).seq(1).ack(1));
+    let first = host.last().segment.seq.0;
+    let frames = [HOST, PORT].map(|code| unreachable(code, OPEN, 40_000, first));
+    host.inject_burst(frames);
+    host.hears(&[SoftError(IcmpError::PortUnreachable)]);
+    host.inject(ack().seq(1).ack(6)).hears(&[]);
+}
+
+#[test]
+fn before_it_opens_a_soft_error_is_told_and_a_hard_one_is_the_end() {
+    let mut host = Host::probing(|_| {});
+    host.inject_bytes(&arp_request()).next_reply();
+    let how = Connect {
+        local_port: Some(50_000),
+        ..Connect::default()
+    };
+    let remote = (PEER_V4, 9_000).into();
+    host.on(Flow::between(remote, (OUR_V4, 50_000).into()));
+    host.act(|_, cx| cx.connect(remote, &how, false))
+        .expect("a record");
+    host.expect(syn().seq(0));
+    let iss = host.last().segment.seq.0;
+    host.inject_bytes(&unreachable(HOST, 50_000, 9_000, iss));
+    host.hears(&[SoftError(IcmpError::Unreachable)]);
+    host.inject_bytes(&unreachable(PORT, 50_000, 9_000, iss));
+    let end = CloseReason::Unreachable(IcmpError::PortUnreachable);
+    host.hears(&[Closed(end)]);
+}
+
+/// MUST-32: when it is announced, and when its end moves; MUST-33: how much is left.
+#[test]
+fn urgent_data_is_told_before_its_bytes() {
+    let (mut host, conn) = open();
+    host.inject(data(10).seq(1).ack(1).urgent(25));
+    host.hears(&[Urgent(Some(25)), Data(10)]);
+    let left = host.act(|_, cx| cx.urgent_left(conn));
+    assert_eq!(left, Some(15), "ten are read");
+    host.inject(data(10).seq(11).ack(1).urgent(15));
+    host.hears(&[Data(10)]);
+    host.inject(data(10).seq(21).ack(1).urgent(9));
+    host.hears(&[Urgent(Some(9)), Data(10)]);
+    assert_eq!(host.act(|_, cx| cx.urgent_left(conn)), None);
+    while host.try_reply().is_some() {}
+}
