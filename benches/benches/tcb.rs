@@ -10,7 +10,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stack::seq::SeqNum;
-use stack::tcp::env::{Counters, Env};
+use stack::tcp::env::{Env, TcpCounters};
 use stack::tcp::output::Unsent;
 use stack::tcp::settings::{ConnectionOptions, Settings};
 use stack::tcp::tcb::{OpenParams, Tcb};
@@ -25,7 +25,7 @@ struct End {
 
 struct Pair {
     settings: Settings,
-    counters: Counters,
+    counters: TcpCounters,
     now_ns: u64,
     ends: [End; 2],
     segments: u64,
@@ -33,7 +33,7 @@ struct Pair {
 
 impl Pair {
     fn established() -> Self {
-        let (settings, mut counters) = (Settings::default(), Counters::default());
+        let (settings, mut counters) = (Settings::default(), TcpCounters::default());
         let env = &mut Env {
             now: Instant::ZERO,
             settings: &settings,

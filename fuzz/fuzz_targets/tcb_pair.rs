@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
 use stack::seq::SeqNum;
-use stack::tcp::env::{Counters, Env};
+use stack::tcp::env::{TcpCounters, Env};
 use stack::tcp::output::Unsent;
 use stack::tcp::segment::{Segment, SendPlan};
 use stack::tcp::settings::{ConnectionOptions, Settings};
@@ -36,7 +36,7 @@ struct Side {
     tcb: Option<Tcb>,
     params: OpenParams,
     settings: Settings,
-    counters: Counters,
+    counters: TcpCounters,
     written: u64,
     acked: u64,
     sent: u64,
@@ -78,7 +78,7 @@ impl Side {
             tcb: None,
             params,
             settings,
-            counters: Counters::default(),
+            counters: TcpCounters::default(),
             written: 0,
             acked: 0,
             sent: 0,

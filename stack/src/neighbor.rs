@@ -13,7 +13,7 @@ pub mod config;
 mod entry;
 
 pub use config::{MAX_NEIGHBORS, MAX_PENDING_FRAMES, NeighborConfig, NeighborConfigError};
-pub use entry::State;
+pub use entry::NeighborState;
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -181,15 +181,17 @@ impl<F> NeighborTable<F> {
         };
         entry.used = now;
         match entry.state {
-            State::Reachable | State::Delay | State::Probe => Resolution::Resolved(entry.mac),
-            State::Stale => {
-                entry.enter(State::Delay, now + delay_first_probe);
+            NeighborState::Reachable | NeighborState::Delay | NeighborState::Probe => {
+                Resolution::Resolved(entry.mac)
+            }
+            NeighborState::Stale => {
+                entry.enter(NeighborState::Delay, now + delay_first_probe);
                 let mac = entry.mac;
                 self.arm(now + delay_first_probe);
                 Resolution::Resolved(mac)
             }
-            State::Incomplete => Resolution::Waiting,
-            State::Failed => self.ask(neighbor, now, &mut displaced),
+            NeighborState::Incomplete => Resolution::Waiting,
+            NeighborState::Failed => self.ask(neighbor, now, &mut displaced),
         }
     }
 
@@ -219,14 +221,14 @@ impl<F> NeighborTable<F> {
         };
         entry.used = now;
         match entry.state {
-            State::Incomplete => (mac, None),
-            State::Failed => {
+            NeighborState::Incomplete => (mac, None),
+            NeighborState::Failed => {
                 let solicit = entry.ask_everybody(now + retransmit);
                 self.arm(now + retransmit);
                 (mac, Some(solicit))
             }
             // It has answered since from elsewhere.
-            State::Reachable if entry.mac != mac => (entry.mac, None),
+            NeighborState::Reachable if entry.mac != mac => (entry.mac, None),
             _ => {
                 let known = entry.mac;
                 if entry.may_be_doubted(retransmit, now) {
@@ -262,18 +264,19 @@ impl<F> NeighborTable<F> {
     /// Leaves room for one more INCOMPLETE neighbour within their share.
     fn bound_asked(&mut self, displaced: impl FnMut(F)) {
         let share = (self.config.capacity / 2).max(1);
-        let is_asked = |entry: &&Entry<F>| entry.state == State::Incomplete && !entry.is_kept;
+        let is_asked =
+            |entry: &&Entry<F>| entry.state == NeighborState::Incomplete && !entry.is_kept;
         if self.entries.iter().filter(is_asked).count() < share {
             return;
         }
         let rank = |entry: &Entry<F>| match entry.state {
-            State::Incomplete => rank_for_our_frame(entry),
+            NeighborState::Incomplete => rank_for_our_frame(entry),
             _ => None,
         };
         if let Some(index) = self.first_to_go(rank)
             && let Some(entry) = self.entries.get_mut(index)
         {
-            entry.enter(State::Failed, NEVER);
+            entry.enter(NeighborState::Failed, NEVER);
             core::mem::take(&mut entry.pending)
                 .into_iter()
                 .for_each(displaced);
@@ -287,7 +290,7 @@ impl<F> NeighborTable<F> {
     pub fn queue(&mut self, neighbor: Neighbor, frame: F) -> Option<F> {
         let limit = self.config.pending_frames;
         match self.entry_mut(neighbor) {
-            Some(entry) if entry.state == State::Incomplete => {
+            Some(entry) if entry.state == NeighborState::Incomplete => {
                 let oldest = if entry.pending.len() >= limit {
                     entry.pending.pop_at(0)
                 } else {
@@ -322,13 +325,13 @@ impl<F> NeighborTable<F> {
             None if for_us => {
                 let entry = self.create(neighbor, Purpose::Stranger, now, drop)?;
                 entry.mac = mac;
-                entry.enter(State::Stale, NEVER);
+                entry.enter(NeighborState::Stale, NEVER);
                 return None;
             }
             None => return None,
         };
         match entry.state {
-            State::Incomplete | State::Failed => Some(entry.learn(mac)),
+            NeighborState::Incomplete | NeighborState::Failed => Some(entry.learn(mac)),
             _ if entry.mac == mac => None,
             _ => {
                 self.on_claim(neighbor, now);
@@ -369,7 +372,10 @@ impl<F> NeighborTable<F> {
         let reachable_until = now + self.random_reachable();
         let entry = self.entry_mut(neighbor)?;
         let from = entry.mac;
-        let is_asked = matches!(entry.state, State::Incomplete | State::Failed);
+        let is_asked = matches!(
+            entry.state,
+            NeighborState::Incomplete | NeighborState::Failed
+        );
         if is_asked {
             let (to, resolved) = (mac?, entry.learn(mac?));
             if solicited {
@@ -388,7 +394,9 @@ impl<F> NeighborTable<F> {
             }
             Some(_) if overriding => self.on_claim(neighbor, now),
             // Somebody else claims the address: believe neither for long (RFC 4861 §7.2.5, case I).
-            Some(_) if entry.state == State::Reachable => entry.enter(State::Stale, NEVER),
+            Some(_) if entry.state == NeighborState::Reachable => {
+                entry.enter(NeighborState::Stale, NEVER);
+            }
             Some(_) => {}
             None if solicited => {
                 entry.prove(reachable_until, now);
@@ -417,7 +425,10 @@ impl<F> NeighborTable<F> {
         let Some(entry) = self.entry_mut(neighbor) else {
             return;
         };
-        if !matches!(entry.state, State::Incomplete | State::Failed) {
+        if !matches!(
+            entry.state,
+            NeighborState::Incomplete | NeighborState::Failed
+        ) {
             entry.prove(reachable_until, now);
             entry.used = now;
             self.arm(reachable_until);
@@ -476,9 +487,12 @@ impl<F> NeighborTable<F> {
 
     /// What is known about `neighbor`: its state, and its address where the state has one. For reports.
     #[must_use]
-    pub fn get(&self, neighbor: Neighbor) -> Option<(State, Option<MacAddr>)> {
+    pub fn get(&self, neighbor: Neighbor) -> Option<(NeighborState, Option<MacAddr>)> {
         let entry = self.entries.get(self.find(neighbor).ok()?.1)?;
-        let has_mac = !matches!(entry.state, State::Incomplete | State::Failed);
+        let has_mac = !matches!(
+            entry.state,
+            NeighborState::Incomplete | NeighborState::Failed
+        );
         Some((entry.state, if has_mac { Some(entry.mac) } else { None }))
     }
 
@@ -501,10 +515,10 @@ impl<F> NeighborTable<F> {
     /// A reachable neighbour whose time is over is stale at once, even when `poll` comes late.
     fn expire_reachable(&mut self, neighbor: Neighbor, now: Instant) {
         if let Some(entry) = self.entry_mut(neighbor)
-            && entry.state == State::Reachable
+            && entry.state == NeighborState::Reachable
             && entry.deadline <= now
         {
-            entry.enter(State::Stale, NEVER);
+            entry.enter(NeighborState::Stale, NEVER);
         }
     }
 
@@ -524,7 +538,7 @@ impl<F> NeighborTable<F> {
             neighbor,
             is_kept: self.kept.contains(&neighbor),
             mac: MacAddr::ZERO,
-            state: State::Incomplete,
+            state: NeighborState::Incomplete,
             deadline: NEVER,
             used: now,
             solicitations: 0,
@@ -544,7 +558,7 @@ impl<F> NeighborTable<F> {
             if let Ok((place, _)) = self.find(old.neighbor) {
                 self.order.remove(place);
             }
-            self.evictions += u64::from(old.state != State::Failed);
+            self.evictions += u64::from(old.state != NeighborState::Failed);
             old.pending.into_iter().for_each(displaced);
             index
         };
@@ -564,7 +578,7 @@ impl<F> NeighborTable<F> {
             .filter(|(_, entry)| !entry.is_kept)
             .filter_map(|(index, entry)| {
                 let since = match entry.state {
-                    State::Incomplete => entry.deadline,
+                    NeighborState::Incomplete => entry.deadline,
                     _ => entry.used,
                 };
                 Some((rank(entry)?, since, index))
@@ -597,20 +611,20 @@ enum Purpose {
 /// Which neighbours give way to a frame of ours, the least first. Who lives answers within the first second.
 fn rank_for_our_frame<F>(entry: &Entry<F>) -> Option<u8> {
     match entry.state {
-        State::Failed => Some(0),
-        State::Incomplete if entry.solicitations > 1 => Some(1),
-        State::Stale => Some(2),
-        State::Incomplete => Some(3),
-        State::Reachable => Some(4),
-        State::Delay | State::Probe => None,
+        NeighborState::Failed => Some(0),
+        NeighborState::Incomplete if entry.solicitations > 1 => Some(1),
+        NeighborState::Stale => Some(2),
+        NeighborState::Incomplete => Some(3),
+        NeighborState::Reachable => Some(4),
+        NeighborState::Delay | NeighborState::Probe => None,
     }
 }
 
 /// Which neighbours give way to a stranger: those that nobody uses.
 fn rank_for_stranger<F>(entry: &Entry<F>) -> Option<u8> {
     match entry.state {
-        State::Failed => Some(0),
-        State::Stale => Some(1),
+        NeighborState::Failed => Some(0),
+        NeighborState::Stale => Some(1),
         _ => None,
     }
 }

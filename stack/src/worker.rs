@@ -308,7 +308,7 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// TCP's own counters.
     #[must_use]
-    pub fn tcp_counters(&self) -> &crate::tcp::env::Counters {
+    pub fn tcp_counters(&self) -> &crate::tcp::env::TcpCounters {
         &self.core.conns.counters
     }
 

@@ -25,7 +25,7 @@ use stack::sim::router::ROUTER;
 use stack::sim::trace::Crossing;
 use stack::sim::world::Direction;
 use stack::sim::wrap;
-use stack::tcp::env::Counters;
+use stack::tcp::env::TcpCounters;
 use stack::tcp::isn::{Remote, Tuple};
 use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::state::{Event, State};
@@ -51,7 +51,7 @@ fn ms(n: u64) -> Duration {
 }
 
 /// TCP's counters of a host's first worker.
-fn tcp(show: &Show, host: HostId) -> &Counters {
+fn tcp(show: &Show, host: HostId) -> &TcpCounters {
     show.world
         .workers(host)
         .next()

@@ -3,7 +3,7 @@
 //! It must never warm anything up first: the very first segment counts too.
 
 use stack::seq::SeqNum;
-use stack::tcp::env::{Counters, Env};
+use stack::tcp::env::{Env, TcpCounters};
 use stack::tcp::lang::{Base, Spec, ack, data, fin, syn_ack};
 use stack::tcp::output::Unsent;
 use stack::tcp::settings::{ConnectionOptions, Settings};
@@ -77,7 +77,7 @@ fn a_whole_life_allocates_nothing() {
         timestamps: false,
         ..Settings::default()
     };
-    let mut counters = Counters::default();
+    let mut counters = TcpCounters::default();
     let params = OpenParams {
         iss: ISS,
         timestamp_offset: 0,

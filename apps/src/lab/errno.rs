@@ -5,7 +5,7 @@
 use std::fmt;
 
 use stack::app::ConnectError;
-use stack::tcp::verdict::{CloseReason, IcmpError};
+use stack::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 /// An error number of a socket call.
 #[allow(clippy::upper_case_acronyms)] // POSIX writes them so
@@ -82,12 +82,12 @@ impl Errno {
 
     /// What a socket would have told its application about a connection that ended so; `None` for a good end.
     pub(crate) fn of_close(reason: CloseReason) -> Option<Self> {
-        let of_icmp = |error: IcmpError| match error {
-            IcmpError::Unreachable | IcmpError::TimeExceeded | IcmpError::Prohibited => {
-                EHOSTUNREACH
-            }
-            IcmpError::PortUnreachable => ECONNREFUSED,
-            IcmpError::ParameterProblem => EOTHER,
+        let of_icmp = |error: IcmpErrorKind| match error {
+            IcmpErrorKind::Unreachable
+            | IcmpErrorKind::TimeExceeded
+            | IcmpErrorKind::Prohibited => EHOSTUNREACH,
+            IcmpErrorKind::PortUnreachable => ECONNREFUSED,
+            IcmpErrorKind::ParameterProblem => EOTHER,
         };
         match reason {
             CloseReason::Graceful | CloseReason::FinWait2TimedOut => None,
@@ -147,7 +147,7 @@ mod tests {
             (CloseReason::TimedOut { soft: None }, Some(ETIMEDOUT)),
             (
                 CloseReason::TimedOut {
-                    soft: Some(IcmpError::Unreachable),
+                    soft: Some(IcmpErrorKind::Unreachable),
                 },
                 Some(EHOSTUNREACH),
             ),

@@ -48,7 +48,7 @@ pub(crate) enum What {
         call: String,
     },
     /// The neighbour entry for the other end became this; `None`: it is gone.
-    Neighbor(End, Option<neighbor::State>),
+    Neighbor(End, Option<neighbor::NeighborState>),
     /// A frame was sent.
     Frame {
         /// By whom.
@@ -135,7 +135,12 @@ impl Recording {
     }
 
     /// Adds the state of a neighbour entry, unless it is the one that it has already.
-    pub(crate) fn push_neighbor(&mut self, at_ns: u64, side: End, state: Option<neighbor::State>) {
+    pub(crate) fn push_neighbor(
+        &mut self,
+        at_ns: u64,
+        side: End,
+        state: Option<neighbor::NeighborState>,
+    ) {
         let last = self.events.iter().rev().find_map(|event| match event.what {
             What::Neighbor(whose, state) if whose == side => Some(state),
             _ => None,

@@ -215,7 +215,7 @@ pub(crate) enum Expected {
     /// Its application sees one of these.
     App(Vec<Observation>),
     /// Its neighbour entry for the other becomes this.
-    Neighbor(neighbor::State),
+    Neighbor(neighbor::NeighborState),
 }
 
 impl End {
@@ -245,7 +245,7 @@ impl End {
     }
 
     /// Its neighbour entry for the other becomes this.
-    pub(crate) const fn finds_neighbor(self, state: neighbor::State) -> Expectation {
+    pub(crate) const fn finds_neighbor(self, state: neighbor::NeighborState) -> Expectation {
         self.expects(Expected::Neighbor(state))
     }
 
@@ -329,14 +329,14 @@ impl fmt::Display for Expectation {
 }
 
 /// The name of a neighbour's state (RFC 4861 §7.3.2), as `ip neigh` prints it.
-pub(crate) const fn nud(state: neighbor::State) -> &'static str {
+pub(crate) const fn nud(state: neighbor::NeighborState) -> &'static str {
     match state {
-        neighbor::State::Incomplete => "INCOMPLETE",
-        neighbor::State::Reachable => "REACHABLE",
-        neighbor::State::Stale => "STALE",
-        neighbor::State::Delay => "DELAY",
-        neighbor::State::Probe => "PROBE",
-        neighbor::State::Failed => "FAILED",
+        neighbor::NeighborState::Incomplete => "INCOMPLETE",
+        neighbor::NeighborState::Reachable => "REACHABLE",
+        neighbor::NeighborState::Stale => "STALE",
+        neighbor::NeighborState::Delay => "DELAY",
+        neighbor::NeighborState::Probe => "PROBE",
+        neighbor::NeighborState::Failed => "FAILED",
     }
 }
 

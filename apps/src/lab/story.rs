@@ -61,7 +61,7 @@ pub(crate) enum StoryEvent {
     /// What an application saw.
     Sees(End, Observation),
     /// A neighbour entry for the other end.
-    Neighbor(End, Option<neighbor::State>),
+    Neighbor(End, Option<neighbor::NeighborState>),
     /// A host without power.
     PoweredOff(End),
 }
@@ -78,7 +78,7 @@ pub(crate) struct Carried {
     /// The same numbers were sent before.
     pub(crate) is_again: bool,
     /// The sender's neighbour entry for the other end.
-    pub(crate) neighbor: Option<neighbor::State>,
+    pub(crate) neighbor: Option<neighbor::NeighborState>,
     /// Why it didn't arrive.
     pub(crate) lost: Option<&'static str>,
 }
@@ -87,7 +87,7 @@ pub(crate) struct Carried {
 struct Reader<'a> {
     recording: &'a Recording,
     conn: u16,
-    neighbors: [Option<neighbor::State>; 2],
+    neighbors: [Option<neighbor::NeighborState>; 2],
     /// The ISS of client and server, by connection.
     iss: BTreeMap<u16, [SeqNum; 2]>,
     /// Sequence numbers that were sent: side, connection, number, length.

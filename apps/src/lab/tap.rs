@@ -15,7 +15,7 @@ use dpdk::{DpdkNic, Eal, EalConfig, Instrument, Mbuf, NicSpec, PoolSizes, PortCo
 use nix::time::{ClockId, clock_gettime};
 use stack::config::{Config, ConfigSpec, Interface};
 use stack::memory::PageOptions;
-use stack::neighbor::State as Nud;
+use stack::neighbor::NeighborState as Nud;
 use stack::nic::{Burst, Frame as _, Nic as _};
 use stack::tcp::state::State;
 use stack::time::Instant;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use stack::neighbor::State as Nud;
+use stack::neighbor::NeighborState as Nud;
 use stack::seq::SeqNum;
 use stack::tcp::lang::{Base, Spec, ack, data, rst, syn, syn_ack};
 use stack::tcp::state::State;

@@ -5,7 +5,7 @@
 
 use dpdk::{DpdkNic, FaultTotals};
 use stack::counters::Counters;
-use stack::tcp::env::Counters as TcpCounters;
+use stack::tcp::env::TcpCounters;
 use stack::worker::{Cycles, Worker};
 
 use super::idle::BackOff;

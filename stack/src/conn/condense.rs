@@ -1,5 +1,5 @@
 //! Between `tcp`'s numbers and the few bytes that records keep of them: [`Parked`] and [`Rest`], [`TimeWait`] and
-//! [`time_wait::TimeWait`].
+//! [`time_wait::TimeWaitTcb`].
 //!
 //! It must never lose what a rule of `tcp` decides by: each type says what it rounds, and in which direction.
 
@@ -150,7 +150,7 @@ impl Parked {
 impl TimeWait {
     /// Keeps a connection in TIME-WAIT; its deadline is the table's to keep. Rounded is only when it may answer again.
     #[must_use]
-    pub fn from_tcp(record: &time_wait::TimeWait) -> Self {
+    pub fn from_tcp(record: &time_wait::TimeWaitTcb) -> Self {
         Self {
             snd_nxt: record.snd_nxt,
             rcv_nxt: record.rcv_nxt,
@@ -171,8 +171,8 @@ impl TimeWait {
         timestamp_offset: u32,
         rcv_buf: u32,
         now: Instant,
-    ) -> time_wait::TimeWait {
-        time_wait::TimeWait {
+    ) -> time_wait::TimeWaitTcb {
+        time_wait::TimeWaitTcb {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv_nxt,
             timestamps: self.has_timestamps().then_some(Timestamps {

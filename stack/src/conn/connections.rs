@@ -20,11 +20,11 @@ use crate::queue::out_of_order::OutOfOrder;
 use crate::queue::rx_queue::RxQueue;
 use crate::queue::statics::Statics;
 use crate::queue::tx_queue::TxQueue;
-use crate::tcp::env::{Counters, Env};
+use crate::tcp::env::{Env, TcpCounters};
 use crate::tcp::output::Unsent;
 use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
-use crate::tcp::verdict::IcmpError;
+use crate::tcp::verdict::IcmpErrorKind;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 use crate::wire::ethernet::MacAddr;
@@ -119,7 +119,7 @@ impl Conn {
         let env = Env {
             now,
             settings,
-            counters: &mut Counters::default(),
+            counters: &mut TcpCounters::default(),
         };
         Self::new(
             Tcb::closed(&env),
@@ -232,7 +232,7 @@ pub struct Connections<F> {
     /// Connections that an application has taken over and not heard of yet.
     pub opened: VecDeque<ConnId>,
     /// TCP's own counters.
-    pub counters: Counters,
+    pub counters: TcpCounters,
     /// The connection that ended last, where it stood, and what of its text was never acknowledged, in bytes.
     last_ended: Option<(ConnId, Slot, u64)>,
 }
@@ -292,7 +292,7 @@ impl<F: Frame> Connections<F> {
             is_starved: vec![false; total as usize].into_boxed_slice(),
             soft_errors: VecDeque::with_capacity(total as usize + STALE_DIRTY),
             opened: VecDeque::with_capacity(total as usize),
-            counters: Counters::default(),
+            counters: TcpCounters::default(),
             last_ended: None,
         })
     }
@@ -371,7 +371,7 @@ impl<F> Connections<F> {
 
     /// Puts a new connection into the slot of its record. It is built in its place: moving one costs as much as making it.
     #[inline(always)]
-    pub fn insert(&mut self, found: Found, conn: impl FnOnce(&mut Counters) -> Conn) -> Slot {
+    pub fn insert(&mut self, found: Found, conn: impl FnOnce(&mut TcpCounters) -> Conn) -> Slot {
         let entry = found.entry();
         let places = if entry.is_v6() {
             &mut self.v6
@@ -448,7 +448,7 @@ pub struct Parts<'a, F> {
     /// What applications send again and again.
     pub statics: &'a mut Statics<F>,
     /// TCP's counters.
-    pub counters: &'a mut Counters,
+    pub counters: &'a mut TcpCounters,
     dirty: &'a mut VecDeque<Slot>,
     wheel: &'a mut TimerWheel,
     slot: Slot,
@@ -554,7 +554,7 @@ impl<F> Connections<F> {
     }
 
     /// The next one whose application is to hear, and of what; `None` when there is none.
-    pub fn pop_soft_error(&mut self) -> Option<(Slot, ConnId, IcmpError)> {
+    pub fn pop_soft_error(&mut self) -> Option<(Slot, ConnId, IcmpErrorKind)> {
         while let Some(slot) = self.soft_errors.pop_front() {
             if let Some(conn) = self.get_mut(slot)
                 && conn.take(Conn::HAS_ERROR)

@@ -10,7 +10,7 @@ use crate::wire::MacAddr;
 
 /// What we know about a neighbour (RFC 4861 §7.3.2; FAILED is Linux's, where the RFC deletes the entry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum NeighborState {
     /// Asked, no answer yet.
     Incomplete,
     /// A sign of life within the reachable time.
@@ -32,7 +32,7 @@ pub(super) struct Entry<F> {
     pub(super) is_kept: bool,
     /// Meaningless in `Incomplete` and `Failed`.
     pub(super) mac: MacAddr,
-    pub(super) state: State,
+    pub(super) state: NeighborState,
     /// When the state ends by itself; `NEVER` in `Stale` and `Failed`.
     pub(super) deadline: Instant,
     /// When we last wanted to send to it, or heard from it first.
@@ -50,7 +50,7 @@ pub(super) struct Entry<F> {
 pub(super) const NEVER: Instant = Instant::from_ns(u64::MAX);
 
 impl<F> Entry<F> {
-    pub(super) fn enter(&mut self, state: State, deadline: Instant) {
+    pub(super) fn enter(&mut self, state: NeighborState, deadline: Instant) {
         self.state = state;
         self.deadline = deadline;
         self.solicitations = 0;
@@ -59,7 +59,7 @@ impl<F> Entry<F> {
 
     /// It has answered.
     pub(super) fn prove(&mut self, reachable_until: Instant, now: Instant) {
-        self.enter(State::Reachable, reachable_until);
+        self.enter(NeighborState::Reachable, reachable_until);
         self.judged_at = now;
     }
 
@@ -71,18 +71,18 @@ impl<F> Entry<F> {
 
     /// Its address is doubtful from now on: the next poll asks it.
     pub(super) fn doubt(&mut self, now: Instant) {
-        self.enter(State::Probe, now);
+        self.enter(NeighborState::Probe, now);
         self.is_doubted = true;
         self.judged_at = now;
     }
 
     /// Whether the known address was asked and kept silent, so that everybody is asked now.
     pub(super) fn asks_everybody(&self) -> bool {
-        self.state == State::Probe && self.is_doubted && self.solicitations > 1
+        self.state == NeighborState::Probe && self.is_doubted && self.solicitations > 1
     }
 
     pub(super) fn ask_everybody(&mut self, deadline: Instant) -> Solicit {
-        self.enter(State::Incomplete, deadline);
+        self.enter(NeighborState::Incomplete, deadline);
         self.solicitations = 1;
         Solicit {
             neighbor: self.neighbor,
@@ -93,7 +93,7 @@ impl<F> Entry<F> {
     /// An address where there was none: stale until it proves to be alive.
     pub(super) fn learn(&mut self, mac: MacAddr) -> Resolved<F> {
         self.mac = mac;
-        self.enter(State::Stale, NEVER);
+        self.enter(NeighborState::Stale, NEVER);
         Resolved {
             neighbor: self.neighbor,
             mac,
@@ -104,20 +104,20 @@ impl<F> Entry<F> {
     /// The deadline of the state has passed.
     pub(super) fn expire(&mut self, config: &NeighborConfig, now: Instant) -> Option<Action<F>> {
         let (limit, to) = match self.state {
-            State::Reachable => {
-                self.enter(State::Stale, NEVER);
+            NeighborState::Reachable => {
+                self.enter(NeighborState::Stale, NEVER);
                 return None;
             }
-            State::Delay => {
-                self.enter(State::Probe, now);
+            NeighborState::Delay => {
+                self.enter(NeighborState::Probe, now);
                 (config.unicast_solicitations, Some(self.mac))
             }
-            State::Probe if self.is_doubted && self.solicitations > 0 => {
+            NeighborState::Probe if self.is_doubted && self.solicitations > 0 => {
                 (config.multicast_solicitations, None)
             }
-            State::Probe => (config.unicast_solicitations, Some(self.mac)),
-            State::Incomplete => (config.multicast_solicitations, None),
-            State::Stale | State::Failed => {
+            NeighborState::Probe => (config.unicast_solicitations, Some(self.mac)),
+            NeighborState::Incomplete => (config.multicast_solicitations, None),
+            NeighborState::Stale | NeighborState::Failed => {
                 self.deadline = NEVER;
                 return None;
             }
@@ -133,7 +133,7 @@ impl<F> Entry<F> {
                 to,
             }));
         }
-        self.enter(State::Failed, NEVER);
+        self.enter(NeighborState::Failed, NEVER);
         Some(Action::Unreachable {
             neighbor: self.neighbor,
             frames: core::mem::take(&mut self.pending),

@@ -62,34 +62,34 @@ fn solicits(actions: &[Action<u32>], to: Option<MacAddr>) {
 }
 
 #[track_caller]
-fn state(table: &NeighborTable<u32>, neighbor: Neighbor) -> State {
+fn state(table: &NeighborTable<u32>, neighbor: Neighbor) -> NeighborState {
     table.get(neighbor).unwrap().0
 }
 
 /// A table with one neighbour in the wanted state, and the time at which it is.
-fn with(wanted: State) -> (NeighborTable<u32>, Instant) {
+fn with(wanted: NeighborState) -> (NeighborTable<u32>, Instant) {
     let mut table = table(4);
     let mut now = T0;
     table.resolve(host(1), now, drop);
     match wanted {
-        State::Incomplete => {}
-        State::Failed => {
+        NeighborState::Incomplete => {}
+        NeighborState::Failed => {
             for _ in 0..3 {
                 now = now + s(1);
                 polled(&mut table, now);
             }
         }
-        State::Stale | State::Delay | State::Probe => {
+        NeighborState::Stale | NeighborState::Delay | NeighborState::Probe => {
             table.on_advertisement(answer(host(1), MAC, false, true), now);
-            if wanted != State::Stale {
+            if wanted != NeighborState::Stale {
                 table.resolve(host(1), now, drop);
             }
-            if wanted == State::Probe {
+            if wanted == NeighborState::Probe {
                 now = now + s(5);
                 polled(&mut table, now);
             }
         }
-        State::Reachable => {
+        NeighborState::Reachable => {
             table.on_advertisement(answer(host(1), MAC, true, true), now);
         }
     }
@@ -120,7 +120,7 @@ fn silence_is_unreachable_after_three_requests() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(table.get(host(1)), Some((State::Failed, None)));
+    assert_eq!(table.get(host(1)), Some((NeighborState::Failed, None)));
     assert_eq!((table.pending_frames(), table.next_deadline()), (0, None));
     assert_eq!(
         table.resolve(host(1), T0 + s(4), drop),
@@ -143,7 +143,10 @@ fn an_answer_releases_what_waited_in_order() {
         (resolved.mac, resolved.frames.as_slice()),
         (MAC, &[2, 3, 4][..])
     );
-    assert_eq!(table.get(host(1)), Some((State::Reachable, Some(MAC))));
+    assert_eq!(
+        table.get(host(1)),
+        Some((NeighborState::Reachable, Some(MAC)))
+    );
     assert_eq!(table.resolve(host(1), T0, drop), Resolution::Resolved(MAC));
     assert_eq!(
         table.queue(host(1), 5),
@@ -159,7 +162,7 @@ fn an_answer_releases_what_waited_in_order() {
 
 #[test]
 fn an_unsolicited_answer_resolves_to_stale_and_one_without_address_to_nothing() {
-    let (mut table, now) = with(State::Incomplete);
+    let (mut table, now) = with(NeighborState::Incomplete);
     let silent = Advertisement {
         neighbor: host(1),
         mac: None,
@@ -169,26 +172,26 @@ fn an_unsolicited_answer_resolves_to_stale_and_one_without_address_to_nothing() 
     assert!(table.on_advertisement(silent, now).is_none());
     let group = answer(host(1), MacAddr::BROADCAST, true, true);
     assert!(table.on_advertisement(group, now).is_none());
-    assert_eq!(state(&table, host(1)), State::Incomplete);
+    assert_eq!(state(&table, host(1)), NeighborState::Incomplete);
     assert!(
         table
             .on_advertisement(answer(host(1), MAC, false, false), now)
             .is_some()
     );
-    assert_eq!(state(&table, host(1)), State::Stale);
+    assert_eq!(state(&table, host(1)), NeighborState::Stale);
 }
 
 #[test]
 fn a_late_answer_revives_a_failed_neighbour() {
-    let (mut table, now) = with(State::Failed);
+    let (mut table, now) = with(NeighborState::Failed);
     let resolved = table
         .on_advertisement(answer(host(1), MAC, true, true), now)
         .unwrap();
     assert!(resolved.frames.is_empty());
-    assert_eq!(state(&table, host(1)), State::Reachable);
-    let (mut table, now) = with(State::Failed);
+    assert_eq!(state(&table, host(1)), NeighborState::Reachable);
+    let (mut table, now) = with(NeighborState::Failed);
     assert!(table.on_solicitation(host(1), MAC, false, now).is_some());
-    assert_eq!(state(&table, host(1)), State::Stale);
+    assert_eq!(state(&table, host(1)), NeighborState::Stale);
 }
 
 #[test]
@@ -201,12 +204,12 @@ fn reachable_ends_between_15_and_45_seconds() {
         table.on_advertisement(answer(host(1), MAC, true, true), T0);
         seen.push(table.entries[0].deadline.since(T0));
         assert!(polled(&mut table, T0 + Duration::from_millis(14_999)).is_empty());
-        assert_eq!(state(&table, host(1)), State::Reachable);
+        assert_eq!(state(&table, host(1)), NeighborState::Reachable);
         assert!(
             polled(&mut table, T0 + s(45)).is_empty(),
             "stale needs no question"
         );
-        assert_eq!(state(&table, host(1)), State::Stale);
+        assert_eq!(state(&table, host(1)), NeighborState::Stale);
     }
     let (min, max) = (seen.iter().min().unwrap(), seen.iter().max().unwrap());
     assert!(*min >= s(15) && *min < s(17), "{min:?}");
@@ -216,24 +219,24 @@ fn reachable_ends_between_15_and_45_seconds() {
 /// Even when `poll` comes late, a use after the reachable time starts the clock.
 #[test]
 fn a_late_use_of_a_reachable_neighbour_counts_as_stale() {
-    let (mut table, now) = with(State::Reachable);
+    let (mut table, now) = with(NeighborState::Reachable);
     assert_eq!(
         table.resolve(host(1), now + s(46), drop),
         Resolution::Resolved(MAC)
     );
-    assert_eq!(state(&table, host(1)), State::Delay);
+    assert_eq!(state(&table, host(1)), NeighborState::Delay);
 }
 
 /// REACHABLE, STALE, DELAY 5 s, PROBE 3 × 1 s, FAILED: the sequence of LINUX-FACTS.
 #[test]
 fn a_dead_neighbour_in_use_fails_after_eight_seconds() {
-    let (mut table, t0) = with(State::Stale);
+    let (mut table, t0) = with(NeighborState::Stale);
     assert_eq!(table.resolve(host(1), t0, drop), Resolution::Resolved(MAC));
-    assert_eq!(state(&table, host(1)), State::Delay);
+    assert_eq!(state(&table, host(1)), NeighborState::Delay);
     assert!(polled(&mut table, t0 + Duration::from_millis(4_999)).is_empty());
     for seconds in 5..8 {
         solicits(&polled(&mut table, t0 + s(seconds)), Some(MAC));
-        assert_eq!(state(&table, host(1)), State::Probe);
+        assert_eq!(state(&table, host(1)), NeighborState::Probe);
         assert_eq!(
             table.resolve(host(1), t0 + s(seconds), drop),
             Resolution::Resolved(MAC)
@@ -241,24 +244,29 @@ fn a_dead_neighbour_in_use_fails_after_eight_seconds() {
     }
     let last = polled(&mut table, t0 + s(8));
     assert!(matches!(last.as_slice(), [Action::Unreachable { frames, .. }] if frames.is_empty()));
-    assert_eq!(state(&table, host(1)), State::Failed);
+    assert_eq!(state(&table, host(1)), NeighborState::Failed);
 }
 
 #[test]
 fn an_unused_stale_neighbour_is_left_alone() {
-    let (mut table, now) = with(State::Stale);
+    let (mut table, now) = with(NeighborState::Stale);
     assert!(polled(&mut table, now + s(100_000)).is_empty());
-    assert_eq!(state(&table, host(1)), State::Stale);
+    assert_eq!(state(&table, host(1)), NeighborState::Stale);
 }
 
 #[test]
 fn a_confirmation_makes_every_known_neighbour_reachable_and_no_other() {
-    for start in [State::Reachable, State::Stale, State::Delay, State::Probe] {
+    for start in [
+        NeighborState::Reachable,
+        NeighborState::Stale,
+        NeighborState::Delay,
+        NeighborState::Probe,
+    ] {
         let (mut table, now) = with(start);
         table.on_confirmation(host(1), now + s(1));
         assert_eq!(
             table.get(host(1)),
-            Some((State::Reachable, Some(MAC))),
+            Some((NeighborState::Reachable, Some(MAC))),
             "{start:?}"
         );
         assert!(
@@ -270,7 +278,7 @@ fn a_confirmation_makes_every_known_neighbour_reachable_and_no_other() {
             "{start:?}: no probe"
         );
     }
-    for start in [State::Incomplete, State::Failed] {
+    for start in [NeighborState::Incomplete, NeighborState::Failed] {
         let (mut table, now) = with(start);
         table.on_confirmation(host(1), now);
         assert_eq!(state(&table, host(1)), start);
@@ -283,7 +291,7 @@ fn a_confirmation_makes_every_known_neighbour_reachable_and_no_other() {
 /// RFC 4861 §7.2.5 and its appendix C, for neighbours whose address is known.
 #[test]
 fn advertisements_follow_the_flags() {
-    use State::{Delay, Probe, Reachable, Stale};
+    use NeighborState::{Delay, Probe, Reachable, Stale};
     for start in [Reachable, Stale, Delay, Probe] {
         let if_reachable = |other| if start == Reachable { other } else { start };
         // (address, solicited, overriding) -> (state, address)
@@ -347,7 +355,7 @@ fn claims() -> [fn(&mut NeighborTable<u32>, Instant); 3] {
 #[test]
 fn a_claim_is_checked_and_who_answers_from_the_known_address_stays() {
     for claim in claims() {
-        let (mut table, now) = with(State::Reachable);
+        let (mut table, now) = with(NeighborState::Reachable);
         let now = now + s(1);
         claim(&mut table, now);
         assert_eq!(table.next_deadline(), Some(now));
@@ -358,12 +366,15 @@ fn a_claim_is_checked_and_who_answers_from_the_known_address_stays() {
         }
         assert!(polled(&mut table, now).is_empty(), "asked once");
         table.on_advertisement(answer(host(1), MAC, true, true), now);
-        assert_eq!(table.get(host(1)), Some((State::Reachable, Some(MAC))));
+        assert_eq!(
+            table.get(host(1)),
+            Some((NeighborState::Reachable, Some(MAC)))
+        );
         // A flood of claims makes one question in the time between two.
         claim(&mut table, now + Duration::from_millis(999));
-        assert_eq!(state(&table, host(1)), State::Reachable);
+        assert_eq!(state(&table, host(1)), NeighborState::Reachable);
         claim(&mut table, now + s(1));
-        assert_eq!(state(&table, host(1)), State::Probe);
+        assert_eq!(state(&table, host(1)), NeighborState::Probe);
         assert_eq!(table.take_move(), None);
     }
 }
@@ -372,7 +383,7 @@ fn a_claim_is_checked_and_who_answers_from_the_known_address_stays() {
 #[test]
 fn a_neighbour_that_moved_is_found_when_its_old_address_keeps_silent() {
     for claim in claims() {
-        let (mut table, now) = with(State::Reachable);
+        let (mut table, now) = with(NeighborState::Reachable);
         let now = now + s(1);
         claim(&mut table, now);
         solicits(&polled(&mut table, now), Some(MAC));
@@ -381,12 +392,12 @@ fn a_neighbour_that_moved_is_found_when_its_old_address_keeps_silent() {
         solicits(&polled(&mut table, asked), None);
         let unasked = answer(host(1), OTHER_MAC, false, true);
         assert!(table.on_advertisement(unasked, asked).is_none());
-        assert_eq!(table.get(host(1)), Some((State::Probe, Some(MAC))));
+        assert_eq!(table.get(host(1)), Some((NeighborState::Probe, Some(MAC))));
         let found = answer(host(1), OTHER_MAC, true, true);
         assert!(table.on_advertisement(found, asked).is_none());
         assert_eq!(
             table.get(host(1)),
-            Some((State::Reachable, Some(OTHER_MAC)))
+            Some((NeighborState::Reachable, Some(OTHER_MAC)))
         );
         let moved = Move {
             neighbor: host(1),
@@ -399,7 +410,7 @@ fn a_neighbour_that_moved_is_found_when_its_old_address_keeps_silent() {
 
 #[test]
 fn who_is_doubted_and_answers_from_nowhere_fails_after_three_questions() {
-    let (mut table, now) = with(State::Reachable);
+    let (mut table, now) = with(NeighborState::Reachable);
     let now = now + s(1);
     claims()[0](&mut table, now);
     solicits(&polled(&mut table, now), Some(MAC));
@@ -413,7 +424,7 @@ fn who_is_doubted_and_answers_from_nowhere_fails_after_three_questions() {
     assert!(table.on_advertisement(found, now + s(9)).is_some());
     assert_eq!(table.take_move().map(|moved| moved.from), Some(MAC));
     // Found where it was, it has not moved.
-    let (mut table, now) = with(State::Failed);
+    let (mut table, now) = with(NeighborState::Failed);
     table.on_advertisement(answer(host(1), MAC, true, true), now);
     assert_eq!(table.take_move(), None, "it had no address before");
 }
@@ -421,7 +432,7 @@ fn who_is_doubted_and_answers_from_nowhere_fails_after_three_questions() {
 /// A frame that is sent again never waits, and makes its neighbour doubtful.
 #[test]
 fn a_frame_that_is_sent_again_asks_for_its_neighbour() {
-    use State::{Delay, Failed, Incomplete, Probe, Reachable, Stale};
+    use NeighborState::{Delay, Failed, Incomplete, Probe, Reachable, Stale};
     for start in [Reachable, Stale, Delay, Probe] {
         let (mut table, now) = with(start);
         let now = now + s(1);
@@ -453,7 +464,7 @@ fn a_frame_that_is_sent_again_asks_for_its_neighbour() {
 /// RFC 4861 §7.2.3, RFC 826.
 #[test]
 fn solicitations_update_but_prove_nothing() {
-    use State::{Delay, Probe, Reachable, Stale};
+    use NeighborState::{Delay, Probe, Reachable, Stale};
     for start in [Reachable, Stale, Delay, Probe] {
         let (mut table, now) = with(start);
         assert!(table.on_solicitation(host(1), MAC, true, now).is_none());
@@ -472,7 +483,7 @@ fn solicitations_update_but_prove_nothing() {
         );
         assert_eq!(table.get(host(1)), Some((Probe, Some(MAC))));
     }
-    let (mut table, now) = with(State::Incomplete);
+    let (mut table, now) = with(NeighborState::Incomplete);
     assert_eq!(table.queue(host(1), 9), None);
     let resolved = table.on_solicitation(host(1), MAC, false, now).unwrap();
     assert_eq!(resolved.frames.as_slice(), [9]);
@@ -500,13 +511,17 @@ fn only_requests_for_us_create_neighbours() {
     );
     assert!(table.is_empty());
     assert!(table.on_solicitation(host(1), MAC, true, T0).is_none());
-    assert_eq!(table.get(host(1)), Some((State::Stale, Some(MAC))));
+    assert_eq!(table.get(host(1)), Some((NeighborState::Stale, Some(MAC))));
 }
 
 #[test]
 fn newcomers_displace_failed_then_stale_then_reachable() {
     let mut table = table(3);
-    for (n, state) in [(1, State::Reachable), (2, State::Stale), (3, State::Failed)] {
+    for (n, state) in [
+        (1, NeighborState::Reachable),
+        (2, NeighborState::Stale),
+        (3, NeighborState::Failed),
+    ] {
         bring(&mut table, n, state, T0 + s(u64::from(n)));
     }
     let now = T0 + s(10);
@@ -523,7 +538,7 @@ fn newcomers_displace_failed_then_stale_then_reachable() {
     assert_eq!(table.get(host(4)), None);
     assert_eq!(
         state(&table, host(1)),
-        State::Reachable,
+        NeighborState::Reachable,
         "strangers don't displace it"
     );
     table.on_confirmation(host(5), now + s(2));
@@ -543,13 +558,13 @@ fn newcomers_displace_failed_then_stale_then_reachable() {
 }
 
 /// Makes host `n` a neighbour in this state.
-fn bring(table: &mut NeighborTable<u32>, n: u16, state: State, now: Instant) {
+fn bring(table: &mut NeighborTable<u32>, n: u16, state: NeighborState, now: Instant) {
     table.resolve(host(n), now, drop);
     match state {
-        State::Failed => (1..=3).for_each(|seconds| table.poll(now + s(seconds), drop)),
-        State::Incomplete => {}
+        NeighborState::Failed => (1..=3).for_each(|seconds| table.poll(now + s(seconds), drop)),
+        NeighborState::Incomplete => {}
         _ => {
-            let solicited = state == State::Reachable;
+            let solicited = state == NeighborState::Reachable;
             table.on_advertisement(answer(host(n), MAC, solicited, true), now);
         }
     }
@@ -562,7 +577,7 @@ fn addresses_without_anybody_take_half_of_the_places_and_displace_each_other() {
     let mut table = table(8);
     table.keep(host(100));
     for n in 1..=4 {
-        bring(&mut table, n, State::Reachable, T0);
+        bring(&mut table, n, NeighborState::Reachable, T0);
     }
     table.resolve(host(100), T0, drop);
     let mut displaced = Vec::new();
@@ -575,11 +590,15 @@ fn addresses_without_anybody_take_half_of_the_places_and_displace_each_other() {
         assert_eq!(table.queue(host(n), n.into()), None);
     }
     for n in 1..=4 {
-        assert_eq!(state(&table, host(n)), State::Reachable);
+        assert_eq!(state(&table, host(n)), NeighborState::Reachable);
     }
-    assert_eq!(state(&table, host(100)), State::Incomplete);
+    assert_eq!(state(&table, host(100)), NeighborState::Incomplete);
     let waiting = [1_197, 1_198, 1_199].map(|n| state(&table, host(n)));
-    assert_eq!(waiting, [State::Incomplete; 3], "the youngest are asked");
+    assert_eq!(
+        waiting,
+        [NeighborState::Incomplete; 3],
+        "the youngest are asked"
+    );
     assert_eq!(displaced, Vec::from_iter(200..1_197), "the oldest go first");
     assert_eq!((table.take_evictions(), table.pending_frames()), (997, 3));
     let evictions = table.take_evictions();
@@ -590,15 +609,15 @@ fn addresses_without_anybody_take_half_of_the_places_and_displace_each_other() {
 #[test]
 fn the_silent_go_before_the_stale_and_the_stale_before_who_was_just_asked() {
     let mut table = table(4);
-    bring(&mut table, 1, State::Stale, T0);
-    bring(&mut table, 2, State::Stale, T0);
-    bring(&mut table, 3, State::Stale, T0);
-    bring(&mut table, 4, State::Incomplete, T0);
-    bring(&mut table, 5, State::Incomplete, T0 + s(1));
+    bring(&mut table, 1, NeighborState::Stale, T0);
+    bring(&mut table, 2, NeighborState::Stale, T0);
+    bring(&mut table, 3, NeighborState::Stale, T0);
+    bring(&mut table, 4, NeighborState::Incomplete, T0);
+    bring(&mut table, 5, NeighborState::Incomplete, T0 + s(1));
     assert_eq!(table.get(host(1)), None, "asked once");
-    bring(&mut table, 5, State::Stale, T0 + s(1));
+    bring(&mut table, 5, NeighborState::Stale, T0 + s(1));
     polled(&mut table, T0 + s(1));
-    bring(&mut table, 6, State::Incomplete, T0 + s(1));
+    bring(&mut table, 6, NeighborState::Incomplete, T0 + s(1));
     assert_eq!(table.get(host(4)), None, "asked twice");
     assert!(table.get(host(2)).is_some());
 }
@@ -642,9 +661,15 @@ fn the_same_address_in_another_vlan_is_another_neighbor() {
             .on_solicitation(all[2], OTHER_MAC, false, T0)
             .is_some()
     );
-    assert_eq!(table.get(all[0]), Some((State::Incomplete, None)));
-    assert_eq!(table.get(all[1]), Some((State::Reachable, Some(MAC))));
-    assert_eq!(table.get(all[2]), Some((State::Stale, Some(OTHER_MAC))));
+    assert_eq!(table.get(all[0]), Some((NeighborState::Incomplete, None)));
+    assert_eq!(
+        table.get(all[1]),
+        Some((NeighborState::Reachable, Some(MAC)))
+    );
+    assert_eq!(
+        table.get(all[2]),
+        Some((NeighborState::Stale, Some(OTHER_MAC)))
+    );
 }
 
 /// However many VLANs have a gateway.
@@ -655,7 +680,7 @@ fn half_of_the_places_are_kept_at_most() {
         table.keep(in_vlan(vlan, 1));
     }
     for vlan in 0..100 {
-        bring(&mut table, 0, State::Stale, T0);
+        bring(&mut table, 0, NeighborState::Stale, T0);
         table.resolve(in_vlan(vlan, 1), T0, drop);
     }
     assert_eq!(
@@ -663,7 +688,7 @@ fn half_of_the_places_are_kept_at_most() {
         4
     );
     for n in 1..10 {
-        bring(&mut table, n, State::Stale, T0);
+        bring(&mut table, n, NeighborState::Stale, T0);
     }
     assert!(table.get(host(9)).is_some(), "others find a place");
 }
@@ -767,7 +792,7 @@ proptest! {
             }
             prop_assert!(table.len() <= capacity);
             prop_assert_eq!(table.len(), table.order.len());
-            let is_asked = |entry: &&Entry<u32>| entry.state == State::Incomplete && !table.kept.contains(&entry.neighbor);
+            let is_asked = |entry: &&Entry<u32>| entry.state == NeighborState::Incomplete && !table.kept.contains(&entry.neighbor);
             prop_assert!(table.entries.iter().filter(is_asked).count() <= (capacity / 2).max(1));
             was_known |= table.get(host(0)).is_some();
             prop_assert!(!(keeps && capacity > 1 && was_known) || table.get(host(0)).is_some(), "it keeps its place");
@@ -777,7 +802,7 @@ proptest! {
             }
             for entry in &table.entries {
                 prop_assert!(entry.deadline >= table.next_deadline);
-                prop_assert!(entry.pending.is_empty() || entry.state == State::Incomplete);
+                prop_assert!(entry.pending.is_empty() || entry.state == NeighborState::Incomplete);
                 prop_assert!(entry.pending.len() <= table.config.pending_frames);
             }
             let waiting = table.entries.iter().flat_map(|entry| entry.pending.iter().copied());

@@ -37,7 +37,7 @@ pub struct FaultSpec {
 
 /// What happens to one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fate {
+pub struct FrameFate {
     /// It vanishes; nothing else matters then.
     pub is_lost: bool,
     /// A copy follows it.
@@ -85,7 +85,7 @@ impl FaultDice {
     }
 
     /// The fate of the next frame.
-    pub fn next_fate(&mut self) -> Fate {
+    pub fn next_fate(&mut self) -> FrameFate {
         let spec = self.spec;
         let is_lost = self.happens(spec.loss_ppm);
         let is_duplicated = self.happens(spec.duplicate_ppm);
@@ -93,7 +93,7 @@ impl FaultDice {
         let reorders = self.happens(spec.reorder_ppm);
         let bit = self.random.next_u64();
         let overtakers = 1 + self.random.below(OVERTAKERS_MAX.into()) as u8;
-        Fate {
+        FrameFate {
             is_lost,
             is_duplicated,
             corrupt: corrupts.then_some(bit),

@@ -90,7 +90,7 @@ pub enum Fate {
 
 /// One thing that comes of a frame at the far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Passage {
     /// What happened.
     pub fate: Fate,
     /// When it arrives; `None` when it doesn't.
@@ -134,11 +134,11 @@ impl Link {
         bytes: &mut [u8],
         earlier: Fate,
         now: Instant,
-    ) -> (Outcome, Option<Outcome>) {
+    ) -> (Passage, Option<Passage>) {
         let mut random = self.draws.next(bytes);
         let gone = |fate| {
             let arrives_at = None;
-            (Outcome { fate, arrives_at }, None)
+            (Passage { fate, arrives_at }, None)
         };
         if !self.up {
             return gone(Fate::LinkDown);
@@ -172,11 +172,11 @@ impl Link {
         let is_whole = !corrupted && earlier != Fate::Corrupted;
         let label = |fate| if is_whole { fate } else { Fate::Corrupted };
         let fate = label(if reordered { Fate::Reordered } else { earlier });
-        let first = Outcome {
+        let first = Passage {
             fate,
             arrives_at: Some(arrives_at),
         };
-        let second = random.hits(self.spec.duplicate_ppm).then(|| Outcome {
+        let second = random.hits(self.spec.duplicate_ppm).then(|| Passage {
             fate: label(Fate::Duplicate),
             arrives_at: Some(arrives_at + random.duration_up_to(self.spec.reorder_delay)),
         });
@@ -233,7 +233,7 @@ mod tests {
         bytes
     }
 
-    fn many(spec: LinkSpec, n: u64) -> Vec<(Outcome, Option<Outcome>)> {
+    fn many(spec: LinkSpec, n: u64) -> Vec<(Passage, Option<Passage>)> {
         let mut link = Link::new(spec, 3);
         let mut pass = |i| link.pass(&mut frame(), Fate::Delivered, Instant::from_ms(i));
         (0..n).map(&mut pass).collect()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::agenda::{Agenda, Event, InFlight};
 use super::host::{Host, HostError, HostId, HostSpec, Running};
 use super::inspect::VlanJudge;
-use super::link::{Fate, Link, LinkSpec, Outcome};
+use super::link::{Fate, Link, LinkSpec, Passage};
 use super::nic::Pools;
 use super::nic::SimNic;
 use super::referee::Referee;
@@ -362,7 +362,7 @@ impl<A: App> World<A> {
     }
 
     /// The router in front of a link tells the sender of a packet that the link is too small for.
-    fn answer_too_big(&mut self, bytes: &[u8], outcome: Outcome, link: &LinkSpec) {
+    fn answer_too_big(&mut self, bytes: &[u8], outcome: Passage, link: &LinkSpec) {
         if outcome.fate != Fate::TooBig {
             return;
         }
@@ -382,7 +382,7 @@ impl<A: App> World<A> {
         }
     }
 
-    fn arrive(&mut self, frame: &InFlight, to: HostId, bytes: &[u8], outcome: Outcome) {
+    fn arrive(&mut self, frame: &InFlight, to: HostId, bytes: &[u8], outcome: Passage) {
         self.trace.record(|| Crossing {
             sent_at: frame.sent_at,
             arrives_at: outcome.arrives_at,

@@ -11,7 +11,7 @@ use crate::tcp::env::Env;
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb};
-use crate::tcp::verdict::{CloseReason, Events, IcmpError};
+use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind};
 
 /// How soon an ACK that could not be sent is tried again, at the earliest: buffers come back when the NIC has sent some.
 const UNSENT_ACK_DELAY: Duration = Duration::from_millis(10);
@@ -92,7 +92,7 @@ impl Tcb {
     /// synchronised this ends it (EHOSTUNREACH at once, as hosts do for their own link; MUST-56 speaks of ICMP, which
     /// anybody may send); afterwards it is remembered as a soft error.
     pub fn on_no_route(&mut self, env: &mut Env<'_>) -> Events {
-        let error = IcmpError::Unreachable;
+        let error = IcmpErrorKind::Unreachable;
         self.cold.soft_error = Some(error);
         if self.state == State::SynSent {
             return self.finish(Event::Timeout, CloseReason::Unreachable(error), env);
@@ -145,7 +145,7 @@ impl Tcb {
     /// `None` when it is ignored.
     pub fn on_icmp(
         &mut self,
-        error: IcmpError,
+        error: IcmpErrorKind,
         quoted_seq: SeqNum,
         env: &mut Env<'_>,
     ) -> Option<Events> {
@@ -154,7 +154,7 @@ impl Tcb {
         }
         self.cold.soft_error = Some(error);
         let is_synchronised = !matches!(self.state, State::SynSent | State::SynReceivedActive);
-        if error == IcmpError::PortUnreachable && !is_synchronised {
+        if error == IcmpErrorKind::PortUnreachable && !is_synchronised {
             return Some(self.finish(Event::Timeout, CloseReason::Unreachable(error), env));
         }
         Some(Events::NONE)

@@ -1,4 +1,4 @@
-//! What a call into a connection brings along: [`Env`] (the time, the settings, the counters) and [`Counters`].
+//! What a call into a connection brings along: [`Env`] (the time, the settings, the counters) and [`TcpCounters`].
 //!
 //! It must never reach back into a connection, and its counters are plain words of one worker: never shared, never
 //! atomic.
@@ -17,12 +17,12 @@ pub struct Env<'a> {
     /// Limits and defaults.
     pub settings: &'a Settings,
     /// Where what happens is counted.
-    pub counters: &'a mut Counters,
+    pub counters: &'a mut TcpCounters,
 }
 
 /// One word per named event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counters {
+pub struct TcpCounters {
     /// State changes by arrow.
     pub transitions: Transitions,
     /// Challenge ACKs owed (RFC 5961).
@@ -63,7 +63,7 @@ impl Default for Outcomes {
     }
 }
 
-impl Counters {
+impl TcpCounters {
     /// How many segments ended this way.
     #[must_use]
     pub const fn outcome(&self, outcome: Outcome) -> u64 {
@@ -138,7 +138,7 @@ mod tests {
         for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, index);
         }
-        let counters = Counters::default();
+        let counters = TcpCounters::default();
         let mut names: Vec<&str> = counters.named().map(|(name, _)| name).collect();
         let all = names.len();
         names.sort_unstable();

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::tcp::state::State;
 use crate::tcp::tcb::{Bits, Tcb};
-use crate::tcp::verdict::{CloseReason, IcmpError};
+use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 /// What a connection knows of its path, its peer and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,16 +39,16 @@ pub struct TcpInfo {
     /// Sequence numbers received in order since then, modulo 2^32: bytes, and one for FIN.
     pub received_len: u32,
     /// The last ICMP error that the connection survived (RFC 9293 MUST-47).
-    pub soft_error: Option<IcmpError>,
+    pub soft_error: Option<IcmpErrorKind>,
     /// Which side's FIN came first, once one has come; ours where they crossed.
-    pub closed_first: Option<Side>,
+    pub closed_first: Option<ConnectionEnd>,
     /// Why the connection ended, once it has: what [`crate::worker::app::App::on_close`] was called with.
     pub close_reason: Option<CloseReason>,
 }
 
 /// One of the two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum ConnectionEnd {
     /// Ours.
     Local,
     /// The peer's.
@@ -87,15 +87,15 @@ impl Tcb {
     }
 
     /// Which FIN came first, by the way that the states took.
-    fn closed_first(&self) -> Option<Side> {
+    fn closed_first(&self) -> Option<ConnectionEnd> {
         match self.state {
             State::FinWait1 | State::FinWait2 | State::Closing | State::TimeWait => {
-                Some(Side::Local)
+                Some(ConnectionEnd::Local)
             }
-            State::CloseWait | State::LastAck => Some(Side::Remote),
+            State::CloseWait | State::LastAck => Some(ConnectionEnd::Remote),
             // By way of LAST-ACK, unless the open was withdrawn before the peer had said anything.
             State::Closed if self.close_reason() == Some(CloseReason::Graceful) => {
-                (self.acked_len() > 0).then_some(Side::Remote)
+                (self.acked_len() > 0).then_some(ConnectionEnd::Remote)
             }
             _ => None,
         }

@@ -11,7 +11,7 @@ use crate::tcp::rtt::Rto;
 use crate::tcp::segment::{Flags, Segment};
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb, ms};
-use crate::tcp::time_wait::Step as TimeWaitStep;
+use crate::tcp::time_wait::TimeWaitStep;
 use crate::tcp::timestamps;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply, Verdict};
 use crate::tcp::window::is_ack_at_edge;

@@ -9,7 +9,7 @@ use crate::tcp::settings::Settings;
 
 /// What is to be done when the keepalive deadline was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum KeepaliveStep {
     /// Nothing; look again after this time.
     Wait(Duration),
     /// Send a probe; look again after this time.
@@ -26,21 +26,21 @@ pub struct Keepalive {
 
 impl Keepalive {
     /// Decides, given how long the peer has been silent and whether the connection has something in flight or queued.
-    pub fn step(&mut self, silent: Duration, is_busy: bool, settings: &Settings) -> Step {
+    pub fn step(&mut self, silent: Duration, is_busy: bool, settings: &Settings) -> KeepaliveStep {
         if is_busy {
             // Retransmission or probing of the window judges the peer now.
             self.probes = 0;
-            return Step::Wait(settings.keepalive_idle);
+            return KeepaliveStep::Wait(settings.keepalive_idle);
         }
         if silent < settings.keepalive_idle {
             self.probes = 0;
-            return Step::Wait(settings.keepalive_idle - silent);
+            return KeepaliveStep::Wait(settings.keepalive_idle - silent);
         }
         if self.probes >= settings.keepalive_probes {
-            return Step::GiveUp;
+            return KeepaliveStep::GiveUp;
         }
         self.probes += 1;
-        Step::Probe(settings.keepalive_interval)
+        KeepaliveStep::Probe(settings.keepalive_interval)
     }
 }
 
@@ -56,12 +56,18 @@ mod tests {
         let s = Duration::from_secs;
         assert_eq!(
             keepalive.step(s(7000), false, &settings),
-            Step::Wait(s(200))
+            KeepaliveStep::Wait(s(200))
         );
         for _ in 0..9 {
-            assert_eq!(keepalive.step(idle, false, &settings), Step::Probe(s(75)));
+            assert_eq!(
+                keepalive.step(idle, false, &settings),
+                KeepaliveStep::Probe(s(75))
+            );
         }
-        assert_eq!(keepalive.step(idle, false, &settings), Step::GiveUp);
+        assert_eq!(
+            keepalive.step(idle, false, &settings),
+            KeepaliveStep::GiveUp
+        );
     }
 
     #[test]
@@ -73,9 +79,12 @@ mod tests {
             for _ in 0..9 {
                 keepalive.step(idle, false, &settings);
             }
-            assert_eq!(keepalive.step(silent, is_busy, &settings), Step::Wait(idle));
+            assert_eq!(
+                keepalive.step(silent, is_busy, &settings),
+                KeepaliveStep::Wait(idle)
+            );
             let next = keepalive.step(idle, false, &settings);
-            assert_eq!(next, Step::Probe(settings.keepalive_interval));
+            assert_eq!(next, KeepaliveStep::Probe(settings.keepalive_interval));
         }
     }
 }

@@ -22,9 +22,9 @@ use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
 use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
 use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::{Event, State};
-use crate::tcp::time_wait::TimeWait;
+use crate::tcp::time_wait::TimeWaitTcb;
 use crate::tcp::timestamps::{self, Timestamps};
-use crate::tcp::verdict::{CloseReason, Events, IcmpError};
+use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind};
 use crate::tcp::window::{self, ReceiveWindow, SendWindow};
 use crate::time::Instant;
 
@@ -177,7 +177,7 @@ pub(super) struct Cold {
     pub(super) snd_up: SeqNum,
     pub(super) rcv_up: SeqNum,
     pub(super) keepalive: Keepalive,
-    pub(super) soft_error: Option<IcmpError>,
+    pub(super) soft_error: Option<IcmpErrorKind>,
     pub(super) peer_mss: u16,
     pub(super) black_hole: BlackHole,
     /// FIN-WAIT-2, TIME-WAIT or keepalive, by state.
@@ -415,7 +415,7 @@ impl Tcb {
 
     /// The last ICMP error that the connection heard of.
     #[must_use]
-    pub const fn soft_error(&self) -> Option<IcmpError> {
+    pub const fn soft_error(&self) -> Option<IcmpErrorKind> {
         self.cold.soft_error
     }
 
@@ -527,8 +527,8 @@ impl Tcb {
 
     /// What is left of the connection in TIME-WAIT; for any other state it makes no sense.
     #[must_use]
-    pub fn to_time_wait(&self) -> TimeWait {
-        TimeWait {
+    pub fn to_time_wait(&self) -> TimeWaitTcb {
+        TimeWaitTcb {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv.nxt,
             timestamps: self.bits.has(Bits::TIMESTAMPS).then_some(self.ts),

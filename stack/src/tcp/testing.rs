@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::env::{Counters, Env};
+use super::env::{Env, TcpCounters};
 use super::lang::{Base, Spec, ack, syn, syn_ack};
 use super::output::Unsent;
 use super::reset::{Reset, answer_closed};
@@ -46,7 +46,7 @@ pub(super) fn plain() -> Settings {
 pub(super) struct Host {
     pub(super) tcb: Tcb,
     pub(super) settings: Settings,
-    pub(super) counters: Counters,
+    pub(super) counters: TcpCounters,
     pub(super) now: Instant,
     pub(super) unsent: u32,
     pub(super) events: Events,
@@ -58,7 +58,7 @@ pub(super) struct Host {
 
 impl Host {
     fn with(settings: Settings, make: impl FnOnce(&mut Env<'_>) -> Tcb) -> Self {
-        let (start, mut counters) = (Instant::from_ms(1_000_000), Counters::default());
+        let (start, mut counters) = (Instant::from_ms(1_000_000), TcpCounters::default());
         let tcb = make(&mut Env {
             now: start,
             settings: &settings,

@@ -15,7 +15,7 @@ use crate::tcp::window::acceptable;
 
 /// A connection in TIME-WAIT.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimeWait {
+pub struct TimeWaitTcb {
     /// SND.NXT: the number of our ACKs; a reopened connection must start above it (RFC 1122 §4.2.2.13).
     pub snd_nxt: SeqNum,
     /// RCV.NXT: behind the peer's FIN.
@@ -34,7 +34,7 @@ pub struct TimeWait {
 
 /// What a segment does to a connection in TIME-WAIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum TimeWaitStep {
     /// Nothing; the segment is dropped.
     Drop,
     /// Send this ACK.
@@ -48,9 +48,9 @@ pub enum Step {
     Closed,
 }
 
-impl TimeWait {
+impl TimeWaitTcb {
     /// Judges one segment. Counted in `env` under its outcome, like every segment of a connection.
-    pub fn on_segment(&mut self, seg: &Segment, env: &mut Env<'_>) -> Step {
+    pub fn on_segment(&mut self, seg: &Segment, env: &mut Env<'_>) -> TimeWaitStep {
         let (outcome, step) = self.judge(seg, env);
         env.counters.count(outcome);
         step
@@ -70,11 +70,11 @@ impl TimeWait {
 
     /// A SYN that may reopen met no listener: it is acknowledged like one that may not, within the limit. The peer's reset
     /// ends TIME-WAIT, and its next SYN gets the answer of a closed port.
-    pub fn refuse_syn(&mut self, seg: &Segment, env: &mut Env<'_>) -> Step {
+    pub fn refuse_syn(&mut self, seg: &Segment, env: &mut Env<'_>) -> TimeWaitStep {
         self.limited_ack(seg, env)
     }
 
-    pub(super) fn judge(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+    pub(super) fn judge(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, TimeWaitStep) {
         let flags = seg.flags;
         if flags.rst() {
             return self.rst(seg, env);
@@ -98,10 +98,10 @@ impl TimeWait {
         }
         // Fifth: "if the ACK bit is off, drop the segment and return".
         if !flags.ack() {
-            return (Outcome::AckMissing, Step::Drop);
+            return (Outcome::AckMissing, TimeWaitStep::Drop);
         }
         if seg.seq == self.rcv_nxt && seg.is_empty() {
-            return (Outcome::PureAck, Step::Drop);
+            return (Outcome::PureAck, TimeWaitStep::Drop);
         }
         (Outcome::OutOfWindow, self.limited_ack(seg, env))
     }
@@ -109,7 +109,7 @@ impl TimeWait {
     /// What doesn't lie in the window is acknowledged, whatever else it is. "The only thing that can arrive in this state is a
     /// retransmission of the remote FIN" starts 2 MSL over: a FIN that an acknowledgment comes with, since the peer's never
     /// came without.
-    fn unacceptable(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+    fn unacceptable(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, TimeWaitStep) {
         let flags = seg.flags;
         let outcome = if flags.syn() {
             Outcome::SynChallenged
@@ -124,7 +124,7 @@ impl TimeWait {
 
     /// RFC 6191 §2: a newer timestamp reopens; the same one or none needs a newer sequence number. Any other is acknowledged
     /// (RFC 9293 §3.10.7.4, fourth step): silence would keep the peer out for 2 MSL, and of an ACK its reset makes an end.
-    fn syn(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+    fn syn(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, TimeWaitStep) {
         let newer_seq = seg.seq.after(self.rcv_nxt);
         let may_reopen = match (&self.timestamps, seg.options.timestamps) {
             (Some(ts), Some(option)) if option.tsval == ts.recent => newer_seq,
@@ -139,38 +139,38 @@ impl TimeWait {
         let _ = env.counters.transitions.step(State::TimeWait, Event::Syn);
         (
             Outcome::TimeWaitReopen,
-            Step::Reopen {
+            TimeWaitStep::Reopen {
                 iss_after: self.snd_nxt,
             },
         )
     }
 
-    fn rst(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, Step) {
+    fn rst(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, TimeWaitStep) {
         if !seg
             .seq
             .in_window(self.rcv_nxt, u32::from(self.rcv_wnd).max(1))
         {
-            return (Outcome::RstOutOfWindow, Step::Drop);
+            return (Outcome::RstOutOfWindow, TimeWaitStep::Drop);
         }
         if env.settings.rfc1337 {
-            return (Outcome::RstInTimeWait, Step::Drop);
+            return (Outcome::RstInTimeWait, TimeWaitStep::Drop);
         }
         if seg.seq != self.rcv_nxt {
             return (Outcome::RstChallenged, self.limited_ack(seg, env));
         }
         let _ = env.counters.transitions.step(State::TimeWait, Event::Rst);
-        (Outcome::RstAccepted, Step::Closed)
+        (Outcome::RstAccepted, TimeWaitStep::Closed)
     }
 
-    fn limited_ack(&mut self, seg: &Segment, env: &mut Env<'_>) -> Step {
+    fn limited_ack(&mut self, seg: &Segment, env: &mut Env<'_>) -> TimeWaitStep {
         let answer = Answer::to(seg, self.rcv_nxt, self.window_max);
         let interval = env.settings.challenge_interval;
         let admitted = self.answers.admit(answer, env.now, interval);
         env.counters.answer(answer, admitted);
         if admitted {
-            Step::Ack(self.ack(env))
+            TimeWaitStep::Ack(self.ack(env))
         } else {
-            Step::Drop
+            TimeWaitStep::Drop
         }
     }
 
@@ -192,13 +192,13 @@ impl TimeWait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::env::Counters;
+    use crate::tcp::env::TcpCounters;
     use crate::tcp::segment::TimestampOption;
     use crate::tcp::settings::Settings;
     use crate::time::Instant;
 
-    fn record() -> TimeWait {
-        TimeWait {
+    fn record() -> TimeWaitTcb {
+        TimeWaitTcb {
             snd_nxt: SeqNum(500),
             rcv_nxt: SeqNum(1000),
             timestamps: Some(Timestamps {
@@ -226,8 +226,8 @@ mod tests {
         }
     }
 
-    fn judge(record: &mut TimeWait, seg: Segment, settings: &Settings) -> Step {
-        let mut counters = Counters::default();
+    fn judge(record: &mut TimeWaitTcb, seg: Segment, settings: &Settings) -> TimeWaitStep {
+        let mut counters = TcpCounters::default();
         let env = &mut Env {
             now: Instant::from_ms(30_000),
             settings,
@@ -241,14 +241,14 @@ mod tests {
     #[test]
     fn a_syn_reopens_by_rfc_6191_and_draws_an_ack_where_it_does_not() {
         let s = Settings::default();
-        let reopened = |mut tw: TimeWait, seq, tsval| {
+        let reopened = |mut tw: TimeWaitTcb, seq, tsval| {
             let step = judge(&mut tw, seg(Flags::SYN, seq, tsval), &s);
             match step {
-                Step::Reopen { iss_after } => {
+                TimeWaitStep::Reopen { iss_after } => {
                     assert_eq!(iss_after, SeqNum(500));
                     true
                 }
-                Step::Ack(plan) => {
+                TimeWaitStep::Ack(plan) => {
                     assert_eq!((plan.seq, plan.ack), (SeqNum(500), SeqNum(1000)));
                     false
                 }
@@ -262,7 +262,7 @@ mod tests {
         assert!(!reopened(record(), 5, Some(70)) && reopened(record(), 1001, Some(70)));
         assert!(!reopened(record(), 1001, Some(69)), "older timestamp");
         assert!(!reopened(record(), 1000, None) && reopened(record(), 1001, None));
-        let without = TimeWait {
+        let without = TimeWaitTcb {
             timestamps: None,
             ..record()
         };
@@ -282,7 +282,10 @@ mod tests {
         ] {
             let spec = seg(Flags::SYN | Flags::FIN, seq, tsval);
             let step = judge(&mut record(), spec, &s);
-            assert!(matches!(step, Step::Ack(_)), "{seq} {tsval:?}: {step:?}");
+            assert!(
+                matches!(step, TimeWaitStep::Ack(_)),
+                "{seq} {tsval:?}: {step:?}"
+            );
         }
     }
 
@@ -291,14 +294,14 @@ mod tests {
         let s = Settings::default();
         let mut tw = record();
         let syn = seg(Flags::SYN, 2_000_000_000, Some(69));
-        assert!(matches!(judge(&mut tw, syn, &s), Step::Ack(_)));
-        assert_eq!(judge(&mut tw, syn, &s), Step::Drop);
+        assert!(matches!(judge(&mut tw, syn, &s), TimeWaitStep::Ack(_)));
+        assert_eq!(judge(&mut tw, syn, &s), TimeWaitStep::Drop);
         // The peer's FIN again has a budget of its own.
         let fin = seg(Flags::FIN | Flags::ACK, 999, Some(70));
         for _ in 0..crate::tcp::answer_limits::OLD_BURST {
-            assert!(matches!(judge(&mut tw, fin, &s), Step::Ack(_)));
+            assert!(matches!(judge(&mut tw, fin, &s), TimeWaitStep::Ack(_)));
         }
-        assert_eq!(judge(&mut tw, fin, &s), Step::Drop);
+        assert_eq!(judge(&mut tw, fin, &s), TimeWaitStep::Drop);
     }
 
     #[test]
@@ -310,11 +313,18 @@ mod tests {
                     payload_len,
                     ..seg(flags, seq, Some(71))
                 };
-                assert_eq!(judge(&mut record(), spec, &s), Step::Drop, "{spec:?}");
+                assert_eq!(
+                    judge(&mut record(), spec, &s),
+                    TimeWaitStep::Drop,
+                    "{spec:?}"
+                );
             }
             // Outside of it the first check comes first.
             let outside = seg(flags, 3000, Some(71));
-            assert!(matches!(judge(&mut record(), outside, &s), Step::Ack(_)));
+            assert!(matches!(
+                judge(&mut record(), outside, &s),
+                TimeWaitStep::Ack(_)
+            ));
         }
     }
 
@@ -323,7 +333,7 @@ mod tests {
         let s = Settings::default();
         let mut tw = record();
         let step = judge(&mut tw, seg(Flags::FIN, 999, Some(70)), &s);
-        assert!(matches!(step, Step::Ack(_)));
+        assert!(matches!(step, TimeWaitStep::Ack(_)));
         assert_eq!(tw.deadline, record().deadline);
         let mut tw = record();
         judge(&mut tw, seg(Flags::FIN | Flags::SYN_ACK, 998, Some(70)), &s);
@@ -335,7 +345,7 @@ mod tests {
         let s = Settings::default();
         let mut tw = record();
         let fin = Flags::FIN.with(Flags::ACK);
-        let Step::Ack(plan) = judge(&mut tw, seg(fin, 999, Some(70)), &s) else {
+        let TimeWaitStep::Ack(plan) = judge(&mut tw, seg(fin, 999, Some(70)), &s) else {
             panic!("no ACK")
         };
         assert_eq!(
@@ -354,7 +364,7 @@ mod tests {
         let mut tw = record();
         let fin = seg(Flags::FIN.with(Flags::ACK), 999, Some(69));
         let step = judge(&mut tw, fin, &Settings::default());
-        assert!(matches!(step, Step::Ack(_)));
+        assert!(matches!(step, TimeWaitStep::Ack(_)));
         assert_eq!(tw.deadline, record().deadline, "PAWS: of another time");
     }
 
@@ -367,18 +377,18 @@ mod tests {
         };
         assert_eq!(
             judge(&mut record(), seg(Flags::RST, 1000, None), &plain),
-            Step::Closed
+            TimeWaitStep::Closed
         );
         assert_eq!(
             judge(&mut record(), seg(Flags::RST, 1000, None), &strict),
-            Step::Drop
+            TimeWaitStep::Drop
         );
         assert_eq!(
             judge(&mut record(), seg(Flags::RST, 2000, None), &plain),
-            Step::Drop
+            TimeWaitStep::Drop
         );
         let challenged = judge(&mut record(), seg(Flags::RST, 1001, None), &plain);
-        assert!(matches!(challenged, Step::Ack(_)));
+        assert!(matches!(challenged, TimeWaitStep::Ack(_)));
     }
 
     #[test]
@@ -386,11 +396,11 @@ mod tests {
         let s = Settings::default();
         let mut tw = record();
         let old = seg(Flags::ACK, 900, Some(60));
-        assert!(matches!(judge(&mut tw, old, &s), Step::Ack(_)));
-        assert_eq!(judge(&mut tw, old, &s), Step::Drop, "limited");
+        assert!(matches!(judge(&mut tw, old, &s), TimeWaitStep::Ack(_)));
+        assert_eq!(judge(&mut tw, old, &s), TimeWaitStep::Drop, "limited");
         assert_eq!(
             judge(&mut record(), seg(Flags::ACK, 1000, Some(70)), &s),
-            Step::Drop
+            TimeWaitStep::Drop
         );
     }
 
@@ -409,14 +419,14 @@ mod tests {
             text,
         ] {
             let step = judge(&mut record(), stray, &s);
-            assert!(matches!(step, Step::Ack(_)), "{stray:?}: {step:?}");
+            assert!(matches!(step, TimeWaitStep::Ack(_)), "{stray:?}: {step:?}");
         }
     }
 
     #[test]
     fn it_ends_after_2msl() {
         let settings = Settings::default();
-        let mut counters = Counters::default();
+        let mut counters = TcpCounters::default();
         let mut at = |ms| {
             let now = Instant::from_ms(ms);
             record().on_timer(&mut Env {

@@ -5,7 +5,7 @@
 
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
-use crate::tcp::keepalive::Step;
+use crate::tcp::keepalive::KeepaliveStep;
 use crate::tcp::retransmit::{Patience, TimerMode};
 use crate::tcp::rtt::Rto;
 use crate::tcp::state::{Event, State};
@@ -125,12 +125,14 @@ impl Tcb {
         let silent = core::time::Duration::from_millis(silent_ms.into());
         let is_busy = self.flight() > 0 || !self.rtx_timer.is_off();
         match self.cold.keepalive.step(silent, is_busy, env.settings) {
-            Step::Wait(delay) => self.arm_slow(env.now, delay),
-            Step::Probe(delay) => {
+            KeepaliveStep::Wait(delay) => self.arm_slow(env.now, delay),
+            KeepaliveStep::Probe(delay) => {
                 self.bits.set(Bits::KEEPALIVE_DUE);
                 self.arm_slow(env.now, delay);
             }
-            Step::GiveUp => return self.abort_because(CloseReason::KeepaliveTimedOut, env),
+            KeepaliveStep::GiveUp => {
+                return self.abort_because(CloseReason::KeepaliveTimedOut, env);
+            }
         }
         Events::NONE
     }

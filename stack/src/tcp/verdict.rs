@@ -256,7 +256,7 @@ impl Verdict {
 
 /// An ICMP error that the connection heard of, by what it says (RFC 9293 §3.9.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IcmpError {
+pub enum IcmpErrorKind {
     /// Destination unreachable: net, host or source route failed (codes 0, 1, 5), or IPv6 no route / address.
     /// A soft error.
     Unreachable,
@@ -284,12 +284,12 @@ pub enum CloseReason {
     /// R2: no acknowledgment in time. ETIMEDOUT, or what the last soft error suggests (EHOSTUNREACH).
     TimedOut {
         /// The last ICMP error heard meanwhile.
-        soft: Option<IcmpError>,
+        soft: Option<IcmpErrorKind>,
     },
     /// Keepalive probes went unanswered.
     KeepaliveTimedOut,
     /// A hard ICMP error before the connection was synchronised (RFC 5927 §5.2).
-    Unreachable(IcmpError),
+    Unreachable(IcmpErrorKind),
     /// The application aborted.
     Aborted,
     /// The application closed while received data was unread: the peer was reset (RFC 1122 §4.2.2.13).

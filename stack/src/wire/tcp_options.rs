@@ -183,9 +183,9 @@ const fn is_fast_open_len(len: usize) -> bool {
 
 /// Options that were there and that a connection doesn't act on, as a set of bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Seen(pub u8);
+pub struct OptionsSeen(pub u8);
 
-impl Seen {
+impl OptionsSeen {
     /// A user timeout.
     pub const USER_TIMEOUT: Self = Self(0x01);
     /// An MD5 signature.
@@ -231,7 +231,7 @@ pub struct TcpOptions<'a> {
     /// The Fast Open cookie; empty: a request for one.
     pub fast_open: Option<&'a [u8]>,
     /// What else was there.
-    pub seen: Seen,
+    pub seen: OptionsSeen,
     /// An illegal length ended the walk early; what came before it counts (MUST-7).
     pub malformed: bool,
 }
@@ -270,14 +270,14 @@ impl<'a> TcpOptions<'a> {
             TcpOption::Sack(blocks) => self.sack = sack_blocks(blocks),
             TcpOption::FastOpen(cookie) => {
                 self.fast_open = Some(cookie);
-                self.seen.insert(Seen::FAST_OPEN);
+                self.seen.insert(OptionsSeen::FAST_OPEN);
             }
-            TcpOption::Md5(_) => self.seen.insert(Seen::MD5),
-            TcpOption::UserTimeout(_) => self.seen.insert(Seen::USER_TIMEOUT),
-            TcpOption::Authentication(_) => self.seen.insert(Seen::AUTHENTICATION),
-            TcpOption::Multipath(_) => self.seen.insert(Seen::MULTIPATH),
-            TcpOption::WrongLength { .. } => self.seen.insert(Seen::WRONG_LENGTH),
-            TcpOption::Unknown { .. } => self.seen.insert(Seen::UNKNOWN),
+            TcpOption::Md5(_) => self.seen.insert(OptionsSeen::MD5),
+            TcpOption::UserTimeout(_) => self.seen.insert(OptionsSeen::USER_TIMEOUT),
+            TcpOption::Authentication(_) => self.seen.insert(OptionsSeen::AUTHENTICATION),
+            TcpOption::Multipath(_) => self.seen.insert(OptionsSeen::MULTIPATH),
+            TcpOption::WrongLength { .. } => self.seen.insert(OptionsSeen::WRONG_LENGTH),
+            TcpOption::Unknown { .. } => self.seen.insert(OptionsSeen::UNKNOWN),
         }
     }
 

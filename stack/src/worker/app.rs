@@ -16,14 +16,14 @@
 use crate::conn::ConnId;
 use crate::local::listener::ListenerId;
 use crate::nic::Nic;
-use crate::tcp::verdict::{CloseReason, IcmpError};
+use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 pub use super::connect::{ConnInfo, Connect, ConnectError, SendError};
 pub use super::cx::Cx;
 pub use super::reading::Line;
 pub use crate::queue::item::{StaticId, TxItem};
 pub use crate::queue::rx_queue::Chunk;
-pub use crate::tcp::info::{Side, TcpInfo};
+pub use crate::tcp::info::{ConnectionEnd, TcpInfo};
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {
@@ -82,7 +82,7 @@ pub trait App: Sized + Send {
         cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         state: &mut Self::Conn,
-        error: IcmpError,
+        error: IcmpErrorKind,
     ) {
         let _ = (cx, conn, state, error);
     }

@@ -6,7 +6,7 @@
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
-use super::endpoint::Verdict;
+use super::endpoint::EndpointVerdict;
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::{Counter, Counters};
@@ -36,25 +36,29 @@ impl<N: Nic> Core<N> {
         hosted: &mut Hosted<A>,
         frame: N::Frame,
         meta: &Meta,
-        verdict: Verdict,
+        verdict: EndpointVerdict,
         now: Instant,
     ) {
         match verdict {
-            Verdict::Open(found) => {
+            EndpointVerdict::Open(found) => {
                 let slot = self.conns.slot_of(found.entry());
                 self.on_connection(hosted, frame, meta, slot, now);
             }
-            Verdict::Wake(found) => match self.opening(now).wake(found, meta.hash) {
+            EndpointVerdict::Wake(found) => match self.opening(now).wake(found, meta.hash) {
                 Ok(slot) => self.on_connection(hosted, frame, meta, slot, now),
                 Err(NoRecord) => self.end(frame, Counter::WakeNoRecord),
             },
-            Verdict::RestReset(found) => self.reset_at_rest(hosted, frame, meta, found, now),
-            Verdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
-            Verdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
-            Verdict::TimeWait(found) => self.on_time_wait(frame, meta, found, now),
-            Verdict::Unreachable => self.answer_unreachable(frame),
+            EndpointVerdict::RestReset(found) => {
+                self.reset_at_rest(hosted, frame, meta, found, now);
+            }
+            EndpointVerdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
+            EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
+            EndpointVerdict::TimeWait(found) => self.on_time_wait(frame, meta, found, now),
+            EndpointVerdict::Unreachable => self.answer_unreachable(frame),
             // Not reached: the process stage has dealt with these.
-            Verdict::Drop | Verdict::Reply | Verdict::Reset(_) => self.outbox.free(frame),
+            EndpointVerdict::Drop | EndpointVerdict::Reply | EndpointVerdict::Reset(_) => {
+                self.outbox.free(frame);
+            }
         }
     }
 

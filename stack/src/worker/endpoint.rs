@@ -1,6 +1,6 @@
 //! What one worker knows and decides: connection table, listeners, secrets, counters.
 //!
-//! It must never touch a frame or send: it returns a [`Verdict`] and the stage writes the reply.
+//! It must never touch a frame or send: it returns a [`EndpointVerdict`] and the stage writes the reply.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub struct Secrets {
 
 /// What happens to the frame of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum EndpointVerdict {
     /// Its buffer is returned.
     Drop,
     /// It becomes this reset.
@@ -80,10 +80,10 @@ pub(super) struct Endpoint {
     icmp_errors: TokenBucket,
     /// The run ends: no port is open any more.
     pub(super) ports_closed: bool,
-    /// The reply of the last [`Verdict::Reply`]. It stays in one place because copying it right after it was written in
+    /// The reply of the last [`EndpointVerdict::Reply`]. It stays in one place because copying it right after it was written in
     /// parts stalls on store forwarding, which cost a fifth of a cookie.
     pub(super) answer: TcpReply,
-    /// What the cookie of the last [`Verdict::EstablishCookie`] kept.
+    /// What the cookie of the last [`EndpointVerdict::EstablishCookie`] kept.
     pub(super) kept_syn: Option<KeptSyn>,
 }
 
@@ -126,14 +126,14 @@ impl Endpoint {
         probe: Probe,
         inserted: u64,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         match self.resolve(meta, probe, inserted) {
             None => self.on_unmatched(meta, bytes, now),
             Some(found) => match found.kind() {
                 Kind::Embryo => self.on_embryo(meta, bytes, found, now),
                 Kind::Parked => self.on_parked(meta, bytes, found, now),
-                Kind::Open => Verdict::Open(found),
-                Kind::TimeWait => Verdict::TimeWait(found),
+                Kind::Open => EndpointVerdict::Open(found),
+                Kind::TimeWait => EndpointVerdict::TimeWait(found),
             },
         }
     }
@@ -155,7 +155,12 @@ impl Endpoint {
 
     /// A segment that belongs to no connection: a listener's, or nobody's.
     #[inline(always)]
-    pub(super) fn on_unmatched(&mut self, meta: &Meta, bytes: &[u8], now: Instant) -> Verdict {
+    pub(super) fn on_unmatched(
+        &mut self,
+        meta: &Meta,
+        bytes: &[u8],
+        now: Instant,
+    ) -> EndpointVerdict {
         match self
             .config
             .listeners
@@ -168,7 +173,7 @@ impl Endpoint {
     }
 
     #[inline(always)]
-    fn on_closed(&mut self, meta: &Meta, now: Instant) -> Verdict {
+    fn on_closed(&mut self, meta: &Meta, now: Instant) -> EndpointVerdict {
         let payload_len = u32::from(meta.payload_len);
         let Some(reset) = answer_closed(meta.seq, meta.ack, meta.flags, payload_len) else {
             return self.ended(Counter::RstUnmatched);
@@ -178,7 +183,7 @@ impl Endpoint {
             ClosedPolicy::Drop => self.ended(Counter::ClosedDropped),
             ClosedPolicy::Icmp if self.icmp_errors.take(now) => {
                 self.counters.bump(Counter::ClosedIcmpSent);
-                Verdict::Unreachable
+                EndpointVerdict::Unreachable
             }
             ClosedPolicy::Icmp => self.ended(Counter::ClosedIcmpLimited),
         }
@@ -191,7 +196,7 @@ impl Endpoint {
         bytes: &[u8],
         listener: ListenerId,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         match listen_step(meta.ack, meta.flags) {
             ListenStep::IgnoreRst => self.ended(Counter::ListenRst),
             ListenStep::DropSynFin => self.ended(Counter::ListenSynFin),
@@ -216,24 +221,24 @@ impl Endpoint {
 
     /// Counts the end of a segment that gets no answer.
     #[inline]
-    pub(super) fn ended(&mut self, counter: Counter) -> Verdict {
+    pub(super) fn ended(&mut self, counter: Counter) -> EndpointVerdict {
         self.counters.bump(counter);
-        Verdict::Drop
+        EndpointVerdict::Drop
     }
 
     /// Counts the end of a segment that becomes `reset`.
     #[inline(always)]
-    pub(super) fn reset(&mut self, counter: Counter, reset: Reset) -> Verdict {
+    pub(super) fn reset(&mut self, counter: Counter, reset: Reset) -> EndpointVerdict {
         self.counters.bump(counter);
-        Verdict::Reset(reset)
+        EndpointVerdict::Reset(reset)
     }
 
     /// Counts the end of a segment that becomes `reply`.
     #[inline(always)]
-    pub(super) fn reply(&mut self, counter: Counter, reply: TcpReply) -> Verdict {
+    pub(super) fn reply(&mut self, counter: Counter, reply: TcpReply) -> EndpointVerdict {
         self.counters.bump(counter);
         self.answer = reply;
-        Verdict::Reply
+        EndpointVerdict::Reply
     }
 
     /// Adds an established connection at rest, as if its handshake had just been completed: benchmarks fill the table

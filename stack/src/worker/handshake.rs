@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict};
+use super::endpoint::{Endpoint, EndpointVerdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::rounded::AnswerTicks;
 use crate::conn::{ConnFlags, Embryo, FlowKey, Found, WindowShifts};
@@ -33,7 +33,7 @@ impl Endpoint {
         bytes: &[u8],
         listener: ListenerId,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         let Some(config) = self.config.listeners.config(listener) else {
             return self.ended(Counter::ListenDropped);
         };
@@ -52,7 +52,7 @@ impl Endpoint {
         listener: ListenerId,
         config: ListenerConfig,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         match config.policy {
             SynPolicy::Drop => self.ended(Counter::SynDroppedPolicy),
             SynPolicy::Rst => {
@@ -120,7 +120,7 @@ impl Endpoint {
 
     /// Answers a SYN with a cookie and keeps nothing.
     #[inline(always)]
-    fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> Verdict {
+    fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> EndpointVerdict {
         let offer = self.offer(options);
         let timestamps = offer.timestamps;
         let kept = CookieOptions {
@@ -163,7 +163,7 @@ impl Endpoint {
         time_wait: Found,
         iss_after: SeqNum,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         let listeners = &self.config.listeners;
         let open = self.listener_of(&meta.key);
         let Some((listener, &config)) = open.and_then(|id| Some((id, listeners.config(id)?)))
@@ -282,7 +282,7 @@ impl Endpoint {
         bytes: &[u8],
         found: Found,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         let Some(embryo) = self.table.embryo(found).copied() else {
             return self.ended(Counter::EmbryoDropped);
         };
@@ -330,7 +330,7 @@ impl Endpoint {
                 self.end_embryo(found, meta, &embryo);
                 self.ended(Counter::EmbryoBackToListen)
             }
-            EmbryoStep::Establish => Verdict::Establish(found),
+            EmbryoStep::Establish => EndpointVerdict::Establish(found),
         }
     }
 
@@ -359,7 +359,7 @@ impl Endpoint {
         listener: ListenerId,
         reset: Reset,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         let lifetime = Duration::from_secs(2 * cookie::EPOCH_S);
         let alive = self
             .cookie_sent_at
@@ -393,7 +393,7 @@ impl Endpoint {
             iss,
             listener: listener.0,
         });
-        Verdict::EstablishCookie
+        EndpointVerdict::EstablishCookie
     }
 
     /// Removes an embryo and gives its place in the backlog back.

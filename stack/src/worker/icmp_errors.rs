@@ -71,7 +71,7 @@ impl<N: Nic> Core<N> {
         let Quote { seq, .. } = error.quote;
         if seq != embryo.iss {
             self.conns.counters.icmp_out_of_window += 1;
-        } else if told(error.kind) == Some(verdict::IcmpError::PortUnreachable)
+        } else if told(error.kind) == Some(verdict::IcmpErrorKind::PortUnreachable)
             && self.endpoint.table.remove(found, hash)
         {
             self.endpoint.leave_backlog(&embryo);
@@ -81,15 +81,15 @@ impl<N: Nic> Core<N> {
 }
 
 /// What a connection is told of an ICMP error (RFC 9293 §3.9.2.2, RFC 5927 §5.2).
-fn told(kind: ErrorKind) -> Option<verdict::IcmpError> {
+fn told(kind: ErrorKind) -> Option<verdict::IcmpErrorKind> {
     match kind {
         ErrorKind::Unreachable(Unreachable::Port | Unreachable::Protocol) => {
-            Some(verdict::IcmpError::PortUnreachable)
+            Some(verdict::IcmpErrorKind::PortUnreachable)
         }
-        ErrorKind::Unreachable(Unreachable::Prohibited) => Some(verdict::IcmpError::Prohibited),
-        ErrorKind::Unreachable(_) => Some(verdict::IcmpError::Unreachable),
-        ErrorKind::TimeExceeded { .. } => Some(verdict::IcmpError::TimeExceeded),
-        ErrorKind::ParameterProblem { .. } => Some(verdict::IcmpError::ParameterProblem),
+        ErrorKind::Unreachable(Unreachable::Prohibited) => Some(verdict::IcmpErrorKind::Prohibited),
+        ErrorKind::Unreachable(_) => Some(verdict::IcmpErrorKind::Unreachable),
+        ErrorKind::TimeExceeded { .. } => Some(verdict::IcmpErrorKind::TimeExceeded),
+        ErrorKind::ParameterProblem { .. } => Some(verdict::IcmpErrorKind::ParameterProblem),
         ErrorKind::TooBig { .. } => None,
     }
 }

@@ -40,7 +40,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     /// What is known about a neighbour in the VLAN that we open connections in: `None` when nobody asked about it, and on all workers but the first, which keeps
     /// the neighbours of all.
     #[must_use]
-    pub fn neighbor_state(&self, addr: IpAddr) -> Option<neighbor::State> {
+    pub fn neighbor_state(&self, addr: IpAddr) -> Option<neighbor::NeighborState> {
         let vlan = self.core.endpoint.config.locals.vlans().first();
         self.core.neighborhood.state(Neighbor { vlan, addr })
     }

@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
 use crate::neighbor::{
-    Action, Advertisement, MAX_PENDING_FRAMES, Neighbor, NeighborTable, Resolution, Resolved,
-    Solicit, State,
+    Action, Advertisement, MAX_PENDING_FRAMES, Neighbor, NeighborState, NeighborTable, Resolution,
+    Resolved, Solicit,
 };
 use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
@@ -66,7 +66,7 @@ impl<F> Neighborhood<F> {
     }
 
     /// What is known about a neighbour, as far as this worker keeps neighbours.
-    pub(super) fn state(&self, neighbor: Neighbor) -> Option<State> {
+    pub(super) fn state(&self, neighbor: Neighbor) -> Option<NeighborState> {
         Some(self.table.as_ref()?.get(neighbor)?.0)
     }
 

@@ -4,7 +4,7 @@
 
 use super::callbacks::Hosted;
 use super::classify::{Lane, Meta};
-use super::endpoint::Verdict;
+use super::endpoint::EndpointVerdict;
 use super::handoff::Message;
 use super::reply::{turn_around, turn_around_plain};
 use super::{Core, Scratch, neighborhood};
@@ -78,11 +78,11 @@ impl<N: Nic> Core<N> {
                     let bytes = frame.bytes();
                     let verdict = self.endpoint.on_segment(meta, bytes, probe, inserted, now);
                     // Tests in the order of a flood, not a jump through a table.
-                    if verdict == Verdict::Reply {
+                    if verdict == EndpointVerdict::Reply {
                         self.answer(frame, meta);
-                    } else if let Verdict::Reset(reset) = verdict {
+                    } else if let EndpointVerdict::Reset(reset) = verdict {
                         self.answer_reset(frame, meta, reset);
-                    } else if verdict == Verdict::Drop {
+                    } else if verdict == EndpointVerdict::Drop {
                         self.outbox.free(frame);
                     } else {
                         self.process_record(hosted, frame, meta, verdict, now);

@@ -3,7 +3,7 @@
 //! It must never acknowledge data: there is no queue here to keep it in.
 
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict};
+use super::endpoint::{Endpoint, EndpointVerdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::rounded::AnswerTicks;
 use crate::conn::{Found, Parked};
@@ -21,7 +21,7 @@ impl Endpoint {
         bytes: &[u8],
         found: Found,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         let Some(parked) = self.table.parked(found).copied() else {
             return self.ended(Counter::RestDropped);
         };
@@ -35,8 +35,8 @@ impl Endpoint {
                 self.ended(Counter::RestAck)
             }
             RestStep::Answer(answer) => self.answer_at_rest(meta, found, &parked, answer, now),
-            RestStep::Reset => Verdict::RestReset(found),
-            RestStep::Wake => Verdict::Wake(found),
+            RestStep::Reset => EndpointVerdict::RestReset(found),
+            RestStep::Wake => EndpointVerdict::Wake(found),
         }
     }
 
@@ -48,7 +48,7 @@ impl Endpoint {
         parked: &Parked,
         answer: Answer,
         now: Instant,
-    ) -> Verdict {
+    ) -> EndpointVerdict {
         let (answered, limited) = if answer.is_old() {
             (Counter::RestOldAnswered, Counter::RestOldLimited)
         } else {

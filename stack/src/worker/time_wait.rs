@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
-use super::endpoint::{Endpoint, Verdict};
+use super::endpoint::{Endpoint, EndpointVerdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::connections::Slot;
 use crate::conn::{FlowHash, Found, MoveError, TickMs, TimeWait};
@@ -16,7 +16,7 @@ use crate::nic::{Frame, Nic};
 use crate::seq::SeqNum;
 use crate::tcp::env::Env;
 use crate::tcp::segment::SendPlan;
-use crate::tcp::time_wait::Step;
+use crate::tcp::time_wait::TimeWaitStep;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 use crate::worker::app::App;
@@ -84,7 +84,9 @@ impl<N: Nic> Core<N> {
             counters: &mut self.conns.counters,
         };
         let mut step = time_wait.on_segment(&segment, &mut env);
-        if matches!(step, Step::Reopen { .. }) && self.endpoint.listener_of(&meta.key).is_none() {
+        if matches!(step, TimeWaitStep::Reopen { .. })
+            && self.endpoint.listener_of(&meta.key).is_none()
+        {
             step = time_wait.refuse_syn(&segment, &mut env);
         }
         if let Some(place) = self.endpoint.table.time_wait_mut(found) {
@@ -96,17 +98,17 @@ impl<N: Nic> Core<N> {
             self.endpoint.table.restart_time_wait(found, at);
         }
         match step {
-            Step::Drop => self.end(frame, Counter::TimeWaitDropped),
-            Step::Ack(plan) => {
+            TimeWaitStep::Drop => self.end(frame, Counter::TimeWaitDropped),
+            TimeWaitStep::Ack(plan) => {
                 self.endpoint.answer = reply_of(&plan);
                 self.endpoint.counters.bump(Counter::TimeWaitAck);
                 self.answer(frame, meta);
             }
-            Step::Closed => {
+            TimeWaitStep::Closed => {
                 self.endpoint.table.remove(found, meta.hash);
                 self.end(frame, Counter::TimeWaitReset);
             }
-            Step::Reopen { iss_after } => self.reopen(frame, meta, found, iss_after, now),
+            TimeWaitStep::Reopen { iss_after } => self.reopen(frame, meta, found, iss_after, now),
         }
     }
 
@@ -125,8 +127,8 @@ impl<N: Nic> Core<N> {
             .endpoint
             .on_reopening_syn(meta, bytes, found, iss_after, now);
         match verdict {
-            Verdict::Reply => self.answer(frame, meta),
-            Verdict::Reset(reset) => self.answer_reset(frame, meta, reset),
+            EndpointVerdict::Reply => self.answer(frame, meta),
+            EndpointVerdict::Reset(reset) => self.answer_reset(frame, meta, reset),
             _ => self.outbox.free(frame),
         }
     }

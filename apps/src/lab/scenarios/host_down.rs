@@ -1,6 +1,6 @@
 //! `host-down`: the host has no power, or there is none at the address.
 
-use stack::neighbor::State::{Delay, Failed, Incomplete, Probe, Reachable, Stale};
+use stack::neighbor::NeighborState::{Delay, Failed, Incomplete, Probe, Reachable, Stale};
 use stack::tcp::lang::{rst, syn};
 
 use crate::lab::errno::Errno::{ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT};

@@ -178,7 +178,7 @@ pub(super) struct NeighborWatch {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
     /// Times (CLOCK_MONOTONIC, ns) and states.
-    pub(super) seen: mpsc::Receiver<(u64, Option<neighbor::State>)>,
+    pub(super) seen: mpsc::Receiver<(u64, Option<neighbor::NeighborState>)>,
 }
 
 impl NeighborWatch {
@@ -222,14 +222,14 @@ impl Drop for NeighborWatch {
 }
 
 /// The last word of `198.18.0.2 lladdr 02:00:… REACHABLE`.
-fn neighbor_state(line: &str) -> Option<neighbor::State> {
+fn neighbor_state(line: &str) -> Option<neighbor::NeighborState> {
     match line.split_whitespace().last()? {
-        "INCOMPLETE" => Some(neighbor::State::Incomplete),
-        "REACHABLE" => Some(neighbor::State::Reachable),
-        "STALE" => Some(neighbor::State::Stale),
-        "DELAY" => Some(neighbor::State::Delay),
-        "PROBE" => Some(neighbor::State::Probe),
-        "FAILED" => Some(neighbor::State::Failed),
+        "INCOMPLETE" => Some(neighbor::NeighborState::Incomplete),
+        "REACHABLE" => Some(neighbor::NeighborState::Reachable),
+        "STALE" => Some(neighbor::NeighborState::Stale),
+        "DELAY" => Some(neighbor::NeighborState::Delay),
+        "PROBE" => Some(neighbor::NeighborState::Probe),
+        "FAILED" => Some(neighbor::NeighborState::Failed),
         _ => None,
     }
 }
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(socket.state, State::SynSent);
         assert!(super::socket("garbage").is_none());
         let entry = "198.18.0.2 lladdr 02:00:00:00:00:02 DELAY \n";
-        assert_eq!(neighbor_state(entry), Some(neighbor::State::Delay));
+        assert_eq!(neighbor_state(entry), Some(neighbor::NeighborState::Delay));
         assert_eq!(neighbor_state(""), None);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use stack::tcp::env::Counters;
+use stack::tcp::env::TcpCounters;
 
 use crate::serve::worker::Progress;
 
@@ -18,6 +18,6 @@ pub(super) fn non_zero(workers: &[Progress]) -> BTreeMap<&'static str, u64> {
     sum
 }
 
-fn named(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)> {
+fn named(counters: &TcpCounters) -> impl Iterator<Item = (&'static str, u64)> {
     counters.named()
 }

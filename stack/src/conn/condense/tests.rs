@@ -139,7 +139,7 @@ proptest! {
         } else {
             AnswerLimits::NEW
         };
-        let record = time_wait::TimeWait {
+        let record = time_wait::TimeWaitTcb {
             snd_nxt: SeqNum(snd_nxt),
             rcv_nxt: SeqNum(rcv_nxt),
             timestamps: recent.map(|recent| Timestamps {

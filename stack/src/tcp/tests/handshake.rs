@@ -7,7 +7,7 @@ use crate::tcp::settings::Settings;
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{OpenParams, SynAckSent};
 use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain};
-use crate::tcp::verdict::{CloseReason, Events, IcmpError, Outcome, Payload};
+use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind, Outcome, Payload};
 
 fn syn_sent() -> Host {
     let mut host = Host::client(plain(), params());
@@ -233,25 +233,25 @@ fn syns_back_off_from_one_second_and_r2_is_three_minutes() {
 fn icmp_is_recorded_and_shows_in_the_reason() {
     let mut host = syn_sent();
     let (iss, _, _) = host.tcb.numbers();
-    host.turn(|tcb, env| tcb.on_icmp(IcmpError::PortUnreachable, iss.add(1), env));
+    host.turn(|tcb, env| tcb.on_icmp(IcmpErrorKind::PortUnreachable, iss.add(1), env));
     assert_eq!(
         host.tcb.soft_error(),
         None,
         "quotes a number that is not in flight"
     );
     assert_eq!(host.counters.icmp_out_of_window, 1);
-    host.turn(|tcb, env| tcb.on_icmp(IcmpError::Unreachable, iss, env));
+    host.turn(|tcb, env| tcb.on_icmp(IcmpErrorKind::Unreachable, iss, env));
     host.expect_state(State::SynSent);
     host.advance_ms(200_000);
-    let soft = Some(IcmpError::Unreachable);
+    let soft = Some(IcmpErrorKind::Unreachable);
     assert_eq!(
         host.tcb.close_reason(),
         Some(CloseReason::TimedOut { soft })
     );
 
     let mut host = syn_sent();
-    host.turn(|tcb, env| tcb.on_icmp(IcmpError::PortUnreachable, iss, env));
-    let reason = CloseReason::Unreachable(IcmpError::PortUnreachable);
+    host.turn(|tcb, env| tcb.on_icmp(IcmpErrorKind::PortUnreachable, iss, env));
+    let reason = CloseReason::Unreachable(IcmpErrorKind::PortUnreachable);
     assert_eq!(host.tcb.close_reason(), Some(reason));
 
     // RFC 5927 §5.2: hard errors are soft once the connection is synchronised.
@@ -259,9 +259,9 @@ fn icmp_is_recorded_and_shows_in_the_reason() {
     host.write(10);
     host.expect(data(10));
     let una = host.tcb.numbers().0;
-    host.turn(|tcb, env| tcb.on_icmp(IcmpError::PortUnreachable, una, env));
+    host.turn(|tcb, env| tcb.on_icmp(IcmpErrorKind::PortUnreachable, una, env));
     host.expect_state(State::Established);
-    assert_eq!(host.tcb.soft_error(), Some(IcmpError::PortUnreachable));
+    assert_eq!(host.tcb.soft_error(), Some(IcmpErrorKind::PortUnreachable));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::conn::{Open, Parked};
 use crate::seq::SeqNum;
-use crate::tcp::env::{Counters, Env};
+use crate::tcp::env::{Env, TcpCounters};
 use crate::tcp::output::Unsent;
 use crate::tcp::rest::{RestStep, rest_step};
 use crate::tcp::segment::{Segment, SendPlan};
@@ -15,7 +15,7 @@ use crate::tcp::settings::{ConnectionOptions, InitialWindow, Settings};
 use crate::tcp::state::State;
 use crate::tcp::tcb::{OpenParams, Tcb};
 use crate::tcp::testing::reset_for;
-use crate::tcp::time_wait::{Step, TimeWait};
+use crate::tcp::time_wait::{TimeWaitStep, TimeWaitTcb};
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 
@@ -57,7 +57,7 @@ enum Record {
     Nothing,
     Open(Box<Tcb>),
     Parked(Box<Parked>),
-    TimeWait(TimeWait),
+    TimeWait(TimeWaitTcb),
     Closed,
 }
 
@@ -66,7 +66,7 @@ struct Side {
     record: Record,
     params: OpenParams,
     settings: Settings,
-    counters: Counters,
+    counters: TcpCounters,
     is_listening: bool,
     /// How much this side will write, how much it has written, and how much is acknowledged.
     total: u64,
@@ -328,7 +328,7 @@ impl World {
             record: Record::Nothing,
             params,
             settings,
-            counters: Counters::default(),
+            counters: TcpCounters::default(),
             is_listening: false,
             total: rng.below(40_000),
             written: 0,
@@ -432,9 +432,9 @@ impl World {
                     counters: &mut side.counters,
                 };
                 match record.on_segment(&packet.seg, env) {
-                    Step::Ack(plan) => self.send(packet.to, plan.as_segment(), &[]),
-                    Step::Closed => side.record = Record::Closed,
-                    Step::Drop | Step::Reopen { .. } => {}
+                    TimeWaitStep::Ack(plan) => self.send(packet.to, plan.as_segment(), &[]),
+                    TimeWaitStep::Closed => side.record = Record::Closed,
+                    TimeWaitStep::Drop | TimeWaitStep::Reopen { .. } => {}
                 }
             }
             Record::Parked(_) => unreachable!("it was woken"),

@@ -23,21 +23,24 @@ fn every_standard_option_is_read_at_any_alignment() {
     assert!(options.sack_permitted && !options.malformed);
     assert_eq!(options.timestamps, Some(TS));
     assert_eq!(options.sack.as_slice(), [(SeqNum(1), SeqNum(9))]);
-    assert_eq!(options.seen, Seen::default());
+    assert_eq!(options.seen, OptionsSeen::default());
 }
 
 #[test]
 fn options_that_we_do_not_act_on_are_seen() {
     let seen = |bytes: &[u8]| TcpOptions::parse(bytes).seen;
-    assert_eq!(seen(&[28, 4, 0x80, 5]), Seen::USER_TIMEOUT);
-    assert_eq!(seen(&[&[19, 18][..], &[0; 16]].concat()), Seen::MD5);
-    assert_eq!(seen(&[29, 8, 1, 2, 9, 9, 9, 9]), Seen::AUTHENTICATION);
-    assert_eq!(seen(&[30, 4, 0, 1]), Seen::MULTIPATH);
-    assert_eq!(seen(&[253, 4, 0xf9, 0x89]), Seen::UNKNOWN);
+    assert_eq!(seen(&[28, 4, 0x80, 5]), OptionsSeen::USER_TIMEOUT);
+    assert_eq!(seen(&[&[19, 18][..], &[0; 16]].concat()), OptionsSeen::MD5);
+    assert_eq!(
+        seen(&[29, 8, 1, 2, 9, 9, 9, 9]),
+        OptionsSeen::AUTHENTICATION
+    );
+    assert_eq!(seen(&[30, 4, 0, 1]), OptionsSeen::MULTIPATH);
+    assert_eq!(seen(&[253, 4, 0xf9, 0x89]), OptionsSeen::UNKNOWN);
     let asks = TcpOptions::parse(&[34, 2]);
     assert_eq!(
         (asks.seen, asks.fast_open),
-        (Seen::FAST_OPEN, Some(&[][..]))
+        (OptionsSeen::FAST_OPEN, Some(&[][..]))
     );
     let cookie = [34, 6, 1, 2, 3, 4];
     assert_eq!(
@@ -67,7 +70,10 @@ fn a_known_kind_of_a_wrong_length_is_skipped_and_the_rest_is_read() {
         bytes.resize(len.into(), 0xaa);
         bytes.extend([2, 4, 0x02, 0x18]);
         let options = TcpOptions::parse(&bytes);
-        assert!(options.seen.contains(Seen::WRONG_LENGTH), "{kind} of {len}");
+        assert!(
+            options.seen.contains(OptionsSeen::WRONG_LENGTH),
+            "{kind} of {len}"
+        );
         assert_eq!(
             (options.mss, options.malformed),
             (Some(536), false),
@@ -212,7 +218,7 @@ proptest! {
         let read = TcpOptions::parse(built.as_padded());
         prop_assert_eq!((read.mss, read.window_scale), (mss, shift));
         prop_assert_eq!((read.sack_permitted, read.timestamps), (sack, timestamps));
-        prop_assert!(!read.malformed && read.seen == Seen::default());
+        prop_assert!(!read.malformed && read.seen == OptionsSeen::default());
         prop_assert!(built.len().is_multiple_of(4));
     }
 

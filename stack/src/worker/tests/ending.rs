@@ -12,7 +12,7 @@ use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::settings::ConnectionOptions;
-use crate::tcp::verdict::{CloseReason, IcmpError};
+use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 use crate::worker::connect::Connect;
 
 /// A host with one open connection that its app accepted.
@@ -275,7 +275,10 @@ fn by_port_unreachable_while_connecting() {
     host.hears(&[]);
     host.inject_bytes(&about(iss))
         .counted(Counter::IcmpErrorForConnection);
-    ends(host, CloseReason::Unreachable(IcmpError::PortUnreachable));
+    ends(
+        host,
+        CloseReason::Unreachable(IcmpErrorKind::PortUnreachable),
+    );
 
     let (mut host, conn) = open();
     let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
@@ -299,7 +302,7 @@ fn by_a_neighbor_that_does_not_answer() {
     host.silent().wait_ms(999).hears(&[]).silent();
     // One turn in which the neighbour is given up, and the connection with it.
     host.wait_ms(1).silent();
-    ends(host, CloseReason::Unreachable(IcmpError::Unreachable));
+    ends(host, CloseReason::Unreachable(IcmpErrorKind::Unreachable));
 }
 
 /// What was heard of one connection is not heard of the next one under the same handle.

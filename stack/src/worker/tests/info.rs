@@ -10,7 +10,7 @@ use crate::conn::{ConnId, Kind};
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::state::State;
 use crate::tcp::verdict::CloseReason;
-use crate::worker::app::Side;
+use crate::worker::app::ConnectionEnd;
 use crate::worker::connect::{ConnInfo, Connect};
 
 /// A connection whose peer asked for everything, with round-trip times of 40 ms.
@@ -144,7 +144,7 @@ fn whose_fin_came_first() {
     host.inject(ack().seq(2).ack(2).ts(9, 0));
     host.hears(&[Closed(CloseReason::Graceful)]);
     let first = |host: &mut Host<Probe>| host.app().ended.and_then(|info| info.tcp.closed_first);
-    assert_eq!(first(&mut host), Some(Side::Remote));
+    assert_eq!(first(&mut host), Some(ConnectionEnd::Remote));
 
     let (mut host, conn) = open();
     host.act(|_, cx| cx.close(conn));
@@ -152,7 +152,7 @@ fn whose_fin_came_first() {
     host.inject(fin().seq(1).ack(2).ts(9, 0));
     host.next_reply();
     host.hears(&[PeerClosed, Closed(CloseReason::Graceful)]);
-    assert_eq!(first(&mut host), Some(Side::Local));
+    assert_eq!(first(&mut host), Some(ConnectionEnd::Local));
 
     // Withdrawn: nobody's FIN.
     let remote = (PEER_V4, 9_000).into();

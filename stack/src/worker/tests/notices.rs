@@ -7,7 +7,7 @@ use super::probe::Probe;
 use crate::app::Connect;
 use crate::conn::ConnId;
 use crate::tcp::lang::{ack, data, syn};
-use crate::tcp::verdict::{CloseReason, IcmpError};
+use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 fn open() -> (Host<Probe>, ConnId) {
     let mut host = Host::probing(|_| {});
@@ -34,15 +34,15 @@ fn an_icmp_error_about_what_is_in_flight_reaches_the_app_and_ends_nothing() {
     host.expect(data(5).seq(1).ack(1));
     let first = host.last().segment.seq.0;
     for (code, error) in [
-        (HOST, IcmpError::Unreachable),
+        (HOST, IcmpErrorKind::Unreachable),
         // Hard, but the connection is synchronised (RFC 5927 §5.2).
-        (PORT, IcmpError::PortUnreachable),
+        (PORT, IcmpErrorKind::PortUnreachable),
     ] {
         host.inject_bytes(&unreachable(code, OPEN, 40_000, first));
         host.hears(&[SoftError(error)]);
     }
     let info = host.act(|_, cx| cx.info(conn)).expect("open");
-    assert_eq!(info.tcp.soft_error, Some(IcmpError::PortUnreachable));
+    assert_eq!(info.tcp.soft_error, Some(IcmpErrorKind::PortUnreachable));
     // What names nothing in flight is anybody's.
     host.inject_bytes(&unreachable(HOST, OPEN, 40_000, first + 5));
     host.hears(&[]);
@@ -57,7 +57,7 @@ fn several_at_once_are_told_once_with_the_last_one() {
     let first = host.last().segment.seq.0;
     let frames = [HOST, PORT].map(|code| unreachable(code, OPEN, 40_000, first));
     host.inject_burst(frames);
-    host.hears(&[SoftError(IcmpError::PortUnreachable)]);
+    host.hears(&[SoftError(IcmpErrorKind::PortUnreachable)]);
     host.inject(ack().seq(1).ack(6)).hears(&[]);
 }
 
@@ -76,9 +76,9 @@ fn before_it_opens_a_soft_error_is_told_and_a_hard_one_is_the_end() {
     host.expect(syn().seq(0));
     let iss = host.last().segment.seq.0;
     host.inject_bytes(&unreachable(HOST, 50_000, 9_000, iss));
-    host.hears(&[SoftError(IcmpError::Unreachable)]);
+    host.hears(&[SoftError(IcmpErrorKind::Unreachable)]);
     host.inject_bytes(&unreachable(PORT, 50_000, 9_000, iss));
-    let end = CloseReason::Unreachable(IcmpError::PortUnreachable);
+    let end = CloseReason::Unreachable(IcmpErrorKind::PortUnreachable);
     host.hears(&[Closed(end)]);
 }
 

@@ -10,7 +10,7 @@ use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::nic::memory::MemoryNic;
 use crate::queue::item::TxItem;
-use crate::tcp::verdict::{CloseReason, IcmpError};
+use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 use crate::worker::app::{App, Cx};
 use crate::worker::connect::ConnInfo;
 
@@ -24,7 +24,7 @@ pub(super) enum Heard {
     Data(u32),
     Writable,
     Timer(ConnId),
-    SoftError(IcmpError),
+    SoftError(IcmpErrorKind),
     /// So many bytes up to its end.
     Urgent(Option<u32>),
     PeerClosed,
@@ -101,7 +101,7 @@ impl App for Probe {
         _cx: &mut Cx<'_, N, Self::Conn>,
         _conn: ConnId,
         _state: &mut bool,
-        error: IcmpError,
+        error: IcmpErrorKind,
     ) {
         self.heard.push(Heard::SoftError(error));
     }

@@ -8,7 +8,7 @@ use super::answer::slices;
 use super::host::{CLOSED, Flow, Host, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request};
 use crate::counters::Counter;
-use crate::neighbor::State;
+use crate::neighbor::NeighborState;
 use crate::nic::BURST_FRAMES;
 use crate::tcp::lang::{ack, rst, syn, syn_ack};
 use crate::wire::vlan::VlanId;
@@ -159,7 +159,7 @@ fn syns_from_addresses_without_a_host_displace_no_neighbor() {
     assert_eq!(host.count(Counter::SolicitationsSent), sent);
     assert_eq!(
         host.worker().neighbor_state(PEER_V4.into()),
-        Some(State::Reachable)
+        Some(NeighborState::Reachable)
     );
     assert_eq!(host.count(Counter::NeighborEvicted), 0);
 }
