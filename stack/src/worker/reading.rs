@@ -1,6 +1,6 @@
 //! Reading over the boundaries of frames: exact lengths and lines, into memory of the app's own.
 //!
-//! Called by: applications, through [`Cx`]. It must never take a part of what was asked for: it reads all of it, or nothing.
+//! It must never take a part of what was asked for: it reads all of it, or nothing.
 
 use super::cx::Cx;
 use crate::conn::ConnId;

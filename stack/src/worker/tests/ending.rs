@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN, OUR_V4, PEER_V4};
 use super::neighbors::{arp_reply, port_unreachable_about};
-use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready};
+use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready, SoftError};
 use super::probe::Probe;
 use super::retransmission::expect_arp_request;
 use crate::conn::{ConnId, Kind};
@@ -286,7 +286,7 @@ fn by_port_unreachable_while_connecting() {
     let snd_una = host.flow.our_iss.expect("told").add(1).0;
     host.inject_bytes(&port_unreachable_about(OPEN, 40_000, snd_una))
         .counted(Counter::IcmpErrorForConnection)
-        .hears(&[]);
+        .hears(&[SoftError(IcmpErrorKind::PortUnreachable)]);
     assert_eq!(host.kind(), Some(Kind::Open));
 }
 
