@@ -244,7 +244,7 @@ pub struct ConnTable {
     inserted: u64,
 }
 
-/// Construction and lookup: stage 2.
+/// Construction and the look-up stage.
 impl ConnTable {
     /// A table with room for `capacity` records. All memory is taken here.
     ///

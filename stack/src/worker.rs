@@ -25,6 +25,7 @@ mod neighborhood;
 mod new_states;
 mod opening;
 mod outbox;
+mod output;
 mod paths;
 mod pressure;
 mod process;
@@ -34,7 +35,6 @@ mod rest;
 mod slow;
 mod time_wait;
 mod token_bucket;
-mod transmit;
 mod waiting;
 
 use std::sync::Arc;
@@ -386,7 +386,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Stage 1: what each frame is.
+    /// The classify stage: what each frame is.
     #[inline]
     fn classify(&mut self, rx: &mut Burst<N::Frame>, scratch: &mut Scratch) {
         self.linearize(rx);
@@ -405,7 +405,7 @@ impl<N: Nic> Core<N> {
         );
     }
 
-    /// Stage 2: the buckets are on their way since stage 1; match all tags and prefetch the records that they point to.
+    /// The look-up stage: the buckets are on their way since classify; match all tags and prefetch the records that they point to.
     #[inline]
     fn look_up<A: App>(&mut self, hosted: &Hosted<A>, scratch: &mut Scratch, frames: usize) {
         let metas = &scratch.metas[..frames];

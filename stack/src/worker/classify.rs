@@ -1,4 +1,4 @@
-//! Stage 1: what each frame of a burst is. One [`Meta`] per frame, so that no later stage parses again.
+//! The classify stage: what each frame of a burst is. One [`Meta`] per frame, so that no later stage parses again.
 //!
 //! It must never keep a borrow of a frame beyond its own loop, and the fast lane must never name a reason: whatever
 //! isn't perfect goes to the slow lane, which does.

@@ -10,13 +10,13 @@ const SAMPLE_EVERY: u64 = 17;
 /// Cycles of the four inner stages, measured on sampled bursts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageCycles {
-    /// Stage 1.
+    /// The classify stage.
     pub classify: u64,
-    /// Stage 2.
+    /// The look-up stage.
     pub look_up: u64,
-    /// Stage 3.
+    /// The process stage.
     pub process: u64,
-    /// Stages 4 and 5: timers and what they send.
+    /// The timer and output stages.
     pub timers: u64,
     /// Frames in the sampled bursts.
     pub frames: u64,

@@ -142,7 +142,7 @@ impl<F> Outbox<F> {
 }
 
 impl<N: Nic> Core<N> {
-    /// Stage 6: everything that waits goes to the NIC, connections first; what it refuses stays.
+    /// The send stage: everything that waits goes to the NIC, connections first; what it refuses stays.
     #[inline]
     pub(super) fn send(&mut self) {
         let Outbox {

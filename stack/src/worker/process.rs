@@ -1,4 +1,4 @@
-//! Stage 3, process: each frame in arrival order meets its record and becomes a reply or goes. Stage 4, timers.
+//! The process stage: each frame in arrival order meets its record and becomes a reply or goes. And the timer stage.
 //!
 //! It must never reorder frames, and never write into a frame that somebody else may read.
 
@@ -60,7 +60,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Stage 3.
+    /// The process stage.
     #[inline]
     pub(super) fn process<A: App>(
         &mut self,
@@ -176,7 +176,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Stage 4: what is due by time, bounded per turn. What it makes leaves at the end of this turn.
+    /// The timer stage: what is due by time, bounded per turn. What it makes leaves at the end of this turn.
     #[inline]
     pub(super) fn run_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         let mut budget = TIMER_BUDGET;

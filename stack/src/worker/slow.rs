@@ -33,7 +33,7 @@ impl<N: Nic> Core<N> {
     pub(super) fn process_other(&mut self, frame: N::Frame, now: Instant) {
         let action = match parse(frame.bytes()) {
             Ok(parsed) => self.decide(&parsed, now),
-            // Not reached: stage 1 has parsed the same bytes.
+            // Not reached: the classify stage has parsed the same bytes.
             Err(_) => Action::Drop(Counter::IcmpIgnored),
         };
         let mac = self.mac;

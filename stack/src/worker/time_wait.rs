@@ -133,7 +133,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Stage 4 of TIME-WAIT: 2 MSL are over.
+    /// The timer stage of TIME-WAIT: 2 MSL are over.
     #[inline]
     pub(super) fn expire_time_waits(&mut self, now: Instant) {
         if self.endpoint.table.due_time_waits(now).next().is_some() {

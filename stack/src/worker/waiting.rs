@@ -126,7 +126,7 @@ impl<N: Nic> Core<N> {
             || !v6.names.is_empty() && open.v6 < capacity.v6
     }
 
-    /// Part of stage 4: some of those that wait.
+    /// Part of the timer stage: some of those that wait.
     #[inline]
     pub(super) fn serve_waiting<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         if self.waiting.len() > 0 {

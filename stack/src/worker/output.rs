@@ -1,14 +1,10 @@
-//! Stage 5, output: connections that have news are asked what they want to send. And what follows once they have said it:
+//! The output stage: connections that have news are asked what they want to send. And what follows once they have said it:
 //! timers, rest, TIME-WAIT, the end.
 //!
 //! It must never ask for a segment that there is no room for: numbers advance with the answer.
 
 use core::time::Duration;
 
-use super::Core;
-use super::callbacks::Hosted;
-use super::held::is_held;
-use super::paths::ask_again;
 use crate::config::Config;
 use crate::conn::connections::{Conn, Fired, Parts, Slot};
 use crate::conn::{Open, Parked, TickMs};
@@ -25,8 +21,12 @@ use crate::tcp::verdict::{CloseReason, Events};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::vlan::VlanId;
+use crate::worker::Core;
 use crate::worker::app::App;
+use crate::worker::callbacks::Hosted;
 use crate::worker::frame_writer::{Draft, Path, Route};
+use crate::worker::held::is_held;
+use crate::worker::paths::ask_again;
 
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
@@ -50,7 +50,7 @@ enum Asked {
 }
 
 impl<N: Nic> Core<N> {
-    /// Stage 5. Each connection in the list is asked once; what the NIC doesn't take now stays for the next turn.
+    /// The output stage. Each connection in the list is asked once; what the NIC doesn't take now stays for the next turn.
     #[inline]
     pub(super) fn output<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..self.conns.dirty_len() {
@@ -312,7 +312,7 @@ fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
     }
 }
 
-/// Stage 4 of open connections.
+/// The timer stage of open connections.
 impl<N: Nic> Core<N> {
     /// Lets the deadlines of connections pass, bounded per turn.
     #[inline]
