@@ -10,13 +10,13 @@ const EXEMPT: &[&str] = &["CONTRIBUTING.md", "stack/tests/tidy/voice.rs"];
 /// Words whose sentences hide their subject, and how often each stands in pages and comments. A count may only fall: lower
 /// it here when it has.
 const WORDS: &[(&str, usize)] = &[
-    ("whoever", 60),
-    ("nobody", 194),
-    ("somebody", 71),
-    ("told", 90),
-    ("tells", 54),
-    ("asleep", 3),
-    ("woken", 2),
+    ("whoever", 45),
+    ("nobody", 169),
+    ("somebody", 58),
+    ("told", 78),
+    ("tells", 44),
+    ("asleep", 1),
+    ("woken", 0),
     ("resting", 6),
 ];
 
