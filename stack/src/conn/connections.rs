@@ -181,13 +181,6 @@ impl Conn {
             _ => 2 + self.tcb.acked_len() / self.tcb.mss().max(1),
         }
     }
-
-    /// Whether the queues are empty.
-    #[must_use]
-    #[inline]
-    pub fn is_drained(&self) -> bool {
-        self.tx.is_empty() && self.rx.is_empty() && self.ahead.is_empty()
-    }
 }
 
 /// What is left of a connection that was removed.

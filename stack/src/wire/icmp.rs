@@ -13,8 +13,6 @@ pub const HEADER_LEN: usize = 8;
 pub const ECHO_REPLY: u8 = 0;
 /// Type: destination unreachable; the code says what.
 pub const UNREACHABLE: u8 = 3;
-/// Type: source quench, deprecated: discarded (MUST-55, RFC 6633).
-pub const SOURCE_QUENCH: u8 = 4;
 /// Type: redirect.
 pub const REDIRECT: u8 = 5;
 /// Type: echo request.

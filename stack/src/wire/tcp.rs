@@ -14,8 +14,6 @@ use crate::seq::SeqNum;
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
 
-/// Bytes of the longest header: a data offset of 15 words.
-pub const MAX_HEADER_LEN: usize = 60;
 
 /// The fixed part of a TCP header. All byte values are legal; alignment 1.
 #[derive(
