@@ -15,7 +15,6 @@ pub const HEADER_LEN: usize = 20;
 /// `version_ihl` of a header without options: what the fast lane compares with.
 pub const VERSION_IHL_PLAIN: u8 = 0x45;
 
-
 /// Don't-fragment bit in [`Header::flags_fragment`].
 pub const DONT_FRAGMENT: u16 = 0x4000;
 

@@ -14,7 +14,6 @@ use crate::seq::SeqNum;
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
 
-
 /// The fixed part of a TCP header. All byte values are legal; alignment 1.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
