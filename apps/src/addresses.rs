@@ -62,12 +62,6 @@ pub(crate) fn written(interface: &Interface) -> String {
     format!("{}/{}", interface.address, interface.prefix_len)
 }
 
-/// A MAC address in hexadecimal with colons.
-#[cfg(feature = "dpdk")]
-pub(crate) fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

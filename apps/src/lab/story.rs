@@ -310,7 +310,7 @@ fn arp_text(packet: &arp::Packet) -> String {
     } else if packet.is_request() {
         format!("ARP who has {target}? tell {sender}")
     } else {
-        format!("ARP {sender} is at {}", mac_text(packet.sender_mac.0))
+        format!("ARP {sender} is at {}", packet.sender_mac)
     }
 }
 
@@ -321,15 +321,11 @@ fn ndp_text(message: &ndp::Message) -> String {
             target,
             target_lladdr: Some(mac),
             ..
-        } => format!("NDP {target} is at {}", mac_text(mac.0)),
+        } => format!("NDP {target} is at {mac}"),
         ndp::Message::NeighborAdvertisement { target, .. } => format!("NDP {target} is here"),
         ndp::Message::RouterSolicitation { .. } => "NDP looks for routers".into(),
         ndp::Message::RouterAdvertisement { .. } => "NDP a router speaks".into(),
     }
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn transport_text(transport: Transport<'_>) -> String {

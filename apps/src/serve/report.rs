@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde::Serialize;
 use stack::counters::{Class, Counter};
+use stack::wire::MacAddr;
 
 use self::listener::ListenerReport;
 pub(super) use self::nic::NicReport;
@@ -21,7 +22,6 @@ use super::run_outcome::Ending;
 use super::run_outcome::{EndedBy, RunOutcome};
 use super::watch::total;
 use super::worker::Progress;
-use crate::addresses::mac_text;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
@@ -130,7 +130,7 @@ impl Report {
             command: provenance::command(),
             versions: Versions::with_dpdk(whole.dpdk),
             link: whole.link,
-            mac: mac_text(whole.mac),
+            mac: MacAddr(whole.mac).to_string(),
             duration_s: (whole.watched.duration.as_secs_f64() * 1000.0).round() / 1000.0,
             ended_by: whole.watched.ended_by,
             rx_frames: total.get(Counter::RxFrames),

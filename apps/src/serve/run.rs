@@ -10,6 +10,7 @@ use stack::config::Config;
 use stack::memory::PageOptions;
 use stack::nic::fault::FaultSpec;
 use stack::timer::TimerWheel;
+use stack::wire::MacAddr;
 use stack::wire::vlan::VlanId;
 use stack::worker::{RingEnd, Rings, Secrets, Worker};
 
@@ -27,7 +28,7 @@ use super::services::Services;
 use super::wall::WallClock;
 use super::watch;
 use super::worker::{Progress, turn_until_told};
-use crate::addresses::{mac_text, written};
+use crate::addresses::written;
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
@@ -208,7 +209,7 @@ fn announce(
         "{}: {addresses} at {}{vlans}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}; \
          each connection: {} bytes of its service and {} of its timer",
         plan.spec,
-        mac_text(mac),
+        MacAddr(mac),
         plan.workers,
         plan.idle.name(),
         port.driver(),
