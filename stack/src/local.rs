@@ -12,6 +12,3 @@ pub mod listener;
 pub mod ports;
 // Which VLANs are ours.
 pub mod vlans;
-
-pub use addresses::{LocalAddrs, LocalId, LocalPrefix};
-pub use ports::{LocalPorts, PortRange, PortRangeError};

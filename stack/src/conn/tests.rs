@@ -1,6 +1,6 @@
 //! The table against a naive model: a map from key to what was put in, under hashes that are made to collide.
 
-use crate::local::LocalId;
+use crate::local::addresses::LocalId;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

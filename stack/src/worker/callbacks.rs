@@ -47,27 +47,15 @@ impl<A: App> Hosted<A> {
             self.place_new_states();
         }
         let index = id.handle() as usize;
-        if index >= self.states.len() {
-            self.grow(index);
-        }
-        (&mut self.app, &mut self.states[index], &mut self.new_states)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self, index: usize) {
-        self.states.resize_with(index + 1, A::Conn::default);
+        let state = state_at(&mut self.states, index);
+        (&mut self.app, state, &mut self.new_states)
     }
 
     /// No callback runs: the states of new connections go where they belong.
     #[inline(never)]
     fn place_new_states(&mut self) {
         for (id, state) in self.new_states.drain() {
-            let index = id.handle() as usize;
-            if index >= self.states.len() {
-                self.states.resize_with(index + 1, A::Conn::default);
-            }
-            self.states[index] = state;
+            *state_at(&mut self.states, id.handle() as usize) = state;
         }
     }
 
@@ -78,6 +66,21 @@ impl<A: App> Hosted<A> {
             prefetch_read(state);
         }
     }
+}
+
+/// The state at this place, made where there is none yet.
+#[inline]
+fn state_at<S: Default>(states: &mut Vec<S>, index: usize) -> &mut S {
+    if index >= states.len() {
+        grow(states, index);
+    }
+    &mut states[index]
+}
+
+#[cold]
+#[inline(never)]
+fn grow<S: Default>(states: &mut Vec<S>, index: usize) {
+    states.resize_with(index + 1, S::default);
 }
 
 impl<N: Nic> Core<N> {

@@ -55,6 +55,17 @@ pub enum SendError<T = ()> {
     Empty(T),
 }
 
+impl SendError {
+    /// The same about `item`, which comes back.
+    pub(super) fn with<T>(self, item: T) -> SendError<T> {
+        match self {
+            Self::Full(()) => SendError::Full(item),
+            Self::Ended(()) => SendError::Ended(item),
+            Self::Empty(()) => SendError::Empty(item),
+        }
+    }
+}
+
 /// What a connection looks like from outside, for reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnInfo {

@@ -23,13 +23,6 @@ use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::worker::connect::{Connect, ConnectError, SendError};
 
-/// Why nothing can be queued for sending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NoRoom {
-    Full,
-    Ended,
-}
-
 /// Local ports tried for one connection at most; the next attempt goes on behind them.
 const PORT_TRIES: u16 = 4096;
 
@@ -288,17 +281,15 @@ impl<N: Nic, S> Cx<'_, N, S> {
         conn: ConnId,
         item: TxItem<N::Frame>,
     ) -> Result<(), SendError<TxItem<N::Frame>>> {
-        match self.room(conn) {
-            Ok((mut parts, ..)) => {
-                // Refused now is only what names no byte.
-                let pushed = parts.conn.tx.push(parts.chunks, item);
-                pushed.map_err(SendError::Empty)?;
-                parts.mark_dirty();
-                Ok(())
-            }
-            Err(NoRoom::Full) => Err(SendError::Full(item)),
-            Err(NoRoom::Ended) => Err(SendError::Ended(item)),
-        }
+        let mut parts = match self.room(conn) {
+            Ok((parts, ..)) => parts,
+            Err(why) => return Err(why.with(item)),
+        };
+        // Refused now is only what names no byte.
+        let pushed = parts.conn.tx.push(parts.chunks, item);
+        pushed.map_err(SendError::Empty)?;
+        parts.mark_dirty();
+        Ok(())
     }
 
     /// Copies bytes into the NIC's memory and queues them. Says how many: fewer than all when the send queue or the
@@ -308,11 +299,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// [`SendError`] says why none were taken.
     #[must_use = "what was not taken is to be sent again"]
     pub fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) -> Result<usize, SendError> {
-        let (mut parts, nic, places) = match self.room(conn) {
-            Ok(room) => room,
-            Err(NoRoom::Full) => return Err(SendError::Full(())),
-            Err(NoRoom::Ended) => return Err(SendError::Ended(())),
-        };
+        let (mut parts, nic, places) = self.room(conn)?;
         let Parts { conn, chunks, .. } = &mut parts;
         let room = (places as usize).saturating_mul(chunks.buffer_len() as usize);
         let wanted = &bytes[..bytes.len().min(room)];
@@ -336,7 +323,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// The connection with the NIC's memory, and how many items it may still queue, at least one. When it is only for want
     /// of room that it may queue none, [`crate::worker::app::App::on_writable`] follows.
     #[inline]
-    fn room(&mut self, conn: ConnId) -> Result<(Parts<'_, N::Frame>, &mut N, u32), NoRoom> {
+    fn room(&mut self, conn: ConnId) -> Result<(Parts<'_, N::Frame>, &mut N, u32), SendError> {
         let Some(slot) = self.open_slot(conn) else {
             return Err(self.core.want_record(conn));
         };
@@ -349,26 +336,26 @@ impl<N: Nic, S> Cx<'_, N, S> {
         let mut limit = u32::from(endpoint.config.limits.send_queue_items);
         if conns.chunks.is_send_scarce() {
             // The rare case first: the parts are to be given away.
-            let conn = conns.get(slot).ok_or(NoRoom::Ended)?;
+            let conn = conns.get(slot).ok_or(SendError::Ended(()))?;
             if !conn.tcb.may_queue() {
-                return Err(NoRoom::Ended);
+                return Err(SendError::Ended(()));
             }
             if !conn.tx.may_grow(&conns.chunks) {
                 conns.refuse_place(slot);
-                return Err(NoRoom::Full);
+                return Err(SendError::Full(()));
             }
             if !conn.tx.is_empty() {
                 limit = limit.min(conn.earned_places());
             }
         }
-        let parts = conns.parts(slot).ok_or(NoRoom::Ended)?;
+        let parts = conns.parts(slot).ok_or(SendError::Ended(()))?;
         if !parts.conn.tcb.may_queue() {
-            return Err(NoRoom::Ended);
+            return Err(SendError::Ended(()));
         }
         let places = limit.saturating_sub(parts.conn.tx.items());
         if places == 0 {
             parts.conn.set(Conn::WANTS_ROOM);
-            return Err(NoRoom::Full);
+            return Err(SendError::Full(()));
         }
         Ok((parts, nic, places))
     }
@@ -522,11 +509,11 @@ impl<N: Nic> Core<N> {
     /// Remembers that a connection at rest wants an open record in order to send; it hears of one, unless it has closed its
     /// direction. Says why it can't send now.
     #[cold]
-    fn want_record(&mut self, conn: ConnId) -> NoRoom {
-        let mut why = NoRoom::Ended;
+    fn want_record(&mut self, conn: ConnId) -> SendError {
+        let mut why = SendError::Ended(());
         self.remember(conn, |flags| match flags.end_due() {
             None => {
-                why = NoRoom::Full;
+                why = SendError::Full(());
                 flags.with(ConnFlags::WANTS_ROOM)
             }
             Some(_) => flags,
