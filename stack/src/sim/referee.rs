@@ -343,11 +343,18 @@ fn judge(
     };
     let is_first = stream.next == 0;
     own.is_rebooted &= !is_first;
-    let has_opened = !peer.streams.is_empty();
-    let other = match segment.has(ACK) {
+    // A SYN cookie, which is the same for a minute, may open the connection anew; a SYN may have waited for a neighbour's address.
+    let opens_again = segment.has(SYN) && stream.timing.left > 0;
+    stream.is_reset &= !segment.has(SYN);
+    let mut other = match segment.has(ACK) {
         true => peer.streams.of_ack(segment.ack),
         false => None,
     };
+    if let Some(other) = &mut other
+        && opens_again
+    {
+        other.offered = None;
+    }
     // Without the option it is less (RFC 9293 MUST-15), but hosts of ours always have it.
     let announced = other.as_ref().and_then(|other| other.mss);
     let sent = Sent {
@@ -367,22 +374,22 @@ fn judge(
         stream.sacked.clear();
     }
     congestion::sacked_stays(&sent, stream, found);
-    if segment.has(ACK) && has_opened {
-        acknowledgment::ack_was_delivered(&sent, other.as_deref(), found);
-    }
     if let Some(other) = other {
+        acknowledgment::ack_was_delivered(&sent, other, found);
         acknowledgment::sack_was_delivered(&sent, other, found);
         acknowledgment::timestamps_were_heard(&sent, stream, other, &own.heard, found);
         windows::edge_stays(&sent, stream, other, found);
         let shift = windows::shift(stream, other, segment.has(SYN));
         let window = u32::from(segment.window) << shift;
         own.answers.judge(&sent, stream, window, found);
+    } else if segment.has(ACK) {
+        acknowledgment::ack_is_of_a_stream(&sent, &peer.streams, found);
     }
     stream::note(stream, segment);
     if segment.has(SYN) {
         // It may have had no buffer for its answers to some of them.
         let more = own.syns_heard.saturating_sub(1);
-        stream.timing.excuse(if is_first { more } else { 0 });
+        stream.timing.excuse(if is_first || opens_again { more } else { 0 });
         own.syns_heard = 0;
     }
 }

@@ -260,7 +260,7 @@ impl<A: App> World<A> {
         match event {
             Event::Turn(host, worker) => self.turn(host, worker, at),
             Event::AtSwitch(frame) => self.forward(&frame),
-            Event::AtHost(host, frame) => self.deliver(host, frame),
+            Event::AtHost(host, frame) => self.deliver(host, &frame),
         }
         true
     }
@@ -401,23 +401,29 @@ impl<A: App> World<A> {
         }
     }
 
-    fn deliver(&mut self, to: HostId, frame: InFlight) {
+    fn deliver(&mut self, to: HostId, frame: &InFlight) {
         let now = self.now;
-        self.show(to, &frame);
         let host = &mut self.hosts[usize::from(to.0)];
         let mut random = host.arrivals.next(&frame.bytes);
         let jitter = random.duration_up_to(POLL_JITTER);
         let queue = host.queue_of(&frame.bytes, &mut random);
-        match &mut host.running {
-            Running::Off => {}
-            Running::Station(inbox) => inbox.push((now, frame.bytes)),
+        let is_taken = match &mut host.running {
+            Running::Off => false,
+            Running::Station(inbox) => {
+                inbox.push((now, frame.bytes.clone()));
+                true
+            }
             Running::Stack(seats) => {
                 let Some(seat) = seats.get_mut(queue) else {
                     return;
                 };
-                seat.worker.nic_mut().deliver(&frame.bytes);
+                let is_taken = seat.worker.nic_mut().deliver(&frame.bytes);
                 self.plan_turn(to, queue as u16, now + jitter);
+                is_taken
             }
+        };
+        if is_taken {
+            self.show(to, frame);
         }
     }
 }

@@ -146,7 +146,8 @@ impl Intruder {
     }
 
     /// A segment in the name of the server, to a client that is (or was) in SYN-SENT. It must never be a SYN without ACK,
-    /// which is a simultaneous open, nor acknowledge the SYN (RFC 9293 §3.10.7.3).
+    /// which is a simultaneous open, nor acknowledge the SYN (RFC 9293 §3.10.7.3), nor anything that the client will send: the
+    /// reset which that draws may find the server there.
     fn forge_at_syn_sent(&mut self, n: usize, plan: &Plan) -> Option<Vec<u8>> {
         let syn = self.known[n][0].syn.as_ref()?;
         let tcp = Tcp::of(syn)?;
@@ -158,7 +159,8 @@ impl Intruder {
             Flags::ACK,
             Flags::ACK.with(Flags::FIN),
         ]);
-        let acked = random.one_of(&[0, 2, 1000, FAR, FAR.wrapping_neg()]);
+        let end = plan.sends(0) as u32 + 2;
+        let acked = random.one_of(&[0, end + 1, end + 1000, FAR, FAR.wrapping_neg()]);
         let link = forged_link(random, syn, [6, 0], plan.vlan)?;
         let client = SocketAddr::new(plan.client_address, tcp.ports()[0]);
         let spec = SegmentSpec {

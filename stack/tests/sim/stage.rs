@@ -294,8 +294,8 @@ impl Stage {
         }
         match self.side(n, 0).over {
             // A forged SYN in the window of a half-open connection ends it (RFC 9293 §3.10.7.4, fourth check): the server
-            // never knew of the client that believes to be connected.
-            Some(CloseReason::Reset) => {
+            // never knew of the client that believes to be connected. What answers its probes then is half of another one.
+            Some(CloseReason::Reset | CloseReason::KeepaliveTimedOut) => {
                 let is_unknown = self.intruder.is_some() && self.side(n, 1).id.is_none();
                 plan.may_be_refused || is_unknown
             }

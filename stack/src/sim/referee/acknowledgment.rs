@@ -1,16 +1,20 @@
 //! The rules on what a segment says about the other direction (RFC 9293 §3.4, RFC 2018, RFC 2883, RFC 7323 §3).
 
-use super::stream::Stream;
+use super::stream::{Stream, Streams};
 use super::{Found, Rule, Sent};
 
-/// Nothing is acknowledged that wasn't delivered, nor beyond a gap.
-pub(super) fn ack_was_delivered(sent: &Sent<'_>, peer: Option<&Stream>, found: &mut Found) {
-    let Some(peer) = peer else {
-        let ack = sent.segment.ack;
-        return found.add(Rule::AckOfUndelivered, || {
+/// Something is acknowledged, and it isn't in a stream that was sent.
+pub(super) fn ack_is_of_a_stream(sent: &Sent<'_>, peer: &Streams, found: &mut Found) {
+    let ack = sent.segment.ack;
+    if peer.is_complete() && !peer.is_empty() {
+        found.add(Rule::AckOfUndelivered, || {
             format!("acknowledges {ack}, a number that was never sent")
         });
-    };
+    }
+}
+
+/// Nothing is acknowledged that wasn't delivered, nor beyond a gap.
+pub(super) fn ack_was_delivered(sent: &Sent<'_>, peer: &Stream, found: &mut Found) {
     let (ack, delivered) = (peer.place(sent.segment.ack), peer.delivered.gapless());
     if ack > delivered {
         found.add(Rule::AckOfUndelivered, || {

@@ -2,14 +2,33 @@
 //!
 //! It must never count fewer than its endpoint does.
 
+use super::timer::NOTICED;
+use crate::time::Instant;
+
 /// Duplicate ACKs, which let an endpoint send beyond its window: limited transmit and fast recovery.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Recovery {
     /// Since the acknowledgment moved.
     duplicates: u32,
-    /// Since the first of a loss, until all that was on its way then is acknowledged.
+    /// Since the first, until all that was on its way at the last loss is acknowledged.
     pub(super) inflation: u32,
     until: u32,
+    /// Repeated ACKs that were delivered while nothing was on its way, and when the last was: an endpoint that has sent something
+    /// before it noticed them takes them for duplicates.
+    early: u32,
+    early_at: Instant,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            duplicates: 0,
+            inflation: 0,
+            until: 0,
+            early: 0,
+            early_at: Instant::ZERO,
+        }
+    }
 }
 
 impl Recovery {
@@ -17,18 +36,34 @@ impl Recovery {
     /// it was a duplicate.
     pub(super) fn on_progress(&mut self, ack: u32, is_alone: bool) {
         self.duplicates = is_alone.into();
+        self.early = 0;
         if ack >= self.until {
             self.inflation = 0;
         }
     }
 
+    /// An ACK was repeated while nothing was on its way.
+    pub(super) fn on_early(&mut self, now: Instant) {
+        self.early += 1;
+        self.early_at = now;
+    }
+
+    /// Something is sent, and nothing was on its way before.
+    pub(super) fn on_start(&mut self, next: u32, now: Instant) {
+        if now - self.early_at < NOTICED {
+            for _ in 0..core::mem::take(&mut self.early) {
+                self.on_duplicate(next);
+            }
+        }
+    }
+
     /// A duplicate ACK was delivered while all below `next` was sent. Gives how many there are.
     pub(super) fn on_duplicate(&mut self, next: u32) -> u32 {
-        if self.inflation == 0 {
-            self.until = next;
-        }
         self.inflation += 1;
         self.duplicates += 1;
+        if self.duplicates <= 3 {
+            self.until = next;
+        }
         self.duplicates
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Stream {
 /// A right edge that a receiver offered, and the acknowledgment beside it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Offer {
+    /// The ISS of the receiver's own stream: a SYN that comes again opens another one after a reset.
+    pub(super) by: u32,
     pub(super) ack: u32,
     pub(super) edge: u32,
 }
@@ -100,9 +102,13 @@ impl Stream {
         if ack > self.acked {
             self.acked = ack;
             self.recovery.on_progress(ack, segment.len() == 0);
-        } else if ack == self.acked && segment.len() == 0 && self.next > self.acked {
-            let count = self.recovery.on_duplicate(self.next);
-            self.timing.on_duplicate(count, self.next, now);
+        } else if ack == self.acked && segment.len() == 0 {
+            if self.next > self.acked {
+                let count = self.recovery.on_duplicate(self.next);
+                self.timing.on_duplicate(count, self.next, now);
+            } else {
+                self.recovery.on_early(now);
+            }
         }
         if segment.window == 0 {
             self.is_closed = true;
@@ -156,26 +162,39 @@ impl Bytes {
 
 /// Its incarnations, the latest last.
 #[derive(Debug, Default)]
-pub(super) struct Streams(Vec<Stream>);
+pub(super) struct Streams {
+    incarnations: Vec<Stream>,
+    /// One of them was forgotten, so a number that belongs to none may be of that.
+    has_forgotten: bool,
+}
 
 impl Streams {
     /// Whether its sender has never sent a SYN.
     pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.incarnations.is_empty()
     }
 
-    /// The stream that a sequence number of its sender belongs to. Half-open incarnations may lie so close to each other that a
-    /// number is in several: then it is of the one whose SYN was acknowledged.
+    /// Whether all incarnations are known that there ever were.
+    pub(super) const fn is_complete(&self) -> bool {
+        !self.has_forgotten
+    }
+
+    /// The stream that a sequence number of its sender belongs to. Incarnations may lie so close to each other that a number is in
+    /// several: then it is of one that wasn't reset, and of the one whose SYN was acknowledged.
     fn position(&self, seq: u32) -> Option<usize> {
         let is_in = |stream: &Stream| stream.place(seq) <= stream.next;
         let is_near = |stream: &Stream| {
             stream.place(seq) <= stream.next.max(stream.edge).saturating_add(NEAR)
         };
-        let streams = self.0.iter();
+        let streams = self.incarnations.iter();
         let of_acked = |stream: &Stream| stream.acked > 0 && is_in(stream);
+        let of_live = |stream: &Stream| !stream.is_reset && is_in(stream);
+        let of_live_acked = |stream: &Stream| !stream.is_reset && of_acked(stream);
         let last = |belongs: &dyn Fn(&Stream) -> bool| streams.clone().rposition(belongs);
         let is_own = |stream: &Stream| !stream.is_forged && is_near(stream);
-        last(&of_acked)
+        last(&of_live_acked)
+            .or_else(|| last(&of_live))
+            .or_else(|| last(&of_acked))
             .or_else(|| last(&is_in))
             .or_else(|| last(&is_own))
             .or_else(|| last(&is_near))
@@ -184,7 +203,7 @@ impl Streams {
     /// The stream that a segment of its sender, which was delivered, belongs to.
     pub(super) fn of_seq(&mut self, seq: u32) -> Option<&mut Stream> {
         let at = self.position(seq)?;
-        self.0.get_mut(at)
+        self.incarnations.get_mut(at)
     }
 
     /// The same for a segment that its sender sends now: a SYN with a new number opens a stream, and what belongs to none is
@@ -194,24 +213,25 @@ impl Streams {
             return Some(self.of_syn(segment, now));
         }
         match self.position(segment.seq) {
-            Some(at) => self.0.get_mut(at),
-            None => self.0.last_mut(),
+            Some(at) => self.incarnations.get_mut(at),
+            None => self.incarnations.last_mut(),
         }
     }
 
     /// The stream of a SYN, new or again.
     pub(super) fn of_syn(&mut self, segment: &Segment<'_>, now: Instant) -> &mut Stream {
-        let known = self.0.iter().position(|s| s.iss == segment.seq);
+        let known = self.incarnations.iter().position(|s| s.iss == segment.seq);
         let at = known.unwrap_or_else(|| {
-            if self.0.len() == INCARNATIONS {
+            if self.incarnations.len() == INCARNATIONS {
                 // What was never sent goes first: an intruder opens many.
-                let oldest = self.0.iter().position(|stream| stream.is_forged);
-                self.0.remove(oldest.unwrap_or(0));
+                let oldest = self.incarnations.iter().position(|stream| stream.is_forged);
+                self.incarnations.remove(oldest.unwrap_or(0));
+                self.has_forgotten = true;
             }
-            self.0.push(Stream::new(segment.seq, now));
-            self.0.len() - 1
+            self.incarnations.push(Stream::new(segment.seq, now));
+            self.incarnations.len() - 1
         });
-        let stream = &mut self.0[at];
+        let stream = &mut self.incarnations[at];
         stream.mss = segment.options.mss;
         stream.scale = segment.options.scale;
         stream.has_timestamps = segment.options.timestamps.is_some();
@@ -221,7 +241,7 @@ impl Streams {
     /// The stream that an acknowledgment of its receiver belongs to: the SYN of it was sent, and all below `ack`.
     pub(super) fn of_ack(&mut self, ack: u32) -> Option<&mut Stream> {
         let belongs = |stream: &&mut Stream| (1..=stream.next).contains(&stream.place(ack));
-        self.0.iter_mut().rev().find(belongs)
+        self.incarnations.iter_mut().rev().find(belongs)
     }
 
     /// A forged SYN was delivered: an answer to it is right, too.
@@ -233,7 +253,8 @@ impl Streams {
 
     /// A SYN of the other direction was delivered: what answers it may go out again.
     pub(super) fn excuse_syns(&mut self) {
-        let open = self.0.iter_mut().filter(|stream| stream.acked == 0);
+        let is_open = |stream: &&mut Stream| stream.acked == 0 || stream.timing.left == 0;
+        let open = self.incarnations.iter_mut().filter(is_open);
         open.for_each(|stream| stream.timing.excuse(1));
     }
 

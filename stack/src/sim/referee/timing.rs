@@ -29,6 +29,7 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
     let timing = &mut own.timing;
     if at >= own.next {
         if own.acked >= own.next {
+            own.recovery.on_start(at, sent.now);
             timing.left = at;
             timing.started_at = sent.now;
             timing.by_ack = false;

@@ -29,7 +29,8 @@ pub(super) fn edge_stays(sent: &Sent<'_>, own: &Stream, peer: &mut Stream, found
     let ack = peer.place(segment.ack);
     let edge = ack.saturating_add(u32::from(segment.window) << shift);
     let rounding = (1 << shift) - 1;
-    if let Some(offer) = peer.offered {
+    let earlier = peer.offered.filter(|offer| offer.by == own.iss);
+    if let Some(offer) = earlier {
         // A segment that was built earlier and left later says what was true then.
         if ack < offer.ack {
             return;
@@ -40,8 +41,9 @@ pub(super) fn edge_stays(sent: &Sent<'_>, own: &Stream, peer: &mut Stream, found
             });
         }
     }
-    let before = peer.offered.map_or(0, |offer| offer.edge);
+    let before = earlier.map_or(0, |offer| offer.edge);
     peer.offered = Some(Offer {
+        by: own.iss,
         ack,
         edge: before.max(edge),
     });

@@ -200,6 +200,11 @@ impl Script {
     /// It is sent, and arrives.
     pub(super) fn pass(&mut self, said: Said) -> &mut Self {
         self.lose(said.clone());
+        self.arrive(said)
+    }
+
+    /// A copy of what was sent before arrives.
+    pub(super) fn arrive(&mut self, said: Said) -> &mut Self {
         self.referee.on_delivered(self.now, &said.frame(), false);
         self
     }

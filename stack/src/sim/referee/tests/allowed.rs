@@ -1,0 +1,106 @@
+//! What looks like a fault and is none: each case stands for seeds in which a rule was once stricter than an endpoint can be.
+
+use super::script::{MSS, Said, Script};
+use crate::sim::referee::Rule;
+
+/// A server that has sent `len` bytes and reset the connection; then a copy of the client's SYN arrives.
+fn reset_by_the_server(len: u32) -> Script {
+    let mut script = Script::open();
+    script.pass(Said::text(1, 1, len, 1));
+    script.pass(Said::reset(1, 1 + len, 1));
+    script.arrive(Said::syn(0));
+    script
+}
+
+/// A SYN cookie is the same for a minute.
+#[test]
+fn a_cookie_comes_again_after_a_reset_as_often_as_its_syn() {
+    let mut script = reset_by_the_server(100);
+    script.pass(Said::syn(1)).wait_ms(20).arrive(Said::syn(0));
+    script.pass(Said::syn(1)).is_right();
+    script.wait_ms(20).pass(Said::syn(1));
+    script.breaks(Rule::RtoFloor);
+}
+
+#[test]
+fn an_incarnation_may_lie_within_the_numbers_of_one_that_was_reset() {
+    let incarnation = 500;
+    let mut script = reset_by_the_server(1_000);
+    script.pass(Said {
+        incarnation,
+        ..Said::syn(1)
+    });
+    script.pass(Said {
+        incarnation,
+        ..Said::ack(1, 1, 1)
+    });
+    script.is_right();
+}
+
+#[test]
+fn another_incarnation_offers_less() {
+    let mut script = reset_by_the_server(100);
+    script.pass(Said {
+        incarnation: 500,
+        ..Said::syn(1).window(50_000)
+    });
+    script.is_right();
+}
+
+#[test]
+fn duplicates_of_a_second_loss_count_until_that_is_repaired() {
+    let mut script = Script::open();
+    let text = |n: u32| Said::text(0, 1 + n * MSS, MSS, 1);
+    script.pass(text(0));
+    (1..10).for_each(|n| {
+        script.lose(text(n));
+    });
+    // A duplicate while this much is on its way, which is acknowledged before the loss is repaired.
+    script.pass(Said::ack(1, 1, 1));
+    script.pass(Said::ack(1, 1, 1 + MSS));
+    script.lose(text(10)).pass(text(11));
+    for n in 12..32 {
+        script.pass(Said::ack(1, 1, 1 + MSS)).pass(text(n));
+    }
+    (1..10).for_each(|n| {
+        script.arrive(text(n));
+    });
+    script.pass(Said::ack(1, 1, 1 + 10 * MSS)).pass(text(32));
+    script.is_right();
+}
+
+/// It was delivered before the endpoint sent, and is noticed after that.
+#[test]
+fn an_ack_that_is_repeated_just_before_something_is_sent_counts_as_a_duplicate() {
+    let repeated = |after_ms: u64| {
+        let mut script = Script::open();
+        script.pass(Said::text(0, 1, MSS, 1));
+        script.pass(Said::text(1, 1, 10, 1 + MSS));
+        script.pass(Said::ack(1, 11, 1 + MSS)).wait_ms(after_ms);
+        script.lose(Said::text(0, 1 + MSS, MSS, 11));
+        script.pass(Said::text(0, 1 + 2 * MSS, MSS, 11));
+        script.pass(Said::ack(1, 11, 1 + MSS));
+        script.pass(Said::ack(1, 11, 1 + MSS));
+        script.pass(Said::text(0, 1 + MSS, MSS, 11));
+        script
+    };
+    repeated(0).is_right();
+    repeated(1).breaks(Rule::RtoFloor);
+}
+
+#[test]
+fn an_ack_of_an_incarnation_that_the_referee_forgot() {
+    let attacked = |syns: u32| {
+        let mut script = Script::open();
+        for n in 1..=syns {
+            script.forge(Said {
+                incarnation: n * 10_000,
+                ..Said::syn(0)
+            });
+        }
+        script.pass(Said::ack(1, 1, 5_000));
+        script
+    };
+    attacked(10).breaks(Rule::AckOfUndelivered);
+    attacked(70).is_right();
+}
