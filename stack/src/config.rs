@@ -254,7 +254,7 @@ impl ConfigSpec {
             Some(vlans) => LocalAddrs::in_vlans(&prefixes, vlans)?,
             None => LocalAddrs::new(&prefixes)?,
         };
-        let listeners = Listeners::new(self.listeners, &locals)?;
+        let listeners = Listeners::new(&self.listeners, &locals)?;
         for gateway in [
             self.gateway_v4.map(IpAddr::from),
             self.gateway_v6.map(IpAddr::from),

@@ -175,11 +175,8 @@ mod tests {
     fn modes_differ_in_port_and_policy() {
         let policy = |line| {
             let config = config(&args(line)).expect("valid");
-            config
-                .listeners
-                .configs()
-                .first()
-                .map(|listener| listener.policy)
+            let mut open = config.listeners.open();
+            open.next().map(|(_, listener)| listener.policy)
         };
         assert_eq!(policy("rst"), None);
         assert_eq!(policy("syn"), Some(SynPolicy::Embryo));

@@ -335,7 +335,7 @@ fn pools(args: &ServeArgs, listens: &[Listen], workers: u16) -> PoolSizes {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use stack::local::listener::SynPolicy;
+    use stack::local::listener::{ListenerId, SynPolicy};
 
     use super::*;
 
@@ -404,9 +404,10 @@ mod tests {
             "{TAP} --listen 80,81 --backlog 100 --max-connections 1001 --queues 2"
         ));
         let shares = Share::all(workers(&args).expect("two"));
+        let backlog = |config: &Config| Some(config.listeners.config(ListenerId(1))?.backlog);
         for (share, connections) in shares.zip([501, 500]) {
             let config = config(&args, &listens(&args), share).expect("valid");
-            assert_eq!(config.listeners.configs()[1].backlog, 50);
+            assert_eq!(backlog(&config), Some(50));
             let records = config.limits.records;
             assert_eq!((records.embryos.v4, records.embryos.v6), (100, 0));
             assert_eq!((records.parked.v4, records.parked.v6), (connections, 0));
@@ -446,9 +447,9 @@ mod tests {
             workers: 1,
         };
         let config = config(&args, &listens, alone).expect("valid");
-        let listeners = config.listeners.configs();
-        let of = |index: usize| {
-            let listener = listeners[index];
+        let of = |index: u16| {
+            let listener = config.listeners.config(ListenerId(index));
+            let listener = listener.expect("configured");
             (
                 listener.port,
                 listener.backlog,

@@ -1,4 +1,4 @@
-//! [`Listeners`]: which ports are open on which addresses, and what a SYN to them gets.
+//! [`Listeners`]: which ports are open on which addresses, and what a SYN to them gets; some are opened and closed at run time.
 //!
 //! It must never cost more than a bit test for a port on which nobody listens: that is the path of a SYN flood on closed
 //! ports.
@@ -54,7 +54,8 @@ impl ListenerConfig {
     }
 }
 
-/// Index of a listener in the configuration's order.
+/// The number of a listener: those of the configuration come first, in its order, then those of
+/// [`Cx::listen`](crate::worker::app::Cx::listen). No number is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u16);
 
@@ -72,7 +73,7 @@ pub enum ListenersError {
     },
     /// The address isn't ours, or nothing of the prefix is.
     NotLocal(LocalPrefix),
-    /// More than 65,535 listeners.
+    /// More than 65,535 listeners, those that were closed included.
     TooMany,
 }
 
@@ -96,7 +97,7 @@ impl fmt::Display for ListenersError {
                     "can't listen on {address}: it is none of our addresses; add it with --ip or --prefix"
                 )
             }
-            Self::TooMany => write!(f, "more than 65535 listeners; give fewer"),
+            Self::TooMany => write!(f, "more than 65535 listeners in one run; give fewer"),
         }
     }
 }
@@ -118,7 +119,8 @@ struct Place {
 /// and one on all addresses comes last.
 #[derive(Debug, Clone)]
 pub struct Listeners {
-    configs: Vec<ListenerConfig>,
+    /// By number; `None` for one that was closed.
+    configs: Vec<Option<ListenerConfig>>,
     /// One bit per port: somebody listens on it on some address. 8 KiB, so the test of random ports stays in L1.
     open_ports: Box<[u64; 1024]>,
     /// For an open port, where its listeners start in `by_port`; only read for open ports.
@@ -134,57 +136,105 @@ impl Listeners {
     ///
     /// # Errors
     /// [`ListenersError`] names the first that can't be.
-    pub fn new(configs: Vec<ListenerConfig>, locals: &LocalAddrs) -> Result<Self, ListenersError> {
-        let mut open_ports = Box::new([0u64; 1024]);
-        let mut by_port: Vec<Place> = Vec::with_capacity(configs.len());
-        for (index, config) in configs.iter().enumerate() {
-            let listener = ListenerId(u16::try_from(index).map_err(|_| ListenersError::TooMany)?);
-            let port = config.port;
-            if port == 0 {
-                return Err(ListenersError::PortZero);
-            }
-            let prefix_len = match &config.address {
-                Some(prefix) => i16::from(prefix.prefix_len()),
-                None => -1,
-            };
-            let places = ids(config, locals)?.into_iter();
-            let places = places.map(|(first, last)| Place {
-                port,
-                first,
-                last,
-                prefix_len,
-                listener,
-            });
-            by_port.extend(places);
-            open_ports[usize::from(port >> 6)] |= 1 << (port & 63);
+    pub fn new(configs: &[ListenerConfig], locals: &LocalAddrs) -> Result<Self, ListenersError> {
+        let mut listeners = Self {
+            configs: Vec::with_capacity(configs.len()),
+            open_ports: Box::new([0; 1024]),
+            first_of_port: Box::new([0; 65_536]),
+            by_port: Vec::with_capacity(configs.len()),
+            // With 65,536 addresses there is but one VLAN.
+            ids_per_vlan: u16::try_from(locals.len()).unwrap_or(0),
+        };
+        for config in configs {
+            listeners.add(*config, locals)?;
         }
+        listeners.index()?;
+        Ok(listeners)
+    }
+
+    /// Opens a port.
+    ///
+    /// # Errors
+    /// [`ListenersError`]; nothing has changed then.
+    pub fn listen(
+        &mut self,
+        config: ListenerConfig,
+        locals: &LocalAddrs,
+    ) -> Result<ListenerId, ListenersError> {
+        let id = self.add(config, locals)?;
+        if let Err(error) = self.index() {
+            self.configs.pop();
+            self.by_port.retain(|place| place.listener != id);
+            self.index()?;
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Closes a listener. False when there is none of this number.
+    pub fn unlisten(&mut self, id: ListenerId) -> bool {
+        let config = self.configs.get_mut(usize::from(id.0));
+        if config.and_then(Option::take).is_none() {
+            return false;
+        }
+        self.by_port.retain(|place| place.listener != id);
+        // Those that are left differ as before.
+        self.index().is_ok()
+    }
+
+    /// Adds a listener that no port leads to yet.
+    fn add(
+        &mut self,
+        config: ListenerConfig,
+        locals: &LocalAddrs,
+    ) -> Result<ListenerId, ListenersError> {
+        let number = u16::try_from(self.configs.len());
+        let listener = ListenerId(number.map_err(|_| ListenersError::TooMany)?);
+        let port = config.port;
+        if port == 0 {
+            return Err(ListenersError::PortZero);
+        }
+        let prefix_len = match &config.address {
+            Some(prefix) => i16::from(prefix.prefix_len()),
+            None => -1,
+        };
+        let places = ids(&config, locals)?.into_iter();
+        self.by_port.extend(places.map(|(first, last)| Place {
+            port,
+            first,
+            last,
+            prefix_len,
+            listener,
+        }));
+        self.configs.push(Some(config));
+        Ok(listener)
+    }
+
+    /// Sorts the places and lets each open port lead to its own.
+    fn index(&mut self) -> Result<(), ListenersError> {
+        let by_port = &mut self.by_port;
         by_port.sort_by_key(|place| (place.port, -place.prefix_len, place.first));
         let is_same = |pair: &[Place]| {
             let key = |place: &Place| (place.port, place.prefix_len, place.first);
             key(&pair[0]) == key(&pair[1])
         };
         if let Some(pair) = by_port.windows(2).find(|pair| is_same(pair)) {
+            let config = self.configs[usize::from(pair[1].listener.0)];
             return Err(ListenersError::Twice {
-                address: configs[usize::from(pair[1].listener.0)].address,
+                address: config.and_then(|config| config.address),
                 port: pair[1].port,
             });
         }
         if by_port.len() > usize::from(u16::MAX) {
             return Err(ListenersError::TooMany);
         }
-        let mut first_of_port = Box::new([0u16; 65_536]);
-        for (index, place) in by_port.iter().enumerate().rev() {
+        self.open_ports.fill(0);
+        for (index, Place { port, .. }) in by_port.iter().enumerate().rev() {
             // At most 65,535 places, checked above.
-            first_of_port[usize::from(place.port)] = index as u16;
+            self.first_of_port[usize::from(*port)] = index as u16;
+            self.open_ports[usize::from(port >> 6)] |= 1 << (port & 63);
         }
-        Ok(Self {
-            configs,
-            open_ports,
-            first_of_port,
-            by_port,
-            // With 65,536 addresses there is but one VLAN.
-            ids_per_vlan: u16::try_from(locals.len()).unwrap_or(0),
-        })
+        Ok(())
     }
 
     /// The listener for a segment to `port` of `local`.
@@ -218,17 +268,18 @@ impl Listeners {
             .map(|place| place.listener)
     }
 
-    /// The configuration of a listener of this set.
+    /// The configuration of a listener; `None` when it was closed, or there never was one of this number.
     #[must_use]
     #[inline]
     pub fn config(&self, id: ListenerId) -> Option<&ListenerConfig> {
-        self.configs.get(usize::from(id.0))
+        self.configs.get(usize::from(id.0))?.as_ref()
     }
 
-    /// All listeners, in the configuration's order.
-    #[must_use]
-    pub fn configs(&self) -> &[ListenerConfig] {
-        &self.configs
+    /// All open listeners, by number.
+    pub fn open(&self) -> impl Iterator<Item = (ListenerId, &ListenerConfig)> {
+        // No more listeners than numbers for them.
+        let numbered = self.configs.iter().enumerate();
+        numbered.filter_map(|(index, config)| Some((ListenerId(index as u16), config.as_ref()?)))
     }
 }
 
@@ -290,7 +341,7 @@ mod tests {
             if swap {
                 configs.reverse();
             }
-            let listeners = Listeners::new(configs, &locals).expect("no conflict");
+            let listeners = Listeners::new(&configs, &locals).expect("no conflict");
             let find = |local, port| {
                 listeners
                     .find(local, port)
@@ -323,7 +374,7 @@ mod tests {
             of_prefix("198.18.0.0", 16),
             listener(Some(A), 81),
         ];
-        let listeners = Listeners::new(configs, &locals).expect("no conflict");
+        let listeners = Listeners::new(&configs, &locals).expect("no conflict");
         for (address, port, id) in [
             ("198.18.64.127", 80, Some(0)),
             ("198.18.64.128", 80, Some(1)),
@@ -342,7 +393,7 @@ mod tests {
         let vlans = [6, 0, 5].map(VlanId);
         let locals = LocalAddrs::in_vlans(&[host(A), host(B)], &vlans).expect("two hosts");
         let configs = vec![listener(Some(B), 80), listener(None, 81)];
-        let listeners = Listeners::new(configs, &locals).expect("no conflict");
+        let listeners = Listeners::new(&configs, &locals).expect("no conflict");
         for vlan in vlans {
             let [a, b] = [A, B].map(|address| locals.find(vlan, address).expect("ours"));
             assert_eq!(listeners.find(a, 80), None, "{vlan}");
@@ -352,9 +403,39 @@ mod tests {
     }
 
     #[test]
+    fn ports_open_and_close_at_run_time_and_no_number_comes_twice() {
+        let locals = locals();
+        let a = locals.find(VlanId::UNTAGGED, A).expect("ours");
+        let configs = [listener(None, 80), listener(None, 81)];
+        let mut listeners = Listeners::new(&configs, &locals).expect("no conflict");
+        let added = listeners.listen(listener(Some(A), 80), &locals);
+        assert_eq!(added, Ok(ListenerId(2)));
+        assert_eq!(listeners.find(a, 80), Some(ListenerId(2)), "the address");
+        assert!(listeners.unlisten(ListenerId(2)));
+        assert_eq!(listeners.find(a, 80), Some(ListenerId(0)), "all addresses");
+        assert!(!listeners.unlisten(ListenerId(2)), "once");
+        assert!(!listeners.unlisten(ListenerId(3)), "never there");
+        assert!(listeners.unlisten(ListenerId(0)));
+        assert_eq!(listeners.find(a, 80), None);
+        assert_eq!(listeners.find(a, 81), Some(ListenerId(1)));
+        let twice = listeners.listen(listener(None, 81), &locals);
+        let address = None;
+        let port = 81;
+        assert_eq!(twice, Err(ListenersError::Twice { address, port }));
+        assert_eq!(listeners.find(a, 81), Some(ListenerId(1)), "as before");
+        assert_eq!(
+            listeners.listen(listener(None, 80), &locals),
+            Ok(ListenerId(3))
+        );
+        let open: Vec<u16> = listeners.open().map(|(id, _)| id.0).collect();
+        assert_eq!(open, [1, 3]);
+        assert_eq!(listeners.config(ListenerId(0)), None);
+    }
+
+    #[test]
     fn conflicts_and_strangers_are_refused() {
         let stranger = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 9));
-        let error = |configs| Listeners::new(configs, &locals()).expect_err("refused");
+        let error = |configs: Vec<ListenerConfig>| Listeners::new(&configs, &locals()).expect_err("refused");
         assert_eq!(error(vec![listener(None, 0)]), ListenersError::PortZero);
         assert_eq!(
             error(vec![listener(Some(stranger), 1)]),

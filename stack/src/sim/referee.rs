@@ -32,6 +32,9 @@ use self::stream::Streams;
 use super::host_id::HostId;
 use crate::time::Instant;
 
+/// How long a segment waits for its neighbour's address, at most.
+const HELD_MAX: Duration = Duration::from_secs(3);
+
 /// TSvals that are remembered at least; a TSecr older than those is no longer looked for.
 const TSVALS_KEPT: usize = 4096;
 
@@ -161,6 +164,8 @@ impl Bounds {
 /// A segment as it is sent, and what a rule needs besides the streams.
 struct Sent<'a> {
     now: Instant,
+    /// When it was built at the earliest.
+    built_at: Instant,
     segment: &'a Segment<'a>,
     /// The place of SEG.SEQ in its stream.
     at: u32,
@@ -218,6 +223,8 @@ pub(super) struct Referee {
     flows: BTreeMap<FlowName, Flow>,
     /// By host.
     bounds: Vec<Option<Bounds>>,
+    /// When a host last sent something that isn't TCP, by host: it may have asked for a neighbour's address.
+    asked_at: Vec<Option<Instant>>,
     /// A frame was too large for a link.
     is_narrow: bool,
 }
@@ -228,6 +235,7 @@ impl Referee {
         let at = usize::from(host.0);
         self.bounds.resize(self.bounds.len().max(at + 1), None);
         self.bounds[at] = Some(bounds);
+        self.asked_at.resize(self.bounds.len(), None);
     }
 
     /// A frame was too large for a link.
@@ -246,9 +254,12 @@ impl Referee {
 
     /// A worker of a host of ours sends a frame. Gives the rules that it breaks.
     pub(super) fn on_sent(&mut self, now: Instant, host: HostId, frame: &[u8]) -> Vec<Violation> {
+        let asked_at = self.asked_at.get_mut(usize::from(host.0));
         let Some((name, sender, segment)) = Segment::read(frame) else {
+            asked_at.into_iter().for_each(|at| *at = Some(now));
             return Vec::new();
         };
+        let held_since = asked_at.and_then(|at| at.filter(|at| now - *at < HELD_MAX));
         let opens = segment.has(SYN) && !segment.has(ACK) && !segment.has(RST);
         let flow = match self.flows.entry(name) {
             Entry::Occupied(place) => place.into_mut(),
@@ -266,7 +277,8 @@ impl Referee {
             return Vec::new();
         }
         let mut found = Found::default();
-        judge(now, &segment, bounds, own, peer, &mut found);
+        let times = [held_since.unwrap_or(now), now];
+        judge(times, &segment, bounds, own, peer, &mut found);
         let is_judged = peer.host.is_some() && !own.is_rebooted;
         let holds = |rule: &Rule| {
             let is_void = (is_forged && !rule.outlasts_forgery())
@@ -329,9 +341,10 @@ impl Referee {
     }
 }
 
-/// Holds a segment that isn't a reset against all rules, and notes it.
+/// Holds a segment that isn't a reset against all rules, and notes it. It was built at the first of these times at the earliest, and
+/// is sent at the second.
 fn judge(
-    now: Instant,
+    [built_at, now]: [Instant; 2],
     segment: &Segment<'_>,
     bounds: &Bounds,
     own: &mut Half,
@@ -359,6 +372,7 @@ fn judge(
     let announced = other.as_ref().and_then(|other| other.mss);
     let sent = Sent {
         now,
+        built_at,
         segment,
         at: stream.place(segment.seq),
         mss: announced.unwrap_or(u16::MAX).max(bounds.mss_min).into(),

@@ -1,11 +1,11 @@
 //! [`AcceptQueues`]: established connections that wait for the application to take them, per listener.
 //!
-//! It must never hold more than a listener's backlog and one, as on Linux, and never allocate after construction.
+//! It must never hold more than a listener's backlog and one, as on Linux, and never allocate but where a port opens.
 
 use std::collections::VecDeque;
 
 use crate::conn::ConnId;
-use crate::local::listener::{ListenerConfig, ListenerId};
+use crate::local::listener::{ListenerConfig, ListenerId, Listeners};
 
 /// The queue of one listener.
 #[derive(Debug)]
@@ -20,7 +20,10 @@ struct Queue {
 /// The queues of all listeners of one worker.
 #[derive(Debug)]
 pub(super) struct AcceptQueues {
+    /// By the number of their listener.
     queues: Vec<Queue>,
+    /// More than these can't wait.
+    connections: u64,
     /// How many of them are full: a flood of SYNs asks for no more.
     full: u32,
 }
@@ -34,19 +37,35 @@ impl Queue {
 impl AcceptQueues {
     /// Empty queues, each for its listener's backlog and one, but for no more than `connections`: so many there can be.
     #[must_use]
-    pub(super) fn new(listeners: &[ListenerConfig], connections: u64) -> Self {
-        let queue = |listener: &ListenerConfig| {
-            let places = listener.backlog.saturating_add(1);
-            let reserved = u64::from(places).min(connections);
-            Queue {
-                waiting: VecDeque::with_capacity(reserved as usize),
-                places,
-                refused: 0,
-            }
-        };
-        Self {
-            queues: listeners.iter().map(queue).collect(),
+    pub(super) fn new(listeners: &Listeners, connections: u64) -> Self {
+        let mut queues = Self {
+            queues: Vec::new(),
+            connections,
             full: 0,
+        };
+        for (id, config) in listeners.open() {
+            queues.open(id, config);
+        }
+        queues
+    }
+
+    /// A queue for a new listener, whose number is the next one.
+    pub(super) fn open(&mut self, listener: ListenerId, config: &ListenerConfig) {
+        debug_assert_eq!(usize::from(listener.0), self.queues.len());
+        let places = config.backlog.saturating_add(1);
+        let reserved = u64::from(places).min(self.connections);
+        self.queues.push(Queue {
+            waiting: VecDeque::with_capacity(reserved as usize),
+            places,
+            refused: 0,
+        });
+    }
+
+    /// The listener was closed, and nobody waits any more: its memory goes.
+    pub(super) fn close(&mut self, listener: ListenerId) {
+        if let Some(queue) = self.queues.get_mut(usize::from(listener.0)) {
+            debug_assert!(queue.waiting.is_empty(), "they were reset before");
+            queue.waiting = VecDeque::new();
         }
     }
 

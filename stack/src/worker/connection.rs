@@ -177,14 +177,16 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Whether a listener's accept queue is full (or closed, at the end of a run), and if so, whether its connections are to
-    /// be reset then.
+    /// Whether a listener's accept queue is full (or the listener closed, at the end of a run or before), and if so, whether its
+    /// connections are to be reset then.
     fn accept_overflow(&mut self, listener: ListenerId) -> Option<bool> {
         let endpoint = &mut self.endpoint;
         if endpoint.ports_closed {
             return Some(true);
         }
-        let config = endpoint.config.listeners.config(listener)?;
+        let Some(config) = endpoint.listeners.config(listener) else {
+            return Some(true);
+        };
         if !endpoint.accept_queues.is_full(listener) {
             return None;
         }

@@ -13,7 +13,7 @@ use crate::conn::connections::{Conn, Parts, Slot};
 use crate::conn::{ConnFlags, ConnId, EndDue, FlowKey, Kind};
 use crate::counters::Counter;
 use crate::local::addresses::LocalId;
-use crate::local::listener::ListenerId;
+use crate::local::listener::{ListenerConfig, ListenerId, ListenersError};
 use crate::nic::{Nic, PoolClass};
 use crate::queue::item::{StaticId, TxItem};
 use crate::queue::rx_queue::Chunk;
@@ -92,6 +92,42 @@ impl<'a, N: Nic, S> Cx<'a, N, S> {
     }
 }
 
+/// Listening. Each worker has listeners of its own: a port whose connections may come to any worker is to be opened by the app
+/// of each.
+impl<N: Nic, S> Cx<'_, N, S> {
+    /// Opens a port on this worker. Its SYNs are answered from now on, [`crate::worker::app::App::on_accept_ready`] follows.
+    ///
+    /// # Errors
+    /// [`ListenersError`]; nothing has changed then.
+    pub fn listen(&mut self, config: ListenerConfig) -> Result<ListenerId, ListenersError> {
+        self.core.endpoint.listen(config)
+    }
+
+    /// Closes a listener of this worker: SYNs get what closed ports answer, connections that wait to be accepted are reset, half-open
+    /// ones when they complete. Those that were accepted go on. False when there is no listener of this number.
+    pub fn unlisten(&mut self, listener: ListenerId) -> bool {
+        if !self.core.endpoint.listeners.unlisten(listener) {
+            return false;
+        }
+        self.empty_accept_queue(listener);
+        self.core.endpoint.accept_queues.close(listener);
+        true
+    }
+
+    /// The configuration of a listener; `None` when it was closed.
+    #[must_use]
+    pub fn listener_config(&self, listener: ListenerId) -> Option<&ListenerConfig> {
+        self.core.endpoint.listeners.config(listener)
+    }
+
+    /// Resets what waits to be accepted.
+    pub(super) fn empty_accept_queue(&mut self, listener: ListenerId) {
+        while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
+            self.abort(id);
+        }
+    }
+}
+
 /// Opening.
 impl<N: Nic, S> Cx<'_, N, S> {
     /// The oldest connection of a listener's accept queue; [`crate::worker::app::App::on_open`] follows this callback, then
@@ -153,7 +189,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
                 Ok(())
             }
         };
-        let listens = |port| endpoint.config.listeners.find(local, port).is_some();
+        let listens = |port| endpoint.listeners.find(local, port).is_some();
         let port = match how.local_port {
             Some(port) if port != 0 => check(port).map(|()| port)?,
             _ => {

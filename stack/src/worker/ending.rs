@@ -5,7 +5,6 @@
 
 use super::Worker;
 use super::cx::Cx;
-use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::time::Instant;
 use crate::worker::app::App;
@@ -58,12 +57,10 @@ impl<N: Nic, A: App> Worker<N, A> {
     }
 
     fn empty_accept_queues(&mut self, now: Instant) {
-        for index in 0..self.core.endpoint.config.listeners.configs().len() {
-            // A valid configuration has no more listeners than numbers for them.
-            let listener = ListenerId(index as u16);
-            while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
-                self.cx(now).abort(id);
-            }
+        let open = self.core.endpoint.listeners.open();
+        let listeners: Vec<_> = open.map(|(listener, _)| listener).collect();
+        for listener in listeners {
+            self.cx(now).empty_accept_queue(listener);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::config::{ClosedPolicy, Config};
 use crate::conn::spent_cookies::SpentCookies;
 use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
-use crate::local::listener::ListenerId;
+use crate::local::listener::{ListenerConfig, ListenerId, Listeners, ListenersError};
 use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
 use crate::tcp::isn::IsnKey;
@@ -62,6 +62,8 @@ pub(super) enum EndpointVerdict {
 /// The half of a worker that knows no frames. What it does with embryos and with connections at rest stands in the sibling files.
 pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
+    /// The open ports: those of the configuration at first.
+    pub(super) listeners: Listeners,
     pub(super) table: ConnTable,
     pub(super) counters: Counters,
     pub(super) hasher: FlowHasher,
@@ -102,10 +104,11 @@ impl Endpoint {
             cookies: CookieKey::new(&secrets.cookie),
             spent_cookies: SpentCookies::new(config.limits.spent_cookies, memory)?,
             accept_queues: AcceptQueues::new(
-                config.listeners.configs(),
+                &config.listeners,
                 config.limits.records.open.total(),
             ),
-            embryos: vec![0; config.listeners.configs().len()],
+            embryos: vec![0; config.listeners.open().count()],
+            listeners: config.listeners.clone(),
             cookie_sent_at: None,
             mtu,
             icmp_errors: TokenBucket::new(config.limits.icmp_errors_pps),
@@ -147,9 +150,17 @@ impl Endpoint {
         }
     }
 
+    /// Opens a port.
+    pub(super) fn listen(&mut self, config: ListenerConfig) -> Result<ListenerId, ListenersError> {
+        let listener = self.listeners.listen(config, &self.config.locals)?;
+        self.accept_queues.open(listener, &config);
+        self.embryos.push(0);
+        Ok(listener)
+    }
+
     /// The listener of this flow's port, while ports are open.
     pub(super) fn listener_of(&self, key: &FlowKey) -> Option<ListenerId> {
-        let listener = self.config.listeners.find(key.local(), key.local_port());
+        let listener = self.listeners.find(key.local(), key.local_port());
         listener.filter(|_| !self.ports_closed)
     }
 
@@ -162,7 +173,6 @@ impl Endpoint {
         now: Instant,
     ) -> EndpointVerdict {
         match self
-            .config
             .listeners
             .find(meta.key.local(), meta.key.local_port())
         {

@@ -34,7 +34,7 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> EndpointVerdict {
-        let Some(config) = self.config.listeners.config(listener) else {
+        let Some(config) = self.listeners.config(listener) else {
             return self.ended(Counter::ListenDropped);
         };
         // Told apart by a test and not by a match: cookies are what a flood meets, and a jump through a table costs it 10 %.
@@ -164,7 +164,7 @@ impl Endpoint {
         iss_after: SeqNum,
         now: Instant,
     ) -> EndpointVerdict {
-        let listeners = &self.config.listeners;
+        let listeners = &self.listeners;
         let open = self.listener_of(&meta.key);
         let Some((listener, &config)) = open.and_then(|id| Some((id, listeners.config(id)?)))
         else {
@@ -410,7 +410,7 @@ impl Endpoint {
     }
 
     /// An embryo whose SYN-ACK is due again: its key, where it goes, and the SYN-ACK, with the next deadline set. Embryos that have had
-    /// all their retransmissions end on the way; at most `budget` records are touched.
+    /// all their retransmissions, or whose listener was closed, end on the way; at most `budget` records are touched.
     pub(super) fn due_syn_ack(
         &mut self,
         now: Instant,
@@ -422,7 +422,8 @@ impl Endpoint {
             let key = self.table.key(found)?;
             let embryo = *self.table.embryo(found)?;
             let sent = self.table.embryo_retransmits(found)?;
-            if sent >= u16::from(self.config.handshake.syn_ack_retries) {
+            let is_closed = self.listeners.config(ListenerId(embryo.listener)).is_none();
+            if is_closed || sent >= u16::from(self.config.handshake.syn_ack_retries) {
                 if self.table.remove(found, self.hasher.hash(&key)) {
                     self.leave_backlog(&embryo);
                 }

@@ -23,6 +23,7 @@ mod ending;
 mod forged_acks;
 mod info;
 mod lines;
+mod listening;
 mod link;
 mod neighbors;
 mod notices;

@@ -74,7 +74,10 @@ fn jain_percent(rcv_bufs: [u32; 2]) -> u64 {
     });
     let mut other = HostSpec::new(3);
     far(&mut other, rcv_bufs[1]);
-    other.config.listeners = show.world.config(show.server).listeners.configs().to_vec();
+    other.config.listeners = {
+        let listeners = &show.world.config(show.server).listeners;
+        listeners.open().map(|(_, config)| *config).collect()
+    };
     let other = show.world.add_host(other, |_| Puppet::default());
     let servers = [show.server, other.expect("a host")];
     let first = show.established(Connect::default());

@@ -4,6 +4,8 @@
 //! It must never know less than the endpoint that it is about: what was delivered may have been dropped behind the wire, so each
 //! bound in it is an upper one.
 
+use std::collections::VecDeque;
+
 use super::ranges::Ranges;
 use super::recovery::Recovery;
 use super::segment::{ACK, FIN, RST, SYN, Segment};
@@ -54,6 +56,8 @@ pub(super) struct Stream {
     pub(super) sacked: Ranges,
     pub(super) recovery: Recovery,
     pub(super) timing: Timer,
+    /// Where segments ended that aren't acknowledged, as they were sent first.
+    ends: VecDeque<u32>,
 }
 
 /// A right edge that a receiver offered, and the acknowledgment beside it.
@@ -86,7 +90,14 @@ impl Stream {
             sacked: Ranges::default(),
             recovery: Recovery::default(),
             timing: Timer::new(now),
+            ends: VecDeque::new(),
         }
+    }
+
+    /// Whether a segment is less than what was sent first from there: its path takes less than before.
+    pub(super) fn is_cut(&self, at: u32, len: u32) -> bool {
+        let first = self.ends.partition_point(|end| *end <= at);
+        at > 0 && self.ends.get(first).is_some_and(|end| at + len < *end)
     }
 
     /// The place of a sequence number in this stream.
@@ -272,8 +283,12 @@ impl Streams {
 pub(super) fn note(stream: &mut Stream, segment: &Segment<'_>) {
     let end = stream.place(segment.seq).wrapping_add(segment.len());
     // What lies below SND.NXT may not have left for want of a buffer: an ACK from there doesn't say that it was sent.
-    if segment.len() > 0 {
-        stream.next = stream.next.max(end);
+    if segment.len() > 0 && end > stream.next {
+        stream.next = end;
+        let acked = stream.acked;
+        let open = stream.ends.partition_point(|end| *end <= acked);
+        stream.ends.drain(..open);
+        stream.ends.push_back(end);
     }
     stream.is_synchronised |= !segment.has(SYN);
     if segment.has(FIN) {

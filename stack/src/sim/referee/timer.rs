@@ -17,6 +17,8 @@ pub(super) struct Timer {
     pub(super) left: u32,
     /// When that was, at the earliest.
     pub(super) started_at: Instant,
+    /// The TSval of the segment that did it, which was built then but may have waited for its neighbour's address.
+    pub(super) started_tsval: Option<u32>,
     /// An acknowledgment did that.
     pub(super) by_ack: bool,
     /// Timeouts since then.
@@ -67,6 +69,7 @@ impl Timer {
         Self {
             left: 0,
             started_at: now,
+            started_tsval: None,
             by_ack: false,
             timeouts: 0,
             excuses: 0,
@@ -100,6 +103,7 @@ impl Timer {
         self.left = ack;
         if !(is_later && self.recover.is_some()) {
             self.started_at = now;
+            self.started_tsval = None;
         }
         self.by_ack = true;
         self.timeouts = 0;

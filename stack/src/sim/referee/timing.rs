@@ -26,12 +26,21 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
     if len == 0 {
         return false;
     }
+    let is_cut = own.is_cut(at, len);
     let timing = &mut own.timing;
+    if is_cut {
+        // It has found its path to be smaller, and what it lost to be too large (RFC 4821 §7.7).
+        timing.excuse(1);
+    }
     if at >= own.next {
         if own.acked >= own.next {
             own.recovery.on_start(at, sent.now);
             timing.left = at;
-            timing.started_at = sent.now;
+            timing.started_tsval = sent.segment.options.timestamps.map(|[tsval, _]| tsval);
+            timing.started_at = match timing.started_tsval {
+                Some(_) => sent.now,
+                None => sent.built_at,
+            };
             timing.by_ack = false;
             timing.timeouts = 0;
             timing.is_resent = false;
@@ -57,7 +66,7 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
     let is_timeout = at == timing.left && timing.excuses == 0 && !is_answer;
     if is_timeout {
         timing.timeouts += 1;
-        let took = sent.now - timing.started_at;
+        let took = elapsed(sent, timing);
         let floor = match (sent.segment.has(SYN), sent.segment.has(super::segment::ACK)) {
             (true, true) => sent.bounds.rto_initial.min(sent.bounds.syn_ack_rto),
             (true, false) => sent.bounds.rto_initial,
@@ -94,6 +103,17 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
         loss.until = loss.until.max(own.next);
     }
     is_timeout
+}
+
+/// How long the timer has run, at most: the segment that started it was built at its TSval.
+fn elapsed(sent: &Sent<'_>, timing: &Timer) -> Duration {
+    let took = sent.now - timing.started_at;
+    match (timing.started_tsval, sent.segment.options.timestamps) {
+        (Some(before), Some([tsval, _])) => {
+            took.max(Duration::from_millis(tsval.wrapping_sub(before).into()))
+        }
+        _ => took,
+    }
 }
 
 /// After a timeout one segment is sent before something is acknowledged (RFC 5681 §3.1: the loss window).

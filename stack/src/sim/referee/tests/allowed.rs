@@ -104,3 +104,38 @@ fn an_ack_of_an_incarnation_that_the_referee_forgot() {
     attacked(10).breaks(Rule::AckOfUndelivered);
     attacked(70).is_right();
 }
+
+/// With timestamps it says when it was built, without them only its host's question shows that it may have waited.
+#[test]
+fn a_segment_that_waited_for_its_neighbour_started_the_timer_when_it_was_built() {
+    let mut stamped = Script::open_with_timestamps();
+    stamped.wait_ms(80);
+    stamped.lose(Said::text(0, 1, 500, 1).timestamps(100, 900));
+    stamped.wait_ms(920);
+    stamped.pass(Said::text(0, 1, 500, 1).timestamps(1_100, 900));
+    stamped.is_right();
+    for asks in [true, false] {
+        let mut plain = Script::open();
+        if asks {
+            plain.ask(0);
+        }
+        plain.wait_ms(80).lose(Said::text(0, 1, MSS, 1));
+        plain.wait_ms(920).pass(Said::text(0, 1, MSS, 1));
+        if asks {
+            plain.is_right();
+        } else {
+            plain.breaks(Rule::RtoFloor);
+        }
+    }
+}
+
+/// What one connection has found out about a path, others use at once.
+#[test]
+fn a_segment_that_is_cut_for_a_smaller_path_is_no_timeout() {
+    let mut script = Script::open();
+    script.lose(Said::text(0, 1, MSS, 1)).wait_ms(300);
+    for n in 0..2 {
+        script.pass(Said::text(0, 1 + n * 500, 500, 1));
+    }
+    script.is_right();
+}

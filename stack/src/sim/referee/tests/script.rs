@@ -188,6 +188,13 @@ impl Script {
         self
     }
 
+    /// This side's host asks for a neighbour's address.
+    pub(super) fn ask(&mut self, side: u16) -> &mut Self {
+        let question = [[0xff; 12].as_slice(), &[8, 6], &[0; 28]].concat();
+        self.referee.on_sent(self.now, HostId(side), &question);
+        self
+    }
+
     /// It is sent, and gets lost.
     pub(super) fn lose(&mut self, said: Said) -> &mut Self {
         let host = HostId(said.side as u16);
