@@ -65,6 +65,8 @@ pub(super) struct Stream {
 pub(super) struct Offer {
     /// The ISS of the receiver's own stream: a SYN that comes again opens another one after a reset.
     pub(super) by: u32,
+    /// When it was sent.
+    pub(super) at: Instant,
     pub(super) ack: u32,
     pub(super) edge: u32,
 }

@@ -139,3 +139,18 @@ fn a_segment_that_is_cut_for_a_smaller_path_is_no_timeout() {
     }
     script.is_right();
 }
+
+#[test]
+fn an_answer_from_rest_leaves_behind_what_is_sent_in_the_same_turn() {
+    for waits_ms in [0, 1] {
+        let mut script = Script::open();
+        script.pass(Said::text(0, 1, 500, 1));
+        script.pass(Said::ack(1, 1, 501)).wait_ms(waits_ms);
+        script.pass(Said::ack(1, 1, 501).window(990));
+        if waits_ms == 0 {
+            script.is_right();
+        } else {
+            script.breaks(Rule::EdgeRetreats);
+        }
+    }
+}
