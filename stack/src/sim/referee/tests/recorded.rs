@@ -177,7 +177,12 @@ fn one_changed_frame_breaks_the_rule_that_it_is_about() {
         frame[TCP + 8..TCP + 12].copy_from_slice(&ack.wrapping_add(2 * 1448).to_be_bytes());
     });
     assert_eq!(broken(&acks), only(Rule::AckOfUndelivered));
-    let windows = changed(&moments, of_server, |frame| {
+    // Of two ACKs in one turn the later one may offer less: an answer from rest.
+    let is_alone = |one: &Moment| {
+        let of_turn = |other: &&Moment| other.is_sent && other.at == one.at;
+        of_server(one) && moments.iter().filter(of_turn).count() == 1
+    };
+    let windows = changed(&moments, is_alone, |frame| {
         frame[TCP + 14..TCP + 16].copy_from_slice(&[0, 1]);
     });
     assert_eq!(broken(&windows), only(Rule::EdgeRetreats));
