@@ -20,6 +20,7 @@ mod handshake;
 mod held;
 mod icmp_errors;
 mod info;
+mod keeping;
 mod look;
 mod neighborhood;
 mod new_states;

@@ -52,6 +52,8 @@ pub struct Conn {
     pub rx: RxQueue,
     /// What was received ahead of a gap.
     pub ahead: OutOfOrder,
+    /// What the application has read, from whomever, and keeps here.
+    pub kept: RxQueue,
     /// Its name.
     pub id: ConnId,
     /// Where its record stands in the table.
@@ -64,26 +66,28 @@ pub struct Conn {
     pub link: Option<LinkPeer>,
     /// [`crate::path::Paths::epoch`] when it last asked for its path.
     pub path_epoch: u32,
-    bits: u8,
+    bits: u16,
 }
 
 impl Conn {
     /// The application has accepted it, or opened it.
-    pub const OWNED: u8 = 1;
+    pub const OWNED: u16 = 1;
     /// It stands in the list of those to be asked for output.
-    const DIRTY: u8 = 1 << 1;
+    const DIRTY: u16 = 1 << 1;
     /// It is there: a place keeps what it held last, so that its lines can be prefetched without reading any of them.
-    pub(super) const LIVE: u8 = 1 << 7;
+    pub(super) const LIVE: u16 = 1 << 7;
     /// Bytes have arrived that the application has not heard of.
-    pub const NEWS: u8 = 1 << 2;
+    pub const NEWS: u16 = 1 << 2;
     /// A send was refused: the application is to hear when there is room.
-    pub const WANTS_ROOM: u8 = 1 << 3;
+    pub const WANTS_ROOM: u16 = 1 << 3;
     /// The application has heard that the connection opened.
-    pub const ANNOUNCED: u8 = 1 << 4;
+    pub const ANNOUNCED: u16 = 1 << 4;
     /// The application is to hear that the peer closed.
-    pub const PEER_CLOSED: u8 = 1 << 5;
+    pub const PEER_CLOSED: u16 = 1 << 5;
     /// It stands in the list of those whose application is to hear of an ICMP error.
-    const HAS_ERROR: u8 = 1 << 6;
+    const HAS_ERROR: u16 = 1 << 6;
+    /// The application holds back what fills no segment.
+    pub const CORKED: u16 = 1 << 8;
 
     /// A new connection without anything queued.
     #[must_use]
@@ -102,6 +106,7 @@ impl Conn {
             tx: TxQueue::default(),
             rx: RxQueue::default(),
             ahead: OutOfOrder::default(),
+            kept: RxQueue::default(),
             id,
             found,
             key,
@@ -134,19 +139,19 @@ impl Conn {
     /// Whether the bit is set; of several, whether any is.
     #[must_use]
     #[inline]
-    pub const fn has(&self, bit: u8) -> bool {
+    pub const fn has(&self, bit: u16) -> bool {
         self.bits & bit != 0
     }
 
     /// Sets a bit.
     #[inline]
-    pub const fn set(&mut self, bit: u8) {
+    pub const fn set(&mut self, bit: u16) {
         self.bits |= bit;
     }
 
     /// Clears a bit, and says whether it was set.
     #[inline]
-    pub const fn take(&mut self, bit: u8) -> bool {
+    pub const fn take(&mut self, bit: u16) -> bool {
         let had = self.has(bit);
         self.bits &= !bit;
         had
@@ -161,15 +166,17 @@ impl Conn {
         prefetch_read(&self.bits);
     }
 
-    /// What the protocol may send beyond what it has sent.
+    /// What the protocol may send beyond what it has sent: under a cork, full segments only.
     #[must_use]
     #[inline]
     pub fn unsent(&self) -> Unsent {
         // SYN and FIN in flight are no text: with either there is nothing unsent, or nothing that may be sent yet.
         let unsent = self.tx.len().saturating_sub(self.tcb.flight().into());
-        Unsent {
-            len: unsent.min(u64::from(u32::MAX)) as u32,
+        let mut len = unsent.min(u64::from(u32::MAX)) as u32;
+        if self.has(Self::CORKED) {
+            len -= len.checked_rem(self.tcb.mss()).unwrap_or(0);
         }
+        Unsent { len }
     }
 
     /// Places for sending that it may hold while they are scarce: as many as the peer has taken segments, and two more; one
@@ -389,6 +396,7 @@ impl<F> Connections<F> {
         conn.tx.clear(chunks, &mut freed);
         conn.rx.clear(chunks, &mut freed);
         conn.ahead.clear(chunks, &mut freed);
+        conn.kept.clear(chunks, &mut freed);
         let removed = Removed {
             id: conn.id,
             found: conn.found,

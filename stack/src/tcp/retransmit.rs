@@ -145,11 +145,9 @@ mod tests {
         assert!(!overdue.is_over(at(109), &PATIENCE) && overdue.is_over(at(110), &PATIENCE));
         assert_eq!(overdue.limit(at(73), s(64), &PATIENCE), s(37));
         assert_eq!(overdue.limit(at(13), s(4), &PATIENCE), s(4));
-        assert_eq!(
-            overdue.limit(at(109), s(64), &PATIENCE),
-            s(1),
-            "the last try has its RTO"
-        );
+        let late = at(109) + Duration::from_millis(600);
+        let last = overdue.limit(late, s(64), &PATIENCE);
+        assert_eq!(last, s(1), "the last try has its RTO");
         overdue.answered();
         assert!(!overdue.is_over(at(110), &PATIENCE));
         assert_eq!(overdue.limit(at(110), s(64), &PATIENCE), s(64));

@@ -61,7 +61,7 @@ impl AcceptQueues {
         });
     }
 
-    /// The listener was closed, and nobody waits any more: its memory goes.
+    /// The listener was closed, and its queue was emptied: the memory goes.
     pub(super) fn close(&mut self, listener: ListenerId) {
         if let Some(queue) = self.queues.get_mut(usize::from(listener.0)) {
             debug_assert!(queue.waiting.is_empty(), "they were reset before");

@@ -8,7 +8,8 @@
 //! * passive: [`App::on_accept_ready`] (the app may call [`Cx::accept`], now or later) → [`App::on_open`];
 //! * active: [`Cx::connect`] → [`App::on_open`], or [`App::on_close`] with the reason;
 //! * [`App::on_data`] whenever bytes arrived: take them ([`Cx::take`], zero-copy) or look at them ([`Cx::peek`],
-//!   [`Cx::consume`]); what is left stays queued and the receive window shrinks by it;
+//!   [`Cx::consume`]); what is left stays queued and the receive window shrinks by it. What was taken can be sent, or kept
+//!   beyond the callback ([`Cx::keep`]);
 //! * [`App::on_timer`] at the time that the app has set ([`Cx::set_timer`]);
 //! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
 //! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.

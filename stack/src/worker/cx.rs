@@ -396,6 +396,33 @@ impl<N: Nic, S> Cx<'_, N, S> {
         Ok((parts, nic, places))
     }
 
+    /// Holds back what doesn't fill a segment, until [`Cx::uncork`], [`Cx::shutdown`] or [`Cx::close`] (Linux's TCP_CORK without its
+    /// limit of 200 ms): header and body that are sent apart travel together. A corked connection never rests.
+    ///
+    /// # Errors
+    /// [`SendError`], as [`Cx::send`] says it.
+    pub fn cork(&mut self, conn: ConnId) -> Result<(), SendError> {
+        let Some(slot) = self.open_slot(conn) else {
+            return Err(self.core.want_record(conn));
+        };
+        let conn = self.core.conns.get_mut(slot).ok_or(SendError::Ended(()))?;
+        if !conn.tcb.may_queue() {
+            return Err(SendError::Ended(()));
+        }
+        conn.set(Conn::CORKED);
+        Ok(())
+    }
+
+    /// Lets go what [`Cx::cork`] held back.
+    pub fn uncork(&mut self, conn: ConnId) {
+        let slot = self.awake_slot(conn);
+        if let Some(mut parts) = slot.and_then(|slot| self.core.conns.parts(slot))
+            && parts.conn.take(Conn::CORKED)
+        {
+            parts.mark_dirty();
+        }
+    }
+
     /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
     #[must_use]
     pub fn register_static(&mut self, bytes: &[u8]) -> Option<StaticId> {
@@ -416,6 +443,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 impl<N: Nic, S> Cx<'_, N, S> {
     /// Sends no more, reads on: a FIN follows what is queued.
     pub fn shutdown(&mut self, conn: ConnId) {
+        self.uncork(conn);
         self.end(conn, EndDue::Shutdown, |tcb, env| {
             tcb.shutdown(env);
         });
@@ -423,6 +451,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Neither sends nor reads any more: a FIN follows what is queued; a reset when bytes wait unread.
     pub fn close(&mut self, conn: ConnId) {
+        self.uncork(conn);
         self.end(conn, EndDue::Close, |tcb, env| {
             tcb.close(env);
         });
@@ -507,7 +536,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Reads from an open connection; `None` for a parked one and one that has ended.
     #[inline]
-    fn look<T>(&self, conn: ConnId, read: impl FnOnce(&Conn) -> T) -> Option<T> {
+    pub(super) fn look<T>(&self, conn: ConnId, read: impl FnOnce(&Conn) -> T) -> Option<T> {
         let slot = self.awake_slot(conn)?;
         self.core.conns.get(slot).map(read)
     }
@@ -523,7 +552,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// The slot of a connection, which wakes if it is at rest. `None` when it has ended, or no record is free.
     #[inline(always)]
-    fn open_slot(&mut self, conn: ConnId) -> Option<Slot> {
+    pub(super) fn open_slot(&mut self, conn: ConnId) -> Option<Slot> {
         match self.awake_slot(conn) {
             None => self.wake(conn),
             slot => slot,

@@ -363,9 +363,10 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        // Who waits for room would not hear of it at rest.
-        let is_busy = !conn.tx.is_empty() || !conn.rx.is_empty();
-        if !conn.has(Conn::ANNOUNCED) || conn.has(Conn::WANTS_ROOM) || is_busy {
+        // Who waits for room would not hear of it at rest, and no record at rest knows of a cork.
+        let is_busy = !conn.tx.is_empty() || !conn.rx.is_empty() || !conn.kept.is_empty();
+        let keeps_awake = conn.has(Conn::WANTS_ROOM | Conn::CORKED);
+        if !conn.has(Conn::ANNOUNCED) || keeps_awake || is_busy {
             return;
         }
         let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());

@@ -27,35 +27,15 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
         return false;
     }
     let is_cut = own.is_cut(at, len);
-    let timing = &mut own.timing;
     if is_cut {
         // It has found its path to be smaller, and what it lost to be too large (RFC 4821 §7.7).
-        timing.excuse(1);
+        own.timing.excuse(1);
     }
     if at >= own.next {
-        if own.acked >= own.next {
-            own.recovery.on_start(at, sent.now);
-            timing.left = at;
-            timing.started_tsval = sent.segment.options.timestamps.map(|[tsval, _]| tsval);
-            timing.started_at = match timing.started_tsval {
-                Some(_) => sent.now,
-                None => sent.built_at,
-            };
-            timing.by_ack = false;
-            timing.timeouts = 0;
-            timing.is_resent = false;
-            timing.recover = timing.recover.filter(|loss| loss.is_fresh(sent.now));
-            timing.excuses = timing.recover.is_some().into();
-        }
-        // An endpoint notices later what is delivered, and counts what it has sent till then to the loss.
-        if let Some(loss) = &mut timing.recover
-            && loss.is_fresh(sent.now)
-        {
-            loss.until = loss.until.max(at + len);
-        }
-        loss_window(sent, timing, found);
+        on_new(sent, own, found);
         return false;
     }
+    let timing = &mut own.timing;
     if at > timing.left {
         // More of what is being repaired.
         loss_window(sent, timing, found);
@@ -98,11 +78,39 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
         // An ACK that was delivered never reached the endpoint: from here on it is counted anew.
         timing.left = at;
         timing.started_at = sent.now;
+        timing.started_tsval = None;
         timing.timeouts = 0;
         let loss = timing.recover.get_or_insert(Loss::fast(own.next, sent.now));
         loss.until = loss.until.max(own.next);
     }
     is_timeout
+}
+
+/// A segment that goes beyond all that was sent so far.
+fn on_new(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) {
+    let (at, len) = (sent.at, sent.segment.len());
+    let timing = &mut own.timing;
+    if own.acked >= own.next {
+        own.recovery.on_start(at, sent.now);
+        timing.left = at;
+        timing.started_tsval = sent.segment.options.timestamps.map(|[tsval, _]| tsval);
+        timing.started_at = match timing.started_tsval {
+            Some(_) => sent.now,
+            None => sent.built_at,
+        };
+        timing.by_ack = false;
+        timing.timeouts = 0;
+        timing.is_resent = false;
+        timing.recover = timing.recover.filter(|loss| loss.is_fresh(sent.now));
+        timing.excuses = timing.recover.is_some().into();
+    }
+    // An endpoint notices later what is delivered, and counts what it has sent till then to the loss.
+    if let Some(loss) = &mut timing.recover
+        && loss.is_fresh(sent.now)
+    {
+        loss.until = loss.until.max(at + len);
+    }
+    loss_window(sent, timing, found);
 }
 
 /// How long the timer has run, at most: the segment that started it was built at its TSval.
