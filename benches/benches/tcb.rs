@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stack::seq::SeqNum;
 use stack::tcp::env::{Env, TcpCounters};
 use stack::tcp::output::Unsent;
-use stack::tcp::settings::{ConnectionOptions, Settings};
+use stack::tcp::settings::Settings;
 use stack::tcp::tcb::{OpenParams, Tcb};
 use stack::tcp::verdict::{Payload, Verdict};
 use stack::time::Instant;
@@ -46,7 +46,6 @@ impl Pair {
             path_mss: 1460,
             default_peer_mss: 536,
             rcv_buf: 1 << 20,
-            options: ConnectionOptions::default(),
         };
         let mut client = Tcb::connect(params(1), env);
         let syn = client.poll_output(Unsent::default(), env).expect("a SYN");

@@ -12,6 +12,7 @@ use stack::conn::{Capacity, Records};
 use stack::local::addresses::LocalPrefix;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
+use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
 use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources, Tally};
@@ -116,9 +117,11 @@ fn config(
     }]);
     config.limits.records = capacity(spec);
     config.tcp.two_msl = TWO_MSL;
-    config.rcv_buf = RCV_BUF;
+    config.tcp.profile.rcv_buf = RCV_BUF;
+    // What is said is whole, and should not wait for an acknowledgment.
+    config.tcp.profile.nagle = false;
     if spec.scenario == Conversation::ConnectPlain {
-        config.tcp.ack_delay = Duration::ZERO;
+        config.tcp.profile.ack_delay = Duration::ZERO;
     }
     change(&mut config);
     config.validate().expect("it is valid")
@@ -133,6 +136,7 @@ fn server_config(spec: &ConversationSpec) -> Config {
             policy: SynPolicy::Embryo,
             backlog: spec.concurrency + SLACK,
             abort_on_overflow: false,
+            profile: ProfileId::DEFAULT,
         }];
     })
 }
@@ -143,7 +147,7 @@ fn client_config(spec: &ConversationSpec) -> Config {
         config.prefixes = vec![sources.expect("a prefix")];
         if spec.scenario == Conversation::Request {
             // After a reply the client has nothing to say that its ACK could ride on.
-            config.tcp.ack_delay = Duration::ZERO;
+            config.tcp.profile.ack_delay = Duration::ZERO;
         }
     })
 }

@@ -13,6 +13,7 @@ use stack::local::addresses::LocalId;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::{MemoryError, PageOptions};
 use stack::seq::SeqNum;
+use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
 use stack::wire::{Link, MacAddr, OptionBytes, SegmentSpec, Timestamps};
@@ -181,6 +182,7 @@ fn configuration(spec: &LoopSpec) -> ConfigSpec {
         policy: spec.scenario.policy(),
         backlog: embryos,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     }];
     let v4 = |v4| Records { v4, v6: 0 };
     config.limits.records = Capacity {

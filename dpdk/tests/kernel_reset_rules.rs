@@ -26,6 +26,7 @@ use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Burst, Frame, Nic, PoolClass};
 use stack::seq::SeqNum;
+use stack::tcp::profile::ProfileId;
 use stack::wire::tcp::Flags;
 use stack::wire::{Link, MacAddr, SegmentSpec, parse};
 use stack::worker::{RingEnd, Secrets, Worker};
@@ -273,6 +274,7 @@ fn our_worker(mac: [u8; 6]) -> Worker<MemoryNic> {
         policy: SynPolicy::CookieWhenFull,
         backlog: 128,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     }];
     let config = Arc::new(spec.validate().expect("a valid configuration"));
     let secrets = Secrets {

@@ -14,7 +14,8 @@ use stack::seq::SeqNum;
 use stack::tcp::env::{TcpCounters, Env};
 use stack::tcp::output::Unsent;
 use stack::tcp::segment::{Segment, SendPlan};
-use stack::tcp::settings::{ConnectionOptions, Settings};
+use stack::tcp::profile::Profile;
+use stack::tcp::settings::Settings;
 use stack::tcp::state::State;
 use stack::tcp::tcb::{OpenParams, Tcb};
 use stack::tcp::verdict::{Events, Payload};
@@ -57,7 +58,12 @@ impl Side {
             r2_syn: NEVER,
             timestamps: has(1),
             window_scaling: has(2),
-            ack_delay: Duration::from_millis(if has(4) { 0 } else { 40 }),
+            profile: Profile {
+                ack_delay: Duration::from_millis(if has(4) { 0 } else { 40 }),
+                nagle: has(8),
+                r2: NEVER,
+                ..Profile::default()
+            },
             ..Settings::default()
         };
         let params = OpenParams {
@@ -67,11 +73,6 @@ impl Side {
             path_mss: local_mss,
             default_peer_mss: 536,
             rcv_buf: [300, 3_000, 30_000, 300_000][usize::from(buf) % 4],
-            options: ConnectionOptions {
-                nagle: has(8),
-                keepalive: false,
-                r2: NEVER,
-            },
         };
         Self {
             index,

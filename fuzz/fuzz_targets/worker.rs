@@ -20,6 +20,7 @@ use stack::memory::PageOptions;
 use stack::nic::Frame;
 use stack::nic::memory::MemoryNic;
 use stack::seq::SeqNum;
+use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
 use stack::wire::{self, Link, MacAddr, SegmentSpec};
@@ -194,6 +195,7 @@ fn config(closed: ClosedPolicy) -> Config {
             policy,
             backlog: 2,
             abort_on_overflow: false,
+            profile: ProfileId::DEFAULT,
         })
         .collect();
     let few = Records { v4: 4, v6: 4 };

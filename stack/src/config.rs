@@ -11,8 +11,9 @@ use crate::local::addresses::{LocalAddrs, LocalPrefix};
 use crate::local::error::LocalAddrsError;
 use crate::local::listener::{ListenerConfig, Listeners, ListenersError};
 use crate::neighbor::{NeighborConfig, NeighborConfigError};
+use crate::tcp::profile::{Profile, ProfileId};
+use crate::tcp::profiles::Profiles;
 use crate::tcp::settings::{Settings, SettingsError};
-use crate::tcp::window::scale_for;
 use crate::wire::vlan::VlanId;
 
 /// What a segment to a port without a listener gets.
@@ -175,20 +176,14 @@ pub struct ConfigSpec {
     pub limits: Limits,
     /// Handshake.
     pub handshake: Handshake,
-    /// Limits and defaults of TCP.
+    /// Limits and defaults of TCP, with the profile of all that choose no other.
     pub tcp: Settings,
-    /// Bytes that may wait for the application to read them, per connection; at least 2 full segments.
-    pub rcv_buf: u32,
+    /// Other profiles, see [`ConfigSpec::add_profile`].
+    pub profiles: Vec<Profile>,
     /// How long a connection is idle before it is parked. By default the least retransmission timeout: after that long
     /// its congestion window is forgotten anyway (RFC 5681 §4.1).
     pub park_after: Duration,
 }
-
-/// The receive buffer of a connection in bytes, unless asked for otherwise.
-pub const RCV_BUF_DEFAULT: u32 = 256 * 1024;
-
-/// The least receive buffer in bytes: two segments of an ordinary link.
-pub const RCV_BUF_MIN: u32 = 2920;
 
 impl ConfigSpec {
     /// A configuration with these addresses and every default: no listener, closed ports reset.
@@ -206,9 +201,16 @@ impl ConfigSpec {
             limits: Limits::default(),
             handshake: Handshake::default(),
             tcp: Settings::default(),
-            rcv_buf: RCV_BUF_DEFAULT,
+            profiles: Vec::new(),
             park_after: Settings::default().rto_min,
         }
+    }
+
+    /// Adds a profile for listeners and connections that choose another than [`ConfigSpec::tcp`] has. [`ConfigSpec::validate`]
+    /// refuses more than 255.
+    pub fn add_profile(&mut self, profile: Profile) -> ProfileId {
+        self.profiles.push(profile);
+        ProfileId::nth(self.profiles.len())
     }
 
     /// Checks everything that can be wrong and interns the addresses.
@@ -221,10 +223,6 @@ impl ConfigSpec {
         }
         if self.ttl == 0 {
             return Err(ConfigError::ZeroTtl);
-        }
-        // RFC 7323 §2.3: no window is larger than 2^30.
-        if !(RCV_BUF_MIN..=1 << 30).contains(&self.rcv_buf) {
-            return Err(ConfigError::RcvBuf(self.rcv_buf));
         }
         self.tcp.validate().map_err(ConfigError::Tcp)?;
         for (name, value, least) in [
@@ -255,6 +253,11 @@ impl ConfigSpec {
             None => LocalAddrs::new(&prefixes)?,
         };
         let listeners = Listeners::new(&self.listeners, &locals)?;
+        let profiles = Profiles::new(self.tcp.clone(), &self.profiles);
+        let profiles = profiles.map_err(|error| ConfigError::Tcp(SettingsError::Profile(error)))?;
+        if let Some((_, listener)) = listeners.open().find(|(_, l)| !profiles.has(l.profile)) {
+            return Err(ConfigError::NoProfile(listener.port));
+        }
         for gateway in [
             self.gateway_v4.map(IpAddr::from),
             self.gateway_v6.map(IpAddr::from),
@@ -279,9 +282,8 @@ impl ConfigSpec {
             limits: self.limits,
             handshake: self.handshake,
             tcp: self.tcp,
-            rcv_buf: self.rcv_buf,
+            profiles,
             park_after: self.park_after,
-            window_scale: scale_for(self.rcv_buf),
         })
     }
 }
@@ -307,28 +309,13 @@ pub struct Config {
     pub handshake: Handshake,
     /// Limits and defaults of TCP.
     pub tcp: Settings,
-    /// Bytes that may wait for the application to read them, per connection.
-    pub rcv_buf: u32,
+    /// The profiles that the configuration names, the default first.
+    pub profiles: Profiles,
     /// How long a connection is idle before it is parked.
     pub park_after: Duration,
-    window_scale: u8,
 }
 
 impl Config {
-    /// The window field of our SYN and SYN-ACK, which is never scaled (RFC 7323 §2.2).
-    #[must_use]
-    #[inline]
-    pub fn syn_window(&self) -> u16 {
-        self.rcv_buf.min(0xffff) as u16
-    }
-
-    /// The window scale that we offer: the least that lets the receive buffer be announced (RFC 7323 §2.3).
-    #[must_use]
-    #[inline]
-    pub fn window_scale(&self) -> u8 {
-        self.window_scale
-    }
-
     /// The neighbour that a packet to `destination` is handed to, or `None` without a route (RFC 1122 §3.3.1.1).
     #[must_use]
     pub fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
@@ -399,8 +386,8 @@ pub enum ConfigError {
     NoAddress,
     /// A TTL of 0 never leaves the host.
     ZeroTtl,
-    /// A receive buffer that no window can announce, or below two segments.
-    RcvBuf(u32),
+    /// The listener on this port names a profile that isn't there.
+    NoProfile(u16),
     /// TCP's settings contradict each other or the RFCs.
     Tcp(SettingsError),
     /// A limit without which nothing can be kept.
@@ -444,12 +431,10 @@ impl fmt::Display for ConfigError {
                 "no address is ours; give at least one, such as --ip 198.18.0.2/24"
             ),
             Self::ZeroTtl => write!(f, "a TTL of 0 never leaves this host; give 1 to 255"),
-            Self::RcvBuf(bytes) => {
-                write!(
-                    f,
-                    "a receive buffer of {bytes} bytes is out of range; give {RCV_BUF_MIN} to 1073741824"
-                )
-            }
+            Self::NoProfile(port) => write!(
+                f,
+                "the listener on port {port} names a profile that isn't there; add it with add_profile"
+            ),
             Self::Tcp(error) => write!(f, "{error}"),
             Self::Limit { name, value, least } => {
                 write!(f, "the limit '{name}' is {value}; give at least {least}")
@@ -481,6 +466,8 @@ mod tests {
     use core::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
+    use crate::local::listener::SynPolicy;
+    use crate::tcp::profile::ProfileError;
 
     fn v4(d: u8, prefix_len: u8) -> Interface {
         Interface {
@@ -533,7 +520,25 @@ mod tests {
             ConfigError::NoAddress
         );
         assert_eq!(error(|spec| spec.ttl = 0), ConfigError::ZeroTtl);
-        assert_eq!(error(|spec| spec.rcv_buf = 2919), ConfigError::RcvBuf(2919));
+        let rcv_buf = ConfigError::Tcp(SettingsError::Profile(ProfileError::RcvBuf(2919)));
+        assert_eq!(error(|spec| spec.tcp.profile.rcv_buf = 2919), rcv_buf);
+        let add_small = |spec: &mut ConfigSpec| {
+            let _ = spec.add_profile(Profile {
+                rcv_buf: 2919,
+                ..Profile::default()
+            });
+        };
+        assert_eq!(error(add_small), rcv_buf);
+        let many = ConfigError::Tcp(SettingsError::Profile(ProfileError::TooMany));
+        let add_many = |spec: &mut ConfigSpec| spec.profiles = vec![Profile::default(); 256];
+        assert_eq!(error(add_many), many);
+        let unknown = |spec: &mut ConfigSpec| {
+            spec.listeners = vec![ListenerConfig {
+                profile: ProfileId::nth(1),
+                ..ListenerConfig::new(80, SynPolicy::Embryo)
+            }];
+        };
+        assert_eq!(error(unknown), ConfigError::NoProfile(80));
         assert_eq!(
             error(|spec| spec.tcp.rto_min = Duration::ZERO),
             ConfigError::Tcp(SettingsError::RtoOrder)

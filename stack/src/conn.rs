@@ -36,6 +36,7 @@ mod lifecycle;
 // Which cookies have opened a connection.
 pub mod spent_cookies;
 // The open connections: protocol, queues, timers.
+pub mod connection;
 pub mod connections;
 // Who gives way while places in the queues are scarce.
 pub mod pressure;

@@ -11,6 +11,8 @@ pub mod segment;
 pub mod verdict;
 // What calls bring along: time, settings, counters.
 pub mod env;
+pub mod profile;
+pub mod profiles;
 pub mod settings;
 // The diagram.
 pub mod state;

@@ -27,7 +27,6 @@ use stack::sim::world::Direction;
 use stack::sim::wrap;
 use stack::tcp::env::TcpCounters;
 use stack::tcp::isn::{Remote, Tuple};
-use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::state::{Event, State};
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
@@ -220,7 +219,7 @@ fn time_wait() {
 /// The window closes in front of an application that doesn't read, is probed, and opens when it does.
 #[test]
 fn zero_window_and_recovery() {
-    let mut show = Show::new(|_, server| server.config.rcv_buf = 10_000);
+    let mut show = Show::new(|_, server| server.config.tcp.profile.rcv_buf = 10_000);
     show.tell_server(|server| server.reads = false);
     let id = show.established(Connect::default());
     show.send(id, 0, 50_000);
@@ -251,7 +250,7 @@ fn zero_window_and_recovery() {
 /// The update that opens the window gets lost: only a probe can find out.
 #[test]
 fn a_lost_window_update_is_found_by_a_probe() {
-    let mut show = Show::new(|_, server| server.config.rcv_buf = 10_000);
+    let mut show = Show::new(|_, server| server.config.tcp.profile.rcv_buf = 10_000);
     show.tell_server(|server| server.reads = false);
     let id = show.established(Connect::default());
     show.send(id, 0, 50_000);
@@ -278,8 +277,8 @@ fn a_lost_window_update_is_found_by_a_probe() {
 #[test]
 fn a_probe_pays_no_ack() {
     let mut show = Show::new(|client, server| {
-        client.config.tcp.ack_delay = ms(400);
-        server.config.rcv_buf = 10_000;
+        client.config.tcp.profile.ack_delay = ms(400);
+        server.config.tcp.profile.rcv_buf = 10_000;
     });
     show.tell_server(|server| server.reads = false);
     let id = show.established(Connect::default());
@@ -307,7 +306,7 @@ fn a_probe_pays_no_ack() {
 /// After some minutes of a closed window there is more than R2 between two probes: two of them get lost.
 #[test]
 fn two_lost_probes_end_no_connection() {
-    let mut show = Show::new(|_, server| server.config.rcv_buf = 10_000);
+    let mut show = Show::new(|_, server| server.config.tcp.profile.rcv_buf = 10_000);
     show.tell_server(|server| server.reads = false);
     let id = show.established(Connect::default());
     show.send(id, 0, 50_000);
@@ -454,17 +453,12 @@ fn a_rebooted_peer_resets() {
 #[test]
 fn keepalive_probes_and_gives_up() {
     let keepalive = |client: &mut HostSpec| {
-        client.config.tcp.keepalive_idle = secs(10);
-        client.config.tcp.keepalive_interval = secs(2);
-        client.config.tcp.keepalive_probes = 3;
+        client.config.tcp.profile.keepalive = true;
+        client.config.tcp.profile.keepalive_idle = secs(10);
+        client.config.tcp.profile.keepalive_interval = secs(2);
+        client.config.tcp.profile.keepalive_probes = 3;
     };
-    let how = Connect {
-        options: ConnectionOptions {
-            keepalive: true,
-            ..ConnectionOptions::default()
-        },
-        ..Connect::default()
-    };
+    let how = Connect::default();
     let mut show = Show::new(|client, _| keepalive(client));
     show.established(how);
     show.run(secs(25));
@@ -485,7 +479,7 @@ fn keepalive_probes_and_gives_up() {
 #[test]
 fn without_keepalive_silence_lasts_for_ever() {
     let mut show = Show::new(|client, _| {
-        client.config.tcp.keepalive_idle = secs(10);
+        client.config.tcp.profile.keepalive_idle = secs(10);
     });
     show.established(Connect::default());
     show.world.set_cable(show.server, false);
@@ -776,7 +770,7 @@ fn four_workers_that_get_only_frames_of_others() {
 #[test]
 fn a_lone_segment_waits_for_company_as_long_as_configured() {
     for delay_ms in [0, 40, 200] {
-        let mut show = Show::new(|_, server| server.config.tcp.ack_delay = ms(delay_ms));
+        let mut show = Show::new(|_, server| server.config.tcp.profile.ack_delay = ms(delay_ms));
         let id = show.established(Connect::default());
         // The first read tells of the window that a SYN-ACK had no room for.
         show.send(id, 0, 100);

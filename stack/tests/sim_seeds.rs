@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::HostSpec;
+use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
@@ -151,6 +152,7 @@ fn echoes_both_ways_through_few_places() {
                 policy: SynPolicy::Embryo,
                 backlog: 4,
                 abort_on_overflow: false,
+                profile: ProfileId::DEFAULT,
             })
             .collect();
         host

@@ -6,7 +6,7 @@ use stack::seq::SeqNum;
 use stack::tcp::env::{Env, TcpCounters};
 use stack::tcp::lang::{Base, Spec, ack, data, fin, syn_ack};
 use stack::tcp::output::Unsent;
-use stack::tcp::settings::{ConnectionOptions, Settings};
+use stack::tcp::settings::Settings;
 use stack::tcp::tcb::{OpenParams, Tcb};
 use stack::time::Instant;
 use stack::timer::TimerWheel;
@@ -85,7 +85,6 @@ fn a_whole_life_allocates_nothing() {
         path_mss: 1000,
         default_peer_mss: 536,
         rcv_buf: 100_000,
-        options: ConnectionOptions::default(),
     };
     let wheel = TimerWheel::new(1, Instant::ZERO).unwrap();
     let mut sent = 0;

@@ -17,6 +17,7 @@ use stack::nic::{
     BURST_FRAMES, Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest,
 };
 use stack::seq::SeqNum;
+use stack::tcp::profile::ProfileId;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
@@ -195,6 +196,7 @@ fn worker() -> Worker<MadeUp> {
         policy,
         backlog: 1000,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     };
     spec.listeners = vec![
         listener(EMBRYOS, SynPolicy::Embryo),
@@ -372,6 +374,7 @@ fn talker(address: Ipv4Addr, mac: MacAddr, app: Talker) -> Worker<MadeUp, Talker
         policy: SynPolicy::CookieWhenFull,
         backlog: 4,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     }];
     let few = Records { v4: 32, v6: 32 };
     spec.limits.records = Capacity {

@@ -32,7 +32,7 @@ use crate::latency::Latency;
 use crate::next_turn::NextTurn;
 use crate::sources::Sources;
 use crate::tally::{Fault, Tally};
-use crate::{ConnState, http, options};
+use crate::{ConnState, http};
 
 /// Connections opened per turn at most: half a burst, so that what is under way keeps its share of the link.
 const OPENED_PER_TURN: u32 = 32;
@@ -187,10 +187,8 @@ impl ConnectClient {
         };
         for _ in 0..OPENED_PER_TURN.min(window.saturating_sub(self.under_way)) {
             let how = Connect {
-                vlan: None,
                 local: Some(self.sources.take()),
-                local_port: None,
-                options: options(),
+                ..Connect::default()
             };
             match cx.connect(self.server, &how, ConnState::default()) {
                 Ok(conn) => {
@@ -330,9 +328,8 @@ impl ConnectServer {
         }
     }
 
-    pub(crate) fn on_open<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
+    pub(crate) fn on_open(&mut self) {
         self.tally.opened += 1;
-        cx.set_options(conn, options());
     }
 
     pub(crate) fn on_data<N: Nic, S>(

@@ -21,22 +21,12 @@ pub mod request;
 // The four of them under one type.
 pub mod side;
 
-use stack::tcp::settings::ConnectionOptions;
-
 pub use connect::{ConnectClient, ConnectServer, Shape};
 pub use latency::Latency;
 pub use request::{RequestClient, RequestServer};
 pub use side::Side;
 pub use sources::Sources;
 pub use tally::{Fault, Tally};
-
-/// Without Nagle: what is said is whole, and should not wait for an acknowledgment.
-fn options() -> ConnectionOptions {
-    ConnectionOptions {
-        nagle: false,
-        ..ConnectionOptions::default()
-    }
-}
 
 /// What an app of this crate keeps with each connection: 8 bytes, so that an idle connection stays small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

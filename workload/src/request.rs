@@ -10,10 +10,10 @@ use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
 
+use crate::ConnState;
 use crate::latency::Latency;
 use crate::sources::Sources;
 use crate::tally::{Fault, Tally};
-use crate::{ConnState, options};
 
 /// Connections opened or requests sent per turn at most.
 const STARTED_PER_TURN: u32 = 32;
@@ -147,10 +147,8 @@ impl RequestClient {
     fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>, count: u32) {
         for _ in 0..count.min(STARTED_PER_TURN) {
             let how = Connect {
-                vlan: None,
                 local: Some(self.sources.take()),
-                local_port: None,
-                options: options(),
+                ..Connect::default()
             };
             match cx.connect(self.server, &how, ConnState::default()) {
                 Ok(_) => {
@@ -282,9 +280,8 @@ impl RequestServer {
         self.bytes.are_ready(cx);
     }
 
-    pub(crate) fn on_open<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
+    pub(crate) fn on_open(&mut self) {
         self.tally.opened += 1;
-        cx.set_options(conn, options());
     }
 
     pub(crate) fn on_data<N: Nic, S>(

@@ -88,9 +88,9 @@ impl App for Side {
     ) {
         match self {
             Self::ConnectClient(app) => app.on_open(cx, conn),
-            Self::ConnectServer(app) => app.on_open(cx, conn),
+            Self::ConnectServer(app) => app.on_open(),
             Self::RequestClient(app) => app.on_open(conn, state),
-            Self::RequestServer(app) => app.on_open(cx, conn),
+            Self::RequestServer(app) => app.on_open(),
         }
     }
 

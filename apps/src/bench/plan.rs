@@ -9,6 +9,7 @@ use stack::conn::{Capacity, FlowKey, Parked, Records};
 use stack::local::addresses::LocalId;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::seq::SeqNum;
+use stack::tcp::profile::ProfileId;
 use stack::wire::vlan::VlanId;
 
 use super::args::{BenchArgs, Mode};
@@ -77,6 +78,7 @@ pub(super) fn config(args: &BenchArgs) -> Result<Config, ConfigError> {
             policy,
             backlog: EMBRYOS,
             abort_on_overflow: false,
+            profile: ProfileId::DEFAULT,
         }];
     }
     spec.validate()

@@ -11,6 +11,7 @@ use stack::nic::fault::FaultSpec;
 use stack::sim::host::{HostError, HostId, HostSpec};
 use stack::sim::link::Fate as LinkFate;
 use stack::sim::world::{Direction, World};
+use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 
 use super::actor::Actor;
@@ -194,7 +195,7 @@ fn spec(scene: &Scene, number: u8, side: End) -> HostSpec {
         spec.config.listeners.push(listener(backlog));
     }
     if let Some(rcv_buf) = scene.rcv_buf {
-        spec.config.rcv_buf = rcv_buf;
+        spec.config.tcp.profile.rcv_buf = rcv_buf;
     }
     spec
 }
@@ -207,6 +208,7 @@ pub(super) fn listener(backlog: u32) -> ListenerConfig {
         policy: SynPolicy::Embryo,
         backlog,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     }
 }
 

@@ -301,7 +301,7 @@ fn config(scene: &Scene, setting: &Setting) -> Result<Config, Failure> {
         spec.listeners.push(listener(backlog));
     }
     if let Some(rcv_buf) = scene.rcv_buf {
-        spec.rcv_buf = rcv_buf;
+        spec.tcp.profile.rcv_buf = rcv_buf;
     }
     spec.limits.queue_items = QUEUE_ITEMS;
     spec.validate()

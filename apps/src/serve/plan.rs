@@ -10,11 +10,12 @@ use stack::config::{Config, ConfigSpec, Limits};
 use stack::conn::{Capacity, Records};
 use stack::local::addresses::LocalPrefix;
 use stack::local::listener::ListenerConfig;
+use stack::tcp::profile::{Profile, ProfileId};
 
 use super::args::ServeArgs;
 use super::idle::Idle;
 use super::kernel;
-use super::listen::{Listen, Listens};
+use super::listen::{Listen, Listens, Service};
 use crate::failure::Failure;
 
 /// IPv6 links carry packets of this length at least (RFC 8200 §5).
@@ -222,10 +223,14 @@ fn config(args: &ServeArgs, listens: &[Listen], share: Share) -> Result<Config, 
             ));
         }
     }
-    spec.listeners = listeners(args, listens, share);
     spec.closed = args.closed.into();
     spec.ttl = args.ttl;
-    spec.rcv_buf = args.rcv_buf;
+    spec.tcp.profile.rcv_buf = args.rcv_buf;
+    let whole = spec.add_profile(Profile {
+        nagle: false,
+        ..spec.tcp.profile
+    });
+    spec.listeners = listeners(args, listens, share, whole);
     spec.tcp.two_msl = args.time_wait;
     spec.tcp.rto_min = args.rto_min;
     spec.tcp.rto_initial = spec.tcp.rto_initial.max(args.rto_min);
@@ -236,8 +241,13 @@ fn config(args: &ServeArgs, listens: &[Listen], share: Share) -> Result<Config, 
         .map_err(|error| Failure::Usage(error.to_string()))
 }
 
-/// One for each port of each place.
-fn listeners(args: &ServeArgs, listens: &[Listen], share: Share) -> Vec<ListenerConfig> {
+/// One for each port of each place. Services whose answers are whole, so that there is nothing to wait for, have the profile `whole`.
+fn listeners(
+    args: &ServeArgs,
+    listens: &[Listen],
+    share: Share,
+    whole: ProfileId,
+) -> Vec<ListenerConfig> {
     let of_place = |listen: &Listen| {
         let place = ListenerConfig {
             address: listen.address,
@@ -246,6 +256,10 @@ fn listeners(args: &ServeArgs, listens: &[Listen], share: Share) -> Vec<Listener
             // A port that a worker has no place for would be closed to the flows that are its.
             backlog: share.of(listen.backlog.unwrap_or(args.backlog)).max(1),
             abort_on_overflow: listen.abort_on_overflow,
+            profile: match listen.service {
+                Service::Echo | Service::Http(_) => whole,
+                _ => ProfileId::DEFAULT,
+            },
         };
         let ports = listen.ports.clone();
         ports.map(move |port| ListenerConfig { port, ..place })
@@ -460,7 +474,8 @@ mod tests {
         assert_eq!(of(0), (7, 4, SynPolicy::Embryo, false));
         assert_eq!(of(1), (8, 4, SynPolicy::Embryo, false));
         assert_eq!(of(2), (80, 9, SynPolicy::CookieAlways, true));
-        assert_eq!(listeners[2].address, Some(args.prefix[0]));
+        let third = config.listeners.config(ListenerId(2));
+        assert_eq!(third.and_then(|l| l.address), Some(args.prefix[0]));
         assert_eq!(config.limits.records.embryos.v4, 17);
     }
 

@@ -15,7 +15,6 @@ use stack::app::{App, Cx};
 use stack::conn::ConnId;
 use stack::local::listener::ListenerId;
 use stack::nic::Nic;
-use stack::tcp::settings::ConnectionOptions;
 use stack::tcp::verdict::CloseReason;
 
 use self::http::{HttpConn, HttpShared, HttpSite, Server};
@@ -188,15 +187,12 @@ impl App for Services {
                     cx.abort(conn);
                 }
             }
-            // What they answer is whole: there is nothing to wait for.
-            Service::Echo | Service::Http(_) => cx.set_options(
-                conn,
-                ConnectionOptions {
-                    nagle: false,
-                    ..ConnectionOptions::default()
-                },
-            ),
-            Service::Reset | Service::Discard | Service::NoRead | Service::NoAccept => {}
+            Service::Echo
+            | Service::Http(_)
+            | Service::Reset
+            | Service::Discard
+            | Service::NoRead
+            | Service::NoAccept => {}
         }
     }
 

@@ -17,6 +17,7 @@ use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Frame as _, Nic};
 use stack::seq::SeqNum;
+use stack::tcp::profile::ProfileId;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
@@ -374,10 +375,11 @@ impl OurSide {
             policy,
             backlog: 256,
             abort_on_overflow: false,
+            profile: ProfileId::DEFAULT,
         }];
         // As the kernel is set: no limit on answers, ACKs at once, segments without their timestamps taken.
         spec.tcp.challenge_interval = Duration::ZERO;
-        spec.tcp.ack_delay = Duration::ZERO;
+        spec.tcp.profile.ack_delay = Duration::ZERO;
         spec.tcp.require_timestamps = false;
         let records = Records { v4: 256, v6: 256 };
         spec.limits.records.embryos = records;

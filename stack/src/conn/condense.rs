@@ -3,36 +3,26 @@
 //!
 //! It must never lose what a rule of `tcp` decides by: each type says what it rounds, and in which direction.
 
-use core::time::Duration;
-
 use super::record::{ConnFlags, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
 use super::rounded::{AnswerTicks, RestWindows};
 use crate::tcp::deadline::Deadline;
+use crate::tcp::profile::ProfileId;
 use crate::tcp::rest::{Rest, RestNumbers};
 use crate::tcp::segment::Segment;
-use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::time_wait;
 use crate::tcp::timestamps::{Timestamps, now_s, recent_is_outdated};
 use crate::time::Instant;
 
-/// A duration as a record keeps it: in seconds, rounded up, 1 to 65,535.
-fn whole_seconds(duration: Duration) -> u16 {
-    let seconds = duration.as_millis().div_ceil(1_000).max(1);
-    u16::try_from(seconds).unwrap_or(u16::MAX)
-}
-
 impl Parked {
     /// Keeps a connection that came to rest. `listener` is [`super::Open::NO_LISTENER`] for one that we opened. Rounded are
-    /// the times (see [`ShortUs`]), the congestion windows, and R2, which is kept in whole seconds, rounded up, 65,535 at
-    /// most.
+    /// the times (see [`ShortUs`]) and the congestion windows.
     #[must_use]
-    pub fn from_rest(rest: &Rest, listener: u16) -> Self {
+    pub fn from_rest(rest: &Rest, listener: u16, profile: ProfileId) -> Self {
         let mut flags = ConnFlags::default();
         for (flag, is_set) in [
             (ConnFlags::TIMESTAMPS, rest.ts_recent.is_some()),
             (ConnFlags::WINDOW_SCALE, rest.window_scaling),
             (ConnFlags::SACK, rest.sack_permitted),
-            (ConnFlags::NO_DELAY, !rest.options.nagle),
         ] {
             if is_set {
                 flags = flags.with(flag);
@@ -50,39 +40,28 @@ impl Parked {
             rttvar: ShortUs::from_us(rest.rttvar_us),
             rto: ShortUs::from_us(rest.rto_us),
             windows: RestWindows::new(rest.cwnd, rest.ssthresh, rest.mss),
-            r2_s: whole_seconds(rest.options.r2),
             answers: AnswerTicks::new(rest.answers, false),
-            unused: 0,
             listener,
             flags,
             shifts: WindowShifts::new(rest.snd_scale, rest.rcv_scale),
+            profile,
+            unused: [0; 3],
         }
     }
 
-    /// Other choices of the application, as [`crate::tcp::tcb::Tcb::set_options`] takes them. With keepalive it has to wake:
-    /// its timer needs a place.
-    pub fn set_options(&mut self, options: ConnectionOptions) {
-        self.r2_s = whole_seconds(options.r2);
-        for (flag, is_set) in [
-            (ConnFlags::NO_DELAY, !options.nagle),
-            (ConnFlags::KEEPALIVE, options.keepalive),
-        ] {
-            self.flags = if is_set {
-                self.flags.with(flag)
-            } else {
-                self.flags.without(flag)
-            };
-        }
+    /// Another profile. With keepalive the connection has to wake: its timer needs a place.
+    pub fn set_profile(&mut self, profile: ProfileId, keepalive: bool) {
+        self.profile = profile;
+        self.flags = if keepalive {
+            self.flags.with(ConnFlags::KEEPALIVE)
+        } else {
+            self.flags.without(ConnFlags::KEEPALIVE)
+        };
     }
 
     /// What [`crate::tcp::tcb::Tcb::wake`] takes.
     #[must_use]
     pub fn rest(&self, now: Instant) -> Rest {
-        let defaults = ConnectionOptions::default();
-        let r2 = match self.r2_s {
-            0 => defaults.r2,
-            seconds => Duration::from_secs(seconds.into()),
-        };
         Rest {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv_nxt,
@@ -103,11 +82,6 @@ impl Parked {
             rto_us: self.rto.as_us(),
             cwnd: self.windows.cwnd(self.mss),
             ssthresh: self.windows.ssthresh(self.mss),
-            options: ConnectionOptions {
-                nagle: !self.flags.has(ConnFlags::NO_DELAY),
-                keepalive: self.flags.has(ConnFlags::KEEPALIVE),
-                r2,
-            },
             answers: self.answers.limits(now),
         }
     }
@@ -129,8 +103,7 @@ impl Parked {
     }
 
     /// What [`crate::tcp::rest::rest_step`] takes: a segment that doesn't wake the connection needs no more. Without
-    /// TS.Recent once that is too old to judge by (RFC 7323 §5.5). `rcv_buf` is the receive buffer of every connection, in
-    /// bytes.
+    /// TS.Recent once that is too old to judge by (RFC 7323 §5.5). `rcv_buf` is its receive buffer in bytes.
     #[must_use]
     #[inline]
     pub fn numbers(&self, rcv_buf: u32, now: Instant) -> RestNumbers {
@@ -150,12 +123,13 @@ impl Parked {
 impl TimeWait {
     /// Keeps a connection in TIME-WAIT; its deadline is the table's to keep. Rounded is only when it may answer again.
     #[must_use]
-    pub fn from_tcp(record: &time_wait::TimeWaitTcb) -> Self {
+    pub fn from_tcp(record: &time_wait::TimeWaitTcb, profile: ProfileId) -> Self {
         Self {
             snd_nxt: record.snd_nxt,
             rcv_nxt: record.rcv_nxt,
             ts_recent: record.timestamps.map_or(0, |ts| ts.recent),
             window: record.rcv_wnd,
+            profile,
             unused: 0,
             answers: AnswerTicks::new(record.answers, record.timestamps.is_some()),
         }
@@ -163,7 +137,7 @@ impl TimeWait {
 
     /// The record that judges segments. `deadline` is what [`super::ConnTable::deadline`] says, `timestamp_offset` what
     /// [`crate::tcp::isn::IsnKey::timestamp_offset_ms`] gives again for the flow (any value where there are no timestamps),
-    /// `rcv_buf` the receive buffer of every connection, in bytes.
+    /// `rcv_buf` its receive buffer in bytes.
     #[must_use]
     pub fn to_tcp(
         &self,

@@ -4,191 +4,23 @@
 //! It must never send, never call an application, and never allocate after construction: its memory is reserved at the
 //! start and becomes resident with use.
 
-use core::net::Ipv4Addr;
-use core::num::NonZeroU32;
 use std::collections::VecDeque;
 
-use super::key::{FlowHash, FlowKey};
-use super::record::TickMs;
+pub use super::connection::{Conn, LinkPeer};
+use super::key::FlowHash;
 use super::{Capacity, ConnId, Entry, Found};
-use crate::local::addresses::LocalId;
-use crate::memory::{MemoryError, prefetch_read};
+use crate::memory::MemoryError;
 use crate::nic::Frame;
 use crate::queue::chunks::Chunks;
 use crate::queue::claim::{Claim, Lack};
-use crate::queue::out_of_order::OutOfOrder;
-use crate::queue::rx_queue::RxQueue;
 use crate::queue::statics::Statics;
-use crate::queue::tx_queue::TxQueue;
 use crate::tcp::env::{Env, TcpCounters};
-use crate::tcp::output::Unsent;
+use crate::tcp::profiles::Profiles;
 use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::IcmpErrorKind;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
-use crate::wire::ethernet::MacAddr;
-
-/// The link-layer address of the peer or its router, as its last frames had it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkPeer {
-    /// Where frames of the connection come from, and go to.
-    pub mac: MacAddr,
-    /// When a valid segment last came from there.
-    pub heard_at: TickMs,
-}
-
-/// One open connection: where buffers meet protocol.
-#[derive(Debug, Clone)]
-#[repr(C, align(64))]
-pub struct Conn {
-    /// The protocol's numbers.
-    pub tcb: Tcb,
-    /// Earliest entry of this connection in the wheel, in ns; `u64::MAX` when there is none.
-    armed_ns: u64,
-    /// What is queued for sending and not acknowledged yet.
-    pub tx: TxQueue,
-    /// What was received in order and not read yet.
-    pub rx: RxQueue,
-    /// What was received ahead of a gap.
-    pub ahead: OutOfOrder,
-    /// What the application has read, from whomever, and keeps here.
-    pub kept: RxQueue,
-    /// Its name.
-    pub id: ConnId,
-    /// Where its record stands in the table.
-    pub found: Found,
-    /// Whose it is.
-    pub key: FlowKey,
-    /// The hash of `key`.
-    pub hash: FlowHash,
-    /// Where its frames go; `None` before the first one came.
-    pub link: Option<LinkPeer>,
-    /// [`crate::path::Paths::epoch`] when it last asked for its path.
-    pub path_epoch: u32,
-    bits: u16,
-}
-
-impl Conn {
-    /// The application has accepted it, or opened it.
-    pub const OWNED: u16 = 1;
-    /// It stands in the list of those to be asked for output.
-    const DIRTY: u16 = 1 << 1;
-    /// It is there: a place keeps what it held last, so that its lines can be prefetched without reading any of them.
-    pub(super) const LIVE: u16 = 1 << 7;
-    /// Bytes have arrived that the application has not heard of.
-    pub const NEWS: u16 = 1 << 2;
-    /// A send was refused: the application is to hear when there is room.
-    pub const WANTS_ROOM: u16 = 1 << 3;
-    /// The application has heard that the connection opened.
-    pub const ANNOUNCED: u16 = 1 << 4;
-    /// The application is to hear that the peer closed.
-    pub const PEER_CLOSED: u16 = 1 << 5;
-    /// It stands in the list of those whose application is to hear of an ICMP error.
-    const HAS_ERROR: u16 = 1 << 6;
-    /// The application holds back what fills no segment.
-    pub const CORKED: u16 = 1 << 8;
-
-    /// A new connection without anything queued.
-    #[must_use]
-    #[inline(always)]
-    pub fn new(
-        tcb: Tcb,
-        id: ConnId,
-        found: Found,
-        key: FlowKey,
-        hash: FlowHash,
-        path_epoch: u32,
-    ) -> Self {
-        Self {
-            tcb,
-            armed_ns: u64::MAX,
-            tx: TxQueue::default(),
-            rx: RxQueue::default(),
-            ahead: OutOfOrder::default(),
-            kept: RxQueue::default(),
-            id,
-            found,
-            key,
-            hash,
-            link: None,
-            path_epoch,
-            bits: 0,
-        }
-    }
-
-    /// Nobody's connection.
-    fn vacant(settings: &Settings, now: Instant) -> Self {
-        let (handle, generation) = (0, NonZeroU32::MIN);
-        let entry = Entry::from_bits(0);
-        let env = Env {
-            now,
-            settings,
-            counters: &mut TcpCounters::default(),
-        };
-        Self::new(
-            Tcb::closed(&env),
-            ConnId { handle, generation },
-            Found { entry, generation },
-            FlowKey::v4(LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
-            FlowHash(0),
-            0,
-        )
-    }
-
-    /// Whether the bit is set; of several, whether any is.
-    #[must_use]
-    #[inline]
-    pub const fn has(&self, bit: u16) -> bool {
-        self.bits & bit != 0
-    }
-
-    /// Sets a bit.
-    #[inline]
-    pub const fn set(&mut self, bit: u16) {
-        self.bits |= bit;
-    }
-
-    /// Clears a bit, and says whether it was set.
-    #[inline]
-    pub const fn take(&mut self, bit: u16) -> bool {
-        let had = self.has(bit);
-        self.bits &= !bit;
-        had
-    }
-
-    /// Starts loading all but the cold part's end.
-    #[inline(always)]
-    fn prefetch(&self) {
-        self.tcb.prefetch();
-        prefetch_read(&self.armed_ns);
-        prefetch_read(&self.id);
-        prefetch_read(&self.bits);
-    }
-
-    /// What the protocol may send beyond what it has sent: under a cork, full segments only.
-    #[must_use]
-    #[inline]
-    pub fn unsent(&self) -> Unsent {
-        // SYN and FIN in flight are no text: with either there is nothing unsent, or nothing that may be sent yet.
-        let unsent = self.tx.len().saturating_sub(self.tcb.flight().into());
-        let mut len = unsent.min(u64::from(u32::MAX)) as u32;
-        if self.has(Self::CORKED) {
-            len -= len.checked_rem(self.tcb.mss()).unwrap_or(0);
-        }
-        Unsent { len }
-    }
-
-    /// Places for sending that it may hold while they are scarce: as many as the peer has taken segments, and two more; one
-    /// while its window is closed. Whoever takes nothing gets no more than it needs to go on.
-    #[must_use]
-    pub fn earned_places(&self) -> u32 {
-        match self.tcb.send_window() {
-            0 => 1,
-            _ => 2 + self.tcb.acked_len() / self.tcb.mss().max(1),
-        }
-    }
-}
 
 /// What is left of a connection that was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -484,12 +316,12 @@ impl<F> Parts<'_, F> {
     /// The connection's protocol and what its calls bring along.
     pub fn protocol<'b>(
         &'b mut self,
-        settings: &'b Settings,
+        profiles: &'b Profiles,
         now: Instant,
     ) -> (&'b mut Tcb, Env<'b>) {
         let env = Env {
             now,
-            settings,
+            settings: profiles.get(self.conn.profile),
             counters: self.counters,
         };
         (&mut self.conn.tcb, env)

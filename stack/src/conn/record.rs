@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::conn::rounded::{AnswerTicks, RestWindows};
 use crate::seq::SeqNum;
+use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
@@ -70,8 +71,6 @@ impl ConnFlags {
     pub const TIMESTAMPS: Self = Self(1 << 1);
     /// Both SYNs carried a window scale (RFC 7323 §2.2); without it both shifts are 0.
     pub const WINDOW_SCALE: Self = Self(1 << 2);
-    /// The application switched Nagle's algorithm off (RFC 9293 MUST-17).
-    pub const NO_DELAY: Self = Self(1 << 3);
     /// At rest: the application wants keep-alives (RFC 9293 MUST-24), whose timer needs an open record.
     pub const KEEPALIVE: Self = Self(1 << 4);
     /// At rest: a send was refused for want of an open record, and the application is to hear of one.
@@ -246,7 +245,9 @@ pub struct Embryo {
     pub answers: AnswerTicks,
     /// Where the SYN came from, and its SYN-ACK goes again.
     pub mac: MacAddr,
-    pub(crate) unused: [u8; 2],
+    /// That of its listener.
+    pub profile: ProfileId,
+    pub(crate) unused: u8,
 }
 
 /// An open connection. Its key finds it; its `Tcb` and its queues stand outside of the table, under the same number.
@@ -301,8 +302,6 @@ pub struct Parked {
     pub rto: ShortUs,
     /// cwnd, as far as a restart uses it, and ssthresh.
     pub windows: RestWindows,
-    /// R2 in seconds (RFC 9293 MUST-21); 0 is the default.
-    pub r2_s: u16,
     /// How often it answers what it can't accept.
     pub answers: AnswerTicks,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
@@ -311,8 +310,10 @@ pub struct Parked {
     pub flags: ConnFlags,
     /// Window shifts, both 0 unless agreed on.
     pub shifts: WindowShifts,
+    /// What its application has chosen.
+    pub profile: ProfileId,
     /// Fills the record up to a multiple of its alignment.
-    pub unused: u16,
+    pub unused: [u8; 3],
 }
 
 /// TIME-WAIT: enough to acknowledge a retransmitted FIN, to tell an old segment from a new connection (RFC 6191,
@@ -330,8 +331,10 @@ pub struct TimeWait {
     pub ts_recent: u32,
     /// The window to announce, as it goes into the header.
     pub window: u16,
+    /// What its application had chosen.
+    pub profile: ProfileId,
     /// Fills the record up to a multiple of its alignment.
-    pub(super) unused: u16,
+    pub(super) unused: u8,
     /// How often it answers, and whether timestamps were negotiated ([`TimeWait::has_timestamps`]).
     pub(super) answers: AnswerTicks,
 }
@@ -381,14 +384,14 @@ mod tests {
     fn flags_are_a_set() {
         let flags = ConnFlags::SACK.with(ConnFlags::TIMESTAMPS);
         assert!(flags.has(ConnFlags::SACK));
-        assert!(!flags.has(ConnFlags::SACK.with(ConnFlags::NO_DELAY)));
+        assert!(!flags.has(ConnFlags::SACK.with(ConnFlags::KEEPALIVE)));
         assert_eq!(flags.without(ConnFlags::SACK), ConnFlags::TIMESTAMPS);
     }
 
     #[test]
     fn the_stronger_end_counts_and_leaves_the_other_flags_alone() {
         let all = [EndDue::Shutdown, EndDue::Close, EndDue::Abort];
-        let flags = ConnFlags::SACK.with(ConnFlags::NO_DELAY);
+        let flags = ConnFlags::SACK.with(ConnFlags::TIMESTAMPS);
         assert!(flags.end_due().is_none() && !flags.is_work_due());
         for (i, first) in all.into_iter().enumerate() {
             for (j, second) in all.into_iter().enumerate() {

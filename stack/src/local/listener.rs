@@ -6,6 +6,7 @@
 use core::fmt;
 
 use crate::local::addresses::{LocalAddrs, LocalId, LocalPrefix};
+use crate::tcp::profile::ProfileId;
 
 /// What a listener does with a SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +39,8 @@ pub struct ListenerConfig {
     /// An embryo whose final ACK meets a full accept queue is reset. Otherwise it stays, and its SYN-ACK is sent again. New SYNs
     /// are dropped while the queue is full, whatever this says (as with Linux's `tcp_abort_on_overflow`).
     pub abort_on_overflow: bool,
+    /// What its connections begin with.
+    pub profile: ProfileId,
 }
 
 impl ListenerConfig {
@@ -50,6 +53,7 @@ impl ListenerConfig {
             policy,
             backlog: 128,
             abort_on_overflow: false,
+            profile: ProfileId::DEFAULT,
         }
     }
 }
@@ -325,6 +329,7 @@ mod tests {
             policy: SynPolicy::default(),
             backlog: 1,
             abort_on_overflow: false,
+            profile: ProfileId::DEFAULT,
         }
     }
 
@@ -435,7 +440,9 @@ mod tests {
     #[test]
     fn conflicts_and_strangers_are_refused() {
         let stranger = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 9));
-        let error = |configs: Vec<ListenerConfig>| Listeners::new(&configs, &locals()).expect_err("refused");
+        let error = |configs: Vec<ListenerConfig>| {
+            Listeners::new(&configs, &locals()).expect_err("refused")
+        };
         assert_eq!(error(vec![listener(None, 0)]), ListenersError::PortZero);
         assert_eq!(
             error(vec![listener(Some(stranger), 1)]),

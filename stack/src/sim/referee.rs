@@ -403,7 +403,9 @@ fn judge(
     if segment.has(SYN) {
         // It may have had no buffer for its answers to some of them.
         let more = own.syns_heard.saturating_sub(1);
-        stream.timing.excuse(if is_first || opens_again { more } else { 0 });
+        stream
+            .timing
+            .excuse(if is_first || opens_again { more } else { 0 });
         own.syns_heard = 0;
     }
 }

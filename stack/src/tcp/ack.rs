@@ -44,10 +44,10 @@ impl AckPolicy {
         self.is_due |= fills_gap || self.duplicates > 0;
         self.duplicates = 0;
         self.segments = self.segments.saturating_add(1);
-        if self.segments >= 2 || settings.ack_delay.is_zero() {
+        if self.segments >= 2 || settings.profile.ack_delay.is_zero() {
             self.is_due = true;
         } else if deadline.is_off() {
-            *deadline = Deadline::after(now, settings.ack_delay);
+            *deadline = Deadline::after(now, settings.profile.ack_delay);
         }
         self.segments >= settings.ack_stretch_segments
     }
@@ -94,7 +94,7 @@ mod tests {
         let (mut acks, mut deadline) = (AckPolicy::default(), Deadline::OFF);
         acks.in_order(false, &mut deadline, now, &settings);
         assert!(!acks.is_due());
-        assert_eq!(deadline.instant(), Some(now + settings.ack_delay));
+        assert_eq!(deadline.instant(), Some(now + settings.profile.ack_delay));
         acks.in_order(false, &mut deadline, now, &settings);
         assert!(acks.is_due());
         acks.sent(true, &mut deadline);
@@ -103,10 +103,8 @@ mod tests {
 
     #[test]
     fn a_zero_delay_acknowledges_each_segment() {
-        let settings = Settings {
-            ack_delay: core::time::Duration::ZERO,
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.profile.ack_delay = core::time::Duration::ZERO;
         let (mut acks, mut deadline) = (AckPolicy::default(), Deadline::OFF);
         acks.in_order(false, &mut deadline, Instant::ZERO, &settings);
         assert!(acks.is_due() && deadline.is_off());

@@ -8,7 +8,6 @@ use core::time::Duration;
 use crate::seq::SeqNum;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
-use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb};
 use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind};
@@ -18,14 +17,18 @@ const UNSENT_ACK_DELAY: Duration = Duration::from_millis(10);
 
 impl Tcb {
     /// The application wants neither to send nor to read any more (§3.10.4). What is queued is sent first, then a FIN.
-    /// Unread data means that the peer is reset instead (RFC 1122 §4.2.2.13), and so does data that arrives later.
+    /// Unread data means that the peer is reset instead (RFC 1122 §4.2.2.13), and so does data that arrives later; a profile may
+    /// say so of every close.
     pub fn close(&mut self, env: &mut Env<'_>) -> Events {
         self.bits.set(Bits::APP_CLOSED);
+        if env.settings.profile.resets_on_close {
+            return self.abort_because(CloseReason::Aborted, env);
+        }
         if self.rcv.queued() > 0 && (self.state.takes_text() || self.state == State::CloseWait) {
             return self.abort_because(CloseReason::UnreadData, env);
         }
         if self.state == State::FinWait2 {
-            self.arm_slow(env.now, env.settings.fin_wait_2);
+            self.arm_slow(env.now, env.settings.profile.fin_wait_2);
         }
         self.shutdown(env)
     }
@@ -105,7 +108,7 @@ impl Tcb {
     pub fn on_unsent(&mut self, env: &Env<'_>) {
         let has_acks = self.state.takes_text() || self.state.sends_text();
         if has_acks && self.ack_timer.is_off() {
-            let delay = env.settings.ack_delay.max(UNSENT_ACK_DELAY);
+            let delay = env.settings.profile.ack_delay.max(UNSENT_ACK_DELAY);
             self.ack_timer = Deadline::after(env.now, delay);
         }
     }
@@ -121,14 +124,9 @@ impl Tcb {
         }
     }
 
-    /// Another receive buffer size in bytes. What was offered to the peer stays offered.
-    pub const fn set_rcv_buf(&mut self, buf: u32) {
-        self.rcv.set_buf(buf);
-    }
-
-    /// Other choices of the application.
-    pub fn set_options(&mut self, options: ConnectionOptions, env: &Env<'_>) {
-        self.cold.params.options = options;
+    /// The application has chosen another profile, whose settings are those of `env`.
+    pub fn on_profile(&mut self, env: &Env<'_>) {
+        self.rcv.set_buf(env.settings.profile.rcv_buf);
         self.arm_keepalive(env);
     }
 

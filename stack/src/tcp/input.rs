@@ -359,7 +359,7 @@ impl Tcb {
             _ => self.transition(Event::AckOfFin, env),
         };
         if self.bits.has(Bits::APP_CLOSED) {
-            self.arm_slow(env.now, env.settings.fin_wait_2);
+            self.arm_slow(env.now, env.settings.profile.fin_wait_2);
         }
         Ok(())
     }

@@ -30,17 +30,17 @@ impl Keepalive {
         if is_busy {
             // Retransmission or probing of the window judges the peer now.
             self.probes = 0;
-            return KeepaliveStep::Wait(settings.keepalive_idle);
+            return KeepaliveStep::Wait(settings.profile.keepalive_idle);
         }
-        if silent < settings.keepalive_idle {
+        if silent < settings.profile.keepalive_idle {
             self.probes = 0;
-            return KeepaliveStep::Wait(settings.keepalive_idle - silent);
+            return KeepaliveStep::Wait(settings.profile.keepalive_idle - silent);
         }
-        if self.probes >= settings.keepalive_probes {
+        if self.probes >= settings.profile.keepalive_probes {
             return KeepaliveStep::GiveUp;
         }
         self.probes += 1;
-        KeepaliveStep::Probe(settings.keepalive_interval)
+        KeepaliveStep::Probe(settings.profile.keepalive_interval)
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
     fn nine_probes_75_seconds_apart_then_the_peer_is_gone() {
         let settings = Settings::default();
         let mut keepalive = Keepalive::default();
-        let idle = settings.keepalive_idle;
+        let idle = settings.profile.keepalive_idle;
         let s = Duration::from_secs;
         assert_eq!(
             keepalive.step(s(7000), false, &settings),
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn an_answer_or_own_traffic_starts_the_count_over() {
         let settings = Settings::default();
-        let idle = settings.keepalive_idle;
+        let idle = settings.profile.keepalive_idle;
         for (silent, is_busy) in [(Duration::ZERO, false), (idle, true)] {
             let mut keepalive = Keepalive::default();
             for _ in 0..9 {
@@ -84,7 +84,10 @@ mod tests {
                 KeepaliveStep::Wait(idle)
             );
             let next = keepalive.step(idle, false, &settings);
-            assert_eq!(next, KeepaliveStep::Probe(settings.keepalive_interval));
+            assert_eq!(
+                next,
+                KeepaliveStep::Probe(settings.profile.keepalive_interval)
+            );
         }
     }
 }

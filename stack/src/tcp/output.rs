@@ -212,7 +212,7 @@ impl Tcb {
                 .send_limit(self.mss())
                 .saturating_sub(flight),
             window_max: self.snd_wnd.max,
-            nagle: self.cold.params.options.nagle && !fin_wanted,
+            nagle: env.settings.profile.nagle && !fin_wanted,
             small_in_flight: sml != 0 && sml <= flight,
             force: self.bits.has(Bits::FORCE_SEND),
         }

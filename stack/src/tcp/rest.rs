@@ -10,7 +10,6 @@ use super::env::Env;
 use super::handshake::paws_rejects;
 use super::rtt::{Rto, RttEstimator};
 use super::segment::{Flags, Segment};
-use super::settings::ConnectionOptions;
 use super::state::State;
 use super::tcb::{Bits, OpenParams, Tcb, ms};
 use super::timestamps;
@@ -70,9 +69,6 @@ pub struct Rest {
     pub cwnd: u32,
     /// ssthresh in bytes; `u32::MAX` before the first loss.
     pub ssthresh: u32,
-    /// The application's choices. With keepalive a connection doesn't come to rest; switched on at rest, it takes
-    /// [`Tcb::set_options`] on waking to start its timer.
-    pub options: ConnectionOptions,
     /// How often it answers what it can't accept.
     pub answers: AnswerLimits,
 }
@@ -97,7 +93,7 @@ impl Tcb {
             && self.rcv.queued() == 0
             && self.cold.reassembly.is_empty()
             && self.urgent_left().is_none()
-            && !self.cold.params.options.keepalive
+            && !env.settings.profile.keepalive
             // The window of a SYN-ACK isn't scaled. Scaled it may become zero, which would make us probe.
             && (peer_window > 0 || self.snd_wnd.size == 0);
         if !is_quiet {
@@ -121,19 +117,14 @@ impl Tcb {
             rto_us: self.rto.us(),
             cwnd: self.congestion.window(),
             ssthresh: self.congestion.threshold(),
-            options: self.cold.params.options,
             answers: self.cold.answers,
         })
     }
 
     /// The same connection again. `params` brings what all connections of its kind have (MSS, buffer) and what can be
-    /// computed again (timestamp offset); its ISS and its options aren't looked at. cwnd is the restart window.
+    /// computed again (timestamp offset); its ISS isn't looked at. cwnd is the restart window.
     #[must_use]
     pub fn wake(params: OpenParams, rest: &Rest, env: &Env<'_>) -> Self {
-        let params = OpenParams {
-            options: rest.options,
-            ..params
-        };
         let mut tcb = Self::new(params, env);
         tcb.state = State::Established; // no arrow of the diagram: it never left
         tcb.bits = Bits::default();

@@ -1,9 +1,10 @@
 //! [`Settings`]: every limit and default of the TCP core, validated once and shared read-only by all connections.
 //!
-//! It must never change while connections live, and never hold what differs between connections (that is
-//! [`ConnectionOptions`]).
+//! It must never change while connections live, and what differs between connections stands in its [`Profile`] only.
 
 use core::time::Duration;
+
+use super::profile::{Profile, ProfileError};
 
 /// How large the congestion window starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,28 +15,7 @@ pub enum InitialWindow {
     Rfc6928,
 }
 
-/// What an application may choose for each connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionOptions {
-    /// Nagle's algorithm (SHLD-7); false is TCP_NODELAY (MUST-17).
-    pub nagle: bool,
-    /// Keepalive probes (MUST-24); off unless asked for (MUST-25).
-    pub keepalive: bool,
-    /// R2 for data: how long the oldest octet may stay unacknowledged before the connection is given up (MUST-21).
-    pub r2: Duration,
-}
-
-impl Default for ConnectionOptions {
-    fn default() -> Self {
-        Self {
-            nagle: true,
-            keepalive: false,
-            r2: Duration::from_secs(100),
-        }
-    }
-}
-
-/// Limits and defaults that all connections of a worker share.
+/// Limits and defaults that all connections of a worker share, and the profile of some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Retransmission timeout before the first RTT sample. 1 s, RFC 6298 §2.1.
@@ -54,8 +34,6 @@ pub struct Settings {
     /// How long a partial segment waits in front of a window too small for silly-window avoidance; 0.1 to 1 s,
     /// RFC 9293 §3.8.6.2.1.
     pub sws_override: Duration,
-    /// How long an ACK may wait for company; below 500 ms, MUST-40. Zero acknowledges each segment at once.
-    pub ack_delay: Duration,
     /// In-order segments after which an ACK is due even in the middle of a burst (`Events::ACK_NOW`).
     pub ack_stretch_segments: u8,
     /// Expiries in a row after which a full segment is tried as a small one: the path may swallow large ones in silence
@@ -68,16 +46,8 @@ pub struct Settings {
     pub challenge_interval: Duration,
     /// Initial congestion window.
     pub initial_window: InitialWindow,
-    /// Idle time before the first keepalive probe; at least 2 h by default, MUST-28.
-    pub keepalive_idle: Duration,
-    /// Time between keepalive probes.
-    pub keepalive_interval: Duration,
-    /// Unanswered keepalive probes that end the connection; more than one, MUST-29.
-    pub keepalive_probes: u8,
     /// 2 MSL: how long TIME-WAIT lasts. Linux's 60 s; the RFC's MSL of 2 min would make it 240 s.
     pub two_msl: Duration,
-    /// How long FIN-WAIT-2 lasts once the application has closed for good; half-closed connections wait for ever.
-    pub fin_wait_2: Duration,
     /// Ignore RST in TIME-WAIT (RFC 1337, fix F1). False is RFC 9293's word.
     pub rfc1337: bool,
     /// Drop segments without the timestamps option once it was negotiated (RFC 7323 §3.2); Linux accepts them.
@@ -89,6 +59,8 @@ pub struct Settings {
     /// An effective MSS that no peer can go below, in bytes of payload: a peer that says MSS 1 can't make us send
     /// a frame per byte (CVE-2019-11479).
     pub mss_min: u16,
+    /// What an application may choose: here, what goes where it chooses nothing.
+    pub profile: Profile,
 }
 
 impl Default for Settings {
@@ -101,22 +73,18 @@ impl Default for Settings {
             r2_syn: Duration::from_secs(180),
             persist_max: Duration::from_secs(120),
             sws_override: Duration::from_millis(200),
-            ack_delay: Duration::from_millis(40),
             ack_stretch_segments: 8,
             black_hole_expiries: 3,
             duplicate_acks_max: 16,
             challenge_interval: Duration::from_millis(500),
             initial_window: InitialWindow::Rfc6928,
-            keepalive_idle: Duration::from_secs(7200),
-            keepalive_interval: Duration::from_secs(75),
-            keepalive_probes: 9,
             two_msl: Duration::from_secs(60),
-            fin_wait_2: Duration::from_secs(60),
             rfc1337: false,
             require_timestamps: true,
             timestamps: true,
             window_scaling: true,
             mss_min: 36,
+            profile: Profile::default(),
         }
     }
 }
@@ -128,12 +96,10 @@ pub enum SettingsError {
     RtoOrder,
     /// `rto_max` is below 60 s (RFC 6298 §2.5).
     RtoMax,
-    /// `ack_delay` is 500 ms or more (MUST-40).
-    AckDelay,
     /// `r2_syn` is below 3 minutes (MUST-23).
     R2Syn,
-    /// One unanswered keepalive probe would end the connection (MUST-29), or there is no time between probes.
-    Keepalive,
+    /// The profile can't be used.
+    Profile(ProfileError),
     /// A count that must be at least 1 is zero: `ack_stretch_segments`, `duplicate_acks_max`, `mss_min`.
     Zero,
     /// `r1_expiries` is below 3 (SHLD-10).
@@ -149,13 +115,10 @@ pub enum SettingsError {
 impl core::fmt::Display for SettingsError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
+            Self::Profile(error) => return error.fmt(f),
             Self::RtoOrder => "set 0 < rto_min <= rto_initial <= rto_max",
             Self::RtoMax => "rto_max must be at least 60 s (RFC 6298 2.5)",
-            Self::AckDelay => "ack_delay must be below 500 ms (RFC 9293 MUST-40)",
             Self::R2Syn => "r2_syn must be at least 180 s (RFC 9293 MUST-23)",
-            Self::Keepalive => {
-                "keepalive needs at least 2 probes and an interval (RFC 9293 MUST-29)"
-            }
             Self::Zero => "ack_stretch_segments, duplicate_acks_max and mss_min must be at least 1",
             Self::R1 => "r1_expiries must be at least 3 (RFC 9293 SHLD-10)",
             Self::R2SynShort => {
@@ -182,23 +145,22 @@ impl Settings {
             Err(SettingsError::RtoOrder)
         } else if self.rto_max < Duration::from_secs(60) {
             Err(SettingsError::RtoMax)
-        } else if self.ack_delay >= Duration::from_millis(500) {
-            Err(SettingsError::AckDelay)
         } else if self.r2_syn < Duration::from_secs(180) {
             Err(SettingsError::R2Syn)
-        } else if self.keepalive_probes < 2 || self.keepalive_interval.is_zero() {
-            Err(SettingsError::Keepalive)
         } else if self.ack_stretch_segments == 0
             || self.duplicate_acks_max == 0
             || self.mss_min == 0
         {
             Err(SettingsError::Zero)
         } else {
+            self.profile
+                .validate(self.mss_min)
+                .map_err(SettingsError::Profile)?;
             self.validate_limits_against_timers()
         }
     }
 
-    /// A limit that a timer can't reach, or passes at its first expiry, is none. R2 of data is each connection's own, so
+    /// A limit that a timer can't reach, or passes at its first expiry, is none. R2 of data is each profile's own, so
     /// there it is a rule ([`crate::tcp::retransmit::Patience`]).
     fn validate_limits_against_timers(&self) -> Result<(), SettingsError> {
         if self.r1_expiries < 3 {
@@ -240,16 +202,8 @@ mod tests {
             Err(SettingsError::RtoMax)
         );
         assert_eq!(
-            broken(|s| s.ack_delay = Duration::from_millis(500)),
-            Err(SettingsError::AckDelay)
-        );
-        assert_eq!(
             broken(|s| s.r2_syn = Duration::from_secs(179)),
             Err(SettingsError::R2Syn)
-        );
-        assert_eq!(
-            broken(|s| s.keepalive_probes = 1),
-            Err(SettingsError::Keepalive)
         );
         assert_eq!(broken(|s| s.mss_min = 0), Err(SettingsError::Zero));
         assert_eq!(broken(|s| s.r1_expiries = 2), Err(SettingsError::R1));

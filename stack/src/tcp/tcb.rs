@@ -20,7 +20,6 @@ use crate::tcp::reassembly::{RANGES_MAX, Range, Reassembly};
 use crate::tcp::retransmit::{Overdue, TimerMode};
 use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
 use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
-use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::state::{Event, State};
 use crate::tcp::time_wait::TimeWaitTcb;
 use crate::tcp::timestamps::{self, Timestamps};
@@ -47,8 +46,6 @@ pub struct OpenParams {
     pub default_peer_mss: u16,
     /// Bytes that may wait for the application to read them.
     pub rcv_buf: u32,
-    /// The application's choices.
-    pub options: ConnectionOptions,
 }
 
 /// What is known of when a SYN-ACK went out that neither an open connection nor its timer sent.
@@ -247,7 +244,6 @@ impl Tcb {
             path_mss: env.settings.mss_min,
             default_peer_mss: env.settings.mss_min,
             rcv_buf: 0,
-            options: ConnectionOptions::default(),
         };
         Self::new(params, env)
     }
@@ -615,8 +611,8 @@ impl Tcb {
     /// Starts or stops the keepalive clock as the application chose. States with a slow deadline of their own keep it.
     pub(super) fn arm_keepalive(&mut self, env: &Env<'_>) {
         let applies = matches!(self.state, State::Established | State::CloseWait);
-        if applies && self.cold.params.options.keepalive {
-            self.arm_slow(env.now, env.settings.keepalive_idle);
+        if applies && env.settings.profile.keepalive {
+            self.arm_slow(env.now, env.settings.profile.keepalive_idle);
         } else if applies {
             self.stop_slow();
         }

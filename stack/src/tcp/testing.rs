@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use super::env::{Env, TcpCounters};
 use super::lang::{Base, Spec, ack, syn, syn_ack};
 use super::output::Unsent;
+use super::profile::Profile;
 use super::reset::{Reset, answer_closed};
 use super::segment::{Flags, Segment, SendPlan};
-use super::settings::{ConnectionOptions, Settings};
+use super::settings::Settings;
 use super::state::State;
 use super::tcb::{OpenParams, Tcb};
 use super::verdict::{Events, Outcome, Reply, Verdict};
@@ -30,8 +31,12 @@ pub(super) fn params() -> OpenParams {
         path_mss: MSS as u16,
         default_peer_mss: 536,
         rcv_buf: RCV_BUF,
-        options: ConnectionOptions::default(),
     }
+}
+
+/// [`plain`] settings with a profile.
+pub(super) fn profiled(profile: Profile) -> Settings {
+    Settings { profile, ..plain() }
 }
 
 /// Settings without timestamps and scaling, so that segments are short to write.
@@ -100,17 +105,11 @@ impl Host {
 
     /// A client in ESTABLISHED, both sides at relative number 1, with the MSS of the peer at 1000.
     pub(super) fn established() -> Self {
-        Self::established_with(plain(), ConnectionOptions::default())
+        Self::established_with(plain())
     }
 
-    pub(super) fn established_with(settings: Settings, options: ConnectionOptions) -> Self {
-        let mut host = Self::client(
-            settings,
-            OpenParams {
-                options,
-                ..params()
-            },
-        );
+    pub(super) fn established_with(settings: Settings) -> Self {
+        let mut host = Self::client(settings, params());
         host.expect(syn());
         host.inject(syn_ack().seq(0).ack(1).mss(MSS as u16));
         host.expect(ack().seq(1).ack(1));

@@ -94,7 +94,7 @@ impl Tcb {
             r2: if self.is_opening() {
                 env.settings.r2_syn
             } else {
-                self.cold.params.options.r2
+                env.settings.profile.r2
             },
             rto: Rto::without_backoff(&self.cold.rtt, env.settings).duration(),
             r1_expiries: env.settings.r1_expiries,
@@ -118,7 +118,7 @@ impl Tcb {
     }
 
     fn on_keepalive_timer(&mut self, env: &mut Env<'_>) -> Events {
-        if !self.cold.params.options.keepalive {
+        if !env.settings.profile.keepalive {
             return Events::NONE;
         }
         let silent_ms = ms(env.now).wrapping_sub(self.heard_ms);

@@ -12,11 +12,8 @@ pub const SCALE_MAX: u8 = 14;
 /// The smallest shift that lets a 16-bit field offer `buf` bytes.
 #[must_use]
 pub const fn scale_for(buf: u32) -> u8 {
-    let mut scale = 0;
-    while scale < SCALE_MAX && (buf >> scale) > 0xffff {
-        scale += 1;
-    }
-    scale
+    let scale = (u32::BITS - (buf >> 16).leading_zeros()) as u8;
+    if scale < SCALE_MAX { scale } else { SCALE_MAX }
 }
 
 /// SND.WND and what decides about its update.

@@ -7,7 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::local::listener::ListenerId;
 use crate::tcp::info::TcpInfo;
-use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::profile::ProfileId;
 use crate::tcp::state::State;
 use crate::wire::vlan::VlanId;
 
@@ -22,7 +22,7 @@ pub struct Connect {
     /// The source port; `None` (and 0) chooses one by RFC 6056 whose replies come back to this worker.
     pub local_port: Option<u16>,
     /// The application's choices.
-    pub options: ConnectionOptions,
+    pub profile: ProfileId,
 }
 
 /// A connection could not be opened.

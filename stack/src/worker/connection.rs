@@ -66,6 +66,7 @@ impl<N: Nic> Core<N> {
         let endpoint = &mut self.endpoint;
         Opening {
             config: &endpoint.config,
+            profiles: &endpoint.profiles,
             isn: &endpoint.isn,
             table: &mut endpoint.table,
             conns: &mut self.conns,
@@ -84,7 +85,7 @@ impl<N: Nic> Core<N> {
         act: impl FnOnce(&mut Tcb, &mut Env<'_>),
     ) {
         if let Some(mut parts) = self.conns.parts(slot) {
-            let (tcb, mut env) = parts.protocol(&self.endpoint.config.tcp, now);
+            let (tcb, mut env) = parts.protocol(&self.endpoint.profiles, now);
             act(tcb, &mut env);
             parts.mark_dirty();
         }
@@ -227,7 +228,7 @@ impl<N: Nic> Core<N> {
         let segment = fitting_segment(meta, frame.bytes(), &mut parts, &mut endpoint.counters);
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
         let verdict = {
-            let (tcb, mut env) = parts.protocol(&endpoint.config.tcp, now);
+            let (tcb, mut env) = parts.protocol(&endpoint.profiles, now);
             tcb.on_segment(segment, &mut env)
         };
         if proves_way(verdict.outcome) {

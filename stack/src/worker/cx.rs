@@ -18,7 +18,7 @@ use crate::nic::{Nic, PoolClass};
 use crate::queue::item::{StaticId, TxItem};
 use crate::queue::rx_queue::Chunk;
 use crate::tcp::env::Env;
-use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::profile::{Profile, ProfileError, ProfileId};
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::worker::connect::{Connect, ConnectError, SendError};
@@ -206,7 +206,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         let slot = self
             .core
             .opening(self.now)
-            .connect(key, hash, how.options)
+            .connect(key, hash, how.profile)
             .map_err(|_| ConnectError::TableFull)?;
         self.core.endpoint.counters.bump(Counter::ActiveOpens);
         self.core.conns.mark_dirty(slot);
@@ -490,18 +490,36 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
-    /// Other choices for this connection. One at rest takes them without waking, but for keepalive, which has a timer.
-    pub fn set_options(&mut self, conn: ConnId, options: ConnectionOptions) {
+    /// The number of a profile on this worker, old or new: for [`Connect::profile`], [`ListenerConfig::profile`] and
+    /// [`Cx::set_profile`].
+    ///
+    /// # Errors
+    /// [`ProfileError`], also when there are 256 others.
+    pub fn profile(&mut self, profile: Profile) -> Result<ProfileId, ProfileError> {
+        self.core.endpoint.profiles.intern(profile)
+    }
+
+    /// The profile of this number; the default one for a number that was never given.
+    #[must_use]
+    pub fn profile_of(&self, id: ProfileId) -> &Profile {
+        &self.core.endpoint.profiles.get(id).profile
+    }
+
+    /// Another profile for this connection. One at rest takes it without waking, but for keepalive, which has a timer.
+    pub fn set_profile(&mut self, conn: ConnId, profile: ProfileId) {
         let slot = match self.awake_slot(conn) {
-            None if options.keepalive => self.wake(conn),
+            None if self.profile_of(profile).keepalive => self.wake(conn),
             slot => slot,
         };
         match slot {
             Some(slot) => {
-                let set = |tcb: &mut Tcb, env: &mut Env<'_>| tcb.set_options(options, env);
+                if let Some(conn) = self.core.conns.get_mut(slot) {
+                    conn.profile = profile;
+                }
+                let set = |tcb: &mut Tcb, env: &mut Env<'_>| tcb.on_profile(env);
                 self.core.command(slot, self.now, set);
             }
-            None => self.core.set_options_at_rest(conn, options),
+            None => self.core.set_profile_at_rest(conn, profile),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::local::listener::{ListenerConfig, ListenerId, Listeners, ListenersErr
 use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
 use crate::tcp::isn::IsnKey;
+use crate::tcp::profiles::Profiles;
 use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
 use crate::time::Instant;
 use crate::worker::accept_queue::AcceptQueues;
@@ -64,6 +65,8 @@ pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
     /// The open ports: those of the configuration at first.
     pub(super) listeners: Listeners,
+    /// What applications choose: what the configuration names at first.
+    pub(super) profiles: Profiles,
     pub(super) table: ConnTable,
     pub(super) counters: Counters,
     pub(super) hasher: FlowHasher,
@@ -103,12 +106,10 @@ impl Endpoint {
             isn: IsnKey::new(&secrets.isn),
             cookies: CookieKey::new(&secrets.cookie),
             spent_cookies: SpentCookies::new(config.limits.spent_cookies, memory)?,
-            accept_queues: AcceptQueues::new(
-                &config.listeners,
-                config.limits.records.open.total(),
-            ),
+            accept_queues: AcceptQueues::new(&config.listeners, config.limits.records.open.total()),
             embryos: vec![0; config.listeners.open().count()],
             listeners: config.listeners.clone(),
+            profiles: config.profiles.clone(),
             cookie_sent_at: None,
             mtu,
             icmp_errors: TokenBucket::new(config.limits.icmp_errors_pps),
@@ -172,10 +173,7 @@ impl Endpoint {
         bytes: &[u8],
         now: Instant,
     ) -> EndpointVerdict {
-        match self
-            .listeners
-            .find(meta.key.local(), meta.key.local_port())
-        {
+        match self.listeners.find(meta.key.local(), meta.key.local_port()) {
             None => self.on_closed(meta, now),
             Some(_) if self.ports_closed => self.on_closed(meta, now),
             Some(listener) => self.on_listener(meta, bytes, listener, now),

@@ -16,6 +16,7 @@ use crate::seq::SeqNum;
 use crate::tcp::answer_limits::Answer;
 use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
+use crate::tcp::profile::{Profile, ProfileId};
 use crate::tcp::reset::Reset;
 use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
 use crate::time::Instant;
@@ -39,7 +40,8 @@ impl Endpoint {
         };
         // Told apart by a test and not by a match: cookies are what a flood meets, and a jump through a table costs it 10 %.
         if config.policy == SynPolicy::CookieAlways && !self.accept_queues.is_any_full() {
-            return self.send_cookie(meta, meta.options(bytes), now);
+            let profile = config.profile;
+            return self.send_cookie(meta, meta.options(bytes), profile, now);
         }
         self.on_syn_by_policy(meta, bytes, listener, *config, now)
     }
@@ -68,12 +70,14 @@ impl Endpoint {
                 self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedAcceptFull)
             }
-            SynPolicy::CookieAlways => self.send_cookie(meta, meta.options(bytes), now),
+            SynPolicy::CookieAlways => {
+                self.send_cookie(meta, meta.options(bytes), config.profile, now)
+            }
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
                 let waiting = self.embryos.get(usize::from(listener.0));
                 let embryo = if waiting.is_some_and(|&waiting| waiting < config.backlog) {
                     let iss = self.isn.iss(tuple(&meta.key), now);
-                    self.make_embryo(meta, bytes, listener, iss, now)
+                    self.make_embryo(meta, bytes, (listener, config.profile), iss, now)
                 } else {
                     None
                 };
@@ -83,7 +87,7 @@ impl Endpoint {
                         self.accept_queues.refuse(listener);
                         self.ended(Counter::SynDroppedFull)
                     }
-                    None => self.send_cookie(meta, meta.options(bytes), now),
+                    None => self.send_cookie(meta, meta.options(bytes), config.profile, now),
                 }
             }
         }
@@ -120,8 +124,15 @@ impl Endpoint {
 
     /// Answers a SYN with a cookie and keeps nothing.
     #[inline(always)]
-    fn send_cookie(&mut self, meta: &Meta, options: &[u8], now: Instant) -> EndpointVerdict {
+    fn send_cookie(
+        &mut self,
+        meta: &Meta,
+        options: &[u8],
+        profile: ProfileId,
+        now: Instant,
+    ) -> EndpointVerdict {
         let offer = self.offer(options);
+        let profile = &self.profiles.get(profile).profile;
         let timestamps = offer.timestamps;
         let kept = CookieOptions {
             mss: self.peer_mss(&meta.key, offer.mss),
@@ -139,15 +150,16 @@ impl Endpoint {
         };
         let cookie = self.cookies.make(tuple, meta.seq, kept, now, clock_ms);
         self.cookie_sent_at = Some(now);
-        let our_scale = kept.window_scale.map(|_| self.config.window_scale());
+        let our_scale = kept.window_scale.map(|_| profile.window_scale());
+        let our_mss = self.our_mss(&meta.key, profile);
         let reply = TcpReply {
             seq: cookie.iss,
             ack: meta.seq.add(1),
             flags: Flags::SYN_ACK,
-            window: self.config.syn_window(),
+            window: profile.syn_window(),
             // Without timestamps the peer's scale has no place in the cookie, so ours isn't offered either.
             options: ReplyOptions::NONE
-                .with_mss(self.our_mss(&meta.key))
+                .with_mss(our_mss)
                 .with_window_scale(our_scale.filter(|_| timestamps.is_some()))
                 .with_timestamps(cookie.tsval.zip(timestamps.map(|ts| ts.tsval))),
         };
@@ -183,7 +195,7 @@ impl Endpoint {
         } else {
             iss_after.add(1 + (iss.0 & 0xffff))
         };
-        match self.make_embryo(meta, bytes, listener, iss, now) {
+        match self.make_embryo(meta, bytes, (listener, config.profile), iss, now) {
             None => {
                 self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedFull)
@@ -201,7 +213,7 @@ impl Endpoint {
         &mut self,
         meta: &Meta,
         bytes: &[u8],
-        listener: ListenerId,
+        (listener, profile): (ListenerId, ProfileId),
         iss: SeqNum,
         now: Instant,
     ) -> Option<TcpReply> {
@@ -217,7 +229,8 @@ impl Endpoint {
         let mut shifts = WindowShifts::default();
         if let Some(peer_scale) = offer.window_scale {
             flags = flags.with(ConnFlags::WINDOW_SCALE);
-            shifts = WindowShifts::new(peer_scale, self.config.window_scale());
+            let our_scale = self.profiles.get(profile).profile.window_scale();
+            shifts = WindowShifts::new(peer_scale, our_scale);
         }
         let embryo = Embryo {
             irs: meta.seq,
@@ -230,7 +243,8 @@ impl Endpoint {
             listener: listener.0,
             answers: AnswerTicks::default(),
             mac: ethernet::source(bytes),
-            unused: [0; 2],
+            profile,
+            unused: 0,
         };
         let deadline = now + self.config.handshake.syn_ack_rto;
         self.table
@@ -245,13 +259,14 @@ impl Endpoint {
     /// The SYN-ACK of an embryo, the first one or again.
     pub(super) fn syn_ack(&self, key: &FlowKey, embryo: &Embryo, now: Instant) -> TcpReply {
         let scaled = embryo.flags.has(ConnFlags::WINDOW_SCALE);
+        let profile = &self.profiles.get(embryo.profile).profile;
         TcpReply {
             seq: embryo.iss,
             ack: embryo.irs.add(1),
             flags: Flags::SYN_ACK,
-            window: self.config.syn_window(),
+            window: profile.syn_window(),
             options: ReplyOptions::NONE
-                .with_mss(self.our_mss(key))
+                .with_mss(self.our_mss(key, profile))
                 .with_window_scale(scaled.then_some(embryo.shifts.receive()))
                 .with_timestamps(self.stamps(key, embryo.flags, embryo.ts_recent, now)),
         }
@@ -287,10 +302,11 @@ impl Endpoint {
             return self.ended(Counter::EmbryoDropped);
         };
         let with_timestamps = embryo.flags.has(ConnFlags::TIMESTAMPS);
+        let window = self.profiles.get(embryo.profile).profile.syn_window();
         let numbers = EmbryoNumbers {
             irs: embryo.irs,
             iss: embryo.iss,
-            rcv_wnd: u32::from(self.config.syn_window()),
+            rcv_wnd: u32::from(window),
             ts_recent: with_timestamps.then_some(embryo.ts_recent),
             requires_timestamp: self.config.tcp.require_timestamps,
         };
@@ -315,7 +331,7 @@ impl Endpoint {
                     ack: embryo.irs.add(1),
                     flags: Flags::ACK,
                     // What the SYN-ACK has offered, in the scale of all segments behind it (RFC 7323 §2.2).
-                    window: self.config.syn_window() >> embryo.shifts.receive(),
+                    window: window >> embryo.shifts.receive(),
                     options: ReplyOptions::NONE.with_timestamps(stamps),
                 };
                 self.reply(Counter::EmbryoChallenged, reply)
@@ -377,6 +393,7 @@ impl Endpoint {
             return self.reset(Counter::CookieSpent, reset);
         }
         let timestamps = timestamps.filter(|_| kept.timestamps);
+        let config = self.listeners.config(listener);
         self.kept_syn = Some(KeptSyn {
             syn: Segment {
                 seq: irs,
@@ -392,6 +409,7 @@ impl Endpoint {
             },
             iss,
             listener: listener.0,
+            profile: config.map_or(ProfileId::DEFAULT, |config| config.profile),
         });
         EndpointVerdict::EstablishCookie
     }
@@ -444,7 +462,7 @@ impl Endpoint {
     }
 
     /// The MSS that we announce.
-    fn our_mss(&self, key: &FlowKey) -> u16 {
-        local_mss(key, self.mtu)
+    fn our_mss(&self, key: &FlowKey, profile: &Profile) -> u16 {
+        local_mss(key, self.mtu).min(profile.mss_max)
     }
 }

@@ -12,8 +12,9 @@ use crate::path::{Destination, Paths};
 use crate::seq::SeqNum;
 use crate::tcp::env::Env;
 use crate::tcp::isn::{IsnKey, Remote, Tuple};
+use crate::tcp::profile::ProfileId;
+use crate::tcp::profiles::Profiles;
 use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
-use crate::tcp::settings::ConnectionOptions;
 use crate::tcp::tcb::{OpenParams, SynAckSent, Tcb};
 use crate::time::Instant;
 use crate::wire::vlan::VlanId;
@@ -82,6 +83,8 @@ pub(super) struct NoRecord;
 pub(super) struct Opening<'a, F> {
     /// Limits and defaults.
     pub(super) config: &'a Config,
+    /// What applications choose.
+    pub(super) profiles: &'a Profiles,
     /// Behind sequence numbers and timestamp offsets.
     pub(super) isn: &'a IsnKey,
     /// Records.
@@ -105,24 +108,26 @@ pub(super) struct KeptSyn {
     pub(super) iss: SeqNum,
     /// The listener, by its number.
     pub(super) listener: u16,
+    /// That of the listener.
+    pub(super) profile: ProfileId,
 }
 
 impl<F> Opening<'_, F> {
     #[inline(always)]
-    fn params(&self, key: &FlowKey, iss: SeqNum, options: ConnectionOptions) -> OpenParams {
+    fn params(&self, key: &FlowKey, iss: SeqNum, profile: ProfileId) -> OpenParams {
         let mtu = if self.paths.knows_mtus() {
             self.paths.mtu(destination(key, &self.config.locals))
         } else {
             self.mtu
         };
+        let profile = &self.profiles.get(profile).profile;
         OpenParams {
             iss,
             timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
-            local_mss: local_mss(key, self.mtu),
-            path_mss: local_mss(key, mtu),
+            local_mss: local_mss(key, self.mtu).min(profile.mss_max),
+            path_mss: local_mss(key, mtu).min(profile.mss_max),
             default_peer_mss: default_peer_mss(key),
-            rcv_buf: self.config.rcv_buf,
-            options,
+            rcv_buf: profile.rcv_buf,
         }
     }
 
@@ -142,6 +147,7 @@ impl<F> Opening<'_, F> {
             syn: syn_of(embryo),
             iss: embryo.iss,
             listener: embryo.listener,
+            profile: embryo.profile,
         };
         let promoted = self
             .table
@@ -197,9 +203,9 @@ impl<F> Opening<'_, F> {
         kept: &KeptSyn,
         syn_ack: SynAckSent,
     ) -> Result<Slot, NoRecord> {
-        let params = self.params(&key, kept.iss, ConnectionOptions::default());
-        let window = self.config.syn_window();
-        self.place(found, key, hash, |env| {
+        let params = self.params(&key, kept.iss, kept.profile);
+        self.place(found, key, hash, kept.profile, |env| {
+            let window = env.settings.profile.syn_window();
             Tcb::from_embryo(params, &kept.syn, window, syn_ack, env)
         })
     }
@@ -214,33 +220,36 @@ impl<F> Opening<'_, F> {
         let record = Open::of_listener(parked.listener);
         let unparked = self.table.unpark(found, hash, &record);
         let found = unparked.map_err(|_| NoRecord)?;
-        // Its ISS is history: what it sends is counted from here. Its options come with the rest.
-        let params = self.params(&key, parked.snd_nxt, ConnectionOptions::default());
+        // Its ISS is history: what it sends is counted from here.
+        let params = self.params(&key, parked.snd_nxt, parked.profile);
         let rest = parked.rest(self.now);
         let link = self.link(&key);
-        let slot = self.place(found, key, hash, |env| Tcb::wake(params, &rest, env))?;
+        let profile = parked.profile;
+        let slot = self.place(found, key, hash, profile, |env| {
+            Tcb::wake(params, &rest, env)
+        })?;
         if let Some(conn) = self.conns.get_mut(slot) {
             // Only connections that an application has taken over come to rest.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
             conn.link = link;
         }
         if parked.flags.is_work_due() {
-            self.make_up_for(slot, parked.flags, rest.options);
+            self.make_up_for(slot, parked.flags);
         }
         Ok(slot)
     }
 
     /// What the application asked of a connection while no record was free for it to wake into.
     #[cold]
-    fn make_up_for(&mut self, slot: Slot, asked: ConnFlags, options: ConnectionOptions) {
+    fn make_up_for(&mut self, slot: Slot, asked: ConnFlags) {
         let Some(mut parts) = self.conns.parts(slot) else {
             return;
         };
         if asked.has(ConnFlags::WANTS_ROOM) {
             parts.conn.set(Conn::WANTS_ROOM);
         }
-        let (tcb, mut env) = parts.protocol(&self.config.tcp, self.now);
-        tcb.set_options(options, &env);
+        let (tcb, mut env) = parts.protocol(self.profiles, self.now);
+        tcb.on_profile(&env);
         match asked.end_due() {
             None => {}
             Some(EndDue::Shutdown) => drop(tcb.shutdown(&mut env)),
@@ -258,15 +267,15 @@ impl<F> Opening<'_, F> {
         &mut self,
         key: FlowKey,
         hash: FlowHash,
-        options: ConnectionOptions,
+        profile: ProfileId,
     ) -> Result<Slot, NoRecord> {
         let iss = self.isn.iss(tuple(&key), self.now);
         let record = Open::of_listener(Open::NO_LISTENER);
         let inserted = self.table.insert_open(&key, hash, &record);
         let found = inserted.map_err(|_| NoRecord)?;
-        let params = self.params(&key, iss, options);
+        let params = self.params(&key, iss, profile);
         let link = self.link(&key);
-        let slot = self.place(found, key, hash, |env| Tcb::connect(params, env))?;
+        let slot = self.place(found, key, hash, profile, |env| Tcb::connect(params, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
             conn.link = link;
@@ -286,13 +295,14 @@ impl<F> Opening<'_, F> {
         found: Found,
         key: FlowKey,
         hash: FlowHash,
+        profile: ProfileId,
         open: impl FnOnce(&mut Env<'_>) -> Tcb,
     ) -> Result<Slot, NoRecord> {
         let Some(id) = self.table.conn_id(found) else {
             self.table.remove(found, hash);
             return Err(NoRecord);
         };
-        let (now, settings) = (self.now, &self.config.tcp);
+        let (now, settings) = (self.now, self.profiles.get(profile));
         let path_epoch = self.paths.epoch();
         Ok(self.conns.insert(found, |counters| {
             let mut env = Env {
@@ -300,7 +310,10 @@ impl<F> Opening<'_, F> {
                 settings,
                 counters,
             };
-            Conn::new(open(&mut env), id, found, key, hash, path_epoch)
+            let tcb = open(&mut env);
+            let mut conn = Conn::new(tcb, id, found, key, hash, profile);
+            conn.path_epoch = path_epoch;
+            conn
         }))
     }
 }

@@ -112,10 +112,10 @@ impl<N: Nic> Core<N> {
             return None;
         }
         if parts.conn.path_epoch != paths.epoch() {
-            ask_again(paths, &endpoint.config, &mut parts, now);
+            ask_again(paths, endpoint, &mut parts, now);
         }
         let plan = {
-            let (tcb, mut env) = parts.protocol(&endpoint.config.tcp, now);
+            let (tcb, mut env) = parts.protocol(&endpoint.profiles, now);
             tcb.poll_output(unsent, &mut env)
         };
         // Not moved out: a copy of what was just written in small parts stalls.
@@ -154,7 +154,7 @@ impl<N: Nic> Core<N> {
     #[cold]
     fn unsent(&mut self, slot: Slot, now: Instant) {
         if let Some(mut parts) = self.conns.parts(slot) {
-            let (tcb, env) = parts.protocol(&self.endpoint.config.tcp, now);
+            let (tcb, env) = parts.protocol(&self.endpoint.profiles, now);
             tcb.on_unsent(&env);
         }
     }
@@ -341,7 +341,7 @@ impl<N: Nic> Core<N> {
             Some(deadline) if deadline > now => self.conns.fire_by(slot, deadline),
             Some(_) => {
                 let events = {
-                    let (tcb, mut env) = parts.protocol(&self.endpoint.config.tcp, now);
+                    let (tcb, mut env) = parts.protocol(&self.endpoint.profiles, now);
                     tcb.on_timer(&mut env)
                 };
                 self.conns.mark_dirty(slot);
@@ -388,7 +388,7 @@ impl<N: Nic> Core<N> {
         let conn = parts.conn;
         let env = Env {
             now,
-            settings: &self.endpoint.config.tcp,
+            settings: self.endpoint.profiles.get(conn.profile),
             counters: parts.counters,
         };
         let Some(rest) = conn.tcb.rest(&env) else {
@@ -397,7 +397,7 @@ impl<N: Nic> Core<N> {
         let (found, hash) = (conn.found, conn.hash);
         let open = self.endpoint.table.open(found);
         let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
-        let parked = Parked::from_rest(&rest, listener);
+        let parked = Parked::from_rest(&rest, listener, conn.profile);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
             self.confirm_path(slot);
             let outbox = &mut self.outbox;

@@ -3,6 +3,7 @@
 //! It must never act on an error whose quote the connection has not confirmed.
 
 use super::Core;
+use super::endpoint::Endpoint;
 use crate::config::Config;
 use crate::conn::connections::{Parts, Slot};
 use crate::counters::Counter;
@@ -19,7 +20,7 @@ impl<N: Nic> Core<N> {
         let Some(mut parts) = self.conns.parts(slot) else {
             return;
         };
-        let (tcb, mut env) = parts.protocol(&self.endpoint.config.tcp, now);
+        let (tcb, mut env) = parts.protocol(&self.endpoint.profiles, now);
         if !tcb.quotes_flight(quote.seq, &mut env) {
             return;
         }
@@ -47,7 +48,7 @@ impl<N: Nic> Core<N> {
         self.endpoint.counters.bump(Counter::PathMtuLowered);
         let to = destination(&parts.conn.key, &self.endpoint.config.locals);
         self.paths.lower_mtu(to, mtu, now);
-        ask_again(&self.paths, &self.endpoint.config, &mut parts, now);
+        ask_again(&self.paths, &self.endpoint, &mut parts, now);
         parts.mark_dirty();
     }
 
@@ -89,7 +90,13 @@ fn next_hop(config: &Config, to: Destination) -> Option<Neighbor> {
 
 /// Something has changed since the connection asked for its path.
 #[cold]
-pub(super) fn ask_again<F>(paths: &Paths, config: &Config, parts: &mut Parts<'_, F>, now: Instant) {
+pub(super) fn ask_again<F>(
+    paths: &Paths,
+    endpoint: &Endpoint,
+    parts: &mut Parts<'_, F>,
+    now: Instant,
+) {
+    let config = &endpoint.config;
     let key = parts.conn.key;
     let to = destination(&key, &config.locals);
     if let Some(link) = &mut parts.conn.link {
@@ -100,9 +107,10 @@ pub(super) fn ask_again<F>(paths: &Paths, config: &Config, parts: &mut Parts<'_,
         }
     }
     parts.conn.path_epoch = paths.epoch();
-    let path_mss = local_mss(&key, paths.mtu(to));
+    let profile = &endpoint.profiles.get(parts.conn.profile).profile;
+    let path_mss = local_mss(&key, paths.mtu(to)).min(profile.mss_max);
     if path_mss != parts.conn.tcb.path_mss() {
-        let (tcb, env) = parts.protocol(&config.tcp, now);
+        let (tcb, env) = parts.protocol(&endpoint.profiles, now);
         tcb.set_path_mss(path_mss, &env);
     }
 }

@@ -26,7 +26,8 @@ impl Endpoint {
             return self.ended(Counter::RestDropped);
         };
         let segment = meta.segment(bytes);
-        match rest_step(&parked.numbers(self.config.rcv_buf, now), &segment) {
+        let rcv_buf = self.profiles.get(parked.profile).profile.rcv_buf;
+        match rest_step(&parked.numbers(rcv_buf, now), &segment) {
             RestStep::Drop => self.ended(Counter::RestDropped),
             RestStep::Ack => {
                 if let Some(record) = self.table.parked_mut(found) {

@@ -34,7 +34,7 @@ impl<N: Nic> Core<N> {
         let time_wait = conn.tcb.to_time_wait();
         let (found, hash) = (conn.found, conn.hash);
         let ends_at = time_wait.deadline.instant().unwrap_or(now);
-        let record = TimeWait::from_tcp(&time_wait);
+        let record = TimeWait::from_tcp(&time_wait, conn.profile);
         let table = &mut self.endpoint.table;
         let mut lingered = table.linger(found, hash, &record, ends_at);
         if let Err(MoveError::Full(_)) = lingered
@@ -71,16 +71,17 @@ impl<N: Nic> Core<N> {
         let segment = meta.segment(frame.bytes());
         let deadline = self.endpoint.table.deadline(found);
         let offset = self.endpoint.isn.timestamp_offset_ms(tuple(&meta.key));
+        let settings = self.endpoint.profiles.get(record.profile);
         let mut time_wait = record.to_tcp(
             deadline.unwrap_or(TickMs::at(now)),
             offset,
-            self.endpoint.config.rcv_buf,
+            settings.profile.rcv_buf,
             now,
         );
         let before = time_wait.deadline;
         let mut env = Env {
             now,
-            settings: &self.endpoint.config.tcp,
+            settings,
             counters: &mut self.conns.counters,
         };
         let mut step = time_wait.on_segment(&segment, &mut env);
@@ -90,7 +91,7 @@ impl<N: Nic> Core<N> {
             step = time_wait.refuse_syn(&segment, &mut env);
         }
         if let Some(place) = self.endpoint.table.time_wait_mut(found) {
-            *place = TimeWait::from_tcp(&time_wait);
+            *place = TimeWait::from_tcp(&time_wait, record.profile);
         }
         if time_wait.deadline != before
             && let Some(at) = time_wait.deadline.instant()

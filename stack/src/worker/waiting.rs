@@ -13,7 +13,7 @@ use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::{ConnFlags, ConnId, ConnTable, EndDue, Found, Kind, Parked, Records};
 use crate::counters::Counter;
 use crate::nic::Nic;
-use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::profile::ProfileId;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -87,9 +87,10 @@ impl<N: Nic> Core<N> {
         self.note(id, |parked| parked.flags = ask(parked.flags));
     }
 
-    /// The choices of an app for a connection at rest.
-    pub(super) fn set_options_at_rest(&mut self, id: ConnId, options: ConnectionOptions) {
-        self.note(id, |parked| parked.set_options(options));
+    /// Another profile for a connection at rest.
+    pub(super) fn set_profile_at_rest(&mut self, id: ConnId, profile: ProfileId) {
+        let keepalive = self.endpoint.profiles.get(profile).profile.keepalive;
+        self.note(id, |parked| parked.set_profile(profile, keepalive));
     }
 
     fn note(&mut self, id: ConnId, note: impl FnOnce(&mut Parked)) {

@@ -10,6 +10,7 @@ use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::nic::Frame as _;
 use stack::nic::memory::MemoryNic;
+use stack::tcp::profile::ProfileId;
 use stack::worker::{RingEnd, Secrets, Worker};
 
 /// A host with this address and number, as it is unless `change` says otherwise.
@@ -44,6 +45,7 @@ pub(crate) fn open_port(port: u16, policy: SynPolicy, backlog: u32) -> ListenerC
         policy,
         backlog,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     }
 }
 

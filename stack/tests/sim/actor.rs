@@ -10,7 +10,7 @@ use stack::app::{App, Chunk, Connect, Cx, StaticId, TxItem};
 use stack::conn::ConnId;
 use stack::local::listener::ListenerId;
 use stack::nic::{Frame, Nic};
-use stack::tcp::settings::ConnectionOptions;
+use stack::tcp::profile::{Profile, ProfileId};
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
@@ -123,17 +123,24 @@ impl Actor {
         self.complaints.push(format!("plan {n}, {name}: {what}"));
     }
 
+    /// The host's profile, with this side's choices.
+    fn profile<N: Nic>(&self, cx: &mut Cx<'_, N, Tag>, nagle: bool) -> ProfileId {
+        let profile = Profile {
+            nagle,
+            keepalive: self.keepalive,
+            r2: self.r2,
+            ..*cx.profile_of(ProfileId::DEFAULT)
+        };
+        cx.profile(profile).expect("four different ones at most")
+    }
+
     fn open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Tag>, n: usize) {
         let plan = &self.plans[n];
         let how = Connect {
             vlan: Some(plan.vlan),
             local: Some(plan.client_address),
             local_port: plan.client_port,
-            options: ConnectionOptions {
-                nagle: plan.sides[0].nagle,
-                keepalive: self.keepalive,
-                r2: self.r2,
-            },
+            profile: self.profile(cx, plan.sides[0].nagle),
         };
         match cx.connect(plan.server, &how, Tag::of(n, 0)) {
             Ok(id) => {
@@ -415,14 +422,8 @@ impl App for Actor {
                     return cx.abort(conn);
                 }
                 self.progress[n][1].id = Some(conn);
-                cx.set_options(
-                    conn,
-                    ConnectionOptions {
-                        nagle: self.plans[n].sides[1].nagle,
-                        keepalive: self.keepalive,
-                        r2: self.r2,
-                    },
-                );
+                let profile = self.profile(cx, self.plans[n].sides[1].nagle);
+                cx.set_profile(conn, profile);
                 (n, 1)
             }
         };

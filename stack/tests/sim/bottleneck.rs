@@ -38,7 +38,7 @@ fn narrow(client: &mut HostSpec) {
 fn far(server: &mut HostSpec, rcv_buf: u32) {
     let wire = LinkSpec::perfect(ROUND_TRIP / 4);
     (server.up, server.down) = (wire, wire);
-    server.config.rcv_buf = rcv_buf;
+    server.config.tcp.profile.rcv_buf = rcv_buf;
 }
 
 /// What percentage of the link's rate a transfer reaches whose receiver has so large a buffer.

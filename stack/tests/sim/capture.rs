@@ -47,7 +47,11 @@ pub(crate) fn write(seed: u64, trace: &[Crossing]) {
 
 /// Time of sending, what became of it, and the segment: sequence and acknowledgment numbers are those on the wire.
 fn line(crossing: &Crossing) -> String {
-    let mut line = format!("{:>14} host {} ", nanoseconds(crossing.sent_at), crossing.from.0);
+    let mut line = format!(
+        "{:>14} host {} ",
+        nanoseconds(crossing.sent_at),
+        crossing.from.0
+    );
     let _ = match crossing.arrives_at {
         Some(at) => write!(line, "{:?} at {}", crossing.fate, nanoseconds(at)),
         None => write!(line, "{:?}", crossing.fate),

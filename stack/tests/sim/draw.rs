@@ -10,6 +10,7 @@ use stack::rng::Random;
 use stack::sim::host::{HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;
 use stack::sim::nic::PoolSizes;
+use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
@@ -80,6 +81,7 @@ pub(crate) fn draw(seed: u64) -> Stage {
                 policy,
                 backlog,
                 abort_on_overflow,
+                profile: ProfileId::DEFAULT,
             })
             .collect();
     }
@@ -210,17 +212,17 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
         config.limits.stall_limit = NEVER;
         config.limits.send_queue_items = random.one_of(&[1, 4, 64]);
         config.handshake.syn_ack_retries = 7;
-        config.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);
+        config.tcp.profile.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);
         config.park_after = random.one_of(&[Duration::from_millis(5), Duration::from_secs(1)]);
         let tcp = &mut config.tcp;
         tcp.two_msl = Duration::from_secs(60);
-        tcp.fin_wait_2 = Duration::from_secs(600);
+        tcp.profile.fin_wait_2 = Duration::from_secs(600);
         tcp.timestamps = random.hits(700_000);
         tcp.window_scaling = random.hits(700_000);
-        tcp.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
-        tcp.keepalive_idle = Duration::from_secs(30);
-        tcp.keepalive_interval = Duration::from_secs(5);
-        tcp.keepalive_probes = 9;
+        tcp.profile.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
+        tcp.profile.keepalive_idle = Duration::from_secs(30);
+        tcp.profile.keepalive_interval = Duration::from_secs(5);
+        tcp.profile.keepalive_probes = 9;
         host
     };
     (1..=hosts).map(&mut make).collect()

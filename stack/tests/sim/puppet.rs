@@ -10,6 +10,7 @@ use stack::local::listener::{ListenerConfig, ListenerId, SynPolicy};
 use stack::nic::Nic;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::world::World;
+use stack::tcp::profile::ProfileId;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
@@ -167,6 +168,7 @@ impl Show {
             policy: SynPolicy::Embryo,
             backlog: 64,
             abort_on_overflow: false,
+            profile: ProfileId::DEFAULT,
         });
         change(&mut client, &mut server);
         let client = world

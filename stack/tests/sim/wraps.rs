@@ -57,7 +57,7 @@ pub(crate) fn arrange(
     let server = &mut hosts[usize::from(plan.server_host)];
     server.config.tcp.timestamps = true;
     // Not all fits, so there is something left to send when it reads on.
-    server.config.rcv_buf = server.config.rcv_buf.min(SENT_LEN as u32 / 3);
+    server.config.tcp.profile.rcv_buf = server.config.tcp.profile.rcv_buf.min(SENT_LEN as u32 / 3);
     // Ports don't count for timestamps.
     let tuple = tuple(
         server,

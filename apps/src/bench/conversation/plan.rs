@@ -9,6 +9,7 @@ use stack::config::{Config, ConfigError, ConfigSpec, Interface};
 use stack::conn::{Capacity, Records};
 use stack::local::addresses::LocalPrefix;
 use stack::local::listener::{ListenerConfig, SynPolicy};
+use stack::tcp::profile::ProfileId;
 use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources};
 
 use super::super::args::{BenchArgs, Mode, SLACK, ShapeArg};
@@ -128,6 +129,7 @@ pub(super) fn server_config(args: &BenchArgs) -> Result<Config, ConfigError> {
         policy: SynPolicy::Embryo,
         backlog: args.concurrency + SLACK,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     }];
     spec.validate()
 }
@@ -146,7 +148,7 @@ pub(super) fn client_config(args: &BenchArgs) -> Result<Config, ConfigError> {
     if args.mode == Mode::Request {
         // The client has nothing to say after a reply, so an ACK that waits for company would wait in vain, and the
         // server would keep what it sent for as long.
-        spec.tcp.ack_delay = Duration::ZERO;
+        spec.tcp.profile.ack_delay = Duration::ZERO;
     }
     spec.validate()
 }
@@ -171,9 +173,11 @@ fn both_sides(args: &BenchArgs, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> C
     }
     spec.tcp.two_msl = args.time_wait;
     spec.park_after = args.park_after;
-    spec.rcv_buf = RCV_BUF;
+    spec.tcp.profile.rcv_buf = RCV_BUF;
+    // What is said is whole, and should not wait for an acknowledgment.
+    spec.tcp.profile.nagle = false;
     if args.mode == Mode::Connect && args.shape == ShapeArg::Plain {
-        spec.tcp.ack_delay = Duration::ZERO;
+        spec.tcp.profile.ack_delay = Duration::ZERO;
     }
     spec
 }

@@ -14,7 +14,7 @@ use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Frame as _, Nic};
 use stack::queue::pattern;
-use stack::tcp::settings::ConnectionOptions;
+use stack::tcp::profile::ProfileId;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::worker::{RingEnd, Secrets, Worker};
@@ -82,6 +82,7 @@ fn worker<A: App>(last: u8, app: A, ports: usize) -> Worker<MemoryNic, A> {
         policy: SynPolicy::Embryo,
         backlog: 4,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     };
     spec.listeners = (1..).take(ports).map(listener).collect();
     let secrets = Secrets {
@@ -118,13 +119,7 @@ impl Session {
             },
             0,
         );
-        let connect = Connect {
-            options: ConnectionOptions {
-                nagle: false,
-                ..ConnectionOptions::default()
-            },
-            ..Connect::default()
-        };
+        let connect = Connect::default();
         let remote = SocketAddr::from(([198, 18, 0, 1], 1));
         let conn = client
             .with_cx(now, |_, cx| cx.connect(remote, &connect, ()))

@@ -1,5 +1,7 @@
 //! What goes into a record comes out again, rounded only where and as the types say.
 
+use core::time::Duration;
+
 use crate::tcp::answer_limits::AnswerLimits;
 use proptest::prelude::*;
 
@@ -26,17 +28,12 @@ fn rest() -> Rest {
         rto_us: 4_000,
         cwnd: 3 * 1448,
         ssthresh: 40 * 1448,
-        options: ConnectionOptions {
-            nagle: false,
-            keepalive: false,
-            r2: Duration::from_secs(30),
-        },
         answers: AnswerLimits::NEW,
     }
 }
 
 fn kept(rest: &Rest, now: Instant) -> Rest {
-    Parked::from_rest(rest, 0).rest(now)
+    Parked::from_rest(rest, 0, ProfileId::DEFAULT).rest(now)
 }
 
 #[test]
@@ -52,11 +49,13 @@ fn a_rest_is_kept_whole() {
         srtt_us: 0,
         rttvar_us: 0,
         ssthresh: u32::MAX,
-        options: ConnectionOptions::default(),
         ..rest()
     };
     assert_eq!(kept(&plain, now), plain);
-    assert_eq!(Parked::from_rest(&rest(), 3).listener, 3);
+    assert_eq!(
+        Parked::from_rest(&rest(), 3, ProfileId::DEFAULT).listener,
+        3
+    );
 }
 
 #[test]
@@ -72,23 +71,20 @@ fn what_is_rounded_stays_within_what_is_said() {
         (kept_large.cwnd, kept_large.ssthresh),
         (15 * 1448, u32::MAX)
     );
-    let r2 = |r2| {
-        let options = ConnectionOptions {
-            r2,
-            ..rest().options
-        };
-        kept(&Rest { options, ..rest() }, now).options.r2
-    };
-    assert_eq!(r2(Duration::from_millis(1)), Duration::from_secs(1));
-    assert_eq!(r2(Duration::ZERO), Duration::from_secs(1));
-    assert_eq!(r2(Duration::from_millis(2_001)), Duration::from_secs(3));
-    assert_eq!(r2(Duration::MAX), Duration::from_secs(65_535));
-    // A record that nobody filled in is that of a new connection with the defaults.
-    let fresh = Parked::default().rest(now);
-    assert_eq!(
-        (fresh.options, fresh.ssthresh),
-        (ConnectionOptions::default(), u32::MAX)
-    );
+    // A record that nothing has filled in is that of a new connection.
+    assert_eq!(Parked::default().rest(now).ssthresh, u32::MAX);
+}
+
+#[test]
+fn a_profile_is_kept_and_keepalive_is_work_to_do() {
+    let other = ProfileId::nth(3);
+    let mut record = Parked::from_rest(&rest(), 0, other);
+    assert_eq!(record.profile, other);
+    record.set_profile(ProfileId::DEFAULT, true);
+    assert_eq!(record.profile, ProfileId::DEFAULT);
+    assert!(record.flags.is_work_due());
+    record.set_profile(other, false);
+    assert!(!record.flags.is_work_due());
 }
 
 proptest! {
@@ -152,7 +148,7 @@ proptest! {
             window_max: 70_000,
             answers,
         };
-        let small = TimeWait::from_tcp(&record);
+        let small = TimeWait::from_tcp(&record, ProfileId::DEFAULT);
         prop_assert_eq!(small.has_timestamps(), recent.is_some());
         let deadline = TickMs::deadline(Instant::from_ms(now_ms + left_ms));
         prop_assert_eq!(small.to_tcp(deadline, offset, 70_000, now), record);
@@ -188,7 +184,7 @@ fn a_pure_ack_refreshes_what_it_is_newer_than() {
         };
         segment.options.timestamps =
             tsval.map(|tsval| crate::tcp::segment::TimestampOption { tsval, tsecr: 0 });
-        let mut record = Parked::from_rest(&rest(), 0);
+        let mut record = Parked::from_rest(&rest(), 0, ProfileId::DEFAULT);
         record.on_ack(&segment, now);
         assert_eq!(record.heard_s, 200);
         (record.peer_window, record.ts_recent)
@@ -205,7 +201,7 @@ fn a_pure_ack_refreshes_what_it_is_newer_than() {
 
 #[test]
 fn ts_recent_judges_for_24_days_and_no_longer_even_after_the_clock_of_ms_wrapped() {
-    let record = Parked::from_rest(&rest(), 0);
+    let record = Parked::from_rest(&rest(), 0, ProfileId::DEFAULT);
     let judges = |s: u32| {
         let now = Instant::from_ms((100 + u64::from(s)) * 1_000);
         record.numbers(0, now).ts_recent.is_some()

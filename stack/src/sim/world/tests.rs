@@ -8,6 +8,7 @@ use crate::local::listener::{ListenerConfig, SynPolicy};
 use crate::sim::host::Spread;
 use crate::sim::inspect::Tcp;
 use crate::sim::link::LinkSpec;
+use crate::tcp::profile::ProfileId;
 use crate::wire::tcp::Flags;
 use crate::wire::{Link as Addresses, MacAddr, SegmentSpec};
 use crate::worker::app::NoApp;
@@ -28,6 +29,7 @@ fn server_and_station(
         policy: SynPolicy::Embryo,
         backlog: 64,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     });
     change(&mut server);
     let server = world.add_host(server, |_| NoApp).expect("a host");

@@ -2,17 +2,14 @@
 
 use crate::tcp::lang::{ack, data, fin};
 use crate::tcp::segment::Flags;
-use crate::tcp::settings::{ConnectionOptions, InitialWindow, Settings};
+use crate::tcp::settings::{InitialWindow, Settings};
 use crate::tcp::state::State;
 use crate::tcp::testing::{Host, MSS, RCV_BUF, plain};
 use crate::tcp::verdict::{Events, Outcome, Payload};
 
-fn no_delay(settings: Settings) -> Host {
-    let options = ConnectionOptions {
-        nagle: false,
-        ..ConnectionOptions::default()
-    };
-    Host::established_with(settings, options)
+fn no_delay(mut settings: Settings) -> Host {
+    settings.profile.nagle = false;
+    Host::established_with(settings)
 }
 
 #[test]

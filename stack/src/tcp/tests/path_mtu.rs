@@ -84,6 +84,7 @@ fn a_path_that_carries_more_again_is_used() {
     assert_eq!(host.tcb.congestion().window(), 600);
     host.turn(|tcb, env| tcb.set_path_mss(5000, env));
     assert_eq!(host.tcb.mss(), MSS, "no more than the peer takes");
+    assert_eq!(host.tcb.congestion().window(), MSS, "room for one");
     host.inject(ack().ack(601));
     host.write(MSS);
     host.expect(data(MSS).seq(601));

@@ -9,9 +9,10 @@ use crate::conn::{Open, Parked};
 use crate::seq::SeqNum;
 use crate::tcp::env::{Env, TcpCounters};
 use crate::tcp::output::Unsent;
+use crate::tcp::profile::{Profile, ProfileId};
 use crate::tcp::rest::{RestStep, rest_step};
 use crate::tcp::segment::{Segment, SendPlan};
-use crate::tcp::settings::{ConnectionOptions, InitialWindow, Settings};
+use crate::tcp::settings::{InitialWindow, Settings};
 use crate::tcp::state::State;
 use crate::tcp::tcb::{OpenParams, Tcb};
 use crate::tcp::testing::reset_for;
@@ -202,7 +203,7 @@ impl Side {
             return;
         }
         if let Some(rest) = self.with(now, |tcb, env| tcb.rest(env)) {
-            let parked = Parked::from_rest(&rest, Open::NO_LISTENER);
+            let parked = Parked::from_rest(&rest, Open::NO_LISTENER, ProfileId::DEFAULT);
             self.record = Record::Parked(Box::new(parked));
             self.rests += 1;
         }
@@ -292,11 +293,16 @@ impl World {
             r2_syn: core::time::Duration::from_secs(1_000_000),
             timestamps: rng.percent(60),
             window_scaling: rng.percent(60),
-            ack_delay: core::time::Duration::from_millis([0, 40, 400][rng.below(3) as usize]),
             initial_window: if rng.percent(50) {
                 InitialWindow::Rfc5681
             } else {
                 InitialWindow::Rfc6928
+            },
+            profile: Profile {
+                ack_delay: core::time::Duration::from_millis([0, 40, 400][rng.below(3) as usize]),
+                nagle: rng.percent(50),
+                r2: core::time::Duration::from_secs(1_000_000),
+                ..Profile::default()
             },
             ..Settings::default()
         };
@@ -317,11 +323,6 @@ impl World {
             path_mss: local_mss,
             default_peer_mss: 536,
             rcv_buf: [300, 3_000, 30_000, 300_000][rng.below(4) as usize],
-            options: ConnectionOptions {
-                nagle: rng.percent(50),
-                keepalive: false,
-                r2: core::time::Duration::from_secs(1_000_000),
-            },
         };
         Side {
             index,

@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use crate::tcp::lang::{Spec, ack, data, segment, syn, syn_ack};
+use crate::tcp::profile::Profile;
 use crate::tcp::rest::Rest;
 use crate::tcp::segment::{Flags, Segment, TimestampOption};
-use crate::tcp::settings::{ConnectionOptions, Settings};
+use crate::tcp::settings::Settings;
 use crate::tcp::state::State;
 use crate::tcp::tcb::{Bits, OpenParams, Tcb};
 use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain};
@@ -26,10 +27,6 @@ impl Host {
         self.now = self.now + Duration::from_millis(ms);
         let params = OpenParams {
             iss: crate::seq::SeqNum(77),
-            options: ConnectionOptions {
-                keepalive: true,
-                ..ConnectionOptions::default()
-            },
             ..params()
         };
         self.tcb = self.turn(|_, env| Tcb::wake(params, &rest, env));
@@ -124,11 +121,8 @@ fn whatever_is_pending_keeps_it_open() {
     });
     pending("a reset to send", |host| host.abort());
     pending("keepalive", |host| {
-        let options = ConnectionOptions {
-            keepalive: true,
-            ..ConnectionOptions::default()
-        };
-        host.turn(|tcb, env| tcb.set_options(options, env));
+        host.settings.profile.keepalive = true;
+        host.turn(|tcb, env| tcb.on_profile(env));
     });
     pending("a window that scaled down is zero", |host| {
         host.tcb.scales = 14 << 4;
@@ -140,15 +134,18 @@ fn whatever_is_pending_keeps_it_open() {
 
 /// A connection with all options, and an acknowledged write.
 fn with_options() -> Host {
-    let options = ConnectionOptions {
+    let profile = Profile {
         nagle: false,
         r2: Duration::from_secs(30),
-        ..ConnectionOptions::default()
+        ..Profile::default()
+    };
+    let settings = Settings {
+        profile,
+        ..Settings::default()
     };
     let mut host = Host::client(
-        Settings::default(),
+        settings,
         OpenParams {
-            options,
             rcv_buf: 1 << 20,
             ..params()
         },

@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use crate::tcp::lang::{ack, data};
-use crate::tcp::settings::{ConnectionOptions, Settings};
+use crate::tcp::profile::Profile;
+use crate::tcp::settings::Settings;
 use crate::tcp::state::State;
-use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain};
+use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain, profiled};
 use crate::tcp::verdict::{CloseReason, Events, Outcome};
 
 #[test]
@@ -39,11 +40,11 @@ fn r1_is_told_at_the_third_expiry() {
 
 #[test]
 fn r2_is_the_applications() {
-    let options = ConnectionOptions {
+    let profile = Profile {
         r2: Duration::from_secs(10),
-        ..ConnectionOptions::default()
+        ..Profile::default()
     };
-    let mut host = Host::established_with(plain(), options);
+    let mut host = Host::established_with(profiled(profile));
     host.write(100);
     host.advance_ms(9_999);
     host.expect_state(State::Established);
@@ -76,11 +77,11 @@ fn a_loss_after_a_long_outage_is_sent_again_three_times() {
 #[test]
 fn a_short_r2_ends_as_soon_as_it_says() {
     for (r2_ms, sent) in [(500, 1), (2_000, 2), (5_000, 3), (10_000, 4)] {
-        let options = ConnectionOptions {
+        let profile = Profile {
             r2: Duration::from_millis(r2_ms),
-            ..ConnectionOptions::default()
+            ..Profile::default()
         };
-        let mut host = Host::established_with(plain(), options);
+        let mut host = Host::established_with(profiled(profile));
         host.write(100);
         let ends_ms = r2_ms.max(1_000);
         host.advance_ms(ends_ms - 1);
@@ -176,7 +177,7 @@ fn rto_follows_the_round_trip_time() {
         rto_min: Duration::from_millis(1),
         ..plain()
     };
-    let mut host = Host::established_with(settings, ConnectionOptions::default());
+    let mut host = Host::established_with(settings);
     let mut acked = 1;
     for _ in 0..100 {
         host.write(100);
@@ -190,11 +191,11 @@ fn rto_follows_the_round_trip_time() {
 }
 
 fn keepalive() -> Host {
-    let options = ConnectionOptions {
+    let profile = Profile {
         keepalive: true,
-        ..ConnectionOptions::default()
+        ..Profile::default()
     };
-    Host::established_with(plain(), options)
+    Host::established_with(profiled(profile))
 }
 
 #[test]
@@ -254,17 +255,17 @@ fn an_answer_from_the_right_edge_counts_and_its_ack_too() {
 
 #[test]
 fn keepalive_is_silent_while_something_is_in_flight() {
-    let options = ConnectionOptions {
+    let profile = Profile {
         keepalive: true,
         r2: Duration::from_secs(1_000_000),
-        ..ConnectionOptions::default()
+        ..Profile::default()
     };
-    let mut host = Host::established_with(plain(), options);
+    let mut host = Host::established_with(profiled(profile));
     host.write(10);
     host.advance_ms(7_300_000);
     assert_eq!(host.counters.keepalive_probes, 0);
     // Nor while something waits for a window: its probes ask the same.
-    let mut host = Host::established_with(plain(), options);
+    let mut host = Host::established_with(profiled(profile));
     host.write(10);
     host.inject(ack().win(0));
     host.advance_ms(7_300_000);
@@ -289,14 +290,12 @@ fn keepalive_goes_on_where_only_our_direction_is_closed() {
 #[test]
 fn keepalive_can_be_switched_on_a_living_connection() {
     let mut host = Host::established();
-    let on = ConnectionOptions {
-        keepalive: true,
-        ..ConnectionOptions::default()
-    };
-    host.turn(|tcb, env| tcb.set_options(on, env));
+    host.settings.profile.keepalive = true;
+    host.turn(|tcb, env| tcb.on_profile(env));
     host.advance_ms(7_200_000);
     host.expect(ack().seq(0));
-    host.turn(|tcb, env| tcb.set_options(ConnectionOptions::default(), env));
+    host.settings.profile.keepalive = false;
+    host.turn(|tcb, env| tcb.on_profile(env));
     host.advance_ms(10_000_000);
     host.expect_nothing();
 }
@@ -327,15 +326,11 @@ fn a_window_probe_pays_no_ack() {
 
 #[test]
 fn a_keepalive_probe_pays_no_ack() {
-    let options = ConnectionOptions {
+    let mut host = Host::established_with(profiled(Profile {
         keepalive: true,
-        ..ConnectionOptions::default()
-    };
-    let settings = Settings {
         keepalive_idle: Duration::from_millis(20),
-        ..plain()
-    };
-    let mut host = Host::established_with(settings, options);
+        ..Profile::default()
+    }));
     host.advance_ms(10);
     host.inject(data(10));
     host.advance_ms(41);

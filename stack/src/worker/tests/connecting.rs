@@ -16,9 +16,9 @@ use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::wire::{MacAddr, vlan};
 use crate::worker::connect::{Connect, ConnectError};
 
-const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(PEER_V4), 9_000);
+pub(super) const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(PEER_V4), 9_000);
 
-fn from_port(port: u16) -> Connect {
+pub(super) fn from_port(port: u16) -> Connect {
     Connect {
         local_port: Some(port),
         ..Connect::default()

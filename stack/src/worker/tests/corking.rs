@@ -6,7 +6,7 @@ use super::probe::Heard::{Open, Ready};
 use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
 use crate::tcp::lang::{ack, data, fin};
-use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::profile::Profile;
 use crate::worker::connect::SendError;
 
 /// The MSS of a peer that says none.
@@ -18,13 +18,11 @@ fn open() -> (Host<Probe>, ConnId) {
     host.inject_bytes(&arp_request()).next_reply();
     host.shake_hands().hears(&[Ready, Open]);
     let conn = host.conn();
-    host.act(|_, cx| {
-        let options = ConnectionOptions {
-            nagle: false,
-            ..ConnectionOptions::default()
-        };
-        cx.set_options(conn, options);
-    });
+    let profile = Profile {
+        nagle: false,
+        ..Profile::default()
+    };
+    host.choose(conn, profile);
     (host, conn)
 }
 

@@ -11,7 +11,7 @@ use super::retransmission::expect_arp_request;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
-use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::profile::Profile;
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 use crate::worker::connect::Connect;
 
@@ -203,14 +203,12 @@ fn by_a_peer_that_never_closes() {
 #[test]
 fn by_silence() {
     let (mut host, conn) = open();
-    let options = ConnectionOptions {
+    let profile = Profile {
         r2: Duration::from_secs(5),
-        ..ConnectionOptions::default()
+        ..Profile::default()
     };
-    let _ = host.act(|_, cx| {
-        cx.set_options(conn, options);
-        cx.send_bytes(conn, b"hello")
-    });
+    host.choose(conn, profile);
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     host.expect(data(5).seq(1).ack(1));
     for after_ms in [1_000, 2_000] {
         host.wait_ms(after_ms - 1).drop_arp().silent();
@@ -225,16 +223,15 @@ fn by_silence() {
 
 #[test]
 fn by_keepalive() {
-    let (mut host, conn) = open_with(|spec| {
-        spec.tcp.keepalive_idle = Duration::from_secs(10);
-        spec.tcp.keepalive_interval = Duration::from_secs(1);
-        spec.tcp.keepalive_probes = 2;
-    });
-    let options = ConnectionOptions {
+    let (mut host, conn) = open();
+    let profile = Profile {
         keepalive: true,
-        ..ConnectionOptions::default()
+        keepalive_idle: Duration::from_secs(10),
+        keepalive_interval: Duration::from_secs(1),
+        keepalive_probes: 2,
+        ..Profile::default()
     };
-    host.act(|_, cx| cx.set_options(conn, options));
+    host.choose(conn, profile);
     host.wait_ms(9_999).silent();
     host.wait_ms(2).expect(ack().seq(0).ack(1));
     host.wait_ms(1_001).expect(ack().seq(0).ack(1));

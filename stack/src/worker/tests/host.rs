@@ -18,6 +18,7 @@ use crate::nic::memory::{MemoryFrame, MemoryNic};
 use crate::nic::{BURST_FRAMES, Frame};
 use crate::seq::SeqNum;
 use crate::tcp::lang::{Base, Spec, ack, syn, syn_ack};
+use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
 use crate::wire::{Defect, Link, MacAddr, OptionBytes, SegmentSpec, Timestamps};
 use crate::worker::app::{App, NoApp};
@@ -143,6 +144,7 @@ pub(super) fn plain() -> ConfigSpec {
         policy: SynPolicy::Embryo,
         backlog: BACKLOG,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     }];
     let few = Records { v4: 64, v6: 64 };
     spec.limits.records = Capacity {
@@ -154,7 +156,7 @@ pub(super) fn plain() -> ConfigSpec {
     // Nobody gives way here, whoever waits.
     spec.limits.stall_limit = Duration::from_secs(100_000);
     // The least buffer that needs a scale of 7.
-    spec.rcv_buf = 65_536 << 6;
+    spec.tcp.profile.rcv_buf = 65_536 << 6;
     // At rest with the first turn in which nothing happens.
     spec.park_after = Duration::ZERO;
     spec

@@ -39,7 +39,10 @@ fn what_is_kept_counts_as_read_and_is_sent_later() {
     assert!(keep(&mut host, conn));
     // It is acknowledged, and the window is whole.
     acked(&mut host, 6);
-    assert_eq!(host.act(|_, cx| (cx.unread_len(conn), cx.kept_len(conn))), (0, 5));
+    assert_eq!(
+        host.act(|_, cx| (cx.unread_len(conn), cx.kept_len(conn))),
+        (0, 5)
+    );
     host.wait_ms(5_000).silent();
     assert_eq!(host.kind(), Some(Kind::Open), "it doesn't rest");
     let peeked = host.act(|_, cx| cx.peek_kept(conn).len());

@@ -10,6 +10,7 @@ use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::nic::memory::MemoryNic;
 use crate::queue::item::TxItem;
+use crate::tcp::profile::Profile;
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 use crate::worker::app::{App, Cx};
 use crate::worker::connect::ConnInfo;
@@ -183,6 +184,15 @@ impl Host<Probe> {
 }
 
 impl<A: App> Host<A> {
+    /// Lets a connection go by another profile.
+    #[track_caller]
+    pub(super) fn choose(&mut self, conn: ConnId, profile: Profile) {
+        self.act(|_, cx| {
+            let id = cx.profile(profile).expect("a profile that can be");
+            cx.set_profile(conn, id);
+        });
+    }
+
     /// Lets the app act, and the worker take a turn.
     pub(super) fn act<T>(
         &mut self,

@@ -24,7 +24,7 @@ fn consume(host: &mut Host<Probe>, conn: ConnId, len: u32) {
 
 #[test]
 fn the_window_closes_on_who_does_not_read_and_opens_with_an_update() {
-    let mut host = unread(|spec| spec.rcv_buf = 4096);
+    let mut host = unread(|spec| spec.tcp.profile.rcv_buf = 4096);
     host.inject_together(&[data(1460).seq(1).ack(1), data(1460).seq(1461).ack(1)]);
     host.expect(ack().seq(1).ack(2921).win(1176));
     host.inject(data(1176).seq(2921).ack(1)).silent();

@@ -229,8 +229,9 @@ fn neighbors_that_are_asked_for_displace_each_other_and_are_counted() {
     assert_eq!(host.count(Counter::NeighborEvicted), 16);
     assert_eq!(host.count(Counter::TxNeighborDropped), 0);
     host.wait_ms(1_001);
+    // The four that are asked for are asked again, and the connections to the others ask for theirs.
     let solicited = host.count(Counter::SolicitationsSent);
-    assert!(solicited > 20, "{solicited}");
+    assert!(solicited >= 20 + 16, "{solicited}");
     while host.try_reply().is_some() {}
 }
 

@@ -10,7 +10,7 @@ use crate::conn::{ConnId, Kind, Records};
 use crate::counters::Counter;
 use crate::queue::item::TxItem;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
-use crate::tcp::settings::ConnectionOptions;
+use crate::tcp::profile::Profile;
 use crate::tcp::verdict::CloseReason;
 use crate::worker::connect::SendError;
 
@@ -255,14 +255,14 @@ fn without_a_record_a_refused_send_hears_of_room() {
 }
 
 #[test]
-fn options_are_taken_at_rest() {
+fn a_profile_is_taken_at_rest() {
     let (mut host, conn, resting, awake) = crowded_among_neighbors();
-    let options = ConnectionOptions {
+    let profile = Profile {
         nagle: false,
         r2: Duration::from_secs(5),
-        ..ConnectionOptions::default()
+        ..Profile::default()
     };
-    host.act(|_, cx| cx.set_options(conn, options));
+    host.choose(conn, profile);
     assert_eq!(host.kind(), Some(Kind::Parked), "they wake nobody");
     make_room(&mut host, awake, resting);
     assert_eq!(host.kind(), Some(Kind::Parked));
@@ -284,11 +284,11 @@ fn options_are_taken_at_rest() {
 #[test]
 fn keepalive_wakes_it_when_there_is_a_record() {
     let (mut host, conn, resting, awake) = crowded_among_neighbors();
-    let options = ConnectionOptions {
+    let profile = Profile {
         keepalive: true,
-        ..ConnectionOptions::default()
+        ..Profile::default()
     };
-    host.act(|_, cx| cx.set_options(conn, options));
+    host.choose(conn, profile);
     assert_eq!(host.kind(), Some(Kind::Parked));
     make_room(&mut host, awake, resting);
     assert_eq!(host.kind(), Some(Kind::Open));

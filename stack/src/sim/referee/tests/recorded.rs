@@ -13,6 +13,7 @@ use crate::sim::inspect::Tcp;
 use crate::sim::link::Fate;
 use crate::sim::referee::{Referee, Rule};
 use crate::sim::world::World;
+use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
 use crate::worker::app::{App, Connect, Cx, TxItem};
 
@@ -62,6 +63,7 @@ fn recorded() -> Vec<Moment> {
         policy: SynPolicy::Embryo,
         backlog: 4,
         abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
     });
     let mut client = HostSpec::new(2);
     client.up.loss_ppm = 10_000;
