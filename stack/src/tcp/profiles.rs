@@ -63,8 +63,10 @@ impl Profiles {
     #[must_use]
     #[inline]
     pub fn get(&self, id: ProfileId) -> &Settings {
-        // Number 0 wraps to one that no other has, as is one that was never given.
-        let other = self.others.get(usize::from(id.0).wrapping_sub(1));
+        if id == ProfileId::DEFAULT {
+            return &self.default;
+        }
+        let other = self.others.get(usize::from(id.0) - 1);
         other.unwrap_or(&self.default)
     }
 

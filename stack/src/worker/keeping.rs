@@ -28,6 +28,13 @@ impl<N: Nic, S> Cx<'_, N, S> {
         parts.conn.kept.push(parts.chunks, chunk)
     }
 
+    /// Whether [`Cx::keep`] has a place for a frame that is taken next. When it is false, leave unread what waits: the peer stops when
+    /// its window is used up.
+    #[must_use]
+    pub fn can_keep(&self) -> bool {
+        self.core.conns.chunks.has_receive_room(Claim::More)
+    }
+
     /// Takes back what the connection has kept longest.
     pub fn take_kept(&mut self, conn: ConnId) -> Option<Chunk<N::Frame>> {
         let slot = self.awake_slot(conn)?;

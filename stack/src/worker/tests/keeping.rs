@@ -28,8 +28,11 @@ fn acked(host: &mut Host<Probe>, up_to: u32) {
 /// Keeps all that waits to be read; says whether there was a place.
 fn keep(host: &mut Host<Probe>, conn: ConnId) -> bool {
     host.act(|_, cx| {
+        let can = cx.can_keep();
         let chunk = cx.take(conn).expect("something waits");
-        cx.keep(conn, chunk).is_ok()
+        let is_kept = cx.keep(conn, chunk).is_ok();
+        assert!(is_kept || !can, "there was a place");
+        is_kept
     })
 }
 
