@@ -576,8 +576,13 @@ fn bring(table: &mut NeighborTable<u32>, n: u16, state: NeighborState, now: Inst
 fn addresses_without_anybody_take_half_of_the_places_and_displace_each_other() {
     let mut table = table(8);
     table.keep(host(100));
-    for n in 1..=4 {
-        bring(&mut table, n, NeighborState::Reachable, T0);
+    let known = [
+        (1, NeighborState::Reachable),
+        (2, NeighborState::Reachable),
+        (3, NeighborState::Stale),
+    ];
+    for (n, is) in known {
+        bring(&mut table, n, is, T0);
     }
     table.resolve(host(100), T0, drop);
     let mut displaced = Vec::new();
@@ -589,18 +594,18 @@ fn addresses_without_anybody_take_half_of_the_places_and_displace_each_other() {
         ));
         assert_eq!(table.queue(host(n), n.into()), None);
     }
-    for n in 1..=4 {
-        assert_eq!(state(&table, host(n)), NeighborState::Reachable);
+    for (n, is) in known {
+        assert_eq!(state(&table, host(n)), is);
     }
     assert_eq!(state(&table, host(100)), NeighborState::Incomplete);
-    let waiting = [1_197, 1_198, 1_199].map(|n| state(&table, host(n)));
+    let waiting = [1_196, 1_197, 1_198, 1_199].map(|n| state(&table, host(n)));
     assert_eq!(
         waiting,
-        [NeighborState::Incomplete; 3],
+        [NeighborState::Incomplete; 4],
         "the youngest are asked"
     );
-    assert_eq!(displaced, Vec::from_iter(200..1_197), "the oldest go first");
-    assert_eq!((table.take_evictions(), table.pending_frames()), (997, 3));
+    assert_eq!(displaced, Vec::from_iter(200..1_196), "the oldest go first");
+    assert_eq!((table.take_evictions(), table.pending_frames()), (996, 4));
     let evictions = table.take_evictions();
     assert_eq!(evictions, 0);
 }

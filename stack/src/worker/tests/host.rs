@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::super::{RingEnd, Secrets, Worker};
 use super::answer::Answer;
 use crate::config::{ConfigSpec, Interface};
-use crate::conn::{Capacity, Embryo, FlowKey, Found, Kind, Parked, Records};
+use crate::conn::record::ShortUs;
+use crate::conn::{Capacity, ConnId, Embryo, FlowKey, Found, Kind, Parked, Records};
 use crate::counters::{Class, Counter, Counters};
 use crate::local::listener::{ListenerConfig, SynPolicy};
 use crate::memory::PageOptions;
@@ -495,6 +496,24 @@ impl<A: App> Host<A> {
 impl<A: App> Host<A> {
     /// Lets connections without news come to rest: a tick of their timers must pass for that. Connections at rest keep
     /// the time of their last challenge in steps of 4 ms, so all times here stay multiples of that.
+    /// A connection of the flow at rest, of whose way to the peer nothing is known.
+    pub(super) fn with_resting(&mut self) -> ConnId {
+        let key = self.flow_key();
+        let parked = Parked {
+            snd_nxt: SeqNum(1_000),
+            rcv_nxt: SeqNum(2_000),
+            rcv_wnd: 10_000,
+            peer_window: 10_000,
+            mss: 1_000,
+            rto: ShortUs::from_us(1_000_000),
+            ..Parked::default()
+        };
+        assert!(self.worker().preload(&key, &parked), "the flow is free");
+        let now = self.now;
+        let found = self.worker().with_cx(now, |_, cx| cx.next_conn(0).0);
+        found.expect("it is there")
+    }
+
     pub(super) fn rest(&mut self) -> &mut Self {
         self.wait_ms(4)
     }

@@ -275,6 +275,30 @@ fn a_port_whose_replies_reach_another_worker_is_that_workers() {
 
 /// What another worker wants sent says its VLAN by its tag.
 #[test]
+fn a_frame_of_another_worker_waits_in_its_vlan() {
+    let mut cluster = Cluster::new(64, SynPolicy::Embryo);
+    let tagged_flow = |port| {
+        let mut flow = Flow::between((PEER_V4, 9_000).into(), (OUR_V4, port).into());
+        flow.link.vlan = VlanId(5).tag();
+        flow
+    };
+    let port = (1_000..).find(|&port| cluster.owner(tagged_flow(port)) == 3);
+    let host = cluster.hosts[3].on(tagged_flow(port.expect("one of them")));
+    let conn = host.with_resting();
+    let sent = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    assert_eq!(sent, Ok(5));
+    cluster.hosts[0].turn();
+    cluster.hosts[0].turn();
+    expect_arp_request_in(VlanId(5), &mut cluster.hosts[0], PEER_V4);
+    let reply = tagged(&super::neighbors::arp_reply(), 5);
+    cluster.hosts[0].inject_bytes(&reply);
+    let frame = cluster.hosts[0].next_reply();
+    let answer = Answer::read(&frame);
+    assert_eq!((answer.vlan, answer.segment.payload_len), (Some(5), 5));
+}
+
+/// A connection asks for its neighbour in its VLAN.
+#[test]
 fn worker_0_resolves_for_others_in_their_vlan() {
     let mut cluster = Cluster::new(64, SynPolicy::Embryo);
     let how = Connect {

@@ -1,8 +1,7 @@
 //! 802.1Q: a VLAN is part of what names a flow, in every kind of record, and of every frame that a flow sends.
 
 use super::answer::Answer;
-use super::host::PEER_V4;
-use super::host::{CLOSED, Flow, Host, OPEN};
+use super::host::{CLOSED, Flow, Host, OPEN, OUR_V4, PEER_V4};
 use super::neighbors::{
     advertisement_of_peer, arp_reply, arp_request, echo_request_v4, port_unreachable_about,
     solicitation,
@@ -13,6 +12,7 @@ use super::retransmission::expect_arp_request_in;
 use crate::conn::Kind;
 use crate::counters::Counter;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
+use crate::tcp::verdict::IcmpErrorKind;
 use crate::wire::vlan::{self, VlanId};
 use crate::worker::connect::{Connect, ConnectError};
 
@@ -289,6 +289,24 @@ fn a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one() {
         let refused = host.act(|_, cx| cx.connect(remote, &in_vlan(Some(other)), false));
         assert_eq!(refused, Err(ConnectError::NotLocal));
     }
+}
+
+/// The frame that waited in vain says whose it was, by its VLAN too.
+#[test]
+fn without_an_answer_in_its_vlan_a_connection_hears_of_it() {
+    let mut host = Host::probing(|spec| spec.vlans = Some(vec![VlanId(5)]));
+    let mut flow = Flow::between((PEER_V4, 9_000).into(), (OUR_V4, 80).into());
+    flow.link.vlan = VlanId(5).tag();
+    let conn = host.on(flow).with_resting();
+    let sent = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    assert_eq!(sent, Ok(5));
+    for _ in 0..3 {
+        expect_arp_request_in(VlanId(5), &mut host, PEER_V4);
+        host.wait_ms(1_000);
+    }
+    while host.try_reply().is_some() {}
+    let info = host.act(|_, cx| cx.info(conn)).expect("it goes on");
+    assert_eq!(info.tcp.soft_error, Some(IcmpErrorKind::Unreachable));
 }
 
 /// Nobody answers in the VLAN of the SYN: its connection hears of it.
