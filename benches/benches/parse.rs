@@ -12,7 +12,7 @@ use benches::LOCAL_MAC;
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use etherparse::SlicedPacket;
 use stack::wire::tcp::Flags;
-use stack::wire::tcp_options::{SynOptions, only_timestamps};
+use stack::wire::tcp_options::{SegmentOptions, only_timestamps};
 use stack::wire::{
     Link, MacAddr, OptionBytes, SegmentSpec, Tcp4Headers, Tcp6Headers, TcpOptions, Timestamps,
     parse,
@@ -124,8 +124,12 @@ fn bench_fixed_offsets(criterion: &mut Criterion) {
 fn bench_options(criterion: &mut Criterion) {
     let linux = OptionBytes::syn(Some(1460), Some(7), true, Some(TIMESTAMPS));
     let data = OptionBytes::timestamps(TIMESTAMPS);
-    assert!(SynOptions::parse(linux.as_padded()).timestamps.is_some());
-    assert!(SynOptions::parse(&OTHER_ORDER).mss.is_some());
+    assert!(
+        SegmentOptions::parse_syn(linux.as_padded())
+            .timestamps
+            .is_some()
+    );
+    assert!(SegmentOptions::parse_syn(&OTHER_ORDER).mss.is_some());
     assert!(only_timestamps(data.as_padded()).is_some());
     let mut group = criterion.benchmark_group("options");
     short(&mut group);
@@ -135,7 +139,7 @@ fn bench_options(criterion: &mut Criterion) {
     ];
     for (name, bytes) in syns {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| SynOptions::parse(black_box(bytes)));
+            bencher.iter(|| SegmentOptions::parse_syn(black_box(bytes)));
         });
     }
     let any = [

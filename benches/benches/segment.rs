@@ -20,7 +20,7 @@ use stack::local::addresses::LocalId;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{BURST_FRAMES, Burst, Caps, Frame, Nic, PoolClass};
 use stack::seq::SeqNum;
-use stack::tcp::segment::{Flags, Options, SendPlan, TimestampOption};
+use stack::tcp::segment::{Flags, SegmentOptions, SendPlan, TimestampOption};
 use stack::wire::MacAddr;
 use stack::worker::frame_writer::{Path, Route, SegmentWriter};
 
@@ -116,9 +116,9 @@ fn plan(timestamps: bool, payload_len: usize) -> SendPlan {
         flags: Flags::ACK,
         window: 1000,
         payload_len: payload_len as u32,
-        options: Options {
+        options: SegmentOptions {
             timestamps: timestamps.then_some(TimestampOption { tsval: 1, tsecr: 2 }),
-            ..Options::default()
+            ..SegmentOptions::default()
         },
         ..SendPlan::default()
     }

@@ -13,7 +13,7 @@ use stack::conn::FlowKey;
 use stack::counters::Counters;
 use stack::local::addresses::LocalId;
 use stack::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
-use stack::tcp::segment::{Flags, Options, SendPlan, TimestampOption};
+use stack::tcp::segment::{Flags, SegmentOptions, SendPlan, TimestampOption};
 use stack::wire::MacAddr;
 use stack::worker::frame_writer::{Path, Route, SegmentWriter};
 
@@ -78,9 +78,9 @@ fn run(
         } else {
             FULL as u32
         },
-        options: Options {
+        options: SegmentOptions {
             timestamps,
-            ..Options::default()
+            ..SegmentOptions::default()
         },
         ..SendPlan::default()
     };

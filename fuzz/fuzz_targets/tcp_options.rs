@@ -5,9 +5,8 @@
 #![forbid(unsafe_code)]
 
 use libfuzzer_sys::fuzz_target;
-use stack::tcp::segment::Options;
 use stack::wire::TcpOptions;
-use stack::wire::tcp_options::{MAX_LEN, SynOptions};
+use stack::wire::tcp_options::{MAX_LEN, SegmentOptions};
 
 /// What a header's options say (RFC 9293 §3.1, RFC 2018, RFC 7323).
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -78,11 +77,11 @@ fuzz_target!(|bytes: &[u8]| {
         said
     );
     let scale = said.scale.map(|scale| scale.min(14));
-    let of_syn = SynOptions::parse(bytes);
+    let of_syn = SegmentOptions::parse_syn(bytes);
     assert_eq!(of_syn.mss, said.mss);
     assert_eq!(of_syn.window_scale, scale);
     assert_eq!(of_syn.sack_permitted, said.sack_permitted);
     assert_eq!(of_syn.timestamps.map(stamps), said.timestamps);
-    let of_segment = Options::parse(bytes);
+    let of_segment = SegmentOptions::parse(bytes);
     assert_eq!(of_segment.timestamps.map(stamps), said.timestamps);
 });

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use stack::neighbor;
 use stack::seq::SeqNum;
 use stack::tcp::lang::Base;
-use stack::tcp::segment::{Options, Segment};
+use stack::tcp::segment::{Segment, SegmentOptions};
 use stack::tcp::state::State;
-use stack::wire::{self, Network, TcpOptions, Transport, arp, ndp};
+use stack::wire::{self, Network, Transport, arp, ndp};
 
 use super::recording::{Event, Fate, Recording, What};
 use super::scenario::{CLIENT_PORT, Cast, Client, End, Observation, Server};
@@ -220,7 +220,7 @@ impl Reader<'_> {
                 window: header.window.get(),
                 urgent: header.urgent.get(),
                 payload_len: tcp.payload.len() as u32,
-                options: Options::from(&TcpOptions::parse(tcp.options)),
+                options: SegmentOptions::parse(tcp.options),
                 is_stripped: false,
             };
             return StoryEvent::Segment(self.segment(from, segment, lost));

@@ -7,7 +7,7 @@
 use core::fmt;
 
 use crate::seq::SeqNum;
-use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
+use crate::tcp::segment::{Flags, Segment, SegmentOptions, TimestampOption};
 
 /// What the relative numbers of a segment are relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -208,7 +208,7 @@ impl Spec {
             window: self.window.unwrap_or(0),
             urgent: self.urgent.unwrap_or(0),
             payload_len: self.payload_len,
-            options: Options {
+            options: SegmentOptions {
                 timestamps: self
                     .timestamps
                     .map(|(tsval, tsecr)| TimestampOption { tsval, tsecr }),

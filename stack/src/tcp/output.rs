@@ -8,7 +8,7 @@ use crate::tcp::env::Env;
 use crate::tcp::nagle::Question;
 use crate::tcp::persist;
 use crate::tcp::retransmit::TimerMode;
-use crate::tcp::segment::{Flags, OFFERS_SACK, Options, SendPlan};
+use crate::tcp::segment::{Flags, OFFERS_SACK, SegmentOptions, SendPlan};
 use crate::tcp::state::State;
 use crate::tcp::tcb::{Bits, Tcb, ms};
 
@@ -100,9 +100,9 @@ impl Tcb {
             seq: self.acceptable_seq(),
             ack: self.rcv.nxt,
             flags: Flags::RST_ACK,
-            options: Options {
+            options: SegmentOptions {
                 timestamps: with_timestamps.then(|| self.ts.option(env.now, true)),
-                ..Options::default()
+                ..SegmentOptions::default()
             },
             ..SendPlan::default()
         }
@@ -138,8 +138,8 @@ impl Tcb {
     }
 
     /// MSS always (MAY-3); the others as offered, or as the peer's SYN had them.
-    fn syn_options(&self, answers: bool, env: &Env<'_>) -> Options {
-        Options {
+    fn syn_options(&self, answers: bool, env: &Env<'_>) -> SegmentOptions {
+        SegmentOptions {
             mss: Some(self.cold.params.local_mss),
             window_scale: self.bits.has(Bits::SCALING).then_some(self.rcv_scale()),
             sack_permitted: OFFERS_SACK,
@@ -392,12 +392,12 @@ impl Tcb {
             flags,
             window,
             payload_len,
-            options: Options {
+            options: SegmentOptions {
                 timestamps: self
                     .bits
                     .has(Bits::TIMESTAMPS)
                     .then(|| self.ts.option(env.now, true)),
-                ..Options::default()
+                ..SegmentOptions::default()
             },
             ..SendPlan::default()
         }

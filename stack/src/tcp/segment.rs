@@ -1,72 +1,13 @@
-//! What TCP needs to know of one segment, in numbers: [`Segment`] in, [`SendPlan`] out, [`Options`] in both.
+//! What TCP needs to know of one segment, in numbers: [`Segment`] in, [`SendPlan`] out, [`SegmentOptions`] in both.
 //!
 //! It must never hold or borrow bytes: a segment is Copy and says nothing about the frame that carried it.
 
 use crate::seq::SeqNum;
 pub use crate::wire::tcp::Flags;
-pub use crate::wire::tcp_options::Timestamps as TimestampOption;
-use crate::wire::tcp_options::{self, OptionBytes, TcpOptions};
+pub use crate::wire::tcp_options::{SegmentOptions, Timestamps as TimestampOption};
 
 /// Whether our SYNs carry SACK-permitted. Not before SACK is built: a connection remembers it only if both SYNs did.
 pub const OFFERS_SACK: bool = false;
-
-/// The options that change what the connection does. Unknown ones are skipped by the parser (MUST-6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// Timestamps, RFC 7323.
-    pub timestamps: Option<TimestampOption>,
-    /// Maximum segment size in bytes of payload plus options, RFC 9293 §3.7.1. Only on SYN (MUST-65).
-    pub mss: Option<u16>,
-    /// Window shift as it stood on the wire (may exceed 14), RFC 7323 §2. Only on SYN.
-    pub window_scale: Option<u8>,
-    /// SACK-permitted, RFC 2018. Only on SYN.
-    pub sack_permitted: bool,
-}
-
-impl From<&TcpOptions<'_>> for Options {
-    #[inline]
-    fn from(parsed: &TcpOptions<'_>) -> Self {
-        Self {
-            timestamps: parsed.timestamps,
-            mss: parsed.mss,
-            window_scale: parsed.window_scale,
-            sack_permitted: parsed.sack_permitted,
-        }
-    }
-}
-
-impl Options {
-    /// What option bytes say. Those of a segment after the handshake hold timestamps or nothing, nearly always.
-    #[must_use]
-    #[inline]
-    pub fn parse(bytes: &[u8]) -> Self {
-        match tcp_options::only_timestamps(bytes) {
-            Some(timestamps) => Self {
-                timestamps: Some(timestamps),
-                ..Self::default()
-            },
-            None if bytes.is_empty() => Self::default(),
-            None => Self::parse_any(bytes),
-        }
-    }
-
-    #[cold]
-    fn parse_any(bytes: &[u8]) -> Self {
-        Self::from(&TcpOptions::parse(bytes))
-    }
-
-    /// The option bytes of a segment with these options.
-    #[must_use]
-    #[inline]
-    pub fn to_bytes(&self) -> OptionBytes {
-        OptionBytes::syn(
-            self.mss,
-            self.window_scale,
-            self.sack_permitted,
-            self.timestamps,
-        )
-    }
-}
 
 /// One received segment. Fields are host byte order; legality (checksum, lengths) was checked before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,7 +25,7 @@ pub struct Segment {
     /// Bytes of payload.
     pub payload_len: u32,
     /// Parsed options.
-    pub options: Options,
+    pub options: SegmentOptions,
     /// Text (and a FIN) that it had was taken off for want of room: it counts as lost, but the segment was no pure ACK.
     pub is_stripped: bool,
 }
@@ -138,7 +79,7 @@ pub struct SendPlan {
     /// Where the payload starts: bytes behind the oldest byte that is not acknowledged yet (the front of the TX queue).
     pub payload_offset: u32,
     /// Options to write.
-    pub options: Options,
+    pub options: SegmentOptions,
     /// Whether these sequence numbers were sent before.
     pub is_retransmission: bool,
 }
@@ -179,18 +120,15 @@ mod tests {
 
     #[test]
     fn options_are_read_as_they_were_written() {
-        let options = Options {
+        let options = SegmentOptions {
             timestamps: Some(TimestampOption { tsval: 1, tsecr: 2 }),
             mss: Some(1460),
             window_scale: Some(7),
             sack_permitted: false,
         };
         let bytes = options.to_bytes();
-        assert_eq!(
-            Options::from(&TcpOptions::parse(bytes.as_padded())),
-            options
-        );
-        let only_timestamps = Options {
+        assert_eq!(SegmentOptions::parse(bytes.as_padded()), options);
+        let only_timestamps = SegmentOptions {
             mss: None,
             window_scale: None,
             ..options

@@ -19,7 +19,7 @@ use crate::tcp::keepalive::Keepalive;
 use crate::tcp::reassembly::{RANGES_MAX, Range, Reassembly};
 use crate::tcp::retransmit::{Overdue, TimerMode};
 use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
-use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
+use crate::tcp::segment::{OFFERS_SACK, Segment, SegmentOptions};
 use crate::tcp::state::{Event, State};
 use crate::tcp::time_wait::TimeWaitTcb;
 use crate::tcp::timestamps::{self, Timestamps};
@@ -329,7 +329,7 @@ impl Tcb {
     /// Takes what the peer's SYN says: numbers and options (RFC 9293 §3.7.1, RFC 7323 §2.3 and §3.2).
     #[inline]
     pub(super) fn learn_syn(&mut self, syn: &Segment, env: &Env<'_>) {
-        let Options {
+        let SegmentOptions {
             timestamps,
             mss,
             window_scale,

@@ -7,7 +7,7 @@ use crate::seq::SeqNum;
 use crate::tcp::answer_limits::{Answer, AnswerLimits};
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
-use crate::tcp::segment::{Flags, Options, Segment, SendPlan};
+use crate::tcp::segment::{Flags, Segment, SegmentOptions, SendPlan};
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
 use crate::tcp::verdict::Outcome;
@@ -180,9 +180,9 @@ impl TimeWaitTcb {
             ack: self.rcv_nxt,
             flags: Flags::ACK,
             window: self.rcv_wnd,
-            options: Options {
+            options: SegmentOptions {
                 timestamps: self.timestamps.map(|ts| ts.option(env.now, true)),
-                ..Options::default()
+                ..SegmentOptions::default()
             },
             ..SendPlan::default()
         }
@@ -218,9 +218,9 @@ mod tests {
         Segment {
             seq: SeqNum(seq),
             flags,
-            options: Options {
+            options: SegmentOptions {
                 timestamps,
-                ..Options::default()
+                ..SegmentOptions::default()
             },
             ..Segment::default()
         }

@@ -1,5 +1,5 @@
-//! TCP options: the walk over them ([`Options`]), what a connection needs of them ([`TcpOptions`]), and the builder
-//! ([`OptionBytes`]). RFC 9293 §3.2, 7323, 2018, 5482, 5925, 8684, 7413.
+//! TCP options: the walk over them ([`Options`]), all that they say ([`TcpOptions`]), what a connection goes by
+//! ([`SegmentOptions`]), and the builder ([`OptionBytes`]). RFC 9293 §3.2, 7323, 2018, 5482, 5925, 8684, 7413.
 //!
 //! It must never trust a length (MUST-7), and never decide whether an option is allowed in this segment: it doesn't know
 //! the segment.
@@ -479,41 +479,74 @@ const fn timestamps_bytes(timestamps: Timestamps) -> [u8; 10] {
     [kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h]
 }
 
-/// What a SYN's options say that matters to a handshake; small and Copy, for the path of a SYN flood.
+/// The options of a segment that change what a connection does; small and Copy, for the path of a SYN flood. Unknown ones are
+/// skipped (MUST-6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SynOptions {
-    /// Maximum segment size, in bytes, as sent.
-    pub mss: Option<u16>,
-    /// Window scale, at most 14 (RFC 7323 §2.3).
-    pub window_scale: Option<u8>,
-    /// The sender understands SACK.
-    pub sack_permitted: bool,
-    /// Timestamps.
+pub struct SegmentOptions {
+    /// Timestamps, RFC 7323 §3.
     pub timestamps: Option<Timestamps>,
+    /// Maximum segment size in bytes of payload plus options, as sent, RFC 9293 §3.7.1. Only on SYN (MUST-65).
+    pub mss: Option<u16>,
+    /// Window scale, RFC 7323 §2. Only on SYN. At most 14 where it was read (§2.3).
+    pub window_scale: Option<u8>,
+    /// SACK-permitted, RFC 2018. Only on SYN.
+    pub sack_permitted: bool,
 }
 
-impl SynOptions {
-    /// Reads the option bytes of a SYN, as [`TcpOptions::parse`] would.
+impl SegmentOptions {
+    /// Reads the option bytes of a segment, as [`TcpOptions::parse`] would. Those after the handshake hold timestamps or nothing,
+    /// nearly always.
     #[must_use]
     #[inline]
     pub fn parse(bytes: &[u8]) -> Self {
+        match only_timestamps(bytes) {
+            Some(timestamps) => Self {
+                timestamps: Some(timestamps),
+                ..Self::default()
+            },
+            None if bytes.is_empty() => Self::default(),
+            None => Self::parse_rare(bytes),
+        }
+    }
+
+    /// The same for a SYN.
+    #[must_use]
+    #[inline]
+    pub fn parse_syn(bytes: &[u8]) -> Self {
         linux_syn(bytes).unwrap_or_else(|| Self::parse_any(bytes))
+    }
+
+    #[cold]
+    fn parse_rare(bytes: &[u8]) -> Self {
+        Self::parse_any(bytes)
     }
 
     fn parse_any(bytes: &[u8]) -> Self {
         let options = TcpOptions::parse(bytes);
         Self {
+            timestamps: options.timestamps,
             mss: options.mss,
             window_scale: options.window_scale_clamped(),
             sack_permitted: options.sack_permitted,
-            timestamps: options.timestamps,
         }
+    }
+
+    /// The option bytes of a segment with these options.
+    #[must_use]
+    #[inline]
+    pub fn to_bytes(&self) -> OptionBytes {
+        OptionBytes::syn(
+            self.mss,
+            self.window_scale,
+            self.sack_permitted,
+            self.timestamps,
+        )
     }
 }
 
 /// The layout of a Linux SYN, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window scale.
 #[inline]
-fn linux_syn(bytes: &[u8]) -> Option<SynOptions> {
+fn linux_syn(bytes: &[u8]) -> Option<SegmentOptions> {
     let (words, []) = bytes.as_chunks::<4>() else {
         return None;
     };
@@ -525,7 +558,7 @@ fn linux_syn(bytes: &[u8]) -> Option<SynOptions> {
     // Compared as words: three tests instead of ten.
     let fits =
         mss >> 16 == 0x0204 && sack_timestamps == 0x0402_080a && window_scale >> 8 == 0x01_0303;
-    fits.then(|| SynOptions {
+    fits.then(|| SegmentOptions {
         mss: Some(mss as u16),
         window_scale: Some((window_scale as u8).min(MAX_WINDOW_SCALE)),
         sack_permitted: true,

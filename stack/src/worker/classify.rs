@@ -15,7 +15,7 @@ use crate::local::addresses::LocalAddrs;
 use crate::memory::prefetch_read;
 use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
 use crate::seq::SeqNum;
-use crate::tcp::segment::{Options, Segment};
+use crate::tcp::segment::{Segment, SegmentOptions};
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
 use crate::wire::{
@@ -127,7 +127,7 @@ impl Meta {
                 0
             },
             payload_len: self.payload_len.into(),
-            options: Options::parse(self.options(bytes)),
+            options: SegmentOptions::parse(self.options(bytes)),
             is_stripped: false,
         }
     }

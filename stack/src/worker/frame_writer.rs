@@ -10,7 +10,7 @@ use zerocopy::FromBytes;
 use crate::conn::FlowKey;
 use crate::counters::{Counter, Counters};
 use crate::nic::{Burst, Caps, Frame, IpVersion, Nic, PoolClass, TxRequest};
-use crate::tcp::segment::{Options, SendPlan};
+use crate::tcp::segment::{SegmentOptions, SendPlan};
 use crate::wire::checksum;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet;
@@ -372,7 +372,7 @@ fn piece_sum(bytes: &[u8], odd: bool, offload: bool) -> Sum {
 
 /// Bytes that the options of a plan take: nothing or timestamps alone, unless it is a SYN's.
 #[inline]
-fn options_len(options: &Options) -> usize {
+fn options_len(options: &SegmentOptions) -> usize {
     match usual_options(options) {
         Some(None) => 0,
         Some(Some(_)) => 4 * TIMESTAMPS_WORDS,
@@ -385,9 +385,9 @@ const TIMESTAMPS_WORDS: usize = 3;
 
 /// The timestamps of a segment that has no other option; `None` when it has.
 #[inline]
-fn usual_options(options: &Options) -> Option<Option<Timestamps>> {
+fn usual_options(options: &SegmentOptions) -> Option<Option<Timestamps>> {
     match *options {
-        Options {
+        SegmentOptions {
             timestamps,
             mss: None,
             window_scale: None,
@@ -399,7 +399,7 @@ fn usual_options(options: &Options) -> Option<Option<Timestamps>> {
 
 /// Writes the options into the beginning of `into`, as long as [`options_len`] says, and returns their sum.
 #[inline]
-fn write_options(options: &Options, into: &mut [u8]) -> Option<Sum> {
+fn write_options(options: &SegmentOptions, into: &mut [u8]) -> Option<Sum> {
     match usual_options(options) {
         Some(None) => Some(Sum::ZERO),
         Some(Some(timestamps)) => {
@@ -417,7 +417,7 @@ fn write_options(options: &Options, into: &mut [u8]) -> Option<Sum> {
 }
 
 #[cold]
-fn write_rare_options(options: &Options, into: &mut [u8]) -> Option<Sum> {
+fn write_rare_options(options: &SegmentOptions, into: &mut [u8]) -> Option<Sum> {
     let bytes = options.to_bytes();
     let bytes = bytes.as_padded();
     into.get_mut(..bytes.len())?.copy_from_slice(bytes);

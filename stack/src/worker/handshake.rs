@@ -18,11 +18,10 @@ use crate::tcp::cookie::{self, CookieOptions};
 use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
 use crate::tcp::profile::{Profile, ProfileId};
 use crate::tcp::reset::Reset;
-use crate::tcp::segment::{OFFERS_SACK, Options, Segment};
+use crate::tcp::segment::{OFFERS_SACK, Segment, SegmentOptions};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::{SynOptions, TcpOptions};
 use crate::worker::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 
 impl Endpoint {
@@ -96,10 +95,10 @@ impl Endpoint {
     /// What a SYN offers of what we take up. The connection will go by the same settings: an option that only the
     /// SYN-ACK agrees to leaves the peer waiting for it.
     #[inline(always)]
-    fn offer(&self, options: &[u8]) -> SynOptions {
+    fn offer(&self, options: &[u8]) -> SegmentOptions {
         let settings = &self.config.tcp;
         let mut offer = if settings.timestamps && settings.window_scaling {
-            SynOptions::parse(options)
+            SegmentOptions::parse_syn(options)
         } else {
             self.offer_within_settings(options)
         };
@@ -110,8 +109,8 @@ impl Endpoint {
     /// Apart, because taking options away costs a flood 3 % even where none is taken.
     #[cold]
     #[inline(never)]
-    fn offer_within_settings(&self, options: &[u8]) -> SynOptions {
-        let mut offer = SynOptions::parse(options);
+    fn offer_within_settings(&self, options: &[u8]) -> SegmentOptions {
+        let mut offer = SegmentOptions::parse_syn(options);
         let settings = &self.config.tcp;
         if !settings.timestamps {
             offer.timestamps = None;
@@ -383,7 +382,7 @@ impl Endpoint {
         if !alive || meta.flags.syn() {
             return self.reset(Counter::ListenAckReset, reset);
         }
-        let timestamps = TcpOptions::parse(options).timestamps;
+        let timestamps = SegmentOptions::parse(options).timestamps;
         let tsecr = timestamps.map(|ts| ts.tsecr);
         let (irs, iss) = (meta.seq.sub(1), meta.ack.sub(1));
         let Some(kept) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
@@ -399,7 +398,7 @@ impl Endpoint {
                 seq: irs,
                 flags: Flags::SYN,
                 window: meta.window,
-                options: Options {
+                options: SegmentOptions {
                     timestamps,
                     mss: Some(kept.mss),
                     window_scale: kept.window_scale,

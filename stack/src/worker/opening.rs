@@ -14,7 +14,7 @@ use crate::tcp::env::Env;
 use crate::tcp::isn::{IsnKey, Remote, Tuple};
 use crate::tcp::profile::ProfileId;
 use crate::tcp::profiles::Profiles;
-use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
+use crate::tcp::segment::{Flags, Segment, SegmentOptions, TimestampOption};
 use crate::tcp::tcb::{OpenParams, SynAckSent, Tcb};
 use crate::time::Instant;
 use crate::wire::vlan::VlanId;
@@ -326,7 +326,7 @@ fn syn_of(embryo: &Embryo) -> Segment {
         seq: embryo.irs,
         flags: Flags::SYN,
         window: embryo.peer_window,
-        options: Options {
+        options: SegmentOptions {
             timestamps: stamped.then_some(TimestampOption {
                 tsval: embryo.ts_recent,
                 tsecr: 0,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::seq::SeqNum;
 use crate::tcp::answer_limits::OLD_BURST;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
-use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
+use crate::tcp::segment::{Flags, Segment, SegmentOptions, TimestampOption};
 use crate::tcp::settings::Settings;
 use crate::tcp::state::State;
 use crate::tcp::testing::{Host, RCV_BUF, params, plain};
@@ -292,7 +292,7 @@ fn perform(host: &mut Host, act: &Act) {
                 window,
                 urgent: window,
                 payload_len: len,
-                options: Options {
+                options: SegmentOptions {
                     timestamps,
                     mss,
                     window_scale: ts.map(|t| t.0 as u8),

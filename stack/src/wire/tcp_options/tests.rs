@@ -243,7 +243,7 @@ proptest! {
             near[at] = value;
         }
         for bytes in [bytes, near] {
-            prop_assert_eq!(SynOptions::parse(&bytes), SynOptions::parse_any(&bytes));
+            prop_assert_eq!(SegmentOptions::parse_syn(&bytes), SegmentOptions::parse_any(&bytes));
         }
     }
 }

@@ -35,7 +35,7 @@ fn path(v6: bool, tagged: bool) -> Path {
     }
 }
 
-fn plan(options: Options, payload_len: usize) -> SendPlan {
+fn plan(options: SegmentOptions, payload_len: usize) -> SendPlan {
     SendPlan {
         seq: SeqNum(0xfffe_fdfc),
         ack: SeqNum(0x8182_8384),
@@ -48,26 +48,26 @@ fn plan(options: Options, payload_len: usize) -> SendPlan {
     }
 }
 
-fn all_options() -> [Options; 4] {
+fn all_options() -> [SegmentOptions; 4] {
     let timestamps = Some(Timestamps {
         tsval: 0xfefd_fcfb,
         tsecr: 0x0102_0304,
     });
-    let only = Options {
+    let only = SegmentOptions {
         timestamps,
-        ..Options::default()
+        ..SegmentOptions::default()
     };
-    let syn = Options {
+    let syn = SegmentOptions {
         mss: Some(1460),
         window_scale: Some(7),
         sack_permitted: true,
         timestamps,
     };
-    let mss = Options {
+    let mss = SegmentOptions {
         mss: Some(536),
-        ..Options::default()
+        ..SegmentOptions::default()
     };
-    [Options::default(), only, syn, mss]
+    [SegmentOptions::default(), only, syn, mss]
 }
 
 /// RFC 1071 §4.1 word by word in network byte order.
@@ -193,10 +193,7 @@ fn check(frame: &MemoryFrame, path: &Path, plan: &SendPlan, payload: &[u8], caps
         other => panic!("not TCP: {other:?}"),
     };
     assert_eq!(view.payload, payload);
-    assert_eq!(
-        Options::from(&crate::wire::TcpOptions::parse(view.options)),
-        plan.options
-    );
+    assert_eq!(SegmentOptions::parse(view.options), plan.options);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -348,7 +345,7 @@ fn long_pieces_are_sent_from_where_they_lie() {
     let mut bench = Bench::new(true, false, false);
     let mut body = bench.body(&text());
     let at = body.bytes().as_ptr().addr();
-    let (path, plan) = (path(false, false), plan(Options::default(), 1024));
+    let (path, plan) = (path(false, false), plan(SegmentOptions::default(), 1024));
     let pieces = [(Piece::Frame, COPY_BREAK), (Piece::Frame, 768)];
     let frame = bench.build(&path, &plan, &mut body, &pieces);
     assert_eq!(
@@ -368,7 +365,7 @@ fn long_pieces_are_sent_from_where_they_lie() {
 fn copies_behind_a_chained_piece_share_one_buffer() {
     let mut bench = Bench::new(true, false, false);
     let mut body = bench.body(&text());
-    let plan = plan(Options::default(), 900);
+    let plan = plan(SegmentOptions::default(), 900);
     let mut pieces = vec![(Piece::Frame, 300)];
     pieces.extend([(Piece::Copy, 1); 200]);
     pieces.push((Piece::Frame, 300));
@@ -385,7 +382,7 @@ fn no_frame_has_more_buffers_than_a_nic_takes() {
     let mut body = bench.body(&text());
     for copies in [1, 0] {
         let pieces = [[(Piece::Frame, 257), (Piece::Copy, copies)]; 7].concat();
-        let plan = plan(Options::default(), 7 * (257 + copies));
+        let plan = plan(SegmentOptions::default(), 7 * (257 + copies));
         let frame = bench.build(&path(false, false), &plan, &mut body, &pieces);
         let segments = 1 + frame.chained_addresses().len();
         assert!(
@@ -405,7 +402,7 @@ fn no_frame_has_more_buffers_than_a_nic_takes() {
 fn a_nic_that_cannot_chain_gets_copies_and_they_are_counted() {
     let mut bench = Bench::new(false, false, false);
     let mut body = bench.body(&text());
-    let plan = plan(Options::default(), 900);
+    let plan = plan(SegmentOptions::default(), 900);
     let pieces = [(Piece::Frame, 256), (Piece::Frame, 300), (Piece::Copy, 344)];
     let frame = bench.build(&path(false, false), &plan, &mut body, &pieces);
     assert!(frame.is_contiguous());
@@ -420,7 +417,7 @@ fn no_buffer_for_a_reference_means_a_copy() {
     let mut bench = Bench::new(true, false, false);
     let mut body = bench.body(&text());
     bench.nic.pool_frames = 2;
-    let plan = plan(Options::default(), 900);
+    let plan = plan(SegmentOptions::default(), 900);
     let frame = bench.build(
         &path(false, false),
         &plan,
@@ -437,7 +434,7 @@ fn no_buffer_for_a_reference_means_a_copy() {
 #[test]
 fn a_segment_without_buffers_is_none_and_counted_and_leaks_nothing() {
     let mut bench = Bench::new(true, false, false);
-    let (path, plan) = (path(false, false), plan(Options::default(), 901));
+    let (path, plan) = (path(false, false), plan(SegmentOptions::default(), 901));
     let text = text();
     let (mut whole, mut none) = (0, 0);
     for pool_frames in 1..8 {
@@ -478,7 +475,7 @@ fn a_payload_of_another_length_than_planned_is_never_sent() {
     let path = path(false, false);
     let mut body = bench.body(&text());
     for planned in [0, 299, 301] {
-        let plan = plan(Options::default(), planned);
+        let plan = plan(SegmentOptions::default(), planned);
         let (nic, counters) = (&mut bench.nic, &mut bench.counters);
         let mut draft = bench
             .writer
@@ -490,7 +487,7 @@ fn a_payload_of_another_length_than_planned_is_never_sent() {
         assert!(draft.finish().is_none());
     }
     // Longer than a buffer.
-    let plan = plan(Options::default(), 3000);
+    let plan = plan(SegmentOptions::default(), 3000);
     let (nic, counters) = (&mut bench.nic, &mut bench.counters);
     let mut draft = bench
         .writer
@@ -499,7 +496,7 @@ fn a_payload_of_another_length_than_planned_is_never_sent() {
     draft.append_copy(&[0; 3000]);
     assert!(draft.finish().is_none());
     // Longer than an IP packet can be.
-    let plan = self::plan(Options::default(), 66_000);
+    let plan = self::plan(SegmentOptions::default(), 66_000);
     let (nic, counters) = (&mut bench.nic, &mut bench.counters);
     let mut draft = bench
         .writer
@@ -516,7 +513,7 @@ fn a_payload_of_another_length_than_planned_is_never_sent() {
 #[test]
 fn frames_are_taken_in_bulk_and_released() {
     let mut bench = Bench::new(false, false, false);
-    let (path, plan) = (path(false, false), plan(Options::default(), 0));
+    let (path, plan) = (path(false, false), plan(SegmentOptions::default(), 0));
     let (nic, counters) = (&mut bench.nic, &mut bench.counters);
     let frame = bench.writer.bare(nic, counters, &path, &plan);
     assert_eq!(bench.nic.in_use(), REFILL_FRAMES);

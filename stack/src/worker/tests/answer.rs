@@ -10,7 +10,7 @@ use etherparse::{
 };
 
 use crate::seq::SeqNum;
-use crate::tcp::segment::{Flags, Options, Segment, TimestampOption};
+use crate::tcp::segment::{Flags, Segment, SegmentOptions, TimestampOption};
 
 /// A TCP segment from us that is right in every byte which doesn't depend on what it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,8 +108,8 @@ fn check_ip(packet: &SlicedPacket<'_>, tcp: &TcpSlice<'_>, l3_len: usize) -> (Ip
     }
 }
 
-fn options(tcp: &TcpSlice<'_>) -> Options {
-    let mut options = Options::default();
+fn options(tcp: &TcpSlice<'_>) -> SegmentOptions {
+    let mut options = SegmentOptions::default();
     for option in tcp.options_iterator() {
         match option.expect("legal options") {
             TcpOptionElement::Noop => {}

@@ -6,7 +6,7 @@ use super::host::{CLOSED, Flow, Host, OPEN};
 use crate::counters::Counter;
 use crate::seq::SeqNum;
 use crate::tcp::lang::segment;
-use crate::tcp::segment::{Flags, Options};
+use crate::tcp::segment::{Flags, SegmentOptions};
 
 /// What the RFC wants on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +156,7 @@ fn check(case: &Case, due: Due, flow: &Flow, reply: &[u8]) {
     assert_eq!(numbers, (flags, SeqNum(seq), SeqNum(ack)), "{case:?}");
     assert_eq!(seen.payload_len, 0, "{case:?}");
     if !matches!(due, Due::SynAck { .. }) {
-        assert_eq!((seen.window, seen.options), (0, Options::default()));
+        assert_eq!((seen.window, seen.options), (0, SegmentOptions::default()));
     }
 }
 
