@@ -69,7 +69,9 @@ fn what_is_kept_goes_with_its_connection() {
     let (mut host, conn) = with_data();
     assert!(keep(&mut host, conn));
     acked(&mut host, 6);
+    assert_eq!(host.worker().queued_items(), 1);
     host.inject(rst().seq(6));
+    assert_eq!(host.worker().queued_items(), 0);
     assert_eq!(host.act(|_, cx| cx.kept_len(conn)), 0);
     host.act(|_, cx| assert!(cx.take_kept(conn).is_none()));
 }
