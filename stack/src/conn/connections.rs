@@ -368,8 +368,8 @@ impl<F> Connections<F> {
 
 /// Whose application is to hear of an ICMP error.
 impl<F> Connections<F> {
-    /// A connection has survived an ICMP error. One that hears of several in a burst stands in the list as often, and tells its
-    /// application once.
+    /// A connection has survived an ICMP error. One that hears of several in a burst stands in the list as often; its application
+    /// hears once.
     pub fn on_soft_error(&mut self, slot: Slot) {
         let Some(conn) = self.get_mut(slot) else {
             return;
