@@ -176,11 +176,15 @@ struct Sent<'a> {
 
 /// What rules found in one segment.
 #[derive(Default)]
-struct Found(Vec<(Rule, String)>);
+struct Found {
+    broken: Vec<(Rule, String)>,
+    /// It is less than what was sent first from there: its sender takes the path for a smaller one.
+    is_cut: bool,
+}
 
 impl Found {
     fn add(&mut self, rule: Rule, what: impl FnOnce() -> String) {
-        self.0.push((rule, what()));
+        self.broken.push((rule, what()));
     }
 }
 
@@ -225,7 +229,7 @@ pub(super) struct Referee {
     bounds: Vec<Option<Bounds>>,
     /// When a host last sent something that isn't TCP, by host: it may have asked for a neighbour's address.
     asked_at: Vec<Option<Instant>>,
-    /// A frame was too large for a link.
+    /// A frame was too large for a link, or a host believes so after silence.
     is_narrow: bool,
 }
 
@@ -269,7 +273,7 @@ impl Referee {
         let Some(Some(bounds)) = self.bounds.get(usize::from(host.0)) else {
             return Vec::new();
         };
-        let (is_forged, is_narrow) = (flow.is_forged, self.is_narrow);
+        let is_forged = flow.is_forged;
         let (own, peer) = flow.sides(sender);
         own.host = Some(host);
         if segment.has(RST) {
@@ -279,13 +283,15 @@ impl Referee {
         let mut found = Found::default();
         let times = [held_since.unwrap_or(now), now];
         judge(times, &segment, bounds, own, peer, &mut found);
+        self.is_narrow |= found.is_cut;
+        let is_narrow = self.is_narrow;
         let is_judged = peer.host.is_some() && !own.is_rebooted;
         let holds = |rule: &Rule| {
             let is_void = (is_forged && !rule.outlasts_forgery())
                 || (is_narrow && !rule.outlasts_narrow_links());
             is_judged && !is_void
         };
-        let broken = found.0.into_iter().filter(|(rule, _)| holds(rule));
+        let broken = found.broken.into_iter().filter(|(rule, _)| holds(rule));
         broken
             .map(|(rule, what)| Violation {
                 rule,
@@ -315,7 +321,7 @@ impl Referee {
             to.streams.excuse_syns();
             to.syns_heard += 1;
         }
-        let Some(stream) = from.streams.of_seq(segment.seq) else {
+        let Some(stream) = from.streams.of_delivered(&segment) else {
             return;
         };
         let (at, before) = (stream.place(segment.seq), stream.delivered.gapless());

@@ -26,7 +26,8 @@ impl Tcb {
         let is_smaller = mss < self.mss;
         self.mss = mss;
         self.congestion.at_least(mss.into());
-        if is_smaller && self.flight() > 0 && !self.is_opening() {
+        let may_be_too_large = self.flight() > mss.into();
+        if is_smaller && may_be_too_large && !self.is_opening() {
             self.rtx_nxt = self.snd_una;
             self.bits.clear(Bits::RTX_HEAD);
             if self.timer_mode == TimerMode::Retransmit {

@@ -17,7 +17,8 @@ pub(super) fn flight_is_earned(sent: &Sent<'_>, own: &Stream, found: &mut Found)
     let acked = own.acked.max(1);
     let flight = text_end - acked.min(text_end);
     let window = sent.bounds.initial_window(sent.mss);
-    let earned = window + (acked - 1) + own.recovery.inflation * sent.mss;
+    let beyond = own.recovery.inflation + u32::from(own.recovery.is_overtaken);
+    let earned = window + (acked - 1) + beyond * sent.mss;
     if flight > earned {
         let rule = match acked {
             1 => Rule::InitialWindow,

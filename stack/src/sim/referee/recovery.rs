@@ -13,6 +13,8 @@ pub(super) struct Recovery {
     /// Since the first, until all that was on its way at the last loss is acknowledged.
     pub(super) inflation: u32,
     until: u32,
+    /// The last ACK that moved came alone: text with the same one may have been noticed before it, and then it was a duplicate.
+    pub(super) is_overtaken: bool,
     /// Repeated ACKs that were delivered while nothing was on its way, and when the last was: an endpoint that has sent something
     /// before it noticed them takes them for duplicates.
     early: u32,
@@ -25,6 +27,7 @@ impl Default for Recovery {
             duplicates: 0,
             inflation: 0,
             until: 0,
+            is_overtaken: false,
             early: 0,
             early_at: Instant::ZERO,
         }
@@ -36,6 +39,7 @@ impl Recovery {
     /// it was a duplicate.
     pub(super) fn on_progress(&mut self, ack: u32, is_alone: bool) {
         self.duplicates = is_alone.into();
+        self.is_overtaken = is_alone;
         self.early = 0;
         if ack >= self.until {
             self.inflation = 0;

@@ -96,10 +96,11 @@ impl Stream {
         }
     }
 
-    /// Whether a segment is less than what was sent first from there: its path takes less than before.
+    /// Whether a segment is less than what was sent first from there, though the window has room: its path takes less than before.
     pub(super) fn is_cut(&self, at: u32, len: u32) -> bool {
         let first = self.ends.partition_point(|end| *end <= at);
-        at > 0 && self.ends.get(first).is_some_and(|end| at + len < *end)
+        let is_less = self.ends.get(first).is_some_and(|end| at + len < *end);
+        at >= self.acked.max(1) && is_less && at + len < self.edge
     }
 
     /// The place of a sequence number in this stream.
@@ -213,9 +214,15 @@ impl Streams {
             .or_else(|| last(&is_near))
     }
 
-    /// The stream that a segment of its sender, which was delivered, belongs to.
-    pub(super) fn of_seq(&mut self, seq: u32) -> Option<&mut Stream> {
-        let at = self.position(seq)?;
+    /// The stream that a segment of its sender, which was delivered, belongs to. A SYN may lie within the numbers of another one.
+    pub(super) fn of_delivered(&mut self, segment: &Segment<'_>) -> Option<&mut Stream> {
+        let at = match segment.has(SYN) {
+            true => self
+                .incarnations
+                .iter()
+                .position(|s| s.iss == segment.seq)?,
+            false => self.position(segment.seq)?,
+        };
         self.incarnations.get_mut(at)
     }
 
@@ -274,7 +281,7 @@ impl Streams {
     /// Its sender sends a reset: of that incarnation which it has synchronised, if it is one of those. A bare one that stands
     /// behind the SYN says nothing: a listener that keeps no embryos answers so what overtook the segment with its cookie.
     pub(super) fn reset(&mut self, segment: &Segment<'_>) {
-        if let Some(stream) = self.of_seq(segment.seq) {
+        if let Some(stream) = self.of_delivered(segment) {
             let is_known = segment.has(ACK) || stream.place(segment.seq) > 1;
             stream.is_reset |= is_known && stream.is_synchronised;
         }

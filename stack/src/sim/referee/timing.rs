@@ -26,11 +26,8 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
     if len == 0 {
         return false;
     }
-    let is_cut = own.is_cut(at, len);
-    if is_cut {
-        // It has found its path to be smaller, and what it lost to be too large (RFC 4821 §7.7).
-        own.timing.excuse(1);
-    }
+    // It has found its path to be smaller, and what it lost to be too large (RFC 4821 §7.7).
+    found.is_cut = own.is_cut(at, len);
     if at >= own.next {
         on_new(sent, own, found);
         return false;

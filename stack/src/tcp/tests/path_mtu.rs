@@ -56,6 +56,20 @@ fn what_is_too_large_is_cut_again_at_once_and_that_is_no_congestion() {
     host.expect(data(600).seq(4001));
 }
 
+#[test]
+fn what_fits_a_smaller_path_is_not_sent_again() {
+    let mut host = Host::established();
+    host.write(600);
+    host.expect(data(600).seq(1));
+    host.advance_ms(500);
+    host.turn(|tcb, env| tcb.set_path_mss(600, env));
+    host.advance_ms(499);
+    host.expect_nothing();
+    host.advance_ms(1);
+    host.expect(data(600).seq(1));
+    assert_eq!(host.counters.retransmission_timeouts, 1);
+}
+
 /// The timer runs from what was sent again, not from what never could arrive.
 #[test]
 fn what_is_cut_again_gets_a_whole_timeout() {

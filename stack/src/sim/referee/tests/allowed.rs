@@ -129,7 +129,7 @@ fn a_segment_that_waited_for_its_neighbour_started_the_timer_when_it_was_built()
     }
 }
 
-/// What one connection has found out about a path, others use at once.
+/// What one connection has found out about a path, others use at once: so from then on no timer is judged.
 #[test]
 fn a_segment_that_is_cut_for_a_smaller_path_is_no_timeout() {
     let mut script = Script::open();
@@ -137,6 +137,7 @@ fn a_segment_that_is_cut_for_a_smaller_path_is_no_timeout() {
     for n in 0..2 {
         script.pass(Said::text(0, 1 + n * 500, 500, 1));
     }
+    script.wait_ms(300).pass(Said::text(0, 1, 500, 1));
     script.is_right();
 }
 
@@ -153,4 +154,41 @@ fn an_answer_from_rest_leaves_behind_what_is_sent_in_the_same_turn() {
             script.breaks(Rule::EdgeRetreats);
         }
     }
+}
+
+/// Text with the same acknowledgment may be noticed first: then the pure ACK is a duplicate, and lets a segment go (RFC 3042).
+#[test]
+fn an_ack_that_text_overtakes_lets_one_segment_go() {
+    let grown = |segments: u32| {
+        let mut script = Script::open();
+        let send = |script: &mut Script, n: u32| {
+            script.pass(Said::text(0, 1 + n * MSS, MSS, 1));
+        };
+        (0..10).for_each(|n| send(&mut script, n));
+        script.pass(Said::ack(1, 1, 1 + MSS));
+        (10..12 + segments).for_each(|n| send(&mut script, n));
+        script
+    };
+    grown(1).is_right();
+    grown(2).breaks(Rule::Flight);
+}
+
+#[test]
+fn a_forged_syn_within_the_numbers_of_a_connection_is_answered() {
+    let mut script = Script::open();
+    script
+        .pass(Said::text(0, 1, MSS, 1))
+        .pass(Said::ack(1, 1, 1 + MSS));
+    script.pass(Said::reset(1, 1, 1 + MSS));
+    let forged = Said {
+        incarnation: 500,
+        ..Said::syn(0)
+    };
+    script.forge(forged);
+    script.pass(Said {
+        incarnation: 9_000,
+        ack: Some(501),
+        ..Said::syn(1)
+    });
+    script.is_right();
 }

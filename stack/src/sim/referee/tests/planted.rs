@@ -230,7 +230,7 @@ fn two_duplicate_acks_let_two_more_segments_go() {
 fn a_window_that_grows_faster_than_slow_start() {
     let mut script = Script::open();
     burst(&mut script, 1, MSS, 10);
-    script.pass(Said::ack(1, 1, 2_001));
+    script.pass(Said::text(1, 1, 10, 2_001));
     burst(&mut script, 10_001, MSS, 4);
     script.is_right();
     script.pass(Said::text(0, 14_001, MSS, 1));

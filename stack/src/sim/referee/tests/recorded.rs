@@ -101,8 +101,10 @@ fn recorded() -> Vec<Moment> {
             add(at, false);
         }
     }
-    moments.sort_by_key(|moment| moment.at);
     moments.retain(|moment| Tcp::of(&moment.frame).is_some());
+    // Those of one turn left in the order of their numbers; the trace has them as they came to the switch.
+    let seq = |moment: &Moment| Tcp::of(&moment.frame).map(|tcp| tcp.seq());
+    moments.sort_by_key(|moment| (moment.at, !moment.is_sent, seq(moment)));
     moments
 }
 
