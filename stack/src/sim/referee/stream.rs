@@ -35,6 +35,8 @@ pub(super) struct Stream {
     pub(super) has_timestamps: bool,
     /// The first number that was never sent.
     pub(super) next: u32,
+    /// The greatest number that a segment without text had: what lies below counts as sent, though it may never have left.
+    pub(super) shown: u32,
     /// The number of its FIN.
     pub(super) fin: Option<u32>,
     /// Its sender has sent a segment that isn't its SYN.
@@ -80,6 +82,7 @@ impl Stream {
             scale: None,
             has_timestamps: false,
             next: 0,
+            shown: 0,
             fin: None,
             is_synchronised: false,
             is_reset: false,
@@ -298,6 +301,10 @@ pub(super) fn note(stream: &mut Stream, segment: &Segment<'_>) {
         let open = stream.ends.partition_point(|end| *end <= acked);
         stream.ends.drain(..open);
         stream.ends.push_back(end);
+    }
+    let at = stream.place(segment.seq);
+    if at.saturating_sub(stream.next) < NEAR {
+        stream.shown = stream.shown.max(at);
     }
     stream.is_synchronised |= !segment.has(SYN);
     if segment.has(FIN) {

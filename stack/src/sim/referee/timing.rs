@@ -101,6 +101,10 @@ fn on_new(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) {
         timing.recover = timing.recover.filter(|loss| loss.is_fresh(sent.now));
         timing.excuses = timing.recover.is_some().into();
     }
+    if at < own.shown {
+        // For want of a buffer it didn't leave when it was sent first, which started the timer.
+        timing.excuse(1);
+    }
     // An endpoint notices later what is delivered, and counts what it has sent till then to the loss.
     if let Some(loss) = &mut timing.recover
         && loss.is_fresh(sent.now)

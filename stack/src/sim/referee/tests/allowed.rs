@@ -192,3 +192,19 @@ fn a_forged_syn_within_the_numbers_of_a_connection_is_answered() {
     });
     script.is_right();
 }
+
+/// A bare ACK shows that the number was spent.
+#[test]
+fn what_did_not_leave_for_want_of_a_buffer_started_the_timer_all_the_same() {
+    let resent = |shows: bool| {
+        let mut script = Script::open();
+        if shows {
+            script.pass(Said::ack(0, 1 + MSS, 1));
+        }
+        script.wait_ms(900).lose(Said::text(0, 1, MSS, 1));
+        script.wait_ms(100).pass(Said::text(0, 1, MSS, 1));
+        script
+    };
+    resent(true).is_right();
+    resent(false).breaks(Rule::RtoFloor);
+}
