@@ -277,7 +277,7 @@ impl Referee {
         let (own, peer) = flow.sides(sender);
         own.host = Some(host);
         if segment.has(RST) {
-            own.streams.reset(&segment);
+            own.streams.reset(&segment, now);
             return Vec::new();
         }
         let mut found = Found::default();

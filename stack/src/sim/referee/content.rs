@@ -38,7 +38,7 @@ pub(super) fn fin_is_last(sent: &Sent<'_>, own: &Stream, found: &mut Found) {
 
 /// An endpoint that has reset a connection which it knew says nothing more in it, but for more resets.
 pub(super) fn reset_is_last(sent: &Sent<'_>, own: &Stream, found: &mut Found) {
-    if own.is_reset {
+    if own.is_reset && sent.now >= own.overtaken_until {
         let at = sent.at;
         found.add(Rule::AfterReset, || format!("sends {at} after a reset"));
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::ranges::Ranges;
 use super::recovery::Recovery;
 use super::segment::{ACK, FIN, RST, SYN, Segment};
-use super::timer::Timer;
+use super::timer::{NOTICED, Timer};
 use crate::time::Instant;
 
 /// How far beyond what is known a forged segment may lie and still count as one of a stream.
@@ -43,6 +43,8 @@ pub(super) struct Stream {
     pub(super) is_synchronised: bool,
     /// Its sender has reset it.
     pub(super) is_reset: bool,
+    /// What was said before a bare reset may leave behind it until then: replies without a connection overtake what a NIC refused.
+    pub(super) overtaken_until: Instant,
     pub(super) bytes: Bytes,
     /// What was delivered to its receiver.
     pub(super) delivered: Ranges,
@@ -86,6 +88,7 @@ impl Stream {
             fin: None,
             is_synchronised: false,
             is_reset: false,
+            overtaken_until: Instant::ZERO,
             bytes: Bytes::default(),
             delivered: Ranges::default(),
             offered: None,
@@ -120,12 +123,15 @@ impl Stream {
             self.acked = ack;
             self.recovery.on_progress(ack, segment.len() == 0);
         } else if ack == self.acked && segment.len() == 0 {
-            if self.next > self.acked {
+            // What didn't leave for want of a buffer counts as sent.
+            if self.next.max(self.shown) > self.acked {
                 let count = self.recovery.on_duplicate(self.next);
                 self.timing.on_duplicate(count, self.next, now);
             } else {
                 self.recovery.on_early(now);
             }
+        } else if ack == self.acked {
+            self.timing.on_repeated(now);
         }
         if segment.window == 0 {
             self.is_closed = true;
@@ -283,10 +289,14 @@ impl Streams {
 
     /// Its sender sends a reset: of that incarnation which it has synchronised, if it is one of those. A bare one that stands
     /// behind the SYN says nothing: a listener that keeps no embryos answers so what overtook the segment with its cookie.
-    pub(super) fn reset(&mut self, segment: &Segment<'_>) {
+    pub(super) fn reset(&mut self, segment: &Segment<'_>, now: Instant) {
         if let Some(stream) = self.of_delivered(segment) {
             let is_known = segment.has(ACK) || stream.place(segment.seq) > 1;
-            stream.is_reset |= is_known && stream.is_synchronised;
+            let resets = is_known && stream.is_synchronised;
+            if resets && !stream.is_reset && !segment.has(ACK) {
+                stream.overtaken_until = now + NOTICED;
+            }
+            stream.is_reset |= resets;
         }
     }
 }

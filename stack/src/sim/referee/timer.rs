@@ -21,6 +21,8 @@ pub(super) struct Timer {
     pub(super) started_tsval: Option<u32>,
     /// An acknowledgment did that.
     pub(super) by_ack: bool,
+    /// When text last repeated the acknowledgment: to an endpoint that has lost the first one it is new.
+    pub(super) repeated_at: Instant,
     /// Timeouts since then.
     pub(super) timeouts: u32,
     /// Things that came since, each of which lets the left edge be sent again at once.
@@ -71,6 +73,7 @@ impl Timer {
             started_at: now,
             started_tsval: None,
             by_ack: false,
+            repeated_at: Instant::ZERO,
             timeouts: 0,
             excuses: 0,
             is_resent: false,
@@ -110,6 +113,11 @@ impl Timer {
         self.is_resent = false;
         self.excuses = self.recover.is_some().into();
         self.since_timeout = None;
+    }
+
+    /// Text came with an acknowledgment of nothing new: no duplicate ACK.
+    pub(super) fn on_repeated(&mut self, now: Instant) {
+        self.repeated_at = now;
     }
 
     /// So many duplicate ACKs came, and all below `next` was sent: the third lets the left edge be sent again, once.

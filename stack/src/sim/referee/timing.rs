@@ -39,7 +39,8 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
         return false;
     }
     // What is sent again as soon as something is acknowledged answers that: a loss that only the endpoint knows of.
-    let is_answer = timing.by_ack && sent.now - timing.started_at < NOTICED;
+    let answers_ack = timing.by_ack && sent.now - timing.started_at < NOTICED;
+    let is_answer = answers_ack || sent.now - timing.repeated_at < NOTICED;
     let is_timeout = at == timing.left && timing.excuses == 0 && !is_answer;
     if is_timeout {
         timing.timeouts += 1;

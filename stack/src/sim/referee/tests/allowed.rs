@@ -2,6 +2,7 @@
 
 use super::script::{MSS, Said, Script};
 use crate::sim::referee::Rule;
+use crate::sim::referee::segment::RST;
 
 /// A server that has sent `len` bytes and reset the connection; then a copy of the client's SYN arrives.
 fn reset_by_the_server(len: u32) -> Script {
@@ -207,4 +208,39 @@ fn what_did_not_leave_for_want_of_a_buffer_started_the_timer_all_the_same() {
     };
     resent(true).is_right();
     resent(false).breaks(Rule::RtoFloor);
+}
+
+#[test]
+fn a_bare_reset_overtakes_what_the_nic_refused() {
+    let mut script = Script::open();
+    script.pass(Said::text(1, 1, 10, 1));
+    script.pass(Said {
+        flags: RST,
+        ..Said::ack(1, 11, 0)
+    });
+    script.pass(Said::text(1, 11, 10, 1)).is_right();
+}
+
+/// The endpoint has not got the first one: to it the second one is new, and opens its window.
+#[test]
+fn an_acknowledgment_that_was_lost_behind_the_wire_is_answered_when_it_is_repeated() {
+    let mut script = Script::open();
+    script.lose(Said::text(0, 1, 500, 1)).wait_ms(10);
+    script.pass(Said::text(1, 1, 10, 1)).wait_ms(3_000);
+    script.pass(Said::text(1, 11, 10, 1));
+    script.pass(Said::text(0, 1, 500, 21));
+    script.pass(Said::text(0, 501, 600, 21)).is_right();
+}
+
+/// Nothing is on its way as far as the wires show, yet the endpoint waits for acknowledgments.
+#[test]
+fn duplicates_of_what_did_not_leave_count() {
+    let mut script = Script::open();
+    let text = |n: u32| Said::text(0, 1 + n * MSS, MSS, 1);
+    script.pass(Said::ack(0, 1 + 10 * MSS, 1)).wait_ms(10);
+    script.pass(Said::ack(1, 1, 1));
+    (10..11).for_each(|n| {
+        script.lose(text(n));
+    });
+    script.is_right();
 }

@@ -102,7 +102,8 @@ fn a_bare_reset_behind_the_syn_ends_nothing() {
     let mut script = Script::open();
     script.pass(Said::text(1, 1, 10, 1)).pass(bare(1));
     script.pass(Said::text(1, 11, 10, 1)).is_right();
-    script.pass(bare(11)).pass(Said::text(1, 21, 10, 1));
+    script.pass(bare(11)).wait_ms(1);
+    script.pass(Said::text(1, 21, 10, 1));
     script.breaks(Rule::AfterReset);
 }
 
