@@ -286,9 +286,8 @@ impl Stage {
     fn is_excused(&self, n: usize) -> bool {
         let plan = &self.plans[n];
         let is_evicted = |side| self.side(n, side).over == Some(CloseReason::Evicted);
-        // One that was never accepted is evicted without its application.
-        let is_reset_before =
-            self.side(n, 0).over == Some(CloseReason::Reset) && self.side(n, 1).id.is_none();
+        // One that was never accepted is evicted without its application. Where the reset got lost, its client waits in vain.
+        let is_reset_before = self.side(n, 0).over.is_some() && self.side(n, 1).id.is_none();
         if plan.may_be_evicted && (is_evicted(0) || is_evicted(1) || is_reset_before) {
             return true;
         }
