@@ -368,13 +368,12 @@ impl<F> Connections<F> {
 
 /// Whose application is to hear of an ICMP error.
 impl<F> Connections<F> {
-    /// A connection has survived an ICMP error. One that hears of several in a burst stands in the list as often; its application
-    /// hears once.
+    /// A connection has survived an ICMP error. It is listed once, so that the list needs no more places than there are slots.
     pub fn on_soft_error(&mut self, slot: Slot) {
         let Some(conn) = self.get_mut(slot) else {
             return;
         };
-        if conn.has(Conn::OWNED) {
+        if !conn.has(Conn::HAS_ERROR) && conn.has(Conn::OWNED) {
             conn.set(Conn::HAS_ERROR);
             self.soft_errors.push_back(slot);
         }

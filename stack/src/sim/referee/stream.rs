@@ -223,13 +223,15 @@ impl Streams {
             .or_else(|| last(&is_near))
     }
 
+    /// The stream that begins at this number.
+    fn position_of_syn(&self, iss: u32) -> Option<usize> {
+        self.incarnations.iter().position(|s| s.iss == iss)
+    }
+
     /// The stream that a segment of its sender, which was delivered, belongs to. A SYN may lie within the numbers of another one.
     pub(super) fn of_delivered(&mut self, segment: &Segment<'_>) -> Option<&mut Stream> {
         let at = match segment.has(SYN) {
-            true => self
-                .incarnations
-                .iter()
-                .position(|s| s.iss == segment.seq)?,
+            true => self.position_of_syn(segment.seq)?,
             false => self.position(segment.seq)?,
         };
         self.incarnations.get_mut(at)
@@ -249,7 +251,7 @@ impl Streams {
 
     /// The stream of a SYN, new or again.
     pub(super) fn of_syn(&mut self, segment: &Segment<'_>, now: Instant) -> &mut Stream {
-        let known = self.incarnations.iter().position(|s| s.iss == segment.seq);
+        let known = self.position_of_syn(segment.seq);
         let at = known.unwrap_or_else(|| {
             if self.incarnations.len() == INCARNATIONS {
                 // What was never sent goes first: an intruder opens many.

@@ -1,8 +1,6 @@
 //! A cork holds back what fills no segment, and nothing else.
 
 use super::host::Host;
-use super::neighbors::arp_request;
-use super::probe::Heard::{Open, Ready};
 use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
 use crate::tcp::lang::{ack, data, fin};
@@ -14,10 +12,7 @@ const MSS: usize = 536;
 
 /// A connection without Nagle's algorithm, so that nothing else holds text back.
 fn open() -> (Host<Probe>, ConnId) {
-    let mut host = Host::probing(|_| {});
-    host.inject_bytes(&arp_request()).next_reply();
-    host.shake_hands().hears(&[Ready, Open]);
-    let conn = host.conn();
+    let (mut host, conn) = super::timers::open();
     let profile = Profile {
         nagle: false,
         ..Profile::default()

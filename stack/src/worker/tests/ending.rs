@@ -17,11 +17,7 @@ use crate::worker::connect::Connect;
 
 /// A host with one open connection that its app accepted.
 fn open() -> (Host<Probe>, ConnId) {
-    open_with(|_| {})
-}
-
-fn open_with(change: impl FnOnce(&mut crate::config::ConfigSpec)) -> (Host<Probe>, ConnId) {
-    let mut host = Host::probing(change);
+    let mut host = Host::probing(|_| {});
     host.shake_hands().hears(&[Ready, Open]);
     let conn = host.conn();
     (host, conn)

@@ -61,6 +61,24 @@ fn several_at_once_are_told_once_with_the_last_one() {
     host.inject(ack().seq(1).ack(6)).hears(&[]);
 }
 
+/// The list has places for all slots, and grows no further.
+#[test]
+fn a_connection_is_listed_once_for_its_errors() {
+    let (mut host, conn) = open();
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    host.expect(data(5).seq(1).ack(1));
+    let first = host.last().segment.seq.0;
+    host.inject_bytes(&unreachable(HOST, OPEN, 40_000, first));
+    host.hears(&[SoftError(IcmpErrorKind::Unreachable)]);
+    let core = &mut host.worker().core;
+    let slot = core.slot_named(conn).expect("it is open");
+    core.conns.on_soft_error(slot);
+    core.conns.on_soft_error(slot);
+    assert!(core.conns.pop_soft_error().is_some());
+    assert!(!core.conns.has_soft_errors());
+    host.inject(ack().seq(1).ack(6)).hears(&[]);
+}
+
 #[test]
 fn before_it_opens_a_soft_error_is_told_and_a_hard_one_is_the_end() {
     let mut host = Host::probing(|_| {});

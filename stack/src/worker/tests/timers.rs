@@ -16,7 +16,7 @@ use crate::worker::connect::Connect;
 const TICK: u64 = 1;
 
 /// A host with a connection that is open, and comes to rest after a second.
-fn open() -> (Host<Probe>, ConnId) {
+pub(super) fn open() -> (Host<Probe>, ConnId) {
     let mut host = Host::probing(|_| {});
     host.inject_bytes(&arp_request()).next_reply();
     host.shake_hands().hears(&[Ready, Open]);
