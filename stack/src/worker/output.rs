@@ -1,5 +1,5 @@
 //! The output stage: connections that have news are asked what they want to send. And what follows once they have said it:
-//! timers, rest, TIME-WAIT, the end.
+//! timers, parking, TIME-WAIT, the end.
 //!
 //! It must never ask for a segment that there is no room for: numbers advance with the answer.
 
@@ -34,7 +34,7 @@ const SEGMENTS_PER_CONNECTION: u32 = 32;
 /// Timers that fire per turn at most.
 const TIMERS_PER_TURN: u32 = 256;
 
-/// A connection with bytes, or a FIN, ahead of a gap that hears nothing for so long forgets them and may rest: its peer has
+/// A connection with bytes, or a FIN, ahead of a gap that hears nothing for so long forgets them and may park: its peer has
 /// given up or sends all of it again.
 const GAP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -357,27 +357,27 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// A connection that has been idle long enough comes to rest; one that can't is asked again later.
+    /// A connection that has been idle long enough parks; one that can't is asked again later.
     fn park(&mut self, slot: Slot, now: Instant) {
         let park_after = self.endpoint.config.park_after;
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        // Who waits for room would not hear of it at rest, and no record at rest knows of a cork.
+        // Who waits for room would not hear of it once it is parked, and no parked record knows of a cork.
         let is_busy = !conn.tx.is_empty() || !conn.rx.is_empty() || !conn.kept.is_empty();
-        let keeps_awake = conn.has(Conn::WANTS_ROOM | Conn::CORKED);
-        if !conn.has(Conn::ANNOUNCED) || keeps_awake || is_busy {
+        let keeps_open = conn.has(Conn::WANTS_ROOM | Conn::CORKED);
+        if !conn.has(Conn::ANNOUNCED) || keeps_open || is_busy {
             return;
         }
         let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
         let has_gaps = conn.tcb.has_gaps();
-        let rests_after = if has_gaps {
+        let parks_after = if has_gaps {
             park_after.max(GAP_LIMIT)
         } else {
             park_after
         };
-        if idle < rests_after {
-            return self.conns.fire_by(slot, now + (rests_after - idle));
+        if idle < parks_after {
+            return self.conns.fire_by(slot, now + (parks_after - idle));
         }
         if has_gaps {
             self.prune_ahead(slot);
@@ -391,13 +391,13 @@ impl<N: Nic> Core<N> {
             settings: self.endpoint.profiles.get(conn.profile),
             counters: parts.counters,
         };
-        let Some(rest) = conn.tcb.rest(&env) else {
+        let Some(tcb) = conn.tcb.park(&env) else {
             return;
         };
         let (found, hash) = (conn.found, conn.hash);
         let open = self.endpoint.table.open(found);
         let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
-        let parked = Parked::from_rest(&rest, listener, conn.profile);
+        let parked = Parked::from_tcb(&tcb, listener, conn.profile);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
             self.confirm_path(slot);
             let outbox = &mut self.outbox;

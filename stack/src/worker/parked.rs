@@ -1,4 +1,4 @@
-//! Connections at rest: they take acknowledgements and answer as RFC 5961 asks; whatever else comes wakes them.
+//! Parked connections: they take acknowledgements and answer as RFC 5961 asks; whatever else comes unparks them.
 //!
 //! It must never acknowledge data: there is no queue here to keep it in.
 
@@ -9,12 +9,12 @@ use crate::conn::rounded::AnswerTicks;
 use crate::conn::{Found, Parked};
 use crate::counters::Counter;
 use crate::tcp::answer_limits::Answer;
-use crate::tcp::rest::{RestStep, rest_step};
+use crate::tcp::parked::{ParkedStep, parked_step};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
 impl Endpoint {
-    /// A segment whose tuple is that of a connection at rest.
+    /// A segment whose tuple is that of a parked connection.
     pub(super) fn on_parked(
         &mut self,
         meta: &Meta,
@@ -23,26 +23,26 @@ impl Endpoint {
         now: Instant,
     ) -> EndpointVerdict {
         let Some(parked) = self.table.parked(found).copied() else {
-            return self.ended(Counter::RestDropped);
+            return self.ended(Counter::ParkedDropped);
         };
         let segment = meta.segment(bytes);
         let rcv_buf = self.profiles.get(parked.profile).profile.rcv_buf;
-        match rest_step(&parked.numbers(rcv_buf, now), &segment) {
-            RestStep::Drop => self.ended(Counter::RestDropped),
-            RestStep::Ack => {
+        match parked_step(&parked.numbers(rcv_buf, now), &segment) {
+            ParkedStep::Drop => self.ended(Counter::ParkedDropped),
+            ParkedStep::Ack => {
                 if let Some(record) = self.table.parked_mut(found) {
                     record.on_ack(&segment, now);
                 }
-                self.ended(Counter::RestAck)
+                self.ended(Counter::ParkedAck)
             }
-            RestStep::Answer(answer) => self.answer_at_rest(meta, found, &parked, answer, now),
-            RestStep::Reset => EndpointVerdict::RestReset(found),
-            RestStep::Wake => EndpointVerdict::Wake(found),
+            ParkedStep::Answer(answer) => self.answer_parked(meta, found, &parked, answer, now),
+            ParkedStep::Reset => EndpointVerdict::ParkedReset(found),
+            ParkedStep::Unpark => EndpointVerdict::Unpark(found),
         }
     }
 
-    /// Answers what a connection at rest can't accept with an ACK, as far as its budget goes.
-    fn answer_at_rest(
+    /// Answers what a parked connection can't accept with an ACK, as far as its budget goes.
+    fn answer_parked(
         &mut self,
         meta: &Meta,
         found: Found,
@@ -51,9 +51,9 @@ impl Endpoint {
         now: Instant,
     ) -> EndpointVerdict {
         let (answered, limited) = if answer.is_old() {
-            (Counter::RestOldAnswered, Counter::RestOldLimited)
+            (Counter::ParkedOldAnswered, Counter::ParkedOldLimited)
         } else {
-            (Counter::RestChallenged, Counter::RestChallengeLimited)
+            (Counter::ParkedChallenged, Counter::ParkedChallengeLimited)
         };
         let mut limits = parked.answers.limits(now);
         if !limits.admit(answer, now, self.config.tcp.challenge_interval) {
