@@ -11,7 +11,6 @@ pub mod connect;
 mod connection;
 mod cx;
 mod cycles;
-mod deadline;
 mod ending;
 mod endpoint;
 pub mod frame_writer;
@@ -35,6 +34,7 @@ mod reading;
 pub mod reply;
 mod slow;
 mod time_wait;
+mod timers;
 mod token_bucket;
 mod waiting;
 
