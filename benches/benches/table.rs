@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use benches::table::{bare_probe, flow, full_table, scramble};
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use hashbrown::HashTable;
-use stack::conn::{ConnTable, FlowHash, FlowHasher, FlowKey, Found};
+use stack::conn::{ConnTable, FlowHash, FlowHasher, FlowKey, Probe};
 use stack::memory::{PageOptions, Pages, ProcessMemory};
 use stack::nic::BURST_FRAMES;
 
@@ -105,10 +105,18 @@ fn measure(
 
 fn ours_in_bursts(table: &ConnTable, keys: &[FlowKey], hashes: &[FlowHash]) -> usize {
     let mut hits = 0;
-    let mut found: [Option<Found>; BURST_FRAMES] = [None; BURST_FRAMES];
+    let mut probes = [Probe::MISS; BURST_FRAMES];
     for (keys, hashes) in keys.chunks(BURST_FRAMES).zip(hashes.chunks(BURST_FRAMES)) {
-        table.lookup_burst(keys, hashes, &mut found);
-        hits += found.iter().flatten().count();
+        for &hash in hashes {
+            table.prefetch_bucket(hash);
+        }
+        for (probe, &hash) in probes.iter_mut().zip(hashes) {
+            *probe = table.probe(hash);
+        }
+        let found = keys.iter().zip(hashes).zip(&probes);
+        hits += found
+            .filter(|&((key, &hash), &probe)| table.confirm(key, hash, probe).is_some())
+            .count();
     }
     hits
 }

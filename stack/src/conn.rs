@@ -63,9 +63,6 @@ use index::Index;
 use pair::{Pair, Queue};
 use slab::{Slab, SlabRecord};
 
-/// Frames that [`ConnTable::lookup_burst`] looks up at once: longer slices are taken in parts.
-const BURST: usize = crate::nic::BURST_FRAMES;
-
 /// Queues of embryos: one for each number of SYN-ACK retransmissions, 0 to 7. Few are sent anyway: each one is a
 /// reflection if the SYN was spoofed.
 pub const EMBRYO_LEVELS: u16 = 8;
@@ -323,33 +320,6 @@ impl ConnTable {
     #[inline(never)]
     fn search(&self, key: &FlowKey, hash: FlowHash) -> Option<Found> {
         self.index.find(hash, |entry| self.check(entry, key))
-    }
-
-    /// All three passes over a burst: `found[i]` becomes the answer for `keys[i]` and `hashes[i]`. The shortest of the
-    /// three slices decides how many are looked up.
-    pub fn lookup_burst(&self, keys: &[FlowKey], hashes: &[FlowHash], found: &mut [Option<Found>]) {
-        let parts = keys
-            .chunks(BURST)
-            .zip(hashes.chunks(BURST))
-            .zip(found.chunks_mut(BURST));
-        for ((keys, hashes), found) in parts {
-            let mut probes = [Probe::MISS; BURST];
-            let view = self.index.view();
-            for &hash in hashes {
-                view.prefetch(hash);
-            }
-            for (probe, &hash) in probes.iter_mut().zip(hashes) {
-                *probe = view.probe(hash);
-                if let Some(entry) = probe.candidate() {
-                    self.prefetch_record(entry);
-                }
-            }
-            for (((found, key), &hash), &probe) in
-                found.iter_mut().zip(keys).zip(hashes).zip(&probes)
-            {
-                *found = self.confirm(key, hash, probe);
-            }
-        }
     }
 
     /// Starts loading a record.

@@ -418,23 +418,6 @@ impl<F> NeighborTable<F> {
         self.moved.take()
     }
 
-    /// A sign of life from above: an acknowledgment of new data came from `neighbor` or over it (RFC 4861 §7.3.1). It
-    /// saves the probes of every busy neighbour.
-    pub fn on_confirmation(&mut self, neighbor: Neighbor, now: Instant) {
-        let reachable_until = now + self.random_reachable();
-        let Some(entry) = self.entry_mut(neighbor) else {
-            return;
-        };
-        if !matches!(
-            entry.state,
-            NeighborState::Incomplete | NeighborState::Failed
-        ) {
-            entry.prove(reachable_until, now);
-            entry.used = now;
-            self.arm(reachable_until);
-        }
-    }
-
     /// Lets deadlines pass and hands out what they ask for. One comparison when none has passed; otherwise one pass
     /// over the table, so at most one action a neighbour.
     pub fn poll(&mut self, now: Instant, mut act: impl FnMut(Action<F>)) {

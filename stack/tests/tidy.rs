@@ -22,6 +22,8 @@ mod mechanisms;
 mod names;
 #[path = "tidy/paths.rs"]
 mod paths;
+#[path = "tidy/requirements.rs"]
+mod requirements;
 #[path = "tidy/sizes.rs"]
 mod sizes;
 #[path = "tidy/tree.rs"]
@@ -55,6 +57,7 @@ const RULES: &[Rule] = &[
     mechanisms::rows_name_what_exists,
     names::types_of_one_name,
     names::vague_names,
+    requirements::rows_name_what_exists,
     sizes::files,
     sizes::functions,
     unsafe_code::only_where_it_belongs,

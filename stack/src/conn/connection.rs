@@ -161,6 +161,14 @@ impl Conn {
         prefetch_read(&self.bits);
     }
 
+    /// What is queued so far is urgent (RFC 9293 MUST-62).
+    pub fn mark_urgent(&mut self) {
+        if !self.tx.is_empty() {
+            let queued_len = self.tx.len().min(u64::from(u32::MAX >> 1));
+            self.tcb.mark_urgent(queued_len as u32);
+        }
+    }
+
     /// What the protocol may send beyond what it has sent: under a cork, full segments only.
     #[must_use]
     #[inline]

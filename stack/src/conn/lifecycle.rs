@@ -70,7 +70,8 @@ impl ConnTable {
     ///
     /// # Errors
     /// [`TableFull`].
-    pub fn insert_time_wait(
+    #[cfg(test)]
+    pub(super) fn insert_time_wait(
         &mut self,
         key: &FlowKey,
         hash: FlowHash,
@@ -362,8 +363,8 @@ impl ConnTable {
     }
 
     /// The embryo that has waited longest, more or less: of those retransmitted most often, the first to be so.
-    #[must_use]
-    pub fn oldest_embryo(&self) -> Option<Found> {
+    #[cfg(test)]
+    pub(super) fn oldest_embryo(&self) -> Option<Found> {
         let oldest = self
             .embryo_queues
             .iter()

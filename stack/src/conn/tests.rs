@@ -326,15 +326,17 @@ impl Pair {
 
     fn check(&self, flows: &[FlowKey]) {
         let hashes: Vec<_> = flows.iter().map(|key| self.hashing.hash(key)).collect();
-        let mut burst = vec![None; flows.len()];
-        self.table.lookup_burst(flows, &hashes, &mut burst);
-        for ((key, &hash), &in_burst) in flows.iter().zip(&hashes).zip(&burst) {
+        let probes: Vec<_> = hashes.iter().map(|&hash| self.table.probe(hash)).collect();
+        for ((key, &hash), &probe) in flows.iter().zip(&hashes).zip(&probes) {
             let expected = self.model.get(key);
             assert_eq!(
                 self.table.lookup(key, hash),
                 expected.map(|expected| expected.0)
             );
-            assert_eq!(in_burst, expected.map(|expected| expected.0));
+            assert_eq!(
+                self.table.confirm(key, hash, probe),
+                expected.map(|expected| expected.0)
+            );
             if let Some(&(found, kind, n, id)) = expected {
                 assert_eq!((found.kind(), mark(&self.table, found)), (kind, Some(n)));
                 assert_eq!(self.table.key(found), Some(*key));

@@ -254,40 +254,6 @@ fn an_unused_stale_neighbour_is_left_alone() {
     assert_eq!(state(&table, host(1)), NeighborState::Stale);
 }
 
-#[test]
-fn a_confirmation_makes_every_known_neighbour_reachable_and_no_other() {
-    for start in [
-        NeighborState::Reachable,
-        NeighborState::Stale,
-        NeighborState::Delay,
-        NeighborState::Probe,
-    ] {
-        let (mut table, now) = with(start);
-        table.on_confirmation(host(1), now + s(1));
-        assert_eq!(
-            table.get(host(1)),
-            Some((NeighborState::Reachable, Some(MAC))),
-            "{start:?}"
-        );
-        assert!(
-            table.entries[0].deadline >= now + s(16),
-            "{start:?}: refreshed"
-        );
-        assert!(
-            polled(&mut table, now + s(15)).is_empty(),
-            "{start:?}: no probe"
-        );
-    }
-    for start in [NeighborState::Incomplete, NeighborState::Failed] {
-        let (mut table, now) = with(start);
-        table.on_confirmation(host(1), now);
-        assert_eq!(state(&table, host(1)), start);
-    }
-    let mut empty = table(1);
-    empty.on_confirmation(host(1), T0);
-    assert!(empty.is_empty());
-}
-
 /// RFC 4861 §7.2.5 and its appendix C, for neighbours whose address is known.
 #[test]
 fn advertisements_follow_the_flags() {
@@ -541,8 +507,15 @@ fn newcomers_displace_failed_then_stale_then_reachable() {
         NeighborState::Reachable,
         "strangers don't displace it"
     );
-    table.on_confirmation(host(5), now + s(2));
-    table.on_confirmation(host(6), now + s(2));
+    for n in [5, 6] {
+        let advertisement = Advertisement {
+            neighbor: host(n),
+            mac: Some(MAC),
+            solicited: true,
+            overriding: true,
+        };
+        table.on_advertisement(advertisement, now + s(2));
+    }
     table.on_solicitation(host(7), MAC, true, now + s(2));
     assert_eq!(table.get(host(7)), None);
     assert!(matches!(
@@ -734,7 +707,6 @@ enum Event {
     Send(u16),
     Solicitation(u16, u8, bool),
     Advertisement(u16, Option<u8>, bool, bool),
-    Confirmation(u16),
     Wait(u16),
 }
 
@@ -745,7 +717,6 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (host.clone(), 0u8..3, any::<bool>()).prop_map(|(a, b, c)| Event::Solicitation(a, b, c)),
         2 => (host.clone(), proptest::option::of(0u8..3), any::<bool>(), any::<bool>())
             .prop_map(|(a, b, c, d)| Event::Advertisement(a, b, c, d)),
-        1 => host.prop_map(Event::Confirmation),
         2 => (0u16..8_000).prop_map(Event::Wait),
     ]
 }
@@ -784,7 +755,6 @@ proptest! {
                     let resolved = table.on_advertisement(advertisement, now);
                     returned.extend(resolved.into_iter().flat_map(|resolved| resolved.frames));
                 }
-                Event::Confirmation(n) => table.on_confirmation(host(n), now),
                 Event::Wait(ms) => {
                     now = now + Duration::from_millis(ms.into());
                     table.poll(now, |action| {

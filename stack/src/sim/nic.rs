@@ -191,11 +191,6 @@ impl SimNic {
         &self.counters
     }
 
-    /// Changes how the port behaves from now on; what was negotiated (checksums, chains, MTU) and sizes of pools stay.
-    pub fn set_behavior(&mut self, change: impl FnOnce(&mut NicSpec)) {
-        change(&mut self.spec);
-    }
-
     /// The hardware takes bytes from the wire. False when there was no place for them.
     pub(super) fn deliver(&mut self, bytes: &[u8]) -> bool {
         if self.ring.len() >= usize::from(self.spec.rx_ring) {

@@ -130,10 +130,11 @@ impl Tcb {
         self.arm_keepalive(env);
     }
 
-    /// The last of the `unsent` bytes queued now is the last urgent one: the pointer of what is sent from here on
-    /// points behind it (MUST-62).
-    pub const fn mark_urgent(&mut self, unsent: u32) {
-        self.cold.snd_up = self.snd_nxt.add(unsent);
+    /// The last of the `queued` bytes, which begin with the oldest that isn't acknowledged, is the last urgent one: the
+    /// pointer of what is sent from here on points behind it (MUST-62).
+    pub fn mark_urgent(&mut self, queued: u32) {
+        let syn = u32::from(self.is_opening());
+        self.cold.snd_up = self.snd_una.add(queued + syn);
         self.bits.set(Bits::URGENT_OUT);
     }
 

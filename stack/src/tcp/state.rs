@@ -318,44 +318,37 @@ impl Transitions {
     }
 }
 
-/// Writes the diagram in Graphviz's DOT language.
-///
-/// # Errors
-/// Whatever `out` reports.
-pub fn write_dot(out: &mut impl fmt::Write) -> fmt::Result {
-    writeln!(
-        out,
-        "digraph tcp {{\n  rankdir=TB;\n  node [shape=box, fontname=monospace];"
-    )?;
-    for state in State::ALL {
-        writeln!(out, "  s{} [label=\"{state}\"];", state as u8)?;
-    }
-    for arrow in TABLE {
-        let (from, to, event) = (arrow.from as u8, arrow.to as u8, arrow.event.name());
-        writeln!(out, "  s{from} -> s{to} [label=\"{event}\"];")?;
-    }
-    writeln!(out, "}}")
-}
-
-/// Writes the diagram in Mermaid's language, which code hosts draw.
-///
-/// # Errors
-/// Whatever `out` reports.
-pub fn write_mermaid(out: &mut impl fmt::Write) -> fmt::Result {
-    writeln!(out, "flowchart TD")?;
-    for state in State::ALL {
-        writeln!(out, "  s{}[\"{state}\"]", state as u8)?;
-    }
-    for arrow in TABLE {
-        let (from, to, event) = (arrow.from as u8, arrow.to as u8, arrow.event.name());
-        writeln!(out, "  s{from} -- \"{event}\" --> s{to}")?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    /// Writes the diagram in Graphviz's DOT language.
+    fn write_dot(out: &mut impl fmt::Write) -> fmt::Result {
+        writeln!(
+            out,
+            "digraph tcp {{\n  rankdir=TB;\n  node [shape=box, fontname=monospace];"
+        )?;
+        for state in State::ALL {
+            writeln!(out, "  s{} [label=\"{state}\"];", state as u8)?;
+        }
+        for arrow in TABLE {
+            let (from, to, event) = (arrow.from as u8, arrow.to as u8, arrow.event.name());
+            writeln!(out, "  s{from} -> s{to} [label=\"{event}\"];")?;
+        }
+        writeln!(out, "}}")
+    }
+
+    /// Writes the diagram in Mermaid's language, which code hosts draw.
+    fn write_mermaid(out: &mut impl fmt::Write) -> fmt::Result {
+        writeln!(out, "flowchart TD")?;
+        for state in State::ALL {
+            writeln!(out, "  s{}[\"{state}\"]", state as u8)?;
+        }
+        for arrow in TABLE {
+            let (from, to, event) = (arrow.from as u8, arrow.to as u8, arrow.event.name());
+            writeln!(out, "  s{from} -- \"{event}\" --> s{to}")?;
+        }
+        Ok(())
+    }
 
     #[test]
     fn every_pair_agrees_with_a_search_of_the_diagram() {

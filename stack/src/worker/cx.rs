@@ -423,6 +423,24 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
+    /// Marks what is queued so far as urgent: its last byte is the last urgent one, and what is sent from here on up to it
+    /// carries URG and the pointer (RFC 9293 MUST-30, MUST-62). For tests of peers: RFC 6093 §5 advises applications
+    /// against it. Without effect when nothing is left to send.
+    ///
+    /// # Errors
+    /// [`SendError`], as [`Cx::send`] says it.
+    pub fn mark_urgent(&mut self, conn: ConnId) -> Result<(), SendError> {
+        let Some(slot) = self.unparked_slot(conn) else {
+            return Err(self.core.want_record(conn));
+        };
+        let conn = self.core.conns.get_mut(slot).ok_or(SendError::Ended(()))?;
+        if !conn.tcb.may_queue() {
+            return Err(SendError::Ended(()));
+        }
+        conn.mark_urgent();
+        Ok(())
+    }
+
     /// Copies `bytes` into the NIC's memory for [`TxItem::Static`]. `None` when there is no memory. Meant for the start.
     #[must_use]
     pub fn register_static(&mut self, bytes: &[u8]) -> Option<StaticId> {

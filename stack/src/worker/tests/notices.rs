@@ -6,8 +6,9 @@ use super::probe::Heard::{Closed, Data, Open, Ready, SoftError, Urgent};
 use super::probe::Probe;
 use crate::app::Connect;
 use crate::conn::ConnId;
-use crate::tcp::lang::{ack, data, syn};
+use crate::tcp::lang::{ack, data, fin, syn, syn_ack};
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
+use crate::worker::connect::SendError;
 
 fn open() -> (Host<Probe>, ConnId) {
     let mut host = Host::probing(|_| {});
@@ -79,8 +80,8 @@ fn a_connection_is_listed_once_for_its_errors() {
     host.inject(ack().seq(1).ack(6)).hears(&[]);
 }
 
-#[test]
-fn before_it_opens_a_soft_error_is_told_and_a_hard_one_is_the_end() {
+/// A connection of ours whose SYN is on its way.
+fn opening() -> (Host<Probe>, ConnId) {
     let mut host = Host::probing(|_| {});
     host.inject_bytes(&arp_request()).next_reply();
     let how = Connect {
@@ -89,8 +90,13 @@ fn before_it_opens_a_soft_error_is_told_and_a_hard_one_is_the_end() {
     };
     let remote = (PEER_V4, 9_000).into();
     host.on(Flow::between(remote, (OUR_V4, 50_000).into()));
-    host.act(|_, cx| cx.connect(remote, &how, false))
-        .expect("a record");
+    let conn = host.act(|_, cx| cx.connect(remote, &how, false));
+    (host, conn.expect("a record"))
+}
+
+#[test]
+fn before_it_opens_a_soft_error_is_told_and_a_hard_one_is_the_end() {
+    let (mut host, _) = opening();
     host.expect(syn().seq(0));
     let iss = host.last().segment.seq.0;
     host.inject_bytes(&unreachable(HOST, 50_000, 9_000, iss));
@@ -114,4 +120,39 @@ fn urgent_data_is_told_before_its_bytes() {
     host.hears(&[Urgent(Some(9)), Data(10)]);
     assert_eq!(host.act(|_, cx| cx.urgent_left(conn)), None);
     while host.try_reply().is_some() {}
+}
+
+/// RFC 9293 MUST-62: the pointer names what follows the last urgent byte, counted from each segment's own number.
+#[test]
+fn what_is_queued_when_the_app_marks_it_is_sent_as_urgent() {
+    let (mut host, conn) = open();
+    let (marked, nothing) = host.act(|_, cx| {
+        let nothing = cx.mark_urgent(conn);
+        let _ = cx.send_bytes(conn, &[b'u'; 600]);
+        let marked = cx.mark_urgent(conn);
+        let _ = cx.send_bytes(conn, &[b'x'; 400]);
+        (marked, nothing)
+    });
+    assert_eq!((marked, nothing), (Ok(()), Ok(())));
+    host.expect(data(536).seq(1).ack(1).urgent(600));
+    host.inject(ack().seq(1).ack(537));
+    host.expect(data(464).seq(537).ack(1).urgent(64));
+    host.inject(ack().seq(1).ack(1_001));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"later"));
+    host.expect(data(5).seq(1_001).ack(1));
+    host.act(|_, cx| cx.close(conn));
+    host.expect(fin().seq(1_006).ack(1));
+    let late = host.act(|_, cx| cx.mark_urgent(conn));
+    assert_eq!(late, Err(SendError::Ended(())));
+}
+
+/// The SYN's number is no text: the pointer of what was queued before the handshake doesn't count it.
+#[test]
+fn what_is_marked_before_the_handshake_is_urgent_after_it() {
+    let (mut host, conn) = opening();
+    host.expect(syn().seq(0));
+    let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
+    assert_eq!(host.act(|_, cx| cx.mark_urgent(conn)), Ok(()));
+    host.inject(syn_ack().seq(0).ack(1)).hears(&[Open]);
+    host.expect(data(5).seq(1).ack(1).urgent(5));
 }
