@@ -321,6 +321,7 @@ impl Transitions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     /// Writes the diagram in Graphviz's DOT language.
     fn write_dot(out: &mut impl fmt::Write) -> fmt::Result {
         writeln!(
