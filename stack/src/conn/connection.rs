@@ -165,6 +165,8 @@ impl Conn {
     pub fn mark_urgent(&mut self) {
         if !self.tx.is_empty() {
             let queued_len = self.tx.len().min(u64::from(u32::MAX >> 1));
+            //~ What an app marks is sent as urgent: -> `let _ = queued_len;`;
+            //~   what_is_queued_when_the_app_marks_it_is_sent_as_urgent
             self.tcb.mark_urgent(queued_len as u32);
         }
     }
@@ -177,6 +179,7 @@ impl Conn {
         let unsent = self.tx.len().saturating_sub(self.tcb.flight().into());
         let mut len = unsent.min(u64::from(u32::MAX)) as u32;
         if self.has(Self::CORKED) {
+            //~ A cork holds back what fills no segment; full_segments_go_and_the_rest_waits_until_the_cork_is_gone
             len -= len.checked_rem(self.tcb.mss()).unwrap_or(0);
         }
         Unsent { len }
@@ -187,6 +190,8 @@ impl Conn {
     #[must_use]
     pub fn earned_places(&self) -> u32 {
         match self.tcb.send_window() {
+            //~ A closed window earns one place: -> `u32::MAX => 1,`;
+            //~   who_takes_nothing_gets_few_places_while_they_are_scarce
             0 => 1,
             _ => 2 + self.tcb.acked_len() / self.tcb.mss().max(1),
         }

@@ -19,6 +19,10 @@ pub(crate) fn rows_name_what_exists(tree: &Tree) -> Vec<Finding> {
         else {
             continue;
         };
+        let is_heading = proof.trim_start().starts_with("proved by");
+        if is_heading {
+            continue;
+        }
         for name in proof.split('`').skip(1).step_by(2) {
             if !exists(tree, name) {
                 let fix = format!("`{name}` is neither a test nor a module: correct the row");
