@@ -10,6 +10,7 @@ use crate::conn::{Capacity, Records};
 use crate::local::addresses::{LocalAddrs, LocalPrefix};
 use crate::local::error::LocalAddrsError;
 use crate::local::listener::{ListenerConfig, Listeners, ListenersError};
+use crate::local::ports::PortRange;
 use crate::neighbor::{NeighborConfig, NeighborConfigError};
 use crate::tcp::profile::{Profile, ProfileId};
 use crate::tcp::profiles::Profiles;
@@ -183,6 +184,8 @@ pub struct ConfigSpec {
     /// How long a connection is idle before it is parked. By default the least retransmission timeout: after that long
     /// its congestion window is forgotten anyway (RFC 5681 §4.1).
     pub park_after: Duration,
+    /// The local ports that active opens get where they ask for none.
+    pub local_ports: PortRange,
 }
 
 impl ConfigSpec {
@@ -203,6 +206,7 @@ impl ConfigSpec {
             tcp: Settings::default(),
             profiles: Vec::new(),
             park_after: Settings::default().rto_min,
+            local_ports: PortRange::default(),
         }
     }
 
@@ -284,6 +288,7 @@ impl ConfigSpec {
             tcp: self.tcp,
             profiles,
             park_after: self.park_after,
+            local_ports: self.local_ports,
         })
     }
 }
@@ -313,6 +318,8 @@ pub struct Config {
     pub profiles: Profiles,
     /// How long a connection is idle before it is parked.
     pub park_after: Duration,
+    /// The local ports that active opens get where they ask for none.
+    pub local_ports: PortRange,
 }
 
 impl Config {

@@ -8,6 +8,7 @@ pub mod app;
 mod callbacks;
 mod classify;
 pub mod connect;
+mod connecting;
 mod connection;
 mod cx;
 mod cycles;
@@ -45,7 +46,7 @@ use crate::conn::connections::Connections;
 use crate::conn::pressure::Pressure;
 use crate::conn::{ConnId, ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
-use crate::local::ports::{LocalPorts, PortRange};
+use crate::local::ports::LocalPorts;
 use crate::memory::{MemoryError, PageOptions};
 use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
 use crate::path::Paths;
@@ -153,6 +154,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         let writer = SegmentWriter::new(MacAddr(nic.mac()), config.ttl, nic.caps());
         let connections = open.total() + config.limits.records.parked.total();
         let caps = nic.caps().clone();
+        let ports = LocalPorts::new(&secrets.ports, config.local_ports);
         let mac = MacAddr(nic.mac());
         Ok(Self {
             hosted: Hosted::new(app, connections as usize, open.total() as usize),
@@ -173,7 +175,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 outbox: Outbox::new(),
                 conns,
                 pressure: Pressure::new(open.v4, open.v6),
-                ports: LocalPorts::new(&secrets.ports, PortRange::default()),
+                ports,
                 writer,
                 ring,
                 caps,

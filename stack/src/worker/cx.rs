@@ -4,15 +4,12 @@
 //! and leaves at the end of the turn.
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
 
 use super::Core;
 use super::new_states::NewStates;
 use crate::config::Config;
 use crate::conn::connections::{Conn, Parts, Slot};
-use crate::conn::{ConnFlags, ConnId, EndDue, FlowKey, Kind};
-use crate::counters::Counter;
-use crate::local::addresses::LocalId;
+use crate::conn::{ConnFlags, ConnId, EndDue, Kind};
 use crate::local::listener::{ListenerConfig, ListenerId, ListenersError};
 use crate::nic::{Nic, PoolClass};
 use crate::queue::item::{StaticId, TxItem};
@@ -21,18 +18,15 @@ use crate::tcp::env::Env;
 use crate::tcp::profile::{Profile, ProfileError, ProfileId};
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
-use crate::worker::connect::{Connect, ConnectError, SendError};
-
-/// Local ports tried for one connection at most; the next attempt goes on behind them.
-const PORT_TRIES: u16 = 4096;
+use crate::worker::connect::SendError;
 
 /// What an app can do, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
 ///
 /// `S` is what the app remembers of each connection ([`crate::worker::app::App::Conn`]).
 pub struct Cx<'a, N: Nic, S> {
     pub(super) core: &'a mut Core<N>,
-    new_states: &'a mut NewStates<S>,
-    now: Instant,
+    pub(super) new_states: &'a mut NewStates<S>,
+    pub(super) now: Instant,
     /// The connection that the callback is about, and where it stands: it can't move while the callback runs.
     current: Option<(ConnId, Slot)>,
 }
@@ -152,99 +146,6 @@ impl<N: Nic, S> Cx<'_, N, S> {
     #[must_use]
     pub fn accept_queue_len(&self, listener: ListenerId) -> usize {
         self.core.endpoint.accept_queues.len(listener)
-    }
-
-    /// Opens a connection, of which the app remembers `state` from the start: every callback about it gets that. The SYN
-    /// leaves at the end of this turn.
-    ///
-    /// # Errors
-    /// [`ConnectError`]; nothing was sent then.
-    pub fn connect(
-        &mut self,
-        remote: SocketAddr,
-        how: &Connect,
-        state: S,
-    ) -> Result<ConnId, ConnectError> {
-        let id = self.open(remote, how)?;
-        //~ A connection has the state that it was opened with: -> `let _ = (id, state);`;
-        //~   a_connection_has_the_state_that_it_was_opened_with
-        self.new_states.push(id, state);
-        Ok(id)
-    }
-
-    fn open(&mut self, remote: SocketAddr, how: &Connect) -> Result<ConnId, ConnectError> {
-        let (local, address) = self.source(remote, how)?;
-        let Core {
-            endpoint,
-            ports,
-            ring,
-            ..
-        } = &mut *self.core;
-        let key_with = |port| FlowKey::new(local, port, remote.ip(), remote.port());
-        let check = |port: u16| {
-            let key = key_with(port);
-            let hash = endpoint.hasher.hash(&key);
-            //~ A port whose replies reach another worker is refused: `hash.owner(ring.workers()) != ring.index()`
-            //~   -> `false`; a_port_whose_replies_reach_another_worker_is_that_workers
-            //~ A port in use is refused: `endpoint.table.lookup(&key, hash).is_some()` -> `false`;
-            //~   every_error_says_what_is_wrong_and_nothing_is_sent
-            if hash.owner(ring.workers()) != ring.index() {
-                Err(ConnectError::OtherWorker)
-            } else if endpoint.table.lookup(&key, hash).is_some() {
-                Err(ConnectError::PortInUse)
-            } else {
-                Ok(())
-            }
-        };
-        let listens = |port| endpoint.listeners.find(local, port).is_some();
-        let port = match how.local_port {
-            Some(port) if port != 0 => check(port).map(|()| port)?,
-            _ => {
-                let is_free = |port| check(port).is_ok() && !listens(port);
-                let port = ports.pick(local, remote, is_free, PORT_TRIES);
-                port.ok_or(ConnectError::NoPort)?
-            }
-        };
-        if address == remote.ip() && port == remote.port() {
-            return Err(ConnectError::BadAddress);
-        }
-        let key = key_with(port);
-        let hash = self.core.endpoint.hasher.hash(&key);
-        let slot = self
-            .core
-            .opening(self.now)
-            .connect(key, hash, how.profile)
-            .map_err(|_| ConnectError::TableFull)?;
-        self.core.endpoint.counters.bump(Counter::ActiveOpens);
-        self.core.conns.mark_dirty(slot);
-        let conn = self.core.conns.get(slot);
-        conn.map(|conn| conn.id).ok_or(ConnectError::TableFull)
-    }
-
-    /// The source address of a new connection.
-    fn source(&self, remote: SocketAddr, how: &Connect) -> Result<(LocalId, IpAddr), ConnectError> {
-        let config = &self.core.endpoint.config;
-        let group = match remote.ip() {
-            IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
-            IpAddr::V6(remote) => remote.is_multicast(),
-        };
-        let group = group || config.is_broadcast(remote.ip());
-        if group || remote.ip().is_unspecified() || remote.port() == 0 {
-            return Err(ConnectError::BadAddress);
-        }
-        let next_hop = config.next_hop(remote.ip()).ok_or(ConnectError::NoRoute)?;
-        let address = match how.local {
-            Some(address) => address,
-            None => config.source_for(next_hop).ok_or(ConnectError::NoRoute)?,
-        };
-        if address.is_ipv4() != remote.is_ipv4() {
-            return Err(ConnectError::NotLocal);
-        }
-        //~ A connection opens in the VLAN that is named: `how.vlan.unwrap_or(config.locals.vlans().first())`
-        //~   -> `config.locals.vlans().first()`; a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one
-        let vlan = how.vlan.unwrap_or(config.locals.vlans().first());
-        let local = config.locals.find(vlan, address);
-        Ok((local.ok_or(ConnectError::NotLocal)?, address))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Active opens: ports, errors, link addresses, and where frames of connections go.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::ops::ControlFlow;
 use core::time::Duration;
 use std::collections::HashSet;
 
@@ -146,6 +147,69 @@ fn chosen_ports_are_of_the_range_and_none_twice() {
         assert!((range.first()..=range.last()).contains(&answer.src.port()));
         assert!(ports.insert(answer.src.port()), "{} twice", answer.src);
     }
+}
+
+/// The same frames, ports included, whether connections are opened one by one or at once; more of them than one group has.
+#[test]
+fn many_connections_open_as_one_after_another_would() {
+    const COUNT: usize = 70;
+    let syns = |at_once: bool| -> Vec<Vec<u8>> {
+        let mut host = Host::probing(|_| {});
+        host.inject_bytes(&arp_request()).next_reply();
+        let how = Connect::default();
+        host.act(|_, cx| {
+            if at_once {
+                let mut opened = 0;
+                let opens = (0..COUNT).map(|_| (REMOTE, how, false));
+                cx.connect_many(opens, |result| {
+                    opened += usize::from(result.is_ok());
+                    ControlFlow::Continue(())
+                });
+                assert_eq!(opened, COUNT);
+            } else {
+                for _ in 0..COUNT {
+                    assert!(cx.connect(REMOTE, &how, false).is_ok());
+                }
+            }
+        });
+        (0..COUNT).map(|_| host.next_reply()).collect()
+    };
+    assert_eq!(syns(true), syns(false));
+}
+
+/// Towards one peer each port serves once: the one that is taken is passed over, and then there is none.
+#[test]
+fn what_is_in_use_is_passed_over_and_nothing_free_is_missed() {
+    let mut host = Host::probing(|spec| {
+        spec.local_ports = PortRange::new(50_000, 50_003).expect("a range");
+    });
+    host.inject_bytes(&arp_request()).next_reply();
+    let taken = host.act(|_, cx| cx.connect(REMOTE, &from_port(50_001), false));
+    assert!(taken.is_ok());
+    let results = host.act(|_, cx| {
+        let mut results = Vec::new();
+        let any = Connect::default();
+        let opens = [any, from_port(50_001), any, any, any, any].map(|how| (REMOTE, how, false));
+        cx.connect_many(opens, |result| {
+            results.push(result.map(drop));
+            match result {
+                Err(ConnectError::NoPort) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        results
+    });
+    let expected = [
+        Ok(()),
+        Err(ConnectError::PortInUse),
+        Ok(()),
+        Ok(()),
+        Err(ConnectError::NoPort),
+    ];
+    assert_eq!(results, expected, "and nothing behind the break");
+    let ports: HashSet<u16> = (0..4).map(|_| next_answer(&mut host).src.port()).collect();
+    assert_eq!(ports, HashSet::from_iter(50_000..=50_003));
+    host.silent();
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! Active opens: source address, local port, record; one connection at a time, or many whose buckets load together.
+//!
+//! It must never send: the SYN leaves with the output stage, at the end of the turn.
+
+use core::net::{IpAddr, SocketAddr};
+use core::ops::ControlFlow;
+
+use arrayvec::ArrayVec;
+
+use super::Core;
+use crate::conn::{ConnId, FlowHash, FlowKey};
+use crate::counters::Counter;
+use crate::local::addresses::LocalId;
+use crate::nic::{BURST_FRAMES, Nic};
+use crate::worker::connect::{Connect, ConnectError};
+use crate::worker::cx::Cx;
+
+/// Local ports tried for one connection at most; the next attempt goes on behind them.
+const PORT_TRIES: u16 = 4096;
+
+/// A connection to be opened: its flow is chosen, and whether that is free is still to be seen.
+#[derive(Clone, Copy)]
+struct Chosen {
+    remote: SocketAddr,
+    how: Connect,
+    key: FlowKey,
+    hash: FlowHash,
+}
+
+/// The local port that the app asked for; 0 asks for none.
+fn asked_port(how: &Connect) -> Option<u16> {
+    how.local_port.filter(|&port| port != 0)
+}
+
+impl<N: Nic, S> Cx<'_, N, S> {
+    /// Opens a connection, of which the app remembers `state` from the start: every callback about it gets that. The SYN
+    /// leaves at the end of this turn.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing was sent then.
+    pub fn connect(
+        &mut self,
+        remote: SocketAddr,
+        how: &Connect,
+        state: S,
+    ) -> Result<ConnId, ConnectError> {
+        let chosen = self.choose(remote, how, false)?;
+        let id = self.enter(&chosen)?;
+        self.new_states.push(id, state);
+        Ok(id)
+    }
+
+    /// Opens many connections, each as [`Cx::connect`] does and in that order. The table's buckets of a whole group are on
+    /// their way before the first of them is read, so a large table costs each connection little more than a small one.
+    ///
+    /// `opened` hears of each connection, or why it could not be opened, and says whether to go on. Where it breaks, the
+    /// local ports that the rest of the group would have had are skipped for a round.
+    pub fn connect_many(
+        &mut self,
+        opens: impl IntoIterator<Item = (SocketAddr, Connect, S)>,
+        mut opened: impl FnMut(Result<ConnId, ConnectError>) -> ControlFlow<()>,
+    ) {
+        let mut opens = opens.into_iter();
+        loop {
+            let mut group = ArrayVec::<_, BURST_FRAMES>::new();
+            for (remote, how, state) in opens.by_ref().take(BURST_FRAMES) {
+                let chosen = self.choose(remote, &how, false);
+                if let Ok(chosen) = &chosen {
+                    self.core.endpoint.table.prefetch_bucket(chosen.hash);
+                }
+                group.push((chosen, state));
+            }
+            if group.is_empty() {
+                return;
+            }
+            for (chosen, state) in group {
+                let result = chosen.and_then(|chosen| self.enter(&chosen));
+                if let Ok(id) = result {
+                    self.new_states.push(id, state);
+                }
+                if opened(result).is_break() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The flow of a new connection: its source address, and a port whose replies come back to this worker. Whether another
+    /// connection has it is asked only where `must_be_free` says so.
+    fn choose(
+        &mut self,
+        remote: SocketAddr,
+        how: &Connect,
+        must_be_free: bool,
+    ) -> Result<Chosen, ConnectError> {
+        let (local, address) = self.source(remote, how)?;
+        let Core {
+            endpoint,
+            ports,
+            ring,
+            ..
+        } = &mut *self.core;
+        let flow = |port| {
+            let key = FlowKey::new(local, port, remote.ip(), remote.port());
+            (key, endpoint.hasher.hash(&key))
+        };
+        //~ A port whose replies reach another worker is refused: `hash.owner(ring.workers()) == ring.index()`
+        //~   -> `{ let _ = hash; true }`; a_port_whose_replies_reach_another_worker_is_that_workers
+        let is_ours = |hash: FlowHash| hash.owner(ring.workers()) == ring.index();
+        let mut chosen = None;
+        match asked_port(how) {
+            Some(port) => {
+                chosen = Some(flow(port)).filter(|&(_, hash)| is_ours(hash));
+                chosen.ok_or(ConnectError::OtherWorker)?;
+            }
+            None => {
+                let is_usable = |port| {
+                    let (key, hash) = flow(port);
+                    let is_usable = is_ours(hash)
+                        && !(must_be_free && endpoint.table.lookup(&key, hash).is_some())
+                        && endpoint.listeners.find(local, port).is_none();
+                    chosen = is_usable.then_some((key, hash));
+                    is_usable
+                };
+                ports.pick(local, remote, is_usable, PORT_TRIES);
+            }
+        }
+        let (key, hash) = chosen.ok_or(ConnectError::NoPort)?;
+        if address == remote.ip() && key.local_port() == remote.port() {
+            return Err(ConnectError::BadAddress);
+        }
+        Ok(Chosen {
+            remote,
+            how: *how,
+            key,
+            hash,
+        })
+    }
+
+    /// Gives a chosen connection its record. Where another one has its flow, a free port is looked for if the app asked for
+    /// none.
+    fn enter(&mut self, chosen: &Chosen) -> Result<ConnId, ConnectError> {
+        let mut chosen = *chosen;
+        let table = &self.core.endpoint.table;
+        if table.lookup(&chosen.key, chosen.hash).is_some() {
+            //~ A port in use is refused: `asked_port(&chosen.how).is_some()` -> `false`;
+            //~   every_error_says_what_is_wrong_and_nothing_is_sent
+            if asked_port(&chosen.how).is_some() {
+                return Err(ConnectError::PortInUse);
+            }
+            //~ A chosen port that is in use is passed over: `&chosen.how, true` -> `&chosen.how, false`;
+            //~   what_is_in_use_is_passed_over_and_nothing_free_is_missed
+            chosen = self.choose(chosen.remote, &chosen.how, true)?;
+        }
+        let slot = self
+            .core
+            .opening(self.now)
+            .connect(chosen.key, chosen.hash, chosen.how.profile)
+            .map_err(|_| ConnectError::TableFull)?;
+        self.core.endpoint.counters.bump(Counter::ActiveOpens);
+        self.core.conns.mark_dirty(slot);
+        let conn = self.core.conns.get(slot);
+        conn.map(|conn| conn.id).ok_or(ConnectError::TableFull)
+    }
+
+    /// The source address of a new connection.
+    fn source(&self, remote: SocketAddr, how: &Connect) -> Result<(LocalId, IpAddr), ConnectError> {
+        let config = &self.core.endpoint.config;
+        let group = match remote.ip() {
+            IpAddr::V4(remote) => remote.is_multicast() || remote.is_broadcast(),
+            IpAddr::V6(remote) => remote.is_multicast(),
+        };
+        let group = group || config.is_broadcast(remote.ip());
+        if group || remote.ip().is_unspecified() || remote.port() == 0 {
+            return Err(ConnectError::BadAddress);
+        }
+        let next_hop = config.next_hop(remote.ip()).ok_or(ConnectError::NoRoute)?;
+        let address = match how.local {
+            Some(address) => address,
+            None => config.source_for(next_hop).ok_or(ConnectError::NoRoute)?,
+        };
+        if address.is_ipv4() != remote.is_ipv4() {
+            return Err(ConnectError::NotLocal);
+        }
+        //~ A connection opens in the VLAN that is named: `how.vlan.unwrap_or(config.locals.vlans().first())`
+        //~   -> `config.locals.vlans().first()`; a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one
+        let vlan = how.vlan.unwrap_or(config.locals.vlans().first());
+        let local = config.locals.find(vlan, address);
+        Ok((local.ok_or(ConnectError::NotLocal)?, address))
+    }
+}
