@@ -7,4 +7,5 @@ mod hostile;
 mod path_mtu;
 mod pipe;
 mod rest;
+mod stream;
 mod timing;
