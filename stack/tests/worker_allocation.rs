@@ -353,7 +353,7 @@ fn talker(address: Ipv4Addr, mac: MacAddr, app: Talker) -> Worker<MadeUp, Talker
     }];
     spec.limits.records = Capacity::of_each(Records { v4: 32, v6: 32 });
     spec.limits.queue_items = 2048;
-    // At rest at the first opportunity, and awake again with the next segment.
+    // Parked at the first opportunity, and open again with the next segment.
     spec.park_after = Duration::ZERO;
     worker_on(nic(mac), spec, app)
 }

@@ -10,7 +10,7 @@ use crate::tcp::profile::Profile;
 use crate::worker::app::{App, Cx};
 
 impl Host<Puppet> {
-    /// A host whose app accepts, reads, and closes when the peer does; connections rest after a second.
+    /// A host whose app accepts, reads, and closes when the peer does; connections park after a second.
     pub(super) fn probing(change: impl FnOnce(&mut ConfigSpec)) -> Self {
         Self::probing_on(change, |_| {})
     }
@@ -19,11 +19,11 @@ impl Host<Puppet> {
         change: impl FnOnce(&mut ConfigSpec),
         change_nic: impl FnOnce(&mut MemoryNic),
     ) -> Self {
-        let resting = |spec: &mut ConfigSpec| {
+        let parking = |spec: &mut ConfigSpec| {
             spec.park_after = core::time::Duration::from_secs(1);
             change(spec);
         };
-        Self::build(Puppet::default(), resting, change_nic, RingEnd::single())
+        Self::build(Puppet::default(), parking, change_nic, RingEnd::single())
     }
 
     /// Such a host with one open connection.
