@@ -1,5 +1,5 @@
 //! The worker allocates at start and never again: resets, embryos, cookies, ARP, echo, copies for shared frames; and the
-//! whole life of connections, from both ends.
+//! whole life of connections, from both ends. Its NIC and its app are its own, because the NIC in memory and a puppet allocate as they go.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

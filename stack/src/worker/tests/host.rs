@@ -1,6 +1,7 @@
 //! [`Host`]: a worker under test and the peer that the test plays.
 //!
-//! It must never compute what it checks, and never let a frame, a reply or a buffer go unnoticed.
+//! It must never compute what it checks, and never let a frame, a reply or a buffer go unnoticed. The peer is the test and no second
+//! worker, as in `sim::pair`, because most of what it sends no TCP would.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
