@@ -33,6 +33,7 @@ mod process;
 mod reading;
 pub mod reply;
 mod rest;
+mod segment_headers;
 mod slow;
 mod time_wait;
 mod token_bucket;
