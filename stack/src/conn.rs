@@ -57,7 +57,7 @@ pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use record::{
     ConnFlags, Embryo, EndDue, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts,
 };
-pub use rounded::{AnswerTicks, RestWindows};
+pub use rounded::{AnswerTicks, ParkedWindows};
 
 use index::Index;
 use pair::{Pair, Queue};
@@ -103,7 +103,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Connections of each family at most, open and parked together. An open one that parks, or a parked one that wakes, is the
+    /// Connections of each family at most, open and parked together. An open one that parks, or a parked one that is unparked, is the
     /// same connection.
     #[must_use]
     pub const fn connections(&self) -> Records {

@@ -384,7 +384,7 @@ fn talker(address: Ipv4Addr, mac: MacAddr, app: Talker) -> Worker<MadeUp, Talker
         time_wait: few,
     };
     spec.limits.queue_items = 2048;
-    // At rest at the first opportunity, and awake again with the next segment.
+    // Parked at the first opportunity, and open again with the next segment.
     spec.park_after = Duration::ZERO;
     let config = Arc::new(spec.validate().expect("valid"));
     Worker::with_app(

@@ -134,7 +134,7 @@ impl ConnTable {
         self.replace(embryo, hash, entry)
     }
 
-    /// An open connection comes to rest. Its [`ConnId`] stays good.
+    /// An open connection parks. Its [`ConnId`] stays good.
     ///
     /// # Errors
     /// [`MoveError`].

@@ -361,7 +361,7 @@ impl Tcb {
         self.set_path_mss(self.cold.params.path_mss, env);
     }
 
-    /// What [`Tcb::full_mss`] said outlasted a rest, as the most that the peer takes.
+    /// What [`Tcb::full_mss`] said outlasted parking, as the most that the peer takes.
     pub(super) fn resume_mss(&mut self, full_mss: u16, env: &Env<'_>) {
         self.cold.peer_mss = full_mss.saturating_add(self.options_len());
         self.set_path_mss(self.cold.params.path_mss, env);

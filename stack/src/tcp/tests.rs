@@ -4,7 +4,7 @@ mod closing;
 mod data;
 mod handshake;
 mod hostile;
+mod parked;
 mod path_mtu;
 mod pipe;
-mod rest;
 mod timing;

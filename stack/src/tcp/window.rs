@@ -68,7 +68,7 @@ impl SendWindow {
 }
 
 /// Whether a segment of `seq_len` numbers overlaps the receive window: the four cases of RFC 9293 §3.10.7.4, first step
-/// (Table 6). One rule for open connections, embryos and connections at rest.
+/// (Table 6). One rule for open connections, embryos and parked connections.
 #[must_use]
 #[inline]
 pub const fn acceptable(seq: SeqNum, seq_len: u32, rcv_nxt: SeqNum, rcv_wnd: u32) -> bool {
@@ -82,7 +82,7 @@ pub const fn acceptable(seq: SeqNum, seq_len: u32, rcv_nxt: SeqNum, rcv_wnd: u32
 
 /// Whether a segment without text, SYN or RST comes from exactly the right edge of the receive window: where a peer stands
 /// that has sent all that the window takes. When that got lost, its ACKs and its answers to probes come from there, and
-/// count, as in other stacks. One rule for open connections and connections at rest.
+/// count, as in other stacks. One rule for open connections and parked connections.
 #[must_use]
 #[inline]
 pub const fn is_ack_at_edge(seg: &Segment, rcv_nxt: SeqNum, rcv_wnd: u32) -> bool {
@@ -115,7 +115,7 @@ impl ReceiveWindow {
     }
 
     /// A window of which `offered` bytes were offered already, by the SYN-ACK of an embryo
-    /// or before a rest.
+    /// or before it was parked.
     #[must_use]
     pub const fn resume(nxt: SeqNum, offered: u32, buf: u32) -> Self {
         Self {

@@ -108,7 +108,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Where an open connection stands; `None` when it rests or has ended.
+    /// Where an open connection stands; `None` when it is parked or has ended.
     #[inline]
     pub(super) fn slot_named(&self, id: ConnId) -> Option<Slot> {
         let entry = self.endpoint.table.locate(id)?;
@@ -203,7 +203,7 @@ impl<N: Nic> Core<N> {
         self.announce(hosted, now);
     }
 
-    /// The app's timer of a connection has fired. It runs down while the connection rests, and doesn't wake it.
+    /// The app's timer of a connection has fired. It runs down while the connection is parked, and doesn't unpark it.
     #[cold]
     #[inline(never)]
     pub(super) fn app_timer<A: App>(&mut self, hosted: &mut Hosted<A>, handle: u32, now: Instant) {
@@ -265,7 +265,7 @@ impl<N: Nic> Core<N> {
             };
             if let Some(id) = self.conns.get(slot).map(|conn| conn.id) {
                 self.deliver(hosted, slot, id, now);
-                // It may come to rest again.
+                // It may park again.
                 self.conns.mark_dirty(slot);
             }
         }

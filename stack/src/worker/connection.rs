@@ -44,12 +44,12 @@ impl<N: Nic> Core<N> {
                 let slot = self.conns.slot_of(found.entry());
                 self.on_connection(hosted, frame, meta, slot, now);
             }
-            EndpointVerdict::Wake(found) => match self.opening(now).wake(found, meta.hash) {
+            EndpointVerdict::Unpark(found) => match self.opening(now).unpark(found, meta.hash) {
                 Ok(slot) => self.on_connection(hosted, frame, meta, slot, now),
-                Err(NoRecord) => self.end(frame, Counter::WakeNoRecord),
+                Err(NoRecord) => self.end(frame, Counter::UnparkNoRecord),
             },
-            EndpointVerdict::RestReset(found) => {
-                self.reset_at_rest(hosted, frame, meta, found, now);
+            EndpointVerdict::ParkedReset(found) => {
+                self.reset_parked(hosted, frame, meta, found, now);
             }
             EndpointVerdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
             EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
@@ -96,8 +96,8 @@ impl<N: Nic> Core<N> {
         self.outbox.free(frame);
     }
 
-    /// A valid reset of a connection at rest: it ends without waking, so no lack of records can keep it alive.
-    fn reset_at_rest<A: App>(
+    /// A valid reset of a parked connection: it ends without being unparked, so no lack of records can keep it alive.
+    fn reset_parked<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         frame: N::Frame,
@@ -105,17 +105,17 @@ impl<N: Nic> Core<N> {
         found: Found,
         now: Instant,
     ) {
-        self.end(frame, Counter::RestReset);
+        self.end(frame, Counter::ParkedReset);
         let id = self.endpoint.table.conn_id(found);
         if let Some(id) = id {
             self.keep_info(id, CloseReason::Reset, now);
         }
         self.endpoint.table.remove(found, meta.hash);
-        self.conns.counters.rest_reset();
+        self.conns.counters.parked_reset();
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
         if let Some(id) = id {
             self.closed(hosted, id, CloseReason::Reset, now);
-            self.last_rested = None;
+            self.last_parked = None;
         }
     }
 
@@ -223,7 +223,7 @@ impl<N: Nic> Core<N> {
         } = self;
         let Some(mut parts) = conns.parts(slot) else {
             // Not reached: every open record has its connection.
-            return self.end(frame, Counter::WakeNoRecord);
+            return self.end(frame, Counter::UnparkNoRecord);
         };
         let segment = fitting_segment(meta, frame.bytes(), &mut parts, &mut endpoint.counters);
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();

@@ -48,10 +48,10 @@ pub(super) enum EndpointVerdict {
     Unreachable,
     /// It goes to this open connection.
     Open(Found),
-    /// It wakes this connection.
-    Wake(Found),
-    /// It ends this connection, which needn't wake for that.
-    RestReset(Found),
+    /// It unparks this connection.
+    Unpark(Found),
+    /// It ends this connection, which needn't be unparked for that.
+    ParkedReset(Found),
     /// It makes this embryo a connection.
     Establish(Found),
     /// It makes [`Endpoint::kept_syn`] a connection.
@@ -60,7 +60,7 @@ pub(super) enum EndpointVerdict {
     TimeWait(Found),
 }
 
-/// The half of a worker that knows no frames. What it does with embryos and with connections at rest stands in the sibling files.
+/// The half of a worker that knows no frames. What it does with embryos and with parked connections stands in the sibling files.
 pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
     /// The open ports: those of the configuration at first.
@@ -249,7 +249,7 @@ impl Endpoint {
         EndpointVerdict::Reply
     }
 
-    /// Adds an established connection at rest, as if its handshake had just been completed: benchmarks fill the table
+    /// Adds an established parked connection, as if its handshake had just been completed: benchmarks fill the table
     /// with these. False when no record is free or the flow is there already.
     pub(super) fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
         let hash = self.hasher.hash(key);

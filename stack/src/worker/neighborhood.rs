@@ -158,7 +158,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// The same, to whoever the neighbour is: a reset by the app of a connection at rest.
+    /// The same, to whoever the neighbour is: a reset by the app of a parked connection.
     pub(super) fn originate_resolved(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
         let Some((vlan, _)) = self.endpoint.config.locals.locate(key.local()) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);

@@ -1,4 +1,4 @@
-//! [`Opening`]: how a connection comes into a slot: from an embryo, from a cookie, from rest, or by our own SYN.
+//! [`Opening`]: how a connection comes into a slot: from an embryo, from a cookie, from the parked ones, or by our own SYN.
 //!
 //! It must never leave a record without its connection or a connection without its record.
 
@@ -210,11 +210,11 @@ impl<F> Opening<'_, F> {
         })
     }
 
-    /// A connection at rest has something to do again. The record stays where it is when no other is free.
+    /// A parked connection has something to do again. The record stays where it is when no other is free.
     ///
     /// # Errors
     /// [`NoRecord`] when all records of open connections are in use, or `found` is stale.
-    pub(super) fn wake(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
+    pub(super) fn unpark(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
         let key = self.table.key(found).ok_or(NoRecord)?;
         let parked: Parked = *self.table.parked(found).ok_or(NoRecord)?;
         let record = Open::of_listener(parked.listener);
@@ -222,14 +222,14 @@ impl<F> Opening<'_, F> {
         let found = unparked.map_err(|_| NoRecord)?;
         // Its ISS is history: what it sends is counted from here.
         let params = self.params(&key, parked.snd_nxt, parked.profile);
-        let rest = parked.rest(self.now);
+        let tcb = parked.tcb(self.now);
         let link = self.link(&key);
         let profile = parked.profile;
         let slot = self.place(found, key, hash, profile, |env| {
-            Tcb::wake(params, &rest, env)
+            Tcb::unpark(params, &tcb, env)
         })?;
         if let Some(conn) = self.conns.get_mut(slot) {
-            // Only connections that an application has taken over come to rest.
+            // Only connections that an application has taken over park.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
             conn.link = link;
         }
@@ -239,7 +239,7 @@ impl<F> Opening<'_, F> {
         Ok(slot)
     }
 
-    /// What the application asked of a connection while no record was free for it to wake into.
+    /// What the application asked of a connection while no record was free for it to be unparked into.
     #[cold]
     fn make_up_for(&mut self, slot: Slot, asked: ConnFlags) {
         let Some(mut parts) = self.conns.parts(slot) else {

@@ -1,23 +1,20 @@
 //! The output stage: connections that have news are asked what they want to send. And what follows once they have said it:
-//! timers, rest, TIME-WAIT, the end.
+//! TIME-WAIT, the end.
 //!
 //! It must never ask for a segment that there is no room for: numbers advance with the answer.
 
-use core::time::Duration;
-
 use crate::config::Config;
-use crate::conn::connections::{Conn, Fired, Parts, Slot};
-use crate::conn::{Open, Parked, TickMs};
+use crate::conn::TickMs;
+use crate::conn::connections::{Conn, Parts, Slot};
 use crate::counters::Counter;
 use crate::neighbor::Neighbor;
 use crate::nic::Nic;
 use crate::path::CONFIRMED_MS;
 use crate::queue::pattern;
 use crate::queue::tx_queue::Piece;
-use crate::tcp::env::Env;
 use crate::tcp::segment::SendPlan;
 use crate::tcp::state::State;
-use crate::tcp::verdict::{CloseReason, Events};
+use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::vlan::VlanId;
@@ -30,13 +27,6 @@ use crate::worker::paths::ask_again;
 
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
-
-/// Timers that fire per turn at most.
-const TIMERS_PER_TURN: u32 = 256;
-
-/// A connection with bytes, or a FIN, ahead of a gap that hears nothing for so long forgets them and may rest: its peer has
-/// given up or sends all of it again.
-const GAP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What came of asking a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,101 +299,5 @@ fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
         path.route.dst = MacAddr::ZERO;
     } else {
         path.is_doubtful = path.is_resolved();
-    }
-}
-
-/// The timer stage of open connections.
-impl<N: Nic> Core<N> {
-    /// Lets the deadlines of connections pass, bounded per turn.
-    #[inline]
-    pub(super) fn run_connection_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
-        for _ in 0..TIMERS_PER_TURN {
-            match self.conns.pop_fired(now) {
-                Some(Fired::Slot(slot)) => self.on_timer(hosted, slot, now),
-                Some(Fired::App { handle }) => self.app_timer(hosted, handle, now),
-                None => break,
-            }
-        }
-        if self.conns.has_soft_errors() {
-            self.tell_soft_errors(hosted, now);
-        }
-        self.relieve_pressure(hosted, now);
-        self.feed_starved(hosted, now);
-        self.serve_waiting(hosted, now);
-        self.expire_time_waits(now);
-    }
-
-    fn on_timer<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
-        let Some(mut parts) = self.conns.parts(slot) else {
-            return;
-        };
-        match parts.conn.tcb.deadline() {
-            Some(deadline) if deadline > now => self.conns.fire_by(slot, deadline),
-            Some(_) => {
-                let events = {
-                    let (tcb, mut env) = parts.protocol(&self.endpoint.profiles, now);
-                    tcb.on_timer(&mut env)
-                };
-                self.conns.mark_dirty(slot);
-                if events.has(Events::BLACK_HOLE) {
-                    self.on_black_hole(slot, now);
-                }
-                if events.has(Events::CLOSED) {
-                    self.settle(hosted, slot, now);
-                }
-            }
-            None if is_held(parts.conn) => parts.mark_dirty(),
-            None => self.park(slot, now),
-        }
-    }
-
-    /// A connection that has been idle long enough comes to rest; one that can't is asked again later.
-    fn park(&mut self, slot: Slot, now: Instant) {
-        let park_after = self.endpoint.config.park_after;
-        let Some(conn) = self.conns.get(slot) else {
-            return;
-        };
-        // Who waits for room would not hear of it at rest, and no record at rest knows of a cork.
-        let is_busy = !conn.tx.is_empty() || !conn.rx.is_empty() || !conn.kept.is_empty();
-        let keeps_awake = conn.has(Conn::WANTS_ROOM | Conn::CORKED);
-        if !conn.has(Conn::ANNOUNCED) || keeps_awake || is_busy {
-            return;
-        }
-        let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
-        let has_gaps = conn.tcb.has_gaps();
-        let rests_after = if has_gaps {
-            park_after.max(GAP_LIMIT)
-        } else {
-            park_after
-        };
-        if idle < rests_after {
-            return self.conns.fire_by(slot, now + (rests_after - idle));
-        }
-        if has_gaps {
-            self.prune_ahead(slot);
-        }
-        let Some(parts) = self.conns.parts(slot) else {
-            return;
-        };
-        let conn = parts.conn;
-        let env = Env {
-            now,
-            settings: self.endpoint.profiles.get(conn.profile),
-            counters: parts.counters,
-        };
-        let Some(rest) = conn.tcb.rest(&env) else {
-            return;
-        };
-        let (found, hash) = (conn.found, conn.hash);
-        let open = self.endpoint.table.open(found);
-        let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
-        let parked = Parked::from_rest(&rest, listener, conn.profile);
-        if self.endpoint.table.park(found, hash, &parked).is_ok() {
-            self.confirm_path(slot);
-            let outbox = &mut self.outbox;
-            self.conns.remove(slot, |frame| outbox.free(frame));
-            self.endpoint.counters.bump(Counter::ConnectionsParked);
-        }
-        // Without a free record it stays open, and idle.
     }
 }

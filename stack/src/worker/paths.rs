@@ -68,7 +68,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// A connection comes to rest: where its peer was heard from last is remembered for when it wakes.
+    /// A connection parks: where its peer was heard from last is remembered for when it is unparked.
     pub(super) fn confirm_path(&mut self, slot: Slot) {
         if let Some(conn) = self.conns.get(slot)
             && let Some(link) = conn.link

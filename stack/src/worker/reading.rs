@@ -71,7 +71,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// Shows what waits to be read, frame by frame, until `see` has enough.
     fn visit_unread(&self, conn: ConnId, see: impl FnMut(&[u8]) -> bool) {
         let conns = &self.core.conns;
-        if let Some(conn) = self.awake_slot(conn).and_then(|slot| conns.get(slot)) {
+        if let Some(conn) = self.open_slot(conn).and_then(|slot| conns.get(slot)) {
             conn.rx.visit(&conns.chunks, see);
         }
     }

@@ -311,7 +311,7 @@ fn a_port_without_a_service_is_reset_by_data() {
 }
 
 #[test]
-fn at_the_end_connections_close_even_at_rest() {
+fn at_the_end_parked_connections_close_too() {
     for listen in ["1=http", "1=echo", "1=discard", "1=noread"] {
         let mut session = Session::open(listen);
         for _ in 0..6 {

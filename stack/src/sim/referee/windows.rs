@@ -31,8 +31,8 @@ pub(super) fn edge_stays(sent: &Sent<'_>, own: &Stream, peer: &mut Stream, found
     let rounding = (1 << shift) - 1;
     let earlier = peer.offered.filter(|offer| offer.by == own.iss);
     if let Some(offer) = earlier {
-        // A segment that was built earlier and left later says what was true then. So does an answer from rest: it leaves behind what
-        // the connection sends that wakes in the same turn.
+        // A segment that was built earlier and left later says what was true then. So does an answer of a parked connection: it leaves behind what
+        // the connection sends that is unparked in the same turn.
         if ack < offer.ack || (ack == offer.ack && sent.now == offer.at) {
             return;
         }

@@ -9,8 +9,8 @@ use crate::conn::{Open, Parked};
 use crate::seq::SeqNum;
 use crate::tcp::env::{Env, TcpCounters};
 use crate::tcp::output::Unsent;
+use crate::tcp::parked::{ParkedStep, parked_step};
 use crate::tcp::profile::{Profile, ProfileId};
-use crate::tcp::rest::{RestStep, rest_step};
 use crate::tcp::segment::{Segment, SendPlan};
 use crate::tcp::settings::{InitialWindow, Settings};
 use crate::tcp::state::State;
@@ -81,8 +81,8 @@ struct Side {
     irs: SeqNum,
     peer_closed: bool,
     reason: Option<CloseReason>,
-    /// How often it went to rest.
-    rests: u32,
+    /// How often it parked.
+    parks: u32,
 }
 
 struct Packet {
@@ -100,7 +100,7 @@ struct World {
     wire: BTreeMap<(Instant, u64), Packet>,
     serial: u64,
     next_app: Instant,
-    /// Whether connections go to rest now and then.
+    /// Whether connections park now and then.
     parks: bool,
 }
 
@@ -202,21 +202,21 @@ impl Side {
         if !matches!(self.record, Record::Open(_)) || self.written > self.sent {
             return;
         }
-        if let Some(rest) = self.with(now, |tcb, env| tcb.rest(env)) {
-            let parked = Parked::from_rest(&rest, Open::NO_LISTENER, ProfileId::DEFAULT);
+        if let Some(rest) = self.with(now, |tcb, env| tcb.park(env)) {
+            let parked = Parked::from_tcb(&rest, Open::NO_LISTENER, ProfileId::DEFAULT);
             self.record = Record::Parked(Box::new(parked));
-            self.rests += 1;
+            self.parks += 1;
         }
     }
 
-    fn wake(&mut self, now: Instant) {
+    fn unpark(&mut self, now: Instant) {
         if let Record::Parked(parked) = &self.record {
             let env = &Env {
                 now,
                 settings: &self.settings,
                 counters: &mut self.counters,
             };
-            let tcb = Tcb::wake(self.params, &parked.rest(now), env);
+            let tcb = Tcb::unpark(self.params, &parked.tcb(now), env);
             tcb.check_invariants().unwrap();
             self.record = Record::Open(Box::new(tcb));
         }
@@ -225,7 +225,7 @@ impl Side {
     /// Writes, reads and closes a bit, as applications do.
     fn app(&mut self, rng: &mut Rng, now: Instant, parks: bool) {
         if matches!(self.record, Record::Parked(_)) && rng.percent(30) {
-            self.wake(now);
+            self.unpark(now);
         }
         if !matches!(self.record, Record::Open(_)) {
             return;
@@ -236,7 +236,7 @@ impl Side {
                 .min(self.written + rng.below(if parks { 500 } else { 5000 }));
         }
         if rng.percent(60) {
-            // What is unread keeps a connection awake.
+            // What is unread keeps a connection open.
             let len = if parks {
                 self.unread
             } else {
@@ -342,7 +342,7 @@ impl World {
             irs: SeqNum(0),
             peer_closed: false,
             reason: None,
-            rests: 0,
+            parks: 0,
         }
     }
 
@@ -402,10 +402,10 @@ impl World {
         let now = self.now;
         let side = &mut self.sides[packet.to];
         if let Record::Parked(parked) = &mut side.record {
-            match rest_step(&parked.numbers(side.params.rcv_buf, now), &packet.seg) {
-                RestStep::Drop => return,
-                RestStep::Ack => return parked.on_ack(&packet.seg, now),
-                RestStep::Reset | RestStep::Answer(_) | RestStep::Wake => side.wake(now),
+            match parked_step(&parked.numbers(side.params.rcv_buf, now), &packet.seg) {
+                ParkedStep::Drop => return,
+                ParkedStep::Ack => return parked.on_ack(&packet.seg, now),
+                ParkedStep::Reset | ParkedStep::Answer(_) | ParkedStep::Unpark => side.unpark(now),
             }
         }
         match &mut side.record {
@@ -438,7 +438,7 @@ impl World {
                     TimeWaitStep::Drop | TimeWaitStep::Reopen { .. } => {}
                 }
             }
-            Record::Parked(_) => unreachable!("it was woken"),
+            Record::Parked(_) => unreachable!("it was unparked"),
             Record::Open(_) => {
                 let was_opening = side.with(now, |tcb, _| tcb.state() == State::SynSent);
                 if was_opening && packet.seg.flags.syn() {
@@ -609,7 +609,7 @@ proptest! {
     }
 
     #[test]
-    fn connections_that_rest_whenever_they_may_carry_the_same_bytes(seed: u64) {
+    fn connections_that_park_whenever_they_may_carry_the_same_bytes(seed: u64) {
         let _ = check(seed, true);
     }
 }
@@ -639,12 +639,12 @@ fn the_first_three_hundred_seeds() {
     assert!(worked.iter().all(|&sum| sum > 100), "{worked:?}");
 }
 
-/// Resting and waking in earnest: thousands of times over these seeds, under loss and reordering too.
+/// Parking and unparking in earnest: thousands of times over these seeds, under loss and reordering too.
 #[test]
-fn the_first_three_hundred_seeds_with_rests() {
-    let rests: u32 = (0..300)
+fn the_first_three_hundred_seeds_with_parking() {
+    let parks: u32 = (0..300)
         .flat_map(|seed| check(seed, true).sides)
-        .map(|side| side.rests)
+        .map(|side| side.parks)
         .sum();
-    assert!(rests > 1_000, "{rests}");
+    assert!(parks > 1_000, "{parks}");
 }

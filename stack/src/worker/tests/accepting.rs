@@ -196,9 +196,9 @@ fn who_was_reset_while_waiting_is_never_heard_of() {
     assert_eq!(host.act(|_, cx| cx.accept(LISTENER)), None);
 }
 
-/// Waiting is no rest: the app has not heard of it yet.
+/// Waiting isn't parking: the app has not heard of it yet.
 #[test]
-fn who_waits_to_be_accepted_does_not_come_to_rest() {
+fn who_waits_to_be_accepted_does_not_park() {
     let mut host = waiting(8, false, SynPolicy::Embryo);
     host.shake_hands().wait_ms(60_000);
     assert!(host.parked().is_none());

@@ -25,8 +25,8 @@ pub(super) fn from_port(port: u16) -> Connect {
     }
 }
 
-/// A host with an open connection that doesn't rest so soon.
-fn awake() -> Host<Probe> {
+/// A host with an open connection that doesn't park so soon.
+fn busy() -> Host<Probe> {
     let mut host = Host::probing(|spec| spec.park_after = Duration::from_secs(100));
     host.shake_hands();
     host
@@ -202,7 +202,7 @@ fn every_error_says_what_is_wrong_and_nothing_is_sent() {
 #[test]
 fn the_way_back_is_learned_from_valid_segments_only() {
     let elsewhere = MacAddr([2, 0, 0, 0, 0, 77]);
-    let mut host = awake();
+    let mut host = busy();
     let conn = host.conn();
     host.flow.link.src = elsewhere;
     for forged in [
@@ -242,7 +242,7 @@ fn a_connection_stays_in_its_vlan() {
 /// RFC 4861 §7.3.1: what a connection hears confirms its neighbour, for 30 s.
 #[test]
 fn who_was_not_heard_for_30_s_is_looked_for() {
-    let mut host = awake();
+    let mut host = busy();
     let conn = host.conn();
     host.wait_ms(29_000);
     let _ = host.act(|_, cx| cx.send_bytes(conn, b"a"));

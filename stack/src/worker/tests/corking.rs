@@ -38,7 +38,7 @@ fn full_segments_go_and_the_rest_waits_until_the_cork_is_gone() {
     host.silent();
     send(&mut host, conn, MSS);
     host.expect(data(MSS as u32).seq(1).ack(1)).silent();
-    // No timer lets it go, neither here nor at rest.
+    // No timer lets it go, neither here nor once it is parked.
     host.inject(ack().seq(1).ack(1 + MSS as u32));
     host.wait_ms(5_000).silent();
     assert_eq!(host.kind(), Some(Kind::Open));
@@ -47,7 +47,7 @@ fn full_segments_go_and_the_rest_waits_until_the_cork_is_gone() {
 }
 
 #[test]
-fn an_empty_corked_connection_never_rests() {
+fn an_empty_corked_connection_never_parks() {
     let (mut host, conn) = open();
     assert_eq!(cork(&mut host, conn), Ok(()));
     host.wait_ms(5_000);
@@ -55,7 +55,7 @@ fn an_empty_corked_connection_never_rests() {
     host.act(|_, cx| cx.uncork(conn));
     host.wait_ms(5_000);
     assert_eq!(host.kind(), Some(Kind::Parked));
-    // A cork wakes it.
+    // A cork unparks it.
     assert_eq!(cork(&mut host, conn), Ok(()));
     assert_eq!(host.kind(), Some(Kind::Open));
 }

@@ -158,7 +158,7 @@ pub(super) fn plain() -> ConfigSpec {
     spec.limits.stall_limit = Duration::from_secs(100_000);
     // The least buffer that needs a scale of 7.
     spec.tcp.profile.rcv_buf = 65_536 << 6;
-    // At rest with the first turn in which nothing happens.
+    // Parked with the first turn in which nothing happens.
     spec.park_after = Duration::ZERO;
     spec
 }
@@ -486,7 +486,7 @@ impl<A: App> Host<A> {
         self.worker().core.endpoint.table.embryo(found).copied()
     }
 
-    /// The flow's connection, at rest.
+    /// The flow's connection, parked.
     pub(super) fn parked(&mut self) -> Option<Parked> {
         let found = self.found()?;
         self.worker().core.endpoint.table.parked(found).copied()
@@ -494,10 +494,10 @@ impl<A: App> Host<A> {
 }
 
 impl<A: App> Host<A> {
-    /// Lets connections without news come to rest: a tick of their timers must pass for that. Connections at rest keep
+    /// Lets connections without news park: a tick of their timers must pass for that. Parked connections keep
     /// the time of their last challenge in steps of 4 ms, so all times here stay multiples of that.
-    /// A connection of the flow at rest, of whose way to the peer nothing is known.
-    pub(super) fn with_resting(&mut self) -> ConnId {
+    /// A parked connection of the flow, of whose way to the peer nothing is known.
+    pub(super) fn with_parked(&mut self) -> ConnId {
         let key = self.flow_key();
         let parked = Parked {
             snd_nxt: SeqNum(1_000),
@@ -514,13 +514,13 @@ impl<A: App> Host<A> {
         found.expect("it is there")
     }
 
-    pub(super) fn rest(&mut self) -> &mut Self {
+    pub(super) fn park(&mut self) -> &mut Self {
         self.wait_ms(4)
     }
 
-    /// The flow's three-way handshake, without options; the connection comes to rest.
+    /// The flow's three-way handshake, without options; the connection parks.
     pub(super) fn establish(&mut self) -> &mut Self {
-        self.shake_hands().rest()
+        self.shake_hands().park()
     }
 
     /// The flow's three-way handshake, without options.

@@ -1,4 +1,4 @@
-//! What an app can know of its connections: while they are open, at rest, and in their last callback.
+//! What an app can know of its connections: while they are open, parked, and in their last callback.
 
 use core::time::Duration;
 
@@ -74,25 +74,25 @@ fn an_open_connection_says_what_was_negotiated_and_measured() {
 }
 
 #[test]
-fn one_at_rest_says_the_same() {
+fn a_parked_one_says_the_same() {
     let (mut host, conn) = open();
-    let awake = info(&mut host, conn);
+    let open = info(&mut host, conn);
     host.wait_ms(1_004);
     assert_eq!(host.kind(), Some(Kind::Parked));
-    let mut asleep = info(&mut host, conn);
-    assert_eq!(asleep.tcp.acked_len, 0, "counted from when it wakes");
-    asleep.tcp.acked_len = awake.tcp.acked_len;
+    let mut parked = info(&mut host, conn);
+    assert_eq!(parked.tcp.acked_len, 0, "counted from when it is unparked");
+    parked.tcp.acked_len = open.tcp.acked_len;
     // Times are kept with 11 bits.
-    let rounding = awake.tcp.rto - asleep.tcp.rto;
+    let rounding = open.tcp.rto - parked.tcp.rto;
     assert!(rounding < Duration::from_micros(500));
-    asleep.tcp.rto = awake.tcp.rto;
-    assert_eq!(asleep, awake);
-    // And when it wakes, it still knows.
+    parked.tcp.rto = open.tcp.rto;
+    assert_eq!(parked, open);
+    // And when it is unparked, it still knows.
     host.inject(data(5).seq(1).ack(1).ts(9, 0))
         .wait_ms(41)
         .next_reply();
-    let woken = info(&mut host, conn).tcp;
-    assert_eq!((woken.srtt, woken.received_len), (awake.tcp.srtt, 5));
+    let unparked = info(&mut host, conn).tcp;
+    assert_eq!((unparked.srtt, unparked.received_len), (open.tcp.srtt, 5));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn the_last_callback_sees_the_connection_as_it_ended() {
 }
 
 #[test]
-fn at_rest_too() {
+fn parked_too() {
     for by_peer in [true, false] {
         let (mut host, conn) = open();
         host.wait_ms(1_004);

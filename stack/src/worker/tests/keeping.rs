@@ -47,7 +47,7 @@ fn what_is_kept_counts_as_read_and_is_sent_later() {
         (0, 5)
     );
     host.wait_ms(5_000).silent();
-    assert_eq!(host.kind(), Some(Kind::Open), "it doesn't rest");
+    assert_eq!(host.kind(), Some(Kind::Open), "it doesn't park");
     let peeked = host.act(|_, cx| cx.peek_kept(conn).len());
     assert_eq!(peeked, 5);
     host.act(|_, cx| {

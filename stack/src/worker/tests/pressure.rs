@@ -266,7 +266,7 @@ fn bytes_ahead_of_old_gaps_give_way_to_those_ahead_of_new_ones() {
 }
 
 #[test]
-fn a_connection_with_gaps_rests_after_a_minute() {
+fn a_connection_with_gaps_parks_after_a_minute() {
     let mut host = few_places();
     open(&mut host, 1);
     leave_gaps(&mut host, 3);

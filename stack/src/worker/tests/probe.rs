@@ -140,7 +140,7 @@ impl App for Probe {
 }
 
 impl Host<Probe> {
-    /// A host whose app accepts, reads, and closes when the peer does; connections rest after a second.
+    /// A host whose app accepts, reads, and closes when the peer does; connections park after a second.
     pub(super) fn probing(change: impl FnOnce(&mut ConfigSpec)) -> Self {
         Self::probing_on(change, |_| {})
     }
@@ -158,11 +158,11 @@ impl Host<Probe> {
             heard: Vec::new(),
             ended: None,
         };
-        let resting = |spec: &mut ConfigSpec| {
+        let parked = |spec: &mut ConfigSpec| {
             spec.park_after = core::time::Duration::from_secs(1);
             change(spec);
         };
-        Self::build(probe, resting, change_nic, RingEnd::single())
+        Self::build(probe, parked, change_nic, RingEnd::single())
     }
 
     pub(super) fn app(&mut self) -> &mut Probe {

@@ -204,9 +204,9 @@ fn who_is_refused_by_its_own_limit_hears_although_room_comes_later() {
     while host.try_reply().is_some() {}
 }
 
-/// At rest it would never hear.
+/// A parked connection would never hear.
 #[test]
-fn who_waits_for_room_does_not_rest() {
+fn who_waits_for_room_does_not_park() {
     let mut host = unread(|spec| spec.limits.queue_items = 2);
     let (first, first_flow) = (host.conn(), host.flow);
     fill(&mut host);

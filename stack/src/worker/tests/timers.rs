@@ -1,4 +1,4 @@
-//! The app's timer of a connection: once, at its time, whether the connection rests or not, and never after its end.
+//! The app's timer of a connection: once, at its time, whether the connection is parked or not, and never after its end.
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::worker::connect::Connect;
 /// How late a timer may be.
 const TICK: u64 = 1;
 
-/// A host with a connection that is open, and comes to rest after a second.
+/// A host with a connection that is open, and parks after a second.
 pub(super) fn open() -> (Host<Probe>, ConnId) {
     let mut host = Host::probing(|_| {});
     host.inject_bytes(&arp_request()).next_reply();
@@ -50,20 +50,20 @@ fn it_is_moved_and_stopped() {
     host.wait_ms(10_000).hears(&[]);
 }
 
-/// It keeps none awake, and wakes none.
+/// It keeps none open, and unparks none.
 #[test]
-fn it_fires_while_the_connection_rests() {
+fn it_fires_while_the_connection_is_parked() {
     let (mut host, conn) = open();
     set(&mut host, conn, 10_000);
     host.wait_ms(1_004);
-    assert_eq!(host.kind(), Some(Kind::Parked), "a timer keeps none awake");
+    assert_eq!(host.kind(), Some(Kind::Parked), "a timer keeps none open");
     let now = host.now;
     let due = host.worker().next_due(now).expect("the timer");
     assert!(due <= now + Duration::from_millis(10_000 - 1_004 + TICK));
     host.wait_ms(10_000 - 1_005).hears(&[]);
     host.wait_ms(1 + TICK).hears(&[Timer(conn)]);
-    assert_eq!(host.kind(), Some(Kind::Parked), "it is not woken");
-    // Set at rest, it outlasts the wake.
+    assert_eq!(host.kind(), Some(Kind::Parked), "it is not unparked");
+    // Set while it is parked, it outlasts the unparking.
     set(&mut host, conn, 500);
     host.inject(fin().seq(1).ack(1)).hears(&[PeerClosed]);
     host.expect(fin().seq(1).ack(2));
@@ -76,10 +76,10 @@ fn it_fires_while_the_connection_rests() {
 /// The next connection has the handle of the one that ended, and not its timer.
 #[test]
 fn it_ends_with_its_connection() {
-    for rests in [false, true] {
+    for parks in [false, true] {
         let (mut host, first) = open();
         set(&mut host, first, 5_000);
-        if rests {
+        if parks {
             host.wait_ms(1_004);
         }
         host.inject(rst().seq(1));

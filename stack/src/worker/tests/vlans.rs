@@ -209,7 +209,7 @@ fn an_icmp_error_from_another_vlan_quotes_another_flow() {
 
 /// What the last frame came from, and how long ago, doesn't matter to the VLAN.
 #[test]
-fn after_a_rest_of_a_minute_the_fin_goes_out_in_the_vlan() {
+fn after_a_minute_parked_the_fin_goes_out_in_the_vlan() {
     for (flow, asks) in [
         (Flow::v4(1, OPEN), arp_request()),
         (Flow::v6(1, OPEN), solicitation()),
@@ -297,7 +297,7 @@ fn without_an_answer_in_its_vlan_a_connection_hears_of_it() {
     let mut host = Host::probing(|spec| spec.vlans = Some(vec![VlanId(5)]));
     let mut flow = Flow::between((PEER_V4, 9_000).into(), (OUR_V4, 80).into());
     flow.link.vlan = VlanId(5).tag();
-    let conn = host.on(flow).with_resting();
+    let conn = host.on(flow).with_parked();
     let sent = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     assert_eq!(sent, Ok(5));
     for _ in 0..3 {

@@ -250,7 +250,7 @@ fn a_silent_peer_is_left_when_its_time_is_up() {
     for _ in 0..5 {
         session.settle();
     }
-    // At rest, and with time left.
+    // Parked, and with time left.
     assert_eq!(session.server.table().len(Kind::Parked).total(), 1);
     assert!(!session.client.app().peer_closed);
     for _ in 0..4 {

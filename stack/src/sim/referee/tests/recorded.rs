@@ -181,7 +181,7 @@ fn one_changed_frame_breaks_the_rule_that_it_is_about() {
         frame[TCP + 8..TCP + 12].copy_from_slice(&ack.wrapping_add(2 * 1448).to_be_bytes());
     });
     assert_eq!(broken(&acks), only(Rule::AckOfUndelivered));
-    // Of two ACKs in one turn the later one may offer less: an answer from rest.
+    // Of two ACKs in one turn the later one may offer less: an answer of a parked connection.
     let is_alone = |one: &Moment| {
         let of_turn = |other: &&Moment| other.is_sent && other.at == one.at;
         of_server(one) && moments.iter().filter(of_turn).count() == 1
