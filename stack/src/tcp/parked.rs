@@ -84,6 +84,8 @@ impl Tcb {
     #[must_use]
     pub fn park(&self, env: &Env<'_>) -> Option<ParkedTcb> {
         let peer_window = self.snd_wnd.size >> self.snd_scale();
+        //~ A connection does not park while an ACK waits: `&& self.ack.is_settled()` -> nothing;
+        //~   whatever_is_pending_keeps_it_open
         let is_quiet = self.state == State::Established
             && self.flight() == 0
             && !self.bits.has(PENDING)
@@ -104,6 +106,8 @@ impl Tcb {
             rcv_nxt: self.rcv.nxt,
             rcv_wnd: self.rcv.size(),
             peer_window: peer_window.min(0xffff) as u16,
+            //~ Parking forgets what the path took: -> `mss: self.mss,`;
+            //~   an_unparked_connection_goes_by_what_is_known_then
             mss: self.full_mss(env),
             snd_scale: self.snd_scale(),
             rcv_scale: self.rcv_scale(),
@@ -208,16 +212,22 @@ pub enum ParkedStep {
 #[must_use]
 pub fn parked_step(parked: &ParkedNumbers, segment: &Segment) -> ParkedStep {
     let flags = segment.flags;
+    //~ While it is parked, an ACK from the right edge counts:
+    //~   `|| is_ack_at_edge(segment, parked.rcv_nxt, parked.rcv_wnd);` -> `;`;
+    //~   an_acknowledgement_from_the_right_edge_counts
     let in_window = acceptable(segment.seq, segment.len(), parked.rcv_nxt, parked.rcv_wnd)
         || is_ack_at_edge(segment, parked.rcv_nxt, parked.rcv_wnd);
     if !in_window || paws_rejects(parked.ts_recent, segment.tsval(), flags) {
         return if flags.rst() {
             ParkedStep::Drop
         } else {
+            //~ Junk for a parked connection silences no answer to old data: -> `ParkedStep::Answer(Answer::Challenge)`;
+            //~   parked::junk_does_not_silence_the_answers_to_what_is_old
             ParkedStep::Answer(Answer::to(segment, parked.rcv_nxt, parked.rcv_wnd_max))
         };
     }
     if flags.rst() {
+        //~ While it is parked, a RST must be exact: -> `return if true {`; resets_end_it_only_when_exact
         return if segment.seq == parked.rcv_nxt {
             ParkedStep::Reset
         } else {
@@ -235,6 +245,7 @@ pub fn parked_step(parked: &ParkedNumbers, segment: &Segment) -> ParkedStep {
         return ParkedStep::Answer(Answer::Challenge);
     }
     if !segment.is_empty() || flags.contains(Flags::URG) {
+        //~ Data unparks a parked connection: -> `ParkedStep::Ack`; data_and_fin_unpark_it_and_nothing_without_ack_does
         ParkedStep::Unpark
     } else {
         ParkedStep::Ack

@@ -58,8 +58,12 @@ impl SendWindow {
     /// has a smaller one of than text that arrived behind the gap.
     #[inline]
     pub const fn update(&mut self, seg: &Segment, scale: u8) -> bool {
+        //~ A newer ACK brings its window: `self.wl2.before(seg.ack)` -> `false`;
+        //~   a_newer_ack_brings_its_window_whatever_its_sequence_number
         let newer =
             self.wl2.before(seg.ack) || (self.wl2.0 == seg.ack.0 && !self.wl1.after(seg.seq));
+        //~ An older segment does not move the send window: -> `if true {`;
+        //~   an_older_segment_does_not_move_the_send_window
         if newer {
             self.set(seg, scale);
         }
@@ -199,6 +203,8 @@ impl ReceiveWindow {
     pub fn wants_update(&self, mss: u32, scale: u8) -> bool {
         let step = if self.size() < mss { mss } else { 2 * mss };
         let gain = self.free(scale).saturating_sub(self.size());
+        //~ Less than two segments or half the buffer are no update: -> `gain > 0`;
+        //~   the_edge_waits_for_a_segment_or_half_the_buffer
         gain > 0 && gain >= step.min(self.buf / 2)
     }
 
@@ -214,12 +220,17 @@ impl ReceiveWindow {
         // before is taken all the same: the edge stays.
         let mut size = current.saturating_add(mask) & !mask;
         if self.queued.saturating_add(size) > self.buf.saturating_add(mask) {
+            //~ Rounding up does not pass the buffer; single_bytes_close_a_scaled_window_too
             size = current & !mask;
         }
+        //~ The offered edge moves by a segment at least: -> `if free > current {`;
+        //~   the_edge_waits_for_a_segment_or_half_the_buffer
         if free.saturating_sub(current) >= mss.min(self.buf / 2) && free > current {
             size = size.max(free & !mask);
         }
         let field = (size >> scale).min(0xffff);
+        //~ An offered window is never taken back: `(field << scale).max(current)` -> `free`;
+        //~   the_edge_waits_for_a_segment_or_half_the_buffer
         self.edge = self.nxt.add((field << scale).max(current));
         field as u16
     }
@@ -227,6 +238,8 @@ impl ReceiveWindow {
     /// The window field that says again what was offered, and binds to nothing new.
     #[must_use]
     pub fn offered(&self, scale: u8) -> u16 {
+        //~ A probe offers nothing new: `(self.size() >> scale)` -> `(self.free(scale) >> scale)`;
+        //~   a_probe_leaves_last_ack_sent_and_the_offered_edge
         (self.size() >> scale).min(0xffff) as u16
     }
 

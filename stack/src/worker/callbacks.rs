@@ -43,6 +43,8 @@ impl<A: App> Hosted<A> {
     /// defaults.
     #[inline]
     pub(super) fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn, &mut NewStates<A::Conn>) {
+        //~ A new connection's state outlives the callback that opened it: -> `if false {`;
+        //~   a_connection_opened_in_the_last_callback_of_another_keeps_its_state
         if !self.new_states.is_empty() {
             self.place_new_states();
         }
@@ -195,10 +197,12 @@ impl<N: Nic> Core<N> {
         reason: CloseReason,
         now: Instant,
     ) {
+        //~ The app's timer ends with its connection; it_ends_with_its_connection
         self.conns.clear_app_timer(id);
         let (app, state, new_states) = hosted.parts(id);
         app.on_close(&mut Cx::new(self, new_states, now), id, state, reason);
         *state = A::Conn::default();
+        //~ An ended connection is forgotten after its last callback; the_last_callback_sees_the_connection_as_it_ended
         self.conns.forget_ended();
         self.announce(hosted, now);
     }

@@ -108,6 +108,7 @@ impl<N: Nic> Core<N> {
         self.end(frame, Counter::ParkedReset);
         let id = self.endpoint.table.conn_id(found);
         if let Some(id) = id {
+            //~ The last callback sees what a parked connection was; parked_too
             self.keep_info(id, CloseReason::Reset, now);
         }
         self.endpoint.table.remove(found, meta.hash);
@@ -171,6 +172,8 @@ impl<N: Nic> Core<N> {
         match self.opening(now).cookie(meta.key, meta.hash, &kept) {
             Err(NoRecord) => self.end(frame, Counter::CookieNoRecord),
             Ok(slot) => {
+                //~ A cookie that opened one is remembered;
+                //~   a_late_copy_of_its_first_segment_opens_no_ended_connection_again
                 self.endpoint.spent_cookies.spend(meta.hash, kept.iss);
                 self.endpoint.counters.bump(Counter::CookieEstablished);
                 self.on_connection(hosted, frame, meta, slot, now);
@@ -188,6 +191,8 @@ impl<N: Nic> Core<N> {
         let Some(config) = endpoint.listeners.config(listener) else {
             return Some(true);
         };
+        //~ A full accept queue stops connections that complete the handshake: -> `if true {`;
+        //~   abort_on_overflow_resets_the_connection_that_finds_no_place
         if !endpoint.accept_queues.is_full(listener) {
             return None;
         }
@@ -282,6 +287,7 @@ impl<N: Nic> Core<N> {
         if events.has(Events::CLOSED) {
             self.settle(hosted, slot, now);
         } else if events.has(Events::ACK_NOW) {
+            //~ The ACK in the middle of a burst leaves at once; an_ack_in_the_middle_of_a_burst_keeps_the_peer_going
             self.transmit(slot, now);
         }
     }
@@ -296,6 +302,7 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         if events.has(Events::URGENT) {
+            //~ Urgent data reaches the app before its bytes; urgent_data_is_told_before_its_bytes
             self.tell_urgent(hosted, slot, id, now);
         }
         if events.has(Events::PEER_CLOSED)
@@ -358,6 +365,7 @@ fn fitting_segment<F>(
             counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;
             segment.flags = segment.flags.without(Flags::FIN);
+            //~ Data that finds no place is remembered as stripped; data_without_a_place_starts_no_fast_retransmit
             segment.is_stripped = true;
         }
     }

@@ -109,6 +109,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         if !self.core.endpoint.listeners.unlisten(listener) {
             return false;
         }
+        //~ A listener that closes resets what waits to be accepted; what_waits_at_a_port_that_closes_is_reset
         self.empty_accept_queue(listener);
         self.core.endpoint.accept_queues.close(listener);
         true
@@ -165,6 +166,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
         state: S,
     ) -> Result<ConnId, ConnectError> {
         let id = self.open(remote, how)?;
+        //~ A connection has the state that it was opened with: -> `let _ = (id, state);`;
+        //~   a_connection_has_the_state_that_it_was_opened_with
         self.new_states.push(id, state);
         Ok(id)
     }
@@ -181,6 +184,10 @@ impl<N: Nic, S> Cx<'_, N, S> {
         let check = |port: u16| {
             let key = key_with(port);
             let hash = endpoint.hasher.hash(&key);
+            //~ A port whose replies reach another worker is refused: `hash.owner(ring.workers()) != ring.index()`
+            //~   -> `false`; a_port_whose_replies_reach_another_worker_is_that_workers
+            //~ A port in use is refused: `endpoint.table.lookup(&key, hash).is_some()` -> `false`;
+            //~   every_error_says_what_is_wrong_and_nothing_is_sent
             if hash.owner(ring.workers()) != ring.index() {
                 Err(ConnectError::OtherWorker)
             } else if endpoint.table.lookup(&key, hash).is_some() {
@@ -233,6 +240,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
         if address.is_ipv4() != remote.is_ipv4() {
             return Err(ConnectError::NotLocal);
         }
+        //~ A connection opens in the VLAN that is named: `how.vlan.unwrap_or(config.locals.vlans().first())`
+        //~   -> `config.locals.vlans().first()`; a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one
         let vlan = how.vlan.unwrap_or(config.locals.vlans().first());
         let local = config.locals.find(vlan, address);
         Ok((local.ok_or(ConnectError::NotLocal)?, address))
@@ -381,10 +390,14 @@ impl<N: Nic, S> Cx<'_, N, S> {
                 return Err(SendError::Full(()));
             }
             if !conn.tx.is_empty() {
+                //~ Scarce places are earned: -> `let _ = conn;`;
+                //~   who_takes_nothing_gets_few_places_while_they_are_scarce
                 limit = limit.min(conn.earned_places());
             }
         }
         let parts = conns.parts(slot).ok_or(SendError::Ended(()))?;
+        //~ A refused send says whether room may come: -> `if false {`;
+        //~   a_refused_send_says_whether_it_is_worth_trying_again
         if !parts.conn.tcb.may_queue() {
             return Err(SendError::Ended(()));
         }
@@ -443,6 +456,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 impl<N: Nic, S> Cx<'_, N, S> {
     /// Sends no more, reads on: a FIN follows what is queued.
     pub fn shutdown(&mut self, conn: ConnId) {
+        //~ The end of a direction takes the cork away; an_end_takes_the_cork_away
         self.uncork(conn);
         self.end(conn, EndDue::Shutdown, |tcb, env| {
             tcb.shutdown(env);
@@ -479,6 +493,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         // Whose end the app doesn't hear has no timer that would end then.
         let is_owned = self.look(conn, |conn| conn.has(Conn::OWNED));
         if is_owned.unwrap_or(found.kind() == Kind::Parked) {
+            //~ The app's timer fires at its time: -> `let _ = at;`; it_fires_once_at_its_time
             self.core.conns.set_app_timer(conn, at);
         }
     }
@@ -527,6 +542,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
     fn end(&mut self, conn: ConnId, end: EndDue, act: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
         match self.unparked_slot(conn) {
             Some(slot) => self.core.command(slot, self.now, act),
+            //~ Without a record close and shutdown are remembered: -> `None => drop(end),`;
+            //~   without_a_record_close_is_remembered
             None => self.core.remember(conn, |flags| flags.with_end_due(end)),
         }
     }
@@ -597,6 +614,7 @@ impl<N: Nic> Core<N> {
         self.remember(conn, |flags| match flags.end_due() {
             None => {
                 why = SendError::Full(());
+                //~ A send refused while parked hears of room: -> `flags`; without_a_record_a_refused_send_hears_of_room
                 flags.with(ConnFlags::WANTS_ROOM)
             }
             Some(_) => flags,

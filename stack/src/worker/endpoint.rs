@@ -154,6 +154,7 @@ impl Endpoint {
     /// Opens a port.
     pub(super) fn listen(&mut self, config: ListenerConfig) -> Result<ListenerId, ListenersError> {
         let listener = self.listeners.listen(config, &self.config.locals)?;
+        //~ A port that opens has an accept queue; a_port_opens_and_serves_and_closes
         self.accept_queues.open(listener, &config);
         self.embryos.push(0);
         Ok(listener)
@@ -218,6 +219,8 @@ impl Endpoint {
 
     /// Whether an ICMP error may be sent now about a frame that has been counted. The limit is one for all errors.
     pub(super) fn may_report(&mut self, now: Instant) -> bool {
+        //~ Reports have the limit of all ICMP errors: `self.icmp_errors.take(now)`
+        //~   -> `self.icmp_errors.take(now) || true`; reports_share_the_limit_of_icmp_errors
         let may = self.icmp_errors.take(now);
         self.counters.bump(if may {
             Counter::IcmpErrorsSent

@@ -68,6 +68,9 @@ impl<N: Nic> Core<N> {
         match &self.last_parked {
             Some((parked, info)) if *parked == id => Some(*info),
             _ => {
+                //~ The last callback sees what the connection was:
+                //~   -> `let (conn, unacked_len) = self.conns.ended(id).filter(|_| false)?;`;
+                //~   the_last_callback_sees_the_connection_as_it_ended
                 let (conn, unacked_len) = self.conns.ended(id)?;
                 Some(ConnInfo {
                     unacked_len,

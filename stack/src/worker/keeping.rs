@@ -22,6 +22,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
         let Some(parts) = slot.and_then(|slot| self.core.conns.parts(slot)) else {
             return Err(chunk);
         };
+        //~ Kept frames leave places to others: `parts.chunks.has_receive_room(Claim::More)` -> `true`;
+        //~   places_for_what_others_receive_are_left
         if !parts.chunks.has_receive_room(Claim::More) {
             return Err(chunk);
         }

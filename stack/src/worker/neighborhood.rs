@@ -118,6 +118,8 @@ impl<F> Neighborhood<F> {
     ) -> Option<Resolved<F>> {
         let table = self.table.as_mut()?;
         let at = |addr: Ipv6Addr| Neighbor {
+            //~ NDP from another VLAN speaks of another neighbour: -> `vlan: { let _ = vlan; VlanId(5) },`;
+            //~   the_neighbor_is_asked_for_in_the_vlan_and_answers_from_there
             vlan,
             addr: addr.into(),
         };
@@ -179,6 +181,8 @@ impl<N: Nic> Core<N> {
             local,
             route: Route {
                 dst,
+                //~ A SYN-ACK by timer goes out in its VLAN: -> `vlan: vlan.tag().filter(|_| false),`;
+                //~   the_syn_ack_again_stays_in_the_vlan
                 vlan: vlan.tag(),
             },
             is_doubtful: false,
@@ -271,6 +275,8 @@ impl<N: Nic> Core<N> {
             counters.bump(Counter::TxNeighborDropped);
             outbox.free(displaced);
         });
+        //~ Neighbours that gave way are counted: `table.take_evictions()` -> `{ let _ = table; 0 }`;
+        //~   neighbors_that_are_asked_for_displace_each_other_and_are_counted
         counters.add(Counter::NeighborEvicted, table.take_evictions());
         Some(resolution)
     }
@@ -285,6 +291,8 @@ impl<N: Nic> Core<N> {
             if let Some(moved) = moved {
                 counters.bump(Counter::NeighborMoved);
                 counters.add(Counter::NeighborUpdatesLost, self.ring.tell_all(moved));
+                //~ A move reaches the worker's own connections;
+                //~   a_connection_that_only_sends_follows_its_neighbour_that_moved
                 self.on_move(moved);
             }
         }
@@ -339,6 +347,8 @@ impl<N: Nic> Core<N> {
     fn sender_of(&self, bytes: &[u8]) -> Option<FlowKey> {
         let parsed = parse(bytes).ok()?;
         let (source, destination) = parsed.addresses()?;
+        //~ A connection without a neighbour is found by its VLAN: -> `let vlan = VlanId::UNTAGGED;`;
+        //~   without_an_answer_in_its_vlan_a_connection_hears_of_it
         let vlan = parsed.link.vlan_id();
         let local = self.endpoint.config.locals.find(vlan, source)?;
         match parsed.transport()? {
@@ -365,6 +375,8 @@ impl<N: Nic> Core<N> {
         let link = |group| Link {
             dst: solicit.to.unwrap_or(group),
             src: self.mac,
+            //~ A neighbour is asked for in its VLAN: -> `vlan: None,`;
+            //~   the_neighbor_is_asked_for_in_the_vlan_and_answers_from_there
             vlan: solicit.neighbor.vlan.tag(),
         };
         let frame = match (source, solicit.neighbor.addr) {
@@ -414,6 +426,8 @@ impl<N: Nic> Core<N> {
                 .and_then(|parsed| match parsed.network {
                     Network::Arp(_) => None,
                     _ => Some(Neighbor {
+                        //~ Worker 0 resolves for others in their VLAN: -> `vlan: VlanId::UNTAGGED,`;
+                        //~   a_frame_of_another_worker_waits_in_its_vlan
                         vlan: parsed.link.vlan_id(),
                         addr: parsed.addresses()?.1,
                     }),

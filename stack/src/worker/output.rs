@@ -101,6 +101,8 @@ impl<N: Nic> Core<N> {
         if may_hold && is_held(parts.conn) {
             return None;
         }
+        //~ Connections ask again when something has changed: -> `if false {`;
+        //~   after_ten_minutes_the_larger_mtu_is_tried_again
         if parts.conn.path_epoch != paths.epoch() {
             ask_again(paths, endpoint, &mut parts, now);
         }
@@ -125,6 +127,7 @@ impl<N: Nic> Core<N> {
         // Without a buffer the segment counts as lost, and the protocol repeats it.
         let draft = writer.begin(nic, &mut endpoint.counters, &path, plan);
         match draft.and_then(|draft| fill(draft, &path, plan, parts)) {
+            //~ An ACK that could not be built is owed again: -> `None => {}`; an_ack_that_found_no_buffer_is_sent_later
             None => self.unsent(slot, now),
             Some(frame) if path.is_resolved() => {
                 self.outbox.connection(frame, &mut endpoint.counters);
@@ -152,6 +155,7 @@ impl<N: Nic> Core<N> {
     /// The first SYN of a connection, unless its neighbour is to be found first.
     #[cold]
     fn ask_opening(&mut self, slot: Slot, now: Instant) -> Asked {
+        //~ A first SYN waits for its neighbour: -> `if false {`; every_syn_leaves_when_the_neighbor_has_answered
         if self.holds(slot, now) {
             return Asked::Done;
         }
@@ -190,6 +194,7 @@ impl<N: Nic> Core<N> {
             return;
         };
         if conn.tcb.state() == State::TimeWait {
+            //~ A connection in TIME-WAIT becomes a record; time_wait::it_ends_after_2msl
             self.linger(hosted, slot, now);
         } else if conn.tcb.is_finished() {
             let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
@@ -270,11 +275,17 @@ fn fill<N: Nic>(
 fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
     let (vlan, local) = config.locals.locate(conn.key.local())?;
     let dst = match conn.link {
+        //~ A neighbour not heard for 30 s is looked for:
+        //~   `if TickMs::at(now).since(link.heard_at) < CONFIRMED_MS => link.mac` -> `if true => link.mac`;
+        //~   who_was_not_heard_for_30_s_is_looked_for
         Some(link) if TickMs::at(now).since(link.heard_at) < CONFIRMED_MS => link.mac,
         // Nobody to ask: the way on which its frames came is the only one that is known.
         Some(link) if config.next_hop(conn.key.remote()).is_none() => link.mac,
         _ => MacAddr::ZERO,
     };
+    //~ A connection sends in its VLAN, also after it was parked:
+    //~   -> `let vlan = vlan.tag().filter(|_| conn.link.is_some());`;
+    //~   after_a_minute_parked_the_fin_goes_out_in_the_vlan
     let vlan = vlan.tag();
     let mut path = Path {
         key: conn.key,
@@ -298,6 +309,7 @@ fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
     if conn.tcb.is_opening() {
         path.route.dst = MacAddr::ZERO;
     } else {
+        //~ A timeout makes a neighbour doubtful; missing_progress_finds_a_neighbour_that_moved
         path.is_doubtful = path.is_resolved();
     }
 }

@@ -42,6 +42,8 @@ impl Endpoint {
             ParkedStep::Drop => self.ended(Counter::ParkedDropped),
             ParkedStep::Ack => {
                 if let Some(record) = self.table.parked_mut(found) {
+                    //~ A parked connection keeps the peer's window: -> `let _ = record;`;
+                    //~   acknowledgements_are_taken_in_silence
                     record.on_ack(&segment, now);
                 }
                 self.ended(Counter::ParkedAck)
@@ -67,10 +69,15 @@ impl Endpoint {
             (Counter::ParkedChallenged, Counter::ParkedChallengeLimited)
         };
         let mut limits = parked.answers.limits(now);
+        //~ A parked connection's answers are limited:
+        //~   -> `let _ = limits.admit(answer, now, self.config.tcp.challenge_interval); if false {`;
+        //~   a_connection_challenges_at_most_every_500_ms_and_each_on_its_own
         if !limits.admit(answer, now, self.config.tcp.challenge_interval) {
             return self.ended(limited);
         }
         if let Some(record) = self.table.parked_mut(found) {
+            //~ A parked connection's answer limits are kept: -> `let _ = record;`;
+            //~   a_connection_challenges_at_most_every_500_ms_and_each_on_its_own
             record.answers = AnswerTicks::new(limits, false);
         }
         let reply = TcpReply {
@@ -97,7 +104,11 @@ impl<N: Nic> Core<N> {
             return;
         };
         // Who waits for room would not hear of it once it is parked, and no parked record knows of a cork.
+        //~ A connection that keeps a frame doesn't park: ` || !conn.kept.is_empty()` -> nothing;
+        //~   what_is_kept_counts_as_read_and_is_sent_later
         let is_busy = !conn.tx.is_empty() || !conn.rx.is_empty() || !conn.kept.is_empty();
+        //~ A corked connection doesn't park: `Conn::WANTS_ROOM | Conn::CORKED` -> `Conn::WANTS_ROOM`;
+        //~   an_empty_corked_connection_never_parks
         let keeps_open = conn.has(Conn::WANTS_ROOM | Conn::CORKED);
         if !conn.has(Conn::ANNOUNCED) || keeps_open || is_busy {
             return;
@@ -105,14 +116,18 @@ impl<N: Nic> Core<N> {
         let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
         let has_gaps = conn.tcb.has_gaps();
         let parks_after = if has_gaps {
+            //~ A connection with gaps parks after a minute: -> `park_after`;
+            //~   a_connection_with_gaps_parks_after_a_minute
             park_after.max(GAP_LIMIT)
         } else {
             park_after
         };
+        //~ A connection does not park before its time: -> `if false {`; parking_begins_when_it_is_idle_for_long_enough
         if idle < parks_after {
             return self.conns.fire_by(slot, now + (parks_after - idle));
         }
         if has_gaps {
+            //~ A connection with gaps parks; a_connection_with_gaps_parks_after_a_minute
             self.prune_ahead(slot);
         }
         let Some(parts) = self.conns.parts(slot) else {
@@ -132,6 +147,7 @@ impl<N: Nic> Core<N> {
         let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
         let parked = Parked::from_tcb(&tcb, listener, conn.profile);
         if self.endpoint.table.park(found, hash, &parked).is_ok() {
+            //~ The link address outlasts parking; a_link_address_outlasts_parking_and_helps_the_next_connection
             self.confirm_path(slot);
             let outbox = &mut self.outbox;
             self.conns.remove(slot, |frame| outbox.free(frame));

@@ -37,6 +37,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     #[must_use]
     pub fn read_exact(&mut self, conn: ConnId, into: &mut [u8]) -> bool {
         if (self.unread_len(conn) as usize) < into.len() {
+            //~ A length is read whole or not at all; an_exact_length_is_read_whole_or_not_at_all
             return false;
         }
         let filled = self.peek_into(conn, into);
@@ -63,6 +64,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
                 self.consume(conn, filled as u32);
                 Line::Whole(len)
             }
+            //~ A line waits for its end; a_line_is_read_over_frames_once_its_end_has_come
             None if seen < limit => Line::Partial,
             _ => Line::TooLong,
         }

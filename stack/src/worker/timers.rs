@@ -49,6 +49,7 @@ impl<N: Nic> Core<N> {
         }
         self.relieve_pressure(hosted, now);
         self.feed_starved(hosted, now);
+        //~ Connections that wait for a record get the next one; without_a_record_shutdown_is_remembered_and_it_reads_on
         self.serve_waiting(hosted, now);
         self.expire_time_waits(now);
     }
@@ -66,6 +67,7 @@ impl<N: Nic> Core<N> {
                 };
                 self.conns.mark_dirty(slot);
                 if events.has(Events::BLACK_HOLE) {
+                    //~ A black hole is remembered for its destination; a_black_hole_is_remembered_for_its_destination
                     self.on_black_hole(slot, now);
                 }
                 if events.has(Events::CLOSED) {
@@ -73,6 +75,7 @@ impl<N: Nic> Core<N> {
                 }
             }
             None if is_held(parts.conn) => parts.mark_dirty(),
+            //~ An idle connection parks: -> `None => {}`; parking_begins_when_it_is_idle_for_long_enough
             None => self.park(slot, now),
         }
     }

@@ -90,6 +90,8 @@ impl<N: Nic> Core<N> {
     /// Another profile for a parked connection.
     pub(super) fn set_parked_profile(&mut self, id: ConnId, profile: ProfileId) {
         let keepalive = self.endpoint.profiles.get(profile).profile.keepalive;
+        //~ A parked connection takes a profile: `parked.set_profile(profile, keepalive)`
+        //~   -> `{ let _ = (parked, keepalive); }`; a_profile_is_taken_while_parked
         self.note(id, |parked| parked.set_profile(profile, keepalive));
     }
 
@@ -150,6 +152,8 @@ impl<N: Nic> Core<N> {
             if let Some((found, flags)) = work_of(&self.endpoint.table, id)
                 && flags.end_due() == Some(EndDue::Abort)
             {
+                //~ Aborting a parked connection takes no record: -> `let _ = (found, id);`;
+                //~   without_a_record_abort_resets_all_the_same
                 self.abort_parked(hosted, id, found, now);
             }
         }
