@@ -33,6 +33,7 @@ mod pressure;
 mod process;
 mod reading;
 pub mod reply;
+mod segment_headers;
 mod slow;
 mod time_wait;
 mod timers;

@@ -3,11 +3,11 @@
 //! It must never block on a neighbour: frames wait in the table, bounded, and are counted when they are dropped. No
 //! frame leaves the VLAN of its connection, or of the neighbour that it asks for.
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr};
 
 use super::Core;
 use super::handoff::Message;
-use super::reply::{MAX_OPTIONS_LEN, TcpReply};
+use super::reply::TcpReply;
 use crate::config::Config;
 use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
@@ -19,20 +19,16 @@ use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
 use crate::wire::vlan::{self, VlanId};
 use crate::wire::{
-    IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse,
-    tcp,
+    Link, MacAddr, Network, Transport, arp, emit, ethernet, icmpv6, ipv6, ndp, parse,
 };
+use crate::worker::frame_writer::{Path, Route};
 
 /// Frames that resolving one neighbour can set free at once.
 pub(super) const FRAMES_PER_RESOLUTION: usize = MAX_PENDING_FRAMES;
 
-/// The longest frame that is made here: a SYN-ACK over IPv6 with all its options, or a neighbour solicitation.
-const MAX_FRAME_LEN: usize = ethernet::HEADER_LEN
-    + vlan::TAG_LEN
-    + ipv6::HEADER_LEN
-    + tcp::HEADER_LEN
-    + MAX_OPTIONS_LEN
-    + 20;
+/// The longest frame that [`emit`] makes here: a neighbour solicitation with its target and our link-layer address.
+const MAX_FRAME_LEN: usize =
+    ethernet::HEADER_LEN + vlan::TAG_LEN + ipv6::HEADER_LEN + icmpv6::HEADER_LEN + 16 + 8;
 
 /// The neighbour table of worker 0, and what other workers have sent it to resolve.
 pub(super) struct Neighborhood<F> {
@@ -180,31 +176,20 @@ impl<N: Nic> Core<N> {
             self.endpoint.counters.bump(Counter::TxNoRoute);
             return None;
         };
-        let link = Link {
-            dst,
-            src: self.mac,
-            //~ A SYN-ACK by timer goes out in its VLAN: -> `vlan: vlan.tag().filter(|_| false),`;
-            //~   the_syn_ack_again_stays_in_the_vlan
-            vlan: vlan.tag(),
-        };
-        let mut options = [0; MAX_OPTIONS_LEN];
-        let _ = reply.options.write(&mut options);
-        let source = SocketAddr::new(local, key.local_port());
-        let destination = SocketAddr::new(key.remote(), key.remote_port());
-        let blank = SegmentSpec::new(link, source, destination);
-        let segment = SegmentSpec {
-            ip: IpSpec {
-                ttl: self.endpoint.config.ttl,
-                ..blank.ip
+        let path = Path {
+            key: *key,
+            local,
+            route: Route {
+                dst,
+                //~ A SYN-ACK by timer goes out in its VLAN: -> `vlan: vlan.tag().filter(|_| false),`;
+                //~   the_syn_ack_again_stays_in_the_vlan
+                vlan: vlan.tag(),
             },
-            seq: reply.seq,
-            ack: reply.ack,
-            flags: reply.flags,
-            window: reply.window,
-            options: &options[..reply.options.len()],
-            ..blank
+            is_doubtful: false,
         };
-        self.write_frame(|bytes| segment.emit(bytes).ok())
+        let counters = &mut self.endpoint.counters;
+        self.writer
+            .bare(&mut self.nic, counters, &path, &reply.into())
     }
 
     /// Lets `write` fill a fresh control frame. `None`, counted, without a buffer.

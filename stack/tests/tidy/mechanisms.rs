@@ -12,7 +12,7 @@ const PAGE: &str = "docs/reference/mechanisms.md";
 const WRITE: &str = "SYNCLINE_WRITE_DOCS";
 const SOURCE: &str = "stack/src/";
 
-/// Opens a line of a mark. One space behind it begins a mark, more of them continue it.
+/// Opens a line of a mark. One space behind it begins a mark, more of them (three, as we write it) continue it.
 const OPENS: &str = "//~";
 /// Columns of such a line at most.
 const WIDTH: usize = 120;
@@ -106,7 +106,7 @@ fn mark(file: &File, rust: &Rust, comment: &Comment, tests: &[String]) -> Result
     };
     if comment.is_too_wide {
         return Err(format!(
-            "a line of a mark has {WIDTH} columns at most: continue it on a line that begins with `{OPENS}  `"
+            "a line of a mark has {WIDTH} columns at most: continue it on a line that begins with `{OPENS}` and three spaces"
         ));
     }
     let said = Said::read(comment).ok_or_else(|| FORM.to_owned())?;

@@ -14,14 +14,14 @@ const EXEMPT: &[&str] = &[
 /// Words whose sentences hide their subject, and how often each stands in pages and comments. A count may only fall: lower
 /// it here when it has.
 const WORDS: &[(&str, usize)] = &[
-    ("whoever", 44),
+    ("whoever", 42),
     ("nobody", 163),
     ("somebody", 58),
     ("told", 75),
     ("tells", 44),
     ("asleep", 1),
     ("woken", 0),
-    ("resting", 6),
+    ("resting", 0),
 ];
 
 /// Decisions are history: they are not rewritten.
