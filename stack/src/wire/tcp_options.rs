@@ -545,7 +545,7 @@ impl SegmentOptions {
 }
 
 /// The layout of a Linux SYN, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window scale.
-#[inline]
+#[inline(always)]
 fn linux_syn(bytes: &[u8]) -> Option<SegmentOptions> {
     let (words, []) = bytes.as_chunks::<4>() else {
         return None;
