@@ -87,7 +87,7 @@ fn requests_over_many_connections() {
 }
 
 #[test]
-fn connections_that_rest_between_two_requests_answer_as_well() {
+fn connections_that_park_between_two_requests_answer_as_well() {
     let json = measured("request --connections 500 -c 1 --park-after 1ms");
     assert!(json["counters"]["connections_parked"].as_u64() > Some(500));
 }

@@ -57,7 +57,7 @@ pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use record::{
     ConnFlags, Embryo, EndDue, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts,
 };
-pub use rounded::{AnswerTicks, RestWindows};
+pub use rounded::{AnswerTicks, ParkedWindows};
 
 use index::Index;
 use pair::{Pair, Queue};
@@ -103,7 +103,18 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Connections of each family at most, open and parked together. An open one that parks, or a parked one that wakes, is the
+    /// So many of each kind.
+    #[must_use]
+    pub const fn of_each(records: Records) -> Self {
+        Self {
+            embryos: records,
+            open: records,
+            parked: records,
+            time_wait: records,
+        }
+    }
+
+    /// Connections of each family at most, open and parked together. An open one that parks, or a parked one that is unparked, is the
     /// same connection.
     #[must_use]
     pub const fn connections(&self) -> Records {

@@ -167,22 +167,22 @@ counters! {
 
     /// Segment of an open connection; TCP's own counters say what became of it.
     End ConnSegment "conn_segment",
-    /// At rest: segment that changed nothing but the acknowledgement or window.
-    End RestAck "rest_ack",
-    /// At rest: challenge ACK sent (RFC 5961).
-    End RestChallenged "rest_challenged",
-    /// At rest: challenge ACK due, but this connection had one just now.
-    End RestChallengeLimited "rest_challenge_limited",
-    /// At rest: old data or a probe, answered with an ACK.
-    End RestOldAnswered "rest_old_answered",
-    /// At rest: old data or a probe, but this connection has answered as many as its limit allows.
-    End RestOldLimited "rest_old_limited",
-    /// At rest: ended by a valid reset.
-    End RestReset "rest_reset",
-    /// At rest: segment dropped without an answer (no ACK bit, reset outside the window).
-    End RestDropped "rest_dropped",
-    /// At rest: data or FIN dropped because no record for an open connection was free; the peer tries again.
-    End WakeNoRecord "wake_no_record",
+    /// Parked: segment that changed nothing but the acknowledgement or window.
+    End ParkedAck "parked_ack",
+    /// Parked: challenge ACK sent (RFC 5961).
+    End ParkedChallenged "parked_challenged",
+    /// Parked: challenge ACK due, but this connection had one just now.
+    End ParkedChallengeLimited "parked_challenge_limited",
+    /// Parked: old data or a probe, answered with an ACK.
+    End ParkedOldAnswered "parked_old_answered",
+    /// Parked: old data or a probe, but this connection has answered as many as its limit allows.
+    End ParkedOldLimited "parked_old_limited",
+    /// Parked: ended by a valid reset.
+    End ParkedReset "parked_reset",
+    /// Parked: segment dropped without an answer (no ACK bit, reset outside the window).
+    End ParkedDropped "parked_dropped",
+    /// Parked: data or FIN dropped because no record for an open connection was free; the peer tries again.
+    End UnparkNoRecord "unpark_no_record",
     /// TIME-WAIT: answered with an ACK.
     End TimeWaitAck "time_wait_ack",
     /// TIME-WAIT: segment dropped without an answer.
@@ -198,7 +198,7 @@ counters! {
     Event ActiveOpens "active_opens",
     /// Connections that ended, or entered TIME-WAIT.
     Event ConnectionsClosed "connections_closed",
-    /// Connections that came to rest after an idle time.
+    /// Connections parked after an idle time.
     Event ConnectionsParked "connections_parked",
     /// TIME-WAIT records that ended by time.
     Event TimeWaitExpired "time_wait_expired",

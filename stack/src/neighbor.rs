@@ -160,6 +160,7 @@ impl<F> NeighborTable<F> {
     /// Lets a neighbour keep its place whatever happens: for gateways, before the first frame. At most half of the places;
     /// more are ignored.
     pub fn keep(&mut self, neighbor: Neighbor) {
+        //~ Gateways keep half of the places at most: -> `if true {`; half_of_the_places_are_kept_at_most
         if self.kept.len() < self.config.capacity / 2 {
             self.kept.push(neighbor);
         }
@@ -228,9 +229,15 @@ impl<F> NeighborTable<F> {
                 (mac, Some(solicit))
             }
             // It has answered since from elsewhere.
+            //~ A frame that is sent again goes where the neighbour answers:
+            //~   `State::Reachable if entry.mac != mac => (entry.mac, None),`
+            //~   -> `State::Reachable if entry.mac != mac => (mac, None),`;
+            //~   a_frame_that_is_sent_again_asks_for_its_neighbour
             NeighborState::Reachable if entry.mac != mac => (entry.mac, None),
             _ => {
                 let known = entry.mac;
+                //~ A frame that is sent again goes at once, and asks: -> `if { let _ = retransmit; false } {`;
+                //~   a_frame_that_is_sent_again_asks_for_its_neighbour
                 if entry.may_be_doubted(retransmit, now) {
                     entry.doubt(now);
                     self.arm(now);
@@ -263,6 +270,8 @@ impl<F> NeighborTable<F> {
 
     /// Leaves room for one more INCOMPLETE neighbour within their share.
     fn bound_asked(&mut self, displaced: impl FnMut(F)) {
+        //~ Half of the neighbours are asked for at most: `(self.config.capacity / 2).max(1)` -> `usize::MAX`;
+        //~   addresses_without_anybody_take_half_of_the_places_and_displace_each_other
         let share = (self.config.capacity / 2).max(1);
         let is_asked =
             |entry: &&Entry<F>| entry.state == NeighborState::Incomplete && !entry.is_kept;
@@ -347,6 +356,7 @@ impl<F> NeighborTable<F> {
         if let Some(entry) = self.entry_mut(neighbor)
             && entry.may_be_doubted(retransmit, now)
         {
+            //~ A claim makes a neighbour doubtful; a_claim_is_checked_and_who_answers_from_the_known_address_stays
             entry.doubt(now);
             self.arm(now);
         }
@@ -386,6 +396,8 @@ impl<F> NeighborTable<F> {
             return Some(resolved);
         }
         match mac.filter(|mac| *mac != from) {
+            //~ A claim alone replaces no address: `&& entry.asks_everybody()` -> nothing;
+            //~   a_claim_alone_redirects_no_connection
             Some(to) if overriding && solicited && entry.asks_everybody() => {
                 entry.mac = to;
                 entry.prove(reachable_until, now);
@@ -574,6 +586,8 @@ impl<F> NeighborTable<F> {
     /// that is kept.
     fn first_to_go(&self, rank: impl Fn(&Entry<F>) -> Option<u8>) -> Option<usize> {
         let candidates = self.entries.iter().enumerate();
+        //~ A gateway keeps its place: `!entry.is_kept` -> `true`;
+        //~   addresses_without_anybody_take_half_of_the_places_and_displace_each_other
         candidates
             .filter(|(_, entry)| !entry.is_kept)
             .filter_map(|(index, entry)| {
@@ -612,6 +626,8 @@ enum Purpose {
 fn rank_for_our_frame<F>(entry: &Entry<F>) -> Option<u8> {
     match entry.state {
         NeighborState::Failed => Some(0),
+        //~ Silent neighbours go before stale ones;
+        //~   the_silent_go_before_the_stale_and_the_stale_before_who_was_just_asked
         NeighborState::Incomplete if entry.solicitations > 1 => Some(1),
         NeighborState::Stale => Some(2),
         NeighborState::Incomplete => Some(3),

@@ -73,16 +73,24 @@ const MOVES_MAX: usize = 16;
 #[must_use]
 pub fn lowered_mtu(destination: IpAddr, claimed: u32, quoted_len: u32, known: u16) -> Option<u16> {
     let mtu = match destination {
+        //~ A router that names no MTU means the next plateau: -> `IpAddr::V4(_) if false => {`;
+        //~   a_router_that_names_no_mtu_gets_the_next_plateau
         IpAddr::V4(_) if claimed == 0 => {
             let below = quoted_len.min(known.into());
             let plateau = PLATEAUS.into_iter().find(|&mtu| u32::from(mtu) < below);
             plateau.unwrap_or(FLOOR_MTU_V4)
         }
+        //~ An error names less than the packet had; an_error_lowers_and_never_raises_and_no_further_than_the_floor
         _ if claimed >= quoted_len => return None,
+        //~ The MTU of an IPv4 path falls no further than 576: `.max(FLOOR_MTU_V4)` -> nothing;
+        //~   an_error_lowers_and_never_raises_and_no_further_than_the_floor
         IpAddr::V4(_) => u16::try_from(claimed).ok()?.max(FLOOR_MTU_V4),
+        //~ An ICMPv6 error that names less than 1280 is discarded;
+        //~   an_error_lowers_and_never_raises_and_no_further_than_the_floor
         IpAddr::V6(_) if claimed < FLOOR_MTU_V6.into() => return None,
         IpAddr::V6(_) => u16::try_from(claimed).ok()?,
     };
+    //~ No error raises an MTU: -> `Some(mtu)`; an_error_lowers_and_never_raises_and_no_further_than_the_floor
     (mtu < known).then_some(mtu)
 }
 
@@ -203,6 +211,8 @@ impl Paths {
     pub fn link(&self, destination: Destination, now: Instant) -> Option<LinkPeer> {
         let confirmed = self.find(destination)?.confirmed?;
         let age_ms = TickMs::at(now).since(confirmed.heard_at);
+        //~ A link address is believed for 30 s: -> `{ let _ = age_ms; Some(confirmed) }`;
+        //~   a_link_address_is_believed_for_30_s
         (age_ms < CONFIRMED_MS).then_some(confirmed)
     }
 
@@ -235,10 +245,15 @@ impl Paths {
         let is_later = |epoch: u32| epoch.wrapping_sub(since).cast_signed() > 0;
         let oldest = self.moves.first();
         if self.has_forgotten && oldest.is_some_and(|(epoch, _)| is_later(*epoch)) {
+            //~ After more moves than are remembered connections resolve anew;
+            //~   more_moves_than_are_remembered_send_everybody_to_the_table
             return Moves::Forgotten;
         }
         let mut mac = mac;
         for (epoch, moved) in &self.moves {
+            //~ Only connections over that neighbour at that address move:
+            //~   `&& moved.from == mac && Some(moved.neighbor) == next_hop` -> nothing;
+            //~   who_goes_over_a_neighbour_that_moved_goes_where_it_is_and_nobody_else
             if is_later(*epoch) && moved.from == mac && Some(moved.neighbor) == next_hop {
                 mac = moved.to;
             }
@@ -263,6 +278,7 @@ impl Paths {
             if entry.mtu == 0 {
                 continue;
             }
+            //~ A lowered MTU ends after ten minutes: -> `if true {`; an_mtu_ends_after_ten_minutes_and_the_epoch_tells
             if entry.mtu_until <= now {
                 entry.mtu = 0;
                 ended += 1;

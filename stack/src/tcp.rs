@@ -25,13 +25,13 @@ mod sample;
 pub mod tcb;
 mod text;
 mod timers;
-// Before there is a connection, and while it rests: resets, ISS, cookies, embryos, parked records.
+// Before there is a connection, and while it is parked: resets, ISS, cookies, embryos, parked records.
 pub mod cookie;
 pub mod handshake;
 pub mod isn;
+pub mod parked;
 pub(crate) mod prf;
 pub mod reset;
-pub mod rest;
 // One mechanism, one file.
 pub mod ack;
 pub mod answer_limits;

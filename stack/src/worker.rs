@@ -11,7 +11,6 @@ pub mod connect;
 mod connection;
 mod cx;
 mod cycles;
-mod deadline;
 mod ending;
 mod endpoint;
 pub mod frame_writer;
@@ -27,14 +26,16 @@ mod new_states;
 mod opening;
 mod outbox;
 mod output;
+mod parked;
 mod paths;
 mod pressure;
 mod process;
 mod reading;
 pub mod reply;
-mod rest;
+mod segment_headers;
 mod slow;
 mod time_wait;
+mod timers;
 mod token_bucket;
 mod waiting;
 
@@ -103,12 +104,12 @@ struct Core<N: Nic> {
     conns: Connections<N::Frame>,
     /// Which connections give way while places in the queues are scarce.
     pressure: Pressure,
-    /// Connections at rest of which the app wants something that takes a record.
+    /// Parked connections of which the app wants something that takes a record.
     waiting: Waiting,
     /// Connections whose first SYN waits for its neighbour.
     held: Held,
-    /// The connection that ends while it rests, as it looked then: for its last callback.
-    last_rested: Option<(ConnId, ConnInfo)>,
+    /// The connection that ends while it is parked, as it looked then: for its last callback.
+    last_parked: Option<(ConnId, ConnInfo)>,
     ports: LocalPorts,
     writer: SegmentWriter<N::Frame>,
 }
@@ -166,7 +167,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 broadcasts: Broadcasts::new(&config.broadcasts()),
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
-                last_rested: None,
+                last_parked: None,
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 paths: Paths::new(config.limits.paths, caps.mtu, FlowHasher::new(secrets.flow)),
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
@@ -269,7 +270,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         &self.cycles
     }
 
-    /// Adds an established connection at rest, as if its handshake had just been completed; for benchmarks, which fill
+    /// Adds an established parked connection, as if its handshake had just been completed; for benchmarks, which fill
     /// the table before they measure. False when no record is free or the flow exists.
     pub fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
         self.core.endpoint.preload(key, parked)

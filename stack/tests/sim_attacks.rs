@@ -62,7 +62,7 @@ fn peace_is_worth_something() {
     assert!(score.downloaded > 10_000_000, "{score:?}");
     assert!(score.uploaded > 10_000_000, "{score:?}");
     assert!(score.visits > 100, "{score:?}");
-    assert_eq!(score.woken, 2);
+    assert_eq!(score.unparked, 2);
 }
 
 /// Places for sending, by peers that keep their windows closed and answer each probe.
@@ -181,7 +181,7 @@ fn forged_segments() {
         }
     });
     assert!(town.count_tcp("challenge_acks_suppressed") > 10_000);
-    assert!(town.count(Counter::RestChallengeLimited) > 1_000);
+    assert!(town.count(Counter::ParkedChallengeLimited) > 1_000);
     town.end();
 }
 

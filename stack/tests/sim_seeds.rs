@@ -35,7 +35,6 @@ use std::time::Duration;
 
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::HostSpec;
-use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
@@ -48,7 +47,7 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// Seeds in whose frames all numbers wrapped.
 static WRAPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Forged segments that met a connection at rest.
+/// Forged segments that met a parked connection.
 static FORGED_AT_REST: AtomicU64 = AtomicU64::new(0);
 /// Forged segments that met a client in SYN-SENT.
 static FORGED_IN_SYN_SENT: AtomicU64 = AtomicU64::new(0);
@@ -87,7 +86,7 @@ fn run(seed: u64, record: bool) -> Vec<String> {
         hashes::keep(seed, stage.world.trace());
         if let Some(intruder) = &stage.intruder {
             FORGED_ELSEWHERE.fetch_add(intruder.sent_elsewhere, Ordering::Relaxed);
-            FORGED_AT_REST.fetch_add(stage.refused_at_rest, Ordering::Relaxed);
+            FORGED_AT_REST.fetch_add(stage.refused_while_parked, Ordering::Relaxed);
             FORGED_IN_SYN_SENT.fetch_add(stage.refused_in_syn_sent, Ordering::Relaxed);
         }
         EVICTED.fetch_add(stage.evicted, Ordering::Relaxed);
@@ -147,12 +146,8 @@ fn echoes_both_ways_through_few_places() {
         host.config.limits.queue_items = 32;
         host.config.listeners = (FIRST_PORT..FIRST_PORT + 4)
             .map(|port| ListenerConfig {
-                address: None,
-                port,
-                policy: SynPolicy::Embryo,
                 backlog: 4,
-                abort_on_overflow: false,
-                profile: ProfileId::DEFAULT,
+                ..ListenerConfig::new(port, SynPolicy::Embryo)
             })
             .collect();
         host
@@ -245,7 +240,7 @@ fn judge_totals(seeds: u64) {
     let in_syn_sent = FORGED_IN_SYN_SENT.load(Ordering::Relaxed);
     let elsewhere = FORGED_ELSEWHERE.load(Ordering::Relaxed);
     println!(
-        "{at_rest} forged segments met connections at rest, {in_syn_sent} clients in SYN-SENT; {elsewhere} came from other VLANs"
+        "{at_rest} forged segments met parked connections, {in_syn_sent} clients in SYN-SENT; {elsewhere} came from other VLANs"
     );
     let lowered = PATHS_LOWERED.load(Ordering::Relaxed);
     let holes = BLACK_HOLES.load(Ordering::Relaxed);

@@ -52,7 +52,7 @@ const RULES: &[Rule] = &[
     documents::paths_of_one_machine,
     documents::dependencies_have_their_line,
     documents::pages_and_summary_agree,
-    mechanisms::rows_name_what_exists,
+    mechanisms::marks_name_what_exists,
     names::types_of_one_name,
     names::vague_names,
     sizes::files,

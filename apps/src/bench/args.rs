@@ -90,11 +90,11 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "TIME", default_value = "1", value_parser = units::duration)]
     pub(crate) time_wait: Duration,
 
-    /// `request`: how long a connection is idle before its record shrinks to that of a connection at rest
+    /// `request`: how long a connection is idle before its record shrinks to that of a parked connection
     #[arg(long, value_name = "TIME", default_value = "1", value_parser = units::duration, hide_short_help = true)]
     pub(crate) park_after: Duration,
 
-    /// `request`: records for connections that aren't at rest, on each side [default: one for each connection, at most 2m]
+    /// `request`: records for connections that aren't parked, on each side [default: one for each connection, at most 2m]
     #[arg(long, value_name = "N", value_parser = units::count_u32, hide_short_help = true)]
     pub(crate) open_records: Option<u32>,
 

@@ -1,55 +1,55 @@
-//! Between `tcp`'s numbers and the few bytes that records keep of them: [`Parked`] and [`Rest`], [`TimeWait`] and
+//! Between `tcp`'s numbers and the few bytes that records keep of them: [`Parked`] and [`ParkedTcb`], [`TimeWait`] and
 //! [`time_wait::TimeWaitTcb`].
 //!
 //! It must never lose what a rule of `tcp` decides by: each type says what it rounds, and in which direction.
 
 use super::record::{ConnFlags, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
-use super::rounded::{AnswerTicks, RestWindows};
+use super::rounded::{AnswerTicks, ParkedWindows};
 use crate::tcp::deadline::Deadline;
+use crate::tcp::parked::{ParkedNumbers, ParkedTcb};
 use crate::tcp::profile::ProfileId;
-use crate::tcp::rest::{Rest, RestNumbers};
 use crate::tcp::segment::Segment;
 use crate::tcp::time_wait;
 use crate::tcp::timestamps::{Timestamps, now_s, recent_is_outdated};
 use crate::time::Instant;
 
 impl Parked {
-    /// Keeps a connection that came to rest. `listener` is [`super::Open::NO_LISTENER`] for one that we opened. Rounded are
+    /// Keeps a connection that parks. `listener` is [`super::Open::NO_LISTENER`] for one that we opened. Rounded are
     /// the times (see [`ShortUs`]) and the congestion windows.
     #[must_use]
-    pub fn from_rest(rest: &Rest, listener: u16, profile: ProfileId) -> Self {
+    pub fn from_tcb(tcb: &ParkedTcb, listener: u16, profile: ProfileId) -> Self {
         let mut flags = ConnFlags::default();
         for (flag, is_set) in [
-            (ConnFlags::TIMESTAMPS, rest.ts_recent.is_some()),
-            (ConnFlags::WINDOW_SCALE, rest.window_scaling),
-            (ConnFlags::SACK, rest.sack_permitted),
+            (ConnFlags::TIMESTAMPS, tcb.ts_recent.is_some()),
+            (ConnFlags::WINDOW_SCALE, tcb.window_scaling),
+            (ConnFlags::SACK, tcb.sack_permitted),
         ] {
             if is_set {
                 flags = flags.with(flag);
             }
         }
         Self {
-            snd_nxt: rest.snd_nxt,
-            rcv_nxt: rest.rcv_nxt,
-            rcv_wnd: rest.rcv_wnd,
-            ts_recent: rest.ts_recent.unwrap_or(0),
-            heard_s: rest.heard_s,
-            peer_window: rest.peer_window,
-            mss: rest.mss,
-            srtt: ShortUs::from_us(rest.srtt_us),
-            rttvar: ShortUs::from_us(rest.rttvar_us),
-            rto: ShortUs::from_us(rest.rto_us),
-            windows: RestWindows::new(rest.cwnd, rest.ssthresh, rest.mss),
-            answers: AnswerTicks::new(rest.answers, false),
+            snd_nxt: tcb.snd_nxt,
+            rcv_nxt: tcb.rcv_nxt,
+            rcv_wnd: tcb.rcv_wnd,
+            ts_recent: tcb.ts_recent.unwrap_or(0),
+            heard_s: tcb.heard_s,
+            peer_window: tcb.peer_window,
+            mss: tcb.mss,
+            srtt: ShortUs::from_us(tcb.srtt_us),
+            rttvar: ShortUs::from_us(tcb.rttvar_us),
+            rto: ShortUs::from_us(tcb.rto_us),
+            windows: ParkedWindows::new(tcb.cwnd, tcb.ssthresh, tcb.mss),
+            answers: AnswerTicks::new(tcb.answers, false),
             listener,
             flags,
-            shifts: WindowShifts::new(rest.snd_scale, rest.rcv_scale),
+            shifts: WindowShifts::new(tcb.snd_scale, tcb.rcv_scale),
             profile,
             unused: [0; 3],
         }
     }
 
-    /// Another profile. With keepalive the connection has to wake: its timer needs a place.
+    /// Another profile. With keepalive the connection has to be unparked: its timer needs a place.
     pub fn set_profile(&mut self, profile: ProfileId, keepalive: bool) {
         self.profile = profile;
         self.flags = if keepalive {
@@ -59,10 +59,10 @@ impl Parked {
         };
     }
 
-    /// What [`crate::tcp::tcb::Tcb::wake`] takes.
+    /// What [`crate::tcp::tcb::Tcb::unpark`] takes.
     #[must_use]
-    pub fn rest(&self, now: Instant) -> Rest {
-        Rest {
+    pub fn tcb(&self, now: Instant) -> ParkedTcb {
+        ParkedTcb {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv_nxt,
             rcv_wnd: self.rcv_wnd,
@@ -86,7 +86,7 @@ impl Parked {
         }
     }
 
-    /// Takes what a segment says for which the step is [`crate::tcp::rest::RestStep::Ack`]: that the peer lives; its window,
+    /// Takes what a segment says for which the step is [`crate::tcp::parked::ParkedStep::Ack`]: that the peer lives; its window,
     /// unless the segment is older than what set it (RFC 9293 §3.10.7.4, fifth step); its timestamp (RFC 7323 §4.3).
     #[inline]
     pub fn on_ack(&mut self, segment: &Segment, now: Instant) {
@@ -102,14 +102,14 @@ impl Parked {
         }
     }
 
-    /// What [`crate::tcp::rest::rest_step`] takes: a segment that doesn't wake the connection needs no more. Without
+    /// What [`crate::tcp::parked::parked_step`] takes: a segment that doesn't unpark the connection needs no more. Without
     /// TS.Recent once that is too old to judge by (RFC 7323 §5.5). `rcv_buf` is its receive buffer in bytes.
     #[must_use]
     #[inline]
-    pub fn numbers(&self, rcv_buf: u32, now: Instant) -> RestNumbers {
+    pub fn numbers(&self, rcv_buf: u32, now: Instant) -> ParkedNumbers {
         let judges =
             self.flags.has(ConnFlags::TIMESTAMPS) && !recent_is_outdated(self.heard_s, now);
-        RestNumbers {
+        ParkedNumbers {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv_nxt,
             rcv_wnd: self.rcv_wnd,

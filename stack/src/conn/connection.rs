@@ -169,6 +169,7 @@ impl Conn {
         let unsent = self.tx.len().saturating_sub(self.tcb.flight().into());
         let mut len = unsent.min(u64::from(u32::MAX)) as u32;
         if self.has(Self::CORKED) {
+            //~ A cork holds back what fills no segment; full_segments_go_and_the_rest_waits_until_the_cork_is_gone
             len -= len.checked_rem(self.tcb.mss()).unwrap_or(0);
         }
         Unsent { len }
@@ -179,6 +180,8 @@ impl Conn {
     #[must_use]
     pub fn earned_places(&self) -> u32 {
         match self.tcb.send_window() {
+            //~ A closed window earns one place: -> `u32::MAX => 1,`;
+            //~   who_takes_nothing_gets_few_places_while_they_are_scarce
             0 => 1,
             _ => 2 + self.tcb.acked_len() / self.tcb.mss().max(1),
         }

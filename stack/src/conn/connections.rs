@@ -228,6 +228,7 @@ impl<F> Connections<F> {
         conn.tx.clear(chunks, &mut freed);
         conn.rx.clear(chunks, &mut freed);
         conn.ahead.clear(chunks, &mut freed);
+        //~ Kept frames go with their connection; what_is_kept_goes_with_its_connection
         conn.kept.clear(chunks, &mut freed);
         let removed = Removed {
             id: conn.id,
@@ -321,6 +322,8 @@ impl<F> Parts<'_, F> {
     ) -> (&'b mut Tcb, Env<'b>) {
         let env = Env {
             now,
+            //~ A connection goes by the settings of its profile: `profiles.get(self.conn.profile)`
+            //~   -> `profiles.get(crate::tcp::profile::ProfileId::DEFAULT)`; it_outlasts_parking
             settings: profiles.get(self.conn.profile),
             counters: self.counters,
         };
@@ -373,6 +376,8 @@ impl<F> Connections<F> {
         let Some(conn) = self.get_mut(slot) else {
             return;
         };
+        //~ A connection is listed once for its errors: `!conn.has(Conn::HAS_ERROR) &&` -> nothing;
+        //~   a_connection_is_listed_once_for_its_errors
         if !conn.has(Conn::HAS_ERROR) && conn.has(Conn::OWNED) {
             conn.set(Conn::HAS_ERROR);
             self.soft_errors.push_back(slot);
@@ -389,6 +394,8 @@ impl<F> Connections<F> {
     /// The next one whose application is to hear, and of what; `None` when there is none.
     pub fn pop_soft_error(&mut self) -> Option<(Slot, ConnId, IcmpErrorKind)> {
         while let Some(slot) = self.soft_errors.pop_front() {
+            //~ Several errors at once reach the app once: `conn.take(Conn::HAS_ERROR)` -> `conn.has(Conn::LIVE)`;
+            //~   several_at_once_are_told_once_with_the_last_one
             if let Some(conn) = self.get_mut(slot)
                 && conn.take(Conn::HAS_ERROR)
                 && let Some(error) = conn.tcb.soft_error()
@@ -462,6 +469,8 @@ impl<F> Connections<F> {
     pub fn pop_fired(&mut self, now: Instant) -> Option<Fired> {
         loop {
             let index = self.wheel.pop_due(now)?;
+            //~ The app's timer is distinguished from a connection's: `index.checked_sub(self.open_capacity)`
+            //~   -> `index.checked_sub(u32::MAX)`; it_fires_while_the_connection_is_parked
             if let Some(handle) = index.checked_sub(self.open_capacity) {
                 self.app_timers -= 1;
                 return Some(Fired::App { handle });
@@ -493,6 +502,7 @@ impl<F> Connections<F> {
     fn stop_app_timer(&mut self, id: ConnId) {
         let timer = self.open_capacity + id.handle();
         self.app_timers -= u32::from(self.wheel.is_armed(timer));
+        //~ The app's timer stops; it_is_moved_and_stopped
         self.wheel.cancel(timer);
     }
 

@@ -95,6 +95,8 @@ impl ConnTable {
         let has_room = if key.is_v6() {
             open.v6 + parked.v6 < most.v6
         } else {
+            //~ No more connections than the limit says: -> `{ let _ = (open.v4, parked.v4, most.v4); true }`;
+            //~   there_are_never_more_connections_than_the_limit_says
             open.v4 + parked.v4 < most.v4
         };
         has_room.then_some(()).ok_or(full::<B>(key))
@@ -134,7 +136,7 @@ impl ConnTable {
         self.replace(embryo, hash, entry)
     }
 
-    /// An open connection comes to rest. Its [`ConnId`] stays good.
+    /// An open connection parks. Its [`ConnId`] stays good.
     ///
     /// # Errors
     /// [`MoveError`].

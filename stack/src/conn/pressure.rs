@@ -128,8 +128,11 @@ impl Mark {
         let read = rcv_nxt.sub(conn.rx.len());
         let generation = conn.found.generation.get();
         let is_new = (self.generation, self.period) != (generation, period);
+        //~ A segment is progress: `!una.before(self.goal)` -> `false`; who_takes_a_byte_at_a_time_stands_still
         if is_new || conn.tx.is_empty() || !una.before(self.goal) {
             // A segment, or all that is queued: a byte at a time would be no progress.
+            //~ A byte at a time is no progress: `conn.tx.len().min(conn.tcb.mss().into())` -> `1u64`;
+            //~   who_takes_a_byte_at_a_time_stands_still
             let wanted = conn.tx.len().min(conn.tcb.mss().into());
             self.goal = una.add(wanted as u32);
             self.sent_at = now;
@@ -210,6 +213,8 @@ impl Pressure {
         };
         let conn = places.get(index).filter(|conn| conn.has(Conn::LIVE))?;
         let slot = conns.slot_of(conn.found.entry);
+        //~ The connection that stood still longest gives way: `LADDER[self.step]` -> `1u32`;
+        //~   who_has_stood_still_longest_goes_first
         let (period, step) = (self.period, LADDER[self.step]);
         let stood = self.mark(is_v6, index).see(conn, period, TickMs::at(now));
         let limit_ms = limit.as_millis().saturating_mul(step.into());
@@ -221,15 +226,23 @@ impl Pressure {
 fn gives_way(conn: &Conn, lack: Lack, limit_ms: u128, stood: (u32, u32)) -> Option<GivesWay> {
     let (sent_ms, read_ms) = stood;
     let receives = lack.has(Lack::RECEIVE) || lack.has(Lack::AHEAD);
+    //~ Bytes ahead of old gaps give way: `read_ms >= PRUNE_AFTER_MS` -> `read_ms >= u32::MAX`;
+    //~   bytes_ahead_of_old_gaps_give_way_to_those_ahead_of_new_ones
     if receives && !conn.ahead.is_empty() && read_ms >= PRUNE_AFTER_MS {
         return Some(GivesWay::Ahead);
     }
+    //~ No connection gives way before the limit: `u128::from(ms) >= limit_ms` -> `{ let _ = (ms, limit_ms); true }`;
+    //~   who_waits_for_a_first_place_waits_as_long_as_the_limit_says
     let is_over = |ms: u32| u128::from(ms) >= limit_ms;
     let never_opened = conn.tcb.state() == State::SynSent;
     let holds_sent = !conn.tx.is_empty() && !never_opened && is_over(sent_ms);
     // One that is refused a place itself can't be blamed for not reading.
     let is_waiting = conn.has(Conn::WANTS_ROOM) && conn.tx.is_empty();
     let holds_unread = !conn.rx.is_empty() && !is_waiting && is_over(read_ms);
+    //~ No connection gives way while none waits: `lack.has(Lack::SEND) && holds_sent` -> `holds_sent`;
+    //~   who_takes_nothing_gives_way_when_others_wait_for_places
+    //~ Unread bytes give way: `receives && holds_unread` -> `receives && holds_unread && false`;
+    //~   who_is_not_read_gives_way_when_others_wait_for_places
     let gives = lack.has(Lack::SEND) && holds_sent || receives && holds_unread;
     gives.then_some(GivesWay::Everything)
 }

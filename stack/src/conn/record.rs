@@ -5,7 +5,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::conn::rounded::{AnswerTicks, RestWindows};
+use crate::conn::rounded::{AnswerTicks, ParkedWindows};
 use crate::seq::SeqNum;
 use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
@@ -56,7 +56,7 @@ impl TickMs {
     }
 }
 
-/// What was negotiated and switched on for a connection, and what its application has asked of it while it rests: a set of
+/// What was negotiated and switched on for a connection, and what its application has asked of it while it is parked: a set of
 /// flags in one byte.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -71,13 +71,13 @@ impl ConnFlags {
     pub const TIMESTAMPS: Self = Self(1 << 1);
     /// Both SYNs carried a window scale (RFC 7323 §2.2); without it both shifts are 0.
     pub const WINDOW_SCALE: Self = Self(1 << 2);
-    /// At rest: the application wants keep-alives (RFC 9293 MUST-24), whose timer needs an open record.
+    /// Parked: the application wants keep-alives (RFC 9293 MUST-24), whose timer needs an open record.
     pub const KEEPALIVE: Self = Self(1 << 4);
-    /// At rest: a send was refused for want of an open record, and the application is to hear of one.
+    /// Parked: a send was refused for want of an open record, and the application is to hear of one.
     pub const WANTS_ROOM: Self = Self(1 << 5);
-    /// Of an embryo: its SYN-ACK went out again because its SYN came again. At rest the bit is one of the two below.
+    /// Of an embryo: its SYN-ACK went out again because its SYN came again. Of a parked connection it is one of the two below.
     pub const ANSWERED_AGAIN: Self = Self(1 << 7);
-    /// At rest: two bits that hold an [`EndDue`].
+    /// Parked: two bits that hold an [`EndDue`].
     const END_SHIFT: u32 = 6;
 
     /// Whether all flags of `other` are set.
@@ -101,7 +101,7 @@ impl ConnFlags {
         Self(self.0 & !other.0)
     }
 
-    /// How the application has ended this connection while it rested.
+    /// How the application has ended this connection while it was parked.
     #[must_use]
     pub const fn end_due(self) -> Option<EndDue> {
         match self.0 >> Self::END_SHIFT {
@@ -271,7 +271,7 @@ impl Open {
     }
 }
 
-/// An established connection at rest: nothing queued, nothing unacknowledged, so SND.UNA = SND.NXT, no RTO runs, and
+/// An established parked connection: nothing queued, nothing unacknowledged, so SND.UNA = SND.NXT, no RTO runs, and
 /// cwnd is cut as after an idle period (RFC 5681 §4.1). The window update state needs no place either: restored
 /// as SND.WL1 = RCV.NXT and SND.WL2 = SND.NXT it accepts what is new and nothing older.
 #[derive(
@@ -288,7 +288,7 @@ pub struct Parked {
     /// TS.Recent, in the peer's ticks.
     pub ts_recent: u32,
     /// When the last segment came, in whole seconds: age of `ts_recent` (RFC 7323 §5.5), idle time. Milliseconds would
-    /// wrap after 49 days, and a connection may rest longer.
+    /// wrap after 49 days, and a connection may be parked longer.
     pub heard_s: u32,
     /// SND.WND as it was announced, not scaled: with the shift it is the window exactly.
     pub peer_window: u16,
@@ -301,7 +301,7 @@ pub struct Parked {
     /// RTO, with its backoff.
     pub rto: ShortUs,
     /// cwnd, as far as a restart uses it, and ssthresh.
-    pub windows: RestWindows,
+    pub windows: ParkedWindows,
     /// How often it answers what it can't accept.
     pub answers: AnswerTicks,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.

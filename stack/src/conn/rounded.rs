@@ -1,4 +1,4 @@
-//! Fields of records that keep numbers of `tcp` in fewer bits: [`AnswerTicks`] and [`RestWindows`].
+//! Fields of records that keep numbers of `tcp` in fewer bits: [`AnswerTicks`] and [`ParkedWindows`].
 //!
 //! It must never lose what a rule of `tcp` decides by: each type says what it rounds, and in which direction.
 
@@ -77,15 +77,15 @@ impl AnswerTicks {
     }
 }
 
-/// cwnd and ssthresh of a connection at rest, in segments of its MSS: 4 bits and 12 bits.
+/// cwnd and ssthresh of a parked connection, in segments of its MSS: 4 bits and 12 bits.
 ///
 /// cwnd is rounded down to 1 to 15 segments, and no restart window is larger (RFC 5681 §4.1, RFC 6928). ssthresh is
 /// rounded down to 2 to 4,094 segments; what is above counts as not yet set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
-pub struct RestWindows(u16);
+pub struct ParkedWindows(u16);
 
-impl RestWindows {
+impl ParkedWindows {
     /// Of a connection that never lost anything: the initial window, and no ssthresh.
     pub const FRESH: Self = Self(u16::MAX);
     const CWND_MAX: u32 = 15;
@@ -116,7 +116,7 @@ impl RestWindows {
     }
 }
 
-impl Default for RestWindows {
+impl Default for ParkedWindows {
     fn default() -> Self {
         Self::FRESH
     }

@@ -60,6 +60,7 @@ impl SpentCookies {
     /// It has.
     pub fn spend(&mut self, flow: FlowHash, iss: SeqNum) {
         let line = self.lines.get_mut(flow.bucket(self.count) as usize);
+        //~ The oldest spent cookie is forgotten first; the_oldest_is_forgotten_first
         line.0.rotate_right(1);
         line.0[0] = fingerprint(flow, iss);
     }

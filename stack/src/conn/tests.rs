@@ -17,13 +17,7 @@ const PLAIN: PageOptions = PageOptions {
 };
 
 fn capacity(each: u32) -> Capacity {
-    let each = Records { v4: each, v6: each };
-    Capacity {
-        embryos: each,
-        open: each,
-        parked: each,
-        time_wait: each,
-    }
+    Capacity::of_each(Records { v4: each, v6: each })
 }
 
 fn only_parked(v4: u32) -> Capacity {
@@ -110,26 +104,26 @@ fn a_life_from_embryo_to_time_wait() {
         let id = table.conn_id(first).unwrap();
         assert_eq!(table.handle(first), Some(id.handle()));
 
-        let asleep = table.park(first, hash, &parked(3)).unwrap();
+        let parked_one = table.park(first, hash, &parked(3)).unwrap();
         assert_eq!(
-            (table.resolve(id), table.conn_id(asleep)),
-            (Some(asleep), Some(id))
+            (table.resolve(id), table.conn_id(parked_one)),
+            (Some(parked_one), Some(id))
         );
         assert_eq!(table.open(first), None);
 
-        let awake = table.unpark(asleep, hash, &open(4)).unwrap();
+        let open_again = table.unpark(parked_one, hash, &open(4)).unwrap();
         assert_eq!(
-            (table.resolve(id), mark(&table, awake)),
-            (Some(awake), Some(4))
+            (table.resolve(id), mark(&table, open_again)),
+            (Some(open_again), Some(4))
         );
         assert_eq!(
-            (table.handle(asleep), table.handle(awake)),
+            (table.handle(parked_one), table.handle(open_again)),
             (None, Some(id.handle()))
         );
-        assert_ne!(awake, first, "the same slot, but not the same record");
+        assert_ne!(open_again, first, "the same slot, but not the same record");
 
         let last = table
-            .linger(awake, hash, &time_wait(5), at(60_000))
+            .linger(open_again, hash, &time_wait(5), at(60_000))
             .unwrap();
         assert_eq!(
             (table.resolve(id), table.by_handle(id.handle())),
@@ -478,8 +472,8 @@ fn churn(moves: u32) -> (f64, f64) {
             );
             let (hash, open_now) = (hasher.hash(&key), open(n));
             let found = table.lookup(&key, hash).unwrap();
-            let awake = table.unpark(found, hash, &open_now).unwrap();
-            table.park(awake, hash, &parked(n)).unwrap();
+            let open_again = table.unpark(found, hash, &open_now).unwrap();
+            table.park(open_again, hash, &parked(n)).unwrap();
         }
     }
     (fresh, share(&table))
@@ -538,17 +532,23 @@ fn records_are_refused_to_those_who_take_them_for_another_kind() {
     let hasher = FlowHasher::new([1, 2]);
     let mut table = ConnTable::new(&capacity(2), PLAIN).unwrap();
     let (key, hash) = (flow(1, true), hasher.hash(&flow(1, true)));
-    let asleep = table.insert_parked(&key, hash, &parked(1)).unwrap();
-    assert!(table.embryo(asleep).is_none() && table.open(asleep).is_none());
-    assert!(table.time_wait(asleep).is_none());
-    assert_eq!(table.deadline(asleep), None);
-    assert_eq!(table.promote(asleep, hash, &open(1)), Err(MoveError::Stale));
-    assert_eq!(table.park(asleep, hash, &parked(1)), Err(MoveError::Stale));
+    let parked_one = table.insert_parked(&key, hash, &parked(1)).unwrap();
+    assert!(table.embryo(parked_one).is_none() && table.open(parked_one).is_none());
+    assert!(table.time_wait(parked_one).is_none());
+    assert_eq!(table.deadline(parked_one), None);
     assert_eq!(
-        table.linger(asleep, hash, &time_wait(1), at(1)),
+        table.promote(parked_one, hash, &open(1)),
         Err(MoveError::Stale)
     );
-    assert_eq!(mark(&table, asleep), Some(1));
+    assert_eq!(
+        table.park(parked_one, hash, &parked(1)),
+        Err(MoveError::Stale)
+    );
+    assert_eq!(
+        table.linger(parked_one, hash, &time_wait(1), at(1)),
+        Err(MoveError::Stale)
+    );
+    assert_eq!(mark(&table, parked_one), Some(1));
 }
 
 #[test]

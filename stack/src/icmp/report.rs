@@ -73,6 +73,7 @@ pub fn report_due(frame: &[u8]) -> Option<Report> {
     };
     let to_group = is_group(envelope.dst) || envelope.link.dst.is_multicast();
     let even_to_group = matches!(problem, Problem::Parameter(problem) if problem.even_to_group);
+    //~ Packets to a group are not reported: `(!to_group || even_to_group)` -> `true`; what_may_not_be_reported_is_not
     let may = from_host && (!to_group || even_to_group) && !envelope.link.src.is_multicast();
     may.then_some(Report {
         problem,

@@ -196,6 +196,8 @@ impl LocalAddrs {
     fn build(all: Ranges, len: u32, vlans: Vlans) -> Self {
         let untagged = match vlans.first() {
             VlanId::UNTAGGED => all.clone(),
+            //~ Untagged frames needn't be ours: -> `_ => all.clone(),`;
+            //~   frames_of_vlans_that_are_not_ours_are_dropped_whatever_they_are
             _ => Ranges::default(),
         };
         Self {
@@ -247,6 +249,8 @@ impl LocalAddrs {
         };
         let index = self.vlans.index(vlan)?;
         // Below 2^16: the constructors saw to it.
+        //~ A VLAN is part of the flow: `index * self.len + place?` -> `place? + 0 * index`;
+        //~   data_from_another_vlan_is_another_flow_whatever_record_there_is
         Some(LocalId((index * self.len + place?) as u16))
     }
 
@@ -260,6 +264,8 @@ impl LocalAddrs {
             let offset = group.to_bits().wrapping_sub(range.first) & LOW;
             offset < u128::from(range.count)
         };
+        //~ Each address has its solicited-node group: `ndp::is_solicited_node(group) && self.all.v6.iter().any(holds)`
+        //~   -> `{ let _ = holds; false }`; it_is_in_the_solicited_node_groups_of_all_its_addresses
         group == ndp::ALL_NODES || ndp::is_solicited_node(group) && self.all.v6.iter().any(holds)
     }
 

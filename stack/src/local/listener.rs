@@ -264,6 +264,9 @@ impl Listeners {
 
     #[inline(never)]
     fn search(&self, local: LocalId, port: u16, start: usize) -> Option<ListenerId> {
+        //~ A listener's address is one in every VLAN:
+        //~   `LocalId(local.0.checked_rem(self.ids_per_vlan).unwrap_or(local.0))` -> `local`;
+        //~   a_port_is_open_in_every_vlan
         let local = LocalId(local.0.checked_rem(self.ids_per_vlan).unwrap_or(local.0));
         self.by_port[start..]
             .iter()

@@ -66,6 +66,8 @@ impl<F> Entry<F> {
     /// Whether its address may be doubted now: it isn't yet, and has not just been judged. So a flood of claims makes one
     /// question in that time.
     pub(super) fn may_be_doubted(&self, interval: Duration, now: Instant) -> bool {
+        //~ A neighbour is doubted once a second at most: `&& now >= self.judged_at + interval`
+        //~   -> `&& { let _ = (now, interval); true }`; a_claim_is_checked_and_who_answers_from_the_known_address_stays
         !self.is_doubted && now >= self.judged_at + interval
     }
 
@@ -78,6 +80,8 @@ impl<F> Entry<F> {
 
     /// Whether the known address was asked and kept silent, so that everybody is asked now.
     pub(super) fn asks_everybody(&self) -> bool {
+        //~ A claim is not believed before the known address has kept silent: `&& self.solicitations > 1` -> nothing;
+        //~   a_claim_is_checked_and_who_answers_from_the_known_address_stays
         self.state == NeighborState::Probe && self.is_doubted && self.solicitations > 1
     }
 
@@ -112,6 +116,9 @@ impl<F> Entry<F> {
                 self.enter(NeighborState::Probe, now);
                 (config.unicast_solicitations, Some(self.mac))
             }
+            //~ After the known address the question goes to all:
+            //~   `State::Probe if self.is_doubted && self.solicitations > 0 => {` -> `State::Probe if false => {`;
+            //~   a_neighbour_that_moved_is_found_when_its_old_address_keeps_silent
             NeighborState::Probe if self.is_doubted && self.solicitations > 0 => {
                 (config.multicast_solicitations, None)
             }
@@ -126,6 +133,8 @@ impl<F> Entry<F> {
             self.solicitations += 1;
             // Frames wait for the answer, or are lost: on a link it comes at once.
             let is_first_doubt = self.is_doubted && self.solicitations == 1;
+            //~ A silent known address has a quarter of a second: -> `let patience = 1; let _ = is_first_doubt;`;
+            //~   a_neighbour_that_moved_is_found_when_its_old_address_keeps_silent
             let patience = if is_first_doubt { 4 } else { 1 };
             self.deadline = now + config.retransmit / patience;
             return Some(Action::Solicit(Solicit {

@@ -261,6 +261,8 @@ impl<F> Chunks<F> {
     /// Whether send queues have room for [`Claim::More`] and some to spare.
     #[must_use]
     pub fn has_send_margin(&self) -> bool {
+        //~ Relief of pressure ends in room to spare: -> `self.sending < self.share(Claim::First)`;
+        //~   who_takes_nothing_gives_way_when_others_wait_for_places
         self.sending + self.capacity / 16 < self.share(Claim::More)
     }
 

@@ -72,6 +72,8 @@ impl OutOfOrder {
             return Err(chunk);
         }
         let len = chunk.len;
+        //~ Held text that a larger segment covers is let go;
+        //~   reading::a_segment_around_what_is_held_keeps_all_that_is_new
         self.drop_covered(chunks, seq, len, &mut freed);
         let place = self.find(chunks, seq, len);
         let mut held = Held::new(chunk.frame, chunk.start, len);

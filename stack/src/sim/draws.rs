@@ -31,6 +31,8 @@ impl FlowDraws {
     /// The draws for the next frame of this frame's flow and direction.
     pub(super) fn next(&mut self, frame: &[u8]) -> Random {
         let flow = flow(frame, self.seed);
+        //~ A link's fate for a frame follows from its flow: `self.ordinals.entry(flow)` -> `self.ordinals.entry(0)`;
+        //~   each_flow_has_draws_of_its_own_in_any_order_of_the_frames_of_all
         let ordinal = self.ordinals.entry(flow).or_default();
         *ordinal += 1;
         Random::new(flow ^ *ordinal).fork()

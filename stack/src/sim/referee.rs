@@ -81,6 +81,8 @@ impl Rule {
     /// Whether it holds in a connection with forged segments.
     const fn outlasts_forgery(self) -> bool {
         // A forged segment draws a reset from an endpoint whose connection goes on.
+        //~ A forged segment ends one rule only: -> `!matches!(self, Self::AfterReset | Self::AckOfUndelivered)`;
+        //~   a_forged_reset_and_its_answer_leave_the_other_rules_alone
         !matches!(self, Self::AfterReset)
     }
 }
@@ -89,6 +91,8 @@ impl Rule {
     /// Whether it holds once a frame was too large for a link: what an endpoint finds out about a path, from an error or from
     /// timeouts, lets all its connections over that path send again at once.
     const fn outlasts_narrow_links(self) -> bool {
+        //~ A narrow link ends the rules on timers only: -> `true`;
+        //~   once_a_link_was_too_narrow_no_timer_is_judged_and_all_else_is
         !matches!(self, Self::RtoFloor | Self::Backoff | Self::LossWindow)
     }
 }
@@ -251,6 +255,8 @@ impl Referee {
     pub(super) fn on_power_off(&mut self, host: HostId) {
         let halves = self.flows.values_mut().flat_map(|flow| &mut flow.halves);
         for half in halves.filter(|half| half.host == Some(host)) {
+            //~ A host that lost its memory is not judged by it;
+            //~   a_host_that_lost_its_power_is_judged_again_from_its_next_syn_on
             half.is_rebooted = true;
             half.answers = Answers::default();
         }
@@ -391,6 +397,7 @@ fn judge(
     congestion::flight_is_earned(&sent, stream, found);
     congestion::segment_fits(&sent, found);
     if timing::judge(&sent, stream, found) {
+        //~ A timeout forgets what was SACKed; what_was_sacked_is_sent_again_before_a_timeout_only
         stream.sacked.clear();
     }
     congestion::sacked_stays(&sent, stream, found);

@@ -311,6 +311,7 @@ impl<A: App> World<A> {
         let nic = seat.worker.nic_mut();
         let (sent, violations) = (nic.take_wire(), nic.take_violations());
         let waits = nic.take_left_behind() || nic.has_received();
+        //~ A worker notices at once what another has handed over; a_worker_notices_at_once_what_another_has_handed_over
         self.wake_siblings(host, now + TURN);
         if received > 0 || !sent.is_empty() || waits {
             self.plan_turn(host, worker, now + TURN);

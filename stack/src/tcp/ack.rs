@@ -26,6 +26,8 @@ impl AckPolicy {
     /// A segment came out of order or again: it gets an ACK of its own, since the peer counts them (RFC 5681 §3.2).
     #[inline]
     pub const fn duplicate(&mut self, settings: &Settings) {
+        //~ Duplicate ACKs have a limit: -> `if self.duplicates < u8::MAX {`;
+        //~   each_out_of_order_segment_is_owed_its_ack_until_the_gap_is_filled
         if self.duplicates < settings.duplicate_acks_max {
             self.duplicates += 1;
         }
@@ -41,14 +43,25 @@ impl AckPolicy {
         settings: &Settings,
     ) -> bool {
         // From here on the acknowledgment moves: ACKs still owed for the gap would only look like new duplicates.
+        //~ Text that fills a gap is acknowledged at once;
+        //~   each_out_of_order_segment_is_owed_its_ack_until_the_gap_is_filled
+        //~ An ACK for what wasn't kept does not wait: `fills_gap || self.duplicates > 0` -> `fills_gap`;
+        //~   an_ack_owed_for_what_was_not_kept_does_not_wait
         self.is_due |= fills_gap || self.duplicates > 0;
         self.duplicates = 0;
         self.segments = self.segments.saturating_add(1);
+        //~ The ACK of a single segment waits: -> `if true {`; the_first_segment_waits_the_second_does_not
+        //~ The second full segment does not wait: `self.segments >= 2 || settings.profile.ack_delay.is_zero()`
+        //~   -> `settings.profile.ack_delay.is_zero()`; the_first_segment_waits_the_second_does_not
+        //~ A delay of zero means none: `self.segments >= 2 || settings.profile.ack_delay.is_zero()`
+        //~   -> `self.segments >= 2`; a_zero_delay_acknowledges_each_segment
         if self.segments >= 2 || settings.profile.ack_delay.is_zero() {
             self.is_due = true;
         } else if deadline.is_off() {
+            //~ A delayed ACK has a timer; the_first_segment_waits_the_second_does_not
             *deadline = Deadline::after(now, settings.profile.ack_delay);
         }
+        //~ A long burst asks for an ACK in between: -> `false`; a_long_burst_asks_for_an_ack_in_between
         self.segments >= settings.ack_stretch_segments
     }
 
@@ -76,10 +89,14 @@ impl AckPolicy {
     #[inline]
     pub const fn sent(&mut self, is_pure: bool, deadline: &mut Deadline) {
         if is_pure && self.duplicates > 0 {
+            //~ Each duplicate ACK is a segment of its own: -> `self.duplicates = 0;`;
+            //~   each_out_of_order_segment_is_owed_its_ack_until_the_gap_is_filled
             self.duplicates -= 1;
         }
         self.is_due = false;
+        //~ Data carries the delayed ACK; every_second_segment_is_acknowledged_and_a_burst_once
         self.segments = 0;
+        //~ A segment that carries the ACK stops its timer; the_first_segment_waits_the_second_does_not
         *deadline = Deadline::OFF;
     }
 }

@@ -1,5 +1,5 @@
 //! [`AnswerLimits`]: how often one connection answers segments that it can't accept (RFC 9293 §3.10.7.4, first step),
-//! RFC 5961 §7. One rule for embryos, open connections, connections at rest and TIME-WAIT.
+//! RFC 5961 §7. One rule for embryos, open connections, parked connections and TIME-WAIT.
 //!
 //! It must never share a budget between connections: a global one tells an attacker what the others do (CVE-2016-5696).
 //! And it must never answer without a limit: two ends that disagree about their numbers would answer each other for
@@ -37,6 +37,8 @@ impl Answer {
     /// The budget for a segment of a connection that expects `rcv_nxt` and never offered more than `window_max` bytes.
     #[must_use]
     pub fn to(seg: &Segment, rcv_nxt: SeqNum, window_max: u32) -> Self {
+        //~ Old is what begins within the largest window below RCV.NXT: `!is_old(seg.seq, rcv_nxt, window_max)`
+        //~   -> `false`; old_is_what_begins_in_the_largest_window_below_rcv_nxt
         if !is_old(seg.seq, rcv_nxt, window_max) {
             Self::Challenge
         } else if seg.is_empty() {
@@ -55,6 +57,8 @@ impl Answer {
     /// Answers that may follow each other at once.
     const fn burst(self) -> u32 {
         match self {
+            //~ Old segments with text are answered in a small burst: -> `Self::OldText => 1,`;
+            //~   text_again_draws_four_at_once_and_then_two_a_second
             Self::OldText => OLD_BURST,
             Self::OldEmpty | Self::Challenge => 1,
         }
@@ -91,14 +95,21 @@ impl AnswerLimits {
         let paid = if answer.is_old() {
             &mut self.old
         } else {
+            //~ Challenges take nothing from the answers to old segments: -> `&mut self.old`;
+            //~   challenges_take_nothing_from_the_answers_to_old_segments
             &mut self.challenge
         };
         // Further ahead than a full burst it can't be: a record keeps the time modulo two minutes, and this one is over.
         if *paid > now + interval * OLD_BURST {
+            //~ A time that a record keeps modulo 131 s limits no longer than a budget;
+            //~   an_answer_limits_no_longer_than_its_budget_says
             *paid = now;
         }
+        //~ Answers to unacceptable segments are limited: `*paid <= now + interval * (answer.burst() - 1)` -> `true`;
+        //~   forty_in_two_seconds_draw_four
         let admitted = *paid <= now + interval * (answer.burst() - 1);
         if admitted {
+            //~ An answer costs an interval; forty_in_two_seconds_draw_four
             *paid = now.max(*paid) + interval;
         }
         admitted

@@ -21,13 +21,17 @@ impl Tcb {
     /// say so of every close.
     pub fn close(&mut self, env: &mut Env<'_>) -> Events {
         self.bits.set(Bits::APP_CLOSED);
+        //~ A close resets where the profile says so: -> `if false {`; closing_may_reset
         if env.settings.profile.resets_on_close {
             return self.abort_because(CloseReason::Aborted, env);
         }
         if self.rcv.queued() > 0 && (self.state.takes_text() || self.state == State::CloseWait) {
+            //~ Closing with unread data resets; closing_with_unread_data_resets
             return self.abort_because(CloseReason::UnreadData, env);
         }
         if self.state == State::FinWait2 {
+            //~ FIN-WAIT-2 also ends when the application closes later;
+            //~   a_half_closed_connection_still_receives_without_a_time_limit
             self.arm_slow(env.now, env.settings.profile.fin_wait_2);
         }
         self.shutdown(env)
@@ -61,6 +65,7 @@ impl Tcb {
     /// Ends the connection at once (§3.10.5); `poll_output` gives the reset where the state asks for one. Nobody will read
     /// what is still queued, not even of a connection that has ended well.
     pub fn abort(&mut self, env: &mut Env<'_>) -> Events {
+        //~ After an abort the app reads nothing; by_abort_after_both_have_ended_with_bytes_unread
         self.bits.set(Bits::APP_CLOSED);
         self.abort_because(CloseReason::Aborted, env)
     }
@@ -120,13 +125,17 @@ impl Tcb {
     pub fn on_read(&mut self, len: u32) {
         self.rcv.read(len);
         if self.state.takes_text() && self.rcv.wants_update(self.mss(), self.rcv_scale()) {
+            //~ Reading opens the window by a segment of its own;
+            //~   a_closed_receive_window_answers_probes_and_reopens_by_a_segment
             self.ack.now();
         }
     }
 
     /// The application has chosen another profile, whose settings are those of `env`.
     pub fn on_profile(&mut self, env: &Env<'_>) {
+        //~ Another profile brings its buffer; a_larger_buffer_is_offered_at_once_when_it_is_read_into
         self.rcv.set_buf(env.settings.profile.rcv_buf);
+        //~ Keepalive's switch on a living connection; keepalive_can_be_switched_on_a_living_connection
         self.arm_keepalive(env);
     }
 
@@ -147,11 +156,14 @@ impl Tcb {
         quoted_seq: SeqNum,
         env: &mut Env<'_>,
     ) -> Option<Events> {
+        //~ ICMP must quote what is in flight: -> `if false {`; icmp_is_recorded_and_shows_in_the_reason
         if !self.quotes_flight(quoted_seq, env) {
             return None;
         }
         self.cold.soft_error = Some(error);
         let is_synchronised = !matches!(self.state, State::SynSent | State::SynReceivedActive);
+        //~ ICMP ends nothing that is synchronised: `&& !is_synchronised` -> nothing;
+        //~   icmp_is_recorded_and_shows_in_the_reason
         if error == IcmpErrorKind::PortUnreachable && !is_synchronised {
             return Some(self.finish(Event::Timeout, CloseReason::Unreachable(error), env));
         }

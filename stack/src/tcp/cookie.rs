@@ -126,9 +126,13 @@ impl CookieKey {
         let mss_index = (iss.0 >> MSS_SHIFT) & 7;
         let offered = match mac(prf, tuple, irs, mss_index) ^ iss.0 & MAC_MASK {
             0 => false,
+            //~ A final ACK that lost its timestamps opens: -> `TIMESTAMPS if tsecr.is_some() => true,`;
+            //~   a_final_ack_that_lost_its_timestamps_opens_without_options
             TIMESTAMPS => true,
             _ => return None,
         };
+        //~ Timestamps that were not offered tell nothing: `.filter(|_| offered)`
+        //~   -> `.filter(|_| { let _ = offered; true })`; timestamps_that_were_not_offered_tell_nothing
         let ts_bits = tsecr
             .filter(|_| offered)
             .map(|tsecr| tsecr & TS_OPTION_MASK);

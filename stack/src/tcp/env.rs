@@ -76,14 +76,14 @@ impl TcpCounters {
         self.outcomes.0.iter().sum()
     }
 
-    /// A connection at rest ended by a valid reset, which no [`crate::tcp::tcb::Tcb`] saw.
-    pub fn rest_reset(&mut self) {
+    /// A parked connection ended by a valid reset, which no [`crate::tcp::tcb::Tcb`] saw.
+    pub fn parked_reset(&mut self) {
         self.count(Outcome::RstAccepted);
         let _ = self.transitions.step(State::Established, Event::Rst);
     }
 
-    /// A connection at rest ended by its application's abort, which no [`crate::tcp::tcb::Tcb`] saw.
-    pub fn rest_aborted(&mut self) {
+    /// A parked connection ended by its application's abort, which no [`crate::tcp::tcb::Tcb`] saw.
+    pub fn parked_aborted(&mut self) {
         let _ = self.transitions.step(State::Established, Event::Abort);
     }
 

@@ -61,6 +61,8 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &Segment) -> EmbryoStep {
     let rcv_nxt = embryo.irs.add(1);
     let only_syn = flags.syn() && !flags.intersects(Flags::ACK | Flags::RST | Flags::FIN);
     if only_syn && segment.seq == embryo.irs {
+        //~ The peer's SYN again gets the same SYN-ACK: -> `return EmbryoStep::Drop;`;
+        //~   the_syn_again_gets_its_syn_ack_again
         return EmbryoStep::SynAckAgain;
     }
     // RFC 7323 §3.2. The connection that it becomes judges so too: what it would drop mustn't make one.
@@ -70,6 +72,8 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &Segment) -> EmbryoStep {
     }
     // First: sequence number, and PAWS before it (RFC 7323 §5.3).
     let in_window = acceptable(segment.seq, segment.len(), rcv_nxt, embryo.rcv_wnd);
+    //~ PAWS for embryos: `|| paws_rejects(embryo.ts_recent, segment.tsval(), flags)` -> nothing;
+    //~   paws_challenges_old_segments_but_never_resets
     if !in_window || paws_rejects(embryo.ts_recent, segment.tsval(), flags) {
         return if flags.rst() {
             EmbryoStep::Drop
@@ -79,6 +83,7 @@ pub fn embryo_step(embryo: &EmbryoNumbers, segment: &Segment) -> EmbryoStep {
     }
     // Second: RST, exact or challenged (RFC 5961 §3.2).
     if flags.rst() {
+        //~ A RST of an embryo must be exact: -> `let exact = true;`; tests::a_reset_must_be_exact
         let exact = segment.seq == rcv_nxt;
         return if exact {
             EmbryoStep::Reset

@@ -100,11 +100,14 @@ impl Tcb {
             // Simultaneous open (MUST-10): our SYN again, as a SYN-ACK. What the peer's SYN carries besides comes again.
             self.transition(Event::Syn, env);
             self.rtx_nxt = self.snd_una;
+            //~ A SYN that acknowledges nothing teaches no way: -> `return Ok(Outcome::Handshake);`;
+            //~   a_blind_syn_does_not_redirect_an_active_open
             return Ok(Outcome::SynCrossed);
         }
         self.take_ack(seg, verdict, env);
         self.transition(Event::SynAck, env);
         self.opened(verdict, env);
+        //~ The SYN-ACK is acknowledged; an_active_open_takes_three_segments
         self.ack.now();
         // "Continue processing at the sixth step": what came with the SYN-ACK.
         arrived.outcome = Outcome::Handshake;
@@ -139,6 +142,10 @@ impl Tcb {
     /// acceptability test alone would not let through. Whatever else begins at the SYN is for the steps to judge.
     fn handshake_again(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
         let seg = &mut arrived.seg;
+        //~ SYN-RECEIVED takes a SYN,ACK of a simultaneous open only: `self.state == State::SynReceivedActive &&`
+        //~   -> nothing; syn_received_takes_no_syn_that_brings_data_or_a_fin
+        //~ SYN-RECEIVED takes a SYN,ACK by itself only: `&& seg.len() == 1` -> nothing;
+        //~   syn_received_takes_no_syn_that_brings_data_or_a_fin
         let is_figure_8 = self.state == State::SynReceivedActive && seg.len() == 1;
         if is_figure_8 && seg.flags.ack() && !seg.flags.rst() && self.acks_new(seg) {
             seg.seq = seg.seq.add(1);
@@ -150,7 +157,11 @@ impl Tcb {
         if seg.flags.intersects(Flags::RST | Flags::ACK | Flags::FIN) {
             return Ok(());
         }
+        //~ The SYN-ACK again, within the limit for old segments: -> `if true {`;
+        //~   the_peers_syn_again_brings_our_syn_ack_again_within_the_limit
         if self.admits(Answer::OldText, env) {
+            //~ The peer's SYN again gets the SYN-ACK again;
+            //~   the_peers_syn_again_brings_our_syn_ack_again_within_the_limit
             self.rtx_nxt = self.snd_una;
         }
         Err(Outcome::SynRetransmitted)
@@ -158,20 +169,25 @@ impl Tcb {
 
     /// RFC 7323 §5.3 R1 (PAWS) and §3.2 (a segment without the option). Never for a RST (§5.2).
     fn check_timestamp(&mut self, seg: &Segment, env: &mut Env<'_>) -> Checked {
+        //~ PAWS is not for a RST: `|| seg.flags.rst()` -> nothing; timestamps_guard_against_old_segments
         if !self.bits.has(Bits::TIMESTAMPS) || seg.flags.rst() {
             return Ok(());
         }
         let Some(option) = seg.options.timestamps else {
             let drop = env.settings.require_timestamps;
+            //~ A segment without the timestamp is dropped: -> `return if drop && false {`;
+            //~   timestamps_guard_against_old_segments
             return if drop {
                 Err(Outcome::TimestampMissing)
             } else {
                 Ok(())
             };
         };
+        //~ PAWS drops segments of another time: -> `if true {`; timestamps_guard_against_old_segments
         if !self.ts.is_old(option.tsval) {
             return Ok(());
         }
+        //~ PAWS ends after 24 days: -> `if false {`; paws_outlasts_parking_for_24_days
         if timestamps::recent_is_outdated(self.cold.ts_recent_s, env.now) {
             self.ts.recent = option.tsval; // §5.5: after 24 days it says nothing
             return Ok(());
@@ -184,9 +200,12 @@ impl Tcb {
     fn first_check_sequence(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
         let seg = &arrived.seg;
         if !self.rcv.accepts(seg.seq, seg.len()) {
+            //~ Unacceptable segments are dropped: -> `let _ = self.at_closed_window(arrived, env);`;
+            //~   what_lies_outside_of_the_window_is_cut_off
             self.at_closed_window(arrived, env)?;
         }
         let seg = &arrived.seg;
+        //~ A peer that is heard isn't idle; an_answer_keeps_it_alive
         self.heard_ms = ms(env.now);
         if !seg.flags.rst() && !seg.flags.syn() {
             self.trim_to_window(arrived);
@@ -219,11 +238,15 @@ impl Tcb {
             return Err(Outcome::RstOutOfWindow);
         }
         let is_probe = self.rcv.size() == 0 && seg.seq == self.rcv.nxt && !seg.flags.syn();
+        //~ A closed window still takes ACKs: `if is_probe ||` -> `if (is_probe && false) ||`;
+        //~   a_closed_receive_window_answers_probes_and_reopens_by_a_segment
         if is_probe || is_ack_at_edge(seg, self.rcv.nxt, self.rcv.size()) {
             if seg.payload_len > 0 {
                 seg.payload_len = 0;
                 seg.flags = seg.flags.without(Flags::FIN);
                 arrived.outcome = Outcome::WindowProbe;
+                //~ A probe of a closed window gets its answer;
+                //~   a_closed_receive_window_answers_probes_and_reopens_by_a_segment
                 self.ack.now();
             }
             return Ok(());
@@ -248,6 +271,7 @@ impl Tcb {
         if !seg.flags.rst() {
             return Ok(());
         }
+        //~ A RST must hit RCV.NXT exactly: -> `if false {`; a_blind_reset_must_hit_exactly
         if seg.seq != self.rcv.nxt {
             self.challenge(env);
             return Err(Outcome::RstChallenged);
@@ -277,6 +301,7 @@ impl Tcb {
                 .add(self.finish(Event::Syn, CloseReason::BackToListen, env));
             return Err(Outcome::SynRestart);
         }
+        //~ A SYN is challenged; a_syn_in_a_synchronised_state_is_challenged_wherever_it_is
         self.challenge(env);
         Err(Outcome::SynChallenged)
     }
@@ -306,6 +331,8 @@ impl Tcb {
             return Ok(());
         }
         let oldest = self.snd_una.sub(self.snd_wnd.max);
+        //~ An ACK of the unsent or the distant past is challenged: -> `if false {`;
+        //~   an_ack_must_lie_between_the_oldest_window_and_what_was_sent
         if seg.ack.since(oldest) > self.snd_nxt.since(oldest) {
             self.challenge(env);
             let unsent = seg.ack.after(self.snd_nxt);
@@ -317,6 +344,7 @@ impl Tcb {
         }
         self.take_timestamp(arrived, env);
         if self.timer_mode == TimerMode::Persist {
+            //~ Answered probes go on for ever; a_closed_window_is_probed_for_ever_as_long_as_it_answers
             self.probe_answered(env);
         }
         if self.acks_new(seg) {
@@ -329,6 +357,7 @@ impl Tcb {
             let was_closed = self.snd_wnd.size == 0;
             let taken = self.snd_wnd.update(seg, self.snd_scale());
             if taken && was_closed && self.snd_wnd.size > 0 {
+                //~ An opened window ends probing; what_a_closed_window_cut_off_goes_again_as_soon_as_it_opens
                 self.window_opened(env);
             }
         }
@@ -359,6 +388,8 @@ impl Tcb {
             _ => self.transition(Event::AckOfFin, env),
         };
         if self.bits.has(Bits::APP_CLOSED) {
+            //~ FIN-WAIT-2 ends when the application has closed;
+            //~   fin_wait_2_ends_after_a_minute_once_the_application_closed
             self.arm_slow(env.now, env.settings.profile.fin_wait_2);
         }
         Ok(())
@@ -404,6 +435,9 @@ impl Tcb {
         let acks_syn = u32::from(self.is_opening());
         let acks_fin = u32::from(self.bits.has(Bits::FIN_SENT) && seg.ack == self.snd_nxt);
         verdict.acked_len = acked - acks_syn - acks_fin;
+        //~ The backoff outlasts an ambiguous ACK (Karn):
+        //~   -> `self.rto = Rto::initial(env.settings); self.sample_rtt(seg, env);`;
+        //~   karn_the_backoff_stays_until_something_sent_once_is_acknowledged
         self.sample_rtt(seg, env);
         self.snd_una = seg.ack;
         if self.rtx_nxt.before(self.snd_una) {
@@ -415,6 +449,7 @@ impl Tcb {
         }
         if self.expiries > 0 || self.timer_mode != TimerMode::Retransmit {
             self.expiries = 0;
+            //~ An ACK of new data is an answer; an_ack_of_new_data_restarts_the_timer_and_forgives
             self.cold.overdue.answered();
             self.answered_after_expiry(env);
         }
@@ -429,12 +464,18 @@ impl Tcb {
             })
         };
         if matches!(reaction, Reaction::PartialAck | Reaction::LaterPartialAck) {
+            //~ A partial ACK retransmits the next hole; three_duplicate_acks_bring_the_segment_again_without_waiting
             self.retransmit_head();
         }
+        //~ Only the first partial ACK restarts the timer: `} else if reaction != Reaction::LaterPartialAck {`
+        //~   -> `} else {`; only_the_first_partial_ack_restarts_the_timer
         if self.snd_una == self.snd_nxt {
+            //~ The ACK of all that is in flight stops the timer;
+            //~   what_is_queued_goes_in_full_segments_and_the_last_pushes
             self.rtx_timer = Deadline::OFF; // RFC 6298 §5.2
             self.timer_mode = TimerMode::Retransmit;
         } else if reaction != Reaction::LaterPartialAck {
+            //~ An ACK of new data starts the timer anew; an_ack_of_new_data_restarts_the_timer_and_forgives
             self.rtx_timer = Deadline::after_us(env.now, self.rto.us()); // §5.3
         }
     }
@@ -443,7 +484,14 @@ impl Tcb {
     /// zero-window probes look the same and mean something else.
     fn is_duplicate_ack(&self, arrived: &Arrived) -> bool {
         let seg = &arrived.seg;
+        //~ Probes of our window are no duplicates: `arrived.skip == 0 && arrived.outcome == Outcome::PureAck`
+        //~   -> `arrived.skip == 0`; probes_of_our_window_are_no_duplicates
         let was_empty = arrived.skip == 0 && arrived.outcome == Outcome::PureAck;
+        //~ A duplicate ACK is without data: `&& seg.is_empty()` -> nothing; only_true_duplicates_count
+        //~ Data without a place is no duplicate: `&& !seg.is_stripped` -> nothing;
+        //~   data_without_a_place_starts_no_fast_retransmit
+        //~ A duplicate ACK has the same window: `&& u32::from(seg.window) << self.snd_scale() == self.snd_wnd.size`
+        //~   -> nothing; only_true_duplicates_count
         was_empty
             && seg.ack == self.snd_una
             && self.flight() > 0
@@ -470,6 +518,8 @@ impl Tcb {
     fn probe_answered(&mut self, env: &Env<'_>) {
         let was_cut = self.cold.overdue.is_last_try(&self.patience(env));
         self.cold.overdue.answered();
+        //~ An answered probe gives back what R2 cut off the wait: -> `if false && was_cut {`;
+        //~   a_lost_probe_does_not_end_a_connection_whose_window_is_closed_for_long
         if was_cut {
             self.arm_persist(env);
         }
@@ -485,6 +535,8 @@ impl Tcb {
         self.bits.clear(Bits::PROBE_DUE);
         self.rtx_timer = Deadline::OFF;
         if self.flight() > 0 {
+            //~ Data that a closed window had cut off goes as soon as it opens;
+            //~   what_a_closed_window_cut_off_goes_again_as_soon_as_it_opens
             self.rtx_nxt = self.snd_una;
             self.bits.clear(Bits::RTX_HEAD);
             self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
@@ -496,10 +548,14 @@ impl Tcb {
         let initial = env.settings.initial_window;
         self.congestion = crate::tcp::congestion::Congestion::new(self.mss(), initial);
         if self.bits.take(Bits::SYN_LOST) {
+            //~ After a lost SYN data begins with one segment; a_lost_syn_starts_data_with_one_segment_and_three_seconds
             self.congestion.on_syn_lost(self.mss());
+            //~ After a lost SYN data begins with an RTO of 3 s;
+            //~   a_lost_syn_starts_data_with_one_segment_and_three_seconds
             self.rto = Rto::after_lost_syn(env.settings); // RFC 6298 §5.7
         }
         self.sent_ms = ms(env.now);
+        //~ An established connection starts keepalive's clock; keepalive_probes_an_idle_peer_and_gives_up_after_nine
         self.arm_keepalive(env);
         verdict.events.add(Events::OPENED);
         if self.bits.has(Bits::FIN_WANTED) {
@@ -514,11 +570,13 @@ impl Tcb {
         if seg.seq.before(self.rcv.nxt) {
             let old = self.rcv.nxt.since(seg.seq).min(seg.payload_len);
             seg.seq = seg.seq.add(old);
+            //~ Text that was received before is cut off; what_lies_outside_of_the_window_is_cut_off
             seg.payload_len -= old;
             arrived.skip += old;
         }
         let room = self.rcv.edge().since(seg.seq);
         if seg.payload_len > room {
+            //~ Text beyond the window is cut off; what_lies_outside_of_the_window_is_cut_off
             seg.payload_len = room;
             seg.flags = seg.flags.without(Flags::FIN);
         }
@@ -527,7 +585,10 @@ impl Tcb {
     /// The answer to an unacceptable segment, from the budget for such a segment.
     fn acknowledge_unacceptable(&mut self, seg: &Segment, env: &mut Env<'_>) {
         let answer = Answer::to(seg, self.rcv.nxt, self.rcv.largest());
+        //~ An unacceptable segment is answered from the budget for its kind:
+        //~   -> `if self.admits(Answer::Challenge, env) {`; hostile::junk_does_not_silence_the_answers_to_what_is_old
         if self.admits(answer, env) {
+            //~ A duplicate is acknowledged; text_behind_the_fin_is_ignored_and_acknowledged
             self.ack.now();
         }
     }
@@ -549,6 +610,7 @@ impl Tcb {
     pub(super) fn enter_time_wait(&mut self, verdict: &mut Verdict, env: &Env<'_>) {
         self.rtx_timer = Deadline::OFF;
         self.ack_timer = Deadline::OFF;
+        //~ TIME-WAIT starts 2 MSL; we_close_first
         self.arm_slow(env.now, env.settings.two_msl);
         self.cold.close_reason.get_or_insert(CloseReason::Graceful);
         verdict.events.add(Events::TIME_WAIT);

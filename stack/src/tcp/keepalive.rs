@@ -29,17 +29,25 @@ impl Keepalive {
     pub fn step(&mut self, silent: Duration, is_busy: bool, settings: &Settings) -> KeepaliveStep {
         if is_busy {
             // Retransmission or probing of the window judges the peer now.
+            //~ Own traffic starts keepalive's count anew; an_answer_or_own_traffic_starts_the_count_over
             self.probes = 0;
             return KeepaliveStep::Wait(settings.profile.keepalive_idle);
         }
+        //~ An answer starts keepalive's count anew: -> `if silent < settings.profile.keepalive_idle { return
+        //~   KeepaliveStep::Wait(settings.profile.keepalive_idle - silent); } if false {`;
+        //~   an_answer_or_own_traffic_starts_the_count_over
         if silent < settings.profile.keepalive_idle {
             self.probes = 0;
             return KeepaliveStep::Wait(settings.profile.keepalive_idle - silent);
         }
         if self.probes >= settings.profile.keepalive_probes {
+            //~ Too many keepalive probes without an answer end it; nine_probes_75_seconds_apart_then_the_peer_is_gone
             return KeepaliveStep::GiveUp;
         }
+        //~ Keepalive probes are counted; nine_probes_75_seconds_apart_then_the_peer_is_gone
         self.probes += 1;
+        //~ Keepalive probes come an interval apart: -> `KeepaliveStep::Probe(settings.profile.keepalive_idle)`;
+        //~   nine_probes_75_seconds_apart_then_the_peer_is_gone
         KeepaliveStep::Probe(settings.profile.keepalive_interval)
     }
 }

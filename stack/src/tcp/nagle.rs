@@ -31,13 +31,22 @@ impl Question {
     #[inline]
     pub fn segment_len(self) -> Option<u32> {
         let len = self.mss.min(self.queued).min(self.usable);
+        //~ cwnd holds new data back: `len == 0 || len > self.congestion` -> `len == 0`;
+        //~   the_congestion_window_never_makes_a_runt
         if len == 0 || len > self.congestion {
             return None;
         }
+        //~ A small segment in flight holds the next: `!self.nagle || !self.small_in_flight` -> `true`;
+        //~   nagle_holds_the_second_small_segment
         let may_be_small = self.force || !self.nagle || !self.small_in_flight;
         let is_full = len == self.mss; // case 1
         let takes_all = self.queued <= self.usable; // case 2: each write counts as pushed
         let takes_much = len >= self.window_max / 2; // case 3, Fs = 1/2
+
+        //~ A silly window is not filled: `takes_all || takes_much` -> `true`;
+        //~   a_small_window_is_not_filled_before_the_override
+        //~ Half of the largest window isn't silly: `takes_all || takes_much` -> `takes_all`;
+        //~   a_small_window_is_not_filled_before_the_override
         let worth_it = is_full || (may_be_small && (takes_all || takes_much)) || self.force; // case 4
         worth_it.then_some(len)
     }

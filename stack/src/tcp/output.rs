@@ -57,6 +57,7 @@ impl Tcb {
     }
 
     fn ordinary_segment(&mut self, unsent: Unsent, env: &mut Env<'_>) -> Option<SendPlan> {
+        //~ Duplicate ACKs go before data: -> `if false {`; acks_of_what_lies_ahead_go_before_data
         if self.ack.owes_duplicate() {
             return self.owed_ack(env); // before data: the peer counts only segments without any
         }
@@ -71,6 +72,10 @@ impl Tcb {
         if self.bits.take(Bits::KEEPALIVE_DUE) {
             // §3.8.4: SEG.SEQ = SND.NXT-1, no data (SHLD-12).
             env.counters.keepalive_probes += 1;
+            //~ A keepalive probe pays no ACK: `self.probe(self.snd_nxt.sub(1), env)`
+            //~   -> `self.plan(self.snd_nxt.sub(1), Flags::ACK, 0, env)`; a_keepalive_probe_pays_no_ack
+            //~ A keepalive probe lies below SND.NXT, so that it is answered: `self.probe(self.snd_nxt.sub(1), env)`
+            //~   -> `self.probe(self.snd_nxt, env)`; keepalive_probes_an_idle_peer_and_gives_up_after_nine
             return Some(self.probe(self.snd_nxt.sub(1), env));
         }
         if let Some(plan) = self.new_segment(unsent, env) {
@@ -89,6 +94,7 @@ impl Tcb {
 
     /// SND.NXT, unless the peer's window shrank below it: the peer would drop an ACK from beyond its window.
     fn acceptable_seq(&self) -> SeqNum {
+        //~ ACKs stay within a window that shrank: -> `self.snd_nxt`; acks_stay_within_a_window_that_shrank
         self.snd_una.add(self.flight().min(self.snd_wnd.size))
     }
 
@@ -101,6 +107,9 @@ impl Tcb {
             ack: self.rcv.nxt,
             flags: Flags::RST_ACK,
             options: SegmentOptions {
+                //~ Our resets carry timestamps where they are in use:
+                //~   `with_timestamps.then(|| self.ts.option(env.now, true))` -> `None`;
+                //~   a_reset_carries_timestamps_where_they_are_in_use
                 timestamps: with_timestamps.then(|| self.ts.option(env.now, true)),
                 ..SegmentOptions::default()
             },
@@ -120,6 +129,7 @@ impl Tcb {
         if is_retransmission {
             env.counters.retransmitted_segments += 1;
             self.cold.retransmissions = self.cold.retransmissions.saturating_add(1);
+            //~ A SYN sent again stops the timing (Karn); a_lost_syn_starts_data_with_one_segment_and_three_seconds
             self.rtt_timer.cancel();
         } else {
             self.rtt_timer.start(self.snd_nxt, env.now);
@@ -161,12 +171,24 @@ impl Tcb {
         let fin_sent = self.bits.has(Bits::FIN_SENT);
         let data_end = self.snd_nxt.sub(fin_sent.into());
         let left = data_end.since(self.rtx_nxt);
+        //~ A retransmission stays within a window that shrank: `.min(window)` -> nothing;
+        //~   a_shrunk_window_stops_new_data_but_not_the_connection
         let len = self.mss().min(left).min(window);
+        //~ A FIN is sent again: `let fin = fin_sent &&` -> `let fin = false && fin_sent &&`;
+        //~   the_fin_waits_for_room_and_is_sent_again_when_lost
+        //~ A FIN is not sent again beyond a window that shrank: `window > len` -> `window >= len`;
+        //~   a_fin_on_a_full_segment_is_sent_again_with_it_as_far_as_the_window_goes
         let fin = fin_sent && len == left && window > len;
         let occupied = len + u32::from(fin);
+        //~ The oldest segment does not wait for cwnd: `(ahead > 0 &&` -> `(`;
+        //~   a_fin_on_a_full_segment_is_sent_again_with_it_as_far_as_the_window_goes
+        //~ A retransmission waits for the loss window: `ahead + occupied > self.congestion.window()` -> `false`;
+        //~   a_timeout_starts_over_with_one_segment
         if occupied == 0 || (ahead > 0 && ahead + occupied > self.congestion.window()) {
             return None;
         }
+        //~ PSH on the last segment sent again: -> `let push = false;`;
+        //~   a_fin_on_a_full_segment_is_sent_again_with_it_as_far_as_the_window_goes
         let push = len == left;
         Some(Stretch {
             seq: self.rtx_nxt,
@@ -199,6 +221,7 @@ impl Tcb {
         }
         let flight = self.flight();
         if flight == 0 {
+            //~ After an idle RTO cwnd is the restart window; after_an_idle_time_the_window_is_the_initial_one
             self.restart_after_idle(env);
         }
         let usable = self.snd_wnd.size.saturating_sub(flight);
@@ -212,7 +235,14 @@ impl Tcb {
                 .send_limit(self.mss())
                 .saturating_sub(flight),
             window_max: self.snd_wnd.max,
+            //~ Nagle's switch: `nagle: env.settings.profile.nagle &&` -> `nagle: true &&`;
+            //~   nagle_holds_the_second_small_write
+            //~ A FIN that waits is no reason to hold: `nagle: env.settings.profile.nagle && !fin_wanted`
+            //~   -> `nagle: env.settings.profile.nagle`; nagle_holds_the_second_small_write
             nagle: env.settings.profile.nagle && !fin_wanted,
+            //~ Full segments in flight hold nothing (Minshall): `small_in_flight: sml != 0 && sml <= flight`
+            //~   -> `small_in_flight: { let _ = sml; flight > 0 }`;
+            //~   what_is_queued_goes_in_full_segments_and_the_last_pushes
             small_in_flight: sml != 0 && sml <= flight,
             force: self.bits.has(Bits::FORCE_SEND),
         }
@@ -223,6 +253,7 @@ impl Tcb {
         if len == 0 && !fin {
             return None;
         }
+        //~ The override sends once; a_silly_window_is_filled_only_after_the_override
         self.bits.clear(Bits::FORCE_SEND);
         let seq = self.snd_nxt;
         Some(self.send_new(
@@ -244,6 +275,7 @@ impl Tcb {
             self.bits.set(Bits::FIN_SENT);
         }
         if stretch.len < self.mss() {
+            //~ The last small segment is remembered; nagle_holds_the_second_small_write
             self.snd_sml = self.snd_nxt;
         }
         self.rtt_timer.start(self.snd_nxt, env.now);
@@ -275,13 +307,20 @@ impl Tcb {
             return None;
         }
         env.counters.window_probes += 1;
+        //~ Probes are counted, and so double; probes_start_after_an_rto_and_double_and_silence_ends_them
         self.expiries = self.expiries.saturating_add(1);
         self.timer_mode = TimerMode::Persist;
+        //~ Unanswered probes end the connection at R2: `.waiting(env.now, core::time::Duration::ZERO)`
+        //~   -> `.answered()`; probes_start_after_an_rto_and_double_and_silence_ends_them
         self.cold
             .overdue
             .waiting(env.now, core::time::Duration::ZERO);
+        //~ Unanswered probes are counted; probes_start_after_an_rto_and_double_and_silence_ends_them
         self.cold.overdue.tried();
+        //~ A probe starts the probe timer again; probes_start_after_an_rto_and_double_and_silence_ends_them
         self.arm_persist(env);
+        //~ A probe pays no ACK: `self.probe(self.snd_una.sub(1), env)`
+        //~   -> `self.plan(self.snd_una.sub(1), Flags::ACK, 0, env)`; a_window_probe_pays_no_ack
         Some(self.probe(self.snd_una.sub(1), env))
     }
 
@@ -299,9 +338,11 @@ impl Tcb {
         if self.snd_wnd.size == 0 {
             self.timer_mode = TimerMode::Persist;
             self.expiries = 0;
+            //~ A closed window starts the probe timer; probes_start_after_an_rto_and_double_and_silence_ends_them
             self.arm_persist(env);
         } else {
             self.timer_mode = TimerMode::SwsOverride;
+            //~ The override timer ends the wait for a silly window; a_silly_window_is_filled_only_after_the_override
             self.rtx_timer = Deadline::after(env.now, env.settings.sws_override);
         }
     }
@@ -320,6 +361,8 @@ impl Tcb {
     fn arm_retransmission(&mut self, env: &Env<'_>) {
         if self.rtx_timer.is_off() || self.timer_mode != TimerMode::Retransmit {
             self.timer_mode = TimerMode::Retransmit;
+            //~ The first segment in flight starts the timer: `Deadline::after_us(env.now, self.rto.us())`
+            //~   -> `Deadline::OFF`; data_is_sent_again_with_backoff_until_r2
             self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
         }
     }
@@ -342,11 +385,17 @@ impl Tcb {
         }
         let mut plan = if is_retransmission {
             env.counters.retransmitted_segments += 1;
+            //~ Segments sent again are counted for each connection: `self.cold.retransmissions.saturating_add(1)`
+            //~   -> `0`; an_open_connection_says_what_was_negotiated_and_measured
             self.cold.retransmissions = self.cold.retransmissions.saturating_add(1);
+            //~ A retransmission stops the timing (Karn);
+            //~   karn_the_backoff_stays_until_something_sent_once_is_acknowledged
             self.rtt_timer.cancel();
             // Where only the ACK of it got lost, the peer drops it unread, and our acknowledgment with it: what is owed
             // stays owed. Its window may be read, so it binds.
             let window = self.rcv.offer(self.mss(), self.rcv_scale());
+            //~ A retransmission pays no ACK: -> `{ let _ = window; self.plan(seq, flags, len, env) }`;
+            //~   a_retransmission_pays_no_ack
             self.header(seq, flags, len, window, env)
         } else {
             self.plan(seq, flags, len, env)

@@ -20,17 +20,24 @@ impl Tcb {
     pub fn set_path_mss(&mut self, path_mss: u16, env: &Env<'_>) {
         self.cold.params.path_mss = path_mss;
         let mut mss = self.carried_mss(env);
+        //~ A suspicion outlasts news of the path: -> `if false {`; a_suspicion_outlasts_news_of_the_path
         if matches!(self.cold.black_hole, BlackHole::Suspected { .. }) {
             mss = mss.min(self.floor_mss(env));
         }
         let is_smaller = mss < self.mss;
         self.mss = mss;
+        //~ cwnd has room for the larger segment; a_path_that_carries_more_again_is_used
         self.congestion.at_least(mss.into());
+        //~ Data that fits a smaller path is not sent again: `self.flight() > mss.into()` -> `self.flight() > 0`;
+        //~   what_fits_a_smaller_path_is_not_sent_again
         let may_be_too_large = self.flight() > mss.into();
         if is_smaller && may_be_too_large && !self.is_opening() {
+            //~ Data in flight that is too large is sent again at once;
+            //~   what_is_too_large_is_cut_again_at_once_and_that_is_no_congestion
             self.rtx_nxt = self.snd_una;
             self.bits.clear(Bits::RTX_HEAD);
             if self.timer_mode == TimerMode::Retransmit {
+                //~ Data that is cut again gets a whole timeout; what_is_cut_again_gets_a_whole_timeout
                 self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
             }
         }
@@ -74,21 +81,35 @@ impl Tcb {
     /// [`Events::BLACK_HOLE`] says so.
     pub(super) fn look_for_black_hole(&mut self, env: &mut Env<'_>) -> Events {
         let floor = self.floor_mss(env);
+        //~ Any segment above the floor may vanish, full or not: `self.flight() > u32::from(floor)`
+        //~   -> `self.flight() >= u32::from(self.mss)`; a_black_hole_swallows_segments_that_are_not_full
         let is_large = self.flight() > u32::from(floor);
+        //~ Small segments say nothing about sizes: `|| !is_large` -> nothing; small_segments_make_no_black_hole
         if self.mss <= floor || !is_large {
             return Events::NONE;
         }
         match self.cold.black_hole {
+            //~ A trial of a full segment that was answered is over: `if self.snd_una.since(una) < vanished.into() =>`
+            //~   -> `if { let _ = (una, vanished); true } =>`; an_outage_is_no_black_hole
+            //~ Only a segment as large as those that vanished answers a trial:
+            //~   `if self.snd_una.since(una) < vanished.into() =>`
+            //~   -> `if { let _ = vanished; self.snd_una == una } =>`;
+            //~   what_is_left_of_a_segment_proves_nothing_about_its_size
+            //~ A full segment lost again makes a black hole: `self.snd_una.since(una) < vanished.into() => {`
+            //~   -> `self.snd_una.since(una) < vanished.into() && false => {`; a_black_hole_is_found_by_silence
             BlackHole::Trial { una, vanished } if self.snd_una.since(una) < vanished.into() => {
                 self.cold.black_hole = BlackHole::None;
                 env.counters.black_holes += 1;
                 self.set_path_mss(self.cold.params.default_peer_mss, env);
                 return Events::BLACK_HOLE;
             }
+            //~ No black hole is suspected before the third expiry: -> `_ if true => {`;
+            //~   a_black_hole_is_found_by_silence
             _ if self.expiries >= env.settings.black_hole_expiries => {
                 let vanished = self.flight().min(self.mss.into()) as u16;
                 self.cold.black_hole = BlackHole::Suspected { vanished };
                 env.counters.black_holes_suspected += 1;
+                //~ Full segments that vanish are tried as small ones; a_black_hole_is_found_by_silence
                 self.mss = floor;
             }
             _ => self.cold.black_hole = BlackHole::None,
@@ -101,6 +122,7 @@ impl Tcb {
         if let BlackHole::Suspected { vanished } = self.cold.black_hole {
             let una = self.snd_una;
             self.cold.black_hole = BlackHole::Trial { una, vanished };
+            //~ After a small segment was answered a full one is tried; an_outage_is_no_black_hole
             self.mss = self.carried_mss(env);
             self.congestion.at_least(self.mss.into());
         }

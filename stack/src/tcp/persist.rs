@@ -8,7 +8,11 @@ use core::time::Duration;
 /// The wait before probe number `sent + 1`: one RTO first (SHLD-29), then doubling (SHLD-30) up to `max`.
 #[must_use]
 pub fn interval(rto: Duration, sent: u8, max: Duration) -> Duration {
+    //~ Probes come after one RTO and double: `1u32 << sent.min(16)` -> `1u32`;
+    //~   probes_start_at_one_rto_and_double_to_the_ceiling
     let factor = 1u32 << sent.min(16);
+    //~ The wait between probes has a ceiling: `.min(max)` -> `.max(max.min(Duration::ZERO))`;
+    //~   probes_start_at_one_rto_and_double_to_the_ceiling
     rto.saturating_mul(factor).min(max)
 }
 

@@ -54,6 +54,8 @@ impl Profiles {
             .position(|other| other.profile == profile)
         {
             // No more than numbers for them.
+            //~ Equal profiles share a number: -> `Some(_) => self.add(profile),`;
+            //~   equal_profiles_share_a_number_and_all_else_stays
             Some(index) => Ok(ProfileId(index as u8 + 1)),
             None => self.add(profile),
         }

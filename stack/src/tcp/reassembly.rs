@@ -79,6 +79,8 @@ impl Reassembly {
             }
             if !range.end.before(new.end) {
                 whole.end = range.end;
+                //~ A segment around what is held keeps all that is new: -> `kept.end = range.start; break;`;
+                //~   a_segment_over_kept_ranges_takes_their_place
                 kept.end = range.start;
             }
             behind += 1;
@@ -88,6 +90,8 @@ impl Reassembly {
         }
         if behind == at {
             if self.ranges.is_full() {
+                //~ Ranges ahead of gaps have a limit: -> `return Inserted::New(kept);`;
+                //~   a_full_table_still_takes_what_touches_a_range
                 return Inserted::NoRoom;
             }
             self.ranges.insert(at, whole);

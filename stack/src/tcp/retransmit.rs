@@ -40,6 +40,8 @@ impl Patience {
     #[must_use]
     pub fn tries(&self) -> u8 {
         let (mut tries, mut at) = (0, self.rto);
+        //~ No more tries than R1: `tries < self.r1_expiries &&` -> nothing; a_short_r2_asks_for_as_many_tries_as_fit
+        //~ No more tries than fit into a short R2: `&& at <= self.r2` -> nothing; a_short_r2_ends_as_soon_as_it_says
         while tries < self.r1_expiries && at <= self.r2 {
             tries += 1;
             at = at.saturating_mul(2).saturating_add(self.rto);
@@ -67,6 +69,7 @@ impl Overdue {
 
     /// An answer came.
     pub const fn answered(&mut self) {
+        //~ R2 counts from the last answer; r2_counts_from_the_first_transmission_without_an_answer
         *self = Self::NOTHING;
     }
 
@@ -86,6 +89,8 @@ impl Overdue {
     /// Whether there were enough tries, so that the timer may run to R2 only.
     #[must_use]
     pub fn is_last_try(&self, patience: &Patience) -> bool {
+        //~ R2 waits for as many tries as fit into it: `&& self.tries >= patience.tries()` -> nothing;
+        //~   a_loss_after_a_long_outage_is_sent_again_three_times
         self.is_waiting && self.tries >= patience.tries()
     }
 
@@ -105,6 +110,10 @@ impl Overdue {
         }
         let overdue = Duration::from_millis(self.overdue_ms(now).into());
         let left = patience.r2.saturating_sub(overdue);
+        //~ R2 is kept to the moment: -> `{ let _ = left; wanted }`;
+        //~   r2_counts_from_the_first_transmission_without_an_answer
+        //~ The last try has its RTO: `left.max(patience.rto)` -> `left`;
+        //~   r2_counts_from_the_first_transmission_without_an_answer
         wanted.min(left.max(patience.rto))
     }
 

@@ -22,6 +22,7 @@ impl RttTimer {
     /// Starts timing a segment that is sent for the first time, unless another is being timed.
     #[inline]
     pub const fn start(&mut self, end: SeqNum, now: Instant) {
+        //~ One segment is timed at a time: -> `if true {`; one_segment_is_timed_until_its_end_is_acknowledged
         if self.sent_us == 0 {
             self.end = end;
             self.sent_us = (now.as_us() as u32) | 1; // 0 means none; a microsecond is nobody's measure
@@ -31,6 +32,7 @@ impl RttTimer {
     /// Something was sent again: from now on an ACK can't tell which copy it answers (Karn's algorithm).
     #[inline]
     pub const fn cancel(&mut self) {
+        //~ A segment sent twice gives no sample (Karn); karn_a_segment_sent_twice_gives_no_sample
         self.sent_us = 0;
     }
 
@@ -92,7 +94,11 @@ impl RttEstimator {
             self.rttvar_us = rtt_us / 2;
         } else {
             let error = self.srtt_us.abs_diff(rtt_us);
+            //~ RTTVAR is smoothed: `self.rttvar_us - self.rttvar_us / 4 + error / 4` -> `error`;
+            //~   the_first_sample_sets_both_and_later_ones_are_smoothed
             self.rttvar_us = self.rttvar_us - self.rttvar_us / 4 + error / 4;
+            //~ SRTT is smoothed: `self.srtt_us - self.srtt_us / 8 + rtt_us / 8` -> `rtt_us`;
+            //~   the_first_sample_sets_both_and_later_ones_are_smoothed
             self.srtt_us = (self.srtt_us - self.srtt_us / 8 + rtt_us / 8).max(1);
         }
         self.estimate_us()
@@ -101,6 +107,8 @@ impl RttEstimator {
     /// SRTT + 4 RTTVAR, in microseconds.
     #[must_use]
     const fn estimate_us(&self) -> u64 {
+        //~ RTO counts RTTVAR four times: `4 * self.rttvar_us as u64` -> `self.rttvar_us as u64`;
+        //~   the_first_sample_sets_both_and_later_ones_are_smoothed
         self.srtt_us as u64 + 4 * self.rttvar_us as u64
     }
 }
@@ -173,6 +181,8 @@ fn bounded_us(us: u64, settings: &Settings) -> u32 {
         settings.rto_min.as_micros() as u64,
         settings.rto_max.as_micros() as u64,
     );
+    //~ The timeout has a ceiling: `us.min(max).max(min)` -> `us.max(min)`; rto_is_bounded_and_doubles_to_the_ceiling
+    //~ The timeout has a floor: `us.min(max).max(min)` -> `us.min(max)`; rto_is_bounded_and_doubles_to_the_ceiling
     us.min(max).max(min).min(u64::from(u32::MAX)) as u32
 }
 

@@ -13,9 +13,14 @@ impl Tcb {
     /// A sample from the segment being timed; where a retransmission spoilt that one, from the echoed timestamp
     /// (RFC 7323 §4.1), which says which copy was received.
     pub(super) fn sample_rtt(&mut self, seg: &Segment, env: &Env<'_>) {
+        //~ An echoed timestamp gives a sample in spite of a retransmission:
+        //~   `} else if self.bits.has(Bits::TIMESTAMPS) {` -> `} else if false {`;
+        //~   an_echoed_timestamp_ends_the_backoff_at_once
         let sample_us = if !self.rtt_timer.is_idle() {
             self.rtt_timer.stop(seg.ack, env.now)
         } else if self.bits.has(Bits::TIMESTAMPS) {
+            //~ An echo older than the last copy is no sample: `.filter(|&rtt_us| self.answers_last_copy(rtt_us, env))`
+            //~   -> nothing; an_echoed_timestamp_ends_the_backoff_at_once
             seg.options
                 .timestamps
                 .and_then(|option| self.ts.rtt_us(option.tsecr, env.now))
@@ -24,6 +29,8 @@ impl Tcb {
             None
         };
         if let Some(rtt_us) = sample_us {
+            //~ A sample sets the timeout, and ends the backoff: -> `self.cold.rtt.sample(rtt_us);`;
+            //~   rto_follows_the_round_trip_time
             self.rto = Rto::from_estimate(self.cold.rtt.sample(rtt_us), env.settings);
         }
     }

@@ -278,6 +278,8 @@ impl Tcb {
         tcb.rtx_nxt = tcb.snd_nxt;
         tcb.rtx_timer = Deadline::after_us(env.now, tcb.rto.us());
         match syn_ack {
+            //~ A SYN-ACK sent once gives a sample: `tcb.rtt_timer.start(tcb.snd_nxt, at)` -> `{ let _ = at; }`;
+            //~   the_ack_of_a_syn_ack_sent_once_is_a_sample
             SynAckSent::Once(at) => tcb.rtt_timer.start(tcb.snd_nxt, at),
             SynAckSent::Unknown => {}
             SynAckSent::Again => tcb.bits.set(Bits::SYN_LOST),
@@ -354,6 +356,8 @@ impl Tcb {
                 self.scales = 0;
             }
         }
+        //~ SACK-permitted counts if both SYNs had it: -> `if sack_permitted {`;
+        //~   options_are_used_only_if_both_sides_sent_them
         if sack_permitted && OFFERS_SACK {
             self.bits.set(Bits::SACK_PERMITTED);
         }
@@ -361,7 +365,7 @@ impl Tcb {
         self.set_path_mss(self.cold.params.path_mss, env);
     }
 
-    /// What [`Tcb::full_mss`] said outlasted a rest, as the most that the peer takes.
+    /// What [`Tcb::full_mss`] said outlasted parking, as the most that the peer takes.
     pub(super) fn resume_mss(&mut self, full_mss: u16, env: &Env<'_>) {
         self.cold.peer_mss = full_mss.saturating_add(self.options_len());
         self.set_path_mss(self.cold.params.path_mss, env);
@@ -611,6 +615,7 @@ impl Tcb {
     /// Starts or stops the keepalive clock as the application chose. States with a slow deadline of their own keep it.
     pub(super) fn arm_keepalive(&mut self, env: &Env<'_>) {
         let applies = matches!(self.state, State::Established | State::CloseWait);
+        //~ Without keepalive no clock runs: -> `if applies {`; what_is_queued_goes_in_full_segments_and_the_last_pushes
         if applies && env.settings.profile.keepalive {
             self.arm_slow(env.now, env.settings.profile.keepalive_idle);
         } else if applies {

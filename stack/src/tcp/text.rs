@@ -52,9 +52,11 @@ impl Tcb {
             return Ok(());
         }
         if !self.state.takes_text() {
+            //~ Text behind a FIN is acknowledged; text_behind_the_fin_is_ignored_and_acknowledged
             self.ack.now();
             return Err(Outcome::AfterFin);
         }
+        //~ Data after close resets: -> `if false {`; data_after_close_resets
         if self.bits.has(Bits::APP_CLOSED) {
             // §3.6.1: "TCP endpoint MUST/SHOULD send a RST to show that data was lost" (SHLD-3).
             verdict.reply = Reply::Reset;
@@ -95,6 +97,7 @@ impl Tcb {
             let is_last = self.cold.reassembly.end().is_none_or(|end| !end.after(fin));
             if is_last && !fin.before(self.rcv.nxt) {
                 self.cold.rcv_fin = fin;
+                //~ A FIN ahead of a gap is remembered; a_fin_ahead_of_a_gap_counts_once_the_gap_is_filled
                 self.bits.set(Bits::FIN_AHEAD);
                 if fin != self.rcv.nxt && seg.payload_len == 0 {
                     self.ack.duplicate(env.settings);
@@ -116,6 +119,7 @@ impl Tcb {
         self.rcv.take(len);
         let mut released = 0;
         if fills_gap {
+            //~ Segments ahead of a gap are held; each_segment_ahead_of_a_gap_draws_its_own_ack_and_the_filler_one
             released = self.cold.reassembly.advance(self.rcv.nxt);
             self.rcv.take(released);
         }
@@ -141,6 +145,7 @@ impl Tcb {
             start: seg.seq,
             end: seg.seq.add(seg.payload_len),
         };
+        //~ Each segment ahead of a gap gets an ACK; each_segment_ahead_of_a_gap_draws_its_own_ack_and_the_filler_one
         self.ack.duplicate(env.settings);
         arrived.outcome = match self.cold.reassembly.insert(new) {
             Inserted::New(Range { start, end }) => {
@@ -161,6 +166,7 @@ impl Tcb {
     fn take_fin(&mut self, verdict: &mut Verdict, env: &mut Env<'_>) {
         self.rcv.take_fin();
         self.cold.reassembly.clear();
+        //~ A FIN is acknowledged at once; the_peer_closes_first
         self.ack.now();
         verdict.events.add(Events::PEER_CLOSED);
         self.transition(Event::Fin, env);
@@ -177,6 +183,7 @@ impl Tcb {
 
     /// Forgets what was received ahead of gaps, and a FIN there. None of it was acknowledged: the peer sends it again.
     pub fn forget_ahead(&mut self) {
+        //~ Pruned ranges are forgotten; bytes_ahead_of_old_gaps_give_way_to_those_ahead_of_new_ones
         self.cold.reassembly.clear();
         self.bits.clear(Bits::FIN_AHEAD);
     }

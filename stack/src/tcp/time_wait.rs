@@ -58,6 +58,7 @@ impl TimeWaitTcb {
 
     /// Whether 2 MSL are over; the step to CLOSED is counted.
     pub fn on_timer(&mut self, env: &mut Env<'_>) -> bool {
+        //~ 2 MSL end a record of TIME-WAIT: `self.deadline.is_due(env.now)` -> `false`; tests::it_ends_after_2msl
         let over = self.deadline.is_due(env.now);
         if over {
             let _ = env
@@ -80,9 +81,15 @@ impl TimeWaitTcb {
             return self.rst(seg, env);
         }
         // With a FIN no real peer sends it, and no listener takes it.
+        //~ Only a SYN reopens TIME-WAIT: -> `if !flags.intersects(Flags::ACK | Flags::FIN) {`;
+        //~   in_the_window_nothing_without_ack_is_answered
+        //~ A SYN with FIN reopens nothing: `!flags.intersects(Flags::ACK | Flags::FIN)`
+        //~   -> `!flags.intersects(Flags::ACK)`; a_syn_with_fin_never_reopens
         if flags.syn() && !flags.intersects(Flags::ACK | Flags::FIN) {
             return self.syn(seg, env);
         }
+        //~ PAWS in TIME-WAIT: `&& ts.is_old(option.tsval)` -> `&& ts.is_old(option.tsval) && false`;
+        //~   an_old_fin_starts_nothing_over
         if let (Some(ts), Some(option)) = (&self.timestamps, seg.options.timestamps)
             && ts.is_old(option.tsval)
         {
@@ -98,8 +105,11 @@ impl TimeWaitTcb {
         }
         // Fifth: "if the ACK bit is off, drop the segment and return".
         if !flags.ack() {
+            //~ In the window nothing without ACK is answered; in_the_window_nothing_without_ack_is_answered
             return (Outcome::AckMissing, TimeWaitStep::Drop);
         }
+        //~ Strays in TIME-WAIT draw an ACK: -> `if seg.is_empty() {`;
+        //~   what_is_neither_syn_nor_in_order_draws_an_ack_and_reopens_nothing
         if seg.seq == self.rcv_nxt && seg.is_empty() {
             return (Outcome::PureAck, TimeWaitStep::Drop);
         }
@@ -111,9 +121,14 @@ impl TimeWaitTcb {
     /// came without.
     fn unacceptable(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, TimeWaitStep) {
         let flags = seg.flags;
+        //~ A FIN without ACK does not start 2 MSL over: `flags.contains(Flags::FIN | Flags::ACK)`
+        //~   -> `flags.contains(Flags::FIN)`; a_fin_without_ack_starts_nothing_over
+        //~ No other FIN starts 2 MSL over: `&& seg.end() == self.rcv_nxt {` -> `{`;
+        //~   the_peers_fin_again_is_acknowledged_and_starts_2msl_over
         let outcome = if flags.syn() {
             Outcome::SynChallenged
         } else if flags.contains(Flags::FIN | Flags::ACK) && seg.end() == self.rcv_nxt {
+            //~ The peer's FIN again starts 2 MSL over; the_peers_fin_again_is_acknowledged_and_starts_2msl_over
             self.deadline = Deadline::after(env.now, env.settings.two_msl);
             Outcome::TimeWaitFin
         } else {
@@ -133,7 +148,13 @@ impl TimeWaitTcb {
             (None, Some(_)) => true,
             (_, None) => newer_seq,
         };
+        //~ A newer SYN reopens TIME-WAIT: -> `if true {`; a_syn_reopens_by_rfc_6191_and_draws_an_ack_where_it_does_not
+        //~ An older SYN doesn't reopen TIME-WAIT: -> `if false {`;
+        //~   a_syn_reopens_by_rfc_6191_and_draws_an_ack_where_it_does_not
         if !may_reopen {
+            //~ A SYN that doesn't reopen TIME-WAIT draws an ACK:
+            //~   -> `return (Outcome::TimeWaitSyn, TimeWaitStep::Drop);`;
+            //~   a_syn_reopens_by_rfc_6191_and_draws_an_ack_where_it_does_not
             return (Outcome::TimeWaitSyn, self.limited_ack(seg, env));
         }
         let _ = env.counters.transitions.step(State::TimeWait, Event::Syn);
@@ -150,15 +171,19 @@ impl TimeWaitTcb {
             .seq
             .in_window(self.rcv_nxt, u32::from(self.rcv_wnd).max(1))
         {
+            //~ A RST outside of the window ends no TIME-WAIT; a_rst_closes_unless_rfc_1337_is_on
             return (Outcome::RstOutOfWindow, TimeWaitStep::Drop);
         }
+        //~ A RST doesn't end TIME-WAIT where RFC 1337 is on: -> `if false {`; a_rst_closes_unless_rfc_1337_is_on
         if env.settings.rfc1337 {
             return (Outcome::RstInTimeWait, TimeWaitStep::Drop);
         }
+        //~ A RST in the window that isn't exact ends no TIME-WAIT: -> `if false {`; a_rst_closes_unless_rfc_1337_is_on
         if seg.seq != self.rcv_nxt {
             return (Outcome::RstChallenged, self.limited_ack(seg, env));
         }
         let _ = env.counters.transitions.step(State::TimeWait, Event::Rst);
+        //~ A RST ends TIME-WAIT: -> `(Outcome::RstAccepted, TimeWaitStep::Drop)`; a_rst_closes_unless_rfc_1337_is_on
         (Outcome::RstAccepted, TimeWaitStep::Closed)
     }
 
@@ -170,6 +195,8 @@ impl TimeWaitTcb {
         if admitted {
             TimeWaitStep::Ack(self.ack(env))
         } else {
+            //~ ACKs of TIME-WAIT are limited: -> `TimeWaitStep::Ack(self.ack(env))`;
+            //~   old_duplicates_are_acknowledged_within_the_limit
             TimeWaitStep::Drop
         }
     }

@@ -56,8 +56,11 @@ impl Timestamps {
     /// acknowledged. Says whether it was taken.
     #[inline]
     pub const fn update(&mut self, tsval: u32, seg_seq: SeqNum) -> bool {
+        //~ TS.Recent moves only by segments that cover Last.ACK.sent: `&& !seg_seq.after(self.last_ack_sent)`
+        //~   -> nothing; recent_moves_only_for_segments_that_cover_the_last_ack
         let take = !self.is_old(tsval) && !seg_seq.after(self.last_ack_sent);
         if take {
+            //~ TS.Recent moves; recent_moves_only_for_segments_that_cover_the_last_ack
             self.recent = tsval;
         }
         take

@@ -58,8 +58,12 @@ impl SendWindow {
     /// has a smaller one of than text that arrived behind the gap.
     #[inline]
     pub const fn update(&mut self, seg: &Segment, scale: u8) -> bool {
+        //~ A newer ACK brings its window: `self.wl2.before(seg.ack)` -> `false`;
+        //~   a_newer_ack_brings_its_window_whatever_its_sequence_number
         let newer =
             self.wl2.before(seg.ack) || (self.wl2.0 == seg.ack.0 && !self.wl1.after(seg.seq));
+        //~ An older segment does not move the send window: -> `if true {`;
+        //~   an_older_segment_does_not_move_the_send_window
         if newer {
             self.set(seg, scale);
         }
@@ -68,7 +72,7 @@ impl SendWindow {
 }
 
 /// Whether a segment of `seq_len` numbers overlaps the receive window: the four cases of RFC 9293 §3.10.7.4, first step
-/// (Table 6). One rule for open connections, embryos and connections at rest.
+/// (Table 6). One rule for open connections, embryos and parked connections.
 #[must_use]
 #[inline]
 pub const fn acceptable(seq: SeqNum, seq_len: u32, rcv_nxt: SeqNum, rcv_wnd: u32) -> bool {
@@ -82,7 +86,7 @@ pub const fn acceptable(seq: SeqNum, seq_len: u32, rcv_nxt: SeqNum, rcv_wnd: u32
 
 /// Whether a segment without text, SYN or RST comes from exactly the right edge of the receive window: where a peer stands
 /// that has sent all that the window takes. When that got lost, its ACKs and its answers to probes come from there, and
-/// count, as in other stacks. One rule for open connections and connections at rest.
+/// count, as in other stacks. One rule for open connections and parked connections.
 #[must_use]
 #[inline]
 pub const fn is_ack_at_edge(seg: &Segment, rcv_nxt: SeqNum, rcv_wnd: u32) -> bool {
@@ -115,7 +119,7 @@ impl ReceiveWindow {
     }
 
     /// A window of which `offered` bytes were offered already, by the SYN-ACK of an embryo
-    /// or before a rest.
+    /// or before it was parked.
     #[must_use]
     pub const fn resume(nxt: SeqNum, offered: u32, buf: u32) -> Self {
         Self {
@@ -199,6 +203,8 @@ impl ReceiveWindow {
     pub fn wants_update(&self, mss: u32, scale: u8) -> bool {
         let step = if self.size() < mss { mss } else { 2 * mss };
         let gain = self.free(scale).saturating_sub(self.size());
+        //~ Less than two segments or half the buffer are no update: -> `gain > 0`;
+        //~   the_edge_waits_for_a_segment_or_half_the_buffer
         gain > 0 && gain >= step.min(self.buf / 2)
     }
 
@@ -214,12 +220,17 @@ impl ReceiveWindow {
         // before is taken all the same: the edge stays.
         let mut size = current.saturating_add(mask) & !mask;
         if self.queued.saturating_add(size) > self.buf.saturating_add(mask) {
+            //~ Rounding up does not pass the buffer; single_bytes_close_a_scaled_window_too
             size = current & !mask;
         }
+        //~ The offered edge moves by a segment at least: -> `if free > current {`;
+        //~   the_edge_waits_for_a_segment_or_half_the_buffer
         if free.saturating_sub(current) >= mss.min(self.buf / 2) && free > current {
             size = size.max(free & !mask);
         }
         let field = (size >> scale).min(0xffff);
+        //~ An offered window is never taken back: `(field << scale).max(current)` -> `free`;
+        //~   the_edge_waits_for_a_segment_or_half_the_buffer
         self.edge = self.nxt.add((field << scale).max(current));
         field as u16
     }
@@ -227,6 +238,8 @@ impl ReceiveWindow {
     /// The window field that says again what was offered, and binds to nothing new.
     #[must_use]
     pub fn offered(&self, scale: u8) -> u16 {
+        //~ A probe offers nothing new: `(self.size() >> scale)` -> `(self.free(scale) >> scale)`;
+        //~   a_probe_leaves_last_ack_sent_and_the_offered_edge
         (self.size() >> scale).min(0xffff) as u16
     }
 

@@ -1,6 +1,6 @@
-//! Whole frames with right checksums: TCP segments, ARP, neighbour discovery, echo.
+//! Whole frames with right checksums: ARP and neighbour discovery; TCP segments and echo requests of peers that are played.
 //!
-//! It must never be the fast lane's way to answer: replies to received frames are written in place.
+//! It must never write a segment of a connection of ours: `worker/segment_headers.rs` does.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::ops::Range;

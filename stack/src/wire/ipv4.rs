@@ -178,6 +178,8 @@ impl<'a> Packet<'a> {
             options = match (*kind, rest) {
                 (END, _) => return Ok(()),
                 (NOP, _) => rest,
+                //~ A source route is refused: -> `(_, _) if STRICT_SOURCE_ROUTE == LOOSE_SOURCE_ROUTE => {`;
+                //~   a_source_route_is_refused_wherever_its_pointer_stands
                 (LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE, _) => {
                     return Err(Defect::Ipv4SourceRoute);
                 }

@@ -157,6 +157,8 @@ pub struct Problem {
 pub fn problem(packet: &[u8]) -> Option<Problem> {
     let (header, content) = Header::ref_from_prefix(packet).ok()?;
     let problem = match walk(header.next_header, content) {
+        //~ An unknown next header is reported: -> `Ok(_) if true => None,`;
+        //~   an_unknown_next_header_is_a_parameter_problem
         Ok(end) if is_known(end.next_header) => None,
         Ok(end) => Some(Problem {
             code: icmpv6::CODE_UNKNOWN_NEXT_HEADER,
@@ -165,6 +167,7 @@ pub fn problem(packet: &[u8]) -> Option<Problem> {
         }),
         Err(fault) => fault.problem,
     };
+    //~ Errors, redirects and fragments are never reported: -> `problem`; what_may_not_be_reported_is_not
     problem.filter(|_| may_be_reported(header.next_header, content))
 }
 
@@ -320,6 +323,8 @@ fn options_header_len(bytes: &[u8]) -> Result<usize, Fault> {
                 continue;
             }
             1 => None,
+            //~ An option says whether it is reported to a group: -> `2 => Some(unknown(false)),`;
+            //~   an_unknown_option_says_itself_what_becomes_of_its_packet
             2 => Some(unknown(true)),
             _ => Some(unknown(false)),
         };

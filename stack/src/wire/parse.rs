@@ -318,6 +318,8 @@ fn verify_over_v4(packet: &ipv4::Packet<'_>, transport: &Transport<'_>) -> Resul
 /// inverted, for the NIC to add the rest (Linux: CHECKSUM_PARTIAL). On a veth pair and the like no NIC does.
 #[cold]
 fn wrong_tcp_checksum(segment: &tcp::View<'_>, pseudo: checksum::Sum) -> Defect {
+    //~ A checksum that the sender left to its NIC has a name of its own: -> `let _ = (segment, pseudo); if false {`;
+    //~   a_checksum_that_was_left_to_a_nic_is_told_from_a_wrong_one
     if segment.header.checksum.get() == !pseudo.finish().get() {
         Defect::TcpChecksumOffloaded
     } else {

@@ -374,8 +374,7 @@ impl OptionBytes {
         }
     }
 
-    /// The options of a SYN or SYN-ACK in the layout that Linux sends, which middleboxes know: MSS; SACK-permitted and
-    /// timestamps sharing three words (or NOP, NOP before either alone); NOP and window scale.
+    /// The options of a SYN or SYN-ACK, laid out as [`SegmentOptions::each_word`] says.
     #[must_use]
     pub fn syn(
         mss: Option<u16>,
@@ -383,34 +382,24 @@ impl OptionBytes {
         sack_permitted: bool,
         timestamps: Option<Timestamps>,
     ) -> Self {
-        let mut options = Self::new();
-        if let Some(mss) = mss {
-            let [a, b] = mss.to_be_bytes();
-            options.put(&[kind::MSS, 4, a, b]);
-        }
-        match (sack_permitted, timestamps) {
-            (true, Some(_)) => options.put(&[kind::SACK_PERMITTED, 2]),
-            (true, None) => options.put(&[kind::NOP, kind::NOP, kind::SACK_PERMITTED, 2]),
-            (false, Some(_)) => options.put(&[kind::NOP, kind::NOP]),
-            (false, None) => {}
-        }
-        if let Some(timestamps) = timestamps {
-            options.put(&timestamps_bytes(timestamps));
-        }
-        if let Some(shift) = window_scale {
-            options.put(&[kind::NOP, kind::WINDOW_SCALE, 3, shift]);
-        }
-        options
+        let options = SegmentOptions {
+            timestamps,
+            mss,
+            window_scale,
+            sack_permitted,
+        };
+        options.to_bytes()
     }
 
     /// NOP, NOP, timestamps: the recommended layout (RFC 7323 appendix A).
     #[must_use]
     #[inline]
     pub fn timestamps(timestamps: Timestamps) -> Self {
-        let mut options = Self::new();
-        options.put(&[kind::NOP, kind::NOP]);
-        options.put(&timestamps_bytes(timestamps));
-        options
+        let options = SegmentOptions {
+            timestamps: Some(timestamps),
+            ..SegmentOptions::default()
+        };
+        options.to_bytes()
     }
 
     /// Adds NOP, NOP and as many of the SACK blocks, first ones first, as there is room for, and says how many.
@@ -473,12 +462,6 @@ impl OptionBytes {
     }
 }
 
-const fn timestamps_bytes(timestamps: Timestamps) -> [u8; 10] {
-    let [a, b, c, d] = timestamps.tsval.to_be_bytes();
-    let [e, f, g, h] = timestamps.tsecr.to_be_bytes();
-    [kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h]
-}
-
 /// The options of a segment that change what a connection does; small and Copy, for the path of a SYN flood. Unknown ones are
 /// skipped (MUST-6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -535,12 +518,51 @@ impl SegmentOptions {
     #[must_use]
     #[inline]
     pub fn to_bytes(&self) -> OptionBytes {
-        OptionBytes::syn(
-            self.mss,
-            self.window_scale,
-            self.sack_permitted,
-            self.timestamps,
-        )
+        let mut bytes = OptionBytes::new();
+        // Five words at most: there is room.
+        let _ = self.each_word(|word| {
+            bytes.put(&word);
+            Some(())
+        });
+        bytes
+    }
+
+    /// Bytes of these options in a header: whole words.
+    #[must_use]
+    #[inline(always)]
+    pub fn padded_len(&self) -> usize {
+        let mut len = 0;
+        let _ = self.each_word(|word| {
+            len += word.len();
+            Some(())
+        });
+        len
+    }
+
+    /// Calls `put` with each word of the option bytes, in the layout that Linux sends, which middleboxes know: MSS;
+    /// SACK-permitted and timestamps sharing three words (or NOP, NOP before either alone, RFC 7323 appendix A); NOP and window
+    /// scale. `None` as soon as `put` says so.
+    #[inline(always)]
+    pub fn each_word(&self, mut put: impl FnMut([u8; 4]) -> Option<()>) -> Option<()> {
+        if let Some(mss) = self.mss {
+            let [high, low] = mss.to_be_bytes();
+            put([kind::MSS, 4, high, low])?;
+        }
+        if let Some(timestamps) = self.timestamps {
+            put(if self.sack_permitted {
+                [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10]
+            } else {
+                [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10]
+            })?;
+            put(timestamps.tsval.to_be_bytes())?;
+            put(timestamps.tsecr.to_be_bytes())?;
+        } else if self.sack_permitted {
+            put([kind::NOP, kind::NOP, kind::SACK_PERMITTED, 2])?;
+        }
+        if let Some(shift) = self.window_scale {
+            put([kind::NOP, kind::WINDOW_SCALE, 3, shift])?;
+        }
+        Some(())
     }
 }
 

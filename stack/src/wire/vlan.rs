@@ -46,6 +46,8 @@ impl VlanId {
     #[inline]
     pub const fn of(tag: Option<Tag>) -> Self {
         match tag {
+            //~ A priority tag counts as no tag: -> `Some(tag) => Self(if tag.id() == 0 { 4095 } else { tag.id() }),`;
+            //~   a_priority_tag_counts_as_no_tag
             Some(tag) => Self(tag.id()),
             None => Self::UNTAGGED,
         }

@@ -99,7 +99,7 @@ pub trait App: Sized + Send {
         let _ = (cx, conn, state);
     }
 
-    /// The time has come that [`Cx::set_timer`] named. The connection may rest: asking it something wakes it.
+    /// The time has come that [`Cx::set_timer`] named. The connection may be parked: asking it something unparks it.
     fn on_timer<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,

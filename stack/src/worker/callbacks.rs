@@ -43,6 +43,8 @@ impl<A: App> Hosted<A> {
     /// defaults.
     #[inline]
     pub(super) fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn, &mut NewStates<A::Conn>) {
+        //~ A new connection's state outlives the callback that opened it: -> `if false {`;
+        //~   a_connection_opened_in_the_last_callback_of_another_keeps_its_state
         if !self.new_states.is_empty() {
             self.place_new_states();
         }
@@ -108,7 +110,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Where an open connection stands; `None` when it rests or has ended.
+    /// Where an open connection stands; `None` when it is parked or has ended.
     #[inline]
     pub(super) fn slot_named(&self, id: ConnId) -> Option<Slot> {
         let entry = self.endpoint.table.locate(id)?;
@@ -195,15 +197,17 @@ impl<N: Nic> Core<N> {
         reason: CloseReason,
         now: Instant,
     ) {
+        //~ The app's timer ends with its connection; it_ends_with_its_connection
         self.conns.clear_app_timer(id);
         let (app, state, new_states) = hosted.parts(id);
         app.on_close(&mut Cx::new(self, new_states, now), id, state, reason);
         *state = A::Conn::default();
+        //~ An ended connection is forgotten after its last callback; the_last_callback_sees_the_connection_as_it_ended
         self.conns.forget_ended();
         self.announce(hosted, now);
     }
 
-    /// The app's timer of a connection has fired. It runs down while the connection rests, and doesn't wake it.
+    /// The app's timer of a connection has fired. It runs down while the connection is parked, and doesn't unpark it.
     #[cold]
     #[inline(never)]
     pub(super) fn app_timer<A: App>(&mut self, hosted: &mut Hosted<A>, handle: u32, now: Instant) {
@@ -265,7 +269,7 @@ impl<N: Nic> Core<N> {
             };
             if let Some(id) = self.conns.get(slot).map(|conn| conn.id) {
                 self.deliver(hosted, slot, id, now);
-                // It may come to rest again.
+                // It may park again.
                 self.conns.mark_dirty(slot);
             }
         }

@@ -261,6 +261,8 @@ impl Classifier<'_> {
         if verdict.ip != ChecksumVerdict::Good && !ip.sum().is_valid() {
             return None;
         }
+        //~ The fast lane takes no verified IPv4 packet longer than the MTU: `} else if total_len > self.mtu {`
+        //~   -> `} else if false {`; a_packet_longer_than_our_mtu_is_refused
         if verdict.l4 != ChecksumVerdict::Good {
             let pseudo = ip.pseudo_sum(tcp_bytes.len() as u16);
             let rest = tcp_bytes.get(tcp::HEADER_LEN..)?;
@@ -270,6 +272,7 @@ impl Classifier<'_> {
             let sum = match (options_len, payload_len) {
                 (0, 0) => headers,
                 (_, 0) => headers + checksum::sum_header(rest),
+                //~ The fast lane takes no IPv4 packet longer than the MTU; a_packet_longer_than_our_mtu_is_refused
                 _ if total_len > self.mtu => return None,
                 _ => headers + checksum::sum(rest),
             };
@@ -311,6 +314,8 @@ impl Classifier<'_> {
             return None;
         }
         let payload_len = usize::from(ip.payload_len.get());
+        //~ The fast lane takes no IPv6 packet longer than the MTU: -> `if false {`;
+        //~   a_packet_longer_than_our_mtu_is_refused
         if ipv6::HEADER_LEN + payload_len > self.mtu {
             return None;
         }
@@ -369,6 +374,8 @@ impl Classifier<'_> {
     fn try_slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Result<(), End> {
         let parsed = wire::parse(bytes)?;
         let vlan = parsed.link.vlan_id();
+        //~ Frames of other VLANs are dropped under a name: -> `if false {`;
+        //~   frames_of_vlans_that_are_not_ours_are_dropped_whatever_they_are
         if !self.locals.vlans().contains(vlan) {
             return Err(End::Counter(Counter::NotOurVlan));
         }
@@ -376,6 +383,7 @@ impl Classifier<'_> {
         if !to_group && parsed.link.dst != self.mac {
             return Err(End::Counter(Counter::NotOurMac));
         }
+        //~ A packet longer than the MTU is dropped: -> `if false {`; a_packet_longer_than_our_mtu_is_refused
         if parsed.end_offset() - parsed.l3_offset() > self.mtu {
             return Err(End::Counter(Counter::LongerThanMtu));
         }
@@ -462,6 +470,9 @@ enum End {
 impl End {
     /// Whether it is of a kind that hosts tell the sender of; whether they do is for `icmp` to say.
     fn may_be_reported(&self) -> bool {
+        //~ UDP hears that its port is closed, other protocols that they are unknown:
+        //~   `Self::Counter(Counter::UdpClosed | Counter::IpProtocolUnsupported)` -> `Self::Counter(Counter::Land)`;
+        //~   udp_is_told_that_its_port_is_unreachable
         matches!(
             self,
             Self::Counter(Counter::UdpClosed | Counter::IpProtocolUnsupported)

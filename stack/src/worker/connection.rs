@@ -44,12 +44,12 @@ impl<N: Nic> Core<N> {
                 let slot = self.conns.slot_of(found.entry());
                 self.on_connection(hosted, frame, meta, slot, now);
             }
-            EndpointVerdict::Wake(found) => match self.opening(now).wake(found, meta.hash) {
+            EndpointVerdict::Unpark(found) => match self.opening(now).unpark(found, meta.hash) {
                 Ok(slot) => self.on_connection(hosted, frame, meta, slot, now),
-                Err(NoRecord) => self.end(frame, Counter::WakeNoRecord),
+                Err(NoRecord) => self.end(frame, Counter::UnparkNoRecord),
             },
-            EndpointVerdict::RestReset(found) => {
-                self.reset_at_rest(hosted, frame, meta, found, now);
+            EndpointVerdict::ParkedReset(found) => {
+                self.reset_parked(hosted, frame, meta, found, now);
             }
             EndpointVerdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
             EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
@@ -96,8 +96,8 @@ impl<N: Nic> Core<N> {
         self.outbox.free(frame);
     }
 
-    /// A valid reset of a connection at rest: it ends without waking, so no lack of records can keep it alive.
-    fn reset_at_rest<A: App>(
+    /// A valid reset of a parked connection: it ends without being unparked, so no lack of records can keep it alive.
+    fn reset_parked<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         frame: N::Frame,
@@ -105,17 +105,18 @@ impl<N: Nic> Core<N> {
         found: Found,
         now: Instant,
     ) {
-        self.end(frame, Counter::RestReset);
+        self.end(frame, Counter::ParkedReset);
         let id = self.endpoint.table.conn_id(found);
         if let Some(id) = id {
+            //~ The last callback sees what a parked connection was; parked_too
             self.keep_info(id, CloseReason::Reset, now);
         }
         self.endpoint.table.remove(found, meta.hash);
-        self.conns.counters.rest_reset();
+        self.conns.counters.parked_reset();
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
         if let Some(id) = id {
             self.closed(hosted, id, CloseReason::Reset, now);
-            self.last_rested = None;
+            self.last_parked = None;
         }
     }
 
@@ -171,6 +172,8 @@ impl<N: Nic> Core<N> {
         match self.opening(now).cookie(meta.key, meta.hash, &kept) {
             Err(NoRecord) => self.end(frame, Counter::CookieNoRecord),
             Ok(slot) => {
+                //~ A cookie that opened one is remembered;
+                //~   a_late_copy_of_its_first_segment_opens_no_ended_connection_again
                 self.endpoint.spent_cookies.spend(meta.hash, kept.iss);
                 self.endpoint.counters.bump(Counter::CookieEstablished);
                 self.on_connection(hosted, frame, meta, slot, now);
@@ -188,6 +191,8 @@ impl<N: Nic> Core<N> {
         let Some(config) = endpoint.listeners.config(listener) else {
             return Some(true);
         };
+        //~ A full accept queue stops connections that complete the handshake: -> `if true {`;
+        //~   abort_on_overflow_resets_the_connection_that_finds_no_place
         if !endpoint.accept_queues.is_full(listener) {
             return None;
         }
@@ -223,7 +228,7 @@ impl<N: Nic> Core<N> {
         } = self;
         let Some(mut parts) = conns.parts(slot) else {
             // Not reached: every open record has its connection.
-            return self.end(frame, Counter::WakeNoRecord);
+            return self.end(frame, Counter::UnparkNoRecord);
         };
         let segment = fitting_segment(meta, frame.bytes(), &mut parts, &mut endpoint.counters);
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();
@@ -282,6 +287,7 @@ impl<N: Nic> Core<N> {
         if events.has(Events::CLOSED) {
             self.settle(hosted, slot, now);
         } else if events.has(Events::ACK_NOW) {
+            //~ The ACK in the middle of a burst leaves at once; an_ack_in_the_middle_of_a_burst_keeps_the_peer_going
             self.transmit(slot, now);
         }
     }
@@ -296,6 +302,7 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         if events.has(Events::URGENT) {
+            //~ Urgent data reaches the app before its bytes; urgent_data_is_told_before_its_bytes
             self.tell_urgent(hosted, slot, id, now);
         }
         if events.has(Events::PEER_CLOSED)
@@ -358,6 +365,7 @@ fn fitting_segment<F>(
             counters.bump(Counter::PayloadNoPlace);
             segment.payload_len = 0;
             segment.flags = segment.flags.without(Flags::FIN);
+            //~ Data that finds no place is remembered as stripped; data_without_a_place_starts_no_fast_retransmit
             segment.is_stripped = true;
         }
     }

@@ -109,6 +109,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         if !self.core.endpoint.listeners.unlisten(listener) {
             return false;
         }
+        //~ A listener that closes resets what waits to be accepted; what_waits_at_a_port_that_closes_is_reset
         self.empty_accept_queue(listener);
         self.core.endpoint.accept_queues.close(listener);
         true
@@ -135,7 +136,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     pub fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
         while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
             // One that the peer has reset while it waited is gone.
-            if let Some(slot) = self.awake_slot(id)
+            if let Some(slot) = self.open_slot(id)
                 && let Some(conn) = self.core.conns.get_mut(slot)
             {
                 conn.set(Conn::OWNED);
@@ -165,6 +166,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
         state: S,
     ) -> Result<ConnId, ConnectError> {
         let id = self.open(remote, how)?;
+        //~ A connection has the state that it was opened with: -> `let _ = (id, state);`;
+        //~   a_connection_has_the_state_that_it_was_opened_with
         self.new_states.push(id, state);
         Ok(id)
     }
@@ -181,6 +184,10 @@ impl<N: Nic, S> Cx<'_, N, S> {
         let check = |port: u16| {
             let key = key_with(port);
             let hash = endpoint.hasher.hash(&key);
+            //~ A port whose replies reach another worker is refused: `hash.owner(ring.workers()) != ring.index()`
+            //~   -> `false`; a_port_whose_replies_reach_another_worker_is_that_workers
+            //~ A port in use is refused: `endpoint.table.lookup(&key, hash).is_some()` -> `false`;
+            //~   every_error_says_what_is_wrong_and_nothing_is_sent
             if hash.owner(ring.workers()) != ring.index() {
                 Err(ConnectError::OtherWorker)
             } else if endpoint.table.lookup(&key, hash).is_some() {
@@ -233,6 +240,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
         if address.is_ipv4() != remote.is_ipv4() {
             return Err(ConnectError::NotLocal);
         }
+        //~ A connection opens in the VLAN that is named: `how.vlan.unwrap_or(config.locals.vlans().first())`
+        //~   -> `config.locals.vlans().first()`; a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one
         let vlan = how.vlan.unwrap_or(config.locals.vlans().first());
         let local = config.locals.find(vlan, address);
         Ok((local.ok_or(ConnectError::NotLocal)?, address))
@@ -244,7 +253,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// The oldest bytes that wait to be read, as far as they lie in one frame; empty when there are none.
     #[must_use]
     pub fn peek(&mut self, conn: ConnId) -> &[u8] {
-        let Some(slot) = self.awake_slot(conn) else {
+        let Some(slot) = self.open_slot(conn) else {
             return &[];
         };
         let conns = &self.core.conns;
@@ -275,7 +284,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
     pub fn consume(&mut self, conn: ConnId, len: u32) {
-        let Some(slot) = self.awake_slot(conn) else {
+        let Some(slot) = self.open_slot(conn) else {
             return;
         };
         let Core { conns, outbox, .. } = &mut *self.core;
@@ -291,7 +300,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Takes the oldest bytes with the frame that brought them: they count as read.
     pub fn take(&mut self, conn: ConnId) -> Option<Chunk<N::Frame>> {
-        let slot = self.awake_slot(conn)?;
+        let slot = self.open_slot(conn)?;
         let mut parts = self.core.conns.parts(slot)?;
         let chunk = parts.conn.rx.take(parts.chunks)?;
         parts.conn.tcb.on_read(chunk.len);
@@ -360,7 +369,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// of room that it may queue none, [`crate::worker::app::App::on_writable`] follows.
     #[inline]
     fn room(&mut self, conn: ConnId) -> Result<(Parts<'_, N::Frame>, &mut N, u32), SendError> {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.unparked_slot(conn) else {
             return Err(self.core.want_record(conn));
         };
         let Core {
@@ -381,10 +390,14 @@ impl<N: Nic, S> Cx<'_, N, S> {
                 return Err(SendError::Full(()));
             }
             if !conn.tx.is_empty() {
+                //~ Scarce places are earned: -> `let _ = conn;`;
+                //~   who_takes_nothing_gets_few_places_while_they_are_scarce
                 limit = limit.min(conn.earned_places());
             }
         }
         let parts = conns.parts(slot).ok_or(SendError::Ended(()))?;
+        //~ A refused send says whether room may come: -> `if false {`;
+        //~   a_refused_send_says_whether_it_is_worth_trying_again
         if !parts.conn.tcb.may_queue() {
             return Err(SendError::Ended(()));
         }
@@ -397,12 +410,12 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// Holds back what doesn't fill a segment, until [`Cx::uncork`], [`Cx::shutdown`] or [`Cx::close`] (Linux's TCP_CORK without its
-    /// limit of 200 ms): header and body that are sent apart travel together. A corked connection never rests.
+    /// limit of 200 ms): header and body that are sent apart travel together. A corked connection never parks.
     ///
     /// # Errors
     /// [`SendError`], as [`Cx::send`] says it.
     pub fn cork(&mut self, conn: ConnId) -> Result<(), SendError> {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.unparked_slot(conn) else {
             return Err(self.core.want_record(conn));
         };
         let conn = self.core.conns.get_mut(slot).ok_or(SendError::Ended(()))?;
@@ -415,7 +428,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Lets go what [`Cx::cork`] held back.
     pub fn uncork(&mut self, conn: ConnId) {
-        let slot = self.awake_slot(conn);
+        let slot = self.open_slot(conn);
         if let Some(mut parts) = slot.and_then(|slot| self.core.conns.parts(slot))
             && parts.conn.take(Conn::CORKED)
         {
@@ -438,11 +451,12 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 }
 
-/// Closing, choices, views. None of these can fail: what a connection at rest can't do for want of an open record is
+/// Closing, choices, views. None of these can fail: what a parked connection can't do for want of an open record is
 /// remembered in its own, and done as soon as there is one.
 impl<N: Nic, S> Cx<'_, N, S> {
     /// Sends no more, reads on: a FIN follows what is queued.
     pub fn shutdown(&mut self, conn: ConnId) {
+        //~ The end of a direction takes the cork away; an_end_takes_the_cork_away
         self.uncork(conn);
         self.end(conn, EndDue::Shutdown, |tcb, env| {
             tcb.shutdown(env);
@@ -459,7 +473,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Ends the connection at once with a reset; what waits to be read is given up.
     pub fn abort(&mut self, conn: ConnId) {
-        match self.awake_slot(conn) {
+        match self.open_slot(conn) {
             Some(slot) => self.core.command(slot, self.now, |tcb, env| {
                 tcb.abort(env);
             }),
@@ -471,7 +485,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// Starts the connection's timer, or moves it: [`crate::worker::app::App::on_timer`] follows at `at` or up to 66 us later, once.
-    /// The timer goes on while the connection rests, keeps none from resting, and ends with it.
+    /// The timer goes on while the connection is parked, keeps none from parking, and ends with it.
     pub fn set_timer(&mut self, conn: ConnId, at: Instant) {
         let Some(found) = self.core.endpoint.table.resolve(conn) else {
             return;
@@ -479,6 +493,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         // Whose end the app doesn't hear has no timer that would end then.
         let is_owned = self.look(conn, |conn| conn.has(Conn::OWNED));
         if is_owned.unwrap_or(found.kind() == Kind::Parked) {
+            //~ The app's timer fires at its time: -> `let _ = at;`; it_fires_once_at_its_time
             self.core.conns.set_app_timer(conn, at);
         }
     }
@@ -505,10 +520,10 @@ impl<N: Nic, S> Cx<'_, N, S> {
         &self.core.endpoint.profiles.get(id).profile
     }
 
-    /// Another profile for this connection. One at rest takes it without waking, but for keepalive, which has a timer.
+    /// Another profile for this connection. A parked one takes it without unparking, but for keepalive, which has a timer.
     pub fn set_profile(&mut self, conn: ConnId, profile: ProfileId) {
-        let slot = match self.awake_slot(conn) {
-            None if self.profile_of(profile).keepalive => self.wake(conn),
+        let slot = match self.open_slot(conn) {
+            None if self.profile_of(profile).keepalive => self.unpark(conn),
             slot => slot,
         };
         match slot {
@@ -519,14 +534,16 @@ impl<N: Nic, S> Cx<'_, N, S> {
                 let set = |tcb: &mut Tcb, env: &mut Env<'_>| tcb.on_profile(env);
                 self.core.command(slot, self.now, set);
             }
-            None => self.core.set_profile_at_rest(conn, profile),
+            None => self.core.set_parked_profile(conn, profile),
         }
     }
 
     #[inline]
     fn end(&mut self, conn: ConnId, end: EndDue, act: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
-        match self.open_slot(conn) {
+        match self.unparked_slot(conn) {
             Some(slot) => self.core.command(slot, self.now, act),
+            //~ Without a record close and shutdown are remembered: -> `None => drop(end),`;
+            //~   without_a_record_close_is_remembered
             None => self.core.remember(conn, |flags| flags.with_end_due(end)),
         }
     }
@@ -555,41 +572,41 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// Reads from an open connection; `None` for a parked one and one that has ended.
     #[inline]
     pub(super) fn look<T>(&self, conn: ConnId, read: impl FnOnce(&Conn) -> T) -> Option<T> {
-        let slot = self.awake_slot(conn)?;
+        let slot = self.open_slot(conn)?;
         self.core.conns.get(slot).map(read)
     }
 
-    /// The slot of a connection that isn't at rest.
+    /// The slot of a connection that isn't parked.
     #[inline]
-    pub(super) fn awake_slot(&self, conn: ConnId) -> Option<Slot> {
+    pub(super) fn open_slot(&self, conn: ConnId) -> Option<Slot> {
         match self.current {
             Some((current, slot)) if current == conn => Some(slot),
             _ => self.core.slot_named(conn),
         }
     }
 
-    /// The slot of a connection, which wakes if it is at rest. `None` when it has ended, or no record is free.
+    /// The slot of a connection, which is unparked if it is parked. `None` when it has ended, or no record is free.
     #[inline(always)]
-    pub(super) fn open_slot(&mut self, conn: ConnId) -> Option<Slot> {
-        match self.awake_slot(conn) {
-            None => self.wake(conn),
+    pub(super) fn unparked_slot(&mut self, conn: ConnId) -> Option<Slot> {
+        match self.open_slot(conn) {
+            None => self.unpark(conn),
             slot => slot,
         }
     }
 
     #[inline(never)]
-    fn wake(&mut self, conn: ConnId) -> Option<Slot> {
+    fn unpark(&mut self, conn: ConnId) -> Option<Slot> {
         let endpoint = &self.core.endpoint;
         let found = endpoint.table.resolve(conn)?;
         let hash = endpoint.hasher.hash(&endpoint.table.key(found)?);
-        let slot = self.core.opening(self.now).wake(found, hash).ok()?;
+        let slot = self.core.opening(self.now).unpark(found, hash).ok()?;
         self.core.conns.mark_dirty(slot);
         Some(slot)
     }
 }
 
 impl<N: Nic> Core<N> {
-    /// Remembers that a connection at rest wants an open record in order to send; it hears of one, unless it has closed its
+    /// Remembers that a parked connection wants an open record in order to send; it hears of one, unless it has closed its
     /// direction. Says why it can't send now.
     #[cold]
     fn want_record(&mut self, conn: ConnId) -> SendError {
@@ -597,6 +614,7 @@ impl<N: Nic> Core<N> {
         self.remember(conn, |flags| match flags.end_due() {
             None => {
                 why = SendError::Full(());
+                //~ A send refused while parked hears of room: -> `flags`; without_a_record_a_refused_send_hears_of_room
                 flags.with(ConnFlags::WANTS_ROOM)
             }
             Some(_) => flags,

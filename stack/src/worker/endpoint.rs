@@ -48,10 +48,10 @@ pub(super) enum EndpointVerdict {
     Unreachable,
     /// It goes to this open connection.
     Open(Found),
-    /// It wakes this connection.
-    Wake(Found),
-    /// It ends this connection, which needn't wake for that.
-    RestReset(Found),
+    /// It unparks this connection.
+    Unpark(Found),
+    /// It ends this connection, which needn't be unparked for that.
+    ParkedReset(Found),
     /// It makes this embryo a connection.
     Establish(Found),
     /// It makes [`Endpoint::kept_syn`] a connection.
@@ -60,7 +60,7 @@ pub(super) enum EndpointVerdict {
     TimeWait(Found),
 }
 
-/// The half of a worker that knows no frames. What it does with embryos and with connections at rest stands in the sibling files.
+/// The half of a worker that knows no frames. What it does with embryos and with parked connections stands in the sibling files.
 pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
     /// The open ports: those of the configuration at first.
@@ -154,6 +154,7 @@ impl Endpoint {
     /// Opens a port.
     pub(super) fn listen(&mut self, config: ListenerConfig) -> Result<ListenerId, ListenersError> {
         let listener = self.listeners.listen(config, &self.config.locals)?;
+        //~ A port that opens has an accept queue; a_port_opens_and_serves_and_closes
         self.accept_queues.open(listener, &config);
         self.embryos.push(0);
         Ok(listener)
@@ -218,6 +219,8 @@ impl Endpoint {
 
     /// Whether an ICMP error may be sent now about a frame that has been counted. The limit is one for all errors.
     pub(super) fn may_report(&mut self, now: Instant) -> bool {
+        //~ Reports have the limit of all ICMP errors: `self.icmp_errors.take(now)`
+        //~   -> `self.icmp_errors.take(now) || true`; reports_share_the_limit_of_icmp_errors
         let may = self.icmp_errors.take(now);
         self.counters.bump(if may {
             Counter::IcmpErrorsSent
@@ -249,7 +252,7 @@ impl Endpoint {
         EndpointVerdict::Reply
     }
 
-    /// Adds an established connection at rest, as if its handshake had just been completed: benchmarks fill the table
+    /// Adds an established parked connection, as if its handshake had just been completed: benchmarks fill the table
     /// with these. False when no record is free or the flow is there already.
     pub(super) fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
         let hash = self.hasher.hash(key);

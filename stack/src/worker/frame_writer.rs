@@ -3,21 +3,23 @@
 //! It must never send, never keep a piece of payload, and never let a frame go that isn't exactly what its plan says:
 //! what TCP counts as sent would be something else.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use zerocopy::FromBytes;
 
 use crate::conn::FlowKey;
 use crate::counters::{Counter, Counters};
-use crate::nic::{Burst, Caps, Frame, IpVersion, Nic, PoolClass, TxRequest};
+use crate::nic::{Burst, Caps, Frame, IpVersion, Nic, PoolClass};
 use crate::tcp::segment::{SegmentOptions, SendPlan};
 use crate::wire::checksum;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet;
 use crate::wire::ethernet::{EtherType, MacAddr};
 use crate::wire::tcp_options::Timestamps;
-use crate::wire::{U16, U32, ip_protocol, ipv4, ipv6, tcp, vlan};
-use crate::worker::reply::{Offload, TIMESTAMPS_WORD, TcpIpv4, TcpIpv6, ipv4_header};
+use crate::wire::{tcp, vlan};
+use crate::worker::segment_headers::{
+    Content, Offload, SegmentHeaders, TcpFields, ip_header_len, write_options,
+};
 
 /// Pieces of payload up to this length, in bytes, are copied even where they could be chained: a reference costs an mbuf, an
 /// atomic count and a descriptor of the NIC's ring.
@@ -69,10 +71,10 @@ impl Path {
     }
 
     #[inline]
-    fn ip_header_len(&self) -> usize {
+    fn ip(&self) -> IpVersion {
         match self.local {
-            IpAddr::V4(_) => ipv4::HEADER_LEN,
-            IpAddr::V6(_) => ipv6::HEADER_LEN,
+            IpAddr::V4(_) => IpVersion::V4,
+            IpAddr::V6(_) => IpVersion::V6,
         }
     }
 }
@@ -112,7 +114,7 @@ impl<F: Frame> SegmentWriter<F> {
         plan: &'a SendPlan,
     ) -> Option<Draft<'a, N>> {
         let options_len = options_len(&plan.options);
-        let packet_len = path.ip_header_len() + tcp::HEADER_LEN + options_len;
+        let packet_len = ip_header_len(path.ip()) + tcp::HEADER_LEN + options_len;
         let Some(head) = self.head(nic, path.l3_offset() + packet_len) else {
             counters.bump(Counter::TxNoBuffer);
             return None;
@@ -319,13 +321,12 @@ impl<N: Nic> Draft<'_, N> {
     /// Everything in front of the payload. `None` when the packet is longer than its length field can say.
     #[inline]
     fn write_headers(&mut self) -> Option<()> {
-        let (path, offload) = (self.path, self.writer.offload);
-        let (l3_offset, ip_header_len) = (path.l3_offset(), path.ip_header_len());
+        let (path, plan, offload) = (self.path, self.plan, self.writer.offload);
+        let (ip, l3_offset) = (path.ip(), path.l3_offset());
         let segment_len = tcp::HEADER_LEN + self.options_len + self.len;
-        u16::try_from(ip_header_len + segment_len).ok()?;
-        let headers = Headers {
-            path,
-            plan: self.plan,
+        u16::try_from(ip_header_len(ip) + segment_len).ok()?;
+        let headers = SegmentHeaders {
+            content: Planned { path, plan },
             options_len: self.options_len,
             segment_len: segment_len as u16,
             payload: self.sum,
@@ -334,29 +335,53 @@ impl<N: Nic> Draft<'_, N> {
         };
         let bytes = self.head.first_mut()?;
         let (link, packet) = bytes.split_at_mut_checked(l3_offset)?;
-        let ip = match path.local {
+        match path.local {
             IpAddr::V4(local) => {
                 write_link(link, path.route, self.writer.mac, EtherType::IPV4)?;
-                headers.write_v4(local, packet)?;
-                IpVersion::V4
+                let remote = path.key.remote_v4().to_be_bytes();
+                headers.write_v4(packet, |_| (local.octets(), remote))?;
             }
             IpAddr::V6(local) => {
                 write_link(link, path.route, self.writer.mac, EtherType::IPV6)?;
-                headers.write_v6(local, packet)?;
-                IpVersion::V6
+                let remote = path.key.remote_v6().to_be_bytes();
+                headers.write_v6(packet, |_| (local.octets(), remote))?;
             }
-        };
-        let ipv4_checksum = ip == IpVersion::V4 && offload.ipv4;
-        if offload.tcp || ipv4_checksum {
-            self.head.request(Some(TxRequest {
-                ip,
-                l2_len: l3_offset as u8,
-                l3_len: ip_header_len as u16,
-                ipv4_checksum,
-                tcp_checksum: offload.tcp,
-            }));
+        }
+        if let Some(request) = offload.request(ip, l3_offset) {
+            self.head.request(Some(request));
         }
         Some(())
+    }
+}
+
+/// A segment of a connection.
+struct Planned<'a> {
+    path: &'a Path,
+    plan: &'a SendPlan,
+}
+
+impl Content for Planned<'_> {
+    #[inline(always)]
+    fn fields(&self) -> TcpFields {
+        let plan = self.plan;
+        TcpFields {
+            src_port: self.path.key.local_port(),
+            dst_port: self.path.key.remote_port(),
+            seq: plan.seq,
+            ack: plan.ack,
+            flags: plan.flags,
+            window: plan.window,
+            urgent: plan.urgent,
+        }
+    }
+
+    #[inline]
+    fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
+        match usual_options(&self.plan.options) {
+            Some(None) => Some(Sum::ZERO),
+            Some(Some(timestamps)) => write_options(&only(timestamps), into),
+            None => write_rare_options(&self.plan.options, into),
+        }
     }
 }
 
@@ -375,13 +400,10 @@ fn piece_sum(bytes: &[u8], odd: bool, offload: bool) -> Sum {
 fn options_len(options: &SegmentOptions) -> usize {
     match usual_options(options) {
         Some(None) => 0,
-        Some(Some(_)) => 4 * TIMESTAMPS_WORDS,
-        None => options.to_bytes().as_padded().len(),
+        Some(Some(timestamps)) => only(timestamps).padded_len(),
+        None => options.padded_len(),
     }
 }
-
-/// Words of the timestamps option with the two NOPs in front of it.
-const TIMESTAMPS_WORDS: usize = 3;
 
 /// The timestamps of a segment that has no other option; `None` when it has.
 #[inline]
@@ -397,31 +419,17 @@ fn usual_options(options: &SegmentOptions) -> Option<Option<Timestamps>> {
     }
 }
 
-/// Writes the options into the beginning of `into`, as long as [`options_len`] says, and returns their sum.
-#[inline]
-fn write_options(options: &SegmentOptions, into: &mut [u8]) -> Option<Sum> {
-    match usual_options(options) {
-        Some(None) => Some(Sum::ZERO),
-        Some(Some(timestamps)) => {
-            let (tsval, tsecr) = (
-                timestamps.tsval.to_be_bytes(),
-                timestamps.tsecr.to_be_bytes(),
-            );
-            let (words, _) = into.as_chunks_mut::<4>();
-            let words: &mut [_; TIMESTAMPS_WORDS] = words.first_chunk_mut()?;
-            *words = [TIMESTAMPS_WORD, tsval, tsecr];
-            Some(Sum::bytes4(TIMESTAMPS_WORD) + Sum::bytes4(tsval) + Sum::bytes4(tsecr))
-        }
-        None => write_rare_options(options, into),
+#[inline(always)]
+fn only(timestamps: Timestamps) -> SegmentOptions {
+    SegmentOptions {
+        timestamps: Some(timestamps),
+        ..SegmentOptions::default()
     }
 }
 
 #[cold]
 fn write_rare_options(options: &SegmentOptions, into: &mut [u8]) -> Option<Sum> {
-    let bytes = options.to_bytes();
-    let bytes = bytes.as_padded();
-    into.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(checksum::sum_header(bytes))
+    write_options(options, into)
 }
 
 #[inline]
@@ -442,83 +450,6 @@ fn write_link(link: &mut [u8], route: Route, src: MacAddr, inner: EtherType) -> 
         ethertype,
     };
     Some(())
-}
-
-/// What the IP and TCP headers of one segment say.
-struct Headers<'a> {
-    path: &'a Path,
-    plan: &'a SendPlan,
-    options_len: usize,
-    /// TCP header, options and payload, in bytes.
-    segment_len: u16,
-    payload: Sum,
-    ttl: u8,
-    offload: Offload,
-}
-
-impl Headers<'_> {
-    #[inline]
-    fn write_v4(&self, local: Ipv4Addr, packet: &mut [u8]) -> Option<()> {
-        let (headers, rest) = TcpIpv4::mut_from_prefix(packet).ok()?;
-        let (src, dst) = (local.octets(), self.path.key.remote_v4().to_be_bytes());
-        let addresses = Sum::bytes4(src) + Sum::bytes4(dst);
-        let total_len = ipv4::HEADER_LEN as u16 + self.segment_len;
-        headers.ip = ipv4_header(src, dst, addresses, total_len, self.ttl, self.offload.ipv4);
-        let pseudo =
-            addresses + Sum::word(u16::from(ip_protocol::TCP)) + Sum::word(self.segment_len);
-        headers.tcp = self.tcp_header(pseudo, write_options(&self.plan.options, rest)?);
-        Some(())
-    }
-
-    #[inline]
-    fn write_v6(&self, local: Ipv6Addr, packet: &mut [u8]) -> Option<()> {
-        let (headers, rest) = TcpIpv6::mut_from_prefix(packet).ok()?;
-        let (src, dst) = (local.octets(), self.path.key.remote_v6().to_be_bytes());
-        headers.ip = ipv6::Header {
-            version_class_flow: U32::new(6 << 28),
-            payload_len: U16::new(self.segment_len),
-            next_header: ip_protocol::TCP,
-            hop_limit: self.ttl,
-            src,
-            dst,
-        };
-        let pseudo = checksum::pseudo_v6(&src, &dst, ip_protocol::TCP, u32::from(self.segment_len));
-        headers.tcp = self.tcp_header(pseudo, write_options(&self.plan.options, rest)?);
-        Some(())
-    }
-
-    /// Summed from the values, not from the bytes that were just stored: see the replies' header.
-    #[inline]
-    fn tcp_header(&self, pseudo: Sum, options: Sum) -> tcp::Header {
-        let (plan, key) = (self.plan, &self.path.key);
-        let data_offset = tcp::Header::data_offset_for(tcp::HEADER_LEN + self.options_len);
-        let checksum = if self.offload.tcp {
-            pseudo.folded()
-        } else {
-            let sum = pseudo
-                + options
-                + self.payload
-                + Sum::word(key.local_port())
-                + Sum::word(key.remote_port())
-                + Sum::bytes4(plan.seq.0.to_be_bytes())
-                + Sum::bytes4(plan.ack.0.to_be_bytes())
-                + Sum::word(u16::from_be_bytes([data_offset, plan.flags.0]))
-                + Sum::word(plan.window)
-                + Sum::word(plan.urgent);
-            sum.finish()
-        };
-        tcp::Header {
-            src_port: U16::new(key.local_port()),
-            dst_port: U16::new(key.remote_port()),
-            seq: U32::new(plan.seq.0),
-            ack: U32::new(plan.ack.0),
-            data_offset,
-            flags: plan.flags,
-            window: U16::new(plan.window),
-            checksum,
-            urgent: U16::new(plan.urgent),
-        }
-    }
 }
 
 #[cfg(test)]

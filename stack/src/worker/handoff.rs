@@ -143,6 +143,8 @@ impl<F> RingEnd<F> {
     pub(super) fn tell_all(&self, moved: Move) -> u64 {
         let others = self.rings.iter().enumerate();
         let others = others.filter(|(worker, _)| *worker != usize::from(self.index));
+        //~ A move reaches all workers: `ring.push(Message::Moved(moved)).is_err()`
+        //~   -> `{ let _ = (ring, moved); false }`; a_neighbour_that_moved_moves_for_the_connections_of_every_worker
         others
             .filter(|(_, ring)| ring.push(Message::Moved(moved)).is_err())
             .count() as u64

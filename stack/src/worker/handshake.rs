@@ -38,6 +38,9 @@ impl Endpoint {
             return self.ended(Counter::ListenDropped);
         };
         // Told apart by a test and not by a match: cookies are what a flood meets, and a jump through a table costs it 10 %.
+        //~ A full accept queue drops SYNs of every policy:
+        //~   `config.policy == SynPolicy::CookieAlways && !self.accept_queues.is_any_full()`
+        //~   -> `config.policy == SynPolicy::CookieAlways`; a_full_queue_drops_syns_whatever_the_option_and_the_policy
         if config.policy == SynPolicy::CookieAlways && !self.accept_queues.is_any_full() {
             let profile = config.profile;
             return self.send_cookie(meta, meta.options(bytes), profile, now);
@@ -65,6 +68,8 @@ impl Endpoint {
                 };
                 self.reset(Counter::SynResetPolicy, reset)
             }
+            //~ A full accept queue drops SYNs: `if self.accept_queues.is_full(listener) =>` -> `if false =>`;
+            //~   backlog_and_one_wait_and_then_syns_are_dropped
             _ if self.accept_queues.is_full(listener) => {
                 self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedAcceptFull)
@@ -74,6 +79,8 @@ impl Endpoint {
             }
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
                 let waiting = self.embryos.get(usize::from(listener.0));
+                //~ The backlog is a limit: `waiting < config.backlog` -> `{ let _ = waiting; true }`;
+                //~   a_full_backlog_drops_and_a_place_that_is_free_again_is_used
                 let embryo = if waiting.is_some_and(|&waiting| waiting < config.backlog) {
                     let iss = self.isn.iss(tuple(&meta.key), now);
                     self.make_embryo(meta, bytes, (listener, config.profile), iss, now)
@@ -86,6 +93,8 @@ impl Endpoint {
                         self.accept_queues.refuse(listener);
                         self.ended(Counter::SynDroppedFull)
                     }
+                    //~ A full backlog falls back to cookies: -> `None => self.ended(Counter::SynDroppedFull),`;
+                    //~   a_full_backlog_falls_back_to_cookies_when_told_to
                     None => self.send_cookie(meta, meta.options(bytes), config.profile, now),
                 }
             }
@@ -102,6 +111,8 @@ impl Endpoint {
         } else {
             self.offer_within_settings(options)
         };
+        //~ SACK-permitted of embryos and cookies counts if both SYNs had it;
+        //~   sack_permitted_is_not_kept_before_it_is_offered
         offer.sack_permitted &= OFFERS_SACK;
         offer
     }
@@ -189,6 +200,8 @@ impl Endpoint {
             return self.ended(Counter::SynDroppedAcceptFull);
         }
         let iss = self.isn.iss(tuple(&meta.key), now);
+        //~ The reopened connection starts above the old numbers: `if iss.after(iss_after) {` -> `if true {`;
+        //~   a_newer_syn_reopens_with_a_higher_iss
         let iss = if iss.after(iss_after) {
             iss
         } else {
@@ -330,6 +343,8 @@ impl Endpoint {
                     ack: embryo.irs.add(1),
                     flags: Flags::ACK,
                     // What the SYN-ACK has offered, in the scale of all segments behind it (RFC 7323 §2.2).
+                    //~ A challenge of an embryo offers in the scale of the connection: -> `window,`;
+                    //~   a_challenge_offers_what_the_syn_ack_has_offered
                     window: window >> embryo.shifts.receive(),
                     options: ReplyOptions::NONE.with_timestamps(stamps),
                 };
@@ -359,8 +374,12 @@ impl Endpoint {
         now: Instant,
     ) -> bool {
         let mut limits = embryo.answers.limits(now);
+        //~ An embryo answers within a limit: `limits.admit(answer, now, self.config.tcp.challenge_interval)`
+        //~   -> `{ let _ = limits.admit(answer, now, self.config.tcp.challenge_interval); true }`;
+        //~   junk_takes_nothing_from_the_answers_to_the_syn_again
         let admitted = limits.admit(answer, now, self.config.tcp.challenge_interval);
         if admitted && let Some(record) = self.table.embryo_mut(found) {
+            //~ An embryo keeps its limit: -> `let _ = record;`; junk_takes_nothing_from_the_answers_to_the_syn_again
             record.answers = AnswerTicks::new(limits, false);
         }
         admitted
@@ -379,6 +398,9 @@ impl Endpoint {
         let alive = self
             .cookie_sent_at
             .is_some_and(|sent_at| now.since(sent_at) < lifetime);
+        //~ The ACK of a cookie opens a connection: -> `if true {`; with_timestamps_every_option_survives
+        //~ ACKs are looked at only while a cookie may live: `if !alive ||` -> `if (!alive && false) ||`;
+        //~   acks_are_not_checked_before_a_cookie_was_sent
         if !alive || meta.flags.syn() {
             return self.reset(Counter::ListenAckReset, reset);
         }
@@ -388,6 +410,8 @@ impl Endpoint {
         let Some(kept) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
             return self.reset(Counter::CookieRejected, reset);
         };
+        //~ A cookie opens one connection: -> `if false {`;
+        //~   a_late_copy_of_its_first_segment_opens_no_ended_connection_again
         if self.spent_cookies.is_spent(meta.hash, iss) {
             return self.reset(Counter::CookieSpent, reset);
         }
@@ -434,23 +458,35 @@ impl Endpoint {
         budget: &mut u32,
     ) -> Option<(FlowKey, MacAddr, TcpReply)> {
         while *budget > 0 {
+            //~ The SYN-ACK of an embryo is sent again: `self.table.due_embryo(now)?` -> `None::<Found>?`;
+            //~   the_syn_ack_is_sent_again_after_1_3_and_7_s_and_ends_after_15
             let found = self.table.due_embryo(now)?;
             *budget -= 1;
             let key = self.table.key(found)?;
             let embryo = *self.table.embryo(found)?;
             let sent = self.table.embryo_retransmits(found)?;
             let is_closed = self.listeners.config(ListenerId(embryo.listener)).is_none();
+            //~ No SYN-ACK comes again from a closed listener: `is_closed || sent` -> `sent`;
+            //~   what_waits_at_a_port_that_closes_is_reset
+            //~ An embryo ends: `sent >= u16::from(self.config.handshake.syn_ack_retries)` -> `false`;
+            //~   the_syn_ack_is_sent_again_after_1_3_and_7_s_and_ends_after_15
             if is_closed || sent >= u16::from(self.config.handshake.syn_ack_retries) {
                 if self.table.remove(found, self.hasher.hash(&key)) {
+                    //~ An embryo that ends leaves the backlog: -> `let _ = embryo;`;
+                    //~   embryos_that_expire_leave_the_backlog
                     self.leave_backlog(&embryo);
                 }
                 self.counters.bump(Counter::EmbryoExpired);
                 continue;
             }
             // RFC 6298 §5.5: the timer doubles. The exponent is bounded by the queue levels of the table.
+            //~ The wait of an embryo doubles: `(1 << (sent + 1).min(7))` -> `1`;
+            //~   the_syn_ack_is_sent_again_after_1_3_and_7_s_and_ends_after_15
             let rto = self.config.handshake.syn_ack_rto * (1 << (sent + 1).min(7));
             self.table.requeue_embryo(found, now + rto);
             self.counters.bump(Counter::SynAckRetransmitted);
+            //~ A SYN-ACK again goes where the SYN came from: `embryo.mac,` -> `MacAddr::ZERO,`;
+            //~   the_syn_ack_goes_where_the_syn_came_from
             return Some((key, embryo.mac, self.syn_ack(&key, &embryo, now)));
         }
         None

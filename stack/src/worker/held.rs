@@ -85,6 +85,8 @@ impl<N: Nic> Core<N> {
         if waits {
             self.held.push(slot);
             let again_at = now + self.endpoint.config.tcp.rto_initial;
+            //~ A connection that waits for a neighbour asks again in time: -> `let _ = again_at;`;
+            //~   neighbors_that_are_asked_for_displace_each_other_and_are_counted
             self.conns.fire_by(slot, again_at);
         }
         waits
@@ -116,6 +118,8 @@ impl<N: Nic> Core<N> {
     pub(super) fn tell_held(&mut self, neighbor: Neighbor, mac: Option<MacAddr>, now: Instant) {
         let ring = &self.ring;
         self.held.questions.retain(|&mut (asked, worker)| {
+            //~ Other workers hear of neighbours that they asked for: -> `{ let _ = (ring, asked, worker); true }`;
+            //~   every_syn_of_every_worker_leaves_when_the_neighbor_has_answered
             asked != neighbor || !ring.tell(worker, Message::Neighbor { neighbor, mac })
         });
         self.wake_held(neighbor, mac, now);

@@ -24,9 +24,14 @@ impl<N: Nic> Core<N> {
     ) -> Action {
         let quote = &error.quote;
         // RFC 1122 §3.2.2: the quote says which protocol the error is for. Ports of UDP mean nothing to TCP.
+        //~ An ICMP error is for the protocol that it quotes: -> `if false {`;
+        //~   an_error_about_a_udp_datagram_never_touches_tcp
         if quote.protocol != ip_protocol::TCP {
             return Action::Drop(Counter::IcmpErrorUnmatched);
         }
+        //~ An ICMP error speaks of a flow of its VLAN: `locals.find(vlan, quote.src)`
+        //~   -> `locals.find({ let _ = vlan; VlanId(5) }, quote.src)`;
+        //~   an_icmp_error_from_another_vlan_quotes_another_flow
         let Some(local) = self.endpoint.config.locals.find(vlan, quote.src) else {
             return Action::Drop(Counter::IcmpErrorUnmatched);
         };
@@ -43,6 +48,8 @@ impl<N: Nic> Core<N> {
             Kind::Open => self.tell_connection(error, found, now),
             Kind::Embryo => self.tell_embryo(error, found, hash),
             // All that they sent was acknowledged: no quote can be of something in flight (RFC 5927 §4.1).
+            //~ An error about a parked connection is judged: `self.conns.counters.icmp_out_of_window += 1,` -> `{}`;
+            //~   an_error_about_a_parked_connection_is_judged_by_its_number
             Kind::Parked | Kind::TimeWait => self.conns.counters.icmp_out_of_window += 1,
         }
         Action::Drop(Counter::IcmpErrorForConnection)
@@ -51,6 +58,8 @@ impl<N: Nic> Core<N> {
     fn tell_connection(&mut self, error: &IcmpError, found: Found, now: Instant) {
         let slot = self.conns.slot_of(found.entry());
         if let ErrorKind::TooBig { mtu } = error.kind {
+            //~ A packet too big lowers the path's MTU: -> `let _ = mtu;`;
+            //~   a_packet_too_big_makes_packets_smaller_at_once_and_for_later_connections
             return self.on_too_big(slot, mtu, &error.quote, now);
         }
         if let Some(told) = told(error.kind) {
@@ -58,6 +67,7 @@ impl<N: Nic> Core<N> {
             let mut events = None;
             self.command(slot, now, |tcb, env| events = tcb.on_icmp(told, seq, env));
             if events == Some(Events::NONE) {
+                //~ A soft error reaches the app; an_icmp_error_about_what_is_in_flight_reaches_the_app_and_ends_nothing
                 self.conns.on_soft_error(slot);
             }
         }
@@ -69,6 +79,12 @@ impl<N: Nic> Core<N> {
             return;
         };
         let Quote { seq, .. } = error.quote;
+        //~ An embryo believes an error about its own number only: -> `if false {`;
+        //~   a_hard_error_about_its_syn_ack_ends_an_embryo
+        //~ A soft error ends no embryo: `told(error.kind) == Some(verdict::IcmpErrorKind::PortUnreachable)` -> `true`;
+        //~   a_hard_error_about_its_syn_ack_ends_an_embryo
+        //~ A hard error ends an embryo: `&& self.endpoint.table.remove(found, hash)` -> `&& false`;
+        //~   a_hard_error_about_its_syn_ack_ends_an_embryo
         if seq != embryo.iss {
             self.conns.counters.icmp_out_of_window += 1;
         } else if told(error.kind) == Some(verdict::IcmpErrorKind::PortUnreachable)

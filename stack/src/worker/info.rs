@@ -1,4 +1,4 @@
-//! What connections look like from outside: open ones, those at rest, and the one that has just ended.
+//! What connections look like from outside: open ones, parked ones, and the one that has just ended.
 //!
 //! It must never change anything, and never name a connection by what took its place.
 
@@ -23,9 +23,9 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// before.
     #[must_use]
     pub fn info(&self, conn: ConnId) -> Option<ConnInfo> {
-        match self.awake_slot(conn) {
+        match self.open_slot(conn) {
             Some(slot) => self.core.info_of_slot(slot),
-            None => self.core.info_at_rest(conn, self.now()),
+            None => self.core.parked_info(conn, self.now()),
         }
     }
 
@@ -57,17 +57,20 @@ impl<N: Nic> Core<N> {
         })
     }
 
-    /// Of a connection at rest, or of the one that ended last.
+    /// Of a parked connection, or of the one that ended last.
     #[cold]
-    fn info_at_rest(&self, id: ConnId, now: Instant) -> Option<ConnInfo> {
+    fn parked_info(&self, id: ConnId, now: Instant) -> Option<ConnInfo> {
         let table = &self.endpoint.table;
         if let Some(found) = table.resolve(id) {
             let (parked, key) = (table.parked(found)?, table.key(found)?);
             return self.info_of_parked(parked, &key, table.listener(found), now);
         }
-        match &self.last_rested {
-            Some((rested, info)) if *rested == id => Some(*info),
+        match &self.last_parked {
+            Some((parked, info)) if *parked == id => Some(*info),
             _ => {
+                //~ The last callback sees what the connection was:
+                //~   -> `let (conn, unacked_len) = self.conns.ended(id).filter(|_| false)?;`;
+                //~   the_last_callback_sees_the_connection_as_it_ended
                 let (conn, unacked_len) = self.conns.ended(id)?;
                 Some(ConnInfo {
                     unacked_len,
@@ -85,21 +88,19 @@ impl<N: Nic> Core<N> {
         listener: Option<ListenerId>,
         now: Instant,
     ) -> Option<ConnInfo> {
-        let rest = parked.rest(now);
+        let tcb = parked.tcb(now);
         let us = |us: u32| Duration::from_micros(us.into());
         let tcp = TcpInfo {
-            srtt: Some(us(rest.srtt_us)).filter(|srtt| !srtt.is_zero()),
-            rttvar: us(rest.rttvar_us),
-            rto: us(rest.rto_us),
-            cwnd: rest.cwnd,
-            ssthresh: Some(rest.ssthresh).filter(|&bytes| bytes != u32::MAX),
-            snd_mss: rest.mss,
+            srtt: Some(us(tcb.srtt_us)).filter(|srtt| !srtt.is_zero()),
+            rttvar: us(tcb.rttvar_us),
+            rto: us(tcb.rto_us),
+            cwnd: tcb.cwnd,
+            ssthresh: Some(tcb.ssthresh).filter(|&bytes| bytes != u32::MAX),
+            snd_mss: tcb.mss,
             rcv_mss: local_mss(key, self.endpoint.mtu),
             timestamps: parked.flags.has(ConnFlags::TIMESTAMPS),
-            window_scales: rest
-                .window_scaling
-                .then_some((rest.snd_scale, rest.rcv_scale)),
-            sack_permitted: rest.sack_permitted,
+            window_scales: tcb.window_scaling.then_some((tcb.snd_scale, tcb.rcv_scale)),
+            sack_permitted: tcb.sack_permitted,
             ..TcpInfo::default()
         };
         Some(ConnInfo {
@@ -127,10 +128,10 @@ impl<N: Nic> Core<N> {
         })
     }
 
-    /// Keeps what a connection at rest looks like, whose record is about to go, for its last callback.
+    /// Keeps what a parked connection looks like, whose record is about to go, for its last callback.
     pub(super) fn keep_info(&mut self, id: ConnId, reason: CloseReason, now: Instant) {
-        let info = self.info_at_rest(id, now);
-        self.last_rested = info.map(|mut info| {
+        let info = self.parked_info(id, now);
+        self.last_parked = info.map(|mut info| {
             info.state = State::Closed;
             info.tcp.close_reason = Some(reason);
             (id, info)

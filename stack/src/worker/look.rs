@@ -12,7 +12,7 @@ use crate::tcp::state::State;
 use crate::worker::app::App;
 
 impl<N: Nic, A: App> Worker<N, A> {
-    /// The state of the connection between these two in the VLAN that we open connections in, whoever holds it by now: an embryo, an open or resting connection,
+    /// The state of the connection between these two in the VLAN that we open connections in, whoever holds it by now: an embryo, an open or parked connection,
     /// a record in TIME-WAIT. CLOSED when there is none, also on a port where somebody listens.
     #[must_use]
     pub fn state_between(&self, local: SocketAddr, remote: SocketAddr) -> State {

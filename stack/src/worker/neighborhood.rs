@@ -3,11 +3,11 @@
 //! It must never block on a neighbour: frames wait in the table, bounded, and are counted when they are dropped. No
 //! frame leaves the VLAN of its connection, or of the neighbour that it asks for.
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr};
 
 use super::Core;
 use super::handoff::Message;
-use super::reply::{MAX_OPTIONS_LEN, TcpReply};
+use super::reply::TcpReply;
 use crate::config::Config;
 use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
@@ -19,20 +19,16 @@ use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
 use crate::wire::vlan::{self, VlanId};
 use crate::wire::{
-    IpSpec, Link, MacAddr, Network, SegmentSpec, Transport, arp, emit, ethernet, ipv6, ndp, parse,
-    tcp,
+    Link, MacAddr, Network, Transport, arp, emit, ethernet, icmpv6, ipv6, ndp, parse,
 };
+use crate::worker::frame_writer::{Path, Route};
 
 /// Frames that resolving one neighbour can set free at once.
 pub(super) const FRAMES_PER_RESOLUTION: usize = MAX_PENDING_FRAMES;
 
-/// The longest frame that is made here: a SYN-ACK over IPv6 with all its options, or a neighbour solicitation.
-const MAX_FRAME_LEN: usize = ethernet::HEADER_LEN
-    + vlan::TAG_LEN
-    + ipv6::HEADER_LEN
-    + tcp::HEADER_LEN
-    + MAX_OPTIONS_LEN
-    + 20;
+/// The longest frame that [`emit`] makes here: a neighbour solicitation with its target and our link-layer address.
+const MAX_FRAME_LEN: usize =
+    ethernet::HEADER_LEN + vlan::TAG_LEN + ipv6::HEADER_LEN + icmpv6::HEADER_LEN + 16 + 8;
 
 /// The neighbour table of worker 0, and what other workers have sent it to resolve.
 pub(super) struct Neighborhood<F> {
@@ -122,6 +118,8 @@ impl<F> Neighborhood<F> {
     ) -> Option<Resolved<F>> {
         let table = self.table.as_mut()?;
         let at = |addr: Ipv6Addr| Neighbor {
+            //~ NDP from another VLAN speaks of another neighbour: -> `vlan: { let _ = vlan; VlanId(5) },`;
+            //~   the_neighbor_is_asked_for_in_the_vlan_and_answers_from_there
             vlan,
             addr: addr.into(),
         };
@@ -162,7 +160,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// The same, to whoever the neighbour is: a reset by the app of a connection at rest.
+    /// The same, to whoever the neighbour is: a reset by the app of a parked connection.
     pub(super) fn originate_resolved(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
         let Some((vlan, _)) = self.endpoint.config.locals.locate(key.local()) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
@@ -178,29 +176,20 @@ impl<N: Nic> Core<N> {
             self.endpoint.counters.bump(Counter::TxNoRoute);
             return None;
         };
-        let link = Link {
-            dst,
-            src: self.mac,
-            vlan: vlan.tag(),
-        };
-        let mut options = [0; MAX_OPTIONS_LEN];
-        let _ = reply.options.write(&mut options);
-        let source = SocketAddr::new(local, key.local_port());
-        let destination = SocketAddr::new(key.remote(), key.remote_port());
-        let blank = SegmentSpec::new(link, source, destination);
-        let segment = SegmentSpec {
-            ip: IpSpec {
-                ttl: self.endpoint.config.ttl,
-                ..blank.ip
+        let path = Path {
+            key: *key,
+            local,
+            route: Route {
+                dst,
+                //~ A SYN-ACK by timer goes out in its VLAN: -> `vlan: vlan.tag().filter(|_| false),`;
+                //~   the_syn_ack_again_stays_in_the_vlan
+                vlan: vlan.tag(),
             },
-            seq: reply.seq,
-            ack: reply.ack,
-            flags: reply.flags,
-            window: reply.window,
-            options: &options[..reply.options.len()],
-            ..blank
+            is_doubtful: false,
         };
-        self.write_frame(|bytes| segment.emit(bytes).ok())
+        let counters = &mut self.endpoint.counters;
+        self.writer
+            .bare(&mut self.nic, counters, &path, &reply.into())
     }
 
     /// Lets `write` fill a fresh control frame. `None`, counted, without a buffer.
@@ -286,6 +275,8 @@ impl<N: Nic> Core<N> {
             counters.bump(Counter::TxNeighborDropped);
             outbox.free(displaced);
         });
+        //~ Neighbours that gave way are counted: `table.take_evictions()` -> `{ let _ = table; 0 }`;
+        //~   neighbors_that_are_asked_for_displace_each_other_and_are_counted
         counters.add(Counter::NeighborEvicted, table.take_evictions());
         Some(resolution)
     }
@@ -300,6 +291,8 @@ impl<N: Nic> Core<N> {
             if let Some(moved) = moved {
                 counters.bump(Counter::NeighborMoved);
                 counters.add(Counter::NeighborUpdatesLost, self.ring.tell_all(moved));
+                //~ A move reaches the worker's own connections;
+                //~   a_connection_that_only_sends_follows_its_neighbour_that_moved
                 self.on_move(moved);
             }
         }
@@ -354,6 +347,8 @@ impl<N: Nic> Core<N> {
     fn sender_of(&self, bytes: &[u8]) -> Option<FlowKey> {
         let parsed = parse(bytes).ok()?;
         let (source, destination) = parsed.addresses()?;
+        //~ A connection without a neighbour is found by its VLAN: -> `let vlan = VlanId::UNTAGGED;`;
+        //~   without_an_answer_in_its_vlan_a_connection_hears_of_it
         let vlan = parsed.link.vlan_id();
         let local = self.endpoint.config.locals.find(vlan, source)?;
         match parsed.transport()? {
@@ -380,6 +375,8 @@ impl<N: Nic> Core<N> {
         let link = |group| Link {
             dst: solicit.to.unwrap_or(group),
             src: self.mac,
+            //~ A neighbour is asked for in its VLAN: -> `vlan: None,`;
+            //~   the_neighbor_is_asked_for_in_the_vlan_and_answers_from_there
             vlan: solicit.neighbor.vlan.tag(),
         };
         let frame = match (source, solicit.neighbor.addr) {
@@ -429,6 +426,8 @@ impl<N: Nic> Core<N> {
                 .and_then(|parsed| match parsed.network {
                     Network::Arp(_) => None,
                     _ => Some(Neighbor {
+                        //~ Worker 0 resolves for others in their VLAN: -> `vlan: VlanId::UNTAGGED,`;
+                        //~   a_frame_of_another_worker_waits_in_its_vlan
                         vlan: parsed.link.vlan_id(),
                         addr: parsed.addresses()?.1,
                     }),

@@ -1,4 +1,4 @@
-//! [`Opening`]: how a connection comes into a slot: from an embryo, from a cookie, from rest, or by our own SYN.
+//! [`Opening`]: how a connection comes into a slot: from an embryo, from a cookie, from the parked ones, or by our own SYN.
 //!
 //! It must never leave a record without its connection or a connection without its record.
 
@@ -124,7 +124,14 @@ impl<F> Opening<'_, F> {
         OpenParams {
             iss,
             timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
+            //~ The MSS that we announce stays the link's: `local_mss: local_mss(key, self.mtu)`
+            //~   -> `local_mss: local_mss(key, mtu)`; an_unparked_connection_goes_by_what_is_known_then
+            //~ The MSS of a profile limits what is announced: `local_mss(key, self.mtu).min(profile.mss_max)`
+            //~   -> `local_mss(key, self.mtu)`; an_active_open_announces_what_its_profile_says
             local_mss: local_mss(key, self.mtu).min(profile.mss_max),
+            //~ New connections begin with what is known of the path: `path_mss: local_mss(key, mtu)`
+            //~   -> `path_mss: { let _ = mtu; local_mss(key, self.mtu) }`;
+            //~   a_packet_too_big_makes_packets_smaller_at_once_and_for_later_connections
             path_mss: local_mss(key, mtu).min(profile.mss_max),
             default_peer_mss: default_peer_mss(key),
             rcv_buf: profile.rcv_buf,
@@ -167,11 +174,17 @@ impl<F> Opening<'_, F> {
             return SynAckSent::Unknown;
         }
         let deadline = self.table.deadline(found);
+        //~ A SYN-ACK that its SYN drew again gives no sample (Karn): `embryo.flags.has(ConnFlags::ANSWERED_AGAIN)`
+        //~   -> `false`; a_syn_ack_sent_twice_says_nothing_of_the_path
         let (Some(deadline), false) = (deadline, embryo.flags.has(ConnFlags::ANSWERED_AGAIN))
         else {
             return SynAckSent::Unknown;
         };
         let rto_ms = self.config.handshake.syn_ack_rto.as_millis() as u32;
+        //~ When a SYN-ACK was sent follows from its deadline:
+        //~   `rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)))`
+        //~   -> `0 * rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)))`;
+        //~   the_ack_of_a_syn_ack_says_how_long_the_path_is
         let ago_ms = rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)));
         let ago_ns = u64::from(ago_ms) * 1_000_000;
         SynAckSent::Once(Instant::from_ns(self.now.as_ns().saturating_sub(ago_ns)))
@@ -210,11 +223,11 @@ impl<F> Opening<'_, F> {
         })
     }
 
-    /// A connection at rest has something to do again. The record stays where it is when no other is free.
+    /// A parked connection has something to do again. The record stays where it is when no other is free.
     ///
     /// # Errors
     /// [`NoRecord`] when all records of open connections are in use, or `found` is stale.
-    pub(super) fn wake(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
+    pub(super) fn unpark(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
         let key = self.table.key(found).ok_or(NoRecord)?;
         let parked: Parked = *self.table.parked(found).ok_or(NoRecord)?;
         let record = Open::of_listener(parked.listener);
@@ -222,24 +235,27 @@ impl<F> Opening<'_, F> {
         let found = unparked.map_err(|_| NoRecord)?;
         // Its ISS is history: what it sends is counted from here.
         let params = self.params(&key, parked.snd_nxt, parked.profile);
-        let rest = parked.rest(self.now);
+        let tcb = parked.tcb(self.now);
         let link = self.link(&key);
+        //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
         let profile = parked.profile;
         let slot = self.place(found, key, hash, profile, |env| {
-            Tcb::wake(params, &rest, env)
+            Tcb::unpark(params, &tcb, env)
         })?;
         if let Some(conn) = self.conns.get_mut(slot) {
-            // Only connections that an application has taken over come to rest.
+            // Only connections that an application has taken over park.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
             conn.link = link;
         }
         if parked.flags.is_work_due() {
+            //~ A remembered close or shutdown is done on unparking;
+            //~   what_was_remembered_is_done_when_a_segment_unparks_it
             self.make_up_for(slot, parked.flags);
         }
         Ok(slot)
     }
 
-    /// What the application asked of a connection while no record was free for it to wake into.
+    /// What the application asked of a connection while no record was free for it to be unparked into.
     #[cold]
     fn make_up_for(&mut self, slot: Slot, asked: ConnFlags) {
         let Some(mut parts) = self.conns.parts(slot) else {
@@ -249,6 +265,7 @@ impl<F> Opening<'_, F> {
             parts.conn.set(Conn::WANTS_ROOM);
         }
         let (tcb, mut env) = parts.protocol(self.profiles, self.now);
+        //~ Keepalive switched on while parked starts its clock; keepalive_unparks_it_when_there_is_a_record
         tcb.on_profile(&env);
         match asked.end_due() {
             None => {}

@@ -55,6 +55,8 @@ impl<F> Lane<F> {
             return;
         }
         self.refusals += 1;
+        //~ A frame that the NIC never takes is dropped: -> `if true {`;
+        //~   a_frame_that_the_nic_never_takes_does_not_keep_others_from_leaving
         if !self.refusals.is_multiple_of(REFUSALS_MAX) {
             return;
         }
@@ -70,6 +72,9 @@ impl<F> Lane<F> {
         if !passed {
             self.frames = suspects;
             suspects = Burst::new();
+            //~ A NIC that is full loses nothing: -> `if false {`; a_nic_that_is_full_loses_nothing
+            //~ A frame that the NIC never takes is given up alone: -> `if true {`;
+            //~   a_frame_that_the_nic_never_takes_is_given_up_alone
             if self.refusals < REFUSALS_EVER {
                 return;
             }

@@ -1,23 +1,20 @@
 //! The output stage: connections that have news are asked what they want to send. And what follows once they have said it:
-//! timers, rest, TIME-WAIT, the end.
+//! TIME-WAIT, the end.
 //!
 //! It must never ask for a segment that there is no room for: numbers advance with the answer.
 
-use core::time::Duration;
-
 use crate::config::Config;
-use crate::conn::connections::{Conn, Fired, Parts, Slot};
-use crate::conn::{Open, Parked, TickMs};
+use crate::conn::TickMs;
+use crate::conn::connections::{Conn, Parts, Slot};
 use crate::counters::Counter;
 use crate::neighbor::Neighbor;
 use crate::nic::Nic;
 use crate::path::CONFIRMED_MS;
 use crate::queue::pattern;
 use crate::queue::tx_queue::Piece;
-use crate::tcp::env::Env;
 use crate::tcp::segment::SendPlan;
 use crate::tcp::state::State;
-use crate::tcp::verdict::{CloseReason, Events};
+use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::vlan::VlanId;
@@ -30,13 +27,6 @@ use crate::worker::paths::ask_again;
 
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
-
-/// Timers that fire per turn at most.
-const TIMERS_PER_TURN: u32 = 256;
-
-/// A connection with bytes, or a FIN, ahead of a gap that hears nothing for so long forgets them and may rest: its peer has
-/// given up or sends all of it again.
-const GAP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What came of asking a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +101,8 @@ impl<N: Nic> Core<N> {
         if may_hold && is_held(parts.conn) {
             return None;
         }
+        //~ Connections ask again when something has changed: -> `if false {`;
+        //~   after_ten_minutes_the_larger_mtu_is_tried_again
         if parts.conn.path_epoch != paths.epoch() {
             ask_again(paths, endpoint, &mut parts, now);
         }
@@ -135,6 +127,7 @@ impl<N: Nic> Core<N> {
         // Without a buffer the segment counts as lost, and the protocol repeats it.
         let draft = writer.begin(nic, &mut endpoint.counters, &path, plan);
         match draft.and_then(|draft| fill(draft, &path, plan, parts)) {
+            //~ An ACK that could not be built is owed again: -> `None => {}`; an_ack_that_found_no_buffer_is_sent_later
             None => self.unsent(slot, now),
             Some(frame) if path.is_resolved() => {
                 self.outbox.connection(frame, &mut endpoint.counters);
@@ -162,6 +155,7 @@ impl<N: Nic> Core<N> {
     /// The first SYN of a connection, unless its neighbour is to be found first.
     #[cold]
     fn ask_opening(&mut self, slot: Slot, now: Instant) -> Asked {
+        //~ A first SYN waits for its neighbour: -> `if false {`; every_syn_leaves_when_the_neighbor_has_answered
         if self.holds(slot, now) {
             return Asked::Done;
         }
@@ -200,6 +194,7 @@ impl<N: Nic> Core<N> {
             return;
         };
         if conn.tcb.state() == State::TimeWait {
+            //~ A connection in TIME-WAIT becomes a record; time_wait::it_ends_after_2msl
             self.linger(hosted, slot, now);
         } else if conn.tcb.is_finished() {
             let reason = conn.tcb.close_reason().unwrap_or(CloseReason::Graceful);
@@ -280,11 +275,17 @@ fn fill<N: Nic>(
 fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
     let (vlan, local) = config.locals.locate(conn.key.local())?;
     let dst = match conn.link {
+        //~ A neighbour not heard for 30 s is looked for:
+        //~   `if TickMs::at(now).since(link.heard_at) < CONFIRMED_MS => link.mac` -> `if true => link.mac`;
+        //~   who_was_not_heard_for_30_s_is_looked_for
         Some(link) if TickMs::at(now).since(link.heard_at) < CONFIRMED_MS => link.mac,
         // Nobody to ask: the way on which its frames came is the only one that is known.
         Some(link) if config.next_hop(conn.key.remote()).is_none() => link.mac,
         _ => MacAddr::ZERO,
     };
+    //~ A connection sends in its VLAN, also after it was parked:
+    //~   -> `let vlan = vlan.tag().filter(|_| conn.link.is_some());`;
+    //~   after_a_minute_parked_the_fin_goes_out_in_the_vlan
     let vlan = vlan.tag();
     let mut path = Path {
         key: conn.key,
@@ -308,102 +309,7 @@ fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
     if conn.tcb.is_opening() {
         path.route.dst = MacAddr::ZERO;
     } else {
+        //~ A timeout makes a neighbour doubtful; missing_progress_finds_a_neighbour_that_moved
         path.is_doubtful = path.is_resolved();
-    }
-}
-
-/// The timer stage of open connections.
-impl<N: Nic> Core<N> {
-    /// Lets the deadlines of connections pass, bounded per turn.
-    #[inline]
-    pub(super) fn run_connection_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
-        for _ in 0..TIMERS_PER_TURN {
-            match self.conns.pop_fired(now) {
-                Some(Fired::Slot(slot)) => self.on_timer(hosted, slot, now),
-                Some(Fired::App { handle }) => self.app_timer(hosted, handle, now),
-                None => break,
-            }
-        }
-        if self.conns.has_soft_errors() {
-            self.tell_soft_errors(hosted, now);
-        }
-        self.relieve_pressure(hosted, now);
-        self.feed_starved(hosted, now);
-        self.serve_waiting(hosted, now);
-        self.expire_time_waits(now);
-    }
-
-    fn on_timer<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
-        let Some(mut parts) = self.conns.parts(slot) else {
-            return;
-        };
-        match parts.conn.tcb.deadline() {
-            Some(deadline) if deadline > now => self.conns.fire_by(slot, deadline),
-            Some(_) => {
-                let events = {
-                    let (tcb, mut env) = parts.protocol(&self.endpoint.profiles, now);
-                    tcb.on_timer(&mut env)
-                };
-                self.conns.mark_dirty(slot);
-                if events.has(Events::BLACK_HOLE) {
-                    self.on_black_hole(slot, now);
-                }
-                if events.has(Events::CLOSED) {
-                    self.settle(hosted, slot, now);
-                }
-            }
-            None if is_held(parts.conn) => parts.mark_dirty(),
-            None => self.park(slot, now),
-        }
-    }
-
-    /// A connection that has been idle long enough comes to rest; one that can't is asked again later.
-    fn park(&mut self, slot: Slot, now: Instant) {
-        let park_after = self.endpoint.config.park_after;
-        let Some(conn) = self.conns.get(slot) else {
-            return;
-        };
-        // Who waits for room would not hear of it at rest, and no record at rest knows of a cork.
-        let is_busy = !conn.tx.is_empty() || !conn.rx.is_empty() || !conn.kept.is_empty();
-        let keeps_awake = conn.has(Conn::WANTS_ROOM | Conn::CORKED);
-        if !conn.has(Conn::ANNOUNCED) || keeps_awake || is_busy {
-            return;
-        }
-        let idle = Duration::from_millis(conn.tcb.idle_ms(now).into());
-        let has_gaps = conn.tcb.has_gaps();
-        let rests_after = if has_gaps {
-            park_after.max(GAP_LIMIT)
-        } else {
-            park_after
-        };
-        if idle < rests_after {
-            return self.conns.fire_by(slot, now + (rests_after - idle));
-        }
-        if has_gaps {
-            self.prune_ahead(slot);
-        }
-        let Some(parts) = self.conns.parts(slot) else {
-            return;
-        };
-        let conn = parts.conn;
-        let env = Env {
-            now,
-            settings: self.endpoint.profiles.get(conn.profile),
-            counters: parts.counters,
-        };
-        let Some(rest) = conn.tcb.rest(&env) else {
-            return;
-        };
-        let (found, hash) = (conn.found, conn.hash);
-        let open = self.endpoint.table.open(found);
-        let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
-        let parked = Parked::from_rest(&rest, listener, conn.profile);
-        if self.endpoint.table.park(found, hash, &parked).is_ok() {
-            self.confirm_path(slot);
-            let outbox = &mut self.outbox;
-            self.conns.remove(slot, |frame| outbox.free(frame));
-            self.endpoint.counters.bump(Counter::ConnectionsParked);
-        }
-        // Without a free record it stays open, and idle.
     }
 }

@@ -21,6 +21,8 @@ impl<N: Nic> Core<N> {
             return;
         };
         let (tcb, mut env) = parts.protocol(&self.endpoint.profiles, now);
+        //~ Only a quote of data in flight lowers the MTU: -> `if false {`;
+        //~   only_a_quote_of_data_in_flight_lowers_and_nothing_raises
         if !tcb.quotes_flight(quote.seq, &mut env) {
             return;
         }
@@ -62,13 +64,14 @@ impl<N: Nic> Core<N> {
     /// Lets lowered MTUs end whose time is over.
     #[inline]
     pub(super) fn run_paths(&mut self, now: Instant) {
+        //~ A lowered MTU ends: -> `let _ = now; let ended = 0;`; after_ten_minutes_the_larger_mtu_is_tried_again
         let ended = self.paths.expire(now);
         if ended > 0 {
             self.endpoint.counters.add(Counter::PathMtuExpired, ended);
         }
     }
 
-    /// A connection comes to rest: where its peer was heard from last is remembered for when it wakes.
+    /// A connection parks: where its peer was heard from last is remembered for when it is unparked.
     pub(super) fn confirm_path(&mut self, slot: Slot) {
         if let Some(conn) = self.conns.get(slot)
             && let Some(link) = conn.link

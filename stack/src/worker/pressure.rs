@@ -15,6 +15,8 @@ impl<N: Nic> Core<N> {
     /// Once per turn.
     #[inline]
     pub(super) fn relieve_pressure<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        //~ A connection that stands still gives way: -> `if !self.pressure.is_calm(&mut self.conns) && false {`;
+        //~   who_takes_nothing_gives_way_when_others_wait_for_places
         if !self.pressure.is_calm(&mut self.conns) {
             self.let_give_way(hosted, now);
         }

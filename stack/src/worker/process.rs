@@ -1,4 +1,4 @@
-//! The process stage: each frame in arrival order meets its record and becomes a reply or goes. And the timer stage.
+//! The process stage: each frame in arrival order meets its record and becomes a reply or goes.
 //!
 //! It must never reorder frames, and never write into a frame that somebody else may read.
 
@@ -7,15 +7,12 @@ use super::classify::{Lane, Meta};
 use super::endpoint::EndpointVerdict;
 use super::handoff::Message;
 use super::reply::{turn_around, turn_around_plain};
-use super::{Core, Scratch, neighborhood};
+use super::{Core, Scratch};
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use crate::tcp::reset::Reset;
 use crate::time::Instant;
 use crate::worker::app::App;
-
-/// Embryos looked at by timer per turn at most.
-const TIMER_BUDGET: u32 = 32;
 
 /// Bytes that are enough for every header that a reply is made from: link with tag, the longest IPv4 header or IPv6
 /// with the extension headers that we walk, and a TCP header.
@@ -174,19 +171,5 @@ impl<N: Nic> Core<N> {
             }
             None => self.endpoint.counters.bump(Counter::TxNoBuffer),
         }
-    }
-
-    /// The timer stage: what is due by time, bounded per turn. What it makes leaves at the end of this turn.
-    #[inline]
-    pub(super) fn run_timers<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
-        let mut budget = TIMER_BUDGET;
-        while self.outbox.connection_room() > neighborhood::FRAMES_PER_RESOLUTION
-            && let Some((key, dst, reply)) = self.endpoint.due_syn_ack(now, &mut budget)
-        {
-            self.originate(&key, dst, &reply);
-        }
-        self.run_neighborhood(now);
-        self.run_paths(now);
-        self.run_connection_timers(hosted, now);
     }
 }

@@ -37,6 +37,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     #[must_use]
     pub fn read_exact(&mut self, conn: ConnId, into: &mut [u8]) -> bool {
         if (self.unread_len(conn) as usize) < into.len() {
+            //~ A length is read whole or not at all; an_exact_length_is_read_whole_or_not_at_all
             return false;
         }
         let filled = self.peek_into(conn, into);
@@ -63,6 +64,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
                 self.consume(conn, filled as u32);
                 Line::Whole(len)
             }
+            //~ A line waits for its end; a_line_is_read_over_frames_once_its_end_has_come
             None if seen < limit => Line::Partial,
             _ => Line::TooLong,
         }
@@ -71,7 +73,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// Shows what waits to be read, frame by frame, until `see` has enough.
     fn visit_unread(&self, conn: ConnId, see: impl FnMut(&[u8]) -> bool) {
         let conns = &self.core.conns;
-        if let Some(conn) = self.awake_slot(conn).and_then(|slot| conns.get(slot)) {
+        if let Some(conn) = self.open_slot(conn).and_then(|slot| conns.get(slot)) {
             conn.rx.visit(&conns.chunks, see);
         }
     }

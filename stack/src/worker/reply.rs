@@ -1,19 +1,21 @@
-//! Turns a received frame into its own answer: addresses swapped, IP and TCP headers written fresh, in place.
+//! Turns a received frame into its own answer, in place: addresses swapped, IP and TCP headers written fresh by
+//! `worker/segment_headers.rs`.
 //!
 //! It must never read what it has already overwritten, and never keep a byte of the received segment behind the headers.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::FromBytes;
 
-use crate::nic::{Caps, Frame, IpVersion, TxRequest};
+use crate::nic::{Caps, Frame, IpVersion};
 use crate::seq::SeqNum;
 use crate::tcp::reset::Reset;
-use crate::wire::checksum::{self, Sum};
+use crate::tcp::segment::{SegmentOptions, SendPlan};
+use crate::wire::checksum::Sum;
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::kind;
-use crate::wire::{U16, U32, ethernet, ip_protocol, ipv4, ipv6, tcp};
-
-/// Bytes of the longest option block that a reply carries: MSS (4), timestamps (10 + 2 NOP), window scale (3 + 1 NOP).
-pub const MAX_OPTIONS_LEN: usize = 20;
+use crate::wire::tcp_options::Timestamps;
+use crate::wire::{ethernet, tcp};
+use crate::worker::segment_headers::{
+    Content, Offload, SegmentHeaders, TcpFields, ip_header_len, write_options,
+};
 
 /// Where the headers of a frame start: the same frame is parsed once and never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +24,6 @@ pub struct Layout {
     pub ip: IpVersion,
     /// Bytes before the IP header: 14, or 18 with one 802.1Q tag.
     pub l3_offset: u8,
-}
-
-impl Layout {
-    fn ip_header_len(self) -> usize {
-        match self.ip {
-            IpVersion::V4 => ipv4::HEADER_LEN,
-            IpVersion::V6 => ipv6::HEADER_LEN,
-        }
-    }
 }
 
 /// The ports of a received segment. Passed along, because the bytes that held them may lie where the reply is shorter.
@@ -59,6 +52,10 @@ pub struct ReplyOptions {
 const HAS_MSS: u8 = 1;
 const HAS_WINDOW_SCALE: u8 = 2;
 const HAS_TIMESTAMPS: u8 = 4;
+const ALL_OPTIONS: u8 = HAS_MSS | HAS_WINDOW_SCALE | HAS_TIMESTAMPS;
+const NO_OPTIONS: u8 = 0;
+/// The options of a reply are known only when it is written.
+const SOME_OPTIONS: u8 = u8::MAX;
 
 impl ReplyOptions {
     /// No option.
@@ -118,86 +115,31 @@ impl ReplyOptions {
     }
 
     #[inline]
-    const fn has(&self, option: u8) -> bool {
-        self.present & option != 0
-    }
-
-    #[inline]
     fn is_none(&self) -> bool {
         self.present == 0
-    }
-
-    /// Bytes that they take: a multiple of four up to [`MAX_OPTIONS_LEN`].
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        let words = usize::from(self.has(HAS_MSS))
-            + 3 * usize::from(self.has(HAS_TIMESTAMPS))
-            + usize::from(self.has(HAS_WINDOW_SCALE));
-        words * 4
     }
 
     /// What nearly every SYN-ACK carries: MSS, timestamps and window scale.
     #[inline(always)]
     fn is_full(&self) -> bool {
-        self.present == HAS_MSS | HAS_WINDOW_SCALE | HAS_TIMESTAMPS
+        self.present == ALL_OPTIONS
     }
 
-    /// As [`ReplyOptions::write`], for options that are full.
+    /// Those of `present` as any segment has them. What is known of `present` when compiling is known of the result.
     #[inline(always)]
-    fn write_all(&self, into: &mut [u8]) -> Option<Sum> {
-        let words = [
-            self.mss_word(),
-            TIMESTAMPS_WORD,
-            self.tsval.to_be_bytes(),
-            self.tsecr.to_be_bytes(),
-            self.window_scale_word(),
-        ];
-        let (into, _) = into.split_first_chunk_mut::<MAX_OPTIONS_LEN>()?;
-        let mut sum = Sum::ZERO;
-        for (into, word) in into.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            *into = word;
-            sum = sum + Sum::bytes4(word);
+    fn segment_options(&self, present: u8) -> SegmentOptions {
+        let has = |option| present & option != 0;
+        SegmentOptions {
+            timestamps: has(HAS_TIMESTAMPS).then_some(Timestamps {
+                tsval: self.tsval,
+                tsecr: self.tsecr,
+            }),
+            mss: has(HAS_MSS).then_some(self.mss),
+            window_scale: has(HAS_WINDOW_SCALE).then_some(self.window_scale),
+            sack_permitted: false,
         }
-        Some(sum)
-    }
-
-    /// Writes them into the first [`ReplyOptions::len`] bytes of `into` and returns their sum, or `None` when `into` is
-    /// shorter. Padding is NOPs in front, so that every word is whole (RFC 7323 appendix A).
-    pub(super) fn write(&self, into: &mut [u8]) -> Option<Sum> {
-        let (words, _) = into.as_chunks_mut::<4>();
-        let mut words = words.iter_mut();
-        let mut sum = Sum::ZERO;
-        let mut put = |word: [u8; 4]| {
-            *words.next()? = word;
-            sum = sum + Sum::bytes4(word);
-            Some(())
-        };
-        if self.has(HAS_MSS) {
-            put(self.mss_word())?;
-        }
-        if self.has(HAS_TIMESTAMPS) {
-            put(TIMESTAMPS_WORD)?;
-            put(self.tsval.to_be_bytes())?;
-            put(self.tsecr.to_be_bytes())?;
-        }
-        if self.has(HAS_WINDOW_SCALE) {
-            put(self.window_scale_word())?;
-        }
-        Some(sum)
-    }
-
-    const fn mss_word(&self) -> [u8; 4] {
-        let [high, low] = self.mss.to_be_bytes();
-        [kind::MSS, 4, high, low]
-    }
-
-    const fn window_scale_word(&self) -> [u8; 4] {
-        [kind::NOP, kind::WINDOW_SCALE, 3, self.window_scale]
     }
 }
-
-/// What stands before TSval and TSecr (RFC 7323 appendix A).
-pub(super) const TIMESTAMPS_WORD: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
 /// A segment that answers another one without payload of its own. The order of the fields matters as in [`ReplyOptions`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -228,36 +170,27 @@ impl From<Reset> for TcpReply {
     }
 }
 
-/// Why a reply could not be written into a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotWritable;
-
-/// Which checksums the NIC fills in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Offload {
-    pub(super) ipv4: bool,
-    pub(super) tcp: bool,
-}
-
-impl Offload {
-    #[inline(always)]
-    pub(super) const fn of(caps: &Caps) -> Self {
+impl From<&TcpReply> for SendPlan {
+    fn from(reply: &TcpReply) -> Self {
         Self {
-            ipv4: caps.tx_ipv4_checksum,
-            tcp: caps.tx_tcp_checksum,
+            seq: reply.seq,
+            ack: reply.ack,
+            flags: reply.flags,
+            window: reply.window,
+            options: reply.options.segment_options(reply.options.present),
+            ..Self::default()
         }
     }
 }
+
+/// Why a reply could not be written into a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotWritable;
 
 /// The layout of nearly every frame: IPv4 right behind an untagged link header.
 const PLAIN_V4: Layout = Layout {
     ip: IpVersion::V4,
     l3_offset: ethernet::HEADER_LEN as u8,
-};
-
-const NO_OFFLOAD: Offload = Offload {
-    ipv4: false,
-    tcp: false,
 };
 
 /// [`turn_around`] for the common cases: plain IPv4, no offload, no option or all of them; compiled with these as
@@ -271,14 +204,15 @@ pub(super) fn turn_around_plain<F: Frame>(
     ttl: u8,
     caps: &Caps,
 ) -> bool {
-    if layout != PLAIN_V4 || Offload::of(caps) != NO_OFFLOAD {
+    if layout != PLAIN_V4 || Offload::of(caps) != Offload::NONE {
         return false;
     }
     if reply.options.is_none() {
-        write_reply::<F, NO_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, NO_OFFLOAD).is_ok()
+        write_reply::<F, NO_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, Offload::NONE).is_ok()
     } else {
         reply.options.is_full()
-            && write_reply::<F, ALL_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, NO_OFFLOAD).is_ok()
+            && write_reply::<F, ALL_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, Offload::NONE)
+                .is_ok()
     }
 }
 
@@ -297,10 +231,42 @@ pub(super) fn turn_around<F: Frame>(
     write_reply::<F, SOME_OPTIONS>(frame, layout, ports, reply, ttl, Offload::of(caps))
 }
 
-/// How much of [`ReplyOptions`] is known when compiling.
-const NO_OPTIONS: u8 = 0;
-const ALL_OPTIONS: u8 = 1;
-const SOME_OPTIONS: u8 = 2;
+/// A reply to the sender of a segment. `OPTIONS`: which options it has, where that is known when compiling.
+struct Answer<'a, const OPTIONS: u8> {
+    ports: Ports,
+    reply: &'a TcpReply,
+}
+
+impl<const OPTIONS: u8> Answer<'_, OPTIONS> {
+    #[inline(always)]
+    fn options(&self) -> SegmentOptions {
+        let options = &self.reply.options;
+        options.segment_options(match OPTIONS {
+            SOME_OPTIONS => options.present,
+            known => known,
+        })
+    }
+}
+
+impl<const OPTIONS: u8> Content for Answer<'_, OPTIONS> {
+    #[inline(always)]
+    fn fields(&self) -> TcpFields {
+        TcpFields {
+            src_port: self.ports.local,
+            dst_port: self.ports.remote,
+            seq: self.reply.seq,
+            ack: self.reply.ack,
+            flags: self.reply.flags,
+            window: self.reply.window,
+            urgent: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
+        write_options(&self.options(), into)
+    }
+}
 
 #[inline(always)]
 fn write_reply<F: Frame, const OPTIONS: u8>(
@@ -311,32 +277,30 @@ fn write_reply<F: Frame, const OPTIONS: u8>(
     ttl: u8,
     offload: Offload,
 ) -> Result<(), NotWritable> {
-    let options_len = match OPTIONS {
-        NO_OPTIONS => 0,
-        ALL_OPTIONS => MAX_OPTIONS_LEN,
-        _ => reply.options.len(),
-    };
-    let tcp_len = tcp::HEADER_LEN + options_len;
+    let content = Answer::<OPTIONS> { ports, reply };
+    let options_len = content.options().padded_len();
+    let segment_len = tcp::HEADER_LEN + options_len;
     let l3 = usize::from(layout.l3_offset);
     frame
-        .set_len(l3 + layout.ip_header_len() + tcp_len)
+        .set_len(l3 + ip_header_len(layout.ip) + segment_len)
         .map_err(|_| NotWritable)?;
     let bytes = frame.bytes_mut().ok_or(NotWritable)?;
     let (link, packet) = bytes.split_at_mut_checked(l3).ok_or(NotWritable)?;
     swap_macs(link)?;
+    let headers = SegmentHeaders {
+        content,
+        options_len,
+        segment_len: segment_len as u16,
+        payload: Sum::ZERO,
+        ttl,
+        offload,
+    };
     match layout.ip {
-        IpVersion::V4 => write_v4::<OPTIONS>(packet, ports, reply, options_len, ttl, offload),
-        IpVersion::V6 => write_v6::<OPTIONS>(packet, ports, reply, options_len, ttl, offload),
+        IpVersion::V4 => headers.write_v4(packet, |asks| (asks.dst, asks.src)),
+        IpVersion::V6 => headers.write_v6(packet, |asks| (asks.dst, asks.src)),
     }
     .ok_or(NotWritable)?;
-    let ipv4_checksum = layout.ip == IpVersion::V4 && offload.ipv4;
-    frame.request((offload.tcp || ipv4_checksum).then_some(TxRequest {
-        ip: layout.ip,
-        l2_len: layout.l3_offset,
-        l3_len: layout.ip_header_len() as u16,
-        ipv4_checksum,
-        tcp_checksum: offload.tcp,
-    }));
+    frame.request(offload.request(layout.ip, l3));
     Ok(())
 }
 
@@ -345,143 +309,4 @@ fn swap_macs(link: &mut [u8]) -> Result<(), NotWritable> {
     let (header, _) = ethernet::Header::mut_from_prefix(link).map_err(|_| NotWritable)?;
     core::mem::swap(&mut header.dst, &mut header.src);
     Ok(())
-}
-
-#[inline(always)]
-fn write_v4<const OPTIONS: u8>(
-    packet: &mut [u8],
-    ports: Ports,
-    reply: &TcpReply,
-    options_len: usize,
-    ttl: u8,
-    offload: Offload,
-) -> Option<()> {
-    let (headers, rest) = TcpIpv4::mut_from_prefix(packet).ok()?;
-    let (src, dst) = (headers.ip.dst, headers.ip.src);
-    let tcp_len = (tcp::HEADER_LEN + options_len) as u16;
-    let total_len = ipv4::HEADER_LEN as u16 + tcp_len;
-    let addresses = Sum::bytes4(src) + Sum::bytes4(dst);
-    headers.ip = ipv4_header(src, dst, addresses, total_len, ttl, offload.ipv4);
-    let pseudo = addresses + Sum::word(u16::from(ip_protocol::TCP)) + Sum::word(tcp_len);
-    let sum = pseudo + write_options::<OPTIONS>(&reply.options, rest)?;
-    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, offload);
-    Some(())
-}
-
-/// The IPv4 header of a segment of ours. `addresses` is the sum of both; with `offload` the NIC fills in the checksum.
-#[inline(always)]
-pub(super) fn ipv4_header(
-    src: [u8; 4],
-    dst: [u8; 4],
-    addresses: Sum,
-    total_len: u16,
-    ttl: u8,
-    offload: bool,
-) -> ipv4::Header {
-    let sum = addresses
-        + Sum::word(u16::from_be_bytes([ipv4::VERSION_IHL_PLAIN, 0]))
-        + Sum::word(total_len)
-        + Sum::word(ipv4::DONT_FRAGMENT)
-        + Sum::word(u16::from_be_bytes([ttl, ip_protocol::TCP]));
-    ipv4::Header {
-        version_ihl: ipv4::VERSION_IHL_PLAIN,
-        dscp_ecn: 0,
-        total_len: U16::new(total_len),
-        // An atomic datagram (RFC 6864 §4.1): never fragmented, so its identification means nothing.
-        ident: U16::ZERO,
-        flags_fragment: U16::new(ipv4::DONT_FRAGMENT),
-        ttl,
-        protocol: ip_protocol::TCP,
-        checksum: if offload { U16::ZERO } else { sum.finish() },
-        src,
-        dst,
-    }
-}
-
-#[inline(always)]
-fn write_v6<const OPTIONS: u8>(
-    packet: &mut [u8],
-    ports: Ports,
-    reply: &TcpReply,
-    options_len: usize,
-    ttl: u8,
-    offload: Offload,
-) -> Option<()> {
-    let (headers, rest) = TcpIpv6::mut_from_prefix(packet).ok()?;
-    let (src, dst) = (headers.ip.dst, headers.ip.src);
-    let tcp_len = (tcp::HEADER_LEN + options_len) as u16;
-    headers.ip = ipv6::Header {
-        version_class_flow: U32::new(6 << 28),
-        payload_len: U16::new(tcp_len),
-        next_header: ip_protocol::TCP,
-        hop_limit: ttl,
-        src,
-        dst,
-    };
-    let pseudo = checksum::pseudo_v6(&src, &dst, ip_protocol::TCP, u32::from(tcp_len));
-    let sum = pseudo + write_options::<OPTIONS>(&reply.options, rest)?;
-    headers.tcp = tcp_header(ports, reply, options_len, pseudo, sum, offload);
-    Some(())
-}
-
-#[inline(always)]
-fn write_options<const OPTIONS: u8>(options: &ReplyOptions, into: &mut [u8]) -> Option<Sum> {
-    match OPTIONS {
-        NO_OPTIONS => Some(Sum::ZERO),
-        ALL_OPTIONS => options.write_all(into),
-        _ => options.write(into),
-    }
-}
-
-/// The TCP header of a reply. Its checksum is summed from the values, not from the bytes: words that were just written in
-/// parts can't be forwarded to a wider load, and waiting for that cost 40 % of the whole reply.
-#[inline(always)]
-fn tcp_header(
-    ports: Ports,
-    reply: &TcpReply,
-    options_len: usize,
-    pseudo: Sum,
-    pseudo_and_options: Sum,
-    offload: Offload,
-) -> tcp::Header {
-    let data_offset = tcp::Header::data_offset_for(tcp::HEADER_LEN + options_len);
-    let checksum = if offload.tcp {
-        pseudo.folded()
-    } else {
-        let sum = pseudo_and_options
-            + Sum::word(ports.local)
-            + Sum::word(ports.remote)
-            + Sum::bytes4(reply.seq.0.to_be_bytes())
-            + Sum::bytes4(reply.ack.0.to_be_bytes())
-            + Sum::word(u16::from_be_bytes([data_offset, reply.flags.0]))
-            + Sum::word(reply.window);
-        sum.finish()
-    };
-    tcp::Header {
-        src_port: U16::new(ports.local),
-        dst_port: U16::new(ports.remote),
-        seq: U32::new(reply.seq.0),
-        ack: U32::new(reply.ack.0),
-        data_offset,
-        flags: reply.flags,
-        window: U16::new(reply.window),
-        checksum,
-        urgent: U16::ZERO,
-    }
-}
-
-/// The headers of a segment behind the link header.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-pub(super) struct TcpIpv4 {
-    pub(super) ip: ipv4::Header,
-    pub(super) tcp: tcp::Header,
-}
-
-/// The headers of a segment behind the link header.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-pub(super) struct TcpIpv6 {
-    pub(super) ip: ipv6::Header,
-    pub(super) tcp: tcp::Header,
 }

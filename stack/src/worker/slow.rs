@@ -89,6 +89,8 @@ impl<N: Nic> Core<N> {
         }
         let target = packet.target_addr().into();
         let for_us = self.endpoint.config.locals.find(vlan, target).is_some();
+        //~ ARP from another VLAN speaks of another neighbour: `on_arp(packet, vlan, for_us, now)`
+        //~   -> `on_arp(packet, VlanId(5), for_us, now)`; the_neighbor_is_asked_for_in_the_vlan_and_answers_from_there
         let resolved = self.neighborhood.on_arp(packet, vlan, for_us, now);
         self.release(resolved, now);
         match (packet.is_request(), for_us) {
@@ -141,6 +143,8 @@ impl<N: Nic> Core<N> {
         // IPv4.
         let vlan = parsed.link.vlan_id();
         let to_us = locals.find(vlan, dst).is_some();
+        //~ Pings to groups that we aren't in get no answer: `if locals.is_member(dst)` -> `if dst.is_multicast()`;
+        //~   echo_to_a_group_that_we_are_not_in_is_not_answered
         let to_group = matches!(dst, IpAddr::V6(dst) if locals.is_member(dst));
         if is_echo_request {
             return if to_us || to_group {
@@ -185,6 +189,8 @@ impl<N: Nic> Core<N> {
         let silent = config.closed == ClosedPolicy::Drop
             && matches!(problem, Problem::Port | Problem::Protocol);
         let on_link = link.dst == self.mac || link.dst.is_multicast();
+        //~ Closed ports that are silent are so for all protocols: `if silent || ` -> `if `;
+        //~   closed_ports_that_are_silent_are_so_for_all_protocols
         if silent || !on_link || src == dst || config.is_broadcast(src) {
             return None;
         }

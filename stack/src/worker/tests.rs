@@ -9,7 +9,7 @@
 
 mod answer;
 mod host;
-mod probe;
+mod puppet;
 
 mod accepting;
 mod allowed_sources;
@@ -31,6 +31,7 @@ mod neighbors;
 mod notices;
 mod offloads;
 mod packets;
+mod parked;
 mod paths;
 mod pressure;
 mod profiles;
@@ -38,7 +39,6 @@ mod random;
 mod reading;
 mod reports;
 mod reset_rules;
-mod rest;
 mod retransmission;
 mod several;
 mod states;
@@ -46,5 +46,5 @@ mod time_wait;
 mod timers;
 mod truncation;
 mod tx_refusal;
+mod unparking;
 mod vlans;
-mod waking;

@@ -41,6 +41,8 @@ impl<N: Nic> Core<N> {
             && let Some(oldest) = table.oldest_time_wait(found.entry().is_v6())
             && let Some(key) = table.key(oldest)
         {
+            //~ Without a free record of TIME-WAIT the oldest is recycled: -> `let _ = key;`;
+            //~   without_a_record_the_oldest_of_its_family_is_recycled
             table.remove(oldest, self.endpoint.hasher.hash(&key));
             self.endpoint.counters.bump(Counter::TimeWaitRecycled);
             lingered = table.linger(found, hash, &record, ends_at);
@@ -88,14 +90,20 @@ impl<N: Nic> Core<N> {
         if matches!(step, TimeWaitStep::Reopen { .. })
             && self.endpoint.listener_of(&meta.key).is_none()
         {
+            //~ A newer SYN at a port without a listener draws an ACK;
+            //~   a_newer_syn_at_a_port_without_a_listener_draws_an_ack_within_the_limit
             step = time_wait.refuse_syn(&segment, &mut env);
         }
         if let Some(place) = self.endpoint.table.time_wait_mut(found) {
+            //~ A record of TIME-WAIT keeps the limit of its ACKs: -> `let _ = place;`;
+            //~   a_reset_ends_it_and_strangers_are_challenged_within_the_limit
             *place = TimeWait::from_tcp(&time_wait, record.profile);
         }
         if time_wait.deadline != before
             && let Some(at) = time_wait.deadline.instant()
         {
+            //~ The FIN again starts the record's 2 MSL over: -> `let _ = at;`;
+            //~   the_fin_again_is_acknowledged_and_begins_2msl_anew
             self.endpoint.table.restart_time_wait(found, at);
         }
         match step {
@@ -137,6 +145,7 @@ impl<N: Nic> Core<N> {
     /// The timer stage of TIME-WAIT: 2 MSL are over.
     #[inline]
     pub(super) fn expire_time_waits(&mut self, now: Instant) {
+        //~ The worker ends records of TIME-WAIT that are due: -> `if false {`; time_wait::it_ends_after_2msl
         if self.endpoint.table.due_time_waits(now).next().is_some() {
             self.expire_due_time_waits(now);
         }

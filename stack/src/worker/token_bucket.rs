@@ -45,9 +45,12 @@ impl TokenBucket {
         if self.cost_ns == 0 {
             return false;
         }
+        //~ ICMP errors save up no more than a burst: `self.paid_until.as_ns().max(now.as_ns())`
+        //~   -> `self.paid_until.as_ns()`; a_small_burst_and_then_the_rate
         let paid_ns = self.paid_until.as_ns().max(now.as_ns()) + self.cost_ns;
         let admitted = paid_ns <= now.as_ns() + self.burst_ns;
         if admitted {
+            //~ ICMP errors keep to their rate; three_thousand_in_an_eighth_of_a_second_draw_its_share_and_a_burst
             self.paid_until = Instant::from_ns(paid_ns);
         }
         admitted

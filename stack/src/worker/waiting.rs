@@ -1,8 +1,8 @@
-//! [`Waiting`]: connections at rest whose app wants something of them for which no open record was free, and those that it
+//! [`Waiting`]: parked connections whose app wants something of them for which no open record was free, and those that it
 //! has aborted.
 //!
 //! It must never forget a command, and never hold a connection twice for long: each line is as long as there are records
-//! of connections at rest.
+//! of parked connections.
 
 use std::collections::VecDeque;
 
@@ -58,7 +58,7 @@ impl Line {
 }
 
 impl Waiting {
-    /// Empty lines for so many connections at rest.
+    /// Empty lines for so many parked connections.
     pub(super) fn new(parked: Records) -> Self {
         let (v4, v6) = (parked.v4.into(), parked.v6.into());
         Self {
@@ -74,7 +74,7 @@ impl Waiting {
     }
 }
 
-/// The record of a connection at rest of which its app wants something, and what.
+/// The record of a parked connection of which its app wants something, and what.
 fn work_of(table: &ConnTable, id: ConnId) -> Option<(Found, ConnFlags)> {
     let found = table.resolve(id)?;
     let flags = table.parked(found)?.flags;
@@ -82,14 +82,16 @@ fn work_of(table: &ConnTable, id: ConnId) -> Option<(Found, ConnFlags)> {
 }
 
 impl<N: Nic> Core<N> {
-    /// Lets `ask` note in the record of a connection at rest what is to be done; it is done when that can be.
+    /// Lets `ask` note in the record of a parked connection what is to be done; it is done when that can be.
     pub(super) fn remember(&mut self, id: ConnId, ask: impl FnOnce(ConnFlags) -> ConnFlags) {
         self.note(id, |parked| parked.flags = ask(parked.flags));
     }
 
-    /// Another profile for a connection at rest.
-    pub(super) fn set_profile_at_rest(&mut self, id: ConnId, profile: ProfileId) {
+    /// Another profile for a parked connection.
+    pub(super) fn set_parked_profile(&mut self, id: ConnId, profile: ProfileId) {
         let keepalive = self.endpoint.profiles.get(profile).profile.keepalive;
+        //~ A parked connection takes a profile: `parked.set_profile(profile, keepalive)`
+        //~   -> `{ let _ = (parked, keepalive); }`; a_profile_is_taken_while_parked
         self.note(id, |parked| parked.set_profile(profile, keepalive));
     }
 
@@ -133,7 +135,7 @@ impl<N: Nic> Core<N> {
         if self.waiting.len() > 0 {
             self.reset_aborted(hosted, now);
             for family in [0, 1] {
-                self.wake_waiting(hosted, family, now);
+                self.unpark_waiting(hosted, family, now);
             }
         }
     }
@@ -150,13 +152,15 @@ impl<N: Nic> Core<N> {
             if let Some((found, flags)) = work_of(&self.endpoint.table, id)
                 && flags.end_due() == Some(EndDue::Abort)
             {
-                self.abort_at_rest(hosted, id, found, now);
+                //~ Aborting a parked connection takes no record: -> `let _ = (found, id);`;
+                //~   without_a_record_abort_resets_all_the_same
+                self.abort_parked(hosted, id, found, now);
             }
         }
     }
 
-    /// A connection at rest ends by a reset. It needn't wake for that, so no lack of records can keep it alive.
-    fn abort_at_rest<A: App>(
+    /// A parked connection ends by a reset. It needn't be unparked for that, so no lack of records can keep it alive.
+    fn abort_parked<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         id: ConnId,
@@ -180,15 +184,15 @@ impl<N: Nic> Core<N> {
         let hash = self.endpoint.hasher.hash(&key);
         self.keep_info(id, CloseReason::Aborted, now);
         self.endpoint.table.remove(found, hash);
-        self.conns.counters.rest_aborted();
+        self.conns.counters.parked_aborted();
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
         self.originate_resolved(&key, &reset, now);
         self.closed(hosted, id, CloseReason::Aborted, now);
-        self.last_rested = None;
+        self.last_parked = None;
     }
 
     #[cold]
-    fn wake_waiting<A: App>(&mut self, hosted: &mut Hosted<A>, family: usize, now: Instant) {
+    fn unpark_waiting<A: App>(&mut self, hosted: &mut Hosted<A>, family: usize, now: Instant) {
         for _ in 0..PER_TURN {
             let Some(&id) = self.waiting.for_record[family].names.front() else {
                 return;
@@ -197,7 +201,7 @@ impl<N: Nic> Core<N> {
                 && let Some(key) = self.endpoint.table.key(found)
             {
                 let hash = self.endpoint.hasher.hash(&key);
-                match self.opening(now).wake(found, hash) {
+                match self.opening(now).unpark(found, hash) {
                     Err(NoRecord) => return,
                     Ok(slot) => {
                         self.conns.mark_dirty(slot);

@@ -50,8 +50,8 @@ pub(crate) struct Score {
     pub(crate) uploaded: u64,
     /// Connections opened, answered and closed.
     pub(crate) visits: u64,
-    /// Answers on a connection that rests for longer than a neighbour's address is believed.
-    pub(crate) woken: u64,
+    /// Answers on a connection that is parked for longer than a neighbour's address is believed.
+    pub(crate) unparked: u64,
 }
 
 impl Score {
@@ -61,7 +61,7 @@ impl Score {
             ("downloaded", self.downloaded),
             ("uploaded", self.uploaded),
             ("visits", self.visits),
-            ("woken", self.woken),
+            ("unparked", self.unparked),
         ]
     }
 }
@@ -75,7 +75,7 @@ pub(crate) enum Use {
     Download,
     Upload,
     Visit,
-    Rest,
+    Park,
 }
 
 /// What both sides remember of a connection.
@@ -86,7 +86,7 @@ pub(crate) struct Talk {
     len: u64,
 }
 
-/// The app of both sides.
+/// The app of both sides. A puppet has one service; the victims of an attack use five.
 #[derive(Debug)]
 pub(crate) struct Party {
     is_client: bool,
@@ -145,7 +145,7 @@ impl Party {
             self.open(cx, CHARGEN, Use::Download);
             self.open(cx, DISCARD, Use::Upload);
         }
-        self.open(cx, ECHO, Use::Rest);
+        self.open(cx, ECHO, Use::Park);
     }
 }
 
@@ -199,7 +199,7 @@ impl App for Party {
             match talk.what {
                 Use::Echo => self.score.echoed += len as u64,
                 Use::Download => self.score.downloaded += len as u64,
-                Use::Rest => self.score.woken += len as u64 / 64,
+                Use::Park => self.score.unparked += len as u64 / 64,
                 _ => {}
             }
         }
@@ -254,7 +254,7 @@ impl App for Party {
             self.open(cx, DAYTIME, Use::Visit);
         }
         if matches!(ticks, 20 | 550) {
-            self.say(cx, Use::Rest);
+            self.say(cx, Use::Park);
         }
     }
 }

@@ -152,7 +152,7 @@ fn draw_manners(seed: u64, hosts: &[HostSpec], plans: &mut [Plan], is_calm: bool
     }
     Manners {
         // What a lost reset leaves behind, only a probe can find, or an app that loses patience. A connection with
-        // keepalive never comes to rest.
+        // keepalive never parks.
         keepalive: Random::new(!seed).hits(500_000),
         r2: Duration::from_secs(r2),
     }

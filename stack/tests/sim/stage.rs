@@ -33,8 +33,8 @@ pub(crate) struct Stage {
     pub(crate) started_at: Instant,
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) intruder: Option<Intruder>,
-    /// Segments that connections at rest refused, once judged.
-    pub(crate) refused_at_rest: u64,
+    /// Segments that parked connections refused, once judged.
+    pub(crate) refused_while_parked: u64,
     /// Segments that were refused in SYN-SENT, once judged.
     pub(crate) refused_in_syn_sent: u64,
     /// Connections that were reset because they stood still while others waited for places, once judged.
@@ -91,7 +91,7 @@ impl Stage {
             started_at: start,
             troubles: Vec::new(),
             intruder: None,
-            refused_at_rest: 0,
+            refused_while_parked: 0,
             refused_in_syn_sent: 0,
             evicted: 0,
             neighbors_evicted: 0,
@@ -340,11 +340,11 @@ impl Stage {
                 }
                 let counters = worker.counters();
                 let refused = [
-                    Counter::RestChallenged,
-                    Counter::RestChallengeLimited,
-                    Counter::RestDropped,
+                    Counter::ParkedChallenged,
+                    Counter::ParkedChallengeLimited,
+                    Counter::ParkedDropped,
                 ];
-                self.refused_at_rest += refused
+                self.refused_while_parked += refused
                     .map(|counter| counters.get(counter))
                     .iter()
                     .sum::<u64>();

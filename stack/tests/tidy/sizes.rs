@@ -3,8 +3,6 @@
 //! It must never count tests into a file's size.
 
 use crate::tree::{Finding, Tree};
-use syn::spanned::Spanned;
-use syn::visit::{self, Visit};
 
 /// Production lines of a file at most.
 const FILE_LINES: usize = 500;
@@ -36,52 +34,18 @@ pub(crate) fn functions(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, rust) in tree.rust() {
         let code = file.code_lines();
-        let mut found = Functions::default();
-        found.visit_file(&rust.syntax);
-        for (name, first, last) in found.functions {
-            let lines = code.range(first..=last).count();
+        for function in rust.functions() {
+            let lines = code.range(function.lines.clone()).count();
             if lines > FUNCTION_LINES {
                 let fix = format!(
-                    "`{name}` has {lines} lines (at most {FUNCTION_LINES}): give its steps names"
+                    "`{}` has {lines} lines (at most {FUNCTION_LINES}): give its steps names",
+                    function.name
                 );
-                findings.push(file.finding(first, "function-size", fix));
+                findings.push(file.finding(*function.lines.start(), "function-size", fix));
             }
         }
     }
     findings
-}
-
-/// Name, first and last line of each function with a body.
-#[derive(Default)]
-struct Functions {
-    functions: Vec<(String, usize, usize)>,
-}
-
-impl Functions {
-    fn note(&mut self, signature: &syn::Signature, body: &syn::Block) {
-        let (first, last) = (signature.span().start().line, body.span().end().line);
-        self.functions
-            .push((signature.ident.to_string(), first, last));
-    }
-}
-
-impl<'a> Visit<'a> for Functions {
-    fn visit_item_fn(&mut self, function: &'a syn::ItemFn) {
-        self.note(&function.sig, &function.block);
-        visit::visit_item_fn(self, function);
-    }
-
-    fn visit_impl_item_fn(&mut self, function: &'a syn::ImplItemFn) {
-        self.note(&function.sig, &function.block);
-        visit::visit_impl_item_fn(self, function);
-    }
-
-    fn visit_trait_item_fn(&mut self, function: &'a syn::TraitItemFn) {
-        if let Some(body) = &function.default {
-            self.note(&function.sig, body);
-        }
-        visit::visit_trait_item_fn(self, function);
-    }
 }
 
 #[test]

@@ -54,6 +54,20 @@ impl Rust {
     pub(crate) fn is_test_line(&self, line: usize) -> bool {
         self.is_test || self.test_lines.iter().any(|range| range.contains(&line))
     }
+
+    /// All functions with a body, an outer one before those in it.
+    pub(crate) fn functions(&self) -> Vec<Function> {
+        let mut found = Functions::default();
+        found.visit_file(&self.syntax);
+        found.functions
+    }
+}
+
+/// A function with a body.
+pub(crate) struct Function {
+    pub(crate) name: String,
+    /// From its signature to its closing brace.
+    pub(crate) lines: RangeInclusive<usize>,
 }
 
 impl File {
@@ -242,6 +256,40 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
         } else if let Ok(text) = fs::read_to_string(entry.path()) {
             files.push(File::new(&path, text)); // what is no UTF-8 (a capture, a profile) has no norms
         }
+    }
+}
+
+/// Collects functions with a body.
+#[derive(Default)]
+struct Functions {
+    functions: Vec<Function>,
+}
+
+impl Functions {
+    fn note(&mut self, signature: &syn::Signature, body: &syn::Block) {
+        self.functions.push(Function {
+            name: signature.ident.to_string(),
+            lines: signature.span().start().line..=body.span().end().line,
+        });
+    }
+}
+
+impl<'a> Visit<'a> for Functions {
+    fn visit_item_fn(&mut self, function: &'a syn::ItemFn) {
+        self.note(&function.sig, &function.block);
+        visit::visit_item_fn(self, function);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'a syn::ImplItemFn) {
+        self.note(&function.sig, &function.block);
+        visit::visit_impl_item_fn(self, function);
+    }
+
+    fn visit_trait_item_fn(&mut self, function: &'a syn::TraitItemFn) {
+        if let Some(body) = &function.default {
+            self.note(&function.sig, body);
+        }
+        visit::visit_trait_item_fn(self, function);
     }
 }
 

@@ -4,20 +4,24 @@
 
 use crate::tree::{File, Finding, Tree};
 
-/// Where the counts below stand; a page that names the words can't be free of them.
-const EXEMPT: &[&str] = &["CONTRIBUTING.md", "stack/tests/tidy/voice.rs"];
+/// Where the counts below stand, a page that names the words, and one that is made from comments, which are judged.
+const EXEMPT: &[&str] = &[
+    "CONTRIBUTING.md",
+    "docs/reference/mechanisms.md",
+    "stack/tests/tidy/voice.rs",
+];
 
 /// Words whose sentences hide their subject, and how often each stands in pages and comments. A count may only fall: lower
 /// it here when it has.
 const WORDS: &[(&str, usize)] = &[
-    ("whoever", 45),
-    ("nobody", 169),
+    ("whoever", 42),
+    ("nobody", 163),
     ("somebody", 58),
-    ("told", 78),
+    ("told", 75),
     ("tells", 44),
     ("asleep", 1),
     ("woken", 0),
-    ("resting", 6),
+    ("resting", 0),
 ];
 
 /// Decisions are history: they are not rewritten.

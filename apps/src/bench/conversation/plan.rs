@@ -38,7 +38,7 @@ const TIME_WAIT_MIN: u64 = 65_536;
 const TIME_WAIT_MAX: u64 = 1 << 24;
 /// The same of the side that closes second, and enters TIME-WAIT only when both close at once.
 const TIME_WAIT_SECOND: u32 = 4096;
-/// Records for connections that aren't at rest, unless asked for otherwise.
+/// Records for connections that aren't parked, unless asked for otherwise.
 const OPEN_MAX: u32 = 2_000_000;
 /// The least of each kind; a table can't have none.
 const UNUSED: u32 = 64;

@@ -52,7 +52,7 @@ enum Step {
     Response(Response),
 }
 
-// Every connection has one, those of other services and those at rest too.
+// Every connection has one, those of other services and parked ones too.
 const _: () = assert!(size_of::<HttpConn>() <= 32);
 
 /// What a request is to be answered with, once all of it has come.

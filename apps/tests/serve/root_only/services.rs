@@ -391,14 +391,14 @@ fn noaccept_fills_its_queue_and_then_takes_no_more() {
     });
 }
 
-/// At work or at rest, a connection counts; and there is no minimum below which a limit doesn't go.
+/// At work or parked, a connection counts; and there is no minimum below which a limit doesn't go.
 #[test]
 #[ignore = "needs root"]
 fn as_many_connections_are_served_as_the_limit_says() {
     in_namespace(|| {
         let server = Server::start(&["--listen", "98=noread", "--max-connections", "64"]);
         let mut held: Vec<TcpStream> = (0..50).map(|_| open(OURS, 98)).collect();
-        // These come to rest: their places among those at work are free again.
+        // These are parked: their places among those at work are free again.
         std::thread::sleep(Duration::from_millis(2_500));
         held.extend((0..50).map(|_| open(OURS, 98)));
         std::thread::sleep(Duration::from_millis(500));

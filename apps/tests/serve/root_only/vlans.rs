@@ -172,10 +172,10 @@ fn each_vlan_of_ours_is_a_network_of_its_own_and_others_are_dropped_by_name() {
     });
 }
 
-/// Nothing was heard for three seconds, the connection is at rest for two of them, and the server leaves.
+/// Nothing was heard for three seconds, the connection is parked for two of them, and the server leaves.
 #[test]
 #[ignore = "needs root"]
-fn the_fin_after_a_rest_arrives_in_its_vlan() {
+fn the_fin_after_parking_arrives_in_its_vlan() {
     with_far_ends(&[], |[five, ..], server| {
         let script = "import socket\n\
             s = socket.create_connection(('198.18.0.2', 80), 20)\n\

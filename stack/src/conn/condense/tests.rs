@@ -10,8 +10,8 @@ use crate::seq::SeqNum;
 use crate::tcp::answer_limits::Answer;
 use crate::tcp::timestamps::RECENT_VALID_S;
 
-fn rest() -> Rest {
-    Rest {
+fn tcb() -> ParkedTcb {
+    ParkedTcb {
         snd_nxt: SeqNum(5),
         rcv_nxt: SeqNum(u32::MAX),
         rcv_wnd: 1_234_567,
@@ -32,15 +32,15 @@ fn rest() -> Rest {
     }
 }
 
-fn kept(rest: &Rest, now: Instant) -> Rest {
-    Parked::from_rest(rest, 0, ProfileId::DEFAULT).rest(now)
+fn kept(tcb: &ParkedTcb, now: Instant) -> ParkedTcb {
+    Parked::from_tcb(tcb, 0, ProfileId::DEFAULT).tcb(now)
 }
 
 #[test]
-fn a_rest_is_kept_whole() {
+fn a_parked_tcb_is_kept_whole() {
     let now = Instant::from_ms(100_000);
-    assert_eq!(kept(&rest(), now), rest());
-    let plain = Rest {
+    assert_eq!(kept(&tcb(), now), tcb());
+    let plain = ParkedTcb {
         snd_scale: 0,
         rcv_scale: 0,
         window_scaling: false,
@@ -49,22 +49,19 @@ fn a_rest_is_kept_whole() {
         srtt_us: 0,
         rttvar_us: 0,
         ssthresh: u32::MAX,
-        ..rest()
+        ..tcb()
     };
     assert_eq!(kept(&plain, now), plain);
-    assert_eq!(
-        Parked::from_rest(&rest(), 3, ProfileId::DEFAULT).listener,
-        3
-    );
+    assert_eq!(Parked::from_tcb(&tcb(), 3, ProfileId::DEFAULT).listener, 3);
 }
 
 #[test]
 fn what_is_rounded_stays_within_what_is_said() {
     let now = Instant::from_ms(100_000);
-    let large = Rest {
+    let large = ParkedTcb {
         cwnd: 1_000_000,
         ssthresh: 4_095 * 1448,
-        ..rest()
+        ..tcb()
     };
     let kept_large = kept(&large, now);
     assert_eq!(
@@ -72,13 +69,13 @@ fn what_is_rounded_stays_within_what_is_said() {
         (15 * 1448, u32::MAX)
     );
     // A record that nothing has filled in is that of a new connection.
-    assert_eq!(Parked::default().rest(now).ssthresh, u32::MAX);
+    assert_eq!(Parked::default().tcb(now).ssthresh, u32::MAX);
 }
 
 #[test]
 fn a_profile_is_kept_and_keepalive_is_work_to_do() {
     let other = ProfileId::nth(3);
-    let mut record = Parked::from_rest(&rest(), 0, other);
+    let mut record = Parked::from_tcb(&tcb(), 0, other);
     assert_eq!(record.profile, other);
     record.set_profile(ProfileId::DEFAULT, true);
     assert_eq!(record.profile, ProfileId::DEFAULT);
@@ -158,7 +155,7 @@ proptest! {
     fn congestion_windows_are_rounded_down_to_segments(
         cwnd: u32, ssthresh: u32, mss in 1u16..,
     ) {
-        let windows = RestWindows::new(cwnd, ssthresh, mss);
+        let windows = ParkedWindows::new(cwnd, ssthresh, mss);
         let mss_bytes = u32::from(mss);
         let kept = windows.cwnd(mss);
         prop_assert!(kept <= cwnd.max(mss_bytes) && (kept == 15 * mss_bytes || cwnd.max(mss_bytes) - kept < mss_bytes));
@@ -184,7 +181,7 @@ fn a_pure_ack_refreshes_what_it_is_newer_than() {
         };
         segment.options.timestamps =
             tsval.map(|tsval| crate::tcp::segment::TimestampOption { tsval, tsecr: 0 });
-        let mut record = Parked::from_rest(&rest(), 0, ProfileId::DEFAULT);
+        let mut record = Parked::from_tcb(&tcb(), 0, ProfileId::DEFAULT);
         record.on_ack(&segment, now);
         assert_eq!(record.heard_s, 200);
         (record.peer_window, record.ts_recent)
@@ -201,7 +198,7 @@ fn a_pure_ack_refreshes_what_it_is_newer_than() {
 
 #[test]
 fn ts_recent_judges_for_24_days_and_no_longer_even_after_the_clock_of_ms_wrapped() {
-    let record = Parked::from_rest(&rest(), 0, ProfileId::DEFAULT);
+    let record = Parked::from_tcb(&tcb(), 0, ProfileId::DEFAULT);
     let judges = |s: u32| {
         let now = Instant::from_ms((100 + u64::from(s)) * 1_000);
         record.numbers(0, now).ts_recent.is_some()

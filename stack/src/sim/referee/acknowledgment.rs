@@ -16,6 +16,7 @@ pub(super) fn ack_is_of_a_stream(sent: &Sent<'_>, peer: &Streams, found: &mut Fo
 /// Nothing is acknowledged that wasn't delivered, nor beyond a gap.
 pub(super) fn ack_was_delivered(sent: &Sent<'_>, peer: &Stream, found: &mut Found) {
     let (ack, delivered) = (peer.place(sent.segment.ack), peer.delivered.gapless());
+    //~ An ACK of what did not arrive is seen: -> `if false {`; an_ack_of_what_was_not_delivered
     if ack > delivered {
         found.add(Rule::AckOfUndelivered, || {
             format!("acknowledges {ack}, delivered was {delivered}")
@@ -30,6 +31,10 @@ pub(super) fn sack_was_delivered(sent: &Sent<'_>, peer: &Stream, found: &mut Fou
         let (left, right) = (peer.place(*left), peer.place(*right));
         let is_duplicate = n == 0 && right <= ack;
         let is_delivered = left < right && peer.delivered.contains(&(left..right));
+        //~ A SACK block of what did not arrive is seen: `if !is_delivered ||` -> `if`;
+        //~   a_sack_block_of_what_was_not_delivered
+        //~ A SACK block below the ACK is seen: `(left < ack && !is_duplicate)` -> `false`;
+        //~   a_duplicate_may_be_reported_below_the_ack_and_only_first
         if !is_delivered || (left < ack && !is_duplicate) {
             found.add(Rule::SackOfUndelivered, || {
                 format!("a SACK block {left}..{right} with the acknowledgment {ack}")
@@ -47,9 +52,12 @@ pub(super) fn timestamps_were_heard(
     found: &mut Found,
 ) {
     match sent.segment.options.timestamps {
+        //~ A TSecr that no TSval was is seen: `if !heard.iter().rev().any(|tsval| *tsval == tsecr) => {`
+        //~   -> `if { let _ = heard; false } => {`; a_tsecr_that_was_never_heard
         Some([_, tsecr]) if !heard.iter().rev().any(|tsval| *tsval == tsecr) => {
             found.add(Rule::UnheardTsecr, || format!("TSecr {tsecr}"));
         }
+        //~ Missing timestamps are seen: -> `None if false => {`; a_segment_without_the_timestamps_that_both_agreed_on
         None if own.has_timestamps && peer.has_timestamps => {
             found.add(Rule::TimestampsMissing, || "no timestamps".into());
         }

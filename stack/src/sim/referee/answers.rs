@@ -52,6 +52,7 @@ impl Answers {
         if !repeats {
             return;
         }
+        //~ Text out of order earns its answers: -> `if false {`; answers_that_text_out_of_order_earns_are_no_challenges
         if self.earned > 0 {
             self.earned -= 1;
             return;
@@ -59,6 +60,7 @@ impl Answers {
         let each: Duration = sent.bounds.challenge_interval / 2;
         self.paid_at = self.paid_at.max(sent.now) + each;
         let ahead = self.paid_at - sent.now;
+        //~ Answers without end are seen: -> `if false {`; answers_without_end
         if ahead > each * BURST {
             found.add(Rule::AnswerLimit, || {
                 format!("repeats an ACK without need, {ahead:?} ahead of the limit")

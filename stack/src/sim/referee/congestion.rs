@@ -19,6 +19,9 @@ pub(super) fn flight_is_earned(sent: &Sent<'_>, own: &Stream, found: &mut Found)
     let window = sent.bounds.initial_window(sent.mss);
     let beyond = own.recovery.inflation + u32::from(own.recovery.is_overtaken);
     let earned = window + (acked - 1) + beyond * sent.mss;
+    //~ More than the initial window is seen: -> `if flight > earned && acked > 1 {`; more_than_the_initial_window
+    //~ More than slow start allows is seen: -> `if flight > earned && acked == 1 {`;
+    //~   a_window_that_grows_faster_than_slow_start
     if flight > earned {
         let rule = match acked {
             1 => Rule::InitialWindow,
@@ -33,6 +36,8 @@ pub(super) fn flight_is_earned(sent: &Sent<'_>, own: &Stream, found: &mut Found)
 /// A segment takes the options from the MSS that its receiver announced (RFC 9293 MUST-16).
 pub(super) fn segment_fits(sent: &Sent<'_>, found: &mut Found) {
     let (text, options) = (sent.segment.payload.len(), sent.segment.options.len);
+    //~ A segment beyond the MSS is seen: `text + options > sent.mss as usize` -> `text > sent.mss as usize`;
+    //~   a_segment_beyond_the_mss
     if text > 0 && text + options > sent.mss as usize {
         let mss = sent.mss;
         found.add(Rule::SegmentSize, || {
@@ -45,6 +50,8 @@ pub(super) fn segment_fits(sent: &Sent<'_>, found: &mut Found) {
 pub(super) fn sacked_stays(sent: &Sent<'_>, own: &Stream, found: &mut Found) {
     let text_len = sent.segment.payload.len() as u32 + u32::from(sent.segment.has(FIN));
     let range = sent.at..sent.at.saturating_add(text_len);
+    //~ SACKed text that is sent again is seen: `own.sacked.contains(&range)` -> `false`;
+    //~   what_was_sacked_is_sent_again_before_a_timeout_only
     if text_len > 0 && range.end <= own.next && own.sacked.contains(&range) {
         found.add(Rule::ResentSacked, || format!("sends {range:?} again"));
     }

@@ -123,6 +123,8 @@ impl Timer {
     /// So many duplicate ACKs came, and all below `next` was sent: the third lets the left edge be sent again, once.
     pub(super) fn on_duplicate(&mut self, count: u32, next: u32, now: Instant) {
         self.since_timeout = None;
+        //~ Three duplicate ACKs explain a repetition: -> `if count >= 4 && !self.is_resent {`;
+        //~   three_duplicate_acks_bring_a_segment_again_at_once_and_two_do_not
         if count >= 3 && !self.is_resent {
             self.is_resent = true;
             self.excuses += 1;

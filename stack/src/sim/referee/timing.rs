@@ -16,6 +16,8 @@ const SLACK: Duration = Duration::from_millis(2);
 /// The least time from the start of the timer until the timeout of this number: each wait is twice the one before (RFC 6298
 /// §5.5), none more than the ceiling.
 fn least(floor: Duration, ceiling: Duration, timeouts: u32) -> Duration {
+    //~ A timeout that does not double is seen: `floor.saturating_mul(1 << n.min(16))` -> `{ let _ = n; floor }`;
+    //~   a_timeout_that_does_not_double
     let wait = |n: u32| floor.saturating_mul(1 << n.min(16)).min(ceiling);
     (0..timeouts).map(wait).sum()
 }
@@ -51,6 +53,8 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
             _ => sent.bounds.rto_min,
         };
         let due = least(floor, sent.bounds.rto_max, timing.timeouts);
+        //~ A timeout below the floor is seen: -> `if timing.timeouts > 1 && took + SLACK < due {`;
+        //~   a_timeout_below_the_floor
         if took + SLACK < due {
             let (rule, n) = match timing.timeouts {
                 1 => (Rule::RtoFloor, 1),
@@ -130,6 +134,7 @@ fn elapsed(sent: &Sent<'_>, timing: &Timer) -> Duration {
 fn loss_window(sent: &Sent<'_>, timing: &mut Timer, found: &mut Found) {
     if let Some(len) = &mut timing.since_timeout {
         *len += sent.segment.len();
+        //~ More than a segment after a timeout is seen: -> `if false {`; more_than_one_segment_after_a_timeout
         if *len > sent.mss + 1 {
             let (len, mss) = (*len, sent.mss);
             found.add(Rule::LossWindow, || {

@@ -13,6 +13,9 @@ pub(super) fn within_the_edge(sent: &Sent<'_>, own: &Stream, found: &mut Found) 
     }
     let end = sent.at.wrapping_add(text_len);
     let is_probe = own.is_closed && sent.at == own.edge && text_len == 1;
+    //~ Text beyond the offered edge is seen: -> `if false {`; text_beyond_the_offered_edge
+    //~ A probe of a closed window is no text beyond the edge: `&& !is_probe` -> nothing;
+    //~   a_closed_window_is_probed_with_one_byte
     if end > own.edge && !is_probe {
         let edge = own.edge;
         found.add(Rule::BeyondEdge, || {
@@ -28,14 +31,16 @@ pub(super) fn edge_stays(sent: &Sent<'_>, own: &Stream, peer: &mut Stream, found
     let shift = shift(own, peer, segment.has(SYN));
     let ack = peer.place(segment.ack);
     let edge = ack.saturating_add(u32::from(segment.window) << shift);
+    //~ A scaled window is rounded: -> `let rounding = 0;`; the_edge_retreats
     let rounding = (1 << shift) - 1;
     let earlier = peer.offered.filter(|offer| offer.by == own.iss);
     if let Some(offer) = earlier {
-        // A segment that was built earlier and left later says what was true then. So does an answer from rest: it leaves behind what
-        // the connection sends that wakes in the same turn.
+        // A segment that was built earlier and left later says what was true then. So does an answer of a parked connection: it leaves behind what
+        // the connection sends that is unparked in the same turn.
         if ack < offer.ack || (ack == offer.ack && sent.now == offer.at) {
             return;
         }
+        //~ An edge that retreats is seen: -> `if false {`; the_edge_retreats
         if edge.saturating_add(rounding) < offer.edge {
             found.add(Rule::EdgeRetreats, || {
                 format!("offers {edge} after {}", offer.edge)

@@ -69,12 +69,15 @@ impl Reno {
         } else {
             2
         };
+        //~ Limited transmit: `limited as u32 * mss` -> `0 * (limited as u32 * mss)`;
+        //~   three_duplicates_start_recovery_and_the_full_ack_ends_it
         self.cwnd.saturating_add(limited as u32 * mss)
     }
 
     /// New data was acknowledged.
     #[inline]
     pub fn on_ack(&mut self, ack: Ack) -> Reaction {
+        //~ New data starts the count of duplicates anew; a_timeout_leaves_one_segment_and_halves_once
         self.duplicate_acks = 0;
         if self.is_recovering() {
             let is_full = !ack.ack.before(self.recover);
@@ -86,16 +89,24 @@ impl Reno {
         }
         self.guarded &= !ack.ack.after(self.recover);
         // A window that isn't used says nothing about the path.
+        //~ A window that isn't used does not grow: -> `if false {`; an_unused_window_does_not_grow
         if self.cwnd / 2 >= ack.flight {
             return Reaction::None;
         }
+        //~ Congestion avoidance begins at ssthresh: -> `if true {`; congestion_avoidance_adds_a_segment_per_window
         if self.cwnd < self.ssthresh {
             // §3.1, equation 2
+            //~ Slow start grows cwnd: `ack.acked.min(ack.mss)` -> `0`; slow_start_adds_at_most_a_segment_per_ack
+            //~ Slow start grows cwnd by a segment an ACK at most: `ack.acked.min(ack.mss)` -> `ack.acked`;
+            //~   slow_start_adds_at_most_a_segment_per_ack
             self.cwnd = self.cwnd.saturating_add(ack.acked.min(ack.mss));
             return Reaction::None;
         }
         // §3.1: a segment for each window of bytes that is acknowledged (RFC 3465 §2.1), in however many ACKs.
+        //~ Congestion avoidance counts bytes, not ACKs: `self.counted.saturating_add(ack.acked)`
+        //~   -> `self.counted.saturating_add(ack.mss)`; ack_division_gains_nothing_in_congestion_avoidance
         self.counted = self.counted.saturating_add(ack.acked);
+        //~ Congestion avoidance grows cwnd: -> `if false {`; congestion_avoidance_adds_a_segment_per_window
         if self.counted >= self.cwnd {
             self.counted -= self.cwnd;
             self.cwnd = self.cwnd.saturating_add(ack.mss);
@@ -107,6 +118,7 @@ impl Reno {
     pub fn restart(&mut self, window: u32) {
         if window < self.cwnd {
             self.cwnd = window;
+            //~ Counted bytes do not outlast a restart; congestion_avoidance_adds_a_segment_per_window
             self.counted = 0;
         }
     }
@@ -114,11 +126,13 @@ impl Reno {
     /// A duplicate ACK came.
     pub const fn on_duplicate_ack(&mut self, una: SeqNum, nxt: SeqNum, mss: u32) -> Reaction {
         if self.is_recovering() {
+            //~ Further duplicates inflate cwnd; three_duplicates_start_recovery_and_the_full_ack_ends_it
             self.inflate(mss); // §3.2 step 4
             return Reaction::None;
         }
         self.duplicate_acks = self.duplicate_acks.saturating_add(1);
         // RFC 6582 §3.2 step 2: not again for losses of the window that `recover` closes.
+        //~ No second fast retransmit for one window: -> `if false {`; a_timeout_leaves_one_segment_and_halves_once
         if self.guarded && !una.after(self.recover) {
             return Reaction::None;
         }
@@ -126,10 +140,15 @@ impl Reno {
             self.guarded = false;
             self.recover = nxt;
         }
+        //~ The third duplicate ACK retransmits: -> `if self.duplicate_acks != 4 {`;
+        //~   three_duplicate_acks_bring_the_segment_again_without_waiting
         if self.duplicate_acks != 3 {
             return Reaction::None;
         }
         // What limited transmit added since the first duplicate does not count as flight (§3.2 step 2).
+        //~ Fast retransmit halves the window; three_duplicates_start_recovery_and_the_full_ack_ends_it
+        //~ Segments of limited transmit aren't flight: `self.recover.since(una)` -> `nxt.since(una)`;
+        //~   three_duplicates_start_recovery_and_the_full_ack_ends_it
         self.halve(self.recover.since(una), mss);
         self.cwnd = self.ssthresh;
         self.counted = nxt.since(una);
@@ -143,6 +162,8 @@ impl Reno {
     /// So many bytes have left the network, says a duplicate ACK; of what is there only. Else 200 forged ones would release
     /// a whole window (§3.2 asks that the limit be the number of outstanding segments).
     const fn inflate(&mut self, bytes: u32) {
+        //~ No more duplicates count than segments are in flight: `if bytes < self.counted {` -> `if true {`;
+        //~   two_hundred_duplicates_release_no_more_than_was_in_flight
         let bytes = if bytes < self.counted {
             bytes
         } else {
@@ -154,34 +175,46 @@ impl Reno {
 
     /// The retransmission timer expired.
     pub const fn on_timeout(&mut self, una: SeqNum, nxt: SeqNum, mss: u32, is_first: bool) {
+        //~ ssthresh is halved once for the same octet: -> `if is_first || true {`;
+        //~   ssthresh_is_two_segments_at_least_and_stays_for_the_same_octet
         if is_first {
+            //~ A timeout halves ssthresh; a_timeout_leaves_one_segment_and_halves_once
             self.halve(nxt.since(una), mss);
         }
+        //~ A timeout leaves cwnd at one segment; a_timeout_leaves_one_segment_and_halves_once
         self.cwnd = mss; // the loss window
         self.counted = 0;
         self.duplicate_acks = 0;
+        //~ A timeout ends recovery; a_timeout_ends_recovery
         self.phase = Phase::Open;
         self.recover = nxt; // RFC 6582 §4.1: no fast retransmit for what go-back-N makes the peer repeat
+
+        //~ No fast retransmit for what go-back-N makes the peer repeat; a_timeout_leaves_one_segment_and_halves_once
         self.guarded = true;
     }
 
     /// Equation 4.
     const fn halve(&mut self, flight: u32, mss: u32) {
         let half = flight / 2;
+        //~ ssthresh is two segments at least: `if half > 2 * mss { half } else { 2 * mss }` -> `half`;
+        //~   ssthresh_is_two_segments_at_least_and_stays_for_the_same_octet
         self.ssthresh = if half > 2 * mss { half } else { 2 * mss };
     }
 
     /// RFC 6582 §3.2 step 3, full acknowledgment: option 1, which bursts least.
     fn leave(&mut self, ack: Ack) -> Reaction {
         let left = ack.flight.saturating_sub(ack.acked);
+        //~ The full ACK deflates cwnd: -> `let _ = left;`; three_duplicates_start_recovery_and_the_full_ack_ends_it
         self.cwnd = self.ssthresh.min(left.max(ack.mss).saturating_add(ack.mss));
         self.counted = 0;
+        //~ The full ACK ends recovery; three_duplicates_start_recovery_and_the_full_ack_ends_it
         self.phase = Phase::Open;
         Reaction::None
     }
 
     /// RFC 6582 §3.2 step 3, partial acknowledgment: deflate by what left, give back one segment.
     fn partial(&mut self, ack: Ack) -> Reaction {
+        //~ A partial ACK deflates cwnd; three_duplicates_start_recovery_and_the_full_ack_ends_it
         self.cwnd = self.cwnd.saturating_sub(ack.acked);
         if ack.acked >= ack.mss {
             self.cwnd = self.cwnd.saturating_add(ack.mss);
@@ -189,6 +222,8 @@ impl Reno {
         self.cwnd = self.cwnd.max(ack.mss);
         // Another hole shows, under what is in flight now. What lies beyond ssthresh in cwnd is accounted for already.
         let left = ack.flight.saturating_sub(ack.acked);
+        //~ After a partial ACK no more duplicates count than are in flight: `.saturating_sub(self.cwnd);`
+        //~   -> `.saturating_sub(0);`; forged_duplicates_release_what_is_in_flight_and_no_more
         self.counted = left.saturating_add(self.ssthresh).saturating_sub(self.cwnd);
         if self.phase == Phase::Recovery {
             self.phase = Phase::PartialRecovery;

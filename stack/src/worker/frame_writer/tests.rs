@@ -4,10 +4,11 @@
 use core::net::SocketAddr;
 
 use crate::local::addresses::LocalId;
+use crate::nic::TxRequest;
 use crate::nic::memory::{MemoryFrame, MemoryNic};
 use crate::seq::SeqNum;
 use crate::tcp::segment::Flags;
-use crate::wire::{IpSpec, Link, Network, SegmentSpec, Transport, parse};
+use crate::wire::{IpSpec, Link, Network, SegmentSpec, Transport, U16, parse};
 use crate::worker::frame_writer::*;
 
 const OUR_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);

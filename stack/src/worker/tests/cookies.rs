@@ -34,7 +34,7 @@ fn with_timestamps_every_option_survives() {
                 let tsecr = tsval.expect("timestamps");
                 host.inject(ack().seq(1).ack(1).ts(78, tsecr))
                     .counted(Counter::ConnSegment);
-                let parked = host.silent().rest().parked().expect("at rest");
+                let parked = host.silent().park().parked().expect("parked");
                 assert_eq!((parked.mss, parked.ts_recent), (1388, 78));
                 assert_eq!((parked.shifts.send(), parked.shifts.receive()), (shift, 7));
                 assert!(!parked.flags.has(ConnFlags::SACK), "our SYN-ACK has none");
@@ -56,7 +56,7 @@ fn what_was_not_offered_is_not_invented() {
     let tsecr = tsval.expect("timestamps");
     host.inject(ack().seq(1).ack(1).ts(78, tsecr))
         .counted(Counter::ConnSegment);
-    let parked = host.rest().parked().expect("at rest");
+    let parked = host.park().parked().expect("parked");
     assert!(!parked.flags.has(ConnFlags::WINDOW_SCALE) && parked.flags.has(ConnFlags::TIMESTAMPS));
     assert_eq!((parked.shifts.send(), parked.shifts.receive()), (0, 0));
 }
@@ -82,7 +82,7 @@ fn without_timestamps_the_mss_survives_and_nothing_else_is_promised() {
         host.inject(ack().seq(1).ack(1))
             .counted(Counter::ConnSegment)
             .silent();
-        let parked = host.rest().parked().expect("at rest");
+        let parked = host.park().parked().expect("parked");
         assert_eq!((parked.mss, parked.shifts.send()), (kept, 0));
         assert_eq!(parked.flags, ConnFlags::default());
     }
@@ -144,7 +144,7 @@ fn a_final_ack_that_lost_its_timestamps_opens_without_options() {
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .silent();
-    let parked = host.rest().parked().expect("at rest");
+    let parked = host.park().parked().expect("parked");
     assert_eq!((parked.mss, parked.shifts.send()), (1460, 0));
     assert_eq!(parked.flags, ConnFlags::default());
 }
@@ -162,8 +162,9 @@ fn a_late_copy_of_its_first_segment_opens_no_ended_connection_again() {
         };
         host.inject(stamp(ack().seq(1).ack(1)))
             .counted(Counter::ConnSegment)
-            .rest();
-        host.inject(stamp(rst().seq(1))).counted(Counter::RestReset);
+            .park();
+        host.inject(stamp(rst().seq(1)))
+            .counted(Counter::ParkedReset);
         assert_eq!(host.worker().table().total(), 0);
         for late in [ack().seq(1).ack(1), data(100).seq(1).ack(1)] {
             host.inject(stamp(late))
@@ -249,9 +250,9 @@ fn a_cookie_can_be_used_twice_only_as_the_same_connection() {
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .silent()
-        .rest();
+        .park();
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::RestAck)
+        .counted(Counter::ParkedAck)
         .silent();
     assert_eq!(host.worker().table().total(), 1);
     // And twice in one burst.
@@ -295,10 +296,10 @@ fn the_timestamp_of_a_cookie_is_never_in_the_future() {
         let tsecr = tsval.expect("timestamps");
         host.inject(ack().seq(1).ack(1).ts(78, tsecr))
             .counted(Counter::ConnSegment)
-            .rest();
+            .park();
         // A challenge ACK shows the clock.
         host.inject(syn().seq(9).ts(79, 0))
-            .counted(Counter::RestChallenged);
+            .counted(Counter::ParkedChallenged);
         host.expect(ack().seq(1).ack(1));
         let clock = host
             .last()

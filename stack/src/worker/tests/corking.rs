@@ -1,8 +1,8 @@
 //! A cork holds back what fills no segment, and nothing else.
 
 use super::host::Host;
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin};
 use crate::tcp::profile::Profile;
 use crate::worker::connect::SendError;
@@ -11,7 +11,7 @@ use crate::worker::connect::SendError;
 const MSS: usize = 536;
 
 /// A connection without Nagle's algorithm, so that nothing else holds text back.
-fn open() -> (Host<Probe>, ConnId) {
+fn open() -> (Host<Puppet>, ConnId) {
     let (mut host, conn) = super::timers::open();
     let profile = Profile {
         nagle: false,
@@ -21,11 +21,11 @@ fn open() -> (Host<Probe>, ConnId) {
     (host, conn)
 }
 
-fn cork(host: &mut Host<Probe>, conn: ConnId) -> Result<(), SendError> {
+fn cork(host: &mut Host<Puppet>, conn: ConnId) -> Result<(), SendError> {
     host.act(|_, cx| cx.cork(conn))
 }
 
-fn send(host: &mut Host<Probe>, conn: ConnId, len: usize) {
+fn send(host: &mut Host<Puppet>, conn: ConnId, len: usize) {
     let sent = host.act(|_, cx| cx.send_bytes(conn, &[b'x'; 2000][..len]));
     assert_eq!(sent, Ok(len));
 }
@@ -38,7 +38,7 @@ fn full_segments_go_and_the_rest_waits_until_the_cork_is_gone() {
     host.silent();
     send(&mut host, conn, MSS);
     host.expect(data(MSS as u32).seq(1).ack(1)).silent();
-    // No timer lets it go, neither here nor at rest.
+    // No timer lets it go, neither here nor once it is parked.
     host.inject(ack().seq(1).ack(1 + MSS as u32));
     host.wait_ms(5_000).silent();
     assert_eq!(host.kind(), Some(Kind::Open));
@@ -47,7 +47,7 @@ fn full_segments_go_and_the_rest_waits_until_the_cork_is_gone() {
 }
 
 #[test]
-fn an_empty_corked_connection_never_rests() {
+fn an_empty_corked_connection_never_parks() {
     let (mut host, conn) = open();
     assert_eq!(cork(&mut host, conn), Ok(()));
     host.wait_ms(5_000);
@@ -55,7 +55,7 @@ fn an_empty_corked_connection_never_rests() {
     host.act(|_, cx| cx.uncork(conn));
     host.wait_ms(5_000);
     assert_eq!(host.kind(), Some(Kind::Parked));
-    // A cork wakes it.
+    // A cork unparks it.
     assert_eq!(cork(&mut host, conn), Ok(()));
     assert_eq!(host.kind(), Some(Kind::Open));
 }

@@ -90,7 +90,7 @@ fn the_final_ack_establishes() {
         .tsval;
     host.inject(ack().seq(1).ack(1).win(500).ts(80, tsval))
         .counted(Counter::ConnSegment);
-    let parked = host.silent().rest().parked().expect("at rest");
+    let parked = host.silent().park().parked().expect("parked");
     assert_eq!(
         (parked.ts_recent, parked.peer_window, parked.mss),
         (80, 500, 1388)
@@ -395,7 +395,7 @@ fn a_full_backlog_falls_back_to_cookies_when_told_to() {
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .silent();
-    assert!(host.rest().parked().is_some());
+    assert!(host.park().parked().is_some());
 }
 
 #[test]
@@ -465,7 +465,7 @@ fn srtt_ms(wait_ms: u64, between: impl FnOnce(&mut Host)) -> u32 {
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .silent();
-    let parked = host.rest().parked().expect("at rest");
+    let parked = host.park().parked().expect("parked");
     parked.srtt.as_us().div_ceil(1_000)
 }
 

@@ -1,6 +1,7 @@
 //! [`Host`]: a worker under test and the peer that the test plays.
 //!
-//! It must never compute what it checks, and never let a frame, a reply or a buffer go unnoticed.
+//! It must never compute what it checks, and never let a frame, a reply or a buffer go unnoticed. The peer is the test and no second
+//! worker, as in `sim::pair`, because most of what it sends no TCP would.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -19,7 +20,6 @@ use crate::nic::memory::{MemoryFrame, MemoryNic};
 use crate::nic::{BURST_FRAMES, Frame};
 use crate::seq::SeqNum;
 use crate::tcp::lang::{Base, Spec, ack, syn, syn_ack};
-use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
 use crate::wire::{Defect, Link, MacAddr, OptionBytes, SegmentSpec, Timestamps};
 use crate::worker::app::{App, NoApp};
@@ -140,25 +140,15 @@ pub(super) fn plain() -> ConfigSpec {
         interface(OUR_V6.into(), 64),
     ]);
     spec.listeners = vec![ListenerConfig {
-        address: None,
-        port: OPEN,
-        policy: SynPolicy::Embryo,
         backlog: BACKLOG,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
+        ..ListenerConfig::new(OPEN, SynPolicy::Embryo)
     }];
-    let few = Records { v4: 64, v6: 64 };
-    spec.limits.records = Capacity {
-        embryos: few,
-        open: few,
-        parked: few,
-        time_wait: few,
-    };
+    spec.limits.records = Capacity::of_each(Records { v4: 64, v6: 64 });
     // Nobody gives way here, whoever waits.
     spec.limits.stall_limit = Duration::from_secs(100_000);
     // The least buffer that needs a scale of 7.
     spec.tcp.profile.rcv_buf = 65_536 << 6;
-    // At rest with the first turn in which nothing happens.
+    // Parked with the first turn in which nothing happens.
     spec.park_after = Duration::ZERO;
     spec
 }
@@ -486,7 +476,7 @@ impl<A: App> Host<A> {
         self.worker().core.endpoint.table.embryo(found).copied()
     }
 
-    /// The flow's connection, at rest.
+    /// The flow's connection, parked.
     pub(super) fn parked(&mut self) -> Option<Parked> {
         let found = self.found()?;
         self.worker().core.endpoint.table.parked(found).copied()
@@ -494,10 +484,10 @@ impl<A: App> Host<A> {
 }
 
 impl<A: App> Host<A> {
-    /// Lets connections without news come to rest: a tick of their timers must pass for that. Connections at rest keep
+    /// Lets connections without news park: a tick of their timers must pass for that. Parked connections keep
     /// the time of their last challenge in steps of 4 ms, so all times here stay multiples of that.
-    /// A connection of the flow at rest, of whose way to the peer nothing is known.
-    pub(super) fn with_resting(&mut self) -> ConnId {
+    /// A parked connection of the flow, of whose way to the peer nothing is known.
+    pub(super) fn with_parked(&mut self) -> ConnId {
         let key = self.flow_key();
         let parked = Parked {
             snd_nxt: SeqNum(1_000),
@@ -514,13 +504,13 @@ impl<A: App> Host<A> {
         found.expect("it is there")
     }
 
-    pub(super) fn rest(&mut self) -> &mut Self {
+    pub(super) fn park(&mut self) -> &mut Self {
         self.wait_ms(4)
     }
 
-    /// The flow's three-way handshake, without options; the connection comes to rest.
+    /// The flow's three-way handshake, without options; the connection parks.
     pub(super) fn establish(&mut self) -> &mut Self {
-        self.shake_hands().rest()
+        self.shake_hands().park()
     }
 
     /// The flow's three-way handshake, without options.

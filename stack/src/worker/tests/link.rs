@@ -101,12 +101,14 @@ fn padding_is_no_payload_and_does_not_return() {
 
 /// An established connection that mistook padding for data would abort.
 #[test]
-fn padding_does_not_wake_a_connection() {
+fn padding_does_not_unpark_a_connection() {
     let mut host = Host::new();
     host.establish();
     let mut frame = host.flow.frame(crate::tcp::lang::ack().seq(1).ack(1));
     frame.resize(60, 0xee);
-    host.inject_bytes(&frame).counted(Counter::RestAck).silent();
+    host.inject_bytes(&frame)
+        .counted(Counter::ParkedAck)
+        .silent();
     host.inject(data(1).seq(1).ack(1))
         .counted(Counter::ConnSegment);
     host.expect(rst().seq(1).ack(2));

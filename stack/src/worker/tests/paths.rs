@@ -7,8 +7,8 @@ use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4, icmpv6};
 
 use super::host::{Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request, solicitation};
-use super::probe::Probe;
 use crate::counters::Counter;
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::wire::{Link, MacAddr, arp, emit, ndp};
 use crate::worker::connect::Connect;
@@ -53,7 +53,7 @@ fn udp_quote(flow: Flow) -> Vec<u8> {
 }
 
 /// Opens a connection to [`PEER_V4`], whose link address is known, up to the SYN.
-fn connecting(host: &mut Host<Probe>, remote: SocketAddr, local_port: u16) {
+fn connecting(host: &mut Host<Puppet>, remote: SocketAddr, local_port: u16) {
     let how = Connect {
         local_port: Some(local_port),
         ..Connect::default()
@@ -121,9 +121,9 @@ fn a_hard_error_about_its_syn_ack_ends_an_embryo() {
     }
 }
 
-/// Nothing of a connection at rest is in flight, so no quote is believed (RFC 5927 §4.1): it is judged all the same.
+/// Nothing of a parked connection is in flight, so no quote is believed (RFC 5927 §4.1): it is judged all the same.
 #[test]
-fn an_error_about_a_connection_at_rest_is_judged_by_its_number() {
+fn an_error_about_a_parked_connection_is_judged_by_its_number() {
     let mut host = Host::new();
     host.establish();
     host.inject_bytes(&super::neighbors::port_unreachable_v4());
@@ -169,13 +169,13 @@ fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
     }
 }
 
-/// A host whose connections do not rest so soon.
-fn awake() -> Host<Probe> {
+/// A host whose connections do not park so soon.
+fn busy() -> Host<Puppet> {
     Host::probing(|spec| spec.park_after = Duration::from_secs(10_000))
 }
 
 /// The handshake of a peer that takes 1460 bytes (1440 over IPv6); we announce our link, whatever the path carries.
-fn shake_hands_with_mss(host: &mut Host<Probe>) {
+fn shake_hands_with_mss(host: &mut Host<Puppet>) {
     let mss = if host.flow.local.is_ipv4() {
         1460
     } else {
@@ -187,7 +187,7 @@ fn shake_hands_with_mss(host: &mut Host<Probe>) {
 }
 
 /// Queues bytes, and returns the frames that they leave in at once.
-fn send(host: &mut Host<Probe>, len: usize) -> Vec<Vec<u8>> {
+fn send(host: &mut Host<Puppet>, len: usize) -> Vec<Vec<u8>> {
     let conn = host.conn();
     assert_eq!(
         host.act(|_, cx| cx.send_bytes(conn, &vec![7; len])),
@@ -196,12 +196,12 @@ fn send(host: &mut Host<Probe>, len: usize) -> Vec<Vec<u8>> {
     frames(host)
 }
 
-fn frames(host: &mut Host<Probe>) -> Vec<Vec<u8>> {
+fn frames(host: &mut Host<Puppet>) -> Vec<Vec<u8>> {
     core::iter::from_fn(|| host.try_reply()).collect()
 }
 
 /// What the connection sends next of its own accord.
-fn after_silence(host: &mut Host<Probe>) -> Vec<Vec<u8>> {
+fn after_silence(host: &mut Host<Puppet>) -> Vec<Vec<u8>> {
     for _ in 0..1_000 {
         let mut sent = frames(host.wait_ms(100));
         // Whom it asks for its neighbour is another test's.
@@ -222,7 +222,7 @@ fn packet_lens(frames: &[Vec<u8>]) -> Vec<usize> {
 #[test]
 fn a_packet_too_big_makes_packets_smaller_at_once_and_for_later_connections() {
     for flow in [Flow::v4(40_000, OPEN), Flow::v6(40_000, OPEN)] {
-        let mut host = awake();
+        let mut host = busy();
         host.on(flow);
         shake_hands_with_mss(&mut host);
         let sent = send(&mut host, 4_000);
@@ -249,7 +249,7 @@ fn a_packet_too_big_makes_packets_smaller_at_once_and_for_later_connections() {
 
 #[test]
 fn only_a_quote_of_data_in_flight_lowers_and_nothing_raises() {
-    let mut host = awake();
+    let mut host = busy();
     shake_hands_with_mss(&mut host);
     let sent = send(&mut host, 3_000);
     let mut wrong = sent[0].clone();
@@ -266,7 +266,7 @@ fn only_a_quote_of_data_in_flight_lowers_and_nothing_raises() {
     host.inject_bytes(&too_big(&sent[0], 570)).silent();
     assert_eq!(host.worker().tcp_counters().icmp_out_of_window, 2);
 
-    let mut host = awake();
+    let mut host = busy();
     host.on(Flow::v6(40_000, OPEN));
     shake_hands_with_mss(&mut host);
     let sent = send(&mut host, 3_000);
@@ -279,7 +279,7 @@ fn only_a_quote_of_data_in_flight_lowers_and_nothing_raises() {
 /// RFC 1191 §5: a router that names no MTU is asked by steps.
 #[test]
 fn a_router_of_old_names_no_mtu() {
-    let mut host = awake();
+    let mut host = busy();
     shake_hands_with_mss(&mut host);
     let sent = send(&mut host, 3_000);
     host.inject_bytes(&too_big(&sent[0], 0));
@@ -291,7 +291,7 @@ fn a_router_of_old_names_no_mtu() {
 
 #[test]
 fn after_ten_minutes_the_larger_mtu_is_tried_again() {
-    let mut host = awake();
+    let mut host = busy();
     shake_hands_with_mss(&mut host);
     let sent = send(&mut host, 3_000);
     host.inject_bytes(&too_big(&sent[0], 1400));
@@ -310,9 +310,9 @@ fn after_ten_minutes_the_larger_mtu_is_tried_again() {
     assert_eq!(packet_lens(&frames(&mut host))[0], 1400);
 }
 
-/// The path is not the connection's to remember: whoever wakes asks what is known now.
+/// The path is not the connection's to remember: who is unparked asks what is known now.
 #[test]
-fn a_connection_that_wakes_goes_by_what_is_known_then() {
+fn an_unparked_connection_goes_by_what_is_known_then() {
     let mut host = Host::probing(|spec| spec.park_after = Duration::from_secs(2));
     shake_hands_with_mss(&mut host);
     let sent = send(&mut host, 3_000);
@@ -333,7 +333,7 @@ fn a_connection_that_wakes_goes_by_what_is_known_then() {
 /// RFC 2923 §2.1: a path that swallows full segments in silence is found out, and the next connection knows it.
 #[test]
 fn a_black_hole_is_remembered_for_its_destination() {
-    let mut host = awake();
+    let mut host = busy();
     shake_hands_with_mss(&mut host);
     send(&mut host, 4_000);
     for _ in 0..2 {
@@ -408,8 +408,8 @@ fn answers(v6: bool) -> [Vec<u8>; 2] {
 }
 
 /// A connection whose peer the neighbour table has known for a while.
-fn with_known_neighbor(v6: bool) -> Host<Probe> {
-    let mut host = awake();
+fn with_known_neighbor(v6: bool) -> Host<Puppet> {
+    let mut host = busy();
     if v6 {
         host.inject_bytes(&solicitation()).next_reply();
         host.on(Flow::v6(40_000, OPEN));
@@ -488,7 +488,7 @@ fn a_connection_that_only_sends_follows_its_neighbour_that_moved() {
 fn missing_progress_finds_a_neighbour_that_moved() {
     for v6 in [false, true] {
         for knows in [true, false] {
-            let mut host = awake();
+            let mut host = busy();
             if knows {
                 host = with_known_neighbor(v6);
             } else if v6 {
@@ -518,9 +518,9 @@ fn missing_progress_finds_a_neighbour_that_moved() {
     }
 }
 
-/// RFC 4861 §7.3.1: progress confirms a way, also for those who wake later or open to the same destination.
+/// RFC 4861 §7.3.1: progress confirms a way, also for those that are unparked later or open to the same destination.
 #[test]
-fn a_link_address_outlasts_a_rest_and_helps_the_next_connection() {
+fn a_link_address_outlasts_parking_and_helps_the_next_connection() {
     let mut host = Host::probing(|spec| spec.park_after = Duration::from_secs(1));
     host.shake_hands().wait_ms(1_004).wait_ms(4);
     assert!(host.parked().is_some());

@@ -1,16 +1,16 @@
-//! What applications choose by profiles: where each choice shows, and that it outlasts a rest.
+//! What applications choose by profiles: where each choice shows, and that it outlasts parking.
 
 use core::time::Duration;
 
 use super::connecting::{REMOTE, from_port};
 use super::host::{Flow, Host, OUR_V4};
 use super::neighbors::arp_request;
-use super::probe::Heard::{Closed, Data, Open, Ready};
-use super::probe::Probe;
 use crate::config::ConfigSpec;
 use crate::conn::Kind;
 use crate::counters::Counter;
 use crate::local::listener::SynPolicy;
+use crate::sim::puppet::Heard::{Closed, Data, Open, Ready};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, rst, syn, syn_ack};
 use crate::tcp::profile::{Profile, ProfileError, ProfileId};
 use crate::tcp::verdict::CloseReason;
@@ -32,7 +32,7 @@ const OTHER: Profile = Profile {
 };
 
 /// A listener whose connections have the profile.
-fn listening(profile: Profile, policy: SynPolicy) -> Host<Probe> {
+fn listening(profile: Profile, policy: SynPolicy) -> Host<Puppet> {
     let change = |spec: &mut ConfigSpec| {
         let id = spec.add_profile(profile);
         spec.listeners[0].profile = id;
@@ -97,14 +97,14 @@ fn a_profile_that_cannot_be_is_refused_by_name() {
 }
 
 #[test]
-fn it_outlasts_a_rest() {
+fn it_outlasts_parking() {
     let mut host = listening(OTHER, SynPolicy::Embryo);
     host.shake_hands().hears(&[Ready, Open]);
     host.wait_ms(1_100);
     assert_eq!(host.kind(), Some(Kind::Parked));
     // Old data may reach back as far as the window of this connection did.
     host.inject(ack().seq(1).ack(1))
-        .counted(Counter::RestAck)
+        .counted(Counter::ParkedAck)
         .silent();
     let conn = host.conn();
     let _ = host.act(|_, cx| cx.send_bytes(conn, b"one"));
@@ -124,10 +124,10 @@ fn closing_may_reset() {
         resets_on_close: true,
         ..OTHER
     };
-    for rests in [false, true] {
+    for parks in [false, true] {
         let mut host = listening(resets, SynPolicy::Embryo);
         host.shake_hands().hears(&[Ready, Open]);
-        if rests {
+        if parks {
             host.wait_ms(1_100);
             assert_eq!(host.kind(), Some(Kind::Parked));
         }

@@ -107,10 +107,10 @@ fn a_connection_whose_frames_arrive_everywhere() {
                 .expect(syn_ack().seq(0).ack(1));
             flow = cluster.hosts[owner].flow;
             cluster.inject(1, flow, ack().seq(1).ack(1));
-            cluster.hosts[owner].rest();
+            cluster.hosts[owner].park();
             assert!(cluster.hosts[owner].parked().is_some());
             cluster.inject(2, flow, ack().seq(1).ack(1));
-            assert_eq!(cluster.hosts[owner].count(Counter::RestAck), 1);
+            assert_eq!(cluster.hosts[owner].count(Counter::ParkedAck), 1);
             cluster.inject(3, flow, data(5).seq(1).ack(1));
             cluster.hosts[owner].expect(rst().seq(1).ack(6));
             let sum = cluster.counters();
@@ -284,7 +284,7 @@ fn a_frame_of_another_worker_waits_in_its_vlan() {
     };
     let port = (1_000..).find(|&port| cluster.owner(tagged_flow(port)) == 3);
     let host = cluster.hosts[3].on(tagged_flow(port.expect("one of them")));
-    let conn = host.with_resting();
+    let conn = host.with_parked();
     let sent = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     assert_eq!(sent, Ok(5));
     cluster.hosts[0].turn();

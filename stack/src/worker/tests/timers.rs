@@ -1,13 +1,13 @@
-//! The app's timer of a connection: once, at its time, whether the connection rests or not, and never after its end.
+//! The app's timer of a connection: once, at its time, whether the connection is parked or not, and never after its end.
 
 use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
-use super::probe::Heard::{Closed, Open, PeerClosed, Ready, Timer};
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
+use crate::sim::puppet::Heard::{Closed, Open, PeerClosed, Ready, Timer};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, fin, rst};
 use crate::tcp::verdict::CloseReason;
 use crate::worker::connect::Connect;
@@ -15,16 +15,14 @@ use crate::worker::connect::Connect;
 /// How late a timer may be.
 const TICK: u64 = 1;
 
-/// A host with a connection that is open, and comes to rest after a second.
-pub(super) fn open() -> (Host<Probe>, ConnId) {
-    let mut host = Host::probing(|_| {});
+/// A host with a connection that is open, and parks after a second; it knows the way to its peer.
+pub(super) fn open() -> (Host<Puppet>, ConnId) {
+    let (mut host, conn) = Host::open();
     host.inject_bytes(&arp_request()).next_reply();
-    host.shake_hands().hears(&[Ready, Open]);
-    let conn = host.conn();
     (host, conn)
 }
 
-fn set(host: &mut Host<Probe>, conn: ConnId, after_ms: u64) {
+fn set(host: &mut Host<Puppet>, conn: ConnId, after_ms: u64) {
     let at = host.now + Duration::from_millis(after_ms);
     host.act(|_, cx| cx.set_timer(conn, at));
 }
@@ -50,20 +48,20 @@ fn it_is_moved_and_stopped() {
     host.wait_ms(10_000).hears(&[]);
 }
 
-/// It keeps none awake, and wakes none.
+/// It keeps none open, and unparks none.
 #[test]
-fn it_fires_while_the_connection_rests() {
+fn it_fires_while_the_connection_is_parked() {
     let (mut host, conn) = open();
     set(&mut host, conn, 10_000);
     host.wait_ms(1_004);
-    assert_eq!(host.kind(), Some(Kind::Parked), "a timer keeps none awake");
+    assert_eq!(host.kind(), Some(Kind::Parked), "a timer keeps none open");
     let now = host.now;
     let due = host.worker().next_due(now).expect("the timer");
     assert!(due <= now + Duration::from_millis(10_000 - 1_004 + TICK));
     host.wait_ms(10_000 - 1_005).hears(&[]);
     host.wait_ms(1 + TICK).hears(&[Timer(conn)]);
-    assert_eq!(host.kind(), Some(Kind::Parked), "it is not woken");
-    // Set at rest, it outlasts the wake.
+    assert_eq!(host.kind(), Some(Kind::Parked), "it is not unparked");
+    // Set while it is parked, it outlasts the unparking.
     set(&mut host, conn, 500);
     host.inject(fin().seq(1).ack(1)).hears(&[PeerClosed]);
     host.expect(fin().seq(1).ack(2));
@@ -76,10 +74,10 @@ fn it_fires_while_the_connection_rests() {
 /// The next connection has the handle of the one that ended, and not its timer.
 #[test]
 fn it_ends_with_its_connection() {
-    for rests in [false, true] {
+    for parks in [false, true] {
         let (mut host, first) = open();
         set(&mut host, first, 5_000);
-        if rests {
+        if parks {
             host.wait_ms(1_004);
         }
         host.inject(rst().seq(1));

@@ -143,7 +143,7 @@ fn a_segment_that_is_cut_for_a_smaller_path_is_no_timeout() {
 }
 
 #[test]
-fn an_answer_from_rest_leaves_behind_what_is_sent_in_the_same_turn() {
+fn an_answer_of_a_parked_connection_leaves_behind_what_is_sent_in_the_same_turn() {
     for waits_ms in [0, 1] {
         let mut script = Script::open();
         script.pass(Said::text(0, 1, 500, 1));

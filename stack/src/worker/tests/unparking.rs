@@ -1,23 +1,23 @@
-//! What wakes a connection at rest, what doesn't, and what happens when none may wake.
+//! What unparks a parked connection, what doesn't, and what happens when none may be unparked.
 
 use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
-use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready, Writable};
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind, Records};
 use crate::counters::Counter;
 use crate::queue::item::TxItem;
+use crate::sim::puppet::Heard::{Closed, Data, Open, PeerClosed, Ready, Writable};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::profile::Profile;
 use crate::tcp::verdict::CloseReason;
 use crate::worker::connect::SendError;
 
-/// A host whose connection has come to rest.
-fn resting() -> (Host<Probe>, ConnId) {
+/// A host whose connection is parked.
+fn parked() -> (Host<Puppet>, ConnId) {
     let mut host = Host::probing(|_| {});
-    // At rest it forgets its peer's link address, which the neighbour table may know.
+    // A parked connection forgets its peer's link address, which the neighbour table may know.
     host.inject_bytes(&arp_request()).next_reply();
     host.shake_hands().hears(&[Ready, Open]);
     let conn = host.conn();
@@ -26,9 +26,9 @@ fn resting() -> (Host<Probe>, ConnId) {
     (host, conn)
 }
 
-/// It comes to rest a second after the last segment, not after the first.
+/// It parks a second after the last segment, not after the first.
 #[test]
-fn rest_begins_when_it_is_idle_for_long_enough() {
+fn parking_begins_when_it_is_idle_for_long_enough() {
     let mut host = Host::probing(|_| {});
     host.shake_hands();
     for n in 0..5 {
@@ -44,8 +44,8 @@ fn rest_begins_when_it_is_idle_for_long_enough() {
 }
 
 #[test]
-fn data_wakes_it_under_the_same_name() {
-    let (mut host, conn) = resting();
+fn data_unparks_it_under_the_same_name() {
+    let (mut host, conn) = parked();
     host.inject(data(5).seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .hears(&[Data(5)]);
@@ -59,8 +59,8 @@ fn data_wakes_it_under_the_same_name() {
 }
 
 #[test]
-fn a_fin_wakes_it() {
-    let (mut host, _) = resting();
+fn a_fin_unparks_it() {
+    let (mut host, _) = parked();
     host.inject(fin().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .hears(&[PeerClosed])
@@ -71,9 +71,9 @@ fn a_fin_wakes_it() {
 
 #[test]
 fn a_reset_ends_it_asleep() {
-    let (mut host, _) = resting();
+    let (mut host, _) = parked();
     host.inject(rst().seq(1))
-        .counted(Counter::RestReset)
+        .counted(Counter::ParkedReset)
         .silent()
         .hears(&[Closed(CloseReason::Reset)]);
     assert_eq!(host.worker().table().total(), 0);
@@ -81,8 +81,8 @@ fn a_reset_ends_it_asleep() {
 }
 
 #[test]
-fn the_app_wakes_it_by_sending_and_closing_and_not_by_looking() {
-    let (mut host, conn) = resting();
+fn the_app_unparks_it_by_sending_and_closing_and_not_by_looking() {
+    let (mut host, conn) = parked();
     host.act(|_, cx| {
         assert!(cx.peek(conn).is_empty() && cx.take(conn).is_none());
         cx.consume(conn, 1);
@@ -98,37 +98,37 @@ fn the_app_wakes_it_by_sending_and_closing_and_not_by_looking() {
     host.expect(fin().seq(6).ack(1));
 }
 
-/// A host with a connection at rest, and another that holds the only record of open ones: its data is not read.
-fn crowded() -> (Host<Probe>, Flow, Flow) {
+/// A host with a parked connection, and another that holds the only record of open ones: its data is not read.
+fn crowded() -> (Host<Puppet>, Flow, Flow) {
     let mut host = Host::probing(|spec| spec.limits.records.open.v4 = 1);
     host.app().reads = false;
     host.shake_hands();
-    let resting = host.flow;
+    let parked = host.flow;
     host.wait_ms(1_004);
     host.on(Flow::v4(2, OPEN)).shake_hands();
     host.inject(data(1).seq(1).ack(1));
     host.wait_ms(41).expect(ack().seq(1).ack(2));
     host.hears(&[Ready, Open, Ready, Open, Data(1)]);
-    let awake = host.flow;
-    host.on(resting);
-    (host, resting, awake)
+    let busy = host.flow;
+    host.on(parked);
+    (host, parked, busy)
 }
 
 #[test]
 fn without_a_record_its_data_is_lost_and_taken_when_it_comes_again() {
-    let (mut host, resting, awake) = crowded();
+    let (mut host, parked, busy) = crowded();
     for spec in [data(5).seq(1).ack(1), fin().seq(1).ack(1)] {
         host.inject(spec)
-            .counted(Counter::WakeNoRecord)
+            .counted(Counter::UnparkNoRecord)
             .silent()
             .hears(&[]);
     }
     // What needs no record goes on.
-    host.inject(ack().seq(1).ack(1)).counted(Counter::RestAck);
-    host.on(awake)
+    host.inject(ack().seq(1).ack(1)).counted(Counter::ParkedAck);
+    host.on(busy)
         .inject(rst().seq(2))
         .hears(&[Closed(CloseReason::Reset)]);
-    host.on(resting)
+    host.on(parked)
         .inject(data(5).seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .hears(&[Data(5)]);
@@ -140,13 +140,13 @@ fn without_a_record_its_data_is_lost_and_taken_when_it_comes_again() {
 fn without_a_record_a_reset_counts_all_the_same() {
     let (mut host, ..) = crowded();
     host.inject(rst().seq(1))
-        .counted(Counter::RestReset)
+        .counted(Counter::ParkedReset)
         .hears(&[Closed(CloseReason::Reset)]);
 }
 
-/// Without a record of those at rest it stays awake, and idle.
+/// Without a record of parked ones it stays open, and idle.
 #[test]
-fn without_a_place_to_rest_it_stays_awake() {
+fn without_a_place_to_park_it_stays_open() {
     let mut host = Host::probing(|spec| spec.limits.records.parked.v4 = 1);
     for port in [1, 2] {
         host.on(Flow::v4(port, OPEN)).shake_hands();
@@ -156,24 +156,24 @@ fn without_a_place_to_rest_it_stays_awake() {
     assert_eq!(host.worker().table().len(Kind::Open).v4, 1);
 }
 
-/// As [`crowded`], but the neighbour table knows the peer: what a connection at rest sends on waking leaves at once.
-fn crowded_among_neighbors() -> (Host<Probe>, ConnId, Flow, Flow) {
-    let (mut host, resting, awake) = crowded();
+/// As [`crowded`], but the neighbour table knows the peer: what a parked connection sends once unparked leaves at once.
+fn crowded_among_neighbors() -> (Host<Puppet>, ConnId, Flow, Flow) {
+    let (mut host, parked, busy) = crowded();
     host.inject_bytes(&arp_request()).next_reply();
     let conn = host.app().conns[0];
-    (host, conn, resting, awake)
+    (host, conn, parked, busy)
 }
 
-/// The connection that holds the only record ends; the one at rest has it from the next turn on.
-fn make_room(host: &mut Host<Probe>, awake: Flow, resting: Flow) {
-    host.on(awake).inject(rst().seq(2));
+/// The connection that holds the only record ends; the parked one has it from the next turn on.
+fn make_room(host: &mut Host<Puppet>, busy: Flow, parked: Flow) {
+    host.on(busy).inject(rst().seq(2));
     host.turn();
-    host.on(resting);
+    host.on(parked);
 }
 
 #[test]
 fn without_a_record_close_is_remembered() {
-    let (mut host, conn, resting, awake) = crowded_among_neighbors();
+    let (mut host, conn, parked, busy) = crowded_among_neighbors();
     host.act(|_, cx| {
         cx.close(conn);
         cx.close(conn);
@@ -183,7 +183,7 @@ fn without_a_record_close_is_remembered() {
     // It sends no more: refused for good, so nothing is to be heard of room.
     let refused = host.act(|_, cx| cx.send(conn, TxItem::Pattern { start: 0, len: 1 }));
     assert!(refused.is_err());
-    make_room(&mut host, awake, resting);
+    make_room(&mut host, busy, parked);
     host.expect(fin().seq(1).ack(1))
         .hears(&[Closed(CloseReason::Reset)]);
     host.inject(ack().seq(1).ack(2))
@@ -195,24 +195,24 @@ fn without_a_record_close_is_remembered() {
 
 #[test]
 fn without_a_record_shutdown_is_remembered_and_it_reads_on() {
-    let (mut host, conn, resting, awake) = crowded_among_neighbors();
+    let (mut host, conn, parked, busy) = crowded_among_neighbors();
     host.act(|_, cx| cx.shutdown(conn));
     host.silent();
-    make_room(&mut host, awake, resting);
+    make_room(&mut host, busy, parked);
     host.expect(fin().seq(1).ack(1))
         .hears(&[Closed(CloseReason::Reset)]);
     host.inject(data(5).seq(1).ack(2)).hears(&[Data(5)]);
     host.wait_ms(41).expect(ack().seq(2).ack(6));
 }
 
-/// What was remembered is done first, whoever wakes it: data after a close resets, as on an open connection.
+/// What was remembered is done first, whatever unparks it: data after a close resets, as on an open connection.
 #[test]
-fn what_was_remembered_is_done_when_a_segment_wakes_it() {
-    let (mut host, conn, resting, awake) = crowded_among_neighbors();
+fn what_was_remembered_is_done_when_a_segment_unparks_it() {
+    let (mut host, conn, parked, busy) = crowded_among_neighbors();
     host.act(|_, cx| cx.close(conn));
     let (end, late) = (
-        awake.frame(rst().seq(2)),
-        resting.frame(data(5).seq(1).ack(1)),
+        busy.frame(rst().seq(2)),
+        parked.frame(data(5).seq(1).ack(1)),
     );
     host.inject_burst([end, late]);
     host.expect(rst().seq(1)).hears(&[
@@ -239,7 +239,7 @@ fn without_a_record_abort_resets_all_the_same() {
 
 #[test]
 fn without_a_record_a_refused_send_hears_of_room() {
-    let (mut host, conn, resting, awake) = crowded_among_neighbors();
+    let (mut host, conn, parked, busy) = crowded_among_neighbors();
     assert_eq!(
         host.act(|_, cx| cx.send_bytes(conn, b"no")),
         Err(SendError::Full(()))
@@ -248,23 +248,23 @@ fn without_a_record_a_refused_send_hears_of_room() {
     assert!(host.act(|_, cx| cx.send(conn, item)).is_err());
     assert!(!host.act(|_, cx| cx.has_room(conn)));
     host.hears(&[]);
-    make_room(&mut host, awake, resting);
+    make_room(&mut host, busy, parked);
     host.hears(&[Closed(CloseReason::Reset), Writable]);
     assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"yes")), Ok(3));
     host.expect(data(3).seq(1).ack(1)).hears(&[]);
 }
 
 #[test]
-fn a_profile_is_taken_at_rest() {
-    let (mut host, conn, resting, awake) = crowded_among_neighbors();
+fn a_profile_is_taken_while_parked() {
+    let (mut host, conn, parked, busy) = crowded_among_neighbors();
     let profile = Profile {
         nagle: false,
         r2: Duration::from_secs(5),
         ..Profile::default()
     };
     host.choose(conn, profile);
-    assert_eq!(host.kind(), Some(Kind::Parked), "they wake nobody");
-    make_room(&mut host, awake, resting);
+    assert_eq!(host.kind(), Some(Kind::Parked), "they unpark none");
+    make_room(&mut host, busy, parked);
     assert_eq!(host.kind(), Some(Kind::Parked));
     // Without Nagle's algorithm the second small segment doesn't wait; R2 ends it after 5 s.
     host.hears(&[Closed(CloseReason::Reset)]);
@@ -282,15 +282,15 @@ fn a_profile_is_taken_at_rest() {
 
 /// Its timer needs an open record: it is had as soon as there is one.
 #[test]
-fn keepalive_wakes_it_when_there_is_a_record() {
-    let (mut host, conn, resting, awake) = crowded_among_neighbors();
+fn keepalive_unparks_it_when_there_is_a_record() {
+    let (mut host, conn, parked, busy) = crowded_among_neighbors();
     let profile = Profile {
         keepalive: true,
         ..Profile::default()
     };
     host.choose(conn, profile);
     assert_eq!(host.kind(), Some(Kind::Parked));
-    make_room(&mut host, awake, resting);
+    make_room(&mut host, busy, parked);
     assert_eq!(host.kind(), Some(Kind::Open));
     host.hears(&[Closed(CloseReason::Reset)]).silent();
     // An idle time counts from the last segment.
@@ -298,7 +298,7 @@ fn keepalive_wakes_it_when_there_is_a_record() {
     host.wait_ms(2_001).expect(ack().seq(0).ack(1));
 }
 
-/// The line of those that wait is as long as there are connections at rest, whatever they do meanwhile.
+/// The line of those that wait is as long as there are parked connections, whatever they do meanwhile.
 #[test]
 fn those_that_wait_for_a_record_wait_once_each() {
     let mut host = Host::probing(|spec| {
@@ -307,27 +307,27 @@ fn those_that_wait_for_a_record_wait_once_each() {
     });
     host.app().reads = false;
     for round in 0..20 {
-        // A connection at rest that wants to close, and one that keeps the record; then both are reset.
+        // A parked connection that wants to close, and one that keeps the record; then both are reset.
         host.on(Flow::v4(1_000 + round, OPEN)).shake_hands();
-        let (resting, conn) = (host.flow, host.conn());
+        let (parked, conn) = (host.flow, host.conn());
         host.wait_ms(1_004);
         host.on(Flow::v4(2_000 + round, OPEN)).shake_hands();
         host.inject(data(1).seq(1).ack(1));
         host.wait_ms(41).expect(ack().seq(1).ack(2));
-        let awake = host.flow;
+        let busy = host.flow;
         host.act(|_, cx| cx.close(conn));
-        host.on(resting)
+        host.on(parked)
             .inject(rst().seq(1))
-            .counted(Counter::RestReset);
+            .counted(Counter::ParkedReset);
         assert!(host.worker().core.waiting.len() <= 4, "round {round}");
-        host.on(awake).inject(rst().seq(2));
+        host.on(busy).inject(rst().seq(2));
     }
     host.turn();
     assert_eq!(host.worker().core.waiting.len(), 0);
     assert_eq!(host.worker().table().total(), 0);
 }
 
-/// The limit counts connections, at work or at rest: a table with room for four of each kind serves four, not eight.
+/// The limit counts connections, at work or parked: a table with room for four of each kind serves four, not eight.
 #[test]
 fn there_are_never_more_connections_than_the_limit_says() {
     for v6 in [false, true] {
@@ -349,7 +349,7 @@ fn there_are_never_more_connections_than_the_limit_says() {
             first.get_or_insert(host.flow);
             assert!(
                 host.parked().is_some(),
-                "at rest, so its open record is free"
+                "parked, so its open record is free"
             );
         }
         host.on(flow(5))
@@ -370,7 +370,7 @@ fn there_are_never_more_connections_than_the_limit_says() {
         // Where one has ended there is room.
         host.on(first.expect("the first"))
             .inject(rst().seq(1))
-            .counted(Counter::RestReset);
+            .counted(Counter::ParkedReset);
         host.on(fifth)
             .inject(ack().seq(1).ack(1))
             .counted(Counter::ConnSegment)

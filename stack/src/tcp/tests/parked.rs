@@ -1,10 +1,10 @@
-//! Rest: what keeps a connection from it, and that who wakes is who went to sleep.
+//! Parking: what keeps a connection from it, and that what is unparked is what was parked.
 
 use core::time::Duration;
 
 use crate::tcp::lang::{Spec, ack, data, segment, syn, syn_ack};
+use crate::tcp::parked::ParkedTcb;
 use crate::tcp::profile::Profile;
-use crate::tcp::rest::Rest;
 use crate::tcp::segment::{Flags, Segment, TimestampOption};
 use crate::tcp::settings::Settings;
 use crate::tcp::state::State;
@@ -14,38 +14,42 @@ use crate::tcp::timestamps::RECENT_VALID_S;
 use crate::tcp::verdict::Outcome;
 
 impl Host {
-    fn rest(&mut self) -> Option<Rest> {
-        self.turn(|tcb, env| tcb.rest(env))
+    fn parked(&mut self) -> Option<ParkedTcb> {
+        self.turn(|tcb, env| tcb.park(env))
     }
 
-    /// Rests now, and wakes after `ms`. What `params` shouldn't decide is another's.
+    /// Parks now, and is unparked after `ms`. What `params` shouldn't decide is another's.
     #[track_caller]
-    fn sleep_ms(&mut self, ms: u64) {
+    fn park_ms(&mut self, ms: u64) {
         self.expect_nothing();
-        let rest = self.rest().expect("nothing is pending");
+        let parked = self.parked().expect("nothing is pending");
         assert_eq!(self.tcb.deadline(), None, "a timer would be forgotten");
         self.now = self.now + Duration::from_millis(ms);
         let params = OpenParams {
             iss: crate::seq::SeqNum(77),
             ..params()
         };
-        self.tcb = self.turn(|_, env| Tcb::wake(params, &rest, env));
+        self.tcb = self.turn(|_, env| Tcb::unpark(params, &parked, env));
         self.expect_nothing();
         self.expect_state(State::Established);
-        let heard_s = rest.heard_s;
-        let again = self.rest().map(|rest| Rest { heard_s, ..rest });
+        let heard_s = parked.heard_s;
+        let again = self.parked().map(|parked| ParkedTcb { heard_s, ..parked });
         let cwnd = again.map_or(0, |again| again.cwnd);
-        assert_eq!(again, Some(Rest { cwnd, ..rest }), "only cwnd changes");
+        assert_eq!(
+            again,
+            Some(ParkedTcb { cwnd, ..parked }),
+            "only cwnd changes"
+        );
     }
 }
 
 #[test]
-fn a_connection_rests_when_nothing_is_pending_and_goes_on_as_if_it_had_not() {
+fn a_connection_parks_when_nothing_is_pending_and_goes_on_as_if_it_had_not() {
     let mut host = Host::established();
     host.write(10);
     host.expect(data(10).seq(1));
     host.inject(ack().ack(11));
-    host.sleep_ms(3_600_000);
+    host.park_ms(3_600_000);
     host.write(MSS + 10);
     host.expect(data(MSS).seq(11).ack(1));
     host.expect(data(10).seq(11 + MSS));
@@ -54,17 +58,17 @@ fn a_connection_rests_when_nothing_is_pending_and_goes_on_as_if_it_had_not() {
     host.advance_ms(50);
     host.expect(ack().ack(21));
     host.inject(ack().seq(21).ack(21 + MSS));
-    host.sleep_ms(10);
+    host.park_ms(10);
     host.close();
     host.expect(crate::tcp::lang::fin().seq(21 + MSS).ack(21));
 }
 
-/// Does something to an established connection, and says why it must not rest.
+/// Does something to an established connection, and says why it must not park.
 fn pending(why: &str, act: impl FnOnce(&mut Host)) {
     let mut host = Host::established();
-    assert!(host.rest().is_some());
+    assert!(host.parked().is_some());
     act(&mut host);
-    assert_eq!(host.rest(), None, "{why}");
+    assert_eq!(host.parked(), None, "{why}");
 }
 
 #[test]
@@ -129,7 +133,7 @@ fn whatever_is_pending_keeps_it_open() {
     });
     let mut opening = Host::client(plain(), params());
     opening.expect(syn());
-    assert_eq!(opening.rest(), None, "SYN-SENT");
+    assert_eq!(opening.parked(), None, "SYN-SENT");
 }
 
 /// A connection with all options, and an acknowledged write.
@@ -172,14 +176,14 @@ fn stamped(host: &Host, tsval: u32) -> Segment {
 }
 
 #[test]
-fn what_was_negotiated_and_chosen_outlasts_a_rest() {
+fn what_was_negotiated_and_chosen_outlasts_parking() {
     let mut host = with_options();
     let seg = stamped(&host, 5_001);
     host.inject_segment(&seg);
     let (clock, mss) = (host.tcb.ts, host.tcb.mss());
-    // The buffer of `sleep_ms` is smaller: what was offered stays offered, and the scale stays what was negotiated.
+    // The buffer of `park_ms` is smaller: what was offered stays offered, and the scale stays what was negotiated.
     let edge = host.tcb.rcv.edge();
-    host.sleep_ms(60_000);
+    host.park_ms(60_000);
     assert_eq!((host.tcb.ts, host.tcb.mss()), (clock, mss));
     assert_eq!((host.tcb.rcv.edge(), host.tcb.rcv_scale()), (edge, 5));
     assert_eq!(host.tcb.send_window(), 4_000 << 3);
@@ -197,10 +201,10 @@ fn what_was_negotiated_and_chosen_outlasts_a_rest() {
 }
 
 #[test]
-fn paws_outlasts_a_rest_for_24_days() {
+fn paws_outlasts_parking_for_24_days() {
     let outcome = |rest_s: u32| {
         let mut host = with_options();
-        host.sleep_ms(u64::from(rest_s) * 1_000);
+        host.park_ms(u64::from(rest_s) * 1_000);
         let old = stamped(&host, 4_999);
         host.inject_segment(&old).outcome
     };
@@ -224,7 +228,7 @@ fn the_restart_window_is_the_initial_one_or_less_and_ssthresh_stays() {
         MSS,
         host.settings.initial_window,
     );
-    host.sleep_ms(5_000);
+    host.park_ms(5_000);
     let congestion = *host.tcb.congestion();
     assert_eq!(
         (congestion.window(), congestion.threshold()),
@@ -242,14 +246,14 @@ fn the_restart_window_is_the_initial_one_or_less_and_ssthresh_stays() {
         host.advance_ms(0);
         host.inject(ack());
     }
-    let rest = host.rest().unwrap();
-    assert!(rest.cwnd > initial);
-    let woken = host.turn(|_, env| Tcb::wake(params(), &rest, env));
-    assert_eq!(woken.congestion().window(), initial);
+    let parked = host.parked().unwrap();
+    assert!(parked.cwnd > initial);
+    let unparked = host.turn(|_, env| Tcb::unpark(params(), &parked, env));
+    assert_eq!(unparked.congestion().window(), initial);
 }
 
 #[test]
-fn what_is_known_of_the_round_trip_outlasts_a_rest_backoff_included() {
+fn what_is_known_of_the_round_trip_outlasts_parking_backoff_included() {
     let mut host = Host::established();
     host.write(10);
     host.expect(data(10));
@@ -257,7 +261,7 @@ fn what_is_known_of_the_round_trip_outlasts_a_rest_backoff_included() {
     host.inject(ack());
     let (srtt, rto) = (host.tcb.srtt_us(), host.tcb.rto());
     assert!(srtt.is_some() && rto > Duration::from_secs(1));
-    host.sleep_ms(5_000);
+    host.park_ms(5_000);
     assert_eq!((host.tcb.srtt_us(), host.tcb.rto()), (srtt, rto));
 
     // Karn: sent twice, so no sample, and the next transmission keeps the backed-off RTO.
@@ -269,7 +273,7 @@ fn what_is_known_of_the_round_trip_outlasts_a_rest_backoff_included() {
     for _ in 0..2 {
         host.expect(data(10));
     }
-    host.sleep_ms(5_000);
+    host.park_ms(5_000);
     assert_eq!(host.tcb.rto(), Duration::from_secs(2));
 }
 
@@ -278,25 +282,25 @@ fn resting_lifts_no_limit_on_challenges() {
     let mut host = Host::established();
     host.inject_as(syn().seq(100), Outcome::SynChallenged);
     host.expect(ack().ack(1));
-    host.sleep_ms(100);
+    host.park_ms(100);
     host.inject_as(syn().seq(100), Outcome::SynChallenged);
     host.expect_nothing();
-    host.sleep_ms(400);
+    host.park_ms(400);
     host.inject_as(syn().seq(100), Outcome::SynChallenged);
     host.expect(ack().ack(1));
 }
 
 #[test]
-fn a_path_can_make_segments_smaller_after_a_rest_and_as_large_as_they_were() {
+fn a_path_can_make_segments_smaller_after_parking_and_as_large_as_they_were() {
     let mut host = with_options();
-    host.sleep_ms(1_000);
+    host.park_ms(1_000);
     let mss = host.tcb.mss();
     host.turn(|tcb, env| tcb.set_path_mss(9_000, env));
     assert_eq!(host.tcb.mss(), mss);
     host.turn(|tcb, env| tcb.set_path_mss(500, env));
     assert_eq!(host.tcb.mss(), 488);
-    // What the path took is not remembered by the rest: it may be over when the connection wakes.
-    host.sleep_ms(1_000);
+    // What the path took is not remembered while parked: it may be over when the connection is unparked.
+    host.park_ms(1_000);
     host.turn(|tcb, env| tcb.set_path_mss(9_000, env));
     assert_eq!(host.tcb.mss(), mss);
 }

@@ -1,4 +1,4 @@
-//! Connections at rest: RFC 9293 3.10.7.4 and RFC 5961.
+//! Parked connections: RFC 9293 3.10.7.4 and RFC 5961.
 
 use core::net::Ipv4Addr;
 
@@ -18,12 +18,12 @@ fn established() -> Host {
 fn acknowledgements_are_taken_in_silence() {
     let mut host = established();
     host.inject(ack().seq(1).ack(1).win(77))
-        .counted(Counter::RestAck)
+        .counted(Counter::ParkedAck)
         .silent();
     assert_eq!(host.parked().expect("established").peer_window, 77);
     // An old one within the largest window (RFC 5961 §5.2).
     host.inject(ack().seq(1).ack(0))
-        .counted(Counter::RestAck)
+        .counted(Counter::ParkedAck)
         .silent();
 }
 
@@ -51,16 +51,16 @@ fn data_and_fin_are_reset_and_the_record_is_gone() {
 fn a_reset_must_be_exact() {
     let mut host = established();
     host.inject(rst().seq(0))
-        .counted(Counter::RestDropped)
+        .counted(Counter::ParkedDropped)
         .silent();
     host.inject(rst().seq(65_536))
-        .counted(Counter::RestDropped)
+        .counted(Counter::ParkedDropped)
         .silent();
-    host.inject(rst().seq(2)).counted(Counter::RestChallenged);
+    host.inject(rst().seq(2)).counted(Counter::ParkedChallenged);
     host.expect(ack().seq(1).ack(1));
     assert!(host.parked().is_some());
     host.inject(rst().seq(1))
-        .counted(Counter::RestReset)
+        .counted(Counter::ParkedReset)
         .silent();
     assert_eq!(host.worker().table().total(), 0);
 }
@@ -77,7 +77,7 @@ fn syns_and_what_lies_outside_the_window_are_challenged() {
         ack().seq(1).ack(0u32.wrapping_sub(60_000)),
     ] {
         let mut host = established();
-        host.inject(spec).counted(Counter::RestChallenged);
+        host.inject(spec).counted(Counter::ParkedChallenged);
         host.expect(ack().seq(1).ack(1).win(65_535));
         assert!(host.parked().is_some(), "{spec}");
     }
@@ -91,7 +91,7 @@ fn without_ack_nothing_happens() {
         segment(Flags::FIN).seq(1),
         segment(Flags::PSH).seq(1).len(3),
     ] {
-        host.inject(spec).counted(Counter::RestDropped).silent();
+        host.inject(spec).counted(Counter::ParkedDropped).silent();
     }
     assert!(host.parked().is_some());
 }
@@ -108,15 +108,15 @@ fn junk_does_not_silence_the_answers_to_what_is_old() {
         let mut host = established();
         for round in 0..10 {
             host.inject(ack().seq(1_000_000).ack(1))
-                .counted(Counter::RestChallenged)
+                .counted(Counter::ParkedChallenged)
                 .expect(ack().seq(1).ack(1));
             for _ in 0..20 {
                 host.inject(ack().seq(1_000_000).ack(1))
-                    .counted(Counter::RestChallengeLimited)
+                    .counted(Counter::ParkedChallengeLimited)
                     .silent();
             }
             host.inject(old)
-                .counted(Counter::RestOldAnswered)
+                .counted(Counter::ParkedOldAnswered)
                 .expect(ack().seq(1).ack(1));
             assert!(host.parked().is_some(), "{old} in round {round}");
             host.wait_ms(500);
@@ -129,19 +129,19 @@ fn old_data_is_answered_within_a_limit_of_its_own() {
     let mut host = established();
     for _ in 0..OLD_BURST {
         host.inject(data(1).seq(0).ack(1))
-            .counted(Counter::RestOldAnswered)
+            .counted(Counter::ParkedOldAnswered)
             .expect(ack().seq(1).ack(1));
     }
     host.inject_together(&[data(1).seq(0).ack(1); 10]);
-    assert_eq!(host.ends(), [("rest_old_limited", 10)]);
+    assert_eq!(host.ends(), [("parked_old_limited", 10)]);
     host.silent();
-    // Waking and resting again lifts no limit.
+    // Unparking and parking again lifts no limit.
     host.wait_ms(500)
         .inject(data(1).seq(0).ack(1))
-        .counted(Counter::RestOldAnswered)
+        .counted(Counter::ParkedOldAnswered)
         .expect(ack().seq(1).ack(1));
     host.inject(data(1).seq(0).ack(1))
-        .counted(Counter::RestOldLimited)
+        .counted(Counter::ParkedOldLimited)
         .silent();
 }
 
@@ -151,10 +151,10 @@ fn an_answer_limits_no_longer_than_its_budget_says() {
     let mut host = established();
     for _ in 0..10 {
         host.inject(ack().seq(0).ack(1))
-            .counted(Counter::RestOldAnswered)
+            .counted(Counter::ParkedOldAnswered)
             .expect(ack().seq(1).ack(1));
         host.inject(ack().seq(1_000_000).ack(1))
-            .counted(Counter::RestChallenged)
+            .counted(Counter::ParkedChallenged)
             .expect(ack().seq(1).ack(1));
         host.wait_ms(75_000);
     }
@@ -165,12 +165,12 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     let mut host = established();
     let first = host.flow;
     let challenge = |host: &mut Host| {
-        host.inject(syn().seq(1)).counted(Counter::RestChallenged);
+        host.inject(syn().seq(1)).counted(Counter::ParkedChallenged);
         host.expect(ack().seq(1).ack(1));
     };
     let limited = |host: &mut Host| {
         host.inject(syn().seq(1))
-            .counted(Counter::RestChallengeLimited)
+            .counted(Counter::ParkedChallengeLimited)
             .silent();
     };
     challenge(&mut host);
@@ -185,7 +185,7 @@ fn a_connection_challenges_at_most_every_500_ms_and_each_on_its_own() {
     limited(&mut host);
     // Many in one burst are one.
     host.wait_ms(500).inject_together(&[syn().seq(1); 10]);
-    let ends = [("rest_challenged", 1), ("rest_challenge_limited", 9)];
+    let ends = [("parked_challenged", 1), ("parked_challenge_limited", 9)];
     assert_eq!(host.ends(), ends);
     host.expect(ack().seq(1).ack(1));
 }
@@ -196,14 +196,14 @@ fn the_limit_outlives_the_wrap_of_the_millisecond_clock() {
     host.now = crate::time::Instant::from_ms((1 << 32) - 100);
     host.establish();
     host.inject(syn().seq(1))
-        .counted(Counter::RestChallenged)
+        .counted(Counter::ParkedChallenged)
         .expect(ack().seq(1).ack(1));
     host.wait_ms(200)
         .inject(syn().seq(1))
-        .counted(Counter::RestChallengeLimited);
+        .counted(Counter::ParkedChallengeLimited);
     host.wait_ms(300)
         .inject(syn().seq(1))
-        .counted(Counter::RestChallenged);
+        .counted(Counter::ParkedChallenged);
     host.expect(ack().seq(1).ack(1));
 }
 
@@ -215,14 +215,14 @@ fn paws_challenges_an_older_timestamp_but_never_a_reset() {
     host.expect(syn_ack().seq(0).ack(1));
     host.inject(ack().seq(1).ack(1).ts(110, 0))
         .counted(Counter::ConnSegment)
-        .rest();
+        .park();
     host.inject(data(1).seq(1).ack(1).ts(109, 0))
-        .counted(Counter::RestChallenged);
+        .counted(Counter::ParkedChallenged);
     host.expect(ack().seq(1).ack(1));
     let shown = host.last().segment.options.timestamps.expect("timestamps");
     assert_eq!(shown.tsecr, 110);
     host.inject(rst().seq(1).ts(1, 0))
-        .counted(Counter::RestReset)
+        .counted(Counter::ParkedReset)
         .silent();
 }
 
@@ -235,8 +235,8 @@ fn a_scaled_window_is_announced_scaled() {
     host.expect(syn_ack().seq(0).ack(1).win(65_535).wscale(7));
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
-        .rest();
-    host.inject(syn().seq(1)).counted(Counter::RestChallenged);
+        .park();
+    host.inject(syn().seq(1)).counted(Counter::ParkedChallenged);
     host.expect(ack().seq(1).ack(1).win(65_535 >> 7));
 }
 

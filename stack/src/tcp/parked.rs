@@ -1,7 +1,7 @@
-//! A connection at rest: established, nothing queued, nothing unacknowledged (RFC 9293 §3.10.7.4, ESTABLISHED). [`Rest`]
-//! is what is left of its [`Tcb`], [`rest_step`] what a segment does to it.
+//! A parked connection: established, nothing queued, nothing unacknowledged (RFC 9293 §3.10.7.4, ESTABLISHED). [`ParkedTcb`]
+//! is what is left of its [`Tcb`], [`parked_step`] what a segment does to it.
 //!
-//! It must never carry data: whatever brings data or a FIN has to wake the connection first.
+//! It must never carry data: whatever brings data or a FIN has to unpark the connection first.
 
 use super::ack::AckPolicy;
 use super::answer_limits::{Answer, AnswerLimits};
@@ -35,7 +35,7 @@ const PENDING: u16 = Bits::FIN_WANTED
 /// What it forgets: MAX.SND.WND (the present window takes its place), the last ICMP error, and what NewReno remembers of
 /// losses that are all repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rest {
+pub struct ParkedTcb {
     /// SND.NXT, and SND.UNA.
     pub snd_nxt: SeqNum,
     /// RCV.NXT, and Last.ACK.sent.
@@ -63,7 +63,7 @@ pub struct Rest {
     pub srtt_us: u32,
     /// RTTVAR in microseconds.
     pub rttvar_us: u32,
-    /// RTO in microseconds. A backoff lasts until the next sample (RFC 6298 §5), so it outlasts a rest.
+    /// RTO in microseconds. A backoff lasts until the next sample (RFC 6298 §5), so it outlasts parking.
     pub rto_us: u32,
     /// cwnd in bytes; what is above the initial window is forgotten (RFC 5681 §4.1).
     pub cwnd: u32,
@@ -73,17 +73,19 @@ pub struct Rest {
     pub answers: AnswerLimits,
 }
 
-// Going to rest, and coming back.
+// Parking, and coming back.
 impl Tcb {
-    /// What is to be remembered of this connection if it rests now; `None` unless it is ESTABLISHED and nothing whatsoever
+    /// What is to be remembered of this connection if it parks now; `None` unless it is ESTABLISHED and nothing whatsoever
     /// is pending: nothing in flight, no ACK or window update owed or delayed, nothing unread or ahead of a gap, no close,
-    /// no urgent data. A connection with keepalive never rests: its timer stays with it.
+    /// no urgent data. A connection with keepalive never parks: its timer stays with it.
     ///
     /// Three things are the caller's to know: `poll_output` has said `None`, nothing is queued for sending, and the
-    /// connection has been idle for an RTO ([`Tcb::idle_ms`]). Resting earlier does no harm but that cwnd is cut.
+    /// connection has been idle for an RTO ([`Tcb::idle_ms`]). Parking earlier does no harm but that cwnd is cut.
     #[must_use]
-    pub fn rest(&self, env: &Env<'_>) -> Option<Rest> {
+    pub fn park(&self, env: &Env<'_>) -> Option<ParkedTcb> {
         let peer_window = self.snd_wnd.size >> self.snd_scale();
+        //~ A connection does not park while an ACK waits: `&& self.ack.is_settled()` -> nothing;
+        //~   whatever_is_pending_keeps_it_open
         let is_quiet = self.state == State::Established
             && self.flight() == 0
             && !self.bits.has(PENDING)
@@ -99,11 +101,13 @@ impl Tcb {
         if !is_quiet {
             return None;
         }
-        Some(Rest {
+        Some(ParkedTcb {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv.nxt,
             rcv_wnd: self.rcv.size(),
             peer_window: peer_window.min(0xffff) as u16,
+            //~ Parking forgets what the path took: -> `mss: self.mss,`;
+            //~   an_unparked_connection_goes_by_what_is_known_then
             mss: self.full_mss(env),
             snd_scale: self.snd_scale(),
             rcv_scale: self.rcv_scale(),
@@ -124,42 +128,42 @@ impl Tcb {
     /// The same connection again. `params` brings what all connections of its kind have (MSS, buffer) and what can be
     /// computed again (timestamp offset); its ISS isn't looked at. cwnd is the restart window.
     #[must_use]
-    pub fn wake(params: OpenParams, rest: &Rest, env: &Env<'_>) -> Self {
+    pub fn unpark(params: OpenParams, parked: &ParkedTcb, env: &Env<'_>) -> Self {
         let mut tcb = Self::new(params, env);
         tcb.state = State::Established; // no arrow of the diagram: it never left
         tcb.bits = Bits::default();
         for (bit, is_set) in [
-            (Bits::TIMESTAMPS, rest.ts_recent.is_some()),
-            (Bits::SCALING, rest.window_scaling),
-            (Bits::SACK_PERMITTED, rest.sack_permitted),
+            (Bits::TIMESTAMPS, parked.ts_recent.is_some()),
+            (Bits::SCALING, parked.window_scaling),
+            (Bits::SACK_PERMITTED, parked.sack_permitted),
         ] {
             if is_set {
                 tcb.bits.set(bit);
             }
         }
-        tcb.scales = rest.snd_scale << 4 | rest.rcv_scale;
-        tcb.snd_una = rest.snd_nxt;
-        tcb.snd_nxt = rest.snd_nxt;
-        tcb.rtx_nxt = rest.snd_nxt;
-        tcb.snd_sml = rest.snd_nxt;
-        let snd_wnd = u32::from(rest.peer_window) << rest.snd_scale;
-        tcb.snd_wnd = SendWindow::resume(snd_wnd, rest.rcv_nxt, rest.snd_nxt);
-        tcb.rcv = ReceiveWindow::resume(rest.rcv_nxt, rest.rcv_wnd, params.rcv_buf);
-        tcb.ts.recent = rest.ts_recent.unwrap_or(0);
-        tcb.ts.last_ack_sent = rest.rcv_nxt;
-        tcb.cold.ts_recent_s = rest.heard_s;
-        tcb.cold.irs = rest.rcv_nxt.sub(1); // what it receives is counted from here
-        tcb.resume_mss(rest.mss, env);
-        tcb.cold.rtt = RttEstimator::resume(rest.srtt_us, rest.rttvar_us);
-        tcb.rto = Rto::from_estimate(rest.rto_us.into(), env.settings);
+        tcb.scales = parked.snd_scale << 4 | parked.rcv_scale;
+        tcb.snd_una = parked.snd_nxt;
+        tcb.snd_nxt = parked.snd_nxt;
+        tcb.rtx_nxt = parked.snd_nxt;
+        tcb.snd_sml = parked.snd_nxt;
+        let snd_wnd = u32::from(parked.peer_window) << parked.snd_scale;
+        tcb.snd_wnd = SendWindow::resume(snd_wnd, parked.rcv_nxt, parked.snd_nxt);
+        tcb.rcv = ReceiveWindow::resume(parked.rcv_nxt, parked.rcv_wnd, params.rcv_buf);
+        tcb.ts.recent = parked.ts_recent.unwrap_or(0);
+        tcb.ts.last_ack_sent = parked.rcv_nxt;
+        tcb.cold.ts_recent_s = parked.heard_s;
+        tcb.cold.irs = parked.rcv_nxt.sub(1); // what it receives is counted from here
+        tcb.resume_mss(parked.mss, env);
+        tcb.cold.rtt = RttEstimator::resume(parked.srtt_us, parked.rttvar_us);
+        tcb.rto = Rto::from_estimate(parked.rto_us.into(), env.settings);
         tcb.congestion = Congestion::resume(
-            rest.cwnd.max(tcb.mss()),
-            rest.ssthresh,
+            parked.cwnd.max(tcb.mss()),
+            parked.ssthresh,
             tcb.mss(),
             env.settings.initial_window,
         );
         tcb.ack = AckPolicy::default();
-        tcb.cold.answers = rest.answers;
+        tcb.cold.answers = parked.answers;
         tcb
     }
 
@@ -172,9 +176,9 @@ impl Tcb {
     }
 }
 
-/// What a connection at rest remembers for judging segments. SND.UNA equals SND.NXT.
+/// What a parked connection remembers for judging segments. SND.UNA equals SND.NXT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RestNumbers {
+pub struct ParkedNumbers {
     /// SND.NXT, and SND.UNA.
     pub snd_nxt: SeqNum,
     /// RCV.NXT.
@@ -189,9 +193,9 @@ pub struct RestNumbers {
     pub ts_recent: Option<u32>,
 }
 
-/// What a connection at rest does with a segment.
+/// What a parked connection does with a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestStep {
+pub enum ParkedStep {
     /// Only acknowledgement, window or timestamp; nothing to answer.
     Ack,
     /// A valid reset: the connection ends.
@@ -200,44 +204,51 @@ pub enum RestStep {
     Answer(Answer),
     /// Drop without an answer.
     Drop,
-    /// Data, urgent data ahead, or FIN: the connection must wake to take it.
-    Wake,
+    /// Data, urgent data ahead, or FIN: the connection must be unparked to take it.
+    Unpark,
 }
 
-/// The step of RFC 9293 3.10.7.4 for ESTABLISHED, in the RFC's order, as far as a connection at rest can take it.
+/// The step of RFC 9293 3.10.7.4 for ESTABLISHED, in the RFC's order, as far as a parked connection can take it.
 #[must_use]
-pub fn rest_step(rest: &RestNumbers, segment: &Segment) -> RestStep {
+pub fn parked_step(parked: &ParkedNumbers, segment: &Segment) -> ParkedStep {
     let flags = segment.flags;
-    let in_window = acceptable(segment.seq, segment.len(), rest.rcv_nxt, rest.rcv_wnd)
-        || is_ack_at_edge(segment, rest.rcv_nxt, rest.rcv_wnd);
-    if !in_window || paws_rejects(rest.ts_recent, segment.tsval(), flags) {
+    //~ While it is parked, an ACK from the right edge counts:
+    //~   `|| is_ack_at_edge(segment, parked.rcv_nxt, parked.rcv_wnd);` -> `;`;
+    //~   an_acknowledgement_from_the_right_edge_counts
+    let in_window = acceptable(segment.seq, segment.len(), parked.rcv_nxt, parked.rcv_wnd)
+        || is_ack_at_edge(segment, parked.rcv_nxt, parked.rcv_wnd);
+    if !in_window || paws_rejects(parked.ts_recent, segment.tsval(), flags) {
         return if flags.rst() {
-            RestStep::Drop
+            ParkedStep::Drop
         } else {
-            RestStep::Answer(Answer::to(segment, rest.rcv_nxt, rest.rcv_wnd_max))
+            //~ Junk for a parked connection silences no answer to old data: -> `ParkedStep::Answer(Answer::Challenge)`;
+            //~   parked::junk_does_not_silence_the_answers_to_what_is_old
+            ParkedStep::Answer(Answer::to(segment, parked.rcv_nxt, parked.rcv_wnd_max))
         };
     }
     if flags.rst() {
-        return if segment.seq == rest.rcv_nxt {
-            RestStep::Reset
+        //~ While it is parked, a RST must be exact: -> `return if true {`; resets_end_it_only_when_exact
+        return if segment.seq == parked.rcv_nxt {
+            ParkedStep::Reset
         } else {
-            RestStep::Answer(Answer::Challenge)
+            ParkedStep::Answer(Answer::Challenge)
         };
     }
     if flags.syn() {
-        return RestStep::Answer(Answer::Challenge);
+        return ParkedStep::Answer(Answer::Challenge);
     }
     if !flags.ack() {
-        return RestStep::Drop;
+        return ParkedStep::Drop;
     }
     // RFC 5961 §5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT.
-    if rest.snd_nxt.since(segment.ack) > rest.max_snd_wnd {
-        return RestStep::Answer(Answer::Challenge);
+    if parked.snd_nxt.since(segment.ack) > parked.max_snd_wnd {
+        return ParkedStep::Answer(Answer::Challenge);
     }
     if !segment.is_empty() || flags.contains(Flags::URG) {
-        RestStep::Wake
+        //~ Data unparks a parked connection: -> `ParkedStep::Ack`; data_and_fin_unpark_it_and_nothing_without_ack_does
+        ParkedStep::Unpark
     } else {
-        RestStep::Ack
+        ParkedStep::Ack
     }
 }
 
@@ -245,7 +256,7 @@ pub fn rest_step(rest: &RestNumbers, segment: &Segment) -> RestStep {
 mod tests {
     use super::*;
 
-    const REST: RestNumbers = RestNumbers {
+    const PARKED: ParkedNumbers = ParkedNumbers {
         snd_nxt: SeqNum(10),
         rcv_nxt: SeqNum(u32::MAX),
         rcv_wnd: 100,
@@ -254,9 +265,9 @@ mod tests {
         ts_recent: None,
     };
 
-    const CHALLENGE: RestStep = RestStep::Answer(Answer::Challenge);
+    const CHALLENGE: ParkedStep = ParkedStep::Answer(Answer::Challenge);
 
-    fn step(seq: u32, ack: u32, flags: Flags, payload_len: u32) -> RestStep {
+    fn step(seq: u32, ack: u32, flags: Flags, payload_len: u32) -> ParkedStep {
         let (seq, ack) = (SeqNum(seq), SeqNum(ack));
         let segment = Segment {
             seq,
@@ -265,14 +276,14 @@ mod tests {
             payload_len,
             ..Segment::default()
         };
-        rest_step(&REST, &segment)
+        parked_step(&PARKED, &segment)
     }
 
     #[test]
     fn resets_end_it_only_when_exact() {
-        assert_eq!(step(u32::MAX, 0, Flags::RST, 0), RestStep::Reset);
+        assert_eq!(step(u32::MAX, 0, Flags::RST, 0), ParkedStep::Reset);
         assert_eq!(step(0, 0, Flags::RST, 0), CHALLENGE);
-        assert_eq!(step(99, 0, Flags::RST, 0), RestStep::Drop);
+        assert_eq!(step(99, 0, Flags::RST, 0), ParkedStep::Drop);
     }
 
     #[test]
@@ -282,16 +293,16 @@ mod tests {
             assert_eq!(step(seq, 10, Flags::SYN_ACK, 0), CHALLENGE);
         }
         // The SYN-ACK again, because our ACK of it was lost.
-        let answer = RestStep::Answer(Answer::OldText);
+        let answer = ParkedStep::Answer(Answer::OldText);
         assert_eq!(step(u32::MAX - 1, 10, Flags::SYN_ACK, 0), answer);
     }
 
     #[test]
     fn acknowledgements_of_the_future_or_the_distant_past_are_challenged() {
-        assert_eq!(step(u32::MAX, 10, Flags::ACK, 0), RestStep::Ack);
+        assert_eq!(step(u32::MAX, 10, Flags::ACK, 0), ParkedStep::Ack);
         assert_eq!(
             step(u32::MAX, 10u32.wrapping_sub(50), Flags::ACK, 0),
-            RestStep::Ack
+            ParkedStep::Ack
         );
         assert_eq!(
             step(u32::MAX, 10u32.wrapping_sub(51), Flags::ACK, 0),
@@ -304,26 +315,26 @@ mod tests {
     #[test]
     fn an_acknowledgement_from_the_right_edge_counts() {
         let edge = u32::MAX.wrapping_add(100);
-        assert_eq!(step(edge, 10, Flags::ACK, 0), RestStep::Ack);
+        assert_eq!(step(edge, 10, Flags::ACK, 0), ParkedStep::Ack);
         assert_eq!(step(edge, 11, Flags::ACK, 0), CHALLENGE);
         assert_eq!(step(edge, 10, Flags::ACK, 1), CHALLENGE);
         assert_eq!(step(edge, 10, Flags::ACK | Flags::FIN, 0), CHALLENGE);
-        assert_eq!(step(edge, 10, Flags::RST, 0), RestStep::Drop);
+        assert_eq!(step(edge, 10, Flags::RST, 0), ParkedStep::Drop);
         assert_eq!(step(edge + 1, 10, Flags::ACK, 0), CHALLENGE);
     }
 
     #[test]
-    fn data_and_fin_wake_it_and_nothing_without_ack_does() {
-        assert_eq!(step(u32::MAX, 10, Flags::ACK, 1), RestStep::Wake);
+    fn data_and_fin_unpark_it_and_nothing_without_ack_does() {
+        assert_eq!(step(u32::MAX, 10, Flags::ACK, 1), ParkedStep::Unpark);
         assert_eq!(
             step(u32::MAX, 10, Flags::ACK | Flags::FIN, 0),
-            RestStep::Wake
+            ParkedStep::Unpark
         );
         assert_eq!(
             step(u32::MAX, 10, Flags::ACK | Flags::URG, 0),
-            RestStep::Wake
+            ParkedStep::Unpark
         );
-        assert_eq!(step(u32::MAX, 10, Flags::NONE, 1), RestStep::Drop);
+        assert_eq!(step(u32::MAX, 10, Flags::NONE, 1), ParkedStep::Drop);
         assert_eq!(step(200, 10, Flags::ACK, 1), CHALLENGE);
     }
 }
