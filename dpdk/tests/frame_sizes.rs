@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dpdk::{DpdkNic, Eal, EalConfig, NicSpec, PoolSizes, PortConfig};
+use stack::app::NoApp;
 use stack::config::{ConfigSpec, Interface};
 use stack::counters::Counter;
-use stack::memory::PageOptions;
 use stack::nic::{Burst, Frame, Nic, PoolClass};
+use stack::sim::pair::worker_on;
 use stack::wire::{IpSpec, Link, MacAddr, emit, ip_protocol};
-use stack::worker::{RingEnd, Secrets, Worker};
+use stack::worker::Worker;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const OURS: [IpAddr; 2] = [
@@ -53,15 +53,7 @@ fn worker(nic: DpdkNic) -> Worker<DpdkNic> {
         prefix_len,
     };
     let spec = ConfigSpec::new(vec![interface(OURS[0], 24), interface(OURS[1], 64)]);
-    let config = Arc::new(spec.validate().expect("a valid configuration"));
-    let secrets = Secrets {
-        flow: [1, 2],
-        isn: [3; 16],
-        cookie: [4; 16],
-        ports: [5; 16],
-    };
-    let (ring, memory) = (RingEnd::single(), PageOptions::default());
-    Worker::new(nic, config, &secrets, ring, memory).expect("memory")
+    worker_on(nic, spec, NoApp)
 }
 
 /// An echo request in a frame of `size` bytes.

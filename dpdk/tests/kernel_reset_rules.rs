@@ -16,20 +16,19 @@ mod differences;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dpdk::{DpdkNic, Eal, EalConfig, NicSpec, PortConfig};
+use stack::app::NoApp;
 use stack::config::{ConfigSpec, Interface};
 use stack::local::listener::{ListenerConfig, SynPolicy};
-use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Burst, Frame, Nic, PoolClass};
 use stack::seq::SeqNum;
-use stack::tcp::profile::ProfileId;
+use stack::sim::pair::worker_on;
 use stack::wire::tcp::Flags;
 use stack::wire::{Link, MacAddr, SegmentSpec, parse};
-use stack::worker::{RingEnd, Secrets, Worker};
+use stack::worker::Worker;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The kernel's addresses, and our worker's when it gets the same frames.
@@ -261,37 +260,20 @@ impl Kernel {
     }
 }
 
-/// Our worker at the kernel's addresses.
-fn our_worker(mac: [u8; 6]) -> Worker<MemoryNic> {
+/// The kernel's addresses.
+fn our_config() -> ConfigSpec {
     let interface = |(address, prefix_len)| Interface {
         address,
         prefix_len,
     };
-    let mut spec = ConfigSpec::new(TARGETS.into_iter().zip([24, 64]).map(interface).collect());
-    spec.listeners = vec![ListenerConfig {
-        address: None,
-        port: OPEN,
-        policy: SynPolicy::CookieWhenFull,
-        backlog: 128,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
-    }];
-    let config = Arc::new(spec.validate().expect("a valid configuration"));
-    let secrets = Secrets {
-        flow: [1, 2],
-        isn: [3; 16],
-        cookie: [4; 16],
-        ports: [5; 16],
-    };
-    let nic = MemoryNic::new(mac);
-    Worker::new(
-        nic,
-        config,
-        &secrets,
-        RingEnd::single(),
-        PageOptions::default(),
-    )
-    .expect("memory")
+    ConfigSpec::new(TARGETS.into_iter().zip([24, 64]).map(interface).collect())
+}
+
+/// Our worker at the kernel's addresses.
+fn our_worker(mac: [u8; 6]) -> Worker<MemoryNic> {
+    let mut spec = our_config();
+    spec.listeners = vec![ListenerConfig::new(OPEN, SynPolicy::CookieWhenFull)];
+    worker_on(MemoryNic::new(mac), spec, NoApp)
 }
 
 fn our_answers(worker: &mut Worker<MemoryNic>, frames: &[Vec<u8>]) -> BTreeMap<u16, Answer> {

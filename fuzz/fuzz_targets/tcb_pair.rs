@@ -7,19 +7,25 @@
 #![forbid(unsafe_code)]
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use stack::seq::SeqNum;
+use stack::seq::{self, SeqNum};
+use stack::tcp;
 use stack::tcp::env::{TcpCounters, Env};
 use stack::tcp::output::Unsent;
-use stack::tcp::segment::{Segment, SendPlan};
+use stack::tcp::segment::Segment;
 use stack::tcp::profile::Profile;
 use stack::tcp::settings::Settings;
 use stack::tcp::state::State;
 use stack::tcp::tcb::{OpenParams, Tcb};
-use stack::tcp::verdict::{Events, Payload};
+use stack::tcp::verdict::Events;
 use stack::time::Instant;
+
+// The unit tests have this file too: `crate` is the stack there.
+#[path = "../../stack/src/tcp/tests/stream.rs"]
+mod stream;
+
+use stream::{Stream, byte};
 
 /// No side gives up while the input plays with the other.
 const NEVER: Duration = Duration::from_secs(10_000_000);
@@ -27,26 +33,15 @@ const NEVER: Duration = Duration::from_secs(10_000_000);
 /// Segments on the wire, at most: the first give way.
 const WIRE: usize = 64;
 
-/// The byte at this place of what a side writes.
-fn byte_at(side: usize, place: u64) -> u8 {
-    (place.wrapping_mul(31) ^ (place >> 8) ^ (side as u64 * 0x55)) as u8
-}
-
 struct Side {
-    index: usize,
+    stream: Stream,
     tcb: Option<Tcb>,
     params: OpenParams,
     settings: Settings,
     counters: TcpCounters,
     written: u64,
-    acked: u64,
-    sent: u64,
     has_shut: bool,
     peer_closed: bool,
-    irs: SeqNum,
-    read: Vec<u8>,
-    unread: u32,
-    ahead: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Side {
@@ -75,20 +70,14 @@ impl Side {
             rcv_buf: [300, 3_000, 30_000, 300_000][usize::from(buf) % 4],
         };
         Self {
-            index,
+            stream: Stream::new(index),
             tcb: None,
             params,
             settings,
             counters: TcpCounters::default(),
             written: 0,
-            acked: 0,
-            sent: 0,
             has_shut: false,
             peer_closed: false,
-            irs: SeqNum(0),
-            read: Vec::new(),
-            unread: 0,
-            ahead: BTreeMap::new(),
         }
     }
 
@@ -117,57 +106,6 @@ impl Side {
         self.peer_closed |= events.has(Events::PEER_CLOSED);
     }
 
-    /// What a connection record does with text.
-    fn take(&mut self, payload: Payload, bytes: &[u8]) {
-        match payload {
-            Payload::None => {}
-            Payload::InOrder {
-                skip,
-                len,
-                released,
-            } => {
-                self.read
-                    .extend_from_slice(&bytes[skip as usize..][..len as usize]);
-                self.unread += len + released;
-                let end = self.read.len() as u64 + u64::from(released);
-                while let Some(entry) = self.ahead.first_entry() {
-                    let (at, have) = (*entry.key(), self.read.len() as u64);
-                    if at > have {
-                        break;
-                    }
-                    let piece = entry.remove();
-                    let known = ((have - at) as usize).min(piece.len());
-                    self.read.extend_from_slice(&piece[known..]);
-                }
-                assert_eq!(
-                    self.read.len() as u64,
-                    end,
-                    "as much was kept as is released"
-                );
-            }
-            Payload::OutOfOrder { seq, skip, len } => {
-                let at = u64::from(seq.since(self.irs.add(1)));
-                let piece = bytes[skip as usize..][..len as usize].to_vec();
-                let end = at + u64::from(len);
-                self.ahead
-                    .retain(|&other, kept| !(at <= other && other + kept.len() as u64 <= end));
-                self.ahead.insert(at, piece);
-            }
-        }
-    }
-
-    fn text_of(&mut self, plan: &SendPlan) -> Vec<u8> {
-        let start = self.acked + u64::from(plan.payload_offset);
-        let end = start + u64::from(plan.payload_len);
-        if !plan.is_retransmission && plan.payload_len > 0 {
-            assert_eq!(start, self.sent, "new text follows what was sent");
-            self.sent = end;
-        }
-        assert!(end <= self.sent, "what is sent again was sent before");
-        (start..end)
-            .map(|place| byte_at(self.index, place))
-            .collect()
-    }
 }
 
 struct Packet {
@@ -206,12 +144,12 @@ impl Pair {
         for _ in 0..10_000 {
             let side = &mut self.sides[index];
             let unsent = Unsent {
-                len: (side.written - side.sent) as u32,
+                len: (side.written - side.stream.sent) as u32,
             };
             let Some(Some(plan)) = side.with(now, |tcb, env| tcb.poll_output(unsent, env)) else {
                 return;
             };
-            let text = side.text_of(&plan);
+            let text = side.stream.bytes_of(&plan);
             if self.wire.len() == WIRE {
                 self.wire.remove(0);
             }
@@ -229,7 +167,7 @@ impl Pair {
         let side = &mut self.sides[to];
         if side.tcb.is_none() {
             if segment.flags.syn() && !segment.flags.ack() {
-                side.irs = segment.seq;
+                side.stream.irs = segment.seq;
                 let env = &mut Env {
                     now,
                     settings: &side.settings,
@@ -240,11 +178,11 @@ impl Pair {
         } else {
             let opens = side.with(now, |tcb, _| tcb.state() == State::SynSent);
             if opens == Some(true) && segment.flags.syn() {
-                side.irs = segment.seq;
+                side.stream.irs = segment.seq;
             }
             if let Some(verdict) = side.with(now, |tcb, env| tcb.on_segment(segment, env)) {
-                side.take(verdict.payload, text);
-                side.acked += u64::from(verdict.acked_len);
+                side.stream.take(verdict.payload, text);
+                side.stream.acked += u64::from(verdict.acked_len);
                 side.note(verdict.events);
             }
         }
@@ -275,8 +213,8 @@ impl Pair {
 
     fn read(&mut self, index: usize, part: u32) {
         let side = &mut self.sides[index];
-        let len = side.unread / part.max(1);
-        side.unread -= len;
+        let len = side.stream.unread / part.max(1);
+        side.stream.unread -= len;
         side.with(self.now, |tcb, _| tcb.on_read(len));
         self.output(index);
     }
@@ -344,15 +282,15 @@ fuzz_target!(|input: &[u8]| {
     for step in steps.chunks_exact(2) {
         pair.step(step[0], step[1]);
         for side in &pair.sides {
-            let prefix = (0..side.read.len() as u64).map(|place| byte_at(1 - side.index, place));
-            assert!(side.read.len() as u64 <= pair.sides[1 - side.index].written);
-            assert!(prefix.eq(side.read.iter().copied()), "another byte");
+            let prefix = (0..side.stream.read.len() as u64).map(|place| byte(1 - side.stream.index, place));
+            assert!(side.stream.read.len() as u64 <= pair.sides[1 - side.stream.index].written);
+            assert!(prefix.eq(side.stream.read.iter().copied()), "another byte");
         }
     }
     pair.finish();
     for side in &pair.sides {
-        let peer = &pair.sides[1 - side.index];
-        let all = (0..peer.written).map(|place| byte_at(peer.index, place));
-        assert!(all.eq(side.read.iter().copied()), "all bytes arrive");
+        let peer = &pair.sides[1 - side.stream.index];
+        let all = (0..peer.written).map(|place| byte(peer.stream.index, place));
+        assert!(all.eq(side.stream.read.iter().copied()), "all bytes arrive");
     }
 });

@@ -10,21 +10,20 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
-use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use stack::config::{ClosedPolicy, Config, ConfigSpec, Interface};
+use stack::app::NoApp;
+use stack::config::{ClosedPolicy, ConfigSpec, Interface};
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::conn::{Capacity, Records};
-use stack::memory::PageOptions;
 use stack::nic::Frame;
 use stack::nic::memory::MemoryNic;
 use stack::seq::SeqNum;
-use stack::tcp::profile::ProfileId;
+use stack::sim::pair::worker_on;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
 use stack::wire::{self, Link, MacAddr, SegmentSpec};
-use stack::worker::{RingEnd, Secrets, Worker};
+use stack::worker::Worker;
 
 const US: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const PEER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
@@ -173,7 +172,7 @@ fn with_right_checksums(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-fn config(closed: ClosedPolicy) -> Config {
+fn worker(closed: ClosedPolicy) -> Worker<MemoryNic> {
     let interface = |address, prefix_len| Interface {
         address,
         prefix_len,
@@ -190,12 +189,8 @@ fn config(closed: ClosedPolicy) -> Config {
         .into_iter()
         .zip(80..)
         .map(|(policy, port)| ListenerConfig {
-            address: None,
-            port,
-            policy,
             backlog: 2,
-            abort_on_overflow: false,
-            profile: ProfileId::DEFAULT,
+            ..ListenerConfig::new(port, policy)
         })
         .collect();
     let few = Records { v4: 4, v6: 4 };
@@ -205,17 +200,5 @@ fn config(closed: ClosedPolicy) -> Config {
         ..spec.limits.records
     };
     spec.closed = closed;
-    spec.validate().expect("a valid configuration")
-}
-
-fn worker(closed: ClosedPolicy) -> Worker<MemoryNic> {
-    let secrets = Secrets {
-        flow: [1, 2],
-        isn: [3; 16],
-        cookie: [4; 16],
-        ports: [5; 16],
-    };
-    let nic = MemoryNic::new(LINK.dst.0);
-    let (ring, pages) = (RingEnd::single(), PageOptions::default());
-    Worker::new(nic, Arc::new(config(closed)), &secrets, ring, pages).expect("memory")
+    worker_on(MemoryNic::new(LINK.dst.0), spec, NoApp)
 }

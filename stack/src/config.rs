@@ -92,24 +92,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            records: Capacity {
-                embryos: Records {
-                    v4: 65_536,
-                    v6: 65_536,
-                },
-                parked: Records {
-                    v4: 65_536,
-                    v6: 65_536,
-                },
-                open: Records {
-                    v4: 65_536,
-                    v6: 65_536,
-                },
-                time_wait: Records {
-                    v4: 65_536,
-                    v6: 65_536,
-                },
-            },
+            records: Capacity::of_each(Records {
+                v4: 65_536,
+                v6: 65_536,
+            }),
             neighbors: 1024,
             paths: 4096,
             handoff_frames: 4096,

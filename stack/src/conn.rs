@@ -103,6 +103,17 @@ pub struct Capacity {
 }
 
 impl Capacity {
+    /// So many of each kind.
+    #[must_use]
+    pub const fn of_each(records: Records) -> Self {
+        Self {
+            embryos: records,
+            open: records,
+            parked: records,
+            time_wait: records,
+        }
+    }
+
     /// Connections of each family at most, open and parked together. An open one that parks, or a parked one that is unparked, is the
     /// same connection.
     #[must_use]

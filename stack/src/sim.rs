@@ -20,6 +20,8 @@ mod host_id;
 pub mod inspect;
 pub mod link;
 pub mod nic;
+pub mod pair;
+pub mod puppet;
 mod referee;
 pub mod router;
 pub mod trace;

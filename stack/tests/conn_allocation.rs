@@ -64,13 +64,7 @@ fn live(table: &mut ConnTable, hasher: &FlowHasher, count: u32) {
 
 #[test]
 fn nothing_is_allocated_after_construction() {
-    let each = Records { v4: 5_000, v6: 0 };
-    let capacity = Capacity {
-        embryos: each,
-        open: each,
-        parked: each,
-        time_wait: each,
-    };
+    let capacity = Capacity::of_each(Records { v4: 5_000, v6: 0 });
     let hasher = FlowHasher::new([1, 2]);
     let mut table = ConnTable::new(&capacity, PageOptions::default()).expect("memory");
 

@@ -1,4 +1,5 @@
 //! The end of a run: [`Worker::drain_turn`] finishes what other workers handed over, sends what waits, and takes nothing new.
+//! Its two workers are of one endpoint and share rings, as no pair of hosts does.
 #![forbid(unsafe_code)]
 
 use core::net::{Ipv4Addr, SocketAddr};

@@ -1,86 +1,23 @@
 //! The end of a run: ports close, the app hears of each connection once, what it leaves is reset.
 #![forbid(unsafe_code)]
 
-#[path = "pair/host.rs"]
-mod host;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stack::app::{App, Connect, Cx};
+use stack::app::Connect;
 use stack::config::ConfigSpec;
-use stack::conn::{ConnId, Records};
-use stack::local::listener::{ListenerId, SynPolicy};
-use stack::nic::Nic;
+use stack::conn::Records;
+use stack::counters::Counter;
+use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::nic::memory::MemoryNic;
+use stack::sim::host::HostSpec;
+use stack::sim::pair::{carry, host};
+use stack::sim::puppet::{Heard, Puppet};
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::worker::Worker;
 
-use host::{carry, host, open_port};
-
-const ACCEPTED: u16 = 1;
-const WAITING: u16 = 2;
-
-/// Accepts on its first listener only. At the end it closes every second connection.
-#[derive(Default)]
-struct Server {
-    drained: Vec<ConnId>,
-    closed: Vec<CloseReason>,
-}
-
-impl App for Server {
-    type Conn = ();
-
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
-        if listener == ListenerId(0) {
-            while cx.accept(listener).is_some() {}
-        }
-    }
-
-    fn on_data<N: Nic>(&mut self, _cx: &mut Cx<'_, N, Self::Conn>, _conn: ConnId, _state: &mut ()) {
-    }
-
-    fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
-        if self.drained.len().is_multiple_of(2) {
-            cx.close(conn);
-        }
-        self.drained.push(conn);
-    }
-
-    fn on_close<N: Nic>(
-        &mut self,
-        _cx: &mut Cx<'_, N, Self::Conn>,
-        _conn: ConnId,
-        _state: &mut (),
-        reason: CloseReason,
-    ) {
-        self.closed.push(reason);
-    }
-}
-
-/// Closes when its peer does.
-#[derive(Default)]
-struct Client {
-    closed: Vec<CloseReason>,
-}
-
-impl App for Client {
-    type Conn = ();
-
-    fn on_data<N: Nic>(&mut self, _cx: &mut Cx<'_, N, Self::Conn>, _conn: ConnId, _state: &mut ()) {
-    }
-
-    fn on_close<N: Nic>(
-        &mut self,
-        _cx: &mut Cx<'_, N, Self::Conn>,
-        _conn: ConnId,
-        _state: &mut (),
-        reason: CloseReason,
-    ) {
-        self.closed.push(reason);
-    }
-}
+const PORT: u16 = 1;
 
 /// Few numbers for connections: a walk over unused ones is made in steps too.
 fn few(spec: &mut ConfigSpec) {
@@ -89,33 +26,42 @@ fn few(spec: &mut ConfigSpec) {
 }
 
 struct World {
-    server: Worker<MemoryNic, Server>,
-    client: Worker<MemoryNic, Client>,
+    server: Worker<MemoryNic, Puppet>,
+    client: Worker<MemoryNic, Puppet>,
     now: Instant,
 }
 
 impl World {
     fn new() -> Self {
         Self {
-            server: host("198.18.0.1", 1, Server::default(), |spec| {
+            server: host(1, Puppet::default(), |spec| {
                 few(spec);
-                let open = |port| open_port(port, SynPolicy::Embryo, 512);
-                spec.listeners = vec![open(ACCEPTED), open(WAITING)];
+                spec.listeners = vec![ListenerConfig {
+                    backlog: 512,
+                    ..ListenerConfig::new(PORT, SynPolicy::Embryo)
+                }];
             }),
-            client: host("198.18.0.2", 2, Client::default(), few),
+            client: host(2, Puppet::default(), few),
             now: Instant::from_ms(1_000_000),
         }
     }
 
-    fn connect(&mut self, port: u16, count: usize) {
-        let remote = SocketAddr::from(([198, 18, 0, 1], port));
-        for _ in 0..count {
-            let connect = Connect::default();
-            self.client
-                .with_cx(self.now, |_, cx| cx.connect(remote, &connect, ()))
-                .expect("connects");
-        }
+    fn open(&mut self) {
+        let remote = SocketAddr::new(HostSpec::v4(1), PORT);
+        let connect = Connect::default();
+        self.client
+            .with_cx(self.now, |_, cx| cx.connect(remote, &connect, false))
+            .expect("connects");
+    }
+
+    fn connect(&mut self, count: usize) {
+        (0..count).for_each(|_| self.open());
         self.settle();
+    }
+
+    /// How the client's connections ended.
+    fn client_ends(&self) -> Vec<CloseReason> {
+        self.client.app().ends().map(|(_, reason)| reason).collect()
     }
 
     /// Turns until nothing is on the wire; then time passes, but less than any timer needs that resets something.
@@ -135,13 +81,24 @@ impl World {
 fn each_connection_is_asked_once_and_what_is_left_is_reset() {
     let mut world = World::new();
     // The first one finds the neighbour.
-    world.connect(ACCEPTED, 1);
-    world.connect(ACCEPTED, 299);
-    world.connect(WAITING, 3);
-    assert!(world.client.app().closed.is_empty());
+    world.connect(1);
+    world.connect(299);
+    world.server.app_mut().accepts = false;
+    world.connect(3);
+    assert_eq!(world.client_ends(), []);
 
-    let mut steps = 0;
-    while world.server.finish(world.now) {
+    // The app closes what it is asked about in every second step, and nothing else.
+    let (mut steps, mut closed) = (0, 0);
+    loop {
+        let server = world.server.app_mut();
+        server.closes = !server.closes;
+        let (closes, asked_before) = (server.closes, server.count(Heard::Drain));
+        if !world.server.finish(world.now) {
+            break;
+        }
+        if closes {
+            closed += world.server.app().count(Heard::Drain) - asked_before;
+        }
         steps += 1;
         world.settle();
     }
@@ -150,34 +107,34 @@ fn each_connection_is_asked_once_and_what_is_left_is_reset() {
         (4..=7).contains(&steps),
         "a bounded part in each step: {steps}"
     );
-    let mut asked = world.server.app().drained.clone();
-    asked.sort_by_key(|conn| conn.handle());
+    let server = world.server.app();
+    let asked = server.heard.iter().filter(|heard| heard.2 == Heard::Drain);
+    let mut asked: Vec<_> = asked.map(|(_, conn, _)| *conn).collect();
+    asked.sort_by_key(|conn| conn.map(|conn| conn.handle()));
     asked.dedup();
-    assert_eq!((asked.len(), world.server.app().drained.len()), (300, 300));
-    assert_eq!(world.server.app().closed, [CloseReason::Graceful; 150]);
-    // Those that nobody had accepted are reset.
-    let resets = |world: &World| {
-        let closed = world.client.app().closed.iter();
-        closed
-            .filter(|&&reason| reason == CloseReason::Reset)
-            .count()
-    };
+    assert_eq!((asked.len(), server.count(Heard::Drain)), (300, 300));
+    assert!((1..300).contains(&closed), "{closed}");
+    assert_eq!(server.count(Heard::Closed(CloseReason::Graceful)), closed);
+    assert_eq!(server.ends().count(), closed);
+    // Those that the app had not accepted are reset.
+    let resets = |world: &World| world.client.app().count(Heard::Closed(CloseReason::Reset));
     assert_eq!(resets(&world), 3);
 
     // New ones are refused.
-    world.connect(ACCEPTED, 1);
-    assert_eq!(
-        world.client.app().closed.last(),
-        Some(&CloseReason::Refused)
-    );
+    world.connect(1);
+    assert_eq!(world.client_ends().last(), Some(&CloseReason::Refused));
 
     while world.server.abort(world.now) {
         world.settle();
     }
     world.settle();
-    assert_eq!(resets(&world), 3 + 150);
-    let server = world.server.app();
-    assert_eq!(server.closed[150..], [CloseReason::Aborted; 150]);
+    assert_eq!(resets(&world), 3 + 300 - closed);
+    let aborted = world
+        .server
+        .app()
+        .count(Heard::Closed(CloseReason::Aborted));
+    assert_eq!(aborted, 300 - closed);
+    assert_eq!(world.server.app().ends().count(), 300);
     assert_eq!(world.server.queued_items(), 0);
     assert_eq!(world.server.counters().unaccounted(), 0);
 }
@@ -185,29 +142,19 @@ fn each_connection_is_asked_once_and_what_is_left_is_reset() {
 #[test]
 fn a_handshake_that_completes_too_late_is_reset() {
     let mut world = World::new();
-    let remote = SocketAddr::from(([198, 18, 0, 1], ACCEPTED));
-    let connect = Connect::default();
-    world
-        .client
-        .with_cx(world.now, |_, cx| cx.connect(remote, &connect, ()))
-        .expect("connects");
+    world.open();
     // The server has answered the SYN and ends before the ACK comes.
     for _ in 0..4 {
         world.client.turn(world.now);
         carry(&mut world.client, &mut world.server);
         world.server.turn(world.now);
-        if world
-            .server
-            .counters()
-            .get(stack::counters::Counter::SynEmbryo)
-            > 0
-        {
+        if world.server.counters().get(Counter::SynEmbryo) > 0 {
             break;
         }
         carry(&mut world.server, &mut world.client);
     }
     world.server.finish(world.now);
     world.settle();
-    assert_eq!(world.client.app().closed, [CloseReason::Reset]);
-    assert!(world.server.app().drained.is_empty() && world.server.app().closed.is_empty());
+    assert_eq!(world.client_ends(), [CloseReason::Reset]);
+    assert_eq!(world.server.app().heard, []);
 }

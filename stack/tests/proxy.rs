@@ -18,7 +18,7 @@ use stack::time::Instant;
 const PORT: u16 = 80;
 const LEN: u64 = 10_000_000;
 
-/// The three of them; each host has a worker of one.
+/// The three of them; each host has a worker of one, and a world has one type of app. A puppet knows no pairs of connections.
 enum Role {
     /// Sends the pattern, and counts what comes back.
     Client { sent: bool, received: u64 },

@@ -6,13 +6,13 @@
 
 #[path = "sim/bottleneck.rs"]
 mod bottleneck;
-#[path = "sim/puppet.rs"]
-mod puppet;
+#[path = "sim/show.rs"]
+mod show;
 
 use std::time::Duration;
 
 use stack::app::{Connect, Cx, TxItem};
-use stack::conn::{ConnId, FlowKey, Kind};
+use stack::conn::{FlowKey, Kind};
 use stack::counters::Counter;
 use stack::local::addresses::LocalId;
 use stack::local::listener::{ListenerId, SynPolicy};
@@ -21,6 +21,7 @@ use stack::sim::host::{HostId, HostSpec, Spread};
 use stack::sim::inspect::Tcp;
 use stack::sim::link::{Fate, LinkSpec};
 use stack::sim::nic::SimNic;
+use stack::sim::puppet::{Heard, Puppet};
 use stack::sim::router::ROUTER;
 use stack::sim::trace::Crossing;
 use stack::sim::world::Direction;
@@ -34,7 +35,7 @@ use stack::wire::tcp::Flags;
 use stack::wire::{Defect, Link, MacAddr, SegmentSpec};
 use stack::worker::Secrets;
 
-use puppet::{Heard, PORT, Puppet, Show};
+use show::{PORT, Show};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FIN: u8 = 1;
@@ -88,7 +89,7 @@ fn simultaneous_open() {
         };
         let remote = (HostSpec::v4(peer), 4000 + u16::from(peer)).into();
         show.world
-            .act(host, 0, |_, cx| cx.connect(remote, &how, ()))
+            .act(host, 0, |_, cx| cx.connect(remote, &how, false))
             .expect("a worker")
             .expect("a connection");
     }
@@ -97,21 +98,15 @@ fn simultaneous_open() {
         let arrows = &tcp(&show, host).transitions;
         assert_eq!(arrows.taken(State::SynSent, Event::Syn), 1);
         assert_eq!(arrows.taken(State::SynReceivedActive, Event::AckOfSyn), 1);
-        assert_eq!(puppet::app(&show.world, host).heard.len(), 1);
+        assert_eq!(show::app(&show.world, host).heard.len(), 1);
     }
-    let id = show.client().first().expect("open");
+    let id = show.client().conns[0];
     show.send(id, 0, 100_000);
     show.world.act(show.client, 0, |_, cx| cx.shutdown(id));
     show.run(secs(2));
     assert_eq!(show.server().received, 100_000);
-    assert_eq!(
-        show.client().over().map(|o| o.1),
-        Some(CloseReason::Graceful)
-    );
-    assert_eq!(
-        show.server().over().map(|o| o.1),
-        Some(CloseReason::Graceful)
-    );
+    assert_eq!(show.client().reason(), Some(CloseReason::Graceful));
+    assert_eq!(show.server().reason(), Some(CloseReason::Graceful));
     show.end();
 }
 
@@ -168,7 +163,7 @@ fn two_spoofed_syns_start_no_ack_storm() {
 fn simultaneous_close() {
     let mut show = Show::new(|_, _| {});
     let id = show.established(Connect::default());
-    let peer = show.server().first().expect("accepted");
+    let peer = show.server().conns[0];
     show.world.act(show.client, 0, |_, cx| cx.close(id));
     show.world.act(show.server, 0, |_, cx| cx.close(peer));
     show.run(SECOND);
@@ -195,13 +190,10 @@ fn time_wait() {
     show.world.link_mut(show.client, Direction::Up).up = false;
     show.run(ms(500));
     assert_eq!(records(&show, show.client, Kind::TimeWait), 1);
-    assert_eq!(show.server().over(), None, "in LAST-ACK");
+    assert_eq!(show.server().reason(), None, "in LAST-ACK");
     show.world.link_mut(show.client, Direction::Up).up = true;
     show.run(secs(2));
-    assert_eq!(
-        show.server().over().map(|o| o.1),
-        Some(CloseReason::Graceful)
-    );
+    assert_eq!(show.server().reason(), Some(CloseReason::Graceful));
     let fins = with_flags(&show, FIN);
     assert_eq!(
         fins.len(),
@@ -230,7 +222,7 @@ fn zero_window_and_recovery() {
         (4..=8).contains(&probes),
         "{probes} probes, each twice as late as the one before"
     );
-    let peer = show.server().first().expect("accepted");
+    let peer = show.server().conns[0];
     let info = |show: &mut Show| {
         show.world
             .act(show.server, 0, |_, cx| cx.info(peer))
@@ -256,7 +248,7 @@ fn a_lost_window_update_is_found_by_a_probe() {
     show.send(id, 0, 50_000);
     show.run(secs(10));
     let probes = tcp(&show, show.client).window_probes;
-    let peer = show.server().first().expect("accepted");
+    let peer = show.server().conns[0];
     show.world.link_mut(show.server, Direction::Up).up = false;
     show.world.act(show.server, 0, |server, cx| {
         server.reads = true;
@@ -288,7 +280,7 @@ fn a_probe_pays_no_ack() {
     }
     // The third is due in 4 s.
     show.run(ms(3_700));
-    let peer = show.server().first().expect("accepted");
+    let peer = show.server().conns[0];
     let sent = show.world.act(show.server, 0, |_, cx| {
         let (start, len) = (0, 100);
         cx.send(peer, TxItem::Pattern { start, len }).is_ok()
@@ -317,8 +309,8 @@ fn two_lost_probes_end_no_connection() {
     assert_eq!(tcp(&show, show.client).window_probes - probes, 2);
     show.world.link_mut(show.server, Direction::Up).up = true;
     show.run(secs(300));
-    assert_eq!(show.client().over(), None);
-    let peer = show.server().first().expect("accepted");
+    assert_eq!(show.client().reason(), None);
+    let peer = show.server().conns[0];
     show.world.act(show.server, 0, |server, cx| {
         server.reads = true;
         server.read(cx, peer);
@@ -343,7 +335,7 @@ fn a_loss_after_a_long_outage_is_survived() {
     show.world.set_cable(show.server, false);
     show.send(id, 100, 100);
     show.run(secs(105));
-    assert_eq!(show.client().over(), None, "one retransmission was tried");
+    assert_eq!(show.client().reason(), None, "one retransmission was tried");
     show.world.set_cable(show.server, true);
     show.run(secs(100));
     assert_eq!(show.server().received, 200);
@@ -363,12 +355,12 @@ fn a_handshake_tells_the_server_how_long_the_path_is() {
     // The neighbours know each other from this one.
     show.established(Connect::default());
     show.run(secs(5));
-    let opened = show.server().heard.len();
+    let opened = show.server().conns.len();
     show.connect(Connect::default());
-    while show.server().heard.len() == opened {
+    while show.server().conns.len() == opened {
         show.run(ms(1));
     }
-    let (_, peer, _) = show.server().heard[opened];
+    let peer = show.server().conns[opened];
     let sent = show.world.act(show.server, 0, |_, cx| {
         let (start, len) = (0, 100);
         cx.send(peer, TxItem::Pattern { start, len }).is_ok()
@@ -406,7 +398,7 @@ fn host_down_and_up_again() {
     show.world.set_cable(show.server, true);
     show.run(secs(60));
     assert_eq!(show.server().received, 1_000_000);
-    assert_eq!(show.client().over(), None);
+    assert_eq!(show.client().reason(), None);
     show.end();
 }
 
@@ -420,9 +412,9 @@ fn power_loss_is_noticed_after_r2() {
     show.world.power_off(show.server);
     show.send(id, 0, 100);
     show.run(secs(99));
-    assert_eq!(show.client().over(), None);
+    assert_eq!(show.client().reason(), None);
     show.run(secs(130));
-    let (at, reason) = show.client().over().expect("an end");
+    let (at, reason) = show.client().ends().next().expect("an end");
     assert!(matches!(reason, CloseReason::TimedOut { .. }), "{reason:?}");
     let took = at - lost_at;
     assert!((secs(100)..secs(230)).contains(&took), "{took:?}");
@@ -445,7 +437,7 @@ fn a_rebooted_peer_resets() {
         .expect("memory");
     show.send(id, 0, 100);
     show.run(secs(3));
-    assert_eq!(show.client().over().map(|o| o.1), Some(CloseReason::Reset));
+    assert_eq!(show.client().reason(), Some(CloseReason::Reset));
     show.end();
 }
 
@@ -467,7 +459,7 @@ fn keepalive_probes_and_gives_up() {
     let started_at = show.world.now();
     show.world.set_cable(show.server, false);
     show.run(secs(60));
-    let (at, reason) = show.client().over().expect("an end");
+    let (at, reason) = show.client().ends().next().expect("an end");
     assert_eq!(reason, CloseReason::KeepaliveTimedOut);
     assert_eq!(tcp(&show, show.client).keepalive_probes, answered + 3);
     // The last answer came at 20 s: 10 s of silence, three probes 2 s apart, 2 s after the last.
@@ -484,7 +476,7 @@ fn without_keepalive_silence_lasts_for_ever() {
     show.established(Connect::default());
     show.world.set_cable(show.server, false);
     show.run(secs(3600));
-    assert_eq!(show.client().over(), None);
+    assert_eq!(show.client().reason(), None);
     assert_eq!(tcp(&show, show.client).keepalive_probes, 0);
     show.end();
 }
@@ -498,7 +490,7 @@ fn a_syn_to_a_host_that_is_off() {
     let opened_at = show.world.now();
     show.connect(Connect::default());
     show.run(secs(10));
-    let (at, reason) = show.client().over().expect("an end");
+    let (at, reason) = show.client().ends().next().expect("an end");
     assert!(matches!(reason, CloseReason::Unreachable(_)), "{reason:?}");
     let took = at - opened_at;
     assert!((secs(3)..ms(3_200)).contains(&took), "{took:?}");
@@ -513,10 +505,7 @@ fn a_syn_to_a_closed_port_is_refused() {
     show.world.record(true);
     show.connect(Connect::default());
     show.run(SECOND);
-    assert_eq!(
-        show.client().over().map(|o| o.1),
-        Some(CloseReason::Refused)
-    );
+    assert_eq!(show.client().reason(), Some(CloseReason::Refused));
     assert_eq!(with_flags(&show, RST).len(), 1);
     show.end();
 }
@@ -531,7 +520,7 @@ fn syns_are_retransmitted_until_r2() {
     let opened_at = show.world.now();
     show.connect(Connect::default());
     show.run(secs(400));
-    let (at, reason) = show.client().over().expect("an end");
+    let (at, reason) = show.client().ends().next().expect("an end");
     assert!(matches!(reason, CloseReason::TimedOut { .. }), "{reason:?}");
     assert!(at - opened_at >= secs(180), "MUST-23");
     let syns = with_flags(&show, SYN);
@@ -552,18 +541,15 @@ fn data_before_accept_is_delivered_after_it() {
     show.send(id, 0, 5_000);
     show.world.act(show.client, 0, |_, cx| cx.shutdown(id));
     show.run(secs(5));
-    assert!(show.server().heard.is_empty());
+    assert_eq!(show.server().count(Heard::Ready), show.server().heard.len());
     show.world.act(show.server, 0, |server, cx| {
         server.accepts = true;
         assert!(cx.accept(ListenerId(0)).is_some());
     });
     show.run(secs(5));
     assert_eq!(show.server().received, 5_000);
-    assert!(show.server().has_heard(Heard::PeerClosed));
-    assert_eq!(
-        show.client().over().map(|o| o.1),
-        Some(CloseReason::Graceful)
-    );
+    assert_eq!(show.server().count(Heard::PeerClosed), 1);
+    assert_eq!(show.client().reason(), Some(CloseReason::Graceful));
     show.end();
 }
 
@@ -584,9 +570,8 @@ fn a_full_accept_queue_makes_a_handshake_wait_or_resets_it() {
             show.connect(Connect::default());
         }
         show.run(ms(500));
-        let heard = |show: &Show, what| show.client().heard.iter().filter(|h| h.2 == what).count();
-        assert_eq!(heard(&show, Heard::Open), 4, "{abort}");
-        let resets = heard(&show, Heard::Over(CloseReason::Reset));
+        assert_eq!(show.client().count(Heard::Open), 4, "{abort}");
+        let resets = show.client().count(Heard::Closed(CloseReason::Reset));
         assert_eq!(
             (resets, records(&show, show.server, Kind::Embryo)),
             if abort { (1, 0) } else { (0, 1) }
@@ -599,13 +584,7 @@ fn a_full_accept_queue_makes_a_handshake_wait_or_resets_it() {
             |_, cx| while cx.accept(ListenerId(0)).is_some() {},
         );
         show.run(secs(4));
-        let open = show
-            .server()
-            .heard
-            .iter()
-            .filter(|h| h.2 == Heard::Open)
-            .count();
-        assert_eq!(open, if abort { 3 } else { 4 });
+        assert_eq!(show.server().conns.len(), if abort { 3 } else { 4 });
         show.end();
     }
 }
@@ -617,7 +596,7 @@ fn what_arrived_is_readable_after_the_end() {
         let mut show = Show::new(|_, _| {});
         show.tell_server(|server| (server.reads, server.closes) = (false, false));
         let id = show.established(Connect::default());
-        let peer = show.server().first().expect("accepted");
+        let peer = show.server().conns[0];
         show.send(id, 0, 5_000);
         if server_closes_first {
             show.world.act(show.server, 0, |_, cx| cx.shutdown(peer));
@@ -627,19 +606,13 @@ fn what_arrived_is_readable_after_the_end() {
         show.run(ms(10));
         show.world.act(show.server, 0, |_, cx| cx.shutdown(peer));
         show.run(secs(100));
-        assert_eq!(
-            show.client().over().map(|o| o.1),
-            Some(CloseReason::Graceful)
-        );
-        assert_eq!(show.server().over(), None, "it has not read yet");
+        assert_eq!(show.client().reason(), Some(CloseReason::Graceful));
+        assert_eq!(show.server().reason(), None, "it has not read yet");
         show.world
             .act(show.server, 0, |server, cx| server.read(cx, peer));
         show.run(ms(10));
         assert_eq!(show.server().received, 5_000);
-        assert_eq!(
-            show.server().over().map(|o| o.1),
-            Some(CloseReason::Graceful)
-        );
+        assert_eq!(show.server().reason(), Some(CloseReason::Graceful));
         show.end();
     }
 }
@@ -682,7 +655,7 @@ fn memory_runs_out_and_comes_back() {
         "it did run out"
     );
     // One puppet checks one stream: count only.
-    let peers: Vec<_> = show.server().heard.iter().map(|(_, id, _)| *id).collect();
+    let peers = show.server().conns.clone();
     assert_eq!(peers.len(), 8);
     for _ in 0..3_000 {
         for &peer in &peers {
@@ -736,7 +709,7 @@ fn four_workers_that_get_only_frames_of_others() {
         for worker in 0..4 {
             let opened = show.world.act(show.client, worker, |_, cx| {
                 let id = cx
-                    .connect(remote, &Connect::default(), ())
+                    .connect(remote, &Connect::default(), false)
                     .expect("a connection");
                 cx.send(
                     id,
@@ -838,7 +811,7 @@ fn a_path_smaller_than_both_links_is_found() {
             ..Connect::default()
         };
         let opened = show.world.act(show.client, 0, |_, cx| {
-            cx.connect((to, PORT).into(), &how, ())
+            cx.connect((to, PORT).into(), &how, false)
         });
         let id = opened.expect("a worker").expect("a connection");
         show.run(ms(10));
@@ -877,9 +850,9 @@ fn more_questions_about_neighbors_than_are_remembered_are_asked_again() {
     let mut show = Show::new(|client, _| client.workers = 2);
     show.run(ms(10));
     let began_at = show.world.now();
-    let open = |cx: &mut Cx<'_, SimNic, ()>, to: u8| {
+    let open = |cx: &mut Cx<'_, SimNic, bool>, to: u8| {
         let how = Connect::default();
-        cx.connect((HostSpec::v4(to), PORT).into(), &how, ())
+        cx.connect((HostSpec::v4(to), PORT).into(), &how, false)
             .is_ok()
     };
     let all = (100..170).chain([2]);
@@ -890,7 +863,7 @@ fn more_questions_about_neighbors_than_are_remembered_are_asked_again() {
     show.run(ms(900));
     assert_eq!(show.server().heard, []);
     show.run(ms(300));
-    let (at, _, what) = *show.server().heard.first().expect("a connection");
+    let (at, _, what) = show.server().heard[1];
     assert_eq!(what, Heard::Open);
     assert!(at - began_at >= ms(990), "{:?}", at - began_at);
     show.run(secs(20));
@@ -900,10 +873,8 @@ fn more_questions_about_neighbors_than_are_remembered_are_asked_again() {
         .nth(1)
         .expect("a worker")
         .app();
-    let unreachable = |heard: &&(Instant, ConnId, Heard)| {
-        matches!(heard.2, Heard::Over(CloseReason::Unreachable(_)))
-    };
-    assert_eq!(gone.heard.iter().filter(unreachable).count(), 70);
+    let unreachable = |end: &(Instant, CloseReason)| matches!(end.1, CloseReason::Unreachable(_));
+    assert_eq!(gone.ends().filter(unreachable).count(), 70);
     show.end();
 }
 

@@ -35,7 +35,6 @@ use std::time::Duration;
 
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::HostSpec;
-use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
@@ -147,12 +146,8 @@ fn echoes_both_ways_through_few_places() {
         host.config.limits.queue_items = 32;
         host.config.listeners = (FIRST_PORT..FIRST_PORT + 4)
             .map(|port| ListenerConfig {
-                address: None,
-                port,
-                policy: SynPolicy::Embryo,
                 backlog: 4,
-                abort_on_overflow: false,
-                profile: ProfileId::DEFAULT,
+                ..ListenerConfig::new(port, SynPolicy::Embryo)
             })
             .collect();
         host

@@ -1,28 +1,26 @@
 //! The worker allocates at start and never again: resets, embryos, cookies, ARP, echo, copies for shared frames; and the
-//! whole life of connections, from both ends.
+//! whole life of connections, from both ends. Its NIC and its app are its own, because the NIC in memory and a puppet allocate as they go.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use stack::app::{App, Chunk, Connect, Cx, TxItem};
+use stack::app::{App, Chunk, Connect, Cx, NoApp, TxItem};
 use stack::config::{ConfigSpec, Interface};
 use stack::conn::{Capacity, ConnId, Records};
 use stack::counters::Counter;
 use stack::local::listener::{ListenerConfig, SynPolicy};
-use stack::memory::PageOptions;
 use stack::nic::{
     BURST_FRAMES, Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxRequest,
 };
 use stack::seq::SeqNum;
-use stack::tcp::profile::ProfileId;
+use stack::sim::pair::worker_on;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
 use stack::wire::{IpSpec, Link, MacAddr, SegmentSpec, arp, emit};
-use stack::worker::{RingEnd, Secrets, Worker};
+use stack::worker::Worker;
 
 const US: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const PEER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
@@ -158,13 +156,6 @@ fn segment(peer_port: u16, port: u16, flags: Flags, (seq, ack): (u32, u32)) -> B
     Buffer::new(&bytes[..len], false)
 }
 
-const SECRETS: Secrets = Secrets {
-    flow: [1, 2],
-    isn: [3; 16],
-    cookie: [4; 16],
-    ports: [5; 16],
-};
-
 fn nic(mac: MacAddr) -> MadeUp {
     MadeUp {
         caps: Caps {
@@ -191,26 +182,14 @@ fn worker() -> Worker<MadeUp> {
         prefix_len: 24,
     }]);
     let listener = |port, policy| ListenerConfig {
-        address: None,
-        port,
-        policy,
         backlog: 1000,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
+        ..ListenerConfig::new(port, policy)
     };
     spec.listeners = vec![
         listener(EMBRYOS, SynPolicy::Embryo),
         listener(COOKIES, SynPolicy::CookieAlways),
     ];
-    let config = Arc::new(spec.validate().expect("valid"));
-    Worker::new(
-        nic(LINK.dst),
-        config,
-        &SECRETS,
-        RingEnd::single(),
-        PageOptions::default(),
-    )
-    .expect("memory")
+    worker_on(nic(LINK.dst), spec, NoApp)
 }
 
 /// Frames of every kind that a worker meets, each `count` times.
@@ -369,33 +348,14 @@ fn talker(address: Ipv4Addr, mac: MacAddr, app: Talker) -> Worker<MadeUp, Talker
         prefix_len: 24,
     }]);
     spec.listeners = vec![ListenerConfig {
-        address: None,
-        port: EMBRYOS,
-        policy: SynPolicy::CookieWhenFull,
         backlog: 4,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
+        ..ListenerConfig::new(EMBRYOS, SynPolicy::CookieWhenFull)
     }];
-    let few = Records { v4: 32, v6: 32 };
-    spec.limits.records = Capacity {
-        embryos: few,
-        open: few,
-        parked: few,
-        time_wait: few,
-    };
+    spec.limits.records = Capacity::of_each(Records { v4: 32, v6: 32 });
     spec.limits.queue_items = 2048;
     // Parked at the first opportunity, and open again with the next segment.
     spec.park_after = Duration::ZERO;
-    let config = Arc::new(spec.validate().expect("valid"));
-    Worker::with_app(
-        nic(mac),
-        app,
-        config,
-        &SECRETS,
-        RingEnd::single(),
-        PageOptions::default(),
-    )
-    .expect("memory")
+    worker_on(nic(mac), spec, app)
 }
 
 /// Moves what one has sent to the other, and loses one frame in 50.

@@ -1,6 +1,7 @@
 //! [`Actor`]: the application of an end that is ours. It does its acts when they are due and notes what it sees.
 //!
-//! It must never act on its own: an application that hangs is one whose scene tells it nothing.
+//! It must never act on its own: an application that hangs is one whose scene tells it nothing. It is no puppet, because it notes calls of sockets, by the
+//! numbers of a scene.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

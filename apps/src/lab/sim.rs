@@ -11,7 +11,6 @@ use stack::nic::fault::FaultSpec;
 use stack::sim::host::{HostError, HostId, HostSpec};
 use stack::sim::link::Fate as LinkFate;
 use stack::sim::world::{Direction, World};
-use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 
 use super::actor::Actor;
@@ -203,12 +202,8 @@ fn spec(scene: &Scene, number: u8, side: End) -> HostSpec {
 /// The listener of a server that is ours, in simulation and over a tap.
 pub(super) fn listener(backlog: u32) -> ListenerConfig {
     ListenerConfig {
-        address: None,
-        port: SERVER_PORT,
-        policy: SynPolicy::Embryo,
         backlog,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
+        ..ListenerConfig::new(SERVER_PORT, SynPolicy::Embryo)
     }
 }
 

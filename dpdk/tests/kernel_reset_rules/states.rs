@@ -6,26 +6,22 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
-use stack::app::App;
-use stack::config::{ConfigSpec, Interface};
-use stack::conn::{ConnId, Records};
-use stack::local::listener::{ListenerConfig, ListenerId, SynPolicy};
-use stack::memory::PageOptions;
+use stack::conn::{Capacity, Records};
+use stack::local::listener::{ListenerConfig, SynPolicy};
+use stack::nic::Frame as _;
 use stack::nic::memory::MemoryNic;
-use stack::nic::{Frame as _, Nic};
 use stack::seq::SeqNum;
-use stack::tcp::profile::ProfileId;
-use stack::tcp::verdict::CloseReason;
+use stack::sim::pair::worker_on;
+use stack::sim::puppet::Puppet;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
 use stack::wire::tcp_options::{OptionBytes, TcpOptions, Timestamps};
 use stack::wire::{Link, MacAddr, SegmentSpec, parse};
-use stack::worker::{Cx, RingEnd, Secrets, Worker};
+use stack::worker::Worker;
 
-use super::{Kernel, PATIENCE, PEER_MAC, PEERS, TARGETS, ip_setting};
+use super::{Kernel, PATIENCE, PEER_MAC, PEERS, TARGETS, ip_setting, our_config};
 
 /// The listeners' port: nothing of the other table's lies here.
 pub(super) const PORT: u16 = 82;
@@ -328,82 +324,30 @@ fn close_by_reset(stream: &TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// The application of our worker: it accepts and does what it is told.
-#[derive(Debug, Default)]
-struct Holder {
-    held: Vec<ConnId>,
-}
-
-impl App for Holder {
-    type Conn = ();
-
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
-        while let Some(id) = cx.accept(listener) {
-            self.held.push(id);
-        }
-    }
-
-    fn on_data<N: Nic>(&mut self, _: &mut Cx<'_, N, Self::Conn>, _: ConnId, (): &mut ()) {}
-
-    fn on_peer_closed<N: Nic>(&mut self, _: &mut Cx<'_, N, Self::Conn>, _: ConnId, (): &mut ()) {}
-
-    fn on_close<N: Nic>(
-        &mut self,
-        _: &mut Cx<'_, N, Self::Conn>,
-        _: ConnId,
-        (): &mut (),
-        _: CloseReason,
-    ) {
-    }
-}
-
 struct OurSide {
-    worker: Worker<MemoryNic, Holder>,
+    worker: Worker<MemoryNic, Puppet>,
     now: Instant,
 }
 
 impl OurSide {
     fn new(mac: [u8; 6], policy: SynPolicy) -> Self {
-        let interface = |(address, prefix_len)| Interface {
-            address,
-            prefix_len,
-        };
-        let mut spec = ConfigSpec::new(TARGETS.into_iter().zip([24, 64]).map(interface).collect());
+        let mut spec = our_config();
         spec.listeners = vec![ListenerConfig {
-            address: None,
-            port: PORT,
-            policy,
             backlog: 256,
-            abort_on_overflow: false,
-            profile: ProfileId::DEFAULT,
+            ..ListenerConfig::new(PORT, policy)
         }];
         // As the kernel is set: no limit on answers, ACKs at once, segments without their timestamps taken.
         spec.tcp.challenge_interval = Duration::ZERO;
         spec.tcp.profile.ack_delay = Duration::ZERO;
         spec.tcp.require_timestamps = false;
-        let records = Records { v4: 256, v6: 256 };
-        spec.limits.records.embryos = records;
-        spec.limits.records.open = records;
-        spec.limits.records.parked = records;
-        spec.limits.records.time_wait = records;
-        let config = Arc::new(spec.validate().expect("a valid configuration"));
-        let secrets = Secrets {
-            flow: [1, 2],
-            isn: [3; 16],
-            cookie: [4; 16],
-            ports: [5; 16],
+        spec.limits.records = Capacity::of_each(Records { v4: 256, v6: 256 });
+        let holder = Puppet {
+            reads: false,
+            closes: false,
+            ..Puppet::default()
         };
-        let worker = Worker::with_app(
-            MemoryNic::new(mac),
-            Holder::default(),
-            config,
-            &secrets,
-            RingEnd::single(),
-            PageOptions::default(),
-        )
-        .expect("memory");
         Self {
-            worker,
+            worker: worker_on(MemoryNic::new(mac), spec, holder),
             now: Instant::from_ms(100_000),
         }
     }
@@ -426,13 +370,13 @@ impl Side for OurSide {
     }
 
     fn accept(&mut self, count: usize) {
-        assert_eq!(self.worker.app().held.len(), count, "our handshakes");
+        assert_eq!(self.worker.app().conns.len(), count, "our handshakes");
     }
 
     fn shutdown(&mut self) {
         let now = self.now;
         self.worker.with_cx(now, |app, cx| {
-            for &id in &app.held {
+            for &id in &app.conns {
                 cx.shutdown(id);
             }
         });

@@ -17,13 +17,7 @@ const PLAIN: PageOptions = PageOptions {
 };
 
 fn capacity(each: u32) -> Capacity {
-    let each = Records { v4: each, v6: each };
-    Capacity {
-        embryos: each,
-        open: each,
-        parked: each,
-        time_wait: each,
-    }
+    Capacity::of_each(Records { v4: each, v6: each })
 }
 
 fn only_parked(v4: u32) -> Capacity {

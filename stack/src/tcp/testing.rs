@@ -1,6 +1,6 @@
 //! A connection under test: [`Host`] plays one side in virtual time, the test plays the other in the segment language.
 //!
-//! It must never compute what it checks.
+//! It must never compute what it checks. There are no frames and no queues here: `worker/tests/host.rs` has them.
 
 use std::collections::VecDeque;
 

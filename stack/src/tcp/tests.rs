@@ -7,4 +7,5 @@ mod hostile;
 mod parked;
 mod path_mtu;
 mod pipe;
+mod stream;
 mod timing;

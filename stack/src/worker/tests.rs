@@ -9,7 +9,7 @@
 
 mod answer;
 mod host;
-mod probe;
+mod puppet;
 
 mod accepting;
 mod allowed_sources;

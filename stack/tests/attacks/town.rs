@@ -86,7 +86,7 @@ pub(crate) struct Talk {
     len: u64,
 }
 
-/// The app of both sides.
+/// The app of both sides. A puppet has one service; the victims of an attack use five.
 #[derive(Debug)]
 pub(crate) struct Party {
     is_client: bool,

@@ -1,7 +1,7 @@
 //! [`Actor`]: the application of the simulated tests, client and server in one, that does what plans say and checks
 //! every byte it gets.
 //!
-//! It must never forgive: what it can't explain goes into [`Actor::complaints`].
+//! It must never forgive: what it can't explain goes into [`Actor::complaints`]. It is no puppet, because its plans say when it acts.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,7 +8,9 @@ use stack::app::Connect;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::link::LinkSpec;
 
-use crate::puppet::{PORT, Puppet, Show, app};
+use stack::sim::puppet::Puppet;
+
+use crate::show::{PORT, Show, app};
 
 /// Of the client's wire.
 const RATE_BPS: u64 = 10_000_000;
@@ -85,7 +87,7 @@ fn jain_percent(rcv_bufs: [u32; 2]) -> u64 {
     show.run(Duration::from_secs(5));
     let remote = (HostSpec::v4(3), PORT).into();
     let opened = show.world.act(show.client, 0, |_, cx| {
-        cx.connect(remote, &Connect::default(), ())
+        cx.connect(remote, &Connect::default(), false)
     });
     let second = opened.expect("a worker").expect("a connection");
     show.run(Duration::from_secs(1));

@@ -3,104 +3,37 @@
 mod http;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use stack::app::{App, Connect, Cx};
-use stack::config::{ConfigSpec, Interface};
+use stack::app::Connect;
+use stack::config::ConfigSpec;
 use stack::conn::{ConnId, Kind};
 use stack::local::listener::{ListenerConfig, SynPolicy};
-use stack::memory::PageOptions;
 use stack::nic::memory::MemoryNic;
-use stack::nic::{Frame as _, Nic};
 use stack::queue::pattern;
-use stack::tcp::profile::ProfileId;
+use stack::sim::pair::{carry, host};
+use stack::sim::puppet::{Heard, Puppet};
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
-use stack::worker::{RingEnd, Secrets, Worker};
+use stack::worker::Worker;
 
 use super::{Services, SiteStats};
 use crate::serve::listen::listens;
 use crate::serve::wall::WallClock;
 
-/// Collects what comes; what it sends is told from outside.
-#[derive(Default)]
-struct Client {
-    received: Vec<u8>,
-    /// Bytes of what came that it reads; the rest stays in the window.
-    reads: usize,
-    peer_closed: bool,
-    closed: Option<CloseReason>,
-}
-
-impl App for Client {
-    type Conn = ();
-
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, _state: &mut ()) {
-        while self.received.len() < self.reads {
-            let bytes = cx.peek(conn);
-            if bytes.is_empty() {
-                break;
-            }
-            self.received.extend_from_slice(bytes);
-            let len = bytes.len() as u32;
-            cx.consume(conn, len);
-        }
-    }
-
-    fn on_peer_closed<N: Nic>(
-        &mut self,
-        _cx: &mut Cx<'_, N, Self::Conn>,
-        _conn: ConnId,
-        _state: &mut (),
-    ) {
-        self.peer_closed = true;
-    }
-
-    fn on_close<N: Nic>(
-        &mut self,
-        _cx: &mut Cx<'_, N, Self::Conn>,
-        _conn: ConnId,
-        _state: &mut (),
-        reason: CloseReason,
-    ) {
-        self.closed = Some(reason);
-    }
-}
-
-fn worker<A: App>(last: u8, app: A, ports: usize) -> Worker<MemoryNic, A> {
-    let mut spec = ConfigSpec::new(vec![Interface {
-        address: [198, 18, 0, last].into(),
-        prefix_len: 24,
-    }]);
+fn few(spec: &mut ConfigSpec) {
     spec.limits.records.open.v4 = 16;
     spec.limits.records.parked.v4 = 16;
-    // Ports are numbered from 1.
-    let listener = |port| ListenerConfig {
-        address: None,
-        port,
-        policy: SynPolicy::Embryo,
-        backlog: 4,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
-    };
-    spec.listeners = (1..).take(ports).map(listener).collect();
-    let secrets = Secrets {
-        flow: [1, last.into()],
-        isn: [last; 16],
-        cookie: [4; 16],
-        ports: [5; 16],
-    };
-    let config = Arc::new(spec.validate().expect("a valid configuration"));
-    let nic = MemoryNic::new([2, 0, 0, 0, 0, last]);
-    let memory = PageOptions::default();
-    Worker::with_app(nic, app, config, &secrets, RingEnd::single(), memory).expect("memory")
 }
 
 /// A service and one connection to it.
 struct Session {
     server: Worker<MemoryNic, Services>,
-    client: Worker<MemoryNic, Client>,
+    client: Worker<MemoryNic, Puppet>,
+    /// What the client has read.
+    received: Vec<u8>,
+    /// It reads no more from here on; the rest stays in the window.
+    reads: usize,
     conn: ConnId,
     now: Instant,
 }
@@ -110,23 +43,29 @@ impl Session {
     fn open(listen: &str) -> Self {
         let listens = listens(listen).expect("a place").0;
         let now = Instant::from_ms(1_000_000);
+        // Ports are numbered from 1.
+        let listener = |port| ListenerConfig::new(port, SynPolicy::Embryo);
+        let listeners = (1..).take(listens.len()).map(listener);
         let services = Services::new(&listens, WallClock::default());
-        let mut client = worker(
-            2,
-            Client {
-                reads: usize::MAX,
-                ..Client::default()
-            },
-            0,
-        );
+        let puppet = Puppet {
+            reads: false,
+            closes: false,
+            ..Puppet::default()
+        };
+        let mut client = host(2, puppet, few);
         let connect = Connect::default();
         let remote = SocketAddr::from(([198, 18, 0, 1], 1));
         let conn = client
-            .with_cx(now, |_, cx| cx.connect(remote, &connect, ()))
+            .with_cx(now, |_, cx| cx.connect(remote, &connect, false))
             .expect("connects");
         let mut session = Self {
-            server: worker(1, services, listens.len()),
+            server: host(1, services, |spec| {
+                few(spec);
+                spec.listeners = listeners.collect();
+            }),
             client,
+            received: Vec::new(),
+            reads: usize::MAX,
             conn,
             now,
         };
@@ -138,15 +77,10 @@ impl Session {
     fn settle(&mut self) {
         for _ in 0..5_000 {
             self.client.turn(self.now);
-            for frame in self.client.nic_mut().take_sent() {
-                self.server.nic_mut().inject_bytes(frame.bytes());
-            }
+            self.read();
+            carry(&mut self.client, &mut self.server);
             self.server.turn(self.now);
-            for frame in self.server.nic_mut().take_sent() {
-                let mut bytes = vec![0; frame.total_len()];
-                frame.copy_out(0, &mut bytes);
-                self.client.nic_mut().inject_bytes(&bytes);
-            }
+            carry(&mut self.server, &mut self.client);
             self.now = self.now + Duration::from_micros(100);
         }
     }
@@ -167,10 +101,24 @@ impl Session {
 
     /// The client reads on until it has read so many bytes in all.
     fn read_up_to(&mut self, len: usize) {
-        self.client.app_mut().reads = len;
-        let conn = self.conn;
-        self.client
-            .with_cx(self.now, |app, cx| app.on_data(cx, conn, &mut ()));
+        self.reads = len;
+        self.read();
+    }
+
+    fn read(&mut self) {
+        let (conn, received, reads) = (self.conn, &mut self.received, self.reads);
+        self.client.with_cx(self.now, |_, cx| {
+            while received.len() < reads && !cx.peek(conn).is_empty() {
+                let bytes = cx.peek(conn);
+                received.extend_from_slice(bytes);
+                let len = bytes.len() as u32;
+                cx.consume(conn, len);
+            }
+        });
+    }
+
+    fn peer_closed(&self) -> bool {
+        self.client.app().count(Heard::PeerClosed) > 0
     }
 
     /// The server is told to end.
@@ -179,12 +127,8 @@ impl Session {
         self.settle();
     }
 
-    fn received(&self) -> &[u8] {
-        &self.client.app().received
-    }
-
     fn text(&self) -> String {
-        String::from_utf8_lossy(self.received()).into_owned()
+        String::from_utf8_lossy(&self.received).into_owned()
     }
 
     fn stats(&self) -> SiteStats {
@@ -203,11 +147,11 @@ impl Session {
 
     /// The connection has ended, in order, and nothing is left of it.
     fn ends_in_order(mut self) {
-        assert!(self.client.app().peer_closed, "the server has closed");
+        assert!(self.peer_closed(), "the server has closed");
         let conn = self.conn;
         self.client.with_cx(self.now, |_, cx| cx.close(conn));
         self.settle();
-        assert_eq!(self.client.app().closed, Some(CloseReason::Graceful));
+        assert_eq!(self.client.app().reason(), Some(CloseReason::Graceful));
         let stats = self.stats();
         assert_eq!((stats.accepted, stats.open), (1, 0));
         assert_eq!(stats.closed_by_reason().0.get("graceful"), Some(&1));
@@ -219,11 +163,11 @@ impl Session {
 fn echo_sends_back_the_frames_that_came_and_closes_after_the_last() {
     let mut session = Session::open("1=echo");
     session.send(b"hello");
-    assert_eq!(session.received(), b"hello");
+    assert_eq!(session.received, b"hello");
     let long: Vec<u8> = (0..20_000).map(|i| (i % 251) as u8).collect();
     session.send(&long);
-    assert_eq!(session.received()[5..], long);
-    assert!(!session.client.app().peer_closed);
+    assert_eq!(session.received[5..], long);
+    assert!(!session.peer_closed());
     session.shutdown();
     assert_eq!(session.stats().bytes_in, 20_005);
     assert_eq!(session.stats().bytes_out, 20_005);
@@ -235,7 +179,7 @@ fn discard_reads_and_says_nothing() {
     let mut session = Session::open("1=discard");
     session.send(&[7; 20_000]);
     session.shutdown();
-    assert!(session.received().is_empty());
+    assert!(session.received.is_empty());
     assert_eq!(session.stats().bytes_in, 20_000);
     session.ends_in_order();
 }
@@ -246,16 +190,16 @@ fn chargen_goes_on_whatever_it_is_told() {
     session.send(b"stop");
     session.settle();
     assert!(
-        session.received().len() > 1_000_000,
+        session.received.len() > 1_000_000,
         "{}",
-        session.received().len()
+        session.received.len()
     );
-    assert!(pattern::matches(0, session.received()));
+    assert!(pattern::matches(0, &session.received));
     session.shutdown();
     session.settle();
-    assert!(pattern::matches(0, session.received()));
+    assert!(pattern::matches(0, &session.received));
     assert_eq!(session.stats().bytes_in, 4);
-    assert_eq!(session.stats().bytes_out, session.received().len() as u64);
+    assert_eq!(session.stats().bytes_out, session.received.len() as u64);
     session.ends_in_order();
 }
 
@@ -263,9 +207,9 @@ fn chargen_goes_on_whatever_it_is_told() {
 fn daytime_closes_first_and_forgets_what_it_is_told() {
     let mut session = Session::open("1=daytime");
     assert_eq!(session.text(), "Thursday, January 1, 1970 00:16:40-UTC\r\n");
-    assert!(session.client.app().peer_closed);
+    assert!(session.peer_closed());
     session.send(b"thanks");
-    assert_eq!(session.client.app().closed, None, "no reset for it");
+    assert_eq!(session.client.app().reason(), None, "no reset for it");
     session.ends_in_order();
 }
 
@@ -277,7 +221,7 @@ fn one_that_closes_first_waits_for_its_peer_but_not_for_ever() {
     }
     // Its time is up: it has closed for good, and what comes now is answered with a reset.
     session.send(b"too late");
-    assert_eq!(session.client.app().closed, Some(CloseReason::Reset));
+    assert_eq!(session.client.app().reason(), Some(CloseReason::Reset));
 }
 
 #[test]
@@ -286,8 +230,8 @@ fn noread_reads_nothing_and_stays() {
     session.send(&[1; 5_000]);
     session.shutdown();
     assert_eq!(session.stats().bytes_in, 0);
-    assert_eq!(session.client.app().closed, None);
-    assert!(!session.client.app().peer_closed);
+    assert_eq!(session.client.app().reason(), None);
+    assert!(!session.peer_closed());
 }
 
 #[test]
@@ -295,15 +239,15 @@ fn noaccept_takes_nobody() {
     let mut session = Session::open("1=noaccept");
     session.send(b"hello");
     assert_eq!(session.stats(), SiteStats::new());
-    assert_eq!(session.client.app().closed, None);
+    assert_eq!(session.client.app().reason(), None);
 }
 
 #[test]
 fn a_port_without_a_service_is_reset_by_data() {
     let mut session = Session::open("1");
-    assert_eq!(session.client.app().closed, None);
+    assert_eq!(session.client.app().reason(), None);
     session.send(b"x");
-    assert_eq!(session.client.app().closed, Some(CloseReason::Reset));
+    assert_eq!(session.client.app().reason(), Some(CloseReason::Reset));
     assert_eq!(
         session.stats().closed_by_reason().0.get("aborted"),
         Some(&1)
@@ -330,7 +274,7 @@ fn at_the_end_parked_connections_close_too() {
 #[test]
 fn at_the_end_echo_gives_back_what_waits() {
     let mut session = Session::open("1=echo");
-    session.client.app_mut().reads = 1;
+    session.reads = 1;
     // The client's window and our send queue take most of it.
     for _ in 0..6 {
         session.send(&[b'e'; 90_000]);
@@ -338,9 +282,9 @@ fn at_the_end_echo_gives_back_what_waits() {
     let echoed = session.stats().bytes_in;
     assert!(echoed < 540_000, "the rest waits: {echoed}");
     session.finish();
-    assert!(!session.client.app().peer_closed);
+    assert!(!session.peer_closed());
     session.read_up_to(usize::MAX);
     session.settle();
-    assert_eq!(session.received().len(), 540_000);
+    assert_eq!(session.received.len(), 540_000);
     session.ends_in_order();
 }

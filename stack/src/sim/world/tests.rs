@@ -8,7 +8,6 @@ use crate::local::listener::{ListenerConfig, SynPolicy};
 use crate::sim::host::Spread;
 use crate::sim::inspect::Tcp;
 use crate::sim::link::LinkSpec;
-use crate::tcp::profile::ProfileId;
 use crate::wire::tcp::Flags;
 use crate::wire::{Link as Addresses, MacAddr, SegmentSpec};
 use crate::worker::app::NoApp;
@@ -23,14 +22,7 @@ fn server_and_station(
 ) -> (World<NoApp>, HostId, HostId) {
     let mut world = World::new(seed, Instant::from_ms(5_000));
     let mut server = HostSpec::new(1);
-    server.config.listeners.push(ListenerConfig {
-        address: None,
-        port: PORT,
-        policy: SynPolicy::Embryo,
-        backlog: 64,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
-    });
+    server.config.listeners = vec![ListenerConfig::new(PORT, SynPolicy::Embryo)];
     change(&mut server);
     let server = world.add_host(server, |_| NoApp).expect("a host");
     let station = world.add_station(HostSpec::new(2)).expect("a station");

@@ -11,13 +11,14 @@ use crate::tcp::env::{Env, TcpCounters};
 use crate::tcp::output::Unsent;
 use crate::tcp::parked::{ParkedStep, parked_step};
 use crate::tcp::profile::{Profile, ProfileId};
-use crate::tcp::segment::{Segment, SendPlan};
+use crate::tcp::segment::Segment;
 use crate::tcp::settings::{InitialWindow, Settings};
 use crate::tcp::state::State;
 use crate::tcp::tcb::{OpenParams, Tcb};
 use crate::tcp::testing::reset_for;
+use crate::tcp::tests::stream::{Stream, byte};
 use crate::tcp::time_wait::{TimeWaitStep, TimeWaitTcb};
-use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
+use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply};
 use crate::time::Instant;
 
 /// splitmix64: the whole world is a function of one seed.
@@ -41,11 +42,6 @@ impl Rng {
     }
 }
 
-/// The byte at this place of what this side writes.
-fn byte(side: usize, offset: u64) -> u8 {
-    (offset.wrapping_mul(31) ^ (offset >> 8) ^ (side as u64 * 0x55)) as u8
-}
-
 #[derive(Debug, Clone)]
 struct Pipe {
     loss_percent: u64,
@@ -63,22 +59,16 @@ enum Record {
 }
 
 struct Side {
-    index: usize,
+    stream: Stream,
     record: Record,
     params: OpenParams,
     settings: Settings,
     counters: TcpCounters,
     is_listening: bool,
-    /// How much this side will write, how much it has written, and how much is acknowledged.
+    /// How much this side will write, and how much it has written.
     total: u64,
     written: u64,
-    acked: u64,
-    sent: u64,
     has_shut: bool,
-    read: Vec<u8>,
-    unread: u32,
-    ahead: BTreeMap<u64, Vec<u8>>,
-    irs: SeqNum,
     peer_closed: bool,
     reason: Option<CloseReason>,
     /// How often it parked.
@@ -131,54 +121,6 @@ impl Side {
         }
     }
 
-    /// What a connection record does with the payload.
-    fn take(&mut self, payload: Payload, bytes: &[u8]) {
-        match payload {
-            Payload::None => {}
-            Payload::InOrder {
-                skip,
-                len,
-                released,
-            } => {
-                self.read
-                    .extend_from_slice(&bytes[skip as usize..(skip + len) as usize]);
-                self.unread += len + released;
-                let mut left = released as usize;
-                while let Some(entry) = self.ahead.first_entry() {
-                    let at = *entry.key();
-                    let have = self.read.len() as u64;
-                    if at > have {
-                        break;
-                    }
-                    let piece = entry.remove();
-                    let old = (have - at) as usize;
-                    if old < piece.len() {
-                        let fresh = &piece[old..];
-                        assert!(fresh.len() <= left, "more was kept than released");
-                        left -= fresh.len();
-                        self.read.extend_from_slice(fresh);
-                    }
-                }
-                assert_eq!(left, 0, "less was kept than released");
-            }
-            Payload::OutOfOrder { seq, skip, len } => {
-                let at = u64::from(seq.since(self.irs.add(1)));
-                let piece = bytes[skip as usize..(skip + len) as usize].to_vec();
-                let up_to = at + u64::from(len);
-                self.ahead.retain(|&other, kept| {
-                    let end = other + kept.len() as u64;
-                    let is_covered = at <= other && end <= up_to;
-                    assert!(
-                        up_to <= other || end <= at || is_covered,
-                        "kept pieces overlap"
-                    );
-                    !is_covered
-                });
-                self.ahead.insert(at, piece);
-            }
-        }
-    }
-
     fn note(&mut self, events: Events) {
         self.peer_closed |= events.has(Events::PEER_CLOSED);
     }
@@ -199,7 +141,7 @@ impl Side {
 
     /// Goes to rest, as far as it may, through the record that keeps it.
     fn park(&mut self, now: Instant) {
-        if !matches!(self.record, Record::Open(_)) || self.written > self.sent {
+        if !matches!(self.record, Record::Open(_)) || self.written > self.stream.sent {
             return;
         }
         if let Some(rest) = self.with(now, |tcb, env| tcb.park(env)) {
@@ -238,11 +180,11 @@ impl Side {
         if rng.percent(60) {
             // What is unread keeps a connection open.
             let len = if parks {
-                self.unread
+                self.stream.unread
             } else {
-                rng.below(u64::from(self.unread) + 1) as u32
+                rng.below(u64::from(self.stream.unread) + 1) as u32
             };
-            self.unread -= len;
+            self.stream.unread -= len;
             self.with(now, |tcb, _| tcb.on_read(len));
         }
         // A close in SYN-SENT would withdraw the open.
@@ -251,7 +193,7 @@ impl Side {
             self.has_shut = true;
             self.with(now, Tcb::shutdown);
         }
-        if self.has_shut && self.peer_closed && self.unread == 0 {
+        if self.has_shut && self.peer_closed && self.stream.unread == 0 {
             self.with(now, Tcb::close);
         }
     }
@@ -325,7 +267,7 @@ impl World {
             rcv_buf: [300, 3_000, 30_000, 300_000][rng.below(4) as usize],
         };
         Side {
-            index,
+            stream: Stream::new(index),
             record: Record::Nothing,
             params,
             settings,
@@ -333,13 +275,7 @@ impl World {
             is_listening: false,
             total: rng.below(40_000),
             written: 0,
-            acked: 0,
-            sent: 0,
             has_shut: false,
-            read: Vec::new(),
-            unread: 0,
-            ahead: BTreeMap::new(),
-            irs: SeqNum(0),
             peer_closed: false,
             reason: None,
             parks: 0,
@@ -383,7 +319,7 @@ impl World {
                 return;
             }
             let unsent = Unsent {
-                len: (side.written - side.sent) as u32,
+                len: (side.written - side.stream.sent) as u32,
             };
             let Some(plan) = side.with(now, |tcb, env| tcb.poll_output(unsent, env)) else {
                 side.settle();
@@ -392,7 +328,7 @@ impl World {
                 }
                 return;
             };
-            let bytes = side.bytes_of(&plan);
+            let bytes = side.stream.bytes_of(&plan);
             self.send(index, plan.as_segment(), &bytes);
         }
         panic!("output without end");
@@ -417,7 +353,7 @@ impl World {
                     settings: &side.settings,
                     counters: &mut side.counters,
                 };
-                side.irs = packet.seg.seq;
+                side.stream.irs = packet.seg.seq;
                 side.record = Record::Open(Box::new(Tcb::accept(side.params, &packet.seg, env)));
             }
             Record::Nothing if side.is_listening => {}
@@ -442,11 +378,11 @@ impl World {
             Record::Open(_) => {
                 let was_opening = side.with(now, |tcb, _| tcb.state() == State::SynSent);
                 if was_opening && packet.seg.flags.syn() {
-                    side.irs = packet.seg.seq;
+                    side.stream.irs = packet.seg.seq;
                 }
                 let verdict = side.with(now, |tcb, env| tcb.on_segment(packet.seg, env));
-                side.take(verdict.payload, &packet.bytes);
-                side.acked += u64::from(verdict.acked_len);
+                side.stream.take(verdict.payload, &packet.bytes);
+                side.stream.acked += u64::from(verdict.acked_len);
                 side.note(verdict.events);
                 if verdict.reply == Reply::Reset {
                     self.send(packet.to, reset_for(&packet.seg).as_segment(), &[]);
@@ -548,9 +484,9 @@ impl World {
             };
             format!(
                 "{}/{} acked, read {}, {state}",
-                s.acked,
+                s.stream.acked,
                 s.total,
-                s.read.len()
+                s.stream.read.len()
             )
         };
         format!(
@@ -562,29 +498,15 @@ impl World {
     }
 }
 
-impl Side {
-    /// The bytes of a segment, regenerated from their place in the stream; a first transmission moves `sent`.
-    fn bytes_of(&mut self, plan: &SendPlan) -> Vec<u8> {
-        let start = self.acked + u64::from(plan.payload_offset);
-        let end = start + u64::from(plan.payload_len);
-        if !plan.is_retransmission && plan.payload_len > 0 {
-            assert_eq!(start, self.sent, "new data doesn't follow what was sent");
-            self.sent = end;
-        }
-        assert!(end <= self.sent, "a retransmission of what was never sent");
-        (start..end)
-            .map(|offset| byte(self.index, offset))
-            .collect()
-    }
-}
-
 fn check(seed: u64, parks: bool) -> World {
     let world = World::run(seed, parks);
     for side in &world.sides {
-        let other = &world.sides[1 - side.index];
-        let expected: Vec<u8> = (0..other.total).map(|o| byte(other.index, o)).collect();
+        let other = &world.sides[1 - side.stream.index];
+        let expected: Vec<u8> = (0..other.total)
+            .map(|o| byte(other.stream.index, o))
+            .collect();
         assert!(
-            side.read == expected,
+            side.stream.read == expected,
             "seed {seed}: streams differ\n{}",
             world.describe()
         );
@@ -595,7 +517,7 @@ fn check(seed: u64, parks: bool) -> World {
         );
         assert!(fine, "seed {seed}: {}", world.describe());
         if side.reason == Some(CloseReason::Graceful) {
-            assert_eq!(side.acked, side.total, "seed {seed}");
+            assert_eq!(side.stream.acked, side.total, "seed {seed}");
         }
     }
     world

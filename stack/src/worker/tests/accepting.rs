@@ -1,17 +1,17 @@
 //! Who waits for the application, and what happens when too many do (Linux's semantics: listen(2), tcp(7)).
 
 use super::host::{Flow, Host, OPEN};
-use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready};
-use super::probe::Probe;
 use crate::counters::Counter;
 use crate::local::listener::{ListenerId, SynPolicy};
+use crate::sim::puppet::Heard::{Closed, Data, Open, PeerClosed, Ready};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;
 
 const LISTENER: ListenerId = ListenerId(0);
 
 /// A host that accepts nothing, with this backlog.
-fn waiting(backlog: u32, abort: bool, policy: SynPolicy) -> Host<Probe> {
+fn waiting(backlog: u32, abort: bool, policy: SynPolicy) -> Host<Puppet> {
     let mut host = Host::probing(|spec| {
         spec.listeners[0].backlog = backlog;
         spec.listeners[0].abort_on_overflow = abort;
@@ -22,7 +22,7 @@ fn waiting(backlog: u32, abort: bool, policy: SynPolicy) -> Host<Probe> {
 }
 
 /// Two connections wait, and two embryos more than the queue has places for.
-fn full_with_embryos(abort: bool) -> (Host<Probe>, Flow, Flow) {
+fn full_with_embryos(abort: bool) -> (Host<Puppet>, Flow, Flow) {
     let mut host = waiting(2, abort, SynPolicy::Embryo);
     for port in [1, 2] {
         host.on(Flow::v4(port, OPEN)).shake_hands();

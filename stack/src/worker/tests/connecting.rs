@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use super::answer::Answer;
 use super::host::{Flow, Host, OPEN, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
 use super::neighbors::{arp_reply, arp_request};
-use super::probe::Heard::{Data, Open};
-use super::probe::Probe;
 use super::retransmission::expect_arp_request;
 use crate::counters::Counter;
 use crate::local::ports::PortRange;
+use crate::sim::puppet::Heard::{Data, Open};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::wire::{MacAddr, vlan};
 use crate::worker::connect::{Connect, ConnectError};
@@ -26,14 +26,14 @@ pub(super) fn from_port(port: u16) -> Connect {
 }
 
 /// A host with an open connection that doesn't park so soon.
-fn busy() -> Host<Probe> {
+fn busy() -> Host<Puppet> {
     let mut host = Host::probing(|spec| spec.park_after = Duration::from_secs(100));
     host.shake_hands();
     host
 }
 
 /// The next reply as it is.
-fn next_answer(host: &mut Host<Probe>) -> Answer {
+fn next_answer(host: &mut Host<Puppet>) -> Answer {
     let frame = host.next_reply();
     Answer::read(&frame)
 }
@@ -81,7 +81,7 @@ fn every_syn_leaves_when_the_neighbor_has_answered() {
     expect_arp_request(&mut host, PEER_V4);
     host.silent().wait_ms(900).silent();
     host.inject_bytes(&arp_reply()).counted(Counter::ArpLearned);
-    let expect_syns = |host: &mut Host<Probe>| {
+    let expect_syns = |host: &mut Host<Puppet>| {
         let sent: Vec<u16> = ports
             .iter()
             .map(|_| next_answer(host))

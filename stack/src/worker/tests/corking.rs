@@ -1,8 +1,8 @@
 //! A cork holds back what fills no segment, and nothing else.
 
 use super::host::Host;
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin};
 use crate::tcp::profile::Profile;
 use crate::worker::connect::SendError;
@@ -11,7 +11,7 @@ use crate::worker::connect::SendError;
 const MSS: usize = 536;
 
 /// A connection without Nagle's algorithm, so that nothing else holds text back.
-fn open() -> (Host<Probe>, ConnId) {
+fn open() -> (Host<Puppet>, ConnId) {
     let (mut host, conn) = super::timers::open();
     let profile = Profile {
         nagle: false,
@@ -21,11 +21,11 @@ fn open() -> (Host<Probe>, ConnId) {
     (host, conn)
 }
 
-fn cork(host: &mut Host<Probe>, conn: ConnId) -> Result<(), SendError> {
+fn cork(host: &mut Host<Puppet>, conn: ConnId) -> Result<(), SendError> {
     host.act(|_, cx| cx.cork(conn))
 }
 
-fn send(host: &mut Host<Probe>, conn: ConnId, len: usize) {
+fn send(host: &mut Host<Puppet>, conn: ConnId, len: usize) {
     let sent = host.act(|_, cx| cx.send_bytes(conn, &[b'x'; 2000][..len]));
     assert_eq!(sent, Ok(len));
 }

@@ -5,26 +5,18 @@ use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN, OUR_V4, PEER_V4};
 use super::neighbors::{arp_reply, port_unreachable_about};
-use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready, SoftError};
-use super::probe::Probe;
 use super::retransmission::expect_arp_request;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
+use crate::sim::puppet::Heard::{Closed, Data, Open, PeerClosed, Ready, SoftError};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::profile::Profile;
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 use crate::worker::connect::Connect;
 
-/// A host with one open connection that its app accepted.
-fn open() -> (Host<Probe>, ConnId) {
-    let mut host = Host::probing(|_| {});
-    host.shake_hands().hears(&[Ready, Open]);
-    let conn = host.conn();
-    (host, conn)
-}
-
 /// A host whose SYN is on its way to the peer.
-fn connecting() -> (Host<Probe>, ConnId) {
+fn connecting() -> (Host<Puppet>, ConnId) {
     let mut host = Host::probing(|_| {});
     let conn = connect(&mut host);
     host.inject_bytes(&arp_reply()).counted(Counter::ArpLearned);
@@ -33,7 +25,7 @@ fn connecting() -> (Host<Probe>, ConnId) {
 }
 
 /// Connects from port 50,000 to the peer's 9,000, as far as the question for its link address.
-fn connect(host: &mut Host<Probe>) -> ConnId {
+fn connect(host: &mut Host<Puppet>) -> ConnId {
     host.on(Flow::between(
         (PEER_V4, 9_000).into(),
         (OUR_V4, 50_000).into(),
@@ -49,7 +41,7 @@ fn connect(host: &mut Host<Probe>) -> ConnId {
 
 /// The app hears this, once, and nothing else of the connection is left.
 #[track_caller]
-fn ends(mut host: Host<Probe>, reason: CloseReason) {
+fn ends(mut host: Host<Puppet>, reason: CloseReason) {
     host.hears(&[Closed(reason)]);
     assert_eq!(host.worker().queued_items(), 0);
     assert_eq!(host.worker().table().len(Kind::Open).total(), 0);
@@ -61,7 +53,7 @@ fn ends(mut host: Host<Probe>, reason: CloseReason) {
 
 #[test]
 fn by_the_peer_first() {
-    let (mut host, _) = open();
+    let (mut host, _) = Host::open();
     host.inject(fin().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .hears(&[PeerClosed])
@@ -75,7 +67,7 @@ fn by_the_peer_first() {
 
 #[test]
 fn by_us_first() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     host.act(|_, cx| cx.close(conn));
     host.expect(fin().seq(1).ack(1));
     host.inject(ack().seq(1).ack(2)).hears(&[]);
@@ -89,7 +81,7 @@ fn by_us_first() {
 
 #[test]
 fn by_both_at_once() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     host.act(|_, cx| cx.close(conn));
     host.expect(fin().seq(1).ack(1));
     host.inject(fin().seq(1).ack(1))
@@ -102,7 +94,7 @@ fn by_both_at_once() {
 
 #[test]
 fn by_a_reset() {
-    let (mut host, _) = open();
+    let (mut host, _) = Host::open();
     host.inject(rst().seq(1))
         .counted(Counter::ConnSegment)
         .silent();
@@ -111,7 +103,7 @@ fn by_a_reset() {
 
 #[test]
 fn by_abort() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     host.act(|_, cx| cx.abort(conn));
     host.expect(rst().seq(1).ack(1));
     // Its frames find nobody, and get a reset of the listener's.
@@ -122,8 +114,8 @@ fn by_abort() {
 }
 
 /// Both directions have ended well and bytes wait unread: in CLOSED, and in TIME-WAIT.
-fn ended_with_bytes_unread(we_close_first: bool) -> (Host<Probe>, ConnId) {
-    let (mut host, conn) = open();
+fn ended_with_bytes_unread(we_close_first: bool) -> (Host<Puppet>, ConnId) {
+    let (mut host, conn) = Host::open();
     (host.app().reads, host.app().closes) = (false, false);
     if we_close_first {
         host.act(|_, cx| cx.shutdown(conn));
@@ -166,7 +158,7 @@ fn by_the_end_of_the_run_after_both_have_ended_with_bytes_unread() {
 /// RFC 1122 §4.2.2.13.
 #[test]
 fn by_close_with_unread_data() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     host.app().reads = false;
     host.inject(data(5).seq(1).ack(1)).hears(&[Data(5)]);
     host.act(|_, cx| cx.close(conn));
@@ -176,7 +168,7 @@ fn by_close_with_unread_data() {
 
 #[test]
 fn by_data_after_close() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     host.act(|_, cx| cx.close(conn));
     host.expect(fin().seq(1).ack(1));
     host.inject(data(5).seq(1).ack(2))
@@ -187,7 +179,7 @@ fn by_data_after_close() {
 
 #[test]
 fn by_a_peer_that_never_closes() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     host.act(|_, cx| cx.close(conn));
     host.expect(fin().seq(1).ack(1));
     host.inject(ack().seq(1).ack(2)).silent();
@@ -198,7 +190,7 @@ fn by_a_peer_that_never_closes() {
 
 #[test]
 fn by_silence() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     let profile = Profile {
         r2: Duration::from_secs(5),
         ..Profile::default()
@@ -219,7 +211,7 @@ fn by_silence() {
 
 #[test]
 fn by_keepalive() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     let profile = Profile {
         keepalive: true,
         keepalive_idle: Duration::from_secs(10),
@@ -273,7 +265,7 @@ fn by_port_unreachable_while_connecting() {
         CloseReason::Unreachable(IcmpErrorKind::PortUnreachable),
     );
 
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     host.expect(data(5).seq(1).ack(1));
     let snd_una = host.flow.our_iss.expect("told").add(1).0;
@@ -301,7 +293,7 @@ fn by_a_neighbor_that_does_not_answer() {
 /// What was heard of one connection is not heard of the next one under the same handle.
 #[test]
 fn the_next_connection_begins_anew() {
-    let (mut host, first) = open();
+    let (mut host, first) = Host::open();
     for port in 2..10 {
         host.inject(rst().seq(1))
             .hears(&[Closed(CloseReason::Reset)]);

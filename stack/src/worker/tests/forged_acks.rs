@@ -1,16 +1,16 @@
 //! ACKs that say more than the network did: what a peer can make us send by them.
 
 use super::host::{Flow, Host, OPEN};
-use super::probe::Heard::{Open, Ready};
-use super::probe::Probe;
 use crate::counters::Counter;
 use crate::queue::item::TxItem;
+use crate::sim::puppet::Heard::{Open, Ready};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, syn, syn_ack};
 
 const MSS: u32 = 1460;
 
 /// A host that has much to send to a peer with a wide window, and has sent its initial window of ten segments.
-fn sending() -> Host<Probe> {
+fn sending() -> Host<Puppet> {
     let mut host = Host::probing(|_| {});
     host.on(Flow::v4(1, OPEN))
         .inject(syn().seq(0).mss(MSS as u16))
@@ -29,7 +29,7 @@ fn wide(acked: u32) -> crate::tcp::lang::Spec {
 }
 
 /// How many segments went out.
-fn segments(host: &mut Host<Probe>) -> u32 {
+fn segments(host: &mut Host<Puppet>) -> u32 {
     let mut sent = 0;
     while host.try_reply().is_some() {
         sent += 1;

@@ -1,6 +1,7 @@
 //! [`Host`]: a worker under test and the peer that the test plays.
 //!
-//! It must never compute what it checks, and never let a frame, a reply or a buffer go unnoticed.
+//! It must never compute what it checks, and never let a frame, a reply or a buffer go unnoticed. The peer is the test and no second
+//! worker, as in `sim::pair`, because most of what it sends no TCP would.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -19,7 +20,6 @@ use crate::nic::memory::{MemoryFrame, MemoryNic};
 use crate::nic::{BURST_FRAMES, Frame};
 use crate::seq::SeqNum;
 use crate::tcp::lang::{Base, Spec, ack, syn, syn_ack};
-use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
 use crate::wire::{Defect, Link, MacAddr, OptionBytes, SegmentSpec, Timestamps};
 use crate::worker::app::{App, NoApp};
@@ -140,20 +140,10 @@ pub(super) fn plain() -> ConfigSpec {
         interface(OUR_V6.into(), 64),
     ]);
     spec.listeners = vec![ListenerConfig {
-        address: None,
-        port: OPEN,
-        policy: SynPolicy::Embryo,
         backlog: BACKLOG,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
+        ..ListenerConfig::new(OPEN, SynPolicy::Embryo)
     }];
-    let few = Records { v4: 64, v6: 64 };
-    spec.limits.records = Capacity {
-        embryos: few,
-        open: few,
-        parked: few,
-        time_wait: few,
-    };
+    spec.limits.records = Capacity::of_each(Records { v4: 64, v6: 64 });
     // Nobody gives way here, whoever waits.
     spec.limits.stall_limit = Duration::from_secs(100_000);
     // The least buffer that needs a scale of 7.

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use super::host::{Host, OUR_V4, PEER_V4};
 use super::neighbors::arp_request;
-use super::probe::Heard::{Closed, Open, PeerClosed, Ready};
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
+use crate::sim::puppet::Heard::{Closed, Open, PeerClosed, Ready};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::state::State;
 use crate::tcp::verdict::CloseReason;
@@ -14,7 +14,7 @@ use crate::worker::app::ConnectionEnd;
 use crate::worker::connect::{ConnInfo, Connect};
 
 /// A connection whose peer asked for everything, with round-trip times of 40 ms.
-fn open() -> (Host<Probe>, ConnId) {
+fn open() -> (Host<Puppet>, ConnId) {
     let mut host = Host::probing(|_| {});
     host.inject_bytes(&arp_request()).next_reply();
     host.inject(syn().seq(0).mss(1000).wscale(3).ts(7, 0));
@@ -32,7 +32,7 @@ fn open() -> (Host<Probe>, ConnId) {
     (host, conn)
 }
 
-fn info(host: &mut Host<Probe>, conn: ConnId) -> ConnInfo {
+fn info(host: &mut Host<Puppet>, conn: ConnId) -> ConnInfo {
     let now = host.now;
     let info = host.worker().with_cx(now, |_, cx| cx.info(conn));
     info.expect("a connection")
@@ -101,7 +101,10 @@ fn the_last_callback_sees_the_connection_as_it_ended() {
     host.inject(data(5).seq(1).ack(1).ts(9, 0))
         .inject(rst().seq(6));
     host.try_reply();
-    host.hears(&[super::probe::Heard::Data(5), Closed(CloseReason::Reset)]);
+    host.hears(&[
+        crate::sim::puppet::Heard::Data(5),
+        Closed(CloseReason::Reset),
+    ]);
     let ended = host.app().ended.expect("an end");
     assert_eq!(
         (ended.local.ip(), ended.remote.ip()),
@@ -143,7 +146,7 @@ fn whose_fin_came_first() {
     host.next_reply();
     host.inject(ack().seq(2).ack(2).ts(9, 0));
     host.hears(&[Closed(CloseReason::Graceful)]);
-    let first = |host: &mut Host<Probe>| host.app().ended.and_then(|info| info.tcp.closed_first);
+    let first = |host: &mut Host<Puppet>| host.app().ended.and_then(|info| info.tcp.closed_first);
     assert_eq!(first(&mut host), Some(ConnectionEnd::Remote));
 
     let (mut host, conn) = open();

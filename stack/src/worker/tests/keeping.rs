@@ -2,15 +2,15 @@
 
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
-use super::probe::Heard::{Data, Open, Ready};
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
 use crate::nic::Frame as _;
 use crate::queue::item::TxItem;
+use crate::sim::puppet::Heard::{Data, Open, Ready};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, rst};
 
 /// A connection that has got five bytes, which the app has not read.
-fn with_data() -> (Host<Probe>, ConnId) {
+fn with_data() -> (Host<Puppet>, ConnId) {
     let mut host = Host::probing(|spec| spec.limits.queue_items = 64);
     host.inject_bytes(&arp_request()).next_reply();
     host.app().reads = false;
@@ -21,12 +21,12 @@ fn with_data() -> (Host<Probe>, ConnId) {
 }
 
 /// The delayed ACK.
-fn acked(host: &mut Host<Probe>, up_to: u32) {
+fn acked(host: &mut Host<Puppet>, up_to: u32) {
     host.wait_ms(50).expect(ack().seq(1).ack(up_to));
 }
 
 /// Keeps all that waits to be read; says whether there was a place.
-fn keep(host: &mut Host<Probe>, conn: ConnId) -> bool {
+fn keep(host: &mut Host<Puppet>, conn: ConnId) -> bool {
     host.act(|_, cx| {
         let can = cx.can_keep();
         let chunk = cx.take(conn).expect("something waits");

@@ -1,23 +1,20 @@
 //! Lines and exact lengths, whatever frames their bytes came in.
 
 use super::host::Host;
-use super::probe::Heard::{Open, Ready};
-use super::probe::Probe;
 use crate::app::Line;
 use crate::conn::ConnId;
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::data;
 
 /// A host whose app leaves what comes unread.
-fn open() -> (Host<Probe>, ConnId) {
-    let mut host = Host::probing(|_| {});
+fn open() -> (Host<Puppet>, ConnId) {
+    let (mut host, conn) = Host::open();
     host.app().reads = false;
-    host.shake_hands().hears(&[Ready, Open]);
-    let conn = host.conn();
     (host, conn)
 }
 
 /// The peer sends these bytes in a segment of their own.
-fn send(host: &mut Host<Probe>, at: u32, bytes: &[u8]) {
+fn send(host: &mut Host<Puppet>, at: u32, bytes: &[u8]) {
     let spec = data(bytes.len() as u32).seq(at).ack(1);
     let frame = host.flow.frame_with_payload(spec, &[], bytes);
     host.inject_bytes(&frame);
@@ -32,7 +29,7 @@ fn a_line_is_read_over_frames_once_its_end_has_come() {
     send(&mut host, 1, b"GE");
     send(&mut host, 3, b"T /");
     let now = host.now;
-    let read = |host: &mut Host<Probe>, into: &mut [u8]| {
+    let read = |host: &mut Host<Puppet>, into: &mut [u8]| {
         host.worker().with_cx(now, |_, cx| cx.read_line(conn, into))
     };
     assert_eq!(read(&mut host, &mut into), Line::Partial);

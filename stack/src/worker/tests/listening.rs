@@ -1,20 +1,20 @@
 //! Ports that an application opens and closes while the worker runs.
 
 use super::host::{Flow, Host, OPEN};
-use super::probe::Heard::{Data, Open, Ready};
-use super::probe::Probe;
 use crate::counters::Counter;
 use crate::local::listener::{ListenerConfig, ListenerId, ListenersError, SynPolicy};
+use crate::sim::puppet::Heard::{Data, Open, Ready};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, rst, syn, syn_ack};
 
 /// A port that is closed at first.
 const OTHER: u16 = OPEN + 1;
 
-fn listen(host: &mut Host<Probe>, config: ListenerConfig) -> Result<ListenerId, ListenersError> {
+fn listen(host: &mut Host<Puppet>, config: ListenerConfig) -> Result<ListenerId, ListenersError> {
     host.act(|_, cx| cx.listen(config))
 }
 
-fn unlisten(host: &mut Host<Probe>, listener: ListenerId) -> bool {
+fn unlisten(host: &mut Host<Puppet>, listener: ListenerId) -> bool {
     host.act(|_, cx| cx.unlisten(listener))
 }
 

@@ -2,19 +2,10 @@
 
 use super::host::{Flow, Host, OPEN, OUR_V4, PEER_V4};
 use super::neighbors::{arp_request, port_unreachable_about};
-use super::probe::Heard::{Closed, Data, Open, Ready, SoftError, Urgent};
-use super::probe::Probe;
 use crate::app::Connect;
-use crate::conn::ConnId;
+use crate::sim::puppet::Heard::{Closed, Data, SoftError, Urgent};
 use crate::tcp::lang::{ack, data, syn};
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
-
-fn open() -> (Host<Probe>, ConnId) {
-    let mut host = Host::probing(|_| {});
-    host.shake_hands().hears(&[Ready, Open]);
-    let conn = host.conn();
-    (host, conn)
-}
 
 /// An error of this code about our segment with this sequence number.
 fn unreachable(code: u8, from: u16, to: u16, seq: u32) -> Vec<u8> {
@@ -29,7 +20,7 @@ const PORT: u8 = 3;
 
 #[test]
 fn an_icmp_error_about_what_is_in_flight_reaches_the_app_and_ends_nothing() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     host.expect(data(5).seq(1).ack(1));
     let first = host.last().segment.seq.0;
@@ -51,7 +42,7 @@ fn an_icmp_error_about_what_is_in_flight_reaches_the_app_and_ends_nothing() {
 
 #[test]
 fn several_at_once_are_told_once_with_the_last_one() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     host.expect(data(5).seq(1).ack(1));
     let first = host.last().segment.seq.0;
@@ -64,7 +55,7 @@ fn several_at_once_are_told_once_with_the_last_one() {
 /// The list has places for all slots, and grows no further.
 #[test]
 fn a_connection_is_listed_once_for_its_errors() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     let _ = host.act(|_, cx| cx.send_bytes(conn, b"hello"));
     host.expect(data(5).seq(1).ack(1));
     let first = host.last().segment.seq.0;
@@ -103,7 +94,7 @@ fn before_it_opens_a_soft_error_is_told_and_a_hard_one_is_the_end() {
 /// MUST-32: when it is announced, and when its end moves; MUST-33: how much is left.
 #[test]
 fn urgent_data_is_told_before_its_bytes() {
-    let (mut host, conn) = open();
+    let (mut host, conn) = Host::open();
     host.inject(data(10).seq(1).ack(1).urgent(25));
     host.hears(&[Urgent(Some(25)), Data(10)]);
     let left = host.act(|_, cx| cx.urgent_left(conn));

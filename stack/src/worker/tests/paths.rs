@@ -7,8 +7,8 @@ use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4, icmpv6};
 
 use super::host::{Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request, solicitation};
-use super::probe::Probe;
 use crate::counters::Counter;
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::wire::{Link, MacAddr, arp, emit, ndp};
 use crate::worker::connect::Connect;
@@ -53,7 +53,7 @@ fn udp_quote(flow: Flow) -> Vec<u8> {
 }
 
 /// Opens a connection to [`PEER_V4`], whose link address is known, up to the SYN.
-fn connecting(host: &mut Host<Probe>, remote: SocketAddr, local_port: u16) {
+fn connecting(host: &mut Host<Puppet>, remote: SocketAddr, local_port: u16) {
     let how = Connect {
         local_port: Some(local_port),
         ..Connect::default()
@@ -170,12 +170,12 @@ fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
 }
 
 /// A host whose connections do not park so soon.
-fn busy() -> Host<Probe> {
+fn busy() -> Host<Puppet> {
     Host::probing(|spec| spec.park_after = Duration::from_secs(10_000))
 }
 
 /// The handshake of a peer that takes 1460 bytes (1440 over IPv6); we announce our link, whatever the path carries.
-fn shake_hands_with_mss(host: &mut Host<Probe>) {
+fn shake_hands_with_mss(host: &mut Host<Puppet>) {
     let mss = if host.flow.local.is_ipv4() {
         1460
     } else {
@@ -187,7 +187,7 @@ fn shake_hands_with_mss(host: &mut Host<Probe>) {
 }
 
 /// Queues bytes, and returns the frames that they leave in at once.
-fn send(host: &mut Host<Probe>, len: usize) -> Vec<Vec<u8>> {
+fn send(host: &mut Host<Puppet>, len: usize) -> Vec<Vec<u8>> {
     let conn = host.conn();
     assert_eq!(
         host.act(|_, cx| cx.send_bytes(conn, &vec![7; len])),
@@ -196,12 +196,12 @@ fn send(host: &mut Host<Probe>, len: usize) -> Vec<Vec<u8>> {
     frames(host)
 }
 
-fn frames(host: &mut Host<Probe>) -> Vec<Vec<u8>> {
+fn frames(host: &mut Host<Puppet>) -> Vec<Vec<u8>> {
     core::iter::from_fn(|| host.try_reply()).collect()
 }
 
 /// What the connection sends next of its own accord.
-fn after_silence(host: &mut Host<Probe>) -> Vec<Vec<u8>> {
+fn after_silence(host: &mut Host<Puppet>) -> Vec<Vec<u8>> {
     for _ in 0..1_000 {
         let mut sent = frames(host.wait_ms(100));
         // Whom it asks for its neighbour is another test's.
@@ -408,7 +408,7 @@ fn answers(v6: bool) -> [Vec<u8>; 2] {
 }
 
 /// A connection whose peer the neighbour table has known for a while.
-fn with_known_neighbor(v6: bool) -> Host<Probe> {
+fn with_known_neighbor(v6: bool) -> Host<Puppet> {
     let mut host = busy();
     if v6 {
         host.inject_bytes(&solicitation()).next_reply();

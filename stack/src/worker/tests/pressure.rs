@@ -4,24 +4,24 @@ use core::time::Duration;
 
 use super::answer::Answer;
 use super::host::{Flow, Host, OPEN};
-use super::probe::Heard::{self, Closed, Writable};
-use super::probe::Probe;
 use crate::config::ConfigSpec;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::nic::memory::{MemoryFrame, MemoryNic};
 use crate::queue::item::TxItem;
+use crate::sim::puppet::Heard::{self, Closed, Writable};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data};
 use crate::tcp::verdict::CloseReason;
 use crate::worker::app::Cx;
 
 /// 16 places for each direction: the last 4 for first claims, 8 of the others for bytes ahead of gaps. Beyond 2 they are
 /// scarce.
-fn few_places() -> Host<Probe> {
+fn few_places() -> Host<Puppet> {
     few_places_and(|_| {})
 }
 
-fn few_places_and(change: impl FnOnce(&mut ConfigSpec)) -> Host<Probe> {
+fn few_places_and(change: impl FnOnce(&mut ConfigSpec)) -> Host<Puppet> {
     Host::probing(|spec| {
         spec.limits.queue_items = 32;
         spec.limits.stall_limit = Duration::from_secs(5);
@@ -36,14 +36,14 @@ fn item(len: u64) -> TxItem<MemoryFrame> {
 }
 
 /// A connection of port `port`.
-fn open(host: &mut Host<Probe>, port: u16) -> ConnId {
+fn open(host: &mut Host<Puppet>, port: u16) -> ConnId {
     hush(host);
     host.on(Flow::v4(port, OPEN)).shake_hands();
     host.conn()
 }
 
 /// One whose peer keeps its window closed while an item of ours waits.
-fn closed(host: &mut Host<Probe>, port: u16) -> ConnId {
+fn closed(host: &mut Host<Puppet>, port: u16) -> ConnId {
     let conn = open(host, port);
     host.inject(ack().seq(1).ack(1).win(0));
     assert!(host.act(|_, cx| cx.send(conn, item(1000)).is_ok()));
@@ -51,12 +51,12 @@ fn closed(host: &mut Host<Probe>, port: u16) -> ConnId {
 }
 
 /// Drops what was sent.
-fn hush(host: &mut Host<Probe>) {
+fn hush(host: &mut Host<Puppet>) {
     while host.try_reply().is_some() {}
 }
 
 /// So many turns, and seconds.
-fn seconds(host: &mut Host<Probe>, n: u32) {
+fn seconds(host: &mut Host<Puppet>, n: u32) {
     for _ in 0..n {
         host.wait_ms(1_000);
         hush(host);
@@ -64,7 +64,7 @@ fn seconds(host: &mut Host<Probe>, n: u32) {
 }
 
 /// Which connections are over, in the order in which they opened, counted from 1.
-fn gone(host: &mut Host<Probe>) -> Vec<usize> {
+fn gone(host: &mut Host<Puppet>) -> Vec<usize> {
     let conns = host.app().conns.clone();
     let is_gone = |cx: &mut Cx<'_, MemoryNic, bool>, conn| cx.info(conn).is_none();
     host.act(|_, cx| {
@@ -76,9 +76,8 @@ fn gone(host: &mut Host<Probe>) -> Vec<usize> {
     })
 }
 
-fn ends(host: &mut Host<Probe>) -> Vec<Heard> {
-    let heard = core::mem::take(&mut host.app().heard);
-    heard
+fn ends(host: &mut Host<Puppet>) -> Vec<Heard> {
+    host.heard()
         .into_iter()
         .filter(|heard| matches!(heard, Closed(_) | Writable))
         .collect()
@@ -186,7 +185,7 @@ fn who_takes_nothing_gets_few_places_while_they_are_scarce() {
         closed(&mut host, port);
     }
     let conn = open(&mut host, 100);
-    let sends = |host: &mut Host<Probe>| {
+    let sends = |host: &mut Host<Puppet>| {
         (0..10)
             .filter(|_| host.act(|_, cx| cx.send(conn, item(536)).is_ok()))
             .count()
@@ -225,7 +224,7 @@ fn who_is_not_read_gives_way_when_others_wait_for_places() {
 }
 
 /// One byte ahead of each of `gaps` gaps.
-fn leave_gaps(host: &mut Host<Probe>, gaps: u32) {
+fn leave_gaps(host: &mut Host<Puppet>, gaps: u32) {
     for n in 0..gaps {
         host.inject(data(1).seq(3 + 2 * n).ack(1));
     }

@@ -5,12 +5,12 @@ use core::time::Duration;
 use super::connecting::{REMOTE, from_port};
 use super::host::{Flow, Host, OUR_V4};
 use super::neighbors::arp_request;
-use super::probe::Heard::{Closed, Data, Open, Ready};
-use super::probe::Probe;
 use crate::config::ConfigSpec;
 use crate::conn::Kind;
 use crate::counters::Counter;
 use crate::local::listener::SynPolicy;
+use crate::sim::puppet::Heard::{Closed, Data, Open, Ready};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, rst, syn, syn_ack};
 use crate::tcp::profile::{Profile, ProfileError, ProfileId};
 use crate::tcp::verdict::CloseReason;
@@ -32,7 +32,7 @@ const OTHER: Profile = Profile {
 };
 
 /// A listener whose connections have the profile.
-fn listening(profile: Profile, policy: SynPolicy) -> Host<Probe> {
+fn listening(profile: Profile, policy: SynPolicy) -> Host<Puppet> {
     let change = |spec: &mut ConfigSpec| {
         let id = spec.add_profile(profile);
         spec.listeners[0].profile = id;

@@ -1,24 +1,24 @@
 //! Received data, the room for it, and who hears when there is some.
 
 use super::host::{Flow, Host, OPEN};
-use super::probe::Heard::{Data, Open, Ready, Writable};
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::nic::memory::MemoryFrame;
 use crate::queue::item::TxItem;
+use crate::sim::puppet::Heard::{Data, Open, Ready, Writable};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::worker::connect::SendError;
 
 /// A host with one open connection and an app that reads only when told.
-fn unread(change: impl FnOnce(&mut crate::config::ConfigSpec)) -> Host<Probe> {
+fn unread(change: impl FnOnce(&mut crate::config::ConfigSpec)) -> Host<Puppet> {
     let mut host = Host::probing(change);
     host.app().reads = false;
     host.shake_hands().hears(&[Ready, Open]);
     host
 }
 
-fn consume(host: &mut Host<Probe>, conn: ConnId, len: u32) {
+fn consume(host: &mut Host<Puppet>, conn: ConnId, len: u32) {
     host.act(|_, cx| cx.consume(conn, len));
 }
 
@@ -112,7 +112,7 @@ fn item() -> TxItem<MemoryFrame> {
 }
 
 /// Lets the peer take two segments: while places are scarce a connection may hold as many as that, and two more.
-fn earn(host: &mut Host<Probe>, conn: ConnId) {
+fn earn(host: &mut Host<Puppet>, conn: ConnId) {
     let two = TxItem::Pattern {
         start: 0,
         len: 2 * 536,
@@ -226,7 +226,7 @@ fn who_waits_for_room_does_not_park() {
 }
 
 /// Another connection, whose unacknowledged byte takes the only place for sending.
-fn fill(host: &mut Host<Probe>) -> ConnId {
+fn fill(host: &mut Host<Puppet>) -> ConnId {
     host.on(Flow::v4(2, OPEN))
         .shake_hands()
         .hears(&[Ready, Open]);

@@ -15,7 +15,7 @@ use crate::worker::connect::{Connect, ConnectError, SendError};
 
 const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(PEER_V4), 9_000);
 
-/// An app whose connections have numbers.
+/// An app whose connections have numbers: a puppet's remember only that they opened.
 #[derive(Debug, Default)]
 struct Numbered {
     /// Numbers of connections that it opens as soon as another one has ended.

@@ -1,35 +1,32 @@
 //! TIME-WAIT at the worker: RFC 9293 §3.10.7.4, RFC 6191, and what happens when there are too many.
 
 use super::host::{Flow, Host, OPEN};
-use super::probe::Heard::Closed;
-use super::probe::Probe;
 use crate::conn::{Kind, Records};
 use crate::counters::Counter;
 use crate::local::listener::SynPolicy;
+use crate::sim::puppet::Heard::Closed;
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;
 
 /// Opens the flow and closes it from our side.
-fn linger(host: &mut Host<Probe>) {
+fn linger(host: &mut Host<Puppet>) {
     host.shake_hands();
     close_first(host);
 }
 
-fn close_first(host: &mut Host<Probe>) {
+fn close_first(host: &mut Host<Puppet>) {
     let conn = host.conn();
     host.act(|_, cx| cx.close(conn));
     host.expect(fin().seq(1).ack(1));
     host.inject(fin().seq(1).ack(2))
         .counted(Counter::ConnSegment)
         .expect(ack().seq(2).ack(2));
-    assert_eq!(
-        host.app().heard.last(),
-        Some(&Closed(CloseReason::Graceful))
-    );
+    assert_eq!(host.heard().last(), Some(&Closed(CloseReason::Graceful)));
     assert_eq!(host.kind(), Some(Kind::TimeWait));
 }
 
-fn lingering() -> Host<Probe> {
+fn lingering() -> Host<Puppet> {
     let mut host = Host::probing(|_| {});
     linger(&mut host);
     host
@@ -209,8 +206,5 @@ fn with_no_records_at_all_it_is_skipped() {
     host.inject(fin().seq(1).ack(2)).expect(ack().seq(2).ack(2));
     assert_eq!(host.kind(), None);
     assert_eq!(host.count(Counter::TimeWaitNoRecord), 1);
-    assert_eq!(
-        host.app().heard.last(),
-        Some(&Closed(CloseReason::Graceful))
-    );
+    assert_eq!(host.heard().last(), Some(&Closed(CloseReason::Graceful)));
 }

@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
-use super::probe::Heard::{Closed, Open, PeerClosed, Ready, Timer};
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
+use crate::sim::puppet::Heard::{Closed, Open, PeerClosed, Ready, Timer};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, fin, rst};
 use crate::tcp::verdict::CloseReason;
 use crate::worker::connect::Connect;
@@ -15,16 +15,14 @@ use crate::worker::connect::Connect;
 /// How late a timer may be.
 const TICK: u64 = 1;
 
-/// A host with a connection that is open, and parks after a second.
-pub(super) fn open() -> (Host<Probe>, ConnId) {
-    let mut host = Host::probing(|_| {});
+/// A host with a connection that is open, and parks after a second; it knows the way to its peer.
+pub(super) fn open() -> (Host<Puppet>, ConnId) {
+    let (mut host, conn) = Host::open();
     host.inject_bytes(&arp_request()).next_reply();
-    host.shake_hands().hears(&[Ready, Open]);
-    let conn = host.conn();
     (host, conn)
 }
 
-fn set(host: &mut Host<Probe>, conn: ConnId, after_ms: u64) {
+fn set(host: &mut Host<Puppet>, conn: ConnId, after_ms: u64) {
     let at = host.now + Duration::from_millis(after_ms);
     host.act(|_, cx| cx.set_timer(conn, at));
 }

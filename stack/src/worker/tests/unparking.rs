@@ -4,18 +4,18 @@ use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
-use super::probe::Heard::{Closed, Data, Open, PeerClosed, Ready, Writable};
-use super::probe::Probe;
 use crate::conn::{ConnId, Kind, Records};
 use crate::counters::Counter;
 use crate::queue::item::TxItem;
+use crate::sim::puppet::Heard::{Closed, Data, Open, PeerClosed, Ready, Writable};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::profile::Profile;
 use crate::tcp::verdict::CloseReason;
 use crate::worker::connect::SendError;
 
 /// A host whose connection is parked.
-fn parked() -> (Host<Probe>, ConnId) {
+fn parked() -> (Host<Puppet>, ConnId) {
     let mut host = Host::probing(|_| {});
     // A parked connection forgets its peer's link address, which the neighbour table may know.
     host.inject_bytes(&arp_request()).next_reply();
@@ -99,7 +99,7 @@ fn the_app_unparks_it_by_sending_and_closing_and_not_by_looking() {
 }
 
 /// A host with a parked connection, and another that holds the only record of open ones: its data is not read.
-fn crowded() -> (Host<Probe>, Flow, Flow) {
+fn crowded() -> (Host<Puppet>, Flow, Flow) {
     let mut host = Host::probing(|spec| spec.limits.records.open.v4 = 1);
     host.app().reads = false;
     host.shake_hands();
@@ -157,7 +157,7 @@ fn without_a_place_to_park_it_stays_open() {
 }
 
 /// As [`crowded`], but the neighbour table knows the peer: what a parked connection sends once unparked leaves at once.
-fn crowded_among_neighbors() -> (Host<Probe>, ConnId, Flow, Flow) {
+fn crowded_among_neighbors() -> (Host<Puppet>, ConnId, Flow, Flow) {
     let (mut host, parked, busy) = crowded();
     host.inject_bytes(&arp_request()).next_reply();
     let conn = host.app().conns[0];
@@ -165,7 +165,7 @@ fn crowded_among_neighbors() -> (Host<Probe>, ConnId, Flow, Flow) {
 }
 
 /// The connection that holds the only record ends; the parked one has it from the next turn on.
-fn make_room(host: &mut Host<Probe>, busy: Flow, parked: Flow) {
+fn make_room(host: &mut Host<Puppet>, busy: Flow, parked: Flow) {
     host.on(busy).inject(rst().seq(2));
     host.turn();
     host.on(parked);

@@ -6,11 +6,11 @@ use super::neighbors::{
     advertisement_of_peer, arp_reply, arp_request, echo_request_v4, port_unreachable_about,
     solicitation,
 };
-use super::probe::Heard::{Data, Open};
-use super::probe::Probe;
 use super::retransmission::expect_arp_request_in;
 use crate::conn::Kind;
 use crate::counters::Counter;
+use crate::sim::puppet::Heard::{Data, Open};
+use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::IcmpErrorKind;
 use crate::wire::vlan::{self, VlanId};
@@ -31,7 +31,7 @@ pub(super) fn tagged(frame: &[u8], id: u16) -> Vec<u8> {
 
 /// Data with the right numbers from `id`: another flow, reset in that VLAN. The record of the flow stays as it is.
 #[track_caller]
-fn another_flow(host: &mut Host<Probe>, id: u16) {
+fn another_flow(host: &mut Host<Puppet>, id: u16) {
     let flow = host.flow;
     let kind = host.kind();
     host.on(in_vlan(flow, id))
@@ -46,7 +46,7 @@ fn another_flow(host: &mut Host<Probe>, id: u16) {
 }
 
 #[track_caller]
-fn other_flows(host: &mut Host<Probe>, ids: [u16; 2]) {
+fn other_flows(host: &mut Host<Puppet>, ids: [u16; 2]) {
     for id in ids {
         another_flow(host, id);
     }
@@ -89,7 +89,7 @@ fn the_same_addresses_and_ports_in_other_vlans_are_connections_of_their_own() {
     let opened = flows.map(|flow| {
         host.on(flow)
             .shake_hands()
-            .hears(&[super::probe::Heard::Ready, Open]);
+            .hears(&[crate::sim::puppet::Heard::Ready, Open]);
         (host.flow, host.conn())
     });
     for (flow, conn) in opened {

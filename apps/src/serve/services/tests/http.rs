@@ -61,7 +61,7 @@ fn reads_over_bodies_of_requests() {
     session.send(format!("{put}bb8;a=b\r\n{}", "GET ".repeat(750)).as_bytes());
     session.send(format!("\r\n0\r\nTrailer: x\r\n\r\n{GET}").as_bytes());
     assert_eq!(session.statuses(), ["405", "200", "405", "200"]);
-    assert!(!session.client.app().peer_closed);
+    assert!(!session.peer_closed());
 }
 
 #[test]
@@ -121,13 +121,13 @@ fn answers_are_the_same_wherever_the_requests_are_cut() {
         "HTTP/1.0 is told: {whole}"
     );
     for cut in 1..stream.len() {
-        session.client.app_mut().received.clear();
+        session.received.clear();
         let (first, second) = stream.split_at(cut);
         session.send(first.as_bytes());
         session.send(second.as_bytes());
         assert_eq!(session.undated(), whole, "{cut}");
     }
-    session.client.app_mut().received.clear();
+    session.received.clear();
     for byte in stream.bytes() {
         session.send(&[byte]);
     }
@@ -230,11 +230,11 @@ fn does_not_wait_for_ever_for_a_head() {
     for _ in 0..115 {
         session.settle();
     }
-    assert!(!session.client.app().peer_closed);
+    assert!(!session.peer_closed());
     for _ in 0..10 {
         session.settle();
     }
-    assert!(session.client.app().peer_closed);
+    assert!(session.peer_closed());
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_silent_peer_is_left_when_its_time_is_up() {
     for _ in 0..8 {
         session.send(GET.as_bytes());
         session.settle();
-        assert!(!session.client.app().peer_closed);
+        assert!(!session.peer_closed());
     }
     assert_eq!(session.server.table().len(Kind::Parked).total(), 0);
     for _ in 0..5 {
@@ -252,7 +252,7 @@ fn a_silent_peer_is_left_when_its_time_is_up() {
     }
     // Parked, and with time left.
     assert_eq!(session.server.table().len(Kind::Parked).total(), 1);
-    assert!(!session.client.app().peer_closed);
+    assert!(!session.peer_closed());
     for _ in 0..4 {
         session.settle();
     }
@@ -282,7 +282,7 @@ fn a_silent_peer_is_left_when_its_time_is_up() {
 #[test]
 fn a_peer_that_takes_nothing_is_reset_and_one_that_is_slow_is_not() {
     let mut session = Session::open("1=http,size=1g,idle=4s");
-    session.client.app_mut().reads = 1;
+    session.reads = 1;
     session.send(GET.as_bytes());
     // It reads a little now and then, for much longer than it may be silent.
     for round in 2..30 {
@@ -291,11 +291,11 @@ fn a_peer_that_takes_nothing_is_reset_and_one_that_is_slow_is_not() {
         }
         session.read_up_to(round * 200_000);
     }
-    assert_eq!(session.client.app().closed, None);
+    assert_eq!(session.client.app().reason(), None);
     for _ in 0..20 {
         session.settle();
     }
-    assert_eq!(session.client.app().closed, Some(CloseReason::Reset));
+    assert_eq!(session.client.app().reason(), Some(CloseReason::Reset));
     let stats = session.stats();
     assert_eq!((stats.idle_closed, stats.open), (1, 0));
 }
@@ -317,7 +317,7 @@ fn at_the_end_it_answers_what_was_begun_and_says_that_it_was_the_last() {
     let (first, second) = GET.split_at(12);
     session.send(first.as_bytes());
     session.finish();
-    assert!(!session.client.app().peer_closed);
+    assert!(!session.peer_closed());
     session.send(second.as_bytes());
     session.ends_with(BODY);
 }
@@ -326,15 +326,15 @@ fn at_the_end_it_answers_what_was_begun_and_says_that_it_was_the_last() {
 fn sends_on_when_its_peer_reads_on() {
     for size in [60_000, 3_000_000] {
         let mut session = Session::open(&format!("1=http,size={size}"));
-        session.client.app_mut().reads = 1;
+        session.reads = 1;
         // More than send queue and window take.
         session.send(GET.repeat(200).as_bytes());
         assert!(session.stats().requests < 200);
         session.read_up_to(usize::MAX);
-        while session.received().len() < 10 * size {
-            let before = session.received().len();
+        while session.received.len() < 10 * size {
+            let before = session.received.len();
             session.settle();
-            assert!(session.received().len() > before, "{before}");
+            assert!(session.received.len() > before, "{before}");
         }
     }
 }

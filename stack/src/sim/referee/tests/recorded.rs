@@ -5,44 +5,17 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use super::script::bounds;
-use crate::conn::ConnId;
-use crate::local::listener::{ListenerConfig, ListenerId, SynPolicy};
-use crate::nic::Nic;
+use crate::local::listener::{ListenerConfig, SynPolicy};
 use crate::sim::host::{HostId, HostSpec};
 use crate::sim::inspect::Tcp;
 use crate::sim::link::Fate;
+use crate::sim::puppet::Puppet;
 use crate::sim::referee::{Referee, Rule};
 use crate::sim::world::World;
-use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
-use crate::worker::app::{App, Connect, Cx, TxItem};
+use crate::worker::app::{Connect, TxItem};
 
 const PORT: u16 = 80;
-
-/// Accepts, reads all and closes when the peer has.
-struct Reader;
-
-impl App for Reader {
-    type Conn = ();
-
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, listener: ListenerId) {
-        while cx.accept(listener).is_some() {}
-    }
-
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, _: &mut ()) {
-        loop {
-            let len = cx.peek(conn).len() as u32;
-            if len == 0 {
-                return;
-            }
-            cx.consume(conn, len);
-        }
-    }
-
-    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, _: &mut ()) {
-        cx.close(conn);
-    }
-}
 
 /// A frame as it is sent by a host, or as it arrives.
 #[derive(Debug, Clone)]
@@ -57,23 +30,20 @@ struct Moment {
 fn recorded() -> Vec<Moment> {
     let mut world = World::new(2, Instant::from_ms(1_000));
     let mut server = HostSpec::new(1);
-    server.config.listeners.push(ListenerConfig {
-        address: None,
-        port: PORT,
-        policy: SynPolicy::Embryo,
-        backlog: 4,
-        abort_on_overflow: false,
-        profile: ProfileId::DEFAULT,
-    });
+    server.config.listeners = vec![ListenerConfig::new(PORT, SynPolicy::Embryo)];
     let mut client = HostSpec::new(2);
     client.up.loss_ppm = 10_000;
     client.up.delay = Duration::from_millis(5);
-    world.add_host(server, |_| Reader).expect("a host");
-    let client = world.add_host(client, |_| Reader).expect("a host");
+    world
+        .add_host(server, |_| Puppet::default())
+        .expect("a host");
+    let client = world
+        .add_host(client, |_| Puppet::default())
+        .expect("a host");
     world.record(true);
     let remote = (HostSpec::v4(1), PORT).into();
     let opened = world.act(client, 0, |_, cx| {
-        cx.connect(remote, &Connect::default(), ()).ok()
+        cx.connect(remote, &Connect::default(), false).ok()
     });
     let id = opened.flatten().expect("a connection");
     world.run_for(Duration::from_millis(100));
