@@ -30,6 +30,15 @@ pub enum Conversation {
     Request,
 }
 
+/// One of the two workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Party {
+    /// It accepts connections and answers requests.
+    Server,
+    /// It opens connections and sends requests.
+    Client,
+}
+
 /// A loop as it is to be built.
 #[derive(Debug, Clone, Copy)]
 pub struct ConversationSpec {
@@ -41,6 +50,8 @@ pub struct ConversationSpec {
     pub concurrency: u32,
     /// Frames per receive call, 1 to [`stack::nic::BURST_FRAMES`].
     pub burst: usize,
+    /// Whose turns are counted by what counts instructions.
+    pub measured: Party,
 }
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
@@ -80,6 +91,7 @@ const STALLED_TURNS: u32 = 500_000;
 pub struct ConversationLoop {
     client: Worker<PairNic, Side>,
     server: Worker<PairNic, Side>,
+    measured: Party,
     now: Instant,
 }
 
@@ -201,26 +213,27 @@ pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
     let mut conversation = ConversationLoop {
         client: worker(1, client, client_config(spec), &CLIENT_SECRETS)?,
         server: worker(2, server, server_config(spec), &SERVER_SECRETS)?,
+        measured: spec.measured,
         now: Instant::ZERO,
     };
     if spec.scenario == Conversation::Request {
         let wanted = u64::from(spec.connections);
-        conversation.turn_until(unmeasured_turn, |seen| {
+        conversation.turn_until(Counted::No, |seen| {
             seen.client().opened >= wanted && seen.server().opened >= wanted
         })?;
     }
     Ok(conversation)
 }
 
-/// A turn of the server and nothing else. It stands alone, so that callgrind can collect inside it (and outside of the
+/// A turn of the measured worker and nothing else. It stands alone, so that callgrind can collect inside it (and outside of the
 /// NIC): `scripts/bench-instructions` names it.
 #[inline(never)]
 fn measured_turn(worker: &mut Worker<PairNic, Side>, now: Instant) -> usize {
     worker.turn(now)
 }
 
-/// The same for the client, and for the server while nothing is measured. Not quite the same: of two functions with one body
-/// the compiler keeps one.
+/// The same for the other worker, and for both while nothing is measured. Not quite the same: of two functions with one
+/// body the compiler keeps one.
 #[inline(never)]
 fn unmeasured_turn(worker: &mut Worker<PairNic, Side>, now: Instant) -> usize {
     core::hint::black_box(worker.turn(now))
@@ -228,6 +241,13 @@ fn unmeasured_turn(worker: &mut Worker<PairNic, Side>, now: Instant) -> usize {
 
 /// One of the two.
 type Turn = fn(&mut Worker<PairNic, Side>, Instant) -> usize;
+
+/// Whether a turn is one of those that are counted.
+#[derive(Clone, Copy)]
+enum Counted {
+    Yes,
+    No,
+}
 
 impl ConversationLoop {
     /// Runs until `exchanges` more connections are complete, or requests answered.
@@ -238,7 +258,7 @@ impl ConversationLoop {
         self.client.app_mut().set_running(true);
         let (client, server) = (*self.client.cycles(), *self.server.cycles());
         let before = self.exchanges();
-        self.turn_until(measured_turn, |seen| seen.exchanges() - before >= exchanges)?;
+        self.turn_until(Counted::Yes, |seen| seen.exchanges() - before >= exchanges)?;
         Ok(ConversationRun {
             exchanges: self.exchanges() - before,
             server: self.server.cycles().since(&server),
@@ -252,7 +272,7 @@ impl ConversationLoop {
     /// In words, when something failed or does not end.
     pub fn drain(&mut self) -> Result<(), String> {
         self.client.app_mut().set_running(false);
-        self.turn_until(unmeasured_turn, |seen| seen.client.app().under_way() == 0)
+        self.turn_until(Counted::No, |seen| seen.client.app().under_way() == 0)
     }
 
     /// The client's side of what happened.
@@ -280,10 +300,15 @@ impl ConversationLoop {
         }
     }
 
-    /// Lets both workers turn once, the server by `server_turn`.
-    fn turn(&mut self, server_turn: Turn) {
+    /// Lets both workers turn once.
+    fn turn(&mut self, counted: Counted) {
+        let (client_turn, server_turn): (Turn, Turn) = match (counted, self.measured) {
+            (Counted::No, _) => (unmeasured_turn, unmeasured_turn),
+            (Counted::Yes, Party::Client) => (measured_turn, unmeasured_turn),
+            (Counted::Yes, Party::Server) => (unmeasured_turn, measured_turn),
+        };
         self.now = self.now + TURN;
-        unmeasured_turn(&mut self.client, self.now);
+        client_turn(&mut self.client, self.now);
         self.client.nic_mut().deliver(self.server.nic_mut());
         server_turn(&mut self.server, self.now);
         self.server.nic_mut().deliver(self.client.nic_mut());
@@ -291,12 +316,12 @@ impl ConversationLoop {
 
     fn turn_until(
         &mut self,
-        server_turn: Turn,
+        counted: Counted,
         reached: impl Fn(&Self) -> bool,
     ) -> Result<(), String> {
         let (mut last, mut stalled) = (0, 0);
         while !reached(self) {
-            self.turn(server_turn);
+            self.turn(counted);
             let moved = self.client.cycles().frames;
             stalled = if moved == last { stalled + 1 } else { 0 };
             last = moved;
@@ -329,6 +354,7 @@ mod tests {
             },
             concurrency,
             burst: 64,
+            measured: Party::Server,
         }
     }
 
@@ -357,7 +383,7 @@ mod tests {
         conversation.run(1).expect("it runs");
         conversation.drain().expect("it ends");
         for _ in 0..100 {
-            conversation.turn(unmeasured_turn);
+            conversation.turn(Counted::No);
         }
         conversation.client.app_mut().set_running(true);
         let mut seen = Vec::new();

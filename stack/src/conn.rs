@@ -50,7 +50,7 @@ use core::num::NonZeroU32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::local::listener::ListenerId;
-use crate::memory::{MemoryError, PageOptions};
+use crate::memory::{MemoryError, PageOptions, paged};
 
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
@@ -212,6 +212,8 @@ struct HandleSlot {
     location: u32,
     generation: u32,
 }
+
+paged!(HandleSlot);
 
 const _: () = assert!(size_of::<HandleSlot>() == 8 && size_of::<Option<Found>>() == 8);
 

@@ -6,9 +6,9 @@
 //! `madvise(2)`, `MADV_HUGEPAGE`) is worth 5 to 10 ns a lookup. Elsewhere the same code runs on plain pages.
 
 use core::fmt;
-use core::marker::PhantomData;
 
 use memmap2::MmapMut;
+use self_cell::MutBorrow;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Smallest page that any supported system has, in bytes: the stride of pre-faulting.
@@ -18,6 +18,73 @@ const SMALL_PAGE_BYTES: usize = 4096;
 pub trait Plain: FromBytes + IntoBytes + Immutable + KnownLayout {}
 
 impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Plain for T {}
+
+/// What [`Pages`] can hold: `paged!` implements it for a type.
+pub trait Paged: Plain + Sized {
+    /// The memory together with the typed slice that borrows it.
+    type Mapped: Mapped<Self>;
+}
+
+/// A mapping that is borrowed as a slice of `T` for as long as it exists.
+pub trait Mapped<T>: Sized {
+    /// Types the first `len` elements of `map`, once for good.
+    fn new(map: MmapMut, len: usize) -> Self;
+    /// All elements.
+    fn elements(&self) -> &[T];
+    /// All elements, for writing.
+    fn elements_mut(&mut self) -> &mut [T];
+}
+
+/// Implements [`Paged`] for a type: the cell that holds both the memory and the slice into it can't be generic.
+macro_rules! paged {
+    ($element:ty) => {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the cell forgets its own drop guard once it is whole"
+        )]
+        const _: () = {
+            type Elements<'a> = &'a mut [$element];
+
+            self_cell::self_cell!(
+                pub struct Cell {
+                    owner: self_cell::MutBorrow<memmap2::MmapMut>,
+                    #[covariant]
+                    dependent: Elements,
+                }
+            );
+
+            impl $crate::memory::Paged for $element {
+                type Mapped = Cell;
+            }
+
+            impl $crate::memory::Mapped<$element> for Cell {
+                fn new(map: memmap2::MmapMut, len: usize) -> Self {
+                    Cell::new(self_cell::MutBorrow::new(map), |map| {
+                        $crate::memory::typed(map, len)
+                    })
+                }
+                #[inline(always)]
+                fn elements(&self) -> &[$element] {
+                    self.borrow_dependent()
+                }
+                #[inline(always)]
+                fn elements_mut(&mut self) -> &mut [$element] {
+                    self.with_dependent_mut(|_, elements| &mut **elements)
+                }
+            }
+        };
+    };
+}
+pub(crate) use paged;
+
+/// The first `len` elements of a mapping, which is page-aligned and was sized for them: the cast can't fail. Were it
+/// wrong, the slice would be empty and every index into it would be caught.
+pub(crate) fn typed<T: Plain>(map: &MutBorrow<MmapMut>, len: usize) -> &mut [T] {
+    <[T]>::mut_from_prefix_with_elems(map.borrow_mut(), len).map_or(&mut [], |(slice, _)| slice)
+}
+
+// A line of words: what benchmarks compare our records with.
+paged!([u64; 8]);
 
 /// How memory is taken from the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,18 +155,15 @@ impl std::error::Error for MemoryError {
 
 /// A fixed number of `T`, all zero bytes at first, in anonymous private memory that is aligned to a page.
 ///
-/// The bytes are cast where they are used, without unsafe code of ours, and that is checked each time: one element by
-/// [`Pages::get`] costs three compares that predict well; a loop takes the slice once, outside.
-#[derive(Debug)]
-pub struct Pages<T> {
+/// The bytes are cast once, when the memory is taken, without unsafe code of ours: an access costs the bounds check of a
+/// slice.
+pub struct Pages<T: Paged> {
     /// Of one byte when there is nothing to hold: a mapping can't be empty.
-    map: MmapMut,
-    len: usize,
+    mapped: T::Mapped,
     huge_advised: bool,
-    of: PhantomData<T>,
 }
 
-impl<T: Plain> Pages<T> {
+impl<T: Paged> Pages<T> {
     /// Takes memory for `len` elements.
     ///
     /// # Errors
@@ -120,28 +184,23 @@ impl<T: Plain> Pages<T> {
             prefault(&mut map);
         }
         Ok(Self {
-            map,
-            len,
+            mapped: T::Mapped::new(map, len),
             huge_advised,
-            of: PhantomData,
         })
     }
 
     /// All elements.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn as_slice(&self) -> &[T] {
-        // A mapping is page-aligned and was sized for `len`, so the cast can't fail; were it wrong, the slice would be
-        // empty and every index into it would be caught.
-        <[T]>::ref_from_prefix_with_elems(&self.map, self.len).map_or(&[], |(slice, _)| slice)
+        self.mapped.elements()
     }
 
     /// All elements, for writing.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        <[T]>::mut_from_prefix_with_elems(&mut self.map, self.len)
-            .map_or(&mut [], |(slice, _)| slice)
+        self.mapped.elements_mut()
     }
 
     /// The element at `index`.
@@ -151,10 +210,7 @@ impl<T: Plain> Pages<T> {
     #[must_use]
     #[inline(always)]
     pub fn get(&self, index: usize) -> &T {
-        match T::ref_from_prefix(&self.map[index * size_of::<T>()..]) {
-            Ok((element, _)) => element,
-            Err(_) => out_of_range(index, self.len),
-        }
+        &self.as_slice()[index]
     }
 
     /// The element at `index`, for writing.
@@ -164,30 +220,26 @@ impl<T: Plain> Pages<T> {
     #[must_use]
     #[inline(always)]
     pub fn get_mut(&mut self, index: usize) -> &mut T {
-        let len = self.len;
-        match T::mut_from_prefix(&mut self.map[index * size_of::<T>()..]) {
-            Ok((element, _)) => element,
-            Err(_) => out_of_range(index, len),
-        }
+        &mut self.as_mut_slice()[index]
     }
 
     /// Number of elements.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.as_slice().len()
     }
 
     /// Whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.as_slice().is_empty()
     }
 
     /// Address space taken, in bytes; what is resident grows towards it with use (or at once when pre-faulted).
     #[must_use]
     pub fn reserved_bytes(&self) -> usize {
-        self.len * size_of::<T>()
+        size_of_val(self.as_slice())
     }
 
     /// Whether the system accepted the advice to use huge pages (it may still not have any).
@@ -197,10 +249,14 @@ impl<T: Plain> Pages<T> {
     }
 }
 
-#[cold]
-#[inline(never)]
-fn out_of_range(index: usize, len: usize) -> ! {
-    panic!("element {index} of {len}");
+impl<T: Paged> fmt::Debug for Pages<T> {
+    /// How many there are, not what they hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages")
+            .field("len", &self.len())
+            .field("huge_advised", &self.huge_advised)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -263,6 +319,9 @@ impl ProcessMemory {
 mod tests {
     use super::*;
 
+    paged!(u8);
+    paged!(u64);
+
     #[test]
     fn memory_is_zero_and_writable_to_its_last_element() {
         let mut pages = Pages::<u64>::zeroed(10_000, PageOptions::default()).unwrap();
@@ -290,7 +349,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn prefaulting_makes_memory_resident_and_its_absence_does_not() {
+    fn memory_is_resident_from_prefaulting_or_use_until_it_is_dropped() {
         const BYTES: usize = 64 << 20;
         let text = || std::fs::read_to_string(ProcessMemory::PATH).unwrap();
         let resident = || ProcessMemory::parse(&text()).unwrap().resident_bytes;
@@ -310,5 +369,7 @@ mod tests {
         assert!(after_lazy < before + BYTES as u64 / 2);
         assert!(after_eager > after_lazy + BYTES as u64 / 2);
         assert_eq!(lazy.len() + eager.len(), 2 * BYTES);
+        drop((lazy, eager));
+        assert!(resident() < after_eager - BYTES as u64 / 2, "returned");
     }
 }

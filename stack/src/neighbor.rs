@@ -7,7 +7,7 @@
 //! The order of calls for an outgoing frame: [`NeighborTable::resolve`]; when that has no answer yet, send the
 //! solicitation that it names, if any, and leave the frame with [`NeighborTable::queue`]. Received ARP and NDP go to
 //! [`NeighborTable::on_solicitation`] and [`NeighborTable::on_advertisement`], which give the frames back; every turn
-//! of the loop calls [`NeighborTable::poll`]. Groups need no neighbour: [`crate::wire::emit::group_mac`].
+//! of the loop calls [`NeighborTable::poll`]. Groups need no neighbour.
 
 pub mod config;
 mod entry;

@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use benches::conversation_loop::{Conversation, ConversationRun, ConversationSpec, build};
+use benches::conversation_loop::{Conversation, ConversationRun, ConversationSpec, Party, build};
 use benches::spread::Spread;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
@@ -32,6 +32,9 @@ struct Args {
     /// Frames per receive call.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=64))]
     burst: u64,
+    /// Whose turns callgrind collects, and whose packets are printed.
+    #[arg(long, value_enum, default_value_t = Party::Server)]
+    measured: Party,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -56,6 +59,7 @@ fn run(args: &Args) -> Result<(), String> {
         connections: args.connections,
         concurrency: args.concurrency,
         burst: args.burst as usize,
+        measured: args.measured,
     })?;
     let mut runs: Vec<ConversationRun> = Vec::new();
     for _ in 0..args.runs {
@@ -69,7 +73,12 @@ fn run(args: &Args) -> Result<(), String> {
     let server = spread(|run| run.server.own as f64 / run.exchanges as f64)?;
     let client = spread(|run| run.client.own as f64 / run.exchanges as f64)?;
     let last = runs.last().ok_or("no runs")?;
-    let packets = per(last.server.frames, last);
+    let measured = |run: &ConversationRun| match args.measured {
+        Party::Server => run.server,
+        Party::Client => run.client,
+    };
+    let packets = per(measured(last).frames, last);
+    let mean_burst = measured(last).mean_burst();
     let name = args.scenario.to_possible_value();
     let name = name
         .as_ref()
@@ -84,9 +93,9 @@ fn run(args: &Args) -> Result<(), String> {
                 "burst": args.burst,
                 "exchanges": args.exchanges,
                 "runs": args.runs,
-                "mean_burst": last.server.mean_burst(),
+                "mean_burst": mean_burst,
                 "packets_per_exchange": packets,
-                "packets": runs.iter().map(|run| run.server.frames).sum::<u64>(),
+                "packets": runs.iter().map(|run| measured(run).frames).sum::<u64>(),
                 "cycles_per_exchange": server.median(),
                 "cycles_per_exchange_min": server.min(),
                 "cycles_per_exchange_max": server.max(),
@@ -103,9 +112,6 @@ fn run(args: &Args) -> Result<(), String> {
     );
     println!("server, cycles an exchange  {server:.1}");
     println!("client, cycles an exchange  {client:.1}");
-    println!(
-        "packets to the server       {packets:.2} an exchange, mean burst {:.1}",
-        last.server.mean_burst()
-    );
+    println!("packets to that side        {packets:.2} an exchange, mean burst {mean_burst:.1}");
     Ok(())
 }

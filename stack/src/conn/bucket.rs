@@ -5,6 +5,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::memory::paged;
+
 /// Entries of one bucket: with 2 + 4 bytes each and 4 bytes of overflow counts they fill the line exactly.
 pub const BUCKET_ENTRIES: usize = 10;
 
@@ -23,6 +25,8 @@ pub struct Bucket {
     /// What stands behind each tag; the index alone knows the meaning.
     entries: [u32; BUCKET_ENTRIES],
 }
+
+paged!(Bucket);
 
 const _: () = assert!(size_of::<Bucket>() == 64 && align_of::<Bucket>() == 64);
 

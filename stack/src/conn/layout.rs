@@ -7,7 +7,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::memory::Plain;
+use crate::memory::{Plain, paged};
 
 use super::index::Kind;
 use super::key::FlowKey;
@@ -196,6 +196,8 @@ macro_rules! record {
         }
 
         const _: () = assert!(size_of::<$name>() == $bytes && align_of::<$name>() == $align);
+
+        paged!($name);
 
         impl SlabRecord for $name {
             #[inline(always)]

@@ -5,7 +5,7 @@
 
 use core::num::NonZeroU32;
 
-use crate::memory::{MemoryError, PageOptions, Pages, Plain, prefetch_read};
+use crate::memory::{MemoryError, PageOptions, Paged, Pages, prefetch_read};
 
 use super::index::MAX_SLAB_RECORDS;
 
@@ -13,7 +13,7 @@ use super::index::MAX_SLAB_RECORDS;
 pub(super) const NONE: u32 = u32::MAX;
 
 /// A record that a slab can keep.
-pub(super) trait SlabRecord: Plain {
+pub(super) trait SlabRecord: Paged {
     /// Odd while the record is in use, even while it is free. Written by the slab alone.
     fn generation(&self) -> u32;
     fn set_generation(&mut self, generation: u32);
@@ -34,7 +34,7 @@ pub(super) fn in_use(generation: u32) -> Option<NonZeroU32> {
 
 /// A fixed number of records.
 #[derive(Debug)]
-pub(super) struct Slab<R> {
+pub(super) struct Slab<R: SlabRecord> {
     records: Pages<R>,
     capacity: u32,
     /// Head of the free list: the record released last, which is likely still in the cache.

@@ -5,7 +5,7 @@
 //! It must never take one cookie for another, and never grow: where it is full, the oldest is forgotten first.
 
 use super::key::FlowHash;
-use crate::memory::{MemoryError, PageOptions, Pages, Plain};
+use crate::memory::{MemoryError, PageOptions, Pages, paged};
 use crate::seq::SeqNum;
 
 /// Cookies in one line of memory, the latest first.
@@ -24,11 +24,9 @@ const LINE: usize = 8;
 #[repr(C, align(64))]
 struct Line([u64; LINE]);
 
-const _: () = {
-    const fn is_plain<T: Plain>() {}
-    is_plain::<Line>();
-    assert!(size_of::<Line>() == 64);
-};
+const _: () = assert!(size_of::<Line>() == 64);
+
+paged!(Line);
 
 /// The cookies of one worker, as fingerprints of 64 bits. They need no expiry: what the key of an epoch issued isn't valid
 /// later, and in between no other SYN gets the same cookie.

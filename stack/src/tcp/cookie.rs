@@ -79,7 +79,7 @@ impl CookieKey {
     /// The cookie for a SYN with `irs` and `options`. `ts_clock_ms` is the TSval that we would send without a cookie;
     /// the one in the cookie is at most 2^5 ms older and never newer, so that it can't seem to run backwards later.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn make(
         &mut self,
         tuple: Tuple,
@@ -177,10 +177,11 @@ fn epoch(now: Instant) -> u64 {
 /// Index of the largest value of [`MSS_VALUES`] that the peer allows; the smallest one when it allows none.
 #[inline]
 fn mss_index(mss: u16) -> u32 {
-    MSS_VALUES[1..]
-        .iter()
-        .map(|&value| u32::from(value <= mss))
-        .sum()
+    let mut index = 0;
+    for &value in &MSS_VALUES[1..] {
+        index += u32::from(value <= mss);
+    }
+    index
 }
 
 #[inline]

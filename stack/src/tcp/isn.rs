@@ -42,7 +42,7 @@ const PORTS: u64 = 0xffff_ffff;
 
 impl Tuple {
     /// The keyed function of the tuple and six bytes more (`more` below 2^48).
-    #[inline]
+    #[inline(always)]
     pub(super) fn hash(&self, prf: &Prf, more: u64) -> u64 {
         let rest = u128::from(more) << 48 | u128::from(self.ends);
         match self.remote {

@@ -16,9 +16,6 @@ macro_rules! defects {
             /// All defects, in the order of their discriminants (which count from 0 without gaps).
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// How many there are: the length of an array with one counter each, indexed by `defect as usize`.
-            pub const COUNT: usize = Self::ALL.len();
-
             /// Its stable name for counters and reports, in snake case.
             #[must_use]
             pub const fn name(self) -> &'static str {

@@ -8,7 +8,7 @@ use core::ops::Range;
 use zerocopy::{Immutable, IntoBytes};
 
 use super::checksum::{self, Sum};
-use super::ethernet::{self, EtherType, MacAddr};
+use super::ethernet::{self, EtherType};
 use super::parse::Link;
 use super::{U16, U32, arp, icmp, icmpv6, ip_protocol, ipv4, ipv6, ndp, tcp, tcp_options, vlan};
 use crate::seq::SeqNum;
@@ -310,21 +310,6 @@ pub fn ip_in_place(
     Ok(start..start + len)
 }
 
-/// Extends a frame of `len` bytes in `into` with zeros to Ethernet's minimum, and says how long it is then.
-///
-/// # Errors
-/// [`EmitError::NoRoom`].
-pub fn pad(into: &mut [u8], len: usize) -> Result<usize, EmitError> {
-    if len >= ethernet::MIN_FRAME_LEN {
-        return Ok(len);
-    }
-    let needed = ethernet::MIN_FRAME_LEN;
-    into.get_mut(len..needed)
-        .ok_or(EmitError::NoRoom { needed })?
-        .fill(0);
-    Ok(needed)
-}
-
 /// A place in the buffer that moves forward.
 struct Writer<'a> {
     into: &'a mut [u8],
@@ -417,20 +402,5 @@ impl Writer<'_> {
         if let Some(field) = written.get_mut(offset..offset + 2) {
             field.copy_from_slice(&value.to_bytes());
         }
-    }
-}
-
-/// The Ethernet address that a multicast or broadcast destination has; `None` for a host's, which must be resolved.
-#[must_use]
-pub const fn group_mac(dst: IpAddr) -> Option<MacAddr> {
-    match dst {
-        IpAddr::V4(dst) if dst.is_broadcast() => Some(MacAddr::BROADCAST),
-        // RFC 1112 §6.4: the lower 23 bits behind 01:00:5e.
-        IpAddr::V4(dst) if dst.is_multicast() => {
-            let [_, a, b, c] = dst.octets();
-            Some(MacAddr([0x01, 0x00, 0x5e, a & 0x7f, b, c]))
-        }
-        IpAddr::V6(dst) if dst.is_multicast() => Some(ndp::multicast_mac(dst)),
-        _ => None,
     }
 }

@@ -11,9 +11,6 @@ use super::U16;
 /// Bytes of an Ethernet header without a VLAN tag.
 pub const HEADER_LEN: usize = 14;
 
-/// The shortest frame on the wire, in bytes, without FCS (IEEE 802.3 §4.2.3.3); shorter ones are padded with zeros.
-pub const MIN_FRAME_LEN: usize = 60;
-
 /// An Ethernet header. All byte values are legal; alignment 1.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,

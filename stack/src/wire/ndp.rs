@@ -29,9 +29,6 @@ pub const HOP_LIMIT: u8 = 255;
 /// All nodes on the link (RFC 4291 §2.7.1).
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// All routers on the link (RFC 4291 §2.7.1).
-pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-
 /// A source or target link-layer address option for Ethernet. All byte values are legal; alignment 1.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,

@@ -344,10 +344,6 @@ fn sack_blocks(bytes: &[u8]) -> SackBlocks {
     blocks.iter().take(MAX_SACK_BLOCKS).map(edges).collect()
 }
 
-/// There is no room for the option in 40 bytes; nothing was added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoRoom;
-
 /// Options being built: at most 40 bytes, read out padded to whole words.
 ///
 /// Whatever lies behind the last option is zero: EOL and then padding (MUST-69).
@@ -400,34 +396,6 @@ impl OptionBytes {
             ..SegmentOptions::default()
         };
         options.to_bytes()
-    }
-
-    /// Adds NOP, NOP and as many of the SACK blocks, first ones first, as there is room for, and says how many.
-    pub fn push_sack(&mut self, blocks: &[(SeqNum, SeqNum)]) -> usize {
-        let room = (MAX_LEN - usize::from(self.len)).saturating_sub(4) / 8;
-        let n = blocks.len().min(room).min(MAX_SACK_BLOCKS);
-        if n == 0 {
-            return 0;
-        }
-        // At most 34, as n is at most 4.
-        self.put(&[kind::NOP, kind::NOP, kind::SACK, 2 + 8 * n as u8]);
-        for (left, right) in blocks.iter().take(n) {
-            self.put(&left.0.to_be_bytes());
-            self.put(&right.0.to_be_bytes());
-        }
-        n
-    }
-
-    /// Adds bytes as they are: options that have no method of their own, and illegal ones for tests and floods.
-    ///
-    /// # Errors
-    /// [`NoRoom`].
-    pub fn push_raw(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
-        if bytes.len() > MAX_LEN - usize::from(self.len) {
-            return Err(NoRoom);
-        }
-        self.put(bytes);
-        Ok(())
     }
 
     /// The options, padded with zeros to whole 32-bit words: 0 to 40 bytes.
@@ -567,7 +535,7 @@ impl SegmentOptions {
 }
 
 /// The layout of a Linux SYN, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window scale.
-#[inline]
+#[inline(always)]
 fn linux_syn(bytes: &[u8]) -> Option<SegmentOptions> {
     let (words, []) = bytes.as_chunks::<4>() else {
         return None;

@@ -180,32 +180,11 @@ fn walked(bytes: &[u8]) -> TcpOptions<'_> {
 fn padding_is_zero() {
     for len in 0..=MAX_LEN {
         let mut options = OptionBytes::new();
-        options.push_raw(&[kind::NOP; MAX_LEN][..len]).unwrap();
+        options.put(&[kind::NOP; MAX_LEN][..len]);
         let padded = options.as_padded();
         assert!(padded.len().is_multiple_of(4) && padded.len() < len + 4);
         assert!(padded[len..].iter().all(|byte| *byte == 0));
     }
-    assert_eq!(OptionBytes::new().push_raw(&[1; 41]), Err(NoRoom));
-}
-
-#[test]
-fn sack_takes_the_room_that_timestamps_leave() {
-    let blocks = [1, 2, 3, 4, 5].map(|n| (SeqNum(n), SeqNum(n + 10)));
-    let mut options = OptionBytes::timestamps(TS);
-    assert_eq!(options.push_sack(&blocks), 3);
-    let read = TcpOptions::parse(options.as_padded());
-    assert_eq!(
-        (read.sack.as_slice(), read.timestamps),
-        (&blocks[..3], Some(TS))
-    );
-    let mut alone = OptionBytes::new();
-    assert_eq!(alone.push_sack(&blocks), 4);
-    assert_eq!(
-        TcpOptions::parse(alone.as_padded()).sack.as_slice(),
-        &blocks[..4]
-    );
-    assert_eq!(alone.push_sack(&blocks), 0);
-    assert_eq!(OptionBytes::new().push_sack(&[]), 0);
 }
 
 proptest! {

@@ -226,7 +226,7 @@ fn what_may_not_be_reported_is_not() {
         changed(udp(PEER_V6.into(), OUR_V6.into()), 0, &group.0),
         udp(PEER_V6.into(), ndp::ALL_NODES.into()),
         redirected(with_option(), elsewhere),
-        redirected(with_option(), ndp::ALL_ROUTERS),
+        redirected(with_option(), "ff02::2".parse().expect("all routers")),
         // For somebody else, on the link or in IP.
         changed(with_option(), 0, &[2, 0, 0, 0, 0, 9]),
         redirected(with_option(), PEER_V6),
