@@ -154,7 +154,7 @@ fn chosen_ports_are_of_the_range_and_none_twice() {
 fn many_connections_open_as_one_after_another_would() {
     const COUNT: usize = 70;
     let syns = |at_once: bool| -> Vec<Vec<u8>> {
-        let mut host = Host::probing(|_| {});
+        let mut host = Host::probing(|spec| spec.limits.records.open.v4 = COUNT as u32);
         host.inject_bytes(&arp_request()).next_reply();
         let how = Connect::default();
         host.act(|_, cx| {
