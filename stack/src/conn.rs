@@ -51,6 +51,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::local::listener::ListenerId;
 use crate::memory::{MemoryError, PageOptions, paged};
+use crate::time::Instant;
 
 pub use index::{Entry, Kind, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
@@ -252,8 +253,15 @@ pub struct ConnTable {
     embryo_queues: [Queue; EMBRYO_LEVELS as usize],
     /// IPv4, IPv6: a family that is out of records recycles its own.
     time_wait_queues: [Queue; 2],
+    /// No embryo is due before; it may be too early, never too late. So most turns ask no queue.
+    embryos_due: Instant,
+    /// The same of connections in TIME-WAIT.
+    time_waits_due: Instant,
     inserted: u64,
 }
+
+/// Nothing is due.
+const NEVER: Instant = Instant::from_ns(u64::MAX);
 
 /// Construction and the look-up stage.
 impl ConnTable {
@@ -280,6 +288,8 @@ impl ConnTable {
             connections,
             embryo_queues: [Queue::new(); EMBRYO_LEVELS as usize],
             time_wait_queues: [Queue::new(); 2],
+            embryos_due: NEVER,
+            time_waits_due: NEVER,
             inserted: 0,
         })
     }

@@ -46,6 +46,8 @@ pub struct TimerWheel {
     occupied: [u64; LEVELS],
     /// The tick up to which everything was handled.
     elapsed: u64,
+    /// No occupied slot begins before this tick; it may be too early, never too late.
+    next_tick: u64,
     armed: u32,
 }
 
@@ -79,6 +81,7 @@ impl TimerWheel {
             nodes: nodes.into_boxed_slice(),
             occupied: [0; LEVELS],
             elapsed: now.as_ns() >> TICK_BITS,
+            next_tick: u64::MAX,
             armed: 0,
         })
     }
@@ -195,6 +198,9 @@ impl TimerWheel {
         } else {
             let (level, slot) = place(self.elapsed, tick);
             self.occupied[level] |= 1 << slot;
+            let begins = tick & (u64::MAX << (level as u32 * SLOT_BITS));
+            //~ A timer brings the wheel's next look at its slots forward; fires_within_a_tick_and_never_early
+            self.next_tick = self.next_tick.min(begins);
             (level * SLOTS + slot) as u32
         };
         let prev = self.nodes[list as usize].prev;
@@ -204,10 +210,23 @@ impl TimerWheel {
         self.nodes[list as usize].prev = node;
     }
 
-    /// Moves the wheel's time to `tick`, slot by occupied slot: what is due goes to the due list, the rest a level down.
+    /// Moves the wheel's time to `tick`. Mostly no slot begins on the way.
+    #[inline]
     fn advance(&mut self, tick: u64) {
+        if tick < self.next_tick {
+            self.elapsed = self.elapsed.max(tick);
+        } else {
+            self.advance_by_slots(tick);
+        }
+    }
+
+    /// Slot by occupied slot: what is due goes to the due list, the rest a level down.
+    #[inline(never)]
+    fn advance_by_slots(&mut self, tick: u64) {
         while self.elapsed < tick {
-            let Some(slot) = self.next_slot().filter(|slot| slot.tick <= tick) else {
+            let next = self.next_slot();
+            let Some(slot) = next.filter(|slot| slot.tick <= tick) else {
+                self.next_tick = next.map_or(u64::MAX, |slot| slot.tick);
                 self.elapsed = tick;
                 return;
             };

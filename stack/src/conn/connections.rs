@@ -442,6 +442,13 @@ impl<F> Connections<F> {
         self.starved.len()
     }
 
+    /// Whether one waits.
+    #[must_use]
+    #[inline]
+    pub fn has_starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
     /// The one that has waited longest.
     #[inline]
     pub fn pop_starved(&mut self) -> Option<Slot> {

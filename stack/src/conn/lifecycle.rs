@@ -13,7 +13,7 @@ use super::pair::Queue;
 use super::slab::NONE;
 use super::{
     ConnId, ConnTable, EMBRYO_LEVELS, Embryo, Entry, FlowHash, FlowKey, Found, Kind, MoveError,
-    Open, Parked, Records, TableFull, TickMs, TimeWait,
+    NEVER, Open, Parked, Records, TableFull, TickMs, TimeWait,
 };
 
 /// Insertion. The caller has looked the key up: a key that is in the table already would get a second record.
@@ -30,7 +30,7 @@ impl ConnTable {
         deadline: Instant,
     ) -> Result<Found, TableFull> {
         let entry = self.embryos.alloc(key, embryo).ok_or(full::<Embryo>(key))?;
-        self.embryo_queues[0].push(&mut self.embryos, entry, TickMs::deadline(deadline));
+        self.queue_embryo(entry, 0, deadline);
         self.enter(hash, entry)
     }
 
@@ -82,11 +82,7 @@ impl ConnTable {
             .time_wait
             .alloc(key, time_wait)
             .ok_or(full::<TimeWait>(key))?;
-        self.time_wait_queues[family(entry)].push(
-            &mut self.time_wait,
-            entry,
-            TickMs::deadline(deadline),
-        );
+        self.queue_time_wait(entry, deadline);
         self.enter(hash, entry)
     }
 
@@ -188,11 +184,7 @@ impl ConnTable {
             .time_wait
             .alloc(&key, time_wait)
             .ok_or(full::<TimeWait>(&key))?;
-        self.time_wait_queues[family(entry)].push(
-            &mut self.time_wait,
-            entry,
-            TickMs::deadline(deadline),
-        );
+        self.queue_time_wait(entry, deadline);
         self.replace(open, hash, entry)
     }
 
@@ -357,11 +349,41 @@ impl ConnTable {
 impl ConnTable {
     /// An embryo whose deadline has come. The caller retransmits and calls [`ConnTable::requeue_embryo`], or removes it.
     #[must_use]
-    pub fn due_embryo(&self, now: Instant) -> Option<Found> {
-        let now = TickMs::at(now);
+    #[inline]
+    pub fn due_embryo(&mut self, now: Instant) -> Option<Found> {
+        if now < self.embryos_due {
+            return None;
+        }
+        self.find_due_embryo(now)
+    }
+
+    #[inline(never)]
+    fn find_due_embryo(&mut self, now: Instant) -> Option<Found> {
+        let tick = TickMs::at(now);
         let mut oldest = self.embryo_queues.iter().filter_map(|queue| queue.oldest());
-        let due = oldest.find(|&entry| self.embryos.deadline(entry).is_due(now))?;
-        self.found(due)
+        match oldest.find(|&entry| self.embryos.deadline(entry).is_due(tick)) {
+            Some(due) => self.found(due),
+            None => {
+                self.embryos_due = self.first_embryo(now).unwrap_or(NEVER);
+                None
+            }
+        }
+    }
+
+    fn queue_embryo(&mut self, entry: Entry, level: u16, deadline: Instant) {
+        //~ An embryo brings the next look at the queues of embryos forward;
+        //~   embryos_fall_due_in_order_and_move_from_queue_to_queue
+        self.embryos_due = self.embryos_due.min(deadline);
+        let queue = &mut self.embryo_queues[usize::from(level)];
+        queue.push(&mut self.embryos, entry, TickMs::deadline(deadline));
+    }
+
+    fn queue_time_wait(&mut self, entry: Entry, deadline: Instant) {
+        //~ A record of TIME-WAIT brings the next look at their queues forward;
+        //~   time_wait_ends_oldest_first_and_a_retransmitted_fin_begins_it_anew
+        self.time_waits_due = self.time_waits_due.min(deadline);
+        let queue = &mut self.time_wait_queues[family(entry)];
+        queue.push(&mut self.time_wait, entry, TickMs::deadline(deadline));
     }
 
     /// The embryo that has waited longest, more or less: of those retransmitted most often, the first to be so.
@@ -392,9 +414,18 @@ impl ConnTable {
         self.embryo_queues[usize::from(level)].unlink(&mut self.embryos, found.entry);
         let level = (level + 1).min(EMBRYO_LEVELS - 1);
         self.embryos.set_level(found.entry, level);
-        let deadline = TickMs::deadline(deadline);
-        self.embryo_queues[usize::from(level)].push(&mut self.embryos, found.entry, deadline);
+        self.queue_embryo(found.entry, level, deadline);
         true
+    }
+
+    /// Whether the time of a connection in TIME-WAIT is over. One compare while the last answer holds.
+    #[must_use]
+    #[inline]
+    pub fn has_due_time_wait(&mut self, now: Instant) -> bool {
+        if now >= self.time_waits_due {
+            self.time_waits_due = self.first_time_wait(now).unwrap_or(NEVER);
+        }
+        now >= self.time_waits_due
     }
 
     /// The connections in TIME-WAIT whose time is over, of each family the oldest first; the caller removes them.
@@ -418,17 +449,21 @@ impl ConnTable {
     /// When the first embryo or connection in TIME-WAIT is due.
     #[must_use]
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
-        let embryos = self
-            .embryo_queues
-            .iter()
-            .filter_map(|queue| queue.oldest())
-            .map(|entry| self.embryos.deadline(entry));
-        let time_wait = self
-            .time_wait_queues
-            .iter()
-            .filter_map(Queue::oldest)
-            .map(|entry| self.time_wait.deadline(entry));
-        embryos.chain(time_wait).map(|tick| tick.instant(now)).min()
+        let first = [self.first_embryo(now), self.first_time_wait(now)];
+        first.into_iter().flatten().min()
+    }
+
+    fn first_embryo(&self, now: Instant) -> Option<Instant> {
+        let oldest = self.embryo_queues.iter().filter_map(Queue::oldest);
+        let deadlines = oldest.map(|entry| self.embryos.deadline(entry).instant(now));
+        deadlines.min()
+    }
+
+    #[inline(never)]
+    fn first_time_wait(&self, now: Instant) -> Option<Instant> {
+        let oldest = self.time_wait_queues.iter().filter_map(Queue::oldest);
+        let deadlines = oldest.map(|entry| self.time_wait.deadline(entry).instant(now));
+        deadlines.min()
     }
 
     /// A FIN was retransmitted: 2MSL begins anew (RFC 9293 §3.10.7.4). False for a stale reference.
@@ -436,9 +471,8 @@ impl ConnTable {
         if !self.is_live(found, Kind::TimeWait) {
             return false;
         }
-        let queue = &mut self.time_wait_queues[family(found.entry)];
-        queue.unlink(&mut self.time_wait, found.entry);
-        queue.push(&mut self.time_wait, found.entry, TickMs::deadline(deadline));
+        self.time_wait_queues[family(found.entry)].unlink(&mut self.time_wait, found.entry);
+        self.queue_time_wait(found.entry, deadline);
         true
     }
 

@@ -597,6 +597,11 @@ fn embryos_fall_due_in_order_and_move_from_queue_to_queue() {
         );
     }
     assert_eq!(table.oldest_embryo(), Some(a));
+
+    // One that is due before what was known to be the first.
+    assert_eq!(table.due_embryo(at(3_001)), None);
+    assert!(table.requeue_embryo(c, at(3_001)));
+    assert_eq!(table.due_embryo(at(3_001)), Some(c));
 }
 
 #[test]
@@ -613,7 +618,9 @@ fn time_wait_ends_oldest_first_and_a_retransmitted_fin_begins_it_anew() {
     });
     assert_eq!(table.oldest_time_wait(false), Some(a));
     assert_eq!(table.due_time_waits(at(59_999)).next(), None);
+    assert!(!table.has_due_time_wait(at(59_999)));
     assert_eq!(table.due_time_waits(at(60_000)).next(), Some(a));
+    assert!(table.has_due_time_wait(at(60_000)));
     assert_eq!(
         table.deadline(b),
         Some(TickMs(60_001)),
@@ -627,7 +634,16 @@ fn time_wait_ends_oldest_first_and_a_retransmitted_fin_begins_it_anew() {
     assert_eq!(table.due_time_waits(at(60_001)).next(), Some(b));
     assert!(table.remove(b, hasher.hash(&keys[1])));
     assert_eq!(table.due_time_waits(at(69_999)).next(), None);
+    assert!(!table.has_due_time_wait(at(69_999)));
     assert_eq!(table.due_time_waits(at(70_000)).next(), Some(a));
+    assert!(table.has_due_time_wait(at(70_000)));
+
+    // One that is due before what was known to be the first.
+    assert!(table.restart_time_wait(a, at(90_000)));
+    assert!(!table.has_due_time_wait(at(70_000)));
+    assert!(table.restart_time_wait(a, at(80_000)));
+    assert!(!table.has_due_time_wait(at(79_999)));
+    assert!(table.has_due_time_wait(at(80_000)));
 }
 
 #[test]

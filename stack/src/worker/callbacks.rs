@@ -260,6 +260,9 @@ impl<N: Nic> Core<N> {
     /// Connections that waited for places in the queues hear that there are some, a few per turn.
     #[inline]
     pub(super) fn feed_starved<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        if !self.conns.has_starved() {
+            return;
+        }
         for _ in 0..STARVED_PER_TURN {
             if !self.conns.chunks.has_send_room(Claim::First) {
                 return;

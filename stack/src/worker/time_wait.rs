@@ -146,7 +146,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn expire_time_waits(&mut self, now: Instant) {
         //~ The worker ends records of TIME-WAIT that are due: -> `if false {`; time_wait::it_ends_after_2msl
-        if self.endpoint.table.due_time_waits(now).next().is_some() {
+        if self.endpoint.table.has_due_time_wait(now) {
             self.expire_due_time_waits(now);
         }
     }
