@@ -376,7 +376,9 @@ impl Endpoint {
         admitted
     }
 
-    /// An ACK for a listener that no record explains: a cookie's, or a stranger's.
+    /// An ACK for a listener that no record explains: a cookie's, or a stranger's. Apart, because what it keeps takes registers
+    /// from the answer to a SYN.
+    #[inline(never)]
     pub(super) fn on_listener_ack(
         &mut self,
         meta: &Meta,
