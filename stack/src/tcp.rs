@@ -7,6 +7,7 @@
 //! a time. The mechanisms that both consult stand in a file each.
 
 // Vocabulary.
+pub mod negotiated;
 pub mod segment;
 pub mod verdict;
 // What calls bring along: time, settings, counters.

@@ -1,11 +1,13 @@
-//! Between `tcp`'s numbers and the few bytes that records keep of them: [`Parked`] and [`ParkedTcb`], [`TimeWait`] and
-//! [`time_wait::TimeWaitTcb`].
+//! Between `tcp`'s numbers and the few bytes that records keep of them: [`Embryo`] and [`AnsweredSyn`], [`Parked`] and [`ParkedTcb`],
+//! [`TimeWait`] and [`time_wait::TimeWaitTcb`].
 //!
 //! It must never lose what a rule of `tcp` decides by: each type says what it rounds, and in which direction.
 
-use super::record::{ConnFlags, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
+use super::record::{ConnFlags, Embryo, Parked, ShortUs, TickMs, TimeWait, WindowShifts};
 use super::rounded::{AnswerTicks, ParkedWindows};
 use crate::tcp::deadline::Deadline;
+use crate::tcp::handshake::AnsweredSyn;
+use crate::tcp::negotiated::Negotiated;
 use crate::tcp::parked::{ParkedNumbers, ParkedTcb};
 use crate::tcp::profile::ProfileId;
 use crate::tcp::segment::Segment;
@@ -13,39 +15,91 @@ use crate::tcp::time_wait;
 use crate::tcp::timestamps::{Timestamps, now_s, recent_is_outdated};
 use crate::time::Instant;
 
+impl ConnFlags {
+    /// The flags of what was negotiated.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(negotiated: &Negotiated) -> Self {
+        let mut flags = Self::default();
+        if negotiated.timestamps {
+            flags = flags.with(Self::TIMESTAMPS);
+        }
+        if negotiated.sack_permitted {
+            flags = flags.with(Self::SACK);
+        }
+        if negotiated.window_scale.is_some() {
+            flags = flags.with(Self::WINDOW_SCALE);
+        }
+        flags
+    }
+
+    /// What was negotiated, by these flags and what else a record keeps of it.
+    #[inline]
+    fn negotiated(self, peer_mss: u16, shifts: WindowShifts) -> Negotiated {
+        Negotiated {
+            peer_mss,
+            window_scale: self.has(Self::WINDOW_SCALE).then(|| shifts.send()),
+            timestamps: self.has(Self::TIMESTAMPS),
+            sack_permitted: self.has(Self::SACK),
+        }
+    }
+}
+
+impl Embryo {
+    /// What was negotiated.
+    #[must_use]
+    #[inline]
+    pub fn negotiated(&self) -> Negotiated {
+        self.flags.negotiated(self.peer_mss, self.shifts)
+    }
+
+    /// What [`crate::tcp::tcb::Tcb::from_embryo`] takes.
+    #[must_use]
+    #[inline]
+    pub fn syn(&self) -> AnsweredSyn {
+        AnsweredSyn {
+            irs: self.irs,
+            window: self.peer_window,
+            ts_recent: self.ts_recent,
+            negotiated: self.negotiated(),
+        }
+    }
+}
+
 impl Parked {
     /// Keeps a connection that parks. `listener` is [`super::Open::NO_LISTENER`] for one that we opened. Rounded are
     /// the times (see [`ShortUs`]) and the congestion windows.
     #[must_use]
     pub fn from_tcb(tcb: &ParkedTcb, listener: u16, profile: ProfileId) -> Self {
-        let mut flags = ConnFlags::default();
-        for (flag, is_set) in [
-            (ConnFlags::TIMESTAMPS, tcb.ts_recent.is_some()),
-            (ConnFlags::WINDOW_SCALE, tcb.window_scaling),
-            (ConnFlags::SACK, tcb.sack_permitted),
-        ] {
-            if is_set {
-                flags = flags.with(flag);
-            }
-        }
+        let mss = tcb.negotiated.full_mss();
         Self {
             snd_nxt: tcb.snd_nxt,
             rcv_nxt: tcb.rcv_nxt,
             rcv_wnd: tcb.rcv_wnd,
-            ts_recent: tcb.ts_recent.unwrap_or(0),
+            ts_recent: tcb.ts_recent,
             heard_s: tcb.heard_s,
             peer_window: tcb.peer_window,
-            mss: tcb.mss,
+            mss,
             srtt: ShortUs::from_us(tcb.srtt_us),
             rttvar: ShortUs::from_us(tcb.rttvar_us),
             rto: ShortUs::from_us(tcb.rto_us),
-            windows: ParkedWindows::new(tcb.cwnd, tcb.ssthresh, tcb.mss),
+            windows: ParkedWindows::new(tcb.cwnd, tcb.ssthresh, mss),
             answers: AnswerTicks::new(tcb.answers, false),
             listener,
-            flags,
-            shifts: WindowShifts::new(tcb.snd_scale, tcb.rcv_scale),
+            flags: ConnFlags::of(&tcb.negotiated),
+            shifts: WindowShifts::new(tcb.negotiated.window_scale.unwrap_or(0), tcb.rcv_scale),
             profile,
             unused: [0; 3],
+        }
+    }
+
+    /// What was negotiated. The MSS of the peer is cut to what our link carries.
+    #[must_use]
+    pub fn negotiated(&self) -> Negotiated {
+        let negotiated = self.flags.negotiated(0, self.shifts);
+        Negotiated {
+            peer_mss: self.mss.saturating_add(negotiated.options_len()),
+            ..negotiated
         }
     }
 
@@ -67,15 +121,9 @@ impl Parked {
             rcv_nxt: self.rcv_nxt,
             rcv_wnd: self.rcv_wnd,
             peer_window: self.peer_window,
-            mss: self.mss,
-            snd_scale: self.shifts.send(),
+            negotiated: self.negotiated(),
             rcv_scale: self.shifts.receive(),
-            window_scaling: self.flags.has(ConnFlags::WINDOW_SCALE),
-            sack_permitted: self.flags.has(ConnFlags::SACK),
-            ts_recent: self
-                .flags
-                .has(ConnFlags::TIMESTAMPS)
-                .then_some(self.ts_recent),
+            ts_recent: self.ts_recent,
             heard_s: self.heard_s,
             srtt_us: self.srtt.as_us(),
             rttvar_us: self.rttvar.as_us(),

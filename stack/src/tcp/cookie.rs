@@ -9,6 +9,7 @@
 //! can change those bits, and it may offer what it likes anyway.
 
 use super::isn::Tuple;
+use super::negotiated::Negotiated;
 use super::prf::{Prf, Purpose};
 use crate::seq::SeqNum;
 use crate::time::Instant;
@@ -30,19 +31,6 @@ const TS_OPTION_BITS: u32 = 5;
 const TS_OPTION_MASK: u32 = (1 << TS_OPTION_BITS) - 1;
 /// In the window-scale bits: the peer sent no window scale (its largest real value is 14, RFC 7323 §2.3).
 const NO_WSCALE: u32 = 15;
-
-/// The options of a SYN that outlive it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CookieOptions {
-    /// The peer's MSS: as received when a cookie is made, one of [`MSS_VALUES`] when it is opened.
-    pub mss: u16,
-    /// The peer's window scale, at most 14. Kept only together with timestamps.
-    pub window_scale: Option<u8>,
-    /// The peer permits SACK. Kept only together with timestamps.
-    pub sack_permitted: bool,
-    /// The peer uses timestamps.
-    pub timestamps: bool,
-}
 
 /// What a SYN-ACK with a cookie carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +64,7 @@ impl CookieKey {
         }
     }
 
-    /// The cookie for a SYN with `irs` and `options`. `ts_clock_ms` is the TSval that we would send without a cookie;
+    /// The cookie for a SYN with `irs` and these options. `ts_clock_ms` is the TSval that we would send without a cookie;
     /// the one in the cookie is at most 2^5 ms older and never newer, so that it can't seem to run backwards later.
     #[must_use]
     #[inline(always)]
@@ -84,12 +72,12 @@ impl CookieKey {
         &mut self,
         tuple: Tuple,
         irs: SeqNum,
-        options: CookieOptions,
+        options: Negotiated,
         now: Instant,
         ts_clock_ms: u32,
     ) -> Cookie {
         self.enter_epoch(epoch(now));
-        let mss_index = mss_index(options.mss);
+        let mss_index = mss_index(options.peer_mss);
         let with_timestamps = u32::from(options.timestamps) * TIMESTAMPS;
         let iss = SeqNum(
             ((self.epoch as u32 & 3) << EPOCH_SHIFT)
@@ -104,7 +92,7 @@ impl CookieKey {
         }
     }
 
-    /// What the SYN said, if the ACK that came proves that we answered it: `iss` is SEG.ACK − 1, `irs` SEG.SEQ − 1,
+    /// What was negotiated, the MSS as one of [`MSS_VALUES`], if the ACK that came proves that we answered it: `iss` is SEG.ACK − 1, `irs` SEG.SEQ − 1,
     /// `tsecr` what the ACK echoes. `None` when the cookie is forged, for another connection, or too old. Timestamps that the
     /// SYN didn't offer don't count; without those that it did, no option is known any more.
     #[must_use]
@@ -115,7 +103,7 @@ impl CookieKey {
         iss: SeqNum,
         tsecr: Option<u32>,
         now: Instant,
-    ) -> Option<CookieOptions> {
+    ) -> Option<Negotiated> {
         self.enter_epoch(epoch(now));
         // The epoch in the cookie is known modulo 4; only the current and the previous one are alive.
         let prf = match (self.epoch as u32).wrapping_sub(iss.0 >> EPOCH_SHIFT) & 3 {
@@ -137,8 +125,8 @@ impl CookieKey {
             .filter(|_| offered)
             .map(|tsecr| tsecr & TS_OPTION_MASK);
         let wscale = ts_bits.map_or(NO_WSCALE, |bits| bits & 15);
-        Some(CookieOptions {
-            mss: MSS_VALUES[mss_index as usize],
+        Some(Negotiated {
+            peer_mss: MSS_VALUES[mss_index as usize],
             window_scale: (wscale < NO_WSCALE).then_some(wscale as u8),
             sack_permitted: ts_bits.is_some_and(|bits| bits & 16 != 0),
             timestamps: ts_bits.is_some(),
@@ -185,7 +173,7 @@ fn mss_index(mss: u16) -> u32 {
 }
 
 #[inline]
-fn ts_bits(options: &CookieOptions) -> u32 {
+fn ts_bits(options: &Negotiated) -> u32 {
     let wscale = options
         .window_scale
         .map_or(NO_WSCALE, |shift| u32::from(shift.min(14)));

@@ -3,6 +3,7 @@
 //! It must never change a record itself: it returns the step, the caller owns record, timer and reply.
 
 use super::answer_limits::Answer;
+use super::negotiated::Negotiated;
 use super::reset::Reset;
 use super::segment::Segment;
 use super::timestamps::is_older;
@@ -23,6 +24,19 @@ pub struct EmbryoNumbers {
     pub ts_recent: Option<u32>,
     /// Whether a segment must have a timestamp when they are (RFC 7323 §3.2).
     pub requires_timestamp: bool,
+}
+
+/// A peer's SYN that an embryo or a cookie has answered, as far as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnsweredSyn {
+    /// IRS: its sequence number.
+    pub irs: SeqNum,
+    /// Its window in bytes; never scaled (RFC 7323 §2.2).
+    pub window: u16,
+    /// TS.Recent; meaningless without timestamps.
+    pub ts_recent: u32,
+    /// What its options and those of the SYN-ACK agreed on.
+    pub negotiated: Negotiated,
 }
 
 /// What an embryo does with a segment.

@@ -5,7 +5,7 @@
 use core::time::Duration;
 
 use crate::tcp::state::State;
-use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 /// What a connection knows of its path, its peer and its end.
@@ -61,7 +61,7 @@ impl Tcb {
     pub fn info(&self) -> TcpInfo {
         let rtt = &self.cold.rtt;
         let us = |us: u32| Duration::from_micros(us.into());
-        let is_scaling = self.bits.has(Bits::SCALING);
+        let negotiated = self.negotiated();
         let (_, _, rcv_nxt) = self.numbers();
         TcpInfo {
             srtt: rtt.srtt_us().map(us),
@@ -72,9 +72,9 @@ impl Tcb {
             snd_mss: self.mss,
             rcv_mss: self.cold.params.local_mss,
             retransmissions: self.cold.retransmissions.into(),
-            timestamps: self.bits.has(Bits::TIMESTAMPS),
-            window_scales: is_scaling.then_some((self.snd_scale(), self.rcv_scale())),
-            sack_permitted: self.sack_permitted(),
+            timestamps: negotiated.timestamps,
+            window_scales: negotiated.window_scale.map(|send| (send, self.rcv_scale())),
+            sack_permitted: negotiated.sack_permitted,
             acked_len: self.acked_len(),
             received_len: match self.state {
                 State::SynSent | State::Listen => 0,

@@ -8,6 +8,7 @@ use super::answer_limits::{Answer, AnswerLimits};
 use super::congestion::Congestion;
 use super::env::Env;
 use super::handshake::paws_rejects;
+use super::negotiated::Negotiated;
 use super::rtt::{Rto, RttEstimator};
 use super::segment::{Flags, Segment};
 use super::state::State;
@@ -44,19 +45,12 @@ pub struct ParkedTcb {
     pub rcv_wnd: u32,
     /// SND.WND as a header says it, not scaled.
     pub peer_window: u16,
-    /// Effective send MSS in bytes, by what the peer takes and our link carries: options are subtracted. What is known of the
-    /// path lies elsewhere.
-    pub mss: u16,
-    /// Snd.Wind.Shift, 0 to 14.
-    pub snd_scale: u8,
-    /// Rcv.Wind.Shift, 0 to 14.
+    /// What was negotiated. The MSS of the peer is cut to what our link carries; what is known of the path lies elsewhere.
+    pub negotiated: Negotiated,
+    /// Rcv.Wind.Shift, 0 to 14; 0 without window scaling.
     pub rcv_scale: u8,
-    /// Whether window scaling was negotiated; without it both shifts are 0.
-    pub window_scaling: bool,
-    /// Whether both SYNs permitted SACK.
-    pub sack_permitted: bool,
-    /// TS.Recent, if timestamps were negotiated.
-    pub ts_recent: Option<u32>,
+    /// TS.Recent; meaningless without timestamps.
+    pub ts_recent: u32,
     /// When the peer was last heard, in whole seconds: the age of `ts_recent` (RFC 7323 §5.5).
     pub heard_s: u32,
     /// SRTT in microseconds; 0 before the first sample.
@@ -106,14 +100,14 @@ impl Tcb {
             rcv_nxt: self.rcv.nxt,
             rcv_wnd: self.rcv.size(),
             peer_window: peer_window.min(0xffff) as u16,
-            //~ Parking forgets what the path took: -> `mss: self.mss,`;
-            //~   an_unparked_connection_goes_by_what_is_known_then
-            mss: self.full_mss(env),
-            snd_scale: self.snd_scale(),
+            negotiated: Negotiated {
+                //~ Parking forgets what the path took: -> `peer_mss: self.mss + self.options_len(),`;
+                //~   an_unparked_connection_goes_by_what_is_known_then
+                peer_mss: self.full_mss(env) + self.options_len(),
+                ..self.negotiated()
+            },
             rcv_scale: self.rcv_scale(),
-            window_scaling: self.bits.has(Bits::SCALING),
-            sack_permitted: self.bits.has(Bits::SACK_PERMITTED),
-            ts_recent: self.bits.has(Bits::TIMESTAMPS).then_some(self.ts.recent),
+            ts_recent: self.ts.recent,
             heard_s: timestamps::now_s(env.now)
                 .wrapping_sub(ms(env.now).wrapping_sub(self.heard_ms) / 1_000),
             srtt_us: self.cold.rtt.srtt_us().unwrap_or(0),
@@ -132,28 +126,19 @@ impl Tcb {
         let mut tcb = Self::new(params, env);
         tcb.state = State::Established; // no arrow of the diagram: it never left
         tcb.bits = Bits::default();
-        for (bit, is_set) in [
-            (Bits::TIMESTAMPS, parked.ts_recent.is_some()),
-            (Bits::SCALING, parked.window_scaling),
-            (Bits::SACK_PERMITTED, parked.sack_permitted),
-        ] {
-            if is_set {
-                tcb.bits.set(bit);
-            }
-        }
-        tcb.scales = parked.snd_scale << 4 | parked.rcv_scale;
+        tcb.scales = parked.rcv_scale;
+        tcb.set_negotiated(&parked.negotiated, env);
         tcb.snd_una = parked.snd_nxt;
         tcb.snd_nxt = parked.snd_nxt;
         tcb.rtx_nxt = parked.snd_nxt;
         tcb.snd_sml = parked.snd_nxt;
-        let snd_wnd = u32::from(parked.peer_window) << parked.snd_scale;
+        let snd_wnd = u32::from(parked.peer_window) << tcb.snd_scale();
         tcb.snd_wnd = SendWindow::resume(snd_wnd, parked.rcv_nxt, parked.snd_nxt);
         tcb.rcv = ReceiveWindow::resume(parked.rcv_nxt, parked.rcv_wnd, params.rcv_buf);
-        tcb.ts.recent = parked.ts_recent.unwrap_or(0);
+        tcb.ts.recent = parked.ts_recent;
         tcb.ts.last_ack_sent = parked.rcv_nxt;
         tcb.cold.ts_recent_s = parked.heard_s;
         tcb.cold.irs = parked.rcv_nxt.sub(1); // what it receives is counted from here
-        tcb.resume_mss(parked.mss, env);
         tcb.cold.rtt = RttEstimator::resume(parked.srtt_us, parked.rttvar_us);
         tcb.rto = Rto::from_estimate(parked.rto_us.into(), env.settings);
         tcb.congestion = Congestion::resume(

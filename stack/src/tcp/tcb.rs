@@ -15,20 +15,19 @@ use crate::tcp::black_hole::BlackHole;
 use crate::tcp::congestion::Congestion;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
+use crate::tcp::handshake::AnsweredSyn;
 use crate::tcp::keepalive::Keepalive;
+use crate::tcp::negotiated::Negotiated;
 use crate::tcp::reassembly::{RANGES_MAX, Range, Reassembly};
 use crate::tcp::retransmit::{Overdue, TimerMode};
 use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
-use crate::tcp::segment::{OFFERS_SACK, Segment, SegmentOptions};
+use crate::tcp::segment::{OFFERS_SACK, Segment};
 use crate::tcp::state::{Event, State};
 use crate::tcp::time_wait::TimeWaitTcb;
 use crate::tcp::timestamps::{self, Timestamps};
 use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind};
 use crate::tcp::window::{self, ReceiveWindow, SendWindow};
 use crate::time::Instant;
-
-/// Bytes that the timestamps option takes in each segment, padding included.
-const TIMESTAMPS_LEN: u16 = 12;
 
 /// What distinguishes one new connection from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,27 +252,27 @@ impl Tcb {
     #[must_use]
     #[inline]
     pub fn accept(params: OpenParams, syn: &Segment, env: &mut Env<'_>) -> Self {
-        let mut tcb = Self::new(params, env);
-        tcb.state = State::Listen; // the listener's; the arrow is taken on its behalf
-        tcb.transition(Event::Syn, env);
+        let mut tcb = Self::listening(params, env);
         tcb.learn_syn(syn, env);
         tcb.snd_wnd.set(syn, 0);
         tcb
     }
 
     /// A passive open whose SYN-ACK was sent by an embryo or a cookie, with this window field: the ACK that completes
-    /// it is to be given to `on_segment` next. `syn` is the peer's SYN, or what the cookie kept of it.
+    /// it is to be given to `on_segment` next.
     #[must_use]
     #[inline]
     pub fn from_embryo(
         params: OpenParams,
-        syn: &Segment,
+        syn: &AnsweredSyn,
         offered_window: u16,
         syn_ack: SynAckSent,
         env: &mut Env<'_>,
     ) -> Self {
-        let mut tcb = Self::accept(params, syn, env);
-        tcb.rcv = ReceiveWindow::resume(syn.seq.add(1), offered_window.into(), params.rcv_buf);
+        let mut tcb = Self::listening(params, env);
+        tcb.agree(syn.irs, syn.ts_recent, &syn.negotiated, env);
+        tcb.snd_wnd = SendWindow::resume(syn.window.into(), syn.irs, SeqNum(0));
+        tcb.rcv = ReceiveWindow::resume(syn.irs.add(1), offered_window.into(), params.rcv_buf);
         tcb.snd_nxt = params.iss.add(1);
         tcb.rtx_nxt = tcb.snd_nxt;
         tcb.rtx_timer = Deadline::after_us(env.now, tcb.rto.us());
@@ -284,6 +283,15 @@ impl Tcb {
             SynAckSent::Unknown => {}
             SynAckSent::Again => tcb.bits.set(Bits::SYN_LOST),
         }
+        tcb
+    }
+
+    /// The listener's state, in which a SYN has come.
+    #[inline]
+    fn listening(params: OpenParams, env: &mut Env<'_>) -> Self {
+        let mut tcb = Self::new(params, env);
+        tcb.state = State::Listen; // the listener's; the arrow is taken on its behalf
+        tcb.transition(Event::Syn, env);
         tcb
     }
 
@@ -331,44 +339,65 @@ impl Tcb {
     /// Takes what the peer's SYN says: numbers and options (RFC 9293 §3.7.1, RFC 7323 §2.3 and §3.2).
     #[inline]
     pub(super) fn learn_syn(&mut self, syn: &Segment, env: &Env<'_>) {
-        let SegmentOptions {
-            timestamps,
-            mss,
-            window_scale,
-            sack_permitted,
-        } = syn.options;
-        self.cold.irs = syn.seq;
-        self.rcv.start(syn.seq);
-        match timestamps {
-            Some(option) if self.bits.has(Bits::TIMESTAMPS) => {
-                self.ts.recent = option.tsval;
-                self.ts.last_ack_sent = self.rcv.nxt;
-                self.cold.ts_recent_s = timestamps::now_s(env.now);
-            }
-            _ => self.bits.clear(Bits::TIMESTAMPS),
+        let mut offer = syn.options;
+        // What our SYN doesn't carry is not agreed on.
+        if !self.bits.has(Bits::TIMESTAMPS) {
+            offer.timestamps = None;
         }
-        match window_scale {
-            Some(scale) if self.bits.has(Bits::SCALING) => {
-                self.scales = self.rcv_scale() | scale.min(window::SCALE_MAX) << 4;
-            }
-            _ => {
-                self.bits.clear(Bits::SCALING);
-                self.scales = 0;
-            }
+        if !self.bits.has(Bits::SCALING) {
+            offer.window_scale = None;
         }
-        //~ SACK-permitted counts if both SYNs had it: -> `if sack_permitted {`;
+        //~ SACK-permitted counts if both SYNs had it: -> `offer.sack_permitted &= true;`;
         //~   options_are_used_only_if_both_sides_sent_them
-        if sack_permitted && OFFERS_SACK {
-            self.bits.set(Bits::SACK_PERMITTED);
+        offer.sack_permitted &= OFFERS_SACK;
+        let default_mss = self.cold.params.default_peer_mss;
+        let negotiated = Negotiated::new(&offer, default_mss);
+        let ts_recent = offer.timestamps.map_or(0, |option| option.tsval);
+        self.agree(syn.seq, ts_recent, &negotiated, env);
+    }
+
+    /// Both SYNs are known.
+    #[inline]
+    fn agree(&mut self, irs: SeqNum, ts_recent: u32, negotiated: &Negotiated, env: &Env<'_>) {
+        self.cold.irs = irs;
+        self.rcv.start(irs);
+        if negotiated.timestamps {
+            self.ts.recent = ts_recent;
+            self.ts.last_ack_sent = self.rcv.nxt;
+            self.cold.ts_recent_s = timestamps::now_s(env.now);
         }
-        self.cold.peer_mss = mss.unwrap_or(self.cold.params.default_peer_mss);
+        self.set_negotiated(negotiated, env);
+    }
+
+    #[inline]
+    pub(super) fn set_negotiated(&mut self, negotiated: &Negotiated, env: &Env<'_>) {
+        for (bit, is_set) in [
+            (Bits::TIMESTAMPS, negotiated.timestamps),
+            (Bits::SCALING, negotiated.window_scale.is_some()),
+            (Bits::SACK_PERMITTED, negotiated.sack_permitted),
+        ] {
+            if is_set {
+                self.bits.set(bit);
+            } else {
+                self.bits.clear(bit);
+            }
+        }
+        self.scales = match negotiated.window_scale {
+            Some(scale) => self.rcv_scale() | scale.min(window::SCALE_MAX) << 4,
+            None => 0,
+        };
+        self.cold.peer_mss = negotiated.peer_mss;
         self.set_path_mss(self.cold.params.path_mss, env);
     }
 
-    /// What [`Tcb::full_mss`] said outlasted parking, as the most that the peer takes.
-    pub(super) fn resume_mss(&mut self, full_mss: u16, env: &Env<'_>) {
-        self.cold.peer_mss = full_mss.saturating_add(self.options_len());
-        self.set_path_mss(self.cold.params.path_mss, env);
+    /// What was negotiated; before that, what would be accepted.
+    pub(super) fn negotiated(&self) -> Negotiated {
+        Negotiated {
+            peer_mss: self.cold.peer_mss,
+            window_scale: self.bits.has(Bits::SCALING).then(|| self.snd_scale()),
+            timestamps: self.bits.has(Bits::TIMESTAMPS),
+            sack_permitted: self.bits.has(Bits::SACK_PERMITTED),
+        }
     }
 
     /// The effective MSS that the peer and our link allow: what the path takes from it is not the connection's to remember.
@@ -378,12 +407,9 @@ impl Tcb {
             .max(env.settings.mss_min)
     }
 
-    pub(super) const fn options_len(&self) -> u16 {
-        if self.bits.has(Bits::TIMESTAMPS) {
-            TIMESTAMPS_LEN
-        } else {
-            0
-        }
+    #[inline]
+    pub(super) fn options_len(&self) -> u16 {
+        self.negotiated().options_len()
     }
 }
 

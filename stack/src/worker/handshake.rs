@@ -14,11 +14,12 @@ use crate::counters::Counter;
 use crate::local::listener::{ListenerConfig, ListenerId, SynPolicy};
 use crate::seq::SeqNum;
 use crate::tcp::answer_limits::Answer;
-use crate::tcp::cookie::{self, CookieOptions};
-use crate::tcp::handshake::{EmbryoNumbers, EmbryoStep, embryo_step};
+use crate::tcp::cookie;
+use crate::tcp::handshake::{AnsweredSyn, EmbryoNumbers, EmbryoStep, embryo_step};
+use crate::tcp::negotiated::Negotiated;
 use crate::tcp::profile::{Profile, ProfileId};
 use crate::tcp::reset::Reset;
-use crate::tcp::segment::{OFFERS_SACK, Segment, SegmentOptions};
+use crate::tcp::segment::{OFFERS_SACK, SegmentOptions};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
@@ -144,12 +145,7 @@ impl Endpoint {
         let offer = self.offer(options);
         let profile = &self.profiles.get(profile).profile;
         let timestamps = offer.timestamps;
-        let kept = CookieOptions {
-            mss: self.peer_mss(&meta.key, offer.mss),
-            window_scale: offer.window_scale,
-            sack_permitted: offer.sack_permitted,
-            timestamps: timestamps.is_some(),
-        };
+        let negotiated = Negotiated::new(&offer, default_peer_mss(&meta.key));
         let tuple = tuple(&meta.key);
         let clock_ms = match timestamps {
             Some(_) => self
@@ -158,9 +154,11 @@ impl Endpoint {
                 .wrapping_add(now.as_ms() as u32),
             None => 0,
         };
-        let cookie = self.cookies.make(tuple, meta.seq, kept, now, clock_ms);
+        let cookie = self
+            .cookies
+            .make(tuple, meta.seq, negotiated, now, clock_ms);
         self.cookie_sent_at = Some(now);
-        let our_scale = kept.window_scale.map(|_| profile.window_scale());
+        let our_scale = negotiated.window_scale.map(|_| profile.window_scale());
         let our_mss = self.our_mss(&meta.key, profile);
         let reply = TcpReply {
             seq: cookie.iss,
@@ -230,17 +228,10 @@ impl Endpoint {
         now: Instant,
     ) -> Option<TcpReply> {
         let offer = self.offer(meta.options(bytes));
-        let mut flags = ConnFlags::default();
-        if offer.timestamps.is_some() {
-            flags = flags.with(ConnFlags::TIMESTAMPS);
-        }
-        if offer.sack_permitted {
-            flags = flags.with(ConnFlags::SACK);
-        }
+        let negotiated = Negotiated::new(&offer, default_peer_mss(&meta.key));
         // RFC 7323 §2.3: windows are scaled both ways or not at all.
         let mut shifts = WindowShifts::default();
-        if let Some(peer_scale) = offer.window_scale {
-            flags = flags.with(ConnFlags::WINDOW_SCALE);
+        if let Some(peer_scale) = negotiated.window_scale {
             let our_scale = self.profiles.get(profile).profile.window_scale();
             shifts = WindowShifts::new(peer_scale, our_scale);
         }
@@ -248,9 +239,9 @@ impl Endpoint {
             irs: meta.seq,
             iss,
             ts_recent: offer.timestamps.map_or(0, |ts| ts.tsval),
-            peer_mss: self.peer_mss(&meta.key, offer.mss),
+            peer_mss: negotiated.peer_mss,
             peer_window: meta.window,
-            flags,
+            flags: ConnFlags::of(&negotiated),
             shifts,
             listener: listener.0,
             answers: AnswerTicks::default(),
@@ -385,7 +376,9 @@ impl Endpoint {
         admitted
     }
 
-    /// An ACK for a listener that no record explains: a cookie's, or a stranger's.
+    /// An ACK for a listener that no record explains: a cookie's, or a stranger's. Apart, because what it keeps takes registers
+    /// from the answer to a SYN.
+    #[inline(never)]
     pub(super) fn on_listener_ack(
         &mut self,
         meta: &Meta,
@@ -407,7 +400,7 @@ impl Endpoint {
         let timestamps = SegmentOptions::parse(options).timestamps;
         let tsecr = timestamps.map(|ts| ts.tsecr);
         let (irs, iss) = (meta.seq.sub(1), meta.ack.sub(1));
-        let Some(kept) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
+        let Some(negotiated) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
             return self.reset(Counter::CookieRejected, reset);
         };
         //~ A cookie opens one connection: -> `if false {`;
@@ -415,20 +408,13 @@ impl Endpoint {
         if self.spent_cookies.is_spent(meta.hash, iss) {
             return self.reset(Counter::CookieSpent, reset);
         }
-        let timestamps = timestamps.filter(|_| kept.timestamps);
         let config = self.listeners.config(listener);
         self.kept_syn = Some(KeptSyn {
-            syn: Segment {
-                seq: irs,
-                flags: Flags::SYN,
+            syn: AnsweredSyn {
+                irs,
                 window: meta.window,
-                options: SegmentOptions {
-                    timestamps,
-                    mss: Some(kept.mss),
-                    window_scale: kept.window_scale,
-                    sack_permitted: kept.sack_permitted,
-                },
-                ..Segment::default()
+                ts_recent: timestamps.map_or(0, |ts| ts.tsval),
+                negotiated,
             },
             iss,
             listener: listener.0,
@@ -490,10 +476,6 @@ impl Endpoint {
             return Some((key, embryo.mac, self.syn_ack(&key, &embryo, now)));
         }
         None
-    }
-
-    fn peer_mss(&self, key: &FlowKey, offered: Option<u16>) -> u16 {
-        offered.unwrap_or(default_peer_mss(key))
     }
 
     /// The MSS that we announce.

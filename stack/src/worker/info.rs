@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::Core;
 use super::cx::Cx;
 use crate::conn::connections::{Conn, Slot};
-use crate::conn::{ConnFlags, ConnId, FlowKey, Parked};
+use crate::conn::{ConnId, FlowKey, Parked};
 use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::tcp::info::TcpInfo;
@@ -96,11 +96,14 @@ impl<N: Nic> Core<N> {
             rto: us(tcb.rto_us),
             cwnd: tcb.cwnd,
             ssthresh: Some(tcb.ssthresh).filter(|&bytes| bytes != u32::MAX),
-            snd_mss: tcb.mss,
+            snd_mss: tcb.negotiated.full_mss(),
             rcv_mss: local_mss(key, self.endpoint.mtu),
-            timestamps: parked.flags.has(ConnFlags::TIMESTAMPS),
-            window_scales: tcb.window_scaling.then_some((tcb.snd_scale, tcb.rcv_scale)),
-            sack_permitted: tcb.sack_permitted,
+            timestamps: tcb.negotiated.timestamps,
+            window_scales: tcb
+                .negotiated
+                .window_scale
+                .map(|send| (send, tcb.rcv_scale)),
+            sack_permitted: tcb.negotiated.sack_permitted,
             ..TcpInfo::default()
         };
         Some(ConnInfo {

@@ -11,10 +11,10 @@ use crate::local::addresses::LocalAddrs;
 use crate::path::{Destination, Paths};
 use crate::seq::SeqNum;
 use crate::tcp::env::Env;
+use crate::tcp::handshake::AnsweredSyn;
 use crate::tcp::isn::{IsnKey, Remote, Tuple};
 use crate::tcp::profile::ProfileId;
 use crate::tcp::profiles::Profiles;
-use crate::tcp::segment::{Flags, Segment, SegmentOptions, TimestampOption};
 use crate::tcp::tcb::{OpenParams, SynAckSent, Tcb};
 use crate::time::Instant;
 use crate::wire::vlan::VlanId;
@@ -99,11 +99,11 @@ pub(super) struct Opening<'a, F> {
     pub(super) now: Instant,
 }
 
-/// The peer's SYN as a cookie kept it.
+/// The peer's SYN as an embryo or a cookie kept it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeptSyn {
     /// The SYN, as far as it matters still.
-    pub(super) syn: Segment,
+    pub(super) syn: AnsweredSyn,
     /// Our ISS.
     pub(super) iss: SeqNum,
     /// The listener, by its number.
@@ -151,7 +151,7 @@ impl<F> Opening<'_, F> {
     ) -> Result<Slot, NoRecord> {
         let syn_ack = self.syn_ack_sent(found, embryo);
         let kept = KeptSyn {
-            syn: syn_of(embryo),
+            syn: embryo.syn(),
             iss: embryo.iss,
             listener: embryo.listener,
             profile: embryo.profile,
@@ -332,26 +332,5 @@ impl<F> Opening<'_, F> {
             conn.path_epoch = path_epoch;
             conn
         }))
-    }
-}
-
-/// The SYN that an embryo was made from, as far as it was kept.
-fn syn_of(embryo: &Embryo) -> Segment {
-    let scaled = embryo.flags.has(ConnFlags::WINDOW_SCALE);
-    let stamped = embryo.flags.has(ConnFlags::TIMESTAMPS);
-    Segment {
-        seq: embryo.irs,
-        flags: Flags::SYN,
-        window: embryo.peer_window,
-        options: SegmentOptions {
-            timestamps: stamped.then_some(TimestampOption {
-                tsval: embryo.ts_recent,
-                tsecr: 0,
-            }),
-            mss: Some(embryo.peer_mss),
-            window_scale: scaled.then(|| embryo.shifts.send()),
-            sack_permitted: embryo.flags.has(ConnFlags::SACK),
-        },
-        ..Segment::default()
     }
 }

@@ -16,12 +16,14 @@ fn tcb() -> ParkedTcb {
         rcv_nxt: SeqNum(u32::MAX),
         rcv_wnd: 1_234_567,
         peer_window: 54_321,
-        mss: 1448,
-        snd_scale: 14,
+        negotiated: Negotiated {
+            peer_mss: 1460,
+            window_scale: Some(14),
+            timestamps: true,
+            sack_permitted: true,
+        },
         rcv_scale: 7,
-        window_scaling: true,
-        sack_permitted: true,
-        ts_recent: Some(77),
+        ts_recent: 77,
         heard_s: 100,
         srtt_us: 2_000,
         rttvar_us: 500,
@@ -41,11 +43,12 @@ fn a_parked_tcb_is_kept_whole() {
     let now = Instant::from_ms(100_000);
     assert_eq!(kept(&tcb(), now), tcb());
     let plain = ParkedTcb {
-        snd_scale: 0,
+        negotiated: Negotiated {
+            peer_mss: 1448,
+            ..Negotiated::default()
+        },
         rcv_scale: 0,
-        window_scaling: false,
-        sack_permitted: false,
-        ts_recent: None,
+        ts_recent: 0,
         srtt_us: 0,
         rttvar_us: 0,
         ssthresh: u32::MAX,

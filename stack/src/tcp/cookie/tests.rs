@@ -17,16 +17,16 @@ fn key() -> CookieKey {
     CookieKey::new(b"0123456789abcdef")
 }
 
-fn full_options() -> CookieOptions {
-    CookieOptions {
-        mss: 1460,
+fn full_options() -> Negotiated {
+    Negotiated {
+        peer_mss: 1460,
         window_scale: Some(7),
         sack_permitted: true,
         timestamps: true,
     }
 }
 
-fn arb_options() -> impl Strategy<Value = CookieOptions> {
+fn arb_options() -> impl Strategy<Value = Negotiated> {
     (
         any::<u16>(),
         proptest::option::of(0u8..=14),
@@ -34,8 +34,8 @@ fn arb_options() -> impl Strategy<Value = CookieOptions> {
         any::<bool>(),
     )
         .prop_map(
-            |(mss, window_scale, sack_permitted, timestamps)| CookieOptions {
-                mss,
+            |(peer_mss, window_scale, sack_permitted, timestamps)| Negotiated {
+                peer_mss,
                 window_scale,
                 sack_permitted,
                 timestamps,
@@ -55,8 +55,8 @@ proptest! {
             prop_assert!(clock.wrapping_sub(tsval) < 32, "a TSval from the future or more than 32 ms old");
         }
         let opened = key.open(T, irs, cookie.iss, cookie.tsval, now).expect("our own cookie");
-        prop_assert!(opened.mss <= options.mss.max(MSS_VALUES[0]));
-        prop_assert!(MSS_VALUES.iter().all(|&value| value <= opened.mss || value > options.mss));
+        prop_assert!(opened.peer_mss <= options.peer_mss.max(MSS_VALUES[0]));
+        prop_assert!(MSS_VALUES.iter().all(|&value| value <= opened.peer_mss || value > options.peer_mss));
         prop_assert_eq!(opened.timestamps, options.timestamps);
         prop_assert_eq!(opened.window_scale, options.window_scale.filter(|_| options.timestamps));
         prop_assert_eq!(opened.sack_permitted, options.sack_permitted && options.timestamps);
@@ -140,8 +140,8 @@ fn without_the_timestamps_that_were_offered_no_option_is_known() {
     let now = Instant::from_ms(70_000);
     let cookie = key().make(T, IRS, full_options(), now, 5);
     let opened = key().open(T, IRS, cookie.iss, None, now);
-    let without = CookieOptions {
-        mss: 1460,
+    let without = Negotiated {
+        peer_mss: 1460,
         window_scale: None,
         sack_permitted: false,
         timestamps: false,
@@ -152,7 +152,7 @@ fn without_the_timestamps_that_were_offered_no_option_is_known() {
 #[test]
 fn timestamps_that_were_not_offered_tell_nothing() {
     let now = Instant::from_ms(70_000);
-    let offer = CookieOptions {
+    let offer = Negotiated {
         timestamps: false,
         ..full_options()
     };

@@ -1,7 +1,9 @@
 //! Opening: RFC 9293 §3.5 and §3.10.7.3, options on SYN, resets in SYN-SENT and SYN-RECEIVED.
 
 use crate::tcp::answer_limits::OLD_BURST;
+use crate::tcp::handshake::AnsweredSyn;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
+use crate::tcp::negotiated::Negotiated;
 use crate::tcp::segment::Flags;
 use crate::tcp::settings::Settings;
 use crate::tcp::state::{Event, State};
@@ -323,12 +325,17 @@ fn options_are_used_only_if_both_sides_sent_them() {
 /// A connection whose SYN-ACK an embryo sent, with a window of 4000.
 fn grown_up(syn_ack: SynAckSent) -> Host {
     let mut host = Host::server(plain(), params(), syn().seq(0).mss(MSS as u16));
-    let seg = syn().seq(0).mss(700).to_segment(crate::tcp::lang::Base {
-        sender_iss: host.tcb.numbers().2.sub(1),
-        receiver_iss: params().iss,
-    });
-    host.tcb =
-        host.turn(|_, env| crate::tcp::tcb::Tcb::from_embryo(params(), &seg, 4000, syn_ack, env));
+    let answered = AnsweredSyn {
+        irs: host.tcb.numbers().2.sub(1),
+        window: 10_000,
+        ts_recent: 0,
+        negotiated: Negotiated {
+            peer_mss: 700,
+            ..Negotiated::default()
+        },
+    };
+    host.tcb = host
+        .turn(|_, env| crate::tcp::tcb::Tcb::from_embryo(params(), &answered, 4000, syn_ack, env));
     host
 }
 
