@@ -22,8 +22,9 @@
 //! with `Plain` the client closes first. `Plain` wants a stack that acknowledges at once (`ack_delay` zero).
 
 use core::net::SocketAddr;
+use core::ops::ControlFlow;
 
-use stack::app::{Connect, Cx, StaticId, TxItem};
+use stack::app::{Cx, StaticId, TxItem};
 use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
@@ -185,25 +186,30 @@ impl ConnectClient {
         } else {
             self.window
         };
-        for _ in 0..OPENED_PER_TURN.min(window.saturating_sub(self.under_way)) {
-            let how = Connect {
-                local: Some(self.sources.take()),
-                ..Connect::default()
-            };
-            match cx.connect(self.server, &how, ConnState::default()) {
-                Ok(conn) => {
-                    self.under_way += 1;
-                    self.tally.started += 1;
-                    if let Some(started) = self.started_ns.get_mut(conn.handle() as usize) {
-                        *started = now_ns;
-                    }
+        let count = OPENED_PER_TURN.min(window.saturating_sub(self.under_way));
+        let Self {
+            server,
+            sources,
+            tally,
+            started_ns,
+            under_way,
+            ..
+        } = self;
+        let opens = (0..count).map(|_| (*server, sources.next_connect(), ConnState::default()));
+        cx.connect_many(opens, |opened| match opened {
+            Ok(conn) => {
+                *under_way += 1;
+                tally.started += 1;
+                if let Some(started) = started_ns.get_mut(conn.handle() as usize) {
+                    *started = now_ns;
                 }
-                Err(error) => {
-                    self.tally.fault(error.into());
-                    return;
-                }
+                ControlFlow::Continue(())
             }
-        }
+            Err(error) => {
+                tally.fault(error.into());
+                ControlFlow::Break(())
+            }
+        });
     }
 
     fn ask<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {

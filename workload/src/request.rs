@@ -4,8 +4,9 @@
 //! number of requests that the connection has served, which both sides count.
 
 use core::net::SocketAddr;
+use core::ops::ControlFlow;
 
-use stack::app::{Connect, Cx, StaticId, TxItem};
+use stack::app::{Cx, StaticId, TxItem};
 use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
@@ -145,22 +146,26 @@ impl RequestClient {
     }
 
     fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>, count: u32) {
-        for _ in 0..count.min(STARTED_PER_TURN) {
-            let how = Connect {
-                local: Some(self.sources.take()),
-                ..Connect::default()
-            };
-            match cx.connect(self.server, &how, ConnState::default()) {
-                Ok(_) => {
-                    self.opening += 1;
-                    self.tally.started += 1;
-                }
-                Err(error) => {
-                    self.tally.fault(error.into());
-                    return;
-                }
+        let Self {
+            server,
+            sources,
+            tally,
+            opening,
+            ..
+        } = self;
+        let opens = (0..count.min(STARTED_PER_TURN))
+            .map(|_| (*server, sources.next_connect(), ConnState::default()));
+        cx.connect_many(opens, |opened| match opened {
+            Ok(_) => {
+                *opening += 1;
+                tally.started += 1;
+                ControlFlow::Continue(())
             }
-        }
+            Err(error) => {
+                tally.fault(error.into());
+                ControlFlow::Break(())
+            }
+        });
     }
 
     /// Asks on a connection chosen at random; when that one still waits for a reply, on none.

@@ -4,6 +4,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use stack::app::Connect;
+
 /// A range of addresses, handed out round and round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sources {
@@ -29,9 +31,18 @@ impl Sources {
         self.count
     }
 
+    /// How to open a connection from the next one.
+    #[must_use]
+    pub fn next_connect(&mut self) -> Connect {
+        Connect {
+            local: Some(self.take()),
+            ..Connect::default()
+        }
+    }
+
     /// The next one.
     #[must_use]
-    pub fn take(&mut self) -> IpAddr {
+    pub(crate) fn take(&mut self) -> IpAddr {
         let offset = self.next;
         self.next = (offset + 1) % self.count;
         match self.first {
