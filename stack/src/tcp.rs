@@ -21,6 +21,7 @@ pub mod state;
 mod commands;
 pub mod info;
 mod input;
+pub mod opening;
 pub mod output;
 mod sample;
 pub mod tcb;

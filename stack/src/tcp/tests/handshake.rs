@@ -4,10 +4,11 @@ use crate::tcp::answer_limits::OLD_BURST;
 use crate::tcp::handshake::AnsweredSyn;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::negotiated::Negotiated;
+use crate::tcp::opening::SynAckSent;
 use crate::tcp::segment::Flags;
 use crate::tcp::settings::Settings;
 use crate::tcp::state::{Event, State};
-use crate::tcp::tcb::{OpenParams, SynAckSent};
+use crate::tcp::tcb::OpenParams;
 use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain};
 use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind, Outcome, Payload};
 

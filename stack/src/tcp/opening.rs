@@ -1,0 +1,153 @@
+//! How a [`Tcb`] comes into being: by our SYN, by the peer's, or after an embryo or a cookie has answered it.
+//!
+//! It must never take from a SYN what ours didn't offer.
+
+use super::deadline::Deadline;
+use super::env::Env;
+use super::handshake::AnsweredSyn;
+use super::negotiated::Negotiated;
+use super::segment::{OFFERS_SACK, Segment};
+use super::state::{Event, State};
+use super::tcb::{Bits, OpenParams, Tcb};
+use super::timestamps;
+use super::window::{self, ReceiveWindow, SendWindow};
+use crate::seq::SeqNum;
+use crate::time::Instant;
+
+/// What is known of when a SYN-ACK went out that neither an open connection nor its timer sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SynAckSent {
+    /// Once, then: the ACK gives a sample of the round-trip time (RFC 6298 §3).
+    Once(Instant),
+    /// More than once, and the ACK doesn't say which it answers (Karn); or by a cookie, which keeps nothing so fine.
+    Unknown,
+    /// Again by the timer: lost, or late (RFC 6298 §5.7).
+    Again,
+}
+
+impl Tcb {
+    /// An active open: the next `poll_output` gives the SYN (RFC 9293 §3.10.1).
+    #[must_use]
+    #[inline]
+    pub fn connect(params: OpenParams, env: &mut Env<'_>) -> Self {
+        let mut tcb = Self::new(params, env);
+        tcb.transition(Event::ActiveOpen, env);
+        tcb
+    }
+
+    /// A connection that nobody opened yet.
+    #[must_use]
+    pub fn closed(env: &Env<'_>) -> Self {
+        let params = OpenParams {
+            iss: SeqNum(0),
+            timestamp_offset: 0,
+            local_mss: env.settings.mss_min,
+            path_mss: env.settings.mss_min,
+            default_peer_mss: env.settings.mss_min,
+            rcv_buf: 0,
+        };
+        Self::new(params, env)
+    }
+
+    /// A passive open by this SYN, without an embryo: the next `poll_output` gives the SYN-ACK (§3.10.7.2, third).
+    /// Payload of the SYN is not taken; the peer sends it again.
+    #[must_use]
+    #[inline]
+    pub fn accept(params: OpenParams, syn: &Segment, env: &mut Env<'_>) -> Self {
+        let mut tcb = Self::listening(params, env);
+        tcb.learn_syn(syn, env);
+        tcb.snd_wnd.set(syn, 0);
+        tcb
+    }
+
+    /// A passive open whose SYN-ACK was sent by an embryo or a cookie, with this window field: the ACK that completes
+    /// it is to be given to `on_segment` next.
+    #[must_use]
+    #[inline]
+    pub fn from_embryo(
+        params: OpenParams,
+        syn: &AnsweredSyn,
+        offered_window: u16,
+        syn_ack: SynAckSent,
+        env: &mut Env<'_>,
+    ) -> Self {
+        let mut tcb = Self::listening(params, env);
+        tcb.agree(syn.irs, syn.ts_recent, &syn.negotiated, env);
+        tcb.snd_wnd = SendWindow::resume(syn.window.into(), syn.irs, SeqNum(0));
+        tcb.rcv = ReceiveWindow::resume(syn.irs.add(1), offered_window.into(), params.rcv_buf);
+        tcb.snd_nxt = params.iss.add(1);
+        tcb.rtx_nxt = tcb.snd_nxt;
+        tcb.rtx_timer = Deadline::after_us(env.now, tcb.rto.us());
+        match syn_ack {
+            //~ A SYN-ACK sent once gives a sample: `tcb.rtt_timer.start(tcb.snd_nxt, at)` -> `{ let _ = at; }`;
+            //~   the_ack_of_a_syn_ack_sent_once_is_a_sample
+            SynAckSent::Once(at) => tcb.rtt_timer.start(tcb.snd_nxt, at),
+            SynAckSent::Unknown => {}
+            SynAckSent::Again => tcb.bits.set(Bits::SYN_LOST),
+        }
+        tcb
+    }
+
+    /// The listener's state, in which a SYN has come.
+    #[inline]
+    fn listening(params: OpenParams, env: &mut Env<'_>) -> Self {
+        let mut tcb = Self::new(params, env);
+        tcb.state = State::Listen; // the listener's; the arrow is taken on its behalf
+        tcb.transition(Event::Syn, env);
+        tcb
+    }
+
+    /// Takes what the peer's SYN says: numbers and options (RFC 9293 §3.7.1, RFC 7323 §2.3 and §3.2).
+    #[inline]
+    pub(super) fn learn_syn(&mut self, syn: &Segment, env: &Env<'_>) {
+        let mut offer = syn.options;
+        // What our SYN doesn't carry is not agreed on.
+        if !self.bits.has(Bits::TIMESTAMPS) {
+            offer.timestamps = None;
+        }
+        if !self.bits.has(Bits::SCALING) {
+            offer.window_scale = None;
+        }
+        //~ SACK-permitted counts if both SYNs had it: -> `offer.sack_permitted &= true;`;
+        //~   options_are_used_only_if_both_sides_sent_them
+        offer.sack_permitted &= OFFERS_SACK;
+        let default_mss = self.cold.params.default_peer_mss;
+        let negotiated = Negotiated::new(&offer, default_mss);
+        let ts_recent = offer.timestamps.map_or(0, |option| option.tsval);
+        self.agree(syn.seq, ts_recent, &negotiated, env);
+    }
+
+    /// Both SYNs are known.
+    #[inline]
+    fn agree(&mut self, irs: SeqNum, ts_recent: u32, negotiated: &Negotiated, env: &Env<'_>) {
+        self.cold.irs = irs;
+        self.rcv.start(irs);
+        if negotiated.timestamps {
+            self.ts.recent = ts_recent;
+            self.ts.last_ack_sent = self.rcv.nxt;
+            self.cold.ts_recent_s = timestamps::now_s(env.now);
+        }
+        self.set_negotiated(negotiated, env);
+    }
+
+    #[inline]
+    pub(super) fn set_negotiated(&mut self, negotiated: &Negotiated, env: &Env<'_>) {
+        for (bit, is_set) in [
+            (Bits::TIMESTAMPS, negotiated.timestamps),
+            (Bits::SCALING, negotiated.window_scale.is_some()),
+            (Bits::SACK_PERMITTED, negotiated.sack_permitted),
+        ] {
+            if is_set {
+                self.bits.set(bit);
+            } else {
+                self.bits.clear(bit);
+            }
+        }
+        self.scales = match negotiated.window_scale {
+            Some(scale) => self.rcv_scale() | scale.min(window::SCALE_MAX) << 4,
+            None => 0,
+        };
+        self.cold.peer_mss = negotiated.peer_mss;
+        self.set_path_mss(self.cold.params.path_mss, env);
+    }
+}
