@@ -163,8 +163,18 @@ fn epoch(now: Instant) -> u64 {
 }
 
 /// Index of the largest value of [`MSS_VALUES`] that the peer allows; the smallest one when it allows none.
-#[inline]
+#[inline(always)]
 fn mss_index(mss: u16) -> u32 {
+    // Nearly every SYN says this one.
+    const ETHERNET: usize = 6;
+    if mss == MSS_VALUES[ETHERNET] {
+        return ETHERNET as u32;
+    }
+    rare_mss_index(mss)
+}
+
+#[inline(never)]
+fn rare_mss_index(mss: u16) -> u32 {
     let mut index = 0;
     for &value in &MSS_VALUES[1..] {
         index += u32::from(value <= mss);
