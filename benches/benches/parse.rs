@@ -14,8 +14,7 @@ use etherparse::SlicedPacket;
 use stack::wire::tcp::Flags;
 use stack::wire::tcp_options::{SegmentOptions, only_timestamps};
 use stack::wire::{
-    Link, MacAddr, OptionBytes, SegmentSpec, Tcp4Headers, Tcp6Headers, TcpOptions, Timestamps,
-    parse,
+    Link, MacAddr, OptionBytes, SegmentSpec, Tcp4Headers, Tcp6Headers, Timestamps, parse,
 };
 use zerocopy::FromBytes;
 
@@ -140,15 +139,6 @@ fn bench_options(criterion: &mut Criterion) {
     for (name, bytes) in syns {
         group.bench_function(name, |bencher| {
             bencher.iter(|| SegmentOptions::parse_syn(black_box(bytes)));
-        });
-    }
-    let any = [
-        ("any/linux-syn", linux.as_padded()),
-        ("any/timestamps", data.as_padded()),
-    ];
-    for (name, bytes) in any {
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| TcpOptions::parse(black_box(bytes)));
         });
     }
     group.bench_function("only-timestamps", |bencher| {

@@ -11,10 +11,10 @@ use core::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use stack::seq::{self, SeqNum};
 use stack::tcp;
-use stack::tcp::env::{TcpCounters, Env};
+use stack::tcp::env::{Env, TcpCounters};
 use stack::tcp::output::Unsent;
-use stack::tcp::segment::Segment;
 use stack::tcp::profile::Profile;
+use stack::tcp::segment::Segment;
 use stack::tcp::settings::Settings;
 use stack::tcp::state::State;
 use stack::tcp::tcb::{OpenParams, Tcb};
@@ -105,7 +105,6 @@ impl Side {
     fn note(&mut self, events: Events) {
         self.peer_closed |= events.has(Events::PEER_CLOSED);
     }
-
 }
 
 struct Packet {
@@ -282,7 +281,8 @@ fuzz_target!(|input: &[u8]| {
     for step in steps.chunks_exact(2) {
         pair.step(step[0], step[1]);
         for side in &pair.sides {
-            let prefix = (0..side.stream.read.len() as u64).map(|place| byte(1 - side.stream.index, place));
+            let prefix =
+                (0..side.stream.read.len() as u64).map(|place| byte(1 - side.stream.index, place));
             assert!(side.stream.read.len() as u64 <= pair.sides[1 - side.stream.index].written);
             assert!(prefix.eq(side.stream.read.iter().copied()), "another byte");
         }

@@ -5,8 +5,7 @@
 #![forbid(unsafe_code)]
 
 use libfuzzer_sys::fuzz_target;
-use stack::wire::TcpOptions;
-use stack::wire::tcp_options::{MAX_LEN, SegmentOptions};
+use stack::wire::tcp_options::{MAX_LEN, Options, SegmentOptions, TcpOption};
 
 /// What a header's options say (RFC 9293 §3.1, RFC 2018, RFC 7323).
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,24 +57,23 @@ fn walk(bytes: &[u8]) -> Said {
 fuzz_target!(|bytes: &[u8]| {
     let bytes = &bytes[..bytes.len().min(MAX_LEN)];
     let said = walk(bytes);
-    let read = TcpOptions::parse(bytes);
     let stamps = |stamps: stack::wire::Timestamps| (stamps.tsval, stamps.tsecr);
-    assert_eq!(
-        Said {
-            mss: read.mss,
-            scale: read.window_scale,
-            sack_permitted: read.sack_permitted,
-            timestamps: read.timestamps.map(stamps),
-            sack: read
-                .sack
-                .as_slice()
-                .iter()
-                .map(|(l, r)| (l.0, r.0))
-                .collect(),
-            malformed: read.malformed,
-        },
-        said
-    );
+    let mut walked = Said::default();
+    for option in Options::new(bytes) {
+        match option {
+            Ok(TcpOption::Mss(mss)) => walked.mss = Some(mss),
+            Ok(TcpOption::WindowScale(shift)) => walked.scale = Some(shift),
+            Ok(TcpOption::SackPermitted) => walked.sack_permitted = true,
+            Ok(TcpOption::Timestamps(read)) => walked.timestamps = Some(stamps(read)),
+            Ok(TcpOption::Sack(blocks)) => {
+                let edges = |block: &[u8]| (be32(&block[..4]), be32(&block[4..]));
+                walked.sack = blocks.chunks(8).map(edges).collect();
+            }
+            Ok(_) => {}
+            Err(_) => walked.malformed = true,
+        }
+    }
+    assert_eq!(walked, said);
     let scale = said.scale.map(|scale| scale.min(14));
     let of_syn = SegmentOptions::parse_syn(bytes);
     assert_eq!(of_syn.mss, said.mss);

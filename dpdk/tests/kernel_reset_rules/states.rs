@@ -17,7 +17,7 @@ use stack::sim::pair::worker_on;
 use stack::sim::puppet::Puppet;
 use stack::time::Instant;
 use stack::wire::tcp::Flags;
-use stack::wire::tcp_options::{OptionBytes, TcpOptions, Timestamps};
+use stack::wire::tcp_options::{OptionBytes, SegmentOptions, Timestamps};
 use stack::wire::{Link, MacAddr, SegmentSpec, parse};
 use stack::worker::Worker;
 
@@ -395,7 +395,7 @@ fn read(frame: &[u8]) -> Option<(u16, Out)> {
     if header.src_port.get() != PORT {
         return None;
     }
-    let timestamps = TcpOptions::parse(segment.options).timestamps;
+    let timestamps = SegmentOptions::parse(segment.options).timestamps;
     Some((
         header.dst_port.get(),
         Out {

@@ -1,18 +1,11 @@
-//! TCP options: the walk over them ([`Options`]), all that they say ([`TcpOptions`]), what a connection goes by
-//! ([`SegmentOptions`]), and the builder ([`OptionBytes`]). RFC 9293 §3.2, 7323, 2018, 5482, 5925, 8684, 7413.
+//! TCP options: the walk over them ([`Options`]), what a connection goes by ([`SegmentOptions`]), and the builder
+//! ([`OptionBytes`]). RFC 9293 §3.2, 7323, 2018, 5482, 5925, 8684, 7413.
 //!
 //! It must never trust a length (MUST-7), and never decide whether an option is allowed in this segment: it doesn't know
 //! the segment.
 
-use arrayvec::ArrayVec;
-
-use crate::seq::SeqNum;
-
 /// Bytes of options that fit into a header of 15 words.
 pub const MAX_LEN: usize = 40;
-
-/// SACK blocks that fit beside nothing else (RFC 2018 §3).
-pub const MAX_SACK_BLOCKS: usize = 4;
 
 /// The largest shift that may be used (RFC 7323 §2.3).
 pub const MAX_WINDOW_SCALE: u8 = 14;
@@ -181,115 +174,8 @@ const fn is_fast_open_len(len: usize) -> bool {
     len == 0 || (len >= 4 && len <= 16 && len.is_multiple_of(2))
 }
 
-/// Options that were there and that a connection doesn't act on, as a set of bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OptionsSeen(pub u8);
-
-impl OptionsSeen {
-    /// A user timeout.
-    pub const USER_TIMEOUT: Self = Self(0x01);
-    /// An MD5 signature.
-    pub const MD5: Self = Self(0x02);
-    /// A TCP-AO.
-    pub const AUTHENTICATION: Self = Self(0x04);
-    /// Multipath TCP.
-    pub const MULTIPATH: Self = Self(0x08);
-    /// Fast Open.
-    pub const FAST_OPEN: Self = Self(0x10);
-    /// A kind that we don't know.
-    pub const UNKNOWN: Self = Self(0x20);
-    /// A known kind with a length that it can't have.
-    pub const WRONG_LENGTH: Self = Self(0x40);
-
-    /// Whether all of `other` were seen.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    const fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
-
-/// SACK blocks: left edge, and right edge (the number behind the block), in the order of the segment.
-pub type SackBlocks = ArrayVec<(SeqNum, SeqNum), MAX_SACK_BLOCKS>;
-
-/// What a connection needs of a segment's options. When a kind stands twice, the last one counts, as in Linux.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TcpOptions<'a> {
-    /// Maximum segment size, in bytes; not clamped (0 is possible: the caller's floor applies).
-    pub mss: Option<u16>,
-    /// Window scale as sent, 0 to 255; [`TcpOptions::window_scale_clamped`] is what may be used.
-    pub window_scale: Option<u8>,
-    /// The sender understands SACK.
-    pub sack_permitted: bool,
-    /// Timestamps.
-    pub timestamps: Option<Timestamps>,
-    /// SACK blocks.
-    pub sack: SackBlocks,
-    /// The Fast Open cookie; empty: a request for one.
-    pub fast_open: Option<&'a [u8]>,
-    /// What else was there.
-    pub seen: OptionsSeen,
-    /// An illegal length ended the walk early; what came before it counts (MUST-7).
-    pub malformed: bool,
-}
-
-impl<'a> TcpOptions<'a> {
-    /// Reads the option bytes of a header. Never fails: illegal lengths are survived and said (MUST-7).
-    #[must_use]
-    #[inline]
-    pub fn parse(bytes: &'a [u8]) -> Self {
-        if let Some(timestamps) = only_timestamps(bytes) {
-            return Self {
-                timestamps: Some(timestamps),
-                ..Self::default()
-            };
-        }
-        if let Some(syn) = usual_syn(bytes) {
-            return syn;
-        }
-        let mut found = Self::default();
-        for option in Options::new(bytes) {
-            match option {
-                Ok(option) => found.take(option),
-                Err(Malformed) => found.malformed = true,
-            }
-        }
-        found
-    }
-
-    #[inline]
-    fn take(&mut self, option: TcpOption<'a>) {
-        match option {
-            TcpOption::Mss(mss) => self.mss = Some(mss),
-            TcpOption::WindowScale(shift) => self.window_scale = Some(shift),
-            TcpOption::SackPermitted => self.sack_permitted = true,
-            TcpOption::Timestamps(timestamps) => self.timestamps = Some(timestamps),
-            TcpOption::Sack(blocks) => self.sack = sack_blocks(blocks),
-            TcpOption::FastOpen(cookie) => {
-                self.fast_open = Some(cookie);
-                self.seen.insert(OptionsSeen::FAST_OPEN);
-            }
-            TcpOption::Md5(_) => self.seen.insert(OptionsSeen::MD5),
-            TcpOption::UserTimeout(_) => self.seen.insert(OptionsSeen::USER_TIMEOUT),
-            TcpOption::Authentication(_) => self.seen.insert(OptionsSeen::AUTHENTICATION),
-            TcpOption::Multipath(_) => self.seen.insert(OptionsSeen::MULTIPATH),
-            TcpOption::WrongLength { .. } => self.seen.insert(OptionsSeen::WRONG_LENGTH),
-            TcpOption::Unknown { .. } => self.seen.insert(OptionsSeen::UNKNOWN),
-        }
-    }
-
-    /// The shift to use: at most 14 (RFC 7323 §2.3; the caller logs what was above).
-    #[must_use]
-    pub fn window_scale_clamped(&self) -> Option<u8> {
-        self.window_scale.map(|shift| shift.min(MAX_WINDOW_SCALE))
-    }
-}
-
 /// The timestamps of nearly every segment of an open connection: NOP, NOP, timestamps and nothing else (RFC 7323
-/// appendix A). `None` says only that the layout is another: [`TcpOptions::parse`] reads them all.
+/// appendix A). `None` says only that the layout is another: [`SegmentOptions::parse`] reads them all.
 #[must_use]
 #[inline]
 pub fn only_timestamps(bytes: &[u8]) -> Option<Timestamps> {
@@ -301,47 +187,6 @@ pub fn only_timestamps(bytes: &[u8]) -> Option<Timestamps> {
         }),
         _ => None,
     }
-}
-
-/// The layout of a Linux SYN (also Android's): MSS, SACK-permitted, timestamps, NOP, window scale; and ours, which has two
-/// NOPs for SACK-permitted.
-#[inline]
-fn usual_syn(bytes: &[u8]) -> Option<TcpOptions<'_>> {
-    const SACK: [u8; 2] = [kind::SACK_PERMITTED, 2];
-    const NO_SACK: [u8; 2] = [kind::NOP, kind::NOP];
-    match bytes.as_chunks::<4>() {
-        (
-            [
-                [kind::MSS, 4, mss @ ..],
-                [sack @ .., kind::TIMESTAMPS, 10],
-                tsval,
-                tsecr,
-                [kind::NOP, kind::WINDOW_SCALE, 3, shift],
-            ],
-            [],
-        ) if matches!(*sack, SACK | NO_SACK) => Some(TcpOptions {
-            mss: Some(u16::from_be_bytes(*mss)),
-            window_scale: Some(*shift),
-            sack_permitted: *sack == SACK,
-            timestamps: Some(Timestamps {
-                tsval: u32::from_be_bytes(*tsval),
-                tsecr: u32::from_be_bytes(*tsecr),
-            }),
-            ..TcpOptions::default()
-        }),
-        _ => None,
-    }
-}
-
-fn sack_blocks(bytes: &[u8]) -> SackBlocks {
-    let (blocks, _) = bytes.as_chunks::<8>();
-    let edges = |&[a, b, c, d, e, f, g, h]: &[u8; 8]| {
-        (
-            SeqNum(u32::from_be_bytes([a, b, c, d])),
-            SeqNum(u32::from_be_bytes([e, f, g, h])),
-        )
-    };
-    blocks.iter().take(MAX_SACK_BLOCKS).map(edges).collect()
 }
 
 /// Options being built: at most 40 bytes, read out padded to whole words.
@@ -445,8 +290,8 @@ pub struct SegmentOptions {
 }
 
 impl SegmentOptions {
-    /// Reads the option bytes of a segment, as [`TcpOptions::parse`] would. Those after the handshake hold timestamps or nothing,
-    /// nearly always.
+    /// Reads the option bytes of a segment. When a kind stands twice, the last one counts, as in Linux; an illegal length ends the
+    /// walk, and what came before it counts (MUST-7). Segments after the handshake hold timestamps or nothing, nearly always.
     #[must_use]
     #[inline]
     pub fn parse(bytes: &[u8]) -> Self {
@@ -473,13 +318,19 @@ impl SegmentOptions {
     }
 
     fn parse_any(bytes: &[u8]) -> Self {
-        let options = TcpOptions::parse(bytes);
-        Self {
-            timestamps: options.timestamps,
-            mss: options.mss,
-            window_scale: options.window_scale_clamped(),
-            sack_permitted: options.sack_permitted,
+        let mut found = Self::default();
+        for option in Options::new(bytes).flatten() {
+            match option {
+                TcpOption::Mss(mss) => found.mss = Some(mss),
+                TcpOption::WindowScale(shift) => {
+                    found.window_scale = Some(shift.min(MAX_WINDOW_SCALE));
+                }
+                TcpOption::SackPermitted => found.sack_permitted = true,
+                TcpOption::Timestamps(timestamps) => found.timestamps = Some(timestamps),
+                _ => {}
+            }
         }
+        found
     }
 
     /// The option bytes of a segment with these options.

@@ -468,7 +468,7 @@ fn rebuilt(hex: &str) -> (Vec<u8>, Vec<u8>) {
     spec.ack = header.ack();
     spec.flags = header.flags;
     spec.window = header.window.get();
-    let options = TcpOptions::parse(segment.options);
+    let options = SegmentOptions::parse(segment.options);
     let built = if header.flags.syn() {
         let (ws, ts) = (options.window_scale, options.timestamps);
         OptionBytes::syn(options.mss, ws, options.sack_permitted, ts)

@@ -1,4 +1,4 @@
-//! Tests of the option walk, the parsed set and the builder.
+//! Tests of the option walk, what a connection goes by, and the builder.
 
 use super::*;
 use proptest::prelude::*;
@@ -7,6 +7,13 @@ const TS: Timestamps = Timestamps {
     tsval: 0x0102_0304,
     tsecr: 0x0506_0708,
 };
+
+/// All options of `bytes`, and whether an illegal length ended the walk.
+fn walk(bytes: &[u8]) -> (Vec<TcpOption<'_>>, bool) {
+    let options: Vec<_> = Options::new(bytes).collect();
+    let malformed = options.last() == Some(&Err(Malformed));
+    (options.into_iter().flatten().collect(), malformed)
+}
 
 #[test]
 fn every_standard_option_is_read_at_any_alignment() {
@@ -18,35 +25,39 @@ fn every_standard_option_is_read_at_any_alignment() {
         &[0, 2, 4],
     ]
     .concat();
-    let options = TcpOptions::parse(&bytes);
-    assert_eq!((options.mss, options.window_scale), (Some(1460), Some(7)));
-    assert!(options.sack_permitted && !options.malformed);
-    assert_eq!(options.timestamps, Some(TS));
-    assert_eq!(options.sack.as_slice(), [(SeqNum(1), SeqNum(9))]);
-    assert_eq!(options.seen, OptionsSeen::default());
+    let expected = vec![
+        TcpOption::Mss(1460),
+        TcpOption::WindowScale(7),
+        TcpOption::SackPermitted,
+        TcpOption::Timestamps(TS),
+        TcpOption::Sack(&[0, 0, 0, 1, 0, 0, 0, 9]),
+    ];
+    assert_eq!(walk(&bytes), (expected, false));
+    let options = SegmentOptions {
+        timestamps: Some(TS),
+        mss: Some(1460),
+        window_scale: Some(7),
+        sack_permitted: true,
+    };
+    assert_eq!(SegmentOptions::parse(&bytes), options);
 }
 
 #[test]
-fn options_that_we_do_not_act_on_are_seen() {
-    let seen = |bytes: &[u8]| TcpOptions::parse(bytes).seen;
-    assert_eq!(seen(&[28, 4, 0x80, 5]), OptionsSeen::USER_TIMEOUT);
-    assert_eq!(seen(&[&[19, 18][..], &[0; 16]].concat()), OptionsSeen::MD5);
-    assert_eq!(
-        seen(&[29, 8, 1, 2, 9, 9, 9, 9]),
-        OptionsSeen::AUTHENTICATION
-    );
-    assert_eq!(seen(&[30, 4, 0, 1]), OptionsSeen::MULTIPATH);
-    assert_eq!(seen(&[253, 4, 0xf9, 0x89]), OptionsSeen::UNKNOWN);
-    let asks = TcpOptions::parse(&[34, 2]);
-    assert_eq!(
-        (asks.seen, asks.fast_open),
-        (OptionsSeen::FAST_OPEN, Some(&[][..]))
-    );
-    let cookie = [34, 6, 1, 2, 3, 4];
-    assert_eq!(
-        TcpOptions::parse(&cookie).fast_open,
-        Some(&[1, 2, 3, 4][..])
-    );
+fn options_that_we_do_not_act_on_are_told_apart_and_skipped() {
+    let only = |bytes: &[u8], expected: TcpOption<'_>| {
+        assert_eq!(walk(bytes), (vec![expected], false));
+        assert_eq!(SegmentOptions::parse(bytes), SegmentOptions::default());
+    };
+    only(&[28, 4, 0x80, 5], TcpOption::UserTimeout(0x8005));
+    let md5 = [&[19, 18][..], &[0; 16]].concat();
+    only(&md5, TcpOption::Md5(&[0; 16]));
+    let data = &[1, 2, 9, 9, 9, 9];
+    only(&[29, 8, 1, 2, 9, 9, 9, 9], TcpOption::Authentication(data));
+    only(&[30, 4, 0, 1], TcpOption::Multipath(&[0, 1]));
+    let (kind, data) = (253, &[0xf9, 0x89][..]);
+    only(&[253, 4, 0xf9, 0x89], TcpOption::Unknown { kind, data });
+    only(&[34, 2], TcpOption::FastOpen(&[]));
+    only(&[34, 6, 1, 2, 3, 4], TcpOption::FastOpen(&[1, 2, 3, 4]));
 }
 
 #[test]
@@ -69,16 +80,9 @@ fn a_known_kind_of_a_wrong_length_is_skipped_and_the_rest_is_read() {
         let mut bytes = vec![kind, len];
         bytes.resize(len.into(), 0xaa);
         bytes.extend([2, 4, 0x02, 0x18]);
-        let options = TcpOptions::parse(&bytes);
-        assert!(
-            options.seen.contains(OptionsSeen::WRONG_LENGTH),
-            "{kind} of {len}"
-        );
-        assert_eq!(
-            (options.mss, options.malformed),
-            (Some(536), false),
-            "{kind} of {len}"
-        );
+        let expected = vec![TcpOption::WrongLength { kind }, TcpOption::Mss(536)];
+        assert_eq!(walk(&bytes), (expected, false), "{kind} of {len}");
+        assert_eq!(SegmentOptions::parse(&bytes).mss, Some(536));
     }
 }
 
@@ -95,9 +99,9 @@ fn illegal_lengths_are_survived_and_said() {
             &[kind, 255],
         ] {
             let bytes = [&[3, 3, 9][..], bad].concat();
-            let options = TcpOptions::parse(&bytes);
-            assert!(options.malformed, "{bytes:?}");
-            assert_eq!(options.window_scale, Some(9));
+            let expected = vec![TcpOption::WindowScale(9)];
+            assert_eq!(walk(&bytes), (expected, true), "{bytes:?}");
+            assert_eq!(SegmentOptions::parse(&bytes).window_scale, Some(9));
             assert_eq!(Options::new(&bytes).filter(Result::is_err).count(), 1);
         }
     }
@@ -105,29 +109,22 @@ fn illegal_lengths_are_survived_and_said() {
 
 #[test]
 fn nothing_behind_eol_counts() {
-    let options = TcpOptions::parse(&[2, 4, 1, 0, 0, 3, 3, 9, 2, 0]);
-    assert_eq!(
-        (options.mss, options.window_scale, options.malformed),
-        (Some(256), None, false)
-    );
+    let bytes = [2, 4, 1, 0, 0, 3, 3, 9, 2, 0];
+    assert_eq!(walk(&bytes), (vec![TcpOption::Mss(256)], false));
 }
 
 #[test]
-fn a_shift_above_14_is_kept_and_clamped() {
-    let options = TcpOptions::parse(&[3, 3, 200]);
-    assert_eq!(
-        (options.window_scale, options.window_scale_clamped()),
-        (Some(200), Some(14))
-    );
-    assert_eq!(
-        TcpOptions::parse(&[3, 3, 14]).window_scale_clamped(),
-        Some(14)
-    );
+fn a_shift_above_14_is_clamped() {
+    for (shift, used) in [(200, 14), (15, 14), (14, 14), (13, 13)] {
+        let options = SegmentOptions::parse(&[3, 3, shift]);
+        assert_eq!(options.window_scale, Some(used));
+    }
 }
 
 #[test]
 fn the_last_of_two_counts() {
-    assert_eq!(TcpOptions::parse(&[2, 4, 1, 0, 2, 4, 2, 0]).mss, Some(512));
+    let options = SegmentOptions::parse(&[2, 4, 1, 0, 2, 4, 2, 0]);
+    assert_eq!(options.mss, Some(512));
 }
 
 #[test]
@@ -135,44 +132,37 @@ fn the_usual_layout_reads_like_any_other() {
     let options = OptionBytes::timestamps(TS);
     let padded = options.as_padded();
     assert_eq!(padded, [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(TcpOptions::parse(padded).timestamps, Some(TS));
-    assert_eq!(TcpOptions::parse(&padded[2..]).timestamps, Some(TS));
+    assert_eq!(SegmentOptions::parse(padded).timestamps, Some(TS));
+    assert_eq!(SegmentOptions::parse(&padded[2..]).timestamps, Some(TS));
 }
 
-/// The two layouts with a way of their own read exactly as the walk reads them, and one byte off they take the walk.
+/// The layouts with a way of their own read exactly as the walk reads them, and one byte off they take the walk.
 #[test]
 fn the_ways_for_usual_layouts_agree_with_the_walk() {
     let syn = OptionBytes::syn(Some(1460), Some(7), true, Some(TS));
-    let usual = usual_syn(syn.as_padded()).unwrap();
-    assert_eq!(Some(&usual), Some(&walked(syn.as_padded())));
+    assert!(linux_syn(syn.as_padded()).is_some());
     assert_eq!(
         only_timestamps(OptionBytes::timestamps(TS).as_padded()),
         Some(TS)
     );
+    let agree = |bytes: &[u8]| {
+        let walked = SegmentOptions::parse_any(bytes);
+        assert_eq!(SegmentOptions::parse(bytes), walked, "{bytes:?}");
+        assert_eq!(SegmentOptions::parse_syn(bytes), walked, "{bytes:?}");
+    };
     for options in [syn, OptionBytes::timestamps(TS)] {
         let bytes = options.as_padded();
         for at in 0..bytes.len() {
             for value in 0..=255 {
                 let mut bytes = bytes.to_vec();
                 bytes[at] = value;
-                assert_eq!(TcpOptions::parse(&bytes), walked(&bytes), "{bytes:?}");
+                agree(&bytes);
             }
         }
         for len in 0..bytes.len() {
-            assert_eq!(TcpOptions::parse(&bytes[..len]), walked(&bytes[..len]));
+            agree(&bytes[..len]);
         }
     }
-}
-
-fn walked(bytes: &[u8]) -> TcpOptions<'_> {
-    let mut found = TcpOptions::default();
-    for option in Options::new(bytes) {
-        match option {
-            Ok(option) => found.take(option),
-            Err(Malformed) => found.malformed = true,
-        }
-    }
-    found
 }
 
 /// MUST-69: whatever pads the last word is zero, and the first zero is EOL.
@@ -194,17 +184,18 @@ proptest! {
     ) {
         let timestamps = ts.map(|(tsval, tsecr)| Timestamps { tsval, tsecr });
         let built = OptionBytes::syn(mss, shift, sack, timestamps);
-        let read = TcpOptions::parse(built.as_padded());
-        prop_assert_eq!((read.mss, read.window_scale), (mss, shift));
+        let read = SegmentOptions::parse(built.as_padded());
+        let clamped = shift.map(|shift| shift.min(MAX_WINDOW_SCALE));
+        prop_assert_eq!((read.mss, read.window_scale), (mss, clamped));
         prop_assert_eq!((read.sack_permitted, read.timestamps), (sack, timestamps));
-        prop_assert!(!read.malformed && read.seen == OptionsSeen::default());
+        let known = Options::new(built.as_padded()).all(|option| option.is_ok());
+        prop_assert!(known);
         prop_assert!(built.len().is_multiple_of(4));
     }
 
     #[test]
     fn arbitrary_bytes_survive(bytes in proptest::collection::vec(any::<u8>(), 0..=40)) {
-        let options = TcpOptions::parse(&bytes);
-        prop_assert!(options.sack.len() <= MAX_SACK_BLOCKS);
+        let _ = SegmentOptions::parse(&bytes);
         prop_assert!(Options::new(&bytes).count() <= 20);
     }
 }
