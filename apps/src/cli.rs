@@ -29,13 +29,13 @@ pub(crate) enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Measures how fast the endpoint answers (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
-    Bench(LeftOut),
+    Bench(MissingFeature),
     /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
     #[cfg(feature = "dpdk")]
     Serve(Box<serve::ServeArgs>),
     /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
-    Serve(LeftOut),
+    Serve(MissingFeature),
     /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
@@ -51,14 +51,14 @@ pub(crate) enum Command {
 /// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.
 #[cfg(not(feature = "dpdk"))]
 #[derive(Debug, clap::Args)]
-pub(crate) struct LeftOut {
+pub(crate) struct MissingFeature {
     /// Whatever follows
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     rest: Vec<String>,
 }
 
 #[cfg(not(feature = "dpdk"))]
-impl LeftOut {
+impl MissingFeature {
     /// Why `command` can't be had, and what to do.
     pub(crate) fn failure(&self, command: &str) -> Failure {
         let given = self.rest.join(" ");

@@ -35,8 +35,8 @@ mod report;
 
 pub(crate) use args::LabArgs;
 
-use args::{LabCommand, Over, RunArgs};
-use report::Played;
+use args::{LabCommand, LabLink, RunArgs};
+use report::ScenePlay;
 use scenario::{Cast, Family, Pace, Scenario, Scene};
 
 use crate::console;
@@ -122,8 +122,8 @@ fn play(args: &RunArgs) -> Result<(), Failure> {
     let pace = if args.quick { Pace::Quick } else { Pace::Real };
     let scenario = find(&args.name, pace)?;
     let played = match args.over {
-        Over::Sim => in_sim(&scenario, args.family(), args.fault.as_ref())?,
-        Over::Tap => over_tap(args, &scenario, &args.casts())?,
+        LabLink::Sim => in_sim(&scenario, args.family(), args.fault.as_ref())?,
+        LabLink::Tap => over_tap(args, &scenario, &args.casts())?,
     };
     report::print(args, &scenario, &played)
 }
@@ -132,7 +132,7 @@ fn in_sim(
     scenario: &Scenario,
     family: Family,
     fault: Option<&FaultFlag>,
-) -> Result<Vec<Played>, Failure> {
+) -> Result<Vec<ScenePlay>, Failure> {
     let fault = fault.map(|flag| flag.spec_or_seed(sim::SEED));
     let plays = |scene: &&Scene| scene.can_be_played_by(Cast::SIM);
     scenario
@@ -141,7 +141,7 @@ fn in_sim(
         .filter(plays)
         .map(|scene| {
             let recording = sim::play(scene, family, fault.as_ref())?;
-            let played = Played::new(scene, recording, Vec::new());
+            let played = ScenePlay::new(scene, recording, Vec::new());
             Ok(match &fault {
                 None => played,
                 Some(spec) => played.over_bad_link(spec),
@@ -151,12 +151,16 @@ fn in_sim(
 }
 
 #[cfg(feature = "dpdk")]
-fn over_tap(args: &RunArgs, scenario: &Scenario, casts: &[Cast]) -> Result<Vec<Played>, Failure> {
+fn over_tap(
+    args: &RunArgs,
+    scenario: &Scenario,
+    casts: &[Cast],
+) -> Result<Vec<ScenePlay>, Failure> {
     tap::play(scenario, casts, args.family())
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn over_tap(args: &RunArgs, _: &Scenario, _: &[Cast]) -> Result<Vec<Played>, Failure> {
+fn over_tap(args: &RunArgs, _: &Scenario, _: &[Cast]) -> Result<Vec<ScenePlay>, Failure> {
     Err(Failure::Usage(format!(
         "`lab run {} --over tap` moves frames by DPDK, and this binary was built without it: build with `--features dpdk`, \
          or play it in simulation",

@@ -27,4 +27,4 @@ pub(crate) use tally::Tally;
 pub(crate) use template::{SynOptions, Target};
 pub(crate) use verify::Expect;
 #[cfg(test)]
-pub(crate) use wrong::Wrong;
+pub(crate) use wrong::ReplyFault;

@@ -22,11 +22,11 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Plain for T {}
 /// What [`Pages`] can hold: `paged!` implements it for a type.
 pub trait Paged: Plain + Sized {
     /// The memory together with the typed slice that borrows it.
-    type Mapped: Mapped<Self>;
+    type Mapping: TypedMap<Self>;
 }
 
 /// A mapping that is borrowed as a slice of `T` for as long as it exists.
-pub trait Mapped<T>: Sized {
+pub trait TypedMap<T>: Sized {
     /// Types the first `len` elements of `map`, once for good.
     fn new(map: MmapMut, len: usize) -> Self;
     /// All elements.
@@ -54,10 +54,10 @@ macro_rules! paged {
             );
 
             impl $crate::memory::Paged for $element {
-                type Mapped = Cell;
+                type Mapping = Cell;
             }
 
-            impl $crate::memory::Mapped<$element> for Cell {
+            impl $crate::memory::TypedMap<$element> for Cell {
                 fn new(map: memmap2::MmapMut, len: usize) -> Self {
                     Cell::new(self_cell::MutBorrow::new(map), |map| {
                         $crate::memory::typed(map, len)
@@ -159,7 +159,7 @@ impl std::error::Error for MemoryError {
 /// slice.
 pub struct Pages<T: Paged> {
     /// Of one byte when there is nothing to hold: a mapping can't be empty.
-    mapped: T::Mapped,
+    mapped: T::Mapping,
     huge_advised: bool,
 }
 
@@ -184,7 +184,7 @@ impl<T: Paged> Pages<T> {
             prefault(&mut map);
         }
         Ok(Self {
-            mapped: T::Mapped::new(map, len),
+            mapped: T::Mapping::new(map, len),
             huge_advised,
         })
     }

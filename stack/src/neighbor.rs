@@ -61,7 +61,7 @@ pub type Pending<F> = ArrayVec<F, MAX_PENDING_FRAMES>;
 
 /// A neighbour has just become known: send what waited for it.
 #[derive(Debug)]
-pub struct Resolved<F> {
+pub struct ResolvedNeighbor<F> {
     /// Who.
     pub neighbor: Neighbor,
     /// Its link-layer address.
@@ -325,7 +325,7 @@ impl<F> NeighborTable<F> {
         mac: MacAddr,
         for_us: bool,
         now: Instant,
-    ) -> Option<Resolved<F>> {
+    ) -> Option<ResolvedNeighbor<F>> {
         if !mac.is_unicast() {
             return None;
         }
@@ -371,7 +371,7 @@ impl<F> NeighborTable<F> {
         &mut self,
         advertisement: Advertisement,
         now: Instant,
-    ) -> Option<Resolved<F>> {
+    ) -> Option<ResolvedNeighbor<F>> {
         let Advertisement {
             neighbor,
             mac,

@@ -56,7 +56,7 @@ pub struct Destination {
 
 /// What became of a link address that a connection has kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moves {
+pub enum LinkMove {
     /// This is where its frames go.
     Known(MacAddr),
     /// More neighbours moved since than are remembered: it has to be resolved anew.
@@ -241,13 +241,13 @@ impl Paths {
 
     /// Where frames go now that went over `next_hop` at `mac` when the epoch was `since`.
     #[must_use]
-    pub fn moves(&self, since: u32, mac: MacAddr, next_hop: Option<Neighbor>) -> Moves {
+    pub fn moves(&self, since: u32, mac: MacAddr, next_hop: Option<Neighbor>) -> LinkMove {
         let is_later = |epoch: u32| epoch.wrapping_sub(since).cast_signed() > 0;
         let oldest = self.moves.first();
         if self.has_forgotten && oldest.is_some_and(|(epoch, _)| is_later(*epoch)) {
             //~ After more moves than are remembered connections resolve anew;
             //~   more_moves_than_are_remembered_send_everybody_to_the_table
-            return Moves::Forgotten;
+            return LinkMove::Forgotten;
         }
         let mut mac = mac;
         for (epoch, moved) in &self.moves {
@@ -258,7 +258,7 @@ impl Paths {
                 mac = moved.to;
             }
         }
-        Moves::Known(mac)
+        LinkMove::Known(mac)
     }
 
     /// Lets lowered MTUs end whose time is over, and says how many did. One comparison when none has.
@@ -492,11 +492,17 @@ mod tests {
         assert_eq!(paths.link(to(1), T0).map(|link| link.mac), Some(elsewhere));
         assert_eq!(paths.link(to(2), T0), Some(confirmed_at(T0)));
         let now_at = |since, mac, over| paths.moves(since, mac, over);
-        assert_eq!(now_at(before, MAC, Some(gateway)), Moves::Known(elsewhere));
-        assert_eq!(now_at(paths.epoch(), MAC, Some(gateway)), Moves::Known(MAC));
-        assert_eq!(now_at(before, MAC, Some(neighbor(2))), Moves::Known(MAC));
+        assert_eq!(
+            now_at(before, MAC, Some(gateway)),
+            LinkMove::Known(elsewhere)
+        );
+        assert_eq!(
+            now_at(paths.epoch(), MAC, Some(gateway)),
+            LinkMove::Known(MAC)
+        );
+        assert_eq!(now_at(before, MAC, Some(neighbor(2))), LinkMove::Known(MAC));
         let other = MacAddr([6; 6]);
-        assert_eq!(now_at(before, other, Some(gateway)), Moves::Known(other));
+        assert_eq!(now_at(before, other, Some(gateway)), LinkMove::Known(other));
     }
 
     #[test]
@@ -504,7 +510,7 @@ mod tests {
         let mut paths = paths(64);
         let before = paths.epoch();
         for n in 0..=MOVES_MAX as u32 {
-            assert_eq!(paths.moves(before, MAC, None), Moves::Known(MAC), "{n}");
+            assert_eq!(paths.moves(before, MAC, None), LinkMove::Known(MAC), "{n}");
             let moved = Move {
                 neighbor: neighbor(n),
                 from: MacAddr([2; 6]),
@@ -512,8 +518,8 @@ mod tests {
             };
             paths.on_move(moved, |_| None);
         }
-        assert_eq!(paths.moves(before, MAC, None), Moves::Forgotten);
-        assert_eq!(paths.moves(paths.epoch(), MAC, None), Moves::Known(MAC));
+        assert_eq!(paths.moves(before, MAC, None), LinkMove::Forgotten);
+        assert_eq!(paths.moves(paths.epoch(), MAC, None), LinkMove::Known(MAC));
     }
 
     /// It never grows; and of what it has to forget, MTUs go last.

@@ -55,6 +55,7 @@ const RULES: &[Rule] = &[
     documents::dependencies_have_their_line,
     documents::pages_and_summary_agree,
     mechanisms::marks_name_what_exists,
+    names::riddles,
     names::types_of_one_name,
     names::vague_names,
     requirements::rows_name_what_exists,

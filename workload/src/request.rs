@@ -45,7 +45,7 @@ impl Bytes {
 
 /// What the client keeps of each connection.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct ClientConn {
     conn: ConnId,
     /// When it asked, in units of 256 ns, modulo 2^32 (18 min).
     at: u32,
@@ -55,7 +55,7 @@ struct Asked {
     reply: Option<u8>,
 }
 
-const _: () = assert!(size_of::<Asked>() == 16);
+const _: () = assert!(size_of::<ClientConn>() == 16);
 
 const fn ticks(ns: u64) -> u32 {
     (ns >> 8) as u32
@@ -75,7 +75,7 @@ pub struct RequestClient {
     /// Asks.
     pub(crate) running: bool,
     bytes: Bytes,
-    connections: Vec<Asked>,
+    connections: Vec<ClientConn>,
     random: u64,
     pub(crate) tally: Tally,
     /// From request to reply.
@@ -110,7 +110,7 @@ impl RequestClient {
     }
 
     /// Bytes of this app's own list per connection, which are no part of the stack's.
-    pub const LIST_BYTES: usize = size_of::<Asked>();
+    pub const LIST_BYTES: usize = size_of::<ClientConn>();
 
     /// Connections that are there.
     fn established(&self) -> u32 {
@@ -206,7 +206,7 @@ impl RequestClient {
         self.tally.opened += 1;
         state.complete = true;
         state.index = self.established();
-        self.connections.push(Asked {
+        self.connections.push(ClientConn {
             conn,
             at: 0,
             served: 0,

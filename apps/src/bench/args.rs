@@ -58,7 +58,7 @@ const ONLY_FOR: &[(&str, &[Mode])] = &[
 pub(crate) struct BenchArgs {
     // First, because clap takes away what a field has read.
     #[command(flatten)]
-    given: Given,
+    given: GivenFlags,
 
     /// What is measured
     #[arg(value_enum)]
@@ -173,15 +173,15 @@ pub(crate) struct BenchArgs {
 
 /// The flags that stand on the command line, by name: a default that a mode can't honour is no mistake.
 #[derive(Debug, Clone, Default)]
-struct Given(Vec<String>);
+struct GivenFlags(Vec<String>);
 
-impl Given {
+impl GivenFlags {
     fn has(&self, flag: &str) -> bool {
         self.0.iter().any(|given| given == flag)
     }
 }
 
-impl clap::FromArgMatches for Given {
+impl clap::FromArgMatches for GivenFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut given = Self::default();
         given.update_from_arg_matches(matches)?;
@@ -197,7 +197,7 @@ impl clap::FromArgMatches for Given {
     }
 }
 
-impl clap::Args for Given {
+impl clap::Args for GivenFlags {
     fn augment_args(command: clap::Command) -> clap::Command {
         command
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::args::BenchArgs;
-use super::endpoint::{Progress, Ready, Stopped};
+use super::endpoint::{EndpointTotals, Progress, Ready};
 use crate::clock;
 use crate::console;
 use crate::failure::Failure;
@@ -34,7 +34,7 @@ const ORDER_STOP: &str = "stop";
 pub(super) enum EndpointMessage {
     Ready(Ready),
     Progress(Progress),
-    Stopped(Stopped),
+    Stopped(EndpointTotals),
     Failed { usage: bool, cause: String },
 }
 
@@ -120,7 +120,7 @@ impl Child {
     ///
     /// # Errors
     /// The child's own [`Failure`], or that it ended or does not answer.
-    pub(super) fn stop(&mut self) -> Result<Stopped, Failure> {
+    pub(super) fn stop(&mut self) -> Result<EndpointTotals, Failure> {
         self.order(ORDER_STOP);
         match self.told.recv_timeout(PATIENCE) {
             Ok(EndpointMessage::Stopped(stopped)) => Ok(stopped),

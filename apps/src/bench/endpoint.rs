@@ -1,5 +1,5 @@
 //! The endpoint's thread: builds a worker, fills its table, and turns it until told to stop. And what it tells:
-//! [`Ready`], [`Progress`], [`Stopped`], which also travel between the two processes of a memif run.
+//! [`Ready`], [`Progress`], [`EndpointTotals`], which also travel between the two processes of a memif run.
 //!
 //! It must never read a clock or a lock per frame.
 
@@ -115,7 +115,7 @@ impl ReportsProgress for Side {
 
 /// The endpoint's last word.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Stopped {
+pub(super) struct EndpointTotals {
     pub(super) progress: Progress,
     /// Frames of its pools that did not come back.
     pub(super) mbufs_in_use: u32,
@@ -200,7 +200,7 @@ pub(super) struct Endpoint<A: App> {
 }
 
 /// How the endpoint of a mode is made: on these queues, for these flags, with DPDK's memory in a line, by this clock.
-pub(super) type Make<A> =
+pub(super) type MakeEndpoint<A> =
     fn(QueuePair, &BenchArgs, &str, Clock) -> Result<(Endpoint<A>, Ready), Failure>;
 
 /// What this process has resident; `None` where the system doesn't say.

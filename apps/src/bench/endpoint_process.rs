@@ -9,7 +9,7 @@ use dpdk::{Eal, EalConfig, Mempool, NicSpec, PortConfig};
 use super::args::{BenchArgs, Mode};
 use super::child::{EndpointMessage, ORDER_PROGRESS};
 use super::conversation;
-use super::endpoint::{self, Make, Progress, ReportsProgress, Stopped};
+use super::endpoint::{self, EndpointTotals, MakeEndpoint, Progress, ReportsProgress};
 use super::ring::{MEMORY_MB, POOLS, only};
 use crate::clock::Clock;
 use crate::console;
@@ -38,7 +38,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     }
 }
 
-fn serve<A: ReportsProgress>(args: &BenchArgs, make: Make<A>) -> Result<(), Failure> {
+fn serve<A: ReportsProgress>(args: &BenchArgs, make: MakeEndpoint<A>) -> Result<(), Failure> {
     let eal = Eal::init(&EalConfig {
         memory_mb: MEMORY_MB,
         extra_args: args.eal.clone(),
@@ -75,7 +75,7 @@ fn serve<A: ReportsProgress>(args: &BenchArgs, make: Make<A>) -> Result<(), Fail
     })?;
     drop(port);
     let in_use = pools.iter().chain(&rx_pool).map(Mempool::in_use).sum();
-    tell(&EndpointMessage::Stopped(Stopped {
+    tell(&EndpointMessage::Stopped(EndpointTotals {
         progress: last,
         mbufs_in_use: in_use,
     }))

@@ -11,7 +11,7 @@ use dpdk::{Eal, EalConfig, Mempool, NicSpec, Port, PortConfig};
 use super::args::{BenchArgs, Peer};
 use super::child::Child;
 use super::conduct::{NearSide, Watch};
-use super::endpoint::{Progress, Stopped};
+use super::endpoint::{EndpointTotals, Progress};
 use super::report::Sides;
 use super::ring::{MEMORY_MB, POOLS, only};
 use crate::clock::{self, Clock};
@@ -154,7 +154,7 @@ pub(super) fn run<R>(
         far: &mut FarProcess(child.as_mut()),
     })?;
     // Nobody polls on this side any more: the other side may close.
-    let stopped: Option<Stopped> = child.as_mut().map(Child::stop).transpose()?;
+    let stopped: Option<EndpointTotals> = child.as_mut().map(Child::stop).transpose()?;
     let mut sides = Sides {
         link: format!("memif {}, two processes, no NIC", link.options),
         ready,

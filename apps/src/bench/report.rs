@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::{BenchArgs, Peer};
 use super::conduct::StatelessRun;
-use super::endpoint::{Ready, Spent, Stopped};
+use super::endpoint::{EndpointTotals, Ready, Spent};
 use super::limit::{self, Limit};
 use crate::console;
 use crate::failure::Failure;
@@ -24,7 +24,7 @@ pub(super) struct Sides {
     /// `None` when the endpoint is not ours.
     pub(super) ready: Option<Ready>,
     /// `None` when the endpoint is not ours.
-    pub(super) stopped: Option<Stopped>,
+    pub(super) stopped: Option<EndpointTotals>,
     /// Frames of the generator's pools that did not come back.
     pub(super) generator_mbufs_in_use: u32,
     /// The generator's DPDK memory, in one line.

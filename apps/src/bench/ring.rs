@@ -8,7 +8,7 @@ use dpdk::{Eal, EalConfig, Mempool, PoolSizes, QueuePair, RingConfig};
 
 use super::args::BenchArgs;
 use super::conduct::{NearSide, Watch};
-use super::endpoint::{Make, Progress, ReportsProgress, Stopped};
+use super::endpoint::{EndpointTotals, MakeEndpoint, Progress, ReportsProgress};
 use super::report::Sides;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -47,7 +47,7 @@ impl Watch for &EndpointLine {
 /// [`Failure`] when DPDK, a CPU or memory can't be had, or a side does not answer; or what `near` ends with.
 pub(super) fn run<A: ReportsProgress, R>(
     args: &BenchArgs,
-    make: Make<A>,
+    make: MakeEndpoint<A>,
     near: impl FnOnce(NearSide<'_>) -> Result<R, Failure>,
 ) -> Result<(R, Sides), Failure> {
     let eal = Eal::init(&EalConfig {
@@ -105,7 +105,7 @@ pub(super) fn run<A: ReportsProgress, R>(
     let sides = Sides {
         link,
         ready: Some(ready),
-        stopped: Some(Stopped {
+        stopped: Some(EndpointTotals {
             progress: last,
             mbufs_in_use: in_use(&endpoint_pools),
         }),

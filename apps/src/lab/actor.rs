@@ -15,8 +15,8 @@ use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
 use super::errno::Errno;
-use super::recording::What;
-use super::scenario::{Act, CLIENT_PORT, Do, End, Observation};
+use super::recording::RecordedEvent;
+use super::scenario::{Act, CLIENT_PORT, End, Observation, SceneAction};
 
 /// An application that does as a scene says.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Actor {
     conns: Vec<Open>,
     /// How many `accept()` calls wait for a connection.
     accepts: u32,
-    notes: Vec<(Instant, What)>,
+    notes: Vec<(Instant, RecordedEvent)>,
 }
 
 /// What is known of a connection.
@@ -52,7 +52,9 @@ impl Actor {
     /// The application of `side`; `server` is whom a client connects to. It does nothing until [`Actor::begin`].
     pub(crate) fn new(side: End, server: SocketAddr, acts: &[Act]) -> Self {
         let mine = acts.iter().filter(|act| act.who == side).copied();
-        let mut script: Vec<Act> = mine.filter(|act| act.what != Do::PowerOff).collect();
+        let mut script: Vec<Act> = mine
+            .filter(|act| act.what != SceneAction::PowerOff)
+            .collect();
         script.sort_by_key(|act| act.at_ms);
         Self {
             side,
@@ -71,18 +73,20 @@ impl Actor {
     }
 
     /// What it noted since the last call.
-    pub(crate) fn take_notes(&mut self) -> Vec<(Instant, What)> {
+    pub(crate) fn take_notes(&mut self) -> Vec<(Instant, RecordedEvent)> {
         std::mem::take(&mut self.notes)
     }
 
     fn calls(&mut self, now: Instant, conn: u16, call: String) {
         let side = self.side;
-        self.notes.push((now, What::Calls { side, conn, call }));
+        self.notes
+            .push((now, RecordedEvent::Calls { side, conn, call }));
     }
 
     fn sees(&mut self, now: Instant, conn: u16, seen: Observation) {
         let side = self.side;
-        self.notes.push((now, What::Sees { side, conn, seen }));
+        self.notes
+            .push((now, RecordedEvent::Sees { side, conn, seen }));
     }
 
     fn conn(&mut self, number: u16) -> &mut Open {
@@ -99,10 +103,10 @@ impl Actor {
         &mut self.conns[place]
     }
 
-    fn perform<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>, what: Do) {
+    fn perform<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>, what: SceneAction) {
         let now = cx.now();
         match what {
-            Do::Connect(number) => {
+            SceneAction::Connect(number) => {
                 self.calls(now, number, format!("connect({})", self.server));
                 let how = Connect {
                     local_port: Some(CLIENT_PORT + number),
@@ -115,22 +119,22 @@ impl Actor {
                     }
                 }
             }
-            Do::Accept => {
+            SceneAction::Accept => {
                 self.calls(now, 0, "accept()".into());
                 self.accepts += 1;
                 self.accept_as_wanted(cx, ListenerId(0));
             }
-            Do::Send(number, len) => {
+            SceneAction::Send(number, len) => {
                 self.calls(now, number, format!("send({len} bytes)"));
                 self.conn(number).to_send += u64::from(len);
                 self.send_as_given(cx, number);
             }
-            Do::Read(number, len) => {
+            SceneAction::Read(number, len) => {
                 self.calls(now, number, format!("recv({len} bytes)"));
                 self.conn(number).wanted += u64::from(len);
                 self.read_as_wanted(cx, number);
             }
-            Do::Close(number) => {
+            SceneAction::Close(number) => {
                 self.calls(now, number, "close()".into());
                 let open = self.conn(number);
                 open.is_closed = true;
@@ -139,7 +143,7 @@ impl Actor {
                 }
             }
             // The stage takes the power away.
-            Do::PowerOff => {}
+            SceneAction::PowerOff => {}
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) struct RunArgs {
 
     /// What to play it over
     #[arg(long, value_enum, default_value = "sim")]
-    pub(crate) over: Over,
+    pub(crate) over: LabLink,
 
     /// Play it over IPv6, with NDP instead of ARP
     #[arg(short = '6', long)]
@@ -72,7 +72,7 @@ pub(crate) struct RunArgs {
 
 /// What a scenario is played over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Over {
+pub(crate) enum LabLink {
     /// A simulated link in virtual time, both ends ours: at once, the same each time, no root
     Sim,
     /// A tap, with the kernel at the other end under a Python program in a network namespace: real time, needs root
@@ -107,10 +107,10 @@ impl RunArgs {
             server: Kernel,
         };
         match (self.over, self.role.unwrap_or(LabRole::Both)) {
-            (Over::Sim, _) => vec![Cast::SIM],
-            (Over::Tap, LabRole::Server) => vec![server_is_ours],
-            (Over::Tap, LabRole::Client) => vec![client_is_ours],
-            (Over::Tap, LabRole::Both) => vec![server_is_ours, client_is_ours],
+            (LabLink::Sim, _) => vec![Cast::SIM],
+            (LabLink::Tap, LabRole::Server) => vec![server_is_ours],
+            (LabLink::Tap, LabRole::Client) => vec![client_is_ours],
+            (LabLink::Tap, LabRole::Both) => vec![server_is_ours, client_is_ours],
         }
     }
 
@@ -120,13 +120,13 @@ impl RunArgs {
     /// [`Failure::Usage`] names the flag, the cause and the fix.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let refused = match self.over {
-            Over::Sim if self.role.is_some() => {
+            LabLink::Sim if self.role.is_some() => {
                 "--role applies only to --over tap: in simulation both ends are ours"
             }
-            Over::Sim if self.quick => {
+            LabLink::Sim if self.quick => {
                 "--quick applies only to --over tap: simulation runs in virtual time, so nothing can be shortened"
             }
-            Over::Tap if self.fault.is_some() => {
+            LabLink::Tap if self.fault.is_some() => {
                 "--fault applies only to --over sim: over a tap the lab can't see what became of a frame; try \
                  `syncline serve --fault` with tcpdump"
             }

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::scenario::nud;
-use super::story::{Carried, Row, Story, StoryEvent};
+use super::story::{Row, SegmentInFlight, Story, StoryEvent};
 
 /// A story as JSON: who played, and a list of rows.
 pub(crate) fn scene(title: &str, story: &Story, unmet: &[String]) -> Value {
@@ -47,7 +47,7 @@ fn row(row: &Row) -> Value {
     value
 }
 
-fn segment(carried: &Carried) -> Value {
+fn segment(carried: &SegmentInFlight) -> Value {
     let (segment, base) = (&carried.segment, carried.base);
     let options = &segment.options;
     json!({

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::recording::Recording;
 use super::scenario::{Client, End, Player, Server, nud};
-use super::story::{Carried, Row, Story, StoryEvent};
+use super::story::{Row, SegmentInFlight, Story, StoryEvent};
 
 /// Columns of a line at most.
 pub(crate) const WIDTH: usize = 100;
@@ -103,7 +103,7 @@ fn connection(conn: u16, is_said: bool) -> String {
 }
 
 /// The segment with as much as fits beside an arrow; the neighbour entry follows on its own line if it must.
-fn segment(carried: &Carried, conn: u16, names_connection: bool) -> Vec<String> {
+fn segment(carried: &SegmentInFlight, conn: u16, names_connection: bool) -> Vec<String> {
     let number = connection(conn, names_connection);
     let full = format!("{number}{}{}", numbers(carried), options(carried));
     let entry = carried
@@ -128,7 +128,7 @@ fn segment(carried: &Carried, conn: u16, names_connection: bool) -> Vec<String> 
     lines
 }
 
-fn numbers(carried: &Carried) -> String {
+fn numbers(carried: &SegmentInFlight) -> String {
     let (segment, base) = (&carried.segment, carried.base);
     let again = if carried.is_again { " again" } else { "" };
     let mut text = format!(
@@ -147,7 +147,7 @@ fn numbers(carried: &Carried) -> String {
 }
 
 /// The options that a handshake negotiates; timestamps stand on every segment and are said only there.
-fn options(carried: &Carried) -> String {
+fn options(carried: &SegmentInFlight) -> String {
     let options = &carried.segment.options;
     if !carried.segment.flags.syn() || carried.is_again {
         return String::new();

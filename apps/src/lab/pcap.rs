@@ -15,7 +15,7 @@ use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
 
-use super::recording::{Recording, What};
+use super::recording::{RecordedEvent, Recording};
 use crate::failure::Failure;
 
 /// Timestamps are in 10^-9 s (if_tsresol).
@@ -45,7 +45,7 @@ pub(crate) fn write(path: &Path, scenes: &[(String, &Recording)]) -> Result<(), 
     }
     for (interface, (_, recording)) in (0..).zip(scenes) {
         for event in &recording.events {
-            let What::Frame { bytes, .. } = &event.what else {
+            let RecordedEvent::Frame { bytes, .. } = &event.what else {
                 continue;
             };
             let block = EnhancedPacketBlock {

@@ -30,12 +30,12 @@ pub(crate) struct Event {
     /// When, in ns from the start of the scene.
     pub(crate) at_ns: u64,
     /// What.
-    pub(crate) what: What,
+    pub(crate) what: RecordedEvent,
 }
 
 /// What can happen.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum What {
+pub(crate) enum RecordedEvent {
     /// The host lost its power, or has none from the start.
     PoweredOff(End),
     /// An application called something: the call as it is written.
@@ -87,7 +87,7 @@ pub(crate) enum Fate {
     Lost(&'static str),
 }
 
-impl What {
+impl RecordedEvent {
     /// The order of what happened at the same time: causes before effects.
     fn rank(&self) -> u8 {
         match self {
@@ -115,14 +115,14 @@ impl Recording {
     }
 
     /// Adds what happened at that time.
-    pub(crate) fn push(&mut self, at_ns: u64, what: What) {
+    pub(crate) fn push(&mut self, at_ns: u64, what: RecordedEvent) {
         self.events.push(Event { at_ns, what });
     }
 
     /// Adds a state, unless it is the one that the connection has already.
     pub(crate) fn push_state(&mut self, at_ns: u64, side: End, conn: u16, state: State) {
         let last = self.events.iter().rev().find_map(|event| match event.what {
-            What::State {
+            RecordedEvent::State {
                 side: whose,
                 conn: which,
                 state,
@@ -130,7 +130,7 @@ impl Recording {
             _ => None,
         });
         if last.unwrap_or(State::Closed) != state {
-            self.push(at_ns, What::State { side, conn, state });
+            self.push(at_ns, RecordedEvent::State { side, conn, state });
         }
     }
 
@@ -142,11 +142,11 @@ impl Recording {
         state: Option<neighbor::NeighborState>,
     ) {
         let last = self.events.iter().rev().find_map(|event| match event.what {
-            What::Neighbor(whose, state) if whose == side => Some(state),
+            RecordedEvent::Neighbor(whose, state) if whose == side => Some(state),
             _ => None,
         });
         if last.unwrap_or(None) != state {
-            self.push(at_ns, What::Neighbor(side, state));
+            self.push(at_ns, RecordedEvent::Neighbor(side, state));
         }
     }
 

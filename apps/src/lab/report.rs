@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::fault::written;
 
 /// A scene as it was played.
-pub(crate) struct Played {
+pub(crate) struct ScenePlay {
     /// Its title, with the cast where there is a choice.
     pub(crate) title: String,
     /// What happened.
@@ -37,7 +37,7 @@ pub(crate) struct Played {
     pub(crate) fault: Option<String>,
 }
 
-impl Played {
+impl ScenePlay {
     /// Reads and judges what happened in a scene.
     pub(crate) fn new(scene: &Scene, recording: Recording, sysctls: Vec<String>) -> Self {
         let recording = recording.in_order();
@@ -93,7 +93,11 @@ impl Played {
 ///
 /// # Errors
 /// [`Failure::Gate`] names the first expectation that failed.
-pub(crate) fn print(args: &RunArgs, scenario: &Scenario, played: &[Played]) -> Result<(), Failure> {
+pub(crate) fn print(
+    args: &RunArgs,
+    scenario: &Scenario,
+    played: &[ScenePlay],
+) -> Result<(), Failure> {
     if let Some(path) = &args.pcap {
         let scenes: Vec<(String, &Recording)> = played
             .iter()
@@ -127,7 +131,7 @@ pub(crate) fn print(args: &RunArgs, scenario: &Scenario, played: &[Played]) -> R
 }
 
 /// Whether everything that was expected came about.
-fn judge(scenario: &Scenario, played: &[Played]) -> Result<(), Failure> {
+fn judge(scenario: &Scenario, played: &[ScenePlay]) -> Result<(), Failure> {
     let first = played
         .iter()
         .find_map(|played| Some((&played.title, played.unmet.first()?)));
@@ -152,7 +156,7 @@ mod tests {
         let mut scenario = all.swap_remove(0);
         let played = |scenario: &Scenario| {
             let scene = &scenario.scenes[0];
-            [Played::new(
+            [ScenePlay::new(
                 scene,
                 sim::play(scene, Family::V4, None).expect("a world"),
                 Vec::new(),

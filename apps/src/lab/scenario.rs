@@ -119,13 +119,13 @@ pub(crate) struct Act {
     /// Whose.
     pub(crate) who: End,
     /// What.
-    pub(crate) what: Do,
+    pub(crate) what: SceneAction,
 }
 
 /// What an end can be told to do. Connections are numbered by whoever writes the scene; number `n` has the client's port
 /// [`CLIENT_PORT`] plus `n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Do {
+pub(crate) enum SceneAction {
     /// Calls `connect()` for connection `n`.
     Connect(u16),
     /// Calls `accept()`: takes the oldest connection that waits, or the next one that comes.
@@ -140,7 +140,7 @@ pub(crate) enum Do {
     PowerOff,
 }
 
-impl fmt::Display for Do {
+impl fmt::Display for SceneAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(conn) => write!(f, "calls connect() for connection {conn}"),
@@ -387,7 +387,7 @@ impl Scene {
     }
 
     /// `who` does `what` at that time.
-    pub(crate) fn act(mut self, at_ms: u64, who: End, what: Do) -> Self {
+    pub(crate) fn act(mut self, at_ms: u64, who: End, what: SceneAction) -> Self {
         self.acts.push(Act { at_ms, who, what });
         self
     }
@@ -414,7 +414,7 @@ impl Scene {
 /// The numbers of the connections of a scene.
 pub(crate) fn connections(scene: &Scene) -> impl Iterator<Item = u16> {
     scene.acts.iter().filter_map(|act| match act.what {
-        Do::Connect(number) => Some(number),
+        SceneAction::Connect(number) => Some(number),
         _ => None,
     })
 }

@@ -14,9 +14,9 @@ use stack::sim::world::{Direction, World};
 use stack::time::Instant;
 
 use super::actor::Actor;
-use super::recording::{Fate, Recording, What};
+use super::recording::{Fate, RecordedEvent, Recording};
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Do, End, Family, SERVER_PORT, Scene, Server, connections,
+    CLIENT_PORT, Cast, Client, End, Family, SERVER_PORT, Scene, SceneAction, Server, connections,
 };
 use crate::failure::Failure;
 
@@ -62,7 +62,7 @@ pub(crate) fn play(
     let end = START + Duration::from_millis(scene.lasts_ms);
     for act in &scene.acts {
         stage.run_until(START + Duration::from_millis(act.at_ms));
-        if act.what == Do::PowerOff {
+        if act.what == SceneAction::PowerOff {
             stage.power_off(act.who);
         } else {
             // Applications look at their scripts once per turn.
@@ -123,7 +123,7 @@ impl<'a> Stage<'a> {
         self.world.power_off(self.hosts[side as usize]);
         self.off_since[side as usize] = Some(now);
         self.recording
-            .push(since_start(now), What::PoweredOff(side));
+            .push(since_start(now), RecordedEvent::PoweredOff(side));
     }
 
     fn run_until(&mut self, at: Instant) {
@@ -178,7 +178,7 @@ impl<'a> Stage<'a> {
                 (None, LinkFate::NoReceiver) => Fate::Lost("nobody there"),
                 (None, _) => Fate::Lost("lost"),
             };
-            let what = What::Frame {
+            let what = RecordedEvent::Frame {
                 from,
                 bytes: crossing.bytes.to_vec(),
                 fate,

@@ -11,7 +11,7 @@ use stack::tcp::segment::{Segment, SegmentOptions};
 use stack::tcp::state::State;
 use stack::wire::{self, Network, Transport, arp, ndp};
 
-use super::recording::{Event, Fate, Recording, What};
+use super::recording::{Event, Fate, RecordedEvent, Recording};
 use super::scenario::{CLIENT_PORT, Cast, Client, End, Observation, Server};
 
 /// A scene as it can be told.
@@ -44,7 +44,7 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StoryEvent {
     /// A TCP segment.
-    Segment(Carried),
+    Segment(SegmentInFlight),
     /// Another frame: ARP, NDP, ICMP.
     Packet {
         /// By whom.
@@ -68,7 +68,7 @@ pub(crate) enum StoryEvent {
 
 /// A TCP segment on its way.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Carried {
+pub(crate) struct SegmentInFlight {
     /// By whom.
     pub(crate) from: End,
     /// Its numbers.
@@ -121,7 +121,7 @@ impl Story {
 /// Without what says the same as the next event: bytes that were received in several parts at the same time.
 fn told(events: &[Event]) -> impl Iterator<Item = &Event> {
     let received = |event: &Event| match event.what {
-        What::Sees {
+        RecordedEvent::Sees {
             side,
             conn,
             seen: Observation::Received(_),
@@ -142,25 +142,25 @@ impl Reader<'_> {
         // Until when the state of each end counts: a frame changes its receiver's when it arrives.
         let (mut until, mut from) = (event.at_ns, Client);
         let what = match &event.what {
-            What::State { .. } => return None,
-            What::PoweredOff(side) => StoryEvent::PoweredOff(*side),
+            RecordedEvent::State { .. } => return None,
+            RecordedEvent::PoweredOff(side) => StoryEvent::PoweredOff(*side),
             // The server only answers: whom it knows decides nothing here.
-            What::Neighbor(Server, _) => return None,
-            What::Frame { bytes, .. } if is_group_report(bytes) => return None,
-            What::Neighbor(side, state) => {
+            RecordedEvent::Neighbor(Server, _) => return None,
+            RecordedEvent::Frame { bytes, .. } if is_group_report(bytes) => return None,
+            RecordedEvent::Neighbor(side, state) => {
                 self.neighbors[*side as usize] = *state;
                 StoryEvent::Neighbor(*side, *state)
             }
-            What::Calls { side, conn, call } => {
+            RecordedEvent::Calls { side, conn, call } => {
                 // A call for no connection in particular, accept(), is about none of them.
                 self.conn = *conn;
                 StoryEvent::Calls(*side, call.clone())
             }
-            What::Sees { side, conn, seen } => {
+            RecordedEvent::Sees { side, conn, seen } => {
                 self.conn = if *conn == 0 { self.conn } else { *conn };
                 StoryEvent::Sees(*side, *seen)
             }
-            What::Frame {
+            RecordedEvent::Frame {
                 from: sender,
                 bytes,
                 fate,
@@ -243,7 +243,12 @@ impl Reader<'_> {
         }
     }
 
-    fn segment(&mut self, from: End, segment: Segment, lost: Option<&'static str>) -> Carried {
+    fn segment(
+        &mut self,
+        from: End,
+        segment: Segment,
+        lost: Option<&'static str>,
+    ) -> SegmentInFlight {
         let iss = self.iss.entry(self.conn).or_default();
         if segment.flags.syn() {
             iss[from as usize] = segment.seq;
@@ -255,7 +260,7 @@ impl Reader<'_> {
         let key = (from, self.conn, segment.seq, segment.len());
         let is_again = !segment.is_empty() && !segment.flags.rst() && self.sent.contains(&key);
         self.sent.push(key);
-        Carried {
+        SegmentInFlight {
             from,
             segment,
             base,
@@ -276,8 +281,8 @@ impl Reader<'_> {
         let (mut state, mut is_off) = (State::Closed, false);
         for event in before {
             match event.what {
-                What::PoweredOff(whose) if whose == side => is_off = true,
-                What::State {
+                RecordedEvent::PoweredOff(whose) if whose == side => is_off = true,
+                RecordedEvent::State {
                     side: whose,
                     conn,
                     state: now,

@@ -24,11 +24,11 @@ use stack::worker::{Rings, Worker};
 
 use super::actor::Actor;
 use super::check;
-use super::recording::{Fate, Recording, What};
-use super::report::Played;
+use super::recording::{Fate, RecordedEvent, Recording};
+use super::report::ScenePlay;
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, Do, End, Expected, Family, Observation, Ours, SERVER_PORT, Scenario,
-    Scene, Server, connections,
+    CLIENT_PORT, Cast, Client, End, Expected, Family, Observation, Ours, SERVER_PORT, Scenario,
+    Scene, SceneAction, Server, connections,
 };
 use super::sim::listener;
 use super::story::Story;
@@ -67,7 +67,7 @@ pub(super) fn play(
     scenario: &Scenario,
     casts: &[Cast],
     family: Family,
-) -> Result<Vec<Played>, Failure> {
+) -> Result<Vec<ScenePlay>, Failure> {
     namespace::enter_own().map_err(|failure| {
         Failure::Run(format!("{failure}; or play it in simulation (--over sim)"))
     })?;
@@ -177,7 +177,7 @@ impl Setting {
 }
 
 impl Stage {
-    fn scene(&mut self, scene: &Scene, setting: &Setting) -> Result<Played, Failure> {
+    fn scene(&mut self, scene: &Scene, setting: &Setting) -> Result<ScenePlay, Failure> {
         let theirs = setting.ours.other();
         kernel::set_address(setting.address(theirs), setting.prefix_len())?;
         let mut before = Vec::new();
@@ -197,7 +197,7 @@ impl Stage {
         for (name, old) in before {
             kernel::sysctl(setting.family, name, &old)?;
         }
-        Ok(Played::new(scene, recording, pinned))
+        Ok(ScenePlay::new(scene, recording, pinned))
     }
 
     /// The loop: our worker's turns until the scene is over.
@@ -216,7 +216,10 @@ impl Stage {
         worker.app_mut().begin(Instant::from_ns(start_ns));
         let_log(&log, |log| log.begin(start_ns, scene.server_is_on));
         let end_ns = start_ns + scene.lasts_ms * 1_000_000;
-        let mut power_off = scene.acts.iter().filter(|act| act.what == Do::PowerOff);
+        let mut power_off = scene
+            .acts
+            .iter()
+            .filter(|act| act.what == SceneAction::PowerOff);
         let mut next_off = power_off.next();
         let (mut looked_ns, mut asked_ns) = (0, start_ns);
         loop {
@@ -365,7 +368,7 @@ impl Log {
     fn power_off(&mut self, side: End, at_ns: u64) {
         self.is_off[side as usize] = true;
         let at_ns = self.since_start(at_ns);
-        self.recording.push(at_ns, What::PoweredOff(side));
+        self.recording.push(at_ns, RecordedEvent::PoweredOff(side));
     }
 
     fn frame(&mut self, from: End, at_ns: u64, frame: &Mbuf) {
@@ -378,11 +381,16 @@ impl Log {
             Fate::Arrived(at_ns + 1)
         };
         self.recording
-            .push(at_ns, What::Frame { from, bytes, fate });
+            .push(at_ns, RecordedEvent::Frame { from, bytes, fate });
     }
 
     /// What our application noted, and the states of our end.
-    fn ours(&mut self, worker: &Worker<DpdkNic, Actor>, notes: Vec<(Instant, What)>, is_off: bool) {
+    fn ours(
+        &mut self,
+        worker: &Worker<DpdkNic, Actor>,
+        notes: Vec<(Instant, RecordedEvent)>,
+        is_off: bool,
+    ) {
         for (at, what) in notes {
             let at_ns = self.since_start(at.as_ns());
             self.recording.push(at_ns, what);
@@ -431,7 +439,7 @@ impl Log {
         let side = self.setting.ours.other();
         for (at_ns, what) in peer.take_notes(side) {
             let at_ns = self.since_start(at_ns);
-            if let What::Sees {
+            if let RecordedEvent::Sees {
                 conn,
                 seen: Observation::Failed(_),
                 ..
@@ -440,7 +448,7 @@ impl Log {
                 // Sooner than the next look at its sockets.
                 let state = State::Closed;
                 self.recording
-                    .push(at_ns, What::State { side, conn, state });
+                    .push(at_ns, RecordedEvent::State { side, conn, state });
             }
             self.recording.push(at_ns, what);
         }
@@ -461,8 +469,8 @@ impl Log {
 impl Log {
     /// When `side` sent its first segment within that time.
     fn first_segment(&self, side: End, within: std::ops::Range<u64>) -> Option<u64> {
-        let is_segment = |what: &What| {
-            matches!(what, What::Frame { from, bytes, .. } if *from == side
+        let is_segment = |what: &RecordedEvent| {
+            matches!(what, RecordedEvent::Frame { from, bytes, .. } if *from == side
                 && wire::parse(bytes).is_ok_and(|parsed| parsed.tcp().is_some()))
         };
         let mut events = self.recording.events.iter();

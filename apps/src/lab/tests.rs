@@ -11,7 +11,7 @@ use stack::wire::{Link, MacAddr, OptionBytes, SegmentSpec};
 use super::check::unmet;
 use super::errno::Errno::{ECONNREFUSED, EHOSTUNREACH};
 use super::ladder::{Paint, WIDTH, draw};
-use super::recording::{Fate, Recording, What};
+use super::recording::{Fate, RecordedEvent, Recording};
 use super::scenario::{
     CLIENT_PORT, Cast, Client, End, Expectation, Family, Kernel, Observation, Ours, Pace,
     SERVER_PORT, Scene, Server,
@@ -63,7 +63,7 @@ fn frame(from: End, conn: u16, spec: Spec) -> Vec<u8> {
 }
 
 fn sent(recording: &mut Recording, at_ms: u64, from: End, conn: u16, spec: Spec) {
-    let what = What::Frame {
+    let what = RecordedEvent::Frame {
         from,
         bytes: frame(from, conn, spec),
         fate: Fate::Arrived(at_ms * MS + 100_000),
@@ -78,14 +78,14 @@ fn recording() -> Recording {
 /// A refused connection, and a SYN to nobody.
 fn refused() -> Recording {
     let mut all = recording();
-    let sees = |conn, errno| What::Sees {
+    let sees = |conn, errno| RecordedEvent::Sees {
         side: Client,
         conn,
         seen: Observation::Failed(errno),
     };
     all.push(
         0,
-        What::Calls {
+        RecordedEvent::Calls {
             side: Client,
             conn: 1,
             call: "connect(198.18.0.2:81)".into(),
@@ -103,10 +103,10 @@ fn refused() -> Recording {
     all.push(2 * MS + 100_000, sees(1, ECONNREFUSED));
     all.push_state(2 * MS + 100_000, Client, 1, State::Closed);
     sent(&mut all, 2, Server, 1, rst().seq(1).ack(1).win(0));
-    all.push(500 * MS, What::PoweredOff(Server));
+    all.push(500 * MS, RecordedEvent::PoweredOff(Server));
     all.push_state(1000 * MS, Client, 2, State::SynSent);
     for at_ms in [1000, 2000] {
-        let what = What::Frame {
+        let what = RecordedEvent::Frame {
             from: Client,
             bytes: frame(Client, 2, syn().seq(0).win(65_535).mss(1460)),
             fate: Fate::Lost("host is off"),
@@ -324,7 +324,7 @@ fn frames_are_expected_in_their_order() {
 #[test]
 fn received_bytes_add_up() {
     let mut all = recording();
-    let sees = |total| What::Sees {
+    let sees = |total| RecordedEvent::Sees {
         side: Server,
         conn: 1,
         seen: Observation::Received(total),

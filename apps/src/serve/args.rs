@@ -13,7 +13,7 @@ use stack::local::listener::SynPolicy;
 use stack::wire::vlan::VlanId;
 
 use super::idle::Idle;
-use super::listen::{Listens, listens};
+use super::listen::{ListenGroup, listens};
 use crate::addresses::{host_prefix, routed_prefix, vlan_id};
 use crate::fault::{FaultFlag, fault};
 use crate::units;
@@ -60,7 +60,7 @@ pub(crate) struct ServeArgs {
     /// (a handshake whose last step finds the accept queue full is reset; otherwise its SYN-ACK is sent again. New SYNs are
     /// dropped while it is full, with and without it).
     #[arg(long, value_name = "[ADDR[/LEN]:]PORT[-PORT][=SERVICE[,OPTION...]]", value_parser = listens)]
-    pub(crate) listen: Vec<Listens>,
+    pub(crate) listen: Vec<ListenGroup>,
 
     /// What a SYN to an open port gets
     #[arg(

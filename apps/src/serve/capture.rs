@@ -54,7 +54,7 @@ enum Direction {
 
 /// A copy of a frame.
 #[derive(Debug)]
-struct Copied {
+struct FrameCopy {
     /// Since 1970 (UTC), in ns.
     at_ns: u64,
     direction: Direction,
@@ -66,8 +66,8 @@ struct Copied {
 /// What workers and writer share.
 #[derive(Debug)]
 struct Shared {
-    free: ArrayQueue<Box<Copied>>,
-    filled: ArrayQueue<Box<Copied>>,
+    free: ArrayQueue<Box<FrameCopy>>,
+    filled: ArrayQueue<Box<FrameCopy>>,
     dropped: AtomicU64,
     /// Frames that are in the file for certain.
     written: AtomicU64,
@@ -244,12 +244,12 @@ impl Wall {
 struct Copier {
     shared: Arc<Shared>,
     /// Frames offered to the NIC; `None` for those that found no buffer.
-    offered: Vec<Option<Box<Copied>>>,
+    offered: Vec<Option<Box<FrameCopy>>>,
     wall: Wall,
 }
 
 impl Copier {
-    fn copy(&self, frame: &Mbuf, direction: Direction, at_ns: u64) -> Option<Box<Copied>> {
+    fn copy(&self, frame: &Mbuf, direction: Direction, at_ns: u64) -> Option<Box<FrameCopy>> {
         let mut copy = self.shared.free.pop()?;
         copy.at_ns = at_ns;
         copy.direction = direction;
@@ -271,7 +271,7 @@ impl Shared {
             ended: AtomicBool::new(false),
         };
         for _ in 0..buffers {
-            let buffer = Copied {
+            let buffer = FrameCopy {
                 at_ns: 0,
                 direction: Direction::In,
                 frame_len: 0,
@@ -314,7 +314,7 @@ impl Shared {
         }
     }
 
-    fn hand_on(&self, copy: Option<Box<Copied>>) {
+    fn hand_on(&self, copy: Option<Box<FrameCopy>>) {
         let refused = copy.map(|copy| self.filled.push(copy));
         // Not refused: there are no more buffers than places.
         if !matches!(refused, Some(Ok(()))) {

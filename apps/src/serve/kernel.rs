@@ -14,7 +14,7 @@ use crate::failure::Failure;
 
 /// An address that the kernel answers for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owned {
+pub(crate) struct KernelAddress {
     /// The interface that has it.
     pub(crate) interface: String,
     /// The address.
@@ -25,7 +25,7 @@ pub(crate) struct Owned {
 ///
 /// # Errors
 /// [`Failure::Run`] when it does not tell.
-pub(crate) fn owned_addresses() -> Result<Vec<Owned>, Failure> {
+pub(crate) fn owned_addresses() -> Result<Vec<KernelAddress>, Failure> {
     let list = nix::ifaddrs::getifaddrs().map_err(|error| {
         Failure::Run(format!(
             "the kernel does not tell its addresses (getifaddrs): {error}"
@@ -35,7 +35,7 @@ pub(crate) fn owned_addresses() -> Result<Vec<Owned>, Failure> {
         let address = entry.address?;
         let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
         let v6 = address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
-        Some(Owned {
+        Some(KernelAddress {
             interface: entry.interface_name,
             address: v4.or(v6)?,
         })
@@ -50,9 +50,9 @@ pub(crate) fn owned_addresses() -> Result<Vec<Owned>, Failure> {
 pub(crate) fn refuse_owned(
     ours: &[Interface],
     prefixes: &[LocalPrefix],
-    owned: &[Owned],
+    owned: &[KernelAddress],
 ) -> Result<(), Failure> {
-    let refuse = |flag: String, owner: &Owned| {
+    let refuse = |flag: String, owner: &KernelAddress| {
         Err(Failure::Usage(format!(
             "{flag}: the kernel owns {} (on {}), and its resets would kill our connections; give an address that nobody has",
             owner.address, owner.interface
@@ -343,7 +343,7 @@ mod tests {
             routes("t0", &ours, &[prefix]),
             ["ip route add 198.18.64.0/24 via 198.18.0.2 dev t0"]
         );
-        let inside = Owned {
+        let inside = KernelAddress {
             interface: "veth0".into(),
             address: Ipv4Addr::new(198, 18, 64, 9).into(),
         };
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn an_address_of_the_kernel_is_refused() {
         let owned = owned_addresses().expect("every kernel has a loopback interface");
-        let loopback = Owned {
+        let loopback = KernelAddress {
             interface: "lo".into(),
             address: Ipv4Addr::LOCALHOST.into(),
         };

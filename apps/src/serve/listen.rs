@@ -25,7 +25,7 @@ pub(super) const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// One value of `--listen`: at least one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listens(pub(crate) Vec<Listen>);
+pub(crate) struct ListenGroup(pub(crate) Vec<Listen>);
 
 /// One place, what is there, and how its handshakes go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,7 +203,7 @@ impl fmt::Display for Listen {
 ///
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
-pub(crate) fn listens(text: &str) -> Result<Listens, String> {
+pub(crate) fn listens(text: &str) -> Result<ListenGroup, String> {
     let mut places: Vec<Listen> = Vec::new();
     for word in text.split(',') {
         let is_option = word.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -212,7 +212,7 @@ pub(crate) fn listens(text: &str) -> Result<Listens, String> {
             _ => places.push(Listen::at(word)?),
         }
     }
-    Ok(Listens(places))
+    Ok(ListenGroup(places))
 }
 
 fn wrong_place(text: &str) -> String {

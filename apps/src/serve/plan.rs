@@ -15,7 +15,7 @@ use stack::tcp::profile::{Profile, ProfileId};
 use super::args::ServeArgs;
 use super::idle::Idle;
 use super::kernel;
-use super::listen::{Listen, Listens, Service};
+use super::listen::{Listen, ListenGroup, Service};
 use crate::failure::Failure;
 
 /// IPv6 links carry packets of this length at least (RFC 8200 §5).
@@ -195,7 +195,10 @@ fn workers(args: &ServeArgs) -> Result<u16, Failure> {
 /// All places, in the order of the command line.
 fn listens(args: &ServeArgs) -> Vec<Listen> {
     let values = args.listen.iter();
-    values.flat_map(|Listens(places)| places).cloned().collect()
+    values
+        .flat_map(|ListenGroup(places)| places)
+        .cloned()
+        .collect()
 }
 
 fn config(args: &ServeArgs, listens: &[Listen], share: Share) -> Result<Config, Failure> {

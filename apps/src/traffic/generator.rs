@@ -11,8 +11,8 @@ use super::flow::{Flow, Flows, Numbers};
 use super::pace::{Pace, PaceConfig};
 use super::tally::Tally;
 use super::template::{SynOptions, Target, Template};
-use super::verify::{Expect, Received, Verifier};
-use super::wrong::Wrong;
+use super::verify::{Expect, Judgement, Verifier};
+use super::wrong::ReplyFault;
 
 /// Wrong replies that are kept in hex.
 const DUMPS: usize = 5;
@@ -114,7 +114,7 @@ impl<N: Nic> Generator<N> {
         // A reply too many is a wrong one, whatever it looks like.
         let replies = tally.verified + tally.wrong_total();
         for _ in 0..replies.saturating_sub(tally.sent).min(1) {
-            tally.add_wrong(Wrong::Unasked);
+            tally.add_wrong(ReplyFault::Unasked);
         }
         tally
     }
@@ -208,9 +208,9 @@ impl<N: Nic> Generator<N> {
     fn verify_all(&mut self) {
         for frame in self.replies.as_slice() {
             match self.verifier.judge(frame.bytes()) {
-                Received::Verified(_) => self.tally.verified += 1,
-                Received::Housekeeping => self.tally.housekeeping += 1,
-                Received::Wrong(wrong) => {
+                Judgement::Verified(_) => self.tally.verified += 1,
+                Judgement::Housekeeping => self.tally.housekeeping += 1,
+                Judgement::Wrong(wrong) => {
                     note(&mut self.tally, &mut self.dumps, wrong, frame.bytes());
                 }
             }
@@ -221,7 +221,7 @@ impl<N: Nic> Generator<N> {
     fn retire_all(&mut self) {
         for mut frame in self.replies.take_front(BURST_FRAMES) {
             match self.verifier.judge(frame.bytes()) {
-                Received::Verified(flow) => {
+                Judgement::Verified(flow) => {
                     self.tally.verified += 1;
                     let Some(template) = &self.reset else {
                         continue;
@@ -231,8 +231,8 @@ impl<N: Nic> Generator<N> {
                         drop(self.resets.push(frame));
                     }
                 }
-                Received::Housekeeping => self.tally.housekeeping += 1,
-                Received::Wrong(wrong) => {
+                Judgement::Housekeeping => self.tally.housekeeping += 1,
+                Judgement::Wrong(wrong) => {
                     note(&mut self.tally, &mut self.dumps, wrong, frame.bytes());
                 }
             }
@@ -265,7 +265,7 @@ fn make_reset<F: Frame>(frame: &mut F, template: &Template, flows: &Flows, flow:
 }
 
 #[cold]
-fn note(tally: &mut Tally, dumps: &mut Vec<String>, wrong: Wrong, bytes: &[u8]) {
+fn note(tally: &mut Tally, dumps: &mut Vec<String>, wrong: ReplyFault, bytes: &[u8]) {
     tally.add_wrong(wrong);
     if dumps.len() < DUMPS {
         let mut text = format!("wrong reply ({}, {} bytes):", wrong.name(), bytes.len());

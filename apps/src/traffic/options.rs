@@ -2,7 +2,7 @@
 //!
 //! It must never be lenient: what a real peer might forgive is a fault of the endpoint here.
 
-use super::wrong::Wrong;
+use super::wrong::ReplyFault;
 
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
@@ -19,14 +19,14 @@ const WINDOW_SCALE_MAX: u8 = 14;
 /// # Errors
 /// The first thing that is wrong.
 #[inline]
-pub(super) fn judge(mut bytes: &[u8], offered: Option<u32>) -> Result<(), Wrong> {
+pub(super) fn judge(mut bytes: &[u8], offered: Option<u32>) -> Result<(), ReplyFault> {
     let (mut mss, mut timestamps, mut window_scale) = (false, false, false);
     while let [kind, rest @ ..] = bytes {
         match *kind {
             // RFC 9293 MUST-69: only padding of zeros behind the end.
             END => {
                 if rest.iter().any(|&byte| byte != 0) {
-                    return Err(Wrong::OptionsMalformed);
+                    return Err(ReplyFault::OptionsMalformed);
                 }
                 break;
             }
@@ -37,10 +37,10 @@ pub(super) fn judge(mut bytes: &[u8], offered: Option<u32>) -> Result<(), Wrong>
             _ => {}
         }
         let [len, ..] = *rest else {
-            return Err(Wrong::OptionsMalformed);
+            return Err(ReplyFault::OptionsMalformed);
         };
         let Some(option) = bytes.get(2..usize::from(len)) else {
-            return Err(Wrong::OptionsMalformed);
+            return Err(ReplyFault::OptionsMalformed);
         };
         bytes = &bytes[usize::from(len)..];
         let seen = match (*kind, option) {
@@ -52,26 +52,26 @@ pub(super) fn judge(mut bytes: &[u8], offered: Option<u32>) -> Result<(), Wrong>
                     .map(<[u8; 4]>::as_slice)
                     != Some(echo)
                 {
-                    return Err(Wrong::Timestamps);
+                    return Err(ReplyFault::Timestamps);
                 }
                 &mut timestamps
             }
             (WINDOW_SCALE, [shift]) => {
                 if offered.is_none() || *shift > WINDOW_SCALE_MAX {
-                    return Err(Wrong::WindowScale);
+                    return Err(ReplyFault::WindowScale);
                 }
                 &mut window_scale
             }
-            (SACK_PERMITTED, []) => return Err(Wrong::SackPermitted),
-            _ => return Err(Wrong::OptionsMalformed),
+            (SACK_PERMITTED, []) => return Err(ReplyFault::SackPermitted),
+            _ => return Err(ReplyFault::OptionsMalformed),
         };
         if core::mem::replace(seen, true) {
-            return Err(Wrong::OptionsMalformed);
+            return Err(ReplyFault::OptionsMalformed);
         }
     }
     match (mss, offered.is_some(), timestamps) {
-        (false, ..) => Err(Wrong::MssMissing),
-        (true, true, false) => Err(Wrong::Timestamps),
+        (false, ..) => Err(ReplyFault::MssMissing),
+        (true, true, false) => Err(ReplyFault::Timestamps),
         _ => Ok(()),
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! It must never be shared between threads while it is written.
 
-use super::wrong::Wrong;
+use super::wrong::ReplyFault;
 
-const REASONS: usize = Wrong::ALL.len();
+const REASONS: usize = ReplyFault::ALL.len();
 
 /// Counts of one generator since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +43,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// One more wrong reply.
-    pub(super) fn add_wrong(&mut self, reason: Wrong) {
+    pub(super) fn add_wrong(&mut self, reason: ReplyFault) {
         self.wrong[reason as usize] += 1;
     }
 
@@ -54,7 +54,7 @@ impl Tally {
 
     /// Wrong replies by the names of their reasons, those that happened.
     pub(crate) fn wrong_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let counted = Wrong::ALL
+        let counted = ReplyFault::ALL
             .iter()
             .map(|&reason| (reason.name(), self.wrong[reason as usize]));
         counted.filter(|&(_, count)| count > 0)

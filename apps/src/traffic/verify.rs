@@ -11,7 +11,7 @@ use super::template::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, FLAG_ACK, FLAG_RST, FLAG_SYN, IP, MAX_LEN, Offsets, Target,
     Template,
 };
-use super::wrong::Wrong;
+use super::wrong::ReplyFault;
 
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const PROTOCOL_TCP: u8 = 6;
@@ -32,13 +32,13 @@ pub(crate) enum Expect {
 
 /// What a received frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Received {
+pub(crate) enum Judgement {
     /// The reply to this flow's SYN, right in every respect.
     Verified(Flow),
     /// ARP or neighbour discovery: an endpoint may ask; no reply.
     Housekeeping,
     /// Anything else.
-    Wrong(Wrong),
+    Wrong(ReplyFault),
 }
 
 /// Knows what replies to one template's SYNs must look like.
@@ -85,22 +85,22 @@ impl Verifier {
 
     /// Judges one frame.
     #[inline]
-    pub(crate) fn judge(&self, frame: &[u8]) -> Received {
+    pub(crate) fn judge(&self, frame: &[u8]) -> Judgement {
         let judged = match self.expect {
             Expect::Rst => self.judge_reply(frame, FLAG_RST | FLAG_ACK),
             Expect::Syn => self.judge_reply(frame, FLAG_SYN | FLAG_ACK),
             Expect::Echo => self.judge_echo(frame),
-            Expect::Sink => return Received::Housekeeping,
+            Expect::Sink => return Judgement::Housekeeping,
         };
         match judged {
-            Ok(flow) => Received::Verified(flow),
-            Err(_) if is_housekeeping(frame) => Received::Housekeeping,
-            Err(wrong) => Received::Wrong(wrong),
+            Ok(flow) => Judgement::Verified(flow),
+            Err(_) if is_housekeeping(frame) => Judgement::Housekeeping,
+            Err(wrong) => Judgement::Wrong(wrong),
         }
     }
 
     #[inline]
-    fn judge_reply(&self, frame: &[u8], flags: u8) -> Result<Flow, Wrong> {
+    fn judge_reply(&self, frame: &[u8], flags: u8) -> Result<Flow, ReplyFault> {
         self.judge_link(frame)?;
         let (ip_len, flow_address) = if self.offsets.v6 {
             self.judge_ipv6(frame)?
@@ -116,73 +116,73 @@ impl Verifier {
             port,
         };
         if tcp[..2] != self.port || !Flows::may_be_ours(flow, self.offsets.v6) {
-            return Err(Wrong::Port);
+            return Err(ReplyFault::Port);
         }
         if tcp[13] != flags || tcp[12] & 0x0f != 0 {
-            return Err(Wrong::Flags);
+            return Err(ReplyFault::Flags);
         }
         let numbers = self.flows.numbers(flow);
         if tcp[8..12] != numbers.isn.wrapping_add(1).to_be_bytes() {
-            return Err(Wrong::AcknowledgmentNumber);
+            return Err(ReplyFault::AcknowledgmentNumber);
         }
         let header_len = usize::from(tcp[12] >> 4) * 4;
         let Some(options) = tcp.get(20..header_len) else {
-            return Err(Wrong::Truncated);
+            return Err(ReplyFault::Truncated);
         };
         if flags & FLAG_RST != 0 {
             if tcp[4..8] != [0; 4] {
-                return Err(Wrong::SequenceNumber);
+                return Err(ReplyFault::SequenceNumber);
             }
             if !options.is_empty() {
-                return Err(Wrong::OptionsMalformed);
+                return Err(ReplyFault::OptionsMalformed);
             }
         } else {
             options::judge(options, self.syn.offers_options().then_some(numbers.tsval))?;
         }
         if tcp[18..20] != [0; 2] {
-            return Err(Wrong::UrgentPointer);
+            return Err(ReplyFault::UrgentPointer);
         }
         if tcp.len() != header_len {
-            return Err(Wrong::Payload);
+            return Err(ReplyFault::Payload);
         }
         if padding.iter().any(|&byte| byte != 0) {
-            return Err(Wrong::Padding);
+            return Err(ReplyFault::Padding);
         }
         Ok(flow)
     }
 
     #[inline]
-    fn judge_link(&self, frame: &[u8]) -> Result<(), Wrong> {
+    fn judge_link(&self, frame: &[u8]) -> Result<(), ReplyFault> {
         if frame.len() < self.offsets.tcp + 20 {
-            return Err(Wrong::Truncated);
+            return Err(ReplyFault::Truncated);
         }
         if frame[12..14] != self.link[12..] {
-            return Err(Wrong::EtherType);
+            return Err(ReplyFault::EtherType);
         }
         if frame[..12] != self.link[..12] {
-            return Err(Wrong::Mac);
+            return Err(ReplyFault::Mac);
         }
         Ok(())
     }
 
     /// Length of the packet, and whom it is for.
     #[inline]
-    fn judge_ipv4(&self, frame: &[u8]) -> Result<(usize, u64), Wrong> {
+    fn judge_ipv4(&self, frame: &[u8]) -> Result<(usize, u64), ReplyFault> {
         let packet = &frame[IP..];
         let fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff != 0;
         if packet[0] != 0x45 || fragment || packet[8] == 0 || packet[9] != PROTOCOL_TCP {
-            return Err(Wrong::IpHeader);
+            return Err(ReplyFault::IpHeader);
         }
         if checksum::ipv4_header(packet) != Ok(true) {
-            return Err(Wrong::IpChecksum);
+            return Err(ReplyFault::IpChecksum);
         }
         if packet[12..16] != self.endpoint[..4] {
-            return Err(Wrong::Address);
+            return Err(ReplyFault::Address);
         }
         match checksum::ipv4_l4(packet) {
             Ok(true) => {}
-            Ok(false) => return Err(Wrong::TcpChecksum),
-            Err(_) => return Err(Wrong::Truncated),
+            Ok(false) => return Err(ReplyFault::TcpChecksum),
+            Err(_) => return Err(ReplyFault::Truncated),
         }
         let address = u32::from_be_bytes([packet[16], packet[17], packet[18], packet[19]]);
         Ok((
@@ -192,18 +192,18 @@ impl Verifier {
     }
 
     #[inline]
-    fn judge_ipv6(&self, frame: &[u8]) -> Result<(usize, u64), Wrong> {
+    fn judge_ipv6(&self, frame: &[u8]) -> Result<(usize, u64), ReplyFault> {
         let packet = &frame[IP..];
         if packet[0] >> 4 != 6 || packet[6] != PROTOCOL_TCP || packet[7] == 0 {
-            return Err(Wrong::IpHeader);
+            return Err(ReplyFault::IpHeader);
         }
         if packet[8..24] != self.endpoint || packet[24..32] != Flows::v6_prefix().to_be_bytes() {
-            return Err(Wrong::Address);
+            return Err(ReplyFault::Address);
         }
         match checksum::ipv6_l4(packet) {
             Ok(true) => {}
-            Ok(false) => return Err(Wrong::TcpChecksum),
-            Err(_) => return Err(Wrong::Truncated),
+            Ok(false) => return Err(ReplyFault::TcpChecksum),
+            Err(_) => return Err(ReplyFault::Truncated),
         }
         let mut address = [0; 8];
         address.copy_from_slice(&packet[32..40]);
@@ -213,11 +213,11 @@ impl Verifier {
 
     /// An echo names its flow itself; the frame that was sent is written again and compared whole.
     #[inline]
-    fn judge_echo(&self, frame: &[u8]) -> Result<Flow, Wrong> {
+    fn judge_echo(&self, frame: &[u8]) -> Result<Flow, ReplyFault> {
         let Offsets { v6, source, tcp } = self.offsets;
         let len = self.syn.len();
         if frame.len() != len {
-            return Err(Wrong::Truncated);
+            return Err(ReplyFault::Truncated);
         }
         let mut address = [0; 8];
         let width = if v6 { 8 } else { 4 };
@@ -231,10 +231,10 @@ impl Verifier {
         self.syn
             .write(&mut sent[..len], flow, self.flows.numbers(flow));
         if frame[..14] != self.link {
-            return Err(Wrong::Mac);
+            return Err(ReplyFault::Mac);
         }
         if !Flows::may_be_ours(flow, v6) || frame[14..] != sent[14..len] {
-            return Err(Wrong::Echo);
+            return Err(ReplyFault::Echo);
         }
         Ok(flow)
     }

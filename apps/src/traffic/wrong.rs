@@ -1,4 +1,4 @@
-//! [`Wrong`]: what can be wrong with a reply, each reason with its stable name.
+//! [`ReplyFault`]: what can be wrong with a reply, each reason with its stable name.
 //!
 //! The names stand in reports and JSON: a reason may be added, never renamed.
 
@@ -7,11 +7,11 @@ macro_rules! wrong {
         /// What is wrong with a reply: the first thing that was found.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
-        pub(crate) enum Wrong {
+        pub(crate) enum ReplyFault {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        impl Wrong {
+        impl ReplyFault {
             /// All reasons, in the order in which they are looked for.
             pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
 

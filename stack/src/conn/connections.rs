@@ -24,7 +24,7 @@ use crate::timer::TimerWheel;
 
 /// What is left of a connection that was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Removed {
+pub struct RemovedConn {
     /// Its name.
     pub id: ConnId,
     /// Where its record stands in the table.
@@ -222,7 +222,7 @@ impl<F> Connections<F> {
     }
 
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
-    pub fn remove(&mut self, slot: Slot, mut freed: impl FnMut(F)) -> Option<Removed> {
+    pub fn remove(&mut self, slot: Slot, mut freed: impl FnMut(F)) -> Option<RemovedConn> {
         let Parts { conn, chunks, .. } = self.parts(slot)?;
         let unacked = (conn.id, slot, conn.tx.len());
         conn.tx.clear(chunks, &mut freed);
@@ -230,7 +230,7 @@ impl<F> Connections<F> {
         conn.ahead.clear(chunks, &mut freed);
         //~ Kept frames go with their connection; what_is_kept_goes_with_its_connection
         conn.kept.clear(chunks, &mut freed);
-        let removed = Removed {
+        let removed = RemovedConn {
             id: conn.id,
             found: conn.found,
             hash: conn.hash,

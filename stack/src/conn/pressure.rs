@@ -33,7 +33,7 @@ const LADDER: [u32; 4] = [12, 6, 3, 1];
 
 /// What a connection gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GivesWay {
+pub enum Concession {
     /// Its bytes ahead of gaps.
     Ahead,
     /// All: it ends.
@@ -165,7 +165,7 @@ impl Pressure {
         limit: Duration,
         now: Instant,
         budget: &mut u32,
-    ) -> Option<(Slot, GivesWay)> {
+    ) -> Option<(Slot, Concession)> {
         let places = conns.v4.len() + conns.v6.len();
         if !self.is_on {
             self.is_on = true;
@@ -206,7 +206,7 @@ impl Pressure {
         hand: usize,
         limit: Duration,
         now: Instant,
-    ) -> Option<(Slot, GivesWay)> {
+    ) -> Option<(Slot, Concession)> {
         let (places, is_v6, index) = match hand.checked_sub(conns.v4.len()) {
             None => (&conns.v4, false, hand),
             Some(index) => (&conns.v6, true, index),
@@ -223,13 +223,13 @@ impl Pressure {
 }
 
 /// What a connection gives that has not moved for `stood` (sending, reading), in ms.
-fn gives_way(conn: &Conn, lack: Lack, limit_ms: u128, stood: (u32, u32)) -> Option<GivesWay> {
+fn gives_way(conn: &Conn, lack: Lack, limit_ms: u128, stood: (u32, u32)) -> Option<Concession> {
     let (sent_ms, read_ms) = stood;
     let receives = lack.has(Lack::RECEIVE) || lack.has(Lack::AHEAD);
     //~ Bytes ahead of old gaps give way: `read_ms >= PRUNE_AFTER_MS` -> `read_ms >= u32::MAX`;
     //~   bytes_ahead_of_old_gaps_give_way_to_those_ahead_of_new_ones
     if receives && !conn.ahead.is_empty() && read_ms >= PRUNE_AFTER_MS {
-        return Some(GivesWay::Ahead);
+        return Some(Concession::Ahead);
     }
     //~ No connection gives way before the limit: `u128::from(ms) >= limit_ms` -> `{ let _ = (ms, limit_ms); true }`;
     //~   who_waits_for_a_first_place_waits_as_long_as_the_limit_says
@@ -244,7 +244,7 @@ fn gives_way(conn: &Conn, lack: Lack, limit_ms: u128, stood: (u32, u32)) -> Opti
     //~ Unread bytes give way: `receives && holds_unread` -> `receives && holds_unread && false`;
     //~   who_is_not_read_gives_way_when_others_wait_for_places
     let gives = lack.has(Lack::SEND) && holds_sent || receives && holds_unread;
-    gives.then_some(GivesWay::Everything)
+    gives.then_some(Concession::Everything)
 }
 
 /// The last step of the ladder that a lack allows. A connection without any place can't go on, and without places ahead of gaps

@@ -2,7 +2,7 @@
 //!
 //! It must never look at another neighbour.
 
-use super::{Action, Neighbor, NeighborConfig, Pending, Resolved, Solicit};
+use super::{Action, Neighbor, NeighborConfig, Pending, ResolvedNeighbor, Solicit};
 use core::time::Duration;
 
 use crate::time::Instant;
@@ -95,10 +95,10 @@ impl<F> Entry<F> {
     }
 
     /// An address where there was none: stale until it proves to be alive.
-    pub(super) fn learn(&mut self, mac: MacAddr) -> Resolved<F> {
+    pub(super) fn learn(&mut self, mac: MacAddr) -> ResolvedNeighbor<F> {
         self.mac = mac;
         self.enter(NeighborState::Stale, NEVER);
-        Resolved {
+        ResolvedNeighbor {
             neighbor: self.neighbor,
             mac,
             frames: core::mem::take(&mut self.pending),

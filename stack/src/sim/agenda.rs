@@ -32,7 +32,7 @@ pub(super) enum Event {
 
 /// Ordered by time, then by the number of the plan.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Planned {
+struct AgendaEntry {
     at: Instant,
     number: u64,
     event: Event,
@@ -41,14 +41,14 @@ struct Planned {
 /// All that is planned.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    plans: BinaryHeap<Reverse<Planned>>,
+    plans: BinaryHeap<Reverse<AgendaEntry>>,
     planned: u64,
 }
 
 impl Agenda {
     pub(super) fn plan(&mut self, at: Instant, event: Event) {
         self.planned += 1;
-        self.plans.push(Reverse(Planned {
+        self.plans.push(Reverse(AgendaEntry {
             at,
             number: self.planned,
             event,

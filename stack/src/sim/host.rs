@@ -137,7 +137,7 @@ pub(super) struct Seat<A: App> {
 }
 
 /// What runs on a host.
-pub(super) enum Running<A: App> {
+pub(super) enum HostPower<A: App> {
     /// Nothing: it is off.
     Off,
     /// The stack.
@@ -155,7 +155,7 @@ pub(super) struct Host<A: App> {
     /// When and where a frame is noticed that has arrived.
     pub(super) arrivals: FlowDraws,
     pub(super) pools: Pools,
-    pub(super) running: Running<A>,
+    pub(super) running: HostPower<A>,
     hasher: FlowHasher,
     random: Random,
 }
@@ -170,7 +170,7 @@ impl<A: App> Host<A> {
             down: Link::new(spec.down, random.next_u64()),
             arrivals: FlowDraws::new(random.next_u64()),
             pools: Pools::new(spec.nic.pools),
-            running: Running::Off,
+            running: HostPower::Off,
             hasher: FlowHasher::new(draw_secrets(&mut random).flow),
             random,
             spec,
@@ -202,13 +202,13 @@ impl<A: App> Host<A> {
                 turn_at: None,
             });
         }
-        self.running = Running::Stack(seats);
+        self.running = HostPower::Stack(seats);
         Ok(())
     }
 
     /// Ends everything on it at once. Says how many buffers were not returned.
     pub(super) fn power_off(&mut self) -> usize {
-        if let Running::Stack(seats) = core::mem::replace(&mut self.running, Running::Off) {
+        if let HostPower::Stack(seats) = core::mem::replace(&mut self.running, HostPower::Off) {
             // All workers go before any NIC, because a frame may lie in the ring of a sibling.
             let nics: Vec<SimNic> = seats.into_iter().map(|s| s.worker.into_nic()).collect();
             for mut nic in nics {

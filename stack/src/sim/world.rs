@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::agenda::{Agenda, Event, InFlight};
-use super::host::{Host, HostError, HostId, HostSpec, Running};
+use super::host::{Host, HostError, HostId, HostPower, HostSpec};
 use super::inspect::VlanJudge;
 use super::link::{Fate, Link, LinkSpec, Passage};
 use super::nic::Pools;
@@ -105,7 +105,7 @@ impl<A: App> World<A> {
     /// [`HostError`] when its configuration is impossible.
     pub fn add_station(&mut self, spec: HostSpec) -> Result<HostId, HostError> {
         let id = self.add_machine(spec)?;
-        self.host_mut(id).running = Running::Station(Vec::new());
+        self.host_mut(id).running = HostPower::Station(Vec::new());
         Ok(id)
     }
 
@@ -267,7 +267,7 @@ impl<A: App> World<A> {
 
     /// Plans a turn, unless an earlier one is planned.
     fn plan_turn(&mut self, host: HostId, worker: u16, at: Instant) {
-        if let Running::Stack(seats) = &mut self.host_mut(host).running
+        if let HostPower::Stack(seats) = &mut self.host_mut(host).running
             && let Some(seat) = seats.get_mut(usize::from(worker))
             && seat.turn_at.is_none_or(|planned| planned > at)
         {
@@ -296,7 +296,7 @@ impl<A: App> World<A> {
     fn turn(&mut self, host: HostId, worker: u16, planned_at: Instant) {
         let (now, max_idle) = (self.now, self.max_idle);
         let (its_now, ahead) = (self.clock(host), self.host(host).spec.clock_ahead);
-        let Running::Stack(seats) = &mut self.host_mut(host).running else {
+        let HostPower::Stack(seats) = &mut self.host_mut(host).running else {
             return;
         };
         let Some(seat) = seats.get_mut(usize::from(worker)) else {
@@ -409,12 +409,12 @@ impl<A: App> World<A> {
         let jitter = random.duration_up_to(POLL_JITTER);
         let queue = host.queue_of(&frame.bytes, &mut random);
         let is_taken = match &mut host.running {
-            Running::Off => false,
-            Running::Station(inbox) => {
+            HostPower::Off => false,
+            HostPower::Station(inbox) => {
                 inbox.push((now, frame.bytes.clone()));
                 true
             }
-            Running::Stack(seats) => {
+            HostPower::Stack(seats) => {
                 let Some(seat) = seats.get_mut(queue) else {
                     return;
                 };
@@ -445,16 +445,16 @@ impl<A: App> World<A> {
     /// What a station has heard since the last call, with the times of arrival.
     pub fn take_heard(&mut self, station: HostId) -> Vec<(Instant, Vec<u8>)> {
         match &mut self.host_mut(station).running {
-            Running::Station(inbox) => core::mem::take(inbox),
-            Running::Off | Running::Stack(_) => Vec::new(),
+            HostPower::Station(inbox) => core::mem::take(inbox),
+            HostPower::Off | HostPower::Stack(_) => Vec::new(),
         }
     }
 
     /// The workers of a host; none when it is off or a station.
     pub fn workers(&self, host: HostId) -> impl Iterator<Item = &Worker<SimNic, A>> {
         let seats = match &self.host(host).running {
-            Running::Stack(seats) => seats.as_slice(),
-            Running::Off | Running::Station(_) => &[],
+            HostPower::Stack(seats) => seats.as_slice(),
+            HostPower::Off | HostPower::Station(_) => &[],
         };
         seats.iter().map(|seat| &seat.worker)
     }
@@ -462,8 +462,8 @@ impl<A: App> World<A> {
     /// The same for orders to their apps and NICs; [`World::wake`] lets them be noticed at once.
     pub fn workers_mut(&mut self, host: HostId) -> impl Iterator<Item = &mut Worker<SimNic, A>> {
         let seats = match &mut self.host_mut(host).running {
-            Running::Stack(seats) => seats.as_mut_slice(),
-            Running::Off | Running::Station(_) => &mut [],
+            HostPower::Stack(seats) => seats.as_mut_slice(),
+            HostPower::Off | HostPower::Station(_) => &mut [],
         };
         seats.iter_mut().map(|seat| &mut seat.worker)
     }

@@ -17,7 +17,7 @@ use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply, Verdict};
 use crate::tcp::window::is_ack_at_edge;
 
 /// A segment ends early with this outcome, or goes on to the next step.
-pub(super) type Checked<T = ()> = Result<T, Outcome>;
+pub(super) type StepResult<T = ()> = Result<T, Outcome>;
 
 /// A segment on its way through the steps: what lies outside of the window is cut off.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ impl Tcb {
         arrived: &mut Arrived,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
-    ) -> Checked<Outcome> {
+    ) -> StepResult<Outcome> {
         let seg = &arrived.seg;
         // First: "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set)".
         let acks_syn = seg.flags.ack() && self.acks_new(seg);
@@ -123,7 +123,7 @@ impl Tcb {
         arrived: &mut Arrived,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
-    ) -> Checked<Outcome> {
+    ) -> StepResult<Outcome> {
         let seg = &arrived.seg;
         if self.state.is_syn_received() && seg.flags.syn() && seg.seq == self.cold.irs {
             self.handshake_again(arrived, env)?;
@@ -140,7 +140,7 @@ impl Tcb {
     /// The peer's SYN again. Alone: our SYN-ACK got lost, so it goes out again (within the limit for old segments: no
     /// reflection). With the ACK of our SYN, and nothing besides: simultaneous open as §3.5 Figure 8 draws it, which the
     /// acceptability test alone would not let through. Whatever else begins at the SYN is for the steps to judge.
-    fn handshake_again(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
+    fn handshake_again(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> StepResult {
         let seg = &mut arrived.seg;
         //~ SYN-RECEIVED takes a SYN,ACK of a simultaneous open only: `self.state == State::SynReceivedActive &&`
         //~   -> nothing; syn_received_takes_no_syn_that_brings_data_or_a_fin
@@ -168,7 +168,7 @@ impl Tcb {
     }
 
     /// RFC 7323 §5.3 R1 (PAWS) and §3.2 (a segment without the option). Never for a RST (§5.2).
-    fn check_timestamp(&mut self, seg: &Segment, env: &mut Env<'_>) -> Checked {
+    fn check_timestamp(&mut self, seg: &Segment, env: &mut Env<'_>) -> StepResult {
         //~ PAWS is not for a RST: `|| seg.flags.rst()` -> nothing; timestamps_guard_against_old_segments
         if !self.bits.has(Bits::TIMESTAMPS) || seg.flags.rst() {
             return Ok(());
@@ -197,7 +197,7 @@ impl Tcb {
     }
 
     /// "First, check sequence number". What is acceptable is cut to the window.
-    fn first_check_sequence(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
+    fn first_check_sequence(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> StepResult {
         let seg = &arrived.seg;
         if !self.rcv.accepts(seg.seq, seg.len()) {
             //~ Unacceptable segments are dropped: -> `let _ = self.at_closed_window(arrived, env);`;
@@ -232,7 +232,7 @@ impl Tcb {
     /// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
     /// ACKs, URGs, and RSTs" (MUST-66): its text is cut off. A FIN that comes alone needs no room and is taken too. The other
     /// is an ACK from the right edge ([`is_ack_at_edge`]).
-    fn at_closed_window(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> Checked {
+    fn at_closed_window(&mut self, arrived: &mut Arrived, env: &mut Env<'_>) -> StepResult {
         let seg = &mut arrived.seg;
         if seg.flags.rst() {
             return Err(Outcome::RstOutOfWindow);
@@ -267,7 +267,7 @@ impl Tcb {
         seg: &Segment,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
-    ) -> Checked {
+    ) -> StepResult {
         if !seg.flags.rst() {
             return Ok(());
         }
@@ -291,7 +291,7 @@ impl Tcb {
         seg: &Segment,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
-    ) -> Checked {
+    ) -> StepResult {
         if !seg.flags.syn() {
             return Ok(());
         }
@@ -312,7 +312,7 @@ impl Tcb {
         arrived: &mut Arrived,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
-    ) -> Checked {
+    ) -> StepResult {
         let seg = &arrived.seg;
         if !seg.flags.ack() {
             return Err(Outcome::AckMissing);
@@ -365,7 +365,7 @@ impl Tcb {
     }
 
     /// FIN-WAIT-1, CLOSING and LAST-ACK: "if our FIN is now acknowledged".
-    fn check_ack_of_fin(&mut self, verdict: &mut Verdict, env: &mut Env<'_>) -> Checked {
+    fn check_ack_of_fin(&mut self, verdict: &mut Verdict, env: &mut Env<'_>) -> StepResult {
         let waits = matches!(
             self.state,
             State::FinWait1 | State::Closing | State::LastAck

@@ -20,7 +20,7 @@ pub struct Range {
 
 /// What became of a segment ahead of a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Inserted {
+pub enum InsertOutcome {
     /// Keep the numbers of this range. What was kept before lies outside of it, or wholly within it and is to be let go:
     /// a segment's bytes stay in one piece.
     New(Range),
@@ -59,7 +59,7 @@ impl Reassembly {
 
     /// Adds the numbers of `new` (not empty, beyond RCV.NXT, within the window). Of ranges that reach across one of its
     /// ends, what was received first stays; those that it covers, it takes the place of.
-    pub fn insert(&mut self, new: Range) -> Inserted {
+    pub fn insert(&mut self, new: Range) -> InsertOutcome {
         // The first range that ends at or behind the new start: it may touch, overlap or follow.
         let at = self
             .ranges
@@ -86,20 +86,20 @@ impl Reassembly {
             behind += 1;
         }
         if !kept.start.before(kept.end) {
-            return Inserted::Duplicate;
+            return InsertOutcome::Duplicate;
         }
         if behind == at {
             if self.ranges.is_full() {
                 //~ Ranges ahead of gaps have a limit: -> `return Inserted::New(kept);`;
                 //~   a_full_table_still_takes_what_touches_a_range
-                return Inserted::NoRoom;
+                return InsertOutcome::NoRoom;
             }
             self.ranges.insert(at, whole);
         } else {
             self.ranges[at] = whole;
             self.ranges.drain(at + 1..behind);
         }
-        Inserted::New(kept)
+        InsertOutcome::New(kept)
     }
 
     /// RCV.NXT moved to `nxt` by data in order: forgets what lies before it and says how many numbers of a kept range
@@ -138,15 +138,33 @@ mod tests {
     #[test]
     fn a_segment_over_kept_ranges_takes_their_place() {
         let mut r = Reassembly::default();
-        assert_eq!(r.insert(range(200, 300)), Inserted::New(range(200, 300)));
-        assert_eq!(r.insert(range(100, 400)), Inserted::New(range(100, 400)));
+        assert_eq!(
+            r.insert(range(200, 300)),
+            InsertOutcome::New(range(200, 300))
+        );
+        assert_eq!(
+            r.insert(range(100, 400)),
+            InsertOutcome::New(range(100, 400))
+        );
         assert_eq!(r.ranges(), [range(100, 400)]);
-        assert_eq!(r.insert(range(100, 400)), Inserted::Duplicate);
-        assert_eq!(r.insert(range(350, 500)), Inserted::New(range(400, 500)));
-        assert_eq!(r.insert(range(900, 950)), Inserted::New(range(900, 950)));
-        assert_eq!(r.insert(range(600, 700)), Inserted::New(range(600, 700)));
+        assert_eq!(r.insert(range(100, 400)), InsertOutcome::Duplicate);
+        assert_eq!(
+            r.insert(range(350, 500)),
+            InsertOutcome::New(range(400, 500))
+        );
+        assert_eq!(
+            r.insert(range(900, 950)),
+            InsertOutcome::New(range(900, 950))
+        );
+        assert_eq!(
+            r.insert(range(600, 700)),
+            InsertOutcome::New(range(600, 700))
+        );
         // Across the end of the first, over the second, up to the start of the third, which stays what it is.
-        assert_eq!(r.insert(range(450, 920)), Inserted::New(range(500, 900)));
+        assert_eq!(
+            r.insert(range(450, 920)),
+            InsertOutcome::New(range(500, 900))
+        );
         assert_eq!(r.ranges(), [range(100, 950)]);
     }
 
@@ -154,8 +172,11 @@ mod tests {
     fn a_range_with_the_same_start_or_end_stays() {
         let mut r = Reassembly::default();
         r.insert(range(100, 200));
-        assert_eq!(r.insert(range(100, 250)), Inserted::New(range(200, 250)));
-        assert_eq!(r.insert(range(50, 250)), Inserted::New(range(50, 100)));
+        assert_eq!(
+            r.insert(range(100, 250)),
+            InsertOutcome::New(range(200, 250))
+        );
+        assert_eq!(r.insert(range(50, 250)), InsertOutcome::New(range(50, 100)));
         assert_eq!(r.ranges(), [range(50, 250)]);
     }
 
@@ -165,11 +186,11 @@ mod tests {
         for i in 0..RANGES_MAX as u32 {
             assert!(matches!(
                 r.insert(range(10 * i, 10 * i + 5)),
-                Inserted::New(_)
+                InsertOutcome::New(_)
             ));
         }
-        assert_eq!(r.insert(range(10_000, 10_001)), Inserted::NoRoom);
-        assert_eq!(r.insert(range(5, 10)), Inserted::New(range(5, 10)));
+        assert_eq!(r.insert(range(10_000, 10_001)), InsertOutcome::NoRoom);
+        assert_eq!(r.insert(range(5, 10)), InsertOutcome::New(range(5, 10)));
         assert_eq!(r.ranges().len(), RANGES_MAX - 1);
     }
 
@@ -197,7 +218,7 @@ mod tests {
                 } else {
                     let (start, end) = (nxt + offset, nxt + offset + len);
                     match r.insert(range(base.wrapping_add(start), base.wrapping_add(end))) {
-                        Inserted::New(taken) => {
+                        InsertOutcome::New(taken) => {
                             let from = taken.start.0.wrapping_sub(base);
                             let to = taken.end.0.wrapping_sub(base);
                             prop_assert!(start <= from && from < to && to <= end);
@@ -211,8 +232,8 @@ mod tests {
                             }
                             model.extend(from..to);
                         }
-                        Inserted::Duplicate => prop_assert!((start..end).all(|n| model.contains(&n))),
-                        Inserted::NoRoom => prop_assert_eq!(r.ranges().len(), RANGES_MAX),
+                        InsertOutcome::Duplicate => prop_assert!((start..end).all(|n| model.contains(&n))),
+                        InsertOutcome::NoRoom => prop_assert_eq!(r.ranges().len(), RANGES_MAX),
                     }
                 }
                 let kept: u32 = r.ranges().iter().map(|x| x.end.since(x.start)).sum();

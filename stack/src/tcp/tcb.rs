@@ -389,7 +389,7 @@ impl Tcb {
         self.rto.duration()
     }
 
-    /// Whether both SYNs permitted SACK: never before ours do ([`OFFERS_SACK`]).
+    /// Whether both SYNs permitted SACK: never before ours do ([`super::segment::OFFERS_SACK`]).
     #[must_use]
     pub const fn sack_permitted(&self) -> bool {
         self.bits.has(Bits::SACK_PERMITTED)

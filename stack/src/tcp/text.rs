@@ -4,8 +4,8 @@
 
 use crate::seq::SeqNum;
 use crate::tcp::env::Env;
-use crate::tcp::input::{Arrived, Checked};
-use crate::tcp::reassembly::{Inserted, Range};
+use crate::tcp::input::{Arrived, StepResult};
+use crate::tcp::reassembly::{InsertOutcome, Range};
 use crate::tcp::segment::Segment;
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb};
@@ -18,7 +18,7 @@ impl Tcb {
         arrived: &mut Arrived,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
-    ) -> Checked<Outcome> {
+    ) -> StepResult<Outcome> {
         self.sixth_check_urg(arrived, verdict);
         self.seventh_process_text(arrived, verdict, env)?;
         self.eighth_check_fin(arrived, verdict, env);
@@ -47,7 +47,7 @@ impl Tcb {
         arrived: &mut Arrived,
         verdict: &mut Verdict,
         env: &mut Env<'_>,
-    ) -> Checked {
+    ) -> StepResult {
         if arrived.seg.payload_len == 0 {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Tcb {
         //~ Each segment ahead of a gap gets an ACK; each_segment_ahead_of_a_gap_draws_its_own_ack_and_the_filler_one
         self.ack.duplicate(env.settings);
         arrived.outcome = match self.cold.reassembly.insert(new) {
-            Inserted::New(Range { start, end }) => {
+            InsertOutcome::New(Range { start, end }) => {
                 let skip = arrived.skip + start.since(seg.seq);
                 verdict.payload = Payload::OutOfOrder {
                     seq: start,
@@ -157,8 +157,8 @@ impl Tcb {
                 };
                 Outcome::OutOfOrder
             }
-            Inserted::Duplicate => Outcome::OutOfOrderDuplicate,
-            Inserted::NoRoom => Outcome::OutOfOrderNoRoom,
+            InsertOutcome::Duplicate => Outcome::OutOfOrderDuplicate,
+            InsertOutcome::NoRoom => Outcome::OutOfOrderNoRoom,
         };
     }
 

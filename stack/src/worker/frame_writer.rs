@@ -326,7 +326,7 @@ impl<N: Nic> Draft<'_, N> {
         let segment_len = tcp::HEADER_LEN + self.options_len + self.len;
         u16::try_from(ip_header_len(ip) + segment_len).ok()?;
         let headers = SegmentHeaders {
-            content: Planned { path, plan },
+            content: PlannedSegment { path, plan },
             options_len: self.options_len,
             segment_len: segment_len as u16,
             payload: self.sum,
@@ -355,12 +355,12 @@ impl<N: Nic> Draft<'_, N> {
 }
 
 /// A segment of a connection.
-struct Planned<'a> {
+struct PlannedSegment<'a> {
     path: &'a Path,
     plan: &'a SendPlan,
 }
 
-impl Content for Planned<'_> {
+impl Content for PlannedSegment<'_> {
     #[inline(always)]
     fn fields(&self) -> TcpFields {
         let plan = self.plan;

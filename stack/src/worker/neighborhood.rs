@@ -13,7 +13,7 @@ use crate::conn::{FlowKey, Kind};
 use crate::counters::Counter;
 use crate::neighbor::{
     Action, Advertisement, MAX_PENDING_FRAMES, Neighbor, NeighborState, NeighborTable, Resolution,
-    Resolved, Solicit,
+    ResolvedNeighbor, Solicit,
 };
 use crate::nic::{Burst, Frame, Nic, PoolClass};
 use crate::time::Instant;
@@ -83,7 +83,7 @@ impl<F> Neighborhood<F> {
         vlan: VlanId,
         for_us: bool,
         now: Instant,
-    ) -> Option<Resolved<F>> {
+    ) -> Option<ResolvedNeighbor<F>> {
         let table = self.table.as_mut()?;
         let neighbor = Neighbor {
             vlan,
@@ -115,7 +115,7 @@ impl<F> Neighborhood<F> {
         vlan: VlanId,
         source: Ipv6Addr,
         now: Instant,
-    ) -> Option<Resolved<F>> {
+    ) -> Option<ResolvedNeighbor<F>> {
         let table = self.table.as_mut()?;
         let at = |addr: Ipv6Addr| Neighbor {
             //~ NDP from another VLAN speaks of another neighbour: -> `vlan: { let _ = vlan; VlanId(5) },`;
@@ -283,7 +283,7 @@ impl<N: Nic> Core<N> {
 
     /// What follows from ARP or NDP: what waited for a neighbour is sent, whom a new one displaced is counted, and where one
     /// has moved to reaches the connections of every worker.
-    pub(super) fn release(&mut self, resolved: Option<Resolved<N::Frame>>, now: Instant) {
+    pub(super) fn release(&mut self, resolved: Option<ResolvedNeighbor<N::Frame>>, now: Instant) {
         if let Some(table) = &mut self.neighborhood.table {
             let (evictions, moved) = (table.take_evictions(), table.take_move());
             let counters = &mut self.endpoint.counters;
@@ -296,7 +296,7 @@ impl<N: Nic> Core<N> {
                 self.on_move(moved);
             }
         }
-        if let Some(Resolved {
+        if let Some(ResolvedNeighbor {
             neighbor,
             mac,
             frames,

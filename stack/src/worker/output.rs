@@ -30,7 +30,7 @@ const SEGMENTS_PER_CONNECTION: u32 = 32;
 
 /// What came of asking a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum OutputStatus {
     /// It has said all.
     Done,
     /// It has more, and others are waiting.
@@ -48,9 +48,9 @@ impl<N: Nic> Core<N> {
                 return;
             };
             match self.ask(slot, now) {
-                Asked::Done => self.settle(hosted, slot, now),
-                Asked::More => self.conns.mark_dirty(slot),
-                Asked::Blocked => return self.conns.unpop_dirty(slot),
+                OutputStatus::Done => self.settle(hosted, slot, now),
+                OutputStatus::More => self.conns.mark_dirty(slot),
+                OutputStatus::Blocked => return self.conns.unpop_dirty(slot),
             }
         }
     }
@@ -61,24 +61,24 @@ impl<N: Nic> Core<N> {
         let _ = self.ask(slot, now);
     }
 
-    fn ask(&mut self, slot: Slot, now: Instant) -> Asked {
+    fn ask(&mut self, slot: Slot, now: Instant) -> OutputStatus {
         for _ in 0..SEGMENTS_PER_CONNECTION {
             let asked = match self.ask_once(slot, true, now) {
                 Some(asked) => asked,
                 None => self.ask_opening(slot, now),
             };
-            if asked != Asked::More {
+            if asked != OutputStatus::More {
                 return asked;
             }
         }
-        Asked::More
+        OutputStatus::More
     }
 
     /// The next segment of a connection, if it has one. Apart from the loop: mostly there is one, and what a loop prepares for
     /// its second round costs as much as a header. `None` when `may_hold` and it is a first SYN that may have to wait. One copy
     /// of it: what has two callers is not inlined.
     #[inline(never)]
-    fn ask_once(&mut self, slot: Slot, may_hold: bool, now: Instant) -> Option<Asked> {
+    fn ask_once(&mut self, slot: Slot, may_hold: bool, now: Instant) -> Option<OutputStatus> {
         let has_room = self.has_room_for_connections();
         let Core {
             conns,
@@ -89,14 +89,14 @@ impl<N: Nic> Core<N> {
             ..
         } = self;
         let Some(mut parts) = conns.parts(slot) else {
-            return Some(Asked::Done);
+            return Some(OutputStatus::Done);
         };
         let unsent = parts.conn.unsent();
         if parts.conn.tcb.is_silent(unsent) {
-            return Some(Asked::Done);
+            return Some(OutputStatus::Done);
         }
         if !has_room {
-            return Some(Asked::Blocked);
+            return Some(OutputStatus::Blocked);
         }
         if may_hold && is_held(parts.conn) {
             return None;
@@ -112,12 +112,12 @@ impl<N: Nic> Core<N> {
         };
         // Not moved out: a copy of what was just written in small parts stalls.
         let Some(plan) = &plan else {
-            return Some(Asked::Done);
+            return Some(OutputStatus::Done);
         };
         let asked = if parts.conn.tcb.is_silent(parts.conn.unsent()) {
-            Asked::Done
+            OutputStatus::Done
         } else {
-            Asked::More
+            OutputStatus::More
         };
         let Some(path) = path(parts.conn, &endpoint.config, now) else {
             endpoint.counters.bump(Counter::TxNoRoute);
@@ -154,12 +154,13 @@ impl<N: Nic> Core<N> {
 
     /// The first SYN of a connection, unless its neighbour is to be found first.
     #[cold]
-    fn ask_opening(&mut self, slot: Slot, now: Instant) -> Asked {
+    fn ask_opening(&mut self, slot: Slot, now: Instant) -> OutputStatus {
         //~ A first SYN waits for its neighbour: -> `if false {`; every_syn_leaves_when_the_neighbor_has_answered
         if self.holds(slot, now) {
-            return Asked::Done;
+            return OutputStatus::Done;
         }
-        self.ask_once(slot, false, now).unwrap_or(Asked::Done)
+        self.ask_once(slot, false, now)
+            .unwrap_or(OutputStatus::Done)
     }
 
     /// Room for a segment in the outbox, which is emptied into the NIC when it is full.

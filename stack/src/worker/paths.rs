@@ -10,7 +10,7 @@ use crate::counters::Counter;
 use crate::icmp::Quote;
 use crate::neighbor::{Move, Neighbor};
 use crate::nic::Nic;
-use crate::path::{Destination, Moves, Paths, floor_mtu, lowered_mtu};
+use crate::path::{Destination, LinkMove, Paths, floor_mtu, lowered_mtu};
 use crate::time::Instant;
 use crate::worker::opening::{destination, local_mss};
 
@@ -105,8 +105,8 @@ pub(super) fn ask_again<F>(
     if let Some(link) = &mut parts.conn.link {
         let since = parts.conn.path_epoch;
         match paths.moves(since, link.mac, next_hop(config, to)) {
-            Moves::Known(mac) => link.mac = mac,
-            Moves::Forgotten => parts.conn.link = None,
+            LinkMove::Known(mac) => link.mac = mac,
+            LinkMove::Forgotten => parts.conn.link = None,
         }
     }
     parts.conn.path_epoch = paths.epoch();

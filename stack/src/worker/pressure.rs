@@ -5,7 +5,7 @@
 use super::Core;
 use super::callbacks::Hosted;
 use crate::conn::connections::{Parts, Slot};
-use crate::conn::pressure::{GivesWay, VISITS_PER_TURN};
+use crate::conn::pressure::{Concession, VISITS_PER_TURN};
 use crate::counters::Counter;
 use crate::nic::Nic;
 use crate::time::Instant;
@@ -31,8 +31,8 @@ impl<N: Nic> Core<N> {
                 .next_to_give_way(&mut self.conns, limit, now, &mut budget)
         {
             match gives {
-                GivesWay::Ahead => self.prune_ahead(slot),
-                GivesWay::Everything => self.evict(hosted, slot, now),
+                Concession::Ahead => self.prune_ahead(slot),
+                Concession::Everything => self.evict(hosted, slot, now),
             }
         }
     }

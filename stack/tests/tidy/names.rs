@@ -32,6 +32,34 @@ pub(crate) fn vague_names(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Words that are no names of types: a newcomer can't guess what they hold.
+const RIDDLES: &[&str] = &[
+    "Asked", "Carried", "Copied", "Course", "Do", "Given", "GivesWay", "Made", "Make", "Moves",
+    "Near", "Over", "Owned", "Played", "Seen", "Tells", "Told", "Watched", "What", "Whole",
+    "Wrong",
+];
+
+/// No type outside of tests is named by a verb, a participle or a question that only its author understands.
+pub(crate) fn riddles(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (file, rust) in tree.rust() {
+        if rust.is_test || !file.path.contains("/src/") {
+            continue;
+        }
+        for item in &rust.syntax.items {
+            let Some((_, ident)) = type_of(item) else {
+                continue;
+            };
+            let line = ident.span().start().line;
+            if RIDDLES.contains(&ident.to_string().as_str()) && !rust.is_test_line(line) {
+                let fix = format!("`{ident}` is no noun: name the type for what it holds");
+                findings.push(file.finding(line, "name", fix));
+            }
+        }
+    }
+    findings
+}
+
 /// Modules whose types are always written with their module (`ipv4::Header`), so that one name serves all of them.
 const QUALIFIED: &[&str] = &["stack/src/wire/"];
 
@@ -70,13 +98,7 @@ pub(crate) fn types_of_one_name(tree: &Tree) -> Vec<Finding> {
 /// Types at the top of a file that are visible in the whole crate, with their lines.
 fn shared_types(syntax: &syn::File) -> Vec<(String, usize)> {
     let of = |item: &syn::Item| {
-        let (visibility, ident) = match item {
-            syn::Item::Struct(item) => (&item.vis, &item.ident),
-            syn::Item::Enum(item) => (&item.vis, &item.ident),
-            syn::Item::Trait(item) => (&item.vis, &item.ident),
-            syn::Item::Type(item) => (&item.vis, &item.ident),
-            _ => return None,
-        };
+        let (visibility, ident) = type_of(item)?;
         let is_shared = match visibility {
             syn::Visibility::Public(_) => true,
             syn::Visibility::Restricted(within) => within.path.is_ident("crate"),
@@ -85,6 +107,17 @@ fn shared_types(syntax: &syn::File) -> Vec<(String, usize)> {
         is_shared.then(|| (ident.to_string(), ident.span().start().line))
     };
     syntax.items.iter().filter_map(of).collect()
+}
+
+/// The type that an item defines, if it does.
+fn type_of(item: &syn::Item) -> Option<(&syn::Visibility, &Ident)> {
+    match item {
+        syn::Item::Struct(item) => Some((&item.vis, &item.ident)),
+        syn::Item::Enum(item) => Some((&item.vis, &item.ident)),
+        syn::Item::Trait(item) => Some((&item.vis, &item.ident)),
+        syn::Item::Type(item) => Some((&item.vis, &item.ident)),
+        _ => None,
+    }
 }
 
 /// Whether a word of the name is vague; `common` only alone, since as an adjective it may say something.
@@ -204,4 +237,17 @@ fn two_types_of_one_name_are_found() {
     assert!(
         found[0].starts_with("x/src/c.rs:2: [type name] `Verdict` is a type of `x/src/a.rs` too")
     );
+}
+
+#[test]
+fn a_type_named_by_a_riddle_is_found() {
+    let tree = Tree::of(&[
+        (
+            "stack/src/a.rs",
+            "struct Asked;\nstruct Answer;\nenum E { Asked }\n",
+        ),
+        ("stack/tests/b.rs", "struct Seen;\n"),
+    ]);
+    let lines: Vec<usize> = riddles(&tree).iter().map(|finding| finding.line).collect();
+    assert_eq!(lines, [1]);
 }

@@ -99,7 +99,7 @@ impl ClientLine {
 }
 
 /// What the client leaves behind.
-pub(super) struct Ended {
+pub(super) struct ClientTotals {
     /// Times of the measurement.
     pub(super) latency: Latency,
     /// Counters, for a run that went wrong.
@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// Turns the worker until told to stop.
-    pub(super) fn run(mut self, line: &ClientLine) -> Ended {
+    pub(super) fn run(mut self, line: &ClientLine) -> ClientTotals {
         let mut served = 0;
         let mut last = Phase::SetUp;
         while last != Phase::Stop {
@@ -159,7 +159,7 @@ impl Client {
         }
         let latency = self.worker.app().latency().cloned().unwrap_or_default();
         let progress = Progress::of(&self.worker);
-        Ended {
+        ClientTotals {
             latency,
             progress,
             faults: self.worker.into_nic().fault_totals(),

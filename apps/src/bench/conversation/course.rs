@@ -9,7 +9,7 @@ use workload::{Fault, Latency, RequestClient, Tally};
 use super::super::args::{BenchArgs, Mode};
 use super::super::conduct::{DRAIN_MAX, LINE, LOOK, NearSide, SILENCE, Watch, rest};
 use super::super::endpoint::{Progress, Spent, resident_bytes};
-use super::client::{Client, ClientLine, ClientProgress, Ended, Phase};
+use super::client::{Client, ClientLine, ClientProgress, ClientTotals, Phase};
 use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
@@ -100,7 +100,7 @@ pub(super) fn run(
         let conducted = conductor.conduct();
         line.enter(Phase::Stop);
         // Why a thread broke off explains why nobody got an answer.
-        let Ended {
+        let ClientTotals {
             latency,
             progress,
             faults,

@@ -5,7 +5,7 @@
 use super::*;
 use crate::bench::args::tests::args;
 use crate::bench::endpoint::Progress;
-use crate::traffic::{Tally, Wrong};
+use crate::traffic::{ReplyFault, Tally};
 
 /// A run of one second with a million right replies.
 fn course() -> StatelessRun {
@@ -42,7 +42,7 @@ pub(in crate::bench) fn sides(bytes_per_connection: Option<f64>) -> Sides {
             resident_before_bytes: None,
             room: "room".to_owned(),
         }),
-        stopped: Some(Stopped::default()),
+        stopped: Some(EndpointTotals::default()),
         generator_mbufs_in_use: 0,
         generator_memory: "memory".to_owned(),
         dpdk: "DPDK".to_owned(),
@@ -68,11 +68,11 @@ fn each_fault_fails_the_run_by_name() {
         Err(Failure::Gate(text)) => text,
         other => panic!("{other:?}"),
     };
-    let wrong = report(|course, _| course.whole.wrong[Wrong::Flags as usize] = 1);
+    let wrong = report(|course, _| course.whole.wrong[ReplyFault::Flags as usize] = 1);
     assert_eq!(gate(wrong), "1 wrong replies (flags 1)");
     let lost = report(|course, _| course.whole.sent += 256);
     assert!(gate(lost).starts_with("256 of "), "lost replies");
-    let stopped = |unaccounted, mbufs_in_use| Stopped {
+    let stopped = |unaccounted, mbufs_in_use| EndpointTotals {
         progress: Progress {
             unaccounted,
             ..Progress::default()

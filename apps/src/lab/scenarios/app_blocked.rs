@@ -2,7 +2,7 @@
 
 use stack::tcp::lang::{ack, data, fin, syn, syn_ack};
 
-use crate::lab::scenario::{Client, Do, Observation, Ours, Scenario, Scene, Server};
+use crate::lab::scenario::{Client, Observation, Ours, Scenario, Scene, SceneAction, Server};
 
 /// The situation.
 pub(super) fn scenario() -> Scenario {
@@ -25,13 +25,13 @@ pub(super) fn scenario() -> Scenario {
 fn before_accept() -> Scene {
     Scene::new("Open and acknowledged before accept()")
         .listening(4)
-        .act(0, Client, Do::Connect(1))
-        .act(600, Client, Do::Send(1, 5))
-        .act(1_000, Server, Do::Accept)
-        .act(1_100, Server, Do::Read(1, 5))
-        .act(1_300, Client, Do::Close(1))
-        .act(1_300, Server, Do::Read(1, 1))
-        .act(1_500, Server, Do::Close(1))
+        .act(0, Client, SceneAction::Connect(1))
+        .act(600, Client, SceneAction::Send(1, 5))
+        .act(1_000, Server, SceneAction::Accept)
+        .act(1_100, Server, SceneAction::Read(1, 5))
+        .act(1_300, Client, SceneAction::Close(1))
+        .act(1_300, Server, SceneAction::Read(1, 1))
+        .act(1_500, Server, SceneAction::Close(1))
         .expect(Client.sends(syn().seq(0)))
         .expect(Server.sends(syn_ack().seq(0).ack(1)))
         .expect(Client.sends(ack().seq(1).ack(1)))
@@ -55,12 +55,12 @@ fn full_queue() -> Scene {
     Scene::new("The accept queue is full: new SYNs are dropped")
         // Two connections may wait: as everywhere, one more than listen() was told. Both do when the third one comes.
         .listening(1)
-        .act(0, Client, Do::Connect(1))
-        .act(500, Client, Do::Connect(2))
-        .act(1_000, Client, Do::Connect(3))
-        .act(2_500, Server, Do::Accept)
-        .act(5_300, Server, Do::Accept)
-        .act(5_400, Server, Do::Accept)
+        .act(0, Client, SceneAction::Connect(1))
+        .act(500, Client, SceneAction::Connect(2))
+        .act(1_000, Client, SceneAction::Connect(3))
+        .act(2_500, Server, SceneAction::Accept)
+        .act(5_300, Server, SceneAction::Accept)
+        .act(5_400, Server, SceneAction::Accept)
         .expect(Server.sends(syn_ack().seq(0).ack(1)))
         .expect(Client.sees(Observation::Connected).within_ms(0, 100))
         .expect(
@@ -106,16 +106,16 @@ fn full_queue_behind_the_handshake() -> Scene {
         .listening(2)
         // Connections 3 and 4 both meet a queue with one place: a kernel's program can't connect twice in one breath.
         .needs(Client, Ours)
-        .act(0, Client, Do::Connect(1))
-        .act(500, Client, Do::Connect(2))
-        .act(1_000, Client, Do::Connect(3))
-        .act(1_000, Client, Do::Connect(4))
-        .act(1_600, Client, Do::Send(4, 5))
-        .act(3_300, Server, Do::Accept)
-        .act(7_800, Server, Do::Accept)
-        .act(7_800, Server, Do::Accept)
-        .act(7_800, Server, Do::Accept)
-        .act(7_900, Server, Do::Read(4, 5))
+        .act(0, Client, SceneAction::Connect(1))
+        .act(500, Client, SceneAction::Connect(2))
+        .act(1_000, Client, SceneAction::Connect(3))
+        .act(1_000, Client, SceneAction::Connect(4))
+        .act(1_600, Client, SceneAction::Send(4, 5))
+        .act(3_300, Server, SceneAction::Accept)
+        .act(7_800, Server, SceneAction::Accept)
+        .act(7_800, Server, SceneAction::Accept)
+        .act(7_800, Server, SceneAction::Accept)
+        .act(7_900, Server, SceneAction::Read(4, 5))
         .expect(
             Server
                 .sends(syn_ack().seq(0).ack(1))
@@ -172,10 +172,10 @@ fn nobody_reads() -> Scene {
     Scene::new("Nobody reads: the window closes, probes, recovery")
         .listening(4)
         .rcv_buf(8_000)
-        .act(0, Client, Do::Connect(1))
-        .act(100, Server, Do::Accept)
-        .act(200, Client, Do::Send(1, SENT))
-        .act(12_000, Server, Do::Read(1, SENT))
+        .act(0, Client, SceneAction::Connect(1))
+        .act(100, Server, SceneAction::Accept)
+        .act(200, Client, SceneAction::Send(1, SENT))
+        .act(12_000, Server, SceneAction::Read(1, SENT))
         .expect(Client.sees(Observation::Connected).within_ms(0, 90))
         .expect(Server.sees(Observation::Accepted).within_ms(0, 190))
         .expect(Server.sends(ack().win(0)).within_ms(200, 3_000))

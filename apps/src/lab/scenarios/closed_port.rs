@@ -3,7 +3,7 @@
 use stack::tcp::lang::{rst, syn};
 
 use crate::lab::errno::Errno::ECONNREFUSED;
-use crate::lab::scenario::{Client, Do, Observation, Scenario, Scene, Server};
+use crate::lab::scenario::{Client, Observation, Scenario, Scene, SceneAction, Server};
 
 /// The situation.
 pub(super) fn scenario() -> Scenario {
@@ -15,7 +15,7 @@ pub(super) fn scenario() -> Scenario {
             is how this differs from a host that is down, or a firewall that drops.",
         scenes: vec![
             Scene::new("Nobody listens")
-                .act(0, Client, Do::Connect(1))
+                .act(0, Client, SceneAction::Connect(1))
                 .expect(Client.sends(syn().seq(0)).within_ms(0, 100))
                 .expect(Server.sends(rst().seq(0).ack(1).win(0)).within_ms(0, 100))
                 .expect(

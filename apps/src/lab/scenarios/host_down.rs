@@ -4,7 +4,9 @@ use stack::neighbor::NeighborState::{Delay, Failed, Incomplete, Probe, Reachable
 use stack::tcp::lang::{rst, syn};
 
 use crate::lab::errno::Errno::{ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT};
-use crate::lab::scenario::{Client, Do, Kernel, Observation, Ours, Pace, Scenario, Scene, Server};
+use crate::lab::scenario::{
+    Client, Kernel, Observation, Ours, Pace, Scenario, Scene, SceneAction, Server,
+};
 
 /// The situation.
 pub(super) fn scenario(pace: Pace) -> Scenario {
@@ -23,7 +25,7 @@ pub(super) fn scenario(pace: Pace) -> Scenario {
 fn without_entry() -> Scene {
     Scene::new("No neighbour entry: nobody answers for the address")
         .server_is_off()
-        .act(0, Client, Do::Connect(1))
+        .act(0, Client, SceneAction::Connect(1))
         .expect(Client.asks_for_neighbor().within_ms(0, 200))
         .expect(Client.asks_for_neighbor().within_ms(900, 1_300))
         .expect(Client.asks_for_neighbor().within_ms(1_900, 2_400))
@@ -41,9 +43,9 @@ fn without_entry() -> Scene {
 /// A neighbour entry from before: SYNs into the void until the entry is doubted.
 fn with_entry(pace: Pace) -> Scene {
     let scene = Scene::new("A neighbour entry from before: SYNs into the void")
-        .act(0, Client, Do::Connect(1))
-        .act(500, Server, Do::PowerOff)
-        .act(1_000, Client, Do::Connect(2))
+        .act(0, Client, SceneAction::Connect(1))
+        .act(500, Server, SceneAction::PowerOff)
+        .act(1_000, Client, SceneAction::Connect(2))
         // The first connection only resolves the neighbour.
         .expect(Client.sends(syn().seq(0)).within_ms(0, 300))
         .expect(Server.sends(rst().ack(1)))

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::super::errno::Errno;
-use super::super::recording::What;
-use super::super::scenario::{CLIENT_PORT, Do, End, Observation, SERVER_PORT, Scene};
+use super::super::recording::RecordedEvent;
+use super::super::scenario::{CLIENT_PORT, End, Observation, SERVER_PORT, Scene, SceneAction};
 use crate::failure::Failure;
 
 /// The program.
@@ -108,12 +108,12 @@ impl Peer {
     }
 
     /// What it called and saw since the last call, with CLOCK_MONOTONIC in ns.
-    pub(super) fn take_notes(&self, side: End) -> Vec<(u64, What)> {
+    pub(super) fn take_notes(&self, side: End) -> Vec<(u64, RecordedEvent)> {
         let what = |line: &Line| {
             let conn = line.conn.unwrap_or(0);
             if let Some(call) = &line.call {
                 let call = call.clone();
-                return Some(What::Calls { side, conn, call });
+                return Some(RecordedEvent::Calls { side, conn, call });
             }
             let seen = match line.seen.as_deref()? {
                 "connected" => Observation::Connected,
@@ -122,7 +122,7 @@ impl Peer {
                 "eof" => Observation::Eof,
                 _ => Observation::Failed(Errno::from_name(line.errno.as_deref()?)),
             };
-            Some(What::Sees { side, conn, seen })
+            Some(RecordedEvent::Sees { side, conn, seen })
         };
         let lines = self.lines.try_iter();
         lines
@@ -136,13 +136,17 @@ fn acts(scene: &Scene, side: End) -> Vec<serde_json::Value> {
     mine.filter_map(|act| {
         let at_ms = act.at_ms;
         Some(match act.what {
-            Do::Connect(conn) => json!({"at_ms": at_ms, "do": "connect", "conn": conn}),
-            Do::Accept => json!({"at_ms": at_ms, "do": "accept"}),
-            Do::Send(conn, len) => json!({"at_ms": at_ms, "do": "send", "conn": conn, "len": len}),
-            Do::Read(conn, len) => json!({"at_ms": at_ms, "do": "read", "conn": conn, "len": len}),
-            Do::Close(conn) => json!({"at_ms": at_ms, "do": "close", "conn": conn}),
+            SceneAction::Connect(conn) => json!({"at_ms": at_ms, "do": "connect", "conn": conn}),
+            SceneAction::Accept => json!({"at_ms": at_ms, "do": "accept"}),
+            SceneAction::Send(conn, len) => {
+                json!({"at_ms": at_ms, "do": "send", "conn": conn, "len": len})
+            }
+            SceneAction::Read(conn, len) => {
+                json!({"at_ms": at_ms, "do": "read", "conn": conn, "len": len})
+            }
+            SceneAction::Close(conn) => json!({"at_ms": at_ms, "do": "close", "conn": conn}),
             // The stage takes the power away.
-            Do::PowerOff => return None,
+            SceneAction::PowerOff => return None,
         })
     })
     .collect()

@@ -15,7 +15,7 @@ use pcap_file::pcapng::blocks::interface_description::{
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::{DataLink, PcapError};
 
-use super::{Copied, Direction, Shared};
+use super::{Direction, FrameCopy, Shared};
 use crate::console;
 
 /// Timestamps are in 10^-9 s (if_tsresol).
@@ -101,7 +101,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    fn take(&mut self, copy: &Copied, shared: &Shared) {
+    fn take(&mut self, copy: &FrameCopy, shared: &Shared) {
         if self.failed {
             shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -136,7 +136,7 @@ impl<W: Write> Writer<W> {
         shared.note(error);
     }
 
-    fn write(&mut self, copy: &Copied) -> Result<(), String> {
+    fn write(&mut self, copy: &FrameCopy) -> Result<(), String> {
         let kept = copy.frame_len.min(copy.bytes.len());
         let flags = match copy.direction {
             Direction::In => INBOUND,

@@ -99,7 +99,7 @@ impl Bench {
     }
 
     /// The judgement of `frame` with `change` made to it and its checksums right again.
-    fn after(&self, mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Received {
+    fn after(&self, mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Judgement {
         change(&mut frame);
         self.verifier.judge(&summed(frame))
     }
@@ -145,58 +145,64 @@ fn right_replies_pass_in_both_families() {
             let bench = bench(Expect::Rst, address, options);
             assert_eq!(
                 bench.verifier.judge(&bench.rst()),
-                Received::Verified(bench.flow)
+                Judgement::Verified(bench.flow)
             );
         }
         let plain = bench(Expect::Syn, address, SynOptions::None);
         let reply = plain.syn_ack(&[2, 4, 5, 180]);
-        assert_eq!(plain.verifier.judge(&reply), Received::Verified(plain.flow));
+        assert_eq!(
+            plain.verifier.judge(&reply),
+            Judgement::Verified(plain.flow)
+        );
         let linux = bench(Expect::Syn, address, SynOptions::Linux);
         let reply = linux.syn_ack(&linux.linux_options());
-        assert_eq!(linux.verifier.judge(&reply), Received::Verified(linux.flow));
+        assert_eq!(
+            linux.verifier.judge(&reply),
+            Judgement::Verified(linux.flow)
+        );
     }
 }
 
 #[test]
 fn every_wrong_field_of_a_reset_is_found_under_its_name() {
     type Change = fn(&mut Vec<u8>);
-    let changes: &[(Wrong, Change)] = &[
-        (Wrong::Truncated, |frame| frame.truncate(53)),
-        (Wrong::Truncated, |frame| frame[17] = 100),
-        (Wrong::Truncated, |frame| frame[46] = 0x40),
-        (Wrong::Mac, |frame| frame[0] ^= 1),
-        (Wrong::Mac, |frame| frame[11] ^= 1),
-        (Wrong::EtherType, |frame| frame[13] = 1),
-        (Wrong::IpHeader, |frame| frame[14] = 0x46),
-        (Wrong::IpHeader, |frame| frame[20] = 0x20),
-        (Wrong::IpHeader, |frame| frame[21] = 1),
-        (Wrong::IpHeader, |frame| frame[22] = 0),
-        (Wrong::IpHeader, |frame| frame[23] = 17),
-        (Wrong::Address, |frame| frame[29] = 3),
-        (Wrong::Port, |frame| frame[30] = 10),
-        (Wrong::Port, |frame| frame[35] = 81),
-        (Wrong::Port, |frame| frame[36] = 0),
-        (Wrong::AcknowledgmentNumber, |frame| frame[37] ^= 1),
-        (Wrong::AcknowledgmentNumber, |frame| frame[33] ^= 1),
-        (Wrong::AcknowledgmentNumber, |frame| frame[45] ^= 1),
-        (Wrong::SequenceNumber, |frame| frame[38] = 1),
-        (Wrong::Flags, |frame| frame[47] = FLAG_RST),
-        (Wrong::Flags, |frame| {
+    let changes: &[(ReplyFault, Change)] = &[
+        (ReplyFault::Truncated, |frame| frame.truncate(53)),
+        (ReplyFault::Truncated, |frame| frame[17] = 100),
+        (ReplyFault::Truncated, |frame| frame[46] = 0x40),
+        (ReplyFault::Mac, |frame| frame[0] ^= 1),
+        (ReplyFault::Mac, |frame| frame[11] ^= 1),
+        (ReplyFault::EtherType, |frame| frame[13] = 1),
+        (ReplyFault::IpHeader, |frame| frame[14] = 0x46),
+        (ReplyFault::IpHeader, |frame| frame[20] = 0x20),
+        (ReplyFault::IpHeader, |frame| frame[21] = 1),
+        (ReplyFault::IpHeader, |frame| frame[22] = 0),
+        (ReplyFault::IpHeader, |frame| frame[23] = 17),
+        (ReplyFault::Address, |frame| frame[29] = 3),
+        (ReplyFault::Port, |frame| frame[30] = 10),
+        (ReplyFault::Port, |frame| frame[35] = 81),
+        (ReplyFault::Port, |frame| frame[36] = 0),
+        (ReplyFault::AcknowledgmentNumber, |frame| frame[37] ^= 1),
+        (ReplyFault::AcknowledgmentNumber, |frame| frame[33] ^= 1),
+        (ReplyFault::AcknowledgmentNumber, |frame| frame[45] ^= 1),
+        (ReplyFault::SequenceNumber, |frame| frame[38] = 1),
+        (ReplyFault::Flags, |frame| frame[47] = FLAG_RST),
+        (ReplyFault::Flags, |frame| {
             frame[47] = FLAG_RST | FLAG_ACK | FLAG_SYN;
         }),
-        (Wrong::Flags, |frame| frame[46] = 0x51),
-        (Wrong::UrgentPointer, |frame| frame[53] = 1),
-        (Wrong::Payload, |frame| frame[17] += 1),
-        (Wrong::OptionsMalformed, |frame| {
+        (ReplyFault::Flags, |frame| frame[46] = 0x51),
+        (ReplyFault::UrgentPointer, |frame| frame[53] = 1),
+        (ReplyFault::Payload, |frame| frame[17] += 1),
+        (ReplyFault::OptionsMalformed, |frame| {
             (frame[17], frame[46]) = (44, 0x60);
         }),
-        (Wrong::Padding, |frame| frame[59] = 1),
+        (ReplyFault::Padding, |frame| frame[59] = 1),
     ];
     let bench = bench(Expect::Rst, V4, SynOptions::None);
     for (wrong, change) in changes {
         assert_eq!(
             bench.after(bench.rst(), change),
-            Received::Wrong(*wrong),
+            Judgement::Wrong(*wrong),
             "{wrong:?}"
         );
     }
@@ -209,13 +215,19 @@ fn wrong_checksums_and_every_truncation_are_found() {
         frame[at] ^= 0x10;
         v4.verifier.judge(&frame)
     };
-    assert_eq!(judge(v4.rst(), 24), Received::Wrong(Wrong::IpChecksum));
-    assert_eq!(judge(v4.rst(), 50), Received::Wrong(Wrong::TcpChecksum));
+    assert_eq!(
+        judge(v4.rst(), 24),
+        Judgement::Wrong(ReplyFault::IpChecksum)
+    );
+    assert_eq!(
+        judge(v4.rst(), 50),
+        Judgement::Wrong(ReplyFault::TcpChecksum)
+    );
     for len in 0..54 {
         let cut: Box<[u8]> = v4.rst()[..len].into();
         assert_eq!(
             v4.verifier.judge(&cut),
-            Received::Wrong(Wrong::Truncated),
+            Judgement::Wrong(ReplyFault::Truncated),
             "{len} bytes"
         );
     }
@@ -224,7 +236,7 @@ fn wrong_checksums_and_every_truncation_are_found() {
     frame[70] ^= 1;
     assert_eq!(
         v6.verifier.judge(&frame),
-        Received::Wrong(Wrong::TcpChecksum)
+        Judgement::Wrong(ReplyFault::TcpChecksum)
     );
 }
 
@@ -234,23 +246,23 @@ fn wrong_ipv6_headers_are_found() {
     let wrong = |change: fn(&mut Vec<u8>)| bench.after(bench.rst(), change);
     assert_eq!(
         wrong(|frame| frame[14] = 0x50),
-        Received::Wrong(Wrong::IpHeader)
+        Judgement::Wrong(ReplyFault::IpHeader)
     );
     assert_eq!(
         wrong(|frame| frame[21] = 0),
-        Received::Wrong(Wrong::IpHeader)
+        Judgement::Wrong(ReplyFault::IpHeader)
     );
     assert_eq!(
         wrong(|frame| frame[22] ^= 1),
-        Received::Wrong(Wrong::Address)
+        Judgement::Wrong(ReplyFault::Address)
     );
     assert_eq!(
         wrong(|frame| frame[38] ^= 1),
-        Received::Wrong(Wrong::Address)
+        Judgement::Wrong(ReplyFault::Address)
     );
     assert_eq!(
         wrong(|frame| frame[19] += 40),
-        Received::Wrong(Wrong::Truncated)
+        Judgement::Wrong(ReplyFault::Truncated)
     );
 }
 
@@ -265,44 +277,50 @@ fn every_wrong_option_of_a_syn_ack_is_found_under_its_name() {
         linux.verifier.judge(&linux.syn_ack(&options))
     };
     for (wrong, judged) in [
-        (Wrong::MssMissing, with(|options| options[..4].fill(1))),
+        (ReplyFault::MssMissing, with(|options| options[..4].fill(1))),
         (
-            Wrong::OptionsMalformed,
+            ReplyFault::OptionsMalformed,
             with(|options| options[2..4].fill(0)),
         ),
-        (Wrong::Timestamps, with(|options| options[10..].fill(1))),
-        (Wrong::Timestamps, with(|options| options[19] ^= 1)),
-        (Wrong::WindowScale, with(|options| options[7] = 15)),
-        (Wrong::SackPermitted, with(|options| options.extend([4, 2]))),
         (
-            Wrong::OptionsMalformed,
+            ReplyFault::Timestamps,
+            with(|options| options[10..].fill(1)),
+        ),
+        (ReplyFault::Timestamps, with(|options| options[19] ^= 1)),
+        (ReplyFault::WindowScale, with(|options| options[7] = 15)),
+        (
+            ReplyFault::SackPermitted,
+            with(|options| options.extend([4, 2])),
+        ),
+        (
+            ReplyFault::OptionsMalformed,
             with(|options| options.extend([2, 4, 5, 180])),
         ),
         (
-            Wrong::OptionsMalformed,
+            ReplyFault::OptionsMalformed,
             with(|options| options.extend([254, 2])),
         ),
         (
-            Wrong::OptionsMalformed,
+            ReplyFault::OptionsMalformed,
             with(|options| options.extend([1, 1, 1, 8])),
         ),
         (
-            Wrong::OptionsMalformed,
+            ReplyFault::OptionsMalformed,
             with(|options| options.extend([1, 1, 5, 1])),
         ),
         (
-            Wrong::OptionsMalformed,
+            ReplyFault::OptionsMalformed,
             with(|options| options.extend([0, 0, 0, 1])),
         ),
     ] {
-        assert_eq!(judged, Received::Wrong(wrong));
+        assert_eq!(judged, Judgement::Wrong(wrong));
     }
     let plain = bench(Expect::Syn, V4, SynOptions::None);
     let judge = |options: &[u8]| plain.verifier.judge(&plain.syn_ack(options));
-    assert_eq!(judge(&right), Received::Wrong(Wrong::WindowScale));
+    assert_eq!(judge(&right), Judgement::Wrong(ReplyFault::WindowScale));
     assert_eq!(
         judge(&[2, 4, 5, 180, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]),
-        Received::Wrong(Wrong::Timestamps)
+        Judgement::Wrong(ReplyFault::Timestamps)
     );
 }
 
@@ -313,11 +331,11 @@ fn a_reply_of_the_other_kind_is_wrong() {
     let syn_ack = open.syn_ack(&[2, 4, 5, 180]);
     assert_eq!(
         closed.verifier.judge(&syn_ack),
-        Received::Wrong(Wrong::Flags)
+        Judgement::Wrong(ReplyFault::Flags)
     );
     assert_eq!(
         open.verifier.judge(&closed.rst()),
-        Received::Wrong(Wrong::Flags)
+        Judgement::Wrong(ReplyFault::Flags)
     );
 }
 
@@ -332,19 +350,19 @@ fn an_echo_is_the_frame_with_swapped_macs_and_nothing_else() {
             .syn
             .write(&mut echo, bench.flow, bench.numbers);
         echo[..12].copy_from_slice(&[OUR_MAC, THEIR_MAC].concat());
-        assert_eq!(bench.verifier.judge(&echo), Received::Verified(bench.flow));
+        assert_eq!(bench.verifier.judge(&echo), Judgement::Verified(bench.flow));
         for at in 0..len {
             let mut other = echo.clone();
             other[at] ^= 0x40;
             assert!(
-                matches!(bench.verifier.judge(&other), Received::Wrong(_)),
+                matches!(bench.verifier.judge(&other), Judgement::Wrong(_)),
                 "byte {at}"
             );
         }
         echo.push(0);
         assert_eq!(
             bench.verifier.judge(&echo),
-            Received::Wrong(Wrong::Truncated)
+            Judgement::Wrong(ReplyFault::Truncated)
         );
     }
 }
@@ -354,17 +372,17 @@ fn neighbour_traffic_is_no_reply_and_not_wrong() {
     let bench = bench(Expect::Rst, V4, SynOptions::None);
     let mut arp = bench.rst();
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
-    assert_eq!(bench.verifier.judge(&arp), Received::Housekeeping);
+    assert_eq!(bench.verifier.judge(&arp), Judgement::Housekeeping);
     let mut ndp = bench.rst();
     ndp[12..14].copy_from_slice(&ETHERTYPE_IPV6);
     ndp[20] = PROTOCOL_ICMPV6;
-    assert_eq!(bench.verifier.judge(&ndp), Received::Housekeeping);
+    assert_eq!(bench.verifier.judge(&ndp), Judgement::Housekeeping);
 }
 
 #[test]
 fn reasons_have_unique_names() {
-    let mut names: Vec<_> = Wrong::ALL.iter().map(|reason| reason.name()).collect();
+    let mut names: Vec<_> = ReplyFault::ALL.iter().map(|reason| reason.name()).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), Wrong::ALL.len());
+    assert_eq!(names.len(), ReplyFault::ALL.len());
 }

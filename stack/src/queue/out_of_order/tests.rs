@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::nic::memory::{MemoryFrame, MemoryNic};
 use crate::nic::{Frame, Nic};
 use crate::queue::out_of_order::*;
-use crate::tcp::reassembly::{Inserted, RANGES_MAX, Range, Reassembly};
+use crate::tcp::reassembly::{InsertOutcome, RANGES_MAX, Range, Reassembly};
 use proptest::prelude::*;
 
 const BUFFER_LEN: u32 = 2048;
@@ -62,7 +62,7 @@ impl World {
             return;
         }
         let end = seq.add(bytes.len() as u32);
-        let Inserted::New(taken) = self.ranges.insert(Range { start: seq, end }) else {
+        let InsertOutcome::New(taken) = self.ranges.insert(Range { start: seq, end }) else {
             return;
         };
         let skip = taken.start.since(seq);

@@ -2,7 +2,7 @@
 //!
 //! It must never change what happens.
 
-use super::{Host, HostId, InFlight, Running, World};
+use super::{Host, HostId, HostPower, InFlight, World};
 use crate::sim::inspect::{checksums_are_right, inspect};
 use crate::sim::link::Fate;
 use crate::worker::app::App;
@@ -19,7 +19,7 @@ impl<A: App> World<A> {
 
     pub(super) fn judge(&mut self, host: HostId, bytes: &[u8]) {
         let (mac, mtu) = (self.host(host).spec.mac, self.host(host).spec.nic.mtu);
-        let is_played = |host: &Host<A>| matches!(host.running, Running::Station(_));
+        let is_played = |host: &Host<A>| matches!(host.running, HostPower::Station(_));
         let forged = self.hosts.iter().any(is_played);
         let ours = self.host(host).spec.config.vlans.as_ref();
         let ours: Option<Vec<u16>> = ours.map(|ours| ours.iter().map(|vlan| vlan.0).collect());
@@ -43,7 +43,7 @@ impl<A: App> World<A> {
     /// Shows the referee a frame that reaches a host, unless a link has changed it so that its receiver drops it.
     pub(super) fn show(&mut self, to: HostId, frame: &InFlight) {
         let is_whole = frame.fate != Fate::Corrupted || checksums_are_right(&frame.bytes);
-        if is_whole && matches!(self.host(to).running, Running::Stack(_)) {
+        if is_whole && matches!(self.host(to).running, HostPower::Stack(_)) {
             let (now, is_forged) = (self.now, frame.is_forged);
             self.referee.on_delivered(now, &frame.bytes, is_forged);
         }

@@ -7,7 +7,7 @@ use workload::{Fault, Latency, Tally};
 use super::*;
 use crate::bench::args::tests::args;
 use crate::bench::conversation::client::ClientProgress;
-use crate::bench::endpoint::{Progress, Spent, Stopped};
+use crate::bench::endpoint::{EndpointTotals, Progress, Spent};
 use crate::bench::report::tests::sides;
 
 /// A run of two seconds with a million connections and six packets for each.
@@ -84,7 +84,7 @@ fn each_fault_fails_the_run_by_name() {
     assert!(gate(|_, sides| sides.generator_mbufs_in_use = 2).contains("2 buffers of the client"));
     assert!(gate(|course, _| course.whole.tally.replies = 0).contains("no reply"));
     let of_server = gate(|_, sides| {
-        let mut stopped = Stopped {
+        let mut stopped = EndpointTotals {
             mbufs_in_use: 1,
             ..Default::default()
         };

@@ -88,7 +88,7 @@ struct Fields {
     is_host_valid: bool,
     close: bool,
     keep_alive: bool,
-    expects: Option<Expects>,
+    expects: Option<ExpectHeader>,
     content_length: Option<u64>,
     /// There is a Transfer-Encoding field.
     has_coding_field: bool,
@@ -103,7 +103,7 @@ enum Coding {
 }
 
 #[derive(PartialEq)]
-enum Expects {
+enum ExpectHeader {
     Continue,
     Unknown,
 }
@@ -142,9 +142,9 @@ impl Fields {
             let is_known = token.eq_ignore_ascii_case(b"100-continue");
             if !is_known || self.expects.is_none() {
                 self.expects = Some(if is_known {
-                    Expects::Continue
+                    ExpectHeader::Continue
                 } else {
-                    Expects::Unknown
+                    ExpectHeader::Unknown
                 });
             }
         }
@@ -205,7 +205,7 @@ fn judge(head: &Head<'_, '_>, head_len: usize) -> Parsed {
     if fields.transfer_encoding == Some(Coding::Unknown) {
         return Parsed::Malformed(Status::NotImplemented);
     }
-    if fields.expects == Some(Expects::Unknown) && !is_1_0 {
+    if fields.expects == Some(ExpectHeader::Unknown) && !is_1_0 {
         return Parsed::Malformed(Status::ExpectationFailed);
     }
     let body = if has_coding {
