@@ -123,12 +123,12 @@ impl Eal {
         let argc = i32::try_from(argv.len()).expect("a command line has fewer than 2^31 words");
         argv.push(core::ptr::null_mut());
         let argv = argv.leak();
-        let aside = stdio::Aside::start();
+        let aside = stdio::StdioAside::start();
         // SAFETY: argv holds argc NUL-terminated strings and a null, all leaked; the swap above proves that this is the
         // first call in this process.
         let status = unsafe { sys::rte_eal_init(argc, argv.as_mut_ptr()) };
         let errno = last_errno();
-        let said = aside.map_or_else(String::new, stdio::Aside::end);
+        let said = aside.map_or_else(String::new, stdio::StdioAside::end);
         if status < 0 {
             let reason = capture.failure(errno);
             return Err(why_no_eal(&said, reason, &arguments));

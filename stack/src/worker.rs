@@ -272,7 +272,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         &self.cycles
     }
 
-    /// Adds an established parked connection, as if its handshake had just been completed; for benchmarks, which fill
+    /// Adds a parked connection, as if its handshake had just been completed; for benchmarks, which fill
     /// the table before they measure. False when no record is free or the flow exists.
     pub fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
         self.core.endpoint.preload(key, parked)

@@ -12,7 +12,7 @@ use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::nic::memory::MemoryNic;
 use stack::sim::host::HostSpec;
 use stack::sim::pair::{carry, host};
-use stack::sim::puppet::{Heard, Puppet};
+use stack::sim::puppet::{AppEvent, Puppet};
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::worker::Worker;
@@ -92,12 +92,12 @@ fn each_connection_is_asked_once_and_what_is_left_is_reset() {
     loop {
         let server = world.server.app_mut();
         server.closes = !server.closes;
-        let (closes, asked_before) = (server.closes, server.count(Heard::Drain));
+        let (closes, asked_before) = (server.closes, server.count(AppEvent::Drain));
         if !world.server.finish(world.now) {
             break;
         }
         if closes {
-            closed += world.server.app().count(Heard::Drain) - asked_before;
+            closed += world.server.app().count(AppEvent::Drain) - asked_before;
         }
         steps += 1;
         world.settle();
@@ -108,16 +108,27 @@ fn each_connection_is_asked_once_and_what_is_left_is_reset() {
         "a bounded part in each step: {steps}"
     );
     let server = world.server.app();
-    let asked = server.heard.iter().filter(|heard| heard.2 == Heard::Drain);
+    let asked = server
+        .heard
+        .iter()
+        .filter(|heard| heard.2 == AppEvent::Drain);
     let mut asked: Vec<_> = asked.map(|(_, conn, _)| *conn).collect();
     asked.sort_by_key(|conn| conn.map(|conn| conn.handle()));
     asked.dedup();
-    assert_eq!((asked.len(), server.count(Heard::Drain)), (300, 300));
+    assert_eq!((asked.len(), server.count(AppEvent::Drain)), (300, 300));
     assert!((1..300).contains(&closed), "{closed}");
-    assert_eq!(server.count(Heard::Closed(CloseReason::Graceful)), closed);
+    assert_eq!(
+        server.count(AppEvent::Closed(CloseReason::Graceful)),
+        closed
+    );
     assert_eq!(server.ends().count(), closed);
     // Those that the app had not accepted are reset.
-    let resets = |world: &World| world.client.app().count(Heard::Closed(CloseReason::Reset));
+    let resets = |world: &World| {
+        world
+            .client
+            .app()
+            .count(AppEvent::Closed(CloseReason::Reset))
+    };
     assert_eq!(resets(&world), 3);
 
     // New ones are refused.
@@ -132,7 +143,7 @@ fn each_connection_is_asked_once_and_what_is_left_is_reset() {
     let aborted = world
         .server
         .app()
-        .count(Heard::Closed(CloseReason::Aborted));
+        .count(AppEvent::Closed(CloseReason::Aborted));
     assert_eq!(aborted, 300 - closed);
     assert_eq!(world.server.app().ends().count(), 300);
     assert_eq!(world.server.queued_items(), 0);

@@ -21,7 +21,7 @@ use stack::sim::host::{HostId, HostSpec, Spread};
 use stack::sim::inspect::Tcp;
 use stack::sim::link::{Fate, LinkSpec};
 use stack::sim::nic::SimNic;
-use stack::sim::puppet::{Heard, Puppet};
+use stack::sim::puppet::{AppEvent, Puppet};
 use stack::sim::router::ROUTER;
 use stack::sim::trace::Crossing;
 use stack::sim::world::Direction;
@@ -541,14 +541,17 @@ fn data_before_accept_is_delivered_after_it() {
     show.send(id, 0, 5_000);
     show.world.act(show.client, 0, |_, cx| cx.shutdown(id));
     show.run(secs(5));
-    assert_eq!(show.server().count(Heard::Ready), show.server().heard.len());
+    assert_eq!(
+        show.server().count(AppEvent::Ready),
+        show.server().heard.len()
+    );
     show.world.act(show.server, 0, |server, cx| {
         server.accepts = true;
         assert!(cx.accept(ListenerId(0)).is_some());
     });
     show.run(secs(5));
     assert_eq!(show.server().received, 5_000);
-    assert_eq!(show.server().count(Heard::PeerClosed), 1);
+    assert_eq!(show.server().count(AppEvent::PeerClosed), 1);
     assert_eq!(show.client().reason(), Some(CloseReason::Graceful));
     show.end();
 }
@@ -570,8 +573,8 @@ fn a_full_accept_queue_makes_a_handshake_wait_or_resets_it() {
             show.connect(Connect::default());
         }
         show.run(ms(500));
-        assert_eq!(show.client().count(Heard::Open), 4, "{abort}");
-        let resets = show.client().count(Heard::Closed(CloseReason::Reset));
+        assert_eq!(show.client().count(AppEvent::Open), 4, "{abort}");
+        let resets = show.client().count(AppEvent::Closed(CloseReason::Reset));
         assert_eq!(
             (resets, records(&show, show.server, Kind::Embryo)),
             if abort { (1, 0) } else { (0, 1) }
@@ -864,7 +867,7 @@ fn more_questions_about_neighbors_than_are_remembered_are_asked_again() {
     assert_eq!(show.server().heard, []);
     show.run(ms(300));
     let (at, _, what) = show.server().heard[1];
-    assert_eq!(what, Heard::Open);
+    assert_eq!(what, AppEvent::Open);
     assert!(at - began_at >= ms(990), "{:?}", at - began_at);
     show.run(secs(20));
     let gone = show

@@ -53,6 +53,7 @@ const RULES: &[Rule] = &[
     documents::scripts_explain_themselves,
     documents::paths_of_one_machine,
     documents::dependencies_have_their_line,
+    documents::instructions_are_those_recorded,
     documents::pages_and_summary_agree,
     mechanisms::marks_name_what_exists,
     names::riddles,

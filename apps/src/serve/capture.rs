@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// What a capture came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Captured {
+pub(super) struct CaptureTotals {
     /// The file.
     pub(super) file: String,
     /// Frames in it.
@@ -171,16 +171,16 @@ impl Capture {
     }
 
     /// Writes what waits, closes the file and says what is in it. All workers have ended.
-    pub(super) fn end(mut self) -> Captured {
+    pub(super) fn end(mut self) -> CaptureTotals {
         self.join();
         self.so_far()
     }
 
     /// What is in the file for certain, and what is not.
-    pub(super) fn so_far(&self) -> Captured {
+    pub(super) fn so_far(&self) -> CaptureTotals {
         let shared = &self.shared;
         let error = shared.error().take();
-        Captured {
+        CaptureTotals {
             file: self.file.clone(),
             frames: shared.written.load(Ordering::Relaxed),
             dropped: shared.dropped.load(Ordering::Relaxed) + shared.filled.len() as u64,

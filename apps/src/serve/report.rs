@@ -15,7 +15,7 @@ use stack::wire::MacAddr;
 
 use self::listener::ListenerReport;
 pub(super) use self::nic::NicReport;
-use super::capture::Captured;
+use super::capture::CaptureTotals;
 use super::listen::Listen;
 use super::notes;
 use super::run_outcome::Ending;
@@ -38,7 +38,7 @@ pub(super) struct ReportParts<'a> {
     pub(super) cpus: Vec<Option<usize>>,
     pub(super) nic: NicReport,
     pub(super) mbufs_in_use: u32,
-    pub(super) pcap: Option<Captured>,
+    pub(super) pcap: Option<CaptureTotals>,
     pub(super) fault: Option<FaultReport>,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Report {
     /// All counters that aren't zero, over all workers.
     counters: BTreeMap<&'static str, u64>,
     nic: NicReport,
-    pcap: Option<Captured>,
+    pcap: Option<CaptureTotals>,
     /// What `--fault` did.
     fault_injection: Option<FaultReport>,
     memory: String,

@@ -9,9 +9,9 @@ use dpdk_sys as sys;
 
 /// C's `stdout` and `stderr` lead into memory as long as this exists. Rust's lead where they did.
 #[derive(Debug)]
-pub(super) struct Aside(());
+pub(super) struct StdioAside(());
 
-impl Aside {
+impl StdioAside {
     /// Turns both streams away; `None` when there is no memory for it, and then they stay.
     ///
     /// Only one may exist at a time.
@@ -36,7 +36,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for StdioAside {
     fn drop(&mut self) {
         let _ = Self(()).end();
     }
@@ -74,10 +74,10 @@ mod tests {
 
     #[test]
     fn what_c_prints_is_kept_while_it_is_turned_away() {
-        let aside = Aside::start().expect("memory");
+        let aside = StdioAside::start().expect("memory");
         // SAFETY: a static NUL-terminated text.
         unsafe { libc::puts(c"a usage".as_ptr()) };
         assert_eq!(aside.end(), "a usage\n");
-        drop(Aside::start().expect("memory"));
+        drop(StdioAside::start().expect("memory"));
     }
 }

@@ -12,7 +12,7 @@ use crate::tcp::parked::{ParkedNumbers, ParkedTcb};
 use crate::tcp::profile::ProfileId;
 use crate::tcp::segment::Segment;
 use crate::tcp::time_wait;
-use crate::tcp::timestamps::{Timestamps, now_s, recent_is_outdated};
+use crate::tcp::timestamps::{TimestampState, now_s, recent_is_outdated};
 use crate::time::Instant;
 
 impl ConnFlags {
@@ -197,7 +197,7 @@ impl TimeWait {
         time_wait::TimeWaitTcb {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv_nxt,
-            timestamps: self.has_timestamps().then_some(Timestamps {
+            timestamps: self.has_timestamps().then_some(TimestampState {
                 recent: self.ts_recent,
                 offset: timestamp_offset,
                 last_ack_sent: self.rcv_nxt,

@@ -71,13 +71,13 @@ impl ConnFlags {
     pub const TIMESTAMPS: Self = Self(1 << 1);
     /// Both SYNs carried a window scale (RFC 7323 §2.2); without it both shifts are 0.
     pub const WINDOW_SCALE: Self = Self(1 << 2);
-    /// Parked: the application wants keep-alives (RFC 9293 MUST-24), whose timer needs an open record.
+    /// Of a parked connection: the application wants keep-alives (RFC 9293 MUST-24), whose timer needs an open record.
     pub const KEEPALIVE: Self = Self(1 << 4);
-    /// Parked: a send was refused for want of an open record, and the application is to hear of one.
+    /// Of a parked connection: a send was refused for want of an open record, and the application is to hear of one.
     pub const WANTS_ROOM: Self = Self(1 << 5);
     /// Of an embryo: its SYN-ACK went out again because its SYN came again. Of a parked connection it is one of the two below.
     pub const ANSWERED_AGAIN: Self = Self(1 << 7);
-    /// Parked: two bits that hold an [`EndDue`].
+    /// Of a parked connection: two bits that hold an [`EndDue`].
     const END_SHIFT: u32 = 6;
 
     /// Whether all flags of `other` are set.
@@ -271,7 +271,7 @@ impl Open {
     }
 }
 
-/// An established parked connection: nothing queued, nothing unacknowledged, so SND.UNA = SND.NXT, no RTO runs, and
+/// A parked connection: established, nothing queued, nothing unacknowledged, so SND.UNA = SND.NXT, no RTO runs, and
 /// cwnd is cut as after an idle period (RFC 5681 §4.1). The window update state needs no place either: restored
 /// as SND.WL1 = RCV.NXT and SND.WL2 = SND.NXT it accepts what is new and nothing older.
 #[derive(

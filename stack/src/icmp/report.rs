@@ -30,7 +30,7 @@ pub enum Problem {
     /// Nobody speaks its protocol (IPv4; over IPv6 that is a parameter problem).
     Protocol,
     /// Its headers can't be processed (IPv6).
-    Parameter(ipv6::Problem),
+    Parameter(ipv6::ParameterProblem),
 }
 
 /// A packet that can't be taken, and what its sender is to hear.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::draws::FlowDraws;
 pub use super::host_id::HostId;
-use super::link::{Link, LinkSpec};
+use super::link::{LinkSpec, SimLink};
 use super::nic::{NicSpec, Pools, SimNic};
 use super::referee::Bounds;
 use crate::config::{Config, ConfigError, ConfigSpec, Interface};
@@ -150,8 +150,8 @@ pub(super) enum HostPower<A: App> {
 pub(super) struct Host<A: App> {
     pub(super) spec: HostSpec,
     pub(super) config: Arc<Config>,
-    pub(super) up: Link,
-    pub(super) down: Link,
+    pub(super) up: SimLink,
+    pub(super) down: SimLink,
     /// When and where a frame is noticed that has arrived.
     pub(super) arrivals: FlowDraws,
     pub(super) pools: Pools,
@@ -166,8 +166,8 @@ impl<A: App> Host<A> {
         let config = spec.config.clone().validate().map_err(HostError::Config)?;
         Ok(Self {
             config: Arc::new(config),
-            up: Link::new(spec.up, random.next_u64()),
-            down: Link::new(spec.down, random.next_u64()),
+            up: SimLink::new(spec.up, random.next_u64()),
+            down: SimLink::new(spec.down, random.next_u64()),
             arrivals: FlowDraws::new(random.next_u64()),
             pools: Pools::new(spec.nic.pools),
             running: HostPower::Off,

@@ -1,4 +1,4 @@
-//! [`Link`]: one direction of a wire, with everything that can happen to a frame on it.
+//! [`SimLink`]: one direction of a wire, with everything that can happen to a frame on it.
 //!
 //! It must never alter what the Ethernet FCS would have caught before anybody saw it: only bytes of IP packets are
 //! corrupted, and always so that a ones' complement checksum over them notices.
@@ -99,7 +99,7 @@ pub struct Passage {
 
 /// One direction of a wire.
 #[derive(Debug)]
-pub struct Link {
+pub struct SimLink {
     /// What it does; may be changed at any time.
     pub spec: LinkSpec,
     /// Whether frames pass at all: false is a pulled cable.
@@ -112,7 +112,7 @@ pub struct Link {
     draws: FlowDraws,
 }
 
-impl Link {
+impl SimLink {
     /// A link that is up. What happens to a frame follows from `seed`, the frame's flow and direction, and how many frames of
     /// these this link was given before.
     #[must_use]
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn many(spec: LinkSpec, n: u64) -> Vec<(Passage, Option<Passage>)> {
-        let mut link = Link::new(spec, 3);
+        let mut link = SimLink::new(spec, 3);
         let mut pass = |i| link.pass(&mut frame(), Fate::Delivered, Instant::from_ms(i));
         (0..n).map(&mut pass).collect()
     }
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn every_copy_of_a_corrupted_frame_is_labelled_so_and_stays_so() {
-        let mut link = Link::new(
+        let mut link = SimLink::new(
             LinkSpec {
                 corrupt_ppm: 500_000,
                 duplicate_ppm: 1_000_000,
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_limited_link_spaces_frames_and_drops_what_its_queue_cannot_hold() {
-        let mut link = Link::new(
+        let mut link = SimLink::new(
             LinkSpec {
                 rate_bps: 992_000, // 124 bytes in a millisecond
                 queue_len: 300,
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_link_that_is_down_passes_nothing_and_corruption_changes_each_frame_once() {
-        let mut link = Link::new(
+        let mut link = SimLink::new(
             LinkSpec {
                 corrupt_ppm: 1_000_000,
                 ..LinkSpec::perfect(Duration::ZERO)

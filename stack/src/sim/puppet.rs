@@ -15,7 +15,7 @@ use crate::worker::connect::ConnInfo;
 
 /// What a puppet hears: its callbacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum AppEvent {
     /// Connections wait to be accepted.
     Ready,
     /// The connection is established.
@@ -54,7 +54,7 @@ pub struct Puppet {
     /// Connections, in the order in which they opened.
     pub conns: Vec<ConnId>,
     /// When it heard what, in order, and of which connection.
-    pub heard: Vec<(Instant, Option<ConnId>, Heard)>,
+    pub heard: Vec<(Instant, Option<ConnId>, AppEvent)>,
     /// Bytes that it read, of all connections together.
     pub received: u64,
     /// How many of them differ from the chargen pattern, by their place among all.
@@ -84,7 +84,7 @@ impl Puppet {
     /// How connections ended, and when, in order.
     pub fn ends(&self) -> impl Iterator<Item = (Instant, CloseReason)> {
         self.heard.iter().filter_map(|(at, _, heard)| match heard {
-            Heard::Closed(reason) => Some((*at, *reason)),
+            AppEvent::Closed(reason) => Some((*at, *reason)),
             _ => None,
         })
     }
@@ -97,7 +97,7 @@ impl Puppet {
 
     /// How often it heard this, of all connections together.
     #[must_use]
-    pub fn count(&self, what: Heard) -> usize {
+    pub fn count(&self, what: AppEvent) -> usize {
         self.heard.iter().filter(|heard| heard.2 == what).count()
     }
 
@@ -135,7 +135,7 @@ impl Puppet {
         }
     }
 
-    fn hear<N: Nic, S>(&mut self, cx: &Cx<'_, N, S>, conn: ConnId, heard: Heard) {
+    fn hear<N: Nic, S>(&mut self, cx: &Cx<'_, N, S>, conn: ConnId, heard: AppEvent) {
         self.heard.push((cx.now(), Some(conn), heard));
     }
 }
@@ -145,7 +145,7 @@ impl App for Puppet {
     type Conn = bool;
 
     fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, bool>, listener: ListenerId) {
-        self.heard.push((cx.now(), None, Heard::Ready));
+        self.heard.push((cx.now(), None, AppEvent::Ready));
         while self.accepts && cx.accept(listener).is_some() {}
     }
 
@@ -153,12 +153,12 @@ impl App for Puppet {
         assert!(!*is_open, "opened twice, or another connection's state");
         *is_open = true;
         self.conns.push(conn);
-        self.hear(cx, conn, Heard::Open);
+        self.hear(cx, conn, AppEvent::Open);
     }
 
     fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, bool>, conn: ConnId, is_open: &mut bool) {
         assert!(*is_open, "data before open");
-        self.hear(cx, conn, Heard::Data(cx.unread_len(conn)));
+        self.hear(cx, conn, AppEvent::Data(cx.unread_len(conn)));
         if self.echoes {
             self.echo(cx, conn);
         } else if self.reads {
@@ -170,14 +170,14 @@ impl App for Puppet {
     }
 
     fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N, bool>, conn: ConnId, _: &mut bool) {
-        self.hear(cx, conn, Heard::Writable);
+        self.hear(cx, conn, AppEvent::Writable);
         if self.echoes {
             self.echo(cx, conn);
         }
     }
 
     fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N, bool>, conn: ConnId, _: &mut bool) {
-        self.hear(cx, conn, Heard::PeerClosed);
+        self.hear(cx, conn, AppEvent::PeerClosed);
         self.close(cx, conn);
     }
 
@@ -188,19 +188,19 @@ impl App for Puppet {
         _: &mut bool,
         error: IcmpErrorKind,
     ) {
-        self.hear(cx, conn, Heard::SoftError(error));
+        self.hear(cx, conn, AppEvent::SoftError(error));
     }
 
     fn on_urgent<N: Nic>(&mut self, cx: &mut Cx<'_, N, bool>, conn: ConnId, _: &mut bool) {
-        self.hear(cx, conn, Heard::Urgent(cx.urgent_left(conn)));
+        self.hear(cx, conn, AppEvent::Urgent(cx.urgent_left(conn)));
     }
 
     fn on_timer<N: Nic>(&mut self, cx: &mut Cx<'_, N, bool>, conn: ConnId, _: &mut bool) {
-        self.hear(cx, conn, Heard::Timer(conn));
+        self.hear(cx, conn, AppEvent::Timer(conn));
     }
 
     fn on_drain<N: Nic>(&mut self, cx: &mut Cx<'_, N, bool>, conn: ConnId, _: &mut bool) {
-        self.hear(cx, conn, Heard::Drain);
+        self.hear(cx, conn, AppEvent::Drain);
         self.close(cx, conn);
     }
 
@@ -214,6 +214,6 @@ impl App for Puppet {
         self.ended = cx.info(conn);
         let said = self.ended.and_then(|info| info.tcp.close_reason);
         assert_eq!(said, Some(reason), "as it looked at its end");
-        self.hear(cx, conn, Heard::Closed(reason));
+        self.hear(cx, conn, AppEvent::Closed(reason));
     }
 }

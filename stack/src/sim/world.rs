@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::agenda::{Agenda, Event, InFlight};
 use super::host::{Host, HostError, HostId, HostPower, HostSpec};
 use super::inspect::VlanJudge;
-use super::link::{Fate, Link, LinkSpec, Passage};
+use super::link::{Fate, LinkSpec, Passage, SimLink};
 use super::nic::Pools;
 use super::nic::SimNic;
 use super::referee::Referee;
@@ -151,7 +151,7 @@ impl<A: App> World<A> {
     }
 
     /// One wire of a host, to change what it does.
-    pub fn link_mut(&mut self, host: HostId, direction: Direction) -> &mut Link {
+    pub fn link_mut(&mut self, host: HostId, direction: Direction) -> &mut SimLink {
         let host = self.host_mut(host);
         match direction {
             Direction::Up => &mut host.up,

@@ -51,7 +51,7 @@ fn later(at_ns: u64, period_ns: u64, lead: Duration) -> Instant {
 mod tests {
     use super::*;
     use crate::tcp::isn::Remote;
-    use crate::tcp::timestamps::Timestamps;
+    use crate::tcp::timestamps::TimestampState;
 
     #[test]
     fn the_numbers_wrap_when_they_should() {
@@ -72,9 +72,9 @@ mod tests {
             assert_eq!(key.iss(tuple, start + lead).0, 1000_u32.wrapping_neg());
 
             let start = before_timestamps_wrap(&secrets, tuple, lead);
-            let timestamps = Timestamps {
+            let timestamps = TimestampState {
                 offset: key.timestamp_offset_ms(tuple),
-                ..Timestamps::default()
+                ..TimestampState::default()
             };
             assert_eq!(timestamps.clock(start + lead), 0);
             assert!(timestamps.clock(start) > 1 << 31);

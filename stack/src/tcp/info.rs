@@ -25,7 +25,7 @@ pub struct TcpInfo {
     pub snd_mss: u16,
     /// The MSS that we have announced, options included (RFC 6691).
     pub rcv_mss: u16,
-    /// Segments sent again since the connection opened or last woke, SYN and SYN-ACK included; 65,535 at most.
+    /// Segments sent again since the connection opened or was last unparked, SYN and SYN-ACK included; 65,535 at most.
     pub retransmissions: u32,
     /// Whether timestamps were negotiated (RFC 7323 §3).
     pub timestamps: bool,
@@ -33,7 +33,7 @@ pub struct TcpInfo {
     pub window_scales: Option<(u8, u8)>,
     /// Whether both SYNs permitted SACK (RFC 2018).
     pub sack_permitted: bool,
-    /// Sequence numbers that the peer has acknowledged since the connection opened or last woke, modulo 2^32: bytes, and one
+    /// Sequence numbers that the peer has acknowledged since the connection opened or was last unparked, modulo 2^32: bytes, and one
     /// each for SYN and FIN.
     pub acked_len: u32,
     /// Sequence numbers received in order since then, modulo 2^32: bytes, and one for FIN.

@@ -35,7 +35,7 @@ impl Tcb {
         tcb
     }
 
-    /// A connection that nobody opened yet.
+    /// A connection that isn't open yet.
     #[must_use]
     pub fn closed(env: &Env<'_>) -> Self {
         let params = OpenParams {

@@ -67,7 +67,7 @@ pub struct ParkedTcb {
     pub answers: AnswerLimits,
 }
 
-// Parking, and coming back.
+// Parking and unparking.
 impl Tcb {
     /// What is to be remembered of this connection if it parks now; `None` unless it is ESTABLISHED and nothing whatsoever
     /// is pending: nothing in flight, no ACK or window update owed or delayed, nothing unread or ahead of a gap, no close,

@@ -2,8 +2,8 @@
 //!
 //! It must never send: what it wants sent it says when asked.
 //!
-//! The methods come in four families: getters here; opens in `opening`; events (`on_segment` in `input`, `on_timer` in `timers`);
-//! commands (`close`, `shutdown`, `abort`, `on_read`, `on_icmp` in `commands`); and `poll_output` in `output`.
+//! The methods come in five families: getters here; opens in `opening`; events (`on_segment` in `input`, `on_timer` in `timers`);
+//! commands (`close`, `shutdown`, `abort`, `on_read`, `mark_urgent`, `on_profile`, `on_icmp` in `commands`); and `poll_output` in `output`.
 
 use arrayvec::ArrayVec;
 
@@ -20,10 +20,9 @@ use crate::tcp::negotiated::Negotiated;
 use crate::tcp::reassembly::{RANGES_MAX, Range, Reassembly};
 use crate::tcp::retransmit::{Overdue, TimerMode};
 use crate::tcp::rtt::{Rto, RttEstimator, RttTimer};
-
 use crate::tcp::state::{Event, State};
 use crate::tcp::time_wait::TimeWaitTcb;
-use crate::tcp::timestamps::Timestamps;
+use crate::tcp::timestamps::TimestampState;
 use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind};
 use crate::tcp::window::{self, ReceiveWindow, SendWindow};
 use crate::time::Instant;
@@ -123,7 +122,7 @@ pub struct Tcb {
     pub(super) snd_sml: SeqNum,
     pub(super) snd_wnd: SendWindow,
     pub(super) rcv: ReceiveWindow,
-    pub(super) ts: Timestamps,
+    pub(super) ts: TimestampState,
     pub(super) rto: Rto,
     pub(super) congestion: Congestion,
     /// When data was last sent, in ms (restart after idle).
@@ -230,9 +229,9 @@ impl Tcb {
             snd_sml: params.iss,
             snd_wnd: SendWindow::default(),
             rcv: ReceiveWindow::new(SeqNum(0), params.rcv_buf),
-            ts: Timestamps {
+            ts: TimestampState {
                 offset: params.timestamp_offset,
-                ..Timestamps::default()
+                ..TimestampState::default()
             },
             rto: Rto::initial(env.settings),
             congestion: Congestion::new(mss.into(), env.settings.initial_window),
@@ -334,7 +333,7 @@ impl Tcb {
         self.snd_nxt.since(self.snd_una)
     }
 
-    /// Numbers that the peer has acknowledged since the connection opened or woke, modulo 2^32.
+    /// Numbers that the peer has acknowledged since the connection opened or was unparked, modulo 2^32.
     #[must_use]
     pub const fn acked_len(&self) -> u32 {
         self.snd_una.since(self.cold.params.iss)

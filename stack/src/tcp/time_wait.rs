@@ -9,7 +9,7 @@ use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::segment::{Flags, Segment, SegmentOptions, SendPlan};
 use crate::tcp::state::{Event, State};
-use crate::tcp::timestamps::Timestamps;
+use crate::tcp::timestamps::TimestampState;
 use crate::tcp::verdict::Outcome;
 use crate::tcp::window::acceptable;
 
@@ -21,7 +21,7 @@ pub struct TimeWaitTcb {
     /// RCV.NXT: behind the peer's FIN.
     pub rcv_nxt: SeqNum,
     /// The timestamps, if they were negotiated.
-    pub timestamps: Option<Timestamps>,
+    pub timestamps: Option<TimestampState>,
     /// When 2 MSL are over.
     pub deadline: Deadline,
     /// RCV.WND that the peer knows of, in bytes, as wide as a field without scaling shows.
@@ -228,7 +228,7 @@ mod tests {
         TimeWaitTcb {
             snd_nxt: SeqNum(500),
             rcv_nxt: SeqNum(1000),
-            timestamps: Some(Timestamps {
+            timestamps: Some(TimestampState {
                 recent: 70,
                 offset: 0,
                 last_ack_sent: SeqNum(1000),

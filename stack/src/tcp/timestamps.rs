@@ -18,7 +18,7 @@ pub const fn is_older(tsval: u32, recent: u32) -> bool {
 
 /// The state of the option on one connection. Meaningless unless it was negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Timestamps {
+pub struct TimestampState {
     /// TS.Recent: the value to echo.
     pub recent: u32,
     /// Added to our clock, so that it tells nothing about other connections or the machine (§7.1).
@@ -27,7 +27,7 @@ pub struct Timestamps {
     pub last_ack_sent: SeqNum,
 }
 
-impl Timestamps {
+impl TimestampState {
     /// Our timestamp clock: 1 tick a millisecond, shifted by the connection's offset.
     #[must_use]
     #[inline]
@@ -95,8 +95,8 @@ pub const fn now_s(now: Instant) -> u32 {
 mod tests {
     use super::*;
 
-    fn at(recent: u32) -> Timestamps {
-        Timestamps {
+    fn at(recent: u32) -> TimestampState {
+        TimestampState {
             recent,
             offset: 0,
             last_ack_sent: SeqNum(1000),
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_clock_is_shifted_and_wraps() {
-        let ts = Timestamps {
+        let ts = TimestampState {
             offset: u32::MAX,
             ..at(7)
         };

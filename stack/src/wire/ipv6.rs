@@ -140,7 +140,7 @@ pub fn skip_extensions(next_header: u8, content: &[u8]) -> Result<(u8, &[u8]), D
 
 /// What is wrong with a packet that its sender is to hear of in an ICMPv6 parameter problem (RFC 4443 §3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Problem {
+pub struct ParameterProblem {
     /// Its code: [`super::icmpv6::CODE_ERRONEOUS_FIELD`] and those that follow.
     pub code: u8,
     /// Where in the packet, in bytes from its first.
@@ -154,13 +154,13 @@ pub struct Problem {
 /// be said, or nothing may be: of an ICMPv6 error, a redirect, a fragment (RFC 4443 §2.4 (e)), nor of what can't be told
 /// from these.
 #[must_use]
-pub fn problem(packet: &[u8]) -> Option<Problem> {
+pub fn problem(packet: &[u8]) -> Option<ParameterProblem> {
     let (header, content) = Header::ref_from_prefix(packet).ok()?;
     let problem = match walk(header.next_header, content) {
         //~ An unknown next header is reported: -> `Ok(_) if true => None,`;
         //~   an_unknown_next_header_is_a_parameter_problem
         Ok(end) if is_known(end.next_header) => None,
-        Ok(end) => Some(Problem {
+        Ok(end) => Some(ParameterProblem {
             code: icmpv6::CODE_UNKNOWN_NEXT_HEADER,
             pointer: end.named_at,
             even_to_group: false,
@@ -212,7 +212,7 @@ struct End<'a> {
 /// Why a walk stopped, and what is to be said of it.
 struct Fault {
     defect: Defect,
-    problem: Option<Problem>,
+    problem: Option<ParameterProblem>,
 }
 
 impl From<Defect> for Fault {
@@ -229,7 +229,7 @@ impl Fault {
     const fn told(defect: Defect, code: u8, pointer: u32) -> Self {
         Self {
             defect,
-            problem: Some(Problem {
+            problem: Some(ParameterProblem {
                 code,
                 pointer,
                 even_to_group: false,
@@ -305,7 +305,7 @@ fn options_header_len(bytes: &[u8]) -> Result<usize, Fault> {
     while let [kind, rest @ ..] = options {
         // A header is at most 2,048 bytes long.
         let at = (whole.len() - options.len()) as u32;
-        let unknown = |even_to_group| Problem {
+        let unknown = |even_to_group| ParameterProblem {
             code: icmpv6::CODE_UNKNOWN_OPTION,
             pointer: at,
             even_to_group,

@@ -41,9 +41,10 @@ pub(super) enum Lane {
     Ended,
 }
 
-/// What is known of one frame. Copy and below a cache line, so that a burst of them stays in L1.
+/// What is known of one frame. Copy and below a cache line, so that a burst of them stays in L1. What is constant in a fast lane
+/// (offsets and lane) stands side by side: one store.
 #[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Meta {
     pub(super) key: FlowKey,
     pub(super) hash: FlowHash,
@@ -54,10 +55,10 @@ pub(super) struct Meta {
     /// Where the TCP header starts.
     pub(super) l4_offset: u16,
     pub(super) l3_offset: u8,
+    pub(super) lane: Lane,
     /// Bytes of TCP options: 0 to 40.
     pub(super) options_len: u8,
     pub(super) flags: Flags,
-    pub(super) lane: Lane,
 }
 
 const _: () = assert!(size_of::<Meta>() <= 64, "a Meta outgrew its cache line");
@@ -271,7 +272,7 @@ impl Classifier<'_> {
             // be too long then.
             let sum = match (options_len, payload_len) {
                 (0, 0) => headers,
-                (_, 0) => headers + checksum::sum_header(rest),
+                (_, 0) => headers + checksum::sum_options(rest),
                 //~ The fast lane takes no IPv4 packet longer than the MTU; a_packet_longer_than_our_mtu_is_refused
                 _ if total_len > self.mtu => return None,
                 _ => headers + checksum::sum(rest),

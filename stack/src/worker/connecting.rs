@@ -20,7 +20,7 @@ const PORT_TRIES: u16 = 4096;
 
 /// A connection to be opened: its flow is chosen, and whether that is free is still to be seen.
 #[derive(Clone, Copy)]
-struct Chosen {
+struct OpenRequest {
     remote: SocketAddr,
     how: Connect,
     key: FlowKey,
@@ -53,8 +53,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// Opens many connections, each as [`Cx::connect`] does and in that order. The table's buckets of a whole group are on
     /// their way before the first of them is read, so a large table costs each connection little more than a small one.
     ///
-    /// `opened` hears of each connection, or why it could not be opened, and says whether to go on. Where it breaks, the
-    /// local ports that the rest of the group would have had are skipped for a round.
+    /// `opened` hears of each connection, or why it could not be opened, and says whether to go on. Where it breaks, up to a
+    /// group of items has been taken from `opens` and is dropped: their local ports are skipped for a round.
     pub fn connect_many(
         &mut self,
         opens: impl IntoIterator<Item = (SocketAddr, Connect, S)>,
@@ -92,7 +92,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         remote: SocketAddr,
         how: &Connect,
         must_be_free: bool,
-    ) -> Result<Chosen, ConnectError> {
+    ) -> Result<OpenRequest, ConnectError> {
         let (local, address) = self.source(remote, how)?;
         let Core {
             endpoint,
@@ -129,7 +129,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         if address == remote.ip() && key.local_port() == remote.port() {
             return Err(ConnectError::BadAddress);
         }
-        Ok(Chosen {
+        Ok(OpenRequest {
             remote,
             how: *how,
             key,
@@ -139,7 +139,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Gives a chosen connection its record. Where another one has its flow, a free port is looked for if the app asked for
     /// none.
-    fn enter(&mut self, chosen: &Chosen) -> Result<ConnId, ConnectError> {
+    fn enter(&mut self, chosen: &OpenRequest) -> Result<ConnId, ConnectError> {
         let mut chosen = *chosen;
         let table = &self.core.endpoint.table;
         if table.lookup(&chosen.key, chosen.hash).is_some() {

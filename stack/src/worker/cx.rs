@@ -339,13 +339,15 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Marks what is queued so far as urgent: its last byte is the last urgent one, and what is sent from here on up to it
     /// carries URG and the pointer (RFC 9293 MUST-30, MUST-62). For tests of peers: RFC 6093 §5 advises applications
-    /// against it. Without effect when nothing is left to send.
+    /// against it. Without effect when nothing is queued.
     ///
     /// # Errors
-    /// [`SendError`], as [`Cx::send`] says it.
+    /// [`SendError::Ended`].
     pub fn mark_urgent(&mut self, conn: ConnId) -> Result<(), SendError> {
-        let Some(slot) = self.unparked_slot(conn) else {
-            return Err(self.core.want_record(conn));
+        let Some(slot) = self.open_slot(conn) else {
+            // A parked connection has nothing queued.
+            let parked = self.core.endpoint.table.resolve(conn);
+            return parked.map(drop).ok_or(SendError::Ended(()));
         };
         let conn = self.core.conns.get_mut(slot).ok_or(SendError::Ended(()))?;
         if !conn.tcb.may_queue() {
@@ -439,7 +441,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
         &self.core.endpoint.profiles.get(id).profile
     }
 
-    /// Another profile for this connection. A parked one takes it without unparking, but for keepalive, which has a timer.
+    /// Another profile for this connection. A parked one stays parked, unless the profile has keepalive, whose timer needs
+    /// an open record.
     pub fn set_profile(&mut self, conn: ConnId, profile: ProfileId) {
         let slot = match self.open_slot(conn) {
             None if self.profile_of(profile).keepalive => self.unpark(conn),
@@ -504,7 +507,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
-    /// The slot of a connection, which is unparked if it is parked. `None` when it has ended, or no record is free.
+    /// The slot of a connection; a parked one is unparked for it. `None` when it has ended, or no record is free.
     #[inline(always)]
     pub(super) fn unparked_slot(&mut self, conn: ConnId) -> Option<Slot> {
         match self.open_slot(conn) {

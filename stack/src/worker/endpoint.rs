@@ -252,7 +252,7 @@ impl Endpoint {
         EndpointVerdict::Reply
     }
 
-    /// Adds an established parked connection, as if its handshake had just been completed: benchmarks fill the table
+    /// Adds a parked connection, as if its handshake had just been completed: benchmarks fill the table
     /// with these. False when no record is free or the flow is there already.
     pub(super) fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
         let hash = self.hasher.hash(key);

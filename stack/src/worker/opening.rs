@@ -1,4 +1,4 @@
-//! [`Opening`]: how a connection comes into a slot: from an embryo, from a cookie, from the parked ones, or by our own SYN.
+//! [`Opening`]: how a connection comes into a slot: from an embryo, from a cookie, from a parked record, or by our own SYN.
 //!
 //! It must never leave a record without its connection or a connection without its record.
 
@@ -244,7 +244,7 @@ impl<F> Opening<'_, F> {
             Tcb::unpark(params, &tcb, env)
         })?;
         if let Some(conn) = self.conns.get_mut(slot) {
-            // Only connections that an application has taken over park.
+            // A connection parks only once an application has taken it over.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
             conn.link = link;
         }
@@ -256,7 +256,7 @@ impl<F> Opening<'_, F> {
         Ok(slot)
     }
 
-    /// What the application asked of a connection while no record was free for it to be unparked into.
+    /// What the application asked of a connection while no open record was free for it.
     #[cold]
     fn make_up_for(&mut self, slot: Slot, asked: ConnFlags) {
         let Some(mut parts) = self.conns.parts(slot) else {

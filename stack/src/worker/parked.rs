@@ -103,7 +103,7 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        // Who waits for room would not hear of it once it is parked, and no parked record knows of a cork.
+        // A parked connection would not hear of room, and its record knows of no cork.
         //~ A connection that keeps a frame doesn't park: ` || !conn.kept.is_empty()` -> nothing;
         //~   what_is_kept_counts_as_read_and_is_sent_later
         let is_busy = !conn.tx.is_empty() || !conn.rx.is_empty() || !conn.kept.is_empty();

@@ -3,6 +3,8 @@
 //! It must never do more in one turn than its budgets say, and never name a time that is later than the truth; earlier costs
 //! a turn.
 
+use core::time::Duration;
+
 use super::Worker;
 use crate::conn::connections::{Fired, Slot};
 use crate::nic::Nic;
@@ -15,6 +17,10 @@ use crate::worker::{Core, neighborhood};
 
 /// Embryos looked at per turn at most.
 const EMBRYOS_PER_TURN: u32 = 32;
+
+/// How often there is a turn while connections wait for places in the queues: to serve more of them than one turn does, and to
+/// find one that gives way.
+const STARVED_PERIOD: Duration = Duration::from_millis(1);
 
 /// Timers that fire per turn at most.
 const TIMERS_PER_TURN: u32 = 256;
@@ -82,7 +88,8 @@ impl<N: Nic> Core<N> {
 }
 
 impl<N: Nic, A: App> Worker<N, A> {
-    /// When the next timer of this worker is due, at the earliest: of a connection, an embryo, TIME-WAIT or a neighbour.
+    /// When the next timer of this worker is due, at the earliest: of a connection, an embryo, TIME-WAIT, a neighbour or a
+    /// path.
     /// `now` when something waits to be sent already; `None` when nothing will happen without a frame, another worker or
     /// the app.
     #[must_use]
@@ -96,6 +103,9 @@ impl<N: Nic, A: App> Worker<N, A> {
             return Some(now);
         }
         [
+            //~ While connections wait for places, a turn follows soon: -> `None,`;
+            //~   who_waits_for_places_is_looked_after_without_a_frame
+            core.conns.has_starved().then(|| now + STARVED_PERIOD),
             core.conns.next_fire(),
             core.endpoint.table.next_due(now),
             core.neighborhood.next_deadline(),

@@ -8,7 +8,7 @@ use stack::app::{Connect, TxItem};
 use stack::conn::{Capacity, ConnId, Records};
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::{HostId, HostSpec};
-use stack::sim::puppet::{Heard, Puppet};
+use stack::sim::puppet::{AppEvent, Puppet};
 use stack::sim::world::World;
 use stack::time::Instant;
 
@@ -66,7 +66,7 @@ impl Show {
     pub(crate) fn established(&mut self, how: Connect) -> ConnId {
         let id = self.connect(how);
         let client = self.client;
-        let opens = |world: &World<Puppet>| app(world, client).count(Heard::Open) == 0;
+        let opens = |world: &World<Puppet>| app(world, client).count(AppEvent::Open) == 0;
         let deadline = self.world.now() + Duration::from_secs(60);
         assert!(self.world.run_while(deadline, opens), "it opens");
         self.world.run_for(Duration::from_millis(1));

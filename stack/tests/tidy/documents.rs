@@ -148,6 +148,61 @@ pub(crate) fn pages_and_summary_agree(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+const BENCHMARKING: &str = "BENCHMARKING.md";
+const INSTRUCTIONS: &str = "benches/instructions.json";
+/// The scenarios in the order of the page's row.
+const SCENARIOS: &[&str] = &[
+    "rst",
+    "syn-cookies",
+    "syn-embryos",
+    "connect",
+    "request",
+    "connect-client",
+    "request-client",
+];
+
+/// The row of instructions says what was recorded.
+pub(crate) fn instructions_are_those_recorded(tree: &Tree) -> Vec<Finding> {
+    let (Some(page), Some(record)) = (tree.file(BENCHMARKING), tree.file(INSTRUCTIONS)) else {
+        return Vec::new();
+    };
+    let rounded = |scenario: &&str| {
+        let name = format!("\"{scenario}\": ");
+        let (_, after) = record.text.split_once(&name)?;
+        let number = after.split([',', '\n']).next()?.trim();
+        number
+            .parse::<f64>()
+            .ok()
+            .map(|count| format!("{count:.0}"))
+    };
+    let figures: Vec<String> = SCENARIOS.iter().filter_map(rounded).collect();
+    let figures = format!("| {} |", figures.join(" / "));
+    let mut rows = page.text.lines().enumerate();
+    match rows.find(|(_, line)| line.starts_with("| instructions a packet")) {
+        Some((_, row)) if row.contains(&figures) => Vec::new(),
+        row => {
+            let line = row.map_or(1, |(index, _)| index + 1);
+            let fix = format!("{INSTRUCTIONS} says {figures}: write that into the row");
+            vec![page.finding(line, "figures", fix)]
+        }
+    }
+}
+
+#[test]
+fn a_row_of_instructions_that_was_not_recorded_is_found() {
+    let record = "{ \"rst\": 424.57,\n\"syn-cookies\": 757.5\n}";
+    let tree = |row: &'static str| Tree::of(&[(BENCHMARKING, row), (INSTRUCTIONS, record)]);
+    let findings = |row| instructions_are_those_recorded(&tree(row)).len();
+    assert_eq!(
+        findings("| instructions a packet | 425 / 758 | exact |\n"),
+        0
+    );
+    assert_eq!(
+        findings("| instructions a packet | 429 / 758 | exact |\n"),
+        1
+    );
+}
+
 #[cfg(test)]
 fn places(findings: &[Finding]) -> Vec<String> {
     findings

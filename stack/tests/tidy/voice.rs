@@ -21,6 +21,7 @@ const WORDS: &[(&str, usize)] = &[
     ("tells", 44),
     ("asleep", 1),
     ("woken", 0),
+    ("woke", 0),
     ("resting", 0),
 ];
 

@@ -12,7 +12,7 @@ use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::nic::memory::MemoryNic;
 use stack::queue::pattern;
 use stack::sim::pair::{carry, host};
-use stack::sim::puppet::{Heard, Puppet};
+use stack::sim::puppet::{AppEvent, Puppet};
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::worker::Worker;
@@ -118,7 +118,7 @@ impl Session {
     }
 
     fn peer_closed(&self) -> bool {
-        self.client.app().count(Heard::PeerClosed) > 0
+        self.client.app().count(AppEvent::PeerClosed) > 0
     }
 
     /// The server is told to end.

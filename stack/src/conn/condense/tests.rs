@@ -138,7 +138,7 @@ proptest! {
         let record = time_wait::TimeWaitTcb {
             snd_nxt: SeqNum(snd_nxt),
             rcv_nxt: SeqNum(rcv_nxt),
-            timestamps: recent.map(|recent| Timestamps {
+            timestamps: recent.map(|recent| TimestampState {
                 recent,
                 offset,
                 last_ack_sent: SeqNum(rcv_nxt),

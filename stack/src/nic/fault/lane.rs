@@ -33,7 +33,7 @@ pub struct LaneConfig {
 
 /// A frame that waits for others to pass.
 #[derive(Debug)]
-struct Aside<F> {
+struct HeldFrame<F> {
     frame: F,
     overtakers_left: u8,
     until_ticks: u64,
@@ -46,7 +46,7 @@ pub struct FaultLane<F> {
     counts: FaultCounts,
     /// Frames in the order in which they leave, each with its time.
     line: VecDeque<(u64, F)>,
-    aside: ArrayVec<Aside<F>, ASIDE_FRAMES>,
+    aside: ArrayVec<HeldFrame<F>, ASIDE_FRAMES>,
     delay_ticks: u64,
     aside_ticks_max: u64,
     checksums_come_later: bool,
@@ -162,7 +162,7 @@ impl<F: Frame> FaultLane<F> {
     /// Into the line, or aside for others to pass first.
     fn set_off(&mut self, frame: F, overtakers: u8, now_ticks: u64) {
         if overtakers > 0 {
-            let aside = Aside {
+            let aside = HeldFrame {
                 frame,
                 overtakers_left: overtakers,
                 until_ticks: now_ticks.saturating_add(self.aside_ticks_max),

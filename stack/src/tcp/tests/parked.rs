@@ -1,4 +1,4 @@
-//! Parking: what keeps a connection from it, and that what is unparked is what was parked.
+//! Parking: what keeps a connection from parking, and that what is unparked is what was parked.
 
 use core::time::Duration;
 

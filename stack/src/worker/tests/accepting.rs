@@ -3,7 +3,7 @@
 use super::host::{Flow, Host, OPEN};
 use crate::counters::Counter;
 use crate::local::listener::{ListenerId, SynPolicy};
-use crate::sim::puppet::Heard::{Closed, Data, Open, PeerClosed, Ready};
+use crate::sim::puppet::AppEvent::{Closed, Data, Open, PeerClosed, Ready};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;

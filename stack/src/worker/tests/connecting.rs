@@ -11,7 +11,7 @@ use super::neighbors::{arp_reply, arp_request};
 use super::retransmission::expect_arp_request;
 use crate::counters::Counter;
 use crate::local::ports::PortRange;
-use crate::sim::puppet::Heard::{Data, Open};
+use crate::sim::puppet::AppEvent::{Data, Open};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::wire::{MacAddr, vlan};

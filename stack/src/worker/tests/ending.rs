@@ -8,7 +8,7 @@ use super::neighbors::{arp_reply, port_unreachable_about};
 use super::retransmission::expect_arp_request;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
-use crate::sim::puppet::Heard::{Closed, Data, Open, PeerClosed, Ready, SoftError};
+use crate::sim::puppet::AppEvent::{Closed, Data, Open, PeerClosed, Ready, SoftError};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::profile::Profile;

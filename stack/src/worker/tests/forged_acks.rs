@@ -3,7 +3,7 @@
 use super::host::{Flow, Host, OPEN};
 use crate::counters::Counter;
 use crate::queue::item::TxItem;
-use crate::sim::puppet::Heard::{Open, Ready};
+use crate::sim::puppet::AppEvent::{Open, Ready};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, syn, syn_ack};
 

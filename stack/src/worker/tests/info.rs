@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::host::{Host, OUR_V4, PEER_V4};
 use super::neighbors::arp_request;
 use crate::conn::{ConnId, Kind};
-use crate::sim::puppet::Heard::{Closed, Open, PeerClosed, Ready};
+use crate::sim::puppet::AppEvent::{Closed, Open, PeerClosed, Ready};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::state::State;
@@ -102,7 +102,7 @@ fn the_last_callback_sees_the_connection_as_it_ended() {
         .inject(rst().seq(6));
     host.try_reply();
     host.hears(&[
-        crate::sim::puppet::Heard::Data(5),
+        crate::sim::puppet::AppEvent::Data(5),
         Closed(CloseReason::Reset),
     ]);
     let ended = host.app().ended.expect("an end");

@@ -5,7 +5,7 @@ use super::neighbors::arp_request;
 use crate::conn::{ConnId, Kind};
 use crate::nic::Frame as _;
 use crate::queue::item::TxItem;
-use crate::sim::puppet::Heard::{Data, Open, Ready};
+use crate::sim::puppet::AppEvent::{Data, Open, Ready};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, rst};
 

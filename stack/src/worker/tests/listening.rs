@@ -3,7 +3,7 @@
 use super::host::{Flow, Host, OPEN};
 use crate::counters::Counter;
 use crate::local::listener::{ListenerConfig, ListenerId, ListenersError, SynPolicy};
-use crate::sim::puppet::Heard::{Data, Open, Ready};
+use crate::sim::puppet::AppEvent::{Data, Open, Ready};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, rst, syn, syn_ack};
 

@@ -4,7 +4,7 @@ use super::host::{Flow, Host, OPEN, OUR_V4, PEER_V4};
 use super::neighbors::{arp_request, port_unreachable_about};
 use crate::app::Connect;
 use crate::conn::ConnId;
-use crate::sim::puppet::Heard::{Closed, Data, Open, SoftError, Urgent};
+use crate::sim::puppet::AppEvent::{Closed, Data, Open, SoftError, Urgent};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, syn, syn_ack};
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};

@@ -9,7 +9,7 @@ use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::nic::memory::{MemoryFrame, MemoryNic};
 use crate::queue::item::TxItem;
-use crate::sim::puppet::Heard::{self, Closed, Writable};
+use crate::sim::puppet::AppEvent::{self, Closed, Writable};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data};
 use crate::tcp::verdict::CloseReason;
@@ -76,14 +76,14 @@ fn gone(host: &mut Host<Puppet>) -> Vec<usize> {
     })
 }
 
-fn ends(host: &mut Host<Puppet>) -> Vec<Heard> {
+fn ends(host: &mut Host<Puppet>) -> Vec<AppEvent> {
     host.heard()
         .into_iter()
         .filter(|heard| matches!(heard, Closed(_) | Writable))
         .collect()
 }
 
-const EVICTED: Heard = Closed(CloseReason::Evicted);
+const EVICTED: AppEvent = Closed(CloseReason::Evicted);
 
 /// RFC 6429: while nobody waits a closed window is probed for ever; under pressure it costs the connection its life.
 #[test]
@@ -105,6 +105,25 @@ fn who_takes_nothing_gives_way_when_others_wait_for_places() {
     assert!(host.act(|_, cx| cx.send(waits, item(1)).is_ok()));
     seconds(&mut host, 30);
     assert_eq!(host.count(Counter::ConnectionsEvicted), 7, "there is room");
+}
+
+/// A program that sleeps until something is due looks after those that wait for places, too.
+#[test]
+fn who_waits_for_places_is_looked_after_without_a_frame() {
+    let mut host = few_places();
+    for port in 1..=16 {
+        closed(&mut host, port);
+    }
+    let waits = open(&mut host, 100);
+    host.wait_ms(1);
+    let soon = host.now + Duration::from_millis(1);
+    let now = host.now;
+    let due = host.worker().next_due(now);
+    assert!(due.is_none_or(|due| due > soon), "none waits: {due:?}");
+    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    let due = host.worker().next_due(now);
+    assert!(due.is_some_and(|due| due <= soon), "{due:?}");
+    hush(&mut host);
 }
 
 #[test]
@@ -252,15 +271,15 @@ fn bytes_ahead_of_old_gaps_give_way_to_those_ahead_of_new_ones() {
     host.on(lossy)
         .inject(data(1000).seq(1001).ack(1))
         .inject(data(1000).seq(1).ack(1))
-        .hears(&[Heard::Data(2000)]);
+        .hears(&[AppEvent::Data(2000)]);
     hush(&mut host);
     // What was dropped was not acknowledged, nor is it when the first gap is filled. It comes again.
     host.on(first)
         .inject(data(2).seq(1).ack(1))
-        .hears(&[Heard::Data(2)]);
+        .hears(&[AppEvent::Data(2)]);
     host.wait_ms(41).expect(ack().seq(1).ack(3));
     host.inject(data(14).seq(3).ack(1))
-        .hears(&[Heard::Data(14)]);
+        .hears(&[AppEvent::Data(14)]);
     hush(&mut host);
 }
 

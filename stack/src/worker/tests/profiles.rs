@@ -9,7 +9,7 @@ use crate::config::ConfigSpec;
 use crate::conn::Kind;
 use crate::counters::Counter;
 use crate::local::listener::SynPolicy;
-use crate::sim::puppet::Heard::{Closed, Data, Open, Ready};
+use crate::sim::puppet::AppEvent::{Closed, Data, Open, Ready};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, rst, syn, syn_ack};
 use crate::tcp::profile::{Profile, ProfileError, ProfileId};

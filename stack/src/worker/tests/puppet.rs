@@ -5,7 +5,7 @@ use super::host::Host;
 use crate::config::ConfigSpec;
 use crate::conn::ConnId;
 use crate::nic::memory::MemoryNic;
-use crate::sim::puppet::{Heard, Puppet};
+use crate::sim::puppet::{AppEvent, Puppet};
 use crate::tcp::profile::Profile;
 use crate::worker::app::{App, Cx};
 
@@ -29,7 +29,7 @@ impl Host<Puppet> {
     /// Such a host with one open connection.
     pub(super) fn open() -> (Self, ConnId) {
         let mut host = Self::probing(|_| {});
-        host.shake_hands().hears(&[Heard::Ready, Heard::Open]);
+        host.shake_hands().hears(&[AppEvent::Ready, AppEvent::Open]);
         let conn = host.conn();
         (host, conn)
     }
@@ -44,14 +44,14 @@ impl Host<Puppet> {
     }
 
     /// What the app heard since the last call.
-    pub(super) fn heard(&mut self) -> Vec<Heard> {
+    pub(super) fn heard(&mut self) -> Vec<AppEvent> {
         let heard = core::mem::take(&mut self.app().heard).into_iter();
         heard.map(|(_, _, heard)| heard).collect()
     }
 
     /// The app heard this since the last call, and no more.
     #[track_caller]
-    pub(super) fn hears(&mut self, expected: &[Heard]) -> &mut Self {
+    pub(super) fn hears(&mut self, expected: &[AppEvent]) -> &mut Self {
         assert_eq!(self.heard(), expected);
         self
     }

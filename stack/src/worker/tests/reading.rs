@@ -5,7 +5,7 @@ use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::nic::memory::MemoryFrame;
 use crate::queue::item::TxItem;
-use crate::sim::puppet::Heard::{Data, Open, Ready, Writable};
+use crate::sim::puppet::AppEvent::{Data, Open, Ready, Writable};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::worker::connect::SendError;

@@ -4,7 +4,7 @@ use super::host::{Flow, Host, OPEN};
 use crate::conn::{Kind, Records};
 use crate::counters::Counter;
 use crate::local::listener::SynPolicy;
-use crate::sim::puppet::Heard::Closed;
+use crate::sim::puppet::AppEvent::Closed;
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;

@@ -6,7 +6,7 @@ use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
 use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
-use crate::sim::puppet::Heard::{Closed, Open, PeerClosed, Ready, Timer};
+use crate::sim::puppet::AppEvent::{Closed, Open, PeerClosed, Ready, Timer};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, fin, rst};
 use crate::tcp::verdict::CloseReason;

@@ -7,7 +7,7 @@ use super::neighbors::arp_request;
 use crate::conn::{ConnId, Kind, Records};
 use crate::counters::Counter;
 use crate::queue::item::TxItem;
-use crate::sim::puppet::Heard::{Closed, Data, Open, PeerClosed, Ready, Writable};
+use crate::sim::puppet::AppEvent::{Closed, Data, Open, PeerClosed, Ready, Writable};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::profile::Profile;

@@ -9,7 +9,7 @@ use super::neighbors::{
 use super::retransmission::expect_arp_request_in;
 use crate::conn::Kind;
 use crate::counters::Counter;
-use crate::sim::puppet::Heard::{Data, Open};
+use crate::sim::puppet::AppEvent::{Data, Open};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::IcmpErrorKind;
@@ -89,7 +89,7 @@ fn the_same_addresses_and_ports_in_other_vlans_are_connections_of_their_own() {
     let opened = flows.map(|flow| {
         host.on(flow)
             .shake_hands()
-            .hears(&[crate::sim::puppet::Heard::Ready, Open]);
+            .hears(&[crate::sim::puppet::AppEvent::Ready, Open]);
         (host.flow, host.conn())
     });
     for (flow, conn) in opened {
