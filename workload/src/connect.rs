@@ -22,7 +22,6 @@
 //! with `Plain` the client closes first. `Plain` wants a stack that acknowledges at once (`ack_delay` zero).
 
 use core::net::SocketAddr;
-use core::ops::ControlFlow;
 
 use stack::app::{Cx, StaticId, TxItem};
 use stack::conn::ConnId;
@@ -188,28 +187,18 @@ impl ConnectClient {
         };
         let count = OPENED_PER_TURN.min(window.saturating_sub(self.under_way));
         let Self {
-            server,
-            sources,
-            tally,
             started_ns,
             under_way,
             ..
         } = self;
-        let opens = (0..count).map(|_| (*server, sources.next_connect(), ConnState::default()));
-        cx.connect_many(opens, |opened| match opened {
-            Ok(conn) => {
-                *under_way += 1;
-                tally.started += 1;
-                if let Some(started) = started_ns.get_mut(conn.handle() as usize) {
-                    *started = now_ns;
-                }
-                ControlFlow::Continue(())
+        let opened = |conn: ConnId| {
+            *under_way += 1;
+            if let Some(started) = started_ns.get_mut(conn.handle() as usize) {
+                *started = now_ns;
             }
-            Err(error) => {
-                tally.fault(error.into());
-                ControlFlow::Break(())
-            }
-        });
+        };
+        self.sources
+            .open(cx, self.server, count, &mut self.tally, opened);
     }
 
     fn ask<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {

@@ -4,7 +4,6 @@
 //! number of requests that the connection has served, which both sides count.
 
 use core::net::SocketAddr;
-use core::ops::ControlFlow;
 
 use stack::app::{Cx, StaticId, TxItem};
 use stack::conn::ConnId;
@@ -146,26 +145,11 @@ impl RequestClient {
     }
 
     fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>, count: u32) {
-        let Self {
-            server,
-            sources,
-            tally,
-            opening,
-            ..
-        } = self;
-        let opens = (0..count.min(STARTED_PER_TURN))
-            .map(|_| (*server, sources.next_connect(), ConnState::default()));
-        cx.connect_many(opens, |opened| match opened {
-            Ok(_) => {
-                *opening += 1;
-                tally.started += 1;
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                tally.fault(error.into());
-                ControlFlow::Break(())
-            }
-        });
+        let opening = &mut self.opening;
+        let count = count.min(STARTED_PER_TURN);
+        let opened = |_| *opening += 1;
+        self.sources
+            .open(cx, self.server, count, &mut self.tally, opened);
     }
 
     /// Asks on a connection chosen at random; when that one still waits for a reply, on none.

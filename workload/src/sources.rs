@@ -2,9 +2,15 @@
 //!
 //! It must never repeat an address before all others had their turn.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::ops::ControlFlow;
 
-use stack::app::Connect;
+use stack::app::{Connect, Cx};
+use stack::conn::ConnId;
+use stack::nic::Nic;
+
+use crate::ConnState;
+use crate::tally::Tally;
 
 /// A range of addresses, handed out round and round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +37,33 @@ impl Sources {
         self.count
     }
 
-    /// How to open a connection from the next one.
-    #[must_use]
-    pub fn next_connect(&mut self) -> Connect {
-        Connect {
-            local: Some(self.take()),
-            ..Connect::default()
-        }
+    /// Opens `count` connections to `server`, each from the next address, until one can't be opened; `opened` hears of each.
+    pub(crate) fn open<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, ConnState>,
+        server: SocketAddr,
+        count: u32,
+        tally: &mut Tally,
+        mut opened: impl FnMut(ConnId),
+    ) {
+        let opens = (0..count).map(|_| {
+            let how = Connect {
+                local: Some(self.take()),
+                ..Connect::default()
+            };
+            (server, how, ConnState::default())
+        });
+        cx.connect_many(opens, |result| match result {
+            Ok(conn) => {
+                tally.started += 1;
+                opened(conn);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                tally.fault(error.into());
+                ControlFlow::Break(())
+            }
+        });
     }
 
     /// The next one.

@@ -107,13 +107,12 @@ impl<N: Nic, S> Cx<'_, N, S> {
         //~ A port whose replies reach another worker is refused: `hash.owner(ring.workers()) == ring.index()`
         //~   -> `{ let _ = hash; true }`; a_port_whose_replies_reach_another_worker_is_that_workers
         let is_ours = |hash: FlowHash| hash.owner(ring.workers()) == ring.index();
-        let mut chosen = None;
-        match asked_port(how) {
-            Some(port) => {
-                chosen = Some(flow(port)).filter(|&(_, hash)| is_ours(hash));
-                chosen.ok_or(ConnectError::OtherWorker)?;
-            }
+        let (key, hash) = match asked_port(how) {
+            Some(port) => Some(flow(port))
+                .filter(|&(_, hash)| is_ours(hash))
+                .ok_or(ConnectError::OtherWorker)?,
             None => {
+                let mut chosen = None;
                 let is_usable = |port| {
                     let (key, hash) = flow(port);
                     let is_usable = is_ours(hash)
@@ -123,9 +122,9 @@ impl<N: Nic, S> Cx<'_, N, S> {
                     is_usable
                 };
                 ports.pick(local, remote, is_usable, PORT_TRIES);
+                chosen.ok_or(ConnectError::NoPort)?
             }
-        }
-        let (key, hash) = chosen.ok_or(ConnectError::NoPort)?;
+        };
         if address == remote.ip() && key.local_port() == remote.port() {
             return Err(ConnectError::BadAddress);
         }

@@ -319,12 +319,15 @@ impl<N: Nic, S> Cx<'_, N, S> {
         let Some(slot) = self.unparked_slot(conn) else {
             return Err(self.core.want_record(conn));
         };
-        let conn = self.core.conns.get_mut(slot).ok_or(SendError::Ended(()))?;
-        if !conn.tcb.may_queue() {
-            return Err(SendError::Ended(()));
-        }
-        conn.set(Conn::CORKED);
+        self.sending(slot)?.set(Conn::CORKED);
         Ok(())
+    }
+
+    /// The connection in `slot`, if more may be queued on it.
+    fn sending(&mut self, slot: Slot) -> Result<&mut Conn, SendError> {
+        let conn = self.core.conns.get_mut(slot);
+        conn.filter(|conn| conn.tcb.may_queue())
+            .ok_or(SendError::Ended(()))
     }
 
     /// Lets go what [`Cx::cork`] held back.
@@ -349,11 +352,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
             let parked = self.core.endpoint.table.resolve(conn);
             return parked.map(drop).ok_or(SendError::Ended(()));
         };
-        let conn = self.core.conns.get_mut(slot).ok_or(SendError::Ended(()))?;
-        if !conn.tcb.may_queue() {
-            return Err(SendError::Ended(()));
-        }
-        conn.mark_urgent();
+        self.sending(slot)?.mark_urgent();
         Ok(())
     }
 

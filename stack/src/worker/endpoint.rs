@@ -60,7 +60,7 @@ pub(super) enum EndpointVerdict {
     TimeWait(Found),
 }
 
-/// The half of a worker that knows no frames. What it does with embryos and with parked connections stands in the sibling files.
+/// The half of a worker that knows no frames. The sibling files have what it does with embryos and with parked connections.
 pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
     /// The open ports: those of the configuration at first.

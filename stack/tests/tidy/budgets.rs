@@ -2,7 +2,7 @@
 //!
 //! It must never accept a limit of `Limits` that no row names.
 
-use crate::tree::{File, Finding, Tree};
+use crate::tree::{File, Finding, Tree, in_backticks};
 
 const PAGE: &str = "docs/reference/budgets.md";
 const LIMITS: &str = "stack/src/config.rs";
@@ -24,7 +24,7 @@ pub(crate) fn rows_and_limits_agree(tree: &Tree) -> Vec<Finding> {
             continue;
         }
         let mut wrong = |what: String| findings.push(page.finding(index + 1, "budget", what));
-        let (counters, tests) = (names(counters), names(tests));
+        let (counters, tests) = (in_backticks(counters), in_backticks(tests));
         if counters.is_empty() || tests.is_empty() {
             wrong("the row names no counter or no test: add what shows that it holds".to_owned());
         }
@@ -45,11 +45,6 @@ pub(crate) fn rows_and_limits_agree(tree: &Tree) -> Vec<Finding> {
     }
     findings.extend(limits_without_a_row(tree, page));
     findings
-}
-
-/// What stands in backticks.
-fn names(cell: &str) -> Vec<&str> {
-    cell.split('`').skip(1).step_by(2).collect()
 }
 
 fn limits_without_a_row(tree: &Tree, page: &File) -> Vec<Finding> {

@@ -2,7 +2,7 @@
 //!
 //! It must never pass a name that is neither a test nor a module.
 
-use crate::tree::{Finding, Tree};
+use crate::tree::{Finding, Tree, in_backticks};
 
 const PAGE: &str = "docs/reference/rfc.md";
 
@@ -19,11 +19,10 @@ pub(crate) fn rows_name_what_exists(tree: &Tree) -> Vec<Finding> {
         else {
             continue;
         };
-        let is_heading = proof.trim_start().starts_with("proved by");
-        if is_heading {
+        if proof.trim_start().starts_with("proved by") {
             continue;
         }
-        for name in proof.split('`').skip(1).step_by(2) {
+        for name in in_backticks(proof) {
             if !exists(tree, name) {
                 let fix = format!("`{name}` is neither a test nor a module: correct the row");
                 findings.push(page.finding(index + 1, "requirement", fix));

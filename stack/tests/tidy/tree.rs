@@ -137,6 +137,11 @@ impl File {
     }
 }
 
+/// What stands in backticks, in its order.
+pub(crate) fn in_backticks(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
 /// What follows the first `chars` characters of a line.
 pub(crate) fn after_chars(line: &str, chars: usize) -> &str {
     line.char_indices()
