@@ -177,7 +177,7 @@ const fn is_fast_open_len(len: usize) -> bool {
 /// The timestamps of nearly every segment of an open connection: NOP, NOP, timestamps and nothing else (RFC 7323
 /// appendix A). `None` says only that the layout is another: [`SegmentOptions::parse`] reads them all.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn only_timestamps(bytes: &[u8]) -> Option<Timestamps> {
     const HEAD: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
     match bytes.as_chunks::<4>() {
@@ -317,7 +317,9 @@ impl SegmentOptions {
         Self::parse_any(bytes)
     }
 
-    fn parse_any(bytes: &[u8]) -> Self {
+    /// The same without a test for the usual layout first: for options that are known to have another.
+    #[must_use]
+    pub fn parse_any(bytes: &[u8]) -> Self {
         let mut found = Self::default();
         for option in Options::new(bytes).flatten() {
             match option {

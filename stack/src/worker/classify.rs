@@ -15,9 +15,10 @@ use crate::local::addresses::LocalAddrs;
 use crate::memory::prefetch_read;
 use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
 use crate::seq::SeqNum;
-use crate::tcp::segment::{Segment, SegmentOptions};
+use crate::tcp::segment::{Segment, SegmentOptions, TimestampOption};
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
+use crate::wire::tcp_options::only_timestamps;
 use crate::wire::{
     self, Defect, Tcp4Headers, Tcp6Headers, Transport, checksum, ip_protocol, ipv4, ipv6, tcp,
 };
@@ -41,6 +42,16 @@ pub(super) enum Lane {
     Ended,
 }
 
+/// What options a segment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OptionsKind {
+    None,
+    /// NOP, NOP, timestamps and nothing else: they stand in [`Meta::tsval`] and [`Meta::tsecr`].
+    Timestamps,
+    /// Any others, timestamps in another layout among them: to be parsed from the frame.
+    Other,
+}
+
 /// What is known of one frame. Copy and below a cache line, so that a burst of them stays in L1. What is constant in a fast lane
 /// (offsets and lane) stands side by side: one store.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +61,10 @@ pub(super) struct Meta {
     pub(super) hash: FlowHash,
     pub(super) seq: SeqNum,
     pub(super) ack: SeqNum,
+    /// Means something only with [`OptionsKind::Timestamps`].
+    pub(super) tsval: u32,
+    /// As `tsval`.
+    pub(super) tsecr: u32,
     pub(super) payload_len: u16,
     pub(super) window: u16,
     /// Where the TCP header starts.
@@ -59,6 +74,7 @@ pub(super) struct Meta {
     /// Bytes of TCP options: 0 to 40.
     pub(super) options_len: u8,
     pub(super) flags: Flags,
+    pub(super) options_kind: OptionsKind,
 }
 
 const _: () = assert!(size_of::<Meta>() <= 64, "a Meta outgrew its cache line");
@@ -75,12 +91,15 @@ impl Meta {
         hash: FlowHash(0),
         seq: SeqNum(0),
         ack: SeqNum(0),
+        tsval: 0,
+        tsecr: 0,
         payload_len: 0,
         window: 0,
         l4_offset: 0,
         l3_offset: 0,
         options_len: 0,
         flags: Flags::NONE,
+        options_kind: OptionsKind::None,
         lane: Lane::Ended,
     };
 
@@ -114,6 +133,27 @@ impl Meta {
             .unwrap_or(&[])
     }
 
+    /// Whether the options are timestamps in their usual layout and nothing else: `tsval` and `tsecr` hold them.
+    #[inline(always)]
+    pub(super) fn has_usual_timestamps(&self) -> bool {
+        self.options_kind == OptionsKind::Timestamps
+    }
+
+    /// What the options say; `bytes` are the frame that this was made from.
+    #[inline(always)]
+    pub(super) fn segment_options(&self, bytes: &[u8]) -> SegmentOptions {
+        if self.options_kind == OptionsKind::Other {
+            return SegmentOptions::parse_any(self.options(bytes));
+        }
+        SegmentOptions {
+            timestamps: self.has_usual_timestamps().then_some(TimestampOption {
+                tsval: self.tsval,
+                tsecr: self.tsecr,
+            }),
+            ..SegmentOptions::default()
+        }
+    }
+
     /// The segment in numbers, as the protocol wants it.
     #[inline]
     pub(super) fn segment(&self, bytes: &[u8]) -> Segment {
@@ -128,7 +168,7 @@ impl Meta {
                 0
             },
             payload_len: self.payload_len.into(),
-            options: SegmentOptions::parse(self.options(bytes)),
+            options: self.segment_options(bytes),
             is_stripped: false,
         }
     }
@@ -255,7 +295,7 @@ impl Classifier<'_> {
         let header_len = segment.header_len();
         let tcp_bytes = bytes.get(34..ethernet::HEADER_LEN + total_len)?;
         let payload_len = tcp_bytes.len().checked_sub(header_len)?;
-        let options_len = header_len.checked_sub(tcp::HEADER_LEN)?;
+        let options = tcp_bytes.get(tcp::HEADER_LEN..header_len)?;
         if !self.is_host(ip.src) || ip.src == ip.dst {
             return None;
         }
@@ -270,7 +310,7 @@ impl Classifier<'_> {
             let headers = pseudo + segment.sum();
             // Without payload the rest is options: whole words, and too few of them for the long sum's lanes. Nor can a packet
             // be too long then.
-            let sum = match (options_len, payload_len) {
+            let sum = match (options.len(), payload_len) {
                 (0, 0) => headers,
                 (_, 0) => headers + checksum::sum_options(rest),
                 //~ The fast lane takes no IPv4 packet longer than the MTU; a_packet_longer_than_our_mtu_is_refused
@@ -289,10 +329,9 @@ impl Classifier<'_> {
         let lengths = Lengths {
             l3: 14,
             l4: 34,
-            options: options_len,
             payload: payload_len,
         };
-        self.fill(meta, key, segment, lengths);
+        self.fill(meta, key, segment, options, lengths);
         Some(())
     }
 
@@ -323,7 +362,7 @@ impl Classifier<'_> {
         let header_len = segment.header_len();
         let tcp_bytes = bytes.get(54..54 + payload_len)?;
         let payload_len = tcp_bytes.len().checked_sub(header_len)?;
-        let options_len = header_len.checked_sub(tcp::HEADER_LEN)?;
+        let options = tcp_bytes.get(tcp::HEADER_LEN..header_len)?;
         if !ipv6::is_valid_source(ip.src_addr()) || ip.src == ip.dst {
             return None;
         }
@@ -338,10 +377,9 @@ impl Classifier<'_> {
         let lengths = Lengths {
             l3: 14,
             l4: 54,
-            options: options_len,
             payload: payload_len,
         };
-        self.fill(meta, key, segment, lengths);
+        self.fill(meta, key, segment, options, lengths);
         Some(())
     }
 
@@ -423,15 +461,21 @@ impl Classifier<'_> {
         let lengths = Lengths {
             l3: parsed.l3_offset(),
             l4: parsed.l4_offset(),
-            options: segment.options.len(),
             payload: segment.payload.len(),
         };
-        self.fill(meta, key, header, lengths);
+        self.fill(meta, key, header, segment.options, lengths);
         Ok(())
     }
 
     #[inline(always)]
-    fn fill(&self, meta: &mut Meta, key: FlowKey, segment: &tcp::Header, lengths: Lengths) {
+    fn fill(
+        &self,
+        meta: &mut Meta,
+        key: FlowKey,
+        segment: &tcp::Header,
+        options: &[u8],
+        lengths: Lengths,
+    ) {
         meta.key = key;
         meta.hash = self.hasher.hash(&key);
         // Fewer than 2^32 buckets, by the table's construction.
@@ -446,7 +490,15 @@ impl Classifier<'_> {
         meta.payload_len = lengths.payload as u16;
         meta.l4_offset = lengths.l4 as u16;
         meta.l3_offset = lengths.l3 as u8;
-        meta.options_len = lengths.options as u8;
+        meta.options_len = options.len() as u8;
+        meta.options_kind = if options.is_empty() {
+            OptionsKind::None
+        } else if let Some(timestamps) = only_timestamps(options) {
+            (meta.tsval, meta.tsecr) = (timestamps.tsval, timestamps.tsecr);
+            OptionsKind::Timestamps
+        } else {
+            OptionsKind::Other
+        };
         meta.window = segment.window.get();
         meta.flags = segment.flags;
         meta.lane = Lane::Tcp;
@@ -458,7 +510,6 @@ impl Classifier<'_> {
 struct Lengths {
     l3: usize,
     l4: usize,
-    options: usize,
     payload: usize,
 }
 
@@ -501,3 +552,6 @@ fn is_group(dst: IpAddr, broadcasts: &Broadcasts) -> bool {
         IpAddr::V6(dst) => dst.is_multicast(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,9 +211,7 @@ impl Endpoint {
             ListenStep::DropSynFin => self.ended(Counter::ListenSynFin),
             ListenStep::Drop => self.ended(Counter::ListenDropped),
             ListenStep::Syn => self.on_syn(meta, bytes, listener, now),
-            ListenStep::ResetAck(reset) => {
-                self.on_listener_ack(meta, meta.options(bytes), listener, reset, now)
-            }
+            ListenStep::ResetAck(reset) => self.on_listener_ack(meta, bytes, listener, reset, now),
         }
     }
 

@@ -382,7 +382,7 @@ impl Endpoint {
     pub(super) fn on_listener_ack(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         listener: ListenerId,
         reset: Reset,
         now: Instant,
@@ -397,7 +397,7 @@ impl Endpoint {
         if !alive || meta.flags.syn() {
             return self.reset(Counter::ListenAckReset, reset);
         }
-        let timestamps = SegmentOptions::parse(options).timestamps;
+        let timestamps = meta.segment_options(bytes).timestamps;
         let tsecr = timestamps.map(|ts| ts.tsecr);
         let (irs, iss) = (meta.seq.sub(1), meta.ack.sub(1));
         let Some(negotiated) = self.cookies.open(tuple(&meta.key), irs, iss, tsecr, now) else {
