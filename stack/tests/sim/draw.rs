@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use stack::config::FastPath;
 use stack::conn::{Capacity, Records};
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::rng::Random;
@@ -40,10 +41,13 @@ const fn few() -> PoolSizes {
 /// When plan 0 opens.
 const FIRST_OPEN: Duration = Duration::from_millis(10);
 
-/// The world of a seed.
-pub(crate) fn draw(seed: u64) -> Stage {
+/// The world of a seed. `fast_path` is not drawn: it must make no difference.
+pub(crate) fn draw(seed: u64, fast_path: FastPath) -> Stage {
     let mut random = Random::new(seed);
     let mut hosts = draw_hosts(&mut random);
+    for host in &mut hosts {
+        host.config.fast_path = fast_path;
+    }
     let mut plans = draw_plans(&mut random, &hosts);
     draw_vlans(seed, &mut hosts, &mut plans);
     narrow::draw_paths(seed, &mut hosts, &mut plans);
