@@ -461,5 +461,5 @@ fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
 /// Where the payload starts in the frame.
 #[inline]
 fn payload_offset(meta: &Meta) -> u32 {
-    u32::from(meta.l4_offset) + crate::wire::tcp::HEADER_LEN as u32 + u32::from(meta.options_len)
+    u32::from(meta.l4_offset) + meta.header_len() as u32
 }
