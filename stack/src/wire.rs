@@ -26,7 +26,7 @@ pub use emit::{EmitError, IpSpec, SegmentSpec};
 pub use ethernet::MacAddr;
 pub use parse::{Envelope, Link, Network, Parsed, Transport, envelope, parse};
 pub use tcp_options::{OptionBytes, SegmentOptions, Timestamps};
-pub use zerocopy::network_endian::{U16, U32};
+pub use zerocopy::network_endian::{U16, U32, U64};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 

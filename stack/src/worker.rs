@@ -60,7 +60,7 @@ use crate::worker::app::ConnInfo;
 use crate::worker::app::{App, NoApp};
 
 use callbacks::Hosted;
-use classify::{Broadcasts, Classifier, Lane, Meta};
+use classify::{Classifier, Lane, Meta};
 use ending::Ending;
 use endpoint::Endpoint;
 use fast_path::{FastPathSwitch, LentFrame};
@@ -100,7 +100,7 @@ struct Core<N: Nic> {
     nic: N,
     caps: Caps,
     mac: MacAddr,
-    broadcasts: Broadcasts,
+    classifier: Classifier,
     endpoint: Endpoint,
     neighborhood: Neighborhood<N::Frame>,
     paths: Paths,
@@ -173,7 +173,7 @@ impl<N: Nic, A: App> Worker<N, A> {
             },
             core: Core {
                 mac,
-                broadcasts: Broadcasts::new(&config.broadcasts()),
+                classifier: Classifier::new(mac, caps.mtu, &config, FlowHasher::new(secrets.flow)),
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
                 fast_path: FastPathSwitch::new(config.fast_path),
@@ -403,16 +403,9 @@ impl<N: Nic> Core<N> {
     #[inline]
     fn classify(&mut self, rx: &mut Burst<N::Frame>, scratch: &mut Scratch) {
         self.linearize(rx);
-        let classifier = Classifier {
-            locals: &self.endpoint.config.locals,
-            broadcasts: &self.broadcasts,
-            hasher: &self.endpoint.hasher,
-            buckets: self.endpoint.table.index().buckets(),
-            mac: self.mac,
-            mtu: self.caps.mtu.into(),
-        };
-        classifier.run(
+        self.classifier.run(
             rx.as_slice(),
+            self.endpoint.table.index().buckets(),
             &mut scratch.metas,
             &mut self.endpoint.counters,
         );

@@ -36,6 +36,17 @@ impl FlowKey {
         }
     }
 
+    /// The key of a received IPv4 segment with the sender's port in the upper half of `ports` and ours in the lower, as in its
+    /// header.
+    #[must_use]
+    #[inline]
+    pub const fn received_v4(local: LocalId, src: Ipv4Addr, ports: u32) -> Self {
+        let ends = (local.0 as u64) << 32 | ports as u64;
+        Self {
+            words: [0, src.to_bits() as u64, ends],
+        }
+    }
+
     /// The key of an IPv6 flow. Ports are in host order.
     #[must_use]
     #[inline]
@@ -221,6 +232,9 @@ mod tests {
                     (LocalId(local), local_port, remote, port, remote.is_ipv6())
                 );
             }
+            let key = FlowKey::v4(LocalId(local), local_port, v4.into(), port);
+            let ports = u32::from(port) << 16 | u32::from(local_port);
+            prop_assert_eq!(FlowKey::received_v4(LocalId(local), v4.into(), ports), key);
         }
 
         #[test]

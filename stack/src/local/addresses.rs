@@ -97,10 +97,10 @@ impl fmt::Display for LocalPrefix {
 }
 
 /// A run of addresses with consecutive ids.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Range<A> {
     first: A,
-    /// Number of addresses; at least 1.
+    /// Number of addresses; at least 1 in a list.
     count: u32,
     /// Id of `first`.
     id: u32,
@@ -122,6 +122,8 @@ pub struct LocalAddrs {
 /// Runs of addresses of both families, each ascending by `first` and without overlap.
 #[derive(Debug, Clone, Default)]
 struct Ranges {
+    /// The first of `v4`, mostly the only one, or an empty one.
+    first_v4: Range<u32>,
     v4: Vec<Range<u32>>,
     v6: Vec<Range<u128>>,
 }
@@ -136,10 +138,16 @@ impl Ranges {
     #[inline(always)]
     fn find_v4(&self, address: Ipv4Addr) -> Option<u32> {
         let address = address.to_bits();
-        let range = match self.v4.as_slice() {
-            [only] => only,
-            ranges => last_before(ranges, address)?,
-        };
+        let offset = address.wrapping_sub(self.first_v4.first);
+        if offset < self.first_v4.count {
+            return Some(self.first_v4.id + offset);
+        }
+        self.search_v4(address)
+    }
+
+    #[inline(never)]
+    fn search_v4(&self, address: u32) -> Option<u32> {
+        let range = last_before(&self.v4, address)?;
         let offset = address.wrapping_sub(range.first);
         (offset < range.count).then(|| range.id + offset)
     }
@@ -324,6 +332,7 @@ fn ranges(prefixes: &[LocalPrefix]) -> Result<(Ranges, u32), LocalAddrsError> {
         }
     }
     ranges.v4.sort_by_key(|range| range.first);
+    ranges.first_v4 = ranges.v4.first().copied().unwrap_or_default();
     ranges.v6.sort_by_key(|range| range.first);
     // Prefixes nest or are apart, so a neighbour that starts inside is the only way to overlap.
     for pair in ranges.v4.windows(2) {

@@ -5,6 +5,8 @@
 
 use core::ops::Add;
 
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, native_endian};
+
 use super::U16;
 
 /// A partial one's complement sum over 16-bit words in the machine's own byte order.
@@ -88,6 +90,72 @@ impl Add for Sum {
     fn add(self, rhs: Self) -> Self {
         Self(self.0 + rhs.0)
     }
+}
+
+/// A one's complement sum over words of 64 bits, which takes half the additions of a [`Sum`] over headers: a carry out of the
+/// top comes in again at the bottom (RFC 1071 §2 (B) and (C)). Only for verifying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WideSum(u64);
+
+/// A header of IPv4 or TCP without options, in the words in which it is summed.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Words20 {
+    wide: [native_endian::U64; 2],
+    last: native_endian::U32,
+}
+
+impl WideSum {
+    /// The sum of a header of IPv4 or TCP without options.
+    #[must_use]
+    #[inline(always)]
+    pub fn header(header: &[u8; 20]) -> Self {
+        Self::header_and(header, [])
+    }
+
+    /// The same and words that belong to it, as they were loaded.
+    #[must_use]
+    #[inline(always)]
+    pub fn header_and<const N: usize>(header: &[u8; 20], more: [u64; N]) -> Self {
+        let words: &Words20 = zerocopy::transmute_ref!(header);
+        let [a, b] = words.wide;
+        let start = end_around(a.get(), [b.get(), words.last.get().into()]);
+        Self(end_around(start, more))
+    }
+
+    /// This sum and another one.
+    #[must_use]
+    #[inline(always)]
+    pub fn and(self, sum: Sum) -> Self {
+        Self(end_around(self.0, [sum.0]))
+    }
+
+    /// This sum and a word, as it was loaded.
+    #[must_use]
+    #[inline(always)]
+    pub fn and_words<const N: usize>(self, words: [u64; N]) -> Self {
+        Self(end_around(self.0, words))
+    }
+
+    /// As [`Sum::is_valid`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_valid(self) -> bool {
+        Sum(self.0).is_valid()
+    }
+}
+
+/// A carry goes into the next addition and at last into the bottom. That can't carry again: the top carries into a sum of all
+/// ones only if it did so before, and at first it didn't.
+#[inline(always)]
+fn end_around<const N: usize>(start: u64, words: [u64; N]) -> u64 {
+    let (mut sum, mut carry) = (start, false);
+    for word in words {
+        let (partial, over) = sum.overflowing_add(word);
+        let (total, over_again) = partial.overflowing_add(carry.into());
+        (sum, carry) = (total, over | over_again);
+    }
+    sum.wrapping_add(carry.into())
 }
 
 /// The sum of `bytes` of any length and alignment; an odd last byte counts as the upper half of a word whose other half
@@ -240,6 +308,27 @@ mod tests {
             prop_assert_eq!(sum(bytes).finish().get(), !naive(bytes));
             let theirs = etherparse::checksum::Sum16BitWords::new().add_slice(bytes);
             prop_assert_eq!(sum(bytes).finish().to_bytes(), theirs.ones_complement().to_ne_bytes());
+        }
+
+        #[test]
+        fn a_wide_sum_is_valid_where_the_narrow_one_is(
+            header: [u8; 20], more: [u64; 2], fill: u8, ones: bool,
+        ) {
+            // Ones all over carry as often as can be.
+            let header = if ones { [fill | 0xf0; 20] } else { header };
+            let more = if ones { [u64::MAX, u64::MAX - u64::from(fill)] } else { more };
+            let rest = [more[0].to_ne_bytes(), more[1].to_ne_bytes()].concat();
+            let whole = sum(&header) + sum(&rest);
+            for wide in [
+                WideSum::header_and(&header, more),
+                WideSum::header(&header).and_words(more),
+                WideSum::header(&header).and(sum(&rest)),
+            ] {
+                prop_assert_eq!(Sum(wide.0).folded(), whole.folded());
+                prop_assert_eq!(wide.is_valid(), whole.is_valid());
+                let check = u64::from(u16::from_ne_bytes(whole.finish().to_bytes()));
+                prop_assert!(wide.and_words([check]).is_valid());
+            }
         }
 
         #[test]

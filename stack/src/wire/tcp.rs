@@ -7,8 +7,8 @@ use core::ops::{BitAnd, BitOr};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::checksum::{self, Sum};
-use super::{Defect, U16, U32};
+use super::checksum::{self, Sum, WideSum};
+use super::{Defect, U16, U32, U64};
 use crate::seq::SeqNum;
 
 /// Bytes of a header without options.
@@ -40,7 +40,28 @@ pub struct Header {
     pub urgent: U16,
 }
 
+/// The same 20 bytes in the words in which they are moved: neighbours together.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Words {
+    /// Port of the sender in the upper half, port of the receiver in the lower.
+    pub ports: U32,
+    /// SEG.SEQ in the upper half, SEG.ACK in the lower.
+    pub seq_ack: U64,
+    /// Data offset, reserved bits, control bits and window, from the top down.
+    pub control: U32,
+    /// Checksum in the upper half, urgent pointer in the lower.
+    pub checksum_urgent: U32,
+}
+
 impl Header {
+    /// The same bytes in wider words.
+    #[must_use]
+    #[inline(always)]
+    pub fn words(&self) -> &Words {
+        zerocopy::transmute_ref!(self)
+    }
+
     /// SEG.SEQ.
     #[must_use]
     #[inline]
@@ -76,6 +97,15 @@ impl Header {
     pub fn sum(&self) -> Sum {
         let bytes: &[u8; HEADER_LEN] = zerocopy::transmute_ref!(self);
         checksum::sum_array(bytes)
+    }
+}
+
+impl Header {
+    /// As [`Header::sum`], and of words that belong to it, in fewer additions.
+    #[must_use]
+    #[inline(always)]
+    pub fn wide_sum_with<const N: usize>(&self, more: [u64; N]) -> WideSum {
+        WideSum::header_and(zerocopy::transmute_ref!(self), more)
     }
 }
 

@@ -174,14 +174,19 @@ const fn is_fast_open_len(len: usize) -> bool {
     len == 0 || (len >= 4 && len <= 16 && len.is_multiple_of(2))
 }
 
+/// What stands before TSval and TSecr where timestamps are the only option (RFC 7323 appendix A).
+pub const USUAL_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
+
+/// Bytes of timestamps that are the only option.
+pub const USUAL_TIMESTAMPS_LEN: usize = 12;
+
 /// The timestamps of nearly every segment of an open connection: NOP, NOP, timestamps and nothing else (RFC 7323
 /// appendix A). `None` says only that the layout is another: [`SegmentOptions::parse`] reads them all.
 #[must_use]
 #[inline(always)]
 pub fn only_timestamps(bytes: &[u8]) -> Option<Timestamps> {
-    const HEAD: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
     match bytes.as_chunks::<4>() {
-        ([HEAD, tsval, tsecr], []) => Some(Timestamps {
+        ([USUAL_TIMESTAMPS, tsval, tsecr], []) => Some(Timestamps {
             tsval: u32::from_be_bytes(*tsval),
             tsecr: u32::from_be_bytes(*tsecr),
         }),

@@ -5,9 +5,10 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian};
+use zerocopy::FromBytes;
 
 use super::reply::{Layout, Ports};
+use crate::config::Config;
 use crate::conn::bucket::Bucket;
 use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
 use crate::counters::{Counter, Counters};
@@ -19,10 +20,14 @@ use crate::tcp::predict::ExpectedSegment;
 use crate::tcp::segment::{Segment, SegmentOptions, TimestampOption};
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::only_timestamps;
+use crate::wire::tcp_options::{USUAL_TIMESTAMPS, only_timestamps};
 use crate::wire::{
     self, Defect, Tcp4Headers, Tcp6Headers, Transport, checksum, ip_protocol, ipv4, ipv6, tcp,
 };
+
+mod plain_v4;
+
+use plain_v4::{PlainV4, usual_timestamps};
 
 /// How many frames ahead the bytes are fetched: a DRAM miss is worth some six frames of this stage.
 const PREFETCH_AHEAD: usize = 6;
@@ -54,27 +59,28 @@ pub(super) enum OptionsKind {
 }
 
 /// What is known of one frame. Copy and below a cache line, so that a burst of them stays in L1. What is constant in a fast lane
-/// (offsets and lane) stands side by side: one store.
+/// (offsets and lane) stands side by side, and what stands side by side in a header stands so here, the other way round as
+/// numbers of this machine do: one store each.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Meta {
     pub(super) key: FlowKey,
     pub(super) hash: FlowHash,
-    pub(super) seq: SeqNum,
     pub(super) ack: SeqNum,
+    pub(super) seq: SeqNum,
     /// Means something only with [`OptionsKind::Timestamps`].
-    pub(super) tsval: u32,
-    /// As `tsval`.
     pub(super) tsecr: u32,
-    pub(super) payload_len: u16,
+    /// As `tsecr`.
+    pub(super) tsval: u32,
     pub(super) window: u16,
+    pub(super) flags: Flags,
+    /// Length of the TCP header in words: the upper half, as on the wire.
+    data_offset: u8,
     /// Where the TCP header starts.
     pub(super) l4_offset: u16,
     pub(super) l3_offset: u8,
     pub(super) lane: Lane,
-    /// Bytes of TCP options: 0 to 40.
-    pub(super) options_len: u8,
-    pub(super) flags: Flags,
+    pub(super) payload_len: u16,
     pub(super) options_kind: OptionsKind,
 }
 
@@ -90,18 +96,18 @@ impl Meta {
             0,
         ),
         hash: FlowHash(0),
-        seq: SeqNum(0),
         ack: SeqNum(0),
-        tsval: 0,
+        seq: SeqNum(0),
         tsecr: 0,
-        payload_len: 0,
+        tsval: 0,
         window: 0,
+        flags: Flags::NONE,
+        data_offset: 0,
         l4_offset: 0,
         l3_offset: 0,
-        options_len: 0,
-        flags: Flags::NONE,
-        options_kind: OptionsKind::None,
         lane: Lane::Ended,
+        payload_len: 0,
+        options_kind: OptionsKind::None,
     };
 
     #[inline]
@@ -125,13 +131,38 @@ impl Meta {
         }
     }
 
+    /// Bytes of the TCP header with its options: 20 to 60.
+    #[inline]
+    pub(super) fn header_len(&self) -> usize {
+        usize::from(self.data_offset >> 4) * 4
+    }
+
     /// The option bytes in the frame that this was made from.
     #[inline]
     pub(super) fn options<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        let start = usize::from(self.l4_offset) + tcp::HEADER_LEN;
+        let start = usize::from(self.l4_offset);
         bytes
-            .get(start..start + usize::from(self.options_len))
+            .get(start + tcp::HEADER_LEN..start + self.header_len())
             .unwrap_or(&[])
+    }
+
+    /// Fills in what the options are.
+    #[inline(always)]
+    fn take_options(&mut self, options: &[u8]) {
+        self.options_kind = if options.is_empty() {
+            OptionsKind::None
+        } else if let Some(timestamps) = only_timestamps(options) {
+            (self.tsval, self.tsecr) = (timestamps.tsval, timestamps.tsecr);
+            OptionsKind::Timestamps
+        } else {
+            OptionsKind::Other
+        };
+    }
+
+    #[inline(always)]
+    fn set_timestamps(&mut self, tsval_tsecr: u64) {
+        self.tsecr = tsval_tsecr as u32;
+        self.tsval = (tsval_tsecr >> 32) as u32;
     }
 
     /// Whether the options are timestamps in their usual layout and nothing else: `tsval` and `tsecr` hold them.
@@ -209,160 +240,163 @@ impl Meta {
 /// only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broadcasts {
-    first: [u8; 4],
-    more: Vec<[u8; 4]>,
+    first: Ipv4Addr,
+    more: Vec<Ipv4Addr>,
 }
 
 impl Broadcasts {
     /// From all of them. Without any, the limited broadcast stands in, which is nobody's source anyway.
     pub(super) fn new(all: &[[u8; 4]]) -> Self {
-        let (&first, more) = all.split_first().unwrap_or((&[255; 4], &[]));
+        let mut all = all.iter().map(|&address| Ipv4Addr::from(address));
         Self {
-            first,
-            more: more.to_vec(),
+            first: all.next().unwrap_or(Ipv4Addr::BROADCAST),
+            more: all.collect(),
         }
     }
-}
 
-/// What classifying needs to know of its endpoint.
-pub(super) struct Classifier<'a> {
-    pub(super) locals: &'a LocalAddrs,
-    /// The directed broadcast addresses of our links: nobody's source (RFC 1122 §3.2.1.3).
-    pub(super) broadcasts: &'a Broadcasts,
-    pub(super) hasher: &'a FlowHasher,
-    /// Only for prefetching: a bucket starts loading as soon as its hash is known. Taken once per burst, because making the
-    /// slice costs more than the prefetch.
-    pub(super) buckets: &'a [Bucket],
-    pub(super) mac: MacAddr,
-    /// The longest IP packet of our link, in bytes. What is longer is no use: its answer may be as long, and no NIC takes it.
-    pub(super) mtu: usize,
-}
-
-/// The first 24 bytes of a frame as words, for masked compares. Typed as words on purpose: put together from bytes, the
-/// compiler takes the masked-out bytes away first and then loads the others one by one.
-#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct Head {
-    /// Destination MAC address, and the first two bytes of the source.
-    link: little_endian::U64,
-    _source: [u8; 4],
-    /// EtherType, version and header length, traffic class.
-    network: little_endian::U32,
-    _length_ident: [u8; 4],
-    /// Flags and fragment offset, TTL, protocol.
-    fragment: little_endian::U32,
-}
-
-/// Destination MAC address, and the group bit of the source.
-const LINK_MASK: u64 = u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0]);
-
-impl Head {
-    /// To our MAC address, from an individual one, IPv4 without options, no fragment, TCP.
     #[inline(always)]
-    fn is_plain_v4(&self, mac: MacAddr) -> bool {
-        let [e0, e1] = EtherType::IPV4.0.to_bytes();
-        let network = u32::from_le_bytes([e0, e1, ipv4::VERSION_IHL_PLAIN, 0]);
-        let fragment = u32::from_le_bytes([0, 0, 0, ip_protocol::TCP]);
-        self.link.get() & LINK_MASK == mac_word(mac)
-            && self.network.get() & 0x00ff_ffff == network
-            && self.fragment.get() & 0xff00_ff3f == fragment
+    fn contains(&self, address: Ipv4Addr) -> bool {
+        address == self.first || (!self.more.is_empty() && self.more.contains(&address))
     }
 }
 
-#[inline(always)]
-const fn mac_word(mac: MacAddr) -> u64 {
-    let [a, b, c, d, e, f] = mac.0;
-    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+/// What classifying needs to know of its endpoint, each a copy of its own: they lie side by side, so that one register leads to
+/// all of them.
+#[derive(Debug, Clone)]
+pub(super) struct Classifier {
+    plain_v4: PlainV4,
+    mac: MacAddr,
+    /// The longest IP packet of our link, in bytes. What is longer is no use: its answer may be as long, and no NIC takes it.
+    mtu: usize,
+    /// The directed broadcast addresses of our links: nobody's source (RFC 1122 §3.2.1.3).
+    broadcasts: Broadcasts,
+    hasher: FlowHasher,
+    locals: LocalAddrs,
 }
 
-impl Classifier<'_> {
+/// A burst's loan: where to prefetch. Taken once per burst, because making the slice costs more than the prefetch.
+type Buckets<'a> = &'a [Bucket];
+
+impl Classifier {
+    /// For an endpoint with this MAC address on a link with this MTU.
+    pub(super) fn new(mac: MacAddr, mtu: u16, config: &Config, hasher: FlowHasher) -> Self {
+        Self {
+            plain_v4: PlainV4::new(mac),
+            mac,
+            mtu: mtu.into(),
+            broadcasts: Broadcasts::new(&config.broadcasts()),
+            hasher,
+            locals: config.locals.clone(),
+        }
+    }
+
     /// Classifies a burst into `metas`, frame by frame.
     #[inline]
     pub(super) fn run<F: Frame>(
         &self,
         frames: &[F],
+        buckets: Buckets<'_>,
         metas: &mut [Meta; BURST_FRAMES],
         counters: &mut Counters,
     ) {
         for frame in frames.iter().take(PREFETCH_AHEAD) {
             frame.prefetch();
         }
-        for (index, (frame, meta)) in frames.iter().zip(metas).enumerate() {
-            if let Some(ahead) = frames.get(index + PREFETCH_AHEAD) {
+        let mut ahead = frames.get(PREFETCH_AHEAD..).unwrap_or(&[]).iter();
+        let mut metas = metas.iter_mut();
+        for frame in frames {
+            if let Some(ahead) = ahead.next() {
                 ahead.prefetch();
             }
+            let Some(meta) = metas.next() else { break };
             let bytes = frame.bytes();
             let verdict = frame.rx_checksum();
-            if !self.fast_v4(bytes, verdict, meta) && !self.fast_v6(bytes, verdict, meta) {
-                self.slow(bytes, verdict, meta, counters);
+            if self.try_fast_v4(bytes, verdict, meta).is_none()
+                && !self.other_than_plain_v4(bytes, verdict, meta, counters)
+            {
+                continue;
+            }
+            // Fewer than 2^32 buckets, by the table's construction.
+            let home = meta.hash.bucket(buckets.len() as u32);
+            if let Some(bucket) = buckets.get(home as usize) {
+                prefetch_read(bucket);
             }
         }
+    }
+
+    /// Apart, because what it needs would take registers from the first lane. Whether it is a TCP segment.
+    #[inline(never)]
+    fn other_than_plain_v4(
+        &self,
+        bytes: &[u8],
+        verdict: RxChecksum,
+        meta: &mut Meta,
+        counters: &mut Counters,
+    ) -> bool {
+        if self.try_fast_v6(bytes, verdict, meta).is_none() {
+            self.slow(bytes, verdict, meta, counters);
+        }
+        meta.lane == Lane::Tcp
     }
 
     /// TCP over IPv4 at fixed offsets, to us, intact in every respect.
-    #[inline]
-    fn fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> bool {
-        self.try_fast_v4(bytes, verdict, meta).is_some()
-    }
-
     #[inline(always)]
     fn try_fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
         let (headers, _) = Tcp4Headers::ref_from_prefix(bytes).ok()?;
-        let (head, _) = Head::ref_from_prefix(bytes).ok()?;
-        if !head.is_plain_v4(self.mac) {
-            return None;
-        }
         let (ip, segment) = (&headers.ip, &headers.tcp);
+        // Loaded before the wide compare: behind it, the compiler would put these together from parts of the wide word.
         let total_len = usize::from(ip.total_len.get());
+        let (src, dst) = ip.addresses();
+        let ip_sum = ip.wide_sum();
+        if !self.plain_v4.fits(bytes.first_chunk()?) {
+            return None;
+        }
+        if bytes.len() < ethernet::HEADER_LEN + total_len {
+            return None;
+        }
         let header_len = segment.header_len();
-        let tcp_bytes = bytes.get(34..ethernet::HEADER_LEN + total_len)?;
-        let payload_len = tcp_bytes.len().checked_sub(header_len)?;
-        let options = tcp_bytes.get(tcp::HEADER_LEN..header_len)?;
-        if !self.is_host(ip.src) || ip.src == ip.dst {
+        let payload_len = total_len.checked_sub(ipv4::HEADER_LEN + header_len)?;
+        if !self.is_host(src) || src == dst {
             return None;
         }
-        if verdict.ip != ChecksumVerdict::Good && !ip.sum().is_valid() {
+        if verdict.ip != ChecksumVerdict::Good && !ip_sum.is_valid() {
             return None;
         }
-        //~ The fast lane takes no verified IPv4 packet longer than the MTU: `} else if total_len > self.mtu {`
-        //~   -> `} else if false {`; a_packet_longer_than_our_mtu_is_refused
-        if verdict.l4 != ChecksumVerdict::Good {
-            let pseudo = ip.pseudo_sum(tcp_bytes.len() as u16);
-            let rest = tcp_bytes.get(tcp::HEADER_LEN..)?;
-            let headers = pseudo + segment.sum();
-            // Without payload the rest is options: whole words, and too few of them for the long sum's lanes. Nor can a packet
-            // be too long then.
-            let sum = match (options.len(), payload_len) {
-                (0, 0) => headers,
-                (_, 0) => headers + checksum::sum_options(rest),
-                //~ The fast lane takes no IPv4 packet longer than the MTU; a_packet_longer_than_our_mtu_is_refused
-                _ if total_len > self.mtu => return None,
-                _ => headers + checksum::sum(rest),
-            };
-            if !sum.is_valid() {
+        let mut sum = segment.wide_sum_with(ip.pseudo_words_tcp());
+        if header_len == tcp::HEADER_LEN {
+            meta.options_kind = OptionsKind::None;
+        } else if let Some(usual) = usual_timestamps(bytes, header_len) {
+            meta.options_kind = OptionsKind::Timestamps;
+            meta.set_timestamps(usual.tsval_tsecr.get());
+            let stamps = u64::from_ne_bytes(usual.tsval_tsecr.to_bytes());
+            sum = sum.and_words([stamps, u32::from_ne_bytes(USUAL_TIMESTAMPS).into()]);
+        } else {
+            meta.options_kind = OptionsKind::Other;
+            let options = bytes.get(54..34 + header_len)?;
+            sum = sum.and(checksum::sum_options(options));
+        }
+        let is_verified = verdict.l4 == ChecksumVerdict::Good;
+        // Without payload no packet can be too long.
+        if payload_len != 0 {
+            //~ The fast lane takes no IPv4 packet longer than the MTU: -> `if false {`;
+            //~   a_packet_longer_than_our_mtu_is_refused
+            if total_len > self.mtu {
                 return None;
             }
-        } else if total_len > self.mtu {
+            if !is_verified {
+                sum = sum.and(checksum::sum(bytes.get(34 + header_len..14 + total_len)?));
+            }
+        }
+        if !is_verified && !sum.is_valid() {
             return None;
         }
-        let local = self.locals.find_untagged_v4(ip.dst_addr())?;
-        let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
-        let key = FlowKey::v4(local, dst_port, ip.src_addr(), src_port);
-        let lengths = Lengths {
-            l3: 14,
-            l4: 34,
-            payload: payload_len,
-        };
-        self.fill(meta, key, segment, options, lengths);
+        let local = self.locals.find_untagged_v4(dst)?;
+        let key = FlowKey::received_v4(local, src, segment.words().ports.get());
+        self.fill(meta, key, segment, (14, 34), payload_len);
         Some(())
     }
 
     /// TCP over IPv6 at fixed offsets, to us, intact in every respect.
-    #[inline]
-    fn fast_v6(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> bool {
-        self.try_fast_v6(bytes, verdict, meta).is_some()
-    }
-
     #[inline(always)]
     fn try_fast_v6(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
         let (headers, _) = Tcp6Headers::ref_from_prefix(bytes).ok()?;
@@ -396,21 +430,15 @@ impl Classifier<'_> {
         let local = self.locals.find_untagged_v6(ip.dst_addr())?;
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
-        let lengths = Lengths {
-            l3: 14,
-            l4: 54,
-            payload: payload_len,
-        };
-        self.fill(meta, key, segment, options, lengths);
+        meta.take_options(options);
+        self.fill(meta, key, segment, (14, 54), payload_len);
         Some(())
     }
 
     /// Whether a host on or behind our links can have this source address.
-    #[inline]
-    fn is_host(&self, src: [u8; 4]) -> bool {
-        ipv4::is_valid_source(src)
-            && src != self.broadcasts.first
-            && (self.broadcasts.more.is_empty() || !self.broadcasts.more.contains(&src))
+    #[inline(always)]
+    fn is_host(&self, src: Ipv4Addr) -> bool {
+        ipv4::is_valid_source(src.octets()) && !self.broadcasts.contains(src)
     }
 
     /// Everything that isn't perfect: found out and named, or prepared like the fast lane's (VLAN, IP options, extension
@@ -457,7 +485,7 @@ impl Classifier<'_> {
             return Ok(());
         };
         if let IpAddr::V4(src) = src
-            && !self.is_host(src.octets())
+            && !self.is_host(src)
         {
             return Err(End::Defect(Defect::Ipv4Source));
         }
@@ -471,7 +499,7 @@ impl Classifier<'_> {
             Transport::Udp(_) => return Err(End::Counter(Counter::UdpClosed)),
             Transport::Other(_) => return Err(End::Counter(Counter::IpProtocolUnsupported)),
         };
-        if to_group || is_group(dst, self.broadcasts) {
+        if to_group || is_group(dst, &self.broadcasts) {
             return Err(End::Counter(Counter::TcpToGroup));
         }
         if src == dst {
@@ -480,59 +508,38 @@ impl Classifier<'_> {
         let local = local.ok_or(End::Counter(Counter::NotOurIp))?;
         let header = segment.header;
         let key = FlowKey::new(local, header.dst_port.get(), src, header.src_port.get());
-        let lengths = Lengths {
-            l3: parsed.l3_offset(),
-            l4: parsed.l4_offset(),
-            payload: segment.payload.len(),
-        };
-        self.fill(meta, key, header, segment.options, lengths);
+        meta.take_options(segment.options);
+        let offsets = (parsed.l3_offset(), parsed.l4_offset());
+        self.fill(meta, key, header, offsets, segment.payload.len());
         Ok(())
     }
 
+    /// Fills in all but the options. `offsets` are those of the IP and the TCP header.
     #[inline(always)]
     fn fill(
         &self,
         meta: &mut Meta,
         key: FlowKey,
         segment: &tcp::Header,
-        options: &[u8],
-        lengths: Lengths,
+        (l3, l4): (usize, usize),
+        payload_len: usize,
     ) {
+        let words = segment.words();
+        let (seq_ack, control) = (words.seq_ack.get(), words.control.get());
         meta.key = key;
         meta.hash = self.hasher.hash(&key);
-        // Fewer than 2^32 buckets, by the table's construction.
-        let home = meta.hash.bucket(self.buckets.len() as u32);
-        if let Some(bucket) = self.buckets.get(home as usize) {
-            prefetch_read(bucket);
-        }
-        meta.seq = segment.seq();
-        meta.ack = segment.ack();
-        // All four come out of one IP packet of at most 65,575 bytes behind at most 18 bytes of link header, with the
-        // lengths checked: none of these casts can lose a bit.
-        meta.payload_len = lengths.payload as u16;
-        meta.l4_offset = lengths.l4 as u16;
-        meta.l3_offset = lengths.l3 as u8;
-        meta.options_len = options.len() as u8;
-        meta.options_kind = if options.is_empty() {
-            OptionsKind::None
-        } else if let Some(timestamps) = only_timestamps(options) {
-            (meta.tsval, meta.tsecr) = (timestamps.tsval, timestamps.tsecr);
-            OptionsKind::Timestamps
-        } else {
-            OptionsKind::Other
-        };
-        meta.window = segment.window.get();
-        meta.flags = segment.flags;
+        meta.ack = SeqNum(seq_ack as u32);
+        meta.seq = SeqNum((seq_ack >> 32) as u32);
+        meta.window = control as u16;
+        meta.flags = Flags((control >> 16) as u8);
+        meta.data_offset = (control >> 24) as u8;
+        // These come out of one IP packet of at most 65,575 bytes behind at most 18 bytes of link header, with the lengths
+        // checked: none of these casts can lose a bit.
+        meta.l4_offset = l4 as u16;
+        meta.l3_offset = l3 as u8;
         meta.lane = Lane::Tcp;
+        meta.payload_len = payload_len as u16;
     }
-}
-
-/// Where the parts of a segment lie in its frame, in bytes.
-#[derive(Clone, Copy)]
-struct Lengths {
-    l3: usize,
-    l4: usize,
-    payload: usize,
 }
 
 /// Why a frame ended in the slow lane.
@@ -567,9 +574,7 @@ impl From<Defect> for End {
 fn is_group(dst: IpAddr, broadcasts: &Broadcasts) -> bool {
     match dst {
         IpAddr::V4(dst) => {
-            let dst = dst.octets();
-            ipv4::is_multicast_or_broadcast(dst)
-                || (dst == broadcasts.first || broadcasts.more.contains(&dst))
+            ipv4::is_multicast_or_broadcast(dst.octets()) || broadcasts.contains(dst)
         }
         IpAddr::V6(dst) => dst.is_multicast(),
     }

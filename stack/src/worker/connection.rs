@@ -486,5 +486,5 @@ pub(super) fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
 /// Where the payload starts in the frame.
 #[inline]
 pub(super) fn payload_offset(meta: &Meta) -> u32 {
-    u32::from(meta.l4_offset) + crate::wire::tcp::HEADER_LEN as u32 + u32::from(meta.options_len)
+    u32::from(meta.l4_offset) + meta.header_len() as u32
 }

@@ -157,20 +157,20 @@ fn case() -> impl Strategy<Value = Case> {
         )
 }
 
-fn with_classifier<T>(run: impl FnOnce(&Classifier<'_>) -> T) -> T {
+fn classifier() -> Classifier {
     let prefix = |text: &str, len| {
         let address = text.parse().expect("an address");
         LocalPrefix::new(address, len).expect("a prefix")
     };
     let prefixes = [prefix("198.18.0.2", 31), prefix("2001:2::2", 128)];
-    run(&Classifier {
-        locals: &LocalAddrs::new(&prefixes).expect("addresses"),
-        broadcasts: &Broadcasts::new(&[[198, 18, 255, 255], [198, 19, 255, 255]]),
-        hasher: &FlowHasher::new([1, 2]),
-        buckets: &[],
+    Classifier {
+        plain_v4: PlainV4::new(OUR_MAC),
         mac: OUR_MAC,
         mtu: MTU,
-    })
+        broadcasts: Broadcasts::new(&[[198, 18, 255, 255], [198, 19, 255, 255]]),
+        hasher: FlowHasher::new([1, 2]),
+        locals: LocalAddrs::new(&prefixes).expect("addresses"),
+    }
 }
 
 proptest! {
@@ -181,13 +181,12 @@ proptest! {
     #[test]
     fn the_fast_lanes_take_what_the_slow_one_takes_of_plain_frames(case in case()) {
         let frame = case.frame();
-        let (fast, slow) = with_classifier(|classifier| {
-            let (mut fast, mut slow) = (Meta::ENDED, Meta::ENDED);
-            let taken = classifier.fast_v4(&frame, case.verdict, &mut fast)
-                || classifier.fast_v6(&frame, case.verdict, &mut fast);
-            classifier.slow(&frame, case.verdict, &mut slow, &mut Counters::new());
-            (taken.then_some(fast), slow)
-        });
+        let (classifier, mut counters) = (classifier(), Counters::new());
+        let (mut fast, mut slow) = (Meta::ENDED, Meta::ENDED);
+        let taken = classifier.try_fast_v4(&frame, case.verdict, &mut fast).is_some()
+            || classifier.try_fast_v6(&frame, case.verdict, &mut fast).is_some();
+        let fast = taken.then_some(fast);
+        classifier.slow(&frame, case.verdict, &mut slow, &mut counters);
         let is_plain = slow.lane == Lane::Tcp && slow.l3_offset == 14
             && matches!((slow.key.is_v6(), slow.l4_offset), (false, 34) | (true, 54));
         prop_assert_eq!(format!("{fast:?}"), format!("{:?}", is_plain.then_some(slow)));
@@ -198,9 +197,7 @@ proptest! {
         let case = Case { turned: None, cut: 0, payload: vec![], verdict: RxChecksum::default(), ..case };
         let frame = case.frame();
         let mut meta = Meta::ENDED;
-        with_classifier(|classifier| {
-            classifier.slow(&frame, case.verdict, &mut meta, &mut Counters::new());
-        });
+        classifier().slow(&frame, case.verdict, &mut meta, &mut Counters::new());
         if meta.lane == Lane::Tcp {
             prop_assert_eq!(meta.segment_options(&frame), SegmentOptions::parse(&case.options));
         }
