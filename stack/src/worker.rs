@@ -37,6 +37,7 @@ mod process;
 mod reading;
 pub mod reply;
 mod segment_headers;
+mod settling;
 mod slow;
 mod time_wait;
 mod timers;

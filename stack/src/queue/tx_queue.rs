@@ -179,7 +179,7 @@ impl TxQueue {
         Ok(())
     }
 
-    /// The inline item becomes a node, for whoever walks over nodes. It had a place already.
+    /// The inline item becomes a node, as walks over nodes need it. It had a place already.
     #[inline]
     fn spill<F>(&mut self, chunks: &mut Chunks<F>) {
         if let Some((id, start, len)) = self.sole_static() {

@@ -7,7 +7,7 @@ use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::endpoint::EndpointVerdict;
-use super::fast_path::{is_unheard, settle_unheard};
+use super::settling::{is_unheard, settle_unheard};
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::{Counter, Counters};

@@ -3,21 +3,20 @@
 //! It must never send another segment than the general path in `output` does, nor settle a connection in another way.
 
 use core::net::IpAddr;
-use core::time::Duration;
 
 use super::Core;
 use super::callbacks::Hosted;
 use super::frame_writer::{COPY_BREAK, Route};
 use super::plain_writer::PlainContent;
+use super::settling::arm;
 use crate::conn::TickMs;
-use crate::conn::connections::{Conn, Parts, Slot};
+use crate::conn::connections::{Conn, Slot};
 use crate::counters::Counter;
 use crate::nic::{Frame, Nic};
 use crate::path::CONFIRMED_MS;
 use crate::queue::statics::Statics;
 use crate::queue::tx_queue::TxQueue;
 use crate::tcp::env::Env;
-use crate::tcp::state::State;
 use crate::time::Instant;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::MacAddr;
@@ -110,21 +109,6 @@ impl<N: Nic> Core<N> {
             FastOutput::Over
         }
     }
-}
-
-/// Lets the timer of a connection that has said all fire by its next deadline. False when it is over.
-#[inline(always)]
-pub(super) fn arm<F>(parts: &mut Parts<'_, F>, park_after: Duration, now: Instant) -> bool {
-    let state = parts.conn.tcb.state();
-    if matches!(state, State::Closed | State::Listen | State::TimeWait) {
-        return false;
-    }
-    if let Some(deadline) = parts.conn.tcb.deadline() {
-        parts.fire_by(deadline);
-    } else if state == State::Established && parts.conn.has(Conn::ANNOUNCED) {
-        parts.fire_by(now + park_after);
-    }
-    true
 }
 
 /// All that a connection has to send, where it is one registered text that was never sent and is short enough to be copied.

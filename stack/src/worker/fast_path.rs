@@ -4,13 +4,11 @@
 //! It must never lead to another frame, callback, counter or state than the general path in `connection` does: what it can't
 //! take it leaves untouched. The sim runs every seed with either (`tests/fast_path.rs`).
 
-use core::time::Duration;
-
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::connection::{link_of, payload_offset};
-use super::fast_output::arm;
+use super::settling::{is_unheard, settle_unheard};
 use crate::config::FastPath;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::counters::Counter;
@@ -18,7 +16,6 @@ use crate::nic::{Frame, Nic};
 use crate::queue::claim::Claim;
 use crate::queue::rx_queue::Chunk;
 use crate::rng::Random;
-use crate::tcp::verdict::Events;
 use crate::time::Instant;
 use crate::worker::app::App;
 
@@ -80,22 +77,6 @@ impl<F: Frame> LentFrame<F> {
         self.chunk.start += len;
         self.chunk.len -= len;
         len
-    }
-}
-
-/// Whether nobody has to hear of a segment without text that led to these events.
-#[inline(always)]
-pub(super) const fn is_unheard(conn: &Conn, events: Events) -> bool {
-    let news = Conn::WANTS_ROOM | Conn::PEER_CLOSED | Conn::NEWS;
-    events.0 == Events::NONE.0 && !conn.has(news)
-}
-
-/// Nobody hears of a segment, and mostly its connection has nothing to say either: then it need not be asked for output.
-#[inline(always)]
-pub(super) fn settle_unheard<F>(parts: &mut Parts<'_, F>, park_after: Duration, now: Instant) {
-    let is_silent = parts.conn.tcb.is_silent(parts.conn.unsent());
-    if !is_silent || !arm(parts, park_after, now) {
-        parts.mark_dirty();
     }
 }
 
