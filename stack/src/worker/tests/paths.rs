@@ -548,8 +548,12 @@ fn the_answer_to_a_first_syn_shows_the_way_to_later_ones() {
         vlan: VlanId::UNTAGGED,
         address: PEER_V4.into(),
     };
-    let link = |host: &Host<Puppet>| host.worker().core.paths.link(to, host.now);
-    assert_eq!(link(&host), None);
-    host.inject(syn_ack().seq(0).ack(1));
-    assert_eq!(link(&host).map(|link| link.mac), Some(PEER_MAC));
+    let link = |host: &mut Host<Puppet>| {
+        let now = host.now;
+        host.worker().core.paths.link(to, now)
+    };
+    assert_eq!(link(&mut host), None);
+    host.inject(syn_ack().seq(0).ack(1))
+        .expect(ack().seq(1).ack(1));
+    assert_eq!(link(&mut host).map(|link| link.mac), Some(PEER_MAC));
 }
