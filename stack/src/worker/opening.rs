@@ -306,6 +306,9 @@ impl<F> Opening<'_, F> {
         let slot = self.place(opened, key, hash, profile, |env| Tcb::connect(params, env));
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
+            if link.is_none() {
+                conn.set(Conn::SEEKS_WAY);
+            }
             conn.link = link;
         }
         Ok(slot)
