@@ -664,7 +664,7 @@ fn near_wrap(table: &mut ConnTable, entry: Entry) {
     record.generation = u32::MAX - 3;
 }
 
-/// Whatever a name could reach while its record is another's, or nobody's: nothing.
+/// A name reaches nothing while its record is half-open, in TIME-WAIT or free, nor what comes after.
 #[test]
 fn commands_to_what_is_neither_open_nor_parked_are_stale() {
     let hasher = FlowHasher::new([1, 2]);

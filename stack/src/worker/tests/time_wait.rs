@@ -74,7 +74,7 @@ fn a_newer_syn_reopens_with_a_higher_iss() {
         .expect(syn_ack().seq(0).ack(1));
     let iss = host.flow.our_iss.expect("told");
     assert!(iss.after(snd_nxt), "{iss} after {snd_nxt}");
-    // Its name was the old connection's: whoever still has it reaches neither the embryo nor what comes of it.
+    // The old name reaches neither the embryo nor what comes of it.
     host.act(|_, cx| cx.abort(old));
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
