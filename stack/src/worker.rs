@@ -29,6 +29,7 @@ mod outbox;
 mod output;
 mod parked;
 mod paths;
+mod plain_reply;
 mod pressure;
 mod process;
 mod reading;
