@@ -120,6 +120,19 @@ impl Limits {
     }
 }
 
+/// Which segments of connections take the fast path: those that are exactly as expected can go through in one step
+/// ([`crate::tcp::predict`]). What follows is the same either way, and tests hold it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FastPath {
+    /// Each that can.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// About half of those that can, drawn with this seed: for tests.
+    Random(u64),
+}
+
 /// Times and counts of the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handshake {
@@ -172,6 +185,8 @@ pub struct ConfigSpec {
     pub park_after: Duration,
     /// The local ports that active opens get where they ask for none.
     pub local_ports: PortRange,
+    /// Which segments take the fast path.
+    pub fast_path: FastPath,
 }
 
 impl ConfigSpec {
@@ -193,6 +208,7 @@ impl ConfigSpec {
             profiles: Vec::new(),
             park_after: Settings::default().rto_min,
             local_ports: PortRange::default(),
+            fast_path: FastPath::On,
         }
     }
 
@@ -275,6 +291,7 @@ impl ConfigSpec {
             profiles,
             park_after: self.park_after,
             local_ports: self.local_ports,
+            fast_path: self.fast_path,
         })
     }
 }
@@ -306,6 +323,8 @@ pub struct Config {
     pub park_after: Duration,
     /// The local ports that active opens get where they ask for none.
     pub local_ports: PortRange,
+    /// Which segments take the fast path.
+    pub fast_path: FastPath,
 }
 
 impl Config {

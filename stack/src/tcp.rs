@@ -23,6 +23,7 @@ pub mod info;
 mod input;
 pub mod opening;
 pub mod output;
+pub mod predict;
 mod sample;
 pub mod tcb;
 mod text;

@@ -14,6 +14,8 @@ mod cx;
 mod cycles;
 mod ending;
 mod endpoint;
+mod fast_output;
+mod fast_path;
 pub mod frame_writer;
 mod handoff;
 mod handshake;
@@ -30,11 +32,13 @@ mod output;
 mod parked;
 mod paths;
 mod plain_reply;
+mod plain_writer;
 mod pressure;
 mod process;
 mod reading;
 pub mod reply;
 mod segment_headers;
+mod settling;
 mod slow;
 mod time_wait;
 mod timers;
@@ -61,6 +65,7 @@ use callbacks::Hosted;
 use classify::{Classifier, Lane, Meta};
 use ending::Ending;
 use endpoint::Endpoint;
+use fast_path::{FastPathSwitch, LentFrame};
 use frame_writer::SegmentWriter;
 use handoff::Message;
 use held::Held;
@@ -114,6 +119,9 @@ struct Core<N: Nic> {
     last_parked: Option<(ConnId, ConnInfo)>,
     ports: LocalPorts,
     writer: SegmentWriter<N::Frame>,
+    fast_path: FastPathSwitch,
+    /// What the callbacks of a connection may read before it is queued.
+    lent: Option<LentFrame<N::Frame>>,
 }
 
 impl<N: Nic> Worker<N> {
@@ -170,6 +178,8 @@ impl<N: Nic, A: App> Worker<N, A> {
                 classifier: Classifier::new(mac, caps.mtu, &config, FlowHasher::new(secrets.flow)),
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
+                fast_path: FastPathSwitch::new(config.fast_path),
+                lent: None,
                 last_parked: None,
                 neighborhood: Neighborhood::new(&config, ring.is_first(), secrets.flow[0]),
                 paths: Paths::new(config.limits.paths, caps.mtu, FlowHasher::new(secrets.flow)),

@@ -33,8 +33,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use stack::config::FastPath;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::HostSpec;
+use stack::tcp::state::{STATE_COUNT, State};
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
@@ -79,7 +81,7 @@ fn number(variable: &str) -> Option<u64> {
 /// What was wrong with a seed, panics included.
 fn run(seed: u64, record: bool) -> Vec<String> {
     let judged = catch_unwind(AssertUnwindSafe(|| {
-        let mut stage = draw::draw(seed);
+        let mut stage = draw::draw(seed, FastPath::On);
         let looks = wraps::is_due(seed) || stage.intruder.is_some();
         stage.world.record(record || looks || hashes::are_wanted());
         let mut wrong = stage.judge(LIMIT);
@@ -253,5 +255,50 @@ fn judge_totals(seeds: u64) {
         assert!(elsewhere > 100, "{elsewhere}");
         assert!(lowered > 100 && holes > 50, "too few small paths");
         assert!(evicted > 50 && neighbors > 500, "too little want");
+    }
+}
+
+/// Seeds that run with and without the fast path.
+const COMPARED_SEEDS: u64 = 300;
+
+/// A seed with this fast path: the hash of its frames, all counters, and how many segments were predicted in each state.
+fn counted(seed: u64, fast_path: FastPath) -> (u64, Vec<String>, [u64; STATE_COUNT]) {
+    let mut stage = draw::draw(seed, fast_path);
+    stage.world.record(true);
+    let wrong = stage.judge(LIMIT);
+    assert!(wrong.is_empty(), "seed {seed}, {fast_path:?}: {wrong:?}");
+    let frames = hashes::of_frames(stage.world.trace());
+    (frames, stage.counted, stage.predicted)
+}
+
+/// With the fast path on, off, and on for half of all segments, every world sends the same frames at the same times in the same
+/// order, and every worker counts the same.
+#[test]
+fn the_fast_path_changes_no_frame_and_no_counter() {
+    let mut predicted = [0; STATE_COUNT];
+    for seed in 0..COMPARED_SEEDS {
+        let general = counted(seed, FastPath::Off);
+        assert_eq!(general.2, [0; STATE_COUNT], "off is off");
+        for fast_path in [FastPath::On, FastPath::Random(seed)] {
+            let fast = counted(seed, fast_path);
+            let differs = "other frames than without the fast path";
+            assert_eq!(fast.0, general.0, "seed {seed}, {fast_path:?}: {differs}");
+            assert_eq!(fast.1, general.1, "seed {seed}, {fast_path:?}");
+            for (sum, of_seed) in predicted.iter_mut().zip(fast.2) {
+                *sum += of_seed;
+            }
+        }
+    }
+    for (state, least) in [
+        (State::SynReceivedPassive, 1_000),
+        (State::Established, 10_000),
+        (State::FinWait1, 100),
+        (State::FinWait2, 100),
+        (State::CloseWait, 100),
+        (State::LastAck, 100),
+    ] {
+        let hits = predicted[state as usize];
+        println!("{state}: {hits} segments predicted");
+        assert!(hits >= least, "{state}: {hits}, too few to say anything");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It must never know of others, nor of what they share: that is [`super::connections::Connections`].
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU32;
 
 use super::key::{FlowHash, FlowKey};
@@ -20,6 +20,7 @@ use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
+use crate::wire::vlan::VlanId;
 
 /// The link-layer address of the peer or its router, as its last frames had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Conn {
     pub key: FlowKey,
     /// The hash of `key`.
     pub hash: FlowHash,
+    /// Our address and VLAN, which `key` names by their id; `None` until it was looked up.
+    pub local: Option<(VlanId, IpAddr)>,
     /// Where its frames go; `None` before the first one came.
     pub link: Option<LinkPeer>,
     /// [`crate::path::Paths::epoch`] when it last asked for its path.
@@ -105,6 +108,7 @@ impl Conn {
             found,
             key,
             hash,
+            local: None,
             link: None,
             path_epoch: 0,
             bits: 0,

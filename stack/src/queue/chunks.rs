@@ -141,8 +141,12 @@ pub struct Chunks<F> {
     free: Link,
     /// Nodes in the free list.
     freed: u32,
-    /// Nodes in send queues.
+    /// Places of send queues: nodes and inline items.
     sending: u32,
+    /// Items that a send queue keeps in itself: each has a place, but no node until it needs one.
+    inline: u32,
+    /// A frame is lent to a callback and counts as one that waits to be read.
+    lent: bool,
     frames: u32,
     buffer_len: u32,
     /// What was refused and is lacking still.
@@ -202,18 +206,32 @@ impl<F> Chunks<F> {
             free: Link::NONE,
             freed: 0,
             sending: 0,
+            inline: 0,
+            lent: false,
             frames: 0,
             buffer_len,
             lack: Lack::default(),
         })
     }
 
-    /// Nodes in use.
+    /// A received frame is lent to a callback: it takes a place as if it waited to be read. The caller has asked for room.
+    #[inline]
+    pub(crate) const fn lend(&mut self) {
+        self.lent = true;
+    }
+
+    /// The frame is back: its place is free.
+    #[inline]
+    pub(crate) const fn unlend(&mut self) {
+        self.lent = false;
+    }
+
+    /// Places in use: nodes, and those of items that need none.
     #[must_use]
     #[inline]
     pub fn len(&self) -> u32 {
         // Never above `capacity`, which is a u32.
-        self.nodes.len() as u32 - self.freed
+        self.nodes.len() as u32 - self.freed + self.inline + u32::from(self.lent)
     }
 
     /// Whether no node is in use.
@@ -343,6 +361,20 @@ impl<F> Chunks<F> {
         let link = self.insert(item)?;
         self.sending += 1;
         Ok(link)
+    }
+
+    /// A send queue keeps an item in itself: it takes a place. The caller has asked for one.
+    #[inline]
+    pub(super) const fn keep_inline(&mut self) {
+        self.inline += 1;
+        self.sending += 1;
+    }
+
+    /// An inline item is gone, or becomes a node: its place is free.
+    #[inline]
+    pub(super) const fn drop_inline(&mut self) {
+        self.inline -= 1;
+        self.sending -= 1;
     }
 
     /// `nodes` of those that [`Chunks::insert_to_send`] gave were given back.

@@ -3,6 +3,7 @@
 //! It must never give a frame back before it is dropped itself: any connection may still send from it.
 
 use crate::nic::Frame;
+use crate::wire::checksum::{self, Sum};
 
 use super::item::StaticId;
 
@@ -13,6 +14,8 @@ struct Entry {
     first: usize,
     /// Bytes.
     len: u32,
+    /// Their sum, where they lie in one frame.
+    sum: Option<Sum>,
 }
 
 /// The registered bytes of one worker.
@@ -50,8 +53,22 @@ impl<F: Frame> Statics<F> {
                 }
             }
         }
-        self.entries.push(Entry { first, len });
+        let sum = (len <= self.piece_len).then(|| checksum::sum(bytes));
+        self.entries.push(Entry { first, len, sum });
         Some(id)
+    }
+
+    /// The bytes from `start` to `start + len` of an id, and their sum; `None` when they don't lie in one frame.
+    #[inline]
+    pub fn bytes(&self, id: StaticId, start: u32, len: u32) -> Option<(&[u8], Sum)> {
+        let entry = self.entries.get(usize::from(id.0))?;
+        let sum = entry.sum?;
+        let bytes = self.frames.get(entry.first)?.bytes();
+        if len == entry.len && start == 0 {
+            return Some((bytes.get(..len as usize)?, sum));
+        }
+        let bytes = bytes.get(start as usize..)?.get(..len as usize)?;
+        Some((bytes, checksum::sum(bytes)))
     }
 
     /// How many bytes an id stands for; 0 for one that doesn't exist.

@@ -78,11 +78,35 @@ pub struct TxQueue {
     behind: Cursor,
     len: u64,
     items: u32,
+    /// The only item, where that is registered bytes: it needs no node. [`InlineItem::NONE`] when there is no item, another one
+    /// or more.
+    inline: InlineItem,
     /// Always zero: keeps the layout free of padding.
     spare: u32,
 }
 
-const _: () = assert!(size_of::<TxQueue>() == 40);
+const _: () = assert!(size_of::<TxQueue>() == 48);
+
+/// Registered bytes that are the only item of a queue, from `start` to the queue's length.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+struct InlineItem {
+    /// The id plus one; 0 for none.
+    id: u32,
+    start: u32,
+}
+
+impl InlineItem {
+    const NONE: Self = Self { id: 0, start: 0 };
+
+    #[inline]
+    fn id(self) -> Option<StaticId> {
+        // Made from an id of 16 bits.
+        self.id.checked_sub(1).map(|id| StaticId(id as u16))
+    }
+}
 
 impl TxQueue {
     /// Bytes queued, from the first unacknowledged one on.
@@ -113,6 +137,16 @@ impl TxQueue {
         chunks.has_send_room(Claim::of(self.is_empty()))
     }
 
+    /// The registered bytes that are all there is to send: which, from which byte on, and how many. `None` when there is
+    /// anything else, or nothing.
+    #[inline]
+    pub fn sole_static(&self) -> Option<(StaticId, u32, u32)> {
+        // It is at most as long as an item: 32 bits.
+        self.inline
+            .id()
+            .map(|id| (id, self.inline.start, self.len as u32))
+    }
+
     /// Appends an item.
     ///
     /// # Errors
@@ -126,10 +160,42 @@ impl TxQueue {
         if chunks.free_len() == 0 || !item.is_legal() || self.len.checked_add(len).is_none() {
             return Err(item);
         }
+        if let TxItem::Static { id, start, .. } = item
+            && self.items == 0
+        {
+            chunks.keep_inline();
+            self.inline = InlineItem {
+                id: u32::from(id.0) + 1,
+                start,
+            };
+            self.items = 1;
+            self.len = len;
+            return Ok(());
+        }
+        self.spill(chunks);
         if let Ok(link) = chunks.insert_to_send(item.into()) {
             self.link_back(chunks, link, len);
         }
         Ok(())
+    }
+
+    /// The inline item becomes a node, as walks over nodes need it. It had a place already.
+    #[inline]
+    fn spill<F>(&mut self, chunks: &mut Chunks<F>) {
+        if let Some((id, start, len)) = self.sole_static() {
+            self.spill_item(chunks, Item::Static { id, start, len });
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spill_item<F>(&mut self, chunks: &mut Chunks<F>, item: Item<F>) {
+        let len = item.len();
+        chunks.drop_inline();
+        *self = Self::default();
+        if let Ok(link) = chunks.insert_to_send(item) {
+            self.link_back(chunks, link, len);
+        }
     }
 
     /// Copies bytes into frames and appends those: first behind the bytes that an earlier call copied, as far as that
@@ -142,6 +208,7 @@ impl TxQueue {
         bytes: &[u8],
         mut fresh: impl FnMut() -> Option<F>,
     ) -> usize {
+        self.spill(chunks);
         let mut taken = self.extend_last(chunks, bytes);
         while taken < bytes.len() && self.may_grow(chunks) && self.len < u64::MAX >> 1 {
             let rest = &bytes[taken..];
@@ -204,6 +271,14 @@ impl TxQueue {
     pub fn ack<F>(&mut self, chunks: &mut Chunks<F>, len: u32, mut freed: impl FnMut(F)) {
         let acked = u64::from(len).min(self.len);
         self.len -= acked;
+        if self.inline != InlineItem::NONE {
+            self.inline.start += acked as u32;
+            if self.len == 0 {
+                chunks.drop_inline();
+                *self = Self::default();
+            }
+            return;
+        }
         self.ahead.retreat(acked);
         self.behind.retreat(acked);
         let mut left = acked;
@@ -258,6 +333,12 @@ impl TxQueue {
         if from >= end {
             return 0;
         }
+        if let Some((id, start, _)) = self.sole_static() {
+            let start = start + offset;
+            let len = (end - from) as u32;
+            visitor(Piece::Static { id, start, len });
+            return len;
+        }
         let is_ahead = offset >= self.ahead.offset;
         let cursor = match (is_ahead, self.ahead, self.behind) {
             (true, ahead, _) if ahead.node.is_some() => ahead,
@@ -301,6 +382,7 @@ impl TxQueue {
 
     /// Drops everything: the connection is over.
     pub fn clear<F>(&mut self, chunks: &mut Chunks<F>, mut freed: impl FnMut(F)) {
+        self.spill(chunks);
         chunks.sent(self.items);
         chunks.remove_list(self.head, &mut freed);
         *self = Self::default();

@@ -5,7 +5,7 @@
 
 use crate::tcp::answer_limits::Answer;
 use crate::tcp::settings::Settings;
-use crate::tcp::state::{Event, State, Transitions};
+use crate::tcp::state::{Event, STATE_COUNT, State, Transitions};
 use crate::tcp::verdict::{OUTCOME_COUNT, Outcome};
 use crate::time::Instant;
 
@@ -51,6 +51,8 @@ pub struct TcpCounters {
     pub black_holes_suspected: u64,
     /// Paths found to swallow full segments: the small one was acknowledged, and the next full one lost again.
     pub black_holes: u64,
+    /// Segments that were exactly as expected, by the state that they met ([`crate::tcp::predict`]).
+    predicted: [u64; STATE_COUNT],
     outcomes: Outcomes,
 }
 
@@ -68,6 +70,12 @@ impl TcpCounters {
     #[must_use]
     pub const fn outcome(&self, outcome: Outcome) -> u64 {
         self.outcomes.0[outcome as usize]
+    }
+
+    /// How many segments were exactly as expected in this state.
+    #[must_use]
+    pub const fn predicted_in(&self, state: State) -> u64 {
+        self.predicted[state as usize]
     }
 
     /// How many segments were judged in all: the sum over all outcomes.
@@ -121,6 +129,11 @@ impl TcpCounters {
             (true, false) => &mut self.old_segment_acks_suppressed,
         };
         *counter += 1;
+    }
+
+    #[inline]
+    pub(super) const fn predicted(&mut self, state: State) {
+        self.predicted[state as usize] += 1;
     }
 
     #[inline]

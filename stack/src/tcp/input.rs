@@ -14,7 +14,7 @@ use crate::tcp::tcb::{Bits, Tcb, ms};
 use crate::tcp::time_wait::TimeWaitStep;
 use crate::tcp::timestamps;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply, Verdict};
-use crate::tcp::window::is_ack_at_edge;
+use crate::tcp::window::{WindowUpdate, is_ack_at_edge};
 
 /// A segment ends early with this outcome, or goes on to the next step.
 pub(super) type StepResult<T = ()> = Result<T, Outcome>;
@@ -94,7 +94,7 @@ impl Tcb {
             return Err(Outcome::HandshakeIgnored);
         }
         self.learn_syn(seg, env);
-        self.snd_wnd.set(seg, 0);
+        self.snd_wnd.set(WindowUpdate::of(seg), 0);
         self.heard_ms = ms(env.now);
         if !acks_syn {
             // Simultaneous open (MUST-10): our SYN again, as a SYN-ACK. What the peer's SYN carries besides comes again.
@@ -325,7 +325,7 @@ impl Tcb {
             self.take_timestamp(arrived, env);
             self.take_ack(seg, verdict, env);
             self.transition(Event::AckOfSyn, env);
-            self.snd_wnd.set(seg, self.snd_scale());
+            self.snd_wnd.set(WindowUpdate::of(seg), self.snd_scale());
             self.opened(verdict, env);
             arrived.outcome = Outcome::Handshake;
             return Ok(());
@@ -355,7 +355,7 @@ impl Tcb {
         }
         if !seg.ack.before(self.snd_una) {
             let was_closed = self.snd_wnd.size == 0;
-            let taken = self.snd_wnd.update(seg, self.snd_scale());
+            let taken = self.snd_wnd.update(WindowUpdate::of(seg), self.snd_scale());
             if taken && was_closed && self.snd_wnd.size > 0 {
                 //~ An opened window ends probing; what_a_closed_window_cut_off_goes_again_as_soon_as_it_opens
                 self.window_opened(env);
@@ -382,7 +382,7 @@ impl Tcb {
             }
             State::Closing => {
                 self.transition(Event::AckOfFin, env);
-                self.enter_time_wait(verdict, env);
+                verdict.events.add(self.enter_time_wait(env));
                 return Err(Outcome::PureAck);
             }
             _ => self.transition(Event::AckOfFin, env),
@@ -435,10 +435,11 @@ impl Tcb {
         let acks_syn = u32::from(self.is_opening());
         let acks_fin = u32::from(self.bits.has(Bits::FIN_SENT) && seg.ack == self.snd_nxt);
         verdict.acked_len = acked - acks_syn - acks_fin;
+        let echo = seg.options.timestamps.map(|option| option.tsecr);
         //~ The backoff outlasts an ambiguous ACK (Karn):
-        //~   -> `self.rto = Rto::initial(env.settings); self.sample_rtt(seg, env);`;
+        //~   -> `self.rto = Rto::initial(env.settings); self.sample_rtt(seg.ack, echo, env);`;
         //~   karn_the_backoff_stays_until_something_sent_once_is_acknowledged
-        self.sample_rtt(seg, env);
+        self.sample_rtt(seg.ack, echo, env);
         self.snd_una = seg.ack;
         if self.rtx_nxt.before(self.snd_una) {
             self.rtx_nxt = self.snd_una;
@@ -607,12 +608,12 @@ impl Tcb {
         admitted
     }
 
-    pub(super) fn enter_time_wait(&mut self, verdict: &mut Verdict, env: &Env<'_>) {
+    pub(super) fn enter_time_wait(&mut self, env: &Env<'_>) -> Events {
         self.rtx_timer = Deadline::OFF;
         self.ack_timer = Deadline::OFF;
         //~ TIME-WAIT starts 2 MSL; we_close_first
         self.arm_slow(env.now, env.settings.two_msl);
         self.cold.close_reason.get_or_insert(CloseReason::Graceful);
-        verdict.events.add(Events::TIME_WAIT);
+        Events::TIME_WAIT
     }
 }

@@ -10,7 +10,7 @@ use super::segment::{OFFERS_SACK, Segment};
 use super::state::{Event, State};
 use super::tcb::{Bits, OpenParams, Tcb};
 use super::timestamps;
-use super::window::{self, ReceiveWindow, SendWindow};
+use super::window::{self, ReceiveWindow, SendWindow, WindowUpdate};
 use crate::seq::SeqNum;
 use crate::time::Instant;
 
@@ -56,7 +56,7 @@ impl Tcb {
     pub fn accept(params: OpenParams, syn: &Segment, env: &mut Env<'_>) -> Self {
         let mut tcb = Self::listening(params, env);
         tcb.learn_syn(syn, env);
-        tcb.snd_wnd.set(syn, 0);
+        tcb.snd_wnd.set(WindowUpdate::of(syn), 0);
         tcb
     }
 

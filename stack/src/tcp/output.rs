@@ -93,7 +93,7 @@ impl Tcb {
     }
 
     /// SND.NXT, unless the peer's window shrank below it: the peer would drop an ACK from beyond its window.
-    fn acceptable_seq(&self) -> SeqNum {
+    pub(super) fn acceptable_seq(&self) -> SeqNum {
         //~ ACKs stay within a window that shrank: -> `self.snd_nxt`; acks_stay_within_a_window_that_shrank
         self.snd_una.add(self.flight().min(self.snd_wnd.size))
     }
@@ -285,7 +285,7 @@ impl Tcb {
     }
 
     /// RFC 5681 §4.1: after more than an RTO without sending, what was known of the path is old.
-    fn restart_after_idle(&mut self, env: &Env<'_>) {
+    pub(super) fn restart_after_idle(&mut self, env: &Env<'_>) {
         let idle_ms = ms(env.now).wrapping_sub(self.sent_ms);
         if u64::from(idle_ms) * 1_000 > u64::from(self.rto.us()) {
             self.congestion

@@ -2,28 +2,27 @@
 //!
 //! It must never take a sample that may hold the wait for a timer: what is backed off then would never come down.
 
+use crate::seq::SeqNum;
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
 use crate::tcp::rtt::Rto;
-use crate::tcp::segment::Segment;
 use crate::tcp::tcb::{Bits, Tcb};
 use crate::time::Instant;
 
 impl Tcb {
     /// A sample from the segment being timed; where a retransmission spoilt that one, from the echoed timestamp
     /// (RFC 7323 §4.1), which says which copy was received.
-    pub(super) fn sample_rtt(&mut self, seg: &Segment, env: &Env<'_>) {
+    #[inline]
+    pub(super) fn sample_rtt(&mut self, ack: SeqNum, echo: Option<u32>, env: &Env<'_>) {
         //~ An echoed timestamp gives a sample in spite of a retransmission:
         //~   `} else if self.bits.has(Bits::TIMESTAMPS) {` -> `} else if false {`;
         //~   an_echoed_timestamp_ends_the_backoff_at_once
         let sample_us = if !self.rtt_timer.is_idle() {
-            self.rtt_timer.stop(seg.ack, env.now)
+            self.rtt_timer.stop(ack, env.now)
         } else if self.bits.has(Bits::TIMESTAMPS) {
             //~ An echo older than the last copy is no sample: `.filter(|&rtt_us| self.answers_last_copy(rtt_us, env))`
             //~   -> nothing; an_echoed_timestamp_ends_the_backoff_at_once
-            seg.options
-                .timestamps
-                .and_then(|option| self.ts.rtt_us(option.tsecr, env.now))
+            echo.and_then(|tsecr| self.ts.rtt_us(tsecr, env.now))
                 .filter(|&rtt_us| self.answers_last_copy(rtt_us, env))
         } else {
             None

@@ -144,6 +144,8 @@ pub struct Tcb {
     /// Expiries of `rtx_timer` without an ACK of new data.
     pub(super) expiries: u8,
     pub(super) timer_mode: TimerMode,
+    /// Something was received ahead of a gap: whether `cold.reassembly` has ranges, without reading it.
+    pub(super) has_ranges: bool,
     pub(super) cold: Cold,
 }
 
@@ -247,6 +249,7 @@ impl Tcb {
             scales,
             expiries: 0,
             timer_mode: TimerMode::Retransmit,
+            has_ranges: false,
             cold: Cold::new(params),
         }
     }
@@ -450,6 +453,9 @@ impl Tcb {
         if self.congestion.window() < u32::from(self.mss).min(1) {
             return Err("cwnd is zero");
         }
+        if self.has_ranges == self.cold.reassembly.is_empty() {
+            return Err("has_ranges doesn't say whether there are ranges");
+        }
         let is_over = matches!(self.state, State::Closed | State::Listen);
         if is_over && self.deadline().is_some() {
             return Err("a closed connection waits for a timer");
@@ -485,8 +491,14 @@ impl Tcb {
         self.ack_timer = Deadline::OFF;
         self.stop_slow();
         self.cold.close_reason.get_or_insert(why);
-        self.cold.reassembly.clear();
+        self.clear_ranges();
         Events::CLOSED
+    }
+
+    /// Forgets what was received ahead of gaps.
+    pub(super) fn clear_ranges(&mut self) {
+        self.cold.reassembly.clear();
+        self.has_ranges = false;
     }
 
     pub(super) fn arm_slow(&mut self, now: Instant, delay: core::time::Duration) {

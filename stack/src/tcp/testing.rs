@@ -13,6 +13,7 @@ use super::segment::{Flags, Segment, SendPlan};
 use super::settings::Settings;
 use super::state::State;
 use super::tcb::{OpenParams, Tcb};
+use super::tests::predict;
 use super::verdict::{Events, Outcome, Reply, Verdict};
 use crate::seq::SeqNum;
 use crate::time::Instant;
@@ -152,6 +153,9 @@ impl Host {
     }
 
     pub(super) fn inject_segment(&mut self, seg: &Segment) -> Verdict {
+        for seg in predict::near(seg).iter().chain([seg]) {
+            predict::check_input(&self.tcb, seg, &self.settings, self.now);
+        }
         let verdict = self.turn(|tcb, env| tcb.on_segment(*seg, env));
         self.events.add(verdict.events);
         if verdict.reply == Reply::Reset {
@@ -170,6 +174,7 @@ impl Host {
     fn poll(&mut self) {
         loop {
             let unsent = Unsent { len: self.unsent };
+            predict::check_output(&self.tcb, self.unsent, &self.settings, self.now);
             let Some(plan) = self.turn(|tcb, env| tcb.poll_output(unsent, env)) else {
                 break;
             };

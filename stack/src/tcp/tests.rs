@@ -7,5 +7,6 @@ mod hostile;
 mod parked;
 mod path_mtu;
 mod pipe;
+pub(super) mod predict;
 mod stream;
 mod timing;

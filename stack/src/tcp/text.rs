@@ -121,6 +121,7 @@ impl Tcb {
         if fills_gap {
             //~ Segments ahead of a gap are held; each_segment_ahead_of_a_gap_draws_its_own_ack_and_the_filler_one
             released = self.cold.reassembly.advance(self.rcv.nxt);
+            self.has_ranges = !self.cold.reassembly.is_empty();
             self.rcv.take(released);
         }
         if self
@@ -147,7 +148,9 @@ impl Tcb {
         };
         //~ Each segment ahead of a gap gets an ACK; each_segment_ahead_of_a_gap_draws_its_own_ack_and_the_filler_one
         self.ack.duplicate(env.settings);
-        arrived.outcome = match self.cold.reassembly.insert(new) {
+        let inserted = self.cold.reassembly.insert(new);
+        self.has_ranges = true;
+        arrived.outcome = match inserted {
             InsertOutcome::New(Range { start, end }) => {
                 let skip = arrived.skip + start.since(seg.seq);
                 verdict.payload = Payload::OutOfOrder {
@@ -165,13 +168,13 @@ impl Tcb {
     /// "If the FIN bit is set, signal the user, advance RCV.NXT over the FIN, and send an acknowledgment for it."
     fn take_fin(&mut self, verdict: &mut Verdict, env: &mut Env<'_>) {
         self.rcv.take_fin();
-        self.cold.reassembly.clear();
+        self.clear_ranges();
         //~ A FIN is acknowledged at once; the_peer_closes_first
         self.ack.now();
         verdict.events.add(Events::PEER_CLOSED);
         self.transition(Event::Fin, env);
         if self.state == State::TimeWait {
-            self.enter_time_wait(verdict, env);
+            verdict.events.add(self.enter_time_wait(env));
         }
     }
 
@@ -184,7 +187,7 @@ impl Tcb {
     /// Forgets what was received ahead of gaps, and a FIN there. None of it was acknowledged: the peer sends it again.
     pub fn forget_ahead(&mut self) {
         //~ Pruned ranges are forgotten; bytes_ahead_of_old_gaps_give_way_to_those_ahead_of_new_ones
-        self.cold.reassembly.clear();
+        self.clear_ranges();
         self.bits.clear(Bits::FIN_AHEAD);
     }
 

@@ -16,6 +16,30 @@ pub const fn scale_for(buf: u32) -> u8 {
     if scale < SCALE_MAX { scale } else { SCALE_MAX }
 }
 
+/// What a segment says of the window that its sender offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowUpdate {
+    /// SEG.WND as on the wire, not scaled.
+    pub field: u16,
+    /// SEG.SEQ.
+    pub seq: SeqNum,
+    /// SEG.ACK.
+    pub ack: SeqNum,
+}
+
+impl WindowUpdate {
+    /// That of `seg`.
+    #[must_use]
+    #[inline]
+    pub const fn of(seg: &Segment) -> Self {
+        Self {
+            field: seg.window,
+            seq: seg.seq,
+            ack: seg.ack,
+        }
+    }
+}
+
 /// SND.WND and what decides about its update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SendWindow {
@@ -41,8 +65,8 @@ impl SendWindow {
 
     /// The window of a handshake segment, taken whatever came before.
     #[inline]
-    pub const fn set(&mut self, seg: &Segment, scale: u8) {
-        self.size = (seg.window as u32) << scale;
+    pub const fn set(&mut self, seg: WindowUpdate, scale: u8) {
+        self.size = (seg.field as u32) << scale;
         if self.size > self.max {
             self.max = self.size;
         }
@@ -57,7 +81,7 @@ impl SendWindow {
     /// edge would move beyond what was offered. The RFC asks for the sequence number first, which text that was sent again
     /// has a smaller one of than text that arrived behind the gap.
     #[inline]
-    pub const fn update(&mut self, seg: &Segment, scale: u8) -> bool {
+    pub const fn update(&mut self, seg: WindowUpdate, scale: u8) -> bool {
         //~ A newer ACK brings its window: `self.wl2.before(seg.ack)` -> `false`;
         //~   a_newer_ack_brings_its_window_whatever_its_sequence_number
         let newer =
@@ -267,29 +291,26 @@ impl ReceiveWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::segment::Flags;
     use proptest::prelude::*;
 
-    fn seg(seq: u32, ack: u32, window: u16) -> Segment {
-        Segment {
+    fn seg(seq: u32, ack: u32, field: u16) -> WindowUpdate {
+        WindowUpdate {
+            field,
             seq: SeqNum(seq),
             ack: SeqNum(ack),
-            window,
-            flags: Flags::ACK,
-            ..Segment::default()
         }
     }
 
     #[test]
     fn an_older_segment_does_not_move_the_send_window() {
         let mut wnd = SendWindow::default();
-        wnd.set(&seg(100, 50, 1000), 0);
-        assert!(!wnd.update(&seg(99, 50, 1), 0), "older by SEQ");
-        assert!(!wnd.update(&seg(100, 49, 1), 0), "older by ACK");
-        assert!(wnd.update(&seg(100, 50, 10), 2) && wnd.size == 40 && wnd.max == 1000);
-        assert!(wnd.update(&seg(101, 50, 0), 0) && wnd.size == 0);
+        wnd.set(seg(100, 50, 1000), 0);
+        assert!(!wnd.update(seg(99, 50, 1), 0), "older by SEQ");
+        assert!(!wnd.update(seg(100, 49, 1), 0), "older by ACK");
+        assert!(wnd.update(seg(100, 50, 10), 2) && wnd.size == 40 && wnd.max == 1000);
+        assert!(wnd.update(seg(101, 50, 0), 0) && wnd.size == 0);
         assert!(
-            wnd.update(&seg(99, 51, 7), 0) && wnd.size == 7,
+            wnd.update(seg(99, 51, 7), 0) && wnd.size == 7,
             "newer by ACK"
         );
     }

@@ -16,6 +16,7 @@ use crate::local::addresses::LocalAddrs;
 use crate::memory::prefetch_read;
 use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
 use crate::seq::SeqNum;
+use crate::tcp::predict::ExpectedSegment;
 use crate::tcp::segment::{Segment, SegmentOptions, TimestampOption};
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
@@ -209,6 +210,27 @@ impl Meta {
             options: self.segment_options(bytes),
             is_stripped: false,
         }
+    }
+
+    /// The segment as prediction wants it; `None` when it has other options than timestamps.
+    #[inline(always)]
+    pub(super) fn expected(&self) -> Option<ExpectedSegment> {
+        let timestamps = match self.options_kind {
+            OptionsKind::None => None,
+            OptionsKind::Timestamps => Some(TimestampOption {
+                tsval: self.tsval,
+                tsecr: self.tsecr,
+            }),
+            OptionsKind::Other => return None,
+        };
+        Some(ExpectedSegment {
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            payload_len: self.payload_len.into(),
+            timestamps,
+        })
     }
 
     #[cold]

@@ -7,6 +7,7 @@ use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::endpoint::EndpointVerdict;
+use super::settling::{is_unheard, settle_unheard};
 use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
 use crate::conn::{ConnId, Found, TickMs};
 use crate::counters::{Counter, Counters};
@@ -42,10 +43,10 @@ impl<N: Nic> Core<N> {
         match verdict {
             EndpointVerdict::Open(found) => {
                 let slot = self.conns.slot_of(found.entry());
-                self.on_connection(hosted, frame, meta, slot, now);
+                self.on_open_segment(hosted, frame, meta, slot, now);
             }
             EndpointVerdict::Unpark(found) => match self.opening(now).unpark(found, meta.hash) {
-                Ok(slot) => self.on_connection(hosted, frame, meta, slot, now),
+                Ok(slot) => self.on_open_segment(hosted, frame, meta, slot, now),
                 Err(NoRecord) => self.end(frame, Counter::UnparkNoRecord),
             },
             EndpointVerdict::ParkedReset(found) => {
@@ -148,7 +149,7 @@ impl<N: Nic> Core<N> {
             Ok(slot) => {
                 self.endpoint.leave_backlog(&embryo);
                 self.endpoint.counters.bump(Counter::EmbryoEstablished);
-                self.on_connection(hosted, frame, meta, slot, now);
+                self.on_open_segment(hosted, frame, meta, slot, now);
             }
         }
     }
@@ -176,7 +177,7 @@ impl<N: Nic> Core<N> {
                 //~   a_late_copy_of_its_first_segment_opens_no_ended_connection_again
                 self.endpoint.spent_cookies.spend(meta.hash, kept.iss);
                 self.endpoint.counters.bump(Counter::CookieEstablished);
-                self.on_connection(hosted, frame, meta, slot, now);
+                self.on_open_segment(hosted, frame, meta, slot, now);
             }
         }
     }
@@ -210,8 +211,24 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// A segment of an open connection.
-    pub(super) fn on_connection<A: App>(
+    /// A segment of an open connection, by the fast path where that takes it.
+    #[inline(always)]
+    pub(super) fn on_open_segment<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        frame: N::Frame,
+        meta: &Meta,
+        slot: Slot,
+        now: Instant,
+    ) {
+        if let Err(frame) = self.on_expected(hosted, frame, meta, slot, now) {
+            self.on_connection(hosted, frame, meta, slot, now);
+        }
+    }
+
+    /// The same by the general path: in all steps of the RFC.
+    #[inline(never)]
+    fn on_connection<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         frame: N::Frame,
@@ -245,6 +262,13 @@ impl<N: Nic> Core<N> {
                 .ack(chunks, verdict.acked_len, |frame| outbox.free(frame));
         }
         let id = parts.conn.id;
+        if meta.payload_len == 0
+            && verdict.reply != Reply::Reset
+            && is_unheard(parts.conn, verdict.events)
+        {
+            settle_unheard(&mut parts, endpoint.config.park_after, now);
+            return self.end(frame, Counter::ConnSegment);
+        }
         parts.mark_dirty();
         if verdict.reply == Reply::Reset {
             self.reset_sender(frame, meta, Counter::ConnSegment);
@@ -262,7 +286,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// What follows from a segment besides its answer.
-    fn after_segment<A: App>(
+    pub(super) fn after_segment<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         slot: Slot,
@@ -283,6 +307,7 @@ impl<N: Nic> Core<N> {
         if !self.conns.opened.is_empty() {
             self.announce(hosted, now);
         }
+        self.take_back_lent();
         self.compact(slot);
         if events.has(Events::CLOSED) {
             self.settle(hosted, slot, now);
@@ -447,7 +472,7 @@ fn proves_way(outcome: Outcome) -> bool {
 
 /// Where a frame came from.
 #[inline]
-fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
+pub(super) fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
     let header = bytes.first_chunk::<{ ethernet::HEADER_LEN }>()?;
     let mac = MacAddr([
         header[6], header[7], header[8], header[9], header[10], header[11],
@@ -460,6 +485,6 @@ fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
 
 /// Where the payload starts in the frame.
 #[inline]
-fn payload_offset(meta: &Meta) -> u32 {
+pub(super) fn payload_offset(meta: &Meta) -> u32 {
     u32::from(meta.l4_offset) + meta.header_len() as u32
 }

@@ -157,6 +157,9 @@ impl<N: Nic, S> Cx<'_, N, S> {
         let Some(slot) = self.open_slot(conn) else {
             return &[];
         };
+        if let Some(lent) = self.core.lent_to(slot) {
+            return lent.bytes();
+        }
         let conns = &self.core.conns;
         conns
             .get(slot)
@@ -166,7 +169,13 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// Bytes that wait to be read.
     #[must_use]
     pub fn unread_len(&self, conn: ConnId) -> u32 {
-        self.look(conn, |conn| conn.rx.len()).unwrap_or(0)
+        let Some(slot) = self.open_slot(conn) else {
+            return 0;
+        };
+        match self.core.lent_to(slot) {
+            Some(lent) => lent.unread_len(),
+            None => self.core.conns.get(slot).map_or(0, |conn| conn.rx.len()),
+        }
     }
 
     /// Whether the peer's FIN has arrived: nothing follows what waits to be read.
@@ -188,13 +197,16 @@ impl<N: Nic, S> Cx<'_, N, S> {
         let Some(slot) = self.open_slot(conn) else {
             return;
         };
+        let lent_len = self.core.lent_to_mut(slot).map(|lent| lent.consume(len));
         let Core { conns, outbox, .. } = &mut *self.core;
         let Some(mut parts) = conns.parts(slot) else {
             return;
         };
         let Parts { conn, chunks, .. } = &mut parts;
-        let len = len.min(conn.rx.len());
-        conn.rx.consume(chunks, len, |frame| outbox.free(frame));
+        let len = lent_len.unwrap_or_else(|| {
+            let len = len.min(conn.rx.len());
+            conn.rx.consume(chunks, len, |frame| outbox.free(frame))
+        });
         conn.tcb.on_read(len);
         parts.mark_dirty();
     }
@@ -202,6 +214,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// Takes the oldest bytes with the frame that brought them: they count as read.
     pub fn take(&mut self, conn: ConnId) -> Option<Chunk<N::Frame>> {
         let slot = self.open_slot(conn)?;
+        self.core.take_back_lent();
         let mut parts = self.core.conns.parts(slot)?;
         let chunk = parts.conn.rx.take(parts.chunks)?;
         parts.conn.tcb.on_read(chunk.len);

@@ -82,11 +82,12 @@ impl Path {
 /// Builds the segments of one worker, out of a stash of empty frames.
 #[derive(Debug)]
 pub struct SegmentWriter<F> {
-    mac: MacAddr,
-    ttl: u8,
-    offload: Offload,
+    pub(super) mac: MacAddr,
+    pub(super) ttl: u8,
+    pub(super) offload: Offload,
     chains: bool,
-    stash: Burst<F>,
+    /// Empty frames.
+    pub(super) stash: Burst<F>,
 }
 
 impl<F: Frame> SegmentWriter<F> {
@@ -153,11 +154,16 @@ impl<F: Frame> SegmentWriter<F> {
         nic.free(&mut self.stash);
     }
 
+    /// Takes more empty frames from the NIC's pool.
+    pub(super) fn refill<N: Nic<Frame = F>>(&mut self, nic: &mut N) {
+        nic.alloc(PoolClass::Control, &mut self.stash, REFILL_FRAMES);
+    }
+
     /// An empty frame.
     #[inline]
     fn empty<N: Nic<Frame = F>>(&mut self, nic: &mut N) -> Option<F> {
         if self.stash.is_empty() {
-            nic.alloc(PoolClass::Control, &mut self.stash, REFILL_FRAMES);
+            self.refill(nic);
         }
         self.stash.storage_mut().pop()
     }
@@ -420,7 +426,7 @@ fn usual_options(options: &SegmentOptions) -> Option<Option<Timestamps>> {
 }
 
 #[inline(always)]
-fn only(timestamps: Timestamps) -> SegmentOptions {
+pub(super) fn only(timestamps: Timestamps) -> SegmentOptions {
     SegmentOptions {
         timestamps: Some(timestamps),
         ..SegmentOptions::default()
@@ -433,7 +439,12 @@ fn write_rare_options(options: &SegmentOptions, into: &mut [u8]) -> Option<Sum> 
 }
 
 #[inline]
-fn write_link(link: &mut [u8], route: Route, src: MacAddr, inner: EtherType) -> Option<()> {
+pub(super) fn write_link(
+    link: &mut [u8],
+    route: Route,
+    src: MacAddr,
+    inner: EtherType,
+) -> Option<()> {
     let (header, rest) = ethernet::Header::mut_from_prefix(link).ok()?;
     let mut ethertype = inner;
     if let Some(tag) = route.vlan {

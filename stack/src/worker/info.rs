@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::Core;
 use super::cx::Cx;
+use super::fast_path::LentFrame;
 use crate::conn::connections::{Conn, Slot};
 use crate::conn::{ConnId, FlowKey, Parked};
 use crate::local::listener::ListenerId;
@@ -41,7 +42,9 @@ impl<N: Nic> Core<N> {
     fn info_of_slot(&self, slot: Slot) -> Option<ConnInfo> {
         let conn = self.conns.get(slot)?;
         let listener = self.endpoint.table.listener(conn.found);
-        self.info_of_open(conn, listener)
+        let mut info = self.info_of_open(conn, listener)?;
+        info.unread_len += self.lent_to(slot).map_or(0, LentFrame::unread_len);
+        Some(info)
     }
 
     fn info_of_open(&self, conn: &Conn, listener: Option<ListenerId>) -> Option<ConnInfo> {

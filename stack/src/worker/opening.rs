@@ -322,6 +322,7 @@ impl<F> Opening<'_, F> {
         };
         let (now, settings) = (self.now, self.profiles.get(profile));
         let path_epoch = self.paths.epoch();
+        let local = self.config.locals.locate(key.local());
         Ok(self.conns.insert(found, |counters| {
             let mut env = Env {
                 now,
@@ -331,6 +332,7 @@ impl<F> Opening<'_, F> {
             let tcb = open(&mut env);
             let mut conn = Conn::new(tcb, id, found, key, hash, profile);
             conn.path_epoch = path_epoch;
+            conn.local = local;
             conn
         }))
     }

@@ -47,6 +47,9 @@ impl<N: Nic> Core<N> {
             let Some(slot) = self.conns.pop_dirty() else {
                 return;
             };
+            if self.output_expected(hosted, slot, now) {
+                continue;
+            }
             match self.ask(slot, now) {
                 OutputStatus::Done => self.settle(hosted, slot, now),
                 OutputStatus::More => self.conns.mark_dirty(slot),

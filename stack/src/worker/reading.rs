@@ -71,10 +71,19 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// Shows what waits to be read, frame by frame, until `see` has enough.
-    fn visit_unread(&self, conn: ConnId, see: impl FnMut(&[u8]) -> bool) {
+    fn visit_unread(&self, conn: ConnId, mut see: impl FnMut(&[u8]) -> bool) {
         let conns = &self.core.conns;
-        if let Some(conn) = self.open_slot(conn).and_then(|slot| conns.get(slot)) {
-            conn.rx.visit(&conns.chunks, see);
+        let Some(slot) = self.open_slot(conn) else {
+            return;
+        };
+        match self.core.lent_to(slot) {
+            Some(lent) if lent.unread_len() > 0 => drop(see(lent.bytes())),
+            Some(_) => {}
+            None => {
+                if let Some(conn) = conns.get(slot) {
+                    conn.rx.visit(&conns.chunks, see);
+                }
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use stack::config::FastPath;
 use stack::conn::{Capacity, Records};
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::rng::Random;
@@ -40,10 +41,10 @@ const fn few() -> PoolSizes {
 /// When plan 0 opens.
 const FIRST_OPEN: Duration = Duration::from_millis(10);
 
-/// The world of a seed.
-pub(crate) fn draw(seed: u64) -> Stage {
+/// The world of a seed. `fast_path` is not drawn: it must make no difference.
+pub(crate) fn draw(seed: u64, fast_path: FastPath) -> Stage {
     let mut random = Random::new(seed);
-    let mut hosts = draw_hosts(&mut random);
+    let mut hosts = draw_hosts(&mut random, fast_path);
     let mut plans = draw_plans(&mut random, &hosts);
     draw_vlans(seed, &mut hosts, &mut plans);
     narrow::draw_paths(seed, &mut hosts, &mut plans);
@@ -158,7 +159,7 @@ fn draw_manners(seed: u64, hosts: &[HostSpec], plans: &mut [Plan], is_calm: bool
     }
 }
 
-fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
+fn draw_hosts(random: &mut Random, fast_path: FastPath) -> Vec<HostSpec> {
     let faults = random.below(6);
     let hosts = random.within(2..=4) as u8;
     let mut make = |number| {
@@ -201,6 +202,7 @@ fn draw_hosts(random: &mut Random) -> Vec<HostSpec> {
             parked: records(random.one_of(&[2, 64])),
             time_wait: records(random.one_of(&[1, 4, 64])),
         };
+        config.fast_path = fast_path;
         config.limits.neighbors = 16;
         config.limits.handoff_frames = 256;
         // Below what the pool for received frames has beyond rings and bursts.

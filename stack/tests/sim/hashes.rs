@@ -28,6 +28,13 @@ pub(crate) fn keep(seed: u64, trace: &[Crossing]) {
     if !are_wanted() {
         return;
     }
+    let hash = of_frames(trace);
+    let mut hashes = HASHES.lock().unwrap_or_else(PoisonError::into_inner);
+    hashes.push((seed, hash));
+}
+
+/// The hash of all frames.
+pub(crate) fn of_frames(trace: &[Crossing]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for crossing in trace {
         hasher.write_u64(crossing.sent_at.as_ns());
@@ -37,8 +44,7 @@ pub(crate) fn keep(seed: u64, trace: &[Crossing]) {
         hasher.write(format!("{:?}", crossing.fate).as_bytes());
         hasher.write(&crossing.bytes);
     }
-    let mut hashes = HASHES.lock().unwrap_or_else(PoisonError::into_inner);
-    hashes.push((seed, hasher.finish()));
+    hasher.finish()
 }
 
 /// Writes all hashes, a line `SEED HASH` each, by seed.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use stack::counters::Counter;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::world::World;
+use stack::tcp::state::{STATE_COUNT, State};
 use stack::tcp::verdict::{CloseReason, Outcome};
 use stack::time::Instant;
 
@@ -45,6 +46,10 @@ pub(crate) struct Stage {
     pub(crate) paths_lowered: u64,
     /// And those of them that swallowed what is larger in silence.
     pub(crate) black_holes: u64,
+    /// All counters of all workers in a line each, once judged.
+    pub(crate) counted: Vec<String>,
+    /// Segments that took the fast path, by the state that they met, once judged.
+    pub(crate) predicted: [u64; STATE_COUNT],
     manners: Manners,
     /// Hosts that were rebooted: what their actors knew is gone.
     rebooted: Vec<HostId>,
@@ -97,6 +102,8 @@ impl Stage {
             neighbors_evicted: 0,
             paths_lowered: 0,
             black_holes: 0,
+            counted: Vec::new(),
+            predicted: [0; STATE_COUNT],
             manners,
             rebooted: Vec::new(),
             complaints: Vec::new(),
@@ -353,7 +360,15 @@ impl Stage {
                 self.evicted += counters.get(Counter::ConnectionsEvicted);
                 self.neighbors_evicted += counters.get(Counter::NeighborEvicted);
                 self.paths_lowered += counters.get(Counter::PathMtuLowered);
-                self.black_holes += worker.tcp_counters().black_holes;
+                let tcp = worker.tcp_counters();
+                self.black_holes += tcp.black_holes;
+                let own: Vec<u64> = Counter::ALL.iter().map(|&c| counters.get(c)).collect();
+                let named: Vec<_> = tcp.named().collect();
+                self.counted
+                    .push(format!("{own:?} {named:?} {:?}", tcp.transitions));
+                for (sum, state) in self.predicted.iter_mut().zip(State::ALL) {
+                    *sum += tcp.predicted_in(state);
+                }
                 let queued = worker.queued_items();
                 if queued != 0 {
                     wrong.push(format!("{host:?}.{at}: {queued} places in queues in use"));

@@ -16,6 +16,7 @@ use crate::tcp::settings::{InitialWindow, Settings};
 use crate::tcp::state::State;
 use crate::tcp::tcb::{OpenParams, Tcb};
 use crate::tcp::testing::reset_for;
+use crate::tcp::tests::predict;
 use crate::tcp::tests::stream::{Stream, byte};
 use crate::tcp::time_wait::{TimeWaitStep, TimeWaitTcb};
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply};
@@ -41,6 +42,9 @@ impl Rng {
         self.below(100) < percent
     }
 }
+
+/// One in so many segments is compared with its prediction.
+const COMPARED: u64 = 8;
 
 #[derive(Debug, Clone)]
 struct Pipe {
@@ -73,6 +77,8 @@ struct Side {
     reason: Option<CloseReason>,
     /// How often it parked.
     parks: u32,
+    /// Segments that were predicted: received, sent.
+    predicted: [u32; 2],
 }
 
 struct Packet {
@@ -107,6 +113,20 @@ impl Side {
         let result = call(tcb, env);
         tcb.check_invariants().unwrap();
         result
+    }
+
+    /// Compares prediction with the steps, for this segment and for those that differ a little.
+    fn compare(&mut self, seg: &Segment, now: Instant) {
+        let Record::Open(tcb) = &self.record else {
+            return;
+        };
+        let hit = predict::check_input(tcb, seg, &self.settings, now);
+        self.predicted[0] += u32::from(hit);
+        if hit && self.predicted[0].is_multiple_of(8) {
+            for near in predict::near(seg) {
+                predict::check_input(tcb, &near, &self.settings, now);
+            }
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -279,6 +299,7 @@ impl World {
             peer_closed: false,
             reason: None,
             parks: 0,
+            predicted: [0; 2],
         }
     }
 
@@ -321,6 +342,12 @@ impl World {
             let unsent = Unsent {
                 len: (side.written - side.stream.sent) as u32,
             };
+            if self.serial.is_multiple_of(COMPARED)
+                && let Record::Open(tcb) = &side.record
+            {
+                let hit = predict::check_output(tcb, unsent.len, &side.settings, now);
+                side.predicted[1] += u32::from(hit);
+            }
             let Some(plan) = side.with(now, |tcb, env| tcb.poll_output(unsent, env)) else {
                 side.settle();
                 if self.parks && self.rng.percent(70) {
@@ -379,6 +406,9 @@ impl World {
                 let was_opening = side.with(now, |tcb, _| tcb.state() == State::SynSent);
                 if was_opening && packet.seg.flags.syn() {
                     side.stream.irs = packet.seg.seq;
+                }
+                if self.serial.is_multiple_of(COMPARED) {
+                    side.compare(&packet.seg, now);
                 }
                 let verdict = side.with(now, |tcb, env| tcb.on_segment(packet.seg, env));
                 side.stream.take(verdict.payload, &packet.bytes);
@@ -541,8 +571,13 @@ proptest! {
 #[test]
 fn the_first_three_hundred_seeds() {
     let mut worked = [0u64; 7];
+    let mut predicted = [0u32; 2];
     for seed in 0..300 {
         let world = check(seed, false);
+        for side in &world.sides {
+            predicted[0] += side.predicted[0];
+            predicted[1] += side.predicted[1];
+        }
         for counters in world.sides.each_ref().map(|side| &side.counters) {
             let counts = [
                 counters.retransmission_timeouts,
@@ -559,6 +594,7 @@ fn the_first_three_hundred_seeds() {
         }
     }
     assert!(worked.iter().all(|&sum| sum > 100), "{worked:?}");
+    assert!(predicted.iter().all(|&sum| sum > 1_000), "{predicted:?}");
 }
 
 /// Parking and unparking in earnest: thousands of times over these seeds, under loss and reordering too.

@@ -1,0 +1,142 @@
+//! The fast path of output: a connection that has exactly one ordinary segment to send writes it straight into a buffer.
+//!
+//! It must never send another segment than the general path in `output` does, nor settle a connection in another way.
+
+use core::net::IpAddr;
+
+use super::Core;
+use super::callbacks::Hosted;
+use super::frame_writer::{COPY_BREAK, Route};
+use super::plain_writer::PlainContent;
+use super::settling::arm;
+use crate::conn::TickMs;
+use crate::conn::connections::{Conn, Slot};
+use crate::counters::Counter;
+use crate::nic::{Frame, Nic};
+use crate::path::CONFIRMED_MS;
+use crate::queue::statics::Statics;
+use crate::queue::tx_queue::TxQueue;
+use crate::tcp::env::Env;
+use crate::time::Instant;
+use crate::wire::checksum::Sum;
+use crate::wire::ethernet::MacAddr;
+use crate::worker::app::App;
+
+/// What came of asking a connection by the fast path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FastOutput {
+    /// It has said all, and waits for its next deadline.
+    Settled,
+    /// It has said all, and is over.
+    Over,
+    /// The general path has to ask it. Nothing has changed.
+    Unusual,
+}
+
+impl<N: Nic> Core<N> {
+    /// Asks a connection of the list by the fast path. False when the general path has to.
+    #[inline(always)]
+    pub(super) fn output_expected<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        now: Instant,
+    ) -> bool {
+        match self.ask_expected(slot, now) {
+            FastOutput::Settled => true,
+            FastOutput::Over => {
+                self.settle(hosted, slot, now);
+                true
+            }
+            FastOutput::Unusual => false,
+        }
+    }
+
+    #[inline(always)]
+    fn ask_expected(&mut self, slot: Slot, now: Instant) -> FastOutput {
+        if !self.fast_path.is_on() {
+            return FastOutput::Unusual;
+        }
+        let Core {
+            conns,
+            endpoint,
+            writer,
+            nic,
+            paths,
+            outbox,
+            ..
+        } = self;
+        let Some(mut parts) = conns.parts(slot) else {
+            return FastOutput::Settled;
+        };
+        let unsent = parts.conn.unsent();
+        if !parts.conn.tcb.is_silent(unsent) {
+            let is_ready = outbox.connection_room() > 0
+                && parts.conn.path_epoch == paths.epoch()
+                && !parts.conn.has(Conn::CORKED)
+                && writer.has_buffer(nic);
+            let Some((local, route)) = plain_path(parts.conn, now).filter(|_| is_ready) else {
+                return FastOutput::Unusual;
+            };
+            let Some((payload, sum)) = payload(&parts.conn.tx, parts.statics, unsent.len) else {
+                return FastOutput::Unusual;
+            };
+            // Only the protocol's numbers change from here on: what it says is written.
+            let env = &mut Env {
+                now,
+                settings: endpoint.profiles.get(parts.conn.profile),
+                counters: parts.counters,
+            };
+            let Some(segment) = parts.conn.tcb.predict_output(unsent.len, env) else {
+                return FastOutput::Unusual;
+            };
+            let content = PlainContent {
+                segment: &segment,
+                payload,
+                sum,
+            };
+            match writer.write_plain(&parts.conn.key, local, route, &content) {
+                Some(frame) => outbox.connection(frame, &mut endpoint.counters),
+                None => {
+                    endpoint.counters.bump(Counter::TxNoBuffer);
+                    parts.conn.tcb.on_unsent(env);
+                }
+            }
+        }
+        if arm(&mut parts, endpoint.config.park_after, now) {
+            FastOutput::Settled
+        } else {
+            FastOutput::Over
+        }
+    }
+}
+
+/// All that a connection has to send, where it is one registered text that was never sent and is short enough to be copied.
+#[inline(always)]
+fn payload<'a, F: Frame>(
+    tx: &TxQueue,
+    statics: &'a Statics<F>,
+    unsent_len: u32,
+) -> Option<(&'a [u8], Sum)> {
+    if unsent_len == 0 {
+        return Some((&[], Sum::ZERO));
+    }
+    let (id, start, len) = tx.sole_static()?;
+    if len != unsent_len || len as usize > COPY_BREAK {
+        return None;
+    }
+    statics.bytes(id, start, len)
+}
+
+/// The way of a connection whose peer was heard from lately.
+#[inline(always)]
+fn plain_path(conn: &Conn, now: Instant) -> Option<(IpAddr, Route)> {
+    let link = conn.link?;
+    let (vlan, local) = conn.local?;
+    let is_fresh = TickMs::at(now).since(link.heard_at) < CONFIRMED_MS;
+    let route = Route {
+        dst: link.mac,
+        vlan: vlan.tag(),
+    };
+    (is_fresh && link.mac != MacAddr::ZERO).then_some((local, route))
+}

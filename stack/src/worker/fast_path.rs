@@ -1,0 +1,177 @@
+//! The fast path of a connection: a segment that is exactly as expected goes from its [`Meta`] to the app in one step, and its
+//! frame is lent to the app's callback instead of being queued.
+//!
+//! It must never lead to another frame, callback, counter or state than the general path in `connection` does: what it can't
+//! take it leaves untouched. The sim runs every seed with either (`tests/fast_path.rs`).
+
+use super::Core;
+use super::callbacks::Hosted;
+use super::classify::Meta;
+use super::connection::{link_of, payload_offset};
+use super::settling::{is_unheard, settle_unheard};
+use crate::config::FastPath;
+use crate::conn::connections::{Conn, Parts, Slot};
+use crate::counters::Counter;
+use crate::nic::{Frame, Nic};
+use crate::queue::claim::Claim;
+use crate::queue::rx_queue::Chunk;
+use crate::rng::Random;
+use crate::time::Instant;
+use crate::worker::app::App;
+
+/// Whether the next segment may take the fast path.
+#[derive(Debug)]
+pub(super) enum FastPathSwitch {
+    On,
+    Off,
+    Random(Random),
+}
+
+impl FastPathSwitch {
+    pub(super) const fn new(fast_path: FastPath) -> Self {
+        match fast_path {
+            FastPath::On => Self::On,
+            FastPath::Off => Self::Off,
+            FastPath::Random(seed) => Self::Random(Random::new(seed)),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) const fn is_on(&mut self) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+            Self::Random(random) => random.next_u64() & 1 == 0,
+        }
+    }
+}
+
+/// A received frame that the callbacks of its connection may read before it takes a place in the queue.
+#[derive(Debug)]
+pub(super) struct LentFrame<F> {
+    pub(super) slot: Slot,
+    /// What is still unread of it.
+    chunk: Chunk<F>,
+}
+
+impl<F: Frame> LentFrame<F> {
+    /// Its bytes that are still unread.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        let start = self.chunk.start as usize;
+        let bytes = self.chunk.frame.bytes().get(start..);
+        bytes
+            .and_then(|from| from.get(..self.chunk.len as usize))
+            .unwrap_or(&[])
+    }
+
+    #[inline]
+    pub(super) const fn unread_len(&self) -> u32 {
+        self.chunk.len
+    }
+
+    /// Marks its first `len` bytes as read, at most all; says how many those were.
+    #[inline]
+    pub(super) fn consume(&mut self, len: u32) -> u32 {
+        let len = len.min(self.chunk.len);
+        self.chunk.start += len;
+        self.chunk.len -= len;
+        len
+    }
+}
+
+impl<N: Nic> Core<N> {
+    /// Takes a segment of an open connection in one step when it is exactly as expected. Any other comes back, and nothing has
+    /// changed.
+    #[inline(always)]
+    pub(super) fn on_expected<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        frame: N::Frame,
+        meta: &Meta,
+        slot: Slot,
+        now: Instant,
+    ) -> Result<(), N::Frame> {
+        if !self.fast_path.is_on() {
+            return Err(frame);
+        }
+        let Core {
+            conns,
+            endpoint,
+            outbox,
+            lent,
+            ..
+        } = self;
+        let (Some(mut parts), Some(segment)) = (conns.parts(slot), meta.expected()) else {
+            return Err(frame);
+        };
+        let has_text = segment.payload_len > 0;
+        let has_place = parts.conn.rx.is_empty() && parts.chunks.has_receive_room(Claim::First);
+        if has_text && !has_place {
+            return Err(frame);
+        }
+        let prediction = {
+            let (tcb, mut env) = parts.protocol(&endpoint.profiles, now);
+            tcb.predict(&segment, &mut env)
+        };
+        let Some(prediction) = prediction else {
+            return Err(frame);
+        };
+        parts.conn.link = link_of(frame.bytes(), now);
+        if prediction.acked_len > 0 {
+            let Parts { conn, chunks, .. } = &mut parts;
+            let freed = |frame| outbox.free(frame);
+            conn.tx.ack(chunks, prediction.acked_len, freed);
+        }
+        endpoint.counters.bump(Counter::ConnSegment);
+        if !has_text && is_unheard(parts.conn, prediction.events) {
+            outbox.free(frame);
+            settle_unheard(&mut parts, endpoint.config.park_after, now);
+            return Ok(());
+        }
+        let id = parts.conn.id;
+        parts.mark_dirty();
+        if has_text {
+            parts.conn.set(Conn::NEWS);
+            parts.chunks.lend();
+            let (start, len) = (payload_offset(meta), segment.payload_len);
+            let chunk = Chunk { frame, start, len };
+            *lent = Some(LentFrame { slot, chunk });
+        } else {
+            outbox.free(frame);
+        }
+        self.after_segment(hosted, slot, id, prediction.events, now);
+        Ok(())
+    }
+
+    /// The callbacks are over: what they left unread of the lent frame takes its place in the queue.
+    #[inline]
+    pub(super) fn take_back_lent(&mut self) {
+        let Some(LentFrame { slot, chunk }) = self.lent.take() else {
+            return;
+        };
+        self.conns.chunks.unlend();
+        if chunk.len > 0
+            && let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot)
+        {
+            // Refused is only what names no byte: its place was kept.
+            if let Err(chunk) = conn.rx.push(chunks, chunk) {
+                self.outbox.free(chunk.frame);
+            }
+        } else {
+            self.outbox.free(chunk.frame);
+        }
+    }
+
+    /// The frame that is lent to the callbacks of this connection.
+    #[inline]
+    pub(super) fn lent_to(&self, slot: Slot) -> Option<&LentFrame<N::Frame>> {
+        self.lent.as_ref().filter(|lent| lent.slot == slot)
+    }
+
+    /// [`Core::lent_to`], for reading from it.
+    #[inline]
+    pub(super) fn lent_to_mut(&mut self, slot: Slot) -> Option<&mut LentFrame<N::Frame>> {
+        self.lent.as_mut().filter(|lent| lent.slot == slot)
+    }
+}

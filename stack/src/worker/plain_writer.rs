@@ -1,0 +1,126 @@
+//! Writes an ordinary segment of a connection, headers, timestamps and payload, into one buffer in one go.
+//!
+//! It must never chain: payload is copied. What is longer or lies in pieces goes through [`super::frame_writer::Draft`].
+
+use core::net::IpAddr;
+
+use super::frame_writer::{Route, SegmentWriter, only, write_link};
+use super::segment_headers::{Content, SegmentHeaders, TcpFields, ip_header_len, write_options};
+use crate::conn::FlowKey;
+use crate::nic::{Frame, IpVersion, Nic};
+use crate::tcp::predict::PlainSegment;
+use crate::wire::checksum::Sum;
+use crate::wire::ethernet::{self, EtherType};
+use crate::wire::{tcp, vlan};
+
+/// Bytes of options where timestamps are the only one.
+const TIMESTAMPS_LEN: usize = 12;
+
+/// A segment with its payload.
+#[derive(Debug)]
+pub(super) struct PlainContent<'a> {
+    pub(super) segment: &'a PlainSegment,
+    pub(super) payload: &'a [u8],
+    /// The sum of `payload`.
+    pub(super) sum: Sum,
+}
+
+/// The same as the header writer wants it.
+struct PlainFields<'a> {
+    key: &'a FlowKey,
+    segment: &'a PlainSegment,
+}
+
+impl Content for PlainFields<'_> {
+    #[inline(always)]
+    fn fields(&self) -> TcpFields {
+        TcpFields {
+            src_port: self.key.local_port(),
+            dst_port: self.key.remote_port(),
+            seq: self.segment.seq,
+            ack: self.segment.ack,
+            flags: self.segment.flags,
+            window: self.segment.window,
+            urgent: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
+        match self.segment.timestamps {
+            None => Some(Sum::ZERO),
+            Some(timestamps) => write_options(&only(timestamps), into),
+        }
+    }
+}
+
+impl<F: Frame> SegmentWriter<F> {
+    /// Whether there is an empty buffer for the next segment.
+    #[inline(always)]
+    pub(super) fn has_buffer<N: Nic<Frame = F>>(&mut self, nic: &mut N) -> bool {
+        if self.stash.is_empty() {
+            self.refill(nic);
+        }
+        !self.stash.is_empty()
+    }
+
+    /// The finished frame. `None` without a buffer, or when it is too short.
+    #[inline(always)]
+    pub(super) fn write_plain(
+        &mut self,
+        key: &FlowKey,
+        local: IpAddr,
+        route: Route,
+        content: &PlainContent<'_>,
+    ) -> Option<F> {
+        let mut frame = self.stash.storage_mut().pop()?;
+        let PlainContent {
+            segment,
+            payload,
+            sum,
+        } = *content;
+        let ip = match local {
+            IpAddr::V4(_) => IpVersion::V4,
+            IpAddr::V6(_) => IpVersion::V6,
+        };
+        let l3_offset = match route.vlan {
+            None => ethernet::HEADER_LEN,
+            Some(_) => ethernet::HEADER_LEN + vlan::TAG_LEN,
+        };
+        let options_len = if segment.timestamps.is_some() {
+            TIMESTAMPS_LEN
+        } else {
+            0
+        };
+        let headers_len = tcp::HEADER_LEN + options_len;
+        let packet_len = ip_header_len(ip) + headers_len + payload.len();
+        let bytes = frame.grow(l3_offset + packet_len).ok()?;
+        let (link, packet) = bytes.split_at_mut_checked(l3_offset)?;
+        let (packet, text) = packet.split_at_mut_checked(packet_len - payload.len())?;
+        text.copy_from_slice(payload);
+        let headers = SegmentHeaders {
+            content: PlainFields { key, segment },
+            options_len,
+            segment_len: (headers_len + payload.len()) as u16,
+            payload: sum,
+            ttl: self.ttl,
+            offload: self.offload,
+        };
+        match local {
+            IpAddr::V4(local) => {
+                write_link(link, route, self.mac, EtherType::IPV4)?;
+                let remote = key.remote_v4().to_be_bytes();
+                headers.write_v4(packet, |_| (local.octets(), remote))?;
+            }
+            IpAddr::V6(local) => {
+                write_link(link, route, self.mac, EtherType::IPV6)?;
+                let remote = key.remote_v6().to_be_bytes();
+                headers.write_v6(packet, |_| (local.octets(), remote))?;
+            }
+        }
+        if let Some(request) = self.offload.request(ip, l3_offset) {
+            frame.request(Some(request));
+        }
+        Some(frame)
+    }
+}
