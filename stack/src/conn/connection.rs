@@ -83,6 +83,8 @@ impl Conn {
     pub const PEER_CLOSED: u16 = 1 << 5;
     /// It stands in the list of those whose application is to hear of an ICMP error.
     pub(super) const HAS_ERROR: u16 = 1 << 6;
+    /// We open it, and knew no link address for its destination: the answer shows one to those that follow.
+    pub const SEEKS_WAY: u16 = 1 << 9;
     /// The application holds back what fills no segment.
     pub const CORKED: u16 = 1 << 8;
 

@@ -358,7 +358,7 @@ impl Tcb {
     }
 
     /// RFC 6298 §5.1: "if the timer is not running, start it".
-    fn arm_retransmission(&mut self, env: &Env<'_>) {
+    pub(super) fn arm_retransmission(&mut self, env: &Env<'_>) {
         if self.rtx_timer.is_off() || self.timer_mode != TimerMode::Retransmit {
             self.timer_mode = TimerMode::Retransmit;
             //~ The first segment in flight starts the timer: `Deadline::after_us(env.now, self.rto.us())`

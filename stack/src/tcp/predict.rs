@@ -8,7 +8,7 @@ use crate::tcp::congestion::Ack;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
-use crate::tcp::segment::{Flags, TimestampOption};
+use crate::tcp::segment::{Flags, OFFERS_SACK, TimestampOption};
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb, ms};
 use crate::tcp::timestamps;
@@ -329,5 +329,45 @@ impl Tcb {
         if self.rtx_timer.is_off() {
             self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
         }
+    }
+}
+
+/// Our first SYN, where it offers all that we can: MSS, window scale and timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstSyn {
+    /// ISS.
+    pub seq: SeqNum,
+    /// The window field, never scaled.
+    pub window: u16,
+    /// The MSS that we announce, in bytes.
+    pub mss: u16,
+    /// Rcv.Wind.Shift.
+    pub window_scale: u8,
+    /// TSval.
+    pub tsval: u32,
+}
+
+impl Tcb {
+    /// The first SYN of an active open; for TCP it is sent then. `None` when it was sent before, or offers less, or SACK: then
+    /// [`Tcb::poll_output`] says what goes out.
+    #[inline(always)]
+    pub fn predict_syn(&mut self, env: &Env<'_>) -> Option<FirstSyn> {
+        let offers_all = self.bits.has(Bits::TIMESTAMPS) && self.bits.has(Bits::SCALING);
+        let is_first = self.is_syn_unsent() && !self.bits.has(Bits::RST_DUE);
+        if OFFERS_SACK || !offers_all || !is_first {
+            return None;
+        }
+        self.snd_nxt = self.snd_una.add(1);
+        self.rtx_nxt = self.snd_nxt;
+        self.rtt_timer.start(self.snd_nxt, env.now);
+        self.arm_retransmission(env);
+        self.ack.sent(false, &mut self.ack_timer);
+        Some(FirstSyn {
+            seq: self.snd_una,
+            window: self.rcv.offer_unscaled(),
+            mss: self.cold.params.local_mss,
+            window_scale: self.rcv_scale(),
+            tsval: self.ts.option(env.now, false).tsval,
+        })
     }
 }

@@ -344,6 +344,14 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
+        if conn.has(Conn::SEEKS_WAY) {
+            //~ The first connection to a destination finds its link address for those that follow;
+            //~   the_answer_to_a_first_syn_shows_the_way_to_later_ones
+            self.confirm_path(slot);
+        }
+        let Some(conn) = self.conns.get(slot) else {
+            return;
+        };
         match self.endpoint.table.listener(conn.found) {
             Some(listener) if !conn.has(Conn::OWNED) => self.offer(hosted, listener, id, now),
             _ => self.opened(hosted, slot, id, now),

@@ -6,17 +6,19 @@ use core::net::IpAddr;
 
 use super::Core;
 use super::callbacks::Hosted;
-use super::frame_writer::{COPY_BREAK, Route};
-use super::plain_writer::PlainContent;
+use super::frame_writer::{COPY_BREAK, Route, SegmentWriter};
+use super::plain_writer::{PlainContent, Way};
 use super::settling::arm;
 use crate::conn::TickMs;
-use crate::conn::connections::{Conn, Slot};
+use crate::conn::connections::{Conn, Parts, Slot};
 use crate::counters::Counter;
 use crate::nic::{Frame, Nic};
 use crate::path::CONFIRMED_MS;
 use crate::queue::statics::Statics;
 use crate::queue::tx_queue::TxQueue;
 use crate::tcp::env::Env;
+use crate::tcp::output::Unsent;
+use crate::tcp::settings::Settings;
 use crate::time::Instant;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::MacAddr;
@@ -57,58 +59,74 @@ impl<N: Nic> Core<N> {
         if !self.fast_path.is_on() {
             return FastOutput::Unusual;
         }
-        let Core {
-            conns,
-            endpoint,
-            writer,
-            nic,
-            paths,
-            outbox,
-            ..
-        } = self;
-        let Some(mut parts) = conns.parts(slot) else {
+        let Some(mut parts) = self.conns.parts(slot) else {
             return FastOutput::Settled;
         };
         let unsent = parts.conn.unsent();
         if !parts.conn.tcb.is_silent(unsent) {
-            let is_ready = outbox.connection_room() > 0
-                && parts.conn.path_epoch == paths.epoch()
+            let is_ready = self.outbox.connection_room() > 0
+                && parts.conn.path_epoch == self.paths.epoch()
                 && !parts.conn.has(Conn::CORKED)
-                && writer.has_buffer(nic);
-            let Some((local, route)) = plain_path(parts.conn, now).filter(|_| is_ready) else {
+                && self.writer.has_buffer(&mut self.nic);
+            let settings = self.endpoint.profiles.get(parts.conn.profile);
+            let Some(written) = is_ready
+                .then(|| write(&mut self.writer, &mut parts, unsent, settings, now))
+                .flatten()
+            else {
                 return FastOutput::Unusual;
             };
-            let Some((payload, sum)) = payload(&parts.conn.tx, parts.statics, unsent.len) else {
-                return FastOutput::Unusual;
-            };
-            // Only the protocol's numbers change from here on: what it says is written.
-            let env = &mut Env {
-                now,
-                settings: endpoint.profiles.get(parts.conn.profile),
-                counters: parts.counters,
-            };
-            let Some(segment) = parts.conn.tcb.predict_output(unsent.len, env) else {
-                return FastOutput::Unusual;
-            };
-            let content = PlainContent {
-                segment: &segment,
-                payload,
-                sum,
-            };
-            match writer.write_plain(&parts.conn.key, local, route, &content) {
-                Some(frame) => outbox.connection(frame, &mut endpoint.counters),
-                None => {
-                    endpoint.counters.bump(Counter::TxNoBuffer);
-                    parts.conn.tcb.on_unsent(env);
-                }
+            let counters = &mut self.endpoint.counters;
+            match written {
+                Some(frame) => self.outbox.connection(frame, counters),
+                None => counters.bump(Counter::TxNoBuffer),
             }
         }
-        if arm(&mut parts, endpoint.config.park_after, now) {
+        if arm(&mut parts, self.endpoint.config.park_after, now) {
             FastOutput::Settled
         } else {
             FastOutput::Over
         }
     }
+}
+
+/// The segment that a connection has to send, if it is the only one and an ordinary one: its frame, or none when the buffer was
+/// too short for it. `None`, and nothing has changed, for anything else.
+#[inline(always)]
+fn write<F: Frame>(
+    writer: &mut SegmentWriter<F>,
+    parts: &mut Parts<'_, F>,
+    unsent: Unsent,
+    settings: &Settings,
+    now: Instant,
+) -> Option<Option<F>> {
+    let conn = &mut *parts.conn;
+    let (local, route) = way_of(conn, now)?;
+    let way = Way {
+        key: &conn.key,
+        local,
+        route,
+    };
+    let env = &mut Env {
+        now,
+        settings,
+        counters: parts.counters,
+    };
+    if conn.tcb.is_opening() {
+        let syn = conn.tcb.predict_syn(env)?;
+        return Some(writer.write_syn(&way, &syn));
+    }
+    let (payload, sum) = payload(&conn.tx, parts.statics, unsent.len)?;
+    let segment = conn.tcb.predict_output(unsent.len, env)?;
+    let content = PlainContent {
+        segment: &segment,
+        payload,
+        sum,
+    };
+    let frame = writer.write_plain(&way, &content);
+    if frame.is_none() {
+        conn.tcb.on_unsent(env);
+    }
+    Some(frame)
 }
 
 /// All that a connection has to send, where it is one registered text that was never sent and is short enough to be copied.
@@ -130,7 +148,7 @@ fn payload<'a, F: Frame>(
 
 /// The way of a connection whose peer was heard from lately.
 #[inline(always)]
-fn plain_path(conn: &Conn, now: Instant) -> Option<(IpAddr, Route)> {
+fn way_of(conn: &Conn, now: Instant) -> Option<(IpAddr, Route)> {
     let link = conn.link?;
     let (vlan, local) = conn.local?;
     let is_fresh = TickMs::at(now).since(link.heard_at) < CONFIRMED_MS;

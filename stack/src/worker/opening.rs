@@ -296,6 +296,9 @@ impl<F> Opening<'_, F> {
         let slot = self.place(found, key, hash, profile, |env| Tcb::connect(params, env))?;
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
+            if link.is_none() {
+                conn.set(Conn::SEEKS_WAY);
+            }
             conn.link = link;
         }
         Ok(slot)

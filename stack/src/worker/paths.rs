@@ -71,7 +71,8 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// A connection parks: where its peer was heard from last is remembered for when it is unparked.
+    /// A connection parks, or its first SYN was answered: where its peer was heard from last is remembered for when it is
+    /// unparked, and for others to the same destination.
     pub(super) fn confirm_path(&mut self, slot: Slot) {
         if let Some(conn) = self.conns.get(slot)
             && let Some(link) = conn.link

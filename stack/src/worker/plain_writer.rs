@@ -8,13 +8,18 @@ use super::frame_writer::{Route, SegmentWriter, only, write_link};
 use super::segment_headers::{Content, SegmentHeaders, TcpFields, ip_header_len, write_options};
 use crate::conn::FlowKey;
 use crate::nic::{Frame, IpVersion, Nic};
-use crate::tcp::predict::PlainSegment;
+use crate::seq::SeqNum;
+use crate::tcp::predict::{FirstSyn, PlainSegment};
+use crate::tcp::segment::{Flags, SegmentOptions, TimestampOption};
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, EtherType};
 use crate::wire::{tcp, vlan};
 
 /// Bytes of options where timestamps are the only one.
 const TIMESTAMPS_LEN: usize = 12;
+
+/// Bytes of options of a first SYN: MSS, window scale and timestamps.
+const SYN_OPTIONS_LEN: usize = 20;
 
 /// A segment with its payload.
 #[derive(Debug)]
@@ -54,6 +59,50 @@ impl Content for PlainFields<'_> {
     }
 }
 
+/// A first SYN as the header writer wants it.
+struct SynFields<'a> {
+    key: &'a FlowKey,
+    syn: &'a FirstSyn,
+}
+
+impl Content for SynFields<'_> {
+    #[inline(always)]
+    fn fields(&self) -> TcpFields {
+        TcpFields {
+            src_port: self.key.local_port(),
+            dst_port: self.key.remote_port(),
+            seq: self.syn.seq,
+            ack: SeqNum(0),
+            flags: Flags::SYN,
+            window: self.syn.window,
+            urgent: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
+        let options = SegmentOptions {
+            mss: Some(self.syn.mss),
+            window_scale: Some(self.syn.window_scale),
+            timestamps: Some(TimestampOption {
+                tsval: self.syn.tsval,
+                tsecr: 0,
+            }),
+            sack_permitted: false,
+        };
+        write_options(&options, into)
+    }
+}
+
+/// Where a segment comes from and goes to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) key: &'a FlowKey,
+    /// Our address, which the key names by its id.
+    pub(super) local: IpAddr,
+    pub(super) route: Route,
+}
+
 impl<F: Frame> SegmentWriter<F> {
     /// Whether there is an empty buffer for the next segment.
     #[inline(always)]
@@ -64,21 +113,38 @@ impl<F: Frame> SegmentWriter<F> {
         !self.stash.is_empty()
     }
 
-    /// The finished frame. `None` without a buffer, or when it is too short.
+    /// The finished frame of an ordinary segment. `None` without a buffer, or when it is too short.
     #[inline(always)]
-    pub(super) fn write_plain(
+    pub(super) fn write_plain(&mut self, way: &Way<'_>, content: &PlainContent<'_>) -> Option<F> {
+        let segment = content.segment;
+        let fields = PlainFields {
+            key: way.key,
+            segment,
+        };
+        if segment.timestamps.is_some() {
+            self.write_segment(way, fields, TIMESTAMPS_LEN, (content.payload, content.sum))
+        } else {
+            self.write_segment(way, fields, 0, (content.payload, content.sum))
+        }
+    }
+
+    /// The same of a first SYN.
+    #[inline(always)]
+    pub(super) fn write_syn(&mut self, way: &Way<'_>, syn: &FirstSyn) -> Option<F> {
+        let fields = SynFields { key: way.key, syn };
+        self.write_segment(way, fields, SYN_OPTIONS_LEN, (&[], Sum::ZERO))
+    }
+
+    #[inline(always)]
+    fn write_segment<C: Content>(
         &mut self,
-        key: &FlowKey,
-        local: IpAddr,
-        route: Route,
-        content: &PlainContent<'_>,
+        way: &Way<'_>,
+        content: C,
+        options_len: usize,
+        (payload, sum): (&[u8], Sum),
     ) -> Option<F> {
         let mut frame = self.stash.storage_mut().pop()?;
-        let PlainContent {
-            segment,
-            payload,
-            sum,
-        } = *content;
+        let Way { key, local, route } = *way;
         let ip = match local {
             IpAddr::V4(_) => IpVersion::V4,
             IpAddr::V6(_) => IpVersion::V6,
@@ -87,11 +153,6 @@ impl<F: Frame> SegmentWriter<F> {
             None => ethernet::HEADER_LEN,
             Some(_) => ethernet::HEADER_LEN + vlan::TAG_LEN,
         };
-        let options_len = if segment.timestamps.is_some() {
-            TIMESTAMPS_LEN
-        } else {
-            0
-        };
         let headers_len = tcp::HEADER_LEN + options_len;
         let packet_len = ip_header_len(ip) + headers_len + payload.len();
         let bytes = frame.grow(l3_offset + packet_len).ok()?;
@@ -99,7 +160,7 @@ impl<F: Frame> SegmentWriter<F> {
         let (packet, text) = packet.split_at_mut_checked(packet_len - payload.len())?;
         text.copy_from_slice(payload);
         let headers = SegmentHeaders {
-            content: PlainFields { key, segment },
+            content,
             options_len,
             segment_len: (headers_len + payload.len()) as u16,
             payload: sum,

@@ -6,7 +6,7 @@
 use crate::seq::SeqNum;
 use crate::tcp::env::{Env, TcpCounters};
 use crate::tcp::output::Unsent;
-use crate::tcp::predict::{ExpectedSegment, PlainSegment};
+use crate::tcp::predict::{ExpectedSegment, FirstSyn, PlainSegment};
 use crate::tcp::segment::{Flags, Segment, SegmentOptions, SendPlan, TimestampOption};
 use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
@@ -147,14 +147,20 @@ pub(in crate::tcp) fn check_output(
     now: Instant,
 ) -> bool {
     let (mut fast, mut general) = (Copy::of(tcb), Copy::of(tcb));
+    let unsent = Unsent { len: unsent_len };
+    let mut polled = || general.with(settings, now, |tcb, env| tcb.poll_output(unsent, env));
+    if let Some(syn) = fast.with(settings, now, |tcb, env| tcb.predict_syn(env)) {
+        assert_eq!(Some(plan_of_syn(&syn)), polled());
+        assert_eq!(fast.show(), general.show(), "{syn:?}");
+        return true;
+    }
     let predicted = fast.with(settings, now, |tcb, env| {
         tcb.predict_output(unsent_len, env)
     });
     let Some(plain) = predicted else {
         return false;
     };
-    let unsent = Unsent { len: unsent_len };
-    let plan = general.with(settings, now, |tcb, env| tcb.poll_output(unsent, env));
+    let plan = polled();
     assert_eq!(Some(plan_of(&plain, tcb.flight())), plan);
     assert_eq!(fast.show(), general.show(), "{plain:?}");
     let left = Unsent {
@@ -165,6 +171,24 @@ pub(in crate::tcp) fn check_output(
         "it has more to say than {plain:?}"
     );
     true
+}
+
+fn plan_of_syn(syn: &FirstSyn) -> SendPlan {
+    SendPlan {
+        seq: syn.seq,
+        flags: Flags::SYN,
+        window: syn.window,
+        options: SegmentOptions {
+            mss: Some(syn.mss),
+            window_scale: Some(syn.window_scale),
+            timestamps: Some(TimestampOption {
+                tsval: syn.tsval,
+                tsecr: 0,
+            }),
+            sack_permitted: false,
+        },
+        ..SendPlan::default()
+    }
 }
 
 fn plan_of(plain: &PlainSegment, flight: u32) -> SendPlan {

@@ -8,8 +8,10 @@ use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4, icmpv6};
 use super::host::{Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request, solicitation};
 use crate::counters::Counter;
+use crate::path::Destination;
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
+use crate::wire::vlan::VlanId;
 use crate::wire::{Link, MacAddr, arp, emit, ndp};
 use crate::worker::connect::Connect;
 
@@ -531,4 +533,27 @@ fn a_link_address_outlasts_parking_and_helps_the_next_connection() {
     connecting(&mut host, (PEER_V4, 9_000).into(), 50_000);
     assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
     host.silent();
+}
+
+/// RFC 4861 §7.3.1: a SYN-ACK is progress, and each further connection need not ask the neighbour table.
+#[test]
+fn the_answer_to_a_first_syn_shows_the_way_to_later_ones() {
+    let mut host = Host::probing(|_| {});
+    let remote = (PEER_V4, 9_000).into();
+    host.on(Flow::between(remote, (OUR_V4, 50_000).into()));
+    connecting(&mut host, remote, 50_000);
+    host.next_reply();
+    host.inject_bytes(&arp_reply()).expect(syn().seq(0));
+    let to = Destination {
+        vlan: VlanId::UNTAGGED,
+        address: PEER_V4.into(),
+    };
+    let link = |host: &mut Host<Puppet>| {
+        let now = host.now;
+        host.worker().core.paths.link(to, now)
+    };
+    assert_eq!(link(&mut host), None);
+    host.inject(syn_ack().seq(0).ack(1))
+        .expect(ack().seq(1).ack(1));
+    assert_eq!(link(&mut host).map(|link| link.mac), Some(PEER_MAC));
 }
