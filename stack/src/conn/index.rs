@@ -97,6 +97,13 @@ impl Probe {
         }
     }
 
+    /// Whether the key is nowhere, as far as the table has been the same since.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_miss(&self) -> bool {
+        self.state == 0
+    }
+
     /// Whether the key may be elsewhere when it isn't the candidate's.
     #[inline(always)]
     pub(super) const fn more(&self) -> bool {
