@@ -123,6 +123,13 @@ impl Meta {
         }
     }
 
+    /// Whether the frame is untagged IPv4 without options, whose headers stand at fixed offsets.
+    #[inline(always)]
+    pub(super) fn is_plain_v4(&self) -> bool {
+        // No other headers of link and network are so short together.
+        usize::from(self.l4_offset) == ethernet::HEADER_LEN + ipv4::HEADER_LEN
+    }
+
     #[inline]
     pub(super) fn ports(&self) -> Ports {
         Ports {

@@ -8,6 +8,7 @@ use super::classify::Meta;
 use super::reply::TcpReply;
 use super::token_bucket::TokenBucket;
 use crate::config::{ClosedPolicy, Config};
+use crate::conn::connections::Slot;
 use crate::conn::spent_cookies::SpentCookies;
 use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
@@ -46,8 +47,8 @@ pub(super) enum EndpointVerdict {
     Reply,
     /// It is answered with ICMP port unreachable.
     Unreachable,
-    /// It goes to this open connection.
-    Open(Found),
+    /// It goes to the open connection in this slot.
+    Open(Slot),
     /// It unparks this connection.
     Unpark(Found),
     /// It ends this connection, which needn't be unparked for that.
@@ -120,33 +121,33 @@ impl Endpoint {
         })
     }
 
-    /// What a segment gets. `bytes` are its frame's; `probe` was made when the table had seen `inserted`
-    /// insertions.
-    #[inline(always)]
-    pub(super) fn on_segment(
+    /// What a segment of a record gets. `bytes` are its frame's.
+    #[inline]
+    pub(super) fn on_record(
         &mut self,
         meta: &Meta,
         bytes: &[u8],
-        probe: Probe,
-        inserted: u64,
+        found: Found,
         now: Instant,
     ) -> EndpointVerdict {
-        match self.resolve(meta, probe, inserted) {
-            None => self.on_unmatched(meta, bytes, now),
-            Some(found) => match found.kind() {
-                Kind::Embryo => self.on_embryo(meta, bytes, found, now),
-                Kind::Parked => self.on_parked(meta, bytes, found, now),
-                Kind::Open => EndpointVerdict::Open(found),
-                Kind::TimeWait => EndpointVerdict::TimeWait(found),
-            },
+        match found.kind() {
+            Kind::Embryo => self.on_embryo(meta, bytes, found, now),
+            Kind::Parked => self.on_parked(meta, bytes, found, now),
+            Kind::Open => EndpointVerdict::Open(self.table.slot_found(found)),
+            Kind::TimeWait => EndpointVerdict::TimeWait(found),
         }
     }
 
-    /// The record of a segment. A probe is stale when this burst has inserted since, or has ended what it points to.
-    #[inline]
-    fn resolve(&self, meta: &Meta, probe: Probe, inserted: u64) -> Option<Found> {
+    /// The record of a segment. `probe` was made when the table had seen `inserted` insertions. It is stale when this burst has
+    /// inserted since, or has ended what it points to.
+    #[inline(always)]
+    pub(super) fn resolve(&self, meta: &Meta, probe: Probe, inserted: u64) -> Option<Found> {
+        let is_current = self.table.inserted() == inserted;
+        if probe.is_miss() && is_current {
+            return None;
+        }
         match self.table.confirm(&meta.key, meta.hash, probe) {
-            None if self.table.inserted() != inserted => self.table.lookup(&meta.key, meta.hash),
+            None if !is_current => self.table.lookup(&meta.key, meta.hash),
             found => found,
         }
     }

@@ -6,8 +6,11 @@ use super::callbacks::Hosted;
 use super::classify::{Lane, Meta};
 use super::endpoint::EndpointVerdict;
 use super::handoff::Message;
-use super::reply::{turn_around, turn_around_plain};
+use super::plain_reply::{AllOptions, NoOptions, turn_around_plain};
+use super::reply::turn_around;
+use super::segment_headers::Offload;
 use super::{Core, Scratch};
+use crate::conn::Found;
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use crate::tcp::reset::Reset;
@@ -70,26 +73,64 @@ impl<N: Nic> Core<N> {
         let alone = self.ring.workers() == 1;
         let per_frame = scratch.metas.iter().zip(&*scratch.probes);
         for (frame, (meta, &probe)) in rx.take_front(BURST_FRAMES).zip(per_frame) {
-            match meta.lane {
-                Lane::Tcp if alone || self.owns(meta) => {
-                    let bytes = frame.bytes();
-                    let verdict = self.endpoint.on_segment(meta, bytes, probe, inserted, now);
-                    // Tests in the order of a flood, not a jump through a table.
-                    if verdict == EndpointVerdict::Reply {
-                        self.answer(frame, meta);
-                    } else if let EndpointVerdict::Reset(reset) = verdict {
-                        self.answer_reset(frame, meta, reset);
-                    } else if verdict == EndpointVerdict::Drop {
-                        self.outbox.free(frame);
-                    } else {
-                        self.process_record(hosted, frame, meta, verdict, now);
-                    }
-                }
-                Lane::Tcp => self.hand_over(frame, meta.hash.owner(self.ring.workers())),
-                Lane::Other => self.process_other(frame, now),
-                Lane::Refused => self.report(frame, now),
-                Lane::Ended => self.outbox.free(frame),
+            // Tests in the order of a flood, not a jump through a table.
+            if meta.lane != Lane::Tcp {
+                self.process_other_lane(frame, meta, now);
+                continue;
             }
+            if !alone && !self.owns(meta) {
+                self.hand_over(frame, meta.hash.owner(self.ring.workers()));
+                continue;
+            }
+            if let Some(found) = self.endpoint.resolve(meta, probe, inserted) {
+                self.process_found(hosted, frame, meta, found, now);
+                continue;
+            }
+            let verdict = self.endpoint.on_unmatched(meta, frame.bytes(), now);
+            if matches!(verdict, EndpointVerdict::Reply) {
+                self.answer(frame, meta);
+            } else if let EndpointVerdict::Reset(reset) = verdict {
+                self.answer_reset(frame, meta, reset);
+            } else if matches!(verdict, EndpointVerdict::Drop) {
+                self.outbox.free(frame);
+            } else if matches!(verdict, EndpointVerdict::Unreachable) {
+                self.answer_unreachable(frame);
+            } else {
+                // Named anew: a verdict that is passed on would be kept in memory for all.
+                let verdict = EndpointVerdict::EstablishCookie;
+                self.process_record(hosted, frame, meta, verdict, now);
+            }
+        }
+    }
+
+    /// A segment of a record.
+    #[inline(always)]
+    fn process_found<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        frame: N::Frame,
+        meta: &Meta,
+        found: Found,
+        now: Instant,
+    ) {
+        match self.endpoint.on_record(meta, frame.bytes(), found, now) {
+            // Rare: a flood of these takes an embryo or a connection each.
+            EndpointVerdict::Reply => self.answer_any(frame, meta),
+            EndpointVerdict::Reset(reset) => {
+                self.endpoint.answer = reset.into();
+                self.answer_any(frame, meta);
+            }
+            EndpointVerdict::Drop => self.outbox.free(frame),
+            verdict => self.process_record(hosted, frame, meta, verdict, now),
+        }
+    }
+
+    #[inline(never)]
+    fn process_other_lane(&mut self, frame: N::Frame, meta: &Meta, now: Instant) {
+        match meta.lane {
+            Lane::Other => self.process_other(frame, now),
+            Lane::Refused => self.report(frame, now),
+            Lane::Tcp | Lane::Ended => self.outbox.free(frame),
         }
     }
 
@@ -111,16 +152,17 @@ impl<N: Nic> Core<N> {
     /// Turns the frame into [`super::endpoint::Endpoint::answer`].
     #[inline(always)]
     pub(super) fn answer(&mut self, mut frame: N::Frame, meta: &Meta) {
-        let ttl = self.endpoint.config.ttl;
-        let (layout, ports) = (meta.layout(), meta.ports());
-        if turn_around_plain(
-            &mut frame,
-            layout,
-            ports,
-            &self.endpoint.answer,
-            ttl,
-            &self.caps,
-        ) {
+        let (reply, ttl) = (&self.endpoint.answer, self.endpoint.config.ttl);
+        let written = if !self.is_plain(meta) {
+            None
+        } else if reply.options.is_full() {
+            turn_around_plain(&mut frame, reply, &AllOptions(&reply.options), ttl)
+        } else if reply.options.is_none() {
+            turn_around_plain(&mut frame, reply, &NoOptions, ttl)
+        } else {
+            None
+        };
+        if written.is_some() {
             self.outbox.reply(frame, &mut self.endpoint.counters);
         } else {
             self.answer_any(frame, meta);
@@ -131,13 +173,20 @@ impl<N: Nic> Core<N> {
     #[inline(always)]
     pub(super) fn answer_reset(&mut self, mut frame: N::Frame, meta: &Meta, reset: Reset) {
         let ttl = self.endpoint.config.ttl;
-        let (layout, ports) = (meta.layout(), meta.ports());
-        if turn_around_plain(&mut frame, layout, ports, &reset.into(), ttl, &self.caps) {
+        if self.is_plain(meta)
+            && turn_around_plain(&mut frame, &reset.into(), &NoOptions, ttl).is_some()
+        {
             self.outbox.reply(frame, &mut self.endpoint.counters);
         } else {
             self.endpoint.answer = reset.into();
             self.answer_any(frame, meta);
         }
+    }
+
+    /// Whether a frame may be turned round by [`super::plain_reply`], which fills in checksums itself.
+    #[inline(always)]
+    fn is_plain(&self, meta: &Meta) -> bool {
+        meta.is_plain_v4() && Offload::of(&self.caps) == Offload::NONE
     }
 
     /// Any layout, offload and options; in a fresh buffer when the received one is shared.

@@ -42,20 +42,17 @@ pub struct Ports {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct ReplyOptions {
-    tsval: u32,
-    mss: u16,
-    window_scale: u8,
+    pub(super) tsval: u32,
+    pub(super) mss: u16,
+    pub(super) window_scale: u8,
     present: u8,
-    tsecr: u32,
+    pub(super) tsecr: u32,
 }
 
 const HAS_MSS: u8 = 1;
 const HAS_WINDOW_SCALE: u8 = 2;
 const HAS_TIMESTAMPS: u8 = 4;
 const ALL_OPTIONS: u8 = HAS_MSS | HAS_WINDOW_SCALE | HAS_TIMESTAMPS;
-const NO_OPTIONS: u8 = 0;
-/// The options of a reply are known only when it is written.
-const SOME_OPTIONS: u8 = u8::MAX;
 
 impl ReplyOptions {
     /// No option.
@@ -114,21 +111,20 @@ impl ReplyOptions {
         }
     }
 
-    #[inline]
-    fn is_none(&self) -> bool {
+    #[inline(always)]
+    pub(super) const fn is_none(&self) -> bool {
         self.present == 0
     }
 
     /// What nearly every SYN-ACK carries: MSS, timestamps and window scale.
     #[inline(always)]
-    fn is_full(&self) -> bool {
+    pub(super) const fn is_full(&self) -> bool {
         self.present == ALL_OPTIONS
     }
 
-    /// Those of `present` as any segment has them. What is known of `present` when compiling is known of the result.
-    #[inline(always)]
-    fn segment_options(&self, present: u8) -> SegmentOptions {
-        let has = |option| present & option != 0;
+    /// These as any segment has them.
+    fn segment_options(&self) -> SegmentOptions {
+        let has = |option| self.present & option != 0;
         SegmentOptions {
             timestamps: has(HAS_TIMESTAMPS).then_some(Timestamps {
                 tsval: self.tsval,
@@ -177,7 +173,7 @@ impl From<&TcpReply> for SendPlan {
             ack: reply.ack,
             flags: reply.flags,
             window: reply.window,
-            options: reply.options.segment_options(reply.options.present),
+            options: reply.options.segment_options(),
             ..Self::default()
         }
     }
@@ -186,35 +182,6 @@ impl From<&TcpReply> for SendPlan {
 /// Why a reply could not be written into a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotWritable;
-
-/// The layout of nearly every frame: IPv4 right behind an untagged link header.
-const PLAIN_V4: Layout = Layout {
-    ip: IpVersion::V4,
-    l3_offset: ethernet::HEADER_LEN as u8,
-};
-
-/// [`turn_around`] for the common cases: plain IPv4, no offload, no option or all of them; compiled with these as
-/// constants. False when it is another case or can't be written: the frame is unchanged then.
-#[inline(always)]
-pub(super) fn turn_around_plain<F: Frame>(
-    frame: &mut F,
-    layout: Layout,
-    ports: Ports,
-    reply: &TcpReply,
-    ttl: u8,
-    caps: &Caps,
-) -> bool {
-    if layout != PLAIN_V4 || Offload::of(caps) != Offload::NONE {
-        return false;
-    }
-    if reply.options.is_none() {
-        write_reply::<F, NO_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, Offload::NONE).is_ok()
-    } else {
-        reply.options.is_full()
-            && write_reply::<F, ALL_OPTIONS>(frame, PLAIN_V4, ports, reply, ttl, Offload::NONE)
-                .is_ok()
-    }
-}
 
 /// Rewrites `frame`, a received TCP segment laid out as `layout`, into `reply` to its sender.
 ///
@@ -228,56 +195,8 @@ pub(super) fn turn_around<F: Frame>(
     ttl: u8,
     caps: &Caps,
 ) -> Result<(), NotWritable> {
-    write_reply::<F, SOME_OPTIONS>(frame, layout, ports, reply, ttl, Offload::of(caps))
-}
-
-/// A reply to the sender of a segment. `OPTIONS`: which options it has, where that is known when compiling.
-struct Answer<'a, const OPTIONS: u8> {
-    ports: Ports,
-    reply: &'a TcpReply,
-}
-
-impl<const OPTIONS: u8> Answer<'_, OPTIONS> {
-    #[inline(always)]
-    fn options(&self) -> SegmentOptions {
-        let options = &self.reply.options;
-        options.segment_options(match OPTIONS {
-            SOME_OPTIONS => options.present,
-            known => known,
-        })
-    }
-}
-
-impl<const OPTIONS: u8> Content for Answer<'_, OPTIONS> {
-    #[inline(always)]
-    fn fields(&self) -> TcpFields {
-        TcpFields {
-            src_port: self.ports.local,
-            dst_port: self.ports.remote,
-            seq: self.reply.seq,
-            ack: self.reply.ack,
-            flags: self.reply.flags,
-            window: self.reply.window,
-            urgent: 0,
-        }
-    }
-
-    #[inline(always)]
-    fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
-        write_options(&self.options(), into)
-    }
-}
-
-#[inline(always)]
-fn write_reply<F: Frame, const OPTIONS: u8>(
-    frame: &mut F,
-    layout: Layout,
-    ports: Ports,
-    reply: &TcpReply,
-    ttl: u8,
-    offload: Offload,
-) -> Result<(), NotWritable> {
-    let content = Answer::<OPTIONS> { ports, reply };
+    let offload = Offload::of(caps);
+    let content = Answer { ports, reply };
     let options_len = content.options().padded_len();
     let segment_len = tcp::HEADER_LEN + options_len;
     let l3 = usize::from(layout.l3_offset);
@@ -302,6 +221,38 @@ fn write_reply<F: Frame, const OPTIONS: u8>(
     .ok_or(NotWritable)?;
     frame.request(offload.request(layout.ip, l3));
     Ok(())
+}
+
+/// A reply to the sender of a segment.
+struct Answer<'a> {
+    ports: Ports,
+    reply: &'a TcpReply,
+}
+
+impl Answer<'_> {
+    fn options(&self) -> SegmentOptions {
+        self.reply.options.segment_options()
+    }
+}
+
+impl Content for Answer<'_> {
+    #[inline(always)]
+    fn fields(&self) -> TcpFields {
+        TcpFields {
+            src_port: self.ports.local,
+            dst_port: self.ports.remote,
+            seq: self.reply.seq,
+            ack: self.reply.ack,
+            flags: self.reply.flags,
+            window: self.reply.window,
+            urgent: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
+        write_options(&self.options(), into)
+    }
 }
 
 #[inline]
