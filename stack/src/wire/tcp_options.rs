@@ -392,9 +392,11 @@ impl SegmentOptions {
     }
 }
 
-/// The layout of a Linux SYN, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window scale.
+/// The options of a SYN laid out as Linux does, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window
+/// scale. `None` says only that the layout is another.
+#[must_use]
 #[inline(always)]
-fn linux_syn(bytes: &[u8]) -> Option<SegmentOptions> {
+pub fn linux_syn(bytes: &[u8]) -> Option<SegmentOptions> {
     let (words, []) = bytes.as_chunks::<4>() else {
         return None;
     };
