@@ -179,8 +179,7 @@ fn apps(spec: &ConversationSpec) -> (Side, Side) {
         Conversation::Connect => Shape::Piggyback,
         Conversation::ConnectPlain => Shape::Plain,
     };
-    let Capacity { open, parked, .. } = capacity(spec);
-    let handles = (open.total() + parked.total()) as u32;
+    let handles = capacity(spec).total() as u32;
     let client = ConnectClient::new(server, sources, shape, spec.concurrency, BODY_LEN, handles);
     let server = ConnectServer::new(shape, BODY_LEN, spec.concurrency + SLACK);
     (

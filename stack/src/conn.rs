@@ -3,11 +3,11 @@
 //! It must never allocate after construction, never rehash, and never give access to a record through a reference that
 //! has become stale.
 //!
-//! An [`index`] of 64-byte buckets leads from a keyed hash to an entry: kind, family and slab index. Behind it stand four
-//! kinds of record (embryo, open, parked, TIME-WAIT), each with a slab for either family. A record that changes its kind
-//! moves to another slab and its entry changes in place. Who holds on to a record holds
+//! An [`index`] of 64-byte buckets leads from a keyed hash to an entry: family and index of a record. The record stays there
+//! from the SYN, or our connect, to the end of TIME-WAIT; what changes is its kind (embryo, open, parked, TIME-WAIT) and the
+//! body that goes with it. Who holds on to a record holds
 //!
-//! * a [`Found`] (entry and generation) within a turn of the loop: it goes stale when the record moves or ends;
+//! * a [`Found`] (entry, generation and kind) within a turn of the loop: it goes stale when the kind changes or the record ends;
 //! * a [`ConnId`] for longer: it stays good while the connection is open or parked.
 //!
 //! Looking up a burst, in the order that hides the misses: [`ConnTable::prefetch_bucket`] for all frames, then
@@ -27,10 +27,14 @@ pub mod rounded;
 pub mod condense;
 // How that lies in memory.
 mod layout;
-// Records of one layout.
+// All records.
 mod slab;
-// Records of one kind, and their order by deadline.
-mod pair;
+// Their order by deadline.
+mod deadline_queue;
+// Which places of an array are free.
+mod numbers;
+// How many records of each kind there may be.
+mod places;
 // Birth, change and end of records.
 mod lifecycle;
 // Which cookies have opened a connection.
@@ -47,26 +51,27 @@ mod tests;
 use core::fmt;
 use core::num::NonZeroU32;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
 use crate::local::listener::ListenerId;
-use crate::memory::{MemoryError, PageOptions, paged};
+use crate::memory::{MemoryError, PageOptions};
 use crate::time::Instant;
 
-pub use index::{Entry, Kind, Probe};
+pub use index::{Entry, Probe};
 pub use key::{FlowHash, FlowHasher, FlowKey};
 pub use record::{
-    ConnFlags, Embryo, EndDue, Open, Parked, ShortUs, TickMs, TimeWait, WindowShifts,
+    ConnFlags, Embryo, EndDue, Kind, Open, Parked, ShortUs, StateNumber, TickMs, TimeWait,
+    WindowShifts,
 };
 pub use rounded::{AnswerTicks, ParkedWindows};
 
+use deadline_queue::DeadlineQueue;
 use index::Index;
-use pair::{Pair, Queue};
-use slab::{Slab, SlabRecord};
+use layout::{Body, Record};
+use places::Places;
+use slab::{Slabs, in_use};
 
 /// Queues of embryos: one for each number of SYN-ACK retransmissions, 0 to 7. Few are sent anyway: each one is a
 /// reflection if the SYN was spoofed.
-pub const EMBRYO_LEVELS: u16 = 8;
+pub const EMBRYO_LEVELS: u8 = 8;
 
 /// A number of records for each family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,8 +90,8 @@ impl Records {
     }
 }
 
-/// How many records of each kind a table holds at most. Each number, and the connections of both families together, is
-/// below 2^29 ([`index::MAX_SLAB_RECORDS`]); all together are below 2^32.
+/// How many records of each kind a table holds at most. The records of each family are fewer than 2^29
+/// ([`index::MAX_SLAB_RECORDS`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capacity {
     /// Embryos.
@@ -125,10 +130,21 @@ impl Capacity {
         }
     }
 
+    /// Records of IPv4 and of IPv6: so many that no kind takes a place from another.
+    const fn families(&self) -> [u64; 2] {
+        let connections = self.connections();
+        let (embryos, time_wait) = (self.embryos, self.time_wait);
+        [
+            embryos.v4 as u64 + connections.v4 as u64 + time_wait.v4 as u64,
+            embryos.v6 as u64 + connections.v6 as u64 + time_wait.v6 as u64,
+        ]
+    }
+
     /// All records together.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.embryos.total() + self.open.total() + self.parked.total() + self.time_wait.total()
+        let [v4, v6] = self.families();
+        v4 + v6
     }
 }
 
@@ -137,7 +153,7 @@ impl Capacity {
 pub struct TableFull {
     /// The kind that is full.
     pub kind: Kind,
-    /// Whether it is the IPv6 slab.
+    /// Whether it is of IPv6.
     pub v6: bool,
 }
 
@@ -155,7 +171,7 @@ impl core::error::Error for TableFull {}
 pub enum MoveError {
     /// The kind that it should become has no free record.
     Full(TableFull),
-    /// The reference is stale, or the record is of another kind, or the hash isn't that of its key.
+    /// The reference is stale, or the record is of another kind.
     Stale,
 }
 
@@ -165,30 +181,47 @@ impl From<TableFull> for MoveError {
     }
 }
 
-/// A record that was found: good until it moves or ends, and checked wherever it is used.
+/// A record that was found: good until its kind changes or it ends, and checked wherever it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Found {
-    entry: Entry,
+    /// The entry, and the kind above it.
+    place: u32,
     generation: NonZeroU32,
 }
 
+const _: () = assert!(size_of::<Option<Found>>() == 8);
+
 impl Found {
-    /// The kind of the record.
+    #[inline(always)]
+    const fn new(entry: Entry, kind: Kind, generation: NonZeroU32) -> Self {
+        Self {
+            place: (kind as u32) << Entry::BITS | entry.bits(),
+            generation,
+        }
+    }
+
+    /// The kind of the record when it was found.
     #[must_use]
     #[inline]
     pub const fn kind(self) -> Kind {
-        self.entry.kind()
+        Kind::from_bits((self.place >> Entry::BITS) as u8)
     }
 
     /// Where the record stands.
     #[must_use]
     #[inline]
     pub const fn entry(self) -> Entry {
-        self.entry
+        Entry::from_bits(self.place & ((1 << Entry::BITS) - 1))
+    }
+
+    /// Whether the record that stands there now is still what was found.
+    #[inline(always)]
+    const fn is_of(self, record: &Record) -> bool {
+        record.generation == self.generation.get() && record.kind() as u8 == self.kind() as u8
     }
 }
 
-/// A connection, open or parked, under a name that survives its moves between the two.
+/// The name of a connection for as long as it is open or parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId {
     handle: u32,
@@ -196,8 +229,8 @@ pub struct ConnId {
 }
 
 impl ConnId {
-    /// The number of the connection, below [`Capacity::connections`] of both families: an index for timers and the dirty list,
-    /// reused after the connection's end.
+    /// The number of the connection's record, below [`Capacity::total`]: an index for timers and lists, reused after the
+    /// connection's end.
     #[must_use]
     #[inline]
     pub const fn handle(self) -> u32 {
@@ -205,54 +238,17 @@ impl ConnId {
     }
 }
 
-/// Where a connection stands now.
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct HandleSlot {
-    /// Bits of the entry; the next free handle while the handle is free.
-    location: u32,
-    generation: u32,
-}
-
-paged!(HandleSlot);
-
-const _: () = assert!(size_of::<HandleSlot>() == 8 && size_of::<Option<Found>>() == 8);
-
-impl SlabRecord for HandleSlot {
-    #[inline]
-    fn generation(&self) -> u32 {
-        self.generation
-    }
-    #[inline]
-    fn set_generation(&mut self, generation: u32) {
-        self.generation = generation;
-    }
-    #[inline]
-    fn link(&self) -> u32 {
-        self.location
-    }
-    #[inline]
-    fn set_link(&mut self, link: u32) {
-        self.location = link;
-    }
-}
-
 /// All connections of one worker.
 ///
-/// Lookup and access stand here; insertion, moves, removal, names and queues in `conn/lifecycle.rs`.
+/// Lookup and access stand here; insertion, changes, removal, names and queues in `conn/lifecycle.rs`.
 #[derive(Debug)]
 pub struct ConnTable {
     index: Index,
-    embryos: Pair<Embryo>,
-    open: Pair<Open>,
-    parked: Pair<Parked>,
-    time_wait: Pair<TimeWait>,
-    handles: Slab<HandleSlot>,
-    /// Connections at most, see [`Capacity::connections`].
-    connections: Records,
-    embryo_queues: [Queue; EMBRYO_LEVELS as usize],
+    slabs: Slabs,
+    places: Places,
+    embryo_queues: [DeadlineQueue; EMBRYO_LEVELS as usize],
     /// IPv4, IPv6: a family that is out of records recycles its own.
-    time_wait_queues: [Queue; 2],
+    time_wait_queues: [DeadlineQueue; 2],
     /// No embryo is due before; it may be too early, never too late. So most turns ask no queue.
     embryos_due: Instant,
     /// The same of connections in TIME-WAIT.
@@ -270,24 +266,13 @@ impl ConnTable {
     /// # Errors
     /// [`MemoryError`] when the system hasn't got that much, or a capacity exceeds what an entry can address.
     pub fn new(capacity: &Capacity, options: PageOptions) -> Result<Self, MemoryError> {
-        let too_large = |records: u64, element_bytes| MemoryError::TooLarge {
-            elements: usize::try_from(records).unwrap_or(usize::MAX),
-            element_bytes,
-        };
-        let total = u32::try_from(capacity.total()).map_err(|_| too_large(capacity.total(), 8))?;
-        let connections = capacity.connections();
-        let handles =
-            u32::try_from(connections.total()).map_err(|_| too_large(connections.total(), 8))?;
+        let slabs = Slabs::new(capacity.families(), options)?;
         Ok(Self {
-            index: Index::new(total, options)?,
-            embryos: Pair::new(capacity.embryos, options)?,
-            open: Pair::new(capacity.open, options)?,
-            parked: Pair::new(capacity.parked, options)?,
-            time_wait: Pair::new(capacity.time_wait, options)?,
-            handles: Slab::new(handles, options)?,
-            connections,
-            embryo_queues: [Queue::new(); EMBRYO_LEVELS as usize],
-            time_wait_queues: [Queue::new(); 2],
+            index: Index::new(slabs.numbers(), options)?,
+            slabs,
+            places: Places::new(capacity),
+            embryo_queues: [DeadlineQueue::EMPTY; EMBRYO_LEVELS as usize],
+            time_wait_queues: [DeadlineQueue::EMPTY; 2],
             embryos_due: NEVER,
             time_waits_due: NEVER,
             inserted: 0,
@@ -348,24 +333,14 @@ impl ConnTable {
     /// Starts loading a record.
     #[inline(always)]
     pub fn prefetch_record(&self, entry: Entry) {
-        match entry.kind() {
-            Kind::Embryo => self.embryos.prefetch(entry),
-            Kind::Open => self.open.prefetch(entry),
-            Kind::Parked => self.parked.prefetch(entry),
-            Kind::TimeWait => self.time_wait.prefetch(entry),
-        }
+        self.slabs.prefetch(entry);
     }
 
     /// The record at `entry`, if it is that of `key`.
     #[inline(always)]
     fn check(&self, entry: Entry, key: &FlowKey) -> Option<Found> {
-        let generation = match entry.kind() {
-            Kind::Embryo => self.embryos.check(entry, key),
-            Kind::Open => self.open.check(entry, key),
-            Kind::Parked => self.parked.check(entry, key),
-            Kind::TimeWait => self.time_wait.check(entry, key),
-        };
-        generation.map(|generation| Found { entry, generation })
+        let record = self.slabs.check(entry, key)?;
+        in_use(record.generation).map(|generation| Found::new(entry, record.kind(), generation))
     }
 
     /// The record that stands at `entry` now, whoever's it is; `None` when none does.
@@ -375,24 +350,37 @@ impl ConnTable {
     #[inline(always)]
     #[must_use]
     pub fn found(&self, entry: Entry) -> Option<Found> {
-        let generation = match entry.kind() {
-            Kind::Embryo => self.embryos.generation(entry),
-            Kind::Open => self.open.generation(entry),
-            Kind::Parked => self.parked.generation(entry),
-            Kind::TimeWait => self.time_wait.generation(entry),
-        };
-        generation.map(|generation| Found { entry, generation })
+        let record = self.slabs.get(entry);
+        in_use(record.generation).map(|generation| Found::new(entry, record.kind(), generation))
     }
 
-    /// Whether the record is still there, unmoved.
+    /// Whether the record is still there, and of the same kind.
     #[must_use]
     #[inline]
     pub fn is_current(&self, found: Found) -> bool {
-        self.found(found.entry) == Some(found)
+        self.record(found).is_some()
     }
 
-    /// Records put in place since the start, by insertion or by a move to another kind: a `None` must be looked up again
-    /// when this has changed since its probe.
+    /// The record, unless the reference is stale.
+    #[inline(always)]
+    fn record(&self, found: Found) -> Option<&Record> {
+        let record = self.slabs.get(found.entry());
+        found.is_of(record).then_some(record)
+    }
+
+    #[inline(always)]
+    fn body<B: Body>(&self, found: Found) -> Option<&B> {
+        let record = self.record(found)?;
+        (found.kind() == B::KIND).then(|| B::of(record))
+    }
+
+    #[inline(always)]
+    fn body_mut<B: Body>(&mut self, found: Found) -> Option<&mut B> {
+        let record = self.slabs.get_mut(found.entry());
+        (found.kind() == B::KIND && found.is_of(record)).then(|| B::of_mut(record))
+    }
+
+    /// Records inserted since the start: a `None` must be looked up again when this has changed since its probe.
     #[must_use]
     #[inline]
     pub fn inserted(&self) -> u64 {
@@ -404,37 +392,31 @@ impl ConnTable {
 impl ConnTable {
     /// The flow of a record.
     #[must_use]
+    #[inline]
     pub fn key(&self, found: Found) -> Option<FlowKey> {
-        self.is_current(found).then(|| match found.kind() {
-            Kind::Embryo => self.embryos.key(found.entry),
-            Kind::Open => self.open.key(found.entry),
-            Kind::Parked => self.parked.key(found.entry),
-            Kind::TimeWait => self.time_wait.key(found.entry),
-        })
+        self.is_current(found)
+            .then(|| self.slabs.key(found.entry()))
     }
 
     /// An embryo.
     #[must_use]
     #[inline]
     pub fn embryo(&self, found: Found) -> Option<&Embryo> {
-        self.is_live(found, Kind::Embryo)
-            .then(|| self.embryos.body(found.entry))
+        self.body(found)
     }
 
     /// An embryo, for writing.
     #[must_use]
     #[inline]
     pub fn embryo_mut(&mut self, found: Found) -> Option<&mut Embryo> {
-        self.is_live(found, Kind::Embryo)
-            .then(|| self.embryos.body_mut(found.entry))
+        self.body_mut(found)
     }
 
     /// An open connection.
     #[must_use]
     #[inline]
     pub fn open(&self, found: Found) -> Option<&Open> {
-        self.is_live(found, Kind::Open)
-            .then(|| self.open.body(found.entry))
+        self.body(found)
     }
 
     /// The listener that an open or parked connection came from; `None` when we opened it.
@@ -452,36 +434,27 @@ impl ConnTable {
     #[must_use]
     #[inline]
     pub fn parked(&self, found: Found) -> Option<&Parked> {
-        self.is_live(found, Kind::Parked)
-            .then(|| self.parked.body(found.entry))
+        self.body(found)
     }
 
     /// A parked connection, for writing.
     #[must_use]
     #[inline]
     pub fn parked_mut(&mut self, found: Found) -> Option<&mut Parked> {
-        self.is_live(found, Kind::Parked)
-            .then(|| self.parked.body_mut(found.entry))
+        self.body_mut(found)
     }
 
     /// A connection in TIME-WAIT.
     #[must_use]
     #[inline]
     pub fn time_wait(&self, found: Found) -> Option<&TimeWait> {
-        self.is_live(found, Kind::TimeWait)
-            .then(|| self.time_wait.body(found.entry))
+        self.body(found)
     }
 
     /// A connection in TIME-WAIT, for writing.
     #[must_use]
     #[inline]
     pub fn time_wait_mut(&mut self, found: Found) -> Option<&mut TimeWait> {
-        self.is_live(found, Kind::TimeWait)
-            .then(|| self.time_wait.body_mut(found.entry))
-    }
-
-    #[inline]
-    fn is_live(&self, found: Found, kind: Kind) -> bool {
-        found.kind() == kind && self.is_current(found)
+        self.body_mut(found)
     }
 }

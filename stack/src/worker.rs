@@ -50,7 +50,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::conn::connections::Connections;
 use crate::conn::pressure::Pressure;
-use crate::conn::{ConnId, ConnTable, FlowHasher, FlowKey, Kind, Parked, Probe};
+use crate::conn::{ConnId, ConnTable, FlowHasher, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::local::ports::LocalPorts;
 use crate::memory::{MemoryError, PageOptions};
@@ -162,7 +162,8 @@ impl<N: Nic, A: App> Worker<N, A> {
             Instant::ZERO,
         )?;
         let writer = SegmentWriter::new(MacAddr(nic.mac()), config.ttl, nic.caps());
-        let connections = open.total() + config.limits.records.parked.total();
+        // One more: an app that hears of a connection's end may open another one meanwhile.
+        let connections = config.limits.records.connections().total() + 1;
         let caps = nic.caps().clone();
         let ports = LocalPorts::new(&secrets.ports, config.local_ports);
         let mac = MacAddr(nic.mac());
@@ -418,28 +419,25 @@ impl<N: Nic> Core<N> {
     fn look_up<A: App>(&mut self, hosted: &Hosted<A>, scratch: &mut Scratch, frames: usize) {
         let metas = &scratch.metas[..frames];
         let table = &self.endpoint.table;
-        let mut has_connections = false;
+        let mut has_records = false;
         for (meta, probe) in metas.iter().zip(scratch.probes.iter_mut()) {
             *probe = if meta.lane == Lane::Tcp {
                 table.probe(meta.hash)
             } else {
                 Probe::MISS
             };
-            if let Some(entry) = probe.candidate() {
-                has_connections = true;
-                if entry.kind() == Kind::Open {
-                    self.conns.prefetch(entry);
-                }
-            }
+            has_records |= probe.candidate().is_some();
         }
-        if has_connections {
-            // The records have arrived, or are about to: they say where the name and the app's state are.
+        if has_records {
+            // The records have arrived, or are about to: they say where the connection and the app's state are.
             for probe in &scratch.probes[..frames] {
-                if let Some(handle) = probe
-                    .candidate()
-                    .and_then(|entry| table.prefetch_name(entry))
+                if let Some(entry) = probe.candidate()
+                    && let Some((state, slot)) = table.belongings(entry)
                 {
-                    hosted.prefetch(handle);
+                    hosted.prefetch(state);
+                    if let Some(slot) = slot {
+                        self.conns.prefetch(slot);
+                    }
                 }
             }
         }

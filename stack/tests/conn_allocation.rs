@@ -32,27 +32,22 @@ fn live(table: &mut ConnTable, hasher: &FlowHasher, count: u32) {
     let refused = table.insert_embryo(&key, hasher.hash(&key), &Embryo::default(), Instant::ZERO);
     assert!(refused.is_err(), "the table is full");
     for n in 0..count {
-        let (found, hash) = (find(table, n), hasher.hash(&flow(n)));
+        let found = find(table, n);
         table.requeue_embryo(found, Instant::from_ms(9_000));
-        table
-            .promote(found, hash, &Open::default())
-            .expect("has room");
+        table.promote(found, &Open::default()).expect("has room");
     }
     for n in 0..count {
-        let (found, hash) = (find(table, n), hasher.hash(&flow(n)));
-        table
-            .park(found, hash, &Parked::default())
-            .expect("has room");
+        let found = find(table, n);
+        table.park(found, &Parked::default()).expect("has room");
     }
     for n in 0..count {
-        let (found, hash) = (find(table, n), hasher.hash(&flow(n)));
-        let open = table
-            .unpark(found, hash, &Open::default())
-            .expect("has room");
+        let found = find(table, n);
+        let open = table.unpark(found, &Open::default()).expect("has room");
         let until = Instant::from_ms(60_000);
-        table
-            .linger(open, hash, &TimeWait::default(), until)
+        let (_, state) = table
+            .linger(open, &TimeWait::default(), until)
             .expect("has room");
+        table.free_state(state);
     }
     let due = |table: &ConnTable| table.due_time_waits(Instant::from_ms(60_000)).next();
     while let Some(found) = due(table) {

@@ -130,8 +130,8 @@ pub struct ConnectClient {
 }
 
 impl ConnectClient {
-    /// A client of `server` that keeps `window` connections under way once it runs. `handles` is the sum of its stack's
-    /// records for open and parked connections.
+    /// A client of `server` that keeps `window` connections under way once it runs. `handles` is how many
+    /// records its stack has.
     #[must_use]
     pub fn new(
         server: SocketAddr,

@@ -94,11 +94,6 @@ impl Bucket {
     }
 
     #[inline]
-    pub(super) fn replace(&mut self, slot: usize, entry: u32) {
-        self.entries[slot] = entry;
-    }
-
-    #[inline]
     pub(super) fn clear(&mut self, slot: usize) {
         self.tags[slot] = 0;
         self.entries[slot] = 0;

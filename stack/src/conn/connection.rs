@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU32;
 
 use super::key::{FlowHash, FlowKey};
-use super::record::TickMs;
+use super::record::{Kind, StateNumber, TickMs};
 use super::{ConnId, Entry, Found};
 use crate::local::addresses::LocalId;
 use crate::memory::prefetch_read;
@@ -51,6 +51,10 @@ pub struct Conn {
     pub id: ConnId,
     /// Where its record stands in the table.
     pub found: Found,
+    /// What the application keeps of it.
+    pub state: StateNumber,
+    /// How many had been inserted before it: no other that had the slot has the same.
+    pub(super) serial: u32,
     /// Whose it is.
     pub key: FlowKey,
     /// The hash of `key`.
@@ -93,7 +97,7 @@ impl Conn {
     #[inline(always)]
     pub fn new(
         tcb: Tcb,
-        id: ConnId,
+        (id, state): (ConnId, StateNumber),
         found: Found,
         key: FlowKey,
         hash: FlowHash,
@@ -108,6 +112,8 @@ impl Conn {
             kept: RxQueue::default(),
             id,
             found,
+            state,
+            serial: 0,
             key,
             hash,
             local: None,
@@ -129,8 +135,8 @@ impl Conn {
         };
         Self::new(
             Tcb::closed(&env),
-            ConnId { handle, generation },
-            Found { entry, generation },
+            (ConnId { handle, generation }, StateNumber(0)),
+            Found::new(entry, Kind::Open, generation),
             FlowKey::v4(LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
             FlowHash(0),
             ProfileId::DEFAULT,

@@ -8,7 +8,10 @@ use std::collections::VecDeque;
 
 pub use super::connection::{Conn, LinkPeer};
 use super::key::FlowHash;
-use super::{Capacity, ConnId, Entry, Found};
+use super::numbers::Numbers;
+pub use super::record::Slot;
+use super::record::StateNumber;
+use super::{Capacity, ConnId, Found};
 use crate::memory::MemoryError;
 use crate::nic::Frame;
 use crate::queue::chunks::Chunks;
@@ -38,10 +41,14 @@ pub struct RemovedConn {
 /// All open connections of one worker.
 #[derive(Debug)]
 pub struct Connections<F> {
-    /// IPv4 connections by their record's index.
+    /// Places of IPv4 connections.
     pub(super) v4: Vec<Conn>,
     pub(super) v6: Vec<Conn>,
     v4_capacity: u32,
+    /// Which places are free, IPv4 and IPv6.
+    places: [Numbers; 2],
+    /// Connections since the start.
+    inserted: u32,
     open_capacity: u32,
     /// What a place holds before it is used for the first time.
     vacant: Conn,
@@ -84,10 +91,6 @@ pub enum Fired {
     },
 }
 
-/// The number of an open connection on its worker: IPv4 first, then IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Slot(pub u32);
-
 impl<F: Frame> Connections<F> {
     /// Room for as many connections as `records` says, which share `queue_items` places; time starts at `now`. `buffer_len` is
     /// what an empty frame of the NIC can hold, in bytes.
@@ -107,12 +110,13 @@ impl<F: Frame> Connections<F> {
             element_bytes: size_of::<Conn>(),
         };
         let total = u32::try_from(open.total()).map_err(|_| too_many())?;
-        let handles = records.connections().total();
-        let timers = u32::try_from(open.total() + handles).map_err(|_| too_many())?;
+        let timers = u32::try_from(open.total() + records.total()).map_err(|_| too_many())?;
         Ok(Self {
             v4: Vec::with_capacity(open.v4 as usize),
             v6: Vec::with_capacity(open.v6 as usize),
             v4_capacity: open.v4,
+            places: [Numbers::new(open.v4), Numbers::new(open.v6)],
+            inserted: 0,
             open_capacity: total,
             vacant: Conn::vacant(settings, now),
             chunks: Chunks::new(queue_items, buffer_len)?,
@@ -131,14 +135,31 @@ impl<F: Frame> Connections<F> {
 }
 
 impl<F> Connections<F> {
-    /// The slot of an open connection's record.
+    /// The slot of this place.
+    #[inline]
+    pub(super) const fn slot_at(&self, is_v6: bool, index: u32) -> Slot {
+        if is_v6 {
+            Slot(self.v4_capacity + index)
+        } else {
+            Slot(index)
+        }
+    }
+
+    /// Takes a slot for a new connection of this family; `None` when all are taken. There are as many as there may be open
+    /// records, so that is when those are all in use. [`Connections::insert`] follows, or [`Connections::release_slot`].
     #[must_use]
     #[inline]
-    pub fn slot_of(&self, entry: Entry) -> Slot {
-        if entry.is_v6() {
-            Slot(self.v4_capacity + entry.index())
-        } else {
-            Slot(entry.index())
+    pub fn take_slot(&mut self, is_v6: bool) -> Option<Slot> {
+        let index = self.places[usize::from(is_v6)].take()?;
+        Some(self.slot_at(is_v6, index))
+    }
+
+    /// Gives back a slot that no connection stands in.
+    #[inline]
+    pub fn release_slot(&mut self, slot: Slot) {
+        match slot.0.checked_sub(self.v4_capacity) {
+            None => self.places[0].give_back(slot.0),
+            Some(index) => self.places[1].give_back(index),
         }
     }
 
@@ -188,37 +209,30 @@ impl<F> Connections<F> {
         })
     }
 
-    /// Starts loading what a segment of the connection of this record touches.
+    /// Starts loading what a segment of the connection in this slot touches.
     #[inline(always)]
-    pub fn prefetch(&self, entry: Entry) {
-        self.prefetch_slot(self.slot_of(entry));
-    }
-
-    #[inline(always)]
-    fn prefetch_slot(&self, slot: Slot) {
+    pub fn prefetch(&self, slot: Slot) {
         if let Some(conn) = self.place(slot) {
             conn.prefetch();
         }
     }
 
-    /// Puts a new connection into the slot of its record. It is built in its place: moving one costs as much as making it.
+    /// Puts a new connection into a slot that was taken for it. It is built in its place: moving one costs as much as making it.
     #[inline(always)]
-    pub fn insert(&mut self, found: Found, conn: impl FnOnce(&mut TcpCounters) -> Conn) -> Slot {
-        let entry = found.entry();
-        let places = if entry.is_v6() {
-            &mut self.v6
-        } else {
-            &mut self.v4
+    pub fn insert(&mut self, slot: Slot, conn: impl FnOnce(&mut TcpCounters) -> Conn) {
+        let (places, index) = match slot.0.checked_sub(self.v4_capacity) {
+            None => (&mut self.v4, slot.0 as usize),
+            Some(index) => (&mut self.v6, index as usize),
         };
-        let index = entry.index() as usize;
-        // Records are first used in the order of their numbers, so this grows by one, within what was reserved.
+        // Places are first used in the order of their numbers, so this grows by one, within what was reserved.
         while places.len() <= index {
             places.push(self.vacant.clone());
         }
         let place = &mut places[index];
         *place = conn(&mut self.counters);
         place.set(Conn::LIVE);
-        self.slot_of(entry)
+        place.serial = self.inserted;
+        self.inserted = self.inserted.wrapping_add(1);
     }
 
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
@@ -243,6 +257,7 @@ impl<F> Connections<F> {
             self.wheel.cancel(slot.0);
         }
         self.last_ended = Some(unacked);
+        self.release_slot(slot);
         Some(removed)
     }
 
@@ -392,7 +407,7 @@ impl<F> Connections<F> {
     }
 
     /// The next one whose application is to hear, and of what; `None` when there is none.
-    pub fn pop_soft_error(&mut self) -> Option<(Slot, ConnId, IcmpErrorKind)> {
+    pub fn pop_soft_error(&mut self) -> Option<(Slot, ConnId, StateNumber, IcmpErrorKind)> {
         while let Some(slot) = self.soft_errors.pop_front() {
             //~ Several errors at once reach the app once: `conn.take(Conn::HAS_ERROR)` -> `conn.has(Conn::LIVE)`;
             //~   several_at_once_are_told_once_with_the_last_one
@@ -400,7 +415,7 @@ impl<F> Connections<F> {
                 && conn.take(Conn::HAS_ERROR)
                 && let Some(error) = conn.tcb.soft_error()
             {
-                return Some((slot, conn.id, error));
+                return Some((slot, conn.id, conn.state, error));
             }
         }
         None

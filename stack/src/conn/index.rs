@@ -1,4 +1,4 @@
-//! [`Index`]: from the hash of a flow to its [`Entry`] (kind, family, slab index) with one cache line read.
+//! [`Index`]: from the hash of a flow to its [`Entry`] (family and slab index) with one cache line read.
 //!
 //! It must never allocate, rehash or move an entry after construction, and never refuse an entry below its capacity.
 //!
@@ -19,39 +19,23 @@ use super::key::FlowHash;
 /// 70: little beside its record.
 pub const LOAD_PERCENT: u64 = 60;
 
-/// What a record is; each kind has a slab for each family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    /// SYN-RECEIVED of a passive open.
-    Embryo = 0,
-    /// Every other state with data to send, to receive or to wait for.
-    Open = 1,
-    /// Established and idle: nothing queued, nothing unacknowledged.
-    Parked = 2,
-    /// TIME-WAIT.
-    TimeWait = 3,
-}
-
-impl Kind {
-    /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Embryo, Self::Open, Self::Parked, Self::TimeWait];
-}
-
-/// Where a record stands: kind in bits 30–31, IPv6 in bit 29, index into its slab below.
+/// Where a record stands, for its whole life: IPv6 in bit 29, index into the slab of its family below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Entry(u32);
 
-/// Records of one kind and family that an [`Entry`] can tell apart.
+/// Records of one family that an [`Entry`] can tell apart.
 pub const MAX_SLAB_RECORDS: u32 = 1 << 29;
 
 impl Entry {
+    /// Bits that an entry has.
+    pub(super) const BITS: u32 = 30;
+
     const V6_BIT: u32 = 1 << 29;
 
     /// `index` must be below [`MAX_SLAB_RECORDS`]: the slab's capacity sees to it.
     #[inline]
-    pub(super) const fn new(kind: Kind, v6: bool, index: u32) -> Self {
-        Self((kind as u32) << 30 | (v6 as u32) << 29 | index)
+    pub(super) const fn new(v6: bool, index: u32) -> Self {
+        Self((v6 as u32) << 29 | index)
     }
 
     /// The entry with these bits, as a [`Bucket`] keeps them.
@@ -66,18 +50,6 @@ impl Entry {
         self.0
     }
 
-    /// The kind of the record.
-    #[must_use]
-    #[inline]
-    pub const fn kind(self) -> Kind {
-        match self.0 >> 30 {
-            0 => Kind::Embryo,
-            1 => Kind::Open,
-            2 => Kind::Parked,
-            _ => Kind::TimeWait,
-        }
-    }
-
     /// Whether the record has the IPv6 layout.
     #[must_use]
     #[inline]
@@ -85,7 +57,7 @@ impl Entry {
         self.0 & Self::V6_BIT != 0
     }
 
-    /// Index into the slab of that kind and family.
+    /// Index into the slab of that family.
     #[must_use]
     #[inline]
     pub const fn index(self) -> u32 {
@@ -290,33 +262,6 @@ impl Index {
         }
         buckets[end].clear(slot);
         self.len -= 1;
-        true
-    }
-
-    /// Puts `new` in the place of `old`, or says false when `old` isn't there under this hash.
-    ///
-    /// An entry that once overflowed comes nearer to its home if a slot has become free there: its hash is at hand now,
-    /// and without this the overflow of a full table would double under churn.
-    pub(super) fn replace(&mut self, hash: FlowHash, old: Entry, new: Entry) -> bool {
-        let Some((at, slot)) = self.locate(hash, old) else {
-            return false;
-        };
-        let buckets = self.buckets.as_mut_slice();
-        let count = buckets.len();
-        let mut nearer = hash.bucket(self.bucket_count) as usize;
-        while nearer != at {
-            if let Some(free) = buckets[nearer].empty_slot() {
-                buckets[nearer].fill(free, hash.tag(), new.0);
-                buckets[at].clear(slot);
-                while nearer != at {
-                    buckets[nearer].overflow_remove(hash.overflow_class());
-                    nearer = next(nearer, count);
-                }
-                return true;
-            }
-            nearer = next(nearer, count);
-        }
-        buckets[at].replace(slot, new.0);
         true
     }
 

@@ -1,20 +1,22 @@
-//! Birth, change and end of records: the methods of [`ConnTable`] that insert, move and remove, and its queues.
+//! Birth, change and end of records: the methods of [`ConnTable`] that insert, change and remove, and its queues.
 //!
-//! Each must leave index, slabs, queues and handles agreeing with each other on every path, errors included.
+//! Each must leave index, slabs, queues, counts and states agreeing with each other on every path, errors included.
 //!
 //! Every method that touches the index takes the hash of the record's key: a frame has it at hand, a timer computes it
 //! again from [`ConnTable::key`].
 
 use crate::time::Instant;
 
+use super::deadline_queue::{DeadlineQueue, Neighbors};
 use super::index::IndexStats;
-use super::layout::Body;
-use super::pair::Queue;
-use super::slab::NONE;
+use super::layout::{Body, Record};
+use super::places::Places;
+use super::slab::Slabs;
 use super::{
     ConnId, ConnTable, EMBRYO_LEVELS, Embryo, Entry, FlowHash, FlowKey, Found, Kind, MoveError,
-    NEVER, Open, Parked, Records, TableFull, TickMs, TimeWait,
+    NEVER, Open, Parked, Records, StateNumber, TableFull, TickMs, TimeWait,
 };
+use crate::conn::record::Slot;
 
 /// Insertion. The caller has looked the key up: a key that is in the table already would get a second record.
 impl ConnTable {
@@ -29,9 +31,10 @@ impl ConnTable {
         embryo: &Embryo,
         deadline: Instant,
     ) -> Result<Found, TableFull> {
-        let entry = self.embryos.alloc(key, embryo).ok_or(full::<Embryo>(key))?;
-        self.queue_embryo(entry, 0, deadline);
-        self.enter(hash, entry)
+        self.places.has_room(Kind::Embryo, key.is_v6())?;
+        let found = self.insert(key, hash, embryo, |_| {})?;
+        self.queue_embryo(found.entry(), 0, deadline);
+        Ok(found)
     }
 
     /// Adds an open connection: an active open, or the final ACK of a cookie.
@@ -44,10 +47,7 @@ impl ConnTable {
         hash: FlowHash,
         open: &Open,
     ) -> Result<Found, TableFull> {
-        self.admit::<Open>(key)?;
-        let entry = self.open.alloc(key, open).ok_or(full::<Open>(key))?;
-        self.name(entry);
-        self.enter(hash, entry)
+        self.insert_connection(key, hash, open)
     }
 
     /// Adds a parked connection.
@@ -60,10 +60,7 @@ impl ConnTable {
         hash: FlowHash,
         parked: &Parked,
     ) -> Result<Found, TableFull> {
-        self.admit::<Parked>(key)?;
-        let entry = self.parked.alloc(key, parked).ok_or(full::<Parked>(key))?;
-        self.name(entry);
-        self.enter(hash, entry)
+        self.insert_connection(key, hash, parked)
     }
 
     /// Adds a connection in TIME-WAIT that ends at `deadline`.
@@ -78,141 +75,156 @@ impl ConnTable {
         time_wait: &TimeWait,
         deadline: Instant,
     ) -> Result<Found, TableFull> {
-        let entry = self
-            .time_wait
-            .alloc(key, time_wait)
-            .ok_or(full::<TimeWait>(key))?;
-        self.queue_time_wait(entry, deadline);
-        self.enter(hash, entry)
+        self.places.has_room(Kind::TimeWait, key.is_v6())?;
+        let found = self.insert(key, hash, time_wait, |_| {})?;
+        self.queue_time_wait(found.entry(), deadline);
+        Ok(found)
     }
 
-    /// Whether there may be one more connection of this family.
-    fn admit<B: Body>(&self, key: &FlowKey) -> Result<(), TableFull> {
-        let (open, parked, most) = (self.open.len(), self.parked.len(), self.connections);
-        let has_room = if key.is_v6() {
-            open.v6 + parked.v6 < most.v6
-        } else {
-            //~ No more connections than the limit says: -> `{ let _ = (open.v4, parked.v4, most.v4); true }`;
-            //~   there_are_never_more_connections_than_the_limit_says
-            open.v4 + parked.v4 < most.v4
-        };
-        has_room.then_some(()).ok_or(full::<B>(key))
+    #[inline]
+    fn insert_connection<B: Body>(
+        &mut self,
+        key: &FlowKey,
+        hash: FlowHash,
+        body: &B,
+    ) -> Result<Found, TableFull> {
+        let state = self.places.admit(B::KIND, key.is_v6())?;
+        let inserted = self.insert(key, hash, body, |record| record.link = state.0);
+        if inserted.is_err() {
+            self.places.free_state(state);
+        }
+        inserted
     }
 
-    /// Enters a record into the index. That holds as many entries as there are records, so it always has room.
-    fn enter(&mut self, hash: FlowHash, entry: Entry) -> Result<Found, TableFull> {
-        let full = TableFull {
-            kind: entry.kind(),
-            v6: entry.is_v6(),
-        };
+    /// Adds a record, for which there is a place. Its slab and the index hold as many as all kinds together.
+    #[inline(always)]
+    fn insert<B: Body>(
+        &mut self,
+        key: &FlowKey,
+        hash: FlowHash,
+        body: &B,
+        prepare: impl FnOnce(&mut Record),
+    ) -> Result<Found, TableFull> {
+        let (kind, v6) = (B::KIND, key.is_v6());
+        let full = TableFull { kind, v6 };
+        let (entry, record) = self.slabs.alloc(key).ok_or(full)?;
+        record.fill(body);
+        prepare(record);
+        let found = Found::new(entry, kind, record.generation_in_use());
         if !self.index.insert(hash, entry) {
-            self.release(entry);
+            self.slabs.free(entry);
             return Err(full);
         }
         self.inserted += 1;
-        self.found(entry).ok_or(full)
+        self.places.add(kind, v6);
+        Ok(found)
     }
 }
 
-/// Moves between kinds. On error nothing has changed. On success the old [`Found`] is stale.
+/// Changes of kind, in place. On error nothing has changed. On success the old [`Found`] is stale.
 impl ConnTable {
-    /// The final ACK came: an embryo becomes an open connection.
+    /// The final ACK came: an embryo becomes an open connection, and gets its [`ConnId`].
     ///
     /// # Errors
     /// [`MoveError`].
-    pub fn promote(
-        &mut self,
-        embryo: Found,
-        hash: FlowHash,
-        open: &Open,
-    ) -> Result<Found, MoveError> {
-        let key = self.key_of(embryo, Kind::Embryo)?;
-        self.admit::<Open>(&key)?;
-        let entry = self.open.alloc(&key, open).ok_or(full::<Open>(&key))?;
-        self.name(entry);
-        self.replace(embryo, hash, entry)
+    #[inline]
+    pub fn promote(&mut self, embryo: Found, open: &Open) -> Result<Found, MoveError> {
+        let record = current(&mut self.slabs, embryo, Kind::Embryo)?;
+        let state = self.places.admit(Kind::Open, embryo.entry().is_v6())?;
+        let (queue, neighbors) = (usize::from(record.level), Neighbors::of(record));
+        let found = change(record, &mut self.places, embryo, open);
+        record.link = state.0;
+        self.embryo_queues[queue].unlink(&mut self.slabs, neighbors);
+        Ok(found)
     }
 
     /// An open connection parks. Its [`ConnId`] stays good.
     ///
     /// # Errors
     /// [`MoveError`].
-    pub fn park(
-        &mut self,
-        open: Found,
-        hash: FlowHash,
-        parked: &Parked,
-    ) -> Result<Found, MoveError> {
-        let key = self.key_of(open, Kind::Open)?;
-        let entry = self
-            .parked
-            .alloc(&key, parked)
-            .ok_or(full::<Parked>(&key))?;
-        self.inherit(open.entry, entry);
-        self.replace(open, hash, entry)
+    pub fn park(&mut self, open: Found, parked: &Parked) -> Result<Found, MoveError> {
+        let record = current(&mut self.slabs, open, Kind::Open)?;
+        self.places.has_room(Kind::Parked, open.entry().is_v6())?;
+        Ok(change(record, &mut self.places, open, parked))
     }
 
     /// A parked connection has something to do again. Its [`ConnId`] stays good.
     ///
     /// # Errors
     /// [`MoveError`].
-    pub fn unpark(
-        &mut self,
-        parked: Found,
-        hash: FlowHash,
-        open: &Open,
-    ) -> Result<Found, MoveError> {
-        let key = self.key_of(parked, Kind::Parked)?;
-        let entry = self.open.alloc(&key, open).ok_or(full::<Open>(&key))?;
-        self.inherit(parked.entry, entry);
-        self.replace(parked, hash, entry)
+    pub fn unpark(&mut self, parked: Found, open: &Open) -> Result<Found, MoveError> {
+        let record = current(&mut self.slabs, parked, Kind::Parked)?;
+        self.places.has_room(Kind::Open, parked.entry().is_v6())?;
+        Ok(change(record, &mut self.places, parked, open))
     }
 
-    /// An open connection enters TIME-WAIT until `deadline`. Its [`ConnId`] ends.
+    /// An open connection enters TIME-WAIT until `deadline`. Its [`ConnId`] ends; the state that the app keeps of it stays
+    /// taken until [`ConnTable::free_state`].
     ///
     /// # Errors
     /// [`MoveError`].
+    #[inline]
     pub fn linger(
         &mut self,
         open: Found,
-        hash: FlowHash,
         time_wait: &TimeWait,
         deadline: Instant,
+    ) -> Result<(Found, StateNumber), MoveError> {
+        let record = current(&mut self.slabs, open, Kind::Open)?;
+        self.places.has_room(Kind::TimeWait, open.entry().is_v6())?;
+        let state = StateNumber(record.link);
+        //~ A name ends with TIME-WAIT: -> nothing; commands_to_what_is_neither_open_nor_parked_are_stale
+        record.end_name();
+        let found = change(record, &mut self.places, open, time_wait);
+        self.queue_time_wait(found.entry(), deadline);
+        Ok((found, state))
+    }
+
+    /// A SYN ends TIME-WAIT: the record becomes an embryo that is due at `deadline` for its first retransmission.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub fn reopen(
+        &mut self,
+        time_wait: Found,
+        embryo: &Embryo,
+        deadline: Instant,
     ) -> Result<Found, MoveError> {
-        let key = self.key_of(open, Kind::Open)?;
-        let entry = self
-            .time_wait
-            .alloc(&key, time_wait)
-            .ok_or(full::<TimeWait>(&key))?;
-        self.queue_time_wait(entry, deadline);
-        self.replace(open, hash, entry)
+        let v6 = time_wait.entry().is_v6();
+        let record = current(&mut self.slabs, time_wait, Kind::TimeWait)?;
+        //~ A SYN reopens TIME-WAIT only if there is a place for an embryo: -> nothing;
+        //~   no_kind_takes_a_place_from_another
+        self.places.has_room(Kind::Embryo, v6)?;
+        let neighbors = Neighbors::of(record);
+        //~ TIME-WAIT that is reopened is another record: -> nothing;
+        //~   commands_to_what_is_neither_open_nor_parked_are_stale
+        record.end_name();
+        let found = change(record, &mut self.places, time_wait, embryo);
+        self.time_wait_queues[usize::from(v6)].unlink(&mut self.slabs, neighbors);
+        self.queue_embryo(found.entry(), 0, deadline);
+        Ok(found)
     }
+}
 
-    fn key_of(&self, found: Found, kind: Kind) -> Result<FlowKey, MoveError> {
-        let key = self.key(found).filter(|_| found.kind() == kind);
-        key.ok_or(MoveError::Stale)
+/// The record that was found, if it is still there and of this kind.
+#[inline(always)]
+fn current(slabs: &mut Slabs, found: Found, kind: Kind) -> Result<&mut Record, MoveError> {
+    let record = slabs.get_mut(found.entry());
+    if found.kind() == kind && found.is_of(record) {
+        Ok(record)
+    } else {
+        Err(MoveError::Stale)
     }
+}
 
-    /// Puts `new` in the place of `old` in the index and releases `old`; or the other way round when `old` isn't there.
-    fn replace(&mut self, old: Found, hash: FlowHash, new: Entry) -> Result<Found, MoveError> {
-        let replaced = self.index.replace(hash, old.entry, new);
-        let (gone, stays) = if replaced {
-            (old.entry, new)
-        } else {
-            (new, old.entry)
-        };
-        if let Some(handle) = self.handle_of(stays) {
-            // A handle that both records name follows the one that stays.
-            self.handles.get_mut(handle).location = stays.bits();
-            if self.handle_of(gone) == Some(handle) {
-                self.link_of(gone, NONE);
-            }
-        }
-        self.release(gone);
-        self.inserted += u64::from(replaced);
-        let found = if replaced { self.found(new) } else { None };
-        found.ok_or(MoveError::Stale)
-    }
+/// Makes a record one of another kind, for which there is a place.
+#[inline(always)]
+fn change<B: Body>(record: &mut Record, places: &mut Places, old: Found, body: &B) -> Found {
+    let v6 = old.entry().is_v6();
+    places.remove(old.kind(), v6);
+    places.add(B::KIND, v6);
+    record.fill(body);
+    Found::new(old.entry(), B::KIND, record.generation_in_use())
 }
 
 /// Ends.
@@ -220,128 +232,149 @@ impl ConnTable {
     /// Removes a record, and ends its [`ConnId`] where it has one. False for a stale reference or a hash that isn't that
     /// of the record's key: nothing changes then.
     pub fn remove(&mut self, found: Found, hash: FlowHash) -> bool {
-        let removed = self.is_current(found) && self.index.remove(hash, found.entry);
+        if found.kind().is_connection() {
+            let state = self.end(found, hash);
+            return state.map(|state| self.free_state(state)).is_some();
+        }
+        let removed = self.is_current(found) && self.index.remove(hash, found.entry());
         if removed {
-            self.release(found.entry);
+            self.leave_queue(found);
+            self.release(found);
         }
         removed
     }
 
-    /// Gives a record back that the index doesn't know (any more).
-    fn release(&mut self, entry: Entry) {
-        match entry.kind() {
-            Kind::Embryo => {
-                let level = usize::from(self.embryos.level(entry));
-                self.embryo_queues[level].unlink(&mut self.embryos, entry);
-                self.embryos.free(entry);
-            }
-            Kind::Open | Kind::Parked => {
-                if let Some(handle) = self.handle_of(entry) {
-                    self.handles.free(handle);
-                }
-                if entry.kind() == Kind::Open {
-                    self.open.free(entry);
-                } else {
-                    self.parked.free(entry);
-                }
-            }
-            Kind::TimeWait => {
-                self.time_wait_queues[family(entry)].unlink(&mut self.time_wait, entry);
-                self.time_wait.free(entry);
-            }
-        }
+    /// Removes an open or parked connection, and ends its [`ConnId`]; the state that the app keeps of it stays taken until
+    /// [`ConnTable::free_state`]. `None` for other kinds, a stale reference or a hash that isn't that of the record's key:
+    /// nothing changes then.
+    pub fn end(&mut self, found: Found, hash: FlowHash) -> Option<StateNumber> {
+        let state = self.state(found)?;
+        self.index.remove(hash, found.entry()).then(|| {
+            self.release(found);
+            state
+        })
+    }
+
+    /// The app remembers nothing more of a connection that has ended.
+    #[inline]
+    pub fn free_state(&mut self, state: StateNumber) {
+        self.places.free_state(state);
+    }
+
+    /// Gives a record back that is in no queue and no more in the index.
+    fn release(&mut self, found: Found) {
+        let entry = found.entry();
+        self.places.remove(found.kind(), entry.is_v6());
+        self.slabs.free(entry);
     }
 }
 
-/// Names that survive a move.
+/// Names that survive parking. Only what is open or parked has one.
 impl ConnTable {
     /// The name of an open or parked connection; `None` for other kinds and stale references.
     #[must_use]
+    #[inline]
     pub fn conn_id(&self, found: Found) -> Option<ConnId> {
-        let handle = self.handle(found)?;
-        let generation = self.handles.generation(handle)?;
-        Some(ConnId { handle, generation })
+        self.named(found).map(|(id, _)| id)
     }
 
-    /// The handle of an open or parked connection; `None` for other kinds and stale references. Read from the record
-    /// itself, so it costs no line beyond that.
+    /// The name of an open or parked connection and the state that the app keeps of it; `None` for other kinds and stale
+    /// references.
     #[must_use]
     #[inline]
-    pub fn handle(&self, found: Found) -> Option<u32> {
-        self.is_current(found)
-            .then(|| self.handle_of(found.entry))?
+    pub fn named(&self, found: Found) -> Option<(ConnId, StateNumber)> {
+        let state = self.state(found)?;
+        let id = ConnId {
+            handle: self.slabs.number(found.entry()),
+            generation: found.generation,
+        };
+        Some((id, state))
     }
 
-    /// Starts loading where the name of the connection at `entry` is kept, and says its handle; `None` for other kinds. The
-    /// record itself is read.
+    /// The state that the app keeps of an open or parked connection; `None` for other kinds and stale references.
+    #[must_use]
+    #[inline]
+    pub fn state(&self, found: Found) -> Option<StateNumber> {
+        let record = self.record(found)?;
+        let is_connection = found.kind().is_connection();
+        is_connection.then_some(StateNumber(record.link))
+    }
+
+    /// Where the `Tcb` of an open connection stands; `None` for other kinds and stale references.
+    #[must_use]
     #[inline(always)]
-    pub fn prefetch_name(&self, entry: Entry) -> Option<u32> {
-        let handle = self.handle_of(entry)?;
-        self.handles.prefetch(handle);
-        Some(handle)
+    pub fn slot(&self, found: Found) -> Option<Slot> {
+        self.open(found).map(|open| open.slot)
     }
 
-    /// Where a connection is now; `None` when it has ended.
+    /// The same of an open connection that was found just now: nothing is checked again.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn slot_found(&self, found: Found) -> Slot {
+        debug_assert!(
+            self.open(found).is_some(),
+            "{found:?} is stale, or not open"
+        );
+        Open::of(self.slabs.get(found.entry())).slot
+    }
+
+    /// What belongs to the connection at `entry`: the app's state, and where its `Tcb` stands while it is open. `None` for other
+    /// kinds. The record itself is read.
+    #[inline(always)]
+    #[must_use]
+    pub fn belongings(&self, entry: Entry) -> Option<(StateNumber, Option<Slot>)> {
+        let record = self.slabs.get(entry);
+        let slot = match record.kind() {
+            Kind::Open => Some(Open::of(record).slot),
+            Kind::Parked => None,
+            Kind::Embryo | Kind::TimeWait => return None,
+        };
+        Some((StateNumber(record.link), slot))
+    }
+
+    /// Where the `Tcb` of a connection stands; `None` when it is parked or has ended.
     #[must_use]
     #[inline]
-    pub fn locate(&self, id: ConnId) -> Option<Entry> {
-        let is_current = self.handles.generation(id.handle) == Some(id.generation);
-        is_current.then(|| Entry::from_bits(self.handles.get(id.handle).location))
+    pub fn slot_of(&self, id: ConnId) -> Option<Slot> {
+        let record = self.slabs.get(self.slabs.numbered(id.handle)?);
+        let is_open = record.generation == id.generation.get() && record.kind() == Kind::Open;
+        is_open.then(|| Open::of(record).slot)
     }
 
     /// The record of a connection; `None` when it has ended.
     #[must_use]
     #[inline]
     pub fn resolve(&self, id: ConnId) -> Option<Found> {
-        self.found(self.locate(id)?)
+        let found = self.numbered(id.handle)?;
+        (found.generation == id.generation).then_some(found)
     }
 
     /// The connection under a handle number, with its current name: for timers and lists, which keep only the number and
     /// are disarmed when the connection ends.
     #[must_use]
     pub fn by_handle(&self, handle: u32) -> Option<ConnId> {
-        let generation = self.handles.generation(handle)?;
+        let generation = self.numbered(handle)?.generation;
         Some(ConnId { handle, generation })
     }
 
-    /// One past the highest handle number: as many as there may be connections.
+    /// The first handle number from this one on whose record was ever used; `None` behind the last.
     #[must_use]
-    pub fn handles(&self) -> u32 {
-        self.handles.capacity()
-    }
-
-    /// Gives a new open or parked connection its handle. There are as many handles as such records.
-    fn name(&mut self, entry: Entry) {
-        let handle = self.handles.alloc();
-        debug_assert!(handle.is_some(), "fewer handles than connections");
-        if let Some(handle) = handle {
-            self.handles.get_mut(handle).location = entry.bits();
-        }
-        self.link_of(entry, handle.unwrap_or(NONE));
-    }
-
-    /// Lets the record at `to` share the handle of the one at `from`, until [`ConnTable::replace`] decides.
-    fn inherit(&mut self, from: Entry, to: Entry) {
-        let handle = self.handle_of(from);
-        self.link_of(to, handle.unwrap_or(NONE));
+    pub fn used_from(&self, handle: u32) -> Option<u32> {
+        self.slabs.used_from(handle)
     }
 
     #[inline]
-    fn handle_of(&self, entry: Entry) -> Option<u32> {
-        let handle = match entry.kind() {
-            Kind::Open => self.open.link(entry),
-            Kind::Parked => self.parked.link(entry),
-            Kind::Embryo | Kind::TimeWait => NONE,
-        };
-        (handle != NONE).then_some(handle)
+    fn numbered(&self, handle: u32) -> Option<Found> {
+        let found = self.found(self.slabs.numbered(handle)?)?;
+        //~ A half-open connection and one in TIME-WAIT have no name: `found.kind().is_connection()` -> `true`;
+        //~   commands_to_what_is_neither_open_nor_parked_are_stale
+        found.kind().is_connection().then_some(found)
     }
 
-    fn link_of(&mut self, entry: Entry, handle: u32) {
-        match entry.kind() {
-            Kind::Open => self.open.set_link(entry, handle),
-            Kind::Parked => self.parked.set_link(entry, handle),
-            Kind::Embryo | Kind::TimeWait => {}
-        }
+    /// One past the highest handle number: as many as there may be records.
+    #[must_use]
+    pub const fn handles(&self) -> u32 {
+        self.slabs.numbers()
     }
 }
 
@@ -360,8 +393,8 @@ impl ConnTable {
     #[inline(never)]
     fn find_due_embryo(&mut self, now: Instant) -> Option<Found> {
         let tick = TickMs::at(now);
-        let mut oldest = self.embryo_queues.iter().filter_map(|queue| queue.oldest());
-        match oldest.find(|&entry| self.embryos.deadline(entry).is_due(tick)) {
+        let mut oldest = self.embryo_queues.iter().filter_map(DeadlineQueue::oldest);
+        match oldest.find(|&entry| self.slabs.get(entry).deadline().is_due(tick)) {
             Some(due) => self.found(due),
             None => {
                 self.embryos_due = self.first_embryo(now).unwrap_or(NEVER);
@@ -370,20 +403,36 @@ impl ConnTable {
         }
     }
 
-    fn queue_embryo(&mut self, entry: Entry, level: u16, deadline: Instant) {
+    #[inline(always)]
+    fn queue_embryo(&mut self, entry: Entry, level: u8, deadline: Instant) {
         //~ An embryo brings the next look at the queues of embryos forward;
         //~   embryos_fall_due_in_order_and_move_from_queue_to_queue
         self.embryos_due = self.embryos_due.min(deadline);
+        self.slabs.get_mut(entry).level = level;
         let queue = &mut self.embryo_queues[usize::from(level)];
-        queue.push(&mut self.embryos, entry, TickMs::deadline(deadline));
+        queue.push(&mut self.slabs, entry, TickMs::deadline(deadline));
     }
 
+    #[inline]
     fn queue_time_wait(&mut self, entry: Entry, deadline: Instant) {
         //~ A record of TIME-WAIT brings the next look at their queues forward;
         //~   time_wait_ends_oldest_first_and_a_retransmitted_fin_begins_it_anew
         self.time_waits_due = self.time_waits_due.min(deadline);
-        let queue = &mut self.time_wait_queues[family(entry)];
-        queue.push(&mut self.time_wait, entry, TickMs::deadline(deadline));
+        let queue = &mut self.time_wait_queues[usize::from(entry.is_v6())];
+        queue.push(&mut self.slabs, entry, TickMs::deadline(deadline));
+    }
+
+    /// Takes an embryo or a connection in TIME-WAIT out of its queue.
+    #[inline]
+    fn leave_queue(&mut self, found: Found) {
+        let record = self.slabs.get(found.entry());
+        let (level, neighbors) = (usize::from(record.level), Neighbors::of(record));
+        let queue = if found.kind() == Kind::Embryo {
+            &mut self.embryo_queues[level]
+        } else {
+            &mut self.time_wait_queues[usize::from(found.entry().is_v6())]
+        };
+        queue.unlink(&mut self.slabs, neighbors);
     }
 
     /// The embryo that has waited longest, more or less: of those retransmitted most often, the first to be so.
@@ -393,15 +442,16 @@ impl ConnTable {
             .embryo_queues
             .iter()
             .rev()
-            .find_map(|queue| queue.oldest())?;
+            .find_map(DeadlineQueue::oldest)?;
         self.found(oldest)
     }
 
     /// SYN-ACK retransmissions of an embryo so far.
     #[must_use]
-    pub fn embryo_retransmits(&self, found: Found) -> Option<u16> {
-        self.is_live(found, Kind::Embryo)
-            .then(|| self.embryos.level(found.entry))
+    #[inline]
+    pub fn embryo_retransmits(&self, found: Found) -> Option<u8> {
+        let record = self.record(found)?;
+        (found.kind() == Kind::Embryo).then_some(record.level)
     }
 
     /// Counts a SYN-ACK retransmission and sets the next deadline. Deadlines of embryos with the same count must come in
@@ -411,10 +461,8 @@ impl ConnTable {
         let Some(level) = self.embryo_retransmits(found) else {
             return false;
         };
-        self.embryo_queues[usize::from(level)].unlink(&mut self.embryos, found.entry);
-        let level = (level + 1).min(EMBRYO_LEVELS - 1);
-        self.embryos.set_level(found.entry, level);
-        self.queue_embryo(found.entry, level, deadline);
+        self.leave_queue(found);
+        self.queue_embryo(found.entry(), (level + 1).min(EMBRYO_LEVELS - 1), deadline);
         true
     }
 
@@ -431,10 +479,10 @@ impl ConnTable {
     /// The connections in TIME-WAIT whose time is over, of each family the oldest first; the caller removes them.
     pub fn due_time_waits(&self, now: Instant) -> impl Iterator<Item = Found> {
         let now = TickMs::at(now);
-        let is_due = move |entry: &Entry| self.time_wait.deadline(*entry).is_due(now);
+        let is_due = move |entry: &Entry| self.slabs.get(*entry).deadline().is_due(now);
         self.time_wait_queues
             .iter()
-            .flat_map(move |queue| queue.entries(&self.time_wait).take_while(is_due))
+            .flat_map(move |queue| queue.entries(&self.slabs).take_while(is_due))
             .filter_map(|entry| self.found(entry))
     }
 
@@ -454,37 +502,36 @@ impl ConnTable {
     }
 
     fn first_embryo(&self, now: Instant) -> Option<Instant> {
-        let oldest = self.embryo_queues.iter().filter_map(Queue::oldest);
-        let deadlines = oldest.map(|entry| self.embryos.deadline(entry).instant(now));
-        deadlines.min()
+        self.first_due(&self.embryo_queues, now)
     }
 
     #[inline(never)]
     fn first_time_wait(&self, now: Instant) -> Option<Instant> {
-        let oldest = self.time_wait_queues.iter().filter_map(Queue::oldest);
-        let deadlines = oldest.map(|entry| self.time_wait.deadline(entry).instant(now));
+        self.first_due(&self.time_wait_queues, now)
+    }
+
+    fn first_due(&self, queues: &[DeadlineQueue], now: Instant) -> Option<Instant> {
+        let oldest = queues.iter().filter_map(DeadlineQueue::oldest);
+        let deadlines = oldest.map(|entry| self.slabs.get(entry).deadline().instant(now));
         deadlines.min()
     }
 
     /// A FIN was retransmitted: 2MSL begins anew (RFC 9293 §3.10.7.4). False for a stale reference.
     pub fn restart_time_wait(&mut self, found: Found, deadline: Instant) -> bool {
-        if !self.is_live(found, Kind::TimeWait) {
-            return false;
+        let is_there = self.time_wait(found).is_some();
+        if is_there {
+            self.leave_queue(found);
+            self.queue_time_wait(found.entry(), deadline);
         }
-        self.time_wait_queues[family(found.entry)].unlink(&mut self.time_wait, found.entry);
-        self.queue_time_wait(found.entry, deadline);
-        true
+        is_there
     }
 
     /// When an embryo or a connection in TIME-WAIT is due; `None` for other kinds and stale references.
     #[must_use]
+    #[inline]
     pub fn deadline(&self, found: Found) -> Option<TickMs> {
-        match found.kind() {
-            _ if !self.is_current(found) => None,
-            Kind::Embryo => Some(self.embryos.deadline(found.entry)),
-            Kind::TimeWait => Some(self.time_wait.deadline(found.entry)),
-            Kind::Open | Kind::Parked => None,
-        }
+        let record = self.record(found)?;
+        (!found.kind().is_connection()).then(|| record.deadline())
     }
 }
 
@@ -493,29 +540,25 @@ impl ConnTable {
     /// Records of a kind in use.
     #[must_use]
     pub fn len(&self, kind: Kind) -> Records {
-        match kind {
-            Kind::Embryo => self.embryos.len(),
-            Kind::Open => self.open.len(),
-            Kind::Parked => self.parked.len(),
-            Kind::TimeWait => self.time_wait.len(),
-        }
+        self.places.len(kind)
     }
 
     /// Records of a kind that can be in use.
     #[must_use]
     pub fn capacity(&self, kind: Kind) -> Records {
-        match kind {
-            Kind::Embryo => self.embryos.capacity(),
-            Kind::Open => self.open.capacity(),
-            Kind::Parked => self.parked.capacity(),
-            Kind::TimeWait => self.time_wait.capacity(),
-        }
+        self.places.capacity(kind)
     }
 
     /// Records of all kinds in use.
     #[must_use]
     pub fn total(&self) -> u32 {
         self.index.len()
+    }
+
+    /// States of the app that are taken.
+    #[cfg(test)]
+    pub(crate) fn states_taken(&self) -> usize {
+        self.places.states_taken()
     }
 
     /// How full the index is. Walks all buckets: for reports.
@@ -530,27 +573,9 @@ impl ConnTable {
         &self.index
     }
 
-    /// Address space taken for index, records and handles, in bytes. What is resident grows towards it with use.
+    /// Address space taken for index and records, in bytes. What is resident grows towards it with use.
     #[must_use]
     pub fn reserved_bytes(&self) -> usize {
-        self.index.reserved_bytes()
-            + self.embryos.reserved_bytes()
-            + self.open.reserved_bytes()
-            + self.parked.reserved_bytes()
-            + self.time_wait.reserved_bytes()
-            + self.handles.reserved_bytes()
-    }
-}
-
-/// The place of an entry's family among two.
-fn family(entry: Entry) -> usize {
-    usize::from(entry.is_v6())
-}
-
-/// What to say when the slab for `key` has no record of kind `B` left.
-fn full<B: Body>(key: &FlowKey) -> TableFull {
-    TableFull {
-        kind: B::KIND,
-        v6: key.is_v6(),
+        self.index.reserved_bytes() + self.slabs.reserved_bytes()
     }
 }

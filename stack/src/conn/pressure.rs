@@ -50,7 +50,7 @@ struct Mark {
     read: SeqNum,
     read_at: TickMs,
     /// Whose mark this is, and of which time of scarcity.
-    generation: u32,
+    serial: u32,
     period: u32,
 }
 
@@ -126,8 +126,7 @@ impl Mark {
     fn see(&mut self, conn: &Conn, period: u32, now: TickMs) -> (u32, u32) {
         let (una, _, rcv_nxt) = conn.tcb.numbers();
         let read = rcv_nxt.sub(conn.rx.len());
-        let generation = conn.found.generation.get();
-        let is_new = (self.generation, self.period) != (generation, period);
+        let is_new = (self.serial, self.period) != (conn.serial, period);
         //~ A segment is progress: `!una.before(self.goal)` -> `false`; who_takes_a_byte_at_a_time_stands_still
         if is_new || conn.tx.is_empty() || !una.before(self.goal) {
             // A segment, or all that is queued: a byte at a time would be no progress.
@@ -141,7 +140,7 @@ impl Mark {
             self.read = read;
             self.read_at = now;
         }
-        (self.generation, self.period) = (generation, period);
+        (self.serial, self.period) = (conn.serial, period);
         (now.since(self.sent_at), now.since(self.read_at))
     }
 }
@@ -212,7 +211,7 @@ impl Pressure {
             Some(index) => (&conns.v6, true, index),
         };
         let conn = places.get(index).filter(|conn| conn.has(Conn::LIVE))?;
-        let slot = conns.slot_of(conn.found.entry);
+        let slot = conns.slot_at(is_v6, index as u32);
         //~ The connection that stood still longest gives way: `LADDER[self.step]` -> `1u32`;
         //~   who_has_stood_still_longest_goes_first
         let (period, step) = (self.period, LADDER[self.step]);

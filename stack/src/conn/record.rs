@@ -1,4 +1,4 @@
-//! What each kind of connection must remember: [`Embryo`], [`Open`], [`Parked`], [`TimeWait`].
+//! The [`Kind`]s of connection, and what each must remember: [`Embryo`], [`Open`], [`Parked`], [`TimeWait`].
 //!
 //! They must stay plain data without padding (the slabs are zeroed memory), and must not grow by chance: sizes are
 //! asserted here and in `conn/layout.rs`, because a byte costs 100 MB in 100 million connections.
@@ -10,6 +10,53 @@ use crate::seq::SeqNum;
 use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// SYN-RECEIVED of a passive open.
+    Embryo = 0,
+    /// Every other state with data to send, to receive or to wait for.
+    Open = 1,
+    /// Established and idle: nothing queued, nothing unacknowledged.
+    Parked = 2,
+    /// TIME-WAIT.
+    TimeWait = 3,
+}
+
+impl Kind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Embryo, Self::Open, Self::Parked, Self::TimeWait];
+
+    /// The kind whose number is in the lowest two bits.
+    #[inline(always)]
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            0 => Self::Embryo,
+            1 => Self::Open,
+            2 => Self::Parked,
+            _ => Self::TimeWait,
+        }
+    }
+
+    /// Whether it is a connection that its application may know.
+    #[inline(always)]
+    pub(super) const fn is_connection(self) -> bool {
+        matches!(self, Self::Open | Self::Parked)
+    }
+}
+
+/// The number of an open connection on its worker: IPv4 first, then IPv6.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct Slot(pub u32);
+
+/// The number of the state that an application keeps of a connection, open or parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StateNumber(pub u32);
 
 /// A point in time in milliseconds modulo 2^32 (49.7 days): deadlines and ages within a record. Two of them may be
 /// compared only when they are less than 24.8 days apart.
@@ -250,24 +297,32 @@ pub struct Embryo {
     pub(crate) unused: u8,
 }
 
-/// An open connection. Its key finds it; its `Tcb` and its queues stand outside of the table, under the same number.
+/// An open connection. Its `Tcb` and its queues stand outside of the table, in a slot.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub struct Open {
+    /// Where its `Tcb` and its queues stand.
+    pub slot: Slot,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
     pub listener: u16,
+    pub(super) unused: u16,
 }
 
 impl Open {
     /// [`Open::listener`] of a connection that we opened.
     pub const NO_LISTENER: u16 = u16::MAX;
 
-    /// The record of a connection that came from this listener, or that we opened ([`Open::NO_LISTENER`]).
+    /// The record of a connection in this slot that came from this listener, or that we opened ([`Open::NO_LISTENER`]).
     #[must_use]
-    pub const fn of_listener(listener: u16) -> Self {
-        Self { listener }
+    #[inline]
+    pub const fn new(slot: Slot, listener: u16) -> Self {
+        Self {
+            slot,
+            listener,
+            unused: 0,
+        }
     }
 }
 
@@ -341,7 +396,7 @@ pub struct TimeWait {
 
 const _: () = {
     assert!(size_of::<Embryo>() == 32);
-    assert!(size_of::<Open>() == 2);
+    assert!(size_of::<Open>() == 8);
     assert!(size_of::<Parked>() == 44);
     assert!(size_of::<TimeWait>() == 20);
 };

@@ -6,8 +6,9 @@
 use super::Core;
 use super::cx::Cx;
 use super::new_states::NewStates;
-use crate::conn::connections::{Conn, Parts, Slot};
-use crate::conn::{ConnId, Kind};
+use crate::conn::connections::{Conn, Parts, RemovedConn, Slot};
+use crate::conn::{ConnId, StateNumber};
+use crate::counters::Counter;
 use crate::local::listener::ListenerId;
 use crate::memory::prefetch_read;
 use crate::nic::Nic;
@@ -22,7 +23,7 @@ const STARVED_PER_TURN: u32 = 16;
 /// Connections whose ICMP errors are told per turn at most.
 const SOFT_ERRORS_PER_TURN: u32 = 16;
 
-/// An app and its state of each connection, by handle.
+/// An app and its state of each connection, by its number in the record.
 pub(super) struct Hosted<A: App> {
     pub(super) app: A,
     states: Vec<A::Conn>,
@@ -39,40 +40,42 @@ impl<A: App> Hosted<A> {
         }
     }
 
-    /// The app, its state of a connection, and where states of new ones wait. States of handles that are not in use are
-    /// defaults.
+    /// The app, its state of a connection, and where states of new ones wait. States that are not in use are defaults.
     #[inline]
-    pub(super) fn parts(&mut self, id: ConnId) -> (&mut A, &mut A::Conn, &mut NewStates<A::Conn>) {
+    pub(super) fn parts(
+        &mut self,
+        state: StateNumber,
+    ) -> (&mut A, &mut A::Conn, &mut NewStates<A::Conn>) {
         //~ A new connection's state outlives the callback that opened it: -> `if false {`;
         //~   a_connection_opened_in_the_last_callback_of_another_keeps_its_state
         if !self.new_states.is_empty() {
             self.place_new_states();
         }
-        let index = id.handle() as usize;
-        let state = state_at(&mut self.states, index);
+        let state = state_at(&mut self.states, state);
         (&mut self.app, state, &mut self.new_states)
     }
 
     /// No callback runs: the states of new connections go where they belong.
     #[inline(never)]
     fn place_new_states(&mut self) {
-        for (id, state) in self.new_states.drain() {
-            *state_at(&mut self.states, id.handle() as usize) = state;
+        for (number, state) in self.new_states.drain() {
+            *state_at(&mut self.states, number) = state;
         }
     }
 
     /// Starts loading the state of a connection.
     #[inline(always)]
-    pub(super) fn prefetch(&self, handle: u32) {
-        if let Some(state) = self.states.get(handle as usize) {
+    pub(super) fn prefetch(&self, state: StateNumber) {
+        if let Some(state) = self.states.get(state.0 as usize) {
             prefetch_read(state);
         }
     }
 }
 
-/// The state at this place, made where there is none yet.
+/// The state of this number, made where there is none yet.
 #[inline]
-fn state_at<S: Default>(states: &mut Vec<S>, index: usize) -> &mut S {
+fn state_at<S: Default>(states: &mut Vec<S>, number: StateNumber) -> &mut S {
+    let index = number.0 as usize;
     if index >= states.len() {
         grow(states, index);
     }
@@ -113,8 +116,7 @@ impl<N: Nic> Core<N> {
     /// Where an open connection stands; `None` when it is parked or has ended.
     #[inline]
     pub(super) fn slot_named(&self, id: ConnId) -> Option<Slot> {
-        let entry = self.endpoint.table.locate(id)?;
-        (entry.kind() == Kind::Open).then(|| self.conns.slot_of(entry))
+        self.endpoint.table.slot_of(id)
     }
 
     /// The connection is the app's now.
@@ -129,7 +131,7 @@ impl<N: Nic> Core<N> {
             return;
         };
         conn.set(Conn::ANNOUNCED);
-        let (app, state, new_states) = hosted.parts(id);
+        let (app, state, new_states) = hosted.parts(conn.state);
         app.on_open(&mut Cx::about(self, new_states, id, slot, now), id, state);
         self.deliver(hosted, slot, id, now);
     }
@@ -149,7 +151,7 @@ impl<N: Nic> Core<N> {
         if !conn.has(Conn::ANNOUNCED) {
             return;
         }
-        let (app, state, new_states) = hosted.parts(id);
+        let (app, state, new_states) = hosted.parts(conn.state);
         if conn.take(Conn::NEWS) {
             app.on_data(&mut Cx::about(self, new_states, id, slot, now), id, state);
         }
@@ -189,19 +191,41 @@ impl<N: Nic> Core<N> {
         conn.take(Conn::WANTS_ROOM)
     }
 
-    /// The connection is over, and its record gone: the last that the app hears of it.
+    /// An open connection is over: its application hears of it, if it has one.
+    pub(super) fn ended<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        conn: &RemovedConn,
+        state: Option<StateNumber>,
+        reason: CloseReason,
+        now: Instant,
+    ) {
+        self.endpoint.counters.bump(Counter::ConnectionsClosed);
+        match state {
+            Some(state) if conn.was_owned => self.closed(hosted, (conn.id, state), reason, now),
+            //~ One that was never accepted leaves no state: -> `Some(state) => drop(state),`;
+            //~   one_that_ends_before_it_is_accepted_leaves_no_state
+            Some(state) => self.endpoint.table.free_state(state),
+            // Not reached: every open connection has its record.
+            None => {}
+        }
+    }
+
+    /// The connection is over, and its name gone: the last that the app hears of it. Then its state is another's to use.
     pub(super) fn closed<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
-        id: ConnId,
+        (id, number): (ConnId, StateNumber),
         reason: CloseReason,
         now: Instant,
     ) {
         //~ The app's timer ends with its connection; it_ends_with_its_connection
         self.conns.clear_app_timer(id);
-        let (app, state, new_states) = hosted.parts(id);
+        let (app, state, new_states) = hosted.parts(number);
         app.on_close(&mut Cx::new(self, new_states, now), id, state, reason);
         *state = A::Conn::default();
+        //~ The state of an ended connection is free again: -> nothing; the_state_of_an_ended_connection_is_free_again
+        self.endpoint.table.free_state(number);
         //~ An ended connection is forgotten after its last callback; the_last_callback_sees_the_connection_as_it_ended
         self.conns.forget_ended();
         self.announce(hosted, now);
@@ -212,10 +236,14 @@ impl<N: Nic> Core<N> {
     #[inline(never)]
     pub(super) fn app_timer<A: App>(&mut self, hosted: &mut Hosted<A>, handle: u32, now: Instant) {
         // Timers end with their connections, so this is the one that it was set for.
-        let Some(id) = self.endpoint.table.by_handle(handle) else {
+        let table = &self.endpoint.table;
+        let Some(id) = table.by_handle(handle) else {
             return;
         };
-        let (app, state, new_states) = hosted.parts(id);
+        let Some(state) = table.resolve(id).and_then(|found| table.state(found)) else {
+            return;
+        };
+        let (app, state, new_states) = hosted.parts(state);
         let mut cx = match self.slot_named(id) {
             Some(slot) => Cx::about(self, new_states, id, slot, now),
             None => Cx::new(self, new_states, now),
@@ -229,10 +257,10 @@ impl<N: Nic> Core<N> {
     #[inline(never)]
     pub(super) fn tell_soft_errors<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         for _ in 0..SOFT_ERRORS_PER_TURN {
-            let Some((slot, id, error)) = self.conns.pop_soft_error() else {
+            let Some((slot, id, state, error)) = self.conns.pop_soft_error() else {
                 return;
             };
-            let (app, state, new_states) = hosted.parts(id);
+            let (app, state, new_states) = hosted.parts(state);
             let mut cx = Cx::about(self, new_states, id, slot, now);
             app.on_soft_error(&mut cx, id, state, error);
             self.announce(hosted, now);
@@ -250,9 +278,10 @@ impl<N: Nic> Core<N> {
         id: ConnId,
         now: Instant,
     ) {
-        let is_announced = |conn: &Conn| conn.has(Conn::ANNOUNCED);
-        if self.conns.get(slot).is_some_and(is_announced) {
-            let (app, state, new_states) = hosted.parts(id);
+        if let Some(conn) = self.conns.get(slot)
+            && conn.has(Conn::ANNOUNCED)
+        {
+            let (app, state, new_states) = hosted.parts(conn.state);
             app.on_urgent(&mut Cx::about(self, new_states, id, slot, now), id, state);
         }
     }

@@ -45,9 +45,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         state: S,
     ) -> Result<ConnId, ConnectError> {
         let chosen = self.choose(remote, how, false)?;
-        let id = self.enter(&chosen)?;
-        self.new_states.push(id, state);
-        Ok(id)
+        self.enter(&chosen, state)
     }
 
     /// Opens many connections, each as [`Cx::connect`] does and in that order. The table's buckets of a whole group are on
@@ -74,10 +72,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
                 return;
             }
             for (chosen, state) in group {
-                let result = chosen.and_then(|chosen| self.enter(&chosen));
-                if let Ok(id) = result {
-                    self.new_states.push(id, state);
-                }
+                let result = chosen.and_then(|chosen| self.enter(&chosen, state));
                 if opened(result).is_break() {
                     return;
                 }
@@ -136,9 +131,9 @@ impl<N: Nic, S> Cx<'_, N, S> {
         })
     }
 
-    /// Gives a chosen connection its record. Where another one has its flow, a free port is looked for if the app asked for
+    /// Gives a chosen connection its record and its state. Where another one has its flow, a free port is looked for if the app asked for
     /// none.
-    fn enter(&mut self, chosen: &OpenRequest) -> Result<ConnId, ConnectError> {
+    fn enter(&mut self, chosen: &OpenRequest, state: S) -> Result<ConnId, ConnectError> {
         let mut chosen = *chosen;
         let table = &self.core.endpoint.table;
         if table.lookup(&chosen.key, chosen.hash).is_some() {
@@ -158,8 +153,9 @@ impl<N: Nic, S> Cx<'_, N, S> {
             .map_err(|_| ConnectError::TableFull)?;
         self.core.endpoint.counters.bump(Counter::ActiveOpens);
         self.core.conns.mark_dirty(slot);
-        let conn = self.core.conns.get(slot);
-        conn.map(|conn| conn.id).ok_or(ConnectError::TableFull)
+        let conn = self.core.conns.get(slot).ok_or(ConnectError::TableFull)?;
+        self.new_states.push(conn.state, state);
+        Ok(conn.id)
     }
 
     /// The source address of a new connection.

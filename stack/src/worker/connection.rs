@@ -41,10 +41,7 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         match verdict {
-            EndpointVerdict::Open(found) => {
-                let slot = self.conns.slot_of(found.entry());
-                self.on_open_segment(hosted, frame, meta, slot, now);
-            }
+            EndpointVerdict::Open(slot) => self.on_open_segment(hosted, frame, meta, slot, now),
             EndpointVerdict::Unpark(found) => match self.opening(now).unpark(found, meta.hash) {
                 Ok(slot) => self.on_open_segment(hosted, frame, meta, slot, now),
                 Err(NoRecord) => self.end(frame, Counter::UnparkNoRecord),
@@ -113,11 +110,11 @@ impl<N: Nic> Core<N> {
             //~ The last callback sees what a parked connection was; parked_too
             self.keep_info(id, CloseReason::Reset, now);
         }
-        self.endpoint.table.remove(found, meta.hash);
+        let state = self.endpoint.table.end(found, meta.hash);
         self.conns.counters.parked_reset();
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
-        if let Some(id) = id {
-            self.closed(hosted, id, CloseReason::Reset, now);
+        if let Some(ended) = id.zip(state) {
+            self.closed(hosted, ended, CloseReason::Reset, now);
             self.last_parked = None;
         }
     }

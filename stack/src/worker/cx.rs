@@ -433,7 +433,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Stops the connection's timer.
     pub fn clear_timer(&mut self, conn: ConnId) {
-        if self.core.endpoint.table.locate(conn).is_some() {
+        if self.core.endpoint.table.resolve(conn).is_some() {
             self.core.conns.clear_app_timer(conn);
         }
     }
@@ -486,18 +486,22 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// that this app has, in parts. Looks at most at 4096 numbers, and says where it stopped.
     #[must_use]
     pub fn next_conn(&self, after: u32) -> (Option<ConnId>, u32) {
-        let end = self.core.endpoint.table.handles();
-        let stop = after.saturating_add(4096).min(end);
-        for handle in after..stop {
-            let Some(id) = self.core.endpoint.table.by_handle(handle) else {
+        let table = &self.core.endpoint.table;
+        let mut stop = after;
+        for _ in 0..4096 {
+            let Some(handle) = table.used_from(stop) else {
+                return (None, table.handles());
+            };
+            stop = handle + 1;
+            let Some(id) = table.by_handle(handle) else {
                 continue;
             };
-            let owned = match self.core.endpoint.table.resolve(id) {
+            let owned = match table.resolve(id) {
                 Some(found) if found.kind() == Kind::Open => self.look(id, |c| c.has(Conn::OWNED)),
                 found => found.map(|_| true),
             };
             if owned == Some(true) {
-                return (Some(id), handle + 1);
+                return (Some(id), stop);
             }
         }
         (None, stop)

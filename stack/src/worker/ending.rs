@@ -79,7 +79,11 @@ impl<N: Nic, A: App> Worker<N, A> {
             if step == Step::Aborting {
                 self.cx(now).abort(id);
             } else {
-                let (app, state, new_states) = self.hosted.parts(id);
+                let table = &self.core.endpoint.table;
+                let Some(state) = table.resolve(id).and_then(|found| table.state(found)) else {
+                    continue;
+                };
+                let (app, state, new_states) = self.hosted.parts(state);
                 app.on_drain(&mut Cx::new(&mut self.core, new_states, now), id, state);
             }
         }

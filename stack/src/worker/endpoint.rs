@@ -8,6 +8,7 @@ use super::classify::Meta;
 use super::reply::TcpReply;
 use super::token_bucket::TokenBucket;
 use crate::config::{ClosedPolicy, Config};
+use crate::conn::connections::Slot;
 use crate::conn::spent_cookies::SpentCookies;
 use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
 use crate::counters::{Counter, Counters};
@@ -49,8 +50,8 @@ pub(super) enum EndpointVerdict {
     Cookie(ProfileId),
     /// It is answered with ICMP port unreachable.
     Unreachable,
-    /// It goes to this open connection.
-    Open(Found),
+    /// It goes to the open connection in this slot.
+    Open(Slot),
     /// It unparks this connection.
     Unpark(Found),
     /// It ends this connection, which needn't be unparked for that.
@@ -135,7 +136,7 @@ impl Endpoint {
         match found.kind() {
             Kind::Embryo => self.on_embryo(meta, bytes, found, now),
             Kind::Parked => self.on_parked(meta, bytes, found, now),
-            Kind::Open => EndpointVerdict::Open(found),
+            Kind::Open => EndpointVerdict::Open(self.table.slot_found(found)),
             Kind::TimeWait => EndpointVerdict::TimeWait(found),
         }
     }

@@ -26,6 +26,17 @@ use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::linux_syn;
 use crate::worker::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 
+/// What an embryo begins with besides its SYN.
+#[derive(Clone, Copy)]
+struct EmbryoStart {
+    listener: ListenerId,
+    /// That of the listener.
+    profile: ProfileId,
+    iss: SeqNum,
+    /// The record in TIME-WAIT that it takes over.
+    reopens: Option<Found>,
+}
+
 impl Endpoint {
     /// A SYN for a listener.
     #[inline(always)]
@@ -82,7 +93,13 @@ impl Endpoint {
                 //~   a_full_backlog_drops_and_a_place_that_is_free_again_is_used
                 let embryo = if waiting.is_some_and(|&waiting| waiting < config.backlog) {
                     let iss = self.isn.iss(tuple(&meta.key), now);
-                    self.make_embryo(meta, bytes, (listener, config.profile), iss, now)
+                    let start = EmbryoStart {
+                        listener,
+                        profile: config.profile,
+                        iss,
+                        reopens: None,
+                    };
+                    self.make_embryo(meta, bytes, start, now)
                 } else {
                     None
                 };
@@ -233,28 +250,36 @@ impl Endpoint {
         } else {
             iss_after.add(1 + (iss.0 & 0xffff))
         };
-        match self.make_embryo(meta, bytes, (listener, config.profile), iss, now) {
+        let start = EmbryoStart {
+            listener,
+            profile: config.profile,
+            iss,
+            reopens: Some(time_wait),
+        };
+        match self.make_embryo(meta, bytes, start, now) {
             None => {
                 self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedFull)
             }
-            Some(reply) => {
-                self.table.remove(time_wait, meta.hash);
-                self.reply(Counter::SynEmbryo, reply)
-            }
+            Some(reply) => self.reply(Counter::SynEmbryo, reply),
         }
     }
 
-    /// Turns a SYN into an embryo, or `None` when no record is free.
+    /// Turns a SYN into an embryo; `None` when there is no place for one more.
     #[inline(always)]
     fn make_embryo(
         &mut self,
         meta: &Meta,
         bytes: &[u8],
-        (listener, profile): (ListenerId, ProfileId),
-        iss: SeqNum,
+        start: EmbryoStart,
         now: Instant,
     ) -> Option<TcpReply> {
+        let EmbryoStart {
+            listener,
+            profile,
+            iss,
+            reopens,
+        } = start;
         let offer = self.offer(meta.options(bytes));
         let negotiated = Negotiated::new(&offer, default_peer_mss(&meta.key));
         // RFC 7323 §2.3: windows are scaled both ways or not at all.
@@ -278,9 +303,14 @@ impl Endpoint {
             unused: 0,
         };
         let deadline = now + self.config.handshake.syn_ack_rto;
-        self.table
-            .insert_embryo(&meta.key, meta.hash, &embryo, deadline)
-            .ok()?;
+        let table = &mut self.table;
+        let placed = match reopens {
+            Some(time_wait) => table.reopen(time_wait, &embryo, deadline).ok(),
+            None => table
+                .insert_embryo(&meta.key, meta.hash, &embryo, deadline)
+                .ok(),
+        };
+        placed?;
         if let Some(count) = self.embryos.get_mut(usize::from(listener.0)) {
             *count += 1;
         }
@@ -482,9 +512,9 @@ impl Endpoint {
             let is_closed = self.listeners.config(ListenerId(embryo.listener)).is_none();
             //~ No SYN-ACK comes again from a closed listener: `is_closed || sent` -> `sent`;
             //~   what_waits_at_a_port_that_closes_is_reset
-            //~ An embryo ends: `sent >= u16::from(self.config.handshake.syn_ack_retries)` -> `false`;
+            //~ An embryo ends: `sent >= self.config.handshake.syn_ack_retries` -> `false`;
             //~   the_syn_ack_is_sent_again_after_1_3_and_7_s_and_ends_after_15
-            if is_closed || sent >= u16::from(self.config.handshake.syn_ack_retries) {
+            if is_closed || sent >= self.config.handshake.syn_ack_retries {
                 if self.table.remove(found, self.hasher.hash(&key)) {
                     //~ An embryo that ends leaves the backlog: -> `let _ = embryo;`;
                     //~   embryos_that_expire_leave_the_backlog

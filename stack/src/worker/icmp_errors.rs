@@ -56,7 +56,9 @@ impl<N: Nic> Core<N> {
     }
 
     fn tell_connection(&mut self, error: &IcmpError, found: Found, now: Instant) {
-        let slot = self.conns.slot_of(found.entry());
+        let Some(slot) = self.endpoint.table.slot(found) else {
+            return;
+        };
         if let ErrorKind::TooBig { mtu } = error.kind {
             //~ A packet too big lowers the path's MTU: -> `let _ = mtu;`;
             //~   a_packet_too_big_makes_packets_smaller_at_once_and_for_later_connections

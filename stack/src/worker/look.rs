@@ -30,8 +30,8 @@ impl<N: Nic, A: App> Worker<N, A> {
             Kind::Parked => State::Established,
             Kind::TimeWait => State::TimeWait,
             Kind::Open => {
-                let slot = self.core.conns.slot_of(found.entry());
-                let conn = self.core.conns.get(slot);
+                let slot = endpoint.table.slot(found);
+                let conn = slot.and_then(|slot| self.core.conns.get(slot));
                 conn.map_or(State::Closed, |conn| conn.tcb.state())
             }
         }

@@ -9,7 +9,7 @@ use super::Core;
 use super::handoff::Message;
 use super::reply::TcpReply;
 use crate::config::Config;
-use crate::conn::{FlowKey, Kind};
+use crate::conn::FlowKey;
 use crate::counters::Counter;
 use crate::neighbor::{
     Action, Advertisement, MAX_PENDING_FRAMES, Neighbor, NeighborState, NeighborTable, Resolution,
@@ -332,9 +332,8 @@ impl<N: Nic> Core<N> {
                 return;
             }
             if let Some(found) = self.endpoint.table.lookup(&key, hash)
-                && found.kind() == Kind::Open
+                && let Some(slot) = self.endpoint.table.slot(found)
             {
-                let slot = self.conns.slot_of(found.entry());
                 self.command(slot, now, |tcb, env| {
                     tcb.on_no_route(env);
                 });

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::conn::connections::{Conn, Connections, LinkPeer, Slot};
 use crate::conn::key::{FlowHash, FlowKey};
 use crate::conn::record::{ConnFlags, Embryo, EndDue, Open, Parked, TickMs};
-use crate::conn::{ConnTable, Found};
+use crate::conn::{ConnId, ConnTable, Found, StateNumber};
 use crate::local::addresses::LocalAddrs;
 use crate::path::{Destination, Paths};
 use crate::seq::SeqNum;
@@ -113,6 +113,14 @@ pub(super) struct KeptSyn {
     pub(super) profile: ProfileId,
 }
 
+/// The places of a connection that opens: its record, and the slot that was taken for it.
+#[derive(Debug, Clone, Copy)]
+struct Opened {
+    found: Found,
+    slot: Slot,
+    named: (ConnId, StateNumber),
+}
+
 impl<F> Opening<'_, F> {
     #[inline(always)]
     fn params(&self, key: &FlowKey, iss: SeqNum, profile: ProfileId) -> OpenParams {
@@ -157,11 +165,11 @@ impl<F> Opening<'_, F> {
             listener: embryo.listener,
             profile: embryo.profile,
         };
-        let promoted = self
-            .table
-            .promote(found, hash, &Open::of_listener(embryo.listener));
-        let found = promoted.map_err(|_| NoRecord)?;
-        self.passive(found, key, hash, &kept, syn_ack)
+        let slot = self.take_slot(&key)?;
+        let record = Open::new(slot, embryo.listener);
+        let promoted = self.table.promote(found, &record);
+        let opened = self.opened(slot, promoted)?;
+        Ok(self.passive(opened, key, hash, &kept, syn_ack))
     }
 
     /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says. With timestamps
@@ -201,24 +209,24 @@ impl<F> Opening<'_, F> {
         hash: FlowHash,
         kept: &KeptSyn,
     ) -> Result<Slot, NoRecord> {
-        let inserted = self
-            .table
-            .insert_open(&key, hash, &Open::of_listener(kept.listener));
-        let found = inserted.map_err(|_| NoRecord)?;
-        self.passive(found, key, hash, kept, SynAckSent::Unknown)
+        let slot = self.take_slot(&key)?;
+        let record = Open::new(slot, kept.listener);
+        let inserted = self.table.insert_open(&key, hash, &record);
+        let opened = self.opened(slot, inserted)?;
+        Ok(self.passive(opened, key, hash, kept, SynAckSent::Unknown))
     }
 
     #[inline]
     fn passive(
         &mut self,
-        found: Found,
+        opened: Opened,
         key: FlowKey,
         hash: FlowHash,
         kept: &KeptSyn,
         syn_ack: SynAckSent,
-    ) -> Result<Slot, NoRecord> {
+    ) -> Slot {
         let params = self.params(&key, kept.iss, kept.profile);
-        self.place(found, key, hash, kept.profile, |env| {
+        self.place(opened, key, hash, kept.profile, |env| {
             let window = env.settings.profile.syn_window();
             Tcb::from_embryo(params, &kept.syn, window, syn_ack, env)
         })
@@ -231,18 +239,19 @@ impl<F> Opening<'_, F> {
     pub(super) fn unpark(&mut self, found: Found, hash: FlowHash) -> Result<Slot, NoRecord> {
         let key = self.table.key(found).ok_or(NoRecord)?;
         let parked: Parked = *self.table.parked(found).ok_or(NoRecord)?;
-        let record = Open::of_listener(parked.listener);
-        let unparked = self.table.unpark(found, hash, &record);
-        let found = unparked.map_err(|_| NoRecord)?;
+        let slot = self.take_slot(&key)?;
+        let record = Open::new(slot, parked.listener);
+        let unparked = self.table.unpark(found, &record);
+        let opened = self.opened(slot, unparked)?;
         // Its ISS is history: what it sends is counted from here.
         let params = self.params(&key, parked.snd_nxt, parked.profile);
         let tcb = parked.tcb(self.now);
         let link = self.link(&key);
         //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
         let profile = parked.profile;
-        let slot = self.place(found, key, hash, profile, |env| {
+        let slot = self.place(opened, key, hash, profile, |env| {
             Tcb::unpark(params, &tcb, env)
-        })?;
+        });
         if let Some(conn) = self.conns.get_mut(slot) {
             // A connection parks only once an application has taken it over.
             conn.set(Conn::OWNED | Conn::ANNOUNCED);
@@ -288,12 +297,13 @@ impl<F> Opening<'_, F> {
         profile: ProfileId,
     ) -> Result<Slot, NoRecord> {
         let iss = self.isn.iss(tuple(&key), self.now);
-        let record = Open::of_listener(Open::NO_LISTENER);
+        let slot = self.take_slot(&key)?;
+        let record = Open::new(slot, Open::NO_LISTENER);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let found = inserted.map_err(|_| NoRecord)?;
+        let opened = self.opened(slot, inserted)?;
         let params = self.params(&key, iss, profile);
         let link = self.link(&key);
-        let slot = self.place(found, key, hash, profile, |env| Tcb::connect(params, env))?;
+        let slot = self.place(opened, key, hash, profile, |env| Tcb::connect(params, env));
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
             if link.is_none() {
@@ -302,6 +312,24 @@ impl<F> Opening<'_, F> {
             conn.link = link;
         }
         Ok(slot)
+    }
+
+    /// A slot for a connection that is about to open.
+    #[inline(always)]
+    fn take_slot(&mut self, key: &FlowKey) -> Result<Slot, NoRecord> {
+        self.conns.take_slot(key.is_v6()).ok_or(NoRecord)
+    }
+
+    /// What was opened for the connection in `slot`; without a record the slot is free again.
+    #[inline(always)]
+    fn opened<E>(&mut self, slot: Slot, record: Result<Found, E>) -> Result<Opened, NoRecord> {
+        let found = record.ok();
+        let named = found.and_then(|found| Some((found, self.table.named(found)?)));
+        let Some((found, named)) = named else {
+            self.conns.release_slot(slot);
+            return Err(NoRecord);
+        };
+        Ok(Opened { found, slot, named })
     }
 
     /// Where earlier connections to the same destination reached it lately.
@@ -313,30 +341,28 @@ impl<F> Opening<'_, F> {
     #[inline(always)]
     fn place(
         &mut self,
-        found: Found,
+        opened: Opened,
         key: FlowKey,
         hash: FlowHash,
         profile: ProfileId,
         open: impl FnOnce(&mut Env<'_>) -> Tcb,
-    ) -> Result<Slot, NoRecord> {
-        let Some(id) = self.table.conn_id(found) else {
-            self.table.remove(found, hash);
-            return Err(NoRecord);
-        };
+    ) -> Slot {
+        let Opened { found, slot, named } = opened;
         let (now, settings) = (self.now, self.profiles.get(profile));
         let path_epoch = self.paths.epoch();
         let local = self.config.locals.locate(key.local());
-        Ok(self.conns.insert(found, |counters| {
+        self.conns.insert(slot, |counters| {
             let mut env = Env {
                 now,
                 settings,
                 counters,
             };
             let tcb = open(&mut env);
-            let mut conn = Conn::new(tcb, id, found, key, hash, profile);
+            let mut conn = Conn::new(tcb, named, found, key, hash, profile);
             conn.path_epoch = path_epoch;
             conn.local = local;
             conn
-        }))
+        });
+        slot
     }
 }

@@ -218,11 +218,8 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.remove(slot, |frame| outbox.free(frame)) else {
             return;
         };
-        self.endpoint.table.remove(conn.found, conn.hash);
-        self.endpoint.counters.bump(Counter::ConnectionsClosed);
-        if conn.was_owned {
-            self.closed(hosted, conn.id, reason, now);
-        }
+        let state = self.endpoint.table.end(conn.found, conn.hash);
+        self.ended(hosted, &conn, state, reason, now);
     }
 }
 

@@ -142,11 +142,11 @@ impl<N: Nic> Core<N> {
         let Some(tcb) = conn.tcb.park(&env) else {
             return;
         };
-        let (found, hash) = (conn.found, conn.hash);
+        let found = conn.found;
         let open = self.endpoint.table.open(found);
         let listener = open.map_or(Open::NO_LISTENER, |open| open.listener);
         let parked = Parked::from_tcb(&tcb, listener, conn.profile);
-        if self.endpoint.table.park(found, hash, &parked).is_ok() {
+        if self.endpoint.table.park(found, &parked).is_ok() {
             //~ The link address outlasts parking; a_link_address_outlasts_parking_and_helps_the_next_connection
             self.confirm_path(slot);
             let outbox = &mut self.outbox;

@@ -36,7 +36,7 @@ impl<N: Nic> Core<N> {
         let ends_at = time_wait.deadline.instant().unwrap_or(now);
         let record = TimeWait::from_tcp(&time_wait, conn.profile);
         let table = &mut self.endpoint.table;
-        let mut lingered = table.linger(found, hash, &record, ends_at);
+        let mut lingered = table.linger(found, &record, ends_at);
         if let Err(MoveError::Full(_)) = lingered
             && let Some(oldest) = table.oldest_time_wait(found.entry().is_v6())
             && let Some(key) = table.key(oldest)
@@ -45,17 +45,18 @@ impl<N: Nic> Core<N> {
             //~   without_a_record_the_oldest_of_its_family_is_recycled
             table.remove(oldest, self.endpoint.hasher.hash(&key));
             self.endpoint.counters.bump(Counter::TimeWaitRecycled);
-            lingered = table.linger(found, hash, &record, ends_at);
+            lingered = table.linger(found, &record, ends_at);
         }
-        if lingered.is_err() {
-            self.endpoint.counters.bump(Counter::TimeWaitNoRecord);
-            self.endpoint.table.remove(found, hash);
-        }
+        let state = match lingered {
+            Ok((_, state)) => Some(state),
+            Err(_) => {
+                self.endpoint.counters.bump(Counter::TimeWaitNoRecord);
+                self.endpoint.table.end(found, hash)
+            }
+        };
         let outbox = &mut self.outbox;
-        let conn = self.conns.remove(slot, |frame| outbox.free(frame));
-        self.endpoint.counters.bump(Counter::ConnectionsClosed);
-        if let Some(conn) = conn.filter(|conn| conn.was_owned) {
-            self.closed(hosted, conn.id, CloseReason::Graceful, now);
+        if let Some(conn) = self.conns.remove(slot, |frame| outbox.free(frame)) {
+            self.ended(hosted, &conn, state, CloseReason::Graceful, now);
         }
     }
 

@@ -183,11 +183,13 @@ impl<N: Nic> Core<N> {
         };
         let hash = self.endpoint.hasher.hash(&key);
         self.keep_info(id, CloseReason::Aborted, now);
-        self.endpoint.table.remove(found, hash);
+        let state = self.endpoint.table.end(found, hash);
         self.conns.counters.parked_aborted();
         self.endpoint.counters.bump(Counter::ConnectionsClosed);
         self.originate_resolved(&key, &reset, now);
-        self.closed(hosted, id, CloseReason::Aborted, now);
+        if let Some(state) = state {
+            self.closed(hosted, (id, state), CloseReason::Aborted, now);
+        }
         self.last_parked = None;
     }
 

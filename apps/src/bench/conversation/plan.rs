@@ -85,7 +85,7 @@ pub(super) fn server_app(args: &BenchArgs) -> Side {
 /// The client's app.
 pub(super) fn client_app(args: &BenchArgs, seed: u64) -> Side {
     let capacity = capacity(args);
-    let handles = (capacity.open.total() + capacity.parked.total()) as u32;
+    let handles = capacity.total() as u32;
     match args.mode {
         Mode::Request => Side::RequestClient(Box::new(RequestClient::new(
             server(args),

@@ -72,6 +72,16 @@ fn backlog_and_one_wait_and_then_syns_are_dropped() {
 }
 
 #[test]
+fn one_that_ends_before_it_is_accepted_leaves_no_state() {
+    let mut host = waiting(2, false, SynPolicy::Embryo);
+    host.on(Flow::v4(1, OPEN)).shake_hands();
+    assert_eq!(host.worker().table().states_taken(), 1);
+    host.inject(rst().seq(1)).counted(Counter::ConnSegment);
+    assert_eq!(host.kind(), None);
+    assert_eq!(host.worker().table().states_taken(), 0);
+}
+
+#[test]
 fn abort_on_overflow_resets_the_connection_that_finds_no_place() {
     let (mut host, c, d) = full_with_embryos(true);
     host.on(c)

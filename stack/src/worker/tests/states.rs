@@ -5,7 +5,8 @@ use core::net::{IpAddr, SocketAddr};
 use super::super::RingEnd;
 use super::host::{Flow, Host, OUR_V4, PEER_V4, plain};
 use super::neighbors::arp_request;
-use crate::conn::ConnId;
+use crate::config::ConfigSpec;
+use crate::conn::{ConnId, Records};
 use crate::nic::Nic;
 use crate::queue::item::TxItem;
 use crate::tcp::lang::{ack, rst, syn, syn_ack};
@@ -112,6 +113,27 @@ fn a_connection_opened_in_the_last_callback_of_another_keeps_its_state() {
     );
     let again = host.act(|_, cx| (0..).find_map(|after| cx.next_conn(after).0));
     assert_eq!(again.map(ConnId::handle), Some(first.handle()), "reused");
+}
+
+/// With one record there are two states: the one that ends has its own until its last callback has returned.
+#[test]
+fn the_state_of_an_ended_connection_is_free_again() {
+    let one = Records { v4: 1, v6: 0 };
+    let limit = |spec: &mut ConfigSpec| {
+        spec.limits.records.open = one;
+        spec.limits.records.parked = one;
+    };
+    let mut host = Host::build(Numbered::default(), limit, |_| {}, RingEnd::single());
+    host.inject_bytes(&arp_request()).next_reply();
+    open(&mut host, 1).expect("a record");
+    for number in 1..6 {
+        establish(&mut host);
+        host.worker().app_mut().follow = vec![number + 1];
+        host.inject(rst().seq(1));
+        expect_syn(&mut host, number + 1);
+    }
+    assert_eq!(host.worker().app().opened, [1, 2, 3, 4, 5]);
+    assert_eq!(host.worker().table().states_taken(), 1);
 }
 
 #[test]

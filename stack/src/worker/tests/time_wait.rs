@@ -59,6 +59,7 @@ fn the_fin_again_is_acknowledged_and_begins_2msl_anew() {
 #[test]
 fn a_newer_syn_reopens_with_a_higher_iss() {
     let mut host = lingering();
+    let old = host.conn();
     let snd_nxt = host.flow.our_iss.expect("told").add(2);
     host.forget_iss();
     // An old one doesn't.
@@ -73,9 +74,14 @@ fn a_newer_syn_reopens_with_a_higher_iss() {
         .expect(syn_ack().seq(0).ack(1));
     let iss = host.flow.our_iss.expect("told");
     assert!(iss.after(snd_nxt), "{iss} after {snd_nxt}");
+    // The old name reaches neither the embryo nor what comes of it.
+    host.act(|_, cx| cx.abort(old));
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .silent();
+    let new = host.conn();
+    assert_eq!((new.handle(), new == old), (old.handle(), false));
+    host.act(|_, cx| cx.abort(old));
     assert_eq!(host.kind(), Some(Kind::Open));
     assert_eq!(host.worker().table().total(), 1);
 }
