@@ -74,6 +74,18 @@ impl FlowKey {
         self.words[2] & V6_BIT != 0
     }
 
+    /// The same key, if it is that of an IPv4 flow: what follows from that is known when compiling.
+    #[must_use]
+    #[inline(always)]
+    pub const fn as_v4(&self) -> Option<Self> {
+        if self.is_v6() {
+            return None;
+        }
+        Some(Self {
+            words: [0, self.words[1], self.words[2] & (V6_BIT - 1)],
+        })
+    }
+
     /// Our address, interned.
     #[must_use]
     #[inline]
@@ -235,6 +247,8 @@ mod tests {
             let key = FlowKey::v4(LocalId(local), local_port, v4.into(), port);
             let ports = u32::from(port) << 16 | u32::from(local_port);
             prop_assert_eq!(FlowKey::received_v4(LocalId(local), v4.into(), ports), key);
+            prop_assert_eq!(key.as_v4(), Some(key));
+            prop_assert_eq!(FlowKey::v6(LocalId(local), local_port, v6.into(), port).as_v4(), None);
         }
 
         #[test]

@@ -70,7 +70,7 @@ impl TimestampHasher {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn hash(&self, tuple: Tuple) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
         match tuple.remote {
@@ -106,7 +106,7 @@ impl IsnKey {
     /// The ports don't count, as in Linux: TSvals to one peer then rise from one connection to the next, which is what
     /// PAWS and the reuse of a tuple in TIME-WAIT (RFC 6191) want.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn timestamp_offset_ms(&self, tuple: Tuple) -> u32 {
         self.timestamp_offset.hash(tuple) as u32
     }

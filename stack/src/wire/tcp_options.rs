@@ -392,10 +392,11 @@ impl SegmentOptions {
     }
 }
 
-/// The layout of a Linux SYN, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window scale; or the same
-/// with two NOPs for SACK-permitted, as we send it.
+/// The options of a SYN laid out as Linux does, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window
+/// scale; or with two NOPs for SACK-permitted, as we send it. `None` says only that the layout is another.
+#[must_use]
 #[inline(always)]
-fn usual_syn(bytes: &[u8]) -> Option<SegmentOptions> {
+pub fn usual_syn(bytes: &[u8]) -> Option<SegmentOptions> {
     let (words, []) = bytes.as_chunks::<4>() else {
         return None;
     };

@@ -54,9 +54,10 @@ impl<N: Nic> Core<N> {
             EndpointVerdict::TimeWait(found) => self.on_time_wait(frame, meta, found, now),
             EndpointVerdict::Unreachable => self.answer_unreachable(frame),
             // Not reached: the process stage has dealt with these.
-            EndpointVerdict::Drop | EndpointVerdict::Reply | EndpointVerdict::Reset(_) => {
-                self.outbox.free(frame);
-            }
+            EndpointVerdict::Drop
+            | EndpointVerdict::Reply
+            | EndpointVerdict::Reset(_)
+            | EndpointVerdict::Cookie(_) => self.outbox.free(frame),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::local::listener::{ListenerConfig, ListenerId, Listeners, ListenersErr
 use crate::memory::{MemoryError, PageOptions};
 use crate::tcp::cookie::CookieKey;
 use crate::tcp::isn::IsnKey;
+use crate::tcp::profile::ProfileId;
 use crate::tcp::profiles::Profiles;
 use crate::tcp::reset::{ListenStep, Reset, answer_closed, listen_step};
 use crate::time::Instant;
@@ -45,6 +46,8 @@ pub(super) enum EndpointVerdict {
     Reset(Reset),
     /// It becomes the reply in [`Endpoint::answer`].
     Reply,
+    /// It becomes a SYN-ACK with a cookie, of a listener with this profile.
+    Cookie(ProfileId),
     /// It is answered with ICMP port unreachable.
     Unreachable,
     /// It goes to the open connection in this slot.

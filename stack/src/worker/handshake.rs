@@ -23,6 +23,7 @@ use crate::tcp::segment::{OFFERS_SACK, SegmentOptions};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
+use crate::wire::tcp_options::usual_syn;
 use crate::worker::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 
 /// What an embryo begins with besides its SYN.
@@ -54,8 +55,7 @@ impl Endpoint {
         //~   `config.policy == SynPolicy::CookieAlways && !self.accept_queues.is_any_full()`
         //~   -> `config.policy == SynPolicy::CookieAlways`; a_full_queue_drops_syns_whatever_the_option_and_the_policy
         if config.policy == SynPolicy::CookieAlways && !self.accept_queues.is_any_full() {
-            let profile = config.profile;
-            return self.send_cookie(meta, meta.options(bytes), profile, now);
+            return EndpointVerdict::Cookie(config.profile);
         }
         self.on_syn_by_policy(meta, bytes, listener, *config, now)
     }
@@ -86,9 +86,7 @@ impl Endpoint {
                 self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedAcceptFull)
             }
-            SynPolicy::CookieAlways => {
-                self.send_cookie(meta, meta.options(bytes), config.profile, now)
-            }
+            SynPolicy::CookieAlways => self.send_cookie(meta, bytes, config.profile, now),
             policy @ (SynPolicy::Embryo | SynPolicy::CookieWhenFull) => {
                 let waiting = self.embryos.get(usize::from(listener.0));
                 //~ The backlog is a limit: `waiting < config.backlog` -> `{ let _ = waiting; true }`;
@@ -113,7 +111,7 @@ impl Endpoint {
                     }
                     //~ A full backlog falls back to cookies: -> `None => self.ended(Counter::SynDroppedFull),`;
                     //~   a_full_backlog_falls_back_to_cookies_when_told_to
-                    None => self.send_cookie(meta, meta.options(bytes), config.profile, now),
+                    None => self.send_cookie(meta, bytes, config.profile, now),
                 }
             }
         }
@@ -151,19 +149,52 @@ impl Endpoint {
     }
 
     /// Answers a SYN with a cookie and keeps nothing.
-    #[inline(always)]
-    fn send_cookie(
+    #[inline(never)]
+    pub(super) fn send_cookie(
         &mut self,
         meta: &Meta,
-        options: &[u8],
+        bytes: &[u8],
         profile: ProfileId,
         now: Instant,
     ) -> EndpointVerdict {
-        let offer = self.offer(options);
+        let offer = self.offer(meta.options(bytes));
+        self.answer = self.cookie_reply(&meta.key, meta.seq, &offer, profile, now);
+        EndpointVerdict::Reply
+    }
+
+    /// The same for the SYN of a flood: over IPv4, with the options of a Linux SYN, to an endpoint that takes them all. `None` when
+    /// it is another. What is known of it when compiling leaves a third of the work.
+    #[inline(always)]
+    pub(super) fn usual_cookie(
+        &mut self,
+        meta: &Meta,
+        bytes: &[u8],
+        profile: ProfileId,
+        now: Instant,
+    ) -> Option<TcpReply> {
+        let key = meta.key.as_v4()?;
+        let settings = &self.config.tcp;
+        if !(settings.timestamps && settings.window_scaling) {
+            return None;
+        }
+        let mut offer = usual_syn(meta.options(bytes))?;
+        offer.sack_permitted &= OFFERS_SACK;
+        Some(self.cookie_reply(&key, meta.seq, &offer, profile, now))
+    }
+
+    #[inline(always)]
+    fn cookie_reply(
+        &mut self,
+        key: &FlowKey,
+        irs: SeqNum,
+        offer: &SegmentOptions,
+        profile: ProfileId,
+        now: Instant,
+    ) -> TcpReply {
         let profile = &self.profiles.get(profile).profile;
         let timestamps = offer.timestamps;
-        let negotiated = Negotiated::new(&offer, default_peer_mss(&meta.key));
-        let tuple = tuple(&meta.key);
+        let negotiated = Negotiated::new(offer, default_peer_mss(key));
+        let tuple = tuple(key);
         let clock_ms = match timestamps {
             Some(_) => self
                 .isn
@@ -171,24 +202,21 @@ impl Endpoint {
                 .wrapping_add(now.as_ms() as u32),
             None => 0,
         };
-        let cookie = self
-            .cookies
-            .make(tuple, meta.seq, negotiated, now, clock_ms);
+        let cookie = self.cookies.make(tuple, irs, negotiated, now, clock_ms);
         self.cookie_sent_at = Some(now);
+        self.counters.bump(Counter::SynCookieSent);
         let our_scale = negotiated.window_scale.map(|_| profile.window_scale());
-        let our_mss = self.our_mss(&meta.key, profile);
-        let reply = TcpReply {
+        TcpReply {
             seq: cookie.iss,
-            ack: meta.seq.add(1),
+            ack: irs.add(1),
             flags: Flags::SYN_ACK,
             window: profile.syn_window(),
             // Without timestamps the peer's scale has no place in the cookie, so ours isn't offered either.
             options: ReplyOptions::NONE
-                .with_mss(our_mss)
+                .with_mss(self.our_mss(key, profile))
                 .with_window_scale(our_scale.filter(|_| timestamps.is_some()))
                 .with_timestamps(cookie.tsval.zip(timestamps.map(|ts| ts.tsval))),
-        };
-        self.reply(Counter::SynCookieSent, reply)
+        }
     }
 
     /// A SYN that would end this TIME-WAIT: it becomes an embryo with an ISS above the old connection's numbers, or is dropped
@@ -509,6 +537,7 @@ impl Endpoint {
     }
 
     /// The MSS that we announce.
+    #[inline]
     fn our_mss(&self, key: &FlowKey, profile: &Profile) -> u16 {
         local_mss(key, self.mtu).min(profile.mss_max)
     }

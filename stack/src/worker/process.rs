@@ -13,6 +13,7 @@ use super::{Core, Scratch};
 use crate::conn::Found;
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
+use crate::tcp::profile::ProfileId;
 use crate::tcp::reset::Reset;
 use crate::time::Instant;
 use crate::worker::app::App;
@@ -91,6 +92,8 @@ impl<N: Nic> Core<N> {
                 self.answer(frame, meta);
             } else if let EndpointVerdict::Reset(reset) = verdict {
                 self.answer_reset(frame, meta, reset);
+            } else if let EndpointVerdict::Cookie(profile) = verdict {
+                self.answer_cookie(frame, meta, profile, now);
             } else if matches!(verdict, EndpointVerdict::Drop) {
                 self.outbox.free(frame);
             } else if matches!(verdict, EndpointVerdict::Unreachable) {
@@ -181,6 +184,33 @@ impl<N: Nic> Core<N> {
             self.endpoint.answer = reset.into();
             self.answer_any(frame, meta);
         }
+    }
+
+    /// The same for a SYN-ACK with a cookie.
+    #[inline(always)]
+    fn answer_cookie(
+        &mut self,
+        mut frame: N::Frame,
+        meta: &Meta,
+        profile: ProfileId,
+        now: Instant,
+    ) {
+        let (is_plain, ttl) = (self.is_plain(meta), self.endpoint.config.ttl);
+        let endpoint = &mut self.endpoint;
+        match endpoint.usual_cookie(meta, frame.bytes(), profile, now) {
+            Some(reply) if is_plain => {
+                let options = AllOptions(&reply.options);
+                if turn_around_plain(&mut frame, &reply, &options, ttl).is_some() {
+                    return self.outbox.reply(frame, &mut self.endpoint.counters);
+                }
+                self.endpoint.answer = reply;
+            }
+            Some(reply) => endpoint.answer = reply,
+            None => {
+                endpoint.send_cookie(meta, frame.bytes(), profile, now);
+            }
+        }
+        self.answer_any(frame, meta);
     }
 
     /// Whether a frame may be turned round by [`super::plain_reply`], which fills in checksums itself.
