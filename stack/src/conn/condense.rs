@@ -53,7 +53,7 @@ impl Embryo {
         self.flags.negotiated(self.peer_mss, self.shifts)
     }
 
-    /// What [`crate::tcp::tcb::Tcb::from_embryo`] takes.
+    /// What [`crate::tcp::tcb::Tcb::open_answered`] takes.
     #[must_use]
     #[inline]
     pub fn syn(&self) -> AnsweredSyn {

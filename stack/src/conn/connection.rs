@@ -92,36 +92,45 @@ impl Conn {
     /// The application holds back what fills no segment.
     pub const CORKED: u16 = 1 << 8;
 
-    /// A new connection without anything queued.
-    #[must_use]
+    /// A new connection without anything queued, in the place of the one that stood there; its `tcb` is still to be begun.
     #[inline(always)]
-    pub fn new(
-        tcb: Tcb,
-        (id, state): (ConnId, StateNumber),
-        found: Found,
-        key: FlowKey,
-        hash: FlowHash,
-        profile: ProfileId,
-    ) -> Self {
-        Self {
-            tcb,
-            armed_ns: u64::MAX,
-            tx: TxQueue::default(),
-            rx: RxQueue::default(),
-            ahead: OutOfOrder::default(),
-            kept: RxQueue::default(),
+    pub fn begin(
+        &mut self,
+        (name, number): (ConnId, StateNumber),
+        at: Found,
+        of: (FlowKey, FlowHash),
+        by: ProfileId,
+    ) {
+        // Named without `..`, so that no field can be forgotten.
+        let Self {
+            tcb: _,
+            armed_ns,
+            tx,
+            rx,
+            ahead,
+            kept,
             id,
             found,
             state,
-            serial: 0,
+            serial: _,
             key,
             hash,
-            local: None,
-            link: None,
-            path_epoch: 0,
-            bits: 0,
+            local,
+            link,
+            path_epoch,
+            bits,
             profile,
-        }
+        } = self;
+        *armed_ns = u64::MAX;
+        *tx = TxQueue::default();
+        (*rx, *kept) = (RxQueue::default(), RxQueue::default());
+        *ahead = OutOfOrder::default();
+        (*id, *state, *found) = (name, number, at);
+        (*key, *hash) = of;
+        (*local, *link) = (None, None);
+        *path_epoch = 0;
+        *bits = 0;
+        *profile = by;
     }
 
     /// Nobody's connection.
@@ -133,14 +142,25 @@ impl Conn {
             settings,
             counters: &mut TcpCounters::default(),
         };
-        Self::new(
-            Tcb::closed(&env),
-            (ConnId { handle, generation }, StateNumber(0)),
-            Found::new(entry, Kind::Open, generation),
-            FlowKey::v4(LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
-            FlowHash(0),
-            ProfileId::DEFAULT,
-        )
+        Self {
+            tcb: Tcb::closed(&env),
+            armed_ns: u64::MAX,
+            tx: TxQueue::default(),
+            rx: RxQueue::default(),
+            ahead: OutOfOrder::default(),
+            kept: RxQueue::default(),
+            id: ConnId { handle, generation },
+            found: Found::new(entry, Kind::Open, generation),
+            state: StateNumber(0),
+            serial: 0,
+            key: FlowKey::v4(LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
+            hash: FlowHash(0),
+            local: None,
+            link: None,
+            path_epoch: 0,
+            bits: 0,
+            profile: ProfileId::DEFAULT,
+        }
     }
 
     /// Whether the bit is set; of several, whether any is.

@@ -219,7 +219,7 @@ impl<F> Connections<F> {
 
     /// Puts a new connection into a slot that was taken for it. It is built in its place: moving one costs as much as making it.
     #[inline(always)]
-    pub fn insert(&mut self, slot: Slot, conn: impl FnOnce(&mut TcpCounters) -> Conn) {
+    pub fn insert(&mut self, slot: Slot, begin: impl FnOnce(&mut Conn, &mut TcpCounters)) {
         let (places, index) = match slot.0.checked_sub(self.v4_capacity) {
             None => (&mut self.v4, slot.0 as usize),
             Some(index) => (&mut self.v6, index as usize),
@@ -229,7 +229,7 @@ impl<F> Connections<F> {
             places.push(self.vacant.clone());
         }
         let place = &mut places[index];
-        *place = conn(&mut self.counters);
+        begin(place, &mut self.counters);
         place.set(Conn::LIVE);
         place.serial = self.inserted;
         self.inserted = self.inserted.wrapping_add(1);

@@ -28,11 +28,17 @@ pub enum SynAckSent {
 impl Tcb {
     /// An active open: the next `poll_output` gives the SYN (RFC 9293 §3.10.1).
     #[must_use]
-    #[inline]
     pub fn connect(params: OpenParams, env: &mut Env<'_>) -> Self {
-        let mut tcb = Self::new(params, env);
-        tcb.transition(Event::ActiveOpen, env);
+        let mut tcb = Self::closed(env);
+        tcb.open_actively(&params, env);
         tcb
+    }
+
+    /// [`Tcb::connect`] in the place of a connection that has ended.
+    #[inline]
+    pub fn open_actively(&mut self, params: &OpenParams, env: &mut Env<'_>) {
+        self.begin(params, env);
+        self.transition(Event::ActiveOpen, env);
     }
 
     /// A connection that isn't open yet.
@@ -54,47 +60,46 @@ impl Tcb {
     #[must_use]
     #[inline]
     pub fn accept(params: OpenParams, syn: &Segment, env: &mut Env<'_>) -> Self {
-        let mut tcb = Self::listening(params, env);
+        let mut tcb = Self::closed(env);
+        tcb.listen(&params, env);
         tcb.learn_syn(syn, env);
         tcb.snd_wnd.set(WindowUpdate::of(syn), 0);
         tcb
     }
 
     /// A passive open whose SYN-ACK was sent by an embryo or a cookie, with this window field: the ACK that completes
-    /// it is to be given to `on_segment` next.
-    #[must_use]
+    /// it is to be given to `on_segment` next. In the place of a connection that has ended.
     #[inline]
-    pub fn from_embryo(
-        params: OpenParams,
+    pub fn open_answered(
+        &mut self,
+        params: &OpenParams,
         syn: &AnsweredSyn,
         offered_window: u16,
         syn_ack: SynAckSent,
         env: &mut Env<'_>,
-    ) -> Self {
-        let mut tcb = Self::listening(params, env);
-        tcb.agree(syn.irs, syn.ts_recent, &syn.negotiated, env);
-        tcb.snd_wnd = SendWindow::resume(syn.window.into(), syn.irs, SeqNum(0));
-        tcb.rcv = ReceiveWindow::resume(syn.irs.add(1), offered_window.into(), params.rcv_buf);
-        tcb.snd_nxt = params.iss.add(1);
-        tcb.rtx_nxt = tcb.snd_nxt;
-        tcb.rtx_timer = Deadline::after_us(env.now, tcb.rto.us());
+    ) {
+        self.listen(params, env);
+        self.agree(syn.irs, syn.ts_recent, &syn.negotiated, env);
+        self.snd_wnd = SendWindow::resume(syn.window.into(), syn.irs, SeqNum(0));
+        self.rcv = ReceiveWindow::resume(syn.irs.add(1), offered_window.into(), params.rcv_buf);
+        self.snd_nxt = params.iss.add(1);
+        self.rtx_nxt = self.snd_nxt;
+        self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
         match syn_ack {
-            //~ A SYN-ACK sent once gives a sample: `tcb.rtt_timer.start(tcb.snd_nxt, at)` -> `{ let _ = at; }`;
+            //~ A SYN-ACK sent once gives a sample: `self.rtt_timer.start(self.snd_nxt, at)` -> `{ let _ = at; }`;
             //~   the_ack_of_a_syn_ack_sent_once_is_a_sample
-            SynAckSent::Once(at) => tcb.rtt_timer.start(tcb.snd_nxt, at),
+            SynAckSent::Once(at) => self.rtt_timer.start(self.snd_nxt, at),
             SynAckSent::Unknown => {}
-            SynAckSent::Again => tcb.bits.set(Bits::SYN_LOST),
+            SynAckSent::Again => self.bits.set(Bits::SYN_LOST),
         }
-        tcb
     }
 
     /// The listener's state, in which a SYN has come.
     #[inline]
-    fn listening(params: OpenParams, env: &mut Env<'_>) -> Self {
-        let mut tcb = Self::new(params, env);
-        tcb.state = State::Listen; // the listener's; the arrow is taken on its behalf
-        tcb.transition(Event::Syn, env);
-        tcb
+    fn listen(&mut self, params: &OpenParams, env: &mut Env<'_>) {
+        self.begin(params, env);
+        self.state = State::Listen; // the listener's; the arrow is taken on its behalf
+        self.transition(Event::Syn, env);
     }
 
     /// Takes what the peer's SYN says: numbers and options (RFC 9293 §3.7.1, RFC 7323 §2.3 and §3.2).

@@ -176,7 +176,6 @@ pub(super) struct Cold {
 }
 
 impl Cold {
-    #[inline]
     fn new(params: OpenParams) -> Self {
         Self {
             params,
@@ -198,6 +197,45 @@ impl Cold {
             reassembly: Reassembly::default(),
         }
     }
+
+    /// As [`Tcb::begin`].
+    #[inline(always)]
+    fn begin(&mut self, of: &OpenParams) {
+        let Self {
+            params,
+            irs,
+            rtt,
+            ts_recent_s,
+            rcv_fin,
+            snd_up,
+            rcv_up,
+            keepalive,
+            peer_mss,
+            black_hole,
+            slow_timer,
+            overdue,
+            answers,
+            retransmissions,
+            soft_error,
+            close_reason,
+            reassembly,
+        } = self;
+        *params = *of;
+        *irs = SeqNum(0);
+        *rtt = RttEstimator::default();
+        *ts_recent_s = 0;
+        (*rcv_fin, *snd_up, *rcv_up) = (SeqNum(0), SeqNum(0), SeqNum(0));
+        *keepalive = Keepalive::default();
+        *peer_mss = of.default_peer_mss;
+        *black_hole = BlackHole::None;
+        *slow_timer = Deadline::OFF;
+        *overdue = Overdue::NOTHING;
+        *answers = AnswerLimits::NEW;
+        *retransmissions = 0;
+        *soft_error = None;
+        *close_reason = None;
+        reassembly.clear();
+    }
 }
 
 impl Tcb {
@@ -212,46 +250,99 @@ impl Tcb {
 }
 
 impl Tcb {
-    #[inline]
-    pub(super) fn new(params: OpenParams, env: &Env<'_>) -> Self {
-        let mss = params.path_mss.max(env.settings.mss_min);
-        let mut bits = Bits::default();
-        if env.settings.timestamps {
-            bits.set(Bits::TIMESTAMPS);
-        }
-        let mut scales = 0;
-        if env.settings.window_scaling {
-            bits.set(Bits::SCALING);
-            scales = window::scale_for(params.rcv_buf);
-        }
+    /// A connection that was never begun: a place for [`Tcb::begin`].
+    fn blank(params: OpenParams, env: &Env<'_>) -> Self {
         Self {
-            snd_una: params.iss,
-            snd_nxt: params.iss,
-            rtx_nxt: params.iss,
-            snd_sml: params.iss,
+            snd_una: SeqNum(0),
+            snd_nxt: SeqNum(0),
+            rtx_nxt: SeqNum(0),
+            snd_sml: SeqNum(0),
             snd_wnd: SendWindow::default(),
-            rcv: ReceiveWindow::new(SeqNum(0), params.rcv_buf),
-            ts: TimestampState {
-                offset: params.timestamp_offset,
-                ..TimestampState::default()
-            },
+            rcv: ReceiveWindow::default(),
+            ts: TimestampState::default(),
             rto: Rto::initial(env.settings),
-            congestion: Congestion::new(mss.into(), env.settings.initial_window),
+            congestion: Congestion::new(0, env.settings.initial_window),
+            sent_ms: 0,
             rtx_timer: Deadline::OFF,
             ack_timer: Deadline::OFF,
             rtt_timer: RttTimer::default(),
-            sent_ms: ms(env.now),
-            heard_ms: ms(env.now),
-            mss,
-            bits,
+            heard_ms: 0,
+            mss: 0,
+            bits: Bits::default(),
             ack: AckPolicy::default(),
             state: State::Closed,
-            scales,
+            scales: 0,
             expiries: 0,
             timer_mode: TimerMode::Retransmit,
             has_ranges: false,
             cold: Cold::new(params),
         }
+    }
+
+    pub(super) fn new(params: OpenParams, env: &Env<'_>) -> Self {
+        let mut tcb = Self::blank(params, env);
+        tcb.begin(&params, env);
+        tcb
+    }
+
+    /// A new connection in the place of the one that stood there. In place, because moving a connection costs as much as making
+    /// it.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, params: &OpenParams, env: &Env<'_>) {
+        // Named without `..`, so that no field can be forgotten.
+        let Self {
+            snd_una,
+            snd_nxt,
+            rtx_nxt,
+            snd_sml,
+            snd_wnd,
+            rcv,
+            ts,
+            rto,
+            congestion,
+            sent_ms,
+            rtx_timer,
+            ack_timer,
+            rtt_timer,
+            heard_ms,
+            mss,
+            bits,
+            ack,
+            state,
+            scales,
+            expiries,
+            timer_mode,
+            has_ranges,
+            cold,
+        } = self;
+        (*snd_una, *snd_nxt, *rtx_nxt, *snd_sml) = (params.iss, params.iss, params.iss, params.iss);
+        *snd_wnd = SendWindow::default();
+        *rcv = ReceiveWindow::new(SeqNum(0), params.rcv_buf);
+        *ts = TimestampState {
+            offset: params.timestamp_offset,
+            ..TimestampState::default()
+        };
+        *rto = Rto::initial(env.settings);
+        *mss = params.path_mss.max(env.settings.mss_min);
+        *congestion = Congestion::new((*mss).into(), env.settings.initial_window);
+        (*sent_ms, *heard_ms) = (ms(env.now), ms(env.now));
+        (*rtx_timer, *ack_timer) = (Deadline::OFF, Deadline::OFF);
+        *rtt_timer = RttTimer::default();
+        *bits = Bits::default();
+        if env.settings.timestamps {
+            bits.set(Bits::TIMESTAMPS);
+        }
+        *scales = 0;
+        if env.settings.window_scaling {
+            bits.set(Bits::SCALING);
+            *scales = window::scale_for(params.rcv_buf);
+        }
+        *ack = AckPolicy::default();
+        *state = State::Closed;
+        *expiries = 0;
+        *timer_mode = TimerMode::Retransmit;
+        *has_ranges = false;
+        cold.begin(params);
     }
 
     /// What was negotiated; before that, what would be accepted.

@@ -226,9 +226,9 @@ impl<F> Opening<'_, F> {
         syn_ack: SynAckSent,
     ) -> Slot {
         let params = self.params(&key, kept.iss, kept.profile);
-        self.place(opened, key, hash, kept.profile, |env| {
+        self.place(opened, (key, hash), kept.profile, |tcb, env| {
             let window = env.settings.profile.syn_window();
-            Tcb::from_embryo(params, &kept.syn, window, syn_ack, env)
+            tcb.open_answered(&params, &kept.syn, window, syn_ack, env);
         })
     }
 
@@ -249,8 +249,8 @@ impl<F> Opening<'_, F> {
         let link = self.link(&key);
         //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
         let profile = parked.profile;
-        let slot = self.place(opened, key, hash, profile, |env| {
-            Tcb::unpark(params, &tcb, env)
+        let slot = self.place(opened, (key, hash), profile, |place, env| {
+            *place = Tcb::unpark(params, &tcb, env);
         });
         if let Some(conn) = self.conns.get_mut(slot) {
             // A connection parks only once an application has taken it over.
@@ -303,7 +303,9 @@ impl<F> Opening<'_, F> {
         let opened = self.opened(slot, inserted)?;
         let params = self.params(&key, iss, profile);
         let link = self.link(&key);
-        let slot = self.place(opened, key, hash, profile, |env| Tcb::connect(params, env));
+        let slot = self.place(opened, (key, hash), profile, |tcb, env| {
+            tcb.open_actively(&params, env);
+        });
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.set(Conn::OWNED);
             if link.is_none() {
@@ -342,26 +344,24 @@ impl<F> Opening<'_, F> {
     fn place(
         &mut self,
         opened: Opened,
-        key: FlowKey,
-        hash: FlowHash,
+        flow: (FlowKey, FlowHash),
         profile: ProfileId,
-        open: impl FnOnce(&mut Env<'_>) -> Tcb,
+        open: impl FnOnce(&mut Tcb, &mut Env<'_>),
     ) -> Slot {
         let Opened { found, slot, named } = opened;
         let (now, settings) = (self.now, self.profiles.get(profile));
         let path_epoch = self.paths.epoch();
-        let local = self.config.locals.locate(key.local());
-        self.conns.insert(slot, |counters| {
-            let mut env = Env {
+        let local = self.config.locals.locate(flow.0.local());
+        self.conns.insert(slot, |conn, counters| {
+            conn.begin(named, found, flow, profile);
+            conn.path_epoch = path_epoch;
+            conn.local = local;
+            let env = &mut Env {
                 now,
                 settings,
                 counters,
             };
-            let tcb = open(&mut env);
-            let mut conn = Conn::new(tcb, named, found, key, hash, profile);
-            conn.path_epoch = path_epoch;
-            conn.local = local;
-            conn
+            open(&mut conn.tcb, env);
         });
         slot
     }

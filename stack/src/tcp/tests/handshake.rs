@@ -335,8 +335,7 @@ fn grown_up(syn_ack: SynAckSent) -> Host {
             ..Negotiated::default()
         },
     };
-    host.tcb = host
-        .turn(|_, env| crate::tcp::tcb::Tcb::from_embryo(params(), &answered, 4000, syn_ack, env));
+    host.turn(|tcb, env| tcb.open_answered(&params(), &answered, 4000, syn_ack, env));
     host
 }
 
