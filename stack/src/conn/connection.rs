@@ -51,10 +51,6 @@ pub struct Conn {
     pub id: ConnId,
     /// Where its record stands in the table.
     pub found: Found,
-    /// What the application keeps of it.
-    pub state: StateNumber,
-    /// How many had been inserted before it: no other that had the slot has the same.
-    pub(super) serial: u32,
     /// Whose it is.
     pub key: FlowKey,
     /// The hash of `key`.
@@ -65,10 +61,15 @@ pub struct Conn {
     pub link: Option<LinkPeer>,
     /// [`crate::path::Paths::epoch`] when it last asked for its path.
     pub path_epoch: u32,
+    /// What the application keeps of it.
+    pub state: StateNumber,
     pub(super) bits: u16,
     /// What its application has chosen.
     pub profile: ProfileId,
 }
+
+// Nine lines, and nothing to spare.
+const _: () = assert!(size_of::<Conn>() == 576);
 
 impl Conn {
     /// The application has accepted it, or opened it.
@@ -91,6 +92,8 @@ impl Conn {
     pub const SEEKS_WAY: u16 = 1 << 9;
     /// The application holds back what fills no segment.
     pub const CORKED: u16 = 1 << 8;
+    /// The walk over connections while places are scarce has seen it: the mark of its slot is its own.
+    pub(super) const MARKED: u16 = 1 << 10;
 
     /// A new connection without anything queued, in the place of the one that stood there; its `tcb` is still to be begun.
     #[inline(always)]
@@ -112,7 +115,6 @@ impl Conn {
             id,
             found,
             state,
-            serial: _,
             key,
             hash,
             local,
@@ -152,7 +154,6 @@ impl Conn {
             id: ConnId { handle, generation },
             found: Found::new(entry, Kind::Open, generation),
             state: StateNumber(0),
-            serial: 0,
             key: FlowKey::v4(LocalId(0), 0, Ipv4Addr::UNSPECIFIED, 0),
             hash: FlowHash(0),
             local: None,
