@@ -31,6 +31,7 @@ mod outbox;
 mod output;
 mod parked;
 mod paths;
+mod plain_frame;
 mod plain_reply;
 mod plain_writer;
 mod pressure;

@@ -3,37 +3,14 @@
 //!
 //! It must never write a byte that [`super::reply::turn_around`] wouldn't: a test compares them.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, native_endian};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::plain_frame::{HEADERS_LEN, PlainFields, PlainFrame};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::nic::Frame;
+use crate::wire::U32;
 use crate::wire::checksum::Sum;
 use crate::wire::tcp_options::{USUAL_TIMESTAMPS, kind};
-use crate::wire::{U16, U32, U64, ip_protocol, ipv4, tcp};
-
-/// Bytes of the headers of a plain frame.
-const HEADERS_LEN: usize = size_of::<PlainFrame>();
-
-/// The headers of a plain frame in the words in which they are written, as the machine stores them.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct PlainFrame {
-    /// MAC addresses, EtherType, version and header length, DSCP.
-    link: [u8; 16],
-    /// Total length, identification, flags and fragment offset, TTL, protocol.
-    ip: U64,
-    ip_checksum: U16,
-    addresses: native_endian::U64,
-    ports: native_endian::U32,
-    seq: U32,
-    ack: U32,
-    /// Data offset, control bits and window.
-    control: U32,
-    checksum: U16,
-    urgent: U16,
-}
-
-const _: () = assert!(HEADERS_LEN == 54);
 
 /// The options of a SYN-ACK with all that it may have, in the layout of `SegmentOptions::each_word`.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -106,44 +83,18 @@ pub(super) fn turn_around_plain<F: Frame, O: PlainOptions>(
     let (headers, rest) = PlainFrame::mut_from_prefix(bytes).ok()?;
     headers.link = turned_link(&headers.link);
 
-    let segment_len = tcp::HEADER_LEN as u16 + O::LEN as u16;
-    let total_len = ipv4::HEADER_LEN as u16 + segment_len;
-    let received = headers.addresses.get();
-    let addresses = received.rotate_left(32);
-    headers.addresses.set(addresses);
-    // Both halves added to each other, the carry included.
-    let addresses = Sum::bytes4(((received.wrapping_add(addresses) >> 32) as u32).to_ne_bytes());
-    let ttl_protocol = u16::from_be_bytes([ttl, ip_protocol::TCP]);
-    let ip =
-        u64::from(total_len) << 48 | u64::from(ipv4::DONT_FRAGMENT) << 16 | u64::from(ttl_protocol);
-    headers.ip.set(ip);
-    let sum = addresses
-        + Sum::word(u16::from_be_bytes([ipv4::VERSION_IHL_PLAIN, 0]))
-        + Sum::word(total_len)
-        + Sum::word(ipv4::DONT_FRAGMENT)
-        + Sum::word(ttl_protocol);
-    headers.ip_checksum = sum.finish();
-
-    let ports = headers.ports.get().rotate_left(16);
-    headers.ports.set(ports);
-    headers.seq.set(reply.seq.0);
-    headers.ack.set(reply.ack.0);
-    let data_offset = tcp::Header::data_offset_for(segment_len.into());
-    let offset_flags = u16::from_be_bytes([data_offset, reply.flags.0]);
-    headers
-        .control
-        .set(u32::from(offset_flags) << 16 | u32::from(reply.window));
-    let sum = addresses
-        + Sum::word(ip_protocol::TCP.into())
-        + Sum::word(segment_len)
-        + Sum::bytes4(ports.to_ne_bytes())
-        + Sum::bytes4(reply.seq.0.to_be_bytes())
-        + Sum::bytes4(reply.ack.0.to_be_bytes())
-        + Sum::word(offset_flags)
-        + Sum::word(reply.window)
-        + options.write(rest)?;
-    headers.checksum = sum.finish();
-    headers.urgent = U16::ZERO;
+    let fields = PlainFields {
+        addresses: headers.addresses.get().rotate_left(32),
+        ports: headers.ports.get().rotate_left(16),
+        seq: reply.seq,
+        ack: reply.ack,
+        flags: reply.flags,
+        window: reply.window,
+        ttl,
+        options_len: O::LEN as u16,
+        payload_len: 0,
+    };
+    headers.fill(&fields, options.write(rest)?);
     frame.request(None);
     Some(())
 }

@@ -2,10 +2,15 @@
 //!
 //! It must never chain: payload is copied. What is longer or lies in pieces goes through [`super::frame_writer::Draft`].
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
+
+use zerocopy::FromBytes;
 
 use super::frame_writer::{Route, SegmentWriter, only, write_link};
-use super::segment_headers::{Content, SegmentHeaders, TcpFields, ip_header_len, write_options};
+use super::plain_frame::{HEADERS_LEN, PlainFields, PlainFrame};
+use super::segment_headers::{
+    Content, Offload, SegmentHeaders, TcpFields, ip_header_len, write_options,
+};
 use crate::conn::FlowKey;
 use crate::nic::{Frame, IpVersion, Nic};
 use crate::seq::SeqNum;
@@ -31,12 +36,12 @@ pub(super) struct PlainContent<'a> {
 }
 
 /// The same as the header writer wants it.
-struct PlainFields<'a> {
+struct SegmentFields<'a> {
     key: &'a FlowKey,
     segment: &'a PlainSegment,
 }
 
-impl Content for PlainFields<'_> {
+impl Content for SegmentFields<'_> {
     #[inline(always)]
     fn fields(&self) -> TcpFields {
         TcpFields {
@@ -117,7 +122,7 @@ impl<F: Frame> SegmentWriter<F> {
     #[inline(always)]
     pub(super) fn write_plain(&mut self, way: &Way<'_>, content: &PlainContent<'_>) -> Option<F> {
         let segment = content.segment;
-        let fields = PlainFields {
+        let fields = SegmentFields {
             key: way.key,
             segment,
         };
@@ -137,6 +142,59 @@ impl<F: Frame> SegmentWriter<F> {
 
     #[inline(always)]
     fn write_segment<C: Content>(
+        &mut self,
+        way: &Way<'_>,
+        content: C,
+        options_len: usize,
+        payload: (&[u8], Sum),
+    ) -> Option<F> {
+        match way.local {
+            IpAddr::V4(local) if way.route.vlan.is_none() && self.offload == Offload::NONE => {
+                self.write_plain_v4(way, local, content, options_len, payload)
+            }
+            _ => self.write_any(way, content, options_len, payload),
+        }
+    }
+
+    /// Untagged, IPv4, and no checksum is the NIC's.
+    #[inline(always)]
+    fn write_plain_v4<C: Content>(
+        &mut self,
+        way: &Way<'_>,
+        local: Ipv4Addr,
+        content: C,
+        options_len: usize,
+        (payload, sum): (&[u8], Sum),
+    ) -> Option<F> {
+        let mut frame = self.stash.storage_mut().pop()?;
+        let headers_len = HEADERS_LEN + options_len;
+        let bytes = frame.grow(headers_len + payload.len()).ok()?;
+        let (headers, rest) = PlainFrame::mut_from_prefix(bytes).ok()?;
+        let (options, text) = rest.split_at_mut_checked(options_len)?;
+        let rest = content.write_options(options)? + sum;
+        text.copy_from_slice(payload);
+        let fields = content.fields();
+        let [a, b, c, d] = local.octets();
+        let [e, f, g, h] = way.key.remote_v4().to_be_bytes();
+        headers.link = PlainFrame::link(way.route.dst, self.mac);
+        let fields = PlainFields {
+            addresses: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            ports: (u32::from(fields.src_port) << 16 | u32::from(fields.dst_port)).to_be(),
+            seq: fields.seq,
+            ack: fields.ack,
+            flags: fields.flags,
+            window: fields.window,
+            ttl: self.ttl,
+            options_len: options_len as u16,
+            payload_len: payload.len() as u16,
+        };
+        headers.fill(&fields, rest);
+        Some(frame)
+    }
+
+    /// Either family, tagged or not, with or without the NIC's checksums.
+    #[inline(never)]
+    fn write_any<C: Content>(
         &mut self,
         way: &Way<'_>,
         content: C,
