@@ -188,7 +188,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 endpoint: Endpoint::new(config, secrets, caps.mtu, memory)?,
                 outbox: Outbox::new(),
                 conns,
-                pressure: Pressure::new(open.v4, open.v6),
+                pressure: Pressure::new(open.total() as usize),
                 ports,
                 writer,
                 ring,

@@ -41,12 +41,14 @@ pub struct RemovedConn {
 /// All open connections of one worker.
 #[derive(Debug)]
 pub struct Connections<F> {
-    /// Places of IPv4 connections.
-    pub(super) v4: Vec<Conn>,
-    pub(super) v6: Vec<Conn>,
-    v4_capacity: u32,
-    /// Which places are free, IPv4 and IPv6.
-    places: [Numbers; 2],
+    /// By slot, both families together; grows within what was reserved.
+    pub(super) conns: Vec<Conn>,
+    /// Which slots are free.
+    slots: Numbers,
+    /// Slots taken by IPv4 and IPv6 connections.
+    taken: [u32; 2],
+    /// And how many each may take.
+    limits: [u32; 2],
     open_capacity: u32,
     /// What a place holds before it is used for the first time.
     vacant: Conn,
@@ -110,10 +112,10 @@ impl<F: Frame> Connections<F> {
         let total = u32::try_from(open.total()).map_err(|_| too_many())?;
         let timers = u32::try_from(open.total() + records.total()).map_err(|_| too_many())?;
         Ok(Self {
-            v4: Vec::with_capacity(open.v4 as usize),
-            v6: Vec::with_capacity(open.v6 as usize),
-            v4_capacity: open.v4,
-            places: [Numbers::new(open.v4), Numbers::new(open.v6)],
+            conns: Vec::with_capacity(total as usize),
+            slots: Numbers::new(total),
+            taken: [0; 2],
+            limits: [open.v4, open.v6],
             open_capacity: total,
             vacant: Conn::vacant(settings, now),
             chunks: Chunks::new(queue_items, buffer_len)?,
@@ -132,41 +134,29 @@ impl<F: Frame> Connections<F> {
 }
 
 impl<F> Connections<F> {
-    /// The slot of this place.
-    #[inline]
-    pub(super) const fn slot_at(&self, is_v6: bool, index: u32) -> Slot {
-        if is_v6 {
-            Slot(self.v4_capacity + index)
-        } else {
-            Slot(index)
-        }
-    }
-
-    /// Takes a slot for a new connection of this family; `None` when all are taken. There are as many as there may be open
-    /// records, so that is when those are all in use. [`Connections::insert`] follows, or [`Connections::release_slot`].
+    /// Takes a slot for a new connection of this family; `None` when it has as many as it may. There are as many as there may be
+    /// open records, so that is when those are all in use. [`Connections::insert`] follows, or [`Connections::release_slot`].
     #[must_use]
     #[inline]
     pub fn take_slot(&mut self, is_v6: bool) -> Option<Slot> {
-        let index = self.places[usize::from(is_v6)].take()?;
-        Some(self.slot_at(is_v6, index))
+        let family = usize::from(is_v6);
+        if self.taken[family] == self.limits[family] {
+            return None;
+        }
+        self.taken[family] += 1;
+        self.slots.take().map(Slot)
     }
 
-    /// Gives back a slot that no connection stands in.
+    /// Gives back a slot of this family that no connection stands in.
     #[inline]
-    pub fn release_slot(&mut self, slot: Slot) {
-        match slot.0.checked_sub(self.v4_capacity) {
-            None => self.places[0].give_back(slot.0),
-            Some(index) => self.places[1].give_back(index),
-        }
+    pub fn release_slot(&mut self, slot: Slot, is_v6: bool) {
+        self.taken[usize::from(is_v6)] -= 1;
+        self.slots.give_back(slot.0);
     }
 
     #[inline]
     fn place(&self, slot: Slot) -> Option<&Conn> {
-        if slot.0 < self.v4_capacity {
-            self.v4.get(slot.0 as usize)
-        } else {
-            self.v6.get((slot.0 - self.v4_capacity) as usize)
-        }
+        self.conns.get(slot.0 as usize)
     }
 
     /// The connection in a slot.
@@ -187,13 +177,9 @@ impl<F> Connections<F> {
     #[must_use]
     #[inline]
     pub fn parts(&mut self, slot: Slot) -> Option<Parts<'_, F>> {
-        let (places, index) = if slot.0 < self.v4_capacity {
-            (&mut self.v4, slot.0)
-        } else {
-            (&mut self.v6, slot.0 - self.v4_capacity)
-        };
-        let conn = places
-            .get_mut(index as usize)
+        let conn = self
+            .conns
+            .get_mut(slot.0 as usize)
             .filter(|conn| conn.has(Conn::LIVE))?;
         Some(Parts {
             conn,
@@ -217,15 +203,12 @@ impl<F> Connections<F> {
     /// Puts a new connection into a slot that was taken for it. It is built in its place: moving one costs as much as making it.
     #[inline(always)]
     pub fn insert(&mut self, slot: Slot, begin: impl FnOnce(&mut Conn, &mut TcpCounters)) {
-        let (places, index) = match slot.0.checked_sub(self.v4_capacity) {
-            None => (&mut self.v4, slot.0 as usize),
-            Some(index) => (&mut self.v6, index as usize),
-        };
-        // Places are first used in the order of their numbers, so this grows by one, within what was reserved.
-        while places.len() <= index {
-            places.push(self.vacant.clone());
+        let index = slot.0 as usize;
+        // Slots are first used in the order of their numbers, so this grows by one, within what was reserved.
+        while self.conns.len() <= index {
+            self.conns.push(self.vacant.clone());
         }
-        let place = &mut places[index];
+        let place = &mut self.conns[index];
         begin(place, &mut self.counters);
         place.set(Conn::LIVE);
     }
@@ -234,6 +217,7 @@ impl<F> Connections<F> {
     pub fn remove(&mut self, slot: Slot, mut freed: impl FnMut(F)) -> Option<RemovedConn> {
         let Parts { conn, chunks, .. } = self.parts(slot)?;
         let unacked = (conn.id, slot, conn.tx.len());
+        let is_v6 = conn.key.is_v6();
         conn.tx.clear(chunks, &mut freed);
         conn.rx.clear(chunks, &mut freed);
         conn.ahead.clear(chunks, &mut freed);
@@ -252,7 +236,7 @@ impl<F> Connections<F> {
             self.wheel.cancel(slot.0);
         }
         self.last_ended = Some(unacked);
-        self.release_slot(slot);
+        self.release_slot(slot, is_v6);
         Some(removed)
     }
 

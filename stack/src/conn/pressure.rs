@@ -58,7 +58,7 @@ struct Mark {
 pub struct Pressure {
     is_on: bool,
     period: u32,
-    /// The walk goes on here: IPv4 places first, then IPv6 places.
+    /// The walk goes on at this slot.
     hand: usize,
     is_walking: bool,
     /// Nobody waited in the last round.
@@ -66,13 +66,14 @@ pub struct Pressure {
     step: usize,
     started_at: Instant,
     next_at: Instant,
-    marks: [Vec<Mark>; 2],
+    /// By slot.
+    marks: Vec<Mark>,
 }
 
 impl Pressure {
-    /// For so many connections of either family.
+    /// For so many open connections.
     #[must_use]
-    pub fn new(v4: u32, v6: u32) -> Self {
+    pub fn new(open: usize) -> Self {
         Self {
             is_on: false,
             period: 0,
@@ -82,17 +83,16 @@ impl Pressure {
             step: 0,
             started_at: Instant::ZERO,
             next_at: Instant::ZERO,
-            marks: [v4, v6].map(|places| Vec::with_capacity(places as usize)),
+            marks: Vec::with_capacity(open),
         }
     }
 
-    /// The mark of a place.
-    fn mark(&mut self, is_v6: bool, index: usize) -> &mut Mark {
-        let marks = &mut self.marks[usize::from(is_v6)];
-        while marks.len() <= index {
-            marks.push(Mark::default());
+    /// The mark of a slot.
+    fn mark(&mut self, slot: usize) -> &mut Mark {
+        while self.marks.len() <= slot {
+            self.marks.push(Mark::default());
         }
-        &mut marks[index]
+        &mut self.marks[slot]
     }
 
     /// Whether a round is under way; begins one when it is time, or when somebody waits and the last one was for nobody.
@@ -167,7 +167,7 @@ impl Pressure {
         now: Instant,
         budget: &mut u32,
     ) -> Option<(Slot, Concession)> {
-        let places = conns.v4.len() + conns.v6.len();
+        let slots = conns.conns.len();
         if !self.is_on {
             self.is_on = true;
             self.period = self.period.wrapping_add(1);
@@ -184,9 +184,9 @@ impl Pressure {
             *budget = (*budget).min(QUIET_VISITS_PER_TURN);
         }
         while *budget > 0 {
-            if self.hand >= places {
+            if self.hand >= slots {
                 self.end_round(lack, now);
-                if self.starts(lack, now) && places > 0 {
+                if self.starts(lack, now) && slots > 0 {
                     continue;
                 }
                 return None;
@@ -208,18 +208,16 @@ impl Pressure {
         limit: Duration,
         now: Instant,
     ) -> Option<(Slot, Concession)> {
-        let (places, is_v6, index) = match hand.checked_sub(conns.v4.len()) {
-            None => (&mut conns.v4, false, hand),
-            Some(index) => (&mut conns.v6, true, index),
-        };
-        let conn = places.get_mut(index).filter(|conn| conn.has(Conn::LIVE))?;
+        let conn = conns.conns.get_mut(hand);
+        let conn = conn.filter(|conn| conn.has(Conn::LIVE))?;
         //~ The connection that stood still longest gives way: `LADDER[self.step]` -> `1u32`;
         //~   who_has_stood_still_longest_goes_first
         let (period, step) = (self.period, LADDER[self.step]);
-        let stood = self.mark(is_v6, index).see(conn, period, TickMs::at(now));
+        let stood = self.mark(hand).see(conn, period, TickMs::at(now));
         let limit_ms = limit.as_millis().saturating_mul(step.into());
         let gives = gives_way(conn, conns.chunks.lack(), limit_ms, stood)?;
-        Some((conns.slot_at(is_v6, index as u32), gives))
+        // Fits: there are no more connections than numbers of slots.
+        Some((Slot(hand as u32), gives))
     }
 }
 

@@ -2,12 +2,10 @@
 //!
 //! It must never send another segment than the general path in `output` does, nor settle a connection in another way.
 
-use core::net::IpAddr;
-
 use super::Core;
 use super::callbacks::Hosted;
-use super::frame_writer::{COPY_BREAK, Route, SegmentWriter};
-use super::plain_writer::{PlainContent, Way};
+use super::frame_writer::{COPY_BREAK, SegmentWriter};
+use super::plain_writer::{OrdinarySegment, SYN_OPTIONS_LEN, SynSegment, TIMESTAMPS_LEN, Way};
 use super::settling::arm;
 use crate::conn::TickMs;
 use crate::conn::connections::{Conn, Parts, Slot};
@@ -100,11 +98,18 @@ fn write<F: Frame>(
     now: Instant,
 ) -> Option<Option<F>> {
     let conn = &mut *parts.conn;
-    let (local, route) = way_of(conn, now)?;
+    let (Some(link), Some(local)) = (&conn.link, &conn.local) else {
+        return None;
+    };
+    let is_fresh = TickMs::at(now).since(link.heard_at) < CONFIRMED_MS;
+    if !is_fresh || link.mac == MacAddr::ZERO {
+        return None;
+    }
+    let key = &conn.key;
     let way = Way {
-        key: &conn.key,
+        key,
         local,
-        route,
+        dst: &link.mac,
     };
     let env = &mut Env {
         now,
@@ -112,17 +117,19 @@ fn write<F: Frame>(
         counters: parts.counters,
     };
     if conn.tcb.is_opening() {
-        let syn = conn.tcb.predict_syn(env)?;
-        return Some(writer.write_syn(&way, &syn));
+        let syn = &conn.tcb.predict_syn(env)?;
+        let content = SynSegment { key, syn };
+        return Some(writer.write(&way, &content, SYN_OPTIONS_LEN, (&[], Sum::ZERO)));
     }
-    let (payload, sum) = payload(&conn.tx, parts.statics, unsent.len)?;
-    let segment = conn.tcb.predict_output(unsent.len, env)?;
-    let content = PlainContent {
-        segment: &segment,
-        payload,
-        sum,
+    let payload = payload(&conn.tx, parts.statics, unsent.len)?;
+    let segment = &conn.tcb.predict_output(unsent.len, env)?;
+    let frame = if segment.timestamps.is_some() {
+        let content = OrdinarySegment::<true> { key, segment };
+        writer.write(&way, &content, TIMESTAMPS_LEN, payload)
+    } else {
+        let content = OrdinarySegment::<false> { key, segment };
+        writer.write(&way, &content, 0, payload)
     };
-    let frame = writer.write_plain(&way, &content);
     if frame.is_none() {
         conn.tcb.on_unsent(env);
     }
@@ -144,17 +151,4 @@ fn payload<'a, F: Frame>(
         return None;
     }
     statics.bytes(id, start, len)
-}
-
-/// The way of a connection whose peer was heard from lately.
-#[inline(always)]
-fn way_of(conn: &Conn, now: Instant) -> Option<(IpAddr, Route)> {
-    let link = conn.link?;
-    let (vlan, local) = conn.local?;
-    let is_fresh = TickMs::at(now).since(link.heard_at) < CONFIRMED_MS;
-    let route = Route {
-        dst: link.mac,
-        vlan: vlan.tag(),
-    };
-    (is_fresh && link.mac != MacAddr::ZERO).then_some((local, route))
 }

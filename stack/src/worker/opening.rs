@@ -168,7 +168,7 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, embryo.listener);
         let promoted = self.table.promote(found, &record);
-        let opened = self.opened(slot, promoted)?;
+        let opened = self.opened(slot, &key, promoted)?;
         Ok(self.passive(opened, key, hash, &kept, syn_ack))
     }
 
@@ -212,7 +212,7 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, kept.listener);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let opened = self.opened(slot, inserted)?;
+        let opened = self.opened(slot, &key, inserted)?;
         Ok(self.passive(opened, key, hash, kept, SynAckSent::Unknown))
     }
 
@@ -242,7 +242,7 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, parked.listener);
         let unparked = self.table.unpark(found, &record);
-        let opened = self.opened(slot, unparked)?;
+        let opened = self.opened(slot, &key, unparked)?;
         // Its ISS is history: what it sends is counted from here.
         let params = self.params(&key, parked.snd_nxt, parked.profile);
         let tcb = parked.tcb(self.now);
@@ -300,7 +300,7 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, Open::NO_LISTENER);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let opened = self.opened(slot, inserted)?;
+        let opened = self.opened(slot, &key, inserted)?;
         let params = self.params(&key, iss, profile);
         let link = self.link(&key);
         let slot = self.place(opened, (key, hash), profile, |tcb, env| {
@@ -324,11 +324,16 @@ impl<F> Opening<'_, F> {
 
     /// What was opened for the connection in `slot`; without a record the slot is free again.
     #[inline(always)]
-    fn opened<E>(&mut self, slot: Slot, record: Result<Found, E>) -> Result<Opened, NoRecord> {
+    fn opened<E>(
+        &mut self,
+        slot: Slot,
+        key: &FlowKey,
+        record: Result<Found, E>,
+    ) -> Result<Opened, NoRecord> {
         let found = record.ok();
         let named = found.and_then(|found| Some((found, self.table.named(found)?)));
         let Some((found, named)) = named else {
-            self.conns.release_slot(slot);
+            self.conns.release_slot(slot, key.is_v6());
             return Err(NoRecord);
         };
         Ok(Opened { found, slot, named })

@@ -56,12 +56,12 @@ pub(super) struct PlainFields {
 }
 
 impl PlainFrame {
-    /// The link header of a frame from `src` to `dst`, and the beginning of the IP header.
+    /// Writes the link header of a frame from `src` to `dst`, and the beginning of the IP header.
     #[inline(always)]
-    pub(super) const fn link(dst: MacAddr, src: MacAddr) -> [u8; 16] {
-        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (dst.0, src.0);
-        let version_ihl = ipv4::VERSION_IHL_PLAIN;
-        [a, b, c, d, e, f, g, h, i, j, k, l, 8, 0, version_ihl, 0]
+    pub(super) fn begin(&mut self, dst: &MacAddr, src: &MacAddr) {
+        self.link[..6].copy_from_slice(&dst.0);
+        self.link[6..12].copy_from_slice(&src.0);
+        self.link[12..].copy_from_slice(&[8, 0, ipv4::VERSION_IHL_PLAIN, 0]);
     }
 
     /// Writes all behind the link header. `rest` is the sum of options and payload.

@@ -17,31 +17,24 @@ use crate::seq::SeqNum;
 use crate::tcp::predict::{FirstSyn, PlainSegment};
 use crate::tcp::segment::{Flags, SegmentOptions, TimestampOption};
 use crate::wire::checksum::Sum;
-use crate::wire::ethernet::{self, EtherType};
+use crate::wire::ethernet::{self, EtherType, MacAddr};
+use crate::wire::vlan::VlanId;
 use crate::wire::{tcp, vlan};
 
 /// Bytes of options where timestamps are the only one.
-const TIMESTAMPS_LEN: usize = 12;
+pub(super) const TIMESTAMPS_LEN: usize = 12;
 
 /// Bytes of options of a first SYN: MSS, window scale and timestamps.
-const SYN_OPTIONS_LEN: usize = 20;
+pub(super) const SYN_OPTIONS_LEN: usize = 20;
 
-/// A segment with its payload.
-#[derive(Debug)]
-pub(super) struct PlainContent<'a> {
+/// An ordinary segment as the header writer wants it. `WITH_TIMESTAMPS`: whether it has them, which makes its headers' length
+/// known when compiling.
+pub(super) struct OrdinarySegment<'a, const WITH_TIMESTAMPS: bool> {
+    pub(super) key: &'a FlowKey,
     pub(super) segment: &'a PlainSegment,
-    pub(super) payload: &'a [u8],
-    /// The sum of `payload`.
-    pub(super) sum: Sum,
 }
 
-/// The same as the header writer wants it.
-struct SegmentFields<'a> {
-    key: &'a FlowKey,
-    segment: &'a PlainSegment,
-}
-
-impl Content for SegmentFields<'_> {
+impl<const WITH_TIMESTAMPS: bool> Content for OrdinarySegment<'_, WITH_TIMESTAMPS> {
     #[inline(always)]
     fn fields(&self) -> TcpFields {
         TcpFields {
@@ -58,19 +51,19 @@ impl Content for SegmentFields<'_> {
     #[inline(always)]
     fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
         match self.segment.timestamps {
-            None => Some(Sum::ZERO),
-            Some(timestamps) => write_options(&only(timestamps), into),
+            Some(timestamps) if WITH_TIMESTAMPS => write_options(&only(timestamps), into),
+            _ => Some(Sum::ZERO),
         }
     }
 }
 
 /// A first SYN as the header writer wants it.
-struct SynFields<'a> {
-    key: &'a FlowKey,
-    syn: &'a FirstSyn,
+pub(super) struct SynSegment<'a> {
+    pub(super) key: &'a FlowKey,
+    pub(super) syn: &'a FirstSyn,
 }
 
-impl Content for SynFields<'_> {
+impl Content for SynSegment<'_> {
     #[inline(always)]
     fn fields(&self) -> TcpFields {
         TcpFields {
@@ -103,9 +96,10 @@ impl Content for SynFields<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way<'a> {
     pub(super) key: &'a FlowKey,
-    /// Our address, which the key names by its id.
-    pub(super) local: IpAddr,
-    pub(super) route: Route,
+    /// Our VLAN and address, which the key names by their id.
+    pub(super) local: &'a (VlanId, IpAddr),
+    /// The link address of the peer or its router.
+    pub(super) dst: &'a MacAddr,
 }
 
 impl<F: Frame> SegmentWriter<F> {
@@ -118,39 +112,18 @@ impl<F: Frame> SegmentWriter<F> {
         !self.stash.is_empty()
     }
 
-    /// The finished frame of an ordinary segment. `None` without a buffer, or when it is too short.
+    /// The finished frame of a segment with this payload and its sum. `None` without a buffer, or when it is too short.
     #[inline(always)]
-    pub(super) fn write_plain(&mut self, way: &Way<'_>, content: &PlainContent<'_>) -> Option<F> {
-        let segment = content.segment;
-        let fields = SegmentFields {
-            key: way.key,
-            segment,
-        };
-        if segment.timestamps.is_some() {
-            self.write_segment(way, fields, TIMESTAMPS_LEN, (content.payload, content.sum))
-        } else {
-            self.write_segment(way, fields, 0, (content.payload, content.sum))
-        }
-    }
-
-    /// The same of a first SYN.
-    #[inline(always)]
-    pub(super) fn write_syn(&mut self, way: &Way<'_>, syn: &FirstSyn) -> Option<F> {
-        let fields = SynFields { key: way.key, syn };
-        self.write_segment(way, fields, SYN_OPTIONS_LEN, (&[], Sum::ZERO))
-    }
-
-    #[inline(always)]
-    fn write_segment<C: Content>(
+    pub(super) fn write<C: Content>(
         &mut self,
         way: &Way<'_>,
-        content: C,
+        content: &C,
         options_len: usize,
         payload: (&[u8], Sum),
     ) -> Option<F> {
         match way.local {
-            IpAddr::V4(local) if way.route.vlan.is_none() && self.offload == Offload::NONE => {
-                self.write_plain_v4(way, local, content, options_len, payload)
+            (VlanId::UNTAGGED, IpAddr::V4(local)) if self.offload == Offload::NONE => {
+                self.write_plain(way, *local, content, options_len, payload)
             }
             _ => self.write_any(way, content, options_len, payload),
         }
@@ -158,25 +131,25 @@ impl<F: Frame> SegmentWriter<F> {
 
     /// Untagged, IPv4, and no checksum is the NIC's.
     #[inline(always)]
-    fn write_plain_v4<C: Content>(
+    fn write_plain<C: Content>(
         &mut self,
         way: &Way<'_>,
         local: Ipv4Addr,
-        content: C,
+        content: &C,
         options_len: usize,
         (payload, sum): (&[u8], Sum),
     ) -> Option<F> {
         let mut frame = self.stash.storage_mut().pop()?;
         let headers_len = HEADERS_LEN + options_len;
         let bytes = frame.grow(headers_len + payload.len()).ok()?;
-        let (headers, rest) = PlainFrame::mut_from_prefix(bytes).ok()?;
-        let (options, text) = rest.split_at_mut_checked(options_len)?;
-        let rest = content.write_options(options)? + sum;
+        let (headers, text) = bytes.split_at_mut_checked(headers_len)?;
         text.copy_from_slice(payload);
+        let (headers, options) = PlainFrame::mut_from_prefix(headers).ok()?;
+        headers.begin(way.dst, &self.mac);
+        let rest = content.write_options(options)? + sum;
         let fields = content.fields();
         let [a, b, c, d] = local.octets();
         let [e, f, g, h] = way.key.remote_v4().to_be_bytes();
-        headers.link = PlainFrame::link(way.route.dst, self.mac);
         let fields = PlainFields {
             addresses: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
             ports: (u32::from(fields.src_port) << 16 | u32::from(fields.dst_port)).to_be(),
@@ -197,12 +170,17 @@ impl<F: Frame> SegmentWriter<F> {
     fn write_any<C: Content>(
         &mut self,
         way: &Way<'_>,
-        content: C,
+        content: &C,
         options_len: usize,
         (payload, sum): (&[u8], Sum),
     ) -> Option<F> {
         let mut frame = self.stash.storage_mut().pop()?;
-        let Way { key, local, route } = *way;
+        let Way { key, local, dst } = *way;
+        let (vlan, local) = *local;
+        let route = Route {
+            dst: *dst,
+            vlan: vlan.tag(),
+        };
         let ip = match local {
             IpAddr::V4(_) => IpVersion::V4,
             IpAddr::V6(_) => IpVersion::V6,

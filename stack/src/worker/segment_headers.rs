@@ -82,6 +82,18 @@ pub(super) trait Content {
     fn write_options(&self, into: &mut [u8]) -> Option<Sum>;
 }
 
+impl<C: Content> Content for &C {
+    #[inline(always)]
+    fn fields(&self) -> TcpFields {
+        (*self).fields()
+    }
+
+    #[inline(always)]
+    fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
+        (*self).write_options(into)
+    }
+}
+
 /// The headers of a segment with this content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SegmentHeaders<C> {
