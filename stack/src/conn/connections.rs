@@ -291,7 +291,7 @@ impl<F> Parts<'_, F> {
     }
 
     /// Asks this connection for output at the end of the turn.
-    #[inline]
+    #[inline(always)]
     pub fn mark_dirty(&mut self) {
         if !self.conn.has(Conn::DIRTY) {
             self.conn.set(Conn::DIRTY);

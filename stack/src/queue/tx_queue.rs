@@ -267,18 +267,25 @@ impl TxQueue {
     }
 
     /// Drops `len` bytes (at most all) from the front: the peer has them. Frames of which nothing is left go to `freed`.
-    #[inline]
-    pub fn ack<F>(&mut self, chunks: &mut Chunks<F>, len: u32, mut freed: impl FnMut(F)) {
+    #[inline(always)]
+    pub fn ack<F>(&mut self, chunks: &mut Chunks<F>, len: u32, freed: impl FnMut(F)) {
+        if self.inline == InlineItem::NONE {
+            return self.ack_nodes(chunks, len, freed);
+        }
+        // It is at most as long as an item: 32 bits.
+        let acked = len.min(self.len as u32);
+        self.len -= u64::from(acked);
+        self.inline.start += acked;
+        if self.len == 0 {
+            chunks.drop_inline();
+            *self = Self::default();
+        }
+    }
+
+    #[inline(never)]
+    fn ack_nodes<F>(&mut self, chunks: &mut Chunks<F>, len: u32, mut freed: impl FnMut(F)) {
         let acked = u64::from(len).min(self.len);
         self.len -= acked;
-        if self.inline != InlineItem::NONE {
-            self.inline.start += acked as u32;
-            if self.len == 0 {
-                chunks.drop_inline();
-                *self = Self::default();
-            }
-            return;
-        }
         self.ahead.retreat(acked);
         self.behind.retreat(acked);
         let mut left = acked;

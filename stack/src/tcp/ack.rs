@@ -34,7 +34,7 @@ impl AckPolicy {
     }
 
     /// A segment with data came in order. Says whether an ACK shouldn't wait for the end of the burst.
-    #[inline]
+    #[inline(always)]
     pub fn in_order(
         &mut self,
         fills_gap: bool,

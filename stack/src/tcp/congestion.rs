@@ -94,7 +94,7 @@ impl Congestion {
     }
 
     /// New data was acknowledged.
-    #[inline]
+    #[inline(always)]
     pub fn on_ack(&mut self, ack: Ack) -> Reaction {
         match self {
             Self::Reno(reno) => reno.on_ack(ack),

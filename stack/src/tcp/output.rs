@@ -33,7 +33,7 @@ impl Tcb {
     /// Whether [`Tcb::poll_output`] has nothing to say: known at a glance for most connections that have been asked once.
     /// False decides nothing.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn is_silent(&self, unsent: Unsent) -> bool {
         const DUE: u16 = Bits::RST_DUE | Bits::PROBE_DUE | Bits::KEEPALIVE_DUE;
         let fin = self.bits.has(Bits::FIN_WANTED) && !self.bits.has(Bits::FIN_SENT);

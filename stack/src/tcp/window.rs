@@ -64,7 +64,7 @@ impl SendWindow {
     }
 
     /// The window of a handshake segment, taken whatever came before.
-    #[inline]
+    #[inline(always)]
     pub const fn set(&mut self, seg: WindowUpdate, scale: u8) {
         self.size = (seg.field as u32) << scale;
         if self.size > self.max {
@@ -80,7 +80,7 @@ impl SendWindow {
     /// A greater ACK is newer whatever the sequence number: it moves SND.UNA, and with an older window beside it the right
     /// edge would move beyond what was offered. The RFC asks for the sequence number first, which text that was sent again
     /// has a smaller one of than text that arrived behind the gap.
-    #[inline]
+    #[inline(always)]
     pub const fn update(&mut self, seg: WindowUpdate, scale: u8) -> bool {
         //~ A newer ACK brings its window: `self.wl2.before(seg.ack)` -> `false`;
         //~   a_newer_ack_brings_its_window_whatever_its_sequence_number
@@ -234,7 +234,7 @@ impl ReceiveWindow {
 
     /// The window field of a segment that goes out now, and with it the edge that we are bound to: receiver
     /// silly-window avoidance (MUST-39) lets it move only by min(half the buffer, a segment).
-    #[inline]
+    #[inline(always)]
     pub fn offer(&mut self, mss: u32, scale: u8) -> u16 {
         let mask = (1u32 << scale) - 1;
         let current = self.size();

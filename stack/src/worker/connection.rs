@@ -23,7 +23,7 @@ use crate::tcp::segment::Segment;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
-use crate::wire::ethernet::{self, MacAddr};
+use crate::wire::ethernet::MacAddr;
 use crate::wire::tcp::Flags;
 use crate::worker::app::App;
 use crate::worker::opening::{NoRecord, Opening};
@@ -479,10 +479,8 @@ fn proves_way(outcome: Outcome) -> bool {
 /// Where a frame came from.
 #[inline]
 pub(super) fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
-    let header = bytes.first_chunk::<{ ethernet::HEADER_LEN }>()?;
-    let mac = MacAddr([
-        header[6], header[7], header[8], header[9], header[10], header[11],
-    ]);
+    let (_, behind) = bytes.split_first_chunk::<6>()?;
+    let mac = MacAddr(*behind.first_chunk::<6>()?);
     Some(LinkPeer {
         mac,
         heard_at: TickMs::at(now),

@@ -75,7 +75,7 @@ impl Reno {
     }
 
     /// New data was acknowledged.
-    #[inline]
+    #[inline(always)]
     pub fn on_ack(&mut self, ack: Ack) -> Reaction {
         //~ New data starts the count of duplicates anew; a_timeout_leaves_one_segment_and_halves_once
         self.duplicate_acks = 0;
