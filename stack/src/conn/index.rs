@@ -83,7 +83,7 @@ impl Probe {
 
     /// `first` is an entry.
     const MATCHED: u32 = 1;
-    /// More slots match, or entries of this class overflowed: a lookup can't stop at `first`.
+    /// Others may match, here or where entries of this class overflowed to: a lookup can't stop at `first`.
     const MORE: u32 = 2;
 
     /// The first record whose tag matches; whether its key does is for `confirm` to say.
@@ -150,8 +150,8 @@ impl View<'_> {
         let home = self.home(hash);
         let bucket = &self.buckets[home];
         let matches = bucket.matches(hash.tag());
-        let overflows = bucket.overflows(hash.overflow_class());
         if matches == 0 {
+            let overflows = bucket.overflows(hash.overflow_class());
             if overflows {
                 // The walk will go there; by then it should have come.
                 prefetch_read(&self.buckets[next(home, self.buckets.len())]);
@@ -162,10 +162,10 @@ impl View<'_> {
             };
         }
         let first = Entry(bucket.entry(matches.trailing_zeros() as usize));
-        let more = overflows || matches & (matches - 1) != 0;
+        // Whether there can be more is asked only where this isn't it, which is rare.
         Probe {
             first,
-            state: Probe::MATCHED | if more { Probe::MORE } else { 0 },
+            state: Probe::MATCHED | Probe::MORE,
         }
     }
 }

@@ -324,12 +324,10 @@ impl ConnTable {
     #[must_use]
     pub fn belongings(&self, entry: Entry) -> Option<(StateNumber, Option<Slot>)> {
         let record = self.slabs.get(entry);
-        let slot = match record.kind() {
-            Kind::Open => Some(Open::of(record).slot),
-            Kind::Parked => None,
-            Kind::Embryo | Kind::TimeWait => return None,
-        };
-        Some((StateNumber(record.link), slot))
+        let kind = record.kind();
+        let slot = (kind == Kind::Open).then(|| Open::of(record).slot);
+        kind.is_connection()
+            .then_some((StateNumber(record.link), slot))
     }
 
     /// Where the `Tcb` of a connection stands; `None` when it is parked or has ended.

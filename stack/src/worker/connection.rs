@@ -41,7 +41,6 @@ impl<N: Nic> Core<N> {
         now: Instant,
     ) {
         match verdict {
-            EndpointVerdict::Open(slot) => self.on_open_segment(hosted, frame, meta, slot, now),
             EndpointVerdict::Unpark(found) => match self.opening(now).unpark(found, meta.hash) {
                 Ok(slot) => self.on_open_segment(hosted, frame, meta, slot, now),
                 Err(NoRecord) => self.end(frame, Counter::UnparkNoRecord),
@@ -51,7 +50,6 @@ impl<N: Nic> Core<N> {
             }
             EndpointVerdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
             EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
-            EndpointVerdict::TimeWait(found) => self.on_time_wait(frame, meta, found, now),
             EndpointVerdict::Unreachable => self.answer_unreachable(frame),
             // Not reached: the process stage has dealt with these.
             EndpointVerdict::Drop
@@ -210,7 +208,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// A segment of an open connection, by the fast path where that takes it.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn on_open_segment<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,

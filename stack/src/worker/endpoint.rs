@@ -8,9 +8,8 @@ use super::classify::Meta;
 use super::reply::TcpReply;
 use super::token_bucket::TokenBucket;
 use crate::config::{ClosedPolicy, Config};
-use crate::conn::connections::Slot;
 use crate::conn::spent_cookies::SpentCookies;
-use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Kind, Parked, Probe};
+use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::local::listener::{ListenerConfig, ListenerId, Listeners, ListenersError};
 use crate::memory::{MemoryError, PageOptions};
@@ -50,8 +49,6 @@ pub(super) enum EndpointVerdict {
     Cookie(ProfileId),
     /// It is answered with ICMP port unreachable.
     Unreachable,
-    /// It goes to the open connection in this slot.
-    Open(Slot),
     /// It unparks this connection.
     Unpark(Found),
     /// It ends this connection, which needn't be unparked for that.
@@ -60,8 +57,6 @@ pub(super) enum EndpointVerdict {
     Establish(Found),
     /// It makes [`Endpoint::kept_syn`] a connection.
     EstablishCookie,
-    /// It goes to this record in TIME-WAIT.
-    TimeWait(Found),
 }
 
 /// The half of a worker that knows no frames. The sibling files have what it does with embryos and with parked connections.
@@ -122,23 +117,6 @@ impl Endpoint {
             kept_syn: None,
             config,
         })
-    }
-
-    /// What a segment of a record gets. `bytes` are its frame's.
-    #[inline]
-    pub(super) fn on_record(
-        &mut self,
-        meta: &Meta,
-        bytes: &[u8],
-        found: Found,
-        now: Instant,
-    ) -> EndpointVerdict {
-        match found.kind() {
-            Kind::Embryo => self.on_embryo(meta, bytes, found, now),
-            Kind::Parked => self.on_parked(meta, bytes, found, now),
-            Kind::Open => EndpointVerdict::Open(self.table.slot_found(found)),
-            Kind::TimeWait => EndpointVerdict::TimeWait(found),
-        }
     }
 
     /// The record of a segment. `probe` was made when the table had seen `inserted` insertions. It is stale when this burst has

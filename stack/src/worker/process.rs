@@ -10,7 +10,7 @@ use super::plain_reply::{AllOptions, NoOptions, turn_around_plain};
 use super::reply::turn_around;
 use super::segment_headers::Offload;
 use super::{Core, Scratch};
-use crate::conn::Found;
+use crate::conn::{Found, Kind};
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use crate::tcp::profile::ProfileId;
@@ -116,7 +116,17 @@ impl<N: Nic> Core<N> {
         found: Found,
         now: Instant,
     ) {
-        match self.endpoint.on_record(meta, frame.bytes(), found, now) {
+        let bytes = frame.bytes();
+        let verdict = match found.kind() {
+            Kind::Open => {
+                let slot = self.endpoint.table.slot_found(found);
+                return self.on_open_segment(hosted, frame, meta, slot, now);
+            }
+            Kind::TimeWait => return self.on_time_wait(frame, meta, found, now),
+            Kind::Embryo => self.endpoint.on_embryo(meta, bytes, found, now),
+            Kind::Parked => self.endpoint.on_parked(meta, bytes, found, now),
+        };
+        match verdict {
             // Rare: a flood of these takes an embryo or a connection each.
             EndpointVerdict::Reply => self.answer_any(frame, meta),
             EndpointVerdict::Reset(reset) => {
