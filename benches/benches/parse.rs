@@ -64,15 +64,15 @@ fn short(group: &mut BenchmarkGroup<'_, WallTime>) {
 fn bench_frames(criterion: &mut Criterion) {
     let syn = OptionBytes::syn(Some(1460), Some(7), true, Some(TIMESTAMPS));
     let data = OptionBytes::timestamps(TIMESTAMPS);
-    let linux_syn = frame(v4(), Flags::SYN, &syn, &[]);
-    let mut tagged = linux_syn.clone();
+    let usual_syn = frame(v4(), Flags::SYN, &syn, &[]);
+    let mut tagged = usual_syn.clone();
     tagged.splice(12..12, VLAN_TAG);
     let frames = [
         (
             "bare-syn-v4",
             frame(v4(), Flags::SYN, &OptionBytes::new(), &[]),
         ),
-        ("linux-syn-v4", linux_syn),
+        ("linux-syn-v4", usual_syn),
         ("linux-syn-v4-vlan", tagged),
         ("linux-syn-v6", frame(v6(), Flags::SYN, &syn, &[])),
         (

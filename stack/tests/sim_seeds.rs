@@ -290,6 +290,7 @@ fn the_fast_path_changes_no_frame_and_no_counter() {
         }
     }
     for (state, least) in [
+        (State::SynSent, 1_000),
         (State::SynReceivedPassive, 1_000),
         (State::Established, 10_000),
         (State::FinWait1, 100),

@@ -51,10 +51,6 @@ pub struct Conn {
     pub id: ConnId,
     /// Where its record stands in the table.
     pub found: Found,
-    /// What the application keeps of it.
-    pub state: StateNumber,
-    /// How many had been inserted before it: no other that had the slot has the same.
-    pub(super) serial: u32,
     /// Whose it is.
     pub key: FlowKey,
     /// The hash of `key`.
@@ -65,10 +61,15 @@ pub struct Conn {
     pub link: Option<LinkPeer>,
     /// [`crate::path::Paths::epoch`] when it last asked for its path.
     pub path_epoch: u32,
+    /// What the application keeps of it.
+    pub state: StateNumber,
     pub(super) bits: u16,
     /// What its application has chosen.
     pub profile: ProfileId,
 }
+
+// Nine lines, and nothing to spare.
+const _: () = assert!(size_of::<Conn>() == 576);
 
 impl Conn {
     /// The application has accepted it, or opened it.
@@ -91,6 +92,8 @@ impl Conn {
     pub const SEEKS_WAY: u16 = 1 << 9;
     /// The application holds back what fills no segment.
     pub const CORKED: u16 = 1 << 8;
+    /// The walk over connections while places are scarce has seen it: the mark of its slot is its own.
+    pub(super) const MARKED: u16 = 1 << 9;
 
     /// A new connection without anything queued.
     #[must_use]
@@ -112,13 +115,12 @@ impl Conn {
             kept: RxQueue::default(),
             id,
             found,
-            state,
-            serial: 0,
             key,
             hash,
             local: None,
             link: None,
             path_epoch: 0,
+            state,
             bits: 0,
             profile,
         }

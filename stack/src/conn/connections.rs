@@ -47,8 +47,6 @@ pub struct Connections<F> {
     v4_capacity: u32,
     /// Which places are free, IPv4 and IPv6.
     places: [Numbers; 2],
-    /// Connections since the start.
-    inserted: u32,
     open_capacity: u32,
     /// What a place holds before it is used for the first time.
     vacant: Conn,
@@ -116,7 +114,6 @@ impl<F: Frame> Connections<F> {
             v6: Vec::with_capacity(open.v6 as usize),
             v4_capacity: open.v4,
             places: [Numbers::new(open.v4), Numbers::new(open.v6)],
-            inserted: 0,
             open_capacity: total,
             vacant: Conn::vacant(settings, now),
             chunks: Chunks::new(queue_items, buffer_len)?,
@@ -231,8 +228,6 @@ impl<F> Connections<F> {
         let place = &mut places[index];
         *place = conn(&mut self.counters);
         place.set(Conn::LIVE);
-        place.serial = self.inserted;
-        self.inserted = self.inserted.wrapping_add(1);
     }
 
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.

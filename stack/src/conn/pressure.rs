@@ -49,8 +49,7 @@ struct Mark {
     /// The next number to be read by the application.
     read: SeqNum,
     read_at: TickMs,
-    /// Whose mark this is, and of which time of scarcity.
-    serial: u32,
+    /// Of which time of scarcity.
     period: u32,
 }
 
@@ -123,10 +122,12 @@ impl Pressure {
 
 impl Mark {
     /// Looks at the connection, and says for how long it has not moved, in ms: its sending, its reading.
-    fn see(&mut self, conn: &Conn, period: u32, now: TickMs) -> (u32, u32) {
+    fn see(&mut self, conn: &mut Conn, period: u32, now: TickMs) -> (u32, u32) {
         let (una, _, rcv_nxt) = conn.tcb.numbers();
         let read = rcv_nxt.sub(conn.rx.len());
-        let is_new = (self.serial, self.period) != (conn.serial, period);
+        //~ A connection begins anew in the slot of another: `!conn.has(Conn::MARKED)` -> `false`;
+        //~   a_mark_is_not_taken_over_with_the_slot
+        let is_new = !conn.has(Conn::MARKED) || self.period != period;
         //~ A segment is progress: `!una.before(self.goal)` -> `false`; who_takes_a_byte_at_a_time_stands_still
         if is_new || conn.tx.is_empty() || !una.before(self.goal) {
             // A segment, or all that is queued: a byte at a time would be no progress.
@@ -140,7 +141,8 @@ impl Mark {
             self.read = read;
             self.read_at = now;
         }
-        (self.serial, self.period) = (conn.serial, period);
+        conn.set(Conn::MARKED);
+        self.period = period;
         (now.since(self.sent_at), now.since(self.read_at))
     }
 }
@@ -201,23 +203,23 @@ impl Pressure {
 
     fn visit<F>(
         &mut self,
-        conns: &Connections<F>,
+        conns: &mut Connections<F>,
         hand: usize,
         limit: Duration,
         now: Instant,
     ) -> Option<(Slot, Concession)> {
         let (places, is_v6, index) = match hand.checked_sub(conns.v4.len()) {
-            None => (&conns.v4, false, hand),
-            Some(index) => (&conns.v6, true, index),
+            None => (&mut conns.v4, false, hand),
+            Some(index) => (&mut conns.v6, true, index),
         };
-        let conn = places.get(index).filter(|conn| conn.has(Conn::LIVE))?;
-        let slot = conns.slot_at(is_v6, index as u32);
+        let conn = places.get_mut(index).filter(|conn| conn.has(Conn::LIVE))?;
         //~ The connection that stood still longest gives way: `LADDER[self.step]` -> `1u32`;
         //~   who_has_stood_still_longest_goes_first
         let (period, step) = (self.period, LADDER[self.step]);
         let stood = self.mark(is_v6, index).see(conn, period, TickMs::at(now));
         let limit_ms = limit.as_millis().saturating_mul(step.into());
-        gives_way(conn, conns.chunks.lack(), limit_ms, stood).map(|gives| (slot, gives))
+        let gives = gives_way(conn, conns.chunks.lack(), limit_ms, stood)?;
+        Some((conns.slot_at(is_v6, index as u32), gives))
     }
 }
 

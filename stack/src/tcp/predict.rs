@@ -8,7 +8,7 @@ use crate::tcp::congestion::Ack;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
-use crate::tcp::segment::{Flags, OFFERS_SACK, TimestampOption};
+use crate::tcp::segment::{Flags, OFFERS_SACK, Segment, TimestampOption};
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Bits, Tcb, ms};
 use crate::tcp::timestamps;
@@ -105,6 +105,38 @@ impl Tcb {
         env.counters.count(outcome);
         env.counters.predicted(state);
         Some(Prediction { acked_len, events })
+    }
+
+    /// The same for the SYN-ACK of an active open whose SYN went out once: it acknowledges that, and brings nothing besides.
+    #[inline(always)]
+    pub fn predict_syn_ack(&mut self, seg: &Segment, env: &mut Env<'_>) -> Option<Prediction> {
+        let is_expected = self.state == State::SynSent
+            && seg.flags == Flags::SYN_ACK
+            && seg.payload_len == 0
+            && seg.ack == self.snd_nxt
+            && self.flight() == 1
+            && self.rtx_nxt == self.snd_nxt
+            && self.expiries == 0
+            && !self.bits.has(UNUSUAL | Bits::FIN_WANTED);
+        if !is_expected {
+            return None;
+        }
+        self.learn_syn(seg, env);
+        self.snd_wnd.set(WindowUpdate::of(seg), 0);
+        self.heard_ms = ms(env.now);
+        let echo = seg.options.timestamps.map(|option| option.tsecr);
+        self.sample_rtt(seg.ack, echo, env);
+        self.snd_una = seg.ack;
+        self.rtx_timer = Deadline::OFF;
+        self.transition(Event::SynAck, env);
+        self.predict_opened(env);
+        self.ack.now();
+        env.counters.count(Outcome::Handshake);
+        env.counters.predicted(State::SynSent);
+        Some(Prediction {
+            acked_len: 0,
+            events: Events::OPENED,
+        })
     }
 
     /// Whether this is the segment that the connection expects.

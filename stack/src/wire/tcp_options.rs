@@ -314,7 +314,7 @@ impl SegmentOptions {
     #[must_use]
     #[inline]
     pub fn parse_syn(bytes: &[u8]) -> Self {
-        linux_syn(bytes).unwrap_or_else(|| Self::parse_any(bytes))
+        usual_syn(bytes).unwrap_or_else(|| Self::parse_any(bytes))
     }
 
     #[cold]
@@ -393,10 +393,10 @@ impl SegmentOptions {
 }
 
 /// The options of a SYN laid out as Linux does, which is most of the internet's: MSS, SACK-permitted, timestamps, NOP, window
-/// scale. `None` says only that the layout is another.
+/// scale; or with two NOPs for SACK-permitted, as we send it. `None` says only that the layout is another.
 #[must_use]
 #[inline(always)]
-pub fn linux_syn(bytes: &[u8]) -> Option<SegmentOptions> {
+pub fn usual_syn(bytes: &[u8]) -> Option<SegmentOptions> {
     let (words, []) = bytes.as_chunks::<4>() else {
         return None;
     };
@@ -406,12 +406,14 @@ pub fn linux_syn(bytes: &[u8]) -> Option<SegmentOptions> {
     let [mss, sack_timestamps, window_scale] =
         [mss, sack_timestamps, window_scale].map(u32::from_be_bytes);
     // Compared as words: three tests instead of ten.
-    let fits =
-        mss >> 16 == 0x0204 && sack_timestamps == 0x0402_080a && window_scale >> 8 == 0x01_0303;
+    let sack_permitted = sack_timestamps == 0x0402_080a;
+    let fits = mss >> 16 == 0x0204
+        && (sack_permitted || sack_timestamps == 0x0101_080a)
+        && window_scale >> 8 == 0x01_0303;
     fits.then(|| SegmentOptions {
         mss: Some(mss as u16),
         window_scale: Some((window_scale as u8).min(MAX_WINDOW_SCALE)),
-        sack_permitted: true,
+        sack_permitted,
         timestamps: Some(Timestamps {
             tsval: u32::from_be_bytes(tsval),
             tsecr: u32::from_be_bytes(tsecr),

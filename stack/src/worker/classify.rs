@@ -212,6 +212,21 @@ impl Meta {
         }
     }
 
+    /// The segment in numbers, where it is a SYN without an urgent pointer.
+    #[inline]
+    pub(super) fn syn(&self, bytes: &[u8]) -> Segment {
+        Segment {
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            urgent: 0,
+            payload_len: self.payload_len.into(),
+            options: SegmentOptions::parse_syn(self.options(bytes)),
+            is_stripped: false,
+        }
+    }
+
     /// The segment as prediction wants it; `None` when it has other options than timestamps.
     #[inline(always)]
     pub(super) fn expected(&self) -> Option<ExpectedSegment> {

@@ -17,6 +17,7 @@ use crate::queue::claim::Claim;
 use crate::queue::rx_queue::Chunk;
 use crate::rng::Random;
 use crate::time::Instant;
+use crate::wire::tcp::Flags;
 use crate::worker::app::App;
 
 /// Whether the next segment may take the fast path.
@@ -102,17 +103,23 @@ impl<N: Nic> Core<N> {
             lent,
             ..
         } = self;
-        let (Some(mut parts), Some(segment)) = (conns.parts(slot), meta.expected()) else {
+        let Some(mut parts) = conns.parts(slot) else {
             return Err(frame);
         };
-        let has_text = segment.payload_len > 0;
+        let has_text = meta.payload_len > 0;
         let has_place = parts.conn.rx.is_empty() && parts.chunks.has_receive_room(Claim::First);
         if has_text && !has_place {
             return Err(frame);
         }
         let prediction = {
             let (tcb, mut env) = parts.protocol(&endpoint.profiles, now);
-            tcb.predict(&segment, &mut env)
+            if let Some(segment) = meta.expected() {
+                tcb.predict(&segment, &mut env)
+            } else if meta.flags == Flags::SYN_ACK {
+                tcb.predict_syn_ack(&meta.syn(frame.bytes()), &mut env)
+            } else {
+                None
+            }
         };
         let Some(prediction) = prediction else {
             return Err(frame);
@@ -134,7 +141,7 @@ impl<N: Nic> Core<N> {
         if has_text {
             parts.conn.set(Conn::NEWS);
             parts.chunks.lend();
-            let (start, len) = (payload_offset(meta), segment.payload_len);
+            let (start, len) = (payload_offset(meta), u32::from(meta.payload_len));
             let chunk = Chunk { frame, start, len };
             *lent = Some(LentFrame { slot, chunk });
         } else {

@@ -23,7 +23,7 @@ use crate::tcp::segment::{OFFERS_SACK, SegmentOptions};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
-use crate::wire::tcp_options::linux_syn;
+use crate::wire::tcp_options::usual_syn;
 use crate::worker::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 
 /// What an embryo begins with besides its SYN.
@@ -177,7 +177,7 @@ impl Endpoint {
         if !(settings.timestamps && settings.window_scaling) {
             return None;
         }
-        let mut offer = linux_syn(meta.options(bytes))?;
+        let mut offer = usual_syn(meta.options(bytes))?;
         offer.sack_permitted &= OFFERS_SACK;
         Some(self.cookie_reply(&key, meta.seq, &offer, profile, now))
     }

@@ -72,12 +72,13 @@ pub(in crate::tcp) fn check_input(
     settings: &Settings,
     now: Instant,
 ) -> bool {
-    let Some(expected) = expected(seg) else {
-        return false;
-    };
     let (mut fast, mut general) = (Copy::of(tcb), Copy::of(tcb));
     let before = fast.show();
-    let Some(prediction) = fast.with(settings, now, |tcb, env| tcb.predict(&expected, env)) else {
+    let prediction = fast.with(settings, now, |tcb, env| match expected(seg) {
+        Some(expected) if seg.flags != Flags::SYN_ACK => tcb.predict(&expected, env),
+        _ => tcb.predict_syn_ack(seg, env),
+    });
+    let Some(prediction) = prediction else {
         assert_eq!(fast.show(), before, "not predicted, and changed: {seg:?}");
         return false;
     };

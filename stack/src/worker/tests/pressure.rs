@@ -107,6 +107,30 @@ fn who_takes_nothing_gives_way_when_others_wait_for_places() {
     assert_eq!(host.count(Counter::ConnectionsEvicted), 7, "there is room");
 }
 
+/// Those that are new in the slots of others have not stood still for as long as those had.
+#[test]
+fn a_mark_is_not_taken_over_with_the_slot() {
+    let mut host = few_places();
+    for port in 1..=16 {
+        closed(&mut host, port);
+    }
+    seconds(&mut host, 61);
+    let waits = open(&mut host, 100);
+    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    assert_eq!(gone(&mut host), [1, 2, 3, 4, 5, 6, 7]);
+    for port in 201..=207 {
+        closed(&mut host, port);
+    }
+    let waits = open(&mut host, 101);
+    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    let gone = gone(&mut host);
+    assert!(
+        gone.len() > 7 && gone.iter().all(|&nth| nth <= 16),
+        "{gone:?}"
+    );
+    hush(&mut host);
+}
+
 /// A program that sleeps until something is due looks after those that wait for places, too.
 #[test]
 fn who_waits_for_places_is_looked_after_without_a_frame() {
