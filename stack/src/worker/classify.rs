@@ -262,7 +262,8 @@ impl Meta {
 /// only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broadcasts {
-    first: Ipv4Addr,
+    /// As a number: the compiler swaps the bytes of an address that it compares as an array.
+    first: u32,
     more: Vec<Ipv4Addr>,
 }
 
@@ -271,14 +272,14 @@ impl Broadcasts {
     pub(super) fn new(all: &[[u8; 4]]) -> Self {
         let mut all = all.iter().map(|&address| Ipv4Addr::from(address));
         Self {
-            first: all.next().unwrap_or(Ipv4Addr::BROADCAST),
+            first: all.next().unwrap_or(Ipv4Addr::BROADCAST).to_bits(),
             more: all.collect(),
         }
     }
 
     #[inline(always)]
     fn contains(&self, address: Ipv4Addr) -> bool {
-        address == self.first || (!self.more.is_empty() && self.more.contains(&address))
+        address.to_bits() == self.first || (!self.more.is_empty() && self.more.contains(&address))
     }
 }
 
@@ -366,10 +367,14 @@ impl Classifier {
     fn try_fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
         let (headers, _) = Tcp4Headers::ref_from_prefix(bytes).ok()?;
         let (ip, segment) = (&headers.ip, &headers.tcp);
-        // Loaded before the wide compare: behind it, the compiler would put these together from parts of the wide word.
+        // Loaded and summed before the wide compare: behind it, the compiler would put these together from parts of the wide
+        // word. A header that is all zero passes the sum and not the compare.
         let total_len = usize::from(ip.total_len.get());
         let (src, dst) = ip.addresses();
-        let ip_sum = ip.wide_sum();
+        let mut sum = segment.wide_sum_with(ip.pseudo_words_tcp());
+        if verdict.ip != ChecksumVerdict::Good && !ip.wide_sum().is_valid() {
+            return None;
+        }
         if !self.plain_v4.fits(bytes.first_chunk()?) {
             return None;
         }
@@ -378,13 +383,9 @@ impl Classifier {
         }
         let header_len = segment.header_len();
         let payload_len = total_len.checked_sub(ipv4::HEADER_LEN + header_len)?;
-        if !self.is_host(src) || src == dst {
+        if !self.is_host(src) || src.to_bits() == dst.to_bits() {
             return None;
         }
-        if verdict.ip != ChecksumVerdict::Good && !ip_sum.is_valid() {
-            return None;
-        }
-        let mut sum = segment.wide_sum_with(ip.pseudo_words_tcp());
         if header_len == tcp::HEADER_LEN {
             meta.options_kind = OptionsKind::None;
         } else if let Some(usual) = usual_timestamps(bytes, header_len) {

@@ -143,28 +143,16 @@ impl Endpoint {
     }
 
     /// The listener of this flow's port, while ports are open.
+    #[inline(always)]
     pub(super) fn listener_of(&self, key: &FlowKey) -> Option<ListenerId> {
         let listener = self.listeners.find(key.local(), key.local_port());
         listener.filter(|_| !self.ports_closed)
     }
 
-    /// A segment that belongs to no connection: a listener's, or nobody's.
+    /// A segment that belongs to no connection and to no listener. Only [`EndpointVerdict::Reset`], [`EndpointVerdict::Drop`] and
+    /// [`EndpointVerdict::Unreachable`] come of it.
     #[inline(always)]
-    pub(super) fn on_unmatched(
-        &mut self,
-        meta: &Meta,
-        bytes: &[u8],
-        now: Instant,
-    ) -> EndpointVerdict {
-        match self.listeners.find(meta.key.local(), meta.key.local_port()) {
-            None => self.on_closed(meta, now),
-            Some(_) if self.ports_closed => self.on_closed(meta, now),
-            Some(listener) => self.on_listener(meta, bytes, listener, now),
-        }
-    }
-
-    #[inline(always)]
-    fn on_closed(&mut self, meta: &Meta, now: Instant) -> EndpointVerdict {
+    pub(super) fn on_closed(&mut self, meta: &Meta, now: Instant) -> EndpointVerdict {
         let payload_len = u32::from(meta.payload_len);
         let Some(reset) = answer_closed(meta.seq, meta.ack, meta.flags, payload_len) else {
             return self.ended(Counter::RstUnmatched);
@@ -180,8 +168,9 @@ impl Endpoint {
         }
     }
 
+    /// A segment that belongs to no connection, for a listener.
     #[inline(always)]
-    fn on_listener(
+    pub(super) fn on_listener(
         &mut self,
         meta: &Meta,
         bytes: &[u8],

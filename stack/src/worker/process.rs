@@ -87,22 +87,33 @@ impl<N: Nic> Core<N> {
                 self.process_found(hosted, frame, meta, found, now);
                 continue;
             }
-            let verdict = self.endpoint.on_unmatched(meta, frame.bytes(), now);
-            if matches!(verdict, EndpointVerdict::Reply) {
+            let Some(listener) = self.endpoint.listener_of(&meta.key) else {
+                self.process_closed(frame, meta, now);
+                continue;
+            };
+            let endpoint = &mut self.endpoint;
+            let verdict = endpoint.on_listener(meta, frame.bytes(), listener, now);
+            if let EndpointVerdict::Cookie(profile) = verdict {
+                self.answer_cookie(frame, meta, profile, now);
+            } else if matches!(verdict, EndpointVerdict::Reply) {
                 self.answer(frame, meta);
             } else if let EndpointVerdict::Reset(reset) = verdict {
-                self.answer_reset(frame, meta, reset);
-            } else if let EndpointVerdict::Cookie(profile) = verdict {
-                self.answer_cookie(frame, meta, profile, now);
+                self.answer_reset_apart(frame, meta, reset);
             } else if matches!(verdict, EndpointVerdict::Drop) {
                 self.outbox.free(frame);
-            } else if matches!(verdict, EndpointVerdict::Unreachable) {
-                self.answer_unreachable(frame);
             } else {
-                // Named anew: a verdict that is passed on would be kept in memory for all.
-                let verdict = EndpointVerdict::EstablishCookie;
                 self.process_record(hosted, frame, meta, verdict, now);
             }
+        }
+    }
+
+    /// A segment of nothing. Its verdict is a case of its own: one that any other function writes into is kept in memory.
+    #[inline(always)]
+    fn process_closed(&mut self, frame: N::Frame, meta: &Meta, now: Instant) {
+        match self.endpoint.on_closed(meta, now) {
+            EndpointVerdict::Reset(reset) => self.answer_reset(frame, meta, reset),
+            EndpointVerdict::Unreachable => self.answer_unreachable(frame),
+            _ => self.outbox.free(frame),
         }
     }
 
@@ -194,6 +205,11 @@ impl<N: Nic> Core<N> {
             self.endpoint.answer = reset.into();
             self.answer_any(frame, meta);
         }
+    }
+
+    #[inline(never)]
+    fn answer_reset_apart(&mut self, frame: N::Frame, meta: &Meta, reset: Reset) {
+        self.answer_reset(frame, meta, reset);
     }
 
     /// The same for a SYN-ACK with a cookie.
