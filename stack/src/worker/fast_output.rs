@@ -61,20 +61,22 @@ impl<N: Nic> Core<N> {
             return FastOutput::Settled;
         };
         let unsent = parts.conn.unsent();
-        let is_ready = self.outbox.connection_room() > 0
-            && parts.conn.path_epoch == self.paths.epoch()
-            && !parts.conn.has(Conn::CORKED)
-            && self.writer.has_buffer(&mut self.nic);
-        let settings = self.endpoint.profiles.get(parts.conn.profile);
-        let written = is_ready
-            .then(|| write(&mut self.writer, &mut parts, unsent, settings, now))
-            .flatten();
-        let counters = &mut self.endpoint.counters;
-        match written {
-            Some(Some(frame)) => self.outbox.connection(frame, counters),
-            Some(None) => counters.bump(Counter::TxNoBuffer),
-            None if parts.conn.tcb.is_silent(unsent) => {}
-            None => return FastOutput::Unusual,
+        // With text there is something to say, nearly always.
+        if unsent.len > 0 || !parts.conn.tcb.is_silent(unsent) {
+            let is_ready = self.outbox.connection_room() > 0
+                && parts.conn.path_epoch == self.paths.epoch()
+                && !parts.conn.has(Conn::CORKED)
+                && self.writer.has_buffer(&mut self.nic);
+            let settings = self.endpoint.profiles.get(parts.conn.profile);
+            let written = is_ready
+                .then(|| write(&mut self.writer, &mut parts, unsent, settings, now))
+                .flatten();
+            let counters = &mut self.endpoint.counters;
+            match written {
+                Some(Some(frame)) => self.outbox.connection(frame, counters),
+                Some(None) => counters.bump(Counter::TxNoBuffer),
+                None => return FastOutput::Unusual,
+            }
         }
         if arm(&mut parts, self.endpoint.config.park_after, now) {
             FastOutput::Settled
