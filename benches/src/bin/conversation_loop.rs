@@ -79,7 +79,6 @@ fn run(args: &Args) -> Result<(), String> {
     let spread = |of: fn(&ConversationRun) -> f64| {
         Spread::new(runs.iter().map(of).collect()).ok_or("no runs")
     };
-    let per = |cycles: u64, run: &ConversationRun| cycles as f64 / run.exchanges as f64;
     let server = spread(|run| run.server.own as f64 / run.exchanges as f64)?;
     let client = spread(|run| run.client.own as f64 / run.exchanges as f64)?;
     let last = runs.last().ok_or("no runs")?;
@@ -87,11 +86,10 @@ fn run(args: &Args) -> Result<(), String> {
         Party::Server => run.server,
         Party::Client => run.client,
     };
-    let packets = per(measured(last).frames, last);
+    let packets = measured(last).frames as f64 / last.exchanges as f64;
     // By the general path: in a conversation without faults there should be none.
-    let general = |of: fn(&ConversationRun) -> u64| runs.iter().map(of).sum::<u64>();
-    let server_general = general(|run| run.server_general);
-    let client_general = general(|run| run.client_general);
+    let server_general: u64 = runs.iter().map(|run| run.server_general).sum();
+    let client_general: u64 = runs.iter().map(|run| run.client_general).sum();
     let mean_burst = measured(last).mean_burst();
     let name = named(args.scenario);
     if args.json {

@@ -235,7 +235,7 @@ fn kinds() -> impl Iterator<Item = Host> {
 }
 
 #[test]
-fn whatever_is_under_way_prediction_says_what_the_steps_say() {
+fn prediction_is_right_whatever_is_under_way() {
     let mut predicted = [0; 2];
     for (first, one) in DEEDS {
         for (then, another) in DEEDS {
@@ -253,7 +253,26 @@ fn whatever_is_under_way_prediction_says_what_the_steps_say() {
 }
 
 #[test]
-fn whatever_is_under_way_while_it_opens_prediction_says_what_the_steps_say() {
+fn prediction_is_right_near_what_is_expected() {
+    let mut predicted = 0;
+    for (name, deed) in DEEDS {
+        for (kind, mut host) in kinds().enumerate() {
+            deed(&mut host);
+            for (flags, payload_len) in [(Flags::ACK, 100), (FIN_ACK, 0)] {
+                for segment in near(&expected(&host, flags, payload_len)) {
+                    let check = || check_input(&host.tcb, &segment, &host.settings, host.now);
+                    let hit = std::panic::catch_unwind(check);
+                    let hit = hit.unwrap_or_else(|_| panic!("{name}, kind {kind}, {segment:?}"));
+                    predicted += u32::from(hit);
+                }
+            }
+        }
+    }
+    assert!(predicted > 500, "{predicted}");
+}
+
+#[test]
+fn prediction_is_right_while_a_connection_opens() {
     let deeds: [(&str, Deed); 5] = [
         ("nothing", |_| {}),
         ("a shutdown", Host::shutdown),
@@ -298,12 +317,12 @@ fn whatever_is_under_way_while_it_opens_prediction_says_what_the_steps_say() {
             }
         }
     }
-    assert!(predicted.iter().all(|&hits| hits > 10), "{predicted:?}");
+    assert!(predicted[0] > 50 && predicted[1] > 5, "{predicted:?}");
 }
 
 /// The steps take these as they take all others; they are none of those that the prediction is for.
 #[test]
-fn what_is_out_of_the_ordinary_is_left_to_the_steps() {
+fn the_extraordinary_is_not_predicted() {
     let deeds: [(&str, Deed); 3] = [
         ("recovery", |host| {
             sends(host, 4 * MSS);
