@@ -8,6 +8,7 @@ use core::num::NonZeroU32;
 use super::key::{FlowHash, FlowKey};
 use super::record::{Kind, StateNumber, TickMs};
 use super::{ConnId, Entry, Found};
+use crate::bits::Bits;
 use crate::local::addresses::LocalId;
 use crate::memory::prefetch_read;
 use crate::queue::out_of_order::OutOfOrder;
@@ -63,7 +64,7 @@ pub struct Conn {
     pub path_epoch: u32,
     /// What the application keeps of it.
     pub state: StateNumber,
-    pub(super) bits: u16,
+    pub(super) bits: Bits,
     /// What its application has chosen.
     pub profile: ProfileId,
 }
@@ -131,7 +132,7 @@ impl Conn {
         (*key, *hash) = of;
         (*local, *link) = (None, None);
         *path_epoch = 0;
-        *bits = 0;
+        *bits = Bits::NONE;
         *profile = by;
     }
 
@@ -159,7 +160,7 @@ impl Conn {
             local: None,
             link: None,
             path_epoch: 0,
-            bits: 0,
+            bits: Bits::NONE,
             profile: ProfileId::DEFAULT,
         }
     }
@@ -168,21 +169,19 @@ impl Conn {
     #[must_use]
     #[inline]
     pub const fn has(&self, bit: u16) -> bool {
-        self.bits & bit != 0
+        self.bits.has(bit)
     }
 
     /// Sets a bit.
     #[inline]
     pub const fn set(&mut self, bit: u16) {
-        self.bits |= bit;
+        self.bits.set(bit);
     }
 
     /// Clears a bit, and says whether it was set.
     #[inline]
     pub const fn take(&mut self, bit: u16) -> bool {
-        let had = self.has(bit);
-        self.bits &= !bit;
-        had
+        self.bits.take(bit)
     }
 
     /// Starts loading all but the cold part's end.

@@ -7,6 +7,7 @@
 
 use arrayvec::ArrayVec;
 
+use crate::bits::Bits;
 use crate::memory::prefetch_read;
 use crate::seq::SeqNum;
 use crate::tcp::ack::AckPolicy;
@@ -46,9 +47,6 @@ pub struct OpenParams {
 }
 
 /// Single bits of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Bits(u16);
-
 impl Bits {
     /// Timestamps were negotiated (until then: would be accepted).
     pub(super) const TIMESTAMPS: u16 = 1;
@@ -82,30 +80,6 @@ impl Bits {
     pub(super) const URGENT_IN: u16 = 1 << 14;
     /// The slow deadline is set: the hot part alone says whether the cold one is to be read.
     pub(super) const SLOW_SET: u16 = 1 << 15;
-
-    /// Whether the bit is set; of several, whether any is.
-    #[inline]
-    pub(super) const fn has(self, bit: u16) -> bool {
-        self.0 & bit != 0
-    }
-
-    #[inline]
-    pub(super) const fn set(&mut self, bit: u16) {
-        self.0 |= bit;
-    }
-
-    #[inline]
-    pub(super) const fn clear(&mut self, bit: u16) {
-        self.0 &= !bit;
-    }
-
-    /// Clears the bit and says whether it was set.
-    #[inline]
-    pub(super) const fn take(&mut self, bit: u16) -> bool {
-        let had = self.has(bit);
-        self.clear(bit);
-        had
-    }
 }
 
 /// One connection. The first two cache lines are what an ordinary segment touches; `cold` begins behind them.
