@@ -127,7 +127,7 @@ impl ConnTable {
     ///
     /// # Errors
     /// [`MoveError`].
-    #[inline]
+    #[inline(always)]
     pub fn promote(&mut self, embryo: Found, open: &Open) -> Result<Found, MoveError> {
         let record = current(&mut self.slabs, embryo, Kind::Embryo)?;
         let state = self.places.admit(Kind::Open, embryo.entry().is_v6())?;
@@ -289,6 +289,21 @@ impl ConnTable {
             generation: found.generation,
         };
         Some((id, state))
+    }
+
+    /// The same of an open connection that was made just now: nothing is checked again.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn named_found(&self, found: Found) -> (ConnId, StateNumber) {
+        debug_assert!(
+            self.open(found).is_some(),
+            "{found:?} is stale, or not open"
+        );
+        let id = ConnId {
+            handle: self.slabs.number(found.entry()),
+            generation: found.generation,
+        };
+        (id, StateNumber(self.slabs.get(found.entry()).link))
     }
 
     /// The state that the app keeps of an open or parked connection; `None` for other kinds and stale references.

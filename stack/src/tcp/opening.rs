@@ -69,7 +69,7 @@ impl Tcb {
 
     /// A passive open whose SYN-ACK was sent by an embryo or a cookie, with this window field: the ACK that completes
     /// it is to be given to `on_segment` next. In the place of a connection that has ended.
-    #[inline]
+    #[inline(always)]
     pub fn open_answered(
         &mut self,
         params: &OpenParams,
@@ -95,7 +95,7 @@ impl Tcb {
     }
 
     /// The listener's state, in which a SYN has come.
-    #[inline]
+    #[inline(always)]
     fn listen(&mut self, params: &OpenParams, env: &mut Env<'_>) {
         self.begin(params, env);
         self.state = State::Listen; // the listener's; the arrow is taken on its behalf
@@ -123,7 +123,7 @@ impl Tcb {
     }
 
     /// Both SYNs are known.
-    #[inline]
+    #[inline(always)]
     fn agree(&mut self, irs: SeqNum, ts_recent: u32, negotiated: &Negotiated, env: &Env<'_>) {
         self.cold.irs = irs;
         self.rcv.start(irs);

@@ -25,6 +25,7 @@ use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::tcp::Flags;
+use crate::worker::accept_queue::Established;
 use crate::worker::app::App;
 use crate::worker::opening::{NoRecord, Opening};
 use crate::worker::outbox::Outbox;
@@ -118,7 +119,8 @@ impl<N: Nic> Core<N> {
     }
 
     /// The final ACK of an embryo. With a full accept queue the embryo stays, or is reset by option.
-    fn establish<A: App>(
+    #[inline(never)]
+    pub(super) fn establish<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         frame: N::Frame,
@@ -139,7 +141,7 @@ impl<N: Nic> Core<N> {
         }
         match self
             .opening(now)
-            .embryo(found, meta.key, meta.hash, &embryo)
+            .embryo(found, &meta.key, meta.hash, &embryo)
         {
             Err(NoRecord) => self.end(frame, Counter::EmbryoAckNoRecord),
             Ok(slot) => {
@@ -300,7 +302,7 @@ impl<N: Nic> Core<N> {
         } else {
             self.deliver(hosted, slot, id, now);
         }
-        if !self.conns.opened.is_empty() {
+        if self.conns.has_opened() {
             self.announce(hosted, now);
         }
         self.take_back_lent();
@@ -348,8 +350,10 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        match self.endpoint.table.listener(conn.found) {
-            Some(listener) if !conn.has(Conn::OWNED) => self.offer(hosted, listener, id, now),
+        match self.endpoint.table.opener(conn.found) {
+            Some(listener) if !conn.has(Conn::OWNED) => {
+                self.offer(hosted, listener, Established { id, slot }, now);
+            }
             _ => self.opened(hosted, slot, id, now),
         }
     }

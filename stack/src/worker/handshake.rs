@@ -20,6 +20,7 @@ use crate::tcp::negotiated::Negotiated;
 use crate::tcp::profile::{Profile, ProfileId};
 use crate::tcp::reset::Reset;
 use crate::tcp::segment::{OFFERS_SACK, SegmentOptions};
+use crate::tcp::timestamps::is_older;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
@@ -351,7 +352,27 @@ impl Endpoint {
             .then(|| (clock(), ts_recent))
     }
 
+    /// Whether a segment is the one that an embryo expects: it completes the handshake, and has nothing unusual. Of any other
+    /// [`Endpoint::on_embryo`] says what it does.
+    #[inline(always)]
+    pub(super) fn completes_handshake(&self, meta: &Meta, found: Found) -> bool {
+        let (Some(segment), Some(embryo)) = (meta.expected(), self.table.embryo(found)) else {
+            return false;
+        };
+        let with_timestamps = embryo.flags.has(ConnFlags::TIMESTAMPS);
+        let fits_timestamps = match segment.timestamps {
+            Some(option) => with_timestamps && !is_older(option.tsval, embryo.ts_recent),
+            None => !with_timestamps,
+        };
+        // The first number of the window is always in it: no profile has a window of 0.
+        segment.seq == embryo.irs.add(1)
+            && segment.ack == embryo.iss.add(1)
+            && segment.flags.without(Flags::FIN).without(Flags::PSH) == Flags::ACK
+            && fits_timestamps
+    }
+
     /// A segment whose tuple is an embryo's.
+    #[inline(never)]
     pub(super) fn on_embryo(
         &mut self,
         meta: &Meta,

@@ -3,10 +3,10 @@
 //! It must never leave a record without its connection or a connection without its record.
 
 use crate::config::Config;
-use crate::conn::connections::{Conn, Connections, LinkPeer, Slot};
+use crate::conn::connections::{Conn, Connections, LinkPeer, NewConn, Slot};
 use crate::conn::key::{FlowHash, FlowKey};
 use crate::conn::record::{ConnFlags, Embryo, EndDue, Open, Parked, TickMs};
-use crate::conn::{ConnId, ConnTable, Found, StateNumber};
+use crate::conn::{ConnTable, Found};
 use crate::local::addresses::LocalAddrs;
 use crate::path::{Destination, Paths};
 use crate::seq::SeqNum;
@@ -118,7 +118,6 @@ pub(super) struct KeptSyn {
 struct Opened {
     found: Found,
     slot: Slot,
-    named: (ConnId, StateNumber),
 }
 
 impl<F> Opening<'_, F> {
@@ -151,10 +150,11 @@ impl<F> Opening<'_, F> {
     ///
     /// # Errors
     /// [`NoRecord`] when all records of open connections are in use.
+    #[inline(always)]
     pub(super) fn embryo(
         &mut self,
         found: Found,
-        key: FlowKey,
+        key: &FlowKey,
         hash: FlowHash,
         embryo: &Embryo,
     ) -> Result<Slot, NoRecord> {
@@ -165,10 +165,10 @@ impl<F> Opening<'_, F> {
             listener: embryo.listener,
             profile: embryo.profile,
         };
-        let slot = self.take_slot(&key)?;
+        let slot = self.take_slot(key)?;
         let record = Open::new(slot, embryo.listener);
         let promoted = self.table.promote(found, &record);
-        let opened = self.opened(slot, &key, promoted)?;
+        let opened = self.opened(slot, key, promoted)?;
         Ok(self.passive(opened, key, hash, &kept, syn_ack))
     }
 
@@ -213,23 +213,24 @@ impl<F> Opening<'_, F> {
         let record = Open::new(slot, kept.listener);
         let inserted = self.table.insert_open(&key, hash, &record);
         let opened = self.opened(slot, &key, inserted)?;
-        Ok(self.passive(opened, key, hash, kept, SynAckSent::Unknown))
+        Ok(self.passive(opened, &key, hash, kept, SynAckSent::Unknown))
     }
 
-    #[inline]
+    #[inline(always)]
     fn passive(
         &mut self,
         opened: Opened,
-        key: FlowKey,
+        key: &FlowKey,
         hash: FlowHash,
         kept: &KeptSyn,
         syn_ack: SynAckSent,
     ) -> Slot {
-        let params = self.params(&key, kept.iss, kept.profile);
-        self.place(opened, (key, hash), kept.profile, |tcb, env| {
-            let window = env.settings.profile.syn_window();
-            tcb.open_answered(&params, &kept.syn, window, syn_ack, env);
-        })
+        let params = self.params(key, kept.iss, kept.profile);
+        let (conn, mut env) = self.place(opened, key, hash, kept.profile);
+        let window = env.settings.profile.syn_window();
+        conn.tcb
+            .open_answered(&params, &kept.syn, window, syn_ack, &mut env);
+        opened.slot
     }
 
     /// A parked connection has something to do again. The record stays where it is when no other is free.
@@ -249,14 +250,11 @@ impl<F> Opening<'_, F> {
         let link = self.link(&key);
         //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
         let profile = parked.profile;
-        let slot = self.place(opened, (key, hash), profile, |place, env| {
-            *place = Tcb::unpark(params, &tcb, env);
-        });
-        if let Some(conn) = self.conns.get_mut(slot) {
-            // A connection parks only once an application has taken it over.
-            conn.set(Conn::OWNED | Conn::ANNOUNCED);
-            conn.link = link;
-        }
+        let (conn, env) = self.place(opened, &key, hash, profile);
+        conn.tcb = Tcb::unpark(params, &tcb, &env);
+        // A connection parks only once an application has taken it over.
+        conn.set(Conn::OWNED | Conn::ANNOUNCED);
+        conn.link = link;
         if parked.flags.is_work_due() {
             //~ A remembered close or shutdown is done on unparking;
             //~   what_was_remembered_is_done_when_a_segment_unparks_it
@@ -303,16 +301,13 @@ impl<F> Opening<'_, F> {
         let opened = self.opened(slot, &key, inserted)?;
         let params = self.params(&key, iss, profile);
         let link = self.link(&key);
-        let slot = self.place(opened, (key, hash), profile, |tcb, env| {
-            tcb.open_actively(&params, env);
-        });
-        if let Some(conn) = self.conns.get_mut(slot) {
-            conn.set(Conn::OWNED);
-            if link.is_none() {
-                conn.set(Conn::SEEKS_WAY);
-            }
-            conn.link = link;
+        let (conn, mut env) = self.place(opened, &key, hash, profile);
+        conn.tcb.open_actively(&params, &mut env);
+        conn.set(Conn::OWNED);
+        if link.is_none() {
+            conn.set(Conn::SEEKS_WAY);
         }
+        conn.link = link;
         Ok(slot)
     }
 
@@ -330,13 +325,11 @@ impl<F> Opening<'_, F> {
         key: &FlowKey,
         record: Result<Found, E>,
     ) -> Result<Opened, NoRecord> {
-        let found = record.ok();
-        let named = found.and_then(|found| Some((found, self.table.named(found)?)));
-        let Some((found, named)) = named else {
+        let Ok(found) = record else {
             self.conns.release_slot(slot, key.is_v6());
             return Err(NoRecord);
         };
-        Ok(Opened { found, slot, named })
+        Ok(Opened { found, slot })
     }
 
     /// Where earlier connections to the same destination reached it lately.
@@ -345,29 +338,33 @@ impl<F> Opening<'_, F> {
         self.paths.link(destination, self.now)
     }
 
+    /// The connection in its slot, begun but for its protocol, and what that is begun with.
     #[inline(always)]
     fn place(
         &mut self,
         opened: Opened,
-        flow: (FlowKey, FlowHash),
+        key: &FlowKey,
+        hash: FlowHash,
         profile: ProfileId,
-        open: impl FnOnce(&mut Tcb, &mut Env<'_>),
-    ) -> Slot {
-        let Opened { found, slot, named } = opened;
-        let (now, settings) = (self.now, self.profiles.get(profile));
-        let path_epoch = self.paths.epoch();
-        let local = self.config.locals.locate(flow.0.local());
-        self.conns.insert(slot, |conn, counters| {
-            conn.begin(named, found, flow, profile);
-            conn.path_epoch = path_epoch;
-            conn.local = local;
-            let env = &mut Env {
-                now,
-                settings,
-                counters,
-            };
-            open(&mut conn.tcb, env);
-        });
-        slot
+    ) -> (&mut Conn, Env<'_>) {
+        let (id, state) = self.table.named_found(opened.found);
+        let new = NewConn {
+            id,
+            state,
+            found: opened.found,
+            key: *key,
+            hash,
+            profile,
+            local: self.config.locals.locate(key.local()),
+            path_epoch: self.paths.epoch(),
+        };
+        let (conn, counters) = self.conns.vacate(opened.slot);
+        conn.begin(&new);
+        let env = Env {
+            now: self.now,
+            settings: self.profiles.get(profile),
+            counters,
+        };
+        (conn, env)
     }
 }

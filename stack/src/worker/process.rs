@@ -134,7 +134,12 @@ impl<N: Nic> Core<N> {
                 return self.on_open_segment(hosted, frame, meta, slot, now);
             }
             Kind::TimeWait => return self.on_time_wait(frame, meta, found, now),
-            Kind::Embryo => self.endpoint.on_embryo(meta, bytes, found, now),
+            Kind::Embryo => {
+                if self.fast_path.is_on() && self.endpoint.completes_handshake(meta, found) {
+                    return self.establish(hosted, frame, meta, found, now);
+                }
+                self.endpoint.on_embryo(meta, bytes, found, now)
+            }
             Kind::Parked => self.endpoint.on_parked(meta, bytes, found, now),
         };
         match verdict {
