@@ -356,7 +356,8 @@ impl<F> Connections<F> {
     #[inline]
     pub fn pop_dirty(&mut self) -> Option<Slot> {
         let slot = self.dirty.pop_front()?;
-        if let Some(conn) = self.get_mut(slot) {
+        if let Some(conn) = self.conns.get_mut(slot.0 as usize) {
+            // A place without a connection has no bits.
             conn.take(Conn::DIRTY);
         }
         Some(slot)

@@ -122,8 +122,8 @@ pub struct LocalAddrs {
 /// Runs of addresses of both families, each ascending by `first` and without overlap.
 #[derive(Debug, Clone, Default)]
 struct Ranges {
-    /// The first of `v4`, mostly the only one, or an empty one.
-    first_v4: Range<u32>,
+    /// The widest of `v4`, in which most addresses lie, or an empty one.
+    widest_v4: Range<u32>,
     v4: Vec<Range<u32>>,
     v6: Vec<Range<u128>>,
 }
@@ -138,9 +138,9 @@ impl Ranges {
     #[inline(always)]
     fn find_v4(&self, address: Ipv4Addr) -> Option<u32> {
         let address = address.to_bits();
-        let offset = address.wrapping_sub(self.first_v4.first);
-        if offset < self.first_v4.count {
-            return Some(self.first_v4.id + offset);
+        let offset = address.wrapping_sub(self.widest_v4.first);
+        if offset < self.widest_v4.count {
+            return Some(self.widest_v4.id + offset);
         }
         self.search_v4(address)
     }
@@ -332,7 +332,8 @@ fn ranges(prefixes: &[LocalPrefix]) -> Result<(Ranges, u32), LocalAddrsError> {
         }
     }
     ranges.v4.sort_by_key(|range| range.first);
-    ranges.first_v4 = ranges.v4.first().copied().unwrap_or_default();
+    let widest = ranges.v4.iter().max_by_key(|range| range.count);
+    ranges.widest_v4 = widest.copied().unwrap_or_default();
     ranges.v6.sort_by_key(|range| range.first);
     // Prefixes nest or are apart, so a neighbour that starts inside is the only way to overlap.
     for pair in ranges.v4.windows(2) {

@@ -143,8 +143,14 @@ impl LocalPorts {
         let counter = &mut self.counters[(hash >> 48) as usize]; // 16 bits, and as many counters
         let offset = within(hash as u32, ports);
         for _ in 0..tries.min(ports) {
-            let place = (u32::from(offset) + u32::from(*counter)) % u32::from(ports);
-            *counter = (*counter + 1) % ports;
+            // Both are below `ports`, so a subtraction does for a division.
+            let place = u32::from(offset) + u32::from(*counter);
+            let place = place.checked_sub(ports.into()).unwrap_or(place);
+            *counter = if *counter + 1 == ports {
+                0
+            } else {
+                *counter + 1
+            };
             let port = self.range.first + place as u16;
             if is_free(port) {
                 return Some(port);

@@ -267,7 +267,9 @@ impl<N: Nic> Core<N> {
             settle_unheard(&mut parts, endpoint.config.park_after, now);
             return self.end(frame, Counter::ConnSegment);
         }
-        parts.mark_dirty();
+        if !verdict.events.has(Events::CLOSED) {
+            parts.mark_dirty();
+        }
         if verdict.reply == Reply::Reset {
             self.reset_sender(frame, meta, Counter::ConnSegment);
         } else {
@@ -309,6 +311,8 @@ impl<N: Nic> Core<N> {
         self.compact(slot);
         if events.has(Events::CLOSED) {
             self.settle(hosted, slot, now);
+            // Mostly it is gone; one that has a reset to send, or bytes to be read, is asked.
+            self.conns.mark_dirty(slot);
         } else if events.has(Events::ACK_NOW) {
             //~ The ACK in the middle of a burst leaves at once; an_ack_in_the_middle_of_a_burst_keeps_the_peer_going
             self.transmit(slot, now);

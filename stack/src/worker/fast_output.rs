@@ -61,22 +61,21 @@ impl<N: Nic> Core<N> {
             return FastOutput::Settled;
         };
         let unsent = parts.conn.unsent();
-        if !parts.conn.tcb.is_silent(unsent) {
+        // With text there is something to say, nearly always.
+        if unsent.len > 0 || !parts.conn.tcb.is_silent(unsent) {
             let is_ready = self.outbox.connection_room() > 0
                 && parts.conn.path_epoch == self.paths.epoch()
                 && !parts.conn.has(Conn::CORKED)
                 && self.writer.has_buffer(&mut self.nic);
             let settings = self.endpoint.profiles.get(parts.conn.profile);
-            let Some(written) = is_ready
+            let written = is_ready
                 .then(|| write(&mut self.writer, &mut parts, unsent, settings, now))
-                .flatten()
-            else {
-                return FastOutput::Unusual;
-            };
+                .flatten();
             let counters = &mut self.endpoint.counters;
             match written {
-                Some(frame) => self.outbox.connection(frame, counters),
-                None => counters.bump(Counter::TxNoBuffer),
+                Some(Some(frame)) => self.outbox.connection(frame, counters),
+                Some(None) => counters.bump(Counter::TxNoBuffer),
+                None => return FastOutput::Unusual,
             }
         }
         if arm(&mut parts, self.endpoint.config.park_after, now) {

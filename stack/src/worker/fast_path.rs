@@ -16,6 +16,7 @@ use crate::nic::{Frame, Nic};
 use crate::queue::claim::Claim;
 use crate::queue::rx_queue::Chunk;
 use crate::rng::Random;
+use crate::tcp::verdict::Events;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 use crate::worker::app::App;
@@ -137,7 +138,9 @@ impl<N: Nic> Core<N> {
             return Ok(());
         }
         let id = parts.conn.id;
-        parts.mark_dirty();
+        if !prediction.events.has(Events::CLOSED) {
+            parts.mark_dirty();
+        }
         if has_text {
             parts.conn.set(Conn::NEWS);
             parts.chunks.lend();
