@@ -36,7 +36,7 @@ mod numbers;
 // How many records of each kind there may be.
 mod places;
 // Birth, change and end of records.
-mod lifecycle;
+pub(crate) mod lifecycle;
 // Which cookies have opened a connection.
 pub mod spent_cookies;
 // The open connections: protocol, queues, timers.

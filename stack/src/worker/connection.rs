@@ -49,11 +49,14 @@ impl<N: Nic> Core<N> {
             EndpointVerdict::ParkedReset(found) => {
                 self.reset_parked(hosted, frame, meta, found, now);
             }
-            EndpointVerdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
+            EndpointVerdict::Establish(found, listener) => {
+                self.establish(hosted, frame, meta, (found, listener), now);
+            }
             EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
             EndpointVerdict::Unreachable => self.answer_unreachable(frame),
             // Not reached: the process stage has dealt with these.
             EndpointVerdict::Drop
+            | EndpointVerdict::Syn(_)
             | EndpointVerdict::Reply
             | EndpointVerdict::Reset(_)
             | EndpointVerdict::Cookie(_) => self.outbox.free(frame),
@@ -125,27 +128,20 @@ impl<N: Nic> Core<N> {
         hosted: &mut Hosted<A>,
         frame: N::Frame,
         meta: &Meta,
-        found: Found,
+        (found, listener): (Found, ListenerId),
         now: Instant,
     ) {
-        let Some(embryo) = self.endpoint.table.embryo(found).copied() else {
-            return self.end(frame, Counter::EmbryoDropped);
-        };
-        let listener = ListenerId(embryo.listener);
         if let Some(abort) = self.accept_overflow(listener) {
             if !abort {
                 return self.end(frame, Counter::EmbryoAckQueueFull);
             }
-            self.endpoint.end_embryo(found, meta, &embryo);
+            self.endpoint.end_embryo(found, meta, listener);
             return self.reset_sender(frame, meta, Counter::EmbryoAckQueueReset);
         }
-        match self
-            .opening(now)
-            .embryo(found, &meta.key, meta.hash, &embryo)
-        {
+        match self.opening(now).embryo(found, &meta.key, meta.hash) {
             Err(NoRecord) => self.end(frame, Counter::EmbryoAckNoRecord),
             Ok(slot) => {
-                self.endpoint.leave_backlog(&embryo);
+                self.endpoint.leave_backlog(listener);
                 self.endpoint.counters.bump(Counter::EmbryoEstablished);
                 self.on_open_segment(hosted, frame, meta, slot, now);
             }

@@ -5,8 +5,9 @@
 use crate::config::Config;
 use crate::conn::connections::{Conn, Connections, LinkPeer, NewConn, Slot};
 use crate::conn::key::{FlowHash, FlowKey};
+use crate::conn::lifecycle::Promoted;
 use crate::conn::record::{ConnFlags, Embryo, EndDue, Open, Parked, TickMs};
-use crate::conn::{ConnTable, Found};
+use crate::conn::{ConnId, ConnTable, Found, StateNumber};
 use crate::local::addresses::LocalAddrs;
 use crate::path::{Destination, Paths};
 use crate::seq::SeqNum;
@@ -111,6 +112,8 @@ pub(super) struct KeptSyn {
     pub(super) listener: u16,
     /// That of the listener.
     pub(super) profile: ProfileId,
+    /// What is added to our clock for TSval.
+    pub(super) timestamp_offset: u32,
 }
 
 /// The places of a connection that opens: its record, and the slot that was taken for it.
@@ -118,11 +121,18 @@ pub(super) struct KeptSyn {
 struct Opened {
     found: Found,
     slot: Slot,
+    named: (ConnId, StateNumber),
 }
 
 impl<F> Opening<'_, F> {
     #[inline(always)]
-    fn params(&self, key: &FlowKey, iss: SeqNum, profile: ProfileId) -> OpenParams {
+    fn params(
+        &self,
+        key: &FlowKey,
+        iss: SeqNum,
+        timestamp_offset: u32,
+        profile: ProfileId,
+    ) -> OpenParams {
         let mtu = if self.paths.knows_mtus() {
             self.paths.mtu(destination(key, &self.config.locals))
         } else {
@@ -131,7 +141,7 @@ impl<F> Opening<'_, F> {
         let profile = &self.profiles.get(profile).profile;
         OpenParams {
             iss,
-            timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
+            timestamp_offset,
             //~ The MSS that we announce stays the link's: `local_mss: local_mss(key, self.mtu)`
             //~   -> `local_mss: local_mss(key, mtu)`; an_unparked_connection_goes_by_what_is_known_then
             //~ The MSS of a profile limits what is announced: `local_mss(key, self.mtu).min(profile.mss_max)`
@@ -156,45 +166,52 @@ impl<F> Opening<'_, F> {
         found: Found,
         key: &FlowKey,
         hash: FlowHash,
-        embryo: &Embryo,
     ) -> Result<Slot, NoRecord> {
-        let syn_ack = self.syn_ack_sent(found, embryo);
-        let kept = KeptSyn {
-            syn: embryo.syn(),
-            iss: embryo.iss,
-            listener: embryo.listener,
-            profile: embryo.profile,
-        };
         let slot = self.take_slot(key)?;
-        let record = Open::new(slot, embryo.listener);
-        let promoted = self.table.promote(found, &record);
-        let opened = self.opened(slot, key, promoted)?;
+        let open = |kept: &Embryo| Open::new(slot, kept.listener);
+        let Ok(promoted) = self.table.promote_as(found, open) else {
+            self.conns.release_slot(slot, key.is_v6());
+            return Err(NoRecord);
+        };
+        let Promoted { found, kept, .. } = promoted;
+        let opened = Opened {
+            found,
+            slot,
+            named: (promoted.id, promoted.state),
+        };
+        let syn_ack = self.syn_ack_sent(&promoted);
+        let kept = KeptSyn {
+            syn: kept.syn(),
+            iss: kept.iss,
+            listener: kept.listener,
+            profile: kept.profile,
+            timestamp_offset: kept.timestamp_offset,
+        };
         Ok(self.passive(opened, key, hash, &kept, syn_ack))
     }
 
     /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says. With timestamps
     /// the echo says it, and nothing is looked up.
-    #[inline]
-    fn syn_ack_sent(&self, found: Found, embryo: &Embryo) -> SynAckSent {
-        if self.table.embryo_retransmits(found).unwrap_or(0) > 0 {
+    #[inline(always)]
+    fn syn_ack_sent(&self, promoted: &Promoted) -> SynAckSent {
+        let embryo = &promoted.kept;
+        if promoted.retransmits > 0 {
             return SynAckSent::Again;
         }
         if embryo.flags.has(ConnFlags::TIMESTAMPS) {
             return SynAckSent::Unknown;
         }
-        let deadline = self.table.deadline(found);
         //~ A SYN-ACK that its SYN drew again gives no sample (Karn): `embryo.flags.has(ConnFlags::ANSWERED_AGAIN)`
         //~   -> `false`; a_syn_ack_sent_twice_says_nothing_of_the_path
-        let (Some(deadline), false) = (deadline, embryo.flags.has(ConnFlags::ANSWERED_AGAIN))
-        else {
+        if embryo.flags.has(ConnFlags::ANSWERED_AGAIN) {
             return SynAckSent::Unknown;
-        };
+        }
         let rto_ms = self.config.handshake.syn_ack_rto.as_millis() as u32;
         //~ When a SYN-ACK was sent follows from its deadline:
-        //~   `rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)))`
-        //~   -> `0 * rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)))`;
+        //~   `rto_ms.wrapping_sub(due_in_ms)` -> `0 * rto_ms.wrapping_sub(due_in_ms)`;
         //~   the_ack_of_a_syn_ack_says_how_long_the_path_is
-        let ago_ms = rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)));
+        let due_in_ms = promoted.deadline.since(TickMs::deadline(self.now));
+        let ago_ms = rto_ms.wrapping_sub(due_in_ms);
         let ago_ns = u64::from(ago_ms) * 1_000_000;
         SynAckSent::Once(Instant::from_ns(self.now.as_ns().saturating_sub(ago_ns)))
     }
@@ -212,7 +229,7 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, kept.listener);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let opened = self.opened(slot, &key, inserted)?;
+        let opened = self.opened(slot, &key, inserted.ok())?;
         Ok(self.passive(opened, &key, hash, kept, SynAckSent::Unknown))
     }
 
@@ -225,7 +242,7 @@ impl<F> Opening<'_, F> {
         kept: &KeptSyn,
         syn_ack: SynAckSent,
     ) -> Slot {
-        let params = self.params(key, kept.iss, kept.profile);
+        let params = self.params(key, kept.iss, kept.timestamp_offset, kept.profile);
         let (conn, mut env) = self.place(opened, key, hash, kept.profile);
         let window = env.settings.profile.syn_window();
         conn.tcb
@@ -243,9 +260,10 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, parked.listener);
         let unparked = self.table.unpark(found, &record);
-        let opened = self.opened(slot, &key, unparked)?;
+        let opened = self.opened(slot, &key, unparked.ok())?;
         // Its ISS is history: what it sends is counted from here.
-        let params = self.params(&key, parked.snd_nxt, parked.profile);
+        let offset = self.isn.timestamp_offset_ms(tuple(&key));
+        let params = self.params(&key, parked.snd_nxt, offset, parked.profile);
         let tcb = parked.tcb(self.now);
         let link = self.link(&key);
         //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
@@ -298,8 +316,9 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, Open::NO_LISTENER);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let opened = self.opened(slot, &key, inserted)?;
-        let params = self.params(&key, iss, profile);
+        let opened = self.opened(slot, &key, inserted.ok())?;
+        let offset = self.isn.timestamp_offset_ms(tuple(&key));
+        let params = self.params(&key, iss, offset, profile);
         let link = self.link(&key);
         let (conn, mut env) = self.place(opened, &key, hash, profile);
         conn.tcb.open_actively(&params, &mut env);
@@ -319,17 +338,18 @@ impl<F> Opening<'_, F> {
 
     /// What was opened for the connection in `slot`; without a record the slot is free again.
     #[inline(always)]
-    fn opened<E>(
+    fn opened(
         &mut self,
         slot: Slot,
         key: &FlowKey,
-        record: Result<Found, E>,
+        record: Option<Found>,
     ) -> Result<Opened, NoRecord> {
-        let Ok(found) = record else {
+        let Some(found) = record else {
             self.conns.release_slot(slot, key.is_v6());
             return Err(NoRecord);
         };
-        Ok(Opened { found, slot })
+        let named = self.table.named_found(found);
+        Ok(Opened { found, slot, named })
     }
 
     /// Where earlier connections to the same destination reached it lately.
@@ -347,7 +367,7 @@ impl<F> Opening<'_, F> {
         hash: FlowHash,
         profile: ProfileId,
     ) -> (&mut Conn, Env<'_>) {
-        let (id, state) = self.table.named_found(opened.found);
+        let (id, state) = opened.named;
         let new = NewConn {
             id,
             state,
