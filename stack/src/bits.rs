@@ -34,6 +34,13 @@ impl Bits {
         self.0[1] |= high;
     }
 
+    /// Sets those that are set in `other`.
+    #[inline(always)]
+    pub const fn set_all(&mut self, other: Self) {
+        self.0[0] |= other.0[0];
+        self.0[1] |= other.0[1];
+    }
+
     /// Clears a bit, or several.
     #[inline(always)]
     pub const fn clear(&mut self, bit: u16) {

@@ -9,6 +9,8 @@
 mod crowd;
 #[path = "attacks/town.rs"]
 mod town;
+#[path = "sim/without.rs"]
+mod without;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -53,6 +55,11 @@ fn withstands_but(part: &str, mut attack: impl FnMut(&mut Town, u32)) -> Town {
         );
     }
     town
+}
+
+#[test]
+fn all_of_this_without_the_fast_path() {
+    without::run_all_but("all_of_this_without_the_fast_path");
 }
 
 #[test]

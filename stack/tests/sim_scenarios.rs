@@ -8,6 +8,8 @@
 mod bottleneck;
 #[path = "sim/show.rs"]
 mod show;
+#[path = "sim/without.rs"]
+mod without;
 
 use std::time::Duration;
 
@@ -74,6 +76,11 @@ fn records(show: &Show, host: HostId, kind: Kind) -> u32 {
     let worker = show.world.workers(host).next().expect("a worker");
     let records = worker.table().len(kind);
     records.v4 + records.v6
+}
+
+#[test]
+fn all_of_this_without_the_fast_path() {
+    without::run_all_but("all_of_this_without_the_fast_path");
 }
 
 /// RFC 9293 §3.5, figure 7: both SYNs cross, one connection comes of it.

@@ -8,6 +8,10 @@
 
 #[path = "sim/actor.rs"]
 mod actor;
+#[path = "sim/alike.rs"]
+mod alike;
+#[path = "sim/both_ways.rs"]
+mod both_ways;
 #[path = "sim/capture.rs"]
 mod capture;
 #[path = "sim/draw.rs"]
@@ -36,7 +40,6 @@ use std::time::Duration;
 use stack::config::FastPath;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::sim::host::HostSpec;
-use stack::tcp::state::{STATE_COUNT, State};
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
@@ -255,51 +258,5 @@ fn judge_totals(seeds: u64) {
         assert!(elsewhere > 100, "{elsewhere}");
         assert!(lowered > 100 && holes > 50, "too few small paths");
         assert!(evicted > 50 && neighbors > 500, "too little want");
-    }
-}
-
-/// Seeds that run with and without the fast path.
-const COMPARED_SEEDS: u64 = 300;
-
-/// A seed with this fast path: the hash of its frames, all counters, and how many segments were predicted in each state.
-fn counted(seed: u64, fast_path: FastPath) -> (u64, Vec<String>, [u64; STATE_COUNT]) {
-    let mut stage = draw::draw(seed, fast_path);
-    stage.world.record(true);
-    let wrong = stage.judge(LIMIT);
-    assert!(wrong.is_empty(), "seed {seed}, {fast_path:?}: {wrong:?}");
-    let frames = hashes::of_frames(stage.world.trace());
-    (frames, stage.counted, stage.predicted)
-}
-
-/// With the fast path on, off, and on for half of all segments, every world sends the same frames at the same times in the same
-/// order, and every worker counts the same.
-#[test]
-fn the_fast_path_changes_no_frame_and_no_counter() {
-    let mut predicted = [0; STATE_COUNT];
-    for seed in 0..COMPARED_SEEDS {
-        let general = counted(seed, FastPath::Off);
-        assert_eq!(general.2, [0; STATE_COUNT], "off is off");
-        for fast_path in [FastPath::On, FastPath::Random(seed)] {
-            let fast = counted(seed, fast_path);
-            let differs = "other frames than without the fast path";
-            assert_eq!(fast.0, general.0, "seed {seed}, {fast_path:?}: {differs}");
-            assert_eq!(fast.1, general.1, "seed {seed}, {fast_path:?}");
-            for (sum, of_seed) in predicted.iter_mut().zip(fast.2) {
-                *sum += of_seed;
-            }
-        }
-    }
-    for (state, least) in [
-        (State::SynSent, 1_000),
-        (State::SynReceivedPassive, 1_000),
-        (State::Established, 10_000),
-        (State::FinWait1, 100),
-        (State::FinWait2, 100),
-        (State::CloseWait, 100),
-        (State::LastAck, 100),
-    ] {
-        let hits = predicted[state as usize];
-        println!("{state}: {hits} segments predicted");
-        assert!(hits >= least, "{state}: {hits}, too few to say anything");
     }
 }

@@ -32,6 +32,27 @@ pub struct LinkPeer {
     pub heard_at: TickMs,
 }
 
+/// What a connection has from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub struct NewConn {
+    /// Its name.
+    pub id: ConnId,
+    /// What the application keeps of it.
+    pub state: StateNumber,
+    /// Where its record stands in the table.
+    pub found: Found,
+    /// Whose it is.
+    pub key: FlowKey,
+    /// The hash of `key`.
+    pub hash: FlowHash,
+    /// What its application, or its listener, has chosen.
+    pub profile: ProfileId,
+    /// Our address and VLAN.
+    pub local: Option<(VlanId, IpAddr)>,
+    /// [`crate::path::Paths::epoch`] now.
+    pub path_epoch: u32,
+}
+
 /// One open connection: where buffers meet protocol.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
@@ -98,13 +119,7 @@ impl Conn {
 
     /// A new connection without anything queued, in the place of the one that stood there; its `tcb` is still to be begun.
     #[inline(always)]
-    pub fn begin(
-        &mut self,
-        (name, number): (ConnId, StateNumber),
-        at: Found,
-        of: (FlowKey, FlowHash),
-        by: ProfileId,
-    ) {
+    pub fn begin(&mut self, new: &NewConn) {
         // Named without `..`, so that no field can be forgotten.
         let Self {
             tcb: _,
@@ -128,12 +143,12 @@ impl Conn {
         *tx = TxQueue::default();
         (*rx, *kept) = (RxQueue::default(), RxQueue::default());
         *ahead = OutOfOrder::default();
-        (*id, *state, *found) = (name, number, at);
-        (*key, *hash) = of;
-        (*local, *link) = (None, None);
-        *path_epoch = 0;
-        *bits = Bits::NONE;
-        *profile = by;
+        (*id, *state, *found) = (new.id, new.state, new.found);
+        (*key, *hash) = (new.key, new.hash);
+        (*local, *link) = (new.local, None);
+        *path_epoch = new.path_epoch;
+        *bits = Bits::only(Self::LIVE);
+        *profile = new.profile;
     }
 
     /// Nobody's connection.

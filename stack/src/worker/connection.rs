@@ -25,6 +25,7 @@ use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::tcp::Flags;
+use crate::worker::accept_queue::Established;
 use crate::worker::app::App;
 use crate::worker::opening::{NoRecord, Opening};
 use crate::worker::outbox::Outbox;
@@ -48,11 +49,14 @@ impl<N: Nic> Core<N> {
             EndpointVerdict::ParkedReset(found) => {
                 self.reset_parked(hosted, frame, meta, found, now);
             }
-            EndpointVerdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
+            EndpointVerdict::Establish(found, listener) => {
+                self.establish(hosted, frame, meta, (found, listener), now);
+            }
             EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
             EndpointVerdict::Unreachable => self.answer_unreachable(frame),
             // Not reached: the process stage has dealt with these.
             EndpointVerdict::Drop
+            | EndpointVerdict::Syn(_)
             | EndpointVerdict::Reply
             | EndpointVerdict::Reset(_)
             | EndpointVerdict::Cookie(_) => self.outbox.free(frame),
@@ -118,32 +122,26 @@ impl<N: Nic> Core<N> {
     }
 
     /// The final ACK of an embryo. With a full accept queue the embryo stays, or is reset by option.
-    fn establish<A: App>(
+    #[inline(never)]
+    pub(super) fn establish<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         frame: N::Frame,
         meta: &Meta,
-        found: Found,
+        (found, listener): (Found, ListenerId),
         now: Instant,
     ) {
-        let Some(embryo) = self.endpoint.table.embryo(found).copied() else {
-            return self.end(frame, Counter::EmbryoDropped);
-        };
-        let listener = ListenerId(embryo.listener);
         if let Some(abort) = self.accept_overflow(listener) {
             if !abort {
                 return self.end(frame, Counter::EmbryoAckQueueFull);
             }
-            self.endpoint.end_embryo(found, meta, &embryo);
+            self.endpoint.end_embryo(found, meta, listener);
             return self.reset_sender(frame, meta, Counter::EmbryoAckQueueReset);
         }
-        match self
-            .opening(now)
-            .embryo(found, meta.key, meta.hash, &embryo)
-        {
+        match self.opening(now).embryo(found, &meta.key, meta.hash) {
             Err(NoRecord) => self.end(frame, Counter::EmbryoAckNoRecord),
             Ok(slot) => {
-                self.endpoint.leave_backlog(&embryo);
+                self.endpoint.leave_backlog(listener);
                 self.endpoint.counters.bump(Counter::EmbryoEstablished);
                 self.on_open_segment(hosted, frame, meta, slot, now);
             }
@@ -302,7 +300,7 @@ impl<N: Nic> Core<N> {
         } else {
             self.deliver(hosted, slot, id, now);
         }
-        if !self.conns.opened.is_empty() {
+        if self.conns.has_opened() {
             self.announce(hosted, now);
         }
         self.take_back_lent();
@@ -352,8 +350,10 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        match self.endpoint.table.listener(conn.found) {
-            Some(listener) if !conn.has(Conn::OWNED) => self.offer(hosted, listener, id, now),
+        match self.endpoint.table.opener(conn.found) {
+            Some(listener) if !conn.has(Conn::OWNED) => {
+                self.offer(hosted, listener, Established { id, slot }, now);
+            }
             _ => self.opened(hosted, slot, id, now),
         }
     }

@@ -19,6 +19,8 @@ use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::worker::Worker;
 
+use crate::without;
+
 /// What the server's listeners do, in their order.
 pub(crate) const ECHO: u16 = 7;
 pub(crate) const DISCARD: u16 = 9;
@@ -279,6 +281,7 @@ impl Town {
         // Wide enough for an attack from tens of thousands of addresses on the link.
         server.config.interfaces[0].prefix_len = 15;
         server.config.closed = ClosedPolicy::Icmp;
+        server.config.fast_path = without::fast_path();
         for port in PORTS {
             let listener = ListenerConfig::new(port, SynPolicy::CookieWhenFull);
             server.config.listeners.push(listener);
@@ -291,6 +294,7 @@ impl Town {
         server.nic.rx_ring = 4_096;
         let mut client = HostSpec::new(CLIENT);
         client.config.interfaces[0].prefix_len = 15;
+        client.config.fast_path = without::fast_path();
         let wire = LinkSpec {
             loss_ppm: 2_000,
             rate_bps: 4_000_000,

@@ -15,6 +15,7 @@ use stack::tcp::profile::ProfileId;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
+use crate::alike::Kind;
 use crate::intruder::Intruder;
 use crate::narrow;
 use crate::plan::{Content, End, FIRST_PORT, Plan, Side};
@@ -43,10 +44,18 @@ const FIRST_OPEN: Duration = Duration::from_millis(10);
 
 /// The world of a seed. `fast_path` is not drawn: it must make no difference.
 pub(crate) fn draw(seed: u64, fast_path: FastPath) -> Stage {
+    draw_kind(seed, None, fast_path)
+}
+
+/// The same with all connections of one kind, if one is said.
+pub(crate) fn draw_kind(seed: u64, kind: Option<Kind>, fast_path: FastPath) -> Stage {
     let mut random = Random::new(seed);
     let mut hosts = draw_hosts(&mut random, fast_path);
     let mut plans = draw_plans(&mut random, &hosts);
     draw_vlans(seed, &mut hosts, &mut plans);
+    if let Some(kind) = kind {
+        kind.arrange(seed, &mut hosts, &mut plans);
+    }
     narrow::draw_paths(seed, &mut hosts, &mut plans);
     let wraps = wraps::is_due(seed);
     // Plan 0 of those has no time to lose.
@@ -73,18 +82,7 @@ pub(crate) fn draw(seed: u64, fast_path: FastPath) -> Stage {
             .filter(|plan| usize::from(plan.server_host) == number);
         host_plans.for_each(|plan| plan.may_be_refused = keeps_nothing);
         let backlog = random.one_of(&[1, 4, 64]);
-        let abort_on_overflow = false;
-        let ports = (FIRST_PORT..).zip(&plans).map(|(port, _)| port);
-        host.config.listeners = ports
-            .map(|port| ListenerConfig {
-                address: None,
-                port,
-                policy,
-                backlog,
-                abort_on_overflow,
-                profile: ProfileId::DEFAULT,
-            })
-            .collect();
+        host.config.listeners = listeners(&plans, policy, backlog);
     }
     // Within the first second plan 0 opens, which the wraps wait for.
     let from_ms = if wraps { 1_000 } else { 0 };
@@ -114,6 +112,20 @@ pub(crate) fn draw(seed: u64, fast_path: FastPath) -> Stage {
         stage.intruder = Some(Intruder::new(station, random, stage.plans.len()));
     }
     stage
+}
+
+/// One for each plan.
+fn listeners(plans: &[Plan], policy: SynPolicy, backlog: u32) -> Vec<ListenerConfig> {
+    let ports = (FIRST_PORT..).zip(plans).map(|(port, _)| port);
+    let listener = |port| ListenerConfig {
+        address: None,
+        port,
+        policy,
+        backlog,
+        abort_on_overflow: false,
+        profile: ProfileId::DEFAULT,
+    };
+    ports.map(listener).collect()
 }
 
 /// R2 and the ceiling of probes stand at their defaults in half of the worlds without troubles: of the few retransmissions
@@ -319,12 +331,12 @@ fn draw_plan(random: &mut Random, hosts: &[HostSpec], n: u16, most_len: u64) -> 
     }
 }
 
-fn reorders_frames(host: &HostSpec) -> bool {
+pub(crate) fn reorders_frames(host: &HostSpec) -> bool {
     let reorders = |link: &LinkSpec| link.reorder_ppm + link.duplicate_ppm > 0;
     reorders(&host.up) || reorders(&host.down)
 }
 
-fn loses_frames(host: &HostSpec) -> bool {
+pub(crate) fn loses_frames(host: &HostSpec) -> bool {
     let loses = |link: &LinkSpec| link.loss_ppm + link.corrupt_ppm > 0 || link.rate_bps > 0;
     loses(&host.up) || loses(&host.down) || host.nic.pools.rx < 1000
 }

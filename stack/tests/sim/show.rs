@@ -12,6 +12,8 @@ use stack::sim::puppet::{AppEvent, Puppet};
 use stack::sim::world::World;
 use stack::time::Instant;
 
+use crate::without;
+
 /// The port that the server listens on.
 pub(crate) const PORT: u16 = 80;
 
@@ -37,7 +39,10 @@ impl Show {
         world.set_max_idle(Duration::from_millis(100));
         let (mut client, mut server) = (HostSpec::new(1), HostSpec::new(2));
         let few = Capacity::of_each(Records { v4: 256, v6: 256 });
-        (client.config.limits.records, server.config.limits.records) = (few, few);
+        for host in [&mut client, &mut server] {
+            host.config.limits.records = few;
+            host.config.fast_path = without::fast_path();
+        }
         server.config.listeners = vec![ListenerConfig::new(PORT, SynPolicy::Embryo)];
         change(&mut client, &mut server);
         let client = world

@@ -46,10 +46,10 @@ pub(crate) struct Stage {
     pub(crate) paths_lowered: u64,
     /// And those of them that swallowed what is larger in silence.
     pub(crate) black_holes: u64,
-    /// All counters of all workers in a line each, once judged.
+    /// What every actor knows of its connections, and all counters of all workers, in a line each, once judged.
     pub(crate) counted: Vec<String>,
-    /// Segments that took the fast path, by the state that they met, once judged.
-    pub(crate) predicted: [u64; STATE_COUNT],
+    /// Segments that took the fast path on each host, by the state that they met, once judged.
+    pub(crate) predicted: Vec<[u64; STATE_COUNT]>,
     manners: Manners,
     /// Hosts that were rebooted: what their actors knew is gone.
     rebooted: Vec<HostId>,
@@ -103,7 +103,7 @@ impl Stage {
             paths_lowered: 0,
             black_holes: 0,
             counted: Vec::new(),
-            predicted: [0; STATE_COUNT],
+            predicted: vec![[0; STATE_COUNT]; hosts.len()],
             manners,
             rebooted: Vec::new(),
             complaints: Vec::new(),
@@ -329,6 +329,8 @@ impl Stage {
         for actor in self.actors() {
             wrong.extend(actor.complaints.iter().cloned());
         }
+        let heard = |actor: &Actor| format!("{:?}", actor.progress);
+        self.counted = self.actors().map(heard).collect();
         for host in (0..self.world.hosts()).map(HostId) {
             let in_use = self.world.settle(host);
             let workers = self.world.workers(host).count();
@@ -366,7 +368,10 @@ impl Stage {
                 let named: Vec<_> = tcp.named().collect();
                 self.counted
                     .push(format!("{own:?} {named:?} {:?}", tcp.transitions));
-                for (sum, state) in self.predicted.iter_mut().zip(State::ALL) {
+                for (sum, state) in self.predicted[usize::from(host.0)]
+                    .iter_mut()
+                    .zip(State::ALL)
+                {
                     *sum += tcp.predicted_in(state);
                 }
                 let queued = worker.queued_items();

@@ -1,9 +1,9 @@
 //! Header prediction against the steps of the RFC: whatever segment meets whatever connection, a predicted one leaves it as the
 //! steps do, field by field, and any other leaves it as it was.
 //!
-//! [`check_input`] and [`check_output`] are called for every segment of the pipe and of the tests that inject segments.
+//! [`check_input`] and [`check_output`] are called for every segment of the pipe and of the tests that inject segments. The fuzz
+//! target `predict` has this file too, by its path.
 
-use crate::seq::SeqNum;
 use crate::tcp::env::{Env, TcpCounters};
 use crate::tcp::output::Unsent;
 use crate::tcp::predict::{ExpectedSegment, FirstSyn, PlainSegment};
@@ -66,12 +66,7 @@ fn expected(seg: &Segment) -> Option<ExpectedSegment> {
 
 /// Predicts what `seg` does to a copy of `tcb`, and compares it with what the steps do to another. Says whether it was
 /// predicted.
-pub(in crate::tcp) fn check_input(
-    tcb: &Tcb,
-    seg: &Segment,
-    settings: &Settings,
-    now: Instant,
-) -> bool {
+pub(crate) fn check_input(tcb: &Tcb, seg: &Segment, settings: &Settings, now: Instant) -> bool {
     let (mut fast, mut general) = (Copy::of(tcb), Copy::of(tcb));
     let before = fast.show();
     let prediction = fast.with(settings, now, |tcb, env| match expected(seg) {
@@ -101,7 +96,7 @@ pub(in crate::tcp) fn check_input(
 }
 
 /// Segments that differ from `seg` in one field each, by a little or by much.
-pub(in crate::tcp) fn near(seg: &Segment) -> Vec<Segment> {
+pub(crate) fn near(seg: &Segment) -> Vec<Segment> {
     let mut all = Vec::new();
     let mut add = |change: &dyn Fn(&mut Segment)| {
         let mut changed = *seg;
@@ -141,12 +136,7 @@ pub(in crate::tcp) fn near(seg: &Segment) -> Vec<Segment> {
 }
 
 /// Predicts what a copy of `tcb` sends next, and compares it with what another says when it is asked.
-pub(in crate::tcp) fn check_output(
-    tcb: &Tcb,
-    unsent_len: u32,
-    settings: &Settings,
-    now: Instant,
-) -> bool {
+pub(crate) fn check_output(tcb: &Tcb, unsent_len: u32, settings: &Settings, now: Instant) -> bool {
     let (mut fast, mut general) = (Copy::of(tcb), Copy::of(tcb));
     let unsent = Unsent { len: unsent_len };
     let mut polled = || general.with(settings, now, |tcb, env| tcb.poll_output(unsent, env));
@@ -211,10 +201,8 @@ fn plan_of(plain: &PlainSegment, flight: u32) -> SendPlan {
 
 #[test]
 fn a_near_miss_differs_in_one_field() {
-    let seg = Segment {
-        seq: SeqNum(1),
-        ..Segment::default()
-    };
-    assert!(near(&seg).iter().any(|near| near.seq == SeqNum(2)));
+    let seg = Segment::default();
+    let next = seg.seq.add(1);
+    assert!(near(&seg).iter().any(|near| near.seq == next));
     assert!(near(&seg).len() > 30);
 }
