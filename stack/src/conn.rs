@@ -36,7 +36,7 @@ mod numbers;
 // How many records of each kind there may be.
 mod places;
 // Birth, change and end of records.
-mod lifecycle;
+pub(crate) mod lifecycle;
 // Which cookies have opened a connection.
 pub mod spent_cookies;
 // The open connections: protocol, queues, timers.
@@ -423,10 +423,18 @@ impl ConnTable {
     #[must_use]
     pub fn listener(&self, found: Found) -> Option<ListenerId> {
         let number = match found.kind() {
-            Kind::Open => self.open(found)?.listener,
+            Kind::Open => return self.opener(found),
             Kind::Parked => self.parked(found)?.listener,
             Kind::Embryo | Kind::TimeWait => return None,
         };
+        (number != Open::NO_LISTENER).then_some(ListenerId(number))
+    }
+
+    /// The listener that an open connection came from; `None` when we opened it.
+    #[must_use]
+    #[inline(always)]
+    pub fn opener(&self, found: Found) -> Option<ListenerId> {
+        let number = self.open(found)?.listener;
         (number != Open::NO_LISTENER).then_some(ListenerId(number))
     }
 

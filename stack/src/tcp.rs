@@ -39,6 +39,8 @@ pub mod reset;
 // One mechanism, one file.
 pub mod ack;
 pub mod answer_limits;
+// What of it is yes or no.
+mod bits;
 mod black_hole;
 pub mod congestion;
 pub mod deadline;

@@ -41,6 +41,7 @@ pub mod reply;
 mod segment_headers;
 mod settling;
 mod slow;
+mod syn;
 mod time_wait;
 mod timers;
 mod token_bucket;

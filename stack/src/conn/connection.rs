@@ -8,6 +8,7 @@ use core::num::NonZeroU32;
 use super::key::{FlowHash, FlowKey};
 use super::record::{Kind, StateNumber, TickMs};
 use super::{ConnId, Entry, Found};
+use crate::bits::Bits;
 use crate::local::addresses::LocalId;
 use crate::memory::prefetch_read;
 use crate::queue::out_of_order::OutOfOrder;
@@ -29,6 +30,27 @@ pub struct LinkPeer {
     pub mac: MacAddr,
     /// When a valid segment last came from there.
     pub heard_at: TickMs,
+}
+
+/// What a connection has from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub struct NewConn {
+    /// Its name.
+    pub id: ConnId,
+    /// What the application keeps of it.
+    pub state: StateNumber,
+    /// Where its record stands in the table.
+    pub found: Found,
+    /// Whose it is.
+    pub key: FlowKey,
+    /// The hash of `key`.
+    pub hash: FlowHash,
+    /// What its application, or its listener, has chosen.
+    pub profile: ProfileId,
+    /// Our address and VLAN.
+    pub local: Option<(VlanId, IpAddr)>,
+    /// [`crate::path::Paths::epoch`] now.
+    pub path_epoch: u32,
 }
 
 /// One open connection: where buffers meet protocol.
@@ -63,7 +85,7 @@ pub struct Conn {
     pub path_epoch: u32,
     /// What the application keeps of it.
     pub state: StateNumber,
-    pub(super) bits: u16,
+    pub(super) bits: Bits,
     /// What its application has chosen.
     pub profile: ProfileId,
 }
@@ -97,13 +119,7 @@ impl Conn {
 
     /// A new connection without anything queued, in the place of the one that stood there; its `tcb` is still to be begun.
     #[inline(always)]
-    pub fn begin(
-        &mut self,
-        (name, number): (ConnId, StateNumber),
-        at: Found,
-        of: (FlowKey, FlowHash),
-        by: ProfileId,
-    ) {
+    pub fn begin(&mut self, new: &NewConn) {
         // Named without `..`, so that no field can be forgotten.
         let Self {
             tcb: _,
@@ -127,12 +143,12 @@ impl Conn {
         *tx = TxQueue::default();
         (*rx, *kept) = (RxQueue::default(), RxQueue::default());
         *ahead = OutOfOrder::default();
-        (*id, *state, *found) = (name, number, at);
-        (*key, *hash) = of;
-        (*local, *link) = (None, None);
-        *path_epoch = 0;
-        *bits = 0;
-        *profile = by;
+        (*id, *state, *found) = (new.id, new.state, new.found);
+        (*key, *hash) = (new.key, new.hash);
+        (*local, *link) = (new.local, None);
+        *path_epoch = new.path_epoch;
+        *bits = Bits::only(Self::LIVE);
+        *profile = new.profile;
     }
 
     /// Nobody's connection.
@@ -159,7 +175,7 @@ impl Conn {
             local: None,
             link: None,
             path_epoch: 0,
-            bits: 0,
+            bits: Bits::NONE,
             profile: ProfileId::DEFAULT,
         }
     }
@@ -168,21 +184,19 @@ impl Conn {
     #[must_use]
     #[inline]
     pub const fn has(&self, bit: u16) -> bool {
-        self.bits & bit != 0
+        self.bits.has(bit)
     }
 
     /// Sets a bit.
     #[inline]
     pub const fn set(&mut self, bit: u16) {
-        self.bits |= bit;
+        self.bits.set(bit);
     }
 
     /// Clears a bit, and says whether it was set.
     #[inline]
     pub const fn take(&mut self, bit: u16) -> bool {
-        let had = self.has(bit);
-        self.bits &= !bit;
-        had
+        self.bits.take(bit)
     }
 
     /// Starts loading all but the cold part's end.

@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 
-pub use super::connection::{Conn, LinkPeer};
+pub use super::connection::{Conn, LinkPeer, NewConn};
 use super::key::FlowHash;
 use super::numbers::Numbers;
 pub use super::record::Slot;
 use super::record::StateNumber;
 use super::{Capacity, ConnId, Found};
+use crate::bits::Bits;
 use crate::memory::MemoryError;
 use crate::nic::Frame;
 use crate::queue::chunks::Chunks;
@@ -68,8 +69,10 @@ pub struct Connections<F> {
     is_starved: Box<[bool]>,
     /// Connections whose application is to hear of an ICMP error.
     soft_errors: VecDeque<Slot>,
-    /// Connections that an application has taken over and not heard of yet.
-    pub opened: VecDeque<ConnId>,
+    /// Connections that an application has taken over and not heard of yet: the first of them, and those behind it. Mostly
+    /// there is one.
+    first_opened: Option<(ConnId, Slot)>,
+    more_opened: VecDeque<(ConnId, Slot)>,
     /// TCP's own counters.
     pub counters: TcpCounters,
     /// The connection that ended last, where it stood, and what of its text was never acknowledged, in bytes.
@@ -126,7 +129,8 @@ impl<F: Frame> Connections<F> {
             starved: VecDeque::with_capacity(total as usize),
             is_starved: vec![false; total as usize].into_boxed_slice(),
             soft_errors: VecDeque::with_capacity(total as usize + STALE_DIRTY),
-            opened: VecDeque::with_capacity(total as usize),
+            first_opened: None,
+            more_opened: VecDeque::with_capacity(total as usize),
             counters: TcpCounters::default(),
             last_ended: None,
         })
@@ -135,7 +139,7 @@ impl<F: Frame> Connections<F> {
 
 impl<F> Connections<F> {
     /// Takes a slot for a new connection of this family; `None` when it has as many as it may. There are as many as there may be
-    /// open records, so that is when those are all in use. [`Connections::insert`] follows, or [`Connections::release_slot`].
+    /// open records, so that is when those are all in use. [`Connections::vacate`] follows, or [`Connections::release_slot`].
     #[must_use]
     #[inline]
     pub fn take_slot(&mut self, is_v6: bool) -> Option<Slot> {
@@ -200,17 +204,24 @@ impl<F> Connections<F> {
         }
     }
 
-    /// Puts a new connection into a slot that was taken for it. It is built in its place: moving one costs as much as making it.
+    /// The place of a new connection in a slot that was taken for it, for [`Conn::begin`], and TCP's counters. It is built there:
+    /// moving one costs as much as making it.
     #[inline(always)]
-    pub fn insert(&mut self, slot: Slot, begin: impl FnOnce(&mut Conn, &mut TcpCounters)) {
+    pub fn vacate(&mut self, slot: Slot) -> (&mut Conn, &mut TcpCounters) {
         let index = slot.0 as usize;
-        // Slots are first used in the order of their numbers, so this grows by one, within what was reserved.
+        if self.conns.len() <= index {
+            self.grow(index);
+        }
+        (&mut self.conns[index], &mut self.counters)
+    }
+
+    /// Slots are first used in the order of their numbers, so this grows by one, within what was reserved.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, index: usize) {
         while self.conns.len() <= index {
             self.conns.push(self.vacant.clone());
         }
-        let place = &mut self.conns[index];
-        begin(place, &mut self.counters);
-        place.set(Conn::LIVE);
     }
 
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
@@ -230,7 +241,7 @@ impl<F> Connections<F> {
             was_owned: conn.has(Conn::OWNED),
         };
         // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing.
-        conn.bits = 0;
+        conn.bits = Bits::NONE;
         let was_armed = conn.armed_ns != u64::MAX;
         if was_armed {
             self.wheel.cancel(slot.0);
@@ -361,6 +372,44 @@ impl<F> Connections<F> {
             conn.set(Conn::DIRTY);
             self.dirty.push_front(slot);
         }
+    }
+}
+
+/// Whose application is to hear that it has them.
+impl<F> Connections<F> {
+    /// An application has taken over this connection. It stays where it is until [`Connections::pop_opened`] gives it, unless it
+    /// ends before.
+    #[inline(always)]
+    pub fn push_opened(&mut self, id: ConnId, slot: Slot) {
+        if self.first_opened.is_none() && self.more_opened.is_empty() {
+            self.first_opened = Some((id, slot));
+        } else {
+            self.more_opened.push_back((id, slot));
+        }
+    }
+
+    /// The next one, if it has not ended.
+    #[inline(always)]
+    pub fn pop_opened(&mut self) -> Option<(ConnId, Slot)> {
+        while let Some((id, slot)) = self.next_opened() {
+            if self.get(slot).is_some_and(|conn| conn.id == id) {
+                return Some((id, slot));
+            }
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn next_opened(&mut self) -> Option<(ConnId, Slot)> {
+        let first = self.first_opened.take();
+        first.or_else(|| self.more_opened.pop_front())
+    }
+
+    /// Whether there may be one.
+    #[must_use]
+    #[inline(always)]
+    pub fn has_opened(&self) -> bool {
+        self.first_opened.is_some() || !self.more_opened.is_empty()
     }
 }
 

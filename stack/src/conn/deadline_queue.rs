@@ -57,10 +57,21 @@ impl DeadlineQueue {
     /// Puts an entry that stands in no queue behind the youngest.
     #[inline]
     pub(super) fn push(&mut self, slabs: &mut Slabs, entry: Entry, deadline: TickMs) {
-        let record = slabs.get_mut(entry);
+        self.prepare(slabs.get_mut(entry), deadline);
+        self.append(slabs, entry);
+    }
+
+    /// The first half of [`DeadlineQueue::push`]: what the record is to say.
+    #[inline(always)]
+    pub(super) const fn prepare(&self, record: &mut Record, deadline: TickMs) {
         record.set_deadline(deadline);
         record.set_previous(self.youngest);
         record.link = NONE;
+    }
+
+    /// The second half: what the others say.
+    #[inline(always)]
+    pub(super) fn append(&mut self, slabs: &mut Slabs, entry: Entry) {
         if self.youngest == NONE {
             self.oldest = entry.bits();
         } else {

@@ -98,7 +98,7 @@ macro_rules! body {
 }
 
 // The last two words of the first two are those of their queue.
-body!(Embryo, 3);
+body!(Embryo, 2);
 body!(TimeWait, 6);
 body!(Open, 9);
 body!(Parked, 0);

@@ -24,6 +24,7 @@ impl ConnTable {
     ///
     /// # Errors
     /// [`TableFull`].
+    #[inline(always)]
     pub fn insert_embryo(
         &mut self,
         key: &FlowKey,
@@ -32,8 +33,13 @@ impl ConnTable {
         deadline: Instant,
     ) -> Result<Found, TableFull> {
         self.places.has_room(Kind::Embryo, key.is_v6())?;
-        let found = self.insert(key, hash, embryo, |_| {})?;
-        self.queue_embryo(found.entry(), 0, deadline);
+        let [queue, ..] = self.embryo_queues;
+        let found = self.insert(key, hash, embryo, |record| {
+            record.level = 0;
+            queue.prepare(record, TickMs::deadline(deadline));
+        })?;
+        self.embryo_queues[0].append(&mut self.slabs, found.entry());
+        self.embryos_due = self.embryos_due.min(deadline);
         Ok(found)
     }
 
@@ -121,21 +127,60 @@ impl ConnTable {
     }
 }
 
+/// A connection that was an embryo.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Promoted {
+    /// Its record.
+    pub(crate) found: Found,
+    /// Its name.
+    pub(crate) id: ConnId,
+    /// What the application keeps of it.
+    pub(crate) state: StateNumber,
+    /// What the embryo kept.
+    pub(crate) kept: Embryo,
+    /// How often its SYN-ACK was sent again.
+    pub(crate) retransmits: u8,
+    /// When it was due.
+    pub(crate) deadline: TickMs,
+}
+
 /// Changes of kind, in place. On error nothing has changed. On success the old [`Found`] is stale.
 impl ConnTable {
     /// The final ACK came: an embryo becomes an open connection, and gets its [`ConnId`].
     ///
     /// # Errors
     /// [`MoveError`].
-    #[inline]
     pub fn promote(&mut self, embryo: Found, open: &Open) -> Result<Found, MoveError> {
+        let promoted = self.promote_as(embryo, |_| *open)?;
+        Ok(promoted.found)
+    }
+
+    /// The same, with what the embryo kept.
+    #[inline(always)]
+    pub(crate) fn promote_as(
+        &mut self,
+        embryo: Found,
+        open: impl FnOnce(&Embryo) -> Open,
+    ) -> Result<Promoted, MoveError> {
         let record = current(&mut self.slabs, embryo, Kind::Embryo)?;
         let state = self.places.admit(Kind::Open, embryo.entry().is_v6())?;
-        let (queue, neighbors) = (usize::from(record.level), Neighbors::of(record));
-        let found = change(record, &mut self.places, embryo, open);
+        let (level, neighbors) = (record.level, Neighbors::of(record));
+        let (kept, deadline) = (*Embryo::of(record), record.deadline());
+        let found = change(record, &mut self.places, embryo, &open(&kept));
         record.link = state.0;
-        self.embryo_queues[queue].unlink(&mut self.slabs, neighbors);
-        Ok(found)
+        self.embryo_queues[usize::from(level)].unlink(&mut self.slabs, neighbors);
+        let id = ConnId {
+            handle: self.slabs.number(found.entry()),
+            generation: found.generation,
+        };
+        Ok(Promoted {
+            found,
+            id,
+            state,
+            kept,
+            retransmits: level,
+            deadline,
+        })
     }
 
     /// An open connection parks. Its [`ConnId`] stays good.
@@ -291,6 +336,21 @@ impl ConnTable {
         Some((id, state))
     }
 
+    /// The same of an open connection that was made just now: nothing is checked again.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn named_found(&self, found: Found) -> (ConnId, StateNumber) {
+        debug_assert!(
+            self.open(found).is_some(),
+            "{found:?} is stale, or not open"
+        );
+        let id = ConnId {
+            handle: self.slabs.number(found.entry()),
+            generation: found.generation,
+        };
+        (id, StateNumber(self.slabs.get(found.entry()).link))
+    }
+
     /// The state that the app keeps of an open or parked connection; `None` for other kinds and stale references.
     #[must_use]
     #[inline]
@@ -328,6 +388,14 @@ impl ConnTable {
         let slot = (kind == Kind::Open).then(|| Open::of(record).slot);
         kind.is_connection()
             .then_some((StateNumber(record.link), slot))
+    }
+
+    /// Starts loading the record of a connection.
+    #[inline]
+    pub fn prefetch_named(&self, id: ConnId) {
+        if let Some(entry) = self.slabs.numbered(id.handle) {
+            self.slabs.prefetch(entry);
+        }
     }
 
     /// Where the `Tcb` of a connection stands; `None` when it is parked or has ended.

@@ -295,6 +295,8 @@ pub struct Embryo {
     /// That of its listener.
     pub profile: ProfileId,
     pub(crate) unused: u8,
+    /// What is added to our clock for TSval ([`crate::tcp::isn::IsnKey::timestamp_offset_ms`]).
+    pub timestamp_offset: u32,
 }
 
 /// An open connection. Its `Tcb` and its queues stand outside of the table, in a slot.
@@ -395,7 +397,7 @@ pub struct TimeWait {
 }
 
 const _: () = {
-    assert!(size_of::<Embryo>() == 32);
+    assert!(size_of::<Embryo>() == 36);
     assert!(size_of::<Open>() == 8);
     assert!(size_of::<Parked>() == 44);
     assert!(size_of::<TimeWait>() == 20);

@@ -8,9 +8,10 @@ use super::handshake::AnsweredSyn;
 use super::negotiated::Negotiated;
 use super::segment::{OFFERS_SACK, Segment};
 use super::state::{Event, State};
-use super::tcb::{Bits, OpenParams, Tcb};
+use super::tcb::{OpenParams, Tcb, Terms, our_scale};
 use super::timestamps;
 use super::window::{self, ReceiveWindow, SendWindow, WindowUpdate};
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::time::Instant;
 
@@ -69,7 +70,7 @@ impl Tcb {
 
     /// A passive open whose SYN-ACK was sent by an embryo or a cookie, with this window field: the ACK that completes
     /// it is to be given to `on_segment` next. In the place of a connection that has ended.
-    #[inline]
+    #[inline(always)]
     pub fn open_answered(
         &mut self,
         params: &OpenParams,
@@ -78,8 +79,12 @@ impl Tcb {
         syn_ack: SynAckSent,
         env: &mut Env<'_>,
     ) {
-        self.listen(params, env);
-        self.agree(syn.irs, syn.ts_recent, &syn.negotiated, env);
+        self.begin_on(params, &Terms::agreed(params, &syn.negotiated, env), env);
+        self.await_ack(env);
+        self.cold.irs = syn.irs;
+        if syn.negotiated.timestamps {
+            self.learn_timestamp(syn.ts_recent, syn.irs.add(1), env);
+        }
         self.snd_wnd = SendWindow::resume(syn.window.into(), syn.irs, SeqNum(0));
         self.rcv = ReceiveWindow::resume(syn.irs.add(1), offered_window.into(), params.rcv_buf);
         self.snd_nxt = params.iss.add(1);
@@ -95,10 +100,16 @@ impl Tcb {
     }
 
     /// The listener's state, in which a SYN has come.
-    #[inline]
+    #[inline(always)]
     fn listen(&mut self, params: &OpenParams, env: &mut Env<'_>) {
         self.begin(params, env);
-        self.state = State::Listen; // the listener's; the arrow is taken on its behalf
+        self.await_ack(env);
+    }
+
+    /// LISTEN is the listener's state; the arrow is taken on its behalf.
+    #[inline(always)]
+    fn await_ack(&mut self, env: &mut Env<'_>) {
+        self.state = State::Listen;
         self.transition(Event::Syn, env);
     }
 
@@ -123,36 +134,70 @@ impl Tcb {
     }
 
     /// Both SYNs are known.
-    #[inline]
+    #[inline(always)]
     fn agree(&mut self, irs: SeqNum, ts_recent: u32, negotiated: &Negotiated, env: &Env<'_>) {
         self.cold.irs = irs;
         self.rcv.start(irs);
         if negotiated.timestamps {
-            self.ts.recent = ts_recent;
-            self.ts.last_ack_sent = self.rcv.nxt;
-            self.cold.ts_recent_s = timestamps::now_s(env.now);
+            self.learn_timestamp(ts_recent, self.rcv.nxt, env);
         }
         self.set_negotiated(negotiated, env);
     }
 
+    /// TSval of the peer's SYN.
+    #[inline(always)]
+    fn learn_timestamp(&mut self, ts_recent: u32, rcv_nxt: SeqNum, env: &Env<'_>) {
+        self.ts.recent = ts_recent;
+        self.ts.last_ack_sent = rcv_nxt;
+        self.cold.ts_recent_s = timestamps::now_s(env.now);
+    }
+
     #[inline]
     pub(super) fn set_negotiated(&mut self, negotiated: &Negotiated, env: &Env<'_>) {
-        for (bit, is_set) in [
-            (Bits::TIMESTAMPS, negotiated.timestamps),
-            (Bits::SCALING, negotiated.window_scale.is_some()),
-            (Bits::SACK_PERMITTED, negotiated.sack_permitted),
-        ] {
-            if is_set {
-                self.bits.set(bit);
-            } else {
-                self.bits.clear(bit);
-            }
-        }
+        const AGREED: u16 = Bits::TIMESTAMPS | Bits::SCALING | Bits::SACK_PERMITTED;
+        self.bits.clear(AGREED);
+        self.bits.set_all(agreed_bits(negotiated));
         self.scales = match negotiated.window_scale {
             Some(scale) => self.rcv_scale() | scale.min(window::SCALE_MAX) << 4,
             None => 0,
         };
         self.cold.peer_mss = negotiated.peer_mss;
         self.set_path_mss(self.cold.params.path_mss, env);
+    }
+}
+
+/// What two SYNs agreed on, as bits of a connection.
+#[inline(always)]
+fn agreed_bits(negotiated: &Negotiated) -> Bits {
+    let mut bits = Bits::default();
+    for (bit, is_set) in [
+        (Bits::TIMESTAMPS, negotiated.timestamps),
+        (Bits::SCALING, negotiated.window_scale.is_some()),
+        (Bits::SACK_PERMITTED, negotiated.sack_permitted),
+    ] {
+        if is_set {
+            bits.set(bit);
+        }
+    }
+    bits
+}
+
+impl Terms {
+    /// What both SYNs agreed on.
+    #[inline(always)]
+    fn agreed(params: &OpenParams, negotiated: &Negotiated, env: &Env<'_>) -> Self {
+        let scales = match negotiated.window_scale {
+            Some(scale) => our_scale(params, env) | scale.min(window::SCALE_MAX) << 4,
+            None => 0,
+        };
+        let mss = negotiated.peer_mss.min(params.path_mss);
+        Self {
+            bits: agreed_bits(negotiated),
+            scales,
+            peer_mss: negotiated.peer_mss,
+            mss: mss
+                .saturating_sub(negotiated.options_len())
+                .max(env.settings.mss_min),
+        }
     }
 }

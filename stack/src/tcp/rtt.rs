@@ -120,11 +120,21 @@ pub struct Rto {
 }
 
 impl Rto {
-    /// The timeout before the first sample.
+    /// The timeout before the first sample, which lies within the bounds ([`Settings::validate`]).
     #[must_use]
-    pub fn initial(settings: &Settings) -> Self {
+    #[inline]
+    pub const fn initial(settings: &Settings) -> Self {
+        let initial = settings.rto_initial;
+        let us = initial
+            .as_secs()
+            .saturating_mul(1_000_000)
+            .saturating_add(initial.subsec_micros() as u64);
         Self {
-            base_us: bounded_us(settings.rto_initial.as_micros() as u64, settings),
+            base_us: if us > u32::MAX as u64 {
+                u32::MAX
+            } else {
+                us as u32
+            },
         }
     }
 

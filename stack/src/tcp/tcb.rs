@@ -7,6 +7,7 @@
 
 use arrayvec::ArrayVec;
 
+use crate::bits::Bits;
 use crate::memory::prefetch_read;
 use crate::seq::SeqNum;
 use crate::tcp::ack::AckPolicy;
@@ -43,69 +44,6 @@ pub struct OpenParams {
     pub default_peer_mss: u16,
     /// Bytes that may wait for the application to read them.
     pub rcv_buf: u32,
-}
-
-/// Single bits of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Bits(u16);
-
-impl Bits {
-    /// Timestamps were negotiated (until then: would be accepted).
-    pub(super) const TIMESTAMPS: u16 = 1;
-    /// Window scaling was negotiated.
-    pub(super) const SCALING: u16 = 1 << 1;
-    /// Both SYNs permitted SACK.
-    pub(super) const SACK_PERMITTED: u16 = 1 << 2;
-    /// A FIN follows the last byte queued.
-    pub(super) const FIN_WANTED: u16 = 1 << 3;
-    /// It was sent at least once.
-    pub(super) const FIN_SENT: u16 = 1 << 4;
-    /// The application reads no more.
-    pub(super) const APP_CLOSED: u16 = 1 << 5;
-    /// A reset is to be sent, as the last thing.
-    pub(super) const RST_DUE: u16 = 1 << 6;
-    /// Only the segment at `rtx_nxt` is to be sent again, not everything up to SND.NXT.
-    pub(super) const RTX_HEAD: u16 = 1 << 7;
-    /// A zero-window probe is to be sent.
-    pub(super) const PROBE_DUE: u16 = 1 << 8;
-    /// A keepalive probe is to be sent.
-    pub(super) const KEEPALIVE_DUE: u16 = 1 << 9;
-    /// The silly-window override expired.
-    pub(super) const FORCE_SEND: u16 = 1 << 10;
-    /// Our SYN had to be sent again.
-    pub(super) const SYN_LOST: u16 = 1 << 11;
-    /// The peer's FIN arrived ahead of a gap: `rcv_fin` says where.
-    pub(super) const FIN_AHEAD: u16 = 1 << 12;
-    /// `snd_up` points at urgent data that isn't acknowledged.
-    pub(super) const URGENT_OUT: u16 = 1 << 13;
-    /// `rcv_up` points at urgent data that was announced.
-    pub(super) const URGENT_IN: u16 = 1 << 14;
-    /// The slow deadline is set: the hot part alone says whether the cold one is to be read.
-    pub(super) const SLOW_SET: u16 = 1 << 15;
-
-    /// Whether the bit is set; of several, whether any is.
-    #[inline]
-    pub(super) const fn has(self, bit: u16) -> bool {
-        self.0 & bit != 0
-    }
-
-    #[inline]
-    pub(super) const fn set(&mut self, bit: u16) {
-        self.0 |= bit;
-    }
-
-    #[inline]
-    pub(super) const fn clear(&mut self, bit: u16) {
-        self.0 &= !bit;
-    }
-
-    /// Clears the bit and says whether it was set.
-    #[inline]
-    pub(super) const fn take(&mut self, bit: u16) -> bool {
-        let had = self.has(bit);
-        self.clear(bit);
-        had
-    }
 }
 
 /// One connection. The first two cache lines are what an ordinary segment touches; `cold` begins behind them.
@@ -200,7 +138,7 @@ impl Cold {
 
     /// As [`Tcb::begin`].
     #[inline(always)]
-    fn begin(&mut self, of: &OpenParams) {
+    fn begin(&mut self, of: &OpenParams, said_mss: u16) {
         let Self {
             params,
             irs,
@@ -226,7 +164,7 @@ impl Cold {
         *ts_recent_s = 0;
         (*rcv_fin, *snd_up, *rcv_up) = (SeqNum(0), SeqNum(0), SeqNum(0));
         *keepalive = Keepalive::default();
-        *peer_mss = of.default_peer_mss;
+        *peer_mss = said_mss;
         *black_hole = BlackHole::None;
         *slow_timer = Deadline::OFF;
         *overdue = Overdue::NOTHING;
@@ -235,6 +173,47 @@ impl Cold {
         *soft_error = None;
         *close_reason = None;
         reassembly.clear();
+    }
+}
+
+/// What a connection goes by from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) bits: Bits,
+    /// As [`Tcb::scales`].
+    pub(super) scales: u8,
+    pub(super) peer_mss: u16,
+    /// Payload bytes of a full segment.
+    pub(super) mss: u16,
+}
+
+impl Terms {
+    /// What our SYN offers, and what is assumed of a peer that has said nothing.
+    #[inline(always)]
+    pub(super) fn offered(params: &OpenParams, env: &Env<'_>) -> Self {
+        let mut bits = Bits::default();
+        if env.settings.timestamps {
+            bits.set(Bits::TIMESTAMPS);
+        }
+        if env.settings.window_scaling {
+            bits.set(Bits::SCALING);
+        }
+        Self {
+            bits,
+            scales: our_scale(params, env),
+            peer_mss: params.default_peer_mss,
+            mss: params.path_mss.max(env.settings.mss_min),
+        }
+    }
+}
+
+/// Rcv.Wind.Shift that our SYN offers; 0 when it offers none.
+#[inline(always)]
+pub(super) const fn our_scale(params: &OpenParams, env: &Env<'_>) -> u8 {
+    if env.settings.window_scaling {
+        window::scale_for(params.rcv_buf)
+    } else {
+        0
     }
 }
 
@@ -289,6 +268,12 @@ impl Tcb {
     /// it.
     #[inline(always)]
     pub(super) fn begin(&mut self, params: &OpenParams, env: &Env<'_>) {
+        self.begin_on(params, &Terms::offered(params, env), env);
+    }
+
+    /// The same on these terms.
+    #[inline(always)]
+    pub(super) fn begin_on(&mut self, params: &OpenParams, terms: &Terms, env: &Env<'_>) {
         // Named without `..`, so that no field can be forgotten.
         let Self {
             snd_una,
@@ -323,26 +308,18 @@ impl Tcb {
             ..TimestampState::default()
         };
         *rto = Rto::initial(env.settings);
-        *mss = params.path_mss.max(env.settings.mss_min);
+        *mss = terms.mss;
         *congestion = Congestion::new((*mss).into(), env.settings.initial_window);
         (*sent_ms, *heard_ms) = (ms(env.now), ms(env.now));
         (*rtx_timer, *ack_timer) = (Deadline::OFF, Deadline::OFF);
         *rtt_timer = RttTimer::default();
-        *bits = Bits::default();
-        if env.settings.timestamps {
-            bits.set(Bits::TIMESTAMPS);
-        }
-        *scales = 0;
-        if env.settings.window_scaling {
-            bits.set(Bits::SCALING);
-            *scales = window::scale_for(params.rcv_buf);
-        }
+        (*bits, *scales) = (terms.bits, terms.scales);
         *ack = AckPolicy::default();
         *state = State::Closed;
         *expiries = 0;
         *timer_mode = TimerMode::Retransmit;
         *has_ranges = false;
-        cold.begin(params);
+        cold.begin(params, terms.peer_mss);
     }
 
     /// What was negotiated; before that, what would be accepted.

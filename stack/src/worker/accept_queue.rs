@@ -5,12 +5,20 @@
 use std::collections::VecDeque;
 
 use crate::conn::ConnId;
+use crate::conn::connections::Slot;
 use crate::local::listener::{ListenerConfig, ListenerId, Listeners};
+
+/// A connection that waits: it stays in its slot for as long as it does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Established {
+    pub(super) id: ConnId,
+    pub(super) slot: Slot,
+}
 
 /// The queue of one listener.
 #[derive(Debug)]
 struct Queue {
-    waiting: VecDeque<ConnId>,
+    waiting: VecDeque<Established>,
     /// How many may wait.
     places: u32,
     /// Handshakes that got no further for want of a place, here or among the embryos.
@@ -26,6 +34,9 @@ pub(super) struct AcceptQueues {
     connections: u64,
     /// How many of them are full: a flood of SYNs asks for no more.
     full: u32,
+    /// While the application hears of a connection, that one: the youngest of its listener's. Most are taken then, and never
+    /// see the queue.
+    newest: Option<(ListenerId, Established)>,
 }
 
 impl Queue {
@@ -42,6 +53,7 @@ impl AcceptQueues {
             queues: Vec::new(),
             connections,
             full: 0,
+            newest: None,
         };
         for (id, config) in listeners.open() {
             queues.open(id, config);
@@ -87,9 +99,9 @@ impl AcceptQueues {
     /// Connections that wait.
     #[must_use]
     pub(super) fn len(&self, listener: ListenerId) -> usize {
-        self.queues
-            .get(usize::from(listener.0))
-            .map_or(0, |queue| queue.waiting.len())
+        let queue = self.queues.get(usize::from(listener.0));
+        let is_newest = self.newest.is_some_and(|(of, _)| of == listener);
+        queue.map_or(0, |queue| queue.waiting.len()) + usize::from(is_newest)
     }
 
     /// Counts a segment of a handshake that got no further for want of a place.
@@ -107,21 +119,38 @@ impl AcceptQueues {
         queue.map_or(0, |queue| queue.refused)
     }
 
-    /// Appends a connection; the caller has asked whether the queue is full.
-    #[inline]
-    pub(super) fn push(&mut self, listener: ListenerId, id: ConnId) {
+    /// A connection that the application is about to hear of. [`AcceptQueues::keep_newest`] follows; the caller has asked whether
+    /// the queue is full.
+    #[inline(always)]
+    pub(super) fn offer(&mut self, listener: ListenerId, newest: Established) {
+        self.newest = Some((listener, newest));
+    }
+
+    /// The application has heard of the newest connection: one that it has not taken waits.
+    #[inline(always)]
+    pub(super) fn keep_newest(&mut self) {
+        if let Some((listener, newest)) = self.newest.take() {
+            self.push(listener, newest);
+        }
+    }
+
+    #[inline(never)]
+    fn push(&mut self, listener: ListenerId, newest: Established) {
         if let Some(queue) = self.queues.get_mut(usize::from(listener.0)) {
-            queue.waiting.push_back(id);
+            queue.waiting.push_back(newest);
             self.full += u32::from(queue.waiting.len() == queue.places as usize);
         }
     }
 
     /// The connection that has waited longest, which may have ended meanwhile.
     #[inline]
-    pub(super) fn pop(&mut self, listener: ListenerId) -> Option<ConnId> {
+    pub(super) fn pop(&mut self, listener: ListenerId) -> Option<Established> {
         let queue = self.queues.get_mut(usize::from(listener.0))?;
-        let id = queue.waiting.pop_front()?;
+        let Some(oldest) = queue.waiting.pop_front() else {
+            let newest = self.newest.take_if(|(of, _)| *of == listener);
+            return newest.map(|(_, newest)| newest);
+        };
         self.full -= u32::from(queue.waiting.len() + 1 == queue.places as usize);
-        Some(id)
+        Some(oldest)
     }
 }

@@ -15,6 +15,7 @@ use crate::nic::Nic;
 use crate::queue::claim::Claim;
 use crate::tcp::verdict::CloseReason;
 use crate::time::Instant;
+use crate::worker::accept_queue::Established;
 use crate::worker::app::App;
 
 /// Connections that hear of new room per turn at most.
@@ -90,26 +91,26 @@ fn grow<S: Default>(states: &mut Vec<S>, index: usize) {
 
 impl<N: Nic> Core<N> {
     /// A listener's connection is established: it waits to be accepted.
+    #[inline(always)]
     pub(super) fn offer<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         listener: ListenerId,
-        id: ConnId,
+        established: Established,
         now: Instant,
     ) {
-        self.endpoint.accept_queues.push(listener, id);
+        self.endpoint.accept_queues.offer(listener, established);
         let cx = &mut Cx::new(self, &mut hosted.new_states, now);
         hosted.app.on_accept_ready(cx, listener);
+        self.endpoint.accept_queues.keep_newest();
         self.announce(hosted, now);
     }
 
     /// Tells the app of connections that it has accepted, with all that happened to them before.
     #[inline]
     pub(super) fn announce<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
-        while let Some(id) = self.conns.opened.pop_front() {
-            if let Some(slot) = self.slot_named(id) {
-                self.opened(hosted, slot, id, now);
-            }
+        while let Some((id, slot)) = self.conns.pop_opened() {
+            self.opened(hosted, slot, id, now);
         }
     }
 

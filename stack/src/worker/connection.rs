@@ -25,6 +25,7 @@ use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::tcp::Flags;
+use crate::worker::accept_queue::Established;
 use crate::worker::app::App;
 use crate::worker::opening::{NoRecord, Opening};
 use crate::worker::outbox::Outbox;
@@ -48,11 +49,14 @@ impl<N: Nic> Core<N> {
             EndpointVerdict::ParkedReset(found) => {
                 self.reset_parked(hosted, frame, meta, found, now);
             }
-            EndpointVerdict::Establish(found) => self.establish(hosted, frame, meta, found, now),
+            EndpointVerdict::Establish(found, listener) => {
+                self.establish(hosted, frame, meta, (found, listener), now);
+            }
             EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
             EndpointVerdict::Unreachable => self.answer_unreachable(frame),
             // Not reached: the process stage has dealt with these.
             EndpointVerdict::Drop
+            | EndpointVerdict::Syn(_)
             | EndpointVerdict::Reply
             | EndpointVerdict::Reset(_)
             | EndpointVerdict::Cookie(_) => self.outbox.free(frame),
@@ -118,32 +122,26 @@ impl<N: Nic> Core<N> {
     }
 
     /// The final ACK of an embryo. With a full accept queue the embryo stays, or is reset by option.
-    fn establish<A: App>(
+    #[inline(never)]
+    pub(super) fn establish<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         frame: N::Frame,
         meta: &Meta,
-        found: Found,
+        (found, listener): (Found, ListenerId),
         now: Instant,
     ) {
-        let Some(embryo) = self.endpoint.table.embryo(found).copied() else {
-            return self.end(frame, Counter::EmbryoDropped);
-        };
-        let listener = ListenerId(embryo.listener);
         if let Some(abort) = self.accept_overflow(listener) {
             if !abort {
                 return self.end(frame, Counter::EmbryoAckQueueFull);
             }
-            self.endpoint.end_embryo(found, meta, &embryo);
+            self.endpoint.end_embryo(found, meta, listener);
             return self.reset_sender(frame, meta, Counter::EmbryoAckQueueReset);
         }
-        match self
-            .opening(now)
-            .embryo(found, meta.key, meta.hash, &embryo)
-        {
+        match self.opening(now).embryo(found, &meta.key, meta.hash) {
             Err(NoRecord) => self.end(frame, Counter::EmbryoAckNoRecord),
             Ok(slot) => {
-                self.endpoint.leave_backlog(&embryo);
+                self.endpoint.leave_backlog(listener);
                 self.endpoint.counters.bump(Counter::EmbryoEstablished);
                 self.on_open_segment(hosted, frame, meta, slot, now);
             }
@@ -250,7 +248,7 @@ impl<N: Nic> Core<N> {
             tcb.on_segment(segment, &mut env)
         };
         if proves_way(verdict.outcome) {
-            parts.conn.link = link_of(frame.bytes(), now);
+            learn_link(&mut parts.conn.link, frame.bytes(), now);
         }
         if verdict.acked_len > 0 {
             let Parts { conn, chunks, .. } = &mut parts;
@@ -302,7 +300,7 @@ impl<N: Nic> Core<N> {
         } else {
             self.deliver(hosted, slot, id, now);
         }
-        if !self.conns.opened.is_empty() {
+        if self.conns.has_opened() {
             self.announce(hosted, now);
         }
         self.take_back_lent();
@@ -352,8 +350,10 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        match self.endpoint.table.listener(conn.found) {
-            Some(listener) if !conn.has(Conn::OWNED) => self.offer(hosted, listener, id, now),
+        match self.endpoint.table.opener(conn.found) {
+            Some(listener) if !conn.has(Conn::OWNED) => {
+                self.offer(hosted, listener, Established { id, slot }, now);
+            }
             _ => self.opened(hosted, slot, id, now),
         }
     }
@@ -478,15 +478,22 @@ fn proves_way(outcome: Outcome) -> bool {
     )
 }
 
-/// Where a frame came from.
-#[inline]
-pub(super) fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
-    let (_, behind) = bytes.split_first_chunk::<6>()?;
-    let mac = MacAddr(*behind.first_chunk::<6>()?);
-    Some(LinkPeer {
-        mac,
-        heard_at: TickMs::at(now),
-    })
+/// The frame of a valid segment shows where frames of its connection go. It is copied into its place: one that is built beside
+/// it from such small pieces is read before those have reached the cache.
+#[inline(always)]
+pub(super) fn learn_link(link: &mut Option<LinkPeer>, bytes: &[u8], now: Instant) {
+    let Some((_, mac)) = bytes
+        .first_chunk::<12>()
+        .and_then(|both| both.split_last_chunk::<6>())
+    else {
+        return;
+    };
+    let link = link.get_or_insert(LinkPeer {
+        mac: MacAddr([0; 6]),
+        heard_at: TickMs(0),
+    });
+    link.mac.0 = *mac;
+    link.heard_at = TickMs::at(now);
 }
 
 /// Where the payload starts in the frame.

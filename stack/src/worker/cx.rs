@@ -18,6 +18,7 @@ use crate::tcp::env::Env;
 use crate::tcp::profile::{Profile, ProfileError, ProfileId};
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
+use crate::worker::accept_queue::Established;
 use crate::worker::connect::SendError;
 
 /// What an app can do, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
@@ -117,8 +118,8 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Resets what waits to be accepted.
     pub(super) fn empty_accept_queue(&mut self, listener: ListenerId) {
-        while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
-            self.abort(id);
+        while let Some(waiting) = self.core.endpoint.accept_queues.pop(listener) {
+            self.abort(waiting.id);
         }
     }
 }
@@ -128,14 +129,17 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// The oldest connection of a listener's accept queue; [`crate::worker::app::App::on_open`] follows this callback, then
     /// [`crate::worker::app::App::on_data`] if bytes have arrived before. `None` when the queue is empty.
     pub fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
-        while let Some(id) = self.core.endpoint.accept_queues.pop(listener) {
+        let Core {
+            endpoint, conns, ..
+        } = &mut *self.core;
+        while let Some(Established { id, slot }) = endpoint.accept_queues.pop(listener) {
             // One that the peer has reset while it waited is gone.
-            if let Some(slot) = self.open_slot(id)
-                && let Some(conn) = self.core.conns.get_mut(slot)
+            if let Some(mut parts) = conns.parts(slot)
+                && parts.conn.id == id
             {
-                conn.set(Conn::OWNED);
-                self.core.conns.opened.push_back(id);
-                self.core.conns.mark_dirty(slot);
+                parts.conn.set(Conn::OWNED);
+                parts.mark_dirty();
+                conns.push_opened(id, slot);
                 return Some(id);
             }
         }
@@ -225,6 +229,24 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
 /// Sending.
 impl<N: Nic, S> Cx<'_, N, S> {
+    /// Starts loading connections that this callback is about to send on or to command: of many that are chosen at random, each
+    /// costs its cache misses one after another otherwise. Nothing changes, and one that has ended is passed over.
+    pub fn prefetch(&self, conns: &[ConnId]) {
+        let Core {
+            endpoint,
+            conns: open,
+            ..
+        } = &*self.core;
+        for &conn in conns {
+            endpoint.table.prefetch_named(conn);
+        }
+        for &conn in conns {
+            if let Some(slot) = endpoint.table.slot_of(conn) {
+                open.prefetch(slot);
+            }
+        }
+    }
+
     /// Whether the next [`Cx::send`] would be taken; while bytes wait to be read, whether it would be taken once
     /// [`Cx::take`] has made a place. When it is false only for want of room, [`crate::worker::app::App::on_writable`] follows.
     pub fn has_room(&mut self, conn: ConnId) -> bool {

@@ -45,6 +45,8 @@ pub(super) enum EndpointVerdict {
     Reset(Reset),
     /// It becomes the reply in [`Endpoint::answer`].
     Reply,
+    /// It is a SYN that meets the policy of this listener.
+    Syn(ListenerId),
     /// It becomes a SYN-ACK with a cookie, of a listener with this profile.
     Cookie(ProfileId),
     /// It is answered with ICMP port unreachable.
@@ -53,8 +55,8 @@ pub(super) enum EndpointVerdict {
     Unpark(Found),
     /// It ends this connection, which needn't be unparked for that.
     ParkedReset(Found),
-    /// It makes this embryo a connection.
-    Establish(Found),
+    /// It makes this embryo a connection of its listener.
+    Establish(Found, ListenerId),
     /// It makes [`Endpoint::kept_syn`] a connection.
     EstablishCookie,
 }
@@ -181,7 +183,7 @@ impl Endpoint {
             ListenStep::IgnoreRst => self.ended(Counter::ListenRst),
             ListenStep::DropSynFin => self.ended(Counter::ListenSynFin),
             ListenStep::Drop => self.ended(Counter::ListenDropped),
-            ListenStep::Syn => self.on_syn(meta, bytes, listener, now),
+            ListenStep::Syn => self.on_syn(listener),
             ListenStep::ResetAck(reset) => self.on_listener_ack(meta, bytes, listener, reset, now),
         }
     }

@@ -20,6 +20,7 @@ use crate::tcp::negotiated::Negotiated;
 use crate::tcp::profile::{Profile, ProfileId};
 use crate::tcp::reset::Reset;
 use crate::tcp::segment::{OFFERS_SACK, SegmentOptions};
+use crate::tcp::timestamps::is_older;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::tcp::Flags;
@@ -28,25 +29,20 @@ use crate::worker::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 
 /// What an embryo begins with besides its SYN.
 #[derive(Clone, Copy)]
-struct EmbryoStart {
-    listener: ListenerId,
+pub(super) struct EmbryoStart {
+    pub(super) key: FlowKey,
+    pub(super) listener: ListenerId,
     /// That of the listener.
-    profile: ProfileId,
-    iss: SeqNum,
+    pub(super) profile: ProfileId,
+    pub(super) iss: SeqNum,
     /// The record in TIME-WAIT that it takes over.
-    reopens: Option<Found>,
+    pub(super) reopens: Option<Found>,
 }
 
 impl Endpoint {
     /// A SYN for a listener.
     #[inline(always)]
-    pub(super) fn on_syn(
-        &mut self,
-        meta: &Meta,
-        bytes: &[u8],
-        listener: ListenerId,
-        now: Instant,
-    ) -> EndpointVerdict {
+    pub(super) fn on_syn(&mut self, listener: ListenerId) -> EndpointVerdict {
         let Some(config) = self.listeners.config(listener) else {
             return self.ended(Counter::ListenDropped);
         };
@@ -57,11 +53,12 @@ impl Endpoint {
         if config.policy == SynPolicy::CookieAlways && !self.accept_queues.is_any_full() {
             return EndpointVerdict::Cookie(config.profile);
         }
-        self.on_syn_by_policy(meta, bytes, listener, *config, now)
+        EndpointVerdict::Syn(listener)
     }
 
+    /// A SYN for a listener that doesn't answer each with a cookie.
     #[inline(never)]
-    fn on_syn_by_policy(
+    pub(super) fn on_syn_by_policy(
         &mut self,
         meta: &Meta,
         bytes: &[u8],
@@ -94,12 +91,13 @@ impl Endpoint {
                 let embryo = if waiting.is_some_and(|&waiting| waiting < config.backlog) {
                     let iss = self.isn.iss(tuple(&meta.key), now);
                     let start = EmbryoStart {
+                        key: meta.key,
                         listener,
                         profile: config.profile,
                         iss,
                         reopens: None,
                     };
-                    self.make_embryo(meta, bytes, start, now)
+                    self.embryo_of(meta, bytes, start, now)
                 } else {
                     None
                 };
@@ -251,12 +249,13 @@ impl Endpoint {
             iss_after.add(1 + (iss.0 & 0xffff))
         };
         let start = EmbryoStart {
+            key: meta.key,
             listener,
             profile: config.profile,
             iss,
             reopens: Some(time_wait),
         };
-        match self.make_embryo(meta, bytes, start, now) {
+        match self.embryo_of(meta, bytes, start, now) {
             None => {
                 self.accept_queues.refuse(listener);
                 self.ended(Counter::SynDroppedFull)
@@ -265,23 +264,38 @@ impl Endpoint {
         }
     }
 
-    /// Turns a SYN into an embryo; `None` when there is no place for one more.
+    /// Turns any SYN into an embryo; `None` when there is no place for one more.
     #[inline(always)]
-    fn make_embryo(
+    fn embryo_of(
         &mut self,
         meta: &Meta,
         bytes: &[u8],
         start: EmbryoStart,
         now: Instant,
     ) -> Option<TcpReply> {
+        let offer = self.offer(meta.options(bytes));
+        self.make_embryo(meta, bytes, &offer, start, now)
+    }
+
+    /// Keeps a SYN that offers this.
+    #[inline(always)]
+    pub(super) fn make_embryo(
+        &mut self,
+        meta: &Meta,
+        bytes: &[u8],
+        offer: &SegmentOptions,
+        start: EmbryoStart,
+        now: Instant,
+    ) -> Option<TcpReply> {
         let EmbryoStart {
+            key,
             listener,
             profile,
             iss,
             reopens,
         } = start;
-        let offer = self.offer(meta.options(bytes));
-        let negotiated = Negotiated::new(&offer, default_peer_mss(&meta.key));
+        let key = &key;
+        let negotiated = Negotiated::new(offer, default_peer_mss(key));
         // RFC 7323 §2.3: windows are scaled both ways or not at all.
         let mut shifts = WindowShifts::default();
         if let Some(peer_scale) = negotiated.window_scale {
@@ -301,23 +315,23 @@ impl Endpoint {
             mac: ethernet::source(bytes),
             profile,
             unused: 0,
+            timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
         };
         let deadline = now + self.config.handshake.syn_ack_rto;
         let table = &mut self.table;
         let placed = match reopens {
             Some(time_wait) => table.reopen(time_wait, &embryo, deadline).ok(),
-            None => table
-                .insert_embryo(&meta.key, meta.hash, &embryo, deadline)
-                .ok(),
+            None => table.insert_embryo(key, meta.hash, &embryo, deadline).ok(),
         };
         placed?;
         if let Some(count) = self.embryos.get_mut(usize::from(listener.0)) {
             *count += 1;
         }
-        Some(self.syn_ack(&meta.key, &embryo, now))
+        Some(self.syn_ack(key, &embryo, now))
     }
 
     /// The SYN-ACK of an embryo, the first one or again.
+    #[inline(always)]
     pub(super) fn syn_ack(&self, key: &FlowKey, embryo: &Embryo, now: Instant) -> TcpReply {
         let scaled = embryo.flags.has(ConnFlags::WINDOW_SCALE);
         let profile = &self.profiles.get(embryo.profile).profile;
@@ -329,7 +343,7 @@ impl Endpoint {
             options: ReplyOptions::NONE
                 .with_mss(self.our_mss(key, profile))
                 .with_window_scale(scaled.then_some(embryo.shifts.receive()))
-                .with_timestamps(self.stamps(key, embryo.flags, embryo.ts_recent, now)),
+                .with_timestamps(embryo_stamps(embryo, now)),
         }
     }
 
@@ -351,7 +365,26 @@ impl Endpoint {
             .then(|| (clock(), ts_recent))
     }
 
+    /// The listener of an embryo, when a segment is the one that this expects: it completes the handshake, and has nothing
+    /// unusual. Of any other [`Endpoint::on_embryo`] says what it does.
+    #[inline(always)]
+    pub(super) fn completes_handshake(&self, meta: &Meta, found: Found) -> Option<ListenerId> {
+        let (segment, embryo) = (meta.expected()?, self.table.embryo(found)?);
+        let with_timestamps = embryo.flags.has(ConnFlags::TIMESTAMPS);
+        let fits_timestamps = match segment.timestamps {
+            Some(option) => with_timestamps && !is_older(option.tsval, embryo.ts_recent),
+            None => !with_timestamps,
+        };
+        // The first number of the window is always in it: no profile has a window of 0.
+        let is_expected = segment.seq == embryo.irs.add(1)
+            && segment.ack == embryo.iss.add(1)
+            && segment.flags.without(Flags::FIN).without(Flags::PSH) == Flags::ACK
+            && fits_timestamps;
+        is_expected.then_some(ListenerId(embryo.listener))
+    }
+
     /// A segment whose tuple is an embryo's.
+    #[inline(never)]
     pub(super) fn on_embryo(
         &mut self,
         meta: &Meta,
@@ -386,7 +419,6 @@ impl Endpoint {
                 if !self.embryo_may_answer(found, &embryo, answer, now) {
                     return self.ended(Counter::EmbryoAnswerLimited);
                 }
-                let stamps = self.stamps(&meta.key, embryo.flags, embryo.ts_recent, now);
                 let reply = TcpReply {
                     seq: embryo.iss.add(1),
                     ack: embryo.irs.add(1),
@@ -395,21 +427,21 @@ impl Endpoint {
                     //~ A challenge of an embryo offers in the scale of the connection: -> `window,`;
                     //~   a_challenge_offers_what_the_syn_ack_has_offered
                     window: window >> embryo.shifts.receive(),
-                    options: ReplyOptions::NONE.with_timestamps(stamps),
+                    options: ReplyOptions::NONE.with_timestamps(embryo_stamps(&embryo, now)),
                 };
                 self.reply(Counter::EmbryoChallenged, reply)
             }
             EmbryoStep::Drop => self.ended(Counter::EmbryoDropped),
             EmbryoStep::BadAck(reset) => self.reset(Counter::EmbryoBadAck, reset),
             EmbryoStep::Reset => {
-                self.end_embryo(found, meta, &embryo);
+                self.end_embryo(found, meta, ListenerId(embryo.listener));
                 self.ended(Counter::EmbryoReset)
             }
             EmbryoStep::BackToListen => {
-                self.end_embryo(found, meta, &embryo);
+                self.end_embryo(found, meta, ListenerId(embryo.listener));
                 self.ended(Counter::EmbryoBackToListen)
             }
-            EmbryoStep::Establish => EndpointVerdict::Establish(found),
+            EmbryoStep::Establish => EndpointVerdict::Establish(found, ListenerId(embryo.listener)),
         }
     }
 
@@ -477,19 +509,20 @@ impl Endpoint {
             iss,
             listener: listener.0,
             profile: config.map_or(ProfileId::DEFAULT, |config| config.profile),
+            timestamp_offset: self.isn.timestamp_offset_ms(tuple(&meta.key)),
         });
         EndpointVerdict::EstablishCookie
     }
 
     /// Removes an embryo and gives its place in the backlog back.
-    pub(super) fn end_embryo(&mut self, found: Found, meta: &Meta, embryo: &Embryo) {
+    pub(super) fn end_embryo(&mut self, found: Found, meta: &Meta, listener: ListenerId) {
         if self.table.remove(found, meta.hash) {
-            self.leave_backlog(embryo);
+            self.leave_backlog(listener);
         }
     }
 
-    pub(super) fn leave_backlog(&mut self, embryo: &Embryo) {
-        if let Some(count) = self.embryos.get_mut(usize::from(embryo.listener)) {
+    pub(super) fn leave_backlog(&mut self, listener: ListenerId) {
+        if let Some(count) = self.embryos.get_mut(usize::from(listener.0)) {
             *count = count.saturating_sub(1);
         }
     }
@@ -509,16 +542,17 @@ impl Endpoint {
             let key = self.table.key(found)?;
             let embryo = *self.table.embryo(found)?;
             let sent = self.table.embryo_retransmits(found)?;
-            let is_closed = self.listeners.config(ListenerId(embryo.listener)).is_none();
+            let listener = ListenerId(embryo.listener);
+            let is_closed = self.listeners.config(listener).is_none();
             //~ No SYN-ACK comes again from a closed listener: `is_closed || sent` -> `sent`;
             //~   what_waits_at_a_port_that_closes_is_reset
             //~ An embryo ends: `sent >= self.config.handshake.syn_ack_retries` -> `false`;
             //~   the_syn_ack_is_sent_again_after_1_3_and_7_s_and_ends_after_15
             if is_closed || sent >= self.config.handshake.syn_ack_retries {
                 if self.table.remove(found, self.hasher.hash(&key)) {
-                    //~ An embryo that ends leaves the backlog: -> `let _ = embryo;`;
+                    //~ An embryo that ends leaves the backlog: -> `let _ = listener;`;
                     //~   embryos_that_expire_leave_the_backlog
-                    self.leave_backlog(&embryo);
+                    self.leave_backlog(listener);
                 }
                 self.counters.bump(Counter::EmbryoExpired);
                 continue;
@@ -541,4 +575,14 @@ impl Endpoint {
     fn our_mss(&self, key: &FlowKey, profile: &Profile) -> u16 {
         local_mss(key, self.mtu).min(profile.mss_max)
     }
+}
+
+/// TSval and TSecr of a segment of an embryo to send now, when it uses timestamps.
+#[inline(always)]
+fn embryo_stamps(embryo: &Embryo, now: Instant) -> Option<(u32, u32)> {
+    let tsval = embryo.timestamp_offset.wrapping_add(now.as_ms() as u32);
+    embryo
+        .flags
+        .has(ConnFlags::TIMESTAMPS)
+        .then_some((tsval, embryo.ts_recent))
 }

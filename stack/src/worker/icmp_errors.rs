@@ -8,6 +8,7 @@ use super::slow::Action;
 use crate::conn::{FlowHash, FlowKey, Found, Kind};
 use crate::counters::Counter;
 use crate::icmp::{ErrorKind, IcmpError, Quote, Unreachable};
+use crate::local::listener::ListenerId;
 use crate::nic::Nic;
 use crate::tcp::verdict::{self, Events};
 use crate::time::Instant;
@@ -92,7 +93,7 @@ impl<N: Nic> Core<N> {
         } else if told(error.kind) == Some(verdict::IcmpErrorKind::PortUnreachable)
             && self.endpoint.table.remove(found, hash)
         {
-            self.endpoint.leave_backlog(&embryo);
+            self.endpoint.leave_backlog(ListenerId(embryo.listener));
             self.endpoint.counters.bump(Counter::EmbryoUnreachable);
         }
     }

@@ -3,8 +3,9 @@
 //! It must never leave a record without its connection or a connection without its record.
 
 use crate::config::Config;
-use crate::conn::connections::{Conn, Connections, LinkPeer, Slot};
+use crate::conn::connections::{Conn, Connections, LinkPeer, NewConn, Slot};
 use crate::conn::key::{FlowHash, FlowKey};
+use crate::conn::lifecycle::Promoted;
 use crate::conn::record::{ConnFlags, Embryo, EndDue, Open, Parked, TickMs};
 use crate::conn::{ConnId, ConnTable, Found, StateNumber};
 use crate::local::addresses::LocalAddrs;
@@ -111,6 +112,8 @@ pub(super) struct KeptSyn {
     pub(super) listener: u16,
     /// That of the listener.
     pub(super) profile: ProfileId,
+    /// What is added to our clock for TSval.
+    pub(super) timestamp_offset: u32,
 }
 
 /// The places of a connection that opens: its record, and the slot that was taken for it.
@@ -123,7 +126,13 @@ struct Opened {
 
 impl<F> Opening<'_, F> {
     #[inline(always)]
-    fn params(&self, key: &FlowKey, iss: SeqNum, profile: ProfileId) -> OpenParams {
+    fn params(
+        &self,
+        key: &FlowKey,
+        iss: SeqNum,
+        timestamp_offset: u32,
+        profile: ProfileId,
+    ) -> OpenParams {
         let mtu = if self.paths.knows_mtus() {
             self.paths.mtu(destination(key, &self.config.locals))
         } else {
@@ -132,7 +141,7 @@ impl<F> Opening<'_, F> {
         let profile = &self.profiles.get(profile).profile;
         OpenParams {
             iss,
-            timestamp_offset: self.isn.timestamp_offset_ms(tuple(key)),
+            timestamp_offset,
             //~ The MSS that we announce stays the link's: `local_mss: local_mss(key, self.mtu)`
             //~   -> `local_mss: local_mss(key, mtu)`; an_unparked_connection_goes_by_what_is_known_then
             //~ The MSS of a profile limits what is announced: `local_mss(key, self.mtu).min(profile.mss_max)`
@@ -151,50 +160,58 @@ impl<F> Opening<'_, F> {
     ///
     /// # Errors
     /// [`NoRecord`] when all records of open connections are in use.
+    #[inline(always)]
     pub(super) fn embryo(
         &mut self,
         found: Found,
-        key: FlowKey,
+        key: &FlowKey,
         hash: FlowHash,
-        embryo: &Embryo,
     ) -> Result<Slot, NoRecord> {
-        let syn_ack = self.syn_ack_sent(found, embryo);
-        let kept = KeptSyn {
-            syn: embryo.syn(),
-            iss: embryo.iss,
-            listener: embryo.listener,
-            profile: embryo.profile,
+        let slot = self.take_slot(key)?;
+        let open = |kept: &Embryo| Open::new(slot, kept.listener);
+        let Ok(promoted) = self.table.promote_as(found, open) else {
+            self.conns.release_slot(slot, key.is_v6());
+            return Err(NoRecord);
         };
-        let slot = self.take_slot(&key)?;
-        let record = Open::new(slot, embryo.listener);
-        let promoted = self.table.promote(found, &record);
-        let opened = self.opened(slot, &key, promoted)?;
+        let Promoted { found, kept, .. } = promoted;
+        let opened = Opened {
+            found,
+            slot,
+            named: (promoted.id, promoted.state),
+        };
+        let syn_ack = self.syn_ack_sent(&promoted);
+        let kept = KeptSyn {
+            syn: kept.syn(),
+            iss: kept.iss,
+            listener: kept.listener,
+            profile: kept.profile,
+            timestamp_offset: kept.timestamp_offset,
+        };
         Ok(self.passive(opened, key, hash, &kept, syn_ack))
     }
 
     /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says. With timestamps
     /// the echo says it, and nothing is looked up.
-    #[inline]
-    fn syn_ack_sent(&self, found: Found, embryo: &Embryo) -> SynAckSent {
-        if self.table.embryo_retransmits(found).unwrap_or(0) > 0 {
+    #[inline(always)]
+    fn syn_ack_sent(&self, promoted: &Promoted) -> SynAckSent {
+        let embryo = &promoted.kept;
+        if promoted.retransmits > 0 {
             return SynAckSent::Again;
         }
         if embryo.flags.has(ConnFlags::TIMESTAMPS) {
             return SynAckSent::Unknown;
         }
-        let deadline = self.table.deadline(found);
         //~ A SYN-ACK that its SYN drew again gives no sample (Karn): `embryo.flags.has(ConnFlags::ANSWERED_AGAIN)`
         //~   -> `false`; a_syn_ack_sent_twice_says_nothing_of_the_path
-        let (Some(deadline), false) = (deadline, embryo.flags.has(ConnFlags::ANSWERED_AGAIN))
-        else {
+        if embryo.flags.has(ConnFlags::ANSWERED_AGAIN) {
             return SynAckSent::Unknown;
-        };
+        }
         let rto_ms = self.config.handshake.syn_ack_rto.as_millis() as u32;
         //~ When a SYN-ACK was sent follows from its deadline:
-        //~   `rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)))`
-        //~   -> `0 * rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)))`;
+        //~   `rto_ms.wrapping_sub(due_in_ms)` -> `0 * rto_ms.wrapping_sub(due_in_ms)`;
         //~   the_ack_of_a_syn_ack_says_how_long_the_path_is
-        let ago_ms = rto_ms.wrapping_sub(deadline.since(TickMs::deadline(self.now)));
+        let due_in_ms = promoted.deadline.since(TickMs::deadline(self.now));
+        let ago_ms = rto_ms.wrapping_sub(due_in_ms);
         let ago_ns = u64::from(ago_ms) * 1_000_000;
         SynAckSent::Once(Instant::from_ns(self.now.as_ns().saturating_sub(ago_ns)))
     }
@@ -212,24 +229,25 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, kept.listener);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let opened = self.opened(slot, &key, inserted)?;
-        Ok(self.passive(opened, key, hash, kept, SynAckSent::Unknown))
+        let opened = self.opened(slot, &key, inserted.ok())?;
+        Ok(self.passive(opened, &key, hash, kept, SynAckSent::Unknown))
     }
 
-    #[inline]
+    #[inline(always)]
     fn passive(
         &mut self,
         opened: Opened,
-        key: FlowKey,
+        key: &FlowKey,
         hash: FlowHash,
         kept: &KeptSyn,
         syn_ack: SynAckSent,
     ) -> Slot {
-        let params = self.params(&key, kept.iss, kept.profile);
-        self.place(opened, (key, hash), kept.profile, |tcb, env| {
-            let window = env.settings.profile.syn_window();
-            tcb.open_answered(&params, &kept.syn, window, syn_ack, env);
-        })
+        let params = self.params(key, kept.iss, kept.timestamp_offset, kept.profile);
+        let (conn, mut env) = self.place(opened, key, hash, kept.profile);
+        let window = env.settings.profile.syn_window();
+        conn.tcb
+            .open_answered(&params, &kept.syn, window, syn_ack, &mut env);
+        opened.slot
     }
 
     /// A parked connection has something to do again. The record stays where it is when no other is free.
@@ -242,21 +260,19 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, parked.listener);
         let unparked = self.table.unpark(found, &record);
-        let opened = self.opened(slot, &key, unparked)?;
+        let opened = self.opened(slot, &key, unparked.ok())?;
         // Its ISS is history: what it sends is counted from here.
-        let params = self.params(&key, parked.snd_nxt, parked.profile);
+        let offset = self.isn.timestamp_offset_ms(tuple(&key));
+        let params = self.params(&key, parked.snd_nxt, offset, parked.profile);
         let tcb = parked.tcb(self.now);
         let link = self.link(&key);
         //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
         let profile = parked.profile;
-        let slot = self.place(opened, (key, hash), profile, |place, env| {
-            *place = Tcb::unpark(params, &tcb, env);
-        });
-        if let Some(conn) = self.conns.get_mut(slot) {
-            // A connection parks only once an application has taken it over.
-            conn.set(Conn::OWNED | Conn::ANNOUNCED);
-            conn.link = link;
-        }
+        let (conn, env) = self.place(opened, &key, hash, profile);
+        conn.tcb = Tcb::unpark(params, &tcb, &env);
+        // A connection parks only once an application has taken it over.
+        conn.set(Conn::OWNED | Conn::ANNOUNCED);
+        conn.link = link;
         if parked.flags.is_work_due() {
             //~ A remembered close or shutdown is done on unparking;
             //~   what_was_remembered_is_done_when_a_segment_unparks_it
@@ -300,19 +316,17 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, Open::NO_LISTENER);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let opened = self.opened(slot, &key, inserted)?;
-        let params = self.params(&key, iss, profile);
+        let opened = self.opened(slot, &key, inserted.ok())?;
+        let offset = self.isn.timestamp_offset_ms(tuple(&key));
+        let params = self.params(&key, iss, offset, profile);
         let link = self.link(&key);
-        let slot = self.place(opened, (key, hash), profile, |tcb, env| {
-            tcb.open_actively(&params, env);
-        });
-        if let Some(conn) = self.conns.get_mut(slot) {
-            conn.set(Conn::OWNED);
-            if link.is_none() {
-                conn.set(Conn::SEEKS_WAY);
-            }
-            conn.link = link;
+        let (conn, mut env) = self.place(opened, &key, hash, profile);
+        conn.tcb.open_actively(&params, &mut env);
+        conn.set(Conn::OWNED);
+        if link.is_none() {
+            conn.set(Conn::SEEKS_WAY);
         }
+        conn.link = link;
         Ok(slot)
     }
 
@@ -324,18 +338,17 @@ impl<F> Opening<'_, F> {
 
     /// What was opened for the connection in `slot`; without a record the slot is free again.
     #[inline(always)]
-    fn opened<E>(
+    fn opened(
         &mut self,
         slot: Slot,
         key: &FlowKey,
-        record: Result<Found, E>,
+        record: Option<Found>,
     ) -> Result<Opened, NoRecord> {
-        let found = record.ok();
-        let named = found.and_then(|found| Some((found, self.table.named(found)?)));
-        let Some((found, named)) = named else {
+        let Some(found) = record else {
             self.conns.release_slot(slot, key.is_v6());
             return Err(NoRecord);
         };
+        let named = self.table.named_found(found);
         Ok(Opened { found, slot, named })
     }
 
@@ -345,29 +358,33 @@ impl<F> Opening<'_, F> {
         self.paths.link(destination, self.now)
     }
 
+    /// The connection in its slot, begun but for its protocol, and what that is begun with.
     #[inline(always)]
     fn place(
         &mut self,
         opened: Opened,
-        flow: (FlowKey, FlowHash),
+        key: &FlowKey,
+        hash: FlowHash,
         profile: ProfileId,
-        open: impl FnOnce(&mut Tcb, &mut Env<'_>),
-    ) -> Slot {
-        let Opened { found, slot, named } = opened;
-        let (now, settings) = (self.now, self.profiles.get(profile));
-        let path_epoch = self.paths.epoch();
-        let local = self.config.locals.locate(flow.0.local());
-        self.conns.insert(slot, |conn, counters| {
-            conn.begin(named, found, flow, profile);
-            conn.path_epoch = path_epoch;
-            conn.local = local;
-            let env = &mut Env {
-                now,
-                settings,
-                counters,
-            };
-            open(&mut conn.tcb, env);
-        });
-        slot
+    ) -> (&mut Conn, Env<'_>) {
+        let (id, state) = opened.named;
+        let new = NewConn {
+            id,
+            state,
+            found: opened.found,
+            key: *key,
+            hash,
+            profile,
+            local: self.config.locals.locate(key.local()),
+            path_epoch: self.paths.epoch(),
+        };
+        let (conn, counters) = self.conns.vacate(opened.slot);
+        conn.begin(&new);
+        let env = Env {
+            now: self.now,
+            settings: self.profiles.get(profile),
+            counters,
+        };
+        (conn, env)
     }
 }

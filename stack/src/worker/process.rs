@@ -95,8 +95,8 @@ impl<N: Nic> Core<N> {
             let verdict = endpoint.on_listener(meta, frame.bytes(), listener, now);
             if let EndpointVerdict::Cookie(profile) = verdict {
                 self.answer_cookie(frame, meta, profile, now);
-            } else if matches!(verdict, EndpointVerdict::Reply) {
-                self.answer(frame, meta);
+            } else if let EndpointVerdict::Syn(listener) = verdict {
+                self.process_syn(frame, meta, listener, now);
             } else if let EndpointVerdict::Reset(reset) = verdict {
                 self.answer_reset_apart(frame, meta, reset);
             } else if matches!(verdict, EndpointVerdict::Drop) {
@@ -134,7 +134,14 @@ impl<N: Nic> Core<N> {
                 return self.on_open_segment(hosted, frame, meta, slot, now);
             }
             Kind::TimeWait => return self.on_time_wait(frame, meta, found, now),
-            Kind::Embryo => self.endpoint.on_embryo(meta, bytes, found, now),
+            Kind::Embryo => {
+                if self.fast_path.is_on()
+                    && let Some(listener) = self.endpoint.completes_handshake(meta, found)
+                {
+                    return self.establish(hosted, frame, meta, (found, listener), now);
+                }
+                self.endpoint.on_embryo(meta, bytes, found, now)
+            }
             Kind::Parked => self.endpoint.on_parked(meta, bytes, found, now),
         };
         match verdict {
@@ -241,13 +248,13 @@ impl<N: Nic> Core<N> {
 
     /// Whether a frame may be turned round by [`super::plain_reply`], which fills in checksums itself.
     #[inline(always)]
-    fn is_plain(&self, meta: &Meta) -> bool {
+    pub(super) fn is_plain(&self, meta: &Meta) -> bool {
         meta.is_plain_v4() && Offload::of(&self.caps) == Offload::NONE
     }
 
     /// Any layout, offload and options; in a fresh buffer when the received one is shared.
     #[inline(never)]
-    fn answer_any(&mut self, mut frame: N::Frame, meta: &Meta) {
+    pub(super) fn answer_any(&mut self, mut frame: N::Frame, meta: &Meta) {
         let ttl = self.endpoint.config.ttl;
         let (layout, ports) = (meta.layout(), meta.ports());
         if turn_around(

@@ -1,0 +1,98 @@
+//! A SYN at a listener that doesn't answer each with a cookie: mostly it becomes an embryo, and its frame the SYN-ACK, in one step.
+//!
+//! It must never answer otherwise than [`Endpoint::on_syn_by_policy`] says, which judges every SYN that isn't the usual one.
+
+use super::Core;
+use super::classify::Meta;
+use super::endpoint::{Endpoint, EndpointVerdict};
+use super::handshake::EmbryoStart;
+use super::plain_reply::{AllOptions, turn_around_plain};
+use crate::counters::Counter;
+use crate::local::listener::{ListenerId, SynPolicy};
+use crate::nic::{Frame, Nic};
+use crate::tcp::segment::OFFERS_SACK;
+use crate::time::Instant;
+use crate::wire::tcp_options::usual_syn;
+use crate::worker::opening::tuple;
+use crate::worker::reply::TcpReply;
+
+impl Endpoint {
+    /// Turns the SYN of most connections into an embryo: over IPv4, with the options of a Linux SYN, to a listener that has room. `None`,
+    /// and nothing has changed, when it is another. What is known of it when compiling leaves half of the work.
+    #[inline(always)]
+    fn usual_embryo(
+        &mut self,
+        meta: &Meta,
+        bytes: &[u8],
+        listener: ListenerId,
+        now: Instant,
+    ) -> Option<TcpReply> {
+        let key = meta.key.as_v4()?;
+        let config = self.listeners.config(listener)?;
+        let keeps_syns = matches!(config.policy, SynPolicy::Embryo | SynPolicy::CookieWhenFull);
+        let waiting = *self.embryos.get(usize::from(listener.0))?;
+        let has_room = waiting < config.backlog && !self.accept_queues.is_full(listener);
+        let settings = &self.config.tcp;
+        if !(keeps_syns && has_room && settings.timestamps && settings.window_scaling) {
+            return None;
+        }
+        let mut offer = usual_syn(meta.options(bytes))?;
+        offer.sack_permitted &= OFFERS_SACK;
+        let start = EmbryoStart {
+            key,
+            listener,
+            profile: config.profile,
+            iss: self.isn.iss(tuple(&key), now),
+            reopens: None,
+        };
+        self.make_embryo(meta, bytes, &offer, start, now)
+    }
+}
+
+impl<N: Nic> Core<N> {
+    /// A SYN for a listener.
+    #[inline(never)]
+    pub(super) fn process_syn(
+        &mut self,
+        mut frame: N::Frame,
+        meta: &Meta,
+        listener: ListenerId,
+        now: Instant,
+    ) {
+        if !(self.is_plain(meta) && self.fast_path.is_on()) {
+            return self.process_any_syn(frame, meta, listener, now);
+        }
+        let endpoint = &mut self.endpoint;
+        let Some(reply) = endpoint.usual_embryo(meta, frame.bytes(), listener, now) else {
+            return self.process_any_syn(frame, meta, listener, now);
+        };
+        endpoint.counters.bump(Counter::SynEmbryo);
+        let options = AllOptions(&reply.options);
+        if turn_around_plain(&mut frame, &reply, &options, endpoint.config.ttl).is_some() {
+            self.outbox.reply(frame, &mut endpoint.counters);
+        } else {
+            endpoint.answer = reply;
+            self.answer_any(frame, meta);
+        }
+    }
+
+    #[inline(never)]
+    fn process_any_syn(
+        &mut self,
+        frame: N::Frame,
+        meta: &Meta,
+        listener: ListenerId,
+        now: Instant,
+    ) {
+        let endpoint = &mut self.endpoint;
+        let Some(&config) = endpoint.listeners.config(listener) else {
+            // Not reached: it was looked up just now.
+            return self.end(frame, Counter::ListenDropped);
+        };
+        match endpoint.on_syn_by_policy(meta, frame.bytes(), listener, config, now) {
+            EndpointVerdict::Reply => self.answer(frame, meta),
+            EndpointVerdict::Reset(reset) => self.answer_reset(frame, meta, reset),
+            _ => self.outbox.free(frame),
+        }
+    }
+}
