@@ -2,9 +2,10 @@
 //!
 //! It must never be asked by what runs: it is for tests, the simulated world and the fuzzers.
 
+use crate::bits::Bits;
 use crate::tcp::reassembly::Range;
 use crate::tcp::state::State;
-use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::tcb::Tcb;
 use crate::tcp::window;
 
 impl Tcb {

@@ -183,7 +183,7 @@ impl Tcb {
         };
         //~ A predicted segment ends within the window: `|| len > self.rcv.size()` -> nothing;
         //~   prediction_is_right_whatever_is_under_way
-        //~ A predicted FIN has its place in the window: `+ u32::from(seg.flags.fin())` -> nothing;
+        //~ A predicted FIN counts as a number: `+ u32::from(seg.flags.fin())` -> nothing;
         //~   prediction_is_right_whatever_is_under_way
         // The FIN counts too: a window that it would fill is for the steps to judge.
         let len = seg.payload_len + u32::from(seg.flags.fin());

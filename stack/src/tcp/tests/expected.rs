@@ -1,10 +1,10 @@
 //! Prediction and the steps on connections on which one or two things are under way that make a segment more than its numbers.
 
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::tcp::profile::Profile;
 use crate::tcp::segment::{Flags, Segment, SegmentOptions, TimestampOption};
 use crate::tcp::settings::Settings;
-use crate::tcp::tcb::Bits;
 use crate::tcp::testing::{Host, MSS, params, plain};
 use crate::tcp::tests::predict::{check_input, check_output, near};
 
@@ -38,7 +38,7 @@ fn compare(host: &Host) -> [u32; 2] {
     let mut predicted = [0; 2];
     let room = host.tcb.receive_window();
     for flags in [Flags::ACK, FIN_ACK] {
-        for payload_len in [0, 100, room] {
+        for payload_len in [0, 100, room, room + 1] {
             for window in [0, 30, WINDOW] {
                 let segment = Segment {
                     window,
@@ -96,13 +96,14 @@ fn comes_ahead(host: &mut Host, by: u32, flags: Flags, payload_len: u32) {
 type Deed = fn(&mut Host);
 
 /// What may be under way.
-const DEEDS: [(&str, Deed); 27] = [
+const DEEDS: [(&str, Deed); 28] = [
     ("nothing", |_| {}),
     ("an ACK owed", |host| host.tcb.ack.now()),
     ("text in order", |host| {
         let segment = expected(host, Flags::ACK, 100);
         arrives(host, &segment);
     }),
+    ("a FIN in order", |host| comes_ahead(host, 0, FIN_ACK, 0)),
     ("text in flight", |host| sends(host, 100)),
     ("a full segment in flight", |host| sends(host, MSS)),
     ("three segments in flight", |host| sends(host, 3 * MSS)),
