@@ -15,6 +15,8 @@ pub mod time;
 pub mod rng;
 // Sequence numbers: serial arithmetic modulo 2^32.
 pub mod seq;
+// Single bits of a connection, stored by bytes.
+pub mod bits;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
 // Who answers at which link-layer address: the ARP and NDP state machine, pending frames bounded.

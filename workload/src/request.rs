@@ -5,6 +5,7 @@
 
 use core::net::SocketAddr;
 
+use arrayvec::ArrayVec;
 use stack::app::{Cx, StaticId, TxItem};
 use stack::conn::ConnId;
 use stack::nic::Nic;
@@ -138,9 +139,10 @@ impl RequestClient {
             self.open_more(cx, room.min(missing - self.opening));
         }
         if self.running && missing == 0 {
-            for _ in 0..STARTED_PER_TURN.min(self.window.saturating_sub(self.awaited)) {
-                self.ask(cx);
-            }
+            self.ask_many(
+                cx,
+                STARTED_PER_TURN.min(self.window.saturating_sub(self.awaited)),
+            );
         }
     }
 
@@ -152,18 +154,33 @@ impl RequestClient {
             .open(cx, self.server, count, &mut self.tally, opened);
     }
 
-    /// Asks on a connection chosen at random; when that one still waits for a reply, on none.
-    fn ask<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
-        let random = self.next_random();
-        // The upper half of the product with a number below 2^32: uniform to 1 in 2^32 / connections.
-        let index = ((random >> 32) * u64::from(self.established())) >> 32;
-        let Some(asked) = self.connections.get_mut(index as usize) else {
+    /// Asks on connections chosen at random; where one still waits for a reply, on one fewer.
+    fn ask_many<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, count: u32) {
+        let mut chosen = ArrayVec::<_, { STARTED_PER_TURN as usize }>::new();
+        let mut conns = ArrayVec::<_, { STARTED_PER_TURN as usize }>::new();
+        for _ in 0..count {
+            let random = self.next_random();
+            // The upper half of the product with a number below 2^32: uniform to 1 in 2^32 / connections.
+            let index = ((random >> 32) * u64::from(self.established())) >> 32;
+            if let Some(asked) = self.connections.get(index as usize) {
+                chosen.push((index as usize, random as u8));
+                conns.push(asked.conn);
+            }
+        }
+        cx.prefetch(&conns);
+        for (index, byte) in chosen {
+            self.ask(cx, index, byte);
+        }
+    }
+
+    /// Asks on a connection, unless that still waits for a reply.
+    fn ask<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, index: usize, byte: u8) {
+        let Some(asked) = self.connections.get_mut(index) else {
             return;
         };
         if asked.reply.is_some() {
             return;
         }
-        let byte = random as u8;
         match self.bytes.send(cx, asked.conn, byte) {
             Ok(()) => {
                 asked.reply = Some(byte.wrapping_add(asked.served));

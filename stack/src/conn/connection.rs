@@ -8,6 +8,7 @@ use core::num::NonZeroU32;
 use super::key::{FlowHash, FlowKey};
 use super::record::{Kind, StateNumber, TickMs};
 use super::{ConnId, Entry, Found};
+use crate::bits::Bits;
 use crate::local::addresses::LocalId;
 use crate::memory::prefetch_read;
 use crate::queue::chunks::Chunks;
@@ -85,7 +86,7 @@ pub struct Conn {
     pub path_epoch: u32,
     /// What the application keeps of it.
     pub state: StateNumber,
-    pub(super) bits: u16,
+    pub(super) bits: Bits,
     /// What its application has chosen.
     pub profile: ProfileId,
 }
@@ -147,7 +148,7 @@ impl Conn {
         (*key, *hash) = (new.key, new.hash);
         (*local, *link) = (new.local, None);
         *path_epoch = new.path_epoch;
-        *bits = Self::LIVE;
+        *bits = Bits::only(Self::LIVE);
         *profile = new.profile;
     }
 
@@ -175,7 +176,7 @@ impl Conn {
             local: None,
             link: None,
             path_epoch: 0,
-            bits: 0,
+            bits: Bits::NONE,
             profile: ProfileId::DEFAULT,
         }
     }
@@ -184,21 +185,19 @@ impl Conn {
     #[must_use]
     #[inline]
     pub const fn has(&self, bit: u16) -> bool {
-        self.bits & bit != 0
+        self.bits.has(bit)
     }
 
     /// Sets a bit.
     #[inline]
     pub const fn set(&mut self, bit: u16) {
-        self.bits |= bit;
+        self.bits.set(bit);
     }
 
     /// Clears a bit, and says whether it was set.
     #[inline]
     pub const fn take(&mut self, bit: u16) -> bool {
-        let had = self.has(bit);
-        self.bits &= !bit;
-        had
+        self.bits.take(bit)
     }
 
     /// Starts loading all but the cold part's end.

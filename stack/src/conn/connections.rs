@@ -12,6 +12,7 @@ use super::numbers::Numbers;
 pub use super::record::Slot;
 use super::record::StateNumber;
 use super::{Capacity, ConnId, Found};
+use crate::bits::Bits;
 use crate::memory::MemoryError;
 use crate::nic::Frame;
 use crate::queue::chunks::Chunks;
@@ -239,7 +240,7 @@ impl<F> Connections<F> {
             was_owned: conn.has(Conn::OWNED),
         };
         // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing.
-        conn.bits = 0;
+        conn.bits = Bits::NONE;
         let was_armed = conn.armed_ns != u64::MAX;
         if was_armed {
             self.wheel.cancel(slot.0);

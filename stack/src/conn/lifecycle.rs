@@ -393,6 +393,14 @@ impl ConnTable {
             .then_some((StateNumber(record.link), slot))
     }
 
+    /// Starts loading the record of a connection.
+    #[inline]
+    pub fn prefetch_named(&self, id: ConnId) {
+        if let Some(entry) = self.slabs.numbered(id.handle) {
+            self.slabs.prefetch(entry);
+        }
+    }
+
     /// Where the `Tcb` of a connection stands; `None` when it is parked or has ended.
     #[must_use]
     #[inline]

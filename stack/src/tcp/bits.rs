@@ -1,10 +1,8 @@
-//! [`Bits`]: what of a connection is yes or no.
+//! What of a connection is yes or no, as constants of [`Bits`].
 //!
 //! It must never say anything that a number of the connection says already.
 
-/// Single bits of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Bits(u16);
+use crate::bits::Bits;
 
 impl Bits {
     /// Timestamps were negotiated (until then: would be accepted).
@@ -39,34 +37,4 @@ impl Bits {
     pub(super) const URGENT_IN: u16 = 1 << 14;
     /// The slow deadline is set: the hot part alone says whether the cold one is to be read.
     pub(super) const SLOW_SET: u16 = 1 << 15;
-
-    /// Whether the bit is set; of several, whether any is.
-    #[inline]
-    pub(super) const fn has(self, bit: u16) -> bool {
-        self.0 & bit != 0
-    }
-
-    #[inline]
-    pub(super) const fn set(&mut self, bit: u16) {
-        self.0 |= bit;
-    }
-
-    /// Sets those that are set in `other`.
-    #[inline]
-    pub(super) const fn set_all(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    #[inline]
-    pub(super) const fn clear(&mut self, bit: u16) {
-        self.0 &= !bit;
-    }
-
-    /// Clears the bit and says whether it was set.
-    #[inline]
-    pub(super) const fn take(&mut self, bit: u16) -> bool {
-        let had = self.has(bit);
-        self.clear(bit);
-        had
-    }
 }

@@ -5,11 +5,12 @@
 
 use core::time::Duration;
 
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::state::{Event, State};
-use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind};
 
 /// How soon an ACK that could not be sent is tried again, at the earliest: buffers come back when the NIC has sent some.

@@ -2,6 +2,7 @@
 //!
 //! It must never send, and never panic on anything that a peer can say: numbers wrap, odd segments have an [`Outcome`].
 
+use crate::bits::Bits;
 use crate::tcp::answer_limits::Answer;
 use crate::tcp::congestion::{Ack, Reaction};
 use crate::tcp::deadline::Deadline;
@@ -10,7 +11,7 @@ use crate::tcp::retransmit::TimerMode;
 use crate::tcp::rtt::Rto;
 use crate::tcp::segment::{Flags, Segment};
 use crate::tcp::state::{Event, State};
-use crate::tcp::tcb::{Bits, Tcb, ms};
+use crate::tcp::tcb::{Tcb, ms};
 use crate::tcp::time_wait::TimeWaitStep;
 use crate::tcp::timestamps;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Reply, Verdict};

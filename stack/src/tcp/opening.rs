@@ -8,9 +8,10 @@ use super::handshake::AnsweredSyn;
 use super::negotiated::Negotiated;
 use super::segment::{OFFERS_SACK, Segment};
 use super::state::{Event, State};
-use super::tcb::{Bits, OpenParams, Tcb, Terms, our_scale};
+use super::tcb::{OpenParams, Tcb, Terms, our_scale};
 use super::timestamps;
 use super::window::{self, ReceiveWindow, SendWindow, WindowUpdate};
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::time::Instant;
 

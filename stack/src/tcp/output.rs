@@ -2,6 +2,7 @@
 //!
 //! It must never be asked for a segment that the caller can't send: numbers advance when it answers.
 
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
@@ -10,7 +11,7 @@ use crate::tcp::persist;
 use crate::tcp::retransmit::TimerMode;
 use crate::tcp::segment::{Flags, OFFERS_SACK, SegmentOptions, SendPlan};
 use crate::tcp::state::State;
-use crate::tcp::tcb::{Bits, Tcb, ms};
+use crate::tcp::tcb::{Tcb, ms};
 
 /// What the application has queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -12,9 +12,10 @@ use super::negotiated::Negotiated;
 use super::rtt::{Rto, RttEstimator};
 use super::segment::{Flags, Segment};
 use super::state::State;
-use super::tcb::{Bits, OpenParams, Tcb, ms};
+use super::tcb::{OpenParams, Tcb, ms};
 use super::timestamps;
 use super::window::{ReceiveWindow, SendWindow, acceptable, is_ack_at_edge};
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::time::Instant;
 

@@ -3,12 +3,13 @@
 //!
 //! It must never take a segment that didn't fit for a sign of congestion.
 
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::tcp::black_hole::BlackHole;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
-use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::Events;
 
 impl Tcb {

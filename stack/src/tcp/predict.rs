@@ -3,6 +3,7 @@
 //! It must never decide otherwise than [`Tcb::on_segment`] does, and never skip one of its checks: what is not exactly expected
 //! changes nothing here and goes through the steps of `input`. `tests/predict.rs` compares both, field by field.
 
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::tcp::congestion::Ack;
 use crate::tcp::deadline::Deadline;
@@ -10,7 +11,7 @@ use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
 use crate::tcp::segment::{Flags, OFFERS_SACK, Segment, TimestampOption};
 use crate::tcp::state::{Event, State};
-use crate::tcp::tcb::{Bits, Tcb, ms};
+use crate::tcp::tcb::{Tcb, ms};
 use crate::tcp::timestamps;
 use crate::tcp::verdict::{CloseReason, Events, Outcome};
 use crate::tcp::window::WindowUpdate;

@@ -2,11 +2,12 @@
 //!
 //! It must never take a sample that may hold the wait for a timer: what is backed off then would never come down.
 
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::tcp::env::Env;
 use crate::tcp::retransmit::TimerMode;
 use crate::tcp::rtt::Rto;
-use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 
 impl Tcb {

@@ -7,11 +7,11 @@
 
 use arrayvec::ArrayVec;
 
+use crate::bits::Bits;
 use crate::memory::prefetch_read;
 use crate::seq::SeqNum;
 use crate::tcp::ack::AckPolicy;
 use crate::tcp::answer_limits::AnswerLimits;
-pub(super) use crate::tcp::bits::Bits;
 use crate::tcp::black_hole::BlackHole;
 use crate::tcp::congestion::Congestion;
 use crate::tcp::deadline::Deadline;

@@ -2,13 +2,14 @@
 //!
 //! It must never touch the bytes: it says which of them are wanted.
 
+use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::tcp::env::Env;
 use crate::tcp::input::{Arrived, StepResult};
 use crate::tcp::reassembly::{InsertOutcome, Range};
 use crate::tcp::segment::Segment;
 use crate::tcp::state::{Event, State};
-use crate::tcp::tcb::{Bits, Tcb};
+use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply, Verdict};
 
 impl Tcb {

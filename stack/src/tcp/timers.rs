@@ -3,13 +3,14 @@
 //!
 //! It must never send: it marks what is due, and `poll_output` gives it.
 
+use crate::bits::Bits;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
 use crate::tcp::keepalive::KeepaliveStep;
 use crate::tcp::retransmit::{Patience, TimerMode};
 use crate::tcp::rtt::Rto;
 use crate::tcp::state::{Event, State};
-use crate::tcp::tcb::{Bits, Tcb, ms};
+use crate::tcp::tcb::{Tcb, ms};
 use crate::tcp::verdict::{CloseReason, Events};
 
 impl Tcb {

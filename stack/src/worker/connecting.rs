@@ -18,11 +18,9 @@ use crate::worker::cx::Cx;
 /// Local ports tried for one connection at most; the next attempt goes on behind them.
 const PORT_TRIES: u16 = 4096;
 
-/// A connection to be opened: its flow is chosen, and whether that is free is still to be seen.
+/// The flow that was chosen for a new connection; whether another connection has it is still to be seen.
 #[derive(Clone, Copy)]
-struct OpenRequest {
-    remote: SocketAddr,
-    how: Connect,
+struct ChosenFlow {
     key: FlowKey,
     hash: FlowHash,
 }
@@ -45,7 +43,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         state: S,
     ) -> Result<ConnId, ConnectError> {
         let chosen = self.choose(remote, how, false)?;
-        self.enter(&chosen, state)
+        self.enter(remote, how, &chosen, state)
     }
 
     /// Opens many connections, each as [`Cx::connect`] does and in that order. The table's buckets of a whole group are on
@@ -60,19 +58,23 @@ impl<N: Nic, S> Cx<'_, N, S> {
     ) {
         let mut opens = opens.into_iter();
         loop {
-            let mut group = ArrayVec::<_, BURST_FRAMES>::new();
-            for (remote, how, state) in opens.by_ref().take(BURST_FRAMES) {
-                let chosen = self.choose(remote, &how, false);
-                if let Ok(chosen) = &chosen {
-                    self.core.endpoint.table.prefetch_bucket(chosen.hash);
-                }
-                group.push((chosen, state));
-            }
+            let group: ArrayVec<_, BURST_FRAMES> = opens.by_ref().take(BURST_FRAMES).collect();
             if group.is_empty() {
                 return;
             }
-            for (chosen, state) in group {
-                let result = chosen.and_then(|chosen| self.enter(&chosen, state));
+            let mut flows = ArrayVec::<_, BURST_FRAMES>::new();
+            for (remote, how, _) in &group {
+                let chosen = self.choose(*remote, how, false);
+                if let Ok(chosen) = &chosen {
+                    self.core.endpoint.table.prefetch_bucket(chosen.hash);
+                }
+                flows.push(chosen);
+            }
+            for ((remote, how, state), chosen) in group.into_iter().zip(&flows) {
+                let result = match chosen {
+                    Ok(chosen) => self.enter(remote, &how, chosen, state),
+                    Err(error) => Err(*error),
+                };
                 if opened(result).is_break() {
                     return;
                 }
@@ -87,7 +89,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         remote: SocketAddr,
         how: &Connect,
         must_be_free: bool,
-    ) -> Result<OpenRequest, ConnectError> {
+    ) -> Result<ChosenFlow, ConnectError> {
         let (local, address) = self.source(remote, how)?;
         let Core {
             endpoint,
@@ -123,33 +125,36 @@ impl<N: Nic, S> Cx<'_, N, S> {
         if address == remote.ip() && key.local_port() == remote.port() {
             return Err(ConnectError::BadAddress);
         }
-        Ok(OpenRequest {
-            remote,
-            how: *how,
-            key,
-            hash,
-        })
+        Ok(ChosenFlow { key, hash })
     }
 
-    /// Gives a chosen connection its record and its state. Where another one has its flow, a free port is looked for if the app asked for
-    /// none.
-    fn enter(&mut self, chosen: &OpenRequest, state: S) -> Result<ConnId, ConnectError> {
-        let mut chosen = *chosen;
+    /// Gives a new connection its record and its state. Where another one has its flow, a free port is looked for if the app
+    /// asked for none.
+    fn enter(
+        &mut self,
+        remote: SocketAddr,
+        how: &Connect,
+        chosen: &ChosenFlow,
+        state: S,
+    ) -> Result<ConnId, ConnectError> {
+        let other;
+        let mut chosen = chosen;
         let table = &self.core.endpoint.table;
         if table.lookup(&chosen.key, chosen.hash).is_some() {
-            //~ A port in use is refused: `asked_port(&chosen.how).is_some()` -> `false`;
+            //~ A port in use is refused: `asked_port(how).is_some()` -> `false`;
             //~   every_error_says_what_is_wrong_and_nothing_is_sent
-            if asked_port(&chosen.how).is_some() {
+            if asked_port(how).is_some() {
                 return Err(ConnectError::PortInUse);
             }
-            //~ A chosen port that is in use is passed over: `&chosen.how, true` -> `&chosen.how, false`;
+            //~ A chosen port that is in use is passed over: `how, true` -> `how, false`;
             //~   what_is_in_use_is_passed_over_and_nothing_free_is_missed
-            chosen = self.choose(chosen.remote, &chosen.how, true)?;
+            other = self.choose(remote, how, true)?;
+            chosen = &other;
         }
         let slot = self
             .core
             .opening(self.now)
-            .connect(chosen.key, chosen.hash, chosen.how.profile)
+            .connect(chosen.key, chosen.hash, how.profile)
             .map_err(|_| ConnectError::TableFull)?;
         self.core.endpoint.counters.bump(Counter::ActiveOpens);
         self.core.conns.mark_dirty(slot);

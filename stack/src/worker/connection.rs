@@ -248,7 +248,7 @@ impl<N: Nic> Core<N> {
             tcb.on_segment(segment, &mut env)
         };
         if proves_way(verdict.outcome) {
-            parts.conn.link = link_of(frame.bytes(), now);
+            learn_link(&mut parts.conn.link, frame.bytes(), now);
         }
         if verdict.acked_len > 0 {
             let Parts { conn, chunks, .. } = &mut parts;
@@ -485,15 +485,22 @@ fn proves_way(outcome: Outcome) -> bool {
     )
 }
 
-/// Where a frame came from.
-#[inline]
-pub(super) fn link_of(bytes: &[u8], now: Instant) -> Option<LinkPeer> {
-    let (_, behind) = bytes.split_first_chunk::<6>()?;
-    let mac = MacAddr(*behind.first_chunk::<6>()?);
-    Some(LinkPeer {
-        mac,
-        heard_at: TickMs::at(now),
-    })
+/// The frame of a valid segment shows where frames of its connection go. It is copied into its place: one that is built beside
+/// it from such small pieces is read before those have reached the cache.
+#[inline(always)]
+pub(super) fn learn_link(link: &mut Option<LinkPeer>, bytes: &[u8], now: Instant) {
+    let Some((_, mac)) = bytes
+        .first_chunk::<12>()
+        .and_then(|both| both.split_last_chunk::<6>())
+    else {
+        return;
+    };
+    let link = link.get_or_insert(LinkPeer {
+        mac: MacAddr([0; 6]),
+        heard_at: TickMs(0),
+    });
+    link.mac.0 = *mac;
+    link.heard_at = TickMs::at(now);
 }
 
 /// Where the payload starts in the frame.

@@ -2,12 +2,12 @@
 //! frame is lent to the app's callback instead of being queued.
 //!
 //! It must never lead to another frame, callback, counter or state than the general path in `connection` does: what it can't
-//! take it leaves untouched. The sim runs every seed with either (`tests/fast_path.rs`).
+//! take it leaves untouched. The sim runs every seed with either (`tests/sim_seeds.rs`).
 
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
-use super::connection::{link_of, payload_offset};
+use super::connection::{learn_link, payload_offset};
 use super::settling::{is_unheard, settle_unheard};
 use crate::config::FastPath;
 use crate::conn::connections::{Conn, Parts, Slot};
@@ -125,7 +125,7 @@ impl<N: Nic> Core<N> {
         let Some(prediction) = prediction else {
             return Err(frame);
         };
-        parts.conn.link = link_of(frame.bytes(), now);
+        learn_link(&mut parts.conn.link, frame.bytes(), now);
         if prediction.acked_len > 0 {
             let Parts { conn, chunks, .. } = &mut parts;
             let freed = |frame| outbox.free(frame);

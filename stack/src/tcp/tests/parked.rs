@@ -2,13 +2,14 @@
 
 use core::time::Duration;
 
+use crate::bits::Bits;
 use crate::tcp::lang::{Spec, ack, data, segment, syn, syn_ack};
 use crate::tcp::parked::ParkedTcb;
 use crate::tcp::profile::Profile;
 use crate::tcp::segment::{Flags, Segment, TimestampOption};
 use crate::tcp::settings::Settings;
 use crate::tcp::state::State;
-use crate::tcp::tcb::{Bits, OpenParams, Tcb};
+use crate::tcp::tcb::{OpenParams, Tcb};
 use crate::tcp::testing::{Host, MSS, RCV_BUF, params, plain};
 use crate::tcp::timestamps::RECENT_VALID_S;
 use crate::tcp::verdict::Outcome;

@@ -59,6 +59,19 @@ fn data_unparks_it_under_the_same_name() {
 }
 
 #[test]
+fn loading_ahead_unparks_nothing_and_passes_over_what_has_ended() {
+    let (mut host, conn) = parked();
+    host.act(|_, cx| cx.prefetch(&[conn, conn]));
+    host.silent();
+    assert_eq!(host.kind(), Some(Kind::Parked));
+    host.inject(rst().seq(1))
+        .hears(&[Closed(CloseReason::Reset)]);
+    host.act(|_, cx| cx.prefetch(&[conn]));
+    host.silent();
+    assert_eq!(host.worker().table().total(), 0);
+}
+
+#[test]
 fn a_fin_unparks_it() {
     let (mut host, _) = parked();
     host.inject(fin().seq(1).ack(1))
