@@ -91,13 +91,13 @@ fn run(args: &Args) -> Result<(), String> {
     let server_general: u64 = runs.iter().map(|run| run.server_general).sum();
     let client_general: u64 = runs.iter().map(|run| run.client_general).sum();
     let mean_burst = measured(last).mean_burst();
-    let name = named(args.scenario);
+    let name = named(&args.scenario);
     if args.json {
         println!(
             "{}",
             json!({
                 "scenario": name,
-                "family": named(args.family),
+                "family": named(&args.family),
                 "vlan": args.vlan,
                 "connections": args.connections,
                 "concurrency": args.concurrency,
@@ -133,7 +133,7 @@ fn run(args: &Args) -> Result<(), String> {
 }
 
 /// A value as it stands on the command line.
-fn named(value: impl ValueEnum) -> String {
+fn named(value: &impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

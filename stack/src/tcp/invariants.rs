@@ -73,6 +73,13 @@ impl Tcb {
         if self.bits.has(Bits::FIN_WANTED) && self.state == State::SynSent {
             return Err("a close has not withdrawn an open");
         }
+        if self.state == State::SynSent
+            && self.flight() > 0
+            && !self.bits.has(Bits::SYN_LOST)
+            && (self.rtx_nxt != self.snd_nxt || self.expiries > 0)
+        {
+            return Err("our SYN was lost, and no bit says so");
+        }
         Ok(())
     }
 }

@@ -119,8 +119,6 @@ impl Tcb {
         //~   prediction_is_right_while_a_connection_opens
         //~ A SYN-ACK is predicted once our SYN was sent: `&& self.flight() == 1` -> nothing;
         //~   prediction_is_right_while_a_connection_opens
-        //~ A SYN-ACK is predicted unless our SYN is to be sent again: `&& self.rtx_nxt == self.snd_nxt` -> nothing;
-        //~   prediction_is_right_while_a_connection_opens
         //~ A SYN-ACK is predicted unless our SYN was lost: `has(UNUSUAL)` -> `has(UNUSUAL & !Bits::SYN_LOST)`;
         //~   prediction_is_right_while_a_connection_opens
         let is_expected = self.state == State::SynSent
@@ -128,7 +126,6 @@ impl Tcb {
             && seg.payload_len == 0
             && seg.ack == self.snd_nxt
             && self.flight() == 1
-            && self.rtx_nxt == self.snd_nxt
             && !self.bits.has(UNUSUAL);
         if !is_expected {
             return None;
@@ -200,7 +197,7 @@ impl Tcb {
         //~ The ACK of a SYN-ACK is predicted unless a FIN is to follow: `&& !self.bits.has(Bits::FIN_WANTED)`
         //~   -> nothing; prediction_is_right_while_a_connection_opens
         //~ Nothing is predicted in other states: `_ => false` -> `_ => true`;
-        //~   prediction_is_right_while_a_connection_opens
+        //~   prediction_is_right_whatever_is_under_way
         match self.state {
             State::Established | State::FinWait1 | State::FinWait2 => {
                 !self.bits.has(Bits::FIN_AHEAD)
@@ -224,7 +221,7 @@ impl Tcb {
         //~ It is unusual that the override is due: `UNUSUAL` -> `UNUSUAL & !Bits::FORCE_SEND`;
         //~   prediction_is_right_whatever_is_under_way
         //~ It is unusual that our SYN was lost: `UNUSUAL` -> `UNUSUAL & !Bits::SYN_LOST`;
-        //~   prediction_is_right_while_a_connection_opens
+        //~   an_embryo_grows_up_with_the_window_it_offered
         //~ It is unusual that urgent data is to be sent: `UNUSUAL` -> `UNUSUAL & !Bits::URGENT_OUT`;
         //~   prediction_is_right_whatever_is_under_way
         //~ It is unusual that urgent data came: `UNUSUAL` -> `UNUSUAL & !Bits::URGENT_IN`;

@@ -158,7 +158,7 @@ const DEEDS: [(&str, Deed); 28] = [
         host.tcb.bits.set(Bits::KEEPALIVE_DUE);
     }),
     ("an override due", |host| {
-        host.tcb.bits.set(Bits::FORCE_SEND)
+        host.tcb.bits.set(Bits::FORCE_SEND);
     }),
     ("a duplicate ACK owed", |host| {
         host.tcb.ack.duplicate(&host.settings);
