@@ -96,7 +96,7 @@ fn comes_ahead(host: &mut Host, by: u32, flags: Flags, payload_len: u32) {
 type Deed = fn(&mut Host);
 
 /// What may be under way.
-const DEEDS: [(&str, Deed); 28] = [
+const DEEDS: [(&str, Deed); 29] = [
     ("nothing", |_| {}),
     ("an ACK owed", |host| host.tcb.ack.now()),
     ("text in order", |host| {
@@ -152,6 +152,10 @@ const DEEDS: [(&str, Deed); 28] = [
             ..expected(host, Flags::ACK, 0)
         };
         arrives(host, &segment);
+    }),
+    ("a path that carries less under the flight", |host| {
+        sends(host, 3 * MSS);
+        host.turn(|tcb, env| tcb.set_path_mss(500, env));
     }),
     ("a probe due", |host| host.tcb.bits.set(Bits::PROBE_DUE)),
     ("a keepalive probe due", |host| {
