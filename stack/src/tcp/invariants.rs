@@ -73,6 +73,10 @@ impl Tcb {
         if self.bits.has(Bits::FIN_WANTED) && self.state == State::SynSent {
             return Err("a close has not withdrawn an open");
         }
+        let is_half_closed = matches!(self.state, State::FinWait2 | State::TimeWait);
+        if is_half_closed && !self.bits.has(Bits::FIN_SENT) {
+            return Err("our FIN was acknowledged and never sent");
+        }
         if self.state == State::SynSent
             && self.flight() > 0
             && !self.bits.has(Bits::SYN_LOST)

@@ -359,7 +359,7 @@ impl Tcb {
     #[inline(always)]
     pub fn predict_output(&mut self, unsent_len: u32, env: &mut Env<'_>) -> Option<PlainSegment> {
         //~ Output is predicted in states that send: `!(self.state.sends_text() || only_acks) ||` -> nothing;
-        //~   prediction_is_right_while_a_connection_opens
+        //~   the_peers_syn_again_brings_our_syn_ack_again_within_the_limit
         //~ No output is predicted of what is unusual: `|| self.is_unusual()` -> nothing;
         //~   prediction_is_right_whatever_is_under_way
         //~ A predicted ACK is owed: `} else if self.ack.is_due() {` -> `} else if true {`;
@@ -406,11 +406,9 @@ impl Tcb {
     /// Whether both windows, the MSS and Nagle let all that is queued go in one segment, with the FIN if that is due.
     #[inline(always)]
     fn lets_all_go(&mut self, unsent_len: u32, fin_due: bool, env: &Env<'_>) -> bool {
-        //~ No text is predicted behind our FIN: `self.bits.has(Bits::FIN_SENT) ||` -> nothing;
+        //~ No text is predicted behind our FIN: -> `if false {`;
         //~   prediction_is_right_whatever_is_under_way
-        //~ Predicted text goes in states that send any: `|| !self.state.sends_text()` -> nothing;
-        //~   prediction_is_right_whatever_is_under_way
-        if self.bits.has(Bits::FIN_SENT) || !self.state.sends_text() {
+        if self.bits.has(Bits::FIN_SENT) {
             return false;
         }
         let flight = self.flight();

@@ -21,6 +21,7 @@ mod corking;
 mod corruption;
 mod embryos;
 mod ending;
+mod fast_path;
 mod forged_acks;
 mod info;
 mod keeping;

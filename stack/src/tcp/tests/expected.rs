@@ -96,7 +96,7 @@ fn comes_ahead(host: &mut Host, by: u32, flags: Flags, payload_len: u32) {
 type Deed = fn(&mut Host);
 
 /// What may be under way.
-const DEEDS: [(&str, Deed); 29] = [
+const DEEDS: [(&str, Deed); 32] = [
     ("nothing", |_| {}),
     ("an ACK owed", |host| host.tcb.ack.now()),
     ("text in order", |host| {
@@ -157,6 +157,14 @@ const DEEDS: [(&str, Deed); 29] = [
         sends(host, 3 * MSS);
         host.turn(|tcb, env| tcb.set_path_mss(500, env));
     }),
+    ("a cwnd that has grown", |host| {
+        host.tcb.congestion.at_least(50_000);
+    }),
+    ("a full cwnd", |host| {
+        says(host, 60_000);
+        sends(host, 20 * MSS);
+    }),
+    ("a moment", |host| host.advance_ms(10)),
     ("a probe due", |host| host.tcb.bits.set(Bits::PROBE_DUE)),
     ("a keepalive probe due", |host| {
         host.tcb.bits.set(Bits::KEEPALIVE_DUE);
@@ -293,7 +301,14 @@ fn prediction_is_right_while_a_connection_opens() {
     let mut predicted = [0; 2];
     for (first, one) in deeds {
         for (then, another) in deeds {
-            for settings in [plain(), Settings::default()] {
+            for (timestamps, window_scaling) in
+                [(false, false), (false, true), (true, false), (true, true)]
+            {
+                let settings = Settings {
+                    timestamps,
+                    window_scaling,
+                    ..Settings::default()
+                };
                 let syn = their_syn(&settings);
                 for mut host in [
                     Host::client(settings.clone(), params()),

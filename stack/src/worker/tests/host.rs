@@ -16,8 +16,8 @@ use crate::conn::{Capacity, ConnId, Embryo, FlowKey, Found, Kind, Parked, Record
 use crate::counters::{Class, Counter, Counters};
 use crate::local::listener::{ListenerConfig, SynPolicy};
 use crate::memory::PageOptions;
+use crate::nic::BURST_FRAMES;
 use crate::nic::memory::{MemoryFrame, MemoryNic};
-use crate::nic::{BURST_FRAMES, Frame};
 use crate::seq::SeqNum;
 use crate::tcp::lang::{Base, Spec, ack, syn, syn_ack};
 use crate::time::Instant;
@@ -297,8 +297,7 @@ impl<A: App> Host<A> {
     /// Fetches what was sent.
     fn collect(&mut self) {
         let sent = self.nic().take_sent();
-        self.replies
-            .extend(sent.iter().map(|frame| frame.bytes().to_vec()));
+        self.replies.extend(sent.iter().map(MemoryFrame::to_vec));
         assert_eq!(self.counters().unaccounted(), 0, "a frame without one end");
     }
 

@@ -160,7 +160,7 @@ fn a_blind_syn_does_not_redirect_an_active_open() {
 }
 
 /// "Too big" about this frame of ours: the next link carries so much.
-fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
+pub(super) fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
     let quote = &frame[14..];
     match quote[0] >> 4 {
         4 => error_v4(

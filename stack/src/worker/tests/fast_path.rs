@@ -1,0 +1,441 @@
+//! A worker with the fast path, and one without, that meet the same: they send the same frames, tell their apps the same and count
+//! the same.
+
+use core::fmt::Write;
+
+use super::super::RingEnd;
+use super::host::{Flow, Host, OPEN};
+use super::neighbors::arp_request;
+use super::paths::too_big;
+use crate::config::{ConfigSpec, FastPath};
+use crate::conn::ConnId;
+use crate::counters::Counter;
+use crate::nic::Nic;
+use crate::nic::memory::MemoryNic;
+use crate::queue::item::{StaticId, TxItem};
+use crate::rng::Random;
+use crate::sim::puppet::Puppet;
+use crate::tcp::lang::{Spec, ack, data, fin, syn};
+use crate::tcp::state::State;
+use crate::wire::{MacAddr, vlan};
+use crate::worker::app::{App, Cx};
+use crate::worker::frame_writer::COPY_BREAK;
+
+/// What the static text has at most: more than a segment.
+const TEXT_LEN: u32 = 2_000;
+/// The port of the peer over IPv4.
+const V4_PORT: u16 = 40_000;
+/// Steps of a play.
+const STEPS: u32 = 60;
+/// Times that a step waits, in ms: nothing, a delayed ACK, an RTO, until it parks, until its way is old.
+const WAITS_MS: [u64; 6] = [0, 1, 50, 300, 1_100, 40_000];
+
+/// One side of a connection, played by the test.
+struct Peer {
+    flow: Flow,
+    /// `None` until it is accepted.
+    conn: Option<ConnId>,
+    has_timestamps: bool,
+    /// Its SND.NXT and RCV.NXT.
+    snd_nxt: u32,
+    rcv_nxt: u32,
+    has_closed: bool,
+    /// What it was sent last.
+    last: Vec<u8>,
+}
+
+/// A host, its peers, and what was seen of it.
+struct Play {
+    host: Host<Puppet>,
+    random: Random,
+    peers: Vec<Peer>,
+    text: StaticId,
+    /// Whether the host takes timestamps.
+    timestamps: bool,
+    /// The windows that peers say.
+    windows: &'static [u16],
+    seen: String,
+}
+
+impl Play {
+    fn new(seed: u64, fast_path: FastPath) -> Self {
+        let mut random = Random::new(seed);
+        let (queue_items, nagle) = (random.one_of(&[2, 4, 64]), random.hits(500_000));
+        let timestamps = random.hits(700_000);
+        let rcv_buf = random.one_of(&[4_000, 100_000]);
+        let windows: &[u16] = random.one_of(&[
+            &[0, 100, 10_000, 10_000, 10_000, 10_000][..],
+            &[10_000],
+            &[100],
+        ]);
+        let (multi_seg, offloads) = (random.hits(500_000), random.hits(200_000));
+        let change = |spec: &mut ConfigSpec| {
+            spec.fast_path = fast_path;
+            spec.limits.queue_items = queue_items;
+            spec.park_after = core::time::Duration::from_secs(1);
+            spec.tcp.timestamps = timestamps;
+            spec.tcp.profile.nagle = nagle;
+            spec.tcp.profile.rcv_buf = rcv_buf;
+        };
+        let change_nic = |nic: &mut MemoryNic| {
+            let caps = nic.caps_mut();
+            caps.tx_multi_seg = multi_seg;
+            caps.tx_ipv4_checksum = offloads;
+            caps.tx_tcp_checksum = offloads;
+        };
+        let mut host = Host::build(Puppet::default(), change, change_nic, RingEnd::single());
+        let text: Vec<u8> = (0..TEXT_LEN).map(|at| at as u8).collect();
+        let text = host.act(|puppet, cx| {
+            puppet.closes = false;
+            cx.register_static(&text).expect("room")
+        });
+        let mut play = Self {
+            host,
+            random,
+            peers: Vec::new(),
+            text,
+            timestamps,
+            windows,
+            seen: String::new(),
+        };
+        for flow in [
+            Flow::v4(V4_PORT, OPEN),
+            Flow::v6(40_001, OPEN),
+            tagged(),
+            Flow::v4(40_003, OPEN),
+        ] {
+            play.opens(flow.absolute());
+        }
+        play
+    }
+
+    /// The peer of `flow` opens a connection.
+    fn opens(&mut self, flow: Flow) {
+        let offers = syn().seq(0).mss(1_000).win(self.windows[0].max(1));
+        let offers_timestamps = self.random.hits(700_000);
+        let offers = if offers_timestamps {
+            offers.ts(1, 0)
+        } else {
+            offers
+        };
+        self.host.on(flow).inject(offers);
+        let answer = self.host.next_reply();
+        let (iss, _) = numbers(packet_of(&answer));
+        let mut peer = Peer {
+            flow,
+            conn: None,
+            has_timestamps: offers_timestamps && self.timestamps,
+            snd_nxt: 1,
+            rcv_nxt: iss.wrapping_add(1),
+            has_closed: false,
+            last: Vec::new(),
+        };
+        self.says(&peer, ack());
+        peer.conn = Some(self.host.conn());
+        self.peers.push(peer);
+        self.look();
+    }
+
+    /// The peer sends this, in order, acknowledging all that it has heard, unless `spec` says otherwise.
+    fn says(&mut self, peer: &Peer, spec: Spec) {
+        let frame = self.frame(peer, spec);
+        self.host.inject_bytes(&frame);
+    }
+
+    fn frame(&mut self, peer: &Peer, mut spec: Spec) -> Vec<u8> {
+        if spec.seq.is_none() {
+            spec = spec.seq(peer.snd_nxt);
+        }
+        if spec.ack.is_none() {
+            spec = spec.ack(peer.rcv_nxt);
+        }
+        if peer.has_timestamps {
+            let now = self.host.now.as_ms() as u32;
+            spec = spec.ts(now, now);
+        }
+        let window = self.random.one_of(self.windows);
+        peer.flow.frame(spec.win(window))
+    }
+
+    /// Notes what was sent and said since the last look. The peers hear it.
+    fn look(&mut self) {
+        while let Some(frame) = self.host.try_reply() {
+            writeln!(self.seen, "{frame:02x?}").expect("room");
+            let packet = packet_of(&frame);
+            // ARP and NDP are none of the peers'.
+            if !is_tcp(packet) {
+                continue;
+            }
+            let ports = &packet[if packet[0] >> 4 == 4 { 20 } else { 40 }..];
+            let port = u16::from_be_bytes([ports[2], ports[3]]);
+            let (seq, len) = numbers(packet);
+            for peer in &mut self.peers {
+                // What gets lost is a matter of chance too.
+                let is_heard = self.random.hits(900_000);
+                if peer.flow.remote.port() != port {
+                    continue;
+                }
+                if seq == peer.rcv_nxt && is_heard {
+                    peer.rcv_nxt = seq.wrapping_add(len);
+                }
+                peer.last.clone_from(&frame);
+            }
+        }
+        let heard = self.host.heard();
+        let counters = self.host.counters();
+        let counted = Counter::ALL.iter().map(|&counter| counters.get(counter));
+        let counted: Vec<u64> = counted.collect();
+        let tcp = self.host.worker().tcp_counters();
+        let tcp: Vec<_> = tcp.named().filter(|(_, n)| *n > 0).collect();
+        writeln!(self.seen, "{heard:?} {counted:?} {tcp:?}").expect("room");
+    }
+
+    /// One thing happens to one connection.
+    fn step(&mut self) {
+        let at = self.random.below(self.peers.len() as u64) as usize;
+        let mut peer = self.peers.swap_remove(at);
+        let len = self.random.one_of(&[1, 10, 250, 300, 900, 1_000]);
+        let conn = peer.conn.expect("it was accepted");
+        match self.random.below(18) {
+            0..4 if !peer.has_closed => {
+                self.says(&peer, data(len));
+                peer.snd_nxt += len;
+            }
+            4 if !peer.has_closed => {
+                // A burst of three.
+                let frames = [0, len, 2 * len]
+                    .map(|ahead| self.frame(&peer, data(len).seq(peer.snd_nxt + ahead)));
+                self.host.inject_burst(frames);
+                peer.snd_nxt += 3 * len;
+            }
+            5 if !peer.has_closed => {
+                self.says(&peer, data(len).seq(peer.snd_nxt + len));
+            }
+            6 | 7 => self.says(&peer, ack()),
+            8 if self.random.hits(200_000) && !peer.has_closed => {
+                self.says(&peer, fin());
+                peer.snd_nxt += 1;
+                peer.has_closed = true;
+            }
+            9..12 => {
+                let (id, start) = (self.text, self.random.below(500) as u32);
+                let item = TxItem::Static { id, start, len };
+                self.host.act(|_, cx| cx.send(conn, item).is_ok());
+            }
+            12 => {
+                self.host
+                    .act(|_, cx| cx.send_bytes(conn, &[7; 1_000][..len as usize]).is_ok());
+            }
+            13 => {
+                let corks = self.random.hits(500_000);
+                self.host.act(|_, cx| match corks {
+                    true => drop(cx.cork(conn)),
+                    false => cx.uncork(conn),
+                });
+            }
+            14 => {
+                let reads = self.random.hits(700_000);
+                let others = self.peers.iter().filter_map(|peer| peer.conn);
+                let fills = match self.random.hits(300_000) {
+                    true => others.collect(),
+                    false => Vec::new(),
+                };
+                self.host.act(|puppet, cx| {
+                    (puppet.reads, puppet.fills) = (reads, fills);
+                    if reads {
+                        puppet.read(cx, conn);
+                    }
+                });
+            }
+            15 => {
+                let tx_room = self.random.one_of(&[0, usize::MAX, usize::MAX]);
+                self.host.nic().tx_room = tx_room;
+                let pool_frames = self.random.one_of(&[0, usize::MAX, usize::MAX]);
+                self.host.nic().pool_frames = pool_frames;
+            }
+            16 if self.random.hits(300_000) => {
+                let shuts = self.random.hits(500_000);
+                self.host.act(|_, cx| match shuts {
+                    true => cx.shutdown(conn),
+                    false => cx.close(conn),
+                });
+            }
+            17 if self.random.hits(300_000) => {
+                self.host.inject_bytes(&arp_request());
+            }
+            17 if self.random.hits(300_000) => {
+                // From a link address that is none.
+                let src = core::mem::replace(&mut peer.flow.link.src, MacAddr::ZERO);
+                self.says(&peer, ack());
+                peer.flow.link.src = src;
+            }
+            17 if peer.flow.remote.port() == V4_PORT && !peer.last.is_empty() => {
+                self.host.inject_bytes(&too_big(&peer.last, 700));
+            }
+            _ => {
+                let ms = self.random.one_of(&WAITS_MS);
+                self.host.wait_ms(ms);
+            }
+        }
+        self.peers.push(peer);
+        self.look();
+    }
+
+    /// All that there was to see, and how many segments were predicted.
+    fn end(mut self) -> (String, u64) {
+        self.host.nic().tx_room = usize::MAX;
+        self.host.nic().pool_frames = usize::MAX;
+        // Until all that waited has left.
+        for _ in 0..20 {
+            self.host.turn();
+        }
+        self.look();
+        let tcp = self.host.worker().tcp_counters();
+        let predicted = State::ALL.iter().map(|&state| tcp.predicted_in(state));
+        (self.seen, predicted.sum())
+    }
+}
+
+/// A flow in a VLAN.
+fn tagged() -> Flow {
+    let mut flow = Flow::v4(40_002, OPEN);
+    flow.link.vlan = Some(vlan::Tag::new(7));
+    flow
+}
+
+/// What follows the link header.
+fn packet_of(frame: &[u8]) -> &[u8] {
+    let is_tagged = frame[12..14] == [0x81, 0];
+    &frame[if is_tagged { 18 } else { 14 }..]
+}
+
+fn is_tcp(packet: &[u8]) -> bool {
+    match packet[0] >> 4 {
+        4 => packet[9] == 6,
+        6 => packet[6] == 6,
+        _ => false,
+    }
+}
+
+/// SEG.SEQ and the length of a TCP segment in this packet, FIN and SYN included.
+fn numbers(packet: &[u8]) -> (u32, u32) {
+    let (header_len, packet_len) = match packet[0] >> 4 {
+        4 => (20, usize::from(u16::from_be_bytes([packet[2], packet[3]]))),
+        _ => (
+            40,
+            40 + usize::from(u16::from_be_bytes([packet[4], packet[5]])),
+        ),
+    };
+    let tcp = &packet[header_len..packet_len];
+    let seq = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
+    let text_len = tcp.len() - usize::from(tcp[12] >> 4) * 4;
+    (seq, text_len as u32 + u32::from(tcp[13] & 1))
+}
+
+fn play(seed: u64, fast_path: FastPath) -> (String, u64) {
+    let mut play = Play::new(seed, fast_path);
+    for _ in 0..STEPS {
+        play.step();
+    }
+    play.end()
+}
+
+#[test]
+fn whatever_happens_the_fast_path_changes_nothing() {
+    let mut predicted = 0;
+    for seed in 0..150 {
+        let (general, none) = play(seed, FastPath::Off);
+        assert_eq!(none, 0, "off is off");
+        for fast_path in [FastPath::On, FastPath::Random(seed)] {
+            let (fast, hits) = play(seed, fast_path);
+            predicted += hits;
+            let differs = general.lines().zip(fast.lines()).find(|(a, b)| a != b);
+            assert!(general == fast, "seed {seed}, {fast_path:?}: {differs:?}");
+        }
+    }
+    assert!(predicted > 1_000, "{predicted}");
+}
+
+#[test]
+fn the_fast_path_sends_no_more_than_there_is_room_for() {
+    let play = |fast_path| {
+        let mut play = Play::new(1, fast_path);
+        play.host.nic().tx_room = 0;
+        for _ in 0..500 {
+            let mut peer = play.peers.swap_remove(0);
+            play.says(&peer, data(1));
+            peer.snd_nxt += 1;
+            play.peers.push(peer);
+        }
+        play.look();
+        assert_eq!(play.host.count(Counter::TxNoRoom), 0);
+        play.end()
+    };
+    let (general, _) = play(FastPath::Off);
+    let (fast, predicted) = play(FastPath::On);
+    assert!(predicted > 400, "{predicted}");
+    assert!(general == fast);
+}
+
+/// What both paths send is the same to the byte; only its buffers show that the text was not copied.
+#[test]
+fn longer_text_is_chained_on_the_fast_path_too() {
+    let change_nic = |nic: &mut MemoryNic| nic.caps_mut().tx_multi_seg = true;
+    let mut host = Host::probing_on(|_| {}, change_nic);
+    for (port, len) in [(1, COPY_BREAK), (2, COPY_BREAK + 1)] {
+        host.on(Flow::v4(port, OPEN)).shake_hands();
+        let (conn, now, is_chained) = (host.conn(), host.now, len > COPY_BREAK);
+        host.worker().with_cx(now, |_, cx| {
+            let text = cx.register_static(&[7; 2 * COPY_BREAK]).expect("room");
+            let (id, start, len) = (text, 0, len as u32);
+            let sent = cx.send(conn, TxItem::Static { id, start, len });
+            assert!(sent.is_ok());
+        });
+        host.worker().turn(now);
+        let sent = host.nic().take_sent();
+        let [frame] = &sent[..] else {
+            panic!("{} frames", sent.len());
+        };
+        assert_eq!(!frame.chained_addresses().is_empty(), is_chained, "{len}");
+    }
+}
+
+/// An app that reads a byte at a time, and looks into other connections meanwhile.
+#[derive(Default)]
+struct Nibbler {
+    conns: Vec<ConnId>,
+    heard: Vec<u8>,
+}
+
+impl App for Nibbler {
+    type Conn = ();
+
+    fn on_open<N: Nic>(&mut self, _: &mut Cx<'_, N, ()>, conn: ConnId, (): &mut ()) {
+        self.conns.push(conn);
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, (): &mut ()) {
+        for &other in self.conns.iter().filter(|&&other| other != conn) {
+            assert_eq!(cx.peek(other), b"", "another's bytes");
+            assert_eq!(cx.unread_len(other), 0);
+            cx.consume(other, 3);
+        }
+        while let Some(&byte) = cx.peek(conn).first() {
+            self.heard.push(byte);
+            cx.consume(conn, 1);
+        }
+    }
+}
+
+#[test]
+fn a_lent_frame_is_read_by_its_connection_only_piece_by_piece() {
+    let mut host = Host::build(Nibbler::default(), |_| {}, |_| {}, RingEnd::single());
+    for port in [40_000, 40_001] {
+        host.on(Flow::v4(port, OPEN)).shake_hands();
+    }
+    let spec = data(10).seq(1).ack(1);
+    let frame = host.flow.frame_with_payload(spec, &[], b"0123456789");
+    host.inject_bytes(&frame);
+    assert_eq!(host.worker().app_mut().heard, b"0123456789");
+    while host.try_reply().is_some() {}
+}
