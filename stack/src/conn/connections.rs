@@ -521,12 +521,12 @@ impl<F> Connections<F> {
                 && conn.fires_ns != u64::MAX
             {
                 let wanted = Instant::from_ns(conn.fires_ns);
-                //~ A timer that an earlier owner of the slot left behind is armed again:
-                //~   `TimerWheel::is_due(wanted, now)` -> `true`; the_next_owner_of_a_slot_keeps_its_own_time
                 if TimerWheel::is_due(wanted, now) {
                     conn.fires_ns = u64::MAX;
                     return Some(Fired::Slot(slot));
                 }
+                //~ A timer that an earlier owner of the slot left behind is armed again;
+                //~   the_next_owner_of_a_slot_keeps_its_own_time
                 self.wheel.arm(index, wanted);
             }
         }
