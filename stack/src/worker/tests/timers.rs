@@ -127,3 +127,26 @@ fn the_next_owner_of_a_slot_keeps_its_own_time() {
     host.wait_ms(398).silent();
     host.wait_ms(1 + TICK).expect(data(6).seq(1).ack(1));
 }
+
+/// A loop that sleeps until something is due wakes seldom for a timer whose connection is gone: as often as the wheel looks at it.
+#[test]
+fn what_an_ended_connection_leaves_in_the_wheel_fires_once_for_nobody() {
+    let (mut host, conn) = open();
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"first")), Ok(5));
+    host.expect(data(5).seq(1).ack(1));
+    host.inject(rst().seq(1));
+    assert_eq!(host.kind(), None);
+    let began = host.now;
+    let mut wakes = 0;
+    while let Some(due) = host.worker().core.conns.next_fire() {
+        assert!(due > host.now, "it would wake again at once");
+        host.now = due;
+        host.turn();
+        host.silent();
+        wakes += 1;
+    }
+    assert!(host.now <= began + Duration::from_millis(1_000 + TICK));
+    assert!((1..=3).contains(&wakes), "woken {wakes} times");
+    let now = host.now;
+    assert_ne!(host.worker().next_due(now), Some(now));
+}
