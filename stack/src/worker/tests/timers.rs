@@ -4,13 +4,14 @@ use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
-use crate::conn::{ConnId, Kind};
+use crate::conn::{Capacity, ConnId, Kind, Records};
 use crate::counters::Counter;
 use crate::sim::puppet::AppEvent::{Closed, Open, PeerClosed, Ready, Timer};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst};
 use crate::tcp::verdict::CloseReason;
 use crate::worker::connect::Connect;
+use crate::worker::timers::TIMERS_PER_TURN;
 
 /// How late a timer may be.
 const TICK: u64 = 1;
@@ -149,4 +150,26 @@ fn what_an_ended_connection_leaves_in_the_wheel_fires_once_for_nobody() {
     assert!((1..=3).contains(&wakes), "woken {wakes} times");
     let now = host.now;
     assert_ne!(host.worker().next_due(now), Some(now));
+}
+
+/// Many connections end at once, and what they wanted of the wheel fires at one time: no turn does more than its budget.
+#[test]
+fn what_ended_connections_left_behind_takes_its_share_of_turns() {
+    let many = TIMERS_PER_TURN as u16 + 1;
+    let mut host = Host::probing(|spec| {
+        spec.limits.records = Capacity::of_each(Records { v4: 512, v6: 1 });
+    });
+    let flows: Vec<Flow> = (1..=many).map(|port| Flow::v4(port, OPEN)).collect();
+    for &flow in &flows {
+        host.on(flow).shake_hands();
+    }
+    for &flow in &flows {
+        host.on(flow).inject(rst().seq(1));
+        assert_eq!(host.kind(), None);
+    }
+    host.wait_ms(1_000 + TICK);
+    let due = host.worker().core.conns.next_fire();
+    assert!(due.is_some_and(|due| due <= host.now), "one is left");
+    host.turn();
+    assert_eq!(host.worker().core.conns.next_fire(), None);
 }
