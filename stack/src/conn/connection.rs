@@ -11,6 +11,7 @@ use super::{ConnId, Entry, Found};
 use crate::bits::Bits;
 use crate::local::addresses::LocalId;
 use crate::memory::prefetch_read;
+use crate::queue::chunks::Chunks;
 use crate::queue::out_of_order::OutOfOrder;
 use crate::queue::rx_queue::RxQueue;
 use crate::queue::tx_queue::TxQueue;
@@ -206,6 +207,26 @@ impl Conn {
         prefetch_read(&self.armed_ns);
         prefetch_read(&self.id);
         prefetch_read(&self.bits);
+    }
+
+    /// Whether a queue holds anything.
+    #[inline(always)]
+    pub(super) const fn has_queued(&self) -> bool {
+        let is_empty = self.tx.is_empty()
+            && self.rx.is_empty()
+            && self.ahead.is_empty()
+            && self.kept.is_empty();
+        !is_empty
+    }
+
+    /// Empties the queues into `freed`.
+    #[inline(never)]
+    pub(super) fn clear_queues<F>(&mut self, chunks: &mut Chunks<F>, mut freed: impl FnMut(F)) {
+        self.tx.clear(chunks, &mut freed);
+        self.rx.clear(chunks, &mut freed);
+        self.ahead.clear(chunks, &mut freed);
+        //~ Kept frames go with their connection; what_is_kept_goes_with_its_connection
+        self.kept.clear(chunks, &mut freed);
     }
 
     /// What is queued so far is urgent (RFC 9293 MUST-62).

@@ -225,15 +225,14 @@ impl<F> Connections<F> {
     }
 
     /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
-    pub fn remove(&mut self, slot: Slot, mut freed: impl FnMut(F)) -> Option<RemovedConn> {
+    #[inline(always)]
+    pub fn remove(&mut self, slot: Slot, freed: impl FnMut(F)) -> Option<RemovedConn> {
         let Parts { conn, chunks, .. } = self.parts(slot)?;
         let unacked = (conn.id, slot, conn.tx.len());
         let is_v6 = conn.key.is_v6();
-        conn.tx.clear(chunks, &mut freed);
-        conn.rx.clear(chunks, &mut freed);
-        conn.ahead.clear(chunks, &mut freed);
-        //~ Kept frames go with their connection; what_is_kept_goes_with_its_connection
-        conn.kept.clear(chunks, &mut freed);
+        if conn.has_queued() {
+            conn.clear_queues(chunks, freed);
+        }
         let removed = RemovedConn {
             id: conn.id,
             found: conn.found,
@@ -381,35 +380,28 @@ impl<F> Connections<F> {
     /// ends before.
     #[inline(always)]
     pub fn push_opened(&mut self, id: ConnId, slot: Slot) {
-        if self.first_opened.is_none() && self.more_opened.is_empty() {
+        if self.first_opened.is_none() {
             self.first_opened = Some((id, slot));
         } else {
             self.more_opened.push_back((id, slot));
         }
     }
 
-    /// The next one, if it has not ended.
+    /// The next one, which may have ended.
     #[inline(always)]
     pub fn pop_opened(&mut self) -> Option<(ConnId, Slot)> {
-        while let Some((id, slot)) = self.next_opened() {
-            if self.get(slot).is_some_and(|conn| conn.id == id) {
-                return Some((id, slot));
-            }
-        }
-        None
-    }
-
-    #[inline(always)]
-    fn next_opened(&mut self) -> Option<(ConnId, Slot)> {
         let first = self.first_opened.take();
-        first.or_else(|| self.more_opened.pop_front())
+        if !self.more_opened.is_empty() {
+            self.first_opened = self.more_opened.pop_front();
+        }
+        first
     }
 
-    /// Whether there may be one.
+    /// Whether there is one.
     #[must_use]
     #[inline(always)]
-    pub fn has_opened(&self) -> bool {
-        self.first_opened.is_some() || !self.more_opened.is_empty()
+    pub const fn has_opened(&self) -> bool {
+        self.first_opened.is_some()
     }
 }
 

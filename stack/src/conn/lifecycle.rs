@@ -39,7 +39,7 @@ impl ConnTable {
             queue.prepare(record, TickMs::deadline(deadline));
         })?;
         self.embryo_queues[0].append(&mut self.slabs, found.entry());
-        self.embryos_due = self.embryos_due.min(deadline);
+        self.look_at_embryos_by(deadline);
         Ok(found)
     }
 
@@ -208,7 +208,7 @@ impl ConnTable {
     ///
     /// # Errors
     /// [`MoveError`].
-    #[inline]
+    #[inline(always)]
     pub fn linger(
         &mut self,
         open: Found,
@@ -221,7 +221,10 @@ impl ConnTable {
         //~ A name ends with TIME-WAIT: -> nothing; commands_to_what_is_neither_open_nor_parked_are_stale
         record.end_name();
         let found = change(record, &mut self.places, open, time_wait);
-        self.queue_time_wait(found.entry(), deadline);
+        let queue = &mut self.time_wait_queues[usize::from(found.entry().is_v6())];
+        queue.prepare(record, TickMs::deadline(deadline));
+        queue.append(&mut self.slabs, found.entry());
+        self.look_at_time_waits_by(deadline);
         Ok((found, state))
     }
 
@@ -470,10 +473,21 @@ impl ConnTable {
     }
 
     #[inline(always)]
-    fn queue_embryo(&mut self, entry: Entry, level: u8, deadline: Instant) {
+    fn look_at_embryos_by(&mut self, deadline: Instant) {
         //~ An embryo brings the next look at the queues of embryos forward;
         //~   embryos_fall_due_in_order_and_move_from_queue_to_queue
         self.embryos_due = self.embryos_due.min(deadline);
+    }
+
+    #[inline(always)]
+    fn look_at_time_waits_by(&mut self, deadline: Instant) {
+        //~ A record of TIME-WAIT brings the next look at their queues forward;
+        //~   time_wait_ends_oldest_first_and_a_retransmitted_fin_begins_it_anew
+        self.time_waits_due = self.time_waits_due.min(deadline);
+    }
+
+    fn queue_embryo(&mut self, entry: Entry, level: u8, deadline: Instant) {
+        self.look_at_embryos_by(deadline);
         self.slabs.get_mut(entry).level = level;
         let queue = &mut self.embryo_queues[usize::from(level)];
         queue.push(&mut self.slabs, entry, TickMs::deadline(deadline));
@@ -481,9 +495,7 @@ impl ConnTable {
 
     #[inline]
     fn queue_time_wait(&mut self, entry: Entry, deadline: Instant) {
-        //~ A record of TIME-WAIT brings the next look at their queues forward;
-        //~   time_wait_ends_oldest_first_and_a_retransmitted_fin_begins_it_anew
-        self.time_waits_due = self.time_waits_due.min(deadline);
+        self.look_at_time_waits_by(deadline);
         let queue = &mut self.time_wait_queues[usize::from(entry.is_v6())];
         queue.push(&mut self.slabs, entry, TickMs::deadline(deadline));
     }

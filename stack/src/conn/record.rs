@@ -78,7 +78,7 @@ impl TickMs {
     #[must_use]
     #[inline]
     pub const fn deadline(instant: Instant) -> Self {
-        Self(instant.as_ns().div_ceil(1_000_000) as u32)
+        Self((instant.as_ns().saturating_add(999_999) / 1_000_000) as u32)
     }
 
     /// Whether this deadline has come at `now`.

@@ -107,8 +107,15 @@ impl<N: Nic> Core<N> {
     }
 
     /// Tells the app of connections that it has accepted, with all that happened to them before.
-    #[inline]
+    #[inline(always)]
     pub(super) fn announce<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
+        if self.conns.has_opened() {
+            self.announce_opened(hosted, now);
+        }
+    }
+
+    #[inline(never)]
+    fn announce_opened<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         while let Some((id, slot)) = self.conns.pop_opened() {
             self.opened(hosted, slot, id, now);
         }
@@ -120,7 +127,7 @@ impl<N: Nic> Core<N> {
         self.endpoint.table.slot_of(id)
     }
 
-    /// The connection is the app's now.
+    /// The connection is the app's now. One that has ended meanwhile is nobody's.
     pub(super) fn opened<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
@@ -131,6 +138,9 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
+        if conn.id != id {
+            return;
+        }
         conn.set(Conn::ANNOUNCED);
         let (app, state, new_states) = hosted.parts(conn.state);
         app.on_open(&mut Cx::about(self, new_states, id, slot, now), id, state);

@@ -300,9 +300,7 @@ impl<N: Nic> Core<N> {
         } else {
             self.deliver(hosted, slot, id, now);
         }
-        if self.conns.has_opened() {
-            self.announce(hosted, now);
-        }
+        self.announce(hosted, now);
         self.take_back_lent();
         self.compact(slot);
         if events.has(Events::CLOSED) {
@@ -333,8 +331,10 @@ impl<N: Nic> Core<N> {
         {
             conn.set(Conn::PEER_CLOSED);
             // Nothing comes behind the FIN: what was kept there is void.
-            let outbox = &mut self.outbox;
-            conn.ahead.clear(chunks, |frame| outbox.free(frame));
+            if !conn.ahead.is_empty() {
+                let outbox = &mut self.outbox;
+                conn.ahead.clear(chunks, |frame| outbox.free(frame));
+            }
         }
     }
 
@@ -342,31 +342,38 @@ impl<N: Nic> Core<N> {
         let Some(conn) = self.conns.get(slot) else {
             return;
         };
-        if conn.has(Conn::SEEKS_WAY) {
+        let (found, seeks_way) = (conn.found, conn.has(Conn::SEEKS_WAY));
+        let is_owned = conn.has(Conn::OWNED);
+        if seeks_way {
             //~ The first connection to a destination finds its link address for those that follow;
             //~   the_answer_to_a_first_syn_shows_the_way_to_later_ones
             self.confirm_path(slot);
         }
-        let Some(conn) = self.conns.get(slot) else {
-            return;
-        };
-        match self.endpoint.table.opener(conn.found) {
-            Some(listener) if !conn.has(Conn::OWNED) => {
-                self.offer(hosted, listener, Established { id, slot }, now);
-            }
-            _ => self.opened(hosted, slot, id, now),
+        if is_owned {
+            return self.opened(hosted, slot, id, now);
+        }
+        match self.endpoint.table.opener(found) {
+            Some(listener) => self.offer(hosted, listener, Established { id, slot }, now),
+            None => self.opened(hosted, slot, id, now),
         }
     }
 
     /// Bytes that nobody took yet, in a frame that is mostly empty, move to a frame that they share: a million segments of
     /// one byte must not keep a million frames.
     fn compact(&mut self, slot: Slot) {
+        let Some(conn) = self.conns.get(slot) else {
+            return;
+        };
+        if !conn.rx.is_empty() {
+            self.compact_unread(slot);
+        }
+    }
+
+    #[inline(never)]
+    fn compact_unread(&mut self, slot: Slot) {
         let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot) else {
             return;
         };
-        if conn.rx.is_empty() {
-            return;
-        }
         let (nic, outbox) = (&mut self.nic, &mut self.outbox);
         conn.rx.compact(
             chunks,

@@ -10,7 +10,7 @@ use super::classify::Meta;
 use super::endpoint::{Endpoint, EndpointVerdict};
 use super::reply::{ReplyOptions, TcpReply};
 use crate::conn::connections::Slot;
-use crate::conn::{FlowHash, Found, MoveError, TickMs, TimeWait};
+use crate::conn::{FlowHash, Found, MoveError, StateNumber, TickMs, TimeWait};
 use crate::counters::Counter;
 use crate::nic::{Frame, Nic};
 use crate::seq::SeqNum;
@@ -25,8 +25,39 @@ use crate::worker::opening::tuple;
 /// TIME-WAIT records that end by time per turn at most.
 const TIME_WAITS_PER_TURN: usize = 64;
 
+impl Endpoint {
+    /// A connection enters TIME-WAIT in the place of the oldest one there, and ends at once where that can't be. The state that the
+    /// app keeps of it.
+    #[cold]
+    #[inline(never)]
+    fn linger_instead(
+        &mut self,
+        why: MoveError,
+        (found, hash): (Found, FlowHash),
+        record: &TimeWait,
+        ends_at: Instant,
+    ) -> Option<StateNumber> {
+        let table = &mut self.table;
+        if matches!(why, MoveError::Full(_))
+            && let Some(oldest) = table.oldest_time_wait(found.entry().is_v6())
+            && let Some(key) = table.key(oldest)
+        {
+            //~ Without a free record of TIME-WAIT the oldest is recycled: -> `let _ = key;`;
+            //~   without_a_record_the_oldest_of_its_family_is_recycled
+            table.remove(oldest, self.hasher.hash(&key));
+            self.counters.bump(Counter::TimeWaitRecycled);
+            if let Ok((_, state)) = table.linger(found, record, ends_at) {
+                return Some(state);
+            }
+        }
+        self.counters.bump(Counter::TimeWaitNoRecord);
+        self.table.end(found, hash)
+    }
+}
+
 impl<N: Nic> Core<N> {
     /// A connection in TIME-WAIT becomes a small record of its own. Without a free one the oldest is recycled.
+    #[inline(always)]
     pub(super) fn linger<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
         let Some(conn) = self.conns.get(slot) else {
             return;
@@ -35,23 +66,11 @@ impl<N: Nic> Core<N> {
         let (found, hash) = (conn.found, conn.hash);
         let ends_at = time_wait.deadline.instant().unwrap_or(now);
         let record = TimeWait::from_tcp(&time_wait, conn.profile);
-        let table = &mut self.endpoint.table;
-        let mut lingered = table.linger(found, &record, ends_at);
-        if let Err(MoveError::Full(_)) = lingered
-            && let Some(oldest) = table.oldest_time_wait(found.entry().is_v6())
-            && let Some(key) = table.key(oldest)
-        {
-            //~ Without a free record of TIME-WAIT the oldest is recycled: -> `let _ = key;`;
-            //~   without_a_record_the_oldest_of_its_family_is_recycled
-            table.remove(oldest, self.endpoint.hasher.hash(&key));
-            self.endpoint.counters.bump(Counter::TimeWaitRecycled);
-            lingered = table.linger(found, &record, ends_at);
-        }
-        let state = match lingered {
+        let state = match self.endpoint.table.linger(found, &record, ends_at) {
             Ok((_, state)) => Some(state),
-            Err(_) => {
-                self.endpoint.counters.bump(Counter::TimeWaitNoRecord);
-                self.endpoint.table.end(found, hash)
+            Err(why) => {
+                let endpoint = &mut self.endpoint;
+                endpoint.linger_instead(why, (found, hash), &record, ends_at)
             }
         };
         let outbox = &mut self.outbox;
