@@ -3,17 +3,20 @@
 //!
 //! It must never ask the day's clock or its randomness: two runs of a scenario execute the same instructions.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use stack::config::{Config, ConfigSpec, Interface};
 use stack::conn::{Capacity, Records};
+use stack::counters::Counter;
 use stack::local::addresses::LocalPrefix;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::tcp::profile::ProfileId;
+use stack::tcp::state::State;
 use stack::time::Instant;
+use stack::wire::vlan::VlanId;
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
 use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources, Tally};
 
@@ -39,11 +42,24 @@ pub enum Party {
     Client,
 }
 
+/// The addresses of both workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
 /// A loop as it is to be built.
 #[derive(Debug, Clone, Copy)]
 pub struct ConversationSpec {
     /// What is said.
     pub scenario: Conversation,
+    /// Between which addresses.
+    pub family: Family,
+    /// Whether all frames are in a VLAN.
+    pub is_tagged: bool,
     /// [`Conversation::Request`]: established connections.
     pub connections: u32,
     /// Connections or requests under way at a time.
@@ -54,11 +70,21 @@ pub struct ConversationSpec {
     pub measured: Party,
 }
 
-const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-const SOURCES: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 0);
-const SOURCES_LEN: u8 = 20;
-const SOURCE_ADDRESSES: u32 = 4096;
+/// Server, client, and the first of the client's addresses, which the server sees behind the client's as behind a router.
+const V4: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(198, 18, 0, 2),
+    Ipv4Addr::new(198, 18, 0, 1),
+    Ipv4Addr::new(198, 19, 0, 0),
+];
+const V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0),
+];
+/// Bits of the client's addresses that differ.
+const SOURCE_BITS: u8 = 12;
+const SOURCE_ADDRESSES: u32 = 1 << SOURCE_BITS;
+const VLAN: VlanId = VlanId(7);
 const PORT: u16 = 80;
 const BODY_LEN: u32 = 64;
 /// Fixed secrets: the gate counts instructions, and those may not depend on the day.
@@ -104,29 +130,53 @@ pub struct ConversationRun {
     pub server: Cycles,
     /// The client's cycles.
     pub client: Cycles,
+    /// Segments of connections that the server took by the general path.
+    pub server_general: u64,
+    /// Those that the client did.
+    pub client_general: u64,
+}
+
+impl ConversationSpec {
+    /// Server, client, and the first of the client's addresses.
+    fn addresses(&self) -> [IpAddr; 3] {
+        match self.family {
+            Family::V4 => V4.map(IpAddr::V4),
+            Family::V6 => V6.map(IpAddr::V6),
+        }
+    }
 }
 
 fn capacity(spec: &ConversationSpec) -> Capacity {
-    let v4 = |v4| Records { v4, v6: 0 };
+    let records = |n| match spec.family {
+        Family::V4 => Records { v4: n, v6: 0 },
+        Family::V6 => Records { v4: 0, v6: n },
+    };
     let under_way = spec.concurrency + SLACK;
     let is_request = spec.scenario == Conversation::Request;
     Capacity {
-        embryos: v4(under_way),
-        open: v4(under_way.max(if is_request { spec.connections } else { 0 })),
-        parked: v4(spec.connections.max(64)),
-        time_wait: v4(if is_request { 64 } else { TIME_WAIT_RECORDS }),
+        embryos: records(under_way),
+        open: records(under_way.max(if is_request { spec.connections } else { 0 })),
+        parked: records(spec.connections.max(64)),
+        time_wait: records(if is_request { 64 } else { TIME_WAIT_RECORDS }),
     }
 }
 
 fn config(
     spec: &ConversationSpec,
-    address: Ipv4Addr,
+    address: IpAddr,
     change: impl FnOnce(&mut ConfigSpec),
 ) -> Config {
+    let prefix_len = match spec.family {
+        Family::V4 => 24,
+        Family::V6 => 64,
+    };
     let mut config = ConfigSpec::new(vec![Interface {
-        address: address.into(),
-        prefix_len: 24,
+        address,
+        prefix_len,
     }]);
+    if spec.is_tagged {
+        config.vlans = Some(vec![VLAN]);
+    }
     config.limits.records = capacity(spec);
     config.tcp.two_msl = TWO_MSL;
     config.tcp.profile.rcv_buf = RCV_BUF;
@@ -140,8 +190,12 @@ fn config(
 }
 
 fn server_config(spec: &ConversationSpec) -> Config {
-    config(spec, SERVER, |config| {
-        config.gateway_v4 = Some(CLIENT);
+    let [server, client, _] = spec.addresses();
+    config(spec, server, |config| {
+        match client {
+            IpAddr::V4(client) => config.gateway_v4 = Some(client),
+            IpAddr::V6(client) => config.gateway_v6 = Some(client),
+        }
         config.listeners = vec![ListenerConfig {
             address: None,
             port: PORT,
@@ -154,8 +208,10 @@ fn server_config(spec: &ConversationSpec) -> Config {
 }
 
 fn client_config(spec: &ConversationSpec) -> Config {
-    config(spec, CLIENT, |config| {
-        let sources = LocalPrefix::new(IpAddr::V4(SOURCES), SOURCES_LEN);
+    let [_, client, sources] = spec.addresses();
+    config(spec, client, |config| {
+        let address_bits = if sources.is_ipv4() { 32 } else { 128 };
+        let sources = LocalPrefix::new(sources, address_bits - SOURCE_BITS);
         config.prefixes = vec![sources.expect("a prefix")];
         if spec.scenario == Conversation::Request {
             // After a reply the client has nothing to say that its ACK could ride on.
@@ -165,8 +221,9 @@ fn client_config(spec: &ConversationSpec) -> Config {
 }
 
 fn apps(spec: &ConversationSpec) -> (Side, Side) {
-    let server = SocketAddr::from((SERVER, PORT));
-    let sources = Sources::new(SOURCES.into(), SOURCE_ADDRESSES);
+    let [server, _, sources] = spec.addresses();
+    let server = SocketAddr::from((server, PORT));
+    let sources = Sources::new(sources, SOURCE_ADDRESSES);
     let shape = match spec.scenario {
         Conversation::Request => {
             let client =
@@ -241,6 +298,16 @@ fn unmeasured_turn(worker: &mut Worker<PairNic, Side>, now: Instant) -> usize {
 /// One of the two.
 type Turn = fn(&mut Worker<PairNic, Side>, Instant) -> usize;
 
+/// Segments of connections that a worker took by the general path.
+fn general_segments(worker: &Worker<PairNic, Side>) -> u64 {
+    let tcp = worker.tcp_counters();
+    let predicted: u64 = State::ALL
+        .iter()
+        .map(|&state| tcp.predicted_in(state))
+        .sum();
+    worker.counters().get(Counter::ConnSegment) - predicted
+}
+
 /// Whether a turn is one of those that are counted.
 #[derive(Clone, Copy)]
 enum Counted {
@@ -256,12 +323,15 @@ impl ConversationLoop {
     pub fn run(&mut self, exchanges: u64) -> Result<ConversationRun, String> {
         self.client.app_mut().set_running(true);
         let (client, server) = (*self.client.cycles(), *self.server.cycles());
+        let general = [&self.client, &self.server].map(general_segments);
         let before = self.exchanges();
         self.turn_until(Counted::Yes, |seen| seen.exchanges() - before >= exchanges)?;
         Ok(ConversationRun {
             exchanges: self.exchanges() - before,
             server: self.server.cycles().since(&server),
             client: self.client.cycles().since(&client),
+            client_general: general_segments(&self.client) - general[0],
+            server_general: general_segments(&self.server) - general[1],
         })
     }
 
@@ -346,6 +416,8 @@ mod tests {
     fn spec(scenario: Conversation, concurrency: u32) -> ConversationSpec {
         ConversationSpec {
             scenario,
+            family: Family::V4,
+            is_tagged: false,
             connections: if scenario == Conversation::Request {
                 1000
             } else {
@@ -364,15 +436,37 @@ mod tests {
             Conversation::ConnectPlain,
             Conversation::Request,
         ] {
-            let mut conversation = build(&spec(scenario, 64)).expect("it is built");
-            let run = conversation.run(5000).expect("it runs");
-            assert!(run.exchanges >= 5000, "{scenario:?}");
-            conversation.drain().expect("it ends");
-            let (client, server) = (conversation.client(), conversation.server());
-            assert_eq!(client.requests, server.requests, "{scenario:?}");
-            assert_eq!(client.replies, server.replies, "{scenario:?}");
-            assert_eq!(client.faults_total() + server.faults_total(), 0);
+            runs_without_a_fault(&spec(scenario, 64));
         }
+    }
+
+    #[test]
+    fn and_over_ipv6_and_in_a_vlan() {
+        for scenario in [Conversation::Connect, Conversation::Request] {
+            for (family, is_tagged) in [(Family::V4, true), (Family::V6, false), (Family::V6, true)]
+            {
+                runs_without_a_fault(&ConversationSpec {
+                    family,
+                    is_tagged,
+                    ..spec(scenario, 64)
+                });
+            }
+        }
+    }
+
+    fn runs_without_a_fault(spec: &ConversationSpec) {
+        let mut conversation = build(spec).expect("it is built");
+        let run = conversation.run(5000).expect("it runs");
+        assert!(run.exchanges >= 5000, "{spec:?}");
+        if spec.scenario != Conversation::ConnectPlain {
+            let general = [run.client_general, run.server_general];
+            assert_eq!(general, [0, 0], "by the general path: {spec:?}");
+        }
+        conversation.drain().expect("it ends");
+        let (client, server) = (conversation.client(), conversation.server());
+        assert_eq!(client.requests, server.requests, "{spec:?}");
+        assert_eq!(client.replies, server.replies, "{spec:?}");
+        assert_eq!(client.faults_total() + server.faults_total(), 0);
     }
 
     /// Each segment of a single connection: whose it is, its flags but for PSH, whether it has payload.

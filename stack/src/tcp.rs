@@ -21,6 +21,7 @@ pub mod state;
 mod commands;
 pub mod info;
 mod input;
+mod invariants;
 pub mod opening;
 pub mod output;
 pub mod predict;

@@ -6,7 +6,9 @@
 
 use std::process::ExitCode;
 
-use benches::conversation_loop::{Conversation, ConversationRun, ConversationSpec, Party, build};
+use benches::conversation_loop::{
+    Conversation, ConversationRun, ConversationSpec, Family, Party, build,
+};
 use benches::spread::Spread;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
@@ -17,6 +19,12 @@ struct Args {
     /// What is said.
     #[arg(value_enum)]
     scenario: Conversation,
+    /// The addresses of both workers.
+    #[arg(long, value_enum, default_value_t = Family::V4)]
+    family: Family,
+    /// All frames are in a VLAN.
+    #[arg(long)]
+    vlan: bool,
     /// request: established connections.
     #[arg(long, default_value_t = 1000)]
     connections: u32,
@@ -56,6 +64,8 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), String> {
     let mut conversation = build(&ConversationSpec {
         scenario: args.scenario,
+        family: args.family,
+        is_tagged: args.vlan,
         connections: args.connections,
         concurrency: args.concurrency,
         burst: args.burst as usize,
@@ -69,7 +79,6 @@ fn run(args: &Args) -> Result<(), String> {
     let spread = |of: fn(&ConversationRun) -> f64| {
         Spread::new(runs.iter().map(of).collect()).ok_or("no runs")
     };
-    let per = |cycles: u64, run: &ConversationRun| cycles as f64 / run.exchanges as f64;
     let server = spread(|run| run.server.own as f64 / run.exchanges as f64)?;
     let client = spread(|run| run.client.own as f64 / run.exchanges as f64)?;
     let last = runs.last().ok_or("no runs")?;
@@ -77,17 +86,19 @@ fn run(args: &Args) -> Result<(), String> {
         Party::Server => run.server,
         Party::Client => run.client,
     };
-    let packets = per(measured(last).frames, last);
+    let packets = measured(last).frames as f64 / last.exchanges as f64;
+    // By the general path: in a conversation without faults there should be none.
+    let server_general: u64 = runs.iter().map(|run| run.server_general).sum();
+    let client_general: u64 = runs.iter().map(|run| run.client_general).sum();
     let mean_burst = measured(last).mean_burst();
-    let name = args.scenario.to_possible_value();
-    let name = name
-        .as_ref()
-        .map_or("", clap::builder::PossibleValue::get_name);
+    let name = named(&args.scenario);
     if args.json {
         println!(
             "{}",
             json!({
                 "scenario": name,
+                "family": named(&args.family),
+                "vlan": args.vlan,
                 "connections": args.connections,
                 "concurrency": args.concurrency,
                 "burst": args.burst,
@@ -96,6 +107,8 @@ fn run(args: &Args) -> Result<(), String> {
                 "mean_burst": mean_burst,
                 "packets_per_exchange": packets,
                 "packets": runs.iter().map(|run| measured(run).frames).sum::<u64>(),
+                "general_segments": server_general,
+                "client_general_segments": client_general,
                 "cycles_per_exchange": server.median(),
                 "cycles_per_exchange_min": server.min(),
                 "cycles_per_exchange_max": server.max(),
@@ -112,6 +125,15 @@ fn run(args: &Args) -> Result<(), String> {
     );
     println!("server, cycles an exchange  {server:.1}");
     println!("client, cycles an exchange  {client:.1}");
+    println!(
+        "by the general path         {server_general} segments at the server, {client_general} at the client"
+    );
     println!("packets to that side        {packets:.2} an exchange, mean burst {mean_burst:.1}");
     Ok(())
+}
+
+/// A value as it stands on the command line.
+fn named(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -228,10 +228,25 @@ impl Index {
     }
 
     /// Adds an entry, or says false when the index is at capacity. The caller knows that it isn't in there yet.
+    #[inline(always)]
     pub(super) fn insert(&mut self, hash: FlowHash, entry: Entry) -> bool {
         if self.len == self.capacity {
             return false;
         }
+        let bucket = self
+            .buckets
+            .get_mut(hash.bucket(self.bucket_count) as usize);
+        let Some(slot) = bucket.empty_slot() else {
+            return self.insert_beyond(hash, entry);
+        };
+        bucket.fill(slot, hash.tag(), entry.0);
+        self.len += 1;
+        true
+    }
+
+    /// The same where the first bucket may be full.
+    #[inline(never)]
+    fn insert_beyond(&mut self, hash: FlowHash, entry: Entry) -> bool {
         let buckets = self.buckets.as_mut_slice();
         let count = buckets.len();
         let mut at = hash.bucket(self.bucket_count) as usize;

@@ -97,6 +97,7 @@ impl IsnKey {
 
     /// `ISS = M + F(tuple, secret)` with M a 4 µs clock (RFC 6528 §3, RFC 9293 MUST-8, SHLD-1).
     #[must_use]
+    #[inline(always)]
     pub fn iss(&self, tuple: Tuple, now: Instant) -> SeqNum {
         let clock_4us = (now.as_ns() / 4_000) as u32;
         SeqNum((tuple.hash(&self.iss, 0) as u32).wrapping_add(clock_4us))

@@ -17,9 +17,7 @@ use crate::tcp::verdict::{CloseReason, Events, Outcome};
 use crate::tcp::window::WindowUpdate;
 
 /// With one of these set, a segment goes through all steps.
-const UNUSUAL: u16 = Bits::RST_DUE
-    | Bits::RTX_HEAD
-    | Bits::PROBE_DUE
+const UNUSUAL: u16 = Bits::PROBE_DUE
     | Bits::KEEPALIVE_DUE
     | Bits::FORCE_SEND
     | Bits::SYN_LOST
@@ -111,14 +109,24 @@ impl Tcb {
     /// The same for the SYN-ACK of an active open whose SYN went out once: it acknowledges that, and brings nothing besides.
     #[inline(always)]
     pub fn predict_syn_ack(&mut self, seg: &Segment, env: &mut Env<'_>) -> Option<Prediction> {
+        //~ A SYN-ACK is predicted in SYN-SENT: `self.state == State::SynSent` -> `true`;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ A predicted SYN-ACK has no other flags: `&& seg.flags == Flags::SYN_ACK` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ A predicted SYN-ACK has no text: `&& seg.payload_len == 0` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ A predicted SYN-ACK acknowledges our SYN: `&& seg.ack == self.snd_nxt` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ A SYN-ACK is predicted once our SYN was sent: `&& self.flight() == 1` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ A SYN-ACK is predicted unless our SYN was lost: `has(UNUSUAL)` -> `has(UNUSUAL & !Bits::SYN_LOST)`;
+        //~   prediction_is_right_while_a_connection_opens
         let is_expected = self.state == State::SynSent
             && seg.flags == Flags::SYN_ACK
             && seg.payload_len == 0
             && seg.ack == self.snd_nxt
             && self.flight() == 1
-            && self.rtx_nxt == self.snd_nxt
-            && self.expiries == 0
-            && !self.bits.has(UNUSUAL | Bits::FIN_WANTED);
+            && !self.bits.has(UNUSUAL);
         if !is_expected {
             return None;
         }
@@ -143,30 +151,62 @@ impl Tcb {
     /// Whether this is the segment that the connection expects.
     #[inline(always)]
     fn expects(&self, seg: &ExpectedSegment) -> bool {
+        //~ A predicted segment begins at RCV.NXT: `seg.seq == self.rcv.nxt` -> `true`;
+        //~   prediction_is_right_near_what_is_expected
+        //~ A predicted segment acknowledges all that was sent: `seg.ack == self.snd_nxt` -> `true`;
+        //~   prediction_is_right_near_what_is_expected
+        //~ A predicted segment has ACK, PSH and FIN at most:
+        //~   `&& seg.flags.without(Flags::FIN).without(Flags::PSH) == Flags::ACK` -> nothing;
+        //~   prediction_is_right_near_what_is_expected
+        //~ A predicted segment has neither ECE nor CWR: `without(Flags::FIN)` -> `without(Flags(0xc1))`;
+        //~   the_extraordinary_is_not_predicted
+        //~ Nothing is predicted of what is unusual: `|| self.is_unusual()` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
         let is_in_order = seg.seq == self.rcv.nxt
             && seg.ack == self.snd_nxt
             && seg.flags.without(Flags::FIN).without(Flags::PSH) == Flags::ACK;
         if !is_in_order || self.is_unusual() {
             return false;
         }
+        //~ Timestamps are predicted where they were negotiated: `self.bits.has(Bits::TIMESTAMPS) &&` -> nothing;
+        //~   prediction_is_right_near_what_is_expected
+        //~ A predicted timestamp is not old: `&& !self.ts.is_old(option.tsval)` -> nothing;
+        //~   prediction_is_right_near_what_is_expected
+        //~ A segment without timestamps is predicted where there are none: `None => !self.bits.has(Bits::TIMESTAMPS)`
+        //~   -> `None => true`; prediction_is_right_near_what_is_expected
         let fits_timestamps = match seg.timestamps {
             Some(option) => self.bits.has(Bits::TIMESTAMPS) && !self.ts.is_old(option.tsval),
             None => !self.bits.has(Bits::TIMESTAMPS),
         };
+        //~ A predicted segment ends within the window: `|| len > self.rcv.size()` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ A predicted FIN counts as a number: `+ u32::from(seg.flags.fin())` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
         // The FIN counts too: a window that it would fill is for the steps to judge.
         let len = seg.payload_len + u32::from(seg.flags.fin());
         if !fits_timestamps || len > self.rcv.size() {
             return false;
         }
+        //~ Nothing is predicted behind a FIN that came ahead: `!self.bits.has(Bits::FIN_AHEAD)` -> `true`;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ No text is predicted once the app has closed: `(seg.payload_len == 0 || !self.bits.has(Bits::APP_CLOSED))`
+        //~   -> `true`; prediction_is_right_whatever_is_under_way
+        //~ Nothing is predicted behind the FIN: `=> len == 0` -> `=> true`; prediction_is_right_whatever_is_under_way
+        //~ The ACK of a SYN-ACK is predicted when that was sent: `seg.ack != self.snd_una &&` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ The ACK of a SYN-ACK is predicted unless a FIN is to follow: `&& !self.bits.has(Bits::FIN_WANTED)`
+        //~   -> nothing; prediction_is_right_while_a_connection_opens
+        //~ Nothing is predicted in other states: `_ => false` -> `_ => true`;
+        //~   prediction_is_right_whatever_is_under_way
         match self.state {
             State::Established | State::FinWait1 | State::FinWait2 => {
-                let may_carry = !self.bits.has(Bits::FIN_AHEAD | Bits::APP_CLOSED);
-                may_carry || (!self.bits.has(Bits::FIN_AHEAD) && seg.payload_len == 0)
+                !self.bits.has(Bits::FIN_AHEAD)
+                    && (seg.payload_len == 0 || !self.bits.has(Bits::APP_CLOSED))
             }
             State::CloseWait | State::LastAck => len == 0,
-            State::SynReceivedPassive => !self
-                .bits
-                .has(Bits::FIN_WANTED | Bits::APP_CLOSED | Bits::FIN_AHEAD),
+            State::SynReceivedPassive => {
+                seg.ack != self.snd_una && !self.bits.has(Bits::FIN_WANTED)
+            }
             _ => false,
         }
     }
@@ -174,6 +214,32 @@ impl Tcb {
     /// Whether something is under way that makes a segment more than its numbers: a loss, a closed window, a gap, urgent data.
     #[inline(always)]
     fn is_unusual(&self) -> bool {
+        //~ It is unusual that a window probe is due: `UNUSUAL` -> `UNUSUAL & !Bits::PROBE_DUE`;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ It is unusual that a keepalive probe is due: `UNUSUAL` -> `UNUSUAL & !Bits::KEEPALIVE_DUE`;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ It is unusual that the override is due: `UNUSUAL` -> `UNUSUAL & !Bits::FORCE_SEND`;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ It is unusual that our SYN was lost: `UNUSUAL` -> `UNUSUAL & !Bits::SYN_LOST`;
+        //~   an_embryo_grows_up_with_the_window_it_offered
+        //~ It is unusual that urgent data is to be sent: `UNUSUAL` -> `UNUSUAL & !Bits::URGENT_OUT`;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ It is unusual that urgent data came: `UNUSUAL` -> `UNUSUAL & !Bits::URGENT_IN`;
+        //~   the_extraordinary_is_not_predicted
+        //~ It is unusual that something is to be sent again: `|| self.rtx_nxt != self.snd_nxt` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ It is unusual that the timer has expired: `|| self.expiries != 0` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ It is unusual that the timer stands for something else: `|| self.timer_mode != TimerMode::Retransmit`
+        //~   -> nothing; prediction_is_right_whatever_is_under_way
+        //~ It is unusual that the window is closed: `|| self.snd_wnd.size == 0` -> nothing;
+        //~   the_extraordinary_is_not_predicted
+        //~ It is unusual that something came ahead: `|| self.has_ranges` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ It is unusual that duplicate ACKs are owed: `|| self.ack.owes_duplicate()` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ It is unusual that a loss is being repaired: `|| self.congestion.is_recovering()` -> nothing;
+        //~   the_extraordinary_is_not_predicted
         self.bits.has(UNUSUAL)
             || self.rtx_nxt != self.snd_nxt
             || self.expiries != 0
@@ -187,6 +253,8 @@ impl Tcb {
     /// RFC 7323 §5.3 R3: PAWS let it pass.
     #[inline(always)]
     fn predict_timestamp(&mut self, seg: &ExpectedSegment, env: &Env<'_>) {
+        //~ Prediction moves TS.Recent by Last.ACK.sent: `&& self.ts.update(option.tsval, seg.seq)`
+        //~   -> `&& { self.ts.recent = option.tsval; true }`; prediction_is_right_whatever_is_under_way
         if let Some(option) = seg.timestamps
             && option.tsval != self.ts.recent
             && self.ts.update(option.tsval, seg.seq)
@@ -290,6 +358,14 @@ impl Tcb {
     /// `poll_output` to say. `unsent_len` is what is queued and was never sent, in bytes.
     #[inline(always)]
     pub fn predict_output(&mut self, unsent_len: u32, env: &mut Env<'_>) -> Option<PlainSegment> {
+        //~ Output is predicted in states that send: `!(self.state.sends_text() || only_acks) ||` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ No output is predicted of what is unusual: `|| self.is_unusual()` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ A predicted ACK is owed: `} else if self.ack.is_due() {` -> `} else if true {`;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ A predicted ACK stays within a window that shrank: `seq = self.acceptable_seq()` -> `seq = self.snd_nxt`;
+        //~   prediction_is_right_whatever_is_under_way
         let only_acks = matches!(self.state, State::FinWait2 | State::TimeWait);
         if !(self.state.sends_text() || only_acks) || self.is_unusual() {
             return None;
@@ -330,11 +406,17 @@ impl Tcb {
     /// Whether both windows, the MSS and Nagle let all that is queued go in one segment, with the FIN if that is due.
     #[inline(always)]
     fn lets_all_go(&mut self, unsent_len: u32, fin_due: bool, env: &Env<'_>) -> bool {
+        //~ No text is predicted behind our FIN: `self.bits.has(Bits::FIN_SENT) ||` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ Predicted text goes in states that send any: `|| !self.state.sends_text()` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
         if self.bits.has(Bits::FIN_SENT) || !self.state.sends_text() {
             return false;
         }
         let flight = self.flight();
         if flight == 0 {
+            //~ Predicted text after an idle time finds the restart window;
+            //~   prediction_is_right_whatever_is_under_way
             self.restart_after_idle(env);
         }
         let mss = self.mss();
@@ -343,6 +425,15 @@ impl Tcb {
         let sml = self.snd_sml.since(self.snd_una);
         let small_in_flight = sml != 0 && sml <= flight;
         let is_held = env.settings.profile.nagle && !fin_due && small_in_flight;
+        //~ Predicted text is one segment: `unsent_len <= mss` -> `true`; prediction_is_right_whatever_is_under_way
+        //~ Predicted text fits into the window of the peer: `&& unsent_len + u32::from(fin_due) <= usable` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ A predicted FIN fits into the window of the peer: `unsent_len + u32::from(fin_due) <= usable`
+        //~   -> `unsent_len <= usable`; prediction_is_right_whatever_is_under_way
+        //~ Predicted text fits into cwnd: `&& unsent_len <= congestion` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
+        //~ Nagle holds predicted text: `&& (!is_held || unsent_len == mss)` -> nothing;
+        //~   prediction_is_right_whatever_is_under_way
         unsent_len <= mss
             && unsent_len + u32::from(fin_due) <= usable
             && unsent_len <= congestion
@@ -359,6 +450,8 @@ impl Tcb {
         }
         self.rtt_timer.start(self.snd_nxt, env.now);
         self.sent_ms = ms(env.now);
+        //~ Predicted text in flight does not restart the timer: `if self.rtx_timer.is_off() {` -> `if true {`;
+        //~   prediction_is_right_whatever_is_under_way
         if self.rtx_timer.is_off() {
             self.rtx_timer = Deadline::after_us(env.now, self.rto.us());
         }
@@ -385,9 +478,14 @@ impl Tcb {
     /// [`Tcb::poll_output`] says what goes out.
     #[inline(always)]
     pub fn predict_syn(&mut self, env: &Env<'_>) -> Option<FirstSyn> {
+        //~ A predicted SYN offers timestamps: `self.bits.has(Bits::TIMESTAMPS) &&` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ A predicted SYN offers a scale: `&& self.bits.has(Bits::SCALING)` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
+        //~ A predicted SYN is the first: `|| !self.is_syn_unsent()` -> nothing;
+        //~   prediction_is_right_while_a_connection_opens
         let offers_all = self.bits.has(Bits::TIMESTAMPS) && self.bits.has(Bits::SCALING);
-        let is_first = self.is_syn_unsent() && !self.bits.has(Bits::RST_DUE);
-        if OFFERS_SACK || !offers_all || !is_first {
+        if OFFERS_SACK || !offers_all || !self.is_syn_unsent() {
             return None;
         }
         self.snd_nxt = self.snd_una.add(1);

@@ -47,7 +47,7 @@ impl Prf {
     }
 
     /// Of an IPv4 input: the remote address, and 12 bytes that go with it as a number below 2^96.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn v4(&self, remote: u32, rest: u128) -> u64 {
         encrypt(&self.v4, rest << 32 | u128::from(remote)) as u64
     }
@@ -60,7 +60,7 @@ impl Prf {
 }
 
 /// Blocks are passed as numbers: put together in registers, they reach the cipher without a store in parts before it.
-#[inline]
+#[inline(always)]
 fn encrypt(cipher: &Aes128, block: u128) -> u128 {
     let mut block = block.to_le_bytes().into();
     cipher.encrypt_block(&mut block);

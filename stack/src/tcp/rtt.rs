@@ -186,6 +186,7 @@ impl Rto {
     }
 }
 
+#[inline]
 fn bounded_us(us: u64, settings: &Settings) -> u32 {
     let (min, max) = (
         settings.rto_min.as_micros() as u64,

@@ -13,7 +13,7 @@ use crate::time::Instant;
 impl Tcb {
     /// A sample from the segment being timed; where a retransmission spoilt that one, from the echoed timestamp
     /// (RFC 7323 §4.1), which says which copy was received.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sample_rtt(&mut self, ack: SeqNum, echo: Option<u32>, env: &Env<'_>) {
         //~ An echoed timestamp gives a sample in spite of a retransmission:
         //~   `} else if self.bits.has(Bits::TIMESTAMPS) {` -> `} else if false {`;
@@ -37,11 +37,15 @@ impl Tcb {
 
     /// Whether what this sample measures began no earlier than the timer's last expiry. A peer that had the original all
     /// along, and whose ACK got lost, echoes an old value again: the wait for the timer is no part of the path.
+    #[inline(always)]
     fn answers_last_copy(&self, rtt_us: u32, env: &Env<'_>) -> bool {
+        let was_sent_again = self.expiries > 0 && self.timer_mode == TimerMode::Retransmit;
+        !was_sent_again || self.answers_expiry(rtt_us, env)
+    }
+
+    #[inline(never)]
+    fn answers_expiry(&self, rtt_us: u32, env: &Env<'_>) -> bool {
         const TICK_US: u64 = 1_000;
-        if self.expiries == 0 || self.timer_mode != TimerMode::Retransmit {
-            return true;
-        }
         let until_us = self.rtx_timer.instant().map_or(0, Instant::as_us);
         let sent_us = until_us.saturating_sub(self.rto.us().into());
         u64::from(rtt_us) <= env.now.as_us().saturating_sub(sent_us) + TICK_US

@@ -496,47 +496,6 @@ impl Tcb {
             answers: self.cold.answers,
         }
     }
-
-    /// What must hold after every call, whatever a peer sends. For tests and the simulated world.
-    ///
-    /// # Errors
-    /// The first relation that doesn't hold.
-    pub fn check_invariants(&self) -> Result<(), &'static str> {
-        let (una, flight) = (self.snd_una, self.flight());
-        if flight > i32::MAX as u32 {
-            return Err("snd_una is behind snd_nxt");
-        }
-        if self.rtx_nxt.since(una) > flight {
-            return Err("rtx_nxt lies outside of snd_una..=snd_nxt");
-        }
-        if self.rcv.size() > 0xffff << window::SCALE_MAX {
-            return Err("the receive window is wider than a field can say");
-        }
-        let outside = |r: &Range| {
-            !r.start.after(self.rcv.nxt) || r.end.after(self.rcv.edge()) || !r.start.before(r.end)
-        };
-        if self.cold.reassembly.ranges().iter().any(outside) {
-            return Err("a range lies outside of the receive window");
-        }
-        if self.congestion.window() < u32::from(self.mss).min(1) {
-            return Err("cwnd is zero");
-        }
-        if self.has_ranges == self.cold.reassembly.is_empty() {
-            return Err("has_ranges doesn't say whether there are ranges");
-        }
-        let is_over = matches!(self.state, State::Closed | State::Listen);
-        if is_over && self.deadline().is_some() {
-            return Err("a closed connection waits for a timer");
-        }
-        let waits = flight > 0
-            && !is_over
-            && !self.bits.has(Bits::PROBE_DUE)
-            && self.rtx_nxt == self.snd_nxt;
-        if waits && self.rtx_timer.is_off() {
-            return Err("something is in flight and no timer runs");
-        }
-        Ok(())
-    }
 }
 
 // What the other files of the connection share.

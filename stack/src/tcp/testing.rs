@@ -101,7 +101,12 @@ impl Host {
             window: PEER_WINDOW,
             ..syn.to_segment(base)
         };
-        Self::with(settings, |env| Tcb::accept(params, &seg, env))
+        Self::answering(settings, params, &seg)
+    }
+
+    /// The same by this segment.
+    pub(super) fn answering(settings: Settings, params: OpenParams, syn: &Segment) -> Self {
+        Self::with(settings, |env| Tcb::accept(params, syn, env))
     }
 
     /// A client in ESTABLISHED, both sides at relative number 1, with the MSS of the peer at 1000.

@@ -2,6 +2,7 @@
 
 mod closing;
 mod data;
+mod expected;
 mod handshake;
 mod hostile;
 mod parked;

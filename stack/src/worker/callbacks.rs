@@ -128,13 +128,8 @@ impl<N: Nic> Core<N> {
     }
 
     /// The connection is the app's now. One that has ended meanwhile is nobody's.
-    pub(super) fn opened<A: App>(
-        &mut self,
-        hosted: &mut Hosted<A>,
-        slot: Slot,
-        id: ConnId,
-        now: Instant,
-    ) {
+    #[inline(always)]
+    fn opened<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, id: ConnId, now: Instant) {
         let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
@@ -145,6 +140,18 @@ impl<N: Nic> Core<N> {
         let (app, state, new_states) = hosted.parts(conn.state);
         app.on_open(&mut Cx::about(self, new_states, id, slot, now), id, state);
         self.deliver(hosted, slot, id, now);
+    }
+
+    /// The same of one that the app has opened itself.
+    #[inline(never)]
+    pub(super) fn opened_at_once<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        id: ConnId,
+        now: Instant,
+    ) {
+        self.opened(hosted, slot, id, now);
     }
 
     /// Tells the app what it has not heard yet: bytes, room, the peer's end.

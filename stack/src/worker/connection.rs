@@ -349,12 +349,14 @@ impl<N: Nic> Core<N> {
             //~   the_answer_to_a_first_syn_shows_the_way_to_later_ones
             self.confirm_path(slot);
         }
-        if is_owned {
-            return self.opened(hosted, slot, id, now);
-        }
-        match self.endpoint.table.opener(found) {
+        let listener = if is_owned {
+            None
+        } else {
+            self.endpoint.table.opener(found)
+        };
+        match listener {
             Some(listener) => self.offer(hosted, listener, Established { id, slot }, now),
-            None => self.opened(hosted, slot, id, now),
+            None => self.opened_at_once(hosted, slot, id, now),
         }
     }
 

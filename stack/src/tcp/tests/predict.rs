@@ -130,7 +130,7 @@ pub(crate) fn near(seg: &Segment) -> Vec<Segment> {
     add(&|seg| {
         seg.options
             .timestamps
-            .get_or_insert(TimestampOption { tsval: 0, tsecr: 0 });
+            .get_or_insert(TimestampOption { tsval: 1, tsecr: 0 });
     });
     all
 }
