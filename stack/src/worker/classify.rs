@@ -21,8 +21,9 @@ use crate::tcp::segment::{Segment, SegmentOptions, TimestampOption};
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::{USUAL_TIMESTAMPS, only_timestamps};
+use crate::wire::vlan::VlanId;
 use crate::wire::{
-    self, Defect, Tcp4Headers, Tcp6Headers, Transport, checksum, ip_protocol, ipv4, ipv6, tcp,
+    self, Defect, Tcp4Headers, Tcp6Headers, Transport, checksum, ip_protocol, ipv4, ipv6, tcp, vlan,
 };
 
 mod plain_v4;
@@ -334,7 +335,7 @@ impl Classifier {
             let Some(meta) = metas.next() else { break };
             let bytes = frame.bytes();
             let verdict = frame.rx_checksum();
-            if self.try_fast_v4(bytes, verdict, meta).is_none()
+            if self.try_fast_v4::<false>(bytes, verdict, meta).is_none()
                 && !self.other_than_plain_v4(bytes, verdict, meta, counters)
             {
                 continue;
@@ -356,15 +357,28 @@ impl Classifier {
         meta: &mut Meta,
         counters: &mut Counters,
     ) -> bool {
-        if self.try_fast_v6(bytes, verdict, meta).is_none() {
+        let taken = if is_tagged(bytes) {
+            let taken = self.try_fast_v4::<true>(bytes, verdict, meta);
+            taken.or_else(|| self.try_fast_v6::<true>(bytes, verdict, meta))
+        } else {
+            self.try_fast_v6::<false>(bytes, verdict, meta)
+        };
+        if taken.is_none() {
             self.slow(bytes, verdict, meta, counters);
         }
         meta.lane == Lane::Tcp
     }
 
-    /// TCP over IPv4 at fixed offsets, to us, intact in every respect.
+    /// TCP over IPv4 at fixed offsets, to us, intact in every respect. Behind a tag the frame is read from four bytes on: there
+    /// all but its MAC addresses stands where a frame without a tag has it.
     #[inline(always)]
-    fn try_fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
+    fn try_fast_v4<const TAGGED: bool>(
+        &self,
+        frame: &[u8],
+        verdict: RxChecksum,
+        meta: &mut Meta,
+    ) -> Option<()> {
+        let bytes = frame.get(tag_len(TAGGED)..)?;
         let (headers, _) = Tcp4Headers::ref_from_prefix(bytes).ok()?;
         let (ip, segment) = (&headers.ip, &headers.tcp);
         // Loaded and summed before the wide compare: behind it, the compiler would put these together from parts of the wide
@@ -375,7 +389,12 @@ impl Classifier {
         if verdict.ip != ChecksumVerdict::Good && !ip.wide_sum().is_valid() {
             return None;
         }
-        if !self.plain_v4.fits(bytes.first_chunk()?) {
+        let is_plain = if TAGGED {
+            self.plain_v4.fits_behind_tag(frame.first_chunk()?)
+        } else {
+            self.plain_v4.fits(frame.first_chunk()?)
+        };
+        if !is_plain {
             return None;
         }
         if bytes.len() < ethernet::HEADER_LEN + total_len {
@@ -413,18 +432,30 @@ impl Classifier {
         if !is_verified && !sum.is_valid() {
             return None;
         }
-        let local = self.locals.find_untagged_v4(dst)?;
+        let local = if TAGGED {
+            self.locals.find(vlan_of(frame)?, dst.into())?
+        } else {
+            self.locals.find_untagged_v4(dst)?
+        };
         let key = FlowKey::received_v4(local, src, segment.words().ports.get());
-        self.fill(meta, key, segment, (14, 34), payload_len);
+        let l3 = ethernet::HEADER_LEN + tag_len(TAGGED);
+        self.fill(meta, key, segment, (l3, l3 + ipv4::HEADER_LEN), payload_len);
         Some(())
     }
 
-    /// TCP over IPv6 at fixed offsets, to us, intact in every respect.
+    /// The same over IPv6.
     #[inline(always)]
-    fn try_fast_v6(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
+    fn try_fast_v6<const TAGGED: bool>(
+        &self,
+        frame: &[u8],
+        verdict: RxChecksum,
+        meta: &mut Meta,
+    ) -> Option<()> {
+        let bytes = frame.get(tag_len(TAGGED)..)?;
         let (headers, _) = Tcp6Headers::ref_from_prefix(bytes).ok()?;
-        let (link, ip, segment) = (&headers.ethernet, &headers.ip, &headers.tcp);
-        let plain = link.ethertype == EtherType::IPV6
+        let (link, _) = ethernet::Header::ref_from_prefix(frame).ok()?;
+        let (ip, segment) = (&headers.ip, &headers.tcp);
+        let plain = headers.ethernet.ethertype == EtherType::IPV6
             && ip.version() == 6
             && ip.next_header == ip_protocol::TCP
             && link.dst == self.mac
@@ -441,20 +472,40 @@ impl Classifier {
         let header_len = segment.header_len();
         let tcp_bytes = bytes.get(54..54 + payload_len)?;
         let payload_len = tcp_bytes.len().checked_sub(header_len)?;
-        let options = tcp_bytes.get(tcp::HEADER_LEN..header_len)?;
         if !ipv6::is_valid_source(ip.src_addr()) || ip.src == ip.dst {
             return None;
         }
-        if verdict.l4 != ChecksumVerdict::Good
-            && !checksum::verify_v6(&ip.src, &ip.dst, ip_protocol::TCP, tcp_bytes)
-        {
-            return None;
+        let mut sum = segment.wide_sum_with(ip.pseudo_words_tcp());
+        // From here on, all stands where IPv4 has it.
+        if header_len == tcp::HEADER_LEN {
+            meta.options_kind = OptionsKind::None;
+        } else if let Some(usual) = usual_timestamps(bytes.get(V6_SHIFT..)?, header_len) {
+            meta.options_kind = OptionsKind::Timestamps;
+            meta.set_timestamps(usual.tsval_tsecr.get());
+            let stamps = u64::from_ne_bytes(usual.tsval_tsecr.to_bytes());
+            sum = sum.and_words([stamps, u32::from_ne_bytes(USUAL_TIMESTAMPS).into()]);
+        } else {
+            meta.options_kind = OptionsKind::Other;
+            let options = tcp_bytes.get(tcp::HEADER_LEN..header_len)?;
+            sum = sum.and(checksum::sum_options(options));
         }
-        let local = self.locals.find_untagged_v6(ip.dst_addr())?;
+        if verdict.l4 != ChecksumVerdict::Good {
+            if payload_len != 0 {
+                sum = sum.and(checksum::sum(tcp_bytes.get(header_len..)?));
+            }
+            if !sum.is_valid() {
+                return None;
+            }
+        }
+        let local = if TAGGED {
+            self.locals.find(vlan_of(frame)?, ip.dst_addr().into())?
+        } else {
+            self.locals.find_untagged_v6(ip.dst_addr())?
+        };
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
-        meta.take_options(options);
-        self.fill(meta, key, segment, (14, 54), payload_len);
+        let l3 = ethernet::HEADER_LEN + tag_len(TAGGED);
+        self.fill(meta, key, segment, (l3, l3 + ipv6::HEADER_LEN), payload_len);
         Some(())
     }
 
@@ -464,8 +515,7 @@ impl Classifier {
         ipv4::is_valid_source(src.octets()) && !self.broadcasts.contains(src)
     }
 
-    /// Everything that isn't perfect: found out and named, or prepared like the fast lane's (VLAN, IP options, extension
-    /// headers).
+    /// Everything that isn't perfect: found out and named, or prepared like the fast lanes' (IP options, extension headers).
     #[cold]
     #[inline(never)]
     fn slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta, counters: &mut Counters) {
@@ -591,6 +641,29 @@ impl From<Defect> for End {
     fn from(defect: Defect) -> Self {
         Self::Defect(defect)
     }
+}
+
+/// By how much an IPv6 header is longer than an IPv4 header without options, in bytes.
+const V6_SHIFT: usize = ipv6::HEADER_LEN - ipv4::HEADER_LEN;
+
+/// How far a tag moves what follows, in bytes.
+const fn tag_len(is_tagged: bool) -> usize {
+    if is_tagged { vlan::TAG_LEN } else { 0 }
+}
+
+/// Whether a frame has a VLAN tag.
+#[inline(always)]
+fn is_tagged(frame: &[u8]) -> bool {
+    let link = ethernet::Header::ref_from_prefix(frame);
+    link.is_ok_and(|(link, _)| link.ethertype == EtherType::VLAN)
+}
+
+/// The VLAN of a frame with a tag.
+#[inline(always)]
+fn vlan_of(frame: &[u8]) -> Option<VlanId> {
+    let behind = frame.get(ethernet::HEADER_LEN..)?;
+    let (header, _) = vlan::Header::ref_from_prefix(behind).ok()?;
+    Some(VlanId::of(Some(header.tag)))
 }
 
 /// Whether a destination is more than one host.
