@@ -8,7 +8,7 @@ use crate::conn::{ConnId, Kind};
 use crate::counters::Counter;
 use crate::sim::puppet::AppEvent::{Closed, Open, PeerClosed, Ready, Timer};
 use crate::sim::puppet::Puppet;
-use crate::tcp::lang::{ack, fin, rst};
+use crate::tcp::lang::{ack, data, fin, rst};
 use crate::tcp::verdict::CloseReason;
 use crate::worker::connect::Connect;
 
@@ -108,4 +108,22 @@ fn it_runs_before_the_connection_opens() {
     host.act(|_, cx| cx.abort(conn));
     host.hears(&[Closed(CloseReason::Aborted)]);
     assert_eq!(host.count(Counter::ActiveOpens), 1);
+}
+
+/// What the last owner of a slot wanted of the wheel is not what the next one wants.
+#[test]
+fn the_next_owner_of_a_slot_keeps_its_own_time() {
+    let (mut host, first) = open();
+    assert_eq!(host.act(|_, cx| cx.send_bytes(first, b"first")), Ok(5));
+    host.expect(data(5).seq(1).ack(1));
+    host.wait_ms(400).inject(rst().seq(1));
+    assert_eq!(host.kind(), None);
+    host.on(Flow::v4(7, OPEN)).shake_hands();
+    let second = host.conn();
+    assert_eq!(host.act(|_, cx| cx.send_bytes(second, b"second")), Ok(6));
+    host.expect(data(6).seq(1).ack(1));
+    // The timer of the first one fires in between.
+    host.wait_ms(600 + TICK).silent();
+    host.wait_ms(398).silent();
+    host.wait_ms(1 + TICK).expect(data(6).seq(1).ack(1));
 }
