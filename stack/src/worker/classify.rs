@@ -3,7 +3,7 @@
 //! It must never keep a borrow of a frame beyond its own loop, and the fast lane must never name a reason: whatever
 //! isn't perfect goes to the slow lane, which does.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
 
 use zerocopy::FromBytes;
 
@@ -11,7 +11,7 @@ use super::reply::{Layout, Ports};
 use crate::config::Config;
 use crate::conn::bucket::Bucket;
 use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
-use crate::counters::{Counter, Counters};
+use crate::counters::Counters;
 use crate::local::addresses::LocalAddrs;
 use crate::memory::prefetch_read;
 use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
@@ -22,11 +22,10 @@ use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::{USUAL_TIMESTAMPS, only_timestamps};
 use crate::wire::vlan::VlanId;
-use crate::wire::{
-    self, Defect, Tcp4Headers, Tcp6Headers, Transport, checksum, ip_protocol, ipv4, ipv6, tcp, vlan,
-};
+use crate::wire::{Tcp4Headers, Tcp6Headers, checksum, ip_protocol, ipv4, ipv6, tcp, vlan};
 
 mod plain_v4;
+mod slow_lane;
 
 use plain_v4::{PlainV4, usual_timestamps};
 
@@ -515,78 +514,6 @@ impl Classifier {
         ipv4::is_valid_source(src.octets()) && !self.broadcasts.contains(src)
     }
 
-    /// Everything that isn't perfect: found out and named, or prepared like the fast lanes' (IP options, extension headers).
-    #[cold]
-    #[inline(never)]
-    fn slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta, counters: &mut Counters) {
-        let Err(end) = self.try_slow(bytes, verdict, meta) else {
-            return;
-        };
-        match end {
-            End::Defect(defect) => counters.defect(defect),
-            End::Counter(counter) => counters.bump(counter),
-        }
-        meta.lane = if end.may_be_reported() {
-            Lane::Refused
-        } else {
-            Lane::Ended
-        };
-    }
-
-    fn try_slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Result<(), End> {
-        let parsed = wire::parse(bytes)?;
-        let vlan = parsed.link.vlan_id();
-        //~ Frames of other VLANs are dropped under a name: -> `if false {`;
-        //~   frames_of_vlans_that_are_not_ours_are_dropped_whatever_they_are
-        if !self.locals.vlans().contains(vlan) {
-            return Err(End::Counter(Counter::NotOurVlan));
-        }
-        let to_group = parsed.link.dst.is_multicast();
-        if !to_group && parsed.link.dst != self.mac {
-            return Err(End::Counter(Counter::NotOurMac));
-        }
-        //~ A packet longer than the MTU is dropped: -> `if false {`; a_packet_longer_than_our_mtu_is_refused
-        if parsed.end_offset() - parsed.l3_offset() > self.mtu {
-            return Err(End::Counter(Counter::LongerThanMtu));
-        }
-        parsed.verify_checksums(
-            verdict.ip != ChecksumVerdict::Good,
-            verdict.l4 != ChecksumVerdict::Good,
-        )?;
-        meta.lane = Lane::Other;
-        let (Some((src, dst)), Some(transport)) = (parsed.addresses(), parsed.transport()) else {
-            return Ok(());
-        };
-        if let IpAddr::V4(src) = src
-            && !self.is_host(src)
-        {
-            return Err(End::Defect(Defect::Ipv4Source));
-        }
-        let local = self.locals.find(vlan, dst);
-        let segment = match transport {
-            Transport::Tcp(segment) => segment,
-            Transport::Icmp(_) | Transport::Icmpv6(_) => return Ok(()),
-            Transport::Udp(_) | Transport::Other(_) if local.is_none() => {
-                return Err(End::Counter(Counter::NotOurIp));
-            }
-            Transport::Udp(_) => return Err(End::Counter(Counter::UdpClosed)),
-            Transport::Other(_) => return Err(End::Counter(Counter::IpProtocolUnsupported)),
-        };
-        if to_group || is_group(dst, &self.broadcasts) {
-            return Err(End::Counter(Counter::TcpToGroup));
-        }
-        if src == dst {
-            return Err(End::Counter(Counter::Land));
-        }
-        let local = local.ok_or(End::Counter(Counter::NotOurIp))?;
-        let header = segment.header;
-        let key = FlowKey::new(local, header.dst_port.get(), src, header.src_port.get());
-        meta.take_options(segment.options);
-        let offsets = (parsed.l3_offset(), parsed.l4_offset());
-        self.fill(meta, key, header, offsets, segment.payload.len());
-        Ok(())
-    }
-
     /// Fills in all but the options. `offsets` are those of the IP and the TCP header.
     #[inline(always)]
     fn fill(
@@ -615,34 +542,6 @@ impl Classifier {
     }
 }
 
-/// Why a frame ended in the slow lane.
-enum End {
-    Defect(Defect),
-    Counter(Counter),
-}
-
-impl End {
-    /// Whether it is of a kind that hosts tell the sender of; whether they do is for `icmp` to say.
-    fn may_be_reported(&self) -> bool {
-        //~ UDP hears that its port is closed, other protocols that they are unknown:
-        //~   `Self::Counter(Counter::UdpClosed | Counter::IpProtocolUnsupported)` -> `Self::Counter(Counter::Land)`;
-        //~   udp_is_told_that_its_port_is_unreachable
-        matches!(
-            self,
-            Self::Counter(Counter::UdpClosed | Counter::IpProtocolUnsupported)
-                | Self::Defect(
-                    Defect::Ipv6Option | Defect::Ipv6Routing | Defect::Ipv6ExtensionChain
-                )
-        )
-    }
-}
-
-impl From<Defect> for End {
-    fn from(defect: Defect) -> Self {
-        Self::Defect(defect)
-    }
-}
-
 /// By how much an IPv6 header is longer than an IPv4 header without options, in bytes.
 const V6_SHIFT: usize = ipv6::HEADER_LEN - ipv4::HEADER_LEN;
 
@@ -664,16 +563,6 @@ fn vlan_of(frame: &[u8]) -> Option<VlanId> {
     let behind = frame.get(ethernet::HEADER_LEN..)?;
     let (header, _) = vlan::Header::ref_from_prefix(behind).ok()?;
     Some(VlanId::of(Some(header.tag)))
-}
-
-/// Whether a destination is more than one host.
-fn is_group(dst: IpAddr, broadcasts: &Broadcasts) -> bool {
-    match dst {
-        IpAddr::V4(dst) => {
-            ipv4::is_multicast_or_broadcast(dst.octets()) || broadcasts.contains(dst)
-        }
-        IpAddr::V6(dst) => dst.is_multicast(),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The fast lanes are compared with the slow one, which parses from the outside in and knows no fixed offset.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 
