@@ -117,7 +117,7 @@ impl TimerWheel {
     #[inline]
     pub fn arm(&mut self, index: u32, deadline: Instant) {
         let node = Self::node(index);
-        let tick = deadline.as_ns().div_ceil(TICK_NS).min(TICK_MAX);
+        let tick = Self::tick(deadline);
         let old = self.nodes[node as usize].after;
         if old == tick + 1 {
             return;
@@ -129,6 +129,28 @@ impl TimerWheel {
         }
         self.nodes[node as usize].after = tick + 1;
         self.link(node, tick);
+    }
+
+    /// Makes sure that a timer fires by `deadline`: one that fires earlier already stays. O(1).
+    #[inline]
+    pub fn arm_by(&mut self, index: u32, deadline: Instant) {
+        let after = self.nodes[Self::node(index) as usize].after;
+        let fires_by = after != OFF && after <= Self::tick(deadline) + 1;
+        if !fires_by {
+            self.arm(index, deadline);
+        }
+    }
+
+    /// Whether a timer with this deadline fires at `now`.
+    #[must_use]
+    #[inline]
+    pub fn is_due(deadline: Instant, now: Instant) -> bool {
+        Self::tick(deadline) <= now.as_ns() >> TICK_BITS
+    }
+
+    #[inline]
+    fn tick(deadline: Instant) -> u64 {
+        deadline.as_ns().div_ceil(TICK_NS).min(TICK_MAX)
     }
 
     /// Disarms a timer; nothing happens if it isn't armed. O(1).

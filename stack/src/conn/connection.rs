@@ -60,8 +60,8 @@ pub struct NewConn {
 pub struct Conn {
     /// The protocol's numbers.
     pub tcb: Tcb,
-    /// Earliest entry of this connection in the wheel, in ns; `u64::MAX` when there is none.
-    pub(super) armed_ns: u64,
+    /// The earliest time at which it wants to be called, in ns; `u64::MAX` when there is none. The wheel fires by then.
+    pub(super) fires_ns: u64,
     /// What is queued for sending and not acknowledged yet.
     pub tx: TxQueue,
     /// What was received in order and not read yet.
@@ -124,7 +124,7 @@ impl Conn {
         // Named without `..`, so that no field can be forgotten.
         let Self {
             tcb: _,
-            armed_ns,
+            fires_ns,
             tx,
             rx,
             ahead,
@@ -140,7 +140,7 @@ impl Conn {
             bits,
             profile,
         } = self;
-        *armed_ns = u64::MAX;
+        *fires_ns = u64::MAX;
         *tx = TxQueue::default();
         (*rx, *kept) = (RxQueue::default(), RxQueue::default());
         *ahead = OutOfOrder::default();
@@ -163,7 +163,7 @@ impl Conn {
         };
         Self {
             tcb: Tcb::closed(&env),
-            armed_ns: u64::MAX,
+            fires_ns: u64::MAX,
             tx: TxQueue::default(),
             rx: RxQueue::default(),
             ahead: OutOfOrder::default(),
@@ -204,7 +204,7 @@ impl Conn {
     #[inline(always)]
     pub(super) fn prefetch(&self) {
         self.tcb.prefetch();
-        prefetch_read(&self.armed_ns);
+        prefetch_read(&self.fires_ns);
         prefetch_read(&self.id);
         prefetch_read(&self.bits);
     }

@@ -92,6 +92,8 @@ pub enum Fired {
         /// [`ConnId::handle`].
         handle: u32,
     },
+    /// One that an ended connection left behind: there is nothing to do.
+    Nothing,
 }
 
 impl<F: Frame> Connections<F> {
@@ -224,7 +226,7 @@ impl<F> Connections<F> {
         }
     }
 
-    /// Ends a connection: its queues are emptied into `freed`, its timer and its place in the list of output are gone.
+    /// Ends a connection: its queues are emptied into `freed`.
     #[inline(always)]
     pub fn remove(&mut self, slot: Slot, freed: impl FnMut(F)) -> Option<RemovedConn> {
         let Parts { conn, chunks, .. } = self.parts(slot)?;
@@ -239,12 +241,9 @@ impl<F> Connections<F> {
             hash: conn.hash,
             was_owned: conn.has(Conn::OWNED),
         };
-        // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing.
+        // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing; and so does
+        // a timer: most connections end before theirs fires, and the next owner of the slot seldom wants an earlier one.
         conn.bits = Bits::NONE;
-        let was_armed = conn.armed_ns != u64::MAX;
-        if was_armed {
-            self.wheel.cancel(slot.0);
-        }
         self.last_ended = Some(unacked);
         self.release_slot(slot, is_v6);
         Some(removed)
@@ -309,12 +308,13 @@ impl<F> Parts<'_, F> {
         }
     }
 
-    /// [`Connections::fire_by`] for this connection.
+    /// [`Connections::fire_by`] for this connection. The wheel may still hold what the slot's last owner wanted, and a connection
+    /// that wants less leaves it there: what fires too early is armed again.
     #[inline]
     pub fn fire_by(&mut self, deadline: Instant) {
-        if deadline.as_ns() < self.conn.armed_ns {
-            self.conn.armed_ns = deadline.as_ns();
-            self.wheel.arm(self.slot.0, deadline);
+        if deadline.as_ns() < self.conn.fires_ns {
+            self.conn.fires_ns = deadline.as_ns();
+            self.wheel.arm_by(self.slot.0, deadline);
         }
     }
 
@@ -510,20 +510,29 @@ impl<F> Connections<F> {
     /// A timer that fires. It is armed no more.
     #[inline]
     pub fn pop_fired(&mut self, now: Instant) -> Option<Fired> {
-        loop {
-            let index = self.wheel.pop_due(now)?;
-            //~ The app's timer is distinguished from a connection's: `index.checked_sub(self.open_capacity)`
-            //~   -> `index.checked_sub(u32::MAX)`; it_fires_while_the_connection_is_parked
-            if let Some(handle) = index.checked_sub(self.open_capacity) {
-                self.app_timers -= 1;
-                return Some(Fired::App { handle });
-            }
-            let slot = Slot(index);
-            if let Some(conn) = self.get_mut(slot) {
-                conn.armed_ns = u64::MAX;
+        let index = self.wheel.pop_due(now)?;
+        //~ The app's timer is distinguished from a connection's: `index.checked_sub(self.open_capacity)`
+        //~   -> `index.checked_sub(u32::MAX)`; it_fires_while_the_connection_is_parked
+        if let Some(handle) = index.checked_sub(self.open_capacity) {
+            self.app_timers -= 1;
+            return Some(Fired::App { handle });
+        }
+        let slot = Slot(index);
+        if let Some(conn) = self.get_mut(slot)
+            && conn.fires_ns != u64::MAX
+        {
+            let wanted = Instant::from_ns(conn.fires_ns);
+            if TimerWheel::is_due(wanted, now) {
+                conn.fires_ns = u64::MAX;
                 return Some(Fired::Slot(slot));
             }
+            //~ A timer that an earlier owner of the slot left behind is armed again;
+            //~   the_next_owner_of_a_slot_keeps_its_own_time
+            self.wheel.arm(index, wanted);
         }
+        //~ What ended connections left in the wheel counts as timers of a turn: -> `self.pop_fired(now)`;
+        //~   what_ended_connections_left_behind_takes_its_share_of_turns
+        Some(Fired::Nothing)
     }
 
     /// Starts the app's timer of a connection, or moves it.

@@ -288,6 +288,17 @@ impl LocalAddrs {
         }
     }
 
+    /// The VLAN of an id, or `None` when nothing has it.
+    #[must_use]
+    #[inline]
+    pub fn vlan(&self, id: LocalId) -> Option<VlanId> {
+        let place = u32::from(id.0);
+        if place < self.len {
+            return Some(self.vlans.first());
+        }
+        self.vlans.get(place.checked_div(self.len)?)
+    }
+
     /// The VLAN and the address under an id, or `None` when nothing has it. Walks the prefixes: for reports and set-up, or
     /// once per frame where there are few.
     #[must_use]

@@ -33,6 +33,23 @@ pub struct Header {
 }
 
 impl Header {
+    /// The pseudo-header's words for a TCP segment behind this header, to be summed with the segment (RFC 8200 §8.1).
+    #[must_use]
+    #[inline(always)]
+    pub fn pseudo_words_tcp(&self) -> [u64; 5] {
+        const PROTOCOL: u64 = (ip_protocol::TCP as u16).to_be() as u64;
+        let [src_high, src_low]: [[u8; 8]; 2] = zerocopy::transmute!(self.src);
+        let [dst_high, dst_low]: [[u8; 8]; 2] = zerocopy::transmute!(self.dst);
+        let payload_len = u16::from_ne_bytes(self.payload_len.to_bytes());
+        [
+            u64::from_ne_bytes(src_high),
+            u64::from_ne_bytes(src_low),
+            u64::from_ne_bytes(dst_high),
+            u64::from_ne_bytes(dst_low),
+            u64::from(payload_len) + PROTOCOL,
+        ]
+    }
+
     /// The version field.
     #[must_use]
     #[inline]

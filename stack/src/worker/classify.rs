@@ -3,7 +3,7 @@
 //! It must never keep a borrow of a frame beyond its own loop, and the fast lane must never name a reason: whatever
 //! isn't perfect goes to the slow lane, which does.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
 
 use zerocopy::FromBytes;
 
@@ -11,7 +11,7 @@ use super::reply::{Layout, Ports};
 use crate::config::Config;
 use crate::conn::bucket::Bucket;
 use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
-use crate::counters::{Counter, Counters};
+use crate::counters::Counters;
 use crate::local::addresses::LocalAddrs;
 use crate::memory::prefetch_read;
 use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
@@ -21,11 +21,11 @@ use crate::tcp::segment::{Segment, SegmentOptions, TimestampOption};
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::{USUAL_TIMESTAMPS, only_timestamps};
-use crate::wire::{
-    self, Defect, Tcp4Headers, Tcp6Headers, Transport, checksum, ip_protocol, ipv4, ipv6, tcp,
-};
+use crate::wire::vlan::VlanId;
+use crate::wire::{Tcp4Headers, Tcp6Headers, checksum, ip_protocol, ipv4, ipv6, tcp, vlan};
 
 mod plain_v4;
+mod slow_lane;
 
 use plain_v4::{PlainV4, usual_timestamps};
 
@@ -334,7 +334,7 @@ impl Classifier {
             let Some(meta) = metas.next() else { break };
             let bytes = frame.bytes();
             let verdict = frame.rx_checksum();
-            if self.try_fast_v4(bytes, verdict, meta).is_none()
+            if self.try_fast_v4::<false>(bytes, verdict, meta).is_none()
                 && !self.other_than_plain_v4(bytes, verdict, meta, counters)
             {
                 continue;
@@ -356,15 +356,28 @@ impl Classifier {
         meta: &mut Meta,
         counters: &mut Counters,
     ) -> bool {
-        if self.try_fast_v6(bytes, verdict, meta).is_none() {
+        let taken = if is_tagged(bytes) {
+            let taken = self.try_fast_v4::<true>(bytes, verdict, meta);
+            taken.or_else(|| self.try_fast_v6::<true>(bytes, verdict, meta))
+        } else {
+            self.try_fast_v6::<false>(bytes, verdict, meta)
+        };
+        if taken.is_none() {
             self.slow(bytes, verdict, meta, counters);
         }
         meta.lane == Lane::Tcp
     }
 
-    /// TCP over IPv4 at fixed offsets, to us, intact in every respect.
+    /// TCP over IPv4 at fixed offsets, to us, intact in every respect. Behind a tag the frame is read from four bytes on: there
+    /// all but its MAC addresses stands where a frame without a tag has it.
     #[inline(always)]
-    fn try_fast_v4(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
+    fn try_fast_v4<const TAGGED: bool>(
+        &self,
+        frame: &[u8],
+        verdict: RxChecksum,
+        meta: &mut Meta,
+    ) -> Option<()> {
+        let bytes = frame.get(tag_len(TAGGED)..)?;
         let (headers, _) = Tcp4Headers::ref_from_prefix(bytes).ok()?;
         let (ip, segment) = (&headers.ip, &headers.tcp);
         // Loaded and summed before the wide compare: behind it, the compiler would put these together from parts of the wide
@@ -375,7 +388,12 @@ impl Classifier {
         if verdict.ip != ChecksumVerdict::Good && !ip.wide_sum().is_valid() {
             return None;
         }
-        if !self.plain_v4.fits(bytes.first_chunk()?) {
+        let is_plain = if TAGGED {
+            self.plain_v4.fits_behind_tag(frame.first_chunk()?)
+        } else {
+            self.plain_v4.fits(frame.first_chunk()?)
+        };
+        if !is_plain {
             return None;
         }
         if bytes.len() < ethernet::HEADER_LEN + total_len {
@@ -413,18 +431,30 @@ impl Classifier {
         if !is_verified && !sum.is_valid() {
             return None;
         }
-        let local = self.locals.find_untagged_v4(dst)?;
+        let local = if TAGGED {
+            self.locals.find(vlan_of(frame)?, dst.into())?
+        } else {
+            self.locals.find_untagged_v4(dst)?
+        };
         let key = FlowKey::received_v4(local, src, segment.words().ports.get());
-        self.fill(meta, key, segment, (14, 34), payload_len);
+        let l3 = ethernet::HEADER_LEN + tag_len(TAGGED);
+        self.fill(meta, key, segment, (l3, l3 + ipv4::HEADER_LEN), payload_len);
         Some(())
     }
 
-    /// TCP over IPv6 at fixed offsets, to us, intact in every respect.
+    /// The same over IPv6.
     #[inline(always)]
-    fn try_fast_v6(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
+    fn try_fast_v6<const TAGGED: bool>(
+        &self,
+        frame: &[u8],
+        verdict: RxChecksum,
+        meta: &mut Meta,
+    ) -> Option<()> {
+        let bytes = frame.get(tag_len(TAGGED)..)?;
         let (headers, _) = Tcp6Headers::ref_from_prefix(bytes).ok()?;
-        let (link, ip, segment) = (&headers.ethernet, &headers.ip, &headers.tcp);
-        let plain = link.ethertype == EtherType::IPV6
+        let (link, _) = ethernet::Header::ref_from_prefix(frame).ok()?;
+        let (ip, segment) = (&headers.ip, &headers.tcp);
+        let plain = headers.ethernet.ethertype == EtherType::IPV6
             && ip.version() == 6
             && ip.next_header == ip_protocol::TCP
             && link.dst == self.mac
@@ -441,20 +471,40 @@ impl Classifier {
         let header_len = segment.header_len();
         let tcp_bytes = bytes.get(54..54 + payload_len)?;
         let payload_len = tcp_bytes.len().checked_sub(header_len)?;
-        let options = tcp_bytes.get(tcp::HEADER_LEN..header_len)?;
         if !ipv6::is_valid_source(ip.src_addr()) || ip.src == ip.dst {
             return None;
         }
-        if verdict.l4 != ChecksumVerdict::Good
-            && !checksum::verify_v6(&ip.src, &ip.dst, ip_protocol::TCP, tcp_bytes)
-        {
-            return None;
+        let mut sum = segment.wide_sum_with(ip.pseudo_words_tcp());
+        // From here on, all stands where IPv4 has it.
+        if header_len == tcp::HEADER_LEN {
+            meta.options_kind = OptionsKind::None;
+        } else if let Some(usual) = usual_timestamps(bytes.get(V6_SHIFT..)?, header_len) {
+            meta.options_kind = OptionsKind::Timestamps;
+            meta.set_timestamps(usual.tsval_tsecr.get());
+            let stamps = u64::from_ne_bytes(usual.tsval_tsecr.to_bytes());
+            sum = sum.and_words([stamps, u32::from_ne_bytes(USUAL_TIMESTAMPS).into()]);
+        } else {
+            meta.options_kind = OptionsKind::Other;
+            let options = tcp_bytes.get(tcp::HEADER_LEN..header_len)?;
+            sum = sum.and(checksum::sum_options(options));
         }
-        let local = self.locals.find_untagged_v6(ip.dst_addr())?;
+        if verdict.l4 != ChecksumVerdict::Good {
+            if payload_len != 0 {
+                sum = sum.and(checksum::sum(tcp_bytes.get(header_len..)?));
+            }
+            if !sum.is_valid() {
+                return None;
+            }
+        }
+        let local = if TAGGED {
+            self.locals.find(vlan_of(frame)?, ip.dst_addr().into())?
+        } else {
+            self.locals.find_untagged_v6(ip.dst_addr())?
+        };
         let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
         let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
-        meta.take_options(options);
-        self.fill(meta, key, segment, (14, 54), payload_len);
+        let l3 = ethernet::HEADER_LEN + tag_len(TAGGED);
+        self.fill(meta, key, segment, (l3, l3 + ipv6::HEADER_LEN), payload_len);
         Some(())
     }
 
@@ -462,79 +512,6 @@ impl Classifier {
     #[inline(always)]
     fn is_host(&self, src: Ipv4Addr) -> bool {
         ipv4::is_valid_source(src.octets()) && !self.broadcasts.contains(src)
-    }
-
-    /// Everything that isn't perfect: found out and named, or prepared like the fast lane's (VLAN, IP options, extension
-    /// headers).
-    #[cold]
-    #[inline(never)]
-    fn slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta, counters: &mut Counters) {
-        let Err(end) = self.try_slow(bytes, verdict, meta) else {
-            return;
-        };
-        match end {
-            End::Defect(defect) => counters.defect(defect),
-            End::Counter(counter) => counters.bump(counter),
-        }
-        meta.lane = if end.may_be_reported() {
-            Lane::Refused
-        } else {
-            Lane::Ended
-        };
-    }
-
-    fn try_slow(&self, bytes: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Result<(), End> {
-        let parsed = wire::parse(bytes)?;
-        let vlan = parsed.link.vlan_id();
-        //~ Frames of other VLANs are dropped under a name: -> `if false {`;
-        //~   frames_of_vlans_that_are_not_ours_are_dropped_whatever_they_are
-        if !self.locals.vlans().contains(vlan) {
-            return Err(End::Counter(Counter::NotOurVlan));
-        }
-        let to_group = parsed.link.dst.is_multicast();
-        if !to_group && parsed.link.dst != self.mac {
-            return Err(End::Counter(Counter::NotOurMac));
-        }
-        //~ A packet longer than the MTU is dropped: -> `if false {`; a_packet_longer_than_our_mtu_is_refused
-        if parsed.end_offset() - parsed.l3_offset() > self.mtu {
-            return Err(End::Counter(Counter::LongerThanMtu));
-        }
-        parsed.verify_checksums(
-            verdict.ip != ChecksumVerdict::Good,
-            verdict.l4 != ChecksumVerdict::Good,
-        )?;
-        meta.lane = Lane::Other;
-        let (Some((src, dst)), Some(transport)) = (parsed.addresses(), parsed.transport()) else {
-            return Ok(());
-        };
-        if let IpAddr::V4(src) = src
-            && !self.is_host(src)
-        {
-            return Err(End::Defect(Defect::Ipv4Source));
-        }
-        let local = self.locals.find(vlan, dst);
-        let segment = match transport {
-            Transport::Tcp(segment) => segment,
-            Transport::Icmp(_) | Transport::Icmpv6(_) => return Ok(()),
-            Transport::Udp(_) | Transport::Other(_) if local.is_none() => {
-                return Err(End::Counter(Counter::NotOurIp));
-            }
-            Transport::Udp(_) => return Err(End::Counter(Counter::UdpClosed)),
-            Transport::Other(_) => return Err(End::Counter(Counter::IpProtocolUnsupported)),
-        };
-        if to_group || is_group(dst, &self.broadcasts) {
-            return Err(End::Counter(Counter::TcpToGroup));
-        }
-        if src == dst {
-            return Err(End::Counter(Counter::Land));
-        }
-        let local = local.ok_or(End::Counter(Counter::NotOurIp))?;
-        let header = segment.header;
-        let key = FlowKey::new(local, header.dst_port.get(), src, header.src_port.get());
-        meta.take_options(segment.options);
-        let offsets = (parsed.l3_offset(), parsed.l4_offset());
-        self.fill(meta, key, header, offsets, segment.payload.len());
-        Ok(())
     }
 
     /// Fills in all but the options. `offsets` are those of the IP and the TCP header.
@@ -565,42 +542,27 @@ impl Classifier {
     }
 }
 
-/// Why a frame ended in the slow lane.
-enum End {
-    Defect(Defect),
-    Counter(Counter),
+/// By how much an IPv6 header is longer than an IPv4 header without options, in bytes.
+const V6_SHIFT: usize = ipv6::HEADER_LEN - ipv4::HEADER_LEN;
+
+/// How far a tag moves what follows, in bytes.
+const fn tag_len(is_tagged: bool) -> usize {
+    if is_tagged { vlan::TAG_LEN } else { 0 }
 }
 
-impl End {
-    /// Whether it is of a kind that hosts tell the sender of; whether they do is for `icmp` to say.
-    fn may_be_reported(&self) -> bool {
-        //~ UDP hears that its port is closed, other protocols that they are unknown:
-        //~   `Self::Counter(Counter::UdpClosed | Counter::IpProtocolUnsupported)` -> `Self::Counter(Counter::Land)`;
-        //~   udp_is_told_that_its_port_is_unreachable
-        matches!(
-            self,
-            Self::Counter(Counter::UdpClosed | Counter::IpProtocolUnsupported)
-                | Self::Defect(
-                    Defect::Ipv6Option | Defect::Ipv6Routing | Defect::Ipv6ExtensionChain
-                )
-        )
-    }
+/// Whether a frame has a VLAN tag.
+#[inline(always)]
+fn is_tagged(frame: &[u8]) -> bool {
+    let link = ethernet::Header::ref_from_prefix(frame);
+    link.is_ok_and(|(link, _)| link.ethertype == EtherType::VLAN)
 }
 
-impl From<Defect> for End {
-    fn from(defect: Defect) -> Self {
-        Self::Defect(defect)
-    }
-}
-
-/// Whether a destination is more than one host.
-fn is_group(dst: IpAddr, broadcasts: &Broadcasts) -> bool {
-    match dst {
-        IpAddr::V4(dst) => {
-            ipv4::is_multicast_or_broadcast(dst.octets()) || broadcasts.contains(dst)
-        }
-        IpAddr::V6(dst) => dst.is_multicast(),
-    }
+/// The VLAN of a frame with a tag.
+#[inline(always)]
+fn vlan_of(frame: &[u8]) -> Option<VlanId> {
+    let behind = frame.get(ethernet::HEADER_LEN..)?;
+    let (header, _) = vlan::Header::ref_from_prefix(behind).ok()?;
+    Some(VlanId::of(Some(header.tag)))
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl<N: Nic> Core<N> {
 
 /// The neighbour that the frames of a connection are handed to.
 fn next_hop(conn: &Conn, config: &Config) -> Option<Neighbor> {
-    let (vlan, _) = config.locals.locate(conn.key.local())?;
+    let vlan = config.locals.vlan(conn.key.local())?;
     let addr = config.next_hop(conn.key.remote())?;
     Some(Neighbor { vlan, addr })
 }

@@ -162,7 +162,7 @@ impl<N: Nic> Core<N> {
 
     /// The same, to whoever the neighbour is: a reset by the app of a parked connection.
     pub(super) fn originate_resolved(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
-        let Some((vlan, _)) = self.endpoint.config.locals.locate(key.local()) else {
+        let Some(vlan) = self.endpoint.config.locals.vlan(key.local()) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
         };
         let addr = key.remote();

@@ -53,9 +53,7 @@ pub(super) const fn local_mss(key: &FlowKey, mtu: u16) -> u16 {
 /// Where packets of this flow go.
 #[must_use]
 pub(super) fn destination(key: &FlowKey, locals: &LocalAddrs) -> Destination {
-    let (vlan, _) = locals
-        .locate(key.local())
-        .unwrap_or((VlanId::UNTAGGED, key.remote()));
+    let vlan = locals.vlan(key.local()).unwrap_or(VlanId::UNTAGGED);
     Destination {
         vlan,
         address: key.remote(),

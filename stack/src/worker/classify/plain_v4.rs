@@ -6,7 +6,10 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::wire::ethernet::{EtherType, MacAddr};
 use crate::wire::tcp_options::{USUAL_TIMESTAMPS, USUAL_TIMESTAMPS_LEN};
-use crate::wire::{U64, ip_protocol, ipv4, tcp};
+use crate::wire::{U64, ip_protocol, ipv4, tcp, vlan};
+
+/// Where a VLAN tag stands in a frame that has one: behind the two MAC addresses.
+const TAG_AT: usize = 12;
 
 /// The first 32 bytes of a frame that are compared, and which bits of them count: to our MAC address, from an individual one,
 /// IPv4 without options, no fragment, TCP.
@@ -49,6 +52,15 @@ impl PlainV4 {
     pub(super) fn fits(&self, head: &[u8; 32]) -> bool {
         let bytes = head.iter().zip(&self.expected).zip(&self.mask);
         bytes.fold(0, |differs, ((a, b), mask)| differs | (a ^ b) & mask) == 0
+    }
+
+    /// The same of a frame with a VLAN tag, which stands between the addresses and the rest.
+    #[inline(always)]
+    pub(super) fn fits_behind_tag(&self, head: &[u8; 36]) -> bool {
+        let mut without_tag = [0; 32];
+        without_tag[..TAG_AT].copy_from_slice(&head[..TAG_AT]);
+        without_tag[TAG_AT..].copy_from_slice(&head[TAG_AT + vlan::TAG_LEN..]);
+        self.fits(&without_tag)
     }
 }
 

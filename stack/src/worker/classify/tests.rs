@@ -1,6 +1,6 @@
 //! The fast lanes are compared with the slow one, which parses from the outside in and knows no fixed offset.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 
@@ -122,6 +122,8 @@ fn case() -> impl Strategy<Value = Case> {
     let link = (
         prop_oneof![9 => Just(OUR_MAC), 1 => Just(MacAddr([2, 0, 0, 0, 1, 1]))],
         prop_oneof![9 => Just(PEER_MAC), 1 => Just(MacAddr([3, 0, 0, 0, 0, 2]))],
+        // One that isn't ours, a priority tag, and one that is, with a priority.
+        prop_oneof![4 => Just(None), 3 => prop::sample::select(vec![5, 0, 7, 0xa007]).prop_map(Some)],
     );
     let numbers = (any::<(u16, u16)>(), any::<(u32, u32)>());
     let turned = prop::option::of((prop_oneof![0usize..54, 0usize..200], any::<u8>()));
@@ -134,14 +136,14 @@ fn case() -> impl Strategy<Value = Case> {
     )
         .prop_map(
             |(
-                ((dst, src), addresses, (ports, numbers), (flags, window)),
+                ((dst, src, tag), addresses, (ports, numbers), (flags, window)),
                 (options, payload),
                 (turned, cut, ip, l4),
             )| Case {
                 link: Link {
                     dst,
                     src,
-                    vlan: None,
+                    vlan: tag.map(|tag| vlan::Tag(tag.into())),
                 },
                 addresses,
                 ports,
@@ -169,7 +171,7 @@ fn classifier() -> Classifier {
         mtu: MTU,
         broadcasts: Broadcasts::new(&[[198, 18, 255, 255], [198, 19, 255, 255]]),
         hasher: FlowHasher::new([1, 2]),
-        locals: LocalAddrs::new(&prefixes).expect("addresses"),
+        locals: LocalAddrs::in_vlans(&prefixes, &[VlanId(0), VlanId(7)]).expect("addresses"),
     }
 }
 
@@ -183,12 +185,17 @@ proptest! {
         let frame = case.frame();
         let (classifier, mut counters) = (classifier(), Counters::new());
         let (mut fast, mut slow) = (Meta::ENDED, Meta::ENDED);
-        let taken = classifier.try_fast_v4(&frame, case.verdict, &mut fast).is_some()
-            || classifier.try_fast_v6(&frame, case.verdict, &mut fast).is_some();
+        let verdict = case.verdict;
+        let taken = classifier.try_fast_v4::<false>(&frame, verdict, &mut fast).is_some()
+            || classifier.try_fast_v6::<false>(&frame, verdict, &mut fast).is_some()
+            || is_tagged(&frame)
+                && (classifier.try_fast_v4::<true>(&frame, verdict, &mut fast).is_some()
+                    || classifier.try_fast_v6::<true>(&frame, verdict, &mut fast).is_some());
         let fast = taken.then_some(fast);
         classifier.slow(&frame, case.verdict, &mut slow, &mut counters);
-        let is_plain = slow.lane == Lane::Tcp && slow.l3_offset == 14
-            && matches!((slow.key.is_v6(), slow.l4_offset), (false, 34) | (true, 54));
+        let ip_len = slow.l4_offset.saturating_sub(slow.l3_offset.into());
+        let is_plain = slow.lane == Lane::Tcp
+            && matches!((slow.key.is_v6(), ip_len), (false, 20) | (true, 40));
         prop_assert_eq!(format!("{fast:?}"), format!("{:?}", is_plain.then_some(slow)));
     }
 
