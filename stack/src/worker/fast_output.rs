@@ -8,7 +8,7 @@ use super::frame_writer::{COPY_BREAK, SegmentWriter};
 use super::plain_writer::{OrdinarySegment, SYN_OPTIONS_LEN, SynSegment, TIMESTAMPS_LEN, Way};
 use super::settling::arm;
 use crate::conn::TickMs;
-use crate::conn::connections::{Conn, Parts, Slot};
+use crate::conn::connections::{Parts, Slot};
 use crate::counters::Counter;
 use crate::nic::{Frame, Nic};
 use crate::path::CONFIRMED_MS;
@@ -63,9 +63,12 @@ impl<N: Nic> Core<N> {
         let unsent = parts.conn.unsent();
         // With text there is something to say, nearly always.
         if unsent.len > 0 || !parts.conn.tcb.is_silent(unsent) {
+            //~ The fast path sends where there is room: `self.outbox.connection_room() > 0` -> `true`;
+            //~   the_fast_path_sends_no_more_than_there_is_room_for
+            //~ The fast path sends where there is a buffer: `&& self.writer.has_buffer(&mut self.nic)` -> nothing;
+            //~   whatever_happens_the_fast_path_changes_nothing
             let is_ready = self.outbox.connection_room() > 0
                 && parts.conn.path_epoch == self.paths.epoch()
-                && !parts.conn.has(Conn::CORKED)
                 && self.writer.has_buffer(&mut self.nic);
             let settings = self.endpoint.profiles.get(parts.conn.profile);
             let written = is_ready
@@ -100,6 +103,10 @@ fn write<F: Frame>(
     let (Some(link), Some(local)) = (&conn.link, &conn.local) else {
         return None;
     };
+    //~ The fast path sends where the way was confirmed: `!is_fresh ||` -> nothing;
+    //~   whatever_happens_the_fast_path_changes_nothing
+    //~ The fast path sends where the way is known: `|| link.mac == MacAddr::ZERO` -> nothing;
+    //~   whatever_happens_the_fast_path_changes_nothing
     let is_fresh = TickMs::at(now).since(link.heard_at) < CONFIRMED_MS;
     if !is_fresh || link.mac == MacAddr::ZERO {
         return None;
@@ -146,6 +153,10 @@ fn payload<'a, F: Frame>(
         return Some((&[], Sum::ZERO));
     }
     let (id, start, len) = tx.sole_static()?;
+    //~ The fast path sends text of which nothing is in flight: `len != unsent_len ||` -> nothing;
+    //~   whatever_happens_the_fast_path_changes_nothing
+    //~ The fast path copies short text only: `|| len as usize > COPY_BREAK` -> nothing;
+    //~   longer_text_is_chained_on_the_fast_path_too
     if len != unsent_len || len as usize > COPY_BREAK {
         return None;
     }

@@ -76,6 +76,7 @@ impl<F: Frame> LentFrame<F> {
     #[inline]
     pub(super) fn consume(&mut self, len: u32) -> u32 {
         let len = len.min(self.chunk.len);
+        //~ What is read of a lent frame is not read again; a_lent_frame_is_read_by_its_connection_only_piece_by_piece
         self.chunk.start += len;
         self.chunk.len -= len;
         len
@@ -107,6 +108,10 @@ impl<N: Nic> Core<N> {
         let Some(mut parts) = conns.parts(slot) else {
             return Err(frame);
         };
+        //~ The fast path takes text when nothing is unread: `parts.conn.rx.is_empty() &&` -> nothing;
+        //~   whatever_happens_the_fast_path_changes_nothing
+        //~ The fast path takes text when there is a place: `&& parts.chunks.has_receive_room(Claim::First)` -> nothing;
+        //~   whatever_happens_the_fast_path_changes_nothing
         let has_text = meta.payload_len > 0;
         let has_place = parts.conn.rx.is_empty() && parts.chunks.has_receive_room(Claim::First);
         if has_text && !has_place {
@@ -129,9 +134,13 @@ impl<N: Nic> Core<N> {
         if prediction.acked_len > 0 {
             let Parts { conn, chunks, .. } = &mut parts;
             let freed = |frame| outbox.free(frame);
+            //~ The fast path lets go of what was acknowledged: -> `let _ = (conn, chunks, freed);`;
+            //~   whatever_happens_the_fast_path_changes_nothing
             conn.tx.ack(chunks, prediction.acked_len, freed);
         }
         endpoint.counters.bump(Counter::ConnSegment);
+        //~ The fast path tells the app what it has to hear: `is_unheard(parts.conn, prediction.events)` -> `true`;
+        //~   whatever_happens_the_fast_path_changes_nothing
         if !has_text && is_unheard(parts.conn, prediction.events) {
             outbox.free(frame);
             settle_unheard(&mut parts, endpoint.config.park_after, now);
@@ -142,6 +151,7 @@ impl<N: Nic> Core<N> {
             parts.mark_dirty();
         }
         if has_text {
+            //~ Text on the fast path is news; whatever_happens_the_fast_path_changes_nothing
             parts.conn.set(Conn::NEWS);
             parts.chunks.lend();
             let (start, len) = (payload_offset(meta), u32::from(meta.payload_len));
@@ -160,7 +170,10 @@ impl<N: Nic> Core<N> {
         let Some(LentFrame { slot, chunk }) = self.lent.take() else {
             return;
         };
+        //~ The place of a lent frame is free again; whatever_happens_the_fast_path_changes_nothing
         self.conns.chunks.unlend();
+        //~ What is left unread of a lent frame is queued: `chunk.len > 0` -> `false`;
+        //~   whatever_happens_the_fast_path_changes_nothing
         if chunk.len > 0
             && let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot)
         {
@@ -176,12 +189,16 @@ impl<N: Nic> Core<N> {
     /// The frame that is lent to the callbacks of this connection.
     #[inline]
     pub(super) fn lent_to(&self, slot: Slot) -> Option<&LentFrame<N::Frame>> {
+        //~ A lent frame is shown to its connection only: `.filter(|lent| lent.slot == slot)` -> nothing;
+        //~   a_lent_frame_is_read_by_its_connection_only_piece_by_piece
         self.lent.as_ref().filter(|lent| lent.slot == slot)
     }
 
     /// [`Core::lent_to`], for reading from it.
     #[inline]
     pub(super) fn lent_to_mut(&mut self, slot: Slot) -> Option<&mut LentFrame<N::Frame>> {
+        //~ A lent frame is read by its connection only: `.filter(|lent| lent.slot == slot)` -> nothing;
+        //~   a_lent_frame_is_read_by_its_connection_only_piece_by_piece
         self.lent.as_mut().filter(|lent| lent.slot == slot)
     }
 }

@@ -121,6 +121,10 @@ impl<F: Frame> SegmentWriter<F> {
         options_len: usize,
         payload: (&[u8], Sum),
     ) -> Option<F> {
+        //~ A plain frame has its checksums: `if self.offload == Offload::NONE` -> nothing;
+        //~   whatever_happens_the_fast_path_changes_nothing
+        //~ A plain frame is untagged: `(VlanId::UNTAGGED, IpAddr::V4(local))` -> `(_, IpAddr::V4(local))`;
+        //~   whatever_happens_the_fast_path_changes_nothing
         match way.local {
             (VlanId::UNTAGGED, IpAddr::V4(local)) if self.offload == Offload::NONE => {
                 self.write_plain(way, *local, content, options_len, payload)
