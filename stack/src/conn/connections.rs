@@ -92,6 +92,8 @@ pub enum Fired {
         /// [`ConnId::handle`].
         handle: u32,
     },
+    /// One that an ended connection left behind: there is nothing to do.
+    Nothing,
 }
 
 impl<F: Frame> Connections<F> {
@@ -508,28 +510,29 @@ impl<F> Connections<F> {
     /// A timer that fires. It is armed no more.
     #[inline]
     pub fn pop_fired(&mut self, now: Instant) -> Option<Fired> {
-        loop {
-            let index = self.wheel.pop_due(now)?;
-            //~ The app's timer is distinguished from a connection's: `index.checked_sub(self.open_capacity)`
-            //~   -> `index.checked_sub(u32::MAX)`; it_fires_while_the_connection_is_parked
-            if let Some(handle) = index.checked_sub(self.open_capacity) {
-                self.app_timers -= 1;
-                return Some(Fired::App { handle });
-            }
-            let slot = Slot(index);
-            if let Some(conn) = self.get_mut(slot)
-                && conn.fires_ns != u64::MAX
-            {
-                let wanted = Instant::from_ns(conn.fires_ns);
-                if TimerWheel::is_due(wanted, now) {
-                    conn.fires_ns = u64::MAX;
-                    return Some(Fired::Slot(slot));
-                }
-                //~ A timer that an earlier owner of the slot left behind is armed again;
-                //~   the_next_owner_of_a_slot_keeps_its_own_time
-                self.wheel.arm(index, wanted);
-            }
+        let index = self.wheel.pop_due(now)?;
+        //~ The app's timer is distinguished from a connection's: `index.checked_sub(self.open_capacity)`
+        //~   -> `index.checked_sub(u32::MAX)`; it_fires_while_the_connection_is_parked
+        if let Some(handle) = index.checked_sub(self.open_capacity) {
+            self.app_timers -= 1;
+            return Some(Fired::App { handle });
         }
+        let slot = Slot(index);
+        if let Some(conn) = self.get_mut(slot)
+            && conn.fires_ns != u64::MAX
+        {
+            let wanted = Instant::from_ns(conn.fires_ns);
+            if TimerWheel::is_due(wanted, now) {
+                conn.fires_ns = u64::MAX;
+                return Some(Fired::Slot(slot));
+            }
+            //~ A timer that an earlier owner of the slot left behind is armed again;
+            //~   the_next_owner_of_a_slot_keeps_its_own_time
+            self.wheel.arm(index, wanted);
+        }
+        //~ What ended connections left in the wheel counts as timers of a turn: -> `self.pop_fired(now)`;
+        //~   what_ended_connections_left_behind_takes_its_share_of_turns
+        Some(Fired::Nothing)
     }
 
     /// Starts the app's timer of a connection, or moves it.

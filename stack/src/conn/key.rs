@@ -92,9 +92,16 @@ impl FlowKey {
         if self.is_v6() {
             return None;
         }
-        Some(Self {
+        Some(self.of_v4())
+    }
+
+    /// The same for one that is known to be an IPv4 flow's.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_v4(&self) -> Self {
+        Self {
             words: [0, self.words[1], self.words[2] & (V6_BIT - 1)],
-        })
+        }
     }
 
     /// Our address, interned.

@@ -369,13 +369,31 @@ impl Endpoint {
     /// unusual. Of any other [`Endpoint::on_embryo`] says what it does.
     #[inline(always)]
     pub(super) fn completes_handshake(&self, meta: &Meta, found: Found) -> Option<ListenerId> {
+        //~ Only a final ACK with no other option than timestamps opens in one step: `meta.expected()?`
+        //~   -> `{ let mut m = *meta; m.options_kind = super::classify::OptionsKind::Timestamps; m }.expected()?`;
+        //~   timestamps_in_another_layout_are_read_all_the_same
         let (segment, embryo) = (meta.expected()?, self.table.embryo(found)?);
-        let with_timestamps = embryo.flags.has(ConnFlags::TIMESTAMPS);
         let fits_timestamps = match segment.timestamps {
-            Some(option) => with_timestamps && !is_older(option.tsval, embryo.ts_recent),
-            None => !with_timestamps,
+            // Without timestamps TS.Recent is 0: what is newer than that opens here, what is older where they aren't looked at.
+            //~ PAWS for the final ACK in one step: `!is_older(option.tsval, embryo.ts_recent)`
+            //~   -> `{ let _ = (option, is_older); true }`; the_final_ack_is_judged_by_its_timestamps_in_one_step_too
+            Some(option) => !is_older(option.tsval, embryo.ts_recent),
+            //~ A final ACK without the timestamps that were agreed on opens nothing in one step:
+            //~   `!embryo.flags.has(ConnFlags::TIMESTAMPS)` -> `true`;
+            //~   the_final_ack_is_judged_by_its_timestamps_in_one_step_too
+            None => !embryo.flags.has(ConnFlags::TIMESTAMPS),
         };
         // The first number of the window is always in it: no profile has a window of 0.
+        //~ The final ACK in one step begins the window: `segment.seq == embryo.irs.add(1)` -> `true`;
+        //~   the_final_ack_is_judged_by_its_numbers_in_one_step_too
+        //~ The final ACK in one step acknowledges our SYN: `&& segment.ack == embryo.iss.add(1)` -> nothing;
+        //~   the_final_ack_is_judged_by_its_numbers_in_one_step_too
+        //~ The final ACK in one step has the ACK bit: `== Flags::ACK` -> `.with(Flags::ACK) == Flags::ACK`;
+        //~   the_final_ack_is_judged_by_its_flags_in_one_step_too
+        //~ The final ACK in one step is no SYN: `.without(Flags::PSH)` -> `.without(Flags::PSH).without(Flags::SYN)`;
+        //~   the_final_ack_is_judged_by_its_flags_in_one_step_too
+        //~ The final ACK in one step is no reset: `.without(Flags::PSH)` -> `.without(Flags::PSH).without(Flags::RST)`;
+        //~   the_final_ack_is_judged_by_its_flags_in_one_step_too
         let is_expected = segment.seq == embryo.irs.add(1)
             && segment.ack == embryo.iss.add(1)
             && segment.flags.without(Flags::FIN).without(Flags::PSH) == Flags::ACK

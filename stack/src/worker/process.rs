@@ -249,6 +249,10 @@ impl<N: Nic> Core<N> {
     /// Whether a frame may be turned round by [`super::plain_reply`], which fills in checksums itself.
     #[inline(always)]
     pub(super) fn is_plain(&self, meta: &Meta) -> bool {
+        //~ Only untagged IPv4 without options counts as plain: `meta.is_plain_v4() &&` -> `{ let _ = meta; true } &&`;
+        //~   data_from_another_vlan_is_another_flow_whatever_record_there_is
+        //~ No frame counts as plain whose checksums the NIC fills in: `&& Offload::of(&self.caps) == Offload::NONE`
+        //~   -> nothing; what_a_nic_promised_is_asked_of_it
         meta.is_plain_v4() && Offload::of(&self.caps) == Offload::NONE
     }
 

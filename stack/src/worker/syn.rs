@@ -17,8 +17,8 @@ use crate::worker::opening::tuple;
 use crate::worker::reply::TcpReply;
 
 impl Endpoint {
-    /// Turns the SYN of most connections into an embryo: over IPv4, with the options of a Linux SYN, to a listener that has room. `None`,
-    /// and nothing has changed, when it is another. What is known of it when compiling leaves half of the work.
+    /// Turns the SYN of most connections into an embryo: in a plain frame, so over IPv4, with the options of a Linux SYN, to a listener
+    /// that has room. `None`, and nothing has changed, when it is another. What is known of it when compiling leaves half of the work.
     #[inline(always)]
     fn usual_embryo(
         &mut self,
@@ -27,16 +27,31 @@ impl Endpoint {
         listener: ListenerId,
         now: Instant,
     ) -> Option<TcpReply> {
-        let key = meta.key.as_v4()?;
+        let key = meta.key.of_v4();
         let config = self.listeners.config(listener)?;
+        //~ A SYN makes an embryo in one step where the policy keeps SYNs:
+        //~   `matches!(config.policy, SynPolicy::Embryo | SynPolicy::CookieWhenFull)` -> `true`;
+        //~   the_policy_is_followed_in_one_step_too
         let keeps_syns = matches!(config.policy, SynPolicy::Embryo | SynPolicy::CookieWhenFull);
         let waiting = *self.embryos.get(usize::from(listener.0))?;
+        //~ The backlog is a limit in one step too: `waiting < config.backlog &&` -> `{ let _ = waiting; true } &&`;
+        //~   a_full_backlog_is_full_in_one_step_too
+        //~ A full accept queue drops SYNs in one step too: `&& !self.accept_queues.is_full(listener)` -> nothing;
+        //~   a_full_accept_queue_drops_the_usual_syn_too
         let has_room = waiting < config.backlog && !self.accept_queues.is_full(listener);
         let settings = &self.config.tcp;
+        //~ Without tcp.timestamps no SYN is answered in one step: `&& settings.timestamps` -> nothing;
+        //~   the_settings_take_options_from_the_usual_syn_too
+        //~ Without tcp.window_scaling no SYN is answered in one step: `&& settings.window_scaling` -> nothing;
+        //~   the_settings_take_options_from_the_usual_syn_too
         if !(keeps_syns && has_room && settings.timestamps && settings.window_scaling) {
             return None;
         }
+        //~ Only a SYN with all options is answered in one step: `usual_syn(meta.options(bytes))?`
+        //~   -> `usual_syn(meta.options(bytes)).unwrap_or_default()`; a_syn_with_other_options_is_answered_as_it_asks
         let mut offer = usual_syn(meta.options(bytes))?;
+        //~ SACK-permitted of the usual SYN counts if both SYNs had it: `&= OFFERS_SACK` -> `|= OFFERS_SACK`;
+        //~   sack_permitted_counts_in_one_step_as_in_all_steps
         offer.sack_permitted &= OFFERS_SACK;
         let start = EmbryoStart {
             key,
@@ -59,6 +74,8 @@ impl<N: Nic> Core<N> {
         listener: ListenerId,
         now: Instant,
     ) {
+        //~ Only a plain frame is answered in one step: `!(self.is_plain(meta) && self.fast_path.is_on())`
+        //~   -> `!self.fast_path.is_on()`; only_a_plain_frame_is_answered_in_one_step
         if !(self.is_plain(meta) && self.fast_path.is_on()) {
             return self.process_any_syn(frame, meta, listener, now);
         }

@@ -30,6 +30,7 @@ mod listening;
 mod neighbors;
 mod notices;
 mod offloads;
+mod one_step;
 mod packets;
 mod parked;
 mod paths;

@@ -23,7 +23,7 @@ const EMBRYOS_PER_TURN: u32 = 32;
 const STARVED_PERIOD: Duration = Duration::from_millis(1);
 
 /// Timers that fire per turn at most.
-const TIMERS_PER_TURN: u32 = 256;
+pub(super) const TIMERS_PER_TURN: u32 = 256;
 
 impl<N: Nic> Core<N> {
     /// The timer stage: what is due by time, bounded per turn. What it makes leaves at the end of this turn.
@@ -47,6 +47,7 @@ impl<N: Nic> Core<N> {
             match self.conns.pop_fired(now) {
                 Some(Fired::Slot(slot)) => self.on_timer(hosted, slot, now),
                 Some(Fired::App { handle }) => self.app_timer(hosted, handle, now),
+                Some(Fired::Nothing) => {}
                 None => break,
             }
         }

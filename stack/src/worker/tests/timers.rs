@@ -4,13 +4,14 @@ use core::time::Duration;
 
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
-use crate::conn::{ConnId, Kind};
+use crate::conn::{Capacity, ConnId, Kind, Records};
 use crate::counters::Counter;
 use crate::sim::puppet::AppEvent::{Closed, Open, PeerClosed, Ready, Timer};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst};
 use crate::tcp::verdict::CloseReason;
 use crate::worker::connect::Connect;
+use crate::worker::timers::TIMERS_PER_TURN;
 
 /// How late a timer may be.
 const TICK: u64 = 1;
@@ -126,4 +127,49 @@ fn the_next_owner_of_a_slot_keeps_its_own_time() {
     host.wait_ms(600 + TICK).silent();
     host.wait_ms(398).silent();
     host.wait_ms(1 + TICK).expect(data(6).seq(1).ack(1));
+}
+
+/// A loop that sleeps until something is due wakes seldom for a timer whose connection is gone: as often as the wheel looks at it.
+#[test]
+fn what_an_ended_connection_leaves_in_the_wheel_fires_once_for_nobody() {
+    let (mut host, conn) = open();
+    assert_eq!(host.act(|_, cx| cx.send_bytes(conn, b"first")), Ok(5));
+    host.expect(data(5).seq(1).ack(1));
+    host.inject(rst().seq(1));
+    assert_eq!(host.kind(), None);
+    let began = host.now;
+    let mut wakes = 0;
+    while let Some(due) = host.worker().core.conns.next_fire() {
+        assert!(due > host.now, "it would wake again at once");
+        host.now = due;
+        host.turn();
+        host.silent();
+        wakes += 1;
+    }
+    assert!(host.now <= began + Duration::from_millis(1_000 + TICK));
+    assert!((1..=3).contains(&wakes), "woken {wakes} times");
+    let now = host.now;
+    assert_ne!(host.worker().next_due(now), Some(now));
+}
+
+/// Many connections end at once, and what they wanted of the wheel fires at one time: no turn does more than its budget.
+#[test]
+fn what_ended_connections_left_behind_takes_its_share_of_turns() {
+    let many = TIMERS_PER_TURN as u16 + 1;
+    let mut host = Host::probing(|spec| {
+        spec.limits.records = Capacity::of_each(Records { v4: 512, v6: 1 });
+    });
+    let flows: Vec<Flow> = (1..=many).map(|port| Flow::v4(port, OPEN)).collect();
+    for &flow in &flows {
+        host.on(flow).shake_hands();
+    }
+    for &flow in &flows {
+        host.on(flow).inject(rst().seq(1));
+        assert_eq!(host.kind(), None);
+    }
+    host.wait_ms(1_000 + TICK);
+    let due = host.worker().core.conns.next_fire();
+    assert!(due.is_some_and(|due| due <= host.now), "one is left");
+    host.turn();
+    assert_eq!(host.worker().core.conns.next_fire(), None);
 }
