@@ -47,6 +47,17 @@ impl FlowKey {
         }
     }
 
+    /// The same of a received IPv6 segment.
+    #[must_use]
+    #[inline]
+    pub const fn received_v6(local: LocalId, src: Ipv6Addr, ports: u32) -> Self {
+        let src = src.to_bits();
+        let ends = (local.0 as u64) << 32 | ports as u64 | V6_BIT;
+        Self {
+            words: [(src >> 64) as u64, src as u64, ends],
+        }
+    }
+
     /// The key of an IPv6 flow. Ports are in host order.
     #[must_use]
     #[inline]

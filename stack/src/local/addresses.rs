@@ -251,15 +251,26 @@ impl LocalAddrs {
     /// The id of an address of either family in a VLAN, or `None` when one of the two isn't ours.
     #[must_use]
     pub fn find(&self, vlan: VlanId, address: IpAddr) -> Option<LocalId> {
-        let place = match address {
-            IpAddr::V4(address) => self.all.find_v4(address),
-            IpAddr::V6(address) => self.all.find_v6(address),
-        };
+        match address {
+            IpAddr::V4(address) => self.find_v4(vlan, address),
+            IpAddr::V6(address) => self.id_in(vlan, self.all.find_v6(address)?),
+        }
+    }
+
+    /// The same for an IPv4 address.
+    #[must_use]
+    #[inline(always)]
+    pub fn find_v4(&self, vlan: VlanId, address: Ipv4Addr) -> Option<LocalId> {
+        self.id_in(vlan, self.all.find_v4(address)?)
+    }
+
+    #[inline(always)]
+    fn id_in(&self, vlan: VlanId, place: u32) -> Option<LocalId> {
         let index = self.vlans.index(vlan)?;
         // Below 2^16: the constructors saw to it.
-        //~ A VLAN is part of the flow: `index * self.len + place?` -> `place? + 0 * index`;
+        //~ A VLAN is part of the flow: `index * self.len + place` -> `place + 0 * index`;
         //~   data_from_another_vlan_is_another_flow_whatever_record_there_is
-        Some(LocalId((index * self.len + place?) as u16))
+        Some(LocalId((index * self.len + place) as u16))
     }
 
     /// Whether we are in an IPv6 group without having joined it: all nodes of the link, and the solicited-node groups of our

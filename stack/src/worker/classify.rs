@@ -357,8 +357,7 @@ impl Classifier {
         counters: &mut Counters,
     ) -> bool {
         let taken = if is_tagged(bytes) {
-            let taken = self.try_fast_v4::<true>(bytes, verdict, meta);
-            taken.or_else(|| self.try_fast_v6::<true>(bytes, verdict, meta))
+            self.try_tagged(bytes, verdict, meta)
         } else {
             self.try_fast_v6::<false>(bytes, verdict, meta)
         };
@@ -366,6 +365,13 @@ impl Classifier {
             self.slow(bytes, verdict, meta, counters);
         }
         meta.lane == Lane::Tcp
+    }
+
+    /// The lanes of frames with a tag, apart for the same reason.
+    #[inline(never)]
+    fn try_tagged(&self, frame: &[u8], verdict: RxChecksum, meta: &mut Meta) -> Option<()> {
+        let taken = self.try_fast_v4::<true>(frame, verdict, meta);
+        taken.or_else(|| self.try_fast_v6::<true>(frame, verdict, meta))
     }
 
     /// TCP over IPv4 at fixed offsets, to us, intact in every respect. Behind a tag the frame is read from four bytes on: there
@@ -432,7 +438,7 @@ impl Classifier {
             return None;
         }
         let local = if TAGGED {
-            self.locals.find(vlan_of(frame)?, dst.into())?
+            self.locals.find_v4(vlan_of(frame)?, dst)?
         } else {
             self.locals.find_untagged_v4(dst)?
         };
@@ -470,7 +476,7 @@ impl Classifier {
         }
         let header_len = segment.header_len();
         let tcp_bytes = bytes.get(54..54 + payload_len)?;
-        let payload_len = tcp_bytes.len().checked_sub(header_len)?;
+        let payload_len = payload_len.checked_sub(header_len)?;
         if !ipv6::is_valid_source(ip.src_addr()) || ip.src == ip.dst {
             return None;
         }
@@ -501,8 +507,7 @@ impl Classifier {
         } else {
             self.locals.find_untagged_v6(ip.dst_addr())?
         };
-        let (src_port, dst_port) = (segment.src_port.get(), segment.dst_port.get());
-        let key = FlowKey::v6(local, dst_port, ip.src_addr(), src_port);
+        let key = FlowKey::received_v6(local, ip.src_addr(), segment.words().ports.get());
         let l3 = ethernet::HEADER_LEN + tag_len(TAGGED);
         self.fill(meta, key, segment, (l3, l3 + ipv6::HEADER_LEN), payload_len);
         Some(())

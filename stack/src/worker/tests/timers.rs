@@ -145,9 +145,10 @@ fn what_an_ended_connection_leaves_in_the_wheel_fires_once_for_nobody() {
         host.turn();
         host.silent();
         wakes += 1;
+        assert!(wakes <= 3, "it wakes again and again");
     }
+    assert!(wakes >= 1, "nothing was left behind");
     assert!(host.now <= began + Duration::from_millis(1_000 + TICK));
-    assert!((1..=3).contains(&wakes), "woken {wakes} times");
     let now = host.now;
     assert_ne!(host.worker().next_due(now), Some(now));
 }
