@@ -154,7 +154,7 @@ fn payload<'a, F: Frame>(
     }
     let (id, start, len) = tx.sole_static()?;
     //~ The fast path sends text of which nothing is in flight: `len != unsent_len ||` -> nothing;
-    //~   whatever_happens_the_fast_path_changes_nothing
+    //~   the_rest_of_a_text_goes_from_where_the_window_cut_it
     //~ The fast path copies short text only: `|| len as usize > COPY_BREAK` -> nothing;
     //~   longer_text_is_chained_on_the_fast_path_too
     if len != unsent_len || len as usize > COPY_BREAK {

@@ -139,7 +139,7 @@ impl<N: Nic> Core<N> {
             conn.tx.ack(chunks, prediction.acked_len, freed);
         }
         endpoint.counters.bump(Counter::ConnSegment);
-        //~ The fast path tells the app what it has to hear: `is_unheard(parts.conn, prediction.events)` -> `true`;
+        //~ The app hears on the fast path what it has to hear: `is_unheard(parts.conn, prediction.events)` -> `true`;
         //~   whatever_happens_the_fast_path_changes_nothing
         if !has_text && is_unheard(parts.conn, prediction.events) {
             outbox.free(frame);

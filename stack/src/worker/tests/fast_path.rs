@@ -15,7 +15,7 @@ use crate::nic::memory::MemoryNic;
 use crate::queue::item::{StaticId, TxItem};
 use crate::rng::Random;
 use crate::sim::puppet::Puppet;
-use crate::tcp::lang::{Spec, ack, data, fin, syn};
+use crate::tcp::lang::{Spec, ack, data, fin, syn, syn_ack};
 use crate::tcp::state::State;
 use crate::wire::{MacAddr, vlan};
 use crate::worker::app::{App, Cx};
@@ -422,6 +422,24 @@ fn longer_text_is_chained_on_the_fast_path_too() {
         };
         assert_eq!(!frame.chained_addresses().is_empty(), is_chained, "{len}");
     }
+}
+
+#[test]
+fn the_rest_of_a_text_goes_from_where_the_window_cut_it() {
+    let mut host = Host::probing(|spec| spec.tcp.profile.nagle = false);
+    host.inject(syn().seq(0).win(100));
+    host.expect(syn_ack().seq(0).ack(1));
+    host.inject(ack().seq(1).ack(1).win(100)).silent();
+    let conn = host.conn();
+    host.act(|_, cx| {
+        let id = cx.register_static(&[7; 250]).expect("room");
+        let (start, len) = (0, 250);
+        assert!(cx.send(conn, TxItem::Static { id, start, len }).is_ok());
+    });
+    host.expect(data(100).seq(1).ack(1)).silent();
+    // It opens, and what was sent is not acknowledged yet.
+    host.inject(ack().seq(1).ack(1).win(5_000));
+    host.expect(data(150).push(true).seq(101).ack(1)).silent();
 }
 
 /// An app that reads a byte at a time, and looks into other connections meanwhile.
