@@ -18,6 +18,7 @@ use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
 use crate::seq::SeqNum;
 use crate::tcp::predict::ExpectedSegment;
 use crate::tcp::segment::{Segment, SegmentOptions, TimestampOption};
+use crate::wire::checksum::WideSum;
 use crate::wire::ethernet::{self, EtherType, MacAddr};
 use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::{USUAL_TIMESTAMPS, only_timestamps};
@@ -410,18 +411,7 @@ impl Classifier {
         if !self.is_host(src) || src.to_bits() == dst.to_bits() {
             return None;
         }
-        if header_len == tcp::HEADER_LEN {
-            meta.options_kind = OptionsKind::None;
-        } else if let Some(usual) = usual_timestamps(bytes, header_len) {
-            meta.options_kind = OptionsKind::Timestamps;
-            meta.set_timestamps(usual.tsval_tsecr.get());
-            let stamps = u64::from_ne_bytes(usual.tsval_tsecr.to_bytes());
-            sum = sum.and_words([stamps, u32::from_ne_bytes(USUAL_TIMESTAMPS).into()]);
-        } else {
-            meta.options_kind = OptionsKind::Other;
-            let options = bytes.get(54..34 + header_len)?;
-            sum = sum.and(checksum::sum_options(options));
-        }
+        sum = take_options(meta, bytes, header_len, sum)?;
         let is_verified = verdict.l4 == ChecksumVerdict::Good;
         // Without payload no packet can be too long.
         if payload_len != 0 {
@@ -481,19 +471,8 @@ impl Classifier {
             return None;
         }
         let mut sum = segment.wide_sum_with(ip.pseudo_words_tcp());
-        // From here on, all stands where IPv4 has it.
-        if header_len == tcp::HEADER_LEN {
-            meta.options_kind = OptionsKind::None;
-        } else if let Some(usual) = usual_timestamps(bytes.get(V6_SHIFT..)?, header_len) {
-            meta.options_kind = OptionsKind::Timestamps;
-            meta.set_timestamps(usual.tsval_tsecr.get());
-            let stamps = u64::from_ne_bytes(usual.tsval_tsecr.to_bytes());
-            sum = sum.and_words([stamps, u32::from_ne_bytes(USUAL_TIMESTAMPS).into()]);
-        } else {
-            meta.options_kind = OptionsKind::Other;
-            let options = tcp_bytes.get(tcp::HEADER_LEN..header_len)?;
-            sum = sum.and(checksum::sum_options(options));
-        }
+        // From there on, all stands where IPv4 has it.
+        sum = take_options(meta, bytes.get(V6_SHIFT..)?, header_len, sum)?;
         if verdict.l4 != ChecksumVerdict::Good {
             if payload_len != 0 {
                 sum = sum.and(checksum::sum(tcp_bytes.get(header_len..)?));
@@ -545,6 +524,25 @@ impl Classifier {
         meta.lane = Lane::Tcp;
         meta.payload_len = payload_len as u16;
     }
+}
+
+/// Says in `meta` what the options of a TCP header of this length are, and adds them to the sum of its segment. `bytes` have the TCP
+/// header where a plain IPv4 frame has it.
+#[inline(always)]
+fn take_options(meta: &mut Meta, bytes: &[u8], header_len: usize, sum: WideSum) -> Option<WideSum> {
+    if header_len == tcp::HEADER_LEN {
+        meta.options_kind = OptionsKind::None;
+        return Some(sum);
+    }
+    if let Some(usual) = usual_timestamps(bytes, header_len) {
+        meta.options_kind = OptionsKind::Timestamps;
+        meta.set_timestamps(usual.tsval_tsecr.get());
+        let stamps = u64::from_ne_bytes(usual.tsval_tsecr.to_bytes());
+        return Some(sum.and_words([stamps, u32::from_ne_bytes(USUAL_TIMESTAMPS).into()]));
+    }
+    meta.options_kind = OptionsKind::Other;
+    let options = bytes.get(54..34 + header_len)?;
+    Some(sum.and(checksum::sum_options(options)))
 }
 
 /// By how much an IPv6 header is longer than an IPv4 header without options, in bytes.
