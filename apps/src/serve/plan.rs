@@ -91,6 +91,8 @@ impl Plan {
                 queues: workers,
                 mtu: args.mtu,
                 pools,
+                vlans: (!args.vlan.is_empty())
+                    .then(|| args.vlan.iter().map(|vlan| vlan.0).collect()),
                 ..PortConfig::default()
             },
             memory_mb: pools.memory_mb(args.mtu) + OTHER_MEMORY_MB,
