@@ -48,7 +48,7 @@ pub use limits::require_addresses;
 pub use mbuf::Mbuf;
 pub use mempool::Mempool;
 pub use nic::{DpdkNic, Instrument};
-pub use port::{PoolSizes, Port, PortConfig, PortStats, UninitPort};
+pub use port::{OffloadFault, Offloads, PoolSizes, Port, PortConfig, PortStats, UninitPort};
 pub use queue::{QueuePair, RxQueue, TxQueue};
 pub use ring::{RingConfig, ring_pair};
 pub use spec::NicSpec;
