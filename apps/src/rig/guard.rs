@@ -1,7 +1,7 @@
 //! Guard rails: to whom, from whom and how fast a run may send on links that it has not made itself.
 //!
 //! It must never let a command line reach a stranger by a mistake: elsewhere than on its own links a run sends to addresses
-//! that are set aside for tests or that were allowed by name, from addresses that are, and slowly unless told otherwise.
+//! that are set aside for tests or that were allowed by name, from addresses that are, and slowly by default.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

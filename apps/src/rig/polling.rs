@@ -48,7 +48,7 @@ pub(crate) struct Polled<C, T> {
 }
 
 /// Runs each of `bodies` on a thread of its own, pinned to the CPU beside it, and `control` on this one once all are ready.
-/// When `control` returns, the threads are told to stop and joined. A thread that does not stop is given to `hangs`, which
+/// When `control` returns, the threads are stopped and joined. A thread that does not stop is given to `hangs`, which
 /// must end the process: it can't be ended from outside.
 ///
 /// # Errors
