@@ -264,7 +264,7 @@ impl PortInner {
         if self.names_vlans(config) && self.pass_vlans(config) {
             return Ok(());
         }
-        // A device that drops the VLANs that it wasn't told of passes all of them in promiscuous mode.
+        // A device that drops the VLANs that are not configured passes all of them in promiscuous mode.
         if config.promiscuous || self.driver.drops_vlans {
             // SAFETY: the port is started.
             self.step("rte_eth_promiscuous_enable", || unsafe {

@@ -33,7 +33,7 @@ pub(crate) struct Driver {
     pub(crate) raises_signals: bool,
     /// It fills its ring when the queue is set up, and never gives those frames back, not even when it is closed.
     pub(crate) keeps_rx_frames: bool,
-    /// It drops the frames of every VLAN that it was not told to pass.
+    /// It drops the frames of every VLAN that it is not configured to pass.
     pub(crate) drops_vlans: bool,
     /// What is to be done when the link is down.
     pub(crate) link_hint: &'static str,
