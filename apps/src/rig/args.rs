@@ -10,6 +10,7 @@ use stack::local::addresses::LocalPrefix;
 use stack::wire::vlan::VlanId;
 
 use super::idle::Idle;
+use super::offloads::OffloadArgs;
 use crate::addresses::{host_prefix, routed_prefix, vlan_id};
 use crate::failure::Failure;
 use crate::units;
@@ -74,6 +75,10 @@ pub(crate) struct NicArgs {
     /// Largest IP packet, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
     pub(crate) mtu: u16,
+
+    /// What is left to the NIC
+    #[command(flatten)]
+    pub(crate) offloads: OffloadArgs,
 
     /// Demand this much memory in hugepages, in MB [default: hugepages when enough of them are free, else other memory]
     #[arg(long, value_name = "MB", value_parser = units::count)]
