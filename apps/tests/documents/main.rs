@@ -68,7 +68,7 @@ impl Kind {
                     "scripts/bench-instructions",
                     "cargo build --release",
                     "scripts/package",
-                    "sudo apt install ./target/debian/",
+                    "apt install ./target/debian/",
                     "cargo bench -p benches",
                     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches",
                     "cargo test -p dpdk --test kernel_reset_rules",
