@@ -15,7 +15,7 @@ pub(crate) mod idle;
 mod opened;
 // The port's link and offloads, for logs and results.
 pub(crate) mod link;
-// What is left to the NIC, and the configuration of its port.
+// What is left to the NIC.
 mod offloads;
 // Whether the NIC brings flows to the queue that it says.
 mod rss;

@@ -10,7 +10,7 @@ use dpdk_sys as sys;
 use stack::nic::{ChecksumVerdict, Frame, FrameError, IpVersion, RxChecksum, TxRequest};
 use sys::MbufView;
 
-use crate::port::OffloadFault;
+use crate::offloads::OffloadFault;
 
 /// Flags that say where the bytes lie. All others are offloads, and are cleared when a frame changes hands.
 pub(crate) const PLACE_FLAGS: u64 = sys::SL_MBUF_INDIRECT | sys::SL_MBUF_EXTERNAL;

@@ -9,7 +9,7 @@ use stack::nic::{Burst, Caps, Nic, PoolClass};
 use crate::Mempool;
 use crate::faults::{FaultTotals, Faults};
 use crate::mbuf::Mbuf;
-use crate::port::OffloadFault;
+use crate::offloads::OffloadFault;
 use crate::queue::{QueuePair, RxQueue, TxQueue, alloc, chain, free, share};
 
 /// Sees every frame that goes through a NIC (captures, traces). Called on the worker's thread, once per burst.

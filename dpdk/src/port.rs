@@ -3,11 +3,9 @@
 //! It must never hand a queue out twice, and never stop a port that has a queue alive.
 
 pub(crate) mod config;
-pub(crate) mod offloads;
 pub(crate) mod rss;
 
 pub use config::{PoolSizes, PortConfig, PortStats};
-pub use offloads::{OffloadFault, Offloads};
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -21,6 +19,7 @@ use crate::device::{LOOK, PortInner, SETTLE, keep_rx_flags};
 use crate::drivers::{self, TxCheck};
 use crate::eal::EalInner;
 use crate::log::Capture;
+use crate::offloads::OffloadFault;
 use crate::queue::{self, QueuePair};
 use crate::rings::Rings;
 use crate::{Eal, Error, Mempool, NicSpec, preflight, tap};

@@ -15,7 +15,7 @@ use crate::Mempool;
 use crate::device::PortInner;
 use crate::mbuf::Mbuf;
 use crate::memif::QueueGate;
-use crate::port::offloads::OffloadFault;
+use crate::offloads::OffloadFault;
 
 // A burst of `Mbuf` is handed to DPDK as an array of mbuf pointers.
 const _: () = assert!(size_of::<Mbuf>() == size_of::<*mut sys::rte_mbuf>());

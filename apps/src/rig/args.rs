@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use dpdk::NicSpec;
+use dpdk::{NicSpec, PoolSizes, PortConfig};
 use stack::config::{ConfigSpec, Interface};
 use stack::local::addresses::LocalPrefix;
 use stack::wire::vlan::VlanId;
@@ -13,7 +13,7 @@ use super::idle::Idle;
 use super::offloads::OffloadArgs;
 use crate::addresses::{host_prefix, routed_prefix, vlan_id};
 use crate::failure::Failure;
-use crate::units;
+use crate::{secrets, units};
 
 /// The tap of `--nic tap`, in a network namespace of its own.
 const PRIVATE_TAP: &str = "syncline0";
@@ -191,6 +191,28 @@ impl NicArgs {
             }
         }
         Ok(spec)
+    }
+
+    /// How the port is set up: `workers` queue pairs, these pools, and what the flags say.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when the system has no randomness for the key of the NIC's hash.
+    pub(crate) fn port_config(
+        &self,
+        workers: u16,
+        pools: PoolSizes,
+    ) -> Result<PortConfig, Failure> {
+        let ids = self.vlan.iter().map(|vlan| vlan.0).collect();
+        Ok(PortConfig {
+            queues: workers,
+            mtu: self.mtu,
+            pools,
+            vlans: (!self.vlan.is_empty()).then_some(ids),
+            offloads: self.offloads.offloads(),
+            rss_key: secrets::rss_key()?,
+            fault: self.offloads.fault(),
+            ..PortConfig::default()
+        })
     }
 
     /// Whether an address of ours is of that family.

@@ -1,13 +1,9 @@
-//! [`OffloadArgs`]: what a run leaves to the NIC, as flags say it; and the configuration of its port.
+//! [`OffloadArgs`]: what a run leaves to the NIC, as flags say it.
 //!
 //! It must never ask for an offload by force: what a driver lacks is done in software.
 
 use clap::ValueEnum;
-use dpdk::{OffloadFault, Offloads, PoolSizes, PortConfig};
-
-use super::args::NicArgs;
-use crate::failure::Failure;
-use crate::secrets;
+use dpdk::{OffloadFault, Offloads};
 
 /// What may be left to the NIC.
 #[derive(Debug, Clone, clap::Args)]
@@ -55,7 +51,8 @@ enum FaultName {
 }
 
 impl OffloadArgs {
-    fn offloads(&self) -> Offloads {
+    /// What the port may leave to the NIC.
+    pub(crate) fn offloads(&self) -> Offloads {
         let may = |name| {
             let off = &self.no_offload;
             !off.contains(&name) && !off.contains(&OffloadName::All)
@@ -67,32 +64,13 @@ impl OffloadArgs {
             rss: may(OffloadName::Rss),
         }
     }
-}
 
-impl NicArgs {
-    /// How the port is set up: `workers` queue pairs, these pools, and what the flags say.
-    ///
-    /// # Errors
-    /// [`Failure::Run`] when the system has no randomness for the key of the NIC's hash.
-    pub(crate) fn port_config(
-        &self,
-        workers: u16,
-        pools: PoolSizes,
-    ) -> Result<PortConfig, Failure> {
-        let ids = self.vlan.iter().map(|vlan| vlan.0).collect();
-        Ok(PortConfig {
-            queues: workers,
-            mtu: self.mtu,
-            pools,
-            vlans: (!self.vlan.is_empty()).then_some(ids),
-            offloads: self.offloads.offloads(),
-            rss_key: secrets::rss_key()?,
-            fault: self.offloads.offload_fault.map(|fault| match fault {
-                FaultName::PseudoHeader => OffloadFault::PseudoHeader,
-                FaultName::HeaderLength => OffloadFault::HeaderLength,
-                FaultName::IndirectionTable => OffloadFault::IndirectionTable,
-            }),
-            ..PortConfig::default()
+    /// Requests that are wrong on purpose.
+    pub(crate) fn fault(&self) -> Option<OffloadFault> {
+        self.offload_fault.map(|fault| match fault {
+            FaultName::PseudoHeader => OffloadFault::PseudoHeader,
+            FaultName::HeaderLength => OffloadFault::HeaderLength,
+            FaultName::IndirectionTable => OffloadFault::IndirectionTable,
         })
     }
 }

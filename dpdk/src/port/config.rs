@@ -6,7 +6,7 @@ use dpdk_sys as sys;
 
 use stack::nic::rss::KEY_BYTES;
 
-use crate::port::offloads::{OffloadFault, Offloads};
+use crate::offloads::{OffloadFault, Offloads};
 use crate::{Error, mempool};
 
 /// The key of a port that was given none: the example of Microsoft's specification, which many drivers have as theirs.
