@@ -6,9 +6,9 @@ use clap::{Parser, Subcommand};
 
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
-use crate::lab;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, serve};
+use crate::{diagnose, lab};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Serve(MissingFeature),
     /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
+    /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
+    Diagnose(diagnose::DiagnoseArgs),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

@@ -15,7 +15,7 @@ mod failure;
 // stdout is results, stderr is logs.
 mod console;
 // Ctrl-C and the like set a flag; everything drains and prints what it has.
-#[cfg(feature = "dpdk")]
+#[cfg_attr(not(feature = "dpdk"), allow(dead_code))] // an end in steps is only `serve`'s
 mod stop;
 // A network namespace of our own.
 #[cfg(feature = "dpdk")]
@@ -48,6 +48,8 @@ mod bench;
 mod serve;
 // `syncline lab`.
 mod lab;
+// `syncline diagnose`.
+mod diagnose;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
         Command::Lab(args) => lab::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]
