@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, serve};
-use crate::{diagnose, lab};
+use crate::{diagnose, lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -40,6 +40,14 @@ pub(crate) enum Command {
     Lab(Box<lab::LabArgs>),
     /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
     Diagnose(diagnose::DiagnoseArgs),
+    /// Print a completion script for a shell
+    ///
+    /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package
+    /// brings those of bash, zsh and fish.
+    Completions(packaging::CompletionsArgs),
+    /// Write the manual pages, one for each command
+    #[command(hide = true)]
+    Man(packaging::ManArgs),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

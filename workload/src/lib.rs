@@ -10,6 +10,8 @@ pub mod tally;
 pub mod latency;
 // The request and the response as bytes.
 pub mod http;
+// Addresses × ports as one index space, in any order, in any number of parts.
+pub mod pools;
 // Where a client's connections come from.
 pub mod sources;
 // What an app wants to do one turn later.
