@@ -58,7 +58,8 @@ pub(crate) struct ServeArgs {
     ///
     /// Options of every place: backlog=N and cookies=always|full|never in place of --backlog and --syn, abort-on-overflow
     /// (a handshake whose last step finds the accept queue full is reset; otherwise its SYN-ACK is sent again. New SYNs are
-    /// dropped while it is full, with and without it).
+    /// dropped while it is full, with and without it), and of services that read proxy=v1|v2|any: every connection begins with a
+    /// header of the PROXY protocol, of that version or of either; one without is aborted.
     #[arg(long, value_name = "[ADDR[/LEN]:]PORT[-PORT][=SERVICE[,OPTION...]]", value_parser = listens)]
     pub(crate) listen: Vec<ListenGroup>,
 
