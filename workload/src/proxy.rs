@@ -1,8 +1,8 @@
 //! The PROXY protocol, versions 1 and 2 (HAProxy's `proxy-protocol.txt`): what a load balancer sends in front of a connection,
 //! read and written.
 //!
-//! It must never allocate, never guess whether a header is there, and never decide before the bytes that decide have come: more
-//! bytes never change a result that isn't [`Parsed::Partial`].
+//! It must never allocate, and never guess that a connection has no header. Once a result isn't [`Parsed::Partial`], further bytes
+//! never change it.
 
 mod v1;
 mod v2;
@@ -23,7 +23,7 @@ pub const V2_MAX: usize = 4096;
 /// Bytes of any header at most.
 pub const HEADER_MAX: usize = V2_MAX;
 
-/// Which versions a receiver takes. It is told so, and never guesses that there is none.
+/// Which versions a receiver accepts. A connection without a header is an error in all three cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
     /// The line of text.
@@ -37,11 +37,11 @@ pub enum Versions {
 /// Where a connection came from, as its header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Version 2, LOCAL: the sender itself, to look at our health. The ends are those of the connection.
+    /// Version 2, LOCAL: a connection of the sender itself, such as a health check.
     Local,
-    /// The sender doesn't say, or says what isn't TCP over IP. The ends are those of the connection.
+    /// The sender doesn't know the original connection, or it isn't TCP over IP.
     Unknown,
-    /// The connection that is passed on.
+    /// The original connection.
     Relayed {
         /// The client.
         source: SocketAddr,
@@ -53,13 +53,13 @@ pub enum Origin {
 /// A header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Its bytes: what follows is the connection's own data.
+    /// Its length in bytes. Data of the connection follows.
     pub len: usize,
     /// 1 or 2.
     pub version: u8,
-    /// What it says.
+    /// Where the connection came from.
     pub origin: Origin,
-    /// It had a CRC32C, which is right.
+    /// The header has a CRC32C, and it is correct.
     pub is_crc32c_verified: bool,
 }
 
@@ -70,7 +70,7 @@ pub enum Parsed {
     Partial,
     /// A header.
     Header(Header),
-    /// No header; the connection is to be aborted.
+    /// Not a valid header: abort the connection.
     Malformed(Defect),
 }
 
@@ -78,9 +78,9 @@ pub enum Parsed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Defect {
-    /// The bytes begin like no header at all.
+    /// The bytes begin like neither version.
     NoHeader,
-    /// A header of a version that this receiver doesn't take.
+    /// A header of a version that this receiver doesn't accept.
     WrongVersion,
     /// Version 1: the line has no end within 107 bytes.
     LineTooLong,
@@ -88,7 +88,7 @@ pub enum Defect {
     LineEnd,
     /// Version 1: neither TCP4, TCP6 nor UNKNOWN.
     Protocol,
-    /// Version 1: addresses or ports that are none, or are too few or too many.
+    /// Version 1: invalid addresses or ports, too few or too many fields.
     Address,
     /// Version 2: another number than 2 behind the signature.
     Number,

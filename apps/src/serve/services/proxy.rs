@@ -1,7 +1,6 @@
-//! `proxy=`: the header of the PROXY protocol in front of every connection to a place, read before its service begins, and what
-//! the services know of it.
+//! `proxy=`: reads the PROXY header at the start of each connection to a place, and keeps the original tuple for http.
 //!
-//! It must never let a byte of a header reach a service, nor a service begin before its header is whole and right.
+//! It must never let a byte of a header reach a service, nor start a service before the header is complete and valid.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -147,7 +146,7 @@ pub(super) fn read<N: Nic, S>(
 /// Bytes of a response's head with what [`with_fields`] adds, at most.
 pub(super) const HEAD_MAX: usize = 512;
 
-/// A head, which ends in an empty line, with the fields that tell where the connection came from. Says how long it is.
+/// Inserts the fields with the original tuple before the empty line that ends `head`. Returns the length.
 pub(super) fn with_fields(origin: &Origin, head: &[u8], into: &mut [u8; HEAD_MAX]) -> usize {
     let fields = head.len().saturating_sub(2);
     let mut rest = &mut into[..];
@@ -227,7 +226,7 @@ impl ProxyStats {
         }
     }
 
-    /// As results tell it.
+    /// The counts as they stand in results.
     pub(in crate::serve) fn report(&self) -> ProxyReport {
         let named = Defect::ALL
             .map(Defect::name)
@@ -262,11 +261,11 @@ pub(in crate::serve) struct ProxyReport {
     pub(in crate::serve) local: u64,
     /// Of all, those without a tuple of TCP over IP.
     pub(in crate::serve) unknown: u64,
-    /// Of version 2, those with a CRC32C, which was right.
+    /// Of version 2, those with a correct CRC32C.
     pub(in crate::serve) crc32c_verified: u64,
     /// Connections that their peer closed before it sent anything.
     pub(in crate::serve) closed_before: u64,
-    /// Connections that we aborted for want of a right header, by reason.
+    /// Connections that were aborted because of their header, by reason.
     pub(in crate::serve) aborted: BTreeMap<&'static str, u64>,
 }
 
