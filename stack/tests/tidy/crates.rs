@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("workload", &["stack"]),
     ("apps", &["stack", "dpdk", "workload"]),
     ("benches", &["stack", "workload"]),
-    ("fuzz", &["stack"]),
+    ("fuzz", &["stack", "workload"]),
 ];
 
 /// One entry of a dependency table.

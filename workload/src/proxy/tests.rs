@@ -151,15 +151,24 @@ fn a_header_with_a_flipped_bit_is_refused_by_its_checksum() {
 
 const FIXED: usize = 16;
 
+/// Each of these is refused with its defect.
+fn are_refused(all: &[(Vec<u8>, Defect)]) {
+    for (bytes, defect) in all {
+        let shown = String::from_utf8_lossy(bytes);
+        let wanted = Parsed::Malformed(*defect);
+        assert_eq!(parse(bytes, Versions::Any), wanted, "{shown:?}");
+    }
+}
+
+fn text(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
 #[test]
-fn what_isnt_a_header_is_refused_by_name() {
+fn lines_that_are_no_header_are_refused_by_name() {
     let long_unknown = format!("PROXY UNKNOWN {}\r\n", "x".repeat(92));
-    assert_eq!(long_unknown.len(), 108);
-    let text = |text: &str| text.as_bytes().to_vec();
-    let tlv = |tlv: &[u8]| v2(0x21, 0x11, &[&ADDRESSES_V4[..], tlv].concat());
-    let mut too_long = v2(0x21, 0x11, &ADDRESSES_V4);
-    too_long[14..16].copy_from_slice(&4081_u16.to_be_bytes());
-    for (bytes, defect) in [
+    assert_eq!(long_unknown.len(), V1_MAX + 1);
+    are_refused(&[
         (text("GET / HTTP/1.1\r\n"), Defect::NoHeader),
         (text("PROXX"), Defect::NoHeader),
         (text("PROXY\r\n"), Defect::NoHeader),
@@ -192,58 +201,35 @@ fn what_isnt_a_header_is_refused_by_name() {
         ),
         (text("PROXY UNKNOWNX\r\n"), Defect::Protocol),
         (text("PROXY \r\n"), Defect::Protocol),
-        (
-            text("PROXY TCP4 192.0.2.1 192.0.2.2 1\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.1 192.0.2.2 1 2 \r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.1  192.0.2.2 1 2\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.01 192.0.2.2 1 2\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.256 192.0.2.2 1 2\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 2001:db8::1 2001:db8::2 1 2\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP6 192.0.2.1 192.0.2.2 1 2\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP6 2001:db8::1 2001::db8::2 1 2\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.1 192.0.2.2 01 2\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.1 192.0.2.2 +1 2\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.1 192.0.2.2 1 65536\r\n"),
-            Defect::Address,
-        ),
-        (
-            text("PROXY TCP4 192.0.2.1 192.0.2.2 -1 2\r\n"),
-            Defect::Address,
-        ),
+    ]);
+}
+
+#[test]
+fn addresses_that_are_none_are_refused() {
+    let lines = [
+        "PROXY TCP4 192.0.2.1 192.0.2.2 1\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 1 2 \r\n",
+        "PROXY TCP4 192.0.2.1  192.0.2.2 1 2\r\n",
+        "PROXY TCP4 192.0.2.01 192.0.2.2 1 2\r\n",
+        "PROXY TCP4 192.0.2.256 192.0.2.2 1 2\r\n",
+        "PROXY TCP4 2001:db8::1 2001:db8::2 1 2\r\n",
+        "PROXY TCP6 192.0.2.1 192.0.2.2 1 2\r\n",
+        "PROXY TCP6 2001:db8::1 2001::db8::2 1 2\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 01 2\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 +1 2\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 1 65536\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 -1 2\r\n",
+    ];
+    are_refused(&lines.map(|line| (text(line), Defect::Address)));
+}
+
+#[test]
+fn binary_headers_that_are_malformed_are_refused_by_name() {
+    let tlv = |tlv: &[u8]| v2(0x21, 0x11, &[&ADDRESSES_V4[..], tlv].concat());
+    let mut too_long = v2(0x21, 0x11, &ADDRESSES_V4);
+    too_long[14..16].copy_from_slice(&4081_u16.to_be_bytes());
+    are_refused(&[
         (v2(0x11, 0x11, &ADDRESSES_V4), Defect::Number),
         (v2(0x31, 0x11, &ADDRESSES_V4), Defect::Number),
         (v2(0x22, 0x11, &ADDRESSES_V4), Defect::Command),
@@ -260,14 +246,7 @@ fn what_isnt_a_header_is_refused_by_name() {
         (tlv(&[4, 0xff, 0xff, 0]), Defect::Tlv),
         (tlv(&[3, 0, 4, 0, 0, 0, 0]), Defect::Crc32c),
         (tlv(&[3, 0, 3, 0, 0, 0]), Defect::Crc32c),
-    ] {
-        let shown = String::from_utf8_lossy(&bytes).into_owned();
-        assert_eq!(
-            parse(&bytes, Versions::Any),
-            Parsed::Malformed(defect),
-            "{shown:?}"
-        );
-    }
+    ]);
     for (index, defect) in Defect::ALL.into_iter().enumerate() {
         assert_eq!(defect as usize, index);
     }

@@ -63,7 +63,7 @@ fn the_service_begins_behind_the_header_however_that_is_cut() {
                 );
             }
             session.send(&all[cut.max(1)..]);
-            // It is told again with every response.
+            // Every response carries the fields.
             session.send(GET);
             let text = session.text();
             assert_eq!(
@@ -193,7 +193,7 @@ fn the_end_of_the_run_waits_for_no_header() {
     let mut session = Session::open("1=echo,proxy=any");
     session.send(b"PRO");
     session.finish();
-    // The bytes that nobody will read make it a reset (RFC 1122 §4.2.2.13).
+    // Closing with unread bytes is a reset (RFC 1122 §4.2.2.13).
     assert_eq!(session.client.app().reason(), Some(CloseReason::Reset));
     assert_eq!(session.stats().open, 0);
 }
