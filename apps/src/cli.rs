@@ -6,9 +6,9 @@ use clap::{Parser, Subcommand};
 
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
-use crate::lab;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, serve};
+use crate::{lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -38,6 +38,14 @@ pub(crate) enum Command {
     Serve(MissingFeature),
     /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
+    /// Print a completion script for a shell
+    ///
+    /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package
+    /// brings those of bash, zsh and fish.
+    Completions(packaging::CompletionsArgs),
+    /// Write the manual pages, one for each command
+    #[command(hide = true)]
+    Man(packaging::ManArgs),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

@@ -48,6 +48,8 @@ mod bench;
 mod serve;
 // `syncline lab`.
 mod lab;
+// `syncline completions` and `syncline man`.
+mod packaging;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
@@ -57,7 +59,7 @@ mod dev_client;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use cli::{Cli, Command};
 
@@ -75,6 +77,8 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
         Command::Lab(args) => lab::run(&args),
+        Command::Completions(args) => packaging::completions(args, Cli::command()),
+        Command::Man(args) => packaging::man(&args, Cli::command()),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]

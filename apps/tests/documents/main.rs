@@ -43,7 +43,7 @@ impl Kind {
         }
         let kinds: [(Self, &[&str]); 7] = [
             (Self::Bench, &["syncline bench"]),
-            (Self::Lab, &["syncline lab"]),
+            (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
             (
                 Self::Client,
@@ -67,6 +67,8 @@ impl Kind {
                     "scripts/bench-loop",
                     "scripts/bench-instructions",
                     "cargo build --release",
+                    "scripts/package",
+                    "apt install ./target/debian/",
                     "cargo bench -p benches",
                     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches",
                     "cargo test -p dpdk --test kernel_reset_rules",
