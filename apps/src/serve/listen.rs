@@ -161,7 +161,7 @@ impl Listen {
             ("cookies", Some(value), _) => self.policy = Some(cookies(value)?),
             ("abort-on-overflow", None, _) => self.abort_on_overflow = true,
             ("proxy", Some(value), service) if service.reads() => {
-                self.proxy = Some(versions(value)?)
+                self.proxy = Some(versions(value)?);
             }
             ("size", Some(value), Service::Http(http)) => {
                 http.body_len = units::count(value)?;
