@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, serve};
-use crate::{lab, packaging};
+use crate::{diagnose, lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Serve(MissingFeature),
     /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
+    /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
+    Diagnose(diagnose::DiagnoseArgs),
     /// Print a completion script for a shell
     ///
     /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package
