@@ -15,11 +15,8 @@ mod failure;
 // stdout is results, stderr is logs.
 mod console;
 // Ctrl-C and the like set a flag; everything drains and prints what it has.
-#[cfg(feature = "dpdk")]
+#[cfg_attr(not(feature = "dpdk"), allow(dead_code))] // an end in steps is only `serve`'s
 mod stop;
-// A network namespace of our own.
-#[cfg(feature = "dpdk")]
-mod namespace;
 // Time from the cycle counter, for loops that can't afford a clock.
 #[cfg(feature = "dpdk")]
 mod clock;
@@ -37,6 +34,9 @@ mod secrets;
 // Where a result comes from: versions and command line.
 #[cfg(feature = "dpdk")]
 mod provenance;
+// What every run on a NIC needs, from the flags to polling threads.
+#[cfg(feature = "dpdk")]
+mod rig;
 // The one traffic generator: SYNs out, replies verified.
 #[cfg(feature = "dpdk")]
 mod traffic;
@@ -48,6 +48,10 @@ mod bench;
 mod serve;
 // `syncline lab`.
 mod lab;
+// `syncline diagnose`.
+mod diagnose;
+// `syncline completions` and `syncline man`.
+mod packaging;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
@@ -57,7 +61,7 @@ mod dev_client;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use cli::{Cli, Command};
 
@@ -75,6 +79,9 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
         Command::Lab(args) => lab::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
+        Command::Completions(args) => packaging::completions(args, Cli::command()),
+        Command::Man(args) => packaging::man(&args, Cli::command()),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]

@@ -3,7 +3,6 @@
 //! It must never leave out a frame: what is not accounted for is said, and fails the run.
 
 mod listener;
-mod nic;
 mod tcp;
 
 use std::collections::BTreeMap;
@@ -14,23 +13,23 @@ use stack::counters::{Class, Counter};
 use stack::wire::MacAddr;
 
 use self::listener::ListenerReport;
-pub(super) use self::nic::NicReport;
 use super::capture::CaptureTotals;
 use super::listen::Listen;
 use super::notes;
 use super::run_outcome::Ending;
 use super::run_outcome::{EndedBy, RunOutcome};
-use super::watch::total;
+use super::watch::{rss, total};
 use super::worker::Progress;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
+use crate::rig::{NicReport, RssReport};
 
 /// Everything that a report is made of.
 pub(super) struct ReportParts<'a> {
     pub(super) listens: &'a [Listen],
     pub(super) link: String,
-    pub(super) mac: [u8; 6],
+    pub(super) mac: MacAddr,
     pub(super) memory: String,
     pub(super) dpdk: String,
     pub(super) watched: RunOutcome,
@@ -58,6 +57,8 @@ pub(super) struct Report {
     /// Buffers that did not come back after everything was stopped; 0, or a leak.
     mbufs_in_use: u32,
     workers: Vec<WorkerReport>,
+    /// How the NIC steers flows to several workers.
+    rss: Option<RssReport>,
     /// What each place of `--listen` has done, on all workers.
     listeners: Vec<ListenerReport>,
     /// How connections ended that were open at the end.
@@ -130,7 +131,7 @@ impl Report {
             command: provenance::command(),
             versions: Versions::with_dpdk(whole.dpdk),
             link: whole.link,
-            mac: MacAddr(whole.mac).to_string(),
+            mac: whole.mac.to_string(),
             duration_s: (whole.watched.duration.as_secs_f64() * 1000.0).round() / 1000.0,
             ended_by: whole.watched.ended_by,
             rx_frames: total.get(Counter::RxFrames),
@@ -143,6 +144,7 @@ impl Report {
                 .enumerate()
                 .map(|(queue, (progress, &cpu))| WorkerReport::new(queue, cpu, progress))
                 .collect(),
+            rss: rss(workers),
             listeners: listener::reports(whole.listens, workers),
             ending: whole.watched.ending,
             tcp: tcp::non_zero(workers),
@@ -208,6 +210,9 @@ impl Report {
                 )?;
             }
             writeln!(f)?;
+        }
+        if let Some(rss) = &self.rss {
+            writeln!(f, "  rss       {rss}")?;
         }
         Ok(())
     }

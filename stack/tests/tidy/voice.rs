@@ -14,10 +14,10 @@ const EXEMPT: &[&str] = &[
 /// Words whose sentences hide their subject, and how often each stands in pages and comments. A count may only fall: lower
 /// it here when it has.
 const WORDS: &[(&str, usize)] = &[
-    ("whoever", 42),
+    ("whoever", 41),
     ("nobody", 163),
-    ("somebody", 58),
-    ("told", 75),
+    ("somebody", 57),
+    ("told", 73),
     ("tells", 44),
     ("asleep", 1),
     ("woken", 0),

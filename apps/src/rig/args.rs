@@ -1,0 +1,234 @@
+//! [`NicArgs`]: the flags that name a NIC, our addresses on it and the CPUs that drive it, the same in every command.
+//!
+//! It must never touch the machine.
+
+use std::net::IpAddr;
+
+use dpdk::{NicSpec, PoolSizes, PortConfig};
+use stack::config::{ConfigSpec, Interface};
+use stack::local::addresses::LocalPrefix;
+use stack::wire::vlan::VlanId;
+
+use super::idle::Idle;
+use super::offloads::OffloadArgs;
+use crate::addresses::{host_prefix, routed_prefix, vlan_id};
+use crate::failure::Failure;
+use crate::{secrets, units};
+
+/// The tap of `--nic tap`, in a network namespace of its own.
+const PRIVATE_TAP: &str = "syncline0";
+/// IPv6 links carry packets of this length at least (RFC 8200 §5).
+const IPV6_MTU_MIN: u16 = 1280;
+
+/// The NIC and its addresses.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct NicArgs {
+    /// The NIC: tap:NAME, tap (a tap in a network namespace of its own), `memif:SOCKET[,server]`, af_xdp:INTERFACE, pci:ADDRESS,
+    /// or any DPDK device (net_…)
+    #[arg(long, value_name = "NIC")]
+    pub(crate) nic: Option<String>,
+
+    /// Our address and prefix length, IPv4 or IPv6; repeatable
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
+    pub(crate) ip: Vec<Interface>,
+
+    /// The router for off-link addresses, one per address family
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) gateway: Vec<IpAddr>,
+
+    /// A prefix that is routed to us: all its addresses are ours; repeatable
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = routed_prefix)]
+    pub(crate) prefix: Vec<LocalPrefix>,
+
+    /// VLANs (802.1Q) to accept, 1 to 4094, and 0 for untagged frames: our addresses exist in each of them, frames of other VLANs
+    /// are dropped [default: untagged frames, and every VLAN if there are at most 16 addresses]
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = vlan_id)]
+    pub(crate) vlan: Vec<VlanId>,
+
+    /// Configure the kernel's side of the tap: bring it up and give it this address, in the first VLAN of --vlan unless --vlan
+    /// names 0 [default: print the commands]
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
+    pub(crate) tap_up: Vec<Interface>,
+
+    /// Create the tap in a network namespace of its own, which ends with the run; without root also in a user namespace of its
+    /// own. The command that runs a program there is printed
+    #[arg(long)]
+    pub(crate) unshare: bool,
+
+    /// Queue pairs, each with its own worker [default: as many as --cpus names, else 1]
+    #[arg(short = 't', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) queues: Option<u16>,
+
+    /// CPUs of the workers, one each [default: the first CPUs; for taps and other kernel devices the kernel chooses]
+    #[arg(
+        long,
+        visible_alias = "lcores",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub(crate) cpus: Option<Vec<usize>>,
+
+    /// What a worker does while no frames arrive [default: sleep on taps and other kernel devices, else spin]
+    #[arg(long, value_enum)]
+    pub(crate) idle: Option<Idle>,
+
+    /// Largest IP packet, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
+    pub(crate) mtu: u16,
+
+    /// What is left to the NIC
+    #[command(flatten)]
+    pub(crate) offloads: OffloadArgs,
+
+    /// Require this much memory in hugepages, in MB [default: hugepages if enough are free, else ordinary pages]
+    #[arg(long, value_name = "MB", value_parser = units::count)]
+    pub(crate) hugepages: Option<u64>,
+
+    /// An argument for DPDK's EAL, passed on unchanged; repeatable
+    #[arg(
+        long,
+        value_name = "ARG",
+        allow_hyphen_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) eal: Vec<String>,
+}
+
+impl NicArgs {
+    /// The NIC that `--nic` names; `ring` without one.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for a name that is no NIC's.
+    pub(crate) fn spec(&self) -> Result<NicSpec, Failure> {
+        let text = self.nic.as_deref().unwrap_or("ring");
+        match text.strip_prefix("tap") {
+            Some(options) if options.is_empty() || options.starts_with(',') => {
+                Ok(format!("tap:{PRIVATE_TAP}{options}").parse()?)
+            }
+            _ => Ok(text.parse()?),
+        }
+    }
+
+    /// Whether the run moves into a network namespace of its own.
+    pub(crate) fn wants_own_namespace(&self) -> bool {
+        let nic = self.nic.as_deref().unwrap_or_default();
+        self.unshare || nic == "tap" || nic.starts_with("tap,")
+    }
+
+    /// Queue pairs and workers.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when `--queues` and `--cpus` disagree.
+    pub(crate) fn workers(&self) -> Result<u16, Failure> {
+        let named = self.cpus.as_ref().map(Vec::len);
+        match (self.queues, named) {
+            (Some(queues), Some(cpus)) if usize::from(queues) != cpus => {
+                Err(Failure::Usage(format!(
+                    "--queues {queues} needs as many --cpus, but {cpus} are named: each queue has a worker of its own"
+                )))
+            }
+            (Some(queues), _) => Ok(queues),
+            (None, Some(cpus)) => u16::try_from(cpus)
+                .map_err(|_| Failure::Usage("--cpus names more CPUs than a NIC has queues".into())),
+            (None, None) => Ok(1),
+        }
+    }
+
+    /// What the flags can't say about each other, with the NIC that they name.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] names the first contradiction.
+    pub(crate) fn check(&self, spec: &NicSpec) -> Result<(), Failure> {
+        let usage = |text: String| Err(Failure::Usage(text));
+        if self.mtu < IPV6_MTU_MIN && self.ip.iter().any(|ip| ip.address.is_ipv6()) {
+            return usage(format!("--mtu {}: IPv6 needs at least 1280", self.mtu));
+        }
+        let is_tap = matches!(spec, NicSpec::Tap { .. });
+        if !is_tap && !self.tap_up.is_empty() {
+            return usage(format!(
+                "--tap-up is for --nic tap:NAME; the kernel has no side of {spec}"
+            ));
+        }
+        if !is_tap && self.wants_own_namespace() {
+            return usage(format!(
+                "--unshare is for --nic tap:NAME; in a network namespace of our own there is no {spec}"
+            ));
+        }
+        for theirs in &self.tap_up {
+            if self.ip.iter().any(|ip| ip.address == theirs.address) {
+                return usage(format!(
+                    "{} is in both --ip and --tap-up: the kernel's resets would kill our connections; give the kernel another one",
+                    theirs.address
+                ));
+            }
+            if !self.ip.iter().any(|ip| theirs.on_link(ip.address)) {
+                return usage(format!(
+                    "--tap-up {}/{}: no --ip lies in that prefix, so the kernel could not reach us",
+                    theirs.address, theirs.prefix_len
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The stack's configuration, as far as these flags say it.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for a second gateway of one family.
+    pub(crate) fn config_spec(&self) -> Result<ConfigSpec, Failure> {
+        let mut spec = ConfigSpec::new(self.ip.clone());
+        spec.prefixes.clone_from(&self.prefix);
+        spec.vlans = (!self.vlan.is_empty()).then(|| self.vlan.clone());
+        for &gateway in &self.gateway {
+            let taken = match gateway {
+                IpAddr::V4(gateway) => spec.gateway_v4.replace(gateway).is_some(),
+                IpAddr::V6(gateway) => spec.gateway_v6.replace(gateway).is_some(),
+            };
+            if taken {
+                return Err(Failure::Usage(
+                    "--gateway: one of each family at most".into(),
+                ));
+            }
+        }
+        Ok(spec)
+    }
+
+    /// How the port is set up: `workers` queue pairs, these pools, and what the flags say.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when the system has no randomness for the key of the NIC's hash.
+    pub(crate) fn port_config(
+        &self,
+        workers: u16,
+        pools: PoolSizes,
+    ) -> Result<PortConfig, Failure> {
+        let ids = self.vlan.iter().map(|vlan| vlan.0).collect();
+        Ok(PortConfig {
+            queues: workers,
+            mtu: self.mtu,
+            pools,
+            vlans: (!self.vlan.is_empty()).then_some(ids),
+            offloads: self.offloads.offloads(),
+            rss_key: secrets::rss_key()?,
+            fault: self.offloads.fault(),
+            ..PortConfig::default()
+        })
+    }
+
+    /// Whether an address of ours is of that family.
+    pub(crate) fn has_family(&self, v6: bool) -> bool {
+        let hosts = self.ip.iter().map(|ip| ip.address);
+        let prefixes = self.prefix.iter().map(LocalPrefix::first);
+        hosts.chain(prefixes).any(|ip| ip.is_ipv6() == v6)
+    }
+
+    /// The VLAN of the kernel's side of a tap: the first of `--vlan`.
+    pub(crate) fn kernel_vlan(&self) -> VlanId {
+        // Untagged comes first where it is among them, as in the stack's own order.
+        self.vlan
+            .iter()
+            .copied()
+            .min_by_key(|vlan| *vlan != VlanId::UNTAGGED)
+            .unwrap_or_default()
+    }
+}
