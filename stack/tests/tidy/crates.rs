@@ -15,7 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("diagnose", &["stack"]),
     ("apps", &["stack", "dpdk", "workload", "diagnose"]),
     ("benches", &["stack", "workload"]),
-    ("fuzz", &["stack", "diagnose"]),
+    ("fuzz", &["stack", "workload", "diagnose"]),
 ];
 /// Edges that only tests may use: the crate without its tests builds without the other.
 const TEST_EDGES: &[(&str, &str)] = &[("dpdk", "stack")];
