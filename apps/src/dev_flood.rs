@@ -17,7 +17,9 @@ use crate::console;
 use crate::failure::Failure;
 use crate::secrets;
 use crate::stop::Stop;
-use crate::traffic::{Expect, Generator, PaceConfig, SynOptions, Tally, Target, TrafficPlan};
+use crate::traffic::{
+    Expect, Generator, Rate, Sending, StrictExchange, StrictPlan, SynOptions, Tally, Target,
+};
 use crate::units;
 
 /// Networks that nobody lives in: RFC 2544, RFC 5737, RFC 5180, RFC 3849.
@@ -145,38 +147,41 @@ pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
     let clock = Clock::start(eal.cycles_hz());
     let mut generator = generator(args, nic, clock)?;
     let (tally, seconds) = flood(args, &mut generator, clock, &stop);
-    for dump in generator.dumps() {
+    for dump in generator.exchange().dumps() {
         console::log(dump);
     }
     drop((generator, port));
     print(args, &tally, seconds)
 }
 
-fn generator(args: &FloodArgs, nic: DpdkNic, clock: Clock) -> Result<Generator<DpdkNic>, Failure> {
-    let order = TrafficPlan {
+fn generator(
+    args: &FloodArgs,
+    nic: DpdkNic,
+    clock: Clock,
+) -> Result<Generator<DpdkNic, StrictExchange>, Failure> {
+    let plan = StrictPlan {
         target: Target {
             mac: args.to_mac,
-            source_mac: nic.mac(),
             address: args.to.ip(),
             port: args.to.port(),
         },
+        source_mac: nic.mac(),
         options: args.options,
         expect: args.expect,
         retire: false,
-        pace: PaceConfig {
-            rate_pps: args.rate,
-            window: (args.expect != Expect::Sink).then_some(args.window),
-            hz: clock.hz(),
-        },
+        window: (args.expect != Expect::Sink).then_some(args.window),
+        hz: clock.hz(),
         seed: secrets::seed()?,
     };
-    Ok(Generator::new(nic, &order))
+    let exchange = StrictExchange::new(&plan).map_err(|error| Failure::Run(error.to_string()))?;
+    let rate = Rate::new(args.rate, clock.hz(), 1);
+    Ok(Generator::new(nic, exchange, rate))
 }
 
 /// Sends until `--count` is reached or a signal comes, then waits for what is on its way. The seconds are those of sending.
 fn flood(
     args: &FloodArgs,
-    generator: &mut Generator<DpdkNic>,
+    generator: &mut Generator<DpdkNic, StrictExchange>,
     clock: Clock,
     stop: &Stop,
 ) -> (Tally, f64) {
@@ -185,7 +190,12 @@ fn flood(
     let mut now_ticks = started.at_ticks;
     loop {
         for _ in 0..TURNS_PER_LOOK {
-            now_ticks = generator.turn(generator.tally().sent < args.count, now_ticks);
+            let sending = if generator.tally().sent < args.count {
+                Sending::All
+            } else {
+                Sending::Answers
+            };
+            now_ticks = generator.turn(sending, now_ticks).0;
         }
         let tally = generator.tally();
         if tally.sent >= args.count || stop.is_asked() {
@@ -208,7 +218,7 @@ fn flood(
     let (mut moved_at, mut received) = (Instant::now(), generator.tally().rx_frames);
     let waits_since = Instant::now();
     while moved_at.elapsed() < SILENCE && waits_since.elapsed() < WAIT_MAX {
-        now_ticks = generator.turn(false, now_ticks);
+        now_ticks = generator.turn(Sending::Answers, now_ticks).0;
         if generator.tally().rx_frames != received {
             received = generator.tally().rx_frames;
             moved_at = Instant::now();

@@ -1,13 +1,15 @@
-//! The generator's loop against a NIC in memory: what it sends, counts, holds back and takes back.
+//! The loop and the strict exchange against a NIC in memory: what it sends, counts, holds back and takes back.
 //!
 //! It must never need DPDK's environment: frames are vectors here.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 
-use stack::nic::{Caps, FrameError, RxChecksum, TxRequest};
+use stack::nic::{Caps, FrameError, Nic, PoolClass, RxChecksum, TxRequest};
 
 use super::*;
+use crate::traffic::generator::{Generator, Sending};
+use crate::traffic::pace::Rate;
 
 /// A frame in a vector.
 struct Heap(Vec<u8>);
@@ -103,28 +105,41 @@ impl Nic for Wire {
     }
 }
 
-fn generator(expect: Expect, retire: bool, window: Option<u32>) -> Generator<Wire> {
-    let address = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2));
-    Generator::new(
-        Wire::new(),
-        &TrafficPlan {
-            target: Target {
-                mac: [2; 6],
-                source_mac: [4; 6],
-                address,
-                port: 80,
-            },
-            options: SynOptions::None,
-            expect,
-            retire,
-            pace: PaceConfig {
-                rate_pps: None,
-                window,
-                hz: 1000,
-            },
-            seed: [1, 2, 3],
+fn generator(expect: Expect, retire: bool, window: Option<u32>) -> Generator<Wire, StrictExchange> {
+    let plan = StrictPlan {
+        target: Target {
+            mac: [2; 6],
+            address: IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2)),
+            port: 80,
         },
-    )
+        source_mac: [4; 6],
+        options: SynOptions::Bare,
+        expect,
+        retire,
+        window,
+        hz: 1000,
+        seed: [1, 2, 3],
+    };
+    let exchange = StrictExchange::new(&plan).expect("a pool");
+    Generator::new(Wire::new(), exchange, Rate::new(None, 1000, 1))
+}
+
+#[test]
+fn sources_are_a_fifteenth_prefix_without_both_ends() {
+    let pool = sources(false).expect("a pool");
+    assert_eq!(pool.addresses(), (1 << 17) - 512);
+    assert_eq!(pool.ip(0).to_string(), "198.18.1.0");
+    assert_eq!(pool.ip(pool.addresses() - 1).to_string(), "198.19.254.255");
+    assert_eq!(
+        sources(true).expect("a pool").ip(0).to_string(),
+        "2001:2:0:1::"
+    );
+}
+
+/// All frames that were sent come back as echoes.
+fn reflect(generator: &mut Generator<Wire, StrictExchange>) {
+    let wire = generator.nic_mut();
+    wire.waiting = wire.sent.iter().map(|frame| echo(frame)).collect();
 }
 
 /// The echo of a frame: MAC addresses swapped.
@@ -135,17 +150,17 @@ fn echo(frame: &[u8]) -> Vec<u8> {
 #[test]
 fn syns_go_out_in_bursts_and_echoes_are_counted() {
     let mut generator = generator(Expect::Echo, false, None);
-    generator.turn(true, 0);
-    assert_eq!(generator.nic.sent.len(), BURST_FRAMES);
-    generator.nic.waiting = generator.nic.sent.iter().map(|frame| echo(frame)).collect();
-    generator.turn(false, 0);
+    generator.turn(Sending::All, 0);
+    assert_eq!(generator.nic_mut().sent.len(), BURST_FRAMES);
+    reflect(&mut generator);
+    generator.turn(Sending::Answers, 0);
     let tally = generator.tally();
     assert_eq!(
         (tally.sent, tally.verified, tally.unanswered()),
         (64, 64, 0)
     );
     assert_eq!(
-        generator.nic.sent.len(),
+        generator.nic_mut().sent.len(),
         BURST_FRAMES,
         "nothing is sent while draining"
     );
@@ -154,55 +169,55 @@ fn syns_go_out_in_bursts_and_echoes_are_counted() {
 #[test]
 fn what_the_link_refuses_is_kept_counted_and_sent_first() {
     let mut generator = generator(Expect::Sink, false, None);
-    generator.nic.takes = 10;
-    generator.turn(true, 0);
-    let second = generator.syns.as_slice()[0].0.clone();
-    generator.turn(true, 0);
-    assert_eq!(generator.nic.sent[10], second);
+    generator.nic_mut().takes = 10;
+    generator.turn(Sending::All, 0);
+    let second = generator.unsent()[0].0.clone();
+    generator.turn(Sending::All, 0);
+    assert_eq!(generator.nic_mut().sent[10], second);
     let tally = generator.tally();
     assert_eq!((tally.sent, tally.tx_refused), (20, 2));
     generator.discard_unsent();
-    assert!(generator.syns.is_empty());
+    assert!(generator.unsent().is_empty());
 }
 
 #[test]
 fn a_window_holds_back() {
     let mut generator = generator(Expect::Echo, false, Some(100));
     for _ in 0..5 {
-        generator.turn(true, 0);
+        generator.turn(Sending::All, 0);
     }
     // 36 more would fit, but not a whole burst.
-    assert_eq!(generator.nic.sent.len(), 64);
+    assert_eq!(generator.nic_mut().sent.len(), 64);
     assert_eq!(generator.tally().tx_held, 4);
-    generator.nic.waiting = generator.nic.sent.iter().map(|frame| echo(frame)).collect();
-    generator.turn(true, 0);
-    assert_eq!(generator.nic.sent.len(), 128);
+    reflect(&mut generator);
+    generator.turn(Sending::All, 0);
+    assert_eq!(generator.nic_mut().sent.len(), 128);
 }
 
 #[test]
 fn wrong_replies_are_counted_by_reason_and_the_first_are_dumped() {
     let mut generator = generator(Expect::Echo, false, None);
-    generator.turn(true, 0);
-    generator.nic.waiting = generator.nic.sent.iter().map(|frame| echo(frame)).collect();
-    for frame in generator.nic.waiting.iter_mut().take(7) {
+    generator.turn(Sending::All, 0);
+    reflect(&mut generator);
+    for frame in generator.nic_mut().waiting.iter_mut().take(7) {
         frame[40] ^= 1;
     }
-    generator.turn(false, 0);
+    generator.turn(Sending::Answers, 0);
     let tally = generator.tally();
     assert_eq!((tally.verified, tally.wrong_total()), (57, 7));
     assert_eq!(tally.wrong_by_reason().collect::<Vec<_>>(), [("echo", 7)]);
-    assert_eq!(generator.dumps().len(), DUMPS);
-    assert!(generator.dumps()[0].starts_with("wrong reply (echo, 60 bytes): 0404"));
+    assert_eq!(generator.exchange().dumps().len(), DUMPS);
+    assert!(generator.exchange().dumps()[0].starts_with("wrong reply (echo, 60 bytes): 0404"));
 }
 
 #[test]
 fn a_reply_more_than_was_asked_for_is_wrong() {
     let mut generator = generator(Expect::Echo, false, None);
-    generator.turn(true, 0);
-    generator.nic.waiting = generator.nic.sent.iter().map(|frame| echo(frame)).collect();
-    let again = generator.nic.waiting[0].clone();
-    generator.nic.waiting.push_back(again);
-    generator.turn(false, 0);
+    generator.turn(Sending::All, 0);
+    reflect(&mut generator);
+    let again = generator.nic_mut().waiting[0].clone();
+    generator.nic_mut().waiting.push_back(again);
+    generator.turn(Sending::Answers, 0);
     let tally = generator.tally();
     assert_eq!(
         tally.wrong_by_reason().collect::<Vec<_>>(),
@@ -213,20 +228,20 @@ fn a_reply_more_than_was_asked_for_is_wrong() {
 #[test]
 fn each_verified_syn_ack_is_taken_back_by_an_exact_reset_before_more_syns() {
     let mut generator = generator(Expect::Syn, true, None);
-    generator.turn(true, 0);
-    let syns = core::mem::take(&mut generator.nic.sent);
-    generator.nic.waiting = syns.iter().map(|syn| syn_ack(syn)).collect();
-    generator.nic.takes = 40;
-    generator.turn(true, 0);
+    generator.turn(Sending::All, 0);
+    let syns = core::mem::take(&mut generator.nic_mut().sent);
+    generator.nic_mut().waiting = syns.iter().map(|syn| syn_ack(syn)).collect();
+    generator.nic_mut().takes = 40;
+    generator.turn(Sending::All, 0);
     assert_eq!(
-        generator.nic.sent.len(),
+        generator.nic_mut().sent.len(),
         40,
         "no SYN before all resets are out"
     );
-    generator.nic.takes = 64;
-    generator.turn(true, 0);
-    assert_eq!(generator.nic.sent.len(), 128);
-    for (syn, reset) in syns.iter().zip(&generator.nic.sent) {
+    generator.nic_mut().takes = 64;
+    generator.turn(Sending::All, 0);
+    assert_eq!(generator.nic_mut().sent.len(), 128);
+    for (syn, reset) in syns.iter().zip(&generator.nic_mut().sent) {
         assert_eq!(reset[26..38], syn[26..38], "the same tuple");
         let isn = u32::from_be_bytes([syn[38], syn[39], syn[40], syn[41]]);
         assert_eq!(reset[38..42], isn.wrapping_add(1).to_be_bytes());
