@@ -21,13 +21,30 @@ mod verify;
 mod wrong;
 // What `bench` sends and expects.
 mod strict;
+// Which control bits the frames of a flood carry.
+mod flags;
+// What is in flight: bits and times.
+mod book;
+// What a received frame says.
+mod sight;
+// What a flood answers.
+mod answer;
+// What came back, counted by target.
+mod outcome;
+// What `flood` sends, and what it makes of replies.
+mod observed;
 
+pub(crate) use answer::Answer;
+pub(crate) use book::Book;
+pub(crate) use flags::FloodFlags;
 pub(crate) use generator::{Generator, Sending};
+pub(crate) use observed::{Bystander, FloodPlan, Observable, ObservedExchange};
+pub(crate) use outcome::{Matrix, Outcome, Row, percentile};
 pub(crate) use pace::Rate;
 pub(crate) use strict::{FIRST_PORT, StrictExchange, StrictPlan};
 pub(crate) use tally::Tally;
-pub(crate) use template::SynOptions;
-pub(crate) use tuples::Target;
+pub(crate) use template::{Headers, SynOptions};
+pub(crate) use tuples::{Target, TupleSpace};
 pub(crate) use verify::Expect;
 #[cfg(test)]
 pub(crate) use wrong::ReplyFault;

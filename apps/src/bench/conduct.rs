@@ -175,7 +175,7 @@ fn drain(line: &GeneratorLine, mut last: Tally) -> Result<Tally, Failure> {
     loop {
         clock::sleep(LOOK);
         let tally = line.tally()?;
-        if tally.rx_frames != last.rx_frames || tally.resets_sent != last.resets_sent {
+        if tally.rx_frames != last.rx_frames || tally.answers_sent != last.answers_sent {
             moved_at = Instant::now();
         }
         last = tally;

@@ -223,7 +223,7 @@ impl<F: Frame> Exchange<F> for StrictExchange {
 
     #[inline]
     fn answered(&mut self, frames: usize, tally: &mut Tally) {
-        tally.resets_sent += frames as u64;
+        tally.answers_sent += frames as u64;
     }
 
     fn complete(&self, tally: &mut Tally) {

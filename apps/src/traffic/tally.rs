@@ -19,8 +19,20 @@ pub(crate) struct Tally {
     pub(crate) wrong: [u64; REASONS],
     /// ARP and neighbour discovery from the other side.
     pub(crate) housekeeping: u64,
-    /// Resets that took embryos back.
-    pub(crate) resets_sent: u64,
+    /// Answers to replies: resets that took embryos back, ACKs that completed handshakes, neighbour advertisements.
+    pub(crate) answers_sent: u64,
+    /// Replies with a wrong checksum or lengths that contradict each other, which are not judged.
+    pub(crate) damaged: u64,
+    /// Frames that repeated an earlier one, among those sent.
+    pub(crate) resent: u64,
+    /// Tuples whose first frame the NIC took.
+    pub(crate) tuples_sent: u64,
+    /// Tuples that got a reply, received here.
+    pub(crate) answered: u64,
+    /// Tuples whose verdict is silence.
+    pub(crate) silent: u64,
+    /// The verdict on everything sent is known.
+    pub(crate) is_settled: bool,
     /// Turns that wanted to send.
     pub(crate) tx_turns: u64,
     /// Those of them in which the NIC did not take all: the link is full.
@@ -98,7 +110,13 @@ impl Tally {
             verified: self.verified - earlier.verified,
             wrong,
             housekeeping: self.housekeeping - earlier.housekeeping,
-            resets_sent: self.resets_sent - earlier.resets_sent,
+            answers_sent: self.answers_sent - earlier.answers_sent,
+            damaged: self.damaged - earlier.damaged,
+            resent: self.resent - earlier.resent,
+            tuples_sent: self.tuples_sent - earlier.tuples_sent,
+            answered: self.answered - earlier.answered,
+            silent: self.silent - earlier.silent,
+            is_settled: self.is_settled,
             tx_turns: self.tx_turns - earlier.tx_turns,
             tx_refused: self.tx_refused - earlier.tx_refused,
             tx_held: self.tx_held - earlier.tx_held,

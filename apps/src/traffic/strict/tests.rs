@@ -248,7 +248,7 @@ fn each_verified_syn_ack_is_taken_back_by_an_exact_reset_before_more_syns() {
         assert_eq!(reset[46..48], [0x50, 0x04], "a bare RST");
         assert_eq!(dpdk::checksum::ipv4_l4(&reset[14..]), Ok(true));
     }
-    assert_eq!(generator.tally().resets_sent, 64);
+    assert_eq!(generator.tally().answers_sent, 64);
 }
 
 /// A SYN-ACK to a SYN without options: MSS 1460, checksums by the rule of RFC 1071.
