@@ -17,9 +17,6 @@ mod console;
 // Ctrl-C and the like set a flag; everything drains and prints what it has.
 #[cfg(feature = "dpdk")]
 mod stop;
-// A network namespace of our own.
-#[cfg(feature = "dpdk")]
-mod namespace;
 // Time from the cycle counter, for loops that can't afford a clock.
 #[cfg(feature = "dpdk")]
 mod clock;
@@ -37,6 +34,9 @@ mod secrets;
 // Where a result comes from: versions and command line.
 #[cfg(feature = "dpdk")]
 mod provenance;
+// What every run on a NIC needs, from the flags to polling threads.
+#[cfg(feature = "dpdk")]
+mod rig;
 // The one traffic generator: SYNs out, replies verified.
 #[cfg(feature = "dpdk")]
 mod traffic;

@@ -13,22 +13,16 @@ mod args;
 mod listen;
 // What the endpoint is: addresses, listeners, limits, queues. Everything that can be refused without touching a NIC.
 mod plan;
-// What the kernel owns, and its side of a tap.
-pub(crate) mod kernel;
 // What stands behind the open ports.
 mod services;
 // The time of day, as services write it.
 mod wall;
-// What a worker does while nothing comes.
-pub(crate) mod idle;
 // The worker's thread, and what it tells about itself.
 mod worker;
 // `--pcap`: every frame into a file, without waiting for the disk.
 mod capture;
 // The port and its threads, from start to stop.
 mod run;
-// The port's link and offloads, for the log and the result.
-mod link;
 // What counters say about the link, in words.
 mod notes;
 // A line a second.
@@ -37,8 +31,6 @@ mod watch;
 mod run_outcome;
 // Services finish, workers drain.
 mod ending;
-// A worker that doesn't end.
-mod hang;
 // The result, as text and as JSON.
 mod report;
 
@@ -46,6 +38,7 @@ pub(crate) use args::ServeArgs;
 
 use crate::console;
 use crate::failure::Failure;
+use crate::rig::namespace;
 
 /// Serves as `args` say, and prints what was counted.
 ///
@@ -53,9 +46,9 @@ use crate::failure::Failure;
 /// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let stop = crate::stop::Stop::in_steps()?;
-    if args.unshare {
-        plan::check_unshare(args)?;
-        crate::namespace::enter_own()?;
+    if args.link.wants_own_namespace() {
+        args.link.check(&args.link.spec()?)?;
+        namespace::enter_own()?;
     }
     let plan = plan::Plan::new(args)?;
     let report = run::run(args, &plan, &stop)?;

@@ -35,7 +35,8 @@ use super::story::Story;
 use crate::clock;
 use crate::console;
 use crate::failure::Failure;
-use crate::{namespace, secrets};
+use crate::rig::namespace;
+use crate::secrets;
 use kernel::NeighborWatch;
 use peer::Peer;
 

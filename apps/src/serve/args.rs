@@ -2,20 +2,16 @@
 //!
 //! It must never hold a flag that nothing reads.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use stack::config::{ClosedPolicy, Interface};
-use stack::local::addresses::LocalPrefix;
+use stack::config::ClosedPolicy;
 use stack::local::listener::SynPolicy;
-use stack::wire::vlan::VlanId;
 
-use super::idle::Idle;
 use super::listen::{ListenGroup, listens};
-use crate::addresses::{host_prefix, routed_prefix, vlan_id};
 use crate::fault::{FaultFlag, fault};
+use crate::rig::NicArgs;
 use crate::units;
 
 /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
@@ -23,27 +19,11 @@ use crate::units;
 /// A tap needs root, or --unshare: `syncline serve --nic tap:dtap0 --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --listen 80=http`, and in another
 /// terminal `curl http://198.18.0.2`. The summary goes to stdout, a line a second to stderr.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("nic", |nic| nic.required(true)), mut_arg("ip", |ip| ip.required(true)))]
 pub(crate) struct ServeArgs {
-    /// The NIC: tap:NAME, `memif:SOCKET[,server]`, af_xdp:INTERFACE, pci:ADDRESS, or any DPDK device (net_…)
-    #[arg(long, value_name = "NIC")]
-    pub(crate) nic: String,
-
-    /// An address of ours and the length of its link's prefix, IPv4 or IPv6; may be given several times
-    #[arg(long, value_name = "ADDR/LEN", required = true, value_delimiter = ',', value_parser = host_prefix)]
-    pub(crate) ip: Vec<Interface>,
-
-    /// The router for addresses off the link, one for each family
-    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
-    pub(crate) gateway: Vec<IpAddr>,
-
-    /// More addresses that are ours, routed to us as a whole; may be given several times
-    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = routed_prefix)]
-    pub(crate) prefix: Vec<LocalPrefix>,
-
-    /// The VLANs (802.1Q) that are ours, 1 to 4094, and 0 for untagged frames: all our addresses are in each of them, and
-    /// frames of others are dropped [default: untagged frames, and every VLAN where there are at most 16 addresses]
-    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = vlan_id)]
-    pub(crate) vlan: Vec<VlanId>,
+    /// The NIC and its addresses.
+    #[command(flatten)]
+    pub(crate) link: NicArgs,
 
     /// An open port and what it serves: 7=echo, `80=http,size=1k`, 198.18.0.2:80=http, 198.18.64.0/24:8000-8010=discard,
     /// `[2001:db8::2]:80=http`; may be given several times
@@ -78,37 +58,6 @@ pub(crate) struct ServeArgs {
     /// What a segment to a closed port gets; with drop, UDP and other protocols get no answer either
     #[arg(long, value_enum, value_name = "POLICY", default_value = "rst")]
     pub(crate) closed: ClosedAnswer,
-
-    /// Configures the kernel's side of the tap: link up, and this address, in the first VLAN of --vlan if it names any and
-    /// not 0 [default: the commands are printed]
-    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
-    pub(crate) tap_up: Vec<Interface>,
-
-    /// Puts the tap into a network namespace of its own, which ends with the run; where we are not root, in a user namespace
-    /// of its own as well. The command that runs a client there is printed
-    #[arg(long)]
-    pub(crate) unshare: bool,
-
-    /// Queue pairs, each with a worker of its own [default: as many as --cpus names, else 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) queues: Option<u16>,
-
-    /// CPUs of the workers, one each [default: taps and the like go where the kernel puts them, others get the first ones]
-    #[arg(
-        long,
-        visible_alias = "lcores",
-        value_name = "LIST",
-        value_delimiter = ','
-    )]
-    pub(crate) cpus: Option<Vec<usize>>,
-
-    /// What a worker does while nothing comes [default: sleep on wires of the kernel such as taps, else spin]
-    #[arg(long, value_enum)]
-    pub(crate) idle: Option<Idle>,
-
-    /// Largest IP packet, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
-    pub(crate) mtu: u16,
 
     /// TTL and hop limit of what is sent
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..))]
@@ -148,7 +97,7 @@ pub(crate) struct ServeArgs {
     pub(crate) drain_timeout: Duration,
 
     /// End by itself after this time [default: run until Ctrl-C]
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) duration: Option<Duration>,
 
     /// Write every frame to a pcapng file, with nanoseconds and direction
@@ -161,21 +110,8 @@ pub(crate) struct ServeArgs {
     pub(crate) fault: Option<FaultFlag>,
 
     /// Print the summary as JSON
-    #[arg(long)]
+    #[arg(short = 'J', long)]
     pub(crate) json: bool,
-
-    /// Demand this much memory in hugepages, in MB [default: hugepages when enough of them are free, else other memory]
-    #[arg(long, value_name = "MB", value_parser = units::count)]
-    pub(crate) hugepages: Option<u64>,
-
-    /// One argument for DPDK's EAL, as it is; may be given several times
-    #[arg(
-        long,
-        value_name = "ARG",
-        allow_hyphen_values = true,
-        hide_short_help = true
-    )]
-    pub(crate) eal: Vec<String>,
 }
 
 /// What a SYN to an open port gets.

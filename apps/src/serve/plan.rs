@@ -2,24 +2,20 @@
 //!
 //! It must never change the machine; it looks at it (addresses, interfaces, sockets).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use dpdk::{NicSpec, PoolSizes, PortConfig};
-use stack::config::{Config, ConfigSpec, Limits};
+use stack::config::{Config, Limits};
 use stack::conn::{Capacity, Records};
-use stack::local::addresses::LocalPrefix;
 use stack::local::listener::ListenerConfig;
 use stack::tcp::profile::{Profile, ProfileId};
 
 use super::args::ServeArgs;
-use super::idle::Idle;
-use super::kernel;
 use super::listen::{Listen, ListenGroup, Service};
 use crate::failure::Failure;
+use crate::rig;
+use crate::rig::idle::Idle;
 
-/// IPv6 links carry packets of this length at least (RFC 8200 §5).
-const IPV6_MTU_MIN: u16 = 1280;
 /// Half-open connections that one worker has room for at most, whatever the listeners ask for.
 const EMBRYOS_MAX: u32 = 1 << 20;
 /// Half-open connections that there is room for at least, where the listeners ask for fewer: a table can't have none.
@@ -32,8 +28,6 @@ const FRAMES_PER_WORKER: u32 = 4096;
 const FRAMES_PER_BODY: u32 = 64;
 /// What the program takes besides DPDK and workers: threads of the control side, allocators of all threads.
 const OTHER_BYTES: u64 = 64 << 20;
-/// Memory beside the pools: rings, descriptors, what drivers take.
-const OTHER_MEMORY_MB: u64 = 64;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -50,8 +44,6 @@ pub(super) struct Plan {
     pub(super) idle: Idle,
     /// How the port is set up.
     pub(super) port: PortConfig,
-    /// DPDK's memory, in MB.
-    pub(super) memory_mb: u64,
     /// What all workers take besides, in bytes, generously: tables, queues, stacks.
     pub(super) worker_bytes: u64,
 }
@@ -62,20 +54,19 @@ impl Plan {
     /// # Errors
     /// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] for what the machine hasn't got.
     pub(super) fn new(args: &ServeArgs) -> Result<Self, Failure> {
-        let spec: NicSpec = args.nic.parse()?;
+        let spec = args.link.spec()?;
         if spec == NicSpec::Ring {
             return usage(
                 "`ring` is a link inside one process, with nobody at its other end: use `syncline bench`, or --nic tap:dtap0",
             );
         }
-        check_flags(args, &spec)?;
-        let workers = workers(args)?;
+        check_duration(args)?;
+        let workers = args.link.workers()?;
         let listens = listens(args);
         let configs = Share::all(workers)
             .map(|share| config(args, &listens, share).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        kernel::refuse_owned(&args.ip, &args.prefix, &kernel::owned_addresses()?)?;
-        spec.check().map_err(|error| refused(args, error))?;
+        rig::check_flags(&args.link, &spec)?;
         let pools = pools(args, &listens, workers);
         let of_workers: u64 = configs
             .iter()
@@ -83,17 +74,16 @@ impl Plan {
             .sum();
         let worker_bytes = of_workers + OTHER_BYTES;
         Ok(Self {
-            idle: args.idle.unwrap_or_else(|| Idle::usual_on(&spec)),
+            idle: args.link.idle.unwrap_or_else(|| Idle::usual_on(&spec)),
             configs,
             listens,
             workers,
             port: PortConfig {
                 queues: workers,
-                mtu: args.mtu,
+                mtu: args.link.mtu,
                 pools,
                 ..PortConfig::default()
             },
-            memory_mb: pools.memory_mb(args.mtu) + OTHER_MEMORY_MB,
             worker_bytes,
             spec,
         })
@@ -128,68 +118,12 @@ fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Usage(text.into()))
 }
 
-/// What the flags can't say about each other.
-fn check_flags(args: &ServeArgs, spec: &NicSpec) -> Result<(), Failure> {
-    if args.mtu < IPV6_MTU_MIN && args.ip.iter().any(|ip| ip.address.is_ipv6()) {
-        return usage(format!("--mtu {}: IPv6 needs at least 1280", args.mtu));
-    }
+/// A run without time is refused.
+fn check_duration(args: &ServeArgs) -> Result<(), Failure> {
     if args.duration.is_some_and(|duration| duration.is_zero()) {
         return usage("--duration 0 would end before it begins; give a time, or leave it out");
     }
-    let is_tap = matches!(spec, NicSpec::Tap { .. });
-    if !is_tap && !args.tap_up.is_empty() {
-        return usage(format!(
-            "--tap-up is for --nic tap:NAME; the kernel has no side of {spec}"
-        ));
-    }
-    for theirs in &args.tap_up {
-        if args.ip.iter().any(|ip| ip.address == theirs.address) {
-            return usage(format!(
-                "{} is in both --ip and --tap-up: the kernel's resets would kill our connections; give the kernel another one",
-                theirs.address
-            ));
-        }
-        if !args.ip.iter().any(|ip| theirs.on_link(ip.address)) {
-            return usage(format!(
-                "--tap-up {}/{}: no --ip lies in that prefix, so the kernel could not reach us",
-                theirs.address, theirs.prefix_len
-            ));
-        }
-    }
     Ok(())
-}
-
-/// What else helps where a tap is not allowed.
-fn refused(args: &ServeArgs, error: dpdk::Error) -> Failure {
-    match error {
-        dpdk::Error::NoTun { .. } if !args.unshare => Failure::Run(format!(
-            "{error}, or give --unshare for a tap in a user and network namespace of its own"
-        )),
-        error => error.into(),
-    }
-}
-
-/// A new network namespace holds nothing but the tap that we make in it.
-pub(super) fn check_unshare(args: &ServeArgs) -> Result<(), Failure> {
-    match args.nic.parse()? {
-        NicSpec::Tap { .. } => Ok(()),
-        spec => usage(format!(
-            "--unshare is for --nic tap:NAME; in a network namespace of our own there is no {spec}"
-        )),
-    }
-}
-
-fn workers(args: &ServeArgs) -> Result<u16, Failure> {
-    let named = args.cpus.as_ref().map(Vec::len);
-    match (args.queues, named) {
-        (Some(queues), Some(cpus)) if usize::from(queues) != cpus => usage(format!(
-            "--queues {queues} needs as many --cpus, but {cpus} are named: each queue has a worker of its own"
-        )),
-        (Some(queues), _) => Ok(queues),
-        (None, Some(cpus)) => u16::try_from(cpus)
-            .map_err(|_| Failure::Usage("--cpus names more CPUs than a NIC has queues".into())),
-        (None, None) => Ok(1),
-    }
 }
 
 /// All places, in the order of the command line.
@@ -202,18 +136,7 @@ fn listens(args: &ServeArgs) -> Vec<Listen> {
 }
 
 fn config(args: &ServeArgs, listens: &[Listen], share: Share) -> Result<Config, Failure> {
-    let mut spec = ConfigSpec::new(args.ip.clone());
-    spec.prefixes.clone_from(&args.prefix);
-    spec.vlans = (!args.vlan.is_empty()).then(|| args.vlan.clone());
-    for &gateway in &args.gateway {
-        let taken = match gateway {
-            IpAddr::V4(gateway) => spec.gateway_v4.replace(gateway).is_some(),
-            IpAddr::V6(gateway) => spec.gateway_v6.replace(gateway).is_some(),
-        };
-        if taken {
-            return usage("--gateway: one of each family at most");
-        }
-    }
+    let mut spec = args.link.config_spec()?;
     let active = args.max_active.unwrap_or(args.max_connections);
     for (flag, whole) in [
         ("--max-connections", args.max_connections),
@@ -273,14 +196,7 @@ fn listeners(
 /// Room in each worker's table, for the families that we have addresses of.
 fn capacity(args: &ServeArgs, listeners: &[ListenerConfig], share: Share) -> Capacity {
     let of_families = |records: u32| {
-        let hosts = args.ip.iter().map(|ip| ip.address);
-        let prefixes = args.prefix.iter().map(LocalPrefix::first);
-        let has = |v6| {
-            hosts
-                .clone()
-                .chain(prefixes.clone())
-                .any(|ip| ip.is_ipv6() == v6)
-        };
+        let has = |v6| args.link.has_family(v6);
         Records {
             v4: if has(false) { records } else { 0 },
             v6: if has(true) { records } else { 0 },
@@ -371,9 +287,10 @@ mod tests {
     /// What `flags` are refused with, before the machine is looked at.
     fn refusal(flags: &str) -> String {
         let args = args(flags);
-        let spec: NicSpec = args.nic.parse().expect("a spec");
-        check_flags(&args, &spec)
-            .and_then(|()| workers(&args))
+        let spec = args.link.spec().expect("a spec");
+        check_duration(&args)
+            .and_then(|()| args.link.check(&spec))
+            .and_then(|()| args.link.workers())
             .and_then(|workers| {
                 let mut shares = Share::all(workers);
                 shares.try_for_each(|share| config(&args, &listens(&args), share).map(drop))
@@ -420,7 +337,7 @@ mod tests {
         let args = args(&format!(
             "{TAP} --listen 80,81 --backlog 100 --max-connections 1001 --queues 2"
         ));
-        let shares = Share::all(workers(&args).expect("two"));
+        let shares = Share::all(args.link.workers().expect("two"));
         let backlog = |config: &Config| Some(config.listeners.config(ListenerId(1))?.backlog);
         for (share, connections) in shares.zip([501, 500]) {
             let config = config(&args, &listens(&args), share).expect("valid");
@@ -478,7 +395,7 @@ mod tests {
         assert_eq!(of(1), (8, 4, SynPolicy::Embryo, false));
         assert_eq!(of(2), (80, 9, SynPolicy::CookieAlways, true));
         let third = config.listeners.config(ListenerId(2));
-        assert_eq!(third.and_then(|l| l.address), Some(args.prefix[0]));
+        assert_eq!(third.and_then(|l| l.address), Some(args.link.prefix[0]));
         assert_eq!(config.limits.records.embryos.v4, 17);
     }
 

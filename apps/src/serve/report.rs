@@ -3,7 +3,6 @@
 //! It must never leave out a frame: what is not accounted for is said, and fails the run.
 
 mod listener;
-mod nic;
 mod tcp;
 
 use std::collections::BTreeMap;
@@ -14,7 +13,6 @@ use stack::counters::{Class, Counter};
 use stack::wire::MacAddr;
 
 use self::listener::ListenerReport;
-pub(super) use self::nic::NicReport;
 use super::capture::CaptureTotals;
 use super::listen::Listen;
 use super::notes;
@@ -25,12 +23,13 @@ use super::worker::Progress;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
+use crate::rig::NicReport;
 
 /// Everything that a report is made of.
 pub(super) struct ReportParts<'a> {
     pub(super) listens: &'a [Listen],
     pub(super) link: String,
-    pub(super) mac: [u8; 6],
+    pub(super) mac: MacAddr,
     pub(super) memory: String,
     pub(super) dpdk: String,
     pub(super) watched: RunOutcome,
@@ -130,7 +129,7 @@ impl Report {
             command: provenance::command(),
             versions: Versions::with_dpdk(whole.dpdk),
             link: whole.link,
-            mac: MacAddr(whole.mac).to_string(),
+            mac: whole.mac.to_string(),
             duration_s: (whole.watched.duration.as_secs_f64() * 1000.0).round() / 1000.0,
             ended_by: whole.watched.ended_by,
             rx_frames: total.get(Counter::RxFrames),

@@ -9,7 +9,6 @@ use stack::worker::Cycles;
 
 use super::args::ServeArgs;
 use super::ending;
-use super::link::LinkWatch;
 use super::notes;
 use super::run_outcome::{EndedBy, Ending, RunOutcome, WorkerLine};
 use super::services::SiteStats;
@@ -18,6 +17,7 @@ use super::worker::Progress;
 use crate::clock::{self, Clock};
 use crate::console;
 use crate::mailbox::Orders;
+use crate::rig::link::LinkWatch;
 use crate::stop::Stop;
 
 /// How often the control thread looks whether it should stop.

@@ -8,10 +8,10 @@ use stack::counters::Counters;
 use stack::tcp::env::TcpCounters;
 use stack::worker::{Cycles, Worker};
 
-use super::idle::BackOff;
 use super::services::{Services, SiteStats};
 use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Order, Orders};
+use crate::rig::idle::BackOff;
 
 /// What a worker has done so far.
 #[derive(Debug, Clone, Default)]

@@ -110,7 +110,7 @@ impl KernelSide<'_> {
     }
 
     /// The commands that a user would give for the same: for each of our addresses one of the same prefix for the kernel.
-    pub(super) fn commands(&self, gateways: &[IpAddr]) -> Vec<String> {
+    pub(crate) fn commands(&self, gateways: &[IpAddr]) -> Vec<String> {
         let device = self.device();
         let mut commands = vec![link_up(self.tap)];
         commands.extend(self.vlan_commands());

@@ -10,7 +10,7 @@ use crate::console;
 
 /// What a port and its driver agreed on. Field names are stable (docs/guide/serve.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Offloads {
+pub(crate) struct Offloads {
     rx_ipv4_checksum: bool,
     rx_tcp_checksum: bool,
     tx_ipv4_checksum: bool,
@@ -49,18 +49,18 @@ impl std::fmt::Display for Offloads {
 
 /// What the link did. Looked at once a second: what is shorter may go unseen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct LinkReport {
+pub(crate) struct LinkReport {
     /// Its state at the end.
-    pub(super) up: bool,
+    pub(crate) up: bool,
     /// Mbit/s, where the driver knows it and the link is up.
-    pub(super) speed_mbps: Option<u32>,
+    pub(crate) speed_mbps: Option<u32>,
     /// How often it went down.
-    pub(super) downs: u64,
+    pub(crate) downs: u64,
 }
 
 /// The link of a port under watch.
 #[derive(Debug)]
-pub(super) struct LinkWatch<'a> {
+pub(crate) struct LinkWatch<'a> {
     port: &'a Port,
     downs: u64,
     /// As it was looked at last: its speed while it is up.
@@ -69,7 +69,7 @@ pub(super) struct LinkWatch<'a> {
 
 impl<'a> LinkWatch<'a> {
     /// From now on.
-    pub(super) fn new(port: &'a Port) -> Self {
+    pub(crate) fn new(port: &'a Port) -> Self {
         Self {
             port,
             downs: 0,
@@ -78,12 +78,12 @@ impl<'a> LinkWatch<'a> {
     }
 
     /// The state that was seen last, in words.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         text(self.last_mbps)
     }
 
     /// Looks again, and logs what changed.
-    pub(super) fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         // Counters of some devices stop at their end when nobody reads them for an hour.
         let _ = self.port.stats();
         if let Some(change) = self.take(self.port.link_mbps()) {
@@ -92,7 +92,7 @@ impl<'a> LinkWatch<'a> {
     }
 
     /// What the link did until now.
-    pub(super) fn report(&self) -> LinkReport {
+    pub(crate) fn report(&self) -> LinkReport {
         LinkReport {
             up: self.last_mbps.is_some(),
             speed_mbps: self.last_mbps.filter(|&mbps| mbps > 0),

@@ -7,11 +7,11 @@ use std::fmt;
 use dpdk::{Port, PortStats, TxCheck};
 use serde::Serialize;
 
-use super::super::link::{LinkReport, Offloads};
+use super::link::{LinkReport, Offloads};
 
 /// The port at the end. Field names are stable (docs/guide/serve.md).
 #[derive(Debug, Serialize)]
-pub(in crate::serve) struct NicReport {
+pub(crate) struct NicReport {
     driver: String,
     offloads: Offloads,
     link: LinkReport,
@@ -33,7 +33,7 @@ pub(in crate::serve) struct NicReport {
 
 impl NicReport {
     /// What `port` says. Nobody sends any more.
-    pub(in crate::serve) fn new(port: &Port, tx_taken: Option<u64>, link: LinkReport) -> Self {
+    pub(crate) fn new(port: &Port, tx_taken: Option<u64>, link: LinkReport) -> Self {
         let check = tx_taken.map_or_else(
             || TxCheck::NotCounted("a worker did not end well".to_owned()),
             |taken| port.check_tx(taken),
@@ -92,7 +92,7 @@ impl NicReport {
     }
 
     /// What is wrong with it, in words.
-    pub(in crate::serve) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         self.fault.clone()
     }
 }

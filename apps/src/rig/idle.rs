@@ -29,7 +29,7 @@ pub(crate) enum Idle {
 
 impl Idle {
     /// What is sensible on that NIC.
-    pub(super) fn usual_on(spec: &NicSpec) -> Self {
+    pub(crate) fn usual_on(spec: &NicSpec) -> Self {
         let of_kernel = match spec {
             NicSpec::Tap { .. } | NicSpec::AfXdp { .. } => true,
             NicSpec::Vdev { devargs } => KERNEL_DRIVERS
@@ -41,7 +41,7 @@ impl Idle {
     }
 
     /// As it stands on the command line.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sleep => "sleep",
             Self::Spin => "spin",
@@ -57,6 +57,7 @@ pub(crate) struct BackOff {
 }
 
 impl BackOff {
+    /// For a worker that does this while nothing comes.
     pub(crate) const fn new(idle: Idle) -> Self {
         Self {
             idle,

@@ -1,0 +1,33 @@
+//! What every run on a NIC needs, whatever it does there: flags, network namespace, EAL, port, pools, the kernel's side of a
+//! tap, polling threads, guard rails.
+//!
+//! It must never know a protocol or a command: `serve`, `load` and `flood` differ in what their threads do.
+
+// The flags that name the NIC, its addresses and its CPUs.
+mod args;
+// A network namespace of our own.
+pub(crate) mod namespace;
+// What the kernel owns, and its side of a tap.
+pub(crate) mod kernel;
+// What a polling thread does while nothing comes.
+pub(crate) mod idle;
+// From the flags to an open port with its pools.
+mod opened;
+// The port's link and offloads, for logs and results.
+pub(crate) mod link;
+// The port's own counts at the end.
+mod nic_report;
+// Polling threads, from start to stop.
+mod polling;
+// To whom, from whom and how fast traffic may go.
+#[allow(dead_code)] // `load` and `flood` come next and use all of it.
+mod guard;
+
+pub(crate) use args::NicArgs;
+#[allow(unused_imports)] // As above.
+pub(crate) use guard::{Allowed, GuardArgs, Reach, is_for_tests};
+pub(crate) use nic_report::NicReport;
+pub(crate) use opened::{
+    OpenedNic, announce_namespace, check_flags, configure_kernel_side, cpus, in_use, start_eal,
+};
+pub(crate) use polling::{HANGS, Ready, leave, poll_all};

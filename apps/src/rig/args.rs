@@ -1,0 +1,207 @@
+//! [`NicArgs`]: the flags that name a NIC, our addresses on it and the CPUs that drive it, the same in every command.
+//!
+//! It must never touch the machine.
+
+use std::net::IpAddr;
+
+use dpdk::NicSpec;
+use stack::config::{ConfigSpec, Interface};
+use stack::local::addresses::LocalPrefix;
+use stack::wire::vlan::VlanId;
+
+use super::idle::Idle;
+use crate::addresses::{host_prefix, routed_prefix, vlan_id};
+use crate::failure::Failure;
+use crate::units;
+
+/// The tap of `--nic tap`, in a network namespace of its own.
+const PRIVATE_TAP: &str = "syncline0";
+/// IPv6 links carry packets of this length at least (RFC 8200 §5).
+const IPV6_MTU_MIN: u16 = 1280;
+
+/// The NIC and its addresses.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct NicArgs {
+    /// The NIC: tap:NAME, tap (one in a network namespace of its own), `memif:SOCKET[,server]`, af_xdp:INTERFACE, pci:ADDRESS,
+    /// or any DPDK device (net_…)
+    #[arg(long, value_name = "NIC")]
+    pub(crate) nic: Option<String>,
+
+    /// An address of ours and the length of its link's prefix, IPv4 or IPv6; may be given several times
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
+    pub(crate) ip: Vec<Interface>,
+
+    /// The router for addresses off the link, one for each family
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) gateway: Vec<IpAddr>,
+
+    /// More addresses that are ours, routed to us as a whole; may be given several times
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = routed_prefix)]
+    pub(crate) prefix: Vec<LocalPrefix>,
+
+    /// The VLANs (802.1Q) that are ours, 1 to 4094, and 0 for untagged frames: all our addresses are in each of them, and
+    /// frames of others are dropped [default: untagged frames, and every VLAN where there are at most 16 addresses]
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = vlan_id)]
+    pub(crate) vlan: Vec<VlanId>,
+
+    /// Configures the kernel's side of the tap: link up, and this address, in the first VLAN of --vlan if it names any and
+    /// not 0 [default: the commands are printed]
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
+    pub(crate) tap_up: Vec<Interface>,
+
+    /// Puts the tap into a network namespace of its own, which ends with the run; where we are not root, in a user namespace
+    /// of its own as well. The command that runs a program there is printed
+    #[arg(long)]
+    pub(crate) unshare: bool,
+
+    /// Queue pairs, each with a worker of its own [default: as many as --cpus names, else 1]
+    #[arg(short = 't', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) queues: Option<u16>,
+
+    /// CPUs of the workers, one each [default: taps and the like go where the kernel puts them, others get the first ones]
+    #[arg(
+        long,
+        visible_alias = "lcores",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub(crate) cpus: Option<Vec<usize>>,
+
+    /// What a worker does while nothing comes [default: sleep on wires of the kernel such as taps, else spin]
+    #[arg(long, value_enum)]
+    pub(crate) idle: Option<Idle>,
+
+    /// Largest IP packet, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
+    pub(crate) mtu: u16,
+
+    /// Demand this much memory in hugepages, in MB [default: hugepages when enough of them are free, else other memory]
+    #[arg(long, value_name = "MB", value_parser = units::count)]
+    pub(crate) hugepages: Option<u64>,
+
+    /// One argument for DPDK's EAL, as it is; may be given several times
+    #[arg(
+        long,
+        value_name = "ARG",
+        allow_hyphen_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) eal: Vec<String>,
+}
+
+impl NicArgs {
+    /// The NIC that `--nic` names; `ring` without one.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for a name that is no NIC's.
+    pub(crate) fn spec(&self) -> Result<NicSpec, Failure> {
+        let text = self.nic.as_deref().unwrap_or("ring");
+        match text.strip_prefix("tap") {
+            Some(options) if options.is_empty() || options.starts_with(',') => {
+                Ok(format!("tap:{PRIVATE_TAP}{options}").parse()?)
+            }
+            _ => Ok(text.parse()?),
+        }
+    }
+
+    /// Whether the run moves into a network namespace of its own.
+    pub(crate) fn wants_own_namespace(&self) -> bool {
+        let nic = self.nic.as_deref().unwrap_or_default();
+        self.unshare || nic == "tap" || nic.starts_with("tap,")
+    }
+
+    /// Queue pairs and workers.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when `--queues` and `--cpus` disagree.
+    pub(crate) fn workers(&self) -> Result<u16, Failure> {
+        let named = self.cpus.as_ref().map(Vec::len);
+        match (self.queues, named) {
+            (Some(queues), Some(cpus)) if usize::from(queues) != cpus => {
+                Err(Failure::Usage(format!(
+                    "--queues {queues} needs as many --cpus, but {cpus} are named: each queue has a worker of its own"
+                )))
+            }
+            (Some(queues), _) => Ok(queues),
+            (None, Some(cpus)) => u16::try_from(cpus)
+                .map_err(|_| Failure::Usage("--cpus names more CPUs than a NIC has queues".into())),
+            (None, None) => Ok(1),
+        }
+    }
+
+    /// What the flags can't say about each other, with the NIC that they name.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] names the first contradiction.
+    pub(crate) fn check(&self, spec: &NicSpec) -> Result<(), Failure> {
+        let usage = |text: String| Err(Failure::Usage(text));
+        if self.mtu < IPV6_MTU_MIN && self.ip.iter().any(|ip| ip.address.is_ipv6()) {
+            return usage(format!("--mtu {}: IPv6 needs at least 1280", self.mtu));
+        }
+        let is_tap = matches!(spec, NicSpec::Tap { .. });
+        if !is_tap && !self.tap_up.is_empty() {
+            return usage(format!(
+                "--tap-up is for --nic tap:NAME; the kernel has no side of {spec}"
+            ));
+        }
+        if !is_tap && self.wants_own_namespace() {
+            return usage(format!(
+                "--unshare is for --nic tap:NAME; in a network namespace of our own there is no {spec}"
+            ));
+        }
+        for theirs in &self.tap_up {
+            if self.ip.iter().any(|ip| ip.address == theirs.address) {
+                return usage(format!(
+                    "{} is in both --ip and --tap-up: the kernel's resets would kill our connections; give the kernel another one",
+                    theirs.address
+                ));
+            }
+            if !self.ip.iter().any(|ip| theirs.on_link(ip.address)) {
+                return usage(format!(
+                    "--tap-up {}/{}: no --ip lies in that prefix, so the kernel could not reach us",
+                    theirs.address, theirs.prefix_len
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The stack's configuration, as far as these flags say it.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for a second gateway of one family.
+    pub(crate) fn config_spec(&self) -> Result<ConfigSpec, Failure> {
+        let mut spec = ConfigSpec::new(self.ip.clone());
+        spec.prefixes.clone_from(&self.prefix);
+        spec.vlans = (!self.vlan.is_empty()).then(|| self.vlan.clone());
+        for &gateway in &self.gateway {
+            let taken = match gateway {
+                IpAddr::V4(gateway) => spec.gateway_v4.replace(gateway).is_some(),
+                IpAddr::V6(gateway) => spec.gateway_v6.replace(gateway).is_some(),
+            };
+            if taken {
+                return Err(Failure::Usage(
+                    "--gateway: one of each family at most".into(),
+                ));
+            }
+        }
+        Ok(spec)
+    }
+
+    /// Whether an address of ours is of that family.
+    pub(crate) fn has_family(&self, v6: bool) -> bool {
+        let hosts = self.ip.iter().map(|ip| ip.address);
+        let prefixes = self.prefix.iter().map(LocalPrefix::first);
+        hosts.chain(prefixes).any(|ip| ip.is_ipv6() == v6)
+    }
+
+    /// The VLAN of the kernel's side of a tap: the first of `--vlan`.
+    pub(crate) fn kernel_vlan(&self) -> VlanId {
+        // Untagged comes first where it is among them, as in the stack's own order.
+        self.vlan
+            .iter()
+            .copied()
+            .min_by_key(|vlan| *vlan != VlanId::UNTAGGED)
+            .unwrap_or_default()
+    }
+}
