@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 use crate::lab;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, dev_flood, serve};
+use crate::{bench, dev_client, dev_flood, flood, serve};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -38,6 +38,12 @@ pub(crate) enum Command {
     Serve(MissingFeature),
     /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
+    /// Sends bare segments from pools of addresses and counts what each of them meets
+    #[cfg(feature = "dpdk")]
+    Flood(Box<flood::FloodArgs>),
+    /// Sends bare segments from pools of addresses (left out of this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Flood(MissingFeature),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

@@ -48,6 +48,9 @@ mod bench;
 mod serve;
 // `syncline lab`.
 mod lab;
+// `syncline flood`.
+#[cfg(feature = "dpdk")]
+mod flood;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
@@ -75,6 +78,10 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
         Command::Lab(args) => lab::run(&args),
+        #[cfg(feature = "dpdk")]
+        Command::Flood(args) => flood::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Flood(left_out) => Err(left_out.failure("flood")),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]

@@ -33,13 +33,16 @@ mod answer;
 mod outcome;
 // What `flood` sends, and what it makes of replies.
 mod observed;
+// A NIC in memory for tests.
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub(crate) use answer::Answer;
 pub(crate) use book::Book;
 pub(crate) use flags::FloodFlags;
 pub(crate) use generator::{Generator, Sending};
 pub(crate) use observed::{Bystander, FloodPlan, Observable, ObservedExchange};
-pub(crate) use outcome::{Matrix, Outcome, Row, percentile};
+pub(crate) use outcome::{LatencyHistogram, Matrix, Outcome, Row, percentile};
 pub(crate) use pace::Rate;
 pub(crate) use strict::{FIRST_PORT, StrictExchange, StrictPlan};
 pub(crate) use tally::Tally;

@@ -97,6 +97,12 @@ impl<N: Nic, X: Exchange<N::Frame>> Generator<N, X> {
         (ended, moved > 0)
     }
 
+    /// The caller rested for so many ticks between two turns.
+    #[inline]
+    pub(crate) fn rested(&mut self, ticks: u64) {
+        self.tally.idle += ticks;
+    }
+
     /// Frames that were made but not taken yet go back to their pool: the end of sending.
     pub(crate) fn discard_unsent(&mut self) {
         if !self.unsent.is_empty() {
@@ -118,9 +124,9 @@ impl<N: Nic, X: Exchange<N::Frame>> Generator<N, X> {
         &self.exchange
     }
 
-    /// The same, when the generator has ended; its NIC is closed.
-    pub(crate) fn into_exchange(self) -> X {
-        self.exchange
+    /// What it is made of, when it has ended.
+    pub(crate) fn into_parts(self) -> (N, X) {
+        (self.nic, self.exchange)
     }
 
     #[inline]

@@ -470,7 +470,11 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
                 Action::Answer(at, reply) => {
                     answer::write(&mut frame, at, reply, header).then_some(frame)
                 }
-                Action::Attend => self.bystander.attend(frame),
+                Action::Attend => {
+                    let answer = self.bystander.attend(frame);
+                    tally.neighbor_answers += u64::from(answer.is_some());
+                    answer
+                }
             };
             if let Some(answer) = answer {
                 // Not refused: there are no more than replies were.

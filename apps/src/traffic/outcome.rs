@@ -80,6 +80,9 @@ const DIGITS: u8 = 3;
 /// Samples that must lie beyond a percentile for it to be printed.
 const SAMPLES_BEYOND: u64 = 10;
 
+/// Latencies in µs.
+pub(crate) type LatencyHistogram = Histogram<u64>;
+
 /// How one outcome happened: how often as the first of its kind for a tuple, how often again, and after how long.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {

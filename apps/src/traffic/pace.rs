@@ -20,7 +20,12 @@ impl Rate {
     /// `rate_pps` frames a second (`None` for as many as are taken) by a clock of `hz` ticks a second, released in multiples
     /// of `quantum`.
     pub(crate) fn new(rate_pps: Option<u64>, hz: u64, quantum: usize) -> Self {
-        let per_frame = |rate: u64| ((hz << 16) / rate.max(1)).max(1);
+        Self::per_second(rate_pps.map(|rate| rate as f64), hz, quantum)
+    }
+
+    /// As [`Rate::new`], for a part of a rate.
+    pub(crate) fn per_second(rate_pps: Option<f64>, hz: u64, quantum: usize) -> Self {
+        let per_frame = |rate: f64| ((hz as f64 * 65_536.0 / rate) as u64).max(1);
         Self {
             ticks_per_frame_16: rate_pps.map_or(0, per_frame),
             quantum: quantum.max(1),

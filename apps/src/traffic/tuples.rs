@@ -98,11 +98,6 @@ impl TupleSpace {
         self.pool.is_ipv6()
     }
 
-    /// Where frames come from.
-    pub(crate) fn pool(&self) -> &SourcePool {
-        &self.pool
-    }
-
     /// Where frames go.
     pub(crate) fn targets(&self) -> &[Target] {
         &self.targets

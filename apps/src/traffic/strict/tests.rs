@@ -2,108 +2,12 @@
 //!
 //! It must never need DPDK's environment: frames are vectors here.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
-
-use stack::nic::{Caps, FrameError, Nic, PoolClass, RxChecksum, TxRequest};
 
 use super::*;
 use crate::traffic::generator::{Generator, Sending};
 use crate::traffic::pace::Rate;
-
-/// A frame in a vector.
-struct Heap(Vec<u8>);
-
-impl Frame for Heap {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-    fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        Some(&mut self.0)
-    }
-    fn total_len(&self) -> usize {
-        self.0.len()
-    }
-    fn copy_out(&self, offset: usize, into: &mut [u8]) -> usize {
-        let from = self.0.get(offset..).unwrap_or_default();
-        let n = from.len().min(into.len());
-        into[..n].copy_from_slice(&from[..n]);
-        n
-    }
-    fn set_len(&mut self, len: usize) -> Result<(), FrameError> {
-        self.0.resize(len, 0);
-        Ok(())
-    }
-    fn prefetch(&self) {}
-    fn rx_checksum(&self) -> RxChecksum {
-        RxChecksum::default()
-    }
-    fn request(&mut self, _request: Option<TxRequest>) {}
-}
-
-/// A NIC whose other end is the test: takes at most `takes` frames per burst.
-struct Wire {
-    caps: Caps,
-    takes: usize,
-    sent: Vec<Vec<u8>>,
-    waiting: VecDeque<Vec<u8>>,
-}
-
-impl Wire {
-    fn new() -> Self {
-        let caps = Caps {
-            link: "test".into(),
-            mtu: 1500,
-            rx_ipv4_checksum: false,
-            rx_tcp_checksum: false,
-            tx_ipv4_checksum: false,
-            tx_tcp_checksum: false,
-            tx_multi_seg: false,
-        };
-        Self {
-            caps,
-            takes: usize::MAX,
-            sent: Vec::new(),
-            waiting: VecDeque::new(),
-        }
-    }
-}
-
-impl Nic for Wire {
-    type Frame = Heap;
-
-    fn caps(&self) -> &Caps {
-        &self.caps
-    }
-    fn mac(&self) -> [u8; 6] {
-        [4; 6]
-    }
-    fn rx(&mut self, into: &mut Burst<Heap>) -> usize {
-        let n = into.room().min(self.waiting.len());
-        for bytes in self.waiting.drain(..n) {
-            assert!(into.push(Heap(bytes)).is_ok());
-        }
-        n
-    }
-    fn tx(&mut self, from: &mut Burst<Heap>) -> usize {
-        let n = from.len().min(self.takes);
-        self.sent.extend(from.take_front(n).map(|frame| frame.0));
-        n
-    }
-    fn alloc(&mut self, _class: PoolClass, into: &mut Burst<Heap>, n: usize) -> usize {
-        let n = n.min(into.room());
-        for _ in 0..n {
-            assert!(into.push(Heap(Vec::new())).is_ok());
-        }
-        n
-    }
-    fn share(&mut self, _frame: &mut Heap) -> Option<Heap> {
-        None
-    }
-    fn cycles(&self) -> u64 {
-        0
-    }
-}
+use crate::traffic::testing::Wire;
 
 fn generator(expect: Expect, retire: bool, window: Option<u32>) -> Generator<Wire, StrictExchange> {
     let plan = StrictPlan {
