@@ -6,9 +6,9 @@ use clap::{Parser, Subcommand};
 
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
-use crate::lab;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, flood, serve};
+use crate::{lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -44,6 +44,14 @@ pub(crate) enum Command {
     /// Sends bare segments from pools of addresses (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Flood(MissingFeature),
+    /// Print a completion script for a shell
+    ///
+    /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package
+    /// brings those of bash, zsh and fish.
+    Completions(packaging::CompletionsArgs),
+    /// Write the manual pages, one for each command
+    #[command(hide = true)]
+    Man(packaging::ManArgs),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

@@ -48,6 +48,8 @@ mod bench;
 mod serve;
 // `syncline lab`.
 mod lab;
+// `syncline completions` and `syncline man`.
+mod packaging;
 // `syncline flood`.
 #[cfg(feature = "dpdk")]
 mod flood;
@@ -60,7 +62,7 @@ mod dev_client;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use cli::{Cli, Command};
 
@@ -78,6 +80,8 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
         Command::Lab(args) => lab::run(&args),
+        Command::Completions(args) => packaging::completions(args, Cli::command()),
+        Command::Man(args) => packaging::man(&args, Cli::command()),
         #[cfg(feature = "dpdk")]
         Command::Flood(args) => flood::run(&args),
         #[cfg(not(feature = "dpdk"))]

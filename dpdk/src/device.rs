@@ -177,6 +177,11 @@ impl PortInner {
     ) -> Result<(u64, u64), Error> {
         let rx_offloads =
             info.rx_offload_capa & (sys::SL_RX_OFFLOAD_IPV4_CKSUM | sys::SL_RX_OFFLOAD_TCP_CKSUM);
+        let vlan_filter = if self.names_vlans(config) {
+            info.rx_offload_capa & sys::SL_RX_OFFLOAD_VLAN_FILTER
+        } else {
+            0
+        };
         let tcp_checksum = if self.driver.sums_odd_chains_wrong {
             0
         } else {
@@ -187,7 +192,7 @@ impl PortInner {
         // SAFETY: an all-zero rte_eth_conf is valid and means "the default" for every field (DPDK's examples start so).
         let mut conf: sys::rte_eth_conf = unsafe { core::mem::zeroed() };
         conf.rxmode.mtu = u32::from(config.mtu);
-        conf.rxmode.offloads = rx_offloads;
+        conf.rxmode.offloads = rx_offloads | vlan_filter;
         conf.txmode.offloads = tx_offloads;
         let rss = info.flow_type_rss_offloads & (sys::SL_RSS_IP | sys::SL_RSS_TCP);
         if config.queues > 1 && rss != 0 {
@@ -247,13 +252,31 @@ impl PortInner {
         // IPv6 neighbour discovery is multicast. Drivers that have no filter have no such call either.
         // SAFETY: the port is started.
         let _ = unsafe { sys::rte_eth_allmulticast_enable(self.id) };
-        if config.promiscuous {
+        if self.names_vlans(config) && self.pass_vlans(config) {
+            return Ok(());
+        }
+        // A device that drops the VLANs that are not configured passes all of them in promiscuous mode.
+        if config.promiscuous || self.driver.drops_vlans {
             // SAFETY: the port is started.
             self.step("rte_eth_promiscuous_enable", || unsafe {
                 sys::rte_eth_promiscuous_enable(self.id)
             })?;
         }
         Ok(())
+    }
+
+    /// Whether the device wants to hear which VLANs are to pass, and there are some to name.
+    fn names_vlans(&self, config: &PortConfig) -> bool {
+        self.driver.drops_vlans && !config.promiscuous && config.vlans.is_some()
+    }
+
+    /// Lets the named VLANs pass. False when the device refuses one.
+    fn pass_vlans(&self, config: &PortConfig) -> bool {
+        let tagged = config.vlans.iter().flatten().filter(|&&vlan| vlan != 0);
+        // SAFETY: the port is started.
+        tagged
+            .copied()
+            .all(|vlan| unsafe { sys::rte_eth_dev_vlan_filter(self.id, vlan, 1) } == 0)
     }
 
     /// The port's link-layer address. The in-memory link has none, but neighbours ask for one: a locally administered

@@ -91,6 +91,7 @@ pub fn ring_pair(eal: &Eal, config: &RingConfig) -> Result<(End, End), Error> {
         &rings.there,
     )?;
     let port_config = PortConfig {
+        vlans: None,
         queues: config.queues,
         rx_descriptors: 64,
         tx_descriptors: 64,

@@ -82,6 +82,8 @@ impl Plan {
                 queues: workers,
                 mtu: args.link.mtu,
                 pools,
+                vlans: (!args.link.vlan.is_empty())
+                    .then(|| args.link.vlan.iter().map(|vlan| vlan.0).collect()),
                 ..PortConfig::default()
             },
             worker_bytes,

@@ -24,6 +24,8 @@ enum Kind {
     LabOverTap,
     /// An endpoint on a tap: root.
     Serve,
+    /// A flood over a tap in a namespace of its own: root.
+    Flood,
     /// A program of the system, as a client of `serve`: root.
     Client,
     /// A script that takes `--binary`: root.
@@ -41,10 +43,11 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 7] = [
+        let kinds: [(Self, &[&str]); 8] = [
             (Self::Bench, &["syncline bench"]),
-            (Self::Lab, &["syncline lab"]),
+            (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
+            (Self::Flood, &["syncline flood"]),
             (
                 Self::Client,
                 &["ping ", "nc ", "curl ", "wrk ", "echo hello | nc "],
@@ -67,6 +70,8 @@ impl Kind {
                     "scripts/bench-loop",
                     "scripts/bench-instructions",
                     "cargo build --release",
+                    "scripts/package",
+                    "apt install ./target/debian/",
                     "cargo bench -p benches",
                     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches",
                     "cargo test -p dpdk --test kernel_reset_rules",

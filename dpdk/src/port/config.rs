@@ -32,7 +32,7 @@ impl Default for PoolSizes {
 }
 
 /// How a port is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortConfig {
     /// RX and TX queue pairs: one per worker.
     pub queues: u16,
@@ -46,6 +46,9 @@ pub struct PortConfig {
     pub pools: PoolSizes,
     /// Receive frames that are addressed to others, too.
     pub promiscuous: bool,
+    /// The VLANs to receive, 0 (untagged frames) among them or not; `None` for all. Only some devices ask: most pass every
+    /// VLAN.
+    pub vlans: Option<Vec<u16>>,
 }
 
 impl Default for PortConfig {
@@ -58,6 +61,7 @@ impl Default for PortConfig {
             mtu: 1500,
             pools: PoolSizes::default(),
             promiscuous: false,
+            vlans: None,
         }
     }
 }
