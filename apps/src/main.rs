@@ -15,7 +15,7 @@ mod failure;
 // stdout is results, stderr is logs.
 mod console;
 // Ctrl-C and the like set a flag; everything drains and prints what it has.
-#[cfg(feature = "dpdk")]
+#[cfg_attr(not(feature = "dpdk"), allow(dead_code))] // an end in steps is only `serve`'s
 mod stop;
 // Time from the cycle counter, for loops that can't afford a clock.
 #[cfg(feature = "dpdk")]
@@ -48,6 +48,8 @@ mod bench;
 mod serve;
 // `syncline lab`.
 mod lab;
+// `syncline diagnose`.
+mod diagnose;
 // `syncline completions` and `syncline man`.
 mod packaging;
 // `syncline flood`.
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
         Command::Lab(args) => lab::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
         Command::Completions(args) => packaging::completions(args, Cli::command()),
         Command::Man(args) => packaging::man(&args, Cli::command()),
         #[cfg(feature = "dpdk")]

@@ -13,7 +13,7 @@ use crate::rig::{GuardArgs, NicArgs};
 use crate::traffic::{Answer, FloodFlags, SynOptions};
 use crate::units;
 
-/// Sends bare segments from pools of addresses, and counts what each of them meets
+/// Send bare segments from pools of addresses, and count what each of them meets
 ///
 /// No connection is kept: every reply is judged by its addresses, ports and numbers. Over a tap of its own, without root:
 /// `syncline flood 198.18.0.1:80 --nic tap --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --sources 198.18.64.0/24 --routed -R 10k -d 5s`.

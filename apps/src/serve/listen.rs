@@ -358,7 +358,7 @@ mod tests {
             ("80=http,size=2t", "at most"),
             ("80=http,idle=0", "1ms to 24h, or never"),
             ("80=http,idle=25h", "1ms to 24h, or never"),
-            ("80=http,idle=soon", "is no time"),
+            ("80=http,idle=soon", "invalid time"),
             ("7=echo,idle=1s", "`idle=1s` is no option of echo"),
             ("80=http,cookies=maybe", "say always, full"),
             ("80=http,backlog=5g", "more than"),
