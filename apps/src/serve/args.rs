@@ -39,6 +39,9 @@ pub(crate) struct ServeArgs {
     /// Options of every place: backlog=N and cookies=always|full|never in place of --backlog and --syn, abort-on-overflow
     /// (resets a handshake whose final ACK finds the accept queue full; without it the SYN-ACK is retransmitted. New SYNs are
     /// dropped while the queue is full, with and without this option).
+    ///
+    /// Services that read also take proxy=v1|v2|any: every connection starts with a PROXY protocol header of that version, or of
+    /// either; a connection without one is reset.
     #[arg(long, value_name = "[ADDR[/LEN]:]PORT[-PORT][=SERVICE[,OPTION...]]", value_parser = listens)]
     pub(crate) listen: Vec<ListenGroup>,
 

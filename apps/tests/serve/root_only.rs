@@ -8,6 +8,8 @@ mod links;
 mod nics;
 // Ways that carry less than the link.
 mod paths;
+// A load balancer in front of us.
+mod proxies;
 // What stands behind the ports.
 mod services;
 // Without root, in namespaces of its own.

@@ -14,7 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("diagnose", &["stack"]),
     ("apps", &["stack", "dpdk", "workload", "diagnose"]),
     ("benches", &["stack", "workload"]),
-    ("fuzz", &["stack", "diagnose"]),
+    ("fuzz", &["stack", "workload", "diagnose"]),
 ];
 
 /// One entry of a dependency table.
