@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// Send SYNs from spoofed sources and verify the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
-    DevFlood(Box<dev_flood::FloodArgs>),
+    DevFlood(Box<dev_flood::DevFloodArgs>),
     /// Open connections to a server and verify the replies; for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

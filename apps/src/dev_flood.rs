@@ -36,7 +36,7 @@ const TURNS_PER_LOOK: u32 = 64;
 
 /// Sends SYNs from spoofed sources (198.18.0.0/15 or 2001:2:0:1::/64) and verifies the replies
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct FloodArgs {
+pub(crate) struct DevFloodArgs {
     /// The NIC to send through, such as net_af_packet0,iface=dtap0
     #[arg(long, value_name = "NIC")]
     nic: String,
@@ -106,7 +106,7 @@ impl fmt::Display for Outcome {
 ///
 /// # Errors
 /// [`Failure`]: wrong usage, a NIC that can't be had, wrong replies.
-pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &DevFloodArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     if !rig::is_for_tests(args.to.ip()) {
         return Err(Failure::Usage(format!(
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
 }
 
 fn generator(
-    args: &FloodArgs,
+    args: &DevFloodArgs,
     nic: DpdkNic,
     clock: Clock,
 ) -> Result<Generator<DpdkNic, StrictExchange>, Failure> {
@@ -160,7 +160,7 @@ fn generator(
 
 /// Sends until `--count` is reached or a signal comes, then waits for what is on its way. The seconds are those of sending.
 fn flood(
-    args: &FloodArgs,
+    args: &DevFloodArgs,
     generator: &mut Generator<DpdkNic, StrictExchange>,
     clock: Clock,
     stop: &Stop,
@@ -207,7 +207,7 @@ fn flood(
     (generator.tally(), seconds)
 }
 
-fn print(args: &FloodArgs, tally: &Tally, seconds: f64) -> Result<(), Failure> {
+fn print(args: &DevFloodArgs, tally: &Tally, seconds: f64) -> Result<(), Failure> {
     let is_foreign = |name: &str| FOREIGN.contains(&name);
     let sum = |foreign| {
         let reasons = tally.wrong_by_reason();

@@ -12,6 +12,8 @@ mod neighbors;
 mod announce;
 // The port and its threads, from start to stop.
 mod run;
+// The thread of one worker.
+mod worker;
 // A line a second, and the end.
 mod watch;
 // The result, as text and as JSON.

@@ -42,7 +42,7 @@ pub(crate) use book::Book;
 pub(crate) use flags::FloodFlags;
 pub(crate) use generator::{Generator, Sending};
 pub(crate) use observed::{Bystander, FloodPlan, Observable, ObservedExchange};
-pub(crate) use outcome::{LatencyHistogram, Matrix, Outcome, Row, percentile};
+pub(crate) use outcome::{LatencyHistogram, Matrix, Outcome, OutcomeRow, percentile};
 pub(crate) use pace::Rate;
 pub(crate) use strict::{FIRST_PORT, StrictExchange, StrictPlan};
 pub(crate) use tally::Tally;

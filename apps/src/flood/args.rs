@@ -106,7 +106,7 @@ pub(crate) struct FloodArgs {
 
     /// What every tuple must meet, one of these; else the run fails [default: anything]
     #[arg(long, value_enum, value_name = "OUTCOME", value_delimiter = ',')]
-    pub(crate) expect: Vec<Expected>,
+    pub(crate) expect: Vec<ExpectedOutcome>,
 
     /// Print the result as JSON (docs/reference/flood-json.md)
     #[arg(short = 'J', long)]
@@ -125,7 +125,7 @@ pub(crate) enum OrderName {
 /// An outcome that the run may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub(crate) enum Expected {
+pub(crate) enum ExpectedOutcome {
     /// A SYN-ACK that acknowledges the SYN
     SynAck,
     /// A SYN-ACK that acknowledges something else

@@ -3,18 +3,18 @@
 //! It must never call silence what could not have been seen, and never drop a tuple: all that were sent are in the matrix.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
 use super::announce;
-use super::args::{Expected, FloodArgs};
+use super::args::{ExpectedOutcome, FloodArgs};
 use super::plan::Setup;
 use super::watch::{EndedBy, FloodRun, Interval};
 use crate::failure::Failure;
 use crate::provenance::{self, Versions};
 use crate::rig::NicReport;
-use crate::traffic::{FloodPlan, Matrix, Outcome, Row, Tally};
+use crate::traffic::{FloodPlan, Matrix, Outcome, OutcomeRow, Tally};
 
 // What one target's frames met, as it is reported.
 mod row;
@@ -111,20 +111,14 @@ impl FloodReport {
             memory,
             cpus,
         } = parts;
-        let mut matrix = Matrix::new(setup.targets.len());
-        let mut whole = Tally::default();
-        for end in &run.ends {
-            matrix.add(&end.matrix);
-            whole = whole.and(&end.tally);
-        }
+        let (matrix, whole) = together(setup, &run);
         let total = matrix.total();
         let seconds = run.seconds.max(1e-9);
         let mut faults = run.faults;
         faults.extend(accounting(&total, &whole, mbufs_in_use));
-        let name =
-            |&(address, port): &(std::net::IpAddr, u16)| SocketAddr::new(address, port).to_string();
         let several = setup.targets.len() > 1;
         let rows = setup.targets.iter().zip(matrix.rows()).filter(|_| several);
+        let share = |share: f64| (share * 1000.0).round() / 1000.0;
         Self {
             command: provenance::command(),
             versions: Versions::with_dpdk(dpdk),
@@ -165,8 +159,8 @@ impl FloodReport {
                 .collect(),
             total: RowReport::new(announce::targets(setup), &total),
             intervals: run.intervals,
-            busy_share: (run.sending.busy_share() * 1000.0).round() / 1000.0,
-            refused_share: (run.sending.refused_share() * 1000.0).round() / 1000.0,
+            busy_share: share(run.sending.busy_share()),
+            refused_share: share(run.sending.refused_share()),
             interrupted: run.ended_by == EndedBy::Signal,
             ended_by: run.ended_by,
             nic,
@@ -199,8 +193,24 @@ impl FloodReport {
     }
 }
 
+/// `ADDR:PORT`.
+fn name(&(address, port): &(IpAddr, u16)) -> String {
+    SocketAddr::new(address, port).to_string()
+}
+
+/// What all workers came to.
+fn together(setup: &Setup, run: &FloodRun) -> (Matrix, Tally) {
+    let mut matrix = Matrix::new(setup.targets.len());
+    for end in &run.ends {
+        matrix.add(&end.matrix);
+    }
+    let tallies = run.ends.iter().map(|end| end.tally);
+    let whole = tallies.reduce(|whole, tally| whole.and(&tally));
+    (matrix, whole.unwrap_or_default())
+}
+
 /// What does not add up.
-fn accounting(total: &Row, whole: &Tally, mbufs_in_use: u32) -> Vec<String> {
+fn accounting(total: &OutcomeRow, whole: &Tally, mbufs_in_use: u32) -> Vec<String> {
     let mut faults = Vec::new();
     if total.sent() != whole.tuples_sent {
         faults.push(format!(
@@ -232,19 +242,19 @@ fn accounting(total: &Row, whole: &Tally, mbufs_in_use: u32) -> Vec<String> {
 }
 
 /// What `--expect` does not name and happened.
-fn unexpected(expect: &[Expected], total: &Row) -> Vec<String> {
+fn unexpected(expect: &[ExpectedOutcome], total: &OutcomeRow) -> Vec<String> {
     if expect.is_empty() {
         return Vec::new();
     }
     let is_expected = |outcome: Outcome| {
         expect.iter().any(|expected| match expected {
-            Expected::SynAck => outcome == Outcome::SynAck,
-            Expected::SynAckWrongAck => outcome == Outcome::SynAckWrongAck,
-            Expected::Rst => outcome == Outcome::Rst,
-            Expected::RstAfterSynAck => outcome == Outcome::RstAfterSynAck,
-            Expected::ChallengeAck => outcome == Outcome::ChallengeAck,
-            Expected::Icmp => outcome == Outcome::Icmp,
-            Expected::Silence => false,
+            ExpectedOutcome::SynAck => outcome == Outcome::SynAck,
+            ExpectedOutcome::SynAckWrongAck => outcome == Outcome::SynAckWrongAck,
+            ExpectedOutcome::Rst => outcome == Outcome::Rst,
+            ExpectedOutcome::RstAfterSynAck => outcome == Outcome::RstAfterSynAck,
+            ExpectedOutcome::ChallengeAck => outcome == Outcome::ChallengeAck,
+            ExpectedOutcome::Icmp => outcome == Outcome::Icmp,
+            ExpectedOutcome::Silence => false,
         })
     };
     let mut unexpected: Vec<String> = Outcome::ALL
@@ -258,7 +268,7 @@ fn unexpected(expect: &[Expected], total: &Row) -> Vec<String> {
             )
         })
         .collect();
-    if !expect.contains(&Expected::Silence) && total.silent > 0 {
+    if !expect.contains(&ExpectedOutcome::Silence) && total.silent > 0 {
         unexpected.push(format!("{} tuples met silence", total.silent));
     }
     let met: u64 = Outcome::ALL
@@ -266,7 +276,7 @@ fn unexpected(expect: &[Expected], total: &Row) -> Vec<String> {
         .filter(|&outcome| is_expected(outcome))
         .map(|outcome| total.cell(outcome).first)
         .sum();
-    let silent = if expect.contains(&Expected::Silence) {
+    let silent = if expect.contains(&ExpectedOutcome::Silence) {
         total.silent
     } else {
         0

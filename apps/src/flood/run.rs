@@ -14,7 +14,8 @@ use super::args::{FloodArgs, OrderName};
 use super::neighbors::{self, LinkHost};
 use super::plan::Setup;
 use super::report::{FloodReport, ReportParts};
-use super::watch::{self, FloodRun, WorkerLine};
+use super::watch::{self, FloodRun};
+use super::worker::{WorkerLine, turn_until_stopped};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Order, Orders};
@@ -24,28 +25,13 @@ use crate::rig::{self, HANGS, NicReport, OpenedNic, Ready};
 use crate::secrets;
 use crate::stop::Stop;
 use crate::traffic::{
-    Book, FloodPlan, Generator, Headers, Matrix, ObservedExchange, Rate, Sending, Tally, Target,
-    TupleSpace,
+    Book, FloodPlan, Generator, Headers, ObservedExchange, Rate, Target, TupleSpace,
 };
 
 /// How long next hops may take to answer: three questions.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(3);
 /// The same where the user still has to set up the other side of the link.
 const RESOLVE_PATIENCE_MANUAL: Duration = Duration::from_secs(30);
-
-/// One worker's part.
-type Flooder = Generator<DpdkNic, ObservedExchange<LinkHost>>;
-
-/// What a worker came to.
-#[derive(Debug)]
-pub(super) struct WorkerEnd {
-    /// Its counts.
-    pub(super) tally: Tally,
-    /// What its frames met, and what it received of others' frames.
-    pub(super) matrix: Matrix,
-    /// Frames that the driver took.
-    pub(super) frames_taken: u64,
-}
 
 /// Floods until the end of the run.
 ///
@@ -217,7 +203,7 @@ impl Workers<'_> {
             let body = move |ready: Ready| {
                 let generator = Generator::new(nic, exchange, rate);
                 ready.announce();
-                Ok(turn_until_told(generator, back_off, orders, line))
+                Ok(turn_until_stopped(generator, back_off, orders, line))
             };
             bodies.push((cpu, body));
         }
@@ -236,44 +222,5 @@ impl Workers<'_> {
             }
         }
         Ok(run)
-    }
-}
-
-/// A worker's thread: turns until told to stop.
-fn turn_until_told(
-    mut flooder: Flooder,
-    mut back_off: BackOff,
-    orders: &Orders,
-    line: &WorkerLine,
-) -> WorkerEnd {
-    let mut served = 0;
-    let mut now_ticks = dpdk::cycles();
-    loop {
-        let sending = match orders.current() {
-            Order::Run => Sending::All,
-            Order::Finish => Sending::Repeats,
-            Order::Abort | Order::Drain => {
-                flooder.discard_unsent();
-                Sending::Answers
-            }
-            Order::Stop => break,
-        };
-        let moved;
-        (now_ticks, moved) = flooder.turn(sending, now_ticks);
-        line.mailbox.serve(&mut served, || flooder.tally());
-        back_off.rest(moved);
-        if !moved {
-            let rested = dpdk::cycles();
-            flooder.rested(rested.wrapping_sub(now_ticks));
-            now_ticks = rested;
-        }
-    }
-    flooder.discard_unsent();
-    let tally = flooder.tally();
-    let (nic, exchange) = flooder.into_parts();
-    WorkerEnd {
-        tally,
-        matrix: exchange.into_matrix(),
-        frames_taken: nic.frames_taken(),
     }
 }

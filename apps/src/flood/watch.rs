@@ -1,16 +1,16 @@
 //! The control thread while workers turn: a line a second, then the end.
 //!
-//! It must never touch a frame or wait for ever: a worker that does not answer is said, and what it told last counts.
+//! It must never touch a frame or wait for ever: a worker that does not answer is said, and its last answer counts.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::args::FloodArgs;
-use super::run::WorkerEnd;
+use super::worker::{WorkerEnd, WorkerLine};
 use crate::clock;
 use crate::console;
-use crate::mailbox::{Mailbox, Order, Orders};
+use crate::mailbox::{Order, Orders};
 use crate::rig::link::LinkWatch;
 use crate::stop::Stop;
 use crate::traffic::{FloodPlan, Tally};
@@ -23,21 +23,6 @@ const LINE: Duration = Duration::from_secs(1);
 const SETTLE_SLACK: Duration = Duration::from_secs(2);
 /// After a signal, how long replies on their way are waited for.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
-
-/// The control thread's line to a worker.
-#[derive(Debug)]
-pub(super) struct WorkerLine {
-    /// Where it answers.
-    pub(super) mailbox: Mailbox<Tally>,
-}
-
-impl WorkerLine {
-    pub(super) const fn new() -> Self {
-        Self {
-            mailbox: Mailbox::new(),
-        }
-    }
-}
 
 /// What ended the sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

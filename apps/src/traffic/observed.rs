@@ -198,15 +198,14 @@ impl<B> ObservedExchange<B> {
     #[inline]
     fn settle(&mut self, now_us: u32) {
         let (sent, horizon) = (self.sent_tuples(), self.plan.horizon_us());
-        let mut number = self.book().settled();
-        for _ in 0..LOOKS_PER_TURN {
+        let first = self.book().settled();
+        for number in first..first + u64::from(LOOKS_PER_TURN) {
             if number == sent || now_us.wrapping_sub(self.book().time(number)) < horizon {
                 return;
             }
             if self.book().settle() == 0 {
                 self.unanswered(number);
             }
-            number += 1;
         }
     }
 

@@ -140,7 +140,7 @@ impl Cell {
 
 /// The outcomes of one target.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Row {
+pub(crate) struct OutcomeRow {
     cells: [Cell; Outcome::ALL.len()],
     /// Tuples that got a reply of any kind.
     pub(crate) answered: u64,
@@ -154,7 +154,7 @@ pub(crate) struct Row {
     pub(crate) undecided: u64,
 }
 
-impl Row {
+impl OutcomeRow {
     /// One outcome.
     pub(crate) fn cell(&self, outcome: Outcome) -> &Cell {
         &self.cells[outcome as usize]
@@ -191,9 +191,9 @@ pub(super) enum Verdict {
 /// The outcomes of all targets.
 #[derive(Debug, Clone)]
 pub(crate) struct Matrix {
-    rows: Vec<Row>,
+    rows: Vec<OutcomeRow>,
     /// All targets together, with the histograms of those that have none of their own.
-    shared: Option<Box<Row>>,
+    shared: Option<Box<OutcomeRow>>,
     /// ICMP errors by type and code.
     icmp: BTreeMap<(u8, u8), u64>,
     /// Replies to tuples whose verdict was silence already.
@@ -204,7 +204,7 @@ impl Matrix {
     /// An empty matrix of so many targets.
     pub(crate) fn new(targets: usize) -> Self {
         Self {
-            rows: vec![Row::default(); targets],
+            rows: vec![OutcomeRow::default(); targets],
             shared: (targets > TARGETS_WITH_HISTOGRAMS).then(Box::default),
             icmp: BTreeMap::new(),
             late: 0,
@@ -212,13 +212,13 @@ impl Matrix {
     }
 
     /// The rows, in the order of the targets.
-    pub(crate) fn rows(&self) -> &[Row] {
+    pub(crate) fn rows(&self) -> &[OutcomeRow] {
         &self.rows
     }
 
     /// All rows together.
-    pub(crate) fn total(&self) -> Row {
-        let mut total = Row::default();
+    pub(crate) fn total(&self) -> OutcomeRow {
+        let mut total = OutcomeRow::default();
         for row in self.rows.iter().chain(self.shared.as_deref()) {
             total.add(row);
         }

@@ -50,7 +50,7 @@ pub(super) enum Sight {
     },
     /// To a source of ours, with a wrong checksum or lengths that contradict each other.
     Damaged,
-    /// Anything else: neighbour discovery, a probe's connection, somebody else's traffic.
+    /// Anything else: neighbour discovery, a probe's connection, others' traffic.
     Other,
 }
 

@@ -45,7 +45,7 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 8] = [
+        let kinds: [(Self, &[&str]); 9] = [
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
             (Self::Lab, &["syncline lab", "syncline completions"]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::traffic::{LatencyHistogram, Outcome, Row, percentile};
+use crate::traffic::{LatencyHistogram, Outcome, OutcomeRow, percentile};
 
 /// The percentiles that are reported, where there are samples enough, and their names.
 const PERCENTILES: [(f64, &str); 5] = [
@@ -50,7 +50,7 @@ pub(super) struct RowReport {
 
 impl RowReport {
     /// The report of a row.
-    pub(super) fn new(target: String, row: &Row) -> Self {
+    pub(super) fn new(target: String, row: &OutcomeRow) -> Self {
         let cells = Outcome::ALL
             .into_iter()
             .filter(|&outcome| row.cell(outcome).first > 0)
@@ -119,7 +119,7 @@ fn latencies(histogram: Option<&LatencyHistogram>) -> BTreeMap<&'static str, u64
     known.chain(ends).collect()
 }
 
-fn lines(row: &Row) -> Vec<String> {
+fn lines(row: &OutcomeRow) -> Vec<String> {
     let sent = row.sent().max(1) as f64;
     let line = |name: &str, tuples: u64, repeats: Option<u64>, latency: &str| {
         let repeats = repeats.map_or_else(String::new, |n| n.to_string());

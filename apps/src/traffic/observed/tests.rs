@@ -297,13 +297,13 @@ fn a_reset_after_a_syn_ack_and_a_challenge_ack_have_cells_of_their_own() {
     let mut flooder = Setting::default().flooder();
     let frames = burst(&mut flooder, 0);
     let late_reset = reply(&frames[0], |_, tcp| {
-        (tcp.rst, tcp.sequence_number) = (true, 778)
+        (tcp.rst, tcp.sequence_number) = (true, 778);
     });
     let challenge = reply(&frames[1], |_, tcp| {
         (tcp.ack, tcp.acknowledgment_number) = (true, 99);
     });
     let lone_reset = reply(&frames[2], |_, tcp| {
-        (tcp.rst, tcp.sequence_number) = (true, 778)
+        (tcp.rst, tcp.sequence_number) = (true, 778);
     });
     let data = reply(&frames[3], |_, tcp| (tcp.ack, tcp.psh) = (true, true));
     deliver(
