@@ -165,6 +165,7 @@ impl<F> Opening<'_, F> {
         found: Found,
         key: &FlowKey,
         hash: FlowHash,
+        local: Option<(VlanId, IpAddr)>,
     ) -> Result<Slot, NoRecord> {
         let slot = self.take_slot(key)?;
         let open = |kept: &Embryo| Open::new(slot, kept.listener);
@@ -186,7 +187,7 @@ impl<F> Opening<'_, F> {
             profile: kept.profile,
             timestamp_offset: kept.timestamp_offset,
         };
-        Ok(self.passive(opened, key, hash, &kept, syn_ack))
+        Ok(self.passive(opened, key, hash, local, &kept, syn_ack))
     }
 
     /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says. With timestamps
@@ -229,7 +230,8 @@ impl<F> Opening<'_, F> {
         let record = Open::new(slot, kept.listener);
         let inserted = self.table.insert_open(&key, hash, &record);
         let opened = self.opened(slot, &key, inserted.ok())?;
-        Ok(self.passive(opened, &key, hash, kept, SynAckSent::Unknown))
+        let local = self.config.locals.locate(key.local());
+        Ok(self.passive(opened, &key, hash, local, kept, SynAckSent::Unknown))
     }
 
     #[inline(always)]
@@ -238,11 +240,11 @@ impl<F> Opening<'_, F> {
         opened: Opened,
         key: &FlowKey,
         hash: FlowHash,
+        local: Option<(VlanId, IpAddr)>,
         kept: &KeptSyn,
         syn_ack: SynAckSent,
     ) -> Slot {
         let params = self.params(key, kept.iss, kept.timestamp_offset, kept.profile);
-        let local = self.config.locals.locate(key.local());
         let (conn, mut env) = self.place(opened, key, hash, kept.profile, local);
         let window = env.settings.profile.syn_window();
         conn.tcb
