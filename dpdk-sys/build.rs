@@ -14,6 +14,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|count_avail|get_port_by_name|info_get|set_mtu|start|stop|vlan_filter)",
     "rte_eth_(allmulticast|promiscuous)_enable",
     "rte_eth_(from_rings|macaddr_get|rx_queue_setup|stats_get|tx_queue_setup)",
+    "rte_eth_dev_(rx|tx)_offload_name",
     "rte_get_tsc_hz",
     "rte_log_(cur_msg_loglevel|set_level_pattern)",
     "rte_malloc_heap_(create|get_socket|memory_add)",

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, dev_flood, serve};
+use crate::{bench, dev_client, dev_flood, doctor, serve};
 use crate::{lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -36,6 +36,12 @@ pub(crate) enum Command {
     /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Serve(MissingFeature),
+    /// Check this machine, and a command, for what is missing; print the commands that fix it
+    #[cfg(feature = "dpdk")]
+    Doctor(Box<doctor::DoctorArgs>),
+    /// Check this machine for what is missing (left out of this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Doctor(MissingFeature),
     /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
     /// Print a completion script for a shell
