@@ -12,6 +12,8 @@ pub mod latency;
 pub mod http;
 // Addresses × ports as one index space, in any order, in any number of parts.
 pub mod pools;
+// What a load balancer sends in front of a connection.
+pub mod proxy;
 // Where a client's connections come from.
 pub mod sources;
 // What an app wants to do one turn later.
