@@ -13,18 +13,21 @@ use super::finding::Finding;
 use super::machine::Machine;
 use super::request::Request;
 
+/// A check: adds what it finds.
+type Check = fn(&Machine, Option<&Request>, &mut Vec<Finding>);
+
 /// Every finding about the machine, and about what the command needs of it.
 pub(super) fn all(machine: &Machine, request: Option<&Request>) -> Vec<Finding> {
-    let checks: [fn(&Machine, Option<&Request>, &mut Vec<Finding>); 6] = [
+    let mut findings = Vec::new();
+    for check in [
         cpus::check,
         memory::check,
         plugins::check,
         nics::check,
         wires::check,
         kernel::check,
-    ];
-    let mut findings = Vec::new();
-    for check in checks {
+    ] as [Check; 6]
+    {
         check(machine, request, &mut findings);
     }
     findings

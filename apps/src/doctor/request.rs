@@ -25,7 +25,7 @@ pub(super) struct Request {
 /// The commands that can be checked.
 #[derive(Debug, Parser)]
 #[command(name = "syncline", no_binary_name = true)]
-enum Given {
+enum CheckedCommand {
     Serve(Box<ServeArgs>),
 }
 
@@ -38,7 +38,7 @@ impl Request {
         if words.is_empty() {
             return Ok(None);
         }
-        let given = Given::try_parse_from(words).map_err(|error| {
+        let given = CheckedCommand::try_parse_from(words).map_err(|error| {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
             let cause = first.trim_start_matches("error: ").to_owned();
@@ -46,7 +46,7 @@ impl Request {
                 "{cause}: expected a command to check, such as `syncline doctor serve --nic tap:dtap0 --ip 198.18.0.2/24`"
             ))
         })?;
-        let Given::Serve(args) = given;
+        let CheckedCommand::Serve(args) = given;
         let (spec, memory_mb) = serve::needs(&args)?;
         Ok(Some(Self {
             command: format!("syncline {}", words.join(" ")),

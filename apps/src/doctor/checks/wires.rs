@@ -20,7 +20,7 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
         None => check_taps(machine, false, false, into),
         Some((NicSpec::Tap { .. }, unshare)) => check_taps(machine, true, unshare, into),
         Some((NicSpec::Memif { socket, server, .. }, _)) => {
-            check_memif(machine, socket, *server, into)
+            check_memif(machine, socket, *server, into);
         }
         Some((NicSpec::AfXdp { interface, .. }, _)) => {
             if !machine.has(&format!("/sys/class/net/{interface}")) {
@@ -81,7 +81,7 @@ fn check_taps(machine: &Machine, wanted: bool, unshare: bool, into: &mut Vec<Fin
             "can be made in a user namespace of their own (--unshare)",
         )),
         (false, _, Some((text, fix))) => {
-            unusable(&format!("a tap needs CAP_NET_ADMIN, and {text}"), &fix)
+            unusable(&format!("a tap needs CAP_NET_ADMIN, and {text}"), &fix);
         }
     }
 }
