@@ -72,6 +72,7 @@ impl Kind {
                     "scripts/test",
                     "scripts/bind-nic",
                     "scripts/bench-loop",
+                    "scripts/diagnose-captures",
                     "scripts/bench-instructions",
                     "cargo build --release",
                     "scripts/package",
