@@ -29,6 +29,7 @@ const TYPES: &str = "rte_eth_(conf|dev_info|stats|txconf)|rte_ether_addr";
 const CONSTANTS: &str = "SL_.*|RTE_LOG_[A-Z]+|RTE_MAX_(ETHPORTS|LCORE)|RTE_MEMPOOL_CACHE_MAX_SIZE";
 /// Linked by us. The drivers (except the in-memory link, which we call by name) are plugins that EAL loads.
 const LIBRARIES: &str = "rte_ethdev rte_mbuf rte_mempool rte_ring rte_net_ring rte_eal";
+const LOG_LIBRARY: &str = "rte_log";
 
 fn main() {
     for input in ["wrapper.h", "inlined.c"] {
@@ -70,6 +71,10 @@ fn main() {
     }
     for library in LIBRARIES.split(' ') {
         println!("cargo::rustc-link-lib={library}");
+    }
+    // From 23.11 on, logging is a library of its own.
+    if dpdk.libs.iter().any(|library| library == LOG_LIBRARY) {
+        println!("cargo::rustc-link-lib={LOG_LIBRARY}");
     }
     println!("cargo::metadata=version={}", dpdk.version);
 }
