@@ -26,6 +26,8 @@ enum Kind {
     LabOverTap,
     /// An endpoint on a tap: root.
     Serve,
+    /// A flood over a tap in a namespace of its own: root.
+    Flood,
     /// A program of the system, as a client of `serve`: root.
     Client,
     /// A script that takes `--binary`: root.
@@ -43,11 +45,12 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 8] = [
+        let kinds: [(Self, &[&str]); 9] = [
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
             (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
+            (Self::Flood, &["syncline flood"]),
             (
                 Self::Client,
                 &["ping ", "nc ", "curl ", "wrk ", "echo hello | nc "],
