@@ -417,9 +417,10 @@ def client_connects(here, there, timeout=20):
     connect(here, there, timeout).close()
 
 
-def client_sends(here, there, length, timeout=60):
+def client_sends(here, there, length):
     client = connect(here, there)
-    client.settimeout(timeout)
+    client.settimeout(60)
+    pace(client, HEALTHY_RATE)
     client.sendall(bytes(length))
     time.sleep(60)
 
@@ -665,7 +666,7 @@ def power_loss(run):
     """The side that sends must be in sight: what it sends again doesn't pass the cut."""
     uploads = run.point != "server"
     run.notes["uploads"] = uploads
-    server = run.server_does(serve_sink) if uploads else run.server_does(serve_source, 3_000_000_000)
+    server = run.server_does(serve_sink) if uploads else run.server_does(serve_source, 3_000_000_000, HEALTHY_RATE)
     run.begin_capture()
     run.client_does(client_sends, 2_000_000_000) if uploads else run.client_does(client_downloads)
     time.sleep(0.3)
