@@ -460,6 +460,11 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
     }
 
     fn discarded(&mut self) {
+        let fresh = self.unsent.1 as u64;
+        self.book().unmake(fresh);
+        let len = self.sequence().len();
+        self.place = (self.place + len - fresh % len) % len;
+        self.unsent = (0, 0);
         self.due_again.clear();
     }
 
