@@ -145,6 +145,20 @@ def corrupt_segments_are_dropped(count):
             raw.sendto(ports + bytes(8) + b"\x50\x02\x10\x00\xde\xad\x00\x00", (wire.GUEST4, 0))
 
 
+def knock(address):
+    """Makes the guest answer a SYN, whatever becomes of it."""
+    try:
+        connect(address, ECHO, 0.5).close()
+    except OSError:
+        pass
+
+
+def counted(summary, counter, expected):
+    """That counter of the summary."""
+    if summary["counters"].get(counter, 0) != expected:
+        raise Wrong(f"{counter} is {summary['counters'].get(counter, 0)}, not {expected}")
+
+
 def summary_is_clean(status, summary):
     """No fault, no lost buffer or frame, and the NIC's counters are ours."""
     if status != 0 or summary["faults"]:

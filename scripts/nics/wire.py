@@ -117,7 +117,7 @@ class Trunk:
 
 
 def tag_of(ancillary):
-    """The VLAN of a received frame, 0 without one: the kernel takes the tag out and tells it beside."""
+    """The VLAN of a received frame, 0 without one: the kernel takes the tag out and gives it beside."""
     for level, kind, data in ancillary:
         if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
             status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", data[:20])
