@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what scripts/bench sets: see below
 # For scripts/bench: `syncline flood` and DPDK's own generator, testpmd flowgen, into the same sink, in turning order.
 #
 # It must never compare frames of different lengths, or bursts of different sizes. What it needs of scripts/bench: root, work,

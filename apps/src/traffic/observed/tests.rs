@@ -670,8 +670,16 @@ fn a_flood_into_a_sink_has_new_frames_and_no_verdicts() {
     let ends: std::collections::HashSet<_> =
         sunk.iter().map(|frame| frame[26..36].to_vec()).collect();
     assert_eq!(ends.len(), 64);
-    burst(&mut flooder, 10);
+    let frames = burst(&mut flooder, 10);
     let tally = flooder.tally();
     assert_eq!((tally.sunk, tally.tuples_sent, tally.sent), (64, 64, 128));
-    assert_eq!(finish(flooder, 5000).total().sent(), 64);
+    // What follows is judged as ever.
+    deliver(
+        &mut flooder,
+        20,
+        frames[..9].iter().map(|frame| rst(frame)).collect(),
+    );
+    let matrix = finish(flooder, 5000);
+    assert_eq!((matrix.total().sent(), matrix.late), (64, 0));
+    assert_eq!(firsts(&matrix), [("rst", 9)]);
 }
