@@ -26,11 +26,12 @@ def connect(address, port, patience_s=PATIENCE_S):
 
 
 def ping(address, *options, count=3):
-    """Every request is answered."""
-    command = ["ping", "-n", "-q", "-c", str(count), "-i", "0.02", "-W", "10", *options, address]
+    """So many requests are answered. It asks again meanwhile: a busy machine may be late for ARP, and lost frames show in the
+    counters."""
+    command = ["ping", "-n", "-q", "-c", str(count), "-i", "0.1", "-w", str(PATIENCE_S), *options, address]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0 or f" {count} received" not in done.stdout:
-        raise Wrong(f"{' '.join(command)}: {done.stdout.strip()[-200:]}")
+    if done.returncode != 0:
+        raise Wrong(f"{' '.join(command)}: {' '.join(done.stdout.split())[-200:]}")
 
 
 def neighbor_is_known(address):

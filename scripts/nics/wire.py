@@ -93,6 +93,7 @@ class Trunk:
         self.raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self.raw.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self.raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        self.raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self.raw.bind((TAP, ETH_P_ALL))
         for forward in self._to_guest, self._to_kernel:
             threading.Thread(target=forward, daemon=True).start()
