@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, dev_flood, doctor, flood, serve};
+use crate::{bench, dev_client, doctor, flood, serve};
 use crate::{diagnose, lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -60,10 +60,6 @@ pub(crate) enum Command {
     /// Write the manual pages, one for each command
     #[command(hide = true)]
     Man(packaging::ManArgs),
-    /// Send SYNs from spoofed sources and verify the replies; for the demo and for tests
-    #[cfg(feature = "dpdk")]
-    #[command(hide = true)]
-    DevFlood(Box<dev_flood::DevFloodArgs>),
     /// Open connections to a server and verify the replies; for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

@@ -58,9 +58,6 @@ mod packaging;
 // `syncline flood`.
 #[cfg(feature = "dpdk")]
 mod flood;
-// `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
-#[cfg(feature = "dpdk")]
-mod dev_flood;
 // `syncline dev-client`, hidden: connections that we open, for tests against real servers.
 #[cfg(feature = "dpdk")]
 mod dev_client;
@@ -96,8 +93,6 @@ fn main() -> ExitCode {
         Command::Flood(args) => flood::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Flood(left_out) => Err(left_out.failure("flood")),
-        #[cfg(feature = "dpdk")]
-        Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]
         Command::DevClient(args) => dev_client::run(&args),
     };

@@ -65,6 +65,7 @@ impl Kind {
                     "scripts/bench syn",
                     "scripts/bench connect",
                     "scripts/bench request",
+                    "scripts/bench flood",
                     "scripts/demo",
                 ],
             ),
