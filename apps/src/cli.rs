@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 use crate::lab;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, dev_flood, serve};
+use crate::{bench, dev_client, dev_flood, load, serve};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -36,6 +36,12 @@ pub(crate) enum Command {
     /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Serve(MissingFeature),
+    /// Loads a server with connections or requests, and says how fast and how well it answers
+    #[cfg(feature = "dpdk")]
+    Load(Box<load::LoadArgs>),
+    /// Loads a server with connections or requests (left out of this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Load(MissingFeature),
     /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
     /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests

@@ -46,6 +46,12 @@ mod bench;
 // `syncline serve`.
 #[cfg(feature = "dpdk")]
 mod serve;
+// The envelope of results.
+#[cfg(feature = "dpdk")]
+mod report;
+// `syncline load`.
+#[cfg(feature = "dpdk")]
+mod load;
 // `syncline lab`.
 mod lab;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
@@ -74,6 +80,10 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
+        #[cfg(feature = "dpdk")]
+        Command::Load(args) => load::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Load(left_out) => Err(left_out.failure("load")),
         Command::Lab(args) => lab::run(&args),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),

@@ -12,6 +12,8 @@ pub mod latency;
 pub mod http;
 // Addresses × ports as one index space, in any order, in any number of parts.
 pub mod pools;
+// Where a body ends.
+pub mod body;
 // Where a client's connections come from.
 pub mod sources;
 // What an app wants to do one turn later.
@@ -20,6 +22,8 @@ mod next_turn;
 pub mod connect;
 // One byte there and back.
 pub mod request;
+// The load generator: any target, open or closed loop, every reply read to its end.
+pub mod load;
 // The four of them under one type.
 pub mod side;
 

@@ -36,7 +36,11 @@ pub(crate) fn shown() -> Vec<Shown> {
         in_page(&page, &text)
     };
     let mut shown: Vec<Shown> = pages.into_iter().flat_map(of_page).collect();
-    shown.extend(["serve", "bench", "lab"].into_iter().flat_map(in_help));
+    shown.extend(
+        ["serve", "bench", "lab", "load"]
+            .into_iter()
+            .flat_map(in_help),
+    );
     shown
 }
 
