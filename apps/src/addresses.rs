@@ -13,12 +13,17 @@ use stack::wire::vlan::VlanId;
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
 pub(crate) fn host_prefix(text: &str) -> Result<Interface, String> {
-    let wrong =
-        |what: &str| format!("`{text}` {what}; write it like 198.18.0.2/24 or 2001:db8::2/64");
+    let wrong = |what: &str| {
+        format!(
+            "invalid address `{text}`: it {what}; write it like 198.18.0.2/24 or 2001:db8::2/64"
+        )
+    };
     let (address, len) = text
         .split_once('/')
         .ok_or_else(|| wrong("has no prefix length"))?;
-    let address: IpAddr = address.parse().map_err(|_| wrong("is no address"))?;
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| wrong("doesn't begin with an IP address"))?;
     let bits = if address.is_ipv4() { 32 } else { 128 };
     match len.parse() {
         Ok(prefix_len) if prefix_len <= bits => Ok(Interface {
@@ -51,7 +56,7 @@ pub(crate) fn vlan_id(text: &str) -> Result<VlanId, String> {
     match text.parse().map(VlanId) {
         Ok(id) if id <= VlanId::LAST => Ok(id),
         _ => Err(format!(
-            "`{text}` is no VLAN; give 1 to 4094, or 0 for untagged frames"
+            "invalid VLAN `{text}`: expected 1 to 4094, or 0 for untagged frames"
         )),
     }
 }

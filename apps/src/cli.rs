@@ -6,13 +6,13 @@ use clap::{Parser, Subcommand};
 
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
-use crate::lab;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, load, serve};
+use crate::{diagnose, lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
-/// Results go to stdout, logs to stderr. Exit status: 0 done, 1 the run or a gate of it failed, 2 wrong usage.
+/// Results go to stdout, logs to stderr. Exit status: 0 success, 1 the run or one of its gates failed, 2 usage error.
 #[derive(Debug, Parser)]
 #[command(name = "syncline", version, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -24,31 +24,41 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Measures how fast the endpoint answers, every reply verified; needs no NIC and no root
+    /// Measure how fast the endpoint answers; every reply is verified. Needs no NIC and no root
     #[cfg(feature = "dpdk")]
     Bench(Box<bench::BenchArgs>),
-    /// Measures how fast the endpoint answers (left out of this build: no DPDK)
+    /// Measure how fast the endpoint answers (not in this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Bench(MissingFeature),
-    /// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
+    /// Run a TCP endpoint on a NIC or a tap: answer ARP, NDP, ping and TCP until Ctrl-C
     #[cfg(feature = "dpdk")]
     Serve(Box<serve::ServeArgs>),
-    /// Is a TCP endpoint on a NIC or a tap (left out of this build: no DPDK)
+    /// Run a TCP endpoint on a NIC or a tap (not in this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Serve(MissingFeature),
-    /// Loads a server with connections or requests, and says how fast and how well it answers
+    /// Load a server with connections or requests, and report how fast and how well it answers
     #[cfg(feature = "dpdk")]
     Load(Box<load::LoadArgs>),
-    /// Loads a server with connections or requests (left out of this build: no DPDK)
+    /// Load a server with connections or requests (not in this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Load(MissingFeature),
-    /// Plays a situation in which TCP goes wrong and draws its packet ladder; in simulation it needs no NIC and no root
+    /// Play a situation in which TCP fails and draw its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
-    /// Sends SYNs from spoofed sources and verifies the replies; for the demo and for tests
+    /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
+    Diagnose(diagnose::DiagnoseArgs),
+    /// Print a completion script for a shell
+    ///
+    /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package
+    /// brings those of bash, zsh and fish.
+    Completions(packaging::CompletionsArgs),
+    /// Write the manual pages, one for each command
+    #[command(hide = true)]
+    Man(packaging::ManArgs),
+    /// Send SYNs from spoofed sources and verify the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
     DevFlood(Box<dev_flood::FloodArgs>),
-    /// Opens connections to a server and verifies what comes back; for tests
+    /// Open connections to a server and verify the replies; for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
     DevClient(Box<dev_client::ClientArgs>),
@@ -69,7 +79,7 @@ impl MissingFeature {
     pub(crate) fn failure(&self, command: &str) -> Failure {
         let given = self.rest.join(" ");
         Failure::Usage(format!(
-            "`syncline {command} {given}` moves frames by DPDK, and this binary was built without it: \
+            "`syncline {command} {given}` needs DPDK, and this binary was built without it: \
              build with `--features dpdk`"
         ))
     }

@@ -48,6 +48,6 @@ pub(crate) fn report(report: &(impl Display + Serialize), json: bool) -> Result<
         return result(report);
     }
     let text = serde_json::to_string_pretty(report)
-        .map_err(|error| Failure::Run(format!("the result is no JSON: {error}")))?;
+        .map_err(|error| Failure::Run(format!("cannot write the result as JSON: {error}")))?;
     result(text)
 }

@@ -64,9 +64,9 @@ pub(crate) fn fault(text: &str) -> Result<FaultFlag, String> {
     for part in text.split(',') {
         let (name, value) = part
             .split_once('=')
-            .ok_or_else(|| format!("`{part}` names no value; {EXAMPLE}"))?;
+            .ok_or_else(|| format!("`{part}` has no value; {EXAMPLE}"))?;
         if named.contains(&name) {
-            return Err(format!("`{name}` stands twice in `{text}`"));
+            return Err(format!("`{name}` is given twice in `{text}`"));
         }
         named.push(name);
         let spec = &mut flag.spec;
@@ -82,7 +82,7 @@ pub(crate) fn fault(text: &str) -> Result<FaultFlag, String> {
             }
             _ => {
                 return Err(format!(
-                    "`{name}` is no fault; there are loss, reorder, dup, corrupt, delay and seed"
+                    "unknown fault `{name}`: expected loss, reorder, dup, corrupt, delay or seed"
                 ));
             }
         }
@@ -93,9 +93,9 @@ pub(crate) fn fault(text: &str) -> Result<FaultFlag, String> {
 fn share(name: &str, value: &str) -> Result<u32, String> {
     match units::share_ppm(value) {
         Some(ppm) if ppm <= WHOLE_PPM => Ok(ppm),
-        Some(_) => Err(format!("{name}={value} is more than all frames (100%)")),
+        Some(_) => Err(format!("{name}={value}: more than 100%")),
         None => Err(format!(
-            "{name}={value} is no share of the frames; write it like 1% or 0.05%, in steps of 0.0001%"
+            "invalid share {name}={value}: write it like 1% or 0.05%, in steps of 0.0001%"
         )),
     }
 }
@@ -105,7 +105,7 @@ fn delay_ns(value: &str) -> Result<u64, String> {
     let delay = units::duration(value)?;
     match u64::try_from(delay.as_nanos()) {
         Ok(ns) if delay.as_secs() < 1 => Ok(ns),
-        _ => Err(format!("delay={value}: less than a second, please")),
+        _ => Err(format!("delay={value}: must be less than 1s")),
     }
 }
 
@@ -156,18 +156,18 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, part) in [
-            ("", "names no value"),
-            ("loss", "names no value"),
-            ("loss=1", "no share"),
-            ("loss=1%%", "no share"),
-            ("loss=0.00001%", "no share"),
-            ("loss=101%", "more than all"),
-            ("loss=1%,loss=2%", "twice"),
-            ("lost=1%", "`lost` is no fault"),
-            ("delay=1s", "less than a second"),
-            ("delay=x", "is no time"),
-            ("seed=-1", "is no whole number"),
-            ("loss=1%,", "names no value"),
+            ("", "has no value"),
+            ("loss", "has no value"),
+            ("loss=1", "invalid share"),
+            ("loss=1%%", "invalid share"),
+            ("loss=0.00001%", "invalid share"),
+            ("loss=101%", "more than 100%"),
+            ("loss=1%,loss=2%", "given twice"),
+            ("lost=1%", "unknown fault `lost`"),
+            ("delay=1s", "less than 1s"),
+            ("delay=x", "invalid time"),
+            ("seed=-1", "invalid number"),
+            ("loss=1%,", "has no value"),
         ] {
             let error = fault(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

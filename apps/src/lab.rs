@@ -9,7 +9,7 @@
 // The flags.
 mod args;
 // The form in which a scenario is written.
-mod scenario;
+pub(crate) mod scenario;
 // What an application is told when a call fails.
 mod errno;
 // The scenarios.
@@ -24,12 +24,12 @@ mod sim;
 #[cfg(feature = "dpdk")]
 mod tap;
 // The recording, read.
-mod story;
+pub(crate) mod story;
 // What was expected, and whether it came about.
 mod check;
 // The story as text, as JSON, as a capture.
-mod json;
-mod ladder;
+pub(crate) mod json;
+pub(crate) mod ladder;
 mod pcap;
 mod report;
 

@@ -15,7 +15,7 @@ mod failure;
 // stdout is results, stderr is logs.
 mod console;
 // Ctrl-C and the like set a flag; everything drains and prints what it has.
-#[cfg(feature = "dpdk")]
+#[cfg_attr(not(feature = "dpdk"), allow(dead_code))] // an end in steps is only `serve`'s
 mod stop;
 // Time from the cycle counter, for loops that can't afford a clock.
 #[cfg(feature = "dpdk")]
@@ -54,6 +54,10 @@ mod report;
 mod load;
 // `syncline lab`.
 mod lab;
+// `syncline diagnose`.
+mod diagnose;
+// `syncline completions` and `syncline man`.
+mod packaging;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
@@ -63,7 +67,7 @@ mod dev_client;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use cli::{Cli, Command};
 
@@ -85,6 +89,9 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Load(left_out) => Err(left_out.failure("load")),
         Command::Lab(args) => lab::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
+        Command::Completions(args) => packaging::completions(args, Cli::command()),
+        Command::Man(args) => packaging::man(&args, Cli::command()),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]

@@ -30,8 +30,9 @@ const DURATIONS: &[(&str, u64)] = &[
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
 pub(crate) fn count(text: &str) -> Result<u64, String> {
-    scaled(text, SI)
-        .ok_or_else(|| format!("`{text}` is no whole number; write it like 1000, 200k or 1.5m"))
+    scaled(text, SI).ok_or_else(|| {
+        format!("invalid number `{text}`: write a whole number such as 1000, 200k or 1.5m")
+    })
 }
 
 /// As [`count`], for numbers that must fit 32 bits.
@@ -53,7 +54,7 @@ pub(crate) fn rate_pps(text: &str) -> Result<u64, String> {
     match scaled(number, SI) {
         Some(rate) if rate > 0 => Ok(rate),
         _ => Err(format!(
-            "`{text}` is no rate; write it like 5mpps, 200kpps or 1.5m (frames a second)"
+            "invalid rate `{text}`: write frames per second such as 5mpps, 200kpps or 1.5m"
         )),
     }
 }
@@ -66,7 +67,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     scaled(text, DURATIONS)
         .map(Duration::from_nanos)
         .ok_or_else(|| {
-            format!("`{text}` is no time; write it like 10us, 200ms, 1.5s, 2m or 3 (seconds)")
+            format!("invalid time `{text}`: write it like 10us, 200ms, 1.5s, 2m or 3 (seconds)")
         })
 }
 

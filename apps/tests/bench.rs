@@ -235,7 +235,7 @@ fn a_socket_that_is_taken_or_that_nobody_serves_is_an_error() {
         socket.display()
     ));
     assert_eq!(status, 1);
-    assert!(stderr.contains("nobody serves"), "{stderr}");
+    assert!(stderr.contains("no process serves"), "{stderr}");
     let _server = UnixListener::bind(&socket).expect("a socket");
     let (status, stderr) = refused(&format!("bench rst --nic memif:{}", socket.display()));
     assert_eq!(status, 1);

@@ -33,6 +33,8 @@ pub(crate) struct Driver {
     pub(crate) raises_signals: bool,
     /// It fills its ring when the queue is set up, and never gives those frames back, not even when it is closed.
     pub(crate) keeps_rx_frames: bool,
+    /// It drops the frames of every VLAN that it is not configured to pass.
+    pub(crate) drops_vlans: bool,
     /// What is to be done when the link is down.
     pub(crate) link_hint: &'static str,
 }
@@ -71,6 +73,7 @@ const UNKNOWN: Driver = Driver {
     needs_gate: false,
     raises_signals: false,
     keeps_rx_frames: false,
+    drops_vlans: false,
     link_hint: "cable, switch port, or the other side",
 };
 
@@ -143,6 +146,9 @@ pub(crate) const DRIVERS: &[Driver] = &[
         more_queues: "the device offers no more (QEMU: queues=N on the netdev, mq=on on the device)",
         // virtio/virtio_ethdev.c, virtio_update_stats: what was queued, over all queues.
         tx_count: TxCount::Taken,
+        // virtio/virtio_ethdev.h, VIRTIO_PMD_DEFAULT_GUEST_FEATURES: takes VIRTIO_NET_F_CTRL_VLAN, with which a device
+        // filters (virtio 1.2, 5.1.6.5.3).
+        drops_vlans: true,
         ..UNKNOWN
     },
     Driver {

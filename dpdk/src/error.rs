@@ -8,11 +8,11 @@
 #[non_exhaustive]
 pub enum Error {
     /// A second [`crate::Eal::init`] in one process, at the same time or after the first was dropped.
-    #[error("DPDK's environment can be initialised once per process, and it was already")]
+    #[error("DPDK can be initialised once per process, and it is already initialised")]
     EalAlreadyInitialised,
-    /// EAL does not know an argument, or not its value.
+    /// EAL rejects an argument or its value.
     #[error(
-        "DPDK refuses an --eal argument: {said}; they are listed at \
+        "DPDK rejects an --eal argument: {said}; see \
          https://doc.dpdk.org/guides/linux_gsg/linux_eal_parameters.html"
     )]
     EalArgument {
@@ -33,7 +33,7 @@ pub enum Error {
         reason: String,
     },
     /// `rte_eal_init` refused.
-    #[error("DPDK's environment does not start ({arguments}): {reason}")]
+    #[error("DPDK doesn't start ({arguments}): {reason}")]
     EalInit {
         /// The arguments that it got.
         arguments: String,
@@ -75,7 +75,7 @@ pub enum Error {
         max: u32,
     },
     /// The text of a NIC spec.
-    #[error("`{text}` is no NIC: {reason}; allowed are {}", crate::spec::ALLOWED)]
+    #[error("unknown NIC `{text}`: {reason}; expected {}", crate::spec::ALLOWED)]
     Spec {
         /// What the user wrote.
         text: String,
@@ -92,7 +92,7 @@ pub enum Error {
         name: String,
     },
     /// An interface by that name does not exist.
-    #[error("there is no interface {name} (`ip link` lists them)")]
+    #[error("no interface {name} exists (`ip link` lists interfaces)")]
     NoInterface {
         /// The name of the interface.
         name: String,
@@ -104,7 +104,9 @@ pub enum Error {
         reason: String,
     },
     /// Taking that interface would cut this machine off.
-    #[error("{interface} carries the default route of this machine: Syncline does not take it")]
+    #[error(
+        "{interface} carries this machine's default route, so Syncline doesn't use it: choose another interface"
+    )]
     DefaultRoute {
         /// The name of the interface.
         interface: String,
@@ -121,7 +123,7 @@ pub enum Error {
         reason: String,
     },
     /// The directory of a memif socket is missing.
-    #[error("memif: there is no directory {directory} for the socket {socket}: create it first")]
+    #[error("memif: directory {directory} of socket {socket} doesn't exist: create it first")]
     MemifNoDirectory {
         /// The path of the socket.
         socket: String,
@@ -148,13 +150,13 @@ pub enum Error {
         socket: String,
     },
     /// A client was to be started on a socket without a server.
-    #[error("memif: nobody serves {socket}: start the side with `,server` first")]
+    #[error("memif: no process serves {socket}: start the side with `,server` first")]
     MemifNoServer {
         /// The path of the socket.
         socket: String,
     },
     /// An option of a memif has a value that the driver does not take.
-    #[error("memif: {what} is {text}, but must be {allowed}")]
+    #[error("memif: invalid {what} {text}: must be {allowed}")]
     MemifOption {
         /// Which option.
         what: &'static str,
@@ -223,7 +225,7 @@ pub enum Error {
         max: u16,
     },
     /// A number in a configuration is outside what is possible.
-    #[error("{what} is {value}, but must be {allowed}")]
+    #[error("invalid {what} {value}: must be {allowed}")]
     Config {
         /// Which setting.
         what: &'static str,

@@ -389,10 +389,10 @@ mod tests {
         assert!(check_memif_options("").is_ok());
         assert!(check_memif_options("rsize=14,bsize=2048,zero-copy=yes").is_ok());
         for (options, part) in [
-            ("rsize=20", "is 20, but must be 1 to 14"),
-            ("id=1,rsize=0", "is 0, but must be 1 to 14"),
-            ("bsize=70000", "is 70000, but must be 1 to 65535"),
-            ("rsize=many", "is many, but must be 1 to 14"),
+            ("rsize=20", "20: must be 1 to 14"),
+            ("id=1,rsize=0", "0: must be 1 to 14"),
+            ("bsize=70000", "70000: must be 1 to 65535"),
+            ("rsize=many", "many: must be 1 to 14"),
         ] {
             let text = check_memif_options(options).unwrap_err().to_string();
             assert!(text.contains(part), "{options}: {text}");

@@ -4,8 +4,13 @@
 
 pub mod fault;
 pub mod memory;
+pub mod rss;
+
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+
+use crate::nic::rss::Steering;
 
 /// Frames handled per turn at most: the size of an RX burst, of the scratch arrays and of a hand-off batch.
 ///
@@ -172,6 +177,9 @@ pub struct Caps {
     pub tx_tcp_checksum: bool,
     /// Chained frames can be sent.
     pub tx_multi_seg: bool,
+    /// How the NIC steers received TCP segments to the queues, of which each worker has one; `None` where it has one queue or
+    /// says nothing about it.
+    pub steering: Option<Arc<Steering>>,
 }
 
 /// Up to [`BURST_FRAMES`] owned frames in arrival order, inline. The adapter fills it and takes from its front.

@@ -14,6 +14,8 @@ pub mod http;
 pub mod pools;
 // Where a body ends.
 pub mod body;
+// What a load balancer sends in front of a connection.
+pub mod proxy;
 // Where a client's connections come from.
 pub mod sources;
 // What an app wants to do one turn later.

@@ -49,7 +49,7 @@ const ONLY_FOR: &[(&str, &[Mode])] = &[
     ("window", &[Mode::Rst, Mode::Syn]),
 ];
 
-/// Measures how fast the endpoint answers, every reply verified by DPDK's checksum code
+/// Measure how fast the endpoint answers; every reply is verified with DPDK's checksum code
 ///
 /// Two polling threads, a generator and an endpoint, each on a CPU of its own. On `ring` (the default) both are in this
 /// process and frames pass by pointer; on `memif` the endpoint is a second process. Neither needs root, a NIC or
@@ -60,7 +60,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     given: GivenFlags,
 
-    /// What is measured
+    /// What to measure
     #[arg(value_enum)]
     pub(crate) mode: Mode,
 
@@ -68,17 +68,17 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "NIC", default_value = "ring")]
     pub(crate) nic: String,
 
-    /// Established connections. `rst`, `syn`: fill the endpoint's table before it is measured [default: 0]. `request`: opened
-    /// by handshake, then asked over at random [default: 1000]
+    /// Established connections. `rst`, `syn`: records to fill the endpoint's table with before the measurement [default: 0].
+    /// `request`: connections to open; each request uses a random one [default: 1000]
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = units::count_u32)]
     pub(crate) connections: u32,
 
-    /// `connect`: connections under way at a time. `request`: requests under way at a time
+    /// `connect`: concurrent connections. `request`: concurrent requests
     #[arg(short, long, value_name = "N", default_value = "256", value_parser = units::count_u32)]
     pub(crate) concurrency: u32,
 
-    /// `connect`: what rides on what. `piggyback`: request on the handshake's ACK, response with the server's FIN; 6 packets,
-    /// the server closes first. `plain`: every segment alone, each acknowledged at once; 11 packets, the client closes first
+    /// `connect`: which segments are combined. `piggyback`: request with the handshake's ACK, response with the server's FIN; 6
+    /// packets, the server closes first. `plain`: no segments are combined, each is acknowledged at once; 11 packets, the client closes first
     #[arg(long, value_enum, default_value = "piggyback")]
     pub(crate) shape: ShapeArg,
 
@@ -86,20 +86,20 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "BYTES", default_value = "64", value_parser = units::count_u32)]
     pub(crate) size: u32,
 
-    /// `connect`: 2 MSL, how long whoever closed first remembers a connection (RFC 9293 says 240 s, Linux does 60 s)
+    /// `connect`: how long TIME-WAIT lasts (2 MSL) on the side that closes first (RFC 9293: 240 s, Linux: 60 s)
     #[arg(long, value_name = "TIME", default_value = "1", value_parser = units::duration)]
     pub(crate) time_wait: Duration,
 
-    /// `request`: how long a connection is idle before its record shrinks to that of a parked connection
+    /// `request`: how long a connection is idle before it is parked
     #[arg(long, value_name = "TIME", default_value = "1", value_parser = units::duration, hide_short_help = true)]
     pub(crate) park_after: Duration,
 
-    /// `request`: records for connections that aren't parked, on each side [default: one for each connection, at most 2m]
+    /// `request`: records for connections that aren't parked, on each side [default: one per connection, at most 2m]
     #[arg(long, value_name = "N", value_parser = units::count_u32, hide_short_help = true)]
     pub(crate) open_records: Option<u32>,
 
-    /// `connect`, `request`: make the link a bad one in both directions, on the client's side, as for serve:
-    /// `loss=1%,reorder=1%,dup=0.5%,corrupt=0.1%,delay=5ms,seed=7`. Connections that it ends count as lost, not as failures
+    /// `connect`, `request`: inject faults in both directions, on the client's side, as for serve:
+    /// `loss=1%,reorder=1%,dup=0.5%,corrupt=0.1%,delay=5ms,seed=7`. Connections that end because of them count as lost, not as failures
     #[arg(long, value_name = "FAULTS", value_parser = fault)]
     pub(crate) fault: Option<FaultFlag>,
 
@@ -111,11 +111,11 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "TIME", default_value = "3", value_parser = units::duration)]
     pub(crate) seconds: Duration,
 
-    /// How long to run before, in ms
+    /// How long to run before the measurement, in ms
     #[arg(long, value_name = "MS", default_value_t = 300)]
     pub(crate) warmup_ms: u64,
 
-    /// SYNs a second to offer [default: as many as are taken]
+    /// SYNs to send per second [default: as many as the link takes]
     #[arg(long, value_name = "PPS", value_parser = units::rate_pps)]
     pub(crate) rate: Option<u64>,
 
@@ -144,20 +144,20 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_enum, default_value = "endpoint", hide_short_help = true)]
     pub(crate) peer: Peer,
 
-    /// What counts as the right reply; for `--peer external` [default: as the mode says]
+    /// Which reply is correct; for `--peer external` [default: depends on the mode]
     #[arg(long, value_enum, hide_short_help = true)]
     pub(crate) expect: Option<Expect>,
 
-    /// SYNs that may be unanswered at a time; fewer than the link holds, so that no reply finds it full [default: 384, and at
-    /// most three quarters of --ring-frames]
+    /// Largest number of unanswered SYNs; must be smaller than the link's ring, so that replies always fit [default: 384, at most
+    /// three quarters of --ring-frames]
     #[arg(long, value_name = "N", value_parser = units::count_u32, hide_short_help = true)]
     pub(crate) window: Option<u32>,
 
-    /// Frames that each direction of `ring` holds: a power of two, at least 64
+    /// Ring size of each direction of `ring`, in frames: a power of two, at least 64
     #[arg(long, value_name = "N", default_value = "512", value_parser = units::count_u32, hide_short_help = true)]
     pub(crate) ring_frames: u32,
 
-    /// One argument for DPDK's EAL, as it is; may be given several times
+    /// An argument for DPDK's EAL, passed on unchanged; repeatable
     #[arg(
         long,
         value_name = "ARG",
@@ -207,7 +207,7 @@ impl clap::Args for GivenFlags {
     }
 }
 
-/// What is measured.
+/// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     /// A closed port: each SYN is answered with RST,ACK
@@ -216,16 +216,16 @@ pub(crate) enum Mode {
     Syn,
     /// Complete HTTP connections: handshake, request, response, close
     Connect,
-    /// One byte there and back over `--connections` established connections chosen at random
+    /// One byte in each direction over `--connections` established connections chosen at random
     Request,
 }
 
-/// What rides on what, as it stands on the command line.
+/// Which segments are combined, as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ShapeArg {
-    /// As much as can
+    /// Combine what can be combined
     Piggyback,
-    /// Nothing
+    /// Combine nothing
     Plain,
 }
 
@@ -282,7 +282,7 @@ impl BenchArgs {
         self.check_mode()?;
         if self.seconds < SHORTEST || self.seconds > LONGEST {
             return usage(
-                "--seconds must be 0.1 to 3600: every run is bounded, and a shorter one says nothing",
+                "--seconds must be 0.1 to 3600: every run is bounded, and a shorter one is too noisy",
             );
         }
         if self.warmup_ms > WARMUP_MAX_MS {
@@ -335,7 +335,7 @@ impl BenchArgs {
             .map(|mode| format!("`bench {}`", mode.name()))
             .collect();
         Err(Failure::Usage(format!(
-            "--{flag} says nothing to `bench {}`: use it with {}",
+            "--{flag} doesn't apply to `bench {}`: use it with {}",
             self.mode.name(),
             names.join(" or ")
         )))

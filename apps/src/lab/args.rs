@@ -10,7 +10,7 @@ use super::scenario::{Cast, Family, Kernel, Ours};
 use crate::failure::Failure;
 use crate::fault::{FaultFlag, fault};
 
-/// Shows what really happens when TCP goes wrong: plays a situation and draws its packet ladder
+/// Play a situation in which TCP fails and draw its packet ladder
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LabArgs {
     /// What to do.
@@ -21,22 +21,22 @@ pub(crate) struct LabArgs {
 /// What the lab can do.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum LabCommand {
-    /// Lists the scenarios
+    /// List the scenarios
     List,
-    /// Tells what a scenario shows, does and expects
+    /// Describe a scenario: what it shows, does and expects
     Show {
-        /// Which (see `syncline lab list`)
+        /// The scenario (see `syncline lab list`)
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Plays a scenario, draws its ladder, and fails when something expected doesn't come about
+    /// Play a scenario and draw its ladder; fail when an expectation isn't met
     Run(RunArgs),
 }
 
 /// The flags of `syncline lab run`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RunArgs {
-    /// Which scenario (see `syncline lab list`)
+    /// The scenario (see `syncline lab list`)
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
 
@@ -52,7 +52,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum)]
     pub(crate) role: Option<LabRole>,
 
-    /// With --over tap: shorten the kernel's times by sysctls of its namespace, which are printed
+    /// With --over tap: shorten the kernel's timers by sysctls of its namespace; the sysctls are printed
     #[arg(long)]
     pub(crate) quick: bool,
 

@@ -18,7 +18,8 @@ pub(crate) fn scene(title: &str, story: &Story, unmet: &[String]) -> Value {
     })
 }
 
-fn row(row: &Row) -> Value {
+/// A row of a ladder as JSON.
+pub(crate) fn row(row: &Row) -> Value {
     let mut value = match &row.what {
         StoryEvent::Segment(carried) => segment(carried),
         StoryEvent::Packet {
@@ -37,6 +38,7 @@ fn row(row: &Row) -> Value {
             json!({"kind": "neighbor", "side": side, "state": state.map(nud)})
         }
         StoryEvent::PoweredOff(side) => json!({"kind": "power_off", "side": side}),
+        StoryEvent::LeftOut(rows) => json!({"kind": "left_out", "rows": rows}),
     };
     if let Value::Object(object) = &mut value {
         object.insert("at_ms".into(), json!(row.at_ns as f64 / 1e6));

@@ -1,12 +1,12 @@
-//! The packet ladder: a [`Story`] as text, one line per row, at most [`WIDTH`] columns.
+//! The packet ladder: the rows of a story or of a capture as text, one line per row, at most [`WIDTH`] columns.
 //!
 //! It must never leave out what the story tells: what doesn't fit goes on a line of its own.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
-use super::recording::Recording;
-use super::scenario::{Client, End, Player, Server, nud};
-use super::story::{Row, SegmentInFlight, Story, StoryEvent};
+use super::scenario::{Client, End, Server, nud};
+use super::story::{Row, SegmentInFlight, StoryEvent};
 
 /// Columns of a line at most.
 pub(crate) const WIDTH: usize = 100;
@@ -26,11 +26,31 @@ pub(crate) enum Paint {
     Colour,
 }
 
-/// The ladder with its head.
-pub(crate) fn draw(recording: &Recording, story: &Story, paint: Paint) -> String {
-    let mut out = head(recording);
-    for row in &story.rows {
-        for (n, middle) in middle(row, story).into_iter().enumerate() {
+impl Paint {
+    /// Colours when stdout is a terminal and NO_COLOR (<https://no-color.org>) isn't set.
+    pub(crate) fn of_stdout() -> Self {
+        if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            Self::Colour
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// What stands above the two margins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heads {
+    /// Above the left one.
+    pub(crate) client: String,
+    /// Above the right one.
+    pub(crate) server: String,
+}
+
+/// The ladder with its head; `names_connections`: each row says which connection it is about.
+pub(crate) fn draw(heads: &Heads, rows: &[Row], names_connections: bool, paint: Paint) -> String {
+    let mut out = head(heads);
+    for row in rows {
+        for (n, middle) in middle(row, names_connections).into_iter().enumerate() {
             let time = if n == 0 {
                 millis(row.at_ns)
             } else {
@@ -55,35 +75,33 @@ fn millis(ns: u64) -> String {
     format!("{}.{:03}", us / 1000, us % 1000)
 }
 
-fn head(recording: &Recording) -> String {
-    let end = |side: End| {
-        let player = match recording.cast.player(side) {
-            Player::Ours => "syncline",
-            Player::Kernel => "kernel",
-        };
-        format!("{} {} ({player})", side.name(), recording.address(side))
-    };
-    let (left, right) = (end(Client), end(Server));
-    let room = MIDDLE.saturating_sub(left.len());
+fn head(heads: &Heads) -> String {
+    let (left, right) = (&heads.client, &heads.server);
+    let title = format!("{:>TIME$} {:>MARGIN$}  ", "ms", "state");
+    if left.len() + right.len() < MIDDLE {
+        let room = MIDDLE - left.len();
+        return format!("{title}{left}{right:>room$}\n");
+    }
+    // Two IPv6 addresses don't fit into one line.
     format!(
-        "{:>TIME$} {:>MARGIN$}  {left}{right:>room$}\n",
-        "ms", "state"
+        "{title}{left}\n{:>TIME$} {:>MARGIN$}  {right:>MIDDLE$}\n",
+        "", ""
     )
 }
 
 /// What stands between the bars; usually one line.
-fn middle(row: &Row, story: &Story) -> Vec<String> {
+fn middle(row: &Row, names_connections: bool) -> Vec<String> {
     match &row.what {
-        StoryEvent::Segment(carried) => segment(carried, row.conn, story.has_several_connections),
+        StoryEvent::Segment(carried) => segment(carried, row.conn, names_connections),
         StoryEvent::Packet {
             from, text, lost, ..
         } => vec![arrow(*from, text, *lost)],
         StoryEvent::Calls(side, call) => {
-            let number = connection(row.conn, story.has_several_connections);
+            let number = connection(row.conn, names_connections);
             vec![note(*side, &format!("{number}{call}"))]
         }
         StoryEvent::Sees(side, seen) => {
-            let number = connection(row.conn, story.has_several_connections);
+            let number = connection(row.conn, names_connections);
             vec![note(*side, &format!("{number}-> {seen}"))]
         }
         StoryEvent::Neighbor(side, state) => {
@@ -91,6 +109,10 @@ fn middle(row: &Row, story: &Story) -> Vec<String> {
             vec![note(*side, &format!("neighbour entry: {state}"))]
         }
         StoryEvent::PoweredOff(side) => vec![note(*side, "the host has no power")],
+        StoryEvent::LeftOut(rows) => {
+            let text = format!("... {rows} more ...");
+            vec![format!("{text:^MIDDLE$}")]
+        }
     }
 }
 
@@ -131,8 +153,11 @@ fn segment(carried: &SegmentInFlight, conn: u16, names_connection: bool) -> Vec<
 fn numbers(carried: &SegmentInFlight) -> String {
     let (segment, base) = (&carried.segment, carried.base);
     let again = if carried.is_again { " again" } else { "" };
+    let mark = carried
+        .mark
+        .map_or(String::new(), |mark| format!(" ({mark})"));
     let mut text = format!(
-        "{}{again} seq {}",
+        "{}{again}{mark} seq {}",
         segment.flags,
         segment.seq.since(base.sender_iss)
     );
@@ -213,7 +238,7 @@ fn painted(row: &Row, middle: &str, paint: Paint) -> String {
         StoryEvent::Segment(_) => "32",
         StoryEvent::Packet { .. } => "35",
         StoryEvent::Calls(..) | StoryEvent::Sees(..) => "36",
-        StoryEvent::Neighbor(..) | StoryEvent::PoweredOff(_) => "34",
+        StoryEvent::Neighbor(..) | StoryEvent::PoweredOff(_) | StoryEvent::LeftOut(_) => "34",
     };
     format!("\x1b[{colour}m{middle}\x1b[0m")
 }

@@ -2,18 +2,16 @@
 //!
 //! It must never end well when an expectation failed.
 
-use std::io::IsTerminal as _;
-
 use serde_json::json;
 use stack::nic::fault::FaultSpec;
 
 use super::args::RunArgs;
 use super::check;
 use super::json;
-use super::ladder::{self, Paint};
+use super::ladder::{self, Heads, Paint};
 use super::pcap;
 use super::recording::Recording;
-use super::scenario::{Cast, Player, Scenario, Scene};
+use super::scenario::{Cast, Client, End, Player, Scenario, Scene, Server};
 use super::story::Story;
 use crate::console;
 use crate::failure::Failure;
@@ -76,7 +74,7 @@ impl ScenePlay {
         for line in &self.sysctls {
             text += &format!("pinned: {line}\n");
         }
-        text += &ladder::draw(&self.recording, &self.story, paint);
+        text += &draw(&self.recording, &self.story, paint);
         if let Some(fault) = &self.fault {
             text += &format!("not judged: --fault {fault}\n");
         } else if self.unmet.is_empty() {
@@ -87,6 +85,22 @@ impl ScenePlay {
         }
         text
     }
+}
+
+/// The ladder of a scene.
+pub(super) fn draw(recording: &Recording, story: &Story, paint: Paint) -> String {
+    let head = |side: End| {
+        let player = match recording.cast.player(side) {
+            Player::Ours => "syncline",
+            Player::Kernel => "kernel",
+        };
+        format!("{} {} ({player})", side.name(), recording.address(side))
+    };
+    let heads = Heads {
+        client: head(Client),
+        server: head(Server),
+    };
+    ladder::draw(&heads, &story.rows, story.has_several_connections, paint)
 }
 
 /// Prints what was played, and fails when something expected didn't come about.
@@ -122,8 +136,7 @@ pub(crate) fn print(
         });
         console::result(format_args!("{whole:#}"))?;
     } else {
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let paint = if colour { Paint::Colour } else { Paint::Plain };
+        let paint = Paint::of_stdout();
         let texts: Vec<String> = played.iter().map(|played| played.text(paint)).collect();
         console::result(texts.join("\n").trim_end())?;
     }
@@ -147,7 +160,7 @@ fn judge(scenario: &Scenario, played: &[ScenePlay]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::scenario::{Client, Family, Observation, Pace};
+    use crate::lab::scenario::{Family, Observation, Pace};
     use crate::lab::{scenarios, sim};
 
     #[test]

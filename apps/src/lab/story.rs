@@ -64,6 +64,8 @@ pub(crate) enum StoryEvent {
     Neighbor(End, Option<neighbor::NeighborState>),
     /// A host without power.
     PoweredOff(End),
+    /// So many rows that aren't shown.
+    LeftOut(u64),
 }
 
 /// A TCP segment on its way.
@@ -77,6 +79,8 @@ pub(crate) struct SegmentInFlight {
     pub(crate) base: Base,
     /// The same numbers were sent before.
     pub(crate) is_again: bool,
+    /// What it is, beyond its flags: a probe, a window update.
+    pub(crate) mark: Option<&'static str>,
     /// The sender's neighbour entry for the other end.
     pub(crate) neighbor: Option<neighbor::NeighborState>,
     /// Why it didn't arrive.
@@ -265,6 +269,7 @@ impl Reader<'_> {
             segment,
             base,
             is_again,
+            mark: None,
             neighbor: self.neighbors[from as usize],
             lost,
         }

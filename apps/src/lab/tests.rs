@@ -10,8 +10,9 @@ use stack::wire::{Link, MacAddr, OptionBytes, SegmentSpec};
 
 use super::check::unmet;
 use super::errno::Errno::{ECONNREFUSED, EHOSTUNREACH};
-use super::ladder::{Paint, WIDTH, draw};
+use super::ladder::{Paint, WIDTH};
 use super::recording::{Fate, RecordedEvent, Recording};
+use super::report::draw;
 use super::scenario::{
     CLIENT_PORT, Cast, Client, End, Expectation, Family, Kernel, Observation, Ours, Pace,
     SERVER_PORT, Scene, Server,

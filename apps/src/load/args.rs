@@ -13,7 +13,7 @@ use crate::fault::{FaultFlag, fault};
 use crate::rig::{GuardArgs, NicArgs};
 use crate::units;
 
-/// Loads a server with connections or requests, and says how fast and how well it answers
+/// Load a server with connections or requests, and report how fast and how well it answers
 ///
 /// Without a target and a NIC it loads our own server over an in-memory link, which needs no root and no NIC. A server on this
 /// machine, in a network namespace of its own: `syncline load http://198.18.0.1:8080/ --nic tap --tap-up 198.18.0.1/24

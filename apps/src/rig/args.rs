@@ -4,15 +4,16 @@
 
 use std::net::IpAddr;
 
-use dpdk::NicSpec;
+use dpdk::{NicSpec, PoolSizes, PortConfig};
 use stack::config::{ConfigSpec, Interface};
 use stack::local::addresses::LocalPrefix;
 use stack::wire::vlan::VlanId;
 
 use super::idle::Idle;
+use super::offloads::OffloadArgs;
 use crate::addresses::{host_prefix, routed_prefix, vlan_id};
 use crate::failure::Failure;
-use crate::units;
+use crate::{secrets, units};
 
 /// The tap of `--nic tap`, in a network namespace of its own.
 const PRIVATE_TAP: &str = "syncline0";
@@ -22,43 +23,43 @@ const IPV6_MTU_MIN: u16 = 1280;
 /// The NIC and its addresses.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NicArgs {
-    /// The NIC: tap:NAME, tap (one in a network namespace of its own), `memif:SOCKET[,server]`, af_xdp:INTERFACE, pci:ADDRESS,
+    /// The NIC: tap:NAME, tap (a tap in a network namespace of its own), `memif:SOCKET[,server]`, af_xdp:INTERFACE, pci:ADDRESS,
     /// or any DPDK device (net_…)
     #[arg(long, value_name = "NIC")]
     pub(crate) nic: Option<String>,
 
-    /// An address of ours and the length of its link's prefix, IPv4 or IPv6; may be given several times
+    /// Our address and prefix length, IPv4 or IPv6; repeatable
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
     pub(crate) ip: Vec<Interface>,
 
-    /// The router for addresses off the link, one for each family
+    /// The router for off-link addresses, one per address family
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub(crate) gateway: Vec<IpAddr>,
 
-    /// More addresses that are ours, routed to us as a whole; may be given several times
+    /// A prefix that is routed to us: all its addresses are ours; repeatable
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = routed_prefix)]
     pub(crate) prefix: Vec<LocalPrefix>,
 
-    /// The VLANs (802.1Q) that are ours, 1 to 4094, and 0 for untagged frames: all our addresses are in each of them, and
-    /// frames of others are dropped [default: untagged frames, and every VLAN where there are at most 16 addresses]
+    /// VLANs (802.1Q) to accept, 1 to 4094, and 0 for untagged frames: our addresses exist in each of them, frames of other VLANs
+    /// are dropped [default: untagged frames, and every VLAN if there are at most 16 addresses]
     #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = vlan_id)]
     pub(crate) vlan: Vec<VlanId>,
 
-    /// Configures the kernel's side of the tap: link up, and this address, in the first VLAN of --vlan if it names any and
-    /// not 0 [default: the commands are printed]
+    /// Configure the kernel's side of the tap: bring it up and give it this address, in the first VLAN of --vlan unless --vlan
+    /// names 0 [default: print the commands]
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix)]
     pub(crate) tap_up: Vec<Interface>,
 
-    /// Puts the tap into a network namespace of its own, which ends with the run; where we are not root, in a user namespace
-    /// of its own as well. The command that runs a program there is printed
+    /// Create the tap in a network namespace of its own, which ends with the run; without root also in a user namespace of its
+    /// own. The command that runs a program there is printed
     #[arg(long)]
     pub(crate) unshare: bool,
 
-    /// Queue pairs, each with a worker of its own [default: as many as --cpus names, else 1]
+    /// Queue pairs, each with its own worker [default: as many as --cpus names, else 1]
     #[arg(short = 't', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) queues: Option<u16>,
 
-    /// CPUs of the workers, one each [default: taps and the like go where the kernel puts them, others get the first ones]
+    /// CPUs of the workers, one each [default: the first CPUs; for taps and other kernel devices the kernel chooses]
     #[arg(
         long,
         visible_alias = "lcores",
@@ -67,7 +68,7 @@ pub(crate) struct NicArgs {
     )]
     pub(crate) cpus: Option<Vec<usize>>,
 
-    /// What a worker does while nothing comes [default: sleep on wires of the kernel such as taps, else spin]
+    /// What a worker does while no frames arrive [default: sleep on taps and other kernel devices, else spin]
     #[arg(long, value_enum)]
     pub(crate) idle: Option<Idle>,
 
@@ -75,11 +76,15 @@ pub(crate) struct NicArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
     pub(crate) mtu: u16,
 
-    /// Demand this much memory in hugepages, in MB [default: hugepages when enough of them are free, else other memory]
+    /// What is left to the NIC
+    #[command(flatten)]
+    pub(crate) offloads: OffloadArgs,
+
+    /// Require this much memory in hugepages, in MB [default: hugepages if enough are free, else ordinary pages]
     #[arg(long, value_name = "MB", value_parser = units::count)]
     pub(crate) hugepages: Option<u64>,
 
-    /// One argument for DPDK's EAL, as it is; may be given several times
+    /// An argument for DPDK's EAL, passed on unchanged; repeatable
     #[arg(
         long,
         value_name = "ARG",
@@ -186,6 +191,28 @@ impl NicArgs {
             }
         }
         Ok(spec)
+    }
+
+    /// How the port is set up: `workers` queue pairs, these pools, and what the flags say.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when the system has no randomness for the key of the NIC's hash.
+    pub(crate) fn port_config(
+        &self,
+        workers: u16,
+        pools: PoolSizes,
+    ) -> Result<PortConfig, Failure> {
+        let ids = self.vlan.iter().map(|vlan| vlan.0).collect();
+        Ok(PortConfig {
+            queues: workers,
+            mtu: self.mtu,
+            pools,
+            vlans: (!self.vlan.is_empty()).then_some(ids),
+            offloads: self.offloads.offloads(),
+            rss_key: secrets::rss_key()?,
+            fault: self.offloads.fault(),
+            ..PortConfig::default()
+        })
     }
 
     /// Whether an address of ours is of that family.

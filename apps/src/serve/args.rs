@@ -14,7 +14,7 @@ use crate::fault::{FaultFlag, fault};
 use crate::rig::NicArgs;
 use crate::units;
 
-/// Is a TCP endpoint on a NIC or a tap: answers ARP, NDP, ping and TCP until Ctrl-C
+/// Run a TCP endpoint on a NIC or a tap: answer ARP, NDP, ping and TCP until Ctrl-C
 ///
 /// A tap needs root, or --unshare: `syncline serve --nic tap:dtap0 --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --listen 80=http`, and in another
 /// terminal `curl http://198.18.0.2`. The summary goes to stdout, a line a second to stderr.
@@ -31,18 +31,21 @@ pub(crate) struct ServeArgs {
     /// Places are a port or a range of ports, on all our addresses, on one, or on those within a prefix.
     ///
     /// Services: echo (RFC 862), discard (RFC 863), chargen (RFC 864), daytime (RFC 867: sends its line and closes first),
-    /// http (1.1 and 1.0; every path is a body of size=BYTES, 1000 by default; with close it closes after each response; a
-    /// peer that is silent for idle=TIME, 75s by default, or never, is left),
+    /// http (1.1 and 1.0; every path is a body of size=BYTES, 1000 by default; with close it closes after each response; idle=TIME, 75s by default, or
+    /// never, closes the connection of a silent peer),
     /// noread (accepts, never reads, never closes), noaccept (never accepts), reset (the default: completes the handshake,
     /// and resets at the first data or FIN).
     ///
     /// Options of every place: backlog=N and cookies=always|full|never in place of --backlog and --syn, abort-on-overflow
-    /// (a handshake whose last step finds the accept queue full is reset; otherwise its SYN-ACK is sent again. New SYNs are
-    /// dropped while it is full, with and without it).
+    /// (resets a handshake whose final ACK finds the accept queue full; without it the SYN-ACK is retransmitted. New SYNs are
+    /// dropped while the queue is full, with and without this option).
+    ///
+    /// Services that read also take proxy=v1|v2|any: every connection starts with a PROXY protocol header of that version, or of
+    /// either; a connection without one is reset.
     #[arg(long, value_name = "[ADDR[/LEN]:]PORT[-PORT][=SERVICE[,OPTION...]]", value_parser = listens)]
     pub(crate) listen: Vec<ListenGroup>,
 
-    /// What a SYN to an open port gets
+    /// Reply to a SYN to an open port
     #[arg(
         long,
         value_enum,
@@ -51,27 +54,27 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) syn: SynAnswer,
 
-    /// Half-open connections of each open port, and as many that wait to be accepted; shared out among the workers
+    /// Half-open connections per open port, and places in its accept queue; divided among the workers
     #[arg(long, value_name = "N", default_value = "4096", value_parser = units::count_u32)]
     pub(crate) backlog: u32,
 
-    /// What a segment to a closed port gets; with drop, UDP and other protocols get no answer either
+    /// Reply to a segment to a closed port; drop also silences the replies to UDP and other protocols
     #[arg(long, value_enum, value_name = "POLICY", default_value = "rst")]
     pub(crate) closed: ClosedAnswer,
 
-    /// TTL and hop limit of what is sent
+    /// TTL and hop limit of sent packets
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) ttl: u8,
 
-    /// Connections of each family that there is room for, shared out among the workers
+    /// Largest number of connections per address family; divided among the workers
     #[arg(long, visible_alias = "connections", value_name = "N", default_value = "65536", value_parser = units::count_u32)]
     pub(crate) max_connections: u32,
 
-    /// Of those, the ones that can be at work at once [default: all, but at most 65536]
+    /// Largest number of active connections; the others are parked [default: --max-connections, at most 65536]
     #[arg(long, value_name = "N", value_parser = units::count_u32)]
     pub(crate) max_active: Option<u32>,
 
-    /// Connections of each family in TIME-WAIT at most, shared out among the workers; then the oldest goes
+    /// Largest number of connections in TIME-WAIT per address family; beyond it the oldest is dropped. Divided among the workers
     #[arg(long, value_name = "N", default_value = "65536", value_parser = units::count_u32)]
     pub(crate) max_time_wait: u32,
 
@@ -79,24 +82,24 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
     pub(crate) time_wait: Duration,
 
-    /// Least retransmission timeout (RFC 6298 says 1s, Linux does 200ms)
+    /// Minimum retransmission timeout (RFC 6298: 1s, Linux: 200ms)
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
     pub(crate) rto_min: Duration,
 
-    /// Bytes of a connection that may wait to be read: its receive window
+    /// Receive buffer of a connection: its largest receive window, in bytes
     #[arg(long, value_name = "BYTES", default_value = "256k", value_parser = units::count_u32)]
     pub(crate) rcv_buf: u32,
 
-    /// Frames that all connections together may hold: received and not read, or sent and not acknowledged; shared out
-    /// among the workers
+    /// Largest number of frames that all connections hold, received and unread or sent and unacknowledged; divided among the
+    /// workers
     #[arg(long, value_name = "N", default_value = "16384", value_parser = units::count_u32)]
     pub(crate) max_kept_frames: u32,
 
-    /// At the end, how long connections at work may take before they are reset
+    /// How long active connections may take to finish at the end before they are reset
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
     pub(crate) drain_timeout: Duration,
 
-    /// End by itself after this time [default: run until Ctrl-C]
+    /// Stop after this time [default: run until Ctrl-C]
     #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) duration: Option<Duration>,
 
@@ -117,13 +120,13 @@ pub(crate) struct ServeArgs {
 /// What a SYN to an open port gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SynAnswer {
-    /// A half-open connection while the backlog has room, then nothing
+    /// A half-open connection while the backlog has room, then no reply
     Embryo,
     /// A half-open connection while the backlog has room, then a SYN cookie, as on Linux
     CookieWhenFull,
     /// Always a SYN cookie
     Cookies,
-    /// Nothing
+    /// No reply
     Drop,
     /// A reset
     Rst,
@@ -146,7 +149,7 @@ impl From<SynAnswer> for SynPolicy {
 pub(crate) enum ClosedAnswer {
     /// A reset, by RFC 9293
     Rst,
-    /// Nothing, as from a firewall that drops
+    /// No reply, as from a firewall that drops
     Drop,
     /// ICMP port unreachable, as from a firewall that rejects; at most 1000 a second and worker
     Icmp,

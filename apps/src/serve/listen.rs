@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use stack::local::addresses::LocalPrefix;
 use stack::local::listener::SynPolicy;
+use workload::proxy::Versions;
 
 use crate::units;
 
@@ -42,6 +43,8 @@ pub(crate) struct Listen {
     pub(crate) policy: Option<SynPolicy>,
     /// Reset what finds the accept queue full.
     pub(crate) abort_on_overflow: bool,
+    /// Every connection begins with a header of the PROXY protocol; `None` where none does.
+    pub(crate) proxy: Option<Versions>,
 }
 
 /// A service, with its options.
@@ -90,6 +93,7 @@ impl Listen {
             backlog: None,
             policy: None,
             abort_on_overflow: false,
+            proxy: None,
         }
     }
 }
@@ -112,6 +116,11 @@ impl Service {
             Self::NoRead => "noread",
             Self::NoAccept => "noaccept",
         }
+    }
+
+    /// Whether it reads what comes: others could never find a header in front of it.
+    const fn reads(&self) -> bool {
+        !matches!(self, Self::Reset | Self::NoRead | Self::NoAccept)
     }
 
     fn named(name: &str) -> Result<Self, String> {
@@ -156,6 +165,7 @@ impl Listen {
             backlog: None,
             policy: None,
             abort_on_overflow: false,
+            proxy: None,
         })
     }
 
@@ -169,6 +179,9 @@ impl Listen {
             ("backlog", Some(value), _) => self.backlog = Some(units::count_u32(value)?),
             ("cookies", Some(value), _) => self.policy = Some(cookies(value)?),
             ("abort-on-overflow", None, _) => self.abort_on_overflow = true,
+            ("proxy", Some(value), service) if service.reads() => {
+                self.proxy = Some(versions(value)?);
+            }
             ("size", Some(value), Service::Http(http)) => {
                 http.body_len = units::count(value)?;
                 if http.body_len > BODY_MAX {
@@ -187,7 +200,7 @@ impl Listen {
             _ => {
                 return Err(format!(
                     "`{option}` is no option of {}; there are backlog=N, cookies=always|full|never, abort-on-overflow, \
-                     and for http size=BYTES, close, idle=TIME|never",
+                     proxy=v1|v2|any for services that read, and for http size=BYTES, close, idle=TIME|never",
                     self.service.name()
                 ));
             }
@@ -285,6 +298,15 @@ fn cookies(value: &str) -> Result<SynPolicy, String> {
     }
 }
 
+fn versions(value: &str) -> Result<Versions, String> {
+    match value {
+        "v1" => Ok(Versions::V1),
+        "v2" => Ok(Versions::V2),
+        "any" => Ok(Versions::Any),
+        _ => Err(format!("`proxy={value}`: say v1, v2 or any (of both)")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,6 +361,9 @@ mod tests {
         };
         assert_eq!(idle("80=http"), Some(Duration::from_secs(75)));
         assert_eq!(idle("80=http,idle=never"), None);
+        assert_eq!(one("80=http,proxy=v2").proxy, Some(Versions::V2));
+        assert_eq!(one("7=echo,proxy=any").proxy, Some(Versions::Any));
+        assert_eq!(one("7=echo").proxy, None);
         assert_eq!(all.len(), 3);
     }
 
@@ -376,10 +401,14 @@ mod tests {
             ("80=http,size=2t", "at most"),
             ("80=http,idle=0", "1ms to 24h, or never"),
             ("80=http,idle=25h", "1ms to 24h, or never"),
-            ("80=http,idle=soon", "is no time"),
+            ("80=http,idle=soon", "invalid time"),
             ("7=echo,idle=1s", "`idle=1s` is no option of echo"),
             ("80=http,cookies=maybe", "say always, full"),
             ("80=http,backlog=5g", "more than"),
+            ("80=http,proxy=v3", "say v1, v2 or any"),
+            ("80=http,proxy", "`proxy` is no option of http"),
+            ("80=noread,proxy=v1", "`proxy=v1` is no option of noread"),
+            ("80=reset,proxy=v1", "`proxy=v1` is no option of reset"),
             ("198.18.64.1/24:80", "bits behind the prefix"),
             ("198.0.0.0/8:80", "longer prefixes"),
         ] {

@@ -78,12 +78,7 @@ impl Plan {
             configs,
             listens,
             workers,
-            port: PortConfig {
-                queues: workers,
-                mtu: args.link.mtu,
-                pools,
-                ..PortConfig::default()
-            },
+            port: args.link.port_config(workers, pools)?,
             worker_bytes,
             spec,
         })

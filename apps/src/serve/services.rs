@@ -9,6 +9,7 @@ mod discard;
 mod echo;
 mod http;
 mod linger;
+mod proxy;
 mod stats;
 
 use stack::app::{App, Cx};
@@ -16,17 +17,22 @@ use stack::conn::ConnId;
 use stack::local::listener::ListenerId;
 use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
+use workload::proxy::Versions;
 
 use self::http::{HttpConn, HttpShared, HttpSite, Server};
+use self::proxy::{Origins, ProxyConn};
 use super::listen::{Listen, Service};
 use super::wall::{Wall, WallClock};
 
+pub(super) use self::proxy::ProxyReport;
 pub(super) use self::stats::{Closed, SiteStats};
 
 /// What an app remembers of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Conn {
     http: HttpConn,
+    /// The header in front of it, where there is one.
+    proxy: ProxyConn,
     /// Index of its place.
     site: u16,
     /// Where chargen goes on in its pattern.
@@ -43,6 +49,7 @@ struct Site {
     service: Service,
     stats: SiteStats,
     http: Option<HttpSite>,
+    proxy: Option<Versions>,
 }
 
 /// All services of one worker.
@@ -53,6 +60,7 @@ pub(crate) struct Services {
     site_of_listener: Vec<u16>,
     wall: Wall,
     http: HttpShared,
+    origins: Origins,
     started: bool,
     draining: bool,
 }
@@ -70,6 +78,7 @@ impl Services {
                 Service::Http(options) => Some(HttpSite::new(options)),
                 _ => None,
             },
+            proxy: listen.proxy,
         };
         // There are no more places than listeners, and those are at most 65,535: the configuration is valid.
         let of_ports = |(index, listen): (usize, &Listen)| vec![index as u16; listen.port_count()];
@@ -78,6 +87,7 @@ impl Services {
             site_of_listener: listens.iter().enumerate().flat_map(of_ports).collect(),
             wall: Wall::new(clock),
             http: HttpShared::new(),
+            origins: Origins::default(),
             started: false,
             draining: false,
         }
@@ -110,7 +120,66 @@ impl Services {
             for http in self.sites.iter_mut().filter_map(|site| site.http.as_mut()) {
                 http.register(cx);
             }
+            if self
+                .sites
+                .iter()
+                .any(|site| site.proxy.is_some() && site.http.is_some())
+            {
+                self.origins.reserve(cx);
+            }
         }
+    }
+
+    /// The service of a connection begins: at once, or behind its header.
+    fn begin<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId, state: &mut Conn) {
+        let Some(site) = self.sites.get_mut(usize::from(state.site)) else {
+            return cx.abort(conn);
+        };
+        if let Some(http) = &site.http {
+            self.http.begin(cx, conn, &mut state.http, http);
+        }
+        match site.service {
+            Service::Chargen => chargen::run(cx, conn, state, &mut site.stats),
+            Service::Daytime => {
+                if daytime::run(cx, conn, &mut self.wall, &mut site.stats) {
+                    linger::finish(cx, conn);
+                    state.finished = true;
+                } else {
+                    cx.abort(conn);
+                }
+            }
+            Service::Echo
+            | Service::Http(_)
+            | Service::Reset
+            | Service::Discard
+            | Service::NoRead
+            | Service::NoAccept => {}
+        }
+    }
+
+    /// Something has come to a connection whose service may not have begun yet.
+    fn hear<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId, state: &mut Conn) {
+        if state.proxy.is_awaited() && !state.finished {
+            let Some(site) = self.sites.get_mut(usize::from(state.site)) else {
+                return cx.abort(conn);
+            };
+            let Some(versions) = site.proxy else {
+                return cx.abort(conn);
+            };
+            let origins = site.http.is_some().then_some(&mut self.origins);
+            let peer = (conn, state.peer_closed);
+            if !proxy::read(
+                cx,
+                peer,
+                versions,
+                (&mut site.stats.proxy, origins),
+                &mut state.proxy,
+            ) {
+                return;
+            }
+            self.begin(cx, conn, state);
+        }
+        self.go_on(cx, conn, state);
     }
 
     /// Something has changed that lets the service go on: bytes, room, or an end of what comes.
@@ -134,6 +203,7 @@ impl Services {
                 stats,
                 shared: &mut self.http,
                 wall: &mut self.wall,
+                origin: self.origins.get(state.proxy),
                 draining: self.draining,
             }
             .run(state),
@@ -174,30 +244,15 @@ impl App for Services {
         };
         state.site = index;
         site.stats.opened();
-        if let Some(http) = &site.http {
-            self.http.begin(cx, conn, &mut state.http, http);
-        }
-        match site.service {
-            Service::Chargen => chargen::run(cx, conn, state, &mut site.stats),
-            Service::Daytime => {
-                if daytime::run(cx, conn, &mut self.wall, &mut site.stats) {
-                    linger::finish(cx, conn);
-                    state.finished = true;
-                } else {
-                    cx.abort(conn);
-                }
-            }
-            Service::Echo
-            | Service::Http(_)
-            | Service::Reset
-            | Service::Discard
-            | Service::NoRead
-            | Service::NoAccept => {}
+        if site.proxy.is_some() {
+            state.proxy = proxy::begin(cx, conn);
+        } else {
+            self.begin(cx, conn, state);
         }
     }
 
     fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut Conn) {
-        self.go_on(cx, conn, state);
+        self.hear(cx, conn, state);
     }
 
     fn on_writable<N: Nic>(
@@ -206,7 +261,7 @@ impl App for Services {
         conn: ConnId,
         state: &mut Conn,
     ) {
-        self.go_on(cx, conn, state);
+        self.hear(cx, conn, state);
     }
 
     fn on_peer_closed<N: Nic>(
@@ -216,13 +271,17 @@ impl App for Services {
         state: &mut Conn,
     ) {
         state.peer_closed = true;
-        self.go_on(cx, conn, state);
+        self.hear(cx, conn, state);
     }
 
     /// The peer has had its time: to end what we have finished, or to go on.
     fn on_timer<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut Conn) {
         if state.finished {
             cx.close(conn);
+        }
+        if state.proxy.is_awaited() {
+            let site = self.sites.get_mut(usize::from(state.site));
+            return site.map_or((), |site| proxy::time_out(cx, conn, &mut site.stats.proxy));
         }
         let site = self.sites.get(usize::from(state.site));
         if let Some(http) = site.and_then(|site| site.http.as_ref()) {
@@ -238,6 +297,7 @@ impl App for Services {
         reason: CloseReason,
     ) {
         let was_idle = self.http.forget(&state.http);
+        self.origins.remove(&mut state.proxy);
         if let Some(site) = self.sites.get_mut(usize::from(state.site)) {
             site.stats.closed(reason, cx.unacked_len(conn));
             site.stats.idle_closed += u64::from(was_idle);
@@ -260,7 +320,7 @@ impl App for Services {
             Some(Service::Echo) => !cx.peek(conn).is_empty(),
             _ => false,
         };
-        if state.finished || !is_busy {
+        if state.finished || state.proxy.is_awaited() || !is_busy {
             state.finished = true;
             cx.close(conn);
         }

@@ -20,6 +20,8 @@ enum Kind {
     Bench,
     /// The lab in simulation, its lists and its texts.
     Lab,
+    /// What became of the connections in a capture, which the lab writes here.
+    Diagnose,
     /// The lab over a tap: root.
     LabOverTap,
     /// An endpoint on a tap: root.
@@ -43,10 +45,11 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 8] = [
+        let kinds: [(Self, &[&str]); 9] = [
             (Self::Load, &["syncline load"]),
             (Self::Bench, &["syncline bench"]),
-            (Self::Lab, &["syncline lab"]),
+            (Self::Diagnose, &["syncline diagnose"]),
+            (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
             (
                 Self::Client,
@@ -70,12 +73,15 @@ impl Kind {
                     "scripts/bench-loop",
                     "scripts/bench-instructions",
                     "cargo build --release",
+                    "scripts/package",
+                    "apt install ./target/debian/",
                     "cargo bench -p benches",
                     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches",
                     "cargo test -p dpdk --test kernel_reset_rules",
                     "SYNCLINE_SEED=",
                     "SYNCLINE_WRITE_DOCS=1 cargo test",
                     "tcpdump -nr target/sim-seed-",
+                    "tcpdump -i eth0 ",
                 ],
             ),
         ];
@@ -179,6 +185,23 @@ fn the_lab_runs_as_it_is_shown() {
             succeed(&line, syncline().args(&words[1..]));
         }
     }
+}
+
+#[test]
+fn captures_are_diagnosed_as_it_is_shown() {
+    let folder = std::env::temp_dir().join(format!("syncline-documents-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder of its own");
+    let capture = folder.join("capture.pcap");
+    let lab = ["lab", "run", "closed-port", "--pcap"];
+    let played = syncline().args(lab).arg(&capture).output();
+    assert!(played.is_ok_and(|output| output.status.success()));
+    for line in of_kind(Kind::Diagnose) {
+        let words = shortened(&line.text, &[]);
+        if words.len() > 2 {
+            succeed(&line, syncline().args(&words[1..]).current_dir(&folder));
+        }
+    }
+    std::fs::remove_dir_all(&folder).expect("it was made");
 }
 
 #[test]

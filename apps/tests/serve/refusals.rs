@@ -26,9 +26,9 @@ const IP: [&str; 2] = ["--ip", "198.18.0.2/24"];
 fn each_mistake_is_one_line_with_cause_and_fix() {
     for (flags, part, status) in [
         (&["--nic", "ring"][..], "use `syncline bench`", 2),
-        (&["--nic", "eth0"], "is no NIC", 2),
+        (&["--nic", "eth0"], "unknown NIC", 2),
         (&["--nic", "tap:a/b"], "holds a slash", 2),
-        (&["--nic", "af_xdp:no-such-if0"], "there is no interface", 1),
+        (&["--nic", "af_xdp:no-such-if0"], "no interface", 1),
         (&["--nic", "pci:ffff:ff:1f.7"], "there is no such device", 1),
         (
             &["--nic", "net_nonsense0"],
@@ -37,12 +37,12 @@ fn each_mistake_is_one_line_with_cause_and_fix() {
         ),
         (
             &["--nic", "memif:/no/such/dir/a.sock,server"],
-            "there is no directory",
+            "doesn't exist",
             1,
         ),
         (
             &["--nic", "memif:/tmp/syncline-nobody.sock"],
-            "nobody serves",
+            "no process serves",
             1,
         ),
         (
@@ -144,7 +144,7 @@ fn mistakes_in_what_goes_to_dpdk_are_not_left_to_dpdk() {
     for (flags, part) in [
         (
             &["--nic", "net_null0", "--eal", "--nonsense"][..],
-            "DPDK refuses an --eal argument: unrecognized option '--nonsense'",
+            "DPDK rejects an --eal argument: unrecognized option '--nonsense'",
         ),
         (
             &["--nic", "net_null0", "--eal", "--help"],
@@ -152,7 +152,7 @@ fn mistakes_in_what_goes_to_dpdk_are_not_left_to_dpdk() {
         ),
         (
             &["--nic", "memif:/tmp/syncline-nobody.sock,server,rsize=20"],
-            "is 20, but must be 1 to 14",
+            "20: must be 1 to 14",
         ),
         (
             &["--nic", "memif,rsize=9"],

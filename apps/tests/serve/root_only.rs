@@ -8,6 +8,8 @@ mod links;
 mod nics;
 // Ways that carry less than the link.
 mod paths;
+// A load balancer in front of us.
+mod proxies;
 // What stands behind the ports.
 mod services;
 // Without root, in namespaces of its own.
@@ -303,7 +305,10 @@ fn the_kernels_own_addresses_interfaces_and_devices_are_refused() {
             "net_tap0,iface=dtap0,remote=veth0",
         ] {
             let text = refusal(&["--nic", nic, "--ip", "198.18.0.2/24"], 1);
-            assert!(text.contains("veth0 carries the default route"), "{text}");
+            assert!(
+                text.contains("veth0 carries this machine's default route"),
+                "{text}"
+            );
         }
     });
 }

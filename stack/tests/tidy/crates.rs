@@ -11,9 +11,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dpdk-sys", &[]),
     ("dpdk", &["stack", "dpdk-sys"]),
     ("workload", &["stack"]),
-    ("apps", &["stack", "dpdk", "workload"]),
+    ("diagnose", &["stack"]),
+    ("apps", &["stack", "dpdk", "workload", "diagnose"]),
     ("benches", &["stack", "workload"]),
-    ("fuzz", &["stack"]),
+    ("fuzz", &["stack", "workload", "diagnose"]),
 ];
 
 /// One entry of a dependency table.

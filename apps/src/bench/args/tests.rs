@@ -61,7 +61,7 @@ fn a_flag_is_honoured_or_refused_by_name_in_every_mode() {
                 assert_eq!(outcome, Ok(()), "{line}");
             } else {
                 let error = outcome.expect_err(&line);
-                let named = format!("says nothing to `bench {mode}`: use it with `bench ");
+                let named = format!("doesn't apply to `bench {mode}`: use it with `bench ");
                 assert!(
                     error.contains("--") && error.contains(&named),
                     "{line}: {error}"

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::serve::listen::Listen;
-use crate::serve::services::{Closed, SiteStats};
+use crate::serve::services::{Closed, ProxyReport, SiteStats};
 use crate::serve::worker::Progress;
 
 /// One place, over all workers.
@@ -28,6 +28,8 @@ pub(super) struct ListenerReport {
     refused_requests: u64,
     /// Connections that were ended because their peer was silent.
     idle_closed: u64,
+    /// Headers of the PROXY protocol, where connections begin with one.
+    proxy: Option<ProxyReport>,
     /// How many connections ended for each reason.
     closed: Closed,
 }
@@ -53,6 +55,7 @@ pub(super) fn reports(listens: &[Listen], workers: &[Progress]) -> Vec<ListenerR
             requests: sum.requests,
             refused_requests: sum.refused_requests,
             idle_closed: sum.idle_closed,
+            proxy: listen.proxy.map(|_| sum.proxy.report()),
             closed: sum.closed_by_reason(),
         }
     };
@@ -77,6 +80,17 @@ impl fmt::Display for ListenerReport {
         }
         if self.idle_closed > 0 {
             write!(f, ", {} idle for too long", self.idle_closed)?;
+        }
+        if let Some(proxy) = &self.proxy {
+            write!(f, "; PROXY headers: {} v1, {} v2", proxy.v1, proxy.v2)?;
+            write!(
+                f,
+                " ({} local, {} unknown, {} with CRC32C)",
+                proxy.local, proxy.unknown, proxy.crc32c_verified
+            )?;
+            for (reason, n) in &proxy.aborted {
+                write!(f, ", {n} aborted: {reason}")?;
+            }
         }
         let mut separator = "; closed: ";
         for (reason, n) in &self.closed.0 {

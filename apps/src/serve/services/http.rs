@@ -19,6 +19,7 @@ use stack::nic::Nic;
 use stack::queue::pattern;
 use stack::time::Instant;
 use workload::body::Body;
+use workload::proxy::Origin;
 
 use self::idle::{Look, Silence};
 use self::partial::{HEAD_MAX, PartialId, Partials};
@@ -26,6 +27,7 @@ use self::request::{Parsed, Request};
 use self::response::{CONTINUE, Heads, Persistence, Status};
 use super::Conn;
 use super::linger;
+use super::proxy;
 use super::stats::SiteStats;
 use crate::serve::listen::{HttpOptions, IDLE_MAX};
 use crate::serve::wall::Wall;
@@ -214,6 +216,8 @@ pub(super) struct Server<'a, 'c, N: Nic, S> {
     pub(super) stats: &'a mut SiteStats,
     pub(super) shared: &'a mut HttpShared,
     pub(super) wall: &'a mut Wall,
+    /// Where the connection came from, if a header in front of it said so.
+    pub(super) origin: Option<&'a Origin>,
     /// No connection goes on after its next response.
     pub(super) draining: bool,
 }
@@ -284,7 +288,13 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
             with_body,
             ..
         } = response.answer;
-        let head = heads.get(status, persistence, second, self.wall);
+        let mut head = heads.get(status, persistence, second, self.wall);
+        let mut with_fields;
+        if let Some(origin) = self.origin {
+            with_fields = [0; proxy::HEAD_MAX];
+            let len = proxy::with_fields(origin, head, &mut with_fields);
+            head = &with_fields[..len];
+        }
         let left = &head[usize::from(response.head_sent)..];
         if !left.is_empty() {
             let sent = self.cx.send_bytes(self.conn, left).unwrap_or(0);

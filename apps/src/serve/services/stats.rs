@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use stack::tcp::verdict::CloseReason;
 
+use super::proxy::ProxyStats;
+
 /// Names of the reasons for which connections end, in the order of [`reason_index`].
 const REASONS: [&str; 12] = [
     "graceful",
@@ -57,6 +59,8 @@ pub(in crate::serve) struct SiteStats {
     pub(in crate::serve) refused_requests: u64,
     /// Connections that we ended because their peer was silent; each has its reason below, too.
     pub(in crate::serve) idle_closed: u64,
+    /// Headers of the PROXY protocol, where connections begin with one.
+    pub(in crate::serve) proxy: ProxyStats,
     closed: [u64; REASONS.len()],
 }
 
@@ -71,6 +75,7 @@ impl SiteStats {
             requests: 0,
             refused_requests: 0,
             idle_closed: 0,
+            proxy: ProxyStats::new(),
             closed: [0; REASONS.len()],
         }
     }
@@ -97,6 +102,7 @@ impl SiteStats {
         self.requests += other.requests;
         self.refused_requests += other.refused_requests;
         self.idle_closed += other.idle_closed;
+        self.proxy.merge(&other.proxy);
         for (sum, n) in self.closed.iter_mut().zip(other.closed) {
             *sum += n;
         }

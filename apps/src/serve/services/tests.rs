@@ -1,6 +1,7 @@
 //! The services on a worker whose wire lies in memory, with an app of the stack as their peer.
 
 mod http;
+mod proxy;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -122,7 +122,7 @@ fn the_default_route_of_any_table_keeps_its_interface() {
                 .expect("it runs");
             let text = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.success(), is_taken, "{interface}: {text}");
-            let why = format!("{interface} carries the default route of this machine");
+            let why = format!("{interface} carries this machine's default route");
             assert_eq!(text.contains(&why), !is_taken, "{text}");
         }
     });

@@ -1,0 +1,55 @@
+"""The emulated NICs: QEMU's device, the kernel's driver that leaves it to DPDK, and what is known of the emulation."""
+
+import dataclasses
+
+import wire
+
+MAC = "02:00:00:00:01:01"
+
+
+@dataclasses.dataclass(frozen=True)
+class Nic:
+    """One NIC under one driver."""
+
+    name: str
+    device: str
+    driver: str = "uio_pci_generic"
+    options: str = ""
+    # Whether the host's tap takes checksums and large segments half done (virtio's header). Without it the emulated NIC itself
+    # computes them, as hardware would.
+    vnet_hdr: bool = False
+    # Queue pairs of the run with several; 1 where the device has no more.
+    queues: int = 1
+    # What its RSS has to come to with them.
+    rss: str = ""
+
+    @property
+    def iommu(self):
+        """Whether the machine has an IOMMU."""
+        return self.driver == "vfio-pci"
+
+    @property
+    def taps(self):
+        """Queues of the host's tap: virtio has one for each of its own, the others read one."""
+        return self.queues if self.device == "virtio-net-pci" else 1
+
+    def arguments(self):
+        """QEMU's arguments."""
+        many = f",queues={self.taps}" if self.taps > 1 else ""
+        switch = "on" if self.vnet_hdr else "off"
+        return [
+            "-netdev", f"tap,id=n0,ifname={wire.TAP},script=no,downscript=no,vnet_hdr={switch},vhost=off{many}",
+            "-device", f"{self.device},netdev=n0,mac={MAC},romfile={self.options}",
+        ]
+
+
+NICS = [
+    Nic("e1000", "e1000"),
+    Nic("e1000e", "e1000e"),
+    # QEMU's vmxnet3 delivers everything on its first queue.
+    Nic("vmxnet3", "vmxnet3", queues=2, rss="unknown"),
+    Nic("virtio", "virtio-net-pci", options=",mq=on,vectors=6,rss=on", vnet_hdr=True, queues=2, rss="proven"),
+    Nic("igb", "igb", queues=2, rss="proven"),
+    Nic("e1000e-vfio", "e1000e", driver="vfio-pci"),
+    Nic("vmxnet3-vfio", "vmxnet3", driver="vfio-pci"),
+]
