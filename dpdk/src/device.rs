@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dpdk_sys as sys;
-use stack::nic::Caps;
+use nic::Caps;
 
 use crate::drivers::{self, Driver};
 use crate::eal::EalInner;

@@ -7,7 +7,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
 use dpdk_sys as sys;
-use stack::nic::{ChecksumVerdict, Frame, FrameError, IpVersion, RxChecksum, TxRequest};
+use nic::{ChecksumVerdict, Frame, FrameError, IpVersion, RxChecksum, TxRequest};
 use sys::MbufView;
 
 use crate::offloads::OffloadFault;

@@ -3,8 +3,8 @@
 //! It must never call an instrument or allocate when there is none: instruments and faults cost one branch each per
 //! burst.
 
-use stack::nic::fault::FaultSpec;
-use stack::nic::{Burst, Caps, Nic, PoolClass};
+use nic::fault::FaultSpec;
+use nic::{Burst, Caps, Nic, PoolClass};
 
 use crate::Mempool;
 use crate::faults::{FaultTotals, Faults};

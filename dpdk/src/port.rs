@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use dpdk_sys as sys;
-use stack::nic::Caps;
+use nic::Caps;
 
 use crate::device::{LOOK, PortInner, SETTLE, keep_rx_flags};
 use crate::drivers::{self, TxCheck};

@@ -4,7 +4,7 @@
 
 use dpdk_sys as sys;
 
-use stack::nic::rss::KEY_BYTES;
+use nic::rss::KEY_BYTES;
 
 use crate::offloads::{OffloadFault, Offloads};
 use crate::{Error, mempool};
@@ -147,9 +147,8 @@ pub(crate) fn mtu_range(info: &sys::rte_eth_dev_info) -> (u16, u16) {
 impl PortConfig {
     /// Whether the RX pool can fill the rings and still feed the workers.
     pub(super) fn check_rx_pool(&self) -> Result<(), Error> {
-        let per_queue = u32::from(self.rx_descriptors)
-            + self.pools.cache_frames
-            + 2 * stack::nic::BURST_FRAMES as u32;
+        let per_queue =
+            u32::from(self.rx_descriptors) + self.pools.cache_frames + 2 * nic::BURST_FRAMES as u32;
         if self.pools.rx_frames < per_queue * u32::from(self.queues) {
             return Err(Error::Config {
                 what: "the RX pool (frames)",

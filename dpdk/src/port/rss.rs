@@ -3,7 +3,7 @@
 //! It must never pass on what the driver did not say: without an indirection table or a key there is no steering.
 
 use dpdk_sys as sys;
-use stack::nic::rss::{Fields, KEY_BYTES, Steering};
+use nic::rss::{Fields, KEY_BYTES, Steering};
 
 use crate::port::config::PortConfig;
 
