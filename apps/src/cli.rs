@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, dev_flood, load, serve};
+use crate::{bench, dev_client, dev_flood, flood, load, serve};
 use crate::{diagnose, lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -44,6 +44,12 @@ pub(crate) enum Command {
     Load(MissingFeature),
     /// Play a situation in which TCP fails and draw its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
+    /// Send bare segments from pools of addresses and count what each of them meets
+    #[cfg(feature = "dpdk")]
+    Flood(Box<flood::FloodArgs>),
+    /// Send bare segments from pools of addresses (not in this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Flood(MissingFeature),
     /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
     Diagnose(diagnose::DiagnoseArgs),
     /// Print a completion script for a shell
@@ -57,7 +63,7 @@ pub(crate) enum Command {
     /// Send SYNs from spoofed sources and verify the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
-    DevFlood(Box<dev_flood::FloodArgs>),
+    DevFlood(Box<dev_flood::DevFloodArgs>),
     /// Open connections to a server and verify the replies; for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

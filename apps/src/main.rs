@@ -58,6 +58,9 @@ mod lab;
 mod diagnose;
 // `syncline completions` and `syncline man`.
 mod packaging;
+// `syncline flood`.
+#[cfg(feature = "dpdk")]
+mod flood;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
@@ -92,6 +95,10 @@ fn main() -> ExitCode {
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Completions(args) => packaging::completions(args, Cli::command()),
         Command::Man(args) => packaging::man(&args, Cli::command()),
+        #[cfg(feature = "dpdk")]
+        Command::Flood(args) => flood::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Flood(left_out) => Err(left_out.failure("flood")),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]

@@ -24,11 +24,10 @@ mod nic_report;
 // Polling threads, from start to stop.
 mod polling;
 // To whom, from whom and how fast traffic may go.
-#[allow(dead_code)] // `flood` comes next and uses all of it.
 mod guard;
 
 pub(crate) use args::NicArgs;
-pub(crate) use guard::{Allowed, GuardArgs, is_for_tests};
+pub(crate) use guard::{Allowed, GuardArgs, Reach, is_for_tests};
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{
     OpenedNic, announce_namespace, check_flags, configure_kernel_side, cpus, in_use, start_eal,

@@ -28,6 +28,8 @@ enum Kind {
     Serve,
     /// A load on our own server, or on one in a network namespace of its own.
     Load,
+    /// A flood over a tap in a namespace of its own: root.
+    Flood,
     /// A program of the system, as a client of `serve`: root.
     Client,
     /// A script that takes `--binary`: root.
@@ -45,12 +47,13 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 9] = [
+        let kinds: [(Self, &[&str]); 10] = [
             (Self::Load, &["syncline load"]),
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
             (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
+            (Self::Flood, &["syncline flood"]),
             (
                 Self::Client,
                 &["ping ", "nc ", "curl ", "wrk ", "echo hello | nc "],
