@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, dev_flood, flood, load, serve};
+use crate::{bench, dev_client, doctor, flood, load, serve};
 use crate::{diagnose, lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -42,6 +42,12 @@ pub(crate) enum Command {
     /// Load a server with connections or requests (not in this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Load(MissingFeature),
+    /// Check this machine, and a command, for what is missing; print the commands that fix it
+    #[cfg(feature = "dpdk")]
+    Doctor(Box<doctor::DoctorArgs>),
+    /// Check this machine for what is missing (not in this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Doctor(MissingFeature),
     /// Play a situation in which TCP fails and draw its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
     /// Send bare segments from pools of addresses and count what each of them meets
@@ -60,10 +66,6 @@ pub(crate) enum Command {
     /// Write the manual pages, one for each command
     #[command(hide = true)]
     Man(packaging::ManArgs),
-    /// Send SYNs from spoofed sources and verify the replies; for the demo and for tests
-    #[cfg(feature = "dpdk")]
-    #[command(hide = true)]
-    DevFlood(Box<dev_flood::DevFloodArgs>),
     /// Open connections to a server and verify the replies; for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

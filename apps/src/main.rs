@@ -52,6 +52,9 @@ mod report;
 // `syncline load`.
 #[cfg(feature = "dpdk")]
 mod load;
+// `syncline doctor`.
+#[cfg(feature = "dpdk")]
+mod doctor;
 // `syncline lab`.
 mod lab;
 // `syncline diagnose`.
@@ -61,9 +64,6 @@ mod packaging;
 // `syncline flood`.
 #[cfg(feature = "dpdk")]
 mod flood;
-// `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
-#[cfg(feature = "dpdk")]
-mod dev_flood;
 // `syncline dev-client`, hidden: connections that we open, for tests against real servers.
 #[cfg(feature = "dpdk")]
 mod dev_client;
@@ -91,6 +91,10 @@ fn main() -> ExitCode {
         Command::Load(args) => load::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Load(left_out) => Err(left_out.failure("load")),
+        #[cfg(feature = "dpdk")]
+        Command::Doctor(args) => doctor::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Doctor(left_out) => Err(left_out.failure("doctor")),
         Command::Lab(args) => lab::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Completions(args) => packaging::completions(args, Cli::command()),
@@ -99,8 +103,6 @@ fn main() -> ExitCode {
         Command::Flood(args) => flood::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Flood(left_out) => Err(left_out.failure("flood")),
-        #[cfg(feature = "dpdk")]
-        Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]
         Command::DevClient(args) => dev_client::run(&args),
     };

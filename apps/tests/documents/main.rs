@@ -22,6 +22,8 @@ enum Kind {
     Lab,
     /// What became of the connections in a capture, which the lab writes here.
     Diagnose,
+    /// What this machine lacks: it may lack something.
+    Doctor,
     /// The lab over a tap: root.
     LabOverTap,
     /// An endpoint on a tap: root.
@@ -47,10 +49,11 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 10] = [
+        let kinds: [(Self, &[&str]); 11] = [
             (Self::Load, &["syncline load"]),
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
+            (Self::Doctor, &["syncline doctor"]),
             (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
             (Self::Flood, &["syncline flood"]),
@@ -65,6 +68,7 @@ impl Kind {
                     "scripts/bench syn",
                     "scripts/bench connect",
                     "scripts/bench request",
+                    "scripts/bench flood",
                     "scripts/demo",
                 ],
             ),
@@ -73,6 +77,7 @@ impl Kind {
                 Self::NotHere,
                 &[
                     "scripts/test",
+                    "scripts/bind-nic",
                     "scripts/bench-loop",
                     "scripts/diagnose-captures",
                     "scripts/bench-instructions",
@@ -206,6 +211,18 @@ fn captures_are_diagnosed_as_it_is_shown() {
         }
     }
     std::fs::remove_dir_all(&folder).expect("it was made");
+}
+
+#[test]
+fn the_doctor_judges_what_is_shown() {
+    for line in of_kind(Kind::Doctor) {
+        let words = shortened(&line.text, &[]);
+        let output = syncline().args(&words[1..]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let (at, text) = (&line.at, &line.text);
+        assert!(output.status.code() < Some(2), "{at} `{text}`: {output:?}");
+        assert!(said.contains("cpus"), "{at} `{text}`: {said}");
+    }
 }
 
 #[test]
