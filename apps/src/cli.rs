@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, serve};
-use crate::{diagnose, lab, packaging};
+use crate::{diagnose, lab, packaging, page};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Lab(Box<lab::LabArgs>),
     /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
     Diagnose(diagnose::DiagnoseArgs),
+    /// Make one page of HTML from JSON results, alone or side by side; needs no NIC and no root
+    Report(page::ReportArgs),
     /// Print a completion script for a shell
     ///
     /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package

@@ -50,6 +50,8 @@ mod serve;
 mod lab;
 // `syncline diagnose`.
 mod diagnose;
+// `syncline report`.
+mod page;
 // `syncline completions` and `syncline man`.
 mod packaging;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Serve(left_out) => Err(left_out.failure("serve")),
         Command::Lab(args) => lab::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
+        Command::Report(args) => page::run(&args),
         Command::Completions(args) => packaging::completions(args, Cli::command()),
         Command::Man(args) => packaging::man(&args, Cli::command()),
         #[cfg(feature = "dpdk")]
