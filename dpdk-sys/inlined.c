@@ -129,6 +129,54 @@ int sl_link_get(uint16_t port, struct sl_link *into)
 	return ret;
 }
 
+/* A negative errno where the driver doesn't say. Its table may be longer than ours: then it says nothing either. */
+int sl_rss_get(uint16_t port, struct sl_rss *into)
+{
+	struct rte_eth_rss_reta_entry64 table[SL_RSS_TABLE_SLOTS / RTE_ETH_RETA_GROUP_SIZE] = {0};
+	struct rte_eth_rss_conf conf = {.rss_key = into->key, .rss_key_len = SL_RSS_KEY_BYTES};
+	struct rte_eth_dev_info info;
+	int ret = rte_eth_dev_info_get(port, &info);
+	uint16_t i;
+
+	if (ret != 0)
+		return ret;
+	if (info.reta_size == 0 || info.reta_size > SL_RSS_TABLE_SLOTS || info.hash_key_size == 0 ||
+	    info.hash_key_size > SL_RSS_KEY_BYTES)
+		return -ENOTSUP;
+	conf.rss_key_len = info.hash_key_size;
+	ret = rte_eth_dev_rss_hash_conf_get(port, &conf);
+	if (ret != 0)
+		return ret;
+	for (i = 0; i < RTE_DIM(table); i++)
+		table[i].mask = UINT64_MAX;
+	ret = rte_eth_dev_rss_reta_query(port, table, info.reta_size);
+	if (ret != 0)
+		return ret;
+	for (i = 0; i < info.reta_size; i++)
+		into->table[i] = table[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+	into->table_size = info.reta_size;
+	into->key_size = info.hash_key_size;
+	into->fields_v4 = conf.rss_hf & RTE_ETH_RSS_NONFRAG_IPV4_TCP ? SL_RSS_FIELDS_PORTS :
+			  conf.rss_hf & RTE_ETH_RSS_IPV4 ? SL_RSS_FIELDS_ADDRESSES : 0;
+	into->fields_v6 = conf.rss_hf & RTE_ETH_RSS_NONFRAG_IPV6_TCP ? SL_RSS_FIELDS_PORTS :
+			  conf.rss_hf & RTE_ETH_RSS_IPV6 ? SL_RSS_FIELDS_ADDRESSES : 0;
+	return 0;
+}
+
+int sl_rss_reverse_table(uint16_t port, const struct sl_rss *from)
+{
+	struct rte_eth_rss_reta_entry64 table[SL_RSS_TABLE_SLOTS / RTE_ETH_RETA_GROUP_SIZE] = {0};
+	uint16_t i;
+
+	for (i = 0; i < from->table_size; i++) {
+		struct rte_eth_rss_reta_entry64 *group = &table[i / RTE_ETH_RETA_GROUP_SIZE];
+
+		group->mask |= UINT64_C(1) << i % RTE_ETH_RETA_GROUP_SIZE;
+		group->reta[i % RTE_ETH_RETA_GROUP_SIZE] = from->table[from->table_size - 1 - i];
+	}
+	return rte_eth_dev_rss_reta_update(port, table, from->table_size);
+}
+
 uint64_t sl_cycles(void)
 {
 	return rte_rdtsc();

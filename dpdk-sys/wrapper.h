@@ -75,6 +75,20 @@ struct sl_link {
 	uint32_t up;
 };
 
+/* How a started port steers received frames. */
+#define SL_RSS_KEY_BYTES 64
+#define SL_RSS_TABLE_SLOTS 512
+#define SL_RSS_FIELDS_ADDRESSES 1
+#define SL_RSS_FIELDS_PORTS 2
+struct sl_rss {
+	uint8_t key[SL_RSS_KEY_BYTES];
+	uint16_t table[SL_RSS_TABLE_SLOTS];
+	uint16_t table_size;
+	uint8_t key_size;
+	uint8_t fields_v4;
+	uint8_t fields_v6;
+};
+
 typedef ssize_t (*sl_log_write)(void *cookie, const char *text, size_t bytes);
 typedef void (*sl_library_write)(int level, const char *text);
 
@@ -90,6 +104,8 @@ uint32_t sl_ring_drain(struct rte_ring *ring);
 uint32_t sl_lcore_id(void);
 int sl_errno(void);
 int sl_link_get(uint16_t port, struct sl_link *into);
+int sl_rss_get(uint16_t port, struct sl_rss *into);
+int sl_rss_reverse_table(uint16_t port, const struct sl_rss *from);
 uint64_t sl_cycles(void);
 void sl_pause(void);
 int sl_log_open(sl_log_write write);

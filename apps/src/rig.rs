@@ -15,6 +15,10 @@ pub(crate) mod idle;
 mod opened;
 // The port's link and offloads, for logs and results.
 pub(crate) mod link;
+// What is left to the NIC.
+mod offloads;
+// Whether the NIC brings flows to the queue that it says.
+mod rss;
 // The port's own counts at the end.
 mod nic_report;
 // Polling threads, from start to stop.
@@ -31,3 +35,4 @@ pub(crate) use opened::{
     OpenedNic, announce_namespace, check_flags, configure_kernel_side, cpus, in_use, start_eal,
 };
 pub(crate) use polling::{HANGS, Ready, leave, poll_all};
+pub(crate) use rss::RssReport;

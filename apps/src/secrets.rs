@@ -2,6 +2,7 @@
 //!
 //! It must never be called per packet, and never fall back to a weaker source.
 
+use stack::nic::rss::KEY_BYTES;
 use stack::worker::Secrets;
 
 use crate::failure::Failure;
@@ -20,6 +21,16 @@ pub(crate) fn fresh() -> Result<Secrets, Failure> {
         cookie: core::array::from_fn(|i| bytes[32 + i]),
         ports: core::array::from_fn(|i| bytes[48 + i]),
     })
+}
+
+/// A fresh key for the hash of a NIC: who knows it can send all its flows to one queue.
+///
+/// # Errors
+/// [`Failure::Run`] when the system has no randomness.
+pub(crate) fn rss_key() -> Result<[u8; KEY_BYTES], Failure> {
+    let mut key = [0; KEY_BYTES];
+    fill(&mut key)?;
+    Ok(key)
 }
 
 /// A fresh seed for a generator.

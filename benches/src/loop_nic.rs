@@ -157,6 +157,7 @@ impl LoopNic {
                 tx_ipv4_checksum: false,
                 tx_tcp_checksum: false,
                 tx_multi_seg: false,
+                steering: None,
             },
         };
         nic.refill_all();

@@ -43,6 +43,7 @@ impl PairNic {
                 tx_ipv4_checksum: false,
                 tx_tcp_checksum: false,
                 tx_multi_seg: false,
+                steering: None,
             },
         }
     }

@@ -4,6 +4,7 @@
 //! It must never hold more connections than its limit, whatever the capture holds.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
@@ -20,6 +21,8 @@ use crate::verdict::{Surroundings, Verdict, judge};
 
 /// ARP and NDP frames that are remembered for connections that begin behind them.
 const RECENT_NEIGHBORS: usize = 64;
+/// SYNs that are remembered for ICMP errors whose quote was cut off.
+const RECENT_SYNS: usize = 64;
 /// Connections up to which each ladder shows ARP and NDP.
 const NEIGHBOR_ROWS_UP_TO: usize = 256;
 
@@ -102,6 +105,7 @@ pub struct Analysis {
     summed: BTreeMap<Situation, u64>,
     neighbors: Neighbors,
     recent_neighbors: VecDeque<(u64, NeighborFrame)>,
+    recent_syns: VecDeque<(Key, IpAddr)>,
     servers: Servers,
     frames: FrameCounts,
     connections: u64,
@@ -135,6 +139,7 @@ impl Analysis {
             summed: BTreeMap::new(),
             neighbors: Neighbors::default(),
             recent_neighbors: VecDeque::new(),
+            recent_syns: VecDeque::new(),
             servers: Servers::default(),
             frames: FrameCounts::default(),
             connections: 0,
@@ -172,6 +177,12 @@ impl Analysis {
     fn take_segment(&mut self, at_ns: u64, segment: &TcpFrame) {
         self.neighbors.is_alive(segment.src.ip);
         let key = Key::new(segment.vlan, segment.src, segment.dst);
+        if segment.segment.flags.syn() {
+            if self.recent_syns.len() == RECENT_SYNS {
+                self.recent_syns.pop_front();
+            }
+            self.recent_syns.push_back((key, segment.src.ip));
+        }
         let known = self.by_key.get(&key).copied();
         let slot = match known {
             Some(slot) if self.is_succeeded(slot, segment) => {
@@ -292,12 +303,30 @@ impl Analysis {
 
     fn take_icmp(&mut self, at_ns: u64, error: &IcmpError) {
         self.neighbors.is_alive(error.reporter);
-        let key = Key::new(error.vlan, error.src, error.dst);
-        if let Some(slot) = self.by_key.get(&key)
+        let key = match error.ends {
+            Some((src, dst)) => Some(Key::new(error.vlan, src, dst)),
+            // It follows the segment that it quotes: the latest SYN of that host that has no other answer.
+            None => self.latest_unanswered(error),
+        };
+        if let Some(slot) = key.and_then(|key| self.by_key.get(&key))
             && let Some(connection) = &mut self.slots[*slot]
         {
             connection.take_icmp(at_ns, error);
         }
+    }
+
+    fn latest_unanswered(&self, error: &IcmpError) -> Option<Key> {
+        let is_waiting = |(key, src): &&(Key, IpAddr)| {
+            let slot = self.by_key.get(key);
+            let connection = slot.and_then(|slot| self.slots[*slot].as_ref());
+            *src == error.receiver
+                && key.vlan == error.vlan
+                && connection.is_some_and(|connection| {
+                    connection.side(End::Server).frames == 0 && connection.icmp.is_none()
+                })
+        };
+        let latest = self.recent_syns.iter().rev().find(is_waiting);
+        latest.map(|(key, _)| *key)
     }
 
     /// What a verdict goes by beside the connection.

@@ -198,7 +198,12 @@ impl Connection {
         } else {
             self.icmp.get_or_insert(*error);
         }
-        let from = self.end_of(error.dst);
+        // Whatever router reports it, it stands for the end that can't be reached.
+        let from = if error.receiver == self.ends[0].ip {
+            End::Server
+        } else {
+            End::Client
+        };
         if self.rows.are_kept() {
             self.push_row(at_ns, from, RowEvent::Icmp(*error));
         }
@@ -322,6 +327,7 @@ impl Connection {
         side.window_scale = segment.options.window_scale;
         side.window = segment.window;
         if segment.flags.ack() {
+            side.acked = Some(segment.ack);
             let peer = &mut self.sides[other as usize];
             peer.iss.get_or_insert(segment.ack.sub(1));
             peer.next.get_or_insert(segment.ack);
@@ -341,7 +347,7 @@ impl Connection {
     fn take_text(&mut self, at_ns: u64, from: End, segment: &Segment, is_probe: bool) -> Mark {
         let peer_window_is_closed = self.side(from.other()).closed_window.since_ns.is_some();
         let peer_fin = self.side(from.other()).fin_ns;
-        let mss = self.side(from.other()).mss;
+        let (mss, peer_acked) = (self.side(from.other()).mss, self.side(from.other()).acked);
         let side = &mut self.sides[from as usize];
         if is_probe {
             return if peer_window_is_closed {
@@ -366,10 +372,11 @@ impl Connection {
         let len = on_the_wire(segment.payload_len, mss);
         if segment.seq.before(next) {
             mark = side.take_again(at_ns, segment, len);
-        } else {
-            if next.before(segment.seq) {
-                side.hole = Some((next, segment.seq, at_ns));
-            }
+        } else if next.before(segment.seq) {
+            side.hole = Some((next, segment.seq, at_ns));
+            side.acked_unseen += u32::from(peer_acked.is_some_and(|acked| next.before(acked)));
+        }
+        if peer_acked.is_none_or(|acked| acked.before(end)) {
             side.outstanding_since_ns.get_or_insert(at_ns);
         }
         if next.before(end) {
@@ -399,19 +406,20 @@ impl Connection {
         let is_new = before.is_none_or(|before| before.before(segment.ack));
         let peer = &mut self.sides[from.other() as usize];
         peer.iss.get_or_insert(segment.ack.sub(1));
-        if peer.next.is_none_or(|next| next.before(segment.ack)) {
-            if peer.frames > 0 && peer.next.is_some() {
-                peer.acked_unseen += 1;
-            }
+        // An ACK may be captured before what it acknowledges: on two CPUs, or at the sender.
+        if peer.frames == 0 || peer.next.is_none() {
             peer.next = Some(segment.ack);
-        }
-        if let (Some((start, _)), Some(stall)) = (frame.sack, &mut peer.stall)
-            && segment.ack.before(start)
-        {
-            stall.peer_sacks += 1;
         }
         if is_new {
             peer.acknowledged(at_ns, segment.ack);
+        }
+        if let Some((start, end)) = frame.sack
+            && segment.ack.before(start)
+            && start.before(end)
+        {
+            peer.sacked_len = peer.sacked_len.max(end.since(start));
+        }
+        if is_new {
             if self
                 .machines
                 .after_fin(from.other())
@@ -451,11 +459,13 @@ impl Connection {
         closed.last_word_ns = at_ns;
     }
 
-    /// The third step: the client's first ACK of the server's SYN.
+    /// The third step: the client's first ACK of the server's SYN. Where only one direction was captured, any plain segment of an
+    /// end that sent a SYN shows that it is open.
     fn note_handshake_end(&mut self, at_ns: u64, from: End, ack: SeqNum) {
-        let peer = self.side(from.other());
+        let (own, peer) = (self.side(from), self.side(from.other()));
         let covers = peer.syn.count > 0 && peer.iss.is_some_and(|iss| iss.before(ack));
-        if covers && self.saw_handshake {
+        let is_alone = peer.frames == 0 && own.syn.count > 0;
+        if (covers || is_alone) && self.saw_handshake {
             self.established_ns.get_or_insert(at_ns);
         }
     }

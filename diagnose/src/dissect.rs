@@ -91,10 +91,10 @@ pub struct IcmpError {
     pub kind: IcmpKind,
     /// Type and code as they stand there.
     pub type_code: (u8, u8),
-    /// The quoted segment's sender.
-    pub src: Endpoint,
-    /// The quoted segment's destination.
-    pub dst: Endpoint,
+    /// The quoted segment's sender and destination; `None` when the capture cut them off.
+    pub ends: Option<(Endpoint, Endpoint)>,
+    /// To whom it was sent: the quoted segment's sender.
+    pub receiver: IpAddr,
     /// The VLAN of the frame.
     pub vlan: u16,
 }
@@ -405,7 +405,7 @@ fn icmpv4(envelope: &Envelope, part: Part<'_>) -> Content {
         (12, _) => IcmpKind::Other,
         _ => return Content::Other,
     };
-    quoted(envelope, part, meaning, (kind, code)).map_or(Content::Other, Content::Icmp)
+    quoted(envelope, part, meaning, (kind, code))
 }
 
 fn icmpv6(envelope: &Envelope, part: Part<'_>) -> Content {
@@ -421,7 +421,7 @@ fn icmpv6(envelope: &Envelope, part: Part<'_>) -> Content {
         (4, _) => IcmpKind::Other,
         _ => return Content::Other,
     };
-    quoted(envelope, part, meaning, (kind, code)).map_or(Content::Other, Content::Icmp)
+    quoted(envelope, part, meaning, (kind, code))
 }
 
 fn neighbor_message(envelope: &Envelope, part: Part<'_>, is_request: bool) -> Content {
@@ -439,47 +439,64 @@ fn neighbor_message(envelope: &Envelope, part: Part<'_>, is_request: bool) -> Co
     })
 }
 
-/// The quoted segment's ends.
-fn quoted(
-    envelope: &Envelope,
-    part: Part<'_>,
-    kind: IcmpKind,
-    type_code: (u8, u8),
-) -> Option<IcmpError> {
-    let quote = part.bytes.get(8..)?;
-    let (src, dst, ports) = match quote.first()? >> 4 {
-        4 => {
-            let (header, _) = ipv4::Header::ref_from_prefix(quote).ok()?;
-            if header.protocol != ip_protocol::TCP {
-                return None;
-            }
-            let (src, dst): (Ipv4Addr, Ipv4Addr) = (header.src_addr(), header.dst_addr());
-            (src.into(), dst.into(), quote.get(header.header_len()..)?)
-        }
-        6 => {
-            let (header, rest) = ipv6::Header::ref_from_prefix(quote).ok()?;
-            if header.next_header != ip_protocol::TCP {
-                return None;
-            }
-            (header.src_addr().into(), header.dst_addr().into(), rest)
-        }
-        _ => return None,
+/// The error with the quoted segment's ends, as far as they were captured.
+fn quoted(envelope: &Envelope, part: Part<'_>, kind: IcmpKind, type_code: (u8, u8)) -> Content {
+    let quote = part.bytes.get(8..).unwrap_or_default();
+    let ends = match ends_in(quote) {
+        Quote::Tcp(src, dst) => Some((src, dst)),
+        Quote::Cut => None,
+        Quote::Other => return Content::Other,
     };
-    let &[a, b, c, d, ..] = ports else {
-        return None;
-    };
-    Some(IcmpError {
+    Content::Icmp(IcmpError {
         reporter: envelope.src,
         kind,
         type_code,
-        src: Endpoint {
-            ip: src,
-            port: u16::from_be_bytes([a, b]),
-        },
-        dst: Endpoint {
-            ip: dst,
-            port: u16::from_be_bytes([c, d]),
-        },
+        ends,
+        receiver: envelope.dst,
         vlan: envelope.vlan,
     })
+}
+
+/// What an ICMP error quotes.
+enum Quote {
+    /// A segment between these.
+    Tcp(Endpoint, Endpoint),
+    /// A TCP segment, or what may be one: the capture ends before its ports.
+    Cut,
+    /// Another protocol.
+    Other,
+}
+
+fn ends_in(quote: &[u8]) -> Quote {
+    let (src, dst, ports): (IpAddr, IpAddr, &[u8]) = match quote.first().map(|byte| byte >> 4) {
+        Some(4) => {
+            let Ok((header, _)) = ipv4::Header::ref_from_prefix(quote) else {
+                return Quote::Cut;
+            };
+            if header.protocol != ip_protocol::TCP {
+                return Quote::Other;
+            }
+            let (src, dst): (Ipv4Addr, Ipv4Addr) = (header.src_addr(), header.dst_addr());
+            let ports = quote.get(header.header_len()..).unwrap_or_default();
+            (src.into(), dst.into(), ports)
+        }
+        Some(6) => {
+            if quote.get(6) != Some(&ip_protocol::TCP) {
+                return Quote::Other;
+            }
+            let Ok((header, rest)) = ipv6::Header::ref_from_prefix(quote) else {
+                return Quote::Cut;
+            };
+            (header.src_addr().into(), header.dst_addr().into(), rest)
+        }
+        _ => return Quote::Other,
+    };
+    let &[a, b, c, d, ..] = ports else {
+        return Quote::Cut;
+    };
+    let at = |ip, port| Endpoint { ip, port };
+    Quote::Tcp(
+        at(src, u16::from_be_bytes([a, b])),
+        at(dst, u16::from_be_bytes([c, d])),
+    )
 }

@@ -216,12 +216,14 @@ fn reset(connection: &Connection, reset: &Reset) -> String {
     } else {
         "a bare RST"
     };
-    let after = reset
-        .at_ns
-        .saturating_sub(connection.side(reset.from.other()).last_ns);
+    let peer = connection.side(reset.from.other());
+    let after = match reset.at_ns.saturating_sub(peer.last_ns) {
+        _ if peer.frames == 0 => String::new(),
+        ns => format!(", {} after it", duration(ns)),
+    };
     let cause = match reset.cause {
-        ResetCause::Syn => format!("to the SYN, {} after it", duration(after)),
-        ResetCause::SynAck => format!("to the SYN-ACK, {} after it", duration(after)),
+        ResetCause::Syn => format!("to the SYN{after}"),
+        ResetCause::SynAck => format!("to the SYN-ACK{after}"),
         ResetCause::DataAfterFin => "to data that came after its FIN".into(),
         ResetCause::Segment => "to a segment with ACK, as without a socket".into(),
         ResetCause::Nothing => "of its own accord".into(),

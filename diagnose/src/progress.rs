@@ -46,7 +46,6 @@ impl Side {
             largest: len,
             smallest: len,
             peer_frames: 0,
-            peer_sacks: 0,
         });
         stall.count += 1;
         stall.last_ns = at_ns;
@@ -86,6 +85,7 @@ impl Side {
     pub(crate) fn acknowledged(&mut self, at_ns: u64, ack: SeqNum) {
         let is_all = self.next.is_none_or(|next| !ack.before(next));
         self.outstanding_since_ns = (!is_all).then_some(at_ns);
+        self.sacked_len = 0;
         if let Some((end, len)) = self.pending_len
             && !ack.before(end)
         {

@@ -89,8 +89,13 @@ pub(crate) fn cause(
 ) -> ResetCause {
     let flags = segment.flags;
     if flags.ack() {
-        let answers_syn =
-            own.next.is_none() || (own.frames <= 1 && peer.syn.count > 0 && !peer.syn.with_ack);
+        // Without the SYN in the capture, its shape shows it: a closed port's reset has the number and the window 0.
+        let has_its_shape = segment.seq.0 == 0 && segment.window == 0;
+        let answers_syn = if peer.syn.count > 0 {
+            own.next.is_none() && !peer.syn.with_ack
+        } else {
+            own.frames <= 1 && peer.frames == 0 && has_its_shape
+        };
         return if answers_syn {
             ResetCause::Syn
         } else {

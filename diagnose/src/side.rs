@@ -79,6 +79,8 @@ pub struct Side {
     pub delivered_len: u32,
     /// A segment larger than that which isn't acknowledged yet: the number behind it, and its length.
     pub pending_len: Option<(SeqNum, u32)>,
+    /// The largest SACK block behind a gap since the other end last acknowledged something new, in bytes.
+    pub sacked_len: u32,
     /// Segment lengths before and after it began to send smaller ones to get through.
     pub shrunk: Option<(u32, u32)>,
     /// Numbers that were passed over, and when.
@@ -101,7 +103,7 @@ pub struct Side {
     pub checksums: Checksums,
     /// Segments larger than the MSS: packets that the sender's NIC was to cut.
     pub oversized: u64,
-    /// Acknowledgments for numbers that the capture doesn't hold.
+    /// Times that numbers were acknowledged and never shown: the capture lost them.
     pub acked_unseen: u32,
 }
 
@@ -178,8 +180,6 @@ pub struct Stall {
     pub smallest: u32,
     /// Segments that the other end sent meanwhile.
     pub peer_frames: u32,
-    /// SACK blocks among them, for something behind the gap.
-    pub peer_sacks: u32,
 }
 
 impl Stall {

@@ -296,6 +296,7 @@ const TEXTS: &[Text] = &[
         members: &[
             "a link with a smaller MTU, and ICMP that is filtered",
             "a tunnel on the way",
+            "the other end died before its first large segment came (where nothing was heard since)",
         ],
         apart: "`ping -M do -s SIZE` and `tracepath`; `tcp_mtu_probing`, MSS clamping",
     },

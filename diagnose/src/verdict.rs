@@ -21,6 +21,8 @@ const AGAIN: u32 = 3;
 const LONG_NS: u64 = 1_000_000_000;
 /// An application that hasn't answered for so long may be silent, in ns.
 const SILENT_NS: u64 = 3_000_000_000;
+/// Segments from this length on are ones that a small MTU stops, in bytes.
+const LARGE_LEN: u32 = 512;
 /// Retransmissions count as loss from one in so many segments on.
 const LOSS_ONE_IN: u64 = 1_000;
 
@@ -163,11 +165,7 @@ fn of_attempt_reset(connection: &Connection, reset: &Reset) -> Option<Verdict> {
 
 /// A SYN-ACK that drew no ACK.
 fn of_syn_ack(connection: &Connection, around: Surroundings<'_>) -> Option<Verdict> {
-    let (client, server) = (connection.side(End::Client), connection.side(End::Server));
-    if client.syn.count == 0 && server.syn.count > 0 && client.frames == 0 && server.acked.is_some()
-    {
-        return None;
-    }
+    let server = connection.side(End::Server);
     let is_again = server.syn.count > 1;
     let waited_ns = around.end_ns.saturating_sub(server.syn.first_ns);
     if !is_again && waited_ns < LONG_NS && !around.servers.get(connection.ends[1]).is_flooded() {
@@ -237,9 +235,14 @@ fn mtu_black_hole(connection: &Connection) -> Option<Verdict> {
         };
         // Segments that were smaller got through, before or after; the other end is there.
         let only_large = stall.smallest > side.delivered_len.max(256);
-        let peer_is_there = stall.peer_sacks > 0 || stall.peer_frames > 0;
+        let smaller_arrived = side.sacked_len > 0 && side.sacked_len < stall.smallest;
+        let peer_is_there = smaller_arrived || stall.peer_frames > 0;
         if is_unended && only_large && peer_is_there {
             return verdict(Situation::MtuBlackHole, Likely, Some(sender));
+        }
+        // Nothing was heard since. Had a segment of that size got through before, it would be silence.
+        if is_unended && only_large && stall.smallest >= LARGE_LEN && side.frames > 0 {
+            return verdict(Situation::MtuBlackHole, Possible, Some(sender));
         }
         if !is_unended
             && let Some((before, after)) = side.shrunk
@@ -334,11 +337,14 @@ fn of_reset(connection: &Connection) -> Option<Verdict> {
         (true, _) if own.fin_ns.is_some() && peer.data_after_fin_ns.is_some() => {
             verdict(Situation::DataAfterClose, sure(Likely), Some(from))
         }
-        (true, _) => verdict(Situation::Aborted, sure(Likely).max(Likely), Some(from)),
+        (true, _) => verdict(Situation::Aborted, sure(Likely), Some(from)),
         (false, ResetCause::Segment) if own.fin_ns.is_some() => {
             verdict(Situation::DataAfterClose, sure(Likely), Some(from))
         }
         (false, ResetCause::Segment) => verdict(Situation::NoSocket, sure(Likely), Some(from)),
+        (false, _) if own.fin_ns.is_some() => {
+            verdict(Situation::DataAfterClose, Possible, Some(from))
+        }
         (false, _) => verdict(Situation::NoSocket, Possible, Some(from)),
     }
 }

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dpdk_sys as sys;
-use stack::nic::Caps;
+use nic::Caps;
 
 use crate::drivers::{self, Driver};
 use crate::eal::EalInner;
 use crate::log::Capture;
 use crate::port::config::{self, PortConfig};
+use crate::port::rss;
 use crate::rings::Rings;
 use crate::{Error, Mempool};
 
@@ -175,32 +176,40 @@ impl PortInner {
         info: &sys::rte_eth_dev_info,
         config: &PortConfig,
     ) -> Result<(u64, u64), Error> {
-        let rx_offloads =
-            info.rx_offload_capa & (sys::SL_RX_OFFLOAD_IPV4_CKSUM | sys::SL_RX_OFFLOAD_TCP_CKSUM);
+        let allowed = |is_allowed: bool, offloads| if is_allowed { offloads } else { 0 };
+        let may = &config.offloads;
+        let rx_offloads = info.rx_offload_capa
+            & allowed(
+                may.rx_checksum,
+                sys::SL_RX_OFFLOAD_IPV4_CKSUM | sys::SL_RX_OFFLOAD_TCP_CKSUM,
+            );
         let vlan_filter = if self.names_vlans(config) {
             info.rx_offload_capa & sys::SL_RX_OFFLOAD_VLAN_FILTER
         } else {
             0
         };
-        let tcp_checksum = if self.driver.sums_odd_chains_wrong {
-            0
-        } else {
-            sys::SL_TX_OFFLOAD_TCP_CKSUM
-        };
+        let may_sum_tcp = may.tx_checksum && !self.driver.sums_odd_chains_wrong;
         let tx_offloads = info.tx_offload_capa
-            & (sys::SL_TX_OFFLOAD_IPV4_CKSUM | tcp_checksum | sys::SL_TX_OFFLOAD_MULTI_SEGS);
+            & (allowed(may.tx_checksum, sys::SL_TX_OFFLOAD_IPV4_CKSUM)
+                | allowed(may_sum_tcp, sys::SL_TX_OFFLOAD_TCP_CKSUM)
+                | allowed(may.tx_multi_seg, sys::SL_TX_OFFLOAD_MULTI_SEGS));
         // SAFETY: an all-zero rte_eth_conf is valid and means "the default" for every field (DPDK's examples start so).
         let mut conf: sys::rte_eth_conf = unsafe { core::mem::zeroed() };
         conf.rxmode.mtu = u32::from(config.mtu);
         conf.rxmode.offloads = rx_offloads | vlan_filter;
         conf.txmode.offloads = tx_offloads;
         let rss = info.flow_type_rss_offloads & (sys::SL_RSS_IP | sys::SL_RSS_TCP);
-        if config.queues > 1 && rss != 0 {
+        let mut key = rss::key_for(info.hash_key_size, &config.rss_key);
+        if config.queues > 1 && rss != 0 && may.rss {
             conf.rxmode.mq_mode = sys::rte_eth_rx_mq_mode::RTE_ETH_MQ_RX_RSS;
             conf.rx_adv_conf.rss_conf.rss_hf = rss;
+            if let Some((key, bytes)) = &mut key {
+                conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
+                conf.rx_adv_conf.rss_conf.rss_key_len = *bytes;
+            }
         }
         self.step("rte_eth_dev_configure", || {
-            // SAFETY: the port is open and stopped, and `conf` lives through the call; DPDK copies it.
+            // SAFETY: the port is open and stopped, and `conf` and `key` live through the call; DPDK copies both.
             unsafe {
                 sys::rte_eth_dev_configure(self.id, config.queues, config.queues, &raw const conf)
             }
@@ -277,6 +286,21 @@ impl PortInner {
         tagged
             .copied()
             .all(|vlan| unsafe { sys::rte_eth_dev_vlan_filter(self.id, vlan, 1) } == 0)
+    }
+
+    /// Gives the NIC another indirection table than the one that it has said.
+    pub(crate) fn reverse_indirection_table(&self) -> Result<(), Error> {
+        // SAFETY: integers and arrays of integers, for which zero is valid.
+        let mut rss: sys::sl_rss = unsafe { core::mem::zeroed() };
+        self.step("rte_eth_dev_rss_reta_update", || {
+            // SAFETY: the port is started, and `rss` is writable.
+            unsafe {
+                match sys::sl_rss_get(self.id, &raw mut rss) {
+                    0 => sys::sl_rss_reverse_table(self.id, &raw const rss),
+                    errno => errno,
+                }
+            }
+        })
     }
 
     /// The port's link-layer address. The in-memory link has none, but neighbours ask for one: a locally administered
@@ -381,6 +405,7 @@ mod tests {
             tx_ipv4_checksum: true,
             tx_tcp_checksum: true,
             tx_multi_seg: true,
+            steering: None,
         };
         assert_eq!(keep_rx_flags(&caps, false, drivers::of("net_null")), 0);
         assert_eq!(

@@ -3,8 +3,8 @@
 //! It must never keep a frame that nobody counts: what it holds is in its lanes or in its bursts, all bounded, and is
 //! freed with it.
 
-use stack::nic::fault::{FaultCounts, FaultLane, FaultSpec, LaneConfig};
-use stack::nic::{Burst, Frame as _};
+use nic::fault::{FaultCounts, FaultLane, FaultSpec, LaneConfig};
+use nic::{Burst, Frame as _};
 
 use crate::Mempool;
 use crate::mbuf::Mbuf;

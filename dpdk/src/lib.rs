@@ -18,6 +18,8 @@ mod log;
 mod drivers;
 // The environment: memory, plugins, threads.
 pub mod eal;
+// What is left to a NIC.
+mod offloads;
 // Pools of mbufs, and one frame of them.
 pub mod mbuf;
 pub mod mempool;
@@ -48,6 +50,7 @@ pub use limits::require_addresses;
 pub use mbuf::Mbuf;
 pub use mempool::Mempool;
 pub use nic::{DpdkNic, Instrument};
+pub use offloads::{OffloadFault, Offloads};
 pub use port::{PoolSizes, Port, PortConfig, PortStats, UninitPort};
 pub use queue::{QueuePair, RxQueue, TxQueue};
 pub use ring::{RingConfig, ring_pair};

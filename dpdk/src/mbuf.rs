@@ -7,8 +7,10 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
 use dpdk_sys as sys;
-use stack::nic::{ChecksumVerdict, Frame, FrameError, IpVersion, RxChecksum, TxRequest};
+use nic::{ChecksumVerdict, Frame, FrameError, IpVersion, RxChecksum, TxRequest};
 use sys::MbufView;
+
+use crate::offloads::OffloadFault;
 
 /// Flags that say where the bytes lie. All others are offloads, and are cleared when a frame changes hands.
 pub(crate) const PLACE_FLAGS: u64 = sys::SL_MBUF_INDIRECT | sys::SL_MBUF_EXTERNAL;
@@ -146,6 +148,32 @@ impl Mbuf {
             // written by a NIC (pool memory is zeroed by EAL at first).
             Some(unsafe { core::slice::from_raw_parts(data, usize::from(segment.data_len)) })
         })
+    }
+}
+
+impl Mbuf {
+    /// Makes a request for a TCP checksum wrong in the way of `fault`, once: the frame leaves afterwards, or is dropped.
+    pub(crate) fn break_request(&mut self, fault: OffloadFault) {
+        if self.view().ol_flags & sys::SL_MBUF_TX_TCP_CKSUM != sys::SL_MBUF_TX_TCP_CKSUM {
+            return;
+        }
+        let lengths = self.view().tx_offload;
+        let l2_len = (lengths & 0x7f) as usize;
+        let l3_len = (lengths >> sys::SL_MBUF_L3_LEN_SHIFT & 0x1ff) as usize;
+        match fault {
+            OffloadFault::PseudoHeader => {
+                let checksum = l2_len + l3_len + 17;
+                if let Some(byte) = self.first_mut().and_then(|bytes| bytes.get_mut(checksum)) {
+                    *byte = byte.wrapping_add(1);
+                }
+            }
+            OffloadFault::HeaderLength => {
+                let lengths = l2_len as u64 | (l3_len as u64 + 4) << sys::SL_MBUF_L3_LEN_SHIFT;
+                // SAFETY: as in `set_flags`.
+                unsafe { (*self.0.as_ptr()).tx_offload = lengths };
+            }
+            OffloadFault::IndirectionTable => {}
+        }
     }
 }
 

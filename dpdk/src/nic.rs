@@ -3,12 +3,13 @@
 //! It must never call an instrument or allocate when there is none: instruments and faults cost one branch each per
 //! burst.
 
-use stack::nic::fault::FaultSpec;
-use stack::nic::{Burst, Caps, Nic, PoolClass};
+use nic::fault::FaultSpec;
+use nic::{Burst, Caps, Nic, PoolClass};
 
 use crate::Mempool;
 use crate::faults::{FaultTotals, Faults};
 use crate::mbuf::Mbuf;
+use crate::offloads::OffloadFault;
 use crate::queue::{QueuePair, RxQueue, TxQueue, alloc, chain, free, share};
 
 /// Sees every frame that goes through a NIC (captures, traces). Called on the worker's thread, once per burst.
@@ -34,6 +35,7 @@ pub struct DpdkNic {
     mac: [u8; 6],
     instrument: Option<Box<dyn Instrument + Send>>,
     faults: Option<Box<Faults>>,
+    offload_fault: Option<OffloadFault>,
 }
 
 impl DpdkNic {
@@ -47,6 +49,7 @@ impl DpdkNic {
             data,
             caps,
             mac,
+            fault,
         } = queues;
         Self {
             rx,
@@ -57,6 +60,7 @@ impl DpdkNic {
             mac,
             instrument: None,
             faults: None,
+            offload_fault: fault,
         }
     }
 
@@ -108,6 +112,11 @@ impl DpdkNic {
     fn tx_with_instrument(&mut self, from: &mut Burst<Mbuf>) -> usize {
         if let Some(instrument) = &mut self.instrument {
             instrument.tx(from.as_slice());
+        }
+        if let Some(fault) = self.offload_fault {
+            for frame in from.as_mut_slice() {
+                frame.break_request(fault);
+            }
         }
         let sent = self.tx_to_link(from);
         if let Some(instrument) = &mut self.instrument {
@@ -169,7 +178,7 @@ impl Nic for DpdkNic {
         if from.is_empty() {
             return 0;
         }
-        if self.instrument.is_some() {
+        if self.instrument.is_some() || self.offload_fault.is_some() {
             return self.tx_with_instrument(from);
         }
         self.tx_to_link(from)

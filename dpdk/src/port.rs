@@ -3,6 +3,7 @@
 //! It must never hand a queue out twice, and never stop a port that has a queue alive.
 
 pub(crate) mod config;
+pub(crate) mod rss;
 
 pub use config::{PoolSizes, PortConfig, PortStats};
 
@@ -12,12 +13,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use dpdk_sys as sys;
-use stack::nic::Caps;
+use nic::Caps;
 
 use crate::device::{LOOK, PortInner, SETTLE, keep_rx_flags};
 use crate::drivers::{self, TxCheck};
 use crate::eal::EalInner;
 use crate::log::Capture;
+use crate::offloads::OffloadFault;
 use crate::queue::{self, QueuePair};
 use crate::rings::Rings;
 use crate::{Eal, Error, Mempool, NicSpec, preflight, tap};
@@ -139,7 +141,11 @@ impl UninitPort {
             tx_ipv4_checksum: has(tx_offloads, sys::SL_TX_OFFLOAD_IPV4_CKSUM),
             tx_tcp_checksum: has(tx_offloads, sys::SL_TX_OFFLOAD_TCP_CKSUM),
             tx_multi_seg: has(tx_offloads, sys::SL_TX_OFFLOAD_MULTI_SEGS),
+            steering: rss::steering(port.id, config).map(Arc::new),
         };
+        if config.fault == Some(OffloadFault::IndirectionTable) {
+            port.reverse_indirection_table()?;
+        }
         port.keep_rx_flags = keep_rx_flags(&caps, port.rings.is_some(), port.driver);
         let mac = port.mac()?;
         let rx_pool = port.rx_pool.clone();
@@ -155,6 +161,7 @@ impl UninitPort {
                     data,
                     caps,
                     mac,
+                    fault: config.fault,
                 }
             })
             .collect();

@@ -9,16 +9,17 @@ use core::ptr::NonNull;
 use std::sync::Arc;
 
 use dpdk_sys as sys;
-use stack::nic::{Burst, Caps, Frame as _};
+use nic::{Burst, Caps, Frame as _};
 
 use crate::Mempool;
 use crate::device::PortInner;
 use crate::mbuf::Mbuf;
 use crate::memif::QueueGate;
+use crate::offloads::OffloadFault;
 
 // A burst of `Mbuf` is handed to DPDK as an array of mbuf pointers.
 const _: () = assert!(size_of::<Mbuf>() == size_of::<*mut sys::rte_mbuf>());
-const _: () = assert!(stack::nic::BURST_FRAMES <= u16::MAX as usize);
+const _: () = assert!(nic::BURST_FRAMES <= u16::MAX as usize);
 
 /// One RX and one TX queue with everything a worker needs beside them.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct QueuePair {
     pub caps: Caps,
     /// The port's own link-layer address.
     pub mac: [u8; 6],
+    /// Requests to the NIC that are wrong on purpose.
+    pub fault: Option<OffloadFault>,
 }
 
 /// Receives from one queue. `Send`, not `Sync`, not `Clone`: it moves to one thread.

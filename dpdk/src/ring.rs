@@ -91,13 +91,12 @@ pub fn ring_pair(eal: &Eal, config: &RingConfig) -> Result<(End, End), Error> {
         &rings.there,
     )?;
     let port_config = PortConfig {
-        vlans: None,
         queues: config.queues,
         rx_descriptors: 64,
         tx_descriptors: 64,
         mtu: config.mtu,
         pools: config.pools,
-        promiscuous: false,
+        ..PortConfig::default()
     };
     let (first, second) = (first.init(&port_config)?, second.init(&port_config)?);
     rings.keep(&first.1[0].control, &first.1[0].data);

@@ -5,7 +5,6 @@ It must never outlive the script: the process is ended on every way out.
 
 import glob
 import json
-import os
 import queue
 import shlex
 import subprocess
@@ -34,7 +33,7 @@ class Guest:
                    "-m", "896", "-smp", str(cpus), "-nodefaults", "-no-reboot", "-display", "none", "-kernel", vmlinuz,
                    "-initrd", image, "-append", append, "-chardev", "stdio,id=c,signal=off", "-serial", "chardev:c", *devices]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        env={**os.environ, **qemu.environment}, start_new_session=True)
+                                        start_new_session=True)
         RUNNING.add(self)
         self.output = queue.Queue()
         self.commands = 0

@@ -61,6 +61,30 @@ def unpacked_kernel(work):
     return directory
 
 
+def backported_qemu(work):
+    """The directory of a QEMU from Debian's backports, for the release that has an older one; fetched and unpacked once."""
+    with open("/etc/os-release") as file:
+        release = dict(line.rstrip().split("=", 1) for line in file if "=" in line).get("VERSION_CODENAME")
+    directory = f"{work}/qemu-{release}-backports"
+    if not os.path.exists(directory):
+        fresh, lists, source = f"{directory}.new", f"{work}/lists", f"{work}/backports.list"
+        shutil.rmtree(fresh, ignore_errors=True)
+        os.makedirs(f"{lists}/partial", exist_ok=True)
+        os.makedirs(fresh)
+        with open(source, "w") as file:
+            file.write(f"deb http://deb.debian.org/debian {release}-backports main\n")
+        # Lists of its own: the machine's stay as they are.
+        apt = ["apt-get", "-q", "-o", f"Dir::Etc::sourcelist={source}", "-o", "Dir::Etc::sourceparts=-",
+               "-o", f"Dir::State::lists={lists}"]
+        _run(*apt, "update")
+        _run(*apt, "download", "qemu-system-x86", "qemu-system-data", "seabios", cwd=fresh)
+        for package in glob.glob(f"{fresh}/*.deb"):
+            _run("dpkg", "-x", package, fresh)
+            os.unlink(package)
+        os.rename(fresh, directory)
+    return directory
+
+
 def _copy_modules(kernel, tree):
     os.makedirs(f"{tree}/modules")
     order = []

@@ -19,13 +19,22 @@ from nics import NICS
 class Qemu:
     """An emulator: where it is, what it needs, and which devices it has."""
 
-    def __init__(self, path, arguments=(), environment=None):
-        self.path, self.arguments, self.environment = path, list(arguments), environment or {}
-        done = subprocess.run([path, *self.arguments, "-device", "help"], capture_output=True, text=True,
-                              env={**os.environ, **self.environment})
-        self.devices = {line.split('"')[1] for line in done.stdout.splitlines() if line.startswith('name "')}
-        version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-        self.version = version.split("version ")[-1].split()[0] if "version " in version else ""
+    def __init__(self, path, arguments=()):
+        self.path, self.arguments = path, list(arguments)
+        words = subprocess.run([path, "--version"], capture_output=True, text=True).stdout.split()
+        self.version = words[3] if len(words) > 3 else "?"
+
+    def has(self, device):
+        """Whether it emulates that device."""
+        command = [self.path, *self.arguments, "-device", f"{device},help"]
+        return b"options:" in subprocess.run(command, capture_output=True).stdout
+
+    @staticmethod
+    def backported(work):
+        """The newer one, below its directory."""
+        directory = image.backported_qemu(work)
+        shares = [f"{directory}/usr/share/{name}" for name in ("qemu", "seabios")]
+        return Qemu(f"{directory}/usr/bin/qemu-system-x86_64", [word for share in shares for word in ("-L", share)])
 
 
 class Step:
@@ -110,6 +119,36 @@ def jumbo_run(machine, link, pci, step):
     return summary, recorder, log
 
 
+def queues_run(machine, link, pci, nic, step):
+    """Several queues, a worker on each: new flows come to the queue that the NIC's hash names, as far as it says."""
+    step(f"start with {nic.queues} queues")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--queues", str(nic.queues)])
+    recorder = wire.Recorder(link)
+    step(f"{nic.queues} queues")
+    checks.connections(wire.GUEST4, 200, 40)
+    checks.connections(wire.GUEST6, 60, 0)
+    checks.echo(wire.GUEST4, 1_000_000)
+    summary, recorder, log = finish(recorder, *machine.stop())
+    rss = summary["rss"]
+    if rss["verdict"] != nic.rss:
+        raise checks.Wrong(f"RSS is {rss}, not {nic.rss}")
+    if nic.rss == "proven" and not rss["handed_over_share"] < 0.01:
+        raise checks.Wrong(f"{rss['handed_over_share']:.1%} of the frames were handed over")
+    return summary, recorder, log
+
+
+def permuted_run(machine, _link, pci, nic, step):
+    """The NIC's indirection table is another one than it says: that is noticed, and everything is served all the same."""
+    step("start with a permuted indirection table")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--queues", str(nic.queues), "--offload-fault", "indirection-table"])
+    step("a permuted indirection table")
+    checks.connections(wire.GUEST4, 150, 20)
+    status, summary, log = machine.stop()
+    checks.summary_is_clean(status, summary)
+    if summary["rss"]["verdict"] != "contradicted" or "rss: the NIC delivered" not in log:
+        raise checks.Wrong(f"a permuted indirection table was not noticed: {summary['rss']}")
+
+
 def finish(recorder, status, summary, log):
     """What every run must hold at its end."""
     recorder.end()
@@ -125,12 +164,16 @@ def run_nic(nic, qemu, kernel, binary_image):
     link = wire.Wire(f"syncline-nic-{os.getpid()}-{nic.name}")
     machine = None
     try:
-        link.set_up()
-        machine = guest.Guest(qemu, kernel, binary_image, [], nic.arguments(), iommu=nic.iommu)
+        link.set_up(nic.taps)
+        machine = guest.Guest(qemu, kernel, binary_image, [], nic.arguments(), iommu=nic.iommu, cpus=nic.queues)
         step("bind")
         pci = machine.bind(nic.driver)
         summary, recorder, log = whole_run(machine, link, pci, step)
         jumbo_run(machine, link, pci, step)
+        if nic.queues > 1:
+            queues_run(machine, link, pci, nic, step)
+        if nic.rss == "proven":
+            permuted_run(machine, link, pci, nic, step)
         say(f"{nic.name}: passed in {time.monotonic() - step.began_s:.0f} s; {recorder.frames} frames of the guest verified; "
             f"{summary['nic']['driver']}")
         return {"nic": nic.name, "summary": summary}
@@ -183,10 +226,20 @@ def main():
         return LEFT_OUT
     wanted = [name for name in arguments.nics.split(",") if name]
     chosen = [nic for nic in NICS if not wanted or nic.name in wanted]
+    emulators = {nic.device: qemu for nic in chosen if qemu.has(nic.device)}
+    for device in sorted({nic.device for nic in chosen} - set(emulators)):
+        try:
+            newer = Qemu.backported(arguments.work)
+            if not newer.has(device):
+                raise image.Missing(f"QEMU {newer.version} has none either")
+            emulators[device] = newer
+        except image.Missing as missing:
+            say(f"SKIPPED {device}: QEMU {qemu.version} has none: {missing}")
+    chosen = [nic for nic in chosen if nic.device in emulators]
     began_s = time.monotonic()
     try:
         with concurrent.futures.ThreadPoolExecutor(arguments.lanes) as pool:
-            rows = list(pool.map(lambda nic: run_in_thread(nic, qemu, kernel, initramfs), chosen))
+            rows = list(pool.map(lambda nic: run_in_thread(nic, emulators[nic.device], kernel, initramfs), chosen))
     finally:
         os.unlink(initramfs)
     failed = [row["failed"] for row in rows if "failed" in row]

@@ -18,15 +18,24 @@ class Nic:
     # Whether the host's tap takes checksums and large segments half done (virtio's header). Without it the emulated NIC itself
     # computes them, as hardware would.
     vnet_hdr: bool = False
+    # Queue pairs of the run with several; 1 where the device has no more.
+    queues: int = 1
+    # What its RSS has to come to with them.
+    rss: str = ""
 
     @property
     def iommu(self):
         """Whether the machine has an IOMMU."""
         return self.driver == "vfio-pci"
 
-    def arguments(self, queues=1):
+    @property
+    def taps(self):
+        """Queues of the host's tap: virtio has one for each of its own, the others read one."""
+        return self.queues if self.device == "virtio-net-pci" else 1
+
+    def arguments(self):
         """QEMU's arguments."""
-        many = f",queues={queues}" if queues > 1 else ""
+        many = f",queues={self.taps}" if self.taps > 1 else ""
         switch = "on" if self.vnet_hdr else "off"
         return [
             "-netdev", f"tap,id=n0,ifname={wire.TAP},script=no,downscript=no,vnet_hdr={switch},vhost=off{many}",
@@ -37,8 +46,10 @@ class Nic:
 NICS = [
     Nic("e1000", "e1000"),
     Nic("e1000e", "e1000e"),
-    Nic("vmxnet3", "vmxnet3"),
-    Nic("virtio", "virtio-net-pci", vnet_hdr=True),
+    # QEMU's vmxnet3 delivers everything on its first queue.
+    Nic("vmxnet3", "vmxnet3", queues=2, rss="unknown"),
+    Nic("virtio", "virtio-net-pci", options=",mq=on,vectors=6,rss=on", vnet_hdr=True, queues=2, rss="proven"),
+    Nic("igb", "igb", queues=2, rss="proven"),
     Nic("e1000e-vfio", "e1000e", driver="vfio-pci"),
     Nic("vmxnet3-vfio", "vmxnet3", driver="vfio-pci"),
 ]

@@ -3,8 +3,8 @@
 
 // THE HOT PATH: bursts through classify, look up, process, timers, output, tx. Start reading here.
 pub mod worker;
-// The seam to whatever carries frames: bursts of owned frames, offloads by request.
-pub mod nic;
+// The seam to whatever carries frames: bursts of owned frames, offloads by request. A crate of its own.
+pub use nic;
 // Every limit and default, validated once.
 pub mod config;
 // One u64 per named event; every received frame ends in exactly one counter.
@@ -12,7 +12,7 @@ pub mod counters;
 // Instants as arguments; the stack never reads a clock.
 pub mod time;
 // The one generator behind worlds and faults on purpose, from a seed; no secret ever comes of it.
-pub mod rng;
+pub use nic::rng;
 // Sequence numbers: serial arithmetic modulo 2^32.
 pub mod seq;
 // Single bits of a connection, stored by bytes.

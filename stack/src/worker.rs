@@ -29,6 +29,7 @@ mod new_states;
 mod opening;
 mod outbox;
 mod output;
+mod ownership;
 mod parked;
 mod paths;
 mod plain_frame;
@@ -73,12 +74,14 @@ use handoff::Message;
 use held::Held;
 use neighborhood::Neighborhood;
 use outbox::Outbox;
+use ownership::Owners;
 use waiting::Waiting;
 
 pub use cx::Cx;
 pub use cycles::{Cycles, StageCycles};
 pub use endpoint::Secrets;
 pub use handoff::{RingEnd, Rings};
+pub use ownership::Steered;
 
 /// Frames taken from the hand-off ring per turn at most, so that the NIC's ring keeps its half of the burst.
 const HANDOFF_FRAMES_PER_TURN: usize = BURST_FRAMES / 2;
@@ -110,6 +113,7 @@ struct Core<N: Nic> {
     paths: Paths,
     outbox: Outbox<N::Frame>,
     ring: RingEnd<N::Frame>,
+    owners: Owners,
     conns: Connections<N::Frame>,
     /// Which connections give way while places in the queues are scarce.
     pressure: Pressure,
@@ -178,6 +182,7 @@ impl<N: Nic, A: App> Worker<N, A> {
             },
             core: Core {
                 mac,
+                owners: Owners::new(ring.workers(), caps.steering.as_ref()),
                 classifier: Classifier::new(mac, caps.mtu, &config, FlowHasher::new(secrets.flow)),
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
@@ -335,6 +340,13 @@ impl<N: Nic, A: App> Worker<N, A> {
     #[must_use]
     pub fn refused_handshakes(&self, listener: crate::local::listener::ListenerId) -> u64 {
         self.core.endpoint.accept_queues.refused(listener)
+    }
+
+    /// Where the NIC delivered new flows, and whether its own hash names their owners.
+    #[must_use]
+    pub fn steered(&self) -> (Steered, bool) {
+        let owners = &self.core.owners;
+        (owners.steered, owners.follows_the_nic())
     }
 
     /// Places in use in the queues of all connections: 0 when nothing is kept.

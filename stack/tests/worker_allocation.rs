@@ -166,6 +166,7 @@ fn nic(mac: MacAddr) -> MadeUp {
             tx_ipv4_checksum: false,
             tx_tcp_checksum: false,
             tx_multi_seg: false,
+            steering: None,
         },
         mac,
         rx: VecDeque::with_capacity(10_000),

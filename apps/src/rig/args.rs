@@ -4,15 +4,16 @@
 
 use std::net::IpAddr;
 
-use dpdk::NicSpec;
+use dpdk::{NicSpec, PoolSizes, PortConfig};
 use stack::config::{ConfigSpec, Interface};
 use stack::local::addresses::LocalPrefix;
 use stack::wire::vlan::VlanId;
 
 use super::idle::Idle;
+use super::offloads::OffloadArgs;
 use crate::addresses::{host_prefix, routed_prefix, vlan_id};
 use crate::failure::Failure;
-use crate::units;
+use crate::{secrets, units};
 
 /// The tap of `--nic tap`, in a network namespace of its own.
 const PRIVATE_TAP: &str = "syncline0";
@@ -74,6 +75,10 @@ pub(crate) struct NicArgs {
     /// Largest IP packet, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
     pub(crate) mtu: u16,
+
+    /// What is left to the NIC
+    #[command(flatten)]
+    pub(crate) offloads: OffloadArgs,
 
     /// Require this much memory in hugepages, in MB [default: hugepages if enough are free, else ordinary pages]
     #[arg(long, value_name = "MB", value_parser = units::count)]
@@ -186,6 +191,28 @@ impl NicArgs {
             }
         }
         Ok(spec)
+    }
+
+    /// How the port is set up: `workers` queue pairs, these pools, and what the flags say.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when the system has no randomness for the key of the NIC's hash.
+    pub(crate) fn port_config(
+        &self,
+        workers: u16,
+        pools: PoolSizes,
+    ) -> Result<PortConfig, Failure> {
+        let ids = self.vlan.iter().map(|vlan| vlan.0).collect();
+        Ok(PortConfig {
+            queues: workers,
+            mtu: self.mtu,
+            pools,
+            vlans: (!self.vlan.is_empty()).then_some(ids),
+            offloads: self.offloads.offloads(),
+            rss_key: secrets::rss_key()?,
+            fault: self.offloads.fault(),
+            ..PortConfig::default()
+        })
     }
 
     /// Whether an address of ours is of that family.

@@ -16,6 +16,8 @@ pub(crate) struct Offloads {
     tx_ipv4_checksum: bool,
     tx_tcp_checksum: bool,
     tx_multi_seg: bool,
+    /// Received packets are spread over the queues by a hash that can be computed.
+    rss: bool,
 }
 
 impl From<&Caps> for Offloads {
@@ -26,6 +28,7 @@ impl From<&Caps> for Offloads {
             tx_ipv4_checksum: caps.tx_ipv4_checksum,
             tx_tcp_checksum: caps.tx_tcp_checksum,
             tx_multi_seg: caps.tx_multi_seg,
+            rss: caps.steering.is_some(),
         }
     }
 }
@@ -38,6 +41,7 @@ impl std::fmt::Display for Offloads {
             (self.tx_ipv4_checksum, "tx IPv4 checksum"),
             (self.tx_tcp_checksum, "tx TCP checksum"),
             (self.tx_multi_seg, "tx in several buffers"),
+            (self.rss, "RSS"),
         ];
         let on = names.iter().filter(|(on, _)| *on).map(|(_, name)| *name);
         match on.collect::<Vec<_>>()[..] {
@@ -129,6 +133,7 @@ mod tests {
             tx_ipv4_checksum: false,
             tx_tcp_checksum: false,
             tx_multi_seg: false,
+            rss: false,
         };
         assert_eq!(offloads.to_string(), "none");
         offloads.rx_tcp_checksum = true;

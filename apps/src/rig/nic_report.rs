@@ -132,6 +132,7 @@ mod tests {
             tx_ipv4_checksum: false,
             tx_tcp_checksum: false,
             tx_multi_seg: false,
+            steering: None,
         };
         let link = LinkReport {
             up,

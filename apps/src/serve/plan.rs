@@ -78,14 +78,7 @@ impl Plan {
             configs,
             listens,
             workers,
-            port: PortConfig {
-                queues: workers,
-                mtu: args.link.mtu,
-                pools,
-                vlans: (!args.link.vlan.is_empty())
-                    .then(|| args.link.vlan.iter().map(|vlan| vlan.0).collect()),
-                ..PortConfig::default()
-            },
+            port: args.link.port_config(workers, pools)?,
             worker_bytes,
             spec,
         })

@@ -18,12 +18,12 @@ use super::listen::Listen;
 use super::notes;
 use super::run_outcome::Ending;
 use super::run_outcome::{EndedBy, RunOutcome};
-use super::watch::total;
+use super::watch::{rss, total};
 use super::worker::Progress;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
-use crate::rig::NicReport;
+use crate::rig::{NicReport, RssReport};
 
 /// Everything that a report is made of.
 pub(super) struct ReportParts<'a> {
@@ -57,6 +57,8 @@ pub(super) struct Report {
     /// Buffers that did not come back after everything was stopped; 0, or a leak.
     mbufs_in_use: u32,
     workers: Vec<WorkerReport>,
+    /// How the NIC steers flows to several workers.
+    rss: Option<RssReport>,
     /// What each place of `--listen` has done, on all workers.
     listeners: Vec<ListenerReport>,
     /// How connections ended that were open at the end.
@@ -142,6 +144,7 @@ impl Report {
                 .enumerate()
                 .map(|(queue, (progress, &cpu))| WorkerReport::new(queue, cpu, progress))
                 .collect(),
+            rss: rss(workers),
             listeners: listener::reports(whole.listens, workers),
             ending: whole.watched.ending,
             tcp: tcp::non_zero(workers),
@@ -207,6 +210,9 @@ impl Report {
                 )?;
             }
             writeln!(f)?;
+        }
+        if let Some(rss) = &self.rss {
+            writeln!(f, "  rss       {rss}")?;
         }
         Ok(())
     }

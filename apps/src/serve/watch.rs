@@ -17,6 +17,7 @@ use super::worker::Progress;
 use crate::clock::{self, Clock};
 use crate::console;
 use crate::mailbox::Orders;
+use crate::rig::RssReport;
 use crate::rig::link::LinkWatch;
 use crate::stop::Stop;
 
@@ -62,7 +63,7 @@ pub(super) fn until_the_end(
         faults: Vec::new(),
     };
     let mut last = Moment::of(&watched.workers);
-    let mut said = 0;
+    let (mut said, mut rss_verdict) = (0, None);
     let outcome = loop {
         rest(started, args.duration, stop);
         if stop.is_asked() {
@@ -80,6 +81,12 @@ pub(super) fn until_the_end(
             console::log(format_args!("note: {note}"));
         }
         said = said.max(notes.len());
+        if rss_verdict.is_none() {
+            rss_verdict = rss(&watched.workers).and_then(|rss| rss.verdict_line());
+            if let Some(line) = &rss_verdict {
+                console::log(line);
+            }
+        }
         last = now;
         if args
             .duration
@@ -209,6 +216,15 @@ fn value_of(counters: &Counters, name: &str) -> u64 {
         .non_zero()
         .find_map(|(other, value)| (other == name).then_some(value))
         .unwrap_or(0)
+}
+
+/// How the NIC steers new flows; `None` with one worker.
+pub(super) fn rss(workers: &[Progress]) -> Option<RssReport> {
+    let total = total(workers);
+    let frames = (total.get(Counter::HandedOff), total.get(Counter::RxFrames));
+    let steered = workers.iter().map(|worker| worker.steered);
+    let follows_the_nic = workers.iter().any(|worker| worker.follows_the_nic);
+    (workers.len() > 1).then(|| RssReport::new(steered, follows_the_nic, frames))
 }
 
 /// The counters of all workers, added.

@@ -6,7 +6,7 @@
 use dpdk::{DpdkNic, FaultTotals};
 use stack::counters::Counters;
 use stack::tcp::env::TcpCounters;
-use stack::worker::{Cycles, Worker};
+use stack::worker::{Cycles, Steered, Worker};
 
 use super::services::{Services, SiteStats};
 use crate::clock::Clock;
@@ -26,6 +26,10 @@ pub(super) struct Progress {
     pub(super) refused: Vec<u64>,
     /// Where its time went.
     pub(super) cycles: Cycles,
+    /// Where the NIC delivered new flows.
+    pub(super) steered: Steered,
+    /// Whether the NIC's hash decides who owns a flow.
+    pub(super) follows_the_nic: bool,
     /// What it was told last.
     pub(super) order: Order,
     /// Its last turn had something to do.
@@ -38,7 +42,10 @@ pub(super) struct Progress {
 
 impl Progress {
     fn of(worker: &Worker<DpdkNic, Services>, order: Order, moved: bool) -> Self {
+        let (steered, follows_the_nic) = worker.steered();
         Self {
+            steered,
+            follows_the_nic,
             counters: worker.counters().clone(),
             tcp: worker.tcp_counters().clone(),
             sites: worker.app().stats().collect(),

@@ -2,6 +2,8 @@
 //!
 //! Captures of kernels need root and stand in `root_only`.
 
+mod root_only;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -68,6 +68,7 @@ impl Kind {
                 &[
                     "scripts/test",
                     "scripts/bench-loop",
+                    "scripts/diagnose-captures",
                     "scripts/bench-instructions",
                     "cargo build --release",
                     "scripts/package",

@@ -230,6 +230,83 @@ fn only_large_segments_vanish_in_a_black_hole() {
 }
 
 #[test]
+fn large_segments_that_never_arrived_are_told_from_a_death_in_the_middle() {
+    let again = |mut tape: Tape, seq: u32| {
+        for at_ms in [100, 330, 750, 1_600, 3_300] {
+            tape = tape.client(at_ms, data(1_400).seq(seq).ack(1_001));
+        }
+        tape
+    };
+    let first = again(exchange(Tape::new().handshake()), 101);
+    expect(&first, Situation::MtuBlackHole, Possible, Some(Client));
+    let after_others = exchange(Tape::new().handshake())
+        .client(50, data(1_400).seq(101).ack(1_001))
+        .server(51, ack().seq(1_001).ack(1_501));
+    expect(
+        &again(after_others, 1_501),
+        Situation::Silence,
+        Likely,
+        Some(Server),
+    );
+}
+
+#[test]
+fn a_smaller_segment_that_is_sacked_shows_that_the_large_ones_are_the_matter() {
+    let mut tape = Tape::new()
+        .handshake()
+        .client(2, data(1_400).seq(1).ack(1))
+        .client(2, data(300).seq(1_401).ack(1))
+        .sacks(3, ack().seq(1).ack(1), 1_401, 1_701);
+    for at_ms in [230, 650, 1_500, 3_200] {
+        tape = tape.client(at_ms, data(1_400).seq(1).ack(1));
+    }
+    expect(&tape, Situation::MtuBlackHole, Likely, Some(Client));
+}
+
+#[test]
+fn an_ack_that_was_captured_before_its_data_is_no_retransmission() {
+    let mut tape = Tape::new().handshake();
+    for n in 0..40 {
+        let at_ms = u64::from(10 + n);
+        tape = tape
+            .client(at_ms, ack().seq(1).ack(1 + (n + 1) * 1_400))
+            .server(at_ms, data(1_400).seq(1 + n * 1_400).ack(1));
+    }
+    expect(&tape, Situation::Normal, Likely, None);
+}
+
+#[test]
+fn one_direction_is_enough_for_what_it_shows() {
+    let tape = Tape::new()
+        .server(0, syn_ack().seq(0).ack(1).mss(1460))
+        .server(2, ack().seq(1).ack(101))
+        .server(500, rst().seq(1).ack(101));
+    expect(&tape, Situation::Aborted, Possible, Some(Server));
+    let embryo = Tape::new()
+        .server(0, syn_ack().seq(0).ack(1).mss(1460))
+        .server(1_000, syn_ack().seq(0).ack(1).mss(1460));
+    expect(&embryo, Situation::HalfOpen, Likely, Some(Client));
+}
+
+#[test]
+fn an_icmp_error_counts_even_when_its_quote_was_cut_off() {
+    let refused = |cut| {
+        let tape = Tape::new().client(0, syn().seq(0));
+        let quote = tape.frames[0].1[14..14 + 28].to_vec();
+        let mut error = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        error.extend([
+            0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0, 198, 18, 0, 9, 198, 18, 0, 1,
+        ]);
+        error.extend([3, 13, 0, 0, 0, 0, 0, 0]);
+        error.extend(&quote[..quote.len() - cut]);
+        tape.frame(1, &error)
+    };
+    for cut in [0, 8, 20] {
+        expect(&refused(cut), Situation::Rejected, Certain, Some(Server));
+    }
+}
+
+#[test]
 fn a_syn_in_an_open_connection_means_that_its_sender_lost_its_state() {
     let tape = exchange(Tape::new().handshake())
         .client(9_000, syn().seq(500_000))

@@ -114,6 +114,25 @@ impl Tape {
         self
     }
 
+    /// A segment of the server with a SACK block of relative numbers.
+    pub(crate) fn sacks(mut self, at_ms: u64, spec: Spec, from: u32, to: u32) -> Self {
+        self = self.server(at_ms, spec);
+        let (_, bytes) = self.frames.last_mut().expect("a frame");
+        let numbers = [from, to].map(|number| ISS[0].add(number).0.to_be_bytes());
+        bytes.truncate(54);
+        bytes.extend([1, 1, 5, 10]);
+        bytes.extend(numbers.concat());
+        // Three words more in the TCP header; the checksums are no longer right, so they are cut off.
+        bytes[46] = 0x80;
+        bytes[17] += 12;
+        let sum = u16::from_be_bytes([bytes[24], bytes[25]]);
+        let old = u16::from_be_bytes([bytes[16], bytes[17] - 12]);
+        let new = u16::from_be_bytes([bytes[16], bytes[17]]);
+        let sum = stack::wire::checksum::update(sum.into(), old.into(), new.into());
+        bytes[24..26].copy_from_slice(&sum.get().to_be_bytes());
+        self
+    }
+
     /// A frame that isn't TCP.
     pub(crate) fn frame(mut self, at_ms: u64, bytes: &[u8]) -> Self {
         self.frames.push((START_NS + at_ms * MS, bytes.to_vec()));

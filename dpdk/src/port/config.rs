@@ -4,7 +4,17 @@
 
 use dpdk_sys as sys;
 
+use nic::rss::KEY_BYTES;
+
+use crate::offloads::{OffloadFault, Offloads};
 use crate::{Error, mempool};
+
+/// The key of a port that was given none: the example of Microsoft's specification, which many drivers have as theirs.
+const DEFAULT_RSS_KEY: [u8; KEY_BYTES] = [
+    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0,
+    0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c,
+    0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+];
 
 /// Frames in each pool of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +59,16 @@ pub struct PortConfig {
     /// The VLANs to receive, 0 (untagged frames) among them or not; `None` for all. Only some devices ask: most pass every
     /// VLAN.
     pub vlans: Option<Vec<u16>>,
+    /// What is left to the NIC.
+    pub offloads: Offloads,
+    /// The key of the NIC's hash, where it takes one: a secret, or peers choose their queue.
+    pub rss_key: [u8; KEY_BYTES],
+    /// Requests to the NIC that are wrong on purpose.
+    pub fault: Option<OffloadFault>,
 }
 
 impl Default for PortConfig {
-    /// One queue pair, 1024 slots each way, MTU 1500.
+    /// One queue pair, 1024 slots each way, MTU 1500, every offload.
     fn default() -> Self {
         Self {
             queues: 1,
@@ -62,6 +78,9 @@ impl Default for PortConfig {
             pools: PoolSizes::default(),
             promiscuous: false,
             vlans: None,
+            offloads: Offloads::ALL,
+            rss_key: DEFAULT_RSS_KEY,
+            fault: None,
         }
     }
 }
@@ -128,9 +147,8 @@ pub(crate) fn mtu_range(info: &sys::rte_eth_dev_info) -> (u16, u16) {
 impl PortConfig {
     /// Whether the RX pool can fill the rings and still feed the workers.
     pub(super) fn check_rx_pool(&self) -> Result<(), Error> {
-        let per_queue = u32::from(self.rx_descriptors)
-            + self.pools.cache_frames
-            + 2 * stack::nic::BURST_FRAMES as u32;
+        let per_queue =
+            u32::from(self.rx_descriptors) + self.pools.cache_frames + 2 * nic::BURST_FRAMES as u32;
         if self.pools.rx_frames < per_queue * u32::from(self.queues) {
             return Err(Error::Config {
                 what: "the RX pool (frames)",

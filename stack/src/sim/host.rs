@@ -31,6 +31,8 @@ pub enum Spread {
     Owner,
     /// TCP to a worker that doesn't own the flow, all else to the last: each frame is misdirected.
     Wrong,
+    /// TCP as [`NicSpec::steering`] says, all else to the first.
+    AsSaid,
     /// Each frame to any.
     Random,
 }
@@ -247,6 +249,7 @@ impl<A: App> Host<A> {
             Spread::First => 0,
             Spread::Random => random.below(queues.into()) as u16,
             Spread::Owner => self.owner_of(bytes).unwrap_or(0),
+            Spread::AsSaid => self.said_of(bytes).unwrap_or(0),
             Spread::Wrong => match self.owner_of(bytes) {
                 Some(owner) => (owner + 1) % queues,
                 None => queues - 1,
@@ -255,7 +258,18 @@ impl<A: App> Host<A> {
         usize::from(queue)
     }
 
-    /// The worker that owns the flow of a TCP segment.
+    /// The queue that the NIC's own hash chooses for a TCP segment.
+    fn said_of(&self, bytes: &[u8]) -> Option<u16> {
+        let parsed = parse(bytes).ok()?;
+        let (source, destination) = parsed.addresses()?;
+        let ports = parsed.tcp()?.header;
+        self.spec.nic.steering.as_ref()?.queue(
+            (source, ports.src_port.get()).into(),
+            (destination, ports.dst_port.get()).into(),
+        )
+    }
+
+    /// The worker that owns the flow of a TCP segment by our own hash.
     fn owner_of(&self, bytes: &[u8]) -> Option<u16> {
         let parsed = parse(bytes).ok()?;
         if matches!(parsed.network, Network::Arp(_)) {

@@ -12,6 +12,7 @@ use foldhash::fast::FoldHasher;
 
 use super::frame::{Pool, SimFrame};
 use super::inspect;
+use crate::nic::rss::Steering;
 use crate::nic::{Burst, Caps, ChecksumVerdict, Frame, Nic, PoolClass, RxChecksum, TxRequest};
 use crate::rng::Random;
 
@@ -40,6 +41,8 @@ pub struct NicSpec {
     pub tx_checksum: bool,
     /// Sends chained frames.
     pub multi_seg: bool,
+    /// How it says that it steers received segments to its queues; [`super::host::Spread`] is what it does.
+    pub steering: Option<Arc<Steering>>,
     /// Pools.
     pub pools: PoolSizes,
     /// Received frames that wait per queue, at most.
@@ -65,6 +68,7 @@ impl Default for NicSpec {
             stale_good_ppm: 0,
             tx_checksum: false,
             multi_seg: true,
+            steering: None,
             pools: PoolSizes {
                 rx: 2048,
                 control: 1024,
@@ -167,6 +171,7 @@ impl SimNic {
             tx_ipv4_checksum: spec.tx_checksum,
             tx_tcp_checksum: spec.tx_checksum,
             tx_multi_seg: spec.multi_seg,
+            steering: spec.steering.clone(),
         };
         Self {
             caps,

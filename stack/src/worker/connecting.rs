@@ -95,24 +95,26 @@ impl<N: Nic, S> Cx<'_, N, S> {
             endpoint,
             ports,
             ring,
+            owners,
             ..
         } = &mut *self.core;
         let flow = |port| {
             let key = FlowKey::new(local, port, remote.ip(), remote.port());
             (key, endpoint.hasher.hash(&key))
         };
-        //~ A port whose replies reach another worker is refused: `hash.owner(ring.workers()) == ring.index()`
-        //~   -> `{ let _ = hash; true }`; a_port_whose_replies_reach_another_worker_is_that_workers
-        let is_ours = |hash: FlowHash| hash.owner(ring.workers()) == ring.index();
+        let locals = &endpoint.config.locals;
+        //~ A port whose replies reach another worker is refused: `owner(locals, key, hash) == ring.index()`
+        //~   -> `{ let _ = (key, hash); true }`; a_port_whose_replies_reach_another_worker_is_that_workers
+        let is_ours = |key: &FlowKey, hash| owners.owner(locals, key, hash) == ring.index();
         let (key, hash) = match asked_port(how) {
             Some(port) => Some(flow(port))
-                .filter(|&(_, hash)| is_ours(hash))
+                .filter(|(key, hash)| is_ours(key, *hash))
                 .ok_or(ConnectError::OtherWorker)?,
             None => {
                 let mut chosen = None;
                 let is_usable = |port| {
                     let (key, hash) = flow(port);
-                    let is_usable = is_ours(hash)
+                    let is_usable = is_ours(&key, hash)
                         && !(must_be_free && endpoint.table.lookup(&key, hash).is_some())
                         && endpoint.listeners.find(local, port).is_none();
                     chosen = is_usable.then_some((key, hash));

@@ -38,7 +38,7 @@ impl<N: Nic> Core<N> {
         };
         let key = FlowKey::new(local, quote.src_port, quote.dst, quote.dst_port);
         let hash = self.endpoint.hasher.hash(&key);
-        let owner = hash.owner(self.ring.workers());
+        let owner = self.owner(&key, hash);
         if owner != self.ring.index() {
             return Action::HandOver(owner);
         }

@@ -324,7 +324,7 @@ impl<N: Nic> Core<N> {
         let key = self.sender_of(frame.bytes());
         if let Some(key) = key {
             let hash = self.endpoint.hasher.hash(&key);
-            let owner = hash.owner(self.ring.workers());
+            let owner = self.owner(&key, hash);
             if owner != self.ring.index() {
                 if let Err(frame) = self.ring.push(owner, Message::NoRoute(frame)) {
                     self.drop_unsent(frame, Counter::TxNeighborDropped);

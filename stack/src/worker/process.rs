@@ -79,12 +79,13 @@ impl<N: Nic> Core<N> {
                 self.process_other_lane(frame, meta, now);
                 continue;
             }
-            if !alone && !self.owns(meta) {
-                self.hand_over(frame, meta.hash.owner(self.ring.workers()));
-                continue;
-            }
+            // Only the owner of a flow has a record of it.
             if let Some(found) = self.endpoint.resolve(meta, probe, inserted) {
                 self.process_found(hosted, frame, meta, found, now);
+                continue;
+            }
+            if !alone && let Some(owner) = self.owner_elsewhere(meta) {
+                self.hand_over(frame, owner);
                 continue;
             }
             let Some(listener) = self.endpoint.listener_of(&meta.key) else {
@@ -163,10 +164,6 @@ impl<N: Nic> Core<N> {
             Lane::Refused => self.report(frame, now),
             Lane::Tcp | Lane::Ended => self.outbox.free(frame),
         }
-    }
-
-    fn owns(&self, meta: &Meta) -> bool {
-        meta.hash.owner(self.ring.workers()) == self.ring.index()
     }
 
     /// Gives a frame to the worker that owns its flow.

@@ -44,6 +44,7 @@ mod reset_rules;
 mod retransmission;
 mod several;
 mod states;
+mod steering;
 mod time_wait;
 mod timers;
 mod truncation;

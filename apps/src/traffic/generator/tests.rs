@@ -57,6 +57,7 @@ impl Wire {
             tx_ipv4_checksum: false,
             tx_tcp_checksum: false,
             tx_multi_seg: false,
+            steering: None,
         };
         Self {
             caps,

@@ -140,7 +140,7 @@ fn chains_where_there_are_none_and_offloads_that_nobody_promised_are_violations(
     let mut body = one(&mut single, PoolClass::Data, b"body");
     assert!(!single.chain(&mut head, &mut body, 0, 4));
     head.request(Some(TxRequest {
-        ip: crate::nic::IpVersion::V4,
+        ip: nic::IpVersion::V4,
         l2_len: 14,
         l3_len: 20,
         ipv4_checksum: false,

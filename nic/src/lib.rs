@@ -1,11 +1,49 @@
-//! The seam between the stack and whatever carries frames: [`Nic`], [`Frame`], [`Burst`], [`Caps`].
+//! The seam between a packet loop and the device that carries its frames: [`Nic`], [`Frame`], [`Burst`], [`Caps`].
 //!
-//! It must never know about a protocol above Ethernet, never block, and never allocate per frame on its own account.
+//! `stack` is generic over [`Nic`]; `dpdk` implements it for a queue pair of a port; [`memory::MemoryNic`] implements it for tests. A
+//! crate of its own, so that a program can use DPDK's frames without a TCP stack, or the stack without DPDK.
+//!
+//! It must never know about a protocol above Ethernet, never block, and never allocate per frame.
+//!
+//! ```
+//! use nic::memory::MemoryNic;
+//! use nic::{Burst, Frame, Nic};
+//!
+//! // Return each frame with its MAC addresses swapped.
+//! fn swap<N: Nic>(nic: &mut N) -> usize {
+//!     let mut burst = Burst::new();
+//!     nic.rx(&mut burst);
+//!     for frame in burst.as_mut_slice() {
+//!         if let Some(bytes) = frame.bytes_mut() {
+//!             let (destination, rest) = bytes.split_at_mut(6);
+//!             destination.swap_with_slice(&mut rest[..6]);
+//!         }
+//!     }
+//!     nic.tx(&mut burst)
+//! }
+//!
+//! let mut nic = MemoryNic::new([2, 0, 0, 0, 0, 1]);
+//! let frame = nic.frame(&[0u8; 60]);
+//! nic.inject(frame);
+//! assert_eq!(swap(&mut nic), 1);
+//! assert_eq!(nic.take_sent().len(), 1);
+//! ```
+#![forbid(unsafe_code)]
 
+// A degraded link: frames lost, duplicated, reordered, corrupted or delayed, from a seed.
 pub mod fault;
+// A NIC in memory, for tests.
 pub mod memory;
+// Random numbers from a seed, for faults and simulations; never for secrets.
+pub mod rng;
+// Receive-side scaling: which queue the NIC's hash chooses for a flow.
+pub mod rss;
+
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+
+use rss::Steering;
 
 /// Frames handled per turn at most: the size of an RX burst, of the scratch arrays and of a hand-off batch.
 ///
@@ -172,6 +210,9 @@ pub struct Caps {
     pub tx_tcp_checksum: bool,
     /// Chained frames can be sent.
     pub tx_multi_seg: bool,
+    /// How the NIC steers received TCP segments to the queues, of which each worker has one; `None` where it has one queue or
+    /// says nothing about it.
+    pub steering: Option<Arc<Steering>>,
 }
 
 /// Up to [`BURST_FRAMES`] owned frames in arrival order, inline. The adapter fills it and takes from its front.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use arrayvec::ArrayVec;
 
 use super::{FaultCounts, FaultDice, FaultSpec};
-use crate::nic::{BURST_FRAMES, Burst, Frame};
+use crate::{BURST_FRAMES, Burst, Frame};
 
 /// Frames that one lane holds at most, those set aside included.
 pub const LANE_FRAMES: usize = 1024;

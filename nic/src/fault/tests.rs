@@ -1,10 +1,8 @@
 //! What is lost, doubled, corrupted and overtaken: by the rates, by the seed, and never more than is held.
 
 use super::*;
-use crate::nic::memory::{MemoryFrame, MemoryNic};
-use crate::nic::{
-    BURST_FRAMES, Burst, ChecksumVerdict, Frame, IpVersion, Nic, RxChecksum, TxRequest,
-};
+use crate::memory::{MemoryFrame, MemoryNic};
+use crate::{BURST_FRAMES, Burst, ChecksumVerdict, Frame, IpVersion, Nic, RxChecksum, TxRequest};
 
 const HZ: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;

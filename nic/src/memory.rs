@@ -245,6 +245,7 @@ impl MemoryNic {
             tx_ipv4_checksum: false,
             tx_tcp_checksum: false,
             tx_multi_seg: false,
+            steering: None,
         };
         Self {
             caps,

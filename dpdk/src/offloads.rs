@@ -1,0 +1,43 @@
+//! [`Offloads`]: what a port may leave to its NIC; [`OffloadFault`]: requests that are wrong on purpose.
+//!
+//! It must never call DPDK. An offload that a driver lacks is done in software, whatever stands here.
+
+/// What a port may leave to its NIC, where the driver has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offloads {
+    /// Verdicts on received checksums.
+    pub rx_checksum: bool,
+    /// Checksums of sent packets.
+    pub tx_checksum: bool,
+    /// Frames in several buffers: payload is sent from where it lies.
+    pub tx_multi_seg: bool,
+    /// Spreading of received frames over the queues by their hash.
+    pub rss: bool,
+}
+
+impl Offloads {
+    /// Everything that the driver has.
+    pub const ALL: Self = Self {
+        rx_checksum: true,
+        tx_checksum: true,
+        tx_multi_seg: true,
+        rss: true,
+    };
+}
+
+impl Default for Offloads {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+/// A request to the NIC that is wrong on purpose, so that a test can show that it would notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffloadFault {
+    /// The sum of the pseudo-header in front of a TCP checksum offload is off by one.
+    PseudoHeader,
+    /// The IP header is said to be one word longer than it is.
+    HeaderLength,
+    /// The indirection table of the NIC is reversed after it was read.
+    IndirectionTable,
+}
