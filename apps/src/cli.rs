@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, dev_flood, serve};
-use crate::{diagnose, lab, packaging, page};
+use crate::{diagnose, import_dperf, lab, packaging, page};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Diagnose(diagnose::DiagnoseArgs),
     /// Make one page of HTML from JSON results, alone or side by side; needs no NIC and no root
     Report(page::ReportArgs),
+    /// Translate a dperf configuration into command lines, and name what can't be kept
+    ImportDperf(import_dperf::ImportArgs),
     /// Print a completion script for a shell
     ///
     /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package

@@ -52,6 +52,8 @@ mod lab;
 mod diagnose;
 // `syncline report`.
 mod page;
+// `syncline import-dperf`.
+mod import_dperf;
 // `syncline completions` and `syncline man`.
 mod packaging;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Lab(args) => lab::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Report(args) => page::run(&args),
+        Command::ImportDperf(args) => import_dperf::run(&args),
         Command::Completions(args) => packaging::completions(args, Cli::command()),
         Command::Man(args) => packaging::man(&args, Cli::command()),
         #[cfg(feature = "dpdk")]

@@ -46,38 +46,45 @@ pub(super) fn kind(value: &Value) -> Option<String> {
         name != "syncline"
     });
     let command = words.nth(1)?;
-    let mode = text(value, &["/mode", "/workload"]).unwrap_or_default();
+    let mode = text(value, &["/mode", "/workload", "/plan/workload"]).unwrap_or_default();
     Some(format!("{command} {mode}").trim().to_owned())
 }
 
 /// Where conditions stand, and what they are called.
 const CONDITIONS: &[(&str, &[&str])] = &[
     ("Command", &["/command", "/command_line"]),
-    ("Started", &["/started", "/start_time"]),
+    ("Started", &["/started_at"]),
     ("Ended by", &["/ended_by"]),
     ("Link", &["/link/name", "/link"]),
     ("Driver", &["/nic/driver"]),
     ("Link-layer address", &["/mac"]),
-    ("Target", &["/target", "/targets"]),
-    ("Workload", &["/workload"]),
+    ("Target", &["/target", "/plan/targets"]),
+    ("Workload", &["/plan/workload", "/workload"]),
     ("Mode", &["/mode"]),
+    ("Operations per second, asked for", &["/plan/rate"]),
+    ("Connections asked for", &["/plan/connections"]),
+    ("Workers", &["/plan/workers"]),
+    ("Operation timeout, seconds", &["/plan/timeout_s"]),
+    ("Control bits", &["/flags"]),
+    ("TCP options of SYNs", &["/syn_options"]),
+    ("SYN-ACKs are answered with", &["/answer"]),
+    ("Sources", &["/sources"]),
+    ("Tuples", &["/tuples"]),
+    ("Shard", &["/shard"]),
     ("Shape", &["/shape"]),
     ("Closes first", &["/first_close"]),
     ("Body or reply, bytes", &["/size"]),
     ("Concurrency", &["/concurrency"]),
     ("Connections", &["/connections"]),
-    ("2 MSL, seconds", &["/two_msl_seconds"]),
+    ("2 MSL, seconds", &["/two_msl_seconds", "/plan/time_wait_s"]),
     ("CPUs", &["/cpus"]),
-    (
-        "CPU model",
-        &["/host/cpu", "/host/cpu_model", "/cpu_model", "/cpu"],
-    ),
-    ("Kernel", &["/host/kernel", "/kernel"]),
-    ("Host", &["/host/name", "/hostname"]),
+    ("CPU model", &["/host/cpu_model"]),
+    ("Kernel", &["/host/kernel"]),
+    ("Host", &["/host/name"]),
     ("Memory", &["/memory"]),
     ("Room", &["/room"]),
     ("Syncline", &["/versions/syncline"]),
-    ("Commit", &["/versions/commit", "/commit"]),
+    ("Commit", &["/versions/commit"]),
     ("DPDK", &["/versions/dpdk"]),
 ];
 
@@ -109,41 +116,42 @@ type Written = fn(f64) -> String;
 /// Where the figures that matter most stand.
 const SUMMARY: &[(&str, &[&str], Written)] = &[
     (
-        "Connections per second",
-        &["/rate_cps", "/summary/connections_per_second"],
+        "Operations per second",
+        &["/operations/completed_per_s"],
         si,
     ),
-    (
-        "Requests per second",
-        &["/rate_rps", "/summary/requests_per_second"],
-        si,
-    ),
+    ("Connections per second", &["/rate_cps"], si),
+    ("Requests per second", &["/rate_rps"], si),
     ("Packets per second", &["/rate_pps"], si),
-    (
-        "Offered per second",
-        &["/offered_pps", "/offered", "/offered_per_second"],
-        si,
-    ),
-    (
-        "Achieved per second",
-        &["/achieved", "/achieved_per_second"],
-        si,
-    ),
+    ("Offered per second", &["/offered_pps", "/plan/rate"], si),
+    ("Begun when due", &["/operations/achieved_share"], percent),
     ("Sent per second", &["/sent_pps"], si),
     ("Duration", &["/duration_s", "/seconds"], seconds),
     ("Frames received", &["/rx_frames"], count),
     ("Frames sent", &["/tx_frames"], count),
+    ("Operations completed", &["/operations/completed"], count),
     ("Connections completed", &["/completed"], count),
     ("Replies verified", &["/replies_verified"], count),
-    ("Failures", &["/failures", "/failed"], count),
+    ("Failures", &["/failures", "/operations/failed"], count),
+    ("Tuples sent", &["/tuples_sent"], count),
+    ("Tuples answered", &["/total/answered"], count),
+    ("Tuples without a reply", &["/total/silent"], count),
     (
         "Median latency",
-        &["/latency/p50_us", "/latency/corrected/p50_us"],
+        &[
+            "/latency/p50_us",
+            "/times/scheduled/percentiles_us/p50/us",
+            "/times/operation/percentiles_us/p50/us",
+        ],
         time_us,
     ),
     (
         "99th percentile",
-        &["/latency/p99_us", "/latency/corrected/p99_us"],
+        &[
+            "/latency/p99_us",
+            "/times/scheduled/percentiles_us/p99/us",
+            "/times/operation/percentiles_us/p99/us",
+        ],
         time_us,
     ),
     ("Cycles per packet", &["/cycles_per_packet"], si),
@@ -153,6 +161,8 @@ const SUMMARY: &[(&str, &[&str], Written)] = &[
         si,
     ),
     ("Mean burst", &["/mean_burst"], si),
+    ("Generator busy", &["/busy_share"], percent),
+    ("Sends refused by the link", &["/refused_share"], percent),
     ("Endpoint busy", &["/endpoint/busy_share"], percent),
     ("Client busy", &["/client/busy_share"], percent),
     ("Bytes per connection", &["/bytes_per_connection"], si),
@@ -203,9 +213,12 @@ fn of_listeners(value: &Value) -> Vec<Fact> {
 const ZEROS: &[(&str, &[&str])] = &[
     (
         "Frames unaccounted for",
-        &["/unaccounted", "/accounting/unaccounted"],
+        &["/unaccounted", "/account/frames"],
     ),
-    ("Buffers that did not come back", &["/mbufs_in_use"]),
+    (
+        "Buffers that did not come back",
+        &["/mbufs_in_use", "/account/mbufs_in_use"],
+    ),
     (
         "Buffers of the endpoint that did not come back",
         &["/endpoint_mbufs_in_use"],
@@ -214,8 +227,15 @@ const ZEROS: &[(&str, &[&str])] = &[
         "Buffers of the generator that did not come back",
         &["/generator_mbufs_in_use"],
     ),
-    ("Wrong replies", &["/replies_wrong", "/wrong"]),
-    ("Failures", &["/failures", "/failed"]),
+    ("Operations unaccounted for", &["/account/operations"]),
+    (
+        "Operations of the schedule unaccounted for",
+        &["/account/schedule"],
+    ),
+    ("Connections unaccounted for", &["/account/connections"]),
+    ("Damaged frames", &["/damaged"]),
+    ("Wrong replies", &["/replies_wrong"]),
+    ("Failures", &["/failures", "/operations/failed"]),
 ];
 
 /// What must hold for the result to be good: numbers that must be 0, gates, faults.
@@ -269,13 +289,10 @@ fn gates(value: &Value) -> Vec<Check> {
 
 /// What limited the run.
 pub(super) fn limit(value: &Value) -> Option<Limit> {
-    let verdict = text(value, &["/limit/verdict", "/limit/by"])?;
+    let verdict = text(value, &["/limit/verdict", "/limit"])?;
     Some(Limit {
         verdict: verdict.replace('_', " "),
         evidence: texts(value, &["/limit/evidence"]),
-        advice: texts(
-            value,
-            &["/limit/advice", "/limit/change", "/limit/what_to_change"],
-        ),
+        advice: texts(value, &["/limit/change"]),
     })
 }

@@ -145,7 +145,14 @@ fn percentiles(runs: &[Run]) -> PercentileTable {
     let row = |(run, set): (&Run, &Percentiles)| {
         let cell = |quantile: &f64| {
             let point = set.points.iter().find(|point| point.0 == *quantile);
-            point.map_or_else(String::new, |point| format::time_us(point.1))
+            point.map_or_else(String::new, |point| {
+                let sign = if set.at_least.contains(quantile) {
+                    "≥ "
+                } else {
+                    ""
+                };
+                format!("{sign}{}", format::time_us(point.1))
+            })
         };
         let mut cells: Vec<String> = quantiles.iter().map(cell).collect();
         cells.push(set.samples.map_or_else(String::new, format::count));

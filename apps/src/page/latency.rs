@@ -15,6 +15,8 @@ pub(super) struct Percentiles {
     pub(super) samples: Option<f64>,
     /// Quantiles, 0 to 1, and their times in µs, ascending. 1 is the largest.
     pub(super) points: Vec<(f64, f64)>,
+    /// Quantiles that may be longer than said: operations that never ended lie there.
+    pub(super) at_least: Vec<f64>,
 }
 
 /// How often which times were taken.
@@ -27,7 +29,7 @@ pub(super) struct Histogram {
 }
 
 /// Where times stand in results: under one of these, alone or by name.
-const PLACES: &[&str] = &["/latency", "/latency_us", "/latencies"];
+const PLACES: &[&str] = &["/latency", "/times", "/total/outcomes"];
 
 /// All sets of percentiles.
 pub(super) fn percentiles(value: &Value) -> Vec<Percentiles> {
@@ -71,10 +73,10 @@ fn descend(name: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
     };
     visit(if name.is_empty() { "latency" } else { name }, value);
     for (key, below) in object {
-        if matches!(key.as_str(), "histogram" | "buckets") {
+        if matches!(key.as_str(), "histogram" | "buckets" | "percentiles_us") {
             continue;
         }
-        let key = key.replace('_', " ");
+        let key = key.strip_suffix("_us").unwrap_or(key).replace('_', " ");
         let path = if name.is_empty() {
             key
         } else {
@@ -84,23 +86,35 @@ fn descend(name: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
     }
 }
 
-/// Fields such as `p50_us`, `p999_us` and `max_us`.
+/// Fields such as `p50_us`, `p999_us` and `max_us`, or those of `percentiles_us`: a number, or an object that says that it may be
+/// more.
 fn of(name: &str, value: &Value) -> Option<Percentiles> {
     let object = value.as_object()?;
-    let point = |(key, value): (&String, &Value)| {
-        let key = key.strip_suffix("_us")?;
+    let inner = value.get("percentiles_us").and_then(Value::as_object);
+    let mut points = Vec::new();
+    let mut at_least = Vec::new();
+    for (key, value) in object.iter().chain(inner.into_iter().flatten()) {
+        let key = key.strip_suffix("_us").unwrap_or(key);
         let quantile = match key {
-            "max" => 1.0,
-            _ => quantile(key.strip_prefix('p')?)?,
+            "max" => Some(1.0),
+            _ => key.strip_prefix('p').and_then(quantile),
         };
-        Some((quantile, value.as_f64()?))
-    };
-    let mut points: Vec<(f64, f64)> = object.iter().filter_map(point).collect();
+        let us = value.as_f64().or_else(|| number(value, &["/us"]));
+        if let Some((quantile, us)) = quantile.zip(us) {
+            points.push((quantile, us));
+            if value.get("at_least") == Some(&Value::Bool(true)) {
+                at_least.push(quantile);
+            }
+        }
+    }
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    (!points.is_empty()).then(|| Percentiles {
+    // A largest alone is something else.
+    let has_percentile = points.iter().any(|point| point.0 < 1.0);
+    has_percentile.then(|| Percentiles {
         name: name.to_owned(),
         samples: number(value, &["/samples", "/count"]),
         points,
+        at_least,
     })
 }
 
@@ -145,6 +159,23 @@ mod tests {
         assert_eq!(all[1].name, "connect, corrected");
         assert_eq!(all[1].points, [(0.5, 1.0)]);
         assert_eq!(percentiles(&json!({"latency": 5})), []);
+    }
+
+    #[test]
+    fn percentiles_of_load_and_flood_are_found_and_those_that_may_be_longer_are_known() {
+        let time = |us: f64, at_least: bool| json!({"us": us, "at_least": at_least});
+        let value = json!({
+            "times": {"scheduled": {"samples": 5, "mean_us": time(1.0, false), "max_us": time(9.0, true),
+                "percentiles_us": {"p50": time(2.0, false), "p99.9": time(8.0, true)}}},
+            "total": {"outcomes": {"syn_ack": {"first": 3, "first_latency_us": {"p50": 4, "p99_9": 6, "min": 1, "max": 7}}}},
+        });
+        let all = percentiles(&value);
+        assert_eq!(all[0].name, "scheduled");
+        assert_eq!(all[0].points, [(0.5, 2.0), (0.999, 8.0), (1.0, 9.0)]);
+        assert_eq!(all[0].at_least, [1.0, 0.999]);
+        assert_eq!(all[1].name, "syn ack, first latency");
+        assert_eq!(all[1].points, [(0.5, 4.0), (0.999, 6.0), (1.0, 7.0)]);
+        assert_eq!(all.len(), 2);
     }
 
     #[test]

@@ -33,7 +33,15 @@ pub(super) enum Unit {
 }
 
 /// Where the second of an entry stands.
-const SECONDS: &[&str] = &["/second", "/t_s", "/at_s", "/time_s", "/elapsed_s", "/t"];
+const SECONDS: &[&str] = &[
+    "/end_s",
+    "/at_s",
+    "/second",
+    "/t_s",
+    "/time_s",
+    "/elapsed_s",
+    "/t",
+];
 
 /// All series: of the list in the result, or of the lines before it.
 pub(super) fn of(value: &Value, lines: &[Value]) -> Vec<Series> {

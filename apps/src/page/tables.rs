@@ -48,9 +48,10 @@ pub(super) struct MatrixCell {
 /// Where counts by reason stand.
 const REASONS: &[(&str, &str)] = &[
     ("Failures", "/failures_by_reason"),
-    ("Failures", "/failed_by_reason"),
+    ("Failures", "/operations/failed_by"),
     ("Wrong replies", "/wrong_by_reason"),
-    ("Responses by status", "/status"),
+    ("Responses by status", "/statuses"),
+    ("Connections", "/connections"),
     ("Connections by close reason", "/closed"),
     ("Connections by close reason", "/closed_by_reason"),
     ("Errors", "/errors"),
@@ -148,33 +149,35 @@ fn cell(value: Option<&Value>) -> String {
 
 /// Outcomes of a flood: a list of targets, each with an object of counts, or one such object for all.
 pub(super) fn matrices(value: &Value) -> Vec<Matrix> {
-    let places = ["/outcomes", "/outcome_matrix", "/matrix", "/targets"];
-    places
+    let rows = |place: &str| match value.pointer(place) {
+        Some(Value::Array(all)) => all.iter().filter_map(outcomes).collect(),
+        Some(one) => outcomes(one).into_iter().collect::<Vec<_>>(),
+        None => Vec::new(),
+    };
+    matrix([rows("/targets"), rows("/total")].concat())
         .into_iter()
-        .filter_map(|place| matrix(value.pointer(place)?))
         .collect()
 }
 
-fn matrix(value: &Value) -> Option<Matrix> {
-    let rows: Vec<(String, Vec<(String, u64)>)> = match value {
-        Value::Array(targets) => {
-            let row = |target: &Value| {
-                let name = plain(first(target, &["/target", "/name"])?);
-                Some((name, counts(target, &["/outcomes", "/counts", "/first"])))
-            };
-            targets.iter().filter_map(row).collect()
-        }
-        Value::Object(object) if object.values().all(Value::is_u64) => {
-            vec![("all targets".into(), counts(value, &[""]))]
-        }
-        Value::Object(object) => {
-            let row = |(name, target): (&String, &Value)| {
-                (name.clone(), counts(target, &["/outcomes", ""]))
-            };
-            object.iter().map(row).collect()
-        }
-        _ => return None,
-    };
+/// A target and how often its tuples met which outcome.
+type TargetOutcomes = (String, Vec<(String, u64)>);
+
+/// Fields of a target that count tuples without a reply.
+const WITHOUT_REPLY: [&str; 3] = ["silent", "not_observable", "undecided"];
+
+/// What a target's tuples met; `None` for something else than a target.
+fn outcomes(target: &Value) -> Option<TargetOutcomes> {
+    let name = plain(first(target, &["/target"])?);
+    let replies = first(target, &["/outcomes"])?.as_object()?;
+    let reply = |(name, met): (&String, &Value)| Some((name.clone(), met.get("first")?.as_u64()?));
+    let without = |field: &&str| Some(((*field).to_owned(), target.get(*field)?.as_u64()?));
+    let replies = replies.iter().filter_map(reply);
+    let all = replies.chain(WITHOUT_REPLY.iter().filter_map(without));
+    Some((name, all.filter(|(_, n)| *n > 0).collect()))
+}
+
+/// The rows under the outcomes that any of them has.
+fn matrix(rows: Vec<TargetOutcomes>) -> Option<Matrix> {
     let mut columns: Vec<String> = Vec::new();
     for (outcome, _) in rows.iter().flat_map(|(_, counts)| counts) {
         if !columns.contains(outcome) {

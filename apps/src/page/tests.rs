@@ -18,7 +18,7 @@ fn full(p50_us: f64) -> Value {
     json!({
         "command": "/usr/bin/syncline load http://198.18.0.1/ --nic tap -J",
         "versions": {"syncline": "0.1.0", "dpdk": "DPDK 22.11.11"},
-        "link": "tap:dtap0", "workload": "request", "duration_s": 2.0, "achieved_per_second": 1000,
+        "link": "tap:dtap0", "workload": "request", "duration_s": 2.0, "operations": {"completed_per_s": 1000, "failed": 0},
         "latency": {
             "corrected": {"samples": 2000, "p50_us": p50_us, "p90_us": 200, "p99_us": 900, "max_us": 1000,
                 "histogram": [[50, 100, 10], [100, 200, 1000], [400, 900, 3]]},
@@ -27,10 +27,10 @@ fn full(p50_us: f64) -> Value {
             {"second": 1, "achieved_per_second": 990, "p99_us": 800, "open": 5, "busy_share": 0.25},
             {"second": 2, "achieved_per_second": 1010, "p99_us": 900, "open": 6, "busy_share": 0.5},
         ],
-        "outcomes": {"198.18.0.1:80": {"syn_ack": 3, "rst": 1}},
+        "targets": [{"target": "198.18.0.1:80", "silent": 2, "outcomes": {"syn_ack": {"first": 3, "repeats": 1}, "rst": {"first": 1}}}],
         "failures": 4, "failures_by_reason": {"timed_out": 4, "reset": 0},
         "gates": [{"name": "failed=0", "value": 4, "wanted": 0, "holds": false}],
-        "limit": {"verdict": "target", "evidence": ["busy 40 %"], "advice": ["lower -R"]},
+        "limit": {"verdict": "target", "evidence": ["busy 40 %"], "change": "lower -R"},
         "workers": [{"queue": 0, "rx_frames": 12345}],
         "counters": {"rx_frames": 12345, "never": 0},
         "unaccounted": 0, "faults": [], "notes": ["a note"],
@@ -48,7 +48,7 @@ fn every_section_of_a_full_result_is_there() {
         "→ lower -R",
         "a note",
         "✗ not good: Failures: 4. Gate: failed=0: 4 (wanted 0).",
-        "Achieved per second</dt><dd>1 k<",
+        "Operations per second</dt><dd>1 k<",
         "<title>Rates, per second</title>",
         "<title>Latency over time</title>",
         "<title>Shares of time</title>",
@@ -109,7 +109,7 @@ fn missing_and_unknown_fields_leave_sections_out() {
     // Fields of other types than expected are as good as missing.
     let odd = json!({
         "command": "syncline load", "link": 5, "latency": "fast", "series": {"a": 1}, "limit": true, "gates": {}, "workers": "no",
-        "listeners": [1, null], "counters": [], "outcomes": [[]], "failures": "none", "faults": 7, "versions": null,
+        "listeners": [1, null], "counters": [], "targets": [[]], "total": 1, "times": {"a": 1}, "failures": "none", "faults": 7, "versions": null,
     });
     assert!(page(&[run("odd", odd)]).contains("syncline load"));
 }
