@@ -14,7 +14,6 @@ mod translation;
 use std::fmt;
 use std::path::PathBuf;
 
-use self::configuration::Configuration;
 use self::translation::Translation;
 use crate::console;
 use crate::failure::Failure;
@@ -42,7 +41,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Run(format!("cannot read {name}: {error}")))?;
     let text = String::from_utf8_lossy(&bytes);
     let configuration =
-        Configuration::parse(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        statements::parse(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     let translation = Translation::of(&configuration);
     console::result(&translation)?;
     match translation.lost.len() {

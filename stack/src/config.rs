@@ -250,7 +250,7 @@ impl ConfigSpec {
         if let Err(error) = self.limits.neighbor_config().validate() {
             return Err(ConfigError::Neighbors(error));
         }
-        let mut prefixes = self.prefixes;
+        let mut prefixes = [&self.prefixes[..], &self.vips].concat();
         for interface in &self.interfaces {
             let bits = if interface.address.is_ipv4() { 32 } else { 128 };
             if interface.prefix_len > bits {
@@ -258,11 +258,7 @@ impl ConfigSpec {
             }
             prefixes.push(LocalPrefix::host(interface.address)?);
         }
-        prefixes.extend_from_slice(&self.vips);
-        let locals = match &self.vlans {
-            Some(vlans) => LocalAddrs::in_vlans(&prefixes, vlans)?,
-            None => LocalAddrs::new(&prefixes)?,
-        };
+        let locals = local_addresses(&prefixes, self.vlans.as_deref())?;
         let listeners = Listeners::new(&self.listeners, &locals)?;
         let profiles = Profiles::new(self.tcp.clone(), &self.profiles);
         let profiles = profiles.map_err(|error| ConfigError::Tcp(SettingsError::Profile(error)))?;
@@ -299,6 +295,17 @@ impl ConfigSpec {
             local_ports: self.local_ports,
             fast_path: self.fast_path,
         })
+    }
+}
+
+/// All our addresses, in the VLANs that are named, or in those that are ours without a name.
+fn local_addresses(
+    prefixes: &[LocalPrefix],
+    vlans: Option<&[VlanId]>,
+) -> Result<LocalAddrs, LocalAddrsError> {
+    match vlans {
+        Some(vlans) => LocalAddrs::in_vlans(prefixes, vlans),
+        None => LocalAddrs::new(prefixes),
     }
 }
 

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use super::NotDperf;
 use super::ranges::AddressRange;
-use super::statements;
 
 /// One port with its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,32 +83,11 @@ pub(super) struct Configuration {
 }
 
 impl Configuration {
-    /// The configuration that `text` is.
+    /// Whether what every configuration has is there; `mode` has no value that says it.
     ///
     /// # Errors
-    /// [`NotDperf`]: the first thing that is wrong.
-    pub(super) fn parse(text: &str) -> Result<Self, NotDperf> {
-        let mut configuration = Self::default();
-        let mut has_mode = false;
-        for (index, line) in text.lines().enumerate() {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let Some(&keyword) = words.first().filter(|word| !word.starts_with('#')) else {
-                continue;
-            };
-            let number = index + 1;
-            let wrong = |why| NotDperf {
-                line: Some(number),
-                why,
-            };
-            has_mode |= keyword == "mode";
-            statements::read(&mut configuration, number, &words).map_err(wrong)?;
-        }
-        configuration.check(has_mode)?;
-        Ok(configuration)
-    }
-
-    /// What every configuration has.
-    fn check(&self, has_mode: bool) -> Result<(), NotDperf> {
+    /// [`NotDperf`]: the first thing that is missing.
+    pub(super) fn check(&self, has_mode: bool) -> Result<(), NotDperf> {
         let missing = [
             ("mode", !has_mode),
             ("cpu", self.cpus.is_empty()),
@@ -119,7 +97,7 @@ impl Configuration {
         ];
         let why = if let Some((keyword, _)) = missing.iter().find(|(_, is_missing)| *is_missing) {
             format!("there is no `{keyword}`")
-        } else if self.cpus.len() % self.ports.len() != 0 {
+        } else if !self.cpus.len().is_multiple_of(self.ports.len()) {
             format!(
                 "{} CPUs can't be shared out among {} ports",
                 self.cpus.len(),

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use super::NotDperf;
 use super::configuration::{Configuration, Keepalive, Port, Set, Statement};
 use super::ranges::{AddressRange, number};
 
@@ -30,13 +31,32 @@ const OTHERS: &[(&str, usize, usize)] = &[
     ("wait", 1, 1),
 ];
 
-/// Reads one line into `into`.
+/// The configuration that `text` is.
 ///
 /// # Errors
-/// What is wrong with it.
-pub(super) fn read(into: &mut Configuration, line: usize, words: &[&str]) -> Result<(), String> {
+/// [`NotDperf`]: the first thing that is wrong.
+pub(super) fn parse(text: &str) -> Result<Configuration, NotDperf> {
+    let mut configuration = Configuration::default();
+    let mut has_mode = false;
+    for (index, line) in text.lines().enumerate() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some(&keyword) = words.first().filter(|word| !word.starts_with('#')) else {
+            continue;
+        };
+        let line = index + 1;
+        has_mode |= keyword == "mode";
+        read(&mut configuration, line, &words).map_err(|why| NotDperf {
+            line: Some(line),
+            why,
+        })?;
+    }
+    configuration.check(has_mode)?;
+    Ok(configuration)
+}
+
+/// Reads one line into `into`.
+fn read(into: &mut Configuration, line: usize, words: &[&str]) -> Result<(), String> {
     let (keyword, arguments) = (words[0], &words[1..]);
-    let set = |value| Set { line, value };
     let statement = || Statement {
         line,
         words: words.iter().map(|word| (*word).to_owned()).collect(),
@@ -49,65 +69,71 @@ pub(super) fn read(into: &mut Configuration, line: usize, words: &[&str]) -> Res
         ("client", [first, count]) => into.clients.push(set_range(line, first, count)?),
         ("server", [first, count]) => into.servers.push(set_range(line, first, count)?),
         ("listen", [port, count]) => into.listen = Some(ports(port, count)?),
-        ("duration", [time]) => into.duration_s = Some(duration_s(time)?),
-        ("cps", [n]) => into.cps = Some(set(count(n)?)),
-        ("cc", [n]) => into.cc = Some(set(count(n)?)),
-        ("keepalive", [_] | [_, _]) => {
-            let value = keepalive(arguments)?;
-            into.keepalive = Some(Set { line, value });
-        }
         ("flood", []) => into.flood = Some(line),
         ("protocol", ["tcp" | "http"]) => into.is_udp = None,
         ("protocol", ["udp"]) => into.is_udp = Some(line),
-        ("payload_size", [n]) => into.payload_size = Some(set(count(n)?)),
-        ("packet_size", [n]) => into.packet_size = Some(set(count(n)?)),
-        ("mss", [n]) => into.mss = Some(set(whole(n, 1, 65_535)?)),
-        ("jumbo", []) => into.jumbo = Some(set(9710)),
-        ("jumbo", [mtu]) => into.jumbo = Some(set(whole(mtu, 1500, 9710)?)),
-        ("vlan", [id]) => into.vlan = Some(whole(id, 1, 4094)?),
-        ("launch_num", [n]) => into.launch_num = Some(set(whole(n, 0, 1 << 31)?)),
-        ("slow_start", [s]) => into.slow_start_s = Some(set(whole(s, 10, 600)?)),
-        ("client_port_range" | "lport_range", [first]) => {
-            into.client_ports = Some(Set {
-                line,
-                value: (port_number(first)?, u16::MAX),
-            });
-        }
-        ("client_port_range" | "lport_range", [first, last]) => {
-            let value = (port_number(first)?, port_number(last)?);
-            if value.0 > value.1 {
-                return Err(format!("`{}` is no range of ports", arguments.join(" ")));
-            }
-            into.client_ports = Some(Set { line, value });
-        }
         ("change_dip", [_, _, _]) => into.change_dip.push(statement()),
-        ("tcp_rst", ["0" | "1"]) => {
-            into.tcp_rst = Some(Set {
-                line,
-                value: arguments[0] == "1",
-            });
-        }
         ("http_host" | "http_path", [_]) | ("http_method", ["GET" | "POST"]) => {
             into.http.push(statement());
         }
+        _ if read_number(into, line, words)? => {}
         _ => {
             let known = OTHERS.iter().find(|(name, ..)| *name == keyword);
-            let fits =
-                |&&(_, least, most): &&(_, usize, usize)| (least..=most).contains(&arguments.len());
-            return match known.filter(fits) {
-                Some(_) => {
-                    into.others.push(statement());
-                    Ok(())
-                }
-                None if known.is_some() || is_keyword(keyword) => Err(format!(
+            let has_form = |(_, least, most): &(&str, usize, usize)| {
+                (*least..=*most).contains(&arguments.len())
+            };
+            if known.is_some_and(has_form) {
+                into.others.push(statement());
+            } else if known.is_some() || is_keyword(keyword) {
+                return Err(format!(
                     "`{}` has arguments that `{keyword}` of dperf doesn't take",
                     words.join(" ")
-                )),
-                None => Err(format!("dperf has no keyword `{}`", keyword.escape_debug())),
-            };
+                ));
+            } else {
+                return Err(format!("dperf has no keyword `{}`", keyword.escape_debug()));
+            }
         }
     }
     Ok(())
+}
+
+/// Reads one line that sets a number, a time or a range; false for another line.
+fn read_number(into: &mut Configuration, line: usize, words: &[&str]) -> Result<bool, String> {
+    let set = |value| Set { line, value };
+    match *words {
+        ["duration", time] => into.duration_s = Some(duration_s(time)?),
+        ["cps", n] => into.cps = Some(set(count(n)?)),
+        ["cc", n] => into.cc = Some(set(count(n)?)),
+        ["keepalive", _] | ["keepalive", _, _] => {
+            let value = keepalive(&words[1..])?;
+            into.keepalive = Some(Set { line, value });
+        }
+        ["payload_size", n] => into.payload_size = Some(set(count(n)?)),
+        ["packet_size", n] => into.packet_size = Some(set(count(n)?)),
+        ["mss", n] => into.mss = Some(set(whole(n, 1, 65_535)?)),
+        ["jumbo"] => into.jumbo = Some(set(9710)),
+        ["jumbo", mtu] => into.jumbo = Some(set(whole(mtu, 1500, 9710)?)),
+        ["vlan", id] => into.vlan = Some(whole(id, 1, 4094)?),
+        ["launch_num", n] => into.launch_num = Some(set(whole(n, 0, 1 << 31)?)),
+        ["slow_start", s] => into.slow_start_s = Some(set(whole(s, 10, 600)?)),
+        ["client_port_range" | "lport_range", first] => {
+            let value = (port_number(first)?, u16::MAX);
+            into.client_ports = Some(Set { line, value });
+        }
+        ["client_port_range" | "lport_range", first, last] => {
+            let value = (port_number(first)?, port_number(last)?);
+            if value.0 > value.1 {
+                return Err(format!("`{first} {last}` is no range of ports"));
+            }
+            into.client_ports = Some(Set { line, value });
+        }
+        ["tcp_rst", value @ ("0" | "1")] => {
+            let value = value == "1";
+            into.tcp_rst = Some(Set { line, value });
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Whether a keyword is one of those that [`read`] takes apart.

@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, Parser as _};
 
-use super::configuration::Configuration;
+use super::statements;
 use super::translation::Translation;
 use crate::cli::Cli;
 
@@ -29,7 +29,7 @@ listen 80 2
 ";
 
 fn translate(text: &str) -> Translation {
-    let configuration = Configuration::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let configuration = statements::parse(text).unwrap_or_else(|error| panic!("{error}"));
     let translation = Translation::of(&configuration);
     for command in &translation.commands {
         is_ours(command);
@@ -256,7 +256,7 @@ fn udp_has_no_command_line() {
 #[test]
 fn what_is_no_configuration_is_refused_with_its_line() {
     let refusal = |text: &str| {
-        Configuration::parse(text)
+        statements::parse(text)
             .map(drop)
             .expect_err(text)
             .to_string()

@@ -190,6 +190,18 @@ fn link(
     if let Some(mtu) = mtu(configuration, port.ip, translation) {
         command.flag("--mtu", mtu);
     }
+    eal(configuration, command, translation);
+    command.flag(
+        "--duration",
+        format!(
+            "{}s",
+            configuration.duration_s.unwrap_or(DURATION_DEFAULT_S)
+        ),
+    );
+}
+
+/// What dperf hands to DPDK's EAL.
+fn eal(configuration: &Configuration, command: &mut CommandLine, translation: &mut Translation) {
     for statement in &configuration.others {
         match statement
             .words
@@ -215,13 +227,6 @@ fn link(
             _ => {}
         }
     }
-    command.flag(
-        "--duration",
-        format!(
-            "{}s",
-            configuration.duration_s.unwrap_or(DURATION_DEFAULT_S)
-        ),
-    );
 }
 
 /// The MTU from which the MSS follows, or that of jumbo frames.

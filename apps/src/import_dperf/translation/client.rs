@@ -292,20 +292,10 @@ fn flood(
         });
     }
     let line = configuration.flood;
-    let rate = match (configuration.keepalive, configuration.cc) {
-        // Each of them repeats its SYN once in every interval.
-        (Some(Set { value, .. }), Some(cc)) if value.interval_us > 0 => {
-            u128::from(cc.value) * 1_000_000 / u128::from(value.interval_us)
-        }
-        _ => configuration
-            .cps
-            .map_or(CPS_DEFAULT, |cps| cps.value)
-            .into(),
-    };
-    // Far below 2^64: a cc times 10^6.
+    let rate = syn_rate(configuration);
     command
         .flag("--flags", "S")
-        .flag("-R", share(configuration, rate as u64));
+        .flag("-R", share(configuration, rate));
     if configuration.keepalive.is_some() {
         translation.note(
             line,
@@ -343,6 +333,17 @@ fn flood(
         );
     }
     command
+}
+
+/// SYNs a second, of all ports.
+fn syn_rate(configuration: &Configuration) -> u64 {
+    match (configuration.keepalive, configuration.cc) {
+        // Each of them repeats its SYN once in every interval.
+        (Some(Set { value, .. }), Some(cc)) if value.interval_us > 0 => {
+            cc.value.saturating_mul(1_000_000) / value.interval_us
+        }
+        _ => configuration.cps.map_or(CPS_DEFAULT, |cps| cps.value),
+    }
 }
 
 /// The servers, or what `change_dip` names instead, as prefixes.

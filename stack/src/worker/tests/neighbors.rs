@@ -274,7 +274,7 @@ fn echo_to_others_and_to_ipv4_groups_is_not_answered() {
     let mut host = Host::new();
     let to = |dst: [u8; 4]| {
         echo_request(
-            IpSpec::new(PEER_V4.into(), std::net::Ipv4Addr::from(dst).into()),
+            IpSpec::new(PEER_V4.into(), Ipv4Addr::from(dst).into()),
             b"x",
         )
     };

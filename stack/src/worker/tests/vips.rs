@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::host::{CLOSED, Flow, Host, OPEN, OUR_V4, PEER_MAC, PEER_V4, PEER_V6};
-use super::neighbors::{arp_request, arp_request_for, echo_request, solicitation, solicitation_from};
+use super::neighbors::{
+    arp_request, arp_request_for, echo_request, solicitation, solicitation_from,
+};
 use crate::counters::Counter;
 use crate::local::addresses::LocalPrefix;
 use crate::tcp::lang::{rst, syn, syn_ack};
