@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, dev_flood, serve};
+use crate::{bench, dev_client, dev_flood, flood, serve};
 use crate::{diagnose, import_dperf, lab, packaging, page};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -38,6 +38,12 @@ pub(crate) enum Command {
     Serve(MissingFeature),
     /// Play a situation in which TCP fails and draw its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
+    /// Send bare segments from pools of addresses and count what each of them meets
+    #[cfg(feature = "dpdk")]
+    Flood(Box<flood::FloodArgs>),
+    /// Send bare segments from pools of addresses (not in this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Flood(MissingFeature),
     /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
     Diagnose(diagnose::DiagnoseArgs),
     /// Make one page of HTML from JSON results, alone or side by side; needs no NIC and no root
@@ -55,7 +61,7 @@ pub(crate) enum Command {
     /// Send SYNs from spoofed sources and verify the replies; for the demo and for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
-    DevFlood(Box<dev_flood::FloodArgs>),
+    DevFlood(Box<dev_flood::DevFloodArgs>),
     /// Open connections to a server and verify the replies; for tests
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]

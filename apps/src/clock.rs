@@ -29,6 +29,15 @@ impl Clock {
         }
     }
 
+    /// A clock whose epoch is tick 0, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_ticks(hz: u64) -> Self {
+        Self {
+            epoch_ticks: 0,
+            ..Self::start(hz)
+        }
+    }
+
     /// The time at `ticks`, a reading of [`dpdk::cycles`].
     #[inline]
     pub(crate) fn at(&self, ticks: u64) -> Instant {

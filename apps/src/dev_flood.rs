@@ -17,7 +17,9 @@ use crate::failure::Failure;
 use crate::rig;
 use crate::secrets;
 use crate::stop::Stop;
-use crate::traffic::{Expect, Generator, PaceConfig, SynOptions, Tally, Target, TrafficPlan};
+use crate::traffic::{
+    Expect, Generator, Rate, Sending, StrictExchange, StrictPlan, SynOptions, Tally, Target,
+};
 use crate::units;
 
 /// Reasons of the verifier that only say that a frame was somebody else's: the kernel speaks on this link as well. It makes
@@ -34,7 +36,7 @@ const TURNS_PER_LOOK: u32 = 64;
 
 /// Sends SYNs from spoofed sources (198.18.0.0/15 or 2001:2:0:1::/64) and verifies the replies
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct FloodArgs {
+pub(crate) struct DevFloodArgs {
     /// The NIC to send through, such as net_af_packet0,iface=dtap0
     #[arg(long, value_name = "NIC")]
     nic: String,
@@ -104,7 +106,7 @@ impl fmt::Display for Outcome {
 ///
 /// # Errors
 /// [`Failure`]: wrong usage, a NIC that can't be had, wrong replies.
-pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &DevFloodArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     if !rig::is_for_tests(args.to.ip()) {
         return Err(Failure::Usage(format!(
@@ -125,38 +127,41 @@ pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
     let clock = Clock::start(eal.cycles_hz());
     let mut generator = generator(args, nic, clock)?;
     let (tally, seconds) = flood(args, &mut generator, clock, &stop);
-    for dump in generator.dumps() {
+    for dump in generator.exchange().dumps() {
         console::log(dump);
     }
     drop((generator, port));
     print(args, &tally, seconds)
 }
 
-fn generator(args: &FloodArgs, nic: DpdkNic, clock: Clock) -> Result<Generator<DpdkNic>, Failure> {
-    let order = TrafficPlan {
+fn generator(
+    args: &DevFloodArgs,
+    nic: DpdkNic,
+    clock: Clock,
+) -> Result<Generator<DpdkNic, StrictExchange>, Failure> {
+    let plan = StrictPlan {
         target: Target {
             mac: args.to_mac,
-            source_mac: nic.mac(),
             address: args.to.ip(),
             port: args.to.port(),
         },
+        source_mac: nic.mac(),
         options: args.options,
         expect: args.expect,
         retire: false,
-        pace: PaceConfig {
-            rate_pps: args.rate,
-            window: (args.expect != Expect::Sink).then_some(args.window),
-            hz: clock.hz(),
-        },
+        window: (args.expect != Expect::Sink).then_some(args.window),
+        hz: clock.hz(),
         seed: secrets::seed()?,
     };
-    Ok(Generator::new(nic, &order))
+    let exchange = StrictExchange::new(&plan).map_err(|error| Failure::Run(error.to_string()))?;
+    let rate = Rate::new(args.rate, clock.hz(), 1);
+    Ok(Generator::new(nic, exchange, rate))
 }
 
 /// Sends until `--count` is reached or a signal comes, then waits for what is on its way. The seconds are those of sending.
 fn flood(
-    args: &FloodArgs,
-    generator: &mut Generator<DpdkNic>,
+    args: &DevFloodArgs,
+    generator: &mut Generator<DpdkNic, StrictExchange>,
     clock: Clock,
     stop: &Stop,
 ) -> (Tally, f64) {
@@ -165,7 +170,12 @@ fn flood(
     let mut now_ticks = started.at_ticks;
     loop {
         for _ in 0..TURNS_PER_LOOK {
-            now_ticks = generator.turn(generator.tally().sent < args.count, now_ticks);
+            let sending = if generator.tally().sent < args.count {
+                Sending::All
+            } else {
+                Sending::Answers
+            };
+            now_ticks = generator.turn(sending, now_ticks).0;
         }
         let tally = generator.tally();
         if tally.sent >= args.count || stop.is_asked() {
@@ -188,7 +198,7 @@ fn flood(
     let (mut moved_at, mut received) = (Instant::now(), generator.tally().rx_frames);
     let waits_since = Instant::now();
     while moved_at.elapsed() < SILENCE && waits_since.elapsed() < WAIT_MAX {
-        now_ticks = generator.turn(false, now_ticks);
+        now_ticks = generator.turn(Sending::Answers, now_ticks).0;
         if generator.tally().rx_frames != received {
             received = generator.tally().rx_frames;
             moved_at = Instant::now();
@@ -197,7 +207,7 @@ fn flood(
     (generator.tally(), seconds)
 }
 
-fn print(args: &FloodArgs, tally: &Tally, seconds: f64) -> Result<(), Failure> {
+fn print(args: &DevFloodArgs, tally: &Tally, seconds: f64) -> Result<(), Failure> {
     let is_foreign = |name: &str| FOREIGN.contains(&name);
     let sum = |foreign| {
         let reasons = tally.wrong_by_reason();

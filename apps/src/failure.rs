@@ -8,6 +8,9 @@ use std::fmt;
 const FAILED: u8 = 1;
 /// Exit status when the command can't be carried out as it was written; clap uses the same.
 const USAGE: u8 = 2;
+/// Exit status when a signal ended the run: 128 + SIGINT, as shells say it.
+#[cfg(feature = "dpdk")]
+const INTERRUPTED: u8 = 130;
 
 /// Why a command did not succeed. The text names the cause and the fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,9 @@ pub(crate) enum Failure {
     Run(String),
     /// The run was made and its result is printed, but it is not good: wrong replies, a leak, a missed limit.
     Gate(String),
+    /// A signal ended the run; its result so far is printed.
+    #[cfg(feature = "dpdk")]
+    Interrupted(String),
 }
 
 impl Failure {
@@ -39,6 +45,8 @@ impl Failure {
         match self {
             Self::Usage(_) => USAGE,
             Self::Run(_) | Self::Gate(_) => FAILED,
+            #[cfg(feature = "dpdk")]
+            Self::Interrupted(_) => INTERRUPTED,
         }
     }
 }
@@ -47,6 +55,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) | Self::Run(text) | Self::Gate(text) => f.write_str(text),
+            #[cfg(feature = "dpdk")]
+            Self::Interrupted(text) => f.write_str(text),
         }
     }
 }

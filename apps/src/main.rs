@@ -56,6 +56,9 @@ mod page;
 mod import_dperf;
 // `syncline completions` and `syncline man`.
 mod packaging;
+// `syncline flood`.
+#[cfg(feature = "dpdk")]
+mod flood;
 // `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
 #[cfg(feature = "dpdk")]
 mod dev_flood;
@@ -88,6 +91,10 @@ fn main() -> ExitCode {
         Command::ImportDperf(args) => import_dperf::run(&args),
         Command::Completions(args) => packaging::completions(args, Cli::command()),
         Command::Man(args) => packaging::man(&args, Cli::command()),
+        #[cfg(feature = "dpdk")]
+        Command::Flood(args) => flood::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Flood(left_out) => Err(left_out.failure("flood")),
         #[cfg(feature = "dpdk")]
         Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]

@@ -1,30 +1,53 @@
-//! The traffic generator: SYNs of random flows out, every reply verified. One for `bench`, `flood` and `load`.
+//! The stateless traffic engine: frames of any tuple out, every reply judged. One for `bench` and `flood`.
 //!
 //! It must never verify with the code that it tests: checksums of replies are DPDK's, and what a reply must say is
 //! written down here a second time, from the RFCs and not from `stack`.
 
-// Which flow, and the numbers that belong to it.
-mod flow;
-// The SYN of a flow, from a template with its checksums patched; the reset that takes it back.
+// Sources × targets, and the numbers that belong to each tuple.
+mod tuples;
+// The frame of a tuple, from a template with its checksums patched.
 mod template;
-// The options of a SYN-ACK.
-mod options;
-// What a reply must be.
-mod verify;
-// The reasons why one isn't.
-mod wrong;
 // What was sent and what came back.
 mod tally;
-// When SYNs may leave.
+// When frames may leave.
 mod pace;
 // The loop.
 mod generator;
+// The options of a SYN-ACK.
+mod options;
+// What a reply of our endpoint must be.
+mod verify;
+// The reasons why one isn't.
+mod wrong;
+// What `bench` sends and expects.
+mod strict;
+// Which control bits the frames of a flood carry.
+mod flags;
+// What is in flight: bits and times.
+mod book;
+// What a received frame says.
+mod sight;
+// What a flood answers.
+mod answer;
+// What came back, counted by target.
+mod outcome;
+// What `flood` sends, and what it makes of replies.
+mod observed;
+// A NIC in memory for tests.
+#[cfg(test)]
+pub(crate) mod testing;
 
-pub(crate) use flow::FIRST_PORT;
-pub(crate) use generator::{Generator, TrafficPlan};
-pub(crate) use pace::PaceConfig;
+pub(crate) use answer::Answer;
+pub(crate) use book::Book;
+pub(crate) use flags::FloodFlags;
+pub(crate) use generator::{Generator, Sending};
+pub(crate) use observed::{Bystander, FloodPlan, Observable, ObservedExchange};
+pub(crate) use outcome::{LatencyHistogram, Matrix, Outcome, OutcomeRow, percentile};
+pub(crate) use pace::Rate;
+pub(crate) use strict::{FIRST_PORT, StrictExchange, StrictPlan};
 pub(crate) use tally::Tally;
-pub(crate) use template::{SynOptions, Target};
+pub(crate) use template::{Headers, SynOptions};
+pub(crate) use tuples::{Target, TupleSpace};
 pub(crate) use verify::Expect;
 #[cfg(test)]
 pub(crate) use wrong::ReplyFault;

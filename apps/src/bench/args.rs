@@ -408,7 +408,7 @@ impl BenchArgs {
     /// What the SYNs offer.
     pub(crate) fn syn_options(&self) -> SynOptions {
         self.options.unwrap_or(match self.mode {
-            Mode::Rst => SynOptions::None,
+            Mode::Rst => SynOptions::Bare,
             _ => SynOptions::Linux,
         })
     }

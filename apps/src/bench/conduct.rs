@@ -13,7 +13,7 @@ use crate::console;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
 use crate::stop::Stop;
-use crate::traffic::{Generator, Tally};
+use crate::traffic::{Generator, Sending, StrictExchange, Tally};
 
 /// How often the control thread looks whether it should stop.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
@@ -84,17 +84,29 @@ pub(super) struct StatelessRun {
 }
 
 /// The generator's thread: turns until told to stop. Returns the dumps of wrong replies.
-pub(super) fn generate(mut generator: Generator<DpdkNic>, line: &GeneratorLine) -> Vec<String> {
+pub(super) fn generate(
+    mut generator: Generator<DpdkNic, StrictExchange>,
+    line: &GeneratorLine,
+) -> Vec<String> {
     let mut served = 0;
     let mut now_ticks = dpdk::cycles();
     loop {
         let order = line.orders.current();
         match order {
-            Order::Stop => return generator.dumps().to_vec(),
+            Order::Stop => return generator.exchange().dumps().to_vec(),
             Order::Drain => generator.discard_unsent(),
             Order::Run | Order::Finish | Order::Abort => {}
         }
-        now_ticks = generator.turn(order == Order::Run, now_ticks);
+        let sending = if order == Order::Run {
+            Sending::All
+        } else {
+            Sending::Answers
+        };
+        let moved;
+        (now_ticks, moved) = generator.turn(sending, now_ticks);
+        if !moved {
+            core::hint::spin_loop();
+        }
         line.mailbox.serve(&mut served, || generator.tally());
     }
 }
@@ -163,7 +175,7 @@ fn drain(line: &GeneratorLine, mut last: Tally) -> Result<Tally, Failure> {
     loop {
         clock::sleep(LOOK);
         let tally = line.tally()?;
-        if tally.rx_frames != last.rx_frames || tally.resets_sent != last.resets_sent {
+        if tally.rx_frames != last.rx_frames || tally.answers_sent != last.answers_sent {
             moved_at = Instant::now();
         }
         last = tally;

@@ -183,7 +183,7 @@ impl Report {
             } else {
                 0
             },
-            resets_sent: whole.resets_sent,
+            resets_sent: whole.answers_sent,
             cycles_per_packet: spent.map(|spent| rounded(per(spent.own, spent.frames))),
             cycles_per_packet_with_pmd: spent
                 .map(|spent| rounded(per(spent.own + spent.rx + spent.tx, spent.frames))),

@@ -19,7 +19,7 @@ use crate::mailbox;
 use crate::secrets;
 use crate::stop::Stop;
 use crate::threads::join;
-use crate::traffic::{Expect, Generator, PaceConfig, Target, TrafficPlan};
+use crate::traffic::{Expect, Generator, Rate, StrictExchange, StrictPlan, Target};
 
 /// What a peer that somebody else started is called on the link; memif delivers everything to everybody.
 const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
@@ -98,24 +98,23 @@ fn generator(
     nic: DpdkNic,
     endpoint_mac: [u8; 6],
     clock: Clock,
-) -> Result<Generator<DpdkNic>, Failure> {
+) -> Result<Generator<DpdkNic, StrictExchange>, Failure> {
     let (address, port): (IpAddr, u16) = plan::target(args);
-    let order = TrafficPlan {
+    let plan = StrictPlan {
         target: Target {
             mac: endpoint_mac,
-            source_mac: nic.mac(),
             address,
             port,
         },
+        source_mac: nic.mac(),
         options: args.syn_options(),
         expect: args.expected(),
         retire: args.is_stateful(),
-        pace: PaceConfig {
-            rate_pps: args.rate,
-            window: (args.expected() != Expect::Sink).then(|| args.syn_window()),
-            hz: clock.hz(),
-        },
+        window: (args.expected() != Expect::Sink).then(|| args.syn_window()),
+        hz: clock.hz(),
         seed: secrets::seed()?,
     };
-    Ok(Generator::new(nic, &order))
+    let exchange = StrictExchange::new(&plan).map_err(|error| Failure::Run(error.to_string()))?;
+    let rate = Rate::new(args.rate, clock.hz(), 1);
+    Ok(Generator::new(nic, exchange, rate))
 }

@@ -138,6 +138,26 @@ impl Allowed {
         )))
     }
 
+    /// As [`Allowed::sources`], for prefixes of any length.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] with the flag that would allow it.
+    pub(crate) fn source_prefix(&self, sources: &Interface) -> Result<(), Failure> {
+        let is_test = TEST_NETWORKS.iter().any(|network| {
+            network.prefix_len <= sources.prefix_len && network.on_link(sources.address)
+        });
+        let is_named = self.guard.allow_source.iter().any(|allowed| {
+            allowed.prefix_len() <= sources.prefix_len && allowed.contains(sources.address)
+        });
+        if self.reach == Reach::OwnLink || is_named || is_test {
+            return Ok(());
+        }
+        let sources = format!("{}/{}", sources.address, sources.prefix_len);
+        Err(Failure::Usage(format!(
+            "sources {sources} are not set aside for tests: if they are yours to use on this network, give --allow-source {sources}"
+        )))
+    }
+
     /// What is sent a second: as asked for, without limit on a link of our own, else [`DEFAULT_RATE`].
     pub(crate) fn rate(&self, asked: Option<u64>) -> Option<u64> {
         match self.reach {

@@ -1,94 +1,91 @@
-//! [`Generator`]: the loop that sends SYNs as fast as they are taken and verifies what comes back.
+//! [`Generator`]: the loop that sends frames as fast as they are taken, or as a rate says, and receives what comes back.
 //!
-//! It must never allocate, lock or format per frame (a wrong reply excepted: it is dumped, the first few), and never
-//! send before it has received what waits: replies that find no room are lost.
-
-use core::fmt::Write as _;
+//! It must never allocate, lock or format per frame, and never send before it has received what waits: replies that find no
+//! room are lost.
 
 use stack::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 
-use super::flow::{Flow, Flows, Numbers};
-use super::pace::{Pace, PaceConfig};
+use super::pace::Rate;
 use super::tally::Tally;
-use super::template::{SynOptions, Target, Template};
-use super::verify::{Expect, Judgement, Verifier};
-use super::wrong::ReplyFault;
 
-/// Wrong replies that are kept in hex.
-const DUMPS: usize = 5;
-/// Bytes of each of them.
-const DUMP_BYTES: usize = 128;
 /// Bursts received per turn at most, so that sending is never starved.
 const RX_BURSTS_PER_TURN: usize = 4;
 
-/// What a generator sends and what it expects.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TrafficPlan {
-    /// Where SYNs go.
-    pub(crate) target: Target,
-    /// What they offer.
-    pub(crate) options: SynOptions,
-    /// What must come back.
-    pub(crate) expect: Expect,
-    /// Whether every verified SYN-ACK is answered by an exact reset, which ends the embryo.
-    pub(crate) retire: bool,
-    /// When they may leave.
-    pub(crate) pace: PaceConfig,
-    /// Where flows and their numbers come from.
-    pub(crate) seed: [u64; 3],
+/// What a turn may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// All that is due.
+    All,
+    /// What repeats an earlier frame.
+    Repeats,
+    /// Nothing of its own; answers to what is received.
+    Answers,
 }
 
-/// Sends SYNs to one target and verifies the replies.
-pub(crate) struct Generator<N: Nic> {
+/// Which frames a generator sends, and what it makes of those that come back.
+pub(crate) trait Exchange<F: Frame> {
+    /// How many frames may leave now, whatever the rate.
+    fn room(&mut self, sending: Sending, now_ticks: u64) -> usize;
+
+    /// Writes the next frames, at most as many as there was [room](Exchange::room) for, into empty ones.
+    fn fill(&mut self, frames: &mut [F], now_ticks: u64);
+
+    /// The NIC took the oldest `frames` of those filled and not yet reported.
+    fn sent(&mut self, frames: usize);
+
+    /// What was filled and not taken never will be.
+    fn discarded(&mut self);
+
+    /// Judges what was received. Frames that become answers move to `answers`, which is empty and has room for all; the others
+    /// stay.
+    fn receive(
+        &mut self,
+        received: &mut Burst<F>,
+        answers: &mut Burst<F>,
+        tally: &mut Tally,
+        now_ticks: u64,
+    );
+
+    /// The NIC took so many of the answers.
+    fn answered(&mut self, frames: usize, tally: &mut Tally);
+
+    /// Adds what only the exchange knows to a copy of the counts.
+    fn complete(&self, tally: &mut Tally);
+}
+
+/// Sends and receives on one queue pair.
+pub(crate) struct Generator<N: Nic, X> {
     nic: N,
-    flows: Flows,
-    v6: bool,
-    syn: Template,
-    verifier: Verifier,
-    /// Sends a reset for every verified SYN-ACK, which ends the embryo.
-    reset: Option<Template>,
-    pace: Pace,
-    /// Smallest burst that is worth sending while the window is narrow, in frames.
-    smallest_burst: usize,
-    syns: Burst<N::Frame>,
-    replies: Burst<N::Frame>,
-    resets: Burst<N::Frame>,
+    exchange: X,
+    rate: Rate,
+    /// Made, and not taken by the NIC yet.
+    unsent: Burst<N::Frame>,
+    received: Burst<N::Frame>,
+    answers: Burst<N::Frame>,
     tally: Tally,
-    dumps: Vec<String>,
 }
 
-impl<N: Nic> Generator<N> {
+impl<N: Nic, X: Exchange<N::Frame>> Generator<N, X> {
     /// A generator on `nic`.
-    pub(crate) fn new(nic: N, order: &TrafficPlan) -> Self {
-        let syn = Template::syn(&order.target, order.options);
-        let flows = Flows::new(order.seed);
+    pub(crate) fn new(nic: N, exchange: X, rate: Rate) -> Self {
         Self {
             nic,
-            v6: order.target.address.is_ipv6(),
-            verifier: Verifier::new(order.expect, &order.target, syn.clone(), flows.clone()),
-            reset: order.retire.then(|| Template::reset(&order.target)),
-            syn,
-            flows,
-            smallest_burst: order
-                .pace
-                .window
-                .map_or(1, |n| BURST_FRAMES.min(n as usize)),
-            pace: Pace::new(order.pace),
-            syns: Burst::new(),
-            replies: Burst::new(),
-            resets: Burst::new(),
+            exchange,
+            rate,
+            unsent: Burst::new(),
+            received: Burst::new(),
+            answers: Burst::new(),
             tally: Tally::default(),
-            dumps: Vec::with_capacity(DUMPS),
         }
     }
 
-    /// One turn: what waits is received and verified, then up to one burst of SYNs is sent if `sending`. `now_ticks` is
-    /// [`dpdk::cycles`] at its beginning; returns the same at its end.
+    /// One turn: what waits is received and judged, then up to one burst is sent. `now_ticks` is [`dpdk::cycles`] at its
+    /// beginning; returns the same at its end, and whether a frame moved.
     #[inline]
-    pub(crate) fn turn(&mut self, sending: bool, now_ticks: u64) -> u64 {
-        let mut moved = self.receive();
-        if sending {
-            moved += self.send(now_ticks);
+    pub(crate) fn turn(&mut self, sending: Sending, now_ticks: u64) -> (u64, bool) {
+        let mut moved = self.receive(now_ticks);
+        if sending != Sending::Answers {
+            moved += self.send(sending, now_ticks);
         }
         let ended = self.nic.cycles();
         let spent = ended.wrapping_sub(now_ticks);
@@ -96,47 +93,56 @@ impl<N: Nic> Generator<N> {
             self.tally.busy += spent;
         } else {
             self.tally.idle += spent;
-            core::hint::spin_loop();
         }
-        ended
+        (ended, moved > 0)
     }
 
-    /// SYNs that were made but not taken yet go back to their pool: the end of sending.
+    /// The caller rested for so many ticks between two turns.
+    #[inline]
+    pub(crate) fn rested(&mut self, ticks: u64) {
+        self.tally.idle += ticks;
+    }
+
+    /// Frames that were made but not taken yet go back to their pool: the end of sending.
     pub(crate) fn discard_unsent(&mut self) {
-        self.nic.free(&mut self.syns);
+        if !self.unsent.is_empty() {
+            self.nic.free(&mut self.unsent);
+            self.exchange.discarded();
+        }
     }
 
     /// A copy of the counts, stamped.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = self.tally;
         tally.at_ticks = self.nic.cycles();
-        tally.given_up = self.pace.given_up();
-        // A reply too many is a wrong one, whatever it looks like.
-        let replies = tally.verified + tally.wrong_total();
-        for _ in 0..replies.saturating_sub(tally.sent).min(1) {
-            tally.add_wrong(ReplyFault::Unasked);
-        }
+        self.exchange.complete(&mut tally);
         tally
     }
 
-    /// The first wrong replies, in hex, with their reasons.
-    pub(crate) fn dumps(&self) -> &[String] {
-        &self.dumps
+    /// What it sends and makes of replies.
+    pub(crate) fn exchange(&self) -> &X {
+        &self.exchange
+    }
+
+    /// What it is made of, when it has ended.
+    pub(crate) fn into_parts(self) -> (N, X) {
+        (self.nic, self.exchange)
     }
 
     #[inline]
-    fn send(&mut self, now_ticks: u64) -> usize {
-        // Resets first: the embryos that they end are what replies to further SYNs wait for.
-        if !self.resets.is_empty() {
+    fn send(&mut self, sending: Sending, now_ticks: u64) -> usize {
+        // Answers first: what they end at the other side is what replies to further frames wait for.
+        if !self.answers.is_empty() {
             return 0;
         }
         self.tally.tx_turns += 1;
-        if self.syns.is_empty() && !self.make_syns(now_ticks) {
+        if self.unsent.is_empty() && !self.make(sending, now_ticks) {
             return 0;
         }
-        let sent = self.nic.tx(&mut self.syns);
+        let sent = self.nic.tx(&mut self.unsent);
         self.tally.sent += sent as u64;
-        if !self.syns.is_empty() {
+        self.exchange.sent(sent);
+        if !self.unsent.is_empty() {
             self.tally.tx_refused += 1;
         }
         sent
@@ -144,59 +150,49 @@ impl<N: Nic> Generator<N> {
 
     /// Fills the burst; false when there is nothing to send.
     #[inline]
-    fn make_syns(&mut self, now_ticks: u64) -> bool {
-        let replies = self.tally.verified + self.tally.wrong_total();
-        let room = self.pace.window_room(self.tally.sent, replies, now_ticks);
+    fn make(&mut self, sending: Sending, now_ticks: u64) -> bool {
+        let room = self.exchange.room(sending, now_ticks);
         if room < BURST_FRAMES {
             self.tally.tx_held += 1;
-            // A window that opens by one frame a turn would make bursts of one frame.
-            if room < self.smallest_burst {
-                return false;
-            }
         }
-        let due = self.pace.release(room.min(BURST_FRAMES), now_ticks);
-        let n = self.nic.alloc(PoolClass::Control, &mut self.syns, due);
+        let due = self.rate.release(room.min(BURST_FRAMES), now_ticks);
+        if due == 0 {
+            return false;
+        }
+        let n = self.nic.alloc(PoolClass::Control, &mut self.unsent, due);
         if n < due {
             self.tally.no_buffer += 1;
         }
-        let len = self.syn.len();
-        for frame in self.syns.as_mut_slice() {
-            let flow = self.flows.next(self.v6);
-            let numbers = self.flows.numbers(flow);
-            if frame.set_len(len).is_ok()
-                && let Some(bytes) = frame.bytes_mut()
-            {
-                self.syn.write(bytes, flow, numbers);
-            }
-        }
+        self.exchange.fill(self.unsent.as_mut_slice(), now_ticks);
         n > 0
     }
 
     #[inline]
-    fn receive(&mut self) -> usize {
-        let mut moved = self.send_resets();
+    fn receive(&mut self, now_ticks: u64) -> usize {
+        let mut moved = self.send_answers();
         for _ in 0..RX_BURSTS_PER_TURN {
-            // Every reply may need its place among the resets.
-            if !self.resets.is_empty() {
+            // Every reply may need its place among the answers.
+            if !self.answers.is_empty() {
                 break;
             }
-            let received = self.nic.rx(&mut self.replies);
+            let received = self.nic.rx(&mut self.received);
             if received == 0 {
                 break;
             }
             moved += received;
             self.tally.rx_bursts += 1;
             self.tally.rx_frames += received as u64;
-            for frame in self.replies.as_slice() {
+            for frame in self.received.as_slice() {
                 frame.prefetch();
             }
-            if self.reset.is_some() {
-                self.retire_all();
-                moved += self.send_resets();
-            } else {
-                self.verify_all();
-                self.nic.free(&mut self.replies);
-            }
+            self.exchange.receive(
+                &mut self.received,
+                &mut self.answers,
+                &mut self.tally,
+                now_ticks,
+            );
+            moved += self.send_answers();
+            self.nic.free(&mut self.received);
             if received < BURST_FRAMES / 2 {
                 break;
             }
@@ -205,78 +201,25 @@ impl<N: Nic> Generator<N> {
     }
 
     #[inline]
-    fn verify_all(&mut self) {
-        for frame in self.replies.as_slice() {
-            match self.verifier.judge(frame.bytes()) {
-                Judgement::Verified(_) => self.tally.verified += 1,
-                Judgement::Housekeeping => self.tally.housekeeping += 1,
-                Judgement::Wrong(wrong) => {
-                    note(&mut self.tally, &mut self.dumps, wrong, frame.bytes());
-                }
-            }
-        }
-    }
-
-    /// As [`Self::verify_all`]; each right reply's buffer becomes the reset that ends its embryo.
-    fn retire_all(&mut self) {
-        for mut frame in self.replies.take_front(BURST_FRAMES) {
-            match self.verifier.judge(frame.bytes()) {
-                Judgement::Verified(flow) => {
-                    self.tally.verified += 1;
-                    let Some(template) = &self.reset else {
-                        continue;
-                    };
-                    if make_reset(&mut frame, template, &self.flows, flow) {
-                        // Not refused: there are no more than replies were.
-                        drop(self.resets.push(frame));
-                    }
-                }
-                Judgement::Housekeeping => self.tally.housekeeping += 1,
-                Judgement::Wrong(wrong) => {
-                    note(&mut self.tally, &mut self.dumps, wrong, frame.bytes());
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn send_resets(&mut self) -> usize {
-        if self.resets.is_empty() {
+    fn send_answers(&mut self) -> usize {
+        if self.answers.is_empty() {
             return 0;
         }
-        let sent = self.nic.tx(&mut self.resets);
-        self.tally.resets_sent += sent as u64;
+        let sent = self.nic.tx(&mut self.answers);
+        self.exchange.answered(sent, &mut self.tally);
         sent
     }
 }
 
-/// Writes the reset of `flow` into a received frame: `<SEQ=SEG.ACK><CTL=RST>`, exact by RFC 5961 §3.2.
-#[inline]
-fn make_reset<F: Frame>(frame: &mut F, template: &Template, flows: &Flows, flow: Flow) -> bool {
-    if frame.set_len(template.len()).is_err() {
-        return false;
-    }
-    let Some(bytes) = frame.bytes_mut() else {
-        return false;
-    };
-    let seq = flows.numbers(flow).isn.wrapping_add(1);
-    template.write(bytes, flow, Numbers { isn: seq, tsval: 0 });
-    true
-}
-
-#[cold]
-fn note(tally: &mut Tally, dumps: &mut Vec<String>, wrong: ReplyFault, bytes: &[u8]) {
-    tally.add_wrong(wrong);
-    if dumps.len() < DUMPS {
-        let mut text = format!("wrong reply ({}, {} bytes):", wrong.name(), bytes.len());
-        for (i, byte) in bytes.iter().take(DUMP_BYTES).enumerate() {
-            let gap = if i % 16 == 0 { " " } else { "" };
-            // Writing into a String can't fail.
-            let _ = write!(text, "{gap}{byte:02x}");
-        }
-        dumps.push(text);
-    }
-}
-
 #[cfg(test)]
-mod tests;
+impl<N: Nic, X> Generator<N, X> {
+    /// The NIC, for tests that are its other end.
+    pub(super) fn nic_mut(&mut self) -> &mut N {
+        &mut self.nic
+    }
+
+    /// Frames that were made and not taken.
+    pub(super) fn unsent(&self) -> &[N::Frame] {
+        self.unsent.as_slice()
+    }
+}

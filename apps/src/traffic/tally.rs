@@ -19,8 +19,22 @@ pub(crate) struct Tally {
     pub(crate) wrong: [u64; REASONS],
     /// ARP and neighbour discovery from the other side.
     pub(crate) housekeeping: u64,
-    /// Resets that took embryos back.
-    pub(crate) resets_sent: u64,
+    /// Answers to replies: resets that took embryos back, ACKs that completed handshakes, neighbour advertisements.
+    pub(crate) answers_sent: u64,
+    /// Those of them that went to neighbours who asked for an address.
+    pub(crate) neighbor_answers: u64,
+    /// Replies with a wrong checksum or lengths that contradict each other, which are not judged.
+    pub(crate) damaged: u64,
+    /// Frames that repeated an earlier one, among those sent.
+    pub(crate) resent: u64,
+    /// Tuples whose first frame the NIC took.
+    pub(crate) tuples_sent: u64,
+    /// Tuples that got a reply, received here.
+    pub(crate) answered: u64,
+    /// Tuples whose verdict is silence.
+    pub(crate) silent: u64,
+    /// The verdict on everything sent is known.
+    pub(crate) is_settled: bool,
     /// Turns that wanted to send.
     pub(crate) tx_turns: u64,
     /// Those of them in which the NIC did not take all: the link is full.
@@ -85,6 +99,38 @@ impl Tally {
         self.tx_held as f64 / self.tx_turns.max(1) as f64
     }
 
+    /// Two workers together, at the time of the later one.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let mut wrong = self.wrong;
+        for (count, more) in wrong.iter_mut().zip(&other.wrong) {
+            *count += more;
+        }
+        Self {
+            at_ticks: self.at_ticks.max(other.at_ticks),
+            sent: self.sent + other.sent,
+            verified: self.verified + other.verified,
+            wrong,
+            housekeeping: self.housekeeping + other.housekeeping,
+            answers_sent: self.answers_sent + other.answers_sent,
+            neighbor_answers: self.neighbor_answers + other.neighbor_answers,
+            damaged: self.damaged + other.damaged,
+            resent: self.resent + other.resent,
+            tuples_sent: self.tuples_sent + other.tuples_sent,
+            answered: self.answered + other.answered,
+            silent: self.silent + other.silent,
+            is_settled: self.is_settled && other.is_settled,
+            tx_turns: self.tx_turns + other.tx_turns,
+            tx_refused: self.tx_refused + other.tx_refused,
+            tx_held: self.tx_held + other.tx_held,
+            given_up: self.given_up + other.given_up,
+            rx_bursts: self.rx_bursts + other.rx_bursts,
+            rx_frames: self.rx_frames + other.rx_frames,
+            no_buffer: self.no_buffer + other.no_buffer,
+            busy: self.busy + other.busy,
+            idle: self.idle + other.idle,
+        }
+    }
+
     /// What happened since `earlier`, a copy of the same tally.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut wrong = self.wrong;
@@ -98,7 +144,14 @@ impl Tally {
             verified: self.verified - earlier.verified,
             wrong,
             housekeeping: self.housekeeping - earlier.housekeeping,
-            resets_sent: self.resets_sent - earlier.resets_sent,
+            answers_sent: self.answers_sent - earlier.answers_sent,
+            neighbor_answers: self.neighbor_answers - earlier.neighbor_answers,
+            damaged: self.damaged - earlier.damaged,
+            resent: self.resent - earlier.resent,
+            tuples_sent: self.tuples_sent - earlier.tuples_sent,
+            answered: self.answered - earlier.answered,
+            silent: self.silent - earlier.silent,
+            is_settled: self.is_settled,
             tx_turns: self.tx_turns - earlier.tx_turns,
             tx_refused: self.tx_refused - earlier.tx_refused,
             tx_held: self.tx_held - earlier.tx_held,

@@ -5,16 +5,17 @@
 
 use dpdk::checksum;
 
-use super::flow::{Flow, Flows};
+use workload::pools::{self, Source};
+
 use super::options;
 use super::template::{
-    ETHERTYPE_IPV4, ETHERTYPE_IPV6, FLAG_ACK, FLAG_RST, FLAG_SYN, IP, MAX_LEN, Offsets, Target,
-    Template,
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, FLAG_ACK, FLAG_RST, FLAG_SYN, IP, MAX_LEN, Offsets,
+    PROTOCOL_TCP, Template,
 };
+use super::tuples::{NoTuple, Tuple, TupleSpace};
 use super::wrong::ReplyFault;
 
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
-const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_ICMPV6: u8 = 58;
 
 /// What must come back for a SYN.
@@ -33,8 +34,8 @@ pub(crate) enum Expect {
 /// What a received frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// The reply to this flow's SYN, right in every respect.
-    Verified(Flow),
+    /// The reply to this tuple's SYN, right in every respect.
+    Verified(Tuple),
     /// ARP or neighbour discovery: an endpoint may ask; no reply.
     Housekeeping,
     /// Anything else.
@@ -45,41 +46,43 @@ pub(crate) enum Judgement {
 #[derive(Debug, Clone)]
 pub(crate) struct Verifier {
     expect: Expect,
-    flows: Flows,
+    space: TupleSpace,
     syn: Template,
     offsets: Offsets,
     /// Link header of every right reply.
     link: [u8; 14],
-    /// The endpoint's address, as it stands in the source field (IPv4: first 4 bytes).
-    endpoint: [u8; 16],
-    port: [u8; 2],
+    /// The endpoint.
+    endpoint: Source,
 }
 
 impl Verifier {
-    /// `flows` must be of the same seed as the generator's.
-    pub(crate) fn new(expect: Expect, target: &Target, syn: Template, flows: Flows) -> Self {
+    /// `space` must be the generator's, with one target.
+    pub(crate) fn new(
+        expect: Expect,
+        source_mac: [u8; 6],
+        syn: Template,
+        space: TupleSpace,
+    ) -> Self {
         let offsets = syn.offsets();
+        let target = space.targets()[0];
         let mut link = [0; 14];
-        link[..6].copy_from_slice(&target.source_mac);
+        link[..6].copy_from_slice(&source_mac);
         link[6..12].copy_from_slice(&target.mac);
         link[12..].copy_from_slice(if offsets.v6 {
             &ETHERTYPE_IPV6
         } else {
             &ETHERTYPE_IPV4
         });
-        let mut endpoint = [0; 16];
-        match target.address {
-            std::net::IpAddr::V4(address) => endpoint[..4].copy_from_slice(&address.octets()),
-            std::net::IpAddr::V6(address) => endpoint = address.octets(),
-        }
         Self {
             expect,
-            flows,
             syn,
             offsets,
             link,
-            endpoint,
-            port: target.port.to_be_bytes(),
+            endpoint: Source {
+                address: pools::bits(target.address),
+                port: target.port,
+            },
+            space,
         }
     }
 
@@ -100,9 +103,9 @@ impl Verifier {
     }
 
     #[inline]
-    fn judge_reply(&self, frame: &[u8], flags: u8) -> Result<Flow, ReplyFault> {
+    fn judge_reply(&self, frame: &[u8], flags: u8) -> Result<Tuple, ReplyFault> {
         self.judge_link(frame)?;
-        let (ip_len, flow_address) = if self.offsets.v6 {
+        let (ip_len, local) = if self.offsets.v6 {
             self.judge_ipv6(frame)?
         } else {
             self.judge_ipv4(frame)?
@@ -110,19 +113,26 @@ impl Verifier {
         // Both checksum functions have made sure that the packet is whole up to its own length and holds a TCP header.
         let (packet, padding) = frame.split_at(IP + ip_len);
         let tcp = &packet[self.offsets.tcp..];
-        let port = u16::from_be_bytes([tcp[2], tcp[3]]);
-        let flow = Flow {
-            address: flow_address,
-            port,
-        };
-        if tcp[..2] != self.port || !Flows::may_be_ours(flow, self.offsets.v6) {
-            return Err(ReplyFault::Port);
-        }
+        let port = |at: usize| u16::from_be_bytes([tcp[at], tcp[at + 1]]);
+        let ends = (
+            Source {
+                address: local,
+                port: port(2),
+            },
+            Source {
+                port: port(0),
+                ..self.endpoint
+            },
+        );
+        let tuple = self.space.find(ends.0, ends.1).map_err(|no| match no {
+            NoTuple::Address => ReplyFault::Address,
+            NoTuple::Port => ReplyFault::Port,
+        })?;
         if tcp[13] != flags || tcp[12] & 0x0f != 0 {
             return Err(ReplyFault::Flags);
         }
-        let numbers = self.flows.numbers(flow);
-        if tcp[8..12] != numbers.isn.wrapping_add(1).to_be_bytes() {
+        let numbers = self.space.numbers(tuple.index, 0);
+        if tcp[8..12] != numbers.seq.wrapping_add(1).to_be_bytes() {
             return Err(ReplyFault::AcknowledgmentNumber);
         }
         let header_len = usize::from(tcp[12] >> 4) * 4;
@@ -148,7 +158,7 @@ impl Verifier {
         if padding.iter().any(|&byte| byte != 0) {
             return Err(ReplyFault::Padding);
         }
-        Ok(flow)
+        Ok(tuple)
     }
 
     #[inline]
@@ -167,7 +177,7 @@ impl Verifier {
 
     /// Length of the packet, and whom it is for.
     #[inline]
-    fn judge_ipv4(&self, frame: &[u8]) -> Result<(usize, u64), ReplyFault> {
+    fn judge_ipv4(&self, frame: &[u8]) -> Result<(usize, u128), ReplyFault> {
         let packet = &frame[IP..];
         let fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff != 0;
         if packet[0] != 0x45 || fragment || packet[8] == 0 || packet[9] != PROTOCOL_TCP {
@@ -176,7 +186,7 @@ impl Verifier {
         if checksum::ipv4_header(packet) != Ok(true) {
             return Err(ReplyFault::IpChecksum);
         }
-        if packet[12..16] != self.endpoint[..4] {
+        if packet[12..16] != (self.endpoint.address as u32).to_be_bytes() {
             return Err(ReplyFault::Address);
         }
         match checksum::ipv4_l4(packet) {
@@ -192,12 +202,12 @@ impl Verifier {
     }
 
     #[inline]
-    fn judge_ipv6(&self, frame: &[u8]) -> Result<(usize, u64), ReplyFault> {
+    fn judge_ipv6(&self, frame: &[u8]) -> Result<(usize, u128), ReplyFault> {
         let packet = &frame[IP..];
         if packet[0] >> 4 != 6 || packet[6] != PROTOCOL_TCP || packet[7] == 0 {
             return Err(ReplyFault::IpHeader);
         }
-        if packet[8..24] != self.endpoint || packet[24..32] != Flows::v6_prefix().to_be_bytes() {
+        if packet[8..24] != self.endpoint.address.to_be_bytes() {
             return Err(ReplyFault::Address);
         }
         match checksum::ipv6_l4(packet) {
@@ -205,38 +215,44 @@ impl Verifier {
             Ok(false) => return Err(ReplyFault::TcpChecksum),
             Err(_) => return Err(ReplyFault::Truncated),
         }
-        let mut address = [0; 8];
-        address.copy_from_slice(&packet[32..40]);
+        let mut address = [0; 16];
+        address.copy_from_slice(&packet[24..40]);
         let payload_len = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
-        Ok((40 + payload_len, u64::from_be_bytes(address)))
+        Ok((40 + payload_len, u128::from_be_bytes(address)))
     }
 
-    /// An echo names its flow itself; the frame that was sent is written again and compared whole.
+    /// An echo names its tuple itself; the frame that was sent is written again and compared whole.
     #[inline]
-    fn judge_echo(&self, frame: &[u8]) -> Result<Flow, ReplyFault> {
-        let Offsets { v6, source, tcp } = self.offsets;
+    fn judge_echo(&self, frame: &[u8]) -> Result<Tuple, ReplyFault> {
+        let Offsets {
+            v6, source, tcp, ..
+        } = self.offsets;
         let len = self.syn.len();
         if frame.len() != len {
             return Err(ReplyFault::Truncated);
         }
-        let mut address = [0; 8];
-        let width = if v6 { 8 } else { 4 };
-        address[8 - width..].copy_from_slice(&frame[source..source + width]);
-        let port = u16::from_be_bytes([frame[tcp], frame[tcp + 1]]);
-        let flow = Flow {
-            address: u64::from_be_bytes(address),
-            port,
-        };
-        let mut sent = [0; MAX_LEN];
-        self.syn
-            .write(&mut sent[..len], flow, self.flows.numbers(flow));
         if frame[..14] != self.link {
             return Err(ReplyFault::Mac);
         }
-        if !Flows::may_be_ours(flow, v6) || frame[14..] != sent[14..len] {
+        let mut address = [0; 16];
+        let width = if v6 { 16 } else { 4 };
+        address[16 - width..].copy_from_slice(&frame[source..source + width]);
+        let local = Source {
+            address: u128::from_be_bytes(address),
+            port: u16::from_be_bytes([frame[tcp], frame[tcp + 1]]),
+        };
+        let tuple = self
+            .space
+            .find(local, self.endpoint)
+            .map_err(|_| ReplyFault::Echo)?;
+        let mut sent = [0; MAX_LEN];
+        let numbers = self.space.numbers(tuple.index, 0);
+        let target = &self.space.targets()[tuple.target];
+        self.syn.write(&mut sent[..len], local, target, numbers);
+        if frame[14..] != sent[14..len] {
             return Err(ReplyFault::Echo);
         }
-        Ok(flow)
+        Ok(tuple)
     }
 }
 

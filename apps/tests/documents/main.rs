@@ -28,6 +28,8 @@ enum Kind {
     LabOverTap,
     /// An endpoint on a tap: root.
     Serve,
+    /// A flood over a tap in a namespace of its own: root.
+    Flood,
     /// A program of the system, as a client of `serve`: root.
     Client,
     /// A script that takes `--binary`: root.
@@ -51,6 +53,7 @@ impl Kind {
             (Self::OnFiles, &["syncline report", "syncline import-dperf"]),
             (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
+            (Self::Flood, &["syncline flood"]),
             (
                 Self::Client,
                 &["ping ", "nc ", "curl ", "wrk ", "echo hello | nc "],

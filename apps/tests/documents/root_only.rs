@@ -83,6 +83,18 @@ fn endpoints_serve_as_they_are_shown() {
     });
 }
 
+#[test]
+#[ignore = "needs root"]
+fn floods_run_as_they_are_shown() {
+    for line in of_kind(Kind::Flood) {
+        // Other NICs than a tap of the run's own are not here.
+        if line.text.contains("--nic tap ") {
+            let words = shortened(&line.text, &[("-d", "500ms")]);
+            succeed(&line, syncline().args(&words[1..]));
+        }
+    }
+}
+
 /// What the lines say of their own success: a refused connection is what `nc -vz` is shown for.
 #[test]
 #[ignore = "needs root"]

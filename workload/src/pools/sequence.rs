@@ -43,6 +43,18 @@ impl Shard {
         }
     }
 
+    /// Which part it is, from 0 on.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// How many parts there are.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        self.count
+    }
+
     /// Part `index` of `count` of this part; `None` when there is no such part.
     #[must_use]
     pub fn split(self, index: u32, count: u32) -> Option<Self> {

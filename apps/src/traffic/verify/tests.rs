@@ -5,20 +5,21 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::traffic::flow::Numbers;
-use crate::traffic::template::SynOptions;
+use crate::traffic::strict::sources;
+use crate::traffic::template::{Headers, SynOptions};
+use crate::traffic::tuples::{Numbers, Target};
 
 const OUR_MAC: [u8; 6] = [4, 4, 4, 4, 4, 4];
 const THEIR_MAC: [u8; 6] = [2, 2, 2, 2, 2, 2];
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2));
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 2));
 const PORT: u16 = 80;
-const SEED: [u64; 3] = [11, 12, 13];
+const KEY: [u64; 2] = [12, 13];
 
-/// A verifier and one flow whose SYN it knows.
+/// A verifier and one tuple whose SYN it knows.
 struct Bench {
     verifier: Verifier,
-    flow: Flow,
+    tuple: Tuple,
     numbers: Numbers,
     v6: bool,
 }
@@ -26,20 +27,19 @@ struct Bench {
 fn bench(expect: Expect, address: IpAddr, options: SynOptions) -> Bench {
     let target = Target {
         mac: THEIR_MAC,
-        source_mac: OUR_MAC,
         address,
         port: PORT,
     };
-    let mut flows = Flows::new(SEED);
-    let flow = flows.next(address.is_ipv6());
-    let numbers = flows.numbers(flow);
-    let syn = Template::syn(&target, options);
-    let verifier = Verifier::new(expect, &target, syn, Flows::new(SEED));
+    let v6 = address.is_ipv6();
+    let space = TupleSpace::new(sources(v6).expect("a pool"), vec![target], KEY);
+    let tuple = space.get(4_000_000_123);
+    let numbers = space.numbers(tuple.index, 0);
+    let syn = Template::new(v6, FLAG_SYN, &Headers::linux(OUR_MAC, options));
     Bench {
-        verifier,
-        flow,
+        verifier: Verifier::new(expect, OUR_MAC, syn, space),
+        tuple,
         numbers,
-        v6: address.is_ipv6(),
+        v6,
     }
 }
 
@@ -48,7 +48,7 @@ impl Bench {
     fn unsummed(&self, seq: u32, ack: u32, flags: u8, options: &[u8]) -> Vec<u8> {
         let mut tcp = Vec::new();
         tcp.extend_from_slice(&PORT.to_be_bytes());
-        tcp.extend_from_slice(&self.flow.port.to_be_bytes());
+        tcp.extend_from_slice(&self.tuple.source.port.to_be_bytes());
         tcp.extend_from_slice(&seq.to_be_bytes());
         tcp.extend_from_slice(&ack.to_be_bytes());
         let offset = ((20 + options.len()) / 4) as u8;
@@ -61,8 +61,7 @@ impl Bench {
                 unreachable!()
             };
             frame.extend_from_slice(&address.octets());
-            frame.extend_from_slice(&Flows::v6_prefix().to_be_bytes());
-            frame.extend_from_slice(&self.flow.address.to_be_bytes());
+            frame.extend_from_slice(&self.tuple.source.address.to_be_bytes());
         } else {
             let total = (20 + tcp.len()) as u8;
             frame.extend_from_slice(&[0x08, 0, 0x45, 0, 0, total, 0, 0, 0x40, 0, 64, 6, 0, 0]);
@@ -70,7 +69,7 @@ impl Bench {
                 unreachable!()
             };
             frame.extend_from_slice(&address.octets());
-            frame.extend_from_slice(&(self.flow.address as u32).to_be_bytes());
+            frame.extend_from_slice(&(self.tuple.source.address as u32).to_be_bytes());
         }
         frame.extend_from_slice(&tcp);
         frame.resize(frame.len().max(60), 0);
@@ -80,7 +79,7 @@ impl Bench {
     fn rst(&self) -> Vec<u8> {
         summed(self.unsummed(
             0,
-            self.numbers.isn.wrapping_add(1),
+            self.numbers.seq.wrapping_add(1),
             FLAG_RST | FLAG_ACK,
             &[],
         ))
@@ -94,7 +93,7 @@ impl Bench {
     }
 
     fn syn_ack(&self, options: &[u8]) -> Vec<u8> {
-        let ack = self.numbers.isn.wrapping_add(1);
+        let ack = self.numbers.seq.wrapping_add(1);
         summed(self.unsummed(77, ack, FLAG_SYN | FLAG_ACK, options))
     }
 
@@ -141,24 +140,24 @@ fn summed(mut frame: Vec<u8>) -> Vec<u8> {
 #[test]
 fn right_replies_pass_in_both_families() {
     for address in [V4, V6] {
-        for options in [SynOptions::None, SynOptions::Linux] {
+        for options in [SynOptions::Bare, SynOptions::Linux] {
             let bench = bench(Expect::Rst, address, options);
             assert_eq!(
                 bench.verifier.judge(&bench.rst()),
-                Judgement::Verified(bench.flow)
+                Judgement::Verified(bench.tuple)
             );
         }
-        let plain = bench(Expect::Syn, address, SynOptions::None);
+        let plain = bench(Expect::Syn, address, SynOptions::Bare);
         let reply = plain.syn_ack(&[2, 4, 5, 180]);
         assert_eq!(
             plain.verifier.judge(&reply),
-            Judgement::Verified(plain.flow)
+            Judgement::Verified(plain.tuple)
         );
         let linux = bench(Expect::Syn, address, SynOptions::Linux);
         let reply = linux.syn_ack(&linux.linux_options());
         assert_eq!(
             linux.verifier.judge(&reply),
-            Judgement::Verified(linux.flow)
+            Judgement::Verified(linux.tuple)
         );
     }
 }
@@ -179,7 +178,7 @@ fn every_wrong_field_of_a_reset_is_found_under_its_name() {
         (ReplyFault::IpHeader, |frame| frame[22] = 0),
         (ReplyFault::IpHeader, |frame| frame[23] = 17),
         (ReplyFault::Address, |frame| frame[29] = 3),
-        (ReplyFault::Port, |frame| frame[30] = 10),
+        (ReplyFault::Address, |frame| frame[30] = 10),
         (ReplyFault::Port, |frame| frame[35] = 81),
         (ReplyFault::Port, |frame| frame[36] = 0),
         (ReplyFault::AcknowledgmentNumber, |frame| frame[37] ^= 1),
@@ -198,7 +197,7 @@ fn every_wrong_field_of_a_reset_is_found_under_its_name() {
         }),
         (ReplyFault::Padding, |frame| frame[59] = 1),
     ];
-    let bench = bench(Expect::Rst, V4, SynOptions::None);
+    let bench = bench(Expect::Rst, V4, SynOptions::Bare);
     for (wrong, change) in changes {
         assert_eq!(
             bench.after(bench.rst(), change),
@@ -210,7 +209,7 @@ fn every_wrong_field_of_a_reset_is_found_under_its_name() {
 
 #[test]
 fn wrong_checksums_and_every_truncation_are_found() {
-    let v4 = bench(Expect::Rst, V4, SynOptions::None);
+    let v4 = bench(Expect::Rst, V4, SynOptions::Bare);
     let judge = |mut frame: Vec<u8>, at: usize| {
         frame[at] ^= 0x10;
         v4.verifier.judge(&frame)
@@ -231,7 +230,7 @@ fn wrong_checksums_and_every_truncation_are_found() {
             "{len} bytes"
         );
     }
-    let v6 = bench(Expect::Rst, V6, SynOptions::None);
+    let v6 = bench(Expect::Rst, V6, SynOptions::Bare);
     let mut frame = v6.rst();
     frame[70] ^= 1;
     assert_eq!(
@@ -242,7 +241,7 @@ fn wrong_checksums_and_every_truncation_are_found() {
 
 #[test]
 fn wrong_ipv6_headers_are_found() {
-    let bench = bench(Expect::Rst, V6, SynOptions::None);
+    let bench = bench(Expect::Rst, V6, SynOptions::Bare);
     let wrong = |change: fn(&mut Vec<u8>)| bench.after(bench.rst(), change);
     assert_eq!(
         wrong(|frame| frame[14] = 0x50),
@@ -315,7 +314,7 @@ fn every_wrong_option_of_a_syn_ack_is_found_under_its_name() {
     ] {
         assert_eq!(judged, Judgement::Wrong(wrong));
     }
-    let plain = bench(Expect::Syn, V4, SynOptions::None);
+    let plain = bench(Expect::Syn, V4, SynOptions::Bare);
     let judge = |options: &[u8]| plain.verifier.judge(&plain.syn_ack(options));
     assert_eq!(judge(&right), Judgement::Wrong(ReplyFault::WindowScale));
     assert_eq!(
@@ -326,8 +325,8 @@ fn every_wrong_option_of_a_syn_ack_is_found_under_its_name() {
 
 #[test]
 fn a_reply_of_the_other_kind_is_wrong() {
-    let closed = bench(Expect::Rst, V4, SynOptions::None);
-    let open = bench(Expect::Syn, V4, SynOptions::None);
+    let closed = bench(Expect::Rst, V4, SynOptions::Bare);
+    let open = bench(Expect::Syn, V4, SynOptions::Bare);
     let syn_ack = open.syn_ack(&[2, 4, 5, 180]);
     assert_eq!(
         closed.verifier.judge(&syn_ack),
@@ -345,12 +344,17 @@ fn an_echo_is_the_frame_with_swapped_macs_and_nothing_else() {
         let bench = bench(Expect::Echo, address, SynOptions::Linux);
         let len = bench.verifier.syn.len();
         let mut echo = vec![0; len];
+        let target = bench.verifier.space.targets()[0];
+        let (source, numbers) = (bench.tuple.source, bench.numbers);
         bench
             .verifier
             .syn
-            .write(&mut echo, bench.flow, bench.numbers);
+            .write(&mut echo, source, &target, numbers);
         echo[..12].copy_from_slice(&[OUR_MAC, THEIR_MAC].concat());
-        assert_eq!(bench.verifier.judge(&echo), Judgement::Verified(bench.flow));
+        assert_eq!(
+            bench.verifier.judge(&echo),
+            Judgement::Verified(bench.tuple)
+        );
         for at in 0..len {
             let mut other = echo.clone();
             other[at] ^= 0x40;
@@ -369,7 +373,7 @@ fn an_echo_is_the_frame_with_swapped_macs_and_nothing_else() {
 
 #[test]
 fn neighbour_traffic_is_no_reply_and_not_wrong() {
-    let bench = bench(Expect::Rst, V4, SynOptions::None);
+    let bench = bench(Expect::Rst, V4, SynOptions::Bare);
     let mut arp = bench.rst();
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
     assert_eq!(bench.verifier.judge(&arp), Judgement::Housekeeping);

@@ -1,0 +1,44 @@
+//! `syncline flood`: bare segments from pools of addresses, and an outcome for each of them.
+//!
+//! It must never send to a stranger: elsewhere than on links of its own it needs leave by name.
+
+// The flags.
+mod args;
+// What the flags come to.
+mod plan;
+// ARP and neighbour discovery, both ways.
+mod neighbors;
+// The plan on stderr, before the first frame.
+mod announce;
+// The port and its threads, from start to stop.
+mod run;
+// The thread of one worker.
+mod worker;
+// A line a second, and the end.
+mod watch;
+// The result, as text and as JSON.
+mod report;
+
+pub(crate) use args::FloodArgs;
+
+use crate::console;
+use crate::failure::Failure;
+use crate::rig;
+
+/// Floods as `args` say, and prints what came back.
+///
+/// # Errors
+/// [`Failure`]: wrong usage, something that could not be had, a gate that did not hold, or a signal.
+pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
+    let stop = crate::stop::Stop::on_signals()?;
+    let spec = args.link.spec()?;
+    if args.link.wants_own_namespace() {
+        args.link.check(&spec)?;
+        rig::namespace::enter_own()?;
+    }
+    let setup = plan::Setup::new(args)?;
+    rig::check_flags(&args.link, &setup.spec)?;
+    let report = run::run(args, &setup, &stop)?;
+    console::report(&report, args.json)?;
+    report.gate()
+}

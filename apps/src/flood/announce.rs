@@ -1,0 +1,110 @@
+//! What a run is about to do, on stderr, before its first frame.
+//!
+//! It must never leave out a default that changes what leaves the NIC.
+
+use super::args::{FloodArgs, OrderName};
+use super::plan::Setup;
+use crate::console;
+use crate::rig::Reach;
+use crate::traffic::{FloodPlan, Observable, SynOptions};
+
+/// Prints the plan.
+pub(super) fn plan(args: &FloodArgs, setup: &Setup, plan: &FloodPlan) {
+    console::log(format_args!(
+        "{} to {}: {} frames, {} options, TTL {}, window {}, {} for {:?}, {} worker(s)",
+        args.flags.name(),
+        targets(setup),
+        args.flags.name(),
+        options_name(args.syn_options),
+        args.ttl,
+        args.window,
+        rate(setup),
+        args.duration,
+        setup.workers
+    ));
+    console::log(format_args!(
+        "from {}; {}; SYN-ACKs are answered with: {}",
+        sources(args, setup),
+        tuples(args, plan),
+        args.answer.name()
+    ));
+    if setup.reach == Reach::Elsewhere {
+        console::log(
+            "this link was not made by this run: the targets are those that --allow-target names",
+        );
+    }
+}
+
+/// The targets, in short.
+pub(super) fn targets(setup: &Setup) -> String {
+    let name = |&(address, port): &(std::net::IpAddr, u16)| {
+        std::net::SocketAddr::new(address, port).to_string()
+    };
+    match setup.targets.as_slice() {
+        [one] => name(one),
+        [first, .., last] => format!(
+            "{} targets, {} to {}",
+            setup.targets.len(),
+            name(first),
+            name(last)
+        ),
+        [] => "no target".to_owned(),
+    }
+}
+
+/// The rate, in words.
+pub(super) fn rate(setup: &Setup) -> String {
+    setup.rate_pps.map_or_else(
+        || "as many frames as are taken".to_owned(),
+        |rate| format!("{rate} frames a second"),
+    )
+}
+
+/// The sources, in words.
+pub(super) fn sources(args: &FloodArgs, setup: &Setup) -> String {
+    let names: Vec<String> = args
+        .sources
+        .iter()
+        .map(|prefix| format!("{}/{}", prefix.address, prefix.prefix_len))
+        .collect();
+    let names = if names.is_empty() {
+        "--ip".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let seen = match &setup.observable {
+        Observable::All => "replies come back",
+        Observable::None => {
+            "replies can't come back (neither on our link nor --routed): no silence is reported"
+        }
+        Observable::Ranges(_) => "replies come back to some",
+    };
+    format!(
+        "{names} ({} addresses × {} ports), {seen}",
+        setup.pool.addresses(),
+        setup.pool.ports()
+    )
+}
+
+fn tuples(args: &FloodArgs, plan: &FloodPlan) -> String {
+    let order = match args.order {
+        OrderName::Permuted => "permuted",
+        OrderName::Sequential => "in sequence",
+    };
+    let bytes: u64 = plan.books.iter().map(crate::traffic::Book::bytes).sum();
+    let in_flight: u64 = plan.books.iter().map(crate::traffic::Book::capacity).sum();
+    format!(
+        "{} tuples {order}, shard {}, up to {in_flight} in flight in {} KiB",
+        plan.space.len(),
+        args.shard,
+        bytes >> 10
+    )
+}
+
+/// As it stands on the command line.
+pub(super) const fn options_name(options: SynOptions) -> &'static str {
+    match options {
+        SynOptions::Bare => "bare",
+        SynOptions::Linux => "linux",
+    }
+}

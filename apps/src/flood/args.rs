@@ -1,0 +1,324 @@
+//! The flags of `syncline flood`.
+//!
+//! It must never know what they lead to: `plan.rs` checks them against each other and the machine.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use stack::config::Interface;
+use workload::pools::{PortRange, Shard};
+
+use crate::addresses::host_prefix;
+use crate::rig::{GuardArgs, NicArgs};
+use crate::traffic::{Answer, FloodFlags, SynOptions};
+use crate::units;
+
+/// Send bare segments from pools of addresses, and count what each of them meets
+///
+/// No connection is kept: every reply is judged by its addresses, ports and numbers. Over a tap of its own, without root:
+/// `syncline flood 198.18.0.1:80 --nic tap --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --sources 198.18.64.0/24 --routed -R 10k -d 5s`.
+/// The summary goes to stdout, a line a second to stderr. Exit status: 0 the gates held, 1 one did not, 2 wrong usage, 130
+/// interrupted.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FloodArgs {
+    /// Where the frames go: 198.18.0.1:80, a range of ports 198.18.0.1:80-89, a prefix 198.18.0.0/28:80, `[2001:db8::1]:80`
+    #[arg(required = true, value_name = "TARGET", value_parser = targets)]
+    pub(crate) target: Vec<TargetGroup>,
+
+    #[command(flatten)]
+    pub(crate) link: NicArgs,
+
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
+
+    /// Control bits of the frames
+    #[arg(long, value_enum, default_value = "S")]
+    pub(crate) flags: FloodFlags,
+
+    /// Frames a second of all workers together, repeats among them [default: as many as are taken on a link that this run
+    /// makes, 10k elsewhere]
+    #[arg(short = 'R', long, value_name = "PPS", value_parser = units::rate_pps)]
+    pub(crate) rate: Option<u64>,
+
+    /// How long frames are sent
+    #[arg(short = 'd', long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub(crate) duration: Duration,
+
+    /// End after so many frames, if the time is not over before; up to a burst of each worker more may leave
+    #[arg(short = 'n', long, value_name = "N", value_parser = units::count)]
+    pub(crate) count: Option<u64>,
+
+    /// Where the frames come from; may be given several times [default: --ip]
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = source_prefix)]
+    pub(crate) sources: Vec<Interface>,
+
+    /// Ports that they come from
+    #[arg(long, value_name = "PORT-PORT", value_delimiter = ',', default_value = "1024-65535", value_parser = port_range)]
+    pub(crate) source_ports: Vec<PortRange>,
+
+    /// Sources off the link of --ip are routed to us, so their replies come back (as those within --prefix do)
+    #[arg(long)]
+    pub(crate) routed: bool,
+
+    /// The order in which sources and targets are used
+    #[arg(long, value_enum, default_value = "permuted")]
+    pub(crate) order: OrderName,
+
+    /// What the permuted order follows from; all shards need the same
+    #[arg(long, value_name = "N", default_value = "1", value_parser = units::count)]
+    pub(crate) seed: u64,
+
+    /// Use part K of N of the tuples; N runs with the same sources, targets and seed share no tuple and use them all
+    #[arg(long, value_name = "K/N", default_value = "1/1")]
+    pub(crate) shard: Shard,
+
+    /// TCP options of segments with SYN
+    #[arg(long, value_enum, default_value = "linux")]
+    pub(crate) syn_options: SynOptions,
+
+    /// TTL or hop limit of the frames
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) ttl: u8,
+
+    /// Window that they offer
+    #[arg(long, value_name = "N", default_value_t = 64_240)]
+    pub(crate) window: u16,
+
+    /// The link-layer address behind which all targets are [default: ask by ARP or neighbour discovery]
+    #[arg(long, value_name = "MAC", value_parser = mac)]
+    pub(crate) target_mac: Option<[u8; 6]>,
+
+    /// Send an unanswered frame again after this time, the same one [default: never]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) resend: Option<Duration>,
+
+    /// With --resend: how often
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "resend", value_parser = clap::value_parser!(u32).range(1..=10))]
+    pub(crate) retries: u32,
+
+    /// How long after its last frame a tuple's silence is final
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub(crate) wait: Duration,
+
+    /// What a SYN-ACK is answered with
+    #[arg(long, value_enum, default_value = "rst")]
+    pub(crate) answer: Answer,
+
+    /// What every tuple must meet, one of these; else the run fails [default: anything]
+    #[arg(long, value_enum, value_name = "OUTCOME", value_delimiter = ',')]
+    pub(crate) expect: Vec<ExpectedOutcome>,
+
+    /// Print the result as JSON (docs/reference/flood-json.md)
+    #[arg(short = 'J', long)]
+    pub(crate) json: bool,
+}
+
+/// In which order tuples are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OrderName {
+    /// Spread over all of them by a permutation
+    Permuted,
+    /// As they are numbered: targets change fastest, then ports, then addresses
+    Sequential,
+}
+
+/// An outcome that the run may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum ExpectedOutcome {
+    /// A SYN-ACK that acknowledges the SYN
+    SynAck,
+    /// A SYN-ACK that acknowledges something else
+    SynAckWrongAck,
+    /// A reset
+    Rst,
+    /// A reset after a SYN-ACK
+    RstAfterSynAck,
+    /// An ACK alone
+    ChallengeAck,
+    /// An ICMP error
+    Icmp,
+    /// No reply
+    Silence,
+}
+
+/// Targets as one argument names them: addresses × ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TargetGroup {
+    /// An address, and the length of the prefix that is meant.
+    pub(crate) addresses: Interface,
+    /// The ports.
+    pub(crate) ports: PortRange,
+}
+
+/// `ADDR:PORT`, `ADDR/LEN:PORT-PORT`, `[ADDR]:PORT`, `[ADDR/LEN]:PORT`.
+fn targets(text: &str) -> Result<TargetGroup, String> {
+    let wrong = || {
+        format!(
+            "unknown target `{text}`: expected ADDR:PORT such as 198.18.0.1:80, 198.18.0.1:80-89, 198.18.0.0/28:80 or [2001:db8::1]:80"
+        )
+    };
+    let (host, ports) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host = inner.unwrap_or(host);
+    let (address, len) = match host.split_once('/') {
+        Some((address, len)) => (address, Some(len)),
+        None => (host, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    // An IPv6 address without brackets would swallow its port.
+    if address.is_ipv6() != inner.is_some() {
+        return Err(wrong());
+    }
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let prefix_len = match len {
+        None => bits,
+        Some(len) => len
+            .parse()
+            .ok()
+            .filter(|&len| len <= bits)
+            .ok_or_else(wrong)?,
+    };
+    Ok(TargetGroup {
+        addresses: Interface {
+            address,
+            prefix_len,
+        },
+        ports: port_range(ports)?,
+    })
+}
+
+/// `80` or `1024-65535`.
+fn port_range(text: &str) -> Result<PortRange, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(PortRange { first, last }),
+        _ => Err(format!(
+            "`{text}` is no port: expected one such as 80 or a range such as 1024-65535"
+        )),
+    }
+}
+
+/// `ADDR/LEN`, without bits behind the prefix.
+fn source_prefix(text: &str) -> Result<Interface, String> {
+    let prefix = host_prefix(text)?;
+    let host_bits = match prefix.address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shr(prefix.prefix_len.into()).unwrap_or(0);
+            u128::from(address.to_bits() & mask)
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shr(prefix.prefix_len.into()).unwrap_or(0);
+            address.to_bits() & mask
+        }
+    };
+    if host_bits == 0 {
+        Ok(prefix)
+    } else {
+        Err(format!(
+            "`{text}` has bits behind its prefix: write the first address, such as 198.18.64.0/24, or one address with /32 or /128"
+        ))
+    }
+}
+
+/// `02:00:00:00:00:02`.
+fn mac(text: &str) -> Result<[u8; 6], String> {
+    let bytes: Option<Vec<u8>> = text
+        .split(':')
+        .map(|part| {
+            let is_plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u8::from_str_radix(part, 16).ok().filter(|_| is_plain)
+        })
+        .collect();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| format!("`{text}` is no MAC address: write it like 02:00:00:00:00:02"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: FloodArgs,
+    }
+
+    /// The flags of a command line.
+    pub(crate) fn args(line: &str) -> Result<FloodArgs, String> {
+        Line::try_parse_from(format!("flood {line}").split_whitespace())
+            .map(|line| line.args)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn targets_are_addresses_times_ports() {
+        let group = |text: &str| {
+            let group = targets(text).expect(text);
+            let ip = group.addresses;
+            format!(
+                "{}/{} {}-{}",
+                ip.address, ip.prefix_len, group.ports.first, group.ports.last
+            )
+        };
+        assert_eq!(group("198.18.0.1:80"), "198.18.0.1/32 80-80");
+        assert_eq!(group("198.18.0.0/28:80-89"), "198.18.0.0/28 80-89");
+        assert_eq!(group("[2001:db8::1]:443"), "2001:db8::1/128 443-443");
+        assert_eq!(group("[2001:db8::/126]:1"), "2001:db8::/126 1-1");
+        for text in [
+            "198.18.0.1",
+            "198.18.0.1:",
+            "198.18.0.1/33:80",
+            "2001:db8::1:80",
+            "[198.18.0.1]:80",
+            "host:80",
+            "198.18.0.1:90-80",
+            "",
+        ] {
+            let error = targets(text).expect_err(text);
+            assert!(error.contains("expected"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn sources_are_whole_prefixes() {
+        assert!(source_prefix("198.18.64.0/18").is_ok());
+        assert!(source_prefix("198.18.64.7/32").is_ok());
+        assert!(source_prefix("2001:db8:0:1::/96").is_ok());
+        for text in ["198.18.64.1/18", "2001:db8::1/64", "198.18.64.0"] {
+            assert!(source_prefix(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mac_addresses_are_read_exactly() {
+        assert_eq!(mac("02:00:5e:10:00:fF"), Ok([2, 0, 0x5e, 0x10, 0, 0xff]));
+        for text in [
+            "",
+            "02:00:00:00:00",
+            "2:0:0:0:0:2",
+            "02-00-00-00-00-02",
+            "0g:00:00:00:00:02",
+        ] {
+            assert!(mac(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_a_bounded_syn_flood() {
+        let refused = [
+            args("--ip 198.18.0.2/24"),
+            args("198.18.0.1:80 --retries 2"),
+        ];
+        assert!(refused.iter().all(Result::is_err), "no target, no --resend");
+        let args = args("198.18.0.1:80 --ip 198.18.0.2/24").expect("valid");
+        assert_eq!((args.flags, args.answer), (FloodFlags::Syn, Answer::Rst));
+        assert_eq!(args.duration, Duration::from_secs(10));
+        assert_eq!((args.rate, args.resend), (None, None));
+    }
+}

@@ -1,0 +1,226 @@
+//! The run itself: DPDK, port, next hops, threads; a line a second; then everything in the reverse order, and the result.
+//!
+//! It must never leave a thread polling, and once a frame was sent it never ends without a report.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dpdk::{DpdkNic, Eal, NicSpec};
+use workload::pools::TupleOrder;
+
+use super::args::{FloodArgs, OrderName};
+use super::neighbors::{self, LinkHost};
+use super::plan::Setup;
+use super::report::{FloodReport, ReportParts};
+use super::watch::{self, FloodRun};
+use super::worker::{WorkerLine, turn_until_stopped};
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::mailbox::{Order, Orders};
+use crate::rig::idle::BackOff;
+use crate::rig::link::LinkWatch;
+use crate::rig::{self, HANGS, NicReport, OpenedNic, Ready};
+use crate::secrets;
+use crate::stop::Stop;
+use crate::traffic::{
+    Book, FloodPlan, Generator, Headers, ObservedExchange, Rate, Target, TupleSpace,
+};
+
+/// How long next hops may take to answer: three questions.
+const RESOLVE_PATIENCE: Duration = Duration::from_secs(3);
+/// The same where the user still has to set up the other side of the link.
+const RESOLVE_PATIENCE_MANUAL: Duration = Duration::from_secs(30);
+
+/// Floods until the end of the run.
+///
+/// # Errors
+/// [`Failure`] when something can't be had. What happens later is in the report.
+pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodReport, Failure> {
+    stop.unless_asked()?;
+    let eal = rig::start_eal(&args.link, vec![setup.spec.clone()], (&setup.port.pools, 1))?;
+    let cpus = rig::cpus(&args.link, &eal, (setup.workers, setup.idle))?;
+    let OpenedNic {
+        port,
+        queues,
+        pools,
+        mac,
+    } = OpenedNic::open(&eal, &setup.spec, &setup.port)?;
+    rig::configure_kernel_side(&args.link, &setup.spec, (&args.link.ip, &setup.routed))?;
+    rig::announce_namespace(&args.link, "servers");
+    stop.unless_asked()?;
+    let mut nics: Vec<DpdkNic> = queues.into_iter().map(DpdkNic::new).collect();
+    let mut host = LinkHost::new(mac.0, args.link.ip.clone(), setup.pool.clone());
+    let targets = reach_targets(args, setup, (&mut nics, &mut host), stop)?;
+    let clock = Clock::start(eal.cycles_hz());
+    let plan = Arc::new(flood_plan(args, setup, targets, (mac.0, clock))?);
+    super::announce::plan(args, setup, &plan);
+    let mut link_watch = LinkWatch::new(&port);
+    let parts = |run: FloodRun, nic, mbufs_in_use| {
+        FloodReport::new(
+            args,
+            setup,
+            ReportParts {
+                plan: &plan,
+                run,
+                nic,
+                mbufs_in_use,
+                dpdk: eal.version(),
+                memory: eal.memory_line().to_owned(),
+                cpus: cpus.clone(),
+            },
+        )
+    };
+    let unfinished = |run: FloodRun| {
+        let nic = NicReport::new(&port, None, LinkWatch::new(&port).report());
+        parts(run, nic, 0)
+    };
+    let workers = Workers {
+        args,
+        setup,
+        plan: &plan,
+        host: &host,
+        eal: &eal,
+        cpus: &cpus,
+        unfinished: &unfinished,
+    };
+    let mut ended = workers.run(nics, (&mut link_watch, stop))?;
+    link_watch.look();
+    let nic = NicReport::new(&port, ended.frames_taken(), link_watch.report());
+    ended.faults.extend(nic.fault());
+    // What lies in its rings comes back when the port is closed; only then is every buffer back.
+    drop(port);
+    Ok(parts(ended, nic, rig::in_use(&pools)))
+}
+
+/// The targets with the link-layer addresses behind which they are.
+fn reach_targets(
+    args: &FloodArgs,
+    setup: &Setup,
+    (nics, host): (&mut [DpdkNic], &mut LinkHost),
+    stop: &Stop,
+) -> Result<Vec<Target>, Failure> {
+    if let Some(mac) = args.target_mac {
+        let target = |&(address, port): &(IpAddr, u16)| Target { mac, address, port };
+        return Ok(setup.targets.iter().map(target).collect());
+    }
+    let hops = neighbors::next_hops(&setup.targets, &setup.config)?;
+    let distinct: Vec<IpAddr> = hops
+        .iter()
+        .copied()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let is_manual = matches!(setup.spec, NicSpec::Tap { .. }) && args.link.tap_up.is_empty();
+    let patience = if is_manual {
+        RESOLVE_PATIENCE_MANUAL
+    } else {
+        RESOLVE_PATIENCE
+    };
+    let found = neighbors::resolve(nics, host, (&distinct, &setup.config), (patience, stop))?;
+    let targets = setup.targets.iter().zip(hops);
+    Ok(targets
+        .filter_map(|(&(address, port), hop)| {
+            let mac = *found.get(&hop)?;
+            Some(Target { mac, address, port })
+        })
+        .collect())
+}
+
+fn flood_plan(
+    args: &FloodArgs,
+    setup: &Setup,
+    targets: Vec<Target>,
+    (source_mac, clock): ([u8; 6], Clock),
+) -> Result<FloodPlan, Failure> {
+    // Horizons are at most half an hour.
+    let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX / 2);
+    let [_, key_high, key_low] = secrets::seed()?;
+    Ok(FloodPlan {
+        space: TupleSpace::new(setup.pool.clone(), targets, [key_high, key_low]),
+        order: match args.order {
+            OrderName::Permuted => TupleOrder::Permuted { key: args.seed },
+            OrderName::Sequential => TupleOrder::Sequential,
+        },
+        shard: args.shard,
+        flags: args.flags,
+        headers: Headers {
+            source_mac,
+            ttl: args.ttl,
+            window: args.window,
+            options: args.syn_options,
+        },
+        answer: args.answer,
+        observable: setup.observable.clone(),
+        wait_us: micros(args.wait),
+        resend_us: args.resend.map_or(0, micros),
+        retries: args.resend.map_or(0, |_| args.retries),
+        clock,
+        books: (0..setup.workers)
+            .map(|_| Book::new(setup.in_flight, setup.group_bits))
+            .collect(),
+    })
+}
+
+/// What the threads need.
+struct Workers<'a> {
+    args: &'a FloodArgs,
+    setup: &'a Setup,
+    plan: &'a Arc<FloodPlan>,
+    host: &'a LinkHost,
+    eal: &'a Eal,
+    cpus: &'a [Option<usize>],
+    /// The report of a run whose port can't be closed.
+    unfinished: &'a dyn Fn(FloodRun) -> FloodReport,
+}
+
+impl Workers<'_> {
+    /// One thread for each queue, watched until the end.
+    fn run(
+        &self,
+        nics: Vec<DpdkNic>,
+        (link, stop): (&mut LinkWatch<'_>, &Stop),
+    ) -> Result<FloodRun, Failure> {
+        let orders = &Orders::new(Order::Run);
+        let lines: Vec<WorkerLine> = nics.iter().map(|_| WorkerLine::new()).collect();
+        let each_pps = self
+            .setup
+            .rate_pps
+            .map(|rate| rate as f64 / f64::from(self.setup.workers));
+        let mut bodies = Vec::with_capacity(nics.len());
+        for (worker, ((nic, &cpu), line)) in nics.into_iter().zip(self.cpus).zip(&lines).enumerate()
+        {
+            let exchange = ObservedExchange::new(Arc::clone(self.plan), worker, self.host.clone());
+            let exchange = exchange.ok_or_else(|| {
+                Failure::Usage(
+                    "fewer tuples than workers: add addresses or ports to --sources".into(),
+                )
+            })?;
+            let clock = self.plan.clock;
+            let rate = Rate::per_second(each_pps, clock.hz(), self.plan.books[worker].group());
+            let back_off = BackOff::new(self.setup.idle);
+            let body = move |ready: Ready| {
+                let generator = Generator::new(nic, exchange, rate);
+                ready.announce();
+                Ok(turn_until_stopped(generator, back_off, orders, line))
+            };
+            bodies.push((cpu, body));
+        }
+        let control = || watch::until_the_end(self.args, &lines, orders, (self.plan, link, stop));
+        let hangs = |mut run: FloodRun| {
+            run.faults.push(HANGS.to_owned());
+            let report = (self.unfinished)(run);
+            rig::leave(&report, self.args.json, report.gate())
+        };
+        let polled = rig::poll_all((self.eal, orders), bodies, control, hangs)?;
+        let mut run = polled.control;
+        for outcome in polled.threads {
+            match outcome {
+                Ok(end) => run.ends.push(end),
+                Err(failure) => run.faults.push(failure.to_string()),
+            }
+        }
+        Ok(run)
+    }
+}
