@@ -47,7 +47,7 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 9] = [
+        let kinds: [(Self, &[&str]); 10] = [
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
             (Self::OnFiles, &["syncline report", "syncline import-dperf"]),
