@@ -309,7 +309,7 @@ fn general_segments(worker: &Worker<PairNic, Side>) -> u64 {
 }
 
 /// Whether a turn is one of those that are counted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Counted {
     Yes,
     No,
@@ -376,6 +376,10 @@ impl ConversationLoop {
             (Counted::Yes, Party::Client) => (measured_turn, unmeasured_turn),
             (Counted::Yes, Party::Server) => (unmeasured_turn, measured_turn),
         };
+        let is_left_out = |party| counted == Counted::Yes && self.measured == party;
+        let (client, server) = (is_left_out(Party::Client), is_left_out(Party::Server));
+        self.client.nic_mut().set_left_out(client);
+        self.server.nic_mut().set_left_out(server);
         self.now = self.now + TURN;
         client_turn(&mut self.client, self.now);
         self.client.nic_mut().deliver(self.server.nic_mut());

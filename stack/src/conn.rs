@@ -33,6 +33,7 @@ mod slab;
 mod deadline_queue;
 // Which places of an array are free.
 mod numbers;
+mod output_list;
 // How many records of each kind there may be.
 mod places;
 // Birth, change and end of records.
@@ -67,6 +68,7 @@ use deadline_queue::DeadlineQueue;
 use index::Index;
 use layout::{Body, Record};
 use places::Places;
+use record::Slot;
 use slab::{Slabs, in_use};
 
 /// Queues of embryos: one for each number of SYN-ACK retransmissions, 0 to 7. Few are sent anyway: each one is a
@@ -221,6 +223,15 @@ impl Found {
     }
 }
 
+/// What a segment meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// An open connection, whose `Tcb` stands there.
+    Open(Slot),
+    /// A record of another kind.
+    Other(Found),
+}
+
 /// The name of a connection for as long as it is open or parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId {
@@ -314,6 +325,44 @@ impl ConnTable {
         } else {
             None
         }
+    }
+
+    /// [`ConnTable::confirm`], and where the `Tcb` of an open connection stands: its record is at hand.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn meet(&self, key: &FlowKey, hash: FlowHash, probe: Probe) -> Option<Met> {
+        if let Some(entry) = probe.candidate()
+            && let Some(record) = self.slabs.check(entry, key)
+            && let Some(generation) = in_use(record.generation)
+        {
+            return Some(match record.kind() {
+                Kind::Open => Met::Open(Open::of(record).slot),
+                kind => Met::Other(Found::new(entry, kind, generation)),
+            });
+        }
+        if probe.more() {
+            self.meet_further(key, hash)
+        } else {
+            None
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn meet_further(&self, key: &FlowKey, hash: FlowHash) -> Option<Met> {
+        let found = self.search(key, hash)?;
+        Some(self.slot(found).map_or(Met::Other(found), Met::Open))
+    }
+
+    /// [`ConnTable::lookup`] for the same.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn meet_again(&self, key: &FlowKey, hash: FlowHash) -> Option<Met> {
+        let probe = self.index.view().probe(hash);
+        if probe.is_miss() {
+            return None;
+        }
+        self.meet_further(key, hash)
     }
 
     /// The record of `key`, whose hash is `hash`, without any batching.

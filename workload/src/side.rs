@@ -80,6 +80,8 @@ impl Side {
 impl App for Side {
     type Conn = ConnState;
 
+    const ACCEPTS_ALL: bool = true;
+
     fn on_open<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 pub use super::connection::{Conn, LinkPeer, NewConn};
 use super::key::FlowHash;
 use super::numbers::Numbers;
+use super::output_list::OutputList;
 pub use super::record::Slot;
 use super::record::StateNumber;
 use super::{Capacity, ConnId, Found};
@@ -61,7 +62,7 @@ pub struct Connections<F> {
     wheel: TimerWheel,
     /// Timers of the app that run.
     app_timers: u32,
-    dirty: VecDeque<Slot>,
+    dirty: OutputList,
     /// Connections without anything queued whose send was refused for want of places in the queues of all, each slot once:
     /// it may have changed its owner since, who hears nothing that it didn't ask for.
     starved: VecDeque<Slot>,
@@ -127,7 +128,7 @@ impl<F: Frame> Connections<F> {
             statics: Statics::new(buffer_len),
             wheel: TimerWheel::new(timers, now)?,
             app_timers: 0,
-            dirty: VecDeque::with_capacity(total as usize + STALE_DIRTY),
+            dirty: OutputList::new(total as usize + STALE_DIRTY),
             starved: VecDeque::with_capacity(total as usize),
             is_starved: vec![false; total as usize].into_boxed_slice(),
             soft_errors: VecDeque::with_capacity(total as usize + STALE_DIRTY),
@@ -286,7 +287,7 @@ pub struct Parts<'a, F> {
     pub statics: &'a mut Statics<F>,
     /// TCP's counters.
     pub counters: &'a mut TcpCounters,
-    dirty: &'a mut VecDeque<Slot>,
+    dirty: &'a mut OutputList,
     wheel: &'a mut TimerWheel,
     slot: Slot,
 }
@@ -304,7 +305,7 @@ impl<F> Parts<'_, F> {
     pub fn mark_dirty(&mut self) {
         if !self.conn.has(Conn::DIRTY) {
             self.conn.set(Conn::DIRTY);
-            self.dirty.push_back(self.slot);
+            self.dirty.push(self.slot);
         }
     }
 
@@ -355,7 +356,7 @@ impl<F> Connections<F> {
     /// The next one to be asked; it leaves the list.
     #[inline]
     pub fn pop_dirty(&mut self) -> Option<Slot> {
-        let slot = self.dirty.pop_front()?;
+        let slot = self.dirty.pop()?;
         if let Some(conn) = self.conns.get_mut(slot.0 as usize) {
             // A place without a connection has no bits.
             conn.take(Conn::DIRTY);
@@ -369,7 +370,7 @@ impl<F> Connections<F> {
             && !conn.has(Conn::DIRTY)
         {
             conn.set(Conn::DIRTY);
-            self.dirty.push_front(slot);
+            self.dirty.unpop(slot);
         }
     }
 }

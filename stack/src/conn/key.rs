@@ -78,6 +78,16 @@ impl FlowKey {
         }
     }
 
+    /// The same flow from another port of ours, for a key whose local port is 0.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_port(&self, local_port: u16) -> Self {
+        let [high, low, rest] = self.words;
+        Self {
+            words: [high, low, rest | local_port as u64],
+        }
+    }
+
     /// Whether it is an IPv6 flow.
     #[must_use]
     #[inline]

@@ -370,17 +370,6 @@ impl ConnTable {
         self.open(found).map(|open| open.slot)
     }
 
-    /// The same of an open connection that was found just now: nothing is checked again.
-    #[must_use]
-    #[inline(always)]
-    pub(crate) fn slot_found(&self, found: Found) -> Slot {
-        debug_assert!(
-            self.open(found).is_some(),
-            "{found:?} is stale, or not open"
-        );
-        Open::of(self.slabs.get(found.entry())).slot
-    }
-
     /// What belongs to the connection at `entry`: the app's state, and where its `Tcb` stands while it is open. `None` for other
     /// kinds. The record itself is read.
     #[inline(always)]

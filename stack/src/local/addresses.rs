@@ -124,6 +124,8 @@ pub struct LocalAddrs {
 struct Ranges {
     /// The widest of `v4`, in which most addresses lie, or an empty one.
     widest_v4: Range<u32>,
+    /// The same of `v6`.
+    widest_v6: Range<u128>,
     v4: Vec<Range<u32>>,
     v6: Vec<Range<u128>>,
 }
@@ -152,13 +154,19 @@ impl Ranges {
         (offset < range.count).then(|| range.id + offset)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_v6(&self, address: Ipv6Addr) -> Option<u32> {
         let address = address.to_bits();
-        let range = match self.v6.as_slice() {
-            [only] => only,
-            ranges => last_before(ranges, address)?,
-        };
+        let offset = address.wrapping_sub(self.widest_v6.first);
+        if offset < u128::from(self.widest_v6.count) {
+            return Some(self.widest_v6.id + offset as u32);
+        }
+        self.search_v6(address)
+    }
+
+    #[inline(never)]
+    fn search_v6(&self, address: u128) -> Option<u32> {
+        let range = last_before(&self.v6, address)?;
         let offset = address.wrapping_sub(range.first);
         (offset < u128::from(range.count)).then(|| range.id + offset as u32)
     }
@@ -250,11 +258,17 @@ impl LocalAddrs {
 
     /// The id of an address of either family in a VLAN, or `None` when one of the two isn't ours.
     #[must_use]
+    #[inline]
     pub fn find(&self, vlan: VlanId, address: IpAddr) -> Option<LocalId> {
         match address {
             IpAddr::V4(address) => self.find_v4(vlan, address),
-            IpAddr::V6(address) => self.id_in(vlan, self.all.find_v6(address)?),
+            IpAddr::V6(address) => self.find_v6(vlan, address),
         }
+    }
+
+    #[inline(never)]
+    fn find_v6(&self, vlan: VlanId, address: Ipv6Addr) -> Option<LocalId> {
+        self.id_in(vlan, self.all.find_v6(address)?)
     }
 
     /// The same for an IPv4 address.
@@ -357,6 +371,8 @@ fn ranges(prefixes: &[LocalPrefix]) -> Result<(Ranges, u32), LocalAddrsError> {
     let widest = ranges.v4.iter().max_by_key(|range| range.count);
     ranges.widest_v4 = widest.copied().unwrap_or_default();
     ranges.v6.sort_by_key(|range| range.first);
+    let widest = ranges.v6.iter().max_by_key(|range| range.count);
+    ranges.widest_v6 = widest.copied().unwrap_or_default();
     // Prefixes nest or are apart, so a neighbour that starts inside is the only way to overlap.
     for pair in ranges.v4.windows(2) {
         if pair[1].first - pair[0].first < pair[0].count {

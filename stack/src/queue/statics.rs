@@ -59,7 +59,7 @@ impl<F: Frame> Statics<F> {
     }
 
     /// The bytes from `start` to `start + len` of an id, and their sum; `None` when they don't lie in one frame.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self, id: StaticId, start: u32, len: u32) -> Option<(&[u8], Sum)> {
         let entry = self.entries.get(usize::from(id.0))?;
         let sum = entry.sum?;
@@ -67,8 +67,7 @@ impl<F: Frame> Statics<F> {
         if len == entry.len && start == 0 {
             return Some((bytes.get(..len as usize)?, sum));
         }
-        let bytes = bytes.get(start as usize..)?.get(..len as usize)?;
-        Some((bytes, checksum::sum(bytes)))
+        part(bytes, start, len)
     }
 
     /// How many bytes an id stands for; 0 for one that doesn't exist.
@@ -117,6 +116,13 @@ fn copy_into<F: Frame>(mut frame: F, bytes: &[u8]) -> Option<F> {
     frame.set_len(bytes.len()).ok()?;
     frame.bytes_mut()?.copy_from_slice(bytes);
     Some(frame)
+}
+
+/// Some of the bytes, and their sum.
+#[inline(never)]
+fn part(bytes: &[u8], start: u32, len: u32) -> Option<(&[u8], Sum)> {
+    let bytes = bytes.get(start as usize..)?.get(..len as usize)?;
+    Some((bytes, checksum::sum(bytes)))
 }
 
 #[cfg(test)]

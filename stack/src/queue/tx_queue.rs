@@ -151,17 +151,12 @@ impl TxQueue {
     ///
     /// # Errors
     /// The item, when all nodes are in use, when it names no byte, or when its last byte's position overflows.
-    #[inline]
+    #[inline(always)]
     pub fn push<F>(&mut self, chunks: &mut Chunks<F>, item: TxItem<F>) -> Result<(), TxItem<F>> {
-        let len = match &item {
-            TxItem::Owned { len, .. } | TxItem::Static { len, .. } => u64::from(*len),
-            TxItem::Pattern { len, .. } => *len,
-        };
-        if chunks.free_len() == 0 || !item.is_legal() || self.len.checked_add(len).is_none() {
-            return Err(item);
-        }
-        if let TxItem::Static { id, start, .. } = item
+        if let TxItem::Static { id, start, len } = item
             && self.items == 0
+            && chunks.free_len() != 0
+            && item.is_legal()
         {
             chunks.keep_inline();
             self.inline = InlineItem {
@@ -169,8 +164,21 @@ impl TxQueue {
                 start,
             };
             self.items = 1;
-            self.len = len;
+            self.len = len.into();
             return Ok(());
+        }
+        self.push_node(chunks, item)
+    }
+
+    /// The same where it takes a node, or is refused.
+    #[inline(never)]
+    fn push_node<F>(&mut self, chunks: &mut Chunks<F>, item: TxItem<F>) -> Result<(), TxItem<F>> {
+        let len = match &item {
+            TxItem::Owned { len, .. } | TxItem::Static { len, .. } => u64::from(*len),
+            TxItem::Pattern { len, .. } => *len,
+        };
+        if chunks.free_len() == 0 || !item.is_legal() || self.len.checked_add(len).is_none() {
+            return Err(item);
         }
         self.spill(chunks);
         if let Ok(link) = chunks.insert_to_send(item.into()) {

@@ -114,7 +114,7 @@ impl Tcb {
     }
 
     /// Takes what the peer's SYN says: numbers and options (RFC 9293 §3.7.1, RFC 7323 §2.3 and §3.2).
-    #[inline]
+    #[inline(always)]
     pub(super) fn learn_syn(&mut self, syn: &Segment, env: &Env<'_>) {
         let mut offer = syn.options;
         // What our SYN doesn't carry is not agreed on.

@@ -286,12 +286,18 @@ impl Tcb {
     }
 
     /// RFC 5681 §4.1: after more than an RTO without sending, what was known of the path is old.
+    #[inline(always)]
     pub(super) fn restart_after_idle(&mut self, env: &Env<'_>) {
         let idle_ms = ms(env.now).wrapping_sub(self.sent_ms);
         if u64::from(idle_ms) * 1_000 > u64::from(self.rto.us()) {
-            self.congestion
-                .on_idle(self.mss(), env.settings.initial_window);
+            self.restart(env);
         }
+    }
+
+    #[inline(never)]
+    fn restart(&mut self, env: &Env<'_>) {
+        self.congestion
+            .on_idle(self.mss(), env.settings.initial_window);
     }
 
     /// A zero-window probe (§3.8.6.1): no text, from just below the window, so that every receiver must answer with its

@@ -188,13 +188,17 @@ impl Rto {
 
 #[inline]
 fn bounded_us(us: u64, settings: &Settings) -> u32 {
-    let (min, max) = (
-        settings.rto_min.as_micros() as u64,
-        settings.rto_max.as_micros() as u64,
-    );
-    //~ The timeout has a ceiling: `us.min(max).max(min)` -> `us.max(min)`; rto_is_bounded_and_doubles_to_the_ceiling
-    //~ The timeout has a floor: `us.min(max).max(min)` -> `us.min(max)`; rto_is_bounded_and_doubles_to_the_ceiling
-    us.min(max).max(min).min(u64::from(u32::MAX)) as u32
+    let min = settings.rto_min.as_micros() as u64;
+    let us = if us <= min {
+        //~ The timeout has a floor: `min` -> `us`; rto_is_bounded_and_doubles_to_the_ceiling
+        min
+    } else {
+        // The ceiling lies above the floor.
+        let max = settings.rto_max.as_micros() as u64;
+        //~ The timeout has a ceiling: `us.min(max)` -> `us.max(max - max)`; rto_is_bounded_and_doubles_to_the_ceiling
+        us.min(max)
+    };
+    us.min(u64::from(u32::MAX)) as u32
 }
 
 #[cfg(test)]

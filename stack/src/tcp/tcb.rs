@@ -539,6 +539,7 @@ impl Tcb {
     }
 
     /// Starts or stops the keepalive clock as the application chose. States with a slow deadline of their own keep it.
+    #[inline(always)]
     pub(super) fn arm_keepalive(&mut self, env: &Env<'_>) {
         let applies = matches!(self.state, State::Established | State::CloseWait);
         //~ Without keepalive no clock runs: -> `if applies {`; what_is_queued_goes_in_full_segments_and_the_last_pushes

@@ -182,6 +182,13 @@ impl Events {
         self.0 & other.0 != 0
     }
 
+    /// The events that are not in `other`.
+    #[must_use]
+    #[inline]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Adds the events of `other`.
     #[inline]
     pub const fn add(&mut self, other: Self) {

@@ -236,6 +236,21 @@ impl ReceiveWindow {
     /// silly-window avoidance (MUST-39) lets it move only by min(half the buffer, a segment).
     #[inline(always)]
     pub fn offer(&mut self, mss: u32, scale: u8) -> u16 {
+        // What follows from no scale is known when compiling.
+        if scale == 0 {
+            self.offer_by(mss, 0)
+        } else {
+            self.offer_scaled(mss, scale)
+        }
+    }
+
+    #[inline(never)]
+    fn offer_scaled(&mut self, mss: u32, scale: u8) -> u16 {
+        self.offer_by(mss, scale)
+    }
+
+    #[inline(always)]
+    fn offer_by(&mut self, mss: u32, scale: u8) -> u16 {
         let mask = (1u32 << scale) - 1;
         let current = self.size();
         let free = self.free(scale);

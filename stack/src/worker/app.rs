@@ -32,6 +32,10 @@ pub trait App: Sized + Send {
     /// of the price of an idle connection.
     type Conn: Default + Send;
 
+    /// Whether each connection of a listener is accepted as soon as it is established, without [`App::on_accept_ready`]: what that
+    /// does as it is, for less.
+    const ACCEPTS_ALL: bool = false;
+
     /// Connections wait in a listener's accept queue. An app that doesn't call [`Cx::accept`] lets the queue fill.
     fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
         while cx.accept(listener).is_some() {}

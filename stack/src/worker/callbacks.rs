@@ -174,21 +174,23 @@ impl<N: Nic> Core<N> {
             app.on_data(&mut Cx::about(self, new_states, id, slot, now), id, state);
         }
         let more = Conn::WANTS_ROOM | Conn::PEER_CLOSED;
-        if !self.conns.get(slot).is_some_and(|conn| conn.has(more)) {
+        let Some(conn) = self.conns.get(slot).filter(|conn| conn.has(more)) else {
             return;
-        }
-        if self.takes_room(slot) {
+        };
+        if conn.has(Conn::WANTS_ROOM) && self.takes_room(slot) {
             app.on_writable(&mut Cx::about(self, new_states, id, slot, now), id, state);
         }
-        let conn = self.conns.get_mut(slot);
-        if conn.is_some_and(|conn| conn.take(Conn::PEER_CLOSED)) {
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        if conn.take(Conn::PEER_CLOSED) {
             app.on_peer_closed(&mut Cx::about(self, new_states, id, slot, now), id, state);
         }
     }
 
     /// Whether a send was refused before and there is room now; the app hears of it once. One whose queue is empty, and
     /// so hears of no acknowledgment, stands in line for the room of all.
-    #[inline]
+    #[inline(never)]
     fn takes_room(&mut self, slot: Slot) -> bool {
         let limit = self.endpoint.config.limits.send_queue_items;
         let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot) else {

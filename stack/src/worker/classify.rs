@@ -213,9 +213,9 @@ impl Meta {
         }
     }
 
-    /// The segment in numbers, where it is a SYN without an urgent pointer.
-    #[inline]
-    pub(super) fn syn(&self, bytes: &[u8]) -> Segment {
+    /// The segment in numbers, where it is a SYN with these options and without an urgent pointer.
+    #[inline(always)]
+    pub(super) fn syn(&self, options: SegmentOptions) -> Segment {
         Segment {
             seq: self.seq,
             ack: self.ack,
@@ -223,7 +223,7 @@ impl Meta {
             window: self.window,
             urgent: 0,
             payload_len: self.payload_len.into(),
-            options: SegmentOptions::parse_syn(self.options(bytes)),
+            options,
             is_stripped: false,
         }
     }

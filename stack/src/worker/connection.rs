@@ -282,7 +282,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// What follows from a segment besides its answer.
-    pub(super) fn after_segment<A: App>(
+    fn after_segment<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         slot: Slot,
@@ -295,6 +295,20 @@ impl<N: Nic> Core<N> {
         if events.has(rare) {
             self.after_rare(hosted, slot, id, events, now);
         }
+        self.tell(hosted, slot, id, events, now);
+        self.compact(slot);
+    }
+
+    /// The app hears of a segment, and the connection answers at once where that is due.
+    #[inline(never)]
+    pub(super) fn tell<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        id: ConnId,
+        events: Events,
+        now: Instant,
+    ) {
         if events.has(Events::OPENED) {
             self.on_opened(hosted, slot, id, now);
         } else {
@@ -302,15 +316,25 @@ impl<N: Nic> Core<N> {
         }
         self.announce(hosted, now);
         self.take_back_lent();
-        self.compact(slot);
         if events.has(Events::CLOSED) {
-            self.settle(hosted, slot, now);
-            // Mostly it is gone; one that has a reset to send, or bytes to be read, is asked.
-            self.conns.mark_dirty(slot);
+            self.settle_closed(hosted, slot, now);
         } else if events.has(Events::ACK_NOW) {
             //~ The ACK in the middle of a burst leaves at once; an_ack_in_the_middle_of_a_burst_keeps_the_peer_going
             self.transmit(slot, now);
         }
+    }
+
+    /// A segment has ended the connection.
+    #[inline(always)]
+    pub(super) fn settle_closed<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        slot: Slot,
+        now: Instant,
+    ) {
+        self.settle(hosted, slot, now);
+        // Mostly it is gone; one that has a reset to send, or bytes to be read, is asked.
+        self.conns.mark_dirty(slot);
     }
 
     /// The peer's end, or urgent data.
@@ -339,25 +363,22 @@ impl<N: Nic> Core<N> {
     }
 
     fn on_opened<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, id: ConnId, now: Instant) {
-        let Some(conn) = self.conns.get(slot) else {
+        let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
-        let (found, seeks_way) = (conn.found, conn.has(Conn::SEEKS_WAY));
-        let is_owned = conn.has(Conn::OWNED);
-        if seeks_way {
+        if conn.has(Conn::SEEKS_WAY) {
             //~ The first connection to a destination finds its link address for those that follow;
             //~   the_answer_to_a_first_syn_shows_the_way_to_later_ones
             self.confirm_path(slot);
+        } else if !conn.has(Conn::OWNED) {
+            if A::ACCEPTS_ALL {
+                //~ A connection that is accepted as it opens is the app's; accepting_all_is_what_the_default_does
+                conn.set(Conn::OWNED);
+            } else if let Some(listener) = self.endpoint.table.opener(conn.found) {
+                return self.offer(hosted, listener, Established { id, slot }, now);
+            }
         }
-        let listener = if is_owned {
-            None
-        } else {
-            self.endpoint.table.opener(found)
-        };
-        match listener {
-            Some(listener) => self.offer(hosted, listener, Established { id, slot }, now),
-            None => self.opened_at_once(hosted, slot, id, now),
-        }
+        self.opened_at_once(hosted, slot, id, now);
     }
 
     /// Bytes that nobody took yet, in a frame that is mostly empty, move to a frame that they share: a million segments of
@@ -372,7 +393,7 @@ impl<N: Nic> Core<N> {
     }
 
     #[inline(never)]
-    fn compact_unread(&mut self, slot: Slot) {
+    pub(super) fn compact_unread(&mut self, slot: Slot) {
         let Some(Parts { conn, chunks, .. }) = self.conns.parts(slot) else {
             return;
         };

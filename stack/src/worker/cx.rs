@@ -128,6 +128,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 impl<N: Nic, S> Cx<'_, N, S> {
     /// The oldest connection of a listener's accept queue; [`crate::worker::app::App::on_open`] follows this callback, then
     /// [`crate::worker::app::App::on_data`] if bytes have arrived before. `None` when the queue is empty.
+    #[inline(always)]
     pub fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
         let Core {
             endpoint, conns, ..
@@ -157,6 +158,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 impl<N: Nic, S> Cx<'_, N, S> {
     /// The oldest bytes that wait to be read, as far as they lie in one frame; empty when there are none.
     #[must_use]
+    #[inline(always)]
     pub fn peek(&mut self, conn: ConnId) -> &[u8] {
         let Some(slot) = self.open_slot(conn) else {
             return &[];
@@ -197,6 +199,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
+    #[inline(always)]
     pub fn consume(&mut self, conn: ConnId, len: u32) {
         let Some(slot) = self.open_slot(conn) else {
             return;
@@ -257,6 +260,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     ///
     /// # Errors
     /// [`SendError`] says why not, and gives the item back.
+    #[inline(always)]
     pub fn send(
         &mut self,
         conn: ConnId,
@@ -303,7 +307,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// The connection with the NIC's memory, and how many items it may still queue, at least one. When it is only for want
     /// of room that it may queue none, [`crate::worker::app::App::on_writable`] follows.
-    #[inline]
+    #[inline(always)]
     fn room(&mut self, conn: ConnId) -> Result<(Parts<'_, N::Frame>, &mut N, u32), SendError> {
         let Some(slot) = self.unparked_slot(conn) else {
             return Err(self.core.want_record(conn));
@@ -366,6 +370,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// Lets go what [`Cx::cork`] held back.
+    #[inline(always)]
     pub fn uncork(&mut self, conn: ConnId) {
         let slot = self.open_slot(conn);
         if let Some(mut parts) = slot.and_then(|slot| self.core.conns.parts(slot))
@@ -419,6 +424,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// Neither sends nor reads any more: a FIN follows what is queued; a reset when bytes wait unread.
+    #[inline(always)]
     pub fn close(&mut self, conn: ConnId) {
         self.uncork(conn);
         self.end(conn, EndDue::Close, |tcb, env| {
@@ -494,7 +500,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, conn: ConnId, end: EndDue, act: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
         match self.unparked_slot(conn) {
             Some(slot) => self.core.command(slot, self.now, act),
@@ -537,7 +543,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     }
 
     /// The slot of a connection that isn't parked.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open_slot(&self, conn: ConnId) -> Option<Slot> {
         match self.current {
             Some((current, slot)) if current == conn => Some(slot),

@@ -123,12 +123,12 @@ fn write<F: Frame>(
         counters: parts.counters,
     };
     if conn.tcb.is_opening() {
-        let syn = &conn.tcb.predict_syn(env)?;
+        let syn = conn.tcb.predict_syn(env)?;
         let content = SynSegment { key, syn };
         return Some(writer.write(&way, &content, SYN_OPTIONS_LEN, (&[], Sum::ZERO)));
     }
     let payload = payload(&conn.tx, parts.statics, unsent.len)?;
-    let segment = &conn.tcb.predict_output(unsent.len, env)?;
+    let segment = conn.tcb.predict_output(unsent.len, env)?;
     let frame = if segment.timestamps.is_some() {
         let content = OrdinarySegment::<true> { key, segment };
         writer.write(&way, &content, TIMESTAMPS_LEN, payload)

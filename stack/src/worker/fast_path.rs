@@ -18,8 +18,9 @@ use crate::queue::rx_queue::Chunk;
 use crate::rng::Random;
 use crate::tcp::verdict::Events;
 use crate::time::Instant;
-use crate::wire::tcp::Flags;
+use crate::wire::tcp_options::usual_syn;
 use crate::worker::app::App;
+use crate::worker::outbox::Outbox;
 
 /// Whether the next segment may take the fast path.
 #[derive(Debug)]
@@ -83,6 +84,13 @@ impl<F: Frame> LentFrame<F> {
     }
 }
 
+/// The peer has this many bytes of text more.
+#[inline(always)]
+fn let_go<F>(parts: &mut Parts<'_, F>, outbox: &mut Outbox<F>, acked_len: u32) {
+    let Parts { conn, chunks, .. } = parts;
+    conn.tx.ack(chunks, acked_len, |frame| outbox.free(frame));
+}
+
 impl<N: Nic> Core<N> {
     /// Takes a segment of an open connection in one step when it is exactly as expected. Any other comes back, and nothing has
     /// changed.
@@ -117,36 +125,40 @@ impl<N: Nic> Core<N> {
         if has_text && !has_place {
             return Err(frame);
         }
+        let Some(segment) = meta.expected() else {
+            return self.on_expected_syn_ack(hosted, frame, meta, slot, now);
+        };
         let prediction = {
             let (tcb, mut env) = parts.protocol(&endpoint.profiles, now);
-            if let Some(segment) = meta.expected() {
-                tcb.predict(&segment, &mut env)
-            } else if meta.flags == Flags::SYN_ACK {
-                tcb.predict_syn_ack(&meta.syn(frame.bytes()), &mut env)
-            } else {
-                None
-            }
+            tcb.predict(&segment, &mut env)
         };
         let Some(prediction) = prediction else {
             return Err(frame);
         };
         learn_link(&mut parts.conn.link, frame.bytes(), now);
         if prediction.acked_len > 0 {
-            let Parts { conn, chunks, .. } = &mut parts;
-            let freed = |frame| outbox.free(frame);
-            //~ The fast path lets go of what was acknowledged: -> `let _ = (conn, chunks, freed);`;
-            //~   whatever_happens_the_fast_path_changes_nothing
-            conn.tx.ack(chunks, prediction.acked_len, freed);
+            //~ The fast path lets go of what was acknowledged; whatever_happens_the_fast_path_changes_nothing
+            let_go(&mut parts, outbox, prediction.acked_len);
         }
         endpoint.counters.bump(Counter::ConnSegment);
-        //~ The app hears on the fast path what it has to hear: `is_unheard(parts.conn, prediction.events)` -> `true`;
+        //~ The app hears on the fast path what it has to hear: `is_unheard(parts.conn, events_but_end)` -> `true`;
         //~   whatever_happens_the_fast_path_changes_nothing
-        if !has_text && is_unheard(parts.conn, prediction.events) {
+        let events_but_end = prediction.events.without(Events::CLOSED);
+        if !has_text && is_unheard(parts.conn, events_but_end) {
             outbox.free(frame);
-            settle_unheard(&mut parts, endpoint.config.park_after, now);
+            if prediction.events.has(Events::CLOSED) {
+                self.settle_closed(hosted, slot, now);
+            } else {
+                settle_unheard(&mut parts, endpoint.config.park_after, now);
+            }
             return Ok(());
         }
         let id = parts.conn.id;
+        if prediction.events.has(Events::PEER_CLOSED) {
+            //~ The app hears of the peer's end on the fast path too; whatever_happens_the_fast_path_changes_nothing
+            // Nothing was kept ahead: then nothing is predicted.
+            parts.conn.set(Conn::PEER_CLOSED);
+        }
         if !prediction.events.has(Events::CLOSED) {
             parts.mark_dirty();
         }
@@ -160,7 +172,44 @@ impl<N: Nic> Core<N> {
         } else {
             outbox.free(frame);
         }
-        self.after_segment(hosted, slot, id, prediction.events, now);
+        self.tell(hosted, slot, id, prediction.events, now);
+        Ok(())
+    }
+
+    /// The same for the SYN-ACK of a connection that we open, with the options of a Linux SYN.
+    #[inline(never)]
+    fn on_expected_syn_ack<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        frame: N::Frame,
+        meta: &Meta,
+        slot: Slot,
+        now: Instant,
+    ) -> Result<(), N::Frame> {
+        let Core {
+            conns,
+            endpoint,
+            outbox,
+            ..
+        } = self;
+        let (Some(options), Some(mut parts)) =
+            (usual_syn(meta.options(frame.bytes())), conns.parts(slot))
+        else {
+            return Err(frame);
+        };
+        let prediction = {
+            let (tcb, mut env) = parts.protocol(&endpoint.profiles, now);
+            tcb.predict_syn_ack(&meta.syn(options), &mut env)
+        };
+        let Some(prediction) = prediction else {
+            return Err(frame);
+        };
+        learn_link(&mut parts.conn.link, frame.bytes(), now);
+        endpoint.counters.bump(Counter::ConnSegment);
+        let id = parts.conn.id;
+        parts.mark_dirty();
+        outbox.free(frame);
+        self.tell(hosted, slot, id, prediction.events, now);
         Ok(())
     }
 
@@ -181,6 +230,7 @@ impl<N: Nic> Core<N> {
             if let Err(chunk) = conn.rx.push(chunks, chunk) {
                 self.outbox.free(chunk.frame);
             }
+            self.compact_unread(slot);
         } else {
             self.outbox.free(chunk.frame);
         }

@@ -21,6 +21,7 @@ use crate::tcp::tcb::{OpenParams, Tcb};
 use crate::time::Instant;
 use crate::wire::vlan::VlanId;
 use crate::wire::{ipv4, ipv6, tcp};
+use core::net::IpAddr;
 
 /// What a SYN without MSS option allows (RFC 9293 MUST-15).
 pub(super) const DEFAULT_MSS_V4: u16 = 536;
@@ -241,7 +242,8 @@ impl<F> Opening<'_, F> {
         syn_ack: SynAckSent,
     ) -> Slot {
         let params = self.params(key, kept.iss, kept.timestamp_offset, kept.profile);
-        let (conn, mut env) = self.place(opened, key, hash, kept.profile);
+        let local = self.config.locals.locate(key.local());
+        let (conn, mut env) = self.place(opened, key, hash, kept.profile, local);
         let window = env.settings.profile.syn_window();
         conn.tcb
             .open_answered(&params, &kept.syn, window, syn_ack, &mut env);
@@ -266,7 +268,8 @@ impl<F> Opening<'_, F> {
         let link = self.link(&key);
         //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
         let profile = parked.profile;
-        let (conn, env) = self.place(opened, &key, hash, profile);
+        let local = self.config.locals.locate(key.local());
+        let (conn, env) = self.place(opened, &key, hash, profile, local);
         conn.tcb = Tcb::unpark(params, &tcb, &env);
         // A connection parks only once an application has taken it over.
         conn.set(Conn::OWNED | Conn::ANNOUNCED);
@@ -300,7 +303,7 @@ impl<F> Opening<'_, F> {
         parts.mark_dirty();
     }
 
-    /// Our own SYN is to be sent.
+    /// Our own SYN is to be sent, from this VLAN and address, to where earlier connections went.
     ///
     /// # Errors
     /// [`NoRecord`] when all records of open connections are in use.
@@ -309,6 +312,8 @@ impl<F> Opening<'_, F> {
         key: FlowKey,
         hash: FlowHash,
         profile: ProfileId,
+        local: (VlanId, IpAddr),
+        link: Option<LinkPeer>,
     ) -> Result<Slot, NoRecord> {
         let iss = self.isn.iss(tuple(&key), self.now);
         let slot = self.take_slot(&key)?;
@@ -317,8 +322,7 @@ impl<F> Opening<'_, F> {
         let opened = self.opened(slot, &key, inserted.ok())?;
         let offset = self.isn.timestamp_offset_ms(tuple(&key));
         let params = self.params(&key, iss, offset, profile);
-        let link = self.link(&key);
-        let (conn, mut env) = self.place(opened, &key, hash, profile);
+        let (conn, mut env) = self.place(opened, &key, hash, profile, Some(local));
         conn.tcb.open_actively(&params, &mut env);
         conn.set(Conn::OWNED);
         if link.is_none() {
@@ -364,6 +368,7 @@ impl<F> Opening<'_, F> {
         key: &FlowKey,
         hash: FlowHash,
         profile: ProfileId,
+        local: Option<(VlanId, IpAddr)>,
     ) -> (&mut Conn, Env<'_>) {
         let (id, state) = opened.named;
         let new = NewConn {
@@ -373,7 +378,7 @@ impl<F> Opening<'_, F> {
             key: *key,
             hash,
             profile,
-            local: self.config.locals.locate(key.local()),
+            local,
             path_epoch: self.paths.epoch(),
         };
         let (conn, counters) = self.conns.vacate(opened.slot);

@@ -6,7 +6,8 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::plain_frame::{HEADERS_LEN, PlainFields, PlainFrame};
-use super::reply::{ReplyOptions, TcpReply};
+use super::reply::{Answer, Layout, NotWritable, Ports, ReplyOptions, TcpReply, write_answer};
+use super::segment_headers::{Content, Offload, TcpFields};
 use crate::nic::Frame;
 use crate::wire::U32;
 use crate::wire::checksum::Sum;
@@ -97,6 +98,35 @@ pub(super) fn turn_around_plain<F: Frame, O: PlainOptions>(
     headers.fill(&fields, options.write(rest)?);
     frame.request(None);
     Some(())
+}
+
+/// [`super::reply::turn_around`] for a reply that has all options, where no checksum is the NIC's: over IPv6, or with a tag.
+#[inline(never)]
+pub(super) fn turn_around_full<F: Frame>(
+    frame: &mut F,
+    layout: Layout,
+    ports: Ports,
+    reply: &TcpReply,
+    ttl: u8,
+) -> Result<(), NotWritable> {
+    let content = FullAnswer(Answer { ports, reply });
+    let options_len = <AllOptions<'_> as PlainOptions>::LEN;
+    write_answer(frame, layout, content, options_len, ttl, Offload::NONE)
+}
+
+/// One with MSS, timestamps and window scale.
+struct FullAnswer<'a>(Answer<'a>);
+
+impl Content for FullAnswer<'_> {
+    #[inline(always)]
+    fn fields(&self) -> TcpFields {
+        self.0.fields()
+    }
+
+    #[inline(always)]
+    fn write_options(&self, into: &mut [u8]) -> Option<Sum> {
+        AllOptions(&self.0.reply.options).write(into)
+    }
 }
 
 /// The addresses change places; what else stands there is the same in the answer, but for DSCP, which is 0.

@@ -29,9 +29,10 @@ pub(super) const SYN_OPTIONS_LEN: usize = 20;
 
 /// An ordinary segment as the header writer wants it. `WITH_TIMESTAMPS`: whether it has them, which makes its headers' length
 /// known when compiling.
+#[derive(Debug, Clone)]
 pub(super) struct OrdinarySegment<'a, const WITH_TIMESTAMPS: bool> {
     pub(super) key: &'a FlowKey,
-    pub(super) segment: &'a PlainSegment,
+    pub(super) segment: PlainSegment,
 }
 
 impl<const WITH_TIMESTAMPS: bool> Content for OrdinarySegment<'_, WITH_TIMESTAMPS> {
@@ -58,9 +59,10 @@ impl<const WITH_TIMESTAMPS: bool> Content for OrdinarySegment<'_, WITH_TIMESTAMP
 }
 
 /// A first SYN as the header writer wants it.
+#[derive(Debug, Clone)]
 pub(super) struct SynSegment<'a> {
     pub(super) key: &'a FlowKey,
-    pub(super) syn: &'a FirstSyn,
+    pub(super) syn: FirstSyn,
 }
 
 impl Content for SynSegment<'_> {
@@ -114,7 +116,7 @@ impl<F: Frame> SegmentWriter<F> {
 
     /// The finished frame of a segment with this payload and its sum. `None` without a buffer, or when it is too short.
     #[inline(always)]
-    pub(super) fn write<C: Content>(
+    pub(super) fn write<C: Content + Clone>(
         &mut self,
         way: &Way<'_>,
         content: &C,
@@ -129,7 +131,11 @@ impl<F: Frame> SegmentWriter<F> {
             (VlanId::UNTAGGED, IpAddr::V4(local)) if self.offload == Offload::NONE => {
                 self.write_plain(way, *local, content, options_len, payload)
             }
-            _ => self.write_any(way, content, options_len, payload),
+            // Copies: what these look at would be kept in memory for the other too.
+            _ if self.offload == Offload::NONE => {
+                self.write_any::<C, false>(&way.clone(), &content.clone(), options_len, payload)
+            }
+            _ => self.write_any::<C, true>(&way.clone(), &content.clone(), options_len, payload),
         }
     }
 
@@ -147,7 +153,9 @@ impl<F: Frame> SegmentWriter<F> {
         let headers_len = HEADERS_LEN + options_len;
         let bytes = frame.grow(headers_len + payload.len()).ok()?;
         let (headers, text) = bytes.split_at_mut_checked(headers_len)?;
-        text.copy_from_slice(payload);
+        if !payload.is_empty() {
+            text.copy_from_slice(payload);
+        }
         let (headers, options) = PlainFrame::mut_from_prefix(headers).ok()?;
         headers.begin(way.dst, &self.mac);
         let rest = content.write_options(options)? + sum;
@@ -169,9 +177,9 @@ impl<F: Frame> SegmentWriter<F> {
         Some(frame)
     }
 
-    /// Either family, tagged or not, with or without the NIC's checksums.
+    /// Either family, tagged or not. `OFFLOADS`: whether a checksum is the NIC's.
     #[inline(never)]
-    fn write_any<C: Content>(
+    fn write_any<C: Content, const OFFLOADS: bool>(
         &mut self,
         way: &Way<'_>,
         content: &C,
@@ -198,14 +206,21 @@ impl<F: Frame> SegmentWriter<F> {
         let bytes = frame.grow(l3_offset + packet_len).ok()?;
         let (link, packet) = bytes.split_at_mut_checked(l3_offset)?;
         let (packet, text) = packet.split_at_mut_checked(packet_len - payload.len())?;
-        text.copy_from_slice(payload);
+        if !payload.is_empty() {
+            text.copy_from_slice(payload);
+        }
+        let offload = if OFFLOADS {
+            self.offload
+        } else {
+            Offload::NONE
+        };
         let headers = SegmentHeaders {
             content,
             options_len,
             segment_len: (headers_len + payload.len()) as u16,
             payload: sum,
             ttl: self.ttl,
-            offload: self.offload,
+            offload,
         };
         match local {
             IpAddr::V4(local) => {
@@ -219,7 +234,7 @@ impl<F: Frame> SegmentWriter<F> {
                 headers.write_v6(packet, |_| (local.octets(), remote))?;
             }
         }
-        if let Some(request) = self.offload.request(ip, l3_offset) {
+        if let Some(request) = offload.request(ip, l3_offset) {
             frame.request(Some(request));
         }
         Some(frame)

@@ -6,11 +6,11 @@ use super::callbacks::Hosted;
 use super::classify::{Lane, Meta};
 use super::endpoint::EndpointVerdict;
 use super::handoff::Message;
-use super::plain_reply::{AllOptions, NoOptions, turn_around_plain};
+use super::plain_reply::{AllOptions, NoOptions, turn_around_full, turn_around_plain};
 use super::reply::turn_around;
 use super::segment_headers::Offload;
 use super::{Core, Scratch};
-use crate::conn::{Found, Kind};
+use crate::conn::{Found, Kind, Met};
 use crate::counters::Counter;
 use crate::nic::{BURST_FRAMES, Burst, Frame, Nic, PoolClass};
 use crate::tcp::profile::ProfileId;
@@ -80,9 +80,16 @@ impl<N: Nic> Core<N> {
                 continue;
             }
             // Only the owner of a flow has a record of it.
-            if let Some(found) = self.endpoint.resolve(meta, probe, inserted) {
-                self.process_found(hosted, frame, meta, found, now);
-                continue;
+            match self.endpoint.resolve(meta, probe, inserted) {
+                Some(Met::Open(slot)) => {
+                    self.on_open_segment(hosted, frame, meta, slot, now);
+                    continue;
+                }
+                Some(Met::Other(found)) => {
+                    self.process_found(hosted, frame, meta, found, now);
+                    continue;
+                }
+                None => {}
             }
             if !alone && let Some(owner) = self.owner_elsewhere(meta) {
                 self.hand_over(frame, owner);
@@ -118,7 +125,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// A segment of a record.
+    /// A segment of a record that isn't open.
     #[inline(always)]
     fn process_found<A: App>(
         &mut self,
@@ -130,10 +137,8 @@ impl<N: Nic> Core<N> {
     ) {
         let bytes = frame.bytes();
         let verdict = match found.kind() {
-            Kind::Open => {
-                let slot = self.endpoint.table.slot_found(found);
-                return self.on_open_segment(hosted, frame, meta, slot, now);
-            }
+            // Not reached: these are taken before.
+            Kind::Open => return self.outbox.free(frame),
             Kind::TimeWait => return self.on_time_wait(frame, meta, found, now),
             Kind::Embryo => {
                 if self.fast_path.is_on()
@@ -258,16 +263,13 @@ impl<N: Nic> Core<N> {
     pub(super) fn answer_any(&mut self, mut frame: N::Frame, meta: &Meta) {
         let ttl = self.endpoint.config.ttl;
         let (layout, ports) = (meta.layout(), meta.ports());
-        if turn_around(
-            &mut frame,
-            layout,
-            ports,
-            &self.endpoint.answer,
-            ttl,
-            &self.caps,
-        )
-        .is_ok()
-        {
+        let answer = &self.endpoint.answer;
+        let written = if answer.options.is_full() && Offload::of(&self.caps) == Offload::NONE {
+            turn_around_full(&mut frame, layout, ports, answer, ttl)
+        } else {
+            turn_around(&mut frame, layout, ports, answer, ttl, &self.caps)
+        };
+        if written.is_ok() {
             return self.outbox.reply(frame, &mut self.endpoint.counters);
         }
         let copy = self.copy(&frame, HEADERS_LEN);

@@ -198,6 +198,19 @@ pub(super) fn turn_around<F: Frame>(
     let offload = Offload::of(caps);
     let content = Answer { ports, reply };
     let options_len = content.options().padded_len();
+    write_answer(frame, layout, content, options_len, ttl, offload)
+}
+
+/// The same with this content. What is known of it when compiling leaves half of the work.
+#[inline(always)]
+pub(super) fn write_answer<F: Frame, C: Content>(
+    frame: &mut F,
+    layout: Layout,
+    content: C,
+    options_len: usize,
+    ttl: u8,
+    offload: Offload,
+) -> Result<(), NotWritable> {
     let segment_len = tcp::HEADER_LEN + options_len;
     let l3 = usize::from(layout.l3_offset);
     frame
@@ -224,9 +237,9 @@ pub(super) fn turn_around<F: Frame>(
 }
 
 /// A reply to the sender of a segment.
-struct Answer<'a> {
-    ports: Ports,
-    reply: &'a TcpReply,
+pub(super) struct Answer<'a> {
+    pub(super) ports: Ports,
+    pub(super) reply: &'a TcpReply,
 }
 
 impl Answer<'_> {

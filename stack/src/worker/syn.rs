@@ -7,6 +7,7 @@ use super::classify::Meta;
 use super::endpoint::{Endpoint, EndpointVerdict};
 use super::handshake::EmbryoStart;
 use super::plain_reply::{AllOptions, turn_around_plain};
+use crate::conn::FlowKey;
 use crate::counters::Counter;
 use crate::local::listener::{ListenerId, SynPolicy};
 use crate::nic::{Frame, Nic};
@@ -17,17 +18,17 @@ use crate::worker::opening::tuple;
 use crate::worker::reply::TcpReply;
 
 impl Endpoint {
-    /// Turns the SYN of most connections into an embryo: in a plain frame, so over IPv4, with the options of a Linux SYN, to a listener
-    /// that has room. `None`, and nothing has changed, when it is another. What is known of it when compiling leaves half of the work.
+    /// Turns the SYN of most connections into an embryo: with the options of a Linux SYN, to a listener that has room. `None`, and
+    /// nothing has changed, when it is another. `key` is that of `meta`: what is known of it when compiling leaves half of the work.
     #[inline(always)]
     fn usual_embryo(
         &mut self,
         meta: &Meta,
+        key: FlowKey,
         bytes: &[u8],
         listener: ListenerId,
         now: Instant,
     ) -> Option<TcpReply> {
-        let key = meta.key.of_v4();
         let config = self.listeners.config(listener)?;
         //~ A SYN makes an embryo in one step where the policy keeps SYNs:
         //~   `matches!(config.policy, SynPolicy::Embryo | SynPolicy::CookieWhenFull)` -> `true`;
@@ -74,13 +75,17 @@ impl<N: Nic> Core<N> {
         listener: ListenerId,
         now: Instant,
     ) {
-        //~ Only a plain frame is answered in one step: `!(self.is_plain(meta) && self.fast_path.is_on())`
-        //~   -> `!self.fast_path.is_on()`; only_a_plain_frame_is_answered_in_one_step
-        if !(self.is_plain(meta) && self.fast_path.is_on()) {
+        if !self.fast_path.is_on() {
             return self.process_any_syn(frame, meta, listener, now);
         }
+        //~ Only a plain frame is turned round as one: `!self.is_plain(meta)` -> `false`;
+        //~   only_a_plain_frame_is_answered_in_one_step
+        if !self.is_plain(meta) {
+            return self.process_syn_in_other_frame(frame, meta, listener, now);
+        }
         let endpoint = &mut self.endpoint;
-        let Some(reply) = endpoint.usual_embryo(meta, frame.bytes(), listener, now) else {
+        let key = meta.key.of_v4();
+        let Some(reply) = endpoint.usual_embryo(meta, key, frame.bytes(), listener, now) else {
             return self.process_any_syn(frame, meta, listener, now);
         };
         endpoint.counters.bump(Counter::SynEmbryo);
@@ -91,6 +96,25 @@ impl<N: Nic> Core<N> {
             endpoint.answer = reply;
             self.answer_any(frame, meta);
         }
+    }
+
+    /// The usual SYN over IPv6, with a tag, or on a NIC that takes checksums.
+    #[inline(never)]
+    fn process_syn_in_other_frame(
+        &mut self,
+        frame: N::Frame,
+        meta: &Meta,
+        listener: ListenerId,
+        now: Instant,
+    ) {
+        let endpoint = &mut self.endpoint;
+        let Some(reply) = endpoint.usual_embryo(meta, meta.key, frame.bytes(), listener, now)
+        else {
+            return self.process_any_syn(frame, meta, listener, now);
+        };
+        endpoint.counters.bump(Counter::SynEmbryo);
+        endpoint.answer = reply;
+        self.answer_any(frame, meta);
     }
 
     #[inline(never)]

@@ -1,12 +1,17 @@
 //! Who waits for the application, and what happens when too many do (Linux's semantics: listen(2), tcp(7)).
 
+use super::super::RingEnd;
 use super::host::{Flow, Host, OPEN};
+use crate::config::ConfigSpec;
+use crate::conn::ConnId;
 use crate::counters::Counter;
 use crate::local::listener::{ListenerId, SynPolicy};
+use crate::nic::Nic;
 use crate::sim::puppet::AppEvent::{Closed, Data, Open, PeerClosed, Ready};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst, syn, syn_ack};
 use crate::tcp::verdict::CloseReason;
+use crate::worker::app::{App, Cx};
 
 const LISTENER: ListenerId = ListenerId(0);
 
@@ -215,4 +220,75 @@ fn who_waits_to_be_accepted_does_not_park() {
     host.act(|_, cx| cx.accept(LISTENER));
     host.wait_ms(1_004);
     assert!(host.parked().is_some());
+}
+
+/// An app that takes whatever comes, and is asked for it or not.
+#[derive(Default)]
+struct Taker<const IS_ASKED: bool> {
+    heard: Vec<String>,
+}
+
+impl<const IS_ASKED: bool> App for Taker<IS_ASKED> {
+    type Conn = u32;
+
+    const ACCEPTS_ALL: bool = !IS_ASKED;
+
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, u32>, conn: ConnId, state: &mut u32) {
+        let info = cx.info(conn).expect("open");
+        *state = info.remote.port().into();
+        self.heard
+            .push(format!("open {state} of {:?}", info.listener));
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, u32>, conn: ConnId, state: &mut u32) {
+        let len = cx.unread_len(conn);
+        cx.consume(conn, len);
+        self.heard.push(format!("{len} bytes for {state}"));
+    }
+
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N, u32>, conn: ConnId, _: &mut u32) {
+        cx.close(conn);
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        _: &mut Cx<'_, N, u32>,
+        _: ConnId,
+        state: &mut u32,
+        reason: CloseReason,
+    ) {
+        self.heard.push(format!("{state} is over: {reason:?}"));
+    }
+}
+
+/// What it hears, and what it sends, of connections by embryo and by cookie, with text in their first segment and without.
+fn taken<const IS_ASKED: bool>(policy: SynPolicy) -> (Vec<String>, Vec<Vec<u8>>) {
+    let listening = |spec: &mut ConfigSpec| spec.listeners[0].policy = policy;
+    let app = Taker::<IS_ASKED>::default();
+    let mut host = Host::build(app, listening, |_| {}, RingEnd::single());
+    let mut frames = Vec::new();
+    for (port, len) in [(1, 0), (2, 7)] {
+        host.on(Flow::v4(port, OPEN)).inject(syn().seq(0));
+        host.expect(syn_ack().seq(0).ack(1));
+        let first = if len > 0 { data(len) } else { ack() };
+        host.inject(first.seq(1).ack(1));
+        host.inject(fin().seq(1 + len).ack(1));
+        frames.extend(core::iter::from_fn(|| host.try_reply()));
+        host.inject(ack().seq(2 + len).ack(2));
+    }
+    let heard = core::mem::take(&mut host.worker().app_mut().heard);
+    (heard, frames)
+}
+
+#[test]
+fn accepting_all_is_what_the_default_does() {
+    for policy in [SynPolicy::Embryo, SynPolicy::CookieAlways] {
+        let (heard, frames) = taken::<false>(policy);
+        assert_eq!(
+            (&heard, &frames),
+            (&taken::<true>(policy).0, &taken::<true>(policy).1)
+        );
+        assert_eq!(heard.len(), 5, "{heard:?}");
+        assert!(heard[4].starts_with("2 is over"), "{heard:?}");
+    }
 }

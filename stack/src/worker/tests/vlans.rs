@@ -1,5 +1,7 @@
 //! 802.1Q: a VLAN is part of what names a flow, in every kind of record, and of every frame that a flow sends.
 
+use core::ops::ControlFlow;
+
 use super::answer::Answer;
 use super::host::{CLOSED, Flow, Host, OPEN, OUR_V4, PEER_V4};
 use super::neighbors::{
@@ -289,6 +291,39 @@ fn a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one() {
         let refused = host.act(|_, cx| cx.connect(remote, &in_vlan(Some(other)), false));
         assert_eq!(refused, Err(ConnectError::NotLocal));
     }
+}
+
+/// What one of them knows of the way in its VLAN says nothing of the way in another.
+#[test]
+fn connections_opened_at_once_go_each_in_its_vlan() {
+    let remote = (PEER_V4, 9_000).into();
+    let from = |port, id| Connect {
+        local_port: Some(port),
+        vlan: Some(VlanId(id)),
+        ..Connect::default()
+    };
+    let mut host = Host::probing(|spec| spec.vlans = Some(vec![VlanId(5), VlanId(6)]));
+    host.on(in_vlan(Flow::between(remote, (OUR_V4, 50_000).into()), 5));
+    host.act(|_, cx| cx.connect(remote, &from(50_000, 5), false))
+        .expect("connects");
+    expect_arp_request_in(VlanId(5), &mut host, PEER_V4);
+    host.inject_bytes(&tagged(&arp_reply(), 5));
+    host.expect(syn().seq(0));
+    host.inject(syn_ack().seq(0).ack(1))
+        .hears(&[Open])
+        .expect(ack().seq(1).ack(1));
+    host.act(|_, cx| {
+        let opens = [5, 6].map(|id| (remote, from(50_001, id), false));
+        cx.connect_many(opens, |result| {
+            assert!(result.is_ok());
+            ControlFlow::Continue(())
+        });
+    });
+    let syn = Answer::read(&host.next_reply());
+    assert!(syn.segment.flags.syn());
+    assert_eq!(syn.vlan, Some(5));
+    expect_arp_request_in(VlanId(6), &mut host, PEER_V4);
+    host.silent();
 }
 
 /// The frame that waited in vain says whose it was, by its VLAN too.
