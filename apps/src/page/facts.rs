@@ -38,21 +38,21 @@ pub(super) struct Limit {
     pub(super) advice: Vec<String>,
 }
 
-/// The command: `serve`, `bench connect`, `load`. The command line is the only place where every result names it.
+/// The command: `serve`, `bench connect`, `load request`. `None` for what no command of ours printed.
 pub(super) fn kind(value: &Value) -> Option<String> {
-    let line = texts(value, &["/command", "/command_line"]).join(" ");
-    let mut words = line.split_whitespace().skip_while(|word| {
-        let name = word.rsplit('/').next().unwrap_or_default();
-        name != "syncline"
-    });
-    let command = words.nth(1)?;
+    let line = texts(value, &["/command"]).join(" ");
+    let mut words = line.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let is_ours = program.rsplit('/').next() == Some("syncline")
+        || first(value, &["/versions/syncline"]).is_some();
+    let command = text(value, &["/kind"]).or_else(|| words.next().filter(|_| is_ours))?;
     let mode = text(value, &["/mode", "/workload", "/plan/workload"]).unwrap_or_default();
     Some(format!("{command} {mode}").trim().to_owned())
 }
 
 /// Where conditions stand, and what they are called.
 const CONDITIONS: &[(&str, &[&str])] = &[
-    ("Command", &["/command", "/command_line"]),
+    ("Command", &["/command"]),
     ("Started", &["/started_at"]),
     ("Ended by", &["/ended_by"]),
     ("Link", &["/link/name", "/link"]),

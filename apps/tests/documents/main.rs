@@ -78,6 +78,8 @@ impl Kind {
                     "scripts/bench-instructions",
                     "cargo build --release",
                     "scripts/package",
+                    "scripts/install",
+                    "scripts/setup",
                     "apt install ./target/debian/",
                     "cargo bench -p benches",
                     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches",
