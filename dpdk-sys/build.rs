@@ -14,6 +14,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|count_avail|get_port_by_name|info_get|set_mtu|start|stop|vlan_filter)",
     "rte_eth_(allmulticast|promiscuous)_enable",
     "rte_eth_(from_rings|macaddr_get|rx_queue_setup|stats_get|tx_queue_setup)",
+    "rte_eth_dev_(rx|tx)_offload_name",
     "rte_get_tsc_hz",
     "rte_log_(cur_msg_loglevel|set_level_pattern)",
     "rte_malloc_heap_(create|get_socket|memory_add)",
@@ -28,6 +29,7 @@ const TYPES: &str = "rte_eth_(conf|dev_info|stats|txconf)|rte_ether_addr";
 const CONSTANTS: &str = "SL_.*|RTE_LOG_[A-Z]+|RTE_MAX_(ETHPORTS|LCORE)|RTE_MEMPOOL_CACHE_MAX_SIZE";
 /// Linked by us. The drivers (except the in-memory link, which we call by name) are plugins that EAL loads.
 const LIBRARIES: &str = "rte_ethdev rte_mbuf rte_mempool rte_ring rte_net_ring rte_eal";
+const LOG_LIBRARY: &str = "rte_log";
 
 fn main() {
     for input in ["wrapper.h", "inlined.c"] {
@@ -69,6 +71,10 @@ fn main() {
     }
     for library in LIBRARIES.split(' ') {
         println!("cargo::rustc-link-lib={library}");
+    }
+    // From 23.11 on, logging is a library of its own.
+    if dpdk.libs.iter().any(|library| library == LOG_LIBRARY) {
+        println!("cargo::rustc-link-lib={LOG_LIBRARY}");
     }
     println!("cargo::metadata=version={}", dpdk.version);
 }

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, dev_flood, flood, serve};
+use crate::{bench, dev_client, dev_flood, doctor, flood, serve};
 use crate::{diagnose, import_dperf, lab, packaging, page};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -36,6 +36,12 @@ pub(crate) enum Command {
     /// Run a TCP endpoint on a NIC or a tap (not in this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Serve(MissingFeature),
+    /// Check this machine, and a command, for what is missing; print the commands that fix it
+    #[cfg(feature = "dpdk")]
+    Doctor(Box<doctor::DoctorArgs>),
+    /// Check this machine for what is missing (not in this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Doctor(MissingFeature),
     /// Play a situation in which TCP fails and draw its packet ladder; in simulation it needs no NIC and no root
     Lab(Box<lab::LabArgs>),
     /// Send bare segments from pools of addresses and count what each of them meets

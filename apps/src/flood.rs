@@ -10,6 +10,14 @@ mod plan;
 mod neighbors;
 // The plan on stderr, before the first frame.
 mod announce;
+// Which part of the run all threads are in.
+mod phase;
+// One port for the flood and its probe.
+mod door;
+// Legitimate connections beside the flood.
+mod probe;
+// The control thread's view of them.
+mod probe_watch;
 // The port and its threads, from start to stop.
 mod run;
 // The thread of one worker.

@@ -8,12 +8,15 @@
 
 // The flags.
 mod args;
-// The form in which a scenario is written.
+// A scenario in memory, and in its file.
+mod format;
 pub(crate) mod scenario;
 // What an application is told when a call fails.
 mod errno;
 // The scenarios.
 mod scenarios;
+// What they mean.
+mod explain;
 // The application of an end that is ours.
 mod actor;
 // What happened, as bytes and words.
@@ -35,8 +38,10 @@ mod report;
 
 pub(crate) use args::LabArgs;
 
+use std::path::Path;
+
 use args::{LabCommand, LabLink, RunArgs};
-use report::ScenePlay;
+use report::{ScenarioPlay, ScenePlay};
 use scenario::{Cast, Family, Pace, Scenario, Scene};
 
 use crate::console;
@@ -49,54 +54,40 @@ use crate::fault::FaultFlag;
 /// [`Failure`]: no such scenario, no stage for it, or something expected that did not come about.
 pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     match &args.command {
-        LabCommand::List => list(),
-        LabCommand::Show { name } => show(&find(name, Pace::Real)?),
+        LabCommand::List => console::result(explain::list()?.trim_end()),
+        LabCommand::Show { name } => {
+            console::result(explain::show(&find(name, Pace::Real)?).trim_end())
+        }
+        LabCommand::Explain { topic } => console::result(explain::explain(topic)?.trim_end()),
         LabCommand::Run(args) => play(args),
     }
 }
 
+/// By its name, or by its file.
 fn find(name: &str, pace: Pace) -> Result<Scenario, Failure> {
-    let mut all = scenarios::all(pace);
-    let names: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
-    let unknown = format!("no scenario `{name}`; there are: {}", names.join(", "));
+    if Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "lab")
+    {
+        let text = std::fs::read_to_string(name)
+            .map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        // Scenarios live as long as the process, and a run reads each file once.
+        return format::parse(text.leak(), pace)
+            .map_err(|error| Failure::Usage(format!("{name}: {error}")));
+    }
+    let mut all = scenarios::all(pace)?;
     let place = all.iter().position(|scenario| scenario.name == name);
     place
         .map(|place| all.swap_remove(place))
-        .ok_or(Failure::Usage(unknown))
+        .ok_or_else(|| explain::unknown(name, &all, false))
 }
 
-fn list() -> Result<(), Failure> {
-    let lines: Vec<String> = scenarios::all(Pace::Real)
-        .iter()
-        .map(|scenario| {
-            let titles: Vec<&str> = scenario.scenes.iter().map(|scene| scene.title).collect();
-            format!("{:<12} {}", scenario.name, titles.join("; "))
-        })
-        .collect();
-    console::result(lines.join("\n"))
-}
-
-fn show(scenario: &Scenario) -> Result<(), Failure> {
-    let mut text = format!("{}\n\n{}\n", scenario.name, wrapped(scenario.shows, 96));
-    for scene in &scenario.scenes {
-        text += &format!(
-            "\n== {} == ({} s)\n",
-            scene.title,
-            scene.lasts_ms.div_ceil(1000)
-        );
-        for act in &scene.acts {
-            text += &format!("{:>7} ms  {} {}\n", act.at_ms, act.who.name(), act.what);
-        }
-        for expectation in &scene.expectations {
-            let by = match expectation.played_by {
-                None => "",
-                Some(scenario::Player::Ours) => " (when it is syncline)",
-                Some(scenario::Player::Kernel) => " (when it is the kernel)",
-            };
-            text += &format!("   expects {expectation}{by}\n");
-        }
+/// The scenarios with these names, each once; `all` stands for all of them.
+fn chosen(names: &[String], pace: Pace) -> Result<Vec<Scenario>, Failure> {
+    if names.iter().any(|name| name == "all") {
+        return scenarios::all(pace);
     }
-    console::result(text.trim_end())
+    names.iter().map(|name| find(name, pace)).collect()
 }
 
 /// Words in lines of at most so many columns.
@@ -120,12 +111,16 @@ fn wrapped(text: &str, columns: usize) -> String {
 fn play(args: &RunArgs) -> Result<(), Failure> {
     args.check()?;
     let pace = if args.quick { Pace::Quick } else { Pace::Real };
-    let scenario = find(&args.name, pace)?;
+    let scenarios = chosen(&args.names, pace)?;
     let played = match args.over {
-        LabLink::Sim => in_sim(&scenario, args.family(), args.fault.as_ref())?,
-        LabLink::Tap => over_tap(args, &scenario, &args.casts())?,
+        LabLink::Sim => scenarios
+            .iter()
+            .map(|scenario| in_sim(scenario, args.family(), args.fault.as_ref()))
+            .collect::<Result<Vec<_>, Failure>>()?,
+        LabLink::Tap => over_tap(args, &scenarios, &args.casts())?,
     };
-    report::print(args, &scenario, &played)
+    let all: Vec<ScenarioPlay> = scenarios.into_iter().zip(played).collect();
+    report::print(args, &all)
 }
 
 fn in_sim(
@@ -153,18 +148,18 @@ fn in_sim(
 #[cfg(feature = "dpdk")]
 fn over_tap(
     args: &RunArgs,
-    scenario: &Scenario,
+    scenarios: &[Scenario],
     casts: &[Cast],
-) -> Result<Vec<ScenePlay>, Failure> {
-    tap::play(scenario, casts, args.family())
+) -> Result<Vec<Vec<ScenePlay>>, Failure> {
+    tap::play(scenarios, casts, args.family())
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn over_tap(args: &RunArgs, _: &Scenario, _: &[Cast]) -> Result<Vec<ScenePlay>, Failure> {
+fn over_tap(args: &RunArgs, _: &[Scenario], _: &[Cast]) -> Result<Vec<Vec<ScenePlay>>, Failure> {
     Err(Failure::Usage(format!(
         "`lab run {} --over tap` moves frames by DPDK, and this binary was built without it: build with `--features dpdk`, \
          or play it in simulation",
-        args.name
+        args.names.join(" ")
     )))
 }
 

@@ -46,6 +46,9 @@ mod bench;
 // `syncline serve`.
 #[cfg(feature = "dpdk")]
 mod serve;
+// `syncline doctor`.
+#[cfg(feature = "dpdk")]
+mod doctor;
 // `syncline lab`.
 mod lab;
 // `syncline diagnose`.
@@ -85,6 +88,10 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
+        #[cfg(feature = "dpdk")]
+        Command::Doctor(args) => doctor::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Doctor(left_out) => Err(left_out.failure("doctor")),
         Command::Lab(args) => lab::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Report(args) => page::run(&args),

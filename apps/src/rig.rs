@@ -32,7 +32,8 @@ pub(crate) use args::NicArgs;
 pub(crate) use guard::{Allowed, GuardArgs, Reach, is_for_tests};
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{
-    OpenedNic, announce_namespace, check_flags, configure_kernel_side, cpus, in_use, start_eal,
+    OpenedNic, announce_namespace, check_flags, configure_kernel_side, cpus, in_use, memory_mb,
+    start_eal,
 };
 pub(crate) use polling::{HANGS, Ready, leave, poll_all};
 pub(crate) use rss::RssReport;

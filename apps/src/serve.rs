@@ -38,7 +38,17 @@ pub(crate) use args::ServeArgs;
 
 use crate::console;
 use crate::failure::Failure;
-use crate::rig::namespace;
+use crate::rig::{self, namespace};
+
+/// What `args` need, whatever the machine has: the NIC, and the memory of its pools and rings in MB.
+///
+/// # Errors
+/// [`Failure::Usage`] for what another command line avoids.
+pub(crate) fn needs(args: &ServeArgs) -> Result<(dpdk::NicSpec, u64), Failure> {
+    let plan = plan::Plan::of(args)?;
+    let memory_mb = rig::memory_mb(&args.link, (&plan.port.pools, 1));
+    Ok((plan.spec, memory_mb))
+}
 
 /// Serves as `args` say, and prints what was counted.
 ///

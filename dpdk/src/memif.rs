@@ -85,13 +85,25 @@ fn reopen_when_overdue(closed_at: u64) {
 
 /// Looks at one line of DPDK's log, on the thread that logs it.
 pub(crate) fn on_log_line(line: &str) {
-    if !line.starts_with("memif_") {
+    if !said(line).starts_with("memif_") {
         return;
     }
     if line.contains("Invalid message size") || line.contains("Disconnect received") {
         close();
     } else if line.contains("Disconnected, id") {
         CLOSED_AT.store(0, Ordering::SeqCst);
+    }
+}
+
+/// A line without the name of its log type, which DPDK puts in front from 23.11 on (`MEMIF_DRIVER: memif_…`).
+fn said(line: &str) -> &str {
+    let is_name = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    match line.split_once(": ") {
+        Some((name, rest)) if is_name(name) => rest,
+        _ => line,
     }
 }
 
@@ -106,4 +118,21 @@ fn close() {
     }
     // Counted from here: waiting for pollers does not use up the driver's time.
     CLOSED_AT.store(crate::cycles().max(1), Ordering::SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_every_release_are_understood() {
+        for line in [
+            "memif_msg_receive(): Invalid message size = 0",
+            "MEMIF_DRIVER: memif_msg_receive(): Invalid message size = 0",
+        ] {
+            assert!(said(line).starts_with("memif_msg_receive()"), "{line}");
+        }
+        assert_eq!(said("EAL: memif"), "memif");
+        assert_eq!(said("no name: memif"), "no name: memif");
+    }
 }

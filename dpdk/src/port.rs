@@ -7,7 +7,7 @@ pub(crate) mod rss;
 
 pub use config::{PoolSizes, PortConfig, PortStats};
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -201,6 +201,31 @@ impl Port {
     #[must_use]
     pub fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// What the driver offers, by DPDK's names of offloads: for receiving, and for sending.
+    #[must_use]
+    pub fn offered(&self) -> (Vec<String>, Vec<String>) {
+        let Ok(info) = self.inner.info() else {
+            return Default::default();
+        };
+        let named = |offloads: u64, name: &dyn Fn(u64) -> *const core::ffi::c_char| {
+            let bits = (0..u64::BITS).map(|bit| 1 << bit);
+            let offered = bits.filter(|bit| offloads & bit != 0).map(|bit| {
+                // SAFETY: DPDK's names are static NUL-terminated strings, for unknown bits too.
+                let name = unsafe { CStr::from_ptr(name(bit)) };
+                name.to_string_lossy().to_lowercase()
+            });
+            offered.collect()
+        };
+        // SAFETY: both functions only look into a table.
+        let rx = |bit| unsafe { sys::rte_eth_dev_rx_offload_name(bit) };
+        // SAFETY: as above.
+        let tx = |bit| unsafe { sys::rte_eth_dev_tx_offload_name(bit) };
+        (
+            named(info.rx_offload_capa, &rx),
+            named(info.tx_offload_capa, &tx),
+        )
     }
 
     /// The pool that the NIC receives into; `None` on the in-memory link, where frames come from the other side's pools.

@@ -94,7 +94,7 @@ class Guest:
         self.shell(f"{line} >/tmp/out 2>/tmp/err </dev/null & pid=$!")
         self.shell("n=0; until grep -q 'open: ' /tmp/err; do n=$((n+1)); "
                    "if [ $n -gt 400 ] || ! kill -0 $pid 2>/dev/null; then break; fi; sleep 0.1; done; "
-                   "grep -q 'open: ' /tmp/err || { cat /tmp/err; false; }")
+                   "grep -q 'open: ' /tmp/err || { kill $pid 2>/dev/null; wait $pid; echo status $?; cat /tmp/err; dmesg | tail -n 5; false; }")
         return self.shell("cat /tmp/err")
 
     def stop(self, signal="INT"):

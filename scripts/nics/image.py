@@ -10,10 +10,11 @@ import re
 import shutil
 import subprocess
 
+SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 DRIVERS = ("bus_pci", "bus_vdev", "mempool_ring", "net_e1000", "net_vmxnet3", "net_virtio")
 # In the order in which they load. What is built into a kernel, or gone from newer ones, is left out.
-MODULES = ("uio", "uio_pci_generic", "irqbypass", "iommufd", "vfio_virqfd", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci")
+MODULES = ("uio", "uio_pci_generic", "irqbypass", "iommufd", "vfio_virqfd", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci", "vmxnet3")
 
 INIT = """#!/bin/sh
 mount -t proc proc /proc
@@ -146,7 +147,14 @@ def initramfs(work, binary, kernel):
             os.symlink("busybox", f"{tree}/bin/{name}")
     _run("strip", "-o", f"{tree}/bin/syncline", binary)
     _copy_drivers(tree)
-    _copy_libraries([binary], tree)
+    shutil.copy("/bin/bash", f"{tree}/bin/bash")
+    _copy_libraries([binary, "/bin/bash"], tree)
+    os.makedirs(f"{tree}/scripts/lib")
+    for script in "bind-nic", "lib/say.sh":
+        shutil.copy(f"{SCRIPTS}/{script}", f"{tree}/scripts/{script}")
+    # What env(1) finds in the first line of a script.
+    os.makedirs(f"{tree}/usr/bin")
+    os.symlink("/bin/env", f"{tree}/usr/bin/env")
     _copy_modules(kernel, tree)
     with open(f"{tree}/init", "w") as init:
         init.write(INIT)

@@ -12,6 +12,8 @@ import traceback
 import checks
 import guest
 import image
+import matrix
+import runs
 import wire
 from nics import NICS
 
@@ -56,108 +58,6 @@ def say(text):
 
 # Exit status: the guests can't be had here.
 LEFT_OUT = 77
-JUMBO = 9000
-SERVE = ["--ip", f"{wire.GUEST4}/24,{wire.GUEST4_VLAN}/24,{wire.GUEST6}/64", "--listen", f"{checks.ECHO}=echo",
-         "--listen", f"{checks.HTTP}=http,size={checks.HTTP_BYTES}", "--listen", f"{checks.CHARGEN}=chargen",
-         "--max-connections", "1k", "--max-time-wait", "1k", "--backlog", "64", "--max-kept-frames", "2k", "--idle", "sleep", "--json"]
-
-
-def whole_run(machine, link, pci, step):
-    """The run with everything in it: one queue, what the NIC offers, MTU 1500."""
-    step("start")
-    log = machine.start(["serve", "--nic", f"pci:{pci}", *SERVE])
-    link.forget_neighbors()
-    recorder = wire.Recorder(link)
-    for address in wire.GUEST4, wire.GUEST6:
-        step(f"ping {address}")
-        checks.ping(address)
-        checks.neighbor_is_known(address)
-    step("refused")
-    checks.refused(wire.GUEST4)
-    checks.refused(wire.GUEST6)
-    step("echo of 10 MB")
-    checks.echo(wire.GUEST4, 10_000_000)
-    step("echo over IPv6")
-    checks.echo(wire.GUEST6, 300_000)
-    step("VLAN")
-    checks.ping(wire.GUEST4_VLAN)
-    checks.echo(wire.GUEST4_VLAN, 300_000)
-    step("curl")
-    for host in wire.GUEST4, f"[{wire.GUEST6}]", wire.GUEST4_VLAN:
-        checks.curl(f"http://{host}/")
-    step("200 connections in a row, 40 at once")
-    checks.connections(wire.GUEST4, 200, 40)
-    step("corrupt segments")
-    checks.corrupt_segments_are_dropped(8)
-    checks.ping(wire.GUEST4)
-    step("Ctrl-C in the middle of downloads")
-    downloads = checks.Downloads(wire.GUEST4, 4)
-    downloads.drain_for(10)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(downloads.end)
-        status, summary, log = machine.stop("INT")
-        ended.result()
-    return finish(recorder, status, summary, log)
-
-
-def jumbo_run(machine, link, pci, step):
-    """Packets of 9000 bytes, both ways, and the VLAN named."""
-    step("start with jumbo frames")
-    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--mtu", str(JUMBO), "--vlan", f"0,{wire.VLAN}"])
-    link.set_mtu(JUMBO)
-    recorder = wire.Recorder(link)
-    step("jumbo frames")
-    checks.ping(wire.GUEST4, "-s", str(JUMBO - 28), "-M", "do")
-    checks.echo(wire.GUEST4, 1_000_000)
-    checks.echo(wire.GUEST6, 300_000)
-    checks.ping(wire.GUEST4_VLAN, "-s", str(JUMBO - 28), "-M", "do")
-    checks.echo(wire.GUEST4_VLAN, 300_000)
-    summary, recorder, log = finish(recorder, *machine.stop("TERM"))
-    link.set_mtu(1500)
-    if recorder.longest < JUMBO:
-        raise checks.Wrong(f"the longest packet of the guest had {recorder.longest} bytes")
-    return summary, recorder, log
-
-
-def queues_run(machine, link, pci, nic, step):
-    """Several queues, a worker on each: new flows come to the queue that the NIC's hash names, as far as it says."""
-    step(f"start with {nic.queues} queues")
-    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--queues", str(nic.queues)])
-    recorder = wire.Recorder(link)
-    step(f"{nic.queues} queues")
-    checks.connections(wire.GUEST4, 200, 40)
-    checks.connections(wire.GUEST6, 60, 0)
-    checks.echo(wire.GUEST4, 1_000_000)
-    summary, recorder, log = finish(recorder, *machine.stop())
-    rss = summary["rss"]
-    if rss["verdict"] != nic.rss:
-        raise checks.Wrong(f"RSS is {rss}, not {nic.rss}")
-    if nic.rss == "proven" and not rss["handed_over_share"] < 0.01:
-        raise checks.Wrong(f"{rss['handed_over_share']:.1%} of the frames were handed over")
-    return summary, recorder, log
-
-
-def permuted_run(machine, _link, pci, nic, step):
-    """The NIC's indirection table is another one than it says: that is noticed, and everything is served all the same."""
-    step("start with a permuted indirection table")
-    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--queues", str(nic.queues), "--offload-fault", "indirection-table"])
-    step("a permuted indirection table")
-    checks.connections(wire.GUEST4, 150, 20)
-    status, summary, log = machine.stop()
-    checks.summary_is_clean(status, summary)
-    if summary["rss"]["verdict"] != "contradicted" or "rss: the NIC delivered" not in log:
-        raise checks.Wrong(f"a permuted indirection table was not noticed: {summary['rss']}")
-
-
-def finish(recorder, status, summary, log):
-    """What every run must hold at its end."""
-    recorder.end()
-    if recorder.wrong:
-        raise checks.Wrong(f"{len(recorder.wrong)} wrong frames of {recorder.frames}, the first: {recorder.wrong[0]}")
-    checks.summary_is_clean(status, summary)
-    return summary, recorder, log
-
-
 def run_nic(nic, qemu, kernel, binary_image):
     """All runs of one NIC. Returns its row of the matrix."""
     step = Step(nic.name)
@@ -166,17 +66,25 @@ def run_nic(nic, qemu, kernel, binary_image):
     try:
         link.set_up(nic.taps)
         machine = guest.Guest(qemu, kernel, binary_image, [], nic.arguments(), iommu=nic.iommu, cpus=nic.queues)
+        if nic.device == "vmxnet3":
+            runs.bind_run(machine, nic, step)
         step("bind")
         pci = machine.bind(nic.driver)
-        summary, recorder, log = whole_run(machine, link, pci, step)
-        jumbo_run(machine, link, pci, step)
+        summary, recorder = runs.whole_run(machine, link, pci, step)
+        runs.software_run(machine, link, pci, step)
+        runs.jumbo_run(machine, link, pci, step)
+        if summary["nic"]["offloads"]["tx_tcp_checksum"]:
+            noticed = [fault for fault in ("pseudo-header", "header-length") if runs.broken_run(machine, link, pci, fault, step)]
+            if noticed != list(nic.notices):
+                raise checks.Wrong(f"of the wrong requests the host noticed {noticed}, not {list(nic.notices)}")
+        row = matrix.Row(nic, summary)
         if nic.queues > 1:
-            queues_run(machine, link, pci, nic, step)
+            row.with_queues(runs.queues_run(machine, link, pci, nic, step)[0])
         if nic.rss == "proven":
-            permuted_run(machine, link, pci, nic, step)
+            runs.permuted_run(machine, link, pci, nic, step)
         say(f"{nic.name}: passed in {time.monotonic() - step.began_s:.0f} s; {recorder.frames} frames of the guest verified; "
             f"{summary['nic']['driver']}")
-        return {"nic": nic.name, "summary": summary}
+        return {"nic": nic.name, "row": row}
     except Exception as error:  # each NIC stands for itself: the others go on
         if not isinstance(error, (checks.Wrong, guest.GuestError, image.Missing)):
             traceback.print_exc()
@@ -213,6 +121,8 @@ def main():
     parser.add_argument("--work", required=True, type=os.path.abspath)
     parser.add_argument("--binary", required=True)
     parser.add_argument("--nics", default="")
+    parser.add_argument("--page", required=True)
+    parser.add_argument("--write-docs", action="store_true")
     parser.add_argument("--lanes", type=int, default=2)
     arguments = parser.parse_args()
     for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
@@ -243,10 +153,22 @@ def main():
     finally:
         os.unlink(initramfs)
     failed = [row["failed"] for row in rows if "failed" in row]
+    if not failed and not wanted and len(chosen) == len(NICS):
+        failed += judge_page(arguments.page, [row["row"] for row in rows], arguments.write_docs)
+    say(f"{len(rows) - len(failed)} of {len(rows)} NICs passed in {time.monotonic() - began_s:.0f} s")
     for text in failed:
         print(f"FAILED {text}", file=sys.stderr)
-    say(f"{len(rows) - len(failed)} of {len(rows)} NICs passed in {time.monotonic() - began_s:.0f} s")
     return 1 if failed else 0
+
+
+def judge_page(path, rows, writes):
+    """The matrix of the page is that of this run, or becomes it; what is wrong otherwise."""
+    versions = "DPDK " + rows[0].summary["versions"]["dpdk"].removeprefix("DPDK ")
+    if writes:
+        matrix.write(path, rows, versions)
+    elif matrix.differs(path, rows, versions):
+        return [f"{path}: the matrix is another one now: scripts/test-nics --write-docs"]
+    return []
 
 
 def run_in_thread(nic, qemu, kernel, initramfs):

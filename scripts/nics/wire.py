@@ -93,6 +93,7 @@ class Trunk:
         self.raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self.raw.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self.raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        self.raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self.raw.bind((TAP, ETH_P_ALL))
         for forward in self._to_guest, self._to_kernel:
             threading.Thread(target=forward, daemon=True).start()
@@ -117,7 +118,7 @@ class Trunk:
 
 
 def tag_of(ancillary):
-    """The VLAN of a received frame, 0 without one: the kernel takes the tag out and tells it beside."""
+    """The VLAN of a received frame, 0 without one: the kernel takes the tag out and gives it beside."""
     for level, kind, data in ancillary:
         if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
             status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", data[:20])

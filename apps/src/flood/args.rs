@@ -108,6 +108,49 @@ pub(crate) struct FloodArgs {
     #[arg(long, value_enum, value_name = "OUTCOME", value_delimiter = ',')]
     pub(crate) expect: Vec<ExpectedOutcome>,
 
+    /// Beside the flood, on a queue and a thread of its own, open so many connections a second to the targets, and verify a reply
+    /// on each [default: none]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) probe: Option<u32>,
+
+    /// What a probe sends; backslashes begin the escapes of C for r, n, t and themselves [default: an HTTP request]
+    #[arg(long, value_name = "TEXT", requires = "probe", value_parser = escaped)]
+    pub(crate) probe_request: Option<Bytes>,
+
+    /// How the reply to a probe must begin
+    #[arg(long, value_name = "TEXT", requires = "probe", default_value = "HTTP/1.", value_parser = escaped)]
+    pub(crate) probe_reply: Bytes,
+
+    /// How long a probe may take
+    #[arg(long, value_name = "TIME", requires = "probe", default_value = "5s", value_parser = units::duration)]
+    pub(crate) probe_timeout: Duration,
+
+    /// Open a probe's connection again, so often, when it is reset after the handshake: some mitigators do that once
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "probe",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u8).range(..=10)
+    )]
+    pub(crate) reconnect: u8,
+
+    /// Per cent of the probes that must be verified, in each part of the run
+    #[arg(long, value_name = "PERCENT", requires = "probe", default_value_t = 99, value_parser = clap::value_parser!(u8).range(..=100))]
+    pub(crate) probe_success: u8,
+
+    /// How long the probe runs before the flood: first alone, then beside the same flood into a sink
+    #[arg(long, value_name = "TIME", requires = "probe", default_value = "5s", value_parser = units::duration)]
+    pub(crate) control: Duration,
+
+    /// End the run when no probe was verified for so long
+    #[arg(long, value_name = "TIME", requires = "probe", default_value = "5s", value_parser = units::duration)]
+    pub(crate) stop_after: Duration,
+
+    /// The victim is expected to fail: go on, and don't judge the probes during the flood
+    #[arg(long, requires = "probe")]
+    pub(crate) expect_outage: bool,
+
     /// Print the result as JSON (docs/reference/flood-json.md)
     #[arg(short = 'J', long)]
     pub(crate) json: bool,
@@ -149,6 +192,36 @@ pub(crate) struct TargetGroup {
     pub(crate) addresses: Interface,
     /// The ports.
     pub(crate) ports: PortRange,
+}
+
+/// Bytes as a flag names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+/// Text with escapes; at least a byte.
+fn escaped(text: &str) -> Result<Bytes, String> {
+    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
+    while let Some(byte) = rest.next() {
+        bytes.push(match (byte, byte == b'\\') {
+            (_, false) => byte,
+            (_, true) => match rest.next() {
+                Some(b'r') => b'\r',
+                Some(b'n') => b'\n',
+                Some(b't') => b'\t',
+                Some(b'\\') => b'\\',
+                _ => {
+                    return Err(format!(
+                        "`{text}` has an unknown escape: expected \\r, \\n, \\t or \\\\"
+                    ));
+                }
+            },
+        });
+    }
+    if (1..=1024).contains(&bytes.len()) {
+        Ok(Bytes(bytes))
+    } else {
+        Err("expected 1 to 1024 bytes".into())
+    }
 }
 
 /// `ADDR:PORT`, `ADDR/LEN:PORT-PORT`, `[ADDR]:PORT`, `[ADDR/LEN]:PORT`.
@@ -283,6 +356,13 @@ pub(super) mod tests {
             let error = targets(text).expect_err(text);
             assert!(error.contains("expected"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_request_has_escapes() {
+        assert_eq!(escaped("a\\r\\n\\\\"), Ok(Bytes(b"a\r\n\\".to_vec())));
+        assert!(escaped("").is_err() && escaped("\\x").is_err() && escaped("a\\").is_err());
+        assert!(args("198.18.0.1:80 --reconnect 1").is_err(), "no probe");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! It must never touch the machine beyond asking the kernel for its addresses, and never let a run begin that would have to
 //! use a tuple before the verdict on it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dpdk::{NicSpec, PoolSizes, PortConfig};
@@ -12,6 +13,7 @@ use stack::local::addresses::LocalPrefix;
 use workload::pools::{self, SourcePool, TUPLES_MAX};
 
 use super::args::FloodArgs;
+use super::probe::ProbePlan;
 use crate::failure::Failure;
 use crate::rig::idle::Idle;
 use crate::rig::{Allowed, Reach, kernel};
@@ -19,8 +21,8 @@ use crate::traffic::Observable;
 
 /// Targets at most, addresses times ports.
 const TARGETS_MAX: u64 = 65_536;
-/// Tuples in flight of a run without a rate, of all workers together.
-const UNLIMITED_IN_FLIGHT: u64 = 1 << 24;
+/// Tuples in flight of a run without a rate, of all workers together: as many as 16 M frames a second need, in these bounds.
+const UNLIMITED_IN_FLIGHT: core::ops::RangeInclusive<u64> = 1 << 14..=1 << 24;
 /// Times longer than this would not fit the clock of the frames.
 const HORIZON_MAX: Duration = Duration::from_secs(1800);
 /// From this rate of one worker on frames leave in whole groups.
@@ -35,8 +37,10 @@ const POOL_FRAMES: u32 = 8191;
 pub(super) struct Setup {
     /// The NIC.
     pub(super) spec: NicSpec,
-    /// Workers that send, one for each queue pair.
+    /// Workers that send, one for each queue pair but the probe's.
     pub(super) workers: u16,
+    /// The probe; its queue pair is the last one.
+    pub(super) probe: Option<Arc<ProbePlan>>,
     /// What a worker does while nothing comes.
     pub(super) idle: Idle,
     /// Addresses and ports that frames come from.
@@ -82,7 +86,7 @@ impl Setup {
         }
         let config = args.link.config_spec()?.validate();
         let config = config.map_err(|error| Failure::Usage(error.to_string()))?;
-        let workers = args.link.workers()?;
+        let workers = workers(args)?;
         let targets = targets(args)?;
         let v6 = targets[0].0.is_ipv6();
         let allowed = Allowed::for_floods(&spec, &args.guard);
@@ -110,7 +114,8 @@ impl Setup {
                 0
             },
             in_flight: in_flight.div_ceil(workers.into()),
-            port: port(args, workers),
+            port: port(args, workers + u16::from(args.probe.is_some())),
+            probe: probe(args, &targets).map(Arc::new),
             reach: allowed.reach(),
             spec,
             workers,
@@ -120,6 +125,35 @@ impl Setup {
             rate_pps,
         })
     }
+}
+
+/// Workers that send. With a probe, `--queues` and `--cpus` count its queue as well.
+fn workers(args: &FloodArgs) -> Result<u16, Failure> {
+    let given = args.link.queues.is_some() || args.link.cpus.is_some();
+    let queues = args.link.workers()?;
+    match (args.probe.is_some(), given) {
+        (false, _) | (true, false) => Ok(queues),
+        (true, true) if queues > 1 => Ok(queues - 1),
+        (true, true) => usage(
+            "--probe has a queue and a CPU of its own, the last one: give --queues 2 or more, or two --cpus".into(),
+        ),
+    }
+}
+
+fn probe(args: &FloodArgs, targets: &[(IpAddr, u16)]) -> Option<ProbePlan> {
+    let targets: Vec<SocketAddr> = targets.iter().map(|&target| target.into()).collect();
+    let host = targets.first()?;
+    Some(ProbePlan {
+        rate: args.probe?,
+        request: args.probe_request.as_ref().map_or_else(
+            || format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes(),
+            |bytes| bytes.0.clone(),
+        ),
+        targets,
+        reply: args.probe_reply.0.clone(),
+        timeout: args.probe_timeout,
+        reconnects: args.reconnect,
+    })
 }
 
 fn usage<T>(text: String) -> Result<T, Failure> {
@@ -222,6 +256,9 @@ fn pool(
     let mut pool = SourcePool::new(&prefixes, &args.source_ports).map_err(wrong)?;
     let of_kernel = kernel::owned_addresses()?;
     let networks = args.link.ip.iter().filter_map(network_address);
+    // Its connections are the stack's, not the flood's.
+    let of_probe = args.link.ip.iter().filter(|_| args.probe.is_some());
+    let of_probe = of_probe.map(|ip| ip.address);
     let taken = targets
         .iter()
         .map(|(address, _)| *address)
@@ -229,7 +266,8 @@ fn pool(
         .chain(args.link.tap_up.iter().map(|ip| ip.address))
         .chain(of_kernel.iter().map(|owned| owned.address))
         .chain(config.broadcasts().into_iter().map(IpAddr::from))
-        .chain(networks);
+        .chain(networks)
+        .chain(of_probe);
     for address in taken {
         if pool.contains(address) {
             pool = pool.without(address).map_err(wrong)?;
@@ -353,7 +391,11 @@ fn in_flight(
     };
     let tuples = tuples / u64::from(args.shard.count());
     let Some(rate) = rate_pps else {
-        return Ok(UNLIMITED_IN_FLIGHT.min(tuples));
+        let wanted = u64::try_from(horizon.as_micros())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(16);
+        let wanted = wanted.clamp(*UNLIMITED_IN_FLIGHT.start(), *UNLIMITED_IN_FLIGHT.end());
+        return Ok(wanted.min(tuples));
     };
     let taken = horizon.min(args.duration);
     let needed = (u128::from(rate) * taken.as_nanos()).div_ceil(1_000_000_000);
@@ -458,6 +500,28 @@ mod tests {
         }
         let no_nic = Setup::new(&args("198.18.0.1:80 --ip 198.18.0.2/24").expect("valid"));
         assert!(no_nic.expect_err("no NIC").to_string().contains("--nic"));
+    }
+
+    #[test]
+    fn a_probe_has_a_queue_and_the_addresses_of_its_own() {
+        let with = |more: &str| {
+            setup(&format!(
+                "198.18.0.1:80 --sources 198.18.0.0/26 -R 1k --probe 10 {more}"
+            ))
+        };
+        let setup = with("").expect("a setup");
+        assert_eq!((setup.workers, setup.port.queues), (1, 2));
+        assert!(
+            !setup
+                .pool
+                .contains("198.18.0.2".parse().expect("an address"))
+        );
+        assert_eq!(with("--queues 3").expect("a setup").workers, 2);
+        assert!(with("--queues 1").is_err());
+        assert!(
+            error("198.18.0.1:80 -R 1k --probe 10").contains("no address"),
+            "only --ip, which is the probe's"
+        );
     }
 
     #[test]

@@ -13,12 +13,15 @@ use super::plan::Setup;
 use super::watch::{EndedBy, FloodRun, Interval};
 use crate::failure::Failure;
 use crate::provenance::{self, Versions};
-use crate::rig::NicReport;
+use crate::rig::{NicReport, Reach};
 use crate::traffic::{FloodPlan, Matrix, Outcome, OutcomeRow, Tally};
 
+// What the probe came to.
+mod probe;
 // What one target's frames met, as it is reported.
 mod row;
 
+use probe::ProbeReport;
 use row::{IcmpCount, RowReport};
 
 /// Rows that the text shows; JSON has them all.
@@ -81,6 +84,9 @@ pub(crate) struct FloodReport {
     /// Each target, when there are several.
     targets: Vec<RowReport>,
     icmp: Vec<IcmpCount>,
+    /// Frames of the same flood into a sink (`--probe`).
+    sunk: u64,
+    probe: Option<ProbeReport>,
     intervals: Vec<Interval>,
     /// Share of its time in which the generator sent or received something.
     busy_share: f64,
@@ -113,9 +119,11 @@ impl FloodReport {
         } = parts;
         let (matrix, whole) = together(setup, &run);
         let total = matrix.total();
+        let probe = probe_report(args, setup, &run);
         let seconds = run.seconds.max(1e-9);
         let mut faults = run.faults;
         faults.extend(accounting(&total, &whole, mbufs_in_use));
+        faults.extend(probe.iter().flat_map(|probe| probe.faults(args)));
         let several = setup.targets.len() > 1;
         let rows = setup.targets.iter().zip(matrix.rows()).filter(|_| several);
         let share = |share: f64| (share * 1000.0).round() / 1000.0;
@@ -133,7 +141,7 @@ impl FloodReport {
             offered_pps: setup.rate_pps,
             sent_pps: (run.sending.sent as f64 / seconds).round(),
             seconds: (run.seconds * 1000.0).round() / 1000.0,
-            sent: whole.sent,
+            sent: whole.sent - whole.sunk,
             resent: whole.resent,
             tuples_sent: whole.tuples_sent,
             answers_sent: whole.answers_sent.saturating_sub(whole.neighbor_answers),
@@ -150,14 +158,10 @@ impl FloodReport {
             targets: rows
                 .map(|(target, row)| RowReport::new(name(target), row))
                 .collect(),
-            icmp: matrix
-                .icmp()
-                .iter()
-                .map(|(&(kind, code), &count)| {
-                    IcmpCount::new(plan.space.is_ipv6(), kind, code, count)
-                })
-                .collect(),
+            icmp: icmp_counts(plan.space.is_ipv6(), &matrix),
             total: RowReport::new(announce::targets(setup), &total),
+            sunk: whole.sunk,
+            probe,
             intervals: run.intervals,
             busy_share: share(run.sending.busy_share()),
             refused_share: share(run.sending.refused_share()),
@@ -198,6 +202,26 @@ fn name(&(address, port): &(IpAddr, u16)) -> String {
     SocketAddr::new(address, port).to_string()
 }
 
+/// The probe's results, when there was one.
+fn probe_report(args: &FloodArgs, setup: &Setup, run: &FloodRun) -> Option<ProbeReport> {
+    let end = run.probe.as_ref()?;
+    let note = (setup.reach == Reach::Elsewhere)
+        .then_some("this link was not made by this run: a switch would flood frames to an unknown address to others");
+    Some(ProbeReport::new(
+        args.probe?,
+        end,
+        (note, run.handover_dropped),
+    ))
+}
+
+/// ICMP errors by type and code.
+fn icmp_counts(v6: bool, matrix: &Matrix) -> Vec<IcmpCount> {
+    let counts = matrix.icmp().iter();
+    counts
+        .map(|(&(kind, code), &count)| IcmpCount::new(v6, kind, code, count))
+        .collect()
+}
+
 /// What all workers came to.
 fn together(setup: &Setup, run: &FloodRun) -> (Matrix, Tally) {
     let mut matrix = Matrix::new(setup.targets.len());
@@ -219,14 +243,14 @@ fn accounting(total: &OutcomeRow, whole: &Tally, mbufs_in_use: u32) -> Vec<Strin
             total.sent()
         ));
     }
-    if whole.tuples_sent + whole.resent != whole.sent {
+    if whole.tuples_sent + whole.resent + whole.sunk != whole.sent {
         faults.push(format!(
             "{} frames were sent, {} are accounted for",
             whole.sent,
-            whole.tuples_sent + whole.resent
+            whole.tuples_sent + whole.resent + whole.sunk
         ));
     }
-    if whole.sent == 0 {
+    if whole.sent == whole.sunk {
         faults.push("no frame was sent".to_owned());
     }
     if whole.damaged > 0 {
@@ -342,6 +366,9 @@ impl fmt::Display for FloodReport {
                 "  … {} more targets are in the JSON",
                 self.targets.len() - ROWS_SHOWN
             )?;
+        }
+        if let Some(probe) = &self.probe {
+            write!(f, "{probe}")?;
         }
         for icmp in &self.icmp {
             writeln!(f, "  icmp      {icmp}")?;

@@ -7,21 +7,29 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dpdk::{DpdkNic, Eal, NicSpec};
+use dpdk::{DpdkNic, Eal, Mbuf, NicSpec};
+use stack::config::Config;
+use stack::conn::{Capacity, Records};
+use stack::memory::PageOptions;
+use stack::worker::{Rings, Worker};
 use workload::pools::TupleOrder;
 
 use super::args::{FloodArgs, OrderName};
+use super::door::{Attendant, Door, SharedNic};
 use super::neighbors::{self, LinkHost};
+use super::phase::{Phase, Phases};
 use super::plan::Setup;
+use super::probe::{Probe, ProbePlan};
+use super::probe_watch::ProbeLine;
 use super::report::{FloodReport, ReportParts};
-use super::watch::{self, FloodRun};
-use super::worker::{WorkerLine, turn_until_stopped};
+use super::watch::{self, Controls, FloodRun};
+use super::worker::{ThreadEnd, WorkerLine, probe_until_stopped, turn_until_stopped};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Order, Orders};
 use crate::rig::idle::BackOff;
 use crate::rig::link::LinkWatch;
-use crate::rig::{self, HANGS, NicReport, OpenedNic, Ready};
+use crate::rig::{self, HANGS, NicReport, OpenedNic, Reach, Ready};
 use crate::secrets;
 use crate::stop::Stop;
 use crate::traffic::{
@@ -40,7 +48,7 @@ const RESOLVE_PATIENCE_MANUAL: Duration = Duration::from_secs(30);
 pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodReport, Failure> {
     stop.unless_asked()?;
     let eal = rig::start_eal(&args.link, vec![setup.spec.clone()], (&setup.port.pools, 1))?;
-    let cpus = rig::cpus(&args.link, &eal, (setup.workers, setup.idle))?;
+    let cpus = rig::cpus(&args.link, &eal, (setup.port.queues, setup.idle))?;
     let OpenedNic {
         port,
         queues,
@@ -175,39 +183,52 @@ struct Workers<'a> {
     unfinished: &'a dyn Fn(FloodRun) -> FloodReport,
 }
 
+/// What a thread runs.
+type Body<'a> = Box<dyn FnOnce(Ready) -> Result<ThreadEnd, Failure> + Send + 'a>;
+
 impl Workers<'_> {
     /// One thread for each queue, watched until the end.
     fn run(
         &self,
-        nics: Vec<DpdkNic>,
+        mut nics: Vec<DpdkNic>,
         (link, stop): (&mut LinkWatch<'_>, &Stop),
     ) -> Result<FloodRun, Failure> {
         let orders = &Orders::new(Order::Run);
-        let lines: Vec<WorkerLine> = nics.iter().map(|_| WorkerLine::new()).collect();
-        let each_pps = self
-            .setup
-            .rate_pps
-            .map(|rate| rate as f64 / f64::from(self.setup.workers));
-        let mut bodies = Vec::with_capacity(nics.len());
-        for (worker, ((nic, &cpu), line)) in nics.into_iter().zip(self.cpus).zip(&lines).enumerate()
+        let probe = self.setup.probe.as_ref();
+        let first = if probe.is_some() {
+            Phase::Baseline
+        } else {
+            Phase::Flood
+        };
+        let phases = Arc::new(Phases::new(first));
+        let addresses = self.args.link.ip.iter().map(|ip| ip.address);
+        let door = probe.map(|_| Arc::new(Door::new(addresses.collect())));
+        let probe_line = ProbeLine::new();
+        let workers = 0..self.setup.workers;
+        let lines: Vec<WorkerLine> = workers.map(|_| WorkerLine::new()).collect();
+        let mut bodies: Vec<(Option<usize>, Body<'_>)> = Vec::with_capacity(nics.len());
+        if let (Some(plan), Some(door), Some(nic)) = (probe, &door, probe.and_then(|_| nics.pop()))
         {
-            let exchange = ObservedExchange::new(Arc::clone(self.plan), worker, self.host.clone());
-            let exchange = exchange.ok_or_else(|| {
-                Failure::Usage(
-                    "fewer tuples than workers: add addresses or ports to --sources".into(),
-                )
-            })?;
-            let clock = self.plan.clock;
-            let rate = Rate::per_second(each_pps, clock.hz(), self.plan.books[worker].group());
-            let back_off = BackOff::new(self.setup.idle);
-            let body = move |ready: Ready| {
-                let generator = Generator::new(nic, exchange, rate);
-                ready.announce();
-                Ok(turn_until_stopped(generator, back_off, orders, line))
-            };
-            bodies.push((cpu, body));
+            let nic = SharedNic::of_probe(nic, door);
+            let cpu = self.cpus.last().copied().flatten();
+            bodies.push((
+                cpu,
+                self.probe_body(nic, plan, (orders, &phases), &probe_line)?,
+            ));
         }
-        let control = || watch::until_the_end(self.args, &lines, orders, (self.plan, link, stop));
+        for (worker, (nic, line)) in nics.into_iter().zip(&lines).enumerate() {
+            let nic = SharedNic::of_flood(nic, door.as_ref(), worker == 0);
+            let body = self.flood_body((worker, nic), door.as_ref(), (orders, &phases), line)?;
+            bodies.push((self.cpus[worker], body));
+        }
+        let control = || {
+            let controls = Controls {
+                phases: &phases,
+                probe: probe.map(|_| &probe_line),
+                has_sink: self.setup.reach == Reach::OwnLink,
+            };
+            watch::until_the_end(self.args, &lines, &controls, (self.plan, link, stop))
+        };
         let hangs = |mut run: FloodRun| {
             run.faults.push(HANGS.to_owned());
             let report = (self.unfinished)(run);
@@ -217,10 +238,93 @@ impl Workers<'_> {
         let mut run = polled.control;
         for outcome in polled.threads {
             match outcome {
-                Ok(end) => run.ends.push(end),
+                Ok(ThreadEnd::Flood(end)) => run.ends.push(*end),
+                Ok(ThreadEnd::Probe(end)) => run.probe = Some(*end),
                 Err(failure) => run.faults.push(failure.to_string()),
             }
         }
+        if let Some(door) = door {
+            run.handover_dropped = door.dropped();
+            door.empty();
+        }
         Ok(run)
     }
+
+    fn flood_body<'a>(
+        &'a self,
+        (worker, nic): (usize, SharedNic<DpdkNic>),
+        door: Option<&Arc<Door<Mbuf>>>,
+        (orders, phases): (&'a Orders, &Arc<Phases>),
+        line: &'a WorkerLine,
+    ) -> Result<Body<'a>, Failure> {
+        let attendant = Attendant::new(self.host.clone(), door);
+        let exchange = ObservedExchange::new(Arc::clone(self.plan), worker, attendant);
+        let exchange = exchange.ok_or_else(|| {
+            Failure::Usage("fewer tuples than workers: add addresses or ports to --sources".into())
+        })?;
+        let workers = f64::from(self.setup.workers);
+        let each_pps = self.setup.rate_pps.map(|rate| rate as f64 / workers);
+        let (hz, group) = (self.plan.clock.hz(), self.plan.books[worker].group());
+        let rate = Rate::per_second(each_pps, hz, group);
+        let (back_off, phases) = (BackOff::new(self.setup.idle), Arc::clone(phases));
+        Ok(Box::new(move |ready: Ready| {
+            let generator = Generator::new(nic, exchange, rate);
+            ready.announce();
+            let end = turn_until_stopped(generator, back_off, (orders, &phases), line);
+            Ok(ThreadEnd::Flood(Box::new(end)))
+        }))
+    }
+
+    fn probe_body<'a>(
+        &'a self,
+        nic: SharedNic<DpdkNic>,
+        plan: &Arc<ProbePlan>,
+        (orders, phases): (&'a Orders, &Arc<Phases>),
+        line: &'a ProbeLine,
+    ) -> Result<Body<'a>, Failure> {
+        let probe = Probe::new(Arc::clone(plan), Arc::clone(phases));
+        let config = probe_config(self.args, plan)?;
+        let secrets = secrets::fresh()?;
+        let (back_off, phases) = (BackOff::new(self.setup.idle), Arc::clone(phases));
+        let clock = self.plan.clock;
+        Ok(Box::new(move |ready: Ready| {
+            let ring = Rings::new(1, config.limits.handoff_frames)
+                .into_ends()
+                .into_iter()
+                .next();
+            let ring = ring.ok_or_else(|| Failure::Run("no ring for the probe".into()))?;
+            let worker =
+                Worker::with_app(nic, probe, config, &secrets, ring, PageOptions::default());
+            let worker = worker.map_err(|error| {
+                Failure::Run(format!(
+                    "the probe's tables do not fit into memory: {error}"
+                ))
+            })?;
+            ready.announce();
+            let end = probe_until_stopped(worker, back_off, (orders, &phases, clock), line);
+            Ok(ThreadEnd::Probe(Box::new(end)))
+        }))
+    }
+}
+
+/// The stack of the probe: our addresses without those of the pool, and room for its connections.
+fn probe_config(args: &FloodArgs, plan: &ProbePlan) -> Result<Arc<Config>, Failure> {
+    let mut spec = args.link.config_spec()?;
+    spec.prefixes.clear();
+    // A SYN that meets a wrong ack is repeated by its timer.
+    let in_flight = u64::from(plan.rate) * (plan.timeout.as_secs() + 1);
+    let room = u32::try_from(in_flight)
+        .unwrap_or(u32::MAX)
+        .clamp(1024, 1 << 20);
+    let of_family = |n| Records { v4: n, v6: n };
+    spec.limits.records = Capacity {
+        embryos: of_family(16),
+        parked: of_family(room),
+        open: of_family(room),
+        time_wait: of_family(room.saturating_mul(16).min(1 << 20)),
+    };
+    let config = spec
+        .validate()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(Arc::new(config))
 }

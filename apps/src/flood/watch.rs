@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::args::FloodArgs;
-use super::worker::{WorkerEnd, WorkerLine};
+use super::phase::{Phase, Phases};
+use super::probe_watch::{ProbeLine, ProbeWatch};
+use super::worker::{ProbeEnd, WorkerEnd, WorkerLine};
 use crate::clock;
 use crate::console;
-use crate::mailbox::{Order, Orders};
 use crate::rig::link::LinkWatch;
 use crate::stop::Stop;
 use crate::traffic::{FloodPlan, Tally};
@@ -24,6 +25,9 @@ const SETTLE_SLACK: Duration = Duration::from_secs(2);
 /// After a signal, how long replies on their way are waited for.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
+/// The fault of a run whose probe hangs.
+const PROBE_HANGS: &str = "the probe does not answer; is its CPU taken?";
+
 /// What ended the sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +38,8 @@ pub(super) enum EndedBy {
     Count,
     /// A signal came.
     Signal,
+    /// No probe was verified for as long as `--stop-after`.
+    Probe,
     /// A worker did not answer.
     Worker,
 }
@@ -66,6 +72,10 @@ pub(super) struct FloodRun {
     pub(super) ended_by: EndedBy,
     /// The workers.
     pub(super) ends: Vec<WorkerEnd>,
+    /// The probe.
+    pub(super) probe: Option<ProbeEnd>,
+    /// Frames that found the ring between flood and probe full.
+    pub(super) handover_dropped: u64,
     /// What went wrong.
     pub(super) faults: Vec<String>,
 }
@@ -74,55 +84,172 @@ impl FloodRun {
     /// Frames that the driver took; `None` when a worker did not end well.
     pub(super) fn frames_taken(&self) -> Option<u64> {
         let is_whole = self.ended_by != EndedBy::Worker && !self.ends.is_empty();
-        is_whole.then(|| self.ends.iter().map(|end| end.frames_taken).sum())
+        let of_probe = self.probe.as_ref().map_or(0, |end| end.frames_taken);
+        let of_flood = self.ends.iter().map(|end| end.frames_taken);
+        is_whole.then(|| of_flood.sum::<u64>() + of_probe)
     }
 }
 
-/// Watches the workers until time or count are over or a signal comes, and then until the verdict on every tuple is known.
-/// They still wait for the order to stop when this returns.
+/// What else the control thread rules.
+pub(super) struct Controls<'a> {
+    /// What all threads do.
+    pub(super) phases: &'a Phases,
+    /// The line to the probe.
+    pub(super) probe: Option<&'a ProbeLine>,
+    /// Whether the flood can go into a sink on this link.
+    pub(super) has_sink: bool,
+}
+
+/// Watches the workers through all phases: the probe alone, the flood into a sink, the flood until time or count are over or a
+/// signal comes, the wait for verdicts. They still wait for the order to stop when this returns.
 pub(super) fn until_the_end(
     args: &FloodArgs,
     lines: &[WorkerLine],
-    orders: &Orders,
+    controls: &Controls<'_>,
     (plan, link, stop): (&FloodPlan, &mut LinkWatch<'_>, &Stop),
 ) -> FloodRun {
-    let started = Instant::now();
     let mut run = FloodRun {
         seconds: 0.0,
         sending: Tally::default(),
         intervals: Vec::new(),
         ended_by: EndedBy::Worker,
         ends: Vec::new(),
+        probe: None,
+        handover_dropped: 0,
         faults: Vec::new(),
     };
-    let Some(first) = ask(lines, &mut run) else {
-        return run;
+    let mut probe = controls.probe.map(ProbeWatch::new);
+    let has_sink = controls.has_sink && probe.is_some();
+    // The sink before the flood: afterwards the victim still has what the flood left behind.
+    let mut goes_on = control(args, Phase::Baseline, (&mut probe, &mut run), stop);
+    if goes_on && has_sink {
+        controls.phases.enter(Phase::Sink);
+        goes_on = control(args, Phase::Sink, (&mut probe, &mut run), stop);
+    }
+    if goes_on {
+        controls.phases.enter(Phase::Flood);
+        flood(
+            args,
+            lines,
+            (&mut run, &mut probe),
+            (controls, plan, link, stop),
+        );
+    }
+    // Connections that were due in a phase have their time.
+    controls.phases.enter(Phase::Settle);
+    let patience = if run.ended_by == EndedBy::Signal {
+        Duration::ZERO
+    } else {
+        args.probe_timeout
     };
+    let since = Instant::now();
+    while let Some(watch) = &mut probe
+        && watch.has_open()
+        && since.elapsed() < patience
+        && !stop.is_asked()
+    {
+        clock::sleep(LOOK * 5);
+    }
+    controls.phases.enter(Phase::Quiet);
+    if probe.is_some() {
+        clock::sleep(LOOK * 5);
+    }
+    run
+}
+
+/// The probe alone, or beside a flood into a sink, for `--control`. False when the run must end.
+fn control(
+    args: &FloodArgs,
+    phase: Phase,
+    (probe, run): (&mut Option<ProbeWatch<'_>>, &mut FloodRun),
+    stop: &Stop,
+) -> bool {
+    let Some(watch) = probe else {
+        return true;
+    };
+    let started = Instant::now();
+    let mut next = LINE;
+    while started.elapsed() < args.control {
+        if stop.is_asked() {
+            run.ended_by = EndedBy::Signal;
+            return false;
+        }
+        if started.elapsed() >= next {
+            next += LINE;
+            if watch.look(phase).is_none() {
+                run.ended_by = EndedBy::Worker;
+                run.faults.push(PROBE_HANGS.to_owned());
+                return false;
+            }
+        }
+        clock::sleep(LOOK);
+    }
+    true
+}
+
+/// The flood, and the wait for its verdicts.
+fn flood(
+    args: &FloodArgs,
+    lines: &[WorkerLine],
+    (run, probe): (&mut FloodRun, &mut Option<ProbeWatch<'_>>),
+    (controls, plan, link, stop): (&Controls<'_>, &FloodPlan, &mut LinkWatch<'_>, &Stop),
+) {
+    let started = Instant::now();
+    run.ended_by = EndedBy::Worker;
+    let Some(first) = ask(lines, run) else {
+        return;
+    };
+    if let Some(watch) = probe {
+        watch.begin();
+    }
     let mut last = first;
-    while let Some(ended_by) = wait(args, started, &run, (lines, stop)) {
-        let Some(now) = ask(lines, &mut run) else {
-            return run;
+    while let Some(ended_by) = wait(args, started, run, (lines, stop)) {
+        let Some(now) = ask(lines, run) else {
+            return;
         };
+        last = line(run, (now, last), (started, plan));
+        let ended_by = ended_by.or_else(|| probe_ends(args, run, probe));
         if let Some(ended_by) = ended_by {
             run.ended_by = ended_by;
-            last = line(&mut run, (now, last), (started, plan));
             break;
         }
         link.look();
-        last = line(&mut run, (now, last), (started, plan));
     }
     if run.ended_by == EndedBy::Worker {
-        return run;
+        return;
     }
-    orders.give(if run.ended_by == EndedBy::Signal {
-        Order::Drain
+    controls.phases.enter(if run.ended_by == EndedBy::Signal {
+        Phase::Quiet
     } else {
-        Order::Finish
+        Phase::Settle
     });
     run.seconds = plan.clock.seconds(first.at_ticks, last.at_ticks);
     run.sending = last.since(&first);
-    settle(plan, lines, (&mut run, last), (started, stop));
-    run
+    settle(plan, lines, (run, last), (started, stop));
+}
+
+/// Looks at the probe, once a second: why the flood must end for it.
+fn probe_ends(
+    args: &FloodArgs,
+    run: &mut FloodRun,
+    probe: &mut Option<ProbeWatch<'_>>,
+) -> Option<EndedBy> {
+    let watch = probe.as_mut()?;
+    if watch.look(Phase::Flood).is_none() {
+        run.faults.push(PROBE_HANGS.to_owned());
+        return Some(EndedBy::Worker);
+    }
+    (!args.expect_outage && watch.failing_for() >= args.stop_after).then(|| {
+        console::log(format_args!(
+            "no probe was verified for {:?}: the flood ends (--stop-after; --expect-outage goes on)",
+            args.stop_after
+        ));
+        run.faults.push(format!(
+            "no probe was verified for {:?}: the flood ended",
+            args.stop_after
+        ));
+        EndedBy::Probe
+    })
 }
 
 /// Waits for the next line, or the end of sending: what ended it. The outer `None`: a worker did not answer.

@@ -2,15 +2,23 @@
 //!
 //! It must never lock, allocate or call the system while frames come.
 
-use dpdk::DpdkNic;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::neighbors::LinkHost;
+use dpdk::{DpdkNic, Mbuf};
+use stack::worker::Worker;
+
+use super::door::{Attendant, SharedNic};
+use super::phase::{Phase, Phases};
+use super::probe::{Probe, ProbeProgress};
+use super::probe_watch::ProbeLine;
+use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Order, Orders};
 use crate::rig::idle::BackOff;
 use crate::traffic::{Generator, Matrix, ObservedExchange, Sending, Tally};
 
 /// One worker's part.
-pub(super) type Flooder = Generator<DpdkNic, ObservedExchange<LinkHost>>;
+pub(super) type Flooder = Generator<SharedNic<DpdkNic>, ObservedExchange<Attendant<Mbuf>>>;
 
 /// What a worker came to.
 #[derive(Debug)]
@@ -20,6 +28,22 @@ pub(super) struct WorkerEnd {
     /// What its frames met, and what it received of others' frames.
     pub(super) matrix: Matrix,
     /// Frames that the driver took.
+    pub(super) frames_taken: u64,
+}
+
+/// How long the probe's last frames may take.
+const DRAIN_MAX: Duration = Duration::from_millis(200);
+
+/// What a probe came to.
+#[derive(Debug)]
+pub(super) struct ProbeEnd {
+    /// Its counts.
+    pub(super) progress: ProbeProgress,
+    /// The counters of its stack that aren't zero.
+    pub(super) counters: BTreeMap<&'static str, u64>,
+    /// Frames that its stack lost track of.
+    pub(super) unaccounted: i64,
+    /// Frames that the driver took from it.
     pub(super) frames_taken: u64,
 }
 
@@ -38,24 +62,37 @@ impl WorkerLine {
     }
 }
 
+/// What a thread came to.
+#[derive(Debug)]
+pub(super) enum ThreadEnd {
+    /// A worker of the flood.
+    Flood(Box<WorkerEnd>),
+    /// The probe.
+    Probe(Box<ProbeEnd>),
+}
+
 /// A worker's thread: turns until it is ordered to stop.
 pub(super) fn turn_until_stopped(
     mut flooder: Flooder,
     mut back_off: BackOff,
-    orders: &Orders,
+    (orders, phases): (&Orders, &Phases),
     line: &WorkerLine,
 ) -> WorkerEnd {
     let mut served = 0;
     let mut now_ticks = dpdk::cycles();
-    loop {
-        let sending = match orders.current() {
-            Order::Run => Sending::All,
-            Order::Finish => Sending::Repeats,
-            Order::Abort | Order::Drain => {
-                flooder.discard_unsent();
-                Sending::Answers
-            }
-            Order::Stop => break,
+    let mut last = phases.current();
+    while orders.current() != Order::Stop {
+        let phase = phases.current();
+        if phase != last {
+            last = phase;
+            // Made in one phase, not sent in another.
+            flooder.discard_unsent();
+        }
+        let sending = match phase {
+            Phase::Flood => Sending::All,
+            Phase::Settle => Sending::Repeats,
+            Phase::Sink => Sending::Sink,
+            Phase::Baseline | Phase::Quiet => Sending::Answers,
         };
         let moved;
         (now_ticks, moved) = flooder.turn(sending, now_ticks);
@@ -73,6 +110,37 @@ pub(super) fn turn_until_stopped(
     WorkerEnd {
         tally,
         matrix: exchange.into_matrix(),
-        frames_taken: nic.frames_taken(),
+        frames_taken: nic.into_inner().frames_taken(),
+    }
+}
+
+/// The probe's worker.
+pub(super) type ProbeWorker = Worker<SharedNic<DpdkNic>, Probe>;
+
+/// The probe's thread: turns until it is ordered to stop; when all is quiet, it ends its connections.
+pub(super) fn probe_until_stopped(
+    mut worker: ProbeWorker,
+    mut back_off: BackOff,
+    (orders, phases, clock): (&Orders, &Phases, Clock),
+    line: &ProbeLine,
+) -> ProbeEnd {
+    let mut served = 0;
+    while orders.current() != Order::Stop {
+        let now = clock.at(dpdk::cycles());
+        let ends = phases.current() == Phase::Quiet && {
+            worker.app_mut().stop();
+            worker.abort(now)
+        };
+        let moved = worker.turn(now) > 0 || ends;
+        line.mailbox.serve(&mut served, || worker.app().progress());
+        back_off.rest(moved);
+    }
+    let drained = clock.at(dpdk::cycles()) + DRAIN_MAX;
+    while clock.at(dpdk::cycles()) < drained && worker.drain_turn(clock.at(dpdk::cycles())) {}
+    ProbeEnd {
+        progress: worker.app().progress(),
+        counters: worker.counters().non_zero().collect(),
+        unaccounted: worker.counters().unaccounted(),
+        frames_taken: worker.into_nic().into_inner().frames_taken(),
     }
 }

@@ -40,6 +40,8 @@ struct Open {
     is_open: bool,
     /// The application has closed it, and hears no more of it.
     is_closed: bool,
+    /// The peer has closed: a reset then breaks the pipe.
+    peer_has_closed: bool,
     /// Bytes that the application wants to read, in all.
     wanted: u64,
     received: u64,
@@ -52,9 +54,7 @@ impl Actor {
     /// The application of `side`; `server` is whom a client connects to. It does nothing until [`Actor::begin`].
     pub(crate) fn new(side: End, server: SocketAddr, acts: &[Act]) -> Self {
         let mine = acts.iter().filter(|act| act.who == side).copied();
-        let mut script: Vec<Act> = mine
-            .filter(|act| act.what != SceneAction::PowerOff)
-            .collect();
+        let mut script: Vec<Act> = mine.filter(|act| act.what.is_of_application()).collect();
         script.sort_by_key(|act| act.at_ms);
         Self {
             side,
@@ -142,8 +142,25 @@ impl Actor {
                     cx.close(id);
                 }
             }
-            // The stage takes the power away.
-            SceneAction::PowerOff => {}
+            SceneAction::Shutdown(number) => {
+                self.calls(now, number, "shutdown(SHUT_WR)".into());
+                if let Some(id) = self.conn(number).id {
+                    cx.shutdown(id);
+                }
+            }
+            SceneAction::Abort(number) => {
+                self.calls(now, number, "close() with linger zero".into());
+                let open = self.conn(number);
+                open.is_closed = true;
+                if let Some(id) = open.id {
+                    cx.abort(id);
+                }
+            }
+            // What happens to the host is the stage's.
+            SceneAction::PowerOff
+            | SceneAction::PowerOn
+            | SceneAction::CableOut
+            | SceneAction::CableIn => {}
         }
     }
 
@@ -233,6 +250,7 @@ impl App for Actor {
         _conn: ConnId,
         state: &mut u16,
     ) {
+        self.conn(*state).peer_has_closed = true;
         if !self.conn(*state).is_closed {
             self.sees(cx.now(), *state, Observation::Eof);
         }
@@ -251,8 +269,13 @@ impl App for Actor {
         };
         let open = &mut self.conns[place];
         (open.id, open.is_open) = (None, false);
-        let number = open.number;
-        if let Some(errno) = Errno::of_close(reason) {
+        let (number, is_closed) = (open.number, open.is_closed);
+        let errno = match (Errno::of_close(reason), open.peer_has_closed) {
+            (Some(Errno::ECONNRESET), true) => Some(Errno::EPIPE),
+            (errno, _) => errno,
+        };
+        // An application that has closed makes no call that could fail.
+        if let Some(errno) = errno.filter(|_| !is_closed) {
             self.sees(cx.now(), number, Observation::Failed(errno));
         }
     }

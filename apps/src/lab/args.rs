@@ -21,7 +21,7 @@ pub(crate) struct LabArgs {
 /// What the lab can do.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum LabCommand {
-    /// List the scenarios
+    /// List the scenarios by what a user sees
     List,
     /// Describe a scenario: what it shows, does and expects
     Show {
@@ -29,16 +29,22 @@ pub(crate) enum LabCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Play a scenario and draw its ladder; fail when an expectation isn't met
+    /// Explain a scenario, an errno such as ECONNRESET, or rst-ack: what a client does with [RST,ACK]
+    Explain {
+        /// Which (see `syncline lab list`)
+        #[arg(value_name = "NAME|ERRNO|rst-ack")]
+        topic: String,
+    },
+    /// Play scenarios, draw their ladders, and fail when something expected doesn't come about
     Run(RunArgs),
 }
 
 /// The flags of `syncline lab run`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RunArgs {
-    /// The scenario (see `syncline lab list`)
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
+    /// Which scenarios (see `syncline lab list`), `all`, or files of your own that end in .lab
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
 
     /// What to play it over
     #[arg(long, value_enum, default_value = "sim")]

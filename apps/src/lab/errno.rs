@@ -65,12 +65,19 @@ const NAMES: [(Errno, &str, &str); 11] = [
 
 impl Errno {
     /// By its POSIX name; [`Errno::EOTHER`] when it isn't known here.
-    #[cfg(any(test, feature = "dpdk"))]
     pub(crate) fn from_name(name: &str) -> Self {
         NAMES
             .iter()
             .find(|(_, known, _)| *known == name)
             .map_or(EOTHER, |(errno, ..)| *errno)
+    }
+
+    /// All that have a name here.
+    pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+        NAMES
+            .iter()
+            .filter(|(errno, ..)| *errno != EOTHER)
+            .map(|(_, name, words)| (*name, *words))
     }
 
     fn entry(self) -> (&'static str, &'static str) {

@@ -38,6 +38,10 @@ pub(crate) fn row(row: &Row) -> Value {
             json!({"kind": "neighbor", "side": side, "state": state.map(nud)})
         }
         StoryEvent::PoweredOff(side) => json!({"kind": "power_off", "side": side}),
+        StoryEvent::PoweredOn(side) => json!({"kind": "power_on", "side": side}),
+        StoryEvent::Cable { side, plugged } => {
+            json!({"kind": "cable", "side": side, "plugged": plugged})
+        }
         StoryEvent::LeftOut(rows) => json!({"kind": "left_out", "rows": rows}),
     };
     if let Value::Object(object) = &mut value {

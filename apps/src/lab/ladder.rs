@@ -109,6 +109,11 @@ fn middle(row: &Row, names_connections: bool) -> Vec<String> {
             vec![note(*side, &format!("neighbour entry: {state}"))]
         }
         StoryEvent::PoweredOff(side) => vec![note(*side, "the host has no power")],
+        StoryEvent::PoweredOn(side) => vec![note(*side, "the host boots, and knows nothing")],
+        StoryEvent::Cable { side, plugged } => {
+            let what = if *plugged { "plugged in" } else { "pulled" };
+            vec![note(*side, &format!("the cable is {what}"))]
+        }
         StoryEvent::LeftOut(rows) => {
             let text = format!("... {rows} more ...");
             vec![format!("{text:^MIDDLE$}")]
@@ -238,7 +243,11 @@ fn painted(row: &Row, middle: &str, paint: Paint) -> String {
         StoryEvent::Segment(_) => "32",
         StoryEvent::Packet { .. } => "35",
         StoryEvent::Calls(..) | StoryEvent::Sees(..) => "36",
-        StoryEvent::Neighbor(..) | StoryEvent::PoweredOff(_) | StoryEvent::LeftOut(_) => "34",
+        StoryEvent::Neighbor(..)
+        | StoryEvent::PoweredOff(_)
+        | StoryEvent::PoweredOn(_)
+        | StoryEvent::Cable { .. }
+        | StoryEvent::LeftOut(_) => "34",
     };
     format!("\x1b[{colour}m{middle}\x1b[0m")
 }

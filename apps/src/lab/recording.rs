@@ -38,6 +38,15 @@ pub(crate) struct Event {
 pub(crate) enum RecordedEvent {
     /// The host lost its power, or has none from the start.
     PoweredOff(End),
+    /// The host has power again.
+    PoweredOn(End),
+    /// Its cable was pulled, or plugged in again.
+    Cable {
+        /// Whose.
+        side: End,
+        /// Whether it is plugged in now.
+        plugged: bool,
+    },
     /// An application called something: the call as it is written.
     Calls {
         /// Whose.
@@ -91,7 +100,7 @@ impl RecordedEvent {
     /// The order of what happened at the same time: causes before effects.
     fn rank(&self) -> u8 {
         match self {
-            Self::PoweredOff(_) => 0,
+            Self::PoweredOff(_) | Self::PoweredOn(_) | Self::Cable { .. } => 0,
             Self::Calls { .. } => 1,
             Self::Neighbor(..) => 2,
             // What an application sees in a turn comes before the frames that leave at the end of it.

@@ -2,7 +2,7 @@
 //!
 //! It must never end well when an expectation failed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stack::nic::fault::FaultSpec;
 
 use super::args::RunArgs;
@@ -13,6 +13,7 @@ use super::pcap;
 use super::recording::Recording;
 use super::scenario::{Cast, Client, End, Player, Scenario, Scene, Server};
 use super::story::Story;
+use super::wrapped;
 use crate::console;
 use crate::failure::Failure;
 use crate::fault::written;
@@ -103,44 +104,84 @@ pub(super) fn draw(recording: &Recording, story: &Story, paint: Paint) -> String
     ladder::draw(&heads, &story.rows, story.has_several_connections, paint)
 }
 
+/// A scenario, and its scenes as they were played.
+pub(crate) type ScenarioPlay = (Scenario, Vec<ScenePlay>);
+
 /// Prints what was played, and fails when something expected didn't come about.
 ///
 /// # Errors
 /// [`Failure::Gate`] names the first expectation that failed.
-pub(crate) fn print(
-    args: &RunArgs,
-    scenario: &Scenario,
-    played: &[ScenePlay],
-) -> Result<(), Failure> {
+pub(crate) fn print(args: &RunArgs, all: &[ScenarioPlay]) -> Result<(), Failure> {
     if let Some(path) = &args.pcap {
-        let scenes: Vec<(String, &Recording)> = played
-            .iter()
+        let scenes = all.iter().flat_map(|(_, played)| played);
+        let scenes: Vec<(String, &Recording)> = scenes
             .map(|played| (played.title.clone(), &played.recording))
             .collect();
         pcap::write(path, &scenes)?;
     }
-    let verdict = judge(scenario, played);
+    let verdicts: Vec<Result<(), Failure>> = all
+        .iter()
+        .map(|(scenario, played)| judge(scenario, played))
+        .collect();
     if args.json {
-        let scenes: Vec<serde_json::Value> = played
-            .iter()
-            .map(|played| json::scene(&played.title, &played.story, &played.unmet))
-            .collect();
-        let fault = played.iter().find_map(|played| played.fault.as_ref());
-        let whole = json!({
-            "scenario": scenario.name,
-            "over": if played.iter().all(|played| played.recording.cast == Cast::SIM) { "sim" } else { "tap" },
-            // Over a bad link nothing was judged.
-            "passed": fault.is_none().then_some(verdict.is_ok()),
-            "fault": fault,
-            "scenes": scenes,
-        });
-        console::result(format_args!("{whole:#}"))?;
+        let values: Vec<Value> = all.iter().map(whole).collect();
+        match values.as_slice() {
+            [one] => console::result(format_args!("{one:#}"))?,
+            several => console::result(format_args!("{:#}", json!({"scenarios": several})))?,
+        }
     } else {
-        let paint = Paint::of_stdout();
-        let texts: Vec<String> = played.iter().map(|played| played.text(paint)).collect();
-        console::result(texts.join("\n").trim_end())?;
+        let texts: Vec<String> = all.iter().map(|play| text(play, all.len() > 1)).collect();
+        console::result(texts.join("\n\n").trim_end())?;
     }
-    verdict
+    verdicts.into_iter().collect()
+}
+
+/// The ladders of a scenario, and what it means for a real system.
+fn text((scenario, played): &ScenarioPlay, with_name: bool) -> String {
+    let paint = Paint::of_stdout();
+    let texts: Vec<String> = played.iter().map(|played| played.text(paint)).collect();
+    let name = if with_name {
+        format!("=== {} ===\n", scenario.name)
+    } else {
+        String::new()
+    };
+    format!("{name}{}\n{}", texts.join("\n"), summary(scenario))
+}
+
+/// What a user sees, which layer it belongs to, and what to look at.
+fn summary(scenario: &Scenario) -> String {
+    let mut lines = vec![
+        format!("seen as   {}", scenario.symptom),
+        format!("layer     {}", scenario.layer),
+    ];
+    if !scenario.check.is_empty() {
+        let check = wrapped(&scenario.check.join(" "), 86);
+        lines.push(format!("look at   {}", check.replace('\n', "\n          ")));
+    }
+    lines.push(format!("explain   syncline lab explain {}", scenario.name));
+    lines.join("\n")
+}
+
+fn whole((scenario, played): &ScenarioPlay) -> Value {
+    let scenes: Vec<Value> = played
+        .iter()
+        .map(|played| json::scene(&played.title, &played.story, &played.unmet))
+        .collect();
+    let fault = played.iter().find_map(|played| played.fault.as_ref());
+    let is_sim = played
+        .iter()
+        .all(|played| played.recording.cast == Cast::SIM);
+    json!({
+        "scenario": scenario.name,
+        "symptom": scenario.symptom,
+        "errnos": scenario.errnos,
+        "layer": scenario.layer,
+        "over": if is_sim { "sim" } else { "tap" },
+        // Over a bad link nothing was judged.
+        "passed": fault.is_none().then_some(judge(scenario, played).is_ok()),
+        "fault": fault,
+        "scenes": scenes,
+    })
 }
 
 /// Whether everything that was expected came about.
@@ -165,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_expectation_that_fails_fails_the_run_by_name() {
-        let mut all = scenarios::all(Pace::Real);
+        let mut all = scenarios::all(Pace::Real).expect("they can be read");
         let mut scenario = all.swap_remove(0);
         let played = |scenario: &Scenario| {
             let scene = &scenario.scenes[0];
@@ -182,7 +223,7 @@ mod tests {
         assert_eq!(
             failed,
             Failure::Gate(
-                "expected, but not so: closed-port: Nobody listens: client's application sees: connected: it never came"
+                "expected, but not so: closed-port: No program listens: client's application sees: connected: it never came"
                     .into()
             )
         );

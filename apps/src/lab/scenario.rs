@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 use stack::neighbor;
 use stack::tcp::lang::Spec;
+use stack::tcp::segment::Flags;
 
 use super::errno::Errno;
 
@@ -80,11 +81,26 @@ pub(crate) enum Pace {
 }
 
 /// A situation, in one or more scenes that are played one after the other, each from a fresh start.
+#[derive(Default)]
 pub(crate) struct Scenario {
     /// What it is called on the command line.
     pub(crate) name: &'static str,
+    /// What a user sees: "connection refused", "timed out", "hangs".
+    pub(crate) symptom: &'static str,
+    /// The errnos that applications get.
+    pub(crate) errnos: Vec<&'static str>,
+    /// Which layer the verdict belongs to.
+    pub(crate) layer: &'static str,
+    /// Where the RFCs say it.
+    pub(crate) rfc: &'static str,
     /// What it shows: a paragraph.
-    pub(crate) shows: &'static str,
+    pub(crate) shows: Vec<&'static str>,
+    /// The path through Linux.
+    pub(crate) linux: Vec<&'static str>,
+    /// The path through `stack`.
+    pub(crate) stack: Vec<&'static str>,
+    /// What to look at on a real system.
+    pub(crate) check: Vec<&'static str>,
     /// Its scenes.
     pub(crate) scenes: Vec<Scene>,
 }
@@ -103,12 +119,42 @@ pub(crate) struct Scene {
     pub(crate) sysctls: Vec<(&'static str, &'static str)>,
     /// Who must play an end, when only one can.
     pub(crate) needs: Option<(End, Player)>,
+    /// No kernel can be made to do this yet.
+    pub(crate) only_in_simulation: bool,
+    /// What would break it: with any of these an expectation fails.
+    pub(crate) mutations: Vec<Mutation>,
     /// What is done, in order of time.
     pub(crate) acts: Vec<Act>,
     /// What must come of it.
     pub(crate) expectations: Vec<Expectation>,
     /// When the scene is over.
     pub(crate) lasts_ms: u64,
+}
+
+/// A change of what happened that the expectations must notice.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Mutation {
+    /// By whom.
+    pub(crate) who: End,
+    /// What.
+    pub(crate) change: MutationChange,
+}
+
+/// What changes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum MutationChange {
+    /// These segments never came.
+    Lost(Spec),
+    /// They acknowledged this instead.
+    Ack(Spec, u32),
+    /// They had these flags instead.
+    Flags(Spec, Flags),
+    /// This segment came as well, at the end.
+    Added(Spec),
+    /// The application didn't see this.
+    Unseen(Observation),
+    /// It didn't ask for the other's link address.
+    Unasked,
 }
 
 /// One deed.
@@ -136,8 +182,28 @@ pub(crate) enum SceneAction {
     Read(u16, u32),
     /// Calls `close()` on connection `n`.
     Close(u16),
+    /// Calls `shutdown(SHUT_WR)` on connection `n`.
+    Shutdown(u16),
+    /// Calls `close()` on connection `n` with SO_LINGER of zero.
+    Abort(u16),
     /// The host loses its power: it neither hears nor says anything any more.
     PowerOff,
+    /// The host has power again, and knows nothing.
+    PowerOn,
+    /// Its cable is pulled.
+    CableOut,
+    /// Its cable is plugged in again.
+    CableIn,
+}
+
+impl SceneAction {
+    /// Whether an application does it; the rest happens to its host.
+    pub(crate) const fn is_of_application(self) -> bool {
+        !matches!(
+            self,
+            Self::PowerOff | Self::PowerOn | Self::CableOut | Self::CableIn
+        )
+    }
 }
 
 impl fmt::Display for SceneAction {
@@ -148,7 +214,12 @@ impl fmt::Display for SceneAction {
             Self::Send(conn, len) => write!(f, "sends {len} bytes on connection {conn}"),
             Self::Read(conn, len) => write!(f, "reads {len} bytes of connection {conn}"),
             Self::Close(conn) => write!(f, "closes connection {conn}"),
+            Self::Shutdown(conn) => write!(f, "ends its direction of connection {conn}"),
+            Self::Abort(conn) => write!(f, "closes connection {conn} with linger zero"),
             Self::PowerOff => f.write_str("loses its power"),
+            Self::PowerOn => f.write_str("boots again"),
+            Self::CableOut => f.write_str("loses its cable"),
+            Self::CableIn => f.write_str("gets its cable back"),
         }
     }
 }
@@ -219,46 +290,6 @@ pub(crate) enum Expected {
 }
 
 impl End {
-    /// It sends this segment.
-    pub(crate) const fn sends(self, spec: Spec) -> Expectation {
-        self.expects(Expected::Segment(spec))
-    }
-
-    /// It never sends this segment.
-    pub(crate) const fn never_sends(self, spec: Spec) -> Expectation {
-        self.expects(Expected::NoSegment(spec))
-    }
-
-    /// It asks who has the other's address, by ARP or NDP.
-    pub(crate) const fn asks_for_neighbor(self) -> Expectation {
-        self.expects(Expected::Solicitation)
-    }
-
-    /// Its application sees this.
-    pub(crate) fn sees(self, seen: Observation) -> Expectation {
-        self.sees_one_of(&[seen])
-    }
-
-    /// Its application sees one of these: which one is chance.
-    pub(crate) fn sees_one_of(self, seen: &[Observation]) -> Expectation {
-        self.expects(Expected::App(seen.to_vec()))
-    }
-
-    /// Its neighbour entry for the other becomes this.
-    pub(crate) const fn finds_neighbor(self, state: neighbor::NeighborState) -> Expectation {
-        self.expects(Expected::Neighbor(state))
-    }
-
-    const fn expects(self, what: Expected) -> Expectation {
-        Expectation {
-            who: self,
-            what,
-            conn: 1,
-            within_ms: 0..=u64::MAX,
-            played_by: None,
-        }
-    }
-
     /// The other end.
     pub(crate) const fn other(self) -> Self {
         match self {
@@ -277,24 +308,6 @@ impl End {
 }
 
 impl Expectation {
-    /// Not earlier than `from`, not later than `to` (ms from the start of the scene).
-    pub(crate) fn within_ms(mut self, from: u64, to: u64) -> Self {
-        self.within_ms = from..=to;
-        self
-    }
-
-    /// On connection `n` rather than the first.
-    pub(crate) fn on(mut self, conn: u16) -> Self {
-        self.conn = conn;
-        self
-    }
-
-    /// Only where `player` plays this end: what the two do differently is written down once for each.
-    pub(crate) fn played_by(mut self, player: Player) -> Self {
-        self.played_by = Some(player);
-        self
-    }
-
     /// Whether it counts with this cast.
     pub(crate) fn counts_for(&self, cast: Cast) -> bool {
         self.played_by
@@ -350,64 +363,20 @@ impl Scene {
             server_is_on: true,
             sysctls: Vec::new(),
             needs: None,
+            only_in_simulation: false,
+            mutations: Vec::new(),
             acts: Vec::new(),
             expectations: Vec::new(),
             lasts_ms: 0,
         }
     }
 
-    /// A server listens; `backlog` connections beyond the first may wait for its `accept()`.
-    pub(crate) fn listening(mut self, backlog: u32) -> Self {
-        self.backlog = Some(backlog);
-        self
-    }
-
-    /// Both ends have receive buffers of so many bytes.
-    pub(crate) fn rcv_buf(mut self, len: u32) -> Self {
-        self.rcv_buf = Some(len);
-        self
-    }
-
-    /// The server's host isn't there from the start.
-    pub(crate) fn server_is_off(mut self) -> Self {
-        self.server_is_on = false;
-        self
-    }
-
-    /// A sysctl of the kernel's end, below `net/ipv4/` or `net/ipv6/`; `%` stands for its interface.
-    pub(crate) fn sysctl(mut self, name: &'static str, value: &'static str) -> Self {
-        self.sysctls.push((name, value));
-        self
-    }
-
-    /// Can only be played so.
-    pub(crate) fn needs(mut self, side: End, player: Player) -> Self {
-        self.needs = Some((side, player));
-        self
-    }
-
-    /// `who` does `what` at that time.
-    pub(crate) fn act(mut self, at_ms: u64, who: End, what: SceneAction) -> Self {
-        self.acts.push(Act { at_ms, who, what });
-        self
-    }
-
-    /// This must come of it.
-    pub(crate) fn expect(mut self, expectation: Expectation) -> Self {
-        self.expectations.push(expectation);
-        self
-    }
-
-    /// The scene is over then.
-    pub(crate) fn lasts_ms(mut self, ms: u64) -> Self {
-        self.lasts_ms = ms;
-        self
-    }
-
     /// Whether it can be played with this cast. In simulation everything is ours, and a need for the kernel isn't met.
     pub(crate) fn can_be_played_by(&self, cast: Cast) -> bool {
-        self.needs
-            .is_none_or(|(side, player)| cast.player(side) == player)
+        let suits = self
+            .needs
+            .is_none_or(|(side, player)| cast.player(side) == player);
+        suits && (cast == Cast::SIM || !self.only_in_simulation)
     }
 }
 
@@ -417,4 +386,70 @@ pub(crate) fn connections(scene: &Scene) -> impl Iterator<Item = u16> {
         SceneAction::Connect(number) => Some(number),
         _ => None,
     })
+}
+
+/// Expectations in Rust, for tests: files have a text for each.
+#[cfg(test)]
+impl End {
+    /// It sends this segment.
+    pub(crate) const fn sends(self, spec: Spec) -> Expectation {
+        self.expects(Expected::Segment(spec))
+    }
+
+    /// It never sends this segment.
+    pub(crate) const fn never_sends(self, spec: Spec) -> Expectation {
+        self.expects(Expected::NoSegment(spec))
+    }
+
+    /// It asks who has the other's address, by ARP or NDP.
+    pub(crate) const fn asks_for_neighbor(self) -> Expectation {
+        self.expects(Expected::Solicitation)
+    }
+
+    /// Its application sees this.
+    pub(crate) fn sees(self, seen: Observation) -> Expectation {
+        self.sees_one_of(&[seen])
+    }
+
+    /// Its application sees one of these: which one is chance.
+    pub(crate) fn sees_one_of(self, seen: &[Observation]) -> Expectation {
+        self.expects(Expected::App(seen.to_vec()))
+    }
+
+    /// Its neighbour entry for the other becomes this.
+    pub(crate) const fn finds_neighbor(self, state: neighbor::NeighborState) -> Expectation {
+        self.expects(Expected::Neighbor(state))
+    }
+
+    const fn expects(self, what: Expected) -> Expectation {
+        Expectation {
+            who: self,
+            what,
+            conn: 1,
+            within_ms: 0..=u64::MAX,
+            played_by: None,
+        }
+    }
+}
+
+/// As for [`End`].
+#[cfg(test)]
+impl Expectation {
+    /// Not earlier than `from`, not later than `to` (ms from the start of the scene).
+    pub(crate) fn within_ms(mut self, from: u64, to: u64) -> Self {
+        self.within_ms = from..=to;
+        self
+    }
+
+    /// On connection `n` rather than the first.
+    pub(crate) fn on(mut self, conn: u16) -> Self {
+        self.conn = conn;
+        self
+    }
+
+    /// Only where `player` plays this end: what the two do differently is written down once for each.
+    pub(crate) fn played_by(mut self, player: Player) -> Self {
+        self.played_by = Some(player);
+        self
+    }
 }

@@ -16,7 +16,8 @@ use stack::time::Instant;
 use super::actor::Actor;
 use super::recording::{Fate, RecordedEvent, Recording};
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, End, Family, SERVER_PORT, Scene, SceneAction, Server, connections,
+    Act, CLIENT_PORT, Cast, Client, End, Family, SERVER_PORT, Scene, SceneAction, Server,
+    connections,
 };
 use crate::failure::Failure;
 
@@ -37,7 +38,8 @@ struct Stage<'a> {
     scene: &'a Scene,
     world: World<Actor>,
     hosts: [HostId; 2],
-    off_since: [Option<Instant>; 2],
+    /// When each host had no power: from, and until.
+    off: [Vec<(Instant, Option<Instant>)>; 2],
     recording: Recording,
 }
 
@@ -62,11 +64,13 @@ pub(crate) fn play(
     let end = START + Duration::from_millis(scene.lasts_ms);
     for act in &scene.acts {
         stage.run_until(START + Duration::from_millis(act.at_ms));
-        if act.what == SceneAction::PowerOff {
-            stage.power_off(act.who);
-        } else {
+        match act.what {
+            SceneAction::PowerOff => stage.power_off(act.who),
+            SceneAction::PowerOn => stage.power_on(act.who, act.at_ms)?,
+            SceneAction::CableOut => stage.set_cable(act.who, false),
+            SceneAction::CableIn => stage.set_cable(act.who, true),
             // Applications look at their scripts once per turn.
-            stage.world.wake(stage.hosts[act.who as usize]);
+            _ => stage.world.wake(stage.hosts[act.who as usize]),
         }
     }
     stage.run_until(end);
@@ -98,7 +102,7 @@ impl<'a> Stage<'a> {
             scene,
             world,
             hosts,
-            off_since: [None; 2],
+            off: [Vec::new(), Vec::new()],
             recording: Recording::new(Cast::SIM, addresses, scene.backlog.is_some()),
         })
     }
@@ -121,9 +125,38 @@ impl<'a> Stage<'a> {
         let now = self.world.now();
         self.look(side);
         self.world.power_off(self.hosts[side as usize]);
-        self.off_since[side as usize] = Some(now);
+        self.off[side as usize].push((now, None));
         self.recording
             .push(since_start(now), RecordedEvent::PoweredOff(side));
+    }
+
+    /// With an application that does what is written for later.
+    fn power_on(&mut self, side: End, at_ms: u64) -> Result<(), Failure> {
+        let now = self.world.now();
+        let server = SocketAddr::new(self.recording.server, SERVER_PORT);
+        let later = self.scene.acts.iter().filter(|act| act.at_ms >= at_ms);
+        let later: Vec<Act> = later.copied().collect();
+        let boot = |_| {
+            let mut actor = Actor::new(side, server, &later);
+            actor.begin(START);
+            actor
+        };
+        self.world
+            .power_on(self.hosts[side as usize], boot)
+            .map_err(|error| Failure::Run(format!("the {} can't boot: {error}", side.name())))?;
+        if let Some((_, until)) = self.off[side as usize].last_mut() {
+            *until = Some(now);
+        }
+        self.recording
+            .push(since_start(now), RecordedEvent::PoweredOn(side));
+        Ok(())
+    }
+
+    fn set_cable(&mut self, side: End, plugged: bool) {
+        let now = self.world.now();
+        self.world.set_cable(self.hosts[side as usize], plugged);
+        self.recording
+            .push(since_start(now), RecordedEvent::Cable { side, plugged });
     }
 
     fn run_until(&mut self, at: Instant) {
@@ -168,7 +201,8 @@ impl<'a> Stage<'a> {
                 Server
             };
             let is_off = |at: Instant| {
-                self.off_since[from.other() as usize].is_some_and(|since| since <= at)
+                let mut times = self.off[from.other() as usize].iter();
+                times.any(|(since, until)| *since <= at && until.is_none_or(|until| at < until))
             };
             let fate = match (crossing.arrives_at, crossing.fate) {
                 (Some(at), _) if is_off(at) => Fate::Lost("no power"),

@@ -64,6 +64,15 @@ pub(crate) enum StoryEvent {
     Neighbor(End, Option<neighbor::NeighborState>),
     /// A host without power.
     PoweredOff(End),
+    /// A host with power again.
+    PoweredOn(End),
+    /// A cable that was pulled, or plugged in again.
+    Cable {
+        /// Whose.
+        side: End,
+        /// Whether it is plugged in now.
+        plugged: bool,
+    },
     /// So many rows that aren't shown.
     LeftOut(u64),
 }
@@ -148,6 +157,11 @@ impl Reader<'_> {
         let what = match &event.what {
             RecordedEvent::State { .. } => return None,
             RecordedEvent::PoweredOff(side) => StoryEvent::PoweredOff(*side),
+            RecordedEvent::PoweredOn(side) => StoryEvent::PoweredOn(*side),
+            RecordedEvent::Cable { side, plugged } => StoryEvent::Cable {
+                side: *side,
+                plugged: *plugged,
+            },
             // The server only answers: whom it knows decides nothing here.
             RecordedEvent::Neighbor(Server, _) => return None,
             RecordedEvent::Frame { bytes, .. } if is_group_report(bytes) => return None,
@@ -287,6 +301,9 @@ impl Reader<'_> {
         for event in before {
             match event.what {
                 RecordedEvent::PoweredOff(whose) if whose == side => is_off = true,
+                RecordedEvent::PoweredOn(whose) if whose == side => {
+                    (state, is_off) = (State::Closed, false);
+                }
                 RecordedEvent::State {
                     side: whose,
                     conn,

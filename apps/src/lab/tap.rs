@@ -65,10 +65,10 @@ const NAP: Duration = Duration::from_micros(200);
 /// # Errors
 /// [`Failure`]: no namespace, no DPDK, no Python, or a command that failed.
 pub(super) fn play(
-    scenario: &Scenario,
+    scenarios: &[Scenario],
     casts: &[Cast],
     family: Family,
-) -> Result<Vec<ScenePlay>, Failure> {
+) -> Result<Vec<Vec<ScenePlay>>, Failure> {
     namespace::enter_own().map_err(|failure| {
         Failure::Run(format!("{failure}; or play it in simulation (--over sim)"))
     })?;
@@ -89,31 +89,39 @@ pub(super) fn play(
     let mut stage = Stage {
         nic: Some(DpdkNic::new(queue)),
     };
-    let mut played = Vec::new();
     let mut net = 0;
-    for &cast in casts {
-        for scene in scenario.scenes.iter().filter(|s| s.can_be_played_by(cast)) {
-            net += 1;
-            console::log(format_args!(
-                "{}: {} s, {}",
-                scene.title,
-                scene.lasts_ms.div_ceil(1000),
-                if cast.client == Ours {
-                    "the client is ours"
-                } else {
-                    "the server is ours"
-                }
-            ));
-            played.push(stage.scene(scene, &Setting::new(scene, cast, family, net))?);
+    let mut all = Vec::new();
+    for scenario in scenarios {
+        let mut played = Vec::new();
+        for &cast in casts {
+            for scene in scenario.scenes.iter().filter(|s| s.can_be_played_by(cast)) {
+                net += 1;
+                announce(scene, cast);
+                played.push(stage.scene(scene, &Setting::new(scene, cast, family, net))?);
+            }
         }
+        if played.is_empty() {
+            return Err(Failure::Usage(format!(
+                "no scene of `{}` can be played so: play it in simulation, or leave --role or --quick out",
+                scenario.name
+            )));
+        }
+        all.push(played);
     }
-    if played.is_empty() {
-        return Err(Failure::Usage(format!(
-            "no scene of `{}` can be played so: leave --role out, or --quick",
-            scenario.name
-        )));
-    }
-    Ok(played)
+    Ok(all)
+}
+
+fn announce(scene: &Scene, cast: Cast) {
+    let whose = if cast.client == Ours {
+        "client"
+    } else {
+        "server"
+    };
+    console::log(format_args!(
+        "{}: {} s, the {whose} is ours",
+        scene.title,
+        scene.lasts_ms.div_ceil(1000)
+    ));
 }
 
 /// CLOCK_MONOTONIC, in ns: the same for our loop and the program at the kernel's end.

@@ -14,11 +14,11 @@ use super::ladder::{Paint, WIDTH};
 use super::recording::{Fate, RecordedEvent, Recording};
 use super::report::draw;
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, End, Expectation, Family, Kernel, Observation, Ours, Pace,
-    SERVER_PORT, Scene, Server,
+    CLIENT_PORT, Cast, Client, End, Expectation, Family, Kernel, Mutation, MutationChange,
+    Observation, Ours, Pace, SERVER_PORT, Scene, Server,
 };
-use super::story::Story;
-use super::{find, in_sim, scenarios, wrapped};
+use super::story::{Row, SegmentInFlight, Story, StoryEvent};
+use super::{explain, find, in_sim, scenarios, sim, wrapped};
 use crate::fault::fault;
 
 const ADDRESSES: (IpAddr, IpAddr) = (
@@ -147,7 +147,7 @@ fn the_ladder_tells_what_happened() {
 /// when a polling loop happens to look.
 #[test]
 fn every_scenario_comes_about_in_simulation_as_it_is_written_down() {
-    for scenario in scenarios::all(Pace::Real) {
+    for scenario in scenarios::all(Pace::Real).expect("they can be read") {
         let mut text = String::new();
         for played in in_sim(&scenario, Family::V4, None).expect("a world") {
             assert_eq!(played.unmet, Vec::<String>::new(), "{}", played.title);
@@ -188,7 +188,7 @@ fn in_whole_ms(line: &str) -> String {
 
 #[test]
 fn every_scenario_comes_about_over_ipv6() {
-    for scenario in scenarios::all(Pace::Real) {
+    for scenario in scenarios::all(Pace::Real).expect("they can be read") {
         for played in in_sim(&scenario, Family::V6, None).expect("a world") {
             let text = played.text(Paint::Plain);
             assert_eq!(played.unmet, Vec::<String>::new(), "{text}");
@@ -384,14 +384,14 @@ fn numbers_of_a_segment_that_does_not_fit_are_kept_and_the_entry_follows() {
 
 #[test]
 fn every_scenario_can_be_found_and_shown() {
-    let all = scenarios::all(Pace::Real);
+    let all = scenarios::all(Pace::Real).expect("they can be read");
     assert!(all.len() >= 3);
     for scenario in &all {
         assert_eq!(
             find(scenario.name, Pace::Quick).map(|found| found.name),
             Ok(scenario.name)
         );
-        assert!(scenario.shows.len() > 100 && !scenario.scenes.is_empty());
+        assert!(scenario.shows.join(" ").len() > 100 && !scenario.scenes.is_empty());
         for scene in &scenario.scenes {
             let in_order = scene.acts.is_sorted_by_key(|act| act.at_ms);
             let last = scene.acts.last().map_or(0, |act| act.at_ms);
@@ -408,4 +408,218 @@ fn every_scenario_can_be_found_and_shown() {
             .contains("closed-port, host-down, app-blocked")
     );
     assert_eq!(wrapped("a bc  d", 4), "a bc\nd");
+}
+
+/// What happened, changed as a mutation says.
+fn mutated(story: &Story, mutation: &Mutation) -> Story {
+    let by = |end: End| end == mutation.who;
+    let mut rows = Vec::new();
+    for row in &story.rows {
+        let mut row = row.clone();
+        let keeps = match (&mutation.change, &mut row.what) {
+            (MutationChange::Lost(spec), StoryEvent::Segment(carried)) => {
+                !(by(carried.from) && spec.matches(&carried.segment, carried.base))
+            }
+            (MutationChange::Ack(spec, ack), StoryEvent::Segment(carried)) => {
+                if by(carried.from) && spec.matches(&carried.segment, carried.base) {
+                    carried.segment.ack = carried.base.receiver_iss.add(*ack);
+                }
+                true
+            }
+            (MutationChange::Flags(spec, flags), StoryEvent::Segment(carried)) => {
+                if by(carried.from) && spec.matches(&carried.segment, carried.base) {
+                    carried.segment.flags = *flags;
+                }
+                true
+            }
+            (MutationChange::Unseen(seen), StoryEvent::Sees(side, what)) => {
+                !(by(*side) && what == seen)
+            }
+            (
+                MutationChange::Unasked,
+                StoryEvent::Packet {
+                    from,
+                    is_solicitation,
+                    ..
+                },
+            ) => !(by(*from) && *is_solicitation),
+            _ => true,
+        };
+        if keeps {
+            rows.push(row);
+        }
+    }
+    if let MutationChange::Added(spec) = &mutation.change {
+        let of_same = |row: &&Row| matches!(&row.what, StoryEvent::Segment(carried) if by(carried.from) && row.conn == 1);
+        let like = story.rows.iter().rev().find(of_same);
+        // Without a segment of that end there are no numbers to be relative to: then they are absolute.
+        let mut row = like
+            .or(story.rows.last())
+            .expect("something happened")
+            .clone();
+        let base = match &row.what {
+            StoryEvent::Segment(carried) => carried.base,
+            _ => Base::default(),
+        };
+        row.conn = 1;
+        row.what = StoryEvent::Segment(SegmentInFlight {
+            from: mutation.who,
+            segment: spec.to_segment(base),
+            base,
+            is_again: false,
+            mark: None,
+            neighbor: None,
+            lost: None,
+        });
+        rows.push(row);
+    }
+    Story {
+        rows,
+        ..story.clone()
+    }
+}
+
+#[test]
+fn each_scene_fails_with_each_mutation_that_it_names() {
+    for scenario in scenarios::all(Pace::Real).expect("they can be read") {
+        for scene in scenario
+            .scenes
+            .iter()
+            .filter(|scene| scene.can_be_played_by(Cast::SIM))
+        {
+            assert!(
+                !scene.mutations.is_empty(),
+                "{}: `broken by` is missing",
+                scene.title
+            );
+            let recording = sim::play(scene, Family::V4, None)
+                .expect("a world")
+                .in_order();
+            let story = Story::read(&recording);
+            assert_eq!(
+                unmet(scene, &story),
+                Vec::<String>::new(),
+                "{}",
+                scene.title
+            );
+            for mutation in &scene.mutations {
+                let changed = mutated(&story, mutation);
+                assert_ne!(
+                    changed.rows, story.rows,
+                    "{}: {mutation:?} changes nothing",
+                    scene.title
+                );
+                assert!(
+                    !unmet(scene, &changed).is_empty(),
+                    "{}: {mutation:?}",
+                    scene.title
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn each_errno_of_a_scenario_is_explained_by_it() {
+    for scenario in scenarios::all(Pace::Real).expect("they can be read") {
+        let explained = explain::explain(scenario.name).expect("by its name");
+        let explained = explained.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            explained.contains(scenario.rfc) && explained.contains("in Linux"),
+            "{explained}"
+        );
+        for errno in scenario.errnos {
+            let explained = explain::explain(&errno.to_lowercase()).expect("by its errno");
+            assert!(
+                explained.contains(&format!("{}: ", scenario.name)),
+                "{explained}"
+            );
+        }
+    }
+    assert!(
+        explain::explain("rst-ack")
+            .expect("it is there")
+            .contains("ECONNREFUSED at once")
+    );
+    let error = explain::explain("closed-prot")
+        .expect_err("unknown")
+        .to_string();
+    assert!(error.contains("did you mean `closed-port`?"), "{error}");
+}
+
+#[test]
+fn the_list_is_grouped_by_what_a_user_sees() {
+    let list = explain::list().expect("they can be read");
+    let place = |text: &str| list.find(text).unwrap_or_else(|| panic!("{text}: {list}"));
+    assert!(place("connection refused\n  closed-port") < place("no route to host\n  host-down"));
+}
+
+/// The page of all situations, as it follows from the files and the ladders.
+fn situations_page() -> String {
+    let all = scenarios::all(Pace::Real).expect("they can be read");
+    let mut page = String::from(
+        "# Situations of a connection\n\nMade from `apps/src/lab/scenarios/` by `SYNCLINE_WRITE_DOCS=1 cargo test -p apps --bin syncline \
+         lab::`. `syncline lab run NAME` plays one.\n\n| Seen as | errno | Situation |\n|---|---|---|\n",
+    );
+    for scenario in &all {
+        page += &format!(
+            "| {} | {} | [{}](#{}) |\n",
+            scenario.symptom,
+            scenario.errnos.join(", "),
+            scenario.name,
+            scenario.name
+        );
+    }
+    for scenario in &all {
+        page += &format!(
+            "\n## {}\n\n{}\n\n",
+            scenario.name,
+            scenario.shows.join("\n")
+        );
+        for (name, value) in [
+            ("Layer", scenario.layer.to_owned()),
+            ("RFC", scenario.rfc.to_owned()),
+            ("In Linux", scenario.linux.join("\n  ")),
+            ("In `stack`", scenario.stack.join("\n  ")),
+            ("Look at", scenario.check.join("\n  ")),
+        ] {
+            page += &format!("- **{name}**: {value}\n");
+        }
+        let path = format!(
+            "{}/src/lab/ladders/{}.txt",
+            env!("CARGO_MANIFEST_DIR"),
+            scenario.name
+        );
+        let ladders = std::fs::read_to_string(&path).expect(&path);
+        page += &format!("\n```text\n{}\n```\n", ladders.trim_end());
+    }
+    page
+}
+
+#[test]
+fn the_page_of_situations_follows_from_the_files() {
+    let path = format!(
+        "{}/../docs/reference/situations.md",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let page = situations_page();
+    if std::env::var_os("SYNCLINE_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &page).expect("the page can be written");
+    }
+    let kept = std::fs::read_to_string(&path).expect(&path);
+    assert!(kept == page, "{path}: SYNCLINE_WRITE_DOCS=1 writes it anew");
+}
+
+#[test]
+fn the_guide_shows_a_file_and_its_ladder_as_they_are() {
+    let guide = include_str!("../../../docs/guide/lab.md");
+    for text in [
+        include_str!("scenarios/closed-port.lab"),
+        include_str!("ladders/closed-port.txt"),
+    ] {
+        assert!(
+            guide.contains(text.trim_end()),
+            "docs/guide/lab.md should show:\n{text}"
+        );
+    }
 }

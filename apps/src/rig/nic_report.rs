@@ -14,6 +14,9 @@ use super::link::{LinkReport, Offloads};
 pub(crate) struct NicReport {
     driver: String,
     offloads: Offloads,
+    /// What the driver offers, by DPDK's names.
+    offered_rx: Vec<String>,
+    offered_tx: Vec<String>,
     link: LinkReport,
     /// What the driver counted itself; it leaves at 0 what it can't count.
     rx_frames: u64,
@@ -39,13 +42,13 @@ impl NicReport {
             |taken| port.check_tx(taken),
         );
         let offloads = Offloads::from(port.caps());
-        Self::of(
-            port.driver(),
-            (offloads, link),
-            port.stats(),
-            tx_taken,
-            &check,
-        )
+        let (offered_rx, offered_tx) = port.offered();
+        let stats = port.stats();
+        Self {
+            offered_rx,
+            offered_tx,
+            ..Self::of(port.driver(), (offloads, link), stats, tx_taken, &check)
+        }
     }
 
     fn of(
@@ -73,6 +76,8 @@ impl NicReport {
         };
         Self {
             driver: driver.to_owned(),
+            offered_rx: Vec::new(),
+            offered_tx: Vec::new(),
             offloads,
             link,
             rx_frames: stats.rx_frames,

@@ -59,7 +59,7 @@ pub(crate) fn start_eal(
     (pools, ports): (&PoolSizes, u64),
 ) -> Result<Eal, Failure> {
     let eal = Eal::init(&EalConfig {
-        memory_mb: pools.memory_mb(args.mtu) * ports + OTHER_MEMORY_MB,
+        memory_mb: memory_mb(args, (pools, ports)),
         hugepages: args
             .hugepages
             .map_or(Hugepages::Auto, |mb| Hugepages::Require { mb }),
@@ -67,6 +67,11 @@ pub(crate) fn start_eal(
         extra_args: args.eal.clone(),
     })?;
     Ok(eal)
+}
+
+/// Memory of `ports` ports that have such pools, in MB: pools, rings, and what drivers take.
+pub(crate) fn memory_mb(args: &NicArgs, (pools, ports): (&PoolSizes, u64)) -> u64 {
+    pools.memory_mb(args.mtu) * ports + OTHER_MEMORY_MB
 }
 
 impl OpenedNic {

@@ -56,6 +56,17 @@ impl Plan {
     /// # Errors
     /// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] for what the machine hasn't got.
     pub(super) fn new(args: &ServeArgs) -> Result<Self, Failure> {
+        let plan = Self::of(args)?;
+        rig::check_flags(&args.link, &plan.spec)?;
+        refuse_owned_vips(&args.vip, &rig::kernel::owned_addresses()?)?;
+        Ok(plan)
+    }
+
+    /// The plan that `args` describe, whatever this machine allows.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for what another command line avoids.
+    pub(super) fn of(args: &ServeArgs) -> Result<Self, Failure> {
         let spec = args.link.spec()?;
         if spec == NicSpec::Ring {
             return usage(
@@ -68,8 +79,7 @@ impl Plan {
         let configs = Share::all(workers)
             .map(|share| config(args, &listens, share).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        rig::check_flags(&args.link, &spec)?;
-        refuse_owned_vips(&args.vip, &rig::kernel::owned_addresses()?)?;
+        args.link.check(&spec)?;
         let pools = pools(args, &listens, workers);
         let of_workers: u64 = configs
             .iter()

@@ -18,6 +18,8 @@ pub(crate) enum Sending {
     All,
     /// What repeats an earlier frame.
     Repeats,
+    /// As all that is due, to a link-layer address that no host has; no reply is expected.
+    Sink,
     /// Nothing of its own; answers to what is received.
     Answers,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Generator<N: Nic, X> {
     received: Burst<N::Frame>,
     answers: Burst<N::Frame>,
     tally: Tally,
+    /// What the last turn sent.
+    sending: Sending,
 }
 
 impl<N: Nic, X: Exchange<N::Frame>> Generator<N, X> {
@@ -76,6 +80,7 @@ impl<N: Nic, X: Exchange<N::Frame>> Generator<N, X> {
             received: Burst::new(),
             answers: Burst::new(),
             tally: Tally::default(),
+            sending: Sending::Answers,
         }
     }
 
@@ -84,6 +89,11 @@ impl<N: Nic, X: Exchange<N::Frame>> Generator<N, X> {
     #[inline]
     pub(crate) fn turn(&mut self, sending: Sending, now_ticks: u64) -> (u64, bool) {
         let mut moved = self.receive(now_ticks);
+        if sending != self.sending {
+            self.sending = sending;
+            // What was not sent in a pause is not made up for.
+            self.rate.restart();
+        }
         if sending != Sending::Answers {
             moved += self.send(sending, now_ticks);
         }

@@ -17,8 +17,11 @@ use super::outcome::{Matrix, Outcome, Verdict};
 use super::sight::{Observer, Segment, Sight};
 use super::tally::Tally;
 use super::template::{FLAG_ACK, FLAG_FIN, FLAG_PSH, FLAG_RST, FLAG_SYN, Headers, Template};
-use super::tuples::{Numbers, Tuple, TupleSpace};
+use super::tuples::{Numbers, Target, Tuple, TupleSpace};
 use crate::clock::Clock;
+
+/// Where frames into a sink go: an address of no vendor, which no host of ours has.
+pub(super) const SINK_MAC: [u8; 6] = [0x02, 0x53, 0x49, 0x4e, 0x4b, 0x00];
 
 /// Tuples looked at per turn at most: for their verdict, and for repeats.
 const LOOKS_PER_TURN: u32 = 1024;
@@ -108,6 +111,9 @@ pub(crate) struct ObservedExchange<B> {
     /// Filled and not taken by the NIC: repeats, which stand first, and others.
     unsent: (usize, usize),
     resent: u64,
+    /// Frames go into the sink, are in no book, and have no verdict.
+    is_sinking: bool,
+    sunk: u64,
     answered: u64,
     /// The place of the next tuple in this worker's sequence.
     place: u64,
@@ -133,6 +139,8 @@ impl<B> ObservedExchange<B> {
             looked_at: vec![0; plan.retries as usize],
             unsent: (0, 0),
             resent: 0,
+            is_sinking: false,
+            sunk: 0,
             answered: 0,
             place: 0,
             matrix: Matrix::new(plan.space.targets().len()),
@@ -259,6 +267,25 @@ impl<B> ObservedExchange<B> {
         }
     }
 
+    /// Frames like those of the flood, to an address that no host has.
+    fn fill_for_sink<F: Frame>(&mut self, frames: &mut [F], now_us: u32) {
+        for frame in frames {
+            let tuple = self.plan.space.get(self.sequence().at(self.place));
+            self.place = (self.place + 1) % self.sequence().len();
+            let numbers = self.plan.space.numbers(tuple.index, now_us);
+            let template = self.template(numbers);
+            if frame.set_len(template.len()).is_ok()
+                && let Some(bytes) = frame.bytes_mut()
+            {
+                let target = Target {
+                    mac: SINK_MAC,
+                    ..self.plan.space.targets()[tuple.target]
+                };
+                template.write(bytes, tuple.source, &target, numbers);
+            }
+        }
+    }
+
     /// What a segment is, and what is done about it.
     #[inline]
     fn on_segment(&mut self, tuple: Tuple, segment: Segment, now_us: u32) -> Action {
@@ -369,6 +396,10 @@ fn outcome(sent: u8, numbers: Numbers, segment: &Segment, before: u8) -> Outcome
 impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
     #[inline]
     fn room(&mut self, sending: Sending, now_ticks: u64) -> usize {
+        self.is_sinking = sending == Sending::Sink;
+        if self.is_sinking {
+            return BURST_FRAMES;
+        }
         let now_us = self.micros(now_ticks);
         self.settle(now_us);
         self.find_repeats(now_us);
@@ -386,6 +417,10 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
     fn fill(&mut self, frames: &mut [F], now_ticks: u64) {
         let now_us = self.micros(now_ticks);
         self.unsent = (0, 0);
+        if self.is_sinking {
+            self.fill_for_sink(frames, now_us);
+            return;
+        }
         for frame in frames {
             let (tuple, time) = if let Some(number) = self.due_again.pop_front() {
                 self.unsent.0 += 1;
@@ -414,6 +449,10 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
 
     #[inline]
     fn sent(&mut self, frames: usize) {
+        if self.is_sinking {
+            self.sunk += frames as u64;
+            return;
+        }
         let repeats = frames.min(self.unsent.0);
         self.unsent.0 -= repeats;
         self.unsent.1 -= frames - repeats;
@@ -489,6 +528,7 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
 
     fn complete(&self, tally: &mut Tally) {
         tally.resent = self.resent;
+        tally.sunk = self.sunk;
         tally.tuples_sent = self.sent_tuples();
         tally.answered = self.answered;
         tally.silent = self.silent;

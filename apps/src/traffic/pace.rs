@@ -34,6 +34,12 @@ impl Rate {
         }
     }
 
+    /// From the next release on: what was due before is forgotten.
+    pub(super) fn restart(&mut self) {
+        self.started_ticks = None;
+        self.released = 0;
+    }
+
     /// How many of up to `wanted` frames are due. They count as released.
     #[inline]
     pub(super) fn release(&mut self, wanted: usize, now_ticks: u64) -> usize {

@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     pub(crate) resent: u64,
     /// Tuples whose first frame the NIC took.
     pub(crate) tuples_sent: u64,
+    /// Frames that went to a link-layer address that no host has.
+    pub(crate) sunk: u64,
     /// Tuples that got a reply, received here.
     pub(crate) answered: u64,
     /// Tuples whose verdict is silence.
@@ -116,6 +118,7 @@ impl Tally {
             damaged: self.damaged + other.damaged,
             resent: self.resent + other.resent,
             tuples_sent: self.tuples_sent + other.tuples_sent,
+            sunk: self.sunk + other.sunk,
             answered: self.answered + other.answered,
             silent: self.silent + other.silent,
             is_settled: self.is_settled && other.is_settled,
@@ -149,6 +152,7 @@ impl Tally {
             damaged: self.damaged - earlier.damaged,
             resent: self.resent - earlier.resent,
             tuples_sent: self.tuples_sent - earlier.tuples_sent,
+            sunk: self.sunk - earlier.sunk,
             answered: self.answered - earlier.answered,
             silent: self.silent - earlier.silent,
             is_settled: self.is_settled,

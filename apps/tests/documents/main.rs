@@ -24,6 +24,8 @@ enum Kind {
     Diagnose,
     /// What reads files that are prepared here: results, configurations.
     OnFiles,
+    /// What this machine lacks: it may lack something.
+    Doctor,
     /// The lab over a tap: root.
     LabOverTap,
     /// An endpoint on a tap: root.
@@ -47,10 +49,11 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 10] = [
+        let kinds: [(Self, &[&str]); 11] = [
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
             (Self::OnFiles, &["syncline report", "syncline import-dperf"]),
+            (Self::Doctor, &["syncline doctor"]),
             (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
             (Self::Flood, &["syncline flood"]),
@@ -73,6 +76,7 @@ impl Kind {
                 Self::NotHere,
                 &[
                     "scripts/test",
+                    "scripts/bind-nic",
                     "scripts/bench-loop",
                     "scripts/diagnose-captures",
                     "scripts/bench-instructions",
@@ -217,6 +221,18 @@ fn files_are_read_as_it_is_shown() {
     let page = std::fs::read_to_string(folder.join("compare.html")).expect("a page was made");
     assert!(page.contains("syncline bench rst") && page.ends_with("</html>\n"));
     std::fs::remove_dir_all(&folder).expect("it was made");
+}
+
+#[test]
+fn the_doctor_judges_what_is_shown() {
+    for line in of_kind(Kind::Doctor) {
+        let words = shortened(&line.text, &[]);
+        let output = syncline().args(&words[1..]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let (at, text) = (&line.at, &line.text);
+        assert!(output.status.code() < Some(2), "{at} `{text}`: {output:?}");
+        assert!(said.contains("cpus"), "{at} `{text}`: {said}");
+    }
 }
 
 #[test]

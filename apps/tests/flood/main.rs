@@ -6,6 +6,9 @@
 
 // What the kernel answers, drops and refuses.
 mod root_only;
+// Probes beside floods, and mitigators.
+#[path = "probes.rs"]
+mod root_only_probes;
 
 use std::io::Read as _;
 use std::process::{Child, Command, Output, Stdio};
@@ -51,6 +54,15 @@ fn run(line: &str) -> String {
 struct Beside(Child);
 
 impl Beside {
+    fn start(command: &mut Command) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
     fn interrupt(&self) {
         let pid = i32::try_from(self.0.id()).expect("a pid");
         kill(Pid::from_raw(pid), Signal::SIGINT).expect("it runs");
@@ -61,6 +73,18 @@ impl Drop for Beside {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Waits until it is so.
+fn wait_for(mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "it never happens"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

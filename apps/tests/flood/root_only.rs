@@ -5,7 +5,7 @@
 use super::*;
 
 /// Ports of the tests: 80 is open, 81 closed; nft drops what goes to 82, the first SYN of each tuple to 84, and refuses 85.
-const RULES: &str = "nft -f - <<EOF
+pub(super) const RULES: &str = "nft -f - <<EOF
 table inet flood {
   set seen { type ipv4_addr . inet_service; flags dynamic,timeout; timeout 60s; size 65536; }
   chain in { type filter hook input priority 0; policy accept;

@@ -44,9 +44,42 @@ fn scenarios_are_listed_and_shown() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(
-        text.contains("no scenario `open-port`; there are: closed-port"),
+        text.contains(
+            "no scenario `open-port`; did you mean `closed-port`? There are: closed-port"
+        ),
         "{text}"
     );
+}
+
+#[test]
+fn names_errnos_and_the_first_question_are_explained() {
+    for (topic, words) in [
+        ("early-close", "in Linux  tcp_close"),
+        ("ECONNRESET", "power-loss: host: it lost its state"),
+        ("epipe", "EPIPE (broken pipe)"),
+        ("rst-ack", "a reset is never answered"),
+    ] {
+        let text = printed(&["explain", topic]);
+        assert!(text.contains(words), "{topic}: {text}");
+    }
+}
+
+#[test]
+fn several_scenarios_and_files_of_ones_own_are_played() {
+    let text = printed(&["run", "all"]);
+    for name in ["closed-port", "power-loss"] {
+        assert!(text.contains(&format!("=== {name} ===")), "{name}: {text}");
+    }
+    assert!(text.contains("seen as   connection refused"), "{text}");
+    let file = std::env::temp_dir().join(format!("syncline-lab-{}.lab", std::process::id()));
+    let path = file.to_str().expect("text");
+    let own = include_str!("../../src/lab/scenarios/closed-port.lab").replace("ack 1", "ack 2");
+    std::fs::write(&file, own).expect("room");
+    let output = lab(&["run", path]);
+    std::fs::remove_file(&file).expect("it was written");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("server sends RST,ACK seq 0 ack 2"), "{said}");
 }
 
 #[test]

@@ -145,8 +145,13 @@ fn acts(scene: &Scene, side: End) -> Vec<serde_json::Value> {
                 json!({"at_ms": at_ms, "do": "read", "conn": conn, "len": len})
             }
             SceneAction::Close(conn) => json!({"at_ms": at_ms, "do": "close", "conn": conn}),
-            // The stage takes the power away.
-            SceneAction::PowerOff => return None,
+            // The stage takes the power away. The others are played in simulation only, which `can_be_played_by` sees to.
+            SceneAction::PowerOff
+            | SceneAction::PowerOn
+            | SceneAction::CableOut
+            | SceneAction::CableIn
+            | SceneAction::Shutdown(_)
+            | SceneAction::Abort(_) => return None,
         })
     })
     .collect()

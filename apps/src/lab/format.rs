@@ -1,0 +1,382 @@
+//! [`parse`]: the text of a scenario file into a [`Scenario`]. docs/guide/lab.md shows the format.
+//!
+//! It must never skip a line that it doesn't understand: each gets one error with its place, what stands there and what may.
+
+use std::fmt;
+
+use stack::neighbor::NeighborState;
+use stack::tcp::lang::{Spec, segment};
+use stack::tcp::segment::Flags;
+
+use super::errno::Errno;
+use super::scenario::{
+    Act, Client, End, Expectation, Expected, Kernel, Mutation, MutationChange, Observation, Ours,
+    Pace, Player, Scenario, Scene, SceneAction, Server,
+};
+
+/// A line that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FormatError {
+    /// Its number, from 1.
+    line: usize,
+    /// What is wrong with it, and what may stand there.
+    text: String,
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.text)
+    }
+}
+
+type Parsed<T> = Result<T, String>;
+
+/// Reads a scenario. Lines marked `real:` or `quick:` count at that pace only.
+///
+/// # Errors
+/// The first line that can't be read, or a key that is missing.
+pub(crate) fn parse(text: &'static str, pace: Pace) -> Result<Scenario, FormatError> {
+    let mut scenario = Scenario::default();
+    let mut key = "";
+    for (number, line) in (1..).zip(text.lines()) {
+        let error = |text: String| FormatError { line: number, text };
+        let content = line.trim();
+        if content.is_empty() || content.starts_with('#') {
+            continue;
+        }
+        if let Some(title) = line.strip_prefix("scene:") {
+            scenario.scenes.push(Scene::new(title.trim()));
+        } else if let Some(scene) = scenario.scenes.last_mut() {
+            scene_line(scene, content, pace).map_err(error)?;
+        } else {
+            if !line.starts_with(' ') {
+                let (name, _) = line.split_once(':').ok_or_else(|| {
+                    error(format!(
+                        "`{content}`: expected `key: value` or `scene: TITLE`"
+                    ))
+                })?;
+                key = name;
+            }
+            let value = line
+                .strip_prefix(key)
+                .and_then(|rest| rest.strip_prefix(':'));
+            set(&mut scenario, key, value.unwrap_or(line).trim()).map_err(error)?;
+        }
+    }
+    let missing = [
+        ("name", scenario.name),
+        ("symptom", scenario.symptom),
+        ("layer", scenario.layer),
+        ("rfc", scenario.rfc),
+    ];
+    let missing = missing.iter().find(|(_, value)| value.is_empty());
+    let end = |text: String| FormatError { line: 1, text };
+    match missing {
+        Some((key, _)) => Err(end(format!("`{key}:` is missing above the first scene"))),
+        None if scenario.shows.is_empty() || scenario.scenes.is_empty() => Err(end(
+            "a scenario needs `shows:` and at least one `scene:`".into(),
+        )),
+        None => Ok(scenario),
+    }
+}
+
+fn set(scenario: &mut Scenario, key: &str, value: &'static str) -> Parsed<()> {
+    let one_line = match key {
+        "name" => &mut scenario.name,
+        "symptom" => &mut scenario.symptom,
+        "layer" => &mut scenario.layer,
+        "rfc" => &mut scenario.rfc,
+        "errno" => {
+            scenario.errnos.extend(value.split_whitespace());
+            return Ok(());
+        }
+        "shows" => return push(&mut scenario.shows, value),
+        "linux" => return push(&mut scenario.linux, value),
+        "stack" => return push(&mut scenario.stack, value),
+        "check" => return push(&mut scenario.check, value),
+        _ => {
+            return Err(format!(
+                "unknown key `{key}`: expected name, symptom, errno, layer, rfc, shows, linux, stack, check or scene"
+            ));
+        }
+    };
+    if !one_line.is_empty() {
+        return Err(format!("`{key}:` is one line, and there only once"));
+    }
+    *one_line = value;
+    Ok(())
+}
+
+fn push(paragraph: &mut Vec<&'static str>, line: &'static str) -> Parsed<()> {
+    if !line.is_empty() {
+        paragraph.push(line);
+    }
+    Ok(())
+}
+
+fn scene_line(scene: &mut Scene, line: &'static str, pace: Pace) -> Parsed<()> {
+    let line = match (line.strip_prefix("real:"), line.strip_prefix("quick:")) {
+        (Some(_), _) if pace == Pace::Quick => return Ok(()),
+        (_, Some(_)) if pace == Pace::Real => return Ok(()),
+        (Some(rest), _) | (_, Some(rest)) => rest,
+        (None, None) => line,
+    };
+    let words: Vec<&'static str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        ["listens", backlog] => scene.backlog = Some(number(backlog)?),
+        ["receive", "buffer", len] => scene.rcv_buf = Some(number(len)?),
+        ["server", "is", "off"] => scene.server_is_on = false,
+        ["played", "in", "simulation"] => scene.only_in_simulation = true,
+        ["played", "by", who, player] => scene.needs = Some((end(who)?, self::player(player)?)),
+        ["sysctl", name, value] => scene.sysctls.push((name, value)),
+        ["lasts", ms] => scene.lasts_ms = number(ms)?,
+        ["at", ms, who, what @ ..] => scene.acts.push(Act {
+            at_ms: number(ms)?,
+            who: end(who)?,
+            what: action(what)?,
+        }),
+        ["broken", "by", who, change @ ..] => scene.mutations.push(mutation(end(who)?, change)?),
+        _ => scene.expectations.push(expectation(&words)?),
+    }
+    Ok(())
+}
+
+fn number<T: TryFrom<u64>>(word: &str) -> Parsed<T> {
+    let digits = word.replace('_', "");
+    let value = digits.parse::<u64>().ok();
+    value
+        .and_then(|value| T::try_from(value).ok())
+        .ok_or_else(|| format!("`{word}`: expected a number"))
+}
+
+fn end(word: &str) -> Parsed<End> {
+    match word {
+        "client" => Ok(Client),
+        "server" => Ok(Server),
+        _ => Err(format!("`{word}`: expected client or server")),
+    }
+}
+
+fn player(word: &str) -> Parsed<Player> {
+    match word {
+        "syncline" => Ok(Ours),
+        "kernel" => Ok(Kernel),
+        _ => Err(format!("`{word}`: expected syncline or kernel")),
+    }
+}
+
+fn action(words: &[&str]) -> Parsed<SceneAction> {
+    Ok(match words {
+        ["connects", conn] => SceneAction::Connect(number(conn)?),
+        ["accepts"] => SceneAction::Accept,
+        ["sends", len, "bytes", "on", conn] => SceneAction::Send(number(conn)?, number(len)?),
+        ["reads", len, "bytes", "of", conn] => SceneAction::Read(number(conn)?, number(len)?),
+        ["closes", conn] => SceneAction::Close(number(conn)?),
+        ["shuts", "down", conn] => SceneAction::Shutdown(number(conn)?),
+        ["aborts", conn] => SceneAction::Abort(number(conn)?),
+        ["loses", "power"] => SceneAction::PowerOff,
+        ["boots"] => SceneAction::PowerOn,
+        ["loses", "its", "cable"] => SceneAction::CableOut,
+        ["gets", "its", "cable", "back"] => SceneAction::CableIn,
+        _ => {
+            return Err(format!(
+                "`{}`: expected connects N, accepts, sends LEN bytes on N, reads LEN bytes of N, closes N, shuts down N, \
+                 aborts N, loses power, boots, loses its cable or gets its cable back",
+                words.join(" ")
+            ));
+        }
+    })
+}
+
+fn expectation(words: &[&str]) -> Parsed<Expectation> {
+    let (within_ms, words) = match words {
+        [range, rest @ ..] if range.contains("..") => (self::range(range)?, rest),
+        all => (0..=u64::MAX, all),
+    };
+    let (words, conn, played_by) = trailing(words)?;
+    let (who, what) = match words {
+        [who, "sends", segment @ ..] => (who, Expected::Segment(spec(segment)?)),
+        [who, "never", "sends", segment @ ..] => (who, Expected::NoSegment(spec(segment)?)),
+        [who, "asks", "for", "the", "neighbour"] => (who, Expected::Solicitation),
+        [who, "sees", seen @ ..] => (who, Expected::App(observations(seen)?)),
+        [who, "has", "a", "neighbour", state] => (who, Expected::Neighbor(neighbor(state)?)),
+        _ => {
+            return Err(format!(
+                "`{}`: expected [FROM..TO] client|server and sends SEGMENT, never sends SEGMENT, sees ANSWER, asks for the \
+                 neighbour, or has a neighbour STATE",
+                words.join(" ")
+            ));
+        }
+    };
+    Ok(Expectation {
+        who: end(who)?,
+        what,
+        conn,
+        within_ms,
+        played_by,
+    })
+}
+
+fn range(word: &str) -> Parsed<std::ops::RangeInclusive<u64>> {
+    let (from, to) = word.split_once("..").unwrap_or((word, ""));
+    let to = if to.is_empty() { u64::MAX } else { number(to)? };
+    Ok(number(from)?..=to)
+}
+
+/// `on N` and `as PLAYER` at the end.
+fn trailing<'a>(mut words: &'a [&'a str]) -> Parsed<(&'a [&'a str], u16, Option<Player>)> {
+    let (mut conn, mut played_by) = (1, None);
+    loop {
+        match words {
+            [rest @ .., "on", number] => (words, conn) = (rest, self::number(number)?),
+            [rest @ .., "as", player] => (words, played_by) = (rest, Some(self::player(player)?)),
+            _ => return Ok((words, conn, played_by)),
+        }
+    }
+}
+
+/// A segment as ladders write it: `SYN,ACK seq 0 ack 1 win 65535 len 10 mss 1460`.
+fn spec(words: &[&str]) -> Parsed<Spec> {
+    let [flags, numbers @ ..] = words else {
+        return Err("expected a segment, such as `RST,ACK seq 0 ack 1`".into());
+    };
+    let mut spec = segment(self::flags(flags)?);
+    let pairs = numbers.chunks(2);
+    for pair in pairs {
+        let [name, value] = pair else {
+            return Err(format!("`{}`: expected a number behind it", pair.join(" ")));
+        };
+        spec = match *name {
+            "seq" => spec.seq(number(value)?),
+            "ack" => spec.ack(number(value)?),
+            "win" => spec.win(number(value)?),
+            "len" => spec.len(number(value)?),
+            "mss" => spec.mss(number(value)?),
+            _ => return Err(format!("`{name}`: expected seq, ack, win, len or mss")),
+        };
+    }
+    Ok(spec)
+}
+
+fn flags(word: &str) -> Parsed<Flags> {
+    let flag = |name: &str| match name {
+        "SYN" => Ok(Flags::SYN),
+        "ACK" => Ok(Flags::ACK),
+        "FIN" => Ok(Flags::FIN),
+        "RST" => Ok(Flags::RST),
+        "URG" => Ok(Flags::URG),
+        _ => Err(format!("`{name}`: expected flags such as SYN,ACK")),
+    };
+    word.split(',')
+        .try_fold(Flags::NONE, |all, name| Ok(all.with(flag(name)?)))
+}
+
+fn observations(words: &[&str]) -> Parsed<Vec<Observation>> {
+    words.split(|word| *word == "or").map(observation).collect()
+}
+
+fn observation(words: &[&str]) -> Parsed<Observation> {
+    Ok(match words {
+        ["connected"] => Observation::Connected,
+        ["accepted"] => Observation::Accepted,
+        [len, "bytes"] => Observation::Received(number(len)?),
+        ["end", "of", "stream"] => Observation::Eof,
+        [name] if Errno::from_name(name) != Errno::EOTHER => {
+            Observation::Failed(Errno::from_name(name))
+        }
+        _ => {
+            return Err(format!(
+                "`{}`: expected connected, accepted, LEN bytes, end of stream, or an errno such as ECONNREFUSED",
+                words.join(" ")
+            ));
+        }
+    })
+}
+
+fn neighbor(word: &str) -> Parsed<NeighborState> {
+    Ok(match word {
+        "INCOMPLETE" => NeighborState::Incomplete,
+        "REACHABLE" => NeighborState::Reachable,
+        "STALE" => NeighborState::Stale,
+        "DELAY" => NeighborState::Delay,
+        "PROBE" => NeighborState::Probe,
+        "FAILED" => NeighborState::Failed,
+        _ => return Err(format!("`{word}`: expected a state such as REACHABLE")),
+    })
+}
+
+/// `RST,ACK seq 0 -> ack 2`, `-> FIN,ACK`, `-> nothing`; `also RST seq 1`; `seeing ECONNREFUSED -> nothing`.
+fn mutation(who: End, words: &[&str]) -> Parsed<Mutation> {
+    let expected = "expected SEGMENT -> nothing, SEGMENT -> ack N, SEGMENT -> FLAGS, also SEGMENT, or seeing ANSWER -> nothing";
+    let arrow = words.iter().position(|word| *word == "->");
+    let change = match (words, arrow) {
+        (["also", segment @ ..], None) => MutationChange::Added(spec(segment)?),
+        (["seeing", seen @ ..], Some(at)) if words[at + 1..] == ["nothing"] => {
+            MutationChange::Unseen(observation(&seen[..at - 1])?)
+        }
+        (["asking"], None) => MutationChange::Unasked,
+        (_, Some(at)) => {
+            let from = spec(&words[..at])?;
+            match words[at + 1..] {
+                ["nothing"] => MutationChange::Lost(from),
+                ["ack", number] => MutationChange::Ack(from, self::number(number)?),
+                [flags] => MutationChange::Flags(from, self::flags(flags)?),
+                _ => return Err(expected.into()),
+            }
+        }
+        _ => return Err(expected.into()),
+    };
+    Ok(Mutation { who, change })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "name: x\nsymptom: y\nlayer: z\nrfc: 1\nshows:\n  a\nscene: t\n";
+
+    fn error(line: &str) -> String {
+        let text: &'static str = Box::leak(format!("{HEAD}{line}\n").into_boxed_str());
+        let error = parse(text, Pace::Real).map(|scenario| scenario.name);
+        error.expect_err("it can't be read").to_string()
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_named_with_its_line() {
+        for (line, words) in [
+            ("lasts soon", "line 8: `soon`: expected a number"),
+            ("at 5 host connects 1", "`host`: expected client or server"),
+            ("at 5 client jumps", "`jumps`: expected connects N"),
+            ("client sends SYM", "`SYM`: expected flags"),
+            ("client sends SYN seq", "`seq`: expected a number behind it"),
+            ("client sees EDOM", "`EDOM`: expected connected"),
+            ("client has a neighbour GONE", "expected a state such as"),
+            (
+                "broken by server RST -> maybe so",
+                "expected SEGMENT -> nothing",
+            ),
+            ("5..9 client dreams", "expected [FROM..TO] client|server"),
+        ] {
+            let error = error(line);
+            assert!(error.contains(words), "{line}: {error}");
+        }
+        let no_head = parse("scene: t\n", Pace::Real).map(|scenario| scenario.name);
+        let error = no_head.expect_err("no name").to_string();
+        assert!(error.contains("`name:` is missing"), "{error}");
+        let unknown = parse("colour: red\n", Pace::Real).map(|scenario| scenario.name);
+        assert!(
+            unknown
+                .expect_err("a key")
+                .to_string()
+                .contains("unknown key `colour`")
+        );
+    }
+
+    #[test]
+    fn a_pace_reads_its_own_lines() {
+        let text: &'static str =
+            Box::leak(format!("{HEAD}real: lasts 9\nquick: lasts 5\n").into_boxed_str());
+        let lasts = |pace| parse(text, pace).map(|scenario| scenario.scenes[0].lasts_ms);
+        assert_eq!((lasts(Pace::Real), lasts(Pace::Quick)), (Ok(9), Ok(5)));
+    }
+}

@@ -1,0 +1,170 @@
+"""The runs of `serve` in a guest: each starts it, lets the host use it, ends it, and judges what both sides counted.
+
+They run in a thread that has entered the wire's namespace.
+"""
+
+import concurrent.futures
+
+import checks
+import wire
+
+JUMBO = 9000
+# Segments with a wrong checksum.
+CORRUPT = 8
+SERVE = ["--ip", f"{wire.GUEST4}/24,{wire.GUEST4_VLAN}/24,{wire.GUEST6}/64", "--listen", f"{checks.ECHO}=echo",
+         "--listen", f"{checks.HTTP}=http,size={checks.HTTP_BYTES}", "--listen", f"{checks.CHARGEN}=chargen",
+         "--max-connections", "1k", "--max-time-wait", "1k", "--backlog", "64", "--max-kept-frames", "2k", "--idle", "sleep", "--json"]
+
+
+def bind_run(machine, nic, step):
+    """The NIC from the kernel to DPDK and back, by our own script, and what `doctor` says each time."""
+    step("doctor and bind-nic")
+    pci = machine.shell("for d in /sys/bus/pci/devices/*; do case $(cat $d/class) in 0x0200*) echo ${d##*/};; esac; done").strip()
+    doctor = f"syncline doctor serve --nic pci:{pci} --ip {wire.GUEST4}/24"
+
+    def expect(status, *texts):
+        got, lines = machine.try_shell(doctor)
+        missing = [text for text in texts if text not in "\n".join(lines)]
+        if got != status or missing:
+            raise checks.Wrong(f"doctor: status {got}, not {status}; without {missing}: {lines}")
+
+    expect(1, "bound to the kernel's vmxnet3", f"fix: scripts/bind-nic --driver {nic.driver} {pci}")
+    machine.shell(f"/scripts/bind-nic --driver {nic.driver} {pci}")
+    expect(0, f"{pci} is bound to {nic.driver}", "is driven by net_vmxnet3", "would run on this machine")
+    machine.shell("echo 0 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    if nic.iommu:
+        expect(0, "would run on this machine")
+    else:
+        expect(1, "no hugepages are free", "fix: echo", "nr_hugepages")
+    machine.shell("echo 224 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    machine.shell(f"/scripts/bind-nic --give-back {pci}")
+    machine.shell(f"[ -e /sys/bus/pci/devices/{pci}/net/eth0 ]")
+    expect(1, "bound to the kernel's vmxnet3")
+
+
+def whole_run(machine, link, pci, step):
+    """The run with everything in it: one queue, what the NIC offers, MTU 1500."""
+    step("start")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE])
+    link.forget_neighbors()
+    recorder = wire.Recorder(link)
+    for address in wire.GUEST4, wire.GUEST6:
+        step(f"ping {address}")
+        checks.ping(address)
+        checks.neighbor_is_known(address)
+    step("refused")
+    checks.refused(wire.GUEST4)
+    checks.refused(wire.GUEST6)
+    step("echo of 10 MB")
+    checks.echo(wire.GUEST4, 10_000_000)
+    step("echo over IPv6")
+    checks.echo(wire.GUEST6, 300_000)
+    step("VLAN")
+    checks.ping(wire.GUEST4_VLAN)
+    checks.echo(wire.GUEST4_VLAN, 300_000)
+    step("curl")
+    for host in wire.GUEST4, f"[{wire.GUEST6}]", wire.GUEST4_VLAN:
+        checks.curl(f"http://{host}/")
+    step("200 connections in a row, 40 at once")
+    checks.connections(wire.GUEST4, 200, 40)
+    step("corrupt segments")
+    checks.corrupt_segments_are_dropped(CORRUPT)
+    checks.ping(wire.GUEST4)
+    step("Ctrl-C in the middle of downloads")
+    downloads = checks.Downloads(wire.GUEST4, 4)
+    downloads.drain_for(10)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(downloads.end)
+        status, summary, _ = machine.stop("INT")
+        ended.result()
+    summary, recorder = finish(recorder, status, summary)
+    checks.counted(summary, "tcp_checksum", CORRUPT)
+    return summary, recorder
+
+
+def software_run(machine, link, pci, step):
+    """Every offload off: all checksums are ours, and no frame is left to the host half done."""
+    step("start without offloads")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--no-offload", "all"])
+    recorder = wire.Recorder(link)
+    step("no offloads")
+    for address in wire.GUEST4, wire.GUEST6, wire.GUEST4_VLAN:
+        checks.echo(address, 300_000)
+    checks.corrupt_segments_are_dropped(CORRUPT)
+    checks.ping(wire.GUEST4)
+    summary, recorder = finish(recorder, *machine.stop()[:2])
+    used = [name for name, on in summary["nic"]["offloads"].items() if on]
+    if used or recorder.left_to_host:
+        raise checks.Wrong(f"--no-offload all: {used}, {recorder.left_to_host} checksums left to the host")
+    checks.counted(summary, "tcp_checksum", CORRUPT)
+
+
+def broken_run(machine, link, pci, fault, step):
+    """Requests for a TCP checksum that are wrong on purpose: says whether the recorder objected, as it must where the emulation
+    reads that part of the request."""
+    step(f"start with a wrong {fault}")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--offload-fault", fault])
+    recorder = wire.Recorder(link)
+    step(f"a wrong {fault}")
+    checks.ping(wire.GUEST4)
+    checks.knock(wire.GUEST4)
+    machine.stop()
+    return bool(recorder.end().wrong)
+
+
+def jumbo_run(machine, link, pci, step):
+    """Packets of 9000 bytes, both ways, and the VLAN named."""
+    step("start with jumbo frames")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--mtu", str(JUMBO), "--vlan", f"0,{wire.VLAN}"])
+    link.set_mtu(JUMBO)
+    recorder = wire.Recorder(link)
+    step("jumbo frames")
+    checks.ping(wire.GUEST4, "-s", str(JUMBO - 28), "-M", "do")
+    checks.echo(wire.GUEST4, 1_000_000)
+    checks.echo(wire.GUEST6, 300_000)
+    checks.ping(wire.GUEST4_VLAN, "-s", str(JUMBO - 28), "-M", "do")
+    checks.echo(wire.GUEST4_VLAN, 300_000)
+    summary, recorder = finish(recorder, *machine.stop("TERM")[:2])
+    link.set_mtu(1500)
+    if recorder.longest < JUMBO:
+        raise checks.Wrong(f"the longest packet of the guest had {recorder.longest} bytes")
+    return summary, recorder
+
+
+def queues_run(machine, link, pci, nic, step):
+    """Several queues, a worker on each: new flows come to the queue that the NIC's hash names, as far as it says."""
+    step(f"start with {nic.queues} queues")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--queues", str(nic.queues)])
+    recorder = wire.Recorder(link)
+    step(f"{nic.queues} queues")
+    checks.connections(wire.GUEST4, 200, 40)
+    checks.connections(wire.GUEST6, 60, 0)
+    checks.echo(wire.GUEST4, 1_000_000)
+    summary, recorder = finish(recorder, *machine.stop()[:2])
+    rss = summary["rss"]
+    if rss["verdict"] != nic.rss:
+        raise checks.Wrong(f"RSS is {rss}, not {nic.rss}")
+    if nic.rss == "proven" and not rss["handed_over_share"] < 0.01:
+        raise checks.Wrong(f"{rss['handed_over_share']:.1%} of the frames were handed over")
+    return summary, recorder
+
+
+def permuted_run(machine, _link, pci, nic, step):
+    """The NIC's indirection table is another one than it says: that is noticed, and everything is served all the same."""
+    step("start with a permuted indirection table")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--queues", str(nic.queues), "--offload-fault", "indirection-table"])
+    step("a permuted indirection table")
+    checks.connections(wire.GUEST4, 150, 20)
+    status, summary, _ = machine.stop()
+    checks.summary_is_clean(status, summary)
+    if summary["rss"]["verdict"] != "contradicted":
+        raise checks.Wrong(f"a permuted indirection table was not noticed: {summary['rss']}")
+
+
+def finish(recorder, status, summary):
+    """What every run must hold at its end."""
+    recorder.end()
+    if recorder.wrong:
+        raise checks.Wrong(f"{len(recorder.wrong)} wrong frames of {recorder.frames}, the first: {recorder.wrong[0]}")
+    checks.summary_is_clean(status, summary)
+    return summary, recorder
