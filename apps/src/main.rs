@@ -46,6 +46,12 @@ mod bench;
 // `syncline serve`.
 #[cfg(feature = "dpdk")]
 mod serve;
+// The envelope of results.
+#[cfg(feature = "dpdk")]
+mod report;
+// `syncline load`.
+#[cfg(feature = "dpdk")]
+mod load;
 // `syncline doctor`.
 #[cfg(feature = "dpdk")]
 mod doctor;
@@ -62,9 +68,6 @@ mod packaging;
 // `syncline flood`.
 #[cfg(feature = "dpdk")]
 mod flood;
-// `syncline dev-flood`, hidden: spoofed SYNs for the demo and for tests.
-#[cfg(feature = "dpdk")]
-mod dev_flood;
 // `syncline dev-client`, hidden: connections that we open, for tests against real servers.
 #[cfg(feature = "dpdk")]
 mod dev_client;
@@ -89,6 +92,10 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
         #[cfg(feature = "dpdk")]
+        Command::Load(args) => load::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Load(left_out) => Err(left_out.failure("load")),
+        #[cfg(feature = "dpdk")]
         Command::Doctor(args) => doctor::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Doctor(left_out) => Err(left_out.failure("doctor")),
@@ -102,8 +109,6 @@ fn main() -> ExitCode {
         Command::Flood(args) => flood::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Flood(left_out) => Err(left_out.failure("flood")),
-        #[cfg(feature = "dpdk")]
-        Command::DevFlood(args) => dev_flood::run(&args),
         #[cfg(feature = "dpdk")]
         Command::DevClient(args) => dev_client::run(&args),
     };

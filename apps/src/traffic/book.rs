@@ -80,6 +80,12 @@ impl Book {
         (number, time.load(Ordering::Relaxed))
     }
 
+    /// The last `frames` that were made never left, and are made again.
+    pub(super) fn unmake(&self, frames: u64) {
+        let made = self.made.load(Ordering::Relaxed);
+        self.made.store(made - frames, Ordering::Release);
+    }
+
     /// When a frame in flight was made, in µs of the run.
     #[inline]
     pub(super) fn time(&self, number: u64) -> u32 {

@@ -113,6 +113,8 @@ pub(crate) struct ObservedExchange<B> {
     resent: u64,
     /// Frames go into the sink, are in no book, and have no verdict.
     is_sinking: bool,
+    /// The next frame for the sink.
+    sink_number: u64,
     sunk: u64,
     answered: u64,
     /// The place of the next tuple in this worker's sequence.
@@ -140,6 +142,7 @@ impl<B> ObservedExchange<B> {
             unsent: (0, 0),
             resent: 0,
             is_sinking: false,
+            sink_number: 0,
             sunk: 0,
             answered: 0,
             place: 0,
@@ -270,8 +273,9 @@ impl<B> ObservedExchange<B> {
     /// Frames like those of the flood, to an address that no host has.
     fn fill_for_sink<F: Frame>(&mut self, frames: &mut [F], now_us: u32) {
         for frame in frames {
-            let tuple = self.plan.space.get(self.sequence().at(self.place));
-            self.place = (self.place + 1) % self.sequence().len();
+            // A place of its own: that of the book stands for the frame that is made next.
+            let tuple = self.tuple(self.sink_number);
+            self.sink_number += 1;
             let numbers = self.plan.space.numbers(tuple.index, now_us);
             let template = self.template(numbers);
             if frame.set_len(template.len()).is_ok()
@@ -460,6 +464,11 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
     }
 
     fn discarded(&mut self) {
+        let fresh = self.unsent.1 as u64;
+        self.book().unmake(fresh);
+        let len = self.sequence().len();
+        self.place = (self.place + len - fresh % len) % len;
+        self.unsent = (0, 0);
         self.due_again.clear();
     }
 

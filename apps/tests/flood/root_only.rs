@@ -58,19 +58,18 @@ fn every_outcome_is_the_kernels() {
 #[ignore = "needs root"]
 fn every_frame_on_the_wire_is_another_and_the_right_one() {
     in_namespace(|| {
-        let flooder = flood("198.18.0.1:81 --sources 198.18.0.64/26 -R 5k -d 2s --wait 300ms")
+        let flooder = flood("198.18.0.1:81 --sources 198.18.0.64/26 -R 5k -d 4s --wait 300ms")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
         let started = Instant::now();
-        while !run("ip -o link show || true").contains("dtap0") {
+        while !run("ip -o link show up || true").contains("dtap0") {
             assert!(started.elapsed() < Duration::from_secs(10), "no tap");
             std::thread::sleep(Duration::from_millis(2));
         }
-        let frames = run(
-            "timeout 1.5 tcpdump -nnvvi dtap0 -c 2000 -s 120 'tcp[13] == 2' 2>/dev/null || true",
-        );
+        let frames =
+            run("timeout 3 tcpdump -nnvvi dtap0 -c 2000 -s 120 'tcp[13] == 2' 2>/dev/null || true");
         let report = result(&flooder.wait_with_output().expect("it ends"), 0);
         assert_eq!(first(&report["total"], "rst"), number(&report, "sent"));
         // tcpdump: a line for the IP header, one for the segment.

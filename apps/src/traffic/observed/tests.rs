@@ -643,6 +643,7 @@ fn what_is_damaged_is_not_judged_and_what_is_no_reply_goes_to_the_bystander() {
 fn frames_that_the_nic_refuses_are_not_sent() {
     let setting = Setting {
         group_bits: 3,
+        retries: 1,
         ..Setting::default()
     };
     let mut flooder = setting.flooder();
@@ -650,6 +651,35 @@ fn frames_that_the_nic_refuses_are_not_sent() {
     let frames = burst(&mut flooder, 0);
     assert_eq!((frames.len(), flooder.tally().tuples_sent), (10, 10));
     flooder.discard_unsent();
+    // The repeats of those that left are the only frames that still do.
+    flooder.nic_mut().takes = 64;
+    turn(&mut flooder, Sending::Repeats, 600);
+    let tally = flooder.tally();
+    assert_eq!((tally.tuples_sent, tally.resent, tally.sent), (10, 10, 20));
     let total = finish(flooder, 5000).total();
     assert_eq!((total.sent(), total.silent), (10, 10));
+}
+
+#[test]
+fn a_flood_into_a_sink_has_new_frames_and_no_verdicts() {
+    let mut flooder = Setting::default().flooder();
+    turn(&mut flooder, Sending::Sink, 0);
+    let sunk = core::mem::take(&mut flooder.nic_mut().sent);
+    assert_eq!(sunk.len(), 64);
+    assert!(sunk.iter().all(|frame| frame[..6] == SINK_MAC));
+    let ends: std::collections::HashSet<_> =
+        sunk.iter().map(|frame| frame[26..36].to_vec()).collect();
+    assert_eq!(ends.len(), 64);
+    let frames = burst(&mut flooder, 10);
+    let tally = flooder.tally();
+    assert_eq!((tally.sunk, tally.tuples_sent, tally.sent), (64, 64, 128));
+    // What follows is judged as ever.
+    deliver(
+        &mut flooder,
+        20,
+        frames[..9].iter().map(|frame| rst(frame)).collect(),
+    );
+    let matrix = finish(flooder, 5000);
+    assert_eq!((matrix.total().sent(), matrix.late), (64, 0));
+    assert_eq!(firsts(&matrix), [("rst", 9)]);
 }

@@ -65,16 +65,12 @@ fn legitimate_connections_open_during_a_flood() {
             .position(|word| *word == "lladdr")
             .expect(&neighbors);
         let mut flood = syncline()
-            .args([
-                "dev-flood",
-                "--nic",
-                "net_af_packet0,iface=dtap0,framecnt=2048",
-            ])
-            .args(["--to", "198.18.0.2:80", "--to-mac", words[at + 1]])
-            // No window: what the tap drops must not slow it down.
-            .args([
-                "--expect", "syn", "--window", "1m", "--rate", "50k", "--count", "100k",
-            ])
+            .args(["flood", "198.18.0.2:80", "--answer", "nothing"])
+            .args(["--nic", "net_af_packet0,iface=dtap0,framecnt=2048"])
+            .args(["--ip", "198.18.0.3/24", "--target-mac", words[at + 1]])
+            .args(["--allow-target", "198.18.0.2/32"])
+            .args(["--sources", "198.19.0.0/16", "--routed"])
+            .args(["-R", "50k", "-d", "2s"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
