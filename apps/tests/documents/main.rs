@@ -52,10 +52,7 @@ impl Kind {
             return Some(Self::LabOverTap);
         }
         let kinds: [(Self, &[&str]); 12] = [
-<<<<<<< HEAD
-=======
             (Self::Load, &["syncline load"]),
->>>>>>> main
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
             (Self::OnFiles, &["syncline report", "syncline import-dperf"]),
