@@ -48,6 +48,17 @@ pub(crate) fn routed_prefix(text: &str) -> Result<LocalPrefix, String> {
     LocalPrefix::new(address, prefix_len).map_err(|error| error.to_string())
 }
 
+/// `ADDR`, or `ADDR/LEN` without bits behind the prefix.
+///
+/// # Errors
+/// One line that says what is wrong and what a right one looks like.
+pub(crate) fn address_or_prefix(text: &str) -> Result<LocalPrefix, String> {
+    match text.parse() {
+        Ok(address) => LocalPrefix::host(address).map_err(|error| error.to_string()),
+        Err(_) => routed_prefix(text),
+    }
+}
+
 /// The number of a VLAN, or 0 for untagged frames.
 ///
 /// # Errors

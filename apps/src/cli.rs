@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
 use crate::{bench, dev_client, doctor, flood, load, serve};
-use crate::{diagnose, lab, packaging};
+use crate::{diagnose, import_dperf, lab, packaging, page};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
 ///
@@ -58,6 +58,10 @@ pub(crate) enum Command {
     Flood(MissingFeature),
     /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
     Diagnose(diagnose::DiagnoseArgs),
+    /// Make one page of HTML from JSON results, alone or side by side; needs no NIC and no root
+    Report(page::ReportArgs),
+    /// Translate a dperf configuration into command lines, and name what can't be kept
+    ImportDperf(import_dperf::ImportArgs),
     /// Print a completion script for a shell
     ///
     /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package

@@ -59,6 +59,10 @@ mod doctor;
 mod lab;
 // `syncline diagnose`.
 mod diagnose;
+// `syncline report`.
+mod page;
+// `syncline import-dperf`.
+mod import_dperf;
 // `syncline completions` and `syncline man`.
 mod packaging;
 // `syncline flood`.
@@ -97,6 +101,8 @@ fn main() -> ExitCode {
         Command::Doctor(left_out) => Err(left_out.failure("doctor")),
         Command::Lab(args) => lab::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
+        Command::Report(args) => page::run(&args),
+        Command::ImportDperf(args) => import_dperf::run(&args),
         Command::Completions(args) => packaging::completions(args, Cli::command()),
         Command::Man(args) => packaging::man(&args, Cli::command()),
         #[cfg(feature = "dpdk")]

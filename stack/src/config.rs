@@ -159,6 +159,9 @@ pub struct ConfigSpec {
     pub interfaces: Vec<Interface>,
     /// More addresses that are ours: whole prefixes routed to us. They answer no ARP or NDP beyond their own range.
     pub prefixes: Vec<LocalPrefix>,
+    /// Virtual addresses (VIPs): ours for TCP and ping, and never announced. No ARP request or Neighbour Solicitation for one is
+    /// answered, so that a load balancer can own the address on the same link (direct server return).
+    pub vips: Vec<LocalPrefix>,
     /// The VLANs in which all these addresses are ours, [`VlanId::UNTAGGED`] for untagged frames; frames of others are
     /// dropped. `None` for untagged frames and, with up to 16 addresses, every VLAN (decision 0021).
     pub vlans: Option<Vec<VlanId>>,
@@ -196,6 +199,7 @@ impl ConfigSpec {
         Self {
             interfaces,
             prefixes: Vec::new(),
+            vips: Vec::new(),
             vlans: None,
             gateway_v4: None,
             gateway_v6: None,
@@ -246,7 +250,7 @@ impl ConfigSpec {
         if let Err(error) = self.limits.neighbor_config().validate() {
             return Err(ConfigError::Neighbors(error));
         }
-        let mut prefixes = self.prefixes;
+        let mut prefixes = [&self.prefixes[..], &self.vips].concat();
         for interface in &self.interfaces {
             let bits = if interface.address.is_ipv4() { 32 } else { 128 };
             if interface.prefix_len > bits {
@@ -254,10 +258,7 @@ impl ConfigSpec {
             }
             prefixes.push(LocalPrefix::host(interface.address)?);
         }
-        let locals = match &self.vlans {
-            Some(vlans) => LocalAddrs::in_vlans(&prefixes, vlans)?,
-            None => LocalAddrs::new(&prefixes)?,
-        };
+        let locals = local_addresses(&prefixes, self.vlans.as_deref())?;
         let listeners = Listeners::new(&self.listeners, &locals)?;
         let profiles = Profiles::new(self.tcp.clone(), &self.profiles);
         let profiles = profiles.map_err(|error| ConfigError::Tcp(SettingsError::Profile(error)))?;
@@ -280,6 +281,7 @@ impl ConfigSpec {
         Ok(Config {
             interfaces: self.interfaces,
             locals,
+            vips: self.vips,
             gateway_v4: self.gateway_v4.map(IpAddr::from),
             gateway_v6: self.gateway_v6.map(IpAddr::from),
             listeners,
@@ -296,6 +298,17 @@ impl ConfigSpec {
     }
 }
 
+/// All our addresses, in the VLANs that are named, or in those that are ours without a name.
+fn local_addresses(
+    prefixes: &[LocalPrefix],
+    vlans: Option<&[VlanId]>,
+) -> Result<LocalAddrs, LocalAddrsError> {
+    match vlans {
+        Some(vlans) => LocalAddrs::in_vlans(prefixes, vlans),
+        None => LocalAddrs::new(prefixes),
+    }
+}
+
 /// A validated configuration, shared read-only by all workers of an endpoint.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -303,6 +316,7 @@ pub struct Config {
     pub interfaces: Vec<Interface>,
     /// All addresses that are ours, and the VLANs.
     pub locals: LocalAddrs,
+    vips: Vec<LocalPrefix>,
     gateway_v4: Option<IpAddr>,
     gateway_v6: Option<IpAddr>,
     /// Open ports.
@@ -343,6 +357,15 @@ impl Config {
         } else {
             self.gateway_v6
         }
+    }
+
+    /// Whether ARP and neighbour discovery say that an address is ours: all but [`ConfigSpec::vips`].
+    #[must_use]
+    pub fn is_announced(&self, vlan: VlanId, address: IpAddr) -> bool {
+        //~ A VIP is never announced: `!self.vips.iter().any(|vip| vip.contains(address))` -> `true`;
+        //~   a_vip_answers_tcp_and_ping_and_no_question_for_its_link_address
+        self.locals.find(vlan, address).is_some()
+            && !self.vips.iter().any(|vip| vip.contains(address))
     }
 
     /// The routers off our links, one of each family at most.

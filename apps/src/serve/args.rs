@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use stack::config::ClosedPolicy;
+use stack::local::addresses::LocalPrefix;
 use stack::local::listener::SynPolicy;
 
 use super::listen::{ListenGroup, listens};
+use crate::addresses::address_or_prefix;
 use crate::fault::{FaultFlag, fault};
 use crate::rig::NicArgs;
 use crate::units;
@@ -24,6 +26,11 @@ pub(crate) struct ServeArgs {
     /// The NIC and its addresses.
     #[command(flatten)]
     pub(crate) link: NicArgs,
+
+    /// A virtual address (VIP) behind a load balancer on the same link: TCP and ping are answered, ARP and neighbour discovery
+    /// never say that it is ours (direct server return); may be given several times
+    #[arg(long, value_name = "ADDR[/LEN]", value_delimiter = ',', value_parser = address_or_prefix)]
+    pub(crate) vip: Vec<LocalPrefix>,
 
     /// An open port and what it serves: 7=echo, `80=http,size=1k`, 198.18.0.2:80=http, 198.18.64.0/24:8000-8010=discard,
     /// `[2001:db8::2]:80=http`; may be given several times

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dpdk::{NicSpec, PoolSizes, PortConfig};
 use stack::config::{Config, Limits};
 use stack::conn::{Capacity, Records};
+use stack::local::addresses::LocalPrefix;
 use stack::local::listener::ListenerConfig;
 use stack::tcp::profile::{Profile, ProfileId};
 
@@ -15,6 +16,7 @@ use super::listen::{Listen, ListenGroup, Service};
 use crate::failure::Failure;
 use crate::rig;
 use crate::rig::idle::Idle;
+use crate::rig::kernel::KernelAddress;
 
 /// Half-open connections that one worker has room for at most, whatever the listeners ask for.
 const EMBRYOS_MAX: u32 = 1 << 20;
@@ -56,6 +58,7 @@ impl Plan {
     pub(super) fn new(args: &ServeArgs) -> Result<Self, Failure> {
         let plan = Self::of(args)?;
         rig::check_flags(&args.link, &plan.spec)?;
+        refuse_owned_vips(&args.vip, &rig::kernel::owned_addresses()?)?;
         Ok(plan)
     }
 
@@ -124,6 +127,19 @@ fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
 }
 
 /// A run without time is refused.
+/// A virtual address may be another machine's, but not this kernel's, whose resets would kill our connections.
+fn refuse_owned_vips(vips: &[LocalPrefix], owned: &[KernelAddress]) -> Result<(), Failure> {
+    for KernelAddress { address, interface } in owned {
+        if let Some(vip) = vips.iter().find(|vip| vip.contains(*address)) {
+            return usage(format!(
+                "--vip {vip}: the kernel owns {address} (on {interface}), and its resets would kill our connections; take it away \
+                 from the kernel, or run in another network namespace"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn check_duration(args: &ServeArgs) -> Result<(), Failure> {
     if args.duration.is_some_and(|duration| duration.is_zero()) {
         return usage("--duration 0 would end before it begins; give a time, or leave it out");
@@ -142,6 +158,7 @@ fn listens(args: &ServeArgs) -> Vec<Listen> {
 
 fn config(args: &ServeArgs, listens: &[Listen], share: Share) -> Result<Config, Failure> {
     let mut spec = args.link.config_spec()?;
+    spec.vips.clone_from(&args.vip);
     let active = args.max_active.unwrap_or(args.max_connections);
     for (flag, whole) in [
         ("--max-connections", args.max_connections),
@@ -201,7 +218,8 @@ fn listeners(
 /// Room in each worker's table, for the families that we have addresses of.
 fn capacity(args: &ServeArgs, listeners: &[ListenerConfig], share: Share) -> Capacity {
     let of_families = |records: u32| {
-        let has = |v6| args.link.has_family(v6);
+        let has_vip = |v6| args.vip.iter().any(|vip| vip.first().is_ipv6() == v6);
+        let has = |v6| args.link.has_family(v6) || has_vip(v6);
         Records {
             v4: if has(false) { records } else { 0 },
             v6: if has(true) { records } else { 0 },
@@ -305,6 +323,51 @@ mod tests {
     }
 
     const TAP: &str = "--nic tap:dtap9 --ip 198.18.0.2/24";
+
+    #[test]
+    fn virtual_addresses_are_ours_and_never_the_kernels() {
+        let args = args(&format!(
+            "{TAP} --vip 198.18.0.77,2001:db8::77 --vip 198.18.7.0/24"
+        ));
+        let listens = listens(&args);
+        let mut shares = Share::all(1);
+        let config = config(&args, &listens, shares.next().expect("one")).expect("valid");
+        let untagged = config.locals.vlans().first();
+        for (address, is_ours, is_announced) in [
+            ("198.18.0.2", true, true),
+            ("198.18.0.77", true, false),
+            ("198.18.7.9", true, false),
+            ("2001:db8::77", true, false),
+            ("198.18.0.78", false, false),
+        ] {
+            let address = address.parse().expect("an address");
+            assert_eq!(
+                config.locals.find(untagged, address).is_some(),
+                is_ours,
+                "{address}"
+            );
+            assert_eq!(
+                config.is_announced(untagged, address),
+                is_announced,
+                "{address}"
+            );
+        }
+        assert!(
+            config.limits.records.open.v6 > 0,
+            "a VIP's family has connections too"
+        );
+        let owned = |address: &str| KernelAddress {
+            interface: "lo".into(),
+            address: address.parse().expect("an address"),
+        };
+        let refused = refuse_owned_vips(&args.vip, &[owned("198.18.7.9")]).expect_err("refused");
+        assert!(
+            refused
+                .to_string()
+                .contains("--vip 198.18.7.0/24: the kernel owns 198.18.7.9 (on lo)")
+        );
+        assert_eq!(refuse_owned_vips(&args.vip, &[owned("198.18.0.1")]), Ok(()));
+    }
 
     #[test]
     fn contradictions_are_refused_by_name() {

@@ -130,7 +130,11 @@ fn announce(
     };
     let hosts = args.link.ip.iter().map(written);
     let prefixes = args.link.prefix.iter().map(ToString::to_string);
-    let addresses = list(hosts.chain(prefixes).collect());
+    let vips = args
+        .vip
+        .iter()
+        .map(|vip| format!("{vip} (VIP, not announced)"));
+    let addresses = list(hosts.chain(prefixes).chain(vips).collect());
     let open = list(plan.listens.iter().map(Listen::to_string).collect());
     let vlans: Vec<String> = args.link.vlan.iter().map(VlanId::to_string).collect();
     let vlans = match vlans.as_slice() {

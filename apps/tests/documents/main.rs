@@ -22,6 +22,8 @@ enum Kind {
     Lab,
     /// What became of the connections in a capture, which the lab writes here.
     Diagnose,
+    /// What reads files that are prepared here: results, configurations.
+    OnFiles,
     /// What this machine lacks: it may lack something.
     Doctor,
     /// The lab over a tap: root.
@@ -49,10 +51,11 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 11] = [
+        let kinds: [(Self, &[&str]); 12] = [
             (Self::Load, &["syncline load"]),
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
+            (Self::OnFiles, &["syncline report", "syncline import-dperf"]),
             (Self::Doctor, &["syncline doctor"]),
             (Self::Lab, &["syncline lab", "syncline completions"]),
             (Self::Serve, &["syncline serve"]),
@@ -83,6 +86,8 @@ impl Kind {
                     "scripts/bench-instructions",
                     "cargo build --release",
                     "scripts/package",
+                    "scripts/install",
+                    "scripts/setup",
                     "apt install ./target/debian/",
                     "cargo bench -p benches",
                     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches",
@@ -210,6 +215,33 @@ fn captures_are_diagnosed_as_it_is_shown() {
             succeed(&line, syncline().args(&words[1..]).current_dir(&folder));
         }
     }
+    std::fs::remove_dir_all(&folder).expect("it was made");
+}
+
+#[test]
+fn files_are_read_as_it_is_shown() {
+    let folder = std::env::temp_dir().join(format!("syncline-files-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder of its own");
+    let bench = ["bench", "rst", "--seconds", "0.2", "--json"];
+    let result = syncline().args(bench).output().expect("it runs").stdout;
+    let dperf = "mode client\ncpu 0\ncps 1k\nport 0000:1b:00.0 198.18.0.2 198.18.0.1\nclient 198.18.1.1 9\n\
+                 server 198.18.0.9 1\n";
+    for (name, bytes) in [
+        ("connect.json", &result[..]),
+        ("before.json", &result),
+        ("after.json", &result),
+        ("client.conf", dperf.as_bytes()),
+    ] {
+        std::fs::write(folder.join(name), bytes).expect("room for a file");
+    }
+    for line in of_kind(Kind::OnFiles) {
+        let words = shortened(&line.text, &[]);
+        if words.len() > 2 {
+            succeed(&line, syncline().args(&words[1..]).current_dir(&folder));
+        }
+    }
+    let page = std::fs::read_to_string(folder.join("compare.html")).expect("a page was made");
+    assert!(page.contains("syncline bench rst") && page.ends_with("</html>\n"));
     std::fs::remove_dir_all(&folder).expect("it was made");
 }
 

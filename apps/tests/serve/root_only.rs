@@ -14,6 +14,8 @@ mod proxies;
 mod services;
 // Without root, in namespaces of its own.
 mod unprivileged;
+// Virtual addresses.
+mod vips;
 // What VLANs keep apart.
 mod vlans;
 

@@ -88,7 +88,7 @@ impl<N: Nic> Core<N> {
             return Action::HandOver(0);
         }
         let target = packet.target_addr().into();
-        let for_us = self.endpoint.config.locals.find(vlan, target).is_some();
+        let for_us = self.endpoint.config.is_announced(vlan, target);
         //~ ARP from another VLAN speaks of another neighbour: `on_arp(packet, vlan, for_us, now)`
         //~   -> `on_arp(packet, VlanId(5), for_us, now)`; the_neighbor_is_asked_for_in_the_vlan_and_answers_from_there
         let resolved = self.neighborhood.on_arp(packet, vlan, for_us, now);
@@ -117,7 +117,7 @@ impl<N: Nic> Core<N> {
         match message {
             ndp::Message::NeighborSolicitation { target, .. } => {
                 let target = target.into();
-                if self.endpoint.config.locals.find(vlan, target).is_none() {
+                if !self.endpoint.config.is_announced(vlan, target) {
                     return Action::Drop(Counter::NdpIgnored);
                 }
                 let resolved = self.neighborhood.on_ndp(&message, vlan, ip.src_addr(), now);

@@ -50,4 +50,5 @@ mod timers;
 mod truncation;
 mod tx_refusal;
 mod unparking;
+mod vips;
 mod vlans;

@@ -1,6 +1,6 @@
 //! ARP, neighbour discovery and echo: who is answered, and with which bytes.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, PacketBuilder, TransportSlice, icmpv4, icmpv6};
 
@@ -41,7 +41,12 @@ pub(super) fn arp_frame(link: Link, packet: &arp::Packet) -> Vec<u8> {
 }
 
 pub(super) fn arp_request() -> Vec<u8> {
-    arp_frame(BROADCAST, &arp::Packet::request(PEER_MAC, PEER_V4, OUR_V4))
+    arp_request_for(PEER_V4, OUR_V4)
+}
+
+/// A request of the peer for `target`.
+pub(super) fn arp_request_for(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    arp_frame(BROADCAST, &arp::Packet::request(PEER_MAC, sender, target))
 }
 
 /// A neighbour solicitation for our address, to its solicited-node group.
@@ -49,7 +54,7 @@ pub(super) fn solicitation() -> Vec<u8> {
     solicitation_from(PEER_V6, OUR_V6)
 }
 
-fn solicitation_from(src: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+pub(super) fn solicitation_from(src: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     let group = ndp::solicited_node(target);
     let link = Link {
         dst: ndp::multicast_mac(group),
@@ -65,7 +70,7 @@ pub(super) fn echo_request_v4(data: &[u8]) -> Vec<u8> {
     echo_request(IpSpec::new(PEER_V4.into(), OUR_V4.into()), data)
 }
 
-fn echo_request(ip: IpSpec, data: &[u8]) -> Vec<u8> {
+pub(super) fn echo_request(ip: IpSpec, data: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 2048];
     let len = emit::echo_request(LINK, &ip, 0x1234, 7, data, &mut frame).expect("fits");
     frame.truncate(len);
@@ -269,7 +274,7 @@ fn echo_to_others_and_to_ipv4_groups_is_not_answered() {
     let mut host = Host::new();
     let to = |dst: [u8; 4]| {
         echo_request(
-            IpSpec::new(PEER_V4.into(), std::net::Ipv4Addr::from(dst).into()),
+            IpSpec::new(PEER_V4.into(), Ipv4Addr::from(dst).into()),
             b"x",
         )
     };

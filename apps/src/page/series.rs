@@ -1,0 +1,148 @@
+//! What happened when: a series for each number that a result gives by the second.
+//!
+//! It must never join two points that the result doesn't hold.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::json::{first, number};
+
+/// One number over time.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Series {
+    /// Its name, as in the result.
+    pub(super) name: String,
+    /// What it counts.
+    pub(super) unit: Unit,
+    /// Seconds since the start, and the number.
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// What a series counts: series of one unit share a drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unit {
+    /// Things per second.
+    PerSecond,
+    /// Times, in µs.
+    Microseconds,
+    /// Shares of a whole.
+    Share,
+    /// Things.
+    Count,
+}
+
+/// Where the second of an entry stands.
+const SECONDS: &[&str] = &[
+    "/end_s",
+    "/at_s",
+    "/second",
+    "/t_s",
+    "/time_s",
+    "/elapsed_s",
+    "/t",
+];
+
+/// All series: of the list in the result, or of the lines before it.
+pub(super) fn of(value: &Value, lines: &[Value]) -> Vec<Series> {
+    let list = first(value, &["/series", "/timeline", "/intervals"]).and_then(Value::as_array);
+    let entries = match list {
+        Some(list) => list.as_slice(),
+        None => lines,
+    };
+    let mut all: BTreeMap<(Unit, String), Vec<(f64, f64)>> = BTreeMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let at = number(entry, SECONDS).unwrap_or(index as f64 + 1.0);
+        collect("", entry, at, &mut all);
+    }
+    let series = all
+        .into_iter()
+        .map(|((unit, name), points)| Series { name, unit, points });
+    // What never was anything but 0 says nothing.
+    series
+        .filter(|series| series.points.iter().any(|point| point.1 != 0.0))
+        .collect()
+}
+
+fn collect(
+    path: &str,
+    entry: &Value,
+    at: f64,
+    all: &mut BTreeMap<(Unit, String), Vec<(f64, f64)>>,
+) {
+    let Value::Object(object) = entry else {
+        return;
+    };
+    for (key, value) in object {
+        let is_time = path.is_empty() && SECONDS.iter().any(|second| second[1..] == *key);
+        let (name, unit) = named(key);
+        let name = if path.is_empty() {
+            name
+        } else {
+            format!("{path}, {name}")
+        };
+        match value.as_f64() {
+            Some(n) if !is_time => all.entry((unit, name)).or_default().push((at, n)),
+            Some(_) => {}
+            None => collect(&name, value, at, all),
+        }
+    }
+}
+
+/// The name of a series and what it counts, by the ending of its key.
+fn named(key: &str) -> (String, Unit) {
+    let endings = [
+        ("_per_second", Unit::PerSecond),
+        ("_per_s", Unit::PerSecond),
+        ("_cps", Unit::PerSecond),
+        ("_rps", Unit::PerSecond),
+        ("_pps", Unit::PerSecond),
+        ("_us", Unit::Microseconds),
+        ("_share", Unit::Share),
+    ];
+    let ending = endings
+        .into_iter()
+        .find(|(ending, _)| key.ends_with(ending));
+    let (stem, unit) = match ending {
+        // The name keeps what is counted.
+        Some((ending @ ("_per_second" | "_per_s" | "_us" | "_share"), unit)) => {
+            (&key[..key.len() - ending.len()], unit)
+        }
+        Some((_, unit)) => (key, unit),
+        None => (key, Unit::Count),
+    };
+    (stem.replace('_', " "), unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_become_series_by_unit_and_zeros_and_clocks_none() {
+        let value = json!({"series": [
+            {"second": 1, "sent_per_second": 10, "latency": {"p99_us": 5}, "open": 0, "note": "x"},
+            {"second": 2, "sent_per_second": 20, "latency": {"p99_us": 7}, "open": 0},
+        ]});
+        let all = of(&value, &[]);
+        let shown: Vec<_> = all
+            .iter()
+            .map(|s| (s.name.as_str(), s.unit, s.points.clone()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("sent", Unit::PerSecond, vec![(1.0, 10.0), (2.0, 20.0)]),
+                (
+                    "latency, p99",
+                    Unit::Microseconds,
+                    vec![(1.0, 5.0), (2.0, 7.0)]
+                ),
+            ]
+        );
+        let lines = [json!({"t_s": 0.5, "rx_pps": 3})];
+        assert_eq!(of(&json!({}), &lines)[0].points, [(0.5, 3.0)]);
+    }
+}
