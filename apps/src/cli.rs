@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, doctor, flood, serve};
+use crate::{bench, dev_client, doctor, flood, load, serve};
 use crate::{diagnose, lab, packaging};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -36,6 +36,12 @@ pub(crate) enum Command {
     /// Run a TCP endpoint on a NIC or a tap (not in this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Serve(MissingFeature),
+    /// Load a server with connections or requests, and report how fast and how well it answers
+    #[cfg(feature = "dpdk")]
+    Load(Box<load::LoadArgs>),
+    /// Load a server with connections or requests (not in this build: no DPDK)
+    #[cfg(not(feature = "dpdk"))]
+    Load(MissingFeature),
     /// Check this machine, and a command, for what is missing; print the commands that fix it
     #[cfg(feature = "dpdk")]
     Doctor(Box<doctor::DoctorArgs>),

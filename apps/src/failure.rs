@@ -21,7 +21,7 @@ pub(crate) enum Failure {
     Run(String),
     /// The run was made and its result is printed, but it is not good: wrong replies, a leak, a missed limit.
     Gate(String),
-    /// A signal ended the run; its result so far is printed.
+    /// A signal ended it. What came until then is printed.
     #[cfg(feature = "dpdk")]
     Interrupted(String),
 }

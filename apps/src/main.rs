@@ -46,6 +46,12 @@ mod bench;
 // `syncline serve`.
 #[cfg(feature = "dpdk")]
 mod serve;
+// The envelope of results.
+#[cfg(feature = "dpdk")]
+mod report;
+// `syncline load`.
+#[cfg(feature = "dpdk")]
+mod load;
 // `syncline doctor`.
 #[cfg(feature = "dpdk")]
 mod doctor;
@@ -81,6 +87,10 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Serve(left_out) => Err(left_out.failure("serve")),
+        #[cfg(feature = "dpdk")]
+        Command::Load(args) => load::run(&args),
+        #[cfg(not(feature = "dpdk"))]
+        Command::Load(left_out) => Err(left_out.failure("load")),
         #[cfg(feature = "dpdk")]
         Command::Doctor(args) => doctor::run(&args),
         #[cfg(not(feature = "dpdk"))]

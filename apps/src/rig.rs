@@ -24,12 +24,10 @@ mod nic_report;
 // Polling threads, from start to stop.
 mod polling;
 // To whom, from whom and how fast traffic may go.
-#[allow(dead_code)] // `load` and `flood` come next and use all of it.
 mod guard;
 
 pub(crate) use args::NicArgs;
-#[allow(unused_imports)] // As above.
-pub(crate) use guard::{Allowed, GuardArgs, Reach, is_for_tests};
+pub(crate) use guard::{Allowed, GuardArgs, Reach};
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{
     OpenedNic, announce_namespace, check_flags, configure_kernel_side, cpus, in_use, memory_mb,

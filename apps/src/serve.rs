@@ -35,6 +35,9 @@ mod ending;
 mod report;
 
 pub(crate) use args::ServeArgs;
+pub(crate) use listen::Listen;
+pub(crate) use services::Services;
+pub(crate) use wall::WallClock;
 
 use crate::console;
 use crate::failure::Failure;

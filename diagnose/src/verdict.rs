@@ -120,6 +120,10 @@ fn of_attempt(connection: &Connection, around: Surroundings<'_>) -> Option<Verdi
         return None;
     }
     if let Some(icmp) = connection.icmp {
+        // A host's own kernel says so to itself: its ARP or NDP went unanswered.
+        if icmp.reporter == icmp.receiver && icmp.kind == IcmpKind::Unreachable {
+            return verdict(Situation::NeighborDead, Likely, Some(End::Server));
+        }
         return match icmp.kind {
             IcmpKind::Refused => verdict(Situation::Rejected, Certain, Some(End::Server)),
             IcmpKind::Unreachable | IcmpKind::HopsExceeded => {
@@ -215,10 +219,15 @@ fn queue_full(connection: &Connection) -> Option<Verdict> {
     verdict(Situation::QueueFull, certainty, Some(End::Server))
 }
 
-/// A stall that the capture ends with, or the longest one.
+/// A stall that the capture ends with, or the longest one. What is sent again behind a reset is no stall: its receiver is gone.
 fn worst_stall(connection: &Connection, sender: End) -> Option<(Stall, bool)> {
     let side = connection.side(sender);
-    let is_long = |stall: &Stall| stall.count >= AGAIN && stall.lasted_ns() >= LONG_NS;
+    let is_long = |stall: &Stall| {
+        let is_behind_reset = connection
+            .reset
+            .is_some_and(|reset| reset.at_ns < stall.last_ns);
+        stall.count >= AGAIN && stall.lasted_ns() >= LONG_NS && !is_behind_reset
+    };
     let unended = side.stall.filter(is_long).map(|stall| (stall, true));
     unended.or_else(|| {
         side.longest_stall

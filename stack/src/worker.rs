@@ -37,6 +37,7 @@ mod plain_reply;
 mod plain_writer;
 mod pressure;
 mod process;
+mod reaching;
 mod reading;
 pub mod reply;
 mod segment_headers;

@@ -42,6 +42,24 @@ impl Latency {
         self.0.saturating_record(time_ns);
     }
 
+    /// Adds all times of another, exactly.
+    pub fn merge(&mut self, other: &Self) {
+        // Both have the bounds of this type.
+        let _ = self.0.add(&other.0);
+    }
+
+    /// The histogram itself, in ns.
+    #[must_use]
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+
+    /// The mean; `None` without any.
+    #[must_use]
+    pub fn mean(&self) -> Option<Duration> {
+        (self.samples() > 0).then(|| Duration::from_nanos(self.0.mean().round() as u64))
+    }
+
     /// Forgets all times.
     pub fn clear(&mut self) {
         self.0.reset();

@@ -12,6 +12,8 @@ pub mod latency;
 pub mod http;
 // Addresses × ports as one index space, in any order, in any number of parts.
 pub mod pools;
+// Where a body ends.
+pub mod body;
 // What a load balancer sends in front of a connection.
 pub mod proxy;
 // Where a client's connections come from.
@@ -22,6 +24,8 @@ mod next_turn;
 pub mod connect;
 // One byte there and back.
 pub mod request;
+// The load generator: any target, open or closed loop, every reply read to its end.
+pub mod load;
 // The four of them under one type.
 pub mod side;
 

@@ -39,6 +39,12 @@ pub enum Fault {
     SendRefused,
     /// There was no memory for the bytes to send.
     NoMemory,
+    /// A reply can't be read: it is not what the protocol says.
+    Malformed,
+    /// A reply came, and says that the request failed.
+    WrongStatus,
+    /// No whole reply came in the time that an operation may take.
+    NoReply,
 }
 
 /// How many faults there are.
@@ -46,7 +52,7 @@ pub const FAULTS: usize = Fault::ALL.len();
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::WrongContent,
         Self::WrongLength,
         Self::WrongConnection,
@@ -62,6 +68,9 @@ impl Fault {
         Self::NoRoute,
         Self::SendRefused,
         Self::NoMemory,
+        Self::Malformed,
+        Self::WrongStatus,
+        Self::NoReply,
     ];
 
     /// The stable name, in snake case.
@@ -83,6 +92,9 @@ impl Fault {
             Self::NoRoute => "no_route",
             Self::SendRefused => "send_refused",
             Self::NoMemory => "no_memory",
+            Self::Malformed => "malformed",
+            Self::WrongStatus => "wrong_status",
+            Self::NoReply => "no_reply",
         }
     }
 
@@ -91,7 +103,11 @@ impl Fault {
     pub const fn is_wrong_reply(self) -> bool {
         matches!(
             self,
-            Self::WrongContent | Self::WrongLength | Self::WrongConnection
+            Self::WrongContent
+                | Self::WrongLength
+                | Self::WrongConnection
+                | Self::Malformed
+                | Self::WrongStatus
         )
     }
 
@@ -99,7 +115,7 @@ impl Fault {
     /// had given up or forgotten the connection when they did.
     #[must_use]
     pub const fn is_of_link(self) -> bool {
-        matches!(self, Self::TimedOut | Self::Reset)
+        matches!(self, Self::TimedOut | Self::Reset | Self::NoReply)
     }
 
     /// The fault of a connection that ended for `reason`; `complete` says whether it had done its work.

@@ -168,7 +168,7 @@ impl Allowed {
 }
 
 /// Whether an address is set aside for tests.
-pub(crate) fn is_for_tests(address: IpAddr) -> bool {
+fn is_for_tests(address: IpAddr) -> bool {
     TEST_NETWORKS.iter().any(|network| network.on_link(address))
 }
 

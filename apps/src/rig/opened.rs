@@ -88,7 +88,6 @@ impl OpenedNic {
     ///
     /// # Errors
     /// [`Failure`] when DPDK can't.
-    #[allow(dead_code)] // `load` without a target comes next and uses it.
     pub(crate) fn ring_pair(eal: &Eal, config: &RingConfig) -> Result<(Self, Self), Failure> {
         let (near, far) = ring_pair(eal, config)?;
         Ok((Self::new(near.0, near.1), Self::new(far.0, far.1)))

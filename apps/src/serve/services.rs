@@ -29,7 +29,7 @@ pub(super) use self::stats::{Closed, SiteStats};
 
 /// What an app remembers of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Conn {
+pub(crate) struct Conn {
     http: HttpConn,
     /// The header in front of it, where there is one.
     proxy: ProxyConn,
@@ -54,7 +54,7 @@ struct Site {
 
 /// All services of one worker.
 #[derive(Debug)]
-pub(super) struct Services {
+pub(crate) struct Services {
     sites: Vec<Site>,
     /// The place of each listener.
     site_of_listener: Vec<u16>,
@@ -70,7 +70,7 @@ impl Services {
     pub(super) const STATE_BYTES: usize = size_of::<Conn>();
 
     /// The services of these places, whose listeners are in the same order, one for each port.
-    pub(super) fn new(listens: &[Listen], clock: WallClock) -> Self {
+    pub(crate) fn new(listens: &[Listen], clock: WallClock) -> Self {
         let site = |listen: &Listen| Site {
             service: listen.service,
             stats: SiteStats::default(),

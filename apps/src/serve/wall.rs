@@ -17,14 +17,14 @@ const NS_PER_S: u64 = 1_000_000_000;
 
 /// When the clock of the workers began, by the time of day. Clones are the same clock.
 #[derive(Debug, Clone, Default)]
-pub(super) struct WallClock {
+pub(crate) struct WallClock {
     /// Since 1970 (UTC), in ns.
     epoch_ns: Arc<AtomicU64>,
 }
 
 impl WallClock {
     /// A clock that is right: `now` is the workers' time of this moment.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         let clock = Self::default();
         clock.set(now);
         clock

@@ -37,7 +37,7 @@ pub(crate) fn shown() -> Vec<Shown> {
     };
     let mut shown: Vec<Shown> = pages.into_iter().flat_map(of_page).collect();
     shown.extend(
-        ["serve", "bench", "lab", "flood", "diagnose"]
+        ["serve", "bench", "lab", "load", "flood", "diagnose"]
             .into_iter()
             .flat_map(in_help),
     );

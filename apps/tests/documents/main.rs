@@ -28,6 +28,8 @@ enum Kind {
     LabOverTap,
     /// An endpoint on a tap: root.
     Serve,
+    /// A load on our own server, or on one in a network namespace of its own.
+    Load,
     /// A flood over a tap in a namespace of its own: root.
     Flood,
     /// A program of the system, as a client of `serve`: root.
@@ -47,7 +49,8 @@ impl Kind {
         if text.starts_with("syncline lab") && text.contains("--over tap") {
             return Some(Self::LabOverTap);
         }
-        let kinds: [(Self, &[&str]); 10] = [
+        let kinds: [(Self, &[&str]); 11] = [
+            (Self::Load, &["syncline load"]),
             (Self::Bench, &["syncline bench"]),
             (Self::Diagnose, &["syncline diagnose"]),
             (Self::Doctor, &["syncline doctor"]),
@@ -161,6 +164,24 @@ fn benches_run_as_they_are_shown() {
         let mut words = shortened(&line.text, &[("--seconds", "0.2")]);
         replace(&mut words, "--connections", "20k");
         succeed(&line, syncline().args(&words[1..]));
+    }
+}
+
+#[test]
+fn loads_of_our_own_server_run_as_they_are_shown() {
+    for line in of_kind(Kind::Load) {
+        if !line.text.contains("--nic") {
+            let words = shortened(&line.text, &[("-d", "0.3s")]);
+            // The times of a busy machine's generator spoil a run, and its result is shown all the same.
+            let output = syncline().args(&words[1..]).output().expect("it starts");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                said.contains("add up") || said.contains("\"account\""),
+                "{} `{}`: {said}",
+                line.at,
+                line.text
+            );
+        }
     }
 }
 

@@ -166,6 +166,39 @@ fn two_shapes_of_reset_end_an_open_connection() {
 }
 
 #[test]
+fn what_is_sent_again_behind_a_reset_is_no_silence() {
+    let mut tape = exchange(Tape::new().hops(Server, 63).handshake())
+        .server(9_000, data(50).seq(1_001).ack(101))
+        .hops(Server, 64)
+        .server(9_001, rst().seq(1_001))
+        .hops(Server, 63);
+    for at_ms in [9_200, 9_600, 10_400, 12_000] {
+        tape = tape
+            .server(at_ms, data(50).seq(1_001).ack(101))
+            .client(at_ms, rst().seq(101));
+    }
+    assert_eq!(tape.verdict().0, Situation::MiddleboxReset);
+}
+
+#[test]
+fn an_unreachable_from_the_host_itself_is_its_own_arp() {
+    let tape = Tape::new().client(0, syn().seq(0));
+    let quote = tape.frames[0].1[14..14 + 28].to_vec();
+    let mut error = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    error.extend([
+        0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0, 198, 18, 0, 1, 198, 18, 0, 1,
+    ]);
+    error.extend([3, 1, 0, 0, 0, 0, 0, 0]);
+    error.extend(&quote);
+    expect(
+        &tape.frame(3_000, &error),
+        Situation::NeighborDead,
+        Likely,
+        Some(Server),
+    );
+}
+
+#[test]
 fn data_behind_a_close_draws_the_reset() {
     let tape = exchange(Tape::new().handshake())
         .server(10, fin().seq(1_001).ack(101))

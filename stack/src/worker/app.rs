@@ -21,6 +21,7 @@ use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 pub use super::connect::{ConnInfo, Connect, ConnectError, SendError};
 pub use super::cx::Cx;
+pub use super::reaching::Reachability;
 pub use super::reading::Line;
 pub use crate::queue::item::{StaticId, TxItem};
 pub use crate::queue::rx_queue::Chunk;

@@ -7,7 +7,6 @@
 //! within a body, or within a response that waits for room. Requests that wait behind each other (pipelining) are answered
 //! one after the other, as far as there is room.
 
-mod body;
 mod host;
 mod idle;
 mod partial;
@@ -19,9 +18,9 @@ use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::queue::pattern;
 use stack::time::Instant;
+use workload::body::Body;
 use workload::proxy::Origin;
 
-use self::body::Body;
 use self::idle::{Look, Silence};
 use self::partial::{HEAD_MAX, PartialId, Partials};
 use self::request::{Parsed, Request};

@@ -6,9 +6,9 @@
 use core::mem::MaybeUninit;
 
 use httparse::{Error, Header, Request as Head};
+use workload::body::Body;
 
 use super::HEAD_MAX;
-use super::body::Body;
 use super::host;
 use super::response::Status;
 

@@ -2,6 +2,8 @@
 //!
 //! It must never format on the path of a request.
 
+use workload::body::BodyError;
+
 use crate::serve::wall::{HTTP_DATE_LEN, Wall, http_date_of};
 
 /// Status codes that we answer with (RFC 9110 §15, RFC 6585 §5).
@@ -17,6 +19,16 @@ pub(super) enum Status {
     HeadTooLarge,
     NotImplemented,
     VersionNotSupported,
+}
+
+impl From<BodyError> for Status {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Malformed => Self::BadRequest,
+            BodyError::TooLarge => Self::ContentTooLarge,
+            BodyError::LineTooLong => Self::HeadTooLarge,
+        }
+    }
 }
 
 impl Status {

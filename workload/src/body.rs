@@ -1,18 +1,27 @@
-//! [`Body`]: where the body of a request ends, so that it can be read over and the next request found.
+//! [`Body`]: where the body of a request or a response ends, so that what follows it can be found.
 //!
 //! It must never keep a byte, and never guess: framing that two readers could see in two ways ends the connection (RFC
 //! 9112 §7.1, §11.2).
-
-use super::response::Status;
 
 /// Bytes of a chunk's line at most, extensions included.
 const LINE_MAX: u16 = 256;
 /// Bytes of all trailer fields at most.
 const TRAILERS_MAX: u16 = 8192;
 
+/// Why bytes are no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyError {
+    /// The framing of a chunk is wrong, or can be read in two ways.
+    Malformed,
+    /// It is longer than 2^32 - 1 bytes, framing included.
+    TooLarge,
+    /// A chunk's line or the trailers are too long.
+    LineTooLong,
+}
+
 /// What is left of a body, from here on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub enum Body {
     /// This many bytes (RFC 9112 §6.2).
     Length(u32),
     /// Chunks, and trailers (RFC 9112 §7.1).
@@ -21,7 +30,7 @@ pub(super) enum Body {
 
 /// Where the reading of chunks stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chunks {
+pub struct Chunks {
     /// Bytes of this chunk that are to come; within its line the size as far as it has been read.
     left: u32,
     /// Bytes that the body may still have, framing included.
@@ -60,7 +69,7 @@ enum At {
 
 impl Body {
     /// The beginning of a body in chunks. As a whole it may be as long as one of a known length: 2^32 - 1 bytes.
-    pub(super) const CHUNKED: Self = Self::Chunked(Chunks {
+    pub const CHUNKED: Self = Self::Chunked(Chunks {
         left: 0,
         room: u32::MAX,
         line: 0,
@@ -68,7 +77,8 @@ impl Body {
     });
 
     /// Whether nothing of it is to come.
-    pub(super) fn is_over(&self) -> bool {
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
             Self::Chunked(chunks) => chunks.at == At::Over,
@@ -78,8 +88,8 @@ impl Body {
     /// How many of `bytes` belong to it: fewer than all only at its end.
     ///
     /// # Errors
-    /// The answer, when they are no such body, or one that is too long.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<usize, Status> {
+    /// [`BodyError`] when they are no such body, or one that is too long.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<usize, BodyError> {
         match self {
             Self::Length(left) => {
                 let len = bytes.len().min(*left as usize);
@@ -93,7 +103,7 @@ impl Body {
 }
 
 impl Chunks {
-    fn read(&mut self, bytes: &[u8]) -> Result<usize, Status> {
+    fn read(&mut self, bytes: &[u8]) -> Result<usize, BodyError> {
         let mut read = 0;
         while self.at != At::Over
             && let Some(&byte) = bytes.get(read)
@@ -107,7 +117,7 @@ impl Chunks {
             let room = u32::try_from(len)
                 .ok()
                 .and_then(|len| self.room.checked_sub(len));
-            self.room = room.ok_or(Status::ContentTooLarge)?;
+            self.room = room.ok_or(BodyError::TooLarge)?;
             read += len;
         }
         Ok(read)
@@ -126,7 +136,7 @@ impl Chunks {
 
     /// Takes one byte between chunks. Every line ends in both characters: a reader that takes one for the end sees other
     /// chunks than one that doesn't.
-    fn framing(&mut self, byte: u8) -> Result<At, Status> {
+    fn framing(&mut self, byte: u8) -> Result<At, BodyError> {
         Ok(match (self.at, byte) {
             (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte)?,
             (At::Size, b';' | b' ' | b'\t') if self.line > 0 => {
@@ -148,25 +158,25 @@ impl Chunks {
             (At::Trailer | At::TrailerRest, byte) if byte != b'\n' => {
                 self.longer(TRAILERS_MAX, At::TrailerRest)?
             }
-            _ => return Err(Status::BadRequest),
+            _ => return Err(BodyError::Malformed),
         })
     }
 
-    fn digit(&mut self, byte: u8) -> Result<At, Status> {
+    fn digit(&mut self, byte: u8) -> Result<At, BodyError> {
         let digit = char::from(byte).to_digit(16).unwrap_or(0);
         let size = self
             .left
             .checked_mul(16)
             .and_then(|high| high.checked_add(digit));
-        self.left = size.ok_or(Status::ContentTooLarge)?;
+        self.left = size.ok_or(BodyError::TooLarge)?;
         self.longer(LINE_MAX, At::Size)
     }
 
     /// One more byte of a line, which may not have more than `max`.
-    fn longer(&mut self, max: u16, next: At) -> Result<At, Status> {
+    fn longer(&mut self, max: u16, next: At) -> Result<At, BodyError> {
         self.line += 1;
         if self.line > max {
-            return Err(Status::HeadTooLarge);
+            return Err(BodyError::LineTooLong);
         }
         Ok(next)
     }
@@ -177,7 +187,7 @@ mod tests {
     use super::*;
 
     /// Reads `bytes` in pieces of `step` to the end of the body: how many it took.
-    fn read(bytes: &[u8], step: usize) -> Result<usize, Status> {
+    fn read(bytes: &[u8], step: usize) -> Result<usize, BodyError> {
         let (mut body, mut len) = (Body::CHUNKED, 0);
         for piece in bytes.chunks(step) {
             len += body.read(piece)?;
@@ -244,7 +254,7 @@ mod tests {
         ] {
             assert_eq!(
                 read(body.as_bytes(), 3),
-                Err(Status::BadRequest),
+                Err(BodyError::Malformed),
                 "{body:?}"
             );
         }
@@ -255,16 +265,16 @@ mod tests {
         let line = |len: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "y".repeat(len - 2));
         assert!(read(line(LINE_MAX.into()).as_bytes(), 100).is_ok_and(|len| len < usize::MAX));
         let too_long = line(usize::from(LINE_MAX) + 1);
-        assert_eq!(read(too_long.as_bytes(), 100), Err(Status::HeadTooLarge));
+        assert_eq!(read(too_long.as_bytes(), 100), Err(BodyError::LineTooLong));
         let zeros = "0".repeat(usize::from(LINE_MAX) + 1);
-        assert_eq!(read(zeros.as_bytes(), 100), Err(Status::HeadTooLarge));
+        assert_eq!(read(zeros.as_bytes(), 100), Err(BodyError::LineTooLong));
         let trailers = |n: usize| format!("0\r\n{}\r\n", "a: b\r\n".repeat(n));
         assert!(read(trailers(2048).as_bytes(), 100).is_ok_and(|len| len < usize::MAX));
         assert_eq!(
             read(trailers(2049).as_bytes(), 100),
-            Err(Status::HeadTooLarge)
+            Err(BodyError::LineTooLong)
         );
-        assert_eq!(read(b"100000000\r\n", 100), Err(Status::ContentTooLarge));
+        assert_eq!(read(b"100000000\r\n", 100), Err(BodyError::TooLarge));
         // Each chunk could be the last one, and together they are more than a length could say.
         let (mut body, piece) = (Body::CHUNKED, vec![b'x'; 1 << 20]);
         assert_eq!(body.read(b"ffffffff\r\n"), Ok(10));
@@ -272,6 +282,6 @@ mod tests {
         for _ in 0..1 << 12 {
             outcome = body.read(&piece);
         }
-        assert_eq!(outcome, Err(Status::ContentTooLarge));
+        assert_eq!(outcome, Err(BodyError::TooLarge));
     }
 }

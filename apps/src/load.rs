@@ -1,0 +1,48 @@
+//! `syncline load`: connections and requests to any target, at a given rate or as fast as replies come, with honest times and an
+//! account of every operation.
+//!
+//! It must never call a run good whose figures are about the generator, and never end without its result.
+
+// The flags.
+mod args;
+// Targets as users write them.
+mod target;
+// What the run is: requests, tables, pools. Everything that can be refused without touching a NIC.
+mod plan;
+// Threads, and what they say.
+mod worker;
+// Our own server at the other end of an in-memory link.
+mod own_server;
+// The server that `--with` names.
+mod companion;
+// Phases, and a line a second.
+mod watch;
+// The port and its threads, from start to stop.
+mod run;
+// Who was the limit.
+mod limit;
+// The result, as text and as JSON.
+mod report;
+
+pub(crate) use args::LoadArgs;
+
+use crate::console;
+use crate::failure::Failure;
+use crate::rig::namespace;
+use crate::stop::Stop;
+
+/// Loads as `args` say, and prints what came of it.
+///
+/// # Errors
+/// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
+pub(crate) fn run(args: &LoadArgs) -> Result<(), Failure> {
+    let stop = Stop::in_steps()?;
+    if args.link.wants_own_namespace() {
+        args.link.check(&args.link.spec()?)?;
+        namespace::enter_own()?;
+    }
+    let plan = plan::RunPlan::new(args)?;
+    let report = run::run(args, &plan, &stop)?;
+    console::report(&report, args.json)?;
+    report.gate()
+}

@@ -1,0 +1,230 @@
+//! The flags of `syncline load`.
+//!
+//! It must never hold a flag that nothing reads.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use stack::local::addresses::LocalPrefix;
+
+use crate::addresses::routed_prefix;
+use crate::fault::{FaultFlag, fault};
+use crate::rig::{GuardArgs, NicArgs};
+use crate::units;
+
+/// Load a server with connections or requests, and report how fast and how well it answers
+///
+/// Without a target and a NIC it loads our own server over an in-memory link, which needs no root and no NIC. A server on this
+/// machine, in a network namespace of its own: `syncline load http://198.18.0.1:8080/ --nic tap --tap-up 198.18.0.1/24
+/// --ip 198.18.0.2/24 --with 'python3 -m http.server 8080' -R 1k -d 10s`. The summary goes to stdout, a line a second to stderr.
+///
+/// Exit status: 0 the gates held (no operation failed, the generator was not the limit), 1 they did not, 2 wrong usage, 130
+/// ended by a signal.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LoadArgs {
+    /// What to load: `http://ADDR[:PORT]/PATH`, or `tcp://ADDR:PORT` for connections and raw bytes; several are chosen from at
+    /// random, `URL=WEIGHT` more often than others
+    #[arg(value_name = "URL[=WEIGHT]")]
+    pub(crate) targets: Vec<String>,
+
+    /// What an operation is [default: request for http, connect for tcp]
+    #[arg(long, value_enum)]
+    pub(crate) workload: Option<Workload>,
+
+    /// Operations a second, due at their times whatever the server does (an open loop): `1k`, `2.5m`
+    #[arg(short = 'R', long, value_name = "N", value_parser = units::count)]
+    pub(crate) rate: Option<u64>,
+
+    /// How operations of --rate are spread
+    #[arg(long, value_enum, default_value = "constant", requires = "rate")]
+    pub(crate) arrivals: ArrivalLaw,
+
+    /// Connections at a time, exactly [default: 10 without --rate, and with it as many as are needed, up to 10k]
+    #[arg(short, long, value_name = "N", value_parser = units::count_u32)]
+    pub(crate) connections: Option<u32>,
+
+    /// What an operation does that is due while all connections are busy: wait, which counts as its time, or be dropped and
+    /// counted
+    #[arg(long, value_enum, default_value = "queue", requires = "rate")]
+    pub(crate) when_busy: Busy,
+
+    /// How long the load lasts, --ramp-up and --ramp-down included
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub(crate) duration: Duration,
+
+    /// Operations in all [default: as many as --duration allows]
+    #[arg(short = 'n', long, value_name = "N", value_parser = units::count)]
+    pub(crate) count: Option<u64>,
+
+    /// How long the rate, or without --rate the number of connections, takes to rise; operations of this time are not timed
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
+    pub(crate) ramp_up: Duration,
+
+    /// How long the rate takes to fall at the end; operations of this time are not timed
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration, requires = "rate")]
+    pub(crate) ramp_down: Duration,
+
+    /// Operations that may begin back to back
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) burst: u16,
+
+    /// Requests under way on one connection at most
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub(crate) pipeline: u16,
+
+    /// How long an operation may take; then it has failed and its connection is reset
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+
+    /// How a connection of --workload connect ends: we close first, we reset it, or the peer closes first (asked by
+    /// `Connection: close`)
+    #[arg(long, value_enum, default_value = "fin")]
+    pub(crate) close: Close,
+
+    /// The method of HTTP requests [default: GET, and POST with --body]
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub(crate) method: Option<String>,
+
+    /// A header of HTTP requests; may be given several times. {n} is the number of the request, {rand:16} a random text, here,
+    /// in paths, in --body and in --send
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<String>,
+
+    /// The body of HTTP requests
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
+
+    /// HTTP status codes that are no failure
+    #[arg(long, value_name = "FIRST-LAST", default_value = "200-399", value_parser = status_range)]
+    pub(crate) status: StatusRange,
+
+    /// What is sent on a connection of tcp://; `\r`, `\n`, `\t`, `\\` and `\xHH` stand for bytes
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) send: Option<String>,
+
+    /// What must come back for --send, written in the same way
+    #[arg(long, value_name = "TEXT", requires = "send")]
+    pub(crate) expect: Option<String>,
+
+    /// Source addresses, taken in turn: whole prefixes that are ours, and routed to us where they are no part of the link;
+    /// may be given several times [default: the address of --ip]
+    #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = routed_prefix)]
+    pub(crate) sources: Vec<LocalPrefix>,
+
+    /// How long the peer keeps connections that it closed first in TIME-WAIT: for the arithmetic of sources
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
+    pub(crate) peer_time_wait: Duration,
+
+    /// How long a device on the way remembers an ended connection: for the arithmetic of sources
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
+    pub(crate) dut_hold: Duration,
+
+    /// How long our own TIME-WAIT lasts (2 MSL)
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
+    pub(crate) time_wait: Duration,
+
+    /// Least retransmission timeout (RFC 6298 says 1s, Linux does 200ms)
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = units::duration)]
+    pub(crate) rto_min: Duration,
+
+    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) with: Option<String>,
+
+    /// The NIC and its addresses.
+    #[command(flatten)]
+    pub(crate) link: NicArgs,
+
+    /// Whom the run may reach.
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
+
+    /// Make the link a bad one, both ways, as in `serve`
+    #[arg(long, value_name = "loss=1%,reorder=1%,dup=…,corrupt=…,delay=5ms,seed=N", value_parser = fault)]
+    pub(crate) fault: Option<FaultFlag>,
+
+    /// Print the summary as JSON
+    #[arg(short = 'J', long)]
+    pub(crate) json: bool,
+
+    /// Write a JSON object for each second to a file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ndjson: Option<PathBuf>,
+
+    /// Write the times of each second to a file as an HdrHistogram log (V2), in ns
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hdr_log: Option<PathBuf>,
+}
+
+/// What an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    /// A connection: open, one request if there is one, close
+    Connect,
+    /// A request over a connection that stays
+    Request,
+}
+
+/// How operations of an open loop are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArrivalLaw {
+    /// Evenly
+    Constant,
+    /// With exponentially distributed gaps, as independent users arrive
+    Poisson,
+}
+
+/// What happens to what is due while all connections are busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Busy {
+    /// It waits
+    Queue,
+    /// It is dropped and counted
+    Drop,
+}
+
+/// Who closes a connection, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Close {
+    /// We do, by FIN
+    Fin,
+    /// We do, by RST
+    Rst,
+    /// The peer does
+    Peer,
+}
+
+/// HTTP status codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StatusRange(pub(crate) std::ops::RangeInclusive<u16>);
+
+/// `200`, or `200-399`.
+fn status_range(text: &str) -> Result<StatusRange, String> {
+    let wrong = || format!("`{text}` is no range of status codes; write it like 200-399 or 404");
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let code = |digits: &str| {
+        digits
+            .parse()
+            .ok()
+            .filter(|code| (200..=599).contains(code))
+    };
+    match (code(first), code(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(StatusRange(first..=last)),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_codes_are_final_ones() {
+        assert_eq!(status_range("200-399"), Ok(StatusRange(200..=399)));
+        assert_eq!(status_range("404"), Ok(StatusRange(404..=404)));
+        for text in ["", "2xx", "399-200", "100-200", "200-600", "-"] {
+            assert!(status_range(text).is_err(), "{text}");
+        }
+    }
+}

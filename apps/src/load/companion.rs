@@ -1,0 +1,163 @@
+//! [`Companion`]: the command of `--with`, the server to be measured, in the run's network namespace.
+//!
+//! It must never outlive the run, and never be waited for without an end.
+
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::clock;
+use crate::console;
+use crate::failure::Failure;
+use crate::stop::Stop;
+
+/// How long it may take until it listens.
+const START_MAX: Duration = Duration::from_secs(10);
+/// How long it may take to end.
+const END_MAX: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
+/// The state LISTEN in /proc/net/tcp.
+const LISTEN: &str = "0A";
+
+/// A command that runs.
+#[derive(Debug)]
+pub(super) struct Companion {
+    child: Child,
+    command: String,
+}
+
+impl Companion {
+    /// Starts `command` by the shell, in a process group of its own. What it prints goes to stderr.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when there is no shell.
+    pub(super) fn start(command: &str) -> Result<Self, Failure> {
+        let spawn = |program: &str, before: &[&str]| {
+            Command::new(program)
+                .args(before)
+                .arg(command)
+                .stdin(Stdio::null())
+                .stdout(std::io::stderr())
+                .process_group(0)
+                .spawn()
+        };
+        // With setpriv (util-linux) it ends with us even where we are killed.
+        let child = spawn("setpriv", &["--pdeathsig", "TERM", "sh", "-c"])
+            .or_else(|_| spawn("sh", &["-c"]))
+            .map_err(|error| Failure::Run(format!("--with `{command}`: {error}")))?;
+        Ok(Self {
+            child,
+            command: command.to_owned(),
+        })
+    }
+
+    /// Waits until a program of this network namespace listens on the port of each target.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when the command has ended, or none listens in time, or a signal came.
+    pub(super) fn wait_until_it_listens(
+        &mut self,
+        targets: &[SocketAddr],
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let started = Instant::now();
+        loop {
+            let listening = listening_ports();
+            let Some(missing) = targets.iter().find(|t| !listening.contains(&t.port())) else {
+                return Ok(());
+            };
+            stop.unless_asked()?;
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(self.ended(status));
+            }
+            if started.elapsed() >= START_MAX {
+                return Err(Failure::Run(format!(
+                    "--with `{}`: nothing listens on port {} after {} s",
+                    self.command,
+                    missing.port(),
+                    START_MAX.as_secs()
+                )));
+            }
+            clock::sleep(LOOK);
+        }
+    }
+
+    fn ended(&self, status: ExitStatus) -> Failure {
+        Failure::Run(format!(
+            "--with `{}` ended before it listened: {status}",
+            self.command
+        ))
+    }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        let Ok(pid) = i32::try_from(self.child.id()) else {
+            return;
+        };
+        // Once it has been waited for, its number may be another's.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let group = Pid::from_raw(pid);
+        for (signal, patience) in [(Signal::SIGTERM, END_MAX), (Signal::SIGKILL, END_MAX)] {
+            // The group is the child's own, and the child was not waited for: the number is still its.
+            let _ = killpg(group, signal);
+            let started = Instant::now();
+            while started.elapsed() < patience {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                clock::sleep(LOOK);
+            }
+        }
+        console::log(format_args!("--with `{}` does not end", self.command));
+    }
+}
+
+/// Ports on which a program of this network namespace listens, of both families.
+fn listening_ports() -> Vec<u16> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| {
+        // Without IPv6 there is no second table.
+        std::fs::read_to_string(path).unwrap_or_default()
+    });
+    tables.iter().flat_map(|table| ports_in(table)).collect()
+}
+
+/// The local ports of a table of the kernel whose sockets listen (proc(5), net/tcp).
+fn ports_in(table: &str) -> Vec<u16> {
+    let port = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (local, _, state) = (words.nth(1)?, words.next()?, words.next()?);
+        let (_, port) = local.rsplit_once(':')?;
+        (state == LISTEN).then(|| u16::from_str_radix(port, 16).ok())?
+    };
+    table.lines().filter_map(port).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_that_listen_are_found_in_the_kernels_table() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n   0: 00000000:1F90 00000000:0000 0A 00000000:00000000\n   \
+                     1: 0100007F:0050 0100007F:9C40 01 00000000:00000000\n";
+        assert_eq!(ports_in(table), [8080]);
+    }
+
+    #[test]
+    fn a_command_that_ends_at_once_is_said_so() {
+        let mut companion = Companion::start("exit 3").expect("a shell");
+        let stop = Stop::on_signals().expect("signals");
+        // No program listens on port 1.
+        let error = companion
+            .wait_until_it_listens(&[([198, 18, 0, 1], 1).into()], &stop)
+            .expect_err("it has ended");
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
+    }
+}

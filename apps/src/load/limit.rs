@@ -1,0 +1,256 @@
+//! Who was the limit of a run, with the evidence and what to change, or `undetermined`.
+//!
+//! It must never guess: a verdict needs evidence against one side and for the others.
+
+use serde::Serialize;
+use stack::counters::{Counter, Counters};
+use stack::worker::Cycles;
+use workload::load::{LoadCounts, Measures, Step};
+
+/// Of the offered operations, the share that must have been begun.
+pub(super) const ACHIEVED_SHARE: f64 = 0.99;
+/// A schedule lag at p99 beyond this share of the median time of an operation spoils the times.
+pub(super) const LAG_SHARE: f64 = 0.1;
+/// Less lag than this spoils nothing, in us: it is what a turn of the loop takes.
+pub(super) const LAG_FREE_US: f64 = 20.0;
+/// From this share of busy cycles on a side had no time left.
+const FULL_SHARE: f64 = 0.95;
+/// Up to this share a side had time.
+const FREE_SHARE: f64 = 0.8;
+/// From this share of refused frames on the link was full.
+const REFUSED_SHARE: f64 = 0.05;
+
+/// Who was the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LoadVerdict {
+    /// The rate that was asked for was reached.
+    Rate,
+    /// The generator was late.
+    Generator,
+    /// The link took no more.
+    Link,
+    /// The target let the generator wait.
+    Target,
+    /// None of these can be shown.
+    Undetermined,
+}
+
+/// A verdict, what it rests on, and what to change for a higher rate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct LoadLimit {
+    pub(super) verdict: LoadVerdict,
+    pub(super) evidence: String,
+    pub(super) change: String,
+}
+
+/// What a verdict rests on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LimitEvidence {
+    /// Operations that were due within the window, and those of them that were begun; `None` in a closed loop.
+    pub(super) offered: Option<(u64, u64)>,
+    /// Schedule lag at p99 and median time of an operation, in us.
+    pub(super) lag_us: Option<f64>,
+    pub(super) median_us: Option<f64>,
+    /// Turns in which something was due and every connection was busy.
+    pub(super) blocked_turns: u64,
+    /// Shares of cycles in which the generator, and our own server, had frames.
+    pub(super) busy_share: f64,
+    pub(super) server_busy_share: Option<f64>,
+    /// Of the frames that were to be sent, the share that the NIC refused at first.
+    pub(super) refused_share: f64,
+    pub(super) connections: u32,
+}
+
+impl LimitEvidence {
+    /// From what was counted. `offered` are the operations that were due within the window.
+    pub(super) fn new(
+        counts: &LoadCounts,
+        (measures, offered): (&Measures, Option<u64>),
+        (spent, server): (&[Cycles], Option<&Cycles>),
+        (counters, connections): (&Counters, u32),
+    ) -> Self {
+        let us = |step, percent| {
+            let time = measures.get(step).percentile(percent)?.time;
+            Some(time.as_nanos() as f64 / 1000.0)
+        };
+        let sent = counters.get(Counter::TxFrames) as f64;
+        let refused = counters.get(Counter::TxRefused) as f64;
+        let shares: Vec<f64> = spent.iter().map(busy_share).collect();
+        Self {
+            offered: offered.map(|offered| (offered, counts.window_begun)),
+            lag_us: us(Step::Lag, 99.0),
+            median_us: us(Step::Operation, 50.0),
+            blocked_turns: counts.blocked_turns,
+            busy_share: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
+            server_busy_share: server.map(busy_share),
+            refused_share: refused / (sent + refused).max(1.0),
+            connections,
+        }
+    }
+
+    /// The share of the offered operations that were begun.
+    pub(super) fn achieved(&self) -> Option<f64> {
+        self.offered
+            .map(|(offered, begun)| begun as f64 / offered.max(1) as f64)
+    }
+
+    /// Whether the generator was so late that its times are about itself.
+    pub(super) fn is_late(&self) -> bool {
+        match (self.lag_us, self.median_us) {
+            (Some(lag), Some(median)) => lag > LAG_FREE_US && lag > median * LAG_SHARE,
+            _ => false,
+        }
+    }
+}
+
+fn busy_share(spent: &Cycles) -> f64 {
+    let busy = spent.rx + spent.own + spent.tx;
+    busy as f64 / (busy + spent.idle).max(1) as f64
+}
+
+/// Judges a run.
+pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
+    let reached = seen.achieved().is_some_and(|share| share >= ACHIEVED_SHARE);
+    let is_full = seen.busy_share >= FULL_SHARE;
+    let verdict = match seen.offered {
+        _ if seen.refused_share >= REFUSED_SHARE => LoadVerdict::Link,
+        Some(_) if seen.is_late() => LoadVerdict::Generator,
+        Some(_) if reached => LoadVerdict::Rate,
+        Some(_) if seen.blocked_turns > 0 => LoadVerdict::Target,
+        Some(_) => LoadVerdict::Generator,
+        None => match seen.server_busy_share {
+            Some(server) if server >= FULL_SHARE && seen.busy_share <= FREE_SHARE => {
+                LoadVerdict::Target
+            }
+            Some(server) if is_full && server <= FREE_SHARE => LoadVerdict::Generator,
+            Some(_) => LoadVerdict::Undetermined,
+            None if seen.busy_share <= FREE_SHARE => LoadVerdict::Target,
+            None if is_full => LoadVerdict::Generator,
+            None => LoadVerdict::Undetermined,
+        },
+    };
+    LoadLimit {
+        verdict,
+        evidence: evidence(seen),
+        change: change(verdict, seen),
+    }
+}
+
+fn evidence(seen: &LimitEvidence) -> String {
+    let mut parts = Vec::new();
+    if let (Some((offered, begun)), Some(share)) = (seen.offered, seen.achieved()) {
+        parts.push(format!(
+            "{begun} of {offered} due operations begun ({:.1} %)",
+            share * 100.0
+        ));
+        parts.push(match (seen.lag_us, seen.median_us) {
+            (Some(lag), Some(median)) => {
+                format!("schedule lag p99 {lag:.1} us against a median of {median:.0} us")
+            }
+            _ => "too few operations for a schedule lag".to_owned(),
+        });
+        parts.push(if seen.blocked_turns > 0 {
+            format!(
+                "all {} connections were busy while operations were due",
+                seen.connections
+            )
+        } else {
+            "a connection was always free".to_owned()
+        });
+    }
+    parts.push(format!("generator busy {:.0} %", seen.busy_share * 100.0));
+    if let Some(server) = seen.server_busy_share {
+        parts.push(format!("our server busy {:.0} %", server * 100.0));
+    }
+    parts.push(format!(
+        "{:.1} % of frames refused by the NIC at first",
+        seen.refused_share * 100.0
+    ));
+    parts.join(", ")
+}
+
+fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
+    match verdict {
+        LoadVerdict::Rate => "raise --rate to find the limit".to_owned(),
+        LoadVerdict::Generator => {
+            "give the generator CPUs of its own (--cpus), more --queues, or lower --rate".to_owned()
+        }
+        LoadVerdict::Link => "use a faster link or NIC, larger rings, or lower --rate".to_owned(),
+        LoadVerdict::Target => match seen.offered {
+            Some(_) => "the target is slower than the rate: lower --rate, or raise --connections if it can use more".to_owned(),
+            None => "raise --connections: more of them may keep the target busier".to_owned(),
+        },
+        LoadVerdict::Undetermined => "look at the target's own CPU; a run with --rate shows whether the generator keeps up".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> LimitEvidence {
+        LimitEvidence {
+            offered: Some((1000, 1000)),
+            lag_us: Some(5.0),
+            median_us: Some(200.0),
+            busy_share: 0.1,
+            connections: 10,
+            ..LimitEvidence::default()
+        }
+    }
+
+    #[test]
+    fn an_open_loop_is_limited_by_what_kept_it_from_its_schedule() {
+        assert_eq!(judge(&open()).verdict, LoadVerdict::Rate);
+        let late = LimitEvidence {
+            lag_us: Some(25.0),
+            ..open()
+        };
+        assert_eq!(judge(&late).verdict, LoadVerdict::Generator);
+        let slow = LimitEvidence {
+            offered: Some((1000, 900)),
+            blocked_turns: 7,
+            ..open()
+        };
+        assert_eq!(judge(&slow).verdict, LoadVerdict::Target);
+        let starved = LimitEvidence {
+            offered: Some((1000, 900)),
+            ..open()
+        };
+        assert_eq!(judge(&starved).verdict, LoadVerdict::Generator);
+        let full = LimitEvidence {
+            refused_share: 0.2,
+            ..slow
+        };
+        assert_eq!(judge(&full).verdict, LoadVerdict::Link);
+    }
+
+    #[test]
+    fn a_closed_loop_is_limited_by_the_side_without_time() {
+        let closed = |busy_share, server_busy_share| {
+            let seen = LimitEvidence {
+                busy_share,
+                server_busy_share,
+                ..LimitEvidence::default()
+            };
+            judge(&seen).verdict
+        };
+        assert_eq!(closed(0.3, None), LoadVerdict::Target);
+        assert_eq!(closed(0.99, None), LoadVerdict::Generator);
+        assert_eq!(closed(0.9, None), LoadVerdict::Undetermined);
+        assert_eq!(closed(0.3, Some(0.99)), LoadVerdict::Target);
+        assert_eq!(closed(0.99, Some(0.3)), LoadVerdict::Generator);
+        assert_eq!(closed(0.99, Some(0.99)), LoadVerdict::Undetermined);
+    }
+
+    #[test]
+    fn a_lag_that_a_turn_takes_is_free() {
+        let fast = LimitEvidence {
+            lag_us: Some(15.0),
+            median_us: Some(30.0),
+            ..open()
+        };
+        assert_eq!(judge(&fast).verdict, LoadVerdict::Rate);
+    }
+}

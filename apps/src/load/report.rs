@@ -1,0 +1,356 @@
+//! The result of a run, as text and as JSON, and whether it is good.
+//!
+//! It must never leave out an operation, a connection or a frame: what does not add up is said, and fails the run.
+
+// As text.
+mod text;
+// Times of each step.
+mod times;
+// Whether everything adds up.
+mod account;
+// The log of HdrHistogram.
+mod hdr_log;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use stack::counters::Counters;
+use stack::worker::Cycles;
+use workload::load::{Interval, LoadCounts, Measures, Work};
+
+use self::account::Account;
+use self::times::Times;
+use super::args::LoadArgs;
+use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
+use super::own_server::ServerTotals;
+use super::plan::RunPlan;
+use super::watch::{LoadEnd, LoadWatched, Second, total};
+use super::worker::LoadTotals;
+use crate::failure::Failure;
+use crate::fault::FaultReport;
+use crate::report::Envelope;
+use crate::rig::NicReport;
+
+/// Everything that a report is made of.
+pub(super) struct LoadReportParts<'a> {
+    pub(super) args: &'a LoadArgs,
+    pub(super) plan: &'a RunPlan,
+    pub(super) envelope: Envelope,
+    pub(super) watched: LoadWatched,
+    /// Of all workers that ended well.
+    pub(super) totals: &'a [LoadTotals],
+    /// Of our own server's workers.
+    pub(super) servers: &'a [ServerTotals],
+    pub(super) nic: Option<NicReport>,
+    pub(super) mbufs_in_use: u32,
+    pub(super) fault: Option<FaultReport>,
+    /// What threads failed with.
+    pub(super) thread_faults: Vec<String>,
+}
+
+/// The result. Field names are stable: scripts rely on them (docs/guide/load.md).
+#[derive(Debug, Serialize)]
+pub(super) struct LoadReport {
+    #[serde(flatten)]
+    envelope: Envelope,
+    plan: PlanReport,
+    ended_by: LoadEnd,
+    /// How long operations were begun.
+    duration_s: f64,
+    operations: Operations,
+    /// Times by step; absent where nothing was timed.
+    times: BTreeMap<&'static str, Times>,
+    /// HTTP responses by class.
+    statuses: BTreeMap<String, u64>,
+    connections: Connections,
+    bytes_in: u64,
+    bytes_out: u64,
+    limit: LoadLimit,
+    account: Account,
+    series: Vec<Second>,
+    nic: Option<NicReport>,
+    /// What happened in TCP, as far as it did.
+    tcp: BTreeMap<&'static str, u64>,
+    /// All counters that aren't zero.
+    counters: BTreeMap<&'static str, u64>,
+    fault_injection: Option<FaultReport>,
+    /// What fails the run, in words.
+    faults: Vec<String>,
+    #[serde(skip)]
+    intervals: Vec<(Duration, Interval)>,
+    #[serde(skip)]
+    started: std::time::SystemTime,
+}
+
+/// What was asked for.
+#[derive(Debug, Serialize)]
+struct PlanReport {
+    targets: Vec<String>,
+    workload: &'static str,
+    /// Operations a second; `null` in a closed loop.
+    rate: Option<u64>,
+    connections: u32,
+    workers: u16,
+    duration_s: f64,
+    timeout_s: f64,
+    /// 2 MSL, our own.
+    time_wait_s: f64,
+}
+
+/// What became of the operations.
+#[derive(Debug, Serialize)]
+struct Operations {
+    /// By the schedule; 0 in a closed loop.
+    due: u64,
+    begun: u64,
+    completed: u64,
+    failed: u64,
+    failed_by: BTreeMap<&'static str, u64>,
+    /// Due while all connections were busy, with --when-busy drop.
+    dropped: u64,
+    /// Due and not begun at the end.
+    never_begun: u64,
+    /// Begun and not ended when the run did.
+    unfinished: u64,
+    /// Within the timed part, a second.
+    completed_per_s: f64,
+    /// Of the operations that were due in the timed part, the share that was begun.
+    achieved_share: Option<f64>,
+}
+
+/// What became of the connections.
+#[derive(Debug, Serialize)]
+struct Connections {
+    asked_for: u64,
+    established: u64,
+    not_established: u64,
+    closed: u64,
+    reset_by_us: u64,
+    reset_by_peer: u64,
+    timed_out: u64,
+    open: u64,
+}
+
+impl LoadReport {
+    /// The report of a run.
+    pub(super) fn new(parts: LoadReportParts<'_>) -> Self {
+        let LoadReportParts { args, plan, .. } = parts;
+        let mut measures = Measures::default();
+        for totals in parts.totals {
+            measures.merge(&totals.measures);
+        }
+        // What the threads left behind is newer than what they said last.
+        let workers: Vec<_> = match parts.totals {
+            [] => parts.watched.workers.clone(),
+            totals => totals
+                .iter()
+                .map(|totals| totals.progress.clone())
+                .collect(),
+        };
+        let counts = total(&workers);
+        let mut counters = Counters::new();
+        let mut tcp = BTreeMap::new();
+        for worker in &workers {
+            counters.merge(&worker.counters);
+            for (name, n) in worker.tcp.named().filter(|(_, n)| *n > 0) {
+                *tcp.entry(name).or_insert(0) += n;
+            }
+        }
+        let offered = plan.rate.map(|_| counts.window_due);
+        let server: Option<Cycles> = parts.servers.first().map(|server| server.cycles);
+        let evidence = LimitEvidence::new(
+            &counts,
+            (&measures, offered),
+            (&parts.watched.spent, server.as_ref()),
+            (&counters, plan.connections),
+        );
+        let limit = limit::judge(&evidence);
+        let mut of_servers = Counters::new();
+        for server in parts.servers {
+            of_servers.merge(&server.counters);
+        }
+        let ends = [counters.clone(), of_servers];
+        let account = Account::new(&counts, &ends, parts.mbufs_in_use);
+        let timed = timed_seconds(args, parts.watched.duration);
+        let mut report = Self {
+            envelope: parts.envelope,
+            plan: PlanReport::new(args, plan),
+            ended_by: parts.watched.ended_by,
+            duration_s: rounded(parts.watched.duration.as_secs_f64()),
+            operations: Operations::new(&counts, timed, &evidence),
+            times: times::by_step(&measures),
+            statuses: statuses(&counts),
+            connections: Connections::new(&counts),
+            bytes_in: counts.bytes_in,
+            bytes_out: counts.bytes_out,
+            limit,
+            account,
+            series: parts.watched.series,
+            nic: parts.nic,
+            tcp,
+            counters: counters.non_zero().collect(),
+            fault_injection: parts.fault,
+            faults: parts.watched.faults,
+            intervals: parts.watched.intervals,
+            started: std::time::SystemTime::now(),
+        };
+        report.add_last_interval(parts.totals);
+        if let Some(elapsed) = report.intervals.last().map(|(at, _)| *at) {
+            report.started -= elapsed;
+        }
+        report.faults.extend(parts.thread_faults);
+        report.faults.extend(report.account.faults());
+        report.add_faults(&counts, &evidence);
+        report
+    }
+
+    /// What ended after the last second.
+    fn add_last_interval(&mut self, totals: &[LoadTotals]) {
+        let mut last = Interval::default();
+        for totals in totals {
+            last.merge(&totals.last_interval);
+        }
+        if let Some(&(ended, _)) = self.intervals.last() {
+            self.intervals.push((ended, last));
+        }
+    }
+
+    /// The gates: no failed operation, nothing that was due and not begun, times that are not about the generator.
+    fn add_faults(&mut self, counts: &LoadCounts, evidence: &LimitEvidence) {
+        let faults = &mut self.faults;
+        let failed = counts.failed_total();
+        if failed > 0 {
+            let by: Vec<String> = counts
+                .by_fault()
+                .map(|(fault, n)| format!("{} {n}", fault.name()))
+                .collect();
+            faults.push(format!("{failed} operations failed ({})", by.join(", ")));
+        }
+        if counts.unasked > 0 {
+            faults.push(format!(
+                "{} connections brought bytes that were not asked for",
+                counts.unasked
+            ));
+        }
+        if counts.begun == 0 && faults.is_empty() && self.ended_by != LoadEnd::Signal {
+            faults.push("no operation was begun".to_owned());
+        }
+        if counts.unfinished > 0 && self.ended_by != LoadEnd::Signal {
+            faults.push(format!("{} operations did not end", counts.unfinished));
+        }
+        let achieved = evidence.achieved();
+        if let Some(share) = achieved.filter(|share| *share < limit::ACHIEVED_SHARE) {
+            let who = match self.limit.verdict {
+                LoadVerdict::Target => "the target was the limit",
+                LoadVerdict::Link => "the link was the limit",
+                _ => "the generator was the limit, so the run is invalid",
+            };
+            faults.push(format!(
+                "{:.1} % of the due operations were begun: {who}",
+                share * 100.0
+            ));
+        } else if evidence.is_late() {
+            faults.push(
+                "the generator was the limit, so the run is invalid: its schedule lag spoils the times".to_owned(),
+            );
+        }
+    }
+
+    /// Whether the result is good.
+    ///
+    /// # Errors
+    /// [`Failure::Interrupted`] when a signal ended the run, [`Failure::Gate`] with everything that is not good.
+    pub(super) fn gate(&self) -> Result<(), Failure> {
+        if self.ended_by == LoadEnd::Signal {
+            return Err(Failure::Interrupted(if self.faults.is_empty() {
+                "ended by a signal; the result is what came until then".to_owned()
+            } else {
+                format!("ended by a signal; {}", self.faults.join("; "))
+            }));
+        }
+        Failure::unless_good(&self.faults)
+    }
+
+    /// Writes the log of `--hdr-log`, if it is asked for.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when the file does not take it.
+    pub(super) fn write_hdr_log(&self, args: &LoadArgs) -> Result<(), Failure> {
+        match &args.hdr_log {
+            Some(path) => hdr_log::write(path, self.started, &self.intervals),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PlanReport {
+    fn new(args: &LoadArgs, plan: &RunPlan) -> Self {
+        Self {
+            targets: plan.targets.clone(),
+            workload: match plan.work {
+                Work::Connect(_) => "connect",
+                Work::Request => "request",
+            },
+            rate: plan.rate,
+            connections: plan.connections,
+            workers: plan.workers,
+            duration_s: args.duration.as_secs_f64(),
+            timeout_s: args.timeout.as_secs_f64(),
+            time_wait_s: args.time_wait.as_secs_f64(),
+        }
+    }
+}
+
+impl Operations {
+    fn new(counts: &LoadCounts, timed_s: f64, evidence: &LimitEvidence) -> Self {
+        Self {
+            due: counts.due,
+            begun: counts.begun,
+            completed: counts.completed,
+            failed: counts.failed_total(),
+            failed_by: counts
+                .by_fault()
+                .map(|(fault, n)| (fault.name(), n))
+                .collect(),
+            dropped: counts.dropped,
+            never_begun: counts.never_begun,
+            unfinished: counts.unfinished,
+            completed_per_s: rounded(counts.window_completed as f64 / timed_s.max(1e-9)),
+            achieved_share: evidence.achieved().map(rounded),
+        }
+    }
+}
+
+impl Connections {
+    fn new(counts: &LoadCounts) -> Self {
+        Self {
+            asked_for: counts.connects,
+            established: counts.established,
+            not_established: counts.not_established + counts.not_begun,
+            closed: counts.ends.graceful,
+            reset_by_us: counts.ends.reset_by_us,
+            reset_by_peer: counts.ends.reset_by_peer,
+            timed_out: counts.ends.timed_out,
+            open: counts.open(),
+        }
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// The seconds of the run whose operations were timed.
+fn timed_seconds(args: &LoadArgs, duration: Duration) -> f64 {
+    let until = (args.duration - args.ramp_down).min(duration);
+    until.saturating_sub(args.ramp_up).as_secs_f64()
+}
+
+fn statuses(counts: &LoadCounts) -> BTreeMap<String, u64> {
+    let classes = (0..).zip(counts.status_classes);
+    classes
+        .filter(|(_, n)| *n > 0)
+        .map(|(class, n): (u32, u64)| (format!("{class}xx"), n))
+        .collect()
+}

@@ -1,0 +1,118 @@
+//! The result as text: what users of wrk2 expect, and what they miss there.
+//!
+//! It must never leave out a failure.
+
+use std::fmt;
+
+use super::{LoadReport, times};
+use crate::load::limit::LoadVerdict;
+use crate::load::watch::LoadEnd;
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.ended_by {
+            LoadEnd::Duration => "",
+            LoadEnd::Count => ", ended by --count",
+            LoadEnd::Signal => ", ended by a signal",
+            LoadEnd::Fault => ", ended by a fault",
+        };
+        let plan = &self.plan;
+        let pace = match plan.rate {
+            Some(rate) => format!("{rate} {} operations/s", plan.workload),
+            None => format!("{} operations in a closed loop", plan.workload),
+        };
+        writeln!(
+            f,
+            "load of {} over {}",
+            plan.targets.join(", "),
+            self.envelope.link()
+        )?;
+        writeln!(
+            f,
+            "  {pace}, up to {} connections, {} worker(s), {:.1} s{why}",
+            plan.connections, plan.workers, self.duration_s
+        )?;
+        times::write(f, &self.times)?;
+        self.write_operations(f)?;
+        self.write_connections(f)?;
+        self.write_limit(f)?;
+        if let Some(nic) = &self.nic {
+            writeln!(f, "  nic          {nic}")?;
+        }
+        if let Some(fault) = &self.fault_injection {
+            writeln!(f, "  {fault}")?;
+        }
+        write!(f, "{}", self.envelope)
+    }
+}
+
+impl LoadReport {
+    fn write_operations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operations = &self.operations;
+        writeln!(
+            f,
+            "  operations   {} begun, {} completed ({:.1}/s), {} failed, {} dropped, {} never begun, {} unfinished",
+            operations.begun,
+            operations.completed,
+            operations.completed_per_s,
+            operations.failed,
+            operations.dropped,
+            operations.never_begun,
+            operations.unfinished
+        )?;
+        for (name, n) in &operations.failed_by {
+            writeln!(f, "    !! {name} {n}")?;
+        }
+        if !self.statuses.is_empty() {
+            let classes = self
+                .statuses
+                .iter()
+                .map(|(class, n)| format!("{class} {n}"));
+            writeln!(
+                f,
+                "  responses    {}",
+                classes.collect::<Vec<_>>().join(", ")
+            )?;
+        }
+        let seconds = self.duration_s.max(1e-9);
+        writeln!(
+            f,
+            "  transfer     {:.2} MB in ({:.2} MB/s), {:.2} MB out",
+            self.bytes_in as f64 / 1e6,
+            self.bytes_in as f64 / 1e6 / seconds,
+            self.bytes_out as f64 / 1e6
+        )
+    }
+
+    fn write_connections(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conns = &self.connections;
+        writeln!(
+            f,
+            "  connections  {} established, {} not; {} closed, {} reset by us, {} reset by the peer, {} timed out, {} open",
+            conns.established,
+            conns.not_established,
+            conns.closed,
+            conns.reset_by_us,
+            conns.reset_by_peer,
+            conns.timed_out,
+            conns.open
+        )?;
+        writeln!(f, "  account      {}", self.account)?;
+        if let Some(retransmitted) = self.tcp.get("segments_retransmitted") {
+            writeln!(f, "  tcp          {retransmitted} segments retransmitted")?;
+        }
+        Ok(())
+    }
+
+    fn write_limit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.limit.verdict {
+            LoadVerdict::Rate => "none, the rate was reached",
+            LoadVerdict::Generator => "the generator",
+            LoadVerdict::Link => "the link",
+            LoadVerdict::Target => "the target",
+            LoadVerdict::Undetermined => "undetermined",
+        };
+        writeln!(f, "  limit        {verdict}: {}", self.limit.evidence)?;
+        writeln!(f, "               {}", self.limit.change)
+    }
+}

@@ -1,0 +1,238 @@
+//! The thread of one worker: turns, changes its phase when ordered, reports what it counted when asked; and [`LoadLine`], over
+//! which it is ordered and asked.
+//!
+//! It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use dpdk::{DpdkNic, FaultTotals};
+use stack::app::{ConnectError, Reachability};
+use stack::config::Config;
+use stack::counters::Counters;
+use stack::memory::PageOptions;
+use stack::tcp::env::TcpCounters;
+use stack::time::Instant;
+use stack::worker::{Cycles, RingEnd, Secrets, Worker};
+use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures};
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::mailbox::Mailbox;
+use crate::rig::idle::BackOff;
+
+/// What a worker is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub(super) enum LoadPhase {
+    /// Find the way to the targets.
+    #[default]
+    Reach,
+    /// Open the connections that are to be kept.
+    Fill,
+    /// Load.
+    Run,
+    /// Begin nothing new.
+    Finish,
+    /// Reset what is open.
+    GiveUp,
+    /// Receive only.
+    Drain,
+    /// Leave the loop.
+    Stop,
+}
+
+impl LoadPhase {
+    const ALL: [Self; 7] = [
+        Self::Reach,
+        Self::Fill,
+        Self::Run,
+        Self::Finish,
+        Self::GiveUp,
+        Self::Drain,
+        Self::Stop,
+    ];
+}
+
+/// The phase of all workers, and when the clock of the run starts.
+#[derive(Debug, Default)]
+pub(super) struct LoadPhases {
+    phase: AtomicU8,
+    origin_ns: AtomicU64,
+}
+
+impl LoadPhases {
+    /// From now on, this.
+    pub(super) fn enter(&self, phase: LoadPhase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// The load starts at `origin`, for all workers.
+    pub(super) fn start(&self, origin: Instant) {
+        self.origin_ns.store(origin.as_ns(), Ordering::Relaxed);
+        self.enter(LoadPhase::Run);
+    }
+
+    #[inline]
+    fn current(&self) -> LoadPhase {
+        let phase = self.phase.load(Ordering::Acquire);
+        let known = LoadPhase::ALL
+            .into_iter()
+            .find(|&known| known as u8 == phase);
+        known.unwrap_or(LoadPhase::Stop)
+    }
+
+    fn origin(&self) -> Instant {
+        Instant::from_ns(self.origin_ns.load(Ordering::Relaxed))
+    }
+}
+
+/// The control thread's line to one worker.
+#[derive(Debug)]
+pub(super) struct LoadLine {
+    /// What it has done so far.
+    pub(super) progress: Mailbox<LoadProgress>,
+    /// Times since the last question.
+    pub(super) interval: Mailbox<Interval>,
+}
+
+impl LoadLine {
+    pub(super) const fn new() -> Self {
+        Self {
+            progress: Mailbox::new(),
+            interval: Mailbox::new(),
+        }
+    }
+}
+
+/// What a worker has done so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LoadProgress {
+    pub(super) counts: LoadCounts,
+    pub(super) counters: Counters,
+    pub(super) tcp: TcpCounters,
+    pub(super) cycles: Cycles,
+    /// Connections that there are, opening and closing ones included.
+    pub(super) connections: u32,
+    /// A target that was not reached yet.
+    pub(super) unreached: Option<(std::net::SocketAddr, Result<Reachability, ConnectError>)>,
+    /// All connections that are to be kept are established.
+    pub(super) is_full: bool,
+    /// Nothing more will begin.
+    pub(super) is_spent: bool,
+    /// The phase that it was in last.
+    pub(super) phase: LoadPhase,
+    /// Its last turn had something to do.
+    pub(super) moved: bool,
+}
+
+/// What a worker leaves behind.
+#[derive(Debug)]
+pub(super) struct LoadTotals {
+    pub(super) progress: LoadProgress,
+    pub(super) measures: Measures,
+    /// Times since the last question.
+    pub(super) last_interval: Interval,
+    /// What `--fault` did.
+    pub(super) faults: Option<FaultTotals>,
+    /// Frames that the driver took.
+    pub(super) frames_taken: u64,
+}
+
+/// The worker with its client.
+pub(super) struct LoadWorker {
+    worker: Worker<DpdkNic, LoadClient>,
+    clock: Clock,
+}
+
+impl LoadWorker {
+    /// Takes all memory.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when there is too little.
+    pub(super) fn new(
+        nic: DpdkNic,
+        plan: LoadPlan,
+        (config, secrets): (Arc<Config>, &Secrets),
+        end: RingEnd<dpdk::Mbuf>,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let client = LoadClient::new(plan);
+        let worker =
+            Worker::with_app(nic, client, config, secrets, end, PageOptions::default()).map_err(
+                |error| {
+                    Failure::Run(format!(
+                        "a worker's table does not fit into memory: {error}; lower --connections or --rate"
+                    ))
+                },
+            )?;
+        Ok(Self { worker, clock })
+    }
+
+    /// Turns until ordered to stop. Gives its buffers back, and says what it has done.
+    pub(super) fn run(
+        mut self,
+        phases: &LoadPhases,
+        line: &LoadLine,
+        mut back_off: BackOff,
+    ) -> LoadTotals {
+        let (mut served, mut served_interval) = (0, 0);
+        let mut phase = LoadPhase::Reach;
+        loop {
+            let now = self.clock.at(dpdk::cycles());
+            let ordered = phases.current();
+            if ordered != phase {
+                phase = ordered;
+                self.enter(phase, now, phases.origin());
+            }
+            let moved = match phase {
+                LoadPhase::Stop => break,
+                LoadPhase::Drain => self.worker.drain_turn(now),
+                _ => self.worker.turn(now) > 0,
+            };
+            line.progress
+                .serve(&mut served, || self.progress(phase, moved));
+            let app = self.worker.app_mut();
+            line.interval
+                .serve(&mut served_interval, || app.take_interval());
+            back_off.rest(moved);
+        }
+        let progress = self.progress(phase, false);
+        let last_interval = self.worker.app_mut().take_interval();
+        let measures = self.worker.app().measures().clone();
+        let nic = self.worker.into_nic();
+        LoadTotals {
+            progress,
+            measures,
+            last_interval,
+            faults: nic.fault_totals(),
+            frames_taken: nic.frames_taken(),
+        }
+    }
+
+    fn enter(&mut self, phase: LoadPhase, now: Instant, origin: Instant) {
+        match phase {
+            LoadPhase::Fill => self.worker.app_mut().fill(),
+            LoadPhase::Run => self.worker.app_mut().start(origin),
+            LoadPhase::Finish => self.worker.app_mut().finish(now),
+            LoadPhase::GiveUp => self.worker.with_cx(now, |app, cx| app.give_up(cx)),
+            LoadPhase::Reach | LoadPhase::Drain | LoadPhase::Stop => {}
+        }
+    }
+
+    fn progress(&self, phase: LoadPhase, moved: bool) -> LoadProgress {
+        let app = self.worker.app();
+        LoadProgress {
+            counts: *app.counts(),
+            counters: self.worker.counters().clone(),
+            tcp: self.worker.tcp_counters().clone(),
+            cycles: *self.worker.cycles(),
+            connections: app.connections(),
+            unreached: app.unreached(),
+            is_full: app.is_full(),
+            is_spent: app.is_spent(),
+            phase,
+            moved,
+        }
+    }
+}

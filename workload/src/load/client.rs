@@ -1,0 +1,379 @@
+//! [`LoadClient`]: the app that begins operations when they are due and accounts for every one of them.
+//!
+//! It must never begin more than a burst in a turn, never lose an operation between its beginning and its end, and never let
+//! a slow target change what is due.
+
+// When and how operations begin.
+mod beginning;
+// How they end.
+mod ending;
+
+use core::net::SocketAddr;
+use std::collections::VecDeque;
+
+use stack::app::{App, ConnectError, Cx, Reachability, StaticId};
+use stack::conn::ConnId;
+use stack::nic::Nic;
+use stack::rng::Random;
+use stack::tcp::verdict::CloseReason;
+use stack::time::Instant;
+
+use super::LoadConn;
+use super::counts::LoadCounts;
+use super::measure::{Interval, Measures, Step};
+use super::plan::{CloseMode, LoadPlan, Pace, Work};
+use super::response::HEAD_MAX;
+use super::template::WRITTEN_MAX;
+use super::under_way::{Connection, Operation, Reading, Slab, Stage};
+use crate::tally::Fault;
+
+/// Operations that were due and never begun, which are looked at one by one at the end; more are counted as that many.
+const NEVER_BEGUN_MAX: u64 = 10_000_000;
+
+/// What the client is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing yet, but the way to the targets.
+    Waiting,
+    /// Opening connections before the clock starts.
+    Filling,
+    /// At work.
+    Running,
+    /// Nothing new begins; what is under way may end.
+    Finishing,
+}
+
+/// Whether an operation could be begun.
+enum Begin {
+    Begun,
+    /// Every connection is busy.
+    Busy,
+}
+
+/// The app of one worker.
+#[derive(Debug)]
+pub struct LoadClient {
+    pub(super) plan: LoadPlan,
+    phase: Phase,
+    /// When the clock of the run started.
+    origin_ns: u64,
+    /// The bytes of each request that are always the same, once they are registered.
+    statics: Vec<Option<StaticId>>,
+    is_registered: bool,
+    total_weight: u64,
+    pub(super) operations: Slab<Operation>,
+    pub(super) connections: Slab<Connection>,
+    /// Of each target, the connections that can take another operation, the longest unused first.
+    listed: Vec<VecDeque<u32>>,
+    random: Random,
+    next_source: usize,
+    next_target: usize,
+    next_number: u64,
+    last_begun_ns: Option<u64>,
+    /// When every connection was busy last while something was due.
+    blocked_ns: u64,
+    pub(super) counts: LoadCounts,
+    measures: Measures,
+    /// Whole operations since [`LoadClient::take_interval`] was called last: from their beginning, and from when they were due.
+    interval: Interval,
+    /// What is known of the way to each target.
+    ways: Vec<Result<Reachability, ConnectError>>,
+    /// Room for a head that came in pieces, and for a request that is written.
+    pub(super) scratch: Box<[u8]>,
+    written: Vec<u8>,
+}
+
+impl LoadClient {
+    /// A client that waits. Its stack has room for [`LoadPlan::connections`] connections at least.
+    #[must_use]
+    pub fn new(plan: LoadPlan) -> Self {
+        let connections = plan.connections.max(1);
+        let operations = connections.saturating_mul(plan.pipeline.max(1).into());
+        let total_weight = plan.requests.iter().map(|r| u64::from(r.weight)).sum();
+        Self {
+            phase: Phase::Waiting,
+            origin_ns: 0,
+            statics: vec![None; plan.requests.len()],
+            is_registered: false,
+            total_weight,
+            operations: Slab::new(operations),
+            connections: Slab::new(connections),
+            listed: plan
+                .targets
+                .iter()
+                .map(|_| VecDeque::with_capacity(2 * connections as usize))
+                .collect(),
+            random: Random::new(plan.seed),
+            next_source: 0,
+            next_target: 0,
+            next_number: 0,
+            last_begun_ns: None,
+            blocked_ns: 0,
+            counts: LoadCounts::default(),
+            measures: Measures::default(),
+            interval: Interval::default(),
+            ways: vec![Ok(Reachability::Asked); plan.targets.len()],
+            scratch: vec![0; HEAD_MAX].into(),
+            written: Vec::with_capacity(WRITTEN_MAX),
+            plan,
+        }
+    }
+
+    /// Opens all connections that are to be kept; none where they are opened as they are needed.
+    pub fn fill(&mut self) {
+        self.phase = Phase::Filling;
+    }
+
+    /// The clock of the run starts at `origin`.
+    pub fn start(&mut self, origin: Instant) {
+        self.origin_ns = origin.as_ns();
+        self.phase = Phase::Running;
+    }
+
+    /// Begins nothing new. Operations that are due at `now` and were not begun count as never begun, with the time that they
+    /// waited.
+    pub fn finish(&mut self, now: Instant) {
+        if self.phase != Phase::Running {
+            self.phase = Phase::Finishing;
+            return;
+        }
+        self.phase = Phase::Finishing;
+        let until_ns = now.as_ns().saturating_sub(self.origin_ns);
+        let Pace::Open(schedule, _) = &mut self.plan.pace else {
+            return;
+        };
+        while let Some(due_ns) = schedule.next_ns()
+            && due_ns <= until_ns
+            && self.counts.never_begun < NEVER_BEGUN_MAX
+        {
+            schedule.advance();
+            self.counts.due += 1;
+            self.counts.never_begun += 1;
+            if self.plan.window.holds(due_ns) {
+                self.counts.window_due += 1;
+                let scheduled = self.measures.of(Step::Scheduled);
+                scheduled.record_censored(until_ns - due_ns);
+            }
+        }
+    }
+
+    /// Gives up what is under way: its operations count as unfinished, with the time that they have taken; its connections
+    /// are reset.
+    pub fn give_up<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
+        self.phase = Phase::Finishing;
+        let now_ns = cx.now().as_ns();
+        for index in 0..self.connections.places() {
+            while let Some(operation) = self.pop_operation(index) {
+                self.counts.unfinished += 1;
+                self.record_unended(&operation, now_ns);
+            }
+            if let Some(id) = self.connections.get(index).map(|conn| conn.id) {
+                self.set_stage(index, Stage::Closing, now_ns);
+                cx.abort(id);
+            }
+        }
+    }
+
+    /// Whether nothing is under way: no operation, no connection.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.connections.len() == 0
+    }
+
+    /// Whether all connections that are to be kept are established, or none are to be kept.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.plan.keeps_all || self.counts.open() >= u64::from(self.plan.connections)
+    }
+
+    /// Whether the last operation of [`LoadPlan::count`] or of the schedule has been begun.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        let no_more = match &self.plan.pace {
+            Pace::Open(schedule, _) => schedule.next_ns().is_none(),
+            Pace::Closed => false,
+        };
+        self.phase == Phase::Running && (no_more || self.count_left() == 0)
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> &LoadCounts {
+        &self.counts
+    }
+
+    /// Connections that there are, opening and closing ones included.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.connections.len()
+    }
+
+    /// Times so far.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// Times since the last call. Takes memory: once a second at most.
+    pub fn take_interval(&mut self) -> Interval {
+        core::mem::take(&mut self.interval)
+    }
+
+    /// The first target that can't be reached, or has not been heard of yet; `None` when SYNs to all of them would leave at once.
+    #[must_use]
+    pub fn unreached(&self) -> Option<(SocketAddr, Result<Reachability, ConnectError>)> {
+        let mut ways = self.plan.targets.iter().zip(&self.ways);
+        let is_known = |way: &Result<Reachability, ConnectError>| {
+            matches!(way, Ok(Reachability::Known | Reachability::Elsewhere))
+        };
+        ways.find(|(_, way)| !is_known(way))
+            .map(|(&target, &way)| (target, way))
+    }
+
+    fn count_left(&self) -> u64 {
+        self.plan
+            .count
+            .map_or(u64::MAX, |count| count.saturating_sub(self.counts.begun))
+    }
+}
+
+impl App for LoadClient {
+    type Conn = LoadConn;
+
+    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
+        self.register(cx);
+        match self.phase {
+            Phase::Waiting => {
+                for (way, target) in self.ways.iter_mut().zip(&self.plan.targets) {
+                    *way = cx.reach(target.ip());
+                }
+            }
+            Phase::Filling if self.plan.keeps_all => self.fill_up(cx),
+            Phase::Filling => {}
+            Phase::Running => {
+                if self.plan.keeps_all && matches!(self.plan.pace, Pace::Open(..)) {
+                    self.fill_up(cx);
+                }
+                self.begin_due(cx);
+            }
+            Phase::Finishing => self.close_idle(cx),
+        }
+    }
+
+    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, _: ConnId, state: &mut LoadConn) {
+        let (index, now_ns) = (state.0, cx.now().as_ns());
+        let Some(conn) = self.connections.get_mut(index) else {
+            return;
+        };
+        conn.was_established = true;
+        self.counts.established += 1;
+        let (connect_ns, first, stage) = (conn.connect_ns, conn.first, conn.stage);
+        self.record(Step::Connect, now_ns.saturating_sub(connect_ns));
+        if stage == Stage::Closing {
+            return;
+        }
+        self.set_stage(index, Stage::Open, now_ns);
+        let Some(operation) = self.operations.get_mut(first) else {
+            return self.on_free(cx, index);
+        };
+        if !self.plan.requests.is_empty() {
+            self.ask_all(cx, index);
+            return self.list_if_free(index);
+        }
+        // A connection that asks nothing has done its work.
+        operation.reading = Reading::Over;
+        match self.plan.work {
+            Work::Connect(CloseMode::Rst) => self.reset(cx, index),
+            Work::Connect(CloseMode::Peer) => {}
+            Work::Connect(CloseMode::Fin) | Work::Request => self.close(cx, index),
+        }
+    }
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, state: &mut LoadConn) {
+        self.read(cx, id, state.0);
+    }
+
+    fn on_peer_closed<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        id: ConnId,
+        state: &mut LoadConn,
+    ) {
+        self.read_to_end(cx, id, state.0);
+        let index = state.0;
+        let Some(&conn) = self.connections.get(index) else {
+            return;
+        };
+        if conn.stage == Stage::Closing {
+            return;
+        }
+        let is_over = self
+            .operations
+            .get(conn.first)
+            .is_none_or(|operation| operation.reading == Reading::Over);
+        if is_over {
+            self.close(cx, index);
+        } else {
+            self.fail(cx, index, Fault::EndedEarly);
+        }
+    }
+
+    fn on_timer<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, _: ConnId, state: &mut LoadConn) {
+        let index = state.0;
+        let Some(conn) = self.connections.get_mut(index) else {
+            return;
+        };
+        conn.has_timer = false;
+        let oldest = self.operations.get(conn.first).map(|first| first.begun_ns);
+        let begun_ns = match (oldest, conn.stage) {
+            (Some(begun_ns), _) => begun_ns,
+            (None, Stage::Open) => return,
+            (None, _) => conn.connect_ns.max(conn.closed_ns),
+        };
+        let deadline = Instant::from_ns(begun_ns) + self.plan.timeout;
+        if cx.now() >= deadline {
+            let fault = if conn.stage == Stage::Opening {
+                Fault::TimedOut
+            } else {
+                Fault::NoReply
+            };
+            return self.fail(cx, index, fault);
+        }
+        conn.has_timer = true;
+        cx.set_timer(conn.id, deadline);
+    }
+
+    fn on_close<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        _: ConnId,
+        state: &mut LoadConn,
+        reason: CloseReason,
+    ) {
+        let (index, now_ns) = (state.0, cx.now().as_ns());
+        let Some(&conn) = self.connections.get(index) else {
+            return;
+        };
+        if conn.was_established {
+            self.counts.end(reason);
+        } else {
+            self.counts.not_established += 1;
+        }
+        if conn.closed_ns > 0 && reason == CloseReason::Graceful {
+            self.record(Step::Close, now_ns.saturating_sub(conn.closed_ns));
+        }
+        let is_ours = matches!(reason, CloseReason::Graceful | CloseReason::Aborted);
+        if is_ours
+            && matches!(self.plan.work, Work::Connect(_))
+            && let Some(operation) = self.operations.get(conn.first)
+            && operation.reading == Reading::Over
+        {
+            let operation = *operation;
+            self.pop_operation(index);
+            self.complete(&operation, now_ns);
+        }
+        let fault = Fault::of_close(reason, false).unwrap_or(Fault::EndedEarly);
+        self.fail_operations(index, fault, now_ns);
+        self.connections.remove(index);
+    }
+}

@@ -1,0 +1,409 @@
+//! Beginning operations: when they are due, on which connection, with which request.
+//!
+//! It must never begin more than a burst in a turn, and never take an operation from the schedule that can't be begun.
+
+use stack::app::{Connect, Cx, TxItem};
+use stack::conn::ConnId;
+use stack::nic::Nic;
+use stack::time::Instant;
+
+use super::{Begin, LoadClient, Phase};
+use crate::load::LoadConn;
+use crate::load::measure::Step;
+use crate::load::plan::{Pace, ReplyPlan, WhenBusy, Work};
+use crate::load::under_way::{Connection, NONE, Operation, Reading, Stage};
+use crate::tally::Fault;
+
+impl LoadClient {
+    /// In the first turn: copies the requests that never change into the NIC's memory.
+    pub(super) fn register<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
+        if self.is_registered {
+            return;
+        }
+        self.is_registered = true;
+        for (place, request) in self.statics.iter_mut().zip(&self.plan.requests) {
+            if let Some(bytes) = request.bytes.constant().filter(|bytes| !bytes.is_empty()) {
+                *place = cx.register_static(bytes);
+            }
+        }
+    }
+
+    pub(super) fn begin_due<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
+        let now_ns = cx.now().as_ns();
+        let Some(since_start_ns) = now_ns.checked_sub(self.origin_ns) else {
+            return;
+        };
+        for _ in 0..self.plan.burst {
+            let Pace::Open(schedule, when_busy) = &self.plan.pace else {
+                return self.keep_at_work(cx, since_start_ns);
+            };
+            let when_busy = *when_busy;
+            let due = schedule.next_ns().filter(|&due| due <= since_start_ns);
+            let Some(due_ns) = due else {
+                return;
+            };
+            if self.count_left() == 0 {
+                return;
+            }
+            let is_timed = self.plan.window.holds(due_ns);
+            match self.begin(cx, self.origin_ns + due_ns, is_timed) {
+                Begin::Begun => {}
+                Begin::Busy => {
+                    self.counts.blocked_turns += 1;
+                    self.blocked_ns = now_ns;
+                    if when_busy == WhenBusy::Queue {
+                        return;
+                    }
+                    self.counts.dropped += 1;
+                }
+            }
+            self.counts.due += 1;
+            self.counts.window_due += u64::from(is_timed);
+            if let Pace::Open(schedule, _) = &mut self.plan.pace {
+                schedule.advance();
+            }
+        }
+    }
+
+    /// A closed loop: as many connections as there may be by now, each at work.
+    pub(super) fn keep_at_work<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        since_start_ns: u64,
+    ) {
+        let all = u64::from(self.plan.connections);
+        let ramp_ns = self.plan.ramp_ns;
+        let allowed = if since_start_ns >= ramp_ns {
+            all
+        } else {
+            (u128::from(all) * u128::from(since_start_ns) / u128::from(ramp_ns)) as u64 + 1
+        };
+        for _ in 0..self.plan.burst {
+            if u64::from(self.connections.len()) >= allowed || self.count_left() == 0 {
+                return;
+            }
+            if self.plan.work == Work::Request {
+                if !self.open_to_keep(cx) {
+                    return;
+                }
+            } else {
+                let (now_ns, is_timed) = (cx.now().as_ns(), self.plan.window.holds(since_start_ns));
+                if let Begin::Busy = self.begin(cx, now_ns, is_timed) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Opens connections to the targets in turn, a burst at most, until there are all.
+    pub(super) fn fill_up<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
+        for _ in 0..self.plan.burst {
+            if self.connections.len() >= self.plan.connections || !self.open_to_keep(cx) {
+                return;
+            }
+        }
+    }
+
+    /// Opens a connection that stays, to the next target. False when none can be begun now.
+    pub(super) fn open_to_keep<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) -> bool {
+        let target = self.next_target;
+        self.next_target = (target + 1) % self.plan.targets.len().max(1);
+        self.open(cx, target as u16).is_ok()
+    }
+
+    /// Begins an operation that was due at `due_ns`, on a connection that is free or on a new one. One that can't be opened
+    /// is an operation that failed.
+    pub(super) fn begin<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        due_ns: u64,
+        is_timed: bool,
+    ) -> Begin {
+        let request = self.choose();
+        let target = self
+            .plan
+            .requests
+            .get(usize::from(request))
+            .map_or(0, |request| request.target);
+        let free = match self.plan.work {
+            Work::Request => self.take_listed(target),
+            Work::Connect(_) => None,
+        };
+        if let Some(index) = free {
+            self.push_operation(cx.now(), index, request, (due_ns, is_timed));
+            self.ask_all(cx, index);
+            self.list_if_free(index);
+            return Begin::Begun;
+        }
+        if !self.connections.has_room() || !self.operations.has_room() {
+            return Begin::Busy;
+        }
+        match self.open(cx, target) {
+            Ok(index) => self.push_operation(cx.now(), index, request, (due_ns, is_timed)),
+            Err(fault) => {
+                self.note_beginning(cx.now().as_ns(), due_ns, is_timed);
+                self.counts.fail(fault);
+            }
+        }
+        Begin::Begun
+    }
+
+    /// The next request, by weight.
+    pub(super) fn choose(&mut self) -> u16 {
+        if self.plan.requests.len() < 2 {
+            return 0;
+        }
+        let mut at = self.random.below(self.total_weight);
+        for (index, request) in (0..).zip(&self.plan.requests) {
+            match at.checked_sub(request.weight.into()) {
+                Some(left) => at = left,
+                None => return index,
+            }
+        }
+        0
+    }
+
+    pub(super) fn open<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        target: u16,
+    ) -> Result<u32, Fault> {
+        let remote = *self
+            .plan
+            .targets
+            .get(usize::from(target))
+            .ok_or(Fault::NoRoute)?;
+        let mut local = None;
+        if let Some(source) = self.plan.sources.get(self.next_source) {
+            local = Some(*source);
+            self.next_source = (self.next_source + 1) % self.plan.sources.len();
+        }
+        let how = Connect {
+            local,
+            ..Connect::default()
+        };
+        let now_ns = cx.now().as_ns();
+        let Some(index) = self.connections.next_free() else {
+            return Err(Fault::TableFull);
+        };
+        self.counts.connects += 1;
+        let id = cx.connect(remote, &how, LoadConn(index)).map_err(|error| {
+            self.counts.not_begun += 1;
+            Fault::from(error)
+        })?;
+        // The place was free a moment ago.
+        let _ = self.connections.insert(Connection {
+            id,
+            connect_ns: now_ns,
+            closed_ns: 0,
+            first: NONE,
+            last: NONE,
+            depth: 0,
+            target,
+            stage: Stage::Opening,
+            was_established: false,
+            is_listed: false,
+            has_timer: false,
+        });
+        self.arm(cx, index);
+        Ok(index)
+    }
+
+    /// A connection of this target that can take another operation.
+    pub(super) fn take_listed(&mut self, target: u16) -> Option<u32> {
+        if !self.operations.has_room() {
+            return None;
+        }
+        let listed = self.listed.get_mut(usize::from(target))?;
+        while let Some(index) = listed.pop_front() {
+            // One that has ended since, or whose place another has taken, is passed over.
+            if let Some(conn) = self.connections.get_mut(index)
+                && conn.is_listed
+                && conn.target == target
+            {
+                conn.is_listed = false;
+                if conn.stage == Stage::Open && conn.depth < self.plan.pipeline {
+                    return Some(index);
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts a connection into the list of those that can take another operation, if it can.
+    pub(super) fn list_if_free(&mut self, index: u32) {
+        let pipeline = self.plan.pipeline;
+        if let Some(conn) = self.connections.get_mut(index)
+            && conn.stage == Stage::Open
+            && conn.depth < pipeline
+            && !conn.is_listed
+            && let Some(listed) = self.listed.get_mut(usize::from(conn.target))
+        {
+            conn.is_listed = true;
+            listed.push_back(index);
+        }
+    }
+
+    pub(super) fn note_beginning(&mut self, now_ns: u64, due_ns: u64, is_timed: bool) {
+        self.counts.begun += 1;
+        if is_timed {
+            self.counts.window_begun += 1;
+            let gap = self.last_begun_ns.map(|last| now_ns.saturating_sub(last));
+            let lag = match self.plan.pace {
+                // What waited for a connection waited for the target, not for us.
+                Pace::Open(..) => Some(now_ns.saturating_sub(due_ns.max(self.blocked_ns))),
+                Pace::Closed => None,
+            };
+            for (step, time) in [(Step::Gap, gap), (Step::Lag, lag)] {
+                if let Some(time_ns) = time {
+                    self.record(step, time_ns);
+                }
+            }
+        }
+        self.last_begun_ns = Some(now_ns);
+    }
+
+    pub(super) fn push_operation(
+        &mut self,
+        now: Instant,
+        index: u32,
+        request: u16,
+        (due_ns, is_timed): (u64, bool),
+    ) {
+        let now_ns = now.as_ns();
+        self.note_beginning(now_ns, due_ns, is_timed);
+        let operation = Operation {
+            due_ns,
+            begun_ns: now_ns,
+            sent_ns: 0,
+            body_len: 0,
+            next: NONE,
+            request,
+            status: 0,
+            reading: Reading::Head,
+            has_begun_reply: false,
+            closes: false,
+            is_timed,
+        };
+        // Callers have seen that there is room.
+        let Ok(place) = self.operations.insert(operation) else {
+            return self.counts.fail(Fault::TableFull);
+        };
+        let Some(conn) = self.connections.get_mut(index) else {
+            return;
+        };
+        let last = core::mem::replace(&mut conn.last, place);
+        conn.depth += 1;
+        if conn.first == NONE {
+            conn.first = place;
+        } else if let Some(before) = self.operations.get_mut(last) {
+            before.next = place;
+        }
+    }
+
+    /// Sends the requests of all operations of a connection that were not sent.
+    pub(super) fn ask_all<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        let Some(&conn) = self.connections.get(index) else {
+            return;
+        };
+        let mut place = conn.first;
+        while let Some(&operation) = self.operations.get(place) {
+            if operation.sent_ns == 0
+                && let Err(fault) = self.ask(cx, conn.id, place, operation.request)
+            {
+                return self.fail(cx, index, fault);
+            }
+            place = operation.next;
+        }
+        self.arm(cx, index);
+    }
+
+    pub(super) fn ask<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        conn: ConnId,
+        place: u32,
+        request: u16,
+    ) -> Result<(), Fault> {
+        let plan = self.plan.requests.get(usize::from(request));
+        let plan = plan.ok_or(Fault::NoMemory)?;
+        let (worker, workers) = self.plan.share;
+        let len = match plan.bytes.constant() {
+            Some(bytes) => {
+                let id = self.statics[usize::from(request)].ok_or(Fault::NoMemory)?;
+                let len = bytes.len() as u32;
+                cx.send(conn, TxItem::Static { id, start: 0, len })
+                    .map_err(|_| Fault::SendRefused)?;
+                bytes.len()
+            }
+            None => {
+                let number = self.next_number * u64::from(workers.max(1)) + u64::from(worker);
+                self.written.clear();
+                plan.bytes
+                    .write(number, &mut self.random, &mut self.written);
+                let sent = cx.send_bytes(conn, &self.written);
+                if sent != Ok(self.written.len()) {
+                    return Err(Fault::SendRefused);
+                }
+                self.next_number += 1;
+                self.written.len()
+            }
+        };
+        let exact = matches!(plan.reply, ReplyPlan::Exact(_));
+        self.counts.requests += 1;
+        self.counts.bytes_out += len as u64;
+        if let Some(operation) = self.operations.get_mut(place) {
+            operation.sent_ns = cx.now().as_ns().max(1);
+            if exact {
+                operation.reading = Reading::Exact(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the connection's timer for its oldest operation, unless it runs.
+    pub(super) fn arm<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        if let Some(conn) = self.connections.get_mut(index)
+            && !conn.has_timer
+        {
+            conn.has_timer = true;
+            let at = cx.now() + self.plan.timeout;
+            cx.set_timer(conn.id, at);
+        }
+    }
+
+    /// A connection can take another operation.
+    pub(super) fn on_free<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        let depth = self.connections.get(index).map_or(0, |conn| conn.depth);
+        match (self.phase, &self.plan.pace) {
+            (Phase::Finishing, _) if depth == 0 => self.close(cx, index),
+            (Phase::Running, Pace::Closed) => {
+                let since_start_ns = cx.now().as_ns().saturating_sub(self.origin_ns);
+                let is_timed = self.plan.window.holds(since_start_ns);
+                let now_ns = cx.now().as_ns();
+                for _ in depth..self.plan.pipeline {
+                    if self.count_left() == 0 || !self.operations.has_room() {
+                        break;
+                    }
+                    let request = self.choose_for(index);
+                    self.push_operation(cx.now(), index, request, (now_ns, is_timed));
+                }
+                self.ask_all(cx, index);
+            }
+            _ => self.list_if_free(index),
+        }
+    }
+
+    /// The next request by weight, of those that go to the connection's target.
+    pub(super) fn choose_for(&mut self, index: u32) -> u16 {
+        let target = self.connections.get(index).map_or(0, |conn| conn.target);
+        for _ in 0..64 {
+            let request = self.choose();
+            if self.plan.requests[usize::from(request)].target == target {
+                return request;
+            }
+        }
+        let of_target = self.plan.requests.iter().position(|r| r.target == target);
+        of_target.unwrap_or(0) as u16
+    }
+}

@@ -1,0 +1,193 @@
+//! Ending operations and connections: each is counted under one end, with its time or the least that it can be.
+//!
+//! It must never leave an operation on a connection that is gone.
+
+use stack::app::Cx;
+use stack::nic::Nic;
+
+use super::LoadClient;
+use crate::load::LoadConn;
+use crate::load::measure::Step;
+use crate::load::plan::{CloseMode, Pace, Work};
+use crate::load::under_way::{NONE, Operation, Reading, Stage};
+use crate::tally::Fault;
+
+impl LoadClient {
+    /// Takes the oldest operation off its connection.
+    pub(in crate::load) fn pop_operation(&mut self, index: u32) -> Option<Operation> {
+        let conn = self.connections.get_mut(index)?;
+        let operation = self.operations.remove(conn.first)?;
+        conn.first = operation.next;
+        conn.depth -= 1;
+        if conn.first == NONE {
+            conn.last = NONE;
+        }
+        Some(operation)
+    }
+
+    pub(super) fn set_stage(&mut self, index: u32, stage: Stage, now_ns: u64) {
+        if let Some(conn) = self.connections.get_mut(index)
+            && conn.stage != stage
+        {
+            conn.stage = stage;
+            if stage == Stage::Closing {
+                conn.closed_ns = now_ns;
+            }
+        }
+    }
+
+    /// The oldest operation of a connection failed: so do those behind it, which can't be answered any more.
+    pub(in crate::load) fn fail<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        index: u32,
+        fault: Fault,
+    ) {
+        let now_ns = cx.now().as_ns();
+        self.fail_operations(index, fault, now_ns);
+        self.set_stage(index, Stage::Closing, now_ns);
+        if let Some(conn) = self.connections.get(index) {
+            cx.abort(conn.id);
+        }
+    }
+
+    pub(super) fn fail_operations(&mut self, index: u32, fault: Fault, now_ns: u64) {
+        let mut fault = fault;
+        while let Some(operation) = self.pop_operation(index) {
+            self.counts.fail(fault);
+            // How long it would have taken is not known.
+            self.record_unended(&operation, now_ns);
+            fault = Fault::EndedEarly;
+        }
+    }
+
+    pub(super) fn record_unended(&mut self, operation: &Operation, now_ns: u64) {
+        if !operation.is_timed {
+            return;
+        }
+        let since = |from_ns: u64| now_ns.saturating_sub(from_ns);
+        let is_open = matches!(self.plan.pace, Pace::Open(..));
+        let response = (operation.sent_ns > 0 && operation.reading != Reading::Over)
+            .then(|| since(operation.sent_ns));
+        for (step, time) in [
+            (Step::Response, response),
+            (Step::Operation, Some(since(operation.begun_ns))),
+            (Step::Scheduled, is_open.then(|| since(operation.due_ns))),
+        ] {
+            if let Some(time_ns) = time {
+                self.measures.of(step).record_censored(time_ns);
+                if let Some(measure) = self.interval.of(step) {
+                    measure.record_censored(time_ns);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(in crate::load) fn record(&mut self, step: Step, time_ns: u64) {
+        self.measures.of(step).record(time_ns);
+        if let Some(measure) = self.interval.of(step) {
+            measure.record(time_ns);
+        }
+    }
+
+    /// The reply of the oldest operation is whole, and right.
+    pub(in crate::load) fn on_reply<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        self.counts.replies += 1;
+        let now_ns = cx.now().as_ns();
+        let Some(&conn) = self.connections.get(index) else {
+            return;
+        };
+        let Some(operation) = self.operations.get_mut(conn.first) else {
+            return;
+        };
+        operation.reading = Reading::Over;
+        let operation = *operation;
+        if operation.is_timed {
+            self.record(Step::Response, now_ns.saturating_sub(operation.sent_ns));
+        }
+        let is_right = operation.status == 0 || self.plan.accepted.contains(&operation.status);
+        if !is_right && matches!(self.plan.work, Work::Connect(_)) {
+            return self.fail(cx, index, Fault::WrongStatus);
+        }
+        match self.plan.work {
+            Work::Connect(CloseMode::Fin) => self.close(cx, index),
+            Work::Connect(CloseMode::Rst) => {
+                self.set_stage(index, Stage::Closing, now_ns);
+                cx.abort(conn.id);
+            }
+            Work::Connect(CloseMode::Peer) => {
+                if cx.peer_closed(conn.id) {
+                    self.close(cx, index);
+                }
+            }
+            Work::Request => {
+                self.pop_operation(index);
+                if is_right {
+                    self.complete(&operation, now_ns);
+                } else {
+                    self.counts.fail(Fault::WrongStatus);
+                    self.record_whole(&operation, now_ns);
+                }
+                if operation.closes {
+                    self.fail_operations(index, Fault::EndedEarly, now_ns);
+                    self.close(cx, index);
+                } else {
+                    self.on_free(cx, index);
+                }
+            }
+        }
+    }
+
+    pub(super) fn complete(&mut self, operation: &Operation, now_ns: u64) {
+        self.counts.completed += 1;
+        self.counts.window_completed += u64::from(operation.is_timed);
+        self.record_whole(operation, now_ns);
+    }
+
+    pub(super) fn record_whole(&mut self, operation: &Operation, now_ns: u64) {
+        if !operation.is_timed {
+            return;
+        }
+        self.record(Step::Operation, now_ns.saturating_sub(operation.begun_ns));
+        if let Pace::Open(..) = self.plan.pace {
+            self.record(Step::Scheduled, now_ns.saturating_sub(operation.due_ns));
+        }
+    }
+
+    pub(super) fn close<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        self.set_stage(index, Stage::Closing, cx.now().as_ns());
+        if let Some(conn) = self.connections.get(index) {
+            cx.close(conn.id);
+        }
+    }
+
+    /// Closes connections without operations, a burst at most.
+    pub(super) fn close_idle<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
+        for target in 0..self.listed.len() {
+            for _ in 0..self.plan.burst {
+                let Some(index) = self.listed[target].pop_front() else {
+                    break;
+                };
+                let idle = self
+                    .connections
+                    .get_mut(index)
+                    .filter(|conn| conn.is_listed)
+                    .map(|conn| {
+                        conn.is_listed = false;
+                        conn.depth == 0 && conn.stage == Stage::Open
+                    });
+                if idle == Some(true) {
+                    self.close(cx, index);
+                }
+            }
+        }
+    }
+
+    pub(super) fn reset<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        self.set_stage(index, Stage::Closing, cx.now().as_ns());
+        if let Some(conn) = self.connections.get(index) {
+            cx.abort(conn.id);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! [`LoadPlan`]: what one worker of a load generator is to do, in full.
+//!
+//! It must never hold a choice that the client does not heed.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use super::schedule::Schedule;
+use super::template::Template;
+
+/// What an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A connection: open, ask once if there is a request, close.
+    Connect(CloseMode),
+    /// A request over a connection that stays.
+    Request,
+}
+
+/// How a connection of [`Work::Connect`] ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseMode {
+    /// We close first, by FIN: TIME-WAIT is ours.
+    Fin,
+    /// We reset it: there is no TIME-WAIT.
+    Rst,
+    /// We wait for the peer's FIN: TIME-WAIT is the peer's.
+    Peer,
+}
+
+/// What happens to an operation that is due while every connection is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenBusy {
+    /// It waits, and the time that it waits counts.
+    #[default]
+    Queue,
+    /// It is counted as dropped.
+    Drop,
+}
+
+/// What makes operations begin.
+#[derive(Debug, Clone)]
+pub enum Pace {
+    /// The end of others: as many connections as there may be, always at work.
+    Closed,
+    /// The time: an open loop.
+    Open(Schedule, WhenBusy),
+}
+
+/// Which operations are timed: those that are due, or in a closed loop begin, within it. In ns from the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// First moment.
+    pub from_ns: u64,
+    /// First moment behind it.
+    pub until_ns: u64,
+}
+
+impl Window {
+    /// Whether a moment lies within.
+    #[must_use]
+    pub const fn holds(&self, at_ns: u64) -> bool {
+        self.from_ns <= at_ns && at_ns < self.until_ns
+    }
+}
+
+/// A request, and what must come back.
+#[derive(Debug, Clone)]
+pub struct RequestPlan {
+    /// Which of [`LoadPlan::targets`] is asked.
+    pub target: u16,
+    /// How often it is chosen, beside the weights of the others.
+    pub weight: u32,
+    /// Its bytes.
+    pub bytes: Template,
+    /// What comes back.
+    pub reply: ReplyPlan,
+}
+
+/// What must come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyPlan {
+    /// An HTTP response.
+    Http {
+        /// The request is a HEAD.
+        to_head: bool,
+    },
+    /// These bytes.
+    Exact(Box<[u8]>),
+}
+
+/// What one worker is to do.
+#[derive(Debug, Clone)]
+pub struct LoadPlan {
+    /// The targets, at least one.
+    pub targets: Vec<SocketAddr>,
+    /// The requests; may be empty for [`Work::Connect`].
+    pub requests: Vec<RequestPlan>,
+    /// What an operation is.
+    pub work: Work,
+    /// What makes operations begin.
+    pub pace: Pace,
+    /// Connections at a time at most, at least 1.
+    pub connections: u32,
+    /// Open all connections before the clock starts, and keep that many (for [`Work::Request`]).
+    pub keeps_all: bool,
+    /// Requests under way on one connection at most, at least 1.
+    pub pipeline: u16,
+    /// Operations in all; `None` without an end.
+    pub count: Option<u64>,
+    /// Over how long a closed loop opens its connections, in ns.
+    pub ramp_ns: u64,
+    /// Operations that begin in one turn at most: what can leave back to back. At least 1.
+    pub burst: u16,
+    /// How long an operation may take from its beginning.
+    pub timeout: Duration,
+    /// Which operations are timed.
+    pub window: Window,
+    /// HTTP status codes that are no failure.
+    pub accepted: core::ops::RangeInclusive<u16>,
+    /// Source addresses, taken in turn; the interface's where it is empty.
+    pub sources: Vec<IpAddr>,
+    /// This worker, and how many there are: request numbers are unique among all.
+    pub share: (u16, u16),
+    /// Where choices and random texts come from.
+    pub seed: u64,
+}

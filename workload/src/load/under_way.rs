@@ -1,0 +1,143 @@
+//! What is under way: [`Operations`] and [`Connections`], each a slab of fixed size, linked by number.
+//!
+//! It must never grow: what finds no place is not begun.
+
+use stack::conn::ConnId;
+
+use super::response::Framing;
+
+/// No number.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// How far a reply was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Nothing, or part of the head.
+    Head,
+    /// Up to here in the body.
+    Body(Framing),
+    /// Bytes of an exact reply that came and were right.
+    Exact(u32),
+    /// All.
+    Over,
+}
+
+/// An operation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operation {
+    /// When it was due; as `begun_ns` in a closed loop.
+    pub(super) due_ns: u64,
+    pub(super) begun_ns: u64,
+    /// When its request was sent; 0 while it was not.
+    pub(super) sent_ns: u64,
+    /// Bytes of the body so far.
+    pub(super) body_len: u64,
+    /// The next one on the same connection.
+    pub(super) next: u32,
+    /// Which request.
+    pub(super) request: u16,
+    pub(super) status: u16,
+    pub(super) reading: Reading,
+    /// Its first byte came.
+    pub(super) has_begun_reply: bool,
+    /// The server closes the connection behind its reply.
+    pub(super) closes: bool,
+    /// It lies in the window.
+    pub(super) is_timed: bool,
+}
+
+/// The state of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its handshake is under way.
+    Opening,
+    Open,
+    /// Nothing more is asked on it.
+    Closing,
+}
+
+/// A connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) connect_ns: u64,
+    /// When we closed it.
+    pub(super) closed_ns: u64,
+    /// The oldest operation and the newest.
+    pub(super) first: u32,
+    pub(super) last: u32,
+    /// How many there are.
+    pub(super) depth: u16,
+    pub(super) target: u16,
+    pub(super) stage: Stage,
+    pub(super) was_established: bool,
+    /// It stands in the list of those that can take another operation.
+    pub(super) is_listed: bool,
+    /// Its timer runs.
+    pub(super) has_timer: bool,
+}
+
+/// A slab: places by number, those that are free in a list.
+#[derive(Debug)]
+pub(super) struct Slab<T> {
+    places: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Slab<T> {
+    /// With so many places.
+    pub(super) fn new(places: u32) -> Self {
+        Self {
+            places: (0..places).map(|_| None).collect(),
+            free: (0..places).rev().collect(),
+        }
+    }
+
+    /// Takes a place; gives the value back when there is none.
+    pub(super) fn insert(&mut self, value: T) -> Result<u32, T> {
+        match self.free.pop() {
+            Some(index) => {
+                self.places[index as usize] = Some(value);
+                Ok(index)
+            }
+            None => Err(value),
+        }
+    }
+
+    /// The place that the next value gets.
+    pub(super) fn next_free(&self) -> Option<u32> {
+        self.free.last().copied()
+    }
+
+    pub(super) fn remove(&mut self, index: u32) -> Option<T> {
+        let value = self.places.get_mut(index as usize)?.take();
+        if value.is_some() {
+            self.free.push(index);
+        }
+        value
+    }
+
+    #[inline]
+    pub(super) fn get(&self, index: u32) -> Option<&T> {
+        self.places.get(index as usize)?.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.places.get_mut(index as usize)?.as_mut()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Places in use.
+    pub(super) fn len(&self) -> u32 {
+        (self.places.len() - self.free.len()) as u32
+    }
+
+    /// Numbers of places, used or not.
+    pub(super) fn places(&self) -> u32 {
+        self.places.len() as u32
+    }
+}
