@@ -154,3 +154,30 @@ fn the_probe_passes_a_mitigator_that_drops_the_first_syn() {
         assert_eq!(number(total, "answered_on_retry"), number(total, "sent"));
     });
 }
+
+#[test]
+#[ignore = "needs root"]
+fn the_probe_passes_a_mitigator_that_waits_for_a_reset() {
+    in_namespace(|| {
+        let _server = web_server(80);
+        let flooder = flood(
+            "198.18.0.1:80 --sources 198.18.64.0/24 --routed -R 100 -d 3s --wait 300ms --resend 200ms --probe 5 --control 2s",
+        )
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+        wait_for(|| run("ip -o link show up || true").contains("dtap0"));
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/flood/safe_reset.py");
+        let _mitigator = Beside::start(Command::new("python3").args([script, "dtap0", "80"]));
+        let report = result(&flooder.wait_with_output().expect("it ends"), 0);
+        assert!(success(&report, "flood") >= 0.99, "{report}");
+        let total = &report["total"];
+        // A tuple of the flood gets its wrong ack, and answers it with a reset; a probe sends its SYN again and gets through.
+        assert_eq!(
+            first(total, "syn_ack_wrong_ack"),
+            number(total, "sent"),
+            "{report}"
+        );
+    });
+}
