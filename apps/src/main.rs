@@ -5,6 +5,9 @@
 mod cpu;
 // The command line: every command with its flags.
 mod cli;
+// Flags from a file.
+#[cfg(feature = "dpdk")]
+mod config_file;
 // Numbers with SI suffixes, rates and durations, as flags take them.
 mod units;
 // Addresses, prefixes and ports to listen on, as flags take them.
@@ -74,7 +77,9 @@ mod dev_client;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser};
+use clap::CommandFactory as _;
+#[cfg(not(feature = "dpdk"))]
+use clap::Parser as _;
 
 use cli::{Cli, Command};
 
@@ -82,7 +87,15 @@ fn main() -> ExitCode {
     if let Err(failure) = cpu::check() {
         return console::failure(&failure);
     }
-    let outcome = match Cli::parse().command {
+    #[cfg(feature = "dpdk")]
+    let command_line = match config_file::command_line() {
+        Ok(Some(command_line)) => command_line,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(failure) => return console::failure(&failure),
+    };
+    #[cfg(not(feature = "dpdk"))]
+    let command_line = Cli::parse();
+    let outcome = match command_line.command {
         #[cfg(feature = "dpdk")]
         Command::Bench(args) => bench::run(&args),
         #[cfg(not(feature = "dpdk"))]

@@ -1,6 +1,6 @@
 //! The flags of `syncline load`.
 //!
-//! It must never hold a flag that nothing reads.
+//! It must never hold a flag that nothing reads. `--config` and `--echo-config` are read by [`crate::config_file`].
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -131,6 +131,15 @@ pub(crate) struct LoadArgs {
     /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens
     #[arg(long, value_name = "COMMAND")]
     pub(crate) with: Option<String>,
+
+    /// Take flags from the table [load] of a TOML file: keys are long flags without dashes, `targets` the URLs; the command line
+    /// wins
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the flags of this command line as a file for --config, and do nothing else
+    #[arg(long)]
+    pub(crate) echo_config: bool,
 
     /// The NIC and its addresses.
     #[command(flatten)]

@@ -28,6 +28,8 @@ const LINE: Duration = Duration::from_secs(1);
 const REACH_MAX: Duration = Duration::from_secs(4);
 /// From the order to start to the start.
 const COUNTDOWN: Duration = Duration::from_millis(5);
+/// How long after its end the last operations that are due may be begun.
+const SETTLE: Duration = Duration::from_millis(50);
 /// How long operations may take that are under way at the end, at most.
 const GRACE_MAX: Duration = Duration::from_secs(5);
 /// The same after a signal.
@@ -234,7 +236,9 @@ impl Control<'_> {
             let is_spent = watched.workers.iter().all(|worker| worker.is_spent);
             let ended_by = if self.stop.is_asked() {
                 Some(LoadEnd::Signal)
-            } else if elapsed >= self.args.duration {
+            } else if elapsed >= self.args.duration
+                && (self.plan.rate.is_none() || is_spent || elapsed >= self.args.duration + SETTLE)
+            {
                 Some(LoadEnd::Duration)
             } else if is_spent && counts.under_way() == 0 && self.args.count.is_some() {
                 Some(LoadEnd::Count)

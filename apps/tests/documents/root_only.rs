@@ -12,6 +12,31 @@ use nix::unistd::Pid;
 use super::collect::{Shown, root};
 use super::{Kind, of_kind, shortened, succeed, syncline};
 
+/// A load on a server in a namespace of the run's own. Whether the rate is reached on this machine is not judged.
+#[test]
+#[ignore = "needs root"]
+fn loads_of_other_servers_run_as_they_are_shown() {
+    for line in of_kind(Kind::Load) {
+        if line.text.contains("--with ") {
+            let program = env!("CARGO_BIN_EXE_syncline");
+            let text = line
+                .text
+                .replacen("syncline", program, 1)
+                .replace(" -d 10s", " -d 1s");
+            let output = Command::new("sh")
+                .args(["-c", &text])
+                .output()
+                .expect("a shell");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                said.contains("buffers add up"),
+                "{} `{text}`: {said}",
+                line.at
+            );
+        }
+    }
+}
+
 /// Runs a test on a thread in a network namespace of its own.
 fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(|| {

@@ -504,6 +504,7 @@ fn replies_of_every_framing_are_read_to_their_end() {
                 "{text} {piece}: {counts:?}"
             );
             assert_eq!(counts.bytes_in, 40 * reply.len() as u64);
+            assert_eq!(counts.ends.reset_by_us, 0, "{text}");
         }
     }
 }

@@ -389,6 +389,8 @@ impl LoadClient {
                     self.push_operation(cx.now(), index, request, (now_ns, is_timed));
                 }
                 self.ask_all(cx, index);
+                // Without anything left to begin it waits for the end, to be closed then.
+                self.list_if_free(index);
             }
             _ => self.list_if_free(index),
         }

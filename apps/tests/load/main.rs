@@ -1,0 +1,108 @@
+//! `syncline load` as users start it: on our own server over the in-memory link, and as root on real servers behind a tap.
+//!
+//! It must never judge a time: machines are shared. What is judged is what was counted, against what the server counted.
+#![forbid(unsafe_code)]
+
+// Real servers in a network namespace of the run's own.
+mod root_only;
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Runs `syncline load` with these words and `-J`. The result, and the exit status with what was said on stderr.
+fn load(words: &[&str]) -> (Value, i32, String) {
+    let output = syncline()
+        .args(words)
+        .arg("-J")
+        .output()
+        .expect("it starts");
+    result(&output)
+}
+
+fn syncline() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    command.arg("load");
+    command
+}
+
+fn result(output: &Output) -> (Value, i32, String) {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (value, output.status.code().unwrap_or(-1), said)
+}
+
+/// A number of the result; what is not there fails the test.
+fn number(result: &Value, pointer: &str) -> u64 {
+    let value = result.pointer(pointer).and_then(Value::as_u64);
+    value.unwrap_or_else(|| panic!("no {pointer} in {result:#}"))
+}
+
+/// Everything adds up: each of these is 0.
+fn assert_account(result: &Value) {
+    for sum in [
+        "operations",
+        "schedule",
+        "connections",
+        "open",
+        "frames",
+        "mbufs_in_use",
+    ] {
+        let pointer = format!("/account/{sum}");
+        assert_eq!(
+            result.pointer(&pointer).and_then(Value::as_i64),
+            Some(0),
+            "{sum}: {result:#}"
+        );
+    }
+}
+
+#[test]
+fn our_own_server_is_loaded_without_a_target() {
+    for more in [&[][..], &["--workload", "connect"], &["--pipeline", "8"]] {
+        let words = [&["-n", "2000", "-c", "5"], more].concat();
+        let (result, status, said) = load(&words);
+        assert_eq!(status, 0, "{said}");
+        assert_eq!(number(&result, "/operations/completed"), 2000);
+        assert_eq!(number(&result, "/operations/failed"), 0);
+        assert_eq!(number(&result, "/statuses/2xx"), 2000);
+        assert_eq!(result["schema"], "syncline/1");
+        assert_eq!(result["kind"], "load");
+        assert_account(&result);
+    }
+}
+
+#[test]
+fn contradictions_are_refused_with_their_cause() {
+    for (words, part) in [
+        (&["http://198.18.0.1/"][..], "needs a NIC"),
+        (
+            &["--nic", "tap:t0", "--ip", "198.18.0.2/24"],
+            "target is missing",
+        ),
+        (
+            &["http://198.18.0.1/", "--nic", "tap:t0"],
+            "--ip is missing",
+        ),
+        (&["https://198.18.0.1/"], "needs a NIC"),
+        (&["-d", "2s", "--ramp-up", "3s"], "leaves no time"),
+        (
+            &["--workload", "connect", "-R", "100k", "-d", "60s"],
+            "needs 6000000 tuples",
+        ),
+        (
+            &[
+                "http://203.0.113.9/",
+                "--nic",
+                "net_af_packet0,iface=x",
+                "--ip",
+                "198.18.0.2/24",
+            ],
+            "--allow-target 203.0.113.9/32",
+        ),
+    ] {
+        let (_, status, said) = load(words);
+        assert_eq!(status, 2, "{words:?}: {said}");
+        assert!(said.contains(part), "{words:?}: {said}");
+    }
+}

@@ -1,0 +1,231 @@
+//! Real servers: what they logged is compared with what was counted.
+//!
+//! Every run has a network namespace of its own, which ends with it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{assert_account, load, number, result, syncline};
+
+/// A run behind a tap whose other end is the kernel's.
+const TAP: [&str; 6] = [
+    "--nic",
+    "tap",
+    "--tap-up",
+    "198.18.0.1/24",
+    "--ip",
+    "198.18.0.2/24",
+];
+
+/// A folder of a test, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("syncline-load-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    /// The command of an nginx that logs every request here, and answers each with `hello`.
+    fn nginx(&self) -> String {
+        let at = self.0.display();
+        let config = format!(
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log; events {{ worker_connections 4096; }}
+             http {{ access_log {at}/access.log; keepalive_requests 100000;
+             server {{ listen 8080; listen [::]:8080; location / {{ return 200 hello; }} location /no {{ return 500; }} }} }}"
+        );
+        fs::write(self.0.join("nginx.conf"), config).expect("a file");
+        format!("exec nginx -e {at}/error.log -c {at}/nginx.conf")
+    }
+
+    /// The numbers of the requests that nginx has logged, each once.
+    fn ids(&self) -> HashSet<u64> {
+        let log = fs::read_to_string(self.0.join("access.log")).expect("a log");
+        let id = |line: &str| line.split("id=").nth(1)?.split(' ').next()?.parse().ok();
+        let ids: Vec<u64> = log.lines().filter_map(id).collect();
+        let unique: HashSet<u64> = ids.iter().copied().collect();
+        assert_eq!(ids.len(), unique.len(), "no request was sent twice");
+        unique
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn nginx_has_logged_exactly_what_was_completed() {
+    for more in [
+        &["-n", "3000", "-c", "8"][..],
+        &["-n", "600", "-c", "8", "--workload", "connect"],
+        &[
+            "-n",
+            "600",
+            "-c",
+            "8",
+            "--workload",
+            "connect",
+            "--close",
+            "peer",
+        ],
+        &["-n", "3000", "-c", "4", "--pipeline", "8"],
+        &["-n", "1000", "-c", "8", "-t", "2"],
+    ] {
+        let folder = Folder::new("nginx");
+        let server = folder.nginx();
+        let url = [
+            "http://198.18.0.1:8080/?id={n}",
+            "-d",
+            "30s",
+            "--with",
+            &server,
+        ];
+        let (result, status, said) = load(&[&url[..], &TAP, more].concat());
+        assert_eq!(status, 0, "{more:?}: {said}");
+        let completed = number(&result, "/operations/completed");
+        assert_eq!(completed, number(&result, "/operations/begun"), "{more:?}");
+        assert_eq!(folder.ids().len() as u64, completed, "{more:?}");
+        assert_account(&result);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_open_loop_counts_what_nginx_counts_over_ipv6() {
+    let folder = Folder::new("open");
+    let server = folder.nginx();
+    let (result, _, said) = load(&[
+        "http://[2001:db8::1]:8080/?id={n}",
+        "-R",
+        "500",
+        "-d",
+        "2s",
+        "--with",
+        &server,
+        "--nic",
+        "tap",
+        "--tap-up",
+        "2001:db8::1/64",
+        "--ip",
+        "2001:db8::2/64",
+    ]);
+    // On a busy machine the generator may be late, which is said; what it counts is right all the same.
+    let completed = number(&result, "/operations/completed");
+    assert_eq!(number(&result, "/operations/failed"), 0, "{said}");
+    assert_eq!(number(&result, "/operations/due"), 1000);
+    assert_eq!(folder.ids().len() as u64, completed, "{said}");
+    assert_account(&result);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_server_that_closes_after_each_response_is_no_failure() {
+    let folder = Folder::new("python");
+    fs::write(folder.0.join("file"), [b'x'; 3000]).expect("a file");
+    let server = format!(
+        "exec python3 -m http.server 8080 --directory {} 2>/dev/null",
+        folder.0.display()
+    );
+    let url = [
+        "http://198.18.0.1:8080/file",
+        "-n",
+        "200",
+        "-c",
+        "4",
+        "-d",
+        "30s",
+        "--with",
+        &server,
+    ];
+    let (result, status, said) = load(&[&url[..], &TAP].concat());
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(number(&result, "/operations/completed"), 200);
+    assert!(number(&result, "/connections/established") >= 200);
+    assert!(number(&result, "/bytes_in") > 200 * 3000);
+    assert_account(&result);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn errors_of_the_server_fail_the_run_by_name() {
+    let folder = Folder::new("errors");
+    let server = folder.nginx();
+    for (url, fault) in [
+        ("http://198.18.0.1:8080/no", "wrong_status"),
+        ("tcp://198.18.0.1:8081", "refused"),
+    ] {
+        let words = ["-n", "20", "-c", "2", "--with", &server];
+        // Nothing listens on 8081: the server of this run has another port, so it isn't waited for.
+        let words = if fault == "refused" {
+            &words[..4]
+        } else {
+            &words[..]
+        };
+        let (result, status, said) = load(&[&[url][..], &TAP, words].concat());
+        assert_eq!(status, 1, "{said}");
+        assert_eq!(number(&result, "/operations/completed"), 0);
+        assert!(
+            number(&result, &format!("/operations/failed_by/{fault}")) >= 20,
+            "{result:#}"
+        );
+        assert_account(&result);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_silent_target_is_one_message() {
+    let (result, status, said) = load(&[&["http://198.18.0.77/", "-d", "1s"][..], &TAP].concat());
+    assert_eq!(status, 1);
+    assert!(
+        said.contains("198.18.0.77 is silent") && said.contains("ARP request"),
+        "{said}"
+    );
+    assert_eq!(number(&result, "/operations/begun"), 0);
+    assert_account(&result);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_signal_ends_it_with_the_result_so_far() {
+    let folder = Folder::new("signal");
+    let server = folder.nginx();
+    let child = syncline()
+        .args([
+            "http://198.18.0.1:8080/?id={n}",
+            "-R",
+            "300",
+            "-d",
+            "60s",
+            "-J",
+            "--with",
+            &server,
+        ])
+        .args(TAP)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    while !folder.0.join("access.log").exists() || folder.ids().is_empty() {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+    let (result, status, said) = result(&child.wait_with_output().expect("it ends"));
+    assert_eq!(status, 130, "{said}");
+    assert_eq!(result["ended_by"], "signal");
+    let completed = number(&result, "/operations/completed");
+    let ids = folder.ids().len() as u64;
+    assert!(0 < completed && completed <= ids && ids <= number(&result, "/operations/begun"));
+    assert_account(&result);
+}
