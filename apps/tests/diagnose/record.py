@@ -825,7 +825,7 @@ def lossy(run):
 def interrupted(run):
     run.server_does(serve_echo)
     run.begin_capture()
-    run.client_does(client_chats, 500, 0.02, run.draw.random())
+    run.client_does(client_chats, 10_000, 0.02, run.draw.random())
     time.sleep(0.5)
     run.begin_capture(after_handshake=True)
     time.sleep(0.3)
