@@ -125,6 +125,11 @@ impl Tcb {
     #[inline]
     pub fn on_read(&mut self, len: u32) {
         self.rcv.read(len);
+        //~ Urgent data that was read is over: `self.bits.has(Bits::URGENT_IN)` -> `false`;
+        //~   urgent_data_that_was_read_is_over
+        if self.bits.has(Bits::URGENT_IN) && self.urgent_left().is_none() {
+            self.bits.clear(Bits::URGENT_IN);
+        }
         if self.state.takes_text() && self.rcv.wants_update(self.mss(), self.rcv_scale()) {
             //~ Reading opens the window by a segment of its own;
             //~   a_closed_receive_window_answers_probes_and_reopens_by_a_segment

@@ -164,11 +164,40 @@ fn end_around<const N: usize>(start: u64, words: [u64; N]) -> u64 {
 #[must_use]
 #[inline]
 pub fn sum(bytes: &[u8]) -> Sum {
-    let mut total = 0u64;
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    if !blocks.is_empty() {
-        total = sum_blocks(blocks);
+    if bytes.len() < size_of::<u64>() {
+        sum_rest(0, bytes)
+    } else if bytes.len() < SHORT {
+        sum_short(bytes)
+    } else {
+        sum_long(bytes)
     }
+}
+
+/// Up to here, in bytes, preparing lanes costs more than they save.
+const SHORT: usize = 256;
+
+/// Word by word of 64 bits. What runs over weighs 2^64, which is 1 modulo 2^16 - 1.
+#[inline(never)]
+fn sum_short(bytes: &[u8]) -> Sum {
+    let mut total = 0u64;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        let (partial, is_over) = total.overflowing_add(u64::from_ne_bytes(*word));
+        // Doesn't run over again: a sum that did is at most 2^64 - 2.
+        total = partial + u64::from(is_over);
+    }
+    sum_rest((total & 0xffff_ffff) + (total >> 32), rest)
+}
+
+#[inline(never)]
+fn sum_long(bytes: &[u8]) -> Sum {
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    sum_rest(sum_blocks(blocks), rest)
+}
+
+/// `total` and what is left behind words or blocks.
+#[inline(always)]
+fn sum_rest(mut total: u64, rest: &[u8]) -> Sum {
     let (words, rest) = rest.as_chunks::<4>();
     for word in words {
         total += u64::from(u32::from_ne_bytes(*word));
@@ -192,7 +221,7 @@ pub fn sum_array<const N: usize>(bytes: &[u8; N]) -> Sum {
     for word in words {
         total += u64::from(u32::from_ne_bytes(*word));
     }
-    Sum(total) + sum(rest)
+    sum_rest(total, rest)
 }
 
 /// The sum of a header whose length is a multiple of 4, as TCP and IPv4 headers are; a remainder is left out.

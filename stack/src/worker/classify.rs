@@ -131,6 +131,17 @@ impl Meta {
         usize::from(self.l4_offset) == ethernet::HEADER_LEN + ipv4::HEADER_LEN
     }
 
+    /// The destination of a frame of that kind; `bytes` are the frame that this was made from.
+    #[inline(always)]
+    pub(super) fn plain_destination(&self, bytes: &[u8]) -> Option<Ipv4Addr> {
+        const AT: usize = ethernet::HEADER_LEN + 16;
+        if !self.is_plain_v4() {
+            return None;
+        }
+        let address = bytes.get(AT..)?.first_chunk::<4>()?;
+        Some((*address).into())
+    }
+
     #[inline]
     pub(super) fn ports(&self) -> Ports {
         Ports {

@@ -3,6 +3,8 @@
 //! It must never acknowledge what the queues have no room for, and never send: connections are asked at the end of the
 //! turn.
 
+use core::net::IpAddr;
+
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
@@ -25,6 +27,7 @@ use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::tcp::Flags;
+use crate::wire::vlan::VlanId;
 use crate::worker::accept_queue::Established;
 use crate::worker::app::App;
 use crate::worker::opening::{NoRecord, Opening};
@@ -138,7 +141,15 @@ impl<N: Nic> Core<N> {
             self.endpoint.end_embryo(found, meta, listener);
             return self.reset_sender(frame, meta, Counter::EmbryoAckQueueReset);
         }
-        match self.opening(now).embryo(found, &meta.key, meta.hash) {
+        let local = match meta.plain_destination(frame.bytes()) {
+            //~ Our end of a plain frame's flow is its destination, untagged: `IpAddr::V4(address)`
+            //~   -> `IpAddr::V4(core::net::Ipv4Addr::from_bits(address.to_bits() + 1))`;
+            //~   the_final_ack_is_judged_by_its_numbers_in_one_step_too
+            Some(address) => Some((VlanId::UNTAGGED, IpAddr::V4(address))),
+            None => self.endpoint.config.locals.locate(meta.key.local()),
+        };
+        let mut opening = self.opening(now);
+        match opening.embryo(found, &meta.key, meta.hash, local) {
             Err(NoRecord) => self.end(frame, Counter::EmbryoAckNoRecord),
             Ok(slot) => {
                 self.endpoint.leave_backlog(listener);

@@ -121,6 +121,8 @@ struct Opened {
     found: Found,
     slot: Slot,
     named: (ConnId, StateNumber),
+    /// Our VLAN and address, which its key names by their id.
+    local: Option<(VlanId, IpAddr)>,
 }
 
 impl<F> Opening<'_, F> {
@@ -165,6 +167,7 @@ impl<F> Opening<'_, F> {
         found: Found,
         key: &FlowKey,
         hash: FlowHash,
+        local: Option<(VlanId, IpAddr)>,
     ) -> Result<Slot, NoRecord> {
         let slot = self.take_slot(key)?;
         let open = |kept: &Embryo| Open::new(slot, kept.listener);
@@ -177,6 +180,7 @@ impl<F> Opening<'_, F> {
             found,
             slot,
             named: (promoted.id, promoted.state),
+            local,
         };
         let syn_ack = self.syn_ack_sent(&promoted);
         let kept = KeptSyn {
@@ -228,7 +232,8 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, kept.listener);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let opened = self.opened(slot, &key, inserted.ok())?;
+        let local = self.config.locals.locate(key.local());
+        let opened = self.opened(slot, &key, inserted.ok(), local)?;
         Ok(self.passive(opened, &key, hash, kept, SynAckSent::Unknown))
     }
 
@@ -242,8 +247,7 @@ impl<F> Opening<'_, F> {
         syn_ack: SynAckSent,
     ) -> Slot {
         let params = self.params(key, kept.iss, kept.timestamp_offset, kept.profile);
-        let local = self.config.locals.locate(key.local());
-        let (conn, mut env) = self.place(opened, key, hash, kept.profile, local);
+        let (conn, mut env) = self.place(opened, key, hash, kept.profile);
         let window = env.settings.profile.syn_window();
         conn.tcb
             .open_answered(&params, &kept.syn, window, syn_ack, &mut env);
@@ -260,7 +264,8 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, parked.listener);
         let unparked = self.table.unpark(found, &record);
-        let opened = self.opened(slot, &key, unparked.ok())?;
+        let local = self.config.locals.locate(key.local());
+        let opened = self.opened(slot, &key, unparked.ok(), local)?;
         // Its ISS is history: what it sends is counted from here.
         let offset = self.isn.timestamp_offset_ms(tuple(&key));
         let params = self.params(&key, parked.snd_nxt, offset, parked.profile);
@@ -268,8 +273,7 @@ impl<F> Opening<'_, F> {
         let link = self.link(&key);
         //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
         let profile = parked.profile;
-        let local = self.config.locals.locate(key.local());
-        let (conn, env) = self.place(opened, &key, hash, profile, local);
+        let (conn, env) = self.place(opened, &key, hash, profile);
         conn.tcb = Tcb::unpark(params, &tcb, &env);
         // A connection parks only once an application has taken it over.
         conn.set(Conn::OWNED | Conn::ANNOUNCED);
@@ -319,10 +323,10 @@ impl<F> Opening<'_, F> {
         let slot = self.take_slot(&key)?;
         let record = Open::new(slot, Open::NO_LISTENER);
         let inserted = self.table.insert_open(&key, hash, &record);
-        let opened = self.opened(slot, &key, inserted.ok())?;
+        let opened = self.opened(slot, &key, inserted.ok(), Some(local))?;
         let offset = self.isn.timestamp_offset_ms(tuple(&key));
         let params = self.params(&key, iss, offset, profile);
-        let (conn, mut env) = self.place(opened, &key, hash, profile, Some(local));
+        let (conn, mut env) = self.place(opened, &key, hash, profile);
         conn.tcb.open_actively(&params, &mut env);
         conn.set(Conn::OWNED);
         if link.is_none() {
@@ -345,13 +349,19 @@ impl<F> Opening<'_, F> {
         slot: Slot,
         key: &FlowKey,
         record: Option<Found>,
+        local: Option<(VlanId, IpAddr)>,
     ) -> Result<Opened, NoRecord> {
         let Some(found) = record else {
             self.conns.release_slot(slot, key.is_v6());
             return Err(NoRecord);
         };
         let named = self.table.named_found(found);
-        Ok(Opened { found, slot, named })
+        Ok(Opened {
+            found,
+            slot,
+            named,
+            local,
+        })
     }
 
     /// Where earlier connections to the same destination reached it lately.
@@ -368,7 +378,6 @@ impl<F> Opening<'_, F> {
         key: &FlowKey,
         hash: FlowHash,
         profile: ProfileId,
-        local: Option<(VlanId, IpAddr)>,
     ) -> (&mut Conn, Env<'_>) {
         let (id, state) = opened.named;
         let new = NewConn {
@@ -378,7 +387,7 @@ impl<F> Opening<'_, F> {
             key: *key,
             hash,
             profile,
-            local,
+            local: opened.local,
             path_epoch: self.paths.epoch(),
         };
         let (conn, counters) = self.conns.vacate(opened.slot);

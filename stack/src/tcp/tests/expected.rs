@@ -370,3 +370,21 @@ fn the_extraordinary_is_not_predicted() {
         }
     }
 }
+
+/// Then segments are predicted again.
+#[test]
+fn urgent_data_that_was_read_is_over() {
+    for mut host in kinds() {
+        let urgent = Segment {
+            urgent: 40,
+            ..expected(&host, Flags::ACK.with(Flags::URG), 100)
+        };
+        host.inject_segment(&urgent);
+        for (len, is_over) in [(39, false), (1, true)] {
+            host.read(len);
+            let segment = expected(&host, Flags::ACK, 100);
+            let is_predicted = check_input(&host.tcb, &segment, &host.settings, host.now);
+            assert_eq!(is_predicted, is_over);
+        }
+    }
+}
