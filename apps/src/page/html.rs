@@ -85,6 +85,11 @@ pub(super) fn page(title: Option<&str>, runs: &[Run]) -> Result<String, Failure>
         version: env!("CARGO_PKG_VERSION"),
     };
     page.render()
+        // The template's last line ends without its line feed.
+        .map(|html| {
+            html + "
+"
+        })
         .map_err(|error| Failure::Run(format!("cannot make the page: {error}")))
 }
 
