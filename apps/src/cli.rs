@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// Send bare segments from pools of addresses (not in this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Flood(MissingFeature),
-    /// Says what became of the TCP connections in a capture of tcpdump; needs no NIC and no root
+    /// Name what became of the TCP connections in a tcpdump capture; needs no NIC and no root
     Diagnose(diagnose::DiagnoseArgs),
     /// Make one page of HTML from JSON results, alone or side by side; needs no NIC and no root
     Report(page::ReportArgs),

@@ -4,10 +4,10 @@
 
 use std::path::PathBuf;
 
-/// Says what became of the TCP connections in a capture: names the situation of each, with its evidence
+/// Name what became of each TCP connection in a capture, with the evidence
 ///
-/// Reads pcap and pcapng with Ethernet, 802.1Q, Linux SLL and SLL2, raw IP or loopback headers. A verdict is a class: what looks
-/// alike from the wire is listed with what would tell it apart.
+/// The capture is pcap or pcapng with Ethernet, 802.1Q, Linux SLL and SLL2, raw IP or loopback headers. A verdict is a class:
+/// situations that look alike on the wire are listed together, with what distinguishes them.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DiagnoseArgs {
     /// Read this capture; `-` reads a pipe: `tcpdump -w - | syncline diagnose -r -`
@@ -22,15 +22,15 @@ pub(crate) struct DiagnoseArgs {
     #[arg(long, conflicts_with = "connection")]
     pub(crate) ladders: bool,
 
-    /// Lines of a ladder at its beginning, and again at its end
+    /// Lines of a ladder to draw at its beginning, and again at its end
     #[arg(long, value_name = "LINES", default_value_t = 40)]
     pub(crate) rows: usize,
 
-    /// Connections to list at most, the abnormal ones before the others
+    /// Largest number of connections to list; abnormal ones come first
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     pub(crate) limit: usize,
 
-    /// Connections to follow at the same time, about 1.5 KB each; beyond that only sums are kept
+    /// Largest number of connections to follow at the same time, about 1.5 KB each; further ones are only counted
     #[arg(long, value_name = "COUNT", default_value_t = 65_536)]
     pub(crate) table: usize,
 

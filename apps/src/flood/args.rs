@@ -17,7 +17,7 @@ use crate::units;
 ///
 /// No connection is kept: every reply is judged by its addresses, ports and numbers. Over a tap of its own, without root:
 /// `syncline flood 198.18.0.1:80 --nic tap --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --sources 198.18.64.0/24 --routed -R 10k -d 5s`.
-/// The summary goes to stdout, a line a second to stderr. Exit status: 0 the gates held, 1 one did not, 2 wrong usage, 130
+/// The summary goes to stdout, a line a second to stderr. Exit status: 0 the gates held, 1 one did not, 2 usage error, 130
 /// interrupted.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FloodArgs {
@@ -35,7 +35,7 @@ pub(crate) struct FloodArgs {
     #[arg(long, value_enum, default_value = "S")]
     pub(crate) flags: FloodFlags,
 
-    /// Frames a second of all workers together, repeats among them [default: as many as are taken on a link that this run
+    /// Frames per second of all workers together, including repeats [default: as many as the link takes on a link that this run
     /// makes, 10k elsewhere]
     #[arg(short = 'R', long, value_name = "PPS", value_parser = units::rate_pps)]
     pub(crate) rate: Option<u64>,
@@ -44,7 +44,7 @@ pub(crate) struct FloodArgs {
     #[arg(short = 'd', long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     pub(crate) duration: Duration,
 
-    /// End after so many frames, if the time is not over before; up to a burst of each worker more may leave
+    /// Stop after this many frames, or at the end of --duration; each worker may send up to a burst more
     #[arg(short = 'n', long, value_name = "N", value_parser = units::count)]
     pub(crate) count: Option<u64>,
 

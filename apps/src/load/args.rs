@@ -19,8 +19,8 @@ use crate::units;
 /// machine, in a network namespace of its own: `syncline load http://198.18.0.1:8080/ --nic tap --tap-up 198.18.0.1/24
 /// --ip 198.18.0.2/24 --with 'python3 -m http.server 8080' -R 1k -d 10s`. The summary goes to stdout, a line a second to stderr.
 ///
-/// Exit status: 0 the gates held (no operation failed, the generator was not the limit), 1 they did not, 2 wrong usage, 130
-/// ended by a signal.
+/// Exit status: 0 the gates held (no operation failed, the generator was not the limit), 1 they did not, 2 usage error, 130
+/// interrupted by a signal.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LoadArgs {
     /// What to load: `http://ADDR[:PORT]/PATH`, or `tcp://ADDR:PORT` for connections and raw bytes; several are chosen from at
@@ -32,7 +32,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum)]
     pub(crate) workload: Option<Workload>,
 
-    /// Operations a second, due at their times whatever the server does (an open loop): `1k`, `2.5m`
+    /// Operations per second, due at fixed times whatever the server does (an open loop): `1k`, `2.5m`
     #[arg(short = 'R', long, value_name = "N", value_parser = units::count)]
     pub(crate) rate: Option<u64>,
 
@@ -40,7 +40,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum, default_value = "constant", requires = "rate")]
     pub(crate) arrivals: ArrivalLaw,
 
-    /// Connections at a time, exactly [default: 10 without --rate, and with it as many as are needed, up to 10k]
+    /// Concurrent connections, exactly [default: 10; with --rate as many as needed, up to 10k]
     #[arg(short, long, value_name = "N", value_parser = units::count_u32)]
     pub(crate) connections: Option<u32>,
 
@@ -53,7 +53,7 @@ pub(crate) struct LoadArgs {
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     pub(crate) duration: Duration,
 
-    /// Operations in all [default: as many as --duration allows]
+    /// Total number of operations [default: as many as --duration allows]
     #[arg(short = 'n', long, value_name = "N", value_parser = units::count)]
     pub(crate) count: Option<u64>,
 
@@ -69,11 +69,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) burst: u16,
 
-    /// Requests under way on one connection at most
+    /// Largest number of requests in flight on one connection
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(crate) pipeline: u16,
 
-    /// How long an operation may take; then it has failed and its connection is reset
+    /// How long an operation may take before it counts as failed and its connection is reset
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     pub(crate) timeout: Duration,
 
@@ -86,8 +86,8 @@ pub(crate) struct LoadArgs {
     #[arg(short = 'X', long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
 
-    /// A header of HTTP requests; may be given several times. {n} is the number of the request, {rand:16} a random text, here,
-    /// in paths, in --body and in --send
+    /// A header of HTTP requests; repeatable. In headers, paths, --body and --send, `{rand:16}` stands for 16 random characters,
+    /// and an n in braces for the number of the request
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     pub(crate) header: Vec<String>,
 
@@ -95,15 +95,15 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) body: Option<PathBuf>,
 
-    /// HTTP status codes that are no failure
+    /// HTTP status codes that count as success
     #[arg(long, value_name = "FIRST-LAST", default_value = "200-399", value_parser = status_range)]
     pub(crate) status: StatusRange,
 
-    /// What is sent on a connection of tcp://; `\r`, `\n`, `\t`, `\\` and `\xHH` stand for bytes
+    /// Bytes to send on a connection of tcp://; `\r`, `\n`, `\t`, `\\` and `\xHH` stand for bytes
     #[arg(long, value_name = "TEXT")]
     pub(crate) send: Option<String>,
 
-    /// What must come back for --send, written in the same way
+    /// Expected reply to --send, written in the same way
     #[arg(long, value_name = "TEXT", requires = "send")]
     pub(crate) expect: Option<String>,
 
@@ -124,7 +124,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
     pub(crate) time_wait: Duration,
 
-    /// Least retransmission timeout (RFC 6298 says 1s, Linux does 200ms)
+    /// Minimum retransmission timeout (RFC 6298: 1s, Linux: 200ms)
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = units::duration)]
     pub(crate) rto_min: Duration,
 
