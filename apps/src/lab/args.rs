@@ -29,7 +29,7 @@ pub(crate) enum LabCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Explain a scenario, an errno such as ECONNRESET, or rst-ack: what a client does with [RST,ACK]
+    /// Explain a scenario, an errno such as ECONNRESET, or rst-ack: what a client does with RST,ACK
     Explain {
         /// Which (see `syncline lab list`)
         #[arg(value_name = "NAME|ERRNO|rst-ack")]

@@ -132,7 +132,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) with: Option<String>,
 
-    /// Take flags from the table [load] of a TOML file: keys are long flags without dashes, `targets` the URLs; the command line
+    /// Take flags from the table `load` of a TOML file: keys are long flags without dashes, `targets` the URLs; the command line
     /// wins
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
