@@ -80,14 +80,7 @@ impl Translation {
         what: impl Into<String>,
         why: impl Into<String>,
     ) {
-        let remark = Remark {
-            line: line.into(),
-            what: what.into(),
-            why: why.into(),
-        };
-        if !self.lost.contains(&remark) {
-            self.lost.push(remark);
-        }
+        remark_once(&mut self.lost, line.into(), what.into(), why.into());
     }
 
     /// Something is kept in a way that should be looked at.
@@ -97,14 +90,15 @@ impl Translation {
         what: impl Into<String>,
         why: impl Into<String>,
     ) {
-        let remark = Remark {
-            line: line.into(),
-            what: what.into(),
-            why: why.into(),
-        };
-        if !self.notes.contains(&remark) {
-            self.notes.push(remark);
-        }
+        remark_once(&mut self.notes, line.into(), what.into(), why.into());
+    }
+}
+
+/// Adds a remark that `remarks` does not hold yet.
+fn remark_once(remarks: &mut Vec<Remark>, line: Option<usize>, what: String, why: String) {
+    let remark = Remark { line, what, why };
+    if !remarks.contains(&remark) {
+        remarks.push(remark);
     }
 }
 

@@ -103,68 +103,55 @@ impl Tally {
 
     /// Two workers together, at the time of the later one.
     pub(crate) fn and(&self, other: &Self) -> Self {
-        let mut wrong = self.wrong;
-        for (count, more) in wrong.iter_mut().zip(&other.wrong) {
-            *count += more;
-        }
         Self {
             at_ticks: self.at_ticks.max(other.at_ticks),
-            sent: self.sent + other.sent,
-            verified: self.verified + other.verified,
-            wrong,
-            housekeeping: self.housekeeping + other.housekeeping,
-            answers_sent: self.answers_sent + other.answers_sent,
-            neighbor_answers: self.neighbor_answers + other.neighbor_answers,
-            damaged: self.damaged + other.damaged,
-            resent: self.resent + other.resent,
-            tuples_sent: self.tuples_sent + other.tuples_sent,
-            sunk: self.sunk + other.sunk,
-            answered: self.answered + other.answered,
-            silent: self.silent + other.silent,
             is_settled: self.is_settled && other.is_settled,
-            tx_turns: self.tx_turns + other.tx_turns,
-            tx_refused: self.tx_refused + other.tx_refused,
-            tx_held: self.tx_held + other.tx_held,
-            given_up: self.given_up + other.given_up,
-            rx_bursts: self.rx_bursts + other.rx_bursts,
-            rx_frames: self.rx_frames + other.rx_frames,
-            no_buffer: self.no_buffer + other.no_buffer,
-            busy: self.busy + other.busy,
-            idle: self.idle + other.idle,
+            ..self.zip_with(
+                other,
+                |ours, theirs| ours + theirs,
+                |ours, theirs| ours + theirs,
+            )
         }
     }
 
     /// What happened since `earlier`, a copy of the same tally.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
-        let mut wrong = self.wrong;
-        for (count, before) in wrong.iter_mut().zip(&earlier.wrong) {
-            // What nobody asked for is how far replies are ahead of SYNs: it falls again when more SYNs leave.
-            *count = count.saturating_sub(*before);
-        }
+        // What nobody asked for is how far replies are ahead of SYNs: it falls again when more SYNs leave.
+        self.zip_with(earlier, |now, before| now - before, u64::saturating_sub)
+    }
+
+    /// Each count put together with the one of `other`, wrong replies by `wrong`, all others by `count`; the rest is ours.
+    fn zip_with(
+        &self,
+        other: &Self,
+        count: impl Fn(u64, u64) -> u64,
+        wrong: impl Fn(u64, u64) -> u64,
+    ) -> Self {
+        let pairs = |index| wrong(self.wrong[index], other.wrong[index]);
         Self {
             at_ticks: self.at_ticks,
-            sent: self.sent - earlier.sent,
-            verified: self.verified - earlier.verified,
-            wrong,
-            housekeeping: self.housekeeping - earlier.housekeeping,
-            answers_sent: self.answers_sent - earlier.answers_sent,
-            neighbor_answers: self.neighbor_answers - earlier.neighbor_answers,
-            damaged: self.damaged - earlier.damaged,
-            resent: self.resent - earlier.resent,
-            tuples_sent: self.tuples_sent - earlier.tuples_sent,
-            sunk: self.sunk - earlier.sunk,
-            answered: self.answered - earlier.answered,
-            silent: self.silent - earlier.silent,
             is_settled: self.is_settled,
-            tx_turns: self.tx_turns - earlier.tx_turns,
-            tx_refused: self.tx_refused - earlier.tx_refused,
-            tx_held: self.tx_held - earlier.tx_held,
-            given_up: self.given_up - earlier.given_up,
-            rx_bursts: self.rx_bursts - earlier.rx_bursts,
-            rx_frames: self.rx_frames - earlier.rx_frames,
-            no_buffer: self.no_buffer - earlier.no_buffer,
-            busy: self.busy - earlier.busy,
-            idle: self.idle - earlier.idle,
+            wrong: std::array::from_fn(pairs),
+            sent: count(self.sent, other.sent),
+            verified: count(self.verified, other.verified),
+            housekeeping: count(self.housekeeping, other.housekeeping),
+            answers_sent: count(self.answers_sent, other.answers_sent),
+            neighbor_answers: count(self.neighbor_answers, other.neighbor_answers),
+            damaged: count(self.damaged, other.damaged),
+            resent: count(self.resent, other.resent),
+            tuples_sent: count(self.tuples_sent, other.tuples_sent),
+            sunk: count(self.sunk, other.sunk),
+            answered: count(self.answered, other.answered),
+            silent: count(self.silent, other.silent),
+            tx_turns: count(self.tx_turns, other.tx_turns),
+            tx_refused: count(self.tx_refused, other.tx_refused),
+            tx_held: count(self.tx_held, other.tx_held),
+            given_up: count(self.given_up, other.given_up),
+            rx_bursts: count(self.rx_bursts, other.rx_bursts),
+            rx_frames: count(self.rx_frames, other.rx_frames),
+            no_buffer: count(self.no_buffer, other.no_buffer),
+            busy: count(self.busy, other.busy),
+            idle: count(self.idle, other.idle),
         }
     }
 }
