@@ -71,7 +71,7 @@ pub(crate) fn start_eal(
 
 /// Memory of `ports` ports that have such pools, in MB: pools, rings, and what drivers take.
 pub(crate) fn memory_mb(args: &NicArgs, (pools, ports): (&PoolSizes, u64)) -> u64 {
-    pools.memory_mb(args.mtu) * ports + OTHER_MEMORY_MB
+    pools.memory_mb(args.mtu, args.rx_buffer) * ports + OTHER_MEMORY_MB
 }
 
 impl OpenedNic {
