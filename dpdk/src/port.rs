@@ -131,19 +131,7 @@ impl UninitPort {
             // Nobody polls yet: what is out is in the driver's ring.
             pool.give_to_driver();
         }
-        let has = |offloads: u64, wanted: u64| offloads & wanted != 0;
-        let caps = Caps {
-            rx_ipv4_checksum: has(rx_offloads, sys::SL_RX_OFFLOAD_IPV4_CKSUM),
-            rx_tcp_checksum: has(rx_offloads, sys::SL_RX_OFFLOAD_TCP_CKSUM),
-            tx_ipv4_checksum: has(tx_offloads, sys::SL_TX_OFFLOAD_IPV4_CKSUM),
-            tx_tcp_checksum: has(tx_offloads, sys::SL_TX_OFFLOAD_TCP_CKSUM),
-            tx_multi_seg: has(tx_offloads, sys::SL_TX_OFFLOAD_MULTI_SEGS),
-            rx_scatter: has(rx_offloads, sys::SL_RX_OFFLOAD_SCATTER),
-            vlan_strip: has(rx_offloads, sys::SL_RX_OFFLOAD_VLAN_STRIP),
-            vlan_insert: has(tx_offloads, sys::SL_TX_OFFLOAD_VLAN_INSERT),
-            steering: rss::steering(port.id, config).map(Arc::new),
-            ..Caps::without_offloads(port.link.clone(), config.mtu)
-        };
+        let caps = negotiated(&port, config, rx_offloads, tx_offloads);
         if config.fault == Some(OffloadFault::IndirectionTable) {
             port.reverse_indirection_table()?;
         }
@@ -185,6 +173,24 @@ impl UninitPort {
     /// [`Error::PortSetup`] when the driver does not answer.
     pub fn max_queues(&self) -> Result<u16, Error> {
         Ok(self.port.usable_queues(&self.port.info()?))
+    }
+}
+
+/// What a started port can do with these offloads of DPDK.
+fn negotiated(port: &PortInner, config: &PortConfig, rx_offloads: u64, tx_offloads: u64) -> Caps {
+    let rx = |wanted| rx_offloads & wanted != 0;
+    let tx = |wanted| tx_offloads & wanted != 0;
+    Caps {
+        rx_ipv4_checksum: rx(sys::SL_RX_OFFLOAD_IPV4_CKSUM),
+        rx_tcp_checksum: rx(sys::SL_RX_OFFLOAD_TCP_CKSUM),
+        tx_ipv4_checksum: tx(sys::SL_TX_OFFLOAD_IPV4_CKSUM),
+        tx_tcp_checksum: tx(sys::SL_TX_OFFLOAD_TCP_CKSUM),
+        tx_multi_seg: tx(sys::SL_TX_OFFLOAD_MULTI_SEGS),
+        rx_scatter: rx(sys::SL_RX_OFFLOAD_SCATTER),
+        vlan_strip: rx(sys::SL_RX_OFFLOAD_VLAN_STRIP),
+        vlan_insert: tx(sys::SL_TX_OFFLOAD_VLAN_INSERT),
+        steering: rss::steering(port.id, config).map(Arc::new),
+        ..Caps::without_offloads(port.link.clone(), config.mtu)
     }
 }
 

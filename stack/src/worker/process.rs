@@ -43,7 +43,7 @@ impl<N: Nic> Core<N> {
             match frame {
                 // Not refused: there were no more than fit before.
                 Ok(mut copy) => {
-                    //~ The NIC's verdict goes with a frame that is put into one buffer; the_verdict_on_a_chained_frame_stays
+                    //~ The NIC's verdict goes with a frame that is put together; the_verdict_on_a_chained_frame_stays
                     copy.set_rx_checksum(verdict);
                     drop(rx.push(copy));
                 }
