@@ -75,7 +75,10 @@ impl Kind {
                     "scripts/demo",
                 ],
             ),
-            (Self::Loop, &["cargo run --release -p syncline-benches --bin "]),
+            (
+                Self::Loop,
+                &["cargo run --release -p syncline-benches --bin "],
+            ),
             (
                 Self::NotHere,
                 &[
