@@ -1,12 +1,12 @@
-//! Which CPUs the threads of a run get, and what a thread came to.
+//! Which CPUs the threads of a run get.
 //!
 //! It must never put two polling threads on one CPU without saying so: they would only take turns, and every figure
 //! would be about the scheduler.
 
-use std::thread::ScopedJoinHandle;
-
 use crate::console;
 use crate::failure::Failure;
+
+pub(crate) use syncline::threads::join;
 
 /// One CPU for each of `roles`, as given by `--cpus` or else the first ones of this process.
 ///
@@ -47,15 +47,6 @@ pub(crate) fn assign(
         ));
     }
     Ok(cpus)
-}
-
-/// What a thread came to. A thread that panicked is a bug, and says so.
-///
-/// # Errors
-/// The thread's own, or [`Failure::Run`] when it panicked.
-pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
-    let panicked = |_| Failure::Run("a thread panicked; that is a bug, please report it".into());
-    thread.join().map_err(panicked)?
 }
 
 #[cfg(test)]
