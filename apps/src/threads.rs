@@ -3,10 +3,10 @@
 //! It must never put two polling threads on one CPU without saying so: they would only take turns, and every figure
 //! would be about the scheduler.
 
+use std::thread::ScopedJoinHandle;
+
 use crate::console;
 use crate::failure::Failure;
-
-pub(crate) use syncline::threads::join;
 
 /// One CPU for each of `roles`, as given by `--cpus` or else the first ones of this process.
 ///
@@ -47,6 +47,14 @@ pub(crate) fn assign(
         ));
     }
     Ok(cpus)
+}
+
+/// What a thread of a command came to. A thread that panicked is a bug, and says so.
+///
+/// # Errors
+/// The thread's own, or [`Failure::Run`] when it panicked.
+pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
+    syncline::threads::join(thread)
 }
 
 #[cfg(test)]

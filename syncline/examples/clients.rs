@@ -1,6 +1,7 @@
 //! A client that holds 10,000 connections to an echo server at once: each says a word, hears it back, and closes when all have.
 //!
 //! Its server is on the kernel's side of the tap: `198.18.0.1:7000`.
+#![forbid(unsafe_code)]
 use std::net::SocketAddr;
 
 use syncline::{App, CloseReason, ConnId, Connect, Cx, Endpoint, Nic, Seat};

@@ -1,4 +1,5 @@
 //! An echo server on a tap: the frame that brought bytes takes them back.
+#![forbid(unsafe_code)]
 use syncline::{App, ConnId, Cx, Endpoint, Nic};
 
 struct Echo;

@@ -1,6 +1,7 @@
 //! A proxy on a tap: what one connection brings leaves on another, in the frames that brought it.
 //!
 //! Clients connect to `198.18.0.2:80`; the server is on the kernel's side of the tap, `198.18.0.1:8080`.
+#![forbid(unsafe_code)]
 use std::collections::HashMap;
 use std::net::SocketAddr;
 

@@ -16,8 +16,8 @@ const ABORT_MAX: Duration = Duration::from_secs(1);
 /// The workers are empty after this at the latest.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// What a worker tells when it is asked, as far as its end needs it.
-pub trait Told {
+/// What a worker answers when it is asked, as far as its end needs it.
+pub trait DrainState {
     /// The order that it was given last.
     fn order(&self) -> Order;
     /// Whether its last turn had something to do.
@@ -40,12 +40,12 @@ pub struct Ended {
     pub drained: bool,
 }
 
-/// Asks all workers. `Err` names the first that does not answer: what it told before stays.
+/// Asks all workers. `Err` names the first that does not answer: what it states before stays.
 ///
 /// # Errors
 /// The number of a worker that does not answer.
-pub fn ask<P>(told: &mut [P], lines: &[Mailbox<P>]) -> Result<(), usize> {
-    for (worker, (line, place)) in lines.iter().zip(told).enumerate() {
+pub fn ask<P>(states: &mut [P], lines: &[Mailbox<P>]) -> Result<(), usize> {
+    for (worker, (line, place)) in lines.iter().zip(states).enumerate() {
         *place = line.ask().ok_or(worker)?;
     }
     Ok(())
@@ -56,8 +56,8 @@ pub fn ask<P>(told: &mut [P], lines: &[Mailbox<P>]) -> Result<(), usize> {
 ///
 /// # Errors
 /// The number of a worker that does not answer, with how far the end came.
-pub fn end<P: Told>(
-    (told, lines): (&mut [P], &[Mailbox<P>]),
+pub fn end<P: DrainState>(
+    (states, lines): (&mut [P], &[Mailbox<P>]),
     orders: &Orders,
     patience: Duration,
     stop: &Stop,
@@ -66,7 +66,7 @@ pub fn end<P: Told>(
     let started = Instant::now();
     let mut ended = Ended::default();
     let finished = finish(
-        (told, lines),
+        (states, lines),
         orders,
         patience,
         stop,
@@ -74,51 +74,51 @@ pub fn end<P: Told>(
     );
     ended.duration = started.elapsed();
     orders.give(Order::Drain);
-    let drained = finished.and_then(|()| drain(told, lines));
+    let drained = finished.and_then(|()| drain(states, lines));
     ended.drained = drained.unwrap_or(false);
     (ended, drained.map(drop))
 }
 
 /// Apps finish, and what does not finish is reset.
-fn finish<P: Told>(
-    (told, lines): (&mut [P], &[Mailbox<P>]),
+fn finish<P: DrainState>(
+    (states, lines): (&mut [P], &[Mailbox<P>]),
     orders: &Orders,
     patience: Duration,
     stop: &Stop,
     (ended, announce): (&mut Ended, impl FnOnce(u64)),
 ) -> Result<(), usize> {
-    ask(told, lines)?;
-    ended.open = open(told);
+    ask(states, lines)?;
+    ended.open = open(states);
     if ended.open > 0 {
         announce(ended.open);
     }
     stop.heed();
     orders.give(Order::Finish);
-    if until_closed((told, lines), Order::Finish, patience, || {
+    if until_closed((states, lines), Order::Finish, patience, || {
         stop.is_asked_again()
     })? {
         return Ok(());
     }
-    ended.reset = open(told);
+    ended.reset = open(states);
     orders.give(Order::Abort);
-    until_closed((told, lines), Order::Abort, ABORT_MAX, || false).map(drop)
+    until_closed((states, lines), Order::Abort, ABORT_MAX, || false).map(drop)
 }
 
-fn open<P: Told>(told: &[P]) -> u64 {
-    told.iter().map(Told::open).sum()
+fn open<P: DrainState>(states: &[P]) -> u64 {
+    states.iter().map(DrainState::open).sum()
 }
 
 /// Waits until every worker has heard `order` and no connection is open. False when time was up, or `enough` says so.
-fn until_closed<P: Told>(
-    (told, lines): (&mut [P], &[Mailbox<P>]),
+fn until_closed<P: DrainState>(
+    (states, lines): (&mut [P], &[Mailbox<P>]),
     order: Order,
     patience: Duration,
     enough: impl Fn() -> bool,
 ) -> Result<bool, usize> {
     let started = Instant::now();
     while started.elapsed() < patience && !enough() {
-        ask(told, lines)?;
-        if told.iter().all(|worker| worker.order() == order) && open(told) == 0 {
+        ask(states, lines)?;
+        if states.iter().all(|worker| worker.order() == order) && open(states) == 0 {
             return Ok(true);
         }
         clock::sleep(LOOK);
@@ -127,16 +127,16 @@ fn until_closed<P: Told>(
 }
 
 /// Waits until every worker has stopped receiving, and then until none has anything to do. False when time was up.
-fn drain<P: Told>(told: &mut [P], lines: &[Mailbox<P>]) -> Result<bool, usize> {
+fn drain<P: DrainState>(states: &mut [P], lines: &[Mailbox<P>]) -> Result<bool, usize> {
     let started = Instant::now();
     // A worker that still receives hands over: the first round that finds all draining only says that nothing more comes.
     let mut all_drain = false;
     while started.elapsed() < DRAIN_MAX {
-        ask(told, lines)?;
-        if all_drain && told.iter().all(|worker| !worker.moved()) {
+        ask(states, lines)?;
+        if all_drain && states.iter().all(|worker| !worker.moved()) {
             return Ok(true);
         }
-        all_drain = told.iter().all(|worker| worker.order() == Order::Drain);
+        all_drain = states.iter().all(|worker| worker.order() == Order::Drain);
     }
     Ok(false)
 }

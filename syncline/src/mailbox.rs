@@ -19,6 +19,12 @@ pub struct Mailbox<T> {
     answered: Condvar,
 }
 
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Mailbox<T> {
     /// No question yet.
     #[must_use]

@@ -1,6 +1,6 @@
 //! [`Progress`] and [`Report`]: what workers have done, while they run and at the end.
 //!
-//! It must never lose what a worker told last, nor call a run good that lost a frame or a buffer.
+//! It must never lose the last answer of a worker, nor call a run good that lost a frame or a buffer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use stack::conn::{Kind, Records};
 use stack::counters::Counters;
 use stack::worker::{Cycles, Worker};
 
-use crate::ending::Told;
+use crate::ending::DrainState;
 use crate::mailbox::Order;
 
 /// What one worker has done so far.
@@ -47,7 +47,7 @@ impl Progress {
     }
 }
 
-impl Told for Progress {
+impl DrainState for Progress {
     fn order(&self) -> Order {
         self.order
     }
@@ -67,7 +67,7 @@ impl Told for Progress {
 pub struct Report<A> {
     /// The apps, one of each worker that ended well, in the workers' order.
     pub apps: Vec<A>,
-    /// What each worker has done; what it told last when it did not end well.
+    /// What each worker has done; its last answer when it did not end well.
     pub workers: Vec<Progress>,
     /// How long the workers ran, the end included.
     pub duration: Duration,

@@ -23,7 +23,7 @@ use crate::port::{self, OpenedNic, pool_sizes};
 use crate::report::{Progress, Report};
 use crate::stop::{Stop, StopHandle};
 use crate::threads::{Ready, poll_all};
-use crate::turning::turn_until_told;
+use crate::turning::turn_until_stopped;
 use crate::{Endpoint, Error, addresses, namespace, secrets};
 
 /// How often the control thread looks whether the run is to end.
@@ -243,7 +243,8 @@ impl Endpoint {
                 let worker = Worker::with_app(nic, app, config, secrets, end, pages)
                     .map_err(|error| Error::Memory(error.to_string()))?;
                 ready.announce();
-                let worker = turn_until_told(worker, back_off, (clock, orders), line, Progress::of);
+                let worker =
+                    turn_until_stopped(worker, back_off, (clock, orders), line, Progress::of);
                 let progress = Progress::of(&worker, Order::Stop, false);
                 let (_, app) = worker.into_parts();
                 Ok::<_, Error>((progress, app))
@@ -256,12 +257,12 @@ impl Endpoint {
             self.watch(&lines, orders, &start.stop)
         };
         let polled = poll_all((&start.eal, orders), bodies, control, leave)?;
-        let mut watched: Watched = polled.control;
+        let mut watched: WatchOutcome = polled.control;
         let mut apps = Vec::new();
         for (worker, outcome) in polled.threads.into_iter().enumerate() {
             match outcome {
                 Ok((progress, app)) => {
-                    watched.told[worker] = progress;
+                    watched.states[worker] = progress;
                     apps.push(app);
                 }
                 Err(error) => watched.faults.push(format!("worker {worker}: {error}")),
@@ -269,7 +270,7 @@ impl Endpoint {
         }
         Ok(Report {
             apps,
-            workers: watched.told,
+            workers: watched.states,
             duration: watched.duration,
             open_at_end: watched.ended.open,
             reset_at_end: watched.ended.reset,
@@ -280,14 +281,14 @@ impl Endpoint {
     }
 
     /// Waits for the end of the run, and then until the workers are drained.
-    fn watch(&self, lines: &[Mailbox<Progress>], orders: &Orders, stop: &Stop) -> Watched {
+    fn watch(&self, lines: &[Mailbox<Progress>], orders: &Orders, stop: &Stop) -> WatchOutcome {
         let started = Instant::now();
-        let mut told: Vec<Progress> = lines.iter().map(|_| Progress::default()).collect();
+        let mut states: Vec<Progress> = lines.iter().map(|_| Progress::default()).collect();
         let is_over = || self.duration.is_some_and(|max| started.elapsed() >= max);
         while !stop.is_asked() && !is_over() {
             clock::sleep(LOOK);
         }
-        let parts = (told.as_mut_slice(), lines);
+        let parts = (states.as_mut_slice(), lines);
         let (ended, outcome) = ending::end(parts, orders, self.patience, stop, |_| {});
         let mut faults = Vec::new();
         match outcome {
@@ -300,8 +301,8 @@ impl Endpoint {
             ),
             Ok(()) => {}
         }
-        Watched {
-            told,
+        WatchOutcome {
+            states,
             ended,
             faults,
             duration: started.elapsed(),
@@ -310,8 +311,8 @@ impl Endpoint {
 }
 
 /// What the control thread came to.
-struct Watched {
-    told: Vec<Progress>,
+struct WatchOutcome {
+    states: Vec<Progress>,
     ended: Ended,
     faults: Vec<String>,
     duration: Duration,
@@ -322,7 +323,7 @@ struct Watched {
     clippy::print_stderr,
     reason = "the process ends here; there is no caller to tell"
 )]
-fn leave(_: Watched) -> Infallible {
+fn leave(_: WatchOutcome) -> Infallible {
     eprintln!("error: a worker does not end; the port was not closed and buffers were not counted");
     // Without what libraries do at exit: a thread is still inside one.
     signal_hook::low_level::exit(HANGS.into())

@@ -14,7 +14,7 @@ use crate::Error;
 use crate::clock;
 use crate::mailbox::{Order, Orders};
 
-/// How long a thread that was told to stop may take: one turn, on a machine that gives it no CPU.
+/// How long a thread may take after Order::Stop: one turn, on a machine that gives it no CPU.
 const END_MAX: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -106,12 +106,12 @@ fn all_end<T>(threads: &[ScopedJoinHandle<'_, T>]) -> bool {
     true
 }
 
-/// The first error of a thread; one of them has ended before it was told to.
+/// The first error of a thread; one of them has ended too early.
 fn why_not_ready<T, E: From<Error>>(threads: Vec<ScopedJoinHandle<'_, Result<T, E>>>) -> E {
     let mut outcomes = threads.into_iter().map(join);
     let failure = outcomes.find_map(Result::err);
     outcomes.for_each(drop);
-    failure.unwrap_or_else(|| Error::Worker("a worker ended before it was told to".into()).into())
+    failure.unwrap_or_else(|| Error::Worker("a worker ended before the run did".into()).into())
 }
 
 /// What a thread came to. A thread that panicked is a bug, and says so.

@@ -1,5 +1,5 @@
-//! [`turn_until_told`]: the loop of one worker. Turns until told to finish, finishes what is open, drains until told to stop, tells
-//! what it counted when asked.
+//! [`turn_until_stopped`]: the loop of one worker. It runs, finishes, aborts, drains and stops as the orders say, and answers
+//! questions in between.
 //!
 //! It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
@@ -13,7 +13,7 @@ use crate::mailbox::{Mailbox, Order, Orders};
 
 /// Turns `worker` until [`Order::Stop`], and gives it back. `progress` says what it has done: the worker, the order that it was
 /// given last, whether its last turn had something to do.
-pub fn turn_until_told<A: App, P>(
+pub fn turn_until_stopped<A: App, P>(
     mut worker: Worker<DpdkNic, A>,
     mut back_off: BackOff,
     (clock, orders): (Clock, &Orders),

@@ -1,4 +1,4 @@
-//! [`Progress`]: what a worker of `serve` tells when it is asked, and its thread's part in a run.
+//! [`Progress`]: what a worker of `serve` answers when it is asked, and its thread's part in a run.
 //!
 //! It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
@@ -6,8 +6,8 @@ use dpdk::{DpdkNic, FaultTotals};
 use stack::counters::Counters;
 use stack::tcp::env::TcpCounters;
 use stack::worker::{Cycles, Steered, Worker};
-use syncline::ending::Told;
-use syncline::turning::turn_until_told;
+use syncline::ending::DrainState;
+use syncline::turning::turn_until_stopped;
 
 use super::services::{Services, SiteStats};
 use crate::clock::Clock;
@@ -62,7 +62,7 @@ impl Progress {
     }
 }
 
-impl Told for Progress {
+impl DrainState for Progress {
     fn order(&self) -> Order {
         self.order
     }
@@ -77,14 +77,14 @@ impl Told for Progress {
     }
 }
 
-/// Turns the worker until told to stop. Gives its buffers back, and says what it has done.
+/// Turns the worker until Order::Stop. Gives its buffers back, and says what it has done.
 pub(super) fn turn(
     worker: Worker<DpdkNic, Services>,
     back_off: BackOff,
     clock_and_orders: (Clock, &Orders),
     mailbox: &Mailbox<Progress>,
 ) -> Progress {
-    let worker = turn_until_told(worker, back_off, clock_and_orders, mailbox, Progress::of);
+    let worker = turn_until_stopped(worker, back_off, clock_and_orders, mailbox, Progress::of);
     let mut progress = Progress::of(&worker, Order::Stop, false);
     let nic = worker.into_nic();
     progress.faults = nic.fault_totals();
