@@ -23,15 +23,21 @@ mod rss;
 mod nic_report;
 // Polling threads, from start to stop.
 mod polling;
+// Which tuples of the sources are used.
+mod pool_args;
+// What this process has resident.
+mod memory;
 // To whom, from whom and how fast traffic may go.
 mod guard;
 
 pub(crate) use args::NicArgs;
 pub(crate) use guard::{Allowed, GuardArgs, Reach};
+pub(crate) use memory::resident_bytes;
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{
     OpenedNic, announce_namespace, check_flags, configure_kernel_side, cpus, in_use, memory_mb,
     start_eal,
 };
 pub(crate) use polling::{HANGS, Ready, leave, poll_all};
+pub(crate) use pool_args::{OrderName, PoolArgs, port_range};
 pub(crate) use rss::RssReport;
