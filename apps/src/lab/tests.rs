@@ -194,8 +194,9 @@ fn every_scenario_comes_about_over_ipv6() {
         for played in in_sim(&scenario, Family::V6, None).expect("a world") {
             let text = played.text(Paint::Plain);
             assert_eq!(played.unmet, Vec::<String>::new(), "{text}");
+            let asks = text.contains("neighbour entry: INCOMPLETE");
             assert!(
-                text.contains("NDP who has 2001:db8::2?") && !text.contains("ARP"),
+                (text.contains("NDP who has 2001:db8::2?") || !asks) && !text.contains("ARP"),
                 "{text}"
             );
             assert!(
@@ -211,7 +212,10 @@ fn every_scene_is_the_same_each_time() {
     for scenario in scenarios::all(Pace::Real).expect("they can be read") {
         let text = || -> Vec<String> {
             let played = in_sim(&scenario, Family::V4, None).expect("a world");
-            played.iter().map(|played| played.text(Paint::Plain)).collect()
+            played
+                .iter()
+                .map(|played| played.text(Paint::Plain))
+                .collect()
         };
         assert_eq!(text(), text());
     }
@@ -474,6 +478,7 @@ fn mutated(story: &Story, mutation: &Mutation) -> Story {
             _ => Base::default(),
         };
         row.conn = 1;
+        row.at_ns = story.rows.last().map_or(0, |last| last.at_ns);
         row.what = StoryEvent::Segment(SegmentInFlight {
             from: mutation.who,
             segment: spec.to_segment(base),
@@ -494,6 +499,7 @@ fn mutated(story: &Story, mutation: &Mutation) -> Story {
 
 #[test]
 fn each_scene_fails_with_each_mutation_that_it_names() {
+    let mut wrong = Vec::new();
     for scenario in scenarios::all(Pace::Real).expect("they can be read") {
         for scene in scenario
             .scenes
@@ -517,19 +523,15 @@ fn each_scene_fails_with_each_mutation_that_it_names() {
             );
             for mutation in &scene.mutations {
                 let changed = mutated(&story, mutation);
-                assert_ne!(
-                    changed.rows, story.rows,
-                    "{}: {mutation:?} changes nothing",
-                    scene.title
-                );
-                assert!(
-                    !unmet(scene, &changed).is_empty(),
-                    "{}: {mutation:?}",
-                    scene.title
-                );
+                if changed.rows == story.rows {
+                    wrong.push(format!("{}: {mutation:?} changes nothing", scene.title));
+                } else if unmet(scene, &changed).is_empty() {
+                    wrong.push(format!("{}: {mutation:?} isn't noticed", scene.title));
+                }
             }
         }
     }
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]
