@@ -132,17 +132,7 @@ impl Actor {
                 self.calls(now, 0, "close() of the listening socket".into());
                 self.stop_listening(cx);
             }
-            SceneAction::Crash => {
-                self.calls(now, 0, "the process dies".into());
-                self.accepts = 0;
-                self.stop_listening(cx);
-                for open in &mut self.conns {
-                    open.is_closed = true;
-                    if let Some(id) = open.id {
-                        cx.close(id);
-                    }
-                }
-            }
+            SceneAction::Crash => self.crash(cx),
             SceneAction::Accept => {
                 self.calls(now, 0, "accept()".into());
                 self.accepts += 1;
@@ -192,6 +182,19 @@ impl Actor {
             | SceneAction::Thaw
             | SceneAction::PowerOnElsewhere
             | SceneAction::Network(_) => {}
+        }
+    }
+
+    /// The process dies: the system closes its sockets.
+    fn crash<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>) {
+        self.calls(cx.now(), 0, "the process dies".into());
+        self.accepts = 0;
+        self.stop_listening(cx);
+        for open in &mut self.conns {
+            open.is_closed = true;
+            if let Some(id) = open.id {
+                cx.close(id);
+            }
         }
     }
 

@@ -420,6 +420,44 @@ fn every_scenario_can_be_found_and_shown() {
     assert_eq!(wrapped("a bc  d", 4), "a bc\nd");
 }
 
+/// What came as well, at the end.
+fn added(story: &Story, mutation: &Mutation) -> Option<Row> {
+    let by = |end: End| end == mutation.who;
+    if let MutationChange::Seen(seen) = mutation.change {
+        let mut row = story.rows.last().expect("something happened").clone();
+        row.conn = 1;
+        row.what = StoryEvent::Sees(mutation.who, seen);
+        return Some(row);
+    }
+    if let MutationChange::Added(spec) = &mutation.change {
+        let of_same = |row: &&Row| matches!(&row.what, StoryEvent::Segment(carried) if by(carried.from) && row.conn == 1);
+        let like = story.rows.iter().rev().find(of_same);
+        // Without a segment of that end there are no numbers to be relative to: then they are absolute.
+        let mut row = like
+            .or(story.rows.last())
+            .expect("something happened")
+            .clone();
+        let base = match &row.what {
+            StoryEvent::Segment(carried) => carried.base,
+            _ => Base::default(),
+        };
+        row.conn = 1;
+        row.at_ns = story.rows.last().map_or(0, |last| last.at_ns);
+        row.what = StoryEvent::Segment(SegmentInFlight {
+            from: mutation.who,
+            segment: spec.to_segment(base),
+            base,
+            is_again: false,
+            mark: None,
+            neighbor: None,
+            arrives_at_ns: None,
+            lost: None,
+        });
+        return Some(row);
+    }
+    None
+}
+
 /// What happened, changed as a mutation says.
 fn mutated(story: &Story, mutation: &Mutation) -> Story {
     let by = |end: End| end == mutation.who;
@@ -459,38 +497,7 @@ fn mutated(story: &Story, mutation: &Mutation) -> Story {
             rows.push(row);
         }
     }
-    if let MutationChange::Seen(seen) = mutation.change {
-        let mut row = story.rows.last().expect("something happened").clone();
-        row.conn = 1;
-        row.what = StoryEvent::Sees(mutation.who, seen);
-        rows.push(row);
-    }
-    if let MutationChange::Added(spec) = &mutation.change {
-        let of_same = |row: &&Row| matches!(&row.what, StoryEvent::Segment(carried) if by(carried.from) && row.conn == 1);
-        let like = story.rows.iter().rev().find(of_same);
-        // Without a segment of that end there are no numbers to be relative to: then they are absolute.
-        let mut row = like
-            .or(story.rows.last())
-            .expect("something happened")
-            .clone();
-        let base = match &row.what {
-            StoryEvent::Segment(carried) => carried.base,
-            _ => Base::default(),
-        };
-        row.conn = 1;
-        row.at_ns = story.rows.last().map_or(0, |last| last.at_ns);
-        row.what = StoryEvent::Segment(SegmentInFlight {
-            from: mutation.who,
-            segment: spec.to_segment(base),
-            base,
-            is_again: false,
-            mark: None,
-            neighbor: None,
-            arrives_at_ns: None,
-            lost: None,
-        });
-        rows.push(row);
-    }
+    rows.extend(added(story, mutation));
     Story {
         rows,
         ..story.clone()
