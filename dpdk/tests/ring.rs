@@ -324,6 +324,7 @@ fn offload_flags_do_not_survive_a_change_of_hands(eal: &Eal) {
         l3_len: 20,
         ipv4_checksum: true,
         tcp_checksum: true,
+        cut: None,
     };
     frame.request(Some(request));
     assert_eq!(frame.rx_checksum(), RxChecksum::default());
@@ -348,6 +349,7 @@ fn vlan_tags_move_between_the_frame_and_what_stands_beside_it(eal: &Eal) {
         l3_len: 20,
         ipv4_checksum: true,
         tcp_checksum: true,
+        cut: None,
     };
     frame.request(Some(request));
     let (bytes, tci, lengths) = dpdk::mbuf::leave_tag_for_test(&mut frame).expect("a tag");
