@@ -176,5 +176,5 @@ def summary_is_clean(status, summary):
     cut = given - counters.get("tx_cut", 0) + counters.get("tx_cut_segments", 0)
     if nic["tx_frames"] not in (given, cut):
         raise Wrong(f"the NIC sent {nic['tx_frames']} frames, the workers gave it {given}, cut {cut}")
-    if nic["offloads"]["tso"] != ("tx_cut" in counters):
-        raise Wrong(f"TSO is {nic['offloads']['tso']}, and {counters.get('tx_cut', 0)} segments were to be cut")
+    if "tx_cut" in counters and not nic["offloads"]["tso"]:
+        raise Wrong(f"{counters['tx_cut']} segments were to be cut by a NIC that cuts none")
