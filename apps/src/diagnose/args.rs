@@ -29,13 +29,7 @@ pub(crate) struct DiagnoseArgs {
     pub(crate) wait: Duration,
 
     /// Read this capture; `-` reads a pipe: `tcpdump -w - | syncline diagnose -r -`
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        required_unless_present = "target",
-        conflicts_with = "target"
-    )]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "target")]
     pub(crate) read: Option<PathBuf>,
 
     /// Show only the connection with this number, with its ladder

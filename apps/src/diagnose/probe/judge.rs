@@ -62,6 +62,19 @@ const MIXED: Verdict = Verdict {
     scenario: "lossy-link",
 };
 
+const QUEUE_FULL: Verdict = Verdict {
+    class: "accept-queue-full",
+    words: "it opened connections that its application left alone, then left a SYN unanswered",
+    certainty: Certainty::Likely,
+    members: &[
+        "a program that doesn't accept: the attempts filled its accept queue",
+        "a backlog that half-open connections fill (SYN flood)",
+        "loss on the path",
+    ],
+    tells_apart: "`ss -ltn` on the server: Recv-Q of the listener above Send-Q; ListenOverflows in `nstat`",
+    scenario: "app-blocked",
+};
+
 const OPEN: Verdict = Verdict {
     class: "open",
     words: "the port is open, and its application answered",
@@ -242,8 +255,9 @@ pub(super) fn verdict(attempts: &[Attempt]) -> Verdict {
             classes.push(one);
         }
     }
-    match classes.len() {
-        1 => classes.swap_remove(0),
+    match classes.as_slice() {
+        [one] => one.clone(),
+        [first, then] if first.class == SILENT.class && then.class == NO_ANSWER.class => QUEUE_FULL,
         _ => MIXED,
     }
 }
@@ -298,6 +312,7 @@ fn failed(errno: Errno, cause: Option<Cause>) -> Verdict {
 mod tests {
     use std::time::Duration;
 
+    use super::super::attempt::Opened;
     use super::*;
 
     fn attempt(end: ConnectEnd) -> Attempt {
@@ -336,6 +351,16 @@ mod tests {
         ] {
             assert_eq!(verdict(&[fails(errno, cause)]).class, class, "{errno}");
         }
+        let opened = Opened {
+            rtt_us: 100,
+            snd_mss: 1460,
+            before: Before::Silent,
+            after: Some(After::Acknowledged),
+        };
+        let silent = || attempt(ConnectEnd::Open(opened.clone()));
+        assert_eq!(verdict(&[silent(), silent()]).class, "app-silent");
+        let filled = [silent(), attempt(ConnectEnd::Silence)];
+        assert_eq!(verdict(&filled).class, "accept-queue-full");
         let different = [
             attempt(ConnectEnd::Silence),
             fails(Errno::ECONNREFUSED, None),

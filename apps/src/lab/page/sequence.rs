@@ -36,8 +36,8 @@ pub(super) fn svg(story: &Story, heads: (&str, &str)) -> String {
         escaped(heads.0),
         escaped(heads.1)
     );
-    life(&mut out, left, rows.iter().map(|row| row.client), "end");
-    life(&mut out, right, rows.iter().map(|row| row.server), "start");
+    life(&mut out, left, &states(rows, |row| row.client), "end");
+    life(&mut out, right, &states(rows, |row| row.server), "start");
     for (n, row) in rows.iter().enumerate() {
         let y = middle_of(n);
         let at = format!("{:.3}", row.at_ns as f64 / 1e6);
@@ -64,9 +64,20 @@ const fn middle_of(row: usize) -> usize {
     HEAD + row * ROW + ROW / 2
 }
 
+/// The state after each row; rows about no connection change none.
+fn states(rows: &[Row], of: impl Fn(&Row) -> &'static str) -> Vec<&'static str> {
+    let mut last = "";
+    let state = |row: &Row| {
+        if row.conn != 0 || last.is_empty() {
+            last = of(row);
+        }
+        last
+    };
+    rows.iter().map(state).collect()
+}
+
 /// A line of life: a bar for each run of one state, with its name where it begins.
-fn life<'a>(out: &mut String, x: usize, states: impl Iterator<Item = &'a str>, anchor: &str) {
-    let states: Vec<&str> = states.collect();
+fn life(out: &mut String, x: usize, states: &[&'static str], anchor: &str) {
     let mut at = 0;
     for run in states.chunk_by(|a, b| a == b) {
         let (top, len) = (HEAD + at * ROW, run.len() * ROW);
