@@ -73,7 +73,7 @@ pub(crate) fn sockets(
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    found.push(socket_of(*response));
+                    found.push(socket_of(&response));
                 }
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 NetlinkPayload::Done(_) => return Ok(found),
@@ -99,7 +99,7 @@ pub(crate) fn socket_between(
     Ok(its.find(|socket| socket.local == local && socket.remote == remote))
 }
 
-fn socket_of(response: InetResponse) -> KernelSocket {
+fn socket_of(response: &InetResponse) -> KernelSocket {
     let id = &response.header.socket_id;
     let info = response.nlas.iter().find_map(|nla| match nla {
         Nla::TcpInfo(info) => Some(info.clone()),
