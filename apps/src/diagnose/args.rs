@@ -21,11 +21,11 @@ pub(crate) struct DiagnoseArgs {
     pub(crate) target: Option<String>,
 
     /// How often to connect to it
-    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), requires = "target")]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with = "read")]
     pub(crate) attempts: u32,
 
     /// How long to wait at each step: for an answer to the SYN, for a greeting, for its close
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, requires = "target")]
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, conflicts_with = "read")]
     pub(crate) wait: Duration,
 
     /// Read this capture; `-` reads a pipe: `tcpdump -w - | syncline diagnose -r -`

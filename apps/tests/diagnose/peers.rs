@@ -97,7 +97,7 @@ fn what_is_neither_a_peer_nor_a_capture_is_refused() {
         ),
         (
             &["diagnose", "-r", "x.pcap", "--attempts", "2"],
-            "HOST:PORT",
+            "cannot be used with",
         ),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_syncline"))
