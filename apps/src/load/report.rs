@@ -163,7 +163,8 @@ impl LoadReport {
             &counts,
             (&measures, offered),
             (&parts.watched.spent, server.as_ref()),
-            (&counters, plan.connections),
+            (&counters, &tcp),
+            plan.connections,
         );
         let limit = limit::judge(&evidence);
         let mut of_servers = Counters::new();
@@ -244,6 +245,7 @@ impl LoadReport {
             let who = match self.limit.verdict {
                 LoadVerdict::Target => "the target was the limit",
                 LoadVerdict::Link => "the link was the limit",
+                LoadVerdict::Ports => "local ports were the limit",
                 _ => "the generator was the limit, so the run is invalid",
             };
             faults.push(format!(

@@ -109,6 +109,7 @@ impl LoadReport {
             LoadVerdict::Rate => "none, the rate was reached",
             LoadVerdict::Generator => "the generator",
             LoadVerdict::Link => "the link",
+            LoadVerdict::Ports => "local ports",
             LoadVerdict::Target => "the target",
             LoadVerdict::Undetermined => "undetermined",
         };
