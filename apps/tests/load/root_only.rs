@@ -34,6 +34,10 @@ impl Folder {
         Self(path)
     }
 
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
     /// The command of an nginx that logs every request here, and answers each with `hello`, `/no` with an error and `/big` with
     /// 100 kB.
     pub(crate) fn nginx(&self) -> String {
