@@ -10,8 +10,7 @@ use crate::{assert_account, load, number};
 /// Two of our servers behind taps, HAProxy before them; after 1.5 s the second one is killed with its NIC.
 fn balancer(folder: &Folder) -> String {
     let at = folder.path();
-    let config = format!(
-        "global
+    let config = "global
   log stdout format raw local0
 defaults
   mode http
@@ -29,8 +28,7 @@ backend ours
   http-reuse never
   server a 198.18.1.2:80 check inter 200ms fall 2
   server b 198.18.2.2:80 check inter 200ms fall 2
-"
-    );
+";
     fs::write(at.join("haproxy.cfg"), config).expect("a file");
     let serve = |tap: u8| {
         format!(

@@ -116,6 +116,21 @@ fn a_capped_link_is_the_link() {
     }
 }
 
+/// One address of ours, one of the target: 64,512 connections in 2 MSL, and the link could carry more.
+#[test]
+#[ignore = "needs root"]
+fn used_up_ports_are_named() {
+    assert_named("ports", || {
+        let output = syncline()
+            .args("--workload connect -c 256 -n 100k -d 20s --json".split(' '))
+            .output()
+            .expect("it starts");
+        let (run, status, _) = result(&output);
+        assert_eq!(status, 1, "a run with failures fails");
+        run["limit"].clone()
+    });
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_starved_generator_is_the_generator() {
