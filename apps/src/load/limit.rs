@@ -41,6 +41,8 @@ const REPEATED_SHARE: f64 = 0.01;
 pub(super) enum LoadVerdict {
     /// The rate that was asked for was reached.
     Rate,
+    /// The connections that were asked for were there.
+    Held,
     /// The generator was late.
     Generator,
     /// The link took no more, or the path lost or held up frames.
@@ -88,6 +90,8 @@ pub(super) struct LimitEvidence {
     /// SYNs, and those of them that were answered only when they were repeated, or not at all.
     pub(super) syns: u64,
     pub(super) repeated_syns: u64,
+    /// Connections that were to be held, and the fewest that were.
+    pub(super) held: Option<(u32, u64)>,
 }
 
 impl LimitEvidence {
@@ -127,6 +131,7 @@ impl LimitEvidence {
             first_byte_us: us(Step::FirstByte, 50.0),
             syns: syn_acks.len(),
             repeated_syns: syn_acks.count_between(late_ns, u64::MAX),
+            held: None,
         }
     }
 
@@ -147,6 +152,11 @@ impl LimitEvidence {
     /// Whether so many SYNs had to be repeated that it is worth saying.
     fn repeats_syns(&self) -> bool {
         self.repeated_syns as f64 > REPEATED_SHARE * self.syns as f64
+    }
+
+    /// The same where connections were held.
+    pub(super) fn holding(self, held: Option<(u32, u64)>) -> Self {
+        Self { held, ..self }
     }
 
     /// The share of the offered operations that were begun.
@@ -173,11 +183,16 @@ fn busy_share(spent: &Cycles) -> f64 {
 pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
     let reached = seen.achieved().is_some_and(|share| share >= ACHIEVED_SHARE);
     let is_full = seen.busy_share >= FULL_SHARE;
+    let is_held = seen
+        .held
+        .is_some_and(|(wanted, least)| least >= wanted.into());
     let verdict = match seen.offered {
         _ if seen.no_port > 0 => LoadVerdict::Ports,
+        None if is_held => LoadVerdict::Held,
+        Some(_) if is_held && reached && !seen.is_late() => LoadVerdict::Held,
         _ if seen.refused_share >= REFUSED_SHARE => LoadVerdict::Link,
         Some(_) if seen.is_late() => LoadVerdict::Generator,
-        Some(_) if reached => LoadVerdict::Rate,
+        Some(_) if reached && seen.held.is_none() => LoadVerdict::Rate,
         Some(_) if seen.blocked_turns > 0 => LoadVerdict::Target,
         Some(_) => LoadVerdict::Generator,
         None => match seen.server_busy_share {
@@ -205,6 +220,11 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
 
 fn evidence(seen: &LimitEvidence) -> String {
     let mut parts = Vec::new();
+    if let Some((wanted, least)) = seen.held {
+        parts.push(format!(
+            "{least} of {wanted} connections were held at least"
+        ));
+    }
     if let (Some((offered, begun)), Some(share)) = (seen.offered, seen.achieved()) {
         parts.push(format!(
             "{begun} of {offered} due operations begun ({:.1} %)",
@@ -262,6 +282,7 @@ fn evidence(seen: &LimitEvidence) -> String {
 fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
     match verdict {
         LoadVerdict::Rate => "raise --rate to find the limit".to_owned(),
+        LoadVerdict::Held => "raise --connections to find the limit".to_owned(),
         LoadVerdict::Generator => {
             "give the generator CPUs of its own (--cpus), more --queues, or lower --rate".to_owned()
         }
@@ -381,6 +402,21 @@ mod tests {
             ..waits
         };
         assert_eq!(judge(&used_up).verdict, LoadVerdict::Ports);
+    }
+
+    #[test]
+    fn connections_that_were_all_held_are_no_limit() {
+        let held = |least, busy_share| {
+            let seen = LimitEvidence {
+                busy_share,
+                held: Some((100, least)),
+                ..LimitEvidence::default()
+            };
+            judge(&seen).verdict
+        };
+        assert_eq!(held(100, 0.99), LoadVerdict::Held);
+        assert_eq!(held(99, 0.1), LoadVerdict::Target);
+        assert_eq!(held(99, 0.99), LoadVerdict::Generator);
     }
 
     #[test]
