@@ -175,7 +175,7 @@ impl LoadReport {
             &counts,
             (&measures, offered),
             (&parts.watched.spent, server.as_ref()),
-            (&counters, &tcp),
+            (&counters, &tcp(&workers)),
             plan.connections,
         )
         .holding(hold.as_ref().map(Hold::wanted_and_least));
