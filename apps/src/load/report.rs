@@ -152,9 +152,8 @@ impl LoadReport {
     pub(super) fn new(parts: LoadReportParts<'_>) -> Self {
         let LoadReportParts { args, plan, .. } = parts;
         let mut measures = Measures::default();
-        for totals in parts.totals {
-            measures.merge(&totals.measures);
-        }
+        let all = parts.totals.iter().map(|totals| &totals.measures);
+        all.for_each(|of_worker| measures.merge(of_worker));
         // What the threads left behind is newer than what they said last.
         let workers: Vec<_> = match parts.totals {
             [] => parts.watched.workers.clone(),
@@ -170,11 +169,11 @@ impl LoadReport {
         }
         let offered = (counts.window_due > 0 || plan.rate.is_some()).then_some(counts.window_due);
         let hold = Hold::new(plan, &parts.watched, &counts);
-        let server: Option<Cycles> = parts.servers.first().map(|server| server.cycles);
+        let server = parts.servers.first().map(|server| &server.cycles);
         let evidence = LimitEvidence::new(
             &counts,
             (&measures, offered),
-            (&parts.watched.spent, server.as_ref()),
+            (&parts.watched.spent, server),
             (&counters, &tcp(&workers)),
             plan.connections,
         )
