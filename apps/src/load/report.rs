@@ -21,7 +21,6 @@ use std::time::Duration;
 use serde::Serialize;
 use stack::counters::Counters;
 use stack::tcp::verdict::Outcome;
-use stack::worker::Cycles;
 use workload::load::{Interval, LoadCounts, Measures, Work};
 
 use self::account::Account;
