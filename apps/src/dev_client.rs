@@ -14,12 +14,13 @@ use dpdk::{DpdkNic, Eal, EalConfig, Mempool, NicSpec, PoolSizes, PortConfig, Que
 use serde::Serialize;
 use stack::config::{Config, ConfigSpec, Interface};
 use stack::conn::{Capacity, Records};
+use stack::local::addresses::LocalPrefix;
 use stack::memory::PageOptions;
 use stack::nic::fault::FaultSpec;
 use stack::wire::vlan::VlanId;
 use stack::worker::{Rings, Worker};
 
-use crate::addresses::host_prefix;
+use crate::addresses::{host_prefix, written};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
@@ -131,7 +132,13 @@ pub(crate) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let spec: NicSpec = args.nic.parse()?;
     let config = config(args)?;
-    kernel::refuse_owned(&args.ip, &[], &kernel::owned_addresses()?)?;
+    let named = |ip: &Interface| {
+        LocalPrefix::host(ip.address)
+            .map(|host| (format!("--ip {}", written(ip)), host))
+            .map_err(|error| Failure::Usage(error.to_string()))
+    };
+    let named = args.ip.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    kernel::refuse_owned(named, &kernel::owned_addresses()?)?;
     spec.check()?;
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
     let pools = PoolSizes {

@@ -61,6 +61,20 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<syncline::Error> for Failure {
+    /// Errors that another command line avoids are usage; the rest is the run's.
+    fn from(error: syncline::Error) -> Self {
+        match error {
+            syncline::Error::Address(_)
+            | syncline::Error::Config(_)
+            | syncline::Error::KernelAddress { .. } => Self::Usage(error.to_string()),
+            #[cfg(feature = "dpdk")]
+            syncline::Error::Dpdk(error) => error.into(),
+            _ => Self::Run(error.to_string()),
+        }
+    }
+}
+
 #[cfg(feature = "dpdk")]
 impl From<dpdk::Error> for Failure {
     /// Errors that another command line avoids are usage; the rest is the run's.

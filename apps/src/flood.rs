@@ -14,6 +14,8 @@ mod announce;
 mod phase;
 // One port for the flood and its probe.
 mod door;
+// A queue pair in a VLAN.
+mod vlan_nic;
 // Legitimate connections beside the flood.
 mod probe;
 // The control thread's view of them.
@@ -24,6 +26,8 @@ mod run;
 mod worker;
 // A line a second, and the end.
 mod watch;
+// Who was the limit.
+mod limit;
 // The result, as text and as JSON.
 mod report;
 

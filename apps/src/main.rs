@@ -10,30 +10,21 @@ mod cli;
 mod config_file;
 // Numbers with SI suffixes, rates and durations, as flags take them.
 mod units;
-// Addresses, prefixes and ports to listen on, as flags take them.
+// What this command shares with other programs on a NIC: addresses, signals, clock, mailboxes, secrets.
 #[cfg(any(test, feature = "dpdk"))]
-mod addresses;
+use syncline::addresses;
+use syncline::stop;
+#[cfg(feature = "dpdk")]
+use syncline::{clock, mailbox, secrets};
 // What a command ends with: an exit code, and one line with cause and fix.
 mod failure;
 // stdout is results, stderr is logs.
 mod console;
-// Ctrl-C and the like set a flag; everything drains and prints what it has.
-#[cfg_attr(not(feature = "dpdk"), allow(dead_code))] // an end in steps is only `serve`'s
-mod stop;
-// Time from the cycle counter, for loops that can't afford a clock.
-#[cfg(feature = "dpdk")]
-mod clock;
-// A running thread answers for its counters between two bursts.
-#[cfg(feature = "dpdk")]
-mod mailbox;
 // A bad link, as flags ask for it and reports tell of it.
 mod fault;
 // Which CPUs the threads of a run get.
 #[cfg(feature = "dpdk")]
 mod threads;
-// Secrets and seeds.
-#[cfg(feature = "dpdk")]
-mod secrets;
 // Where a result comes from: versions and command line.
 #[cfg(feature = "dpdk")]
 mod provenance;

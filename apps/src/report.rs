@@ -2,6 +2,10 @@
 //!
 //! It must never guess: what is not known is left out.
 
+// Where a result comes from.
 mod envelope;
+// The file of a line a second.
+mod ndjson;
 
 pub(crate) use envelope::Envelope;
+pub(crate) use ndjson::NdjsonFile;

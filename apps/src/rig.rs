@@ -5,12 +5,6 @@
 
 // The flags that name the NIC, its addresses and its CPUs.
 mod args;
-// A network namespace of our own.
-pub(crate) mod namespace;
-// What the kernel owns, and its side of a tap.
-pub(crate) mod kernel;
-// What a polling thread does while nothing comes.
-pub(crate) mod idle;
 // From the flags to an open port with its pools.
 mod opened;
 // The port's link and offloads, for logs and results.
@@ -21,17 +15,19 @@ mod offloads;
 mod rss;
 // The port's own counts at the end.
 mod nic_report;
-// Polling threads, from start to stop.
-mod polling;
+// The end of a process whose thread hangs.
+mod hanging;
 // To whom, from whom and how fast traffic may go.
 mod guard;
 
 pub(crate) use args::NicArgs;
 pub(crate) use guard::{Allowed, GuardArgs, Reach};
+pub(crate) use hanging::{HANGS, leave};
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{
-    OpenedNic, announce_namespace, check_flags, configure_kernel_side, cpus, in_use, memory_mb,
-    start_eal,
+    announce_namespace, check_flags, configure_kernel_side, cpus, memory_mb, start_eal,
 };
-pub(crate) use polling::{HANGS, Ready, leave, poll_all};
 pub(crate) use rss::RssReport;
+pub(crate) use syncline::port::{OpenedNic, in_use, pool_sizes};
+pub(crate) use syncline::threads::{Ready, poll_all};
+pub(crate) use syncline::{idle, kernel, namespace};

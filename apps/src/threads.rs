@@ -1,4 +1,4 @@
-//! Which CPUs the threads of a run get, and what a thread came to.
+//! Which CPUs the threads of a run get.
 //!
 //! It must never put two polling threads on one CPU without saying so: they would only take turns, and every figure
 //! would be about the scheduler.
@@ -49,13 +49,12 @@ pub(crate) fn assign(
     Ok(cpus)
 }
 
-/// What a thread came to. A thread that panicked is a bug, and says so.
+/// What a thread of a command came to. A thread that panicked is a bug, and says so.
 ///
 /// # Errors
 /// The thread's own, or [`Failure::Run`] when it panicked.
 pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
-    let panicked = |_| Failure::Run("a thread panicked; that is a bug, please report it".into());
-    thread.join().map_err(panicked)?
+    syncline::threads::join(thread)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The Internet checksum over a header, a SYN's segment and a full segment: ours beside etherparse's.
 //!
-//! Run alone on the machine: `cargo bench -p benches --bench checksum`. It must never let the compiler know what is summed.
+//! Run alone on the machine: `cargo bench -p syncline-benches --bench checksum`. It must never let the compiler know what is summed.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;

@@ -1,7 +1,7 @@
 //! Taking a frame apart: the whole parser beside etherparse's, the headers at fixed offsets of the fast lane, and the options.
 //!
 //! One frame over and over, so every branch is predicted and every line is in the first cache: what is left is the work.
-//! Run alone on the machine: `cargo bench -p benches --bench parse`. It must never measure a frame that is refused.
+//! Run alone on the machine: `cargo bench -p syncline-benches --bench parse`. It must never measure a frame that is refused.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;

@@ -5,7 +5,7 @@
 //! can chain: its own bare ACK stands beside, to compare with. Run alone on the machine:
 //!
 //! ```text
-//! cargo bench -p benches --bench segment
+//! cargo bench -p syncline-benches --bench segment
 //! ```
 #![forbid(unsafe_code)]
 

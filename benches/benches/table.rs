@@ -4,7 +4,7 @@
 //! computed outside the measured time (the same for all; see `hash`). Run alone on the machine:
 //!
 //! ```text
-//! GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches --bench table
+//! GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p syncline-benches --bench table
 //! ```
 //!
 //! The tunable gives hashbrown the huge pages that ours asks for itself: its memory can't be advised from outside.

@@ -4,7 +4,7 @@
 //! share of the ACKs. Both count segments judged and made. Run alone on the machine:
 //!
 //! ```text
-//! cargo bench -p benches --bench tcb
+//! cargo bench -p syncline-benches --bench tcb
 //! ```
 #![forbid(unsafe_code)]
 

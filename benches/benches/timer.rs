@@ -1,7 +1,7 @@
 //! The timing wheel with a million connections: moving a random timer, and firing each timer once per 100 ms of time.
 //!
 //! ```text
-//! cargo bench -p benches --bench timer
+//! cargo bench -p syncline-benches --bench timer
 //! ```
 #![forbid(unsafe_code)]
 

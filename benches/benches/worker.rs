@@ -1,7 +1,7 @@
 //! The whole worker on the one-core loop, a burst of 64 an iteration: resets and SYN cookies, empty table and a million records.
 //!
 //! Time is the worker's own, converted from its cycle counter: what the loop's NIC does to prepare frames is left out. Run
-//! alone on the machine: `cargo bench -p benches --bench worker`; `scripts/bench-loop` prints the same in cycles. It must
+//! alone on the machine: `cargo bench -p syncline-benches --bench worker`; `scripts/bench-loop` prints the same in cycles. It must
 //! never print a time of a run whose replies were wrong.
 #![forbid(unsafe_code)]
 

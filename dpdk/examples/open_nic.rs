@@ -1,5 +1,5 @@
 //! Opens each NIC given and says what was negotiated, or why it can't be opened:
-//! `cargo run -p dpdk --example open_nic -- tap:dtap0 memif:/run/a.sock,server`.
+//! `cargo run -p syncline-dpdk --example open_nic -- tap:dtap0 memif:/run/a.sock,server`.
 
 use dpdk::{Eal, EalConfig, Error, NicSpec, PortConfig};
 

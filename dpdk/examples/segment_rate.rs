@@ -1,7 +1,7 @@
 //! Nanoseconds to build one segment out of real mbufs: ACKs, 1448 bytes copied, 1448 bytes chained.
 //!
 //! ```text
-//! cargo run --release -p dpdk --example segment_rate
+//! cargo run --release -p syncline-dpdk --example segment_rate
 //! ```
 //! Needs no root, hugepages or NIC. Each burst of 64 is built and freed again; freeing is part of the figure. It never sends.
 

@@ -32,13 +32,15 @@ into_sink() {
     sink=$testpmd
     if [[ $2 == flowgen ]]; then
         start_testpmd "$file.flowgen" "${cpus%,*}" flowgen client --forward-mode=flowgen "--txpkts=$frame_bytes" --stats-period=1
-        attend sleep "$((seconds + 2))"
+        # Of the lines, one a second, the first two and the last are left out below, and it starts within a second.
+        attend sleep "$((seconds + 4))"
         # The sink leaves the link first: a poller whose peer vanishes reads unmapped memory.
         stop "$sink" || true
         stop "$testpmd" || true
         # The first second is warm-up, and the last one may be cut.
         sed -n 's/.*Tx-pps: *\([0-9]*\).*/\1/p' "$file.flowgen" | sed '1,2d;$d' | sort -n | awk '{ rate[NR] = $1 }
             END { print NR ? rate[int((NR + 1) / 2)] : 0 }' >"$file"
+        (($(<"$file") > 0)) || broken "testpmd flowgen sent nothing" "$file.flowgen"
         unset '_undo[-1]' '_undo[-1]'
     else
         "$syncline" flood 198.18.0.2:80 --nic "memif:$socket,$options" --cpus "${cpus%,*}" --ip 198.19.255.254/32 \

@@ -364,8 +364,13 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// Returns every frame that is still held and gives the NIC back. What was sent stays sent.
     pub fn into_nic(self) -> N {
+        self.into_parts().0
+    }
+
+    /// As [`Worker::into_nic`], with the app.
+    pub fn into_parts(self) -> (N, A) {
         self.core.ring.clear();
-        self.core.nic
+        (self.core.nic, self.hosted.app)
     }
 }
 

@@ -21,7 +21,7 @@ the sum of the second and third; the difference is `unaccounted` in the summary 
 happened besides (what was sent, retransmitted, refused) stands in the fourth and is no part of the sum.
 
 This page is made from `stack/src/counters.rs` and `stack/src/wire/defect.rs`, and a test holds it to them. After a change
-there: `SYNCLINE_WRITE_DOCS=1 cargo test -p stack --test docs_counters`.
+there: `SYNCLINE_WRITE_DOCS=1 cargo test -p syncline-stack --test docs_counters`.
 ";
 
 const IN: &str = "
@@ -93,6 +93,6 @@ fn the_page_says_what_the_code_counts() {
     assert!(
         page == expected,
         "docs/reference/counters.md is not what the code says (page, code): {differs:?}\n\
-         write it anew: {WRITE}=1 cargo test -p stack --test docs_counters"
+         write it anew: {WRITE}=1 cargo test -p syncline-stack --test docs_counters"
     );
 }

@@ -220,7 +220,7 @@ fn every_seed_ends_with_equal_streams_and_nothing_left() {
                 .map(|w| w.chars().take(600).collect())
                 .collect();
             format!(
-                "SYNCLINE_SEED={seed} cargo test -p stack --test sim_seeds\n  {}",
+                "SYNCLINE_SEED={seed} cargo test -p syncline-stack --test sim_seeds\n  {}",
                 first.join("\n  ")
             )
         })

@@ -3,12 +3,15 @@
 //! It must never know what they lead to: `plan.rs` checks them against each other and the machine.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use stack::config::Interface;
+use stack::config::{ConfigSpec, Interface};
+use stack::wire::vlan::VlanId;
 use workload::pools::{PortRange, Shard};
 
 use crate::addresses::host_prefix;
+use crate::failure::Failure;
 use crate::rig::{GuardArgs, NicArgs};
 use crate::traffic::{Answer, FloodFlags, SynOptions};
 use crate::units;
@@ -151,9 +154,39 @@ pub(crate) struct FloodArgs {
     #[arg(long, requires = "probe")]
     pub(crate) expect_outage: bool,
 
+    /// Take flags from the table `flood` of a TOML file: keys are long flags without dashes, `targets` the targets; the command
+    /// line wins
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the flags of this command line as a file for --config, and do nothing else
+    #[arg(long)]
+    pub(crate) echo_config: bool,
+
     /// Print the result as JSON (docs/reference/flood-json.md)
     #[arg(short = 'J', long)]
     pub(crate) json: bool,
+
+    /// Write a JSON object for each second to a file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ndjson: Option<PathBuf>,
+}
+
+impl FloodArgs {
+    /// The VLAN of all frames; `None` for untagged ones.
+    pub(crate) fn vlan(&self) -> Option<VlanId> {
+        Some(self.link.kernel_vlan()).filter(|&vlan| vlan != VlanId::UNTAGGED)
+    }
+
+    /// The configuration of a stack above [`super::vlan_nic::VlanNic`], which sees untagged frames.
+    ///
+    /// # Errors
+    /// As [`NicArgs::config_spec`].
+    pub(crate) fn config_spec(&self) -> Result<ConfigSpec, Failure> {
+        let mut spec = self.link.config_spec()?;
+        spec.vlans = None;
+        Ok(spec)
+    }
 }
 
 /// In which order tuples are used.

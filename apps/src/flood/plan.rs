@@ -81,10 +81,10 @@ impl Setup {
         if args.link.ip.is_empty() {
             return usage("--ip is missing: the address that we ask neighbours from, such as --ip 198.18.0.2/24".into());
         }
-        if !args.link.vlan.is_empty() {
-            return usage("--vlan: flood sends untagged frames only; take the tag off at the other end of the link".into());
+        if args.link.vlan.len() > 1 {
+            return usage("--vlan: a flood is in one VLAN; give each VLAN a run of its own".into());
         }
-        let config = args.link.config_spec()?.validate();
+        let config = args.config_spec()?.validate();
         let config = config.map_err(|error| Failure::Usage(error.to_string()))?;
         let workers = workers(args)?;
         let targets = targets(args)?;
@@ -166,6 +166,7 @@ pub(super) fn port(args: &FloodArgs, queues: u16) -> PortConfig {
     PortConfig {
         queues,
         mtu: args.link.mtu,
+        vlans: args.vlan().map(|vlan| vec![vlan.0]),
         pools: PoolSizes {
             rx_frames: frames,
             control_frames: frames,
@@ -492,7 +493,7 @@ mod tests {
             ("198.18.0.1:80 [2001:db8::1]:80", "each family"),
             ("[2001:db8::1]:80", "give --ip or --sources"),
             ("198.18.0.1:80 --sources 2001:db8::/96", "other family"),
-            ("198.18.0.1:80 --vlan 5", "untagged"),
+            ("198.18.0.1:80 --vlan 5,6", "one VLAN"),
             ("198.18.0.0/16:80-81", "more than 65536 targets"),
             ("198.18.0.1:80 --wait 1h", "30 minutes"),
         ] {

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::announce;
 use super::args::{ExpectedOutcome, FloodArgs};
+use super::limit::FloodLimit;
 use super::plan::Setup;
 use super::watch::{EndedBy, FloodRun, Interval};
 use crate::failure::Failure;
-use crate::provenance::{self, Versions};
+use crate::report::Envelope;
 use crate::rig::{NicReport, Reach};
 use crate::traffic::{FloodPlan, Matrix, Outcome, OutcomeRow, Tally};
 
@@ -37,10 +38,8 @@ pub(super) struct ReportParts<'a> {
     pub(super) nic: NicReport,
     /// Buffers that did not come back.
     pub(super) mbufs_in_use: u32,
-    /// DPDK's version.
-    pub(super) dpdk: String,
-    /// DPDK's memory, in one line.
-    pub(super) memory: String,
+    /// Where the result comes from.
+    pub(super) envelope: Envelope,
     /// The CPU of each worker, `null` where the kernel chooses.
     pub(super) cpus: Vec<Option<usize>>,
 }
@@ -48,9 +47,8 @@ pub(super) struct ReportParts<'a> {
 /// The result of a run. Its field names are stable (docs/reference/flood-json.md).
 #[derive(Debug, Serialize)]
 pub(crate) struct FloodReport {
-    command: String,
-    versions: Versions,
-    link: String,
+    #[serde(flatten)]
+    envelope: Envelope,
     target: String,
     flags: &'static str,
     syn_options: &'static str,
@@ -92,13 +90,12 @@ pub(crate) struct FloodReport {
     busy_share: f64,
     /// Share of sends that the link did not take whole.
     refused_share: f64,
-    limit: &'static str,
+    limit: FloodLimit,
     ended_by: EndedBy,
     interrupted: bool,
     nic: NicReport,
     mbufs_in_use: u32,
     cpus: Vec<Option<usize>>,
-    memory: String,
     /// What is not as it must be.
     faults: Vec<String>,
     /// Faults that `--expect` names.
@@ -113,8 +110,7 @@ impl FloodReport {
             run,
             nic,
             mbufs_in_use,
-            dpdk,
-            memory,
+            envelope,
             cpus,
         } = parts;
         let (matrix, whole) = together(setup, &run);
@@ -128,9 +124,7 @@ impl FloodReport {
         let rows = setup.targets.iter().zip(matrix.rows()).filter(|_| several);
         let share = |share: f64| (share * 1000.0).round() / 1000.0;
         Self {
-            command: provenance::command(),
-            versions: Versions::with_dpdk(dpdk),
-            link: setup.spec.to_string(),
+            envelope,
             target: announce::targets(setup),
             flags: args.flags.name(),
             syn_options: announce::options_name(args.syn_options),
@@ -149,7 +143,7 @@ impl FloodReport {
             damaged: whole.damaged,
             late: matrix.late,
             other_frames: whole.housekeeping,
-            limit: limit(
+            limit: FloodLimit::new(
                 setup.rate_pps,
                 run.sending.sent as f64 / seconds,
                 &run.sending,
@@ -170,7 +164,6 @@ impl FloodReport {
             nic,
             mbufs_in_use,
             cpus,
-            memory,
             faults,
         }
     }
@@ -311,21 +304,6 @@ fn unexpected(expect: &[ExpectedOutcome], total: &OutcomeRow) -> Vec<String> {
     unexpected
 }
 
-/// Who kept the rate from being higher, where that is known.
-fn limit(offered_pps: Option<u64>, sent_pps: f64, sending: &Tally) -> &'static str {
-    if offered_pps.is_some_and(|rate| sent_pps >= rate as f64 * 0.99) {
-        "rate"
-    } else if sending.refused_share() > 0.5 {
-        "link"
-    } else if sending.held_share() > 0.5 {
-        "tuples"
-    } else if sending.busy_share() > 0.95 {
-        "generator"
-    } else {
-        "undetermined"
-    }
-}
-
 impl fmt::Display for FloodReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let early = if self.interrupted {
@@ -336,7 +314,10 @@ impl fmt::Display for FloodReport {
         writeln!(
             f,
             "flood {} to {} over {}, {:.1} s{early}",
-            self.flags, self.target, self.link, self.seconds
+            self.flags,
+            self.target,
+            self.envelope.link(),
+            self.seconds
         )?;
         let offered = self.offered_pps.map_or_else(
             || "as many as are taken".to_owned(),
@@ -344,11 +325,8 @@ impl fmt::Display for FloodReport {
         );
         writeln!(
             f,
-            "  rate      offered {offered}, sent {:.3} Mpps; limit: {} (generator busy {:.0} %, {:.0} % of its sends refused by the link)",
-            self.sent_pps / 1e6,
-            self.limit,
-            self.busy_share * 100.0,
-            self.refused_share * 100.0
+            "  rate      offered {offered}, sent {:.3} Mpps",
+            self.sent_pps / 1e6
         )?;
         writeln!(
             f,
@@ -380,8 +358,13 @@ impl fmt::Display for FloodReport {
                 self.late, self.damaged
             )?;
         }
-        writeln!(f, "  memory    {}", self.memory)?;
-        writeln!(f, "  versions  {}", self.versions)?;
-        write!(f, "  command   {}", self.command)
+        writeln!(
+            f,
+            "  limit     {}: {}",
+            self.limit.verdict.words(),
+            self.limit.evidence
+        )?;
+        writeln!(f, "            {}", self.limit.change)?;
+        write!(f, "{}", self.envelope)
     }
 }

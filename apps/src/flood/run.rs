@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use dpdk::{DpdkNic, Eal, Mbuf, NicSpec};
 use stack::config::Config;
@@ -22,11 +22,13 @@ use super::plan::Setup;
 use super::probe::{Probe, ProbePlan};
 use super::probe_watch::ProbeLine;
 use super::report::{FloodReport, ReportParts};
+use super::vlan_nic::VlanNic;
 use super::watch::{self, Controls, FloodRun};
-use super::worker::{ThreadEnd, WorkerLine, probe_until_stopped, turn_until_stopped};
+use super::worker::{FloodNic, ThreadEnd, WorkerLine, probe_until_stopped, turn_until_stopped};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Order, Orders};
+use crate::report::{Envelope, NdjsonFile};
 use crate::rig::idle::BackOff;
 use crate::rig::link::LinkWatch;
 use crate::rig::{self, HANGS, NicReport, OpenedNic, Reach, Ready};
@@ -47,6 +49,8 @@ const RESOLVE_PATIENCE_MANUAL: Duration = Duration::from_secs(30);
 /// [`Failure`] when something can't be had. What happens later is in the report.
 pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodReport, Failure> {
     stop.unless_asked()?;
+    let started = SystemTime::now();
+    let ndjson = NdjsonFile::create(args.ndjson.as_deref())?;
     let eal = rig::start_eal(&args.link, vec![setup.spec.clone()], (&setup.port.pools, 1))?;
     let cpus = rig::cpus(&args.link, &eal, (setup.port.queues, setup.idle))?;
     let OpenedNic {
@@ -58,13 +62,22 @@ pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodR
     rig::configure_kernel_side(&args.link, &setup.spec, (&args.link.ip, &setup.routed))?;
     rig::announce_namespace(&args.link, "servers");
     stop.unless_asked()?;
-    let mut nics: Vec<DpdkNic> = queues.into_iter().map(DpdkNic::new).collect();
+    let mut nics: Vec<FloodNic> = queues
+        .into_iter()
+        .map(|queue| VlanNic::new(DpdkNic::new(queue), args.vlan()))
+        .collect();
     let mut host = LinkHost::new(mac.0, args.link.ip.clone(), setup.pool.clone());
     let targets = reach_targets(args, setup, (&mut nics, &mut host), stop)?;
     let clock = Clock::start(eal.cycles_hz());
     let plan = Arc::new(flood_plan(args, setup, targets, (mac.0, clock))?);
     super::announce::plan(args, setup, &plan);
     let mut link_watch = LinkWatch::new(&port);
+    let envelope = Envelope::new(
+        "flood",
+        started,
+        (eal.version(), eal.cpus().len()),
+        (setup.spec.to_string(), eal.memory_line().to_owned()),
+    );
     let parts = |run: FloodRun, nic, mbufs_in_use| {
         FloodReport::new(
             args,
@@ -74,8 +87,7 @@ pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodR
                 run,
                 nic,
                 mbufs_in_use,
-                dpdk: eal.version(),
-                memory: eal.memory_line().to_owned(),
+                envelope: envelope.clone(),
                 cpus: cpus.clone(),
             },
         )
@@ -93,7 +105,7 @@ pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodR
         cpus: &cpus,
         unfinished: &unfinished,
     };
-    let mut ended = workers.run(nics, (&mut link_watch, stop))?;
+    let mut ended = workers.run(nics, (&mut link_watch, stop), ndjson)?;
     link_watch.look();
     let nic = NicReport::new(&port, ended.frames_taken(), link_watch.report());
     ended.faults.extend(nic.fault());
@@ -106,7 +118,7 @@ pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodR
 fn reach_targets(
     args: &FloodArgs,
     setup: &Setup,
-    (nics, host): (&mut [DpdkNic], &mut LinkHost),
+    (nics, host): (&mut [FloodNic], &mut LinkHost),
     stop: &Stop,
 ) -> Result<Vec<Target>, Failure> {
     if let Some(mac) = args.target_mac {
@@ -190,8 +202,9 @@ impl Workers<'_> {
     /// One thread for each queue, watched until the end.
     fn run(
         &self,
-        mut nics: Vec<DpdkNic>,
+        mut nics: Vec<FloodNic>,
         (link, stop): (&mut LinkWatch<'_>, &Stop),
+        ndjson: NdjsonFile,
     ) -> Result<FloodRun, Failure> {
         let orders = &Orders::new(Order::Run);
         let probe = self.setup.probe.as_ref();
@@ -227,7 +240,13 @@ impl Workers<'_> {
                 probe: probe.map(|_| &probe_line),
                 has_sink: self.setup.reach == Reach::OwnLink,
             };
-            watch::until_the_end(self.args, &lines, &controls, (self.plan, link, stop))
+            watch::until_the_end(
+                self.args,
+                &lines,
+                &controls,
+                (self.plan, link, stop),
+                ndjson,
+            )
         };
         let hangs = |mut run: FloodRun| {
             run.faults.push(HANGS.to_owned());
@@ -252,7 +271,7 @@ impl Workers<'_> {
 
     fn flood_body<'a>(
         &'a self,
-        (worker, nic): (usize, SharedNic<DpdkNic>),
+        (worker, nic): (usize, SharedNic<FloodNic>),
         door: Option<&Arc<Door<Mbuf>>>,
         (orders, phases): (&'a Orders, &Arc<Phases>),
         line: &'a WorkerLine,
@@ -277,7 +296,7 @@ impl Workers<'_> {
 
     fn probe_body<'a>(
         &'a self,
-        nic: SharedNic<DpdkNic>,
+        nic: SharedNic<FloodNic>,
         plan: &Arc<ProbePlan>,
         (orders, phases): (&'a Orders, &Arc<Phases>),
         line: &'a ProbeLine,
@@ -309,7 +328,7 @@ impl Workers<'_> {
 
 /// The stack of the probe: our addresses without those of the pool, and room for its connections.
 fn probe_config(args: &FloodArgs, plan: &ProbePlan) -> Result<Arc<Config>, Failure> {
-    let mut spec = args.link.config_spec()?;
+    let mut spec = args.config_spec()?;
     spec.prefixes.clear();
     // A SYN that meets a wrong ack is repeated by its timer.
     let in_flight = u64::from(plan.rate) * (plan.timeout.as_secs() + 1);

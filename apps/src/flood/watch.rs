@@ -12,6 +12,7 @@ use super::probe_watch::{ProbeLine, ProbeWatch};
 use super::worker::{ProbeEnd, WorkerEnd, WorkerLine};
 use crate::clock;
 use crate::console;
+use crate::report::NdjsonFile;
 use crate::rig::link::LinkWatch;
 use crate::stop::Stop;
 use crate::traffic::{FloodPlan, Tally};
@@ -68,6 +69,8 @@ pub(super) struct FloodRun {
     pub(super) sending: Tally,
     /// Second by second.
     pub(super) intervals: Vec<Interval>,
+    /// Where each second is written.
+    pub(super) ndjson: NdjsonFile,
     /// What ended the sending.
     pub(super) ended_by: EndedBy,
     /// The workers.
@@ -107,11 +110,13 @@ pub(super) fn until_the_end(
     lines: &[WorkerLine],
     controls: &Controls<'_>,
     (plan, link, stop): (&FloodPlan, &mut LinkWatch<'_>, &Stop),
+    ndjson: NdjsonFile,
 ) -> FloodRun {
     let mut run = FloodRun {
         seconds: 0.0,
         sending: Tally::default(),
         intervals: Vec::new(),
+        ndjson,
         ended_by: EndedBy::Worker,
         ends: Vec::new(),
         probe: None,
@@ -371,6 +376,7 @@ fn line(
             String::new()
         }
     ));
+    run.faults.extend(run.ndjson.write(&interval));
     run.intervals.push(interval);
     now
 }

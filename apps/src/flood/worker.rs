@@ -12,13 +12,17 @@ use super::door::{Attendant, SharedNic};
 use super::phase::{Phase, Phases};
 use super::probe::{Probe, ProbeProgress};
 use super::probe_watch::ProbeLine;
+use super::vlan_nic::VlanNic;
 use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Order, Orders};
 use crate::rig::idle::BackOff;
 use crate::traffic::{Generator, Matrix, ObservedExchange, Sending, Tally};
 
+/// A queue pair of a flood, in its VLAN.
+pub(super) type FloodNic = VlanNic<DpdkNic>;
+
 /// One worker's part.
-pub(super) type Flooder = Generator<SharedNic<DpdkNic>, ObservedExchange<Attendant<Mbuf>>>;
+pub(super) type Flooder = Generator<SharedNic<FloodNic>, ObservedExchange<Attendant<Mbuf>>>;
 
 /// What a worker came to.
 #[derive(Debug)]
@@ -110,12 +114,12 @@ pub(super) fn turn_until_stopped(
     WorkerEnd {
         tally,
         matrix: exchange.into_matrix(),
-        frames_taken: nic.into_inner().frames_taken(),
+        frames_taken: nic.into_inner().into_inner().frames_taken(),
     }
 }
 
 /// The probe's worker.
-pub(super) type ProbeWorker = Worker<SharedNic<DpdkNic>, Probe>;
+pub(super) type ProbeWorker = Worker<SharedNic<FloodNic>, Probe>;
 
 /// The probe's thread: turns until it is ordered to stop; when all is quiet, it ends its connections.
 pub(super) fn probe_until_stopped(
@@ -141,6 +145,6 @@ pub(super) fn probe_until_stopped(
         progress: worker.app().progress(),
         counters: worker.counters().non_zero().collect(),
         unaccounted: worker.counters().unaccounted(),
-        frames_taken: worker.into_nic().into_inner().frames_taken(),
+        frames_taken: worker.into_nic().into_inner().into_inner().frames_taken(),
     }
 }

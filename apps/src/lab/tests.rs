@@ -558,7 +558,7 @@ fn the_list_is_grouped_by_what_a_user_sees() {
 fn situations_page() -> String {
     let all = scenarios::all(Pace::Real).expect("they can be read");
     let mut page = String::from(
-        "# Situations of a connection\n\nMade from `apps/src/lab/scenarios/` by `SYNCLINE_WRITE_DOCS=1 cargo test -p apps --bin syncline \
+        "# Situations of a connection\n\nMade from `apps/src/lab/scenarios/` by `SYNCLINE_WRITE_DOCS=1 cargo test -p syncline-cli --bin syncline \
          lab::`. `syncline lab run NAME` plays one.\n\n| Seen as | errno | Situation |\n|---|---|---|\n",
     );
     for scenario in &all {

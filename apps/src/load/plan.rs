@@ -28,8 +28,6 @@ const CLOSED_DEFAULT: u32 = 10;
 /// Connections without `-c` and with `-R`, at least and at most.
 const OPEN_LEAST: u32 = 10_000;
 const OPEN_MOST: u32 = 200_000;
-/// Frames in the pools of each worker beside those that connections hold.
-const FRAMES_PER_WORKER: u32 = 4096;
 /// Connections in TIME-WAIT that one worker has room for at most; then the oldest goes, counted.
 const TIME_WAIT_MAX: u32 = 4 << 20;
 /// The same for a closed loop, whose rate is not known before.
@@ -248,16 +246,11 @@ impl RunPlan {
 
     fn pools(&self, bodies: u32, pipeline: u16) -> PoolSizes {
         let kept = self.kept_frames(pipeline);
-        let frames = |per_worker: u32| {
-            // A mempool is at its best with a power of two minus one.
-            let all = per_worker.saturating_mul(self.workers.into());
-            all.checked_next_power_of_two().unwrap_or(1 << 31) - 1
-        };
+        let sizes = rig::pool_sizes(self.workers, kept, bodies);
         PoolSizes {
-            rx_frames: frames(FRAMES_PER_WORKER + kept),
-            control_frames: frames(FRAMES_PER_WORKER * 2),
-            data_frames: frames((FRAMES_PER_WORKER + kept).saturating_add(bodies)),
-            cache_frames: 256,
+            // A client's SYNs and ACKs leave in bursts.
+            control_frames: sizes.control_frames * 2 + 1,
+            ..sizes
         }
     }
 

@@ -16,14 +16,14 @@ use super::companion::Companion;
 use super::own_server::{self, OwnServer, ServerTotals};
 use super::plan::RunPlan;
 use super::report::{LoadReport, LoadReportParts};
-use super::watch::{self, Control, LoadWatched};
+use super::watch::{Control, LoadWatched};
 use super::worker::{LoadLine, LoadPhase, LoadPhases, LoadTotals, LoadWorker};
 use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::mailbox::{Order, Orders};
-use crate::report::Envelope;
+use crate::report::{Envelope, NdjsonFile};
 use crate::rig::idle::BackOff;
 use crate::rig::link::LinkWatch;
 use crate::rig::{self, HANGS, NicReport, OpenedNic, Ready};
@@ -45,7 +45,7 @@ type Body<'a> = Box<dyn FnOnce(Ready) -> Result<ThreadEnd, Failure> + Send + 'a>
 pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadReport, Failure> {
     let started = SystemTime::now();
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
-    let ndjson = watch::ndjson(args)?;
+    let ndjson = NdjsonFile::create(args.ndjson.as_deref())?;
     let is_ring = plan.spec == NicSpec::Ring;
     let nics = if is_ring {
         vec![]
@@ -165,12 +165,7 @@ fn poll(
     plan: &RunPlan,
     (eal, fault): (&Eal, Option<&FaultSpec>),
     (near, far): (Vec<QueuePair>, Vec<QueuePair>),
-    (link, stop, ndjson, envelope): (
-        LinkWatch<'_>,
-        &Stop,
-        Option<std::io::BufWriter<std::fs::File>>,
-        &Envelope,
-    ),
+    (link, stop, ndjson, envelope): (LinkWatch<'_>, &Stop, NdjsonFile, &Envelope),
 ) -> Result<Polled, Failure> {
     let clock = Clock::start(eal.cycles_hz());
     let orders = Orders::new(Order::Run);

@@ -2,8 +2,6 @@
 //!
 //! It must never wait for ever: each phase has its time, and a worker that does not answer is said.
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -16,7 +14,7 @@ use super::plan::RunPlan;
 use super::worker::{LoadLine, LoadPhase, LoadPhases, LoadProgress};
 use crate::clock::{self, Clock};
 use crate::console;
-use crate::failure::Failure;
+use crate::report::NdjsonFile;
 use crate::rig::link::LinkWatch;
 use crate::stop::Stop;
 
@@ -97,7 +95,7 @@ pub(super) struct Control<'a> {
     pub(super) clock: Clock,
     pub(super) link: LinkWatch<'a>,
     pub(super) stop: &'a Stop,
-    pub(super) ndjson: Option<BufWriter<File>>,
+    pub(super) ndjson: NdjsonFile,
 }
 
 /// A worker that does not answer.
@@ -268,15 +266,7 @@ impl Control<'_> {
 
     fn say(&mut self, second: &Second, watched: &mut LoadWatched) {
         console::log(second);
-        if let Some(file) = &mut self.ndjson {
-            let text = serde_json::to_string(second).unwrap_or_default();
-            if let Err(error) = writeln!(file, "{text}").and_then(|()| file.flush()) {
-                watched
-                    .faults
-                    .push(format!("--ndjson is not whole: {error}"));
-                self.ndjson = None;
-            }
-        }
+        watched.faults.extend(self.ndjson.write(second));
         watched.series.push(second.clone());
     }
 
@@ -325,19 +315,6 @@ impl Control<'_> {
         }
         Ok(false)
     }
-}
-
-/// Opens the file of `--ndjson`.
-///
-/// # Errors
-/// [`Failure::Usage`] when it can't be written.
-pub(super) fn ndjson(args: &LoadArgs) -> Result<Option<BufWriter<File>>, Failure> {
-    let Some(path) = &args.ndjson else {
-        return Ok(None);
-    };
-    let file = File::create(path)
-        .map_err(|error| Failure::Usage(format!("--ndjson {}: {error}", path.display())))?;
-    Ok(Some(BufWriter::new(file)))
 }
 
 fn next_hop(plan: &RunPlan, target: std::net::IpAddr) -> String {

@@ -71,13 +71,15 @@ impl Envelope {
 
 impl fmt::Display for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  {}", self.memory)?;
+        let memory = self.memory.trim_start_matches("memory: ");
+        writeln!(f, "  memory    {memory}")?;
         let unknown = || "unknown".to_owned();
         writeln!(
             f,
-            "  host      {}, {} CPUs, Linux {}",
+            "  host      {}, {} {}, Linux {}",
             self.host.cpu_model.clone().unwrap_or_else(unknown),
             self.host.cpus,
+            if self.host.cpus == 1 { "CPU" } else { "CPUs" },
             self.host.kernel.clone().unwrap_or_else(unknown)
         )?;
         writeln!(

@@ -1,38 +1,20 @@
-//! [`OpenedNic`]: from the flags to an open port: EAL, port, pools, CPUs, the kernel's side of a tap.
+//! From the flags to what a port needs: EAL, CPUs, the kernel's side of a tap.
 //!
-//! It must never touch an interface that this run has not made, and never forget a pool: what is not back at the end is a leak.
+//! It must never touch an interface that this run has not made.
 
-use dpdk::{
-    Eal, EalConfig, Hugepages, Mempool, NicSpec, PoolSizes, Port, PortConfig, QueuePair,
-    RingConfig, ring_pair,
-};
+use dpdk::{Eal, EalConfig, Hugepages, NicSpec, PoolSizes};
 use stack::config::Interface;
 use stack::local::addresses::LocalPrefix;
-use stack::wire::MacAddr;
+use syncline::port::OTHER_MEMORY_MB;
 
 use super::args::NicArgs;
 use super::idle::Idle;
 use super::kernel::{self, KernelSide};
 use super::namespace;
+use crate::addresses::written;
 use crate::console;
 use crate::failure::Failure;
 use crate::threads;
-
-/// Memory beside the pools: rings, descriptors, what drivers take; in MB.
-const OTHER_MEMORY_MB: u64 = 64;
-
-/// A port that is open, with its queues.
-#[derive(Debug)]
-pub(crate) struct OpenedNic {
-    /// The port. Its rings hold buffers until it is dropped.
-    pub(crate) port: Port,
-    /// One for each worker.
-    pub(crate) queues: Vec<QueuePair>,
-    /// All pools of the port; the queues share them.
-    pub(crate) pools: Vec<Mempool>,
-    /// Its link-layer address.
-    pub(crate) mac: MacAddr,
-}
 
 /// Checks the flags against the NIC and the machine, before anything is touched.
 ///
@@ -40,13 +22,25 @@ pub(crate) struct OpenedNic {
 /// [`Failure`]: contradicting flags, an address that the kernel owns, a NIC that can't be had.
 pub(crate) fn check_flags(args: &NicArgs, spec: &NicSpec) -> Result<(), Failure> {
     args.check(spec)?;
-    kernel::refuse_owned(&args.ip, &args.prefix, &kernel::owned_addresses()?)?;
+    kernel::refuse_owned(named(args)?, &kernel::owned_addresses()?)?;
     spec.check().map_err(|error| match error {
         dpdk::Error::NoTun { .. } if !args.wants_own_namespace() => Failure::Run(format!(
             "{error}, or give --unshare for a tap in a user and network namespace of its own"
         )),
         error => error.into(),
     })
+}
+
+/// Our addresses as the flags give them.
+fn named(args: &NicArgs) -> Result<Vec<(String, LocalPrefix)>, Failure> {
+    let hosts = args.ip.iter().map(|ip| {
+        let host = LocalPrefix::host(ip.address);
+        host.map(|host| (format!("--ip {}", written(ip)), host))
+            .map_err(|error| Failure::Usage(error.to_string()))
+    });
+    let prefixes = args.prefix.iter();
+    let prefixes = prefixes.map(|prefix| Ok((format!("--prefix {prefix}"), *prefix)));
+    hosts.chain(prefixes).collect()
 }
 
 /// Starts DPDK for these NICs, with memory for `ports` ports that have such pools.
@@ -72,45 +66,6 @@ pub(crate) fn start_eal(
 /// Memory of `ports` ports that have such pools, in MB: pools, rings, and what drivers take.
 pub(crate) fn memory_mb(args: &NicArgs, (pools, ports): (&PoolSizes, u64)) -> u64 {
     pools.memory_mb(args.mtu) * ports + OTHER_MEMORY_MB
-}
-
-impl OpenedNic {
-    /// Opens the port of `spec`.
-    ///
-    /// # Errors
-    /// [`Failure`] when DPDK can't.
-    pub(crate) fn open(eal: &Eal, spec: &NicSpec, config: &PortConfig) -> Result<Self, Failure> {
-        let (port, queues) = eal.open(spec)?.init(config)?;
-        Ok(Self::new(port, queues))
-    }
-
-    /// Opens both ends of an in-memory link.
-    ///
-    /// # Errors
-    /// [`Failure`] when DPDK can't.
-    pub(crate) fn ring_pair(eal: &Eal, config: &RingConfig) -> Result<(Self, Self), Failure> {
-        let (near, far) = ring_pair(eal, config)?;
-        Ok((Self::new(near.0, near.1), Self::new(far.0, far.1)))
-    }
-
-    fn new(port: Port, queues: Vec<QueuePair>) -> Self {
-        let of_queues = queues
-            .first()
-            .map(|queue| [queue.control.clone(), queue.data.clone()]);
-        let rx = port.rx_pool().cloned();
-        let mac = queues.first().map(|queue| queue.mac).unwrap_or_default();
-        Self {
-            pools: of_queues.into_iter().flatten().chain(rx).collect(),
-            port,
-            queues,
-            mac: MacAddr(mac),
-        }
-    }
-}
-
-/// Buffers that are in use. After the ports have been dropped all of them are leaks.
-pub(crate) fn in_use(pools: &[Mempool]) -> u32 {
-    pools.iter().map(Mempool::in_use).sum()
 }
 
 /// The CPU of each of `workers` workers, or `None` where the kernel is to choose.
@@ -155,7 +110,7 @@ pub(crate) fn configure_kernel_side(
         prefixes,
     };
     if !args.tap_up.is_empty() {
-        return side.bring_up(&args.tap_up);
+        return Ok(side.bring_up(&args.tap_up)?);
     }
     console::log(
         "the kernel's side of the tap is still down; set it up with (or give --tap-up ADDR/LEN):",

@@ -24,8 +24,6 @@ const EMBRYOS_MAX: u32 = 1 << 20;
 const EMBRYOS_MIN: u32 = 16;
 /// Connections at work at once on one family, unless asked for otherwise.
 const ACTIVE_DEFAULT: u32 = 65_536;
-/// Frames in the pools of each worker beside those that connections hold: its rings, caches, and some bursts.
-const FRAMES_PER_WORKER: u32 = 4096;
 /// Frames that the bodies of one place may take on one worker.
 const FRAMES_PER_BODY: u32 = 64;
 /// What the program takes besides DPDK and workers: threads of the control side, allocators of all threads.
@@ -270,22 +268,7 @@ fn pools(args: &ServeArgs, listens: &[Listen], workers: u16) -> PoolSizes {
     let bodies = u32::try_from(listens.len())
         .unwrap_or(u32::MAX)
         .saturating_mul(FRAMES_PER_BODY);
-    let frames = |per_worker: u32| {
-        // A mempool is at its best with a power of two minus one.
-        let all = per_worker.saturating_mul(workers.into());
-        all.checked_next_power_of_two().unwrap_or(1 << 31) - 1
-    };
-    PoolSizes {
-        // What connections hold may be received frames to the last one, and what they send may be that too.
-        rx_frames: frames(FRAMES_PER_WORKER.saturating_add(kept)),
-        control_frames: frames(FRAMES_PER_WORKER),
-        data_frames: frames(
-            FRAMES_PER_WORKER
-                .saturating_add(kept)
-                .saturating_add(bodies),
-        ),
-        cache_frames: 256,
-    }
+    rig::pool_sizes(workers, kept, bodies)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::run_outcome::{RunOutcome, WorkerLine};
 use super::services::Services;
 use super::wall::WallClock;
 use super::watch;
-use super::worker::{Progress, turn_until_told};
+use super::worker::{Progress, turn};
 use crate::addresses::written;
 use crate::clock::Clock;
 use crate::console;
@@ -194,8 +194,7 @@ fn run_workers(
                 let worker = build(nic, services, config, secrets, end)?;
                 ready.announce();
                 let back_off = BackOff::new(plan.idle);
-                let mailbox = &line.mailbox;
-                Ok(turn_until_told(worker, back_off, clock, orders, mailbox))
+                Ok(turn(worker, back_off, (clock, orders), line))
             };
             (cpu, body)
         })

@@ -11,18 +11,7 @@ use crate::failure::Failure;
 use crate::mailbox::Mailbox;
 
 /// The control thread's line to one worker.
-#[derive(Debug)]
-pub(super) struct WorkerLine {
-    pub(super) mailbox: Mailbox<Progress>,
-}
-
-impl WorkerLine {
-    pub(super) const fn new() -> Self {
-        Self {
-            mailbox: Mailbox::new(),
-        }
-    }
-}
+pub(super) type WorkerLine = Mailbox<Progress>;
 
 /// Why the run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -61,11 +50,6 @@ impl RunOutcome {
         }
     }
 
-    /// Connections that services have, as last told.
-    pub(super) fn open(&self) -> u64 {
-        self.workers.iter().map(Progress::open).sum()
-    }
-
     /// Frames that the driver took from all workers; `None` when a worker did not end well.
     pub(super) fn frames_taken(&self) -> Option<u64> {
         self.workers.iter().map(|worker| worker.frames_taken).sum()
@@ -73,10 +57,7 @@ impl RunOutcome {
 
     /// Asks all workers. Names the first that does not answer.
     pub(super) fn ask(&mut self, lines: &[WorkerLine]) -> Result<(), usize> {
-        for (worker, (line, place)) in lines.iter().zip(&mut self.workers).enumerate() {
-            *place = line.mailbox.ask().ok_or(worker)?;
-        }
-        Ok(())
+        syncline::ending::ask(&mut self.workers, lines)
     }
 
     /// A worker does not answer any more.

@@ -1,5 +1,4 @@
-//! The thread of one worker: turns until told to finish, finishes what is open, drains until told to stop, tells what it
-//! counted when asked.
+//! [`Progress`]: what a worker of `serve` answers when it is asked, and its thread's part in a run.
 //!
 //! It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
@@ -7,6 +6,8 @@ use dpdk::{DpdkNic, FaultTotals};
 use stack::counters::Counters;
 use stack::tcp::env::TcpCounters;
 use stack::worker::{Cycles, Steered, Worker};
+use syncline::ending::DrainState;
+use syncline::turning::turn_until_stopped;
 
 use super::services::{Services, SiteStats};
 use crate::clock::Clock;
@@ -59,42 +60,32 @@ impl Progress {
             frames_taken: None,
         }
     }
+}
+
+impl DrainState for Progress {
+    fn order(&self) -> Order {
+        self.order
+    }
+
+    fn moved(&self) -> bool {
+        self.moved
+    }
 
     /// Connections that services have and that have not ended.
-    pub(super) fn open(&self) -> u64 {
+    fn open(&self) -> u64 {
         self.sites.iter().map(|site| site.open).sum()
     }
 }
 
-/// Turns the worker until told to stop. Gives its buffers back, and says what it has done.
-pub(super) fn turn_until_told(
-    mut worker: Worker<DpdkNic, Services>,
-    mut back_off: BackOff,
-    clock: Clock,
-    orders: &Orders,
+/// Turns the worker until Order::Stop. Gives its buffers back, and says what it has done.
+pub(super) fn turn(
+    worker: Worker<DpdkNic, Services>,
+    back_off: BackOff,
+    clock_and_orders: (Clock, &Orders),
     mailbox: &Mailbox<Progress>,
 ) -> Progress {
-    let (mut served, mut moved) = (0, false);
-    loop {
-        let order = orders.current();
-        let now = clock.at(dpdk::cycles());
-        moved = match order {
-            Order::Run => worker.turn(now) > 0,
-            Order::Finish => {
-                let finishes = worker.finish(now);
-                worker.turn(now) > 0 || finishes
-            }
-            Order::Abort => {
-                let aborts = worker.abort(now);
-                worker.turn(now) > 0 || aborts
-            }
-            Order::Drain => worker.drain_turn(now),
-            Order::Stop => break,
-        };
-        mailbox.serve(&mut served, || Progress::of(&worker, order, moved));
-        back_off.rest(moved);
-    }
-    let mut progress = Progress::of(&worker, Order::Stop, moved);
+    let worker = turn_until_stopped(worker, back_off, clock_and_orders, mailbox, Progress::of);
+    let mut progress = Progress::of(&worker, Order::Stop, false);
     let nic = worker.into_nic();
     progress.faults = nic.fault_totals();
     progress.frames_taken = Some(nic.frames_taken());

@@ -75,7 +75,10 @@ impl Kind {
                     "scripts/demo",
                 ],
             ),
-            (Self::Loop, &["cargo run --release -p benches --bin "]),
+            (
+                Self::Loop,
+                &["cargo run --release -p syncline-benches --bin "],
+            ),
             (
                 Self::NotHere,
                 &[
@@ -89,9 +92,9 @@ impl Kind {
                     "scripts/install",
                     "scripts/setup",
                     "apt install ./target/debian/",
-                    "cargo bench -p benches",
-                    "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p benches",
-                    "cargo test -p dpdk --test kernel_reset_rules",
+                    "cargo bench -p syncline-benches",
+                    "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p syncline-benches",
+                    "cargo test -p syncline-dpdk --test kernel_reset_rules",
                     "SYNCLINE_SEED=",
                     "SYNCLINE_WRITE_DOCS=1 cargo test",
                     "tcpdump -nr target/sim-seed-",

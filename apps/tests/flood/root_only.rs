@@ -214,7 +214,7 @@ fn what_can_not_be_is_one_line_and_the_right_status() {
                 1,
                 "unexpected RST",
             ),
-            ("198.18.0.1:81 -R 1k --vlan 7", 2, "untagged"),
+            ("198.18.0.1:81 -R 1k --vlan 7,8", 2, "one VLAN"),
         ] {
             let output = flood(args).output().expect("it starts");
             let log = String::from_utf8_lossy(&output.stderr);
@@ -225,5 +225,62 @@ fn what_can_not_be_is_one_line_and_the_right_status() {
                 "{args}: {log}"
             );
         }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn in_a_vlan_every_frame_has_its_tag_and_each_second_is_a_line() {
+    in_namespace(|| {
+        let _open = listeners(&[80]);
+        let name = format!("syncline-flood-{}.ndjson", std::process::id());
+        let lines = std::env::temp_dir().join(name);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        command
+            .args(["flood", "198.18.0.1:80-81", "--nic", "tap:dtap0"])
+            .args(["--ip", "198.18.0.2/24", "--vlan", "5"])
+            .args(["--sources", "198.18.0.64/26", "-R", "500", "-d", "1500ms"])
+            .args([
+                "--probe",
+                "20",
+                "--control",
+                "300ms",
+                "--probe-success",
+                "0",
+            ])
+            .args(["--wait", "500ms", "--expect-outage", "--json"])
+            .arg("--ndjson")
+            .arg(&lines)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let flooder = command.spawn().expect("it starts");
+        wait_for(|| run("ip -o link show || true").contains("dtap0"));
+        run("ip link set dtap0 up");
+        // What is tagged with 5 reaches the kernel's address, and only that; what it answers gets the tag.
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/trunk.py");
+        let _trunk = Beside::start(Command::new("python3").args([script, "dtap0", "5:k5"]));
+        wait_for(|| run("ip -o link show || true").contains("k5"));
+        run("ip addr add 198.18.0.1/24 dev k5; ip link set k5 up");
+        let report = result(&flooder.wait_with_output().expect("it ends"), 0);
+        let rows = report["targets"].as_array().expect("rows");
+        for (row, outcome) in rows.iter().zip(["syn_ack", "rst"]) {
+            assert!(number(row, "sent") > 300, "{row}");
+            assert_eq!(first(row, outcome), number(row, "sent"), "{row}");
+        }
+        // The flood's SYNs to port 81, and the probe's there; only the probe completes handshakes.
+        assert!(kernel("TcpOutRsts") > first(&rows[1], "rst"));
+        assert!(kernel("TcpPassiveOpens") > 0);
+        let text = std::fs::read_to_string(&lines).expect("the file of --ndjson");
+        std::fs::remove_file(&lines).expect("it goes");
+        let seconds = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line));
+        assert_eq!(
+            Value::from(seconds.collect::<Vec<Value>>()),
+            report["intervals"]
+        );
+        assert_eq!(report["limit"]["verdict"], "rate");
+        assert_eq!(report["schema"], "syncline/1");
     });
 }

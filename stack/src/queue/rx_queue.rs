@@ -8,6 +8,7 @@ use crate::nic::Frame;
 
 use super::chunks::{Chunks, Held, Item, Link};
 use super::compact::{append_chunk, bytes_of, move_to_fresh};
+use super::item::TxItem;
 
 /// Bytes that arrived, taken over by the app together with the frame that brought them.
 #[derive(Debug)]
@@ -18,6 +19,14 @@ pub struct Chunk<F> {
     pub start: u32,
     /// Bytes, at least 1.
     pub len: u32,
+}
+
+impl<F> From<Chunk<F>> for TxItem<F> {
+    /// What came is what is sent, in the frame that brought it.
+    fn from(chunk: Chunk<F>) -> Self {
+        let Chunk { frame, start, len } = chunk;
+        Self::Owned { frame, start, len }
+    }
 }
 
 impl<F> Chunk<F> {

@@ -13,7 +13,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dpdk", &["nic", "dpdk-sys"]),
     ("workload", &["stack"]),
     ("diagnose", &["stack"]),
-    ("apps", &["stack", "dpdk", "workload", "diagnose"]),
+    ("syncline", &["stack", "dpdk"]),
+    (
+        "apps",
+        &["syncline", "stack", "dpdk", "workload", "diagnose"],
+    ),
     ("benches", &["stack", "workload"]),
     ("fuzz", &["stack", "workload", "diagnose"]),
 ];

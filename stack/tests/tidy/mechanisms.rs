@@ -315,7 +315,7 @@ fn the_page_says_what_the_marks_say() {
     assert!(
         *page == expected,
         "{PAGE} is not what the marks say (page, marks): {differs:?}\n\
-         write it anew: {WRITE}=1 cargo test -p stack --test tidy"
+         write it anew: {WRITE}=1 cargo test -p syncline-stack --test tidy"
     );
 }
 

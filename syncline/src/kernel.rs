@@ -9,25 +9,25 @@ use stack::config::Interface;
 use stack::local::addresses::LocalPrefix;
 use stack::wire::vlan::VlanId;
 
+use crate::Error;
 use crate::addresses::written;
-use crate::failure::Failure;
 
 /// An address that the kernel answers for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KernelAddress {
+pub struct KernelAddress {
     /// The interface that has it.
-    pub(crate) interface: String,
+    pub interface: String,
     /// The address.
-    pub(crate) address: IpAddr,
+    pub address: IpAddr,
 }
 
 /// All addresses of the kernel in this network namespace.
 ///
 /// # Errors
-/// [`Failure::Run`] when it does not tell.
-pub(crate) fn owned_addresses() -> Result<Vec<KernelAddress>, Failure> {
+/// [`Error::KernelSide`] when it does not tell.
+pub fn owned_addresses() -> Result<Vec<KernelAddress>, Error> {
     let list = nix::ifaddrs::getifaddrs().map_err(|error| {
-        Failure::Run(format!(
+        Error::KernelSide(format!(
             "the kernel does not tell its addresses (getifaddrs): {error}"
         ))
     })?;
@@ -44,29 +44,21 @@ pub(crate) fn owned_addresses() -> Result<Vec<KernelAddress>, Failure> {
 }
 
 /// Refuses addresses that two would answer for: the kernel knows nothing of our connections and would reset them.
+/// `named` says what the user gave for each prefix: the error begins with it.
 ///
 /// # Errors
-/// [`Failure::Usage`] names the first.
-pub(crate) fn refuse_owned(
-    ours: &[Interface],
-    prefixes: &[LocalPrefix],
+/// [`Error::KernelAddress`] names the first.
+pub fn refuse_owned(
+    named: impl IntoIterator<Item = (String, LocalPrefix)>,
     owned: &[KernelAddress],
-) -> Result<(), Failure> {
-    let refuse = |flag: String, owner: &KernelAddress| {
-        Err(Failure::Usage(format!(
-            "{flag}: the kernel owns {} (on {}), and its resets would kill our connections; give an address that nobody has",
-            owner.address, owner.interface
-        )))
-    };
-    for owner in owned {
-        if let Some(ip) = ours.iter().find(|ip| ip.address == owner.address) {
-            return refuse(format!("--ip {}", written(ip)), owner);
-        }
-        if let Some(prefix) = prefixes
-            .iter()
-            .find(|prefix| prefix.contains(owner.address))
-        {
-            return refuse(format!("--prefix {prefix}"), owner);
+) -> Result<(), Error> {
+    for (what, prefix) in named {
+        if let Some(owner) = owned.iter().find(|owner| prefix.contains(owner.address)) {
+            return Err(Error::KernelAddress {
+                what,
+                address: owner.address,
+                interface: owner.interface.clone(),
+            });
         }
     }
     Ok(())
@@ -74,23 +66,23 @@ pub(crate) fn refuse_owned(
 
 /// The kernel's side of a tap that this run has made.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct KernelSide<'a> {
+pub struct KernelSide<'a> {
     /// Its name.
-    pub(crate) tap: &'a str,
+    pub tap: &'a str,
     /// The VLAN in which the kernel shall reach us: an interface of its own on the tap, unless it is untagged.
-    pub(crate) vlan: VlanId,
+    pub vlan: VlanId,
     /// Our addresses.
-    pub(crate) ours: &'a [Interface],
+    pub ours: &'a [Interface],
     /// Our prefixes.
-    pub(crate) prefixes: &'a [LocalPrefix],
+    pub prefixes: &'a [LocalPrefix],
 }
 
 impl KernelSide<'_> {
     /// Sets it up, with these addresses, and routes our prefixes to us.
     ///
     /// # Errors
-    /// [`Failure::Run`] with the command that failed and its words.
-    pub(crate) fn bring_up(&self, addresses: &[Interface]) -> Result<(), Failure> {
+    /// [`Error::KernelSide`] with the command that failed and its words.
+    pub fn bring_up(&self, addresses: &[Interface]) -> Result<(), Error> {
         let device = self.device();
         let of_vlan = self.vlan_commands();
         for command in of_vlan.iter().take(1) {
@@ -110,7 +102,7 @@ impl KernelSide<'_> {
     }
 
     /// The commands that a user would give for the same: for each of our addresses one of the same prefix for the kernel.
-    pub(crate) fn commands(&self, gateways: &[IpAddr]) -> Vec<String> {
+    pub fn commands(&self, gateways: &[IpAddr]) -> Vec<String> {
         let device = self.device();
         let mut commands = vec![link_up(self.tap)];
         commands.extend(self.vlan_commands());
@@ -159,8 +151,8 @@ impl KernelSide<'_> {
 /// doesn't answer.
 ///
 /// # Errors
-/// [`Failure::Run`] with the command that failed and its words.
-pub(crate) fn bring_loopback_up() -> Result<(), Failure> {
+/// [`Error::KernelSide`] with the command that failed and its words.
+pub fn bring_loopback_up() -> Result<(), Error> {
     run(&link_up("lo"))
 }
 
@@ -194,14 +186,14 @@ fn add_address(tap: &str, address: &Interface) -> String {
     format!("ip addr add {} dev {tap}{nodad}", written(address))
 }
 
-fn run(command: &str) -> Result<(), Failure> {
+fn run(command: &str) -> Result<(), Error> {
     let mut words = command.split(' ');
     let output = Command::new(words.next().unwrap_or_default())
         .args(words)
         .output()
         .map_err(|error| {
-            Failure::Run(format!(
-                "`{command}` can't be run ({error}); install iproute2, or leave --tap-up out and configure the tap yourself"
+            Error::KernelSide(format!(
+                "`{command}` can't be run ({error}); install iproute2, or configure the tap yourself"
             ))
         })?;
     if output.status.success() {
@@ -210,11 +202,11 @@ fn run(command: &str) -> Result<(), Failure> {
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().next().unwrap_or("it does not say why");
     if command.starts_with(ADD_LINK) && said.contains("Unknown device type") {
-        return Err(Failure::Run(format!(
-            "`{command}` failed: this kernel has no VLANs; load the module 8021q, or leave --tap-up out and put something else that speaks 802.1Q at the other end"
+        return Err(Error::KernelSide(format!(
+            "`{command}` failed: this kernel has no VLANs; load the module 8021q, or put something else that speaks 802.1Q at the other end"
         )));
     }
-    Err(Failure::Run(format!("`{command}` failed: {said}")))
+    Err(Error::KernelSide(format!("`{command}` failed: {said}")))
 }
 
 /// The gateway on the link, else its first host address, that isn't ours.
@@ -347,7 +339,8 @@ mod tests {
             interface: "veth0".into(),
             address: Ipv4Addr::new(198, 18, 64, 9).into(),
         };
-        let error = refuse_owned(&ours, &[prefix], &[inside]).expect_err("refused");
+        let named = [("--prefix 198.18.64.0/24".to_owned(), prefix)];
+        let error = refuse_owned(named, &[inside]).expect_err("refused");
         assert!(
             error
                 .to_string()
@@ -363,10 +356,13 @@ mod tests {
             interface: "lo".into(),
             address: Ipv4Addr::LOCALHOST.into(),
         };
+        let named = |address: Ipv4Addr| {
+            let prefix = LocalPrefix::host(address.into()).expect("a host");
+            [(address.to_string(), prefix)]
+        };
         // A namespace whose loopback is down has no address at all.
         if owned.contains(&loopback) {
-            let ours = interfaces(&["198.18.0.2/24", "127.0.0.1/8"]);
-            let error = refuse_owned(&ours, &[], &owned).expect_err("refused");
+            let error = refuse_owned(named(Ipv4Addr::LOCALHOST), &owned).expect_err("refused");
             assert!(
                 error
                     .to_string()
@@ -374,13 +370,7 @@ mod tests {
                 "{error}"
             );
         }
-        assert_eq!(
-            refuse_owned(
-                &interfaces(&["198.18.0.2/24"]),
-                &[routed_prefix("198.18.64.0/24").expect("a prefix")],
-                std::slice::from_ref(&loopback)
-            ),
-            Ok(())
-        );
+        let other = named(Ipv4Addr::new(198, 18, 64, 9));
+        assert!(refuse_owned(other, std::slice::from_ref(&loopback)).is_ok());
     }
 }

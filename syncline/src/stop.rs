@@ -9,16 +9,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{SigId, flag, low_level};
 
-use crate::failure::Failure;
+use crate::Error;
 
 /// Signals by which users, terminals and service managers ask for the end.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 /// Exit status of the second signal: 128 + SIGINT, as shells say it.
 const ENDED_BY_SIGNAL: i32 = 130;
 
+/// Asks for the end from within the program.
+#[derive(Debug, Clone)]
+pub struct StopHandle(Arc<AtomicBool>);
+
+impl StopHandle {
+    /// Asks for the end, as the first signal does.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Whether the user wants to stop.
 #[derive(Debug)]
-pub(crate) struct Stop {
+pub struct Stop {
     asked: Arc<AtomicBool>,
     /// The next signal ends the process.
     last: Arc<AtomicBool>,
@@ -30,8 +41,8 @@ impl Stop {
     /// A flag that signals set. The second of them ends the process.
     ///
     /// # Errors
-    /// [`Failure::Run`] when the system refuses handlers.
-    pub(crate) fn on_signals() -> Result<Self, Failure> {
+    /// [`Error::Signals`] when the system refuses handlers.
+    pub fn on_signals() -> Result<Self, Error> {
         let asked = Arc::new(AtomicBool::new(false));
         let last = Arc::clone(&asked);
         for signal in SIGNALS.into_iter().filter(|&signal| is_wanted(signal)) {
@@ -48,8 +59,8 @@ impl Stop {
     /// signal is for [`Stop::is_asked_again`], and the third ends the process.
     ///
     /// # Errors
-    /// [`Failure::Run`] when the system refuses handlers.
-    pub(crate) fn in_steps() -> Result<Self, Failure> {
+    /// [`Error::Signals`] when the system refuses handlers.
+    pub fn in_steps() -> Result<Self, Error> {
         let (asked, last) = (Arc::default(), Arc::default());
         let mut until_begun = Vec::new();
         for signal in SIGNALS.into_iter().filter(|&signal| is_wanted(signal)) {
@@ -66,7 +77,7 @@ impl Stop {
 
     /// Now there is something to finish: the first signal is for [`Stop::is_asked`], the second for
     /// [`Stop::is_asked_again`]. For a [`Stop::in_steps`].
-    pub(crate) fn begin(&self) {
+    pub fn begin(&self) {
         for &id in &self.until_begun {
             low_level::unregister(id);
         }
@@ -76,22 +87,22 @@ impl Stop {
     /// Between two steps of a start: nothing was done yet, so a signal ends it here.
     ///
     /// # Errors
-    /// [`Failure::Run`] when a signal came.
-    pub(crate) fn unless_asked(&self) -> Result<(), Failure> {
+    /// [`Error::Stopped`] when a signal came.
+    pub fn unless_asked(&self) -> Result<(), Error> {
         if self.is_asked() {
-            return Err(Failure::Run("stopped by a signal before it began".into()));
+            return Err(Error::Stopped);
         }
         Ok(())
     }
 
     /// After the first signal was heeded: from now on [`Stop::is_asked`] waits for another one, which is the last that does
     /// not end the process. For a [`Stop::in_steps`].
-    pub(crate) fn heed(&self) {
+    pub fn heed(&self) {
         self.asked.store(false, Ordering::Relaxed);
     }
 
     /// Whether another signal came after [`Stop::heed`]; if so, the next one ends the process.
-    pub(crate) fn is_asked_again(&self) -> bool {
+    pub fn is_asked_again(&self) -> bool {
         let again = self.is_asked();
         if again {
             self.last.store(true, Ordering::Relaxed);
@@ -102,9 +113,8 @@ impl Stop {
     /// Swallows the signals: for a child process that shares the terminal with its parent, which tells it when to stop.
     ///
     /// # Errors
-    /// [`Failure::Run`] when the system refuses handlers.
-    #[cfg(feature = "dpdk")]
-    pub(crate) fn leave_to_parent() -> Result<(), Failure> {
+    /// [`Error::Signals`] when the system refuses handlers.
+    pub fn leave_to_parent() -> Result<(), Error> {
         for signal in SIGNALS.into_iter().filter(|&signal| is_wanted(signal)) {
             flag::register(signal, Arc::new(AtomicBool::new(false)))
                 .map_err(|error| refused(signal, &error))?;
@@ -112,22 +122,32 @@ impl Stop {
         Ok(())
     }
 
+    /// Asks as a signal does, from any thread.
+    #[must_use]
+    pub fn handle(&self) -> StopHandle {
+        StopHandle(Arc::clone(&self.asked))
+    }
+
     /// Whether a signal came.
-    pub(crate) fn is_asked(&self) -> bool {
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 }
 
 /// Ends the process when `last` is set, and sets `asked`; in this order, so that the signal that sets a flag finds it down.
-fn handle(signal: i32, asked: &Arc<AtomicBool>, last: &Arc<AtomicBool>) -> Result<(), Failure> {
+fn handle(signal: i32, asked: &Arc<AtomicBool>, last: &Arc<AtomicBool>) -> Result<(), Error> {
     flag::register_conditional_shutdown(signal, ENDED_BY_SIGNAL, Arc::clone(last))
         .and_then(|_| flag::register(signal, Arc::clone(asked)))
         .map(drop)
         .map_err(|error| refused(signal, &error))
 }
 
-fn refused(signal: i32, error: &std::io::Error) -> Failure {
-    Failure::Run(format!("no handler for signal {signal}: {error}"))
+fn refused(signal: i32, error: &std::io::Error) -> Error {
+    Error::Signals {
+        signal,
+        reason: error.to_string(),
+    }
 }
 
 /// A hang-up that was switched off before we started (`nohup syncline …`) stays off.

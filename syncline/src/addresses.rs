@@ -12,7 +12,7 @@ use stack::wire::vlan::VlanId;
 ///
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
-pub(crate) fn host_prefix(text: &str) -> Result<Interface, String> {
+pub fn host_prefix(text: &str) -> Result<Interface, String> {
     let wrong = |what: &str| {
         format!(
             "invalid address `{text}`: it {what}; write it like 198.18.0.2/24 or 2001:db8::2/64"
@@ -40,7 +40,7 @@ pub(crate) fn host_prefix(text: &str) -> Result<Interface, String> {
 ///
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
-pub(crate) fn routed_prefix(text: &str) -> Result<LocalPrefix, String> {
+pub fn routed_prefix(text: &str) -> Result<LocalPrefix, String> {
     let Interface {
         address,
         prefix_len,
@@ -52,7 +52,7 @@ pub(crate) fn routed_prefix(text: &str) -> Result<LocalPrefix, String> {
 ///
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
-pub(crate) fn address_or_prefix(text: &str) -> Result<LocalPrefix, String> {
+pub fn address_or_prefix(text: &str) -> Result<LocalPrefix, String> {
     match text.parse() {
         Ok(address) => LocalPrefix::host(address).map_err(|error| error.to_string()),
         Err(_) => routed_prefix(text),
@@ -63,7 +63,7 @@ pub(crate) fn address_or_prefix(text: &str) -> Result<LocalPrefix, String> {
 ///
 /// # Errors
 /// One line that says what is wrong and what a right one looks like.
-pub(crate) fn vlan_id(text: &str) -> Result<VlanId, String> {
+pub fn vlan_id(text: &str) -> Result<VlanId, String> {
     match text.parse().map(VlanId) {
         Ok(id) if id <= VlanId::LAST => Ok(id),
         _ => Err(format!(
@@ -73,8 +73,7 @@ pub(crate) fn vlan_id(text: &str) -> Result<VlanId, String> {
 }
 
 /// An interface as users write it: `198.18.0.2/24`.
-#[cfg(feature = "dpdk")]
-pub(crate) fn written(interface: &Interface) -> String {
+pub fn written(interface: &Interface) -> String {
     format!("{}/{}", interface.address, interface.prefix_len)
 }
 

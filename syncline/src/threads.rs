@@ -4,35 +4,27 @@
 //! It must never leave a thread polling, and never wait for ever for one that hangs.
 
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::sync::mpsc;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use dpdk::Eal;
-use serde::Serialize;
 
+use crate::Error;
 use crate::clock;
-use crate::console;
-use crate::failure::Failure;
 use crate::mailbox::{Order, Orders};
-use crate::threads::join;
 
-/// How long a thread that was told to stop may take: one turn, on a machine that gives it no CPU.
+/// How long a thread may take after Order::Stop: one turn, on a machine that gives it no CPU.
 const END_MAX: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(2);
 
-/// The fault of a run whose thread hangs.
-pub(crate) const HANGS: &str = "a worker does not end: the port was not closed and buffers were not counted; the figures are \
-                                what it told last";
-
 /// What a thread calls once it has all that it needs; the run begins when all have.
 #[derive(Debug)]
-pub(crate) struct Ready(mpsc::Sender<()>);
+pub struct Ready(mpsc::Sender<()>);
 
 impl Ready {
     /// This thread is ready.
-    pub(crate) fn announce(self) {
+    pub fn announce(self) {
         // The receiver waits for exactly this; and it hears of another thread's failure only when all senders are gone.
         let _ = self.0.send(());
     }
@@ -40,11 +32,11 @@ impl Ready {
 
 /// How the threads of a run ended.
 #[derive(Debug)]
-pub(crate) struct Polled<C, T> {
+pub struct Polled<C, T, E> {
     /// What the control thread came to.
-    pub(crate) control: C,
+    pub control: C,
     /// What each thread came to, in order.
-    pub(crate) threads: Vec<Result<T, Failure>>,
+    pub threads: Vec<Result<T, E>>,
 }
 
 /// Runs each of `bodies` on a thread of its own, pinned to the CPU beside it, and `control` on this one once all are ready.
@@ -53,15 +45,16 @@ pub(crate) struct Polled<C, T> {
 ///
 /// # Errors
 /// The first failure of a thread that did not become ready.
-pub(crate) fn poll_all<B, T, C>(
+pub fn poll_all<B, T, C, E>(
     (eal, orders): (&Eal, &Orders),
     bodies: Vec<(Option<usize>, B)>,
     control: impl FnOnce() -> C,
     hangs: impl FnOnce(C) -> Infallible,
-) -> Result<Polled<C, T>, Failure>
+) -> Result<Polled<C, T, E>, E>
 where
-    B: FnOnce(Ready) -> Result<T, Failure> + Send,
+    B: FnOnce(Ready) -> Result<T, E> + Send,
     T: Send,
+    E: From<Error> + Send,
 {
     let wanted = bodies.len();
     std::thread::scope(|scope| {
@@ -72,14 +65,14 @@ where
             let spawned = std::thread::Builder::new()
                 .name(format!("worker{}", threads.len()))
                 .spawn_scoped(scope, move || {
-                    let _lcore = eal.register_thread(cpu)?;
+                    let _lcore = eal.register_thread(cpu).map_err(Error::from)?;
                     body(ready)
                 });
             match spawned {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     orders.give(Order::Stop);
-                    return Err(Failure::Run(format!("no thread for a worker: {error}")));
+                    return Err(Error::Worker(format!("no thread for a worker: {error}")).into());
                 }
             }
         }
@@ -113,23 +106,20 @@ fn all_end<T>(threads: &[ScopedJoinHandle<'_, T>]) -> bool {
     true
 }
 
-/// The first error of a thread; one of them has ended before it was told to.
-fn why_not_ready<T>(threads: Vec<ScopedJoinHandle<'_, Result<T, Failure>>>) -> Failure {
+/// The first error of a thread; one of them has ended too early.
+fn why_not_ready<T, E: From<Error>>(threads: Vec<ScopedJoinHandle<'_, Result<T, E>>>) -> E {
     let mut outcomes = threads.into_iter().map(join);
     let failure = outcomes.find_map(Result::err);
     outcomes.for_each(drop);
-    failure.unwrap_or_else(|| Failure::Run("a worker ended before it was told to".into()))
+    failure.unwrap_or_else(|| Error::Worker("a worker ended before the run did".into()).into())
 }
 
-/// Prints the result so far and ends the process, whatever its threads do.
-pub(crate) fn leave(
-    report: &(impl Display + Serialize),
-    json: bool,
-    gate: Result<(), Failure>,
-) -> Infallible {
-    if let Err(failure) = console::report(report, json).and(gate) {
-        console::failure(&failure);
-    }
-    // Without what libraries do at exit: a thread is still inside one.
-    signal_hook::low_level::exit(1)
+/// What a thread came to. A thread that panicked is a bug, and says so.
+///
+/// # Errors
+/// The thread's own, or [`Error::Worker`] when it panicked.
+pub fn join<T, E: From<Error>>(thread: ScopedJoinHandle<'_, Result<T, E>>) -> Result<T, E> {
+    let panicked =
+        |_| Error::Worker("a thread panicked; that is a bug, please report it".to_owned());
+    thread.join().map_err(panicked)?
 }

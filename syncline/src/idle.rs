@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
 use dpdk::NicSpec;
 
 use crate::clock;
@@ -19,8 +18,9 @@ const SHORTEST: Duration = Duration::from_micros(10);
 const LONGEST: Duration = Duration::from_micros(640);
 
 /// What a worker does while nothing comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Idle {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum Idle {
     /// Polls for a moment, then sleeps: 10 µs, doubling up to 640 µs
     Sleep,
     /// Polls on: the shortest latency, and a CPU that is always busy
@@ -29,7 +29,7 @@ pub(crate) enum Idle {
 
 impl Idle {
     /// What is sensible on that NIC.
-    pub(crate) fn usual_on(spec: &NicSpec) -> Self {
+    pub fn usual_on(spec: &NicSpec) -> Self {
         let of_kernel = match spec {
             NicSpec::Tap { .. } | NicSpec::AfXdp { .. } => true,
             NicSpec::Vdev { devargs } => KERNEL_DRIVERS
@@ -41,7 +41,7 @@ impl Idle {
     }
 
     /// As it stands on the command line.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Sleep => "sleep",
             Self::Spin => "spin",
@@ -51,14 +51,14 @@ impl Idle {
 
 /// The back-off of one worker.
 #[derive(Debug)]
-pub(crate) struct BackOff {
+pub struct BackOff {
     idle: Idle,
     empty_turns: u32,
 }
 
 impl BackOff {
     /// For a worker that does this while nothing comes.
-    pub(crate) const fn new(idle: Idle) -> Self {
+    pub const fn new(idle: Idle) -> Self {
         Self {
             idle,
             empty_turns: 0,
@@ -67,7 +67,7 @@ impl BackOff {
 
     /// After each turn: nothing when it `moved` something, else a pause or a sleep.
     #[inline]
-    pub(crate) fn rest(&mut self, moved: bool) {
+    pub fn rest(&mut self, moved: bool) {
         if moved {
             self.empty_turns = 0;
             return;
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn wires_of_the_kernel_sleep_and_others_spin() {
+    fn nics_of_the_kernel_sleep_and_others_spin() {
         for (nic, idle) in [
             ("tap:t0", Idle::Sleep),
             ("af_xdp:veth0", Idle::Sleep),

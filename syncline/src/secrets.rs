@@ -5,13 +5,13 @@
 use stack::nic::rss::KEY_BYTES;
 use stack::worker::Secrets;
 
-use crate::failure::Failure;
+use crate::Error;
 
 /// Fresh secrets, as every start of an endpoint draws them.
 ///
 /// # Errors
-/// [`Failure::Run`] when the system has no randomness.
-pub(crate) fn fresh() -> Result<Secrets, Failure> {
+/// [`Error::Randomness`] when the system has no randomness.
+pub fn fresh() -> Result<Secrets, Error> {
     let mut bytes = [0; 64];
     fill(&mut bytes)?;
     let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
@@ -26,8 +26,8 @@ pub(crate) fn fresh() -> Result<Secrets, Failure> {
 /// A fresh key for the hash of a NIC: who knows it can send all its flows to one queue.
 ///
 /// # Errors
-/// [`Failure::Run`] when the system has no randomness.
-pub(crate) fn rss_key() -> Result<[u8; KEY_BYTES], Failure> {
+/// [`Error::Randomness`] when the system has no randomness.
+pub fn rss_key() -> Result<[u8; KEY_BYTES], Error> {
     let mut key = [0; KEY_BYTES];
     fill(&mut key)?;
     Ok(key)
@@ -36,8 +36,8 @@ pub(crate) fn rss_key() -> Result<[u8; KEY_BYTES], Failure> {
 /// A fresh seed for a generator.
 ///
 /// # Errors
-/// [`Failure::Run`] when the system has no randomness.
-pub(crate) fn seed() -> Result<[u64; 3], Failure> {
+/// [`Error::Randomness`] when the system has no randomness.
+pub fn seed() -> Result<[u64; 3], Error> {
     let mut bytes = [0; 24];
     fill(&mut bytes)?;
     Ok(core::array::from_fn(|word| {
@@ -45,7 +45,6 @@ pub(crate) fn seed() -> Result<[u64; 3], Failure> {
     }))
 }
 
-fn fill(bytes: &mut [u8]) -> Result<(), Failure> {
-    getrandom::fill(bytes)
-        .map_err(|error| Failure::Run(format!("the system has no randomness: {error}")))
+fn fill(bytes: &mut [u8]) -> Result<(), Error> {
+    getrandom::fill(bytes).map_err(|error| Error::Randomness(error.to_string()))
 }

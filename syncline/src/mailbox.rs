@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks a polling thread for a copy of what it knows.
 #[derive(Debug)]
-pub(crate) struct Mailbox<T> {
+pub struct Mailbox<T> {
     /// Number of the last question.
     asked: AtomicU64,
     /// Number of the last question that was answered, with the answer.
@@ -19,8 +19,16 @@ pub(crate) struct Mailbox<T> {
     answered: Condvar,
 }
 
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Mailbox<T> {
-    pub(crate) const fn new() -> Self {
+    /// No question yet.
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             asked: AtomicU64::new(0),
             answer: Mutex::new((0, None)),
@@ -31,7 +39,7 @@ impl<T> Mailbox<T> {
     /// Between two bursts: answers the question that came since the last call, if one did. `served` belongs to the
     /// caller and starts at 0.
     #[inline]
-    pub(crate) fn serve(&self, served: &mut u64, answer: impl FnOnce() -> T) {
+    pub fn serve(&self, served: &mut u64, answer: impl FnOnce() -> T) {
         let asked = self.asked.load(Ordering::Relaxed);
         if asked != *served {
             *served = asked;
@@ -46,7 +54,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Asks, and waits for the answer. `None` when none came in five seconds: the thread hangs or has ended.
-    pub(crate) fn ask(&self) -> Option<T> {
+    pub fn ask(&self) -> Option<T> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let deadline = Instant::now() + PATIENCE;
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +73,7 @@ impl<T> Mailbox<T> {
 /// What a polling thread is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub(crate) enum Order {
+pub enum Order {
     /// Send and receive.
     #[default]
     Run,
@@ -81,21 +89,23 @@ pub(crate) enum Order {
 
 /// The order of the hour, for any number of threads.
 #[derive(Debug)]
-pub(crate) struct Orders(AtomicU8);
+pub struct Orders(AtomicU8);
 
 impl Orders {
-    pub(crate) const fn new(first: Order) -> Self {
+    /// `first`, until another one is given.
+    #[must_use]
+    pub const fn new(first: Order) -> Self {
         Self(AtomicU8::new(first as u8))
     }
 
     /// From now on, do this.
-    pub(crate) fn give(&self, order: Order) {
+    pub fn give(&self, order: Order) {
         self.0.store(order as u8, Ordering::Relaxed);
     }
 
     /// What to do.
     #[inline]
-    pub(crate) fn current(&self) -> Order {
+    pub fn current(&self) -> Order {
         match self.0.load(Ordering::Relaxed) {
             0 => Order::Run,
             1 => Order::Finish,

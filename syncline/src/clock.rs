@@ -11,7 +11,7 @@ const FRACTION_BITS: u32 = 32;
 
 /// Turns ticks of [`dpdk::cycles`] into instants. Copies share the epoch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
+pub struct Clock {
     epoch_ticks: u64,
     hz: u64,
     /// Fixed point, [`FRACTION_BITS`] behind the point.
@@ -20,7 +20,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// A clock whose epoch is now; `hz` are the ticks of a second, at least 1.
-    pub(crate) fn start(hz: u64) -> Self {
+    pub fn start(hz: u64) -> Self {
         let hz = hz.max(1);
         Self {
             epoch_ticks: dpdk::cycles(),
@@ -30,8 +30,8 @@ impl Clock {
     }
 
     /// A clock whose epoch is tick 0, for tests.
-    #[cfg(test)]
-    pub(crate) fn of_ticks(hz: u64) -> Self {
+    #[must_use]
+    pub fn of_ticks(hz: u64) -> Self {
         Self {
             epoch_ticks: 0,
             ..Self::start(hz)
@@ -40,25 +40,25 @@ impl Clock {
 
     /// The time at `ticks`, a reading of [`dpdk::cycles`].
     #[inline]
-    pub(crate) fn at(&self, ticks: u64) -> Instant {
+    pub fn at(&self, ticks: u64) -> Instant {
         let passed = u128::from(ticks.wrapping_sub(self.epoch_ticks));
         Instant::from_ns(((passed * u128::from(self.ns_per_tick)) >> FRACTION_BITS) as u64)
     }
 
     /// Seconds between two readings.
-    pub(crate) fn seconds(&self, from_ticks: u64, to_ticks: u64) -> f64 {
+    pub fn seconds(&self, from_ticks: u64, to_ticks: u64) -> f64 {
         to_ticks.wrapping_sub(from_ticks) as f64 / self.hz as f64
     }
 
     /// Ticks of a second.
-    pub(crate) fn hz(&self) -> u64 {
+    pub fn hz(&self) -> u64 {
         self.hz
     }
 }
 
 /// Sleeps until then, to the moment: a signal may interrupt it, but doesn't move its end. (The sleep of std goes on with
 /// what was left, and what is left grows by the slack of the timer each time: with a signal every 20 µs it never ends.)
-pub(crate) fn sleep_until(deadline: std::time::Instant) {
+pub fn sleep_until(deadline: std::time::Instant) {
     while let Some(left) = deadline.checked_duration_since(std::time::Instant::now())
         && !left.is_zero()
     {
@@ -68,7 +68,7 @@ pub(crate) fn sleep_until(deadline: std::time::Instant) {
 }
 
 /// As [`sleep_until`], from now on.
-pub(crate) fn sleep(time: Duration) {
+pub fn sleep(time: Duration) {
     sleep_until(std::time::Instant::now() + time);
 }
 

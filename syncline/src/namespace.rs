@@ -6,13 +6,13 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 
-use crate::failure::Failure;
+use crate::Error;
 
 /// Moves this process into a network namespace of its own.
 ///
 /// # Errors
-/// [`Failure::Run`] when the system lets us make neither a network namespace nor a user namespace for one.
-pub(crate) fn enter_own() -> Result<(), Failure> {
+/// [`Error::Namespace`] when the system lets us make neither a network namespace nor a user namespace for one.
+pub fn enter_own() -> Result<(), Error> {
     match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => return Ok(()),
         Err(Errno::EPERM) => {}
@@ -21,14 +21,14 @@ pub(crate) fn enter_own() -> Result<(), Failure> {
     let (uid, gid) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(refused)?;
     become_root_inside(uid, gid).map_err(|error| {
-        Failure::Run(format!(
+        Error::Namespace(format!(
             "the user namespace takes no mapping of our user ({error}); run as root"
         ))
     })
 }
 
 /// Whether this process is in a user namespace that isn't the system's: it maps some users only.
-pub(crate) fn is_user_namespace() -> bool {
+pub fn is_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
@@ -40,8 +40,8 @@ fn become_root_inside(uid: Uid, gid: Gid) -> std::io::Result<()> {
     std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
-fn refused(error: Errno) -> Failure {
-    Failure::Run(format!(
+fn refused(error: Errno) -> Error {
+    Error::Namespace(format!(
         "no network namespace of our own ({}): run as root, or let users make user namespaces (sysctl \
          user.max_user_namespaces, on some systems kernel.unprivileged_userns_clone or \
          kernel.apparmor_restrict_unprivileged_userns)",

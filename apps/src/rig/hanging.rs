@@ -1,0 +1,28 @@
+//! The end of a process whose thread hangs: it can't be ended from outside.
+//!
+//! It must never run what libraries do at exit.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use crate::console;
+use crate::failure::Failure;
+
+/// The fault of a run whose thread hangs.
+pub(crate) const HANGS: &str = "a worker does not end: the port was not closed and buffers were not counted; the figures are \
+                                what it told last";
+
+/// Prints the result so far and ends the process, whatever its threads do.
+pub(crate) fn leave(
+    report: &(impl Display + Serialize),
+    json: bool,
+    gate: Result<(), Failure>,
+) -> Infallible {
+    if let Err(failure) = console::report(report, json).and(gate) {
+        console::failure(&failure);
+    }
+    // Without what libraries do at exit: a thread is still inside one.
+    signal_hook::low_level::exit(1)
+}

@@ -1,0 +1,38 @@
+//! An echo server on a tap: the frame that brought bytes takes them back.
+#![forbid(unsafe_code)]
+use syncline::{App, ConnId, Cx, Endpoint, Nic};
+
+struct Echo;
+
+impl App for Echo {
+    type Conn = ();
+
+    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, _: &mut ()) {
+        while cx.has_room(conn) {
+            let Some(chunk) = cx.take(conn) else {
+                if cx.peer_closed(conn) {
+                    cx.close(conn);
+                }
+                return;
+            };
+            let sent = cx.send(conn, chunk.into());
+            assert!(sent.is_ok(), "there was room");
+        }
+    }
+
+    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, state: &mut ()) {
+        self.on_data(cx, conn, state);
+    }
+
+    fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, state: &mut ()) {
+        self.on_data(cx, conn, state);
+    }
+}
+
+fn main() -> Result<(), syncline::Error> {
+    let endpoint = Endpoint::new().address("198.18.0.2/24").listen(7);
+    let endpoint = endpoint.kernel_address("198.18.0.1/24");
+    let report = endpoint.run("tap:echo0", |_seat| Echo)?;
+    println!("{report}");
+    Ok(())
+}
