@@ -109,8 +109,7 @@ impl Tcb {
         &mut self,
         params: &OpenParams,
         syn: &AnsweredSyn,
-        offered_window: u16,
-        syn_ack: SynAckSent,
+        (offered_window, syn_ack): (u16, SynAckSent),
         seg: &ExpectedSegment,
         env: &mut Env<'_>,
     ) -> Option<Prediction> {

@@ -54,7 +54,7 @@ impl<N: Nic> Core<N> {
                 self.reset_parked(hosted, frame, meta, found, now);
             }
             EndpointVerdict::Establish(found, listener) => {
-                self.establish(hosted, frame, meta, (found, listener), None, now);
+                self.establish(hosted, frame, meta, (found, listener, None), now);
             }
             EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
             EndpointVerdict::Unreachable => self.answer_unreachable(frame),
@@ -132,7 +132,7 @@ impl<N: Nic> Core<N> {
         hosted: &mut Hosted<A>,
         frame: N::Frame,
         meta: &Meta,
-        embryo: (Found, ListenerId),
+        (found, listener): (Found, ListenerId),
         now: Instant,
     ) {
         //~ The final ACK takes one step when there is a place for its text:
@@ -140,7 +140,13 @@ impl<N: Nic> Core<N> {
         //~   whatever_happens_the_fast_path_changes_nothing
         let has_place = meta.payload_len == 0 || self.conns.chunks.has_receive_room(Claim::First);
         let expected = if has_place { meta.expected() } else { None };
-        self.establish(hosted, frame, meta, embryo, expected.as_ref(), now);
+        self.establish(
+            hosted,
+            frame,
+            meta,
+            (found, listener, expected.as_ref()),
+            now,
+        );
     }
 
     /// The final ACK of an embryo. With a full accept queue the embryo stays, or is reset by option.
@@ -150,8 +156,7 @@ impl<N: Nic> Core<N> {
         hosted: &mut Hosted<A>,
         frame: N::Frame,
         meta: &Meta,
-        (found, listener): (Found, ListenerId),
-        expected: Option<&ExpectedSegment>,
+        (found, listener, expected): (Found, ListenerId, Option<&ExpectedSegment>),
         now: Instant,
     ) {
         if let Some(abort) = self.accept_overflow(listener) {

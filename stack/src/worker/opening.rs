@@ -193,7 +193,7 @@ impl<F> Opening<'_, F> {
             profile: kept.profile,
             timestamp_offset: kept.timestamp_offset,
         };
-        Ok(self.passive(opened, key, hash, &kept, syn_ack, expected))
+        Ok(self.passive(opened, key, hash, &kept, (syn_ack, expected)))
     }
 
     /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says. With timestamps
@@ -237,7 +237,7 @@ impl<F> Opening<'_, F> {
         let inserted = self.table.insert_open(&key, hash, &record);
         let local = self.config.locals.locate(key.local());
         let opened = self.opened(slot, &key, inserted.ok(), local)?;
-        let (slot, _) = self.passive(opened, &key, hash, kept, SynAckSent::Unknown, None);
+        let (slot, _) = self.passive(opened, &key, hash, kept, (SynAckSent::Unknown, None));
         Ok(slot)
     }
 
@@ -248,15 +248,14 @@ impl<F> Opening<'_, F> {
         key: &FlowKey,
         hash: FlowHash,
         kept: &KeptSyn,
-        syn_ack: SynAckSent,
-        expected: Option<&ExpectedSegment>,
+        (syn_ack, expected): (SynAckSent, Option<&ExpectedSegment>),
     ) -> (Slot, Option<Prediction>) {
         let params = self.params(key, kept.iss, kept.timestamp_offset, kept.profile);
         let (conn, mut env) = self.place(opened, key, hash, kept.profile);
         let window = env.settings.profile.syn_window();
         let (tcb, env, syn) = (&mut conn.tcb, &mut env, &kept.syn);
         let prediction = expected
-            .and_then(|segment| tcb.open_expected(&params, syn, window, syn_ack, segment, env));
+            .and_then(|segment| tcb.open_expected(&params, syn, (window, syn_ack), segment, env));
         if prediction.is_none() {
             tcb.open_answered(&params, syn, window, syn_ack, env);
         }

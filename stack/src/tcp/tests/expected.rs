@@ -416,7 +416,7 @@ fn check_opening(
         return false;
     };
     let prediction = fast.with(settings, now, |tcb, env| {
-        tcb.open_expected(params, syn, window, syn_ack, &final_ack, env)
+        tcb.open_expected(params, syn, (window, syn_ack), &final_ack, env)
     });
     let Some(prediction) = prediction else {
         assert_eq!(fast.show(), before, "not predicted, and changed: {seg:?}");
