@@ -119,13 +119,10 @@ impl Tcb {
         //~   `seg.timestamps.is_some() == negotiated.timestamps` -> `true`; the_final_ack_opens_in_one_step_as_in_two
         //~ A final ACK opens in one step within the window: `&& len <= offered_window.into()` -> `&& len < u32::MAX`;
         //~   the_final_ack_opens_in_one_step_as_in_two
-        //~ A final ACK opens in one step unless the peer's window was closed: `&& syn.window > 0` -> nothing;
-        //~   the_final_ack_opens_in_one_step_as_in_two
         //~ A final ACK opens in one step unless our SYN-ACK was lost: `&& syn_ack != SynAckSent::Again` -> nothing;
         //~   the_final_ack_opens_in_one_step_as_in_two
         let is_usual = seg.timestamps.is_some() == negotiated.timestamps
             && len <= offered_window.into()
-            && syn.window > 0
             && syn_ack != SynAckSent::Again;
         if !is_usual {
             return None;

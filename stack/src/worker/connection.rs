@@ -137,7 +137,7 @@ impl<N: Nic> Core<N> {
     ) {
         //~ The final ACK takes one step when there is a place for its text:
         //~   `meta.payload_len == 0 || self.conns.chunks.has_receive_room(Claim::First)` -> `true`;
-        //~   whatever_happens_the_fast_path_changes_nothing
+        //~   without_a_place_the_text_of_the_final_ack_is_lost_in_one_step_too
         let has_place = meta.payload_len == 0 || self.conns.chunks.has_receive_room(Claim::First);
         let expected = if has_place { meta.expected() } else { None };
         self.establish(

@@ -309,3 +309,24 @@ fn timestamps_in_another_layout_are_read_all_the_same() {
         outcome.counted(counter, 1);
     }
 }
+
+#[test]
+fn without_a_place_the_text_of_the_final_ack_is_lost_in_one_step_too() {
+    let scarce = |spec: &mut ConfigSpec| spec.limits.queue_items = 8;
+    let outcome = same(scarce, |host| {
+        // None of them reads: the last finds no place.
+        host.app().reads = false;
+        for port in 1_000..1_010 {
+            let host = host.on(Flow::v4(port, OPEN));
+            while host.try_reply().is_some() {}
+            host.inject(syn().seq(0))
+                .expect(segment(Flags::SYN_ACK).seq(0).ack(1));
+            host.inject(data(3).seq(1).ack(1));
+        }
+    });
+    let lost = outcome
+        .counters
+        .iter()
+        .find(|(name, _)| *name == Counter::PayloadNoPlace.name());
+    assert!(lost.is_some_and(|(_, lost)| *lost > 0));
+}
