@@ -20,7 +20,10 @@ fn main() {
     let enabled = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     let mut check = cc::Build::new();
     check.inherit_rustflags(false).cargo_metadata(false);
-    check.flag("-march=x86-64").opt_level_str("s").warnings(true);
+    check
+        .flag("-march=x86-64")
+        .opt_level_str("s")
+        .warnings(true);
     for feature in FEATURES {
         let name = format!("NEED_{}", feature.to_uppercase().replace('.', "_"));
         let is_used = enabled.split(',').any(|enabled| enabled == *feature);

@@ -9,7 +9,9 @@ fn on_cpu(cpu: &str) -> Output {
     Command::new("qemu-x86_64")
         .args(["-cpu", cpu, env!("CARGO_BIN_EXE_syncline"), "--version"])
         .output()
-        .unwrap_or_else(|error| panic!("qemu-x86_64: {error}; install qemu-user (scripts/setup does)"))
+        .unwrap_or_else(|error| {
+            panic!("qemu-x86_64: {error}; install qemu-user (scripts/setup does)")
+        })
 }
 
 #[cfg(target_feature = "avx2")]
@@ -26,8 +28,14 @@ fn a_cpu_without_avx2_or_aes_is_refused_in_one_line() {
         let lines: Vec<&str> = said.lines().filter(|line| !line.contains("TCG")).collect();
         assert_eq!(output.status.code(), Some(1), "{cpu}: {said}");
         assert_eq!(lines.len(), 1, "{cpu}: {said}");
-        assert!(lines[0].starts_with("error: this CPU lacks "), "{cpu}: {said}");
-        assert!(lacks.iter().all(|name| lines[0].contains(name)), "{cpu}: {said}");
+        assert!(
+            lines[0].starts_with("error: this CPU lacks "),
+            "{cpu}: {said}"
+        );
+        assert!(
+            lacks.iter().all(|name| lines[0].contains(name)),
+            "{cpu}: {said}"
+        );
     }
 }
 
