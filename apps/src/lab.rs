@@ -11,14 +11,17 @@ mod args;
 // A scenario in memory, and in its file.
 mod format;
 pub(crate) mod scenario;
+// What the network between the ends does.
+mod network;
 // What an application is told when a call fails.
 mod errno;
 // The scenarios.
 mod scenarios;
 // What they mean.
 mod explain;
-// The application of an end that is ours.
+// An end that is ours: its configuration, its application.
 mod actor;
+mod endpoint;
 // What happened, as bytes and words.
 mod recording;
 // In virtual time.

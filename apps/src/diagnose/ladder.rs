@@ -66,6 +66,7 @@ fn row(kept: &CaptureRow, start_ns: u64) -> Row {
                     is_again: *mark == Mark::Again,
                     mark: mark.name().filter(|_| *mark != Mark::Again),
                     neighbor: None,
+                    arrives_at_ns: None,
                     lost: None,
                 })
             }

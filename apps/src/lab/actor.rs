@@ -4,25 +4,30 @@
 //! numbers of a scene.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use stack::app::{App, Connect, Cx, TxItem};
 use stack::conn::ConnId;
-use stack::local::listener::ListenerId;
+use stack::local::listener::{ListenerConfig, ListenerId};
 use stack::nic::Nic;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
+use super::endpoint::listener;
 use super::errno::Errno;
 use super::recording::RecordedEvent;
-use super::scenario::{Act, CLIENT_PORT, End, Observation, SceneAction};
+use super::scenario::{Act, CLIENT_PORT, End, Observation, SERVER_PORT, Scene, SceneAction};
 
 /// An application that does as a scene says.
 #[derive(Debug)]
 pub(crate) struct Actor {
     side: End,
-    server: SocketAddr,
+    /// Client and server.
+    addresses: (IpAddr, IpAddr),
+    /// What `listen()` opens, and what is open.
+    listener: Option<ListenerConfig>,
+    listening: Option<ListenerId>,
     /// `None` until the scene begins.
     starts_at: Option<Instant>,
     script: VecDeque<Act>,
@@ -42,6 +47,8 @@ struct Open {
     is_closed: bool,
     /// The peer has closed: a reset then breaks the pipe.
     peer_has_closed: bool,
+    /// It is closed as soon as the peer has closed.
+    closes_at_eof: bool,
     /// Bytes that the application wants to read, in all.
     wanted: u64,
     received: u64,
@@ -51,14 +58,23 @@ struct Open {
 }
 
 impl Actor {
-    /// The application of `side`; `server` is whom a client connects to. It does nothing until [`Actor::begin`].
-    pub(crate) fn new(side: End, server: SocketAddr, acts: &[Act]) -> Self {
-        let mine = acts.iter().filter(|act| act.who == side).copied();
+    /// The application of `side`, between the addresses of client and server: it does what is written for it from `since_ms` on,
+    /// and nothing until [`Actor::begin`].
+    pub(crate) fn new(
+        side: End,
+        addresses: (IpAddr, IpAddr),
+        scene: &Scene,
+        since_ms: u64,
+    ) -> Self {
+        let is_mine = |act: &&Act| act.who == side && act.at_ms >= since_ms;
+        let mine = scene.acts.iter().filter(is_mine).copied();
         let mut script: Vec<Act> = mine.filter(|act| act.what.is_of_application()).collect();
         script.sort_by_key(|act| act.at_ms);
         Self {
             side,
-            server,
+            addresses,
+            listener: listener(scene),
+            listening: (side == End::Server && scene.backlog.is_some()).then_some(ListenerId(0)),
             starts_at: None,
             script: script.into(),
             conns: Vec::new(),
@@ -106,23 +122,23 @@ impl Actor {
     fn perform<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>, what: SceneAction) {
         let now = cx.now();
         match what {
-            SceneAction::Connect(number) => {
-                self.calls(now, number, format!("connect({})", self.server));
-                let how = Connect {
-                    local_port: Some(CLIENT_PORT + number),
-                    ..Connect::default()
-                };
-                match cx.connect(self.server, &how, number) {
-                    Ok(id) => self.conn(number).id = Some(id),
-                    Err(error) => {
-                        self.sees(now, number, Observation::Failed(Errno::of_connect(error)));
-                    }
-                }
+            SceneAction::Connect(number) => self.connect(cx, number, true),
+            SceneAction::ConnectAnyPort(number) => self.connect(cx, number, false),
+            SceneAction::StopWaiting(number) => {
+                self.sees(now, number, Observation::Failed(Errno::EINPROGRESS));
             }
+            SceneAction::Listen => self.listen(cx),
+            SceneAction::StopListening => {
+                self.calls(now, 0, "close() of the listening socket".into());
+                self.stop_listening(cx);
+            }
+            SceneAction::Crash => self.crash(cx),
             SceneAction::Accept => {
                 self.calls(now, 0, "accept()".into());
                 self.accepts += 1;
-                self.accept_as_wanted(cx, ListenerId(0));
+                if let Some(listener) = self.listening {
+                    self.accept_as_wanted(cx, listener);
+                }
             }
             SceneAction::Send(number, len) => {
                 self.calls(now, number, format!("send({len} bytes)"));
@@ -142,6 +158,7 @@ impl Actor {
                     cx.close(id);
                 }
             }
+            SceneAction::CloseAtEof(number) => self.conn(number).closes_at_eof = true,
             SceneAction::Shutdown(number) => {
                 self.calls(now, number, "shutdown(SHUT_WR)".into());
                 if let Some(id) = self.conn(number).id {
@@ -160,7 +177,79 @@ impl Actor {
             SceneAction::PowerOff
             | SceneAction::PowerOn
             | SceneAction::CableOut
-            | SceneAction::CableIn => {}
+            | SceneAction::CableIn
+            | SceneAction::Freeze
+            | SceneAction::Thaw
+            | SceneAction::PowerOnElsewhere
+            | SceneAction::Network(_) => {}
+        }
+    }
+
+    /// The process dies: the system closes its sockets.
+    fn crash<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>) {
+        self.calls(cx.now(), 0, "the process dies".into());
+        self.accepts = 0;
+        self.stop_listening(cx);
+        for open in &mut self.conns {
+            open.is_closed = true;
+            if let Some(id) = open.id {
+                cx.close(id);
+            }
+        }
+    }
+
+    fn connect<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>, number: u16, from_its_port: bool) {
+        let now = cx.now();
+        let client = SocketAddr::new(self.addresses.0, CLIENT_PORT + number);
+        let server = SocketAddr::new(self.addresses.1, SERVER_PORT);
+        let (local, remote) = match self.side {
+            End::Client => (client, server),
+            End::Server => (server, client),
+        };
+        let call = format!("connect({remote})");
+        let how = Connect {
+            local_port: from_its_port.then_some(local.port()),
+            ..Connect::default()
+        };
+        match cx.connect(remote, &how, number) {
+            Ok(id) => {
+                // Of ports that were chosen for it, each has its number.
+                let port = cx.info(id).map_or(local.port(), |info| info.local.port());
+                let number = match self.side {
+                    End::Client => port.saturating_sub(CLIENT_PORT),
+                    End::Server => number,
+                };
+                self.calls(now, number, call);
+                *self.conn(number) = Open {
+                    number,
+                    id: Some(id),
+                    ..Open::default()
+                };
+            }
+            Err(error) => {
+                self.calls(now, number, call);
+                self.sees(now, number, Observation::Failed(Errno::of_connect(error)));
+            }
+        }
+    }
+
+    fn listen<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>) {
+        let now = cx.now();
+        self.calls(now, 0, "listen()".into());
+        let Some(config) = self.listener else { return };
+        match cx.listen(config) {
+            Ok(id) => {
+                self.listening = Some(id);
+                self.notes.push((now, RecordedEvent::Listening(true)));
+            }
+            Err(_) => self.sees(now, 0, Observation::Failed(Errno::EADDRINUSE)),
+        }
+    }
+
+    fn stop_listening<N: Nic>(&mut self, cx: &mut Cx<'_, N, u16>) {
+        if let Some(listener) = self.listening.take() {
+            cx.unlisten(listener);
+            self.notes.push((cx.now(), RecordedEvent::Listening(false)));
         }
     }
 
@@ -217,14 +306,27 @@ impl App for Actor {
 
     fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut u16) {
         let Some(info) = cx.info(conn) else { return };
-        let (client, seen) = match self.side {
-            End::Client => (info.local, Observation::Connected),
-            End::Server => (info.remote, Observation::Accepted),
+        let client = match self.side {
+            End::Client => info.local,
+            End::Server => info.remote,
         };
         let number = client.port().saturating_sub(CLIENT_PORT);
+        // Only what was connected to is known before it opens.
+        let seen = if self.conn(number).id == Some(conn) {
+            Observation::Connected
+        } else {
+            Observation::Accepted
+        };
         *state = number;
         self.sees(cx.now(), number, seen);
         let open = self.conn(number);
+        if open.is_closed {
+            // Another one on the same port.
+            *open = Open {
+                number,
+                ..Open::default()
+            };
+        }
         open.id = Some(conn);
         open.is_open = true;
         self.send_as_given(cx, number);
@@ -253,6 +355,9 @@ impl App for Actor {
         self.conn(*state).peer_has_closed = true;
         if !self.conn(*state).is_closed {
             self.sees(cx.now(), *state, Observation::Eof);
+        }
+        if self.conn(*state).closes_at_eof {
+            self.perform(cx, SceneAction::Close(*state));
         }
     }
 

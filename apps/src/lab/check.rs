@@ -3,7 +3,7 @@
 //! It must never be kinder to us than to the kernel: the words of the scene hold for both.
 
 use super::scenario::{Cast, End, Expectation, Expected, Observation, Scene};
-use super::story::{Row, Story, StoryEvent};
+use super::story::{FORGED, Row, Story, StoryEvent};
 
 /// Over a tap, on a machine that has other things to do, everything may be this much later than it should.
 const REAL_TIME_SLACK_MS: u64 = 500;
@@ -38,7 +38,7 @@ impl Places {
     fn judge(&mut self, expectation: &Expectation, story: &Story) -> Result<(), String> {
         let who = expectation.who as usize;
         let place = match expectation.what {
-            Expected::NoSegment(_) => return never(expectation, story),
+            Expected::NoSegment(_) | Expected::NotApp(_) => return never(expectation, story),
             Expected::Segment(_) | Expected::Solicitation => &mut self.frames,
             Expected::App(_) => &mut self.apps[who],
             Expected::Neighbor(_) => &mut self.neighbors[who],
@@ -67,7 +67,10 @@ impl Places {
 }
 
 fn never(expectation: &Expectation, story: &Story) -> Result<(), String> {
-    match story.rows.iter().find(|row| is(expectation, row)) {
+    // What is never to be may be so outside of its time.
+    let in_time = |row: &&Row| expectation.within_ms.contains(&(row.at_ns / 1_000_000));
+    let found = |row: &&Row| is(expectation, row) && in_time(row);
+    match story.rows.iter().find(found) {
         None => Ok(()),
         Some(row) => Err(format!(
             "{expectation}: it came at {} ms",
@@ -90,6 +93,7 @@ fn is(expectation: &Expectation, row: &Row) -> bool {
     match (&expectation.what, &row.what) {
         (Expected::Segment(spec) | Expected::NoSegment(spec), StoryEvent::Segment(carried)) => {
             by(carried.from)
+                && carried.mark != Some(FORGED)
                 && row.conn == expectation.conn
                 && spec.matches(&carried.segment, carried.base)
         }
@@ -105,6 +109,9 @@ fn is(expectation: &Expectation, row: &Row) -> bool {
             by(*side)
                 && row.conn == expectation.conn
                 && expected.iter().any(|expected| is_seen(*expected, *seen))
+        }
+        (Expected::NotApp(unwanted), StoryEvent::Sees(side, seen)) => {
+            by(*side) && row.conn == expectation.conn && is_seen(*unwanted, *seen)
         }
         (Expected::Neighbor(expected), StoryEvent::Neighbor(side, state)) => {
             by(*side) && *state == Some(*expected)

@@ -31,17 +31,19 @@ pub(crate) enum Errno {
     EPIPE,
     /// Software caused connection abort.
     ECONNABORTED,
+    /// Operation now in progress.
+    EINPROGRESS,
     /// Any other.
     EOTHER,
 }
 
 use Errno::{
-    EADDRINUSE, EADDRNOTAVAIL, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH,
-    ENOBUFS, EOTHER, EPIPE, ETIMEDOUT,
+    EADDRINUSE, EADDRNOTAVAIL, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINPROGRESS,
+    ENETUNREACH, ENOBUFS, EOTHER, EPIPE, ETIMEDOUT,
 };
 
 /// Name and words of each.
-const NAMES: [(Errno, &str, &str); 11] = [
+const NAMES: [(Errno, &str, &str); 12] = [
     (ECONNREFUSED, "ECONNREFUSED", "connection refused"),
     (ECONNRESET, "ECONNRESET", "connection reset by peer"),
     (ETIMEDOUT, "ETIMEDOUT", "connection timed out"),
@@ -60,6 +62,7 @@ const NAMES: [(Errno, &str, &str); 11] = [
         "ECONNABORTED",
         "software caused connection abort",
     ),
+    (EINPROGRESS, "EINPROGRESS", "operation now in progress"),
     (EOTHER, "EOTHER", "an error without a name here"),
 ];
 

@@ -33,7 +33,7 @@ pub(crate) fn list() -> Result<String, Failure> {
         for scenario in all.iter().filter(|scenario| scenario.symptom == symptom) {
             for (n, scene) in scenario.scenes.iter().enumerate() {
                 let name = if n == 0 { scenario.name } else { "" };
-                out += &format!("  {name:<16} {}\n", scene.title);
+                out += &format!("  {name:<20} {}\n", scene.title);
             }
         }
     }

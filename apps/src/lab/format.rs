@@ -4,15 +4,19 @@
 
 use std::fmt;
 
+use stack::config::ClosedPolicy;
+use stack::local::listener::SynPolicy;
 use stack::neighbor::NeighborState;
 use stack::tcp::lang::{Spec, segment};
 use stack::tcp::segment::Flags;
 
 use super::errno::Errno;
+use super::network::{IcmpCode, NetworkAct};
 use super::scenario::{
     Act, Client, End, Expectation, Expected, Kernel, Mutation, MutationChange, Observation, Ours,
     Pace, Player, Scenario, Scene, SceneAction, Server,
 };
+use crate::fault::fault;
 
 /// A line that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,13 +127,30 @@ fn scene_line(scene: &mut Scene, line: &'static str, pace: Pace) -> Parsed<()> {
     };
     let words: Vec<&'static str> = line.split_whitespace().collect();
     match words.as_slice() {
-        ["listens", backlog] => scene.backlog = Some(number(backlog)?),
+        ["listens", backlog, how @ ..] => listens(scene, number(backlog)?, how)?,
         ["receive", "buffer", len] => scene.rcv_buf = Some(number(len)?),
+        ["closed", "ports", "answer", "nothing"] => scene.closed = ClosedPolicy::Drop,
+        ["closed", "ports", "answer", "by", "ICMP"] => scene.closed = ClosedPolicy::Icmp,
+        ["keepalive", idle, interval, probes] => {
+            scene.keepalive_s = Some((number(idle)?, number(interval)?, number(probes)?));
+        }
+        ["user", "timeout", seconds] => scene.user_timeout_s = Some(number(seconds)?),
+        ["neighbours", "are", "known"] => scene.knows_neighbors = true,
+        ["without", "Nagle"] => scene.nagle = false,
+        ["local", "ports", ports] => scene.local_ports = Some(number(ports)?),
         ["server", "is", "off"] => scene.server_is_on = false,
         ["played", "in", "simulation"] => scene.only_in_simulation = true,
         ["played", "by", who, player] => scene.needs = Some((end(who)?, self::player(player)?)),
         ["sysctl", name, value] => scene.sysctls.push((name, value)),
         ["lasts", ms] => scene.lasts_ms = number(ms)?,
+        ["at", ms, "network", what @ ..] => {
+            let (who, what) = network(what)?;
+            scene.acts.push(Act {
+                at_ms: number(ms)?,
+                who,
+                what: SceneAction::Network(what),
+            });
+        }
         ["at", ms, who, what @ ..] => scene.acts.push(Act {
             at_ms: number(ms)?,
             who: end(who)?,
@@ -137,6 +158,24 @@ fn scene_line(scene: &mut Scene, line: &'static str, pace: Pace) -> Parsed<()> {
         }),
         ["broken", "by", who, change @ ..] => scene.mutations.push(mutation(end(who)?, change)?),
         _ => scene.expectations.push(expectation(&words)?),
+    }
+    Ok(())
+}
+
+fn listens(scene: &mut Scene, backlog: u32, how: &[&str]) -> Parsed<()> {
+    scene.backlog = Some(backlog);
+    match how {
+        [] => {}
+        ["with", "cookies"] => scene.syn_policy = SynPolicy::CookieWhenFull,
+        ["with", "cookies", "always"] => scene.syn_policy = SynPolicy::CookieAlways,
+        ["dropping", "SYNs"] => scene.syn_policy = SynPolicy::Drop,
+        ["aborting", "on", "overflow"] => scene.aborts_on_overflow = true,
+        _ => {
+            return Err(format!(
+                "`{}`: expected nothing, with cookies, with cookies always, dropping SYNs or aborting on overflow",
+                how.join(" ")
+            ));
+        }
     }
     Ok(())
 }
@@ -171,6 +210,7 @@ fn action(words: &[&str]) -> Parsed<SceneAction> {
         ["accepts"] => SceneAction::Accept,
         ["sends", len, "bytes", "on", conn] => SceneAction::Send(number(conn)?, number(len)?),
         ["reads", len, "bytes", "of", conn] => SceneAction::Read(number(conn)?, number(len)?),
+        ["closes", conn, "at", "end", "of", "stream"] => SceneAction::CloseAtEof(number(conn)?),
         ["closes", conn] => SceneAction::Close(number(conn)?),
         ["shuts", "down", conn] => SceneAction::Shutdown(number(conn)?),
         ["aborts", conn] => SceneAction::Abort(number(conn)?),
@@ -178,13 +218,61 @@ fn action(words: &[&str]) -> Parsed<SceneAction> {
         ["boots"] => SceneAction::PowerOn,
         ["loses", "its", "cable"] => SceneAction::CableOut,
         ["gets", "its", "cable", "back"] => SceneAction::CableIn,
+        ["connects", conn, "from", "any", "port"] => SceneAction::ConnectAnyPort(number(conn)?),
+        ["stops", "waiting", "for", conn] => SceneAction::StopWaiting(number(conn)?),
+        ["starts", "listening"] => SceneAction::Listen,
+        ["stops", "listening"] => SceneAction::StopListening,
+        ["crashes"] => SceneAction::Crash,
+        ["freezes"] => SceneAction::Freeze,
+        ["goes", "on"] => SceneAction::Thaw,
+        ["boots", "with", "another", "MAC"] => SceneAction::PowerOnElsewhere,
         _ => {
             return Err(format!(
-                "`{}`: expected connects N, accepts, sends LEN bytes on N, reads LEN bytes of N, closes N, shuts down N, \
-                 aborts N, loses power, boots, loses its cable or gets its cable back",
+                "`{}`: expected connects N, connects N from any port, stops waiting for N, accepts, sends LEN bytes on N, \
+                 reads LEN bytes of N, closes N, closes N at end of stream, shuts down N, aborts N, starts listening, stops listening, crashes, loses power, \
+                 boots, boots with another MAC, freezes, goes on, loses its cable or gets its cable back",
                 words.join(" ")
             ));
         }
+    })
+}
+
+/// What the network does, and to whose frames.
+fn network(words: &[&str]) -> Parsed<(End, NetworkAct)> {
+    let (words, conn, _) = trailing(words)?;
+    let [what @ .., "from", who] = words else {
+        return Err(format!(
+            "`{}`: expected `from client` or `from server` at the end: whose frames",
+            words.join(" ")
+        ));
+    };
+    let act = match what {
+        ["swallows", "packets", "above", bytes, "bytes"] => NetworkAct::Swallows(number(bytes)?),
+        ["refuses", "packets", "above", bytes, "bytes"] => NetworkAct::Refuses(number(bytes)?),
+        ["loses", frames, "frames"] => NetworkAct::Loses(number(frames)?),
+        ["loses", "everything"] => NetworkAct::Cuts,
+        ["passes", "everything"] => NetworkAct::Passes,
+        ["degrades", faults] => NetworkAct::Degrades(fault(faults)?.spec_or_seed(0)),
+        ["delays", ms, "ms"] => NetworkAct::Delays(number(ms)?),
+        ["forges", segment @ ..] => NetworkAct::Forges(conn, spec(segment)?),
+        ["rejects", "by", code] => NetworkAct::Rejects(conn, icmp_code(code)?),
+        ["floods", syns, "SYNs"] => NetworkAct::Floods(number(syns)?),
+        _ => {
+            return Err(format!(
+                "`{}`: expected loses N frames, loses everything, passes everything, degrades FAULTS, delays N ms, swallows packets \
+                 above N bytes, refuses packets above N bytes, forges SEGMENT, rejects by CODE or floods N SYNs",
+                what.join(" ")
+            ));
+        }
+    };
+    Ok((end(who)?, act))
+}
+
+fn icmp_code(word: &str) -> Parsed<IcmpCode> {
+    let known = IcmpCode::ALL.iter().find(|(known, _)| *known == word);
+    known.map(|(_, code)| *code).ok_or_else(|| {
+        let words = IcmpCode::ALL.map(|(word, _)| word).join(", ");
+        format!("`{word}`: expected one of {words}")
     })
 }
 
@@ -198,12 +286,13 @@ fn expectation(words: &[&str]) -> Parsed<Expectation> {
         [who, "sends", segment @ ..] => (who, Expected::Segment(spec(segment)?)),
         [who, "never", "sends", segment @ ..] => (who, Expected::NoSegment(spec(segment)?)),
         [who, "asks", "for", "the", "neighbour"] => (who, Expected::Solicitation),
+        [who, "never", "sees", seen @ ..] => (who, Expected::NotApp(observation(seen)?)),
         [who, "sees", seen @ ..] => (who, Expected::App(observations(seen)?)),
         [who, "has", "a", "neighbour", state] => (who, Expected::Neighbor(neighbor(state)?)),
         _ => {
             return Err(format!(
-                "`{}`: expected [FROM..TO] client|server and sends SEGMENT, never sends SEGMENT, sees ANSWER, asks for the \
-                 neighbour, or has a neighbour STATE",
+                "`{}`: expected [FROM..TO] client|server and sends SEGMENT, never sends SEGMENT, sees ANSWER, never sees ANSWER, \
+                 asks for the neighbour, or has a neighbour STATE",
                 words.join(" ")
             ));
         }
@@ -252,7 +341,10 @@ fn spec(words: &[&str]) -> Parsed<Spec> {
             "win" => spec.win(number(value)?),
             "len" => spec.len(number(value)?),
             "mss" => spec.mss(number(value)?),
-            _ => return Err(format!("`{name}`: expected seq, ack, win, len or mss")),
+            "ts" => spec.ts(number(value)?, 0),
+            _ => {
+                return Err(format!("`{name}`: expected seq, ack, win, len, mss or ts"));
+            }
         };
     }
     Ok(spec)
@@ -265,6 +357,7 @@ fn flags(word: &str) -> Parsed<Flags> {
         "FIN" => Ok(Flags::FIN),
         "RST" => Ok(Flags::RST),
         "URG" => Ok(Flags::URG),
+        "NULL" => Ok(Flags::NONE),
         _ => Err(format!("`{name}`: expected flags such as SYN,ACK")),
     };
     word.split(',')
@@ -307,9 +400,10 @@ fn neighbor(word: &str) -> Parsed<NeighborState> {
 
 /// `RST,ACK seq 0 -> ack 2`, `-> FIN,ACK`, `-> nothing`; `also RST seq 1`; `seeing ECONNREFUSED -> nothing`.
 fn mutation(who: End, words: &[&str]) -> Parsed<Mutation> {
-    let expected = "expected SEGMENT -> nothing, SEGMENT -> ack N, SEGMENT -> FLAGS, also SEGMENT, or seeing ANSWER -> nothing";
+    let expected = "expected SEGMENT -> nothing, SEGMENT -> ack N, SEGMENT -> FLAGS, also SEGMENT, also seeing ANSWER, or seeing ANSWER -> nothing";
     let arrow = words.iter().position(|word| *word == "->");
     let change = match (words, arrow) {
+        (["also", "seeing", seen @ ..], None) => MutationChange::Seen(observation(seen)?),
         (["also", segment @ ..], None) => MutationChange::Added(spec(segment)?),
         (["seeing", seen @ ..], Some(at)) if words[at + 1..] == ["nothing"] => {
             MutationChange::Unseen(observation(&seen[..at - 1])?)

@@ -42,6 +42,10 @@ pub(crate) fn row(row: &Row) -> Value {
         StoryEvent::Cable { side, plugged } => {
             json!({"kind": "cable", "side": side, "plugged": plugged})
         }
+        StoryEvent::Frozen(side, is_frozen) => {
+            json!({"kind": "freeze", "side": side, "frozen": is_frozen})
+        }
+        StoryEvent::Network(what) => json!({"kind": "network", "text": what}),
         StoryEvent::LeftOut(rows) => json!({"kind": "left_out", "rows": rows}),
     };
     if let Value::Object(object) = &mut value {
@@ -69,6 +73,8 @@ fn segment(carried: &SegmentInFlight) -> Value {
         "sack_permitted": options.sack_permitted,
         "timestamps": options.timestamps.map(|ts| [ts.tsval, ts.tsecr]),
         "again": carried.is_again,
+        "mark": carried.mark,
+        "arrives_at_ms": carried.arrives_at_ns.map(|at_ns| at_ns as f64 / 1e6),
         "neighbor": carried.neighbor.map(nud),
         "lost": carried.lost,
     })

@@ -114,6 +114,17 @@ fn middle(row: &Row, names_connections: bool) -> Vec<String> {
             let what = if *plugged { "plugged in" } else { "pulled" };
             vec![note(*side, &format!("the cable is {what}"))]
         }
+        StoryEvent::Frozen(side, true) => vec![note(*side, "the machine stands still")],
+        StoryEvent::Frozen(side, false) => {
+            vec![note(
+                *side,
+                "the machine goes on, and knows all that it knew",
+            )]
+        }
+        StoryEvent::Network(what) => {
+            let text = cut(&format!("~ {what} ~"), MIDDLE);
+            vec![format!("{text:^MIDDLE$}")]
+        }
         StoryEvent::LeftOut(rows) => {
             let text = format!("... {rows} more ...");
             vec![format!("{text:^MIDDLE$}")]
@@ -172,6 +183,9 @@ fn numbers(carried: &SegmentInFlight) -> String {
     let _ = write!(text, " win {}", segment.window);
     if segment.payload_len > 0 {
         let _ = write!(text, " len {}", segment.payload_len);
+    }
+    if let Some(at_ns) = carried.arrives_at_ns {
+        let _ = write!(text, " (arrives at {})", at_ns / 1_000_000);
     }
     text
 }
@@ -247,6 +261,8 @@ fn painted(row: &Row, middle: &str, paint: Paint) -> String {
         | StoryEvent::PoweredOff(_)
         | StoryEvent::PoweredOn(_)
         | StoryEvent::Cable { .. }
+        | StoryEvent::Frozen(..)
+        | StoryEvent::Network(_)
         | StoryEvent::LeftOut(_) => "34",
     };
     format!("\x1b[{colour}m{middle}\x1b[0m")

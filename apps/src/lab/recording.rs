@@ -47,6 +47,12 @@ pub(crate) enum RecordedEvent {
         /// Whether it is plugged in now.
         plugged: bool,
     },
+    /// The machine stands still, or goes on.
+    Frozen(End, bool),
+    /// Whether a program listens on the server from now on.
+    Listening(bool),
+    /// What the network does from now on, in words.
+    Network(String),
     /// An application called something: the call as it is written.
     Calls {
         /// Whose.
@@ -66,6 +72,8 @@ pub(crate) enum RecordedEvent {
         bytes: Vec<u8>,
         /// What became of it.
         fate: Fate,
+        /// The network made it: the end never sent it.
+        is_forged: bool,
     },
     /// A connection came into this state, by the end's own word.
     State {
@@ -100,7 +108,12 @@ impl RecordedEvent {
     /// The order of what happened at the same time: causes before effects.
     fn rank(&self) -> u8 {
         match self {
-            Self::PoweredOff(_) | Self::PoweredOn(_) | Self::Cable { .. } => 0,
+            Self::PoweredOff(_)
+            | Self::PoweredOn(_)
+            | Self::Cable { .. }
+            | Self::Frozen(..)
+            | Self::Listening(_)
+            | Self::Network(_) => 0,
             Self::Calls { .. } => 1,
             Self::Neighbor(..) => 2,
             // What an application sees in a turn comes before the frames that leave at the end of it.

@@ -7,11 +7,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
+use stack::config::ClosedPolicy;
+use stack::local::listener::SynPolicy;
 use stack::neighbor;
 use stack::tcp::lang::Spec;
 use stack::tcp::segment::Flags;
 
 use super::errno::Errno;
+use super::network::NetworkAct;
 
 /// One of the two ends. The client is drawn at the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -111,6 +114,22 @@ pub(crate) struct Scene {
     pub(crate) title: &'static str,
     /// Connections that may wait for `accept()` beyond the first (as in `listen(backlog)`); `None`: nobody listens.
     pub(crate) backlog: Option<u32>,
+    /// What the server's listener does with a SYN.
+    pub(crate) syn_policy: SynPolicy,
+    /// An embryo whose final ACK meets a full accept queue is reset (`tcp_abort_on_overflow`).
+    pub(crate) aborts_on_overflow: bool,
+    /// What the server's closed ports answer.
+    pub(crate) closed: ClosedPolicy,
+    /// Keepalive of both ends in s: idle time, interval, probes.
+    pub(crate) keepalive_s: Option<(u32, u32, u8)>,
+    /// How long both ends wait for an acknowledgment of data, in s (TCP_USER_TIMEOUT).
+    pub(crate) user_timeout_s: Option<u32>,
+    /// Whether both ends wait for an acknowledgment before a small segment (Nagle); false is TCP_NODELAY.
+    pub(crate) nagle: bool,
+    /// How many local ports the client has, from that of connection 1 on; `None`: as many as usual.
+    pub(crate) local_ports: Option<u16>,
+    /// Both ends know the other's link address from before.
+    pub(crate) knows_neighbors: bool,
     /// Receive buffer of both ends, in bytes; `None` leaves each its default.
     pub(crate) rcv_buf: Option<u32>,
     /// Whether the server's host is there at the start.
@@ -153,6 +172,8 @@ pub(crate) enum MutationChange {
     Added(Spec),
     /// The application didn't see this.
     Unseen(Observation),
+    /// It saw this as well, at the end.
+    Seen(Observation),
     /// It didn't ask for the other's link address.
     Unasked,
 }
@@ -172,8 +193,18 @@ pub(crate) struct Act {
 /// [`CLIENT_PORT`] plus `n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SceneAction {
-    /// Calls `connect()` for connection `n`.
+    /// Calls `connect()` for connection `n`; the server does so from its own port, towards the client's.
     Connect(u16),
+    /// Calls `connect()` without a local port of its own choice; `n` is what is said of it when there is none.
+    ConnectAnyPort(u16),
+    /// A blocking `connect()` for connection `n` returns, because its time is up (SO_SNDTIMEO); the socket stays.
+    StopWaiting(u16),
+    /// Calls `listen()`.
+    Listen,
+    /// Closes the listening socket.
+    StopListening,
+    /// The process dies: the system closes its sockets, the listening one too.
+    Crash,
     /// Calls `accept()`: takes the oldest connection that waits, or the next one that comes.
     Accept,
     /// Calls `send()` on connection `n` with so many bytes.
@@ -182,6 +213,8 @@ pub(crate) enum SceneAction {
     Read(u16, u32),
     /// Calls `close()` on connection `n`.
     Close(u16),
+    /// Calls `close()` on connection `n` as soon as the peer has closed.
+    CloseAtEof(u16),
     /// Calls `shutdown(SHUT_WR)` on connection `n`.
     Shutdown(u16),
     /// Calls `close()` on connection `n` with SO_LINGER of zero.
@@ -194,6 +227,14 @@ pub(crate) enum SceneAction {
     CableOut,
     /// Its cable is plugged in again.
     CableIn,
+    /// The machine stands still: it hears and says nothing, and forgets nothing.
+    Freeze,
+    /// It goes on.
+    Thaw,
+    /// The host has power again, with another link address.
+    PowerOnElsewhere,
+    /// The network does something to the frames of this end.
+    Network(NetworkAct),
 }
 
 impl SceneAction {
@@ -201,7 +242,27 @@ impl SceneAction {
     pub(crate) const fn is_of_application(self) -> bool {
         !matches!(
             self,
-            Self::PowerOff | Self::PowerOn | Self::CableOut | Self::CableIn
+            Self::PowerOff
+                | Self::PowerOn
+                | Self::CableOut
+                | Self::CableIn
+                | Self::Freeze
+                | Self::Thaw
+                | Self::PowerOnElsewhere
+                | Self::Network(_)
+        )
+    }
+
+    /// Whether the stage over a tap can do it, too.
+    pub(crate) const fn is_real(self) -> bool {
+        matches!(
+            self,
+            Self::Connect(_)
+                | Self::Accept
+                | Self::Send(..)
+                | Self::Read(..)
+                | Self::Close(_)
+                | Self::PowerOff
         )
     }
 }
@@ -214,12 +275,28 @@ impl fmt::Display for SceneAction {
             Self::Send(conn, len) => write!(f, "sends {len} bytes on connection {conn}"),
             Self::Read(conn, len) => write!(f, "reads {len} bytes of connection {conn}"),
             Self::Close(conn) => write!(f, "closes connection {conn}"),
+            Self::CloseAtEof(conn) => write!(
+                f,
+                "closes connection {conn} as soon as it sees the end of the stream"
+            ),
             Self::Shutdown(conn) => write!(f, "ends its direction of connection {conn}"),
             Self::Abort(conn) => write!(f, "closes connection {conn} with linger zero"),
             Self::PowerOff => f.write_str("loses its power"),
             Self::PowerOn => f.write_str("boots again"),
             Self::CableOut => f.write_str("loses its cable"),
             Self::CableIn => f.write_str("gets its cable back"),
+            Self::ConnectAnyPort(conn) => write!(
+                f,
+                "calls connect() for connection {conn} from whatever port is free"
+            ),
+            Self::StopWaiting(conn) => write!(f, "stops waiting for connection {conn}"),
+            Self::Listen => f.write_str("calls listen()"),
+            Self::StopListening => f.write_str("closes its listening socket"),
+            Self::Crash => f.write_str("crashes: its process is gone"),
+            Self::Freeze => f.write_str("freezes"),
+            Self::Thaw => f.write_str("goes on"),
+            Self::PowerOnElsewhere => f.write_str("boots again with another link address"),
+            Self::Network(what) => write!(f, "(the network) {what}"),
         }
     }
 }
@@ -285,6 +362,8 @@ pub(crate) enum Expected {
     Solicitation,
     /// Its application sees one of these.
     App(Vec<Observation>),
+    /// Its application sees this at no time.
+    NotApp(Observation),
     /// Its neighbour entry for the other becomes this.
     Neighbor(neighbor::NeighborState),
 }
@@ -326,6 +405,7 @@ impl fmt::Display for Expectation {
                 let seen: Vec<String> = seen.iter().map(Observation::to_string).collect();
                 write!(f, "{who}'s application sees: {}", seen.join(" or "))?;
             }
+            Expected::NotApp(seen) => write!(f, "{who}'s application never sees: {seen}")?,
             Expected::Neighbor(state) => {
                 write!(f, "{who}'s neighbour entry becomes {}", nud(*state))?;
             }
@@ -359,6 +439,14 @@ impl Scene {
         Self {
             title,
             backlog: None,
+            syn_policy: SynPolicy::Embryo,
+            aborts_on_overflow: false,
+            closed: ClosedPolicy::Rst,
+            keepalive_s: None,
+            user_timeout_s: None,
+            nagle: true,
+            local_ports: None,
+            knows_neighbors: false,
             rcv_buf: None,
             server_is_on: true,
             sysctls: Vec::new(),
@@ -376,14 +464,17 @@ impl Scene {
         let suits = self
             .needs
             .is_none_or(|(side, player)| cast.player(side) == player);
-        suits && (cast == Cast::SIM || !self.only_in_simulation)
+        let is_real = !self.only_in_simulation
+            && !self.knows_neighbors
+            && self.acts.iter().all(|act| act.what.is_real());
+        suits && (cast == Cast::SIM || is_real)
     }
 }
 
 /// The numbers of the connections of a scene.
 pub(crate) fn connections(scene: &Scene) -> impl Iterator<Item = u16> {
     scene.acts.iter().filter_map(|act| match act.what {
-        SceneAction::Connect(number) => Some(number),
+        SceneAction::Connect(number) | SceneAction::ConnectAnyPort(number) => Some(number),
         _ => None,
     })
 }

@@ -25,6 +25,73 @@ const FILES: &[(&str, &str)] = &[
         include_str!("scenarios/cable-pulled.lab"),
     ),
     ("power-loss.lab", include_str!("scenarios/power-loss.lab")),
+    ("reboot.lab", include_str!("scenarios/reboot.lab")),
+    (
+        "machine-frozen.lab",
+        include_str!("scenarios/machine-frozen.lab"),
+    ),
+    (
+        "process-crash.lab",
+        include_str!("scenarios/process-crash.lab"),
+    ),
+    (
+        "reset-by-state.lab",
+        include_str!("scenarios/reset-by-state.lab"),
+    ),
+    (
+        "closed-port-answers.lab",
+        include_str!("scenarios/closed-port-answers.lab"),
+    ),
+    (
+        "filtered-port.lab",
+        include_str!("scenarios/filtered-port.lab"),
+    ),
+    (
+        "connect-timeout.lab",
+        include_str!("scenarios/connect-timeout.lab"),
+    ),
+    (
+        "neighbour-changes.lab",
+        include_str!("scenarios/neighbour-changes.lab"),
+    ),
+    ("lossy-link.lab", include_str!("scenarios/lossy-link.lab")),
+    (
+        "one-way-outage.lab",
+        include_str!("scenarios/one-way-outage.lab"),
+    ),
+    (
+        "mtu-black-hole.lab",
+        include_str!("scenarios/mtu-black-hole.lab"),
+    ),
+    (
+        "forgetful-firewall.lab",
+        include_str!("scenarios/forgetful-firewall.lab"),
+    ),
+    (
+        "injected-segments.lab",
+        include_str!("scenarios/injected-segments.lab"),
+    ),
+    ("syn-flood.lab", include_str!("scenarios/syn-flood.lab")),
+    (
+        "cookie-lost-ack.lab",
+        include_str!("scenarios/cookie-lost-ack.lab"),
+    ),
+    (
+        "close-wait-leak.lab",
+        include_str!("scenarios/close-wait-leak.lab"),
+    ),
+    (
+        "no-ports-left.lab",
+        include_str!("scenarios/no-ports-left.lab"),
+    ),
+    (
+        "address-in-use.lab",
+        include_str!("scenarios/address-in-use.lab"),
+    ),
+    (
+        "nagle-delayed-ack.lab",
+        include_str!("scenarios/nagle-delayed-ack.lab"),
+    ),
 ];
 
 /// All of them, in the order in which `lab list` shows them.

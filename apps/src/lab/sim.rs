@@ -3,21 +3,26 @@
 //!
 //! It must never depend on the machine that it runs on: the same scene gives the same ladder everywhere.
 
+// Frames of the network's own.
+mod forge;
+// What the network does.
+mod network;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::nic::fault::FaultSpec;
 use stack::sim::host::{HostError, HostId, HostSpec};
 use stack::sim::link::Fate as LinkFate;
+use stack::sim::trace::Crossing;
 use stack::sim::world::{Direction, World};
 use stack::time::Instant;
 
 use super::actor::Actor;
+use super::endpoint;
 use super::recording::{Fate, RecordedEvent, Recording};
 use super::scenario::{
-    Act, CLIENT_PORT, Cast, Client, End, Family, SERVER_PORT, Scene, SceneAction, Server,
-    connections,
+    CLIENT_PORT, Cast, Client, End, Family, SERVER_PORT, Scene, SceneAction, Server, connections,
 };
 use crate::failure::Failure;
 
@@ -27,9 +32,15 @@ pub(super) const SEED: u64 = 793;
 const OVERTAKEN: Duration = Duration::from_millis(5);
 /// What the clock shows when a scene starts.
 const START: Instant = Instant::from_ms(1_000_000);
+/// Time enough for two hosts to ask for each other.
+const BEFORE: Instant = Instant::from_ms(999_500);
 /// Numbers of the hosts: the last byte of their addresses.
 const CLIENT_HOST: u8 = 1;
 const SERVER_HOST: u8 = 2;
+/// Where the SYNs of a flood come from.
+const FLOOD_HOST: u8 = 3;
+/// The last bytes of a server's other link address.
+const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 1, SERVER_HOST];
 /// Within this time of an arrival its receiver has taken a turn: states are looked up behind it.
 const SETTLED: Duration = Duration::from_micros(30);
 
@@ -38,6 +49,10 @@ struct Stage<'a> {
     scene: &'a Scene,
     world: World<Actor>,
     hosts: [HostId; 2],
+    /// The third host, in a scene with a flood.
+    flooder: Option<HostId>,
+    /// Frames that the network made: when, and the bytes.
+    forged: Vec<(Instant, Vec<u8>)>,
     /// When each host had no power: from, and until.
     off: [Vec<(Instant, Option<Instant>)>; 2],
     recording: Recording,
@@ -67,6 +82,14 @@ pub(crate) fn play(
         match act.what {
             SceneAction::PowerOff => stage.power_off(act.who),
             SceneAction::PowerOn => stage.power_on(act.who, act.at_ms)?,
+            SceneAction::PowerOnElsewhere => {
+                let host = stage.hosts[act.who as usize];
+                stage.world.set_mac(host, OTHER_MAC);
+                stage.power_on(act.who, act.at_ms)?;
+            }
+            SceneAction::Freeze => stage.set_frozen(act.who, true),
+            SceneAction::Thaw => stage.set_frozen(act.who, false),
+            SceneAction::Network(what) => stage.network(act.who, what)?,
             SceneAction::CableOut => stage.set_cable(act.who, false),
             SceneAction::CableIn => stage.set_cable(act.who, true),
             // Applications look at their scripts once per turn.
@@ -85,23 +108,31 @@ pub(crate) fn play(
 
 impl<'a> Stage<'a> {
     fn build(scene: &'a Scene, family: Family, seed: u64) -> Result<Self, HostError> {
-        let mut world = World::new(seed, START);
-        world.record(true);
+        let mut world = World::new(seed, if scene.knows_neighbors { BEFORE } else { START });
         let addresses = (address(family, CLIENT_HOST), address(family, SERVER_HOST));
-        let server = SocketAddr::new(addresses.1, SERVER_PORT);
         let mut host = |number, side| {
             let actor = |_| {
-                let mut actor = Actor::new(side, server, &scene.acts);
+                let mut actor = Actor::new(side, addresses, scene, 0);
                 actor.begin(START);
                 actor
             };
             world.add_host(spec(scene, number, side), actor)
         };
         let hosts = [host(CLIENT_HOST, Client)?, host(SERVER_HOST, Server)?];
+        let flooder = network::flooder(&mut world, scene)?;
+        if scene.knows_neighbors {
+            for (host, far) in [(hosts[0], addresses.1), (hosts[1], addresses.0)] {
+                world.act(host, 0, |_, cx| cx.reach(far));
+            }
+            world.run_until(START);
+        }
+        world.record(true);
         Ok(Self {
             scene,
             world,
             hosts,
+            flooder,
+            forged: Vec::new(),
             off: [Vec::new(), Vec::new()],
             recording: Recording::new(Cast::SIM, addresses, scene.backlog.is_some()),
         })
@@ -133,11 +164,10 @@ impl<'a> Stage<'a> {
     /// With an application that does what is written for later.
     fn power_on(&mut self, side: End, at_ms: u64) -> Result<(), Failure> {
         let now = self.world.now();
-        let server = SocketAddr::new(self.recording.server, SERVER_PORT);
-        let later = self.scene.acts.iter().filter(|act| act.at_ms >= at_ms);
-        let later: Vec<Act> = later.copied().collect();
+        let addresses = (self.recording.client, self.recording.server);
+        let scene = self.scene;
         let boot = |_| {
-            let mut actor = Actor::new(side, server, &later);
+            let mut actor = Actor::new(side, addresses, scene, at_ms);
             actor.begin(START);
             actor
         };
@@ -150,6 +180,14 @@ impl<'a> Stage<'a> {
         self.recording
             .push(since_start(now), RecordedEvent::PoweredOn(side));
         Ok(())
+    }
+
+    fn set_frozen(&mut self, side: End, frozen: bool) {
+        let now = self.world.now();
+        self.look(side);
+        self.world.set_frozen(self.hosts[side as usize], frozen);
+        self.recording
+            .push(since_start(now), RecordedEvent::Frozen(side, frozen));
     }
 
     fn set_cable(&mut self, side: End, plugged: bool) {
@@ -194,11 +232,11 @@ impl<'a> Stage<'a> {
 
     /// The frames that crossed the wire.
     fn keep_frames(&mut self) {
-        for crossing in self.world.trace() {
-            let from = if crossing.from == self.hosts[Client as usize] {
-                Client
-            } else {
-                Server
+        let mut crossings: Vec<&Crossing> = self.world.trace().iter().collect();
+        crossings.sort_by_key(|crossing| crossing.number);
+        for crossing in crossings {
+            let Some(from) = self.sender(crossing) else {
+                continue;
             };
             let is_off = |at: Instant| {
                 let mut times = self.off[from.other() as usize].iter();
@@ -210,12 +248,14 @@ impl<'a> Stage<'a> {
                 (Some(_), LinkFate::Corrupted) => Fate::Lost("corrupted"),
                 (Some(at), _) => Fate::Arrived(since_start(at + SETTLED)),
                 (None, LinkFate::NoReceiver) => Fate::Lost("nobody there"),
+                (None, LinkFate::TooBig) => Fate::Lost("too big"),
                 (None, _) => Fate::Lost("lost"),
             };
             let what = RecordedEvent::Frame {
                 from,
                 bytes: crossing.bytes.to_vec(),
                 fate,
+                is_forged: self.is_forged(crossing),
             };
             self.recording.push(since_start(crossing.sent_at), what);
         }
@@ -224,21 +264,8 @@ impl<'a> Stage<'a> {
 
 fn spec(scene: &Scene, number: u8, side: End) -> HostSpec {
     let mut spec = HostSpec::new(number);
-    if let (Server, Some(backlog)) = (side, scene.backlog) {
-        spec.config.listeners.push(listener(backlog));
-    }
-    if let Some(rcv_buf) = scene.rcv_buf {
-        spec.config.tcp.profile.rcv_buf = rcv_buf;
-    }
+    endpoint::configure(&mut spec.config, scene, side);
     spec
-}
-
-/// The listener of a server that is ours, in simulation and over a tap.
-pub(super) fn listener(backlog: u32) -> ListenerConfig {
-    ListenerConfig {
-        backlog,
-        ..ListenerConfig::new(SERVER_PORT, SynPolicy::Embryo)
-    }
 }
 
 fn address(family: Family, number: u8) -> IpAddr {

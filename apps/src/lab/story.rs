@@ -9,8 +9,9 @@ use stack::seq::SeqNum;
 use stack::tcp::lang::Base;
 use stack::tcp::segment::{Segment, SegmentOptions};
 use stack::tcp::state::State;
-use stack::wire::{self, Network, Transport, arp, ndp};
+use stack::wire::{self, Network, Transport, arp, icmp, icmpv6, ndp};
 
+use super::network::IcmpCode;
 use super::recording::{Event, Fate, RecordedEvent, Recording};
 use super::scenario::{CLIENT_PORT, Cast, Client, End, Observation, Server};
 
@@ -73,9 +74,16 @@ pub(crate) enum StoryEvent {
         /// Whether it is plugged in now.
         plugged: bool,
     },
+    /// A machine that stands still, or goes on.
+    Frozen(End, bool),
+    /// What the network does from now on.
+    Network(String),
     /// So many rows that aren't shown.
     LeftOut(u64),
 }
+
+/// The mark of a segment that its sender never sent.
+pub(crate) const FORGED: &str = "forged";
 
 /// A TCP segment on its way.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +100,8 @@ pub(crate) struct SegmentInFlight {
     pub(crate) mark: Option<&'static str>,
     /// The sender's neighbour entry for the other end.
     pub(crate) neighbor: Option<neighbor::NeighborState>,
+    /// When it arrives, where that is much later than it left.
+    pub(crate) arrives_at_ns: Option<u64>,
     /// Why it didn't arrive.
     pub(crate) lost: Option<&'static str>,
 }
@@ -103,8 +113,8 @@ struct Reader<'a> {
     neighbors: [Option<neighbor::NeighborState>; 2],
     /// The ISS of client and server, by connection.
     iss: BTreeMap<u16, [SeqNum; 2]>,
-    /// Sequence numbers that were sent: side, connection, number, length.
-    sent: Vec<(End, u16, SeqNum, u32)>,
+    /// Sequence numbers that were sent: side, connection, number, length, whether with SYN and ACK.
+    sent: Vec<(End, u16, SeqNum, u32, bool)>,
     /// Until when each end's states were told: they never go back.
     told_until: [u64; 2],
 }
@@ -155,7 +165,9 @@ impl Reader<'_> {
         // Until when the state of each end counts: a frame changes its receiver's when it arrives.
         let (mut until, mut from) = (event.at_ns, Client);
         let what = match &event.what {
-            RecordedEvent::State { .. } => return None,
+            RecordedEvent::State { .. } | RecordedEvent::Listening(_) => return None,
+            RecordedEvent::Frozen(side, is_frozen) => StoryEvent::Frozen(*side, *is_frozen),
+            RecordedEvent::Network(what) => StoryEvent::Network(what.clone()),
             RecordedEvent::PoweredOff(side) => StoryEvent::PoweredOff(*side),
             RecordedEvent::PoweredOn(side) => StoryEvent::PoweredOn(*side),
             RecordedEvent::Cable { side, plugged } => StoryEvent::Cable {
@@ -182,12 +194,15 @@ impl Reader<'_> {
                 from: sender,
                 bytes,
                 fate,
+                is_forged,
             } => {
                 from = *sender;
-                if let Fate::Arrived(at_ns) = fate {
+                if let Fate::Arrived(at_ns) = fate
+                    && !is_late(event.at_ns, *fate)
+                {
                     until = *at_ns;
                 }
-                self.frame(*sender, bytes, *fate)
+                self.frame(event.at_ns, *sender, bytes, (*fate, *is_forged))
             }
         };
         for side in [Client, Server] {
@@ -204,7 +219,13 @@ impl Reader<'_> {
         })
     }
 
-    fn frame(&mut self, from: End, bytes: &[u8], fate: Fate) -> StoryEvent {
+    fn frame(
+        &mut self,
+        at_ns: u64,
+        from: End,
+        bytes: &[u8],
+        (fate, is_forged): (Fate, bool),
+    ) -> StoryEvent {
         let lost = match fate {
             Fate::Arrived(_) => None,
             Fate::Lost(why) => Some(why),
@@ -241,7 +262,10 @@ impl Reader<'_> {
                 options: SegmentOptions::parse(tcp.options),
                 is_stripped: false,
             };
-            return StoryEvent::Segment(self.segment(from, segment, lost));
+            return StoryEvent::Segment(SegmentInFlight {
+                arrives_at_ns: arrival(fate).filter(|_| is_late(at_ns, fate)),
+                ..self.segment(from, segment, lost, is_forged)
+            });
         }
         match parsed.network {
             Network::Arp(arp) => packet(arp_text(arp), arp.is_request()),
@@ -266,25 +290,31 @@ impl Reader<'_> {
         from: End,
         segment: Segment,
         lost: Option<&'static str>,
+        is_forged: bool,
     ) -> SegmentInFlight {
         let iss = self.iss.entry(self.conn).or_default();
-        if segment.flags.syn() {
+        if segment.flags.syn() && !is_forged {
             iss[from as usize] = segment.seq;
         }
         let base = Base {
             sender_iss: iss[from as usize],
             receiver_iss: iss[from.other() as usize],
         };
-        let key = (from, self.conn, segment.seq, segment.len());
-        let is_again = !segment.is_empty() && !segment.flags.rst() && self.sent.contains(&key);
-        self.sent.push(key);
+        let is_syn_ack = segment.flags.syn() && segment.flags.ack();
+        let key = (from, self.conn, segment.seq, segment.len(), is_syn_ack);
+        let is_own = !segment.is_empty() && !segment.flags.rst() && !is_forged;
+        let is_again = is_own && self.sent.contains(&key);
+        if is_own {
+            self.sent.push(key);
+        }
         SegmentInFlight {
             from,
             segment,
             base,
             is_again,
-            mark: None,
+            mark: is_forged.then_some(FORGED),
             neighbor: self.neighbors[from as usize],
+            arrives_at_ns: None,
             lost,
         }
     }
@@ -297,13 +327,16 @@ impl Reader<'_> {
             .events
             .iter()
             .take_while(|event| event.at_ns <= until_ns);
-        let (mut state, mut is_off) = (State::Closed, false);
+        let (mut state, mut is_off, mut is_frozen) = (State::Closed, false, false);
+        let mut listens = self.recording.listens;
         for event in before {
             match event.what {
                 RecordedEvent::PoweredOff(whose) if whose == side => is_off = true,
                 RecordedEvent::PoweredOn(whose) if whose == side => {
                     (state, is_off) = (State::Closed, false);
                 }
+                RecordedEvent::Frozen(whose, frozen) if whose == side => is_frozen = frozen,
+                RecordedEvent::Listening(now) => listens = now,
                 RecordedEvent::State {
                     side: whose,
                     conn,
@@ -314,11 +347,25 @@ impl Reader<'_> {
         }
         match state {
             _ if is_off => "(off)",
+            _ if is_frozen => "(frozen)",
             State::Closed if side == Client && self.conn == 0 => "",
-            State::Closed if side == Server && self.recording.listens => "LISTEN",
+            State::Closed if side == Server && listens => "LISTEN",
             State::SynReceivedPassive | State::SynReceivedActive => "SYN-RECEIVED",
             other => other.name(),
         }
+    }
+}
+
+/// Whether so much happens before a frame arrives that its receiver's state afterwards belongs to later rows.
+fn is_late(sent_at_ns: u64, fate: Fate) -> bool {
+    const LATE_NS: u64 = 5_000_000;
+    arrival(fate).is_some_and(|at_ns| at_ns > sent_at_ns + LATE_NS)
+}
+
+fn arrival(fate: Fate) -> Option<u64> {
+    match fate {
+        Fate::Arrived(at_ns) => Some(at_ns),
+        Fate::Lost(_) => None,
     }
 }
 
@@ -355,14 +402,28 @@ fn ndp_text(message: &ndp::Message) -> String {
     }
 }
 
+fn icmp_text(protocol: &str, kind: u8, code: u8, is_v4: bool) -> String {
+    let (unreachable, too_big) = if is_v4 {
+        (
+            icmp::UNREACHABLE,
+            (icmp::UNREACHABLE, icmp::CODE_FRAGMENTATION_NEEDED),
+        )
+    } else {
+        (icmpv6::UNREACHABLE, (icmpv6::PACKET_TOO_BIG, 0))
+    };
+    if (kind, code) == too_big {
+        return format!("{protocol} packet too big");
+    }
+    match IcmpCode::words(code, is_v4).filter(|_| kind == unreachable) {
+        Some(words) => format!("{protocol} {words}"),
+        None => format!("{protocol} type {kind} code {code}"),
+    }
+}
+
 fn transport_text(transport: Transport<'_>) -> String {
     match transport {
-        Transport::Icmp(icmp) => {
-            format!("ICMP type {} code {}", icmp.header.kind, icmp.header.code)
-        }
-        Transport::Icmpv6(icmp) => {
-            format!("ICMPv6 type {} code {}", icmp.header.kind, icmp.header.code)
-        }
+        Transport::Icmp(icmp) => icmp_text("ICMP", icmp.header.kind, icmp.header.code, true),
+        Transport::Icmpv6(icmp) => icmp_text("ICMPv6", icmp.header.kind, icmp.header.code, false),
         Transport::Udp(_) => "UDP".into(),
         Transport::Other(number) => format!("IP protocol {number}"),
         Transport::Tcp(_) => "TCP".into(),

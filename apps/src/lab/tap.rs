@@ -24,13 +24,13 @@ use stack::worker::{Rings, Worker};
 
 use super::actor::Actor;
 use super::check;
+use super::endpoint;
 use super::recording::{Fate, RecordedEvent, Recording};
 use super::report::ScenePlay;
 use super::scenario::{
     CLIENT_PORT, Cast, Client, End, Expected, Family, Observation, Ours, SERVER_PORT, Scenario,
     Scene, SceneAction, Server, connections,
 };
-use super::sim::listener;
 use super::story::Story;
 use crate::clock;
 use crate::console;
@@ -291,8 +291,7 @@ impl Stage {
         // What came between two scenes belongs to neither.
         while swallow(&mut nic) > 0 {}
         nic.set_instrument(Some(Box::new(Wire(Arc::clone(log)))));
-        let server = SocketAddr::new(setting.address(Server), SERVER_PORT);
-        let actor = Actor::new(setting.ours, server, &scene.acts);
+        let actor = Actor::new(setting.ours, setting.addresses, scene, 0);
         let config = Arc::new(config(scene, setting)?);
         let end = Rings::new(1, config.limits.handoff_frames).into_ends();
         let Some(end) = end.into_iter().next() else {
@@ -309,12 +308,7 @@ fn config(scene: &Scene, setting: &Setting) -> Result<Config, Failure> {
         address: setting.address(setting.ours),
         prefix_len: setting.prefix_len(),
     }]);
-    if let (Server, Some(backlog)) = (setting.ours, scene.backlog) {
-        spec.listeners.push(listener(backlog));
-    }
-    if let Some(rcv_buf) = scene.rcv_buf {
-        spec.tcp.profile.rcv_buf = rcv_buf;
-    }
+    endpoint::configure(&mut spec, scene, setting.ours);
     spec.limits.queue_items = QUEUE_ITEMS;
     spec.validate()
         .map_err(|error| Failure::Run(format!("the scene makes no endpoint: {error}")))
@@ -389,8 +383,15 @@ impl Log {
         } else {
             Fate::Arrived(at_ns + 1)
         };
-        self.recording
-            .push(at_ns, RecordedEvent::Frame { from, bytes, fate });
+        self.recording.push(
+            at_ns,
+            RecordedEvent::Frame {
+                from,
+                bytes,
+                fate,
+                is_forged: false,
+            },
+        );
     }
 
     /// What our application noted, and the states of our end.
@@ -433,10 +434,12 @@ impl Log {
     /// Whether nothing that is expected can come any more: the rest of the scene would be waiting.
     fn has_seen_all_of(&self, scene: &Scene) -> bool {
         let last_act_ms = scene.acts.last().map_or(0, |act| act.at_ms);
-        let waits_for_nothing = scene
-            .expectations
-            .iter()
-            .any(|expectation| matches!(expectation.what, Expected::NoSegment(_)));
+        let waits_for_nothing = scene.expectations.iter().any(|expectation| {
+            matches!(
+                expectation.what,
+                Expected::NoSegment(_) | Expected::NotApp(_)
+            )
+        });
         let so_far = || Story::read(&self.recording.clone().in_order());
         !waits_for_nothing
             && self.since_start(self.now_ns) > (last_act_ms + 500) * 1_000_000

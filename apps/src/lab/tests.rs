@@ -68,6 +68,7 @@ fn sent(recording: &mut Recording, at_ms: u64, from: End, conn: u16, spec: Spec)
         from,
         bytes: frame(from, conn, spec),
         fate: Fate::Arrived(at_ms * MS + 100_000),
+        is_forged: false,
     };
     recording.push(at_ms * MS, what);
 }
@@ -111,6 +112,7 @@ fn refused() -> Recording {
             from: Client,
             bytes: frame(Client, 2, syn().seq(0).win(65_535).mss(1460)),
             fate: Fate::Lost("host is off"),
+            is_forged: false,
         };
         all.push(at_ms * MS, what);
     }
@@ -192,8 +194,9 @@ fn every_scenario_comes_about_over_ipv6() {
         for played in in_sim(&scenario, Family::V6, None).expect("a world") {
             let text = played.text(Paint::Plain);
             assert_eq!(played.unmet, Vec::<String>::new(), "{text}");
+            let asks = text.contains("neighbour entry: INCOMPLETE");
             assert!(
-                text.contains("NDP who has 2001:db8::2?") && !text.contains("ARP"),
+                (text.contains("NDP who has 2001:db8::2?") || !asks) && !text.contains("ARP"),
                 "{text}"
             );
             assert!(
@@ -205,10 +208,17 @@ fn every_scenario_comes_about_over_ipv6() {
 }
 
 #[test]
-fn a_scene_is_the_same_each_time() {
-    let scenario = find("closed-port", Pace::Real).expect("it is there");
-    let text = || in_sim(&scenario, Family::V4, None).expect("a world")[0].text(Paint::Plain);
-    assert_eq!(text(), text());
+fn every_scene_is_the_same_each_time() {
+    for scenario in scenarios::all(Pace::Real).expect("they can be read") {
+        let text = || -> Vec<String> {
+            let played = in_sim(&scenario, Family::V4, None).expect("a world");
+            played
+                .iter()
+                .map(|played| played.text(Paint::Plain))
+                .collect()
+        };
+        assert_eq!(text(), text());
+    }
 }
 
 #[test]
@@ -410,6 +420,44 @@ fn every_scenario_can_be_found_and_shown() {
     assert_eq!(wrapped("a bc  d", 4), "a bc\nd");
 }
 
+/// What came as well, at the end.
+fn added(story: &Story, mutation: &Mutation) -> Option<Row> {
+    let by = |end: End| end == mutation.who;
+    if let MutationChange::Seen(seen) = mutation.change {
+        let mut row = story.rows.last().expect("something happened").clone();
+        row.conn = 1;
+        row.what = StoryEvent::Sees(mutation.who, seen);
+        return Some(row);
+    }
+    if let MutationChange::Added(spec) = &mutation.change {
+        let of_same = |row: &&Row| matches!(&row.what, StoryEvent::Segment(carried) if by(carried.from) && row.conn == 1);
+        let like = story.rows.iter().rev().find(of_same);
+        // Without a segment of that end there are no numbers to be relative to: then they are absolute.
+        let mut row = like
+            .or(story.rows.last())
+            .expect("something happened")
+            .clone();
+        let base = match &row.what {
+            StoryEvent::Segment(carried) => carried.base,
+            _ => Base::default(),
+        };
+        row.conn = 1;
+        row.at_ns = story.rows.last().map_or(0, |last| last.at_ns);
+        row.what = StoryEvent::Segment(SegmentInFlight {
+            from: mutation.who,
+            segment: spec.to_segment(base),
+            base,
+            is_again: false,
+            mark: None,
+            neighbor: None,
+            arrives_at_ns: None,
+            lost: None,
+        });
+        return Some(row);
+    }
+    None
+}
+
 /// What happened, changed as a mutation says.
 fn mutated(story: &Story, mutation: &Mutation) -> Story {
     let by = |end: End| end == mutation.who;
@@ -449,30 +497,7 @@ fn mutated(story: &Story, mutation: &Mutation) -> Story {
             rows.push(row);
         }
     }
-    if let MutationChange::Added(spec) = &mutation.change {
-        let of_same = |row: &&Row| matches!(&row.what, StoryEvent::Segment(carried) if by(carried.from) && row.conn == 1);
-        let like = story.rows.iter().rev().find(of_same);
-        // Without a segment of that end there are no numbers to be relative to: then they are absolute.
-        let mut row = like
-            .or(story.rows.last())
-            .expect("something happened")
-            .clone();
-        let base = match &row.what {
-            StoryEvent::Segment(carried) => carried.base,
-            _ => Base::default(),
-        };
-        row.conn = 1;
-        row.what = StoryEvent::Segment(SegmentInFlight {
-            from: mutation.who,
-            segment: spec.to_segment(base),
-            base,
-            is_again: false,
-            mark: None,
-            neighbor: None,
-            lost: None,
-        });
-        rows.push(row);
-    }
+    rows.extend(added(story, mutation));
     Story {
         rows,
         ..story.clone()
@@ -481,6 +506,7 @@ fn mutated(story: &Story, mutation: &Mutation) -> Story {
 
 #[test]
 fn each_scene_fails_with_each_mutation_that_it_names() {
+    let mut wrong = Vec::new();
     for scenario in scenarios::all(Pace::Real).expect("they can be read") {
         for scene in scenario
             .scenes
@@ -504,19 +530,15 @@ fn each_scene_fails_with_each_mutation_that_it_names() {
             );
             for mutation in &scene.mutations {
                 let changed = mutated(&story, mutation);
-                assert_ne!(
-                    changed.rows, story.rows,
-                    "{}: {mutation:?} changes nothing",
-                    scene.title
-                );
-                assert!(
-                    !unmet(scene, &changed).is_empty(),
-                    "{}: {mutation:?}",
-                    scene.title
-                );
+                if changed.rows == story.rows {
+                    wrong.push(format!("{}: {mutation:?} changes nothing", scene.title));
+                } else if unmet(scene, &changed).is_empty() {
+                    wrong.push(format!("{}: {mutation:?} isn't noticed", scene.title));
+                }
             }
         }
     }
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]

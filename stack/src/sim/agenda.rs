@@ -12,6 +12,8 @@ use crate::time::Instant;
 /// Bytes on their way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct InFlight {
+    /// How many were put on wires before it.
+    pub(super) number: u64,
     pub(super) sent_at: Instant,
     pub(super) from: HostId,
     pub(super) bytes: Vec<u8>,

@@ -158,6 +158,8 @@ pub(super) struct Host<A: App> {
     pub(super) arrivals: FlowDraws,
     pub(super) pools: Pools,
     pub(super) running: HostPower<A>,
+    /// Its CPUs stand still: frames wait in the NIC's ring, the clock runs on.
+    pub(super) is_frozen: bool,
     hasher: FlowHasher,
     random: Random,
 }
@@ -173,6 +175,7 @@ impl<A: App> Host<A> {
             arrivals: FlowDraws::new(random.next_u64()),
             pools: Pools::new(spec.nic.pools),
             running: HostPower::Off,
+            is_frozen: false,
             hasher: FlowHasher::new(draw_secrets(&mut random).flow),
             random,
             spec,
@@ -205,6 +208,7 @@ impl<A: App> Host<A> {
             });
         }
         self.running = HostPower::Stack(seats);
+        self.is_frozen = false;
         Ok(())
     }
 

@@ -11,6 +11,8 @@ use crate::time::Instant;
 /// One frame on its way from one host to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crossing {
+    /// How many frames were put on wires before it: the order of those that left at the same time.
+    pub number: u64,
     /// When it left its sender.
     pub sent_at: Instant,
     /// When it reached its receiver; `None` when it didn't.

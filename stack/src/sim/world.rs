@@ -40,6 +40,8 @@ pub enum Direction {
 pub struct World<A: App> {
     now: Instant,
     agenda: Agenda,
+    /// Frames that were put on wires so far.
+    frames: u64,
     hosts: Vec<Host<A>>,
     random: Random,
     trace: Trace,
@@ -57,6 +59,7 @@ impl<A: App> World<A> {
         Self {
             now: start,
             agenda: Agenda::default(),
+            frames: 0,
             hosts: Vec::new(),
             random: Random::new(seed),
             trace: Trace::default(),
@@ -143,6 +146,20 @@ impl<A: App> World<A> {
         }
     }
 
+    /// Freezes a host, as a stalled hypervisor or a stop in firmware does, or lets it go on. Its workers have no turn meanwhile and
+    /// frames wait in the ring of its NIC, those that don't fit being lost; its clock runs on, and what it knew it knows afterwards.
+    pub fn set_frozen(&mut self, host: HostId, frozen: bool) {
+        self.host_mut(host).is_frozen = frozen;
+        if !frozen {
+            self.wake(host);
+        }
+    }
+
+    /// Gives a host another link address, as a new NIC would; it counts from the next [`World::power_on`].
+    pub fn set_mac(&mut self, host: HostId, mac: [u8; 6]) {
+        self.host_mut(host).spec.mac = mac;
+    }
+
     /// Plugs the cable of a host in or pulls it.
     pub fn set_cable(&mut self, host: HostId, plugged: bool) {
         let host = self.host_mut(host);
@@ -165,7 +182,8 @@ impl<A: App> World<A> {
     }
 
     fn transmit(&mut self, from: HostId, mut bytes: Vec<u8>, is_forged: bool) {
-        let (now, at) = (self.now, usize::from(from.0));
+        let (now, at, number) = (self.now, usize::from(from.0), self.frames);
+        self.frames += 1;
         let up = &mut self.hosts[at].up;
         let spec = up.spec;
         let (first, second) = up.pass(&mut bytes, Fate::Delivered, now);
@@ -174,6 +192,7 @@ impl<A: App> World<A> {
             match outcome.arrives_at {
                 Some(at) => {
                     let frame = InFlight {
+                        number,
                         sent_at: now,
                         from,
                         bytes: bytes.clone(),
@@ -183,6 +202,7 @@ impl<A: App> World<A> {
                     self.agenda.plan(at, Event::AtSwitch(frame));
                 }
                 None => self.trace.record(|| Crossing {
+                    number,
                     sent_at: now,
                     arrives_at: None,
                     from,
@@ -296,7 +316,9 @@ impl<A: App> World<A> {
     fn turn(&mut self, host: HostId, worker: u16, planned_at: Instant) {
         let (now, max_idle) = (self.now, self.max_idle);
         let (its_now, ahead) = (self.clock(host), self.host(host).spec.clock_ahead);
-        let HostPower::Stack(seats) = &mut self.host_mut(host).running else {
+        let host_mut = self.host_mut(host);
+        let is_frozen = host_mut.is_frozen;
+        let HostPower::Stack(seats) = &mut host_mut.running else {
             return;
         };
         let Some(seat) = seats.get_mut(usize::from(worker)) else {
@@ -306,6 +328,9 @@ impl<A: App> World<A> {
             return;
         }
         seat.turn_at = None;
+        if is_frozen {
+            return;
+        }
         let received = seat.worker.turn(its_now);
         let deadline = seat.worker.next_due(its_now);
         let nic = seat.worker.nic_mut();
@@ -352,6 +377,7 @@ impl<A: App> World<A> {
         }
         if !heard {
             self.trace.record(|| Crossing {
+                number: frame.number,
                 sent_at: frame.sent_at,
                 arrives_at: None,
                 from: frame.from,
@@ -373,6 +399,7 @@ impl<A: App> World<A> {
         }
         if let Some(bytes) = too_big(bytes, link.mtu) {
             let error = InFlight {
+                number: self.frames,
                 sent_at: self.now,
                 from: ROUTER,
                 bytes,
@@ -385,6 +412,7 @@ impl<A: App> World<A> {
 
     fn arrive(&mut self, frame: &InFlight, to: HostId, bytes: &[u8], outcome: Passage) {
         self.trace.record(|| Crossing {
+            number: frame.number,
             sent_at: frame.sent_at,
             arrives_at: outcome.arrives_at,
             from: frame.from,

@@ -146,12 +146,7 @@ fn acts(scene: &Scene, side: End) -> Vec<serde_json::Value> {
             }
             SceneAction::Close(conn) => json!({"at_ms": at_ms, "do": "close", "conn": conn}),
             // The stage takes the power away. The others are played in simulation only, which `can_be_played_by` sees to.
-            SceneAction::PowerOff
-            | SceneAction::PowerOn
-            | SceneAction::CableOut
-            | SceneAction::CableIn
-            | SceneAction::Shutdown(_)
-            | SceneAction::Abort(_) => return None,
+            _ => return None,
         })
     })
     .collect()

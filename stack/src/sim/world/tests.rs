@@ -226,6 +226,32 @@ fn a_pulled_cable_passes_nothing_and_power_loss_forgets_everything() {
 }
 
 #[test]
+fn a_frozen_host_says_nothing_until_it_goes_on_and_then_answers_what_waited() {
+    let (mut world, server, station) = server_and_station(5, |_| {});
+    world.set_frozen(server, true);
+    world.send(station, syn(2, PORT));
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.take_heard(station).len(), 0);
+    world.set_frozen(server, false);
+    world.run_for(Duration::from_millis(10));
+    assert_eq!(world.take_heard(station).len(), 1);
+}
+
+#[test]
+fn a_host_that_boots_with_another_link_address_hears_that_one_only() {
+    let (mut world, server, station) = server_and_station(5, |_| {});
+    world.power_off(server);
+    world.set_mac(server, [2, 0, 0, 0, 1, 1]);
+    world.power_on(server, |_| NoApp).expect("memory");
+    world.send(station, syn(2, PORT));
+    let mut renamed = syn(4, PORT);
+    renamed[4] = 1;
+    world.send(station, renamed);
+    world.run_for(Duration::from_millis(10));
+    assert_eq!(world.take_heard(station).len(), 1);
+}
+
+#[test]
 fn groups_are_flooded_and_unknown_addresses_reach_nobody() {
     let (mut world, _, station) = server_and_station(6, |_| {});
     let other = world.add_station(HostSpec::new(3)).expect("a station");
