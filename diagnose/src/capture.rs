@@ -154,7 +154,7 @@ pub fn read(
             Err(PcapError::UnexpectedEof) => {
                 break Some(damaged(&*reader, "the file ends inside a record"));
             }
-            Err(_) => break Some(damaged(&*reader, "what follows is no record")),
+            Err(_) => break Some(damaged(&*reader, "what follows is not a record")),
         };
         reader.consume(used);
     };

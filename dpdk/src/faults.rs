@@ -1,6 +1,6 @@
 //! [`Faults`]: what stands between a queue pair and its worker when the link is to be a bad one.
 //!
-//! It must never keep a frame that nobody counts: what it holds is in its lanes or in its bursts, all bounded, and is
+//! It must never keep a frame that is not counted: what it holds is in its lanes or in its bursts, all bounded, and is
 //! freed with it.
 
 use nic::fault::{FaultCounts, FaultLane, FaultSpec, LaneConfig};

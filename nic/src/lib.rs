@@ -130,11 +130,11 @@ pub trait Frame: Send {
     /// The bytes of the first segment: all of the frame unless [`Frame::is_contiguous`] is false.
     fn bytes(&self) -> &[u8];
 
-    /// The same bytes for rewriting, or `None` when somebody else may still read them (reference count other than 1,
+    /// The same bytes for rewriting, or `None` when another reader may still have them (reference count other than 1,
     /// indirect or external buffer) or when the frame is chained.
     fn bytes_mut(&mut self) -> Option<&mut [u8]>;
 
-    /// The bytes of the first segment for rewriting, of a chained frame too; `None` when somebody else may still read
+    /// The bytes of the first segment for rewriting, of a chained frame too; `None` when another reader may still have
     /// them. For headers in front of a payload that was chained behind them.
     #[inline]
     fn first_mut(&mut self) -> Option<&mut [u8]> {
@@ -160,7 +160,7 @@ pub trait Frame: Send {
     fn set_len(&mut self, len: usize) -> Result<(), FrameError>;
 
     /// Makes an exclusive frame longer by `additional` bytes and lends them. What stands in them is left over from older
-    /// frames: the caller overwrites all of them before the frame leaves. (Zeros that nobody reads cost as much as the
+    /// frames: the caller overwrites all of them before the frame leaves. (Zeros that are not read cost as much as the
     /// payload that replaces them.)
     ///
     /// # Errors

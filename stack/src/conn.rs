@@ -392,7 +392,7 @@ impl ConnTable {
         in_use(record.generation).map(|generation| Found::new(entry, record.kind(), generation))
     }
 
-    /// The record that stands at `entry` now, whoever's it is; `None` when none does.
+    /// The record that stands at `entry` now, whichever flow it belongs to; `None` when none does.
     ///
     /// # Panics
     /// When `entry` is not one of this table.

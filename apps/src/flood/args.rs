@@ -302,7 +302,7 @@ fn port_range(text: &str) -> Result<PortRange, String> {
     match (first.parse(), last.parse()) {
         (Ok(first), Ok(last)) if first <= last => Ok(PortRange { first, last }),
         _ => Err(format!(
-            "`{text}` is no port: expected one such as 80 or a range such as 1024-65535"
+            "invalid port `{text}`: expected one such as 80 or a range such as 1024-65535"
         )),
     }
 }
@@ -340,7 +340,9 @@ fn mac(text: &str) -> Result<[u8; 6], String> {
         .collect();
     bytes
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| format!("`{text}` is no MAC address: write it like 02:00:00:00:00:02"))
+        .ok_or_else(|| {
+            format!("invalid MAC address `{text}`: expected one such as 02:00:00:00:00:02")
+        })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(crate) struct Recording {
     pub(crate) client: IpAddr,
     /// The server's.
     pub(crate) server: IpAddr,
-    /// Whether somebody listens on the server.
+    /// Whether a program listens on the server.
     pub(crate) listens: bool,
     /// All of it, in order of time once [`Recording::in_order`] was called.
     pub(crate) events: Vec<Event>,

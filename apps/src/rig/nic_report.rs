@@ -35,7 +35,7 @@ pub(crate) struct NicReport {
 }
 
 impl NicReport {
-    /// What `port` says. Nobody sends any more.
+    /// What `port` says. No worker sends any more.
     pub(crate) fn new(port: &Port, tx_taken: Option<u64>, link: LinkReport) -> Self {
         let check = tx_taken.map_or_else(
             || TxCheck::NotCounted("a worker did not end well".to_owned()),

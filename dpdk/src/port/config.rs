@@ -96,7 +96,7 @@ pub struct PortStats {
     pub rx_bytes: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// Frames dropped by the NIC because nobody polled in time.
+    /// Frames dropped by the NIC because the queue was not polled in time.
     pub rx_missed: u64,
     /// Erroneous frames received.
     pub rx_errors: u64,

@@ -1,6 +1,6 @@
 //! [`LocalAddrsError`]: why addresses or VLANs can't be ours.
 //!
-//! Each text names the cause and the fix, for whoever wrote the configuration.
+//! Each text names the cause and the fix, for the author of the configuration.
 
 use core::fmt;
 use core::net::IpAddr;

@@ -1,6 +1,6 @@
 //! [`Listeners`]: which ports are open on which addresses, and what a SYN to them gets; some are opened and closed at run time.
 //!
-//! It must never cost more than a bit test for a port on which nobody listens: that is the path of a SYN flood on closed
+//! It must never cost more than a bit test for a port without a listener: that is the path of a SYN flood on closed
 //! ports.
 
 use core::fmt;
@@ -125,7 +125,7 @@ struct Place {
 pub struct Listeners {
     /// By number; `None` for one that was closed.
     configs: Vec<Option<ListenerConfig>>,
-    /// One bit per port: somebody listens on it on some address. 8 KiB, so the test of random ports stays in L1.
+    /// One bit per port: there is a listener on it on some address. 8 KiB, so the test of random ports stays in L1.
     open_ports: Box<[u64; 1024]>,
     /// For an open port, where its listeners start in `by_port`; only read for open ports.
     first_of_port: Box<[u16; 65_536]>,
