@@ -5,6 +5,8 @@
 
 // The flags.
 mod args;
+// The rate over time.
+mod rate;
 // Targets as users write them.
 mod target;
 // What the run is: requests, tables, pools. Everything that can be refused without touching a NIC.

@@ -15,6 +15,10 @@ mod offloads;
 mod rss;
 // The port's own counts at the end.
 mod nic_report;
+// Which tuples of the sources are used.
+mod pool_args;
+// What this process has resident.
+mod memory;
 // The end of a process whose thread hangs.
 mod hanging;
 // To whom, from whom and how fast traffic may go.
@@ -23,10 +27,12 @@ mod guard;
 pub(crate) use args::NicArgs;
 pub(crate) use guard::{Allowed, GuardArgs, Reach};
 pub(crate) use hanging::{HANGS, leave};
+pub(crate) use memory::resident_bytes;
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{
     announce_namespace, check_flags, configure_kernel_side, cpus, memory_mb, start_eal,
 };
+pub(crate) use pool_args::{OrderName, PoolArgs, port_range};
 pub(crate) use rss::RssReport;
 pub(crate) use syncline::port::{OpenedNic, in_use, pool_sizes};
 pub(crate) use syncline::threads::{Ready, poll_all};

@@ -68,6 +68,7 @@ pub struct Summary {
 
 /// Why a capture can't be read at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CaptureError {
     /// Nothing in it.
     Empty,

@@ -12,6 +12,7 @@ use crate::queue::{RxQueue, TxQueue, alloc};
 
 /// What was done to the frames of a queue pair on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct FaultTotals {
     /// Frames from the link.
     pub rx: FaultCounts,

@@ -416,6 +416,7 @@ fn directed_broadcast(interface: &Interface) -> Option<[u8; 4]> {
 
 /// A configuration that can't be used. The text names the cause and the fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// Nothing is ours.
     NoAddress,

@@ -170,6 +170,7 @@ impl core::error::Error for TableFull {}
 
 /// A record could not change its kind; it is where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MoveError {
     /// The kind that it should become has no free record.
     Full(TableFull),

@@ -7,6 +7,8 @@
 mod schedule;
 // How long they took.
 mod measure;
+// Where connections come from.
+mod local_tuples;
 // What a run is to do.
 mod plan;
 // What happened, counted.
@@ -24,8 +26,11 @@ mod reading;
 
 pub use client::LoadClient;
 pub use counts::{Ends, LoadCounts};
+pub use local_tuples::{LocalTuple, LocalTuples};
 pub use measure::{Bounded, Interval, Measure, Measures, STEPS, Step};
-pub use plan::{CloseMode, LoadPlan, Pace, ReplyPlan, RequestPlan, WhenBusy, Window, Work};
+pub use plan::{
+    CloseMode, LoadPlan, Opening, Pace, ReplyPlan, RequestPlan, WhenBusy, Window, Work,
+};
 pub use response::HEAD_MAX;
 pub use schedule::{Arrivals, RatePiece, Schedule};
 pub use template::{RANDOM_MAX, Template, TemplateError, WRITTEN_MAX};

@@ -2,10 +2,10 @@
 //!
 //! It must never leave out a default that changes what leaves the NIC.
 
-use super::args::{FloodArgs, OrderName};
+use super::args::FloodArgs;
 use super::plan::Setup;
 use crate::console;
-use crate::rig::Reach;
+use crate::rig::{OrderName, Reach};
 use crate::traffic::{FloodPlan, Observable, SynOptions};
 
 /// Prints the plan.
@@ -87,7 +87,7 @@ pub(super) fn sources(args: &FloodArgs, setup: &Setup) -> String {
 }
 
 fn tuples(args: &FloodArgs, plan: &FloodPlan) -> String {
-    let order = match args.order {
+    let order = match args.pool.order_name() {
         OrderName::Permuted => "permuted",
         OrderName::Sequential => "in sequence",
     };
@@ -96,7 +96,7 @@ fn tuples(args: &FloodArgs, plan: &FloodPlan) -> String {
     format!(
         "{} tuples {order}, shard {}, up to {in_flight} in flight in {} KiB",
         plan.space.len(),
-        args.shard,
+        args.pool.shard(),
         bytes >> 10
     )
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use stack::config::{ConfigSpec, Interface};
 use stack::wire::vlan::VlanId;
-use workload::pools::{PortRange, Shard};
+use workload::pools::PortRange;
 
 use crate::addresses::host_prefix;
 use crate::failure::Failure;
-use crate::rig::{GuardArgs, NicArgs};
+use crate::rig::{GuardArgs, NicArgs, PoolArgs, port_range};
 use crate::traffic::{Answer, FloodFlags, SynOptions};
 use crate::units;
 
@@ -55,25 +55,13 @@ pub(crate) struct FloodArgs {
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = source_prefix)]
     pub(crate) sources: Vec<Interface>,
 
-    /// Ports that they come from
-    #[arg(long, value_name = "PORT-PORT", value_delimiter = ',', default_value = "1024-65535", value_parser = port_range)]
-    pub(crate) source_ports: Vec<PortRange>,
-
     /// Sources off the link of --ip are routed to us, so their replies come back (as those within --prefix do)
     #[arg(long)]
     pub(crate) routed: bool,
 
-    /// The order in which sources and targets are used
-    #[arg(long, value_enum, default_value = "permuted")]
-    pub(crate) order: OrderName,
-
-    /// What the permuted order follows from; all shards need the same
-    #[arg(long, value_name = "N", default_value = "1", value_parser = units::count)]
-    pub(crate) seed: u64,
-
-    /// Use part K of N of the tuples; N runs with the same sources, targets and seed share no tuple and use them all
-    #[arg(long, value_name = "K/N", default_value = "1/1")]
-    pub(crate) shard: Shard,
+    /// Which tuples are used, and in which order.
+    #[command(flatten)]
+    pub(crate) pool: PoolArgs,
 
     /// TCP options of segments with SYN
     #[arg(long, value_enum, default_value = "linux")]
@@ -189,15 +177,6 @@ impl FloodArgs {
     }
 }
 
-/// In which order tuples are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum OrderName {
-    /// Spread over all of them by a permutation
-    Permuted,
-    /// As they are numbered: targets change fastest, then ports, then addresses
-    Sequential,
-}
-
 /// An outcome that the run may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -294,17 +273,6 @@ fn targets(text: &str) -> Result<TargetGroup, String> {
         },
         ports: port_range(ports)?,
     })
-}
-
-/// `80` or `1024-65535`.
-fn port_range(text: &str) -> Result<PortRange, String> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (first.parse(), last.parse()) {
-        (Ok(first), Ok(last)) if first <= last => Ok(PortRange { first, last }),
-        _ => Err(format!(
-            "invalid port `{text}`: expected one such as 80 or a range such as 1024-65535"
-        )),
-    }
 }
 
 /// `ADDR/LEN`, without bits behind the prefix.

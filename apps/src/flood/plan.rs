@@ -254,7 +254,7 @@ fn pool(
         .map(|prefix| (prefix.address, prefix.prefix_len))
         .collect();
     let wrong = |error: pools::PoolError| Failure::Usage(format!("--sources: {error}"));
-    let mut pool = SourcePool::new(&prefixes, &args.source_ports).map_err(wrong)?;
+    let mut pool = SourcePool::new(&prefixes, args.pool.ports()).map_err(wrong)?;
     let of_kernel = kernel::owned_addresses()?;
     let networks = args.link.ip.iter().filter_map(network_address);
     // Its connections are the stack's, not the flood's.
@@ -390,7 +390,7 @@ fn in_flight(
     let Some(tuples) = tuples else {
         return usage("sources × targets are more than 2^62 tuples: name longer prefixes".into());
     };
-    let tuples = tuples / u64::from(args.shard.count());
+    let tuples = tuples / u64::from(args.pool.shard().count());
     let Some(rate) = rate_pps else {
         let wanted = u64::try_from(horizon.as_micros())
             .unwrap_or(u64::MAX)

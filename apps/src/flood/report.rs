@@ -131,7 +131,7 @@ impl FloodReport {
             answer: args.answer.name(),
             sources: announce::sources(args, setup),
             tuples: plan.space.len(),
-            shard: args.shard.to_string(),
+            shard: args.pool.shard().to_string(),
             offered_pps: setup.rate_pps,
             sent_pps: (run.sending.sent as f64 / seconds).round(),
             seconds: (run.seconds * 1000.0).round() / 1000.0,

@@ -12,9 +12,8 @@ use stack::config::Config;
 use stack::conn::{Capacity, Records};
 use stack::memory::PageOptions;
 use stack::worker::{Rings, Worker};
-use workload::pools::TupleOrder;
 
-use super::args::{FloodArgs, OrderName};
+use super::args::FloodArgs;
 use super::door::{Attendant, Door, SharedNic};
 use super::neighbors::{self, LinkHost};
 use super::phase::{Phase, Phases};
@@ -159,11 +158,8 @@ fn flood_plan(
     let [_, key_high, key_low] = secrets::seed()?;
     Ok(FloodPlan {
         space: TupleSpace::new(setup.pool.clone(), targets, [key_high, key_low]),
-        order: match args.order {
-            OrderName::Permuted => TupleOrder::Permuted { key: args.seed },
-            OrderName::Sequential => TupleOrder::Sequential,
-        },
-        shard: args.shard,
+        order: args.pool.order(),
+        shard: args.pool.shard(),
         flags: args.flags,
         headers: Headers {
             source_mac,

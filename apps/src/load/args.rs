@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use stack::local::addresses::LocalPrefix;
 
+use super::rate::RateSteps;
 use crate::addresses::routed_prefix;
 use crate::fault::{FaultFlag, fault};
-use crate::rig::{GuardArgs, NicArgs};
+use crate::rig::{GuardArgs, NicArgs, PoolArgs};
 use crate::units;
 
 /// Load a server with connections or requests, and report how fast and how well it answers
@@ -32,9 +33,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum)]
     pub(crate) workload: Option<Workload>,
 
-    /// Operations per second, due at fixed times whatever the server does (an open loop): `1k`, `2.5m`
-    #[arg(short = 'R', long, value_name = "N", value_parser = units::count)]
-    pub(crate) rate: Option<u64>,
+    /// Operations per second, due at fixed times whatever the server does (an open loop): `1k`, `2.5m`, or steps such as
+    /// `1k:10s,2k:10s`. With --workload hold: connections opened per second until all are there
+    #[arg(short = 'R', long, value_name = "N[:TIME,…]")]
+    pub(crate) rate: Option<RateSteps>,
 
     /// How operations of --rate are spread
     #[arg(long, value_enum, default_value = "constant", requires = "rate")]
@@ -49,9 +51,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum, default_value = "queue", requires = "rate")]
     pub(crate) when_busy: Busy,
 
-    /// How long the load lasts, --ramp-up and --ramp-down included
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
-    pub(crate) duration: Duration,
+    /// How long the load lasts, --ramp-up and --ramp-down included; with --workload hold how long all connections are kept
+    /// [default: 10s, or as long as the steps of --rate]
+    #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) duration: Option<Duration>,
 
     /// Total number of operations [default: as many as --duration allows]
     #[arg(short = 'n', long, value_name = "N", value_parser = units::count)]
@@ -82,6 +85,15 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum, default_value = "fin")]
     pub(crate) close: Close,
 
+    /// With --workload hold: send a request on every connection once in this time, spread evenly, and verify its reply
+    /// [default: connections stay idle]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) verify_every: Option<Duration>,
+
+    /// With --workload hold: how long a connection is idle before it is parked, which keeps 64 bytes of it
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = units::duration)]
+    pub(crate) park_after: Duration,
+
     /// The method of HTTP requests [default: GET, and POST with --body]
     #[arg(short = 'X', long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
@@ -107,10 +119,14 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TEXT", requires = "send")]
     pub(crate) expect: Option<String>,
 
-    /// Source addresses, taken in turn: whole prefixes that are ours, and routed to us where they are no part of the link;
-    /// may be given several times [default: the address of --ip]
+    /// Source addresses: whole prefixes that are ours, and routed to us where they are no part of the link; may be given several
+    /// times [default: the address of --ip]
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = routed_prefix)]
     pub(crate) sources: Vec<LocalPrefix>,
+
+    /// Which tuples are used, and in which order.
+    #[command(flatten)]
+    pub(crate) pool: PoolArgs,
 
     /// How long the peer keeps connections that it closed first in TIME-WAIT: for the arithmetic of sources
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
@@ -173,6 +189,20 @@ pub(crate) enum Workload {
     Connect,
     /// A request over a connection that stays
     Request,
+    /// None: exactly --connections connections are opened and kept, idle or asked now and then (--verify-every)
+    Hold,
+}
+
+/// How long the load lasts where no flag says it.
+const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+
+impl LoadArgs {
+    /// How long the load lasts.
+    pub(super) fn lasts(&self) -> Duration {
+        let steps = self.rate.as_ref().and_then(RateSteps::lasts);
+        let with_ramps = steps.map(|steps| steps + self.ramp_up + self.ramp_down);
+        self.duration.or(with_ramps).unwrap_or(DURATION_DEFAULT)
+    }
 }
 
 /// How operations of an open loop are spread.

@@ -26,6 +26,8 @@ const REFUSED_SHARE: f64 = 0.05;
 pub(super) enum LoadVerdict {
     /// The rate that was asked for was reached.
     Rate,
+    /// The connections that were asked for were there.
+    Held,
     /// The generator was late.
     Generator,
     /// The link took no more.
@@ -60,6 +62,8 @@ pub(super) struct LimitEvidence {
     /// Of the frames that were to be sent, the share that the NIC refused at first.
     pub(super) refused_share: f64,
     pub(super) connections: u32,
+    /// Connections that were to be held, and the fewest that were.
+    pub(super) held: Option<(u32, u64)>,
 }
 
 impl LimitEvidence {
@@ -86,7 +90,13 @@ impl LimitEvidence {
             server_busy_share: server.map(busy_share),
             refused_share: refused / (sent + refused).max(1.0),
             connections,
+            held: None,
         }
+    }
+
+    /// The same where connections were held.
+    pub(super) fn holding(self, held: Option<(u32, u64)>) -> Self {
+        Self { held, ..self }
     }
 
     /// The share of the offered operations that were begun.
@@ -113,10 +123,15 @@ fn busy_share(spent: &Cycles) -> f64 {
 pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
     let reached = seen.achieved().is_some_and(|share| share >= ACHIEVED_SHARE);
     let is_full = seen.busy_share >= FULL_SHARE;
+    let is_held = seen
+        .held
+        .is_some_and(|(wanted, least)| least >= wanted.into());
     let verdict = match seen.offered {
+        None if is_held => LoadVerdict::Held,
+        Some(_) if is_held && reached && !seen.is_late() => LoadVerdict::Held,
         _ if seen.refused_share >= REFUSED_SHARE => LoadVerdict::Link,
         Some(_) if seen.is_late() => LoadVerdict::Generator,
-        Some(_) if reached => LoadVerdict::Rate,
+        Some(_) if reached && seen.held.is_none() => LoadVerdict::Rate,
         Some(_) if seen.blocked_turns > 0 => LoadVerdict::Target,
         Some(_) => LoadVerdict::Generator,
         None => match seen.server_busy_share {
@@ -139,6 +154,11 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
 
 fn evidence(seen: &LimitEvidence) -> String {
     let mut parts = Vec::new();
+    if let Some((wanted, least)) = seen.held {
+        parts.push(format!(
+            "{least} of {wanted} connections were held at least"
+        ));
+    }
     if let (Some((offered, begun)), Some(share)) = (seen.offered, seen.achieved()) {
         parts.push(format!(
             "{begun} of {offered} due operations begun ({:.1} %)",
@@ -173,6 +193,7 @@ fn evidence(seen: &LimitEvidence) -> String {
 fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
     match verdict {
         LoadVerdict::Rate => "raise --rate to find the limit".to_owned(),
+        LoadVerdict::Held => "raise --connections to find the limit".to_owned(),
         LoadVerdict::Generator => {
             "give the generator CPUs of its own (--cpus), more --queues, or lower --rate".to_owned()
         }
@@ -242,6 +263,21 @@ mod tests {
         assert_eq!(closed(0.3, Some(0.99)), LoadVerdict::Target);
         assert_eq!(closed(0.99, Some(0.3)), LoadVerdict::Generator);
         assert_eq!(closed(0.99, Some(0.99)), LoadVerdict::Undetermined);
+    }
+
+    #[test]
+    fn connections_that_were_all_held_are_no_limit() {
+        let held = |least, busy_share| {
+            let seen = LimitEvidence {
+                busy_share,
+                held: Some((100, least)),
+                ..LimitEvidence::default()
+            };
+            judge(&seen).verdict
+        };
+        assert_eq!(held(100, 0.99), LoadVerdict::Held);
+        assert_eq!(held(99, 0.1), LoadVerdict::Target);
+        assert_eq!(held(99, 0.99), LoadVerdict::Generator);
     }
 
     #[test]

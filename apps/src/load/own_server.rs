@@ -12,13 +12,17 @@ use stack::counters::Counters;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
+use workload::load::Work;
 
-use super::plan::{RING_SERVER, RunPlan};
+use super::plan::{RING_CLIENT, RING_SERVER, RunPlan};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Order, Orders};
 use crate::rig::idle::{BackOff, Idle};
-use crate::serve::{Listen, Services, WallClock};
+use crate::serve::{Listen, Service, Services, WallClock};
+
+/// Where connections are held: those that are not parked at most.
+const UNDER_WAY_MAX: u32 = 1 << 18;
 
 /// What the server did.
 #[derive(Debug, Clone, Default)]
@@ -49,11 +53,23 @@ pub(super) fn config(plan: &RunPlan) -> Result<Arc<Config>, Failure> {
     }];
     spec.tcp.profile.nagle = false;
     let v4 = |n| Records { v4: n, v6: 0 };
-    spec.limits.records = Capacity {
-        embryos: v4(connections),
-        parked: v4(connections * 2),
-        open: v4(connections * 2),
-        time_wait: v4(1 << 20),
+    // The client's addresses off the link are behind it.
+    spec.gateway_v4 = Some(RING_CLIENT);
+    spec.limits.records = if plan.work == Work::Hold {
+        let under_way = connections.min(UNDER_WAY_MAX);
+        Capacity {
+            embryos: v4(under_way),
+            parked: v4(connections.saturating_add(1024)),
+            open: v4(under_way),
+            time_wait: v4(1024),
+        }
+    } else {
+        Capacity {
+            embryos: v4(connections),
+            parked: v4(connections * 2),
+            open: v4(connections * 2),
+            time_wait: v4(1 << 20),
+        }
     };
     let config = spec.validate();
     config
@@ -73,7 +89,12 @@ impl OwnServer {
         clock: Clock,
     ) -> Result<Self, Failure> {
         let wall = WallClock::new(clock.at(dpdk::cycles()));
-        let services = Services::new(&[Listen::http(80)], wall);
+        let mut listen = Listen::http(80);
+        // A client may keep a connection for longer than a server would.
+        if let Service::Http(options) = &mut listen.service {
+            options.idle = None;
+        }
+        let services = Services::new(&[listen], wall);
         let worker = Worker::with_app(nic, services, config, secrets, end, PageOptions::default())
             .map_err(|error| {
                 Failure::Run(format!(

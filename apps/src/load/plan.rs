@@ -2,7 +2,12 @@
 //!
 //! It must never change the machine; it looks at it (addresses, interfaces, files).
 
-use std::net::{IpAddr, Ipv4Addr};
+// Requests as bytes.
+mod requests;
+// Where connections come from.
+mod sources;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +17,12 @@ use stack::conn::{Capacity, Records};
 use stack::local::addresses::LocalPrefix;
 use stack::local::ports::PortRange;
 use workload::load::{
-    Arrivals, CloseMode, LoadPlan, Pace, RatePiece, ReplyPlan, RequestPlan, Schedule, Template,
+    Arrivals, CloseMode, LoadPlan, LocalTuples, Opening, Pace, RatePiece, RequestPlan, Schedule,
     WhenBusy, Window, Work,
 };
 
 use super::args::{ArrivalLaw, Busy, Close, LoadArgs, Workload};
+use super::rate::RateSteps;
 use super::target::{Scheme, TargetUrl};
 use crate::failure::Failure;
 use crate::rig::idle::Idle;
@@ -28,16 +34,23 @@ const CLOSED_DEFAULT: u32 = 10;
 /// Connections without `-c` and with `-R`, at least and at most.
 const OPEN_LEAST: u32 = 10_000;
 const OPEN_MOST: u32 = 200_000;
+/// Of connections that are held, those that keep frames at a time.
+const HOLD_BUSY: u32 = 8192;
 /// Connections in TIME-WAIT that one worker has room for at most; then the oldest goes, counted.
 const TIME_WAIT_MAX: u32 = 4 << 20;
 /// The same for a closed loop, whose rate is not known before.
 const TIME_WAIT_CLOSED: u32 = 1 << 20;
-/// A body of a request at most, in bytes: it lies in the NIC's memory.
-const BODY_MAX: usize = 1 << 20;
+/// Handshakes, and closings, that are under way at a time where connections are kept: a backlog of listeners takes as many.
+const OPENING_MAX: u32 = 1000;
+/// The same with a rate, whose handshakes may take a second.
+const OPENING_MAX_AT_RATE: u32 = 1 << 20;
+/// Connections of one worker that are not parked, and operations under way, at most, where connections are held.
+const HOLD_OPEN_MAX: u32 = 1 << 18;
+const HOLD_OPERATIONS_MAX: u32 = 1 << 16;
 /// Bytes of a frame in the pools.
 const FRAME_BYTES: usize = 2048;
 /// Our addresses and the server's on the in-memory link.
-const RING_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+pub(super) const RING_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 pub(super) const RING_SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const RING_PREFIX_LEN: u8 = 24;
 
@@ -54,8 +67,12 @@ pub(super) struct RunPlan {
     pub(super) plans: Vec<LoadPlan>,
     /// What an operation is.
     pub(super) work: Work,
-    /// Operations a second, of all workers; `None` in a closed loop.
-    pub(super) rate: Option<u64>,
+    /// Operations a second, of all workers; `None` in a closed loop, and where connections are held.
+    pub(super) rate: Option<RateSteps>,
+    /// Connections opened a second where they are held; `None` as fast as the peer answers.
+    pub(super) ramp_rate: Option<u64>,
+    /// In this time each connection that is held is asked once.
+    pub(super) verify_every: Option<Duration>,
     /// Connections at a time, of all workers.
     pub(super) connections: u32,
     /// Queue pairs, workers.
@@ -87,9 +104,9 @@ impl RunPlan {
         for sources in &args.sources {
             allowed.sources(sources)?;
         }
-        let rate = allowed.rate(args.rate);
         let work = work(args, &targets)?;
-        let connections = connections(args, rate);
+        let (rate, ramp_rate) = rates(args, &allowed, work);
+        let connections = connections(args, rate.as_ref());
         let workers = args.link.workers()?;
         if connections < u32::from(workers) {
             return Err(Failure::Usage(format!(
@@ -111,6 +128,8 @@ impl RunPlan {
             plans: Vec::new(),
             work,
             rate,
+            ramp_rate,
+            verify_every: args.verify_every,
             connections,
             workers,
             idle: args.link.idle.unwrap_or(Idle::Spin),
@@ -119,25 +138,37 @@ impl RunPlan {
             prefixes,
             spec,
         };
-        plan.check_sources(args, &targets)?;
-        let requests = requests(args, &targets)?;
+        plan.deal(args, &targets)?;
+        Ok(plan)
+    }
+
+    /// Deals what is to be done to the workers, and sizes what the port needs for it.
+    fn deal(&mut self, args: &LoadArgs, targets: &[TargetUrl]) -> Result<(), Failure> {
+        let ends: Vec<SocketAddr> = targets.iter().map(|target| target.address).collect();
+        let tuples = self.tuples(args, &ends)?;
+        self.check_tuples(args, (&ends, tuples.as_ref()))?;
+        let requests = match (self.work, args.verify_every) {
+            (Work::Hold, None) => Vec::new(),
+            _ => requests::all(args, targets)?,
+        };
         let bodies: usize = requests
             .iter()
             .map(|request| request.bytes.constant().map_or(0, <[u8]>::len) / FRAME_BYTES + 1)
             .sum();
-        for worker in 0..workers {
-            let share = plan.share(connections, worker);
-            plan.configs.push(Arc::new(plan.config(args, share)?));
-            plan.plans
-                .push(plan.of_worker(args, (&targets, &requests), (worker, share))?);
+        for worker in 0..self.workers {
+            let share = self.share(self.connections, worker);
+            self.configs.push(Arc::new(self.config(args, share)?));
+            let of_worker =
+                self.of_worker(args, (&ends, &requests, tuples.as_ref()), (worker, share))?;
+            self.plans.push(of_worker);
         }
-        plan.port = PortConfig {
-            queues: workers,
+        self.port = PortConfig {
+            queues: self.workers,
             mtu: args.link.mtu,
-            pools: plan.pools(u32::try_from(bodies).unwrap_or(u32::MAX), args.pipeline),
+            pools: self.pools(u32::try_from(bodies).unwrap_or(u32::MAX), args.pipeline),
             ..PortConfig::default()
         };
-        Ok(plan)
+        Ok(())
     }
 
     fn share(&self, whole: u32, worker: u16) -> u32 {
@@ -145,9 +176,18 @@ impl RunPlan {
         whole / workers + u32::from(u32::from(worker) < whole % workers)
     }
 
+    /// Whether operations are due at times of their own.
+    pub(super) fn is_open_loop(&self) -> bool {
+        self.rate.is_some() || self.verify_every.is_some()
+    }
+
     /// Frames that the connections of one worker may hold.
     fn kept_frames(&self, pipeline: u16) -> u32 {
-        let per_worker = self.share(self.connections, 0);
+        let per_worker = match self.work {
+            // Most of them are idle.
+            Work::Hold => self.share(self.connections, 0).min(HOLD_BUSY),
+            _ => self.share(self.connections, 0),
+        };
         let wanted = per_worker.saturating_mul(u32::from(pipeline) + 3);
         wanted.clamp(8192, 131_072)
     }
@@ -160,7 +200,10 @@ impl RunPlan {
         spec.tcp.rto_min = args.rto_min;
         spec.tcp.rto_initial = spec.tcp.rto_initial.max(args.rto_min);
         spec.tcp.profile.nagle = false;
-        spec.park_after = Duration::from_secs(3600);
+        spec.park_after = match self.work {
+            Work::Hold => args.park_after,
+            _ => Duration::from_secs(3600),
+        };
         spec.local_ports =
             PortRange::new(1024, u16::MAX).map_err(|error| Failure::Run(error.to_string()))?;
         spec.limits.queue_items = self.kept_frames(args.pipeline);
@@ -169,9 +212,9 @@ impl RunPlan {
             v4: if has(false) { n } else { 0 },
             v6: if has(true) { n } else { 0 },
         };
-        let time_wait = match (self.work, self.rate) {
+        let time_wait = match (self.work, &self.rate) {
             (Work::Connect(CloseMode::Fin), Some(rate)) => {
-                let per_worker = rate.div_ceil(self.workers.into());
+                let per_worker = rate.peak().div_ceil(self.workers.into());
                 let all = per_worker as f64 * args.time_wait.as_secs_f64() * 1.1;
                 (all as u64).clamp(1024, TIME_WAIT_MAX.into()) as u32
             }
@@ -181,7 +224,10 @@ impl RunPlan {
         spec.limits.records = Capacity {
             embryos: of_families(16),
             parked: of_families(connections.max(16)),
-            open: of_families(connections.max(16)),
+            open: of_families(match self.work {
+                Work::Hold => connections.clamp(16, HOLD_OPEN_MAX),
+                _ => connections.max(16),
+            }),
             time_wait: of_families(time_wait),
         };
         spec.validate()
@@ -191,7 +237,7 @@ impl RunPlan {
     fn of_worker(
         &self,
         args: &LoadArgs,
-        (targets, requests): (&[TargetUrl], &[RequestPlan]),
+        (targets, requests, tuples): (&[SocketAddr], &[RequestPlan], Option<&LocalTuples>),
         (worker, connections): (u16, u32),
     ) -> Result<LoadPlan, Failure> {
         let [seed, arrivals_seed, _] = secrets::seed()?;
@@ -199,49 +245,84 @@ impl RunPlan {
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let window = Window {
             from_ns: ns(args.ramp_up),
-            until_ns: ns(args.duration - args.ramp_down),
+            until_ns: ns(args.lasts() - args.ramp_down),
         };
-        let pace = match self.rate {
-            None => Pace::Closed,
-            Some(rate) => {
-                let arrivals = match args.arrivals {
-                    ArrivalLaw::Constant => Arrivals::Constant,
-                    ArrivalLaw::Poisson => Arrivals::Poisson,
-                };
-                let schedule = Schedule::new(&pieces(args, rate), arrivals, share, arrivals_seed);
-                let when_busy = match args.when_busy {
-                    Busy::Queue => WhenBusy::Queue,
-                    Busy::Drop => WhenBusy::Drop,
-                };
-                Pace::Open(schedule, when_busy)
-            }
-        };
-        let sources = args.sources.iter().flat_map(addresses_of);
+        let pace = self.pace(args, share, arrivals_seed);
+        let operations = connections.saturating_mul(u32::from(args.pipeline));
         Ok(LoadPlan {
-            targets: targets.iter().map(|target| target.address).collect(),
+            targets: targets.to_vec(),
             requests: requests.to_vec(),
             work: self.work,
             pace,
             connections,
-            keeps_all: self.work == Work::Request && args.connections.is_some(),
+            keeps_all: match self.work {
+                Work::Request => args.connections.is_some(),
+                Work::Hold => true,
+                Work::Connect(_) => false,
+            },
+            opening: (self.work == Work::Hold).then(|| Opening {
+                rate_rps: self
+                    .ramp_rate
+                    .map(|rate| rate as f64 / f64::from(self.workers)),
+                under_way_max: match self.ramp_rate {
+                    Some(_) => OPENING_MAX_AT_RATE,
+                    None => OPENING_MAX.div_ceil(self.workers.into()),
+                },
+                closing_max: OPENING_MAX.div_ceil(self.workers.into()),
+            }),
+            operations: match self.work {
+                Work::Hold => operations.min(HOLD_OPERATIONS_MAX),
+                _ => operations,
+            },
             pipeline: args.pipeline,
             count: args.count.map(|count| {
                 let workers = u64::from(self.workers);
                 count / workers + u64::from(u64::from(worker) < count % workers)
             }),
-            ramp_ns: if self.rate.is_none() {
-                window.from_ns
-            } else {
+            ramp_ns: if self.is_open_loop() {
                 0
+            } else {
+                window.from_ns
             },
             burst: args.burst,
             timeout: args.timeout,
             window,
             accepted: args.status.0.clone(),
-            sources: sources.collect(),
+            tuples: tuples.cloned(),
             share,
             seed,
         })
+    }
+
+    /// What makes operations of one worker begin.
+    fn pace(&self, args: &LoadArgs, share: (u16, u16), seed: u64) -> Pace {
+        let pieces = match (self.work, &self.rate) {
+            (Work::Hold, _) => self.verifications(args),
+            (_, Some(rate)) => pieces(args, rate),
+            (_, None) => return Pace::Closed,
+        };
+        let arrivals = match args.arrivals {
+            ArrivalLaw::Constant => Arrivals::Constant,
+            ArrivalLaw::Poisson => Arrivals::Poisson,
+        };
+        let when_busy = match args.when_busy {
+            Busy::Queue => WhenBusy::Queue,
+            Busy::Drop => WhenBusy::Drop,
+        };
+        Pace::Open(Schedule::new(&pieces, arrivals, share, seed), when_busy)
+    }
+
+    /// Requests on connections that are held: as many in an interval as there are connections.
+    fn verifications(&self, args: &LoadArgs) -> Vec<RatePiece> {
+        let Some(interval) = self.verify_every else {
+            return Vec::new();
+        };
+        let rps = f64::from(self.connections) / interval.as_secs_f64();
+        vec![RatePiece {
+            for_ns: u64::try_from(args.lasts().as_nanos()).unwrap_or(u64::MAX),
+            from_rps: rps,
+            to_rps: rps,
+        }]
     }
 
     fn pools(&self, bodies: u32, pipeline: u16) -> PoolSizes {
@@ -252,41 +333,6 @@ impl RunPlan {
             control_frames: sizes.control_frames * 2 + 1,
             ..sizes
         }
-    }
-
-    /// Whether there are enough local addresses and ports for the rate: each is taken from a connection's beginning to the end of
-    /// its TIME-WAIT, wherever that is kept.
-    fn check_sources(&self, args: &LoadArgs, targets: &[TargetUrl]) -> Result<(), Failure> {
-        const PORTS: u64 = 65_536 - 1024;
-        let (Work::Connect(close), Some(rate)) = (self.work, self.rate) else {
-            return Ok(());
-        };
-        let kept = match close {
-            CloseMode::Fin => args.time_wait,
-            CloseMode::Peer => args.peer_time_wait,
-            CloseMode::Rst => Duration::ZERO,
-        };
-        // No connection of the run lies longer behind than its beginning.
-        let kept = kept.max(args.dut_hold).min(args.duration);
-        let mut destinations: Vec<_> = targets.iter().map(|target| target.address).collect();
-        destinations.sort_unstable();
-        destinations.dedup();
-        let addresses: u64 = args.sources.iter().map(|p| u64::from(p.addresses())).sum();
-        let addresses = addresses.max(1);
-        let have = addresses * PORTS * destinations.len() as u64;
-        let needed = (rate as f64 * kept.as_secs_f64()).ceil() as u64
-            + u64::from(args.connections.unwrap_or(0));
-        if needed <= have {
-            return Ok(());
-        }
-        let more = needed.div_ceil(PORTS * destinations.len() as u64);
-        Err(Failure::Usage(format!(
-            "-R {rate} needs {needed} tuples of source address and port ({rate}/s × {:.0} s in TIME-WAIT), and there are {have} \
-             ({addresses} × {PORTS} × {} destinations): give --sources with {more} addresses, or --close rst, or a shorter \
-             --duration or --time-wait",
-            kept.as_secs_f64(),
-            destinations.len()
-        )))
     }
 }
 
@@ -314,15 +360,24 @@ fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
 
 fn check_times(args: &LoadArgs) -> Result<(), Failure> {
     let ramps = args.ramp_up + args.ramp_down;
-    if args.duration <= ramps {
+    if args.lasts() <= ramps {
         return Err(Failure::Usage(format!(
             "--duration {:?} leaves no time beside --ramp-up and --ramp-down ({ramps:?})",
-            args.duration
+            args.lasts()
         )));
     }
-    if args.rate == Some(0) || args.connections == Some(0) || args.count == Some(0) {
+    if let Some(steps) = &args.rate
+        && !steps.fills(args.lasts() - ramps)
+    {
+        return Err(Failure::Usage(format!(
+            "--rate {steps}: its steps do not take {:?}, which is --duration without its ramps: leave --duration out, or the time of \
+             the last step",
+            args.lasts() - ramps
+        )));
+    }
+    if args.connections == Some(0) || args.count == Some(0) {
         return Err(Failure::Usage(
-            "--rate, --connections and --count are at least 1".into(),
+            "--connections and --count are at least 1".into(),
         ));
     }
     if args.timeout.is_zero() {
@@ -361,14 +416,62 @@ fn work(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Work, Failure> {
             "--workload request on tcp:// needs --send and --expect: without a reply there is nothing to wait for".into(),
         )),
         Workload::Request => Ok(Work::Request),
+        Workload::Hold => {
+            check_hold(args, is_http)?;
+            Ok(Work::Hold)
+        }
     }
 }
 
-fn connections(args: &LoadArgs, rate: Option<u64>) -> u32 {
+/// What holding connections needs, and what means nothing there.
+fn check_hold(args: &LoadArgs, is_http: bool) -> Result<(), Failure> {
+    let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+    if args.connections.is_none() {
+        return usage("--workload hold needs --connections: how many are to be kept");
+    }
+    if args.rate.as_ref().is_some_and(|rate| rate.only().is_none()) {
+        return usage("--workload hold: --rate is one rate, at which connections are opened");
+    }
+    if args.count.is_some() || !(args.ramp_up + args.ramp_down).is_zero() {
+        return usage(
+            "--workload hold has no operations to count: leave out --count, --ramp-up and --ramp-down (--rate is the ramp)",
+        );
+    }
+    if args.pipeline > 1 {
+        return usage("--workload hold asks once at a time on a connection: leave out --pipeline");
+    }
+    if args.verify_every.is_some_and(|time| time.is_zero()) {
+        return usage("--verify-every is more than 0");
+    }
+    if args.verify_every.is_some() && !is_http && args.expect.is_none() {
+        return usage(
+            "--verify-every on tcp:// needs --send and --expect: without a reply there is nothing to verify",
+        );
+    }
+    if args.verify_every.is_none()
+        && (args.send.is_some() || args.method.is_some() || args.body.is_some())
+    {
+        return usage("--workload hold sends requests with --verify-every only");
+    }
+    Ok(())
+}
+
+/// Operations a second, and connections opened a second where they are held.
+fn rates(args: &LoadArgs, allowed: &Allowed, work: Work) -> (Option<RateSteps>, Option<u64>) {
+    let asked = args.rate.as_ref().map(RateSteps::peak);
+    let limited = allowed.rate(asked);
+    if work == Work::Hold {
+        return (None, limited);
+    }
+    let rate = args.rate.clone();
+    (rate.or_else(|| limited.map(RateSteps::constant)), None)
+}
+
+fn connections(args: &LoadArgs, rate: Option<&RateSteps>) -> u32 {
     match (args.connections, rate) {
         (Some(connections), _) => connections,
         (None, None) => CLOSED_DEFAULT,
-        (None, Some(rate)) => u32::try_from(rate / 4)
+        (None, Some(rate)) => u32::try_from(rate.peak() / 4)
             .unwrap_or(u32::MAX)
             .clamp(OPEN_LEAST, OPEN_MOST),
     }
@@ -389,163 +492,18 @@ fn interfaces(args: &LoadArgs, is_ring: bool) -> Result<Vec<Interface>, Failure>
     Ok(args.link.ip.clone())
 }
 
-/// The rate over time: up, level, down.
-fn pieces(args: &LoadArgs, rate: u64) -> Vec<RatePiece> {
-    let rate = rate as f64;
-    let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let level = args.duration - args.ramp_up - args.ramp_down;
-    [
-        (args.ramp_up, 0.0, rate),
-        (level, rate, rate),
-        (args.ramp_down, rate, 0.0),
-    ]
-    .map(|(time, from_rps, to_rps)| RatePiece {
-        for_ns: ns(time),
+/// The rate over time: up to the first step, the steps, down from the last one.
+fn pieces(args: &LoadArgs, rate: &RateSteps) -> Vec<RatePiece> {
+    let level = rate.pieces(args.lasts() - args.ramp_up - args.ramp_down);
+    let ramp = |time: Duration, from_rps, to_rps| RatePiece {
+        for_ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
         from_rps,
         to_rps,
-    })
-    .to_vec()
-}
-
-fn addresses_of(prefix: &LocalPrefix) -> impl Iterator<Item = IpAddr> + use<> {
-    let first = prefix.first();
-    (0..prefix.addresses()).map(move |n| match first {
-        IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits() + n).into(),
-        IpAddr::V6(first) => std::net::Ipv6Addr::from_bits(first.to_bits() + u128::from(n)).into(),
-    })
-}
-
-fn requests(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Vec<RequestPlan>, Failure> {
-    let body = match &args.body {
-        None => None,
-        Some(path) => {
-            let bytes = std::fs::read(path)
-                .map_err(|error| Failure::Usage(format!("--body {}: {error}", path.display())))?;
-            if bytes.len() > BODY_MAX {
-                return Err(Failure::Usage(format!(
-                    "--body {}: {} bytes are more than {BODY_MAX}, which is what a request may have",
-                    path.display(),
-                    bytes.len()
-                )));
-            }
-            Some(bytes)
-        }
     };
-    let mut plans = Vec::new();
-    for (index, target) in (0..).zip(targets) {
-        let (bytes, reply) = match target.scheme {
-            Scheme::Http => http_request(args, target, body.as_deref())?,
-            Scheme::Tcp => match &args.send {
-                None => continue,
-                Some(text) => {
-                    let reply = args.expect.as_deref().map(unescaped).transpose()?;
-                    let exact = ReplyPlan::Exact(reply.unwrap_or_default().into());
-                    (unescaped(text)?, exact)
-                }
-            },
-        };
-        let bytes = Template::new(&bytes).map_err(|error| Failure::Usage(error.to_string()))?;
-        plans.push(RequestPlan {
-            target: index,
-            weight: target.weight,
-            bytes,
-            reply,
-        });
-    }
-    Ok(plans)
-}
-
-fn http_request(
-    args: &LoadArgs,
-    target: &TargetUrl,
-    body: Option<&[u8]>,
-) -> Result<(Vec<u8>, ReplyPlan), Failure> {
-    let method = args.method.as_deref().unwrap_or(match body {
-        Some(_) => "POST",
-        None => "GET",
-    });
-    let is_token = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-    };
-    if !is_token(method) {
-        return Err(Failure::Usage(format!(
-            "--method {method}: that is not a method of HTTP"
-        )));
-    }
-    let mut head = format!("{method} {} HTTP/1.1\r\n", target.path);
-    let mut names = Vec::new();
-    for header in &args.header {
-        let named = header.split_once(':').filter(|(name, value)| {
-            is_token(name) && !value.bytes().any(|byte| byte.is_ascii_control())
-        });
-        let Some((name, value)) = named else {
-            return Err(Failure::Usage(format!(
-                "--header `{header}`: write it like `Accept: text/html`"
-            )));
-        };
-        names.push(name.to_ascii_lowercase());
-        head += &format!("{name}: {}\r\n", value.trim());
-    }
-    let has = |name: &str| names.iter().any(|other| other == name);
-    if !has("host") {
-        head += &format!("Host: {}\r\n", target.authority);
-    }
-    if !has("user-agent") {
-        head += concat!("User-Agent: syncline/", env!("CARGO_PKG_VERSION"), "\r\n");
-    }
-    let closes = args.workload == Some(Workload::Connect) && args.close == Close::Peer;
-    if closes && !has("connection") {
-        head += "Connection: close\r\n";
-    }
-    if let Some(body) = body
-        && !has("content-length")
-        && !has("transfer-encoding")
-    {
-        head += &format!("Content-Length: {}\r\n", body.len());
-    }
-    head += "\r\n";
-    let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(body.unwrap_or_default());
-    let to_head = method == "HEAD";
-    Ok((bytes, ReplyPlan::Http { to_head }))
-}
-
-/// `\r`, `\n`, `\t`, `\\` and `\xHH` as bytes.
-fn unescaped(text: &str) -> Result<Vec<u8>, Failure> {
-    let wrong = || {
-        Failure::Usage(format!(
-            "`{text}`: behind a backslash stands r, n, t, 0, another backslash, or x and two hexadecimal digits"
-        ))
-    };
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        let (&kind, behind) = rest.split_first().ok_or_else(wrong)?;
-        rest = behind;
-        bytes.push(match kind {
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'0' => 0,
-            b'\\' => b'\\',
-            b'x' => {
-                let digits = rest
-                    .get(..2)
-                    .and_then(|digits| std::str::from_utf8(digits).ok());
-                let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                rest = rest.get(2..).unwrap_or_default();
-                value.ok_or_else(wrong)?
-            }
-            _ => return Err(wrong()),
-        });
-    }
-    Ok(bytes)
+    let first = level.first().map_or(0.0, |piece| piece.from_rps);
+    let last = level.last().map_or(0.0, |piece| piece.to_rps);
+    let mut pieces = vec![ramp(args.ramp_up, 0.0, first)];
+    pieces.extend(level);
+    pieces.push(ramp(args.ramp_down, last, 0.0));
+    pieces
 }

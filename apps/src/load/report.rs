@@ -6,6 +6,10 @@
 mod text;
 // Times of each step.
 mod times;
+// Connections that were held.
+mod hold;
+// The pool of sources.
+mod sources;
 // Whether everything adds up.
 mod account;
 // The log of HdrHistogram.
@@ -16,17 +20,21 @@ use std::time::Duration;
 
 use serde::Serialize;
 use stack::counters::Counters;
+use stack::tcp::verdict::Outcome;
 use stack::worker::Cycles;
 use workload::load::{Interval, LoadCounts, Measures, Work};
 
 use self::account::Account;
+use self::hold::Hold;
+use self::sources::SourcesReport;
 use self::times::Times;
 use super::args::LoadArgs;
 use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
 use super::own_server::ServerTotals;
 use super::plan::RunPlan;
+use super::rate::RateSteps;
 use super::watch::{LoadEnd, LoadWatched, Second, total};
-use super::worker::LoadTotals;
+use super::worker::{LoadProgress, LoadTotals};
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::report::Envelope;
@@ -64,6 +72,10 @@ pub(super) struct LoadReport {
     /// HTTP responses by class.
     statuses: BTreeMap<String, u64>,
     connections: Connections,
+    /// With --workload hold.
+    hold: Option<Hold>,
+    /// With --sources or a flag that belongs to it.
+    sources: Option<SourcesReport>,
     bytes_in: u64,
     bytes_out: u64,
     limit: LoadLimit,
@@ -88,8 +100,11 @@ pub(super) struct LoadReport {
 struct PlanReport {
     targets: Vec<String>,
     workload: &'static str,
-    /// Operations a second; `null` in a closed loop.
+    /// Operations a second, the most where there are steps; `null` in a closed loop. With --workload hold: connections opened a
+    /// second.
     rate: Option<u64>,
+    /// The rate as it was asked for, with its steps.
+    rate_steps: Option<String>,
     connections: u32,
     workers: u16,
     duration_s: f64,
@@ -150,22 +165,21 @@ impl LoadReport {
         };
         let counts = total(&workers);
         let mut counters = Counters::new();
-        let mut tcp = BTreeMap::new();
         for worker in &workers {
             counters.merge(&worker.counters);
-            for (name, n) in worker.tcp.named().filter(|(_, n)| *n > 0) {
-                *tcp.entry(name).or_insert(0) += n;
-            }
         }
-        let offered = plan.rate.map(|_| counts.window_due);
+        let offered = (counts.window_due > 0 || plan.rate.is_some()).then_some(counts.window_due);
+        let hold = Hold::new(plan, &parts.watched, &counts);
         let server: Option<Cycles> = parts.servers.first().map(|server| server.cycles);
         let evidence = LimitEvidence::new(
             &counts,
             (&measures, offered),
             (&parts.watched.spent, server.as_ref()),
             (&counters, plan.connections),
-        );
+        )
+        .holding(hold.as_ref().map(Hold::wanted_and_least));
         let limit = limit::judge(&evidence);
+        let sources = SourcesReport::new(&plan.plans, &counts, acks_reset(&workers));
         let mut of_servers = Counters::new();
         for server in parts.servers {
             of_servers.merge(&server.counters);
@@ -182,13 +196,15 @@ impl LoadReport {
             times: times::by_step(&measures),
             statuses: statuses(&counts),
             connections: Connections::new(&counts),
+            hold,
+            sources,
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
             limit,
             account,
             series: parts.watched.series,
             nic: parts.nic,
-            tcp,
+            tcp: tcp(&workers),
             counters: counters.non_zero().collect(),
             fault_injection: parts.fault,
             faults: parts.watched.faults,
@@ -233,7 +249,11 @@ impl LoadReport {
                 counts.unasked
             ));
         }
-        if counts.begun == 0 && faults.is_empty() && self.ended_by != LoadEnd::Signal {
+        if let Some(hold) = &self.hold {
+            faults.extend(hold.faults(self.ended_by == LoadEnd::Signal));
+        }
+        let is_idle = self.hold.is_some() && counts.due == 0;
+        if counts.begun == 0 && !is_idle && faults.is_empty() && self.ended_by != LoadEnd::Signal {
             faults.push("no operation was begun".to_owned());
         }
         if counts.unfinished > 0 && self.ended_by != LoadEnd::Signal {
@@ -291,11 +311,13 @@ impl PlanReport {
             workload: match plan.work {
                 Work::Connect(_) => "connect",
                 Work::Request => "request",
+                Work::Hold => "hold",
             },
-            rate: plan.rate,
+            rate: plan.ramp_rate.or(plan.rate.as_ref().map(RateSteps::peak)),
+            rate_steps: plan.rate.as_ref().map(ToString::to_string),
             connections: plan.connections,
             workers: plan.workers,
-            duration_s: args.duration.as_secs_f64(),
+            duration_s: args.lasts().as_secs_f64(),
             timeout_s: args.timeout.as_secs_f64(),
             time_wait_s: args.time_wait.as_secs_f64(),
         }
@@ -337,13 +359,30 @@ impl Connections {
     }
 }
 
+/// What happened in TCP, as far as it did.
+fn tcp(workers: &[LoadProgress]) -> BTreeMap<&'static str, u64> {
+    let mut tcp = BTreeMap::new();
+    for worker in workers {
+        for (name, n) in worker.tcp.named().filter(|(_, n)| *n > 0) {
+            *tcp.entry(name).or_insert(0) += n;
+        }
+    }
+    tcp
+}
+
+/// ACKs that answered a SYN and did not acknowledge it (RFC 9293 §3.10.7.3, first): the peer has the tuple still.
+fn acks_reset(workers: &[LoadProgress]) -> u64 {
+    let of = |worker: &LoadProgress| worker.tcp.outcome(Outcome::HandshakeBadAck);
+    workers.iter().map(of).sum()
+}
+
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
 /// The seconds of the run whose operations were timed.
 fn timed_seconds(args: &LoadArgs, duration: Duration) -> f64 {
-    let until = (args.duration - args.ramp_down).min(duration);
+    let until = (args.lasts() - args.ramp_down).min(duration);
     until.saturating_sub(args.ramp_up).as_secs_f64()
 }
 

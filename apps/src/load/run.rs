@@ -10,6 +10,7 @@ use dpdk::{DpdkNic, Eal, NicSpec, QueuePair, RingConfig};
 use stack::config::Config;
 use stack::nic::fault::FaultSpec;
 use stack::worker::{RingEnd, Rings, Secrets};
+use workload::load::Work;
 
 use super::args::LoadArgs;
 use super::companion::Companion;
@@ -135,9 +136,10 @@ fn link_text(plan: &RunPlan) -> String {
 /// What is going to happen, on stderr, before the first frame.
 fn announce(args: &LoadArgs, plan: &RunPlan, near: &OpenedNic) {
     rig::announce_namespace(&args.link, "programs");
-    let pace = match plan.rate {
-        Some(rate) => format!("{rate} operations/s"),
-        None => "a closed loop".to_owned(),
+    let pace = match (plan.work, &plan.rate) {
+        (Work::Hold, _) => "connections are held".to_owned(),
+        (_, Some(rate)) => format!("{rate} operations/s"),
+        (_, None) => "a closed loop".to_owned(),
     };
     let addresses: Vec<String> = plan
         .interfaces
@@ -153,7 +155,7 @@ fn announce(args: &LoadArgs, plan: &RunPlan, near: &OpenedNic) {
         plan.targets.join(", "),
         plan.connections,
         plan.workers,
-        args.duration.as_secs_f64()
+        args.lasts().as_secs_f64()
     ));
 }
 
@@ -168,6 +170,7 @@ fn poll(
     (link, stop, ndjson, envelope): (LinkWatch<'_>, &Stop, NdjsonFile, &Envelope),
 ) -> Result<Polled, Failure> {
     let clock = Clock::start(eal.cycles_hz());
+    let resident_before = rig::resident_bytes();
     let orders = Orders::new(Order::Run);
     let phases = LoadPhases::default();
     let lines: Vec<LoadLine> = near.iter().map(|_| LoadLine::new()).collect();
@@ -202,6 +205,7 @@ fn poll(
             link,
             stop,
             ndjson,
+            resident_before,
         }
         .conduct();
         phases.enter(LoadPhase::Stop);

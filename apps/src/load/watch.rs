@@ -2,12 +2,20 @@
 //!
 //! It must never wait for ever: each phase has its time, and a worker that does not answer is said.
 
+// A second of the run.
+mod second;
+// Opening the connections that are kept.
+mod ramp;
+
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use stack::app::ConnectError;
 use stack::worker::Cycles;
-use workload::load::{Interval, LoadCounts, Measure};
+use workload::load::{Interval, LoadCounts, Work};
+
+pub(super) use self::ramp::Ramp;
+pub(super) use self::second::Second;
 
 use super::args::LoadArgs;
 use super::plan::RunPlan;
@@ -51,31 +59,14 @@ pub(super) enum LoadEnd {
     Fault,
 }
 
-/// One second of a run. Field names are stable.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Second {
-    /// Its end, in seconds from the start.
-    pub(super) at_s: f64,
-    pub(super) begun: u64,
-    pub(super) completed: u64,
-    pub(super) failed: u64,
-    pub(super) dropped: u64,
-    /// Connections that are established at its end.
-    pub(super) open: u64,
-    pub(super) bytes_in: u64,
-    /// From the beginning of operations, in us.
-    pub(super) p50_us: Option<f64>,
-    pub(super) p99_us: Option<f64>,
-    /// From when they were due, in us; open loop only.
-    pub(super) scheduled_p99_us: Option<f64>,
-}
-
 /// What the control thread came to.
 #[derive(Debug)]
 pub(super) struct LoadWatched {
     pub(super) ended_by: LoadEnd,
     /// How long operations were begun.
     pub(super) duration: Duration,
+    /// How connections that are kept were opened; `None` when not all were.
+    pub(super) ramp: Option<Ramp>,
     /// What each worker said last.
     pub(super) workers: Vec<LoadProgress>,
     pub(super) series: Vec<Second>,
@@ -96,6 +87,8 @@ pub(super) struct Control<'a> {
     pub(super) link: LinkWatch<'a>,
     pub(super) stop: &'a Stop,
     pub(super) ndjson: NdjsonFile,
+    /// What the process had resident before the tables were made, in bytes.
+    pub(super) resident_before: Option<u64>,
 }
 
 /// A worker that does not answer.
@@ -107,6 +100,7 @@ impl Control<'_> {
         let mut watched = LoadWatched {
             ended_by: LoadEnd::Fault,
             duration: Duration::ZERO,
+            ramp: None,
             workers: vec![LoadProgress::default(); self.lines.len()],
             series: Vec::new(),
             intervals: Vec::new(),
@@ -186,39 +180,6 @@ impl Control<'_> {
         }
     }
 
-    /// Opens the connections that are to be kept. False, and a fault, when they can't all be opened.
-    fn fill(&self, watched: &mut LoadWatched) -> Result<bool, Silent> {
-        // In a closed loop connections open while the clock runs.
-        let keeps_all = self.plan.plans.iter().all(|plan| plan.keeps_all);
-        if !keeps_all || self.plan.rate.is_none() {
-            return Ok(true);
-        }
-        self.phases.enter(LoadPhase::Fill);
-        let started = Instant::now();
-        loop {
-            self.ask(watched)?;
-            if watched.workers.iter().all(|worker| worker.is_full) {
-                return Ok(true);
-            }
-            if self.stop.is_asked() {
-                watched.ended_by = LoadEnd::Signal;
-                return Ok(false);
-            }
-            if started.elapsed() >= self.args.timeout {
-                let counts = total(&watched.workers);
-                watched.faults.push(format!(
-                    "{} of {} connections could be opened in {:.0} s ({} ended before they were established)",
-                    counts.open(),
-                    self.plan.connections,
-                    self.args.timeout.as_secs_f64(),
-                    counts.not_established
-                ));
-                return Ok(false);
-            }
-            clock::sleep(LOOK);
-        }
-    }
-
     fn load(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
         let origin = self.clock.at(dpdk::cycles()) + COUNTDOWN;
         self.phases.start(origin);
@@ -226,16 +187,17 @@ impl Control<'_> {
         let mut last = total(&watched.workers);
         let before: Vec<Cycles> = watched.workers.iter().map(|worker| worker.cycles).collect();
         let mut next_line = LINE;
+        let lasts = self.args.lasts();
         let ended_by = loop {
-            clock::sleep(LOOK.min(self.args.duration));
+            clock::sleep(LOOK.min(lasts));
             let elapsed = started.elapsed();
             self.ask(watched)?;
             let counts = total(&watched.workers);
             let is_spent = watched.workers.iter().all(|worker| worker.is_spent);
             let ended_by = if self.stop.is_asked() {
                 Some(LoadEnd::Signal)
-            } else if elapsed >= self.args.duration
-                && (self.plan.rate.is_none() || is_spent || elapsed >= self.args.duration + SETTLE)
+            } else if elapsed >= lasts
+                && (!self.plan.is_open_loop() || is_spent || elapsed >= lasts + SETTLE)
             {
                 Some(LoadEnd::Duration)
             } else if is_spent && counts.under_way() == 0 && self.args.count.is_some() {
@@ -247,7 +209,8 @@ impl Control<'_> {
                 next_line += LINE;
                 self.link.look();
                 let interval = self.intervals()?;
-                self.say(&Second::new(elapsed, &counts, &last, &interval), watched);
+                let at = (elapsed, self.plan.work);
+                self.say(&Second::new(at, (&counts, &last), &interval), watched);
                 watched.intervals.push((elapsed, interval));
                 last = counts;
             }
@@ -259,7 +222,7 @@ impl Control<'_> {
         watched.spent = pairs
             .map(|(worker, before)| worker.cycles.since(before))
             .collect();
-        watched.duration = started.elapsed().min(self.args.duration);
+        watched.duration = started.elapsed().min(lasts);
         watched.ended_by = ended_by;
         Ok(())
     }
@@ -297,16 +260,26 @@ impl Control<'_> {
         Ok(())
     }
 
-    /// Waits until every worker has heard of `phase` and no connection is there. False when time was up.
+    /// Waits until every worker has heard of `phase` and no connection is there. False when time was up: where connections are held
+    /// it begins again with each that ends, for there may be millions.
     fn until_closed(
         &self,
         watched: &mut LoadWatched,
         phase: LoadPhase,
         patience: Duration,
     ) -> Result<bool, Silent> {
-        let started = Instant::now();
-        while started.elapsed() < patience && !self.stop.is_asked_again() {
+        let mut since = Instant::now();
+        let mut left = u64::MAX;
+        while since.elapsed() < patience && !self.stop.is_asked_again() {
             self.ask(watched)?;
+            let connections = watched
+                .workers
+                .iter()
+                .map(|worker| u64::from(worker.connections));
+            let now_left = connections.sum();
+            if self.plan.work == Work::Hold && now_left < left {
+                (left, since) = (now_left, Instant::now());
+            }
             let heard = watched.workers.iter().all(|worker| worker.phase == phase);
             if heard && watched.workers.iter().all(|worker| worker.connections == 0) {
                 return Ok(true);
@@ -335,52 +308,4 @@ pub(super) fn total(workers: &[LoadProgress]) -> LoadCounts {
         sum.merge(&worker.counts);
     }
     sum
-}
-
-/// A percentile in us, to tenths.
-pub(super) fn percentile_us(measure: &Measure, percent: f64) -> Option<f64> {
-    let time = measure.percentile(percent)?.time;
-    Some((time.as_nanos() as f64 / 100.0).round() / 10.0)
-}
-
-impl Second {
-    fn new(at: Duration, now: &LoadCounts, last: &LoadCounts, interval: &Interval) -> Self {
-        Self {
-            at_s: (at.as_secs_f64() * 1000.0).round() / 1000.0,
-            begun: now.begun - last.begun,
-            completed: now.completed - last.completed,
-            failed: now.failed_total() - last.failed_total(),
-            dropped: now.dropped - last.dropped,
-            open: now.open(),
-            bytes_in: now.bytes_in - last.bytes_in,
-            p50_us: percentile_us(&interval.operation, 50.0),
-            p99_us: percentile_us(&interval.operation, 99.0),
-            scheduled_p99_us: percentile_us(&interval.scheduled, 99.0),
-        }
-    }
-}
-
-impl std::fmt::Display for Second {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let us = |time: Option<f64>| time.map_or("-".to_owned(), |us| format!("{us:.0} us"));
-        write!(
-            f,
-            "{:6.1} s  begun {}  completed {}  open {}  p50 {}  p99 {}",
-            self.at_s,
-            self.begun,
-            self.completed,
-            self.open,
-            us(self.p50_us),
-            us(self.p99_us)
-        )?;
-        if self.scheduled_p99_us.is_some() {
-            write!(f, "  from schedule {}", us(self.scheduled_p99_us))?;
-        }
-        for (name, n) in [("dropped", self.dropped), ("failed", self.failed)] {
-            if n > 0 {
-                write!(f, "  !! {name} {n}")?;
-            }
-        }
-        Ok(())
-    }
 }

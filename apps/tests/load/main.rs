@@ -73,6 +73,81 @@ fn our_own_server_is_loaded_without_a_target() {
 }
 
 #[test]
+fn connections_are_held_exactly_and_each_is_asked_in_its_turn() {
+    let (result, _, said) = load(&[
+        "--workload",
+        "hold",
+        "-c",
+        "300",
+        "-d",
+        "2s",
+        "--verify-every",
+        "1s",
+    ]);
+    // On a busy machine the generator may be late, which is said; what it counts is right all the same.
+    assert_eq!(number(&result, "/hold/least"), 300, "{said}");
+    assert_eq!(number(&result, "/hold/at_end"), 300);
+    assert_eq!(number(&result, "/hold/broken"), 0);
+    assert_eq!(number(&result, "/operations/due"), 600);
+    assert_eq!(number(&result, "/operations/failed"), 0);
+    assert_eq!(number(&result, "/connections/established"), 300);
+    assert_eq!(number(&result, "/connections/closed"), 300);
+    assert!(
+        number(&result, "/counters/connections_parked") > 0,
+        "{result:#}"
+    );
+    assert_account(&result);
+}
+
+#[test]
+fn one_target_has_more_connections_than_one_address_has_ports() {
+    let words = ["--workload", "hold", "-c", "80", "-d", "100ms"];
+    let pool = ["--sources", "198.18.0.64/30", "--source-ports", "2000-2019"];
+    let (result, status, said) = load(&[&words[..], &pool].concat());
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(number(&result, "/hold/least"), 80);
+    assert_eq!(number(&result, "/sources/tuples"), 80);
+    assert_account(&result);
+    let one_more = ["--workload", "hold", "-c", "81", "-d", "100ms"];
+    let (_, status, said) = load(&[&one_more[..], &pool].concat());
+    assert_eq!(status, 2);
+    assert!(
+        said.contains("needs 81 tuples") && said.contains("you have 80"),
+        "{said}"
+    );
+}
+
+#[test]
+fn tuples_that_are_used_again_are_told_apart() {
+    let (result, status, said) = load(&[
+        "--workload",
+        "connect",
+        "-n",
+        "100",
+        "-c",
+        "2",
+        "--close",
+        "peer",
+        "--source-ports",
+        "2000-2019",
+        "--order",
+        "sequential",
+    ]);
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(number(&result, "/sources/reused"), 80);
+    let opened = number(&result, "/sources/reopened") + number(&result, "/sources/retried");
+    assert_eq!(opened, 80);
+    assert_account(&result);
+}
+
+#[test]
+fn steps_of_a_rate_follow_each_other() {
+    let (result, _, said) = load(&["-R", "200:500ms,600:500ms"]);
+    assert_eq!(number(&result, "/operations/due"), 400, "{said}");
+    assert_account(&result);
+}
+
+#[test]
 fn contradictions_are_refused_with_their_cause() {
     for (words, part) in [
         (&["http://198.18.0.1/"][..], "needs a NIC"),
@@ -90,6 +165,19 @@ fn contradictions_are_refused_with_their_cause() {
             &["--workload", "connect", "-R", "100k", "-d", "60s"],
             "needs 6000000 tuples",
         ),
+        (&["--workload", "hold"], "needs --connections"),
+        (
+            &["--workload", "hold", "-c", "5", "-n", "5"],
+            "leave out --count",
+        ),
+        (
+            &["--workload", "hold", "-c", "5", "-X", "HEAD"],
+            "with --verify-every only",
+        ),
+        (&["-R", "10:1s,20:1s", "-d", "3s"], "do not take"),
+        (&["-R", "10,20"], "only the last step"),
+        (&["--sources", "198.18.0.0/30"], "198.18.0.1 is not ours"),
+        (&["--sources", "2001:db8::/126"], "so must be the sources"),
         (
             &[
                 "http://203.0.113.9/",

@@ -185,6 +185,53 @@ fn errors_of_the_server_fail_the_run_by_name() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_kernel_sees_as_many_connections_as_are_held() {
+    let folder = Folder::new("hold");
+    let nginx = folder.nginx();
+    let seen = folder.0.join("seen");
+    // State 01 is ESTABLISHED; port 8080 is 1F90.
+    let server = format!(
+        "(while sleep 0.1; do awk '$4 == \"01\" && $2 ~ /:1F90$/' /proc/net/tcp | wc -l; done) > {} & {nginx}",
+        seen.display()
+    );
+    let (result, _, said) = load(
+        &[
+            &[
+                "http://198.18.0.1:8080/?id={n}",
+                "--workload",
+                "hold",
+                "-c",
+                "500",
+                "-R",
+                "1k",
+                "-d",
+                "2s",
+                "--verify-every",
+                "1s",
+                "--sources",
+                "198.18.0.64/26",
+                "--with",
+                &server,
+            ][..],
+            &TAP,
+        ]
+        .concat(),
+    );
+    assert_eq!(number(&result, "/hold/least"), 500, "{said}");
+    assert_eq!(number(&result, "/hold/broken"), 0);
+    assert_eq!(number(&result, "/connections/closed"), 500);
+    let counts = fs::read_to_string(seen).expect("counts");
+    let most = counts
+        .lines()
+        .filter_map(|line| line.trim().parse::<u64>().ok());
+    assert_eq!(most.max(), Some(500), "{said}");
+    let completed = number(&result, "/operations/completed");
+    assert_eq!(folder.ids().len() as u64, completed, "{said}");
+    assert_account(&result);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_silent_target_is_one_message() {
     let (result, status, said) = load(&[&["http://198.18.0.77/", "-d", "1s"][..], &TAP].concat());
     assert_eq!(status, 1);

@@ -12,6 +12,7 @@ pub const MAX_LOCAL_ADDRS: u32 = 1 << 16;
 
 /// A set of local addresses can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LocalAddrsError {
     /// The prefix length exceeds 32 (IPv4) or 128 (IPv6).
     PrefixLen {

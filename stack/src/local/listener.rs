@@ -65,6 +65,7 @@ pub struct ListenerId(pub u16);
 
 /// The listeners can't be used as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ListenersError {
     /// Port 0 can't be listened on.
     PortZero,

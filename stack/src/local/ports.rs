@@ -26,6 +26,7 @@ pub struct PortRange {
 
 /// A range of ports can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PortRangeError {
     /// The first port comes after the last.
     Reversed,

@@ -7,6 +7,8 @@
 mod beginning;
 // How they end.
 mod ending;
+// Connections that are kept.
+mod keeping;
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
@@ -18,6 +20,7 @@ use stack::rng::Random;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
+use self::keeping::OpeningClock;
 use super::LoadConn;
 use super::counts::LoadCounts;
 use super::measure::{Interval, Measures, Step};
@@ -66,7 +69,9 @@ pub struct LoadClient {
     /// Of each target, the connections that can take another operation, the longest unused first.
     listed: Vec<VecDeque<u32>>,
     random: Random,
-    next_source: usize,
+    opening: OpeningClock,
+    /// Connections in [`Stage::Closing`].
+    closing: u32,
     next_target: usize,
     next_number: u64,
     last_begun_ns: Option<u64>,
@@ -88,7 +93,7 @@ impl LoadClient {
     #[must_use]
     pub fn new(plan: LoadPlan) -> Self {
         let connections = plan.connections.max(1);
-        let operations = connections.saturating_mul(plan.pipeline.max(1).into());
+        let operations = plan.operations.max(1);
         let total_weight = plan.requests.iter().map(|r| u64::from(r.weight)).sum();
         Self {
             phase: Phase::Waiting,
@@ -98,13 +103,18 @@ impl LoadClient {
             total_weight,
             operations: Slab::new(operations),
             connections: Slab::new(connections),
-            listed: plan
-                .targets
-                .iter()
-                .map(|_| VecDeque::with_capacity(2 * connections as usize))
-                .collect(),
+            // One list where all connections take their turns, whatever their target.
+            listed: match plan.work {
+                Work::Hold => vec![VecDeque::with_capacity(connections as usize)],
+                _ => plan
+                    .targets
+                    .iter()
+                    .map(|_| VecDeque::with_capacity(2 * connections as usize))
+                    .collect(),
+            },
             random: Random::new(plan.seed),
-            next_source: 0,
+            opening: OpeningClock::default(),
+            closing: 0,
             next_target: 0,
             next_number: 0,
             last_begun_ns: None,
@@ -138,6 +148,7 @@ impl LoadClient {
             return;
         }
         self.phase = Phase::Finishing;
+        self.note_all_unasked(now.as_ns());
         let until_ns = now.as_ns().saturating_sub(self.origin_ns);
         let Pace::Open(schedule, _) = &mut self.plan.pace else {
             return;
@@ -266,14 +277,20 @@ impl App for LoadClient {
             return;
         };
         conn.was_established = true;
+        conn.heard_ns = now_ns;
         self.counts.established += 1;
         let (connect_ns, first, stage) = (conn.connect_ns, conn.first, conn.stage);
+        let (id, is_reused) = (conn.id, conn.is_reused);
+        if is_reused {
+            self.note_reopened(cx, id);
+        }
         self.record(Step::Connect, now_ns.saturating_sub(connect_ns));
         if stage == Stage::Closing {
             return;
         }
         self.set_stage(index, Stage::Open, now_ns);
         let Some(operation) = self.operations.get_mut(first) else {
+            self.disarm(cx, index);
             return self.on_free(cx, index);
         };
         if !self.plan.requests.is_empty() {
@@ -285,7 +302,7 @@ impl App for LoadClient {
         match self.plan.work {
             Work::Connect(CloseMode::Rst) => self.reset(cx, index),
             Work::Connect(CloseMode::Peer) => {}
-            Work::Connect(CloseMode::Fin) | Work::Request => self.close(cx, index),
+            Work::Connect(CloseMode::Fin) | Work::Request | Work::Hold => self.close(cx, index),
         }
     }
 
@@ -300,22 +317,7 @@ impl App for LoadClient {
         state: &mut LoadConn,
     ) {
         self.read_to_end(cx, id, state.0);
-        let index = state.0;
-        let Some(&conn) = self.connections.get(index) else {
-            return;
-        };
-        if conn.stage == Stage::Closing {
-            return;
-        }
-        let is_over = self
-            .operations
-            .get(conn.first)
-            .is_none_or(|operation| operation.reading == Reading::Over);
-        if is_over {
-            self.close(cx, index);
-        } else {
-            self.fail(cx, index, Fault::EndedEarly);
-        }
+        self.on_peer_end(cx, state.0);
     }
 
     fn on_timer<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, _: ConnId, state: &mut LoadConn) {
@@ -358,7 +360,10 @@ impl App for LoadClient {
             self.counts.end(reason);
         } else {
             self.counts.not_established += 1;
+            self.counts.reused.failed += u64::from(conn.is_reused);
+            self.on_failed_opening(now_ns);
         }
+        self.closing -= u32::from(conn.stage == Stage::Closing);
         if conn.closed_ns > 0 && reason == CloseReason::Graceful {
             self.record(Step::Close, now_ns.saturating_sub(conn.closed_ns));
         }
@@ -373,6 +378,7 @@ impl App for LoadClient {
             self.complete(&operation, now_ns);
         }
         let fault = Fault::of_close(reason, false).unwrap_or(Fault::EndedEarly);
+        self.note_broken(index, fault);
         self.fail_operations(index, fault, now_ns);
         self.connections.remove(index);
     }

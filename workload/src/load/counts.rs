@@ -19,6 +19,20 @@ pub struct Ends {
     pub timed_out: u64,
 }
 
+/// What became of connections from a tuple that an earlier connection to the same target had: its peer may still have kept that in
+/// TIME-WAIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reused {
+    /// SYNs from such a tuple.
+    pub begun: u64,
+    /// Established by the first SYN: the peer had forgotten the earlier connection, or reopened its tuple (RFC 6191).
+    pub at_once: u64,
+    /// Established by a later SYN: the peer had answered the first one with an ACK, which we reset, or with silence.
+    pub retried: u64,
+    /// Not established.
+    pub failed: u64,
+}
+
 /// What happened so far. All counts only grow but `open`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadCounts {
@@ -66,6 +80,14 @@ pub struct LoadCounts {
     pub established: u64,
     /// How those ended.
     pub ends: Ends,
+    /// Connections that were to be kept and ended all the same, in the order of [`Fault::ALL`].
+    pub broken: [u64; FAULTS],
+    /// The longest time that a connection was kept without a verified reply, in ns; [`crate::load::Work::Hold`] with requests only.
+    pub longest_unasked_ns: u64,
+    /// Tuples that were passed over because a connection of ours, in TIME-WAIT too, has them.
+    pub tuples_in_use: u64,
+    /// Connections from tuples that were used before.
+    pub reused: Reused,
 }
 
 impl LoadCounts {
@@ -112,6 +134,24 @@ impl LoadCounts {
             .filter(|&(_, n)| n > 0)
     }
 
+    /// Connections that were to be kept and ended all the same.
+    #[must_use]
+    pub fn broken_total(&self) -> u64 {
+        self.broken.iter().sum()
+    }
+
+    /// Why those ended, and how often.
+    pub fn broken_by(&self) -> impl Iterator<Item = (Fault, u64)> {
+        let all = Fault::ALL.into_iter().zip(self.broken);
+        all.filter(|&(_, n)| n > 0)
+    }
+
+    /// Connections that were asked for and are neither established nor given up.
+    #[must_use]
+    pub const fn opening(&self) -> u64 {
+        self.connects - self.not_begun - self.not_established - self.established
+    }
+
     /// Operations under way.
     #[must_use]
     pub fn under_way(&self) -> u64 {
@@ -143,6 +183,10 @@ impl LoadCounts {
             not_established,
             established,
             ends,
+            broken,
+            longest_unasked_ns,
+            tuples_in_use,
+            reused,
         } = other;
         for (mine, others) in [
             (&mut self.due, due),
@@ -168,13 +212,20 @@ impl LoadCounts {
             (&mut self.ends.reset_by_us, &ends.reset_by_us),
             (&mut self.ends.reset_by_peer, &ends.reset_by_peer),
             (&mut self.ends.timed_out, &ends.timed_out),
+            (&mut self.tuples_in_use, tuples_in_use),
+            (&mut self.reused.begun, &reused.begun),
+            (&mut self.reused.at_once, &reused.at_once),
+            (&mut self.reused.retried, &reused.retried),
+            (&mut self.reused.failed, &reused.failed),
         ] {
             *mine += others;
         }
         let arrays = self.failed.iter_mut().zip(failed);
         let classes = self.status_classes.iter_mut().zip(status_classes);
-        for (mine, others) in arrays.chain(classes) {
+        let broken = self.broken.iter_mut().zip(broken);
+        for (mine, others) in arrays.chain(classes).chain(broken) {
             *mine += others;
         }
+        self.longest_unasked_ns = self.longest_unasked_ns.max(*longest_unasked_ns);
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! It must never hold a choice that the client does not heed.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::local_tuples::LocalTuples;
 use super::schedule::Schedule;
 use super::template::Template;
 
@@ -15,6 +16,8 @@ pub enum Work {
     Connect(CloseMode),
     /// A request over a connection that stays.
     Request,
+    /// The same, and every connection is asked in its turn: the longest unasked one first. One that ends is replaced.
+    Hold,
 }
 
 /// How a connection of [`Work::Connect`] ends.
@@ -45,6 +48,17 @@ pub enum Pace {
     Closed,
     /// The time: an open loop.
     Open(Schedule, WhenBusy),
+}
+
+/// How connections that stay are opened, and closed at the end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Opening {
+    /// Connections a second; `None` for as many as [`Opening::under_way_max`] allows.
+    pub rate_rps: Option<f64>,
+    /// Handshakes under way at a time at most, at least 1.
+    pub under_way_max: u32,
+    /// Closings under way at a time at most, at least 1.
+    pub closing_max: u32,
 }
 
 /// Which operations are timed: those that are due, or in a closed loop begin, within it. In ns from the start.
@@ -94,7 +108,7 @@ pub enum ReplyPlan {
 pub struct LoadPlan {
     /// The targets, at least one.
     pub targets: Vec<SocketAddr>,
-    /// The requests; may be empty for [`Work::Connect`].
+    /// The requests; may be empty for [`Work::Connect`] and [`Work::Hold`].
     pub requests: Vec<RequestPlan>,
     /// What an operation is.
     pub work: Work,
@@ -102,8 +116,12 @@ pub struct LoadPlan {
     pub pace: Pace,
     /// Connections at a time at most, at least 1.
     pub connections: u32,
-    /// Open all connections before the clock starts, and keep that many (for [`Work::Request`]).
+    /// Open all connections before the clock starts, and keep that many (for [`Work::Request`] and [`Work::Hold`]).
     pub keeps_all: bool,
+    /// How connections that are kept are opened; `None` for a burst in each turn.
+    pub opening: Option<Opening>,
+    /// Operations under way at most, on all connections.
+    pub operations: u32,
     /// Requests under way on one connection at most, at least 1.
     pub pipeline: u16,
     /// Operations in all; `None` without an end.
@@ -118,8 +136,8 @@ pub struct LoadPlan {
     pub window: Window,
     /// HTTP status codes that are no failure.
     pub accepted: core::ops::RangeInclusive<u16>,
-    /// Source addresses, taken in turn; the interface's where it is empty.
-    pub sources: Vec<IpAddr>,
+    /// Where connections come from; `None` leaves address and port to the stack.
+    pub tuples: Option<LocalTuples>,
     /// This worker, and how many there are: request numbers are unique among all.
     pub share: (u16, u16),
     /// Where choices and random texts come from.

@@ -16,6 +16,9 @@ use stack::time::Instant;
 use super::*;
 use crate::tally::Fault;
 
+// Connections that are kept.
+mod keeping;
+
 const PORT: u16 = 80;
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -144,6 +147,8 @@ fn plan(work: Work, pace: Pace, connections: u32) -> LoadPlan {
         pace,
         connections,
         keeps_all: false,
+        opening: None,
+        operations: 1024,
         pipeline: 1,
         count: None,
         ramp_ns: 0,
@@ -154,7 +159,7 @@ fn plan(work: Work, pace: Pace, connections: u32) -> LoadPlan {
             until_ns: u64::MAX,
         },
         accepted: 200..=399,
-        sources: Vec::new(),
+        tuples: None,
         share: (0, 1),
         seed: 1,
     }

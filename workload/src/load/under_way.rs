@@ -60,7 +60,10 @@ pub(super) enum Stage {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Connection {
     pub(super) id: ConnId,
+    /// When it was asked for.
     pub(super) connect_ns: u64,
+    /// When it was established, or its last whole reply came.
+    pub(super) heard_ns: u64,
     /// When we closed it.
     pub(super) closed_ns: u64,
     /// The oldest operation and the newest.
@@ -75,6 +78,8 @@ pub(super) struct Connection {
     pub(super) is_listed: bool,
     /// Its timer runs.
     pub(super) has_timer: bool,
+    /// Its tuple was used before.
+    pub(super) is_reused: bool,
 }
 
 /// A slab: places by number, those that are free in a list.

@@ -17,9 +17,11 @@ impl fmt::Display for LoadReport {
             LoadEnd::Fault => ", ended by a fault",
         };
         let plan = &self.plan;
-        let pace = match plan.rate {
-            Some(rate) => format!("{rate} {} operations/s", plan.workload),
-            None => format!("{} operations in a closed loop", plan.workload),
+        let pace = match (&self.hold, &plan.rate_steps, plan.rate) {
+            (Some(_), _, Some(rate)) => format!("hold, {rate} connections opened/s"),
+            (Some(_), ..) => "hold".to_owned(),
+            (_, Some(rate), _) => format!("{rate} {} operations/s", plan.workload),
+            _ => format!("{} operations in a closed loop", plan.workload),
         };
         writeln!(
             f,
@@ -33,8 +35,14 @@ impl fmt::Display for LoadReport {
             plan.connections, plan.workers, self.duration_s
         )?;
         times::write(f, &self.times)?;
+        if let Some(hold) = &self.hold {
+            write!(f, "{hold}")?;
+        }
         self.write_operations(f)?;
         self.write_connections(f)?;
+        if let Some(sources) = &self.sources {
+            write!(f, "{sources}")?;
+        }
         self.write_limit(f)?;
         if let Some(nic) = &self.nic {
             writeln!(f, "  nic          {nic}")?;
@@ -98,7 +106,7 @@ impl LoadReport {
             conns.open
         )?;
         writeln!(f, "  account      {}", self.account)?;
-        if let Some(retransmitted) = self.tcp.get("segments_retransmitted") {
+        if let Some(retransmitted) = self.tcp.get("retransmitted_segments") {
             writeln!(f, "  tcp          {retransmitted} segments retransmitted")?;
         }
         Ok(())
@@ -107,6 +115,7 @@ impl LoadReport {
     fn write_limit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.limit.verdict {
             LoadVerdict::Rate => "none, the rate was reached",
+            LoadVerdict::Held => "none, all connections were held",
             LoadVerdict::Generator => "the generator",
             LoadVerdict::Link => "the link",
             LoadVerdict::Target => "the target",

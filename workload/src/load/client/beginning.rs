@@ -2,7 +2,9 @@
 //!
 //! It must never begin more than a burst in a turn, and never take an operation from the schedule that can't be begun.
 
-use stack::app::{Connect, Cx, TxItem};
+use core::net::SocketAddr;
+
+use stack::app::{Connect, ConnectError, Cx, TxItem};
 use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::time::Instant;
@@ -13,6 +15,9 @@ use crate::load::measure::Step;
 use crate::load::plan::{Pace, ReplyPlan, WhenBusy, Work};
 use crate::load::under_way::{Connection, NONE, Operation, Reading, Stage};
 use crate::tally::Fault;
+
+/// Tuples that are tried for one connection at most; the next attempt goes on behind them.
+const TUPLE_TRIES: u32 = 4096;
 
 impl LoadClient {
     /// In the first turn: copies the requests that never change into the NIC's memory.
@@ -97,7 +102,10 @@ impl LoadClient {
 
     /// Opens connections to the targets in turn, a burst at most, until there are all.
     pub(super) fn fill_up<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
-        for _ in 0..self.plan.burst {
+        if self.connections.len() >= self.plan.connections {
+            return;
+        }
+        for _ in 0..self.may_open(cx.now().as_ns()) {
             if self.connections.len() >= self.plan.connections || !self.open_to_keep(cx) {
                 return;
             }
@@ -119,23 +127,27 @@ impl LoadClient {
         due_ns: u64,
         is_timed: bool,
     ) -> Begin {
-        let request = self.choose();
+        let mut request = self.choose();
         let target = self
             .plan
             .requests
             .get(usize::from(request))
             .map_or(0, |request| request.target);
         let free = match self.plan.work {
-            Work::Request => self.take_listed(target),
+            Work::Request | Work::Hold => self.take_listed(target),
             Work::Connect(_) => None,
         };
         if let Some(index) = free {
+            if self.plan.work == Work::Hold {
+                request = self.choose_for(index);
+            }
             self.push_operation(cx.now(), index, request, (due_ns, is_timed));
             self.ask_all(cx, index);
             self.list_if_free(index);
             return Begin::Begun;
         }
-        if !self.connections.has_room() || !self.operations.has_room() {
+        let is_kept = self.plan.work == Work::Hold;
+        if is_kept || !self.connections.has_room() || !self.operations.has_room() {
             return Begin::Busy;
         }
         match self.open(cx, target) {
@@ -173,28 +185,21 @@ impl LoadClient {
             .targets
             .get(usize::from(target))
             .ok_or(Fault::NoRoute)?;
-        let mut local = None;
-        if let Some(source) = self.plan.sources.get(self.next_source) {
-            local = Some(*source);
-            self.next_source = (self.next_source + 1) % self.plan.sources.len();
-        }
-        let how = Connect {
-            local,
-            ..Connect::default()
-        };
         let now_ns = cx.now().as_ns();
         let Some(index) = self.connections.next_free() else {
             return Err(Fault::TableFull);
         };
         self.counts.connects += 1;
-        let id = cx.connect(remote, &how, LoadConn(index)).map_err(|error| {
+        let (id, is_reused) = self.connect(cx, remote, target, index).map_err(|error| {
             self.counts.not_begun += 1;
+            self.on_failed_opening(now_ns);
             Fault::from(error)
         })?;
         // The place was free a moment ago.
         let _ = self.connections.insert(Connection {
             id,
             connect_ns: now_ns,
+            heard_ns: now_ns,
             closed_ns: 0,
             first: NONE,
             last: NONE,
@@ -204,9 +209,44 @@ impl LoadClient {
             was_established: false,
             is_listed: false,
             has_timer: false,
+            is_reused,
         });
         self.arm(cx, index);
         Ok(index)
+    }
+
+    /// Opens a connection from the next tuple that is free and whose replies come to this worker, or from where the stack likes.
+    /// Says whether the tuple was used before.
+    fn connect<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        remote: SocketAddr,
+        target: u16,
+        index: u32,
+    ) -> Result<(ConnId, bool), ConnectError> {
+        let Some(tuples) = &mut self.plan.tuples else {
+            let id = cx.connect(remote, &Connect::default(), LoadConn(index))?;
+            return Ok((id, false));
+        };
+        for _ in 0..TUPLE_TRIES {
+            let tuple = tuples.take(target.into());
+            let how = Connect {
+                local: Some(tuple.address),
+                local_port: Some(tuple.port),
+                ..Connect::default()
+            };
+            match cx.connect(remote, &how, LoadConn(index)) {
+                // Another worker goes through the same tuples, and takes it.
+                Err(ConnectError::OtherWorker) => {}
+                Err(ConnectError::PortInUse) => self.counts.tuples_in_use += 1,
+                Ok(id) => {
+                    self.counts.reused.begun += u64::from(tuple.is_reused);
+                    return Ok((id, tuple.is_reused));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ConnectError::NoPort)
     }
 
     /// A connection of this target that can take another operation.
@@ -214,12 +254,14 @@ impl LoadClient {
         if !self.operations.has_room() {
             return None;
         }
-        let listed = self.listed.get_mut(usize::from(target))?;
+        let takes_any = self.plan.work == Work::Hold;
+        let list = if takes_any { 0 } else { usize::from(target) };
+        let listed = self.listed.get_mut(list)?;
         while let Some(index) = listed.pop_front() {
             // One that has ended since, or whose place another has taken, is passed over.
             if let Some(conn) = self.connections.get_mut(index)
                 && conn.is_listed
-                && conn.target == target
+                && (takes_any || conn.target == target)
             {
                 conn.is_listed = false;
                 if conn.stage == Stage::Open && conn.depth < self.plan.pipeline {
@@ -233,11 +275,16 @@ impl LoadClient {
     /// Puts a connection into the list of those that can take another operation, if it can.
     pub(super) fn list_if_free(&mut self, index: u32) {
         let pipeline = self.plan.pipeline;
+        let is_one_list = self.plan.work == Work::Hold;
         if let Some(conn) = self.connections.get_mut(index)
             && conn.stage == Stage::Open
             && conn.depth < pipeline
             && !conn.is_listed
-            && let Some(listed) = self.listed.get_mut(usize::from(conn.target))
+            && let Some(listed) = self.listed.get_mut(if is_one_list {
+                0
+            } else {
+                usize::from(conn.target)
+            })
         {
             conn.is_listed = true;
             listed.push_back(index);
@@ -369,6 +416,16 @@ impl LoadClient {
             conn.has_timer = true;
             let at = cx.now() + self.plan.timeout;
             cx.set_timer(conn.id, at);
+        }
+    }
+
+    /// Stops the connection's timer: nothing is waited for. A kept connection would hear of it for nothing.
+    pub(super) fn disarm<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        if self.plan.work == Work::Hold
+            && let Some(conn) = self.connections.get_mut(index)
+        {
+            conn.has_timer = false;
+            cx.clear_timer(conn.id);
         }
     }
 

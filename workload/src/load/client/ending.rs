@@ -32,6 +32,7 @@ impl LoadClient {
             conn.stage = stage;
             if stage == Stage::Closing {
                 conn.closed_ns = now_ns;
+                self.closing += 1;
             }
         }
     }
@@ -45,6 +46,7 @@ impl LoadClient {
     ) {
         let now_ns = cx.now().as_ns();
         self.fail_operations(index, fault, now_ns);
+        self.note_broken(index, fault);
         self.set_stage(index, Stage::Closing, now_ns);
         if let Some(conn) = self.connections.get(index) {
             cx.abort(conn.id);
@@ -121,8 +123,9 @@ impl LoadClient {
                     self.close(cx, index);
                 }
             }
-            Work::Request => {
+            Work::Request | Work::Hold => {
                 self.pop_operation(index);
+                self.note_reply(cx, index, now_ns);
                 if is_right {
                     self.complete(&operation, now_ns);
                 } else {
@@ -130,12 +133,24 @@ impl LoadClient {
                     self.record_whole(&operation, now_ns);
                 }
                 if operation.closes {
+                    self.note_broken(index, Fault::EndedEarly);
                     self.fail_operations(index, Fault::EndedEarly, now_ns);
                     self.close(cx, index);
                 } else {
                     self.on_free(cx, index);
                 }
             }
+        }
+    }
+
+    /// A connection that is kept has brought a whole reply.
+    fn note_reply<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32, now_ns: u64) {
+        if self.plan.work == Work::Hold
+            && let Some(conn) = self.connections.get_mut(index)
+        {
+            let heard_ns = core::mem::replace(&mut conn.heard_ns, now_ns);
+            self.note_unasked(heard_ns, now_ns);
+            self.disarm(cx, index);
         }
     }
 
@@ -164,8 +179,15 @@ impl LoadClient {
 
     /// Closes connections without operations, a burst at most.
     pub(super) fn close_idle<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
+        let most = self
+            .plan
+            .opening
+            .map_or(u32::MAX, |opening| opening.closing_max);
         for target in 0..self.listed.len() {
             for _ in 0..self.plan.burst {
+                if self.closing >= most {
+                    return;
+                }
                 let Some(index) = self.listed[target].pop_front() else {
                     break;
                 };

@@ -1,0 +1,132 @@
+//! Where connections come from, and whether there are tuples enough: each is taken from a connection's beginning to the end of its
+//! TIME-WAIT, wherever that is kept.
+//!
+//! It must never let a run begin that needs more tuples than there are.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use workload::load::{CloseMode, LocalTuples, Work};
+use workload::pools::SourcePool;
+
+use super::RunPlan;
+use crate::failure::Failure;
+use crate::load::args::LoadArgs;
+
+/// Ports of an address where the stack chooses them.
+const PORTS: u64 = 65_536 - 1024;
+
+impl RunPlan {
+    /// The pool of `--sources` and of the flags that belong to it; `None` when the stack chooses.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for a pool that is empty, mixed, or has addresses of others.
+    pub(super) fn tuples(
+        &self,
+        args: &LoadArgs,
+        targets: &[SocketAddr],
+    ) -> Result<Option<LocalTuples>, Failure> {
+        if args.sources.is_empty() && !args.pool.is_given() {
+            return Ok(None);
+        }
+        let is_ipv6 = targets.first().is_some_and(SocketAddr::is_ipv6);
+        if targets.iter().any(|target| target.is_ipv6() != is_ipv6) {
+            return Err(Failure::Usage(
+                "--sources: the targets are of both families: load those of IPv4 and of IPv6 in runs of their own".into(),
+            ));
+        }
+        let own = self.interfaces.iter().map(|interface| interface.address);
+        let own = own.filter(|address| address.is_ipv6() == is_ipv6);
+        let named: Vec<(IpAddr, u8)> = if args.sources.is_empty() {
+            own.map(|address| (address, if is_ipv6 { 128 } else { 32 }))
+                .collect()
+        } else {
+            let sources = args.sources.iter();
+            sources.map(|p| (p.first(), p.prefix_len())).collect()
+        };
+        if named
+            .iter()
+            .any(|(address, _)| address.is_ipv6() != is_ipv6)
+        {
+            return Err(Failure::Usage(format!(
+                "--sources: the targets are of {}, and so must be the sources",
+                if is_ipv6 { "IPv6" } else { "IPv4" }
+            )));
+        }
+        let wrong =
+            |error: workload::pools::PoolError| Failure::Usage(format!("--sources: {error}"));
+        let pool = SourcePool::new(&named, args.pool.ports()).map_err(wrong)?;
+        let others = targets.iter().map(SocketAddr::ip);
+        let others = others.chain(args.link.gateway.iter().copied());
+        if let Some(other) = others
+            .chain(args.link.tap_up.iter().map(|i| i.address))
+            .find(|&other| pool.contains(other))
+        {
+            return Err(Failure::Usage(format!(
+                "--sources: {other} is not ours: name prefixes without it"
+            )));
+        }
+        let shard = args.pool.shard();
+        let tuples = LocalTuples::new(pool, args.pool.order(), shard);
+        tuples.map(Some).ok_or_else(|| {
+            Failure::Usage(format!(
+                "--shard {shard}: there are fewer tuples than shards"
+            ))
+        })
+    }
+
+    /// Whether there are tuples enough for what the run keeps and for what ends.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] with both numbers, and what would help.
+    pub(super) fn check_tuples(
+        &self,
+        args: &LoadArgs,
+        (targets, tuples): (&[SocketAddr], Option<&LocalTuples>),
+    ) -> Result<(), Failure> {
+        let mut destinations = targets.to_vec();
+        destinations.sort_unstable();
+        destinations.dedup();
+        let destinations = destinations.len() as u64;
+        let have = destinations * tuples.map_or(PORTS, LocalTuples::tuples);
+        let (needed, why) = match (self.work, &self.rate) {
+            (Work::Connect(close), Some(rate)) => {
+                let kept = match close {
+                    CloseMode::Fin => args.time_wait,
+                    CloseMode::Peer => args.peer_time_wait,
+                    CloseMode::Rst => Duration::ZERO,
+                };
+                // No connection of the run lies longer behind than its beginning.
+                let kept = kept.max(args.dut_hold).min(args.lasts());
+                let peak = rate.peak();
+                let open = u64::from(args.connections.unwrap_or(0));
+                let ended = (peak as f64 * kept.as_secs_f64()).ceil() as u64;
+                let why = format!(
+                    "{peak}/s × {:.0} s after the end of each",
+                    kept.as_secs_f64()
+                );
+                (ended + open, why)
+            }
+            (Work::Request | Work::Hold, _) => {
+                let open = self.connections.into();
+                (open, "one for each connection".to_owned())
+            }
+            (Work::Connect(_), None) => return Ok(()),
+        };
+        // Where connections are opened as they are needed, there may be fewer than the most.
+        let is_firm = args.connections.is_some() || self.work != Work::Request;
+        if needed <= have || !is_firm {
+            return Ok(());
+        }
+        let per_address = have / tuples.map_or(1, LocalTuples::addresses).max(1);
+        let addresses = needed.div_ceil(per_address.max(1));
+        Err(Failure::Usage(format!(
+            "this needs {needed} tuples of source address and port ({why}), and you have {have} towards {destinations} target(s): \
+             add addresses (--sources with {addresses} of them) or ports (--source-ports){}",
+            match self.work {
+                Work::Connect(_) => ", or give --close rst, a lower --rate or a shorter --duration",
+                _ => "",
+            }
+        )))
+    }
+}

@@ -1,0 +1,95 @@
+//! [`Second`]: what happened in a second of a run, as a line and as JSON.
+//!
+//! It must never leave out a failure.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use workload::load::{Interval, LoadCounts, Measure, Work};
+
+/// One second of a run. Field names are stable.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::load) struct Second {
+    /// Its end, in seconds from the start.
+    pub(in crate::load) at_s: f64,
+    pub(in crate::load) begun: u64,
+    pub(in crate::load) completed: u64,
+    pub(in crate::load) failed: u64,
+    pub(in crate::load) dropped: u64,
+    /// Connections that were to be kept and ended all the same.
+    pub(in crate::load) broken: u64,
+    /// Connections that are established at its end.
+    pub(in crate::load) open: u64,
+    pub(in crate::load) bytes_in: u64,
+    /// From the beginning of operations, in us.
+    pub(in crate::load) p50_us: Option<f64>,
+    pub(in crate::load) p99_us: Option<f64>,
+    /// From when they were due, in us; open loop only.
+    pub(in crate::load) scheduled_p99_us: Option<f64>,
+    #[serde(skip)]
+    work: Work,
+}
+
+/// A percentile in us, to tenths.
+pub(in crate::load) fn percentile_us(measure: &Measure, percent: f64) -> Option<f64> {
+    let time = measure.percentile(percent)?.time;
+    Some((time.as_nanos() as f64 / 100.0).round() / 10.0)
+}
+
+impl Second {
+    /// From what was counted until now and until the second began.
+    pub(super) fn new(
+        (at, work): (Duration, Work),
+        (now, last): (&LoadCounts, &LoadCounts),
+        interval: &Interval,
+    ) -> Self {
+        Self {
+            work,
+            broken: now.broken_total() - last.broken_total(),
+            at_s: (at.as_secs_f64() * 1000.0).round() / 1000.0,
+            begun: now.begun - last.begun,
+            completed: now.completed - last.completed,
+            failed: now.failed_total() - last.failed_total(),
+            dropped: now.dropped - last.dropped,
+            open: now.open(),
+            bytes_in: now.bytes_in - last.bytes_in,
+            p50_us: percentile_us(&interval.operation, 50.0),
+            p99_us: percentile_us(&interval.operation, 99.0),
+            scheduled_p99_us: percentile_us(&interval.scheduled, 99.0),
+        }
+    }
+}
+
+impl std::fmt::Display for Second {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let us = |time: Option<f64>| time.map_or("-".to_owned(), |us| format!("{us:.0} us"));
+        let at = self.at_s;
+        match self.work {
+            Work::Hold => write!(f, "{at:6.1} s  held {}", self.open)?,
+            _ => write!(
+                f,
+                "{at:6.1} s  begun {}  completed {}  open {}",
+                self.begun, self.completed, self.open
+            )?,
+        }
+        if self.work == Work::Hold && self.begun > 0 {
+            write!(f, "  verified {}", self.completed)?;
+        }
+        if self.work != Work::Hold || self.begun > 0 {
+            write!(f, "  p50 {}  p99 {}", us(self.p50_us), us(self.p99_us))?;
+        }
+        if self.scheduled_p99_us.is_some() {
+            write!(f, "  from schedule {}", us(self.scheduled_p99_us))?;
+        }
+        for (name, n) in [
+            ("dropped", self.dropped),
+            ("failed", self.failed),
+            ("broken", self.broken),
+        ] {
+            if n > 0 {
+                write!(f, "  !! {name} {n}")?;
+            }
+        }
+        Ok(())
+    }
+}

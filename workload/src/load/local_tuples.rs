@@ -1,0 +1,118 @@
+//! [`LocalTuples`]: the local addresses and ports that connections come from, taken from a pool in a fixed order.
+//!
+//! It must never take a tuple again towards a target before all others were taken.
+
+use core::net::IpAddr;
+
+use crate::pools::{Shard, SourcePool, TupleOrder, TupleSequence};
+
+/// A tuple of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalTuple {
+    /// Our address.
+    pub address: IpAddr,
+    /// Our port.
+    pub port: u16,
+    /// Whether an earlier connection to the same target came from here.
+    pub is_reused: bool,
+}
+
+/// The tuples of a pool, in turn, for each target on its own.
+#[derive(Debug, Clone)]
+pub struct LocalTuples {
+    pool: SourcePool,
+    sequence: TupleSequence,
+    /// How many were taken, by target.
+    taken: Vec<u64>,
+}
+
+impl LocalTuples {
+    /// The part `shard` of `pool`, in `order`; `None` when there are more shards than tuples.
+    #[must_use]
+    pub fn new(pool: SourcePool, order: TupleOrder, shard: Shard) -> Option<Self> {
+        Some(Self {
+            sequence: TupleSequence::new(pool.len(), order, shard)?,
+            pool,
+            taken: Vec::new(),
+        })
+    }
+
+    /// How many tuples there are towards each target.
+    #[must_use]
+    pub const fn tuples(&self) -> u64 {
+        self.sequence.len()
+    }
+
+    /// How many addresses the pool has.
+    #[must_use]
+    pub const fn addresses(&self) -> u64 {
+        self.pool.addresses()
+    }
+
+    /// The next tuple for a connection to the target of this number.
+    pub(super) fn take(&mut self, target: usize) -> LocalTuple {
+        if self.taken.len() <= target {
+            self.taken.resize(target + 1, 0);
+        }
+        let taken = &mut self.taken[target];
+        let place = *taken % self.sequence.len();
+        let is_reused = *taken >= self.sequence.len();
+        *taken += 1;
+        let index = self.sequence.at(place);
+        LocalTuple {
+            address: self.pool.ip(index / u64::from(self.pool.ports())),
+            port: self.pool.get(index).port,
+            is_reused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::pools::PortRange;
+
+    fn pool() -> SourcePool {
+        let ports = PortRange {
+            first: 1024,
+            last: 1123,
+        };
+        SourcePool::new(&[([198, 18, 64, 0].into(), 30)], &[ports]).expect("a pool")
+    }
+
+    #[test]
+    fn no_tuple_comes_back_before_all_have_come_and_targets_count_apart() {
+        for order in [TupleOrder::Sequential, TupleOrder::Permuted { key: 7 }] {
+            let mut tuples = LocalTuples::new(pool(), order, Shard::WHOLE).expect("tuples");
+            assert_eq!((tuples.tuples(), tuples.addresses()), (400, 4));
+            for round in 0..2 {
+                let tuples: HashSet<_> = (0..400)
+                    .map(|_| {
+                        let tuple = tuples.take(0);
+                        assert_eq!(tuple.is_reused, round > 0);
+                        (tuple.address, tuple.port)
+                    })
+                    .collect();
+                assert_eq!(tuples.len(), 400);
+            }
+            assert!(!tuples.take(1).is_reused);
+        }
+    }
+
+    #[test]
+    fn shards_share_no_tuple() {
+        let shard = |k| Shard::new(k, 3).expect("a shard");
+        let mut seen = HashSet::new();
+        for k in 0..3 {
+            let order = TupleOrder::Permuted { key: 1 };
+            let mut tuples = LocalTuples::new(pool(), order, shard(k)).expect("tuples");
+            for _ in 0..tuples.tuples() {
+                let tuple = tuples.take(0);
+                assert!(seen.insert((tuple.address, tuple.port)));
+            }
+        }
+        assert_eq!(seen.len(), 400);
+    }
+}
