@@ -21,7 +21,6 @@ use std::time::Duration;
 use serde::Serialize;
 use stack::counters::Counters;
 use stack::tcp::verdict::Outcome;
-use stack::worker::Cycles;
 use workload::load::{Interval, LoadCounts, Measures, Work};
 
 use self::account::Account;
@@ -152,9 +151,8 @@ impl LoadReport {
     pub(super) fn new(parts: LoadReportParts<'_>) -> Self {
         let LoadReportParts { args, plan, .. } = parts;
         let mut measures = Measures::default();
-        for totals in parts.totals {
-            measures.merge(&totals.measures);
-        }
+        let all = parts.totals.iter().map(|totals| &totals.measures);
+        all.for_each(|of_worker| measures.merge(of_worker));
         // What the threads left behind is newer than what they said last.
         let workers: Vec<_> = match parts.totals {
             [] => parts.watched.workers.clone(),
@@ -170,12 +168,13 @@ impl LoadReport {
         }
         let offered = (counts.window_due > 0 || plan.rate.is_some()).then_some(counts.window_due);
         let hold = Hold::new(plan, &parts.watched, &counts);
-        let server: Option<Cycles> = parts.servers.first().map(|server| server.cycles);
+        let server = parts.servers.first().map(|server| &server.cycles);
         let evidence = LimitEvidence::new(
             &counts,
             (&measures, offered),
-            (&parts.watched.spent, server.as_ref()),
-            (&counters, plan.connections),
+            (&parts.watched.spent, server),
+            (&counters, &tcp(&workers)),
+            plan.connections,
         )
         .holding(hold.as_ref().map(Hold::wanted_and_least));
         let limit = limit::judge(&evidence);
@@ -264,6 +263,7 @@ impl LoadReport {
             let who = match self.limit.verdict {
                 LoadVerdict::Target => "the target was the limit",
                 LoadVerdict::Link => "the link was the limit",
+                LoadVerdict::Ports => "local ports were the limit",
                 _ => "the generator was the limit, so the run is invalid",
             };
             faults.push(format!(

@@ -5,6 +5,12 @@
 
 // Real servers in a network namespace of the run's own.
 mod root_only;
+// A load balancer, one of whose backends dies.
+#[path = "haproxy.rs"]
+mod root_only_haproxy;
+// Limits that are planted, and what a run calls them.
+#[path = "planted.rs"]
+mod root_only_planted;
 
 use std::process::{Command, Output};
 
