@@ -19,11 +19,8 @@ pub(crate) struct Recording {
     pub(crate) client: IpAddr,
     /// The server's.
     pub(crate) server: IpAddr,
-<<<<<<< HEAD
-=======
     /// When it started by the wall clock, since the epoch; `None` in virtual time.
     pub(crate) started_at: Option<Duration>,
->>>>>>> main
     /// Whether a program listens on the server.
     pub(crate) listens: bool,
     /// All of it, in order of time once [`Recording::in_order`] was called.
