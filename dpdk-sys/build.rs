@@ -31,11 +31,23 @@ const CONSTANTS: &str = "SL_.*|RTE_LOG_[A-Z]+|RTE_MAX_(ETHPORTS|LCORE)|RTE_MEMPO
 const LIBRARIES: &str = "rte_ethdev rte_mbuf rte_mempool rte_ring rte_net_ring rte_eal";
 const LOG_LIBRARY: &str = "rte_log";
 
+/// `SYNCLINE_DPDK=static` links DPDK into the binary, which then runs on a machine without DPDK, of another release too.
+const LINKAGE: &str = "SYNCLINE_DPDK";
+/// What a static binary has: the libraries above with what they need, buses, and drivers that need no other library. Some are not in
+/// every release.
+const STATIC_LIBRARIES: &str = "rte_log rte_argparse rte_eal rte_kvargs rte_telemetry rte_ring rte_rcu rte_mempool rte_mbuf rte_net rte_meter \
+    rte_ethdev rte_pci rte_hash rte_gso rte_timer rte_cryptodev rte_security rte_bus_pci rte_bus_vdev rte_mempool_ring rte_common_iavf rte_net_ring \
+    rte_net_tap rte_net_memif rte_net_af_packet rte_net_virtio rte_net_e1000 rte_net_igc rte_net_ixgbe rte_net_i40e rte_net_iavf \
+    rte_net_ice rte_net_ena rte_net_vmxnet3";
+/// What those need outside DPDK.
+const STATIC_NEEDS: &str = "numa fdt bsd md";
+
 fn main() {
     for input in ["wrapper.h", "inlined.c"] {
         println!("cargo::rerun-if-changed={input}");
     }
     println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
+    println!("cargo::rerun-if-env-changed={LINKAGE}");
     let mut search = pkg_config::Config::new();
     search
         .atleast_version("22.11")
@@ -69,6 +81,17 @@ fn main() {
     for directory in &dpdk.link_paths {
         println!("cargo::rustc-link-search=native={}", directory.display());
     }
+    match env::var(LINKAGE).as_deref() {
+        Ok("static") => link_statically(),
+        Ok("shared" | "") | Err(_) => link_shared(&dpdk),
+        Ok(other) => fail(&format!(
+            "unknown {LINKAGE} `{other}`: expected shared (the default) or static"
+        )),
+    }
+    println!("cargo::metadata=version={}", dpdk.version);
+}
+
+fn link_shared(dpdk: &pkg_config::Library) {
     for library in LIBRARIES.split(' ') {
         println!("cargo::rustc-link-lib={library}");
     }
@@ -76,7 +99,32 @@ fn main() {
     if dpdk.libs.iter().any(|library| library == LOG_LIBRARY) {
         println!("cargo::rustc-link-lib={LOG_LIBRARY}");
     }
-    println!("cargo::metadata=version={}", dpdk.version);
+}
+
+fn link_statically() {
+    let Ok(directory) = pkg_config::get_variable("libdpdk", "libdir") else {
+        fail("pkg-config names no libdir of libdpdk, where its static libraries are");
+    };
+    let is_there = |library: &str| {
+        PathBuf::from(&directory)
+            .join(format!("lib{library}.a"))
+            .exists()
+    };
+    for library in STATIC_LIBRARIES.split_whitespace() {
+        // Drivers and buses register themselves: no symbol names them.
+        if is_there(library) {
+            println!("cargo::rustc-link-lib=static:+whole-archive,-bundle={library}");
+        }
+    }
+    println!("cargo::rustc-link-search=native={directory}");
+    for library in STATIC_NEEDS.split(' ') {
+        if !is_there(library) {
+            fail(&format!(
+                "{directory} has no lib{library}.a: `apt-get install libnuma-dev libfdt-dev libbsd-dev libmd-dev`"
+            ));
+        }
+        println!("cargo::rustc-link-lib=static:-bundle={library}");
+    }
 }
 
 fn generate(dpdk: &pkg_config::Library, march: Option<&str>) {

@@ -6,7 +6,7 @@
 mod args;
 // What the endpoint is for a run: addresses, port, policy, room in its table.
 mod plan;
-// The endpoint's thread, and what it tells about itself.
+// The endpoint's thread, and what it reports.
 mod endpoint;
 // Warm-up, measurement, drain: the same for every link.
 mod conduct;
@@ -18,7 +18,7 @@ mod conversation;
 mod ring;
 // `--nic memif`: two processes; this one is the near side.
 mod memif;
-// The other process: the endpoint, told what to do by its parent.
+// The other process: the endpoint, ordered by its parent.
 mod child;
 // What it does there.
 mod endpoint_process;

@@ -77,7 +77,7 @@ fn expanded(args: Vec<String>, cli: &Command) -> Result<Vec<String>, Failure> {
         for (key, value) in own {
             if find(command, key).is_none() {
                 return Err(Failure::Usage(format!(
-                    "{CONFIG} {file}: `{key}` is no flag of `syncline {name}`; `syncline {name} --help` lists them"
+                    "{CONFIG} {file}: unknown flag `{key}` of `syncline {name}`; `syncline {name} --help` lists them"
                 )));
             }
             add(&mut expanded, (command, given), (&file, key, value))?;
@@ -242,7 +242,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("`speed` is no flag of `syncline load`"),
+                .contains("unknown flag `speed` of `syncline load`"),
             "{error}"
         );
         assert!(with_file("[load\n", &["load"]).is_err());

@@ -1,6 +1,6 @@
 //! The two streams: results to stdout, logs to stderr.
 //!
-//! It must never panic because somebody closed a pipe.
+//! It must never panic because a pipe was closed.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};

@@ -13,7 +13,7 @@ mod format;
 pub(crate) mod scenario;
 // What the network between the ends does.
 mod network;
-// What an application is told when a call fails.
+// What an application sees when a call fails.
 mod errno;
 // The scenarios.
 mod scenarios;

@@ -1,8 +1,6 @@
 //! `syncline`: one binary, one folder or file per command. Modules stand in the order in which a run needs them.
 #![forbid(unsafe_code)]
 
-// Whether this CPU can run the binary at all.
-mod cpu;
 // The command line: every command with its flags.
 mod cli;
 // Flags from a file.
@@ -78,9 +76,6 @@ use clap::Parser as _;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    if let Err(failure) = cpu::check() {
-        return console::failure(&failure);
-    }
     #[cfg(feature = "dpdk")]
     let command_line = match config_file::command_line() {
         Ok(Some(command_line)) => command_line,

@@ -3,7 +3,7 @@
 //! It must never take an address or an interface that the kernel needs, and never end without saying what was counted.
 //!
 //! Threads: one per worker, which polls and owns everything that it writes; the control thread (this one), which asks
-//! each worker for a copy of its counters once a second ([`crate::mailbox`]: the worker looks at one word that nobody
+//! each worker for a copy of its counters once a second ([`crate::mailbox`]: the worker looks at one word that no thread
 //! writes between the questions, and copies between two bursts); with `--pcap` one that writes the file, fed by a bounded
 //! lock-free queue of buffers that are made at start.
 
@@ -17,7 +17,7 @@ mod plan;
 mod services;
 // The time of day, as services write it.
 mod wall;
-// The worker's thread, and what it tells about itself.
+// The worker's thread, and what it reports.
 mod worker;
 // `--pcap`: every frame into a file, without waiting for the disk.
 mod capture;

@@ -321,7 +321,7 @@ fn ctrl_c_ends_early_and_prints_the_result() {
 }
 
 fn is_alive(pid: u32) -> bool {
-    // A zombie counts as gone: nobody else could reap it any faster.
+    // A zombie counts as gone: no other process could reap it any faster.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
 }

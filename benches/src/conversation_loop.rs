@@ -258,7 +258,7 @@ pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
             Arc::new(config),
             secrets,
             RingEnd::single(),
-            // Page faults of records that nobody had before would be most of what is measured.
+            // Page faults of records that were never used before would be most of what is measured.
             PageOptions {
                 prefault: true,
                 ..PageOptions::default()

@@ -69,7 +69,7 @@ pub struct LoopSpec {
     pub connections: u32,
     /// Frames per receive call, 1 to [`stack::nic::BURST_FRAMES`].
     pub burst: usize,
-    /// Frames that will be run in all. [`Scenario::SynEmbryos`] reserves a record for each, since nobody completes a
+    /// Frames that will be run in all. [`Scenario::SynEmbryos`] reserves a record for each, since no client completes a
     /// handshake; the others reserve none.
     pub packets: u64,
 }
@@ -145,7 +145,7 @@ pub fn build(spec: &LoopSpec) -> Result<WorkerLoop, MemoryError> {
     let nic = LoopNic::new(spec.burst, spec.scenario.expected_flags().0, writer);
     let config = Arc::new(configuration(spec).validate().expect("it is valid"));
     let ring = RingEnd::single();
-    // Each embryo takes a record that nobody had before: its page fault would be most of what is measured.
+    // Each embryo takes a record that was never used before: its page fault would be most of what is measured.
     let pages = PageOptions {
         prefault: true,
         ..PageOptions::default()

@@ -68,6 +68,7 @@ pub struct Summary {
 
 /// Why a capture can't be read at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CaptureError {
     /// Nothing in it.
     Empty,
@@ -154,7 +155,7 @@ pub fn read(
             Err(PcapError::UnexpectedEof) => {
                 break Some(damaged(&*reader, "the file ends inside a record"));
             }
-            Err(_) => break Some(damaged(&*reader, "what follows is no record")),
+            Err(_) => break Some(damaged(&*reader, "what follows is not a record")),
         };
         reader.consume(used);
     };

@@ -51,7 +51,7 @@ pub(crate) struct PortInner {
     pub(crate) eal: Arc<EalInner>,
 }
 
-// SAFETY: `device` is only used in `drop`, where nobody else has the port. The other calls on a port from several threads
+// SAFETY: `device` is only used in `drop`, where nothing else has the port. The other calls on a port from several threads
 // (link, statistics) are thread-safe for different queues and read-only for the port.
 unsafe impl Send for PortInner {}
 // SAFETY: as above.
@@ -391,13 +391,13 @@ impl PortInner {
     }
 
     /// Takes back the frames that were sent and that the driver still holds, where it holds received ones too: only then
-    /// can be told what it keeps for good. Nobody may poll.
+    /// can learn what it keeps for good. No thread may poll.
     pub(crate) fn settle(&self) {
         let Some(pool) = &self.rx_pool else { return };
         let start = Instant::now();
         while self.driver.keeps_rx_frames && pool.in_use() > 0 && start.elapsed() < SETTLE {
             for queue in 0..self.queues {
-                // SAFETY: the port is started and nobody polls (the caller's promise); no frame is handed over, so the
+                // SAFETY: the port is started and no thread polls (the caller's promise); no frame is handed over, so the
                 // pointer is not read. The driver looks for frames that were sent (af_xdp/rte_eth_af_xdp.c, kick_tx).
                 unsafe { sys::sl_tx_burst(self.id, queue, core::ptr::null_mut(), 0) };
             }
@@ -412,7 +412,7 @@ impl Drop for PortInner {
         if self.started.load(Ordering::Acquire) {
             self.settle();
         }
-        // SAFETY: no queue is left (each holds the Arc that this is the end of), so nobody polls. `device` belongs to
+        // SAFETY: no queue is left (each holds the Arc that this is the end of), so no thread polls. `device` belongs to
         // this port alone; removing it closes what the driver has left.
         unsafe {
             if self.started.load(Ordering::Acquire) {

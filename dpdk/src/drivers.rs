@@ -32,7 +32,7 @@ pub(crate) struct Driver {
     pub(crate) sums_odd_chains_wrong: bool,
     /// Polling must stop while its peer goes away.
     pub(crate) needs_gate: bool,
-    /// It raises a signal for each received frame, which nobody needs ([`crate::tap`]).
+    /// It raises a signal for each received frame, which nothing here needs ([`crate::tap`]).
     pub(crate) raises_signals: bool,
     /// It fills its ring when the queue is set up, and never gives those frames back, not even when it is closed.
     pub(crate) keeps_rx_frames: bool,
@@ -121,7 +121,7 @@ pub(crate) const DRIVERS: &[Driver] = &[
         tx_count: TxCount::TakenWhileUp,
         // memif/rte_eth_memif.c, eth_memif_rx: rte_pktmbuf_alloc_bulk.
         resets_rx_flags: true,
-        // memif/rte_eth_memif.c, memif_free_regions: unmaps under whoever polls (docs/decisions/0008-memif-gate.md).
+        // memif/rte_eth_memif.c, memif_free_regions: unmaps under a thread that polls (docs/decisions/0008-memif-gate.md).
         needs_gate: true,
         link_hint: "is the peer started, with the same socket and id?",
         ..SOFTWARE
@@ -253,7 +253,7 @@ pub enum TxCheck {
     NotCounted(String),
     /// More were taken than left or failed: so many went nowhere.
     Lost(u64),
-    /// The driver counts so many that nobody gave it.
+    /// The driver counts so many that it was not given.
     Surplus(u64),
 }
 

@@ -98,7 +98,7 @@ impl Eal {
     /// Starts DPDK's environment (about 0.2 s, most of it loading plugins; seconds when they are not in the page cache).
     ///
     /// The calling thread becomes lcore 0 and is not pinned. Without a PCI device in `config.nics` no root is needed.
-    /// What EAL prints to stdout meanwhile is told on stderr.
+    /// What EAL prints to stdout meanwhile goes to stderr.
     ///
     /// # Errors
     /// [`Error::EalAlreadyInitialised`], [`Error::EalArgument`], [`Error::TooFewHugepages`], [`Error::AddressLimit`],
@@ -315,7 +315,7 @@ impl EalInner {
         let mut retired = self.retired();
         for pool in core::mem::take(&mut *retired) {
             if pool.in_use() == 0 {
-                // SAFETY: all frames are back, and nobody is inside a free (above).
+                // SAFETY: all frames are back, and no thread is inside a free (above).
                 unsafe { pool.free() };
             } else {
                 retired.push(pool);

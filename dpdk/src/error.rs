@@ -111,7 +111,7 @@ pub enum Error {
         /// The name of the interface.
         interface: String,
     },
-    /// Nobody can say whether taking that interface would cut this machine off.
+    /// It is unknown whether taking that interface would cut this machine off.
     #[error(
         "whether {interface} carries the default route of this machine can't be known ({reason}), so Syncline does not \
          take it: make the routes readable (`mount -t proc proc /proc`)"

@@ -1,6 +1,6 @@
 //! [`Faults`]: what stands between a queue pair and its worker when the link is to be a bad one.
 //!
-//! It must never keep a frame that nobody counts: what it holds is in its lanes or in its bursts, all bounded, and is
+//! It must never keep a frame that is not counted: what it holds is in its lanes or in its bursts, all bounded, and is
 //! freed with it.
 
 use nic::fault::{FaultCounts, FaultLane, FaultSpec, LaneConfig};
@@ -12,6 +12,7 @@ use crate::queue::{RxQueue, TxQueue, alloc};
 
 /// What was done to the frames of a queue pair on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct FaultTotals {
     /// Frames from the link.
     pub rx: FaultCounts,

@@ -2,7 +2,7 @@
 //!
 //! Modules stand in the order in which a program needs them. With `dpdk-sys` this is the only crate with `unsafe`; each
 //! block names its invariant and who upholds it. It must never know about a protocol above Ethernet (the one exception,
-//! [`checksum`], is DPDK's own code for verifying somebody else's frames).
+//! [`checksum`], is DPDK's own code for verifying frames of others).
 
 // What can go wrong, with cause and fix.
 mod error;
@@ -72,7 +72,7 @@ pub fn cycles() -> u64 {
     }
 }
 
-/// Tells the CPU that this is a polling loop (PAUSE on x86-64): between two empty bursts.
+/// Hints to the CPU that this is a polling loop (PAUSE on x86-64): between two empty bursts.
 #[inline]
 pub fn pause() {
     core::hint::spin_loop();

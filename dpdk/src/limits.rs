@@ -1,4 +1,4 @@
-//! What this process may have at most, for errors: a limit that somebody set is a cause that DPDK does not know.
+//! What this process may have at most, for errors: a limit that was set is a cause that DPDK does not know.
 //!
 //! It must never change a limit.
 

@@ -78,7 +78,7 @@ pub(crate) fn open_libraries() {
     unsafe { sys::sl_library_log_open(Some(write_library)) };
 }
 
-/// Called for each line of such a library, on the thread that logs. Their levels are 0 for warnings, then what nobody needs.
+/// Called for each line of such a library, on the thread that logs. Their levels are 0 for warnings, then what is not needed.
 unsafe extern "C" fn write_library(level: i32, text: *const c_char) {
     if level == 0 {
         // SAFETY: the shim hands over a NUL-terminated line.
@@ -92,7 +92,7 @@ fn record(level: u32, text: &str) {
         return;
     }
     let mut tail = tail();
-    // What is worse than an error is followed by the end of the process: nobody could say it later.
+    // What is worse than an error is followed by the end of the process: it could not be said later.
     if tail.captures == 0 || level <= sys::RTE_LOG_CRIT {
         if level <= sys::RTE_LOG_ERR {
             to_stderr(text);

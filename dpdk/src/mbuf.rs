@@ -1,7 +1,7 @@
 //! [`Mbuf`]: one owned frame in DPDK's memory, as the stack sees it.
 //!
 //! Everything here runs per packet: fields are read in place, only freeing calls DPDK. It must never hand out bytes for
-//! writing that somebody else may read.
+//! writing what another reader may read.
 
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
@@ -38,7 +38,7 @@ impl Mbuf {
     /// Takes over an mbuf.
     ///
     /// # Safety
-    /// `mbuf` is a valid head mbuf that nobody else owns, from a pool made by [`crate::Mempool`] (or a clone of one).
+    /// `mbuf` is a valid head mbuf with no other owner, from a pool made by [`crate::Mempool`] (or a clone of one).
     #[inline]
     pub(crate) unsafe fn from_raw(mbuf: NonNull<MbufView>) -> Self {
         Self(mbuf)
@@ -73,13 +73,13 @@ impl Mbuf {
         self.view().refcnt.load(Ordering::Acquire)
     }
 
-    /// Whether the bytes lie in this very mbuf and nobody else sees them, in one segment.
+    /// Whether the bytes lie in this very mbuf and no other reader has them, in one segment.
     #[inline]
     fn is_exclusive(&self) -> bool {
         self.view().nb_segs == 1 && self.owns_first_segment()
     }
 
-    /// Whether the bytes of the first segment lie in this very mbuf and nobody else sees them.
+    /// Whether the bytes of the first segment lie in this very mbuf and no other reader has them.
     #[inline]
     fn owns_first_segment(&self) -> bool {
         self.view().ol_flags & PLACE_FLAGS == 0 && self.refcount() == 1
@@ -191,7 +191,7 @@ impl Mbuf {
 impl Drop for Mbuf {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: we own it, and nobody uses `self` after this. The pool outlives it (see `mempool`).
+        // SAFETY: we own it, and `self` is not used after this. The pool outlives it (see `mempool`).
         unsafe { sys::sl_mbuf_free(self.0.as_ptr()) };
     }
 }
@@ -199,7 +199,7 @@ impl Drop for Mbuf {
 impl Frame for Mbuf {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        // SAFETY: drivers and this crate keep data_off + data_len <= buf_len; nobody writes while we read: an owner of
+        // SAFETY: drivers and this crate keep data_off + data_len <= buf_len; nothing writes while we read: an owner of
         // shared bytes gets no `bytes_mut`, and of unshared bytes we are the owner. Initialised as in `segments`.
         unsafe { core::slice::from_raw_parts(self.data(), usize::from(self.view().data_len)) }
     }
@@ -209,7 +209,7 @@ impl Frame for Mbuf {
         if !self.is_exclusive() {
             return None;
         }
-        // SAFETY: as in `bytes`, and exclusive by the check: nobody else has a reference to these bytes, and none can
+        // SAFETY: as in `bytes`, and exclusive by the check: nothing else has a reference to these bytes, and none can
         // come into being while `&mut self` is borrowed.
         Some(unsafe {
             core::slice::from_raw_parts_mut(self.data(), usize::from(self.view().data_len))
@@ -273,7 +273,7 @@ impl Frame for Mbuf {
         // SAFETY: exclusive and long enough, both just checked.
         unsafe { self.set_len_unchecked(len) };
         // SAFETY: old + additional = len lies in the buffer behind data_off, which is initialised (as in `segments`), and
-        // nobody else has a reference to it, as in `bytes_mut`.
+        // nothing else has a reference to it, as in `bytes_mut`.
         Ok(unsafe { core::slice::from_raw_parts_mut(self.data().add(old), additional) })
     }
 
@@ -371,7 +371,7 @@ fn verdict(flags: u64, good: u64, bad: u64) -> ChecksumVerdict {
 pub const RX_CHECKSUM_GOOD_FLAGS: u64 =
     sys::SL_MBUF_RX_IP_CKSUM_GOOD | sys::SL_MBUF_RX_L4_CKSUM_GOOD;
 
-/// Overwrites the offload flags (not those that say where the bytes lie): for tests of frames that claim what nobody
+/// Overwrites the offload flags (not those that say where the bytes lie): for tests of frames that claim what no NIC
 /// verified.
 #[doc(hidden)]
 pub fn set_offload_flags_for_test(frame: &mut Mbuf, flags: u64) {

@@ -109,8 +109,8 @@ impl Mempool {
         self.inner.frames
     }
 
-    /// Frames that are out: owned by somebody, in a queue, or in a NIC's ring, but for those that a driver never gives
-    /// back. Slow (it visits every cache), and exact only while nobody allocates or frees. 0 after everything has stopped,
+    /// Frames that are out: owned, in a queue, or in a NIC's ring, but for those that a driver never gives
+    /// back. Slow (it visits every cache), and exact only while no thread allocates or frees. 0 after everything has stopped,
     /// else something leaks.
     #[must_use]
     pub fn in_use(&self) -> u32 {

@@ -64,7 +64,7 @@ impl DpdkNic {
         }
     }
 
-    /// Shows every burst from now on to `instrument` (`None`: to nobody), and returns the one before.
+    /// Shows every burst from now on to `instrument` (`None`: to none), and returns the one before.
     pub fn set_instrument(
         &mut self,
         instrument: Option<Box<dyn Instrument + Send>>,

@@ -128,7 +128,7 @@ impl UninitPort {
         if port.driver.keeps_rx_frames
             && let Some(pool) = &port.rx_pool
         {
-            // Nobody polls yet: what is out is in the driver's ring.
+            // No thread polls yet: what is out is in the driver's ring.
             pool.give_to_driver();
         }
         let mut caps = negotiated(&port, config, rx_offloads, tx_offloads);
@@ -284,7 +284,7 @@ impl Port {
     }
 
     /// Compares the frames that the driver took on all queues ([`crate::TxQueue::frames_taken`]) with what it says that it
-    /// sent. Waits up to half a second while frames are on their way from a ring to the wire, so nobody may send meanwhile.
+    /// sent. Waits up to half a second while frames are on their way from a ring to the wire, so no thread may send meanwhile.
     #[must_use]
     pub fn check_tx(&self, frames_taken: u64) -> TxCheck {
         let start = Instant::now();
@@ -299,7 +299,7 @@ impl Port {
         }
     }
 
-    /// What the port counted since it started. Counters of some devices have 32 bits and stop at their end when nobody
+    /// What the port counted since it started. Counters of some devices have 32 bits and stop at their end when no thread
     /// reads them (e1000: 48 minutes at 1 Gbit/s), so read them every minute.
     #[must_use]
     pub fn stats(&self) -> PortStats {

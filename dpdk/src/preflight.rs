@@ -205,9 +205,9 @@ fn check_memif_options(options: &str) -> Result<(), Error> {
 }
 
 enum SocketState {
-    /// Somebody listens.
+    /// A program listens.
     Served,
-    /// The file of somebody who died.
+    /// The file of a process that died.
     Stale,
     /// No file.
     Absent,
@@ -219,7 +219,7 @@ fn socket_state(path: &Path) -> Result<SocketState, String> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SocketState::Absent),
         Err(error) => return Err(error.to_string()),
-        Ok(file) if !file.file_type().is_socket() => return Err("it is no socket".to_owned()),
+        Ok(file) if !file.file_type().is_socket() => return Err("it is not a socket".to_owned()),
         Ok(_) => {}
     }
     let probe = UnixDatagram::unbound().and_then(|probe| probe.connect(path));

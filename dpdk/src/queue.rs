@@ -237,7 +237,7 @@ fn alloc_singly(pool: &Mempool, into: &mut Burst<Mbuf>, n: usize) -> usize {
         let Some(mbuf) = NonNull::new(unsafe { sys::sl_mbuf_alloc(pool.as_ptr()) }) else {
             return allocated;
         };
-        // SAFETY: a fresh mbuf of our pool that nobody else owns. There is room for n.
+        // SAFETY: a fresh mbuf of our pool with no other owner. There is room for n.
         let pushed = into.push(unsafe { Mbuf::from_raw(mbuf) });
         debug_assert!(pushed.is_ok());
     }
@@ -249,7 +249,7 @@ pub(crate) fn share(pool: &Mempool, frame: &mut Mbuf) -> Option<Mbuf> {
     // SAFETY: `frame` is a valid mbuf of ours, the pool lives; DPDK takes references atomically and returns null when the
     // pool is empty.
     let clone = unsafe { sys::rte_pktmbuf_clone(frame.as_ptr(), pool.as_ptr()) };
-    // SAFETY: a fresh indirect mbuf that nobody else owns.
+    // SAFETY: a fresh indirect mbuf with no other owner.
     let mut clone = unsafe { Mbuf::from_raw(NonNull::new(clone)?) };
     clone.keep_flags(0);
     Some(clone)
@@ -289,7 +289,7 @@ pub(crate) fn chain(
 pub(crate) fn free(from: &mut Burst<Mbuf>) {
     let storage = from.storage_mut();
     let n = storage.len() as u32;
-    // SAFETY: the frames are ours and are forgotten before DPDK gets them, so nobody frees them twice.
+    // SAFETY: the frames are ours and are forgotten before DPDK gets them, so they are freed once.
     unsafe {
         storage.set_len(0);
         sys::sl_mbuf_free_bulk(storage.as_mut_ptr().cast(), n);

@@ -74,7 +74,7 @@ impl Rings {
 impl Drop for Rings {
     fn drop(&mut self) {
         for &ring in self.there.iter().chain(&self.back) {
-            // SAFETY: both ports are closed (they held this), so nobody else uses the ring; the mbufs in it are ours.
+            // SAFETY: both ports are closed (they held this), so nothing else uses the ring; the mbufs in it are ours.
             unsafe {
                 sys::sl_ring_drain(ring);
                 sys::rte_ring_free(ring);

@@ -141,7 +141,7 @@ impl fmt::Display for NicSpec {
 }
 
 impl NicSpec {
-    /// Looks at this machine: whether the device can be opened, as far as that can be told without opening it.
+    /// Looks at this machine: whether the device can be opened, as far as that is known without opening it.
     ///
     /// # Errors
     /// One of [`Error::InterfaceExists`], [`Error::NoInterface`], [`Error::NoTun`], [`Error::DefaultRoute`],

@@ -34,7 +34,7 @@ const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x51]);
 const HEADERS: [usize; 2] = [14 + 20 + 8, 14 + 40 + 8];
 /// The sizes of frames, in bytes: the least of Ethernet to that of a jumbo packet behind a VLAN tag.
 const SIZES: std::ops::RangeInclusive<usize> = 60..=9_018;
-/// The echo's identifier tells what is tested from the short ones between.
+/// The echo's identifier separates what is tested from the short ones between.
 const TESTED: u16 = 1;
 const BETWEEN: u16 = 2;
 /// Set for the peer of the memif test: the socket that it connects to.

@@ -570,7 +570,7 @@ fn faults_come_both_ways(eal: &Eal) {
     assert!(kept.bytes().iter().all(|&byte| byte == 0));
 }
 
-/// What is held when nobody asks any more is freed with the NIC.
+/// What is held when polling has ended is freed with the NIC.
 fn faults_keep_no_frame(eal: &Eal) {
     let (mut a, _b) = sides(eal);
     let never = FaultSpec {

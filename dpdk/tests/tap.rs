@@ -1,5 +1,5 @@
 //! The Linux kernel as the peer, over a tap in a network namespace of its own: what it sends comes in, offloads hold on
-//! both directions, bad specs are told apart. Needs root and /dev/net/tun; says so and passes when they are missing.
+//! both directions, bad specs have errors of their own. Needs root and /dev/net/tun; says so and passes when they are missing.
 //!
 //! One EAL per process, so this is one test. The namespace belongs to this test's thread and ends with it.
 
@@ -12,7 +12,7 @@ use dpdk::{DpdkNic, Eal, EalConfig, Error, Mbuf, NicSpec, PortConfig, TxCheck};
 use stack::nic::{Burst, ChecksumVerdict, Frame, IpVersion, Nic, TxRequest};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// An address of the tap's network that nobody has: ours.
+/// An address of the tap's network that no other host has: ours.
 const OURS: [u8; 4] = [198, 18, 0, 2];
 const ETHERNET: usize = 14;
 const IP_CHECKSUM: usize = ETHERNET + 10;

@@ -2,7 +2,7 @@
 //! well-formed, every buffer back.
 //!
 //! The input is a list of steps; a step is one byte of what to do, one of how much, and then that many bytes. Seeds need no
-//! checksums: unless told otherwise the step makes them right, or the fuzzer would never get past them.
+//! checksums: unless the input says otherwise the step makes them right, or the fuzzer would never get past them.
 //!
 //! Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run worker`.
 #![no_main]

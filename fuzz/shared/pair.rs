@@ -24,7 +24,7 @@ const NEVER: Duration = Duration::from_secs(10_000_000);
 /// Segments on the wire, at most: the first give way.
 const WIRE: usize = 64;
 
-/// What sees a connection before it is told something.
+/// What sees a connection before each event.
 pub(crate) trait Witness {
     /// `segment` is about to arrive.
     fn arrives(&mut self, side: &Side, segment: &Segment, now: Instant);

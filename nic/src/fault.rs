@@ -74,7 +74,7 @@ pub struct FaultDice {
 }
 
 impl FaultDice {
-    /// Dice for one direction of one link; `lane` tells the directions of one seed apart.
+    /// Dice for one direction of one link; `lane` separates the directions of one seed.
     #[must_use]
     pub fn new(spec: &FaultSpec, lane: u64) -> Self {
         let seed = Random::new(spec.seed).next_u64() ^ lane.wrapping_mul(0xd134_2543_de82_ef95);

@@ -128,6 +128,7 @@ pub struct Cut {
 
 /// A frame could not take the length asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FrameError {
     /// The frame is shared, indirect, external or chained: its bytes are not ours to change.
     NotExclusive,
@@ -143,11 +144,11 @@ pub trait Frame: Send {
     /// The bytes of the first segment: all of the frame unless [`Frame::is_contiguous`] is false.
     fn bytes(&self) -> &[u8];
 
-    /// The same bytes for rewriting, or `None` when somebody else may still read them (reference count other than 1,
+    /// The same bytes for rewriting, or `None` when another reader may still have them (reference count other than 1,
     /// indirect or external buffer) or when the frame is chained.
     fn bytes_mut(&mut self) -> Option<&mut [u8]>;
 
-    /// The bytes of the first segment for rewriting, of a chained frame too; `None` when somebody else may still read
+    /// The bytes of the first segment for rewriting, of a chained frame too; `None` when another reader may still have
     /// them. For headers in front of a payload that was chained behind them.
     #[inline]
     fn first_mut(&mut self) -> Option<&mut [u8]> {
@@ -173,7 +174,7 @@ pub trait Frame: Send {
     fn set_len(&mut self, len: usize) -> Result<(), FrameError>;
 
     /// Makes an exclusive frame longer by `additional` bytes and lends them. What stands in them is left over from older
-    /// frames: the caller overwrites all of them before the frame leaves. (Zeros that nobody reads cost as much as the
+    /// frames: the caller overwrites all of them before the frame leaves. (Zeros that are not read cost as much as the
     /// payload that replaces them.)
     ///
     /// # Errors
@@ -234,7 +235,7 @@ pub struct Caps {
     pub tso_buffers: u16,
     /// A frame that is longer than a receive buffer comes chained.
     pub rx_scatter: bool,
-    /// The device takes VLAN tags out of received frames. The adapter puts them back: whoever reads a frame finds its tag in it.
+    /// The device takes VLAN tags out of received frames. The adapter puts them back: a reader of a frame finds its tag in it.
     pub vlan_strip: bool,
     /// The device puts VLAN tags into sent frames. The adapter takes them out of the frame for it.
     pub vlan_insert: bool,

@@ -1,7 +1,7 @@
 //! [`MemoryNic`]: a NIC whose wire is two queues in memory, for tests of everything above it.
 //!
 //! It must never be kinder than a real NIC: it refuses partially, runs out of buffers, hands out shared and chained
-//! frames, and claims good checksums when told to.
+//! frames, and claims good checksums when asked to.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::{Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxReques
 /// Bytes that one buffer holds.
 pub const BUFFER_LEN: usize = 2048;
 
-/// What a frame grows by, as if it were left over from an older frame: whoever doesn't overwrite it sends it.
+/// What a frame grows by, as if it were left over from an older frame: a caller that doesn't overwrite it sends it.
 const LEFT_OVER: u8 = 0xa5;
 
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl MemoryFrame {
         core::iter::once(self.stored()).chain(self.parts.iter().map(Part::bytes))
     }
 
-    /// The storage for rewriting, unless somebody else reads it.
+    /// The storage for rewriting, unless it has another reader.
     fn storage_mut(&mut self) -> Option<&mut Vec<u8>> {
         match &mut self.storage {
             Storage::Owned(bytes) => Some(bytes),

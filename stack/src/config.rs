@@ -79,13 +79,13 @@ pub struct Limits {
     /// ICMP errors sent per second and worker (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
     pub icmp_errors_pps: u32,
     /// Places in the queues of all connections together, per worker: each holds a received frame that waits to be read or
-    /// reassembled, or something to send until it is acknowledged. Whoever owns the NIC keeps this below what its pools
+    /// reassembled, or something to send until it is acknowledged. The owner of the NIC keeps this below what its pools
     /// have beyond rings, caches and two bursts, else the ACK that would free memory can't be received.
     pub queue_items: u32,
     /// Places that one connection's send queue may take.
     pub send_queue_items: u16,
     /// How long a connection whose peer takes nothing, or whose application reads nothing, keeps its places at least while
-    /// others get none (RFC 6429): longer ones first, from 12 times as long downwards. While nobody is refused a place it
+    /// others get none (RFC 6429): longer ones first, from 12 times as long downwards. While no connection is refused a place it
     /// keeps them for ever.
     pub stall_limit: Duration,
 }
@@ -139,7 +139,7 @@ pub struct Handshake {
     /// RTO of the first SYN-ACK; doubles with each retransmission (RFC 6298 §2, §5.5).
     pub syn_ack_rto: Duration,
     /// Retransmissions of a SYN-ACK before the embryo ends. Few: each one is a frame that a spoofed SYN makes us send
-    /// to somebody who never asked.
+    /// to a host that never asked.
     pub syn_ack_retries: u8,
 }
 
@@ -416,6 +416,7 @@ fn directed_broadcast(interface: &Interface) -> Option<[u8; 4]> {
 
 /// A configuration that can't be used. The text names the cause and the fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// Nothing is ours.
     NoAddress,

@@ -170,6 +170,7 @@ impl core::error::Error for TableFull {}
 
 /// A record could not change its kind; it is where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MoveError {
     /// The kind that it should become has no free record.
     Full(TableFull),
@@ -420,7 +421,7 @@ impl ConnTable {
         in_use(record.generation).map(|generation| Found::new(entry, record.kind(), generation))
     }
 
-    /// The record that stands at `entry` now, whoever's it is; `None` when none does.
+    /// The record that stands at `entry` now, whichever flow it belongs to; `None` when none does.
     ///
     /// # Panics
     /// When `entry` is not one of this table.

@@ -20,6 +20,7 @@ macro_rules! counters {
         /// The name of a counter. The text names are stable: reports and scripts rely on them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u8)]
+        #[non_exhaustive]
         pub enum Counter {
             $($(#[doc = $doc])+ $variant,)+
         }
@@ -71,7 +72,7 @@ counters! {
     End Land "land",
     /// Dropped: an IP packet longer than our MTU.
     End LongerThanMtu "longer_than_mtu",
-    /// Dropped: an IP protocol that nobody here speaks; reported to its sender within the limit of ICMP errors.
+    /// Dropped: an unsupported IP protocol; reported to its sender within the limit of ICMP errors.
     End IpProtocolUnsupported "ip_protocol_unsupported",
     /// Dropped: UDP to one of our addresses, where no port is ever open; reported to its sender within the limit of ICMP errors.
     End UdpClosed "udp_closed",
@@ -84,7 +85,7 @@ counters! {
     End ArpAnswered "arp_answered",
     /// ARP reply or announcement, given to the neighbour table.
     End ArpLearned "arp_learned",
-    /// ARP for somebody else.
+    /// ARP for another host.
     End ArpNotForUs "arp_not_for_us",
     /// Neighbour Solicitation for one of our addresses, answered.
     End NdpAnswered "ndp_answered",
@@ -267,7 +268,7 @@ counters! {
     Event NeighborMoved "neighbor_moved",
     /// The same, as heard from worker 0.
     Event NeighborUpdates "neighbor_updates",
-    /// The same, not told to a worker whose ring was full: its connections find out by their timeouts.
+    /// The same, not passed to a worker whose ring was full: its connections find out by their timeouts.
     Event NeighborUpdatesLost "neighbor_updates_lost",
     /// Replies written into a fresh buffer because the received one was shared or chained.
     Event RepliesCopied "replies_copied",

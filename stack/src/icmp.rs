@@ -25,6 +25,7 @@ const TTL: u8 = 64;
 
 /// Why a frame gets no answer from this module. It is unchanged then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refusal {
     /// It isn't well-formed.
     Malformed(Defect),

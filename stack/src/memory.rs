@@ -108,6 +108,7 @@ impl Default for PageOptions {
 
 /// Memory could not be had.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum MemoryError {
     /// The size in bytes does not fit the address space.
     TooLarge {

@@ -2,7 +2,7 @@
 //! alike.
 //!
 //! It must never send (it returns what is to be asked), never read a clock, never grow: its capacity is fixed at
-//! creation, and what strangers send can only displace what nobody uses.
+//! creation, and what strangers send can only displace what is unused.
 //!
 //! The order of calls for an outgoing frame: [`NeighborTable::resolve`]; when that has no answer yet, send the
 //! solicitation that it names, if any, and leave the frame with [`NeighborTable::queue`]. Received ARP and NDP go to
@@ -76,7 +76,7 @@ pub struct ResolvedNeighbor<F> {
 pub struct Move {
     /// Who.
     pub neighbor: Neighbor,
-    /// Where nobody answers any more.
+    /// Where a neighbour no longer answers.
     pub from: MacAddr,
     /// Where it is.
     pub to: MacAddr,
@@ -294,7 +294,7 @@ impl<F> NeighborTable<F> {
     }
 
     /// Leaves a frame to wait for `neighbor`. Gives back the frame that has no place: the oldest one when too many wait,
-    /// or this one when nobody was asked about `neighbor`.
+    /// or this one when no question was asked about `neighbor`.
     #[must_use = "the frame that has no place must be dropped and counted"]
     pub fn queue(&mut self, neighbor: Neighbor, frame: F) -> Option<F> {
         let limit = self.config.pending_frames;
@@ -349,7 +349,7 @@ impl<F> NeighborTable<F> {
         }
     }
 
-    /// Somebody claims the address of a known neighbour. That alone proves nothing: it makes the known address doubtful,
+    /// Another host claims the address of a known neighbour. That alone proves nothing: it makes the known address doubtful,
     /// at most once in the time between two solicitations.
     fn on_claim(&mut self, neighbor: Neighbor, now: Instant) {
         let retransmit = self.config.retransmit;
@@ -405,7 +405,7 @@ impl<F> NeighborTable<F> {
                 self.moved(neighbor, from, to);
             }
             Some(_) if overriding => self.on_claim(neighbor, now),
-            // Somebody else claims the address: believe neither for long (RFC 4861 §7.2.5, case I).
+            // Another host claims the address: believe neither for long (RFC 4861 §7.2.5, case I).
             Some(_) if entry.state == NeighborState::Reachable => {
                 entry.enter(NeighborState::Stale, NEVER);
             }
@@ -468,7 +468,7 @@ impl<F> NeighborTable<F> {
         self.entries.len()
     }
 
-    /// Whether nobody is known.
+    /// Whether no neighbour is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -601,7 +601,7 @@ impl<F> NeighborTable<F> {
 enum Purpose {
     /// We have a frame to send.
     OurFrame,
-    /// Somebody spoke to us.
+    /// A host spoke to us.
     Stranger,
 }
 
@@ -619,7 +619,7 @@ fn rank_for_our_frame<F>(entry: &Entry<F>) -> Option<u8> {
     }
 }
 
-/// Which neighbours give way to a stranger: those that nobody uses.
+/// Which neighbours give way to a stranger: the unused ones.
 fn rank_for_stranger<F>(entry: &Entry<F>) -> Option<u8> {
     match entry.state {
         NeighborState::Failed => Some(0),

@@ -134,7 +134,7 @@ const NEVER: Instant = Instant::from_ns(u64::MAX);
 
 /// The destination cache of one worker.
 ///
-/// A destination stands in one of four places that its keyed hash chooses: nobody can push out the entry of another on
+/// A destination stands in one of four places that its keyed hash chooses: no peer can push out the entry of another on
 /// purpose. A newcomer takes a free place, else that of the destination without an MTU that was confirmed least recently,
 /// else that of the MTU that ends first.
 #[derive(Debug)]

@@ -140,7 +140,7 @@ fn strangers_that_ask() {
     town.end();
 }
 
-/// An accept queue that nobody empties.
+/// An accept queue that is never emptied.
 #[test]
 fn connections_that_are_not_accepted() {
     let mut crowd = Crowd::new(1_000, Deed::Stall, UNATTENDED).window(65_535);
@@ -192,7 +192,7 @@ fn forged_segments() {
     town.end();
 }
 
-/// ICMP errors: the rate is a limit, and nobody waits for them.
+/// ICMP errors: the rate is a limit, and nothing waits for them.
 #[test]
 fn segments_to_closed_ports() {
     let mut crowd = Crowd::new(50_000, Deed::Vanish, 1).pace(50);

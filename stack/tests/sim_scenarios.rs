@@ -517,7 +517,7 @@ fn a_syn_to_a_closed_port_is_refused() {
     show.end();
 }
 
-/// A SYN that nobody answers comes again, each time twice as late, until R2.
+/// A SYN without an answer comes again, each time twice as late, until R2.
 #[test]
 fn syns_are_retransmitted_until_r2() {
     let mut show = Show::new(|_, server| {
@@ -539,7 +539,7 @@ fn syns_are_retransmitted_until_r2() {
     show.end();
 }
 
-/// Data that came before anybody accepted is there when somebody does.
+/// Data that came before the connection was accepted is there afterwards.
 #[test]
 fn data_before_accept_is_delivered_after_it() {
     let mut show = Show::new(|_, _| {});
@@ -755,7 +755,7 @@ fn a_lone_segment_waits_for_company_as_long_as_configured() {
     for delay_ms in [0, 40, 200] {
         let mut show = Show::new(|_, server| server.config.tcp.profile.ack_delay = ms(delay_ms));
         let id = show.established(Connect::default());
-        // The first read tells of the window that a SYN-ACK had no room for.
+        // The first read announces the window that a SYN-ACK had no room for.
         show.send(id, 0, 100);
         show.run(ms(300));
         let before = tcp(&show, show.server).delayed_acks;
@@ -912,7 +912,7 @@ fn with_sender(show: &Show, from: HostId) -> usize {
     show.world.trace().iter().filter(is_its).count()
 }
 
-/// Worker 0 remembers 64 questions of others about neighbours. Silent addresses take them all; whoever finds no place asks again
+/// Worker 0 remembers 64 questions of others about neighbours. Silent addresses take them all; a connection that finds no place asks again
 /// when its SYN would be due again, and finds the answer.
 #[test]
 fn more_questions_about_neighbors_than_are_remembered_are_asked_again() {
@@ -947,7 +947,7 @@ fn more_questions_about_neighbors_than_are_remembered_are_asked_again() {
     show.end();
 }
 
-/// The last segment is lost, so no duplicate ACK tells of it: the timer does, after a second at least.
+/// The last segment is lost, so no duplicate ACK reports it: the timer does, after a second at least.
 #[test]
 fn a_lost_last_segment_is_sent_again_by_the_timer() {
     let mut show = Show::new(|_, _| {});
@@ -972,7 +972,7 @@ fn secrets() -> Secrets {
     }
 }
 
-/// Sequence numbers, timestamps and the ticks of tables and timers pass 2^32 on the way, and nobody notices.
+/// Sequence numbers, timestamps and the ticks of tables and timers pass 2^32 on the way, without an effect.
 #[test]
 fn numbers_wrap_during_a_transfer() {
     let how = Connect {

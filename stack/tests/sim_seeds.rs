@@ -133,7 +133,7 @@ fn commit() -> String {
 }
 
 /// Clients on both sides fill their halves with what the other side's echo can't send, for its half is filled by its own
-/// clients: with a place for each connection that has none, nobody waits for another (docs/decisions/0017).
+/// clients: with a place for each connection that has none, no connection waits for another (docs/decisions/0017).
 #[test]
 fn echoes_both_ways_through_few_places() {
     let side = |content| Side {

@@ -4,6 +4,8 @@
 //! syntax tree, and each has a test that shows it can fail.
 #![forbid(unsafe_code)]
 
+#[path = "tidy/api.rs"]
+mod api;
 #[path = "tidy/bans.rs"]
 mod bans;
 #[path = "tidy/budgets.rs"]

@@ -33,7 +33,7 @@ const EMBRYOS: u16 = 80;
 const COOKIES: u16 = 82;
 const CLOSED: u16 = 81;
 
-/// A buffer that was made before anything was counted. `shared`: somebody else reads it, so it can't be rewritten.
+/// A buffer that was made before anything was counted. `shared`: another reader has it, so it can't be rewritten.
 struct Buffer {
     bytes: Box<[u8; 2048]>,
     len: usize,

@@ -62,7 +62,7 @@ pub fn sleep_until(deadline: std::time::Instant) {
     while let Some(left) = deadline.checked_duration_since(std::time::Instant::now())
         && !left.is_zero()
     {
-        // Waits for a point in time, and nobody unparks a thread that sleeps here.
+        // Waits for a point in time, and a thread that sleeps here is not unparked.
         std::thread::park_timeout(left);
     }
 }

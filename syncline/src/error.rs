@@ -14,7 +14,7 @@ pub enum Error {
     Config(String),
     /// The kernel has an address that the endpoint was given: it would reset the endpoint's connections.
     #[error(
-        "{what}: the kernel owns {address} (on {interface}), and its resets would kill our connections; give an address that nobody has"
+        "{what}: the kernel owns {address} (on {interface}), and its resets would kill our connections; give an address that no host has"
     )]
     KernelAddress {
         /// What was given.

@@ -147,7 +147,7 @@ impl KernelSide<'_> {
     }
 }
 
-/// Switches the loopback interface of a new network namespace on: over it a kernel tells its own programs that a neighbour
+/// Switches the loopback interface of a new network namespace on: over it a kernel informs its own programs that a neighbour
 /// doesn't answer.
 ///
 /// # Errors
@@ -176,7 +176,7 @@ fn link_up(tap: &str) -> String {
     format!("ip link set dev {tap} up")
 }
 
-/// Without duplicate address detection for IPv6: nobody else is on this link, and it takes a second.
+/// Without duplicate address detection for IPv6: no other host is on this link, and it takes a second.
 fn add_address(tap: &str, address: &Interface) -> String {
     let nodad = if address.address.is_ipv6() {
         " nodad"

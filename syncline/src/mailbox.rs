@@ -1,6 +1,6 @@
 //! [`Mailbox`] and [`Orders`]: how a control thread talks to a thread that polls, without a lock on its path.
 //!
-//! It must never cost a polling thread more than two loads of lines that nobody writes, unless it was asked.
+//! It must never cost a polling thread more than two loads of lines that are not written, unless it was asked.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! A network namespace of our own, for a tap that nobody else sees; with a user namespace around it where we are not root.
+//! A network namespace of our own, for a tap that no other program sees; with a user namespace around it where we are not root.
 //!
 //! It must never ask for more than it needs: root stays in its user namespace.
 

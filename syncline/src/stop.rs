@@ -110,7 +110,7 @@ impl Stop {
         again
     }
 
-    /// Swallows the signals: for a child process that shares the terminal with its parent, which tells it when to stop.
+    /// Swallows the signals: for a child process that shares the terminal with its parent, which says when to stop.
     ///
     /// # Errors
     /// [`Error::Signals`] when the system refuses handlers.

@@ -18,7 +18,7 @@
 //! | | | FIN | server |
 //! | | | ACK of it | client |
 //!
-//! So the server closes first with `Piggyback`, as a server that was told `Connection: close` does, and keeps TIME-WAIT;
+//! So the server closes first with `Piggyback`, as a server that received `Connection: close` does, and keeps TIME-WAIT;
 //! with `Plain` the client closes first. `Plain` wants a stack that acknowledges at once (`ack_delay` zero).
 
 use core::net::SocketAddr;

@@ -6,11 +6,11 @@ use core::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Shortest and longest time that is told apart, in ns; what is longer counts as the longest.
+/// Shortest and longest time that has a bucket of its own, in ns; what is longer counts as the longest.
 const SHORTEST_NS: u64 = 100;
 const LONGEST_NS: u64 = 100_000_000_000;
 const DIGITS: u8 = 3;
-/// A percentile is told when this many samples lie beyond it.
+/// A percentile is shown when this many samples lie beyond it.
 const SAMPLES_BEYOND: f64 = 10.0;
 
 /// Times, as a histogram.

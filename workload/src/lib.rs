@@ -1,5 +1,5 @@
 //! What both sides of a connection benchmark do, as apps of the stack: whole HTTP connections ([`connect`]) and one byte
-//! there and back over connections that stay ([`request`]), every reply verified by whoever asked.
+//! there and back over connections that stay ([`request`]), every reply verified by the side that asked.
 //!
 //! A crate of its own because `benches` must build without DPDK. It must never know a NIC, a clock or a thread.
 #![forbid(unsafe_code)]

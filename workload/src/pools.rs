@@ -53,6 +53,7 @@ pub struct Source {
 
 /// Why there is no such pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PoolError {
     /// No prefix or no port was named, or all addresses were taken out.
     Empty,

@@ -119,7 +119,7 @@ impl App for Side {
         match self {
             Self::ConnectClient(app) => app.on_peer_closed(cx, conn, state),
             Self::ConnectServer(app) => app.on_peer_closed(conn),
-            // An end that nobody asked for: on_close counts it as a fault.
+            // An unexpected end: on_close counts it as a fault.
             Self::RequestClient(_) | Self::RequestServer(_) => cx.close(conn),
         }
     }

@@ -111,7 +111,7 @@ impl Fault {
         )
     }
 
-    /// Whether a link that loses frames can cause it with nobody at fault: segments that never came through, or a peer that
+    /// Whether a link that loses frames can cause it without a fault of either side: segments that never came through, or a peer that
     /// had given up or forgotten the connection when they did.
     #[must_use]
     pub const fn is_of_link(self) -> bool {

@@ -261,14 +261,14 @@ impl Mode {
 pub(crate) enum Peer {
     /// Syncline's endpoint, started by this run
     Endpoint,
-    /// A memif server that somebody else started (`dpdk-testpmd`)
+    /// A memif server that was started separately (`dpdk-testpmd`)
     External,
 }
 
 /// Which half of a run in two processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BenchRole {
-    /// The endpoint: stdin are orders, stdout is what it tells, both one JSON value a line
+    /// The endpoint: stdin are orders, stdout is what it reports, both one JSON value a line
     Endpoint,
 }
 
@@ -310,9 +310,9 @@ impl BenchArgs {
             Peer::Endpoint if self.expect.is_some() => {
                 usage("--expect is for --peer external: our endpoint must answer as the mode says")
             }
-            Peer::External if self.is_ring() => {
-                usage("--peer external needs a link that somebody else serves: --nic memif:SOCKET")
-            }
+            Peer::External if self.is_ring() => usage(
+                "--peer external needs a link that another process serves: --nic memif:SOCKET",
+            ),
             Peer::External if self.connections > 0 || self.cookies => usage(
                 "--connections and --cookies say how our endpoint is set up; they mean nothing to --peer external",
             ),

@@ -20,7 +20,7 @@ use crate::stop::Stop;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the endpoint may take to be ready: the first start of DPDK on a machine, and 100 M connections.
 const START: Duration = Duration::from_secs(300);
-/// How long a child that was told to end may take.
+/// How long a child may take to end.
 const END: Duration = Duration::from_secs(5);
 /// How often a waiting parent looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -68,7 +68,7 @@ impl Child {
         let mut process = command.spawn().map_err(cannot)?;
         let (tx, told) = mpsc::channel();
         if let Some(stdout) = process.stdout.take() {
-            // Ends with the child's stdout, or when nobody listens any more.
+            // Ends with the child's stdout, or when the parent no longer reads.
             std::thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                     let Ok(told) = serde_json::from_str(&line) else {
@@ -143,7 +143,9 @@ impl Child {
                 usage: false,
                 cause,
             }) => Failure::Run(cause),
-            Ok(other) => Failure::Run(format!("the endpoint's process told {other:?} out of turn")),
+            Ok(other) => Failure::Run(format!(
+                "the endpoint's process answered {other:?} out of turn"
+            )),
             Err(RecvTimeoutError::Timeout) => {
                 Failure::Run("the endpoint's process does not answer; is its CPU taken?".into())
             }

@@ -32,7 +32,7 @@ pub(super) struct GeneratorLine {
 }
 
 impl GeneratorLine {
-    /// A line to a generator that waits until it is told to run.
+    /// A line to a generator that waits until it is to run.
     pub(super) const fn new() -> Self {
         Self {
             orders: Orders::new(Order::Drain),
@@ -47,7 +47,7 @@ impl GeneratorLine {
     }
 }
 
-/// Whoever can tell what the endpoint has done so far.
+/// The side that knows what the endpoint has done so far.
 pub(super) trait Watch {
     /// The endpoint's progress; `None` when the endpoint is not ours to ask.
     ///
@@ -60,7 +60,7 @@ pub(super) trait Watch {
 pub(super) struct NearSide<'a> {
     pub(super) eal: &'a Eal,
     pub(super) queues: QueuePair,
-    /// The CPU of whoever is to poll here.
+    /// The CPU of the thread that polls here.
     pub(super) cpu: usize,
     pub(super) clock: Clock,
     /// The endpoint; `None` when it is not ours.
@@ -83,7 +83,7 @@ pub(super) struct StatelessRun {
     pub(super) interrupted: bool,
 }
 
-/// The generator's thread: turns until told to stop. Returns the dumps of wrong replies.
+/// The generator's thread: turns until it is to stop. Returns the dumps of wrong replies.
 pub(super) fn generate(
     mut generator: Generator<DpdkNic, StrictExchange>,
     line: &GeneratorLine,

@@ -1,4 +1,4 @@
-//! The endpoint's thread: builds a worker, fills its table, and turns it until told to stop. And what it tells:
+//! The endpoint's thread: builds a worker, fills its table, and turns it until it is to stop. And what it reports:
 //! [`Ready`], [`Progress`], [`EndpointTotals`], which also travel between the two processes of a memif run.
 //!
 //! It must never read a clock or a lock per frame.
@@ -65,7 +65,7 @@ pub(super) struct Progress {
     pub(super) unaccounted: i64,
     /// What its app has done.
     pub(super) app: AppProgress,
-    /// What the process has resident; whoever passes the progress on fills it in, since the thread that polls reads no file.
+    /// What the process has resident; the caller that passes the progress on fills it in, since the thread that polls reads no file.
     pub(super) resident_bytes: Option<u64>,
 }
 
@@ -291,7 +291,7 @@ impl<A: ReportsProgress> Endpoint<A> {
         ))
     }
 
-    /// Turns the worker until told to stop, and gives back what must outlive it: its last progress, and the pools that
+    /// Turns the worker until it is to stop, and gives back what must outlive it: its last progress, and the pools that
     /// are to be counted once everything is closed.
     pub(super) fn run(
         mut self,

@@ -21,7 +21,7 @@ use crate::threads::join;
 /// The child's life: opens the server's side of the link, turns the endpoint, answers its parent, stops.
 ///
 /// # Errors
-/// [`Failure`] when it can't even tell its parent; otherwise it tells, and ends well.
+/// [`Failure`] when it can't even report to its parent; otherwise it reports, and ends well.
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     // A Ctrl-C on the terminal reaches both processes; when to stop is the parent's to say.
     Stop::leave_to_parent()?;
@@ -81,7 +81,7 @@ fn serve<A: ReportsProgress>(args: &BenchArgs, make: MakeEndpoint<A>) -> Result<
     }))
 }
 
-/// Answers orders until told to stop, or until the parent is gone.
+/// Answers orders until it is to stop, or until the parent is gone.
 fn obey(mailbox: &Mailbox<Progress>) -> Result<(), Failure> {
     for line in std::io::stdin().lines() {
         match line.as_deref() {

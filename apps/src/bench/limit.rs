@@ -1,4 +1,4 @@
-//! Who was the limit of a run, with the evidence, or that it can't be told.
+//! Who was the limit of a run, with the evidence, or that it is undetermined.
 //!
 //! It must never guess: a verdict needs one side that was full and another that was not.
 

@@ -1,7 +1,7 @@
-//! `--nic memif`: this process generates or is the client; the endpoint is a child process (or somebody else's) behind shared memory.
+//! `--nic memif`: this process generates or is the client; the endpoint is a child process (or one that was started separately) behind shared memory.
 //!
 //! It must never unmap the link while the other side polls: the child stops and closes first, and a process that
-//! somebody else started is waited for.
+//! was started separately is waited for.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::threads;
 
 /// How long the link may take to come up.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a peer that somebody else started may take to leave.
+/// How long a peer that was started separately may take to leave.
 const LEAVE: Duration = Duration::from_secs(5);
 /// The driver says that the link is down before it has unmapped it; this is how long that may take.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -107,14 +107,14 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if let Some(directory) = &self.directory {
-            // The server removes its socket; what is left is ours, and nobody is hurt when it stays.
+            // The server removes its socket; what is left is ours, and it harms nothing when it stays.
             let _ = std::fs::remove_dir_all(directory);
         }
     }
 }
 
-/// Makes the link with an endpoint (or somebody else's peer) behind it, runs `near` on this side, and closes everything.
-/// `early` is told as soon as this side has stopped: whoever started the peer stops it when the result is there.
+/// Makes the link with an endpoint (or a peer that was started separately) behind it, runs `near` on this side, and closes everything.
+/// `early` is called as soon as this side has stopped: the program that started the peer stops it when the result is there.
 ///
 /// # Errors
 /// [`Failure`] when DPDK, a CPU, memory or the socket can't be had, or a side does not answer; or what `near` or `early`
@@ -153,7 +153,7 @@ pub(super) fn run<R>(
         endpoint: ready.as_ref(),
         far: &mut FarProcess(child.as_mut()),
     })?;
-    // Nobody polls on this side any more: the other side may close.
+    // No thread polls on this side any more: the other side may close.
     let stopped: Option<EndpointTotals> = child.as_mut().map(Child::stop).transpose()?;
     let mut sides = Sides {
         link: format!("memif {}, two processes, no NIC", link.options),
@@ -172,7 +172,7 @@ pub(super) fn run<R>(
     Ok((result, sides))
 }
 
-/// The endpoint in the other process, or nobody to ask.
+/// The endpoint in the other process, or none to ask.
 struct FarProcess<'a>(Option<&'a mut Child>);
 
 impl Watch for FarProcess<'_> {

@@ -21,7 +21,7 @@ const ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 2);
 /// Prefix lengths under which all sources are on the link.
 const PREFIX_LEN_V4: u8 = 15;
 const PREFIX_LEN_V6: u8 = 48;
-/// The open port, and one where nobody listens.
+/// The open port, and a closed one.
 const OPEN_PORT: u16 = 80;
 const CLOSED_PORT: u16 = 81;
 /// Embryos of a stateful run. Each lives until its reset arrives, a few link lengths later, so this is room for 16 times

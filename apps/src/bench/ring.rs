@@ -83,9 +83,7 @@ pub(super) fn run<A: ReportsProgress, R>(
         });
         let Ok(ready) = ready_rx.recv() else {
             join(endpoint)?;
-            return Err(Failure::Run(
-                "the endpoint ended before it was told to".into(),
-            ));
+            return Err(Failure::Run("the endpoint ended before the run did".into()));
         };
         let result = near(NearSide {
             eal,

@@ -21,7 +21,7 @@ use crate::stop::Stop;
 use crate::threads::join;
 use crate::traffic::{Expect, Generator, Rate, StrictExchange, StrictPlan, Target};
 
-/// What a peer that somebody else started is called on the link; memif delivers everything to everybody.
+/// What a peer that was started separately is called on the link; memif delivers everything to every peer.
 const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 
 /// Runs on the link of `args` and prints the result.
@@ -73,7 +73,7 @@ fn generate(
     })
 }
 
-/// The generator on its CPU, draining until it is told to run.
+/// The generator on its CPU, draining until it is to run.
 fn spawn_generator<'scope>(
     scope: &'scope Scope<'scope, '_>,
     args: &'scope BenchArgs,

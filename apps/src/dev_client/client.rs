@@ -1,4 +1,4 @@
-//! [`Client`]: the app that opens connections, talks on them as it was told, and checks every byte that comes back.
+//! [`Client`]: the app that opens connections, talks on them as its plan says, and checks every byte that comes back.
 //!
 //! It must never believe a peer: what arrives is compared with what must.
 

@@ -308,7 +308,9 @@ fn mac(text: &str) -> Result<[u8; 6], String> {
         .collect();
     bytes
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| format!("`{text}` is no MAC address: write it like 02:00:00:00:00:02"))
+        .ok_or_else(|| {
+            format!("invalid MAC address `{text}`: expected one such as 02:00:00:00:00:02")
+        })
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl Configuration {
             ("server", self.servers.is_empty()),
         ];
         let why = if let Some((keyword, _)) = missing.iter().find(|(_, is_missing)| *is_missing) {
-            format!("there is no `{keyword}`")
+            format!("`{keyword}` is missing")
         } else if !self.cpus.len().is_multiple_of(self.ports.len()) {
             format!(
                 "{} CPUs can't be shared out among {} ports",

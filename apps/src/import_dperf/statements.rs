@@ -123,7 +123,7 @@ fn read_number(into: &mut Configuration, line: usize, words: &[&str]) -> Result<
         ["client_port_range" | "lport_range", first, last] => {
             let value = (port_number(first)?, port_number(last)?);
             if value.0 > value.1 {
-                return Err(format!("`{first} {last}` is no range of ports"));
+                return Err(format!("invalid range of ports `{first} {last}`"));
             }
             into.client_ports = Some(Set { line, value });
         }
@@ -172,12 +172,12 @@ fn is_keyword(keyword: &str) -> bool {
 /// A number of things: `100`, `1.5m`, `2k`.
 fn count(text: &str) -> Result<u64, String> {
     crate::units::count(text)
-        .map_err(|_| format!("`{text}` is no number; dperf writes it like 100, 2k or 1.5m"))
+        .map_err(|_| format!("invalid number `{text}`: dperf writes it like 100, 2k or 1.5m"))
 }
 
 fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let number = text.parse().ok().filter(|n| (least..=most).contains(n));
-    number.ok_or_else(|| format!("`{text}` is no number from {least} to {most}"))
+    number.ok_or_else(|| format!("invalid number `{text}`: expected {least} to {most}"))
 }
 
 fn port_number(text: &str) -> Result<u16, String> {
@@ -204,7 +204,7 @@ fn cpus(words: &[&str]) -> Result<Vec<usize>, String> {
         let range = first.parse().ok().zip(last.parse().ok());
         let range = range.filter(|(first, last): &(usize, usize)| first <= last && *last < 4096);
         let (first, last) =
-            range.ok_or_else(|| format!("`{word}` is no CPU, and no range of CPUs"))?;
+            range.ok_or_else(|| format!("invalid CPU or range of CPUs `{word}`"))?;
         cpus.extend(first..=last);
     }
     let mut sorted = cpus.clone();
@@ -218,7 +218,7 @@ fn cpus(words: &[&str]) -> Result<Vec<usize>, String> {
 
 fn ip(text: &str) -> Result<IpAddr, String> {
     text.parse()
-        .map_err(|_| format!("`{text}` is no IP address"))
+        .map_err(|_| format!("invalid IP address `{text}`"))
 }
 
 fn set_range(line: usize, first: &str, how_many: &str) -> Result<Set<AddressRange>, String> {
@@ -239,12 +239,12 @@ fn port(line: usize, words: &[&str]) -> Result<Port, String> {
     let is_pci = device.len() == 12 && device.matches(':').count() == 2 && device.contains('.');
     if !is_pci && !device.starts_with("bond") {
         return Err(format!(
-            "`{device}` is no PCI address such as 0000:3b:00.0, and no bond"
+            "invalid device `{device}`: expected a PCI address such as 0000:3b:00.0, or a bond"
         ));
     }
     let (own, gateway) = (ip(words[1])?, ip(words[2])?);
     if own.is_ipv4() != gateway.is_ipv4() || own == gateway {
-        return Err(format!("`{}` is no gateway of {own}", words[2]));
+        return Err(format!("`{}` is not on the link of {own}", words[2]));
     }
     Ok(Port {
         line,
@@ -257,7 +257,8 @@ fn port(line: usize, words: &[&str]) -> Result<Port, String> {
 
 /// `1.5d`, `2h`, `3.5m`, `100s`, `100`: whole seconds.
 fn duration_s(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no duration; dperf writes it like 1.5d, 2h, 3.5m or 100s");
+    let wrong =
+        || format!("invalid duration `{text}`: dperf writes it like 1.5d, 2h, 3.5m or 100s");
     let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
     let seconds: f64 = match &text[digits.len()..] {
         "" | "s" => 1.0,
@@ -284,7 +285,7 @@ fn keepalive(words: &[&str]) -> Result<Keepalive, String> {
         "s" => 1_000_000,
         _ => {
             return Err(format!(
-                "`{}` is no interval; dperf writes it like 10us, 1ms or 60s",
+                "invalid interval `{}`: dperf writes it like 10us, 1ms or 60s",
                 words[0]
             ));
         }

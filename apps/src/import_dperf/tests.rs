@@ -262,7 +262,7 @@ fn what_is_no_configuration_is_refused_with_its_line() {
             .to_string()
     };
     for (text, wanted) in [
-        ("", "not a dperf configuration: there is no `mode`"),
+        ("", "not a dperf configuration: `mode` is missing"),
         ("mode client\nfoo 1\n", "line 2: dperf has no keyword `foo`"),
         ("\u{7f}ELF\u{1}\n", "line 1: dperf has no keyword"),
         (
@@ -273,27 +273,27 @@ fn what_is_no_configuration_is_refused_with_its_line() {
             "mode both\n",
             "line 1: `mode both` has arguments that `mode` of dperf doesn't take",
         ),
-        ("# x\n\ncps ten\n", "line 3: `ten` is no number"),
-        ("cpu 3-1\n", "line 1: `3-1` is no CPU"),
+        ("# x\n\ncps ten\n", "line 3: invalid number `ten`"),
+        ("cpu 3-1\n", "line 1: invalid CPU or range of CPUs `3-1`"),
         ("cpu 1 0-2\n", "line 1: a CPU is named twice"),
         (
             "port eth0 198.18.0.1 198.18.0.2\n",
-            "line 1: `eth0` is no PCI address",
+            "line 1: invalid device `eth0`: expected a PCI address",
         ),
         (
             "port 0000:1b:00.0 198.18.0.1 2001:db8::1\n",
-            "is no gateway of 198.18.0.1",
+            "is not on the link of 198.18.0.1",
         ),
         (
             "client 198.18.0.200 100\n",
-            "line 1: `100` is no number from 1 to 56",
+            "line 1: invalid number `100`: expected 1 to 56",
         ),
         ("listen 65000 1000\n", "line 1: 1000 ports from 65000"),
-        ("duration 5w\n", "line 1: `5w` is no duration"),
-        ("keepalive 5\n", "line 1: `5` is no interval"),
+        ("duration 5w\n", "line 1: invalid duration `5w`"),
+        ("keepalive 5\n", "line 1: invalid interval `5`"),
         ("tcp_rst 2\n", "line 1: `tcp_rst 2` has arguments"),
         ("quiet please\n", "line 1: `quiet please` has arguments"),
-        ("mode client\n", "there is no `cpu`"),
+        ("mode client\n", "`cpu` is missing"),
     ] {
         let error = refusal(text);
         assert!(error.contains(wanted), "{text}: {error}");

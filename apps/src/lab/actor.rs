@@ -1,6 +1,6 @@
 //! [`Actor`]: the application of an end that is ours. It does its acts when they are due and notes what it sees.
 //!
-//! It must never act on its own: an application that hangs is one whose scene tells it nothing. It is no puppet, because it notes calls of sockets, by the
+//! It must never act on its own: an application that hangs is one whose scene has no order for it. It is no puppet, because it notes calls of sockets, by the
 //! numbers of a scene.
 
 use std::collections::VecDeque;

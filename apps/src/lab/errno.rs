@@ -1,4 +1,4 @@
-//! [`Errno`]: what a failing call tells its application, by the names that everybody searches for.
+//! [`Errno`]: what a failing call returns to its application, by the names that users search for.
 //!
 //! It must never invent a name: these are POSIX's, the words are glibc's.
 
@@ -90,7 +90,7 @@ impl Errno {
             .map_or(("EOTHER", ""), |(_, name, words)| (name, words))
     }
 
-    /// What a socket would have told its application about a connection that ended so; `None` for a good end.
+    /// What a socket would have returned to its application about a connection that ended so; `None` for a good end.
     pub(crate) fn of_close(reason: CloseReason) -> Option<Self> {
         let of_icmp = |error: IcmpErrorKind| match error {
             IcmpErrorKind::Unreachable

@@ -1,6 +1,6 @@
 //! The packet ladder: the rows of a story or of a capture as text, one line per row, at most [`WIDTH`] columns.
 //!
-//! It must never leave out what the story tells: what doesn't fit goes on a line of its own.
+//! It must never leave out what the story contains: what doesn't fit goes on a line of its own.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;

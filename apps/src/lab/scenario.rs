@@ -112,7 +112,7 @@ pub(crate) struct Scenario {
 pub(crate) struct Scene {
     /// A line above the ladder.
     pub(crate) title: &'static str,
-    /// Connections that may wait for `accept()` beyond the first (as in `listen(backlog)`); `None`: nobody listens.
+    /// Connections that may wait for `accept()` beyond the first (as in `listen(backlog)`); `None`: no program listens.
     pub(crate) backlog: Option<u32>,
     /// What the server's listener does with a SYN.
     pub(crate) syn_policy: SynPolicy,
@@ -189,7 +189,7 @@ pub(crate) struct Act {
     pub(crate) what: SceneAction,
 }
 
-/// What an end can be told to do. Connections are numbered by whoever writes the scene; number `n` has the client's port
+/// What an end can be ordered to do. Connections are numbered by the author of the scene; number `n` has the client's port
 /// [`CLIENT_PORT`] plus `n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SceneAction {
@@ -434,7 +434,7 @@ pub(crate) const fn nud(state: neighbor::NeighborState) -> &'static str {
 }
 
 impl Scene {
-    /// A scene in which nobody listens, everybody is there and nothing is done yet.
+    /// A scene in which no program listens, both hosts are there and nothing is done yet.
     pub(crate) fn new(title: &'static str) -> Self {
         Self {
             title,

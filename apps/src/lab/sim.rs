@@ -244,10 +244,10 @@ impl<'a> Stage<'a> {
             };
             let fate = match (crossing.arrives_at, crossing.fate) {
                 (Some(at), _) if is_off(at) => Fate::Lost("no power"),
-                // Its checksum tells the receiver.
+                // Its checksum shows it to the receiver.
                 (Some(_), LinkFate::Corrupted) => Fate::Lost("corrupted"),
                 (Some(at), _) => Fate::Arrived(since_start(at + SETTLED)),
-                (None, LinkFate::NoReceiver) => Fate::Lost("nobody there"),
+                (None, LinkFate::NoReceiver) => Fate::Lost("no host there"),
                 (None, LinkFate::TooBig) => Fate::Lost("too big"),
                 (None, _) => Fate::Lost("lost"),
             };

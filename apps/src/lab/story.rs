@@ -15,7 +15,7 @@ use super::network::IcmpCode;
 use super::recording::{Event, Fate, RecordedEvent, Recording};
 use super::scenario::{CLIENT_PORT, Cast, Client, End, Observation, Server};
 
-/// A scene as it can be told.
+/// A scene as it is printed.
 #[derive(Debug, Clone)]
 pub(crate) struct Story {
     /// Who played.
@@ -41,7 +41,7 @@ pub(crate) struct Row {
     pub(crate) server: &'static str,
 }
 
-/// What a row tells.
+/// What a row says.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StoryEvent {
     /// A TCP segment.
@@ -115,7 +115,7 @@ struct Reader<'a> {
     iss: BTreeMap<u16, [SeqNum; 2]>,
     /// Sequence numbers that were sent: side, connection, number, length, whether with SYN and ACK.
     sent: Vec<(End, u16, SeqNum, u32, bool)>,
-    /// Until when each end's states were told: they never go back.
+    /// Until when each end's states were printed: they never go back.
     told_until: [u64; 2],
 }
 

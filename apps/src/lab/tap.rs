@@ -323,7 +323,7 @@ fn swallow(nic: &mut DpdkNic) -> usize {
 }
 
 fn let_log<T>(log: &Mutex<Log>, act: impl FnOnce(&mut Log) -> T) -> T {
-    // Nobody panics while holding it.
+    // No thread panics while holding it.
     act(&mut log.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -469,7 +469,7 @@ impl Log {
         }
         for (seen_ns, state) in watch.seen.try_iter() {
             let seen_ns = self.since_start(seen_ns);
-            // It is looked at now and then: a packet that left meanwhile tells that the entry had become usable before.
+            // It is looked at now and then: a packet that left meanwhile shows that the entry had become usable before.
             let is_usable = !matches!(state, None | Some(Nud::Incomplete | Nud::Failed));
             let at_ns = match self.first_segment(side, self.last_look_ns..seen_ns) {
                 Some(at_ns) if is_usable && !self.was_usable => at_ns,

@@ -77,7 +77,7 @@ fn recording() -> Recording {
     Recording::new(Cast::SIM, ADDRESSES, false)
 }
 
-/// A refused connection, and a SYN to nobody.
+/// A refused connection, and a SYN to an address without a host.
 fn refused() -> Recording {
     let mut all = recording();
     let sees = |conn, errno| RecordedEvent::Sees {

@@ -240,7 +240,8 @@ pub(crate) struct StatusRange(pub(crate) std::ops::RangeInclusive<u16>);
 
 /// `200`, or `200-399`.
 fn status_range(text: &str) -> Result<StatusRange, String> {
-    let wrong = || format!("`{text}` is no range of status codes; write it like 200-399 or 404");
+    let wrong =
+        || format!("`{text}` is not a range of status codes: expected one such as 200-399 or 404");
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let code = |digits: &str| {
         digits

@@ -206,7 +206,7 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
             None => LoadVerdict::Undetermined,
         },
     };
-    // Whoever waits for the target waits for the path to it as well.
+    // A run that waits for the target waits for the path to it as well.
     let verdict = match verdict {
         LoadVerdict::Target if seen.path_is_full() => LoadVerdict::Link,
         other => other,

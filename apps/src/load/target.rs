@@ -43,7 +43,7 @@ impl TargetUrl {
             ))
         };
         let (url, weight) = split_weight(text);
-        let uri: Uri = url.parse().map_err(|_| wrong("that is no URL"))?;
+        let uri: Uri = url.parse().map_err(|_| wrong("that is not a URL"))?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
             Some("tcp") => Scheme::Tcp,
@@ -135,7 +135,7 @@ mod tests {
             ("ftp://198.18.0.1/", "scheme is unknown"),
             ("198.18.0.1:80", "scheme is missing"),
             ("tcp://198.18.0.1", "port is missing"),
-            ("http://", "no URL"),
+            ("http://", "not a URL"),
             ("http://198.18.0.1/=0", "at least 1"),
             ("http://user@198.18.0.1/", "user names"),
         ] {

@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Value>, Failure> {
     let values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
     let values = values.collect::<Result<Vec<_>, _>>().map_err(|error| {
         Failure::Usage(format!(
-            "{name} is no JSON ({error}): expected what serve, bench, load or flood print with --json"
+            "{name} is not JSON ({error}): expected what serve, bench, load or flood print with --json"
         ))
     })?;
     if values.is_empty() || !values.iter().all(Value::is_object) {

@@ -60,7 +60,7 @@ impl Run {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::new(&name, &values).ok_or_else(|| {
             Failure::Usage(format!(
-                "{} is no result of syncline: it names no command; expected what serve, bench, load or flood print with --json",
+                "{} is not a result of syncline: it names no command; expected what serve, bench, load or flood print with --json",
                 path.display()
             ))
         })

@@ -161,7 +161,7 @@ impl NicArgs {
         }
         if !is_tap && self.wants_own_namespace() {
             return usage(format!(
-                "--unshare is for --nic tap:NAME; in a network namespace of our own there is no {spec}"
+                "--unshare is for --nic tap:NAME; a network namespace of our own does not contain {spec}"
             ));
         }
         for theirs in &self.tap_up {

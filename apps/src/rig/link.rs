@@ -101,7 +101,7 @@ impl<'a> LinkWatch<'a> {
 
     /// Looks again, and logs what changed.
     pub(crate) fn look(&mut self) {
-        // Counters of some devices stop at their end when nobody reads them for an hour.
+        // Counters of some devices stop at their end when they are not read for an hour.
         let _ = self.port.stats();
         if let Some(change) = self.take(self.port.link_mbps()) {
             console::log(change);

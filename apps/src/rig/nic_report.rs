@@ -35,7 +35,7 @@ pub(crate) struct NicReport {
 }
 
 impl NicReport {
-    /// What `port` says. Nobody sends any more.
+    /// What `port` says. No worker sends any more.
     pub(crate) fn new(port: &Port, tx_taken: Option<u64>, link: LinkReport) -> Self {
         let check = tx_taken.map_or_else(
             || TxCheck::NotCounted("a worker did not end well".to_owned()),
@@ -139,10 +139,8 @@ mod tests {
             speed_mbps: None,
             downs: 0,
         };
-        let stats = PortStats {
-            tx_frames: 7,
-            ..PortStats::default()
-        };
+        let mut stats = PortStats::default();
+        stats.tx_frames = 7;
         let made = (Offloads::from(&caps), link);
         NicReport::of("net_e1000_em", made, stats, Some(taken), check)
     }

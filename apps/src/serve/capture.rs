@@ -2,7 +2,7 @@
 //!
 //! It must never block or allocate on a worker: the buffers are made at start and go round (free → filled → written →
 //! free), and without a free one the copy is dropped and counted. Nor may it hold up the control thread, at start or at
-//! the end: whatever waits for the file, or for somebody who reads it, is the writer's thread.
+//! the end: whatever waits for the file, or for its reader, is the writer's thread.
 
 mod file;
 mod writer;
@@ -119,7 +119,7 @@ impl Capture {
                     Ok(Some(open)) => {
                         shared.noted(Writer::new(Sink::new(open, Arc::clone(shared)), &link))
                     }
-                    Ok(None) => shared.noted(Err("nobody came to read it".to_owned())),
+                    Ok(None) => shared.noted(Err("no program opened it for reading".to_owned())),
                     Err(error) => shared.noted(Err(error.to_string())),
                 },
             };

@@ -139,7 +139,7 @@ impl Service {
             "noaccept" => Self::NoAccept,
             _ => {
                 return Err(format!(
-                    "`{name}` is no service; there are {}",
+                    "unknown service `{name}`: expected {}",
                     Self::NAMES.join(", ")
                 ));
             }
@@ -199,8 +199,8 @@ impl Listen {
             }
             _ => {
                 return Err(format!(
-                    "`{option}` is no option of {}; there are backlog=N, cookies=always|full|never, abort-on-overflow, \
-                     proxy=v1|v2|any for services that read, and for http size=BYTES, close, idle=TIME|never",
+                    "unknown option `{option}` of {}: expected backlog=N, cookies=always|full|never, abort-on-overflow, \
+                     proxy=v1|v2|any (services that read), or size=BYTES, close, idle=TIME|never (http)",
                     self.service.name()
                 ));
             }
@@ -248,7 +248,7 @@ pub(crate) fn listens(text: &str) -> Result<ListenGroup, String> {
 
 fn wrong_place(text: &str) -> String {
     format!(
-        "`{text}` is no place to listen; write it like 80, 7=echo, 8000-8010=http,size=1k, 198.18.0.2:80, \
+        "invalid place to listen `{text}`: expected one such as 80, 7=echo, 8000-8010=http,size=1k, 198.18.0.2:80, \
          198.18.64.0/24:80 or [2001:db8::2]:80 (ports 1 to 65535)"
     )
 }
@@ -394,21 +394,21 @@ mod tests {
     #[test]
     fn services_and_options_are_refused_by_name() {
         for (text, part) in [
-            ("80=web", "`web` is no service; there are reset, echo"),
-            ("80=", "`` is no service"),
-            ("7=echo,size=1k", "`size=1k` is no option of echo"),
-            ("80=http,size", "`size` is no option of http"),
+            ("80=web", "unknown service `web`: expected reset, echo"),
+            ("80=", "unknown service ``"),
+            ("7=echo,size=1k", "unknown option `size=1k` of echo"),
+            ("80=http,size", "unknown option `size` of http"),
             ("80=http,size=2t", "at most"),
             ("80=http,idle=0", "1ms to 24h, or never"),
             ("80=http,idle=25h", "1ms to 24h, or never"),
             ("80=http,idle=soon", "invalid time"),
-            ("7=echo,idle=1s", "`idle=1s` is no option of echo"),
+            ("7=echo,idle=1s", "unknown option `idle=1s` of echo"),
             ("80=http,cookies=maybe", "say always, full"),
             ("80=http,backlog=5g", "more than"),
             ("80=http,proxy=v3", "say v1, v2 or any"),
-            ("80=http,proxy", "`proxy` is no option of http"),
-            ("80=noread,proxy=v1", "`proxy=v1` is no option of noread"),
-            ("80=reset,proxy=v1", "`proxy=v1` is no option of reset"),
+            ("80=http,proxy", "unknown option `proxy` of http"),
+            ("80=noread,proxy=v1", "unknown option `proxy=v1` of noread"),
+            ("80=reset,proxy=v1", "unknown option `proxy=v1` of reset"),
             ("198.18.64.1/24:80", "bits behind the prefix"),
             ("198.0.0.0/8:80", "longer prefixes"),
         ] {

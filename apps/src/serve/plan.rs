@@ -68,7 +68,7 @@ impl Plan {
         let spec = args.link.spec()?;
         if spec == NicSpec::Ring {
             return usage(
-                "`ring` is a link inside one process, with nobody at its other end: use `syncline bench`, or --nic tap:dtap0",
+                "`ring` is a link inside one process, with nothing at its other end: use `syncline bench`, or --nic tap:dtap0",
             );
         }
         check_duration(args)?;

@@ -158,7 +158,7 @@ impl Report {
         }
     }
 
-    /// Whether the result is good: every frame accounted for, every buffer back, the capture whole as far as it was told.
+    /// Whether the result is good: every frame accounted for, every buffer back, the capture complete.
     ///
     /// # Errors
     /// [`Failure::Gate`] with everything that is not.

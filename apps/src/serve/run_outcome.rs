@@ -32,7 +32,7 @@ pub(super) struct RunOutcome {
     pub(super) duration: Duration,
     /// Why they ended.
     pub(super) ended_by: EndedBy,
-    /// What each has done; what it told last when it did not end well.
+    /// What each has done; its last answer when it did not end well.
     pub(super) workers: Vec<Progress>,
     /// How connections ended that were open at the end.
     pub(super) ending: Ending,

@@ -1,6 +1,6 @@
 //! The control thread while workers turn: a line a second, then the end.
 //!
-//! It must never touch a frame or wait for ever: a worker that does not answer is said, and what it told last counts.
+//! It must never touch a frame or wait for ever: a worker that does not answer is reported, and its last answer counts.
 
 use std::time::{Duration, Instant};
 

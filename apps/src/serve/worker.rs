@@ -31,7 +31,7 @@ pub(super) struct Progress {
     pub(super) steered: Steered,
     /// Whether the NIC's hash decides who owns a flow.
     pub(super) follows_the_nic: bool,
-    /// What it was told last.
+    /// The last order that it was given.
     pub(super) order: Order,
     /// Its last turn had something to do.
     pub(super) moved: bool,

@@ -60,7 +60,7 @@ wrong! {
     UrgentPointer "urgent_pointer",
     /// Bytes behind the TCP header.
     Payload "payload",
-    /// Ethernet padding that isn't zero: somebody else's bytes.
+    /// Ethernet padding that isn't zero: bytes of another packet.
     Padding "padding",
     /// An echo that is not what was sent.
     Echo "echo",

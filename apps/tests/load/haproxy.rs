@@ -1,6 +1,6 @@
 //! A load balancer whose backend dies during the run: what broke is counted as HAProxy's own log counts it.
 //!
-//! It must never know more of a backend's end than HAProxy tells.
+//! It must never know more of a backend's end than HAProxy reports.
 
 use std::fs;
 

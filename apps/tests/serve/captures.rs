@@ -1,4 +1,4 @@
-//! `--pcap` to a FIFO, with a reader that is late, gone, or asleep, and to a full disk: the run begins and ends all the same.
+//! `--pcap` to a FIFO, with a reader that is late, gone, or stopped, and to a full disk: the run begins and ends all the same.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -68,7 +68,7 @@ fn without_a_reader_it_runs_and_says_so() {
     let (summary, status, log) = end(start(&fifo.0, &["--duration", "1"]));
     assert!(log.contains("a FIFO without a reader"), "{log}");
     let pcap = &summary["pcap"];
-    assert_eq!(pcap["error"], "nobody came to read it");
+    assert_eq!(pcap["error"], "no program opened it for reading");
     assert!(
         number(&pcap["frames"]) == 0 && number(&pcap["dropped"]) > 0,
         "{pcap}"

@@ -1,10 +1,10 @@
 //! The program on a tap, in a network namespace: what the Linux kernel sees of it, and what it says about itself.
 
-// Ends on time, whatever the link carries and whoever asks.
+// Ends on time, whatever the link carries and whatever asks.
 mod ends;
 // Links that do less than a NIC.
 mod links;
-// Other NICs than taps, and what is told about a NIC.
+// Other NICs than taps, and what is reported about a NIC.
 mod nics;
 // Ways that carry less than the link.
 mod paths;

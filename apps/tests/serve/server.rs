@@ -84,7 +84,7 @@ impl Server {
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let (line, log) = channel();
         std::thread::spawn(move || {
-            // Ends with the program; without a reader nobody needs the rest.
+            // Ends with the program; without a reader the rest is not needed.
             stderr
                 .lines()
                 .map_while(Result::ok)

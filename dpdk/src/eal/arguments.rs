@@ -269,7 +269,7 @@ mod tests {
             nics: vec!["pci:3b:00.0".parse().unwrap()],
             extra_args: strings(extra),
         };
-        // 118 pages, of which somebody has taken 8.
+        // 118 pages, of which another process has taken 8.
         let machine = Machine {
             pages: 118,
             hugepages_only: Some("0000:3b:00.0 is bound to uio_pci_generic".to_owned()),
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(
             line(&pci, 99, true),
             ordinary,
-            "nobody maps our own memory for a device"
+            "our own memory is not mapped for a device"
         );
         let never = EalConfig {
             hugepages: Hugepages::Never,

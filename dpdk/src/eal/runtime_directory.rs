@@ -127,7 +127,7 @@ impl Drop for RuntimeDirectory {
     }
 }
 
-/// Where EAL puts its directory unless it is told otherwise.
+/// Where EAL puts its directory unless an argument says otherwise.
 fn usual() -> PathBuf {
     // SAFETY: reads a number of this process.
     if unsafe { libc::getuid() } == 0 {
@@ -147,7 +147,7 @@ fn places() -> impl Iterator<Item = PathBuf> {
 fn elsewhere() -> Option<PathBuf> {
     let own = format!("{OURS}{}", std::process::id());
     let mut bases = places().map(|place| place.join(&own));
-    // Only one that was not there: nobody else can have put anything into it.
+    // Only one that was not there: no other process can have put anything into it.
     bases.find(|base| fs::DirBuilder::new().mode(0o700).create(base).is_ok())
 }
 

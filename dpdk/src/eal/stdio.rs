@@ -16,7 +16,7 @@ impl StdioAside {
     ///
     /// Only one may exist at a time.
     pub(super) fn start() -> Option<Self> {
-        // SAFETY: sets two variables of the C library; EAL starts once in a process, and nobody else prints through them.
+        // SAFETY: sets two variables of the C library; EAL starts once in a process, and no other thread prints through them.
         (unsafe { sys::sl_print_aside_start() } == 0).then_some(Self(()))
     }
 

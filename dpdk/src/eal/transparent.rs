@@ -4,7 +4,7 @@
 //! machine the TLB misses cost ten times what a frame does (measured: 28 ticks against 2.4 for a frame over the
 //! in-memory link). DPDK takes memory from outside as a heap with its own socket number (Programmer's Guide, "Support
 //! for Externally Allocated Memory"), and anonymous memory gets large pages without root. It must never be used for
-//! devices that DMA: nobody maps it for them.
+//! devices that DMA: it is not mapped for them.
 
 use core::ffi::{CStr, c_void};
 use std::sync::{Mutex, PoisonError};
@@ -83,7 +83,7 @@ impl Heap {
         let Ok(count) = u32::try_from(pages.len()) else {
             return;
         };
-        // SAFETY: EAL is initialised; the memory is ours, mapped, aligned to PAGE_BYTES, used by nobody else (the lock, and
+        // SAFETY: EAL is initialised; the memory is ours, mapped, aligned to PAGE_BYTES, used by nothing else (the lock, and
         // each part of it is given once), and never unmapped; `pages` has one address per page and is copied.
         let added = unsafe {
             let table = pages.as_mut_ptr();

@@ -1,6 +1,6 @@
 //! VLAN tags between a frame and the fields beside it, for devices that strip and insert them.
 //!
-//! Above this crate a tag always stands in the frame. It must never change a frame that somebody else may read.
+//! Above this crate a tag always stands in the frame. It must never change a frame that has another reader.
 
 use core::ptr;
 

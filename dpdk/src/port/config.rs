@@ -90,6 +90,7 @@ impl Default for PortConfig {
 
 /// What a port counted since it started. Drivers leave what they can't count at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct PortStats {
     /// Frames received.
     pub rx_frames: u64,
@@ -99,7 +100,7 @@ pub struct PortStats {
     pub rx_bytes: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// Frames dropped by the NIC because nobody polled in time.
+    /// Frames dropped by the NIC because the queue was not polled in time.
     pub rx_missed: u64,
     /// Erroneous frames received.
     pub rx_errors: u64,

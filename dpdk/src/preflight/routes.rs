@@ -47,7 +47,7 @@ fn ask() -> io::Result<BTreeSet<u32>> {
     if fd < 0 {
         return Err(Error::last_os_error());
     }
-    // SAFETY: it was just opened, and belongs to nobody else.
+    // SAFETY: it was just opened, and has no other owner.
     let mut socket = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
     let mut question = [0; HEADER_LEN + ROUTE_LEN];
     question[..4].copy_from_slice(&((HEADER_LEN + ROUTE_LEN) as u32).to_ne_bytes());

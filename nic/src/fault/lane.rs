@@ -1,6 +1,6 @@
 //! [`FaultLane`]: one direction of a bad link. Frames go in, and what is left of them comes out, later or in another order.
 //!
-//! It must never allocate after the start or hold more than [`LANE_FRAMES`] frames: whoever can't get rid of a frame
+//! It must never allocate after the start or hold more than [`LANE_FRAMES`] frames: a caller that can't get rid of a frame
 //! keeps it.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use crate::{BURST_FRAMES, Burst, Frame};
 pub const LANE_FRAMES: usize = 1024;
 /// Frames that are set aside at a time; more are let through.
 const ASIDE_FRAMES: usize = 32;
-/// A frame that nobody overtakes is set aside no longer than this: the last one of a burst must arrive too.
+/// A frame that is not overtaken is set aside no longer than this: the last one of a burst must arrive too.
 const ASIDE_NS_MAX: u64 = 5_000_000;
 /// Of a frame whose checksums the NIC fills in, only these bytes are corrupted (Ethernet and the fixed IPv4 header): in its
 /// payload the NIC would make the corruption valid.
@@ -23,9 +23,9 @@ const HEADER_BYTES: usize = 34;
 /// What a lane must know beside the faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneConfig {
-    /// Which direction of which queue: tells the lanes of one seed apart.
+    /// Which direction of which queue: separates the lanes of one seed.
     pub lane: u64,
-    /// Ticks a second of the times that the lane is told.
+    /// Ticks a second of the times that the lane is given.
     pub ticks_hz: u64,
     /// The NIC fills in checksums behind this lane.
     pub checksums_come_later: bool,
@@ -133,7 +133,7 @@ impl<F: Frame> FaultLane<F> {
     /// The frame with one bit flipped, and no verdict or request about its checksums that would hide it.
     fn corrupt(&mut self, mut frame: F, bit: u64, copy: &mut impl FnMut(&F) -> Option<F>) -> F {
         if frame.bytes_mut().is_none() {
-            // Somebody else reads these bytes, or they are chained: they must not change.
+            // Another reader has these bytes, or they are chained: they must not change.
             match copy(&frame) {
                 Some(ours) => frame = ours,
                 None => {

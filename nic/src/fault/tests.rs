@@ -119,7 +119,7 @@ fn each_fault_comes_at_its_rate_and_none_at_zero() {
         let expected = u64::from(FRAMES) + counts.duplicated - counts.lost;
         assert_eq!(numbers.len() as u64, expected, "{which}");
         let is_sorted = numbers.is_sorted();
-        // Of a corrupted number nobody knows where it stood.
+        // Where a corrupted number stood is unknown.
         assert_eq!(
             is_sorted,
             counts.reordered + counts.corrupted == 0,
@@ -181,7 +181,7 @@ fn a_frame_is_overtaken_by_a_few_and_the_last_one_arrives_too() {
     let mut sorted = numbers;
     sorted.sort_unstable();
     assert_eq!(sorted, (0..5000).collect::<Vec<_>>());
-    // Nobody overtakes a single frame.
+    // Nothing overtakes a single frame.
     let always = FaultSpec {
         reorder_ppm: WHOLE_PPM,
         ..spec

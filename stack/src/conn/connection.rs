@@ -152,7 +152,7 @@ impl Conn {
         *profile = new.profile;
     }
 
-    /// Nobody's connection.
+    /// A record without a connection.
     pub(super) fn vacant(settings: &Settings, now: Instant) -> Self {
         let (handle, generation) = (0, NonZeroU32::MIN);
         let entry = Entry::from_bits(0);
@@ -254,7 +254,7 @@ impl Conn {
     }
 
     /// Places for sending that it may hold while they are scarce: as many as the peer has taken segments, and two more; one
-    /// while its window is closed. Whoever takes nothing gets no more than it needs to go on.
+    /// while its window is closed. A peer that takes nothing gets no more than it needs to go on.
     #[must_use]
     pub fn earned_places(&self) -> u32 {
         match self.tcb.send_window() {

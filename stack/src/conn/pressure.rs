@@ -13,16 +13,16 @@ use crate::seq::SeqNum;
 use crate::tcp::state::State;
 use crate::time::Instant;
 
-/// Connections looked at per turn while somebody waits for a place.
+/// Connections looked at per turn while a connection waits for a place.
 pub const VISITS_PER_TURN: u32 = 256;
 
-/// Connections looked at per turn while places are scarce and nobody waits.
+/// Connections looked at per turn while places are scarce and none waits.
 const QUIET_VISITS_PER_TURN: u32 = 32;
 
-/// Between the starts of two rounds while nobody waits.
+/// Between the starts of two rounds while none waits.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Between two rounds that found nobody who could give way.
+/// Between two rounds that found no connection that could give way.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes ahead of a gap that has not moved for so long may be dropped under pressure, in ms: they were never acknowledged.
@@ -61,7 +61,7 @@ pub struct Pressure {
     /// The walk goes on at this slot.
     hand: usize,
     is_walking: bool,
-    /// Nobody waited in the last round.
+    /// None waited in the last round.
     is_quiet: bool,
     step: usize,
     started_at: Instant,
@@ -95,7 +95,7 @@ impl Pressure {
         &mut self.marks[slot]
     }
 
-    /// Whether a round is under way; begins one when it is time, or when somebody waits and the last one was for nobody.
+    /// Whether a round is under way; begins one when it is time, or when a connection waits and the last one was for none.
     fn starts(&mut self, lack: Lack, now: Instant) -> bool {
         if !self.is_walking && (now >= self.next_at || (self.is_quiet && !lack.is_none())) {
             self.is_walking = true;

@@ -237,7 +237,7 @@ impl WindowShifts {
 pub struct ShortUs(u16);
 
 impl ShortUs {
-    /// Rounds down to what can be told.
+    /// Rounds down to what can be stored.
     #[must_use]
     pub const fn from_us(us: u32) -> Self {
         let bits = 32 - us.leading_zeros();

@@ -66,7 +66,7 @@ impl SpentCookies {
     }
 }
 
-/// The hash is keyed, so nobody can bring two flows to the same one.
+/// The hash is keyed, so no peer can bring two flows to the same one.
 fn fingerprint(flow: FlowHash, iss: SeqNum) -> u64 {
     let mixed = flow.0 ^ u64::from(iss.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed.max(1)

@@ -51,7 +51,7 @@ pub enum Unreachable {
     Host,
     /// The host doesn't speak the protocol (IPv4 code 2).
     Protocol,
-    /// Nobody listens (IPv4 code 3; IPv6 code 4).
+    /// No program listens (IPv4 code 3; IPv6 code 4).
     Port,
     /// A source route failed (IPv4 code 5).
     SourceRoute,
@@ -61,7 +61,7 @@ pub enum Unreachable {
     Other(u8),
 }
 
-/// The quoted start of a packet that we sent, or that somebody wants us to believe that we sent.
+/// The quoted start of a packet that we sent, or that a forger wants us to believe that we sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quote {
     /// Its whole length in bytes, IP header included, as its header says.

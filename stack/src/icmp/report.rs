@@ -22,12 +22,12 @@ pub const MAX_ERROR_LEN_V4: usize = 576;
 /// The longest ICMPv6 error, IP header included, in bytes: the minimum MTU (RFC 4443 §2.4 (c)).
 pub const MAX_ERROR_LEN_V6: usize = 1280;
 
-/// What is to be told about a packet.
+/// What is to be reported about a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// Nobody listens at its port.
+    /// No program listens at its port.
     Port,
-    /// Nobody speaks its protocol (IPv4; over IPv6 that is a parameter problem).
+    /// Its protocol is unsupported (IPv4; over IPv6 that is a parameter problem).
     Protocol,
     /// Its headers can't be processed (IPv6).
     Parameter(ipv6::ParameterProblem),
@@ -46,7 +46,7 @@ pub struct Report {
     pub dst: IpAddr,
 }
 
-/// What is to be told about a UDP datagram, another protocol than ours, or a packet whose IPv6 headers can't be processed.
+/// What is to be reported about a UDP datagram, another protocol than ours, or a packet whose IPv6 headers can't be processed.
 /// `None` when it is nothing of these, or may not be reported. Whether the destination is ours, and the source the broadcast
 /// address of a link, is the caller's to know; so are checksums.
 #[must_use]

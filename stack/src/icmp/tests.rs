@@ -267,7 +267,7 @@ fn arp_is_answered_as_the_kernel_does() {
     );
 }
 
-/// RFC 5227 §2.1.1: whoever probes our address must hear that it is taken.
+/// RFC 5227 §2.1.1: a host that probes our address must hear that it is taken.
 #[test]
 fn an_arp_probe_is_answered() {
     let mut frame = bytes(golden::ARP_REQUEST);
@@ -304,7 +304,7 @@ fn a_solicitation_is_answered_as_the_kernel_does() {
     assert_eq!(answer, Err(Refusal::Malformed(Defect::NdpHopLimit)));
 }
 
-/// RFC 4861 §7.2.4: nobody asked, so everybody hears it.
+/// RFC 4861 §7.2.4: the question is unsolicited, so all hear the answer.
 #[test]
 fn duplicate_detection_is_answered_to_all_nodes() {
     let group = ndp::solicited_node(SERVER6);

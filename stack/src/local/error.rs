@@ -1,6 +1,6 @@
 //! [`LocalAddrsError`]: why addresses or VLANs can't be ours.
 //!
-//! Each text names the cause and the fix, for whoever wrote the configuration.
+//! Each text names the cause and the fix, for the author of the configuration.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -12,6 +12,7 @@ pub const MAX_LOCAL_ADDRS: u32 = 1 << 16;
 
 /// A set of local addresses can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LocalAddrsError {
     /// The prefix length exceeds 32 (IPv4) or 128 (IPv6).
     PrefixLen {

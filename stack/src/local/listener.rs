@@ -1,6 +1,6 @@
 //! [`Listeners`]: which ports are open on which addresses, and what a SYN to them gets; some are opened and closed at run time.
 //!
-//! It must never cost more than a bit test for a port on which nobody listens: that is the path of a SYN flood on closed
+//! It must never cost more than a bit test for a port without a listener: that is the path of a SYN flood on closed
 //! ports.
 
 use core::fmt;
@@ -65,6 +65,7 @@ pub struct ListenerId(pub u16);
 
 /// The listeners can't be used as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ListenersError {
     /// Port 0 can't be listened on.
     PortZero,
@@ -125,7 +126,7 @@ struct Place {
 pub struct Listeners {
     /// By number; `None` for one that was closed.
     configs: Vec<Option<ListenerConfig>>,
-    /// One bit per port: somebody listens on it on some address. 8 KiB, so the test of random ports stays in L1.
+    /// One bit per port: there is a listener on it on some address. 8 KiB, so the test of random ports stays in L1.
     open_ports: Box<[u64; 1024]>,
     /// For an open port, where its listeners start in `by_port`; only read for open ports.
     first_of_port: Box<[u16; 65_536]>,

@@ -26,6 +26,7 @@ pub struct PortRange {
 
 /// A range of ports can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PortRangeError {
     /// The first port comes after the last.
     Reversed,
@@ -93,7 +94,7 @@ impl Default for PortRange {
 pub struct LocalPorts {
     range: PortRange,
     prf: Prf,
-    /// How far the peers that share a counter have come; each starts anywhere, so that it tells nothing.
+    /// How far the peers that share a counter have come; each starts anywhere, so that it reveals nothing.
     counters: Box<[u16]>,
 }
 
@@ -107,7 +108,7 @@ impl fmt::Debug for LocalPorts {
 }
 
 impl LocalPorts {
-    /// Ports of `range`, under 128 bits that nobody outside can know. Workers may share the secret: each asks for ports of
+    /// Ports of `range`, under 128 secret bits. Workers may share the secret: each asks for ports of
     /// its own only.
     #[must_use]
     pub fn new(secret: &[u8; 16], range: PortRange) -> Self {

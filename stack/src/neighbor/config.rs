@@ -49,6 +49,7 @@ impl Default for NeighborConfig {
 
 /// A value of [`NeighborConfig`] is out of its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NeighborConfigError {
     /// `capacity` is 0 or above [`MAX_NEIGHBORS`].
     Capacity,

@@ -38,7 +38,7 @@ pub(super) struct Entry<F> {
     /// When we last wanted to send to it, or heard from it first.
     pub(super) used: Instant,
     pub(super) solicitations: u8,
-    /// In PROBE: somebody else claims the address, or its frames go unanswered. The known address is asked once, then
+    /// In PROBE: another host claims the address, or its frames go unanswered. The known address is asked once, then
     /// everybody.
     pub(super) is_doubted: bool,
     /// When it last answered from `mac`, or was doubted.

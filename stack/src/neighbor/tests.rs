@@ -295,7 +295,7 @@ fn advertisements_follow_the_flags() {
     }
 }
 
-/// A claim that somebody else has the address, as all of its forms: gratuitous ARP, an unasked reply or advertisement, a
+/// A claim that another host has the address, as all of its forms: gratuitous ARP, an unasked reply or advertisement, a
 /// request.
 fn claims() -> [fn(&mut NeighborTable<u32>, Instant); 3] {
     [
@@ -543,7 +543,7 @@ fn bring(table: &mut NeighborTable<u32>, n: u16, state: NeighborState, now: Inst
     }
 }
 
-/// RFC 6583 §6: whoever makes us send to addresses that nobody has takes neither the places of those who answer, nor the
+/// RFC 6583 §6: a peer that makes us send to addresses without a host takes neither the places of those who answer, nor the
 /// gateway's while it is asked.
 #[test]
 fn addresses_without_anybody_take_half_of_the_places_and_displace_each_other() {

@@ -1,6 +1,6 @@
 //! [`Chunks`]: one slab of queue nodes per worker, and so the hard budget of frames that its connections keep.
 //!
-//! It must never allocate after construction, and never let go of a frame by itself: whoever takes a node out gets its
+//! It must never allocate after construction, and never let go of a frame by itself: the caller that takes a node out gets its
 //! frame.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -50,7 +50,7 @@ pub(super) struct Held<F> {
     pub(super) seq: SeqNum,
     /// In the first node of a run of adjoining bytes: the last node of that run. As for `seq`.
     pub(super) run_last: Link,
-    /// Whether bytes around ours in this frame are nobody's, so that more can be copied behind or before them.
+    /// Whether bytes around ours in this frame are unused, so that more can be copied behind or before them.
     pub(super) growable: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Copying few bytes together, so that a kept byte never costs a whole frame.
 //!
-//! It must never write to a frame that somebody else may read, and never beyond its buffer: the frame itself decides
+//! It must never write to a frame that has another reader, and never beyond its buffer: the frame itself decides
 //! both.
 
 use crate::nic::Frame;

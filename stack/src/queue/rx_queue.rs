@@ -222,7 +222,7 @@ impl RxQueue {
         }
     }
 
-    /// Drops everything: nobody will read it.
+    /// Drops everything: it will not be read.
     pub fn clear<F>(&mut self, chunks: &mut Chunks<F>, mut freed: impl FnMut(F)) {
         chunks.remove_list(self.head, &mut freed);
         *self = Self::default();

@@ -207,7 +207,7 @@ impl TxQueue {
     }
 
     /// Copies bytes into frames and appends those: first behind the bytes that an earlier call copied, as far as that
-    /// frame has room and nobody else reads it, then into frames from `fresh` (empty, exclusive).
+    /// frame has room and no other reader, then into frames from `fresh` (empty, exclusive).
     ///
     /// Says how many bytes were taken: fewer than all when nodes or frames ran out.
     pub fn push_bytes<F: Frame>(

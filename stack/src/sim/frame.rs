@@ -11,14 +11,14 @@ use crate::nic::{Frame, FrameError, RxChecksum, TxRequest};
 /// Bytes that one buffer holds, as in DPDK's usual pools (RTE_MBUF_DEFAULT_BUF_SIZE without its headroom).
 pub const BUFFER_LEN: usize = 2048;
 
-/// What [`Frame::grow`] finds in a buffer: never zero, so that a byte that nobody wrote shows.
+/// What [`Frame::grow`] finds in a buffer: never zero, so that a byte that was not written shows.
 const LEFT_OVER: u8 = 0xdb;
 
 /// Buffers of one kind on one host, counted.
 #[derive(Debug)]
 pub struct Pool {
     capacity: usize,
-    /// Buffers that somebody else has, see [`Pool::withhold`].
+    /// Buffers that are held back, see [`Pool::withhold`].
     withheld: AtomicUsize,
     in_use: AtomicUsize,
     most_in_use: AtomicUsize,
@@ -48,7 +48,7 @@ impl Pool {
         self.most_in_use.load(Ordering::Relaxed)
     }
 
-    /// From now on so many buffers aren't there, as if somebody else had them: a drought, until it is told 0.
+    /// From now on so many buffers aren't there, as if they were in use: a drought, until it is called with 0.
     pub fn withhold(&self, buffers: usize) {
         self.withheld.store(buffers, Ordering::Relaxed);
     }

@@ -113,6 +113,7 @@ pub fn draw_secrets(random: &mut Random) -> Secrets {
 
 /// A host can't be built.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum HostError {
     /// Its configuration contradicts itself.
     Config(ConfigError),

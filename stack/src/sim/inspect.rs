@@ -41,7 +41,7 @@ impl fmt::Display for Fault {
             Self::TcpHeaderLen => "impossible TCP header length",
             Self::BeyondMtu => "longer than the MTU",
             Self::DirtyPadding => "padding that isn't zero",
-            Self::SourceMac => "somebody else's source link address",
+            Self::SourceMac => "the source link address of another host",
             Self::ForeignVlan => "a VLAN that isn't the sender's",
             Self::OtherVlan => "another VLAN than earlier frames of its connection",
         })
@@ -236,7 +236,7 @@ pub struct VlanJudge {
 
 impl VlanJudge {
     /// What is wrong with the VLAN of a frame that a host sent, which keeps to `ours` if that names any. Resets answer frames of other
-    /// VLANs without a connection, so they count only when nobody forges those.
+    /// VLANs without a connection, so they count only when those are not forged.
     ///
     /// # Errors
     /// [`Fault::ForeignVlan`], [`Fault::OtherVlan`].

@@ -10,7 +10,7 @@ use super::router::is_too_big;
 use crate::rng::Random;
 use crate::time::Instant;
 
-/// Bytes of the Ethernet header, which is never corrupted, nor is an 802.1Q tag: a frame with a wrong FCS reaches nobody.
+/// Bytes of the Ethernet header, which is never corrupted, nor is an 802.1Q tag: a frame with a wrong FCS reaches no host.
 const LINK_HEADER_LEN: usize = 14;
 /// Bytes of a tag.
 const TAG_LEN: usize = 4;
@@ -41,7 +41,7 @@ pub struct LinkSpec {
     pub queue_len: u32,
     /// The largest IP packet that passes, in bytes; 0 is no limit. IPv4 packets that may be fragmented pass.
     pub mtu: u16,
-    /// Whether the router in front of it tells the sender of a larger packet, or swallows it in silence.
+    /// Whether the router in front of it informs the sender of a larger packet, or swallows it in silence.
     pub answers_too_big: bool,
 }
 
@@ -84,7 +84,7 @@ pub enum Fate {
     TooBig,
     /// The link is down.
     LinkDown,
-    /// Nobody on the link has its destination address.
+    /// No host on the link has its destination address.
     NoReceiver,
 }
 

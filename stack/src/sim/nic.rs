@@ -55,7 +55,7 @@ pub struct NicSpec {
     pub held_bursts: u8,
     /// TX calls that accept only a random part of the burst (or nothing), in parts per million.
     pub refuse_ppm: u32,
-    /// Received frames that somebody else still reads for some bursts, in parts per million.
+    /// Received frames that have another reader for some bursts, in parts per million.
     pub share_ppm: u32,
     /// Received frames that come in several buffers, in parts per million.
     pub chain_ppm: u32,
@@ -272,7 +272,7 @@ impl SimNic {
         self.complete_all();
     }
 
-    /// Frees what the hardware has read, oldest first as a ring does, and checks that nobody wrote to it.
+    /// Frees what the hardware has read, oldest first as a ring does, and checks that it was not written to.
     fn complete(&mut self) {
         while let Some(held) = self.held.front()
             && held.until_burst <= self.burst

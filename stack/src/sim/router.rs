@@ -41,7 +41,7 @@ pub fn is_too_big(frame: &[u8], mtu: u16) -> bool {
     at.end - at.ip > usize::from(mtu) && !may_be_cut
 }
 
-/// The frame that tells its sender that a frame is too large for a link of `mtu` bytes. `None` for one that gets no ICMP
+/// The frame that informs its sender that a frame is too large for a link of `mtu` bytes. `None` for one that gets no ICMP
 /// error (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)): an ICMP error, one to a group, or one whose IPv4 header is damaged.
 #[must_use]
 pub fn too_big(frame: &[u8], mtu: u16) -> Option<Vec<u8>> {

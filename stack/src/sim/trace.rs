@@ -19,7 +19,7 @@ pub struct Crossing {
     pub arrives_at: Option<Instant>,
     /// Who sent it; a router that isn't a host is [`ROUTER`](super::router::ROUTER).
     pub from: HostId,
-    /// Who gets it; `None` when it was lost before the switch, or nobody is there.
+    /// Who gets it; `None` when it was lost before the switch, or no host is there.
     pub to: Option<HostId>,
     /// Ethernet frame without FCS, as it arrives (or as it was when it got lost).
     pub bytes: Arc<[u8]>,

@@ -355,7 +355,7 @@ impl<A: App> World<A> {
         }
     }
 
-    /// The switch gives a frame to whoever has its destination address.
+    /// The switch gives a frame to the host that has its destination address.
     fn forward(&mut self, frame: &InFlight) {
         let now = self.now;
         let destination = frame.bytes.get(..6).unwrap_or(&[]);
@@ -388,7 +388,7 @@ impl<A: App> World<A> {
         }
     }
 
-    /// The router in front of a link tells the sender of a packet that the link is too small for.
+    /// The router in front of a link informs the sender of a packet that the link is too small for.
     fn answer_too_big(&mut self, bytes: &[u8], outcome: Passage, link: &LinkSpec) {
         if outcome.fate != Fate::TooBig {
             return;

@@ -22,6 +22,7 @@ pub struct Env<'a> {
 
 /// One word per named event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TcpCounters {
     /// State changes by arrow.
     pub transitions: Transitions,

@@ -66,6 +66,7 @@ impl Default for Profile {
 
 /// A profile that can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProfileError {
     /// `ack_delay` is 500 ms or more (MUST-40).
     AckDelay,

@@ -91,6 +91,7 @@ impl Default for Settings {
 
 /// Settings that contradict each other or an RFC's MUST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SettingsError {
     /// `rto_min <= rto_initial <= rto_max` does not hold, or a value is zero.
     RtoOrder,

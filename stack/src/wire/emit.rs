@@ -15,6 +15,7 @@ use crate::seq::SeqNum;
 
 /// Why a frame could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EmitError {
     /// The buffer is too short.
     NoRoom {

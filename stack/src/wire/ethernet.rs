@@ -45,7 +45,7 @@ pub struct MacAddr(pub [u8; 6]);
 impl MacAddr {
     /// Everybody on the link.
     pub const BROADCAST: Self = Self([0xff; 6]);
-    /// Nobody: the unknown target of an ARP request.
+    /// No address: the unknown target of an ARP request.
     pub const ZERO: Self = Self([0; 6]);
 
     /// Whether the group bit is set (broadcast included).

@@ -202,7 +202,7 @@ impl<'a> Packet<'a> {
     }
 
     /// Whether all options are well-formed, and none is a source route: its replies would have to go back by it, which lets
-    /// anybody speak for somebody else (RFC 7126 §4.3, §4.4). Where its pointer stands is of no matter. What is behind the
+    /// any host speak for another (RFC 7126 §4.3, §4.4). Where its pointer stands is of no matter. What is behind the
     /// end of the list is padding.
     ///
     /// # Errors

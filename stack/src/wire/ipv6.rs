@@ -168,7 +168,7 @@ pub struct ParameterProblem {
 
 /// What RFC 8200 wants said about a packet, cut at its end: a next header that we don't know (§4), an option that wants to be
 /// known (§4.2), a routing header that isn't used up (§4.4), a length past the packet's end. `None` when there is nothing to
-/// be said, or nothing may be: of an ICMPv6 error, a redirect, a fragment (RFC 4443 §2.4 (e)), nor of what can't be told
+/// be said, or nothing may be: of an ICMPv6 error, a redirect, a fragment (RFC 4443 §2.4 (e)), nor of what can't be distinguished
 /// from these.
 #[must_use]
 pub fn problem(packet: &[u8]) -> Option<ParameterProblem> {

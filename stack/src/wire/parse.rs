@@ -192,7 +192,7 @@ fn parse_ipv6(bytes: &[u8]) -> Result<Network<'_>, Defect> {
     let packet = ipv6::Packet::parse(bytes)?;
     let (src, dst) = (packet.header.src_addr(), packet.header.dst_addr());
     let is_icmpv6 = packet.next_header == ip_protocol::ICMPV6;
-    // Duplicate detection and listener reports come from nobody yet (RFC 4862 §5.4, RFC 3590).
+    // Duplicate detection and listener reports come from a host without an address (RFC 4862 §5.4, RFC 3590).
     let from_nobody = is_icmpv6 && src == Ipv6Addr::UNSPECIFIED;
     if !ipv6::is_valid_source(src) && !from_nobody {
         return Err(Defect::Ipv6Source);

@@ -1,4 +1,4 @@
-//! UDP, as far as a TCP endpoint needs it: to name what arrived, and to answer that nobody listens (RFC 768).
+//! UDP, as far as a TCP endpoint needs it: to name what arrived, and to answer that no program listens (RFC 768).
 //!
 //! It must never deliver anything: no UDP application lives here.
 

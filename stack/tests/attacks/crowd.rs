@@ -240,7 +240,7 @@ fn send(town: &mut Town, spec: &SegmentSpec<'_>) {
     town.world.send(town.station, bytes);
 }
 
-/// Segments of the client's own connections, from somebody who knows no more of them than the addresses and ports.
+/// Segments of the client's own connections, from an attacker who knows no more of them than the addresses and ports.
 pub(crate) fn forge(town: &mut Town, tick: u32) {
     for (source, port) in town.flows() {
         for (n, flags) in [Flags::ACK, Flags::RST, Flags::SYN].into_iter().enumerate() {

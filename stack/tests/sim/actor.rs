@@ -23,7 +23,7 @@ const SLOW: Duration = Duration::from_millis(1);
 /// ceiling of 120 s, since the bytes that it has queued move without it.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-/// What is kept with the connection: plan and side, one more than them, so that 0 is nobody.
+/// What is kept with the connection: plan and side, one more than them, so that 0 is none.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tag(u16);
 
@@ -60,13 +60,13 @@ pub(crate) struct Actor {
     pub(crate) progress: Vec<[Progress; 2]>,
     /// What should not have been.
     pub(crate) complaints: Vec<String>,
-    /// Connections that a delayed duplicate made (a cookie's ACK), which nobody wanted.
+    /// Connections that a delayed duplicate made (a cookie's ACK), which was unwanted.
     pub(crate) ghosts: u32,
     /// Opens that had to be tried again.
     pub(crate) refusals: u32,
     /// Options of all connections.
     pub(crate) keepalive: bool,
-    /// Its host was rebooted: it opens nothing, and whoever opens is sent away.
+    /// Its host was rebooted: it opens nothing, and its peers are refused.
     pub(crate) is_reborn: bool,
     /// How long data may stay unacknowledged.
     pub(crate) r2: Duration,

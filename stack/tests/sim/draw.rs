@@ -27,7 +27,7 @@ use crate::wraps;
 /// Bytes that all plans of a seed move together, at most; more only takes longer.
 const TOTAL_LEN: u64 = 400_000;
 
-/// As long as R2: whoever stands still in these worlds is to go on.
+/// As long as R2: a connection that stands still in these worlds is to go on.
 const NEVER: Duration = Duration::from_secs(1000);
 
 /// Pools that run dry.
@@ -91,7 +91,7 @@ pub(crate) fn draw_kind(seed: u64, kind: Option<Kind>, fast_path: FastPath) -> S
     let is_intruded = random.hits(200_000);
     if is_intruded {
         for host in &mut hosts {
-            // Forged SYNs to what has ended take embryos, and nobody but cookies could help who comes then.
+            // Forged SYNs to what has ended take embryos, and only cookies could help later clients.
             let records = &mut host.config.limits.records;
             records.embryos = records.open;
         }

@@ -1,4 +1,4 @@
-//! [`Intruder`]: somebody on the switch who knows which connections there are and speaks in the name of their ends, but
+//! [`Intruder`]: a host on the switch that knows which connections there are and speaks in the name of their ends, but
 //! doesn't see their numbers as they are now (RFC 5961's attacker, who guesses well).
 //!
 //! It must never send what TCP has to believe: a reset, or data with an acceptable ACK, at exactly RCV.NXT.

@@ -123,7 +123,7 @@ impl Stage {
             .map(|worker| worker.app())
     }
 
-    /// One side of a plan, from whichever worker has it; what nobody has is a blank.
+    /// One side of a plan, from whichever worker has it; what no worker has is a blank.
     pub(crate) fn side(&self, n: usize, side: usize) -> Progress {
         let places = self.actors().map(|actor| &actor.progress[n][side]);
         let mut known = places.filter(|progress| progress.id.is_some());

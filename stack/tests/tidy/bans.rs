@@ -133,7 +133,7 @@ pub(crate) fn standard_library_paths(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// The sleep of std, and who may use it: tests, and nobody else.
+/// The sleep of std, and who may use it: tests only.
 const RELATIVE_SLEEP: &str = "std::thread::sleep";
 
 /// Nothing that runs beside a driver sleeps by std: a signal makes it begin again with what is left and the timer's slack, so

@@ -23,6 +23,7 @@ enum Piece {
 
 /// Why a text is no template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TemplateError {
     /// `{rand:…}` without a number from 1 to [`RANDOM_MAX`].
     RandomLen,

@@ -51,7 +51,7 @@ fn a_flag_is_honoured_or_refused_by_name_in_every_mode() {
     for (flag, modes) in FLAGS {
         let name = flag.split([' ', '=']).next().expect("a name");
         for mode in Mode::value_variants().iter().map(|mode| mode.name()) {
-            // It means something only to somebody else's endpoint.
+            // It means something only to an endpoint that was started separately.
             let line = match name {
                 "--expect" => format!("{mode} {flag} --peer external --nic memif:/none"),
                 _ => format!("{mode} {flag}"),

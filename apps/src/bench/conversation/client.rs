@@ -1,4 +1,4 @@
-//! The client's thread: a worker with a client app, turned until told to stop; and the line on which it is told.
+//! The client's thread: a worker with a client app, turned until it is to stop; and the line on which it is ordered.
 //!
 //! It must never read a clock or a lock per frame.
 
@@ -141,7 +141,7 @@ impl Client {
         Ok(Self { worker, clock })
     }
 
-    /// Turns the worker until told to stop.
+    /// Turns the worker until it is to stop.
     pub(super) fn run(mut self, line: &ClientLine) -> ClientTotals {
         let mut served = 0;
         let mut last = Phase::SetUp;

@@ -99,7 +99,7 @@ pub(super) fn run(
         };
         let conducted = conductor.conduct();
         line.enter(Phase::Stop);
-        // Why a thread broke off explains why nobody got an answer.
+        // Why a thread broke off explains why no question got an answer.
         let ClientTotals {
             latency,
             progress,
@@ -210,7 +210,7 @@ impl Conductor<'_> {
         }
     }
 
-    /// Bytes per connection by which server and client have grown. In two processes each tells its own; in one process
+    /// Bytes per connection by which server and client have grown. In two processes each reports its own; in one process
     /// the growth is divided by two, since both stacks keep the same records.
     fn grown(&self, connections: u64, server_now: Option<u64>) -> [Option<f64>; 2] {
         let per_connection = |before: Option<u64>, now: Option<u64>, own_list: bool| {

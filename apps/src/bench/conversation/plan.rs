@@ -105,7 +105,7 @@ pub(super) fn client_app(args: &BenchArgs, seed: u64) -> Side {
     }
 }
 
-/// Which side closes first, and so keeps TIME-WAIT; `None` when nobody closes.
+/// Which side closes first, and so keeps TIME-WAIT; `None` when neither closes.
 pub(super) const fn first_close(args: &BenchArgs) -> Option<&'static str> {
     match (args.mode, args.shape) {
         (Mode::Request, _) => None,

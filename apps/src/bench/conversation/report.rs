@@ -169,7 +169,7 @@ impl Report {
                 listed(&self.counts.failures_by_reason)
             ));
         }
-        // Nobody but the link is to blame for what it loses.
+        // Only the link is to blame for what it loses.
         if self.counts.lost > 0 && self.fault_injection.is_none() {
             faults.push(format!(
                 "{} {} did not end",
@@ -281,7 +281,7 @@ impl Report {
                 f,
                 "  rate      {:.3} M connections/s, complete and verified; {} closes first, 2 MSL {} s, body {} bytes",
                 rate / 1e6,
-                self.first_close.unwrap_or("nobody"),
+                self.first_close.unwrap_or("neither side"),
                 self.two_msl_seconds.unwrap_or_default(),
                 self.size
             )?;

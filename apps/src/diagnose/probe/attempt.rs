@@ -46,7 +46,7 @@ pub(super) enum ConnectEnd {
     Open(Opened),
     /// It failed.
     Failed {
-        /// What the application is told.
+        /// What the application sees.
         errno: Errno,
         /// The error that made it so, from the socket's error queue.
         cause: Option<Cause>,

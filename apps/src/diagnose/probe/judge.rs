@@ -39,7 +39,7 @@ pub(super) struct Verdict {
     pub(super) certainty: Certainty,
     /// What is in the class: it looks the same from here.
     pub(super) members: &'static [&'static str],
-    /// What tells the members apart.
+    /// What separates the members.
     pub(super) tells_apart: &'static str,
     /// A scenario of the lab that shows it.
     pub(super) scenario: &'static str,

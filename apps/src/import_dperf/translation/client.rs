@@ -367,7 +367,7 @@ fn targets(
             translation.lose(
                 statement.line,
                 words.join(" "),
-                "its arguments are no address, step and number",
+                "its arguments are not an address, a step and a number",
             );
             continue;
         };

@@ -40,7 +40,7 @@ fn run(command: &str) -> Result<String, Failure> {
 }
 
 /// Switches the kernel's side of the tap on, without what IPv6 says on its own account (duplicate detection, looking for
-/// routers); and loopback, over which a kernel tells itself that a neighbour doesn't answer.
+/// routers); and loopback, over which a kernel informs itself that a neighbour doesn't answer.
 ///
 /// # Errors
 /// [`Failure::Run`] with the command that failed.
@@ -59,7 +59,7 @@ pub(super) fn set_address(address: IpAddr, prefix_len: u8) -> Result<(), Failure
     power_off()?;
     let (family, nodad) = match address {
         IpAddr::V4(_) => (4, ""),
-        // Nobody else is on this link, and asking takes a second.
+        // No other host is on this link, and asking takes a second.
         IpAddr::V6(_) => (6, " nodad"),
     };
     run(&format!(

@@ -72,7 +72,7 @@ fn http_request(
     };
     if !is_token(method) {
         return Err(Failure::Usage(format!(
-            "--method {method}: that is no method of HTTP"
+            "--method {method}: that is not a method of HTTP"
         )));
     }
     let mut head = format!("{method} {} HTTP/1.1\r\n", target.path);

@@ -1,4 +1,4 @@
-//! [`Opening`] and [`Sink`]: what `--pcap` names, opened and written without ever waiting for somebody for good.
+//! [`Opening`] and [`Sink`]: what `--pcap` names, opened and written without ever waiting for a reader for good.
 //!
 //! It must never block: a FIFO may have no reader, or one that has stopped reading, and the end of the run must come all
 //! the same.
@@ -29,7 +29,7 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 pub(super) enum Opening {
     /// It takes bytes.
     Open(File),
-    /// A FIFO that nobody reads yet.
+    /// A FIFO without a reader yet.
     NoReader(PathBuf),
 }
 
@@ -85,7 +85,7 @@ fn is_without_reader(path: &Path, error: &io::Error) -> bool {
 pub(super) struct Sink {
     file: File,
     shared: Arc<Shared>,
-    /// It has refused once: buffers above try again when they are dropped, and nobody waits twice.
+    /// It has refused once: buffers above try again when they are dropped, and none waits twice.
     has_failed: bool,
 }
 

@@ -92,7 +92,7 @@ impl<W: Write> Writer<W> {
                     self.flush(shared);
                 }
             }
-            // Whoever follows the file sees whole frames.
+            // A program that follows the file sees whole frames.
             self.flush(shared);
             if ended {
                 return;

@@ -375,7 +375,7 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
             }
             // The end of a head is the end of a line: no need to look before there is one.
             let has_line_end = piece.contains(&b'\n');
-            // Without its slot the connection was closed: nobody waits for an answer.
+            // Without its slot the connection was closed: no client waits for an answer.
             let taken = self.shared.partials.append(id, piece)?;
             let bytes = self.shared.partials.bytes(id);
             let is_full = bytes.len() == HEAD_MAX;

@@ -122,7 +122,7 @@ impl Session {
         self.client.app().count(AppEvent::PeerClosed) > 0
     }
 
-    /// The server is told to end.
+    /// The server is to end.
     fn finish(&mut self) {
         while self.server.finish(self.now) {}
         self.settle();

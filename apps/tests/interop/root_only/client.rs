@@ -165,7 +165,7 @@ fn a_server_that_closes_with_unread_data_resets_us() {
             let flags = "--talk hold --bytes 5000 --connections 10 --concurrent 10 --timeout 10s";
             let outcome = client(link, &to, flags);
             assert_eq!(outcome["opened"], 10, "{outcome:#}");
-            // A reset that is lost is told again when we close.
+            // A reset that is lost is sent again when we close.
             assert_eq!(outcome["endings"]["reset"], 10, "{outcome:#}");
         });
     }

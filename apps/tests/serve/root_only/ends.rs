@@ -210,7 +210,7 @@ fn a_worker_that_hangs_takes_no_result_with_it() {
             .expect("it starts");
         let worker = thread_of(child.id(), "worker0");
         run("ping -c 3 -i 0.2 -W 5 198.18.0.2");
-        // The last line before tells of the pings.
+        // The last line before counts the pings.
         std::thread::sleep(Duration::from_millis(1100));
         ptrace::seize(worker, ptrace::Options::empty()).expect("it is our child's");
         ptrace::interrupt(worker).expect("it runs");

@@ -1,4 +1,4 @@
-//! Wires of the kernel besides the tap, and what is told about a NIC while it serves.
+//! Wires of the kernel besides the tap, and what is reported about a NIC while it serves.
 
 use std::process::Command;
 

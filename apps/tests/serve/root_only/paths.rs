@@ -76,7 +76,7 @@ impl Drop for Client {
     }
 }
 
-/// What is told of TCP in the summary.
+/// What the summary says of TCP.
 fn tcp(summary: &Value, name: &str) -> u64 {
     summary["tcp"][name].as_u64().unwrap_or(0)
 }

@@ -361,7 +361,7 @@ fn noread_closes_its_window_and_never_the_connection() {
         assert!(sockets.contains("timer:(persist"), "{sockets}");
         let summary = server.stop(SIGINT);
         assert_eq!(of_listener(&summary, "bytes_in"), 0);
-        // Data that nobody read: the close is a reset (RFC 1122 4.2.2.13).
+        // Unread data: the close is a reset (RFC 1122 4.2.2.13).
         assert_eq!(closed(&summary, "unread_data"), 1, "{summary}");
         // Linux probes with a byte that was acknowledged before.
         assert!(
@@ -378,7 +378,7 @@ fn noaccept_fills_its_queue_and_then_takes_no_more() {
         let server = Server::start(&["--listen", "98=noaccept,backlog=2"]);
         let waiting: Vec<TcpStream> = (0..3).map(|_| open(OURS, 98)).collect();
         assert_eq!(connect(OURS, 98, SILENCE).err(), Some(ErrorKind::TimedOut));
-        // Data is taken for whoever will accept.
+        // Data is taken before the connection is accepted.
         let mut first = waiting.first().expect("three");
         first.write_all(b"hello").expect("it sends");
         let summary = server.stop(SIGTERM);
@@ -431,7 +431,7 @@ enum Outcome {
     Reset,
 }
 
-/// Asks for a connection, and says how it goes on; nobody sends anything.
+/// Asks for a connection, and says how it goes on; neither side sends anything.
 fn asked() -> (Option<TcpStream>, Outcome) {
     let mut stream = match connect(OURS, 98, PATIENCE) {
         Ok(stream) => stream,
@@ -440,7 +440,9 @@ fn asked() -> (Option<TcpStream>, Outcome) {
         Err(error) => panic!("{error}"),
     };
     stream.set_read_timeout(Some(SILENCE)).expect("a timeout");
-    let error = stream.read(&mut [0]).expect_err("nobody sends anything");
+    let error = stream
+        .read(&mut [0])
+        .expect_err("neither side sends anything");
     let outcome = match error.kind() {
         ErrorKind::ConnectionReset => Outcome::Reset,
         _ => Outcome::Open,
@@ -573,7 +575,7 @@ fn at_the_end_what_takes_too_long_is_reset() {
         for (patience, signals) in [("300ms", 1), ("60s", 2)] {
             let server = Server::start(&["--listen", "19=chargen", "--drain-timeout", patience]);
             let mut stream = open(OURS, 19);
-            // Nobody reads: what is queued can't leave.
+            // The peer doesn't read: what is queued can't leave.
             std::thread::sleep(Duration::from_millis(300));
             if signals == 2 {
                 server.signal(SIGINT);

@@ -1,5 +1,5 @@
 //! What a user without root gets: a clear error, or a tap in namespaces of its own. (Root starts the tests, so that they can
-//! become somebody else.)
+//! become another user.)
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;

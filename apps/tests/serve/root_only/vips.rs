@@ -1,4 +1,4 @@
-//! `--vip`: the kernel reaches the address only when it is told the link address, never by asking.
+//! `--vip`: the kernel reaches the address only when it is given the link address, never by asking.
 
 use std::process::Command;
 

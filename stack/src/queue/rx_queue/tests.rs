@@ -12,7 +12,7 @@ const BUFFER_LEN: u32 = 2048;
 fn chunk(nic: &MemoryNic, skip: u32, bytes: &[u8]) -> Chunk<MemoryFrame> {
     let mut all = vec![0xee; skip as usize];
     all.extend_from_slice(bytes);
-    all.extend_from_slice(&[0xdd; 6]); // padding that is nobody's
+    all.extend_from_slice(&[0xdd; 6]); // padding that is not part of the packet
     Chunk {
         frame: nic.frame(&all),
         start: skip,
@@ -44,7 +44,7 @@ struct World {
     chunks: Chunks<MemoryFrame>,
     queue: RxQueue,
     model: VecDeque<u8>,
-    /// Clones that somebody else keeps.
+    /// Clones that another reader keeps.
     elsewhere: Vec<MemoryFrame>,
     next_byte: u8,
 }

@@ -35,13 +35,13 @@ pub(super) struct Request {
     pub(super) status: Status,
     /// No body in the answer, whatever its head says (RFC 9110 §9.3.2).
     pub(super) is_head: bool,
-    /// The peer speaks HTTP/1.0, and must be told when the connection goes on.
+    /// The peer speaks HTTP/1.0, and needs a header when the connection goes on.
     pub(super) is_1_0: bool,
     /// The peer wants no more of this connection.
     pub(super) peer_closes: bool,
     /// What follows the head, to be read and forgotten.
     pub(super) body: Body,
-    /// The peer wants to be told before it sends that body (RFC 9110 §10.1.1).
+    /// The peer waits for 100 Continue before it sends that body (RFC 9110 §10.1.1).
     pub(super) expects: bool,
 }
 

@@ -59,16 +59,16 @@ impl Status {
     }
 }
 
-/// What a peer is told that waits for it before it sends a body (RFC 9110 §15.2.1).
+/// What a peer is sent that waits for it before it sends a body (RFC 9110 §15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What a response says about the connection (RFC 9112 §9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Persistence {
-    /// It goes on, and HTTP/1.1 need not be told.
+    /// It goes on, which HTTP/1.1 assumes.
     Implied,
-    /// It goes on, and HTTP/1.0 is told.
+    /// It goes on, which an HTTP/1.0 header says.
     KeepAlive,
     /// It ends.
     Close,
