@@ -10,6 +10,8 @@ mod times;
 mod hold;
 // The pool of sources.
 mod sources;
+// Bulk transfer.
+mod stream;
 // Whether everything adds up.
 mod account;
 // The log of HdrHistogram.
@@ -27,13 +29,14 @@ use workload::load::{Interval, LoadCounts, Measures, Work};
 use self::account::Account;
 use self::hold::Hold;
 use self::sources::SourcesReport;
+use self::stream::Stream;
 use self::times::Times;
 use super::args::LoadArgs;
 use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
 use super::own_server::ServerTotals;
 use super::plan::RunPlan;
 use super::rate::RateSteps;
-use super::watch::{LoadEnd, LoadWatched, Second, total};
+use super::watch::{Found, LoadEnd, LoadWatched, Second, total};
 use super::worker::{LoadProgress, LoadTotals};
 use crate::failure::Failure;
 use crate::fault::FaultReport;
@@ -74,6 +77,8 @@ pub(super) struct LoadReport {
     connections: Connections,
     /// With --workload hold.
     hold: Option<Hold>,
+    /// With --workload stream.
+    stream: Option<Stream>,
     /// With --sources or a flag that belongs to it.
     sources: Option<SourcesReport>,
     bytes_in: u64,
@@ -87,6 +92,8 @@ pub(super) struct LoadReport {
     /// All counters that aren't zero.
     counters: BTreeMap<&'static str, u64>,
     fault_injection: Option<FaultReport>,
+    /// With --find; operations and times are those of the last trial.
+    find: Option<Found>,
     /// What fails the run, in words.
     faults: Vec<String>,
     #[serde(skip)]
@@ -163,7 +170,8 @@ impl LoadReport {
                 .map(|totals| totals.progress.clone())
                 .collect(),
         };
-        let counts = total(&workers);
+        let all = total(&workers);
+        let counts = all.operations_since(&parts.watched.base);
         let mut counters = Counters::new();
         for worker in &workers {
             counters.merge(&worker.counters);
@@ -185,7 +193,7 @@ impl LoadReport {
             of_servers.merge(&server.counters);
         }
         let ends = [counters.clone(), of_servers];
-        let account = Account::new(&counts, &ends, parts.mbufs_in_use);
+        let account = Account::new(&all, &ends, parts.mbufs_in_use);
         let timed = timed_seconds(args, parts.watched.duration);
         let mut report = Self {
             envelope: parts.envelope,
@@ -197,6 +205,7 @@ impl LoadReport {
             statuses: statuses(&counts),
             connections: Connections::new(&counts),
             hold,
+            stream: Stream::new(plan.work, &parts.watched, &counts),
             sources,
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
@@ -207,6 +216,7 @@ impl LoadReport {
             tcp: tcp(&workers),
             counters: counters.non_zero().collect(),
             fault_injection: parts.fault,
+            find: parts.watched.found,
             faults: parts.watched.faults,
             intervals: parts.watched.intervals,
             started: std::time::SystemTime::now(),
@@ -217,7 +227,8 @@ impl LoadReport {
         }
         report.faults.extend(parts.thread_faults);
         report.faults.extend(report.account.faults());
-        report.add_faults(&counts, &evidence);
+        let late = args.gate.late(&measures, plan.is_open_loop());
+        report.add_faults(&counts, (&evidence, late, args.gate.failed()));
         report
     }
 
@@ -233,10 +244,21 @@ impl LoadReport {
     }
 
     /// The gates: no failed operation, nothing that was due and not begun, times that are not about the generator.
-    fn add_faults(&mut self, counts: &LoadCounts, evidence: &LimitEvidence) {
+    fn add_faults(
+        &mut self,
+        counts: &LoadCounts,
+        (evidence, late, may_fail): (&LimitEvidence, Vec<String>, u64),
+    ) {
         let faults = &mut self.faults;
+        faults.extend(late);
+        if let Some(found) = self.find.as_ref().filter(|found| !found.confirmed) {
+            faults.push(match found.rate {
+                None => "the gates hold at no rate".to_owned(),
+                Some(_) => "the rate that was found is not confirmed".to_owned(),
+            });
+        }
         let failed = counts.failed_total();
-        if failed > 0 {
+        if failed > may_fail {
             let by: Vec<String> = counts
                 .by_fault()
                 .map(|(fault, n)| format!("{} {n}", fault.name()))
@@ -252,7 +274,10 @@ impl LoadReport {
         if let Some(hold) = &self.hold {
             faults.extend(hold.faults(self.ended_by == LoadEnd::Signal));
         }
-        let is_idle = self.hold.is_some() && counts.due == 0;
+        if let Some(stream) = &self.stream {
+            faults.extend(stream.faults());
+        }
+        let is_idle = self.stream.is_some() || self.hold.is_some() && counts.due == 0;
         if counts.begun == 0 && !is_idle && faults.is_empty() && self.ended_by != LoadEnd::Signal {
             faults.push("no operation was begun".to_owned());
         }
@@ -312,6 +337,7 @@ impl PlanReport {
                 Work::Connect(_) => "connect",
                 Work::Request => "request",
                 Work::Hold => "hold",
+                Work::Stream(_) => "stream",
             },
             rate: plan.ramp_rate.or(plan.rate.as_ref().map(RateSteps::peak)),
             rate_steps: plan.rate.as_ref().map(ToString::to_string),
@@ -382,6 +408,9 @@ fn rounded(value: f64) -> f64 {
 
 /// The seconds of the run whose operations were timed.
 fn timed_seconds(args: &LoadArgs, duration: Duration) -> f64 {
+    if args.find {
+        return duration.as_secs_f64();
+    }
     let until = (args.lasts() - args.ramp_down).min(duration);
     until.saturating_sub(args.ramp_up).as_secs_f64()
 }

@@ -68,8 +68,14 @@ pub struct LoadCounts {
     pub status_classes: [u64; 6],
     /// Bytes of replies, heads included.
     pub bytes_in: u64,
-    /// Bytes of requests.
+    /// Bytes of requests, and of bulk, that were queued.
     pub bytes_out: u64,
+    /// Bulk: of those, the bytes that were not acknowledged a moment ago.
+    pub bytes_unacked: u64,
+    /// Bulk: of those, the bytes that were not acknowledged when their connection ended.
+    pub bytes_lost: u64,
+    /// Bulk: transfers to us that the peer ended.
+    pub transfers: u64,
     /// Connections that were asked for.
     pub connects: u64,
     /// Connections that the stack could not begin.
@@ -146,6 +152,14 @@ impl LoadCounts {
         all.filter(|&(_, n)| n > 0)
     }
 
+    /// Bytes that were queued and are acknowledged.
+    #[must_use]
+    pub const fn bytes_acked(&self) -> u64 {
+        self.bytes_out
+            .saturating_sub(self.bytes_unacked)
+            .saturating_sub(self.bytes_lost)
+    }
+
     /// Connections that were asked for and are neither established nor given up.
     #[must_use]
     pub const fn opening(&self) -> u64 {
@@ -156,6 +170,30 @@ impl LoadCounts {
     #[must_use]
     pub fn under_way(&self) -> u64 {
         self.begun - self.completed - self.failed_total() - self.unfinished
+    }
+
+    /// Operations since `earlier`; everything else as it is.
+    #[must_use]
+    pub fn operations_since(&self, earlier: &Self) -> Self {
+        let mut since = *self;
+        for (mine, before) in [
+            (&mut since.due, earlier.due),
+            (&mut since.dropped, earlier.dropped),
+            (&mut since.never_begun, earlier.never_begun),
+            (&mut since.blocked_turns, earlier.blocked_turns),
+            (&mut since.begun, earlier.begun),
+            (&mut since.completed, earlier.completed),
+            (&mut since.unfinished, earlier.unfinished),
+            (&mut since.window_due, earlier.window_due),
+            (&mut since.window_begun, earlier.window_begun),
+            (&mut since.window_completed, earlier.window_completed),
+        ] {
+            *mine -= before;
+        }
+        for (mine, before) in since.failed.iter_mut().zip(earlier.failed) {
+            *mine -= before;
+        }
+        since
     }
 
     /// Adds all of another.
@@ -178,6 +216,9 @@ impl LoadCounts {
             status_classes,
             bytes_in,
             bytes_out,
+            bytes_unacked,
+            bytes_lost,
+            transfers,
             connects,
             not_begun,
             not_established,
@@ -204,6 +245,9 @@ impl LoadCounts {
             (&mut self.unasked, unasked),
             (&mut self.bytes_in, bytes_in),
             (&mut self.bytes_out, bytes_out),
+            (&mut self.bytes_unacked, bytes_unacked),
+            (&mut self.bytes_lost, bytes_lost),
+            (&mut self.transfers, transfers),
             (&mut self.connects, connects),
             (&mut self.not_begun, not_begun),
             (&mut self.not_established, not_established),
