@@ -127,7 +127,11 @@ mod tests {
         for &(from, to, _) in &buckets {
             assert!((to - from) * 8 <= from.max(8), "{from} to {to}");
         }
-        let below = buckets.iter().filter(|b| b.1 <= 1_048_576).map(|b| b.2).sum::<u64>();
+        let below = buckets
+            .iter()
+            .filter(|b| b.1 <= 1_048_576)
+            .map(|b| b.2)
+            .sum::<u64>();
         assert_eq!(below, 32, "the square of 33 is the first beyond 2^20 ns");
     }
 }

@@ -29,7 +29,8 @@ pub use counts::{Ends, LoadCounts};
 pub use local_tuples::{LocalTuple, LocalTuples};
 pub use measure::{Bounded, Interval, Measure, Measures, STEPS, Step};
 pub use plan::{
-    CloseMode, Direction, LoadPlan, Opening, Pace, ProxyHeader, ReplyPlan, RequestPlan, WhenBusy, Window, Work,
+    CloseMode, Direction, LoadPlan, Opening, Pace, ProxyHeader, ReplyPlan, RequestPlan, WhenBusy,
+    Window, Work,
 };
 pub use response::HEAD_MAX;
 pub use schedule::{Arrivals, RatePiece, Schedule};

@@ -7,7 +7,7 @@ mod requests;
 // Where connections come from.
 mod sources;
 // What an operation is.
-mod workload;
+mod work;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl RunPlan {
         for sources in &args.sources {
             allowed.sources(sources)?;
         }
-        let work = workload::work(args, &targets)?;
+        let work = work::work(args, &targets)?;
         let (rate, ramp_rate) = rates(args, &allowed, work);
         let connections = connections(args, rate.as_ref());
         let workers = args.link.workers()?;

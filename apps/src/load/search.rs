@@ -82,7 +82,13 @@ mod tests {
 
     #[test]
     fn the_highest_rate_is_found_to_a_twentieth_from_below_and_from_above() {
-        for (start, limit) in [(1000, 77_000), (1_000_000, 1234), (1, 1), (50, 51), (1000, 999)] {
+        for (start, limit) in [
+            (1000, 77_000),
+            (1_000_000, 1234),
+            (1, 1),
+            (50, 51),
+            (1000, 999),
+        ] {
             let (rate, trials) = found(start, limit);
             let rate = rate.expect("a rate");
             assert!(rate <= limit && rate as f64 * PRECISION >= limit as f64 - 1.0);

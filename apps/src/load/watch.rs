@@ -227,8 +227,12 @@ impl Control<'_> {
                 let interval = self.intervals()?;
                 let at = (elapsed, elapsed.saturating_sub(said_at), self.plan.work);
                 let again = sent_again(watched);
-                let second =
-                    Second::new(at, (&counts, &last), again.saturating_sub(last_again), &interval);
+                let second = Second::new(
+                    at,
+                    (&counts, &last),
+                    again.saturating_sub(last_again),
+                    &interval,
+                );
                 (said_at, last_again) = (elapsed, again);
                 self.say(&second, watched);
                 watched.intervals.push((elapsed, interval));
@@ -329,7 +333,9 @@ fn next_hop(plan: &RunPlan, target: std::net::IpAddr) -> String {
 /// Segments that all workers sent again.
 fn sent_again(watched: &LoadWatched) -> u64 {
     let workers = watched.workers.iter();
-    workers.map(|worker| worker.tcp.retransmitted_segments).sum()
+    workers
+        .map(|worker| worker.tcp.retransmitted_segments)
+        .sum()
 }
 
 /// All workers together.

@@ -151,13 +151,29 @@ fn steps_of_a_rate_follow_each_other() {
 
 #[test]
 fn bulk_goes_up_down_and_both_ways_and_every_byte_is_the_pattern() {
-    for (direction, up, down) in [("up", true, false), ("down", false, true), ("both", true, true)]
-    {
-        let words = ["--workload", "stream", "--direction", direction, "-c", "2", "-d", "500ms"];
+    for (direction, up, down) in [
+        ("up", true, false),
+        ("down", false, true),
+        ("both", true, true),
+    ] {
+        let words = [
+            "--workload",
+            "stream",
+            "--direction",
+            direction,
+            "-c",
+            "2",
+            "-d",
+            "500ms",
+        ];
         let (result, status, said) = load(&words);
         assert_eq!(status, 0, "{said}");
         assert_eq!(number(&result, "/stream/up_bytes") > 0, up, "{result:#}");
-        assert_eq!(number(&result, "/stream/down_bytes") > 0, down, "{result:#}");
+        assert_eq!(
+            number(&result, "/stream/down_bytes") > 0,
+            down,
+            "{result:#}"
+        );
         assert_eq!(number(&result, "/stream/broken"), 0);
         assert_eq!(number(&result, "/connections/established"), 2);
         assert_account(&result);
@@ -166,7 +182,17 @@ fn bulk_goes_up_down_and_both_ways_and_every_byte_is_the_pattern() {
 
 #[test]
 fn a_search_finds_a_rate_and_shows_its_path() {
-    let words = ["--find", "-R", "50", "-d", "300ms", "--confirm", "500ms", "-c", "2"];
+    let words = [
+        "--find",
+        "-R",
+        "50",
+        "-d",
+        "300ms",
+        "--confirm",
+        "500ms",
+        "-c",
+        "2",
+    ];
     // Nobody's server answers within a nanosecond: the first gate never holds, the second one always.
     for (gate, holds) in [("p50=1ns", false), ("failed=1g", true)] {
         let (result, status, said) = load(&[&words[..], &["--gate", gate]].concat());
@@ -179,7 +205,10 @@ fn a_search_finds_a_rate_and_shows_its_path() {
         } else {
             assert_eq!(status, 1, "{said}");
             assert_eq!(result["find"]["rate"], Value::Null);
-            let rates: Vec<_> = trials.iter().filter_map(|trial| trial["rate"].as_u64()).collect();
+            let rates: Vec<_> = trials
+                .iter()
+                .filter_map(|trial| trial["rate"].as_u64())
+                .collect();
             assert_eq!(rates, [50, 25, 12, 6, 3, 1], "{said}");
             assert!(said.contains("the gates hold at no rate"), "{said}");
         }
@@ -190,7 +219,16 @@ fn a_search_finds_a_rate_and_shows_its_path() {
 #[test]
 fn a_proxy_header_stands_in_front_of_each_connection() {
     for version in ["v1", "v2"] {
-        let words = ["-n", "50", "-c", "2", "--workload", "connect", "--send-proxy", version];
+        let words = [
+            "-n",
+            "50",
+            "-c",
+            "2",
+            "--workload",
+            "connect",
+            "--send-proxy",
+            version,
+        ];
         let (result, status, said) = load(&words);
         // Our server aborts a connection without a header, or with a wrong one.
         assert_eq!(status, 0, "{said}");

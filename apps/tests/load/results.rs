@@ -50,10 +50,38 @@ fn results_are_as_the_schema_says() {
     let schema = schema.to_str().expect("a path");
     for words in [
         &["-R", "500", "-d", "500ms", "--fault", "loss=1%"][..],
-        &["--workload", "hold", "-c", "20", "-d", "300ms", "--verify-every", "200ms"],
-        &["--workload", "connect", "-n", "50", "-c", "2", "--source-ports", "2000-2999"],
+        &[
+            "--workload",
+            "hold",
+            "-c",
+            "20",
+            "-d",
+            "300ms",
+            "--verify-every",
+            "200ms",
+        ],
+        &[
+            "--workload",
+            "connect",
+            "-n",
+            "50",
+            "-c",
+            "2",
+            "--source-ports",
+            "2000-2999",
+        ],
         &["--workload", "stream", "-d", "200ms"],
-        &["--find", "-R", "5", "-d", "200ms", "--confirm", "200ms", "--gate", "p50=1ns"],
+        &[
+            "--find",
+            "-R",
+            "5",
+            "-d",
+            "200ms",
+            "--confirm",
+            "200ms",
+            "--gate",
+            "p50=1ns",
+        ],
     ] {
         let (result, _, said) = load(words);
         assert!(result.is_object(), "{words:?}: {said}");
@@ -78,7 +106,10 @@ fn another_reader_of_the_log_finds_the_same_percentiles() {
             let ours = result["times"][tag]["percentiles_us"][percent]["us"].as_f64();
             let theirs = read[tag][format!("{percent}_ns")].as_f64();
             let (ours, theirs) = (ours.expect("ours"), theirs.expect("theirs") / 1000.0);
-            assert!((ours - theirs).abs() <= 0.051, "{tag} {percent}: {ours} and {theirs} us");
+            assert!(
+                (ours - theirs).abs() <= 0.051,
+                "{tag} {percent}: {ours} and {theirs} us"
+            );
         }
     }
 }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use workload::load::{Measures, Step};
 use workload::tally::Fault;
 
-use super::{Control, LoadEnd, LoadWatched, Silent, percentile_us, total};
+use super::second::percentile_us;
+use super::{Control, LoadEnd, LoadWatched, Silent, total};
 use crate::clock;
 use crate::console;
 use crate::load::limit::{self, LimitEvidence, LoadVerdict};
@@ -74,7 +75,10 @@ impl Control<'_> {
         };
         while let Some(rate) = found.rate {
             let is_over = found.confirmed || watched.ended_by == LoadEnd::Signal;
-            let confirmations = found.trials.iter().filter(|t| t.duration_s > trial_time.as_secs_f64());
+            let confirmations = found
+                .trials
+                .iter()
+                .filter(|t| t.duration_s > trial_time.as_secs_f64());
             if is_over || confirmations.count() >= CONFIRMATIONS_MAX {
                 break;
             }
@@ -87,7 +91,10 @@ impl Control<'_> {
             }
             found.trials.push(trial);
         }
-        let above = found.trials.iter().filter(|trial| !trial.passed && Some(trial.rate) > found.rate);
+        let above = found
+            .trials
+            .iter()
+            .filter(|trial| !trial.passed && Some(trial.rate) > found.rate);
         let next_above = above.min_by_key(|trial| trial.rate);
         found.is_lower_bound = next_above.is_none_or(|trial| trial.limited_by_us);
         watched.found = Some(found);
@@ -147,18 +154,31 @@ impl Control<'_> {
         let mut faults = self.args.gate.late(measures, true);
         let lost = counts.failed_total() + counts.unfinished;
         if lost > self.args.gate.failed() {
-            let by = counts.by_fault().map(|(fault, n)| format!("{} {n}", fault.name()));
-            let by: Vec<String> = by.chain((counts.unfinished > 0).then(|| format!("unfinished {}", counts.unfinished))).collect();
+            let by = counts
+                .by_fault()
+                .map(|(fault, n)| format!("{} {n}", fault.name()));
+            let by: Vec<String> = by
+                .chain((counts.unfinished > 0).then(|| format!("unfinished {}", counts.unfinished)))
+                .collect();
             faults.push(format!("{lost} operations failed ({})", by.join(", ")));
         }
         let achieved = evidence.achieved().unwrap_or(0.0);
         if achieved < limit::ACHIEVED_SHARE {
-            faults.push(format!("{:.1} % of the rate were reached", achieved * 100.0));
+            faults.push(format!(
+                "{:.1} % of the rate were reached",
+                achieved * 100.0
+            ));
         }
         if evidence.is_late() {
             faults.push("the generator was late".to_owned());
         }
-        let ours = [Fault::NoPort, Fault::PortInUse, Fault::TableFull, Fault::NoMemory, Fault::SendRefused];
+        let ours = [
+            Fault::NoPort,
+            Fault::PortInUse,
+            Fault::TableFull,
+            Fault::NoMemory,
+            Fault::SendRefused,
+        ];
         let is_ours = matches!(verdict, LoadVerdict::Generator | LoadVerdict::Link)
             || evidence.is_late()
             || counts.by_fault().any(|(fault, _)| ours.contains(&fault));
@@ -184,12 +204,20 @@ impl std::fmt::Display for Trial {
             "trial {}/s for {:.1} s: {}, p50 {}  p99 {}",
             self.rate,
             self.duration_s,
-            if self.passed { "the gates held" } else { "they did not" },
+            if self.passed {
+                "the gates held"
+            } else {
+                "they did not"
+            },
             us(self.p50_us),
             us(self.p99_us)
         )?;
         if !self.passed {
-            let ours = if self.limited_by_us { "; not the target's limit" } else { "" };
+            let ours = if self.limited_by_us {
+                "; not the target's limit"
+            } else {
+                ""
+            };
             write!(f, " ({}{ours})", self.faults.join("; "))?;
         }
         Ok(())
@@ -208,7 +236,11 @@ impl std::fmt::Display for Found {
                 } else {
                     ""
                 },
-                if self.confirmed { "confirmed" } else { "not confirmed" }
+                if self.confirmed {
+                    "confirmed"
+                } else {
+                    "not confirmed"
+                }
             )?,
         }
         for trial in &self.trials {

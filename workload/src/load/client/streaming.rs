@@ -64,12 +64,7 @@ impl LoadClient {
     }
 
     /// Reads and forgets what has come, compared with the pattern if that is to come.
-    pub(super) fn sink<N: Nic>(
-        &mut self,
-        cx: &mut Cx<'_, N, LoadConn>,
-        id: ConnId,
-        index: u32,
-    ) {
+    pub(super) fn sink<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, index: u32) {
         let Some(&conn) = self.connections.get(index) else {
             return;
         };
@@ -122,7 +117,10 @@ impl LoadClient {
         let mut left = self.plan.burst;
         for index in 0..self.connections.places() {
             let open = self.connections.get(index);
-            let Some(id) = open.filter(|conn| conn.stage == Stage::Open).map(|conn| conn.id) else {
+            let Some(id) = open
+                .filter(|conn| conn.stage == Stage::Open)
+                .map(|conn| conn.id)
+            else {
                 continue;
             };
             self.set_stage(index, Stage::Closing, now_ns);

@@ -67,5 +67,8 @@ fn what_is_not_the_pattern_breaks_the_connection_where_the_pattern_is_expected()
         ..Server::default()
     };
     let counts = run(&streams(Direction::Both, 1), &server);
-    assert!(counts.broken[Fault::WrongContent as usize] > 0, "{counts:?}");
+    assert!(
+        counts.broken[Fault::WrongContent as usize] > 0,
+        "{counts:?}"
+    );
 }
