@@ -25,7 +25,7 @@ mod client;
 mod reading;
 
 pub use client::LoadClient;
-pub use counts::{Ends, LoadCounts};
+pub use counts::{BulkCounts, Ends, LoadCounts, Reused};
 pub use local_tuples::{LocalTuple, LocalTuples};
 pub use measure::{Bounded, Interval, Measure, Measures, STEPS, Step};
 pub use plan::{

@@ -87,7 +87,16 @@ pub(super) struct LoadReport {
     account: Account,
     series: Vec<Second>,
     nic: Option<NicReport>,
-    /// What happened in TCP, as far as it did.
+    /// The counters of each end of the link that is ours.
+fn ends(ours: &Counters, servers: &[ServerTotals]) -> [Counters; 2] {
+    let mut of_servers = Counters::new();
+    for server in servers {
+        of_servers.merge(&server.counters);
+    }
+    [ours.clone(), of_servers]
+}
+
+/// What happened in TCP, as far as it did.
     tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero.
     counters: BTreeMap<&'static str, u64>,
@@ -188,12 +197,7 @@ impl LoadReport {
         .holding(hold.as_ref().map(Hold::wanted_and_least));
         let limit = limit::judge(&evidence);
         let sources = SourcesReport::new(&plan.plans, &counts, acks_reset(&workers));
-        let mut of_servers = Counters::new();
-        for server in parts.servers {
-            of_servers.merge(&server.counters);
-        }
-        let ends = [counters.clone(), of_servers];
-        let account = Account::new(&all, &ends, parts.mbufs_in_use);
+        let account = Account::new(&all, &ends(&counters, parts.servers), parts.mbufs_in_use);
         let timed = timed_seconds(args, parts.watched.duration);
         let mut report = Self {
             envelope: parts.envelope,
@@ -383,6 +387,15 @@ impl Connections {
             open: counts.open(),
         }
     }
+}
+
+/// The counters of each end of the link that is ours.
+fn ends(ours: &Counters, servers: &[ServerTotals]) -> [Counters; 2] {
+    let mut of_servers = Counters::new();
+    for server in servers {
+        of_servers.merge(&server.counters);
+    }
+    [ours.clone(), of_servers]
 }
 
 /// What happened in TCP, as far as it did.

@@ -413,7 +413,7 @@ impl App for LoadClient {
         }
         self.closing -= u32::from(conn.stage == Stage::Closing);
         if self.direction().is_some() {
-            self.counts.bytes_lost += cx.unacked_len(id);
+            self.counts.bulk.lost += cx.unacked_len(id);
             self.next_count_ns = 0;
         }
         if conn.closed_ns > 0 && reason == CloseReason::Graceful {

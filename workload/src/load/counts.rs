@@ -33,6 +33,34 @@ pub struct Reused {
     pub failed: u64,
 }
 
+impl Reused {
+    fn merge(&mut self, other: &Self) {
+        self.begun += other.begun;
+        self.at_once += other.at_once;
+        self.retried += other.retried;
+        self.failed += other.failed;
+    }
+}
+
+/// What became of the bytes of bulk that were queued, and of transfers to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BulkCounts {
+    /// Bytes that were not acknowledged a moment ago.
+    pub unacked: u64,
+    /// Bytes that were not acknowledged when their connection ended.
+    pub lost: u64,
+    /// Transfers to us that the peer ended.
+    pub transfers: u64,
+}
+
+impl BulkCounts {
+    fn merge(&mut self, other: &Self) {
+        self.unacked += other.unacked;
+        self.lost += other.lost;
+        self.transfers += other.transfers;
+    }
+}
+
 /// What happened so far. All counts only grow but `open`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadCounts {
@@ -70,12 +98,8 @@ pub struct LoadCounts {
     pub bytes_in: u64,
     /// Bytes of requests, and of bulk, that were queued.
     pub bytes_out: u64,
-    /// Bulk: of those, the bytes that were not acknowledged a moment ago.
-    pub bytes_unacked: u64,
-    /// Bulk: of those, the bytes that were not acknowledged when their connection ended.
-    pub bytes_lost: u64,
-    /// Bulk: transfers to us that the peer ended.
-    pub transfers: u64,
+    /// What became of bulk.
+    pub bulk: BulkCounts,
     /// Connections that were asked for.
     pub connects: u64,
     /// Connections that the stack could not begin.
@@ -156,8 +180,8 @@ impl LoadCounts {
     #[must_use]
     pub const fn bytes_acked(&self) -> u64 {
         self.bytes_out
-            .saturating_sub(self.bytes_unacked)
-            .saturating_sub(self.bytes_lost)
+            .saturating_sub(self.bulk.unacked)
+            .saturating_sub(self.bulk.lost)
     }
 
     /// Connections that were asked for and are neither established nor given up.
@@ -216,9 +240,7 @@ impl LoadCounts {
             status_classes,
             bytes_in,
             bytes_out,
-            bytes_unacked,
-            bytes_lost,
-            transfers,
+            bulk,
             connects,
             not_begun,
             not_established,
@@ -245,9 +267,6 @@ impl LoadCounts {
             (&mut self.unasked, unasked),
             (&mut self.bytes_in, bytes_in),
             (&mut self.bytes_out, bytes_out),
-            (&mut self.bytes_unacked, bytes_unacked),
-            (&mut self.bytes_lost, bytes_lost),
-            (&mut self.transfers, transfers),
             (&mut self.connects, connects),
             (&mut self.not_begun, not_begun),
             (&mut self.not_established, not_established),
@@ -257,10 +276,6 @@ impl LoadCounts {
             (&mut self.ends.reset_by_peer, &ends.reset_by_peer),
             (&mut self.ends.timed_out, &ends.timed_out),
             (&mut self.tuples_in_use, tuples_in_use),
-            (&mut self.reused.begun, &reused.begun),
-            (&mut self.reused.at_once, &reused.at_once),
-            (&mut self.reused.retried, &reused.retried),
-            (&mut self.reused.failed, &reused.failed),
         ] {
             *mine += others;
         }
@@ -270,6 +285,8 @@ impl LoadCounts {
         for (mine, others) in arrays.chain(classes).chain(broken) {
             *mine += others;
         }
+        self.reused.merge(reused);
+        self.bulk.merge(bulk);
         self.longest_unasked_ns = self.longest_unasked_ns.max(*longest_unasked_ns);
     }
 }

@@ -50,7 +50,7 @@ impl Stream {
             down_bytes,
             down_bits_per_s: bits(down_bytes),
             retransmitted: watched.series.iter().map(|s| s.retransmitted).sum(),
-            transfers: counts.transfers,
+            transfers: counts.bulk.transfers,
             broken: counts.broken_total(),
             broken_by: counts
                 .broken_by()

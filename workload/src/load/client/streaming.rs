@@ -103,7 +103,7 @@ impl LoadClient {
         if conn.stage != Stage::Closing {
             let is_whole = self.direction() == Some(Direction::Down) && conn.has_received;
             if is_whole {
-                self.counts.transfers += 1;
+                self.counts.bulk.transfers += 1;
             } else {
                 self.note_broken(index, Fault::EndedEarly);
             }
@@ -142,7 +142,7 @@ impl LoadClient {
         let unacked = (0..self.connections.places())
             .filter_map(|index| self.connections.get(index))
             .map(|conn| cx.unacked_len(conn.id));
-        self.counts.bytes_unacked = unacked.sum();
+        self.counts.bulk.unacked = unacked.sum();
     }
 }
 
