@@ -87,16 +87,7 @@ pub(super) struct LoadReport {
     account: Account,
     series: Vec<Second>,
     nic: Option<NicReport>,
-    /// The counters of each end of the link that is ours.
-fn ends(ours: &Counters, servers: &[ServerTotals]) -> [Counters; 2] {
-    let mut of_servers = Counters::new();
-    for server in servers {
-        of_servers.merge(&server.counters);
-    }
-    [ours.clone(), of_servers]
-}
-
-/// What happened in TCP, as far as it did.
+    /// What happened in TCP, as far as it did.
     tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero.
     counters: BTreeMap<&'static str, u64>,
