@@ -42,7 +42,7 @@ const VALIDATE: &str = "import json, sys, jsonschema
 schema = json.load(open(sys.argv[1]))
 jsonschema.Draft202012Validator.check_schema(schema)
 errors = [e.json_path + ': ' + e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(json.load(open(sys.argv[2])))]
-sys.exit('; '.join(errors))";
+sys.exit('; '.join(errors) or 0)";
 
 #[test]
 fn results_are_as_the_schema_says() {
