@@ -24,6 +24,7 @@ FIELD_AT(port, SL_MBUF_OFFSET_PORT);
 FIELD_AT(ol_flags, SL_MBUF_OFFSET_OL_FLAGS);
 FIELD_AT(pkt_len, SL_MBUF_OFFSET_PKT_LEN);
 FIELD_AT(data_len, SL_MBUF_OFFSET_DATA_LEN);
+FIELD_AT(vlan_tci, SL_MBUF_OFFSET_VLAN_TCI);
 FIELD_AT(buf_len, SL_MBUF_OFFSET_BUF_LEN);
 FIELD_AT(pool, SL_MBUF_OFFSET_POOL);
 FIELD_AT(next, SL_MBUF_OFFSET_NEXT);
@@ -40,6 +41,12 @@ uint16_t sl_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **into, uint
 uint16_t sl_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t n)
 {
 	return rte_eth_tx_burst(port, queue, from, n);
+}
+
+/* How many of the first frames may be sent as they are now: a driver changes what its offloads need. */
+uint16_t sl_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t n)
+{
+	return rte_eth_tx_prepare(port, queue, from, n);
 }
 
 int sl_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **into, uint32_t n)

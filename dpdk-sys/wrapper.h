@@ -33,6 +33,7 @@
 #define SL_MBUF_OFFSET_OL_FLAGS 24
 #define SL_MBUF_OFFSET_PKT_LEN 36
 #define SL_MBUF_OFFSET_DATA_LEN 40
+#define SL_MBUF_OFFSET_VLAN_TCI 42
 #define SL_MBUF_OFFSET_BUF_LEN 54
 #define SL_MBUF_OFFSET_POOL 56
 #define SL_MBUF_OFFSET_NEXT 64
@@ -47,6 +48,9 @@ static const uint64_t SL_RX_OFFLOAD_TCP_CKSUM = RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 static const uint64_t SL_TX_OFFLOAD_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t SL_TX_OFFLOAD_TCP_CKSUM = RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 static const uint64_t SL_TX_OFFLOAD_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+static const uint64_t SL_RX_OFFLOAD_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
+static const uint64_t SL_RX_OFFLOAD_VLAN_STRIP = RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+static const uint64_t SL_TX_OFFLOAD_VLAN_INSERT = RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
 static const uint64_t SL_RX_OFFLOAD_VLAN_FILTER = RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 static const uint64_t SL_RX_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
 static const uint64_t SL_RSS_IP = RTE_ETH_RSS_IP;
@@ -57,6 +61,8 @@ static const uint64_t SL_MBUF_RX_IP_CKSUM_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
 static const uint64_t SL_MBUF_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
 static const uint64_t SL_MBUF_RX_L4_CKSUM_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD;
 static const uint64_t SL_MBUF_RX_L4_CKSUM_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+static const uint64_t SL_MBUF_RX_VLAN_STRIPPED = RTE_MBUF_F_RX_VLAN_STRIPPED;
+static const uint64_t SL_MBUF_TX_VLAN = RTE_MBUF_F_TX_VLAN;
 static const uint64_t SL_MBUF_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
 static const uint64_t SL_MBUF_TX_IPV6 = RTE_MBUF_F_TX_IPV6;
 static const uint64_t SL_MBUF_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
@@ -93,6 +99,7 @@ typedef ssize_t (*sl_log_write)(void *cookie, const char *text, size_t bytes);
 typedef void (*sl_library_write)(int level, const char *text);
 
 uint16_t sl_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **into, uint16_t n);
+uint16_t sl_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t n);
 uint16_t sl_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t n);
 int sl_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **into, uint32_t n);
 struct rte_mbuf *sl_mbuf_alloc(struct rte_mempool *pool);

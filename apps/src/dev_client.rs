@@ -152,7 +152,7 @@ pub(crate) fn run(args: &ClientArgs) -> Result<(), Failure> {
         ..PortConfig::default()
     };
     let eal = Eal::init(&EalConfig {
-        memory_mb: pools.memory_mb(port_config.mtu) + OTHER_MEMORY_MB,
+        memory_mb: pools.memory_mb(port_config.mtu, None) + OTHER_MEMORY_MB,
         nics: vec![spec.clone()],
         ..EalConfig::default()
     })?;

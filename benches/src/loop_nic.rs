@@ -149,16 +149,7 @@ impl LoopNic {
             burst,
             made: 0,
             counts: LoopCounts::default(),
-            caps: Caps {
-                link: "one-core loop in memory, no NIC".into(),
-                mtu: 1500,
-                rx_ipv4_checksum: false,
-                rx_tcp_checksum: false,
-                tx_ipv4_checksum: false,
-                tx_tcp_checksum: false,
-                tx_multi_seg: false,
-                steering: None,
-            },
+            caps: Caps::without_offloads("one-core loop in memory, no NIC".into(), 1500),
         };
         nic.refill_all();
         nic

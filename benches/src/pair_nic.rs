@@ -38,16 +38,7 @@ impl PairNic {
             waiting: VecDeque::with_capacity(QUEUE_FRAMES),
             sent: VecDeque::with_capacity(QUEUE_FRAMES),
             pool: (0..POOL_FRAMES).map(|_| LoopFrame::new()).collect(),
-            caps: Caps {
-                link: "two ends in memory on one core, no NIC".into(),
-                mtu: 1500,
-                rx_ipv4_checksum: false,
-                rx_tcp_checksum: false,
-                tx_ipv4_checksum: false,
-                tx_tcp_checksum: false,
-                tx_multi_seg: false,
-                steering: None,
-            },
+            caps: Caps::without_offloads("two ends in memory on one core, no NIC".into(), 1500),
             is_left_out: false,
         }
     }

@@ -77,6 +77,7 @@ assert_offsets!(
     ol_flags = SL_MBUF_OFFSET_OL_FLAGS,
     pkt_len = SL_MBUF_OFFSET_PKT_LEN,
     data_len = SL_MBUF_OFFSET_DATA_LEN,
+    vlan_tci = SL_MBUF_OFFSET_VLAN_TCI,
     buf_len = SL_MBUF_OFFSET_BUF_LEN,
     pool = SL_MBUF_OFFSET_POOL,
     next = SL_MBUF_OFFSET_NEXT,

@@ -38,6 +38,10 @@ pub(crate) struct PortInner {
     pub(crate) queues: u16,
     /// Flags that received frames keep: those that were negotiated, or everything where none can be stale.
     pub(crate) keep_rx_flags: u64,
+    /// Received frames come without their VLAN tag, which stands beside.
+    pub(crate) vlan_strip: bool,
+    /// VLAN tags of sent frames are left to the driver, with these bits flipped on purpose.
+    pub(crate) vlan_insert: Option<u16>,
     pub(crate) started: AtomicBool,
     // Below: freed after the port is closed, in this order.
     pub(crate) rx_pool: Option<Mempool>,
@@ -68,6 +72,8 @@ impl PortInner {
             driver: drivers::of(""),
             queues: 0,
             keep_rx_flags: 0,
+            vlan_strip: false,
+            vlan_insert: None,
             started: AtomicBool::new(false),
             rx_pool: None,
             rings,
@@ -157,6 +163,42 @@ impl PortInner {
                 max,
             });
         }
+        self.check_rx_buffer(info, config)
+    }
+
+    /// Whether the driver receives into buffers of that size.
+    fn check_rx_buffer(
+        &self,
+        info: &sys::rte_eth_dev_info,
+        config: &PortConfig,
+    ) -> Result<(), Error> {
+        // The in-memory link receives the buffers of the other side.
+        if self.rings.is_some() {
+            return Ok(());
+        }
+        let buffer = config.rx_buffer_bytes();
+        let refused = |why, min| {
+            Err(Error::RxBuffer {
+                port: self.link.clone(),
+                driver: self.driver_name.clone(),
+                why,
+                buffer,
+                min,
+            })
+        };
+        if u32::from(buffer) < info.min_rx_bufsize {
+            return refused("takes no shorter receive buffers", info.min_rx_bufsize);
+        }
+        let scatters = info.rx_offload_capa & sys::SL_RX_OFFLOAD_SCATTER != 0
+            && !self.driver.loses_scattered_frames;
+        if config.needs_scatter() && !(scatters && config.offloads.rx_scatter) {
+            let why = if scatters {
+                "may not receive a packet into several buffers (--no-offload rx-scatter)"
+            } else {
+                "can't receive a packet into several buffers"
+            };
+            return refused(why, config::longest_frame_bytes(config.mtu).into());
+        }
         Ok(())
     }
 
@@ -179,10 +221,11 @@ impl PortInner {
         let allowed = |is_allowed: bool, offloads| if is_allowed { offloads } else { 0 };
         let may = &config.offloads;
         let rx_offloads = info.rx_offload_capa
-            & allowed(
+            & (allowed(
                 may.rx_checksum,
                 sys::SL_RX_OFFLOAD_IPV4_CKSUM | sys::SL_RX_OFFLOAD_TCP_CKSUM,
-            );
+            ) | allowed(config.needs_scatter(), sys::SL_RX_OFFLOAD_SCATTER)
+                | allowed(may.vlan_strip, sys::SL_RX_OFFLOAD_VLAN_STRIP));
         let vlan_filter = if self.names_vlans(config) {
             info.rx_offload_capa & sys::SL_RX_OFFLOAD_VLAN_FILTER
         } else {
@@ -192,7 +235,8 @@ impl PortInner {
         let tx_offloads = info.tx_offload_capa
             & (allowed(may.tx_checksum, sys::SL_TX_OFFLOAD_IPV4_CKSUM)
                 | allowed(may_sum_tcp, sys::SL_TX_OFFLOAD_TCP_CKSUM)
-                | allowed(may.tx_multi_seg, sys::SL_TX_OFFLOAD_MULTI_SEGS));
+                | allowed(may.tx_multi_seg, sys::SL_TX_OFFLOAD_MULTI_SEGS)
+                | allowed(may.vlan_insert, sys::SL_TX_OFFLOAD_VLAN_INSERT));
         // SAFETY: an all-zero rte_eth_conf is valid and means "the default" for every field (DPDK's examples start so).
         let mut conf: sys::rte_eth_conf = unsafe { core::mem::zeroed() };
         conf.rxmode.mtu = u32::from(config.mtu);
@@ -397,16 +441,7 @@ mod tests {
 
     #[test]
     fn only_negotiated_flags_survive_on_a_driver_that_could_leave_stale_ones() {
-        let mut caps = Caps {
-            link: String::new(),
-            mtu: 1500,
-            rx_ipv4_checksum: false,
-            rx_tcp_checksum: false,
-            tx_ipv4_checksum: true,
-            tx_tcp_checksum: true,
-            tx_multi_seg: true,
-            steering: None,
-        };
+        let mut caps = Caps::without_offloads(String::new(), 1500);
         assert_eq!(keep_rx_flags(&caps, false, drivers::of("net_null")), 0);
         assert_eq!(
             keep_rx_flags(&caps, false, drivers::of("net_memif")),

@@ -224,6 +224,22 @@ pub enum Error {
         /// The largest one, in bytes.
         max: u16,
     },
+    /// Receive buffers that the driver can't use.
+    #[error(
+        "{port}: {driver} {why}, but a receive buffer holds {buffer} bytes: use --rx-buffer {min}"
+    )]
+    RxBuffer {
+        /// The port.
+        port: String,
+        /// DPDK's name of the driver.
+        driver: String,
+        /// What the driver can't do, as the middle of a sentence.
+        why: &'static str,
+        /// Bytes that a buffer would hold.
+        buffer: u16,
+        /// Bytes that a buffer must hold.
+        min: u32,
+    },
     /// A number in a configuration is outside what is possible.
     #[error("invalid {what} {value}: must be {allowed}")]
     Config {

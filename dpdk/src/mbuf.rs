@@ -12,6 +12,11 @@ use sys::MbufView;
 
 use crate::offloads::OffloadFault;
 
+mod tag;
+
+#[doc(hidden)]
+pub use tag::{leave_tag_for_test, strip_for_test};
+
 /// Flags that say where the bytes lie. All others are offloads, and are cleared when a frame changes hands.
 pub(crate) const PLACE_FLAGS: u64 = sys::SL_MBUF_INDIRECT | sys::SL_MBUF_EXTERNAL;
 /// From the mbuf to the first byte of a frame in our pools (no private area, default headroom): for prefetching without
@@ -172,7 +177,7 @@ impl Mbuf {
                 // SAFETY: as in `set_flags`.
                 unsafe { (*self.0.as_ptr()).tx_offload = lengths };
             }
-            OffloadFault::IndirectionTable => {}
+            OffloadFault::VlanTag | OffloadFault::IndirectionTable => {}
         }
     }
 }
@@ -295,6 +300,18 @@ impl Frame for Mbuf {
                 sys::SL_MBUF_RX_L4_CKSUM_BAD,
             ),
         }
+    }
+
+    fn set_rx_checksum(&mut self, verdict: RxChecksum) {
+        let flag = |verdict, good, bad| match verdict {
+            ChecksumVerdict::Unknown => 0,
+            ChecksumVerdict::Good => good,
+            ChecksumVerdict::Bad => bad,
+        };
+        let ip = (sys::SL_MBUF_RX_IP_CKSUM_GOOD, sys::SL_MBUF_RX_IP_CKSUM_BAD);
+        let l4 = (sys::SL_MBUF_RX_L4_CKSUM_GOOD, sys::SL_MBUF_RX_L4_CKSUM_BAD);
+        let flags = self.view().ol_flags & PLACE_FLAGS;
+        self.set_flags(flags | flag(verdict.ip, ip.0, ip.1) | flag(verdict.l4, l4.0, l4.1));
     }
 
     #[inline]

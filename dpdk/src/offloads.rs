@@ -11,6 +11,12 @@ pub struct Offloads {
     pub tx_checksum: bool,
     /// Frames in several buffers: payload is sent from where it lies.
     pub tx_multi_seg: bool,
+    /// Received frames that are longer than a buffer, in several.
+    pub rx_scatter: bool,
+    /// VLAN tags of received frames, taken out.
+    pub vlan_strip: bool,
+    /// VLAN tags of sent frames, put in.
+    pub vlan_insert: bool,
     /// Spreading of received frames over the queues by their hash.
     pub rss: bool,
 }
@@ -21,6 +27,9 @@ impl Offloads {
         rx_checksum: true,
         tx_checksum: true,
         tx_multi_seg: true,
+        rx_scatter: true,
+        vlan_strip: true,
+        vlan_insert: true,
         rss: true,
     };
 }
@@ -38,6 +47,8 @@ pub enum OffloadFault {
     PseudoHeader,
     /// The IP header is said to be one word longer than it is.
     HeaderLength,
+    /// The VLAN tags that the NIC is to put in name another VLAN.
+    VlanTag,
     /// The indirection table of the NIC is reversed after it was read.
     IndirectionTable,
 }

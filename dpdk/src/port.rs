@@ -111,14 +111,13 @@ impl UninitPort {
         port.queues = config.queues;
         let eal = Arc::clone(&port.eal);
         let pools = &config.pools;
-        let pool = |frames| {
-            let room = config::frame_bytes(config.mtu);
-            Mempool::new(&eal, frames, room, pools.cache_frames)
-        };
-        let (control, data) = (pool(pools.control_frames)?, pool(pools.data_frames)?);
+        let pool = |frames, room| Mempool::new(&eal, frames, room, pools.cache_frames);
+        let whole = config::frame_bytes(config.mtu);
+        let control = pool(pools.control_frames, whole)?;
+        let data = pool(pools.data_frames, whole)?;
         if port.rings.is_none() {
             config.check_rx_pool()?;
-            port.rx_pool = Some(pool(pools.rx_frames)?);
+            port.rx_pool = Some(pool(pools.rx_frames, config.rx_buffer_bytes())?);
         }
         let (rx_offloads, tx_offloads) = port.configure(&info, config)?;
         port.set_up_queues(config, &control)?;
@@ -132,20 +131,13 @@ impl UninitPort {
             // Nobody polls yet: what is out is in the driver's ring.
             pool.give_to_driver();
         }
-        let has = |offloads: u64, wanted: u64| offloads & wanted != 0;
-        let caps = Caps {
-            link: port.link.clone(),
-            mtu: config.mtu,
-            rx_ipv4_checksum: has(rx_offloads, sys::SL_RX_OFFLOAD_IPV4_CKSUM),
-            rx_tcp_checksum: has(rx_offloads, sys::SL_RX_OFFLOAD_TCP_CKSUM),
-            tx_ipv4_checksum: has(tx_offloads, sys::SL_TX_OFFLOAD_IPV4_CKSUM),
-            tx_tcp_checksum: has(tx_offloads, sys::SL_TX_OFFLOAD_TCP_CKSUM),
-            tx_multi_seg: has(tx_offloads, sys::SL_TX_OFFLOAD_MULTI_SEGS),
-            steering: rss::steering(port.id, config).map(Arc::new),
-        };
+        let caps = negotiated(&port, config, rx_offloads, tx_offloads);
         if config.fault == Some(OffloadFault::IndirectionTable) {
             port.reverse_indirection_table()?;
         }
+        port.vlan_strip = caps.vlan_strip;
+        let flipped = u16::from(config.fault == Some(OffloadFault::VlanTag));
+        port.vlan_insert = caps.vlan_insert.then_some(flipped);
         port.keep_rx_flags = keep_rx_flags(&caps, port.rings.is_some(), port.driver);
         let mac = port.mac()?;
         let rx_pool = port.rx_pool.clone();
@@ -181,6 +173,24 @@ impl UninitPort {
     /// [`Error::PortSetup`] when the driver does not answer.
     pub fn max_queues(&self) -> Result<u16, Error> {
         Ok(self.port.usable_queues(&self.port.info()?))
+    }
+}
+
+/// What a started port can do with these offloads of DPDK.
+fn negotiated(port: &PortInner, config: &PortConfig, rx_offloads: u64, tx_offloads: u64) -> Caps {
+    let rx = |wanted| rx_offloads & wanted != 0;
+    let tx = |wanted| tx_offloads & wanted != 0;
+    Caps {
+        rx_ipv4_checksum: rx(sys::SL_RX_OFFLOAD_IPV4_CKSUM),
+        rx_tcp_checksum: rx(sys::SL_RX_OFFLOAD_TCP_CKSUM),
+        tx_ipv4_checksum: tx(sys::SL_TX_OFFLOAD_IPV4_CKSUM),
+        tx_tcp_checksum: tx(sys::SL_TX_OFFLOAD_TCP_CKSUM),
+        tx_multi_seg: tx(sys::SL_TX_OFFLOAD_MULTI_SEGS),
+        rx_scatter: rx(sys::SL_RX_OFFLOAD_SCATTER),
+        vlan_strip: rx(sys::SL_RX_OFFLOAD_VLAN_STRIP),
+        vlan_insert: tx(sys::SL_TX_OFFLOAD_VLAN_INSERT),
+        steering: rss::steering(port.id, config).map(Arc::new),
+        ..Caps::without_offloads(port.link.clone(), config.mtu)
     }
 }
 

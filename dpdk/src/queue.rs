@@ -46,6 +46,8 @@ pub struct RxQueue {
     port: Arc<PortInner>,
     port_id: u16,
     queue: u16,
+    /// The device takes VLAN tags out.
+    puts_tags_back: bool,
     /// Flags to keep on received frames; all ones when there is nothing to clear.
     keep_flags: u64,
     gate: Option<QueueGate>,
@@ -60,6 +62,8 @@ pub struct TxQueue {
     queue: u16,
     /// The mbufs themselves arrive at the other end: offload flags are cleared before.
     clear_flags: bool,
+    /// VLAN tags are left to the device, with these bits flipped.
+    leaves_tags: Option<u16>,
     /// Frames that the driver took.
     frames_taken: u64,
     gate: Option<QueueGate>,
@@ -92,6 +96,9 @@ impl RxQueue {
         let n = usize::from(n);
         // SAFETY: DPDK wrote n <= room valid mbufs behind the old ones, and we own them now.
         unsafe { storage.set_len(old + n) };
+        if self.puts_tags_back {
+            storage[old..].iter_mut().for_each(Mbuf::put_tag_back);
+        }
         if self.keep_flags != u64::MAX {
             for frame in &mut storage[old..] {
                 frame.keep_flags(self.keep_flags);
@@ -123,10 +130,21 @@ impl TxQueue {
             }
         }
         let len = storage.len();
+        let has_left_tags = self.leaves_tags.is_some_and(|flipped| {
+            let tagged = storage.iter_mut().map(|frame| frame.take_tag_out(flipped));
+            tagged.fold(false, |any, tagged| any | tagged)
+        });
         let start = storage.as_mut_ptr();
         let (port, queue) = (self.port_id, self.queue);
-        // SAFETY: as in `RxQueue::burst`; DPDK reads `len` valid mbufs and owns the first n of them afterwards.
-        let send = || unsafe { sys::sl_tx_burst(port, queue, start.cast(), len as u16) };
+        let send = || {
+            let mut ready = len as u16;
+            if has_left_tags {
+                // SAFETY: as below; the driver changes only frames that are ours alone, or refuses them.
+                ready = unsafe { sys::sl_tx_prepare(port, queue, start.cast(), ready) };
+            }
+            // SAFETY: as in `RxQueue::burst`; DPDK reads `ready` valid mbufs and owns the first n of them afterwards.
+            unsafe { sys::sl_tx_burst(port, queue, start.cast(), ready) }
+        };
         let n = match &mut self.gate {
             None => send(),
             Some(gate) => gate.burst(send),
@@ -140,6 +158,9 @@ impl TxQueue {
                 core::ptr::copy(start.add(n), start, len - n);
                 storage.set_len(len - n);
             }
+        }
+        if has_left_tags {
+            storage.iter_mut().for_each(Mbuf::put_tag_in);
         }
         n
     }
@@ -163,6 +184,7 @@ pub(crate) fn pair(port: &Arc<PortInner>, queue: u16) -> (RxQueue, TxQueue) {
         port: Arc::clone(port),
         port_id: port.id(),
         queue,
+        puts_tags_back: port.vlan_strip,
         keep_flags: port.keep_rx_flags(),
         gate: gate(),
         not_sync: PhantomData,
@@ -172,6 +194,7 @@ pub(crate) fn pair(port: &Arc<PortInner>, queue: u16) -> (RxQueue, TxQueue) {
         port_id: port.id(),
         queue,
         clear_flags: port.passes_mbufs(),
+        leaves_tags: port.vlan_insert,
         frames_taken: 0,
         gate: gate(),
         not_sync: PhantomData,

@@ -20,7 +20,7 @@ fn pools_fit_into_the_memory_that_they_were_said_to_take() {
         ..PortConfig::default()
     };
     let eal = Eal::init(&EalConfig {
-        memory_mb: pools.memory_mb(config.mtu) + OTHER_MEMORY_MB,
+        memory_mb: pools.memory_mb(config.mtu, None) + OTHER_MEMORY_MB,
         hugepages: Hugepages::Never,
         ..EalConfig::default()
     })

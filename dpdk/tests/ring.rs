@@ -85,6 +85,7 @@ fn the_in_memory_link() {
     a_chained_frame_carries_the_very_bytes(&eal);
     a_chain_is_refused_when_it_cannot_be(&eal);
     offload_flags_do_not_survive_a_change_of_hands(&eal);
+    vlan_tags_move_between_the_frame_and_what_stands_beside_it(&eal);
     a_full_ring_leaves_the_rest_in_the_burst(&eal);
     a_pool_is_exhausted_and_recovers(&eal);
     an_instrument_sees_every_burst(&eal);
@@ -332,6 +333,44 @@ fn offload_flags_do_not_survive_a_change_of_hands(eal: &Eal) {
         0,
         "nor do requests"
     );
+}
+
+fn vlan_tags_move_between_the_frame_and_what_stands_beside_it(eal: &Eal) {
+    let (mut a, _b) = sides(eal);
+    let mut tagged: Vec<u8> = (0..60).collect();
+    tagged[12..16].copy_from_slice(&[0x81, 0x00, 0xa0, 0x05]);
+    let untagged = [&tagged[..12], &tagged[16..]].concat();
+    let mut frame = one(&mut a, PoolClass::Control);
+    frame.grow(60).expect("room").copy_from_slice(&tagged);
+    let request = TxRequest {
+        ip: IpVersion::V4,
+        l2_len: 18,
+        l3_len: 20,
+        ipv4_checksum: true,
+        tcp_checksum: true,
+    };
+    frame.request(Some(request));
+    let (bytes, tci, lengths) = dpdk::mbuf::leave_tag_for_test(&mut frame).expect("a tag");
+    assert_eq!((&bytes, tci), (&untagged, 0xa005), "priority included");
+    assert_eq!(lengths & 0x7f, 14, "l2_len without the tag");
+    assert_eq!(
+        (frame.bytes(), frame.total_len()),
+        (&tagged[..], 60),
+        "refused"
+    );
+    // Nothing is moved under another reader, nor where there is no tag.
+    let clone = a.nic.share(&mut frame).expect("shared");
+    assert_eq!(dpdk::mbuf::leave_tag_for_test(&mut frame), None);
+    drop(clone);
+    let mut received = one(&mut a, PoolClass::Control);
+    received.grow(56).expect("room").copy_from_slice(&untagged);
+    assert_eq!(dpdk::mbuf::leave_tag_for_test(&mut received), None);
+    dpdk::mbuf::strip_for_test(&mut received, 0xa005);
+    assert_eq!((received.bytes(), received.total_len()), (&tagged[..], 60));
+    let mut short = one(&mut a, PoolClass::Control);
+    short.grow(11).expect("room").fill(1);
+    dpdk::mbuf::strip_for_test(&mut short, 5);
+    assert_eq!(short.total_len(), 0, "no frame of another VLAN");
 }
 
 fn a_full_ring_leaves_the_rest_in_the_burst(eal: &Eal) {

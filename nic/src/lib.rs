@@ -180,6 +180,12 @@ pub trait Frame: Send {
     /// What the NIC said about the received checksums, as far as [it was asked to](RxChecksum::negotiated).
     fn rx_checksum(&self) -> RxChecksum;
 
+    /// Says of this frame what a NIC said of the one whose bytes were all copied into it. Where this does nothing, software
+    /// verifies them.
+    fn set_rx_checksum(&mut self, verdict: RxChecksum) {
+        let _ = verdict;
+    }
+
     /// Asks the NIC for TX offloads on this frame; `None` clears whatever was asked or received before.
     fn request(&mut self, request: Option<TxRequest>);
 }
@@ -210,9 +216,35 @@ pub struct Caps {
     pub tx_tcp_checksum: bool,
     /// Chained frames can be sent.
     pub tx_multi_seg: bool,
+    /// A frame that is longer than a receive buffer comes chained.
+    pub rx_scatter: bool,
+    /// The device takes VLAN tags out of received frames. The adapter puts them back: whoever reads a frame finds its tag in it.
+    pub vlan_strip: bool,
+    /// The device puts VLAN tags into sent frames. The adapter takes them out of the frame for it.
+    pub vlan_insert: bool,
     /// How the NIC steers received TCP segments to the queues, of which each worker has one; `None` where it has one queue or
     /// says nothing about it.
     pub steering: Option<Arc<Steering>>,
+}
+
+impl Caps {
+    /// A link with this MTU (bytes) and without any offload.
+    #[must_use]
+    pub const fn without_offloads(link: String, mtu: u16) -> Self {
+        Self {
+            link,
+            mtu,
+            rx_ipv4_checksum: false,
+            rx_tcp_checksum: false,
+            tx_ipv4_checksum: false,
+            tx_tcp_checksum: false,
+            tx_multi_seg: false,
+            rx_scatter: false,
+            vlan_strip: false,
+            vlan_insert: false,
+            steering: None,
+        }
+    }
 }
 
 /// Up to [`BURST_FRAMES`] owned frames in arrival order, inline. The adapter fills it and takes from its front.

@@ -210,6 +210,10 @@ impl Frame for MemoryFrame {
         self.rx_checksum
     }
 
+    fn set_rx_checksum(&mut self, verdict: RxChecksum) {
+        self.rx_checksum = verdict;
+    }
+
     fn request(&mut self, request: Option<TxRequest>) {
         self.request = request;
         self.rx_checksum = RxChecksum::default();
@@ -229,6 +233,8 @@ pub struct MemoryNic {
     pub tx_longest: usize,
     /// Buffers that may be in use at once, received frames included.
     pub pool_frames: usize,
+    /// Buffers that [`PoolClass::Control`] still has.
+    pub control_frames: usize,
     in_use: Arc<AtomicUsize>,
     cycles: std::cell::Cell<u64>,
 }
@@ -237,16 +243,7 @@ impl MemoryNic {
     /// A NIC with this address, no offloads, an MTU of 1500, and no limits.
     #[must_use]
     pub fn new(mac: [u8; 6]) -> Self {
-        let caps = Caps {
-            link: "memory, no NIC".into(),
-            mtu: 1500,
-            rx_ipv4_checksum: false,
-            rx_tcp_checksum: false,
-            tx_ipv4_checksum: false,
-            tx_tcp_checksum: false,
-            tx_multi_seg: false,
-            steering: None,
-        };
+        let caps = Caps::without_offloads("memory, no NIC".into(), 1500);
         Self {
             caps,
             mac,
@@ -255,6 +252,7 @@ impl MemoryNic {
             tx_room: usize::MAX,
             tx_longest: usize::MAX,
             pool_frames: usize::MAX,
+            control_frames: usize::MAX,
             in_use: Arc::default(),
             cycles: std::cell::Cell::new(0),
         }
@@ -325,10 +323,14 @@ impl Nic for MemoryNic {
         accepted
     }
 
-    fn alloc(&mut self, _class: PoolClass, into: &mut Burst<MemoryFrame>, n: usize) -> usize {
-        let n = n
+    fn alloc(&mut self, class: PoolClass, into: &mut Burst<MemoryFrame>, n: usize) -> usize {
+        let mut n = n
             .min(into.room())
             .min(self.pool_frames.saturating_sub(self.in_use()));
+        if class == PoolClass::Control {
+            n = n.min(self.control_frames);
+            self.control_frames -= n;
+        }
         for _ in 0..n {
             drop(into.push(MemoryFrame::new(
                 Vec::with_capacity(BUFFER_LEN),

@@ -77,7 +77,13 @@ def run_nic(nic, qemu, kernel, binary_image):
             noticed = [fault for fault in ("pseudo-header", "header-length") if runs.broken_run(machine, link, pci, fault, step)]
             if noticed != list(nic.notices):
                 raise checks.Wrong(f"of the wrong requests the host noticed {noticed}, not {list(nic.notices)}")
+        if summary["nic"]["offloads"]["vlan_insert"]:
+            runs.wrong_tag_run(machine, link, pci, step)
         row = matrix.Row(nic, summary)
+        if nic.scatters:
+            row.with_short_buffers(runs.scatter_run(machine, link, pci, step))
+        else:
+            runs.short_buffers_are_refused(machine, pci, step)
         if nic.queues > 1:
             row.with_queues(runs.queues_run(machine, link, pci, nic, step)[0])
         if nic.rss == "proven":

@@ -131,6 +131,46 @@ def jumbo_run(machine, link, pci, step):
     return summary, recorder
 
 
+def scatter_run(machine, link, pci, step):
+    """Packets of 9000 bytes into buffers of 2048. The summary, and why not where the driver refuses."""
+    step("start with short receive buffers")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--mtu", str(JUMBO), "--rx-buffer", "2048"])
+    link.set_mtu(JUMBO)
+    recorder = wire.Recorder(link)
+    step("jumbo frames in short buffers")
+    checks.ping(wire.GUEST4, "-s", str(JUMBO - 28), "-M", "do")
+    checks.echo(wire.GUEST4, 1_000_000)
+    checks.echo(wire.GUEST6, 300_000)
+    checks.ping(wire.GUEST4_VLAN, "-s", str(JUMBO - 28), "-M", "do")
+    checks.echo(wire.GUEST4_VLAN, 300_000)
+    summary, recorder = finish(recorder, *machine.stop("TERM")[:2])
+    link.set_mtu(1500)
+    if not summary["counters"].get("rx_linearized", 0):
+        raise checks.Wrong("no frame came in several buffers")
+    return summary
+
+
+def short_buffers_are_refused(machine, pci, step):
+    """Where packets in several buffers don't arrive, buffers that are too short are an error that says so."""
+    step("short receive buffers are refused")
+    status, lines = machine.try_shell(f"syncline serve --nic pci:{pci} {' '.join(SERVE)} --mtu {JUMBO} --rx-buffer 2048 2>&1")
+    if status == 0 or "can't receive a packet into several buffers" not in "\n".join(lines):
+        raise checks.Wrong(f"short buffers: status {status}: {lines}")
+
+
+def wrong_tag_run(machine, link, pci, step):
+    """The NIC is asked to put in the tag of another VLAN: that is the one that the host sees, so the NIC has put it in."""
+    step("start with a wrong VLAN tag")
+    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--offload-fault", "vlan-tag"])
+    recorder = wire.Recorder(link)
+    step("a wrong VLAN tag")
+    checks.ping(wire.GUEST4)
+    checks.knock(wire.GUEST4_VLAN)
+    machine.stop()
+    if recorder.end().vlans != {0, wire.VLAN ^ 1}:
+        raise checks.Wrong(f"the host saw the VLANs {recorder.vlans}, not the wrong one")
+
+
 def queues_run(machine, link, pci, nic, step):
     """Several queues, a worker on each: new flows come to the queue that the NIC's hash names, as far as it says."""
     step(f"start with {nic.queues} queues")

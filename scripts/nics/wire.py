@@ -142,6 +142,7 @@ class Recorder:
 
     def __init__(self, wire):
         self.frames = self.tcp = self.left_to_host = self.large = self.longest = 0
+        self.vlans = set()
         self.wrong = []
         self.ended = False
         self.ready = threading.Event()
@@ -154,17 +155,19 @@ class Recorder:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as raw:
             raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
             raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+            raw.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             raw.bind((TAP, ETH_P_ALL))
             raw.settimeout(0.1)
             self.ready.set()
             while True:
                 try:
-                    frame, source = raw.recvfrom(FRAME_BYTES)
+                    frame, ancillary, _, source = raw.recvmsg(FRAME_BYTES, 256)
                 except TimeoutError:
                     if self.ended:
                         break
                     continue
                 if source[2] != PACKET_OUTGOING:
+                    self.vlans.add(tag_of(ancillary))
                     self._verify(frame)
             _, drops = struct.unpack("II", raw.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
             if drops:

@@ -252,6 +252,8 @@ counters! {
     Event SolicitationsSent "solicitations_sent",
     /// Frames and replies from us that found no buffer; a reply stands here beside the counter that says why it was due.
     Event TxNoBuffer "tx_no_buffer",
+    /// Received frames in several buffers that were put into one.
+    Event RxLinearized "rx_linearized",
     /// Pieces of payload that were copied although they were long enough to be sent from where they lie: this NIC can't
     /// chain buffers, or had none left for it.
     Event TxLinearized "tx_linearized",

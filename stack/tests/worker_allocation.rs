@@ -158,16 +158,7 @@ fn segment(peer_port: u16, port: u16, flags: Flags, (seq, ack): (u32, u32)) -> B
 
 fn nic(mac: MacAddr) -> MadeUp {
     MadeUp {
-        caps: Caps {
-            link: "memory, no NIC".into(),
-            mtu: 1500,
-            rx_ipv4_checksum: false,
-            rx_tcp_checksum: false,
-            tx_ipv4_checksum: false,
-            tx_tcp_checksum: false,
-            tx_multi_seg: false,
-            steering: None,
-        },
+        caps: Caps::without_offloads("memory, no NIC".into(), 1500),
         mac,
         rx: VecDeque::with_capacity(10_000),
         pool: (0..5_000).map(|_| Buffer::new(&[], false)).collect(),

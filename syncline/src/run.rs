@@ -84,7 +84,7 @@ impl Endpoint {
         spec.check()?;
         let pools = pool_sizes(self.workers, config.limits.queue_items, 0);
         let eal = Eal::init(&EalConfig {
-            memory_mb: pools.memory_mb(self.mtu) + port::OTHER_MEMORY_MB,
+            memory_mb: pools.memory_mb(self.mtu, None) + port::OTHER_MEMORY_MB,
             hugepages: Hugepages::Auto,
             nics: vec![spec.clone()],
             extra_args: self.eal.clone(),

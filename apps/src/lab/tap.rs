@@ -74,7 +74,7 @@ pub(super) fn play(
     })?;
     let spec: NicSpec = format!("tap:{}", kernel::TAP).parse()?;
     let eal = Eal::init(&EalConfig {
-        memory_mb: POOLS.memory_mb(1500) + OTHER_MEMORY_MB,
+        memory_mb: POOLS.memory_mb(1500, None) + OTHER_MEMORY_MB,
         nics: vec![spec.clone()],
         ..EalConfig::default()
     })?;

@@ -76,6 +76,11 @@ pub(crate) struct NicArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
     pub(crate) mtu: u16,
 
+    /// Bytes that a receive buffer holds; longer packets are received into several, where the NIC can [default: enough for a
+    /// whole packet]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(256..=9216), hide_short_help = true)]
+    pub(crate) rx_buffer: Option<u16>,
+
     /// What is left to the NIC
     #[command(flatten)]
     pub(crate) offloads: OffloadArgs,
@@ -143,6 +148,11 @@ impl NicArgs {
         if self.mtu < IPV6_MTU_MIN && self.ip.iter().any(|ip| ip.address.is_ipv6()) {
             return usage(format!("--mtu {}: IPv6 needs at least 1280", self.mtu));
         }
+        if let (NicSpec::Ring, Some(bytes)) = (spec, self.rx_buffer) {
+            return usage(format!(
+                "--rx-buffer {bytes}: the in-memory link receives into no buffers of its own; leave it out"
+            ));
+        }
         let is_tap = matches!(spec, NicSpec::Tap { .. });
         if !is_tap && !self.tap_up.is_empty() {
             return usage(format!(
@@ -206,6 +216,7 @@ impl NicArgs {
         Ok(PortConfig {
             queues: workers,
             mtu: self.mtu,
+            rx_buffer: self.rx_buffer,
             pools,
             vlans: (!self.vlan.is_empty()).then_some(ids),
             offloads: self.offloads.offloads(),

@@ -16,6 +16,9 @@ pub(crate) struct Offloads {
     tx_ipv4_checksum: bool,
     tx_tcp_checksum: bool,
     tx_multi_seg: bool,
+    rx_scatter: bool,
+    vlan_strip: bool,
+    vlan_insert: bool,
     /// Received packets are spread over the queues by a hash that can be computed.
     rss: bool,
 }
@@ -28,6 +31,9 @@ impl From<&Caps> for Offloads {
             tx_ipv4_checksum: caps.tx_ipv4_checksum,
             tx_tcp_checksum: caps.tx_tcp_checksum,
             tx_multi_seg: caps.tx_multi_seg,
+            rx_scatter: caps.rx_scatter,
+            vlan_strip: caps.vlan_strip,
+            vlan_insert: caps.vlan_insert,
             rss: caps.steering.is_some(),
         }
     }
@@ -41,6 +47,9 @@ impl std::fmt::Display for Offloads {
             (self.tx_ipv4_checksum, "tx IPv4 checksum"),
             (self.tx_tcp_checksum, "tx TCP checksum"),
             (self.tx_multi_seg, "tx in several buffers"),
+            (self.rx_scatter, "rx into several buffers"),
+            (self.vlan_strip, "VLAN strip"),
+            (self.vlan_insert, "VLAN insert"),
             (self.rss, "RSS"),
         ];
         let on = names.iter().filter(|(on, _)| *on).map(|(_, name)| *name);
@@ -133,6 +142,9 @@ mod tests {
             tx_ipv4_checksum: false,
             tx_tcp_checksum: false,
             tx_multi_seg: false,
+            rx_scatter: false,
+            vlan_strip: false,
+            vlan_insert: false,
             rss: false,
         };
         assert_eq!(offloads.to_string(), "none");

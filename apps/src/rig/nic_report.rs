@@ -130,14 +130,9 @@ mod tests {
 
     fn report(taken: u64, up: bool, check: &TxCheck) -> NicReport {
         let caps = stack::nic::Caps {
-            link: String::new(),
-            mtu: 1500,
             rx_ipv4_checksum: true,
             rx_tcp_checksum: true,
-            tx_ipv4_checksum: false,
-            tx_tcp_checksum: false,
-            tx_multi_seg: false,
-            steering: None,
+            ..stack::nic::Caps::without_offloads(String::new(), 1500)
         };
         let link = LinkReport {
             up,

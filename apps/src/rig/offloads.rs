@@ -35,6 +35,12 @@ enum OffloadName {
     TxChecksum,
     /// Sending a packet from several buffers
     TxMultiSeg,
+    /// Receiving a packet into several buffers
+    RxScatter,
+    /// Taking the VLAN tag out of received frames
+    VlanStrip,
+    /// Putting the VLAN tag into sent frames
+    VlanInsert,
     /// Spreading received packets over queues by the NIC's hash
     Rss,
 }
@@ -46,6 +52,8 @@ enum FaultName {
     PseudoHeader,
     /// The IP header is said to be one word longer than it is
     HeaderLength,
+    /// The VLAN tags that the NIC is to put in name another VLAN
+    VlanTag,
     /// The NIC's indirection table is reversed after it was read
     IndirectionTable,
 }
@@ -61,6 +69,9 @@ impl OffloadArgs {
             rx_checksum: may(OffloadName::RxChecksum),
             tx_checksum: may(OffloadName::TxChecksum),
             tx_multi_seg: may(OffloadName::TxMultiSeg),
+            rx_scatter: may(OffloadName::RxScatter),
+            vlan_strip: may(OffloadName::VlanStrip),
+            vlan_insert: may(OffloadName::VlanInsert),
             rss: may(OffloadName::Rss),
         }
     }
@@ -70,6 +81,7 @@ impl OffloadArgs {
         self.offload_fault.map(|fault| match fault {
             FaultName::PseudoHeader => OffloadFault::PseudoHeader,
             FaultName::HeaderLength => OffloadFault::HeaderLength,
+            FaultName::VlanTag => OffloadFault::VlanTag,
             FaultName::IndirectionTable => OffloadFault::IndirectionTable,
         })
     }
@@ -93,5 +105,6 @@ mod tests {
         assert!(!some.tx_checksum && !some.rss && some.rx_checksum && some.tx_multi_seg);
         let none = of(&[OffloadName::All]);
         assert!(!none.tx_checksum && !none.rss && !none.rx_checksum && !none.tx_multi_seg);
+        assert!(!none.rx_scatter && !none.vlan_strip && !none.vlan_insert);
     }
 }

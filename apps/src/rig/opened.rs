@@ -65,7 +65,7 @@ pub(crate) fn start_eal(
 
 /// Memory of `ports` ports that have such pools, in MB: pools, rings, and what drivers take.
 pub(crate) fn memory_mb(args: &NicArgs, (pools, ports): (&PoolSizes, u64)) -> u64 {
-    pools.memory_mb(args.mtu) * ports + OTHER_MEMORY_MB
+    pools.memory_mb(args.mtu, args.rx_buffer) * ports + OTHER_MEMORY_MB
 }
 
 /// The CPU of each of `workers` workers, or `None` where the kernel is to choose.

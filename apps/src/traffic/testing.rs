@@ -51,16 +51,7 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new() -> Self {
-        let caps = Caps {
-            link: "test".into(),
-            mtu: 1500,
-            rx_ipv4_checksum: false,
-            rx_tcp_checksum: false,
-            tx_ipv4_checksum: false,
-            tx_tcp_checksum: false,
-            tx_multi_seg: false,
-            steering: None,
-        };
+        let caps = Caps::without_offloads("test".into(), 1500);
         Self {
             caps,
             takes: usize::MAX,

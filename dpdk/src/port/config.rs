@@ -52,6 +52,8 @@ pub struct PortConfig {
     pub tx_descriptors: u16,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
+    /// Bytes that a receive buffer holds; a longer frame comes in several, where the driver can. `None`: enough for every frame.
+    pub rx_buffer: Option<u16>,
     /// The pools.
     pub pools: PoolSizes,
     /// Receive frames that are addressed to others, too.
@@ -75,6 +77,7 @@ impl Default for PortConfig {
             rx_descriptors: 1024,
             tx_descriptors: 1024,
             mtu: 1500,
+            rx_buffer: None,
             pools: PoolSizes::default(),
             promiscuous: false,
             vlans: None,
@@ -107,13 +110,21 @@ pub struct PortStats {
 }
 
 impl PoolSizes {
-    /// Memory that the three pools of a port with that MTU (bytes) take, in MB: what
+    /// Memory that the three pools of a port with that MTU and these receive buffers (bytes) take, in MB: what
     /// [`crate::EalConfig::memory_mb`] must hold for each port.
     #[must_use]
-    pub fn memory_mb(&self, mtu: u16) -> u64 {
-        let room = frame_bytes(mtu).saturating_add(mempool::HEADROOM_BYTES);
-        [self.rx_frames, self.control_frames, self.data_frames]
-            .map(|frames| mempool::bytes(frames, room, self.cache_frames).div_ceil(1 << 20))
+    pub fn memory_mb(&self, mtu: u16, rx_buffer: Option<u16>) -> u64 {
+        let whole = frame_bytes(mtu);
+        let pools = [
+            (self.rx_frames, rx_buffer.unwrap_or(whole)),
+            (self.control_frames, whole),
+            (self.data_frames, whole),
+        ];
+        pools
+            .map(|(frames, frame_bytes)| {
+                let room = frame_bytes.saturating_add(mempool::HEADROOM_BYTES);
+                mempool::bytes(frames, room, self.cache_frames).div_ceil(1 << 20)
+            })
             .iter()
             .sum()
     }
@@ -124,9 +135,14 @@ impl PoolSizes {
 /// An Ethernet header with two tags and an FCS are 26 bytes, but net_virtio counts its own header of 12 bytes in
 /// (virtio/virtio_ethdev.c, `virtio_dev_configure`), and others round up. 64 were enough for every driver that was tried.
 pub(super) fn frame_bytes(mtu: u16) -> u16 {
-    const BESIDE_MTU_BYTES: u16 = 64;
     const USUAL_BYTES: u16 = 2048;
-    mtu.saturating_add(BESIDE_MTU_BYTES).max(USUAL_BYTES)
+    longest_frame_bytes(mtu).max(USUAL_BYTES)
+}
+
+/// The MTU and what drivers want beside it.
+pub(crate) fn longest_frame_bytes(mtu: u16) -> u16 {
+    const BESIDE_MTU_BYTES: u16 = 64;
+    mtu.saturating_add(BESIDE_MTU_BYTES)
 }
 
 /// The least and the largest MTU of a device, by the rule of `rte_eth_dev_configure` (lib/ethdev/rte_ethdev.c,
@@ -145,6 +161,16 @@ pub(crate) fn mtu_range(info: &sys::rte_eth_dev_info) -> (u16, u16) {
 }
 
 impl PortConfig {
+    /// Bytes that a receive buffer holds.
+    pub(crate) fn rx_buffer_bytes(&self) -> u16 {
+        self.rx_buffer.unwrap_or(frame_bytes(self.mtu))
+    }
+
+    /// Whether a frame may be longer than a receive buffer.
+    pub(crate) fn needs_scatter(&self) -> bool {
+        self.rx_buffer_bytes() < longest_frame_bytes(self.mtu)
+    }
+
     /// Whether the RX pool can fill the rings and still feed the workers.
     pub(super) fn check_rx_pool(&self) -> Result<(), Error> {
         let per_queue =
@@ -182,9 +208,29 @@ mod tests {
         let frames = u64::from(pools.rx_frames + pools.control_frames + pools.data_frames);
         for mtu in [1500, 2019, 9000] {
             let buffers_mb = (frames * room(mtu)) >> 20;
-            assert!(pools.memory_mb(mtu) > buffers_mb, "{mtu}");
-            assert!(pools.memory_mb(mtu) < buffers_mb * 3 / 2, "{mtu}");
+            assert!(pools.memory_mb(mtu, None) > buffers_mb, "{mtu}");
+            assert!(pools.memory_mb(mtu, None) < buffers_mb * 3 / 2, "{mtu}");
         }
+        let saved_mb = pools.memory_mb(9000, None) - pools.memory_mb(9000, Some(2048));
+        assert!(
+            (50..60).contains(&saved_mb),
+            "8191 buffers of 7016 bytes: {saved_mb}"
+        );
+    }
+
+    #[test]
+    fn only_frames_that_may_be_longer_than_a_buffer_need_several() {
+        let needs = |mtu, rx_buffer| {
+            let config = PortConfig {
+                mtu,
+                rx_buffer,
+                ..PortConfig::default()
+            };
+            config.needs_scatter()
+        };
+        assert!(!needs(1500, None) && !needs(9000, None));
+        assert!(!needs(1500, Some(1564)) && needs(1500, Some(1563)));
+        assert!(needs(9000, Some(2048)));
     }
 
     #[test]

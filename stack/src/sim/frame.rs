@@ -148,10 +148,6 @@ impl SimFrame {
         Some(frame)
     }
 
-    pub(super) fn set_rx_checksum(&mut self, verdict: RxChecksum) {
-        self.rx_checksum = verdict;
-    }
-
     pub(super) fn requested(&self) -> Option<TxRequest> {
         self.request
     }
@@ -277,6 +273,10 @@ impl Frame for SimFrame {
 
     fn rx_checksum(&self) -> RxChecksum {
         self.rx_checksum
+    }
+
+    fn set_rx_checksum(&mut self, verdict: RxChecksum) {
+        self.rx_checksum = verdict;
     }
 
     fn request(&mut self, request: Option<TxRequest>) {

@@ -164,14 +164,14 @@ pub struct SimNic {
 impl SimNic {
     pub(super) fn new(spec: &NicSpec, mac: [u8; 6], pools: &Pools, random: Random) -> Self {
         let caps = Caps {
-            link: "simulated link, no NIC".into(),
-            mtu: spec.mtu,
             rx_ipv4_checksum: spec.rx_checksum,
             rx_tcp_checksum: spec.rx_checksum,
             tx_ipv4_checksum: spec.tx_checksum,
             tx_tcp_checksum: spec.tx_checksum,
             tx_multi_seg: spec.multi_seg,
+            rx_scatter: spec.chain_ppm > 0,
             steering: spec.steering.clone(),
+            ..Caps::without_offloads("simulated link, no NIC".into(), spec.mtu)
         };
         Self {
             caps,

@@ -31,25 +31,38 @@ impl<N: Nic> Core<N> {
         }
         let mut burst = core::mem::take(rx);
         for frame in burst.take_front(BURST_FRAMES) {
+            let verdict = frame.rx_checksum();
             let frame = if frame.is_contiguous() {
                 Ok(frame)
             } else {
-                self.copy(&frame, usize::MAX)
+                self.endpoint.counters.bump(Counter::RxLinearized);
+                //~ A frame that comes in pieces lies where kept frames lie: `PoolClass::Data` -> `PoolClass::Control`;
+                //~   a_chained_frame_takes_no_buffer_of_the_replies
+                self.copy(&frame, usize::MAX, PoolClass::Data)
             };
             match frame {
                 // Not refused: there were no more than fit before.
-                Ok(frame) => drop(rx.push(frame)),
+                Ok(mut copy) => {
+                    //~ The NIC's verdict goes with a frame that is put together; the_verdict_on_a_chained_frame_stays
+                    copy.set_rx_checksum(verdict);
+                    drop(rx.push(copy));
+                }
                 Err(why) => self.endpoint.counters.bump(why),
             }
         }
     }
 
-    /// The first `len` bytes of a frame in a fresh buffer.
+    /// The first `len` bytes of a frame in a fresh buffer of this class.
     ///
     /// # Errors
     /// The counter under which a chained frame ends that can't be copied.
-    pub(super) fn copy(&mut self, frame: &N::Frame, len: usize) -> Result<N::Frame, Counter> {
-        let fresh = self.nic.alloc_one(PoolClass::Control);
+    pub(super) fn copy(
+        &mut self,
+        frame: &N::Frame,
+        len: usize,
+        class: PoolClass,
+    ) -> Result<N::Frame, Counter> {
+        let fresh = self.nic.alloc_one(class);
         let mut fresh = fresh.ok_or(Counter::ChainedNoBuffer)?;
         let fits = fresh.set_len(frame.total_len().min(len)).is_ok();
         match fresh.bytes_mut() {
@@ -272,7 +285,7 @@ impl<N: Nic> Core<N> {
         if written.is_ok() {
             return self.outbox.reply(frame, &mut self.endpoint.counters);
         }
-        let copy = self.copy(&frame, HEADERS_LEN);
+        let copy = self.copy(&frame, HEADERS_LEN, PoolClass::Control);
         self.outbox.free(frame);
         let answer = &self.endpoint.answer;
         let written = copy.ok().and_then(|mut copy| {

@@ -9,7 +9,7 @@ use crate::config::ClosedPolicy;
 use crate::counters::Counter;
 use crate::icmp::report::{Problem, Report};
 use crate::icmp::{self, Refusal};
-use crate::nic::{Frame, Nic};
+use crate::nic::{Frame, Nic, PoolClass};
 use crate::time::Instant;
 use crate::wire::vlan::VlanId;
 use crate::wire::{Defect, Network, Parsed, Transport, arp, icmp as icmp_wire, icmpv6, ndp, parse};
@@ -263,7 +263,7 @@ impl<N: Nic> Core<N> {
         if frame.bytes_mut().is_some() {
             return Some(frame);
         }
-        let copy = self.copy(&frame, usize::MAX).ok();
+        let copy = self.copy(&frame, usize::MAX, PoolClass::Control).ok();
         self.outbox.free(frame);
         if copy.is_some() {
             self.endpoint.counters.bump(Counter::RepliesCopied);

@@ -93,6 +93,18 @@ fn chained_frames_between_linear_ones_keep_their_place() {
 }
 
 #[test]
+fn a_chained_frame_takes_no_buffer_of_the_replies() {
+    let mut host = Host::new();
+    host.on(Flow::v4(1, CLOSED).absolute());
+    host.nic().control_frames = 0;
+    let sent = host.flow.frame(SYN);
+    let frame = host.nic().frame(&sent).chained_at(40);
+    host.inject_frames(vec![frame]).counted(Counter::RstSent);
+    host.expect(rst().seq(0).ack(21));
+    assert_eq!(host.count(Counter::RxLinearized), 1);
+}
+
+#[test]
 fn a_chained_frame_longer_than_a_buffer_is_dropped_by_name() {
     let mut host = Host::new();
     let mut long = host.flow.frame(SYN);

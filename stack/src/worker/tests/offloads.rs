@@ -51,6 +51,23 @@ fn fill_in(frame: &mut [u8], request: TxRequest) {
     }
 }
 
+/// A virtual link leaves checksums unfilled and says that they are good.
+#[test]
+fn the_verdict_on_a_chained_frame_stays() {
+    let mut host = host(|nic| nic.caps_mut().rx_tcp_checksum = true);
+    host.on(Flow::v4(1, CLOSED).absolute());
+    let mut sent = host.flow.frame(syn().seq(0));
+    sent[50..52].fill(0);
+    let good = RxChecksum {
+        ip: ChecksumVerdict::Unknown,
+        l4: ChecksumVerdict::Good,
+    };
+    let frame = host.nic().frame(&sent).chained_at(40);
+    let frame = frame.with_rx_checksum(good);
+    host.inject_frames(vec![frame]).counted(Counter::RstSent);
+    host.expect(rst().seq(0).ack(1));
+}
+
 #[test]
 fn nothing_is_asked_of_a_nic_that_promised_nothing() {
     let mut host = host(|_| {});
