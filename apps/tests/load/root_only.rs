@@ -194,9 +194,10 @@ fn nginx_takes_the_proxy_header_for_the_client() {
         let text = text
             .replace("listen 8080;", "listen 8080 proxy_protocol;")
             .replace(
-                "access.log;",
-                "access.log seen; log_format seen '$proxy_protocol_addr:$proxy_protocol_port $remote_addr:$remote_port $request';",
-            );
+                "access_log ",
+                "log_format seen '$proxy_protocol_addr:$proxy_protocol_port $remote_addr:$remote_port $request'; access_log ",
+            )
+            .replace("access.log;", "access.log seen;");
         fs::write(&config, text).expect("a file");
         let words = ["http://198.18.0.1:8080/?id={n}", "-n", "200", "-c", "4"];
         let more = ["--with", &server, "--send-proxy", version];
