@@ -56,7 +56,9 @@ const OPENING_MAX: u32 = 1000;
 const OPENING_MAX_AT_RATE: u32 = 1 << 20;
 /// Connections of one worker that are not parked, and operations under way, at most, where connections are held.
 const HOLD_OPEN_MAX: u32 = 1 << 18;
-const HOLD_OPERATIONS_MAX: u32 = 1 << 16;
+const HOLD_OPERATIONS_MAX: u32 = 8192;
+/// The same, of all workers, on a link in memory: when both directions are full, each end waits for the other to take a frame.
+const IN_MEMORY_OPERATIONS_MAX: u32 = 512;
 /// Bytes of a frame in the pools.
 const FRAME_BYTES: usize = 2048;
 /// Our addresses and the server's on the in-memory link.
@@ -186,6 +188,11 @@ impl RunPlan {
         whole / workers + u32::from(u32::from(worker) < whole % workers)
     }
 
+    /// Whether the link is one in memory, which holds little.
+    fn is_in_memory(&self) -> bool {
+        matches!(self.spec, NicSpec::Ring | NicSpec::Memif { .. })
+    }
+
     /// Whether operations are due at times of their own.
     pub(super) fn is_open_loop(&self) -> bool {
         self.rate.is_some() || self.verify_every.is_some()
@@ -279,12 +286,15 @@ impl RunPlan {
                     .ramp_rate
                     .map(|rate| rate as f64 / f64::from(self.workers)),
                 under_way_max: match self.ramp_rate {
-                    Some(_) => OPENING_MAX_AT_RATE,
-                    None => OPENING_MAX.div_ceil(self.workers.into()),
+                    Some(_) if !self.is_in_memory() => OPENING_MAX_AT_RATE,
+                    _ => OPENING_MAX.div_ceil(self.workers.into()),
                 },
                 closing_max: OPENING_MAX.div_ceil(self.workers.into()),
             }),
             operations: match self.work {
+                Work::Hold if self.is_in_memory() => {
+                    operations.min(IN_MEMORY_OPERATIONS_MAX.div_ceil(self.workers.into()))
+                }
                 Work::Hold => operations.min(HOLD_OPERATIONS_MAX),
                 _ => operations,
             },

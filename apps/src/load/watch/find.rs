@@ -164,10 +164,7 @@ impl Control<'_> {
         }
         let achieved = evidence.achieved().unwrap_or(0.0);
         if achieved < limit::ACHIEVED_SHARE {
-            faults.push(format!(
-                "{:.1} % of the rate were reached",
-                achieved * 100.0
-            ));
+            faults.push(format!("{:.1} % of the rate was reached", achieved * 100.0));
         }
         if evidence.is_late() {
             faults.push("the generator was late".to_owned());

@@ -21,10 +21,9 @@ fn streams(direction: Direction, connections: u32) -> LoadPlan {
 }
 
 fn run(plan: &LoadPlan, server: &Server) -> LoadCounts {
-    let mut stage = Stage::new(plan, server, 1_000);
+    let mut stage = Stage::new(plan, server, 0);
     stage.act(|client, _| client.fill());
     stage.world.run_for(Duration::from_millis(500));
-    assert!(stage.client().is_full());
     stage.start();
     stage.world.run_for(Duration::from_secs(1));
     stage.finish(Duration::from_secs(20))
@@ -36,7 +35,7 @@ fn what_goes_up_is_what_the_server_took() {
         bulk: Bulk::Discard,
         ..Server::default()
     };
-    let mut stage = Stage::new(&streams(Direction::Up, 3), &server, 1_000);
+    let mut stage = Stage::new(&streams(Direction::Up, 3), &server, 0);
     stage.act(|client, _| client.fill());
     stage.world.run_for(Duration::from_millis(500));
     stage.start();
