@@ -230,6 +230,8 @@ pub(crate) enum Met {
     Open(Slot),
     /// A record of another kind.
     Other(Found),
+    /// No record where it was looked for first.
+    Nothing,
 }
 
 /// The name of a connection for as long as it is open or parked.
@@ -267,6 +269,38 @@ pub struct ConnTable {
     inserted: u64,
 }
 
+/// A table as the look-up stage reads it: where its parts begin is read once for a burst.
+#[derive(Clone, Copy)]
+pub(crate) struct TableView<'a> {
+    index: index::View<'a>,
+    records: slab::View<'a>,
+}
+
+impl TableView<'_> {
+    /// [`ConnTable::probe`].
+    #[inline(always)]
+    pub(crate) fn probe(&self, hash: FlowHash) -> Probe {
+        let probe = self.index.probe(hash);
+        if let Some(entry) = probe.candidate() {
+            self.records.prefetch(entry);
+        }
+        probe
+    }
+
+    /// What belongs to the connection at `entry`: the app's state, and where its `Tcb` stands, which is nowhere while it is
+    /// parked. `None` for other kinds. The record itself is read.
+    #[inline(always)]
+    pub(crate) fn belongings(&self, entry: Entry) -> Option<(StateNumber, Slot)> {
+        const NOWHERE: Slot = Slot(u32::MAX);
+        let record = self.records.get(entry);
+        let kind = record.kind() as u8;
+        if kind == Kind::Open as u8 {
+            return Some((StateNumber(record.link), Open::of(record).slot));
+        }
+        (kind == Kind::Parked as u8).then_some((StateNumber(record.link), NOWHERE))
+    }
+}
+
 /// Nothing is due.
 const NEVER: Instant = Instant::from_ns(u64::MAX);
 
@@ -290,6 +324,15 @@ impl ConnTable {
         })
     }
 
+    /// The table for a burst of look-ups.
+    #[inline(always)]
+    pub(crate) fn view(&self) -> TableView<'_> {
+        TableView {
+            index: self.index.view(),
+            records: self.slabs.view(),
+        }
+    }
+
     /// First pass over a burst: starts loading the bucket of `hash`.
     #[inline(always)]
     pub fn prefetch_bucket(&self, hash: FlowHash) {
@@ -300,11 +343,7 @@ impl ConnTable {
     #[inline(always)]
     #[must_use]
     pub fn probe(&self, hash: FlowHash) -> Probe {
-        let probe = self.index.view().probe(hash);
-        if let Some(entry) = probe.candidate() {
-            self.prefetch_record(entry);
-        }
-        probe
+        self.view().probe(hash)
     }
 
     /// Third pass: compares the key. Looks further only where the bucket says that there may be more.
@@ -327,42 +366,31 @@ impl ConnTable {
         }
     }
 
-    /// [`ConnTable::confirm`], and where the `Tcb` of an open connection stands: its record is at hand.
+    /// What stands where `probe` points first, if that is the record of `key`, and where the `Tcb` of an open connection stands:
+    /// its record is at hand. Where it is nothing, [`ConnTable::lookup_further`] says the last word.
     #[inline(always)]
     #[must_use]
-    pub(crate) fn meet(&self, key: &FlowKey, hash: FlowHash, probe: Probe) -> Option<Met> {
+    pub(crate) fn meet(&self, key: &FlowKey, probe: Probe) -> Met {
         if let Some(entry) = probe.candidate()
             && let Some(record) = self.slabs.check(entry, key)
             && let Some(generation) = in_use(record.generation)
         {
-            return Some(match record.kind() {
+            return match record.kind() {
                 Kind::Open => Met::Open(Open::of(record).slot),
                 kind => Met::Other(Found::new(entry, kind, generation)),
-            });
+            };
         }
-        if probe.more() {
-            self.meet_further(key, hash)
-        } else {
-            None
-        }
+        Met::Nothing
     }
 
-    #[cold]
-    #[inline(never)]
-    fn meet_further(&self, key: &FlowKey, hash: FlowHash) -> Option<Met> {
-        let found = self.search(key, hash)?;
-        Some(self.slot(found).map_or(Met::Other(found), Met::Open))
-    }
-
-    /// [`ConnTable::lookup`] for the same.
+    /// [`ConnTable::lookup`] where there mostly is nothing.
     #[inline(always)]
     #[must_use]
-    pub(crate) fn meet_again(&self, key: &FlowKey, hash: FlowHash) -> Option<Met> {
-        let probe = self.index.view().probe(hash);
-        if probe.is_miss() {
+    pub(crate) fn lookup_further(&self, key: &FlowKey, hash: FlowHash) -> Option<Found> {
+        if self.index.view().probe(hash).is_miss() {
             return None;
         }
-        self.meet_further(key, hash)
+        self.search(key, hash)
     }
 
     /// The record of `key`, whose hash is `hash`, without any batching.

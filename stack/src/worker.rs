@@ -57,7 +57,7 @@ use crate::conn::pressure::Pressure;
 use crate::conn::{ConnId, ConnTable, FlowHasher, FlowKey, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::local::ports::LocalPorts;
-use crate::memory::{MemoryError, PageOptions};
+use crate::memory::{MemoryError, PageOptions, prefetch_read};
 use crate::nic::{BURST_FRAMES, Burst, Caps, Nic};
 use crate::path::Paths;
 use crate::time::Instant;
@@ -438,7 +438,7 @@ impl<N: Nic> Core<N> {
     #[inline]
     fn look_up<A: App>(&mut self, hosted: &Hosted<A>, scratch: &mut Scratch, frames: usize) {
         let metas = &scratch.metas[..frames];
-        let table = &self.endpoint.table;
+        let table = self.endpoint.table.view();
         let mut has_records = false;
         for (meta, probe) in metas.iter().zip(scratch.probes.iter_mut()) {
             *probe = if meta.lane == Lane::Tcp {
@@ -450,13 +450,16 @@ impl<N: Nic> Core<N> {
         }
         if has_records {
             // The records have arrived, or are about to: they say where the connection and the app's state are.
+            let (states, conns) = (hosted.states(), self.conns.places());
             for probe in &scratch.probes[..frames] {
                 if let Some(entry) = probe.candidate()
                     && let Some((state, slot)) = table.belongings(entry)
                 {
-                    hosted.prefetch(state);
-                    if let Some(slot) = slot {
-                        self.conns.prefetch(slot);
+                    if let Some(state) = states.get(state.0 as usize) {
+                        prefetch_read(state);
+                    }
+                    if let Some(conn) = conns.get(slot.0 as usize) {
+                        conn.prefetch();
                     }
                 }
             }

@@ -93,7 +93,7 @@ fn compare<N: Nic, S>(
         let bytes = cx.peek(conn);
         let len = bytes.len();
         if len == 0 {
-            return Ok(state.complete && !was_complete);
+            return Ok(false);
         }
         match left.get(..len) {
             None => return Err(Fault::WrongLength),
@@ -102,7 +102,9 @@ fn compare<N: Nic, S>(
         }
         state.received += len as u16;
         state.complete = len == left.len();
-        cx.consume(conn, len as u32);
+        if cx.consume(conn, len as u32) == 0 {
+            return Ok(state.complete && !was_complete);
+        }
     }
 }
 

@@ -301,7 +301,7 @@ impl RequestServer {
             let (Some(&byte), len) = (bytes.first(), bytes.len()) else {
                 return;
             };
-            cx.consume(conn, len as u32);
+            let unread = cx.consume(conn, len as u32);
             if len != 1 {
                 self.tally.fault(Fault::WrongLength);
             }
@@ -311,6 +311,9 @@ impl RequestServer {
                 Err(fault) => self.tally.fault(fault),
             }
             state.served = state.served.wrapping_add(1);
+            if unread == 0 {
+                return;
+            }
         }
     }
 

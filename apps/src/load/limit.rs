@@ -2,9 +2,13 @@
 //!
 //! It must never guess: a verdict needs evidence against one side and for the others.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde::Serialize;
 use stack::counters::{Counter, Counters};
 use stack::worker::Cycles;
+use workload::Fault;
 use workload::load::{LoadCounts, Measures, Step};
 
 /// Of the offered operations, the share that must have been begun.
@@ -19,6 +23,17 @@ const FULL_SHARE: f64 = 0.95;
 const FREE_SHARE: f64 = 0.8;
 /// From this share of refused frames on the link was full.
 const REFUSED_SHARE: f64 = 0.05;
+/// From this share of received segments with data on that came ahead of a gap, the path loses frames.
+const GAP_SHARE: f64 = 0.001;
+/// A path queues when its median SYN-ACK takes so much longer than the quickest one, at least [`QUEUE_US`], and this share of
+/// the time to the first byte: a kernel answers a SYN without asking the application.
+const QUEUE_FACTOR: f64 = 20.0;
+const QUEUE_US: f64 = 1000.0;
+const QUEUE_SHARE: f64 = 0.5;
+/// A SYN-ACK later than this answers a repeated SYN: ours are repeated after a second.
+const REPEATED_SYN: Duration = Duration::from_millis(900);
+/// From this share of SYNs on that had to be repeated it is worth saying.
+const REPEATED_SHARE: f64 = 0.01;
 
 /// Who was the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -30,8 +45,10 @@ pub(super) enum LoadVerdict {
     Held,
     /// The generator was late.
     Generator,
-    /// The link took no more.
+    /// The link took no more, or the path lost or held up frames.
     Link,
+    /// No local port was free for a new connection.
+    Ports,
     /// The target let the generator wait.
     Target,
     /// None of these can be shown.
@@ -62,6 +79,17 @@ pub(super) struct LimitEvidence {
     /// Of the frames that were to be sent, the share that the NIC refused at first.
     pub(super) refused_share: f64,
     pub(super) connections: u32,
+    /// Connections for which no local port was free.
+    pub(super) no_port: u64,
+    /// Received segments with data, and those of them that came ahead of a gap.
+    pub(super) data_segments: u64,
+    pub(super) gaps: u64,
+    /// The quickest SYN-ACK, the median one, and the median first byte of a reply, in us.
+    pub(super) syn_ack_us: Option<(f64, f64)>,
+    pub(super) first_byte_us: Option<f64>,
+    /// SYNs, and those of them that were answered only when they were repeated, or not at all.
+    pub(super) syns: u64,
+    pub(super) repeated_syns: u64,
     /// Connections that were to be held, and the fewest that were.
     pub(super) held: Option<(u32, u64)>,
 }
@@ -72,7 +100,8 @@ impl LimitEvidence {
         counts: &LoadCounts,
         (measures, offered): (&Measures, Option<u64>),
         (spent, server): (&[Cycles], Option<&Cycles>),
-        (counters, connections): (&Counters, u32),
+        (counters, tcp): (&Counters, &BTreeMap<&'static str, u64>),
+        connections: u32,
     ) -> Self {
         let us = |step, percent| {
             let time = measures.get(step).percentile(percent)?.time;
@@ -81,6 +110,10 @@ impl LimitEvidence {
         let sent = counters.get(Counter::TxFrames) as f64;
         let refused = counters.get(Counter::TxRefused) as f64;
         let shares: Vec<f64> = spent.iter().map(busy_share).collect();
+        let seen = |name| tcp.get(name).copied().unwrap_or(0);
+        let failed = |fault: Fault| counts.failed[fault as usize];
+        let syn_acks = measures.get(Step::Connect).times().histogram();
+        let late_ns = u64::try_from(REPEATED_SYN.as_nanos()).unwrap_or(u64::MAX);
         Self {
             offered: offered.map(|offered| (offered, counts.window_begun)),
             lag_us: us(Step::Lag, 99.0),
@@ -90,8 +123,35 @@ impl LimitEvidence {
             server_busy_share: server.map(busy_share),
             refused_share: refused / (sent + refused).max(1.0),
             connections,
+            no_port: failed(Fault::NoPort) + failed(Fault::PortInUse),
+            data_segments: seen("in_order") + seen("out_of_order"),
+            gaps: seen("out_of_order"),
+            syn_ack_us: us(Step::Connect, 50.0)
+                .map(|median| (syn_acks.min() as f64 / 1000.0, median)),
+            first_byte_us: us(Step::FirstByte, 50.0),
+            syns: syn_acks.len(),
+            repeated_syns: syn_acks.count_between(late_ns, u64::MAX),
             held: None,
         }
+    }
+
+    /// Whether frames were lost on their way to us, or waited on the path.
+    fn path_is_full(&self) -> bool {
+        let loses =
+            self.gaps as f64 >= GAP_SHARE * self.data_segments.max(1) as f64 && self.gaps > 0;
+        let queues = self.syn_ack_us.is_some_and(|(quickest, median)| {
+            median >= QUEUE_US
+                && median >= quickest * QUEUE_FACTOR
+                && self
+                    .first_byte_us
+                    .is_none_or(|first| median >= first * QUEUE_SHARE)
+        });
+        loses || queues
+    }
+
+    /// Whether so many SYNs had to be repeated that it is worth saying.
+    fn repeats_syns(&self) -> bool {
+        self.repeated_syns as f64 > REPEATED_SHARE * self.syns as f64
     }
 
     /// The same where connections were held.
@@ -127,6 +187,7 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
         .held
         .is_some_and(|(wanted, least)| least >= wanted.into());
     let verdict = match seen.offered {
+        _ if seen.no_port > 0 => LoadVerdict::Ports,
         None if is_held => LoadVerdict::Held,
         Some(_) if is_held && reached && !seen.is_late() => LoadVerdict::Held,
         _ if seen.refused_share >= REFUSED_SHARE => LoadVerdict::Link,
@@ -144,6 +205,11 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
             None if is_full => LoadVerdict::Generator,
             None => LoadVerdict::Undetermined,
         },
+    };
+    // Whoever waits for the target waits for the path to it as well.
+    let verdict = match verdict {
+        LoadVerdict::Target if seen.path_is_full() => LoadVerdict::Link,
+        other => other,
     };
     LoadLimit {
         verdict,
@@ -179,6 +245,29 @@ fn evidence(seen: &LimitEvidence) -> String {
             "a connection was always free".to_owned()
         });
     }
+    if seen.no_port > 0 {
+        parts.push(format!(
+            "no local port was free for {} connections",
+            seen.no_port
+        ));
+    }
+    if seen.path_is_full() {
+        if let Some((quickest, median)) = seen.syn_ack_us {
+            parts.push(format!(
+                "SYN-ACKs came after {median:.0} us in the median, {quickest:.0} us at best"
+            ));
+        }
+        parts.push(format!(
+            "{} of {} segments with data came ahead of a gap",
+            seen.gaps, seen.data_segments
+        ));
+    }
+    if seen.repeats_syns() {
+        parts.push(format!(
+            "{} of {} SYNs were answered only when repeated, or not at all",
+            seen.repeated_syns, seen.syns
+        ));
+    }
     parts.push(format!("generator busy {:.0} %", seen.busy_share * 100.0));
     if let Some(server) = seen.server_busy_share {
         parts.push(format!("our server busy {:.0} %", server * 100.0));
@@ -197,7 +286,18 @@ fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
         LoadVerdict::Generator => {
             "give the generator CPUs of its own (--cpus), more --queues, or lower --rate".to_owned()
         }
-        LoadVerdict::Link => "use a faster link or NIC, larger rings, or lower --rate".to_owned(),
+        LoadVerdict::Link if seen.refused_share >= REFUSED_SHARE => {
+            "use a faster link or NIC, larger rings, or lower --rate".to_owned()
+        }
+        LoadVerdict::Link => {
+            "frames are lost or wait between here and the target: look at the drops of its link and of the switches, or lower --rate".to_owned()
+        }
+        LoadVerdict::Ports => {
+            "each connection keeps its local port for 2 MSL when we close first: add addresses (--ip, --sources), lower the rate of connections, or let the peer close first (--close peer)".to_owned()
+        }
+        LoadVerdict::Target if seen.repeats_syns() => {
+            "the target does not accept connections as fast as they come: raise its backlog (listen, net.core.somaxconn), let it accept faster, or lower --rate".to_owned()
+        }
         LoadVerdict::Target => match seen.offered {
             Some(_) => "the target is slower than the rate: lower --rate, or raise --connections if it can use more".to_owned(),
             None => "raise --connections: more of them may keep the target busier".to_owned(),
@@ -263,6 +363,45 @@ mod tests {
         assert_eq!(closed(0.3, Some(0.99)), LoadVerdict::Target);
         assert_eq!(closed(0.99, Some(0.3)), LoadVerdict::Generator);
         assert_eq!(closed(0.99, Some(0.99)), LoadVerdict::Undetermined);
+    }
+
+    #[test]
+    fn the_path_is_told_from_the_target_by_what_the_application_has_no_part_in() {
+        let waits = LimitEvidence {
+            offered: Some((1000, 900)),
+            blocked_turns: 7,
+            syn_ack_us: Some((20.0, 60.0)),
+            first_byte_us: Some(20_000.0),
+            data_segments: 10_000,
+            syns: 1000,
+            ..open()
+        };
+        assert_eq!(judge(&waits).verdict, LoadVerdict::Target);
+        let queues = LimitEvidence {
+            syn_ack_us: Some((20.0, 15_000.0)),
+            ..waits
+        };
+        assert_eq!(judge(&queues).verdict, LoadVerdict::Link);
+        // A far target is no full path, and a slow application makes no SYN-ACK late.
+        let far = LimitEvidence {
+            syn_ack_us: Some((14_000.0, 15_000.0)),
+            ..waits
+        };
+        assert_eq!(judge(&far).verdict, LoadVerdict::Target);
+        let loses = LimitEvidence { gaps: 20, ..waits };
+        assert_eq!(judge(&loses).verdict, LoadVerdict::Link);
+        let full = LimitEvidence {
+            repeated_syns: 300,
+            ..waits
+        };
+        let limit = judge(&full);
+        assert_eq!(limit.verdict, LoadVerdict::Target);
+        assert!(limit.change.contains("backlog") && limit.evidence.contains("300 of 1000 SYNs"));
+        let used_up = LimitEvidence {
+            no_port: 1,
+            ..waits
+        };
+        assert_eq!(judge(&used_up).verdict, LoadVerdict::Ports);
     }
 
     #[test]

@@ -23,7 +23,6 @@ use std::time::Duration;
 use serde::Serialize;
 use stack::counters::Counters;
 use stack::tcp::verdict::Outcome;
-use stack::worker::Cycles;
 use workload::load::{Interval, LoadCounts, Measures, Work};
 
 use self::account::Account;
@@ -37,7 +36,7 @@ use super::own_server::ServerTotals;
 use super::plan::RunPlan;
 use super::rate::RateSteps;
 use super::watch::{Found, LoadEnd, LoadWatched, Second, total};
-use super::worker::{LoadProgress, LoadTotals};
+use super::worker::{LoadProgress, LoadTotals, tcp};
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::report::Envelope;
@@ -159,9 +158,8 @@ impl LoadReport {
     pub(super) fn new(parts: LoadReportParts<'_>) -> Self {
         let LoadReportParts { args, plan, .. } = parts;
         let mut measures = Measures::default();
-        for totals in parts.totals {
-            measures.merge(&totals.measures);
-        }
+        let all = parts.totals.iter().map(|totals| &totals.measures);
+        all.for_each(|of_worker| measures.merge(of_worker));
         // What the threads left behind is newer than what they said last.
         let workers: Vec<_> = match parts.totals {
             [] => parts.watched.workers.clone(),
@@ -178,12 +176,13 @@ impl LoadReport {
         }
         let offered = (counts.window_due > 0 || plan.rate.is_some()).then_some(counts.window_due);
         let hold = Hold::new(plan, &parts.watched, &counts);
-        let server: Option<Cycles> = parts.servers.first().map(|server| server.cycles);
+        let server = parts.servers.first().map(|server| &server.cycles);
         let evidence = LimitEvidence::new(
             &counts,
             (&measures, offered),
-            (&parts.watched.spent, server.as_ref()),
-            (&counters, plan.connections),
+            (&parts.watched.spent, server),
+            (&counters, &tcp(&workers)),
+            plan.connections,
         )
         .holding(hold.as_ref().map(Hold::wanted_and_least));
         let limit = limit::judge(&evidence);
@@ -284,6 +283,7 @@ impl LoadReport {
             let who = match self.limit.verdict {
                 LoadVerdict::Target => "the target was the limit",
                 LoadVerdict::Link => "the link was the limit",
+                LoadVerdict::Ports => "local ports were the limit",
                 _ => "the generator was the limit, so the run is invalid",
             };
             faults.push(format!(
@@ -387,17 +387,6 @@ fn ends(ours: &Counters, servers: &[ServerTotals]) -> [Counters; 2] {
         of_servers.merge(&server.counters);
     }
     [ours.clone(), of_servers]
-}
-
-/// What happened in TCP, as far as it did.
-fn tcp(workers: &[LoadProgress]) -> BTreeMap<&'static str, u64> {
-    let mut tcp = BTreeMap::new();
-    for worker in workers {
-        for (name, n) in worker.tcp.named().filter(|(_, n)| *n > 0) {
-            *tcp.entry(name).or_insert(0) += n;
-        }
-    }
-    tcp
 }
 
 /// ACKs that answered a SYN and did not acknowledge it (RFC 9293 §3.10.7.3, first): the peer has the tuple still.

@@ -3,6 +3,7 @@
 //!
 //! It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -265,4 +266,15 @@ impl LoadWorker {
             moved,
         }
     }
+}
+
+/// What happened in TCP, as far as it did.
+pub(super) fn tcp(workers: &[LoadProgress]) -> BTreeMap<&'static str, u64> {
+    let mut tcp = BTreeMap::new();
+    for worker in workers {
+        for (name, n) in worker.tcp.named().filter(|(_, n)| *n > 0) {
+            *tcp.entry(name).or_insert(0) += n;
+        }
+    }
+    tcp
 }

@@ -7,6 +7,12 @@
 mod root_only;
 // Results as others read them: the schema, and the log of HdrHistogram.
 mod results;
+// A load balancer, one of whose backends dies.
+#[path = "haproxy.rs"]
+mod root_only_haproxy;
+// Limits that are planted, and what a run calls them.
+#[path = "planted.rs"]
+mod root_only_planted;
 
 use std::process::{Command, Output};
 

@@ -24,24 +24,31 @@ const TAP: [&str; 6] = [
 ];
 
 /// A folder of a test, removed at its end.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path =
             std::env::temp_dir().join(format!("syncline-load-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder");
         Self(path)
     }
 
-    /// The command of an nginx that logs every request here, and answers each with `hello`.
-    fn nginx(&self) -> String {
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
+    /// The command of an nginx that logs every request here, and answers each with `hello`, `/no` with an error and `/big` with
+    /// 100 kB.
+    pub(crate) fn nginx(&self) -> String {
         let at = self.0.display();
         let config = format!(
             "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log; events {{ worker_connections 4096; }}
              http {{ access_log {at}/access.log; keepalive_requests 100000;
-             server {{ listen 8080; listen [::]:8080; location / {{ return 200 hello; }} location /no {{ return 500; }} }} }}"
+             server {{ listen 8080; listen [::]:8080; location / {{ return 200 hello; }} location /no {{ return 500; }}
+             location = /big {{ root {at}; }} }} }}"
         );
+        fs::write(self.0.join("big"), vec![b'x'; 100_000]).expect("a file");
         fs::write(self.0.join("nginx.conf"), config).expect("a file");
         format!("exec nginx -e {at}/error.log -c {at}/nginx.conf")
     }

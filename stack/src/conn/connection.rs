@@ -202,7 +202,7 @@ impl Conn {
 
     /// Starts loading all but the cold part's end.
     #[inline(always)]
-    pub(super) fn prefetch(&self) {
+    pub(crate) fn prefetch(&self) {
         self.tcb.prefetch();
         prefetch_read(&self.fires_ns);
         prefetch_read(&self.id);

@@ -199,6 +199,13 @@ impl<F> Connections<F> {
         })
     }
 
+    /// The places of connections by slot, for loading some ahead.
+    #[must_use]
+    #[inline(always)]
+    pub fn places(&self) -> &[Conn] {
+        &self.conns
+    }
+
     /// Starts loading what a segment of the connection in this slot touches.
     #[inline(always)]
     pub fn prefetch(&self, slot: Slot) {
@@ -309,6 +316,12 @@ impl<F> Parts<'_, F> {
         }
     }
 
+    /// The connection does not stand in the list of those to be asked any more.
+    #[inline(always)]
+    pub const fn leave_list(&mut self) {
+        self.conn.take(Conn::DIRTY);
+    }
+
     /// [`Connections::fire_by`] for this connection. The wheel may still hold what the slot's last owner wanted, and a connection
     /// that wants less leaves it there: what fires too early is armed again.
     #[inline]
@@ -353,15 +366,10 @@ impl<F> Connections<F> {
         self.dirty.len()
     }
 
-    /// The next one to be asked; it leaves the list.
-    #[inline]
+    /// The next one to be asked; it leaves the list, and [`Parts::leave_list`] is to follow where there is a connection.
+    #[inline(always)]
     pub fn pop_dirty(&mut self) -> Option<Slot> {
-        let slot = self.dirty.pop()?;
-        if let Some(conn) = self.conns.get_mut(slot.0 as usize) {
-            // A place without a connection has no bits.
-            conn.take(Conn::DIRTY);
-        }
-        Some(slot)
+        self.dirty.pop()
     }
 
     /// Puts one that couldn't say all back to the front.

@@ -370,18 +370,6 @@ impl ConnTable {
         self.open(found).map(|open| open.slot)
     }
 
-    /// What belongs to the connection at `entry`: the app's state, and where its `Tcb` stands while it is open. `None` for other
-    /// kinds. The record itself is read.
-    #[inline(always)]
-    #[must_use]
-    pub fn belongings(&self, entry: Entry) -> Option<(StateNumber, Option<Slot>)> {
-        let record = self.slabs.get(entry);
-        let kind = record.kind();
-        let slot = (kind == Kind::Open).then(|| Open::of(record).slot);
-        kind.is_connection()
-            .then_some((StateNumber(record.link), slot))
-    }
-
     /// Starts loading the record of a connection.
     #[inline]
     pub fn prefetch_named(&self, id: ConnId) {

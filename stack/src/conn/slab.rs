@@ -92,6 +92,37 @@ impl<R: Family> Slab<R> {
     }
 }
 
+/// All records, for a burst of look-ups.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    v4: &'a [RecordV4],
+    v6: &'a [RecordV6],
+}
+
+impl View<'_> {
+    /// As [`Slabs::get`].
+    #[inline(always)]
+    pub(super) fn get(&self, entry: Entry) -> &Record {
+        let index = entry.index() as usize;
+        if entry.is_v6() {
+            self.v6[index].record()
+        } else {
+            self.v4[index].record()
+        }
+    }
+
+    /// As [`Slabs::prefetch`].
+    #[inline(always)]
+    pub(super) fn prefetch(&self, entry: Entry) {
+        let index = entry.index() as usize;
+        if entry.is_v6() {
+            prefetch_read(&self.v6[index]);
+        } else {
+            prefetch_read(&self.v4[index]);
+        }
+    }
+}
+
 /// All records.
 #[derive(Debug)]
 pub(super) struct Slabs {
@@ -106,6 +137,14 @@ impl Slabs {
             v4: Slab::new(v4, options)?,
             v6: Slab::new(v6, options)?,
         })
+    }
+
+    #[inline(always)]
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            v4: self.v4.records.as_slice(),
+            v6: self.v6.records.as_slice(),
+        }
     }
 
     /// Takes a record for `key`. Its body is the caller's to fill. `None` when all of that family are in use.
@@ -184,11 +223,7 @@ impl Slabs {
     /// Starts loading a record. Its second line, where it has one, follows by the hardware's own prefetch.
     #[inline(always)]
     pub(super) fn prefetch(&self, entry: Entry) {
-        if entry.is_v6() {
-            prefetch_read(self.v6.get(entry.index()));
-        } else {
-            prefetch_read(self.v4.get(entry.index()));
-        }
+        self.view().prefetch(entry);
     }
 
     /// The number of a record among those of both families.

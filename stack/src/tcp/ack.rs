@@ -72,6 +72,13 @@ impl AckPolicy {
         self.duplicates > 0
     }
 
+    /// How many duplicate ACKs are owed.
+    #[must_use]
+    #[inline(always)]
+    pub const fn duplicates_owed(&self) -> u8 {
+        self.duplicates
+    }
+
     /// Whether an ACK is owed now.
     #[must_use]
     #[inline]

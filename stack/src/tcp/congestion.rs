@@ -93,6 +93,16 @@ impl Congestion {
         }
     }
 
+    /// 0 unless a loss is being repaired by fast recovery, or duplicate ACKs suggest one. Without any, cwnd is all that may be in
+    /// flight.
+    #[must_use]
+    #[inline(always)]
+    pub const fn signs_of_loss(&self) -> u8 {
+        match self {
+            Self::Reno(reno) => reno.signs_of_loss(),
+        }
+    }
+
     /// New data was acknowledged.
     #[inline(always)]
     pub fn on_ack(&mut self, ack: Ack) -> Reaction {

@@ -6,10 +6,12 @@ use super::deadline::Deadline;
 use super::env::Env;
 use super::handshake::AnsweredSyn;
 use super::negotiated::Negotiated;
+use super::predict::{ExpectedSegment, Prediction};
 use super::segment::{OFFERS_SACK, Segment};
 use super::state::{Event, State};
 use super::tcb::{OpenParams, Tcb, Terms, our_scale};
 use super::timestamps;
+use super::verdict::{Events, Outcome};
 use super::window::{self, ReceiveWindow, SendWindow, WindowUpdate};
 use crate::bits::Bits;
 use crate::seq::SeqNum;
@@ -70,7 +72,7 @@ impl Tcb {
 
     /// A passive open whose SYN-ACK was sent by an embryo or a cookie, with this window field: the ACK that completes
     /// it is to be given to `on_segment` next. In the place of a connection that has ended.
-    #[inline(always)]
+    #[inline(never)]
     pub fn open_answered(
         &mut self,
         params: &OpenParams,
@@ -97,6 +99,65 @@ impl Tcb {
             SynAckSent::Unknown => {}
             SynAckSent::Again => self.bits.set(Bits::SYN_LOST),
         }
+    }
+
+    /// [`Tcb::open_answered`] and [`Tcb::predict`] of the ACK that completes it, in one step: each number is written once. The
+    /// caller has seen that it is this: it begins the window, acknowledges our SYN, has ACK and besides it PSH and FIN at most, and
+    /// its timestamp, if it has one, is not old. `None`, and nothing has changed, where it is unusual in another way.
+    #[inline(always)]
+    pub fn open_expected(
+        &mut self,
+        params: &OpenParams,
+        syn: &AnsweredSyn,
+        (offered_window, syn_ack): (u16, SynAckSent),
+        seg: &ExpectedSegment,
+        env: &mut Env<'_>,
+    ) -> Option<Prediction> {
+        let negotiated = &syn.negotiated;
+        let len = seg.payload_len + u32::from(seg.flags.fin());
+        //~ A final ACK opens in one step with timestamps where they were agreed on:
+        //~   `seg.timestamps.is_some() == negotiated.timestamps` -> `true`; the_final_ack_opens_in_one_step_as_in_two
+        //~ A final ACK opens in one step within the window: `&& len <= offered_window.into()` -> `&& len < u32::MAX`;
+        //~   the_final_ack_opens_in_one_step_as_in_two
+        //~ A final ACK opens in one step unless the peer's window was closed: `&& syn.window > 0` -> nothing;
+        //~   the_final_ack_opens_in_one_step_as_in_two
+        //~ A final ACK opens in one step unless our SYN-ACK was lost: `&& syn_ack != SynAckSent::Again` -> nothing;
+        //~   the_final_ack_opens_in_one_step_as_in_two
+        let is_usual = seg.timestamps.is_some() == negotiated.timestamps
+            && len <= offered_window.into()
+            && syn.window > 0
+            && syn_ack != SynAckSent::Again;
+        if !is_usual {
+            return None;
+        }
+        let rcv_nxt = syn.irs.add(1);
+        self.begin_on(params, &Terms::agreed(params, negotiated, env), env);
+        self.await_ack(env);
+        self.cold.irs = syn.irs;
+        if let Some(option) = seg.timestamps {
+            // Not older than that of the SYN, and it begins where the SYN ended: TS.Recent moves.
+            self.learn_timestamp(option.tsval, rcv_nxt, env);
+        }
+        self.rcv = ReceiveWindow::resume(rcv_nxt, offered_window.into(), params.rcv_buf);
+        (self.snd_nxt, self.rtx_nxt, self.snd_una) = (seg.ack, seg.ack, seg.ack);
+        if let SynAckSent::Once(at) = syn_ack {
+            self.rtt_timer.start(seg.ack, at);
+        }
+        self.sample_rtt(seg.ack, seg.timestamps.map(|option| option.tsecr), env);
+        self.transition(Event::AckOfSyn, env);
+        self.snd_wnd = SendWindow::resume(syn.window.into(), syn.irs, SeqNum(0));
+        self.snd_wnd.set(seg.window_update(), self.snd_scale());
+        self.predict_opened(env);
+        let mut events = Events::OPENED;
+        if len > 0 {
+            events.add(self.predict_text(seg, env));
+        }
+        env.counters.count(Outcome::Handshake);
+        env.counters.predicted(State::SynReceivedPassive);
+        Some(Prediction {
+            acked_len: 0,
+            events,
+        })
     }
 
     /// The listener's state, in which a SYN has come.

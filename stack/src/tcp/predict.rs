@@ -8,7 +8,6 @@ use crate::seq::SeqNum;
 use crate::tcp::congestion::Ack;
 use crate::tcp::deadline::Deadline;
 use crate::tcp::env::Env;
-use crate::tcp::retransmit::TimerMode;
 use crate::tcp::segment::{Flags, OFFERS_SACK, Segment, TimestampOption};
 use crate::tcp::state::{Event, State};
 use crate::tcp::tcb::{Tcb, ms};
@@ -44,7 +43,7 @@ pub struct ExpectedSegment {
 
 impl ExpectedSegment {
     #[inline(always)]
-    const fn window_update(&self) -> WindowUpdate {
+    pub(super) const fn window_update(&self) -> WindowUpdate {
         WindowUpdate {
             field: self.window,
             seq: self.seq,
@@ -228,26 +227,28 @@ impl Tcb {
         //~   the_extraordinary_is_not_predicted
         //~ It is unusual that something is to be sent again: `|| self.rtx_nxt != self.snd_nxt` -> nothing;
         //~   prediction_is_right_whatever_is_under_way
-        //~ It is unusual that the timer has expired: `|| self.expiries != 0` -> nothing;
+        //~ It is unusual that the timer has expired: `= self.expiries` -> `= 0`;
         //~   prediction_is_right_whatever_is_under_way
-        //~ It is unusual that the timer stands for something else: `|| self.timer_mode != TimerMode::Retransmit`
+        //~ It is unusual that the timer stands for something else: `| (self.timer_mode as u8)`
         //~   -> nothing; prediction_is_right_whatever_is_under_way
         //~ It is unusual that the window is closed: `|| self.snd_wnd.size == 0` -> nothing;
         //~   the_extraordinary_is_not_predicted
-        //~ It is unusual that something came ahead: `|| self.has_ranges` -> nothing;
+        //~ It is unusual that something came ahead: `| u8::from(self.has_ranges)` -> nothing;
         //~   prediction_is_right_whatever_is_under_way
-        //~ It is unusual that duplicate ACKs are owed: `|| self.ack.owes_duplicate()` -> nothing;
+        //~ It is unusual that duplicate ACKs are owed: `| self.ack.duplicates_owed()` -> nothing;
         //~   prediction_is_right_whatever_is_under_way
-        //~ It is unusual that a loss is being repaired: `|| self.congestion.is_recovering()` -> nothing;
+        //~ It is unusual that a loss is being repaired, or suspected: `| self.congestion.signs_of_loss()` -> nothing;
         //~   the_extraordinary_is_not_predicted
+        // One test of numbers that are mostly all zero, not a jump for each.
+        let is_under_way = self.expiries
+            | (self.timer_mode as u8)
+            | u8::from(self.has_ranges)
+            | self.ack.duplicates_owed()
+            | self.congestion.signs_of_loss();
         self.bits.has(UNUSUAL)
             || self.rtx_nxt != self.snd_nxt
-            || self.expiries != 0
-            || self.timer_mode != TimerMode::Retransmit
             || self.snd_wnd.size == 0
-            || self.has_ranges
-            || self.ack.owes_duplicate()
-            || self.congestion.is_recovering()
+            || is_under_way != 0
     }
 
     /// RFC 7323 §5.3 R3: PAWS let it pass.
@@ -284,7 +285,7 @@ impl Tcb {
 
     /// What [`Tcb::opened`] does of a connection whose SYN-ACK went out once.
     #[inline(always)]
-    fn predict_opened(&mut self, env: &Env<'_>) {
+    pub(super) fn predict_opened(&mut self, env: &Env<'_>) {
         let initial = env.settings.initial_window;
         self.congestion = crate::tcp::congestion::Congestion::new(self.mss(), initial);
         self.sent_ms = ms(env.now);
@@ -309,7 +310,7 @@ impl Tcb {
 
     /// Text in order, and the FIN behind it.
     #[inline(always)]
-    fn predict_text(&mut self, seg: &ExpectedSegment, env: &mut Env<'_>) -> Events {
+    pub(super) fn predict_text(&mut self, seg: &ExpectedSegment, env: &mut Env<'_>) -> Events {
         let mut events = Events::NONE;
         if seg.payload_len > 0 {
             self.rcv.take(seg.payload_len);
@@ -419,7 +420,7 @@ impl Tcb {
         }
         let mss = self.mss();
         let usable = self.snd_wnd.size.saturating_sub(flight);
-        let congestion = self.congestion.send_limit(mss).saturating_sub(flight);
+        let congestion = self.congestion.window().saturating_sub(flight);
         let sml = self.snd_sml.since(self.snd_una);
         let small_in_flight = sml != 0 && sml <= flight;
         let is_held = env.settings.profile.nagle && !fin_due && small_in_flight;

@@ -10,7 +10,6 @@ use crate::conn::connections::{Conn, Parts, RemovedConn, Slot};
 use crate::conn::{ConnId, StateNumber};
 use crate::counters::Counter;
 use crate::local::listener::ListenerId;
-use crate::memory::prefetch_read;
 use crate::nic::Nic;
 use crate::queue::claim::Claim;
 use crate::tcp::verdict::CloseReason;
@@ -64,12 +63,10 @@ impl<A: App> Hosted<A> {
         }
     }
 
-    /// Starts loading the state of a connection.
+    /// The app's states of connections by number, for loading some ahead.
     #[inline(always)]
-    pub(super) fn prefetch(&self, state: StateNumber) {
-        if let Some(state) = self.states.get(state.0 as usize) {
-            prefetch_read(state);
-        }
+    pub(super) fn states(&self) -> &[A::Conn] {
+        &self.states
     }
 }
 

@@ -20,6 +20,7 @@ use crate::queue::claim::Lack;
 use crate::queue::rx_queue::Chunk;
 use crate::seq::SeqNum;
 use crate::tcp::env::Env;
+use crate::tcp::predict::ExpectedSegment;
 use crate::tcp::reset::answer_closed;
 use crate::tcp::segment::Segment;
 use crate::tcp::tcb::Tcb;
@@ -53,7 +54,7 @@ impl<N: Nic> Core<N> {
                 self.reset_parked(hosted, frame, meta, found, now);
             }
             EndpointVerdict::Establish(found, listener) => {
-                self.establish(hosted, frame, meta, (found, listener), now);
+                self.establish(hosted, frame, meta, (found, listener, None), now);
             }
             EndpointVerdict::EstablishCookie => self.establish_cookie(hosted, frame, meta, now),
             EndpointVerdict::Unreachable => self.answer_unreachable(frame),
@@ -124,14 +125,38 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// The final ACK of an embryo. With a full accept queue the embryo stays, or is reset by option.
+    /// The final ACK of an embryo, which may be taken in one step where it is `expected`.
     #[inline(never)]
-    pub(super) fn establish<A: App>(
+    pub(super) fn establish_expected<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         frame: N::Frame,
         meta: &Meta,
         (found, listener): (Found, ListenerId),
+        now: Instant,
+    ) {
+        //~ The final ACK takes one step when there is a place for its text:
+        //~   `meta.payload_len == 0 || self.conns.chunks.has_receive_room(Claim::First)` -> `true`;
+        //~   whatever_happens_the_fast_path_changes_nothing
+        let has_place = meta.payload_len == 0 || self.conns.chunks.has_receive_room(Claim::First);
+        let expected = if has_place { meta.expected() } else { None };
+        self.establish(
+            hosted,
+            frame,
+            meta,
+            (found, listener, expected.as_ref()),
+            now,
+        );
+    }
+
+    /// The final ACK of an embryo. With a full accept queue the embryo stays, or is reset by option.
+    #[inline(always)]
+    pub(super) fn establish<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        frame: N::Frame,
+        meta: &Meta,
+        (found, listener, expected): (Found, ListenerId, Option<&ExpectedSegment>),
         now: Instant,
     ) {
         if let Some(abort) = self.accept_overflow(listener) {
@@ -149,13 +174,17 @@ impl<N: Nic> Core<N> {
             None => self.endpoint.config.locals.locate(meta.key.local()),
         };
         let mut opening = self.opening(now);
-        match opening.embryo(found, &meta.key, meta.hash, local) {
-            Err(NoRecord) => self.end(frame, Counter::EmbryoAckNoRecord),
-            Ok(slot) => {
-                self.endpoint.leave_backlog(listener);
-                self.endpoint.counters.bump(Counter::EmbryoEstablished);
-                self.on_open_segment(hosted, frame, meta, slot, now);
+        let Ok((slot, prediction)) = opening.embryo(found, &meta.key, meta.hash, local, expected)
+        else {
+            return self.end(frame, Counter::EmbryoAckNoRecord);
+        };
+        self.endpoint.leave_backlog(listener);
+        self.endpoint.counters.bump(Counter::EmbryoEstablished);
+        match prediction {
+            Some(prediction) => {
+                self.take_expected(hosted, frame, meta, (slot, prediction), now);
             }
+            None => self.on_open_segment(hosted, frame, meta, slot, now),
         }
     }
 
@@ -233,7 +262,7 @@ impl<N: Nic> Core<N> {
 
     /// The same by the general path: in all steps of the RFC.
     #[inline(never)]
-    fn on_connection<A: App>(
+    pub(super) fn on_connection<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
         frame: N::Frame,
@@ -311,7 +340,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// The app hears of a segment, and the connection answers at once where that is due.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn tell<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,

@@ -198,24 +198,27 @@ impl<N: Nic, S> Cx<'_, N, S> {
         self.look(conn, |conn| conn.tcb.urgent_left())?
     }
 
-    /// Marks the oldest `len` bytes as read (at most those that wait); the window may open.
+    /// Marks the oldest `len` bytes as read (at most those that wait); the window may open. Says how many wait still.
     #[inline(always)]
-    pub fn consume(&mut self, conn: ConnId, len: u32) {
+    pub fn consume(&mut self, conn: ConnId, len: u32) -> u32 {
         let Some(slot) = self.open_slot(conn) else {
-            return;
+            return 0;
         };
-        let lent_len = self.core.lent_to_mut(slot).map(|lent| lent.consume(len));
+        let lent = self.core.lent_to_mut(slot);
+        let lent = lent.map(|lent| (lent.consume(len), lent.unread_len()));
         let Core { conns, outbox, .. } = &mut *self.core;
         let Some(mut parts) = conns.parts(slot) else {
-            return;
+            return 0;
         };
         let Parts { conn, chunks, .. } = &mut parts;
-        let len = lent_len.unwrap_or_else(|| {
+        let (len, left) = lent.unwrap_or_else(|| {
             let len = len.min(conn.rx.len());
-            conn.rx.consume(chunks, len, |frame| outbox.free(frame))
+            let len = conn.rx.consume(chunks, len, |frame| outbox.free(frame));
+            (len, conn.rx.len())
         });
         conn.tcb.on_read(len);
         parts.mark_dirty();
+        left
     }
 
     /// Takes the oldest bytes with the frame that brought them: they count as read.

@@ -9,7 +9,7 @@ use super::reply::TcpReply;
 use super::token_bucket::TokenBucket;
 use crate::config::{ClosedPolicy, Config};
 use crate::conn::spent_cookies::SpentCookies;
-use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Met, Parked, Probe};
+use crate::conn::{ConnTable, FlowHasher, FlowKey, Found, Parked, Probe};
 use crate::counters::{Counter, Counters};
 use crate::local::listener::{ListenerConfig, ListenerId, Listeners, ListenersError};
 use crate::memory::{MemoryError, PageOptions};
@@ -121,18 +121,11 @@ impl Endpoint {
         })
     }
 
-    /// The record of a segment. `probe` was made when the table had seen `inserted` insertions. It is stale when this burst has
-    /// inserted since, or has ended what it points to.
+    /// Whether there may be a record of a segment although [`ConnTable::meet`] found none. `probe` was made when the table had
+    /// seen `inserted` insertions: it is stale when this burst has inserted since.
     #[inline(always)]
-    pub(super) fn resolve(&self, meta: &Meta, probe: Probe, inserted: u64) -> Option<Met> {
-        let is_current = self.table.inserted() == inserted;
-        if probe.is_miss() && is_current {
-            return None;
-        }
-        match self.table.meet(&meta.key, meta.hash, probe) {
-            None if !is_current => self.table.meet_again(&meta.key, meta.hash),
-            met => met,
-        }
+    pub(super) fn may_be_elsewhere(&self, probe: Probe, inserted: u64) -> bool {
+        !probe.is_miss() || self.table.inserted() != inserted
     }
 
     /// Opens a port.

@@ -16,7 +16,9 @@ use crate::queue::statics::Statics;
 use crate::queue::tx_queue::TxQueue;
 use crate::tcp::env::Env;
 use crate::tcp::output::Unsent;
+use crate::tcp::predict::PlainSegment;
 use crate::tcp::settings::Settings;
+use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::MacAddr;
@@ -54,12 +56,13 @@ impl<N: Nic> Core<N> {
 
     #[inline(always)]
     fn ask_expected(&mut self, slot: Slot, now: Instant) -> FastOutput {
-        if !self.fast_path.is_on() {
-            return FastOutput::Unusual;
-        }
         let Some(mut parts) = self.conns.parts(slot) else {
             return FastOutput::Settled;
         };
+        parts.leave_list();
+        if !self.fast_path.is_on() {
+            return FastOutput::Unusual;
+        }
         let unsent = parts.conn.unsent();
         // With text there is something to say, nearly always.
         if unsent.len > 0 || !parts.conn.tcb.is_silent(unsent) {
@@ -127,31 +130,61 @@ fn write<F: Frame>(
         let content = SynSegment { key, syn };
         return Some(writer.write(&way, &content, SYN_OPTIONS_LEN, (&[], Sum::ZERO)));
     }
-    let payload = payload(&conn.tx, parts.statics, unsent.len)?;
+    // Each by itself: without text, half of the work is known when compiling.
+    if unsent.len == 0 {
+        let segment = conn.tcb.predict_output(0, env)?;
+        return Some(write_segment(
+            writer,
+            &mut conn.tcb,
+            env,
+            &way,
+            segment,
+            (&[], Sum::ZERO),
+        ));
+    }
+    let text = text(&conn.tx, parts.statics, unsent.len)?;
     let segment = conn.tcb.predict_output(unsent.len, env)?;
+    Some(write_segment(
+        writer,
+        &mut conn.tcb,
+        env,
+        &way,
+        segment,
+        text,
+    ))
+}
+
+/// The frame of a segment that counts as sent; none when the buffer was too short for it.
+#[inline(always)]
+fn write_segment<F: Frame>(
+    writer: &mut SegmentWriter<F>,
+    tcb: &mut Tcb,
+    env: &Env<'_>,
+    way: &Way<'_>,
+    segment: PlainSegment,
+    payload: (&[u8], Sum),
+) -> Option<F> {
+    let key = way.key;
     let frame = if segment.timestamps.is_some() {
         let content = OrdinarySegment::<true> { key, segment };
-        writer.write(&way, &content, TIMESTAMPS_LEN, payload)
+        writer.write(way, &content, TIMESTAMPS_LEN, payload)
     } else {
         let content = OrdinarySegment::<false> { key, segment };
-        writer.write(&way, &content, 0, payload)
+        writer.write(way, &content, 0, payload)
     };
     if frame.is_none() {
-        conn.tcb.on_unsent(env);
+        tcb.on_unsent(env);
     }
-    Some(frame)
+    frame
 }
 
 /// All that a connection has to send, where it is one registered text that was never sent and is short enough to be copied.
 #[inline(always)]
-fn payload<'a, F: Frame>(
+fn text<'a, F: Frame>(
     tx: &TxQueue,
     statics: &'a Statics<F>,
     unsent_len: u32,
 ) -> Option<(&'a [u8], Sum)> {
-    if unsent_len == 0 {
-        return Some((&[], Sum::ZERO));
-    }
     let (id, start, len) = tx.sole_static()?;
     //~ The fast path sends text of which nothing is in flight: `len != unsent_len ||` -> nothing;
     //~   the_rest_of_a_text_goes_from_where_the_window_cut_it

@@ -16,6 +16,7 @@ use crate::nic::{Frame, Nic};
 use crate::queue::claim::Claim;
 use crate::queue::rx_queue::Chunk;
 use crate::rng::Random;
+use crate::tcp::predict::Prediction;
 use crate::tcp::verdict::Events;
 use crate::time::Instant;
 use crate::wire::tcp_options::usual_syn;
@@ -107,11 +108,7 @@ impl<N: Nic> Core<N> {
             return Err(frame);
         }
         let Core {
-            conns,
-            endpoint,
-            outbox,
-            lent,
-            ..
+            conns, endpoint, ..
         } = self;
         let Some(mut parts) = conns.parts(slot) else {
             return Err(frame);
@@ -132,9 +129,37 @@ impl<N: Nic> Core<N> {
             let (tcb, mut env) = parts.protocol(&endpoint.profiles, now);
             tcb.predict(&segment, &mut env)
         };
-        let Some(prediction) = prediction else {
-            return Err(frame);
+        match prediction {
+            Some(prediction) => {
+                self.take_expected(hosted, frame, meta, (slot, prediction), now);
+                Ok(())
+            }
+            None => Err(frame),
+        }
+    }
+
+    /// The connection in `slot` has taken this segment: what follows from it for its queues, its app and its output.
+    #[inline(always)]
+    pub(super) fn take_expected<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        frame: N::Frame,
+        meta: &Meta,
+        (slot, prediction): (Slot, Prediction),
+        now: Instant,
+    ) {
+        let Core {
+            conns,
+            endpoint,
+            outbox,
+            lent,
+            ..
+        } = self;
+        let Some(mut parts) = conns.parts(slot) else {
+            // Not reached: it was predicted just now.
+            return outbox.free(frame);
         };
+        let has_text = meta.payload_len > 0;
         learn_link(&mut parts.conn.link, frame.bytes(), now);
         if prediction.acked_len > 0 {
             //~ The fast path lets go of what was acknowledged; whatever_happens_the_fast_path_changes_nothing
@@ -151,7 +176,7 @@ impl<N: Nic> Core<N> {
             } else {
                 settle_unheard(&mut parts, endpoint.config.park_after, now);
             }
-            return Ok(());
+            return;
         }
         let id = parts.conn.id;
         if prediction.events.has(Events::PEER_CLOSED) {
@@ -173,7 +198,6 @@ impl<N: Nic> Core<N> {
             outbox.free(frame);
         }
         self.tell(hosted, slot, id, prediction.events, now);
-        Ok(())
     }
 
     /// The same for the SYN-ACK of a connection that we open, with the options of a Linux SYN.

@@ -15,6 +15,7 @@ use crate::tcp::env::Env;
 use crate::tcp::handshake::AnsweredSyn;
 use crate::tcp::isn::{IsnKey, Remote, Tuple};
 use crate::tcp::opening::SynAckSent;
+use crate::tcp::predict::{ExpectedSegment, Prediction};
 use crate::tcp::profile::ProfileId;
 use crate::tcp::profiles::Profiles;
 use crate::tcp::tcb::{OpenParams, Tcb};
@@ -157,7 +158,8 @@ impl<F> Opening<'_, F> {
         }
     }
 
-    /// The final ACK of an embryo came; the segment itself is still to be given to the new connection.
+    /// The final ACK of an embryo came. Where it is `expected`, and the new connection takes it in one step, what that did comes
+    /// along; else the segment itself is still to be given to it.
     ///
     /// # Errors
     /// [`NoRecord`] when all records of open connections are in use.
@@ -168,7 +170,8 @@ impl<F> Opening<'_, F> {
         key: &FlowKey,
         hash: FlowHash,
         local: Option<(VlanId, IpAddr)>,
-    ) -> Result<Slot, NoRecord> {
+        expected: Option<&ExpectedSegment>,
+    ) -> Result<(Slot, Option<Prediction>), NoRecord> {
         let slot = self.take_slot(key)?;
         let open = |kept: &Embryo| Open::new(slot, kept.listener);
         let Ok(promoted) = self.table.promote_as(found, open) else {
@@ -190,7 +193,7 @@ impl<F> Opening<'_, F> {
             profile: kept.profile,
             timestamp_offset: kept.timestamp_offset,
         };
-        Ok(self.passive(opened, key, hash, &kept, syn_ack))
+        Ok(self.passive(opened, key, hash, &kept, (syn_ack, expected)))
     }
 
     /// When an embryo's SYN-ACK was sent: its first deadline is as far from then as the configuration says. With timestamps
@@ -234,7 +237,8 @@ impl<F> Opening<'_, F> {
         let inserted = self.table.insert_open(&key, hash, &record);
         let local = self.config.locals.locate(key.local());
         let opened = self.opened(slot, &key, inserted.ok(), local)?;
-        Ok(self.passive(opened, &key, hash, kept, SynAckSent::Unknown))
+        let (slot, _) = self.passive(opened, &key, hash, kept, (SynAckSent::Unknown, None));
+        Ok(slot)
     }
 
     #[inline(always)]
@@ -244,14 +248,18 @@ impl<F> Opening<'_, F> {
         key: &FlowKey,
         hash: FlowHash,
         kept: &KeptSyn,
-        syn_ack: SynAckSent,
-    ) -> Slot {
+        (syn_ack, expected): (SynAckSent, Option<&ExpectedSegment>),
+    ) -> (Slot, Option<Prediction>) {
         let params = self.params(key, kept.iss, kept.timestamp_offset, kept.profile);
         let (conn, mut env) = self.place(opened, key, hash, kept.profile);
         let window = env.settings.profile.syn_window();
-        conn.tcb
-            .open_answered(&params, &kept.syn, window, syn_ack, &mut env);
-        opened.slot
+        let (tcb, env, syn) = (&mut conn.tcb, &mut env, &kept.syn);
+        let prediction = expected
+            .and_then(|segment| tcb.open_expected(&params, syn, (window, syn_ack), segment, env));
+        if prediction.is_none() {
+            tcb.open_answered(&params, syn, window, syn_ack, env);
+        }
+        (opened.slot, prediction)
     }
 
     /// A parked connection has something to do again. The record stays where it is when no other is free.

@@ -93,16 +93,24 @@ impl<N: Nic> Core<N> {
                 continue;
             }
             // Only the owner of a flow has a record of it.
-            match self.endpoint.resolve(meta, probe, inserted) {
-                Some(Met::Open(slot)) => {
-                    self.on_open_segment(hosted, frame, meta, slot, now);
+            match self.endpoint.table.meet(&meta.key, probe) {
+                Met::Open(slot) => {
+                    if let Err(frame) = self.on_expected(hosted, frame, meta, slot, now) {
+                        self.on_connection(hosted, frame, meta, slot, now);
+                    }
                     continue;
                 }
-                Some(Met::Other(found)) => {
+                Met::Other(found) => {
                     self.process_found(hosted, frame, meta, found, now);
                     continue;
                 }
-                None => {}
+                Met::Nothing => {}
+            }
+            if self.endpoint.may_be_elsewhere(probe, inserted)
+                && let Some(found) = self.endpoint.table.lookup_further(&meta.key, meta.hash)
+            {
+                self.process_further(hosted, frame, meta, found, now);
+                continue;
             }
             if !alone && let Some(owner) = self.owner_elsewhere(meta) {
                 self.hand_over(frame, owner);
@@ -138,6 +146,23 @@ impl<N: Nic> Core<N> {
         }
     }
 
+    /// A segment whose record was not the first that its hash led to.
+    #[cold]
+    #[inline(never)]
+    fn process_further<A: App>(
+        &mut self,
+        hosted: &mut Hosted<A>,
+        frame: N::Frame,
+        meta: &Meta,
+        found: Found,
+        now: Instant,
+    ) {
+        match self.endpoint.table.slot(found) {
+            Some(slot) => self.on_open_segment(hosted, frame, meta, slot, now),
+            None => self.process_found(hosted, frame, meta, found, now),
+        }
+    }
+
     /// A segment of a record that isn't open.
     #[inline(always)]
     fn process_found<A: App>(
@@ -157,7 +182,7 @@ impl<N: Nic> Core<N> {
                 if self.fast_path.is_on()
                     && let Some(listener) = self.endpoint.completes_handshake(meta, found)
                 {
-                    return self.establish(hosted, frame, meta, (found, listener), now);
+                    return self.establish_expected(hosted, frame, meta, (found, listener), now);
                 }
                 self.endpoint.on_embryo(meta, bytes, found, now)
             }

@@ -126,6 +126,7 @@ impl LoadReport {
             LoadVerdict::Held => "none, all connections were held",
             LoadVerdict::Generator => "the generator",
             LoadVerdict::Link => "the link",
+            LoadVerdict::Ports => "local ports",
             LoadVerdict::Target => "the target",
             LoadVerdict::Undetermined => "undetermined",
         };

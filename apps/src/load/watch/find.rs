@@ -16,7 +16,7 @@ use crate::console;
 use crate::load::limit::{self, LimitEvidence, LoadVerdict};
 use crate::load::rate::RateSteps;
 use crate::load::search::Search;
-use crate::load::worker::LoadPhase;
+use crate::load::worker::{LoadPhase, tcp};
 
 /// Between two trials: what the target has left to do is done.
 const REST: Duration = Duration::from_secs(1);
@@ -148,7 +148,8 @@ impl Control<'_> {
             &counts,
             (measures, Some(counts.window_due)),
             (&watched.spent, None),
-            (&counters, self.plan.connections),
+            (&counters, &tcp(&watched.workers)),
+            self.plan.connections,
         );
         let verdict = limit::judge(&evidence).verdict;
         let mut faults = self.args.gate.late(measures, true);
@@ -176,8 +177,10 @@ impl Control<'_> {
             Fault::NoMemory,
             Fault::SendRefused,
         ];
-        let is_ours = matches!(verdict, LoadVerdict::Generator | LoadVerdict::Link)
-            || evidence.is_late()
+        let is_ours = matches!(
+            verdict,
+            LoadVerdict::Generator | LoadVerdict::Link | LoadVerdict::Ports
+        ) || evidence.is_late()
             || counts.by_fault().any(|(fault, _)| ours.contains(&fault));
         Trial {
             rate,

@@ -57,6 +57,13 @@ impl Reno {
         !matches!(self.phase, Phase::Open)
     }
 
+    /// 0 unless fast recovery is going on, or duplicate ACKs have come since new data was acknowledged.
+    #[must_use]
+    #[inline(always)]
+    pub const fn signs_of_loss(&self) -> u8 {
+        self.phase as u8 | self.duplicate_acks
+    }
+
     /// cwnd, and a segment for each of the first two duplicate ACKs (RFC 3042).
     #[must_use]
     #[inline]

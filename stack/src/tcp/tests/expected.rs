@@ -2,11 +2,18 @@
 
 use crate::bits::Bits;
 use crate::seq::SeqNum;
+use crate::tcp::env::{Env, TcpCounters};
+use crate::tcp::handshake::AnsweredSyn;
+use crate::tcp::negotiated::Negotiated;
+use crate::tcp::opening::SynAckSent;
 use crate::tcp::profile::Profile;
 use crate::tcp::segment::{Flags, Segment, SegmentOptions, TimestampOption};
 use crate::tcp::settings::Settings;
+use crate::tcp::tcb::{OpenParams, Tcb};
 use crate::tcp::testing::{Host, MSS, params, plain};
-use crate::tcp::tests::predict::{check_input, check_output, near};
+use crate::tcp::tests::predict::{Copy, check_input, check_output, expected as as_expected, near};
+use crate::tcp::verdict::Reply;
+use crate::time::Instant;
 
 const WINDOW: u16 = 10_000;
 const FIN_ACK: Flags = Flags(0x11);
@@ -387,4 +394,114 @@ fn urgent_data_that_was_read_is_over() {
             assert_eq!(is_predicted, is_over);
         }
     }
+}
+
+/// Opens a connection whose SYN an embryo has answered with a window of `window` by its final ACK in one step, and compares it with
+/// one that opens first and takes the segment in steps. Says whether it opened in one step.
+fn check_opening(
+    (params, syn, window, syn_ack): (&OpenParams, &AnsweredSyn, u16, SynAckSent),
+    seg: &Segment,
+    settings: &Settings,
+    now: Instant,
+) -> bool {
+    let mut counters = TcpCounters::default();
+    let closed = Tcb::closed(&Env {
+        now,
+        settings,
+        counters: &mut counters,
+    });
+    let (mut fast, mut general) = (Copy::of(&closed), Copy::of(&closed));
+    let before = fast.show();
+    let Some(final_ack) = as_expected(seg) else {
+        return false;
+    };
+    let prediction = fast.with(settings, now, |tcb, env| {
+        tcb.open_expected(params, syn, (window, syn_ack), &final_ack, env)
+    });
+    let Some(prediction) = prediction else {
+        assert_eq!(fast.show(), before, "not predicted, and changed: {seg:?}");
+        return false;
+    };
+    let verdict = general.with(settings, now, |tcb, env| {
+        tcb.open_answered(params, syn, window, syn_ack, env);
+        tcb.on_segment(*seg, env)
+    });
+    assert_eq!(fast.show(), general.show(), "{seg:?} {syn:?} {syn_ack:?}");
+    assert_eq!(prediction.acked_len, verdict.acked_len, "{seg:?}");
+    assert_eq!(prediction.events, verdict.events, "{seg:?}");
+    assert_eq!(verdict.reply, Reply::None, "{seg:?}");
+    true
+}
+
+/// Final ACKs of embryos, whose numbers and flags the caller of `open_expected` has compared.
+fn final_acks(syn: &AnsweredSyn, window: u32, now: Instant) -> Vec<Segment> {
+    let clock = (now.as_ms() as u32).wrapping_add(params().timestamp_offset);
+    let mut all = Vec::new();
+    for payload_len in [0, 1, window - 1, window, window + 1] {
+        for flags in [Flags::ACK, FIN_ACK, Flags::ACK.with(Flags::PSH)] {
+            for field in [0, 1, WINDOW] {
+                for newer in [None, Some(0), Some(3)] {
+                    for echo in [0, clock, clock.wrapping_sub(20), clock.wrapping_add(20)] {
+                        let timestamps = newer.map(|newer| TimestampOption {
+                            tsval: syn.ts_recent.wrapping_add(newer),
+                            tsecr: echo,
+                        });
+                        all.push(Segment {
+                            seq: syn.irs.add(1),
+                            ack: params().iss.add(1),
+                            flags,
+                            window: field,
+                            payload_len,
+                            options: SegmentOptions {
+                                timestamps,
+                                ..SegmentOptions::default()
+                            },
+                            ..Segment::default()
+                        });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn the_final_ack_opens_in_one_step_as_in_two() {
+    let now = Instant::from_ms(90_000);
+    let once = SynAckSent::Once(Instant::from_ms(89_950));
+    let mut keepalive = Settings::default();
+    keepalive.profile.keepalive = true;
+    let (mut opened, mut not_opened) = (0, 0);
+    for settings in [plain(), Settings::default(), keepalive] {
+        for (timestamps, window_scale) in [(false, None), (true, None), (true, Some(7))] {
+            for window in [0, 1, WINDOW] {
+                for syn_ack in [once, SynAckSent::Unknown, SynAckSent::Again] {
+                    let syn = AnsweredSyn {
+                        irs: SeqNum(0u32.wrapping_sub(1)),
+                        window,
+                        ts_recent: if timestamps { u32::MAX } else { 0 },
+                        negotiated: Negotiated {
+                            peer_mss: 1_000,
+                            window_scale,
+                            timestamps,
+                            sack_permitted: false,
+                        },
+                    };
+                    for segment in final_acks(&syn, 4_000, now) {
+                        let embryo = (&params(), &syn, 4_000, syn_ack);
+                        if check_opening(embryo, &segment, &settings, now) {
+                            opened += 1;
+                        } else {
+                            not_opened += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        opened > 1_000 && not_opened > 1_000,
+        "{opened} {not_opened}"
+    );
 }

@@ -14,20 +14,20 @@ use crate::tcp::verdict::{Payload, Reply};
 use crate::time::Instant;
 
 /// A connection and what its calls need, apart from all others.
-struct Copy {
+pub(super) struct Copy {
     tcb: Tcb,
     counters: TcpCounters,
 }
 
 impl Copy {
-    fn of(tcb: &Tcb) -> Self {
+    pub(super) fn of(tcb: &Tcb) -> Self {
         Self {
             tcb: tcb.clone(),
             counters: TcpCounters::default(),
         }
     }
 
-    fn with<T>(
+    pub(super) fn with<T>(
         &mut self,
         settings: &Settings,
         now: Instant,
@@ -42,14 +42,14 @@ impl Copy {
     }
 
     /// All that the connection knows and all that was counted.
-    fn show(&self) -> String {
+    pub(super) fn show(&self) -> String {
         let named: Vec<_> = self.counters.named().filter(|(_, n)| *n > 0).collect();
         format!("{:#?} {named:?} {:?}", self.tcb, self.counters.transitions)
     }
 }
 
 /// The segment as prediction sees it, where it may be given to it.
-fn expected(seg: &Segment) -> Option<ExpectedSegment> {
+pub(super) fn expected(seg: &Segment) -> Option<ExpectedSegment> {
     let only_timestamps = SegmentOptions {
         timestamps: seg.options.timestamps,
         ..SegmentOptions::default()
