@@ -31,6 +31,9 @@ FIELD_AT(next, SL_MBUF_OFFSET_NEXT);
 FIELD_AT(tx_offload, SL_MBUF_OFFSET_TX_OFFLOAD);
 _Static_assert(sizeof(struct rte_mbuf) == SL_MBUF_BYTES, "this DPDK has mbufs of another size");
 _Static_assert(RTE_MBUF_L2_LEN_BITS == SL_MBUF_L3_LEN_SHIFT, "this DPDK has another tx_offload layout");
+_Static_assert(RTE_MBUF_L2_LEN_BITS + RTE_MBUF_L3_LEN_BITS == SL_MBUF_L4_LEN_SHIFT && RTE_MBUF_L4_LEN_BITS == 8 &&
+		       SL_MBUF_L4_LEN_SHIFT + RTE_MBUF_L4_LEN_BITS == SL_MBUF_TSO_SEGSZ_SHIFT && RTE_MBUF_TSO_SEGSZ_BITS == 16,
+	       "this DPDK has another tx_offload layout");
 _Static_assert(RTE_MBUF_L3_LEN_BITS == 9, "this DPDK has another tx_offload layout");
 
 uint16_t sl_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **into, uint16_t n)

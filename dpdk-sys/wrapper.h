@@ -41,6 +41,9 @@
 #define SL_MBUF_BYTES 128
 /* Where l3_len starts inside tx_offload; l2_len starts at 0. */
 #define SL_MBUF_L3_LEN_SHIFT 7
+/* Where l4_len and tso_segsz start. */
+#define SL_MBUF_L4_LEN_SHIFT 16
+#define SL_MBUF_TSO_SEGSZ_SHIFT 24
 
 /* Macros built on RTE_BIT64 and casts are invisible to bindgen: the same values with a type. */
 static const uint64_t SL_RX_OFFLOAD_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
@@ -48,6 +51,7 @@ static const uint64_t SL_RX_OFFLOAD_TCP_CKSUM = RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 static const uint64_t SL_TX_OFFLOAD_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t SL_TX_OFFLOAD_TCP_CKSUM = RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 static const uint64_t SL_TX_OFFLOAD_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+static const uint64_t SL_TX_OFFLOAD_TCP_TSO = RTE_ETH_TX_OFFLOAD_TCP_TSO;
 static const uint64_t SL_RX_OFFLOAD_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
 static const uint64_t SL_RX_OFFLOAD_VLAN_STRIP = RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
 static const uint64_t SL_TX_OFFLOAD_VLAN_INSERT = RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
@@ -62,6 +66,7 @@ static const uint64_t SL_MBUF_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
 static const uint64_t SL_MBUF_RX_L4_CKSUM_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD;
 static const uint64_t SL_MBUF_RX_L4_CKSUM_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 static const uint64_t SL_MBUF_RX_VLAN_STRIPPED = RTE_MBUF_F_RX_VLAN_STRIPPED;
+static const uint64_t SL_MBUF_TX_TCP_SEG = RTE_MBUF_F_TX_TCP_SEG;
 static const uint64_t SL_MBUF_TX_VLAN = RTE_MBUF_F_TX_VLAN;
 static const uint64_t SL_MBUF_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
 static const uint64_t SL_MBUF_TX_IPV6 = RTE_MBUF_F_TX_IPV6;

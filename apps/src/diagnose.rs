@@ -1,6 +1,7 @@
-//! `syncline diagnose`: what became of the TCP connections in a capture.
+//! `syncline diagnose`: what became of the TCP connections in a capture, or what a peer does on a port.
 //!
-//! It must never send a frame, and needs neither root nor DPDK: the `diagnose` crate reads and judges, this prints.
+//! It must never send a frame of its own, and needs neither root nor DPDK: the `diagnose` crate reads and judges captures, `probe`
+//! connects to a peer as any client does, this prints.
 
 // The flags.
 mod args;
@@ -8,6 +9,8 @@ mod args;
 mod input;
 // A connection's rows as rows of the lab's ladder.
 mod ladder;
+// By connecting to a peer.
+mod probe;
 // For people.
 mod text;
 // For programs.
@@ -16,6 +19,7 @@ mod json;
 pub(crate) use args::DiagnoseArgs;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use diagnose::analysis::{Analysis, Judged, Ladders, Limits};
 use diagnose::capture::{self, Summary};
@@ -29,6 +33,7 @@ use crate::stop::Stop;
 /// A capture that was read, and what of it is shown.
 struct Findings<'a> {
     args: &'a DiagnoseArgs,
+    path: &'a Path,
     analysis: &'a Analysis,
     summary: &'a Summary,
     judged: Vec<Judged<'a>>,
@@ -41,9 +46,19 @@ struct Findings<'a> {
 /// # Errors
 /// [`Failure`]: no such file, not a capture, or no connection with the number asked for.
 pub(crate) fn run(args: &DiagnoseArgs) -> Result<(), Failure> {
+    match (&args.target, &args.read) {
+        (Some(target), _) => probe::run(args, target),
+        (None, Some(path)) => of_capture(args, path),
+        (None, None) => Err(Failure::Usage(
+            "give a capture (-r FILE) or a peer (HOST:PORT)".into(),
+        )),
+    }
+}
+
+fn of_capture(args: &DiagnoseArgs, path: &Path) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let mut analysis = Analysis::new(limits(args));
-    let input = input::open(&args.read, &stop)?;
+    let input = input::open(path, &stop)?;
     let summary = capture::read(input, |frame| {
         analysis.take(&frame);
         if stop.is_asked() {
@@ -52,14 +67,14 @@ pub(crate) fn run(args: &DiagnoseArgs) -> Result<(), Failure> {
             ControlFlow::Continue(())
         }
     })
-    .map_err(|error| Failure::Usage(format!("-r {}: {error}", args.read.display())))?;
+    .map_err(|error| Failure::Usage(format!("-r {}: {error}", path.display())))?;
     if let Some(damage) = &summary.damage {
         console::log(format_args!(
             "warning: -r {}: {damage}; what stands before it was read",
-            args.read.display()
+            path.display()
         ));
     }
-    let findings = Findings::of(args, &analysis, &summary)?;
+    let findings = Findings::of(args, path, &analysis, &summary)?;
     if args.json {
         return console::result(format_args!("{:#}", json::whole(&findings)));
     }
@@ -83,6 +98,7 @@ impl<'a> Findings<'a> {
     /// What of the analysis is shown: one connection, or as many as `--limit` allows, the abnormal ones before the others.
     fn of(
         args: &'a DiagnoseArgs,
+        path: &'a Path,
         analysis: &'a Analysis,
         summary: &'a Summary,
     ) -> Result<Self, Failure> {
@@ -107,6 +123,7 @@ impl<'a> Findings<'a> {
         }
         Ok(Self {
             args,
+            path,
             analysis,
             summary,
             judged,

@@ -36,6 +36,7 @@ mod check;
 // The story as text, as JSON, as a capture.
 pub(crate) mod json;
 pub(crate) mod ladder;
+mod page;
 mod pcap;
 mod report;
 
@@ -43,7 +44,7 @@ pub(crate) use args::LabArgs;
 
 use std::path::Path;
 
-use args::{LabCommand, LabLink, RunArgs};
+use args::{LabCommand, LabLink, PageArgs, PlayArgs, RunArgs};
 use report::{ScenarioPlay, ScenePlay};
 use scenario::{Cast, Family, Pace, Scenario, Scene};
 
@@ -62,7 +63,8 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
             console::result(explain::show(&find(name, Pace::Real)?).trim_end())
         }
         LabCommand::Explain { topic } => console::result(explain::explain(topic)?.trim_end()),
-        LabCommand::Run(args) => play(args),
+        LabCommand::Run(args) => play_often(args),
+        LabCommand::Report(args) => write_page(args),
     }
 }
 
@@ -111,7 +113,49 @@ fn wrapped(text: &str, columns: usize) -> String {
     lines.join("\n")
 }
 
-fn play(args: &RunArgs) -> Result<(), Failure> {
+/// Plays it as often as asked: in virtual time each run is the same as the first.
+fn play_often(args: &RunArgs) -> Result<(), Failure> {
+    args.check()?;
+    let first = play(&args.play)?;
+    for run in 2..=args.repeat {
+        let again = play(&args.play)?;
+        if let Some(scene) = differing(&first, &again) {
+            return Err(Failure::Gate(format!(
+                "run {run} of {}: `{scene}` differs from the first run",
+                args.repeat
+            )));
+        }
+    }
+    if args.repeat > 1 {
+        console::log(format_args!("{} runs, all the same", args.repeat));
+    }
+    report::print(args, &first)
+}
+
+/// The title of the first scene that came out differently.
+fn differing(first: &[ScenarioPlay], again: &[ScenarioPlay]) -> Option<String> {
+    let scenes = |all: &[ScenarioPlay]| -> Vec<(String, String)> {
+        let played = all.iter().flat_map(|(_, played)| played);
+        played
+            .map(|one| (one.title.clone(), one.text(ladder::Paint::Plain)))
+            .collect()
+    };
+    let (first, again) = (scenes(first), scenes(again));
+    let pairs = first.into_iter().zip(again);
+    pairs
+        .into_iter()
+        .find(|(one, other)| one != other)
+        .map(|((title, _), _)| title)
+}
+
+fn write_page(args: &PageArgs) -> Result<(), Failure> {
+    let all = play(&args.play)?;
+    crate::page::write(&args.output, &page::page(&all)?)?;
+    report::verdict(&all)
+}
+
+/// Plays what is asked for.
+fn play(args: &PlayArgs) -> Result<Vec<ScenarioPlay>, Failure> {
     args.check()?;
     let pace = if args.quick { Pace::Quick } else { Pace::Real };
     let scenarios = chosen(&args.names, pace)?;
@@ -122,8 +166,7 @@ fn play(args: &RunArgs) -> Result<(), Failure> {
             .collect::<Result<Vec<_>, Failure>>()?,
         LabLink::Tap => over_tap(args, &scenarios, &args.casts())?,
     };
-    let all: Vec<ScenarioPlay> = scenarios.into_iter().zip(played).collect();
-    report::print(args, &all)
+    Ok(scenarios.into_iter().zip(played).collect())
 }
 
 fn in_sim(
@@ -150,7 +193,7 @@ fn in_sim(
 
 #[cfg(feature = "dpdk")]
 fn over_tap(
-    args: &RunArgs,
+    args: &PlayArgs,
     scenarios: &[Scenario],
     casts: &[Cast],
 ) -> Result<Vec<Vec<ScenePlay>>, Failure> {
@@ -158,7 +201,7 @@ fn over_tap(
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn over_tap(args: &RunArgs, _: &[Scenario], _: &[Cast]) -> Result<Vec<Vec<ScenePlay>>, Failure> {
+fn over_tap(args: &PlayArgs, _: &[Scenario], _: &[Cast]) -> Result<Vec<Vec<ScenePlay>>, Failure> {
     Err(Failure::Usage(format!(
         "`lab run {} --over tap` moves frames by DPDK, and this binary was built without it: build with `--features dpdk`, \
          or play it in simulation",

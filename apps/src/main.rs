@@ -52,6 +52,9 @@ mod doctor;
 // `syncline lab`.
 mod lab;
 // `syncline diagnose`.
+// The kernel's TCP sockets, by netlink.
+mod sock_diag;
+
 mod diagnose;
 // `syncline report`.
 mod page;

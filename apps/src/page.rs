@@ -73,7 +73,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
 }
 
 /// Writes the page beside its place first, so that no reader ever sees half of one.
-fn write(path: &Path, page: &str) -> Result<(), Failure> {
+pub(crate) fn write(path: &Path, page: &str) -> Result<(), Failure> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let beside = path.with_file_name(name);

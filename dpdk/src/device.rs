@@ -42,6 +42,8 @@ pub(crate) struct PortInner {
     pub(crate) vlan_strip: bool,
     /// VLAN tags of sent frames are left to the driver, with these bits flipped on purpose.
     pub(crate) vlan_insert: Option<u16>,
+    /// The device cuts large segments.
+    pub(crate) cuts_segments: bool,
     pub(crate) started: AtomicBool,
     // Below: freed after the port is closed, in this order.
     pub(crate) rx_pool: Option<Mempool>,
@@ -74,6 +76,7 @@ impl PortInner {
             keep_rx_flags: 0,
             vlan_strip: false,
             vlan_insert: None,
+            cuts_segments: false,
             started: AtomicBool::new(false),
             rx_pool: None,
             rings,
@@ -232,11 +235,17 @@ impl PortInner {
             0
         };
         let may_sum_tcp = may.tx_checksum && !self.driver.sums_odd_chains_wrong;
-        let tx_offloads = info.tx_offload_capa
-            & (allowed(may.tx_checksum, sys::SL_TX_OFFLOAD_IPV4_CKSUM)
+        let may_cut = may.tso && may_sum_tcp && may.tx_multi_seg;
+        let mut tx_offloads = info.tx_offload_capa
+            & (allowed(may_cut, sys::SL_TX_OFFLOAD_TCP_TSO)
+                | allowed(may.tx_checksum, sys::SL_TX_OFFLOAD_IPV4_CKSUM)
                 | allowed(may_sum_tcp, sys::SL_TX_OFFLOAD_TCP_CKSUM)
                 | allowed(may.tx_multi_seg, sys::SL_TX_OFFLOAD_MULTI_SEGS)
                 | allowed(may.vlan_insert, sys::SL_TX_OFFLOAD_VLAN_INSERT));
+        let with_cutting = sys::SL_TX_OFFLOAD_TCP_CKSUM | sys::SL_TX_OFFLOAD_MULTI_SEGS;
+        if tx_offloads & with_cutting != with_cutting {
+            tx_offloads &= !sys::SL_TX_OFFLOAD_TCP_TSO;
+        }
         // SAFETY: an all-zero rte_eth_conf is valid and means "the default" for every field (DPDK's examples start so).
         let mut conf: sys::rte_eth_conf = unsafe { core::mem::zeroed() };
         conf.rxmode.mtu = u32::from(config.mtu);

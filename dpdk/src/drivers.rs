@@ -9,6 +9,9 @@ use crate::PortStats;
 /// Queues that drivers of software sum up in their statistics (`RTE_ETHDEV_QUEUE_STAT_CNTRS`); the rest counts nowhere.
 const COUNTED_QUEUES: u16 = 16;
 
+/// Buffers that are enough for a packet of 64 kB, at 1,024 bytes each.
+const TSO_BUFFERS_MAX: u16 = 66;
+
 /// What is known of one driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Driver {
@@ -33,6 +36,8 @@ pub(crate) struct Driver {
     pub(crate) raises_signals: bool,
     /// It fills its ring when the queue is set up, and never gives those frames back, not even when it is closed.
     pub(crate) keeps_rx_frames: bool,
+    /// Buffers at most of a frame that it cuts into segments.
+    pub(crate) tso_buffers_max: u16,
     /// It offers to receive a frame into several buffers, and no such frame arrives.
     pub(crate) loses_scattered_frames: bool,
     /// It drops the frames of every VLAN that it is not configured to pass.
@@ -75,6 +80,7 @@ const UNKNOWN: Driver = Driver {
     needs_gate: false,
     raises_signals: false,
     keeps_rx_frames: false,
+    tso_buffers_max: TSO_BUFFERS_MAX,
     loses_scattered_frames: false,
     drops_vlans: false,
     link_hint: "cable, switch port, or the other side",
@@ -174,6 +180,8 @@ pub(crate) const DRIVERS: &[Driver] = &[
     },
     Driver {
         name: "net_vmxnet3",
+        // vmxnet3/vmxnet3_ethdev.h, VMXNET3_MAX_TSO_TXD_PER_PKT, which it doesn't say; vmxnet3_prep_pkts refuses more.
+        tso_buffers_max: 24,
         // Tried on QEMU's vmxnet3 (7.2), which delivers none of them and counts nothing; no other one was had.
         loses_scattered_frames: true,
         more_queues: "the device has no more interrupts or CPUs for them",
@@ -218,6 +226,15 @@ pub(crate) fn plain_reason(said: &str) -> Option<&'static str> {
 }
 
 impl Driver {
+    /// Buffers at most of a frame that it cuts into segments, where it says `claimed` (0: nothing).
+    pub(crate) fn tso_buffers(&self, claimed: u16) -> u16 {
+        if claimed == 0 {
+            self.tso_buffers_max
+        } else {
+            claimed.min(self.tso_buffers_max)
+        }
+    }
+
     /// Queue pairs that carry frames, of `claimed`.
     pub(crate) fn usable_queues(&self, claimed: u16) -> u16 {
         match self.queues {
@@ -341,6 +358,14 @@ mod tests {
         assert_eq!(of("net_e1000_em").usable_queues(2), 1);
         assert_eq!(of("net_e1000_igb").usable_queues(8), 8);
         assert_eq!(of("net_new").usable_queues(3), 3);
+    }
+
+    #[test]
+    fn a_frame_to_be_cut_has_no_more_buffers_than_the_driver_takes() {
+        assert_eq!(of("net_vmxnet3").tso_buffers(255), 24);
+        assert_eq!(of("net_e1000_igb").tso_buffers(255), 66);
+        assert_eq!(of("net_new").tso_buffers(40), 40);
+        assert_eq!(of("net_new").tso_buffers(0), 66);
     }
 
     #[test]

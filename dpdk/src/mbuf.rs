@@ -133,6 +133,12 @@ impl Mbuf {
         self.set_flags(self.view().ol_flags & (keep | PLACE_FLAGS));
     }
 
+    /// Whether the device is to cut it into segments.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.view().ol_flags & sys::SL_MBUF_TX_TCP_SEG != 0
+    }
+
     /// Offload requests and verdicts as on `other`, whose bytes were copied into this frame.
     pub(crate) fn take_offloads_of(&mut self, other: &Self) {
         let flags = other.view().ol_flags & !PLACE_FLAGS;
@@ -173,7 +179,7 @@ impl Mbuf {
                 }
             }
             OffloadFault::HeaderLength => {
-                let lengths = l2_len as u64 | (l3_len as u64 + 4) << sys::SL_MBUF_L3_LEN_SHIFT;
+                let lengths = lengths + (4 << sys::SL_MBUF_L3_LEN_SHIFT);
                 // SAFETY: as in `set_flags`.
                 unsafe { (*self.0.as_ptr()).tx_offload = lengths };
             }
@@ -331,13 +337,18 @@ impl Frame for Mbuf {
         if request.tcp_checksum {
             flags |= sys::SL_MBUF_TX_TCP_CKSUM;
         }
+        let mut lengths =
+            u64::from(request.l2_len) | u64::from(request.l3_len) << sys::SL_MBUF_L3_LEN_SHIFT;
+        if let Some(cut) = request.cut {
+            flags |= sys::SL_MBUF_TX_TCP_SEG;
+            lengths |= u64::from(cut.l4_len) << sys::SL_MBUF_L4_LEN_SHIFT
+                | u64::from(cut.segment_bytes) << sys::SL_MBUF_TSO_SEGSZ_SHIFT;
+        }
         debug_assert!(
             request.l2_len < 1 << 7 && request.l3_len < 1 << 9,
             "the mbuf's bit-fields"
         );
         self.set_flags(flags);
-        let lengths =
-            u64::from(request.l2_len) | u64::from(request.l3_len) << sys::SL_MBUF_L3_LEN_SHIFT;
         // SAFETY: as in `set_flags`.
         unsafe { (*self.0.as_ptr()).tx_offload = lengths };
     }

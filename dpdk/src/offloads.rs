@@ -11,6 +11,8 @@ pub struct Offloads {
     pub tx_checksum: bool,
     /// Frames in several buffers: payload is sent from where it lies.
     pub tx_multi_seg: bool,
+    /// Cutting of large TCP segments; only with checksums and several buffers.
+    pub tso: bool,
     /// Received frames that are longer than a buffer, in several.
     pub rx_scatter: bool,
     /// VLAN tags of received frames, taken out.
@@ -27,6 +29,7 @@ impl Offloads {
         rx_checksum: true,
         tx_checksum: true,
         tx_multi_seg: true,
+        tso: true,
         rx_scatter: true,
         vlan_strip: true,
         vlan_insert: true,

@@ -131,7 +131,12 @@ impl UninitPort {
             // Nobody polls yet: what is out is in the driver's ring.
             pool.give_to_driver();
         }
-        let caps = negotiated(&port, config, rx_offloads, tx_offloads);
+        let mut caps = negotiated(&port, config, rx_offloads, tx_offloads);
+        port.cuts_segments = tx_offloads & sys::SL_TX_OFFLOAD_TCP_TSO != 0;
+        if port.cuts_segments {
+            let offered = info.tx_desc_lim.nb_seg_max;
+            caps.tso_buffers = port.driver.tso_buffers(offered);
+        }
         if config.fault == Some(OffloadFault::IndirectionTable) {
             port.reverse_indirection_table()?;
         }

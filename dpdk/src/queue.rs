@@ -64,6 +64,8 @@ pub struct TxQueue {
     clear_flags: bool,
     /// VLAN tags are left to the device, with these bits flipped.
     leaves_tags: Option<u16>,
+    /// The device cuts large segments.
+    cuts_segments: bool,
     /// Frames that the driver took.
     frames_taken: u64,
     gate: Option<QueueGate>,
@@ -134,11 +136,14 @@ impl TxQueue {
             let tagged = storage.iter_mut().map(|frame| frame.take_tag_out(flipped));
             tagged.fold(false, |any, tagged| any | tagged)
         });
+        // Drivers finish what these requests need: some want other sums in the headers.
+        let needs_driver =
+            has_left_tags || (self.cuts_segments && storage.iter().any(Mbuf::is_cut));
         let start = storage.as_mut_ptr();
         let (port, queue) = (self.port_id, self.queue);
         let send = || {
             let mut ready = len as u16;
-            if has_left_tags {
+            if needs_driver {
                 // SAFETY: as below; the driver changes only frames that are ours alone, or refuses them.
                 ready = unsafe { sys::sl_tx_prepare(port, queue, start.cast(), ready) };
             }
@@ -195,6 +200,7 @@ pub(crate) fn pair(port: &Arc<PortInner>, queue: u16) -> (RxQueue, TxQueue) {
         queue,
         clear_flags: port.passes_mbufs(),
         leaves_tags: port.vlan_insert,
+        cuts_segments: port.cuts_segments,
         frames_taken: 0,
         gate: gate(),
         not_sync: PhantomData,

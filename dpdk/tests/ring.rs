@@ -6,7 +6,7 @@ use dpdk::{DpdkNic, Error, FaultTotals, Mempool};
 use dpdk::{Eal, EalConfig, Hugepages, Instrument, Mbuf, PoolSizes, RingConfig};
 use stack::nic::fault::FaultSpec;
 use stack::nic::{BURST_FRAMES, ChecksumVerdict, RxChecksum};
-use stack::nic::{Burst, Frame, FrameError, IpVersion, Nic, PoolClass, TxRequest};
+use stack::nic::{Burst, Cut, Frame, FrameError, IpVersion, Nic, PoolClass, TxRequest};
 use std::sync::{Arc, Mutex};
 
 const POOL_FRAMES: u32 = 127;
@@ -324,6 +324,7 @@ fn offload_flags_do_not_survive_a_change_of_hands(eal: &Eal) {
         l3_len: 20,
         ipv4_checksum: true,
         tcp_checksum: true,
+        cut: None,
     };
     frame.request(Some(request));
     assert_eq!(frame.rx_checksum(), RxChecksum::default());
@@ -348,11 +349,17 @@ fn vlan_tags_move_between_the_frame_and_what_stands_beside_it(eal: &Eal) {
         l3_len: 20,
         ipv4_checksum: true,
         tcp_checksum: true,
+        cut: Some(Cut {
+            l4_len: 32,
+            segment_bytes: 1448,
+        }),
     };
     frame.request(Some(request));
     let (bytes, tci, lengths) = dpdk::mbuf::leave_tag_for_test(&mut frame).expect("a tag");
     assert_eq!((&bytes, tci), (&untagged, 0xa005), "priority included");
     assert_eq!(lengths & 0x7f, 14, "l2_len without the tag");
+    assert_eq!((lengths >> 16) & 0xff, 32, "l4_len");
+    assert_eq!(lengths >> 24, 1448, "tso_segsz");
     assert_eq!(
         (frame.bytes(), frame.total_len()),
         (&tagged[..], 60),

@@ -264,6 +264,7 @@ fn sent_header_checksums_are_filled_in_by_the_nic(nics: &mut [DpdkNic], mac: [u8
         l3_len: 20,
         ipv4_checksum: true,
         tcp_checksum: false,
+        cut: None,
     }));
     send(&mut nics[0], clone);
     assert_eq!(syn.refcount(), 1);

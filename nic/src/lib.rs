@@ -111,6 +111,19 @@ pub struct TxRequest {
     pub ipv4_checksum: bool,
     /// Fill in the TCP checksum.
     pub tcp_checksum: bool,
+    /// Make several segments of this one. Only with [`TxRequest::tcp_checksum`], and then the pseudo-header whose sum stands in the
+    /// checksum field has no length.
+    pub cut: Option<Cut>,
+}
+
+/// How the NIC cuts one large TCP segment into several (TCP segmentation offload): each has its headers, with numbers, lengths and
+/// checksums of its own; FIN and PSH go to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Bytes of the TCP header with its options.
+    pub l4_len: u8,
+    /// Bytes of payload in each segment; the last may have fewer.
+    pub segment_bytes: u16,
 }
 
 /// A frame could not take the length asked of it.
@@ -216,6 +229,9 @@ pub struct Caps {
     pub tx_tcp_checksum: bool,
     /// Chained frames can be sent.
     pub tx_multi_seg: bool,
+    /// Buffers at most of a frame that the NIC cuts into segments ([`TxRequest::cut`]); 0 where it cuts none. Only with
+    /// [`Caps::tx_tcp_checksum`] and [`Caps::tx_multi_seg`].
+    pub tso_buffers: u16,
     /// A frame that is longer than a receive buffer comes chained.
     pub rx_scatter: bool,
     /// The device takes VLAN tags out of received frames. The adapter puts them back: whoever reads a frame finds its tag in it.
@@ -239,6 +255,7 @@ impl Caps {
             tx_ipv4_checksum: false,
             tx_tcp_checksum: false,
             tx_multi_seg: false,
+            tso_buffers: 0,
             rx_scatter: false,
             vlan_strip: false,
             vlan_insert: false,

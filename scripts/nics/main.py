@@ -25,9 +25,12 @@ class Qemu:
         self.path, self.arguments = path, list(arguments)
         words = subprocess.run([path, "--version"], capture_output=True, text=True).stdout.split()
         self.version = words[3] if len(words) > 3 else "?"
+        self.major = int(self.version.split(".")[0]) if self.version[0].isdigit() else 0
 
-    def has(self, device):
-        """Whether it emulates that device."""
+    def has(self, device, first=0):
+        """Whether it emulates that device, and is no older than version `first`."""
+        if self.major < first:
+            return False
         command = [self.path, *self.arguments, "-device", f"{device},help"]
         return b"options:" in subprocess.run(command, capture_output=True).stdout
 
@@ -71,6 +74,7 @@ def run_nic(nic, qemu, kernel, binary_image):
         step("bind")
         pci = machine.bind(nic.driver)
         summary, recorder = runs.whole_run(machine, link, pci, step)
+        runs.judge_cuts(nic, summary, recorder)
         runs.software_run(machine, link, pci, step)
         runs.jumbo_run(machine, link, pci, step)
         if summary["nic"]["offloads"]["tx_tcp_checksum"]:
@@ -142,7 +146,7 @@ def main():
         return LEFT_OUT
     wanted = [name for name in arguments.nics.split(",") if name]
     chosen = [nic for nic in NICS if not wanted or nic.name in wanted]
-    emulators = {nic.device: qemu for nic in chosen if qemu.has(nic.device)}
+    emulators = {nic.device: qemu for nic in chosen if qemu.has(nic.device, nic.first_qemu)}
     for device in sorted({nic.device for nic in chosen} - set(emulators)):
         try:
             newer = Qemu.backported(arguments.work)
@@ -150,7 +154,7 @@ def main():
                 raise image.Missing(f"QEMU {newer.version} has none either")
             emulators[device] = newer
         except image.Missing as missing:
-            say(f"SKIPPED {device}: QEMU {qemu.version} has none: {missing}")
+            say(f"SKIPPED {device}: QEMU {qemu.version} has none that is new enough: {missing}")
     chosen = [nic for nic in chosen if nic.device in emulators]
     began_s = time.monotonic()
     try:

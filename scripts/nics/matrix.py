@@ -13,14 +13,14 @@ OFFLOADS = (
     ("TX IPv4 checksum", "tx_ipv4_checksum", "tx", "ipv4_cksum", ""),
     ("TX TCP checksum", "tx_tcp_checksum", "tx", "tcp_cksum", ""),
     ("TX from several buffers", "tx_multi_seg", "tx", "multi_segs", ""),
-    ("TSO", None, "tx", "tcp_tso", "a"),
+    ("TSO", "tso", "tx", "tcp_tso", ""),
     ("LRO", None, "rx", "tcp_lro", "a"),
     ("RX into several buffers", "rx_scatter", "rx", "scatter", "b"),
     ("VLAN strip", "vlan_strip", "rx", "vlan_strip", ""),
     ("VLAN insert", "vlan_insert", "tx", "vlan_insert", ""),
 )
 NOTES = """\
-(a) The stack sends and receives segments of one MSS.
+(a) The stack receives segments of one MSS.
 (b) QEMU's vmxnet3 delivers no packet that needs a second buffer: `--rx-buffer` is refused there."""
 
 

@@ -9,6 +9,7 @@ import checks
 import wire
 
 JUMBO = 9000
+MTU = 1500
 # Segments with a wrong checksum.
 CORRUPT = 8
 SERVE = ["--ip", f"{wire.GUEST4}/24,{wire.GUEST4_VLAN}/24,{wire.GUEST6}/64", "--listen", f"{checks.ECHO}=echo",
@@ -80,6 +81,19 @@ def whole_run(machine, link, pci, step):
     summary, recorder = finish(recorder, status, summary)
     checks.counted(summary, "tcp_checksum", CORRUPT)
     return summary, recorder
+
+
+def judge_cuts(nic, summary, recorder):
+    """Large segments came to the host in pieces of an MSS; where the host takes them whole, with the size of the pieces."""
+    if not nic.vnet_hdr and (recorder.large or recorder.longest > MTU):
+        raise checks.Wrong(f"the longest packet has {recorder.longest} bytes, {recorder.large} were left to the host to cut")
+    tso = summary["nic"]["offloads"]["tso"]
+    if tso and not summary["counters"].get("tx_cut", 0):
+        raise checks.Wrong("the NIC was given no segment to cut")
+    if nic.vnet_hdr and tso and not recorder.large:
+        raise checks.Wrong("no large segment was left to the host to cut")
+    if any(size > MTU - 40 for size in recorder.segment_sizes):
+        raise checks.Wrong(f"the host was to make segments of {recorder.segment_sizes} bytes")
 
 
 def software_run(machine, link, pci, step):

@@ -142,7 +142,7 @@ class Recorder:
 
     def __init__(self, wire):
         self.frames = self.tcp = self.left_to_host = self.large = self.longest = 0
-        self.vlans = set()
+        self.vlans, self.segment_sizes = set(), set()
         self.wrong = []
         self.ended = False
         self.ready = threading.Event()
@@ -202,6 +202,8 @@ class Recorder:
             return
         self.tcp += protocol == 6
         self.large += gso != 0
+        if gso != 0:
+            self.segment_sizes.add(gso_size)
         pseudo = folded(addresses + struct.pack("!HH", protocol, end - l4))
         if flags & 1:
             self.left_to_host += 1

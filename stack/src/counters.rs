@@ -257,6 +257,10 @@ counters! {
     /// Pieces of payload that were copied although they were long enough to be sent from where they lie: this NIC can't
     /// chain buffers, or had none left for it.
     Event TxLinearized "tx_linearized",
+    /// Sent frames that the NIC cuts into several segments.
+    Event TxCut "tx_cut",
+    /// The segments that it makes of them.
+    Event TxCutSegments "tx_cut_segments",
     /// Frames from us that found no room in the outbox.
     Event TxNoRoom "tx_no_room",
     /// Neighbours that were found at another link-layer address: the old one kept silent, the new one answered.

@@ -25,5 +25,6 @@ pub mod puppet;
 mod referee;
 pub mod router;
 pub mod trace;
+mod tso;
 pub mod world;
 pub mod wrap;

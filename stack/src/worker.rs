@@ -23,6 +23,7 @@ mod held;
 mod icmp_errors;
 mod info;
 mod keeping;
+mod large_segment;
 mod look;
 mod neighborhood;
 mod new_states;

@@ -798,6 +798,65 @@ fn a_hole_is_filled_by_fast_retransmit() {
     show.end();
 }
 
+/// Everything that crossed the links while a client sent 300,000 bytes, without the fields in which a NIC numbers packets.
+fn transfer(
+    tso_buffers: u16,
+    change: impl FnOnce(&mut HostSpec, &mut HostSpec),
+) -> (Vec<Vec<u8>>, u64) {
+    let mut show = Show::new(|client, server| {
+        client.nic.tx_checksum = true;
+        client.nic.tso_buffers = tso_buffers;
+        change(client, server);
+    });
+    let id = show.established(Connect::default());
+    show.world.record(true);
+    show.send(id, 0, 300_000);
+    show.world.act(show.client, 0, |_, cx| cx.shutdown(id));
+    show.run(secs(20));
+    assert_eq!(show.server().received, 300_000);
+    let worker = show.world.workers(show.client).next().expect("a worker");
+    let cut = worker.counters().get(Counter::TxCut);
+    let frames = show.world.trace().iter().map(|crossing| {
+        let mut bytes = crossing.bytes.to_vec();
+        bytes[18..20].fill(0);
+        bytes[24..26].fill(0);
+        bytes
+    });
+    let frames = frames.collect();
+    show.end();
+    (frames, cut)
+}
+
+#[test]
+fn a_nic_that_cuts_sends_the_segments_that_we_would_have_sent() {
+    let (whole, none) = transfer(0, |_, _| {});
+    assert_eq!(none, 0);
+    for buffers in [8, 24, 64] {
+        let (frames, cut) = transfer(buffers, |_, _| {});
+        assert!(cut > 10, "{cut} frames were cut");
+        assert!(
+            frames == whole,
+            "{} frames, not {}",
+            frames.len(),
+            whole.len()
+        );
+    }
+    let (_, cut) = transfer(64, |_, server| server.down.loss_ppm = 20_000);
+    assert!(cut > 10, "with losses, {cut}");
+}
+
+#[test]
+fn where_buffers_are_few_a_large_segment_goes_in_pieces() {
+    let (whole, _) = transfer(0, |client, _| client.nic.pools.control = 40);
+    let (frames, _) = transfer(64, |client, _| client.nic.pools.control = 40);
+    assert!(
+        frames.len() < whole.len() * 2,
+        "{} and {}",
+        frames.len(),
+        whole.len()
+    );
+}
+
 /// What a router between two hosts does with packets of more than 1,300 bytes.
 fn show_with_a_small_path(answers: bool) -> Show {
     Show::new(|client, server| {

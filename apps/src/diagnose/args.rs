@@ -3,16 +3,34 @@
 //! It must never hold a flag that nothing reads.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// Name what became of each TCP connection in a capture, with the evidence
+use crate::units::duration;
+
+/// Name what became of each TCP connection in a capture, or what a peer does on a port, with the evidence
 ///
 /// The capture is pcap or pcapng with Ethernet, 802.1Q, Linux SLL and SLL2, raw IP or loopback headers. A verdict is a class:
 /// situations that look alike on the wire are listed together, with what distinguishes them.
+///
+/// With HOST:PORT it connects a few times, as any client does, sends no data, and says what the peer does, how sure that is and what it
+/// can't see.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DiagnoseArgs {
+    /// Find out what this peer does, by connecting to it: HOST:PORT
+    #[arg(value_name = "HOST:PORT", conflicts_with_all = ["connection", "ladders", "rows", "limit", "table"])]
+    pub(crate) target: Option<String>,
+
+    /// How often to connect to it
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with = "read")]
+    pub(crate) attempts: u32,
+
+    /// How long to wait at each step: for an answer to the SYN, for a greeting, for its close
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, conflicts_with = "read")]
+    pub(crate) wait: Duration,
+
     /// Read this capture; `-` reads a pipe: `tcpdump -w - | syncline diagnose -r -`
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) read: PathBuf,
+    #[arg(short, long, value_name = "FILE", conflicts_with = "target")]
+    pub(crate) read: Option<PathBuf>,
 
     /// Show only the connection with this number, with its ladder
     #[arg(short, long, value_name = "NUMBER")]

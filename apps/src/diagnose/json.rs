@@ -17,7 +17,7 @@ pub(crate) fn whole(findings: &Findings<'_>) -> Value {
     let (analysis, frames) = (findings.analysis, findings.analysis.frames());
     json!({
         "capture": {
-            "file": findings.args.read.display().to_string(),
+            "file": findings.path.display().to_string(),
             "format": findings.summary.format.name(),
             "link": analysis.link().map(|link| link.name()),
             "damage": findings.summary.damage,

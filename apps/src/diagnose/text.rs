@@ -39,7 +39,7 @@ fn head(findings: &Findings<'_>) -> String {
         .map_or("unknown link type", |link| link.name());
     let mut out = format!(
         "{}: {}, {link}, {} in {}, {}\n",
-        findings.args.read.display(),
+        findings.path.display(),
         findings.summary.format.name(),
         counted(frames.all, "frame"),
         duration(analysis.last_ns().saturating_sub(analysis.first_ns())),

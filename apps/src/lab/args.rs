@@ -37,11 +37,63 @@ pub(crate) enum LabCommand {
     },
     /// Play scenarios, draw their ladders, and fail when something expected doesn't come about
     Run(RunArgs),
+    /// Play scenarios and write one page of HTML: a sequence diagram for each scene, the states that were seen
+    ///
+    /// The page needs nothing but itself. `syncline lab report all -o lab.html`
+    Report(PageArgs),
 }
 
 /// The flags of `syncline lab run`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RunArgs {
+    /// What to play.
+    #[command(flatten)]
+    pub(crate) play: PlayArgs,
+
+    /// Play it so often, and fail when a run differs from the first one (--over sim)
+    #[arg(long, value_name = "RUNS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) repeat: u32,
+
+    /// Print the same as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write every frame to a pcapng file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// Refuses flags that the chosen link would ignore.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] names the flag, the cause and the fix.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.repeat > 1 && self.play.over != LabLink::Sim {
+            return Err(Failure::Usage(
+                "--repeat applies only to --over sim: no two runs in real time have the same times"
+                    .into(),
+            ));
+        }
+        self.play.check()
+    }
+}
+
+/// The flags of `syncline lab report`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PageArgs {
+    /// What to play.
+    #[command(flatten)]
+    pub(crate) play: PlayArgs,
+
+    /// Where the page goes
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+/// What to play, and how.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PlayArgs {
     /// Which scenarios (see `syncline lab list`), `all`, or files of your own that end in .lab
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
@@ -66,14 +118,6 @@ pub(crate) struct RunArgs {
     /// good link is not judged then
     #[arg(long, value_name = "FAULTS", value_parser = fault)]
     pub(crate) fault: Option<FaultFlag>,
-
-    /// Print the same as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// Write every frame to a pcapng file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) pcap: Option<PathBuf>,
 }
 
 /// What a scenario is played over.
@@ -96,7 +140,7 @@ pub(crate) enum LabRole {
     Both,
 }
 
-impl RunArgs {
+impl PlayArgs {
     /// Over which protocol.
     pub(crate) fn family(&self) -> Family {
         if self.ipv6 { Family::V6 } else { Family::V4 }
@@ -168,6 +212,13 @@ mod tests {
             assert!(error.contains("applies only to --over tap"), "{error}");
             assert_eq!(check(&format!("{line} --over tap")), Ok(()));
         }
+        let repeated = check("syncline lab run closed-port --repeat 2 --over tap");
+        assert!(
+            repeated
+                .expect_err("refused")
+                .contains("--repeat applies only")
+        );
+        assert_eq!(check("syncline lab run closed-port --repeat 2"), Ok(()));
         let line = "syncline lab run closed-port --fault loss=1%";
         assert_eq!(check(line), Ok(()));
         let error = check(&format!("{line} --over tap")).expect_err("refused");

@@ -96,40 +96,44 @@ fn middle(row: &Row, names_connections: bool) -> Vec<String> {
         StoryEvent::Packet {
             from, text, lost, ..
         } => vec![arrow(*from, text, *lost)],
-        StoryEvent::Calls(side, call) => {
-            let number = connection(row.conn, names_connections);
-            vec![note(*side, &format!("{number}{call}"))]
-        }
-        StoryEvent::Sees(side, seen) => {
-            let number = connection(row.conn, names_connections);
-            vec![note(*side, &format!("{number}-> {seen}"))]
-        }
-        StoryEvent::Neighbor(side, state) => {
-            let state = state.map_or("gone", nud);
-            vec![note(*side, &format!("neighbour entry: {state}"))]
-        }
-        StoryEvent::PoweredOff(side) => vec![note(*side, "the host has no power")],
-        StoryEvent::PoweredOn(side) => vec![note(*side, "the host boots, and knows nothing")],
-        StoryEvent::Cable { side, plugged } => {
-            let what = if *plugged { "plugged in" } else { "pulled" };
-            vec![note(*side, &format!("the cable is {what}"))]
-        }
-        StoryEvent::Frozen(side, true) => vec![note(*side, "the machine stands still")],
-        StoryEvent::Frozen(side, false) => {
-            vec![note(
-                *side,
-                "the machine goes on, and knows all that it knew",
-            )]
-        }
-        StoryEvent::Network(what) => {
-            let text = cut(&format!("~ {what} ~"), MIDDLE);
-            vec![format!("{text:^MIDDLE$}")]
-        }
-        StoryEvent::LeftOut(rows) => {
-            let text = format!("... {rows} more ...");
-            vec![format!("{text:^MIDDLE$}")]
+        _ => {
+            let Some((side, text)) = remark(row) else {
+                return Vec::new();
+            };
+            let is_about_one = matches!(row.what, StoryEvent::Calls(..) | StoryEvent::Sees(..));
+            let number = connection(row.conn, names_connections && is_about_one);
+            vec![match side {
+                Some(side) => note(side, &format!("{number}{text}")),
+                None => format!("{:^MIDDLE$}", cut(&text, MIDDLE)),
+            }]
         }
     }
+}
+
+/// What a row says that is no frame, and at which side; `None`: between them.
+pub(crate) fn remark(row: &Row) -> Option<(Option<End>, String)> {
+    Some(match &row.what {
+        StoryEvent::Segment(_) | StoryEvent::Packet { .. } => return None,
+        StoryEvent::Calls(side, call) => (Some(*side), call.clone()),
+        StoryEvent::Sees(side, seen) => (Some(*side), format!("-> {seen}")),
+        StoryEvent::Neighbor(side, state) => {
+            let state = state.map_or("gone", nud);
+            (Some(*side), format!("neighbour entry: {state}"))
+        }
+        StoryEvent::PoweredOff(side) => (Some(*side), "the host has no power".into()),
+        StoryEvent::PoweredOn(side) => (Some(*side), "the host boots, and knows nothing".into()),
+        StoryEvent::Cable { side, plugged } => {
+            let what = if *plugged { "plugged in" } else { "pulled" };
+            (Some(*side), format!("the cable is {what}"))
+        }
+        StoryEvent::Frozen(side, true) => (Some(*side), "the machine stands still".into()),
+        StoryEvent::Frozen(side, false) => (
+            Some(*side),
+            "the machine goes on, and knows all that it knew".into(),
+        ),
+        StoryEvent::Network(what) => (None, format!("~ {what} ~")),
+        StoryEvent::LeftOut(rows) => (None, format!("... {rows} more ...")),
+    })
 }
 
 fn connection(conn: u16, is_said: bool) -> String {
@@ -166,7 +170,8 @@ fn segment(carried: &SegmentInFlight, conn: u16, names_connection: bool) -> Vec<
     lines
 }
 
-fn numbers(carried: &SegmentInFlight) -> String {
+/// A segment in words: flags, marks, numbers.
+pub(crate) fn numbers(carried: &SegmentInFlight) -> String {
     let (segment, base) = (&carried.segment, carried.base);
     let again = if carried.is_again { " again" } else { "" };
     let mark = carried

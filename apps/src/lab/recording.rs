@@ -3,6 +3,7 @@
 //! It must never interpret: frames stay bytes.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use stack::neighbor;
 use stack::tcp::state::State;
@@ -18,7 +19,9 @@ pub(crate) struct Recording {
     pub(crate) client: IpAddr,
     /// The server's.
     pub(crate) server: IpAddr,
-    /// Whether somebody listens on the server.
+    /// When it started by the wall clock, since the epoch; `None` in virtual time.
+    pub(crate) started_at: Option<Duration>,
+    /// Whether a program listens on the server.
     pub(crate) listens: bool,
     /// All of it, in order of time once [`Recording::in_order`] was called.
     pub(crate) events: Vec<Event>,
@@ -131,6 +134,7 @@ impl Recording {
             cast,
             client: addresses.0,
             server: addresses.1,
+            started_at: None,
             listens,
             events: Vec::new(),
         }

@@ -20,6 +20,8 @@ use crate::fault::written;
 
 /// A scene as it was played.
 pub(crate) struct ScenePlay {
+    /// Its title in the file.
+    pub(crate) scene: &'static str,
     /// Its title, with the cast where there is a choice.
     pub(crate) title: String,
     /// What happened.
@@ -50,6 +52,7 @@ impl ScenePlay {
             Cast { .. } => format!("{} (the server is ours)", scene.title),
         };
         Self {
+            scene: scene.title,
             title,
             unmet: check::unmet(scene, &story),
             expectations: check::counting(scene, &story),
@@ -119,10 +122,6 @@ pub(crate) fn print(args: &RunArgs, all: &[ScenarioPlay]) -> Result<(), Failure>
             .collect();
         pcap::write(path, &scenes)?;
     }
-    let verdicts: Vec<Result<(), Failure>> = all
-        .iter()
-        .map(|(scenario, played)| judge(scenario, played))
-        .collect();
     if args.json {
         let values: Vec<Value> = all.iter().map(whole).collect();
         match values.as_slice() {
@@ -133,7 +132,16 @@ pub(crate) fn print(args: &RunArgs, all: &[ScenarioPlay]) -> Result<(), Failure>
         let texts: Vec<String> = all.iter().map(|play| text(play, all.len() > 1)).collect();
         console::result(texts.join("\n\n").trim_end())?;
     }
-    verdicts.into_iter().collect()
+    verdict(all)
+}
+
+/// Whether everything that was expected came about.
+///
+/// # Errors
+/// [`Failure::Gate`] names the first expectation that failed.
+pub(crate) fn verdict(all: &[ScenarioPlay]) -> Result<(), Failure> {
+    all.iter()
+        .try_for_each(|(scenario, played)| judge(scenario, played))
 }
 
 /// The ladders of a scenario, and what it means for a real system.

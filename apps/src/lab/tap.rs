@@ -9,7 +9,7 @@ mod peer;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dpdk::{DpdkNic, Eal, EalConfig, Instrument, Mbuf, NicSpec, PoolSizes, PortConfig};
 use nix::time::{ClockId, clock_gettime};
@@ -358,6 +358,9 @@ impl Log {
     /// The scene starts then; what came before belongs to none.
     fn begin(&mut self, start_ns: u64, server_is_on: bool) {
         self.start_ns = start_ns;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+        let countdown = Duration::from_nanos(start_ns.saturating_sub(monotonic_ns()));
+        self.recording.started_at = since_epoch.map(|now| now + countdown);
         self.recording.events.clear();
         if !server_is_on {
             self.power_off(Server, start_ns);

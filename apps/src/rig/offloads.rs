@@ -35,6 +35,8 @@ enum OffloadName {
     TxChecksum,
     /// Sending a packet from several buffers
     TxMultiSeg,
+    /// Cutting large TCP segments (TSO); needs tx-checksum and tx-multi-seg
+    Tso,
     /// Receiving a packet into several buffers
     RxScatter,
     /// Taking the VLAN tag out of received frames
@@ -69,6 +71,7 @@ impl OffloadArgs {
             rx_checksum: may(OffloadName::RxChecksum),
             tx_checksum: may(OffloadName::TxChecksum),
             tx_multi_seg: may(OffloadName::TxMultiSeg),
+            tso: may(OffloadName::Tso),
             rx_scatter: may(OffloadName::RxScatter),
             vlan_strip: may(OffloadName::VlanStrip),
             vlan_insert: may(OffloadName::VlanInsert),
@@ -105,6 +108,6 @@ mod tests {
         assert!(!some.tx_checksum && !some.rss && some.rx_checksum && some.tx_multi_seg);
         let none = of(&[OffloadName::All]);
         assert!(!none.tx_checksum && !none.rss && !none.rx_checksum && !none.tx_multi_seg);
-        assert!(!none.rx_scatter && !none.vlan_strip && !none.vlan_insert);
+        assert!(!none.tso && !none.rx_scatter && !none.vlan_strip && !none.vlan_insert);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Captures of kernels need root and stand in `root_only`.
 
+mod peers;
 mod root_only;
 
 use std::fs::File;

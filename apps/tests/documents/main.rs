@@ -199,13 +199,17 @@ fn loads_of_our_own_server_run_as_they_are_shown() {
 
 #[test]
 fn the_lab_runs_as_it_is_shown() {
+    // Where a page or capture may be written.
+    let folder = std::env::temp_dir().join(format!("syncline-lab-lines-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder of its own");
     for line in of_kind(Kind::Lab) {
         let words = shortened(&line.text, &[]);
         // Help names the command without what it plays.
         if words.len() > 2 {
-            succeed(&line, syncline().args(&words[1..]));
+            succeed(&line, syncline().args(&words[1..]).current_dir(&folder));
         }
     }
+    std::fs::remove_dir_all(&folder).expect("it was made");
 }
 
 #[test]

@@ -147,6 +147,31 @@ fn a_bad_link_is_drawn_and_not_judged() {
 }
 
 #[test]
+fn runs_in_simulation_are_all_the_same() {
+    let output = lab(&["run", "all", "--repeat", "3"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("3 runs, all the same"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_page_shows_what_was_played() {
+    let file = std::env::temp_dir().join(format!("syncline-lab-{}.html", std::process::id()));
+    let path = file.to_str().expect("text");
+    printed(&["report", "closed-port", "early-close", "-o", path]);
+    let page = std::fs::read_to_string(&file).expect("it was written");
+    std::fs::remove_file(&file).expect("it was written");
+    assert_eq!(page.matches("class=\"sequence\"").count(), 4, "{page}");
+    assert!(
+        page.contains("id=\"early-close\"") && page.contains("RST,ACK seq 1 ack 101"),
+        "{page}"
+    );
+    assert!(page.ends_with("</html>\n"));
+}
+
+#[test]
 fn frames_can_be_kept() {
     let file = std::env::temp_dir().join(format!("syncline-lab-{}.pcapng", std::process::id()));
     let path = file.to_str().expect("text");

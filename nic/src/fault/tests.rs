@@ -217,6 +217,7 @@ fn one_bit_is_flipped_and_what_was_known_of_checksums_is_forgotten() {
         l3_len: 20,
         ipv4_checksum: true,
         tcp_checksum: true,
+        cut: None,
     };
     for come_later in [false, true] {
         let nic = MemoryNic::new([2; 6]);

@@ -195,6 +195,11 @@ impl SimFrame {
         bytes
     }
 
+    /// Buffers that it lies in.
+    pub(super) fn buffers(&self) -> usize {
+        1 + self.tail.len()
+    }
+
     fn segments(&self) -> impl Iterator<Item = &Segment> {
         core::iter::once(&self.head).chain(&self.tail)
     }

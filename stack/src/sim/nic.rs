@@ -11,7 +11,7 @@ use foldhash::SharedSeed;
 use foldhash::fast::FoldHasher;
 
 use super::frame::{Pool, SimFrame};
-use super::inspect;
+use super::{inspect, tso};
 use crate::nic::rss::Steering;
 use crate::nic::{Burst, Caps, ChecksumVerdict, Frame, Nic, PoolClass, RxChecksum, TxRequest};
 use crate::rng::Random;
@@ -41,6 +41,8 @@ pub struct NicSpec {
     pub tx_checksum: bool,
     /// Sends chained frames.
     pub multi_seg: bool,
+    /// Buffers at most of a frame that it cuts into segments; 0 where it cuts none.
+    pub tso_buffers: u16,
     /// How it says that it steers received segments to its queues; [`super::host::Spread`] is what it does.
     pub steering: Option<Arc<Steering>>,
     /// Pools.
@@ -68,6 +70,7 @@ impl Default for NicSpec {
             stale_good_ppm: 0,
             tx_checksum: false,
             multi_seg: true,
+            tso_buffers: 0,
             steering: None,
             pools: PoolSizes {
                 rx: 2048,
@@ -128,6 +131,8 @@ pub struct QueueCounters {
     pub sent: u64,
     /// Frames accepted that were chains.
     pub sent_chained: u64,
+    /// Frames accepted that were cut into segments.
+    pub sent_cut: u64,
     /// TX calls that left something behind.
     pub tx_refused: u64,
     /// Buffers asked for and not given.
@@ -169,6 +174,7 @@ impl SimNic {
             tx_ipv4_checksum: spec.tx_checksum,
             tx_tcp_checksum: spec.tx_checksum,
             tx_multi_seg: spec.multi_seg,
+            tso_buffers: spec.tso_buffers,
             rx_scatter: spec.chain_ppm > 0,
             steering: spec.steering.clone(),
             ..Caps::without_offloads("simulated link, no NIC".into(), spec.mtu)
@@ -299,11 +305,21 @@ impl SimNic {
             if !self.spec.tx_checksum && (request.ipv4_checksum || request.tcp_checksum) {
                 self.violations
                     .push("a checksum offload was asked for that isn't there".into());
+            } else if let Some(cut) = request.cut {
+                self.counters.sent_cut += 1;
+                if frame.buffers() > usize::from(self.spec.tso_buffers) || !request.tcp_checksum {
+                    self.violations
+                        .push("a frame was to be cut that this NIC does not cut".into());
+                }
+                self.wire.extend(tso::segments(&bytes, request, cut));
+                bytes.clear();
             } else {
                 fill_in(&mut bytes, request);
             }
         }
-        self.wire.push(bytes);
+        if !bytes.is_empty() {
+            self.wire.push(bytes);
+        }
         let digest = Some(digest(&frame));
         let until_burst = self.burst + self.random.within(0..=self.spec.held_bursts.into());
         self.held.push_back(Held {

@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 
 use crate::conn::FlowKey;
 use crate::counters::{Counter, Counters};
-use crate::nic::{Burst, Caps, Frame, IpVersion, Nic, PoolClass};
+use crate::nic::{Burst, Caps, Cut, Frame, IpVersion, Nic, PoolClass};
 use crate::tcp::segment::{SegmentOptions, SendPlan};
 use crate::wire::checksum;
 use crate::wire::checksum::Sum;
@@ -28,6 +28,12 @@ pub const COPY_BREAK: usize = 256;
 /// Buffers in one frame at most, the header's included: what the pickiest common NICs take (i40e and ice: 8 descriptors a
 /// packet, `I40E_TX_MAX_MTU_SEG`). Payload in more pieces than that is copied together.
 pub const SEGMENTS_MAX: usize = 8;
+
+/// Bytes of payload at most in a segment that the NIC cuts: with its headers it must fit the length field of IP.
+const LARGE_BYTES_MAX: usize = 64_000;
+
+/// Bytes that a buffer of copies holds at least in such a segment: half of the usual 2,048, since a copy isn't split.
+const LARGE_COPY_BYTES: usize = 1024;
 
 /// Frames taken from the NIC's pool at a time.
 const REFILL_FRAMES: usize = 32;
@@ -86,6 +92,8 @@ pub struct SegmentWriter<F> {
     pub(super) ttl: u8,
     pub(super) offload: Offload,
     chains: bool,
+    /// Buffers at most of a frame that the NIC cuts; 0 where it cuts none.
+    tso_buffers: usize,
     /// Empty frames.
     pub(super) stash: Burst<F>,
 }
@@ -99,8 +107,22 @@ impl<F: Frame> SegmentWriter<F> {
             ttl,
             offload: Offload::of(caps),
             chains: caps.tx_multi_seg,
+            tso_buffers: if caps.tx_multi_seg && caps.tx_tcp_checksum {
+                caps.tso_buffers.into()
+            } else {
+                0
+            },
             stash: Burst::new(),
         }
+    }
+
+    /// Bytes of payload at most in a segment that the NIC cuts into several; 0 where it cuts none.
+    #[must_use]
+    #[inline]
+    pub fn cut_bytes_max(&self) -> u32 {
+        // The headers have one buffer, and copies behind the last reference may begin another.
+        let copied = self.tso_buffers.saturating_sub(2) * LARGE_COPY_BYTES;
+        copied.min(LARGE_BYTES_MAX) as u32
     }
 
     /// Begins the segment of `plan`. Its payload is appended next, in order, then [`Draft::finish`].
@@ -130,6 +152,7 @@ impl<F: Frame> SegmentWriter<F> {
             tail: None,
             segments: 1,
             is_whole: false,
+            segment_bytes: 0,
             options_len,
             len: 0,
             sum: Sum::ZERO,
@@ -194,6 +217,8 @@ pub struct Draft<'a, N: Nic> {
     segments: usize,
     /// Nothing may be chained: the frame is still to be written to.
     is_whole: bool,
+    /// Bytes of payload in each segment that the NIC makes of this one; 0 where it leaves it as it is.
+    segment_bytes: u16,
     options_len: usize,
     /// Bytes of payload so far.
     len: usize,
@@ -217,9 +242,32 @@ impl<N: Nic> Draft<'_, N> {
         self.is_whole = true;
     }
 
+    /// Lets the NIC cut the segment into several of so many bytes of payload (0: leaves it whole). The plan is one that
+    /// [`SegmentWriter::cut_bytes_max`] allows.
+    #[inline]
+    pub fn cut(&mut self, segment_bytes: u16) {
+        self.segment_bytes = segment_bytes;
+    }
+
+    /// Bytes at most that one copy may have.
+    #[inline]
+    pub fn copy_bytes_max(&self) -> usize {
+        if self.segment_bytes == 0 {
+            usize::MAX
+        } else {
+            LARGE_COPY_BYTES
+        }
+    }
+
     /// Appends a copy of `bytes`.
     #[inline]
     pub fn append_copy(&mut self, bytes: &[u8]) {
+        if bytes.len() > self.copy_bytes_max() {
+            for piece in bytes.chunks(LARGE_COPY_BYTES) {
+                self.append_with(piece.len(), |into| into.copy_from_slice(piece));
+            }
+            return;
+        }
         self.append_with(bytes.len(), |into| into.copy_from_slice(bytes));
     }
 
@@ -279,7 +327,40 @@ impl<N: Nic> Draft<'_, N> {
     /// Whether the chain has room for another piece, for the copies in front of it, and for those behind it.
     #[inline]
     fn may_chain(&self) -> bool {
+        if self.segment_bytes != 0 {
+            return self.may_chain_large();
+        }
         self.segments + usize::from(self.tail.is_some()) + 2 <= SEGMENTS_MAX
+    }
+
+    /// The same where the NIC cuts: all that follows may have to be copied.
+    #[inline(never)]
+    fn may_chain_large(&self) -> bool {
+        let left = self.plan.payload_len as usize - self.len;
+        let copies = left.div_ceil(LARGE_COPY_BYTES);
+        self.segments + usize::from(self.tail.is_some()) + 1 + copies <= self.writer.tso_buffers
+    }
+
+    /// Where the next `len` copied bytes of a segment go that the NIC cuts: behind the headers as far as there is room, then in
+    /// one buffer after the other. At most [`LARGE_COPY_BYTES`], so that each of them holds as many.
+    #[inline(never)]
+    fn large_room(&mut self, len: usize) -> Option<&mut [u8]> {
+        if self.segments == 1 && self.tail.is_none() && self.head.grow(len).is_ok() {
+            return last(self.head.first_mut()?, len);
+        }
+        let has_room = self
+            .tail
+            .as_mut()
+            .is_some_and(|tail| tail.grow(len).is_ok());
+        if !has_room {
+            if !self.close_tail() {
+                return None;
+            }
+            let mut fresh = self.writer.empty(self.nic)?;
+            fresh.grow(len).ok()?;
+            self.tail = Some(fresh);
+        }
+        last(self.tail.as_mut()?.first_mut()?, len)
     }
 
     #[inline]
@@ -291,6 +372,9 @@ impl<N: Nic> Draft<'_, N> {
     /// Where the next `len` copied bytes go: behind the headers, or behind what is chained.
     #[inline]
     fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        if self.segment_bytes != 0 {
+            return self.large_room(len);
+        }
         if self.segments == 1 {
             return self.head.grow(len).ok();
         }
@@ -335,6 +419,12 @@ impl<N: Nic> Draft<'_, N> {
             content: PlannedSegment { path, plan },
             options_len: self.options_len,
             segment_len: segment_len as u16,
+            // The NIC adds the length of each segment that it makes (DPDK Programmer's Guide, mbuf library).
+            pseudo_len: if self.segment_bytes == 0 {
+                segment_len as u16
+            } else {
+                0
+            },
             payload: self.sum,
             ttl: self.writer.ttl,
             offload,
@@ -353,11 +443,24 @@ impl<N: Nic> Draft<'_, N> {
                 headers.write_v6(packet, |_| (local.octets(), remote))?;
             }
         }
-        if let Some(request) = offload.request(ip, l3_offset) {
+        if let Some(mut request) = offload.request(ip, l3_offset) {
+            if self.segment_bytes != 0 {
+                request.cut = Some(Cut {
+                    l4_len: (tcp::HEADER_LEN + self.options_len) as u8,
+                    segment_bytes: self.segment_bytes,
+                });
+            }
             self.head.request(Some(request));
         }
         Some(())
     }
+}
+
+/// The last `len` bytes.
+#[inline]
+fn last(bytes: &mut [u8], len: usize) -> Option<&mut [u8]> {
+    let at = bytes.len().checked_sub(len)?;
+    bytes.get_mut(at..)
 }
 
 /// A segment of a connection.

@@ -23,7 +23,10 @@ use crate::worker::app::App;
 use crate::worker::callbacks::Hosted;
 use crate::worker::frame_writer::{Draft, Path, Route};
 use crate::worker::held::is_held;
+use crate::worker::large_segment::LargeSegment;
 use crate::worker::paths::ask_again;
+
+mod large;
 
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
@@ -127,6 +130,12 @@ impl<N: Nic> Core<N> {
             self.unsent(slot, now);
             return Some(asked);
         };
+        let cut_bytes_max = writer.cut_bytes_max();
+        if cut_bytes_max > plan.payload_len && asked == OutputStatus::More && path.is_resolved() {
+            let limits = (cut_bytes_max, now);
+            let large = LargeSegment::collect(*plan, &mut parts, &endpoint.profiles, limits);
+            return Some(self.send_large(slot, &large, &path, now));
+        }
         // Without a buffer the segment counts as lost, and the protocol repeats it.
         let draft = writer.begin(nic, &mut endpoint.counters, &path, plan);
         match draft.and_then(|draft| fill(draft, &path, plan, parts)) {
@@ -265,10 +274,23 @@ fn fill<N: Nic>(
             });
         }
         Piece::Pattern { start, len } => {
-            draft.append_with(len as usize, |into| pattern::fill(start, into));
+            append_pattern(&mut draft, start, len as usize);
         }
     });
     draft.finish()
+}
+
+/// `len` bytes of the pattern from `start` on, in as many copies as it takes.
+#[inline]
+fn append_pattern<N: Nic>(draft: &mut Draft<'_, N>, start: u64, len: usize) {
+    let mut done = 0;
+    while done < len {
+        let piece = (len - done).min(draft.copy_bytes_max());
+        draft.append_with(piece, |into| {
+            pattern::fill(start.wrapping_add(done as u64), into);
+        });
+        done += piece;
+    }
 }
 
 /// The way of a connection's frames: to where its peer was heard from lately, else to be resolved (destination zero).

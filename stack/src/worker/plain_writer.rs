@@ -218,6 +218,7 @@ impl<F: Frame> SegmentWriter<F> {
             content,
             options_len,
             segment_len: (headers_len + payload.len()) as u16,
+            pseudo_len: (headers_len + payload.len()) as u16,
             payload: sum,
             ttl: self.ttl,
             offload,

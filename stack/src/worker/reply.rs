@@ -223,6 +223,7 @@ pub(super) fn write_answer<F: Frame, C: Content>(
         content,
         options_len,
         segment_len: segment_len as u16,
+        pseudo_len: segment_len as u16,
         payload: Sum::ZERO,
         ttl,
         offload,

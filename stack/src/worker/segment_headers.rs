@@ -46,6 +46,7 @@ impl Offload {
             l3_len: ip_header_len(ip) as u16,
             ipv4_checksum,
             tcp_checksum: self.tcp,
+            cut: None,
         })
     }
 }
@@ -102,6 +103,8 @@ pub(super) struct SegmentHeaders<C> {
     pub(super) options_len: usize,
     /// TCP header, options and payload, in bytes.
     pub(super) segment_len: u16,
+    /// The length in the sum of the pseudo-header: `segment_len`, or 0 where the NIC cuts the segment and knows the lengths.
+    pub(super) pseudo_len: u16,
     /// Of the payload; nothing when the NIC sums.
     pub(super) payload: Sum,
     /// TTL or hop limit.
@@ -122,7 +125,7 @@ impl<C: Content> SegmentHeaders<C> {
         let (src, dst) = addresses(&headers.ip);
         let sum = Sum::bytes4(src) + Sum::bytes4(dst);
         headers.ip = self.ipv4_header(src, dst, sum);
-        let pseudo = sum + Sum::word(u16::from(ip_protocol::TCP)) + Sum::word(self.segment_len);
+        let pseudo = sum + Sum::word(u16::from(ip_protocol::TCP)) + Sum::word(self.pseudo_len);
         headers.tcp = self.tcp_header(pseudo, self.content.write_options(rest)?);
         Some(())
     }
@@ -144,7 +147,7 @@ impl<C: Content> SegmentHeaders<C> {
             src,
             dst,
         };
-        let len = u32::from(self.segment_len);
+        let len = u32::from(self.pseudo_len);
         let pseudo = checksum::pseudo_v6(&src, &dst, ip_protocol::TCP, len);
         headers.tcp = self.tcp_header(pseudo, self.content.write_options(rest)?);
         Some(())

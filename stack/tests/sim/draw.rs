@@ -188,6 +188,9 @@ fn draw_hosts(random: &mut Random, fast_path: FastPath) -> Vec<HostSpec> {
         nic.stale_good_ppm = random.one_of(&[0, 500_000, 1_000_000]);
         nic.tx_checksum = random.hits(500_000);
         nic.multi_seg = random.hits(700_000);
+        // By chance that is drawn again: the worlds stay what they were but for this.
+        let mut apart = random.clone();
+        nic.tso_buffers = apart.one_of(&[0, 0, 8, 24, 64]);
         nic.held_bursts = random.one_of(&[0, 3, 10]);
         nic.refuse_ppm = random.one_of(&[0, 0, 50_000, 300_000]);
         nic.share_ppm = random.one_of(&[0, 20_000, 200_000]);

@@ -145,6 +145,7 @@ fn chains_where_there_are_none_and_offloads_that_nobody_promised_are_violations(
         l3_len: 20,
         ipv4_checksum: false,
         tcp_checksum: true,
+        cut: None,
     }));
     let mut burst = Burst::new();
     drop(burst.push(head));

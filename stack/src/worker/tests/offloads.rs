@@ -96,6 +96,7 @@ fn what_a_nic_promised_is_asked_of_it() {
                     l3_len: if v4 { 20 } else { 40 },
                     ipv4_checksum: v4 && ip,
                     tcp_checksum: l4,
+                    cut: None,
                 };
                 let asked = l4 || (v4 && ip);
                 assert_eq!(request, asked.then_some(wanted));

@@ -1,0 +1,85 @@
+//! `syncline diagnose TARGET:PORT`: finds out by connecting what a peer does on a port.
+//!
+//! It must never do more than ordinary clients do: a few connections, one after the other, without data.
+
+// One connection by the kernel's sockets.
+mod attempt;
+// What the attempts mean.
+mod judge;
+// The same as text and as JSON.
+mod text;
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use super::args::DiagnoseArgs;
+use crate::console;
+use crate::failure::Failure;
+use crate::stop::Stop;
+
+/// Does what `args` say about `target`, `HOST:PORT`.
+///
+/// # Errors
+/// [`Failure`]: no such name, or a socket that the system refuses.
+pub(super) fn run(args: &DiagnoseArgs, target: &str) -> Result<(), Failure> {
+    let stop = Stop::on_signals()?;
+    let addresses = resolve(target)?;
+    let mut found = Vec::new();
+    for address in &addresses {
+        let mut attempts = Vec::new();
+        for _ in 0..args.attempts.max(1) {
+            if stop.is_asked() {
+                break;
+            }
+            attempts.push(attempt::make(*address, args.wait, &stop)?);
+        }
+        if !attempts.is_empty() {
+            let verdict = judge::verdict(&attempts);
+            found.push(text::Probed {
+                address: *address,
+                attempts,
+                verdict,
+            });
+        }
+    }
+    if args.json {
+        return console::result(format_args!("{:#}", text::json(target, &found)));
+    }
+    console::result(text::whole(target, &found).trim_end())
+}
+
+/// All addresses of a name, each once.
+fn resolve(target: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::Usage(format!(
+            "{target}: {why}; give a host and a port, such as 192.0.2.1:443 or [2001:db8::1]:443, or a capture with -r FILE"
+        ))
+    };
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in target.to_socket_addrs().map_err(|error| wrong(&error))? {
+        if address.port() == 0 {
+            return Err(wrong(&"no host listens on port 0"));
+        }
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(wrong(&"the name has no address"));
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_has_a_host_and_a_port() {
+        let one = resolve("192.0.2.1:81").expect("a right one");
+        assert_eq!(one, [SocketAddr::from(([192, 0, 2, 1], 81))]);
+        for wrong in ["192.0.2.1", "192.0.2.1:0", "192.0.2.1:99999", ""] {
+            let error = resolve(wrong).expect_err(wrong).to_string();
+            assert!(error.contains("give a host and a port"), "{error}");
+        }
+    }
+}
