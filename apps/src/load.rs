@@ -5,6 +5,10 @@
 
 // The flags.
 mod args;
+// What must hold.
+mod gate;
+// Which rate is tried next.
+mod search;
 // The rate over time.
 mod rate;
 // Targets as users write them.

@@ -35,7 +35,7 @@ mod ending;
 mod report;
 
 pub(crate) use args::ServeArgs;
-pub(crate) use listen::{Listen, Service};
+pub(crate) use listen::listens;
 pub(crate) use services::Services;
 pub(crate) use wall::WallClock;
 

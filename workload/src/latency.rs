@@ -54,6 +54,21 @@ impl Latency {
         &self.0
     }
 
+    /// The times in buckets, ascending, those without any left out: from, to (exclusive), both in ns, and how many. A bucket is at
+    /// most an eighth of its times wide.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<(u64, u64, u64)> {
+        let mut buckets: Vec<(u64, u64, u64)> = Vec::new();
+        for value in self.0.iter_recorded() {
+            let (from, to) = bucket_of(value.value_iterated_to());
+            match buckets.last_mut() {
+                Some(last) if last.0 == from => last.2 += value.count_since_last_iteration(),
+                _ => buckets.push((from, to, value.count_since_last_iteration())),
+            }
+        }
+        buckets
+    }
+
     /// The mean; `None` without any.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
@@ -84,5 +99,39 @@ impl Latency {
         // Not exactly: 1 − 0.999 is a little less than a thousandth.
         (beyond + 1e-6 >= SAMPLES_BEYOND)
             .then(|| Duration::from_nanos(self.0.value_at_percentile(percent)))
+    }
+}
+
+/// The bucket of a time: its three highest bits behind the first one stand.
+fn bucket_of(time_ns: u64) -> (u64, u64) {
+    let shift = (u64::BITS - time_ns.leading_zeros()).saturating_sub(4);
+    let from = time_ns >> shift;
+    (from << shift, (from + 1) << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_is_in_one_bucket_and_buckets_are_narrow() {
+        let mut latency = Latency::new();
+        for k in 1..2000_u64 {
+            latency.record(k * k * 1000);
+        }
+        let buckets = latency.buckets();
+        assert_eq!(buckets.iter().map(|b| b.2).sum::<u64>(), 1999);
+        for pair in buckets.windows(2) {
+            assert!(pair[0].1 <= pair[1].0, "{pair:?}");
+        }
+        for &(from, to, _) in &buckets {
+            assert!((to - from) * 8 <= from.max(8), "{from} to {to}");
+        }
+        let below = buckets
+            .iter()
+            .filter(|b| b.1 <= 1_048_576)
+            .map(|b| b.2)
+            .sum::<u64>();
+        assert_eq!(below, 32, "the square of 33 is the first beyond 2^20 ns");
     }
 }

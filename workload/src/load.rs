@@ -25,11 +25,12 @@ mod client;
 mod reading;
 
 pub use client::LoadClient;
-pub use counts::{Ends, LoadCounts};
+pub use counts::{BulkCounts, Ends, LoadCounts, Reused};
 pub use local_tuples::{LocalTuple, LocalTuples};
 pub use measure::{Bounded, Interval, Measure, Measures, STEPS, Step};
 pub use plan::{
-    CloseMode, LoadPlan, Opening, Pace, ReplyPlan, RequestPlan, WhenBusy, Window, Work,
+    CloseMode, Direction, LoadPlan, Opening, Pace, ProxyHeader, ReplyPlan, RequestPlan, WhenBusy,
+    Window, Work,
 };
 pub use response::HEAD_MAX;
 pub use schedule::{Arrivals, RatePiece, Schedule};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use stack::local::addresses::LocalPrefix;
 
+use super::gate::Gates;
 use super::rate::RateSteps;
 use crate::addresses::routed_prefix;
 use crate::fault::{FaultFlag, fault};
@@ -39,7 +40,7 @@ pub(crate) struct LoadArgs {
     pub(crate) rate: Option<RateSteps>,
 
     /// How operations of --rate are spread
-    #[arg(long, value_enum, default_value = "constant", requires = "rate")]
+    #[arg(long, value_enum, default_value = "constant")]
     pub(crate) arrivals: ArrivalLaw,
 
     /// Concurrent connections, exactly [default: 10; with --rate as many as needed, up to 10k]
@@ -48,7 +49,7 @@ pub(crate) struct LoadArgs {
 
     /// What an operation does that is due while all connections are busy: wait, which counts as its time, or be dropped and
     /// counted
-    #[arg(long, value_enum, default_value = "queue", requires = "rate")]
+    #[arg(long, value_enum, default_value = "queue")]
     pub(crate) when_busy: Busy,
 
     /// How long the load lasts, --ramp-up and --ramp-down included; with --workload hold how long all connections are kept
@@ -80,6 +81,19 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     pub(crate) timeout: Duration,
 
+    /// What must hold for the run to be good: how many operations may fail, and percentiles of their times, from schedule with --rate
+    #[arg(long, value_name = "failed=N,p99=TIME,…", default_value = "failed=0")]
+    pub(crate) gate: Gates,
+
+    /// Search the highest rate at which the gates hold: trials of --duration each, beginning at --rate [default: 1k], until it is
+    /// known to 5 %
+    #[arg(long)]
+    pub(crate) find: bool,
+
+    /// With --find: how long the rate that was found must hold in the end
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
+    pub(crate) confirm: Duration,
+
     /// How a connection of --workload connect ends: we close first, we reset it, or the peer closes first (asked by
     /// `Connection: close`)
     #[arg(long, value_enum, default_value = "fin")]
@@ -90,9 +104,17 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) verify_every: Option<Duration>,
 
-    /// With --workload hold: how long a connection is idle before it is parked, which keeps 64 bytes of it
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = units::duration)]
-    pub(crate) park_after: Duration,
+    /// With --workload hold: how long a connection is idle before it is parked, which keeps 64 bytes of it [default: 200ms]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) park_after: Option<Duration>,
+
+    /// With --workload stream: which way the bytes go
+    #[arg(long, value_enum, default_value = "up")]
+    pub(crate) direction: Way,
+
+    /// With --workload stream: what comes is the pattern of chargen (RFC 864), which stream sends too: an echo returns it
+    #[arg(long)]
+    pub(crate) expect_pattern: bool,
 
     /// The method of HTTP requests [default: GET, and POST with --body]
     #[arg(short = 'X', long, value_name = "METHOD")]
@@ -118,6 +140,10 @@ pub(crate) struct LoadArgs {
     /// Expected reply to --send, written in the same way
     #[arg(long, value_name = "TEXT", requires = "send")]
     pub(crate) expect: Option<String>,
+
+    /// Send a header of the PROXY protocol in front of each connection, with the connection's own ends, as a load balancer does
+    #[arg(long, value_enum, value_name = "VERSION")]
+    pub(crate) send_proxy: Option<ProxyVersion>,
 
     /// Source addresses: whole prefixes that are ours, and routed to us where they are no part of the link; may be given several
     /// times [default: the address of --ip]
@@ -191,6 +217,8 @@ pub(crate) enum Workload {
     Request,
     /// None: exactly --connections connections are opened and kept, idle or asked now and then (--verify-every)
     Hold,
+    /// None: bytes go over --connections connections (1 by default) as fast as they can (--direction)
+    Stream,
 }
 
 /// How long the load lasts where no flag says it.
@@ -203,6 +231,26 @@ impl LoadArgs {
         let with_ramps = steps.map(|steps| steps + self.ramp_up + self.ramp_down);
         self.duration.or(with_ramps).unwrap_or(DURATION_DEFAULT)
     }
+}
+
+/// Versions of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProxyVersion {
+    /// A line of text
+    V1,
+    /// A binary header, with a CRC32C
+    V2,
+}
+
+/// Which way bulk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
+    /// From us: to a discard service, or any server that reads
+    Up,
+    /// To us: from a chargen service, or a server that sends on connecting or when asked (--send, or the GET of http://)
+    Down,
+    /// Both: through an echo service
+    Both,
 }
 
 /// How operations of an open loop are spread.

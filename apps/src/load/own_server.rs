@@ -19,7 +19,15 @@ use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Order, Orders};
 use crate::rig::idle::{BackOff, Idle};
-use crate::serve::{Listen, Service, Services, WallClock};
+use crate::serve::{Services, WallClock, listens};
+
+/// Its services, as `serve --listen` has them. A client may keep a connection for longer than a server of http would.
+const LISTEN: [(u16, &str); 4] = [
+    (7, "7=echo"),
+    (9, "9=discard"),
+    (19, "19=chargen"),
+    (80, "80=http,idle=never"),
+];
 
 /// Where connections are held: those that are not parked at most.
 const UNDER_WAY_MAX: u32 = 1 << 18;
@@ -47,10 +55,11 @@ pub(super) fn config(plan: &RunPlan) -> Result<Arc<Config>, Failure> {
         prefix_len: 24,
     }]);
     let connections = plan.connections.max(1024);
-    spec.listeners = vec![ListenerConfig {
+    let listener = |port| ListenerConfig {
         backlog: connections,
-        ..ListenerConfig::new(80, SynPolicy::CookieWhenFull)
-    }];
+        ..ListenerConfig::new(port, SynPolicy::CookieWhenFull)
+    };
+    spec.listeners = LISTEN.map(|(port, _)| listener(port)).to_vec();
     spec.tcp.profile.nagle = false;
     let v4 = |n| Records { v4: n, v6: 0 };
     // The client's addresses off the link are behind it.
@@ -78,7 +87,7 @@ pub(super) fn config(plan: &RunPlan) -> Result<Arc<Config>, Failure> {
 }
 
 impl OwnServer {
-    /// Takes all memory.
+    /// Takes all memory. `has_proxy`: a header of the PROXY protocol stands in front of each connection.
     ///
     /// # Errors
     /// [`Failure::Run`] when there is too little.
@@ -86,15 +95,15 @@ impl OwnServer {
         nic: DpdkNic,
         (config, secrets): (Arc<Config>, &Secrets),
         end: RingEnd<dpdk::Mbuf>,
-        clock: Clock,
+        (clock, has_proxy): (Clock, bool),
     ) -> Result<Self, Failure> {
         let wall = WallClock::new(clock.at(dpdk::cycles()));
-        let mut listen = Listen::http(80);
-        // A client may keep a connection for longer than a server would.
-        if let Service::Http(options) = &mut listen.service {
-            options.idle = None;
+        let mut places = Vec::new();
+        for (_, text) in LISTEN {
+            let behind = if has_proxy { ",proxy=any" } else { "" };
+            places.extend(listens(&format!("{text}{behind}")).map_err(Failure::Run)?.0);
         }
-        let services = Services::new(&[listen], wall);
+        let services = Services::new(&places, wall);
         let worker = Worker::with_app(nic, services, config, secrets, end, PageOptions::default())
             .map_err(|error| {
                 Failure::Run(format!(

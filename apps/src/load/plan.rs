@@ -6,6 +6,8 @@
 mod requests;
 // Where connections come from.
 mod sources;
+// What an operation is.
+mod work;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,11 +19,11 @@ use stack::conn::{Capacity, Records};
 use stack::local::addresses::LocalPrefix;
 use stack::local::ports::PortRange;
 use workload::load::{
-    Arrivals, CloseMode, LoadPlan, LocalTuples, Opening, Pace, RatePiece, RequestPlan, Schedule,
-    WhenBusy, Window, Work,
+    Arrivals, CloseMode, LoadPlan, LocalTuples, Opening, Pace, ProxyHeader, RatePiece, RequestPlan,
+    Schedule, WhenBusy, Window, Work,
 };
 
-use super::args::{ArrivalLaw, Busy, Close, LoadArgs, Workload};
+use super::args::{ArrivalLaw, Busy, LoadArgs, ProxyVersion, Way, Workload};
 use super::rate::RateSteps;
 use super::target::{Scheme, TargetUrl};
 use crate::failure::Failure;
@@ -34,6 +36,14 @@ const CLOSED_DEFAULT: u32 = 10;
 /// Connections without `-c` and with `-R`, at least and at most.
 const OPEN_LEAST: u32 = 10_000;
 const OPEN_MOST: u32 = 200_000;
+/// Without `-c` and with --find, whose rates are not known before.
+const FIND_CONNECTIONS: u32 = 50_000;
+/// The first trial's rate of --find where no flag says it.
+const FIND_FROM: u64 = 1000;
+/// How long a connection that is held is idle before it parks, where no flag says it.
+const PARK_AFTER: Duration = Duration::from_millis(200);
+/// The receive buffer of bulk transfer, in bytes.
+const STREAM_RCV_BUF: u32 = 1 << 20;
 /// Of connections that are held, those that keep frames at a time.
 const HOLD_BUSY: u32 = 8192;
 /// Connections in TIME-WAIT that one worker has room for at most; then the oldest goes, counted.
@@ -46,7 +56,9 @@ const OPENING_MAX: u32 = 1000;
 const OPENING_MAX_AT_RATE: u32 = 1 << 20;
 /// Connections of one worker that are not parked, and operations under way, at most, where connections are held.
 const HOLD_OPEN_MAX: u32 = 1 << 18;
-const HOLD_OPERATIONS_MAX: u32 = 1 << 16;
+const HOLD_OPERATIONS_MAX: u32 = 8192;
+/// The same, of all workers, on a link in memory: when both directions are full, each end waits for the other to take a frame.
+const IN_MEMORY_OPERATIONS_MAX: u32 = 512;
 /// Bytes of a frame in the pools.
 const FRAME_BYTES: usize = 2048;
 /// Our addresses and the server's on the in-memory link.
@@ -104,7 +116,7 @@ impl RunPlan {
         for sources in &args.sources {
             allowed.sources(sources)?;
         }
-        let work = work(args, &targets)?;
+        let work = work::work(args, &targets)?;
         let (rate, ramp_rate) = rates(args, &allowed, work);
         let connections = connections(args, rate.as_ref());
         let workers = args.link.workers()?;
@@ -176,6 +188,11 @@ impl RunPlan {
         whole / workers + u32::from(u32::from(worker) < whole % workers)
     }
 
+    /// Whether the link is one in memory, which holds little.
+    fn is_in_memory(&self) -> bool {
+        matches!(self.spec, NicSpec::Ring | NicSpec::Memif { .. })
+    }
+
     /// Whether operations are due at times of their own.
     pub(super) fn is_open_loop(&self) -> bool {
         self.rate.is_some() || self.verify_every.is_some()
@@ -200,8 +217,11 @@ impl RunPlan {
         spec.tcp.rto_min = args.rto_min;
         spec.tcp.rto_initial = spec.tcp.rto_initial.max(args.rto_min);
         spec.tcp.profile.nagle = false;
+        if let Work::Stream(_) = self.work {
+            spec.tcp.profile.rcv_buf = STREAM_RCV_BUF;
+        }
         spec.park_after = match self.work {
-            Work::Hold => args.park_after,
+            Work::Hold => args.park_after.unwrap_or(PARK_AFTER),
             _ => Duration::from_secs(3600),
         };
         spec.local_ports =
@@ -213,6 +233,7 @@ impl RunPlan {
             v6: if has(true) { n } else { 0 },
         };
         let time_wait = match (self.work, &self.rate) {
+            (Work::Connect(CloseMode::Fin), Some(_)) if args.find => TIME_WAIT_CLOSED,
             (Work::Connect(CloseMode::Fin), Some(rate)) => {
                 let per_worker = rate.peak().div_ceil(self.workers.into());
                 let all = per_worker as f64 * args.time_wait.as_secs_f64() * 1.1;
@@ -257,20 +278,23 @@ impl RunPlan {
             connections,
             keeps_all: match self.work {
                 Work::Request => args.connections.is_some(),
-                Work::Hold => true,
+                Work::Hold | Work::Stream(_) => true,
                 Work::Connect(_) => false,
             },
-            opening: (self.work == Work::Hold).then(|| Opening {
+            opening: self.work.keeps().then(|| Opening {
                 rate_rps: self
                     .ramp_rate
                     .map(|rate| rate as f64 / f64::from(self.workers)),
                 under_way_max: match self.ramp_rate {
-                    Some(_) => OPENING_MAX_AT_RATE,
-                    None => OPENING_MAX.div_ceil(self.workers.into()),
+                    Some(_) if !self.is_in_memory() => OPENING_MAX_AT_RATE,
+                    _ => OPENING_MAX.div_ceil(self.workers.into()),
                 },
                 closing_max: OPENING_MAX.div_ceil(self.workers.into()),
             }),
             operations: match self.work {
+                Work::Hold if self.is_in_memory() => {
+                    operations.min(IN_MEMORY_OPERATIONS_MAX.div_ceil(self.workers.into()))
+                }
                 Work::Hold => operations.min(HOLD_OPERATIONS_MAX),
                 _ => operations,
             },
@@ -287,6 +311,12 @@ impl RunPlan {
             burst: args.burst,
             timeout: args.timeout,
             window,
+            proxy: args.send_proxy.map(|version| match version {
+                ProxyVersion::V1 => ProxyHeader::V1,
+                ProxyVersion::V2 => ProxyHeader::V2,
+            }),
+            // Our own services return the pattern.
+            expects_pattern: args.expect_pattern || self.spec == NicSpec::Ring,
             accepted: args.status.0.clone(),
             tuples: tuples.cloned(),
             share,
@@ -298,6 +328,7 @@ impl RunPlan {
     fn pace(&self, args: &LoadArgs, share: (u16, u16), seed: u64) -> Pace {
         let pieces = match (self.work, &self.rate) {
             (Work::Hold, _) => self.verifications(args),
+            (Work::Stream(_), _) => Vec::new(),
             (_, Some(rate)) => pieces(args, rate),
             (_, None) => return Pace::Closed,
         };
@@ -345,7 +376,7 @@ fn described(target: &TargetUrl) -> String {
 
 fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
     match (is_ring, args.targets.is_empty()) {
-        (true, true) => Ok(vec![TargetUrl::parse(&format!("http://{RING_SERVER}/"))?]),
+        (true, true) => Ok(vec![TargetUrl::parse(&own_target(args))?]),
         (true, false) => Err(Failure::Usage(
             "a target needs a NIC that leads to it: give --nic and --ip (without a target our own server is loaded, over an \
              in-memory link)"
@@ -355,6 +386,16 @@ fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
             "the target is missing: give a URL such as http://198.18.0.1:8080/".into(),
         )),
         (false, false) => args.targets.iter().map(|text| TargetUrl::parse(text)).collect(),
+    }
+}
+
+/// The service of our own server that the workload needs.
+fn own_target(args: &LoadArgs) -> String {
+    match (args.workload, args.direction) {
+        (Some(Workload::Stream), Way::Up) => format!("tcp://{RING_SERVER}:9"),
+        (Some(Workload::Stream), Way::Down) => format!("tcp://{RING_SERVER}:19"),
+        (Some(Workload::Stream), Way::Both) => format!("tcp://{RING_SERVER}:7"),
+        _ => format!("http://{RING_SERVER}/"),
     }
 }
 
@@ -386,90 +427,23 @@ fn check_times(args: &LoadArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn work(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Work, Failure> {
-    let is_http = targets.iter().any(|target| target.scheme == Scheme::Http);
-    let workload = args.workload.unwrap_or(if is_http {
-        Workload::Request
-    } else {
-        Workload::Connect
-    });
-    if is_http && (args.send.is_some() || args.expect.is_some()) {
-        return Err(Failure::Usage(
-            "--send and --expect are for tcp://; http:// takes --method, --header and --body"
-                .into(),
-        ));
-    }
-    let has_http_flags = args.method.is_some() || !args.header.is_empty() || args.body.is_some();
-    if !is_http && has_http_flags {
-        return Err(Failure::Usage(
-            "--method, --header and --body are for http://; tcp:// takes --send and --expect"
-                .into(),
-        ));
-    }
-    match workload {
-        Workload::Connect => Ok(Work::Connect(match args.close {
-            Close::Fin => CloseMode::Fin,
-            Close::Rst => CloseMode::Rst,
-            Close::Peer => CloseMode::Peer,
-        })),
-        Workload::Request if !is_http && args.expect.is_none() => Err(Failure::Usage(
-            "--workload request on tcp:// needs --send and --expect: without a reply there is nothing to wait for".into(),
-        )),
-        Workload::Request => Ok(Work::Request),
-        Workload::Hold => {
-            check_hold(args, is_http)?;
-            Ok(Work::Hold)
-        }
-    }
-}
-
-/// What holding connections needs, and what means nothing there.
-fn check_hold(args: &LoadArgs, is_http: bool) -> Result<(), Failure> {
-    let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-    if args.connections.is_none() {
-        return usage("--workload hold needs --connections: how many are to be kept");
-    }
-    if args.rate.as_ref().is_some_and(|rate| rate.only().is_none()) {
-        return usage("--workload hold: --rate is one rate, at which connections are opened");
-    }
-    if args.count.is_some() || !(args.ramp_up + args.ramp_down).is_zero() {
-        return usage(
-            "--workload hold has no operations to count: leave out --count, --ramp-up and --ramp-down (--rate is the ramp)",
-        );
-    }
-    if args.pipeline > 1 {
-        return usage("--workload hold asks once at a time on a connection: leave out --pipeline");
-    }
-    if args.verify_every.is_some_and(|time| time.is_zero()) {
-        return usage("--verify-every is more than 0");
-    }
-    if args.verify_every.is_some() && !is_http && args.expect.is_none() {
-        return usage(
-            "--verify-every on tcp:// needs --send and --expect: without a reply there is nothing to verify",
-        );
-    }
-    if args.verify_every.is_none()
-        && (args.send.is_some() || args.method.is_some() || args.body.is_some())
-    {
-        return usage("--workload hold sends requests with --verify-every only");
-    }
-    Ok(())
-}
-
 /// Operations a second, and connections opened a second where they are held.
 fn rates(args: &LoadArgs, allowed: &Allowed, work: Work) -> (Option<RateSteps>, Option<u64>) {
     let asked = args.rate.as_ref().map(RateSteps::peak);
     let limited = allowed.rate(asked);
-    if work == Work::Hold {
+    if work.keeps() {
         return (None, limited);
     }
-    let rate = args.rate.clone();
+    let first = args.find.then(|| RateSteps::constant(FIND_FROM));
+    let rate = args.rate.clone().or(first);
     (rate.or_else(|| limited.map(RateSteps::constant)), None)
 }
 
 fn connections(args: &LoadArgs, rate: Option<&RateSteps>) -> u32 {
     match (args.connections, rate) {
         (Some(connections), _) => connections,
+        (None, _) if args.find => FIND_CONNECTIONS,
+        (None, _) if args.workload == Some(Workload::Stream) => 1,
         (None, None) => CLOSED_DEFAULT,
         (None, Some(rate)) => u32::try_from(rate.peak() / 4)
             .unwrap_or(u32::MAX)

@@ -10,6 +10,8 @@ mod times;
 mod hold;
 // The pool of sources.
 mod sources;
+// Bulk transfer.
+mod stream;
 // Whether everything adds up.
 mod account;
 // The log of HdrHistogram.
@@ -26,14 +28,15 @@ use workload::load::{Interval, LoadCounts, Measures, Work};
 use self::account::Account;
 use self::hold::Hold;
 use self::sources::SourcesReport;
+use self::stream::Stream;
 use self::times::Times;
 use super::args::LoadArgs;
 use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
 use super::own_server::ServerTotals;
 use super::plan::RunPlan;
 use super::rate::RateSteps;
-use super::watch::{LoadEnd, LoadWatched, Second, total};
-use super::worker::{LoadProgress, LoadTotals};
+use super::watch::{Found, LoadEnd, LoadWatched, Second, total};
+use super::worker::{LoadProgress, LoadTotals, tcp};
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::report::Envelope;
@@ -73,6 +76,8 @@ pub(super) struct LoadReport {
     connections: Connections,
     /// With --workload hold.
     hold: Option<Hold>,
+    /// With --workload stream.
+    stream: Option<Stream>,
     /// With --sources or a flag that belongs to it.
     sources: Option<SourcesReport>,
     bytes_in: u64,
@@ -86,6 +91,8 @@ pub(super) struct LoadReport {
     /// All counters that aren't zero.
     counters: BTreeMap<&'static str, u64>,
     fault_injection: Option<FaultReport>,
+    /// With --find; operations and times are those of the last trial.
+    find: Option<Found>,
     /// What fails the run, in words.
     faults: Vec<String>,
     #[serde(skip)]
@@ -161,7 +168,8 @@ impl LoadReport {
                 .map(|totals| totals.progress.clone())
                 .collect(),
         };
-        let counts = total(&workers);
+        let all = total(&workers);
+        let counts = all.operations_since(&parts.watched.base);
         let mut counters = Counters::new();
         for worker in &workers {
             counters.merge(&worker.counters);
@@ -179,12 +187,7 @@ impl LoadReport {
         .holding(hold.as_ref().map(Hold::wanted_and_least));
         let limit = limit::judge(&evidence);
         let sources = SourcesReport::new(&plan.plans, &counts, acks_reset(&workers));
-        let mut of_servers = Counters::new();
-        for server in parts.servers {
-            of_servers.merge(&server.counters);
-        }
-        let ends = [counters.clone(), of_servers];
-        let account = Account::new(&counts, &ends, parts.mbufs_in_use);
+        let account = Account::new(&all, &ends(&counters, parts.servers), parts.mbufs_in_use);
         let timed = timed_seconds(args, parts.watched.duration);
         let mut report = Self {
             envelope: parts.envelope,
@@ -196,6 +199,7 @@ impl LoadReport {
             statuses: statuses(&counts),
             connections: Connections::new(&counts),
             hold,
+            stream: Stream::new(plan.work, &parts.watched, &counts),
             sources,
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
@@ -206,6 +210,7 @@ impl LoadReport {
             tcp: tcp(&workers),
             counters: counters.non_zero().collect(),
             fault_injection: parts.fault,
+            find: parts.watched.found,
             faults: parts.watched.faults,
             intervals: parts.watched.intervals,
             started: std::time::SystemTime::now(),
@@ -216,7 +221,8 @@ impl LoadReport {
         }
         report.faults.extend(parts.thread_faults);
         report.faults.extend(report.account.faults());
-        report.add_faults(&counts, &evidence);
+        let late = args.gate.late(&measures, plan.is_open_loop());
+        report.add_faults(&counts, (&evidence, late, args.gate.failed()));
         report
     }
 
@@ -232,10 +238,21 @@ impl LoadReport {
     }
 
     /// The gates: no failed operation, nothing that was due and not begun, times that are not about the generator.
-    fn add_faults(&mut self, counts: &LoadCounts, evidence: &LimitEvidence) {
+    fn add_faults(
+        &mut self,
+        counts: &LoadCounts,
+        (evidence, late, may_fail): (&LimitEvidence, Vec<String>, u64),
+    ) {
         let faults = &mut self.faults;
+        faults.extend(late);
+        if let Some(found) = self.find.as_ref().filter(|found| !found.confirmed) {
+            faults.push(match found.rate {
+                None => "the gates hold at no rate".to_owned(),
+                Some(_) => "the rate that was found is not confirmed".to_owned(),
+            });
+        }
         let failed = counts.failed_total();
-        if failed > 0 {
+        if failed > may_fail {
             let by: Vec<String> = counts
                 .by_fault()
                 .map(|(fault, n)| format!("{} {n}", fault.name()))
@@ -251,7 +268,10 @@ impl LoadReport {
         if let Some(hold) = &self.hold {
             faults.extend(hold.faults(self.ended_by == LoadEnd::Signal));
         }
-        let is_idle = self.hold.is_some() && counts.due == 0;
+        if let Some(stream) = &self.stream {
+            faults.extend(stream.faults());
+        }
+        let is_idle = self.stream.is_some() || self.hold.is_some() && counts.due == 0;
         if counts.begun == 0 && !is_idle && faults.is_empty() && self.ended_by != LoadEnd::Signal {
             faults.push("no operation was begun".to_owned());
         }
@@ -312,6 +332,7 @@ impl PlanReport {
                 Work::Connect(_) => "connect",
                 Work::Request => "request",
                 Work::Hold => "hold",
+                Work::Stream(_) => "stream",
             },
             rate: plan.ramp_rate.or(plan.rate.as_ref().map(RateSteps::peak)),
             rate_steps: plan.rate.as_ref().map(ToString::to_string),
@@ -359,15 +380,13 @@ impl Connections {
     }
 }
 
-/// What happened in TCP, as far as it did.
-fn tcp(workers: &[LoadProgress]) -> BTreeMap<&'static str, u64> {
-    let mut tcp = BTreeMap::new();
-    for worker in workers {
-        for (name, n) in worker.tcp.named().filter(|(_, n)| *n > 0) {
-            *tcp.entry(name).or_insert(0) += n;
-        }
+/// The counters of each end of the link that is ours.
+fn ends(ours: &Counters, servers: &[ServerTotals]) -> [Counters; 2] {
+    let mut of_servers = Counters::new();
+    for server in servers {
+        of_servers.merge(&server.counters);
     }
-    tcp
+    [ours.clone(), of_servers]
 }
 
 /// ACKs that answered a SYN and did not acknowledge it (RFC 9293 §3.10.7.3, first): the peer has the tuple still.
@@ -382,6 +401,9 @@ fn rounded(value: f64) -> f64 {
 
 /// The seconds of the run whose operations were timed.
 fn timed_seconds(args: &LoadArgs, duration: Duration) -> f64 {
+    if args.find {
+        return duration.as_secs_f64();
+    }
     let until = (args.lasts() - args.ramp_down).min(duration);
     until.saturating_sub(args.ramp_up).as_secs_f64()
 }

@@ -138,6 +138,7 @@ fn announce(args: &LoadArgs, plan: &RunPlan, near: &OpenedNic) {
     rig::announce_namespace(&args.link, "programs");
     let pace = match (plan.work, &plan.rate) {
         (Work::Hold, _) => "connections are held".to_owned(),
+        (Work::Stream(_), _) => "bulk transfer".to_owned(),
         (_, Some(rate)) => format!("{rate} operations/s"),
         (_, None) => "a closed loop".to_owned(),
     };
@@ -189,7 +190,7 @@ fn poll(
     for (queue, end) in far.into_iter().zip(ends) {
         let config = Arc::clone(&server_config);
         bodies.push(server_body(
-            (config, &far_secrets, clock),
+            (config, &far_secrets, (clock, args.send_proxy.is_some())),
             (queue, end),
             &orders,
         ));
@@ -206,6 +207,7 @@ fn poll(
             stop,
             ndjson,
             resident_before,
+            lasts: args.lasts(),
         }
         .conduct();
         phases.enter(LoadPhase::Stop);
@@ -275,7 +277,7 @@ fn load_body<'a>(
 }
 
 fn server_body<'a>(
-    (config, secrets, clock): (Arc<Config>, &'a Secrets, Clock),
+    (config, secrets, clock): (Arc<Config>, &'a Secrets, (Clock, bool)),
     (queue, end): (QueuePair, RingEnd<dpdk::Mbuf>),
     orders: &'a Orders,
 ) -> Body<'a> {

@@ -6,6 +6,8 @@
 mod second;
 // Opening the connections that are kept.
 mod ramp;
+// Trials, on the way to the highest rate.
+mod find;
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,7 @@ use stack::app::ConnectError;
 use stack::worker::Cycles;
 use workload::load::{Interval, LoadCounts, Work};
 
+pub(super) use self::find::Found;
 pub(super) use self::ramp::Ramp;
 pub(super) use self::second::Second;
 
@@ -67,6 +70,10 @@ pub(super) struct LoadWatched {
     pub(super) duration: Duration,
     /// How connections that are kept were opened; `None` when not all were.
     pub(super) ramp: Option<Ramp>,
+    /// What was counted when the last trial of a search began.
+    pub(super) base: LoadCounts,
+    /// What --find came to.
+    pub(super) found: Option<Found>,
     /// What each worker said last.
     pub(super) workers: Vec<LoadProgress>,
     pub(super) series: Vec<Second>,
@@ -89,6 +96,8 @@ pub(super) struct Control<'a> {
     pub(super) ndjson: NdjsonFile,
     /// What the process had resident before the tables were made, in bytes.
     pub(super) resident_before: Option<u64>,
+    /// How long operations are begun.
+    pub(super) lasts: Duration,
 }
 
 /// A worker that does not answer.
@@ -101,6 +110,8 @@ impl Control<'_> {
             ended_by: LoadEnd::Fault,
             duration: Duration::ZERO,
             ramp: None,
+            base: LoadCounts::default(),
+            found: None,
             workers: vec![LoadProgress::default(); self.lines.len()],
             series: Vec::new(),
             intervals: Vec::new(),
@@ -117,11 +128,15 @@ impl Control<'_> {
     }
 
     fn all_phases(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
-        let can_begin = self.reach(watched)? && self.fill(watched)?;
-        if can_begin {
-            self.load(watched)?;
+        if self.reach(watched)? {
+            if self.args.find {
+                self.search(watched)?;
+            } else if self.fill(watched)? {
+                self.load(watched)?;
+            }
         }
-        self.end(watched)
+        self.settle(watched)?;
+        self.drain(watched)
     }
 
     fn ask(&self, watched: &mut LoadWatched) -> Result<(), Silent> {
@@ -186,8 +201,9 @@ impl Control<'_> {
         let started = Instant::now() + COUNTDOWN;
         let mut last = total(&watched.workers);
         let before: Vec<Cycles> = watched.workers.iter().map(|worker| worker.cycles).collect();
+        let (mut said_at, mut last_again) = (Duration::ZERO, sent_again(watched));
         let mut next_line = LINE;
-        let lasts = self.args.lasts();
+        let lasts = self.lasts;
         let ended_by = loop {
             clock::sleep(LOOK.min(lasts));
             let elapsed = started.elapsed();
@@ -209,8 +225,16 @@ impl Control<'_> {
                 next_line += LINE;
                 self.link.look();
                 let interval = self.intervals()?;
-                let at = (elapsed, self.plan.work);
-                self.say(&Second::new(at, (&counts, &last), &interval), watched);
+                let at = (elapsed, elapsed.saturating_sub(said_at), self.plan.work);
+                let again = sent_again(watched);
+                let second = Second::new(
+                    at,
+                    (&counts, &last),
+                    again.saturating_sub(last_again),
+                    &interval,
+                );
+                (said_at, last_again) = (elapsed, again);
+                self.say(&second, watched);
                 watched.intervals.push((elapsed, interval));
                 last = counts;
             }
@@ -233,8 +257,8 @@ impl Control<'_> {
         watched.series.push(second.clone());
     }
 
-    /// What is under way may end, what does not is reset, then the workers empty what they hold.
-    fn end(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
+    /// What is under way may end, and what does not is reset.
+    fn settle(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
         let grace = if watched.ended_by == LoadEnd::Signal {
             self.stop.heed();
             GRACE_AFTER_SIGNAL
@@ -246,6 +270,11 @@ impl Control<'_> {
             self.phases.enter(LoadPhase::GiveUp);
             self.until_closed(watched, LoadPhase::GiveUp, ABORT_MAX)?;
         }
+        Ok(())
+    }
+
+    /// The workers empty what they hold.
+    fn drain(&self, watched: &mut LoadWatched) -> Result<(), Silent> {
         self.phases.enter(LoadPhase::Drain);
         let started = Instant::now();
         let mut all_drain = false;
@@ -299,6 +328,14 @@ fn next_hop(plan: &RunPlan, target: std::net::IpAddr) -> String {
         Some(hop) if hop != target => format!("the gateway {hop}"),
         _ => "it".to_owned(),
     }
+}
+
+/// Segments that all workers sent again.
+fn sent_again(watched: &LoadWatched) -> u64 {
+    let workers = watched.workers.iter();
+    workers
+        .map(|worker| worker.tcp.retransmitted_segments)
+        .sum()
 }
 
 /// All workers together.

@@ -3,8 +3,10 @@
 //!
 //! It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use dpdk::{DpdkNic, FaultTotals};
 use stack::app::{ConnectError, Reachability};
@@ -14,7 +16,7 @@ use stack::memory::PageOptions;
 use stack::tcp::env::TcpCounters;
 use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
-use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures};
+use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures, RatePiece};
 
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -28,6 +30,8 @@ pub(super) enum LoadPhase {
     /// Find the way to the targets.
     #[default]
     Reach,
+    /// Get ready for a trial, with times of its own.
+    Prepare,
     /// Open the connections that are to be kept.
     Fill,
     /// Load.
@@ -43,8 +47,9 @@ pub(super) enum LoadPhase {
 }
 
 impl LoadPhase {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Reach,
+        Self::Prepare,
         Self::Fill,
         Self::Run,
         Self::Finish,
@@ -59,6 +64,9 @@ impl LoadPhase {
 pub(super) struct LoadPhases {
     phase: AtomicU8,
     origin_ns: AtomicU64,
+    /// Of the trial that is prepared: operations a second, of all workers, and how long they last.
+    trial_rate: AtomicU64,
+    trial_ns: AtomicU64,
 }
 
 impl LoadPhases {
@@ -71,6 +79,23 @@ impl LoadPhases {
     pub(super) fn start(&self, origin: Instant) {
         self.origin_ns.store(origin.as_ns(), Ordering::Relaxed);
         self.enter(LoadPhase::Run);
+    }
+
+    /// The next trial is at `rate` operations a second, for so long.
+    pub(super) fn prepare(&self, rate: u64, lasts: Duration) {
+        let ns = u64::try_from(lasts.as_nanos()).unwrap_or(u64::MAX);
+        self.trial_rate.store(rate, Ordering::Relaxed);
+        self.trial_ns.store(ns, Ordering::Relaxed);
+        self.enter(LoadPhase::Prepare);
+    }
+
+    fn trial(&self) -> RatePiece {
+        let rps = self.trial_rate.load(Ordering::Relaxed) as f64;
+        RatePiece {
+            for_ns: self.trial_ns.load(Ordering::Relaxed),
+            from_rps: rps,
+            to_rps: rps,
+        }
     }
 
     #[inline]
@@ -94,6 +119,8 @@ pub(super) struct LoadLine {
     pub(super) progress: Mailbox<LoadProgress>,
     /// Times since the last question.
     pub(super) interval: Mailbox<Interval>,
+    /// All times of the trial.
+    pub(super) measures: Mailbox<Measures>,
 }
 
 impl LoadLine {
@@ -101,6 +128,7 @@ impl LoadLine {
         Self {
             progress: Mailbox::new(),
             interval: Mailbox::new(),
+            measures: Mailbox::new(),
         }
     }
 }
@@ -176,14 +204,14 @@ impl LoadWorker {
         line: &LoadLine,
         mut back_off: BackOff,
     ) -> LoadTotals {
-        let (mut served, mut served_interval) = (0, 0);
+        let (mut served, mut served_interval, mut served_measures) = (0, 0, 0);
         let mut phase = LoadPhase::Reach;
         loop {
             let now = self.clock.at(dpdk::cycles());
             let ordered = phases.current();
             if ordered != phase {
                 phase = ordered;
-                self.enter(phase, now, phases.origin());
+                self.enter(phase, now, phases);
             }
             let moved = match phase {
                 LoadPhase::Stop => break,
@@ -195,6 +223,8 @@ impl LoadWorker {
             let app = self.worker.app_mut();
             line.interval
                 .serve(&mut served_interval, || app.take_interval());
+            line.measures
+                .serve(&mut served_measures, || app.measures().clone());
             back_off.rest(moved);
         }
         let progress = self.progress(phase, false);
@@ -210,10 +240,11 @@ impl LoadWorker {
         }
     }
 
-    fn enter(&mut self, phase: LoadPhase, now: Instant, origin: Instant) {
+    fn enter(&mut self, phase: LoadPhase, now: Instant, phases: &LoadPhases) {
         match phase {
             LoadPhase::Fill => self.worker.app_mut().fill(),
-            LoadPhase::Run => self.worker.app_mut().start(origin),
+            LoadPhase::Prepare => self.worker.app_mut().prepare(&[phases.trial()]),
+            LoadPhase::Run => self.worker.app_mut().start(phases.origin()),
             LoadPhase::Finish => self.worker.app_mut().finish(now),
             LoadPhase::GiveUp => self.worker.with_cx(now, |app, cx| app.give_up(cx)),
             LoadPhase::Reach | LoadPhase::Drain | LoadPhase::Stop => {}
@@ -235,4 +266,15 @@ impl LoadWorker {
             moved,
         }
     }
+}
+
+/// What happened in TCP, as far as it did.
+pub(super) fn tcp(workers: &[LoadProgress]) -> BTreeMap<&'static str, u64> {
+    let mut tcp = BTreeMap::new();
+    for worker in workers {
+        for (name, n) in worker.tcp.named().filter(|(_, n)| *n > 0) {
+            *tcp.entry(name).or_insert(0) += n;
+        }
+    }
+    tcp
 }

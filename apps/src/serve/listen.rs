@@ -79,25 +79,6 @@ pub(crate) struct HttpOptions {
     pub(crate) idle: Option<Duration>,
 }
 
-impl Listen {
-    /// HTTP with its defaults on a port of all our addresses.
-    pub(crate) fn http(port: u16) -> Self {
-        Self {
-            address: None,
-            ports: port..=port,
-            service: Service::Http(HttpOptions {
-                body_len: BODY_DEFAULT,
-                close: false,
-                idle: Some(IDLE_DEFAULT),
-            }),
-            backlog: None,
-            policy: None,
-            abort_on_overflow: false,
-            proxy: None,
-        }
-    }
-}
-
 impl Service {
     /// All services, as on the command line.
     const NAMES: [&str; 8] = [

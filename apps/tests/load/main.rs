@@ -5,6 +5,8 @@
 
 // Real servers in a network namespace of the run's own.
 mod root_only;
+// Results as others read them: the schema, and the log of HdrHistogram.
+mod results;
 // A load balancer, one of whose backends dies.
 #[path = "haproxy.rs"]
 mod root_only_haproxy;
@@ -154,6 +156,101 @@ fn steps_of_a_rate_follow_each_other() {
 }
 
 #[test]
+fn bulk_goes_up_down_and_both_ways_and_every_byte_is_the_pattern() {
+    for (direction, up, down) in [
+        ("up", true, false),
+        ("down", false, true),
+        ("both", true, true),
+    ] {
+        let words = [
+            "--workload",
+            "stream",
+            "--direction",
+            direction,
+            "-c",
+            "2",
+            "-d",
+            "500ms",
+        ];
+        let (result, status, said) = load(&words);
+        assert_eq!(status, 0, "{said}");
+        assert_eq!(number(&result, "/stream/up_bytes") > 0, up, "{result:#}");
+        assert_eq!(
+            number(&result, "/stream/down_bytes") > 0,
+            down,
+            "{result:#}"
+        );
+        assert_eq!(number(&result, "/stream/broken"), 0);
+        assert_eq!(number(&result, "/connections/established"), 2);
+        assert_account(&result);
+    }
+}
+
+#[test]
+fn a_search_finds_a_rate_and_shows_its_path() {
+    let words = [
+        "--find",
+        "-R",
+        "50",
+        "-d",
+        "300ms",
+        "--confirm",
+        "500ms",
+        "-c",
+        "2",
+    ];
+    // Nobody's server answers within a nanosecond: the first gate never holds, the second one always.
+    for (gate, holds) in [("p50=1ns", false), ("failed=1g", true)] {
+        let (result, status, said) = load(&[&words[..], &["--gate", gate]].concat());
+        let trials = result.pointer("/find/trials").and_then(Value::as_array);
+        let trials = trials.expect("trials");
+        assert_eq!(trials[0]["rate"], 50, "{said}");
+        if holds {
+            // A busy machine's generator may be late, which ends the search as a lower bound.
+            assert!(trials.len() > 1, "{said}");
+        } else {
+            assert_eq!(status, 1, "{said}");
+            assert_eq!(result["find"]["rate"], Value::Null);
+            let rates: Vec<_> = trials
+                .iter()
+                .filter_map(|trial| trial["rate"].as_u64())
+                .collect();
+            assert_eq!(rates, [50, 25, 12, 6, 3, 1], "{said}");
+            assert!(said.contains("the gates hold at no rate"), "{said}");
+        }
+        assert_account(&result);
+    }
+}
+
+#[test]
+fn a_proxy_header_stands_in_front_of_each_connection() {
+    for version in ["v1", "v2"] {
+        let words = [
+            "-n",
+            "50",
+            "-c",
+            "2",
+            "--workload",
+            "connect",
+            "--send-proxy",
+            version,
+        ];
+        let (result, status, said) = load(&words);
+        // Our server aborts a connection without a header, or with a wrong one.
+        assert_eq!(status, 0, "{said}");
+        assert_eq!(number(&result, "/statuses/2xx"), 50);
+        assert_account(&result);
+    }
+}
+
+#[test]
+fn a_gate_fails_a_run() {
+    let (_, status, said) = load(&["-n", "200", "-c", "2", "--gate", "p50=1ns"]);
+    assert_eq!(status, 1);
+    assert!(said.contains("--gate allows 1ns"), "{said}");
+}
+
+#[test]
 fn contradictions_are_refused_with_their_cause() {
     for (words, part) in [
         (&["http://198.18.0.1/"][..], "needs a NIC"),
@@ -182,6 +279,12 @@ fn contradictions_are_refused_with_their_cause() {
         ),
         (&["-R", "10:1s,20:1s", "-d", "3s"], "do not take"),
         (&["-R", "10,20"], "only the last step"),
+        (&["--direction", "down"], "belong to --workload stream"),
+        (&["--verify-every", "1s"], "belong to --workload hold"),
+        (&["--workload", "stream", "-n", "5"], "leave out --count"),
+        (&["--find", "-n", "5"], "leave out steps"),
+        (&["--arrivals", "poisson"], "give --rate"),
+        (&["--gate", "q=1"], "unknown gate"),
         (&["--sources", "198.18.0.0/30"], "198.18.0.1 is not ours"),
         (&["--sources", "2001:db8::/126"], "so must be the sources"),
         (

@@ -192,6 +192,36 @@ fn errors_of_the_server_fail_the_run_by_name() {
 
 #[test]
 #[ignore = "needs root"]
+fn nginx_takes_the_proxy_header_for_the_client() {
+    for version in ["v1", "v2"] {
+        let folder = Folder::new("proxy");
+        let server = folder.nginx();
+        let config = folder.0.join("nginx.conf");
+        let text = fs::read_to_string(&config).expect("a file");
+        let text = text
+            .replace("listen 8080;", "listen 8080 proxy_protocol;")
+            .replace(
+                "access_log ",
+                "log_format seen '$proxy_protocol_addr:$proxy_protocol_port $remote_addr:$remote_port $request'; access_log ",
+            )
+            .replace("access.log;", "access.log seen;");
+        fs::write(&config, text).expect("a file");
+        let words = ["http://198.18.0.1:8080/?id={n}", "-n", "200", "-c", "4"];
+        let more = ["--with", &server, "--send-proxy", version];
+        let (result, status, said) = load(&[&words[..], &more, &TAP].concat());
+        assert_eq!(status, 0, "{said}");
+        assert_eq!(number(&result, "/operations/completed"), 200);
+        let log = fs::read_to_string(folder.0.join("access.log")).expect("a log");
+        assert_eq!(log.lines().count(), 200);
+        for line in log.lines() {
+            let mut words = line.split(' ');
+            assert_eq!(words.next(), words.next(), "{line}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn the_kernel_sees_as_many_connections_as_are_held() {
     let folder = Folder::new("hold");
     let nginx = folder.nginx();

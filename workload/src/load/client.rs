@@ -9,6 +9,8 @@ mod beginning;
 mod ending;
 // Connections that are kept.
 mod keeping;
+// Bulk transfer.
+mod streaming;
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
@@ -24,8 +26,9 @@ use self::keeping::OpeningClock;
 use super::LoadConn;
 use super::counts::LoadCounts;
 use super::measure::{Interval, Measures, Step};
-use super::plan::{CloseMode, LoadPlan, Pace, Work};
+use super::plan::{CloseMode, LoadPlan, Pace, Window, Work};
 use super::response::HEAD_MAX;
+use super::schedule::RatePiece;
 use super::template::WRITTEN_MAX;
 use super::under_way::{Connection, Operation, Reading, Slab, Stage};
 use crate::tally::Fault;
@@ -72,6 +75,8 @@ pub struct LoadClient {
     opening: OpeningClock,
     /// Connections in [`Stage::Closing`].
     closing: u32,
+    /// When it is counted next what is not acknowledged.
+    next_count_ns: u64,
     next_target: usize,
     next_number: u64,
     last_begun_ns: Option<u64>,
@@ -115,6 +120,7 @@ impl LoadClient {
             random: Random::new(plan.seed),
             opening: OpeningClock::default(),
             closing: 0,
+            next_count_ns: 0,
             next_target: 0,
             next_number: 0,
             last_begun_ns: None,
@@ -127,6 +133,22 @@ impl LoadClient {
             written: Vec::with_capacity(WRITTEN_MAX),
             plan,
         }
+    }
+
+    /// Gets ready for operations at other times: nothing is under way, and nothing was timed. Counts go on.
+    pub fn prepare(&mut self, pieces: &[RatePiece]) {
+        self.phase = Phase::Waiting;
+        if let Pace::Open(schedule, _) = &mut self.plan.pace {
+            *schedule = schedule.again(pieces, self.plan.share);
+        }
+        self.plan.window = Window {
+            from_ns: 0,
+            until_ns: pieces.iter().map(|piece| piece.for_ns).sum(),
+        };
+        self.measures = Measures::default();
+        self.interval = Interval::default();
+        self.last_begun_ns = None;
+        self.blocked_ns = 0;
     }
 
     /// Opens all connections that are to be kept; none where they are opened as they are needed.
@@ -253,6 +275,9 @@ impl App for LoadClient {
 
     fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
         self.register(cx);
+        if self.direction().is_some() {
+            self.count_unacked(cx);
+        }
         match self.phase {
             Phase::Waiting => {
                 for (way, target) in self.ways.iter_mut().zip(&self.plan.targets) {
@@ -289,6 +314,12 @@ impl App for LoadClient {
             return;
         }
         self.set_stage(index, Stage::Open, now_ns);
+        if let Err(fault) = self.send_proxy_header(cx, id) {
+            return self.fail(cx, index, fault);
+        }
+        if self.direction().is_some() {
+            return self.begin_stream(cx, index);
+        }
         let Some(operation) = self.operations.get_mut(first) else {
             self.disarm(cx, index);
             return self.on_free(cx, index);
@@ -302,12 +333,26 @@ impl App for LoadClient {
         match self.plan.work {
             Work::Connect(CloseMode::Rst) => self.reset(cx, index),
             Work::Connect(CloseMode::Peer) => {}
-            Work::Connect(CloseMode::Fin) | Work::Request | Work::Hold => self.close(cx, index),
+            Work::Connect(CloseMode::Fin) | Work::Request | Work::Hold | Work::Stream(_) => {
+                self.close(cx, index);
+            }
         }
     }
 
     fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, state: &mut LoadConn) {
+        if self.direction().is_some() {
+            return self.sink(cx, id, state.0);
+        }
         self.read(cx, id, state.0);
+    }
+
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        _: ConnId,
+        state: &mut LoadConn,
+    ) {
+        self.pump(cx, state.0);
     }
 
     fn on_peer_closed<N: Nic>(
@@ -316,6 +361,9 @@ impl App for LoadClient {
         id: ConnId,
         state: &mut LoadConn,
     ) {
+        if self.direction().is_some() {
+            return self.on_stream_end(cx, id, state.0);
+        }
         self.read_to_end(cx, id, state.0);
         self.on_peer_end(cx, state.0);
     }
@@ -348,7 +396,7 @@ impl App for LoadClient {
     fn on_close<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
-        _: ConnId,
+        id: ConnId,
         state: &mut LoadConn,
         reason: CloseReason,
     ) {
@@ -364,6 +412,10 @@ impl App for LoadClient {
             self.on_failed_opening(now_ns);
         }
         self.closing -= u32::from(conn.stage == Stage::Closing);
+        if self.direction().is_some() {
+            self.counts.bulk.lost += cx.unacked_len(id);
+            self.next_count_ns = 0;
+        }
         if conn.closed_ns > 0 && reason == CloseReason::Graceful {
             self.record(Step::Close, now_ns.saturating_sub(conn.closed_ns));
         }

@@ -33,6 +33,34 @@ pub struct Reused {
     pub failed: u64,
 }
 
+impl Reused {
+    fn merge(&mut self, other: &Self) {
+        self.begun += other.begun;
+        self.at_once += other.at_once;
+        self.retried += other.retried;
+        self.failed += other.failed;
+    }
+}
+
+/// What became of the bytes of bulk that were queued, and of transfers to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BulkCounts {
+    /// Bytes that were not acknowledged a moment ago.
+    pub unacked: u64,
+    /// Bytes that were not acknowledged when their connection ended.
+    pub lost: u64,
+    /// Transfers to us that the peer ended.
+    pub transfers: u64,
+}
+
+impl BulkCounts {
+    fn merge(&mut self, other: &Self) {
+        self.unacked += other.unacked;
+        self.lost += other.lost;
+        self.transfers += other.transfers;
+    }
+}
+
 /// What happened so far. All counts only grow but `open`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadCounts {
@@ -68,8 +96,10 @@ pub struct LoadCounts {
     pub status_classes: [u64; 6],
     /// Bytes of replies, heads included.
     pub bytes_in: u64,
-    /// Bytes of requests.
+    /// Bytes of requests, and of bulk, that were queued.
     pub bytes_out: u64,
+    /// What became of bulk.
+    pub bulk: BulkCounts,
     /// Connections that were asked for.
     pub connects: u64,
     /// Connections that the stack could not begin.
@@ -146,6 +176,14 @@ impl LoadCounts {
         all.filter(|&(_, n)| n > 0)
     }
 
+    /// Bytes that were queued and are acknowledged.
+    #[must_use]
+    pub const fn bytes_acked(&self) -> u64 {
+        self.bytes_out
+            .saturating_sub(self.bulk.unacked)
+            .saturating_sub(self.bulk.lost)
+    }
+
     /// Connections that were asked for and are neither established nor given up.
     #[must_use]
     pub const fn opening(&self) -> u64 {
@@ -156,6 +194,30 @@ impl LoadCounts {
     #[must_use]
     pub fn under_way(&self) -> u64 {
         self.begun - self.completed - self.failed_total() - self.unfinished
+    }
+
+    /// Operations since `earlier`; everything else as it is.
+    #[must_use]
+    pub fn operations_since(&self, earlier: &Self) -> Self {
+        let mut since = *self;
+        for (mine, before) in [
+            (&mut since.due, earlier.due),
+            (&mut since.dropped, earlier.dropped),
+            (&mut since.never_begun, earlier.never_begun),
+            (&mut since.blocked_turns, earlier.blocked_turns),
+            (&mut since.begun, earlier.begun),
+            (&mut since.completed, earlier.completed),
+            (&mut since.unfinished, earlier.unfinished),
+            (&mut since.window_due, earlier.window_due),
+            (&mut since.window_begun, earlier.window_begun),
+            (&mut since.window_completed, earlier.window_completed),
+        ] {
+            *mine -= before;
+        }
+        for (mine, before) in since.failed.iter_mut().zip(earlier.failed) {
+            *mine -= before;
+        }
+        since
     }
 
     /// Adds all of another.
@@ -178,6 +240,7 @@ impl LoadCounts {
             status_classes,
             bytes_in,
             bytes_out,
+            bulk,
             connects,
             not_begun,
             not_established,
@@ -213,10 +276,6 @@ impl LoadCounts {
             (&mut self.ends.reset_by_peer, &ends.reset_by_peer),
             (&mut self.ends.timed_out, &ends.timed_out),
             (&mut self.tuples_in_use, tuples_in_use),
-            (&mut self.reused.begun, &reused.begun),
-            (&mut self.reused.at_once, &reused.at_once),
-            (&mut self.reused.retried, &reused.retried),
-            (&mut self.reused.failed, &reused.failed),
         ] {
             *mine += others;
         }
@@ -226,6 +285,8 @@ impl LoadCounts {
         for (mine, others) in arrays.chain(classes).chain(broken) {
             *mine += others;
         }
+        self.reused.merge(reused);
+        self.bulk.merge(bulk);
         self.longest_unasked_ns = self.longest_unasked_ns.max(*longest_unasked_ns);
     }
 }

@@ -18,6 +18,35 @@ pub enum Work {
     Request,
     /// The same, and every connection is asked in its turn: the longest unasked one first. One that ends is replaced.
     Hold,
+    /// Bulk transfer over connections that stay: there are no operations. One that ends is replaced.
+    Stream(Direction),
+}
+
+impl Work {
+    /// Whether connections are kept, and replaced when they end.
+    #[must_use]
+    pub const fn keeps(self) -> bool {
+        matches!(self, Self::Hold | Self::Stream(_))
+    }
+}
+
+/// Which way the bulk of [`Work::Stream`] goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From us.
+    Up,
+    /// To us.
+    Down,
+    /// Both ways at once.
+    Both,
+}
+
+impl Direction {
+    /// Whether we send.
+    #[must_use]
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Up | Self::Both)
+    }
 }
 
 /// How a connection of [`Work::Connect`] ends.
@@ -91,6 +120,15 @@ pub struct RequestPlan {
     pub reply: ReplyPlan,
 }
 
+/// A header of the PROXY protocol, sent in front of everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// Version 1, a line of text.
+    V1,
+    /// Version 2, with a CRC32C.
+    V2,
+}
+
 /// What must come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplyPlan {
@@ -134,6 +172,10 @@ pub struct LoadPlan {
     pub timeout: Duration,
     /// Which operations are timed.
     pub window: Window,
+    /// The header in front of each connection; it names the connection's own ends.
+    pub proxy: Option<ProxyHeader>,
+    /// [`Work::Stream`]: what comes is the pattern of chargen, from its beginning, and anything else a failure.
+    pub expects_pattern: bool,
     /// HTTP status codes that are no failure.
     pub accepted: core::ops::RangeInclusive<u16>,
     /// Where connections come from; `None` leaves address and port to the stack.

@@ -102,6 +102,12 @@ impl Schedule {
         schedule
     }
 
+    /// Other rates, with arrivals of the same law, from the start.
+    #[must_use]
+    pub fn again(&mut self, pieces: &[RatePiece], share: (u16, u16)) -> Self {
+        Self::new(pieces, self.arrivals, share, self.random.next_u64())
+    }
+
     /// When the next operation is due, in ns from the start; `None` when there is none any more.
     #[must_use]
     #[inline]

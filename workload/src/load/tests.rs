@@ -18,6 +18,8 @@ use crate::tally::Fault;
 
 // Connections that are kept.
 mod keeping;
+// Bulk transfer.
+mod streaming;
 
 const PORT: u16 = 80;
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -30,7 +32,23 @@ struct Server {
     /// Bytes of a segment at most: 0 for all at once.
     piece: usize,
     closes: bool,
+    /// What it does instead of answering requests.
+    bulk: Bulk,
+    /// Requests, or bytes of bulk.
     requests: u64,
+}
+
+/// What a server does with bulk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bulk {
+    /// It answers requests.
+    None,
+    /// It takes it.
+    Discard,
+    /// It returns it.
+    Echo,
+    /// It returns something else.
+    Wrong,
 }
 
 impl Default for Server {
@@ -40,13 +58,41 @@ impl Default for Server {
             stalls: Instant::ZERO..Instant::ZERO,
             piece: 0,
             closes: false,
+            bulk: Bulk::None,
             requests: 0,
         }
     }
 }
 
 impl Server {
+    /// Takes bulk, and returns it if it is to.
+    fn take<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, conn: ConnId) {
+        let mut bytes = [0; 4096];
+        loop {
+            let len = cx.peek_into(conn, &mut bytes);
+            if len == 0 {
+                return;
+            }
+            if self.bulk == Bulk::Wrong {
+                bytes[..len].fill(b'?');
+            }
+            let taken = match self.bulk {
+                Bulk::Discard => len,
+                // What is refused comes back with `on_writable`.
+                _ => cx.send_bytes(conn, &bytes[..len]).unwrap_or(0),
+            };
+            cx.consume(conn, taken as u32);
+            self.requests += taken as u64;
+            if taken < len {
+                return;
+            }
+        }
+    }
+
     fn answer<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, conn: ConnId) {
+        if self.bulk != Bulk::None {
+            return self.take(cx, conn);
+        }
         if self.stalls.contains(&cx.now()) {
             return cx.set_timer(conn, self.stalls.end);
         }
@@ -103,7 +149,31 @@ impl App for End {
     ) {
         match self {
             Self::Load(client) => client.on_peer_closed(cx, id, state),
-            Self::Server(_) => cx.close(id),
+            Self::Server(server) => {
+                if server.bulk != Bulk::None {
+                    server.take(cx, id);
+                }
+                if cx.unread_len(id) == 0 {
+                    cx.close(id);
+                }
+            }
+        }
+    }
+
+    fn on_writable<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        id: ConnId,
+        state: &mut LoadConn,
+    ) {
+        match self {
+            Self::Load(client) => client.on_writable(cx, id, state),
+            Self::Server(server) => {
+                server.take(cx, id);
+                if cx.peer_closed(id) && cx.unread_len(id) == 0 {
+                    cx.close(id);
+                }
+            }
         }
     }
 
@@ -158,6 +228,8 @@ fn plan(work: Work, pace: Pace, connections: u32) -> LoadPlan {
             from_ns: 0,
             until_ns: u64::MAX,
         },
+        proxy: None,
+        expects_pattern: false,
         accepted: 200..=399,
         tuples: None,
         share: (0, 1),

@@ -72,6 +72,9 @@ pub(super) struct Connection {
     /// How many there are.
     pub(super) depth: u16,
     pub(super) target: u16,
+    /// Bulk: where in the pattern the next byte that is sent stands, and the next one that comes.
+    pub(super) sent_at: u16,
+    pub(super) received_at: u16,
     pub(super) stage: Stage,
     pub(super) was_established: bool,
     /// It stands in the list of those that can take another operation.
@@ -80,6 +83,8 @@ pub(super) struct Connection {
     pub(super) has_timer: bool,
     /// Its tuple was used before.
     pub(super) is_reused: bool,
+    /// Bulk: something came.
+    pub(super) has_received: bool,
 }
 
 /// A slab: places by number, those that are free in a list.

@@ -96,7 +96,11 @@ fn http_request(
     if !has("user-agent") {
         head += concat!("User-Agent: syncline/", env!("CARGO_PKG_VERSION"), "\r\n");
     }
-    let closes = args.workload == Some(Workload::Connect) && args.close == Close::Peer;
+    let closes = match args.workload {
+        Some(Workload::Connect) => args.close == Close::Peer,
+        Some(Workload::Stream) => true,
+        _ => false,
+    };
     if closes && !has("connection") {
         head += "Connection: close\r\n";
     }

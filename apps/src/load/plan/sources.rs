@@ -107,7 +107,7 @@ impl RunPlan {
                 );
                 (ended + open, why)
             }
-            (Work::Request | Work::Hold, _) => {
+            (Work::Request | Work::Hold | Work::Stream(_), _) => {
                 let open = self.connections.into();
                 (open, "one for each connection".to_owned())
             }

@@ -20,6 +20,7 @@ impl fmt::Display for LoadReport {
         let pace = match (&self.hold, &plan.rate_steps, plan.rate) {
             (Some(_), _, Some(rate)) => format!("hold, {rate} connections opened/s"),
             (Some(_), ..) => "hold".to_owned(),
+            _ if self.stream.is_some() => "bulk transfer".to_owned(),
             (_, Some(rate), _) => format!("{rate} {} operations/s", plan.workload),
             _ => format!("{} operations in a closed loop", plan.workload),
         };
@@ -38,12 +39,19 @@ impl fmt::Display for LoadReport {
         if let Some(hold) = &self.hold {
             write!(f, "{hold}")?;
         }
-        self.write_operations(f)?;
+        if let Some(stream) = &self.stream {
+            write!(f, "{stream}")?;
+        } else {
+            self.write_operations(f)?;
+        }
         self.write_connections(f)?;
         if let Some(sources) = &self.sources {
             write!(f, "{sources}")?;
         }
         self.write_limit(f)?;
+        if let Some(found) = &self.find {
+            write!(f, "{found}")?;
+        }
         if let Some(nic) = &self.nic {
             writeln!(f, "  nic          {nic}")?;
         }

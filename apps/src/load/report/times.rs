@@ -28,6 +28,8 @@ pub(super) struct Times {
     mean_us: Option<TimeUs>,
     percentiles_us: BTreeMap<&'static str, TimeUs>,
     max_us: Option<TimeUs>,
+    /// From, to (exclusive), both in us, and how many: buckets at most an eighth of their times wide, those without any left out.
+    histogram: Vec<(f64, f64, u64)>,
 }
 
 /// A time in us.
@@ -57,6 +59,12 @@ impl Times {
             mean_us: measure.mean().map(TimeUs::from),
             percentiles_us: PERCENTILES.into_iter().filter_map(percentile).collect(),
             max_us: measure.max().map(TimeUs::from),
+            histogram: measure
+                .times()
+                .buckets()
+                .into_iter()
+                .map(|(from, to, count)| (from as f64 / 1000.0, to as f64 / 1000.0, count))
+                .collect(),
         }
     }
 }

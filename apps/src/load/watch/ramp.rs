@@ -4,8 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use workload::load::Work;
-
 use super::{Control, LINE, LOOK, LoadEnd, LoadWatched, Silent, total};
 use crate::clock;
 use crate::console;
@@ -26,7 +24,7 @@ impl Control<'_> {
     pub(super) fn fill(&self, watched: &mut LoadWatched) -> Result<bool, Silent> {
         // In a closed loop connections open while the clock runs.
         let keeps_all = self.plan.plans.iter().all(|plan| plan.keeps_all);
-        let is_hold = self.plan.work == Work::Hold;
+        let is_hold = self.plan.work.keeps();
         if !keeps_all || !(is_hold || self.plan.is_open_loop()) {
             return Ok(true);
         }

@@ -21,6 +21,10 @@ pub(in crate::load) struct Second {
     /// Connections that are established at its end.
     pub(in crate::load) open: u64,
     pub(in crate::load) bytes_in: u64,
+    /// Of the bytes that were sent, those that are acknowledged; with --workload stream.
+    pub(in crate::load) bytes_acked: u64,
+    /// Segments sent again.
+    pub(in crate::load) retransmitted: u64,
     /// From the beginning of operations, in us.
     pub(in crate::load) p50_us: Option<f64>,
     pub(in crate::load) p99_us: Option<f64>,
@@ -28,6 +32,9 @@ pub(in crate::load) struct Second {
     pub(in crate::load) scheduled_p99_us: Option<f64>,
     #[serde(skip)]
     work: Work,
+    /// How long it was, in seconds.
+    #[serde(skip)]
+    took_s: f64,
 }
 
 /// A percentile in us, to tenths.
@@ -39,13 +46,21 @@ pub(in crate::load) fn percentile_us(measure: &Measure, percent: f64) -> Option<
 impl Second {
     /// From what was counted until now and until the second began.
     pub(super) fn new(
-        (at, work): (Duration, Work),
+        (at, took, work): (Duration, Duration, Work),
         (now, last): (&LoadCounts, &LoadCounts),
+        retransmitted: u64,
         interval: &Interval,
     ) -> Self {
         Self {
             work,
+            retransmitted,
+            bytes_acked: match work {
+                // What is not acknowledged is counted now and then, and may grow between.
+                Work::Stream(_) => now.bytes_acked().saturating_sub(last.bytes_acked()),
+                _ => 0,
+            },
             broken: now.broken_total() - last.broken_total(),
+            took_s: took.as_secs_f64().max(1e-3),
             at_s: (at.as_secs_f64() * 1000.0).round() / 1000.0,
             begun: now.begun - last.begun,
             completed: now.completed - last.completed,
@@ -66,6 +81,17 @@ impl std::fmt::Display for Second {
         let at = self.at_s;
         match self.work {
             Work::Hold => write!(f, "{at:6.1} s  held {}", self.open)?,
+            Work::Stream(_) => {
+                let mbit = |bytes: u64| bytes as f64 * 8.0 / 1e6 / self.took_s;
+                write!(
+                    f,
+                    "{at:6.1} s  open {}  up {:.1} Mbit/s  down {:.1} Mbit/s  sent again {}",
+                    self.open,
+                    mbit(self.bytes_acked),
+                    mbit(self.bytes_in),
+                    self.retransmitted
+                )?;
+            }
             _ => write!(
                 f,
                 "{at:6.1} s  begun {}  completed {}  open {}",
@@ -75,7 +101,7 @@ impl std::fmt::Display for Second {
         if self.work == Work::Hold && self.begun > 0 {
             write!(f, "  verified {}", self.completed)?;
         }
-        if self.work != Work::Hold || self.begun > 0 {
+        if !self.work.keeps() || self.begun > 0 {
             write!(f, "  p50 {}  p99 {}", us(self.p50_us), us(self.p99_us))?;
         }
         if self.scheduled_p99_us.is_some() {

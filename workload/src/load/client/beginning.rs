@@ -12,10 +12,13 @@ use stack::time::Instant;
 use super::{Begin, LoadClient, Phase};
 use crate::load::LoadConn;
 use crate::load::measure::Step;
-use crate::load::plan::{Pace, ReplyPlan, WhenBusy, Work};
+use crate::load::plan::{Pace, ProxyHeader, ReplyPlan, WhenBusy, Work};
 use crate::load::under_way::{Connection, NONE, Operation, Reading, Stage};
+use crate::proxy::{Tlv, write_v1, write_v2};
 use crate::tally::Fault;
 
+/// Bytes of a header of the PROXY protocol at most: version 1 is the longer one.
+const PROXY_MAX: usize = crate::proxy::V1_MAX;
 /// Tuples that are tried for one connection at most; the next attempt goes on behind them.
 const TUPLE_TRIES: u32 = 4096;
 
@@ -135,7 +138,7 @@ impl LoadClient {
             .map_or(0, |request| request.target);
         let free = match self.plan.work {
             Work::Request | Work::Hold => self.take_listed(target),
-            Work::Connect(_) => None,
+            Work::Connect(_) | Work::Stream(_) => None,
         };
         if let Some(index) = free {
             if self.plan.work == Work::Hold {
@@ -146,7 +149,7 @@ impl LoadClient {
             self.list_if_free(index);
             return Begin::Begun;
         }
-        let is_kept = self.plan.work == Work::Hold;
+        let is_kept = self.plan.work.keeps();
         if is_kept || !self.connections.has_room() || !self.operations.has_room() {
             return Begin::Busy;
         }
@@ -210,6 +213,9 @@ impl LoadClient {
             is_listed: false,
             has_timer: false,
             is_reused,
+            sent_at: 0,
+            received_at: 0,
+            has_received: false,
         });
         self.arm(cx, index);
         Ok(index)
@@ -372,6 +378,55 @@ impl LoadClient {
         place: u32,
         request: u16,
     ) -> Result<(), Fault> {
+        self.send_request(cx, conn, request)?;
+        let plan = self.plan.requests.get(usize::from(request));
+        let exact = plan.is_some_and(|plan| matches!(plan.reply, ReplyPlan::Exact(_)));
+        if let Some(operation) = self.operations.get_mut(place) {
+            operation.sent_ns = cx.now().as_ns().max(1);
+            if exact {
+                operation.reading = Reading::Exact(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the header of the PROXY protocol, if there is to be one.
+    pub(super) fn send_proxy_header<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        conn: ConnId,
+    ) -> Result<(), Fault> {
+        let Some(version) = self.plan.proxy else {
+            return Ok(());
+        };
+        let info = cx.info(conn).ok_or(Fault::Aborted)?;
+        let (source, destination) = (info.local, info.remote);
+        let mut bytes = [0; PROXY_MAX];
+        let len = match version {
+            ProxyHeader::V1 => {
+                let line = write_v1(source, destination);
+                bytes[..line.len()].copy_from_slice(&line);
+                line.len()
+            }
+            ProxyHeader::V2 => {
+                let ends = Some((source, destination));
+                write_v2(ends, &[Tlv::Crc32c], &mut bytes).ok_or(Fault::NoMemory)?
+            }
+        };
+        if cx.send_bytes(conn, &bytes[..len]) != Ok(len) {
+            return Err(Fault::SendRefused);
+        }
+        self.counts.bytes_out += len as u64;
+        Ok(())
+    }
+
+    /// Sends a request.
+    pub(super) fn send_request<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        conn: ConnId,
+        request: u16,
+    ) -> Result<(), Fault> {
         let plan = self.plan.requests.get(usize::from(request));
         let plan = plan.ok_or(Fault::NoMemory)?;
         let (worker, workers) = self.plan.share;
@@ -396,15 +451,8 @@ impl LoadClient {
                 self.written.len()
             }
         };
-        let exact = matches!(plan.reply, ReplyPlan::Exact(_));
         self.counts.requests += 1;
         self.counts.bytes_out += len as u64;
-        if let Some(operation) = self.operations.get_mut(place) {
-            operation.sent_ns = cx.now().as_ns().max(1);
-            if exact {
-                operation.reading = Reading::Exact(0);
-            }
-        }
         Ok(())
     }
 
@@ -421,7 +469,7 @@ impl LoadClient {
 
     /// Stops the connection's timer: nothing is waited for. A kept connection would hear of it for nothing.
     pub(super) fn disarm<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        if self.plan.work == Work::Hold
+        if self.plan.work.keeps()
             && let Some(conn) = self.connections.get_mut(index)
         {
             conn.has_timer = false;
@@ -458,7 +506,8 @@ impl LoadClient {
         let target = self.connections.get(index).map_or(0, |conn| conn.target);
         for _ in 0..64 {
             let request = self.choose();
-            if self.plan.requests[usize::from(request)].target == target {
+            let of_request = self.plan.requests.get(usize::from(request));
+            if of_request.is_some_and(|of_request| of_request.target == target) {
                 return request;
             }
         }

@@ -123,7 +123,7 @@ impl LoadClient {
                     self.close(cx, index);
                 }
             }
-            Work::Request | Work::Hold => {
+            Work::Request | Work::Hold | Work::Stream(_) => {
                 self.pop_operation(index);
                 self.note_reply(cx, index, now_ns);
                 if is_right {
@@ -179,6 +179,9 @@ impl LoadClient {
 
     /// Closes connections without operations, a burst at most.
     pub(super) fn close_idle<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
+        if self.direction().is_some() {
+            return self.end_streams(cx);
+        }
         let most = self
             .plan
             .opening

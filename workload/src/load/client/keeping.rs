@@ -65,7 +65,7 @@ impl LoadClient {
             .connections
             .get(index)
             .is_some_and(|conn| conn.was_established && conn.stage == Stage::Open);
-        if self.plan.work == Work::Hold && is_kept {
+        if self.plan.work.keeps() && is_kept {
             self.counts.broken[fault as usize] += 1;
         }
     }

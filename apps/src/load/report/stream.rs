@@ -1,0 +1,104 @@
+//! [`Stream`]: bulk transfer: how much went which way while the clock ran, and what it took.
+//!
+//! It must never count a byte that the other side has not acknowledged.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use workload::load::{Direction, LoadCounts, Work};
+
+use super::rounded;
+use crate::load::watch::LoadWatched;
+
+/// Bulk transfer.
+#[derive(Debug, Serialize)]
+pub(super) struct Stream {
+    direction: &'static str,
+    /// Payload bytes while the clock ran: acknowledged ones up, read ones down; and payload bits a second.
+    up_bytes: u64,
+    up_bits_per_s: f64,
+    down_bytes: u64,
+    down_bits_per_s: f64,
+    /// Segments sent again while the clock ran.
+    retransmitted: u64,
+    /// Transfers that the peer ended in good order, with --direction down.
+    transfers: u64,
+    /// Connections that ended before they were closed; each was replaced.
+    broken: u64,
+    broken_by: BTreeMap<&'static str, u64>,
+}
+
+impl Stream {
+    /// From what was seen; `None` for other workloads.
+    pub(super) fn new(work: Work, watched: &LoadWatched, counts: &LoadCounts) -> Option<Self> {
+        let Work::Stream(direction) = work else {
+            return None;
+        };
+        let up_bytes = watched.series.iter().map(|second| second.bytes_acked).sum();
+        let down_bytes = watched.series.iter().map(|second| second.bytes_in).sum();
+        let seconds = watched.duration.as_secs_f64().max(1e-9);
+        let bits = |bytes: u64| rounded(bytes as f64 * 8.0 / seconds);
+        Some(Self {
+            direction: match direction {
+                Direction::Up => "up",
+                Direction::Down => "down",
+                Direction::Both => "both",
+            },
+            up_bytes,
+            up_bits_per_s: bits(up_bytes),
+            down_bytes,
+            down_bits_per_s: bits(down_bytes),
+            retransmitted: watched.series.iter().map(|s| s.retransmitted).sum(),
+            transfers: counts.bulk.transfers,
+            broken: counts.broken_total(),
+            broken_by: counts
+                .broken_by()
+                .map(|(fault, n)| (fault.name(), n))
+                .collect(),
+        })
+    }
+
+    /// What is not as it was asked for, in words.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.broken > 0 {
+            let by = self.broken_by.iter().map(|(name, n)| format!("{name} {n}"));
+            faults.push(format!(
+                "{} connections broke ({})",
+                self.broken,
+                by.collect::<Vec<_>>().join(", ")
+            ));
+        }
+        for (way, wanted, bytes) in [
+            ("up", self.direction != "down", self.up_bytes),
+            ("down", self.direction != "up", self.down_bytes),
+        ] {
+            if wanted && bytes == 0 {
+                faults.push(format!("not a byte went {way}"));
+            }
+        }
+        faults
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  bulk         up {:.2} MB ({:.1} Mbit/s), down {:.2} MB ({:.1} Mbit/s), {} segments sent again, {} transfers ended by the \
+             peer, {} connections broke",
+            self.up_bytes as f64 / 1e6,
+            self.up_bits_per_s / 1e6,
+            self.down_bytes as f64 / 1e6,
+            self.down_bits_per_s / 1e6,
+            self.retransmitted,
+            self.transfers,
+            self.broken
+        )?;
+        for (name, n) in &self.broken_by {
+            writeln!(f, "    !! {name} {n}")?;
+        }
+        Ok(())
+    }
+}

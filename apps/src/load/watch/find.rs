@@ -1,0 +1,251 @@
+//! `--find`: one trial after the other, each from connections that are new, until the highest rate is known at which the gates hold;
+//! then a longer trial that confirms it.
+//!
+//! It must never call a rate the target's limit where the generator or the link was it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use workload::load::{Measures, Step};
+use workload::tally::Fault;
+
+use super::second::percentile_us;
+use super::{Control, LoadEnd, LoadWatched, Silent, total};
+use crate::clock;
+use crate::console;
+use crate::load::limit::{self, LimitEvidence, LoadVerdict};
+use crate::load::rate::RateSteps;
+use crate::load::search::Search;
+use crate::load::worker::{LoadPhase, tcp};
+
+/// Between two trials: what the target has left to do is done.
+const REST: Duration = Duration::from_secs(1);
+/// How often a rate is lowered that is not confirmed.
+const CONFIRMATIONS_MAX: usize = 4;
+
+/// One trial. Field names are stable.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::load) struct Trial {
+    /// Operations a second.
+    rate: u64,
+    duration_s: f64,
+    passed: bool,
+    /// Why not.
+    faults: Vec<String>,
+    completed: u64,
+    /// From when operations were due, in us.
+    p50_us: Option<f64>,
+    p99_us: Option<f64>,
+    limit: LoadVerdict,
+    /// The trial failed, and the target was not why.
+    limited_by_us: bool,
+}
+
+/// What a search came to. Field names are stable.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::load) struct Found {
+    /// The highest rate at which the gates held; `null` when they held at none.
+    pub(in crate::load) rate: Option<u64>,
+    /// A trial of the length of --confirm has passed at that rate.
+    pub(in crate::load) confirmed: bool,
+    /// The target may take more: at the next higher rate that was tried the generator, its sources or the link was the limit.
+    pub(in crate::load) is_lower_bound: bool,
+    pub(in crate::load) trials: Vec<Trial>,
+}
+
+impl Control<'_> {
+    /// Searches, and leaves the last trial's counts for the report. The workers hold no connection afterwards.
+    pub(super) fn search(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
+        let start = self.plan.rate.as_ref().map_or(1, RateSteps::peak);
+        let mut search = Search::new(start);
+        let mut trials: Vec<Trial> = Vec::new();
+        let trial_time = self.args.lasts();
+        while let Some(rate) = search.next() {
+            let Some(trial) = self.trial(watched, (rate, trial_time))? else {
+                break;
+            };
+            search.learn(rate, trial.passed);
+            trials.push(trial);
+        }
+        let mut found = Found {
+            rate: search.found(),
+            confirmed: false,
+            is_lower_bound: false,
+            trials,
+        };
+        while let Some(rate) = found.rate {
+            let is_over = found.confirmed || watched.ended_by == LoadEnd::Signal;
+            let confirmations = found
+                .trials
+                .iter()
+                .filter(|t| t.duration_s > trial_time.as_secs_f64());
+            if is_over || confirmations.count() >= CONFIRMATIONS_MAX {
+                break;
+            }
+            let Some(trial) = self.trial(watched, (rate, self.args.confirm))? else {
+                break;
+            };
+            found.confirmed = trial.passed;
+            if !trial.passed {
+                found.rate = Some(Search::lower(rate));
+            }
+            found.trials.push(trial);
+        }
+        let above = found
+            .trials
+            .iter()
+            .filter(|trial| !trial.passed && Some(trial.rate) > found.rate);
+        let next_above = above.min_by_key(|trial| trial.rate);
+        found.is_lower_bound = next_above.is_none_or(|trial| trial.limited_by_us);
+        watched.found = Some(found);
+        Ok(())
+    }
+
+    /// One trial; `None` when it could not begin, or was ended by a signal.
+    fn trial(
+        &mut self,
+        watched: &mut LoadWatched,
+        (rate, lasts): (u64, Duration),
+    ) -> Result<Option<Trial>, Silent> {
+        self.lasts = lasts;
+        self.phases.prepare(rate, lasts);
+        loop {
+            self.ask(watched)?;
+            let mut workers = watched.workers.iter();
+            if workers.all(|worker| worker.phase == LoadPhase::Prepare) {
+                break;
+            }
+        }
+        watched.base = total(&watched.workers);
+        watched.series.clear();
+        watched.intervals.clear();
+        if !self.fill(watched)? {
+            return Ok(None);
+        }
+        self.load(watched)?;
+        if watched.ended_by == LoadEnd::Signal {
+            return Ok(None);
+        }
+        self.settle(watched)?;
+        clock::sleep(REST.min(lasts));
+        self.ask(watched)?;
+        let mut measures = Measures::default();
+        for (worker, line) in self.lines.iter().enumerate() {
+            measures.merge(&line.measures.ask().ok_or(Silent(worker))?);
+        }
+        let trial = self.judged(watched, &measures, rate);
+        console::log(&trial);
+        Ok(Some(trial))
+    }
+
+    fn judged(&self, watched: &LoadWatched, measures: &Measures, rate: u64) -> Trial {
+        let counts = total(&watched.workers).operations_since(&watched.base);
+        let mut counters = stack::counters::Counters::new();
+        for worker in &watched.workers {
+            counters.merge(&worker.counters);
+        }
+        let evidence = LimitEvidence::new(
+            &counts,
+            (measures, Some(counts.window_due)),
+            (&watched.spent, None),
+            (&counters, &tcp(&watched.workers)),
+            self.plan.connections,
+        );
+        let verdict = limit::judge(&evidence).verdict;
+        let mut faults = self.args.gate.late(measures, true);
+        let lost = counts.failed_total() + counts.unfinished;
+        if lost > self.args.gate.failed() {
+            let by = counts
+                .by_fault()
+                .map(|(fault, n)| format!("{} {n}", fault.name()));
+            let by: Vec<String> = by
+                .chain((counts.unfinished > 0).then(|| format!("unfinished {}", counts.unfinished)))
+                .collect();
+            faults.push(format!("{lost} operations failed ({})", by.join(", ")));
+        }
+        let achieved = evidence.achieved().unwrap_or(0.0);
+        if achieved < limit::ACHIEVED_SHARE {
+            faults.push(format!("{:.1} % of the rate was reached", achieved * 100.0));
+        }
+        if evidence.is_late() {
+            faults.push("the generator was late".to_owned());
+        }
+        let ours = [
+            Fault::NoPort,
+            Fault::PortInUse,
+            Fault::TableFull,
+            Fault::NoMemory,
+            Fault::SendRefused,
+        ];
+        let is_ours = matches!(
+            verdict,
+            LoadVerdict::Generator | LoadVerdict::Link | LoadVerdict::Ports
+        ) || evidence.is_late()
+            || counts.by_fault().any(|(fault, _)| ours.contains(&fault));
+        Trial {
+            rate,
+            duration_s: self.lasts.as_secs_f64(),
+            passed: faults.is_empty(),
+            limited_by_us: !faults.is_empty() && is_ours,
+            faults,
+            completed: counts.completed,
+            p50_us: percentile_us(measures.get(Step::Scheduled), 50.0),
+            p99_us: percentile_us(measures.get(Step::Scheduled), 99.0),
+            limit: verdict,
+        }
+    }
+}
+
+impl std::fmt::Display for Trial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let us = |time: Option<f64>| time.map_or("-".to_owned(), |us| format!("{us:.0} us"));
+        write!(
+            f,
+            "trial {}/s for {:.1} s: {}, p50 {}  p99 {}",
+            self.rate,
+            self.duration_s,
+            if self.passed {
+                "the gates held"
+            } else {
+                "they did not"
+            },
+            us(self.p50_us),
+            us(self.p99_us)
+        )?;
+        if !self.passed {
+            let ours = if self.limited_by_us {
+                "; not the target's limit"
+            } else {
+                ""
+            };
+            write!(f, " ({}{ours})", self.faults.join("; "))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.rate {
+            None => writeln!(f, "  found        no rate at which the gates hold")?,
+            Some(rate) => writeln!(
+                f,
+                "  found        {rate} operations/s{}, {}",
+                if self.is_lower_bound {
+                    " at least: above that the generator, its sources or the link was the limit"
+                } else {
+                    ""
+                },
+                if self.confirmed {
+                    "confirmed"
+                } else {
+                    "not confirmed"
+                }
+            )?,
+        }
+        for trial in &self.trials {
+            writeln!(f, "    {trial}")?;
+        }
+        Ok(())
+    }
+}
