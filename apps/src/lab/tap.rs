@@ -4,6 +4,8 @@
 
 // The kernel's end.
 mod kernel;
+// How far a long scene is.
+mod progress;
 // What its counters and sockets say.
 mod witness;
 // The child.
@@ -11,7 +13,6 @@ pub(crate) mod program;
 // The program at the kernel's end.
 mod peer;
 
-use std::io::{IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,6 +45,7 @@ use crate::rig::namespace;
 use crate::secrets;
 use kernel::NeighborWatch;
 use peer::Peer;
+use progress::Progress;
 
 /// Frames that our end can hold: a lab moves few.
 const POOLS: PoolSizes = PoolSizes {
@@ -62,8 +64,6 @@ const COUNTDOWN_NS: u64 = 50_000_000;
 const ASK_EVERY_NS: u64 = 500_000_000;
 /// How often the kernel's sockets are looked at when no frame moves, in ns. A look walks the kernel's whole table.
 const LOOK_EVERY_NS: u64 = 100_000_000;
-/// From how many ms on a scene shows how far it is.
-const LONG_MS: u64 = 5_000;
 /// How long our loop sleeps when nothing came.
 const NAP: Duration = Duration::from_micros(200);
 
@@ -344,42 +344,6 @@ fn perform(
         }
     }
     Ok(())
-}
-
-/// A line on a terminal while a long scene is played: how far it is.
-struct Progress<'a> {
-    scene: &'a Scene,
-    is_shown: bool,
-}
-
-impl<'a> Progress<'a> {
-    fn new(scene: &'a Scene) -> Self {
-        let is_shown = scene.lasts_ms > LONG_MS && std::io::stderr().is_terminal();
-        Self { scene, is_shown }
-    }
-
-    fn show(&self, passed_ns: u64) {
-        if self.is_shown {
-            let (passed_s, whole_s) = (passed_ns / 1_000_000_000, self.scene.lasts_ms / 1000);
-            let title = self.scene.title;
-            on_terminal(&format!(
-                "\r\x1b[K{title}: {passed_s} of at most {whole_s} s"
-            ));
-        }
-    }
-
-    /// Takes the line away.
-    fn end(&self) {
-        if self.is_shown {
-            on_terminal("\r\x1b[K");
-        }
-    }
-}
-
-/// Without a line feed; a terminal that is gone needs none.
-fn on_terminal(text: &str) {
-    let mut out = std::io::stderr().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn config(scene: &Scene, setting: &Setting) -> Result<Config, Failure> {
