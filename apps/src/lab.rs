@@ -64,6 +64,8 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
         }
         LabCommand::Explain { topic } => console::result(explain::explain(topic)?.trim_end()),
         LabCommand::Run(args) => play_often(args),
+        #[cfg(feature = "dpdk")]
+        LabCommand::Peer => tap::program::run(),
         LabCommand::Report(args) => write_page(args),
     }
 }

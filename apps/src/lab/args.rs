@@ -37,6 +37,10 @@ pub(crate) enum LabCommand {
     },
     /// Play scenarios, draw their ladders, and fail when something expected doesn't come about
     Run(RunArgs),
+    /// The program at the kernel's end of a run over a tap
+    #[cfg(feature = "dpdk")]
+    #[command(hide = true)]
+    Peer,
     /// Play scenarios and write one page of HTML: a sequence diagram for each scene, the states that were seen
     ///
     /// The page needs nothing but itself. `syncline lab report all -o lab.html`
@@ -125,7 +129,7 @@ pub(crate) struct PlayArgs {
 pub(crate) enum LabLink {
     /// A simulated link in virtual time, both ends ours: at once, the same each time, no root
     Sim,
-    /// A tap, with the kernel at the other end under a Python program in a network namespace: real time, needs root
+    /// A tap, with the kernel at the other end in a network namespace: real time, needs root
     Tap,
 }
 

@@ -50,6 +50,7 @@ struct PairingFigure {
     expectations: usize,
     unmet: Vec<String>,
     sysctls: Vec<String>,
+    kernel_says: Vec<String>,
     svg: String,
 }
 
@@ -127,6 +128,7 @@ fn figure(played: &ScenePlay) -> PairingFigure {
         expectations: played.expectations,
         unmet: played.unmet.clone(),
         sysctls: played.sysctls.clone(),
+        kernel_says: played.kernel_says.clone(),
         svg: sequence::svg(&played.story, (&heads.0, &heads.1)),
     }
 }

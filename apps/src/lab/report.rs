@@ -34,6 +34,8 @@ pub(crate) struct ScenePlay {
     pub(crate) expectations: usize,
     /// What was changed in the kernel, as commands.
     pub(crate) sysctls: Vec<String>,
+    /// What the kernel's counters and sockets say afterwards.
+    pub(crate) kernel_says: Vec<String>,
     /// The flag that made the link a bad one; nothing was judged then.
     pub(crate) fault: Option<String>,
 }
@@ -59,6 +61,7 @@ impl ScenePlay {
             recording,
             story,
             sysctls,
+            kernel_says: Vec::new(),
             fault: None,
         }
     }
@@ -79,6 +82,9 @@ impl ScenePlay {
             text += &format!("pinned: {line}\n");
         }
         text += &draw(&self.recording, &self.story, paint);
+        for line in &self.kernel_says {
+            text += &format!("kernel {line}\n");
+        }
         if let Some(fault) = &self.fault {
             text += &format!("not judged: --fault {fault}\n");
         } else if self.unmet.is_empty() {
@@ -173,7 +179,11 @@ fn summary(scenario: &Scenario) -> String {
 fn whole((scenario, played): &ScenarioPlay) -> Value {
     let scenes: Vec<Value> = played
         .iter()
-        .map(|played| json::scene(&played.title, &played.story, &played.unmet))
+        .map(|played| {
+            let mut scene = json::scene(&played.title, &played.story, &played.unmet);
+            scene["kernel_says"] = json!(played.kernel_says);
+            scene
+        })
         .collect();
     let fault = played.iter().find_map(|played| played.fault.as_ref());
     let is_sim = played

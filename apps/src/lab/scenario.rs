@@ -253,17 +253,30 @@ impl SceneAction {
         )
     }
 
-    /// Whether the stage over a tap can do it, too.
-    pub(crate) const fn is_real(self) -> bool {
-        matches!(
-            self,
+    /// Whether that player can be made to do it over a tap, too.
+    pub(crate) const fn is_real_for(self, player: Player) -> bool {
+        match self {
             Self::Connect(_)
-                | Self::Accept
-                | Self::Send(..)
-                | Self::Read(..)
-                | Self::Close(_)
-                | Self::PowerOff
-        )
+            | Self::Accept
+            | Self::Send(..)
+            | Self::Read(..)
+            | Self::Close(_)
+            | Self::CloseAtEof(_)
+            | Self::Shutdown(_)
+            | Self::Abort(_)
+            | Self::Crash
+            | Self::PowerOff => true,
+            Self::ConnectAnyPort(_) | Self::StopWaiting(_) | Self::Listen | Self::StopListening => {
+                matches!(player, Ours)
+            }
+            Self::PowerOn
+            | Self::PowerOnElsewhere
+            | Self::CableOut
+            | Self::CableIn
+            | Self::Freeze
+            | Self::Thaw
+            | Self::Network(_) => false,
+        }
     }
 }
 
@@ -301,6 +314,8 @@ impl fmt::Display for SceneAction {
     }
 }
 
+/// A scene in real time may take so long.
+const REAL_LIMIT_MS: u64 = 150_000;
 /// The server's address in every scene is the other end's; this is its port.
 pub(crate) const SERVER_PORT: u16 = 81;
 /// The client's port of connection `n` is this plus `n`.
@@ -464,10 +479,23 @@ impl Scene {
         let suits = self
             .needs
             .is_none_or(|(side, player)| cast.player(side) == player);
-        let is_real = !self.only_in_simulation
+        suits && (cast == Cast::SIM || self.is_real_for(cast))
+    }
+
+    /// Whether it can be played in real time: what it asks of a kernel must be in the kernel's power, and it may not take long.
+    fn is_real_for(&self, cast: Cast) -> bool {
+        let is_plain_listener = self.syn_policy == SynPolicy::Embryo
+            && !self.aborts_on_overflow
+            && self.closed == ClosedPolicy::Rst;
+        !self.only_in_simulation
             && !self.knows_neighbors
-            && self.acts.iter().all(|act| act.what.is_real());
-        suits && (cast == Cast::SIM || is_real)
+            && self.lasts_ms <= REAL_LIMIT_MS
+            && (is_plain_listener || cast.server == Ours)
+            && (self.local_ports.is_none() || cast.client == Ours)
+            && self
+                .acts
+                .iter()
+                .all(|act| act.what.is_real_for(cast.player(act.who)))
     }
 }
 

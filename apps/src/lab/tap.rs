@@ -4,6 +4,12 @@
 
 // The kernel's end.
 mod kernel;
+// How far a long scene is.
+mod progress;
+// What its counters and sockets say.
+mod witness;
+// The child.
+pub(crate) mod program;
 // The program at the kernel's end.
 mod peer;
 
@@ -28,8 +34,8 @@ use super::endpoint;
 use super::recording::{Fate, RecordedEvent, Recording};
 use super::report::ScenePlay;
 use super::scenario::{
-    CLIENT_PORT, Cast, Client, End, Expected, Family, Observation, Ours, SERVER_PORT, Scenario,
-    Scene, SceneAction, Server, connections,
+    Act, CLIENT_PORT, Cast, Client, End, Expected, Family, Observation, Ours, SERVER_PORT,
+    Scenario, Scene, SceneAction, Server, connections,
 };
 use super::story::Story;
 use crate::clock;
@@ -39,6 +45,7 @@ use crate::rig::namespace;
 use crate::secrets;
 use kernel::NeighborWatch;
 use peer::Peer;
+use progress::Progress;
 
 /// Frames that our end can hold: a lab moves few.
 const POOLS: PoolSizes = PoolSizes {
@@ -63,7 +70,7 @@ const NAP: Duration = Duration::from_micros(200);
 /// Plays the scenes that can be played, with one cast after the other.
 ///
 /// # Errors
-/// [`Failure`]: no namespace, no DPDK, no Python, or a command that failed.
+/// [`Failure`]: no namespace, no DPDK, or a command that failed.
 pub(super) fn play(
     scenarios: &[Scenario],
     casts: &[Cast],
@@ -201,12 +208,18 @@ impl Stage {
         if theirs == Server && !scene.server_is_on {
             kernel::power_off()?;
         }
+        let counters = witness::Counters::read();
         let recording = self.record(scene, setting, &mut peer)?;
+        let mut said = witness::sockets(&setting.conns, theirs, setting.address(theirs));
+        said.extend(counters.since());
         drop(peer);
         for (name, old) in before {
             kernel::sysctl(setting.family, name, &old)?;
         }
-        Ok(ScenePlay::new(scene, recording, pinned))
+        Ok(ScenePlay {
+            kernel_says: said,
+            ..ScenePlay::new(scene, recording, pinned)
+        })
     }
 
     /// The loop: our worker's turns until the scene is over.
@@ -225,11 +238,12 @@ impl Stage {
         worker.app_mut().begin(Instant::from_ns(start_ns));
         let_log(&log, |log| log.begin(start_ns, scene.server_is_on));
         let end_ns = start_ns + scene.lasts_ms * 1_000_000;
-        let mut power_off = scene
+        let mut due = scene
             .acts
             .iter()
-            .filter(|act| act.what == SceneAction::PowerOff);
-        let mut next_off = power_off.next();
+            .filter(|act| is_of_stage(act, setting))
+            .peekable();
+        let progress = Progress::new(scene);
         let (mut looked_ns, mut asked_ns) = (0, start_ns);
         loop {
             let now = monotonic_ns();
@@ -239,16 +253,13 @@ impl Stage {
                     log.theirs(peer, &watch);
                     log.has_seen_all_of(scene)
                 });
+                progress.show(now.saturating_sub(start_ns));
                 if is_over || now >= end_ns {
                     break;
                 }
             }
-            if let Some(act) = next_off.filter(|act| start_ns + act.at_ms * 1_000_000 <= now) {
-                if act.who != setting.ours {
-                    kernel::power_off()?;
-                }
-                let_log(&log, |log| log.power_off(act.who, now));
-                next_off = power_off.next();
+            while let Some(act) = due.next_if(|act| start_ns + act.at_ms * 1_000_000 <= now) {
+                perform(*act, setting, peer, &log, now)?;
             }
             let is_off = let_log(&log, |log| {
                 log.now_ns = now;
@@ -273,6 +284,7 @@ impl Stage {
                 clock::sleep(NAP);
             }
         }
+        progress.end();
         let mut nic = worker.into_nic();
         nic.set_instrument(None);
         self.nic = Some(nic);
@@ -301,6 +313,37 @@ impl Stage {
         Worker::with_app(nic, actor, config, &secrets, end, PageOptions::default())
             .map_err(|error| Failure::Run(format!("no memory for the worker's table: {error}")))
     }
+}
+
+/// What happens to a host, or to the process at the kernel's end; all else is an application's own.
+fn is_of_stage(act: &Act, setting: &Setting) -> bool {
+    match act.what {
+        SceneAction::PowerOff => true,
+        SceneAction::Crash => act.who != setting.ours,
+        _ => false,
+    }
+}
+
+fn perform(
+    act: Act,
+    setting: &Setting,
+    peer: &mut Peer,
+    log: &Mutex<Log>,
+    now: u64,
+) -> Result<(), Failure> {
+    match act.what {
+        SceneAction::Crash => {
+            let_log(log, |log| log.crash(act.who, now));
+            peer.crash();
+        }
+        _ => {
+            if act.who != setting.ours {
+                kernel::power_off()?;
+            }
+            let_log(log, |log| log.power_off(act.who, now));
+        }
+    }
+    Ok(())
 }
 
 fn config(scene: &Scene, setting: &Setting) -> Result<Config, Failure> {
@@ -375,6 +418,17 @@ impl Log {
         self.is_off[side as usize] = true;
         let at_ns = self.since_start(at_ns);
         self.recording.push(at_ns, RecordedEvent::PoweredOff(side));
+    }
+
+    fn crash(&mut self, side: End, at_ns: u64) {
+        let at_ns = self.since_start(at_ns);
+        let call = "the process dies".to_owned();
+        let conn = 0;
+        self.recording
+            .push(at_ns, RecordedEvent::Calls { side, conn, call });
+        if side == Server {
+            self.recording.push(at_ns, RecordedEvent::Listening(false));
+        }
     }
 
     fn frame(&mut self, from: End, at_ns: u64, frame: &Mbuf) {

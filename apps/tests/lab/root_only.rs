@@ -45,6 +45,14 @@ fn app_blocked_over_a_tap() {
     );
 }
 
+#[test]
+#[ignore = "needs root"]
+fn early_close_over_a_tap_with_the_kernels_counters() {
+    let text = all_is_well(&["run", "early-close", "--over", "tap"], 6);
+    assert!(text.contains("TcpExtTCPAbortOnClose +1"), "{text}");
+    assert!(text.contains("TcpExtTCPAbortOnData +1"), "{text}");
+}
+
 /// A user makes a user namespace for it, where the system lets them; otherwise it says what to do.
 #[test]
 #[ignore = "needs root"]

@@ -2,7 +2,7 @@
 //!
 //! It must never touch a network namespace that this run has not made.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -14,6 +14,7 @@ use stack::tcp::state::State;
 use super::super::scenario::{CLIENT_PORT, End, Family, SERVER_PORT};
 use crate::clock;
 use crate::failure::Failure;
+use crate::sock_diag::{self, KernelSocket};
 
 /// The tap, in a namespace that holds nothing else.
 pub(super) const TAP: &str = "labtap0";
@@ -98,78 +99,40 @@ pub(super) fn sysctl(family: Family, name: &str, value: &str) -> Result<(String,
     Ok((before.trim().to_owned(), format!("net/{name} = {value}")))
 }
 
-/// The states of the kernel's sockets of these connections, by /proc.
+/// The states of the kernel's sockets of these connections, by sock_diag.
 pub(super) fn states(conns: &[u16], side: End, local: IpAddr) -> Vec<(u16, State)> {
-    let table = if local.is_ipv4() { "tcp" } else { "tcp6" };
-    let table = format!("/proc/thread-self/net/{table}");
-    let table = std::fs::read_to_string(table).unwrap_or_default();
-    let rows: Vec<_> = table.lines().skip(1).filter_map(socket).collect();
-    let number = |row: &Socket| match side {
-        End::Client if row.remote_port == SERVER_PORT => row.local_port.checked_sub(CLIENT_PORT),
-        End::Server if row.local_port == SERVER_PORT => row.remote_port.checked_sub(CLIENT_PORT),
-        _ => None,
-    };
-    let conns = conns.iter();
+    // A look that fails is one look less.
+    let all = sockets_of(side, local).unwrap_or_default();
     conns
+        .iter()
         .map(|&conn| {
-            let mut mine = rows
-                .iter()
-                .filter(|row| row.local == local && number(row) == Some(conn));
-            (conn, mine.next().map_or(State::Closed, |row| row.state))
+            let is_it = |socket: &&KernelSocket| number(side, socket) == Some(conn);
+            (
+                conn,
+                all.iter()
+                    .find(is_it)
+                    .map_or(State::Closed, |socket| socket.state),
+            )
         })
         .collect()
 }
 
-/// A line of /proc/net/tcp.
-struct Socket {
-    local: IpAddr,
-    local_port: u16,
-    remote_port: u16,
-    state: State,
-}
-
-/// Reads `0: 0100007F:1F90 00000000:0000 0A …`.
-fn socket(line: &str) -> Option<Socket> {
-    let mut words = line.split_whitespace().skip(1);
-    let (local, remote, state) = (words.next()?, words.next()?, words.next()?);
-    let (address, local_port) = local.split_once(':')?;
-    let (_, remote_port) = remote.split_once(':')?;
-    let port = |hex: &str| u16::from_str_radix(hex, 16).ok();
-    Some(Socket {
-        local: written_address(address)?,
-        local_port: port(local_port)?,
-        remote_port: port(remote_port)?,
-        state: match u8::from_str_radix(state, 16).ok()? {
-            1 => State::Established,
-            2 => State::SynSent,
-            3 | 12 => State::SynReceivedPassive,
-            4 => State::FinWait1,
-            5 => State::FinWait2,
-            6 => State::TimeWait,
-            8 => State::CloseWait,
-            9 => State::LastAck,
-            10 => State::Listen,
-            11 => State::Closing,
-            _ => State::Closed,
-        },
-    })
-}
-
-/// An address in words of 32 bits, whose bytes stand as they do in the kernel's memory.
-fn written_address(hex: &str) -> Option<IpAddr> {
-    let word = |at: usize| {
-        let digits = hex.get(at * 8..at * 8 + 8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+/// The sockets of connections at the kernel's end.
+pub(super) fn sockets_of(side: End, local: IpAddr) -> std::io::Result<Vec<KernelSocket>> {
+    let (local_port, remote_port) = match side {
+        End::Client => (0, SERVER_PORT),
+        End::Server => (SERVER_PORT, 0),
     };
-    match hex.len() {
-        8 => Some(IpAddr::from(word(0)?)),
-        32 => {
-            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
-            let mut bytes = [0; 16];
-            bytes.copy_from_slice(words.as_flattened());
-            Some(Ipv6Addr::from(bytes).into())
-        }
-        _ => None,
+    let mut all = sock_diag::sockets(local.is_ipv4(), local_port, remote_port)?;
+    all.retain(|socket| socket.local.0 == local && socket.state != State::Listen);
+    Ok(all)
+}
+
+/// The number of the connection that a socket is of.
+pub(super) fn number(side: End, socket: &KernelSocket) -> Option<u16> {
+    match side {
+        End::Client => socket.local.1.checked_sub(CLIENT_PORT),
+        End::Server => socket.remote.1.checked_sub(CLIENT_PORT),
     }
 }
 
@@ -240,18 +203,6 @@ mod tests {
 
     #[test]
     fn the_kernels_words_are_read() {
-        let line =
-            "   1: 010012C6:9C41 020012C6:0051 02 00000001:00000000 01:00000064 00000000     0";
-        let socket = socket(line).expect("a socket");
-        assert_eq!(socket.local.to_string(), "198.18.0.1");
-        let v6 = written_address("02000120000000000000000001000000");
-        assert_eq!(
-            v6.map(|address| address.to_string()).as_deref(),
-            Some("2001:2::1")
-        );
-        assert_eq!((socket.local_port, socket.remote_port), (40_001, 81));
-        assert_eq!(socket.state, State::SynSent);
-        assert!(super::socket("garbage").is_none());
         let entry = "198.18.0.2 lladdr 02:00:00:00:00:02 DELAY \n";
         assert_eq!(neighbor_state(entry), Some(neighbor::NeighborState::Delay));
         assert_eq!(neighbor_state(""), None);

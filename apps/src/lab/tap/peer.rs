@@ -1,24 +1,20 @@
-//! [`Peer`]: the sockets program at the kernel's end, a child that runs `peer.py`.
+//! [`Peer`]: the sockets program at the kernel's end, this binary again as a child.
 //!
 //! It must never outlive its scene: dropped, it is killed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::json;
-
 use super::super::errno::Errno;
 use super::super::recording::RecordedEvent;
 use super::super::scenario::{CLIENT_PORT, End, Observation, SERVER_PORT, Scene, SceneAction};
+use super::program::{Call, Line, ProgramAct, Script};
 use crate::failure::Failure;
 
-/// The program.
-const PROGRAM: &str = include_str!("peer.py");
-/// How long Python may take to start on a busy machine.
+/// How long the child may take to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running program.
@@ -28,39 +24,28 @@ pub(super) struct Peer {
     lines: Receiver<Line>,
 }
 
-/// What it says, a line at a time.
-#[derive(Debug, Deserialize)]
-struct Line {
-    at_ns: u64,
-    ready: Option<bool>,
-    call: Option<String>,
-    seen: Option<String>,
-    conn: Option<u16>,
-    total: Option<u64>,
-    errno: Option<String>,
-}
-
 impl Peer {
     /// Starts it as `side`; returns when it listens, if that is its part.
     ///
     /// # Errors
-    /// [`Failure::Run`] when there is no Python or the program fails.
+    /// [`Failure::Run`] when it can't be started or fails.
     pub(super) fn start(
         scene: &Scene,
         side: End,
         local: IpAddr,
         server: IpAddr,
     ) -> Result<Self, Failure> {
-        let child = Command::new("python3")
-            .args(["-c", PROGRAM])
+        let failed = |error: std::io::Error| {
+            Failure::Run(format!(
+                "the program at the kernel's end can't be started: {error}"
+            ))
+        };
+        let mut child = Command::new(std::env::current_exe().map_err(failed)?)
+            .args(["lab", "peer"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn();
-        let mut child = child.map_err(|error| {
-            Failure::Run(format!(
-                "python3 can't be run ({error}); install it: the kernel's end is a Python program"
-            ))
-        })?;
+            .spawn()
+            .map_err(failed)?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Failure::Run("the peer program has no pipes".into()));
         };
@@ -76,21 +61,33 @@ impl Peer {
             stdin,
             lines,
         };
-        let script = json!({
-            "server": (server.to_string(), SERVER_PORT),
-            "local": local.to_string(),
-            "client_port": CLIENT_PORT,
-            "rcv_buf": scene.rcv_buf,
-            "backlog": scene.backlog.filter(|_| side == End::Server),
-            "acts": acts(scene, side),
-        });
-        peer.tell(&script.to_string())?;
+        let script = Script {
+            server: SocketAddr::new(server, SERVER_PORT),
+            local,
+            client_port: CLIENT_PORT,
+            rcv_buf: scene.rcv_buf,
+            nagle: scene.nagle,
+            keepalive_s: scene.keepalive_s,
+            user_timeout_s: scene.user_timeout_s,
+            backlog: scene.backlog.filter(|_| side == End::Server),
+            acts: acts(scene, side),
+        };
+        let script = serde_json::to_string(&script)
+            .map_err(|error| Failure::Run(format!("the scene can't be told: {error}")))?;
+        peer.tell(&script)?;
         match peer.lines.recv_timeout(PATIENCE) {
-            Ok(line) if line.ready == Some(true) => Ok(peer),
+            Ok(line) if line.ready => Ok(peer),
             _ => Err(Failure::Run(
                 "the peer program did not start; what it says stands above".into(),
             )),
         }
+    }
+
+    /// Kills it (SIGKILL): the kernel closes its sockets.
+    pub(super) fn crash(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// The scene starts then (CLOCK_MONOTONIC).
@@ -110,7 +107,7 @@ impl Peer {
     /// What it called and saw since the last call, with CLOCK_MONOTONIC in ns.
     pub(super) fn take_notes(&self, side: End) -> Vec<(u64, RecordedEvent)> {
         let what = |line: &Line| {
-            let conn = line.conn.unwrap_or(0);
+            let conn = line.conn;
             if let Some(call) = &line.call {
                 let call = call.clone();
                 return Some(RecordedEvent::Calls { side, conn, call });
@@ -118,7 +115,7 @@ impl Peer {
             let seen = match line.seen.as_deref()? {
                 "connected" => Observation::Connected,
                 "accepted" => Observation::Accepted,
-                "received" => Observation::Received(line.total?),
+                "received" => Observation::Received(line.total),
                 "eof" => Observation::Eof,
                 _ => Observation::Failed(Errno::from_name(line.errno.as_deref()?)),
             };
@@ -131,31 +128,30 @@ impl Peer {
     }
 }
 
-fn acts(scene: &Scene, side: End) -> Vec<serde_json::Value> {
+fn acts(scene: &Scene, side: End) -> Vec<ProgramAct> {
     let mine = scene.acts.iter().filter(|act| act.who == side);
     mine.filter_map(|act| {
-        let at_ms = act.at_ms;
-        Some(match act.what {
-            SceneAction::Connect(conn) => json!({"at_ms": at_ms, "do": "connect", "conn": conn}),
-            SceneAction::Accept => json!({"at_ms": at_ms, "do": "accept"}),
-            SceneAction::Send(conn, len) => {
-                json!({"at_ms": at_ms, "do": "send", "conn": conn, "len": len})
-            }
-            SceneAction::Read(conn, len) => {
-                json!({"at_ms": at_ms, "do": "read", "conn": conn, "len": len})
-            }
-            SceneAction::Close(conn) => json!({"at_ms": at_ms, "do": "close", "conn": conn}),
-            // The stage takes the power away. The others are played in simulation only, which `can_be_played_by` sees to.
+        let call = match act.what {
+            SceneAction::Connect(conn) => Call::Connect(conn),
+            SceneAction::Accept => Call::Accept,
+            SceneAction::Send(conn, len) => Call::Send(conn, len),
+            SceneAction::Read(conn, len) => Call::Read(conn, len),
+            SceneAction::Close(conn) => Call::Close(conn),
+            SceneAction::CloseAtEof(conn) => Call::CloseAtEof(conn),
+            SceneAction::Shutdown(conn) => Call::Shutdown(conn),
+            SceneAction::Abort(conn) => Call::Abort(conn),
+            // The stage kills the program and takes the power away. Scenes with other acts aren't played over a tap, which
+            // `can_be_played_by` sees to.
             _ => return None,
-        })
+        };
+        let at_ms = act.at_ms;
+        Some(ProgramAct { at_ms, call })
     })
     .collect()
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.crash();
     }
 }
