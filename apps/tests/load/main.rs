@@ -199,7 +199,7 @@ fn a_search_finds_a_rate_and_shows_its_path() {
         "-c",
         "2",
     ];
-    // Nobody's server answers within a nanosecond: the first gate never holds, the second one always.
+    // No server answers within a nanosecond: the first gate never holds, the second one always.
     for (gate, holds) in [("p50=1ns", false), ("failed=1g", true)] {
         let (result, status, said) = load(&[&words[..], &["--gate", gate]].concat());
         let trials = result.pointer("/find/trials").and_then(Value::as_array);

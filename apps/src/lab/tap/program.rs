@@ -54,7 +54,7 @@ pub(super) struct ProgramAct {
     pub(super) call: Call,
 }
 
-/// What it can be told to call.
+/// What it can be asked to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Call {
     /// `connect()` for a connection.
@@ -152,7 +152,7 @@ fn say(mut line: Line) {
     let Ok(text) = serde_json::to_string(&line) else {
         return;
     };
-    // Without a parent it has nobody to speak to, and ends with its stdin.
+    // Without a parent there is no one to speak to, and it ends with its stdin.
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
