@@ -24,6 +24,9 @@ start_testpmd() {
     is_forwarding "$file" || broken "dpdk-testpmd did not start" "$file"
 }
 
+# has_rates FILE: as many rates as seconds, and one of warm-up.
+has_rates() { (($(grep -c 'Tx-pps: *[1-9]' "$1" || true) > seconds)); }
+
 # into_sink FILE NAME: the generator NAME into testpmd rxonly; frames a second that it sent, into FILE.
 into_sink() {
     local file=$1 sink client status=0
@@ -32,13 +35,13 @@ into_sink() {
     sink=$testpmd
     if [[ $2 == flowgen ]]; then
         start_testpmd "$file.flowgen" "${cpus%,*}" flowgen client --forward-mode=flowgen "--txpkts=$frame_bytes" --stats-period=1
-        # Of the lines, one a second, the first two and the last are left out below, and it starts within a second.
-        attend sleep "$((seconds + 4))"
+        # testpmd's printing thread shares a CPU with its polling one, so a line may take longer than a second.
+        wait_until "$((4 * seconds + 20))" has_rates "$file.flowgen" || true
         # The sink leaves the link first: a poller whose peer vanishes reads unmapped memory.
         stop "$sink" || true
         stop "$testpmd" || true
-        # The first second is warm-up, and the last one may be cut.
-        sed -n 's/.*Tx-pps: *\([0-9]*\).*/\1/p' "$file.flowgen" | sed '1,2d;$d' | sort -n | awk '{ rate[NR] = $1 }
+        # The first rate is warm-up.
+        sed -n 's/.*Tx-pps: *\([1-9][0-9]*\).*/\1/p' "$file.flowgen" | sed 1d | sort -n | awk '{ rate[NR] = $1 }
             END { print NR ? rate[int((NR + 1) / 2)] : 0 }' >"$file"
         (($(<"$file") > 0)) || broken "testpmd flowgen sent nothing" "$file.flowgen"
         unset '_undo[-1]' '_undo[-1]'
