@@ -10,7 +10,7 @@ use dpdk::{DpdkNic, Mempool, QueuePair};
 use serde::{Deserialize, Serialize};
 use stack::app::{App, NoApp};
 use stack::config::{Config, ConfigError};
-use stack::memory::{PageOptions, ProcessMemory};
+use stack::memory::PageOptions;
 use stack::worker::{Cycles, RingEnd, Worker};
 use workload::{Side, Tally};
 
@@ -19,6 +19,7 @@ use super::plan;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
+use crate::rig::resident_bytes;
 use crate::secrets;
 
 /// The endpoint is there and answers.
@@ -202,12 +203,6 @@ pub(super) struct Endpoint<A: App> {
 /// How the endpoint of a mode is made: on these queues, for these flags, with DPDK's memory in a line, by this clock.
 pub(super) type MakeEndpoint<A> =
     fn(QueuePair, &BenchArgs, &str, Clock) -> Result<(Endpoint<A>, Ready), Failure>;
-
-/// What this process has resident; `None` where the system doesn't say.
-pub(super) fn resident_bytes() -> Option<u64> {
-    let memory = ProcessMemory::parse(&std::fs::read_to_string(ProcessMemory::PATH).ok()?)?;
-    Some(memory.resident_bytes)
-}
 
 /// What the endpoint of `bench rst` and `bench syn` is: a worker without an app, its table filled.
 ///

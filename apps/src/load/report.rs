@@ -6,6 +6,8 @@
 mod text;
 // Times of each step.
 mod times;
+// Connections that did not stay.
+mod broken;
 // Connections that were held.
 mod hold;
 // The pool of sources.

@@ -8,12 +8,13 @@ use workload::{Fault, Latency, RequestClient, Tally};
 
 use super::super::args::{BenchArgs, Mode};
 use super::super::conduct::{DRAIN_MAX, LINE, LOOK, NearSide, SILENCE, Watch, rest};
-use super::super::endpoint::{Progress, Spent, resident_bytes};
+use super::super::endpoint::{Progress, Spent};
 use super::client::{Client, ClientLine, ClientProgress, ClientTotals, Phase};
 use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
+use crate::rig::resident_bytes;
 use crate::stop::Stop;
 use crate::threads::join;
 

@@ -2,13 +2,13 @@
 //!
 //! It must never call a connection held that ended.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 use workload::load::{LoadCounts, Work};
 
+use super::broken::Broken;
 use super::rounded;
 use crate::load::plan::RunPlan;
 use crate::load::watch::{LoadWatched, Second};
@@ -28,8 +28,8 @@ pub(super) struct Hold {
     least: u64,
     at_end: u64,
     /// Connections that ended before they were closed; each was replaced.
-    broken: u64,
-    broken_by: BTreeMap<&'static str, u64>,
+    #[serde(flatten)]
+    broken: Broken,
     /// In this time each was to be asked, in seconds, and the longest time that one went without a verified reply.
     verify_every_s: Option<f64>,
     longest_unverified_s: Option<f64>,
@@ -57,11 +57,7 @@ impl Hold {
             held_s: seconds(watched.duration),
             least: open.clone().min().unwrap_or(0),
             at_end: open.next_back().unwrap_or(0),
-            broken: counts.broken_total(),
-            broken_by: counts
-                .broken_by()
-                .map(|(fault, n)| (fault.name(), n))
-                .collect(),
+            broken: Broken::of(counts),
             verify_every_s: plan.verify_every.map(seconds),
             longest_unverified_s: plan
                 .verify_every
@@ -77,15 +73,7 @@ impl Hold {
 
     /// What is not as it was asked for, in words.
     pub(super) fn faults(&self, was_interrupted: bool) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.broken > 0 {
-            let by = self.broken_by.iter().map(|(name, n)| format!("{name} {n}"));
-            faults.push(format!(
-                "{} connections broke ({})",
-                self.broken,
-                by.collect::<Vec<_>>().join(", ")
-            ));
-        }
+        let mut faults = Vec::from_iter(self.broken.fault());
         if let (Some(interval), Some(longest)) = (self.verify_every_s, self.longest_unverified_s)
             && longest > interval * LATE + 1.0
             && !was_interrupted
@@ -107,11 +95,9 @@ impl fmt::Display for Hold {
         writeln!(
             f,
             "  held         {} of {} connections at least, {} at the end, for {:.1} s ({ramp}); {} broke",
-            self.least, self.wanted, self.at_end, self.held_s, self.broken
+            self.least, self.wanted, self.at_end, self.held_s, self.broken.total
         )?;
-        for (name, n) in &self.broken_by {
-            writeln!(f, "    !! {name} {n}")?;
-        }
+        write!(f, "{}", self.broken)?;
         if let (Some(interval), Some(longest)) = (self.verify_every_s, self.longest_unverified_s) {
             writeln!(
                 f,

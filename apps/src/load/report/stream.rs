@@ -2,12 +2,12 @@
 //!
 //! It must never count a byte that the other side has not acknowledged.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 use workload::load::{Direction, LoadCounts, Work};
 
+use super::broken::Broken;
 use super::rounded;
 use crate::load::watch::LoadWatched;
 
@@ -25,8 +25,8 @@ pub(super) struct Stream {
     /// Transfers that the peer ended in good order, with --direction down.
     transfers: u64,
     /// Connections that ended before they were closed; each was replaced.
-    broken: u64,
-    broken_by: BTreeMap<&'static str, u64>,
+    #[serde(flatten)]
+    broken: Broken,
 }
 
 impl Stream {
@@ -51,25 +51,13 @@ impl Stream {
             down_bits_per_s: bits(down_bytes),
             retransmitted: watched.series.iter().map(|s| s.retransmitted).sum(),
             transfers: counts.bulk.transfers,
-            broken: counts.broken_total(),
-            broken_by: counts
-                .broken_by()
-                .map(|(fault, n)| (fault.name(), n))
-                .collect(),
+            broken: Broken::of(counts),
         })
     }
 
     /// What is not as it was asked for, in words.
     pub(super) fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.broken > 0 {
-            let by = self.broken_by.iter().map(|(name, n)| format!("{name} {n}"));
-            faults.push(format!(
-                "{} connections broke ({})",
-                self.broken,
-                by.collect::<Vec<_>>().join(", ")
-            ));
-        }
+        let mut faults = Vec::from_iter(self.broken.fault());
         for (way, wanted, bytes) in [
             ("up", self.direction != "down", self.up_bytes),
             ("down", self.direction != "up", self.down_bytes),
@@ -94,11 +82,9 @@ impl fmt::Display for Stream {
             self.down_bits_per_s / 1e6,
             self.retransmitted,
             self.transfers,
-            self.broken
+            self.broken.total
         )?;
-        for (name, n) in &self.broken_by {
-            writeln!(f, "    !! {name} {n}")?;
-        }
+        write!(f, "{}", self.broken)?;
         Ok(())
     }
 }

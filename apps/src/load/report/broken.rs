@@ -1,0 +1,48 @@
+//! [`Broken`]: connections that were to stay and did not, by reason.
+//!
+//! It must never judge: what a broken connection means is the report's to say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use workload::load::LoadCounts;
+
+/// Connections that were to stay and did not. Field names are stable (docs/reference/load-json.md).
+#[derive(Debug, Serialize)]
+pub(super) struct Broken {
+    /// How many.
+    #[serde(rename = "broken")]
+    pub(super) total: u64,
+    /// By the name of the fault.
+    #[serde(rename = "broken_by")]
+    by_fault: BTreeMap<&'static str, u64>,
+}
+
+impl Broken {
+    /// Those of these counts.
+    pub(super) fn of(counts: &LoadCounts) -> Self {
+        let by_fault = counts.broken_by().map(|(fault, n)| (fault.name(), n));
+        Self {
+            total: counts.broken_total(),
+            by_fault: by_fault.collect(),
+        }
+    }
+
+    /// The fault that they are, in words, when there is one.
+    pub(super) fn fault(&self) -> Option<String> {
+        let by = self.by_fault.iter().map(|(name, n)| format!("{name} {n}"));
+        let by = by.collect::<Vec<_>>().join(", ");
+        (self.total > 0).then(|| format!("{} connections broke ({by})", self.total))
+    }
+}
+
+/// A line for each reason.
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, n) in &self.by_fault {
+            writeln!(f, "    !! {name} {n}")?;
+        }
+        Ok(())
+    }
+}
