@@ -72,20 +72,15 @@ bench_flood() {
         jq -n --slurpfile flowgen "$work/$round.flowgen" --slurpfile flood "$work/$round.flood" \
             '{ flowgen_pps: $flowgen[0], flood_pps: $flood[0], ratio: ($flood[0] / $flowgen[0]) }'
     done >"$work/rounds"
-    result=$(jq -s --argjson wanted "$flood_wanted" --arg link "memif $options, two processes, no NIC" --argjson bytes "$frame_bytes" '
-        def median: sort | (length / 2 | floor) as $half | if length % 2 == 1 then .[$half] else (.[$half - 1] + .[$half]) / 2 end;
-        . as $rounds | def all($key): $rounds | map(.[$key]);
-        (all("ratio") | median) as $ratio
-        | { mode: "flood", link: $link, frame_bytes: $bytes, ratio: ($ratio * 1000 | round / 1000),
-            verdict: (if $ratio >= $wanted then "reached" else "missed" end),
+    result=$(jq -L "$root/scripts/lib" -s --argjson wanted "$flood_wanted" --arg link "memif $options, two processes, no NIC" --argjson bytes "$frame_bytes" '
+        include "rounds";
+        { mode: "flood", link: $link, frame_bytes: $bytes } + verdict($wanted) + {
             flowgen_pps: (all("flowgen_pps") | median), flood_pps: (all("flood_pps") | median),
-            spread: { ratio: (all("ratio") | [min, max]), flowgen_pps: (all("flowgen_pps") | [min, max]),
-                      flood_pps: (all("flood_pps") | [min, max]) }, rounds: $rounds }' "$work/rounds")
+            spread: { ratio: spread("ratio"), flowgen_pps: spread("flowgen_pps"), flood_pps: spread("flood_pps") }, rounds: . }' "$work/rounds")
     if $json; then
         printf '%s\n' "$result"
     else
-        jq -r 'def millions: . / 1e3 | round / 1000; def digits: . * 1000 | round / 1000;
-            def line($what; $value; $spread; $unit): [$what, "\($value)\($unit)", "\($spread[0]) to \($spread[1])"] | @tsv;
+        jq -L "$root/scripts/lib" -r 'include "rounds";
             (["What", "Median of \(.rounds | length)", "Spread"] | @tsv),
             line("testpmd flowgen"; .flowgen_pps | millions; .spread.flowgen_pps | map(millions); " Mpps"),
             line("syncline flood"; .flood_pps | millions; .spread.flood_pps | map(millions); " Mpps"),

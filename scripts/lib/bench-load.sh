@@ -52,20 +52,16 @@ bench_load() {
         jq -n --slurpfile bench "$work/$round.bench" --slurpfile connect "$work/$round.connect" --slurpfile request "$work/$round.request" \
             '{ bench_cps: $bench[0], load_cps: $connect[0], load_rps: $request[0], ratio: ($connect[0] / $bench[0]) }'
     done >"$work/rounds"
-    result=$(jq -s --argjson wanted "$load_wanted" --arg link "memif $options, two processes, no NIC" '
-        def median: sort | (length / 2 | floor) as $half | if length % 2 == 1 then .[$half] else (.[$half - 1] + .[$half]) / 2 end;
-        . as $rounds | def all($key): $rounds | map(.[$key]);
-        def spread($key): all($key) | [min, max];
-        (all("ratio") | median) as $ratio
-        | { mode: "load", link: $link, ratio: ($ratio * 1000 | round / 1000), verdict: (if $ratio >= $wanted then "reached" else "missed" end),
+    result=$(jq -L "$root/scripts/lib" -s --argjson wanted "$load_wanted" --arg link "memif $options, two processes, no NIC" '
+        include "rounds";
+        { mode: "load", link: $link } + verdict($wanted) + {
             bench_cps: (all("bench_cps") | median), load_cps: (all("load_cps") | median), load_rps: (all("load_rps") | median),
             spread: { ratio: spread("ratio"), bench_cps: spread("bench_cps"), load_cps: spread("load_cps"), load_rps: spread("load_rps") },
-            rounds: $rounds }' "$work/rounds")
+            rounds: . }' "$work/rounds")
     if $json; then
         printf '%s\n' "$result"
     else
-        jq -r 'def millions: . / 1e3 | round / 1000; def digits: . * 1000 | round / 1000;
-            def line($what; $value; $spread; $unit): [$what, "\($value)\($unit)", "\($spread[0]) to \($spread[1])"] | @tsv;
+        jq -L "$root/scripts/lib" -r 'include "rounds";
             (["What", "Median of \(.rounds | length)", "Spread"] | @tsv),
             line("bench connect"; .bench_cps | millions; .spread.bench_cps | map(millions); " M connections/s"),
             line("load, connections"; .load_cps | millions; .spread.load_cps | map(millions); " M connections/s"),
