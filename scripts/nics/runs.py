@@ -126,6 +126,15 @@ def broken_run(machine, link, pci, fault, step):
     return bool(recorder.end().wrong)
 
 
+def exchange_jumbo_frames():
+    """Packets of 9000 bytes, both ways, untagged and in the VLAN."""
+    checks.ping(wire.GUEST4, "-s", str(JUMBO - 28), "-M", "do")
+    checks.echo(wire.GUEST4, 1_000_000)
+    checks.echo(wire.GUEST6, 300_000)
+    checks.ping(wire.GUEST4_VLAN, "-s", str(JUMBO - 28), "-M", "do")
+    checks.echo(wire.GUEST4_VLAN, 300_000)
+
+
 def jumbo_run(machine, link, pci, step):
     """Packets of 9000 bytes, both ways, and the VLAN named."""
     step("start with jumbo frames")
@@ -133,11 +142,7 @@ def jumbo_run(machine, link, pci, step):
     link.set_mtu(JUMBO)
     recorder = wire.Recorder(link)
     step("jumbo frames")
-    checks.ping(wire.GUEST4, "-s", str(JUMBO - 28), "-M", "do")
-    checks.echo(wire.GUEST4, 1_000_000)
-    checks.echo(wire.GUEST6, 300_000)
-    checks.ping(wire.GUEST4_VLAN, "-s", str(JUMBO - 28), "-M", "do")
-    checks.echo(wire.GUEST4_VLAN, 300_000)
+    exchange_jumbo_frames()
     summary, recorder = finish(recorder, *machine.stop("TERM")[:2])
     link.set_mtu(1500)
     if recorder.longest < JUMBO:
@@ -152,11 +157,7 @@ def scatter_run(machine, link, pci, step):
     link.set_mtu(JUMBO)
     recorder = wire.Recorder(link)
     step("jumbo frames in short buffers")
-    checks.ping(wire.GUEST4, "-s", str(JUMBO - 28), "-M", "do")
-    checks.echo(wire.GUEST4, 1_000_000)
-    checks.echo(wire.GUEST6, 300_000)
-    checks.ping(wire.GUEST4_VLAN, "-s", str(JUMBO - 28), "-M", "do")
-    checks.echo(wire.GUEST4_VLAN, 300_000)
+    exchange_jumbo_frames()
     summary, recorder = finish(recorder, *machine.stop("TERM")[:2])
     link.set_mtu(1500)
     if not summary["counters"].get("rx_linearized", 0):
