@@ -1033,7 +1033,13 @@ def cookie_lost_ack(run):
     run.begin_capture()
     run.nft("r", ("forward", 0), f"tcp dport {run.port} tcp flags & (syn | ack) == ack drop")
     run.client_does(client_answers)
-    time.sleep(run.draw.uniform(2.5, 4))
+    time.sleep(run.draw.uniform(2, 3))
+    # What comes later shows that the capture goes on.
+    meant = run.client_port
+    run.client_port = meant + 1
+    run.client_does(client_connects)
+    run.client_port = meant
+    time.sleep(0.5)
 
 
 def flooded(run, cookies):
