@@ -25,7 +25,7 @@ mod companion;
 mod watch;
 // The port and its threads, from start to stop.
 mod run;
-// Who was the limit.
+// What the limit was.
 mod limit;
 // The result, as text and as JSON.
 mod report;

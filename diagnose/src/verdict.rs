@@ -31,7 +31,7 @@ const LOSS_ONE_IN: u64 = 1_000;
 pub struct Surroundings<'a> {
     /// When the capture ended, in ns since 1970.
     pub end_ns: u64,
-    /// Who was asked for and didn't answer.
+    /// Hosts that were asked for and didn't answer.
     pub neighbors: &'a Neighbors,
     /// What other connections to the same port did.
     pub servers: &'a Servers,
