@@ -218,14 +218,14 @@ mod tests {
         for now_us in 0..3 {
             book.make(8, 10 * now_us);
         }
-        assert_eq!(book.aged(24, 14, 5), 8);
-        assert_eq!(book.aged(24, 15, 5), 16);
-        assert_eq!(book.aged(24, 99, 5), 24);
-        assert_eq!(book.aged(20, 99, 5), 20, "the limit is within a group");
-        assert_eq!(book.aged(24, 4, 5), 0);
+        assert_eq!(book.aged(24, 21, 12), 8);
+        assert_eq!(book.aged(24, 22, 12), 16);
+        assert_eq!(book.aged(24, 99, 12), 24);
+        assert_eq!(book.aged(20, 99, 12), 20, "the limit is within a group");
+        assert_eq!(book.aged(24, 22, 23), 0);
         book.settle_below(12);
-        assert_eq!(book.aged(24, 15, 5), 16);
-        assert_eq!(book.aged(24, 14, 5), 12, "never back");
+        assert_eq!(book.aged(24, 22, 12), 16);
+        assert_eq!(book.aged(24, 21, 12), 12, "never back");
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! It must never keep a connection: what was sent follows from the tuple, what came back is a byte of bits in a [`Book`].
 
+// The frames that it sends.
+mod writing;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -220,11 +223,6 @@ impl<B> ObservedExchange<B> {
         &self.templates[self.template_index(numbers)]
     }
 
-    #[inline]
-    fn template_index(&self, numbers: Numbers) -> usize {
-        (usize::from(numbers.ident) * self.templates.len()) >> 16
-    }
-
     /// Verdicts on tuples whose time is over.
     #[inline]
     fn settle(&mut self, now_us: u32) {
@@ -308,41 +306,6 @@ impl<B> ObservedExchange<B> {
                 number += 1;
             }
             self.looked_at[retry] = number;
-        }
-    }
-
-    /// Frames like those of the flood, to an address that no host has.
-    fn fill_for_sink<F: Frame>(&mut self, frames: &mut [F], now_us: u32) {
-        for frame in frames {
-            // A place of its own: that of the book stands for the frame that is made next.
-            let tuple = self.tuple(self.sink_number);
-            self.sink_number += 1;
-            self.write(frame, tuple, true, now_us);
-        }
-    }
-
-    /// Writes the frame of a tuple that is made at `time`.
-    #[inline]
-    fn write<F: Frame>(&self, frame: &mut F, tuple: Tuple, to_sink: bool, time: u32) {
-        let numbers = self.plan.space.numbers(tuple.index, time);
-        let n = self.template_index(numbers);
-        let aimed = if to_sink {
-            &self.to_sink
-        } else {
-            &self.to_target
-        };
-        if let Some(template) = aimed.get(n) {
-            if let Ok(bytes) = frame.grow(template.len()) {
-                template.write(bytes, tuple.source, numbers);
-            }
-            return;
-        }
-        let (template, mut target) = (&self.templates[n], self.plan.space.targets()[tuple.target]);
-        if to_sink {
-            target.mac = SINK_MAC;
-        }
-        if let Ok(bytes) = frame.grow(template.len()) {
-            template.write(bytes, tuple.source, &target, numbers);
         }
     }
 
