@@ -49,10 +49,10 @@ impl Hold {
         let ramp = watched.ramp;
         let growth = ramp.and_then(|ramp| {
             let (before, after) = ramp.resident_bytes?;
-            Some(after.saturating_sub(before) as f64 / f64::from(plan.connections))
+            Some(after.saturating_sub(before) as f64 / f64::from(watched.connections))
         });
         Some(Self {
-            wanted: plan.connections,
+            wanted: watched.connections,
             ramp_s: ramp.map(|ramp| seconds(ramp.took)),
             held_s: seconds(watched.duration),
             least: open.clone().min().unwrap_or(0),

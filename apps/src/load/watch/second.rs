@@ -37,6 +37,9 @@ pub(in crate::load) struct Second {
     took_s: f64,
 }
 
+/// A second lies within a part of a run when it overlaps the rest by no more than this, in seconds.
+const OVERLAP_S: f64 = 0.05;
+
 /// A percentile in us, to tenths.
 pub(in crate::load) fn percentile_us(measure: &Measure, percent: f64) -> Option<f64> {
     let time = measure.percentile(percent)?.time;
@@ -44,6 +47,35 @@ pub(in crate::load) fn percentile_us(measure: &Measure, percent: f64) -> Option<
 }
 
 impl Second {
+    /// Whether it is a whole second, from `from` to `until`.
+    pub(in crate::load) fn is_whole_within(&self, (from, until): (f64, f64)) -> bool {
+        self.at_s - self.took_s >= from - OVERLAP_S
+            && self.at_s <= until + OVERLAP_S
+            && self.took_s >= 1.0 - OVERLAP_S
+    }
+
+    /// Operations that were completed in it, a second.
+    pub(in crate::load) fn completed_per_s(&self) -> f64 {
+        self.completed as f64 / self.took_s
+    }
+
+    /// One that ended at `at_s`.
+    #[cfg(test)]
+    pub(in crate::load) fn of(at_s: f64, completed: u64, open: u64) -> Self {
+        let counts = LoadCounts {
+            completed,
+            established: open,
+            ..LoadCounts::default()
+        };
+        let at = (
+            Duration::from_secs_f64(at_s),
+            Duration::from_secs(1),
+            Work::Request,
+        );
+        let base = LoadCounts::default();
+        Self::new(at, (&counts, &base), 0, &Interval::default())
+    }
+
     /// From what was counted until now and until the second began.
     pub(super) fn new(
         (at, took, work): (Duration, Duration, Work),
