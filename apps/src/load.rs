@@ -9,6 +9,10 @@ mod args;
 mod gate;
 // The tests of RFC 9411.
 mod profile;
+// What they make of the flags.
+mod profile_flags;
+// A second of the run.
+mod second;
 // One trial of several.
 mod trial;
 // Which rate is tried next.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use workload::load::{LoadCounts, Measures, Step};
 use workload::tally::Fault;
 
-use super::watch::Second;
+use super::second::Second;
 use crate::units;
 
 /// Whole seconds without which nothing is known of how steady a run was.

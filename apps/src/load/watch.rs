@@ -2,8 +2,6 @@
 //!
 //! It must never wait for ever: each phase has its time, and a worker that does not answer is said.
 
-// A second of the run.
-mod second;
 // Opening the connections that are kept.
 mod ramp;
 // Trials, on the way to the highest rate.
@@ -21,10 +19,9 @@ use workload::load::{Interval, LoadCounts, Work};
 pub(super) use self::find::Found;
 pub(super) use self::profile::ProfileReport;
 pub(super) use self::ramp::Ramp;
-pub(super) use self::second::Second;
-
 use super::args::LoadArgs;
 use super::plan::RunPlan;
+use super::second::Second;
 use super::worker::{LoadLine, LoadPhase, LoadPhases, LoadProgress};
 use crate::clock::{self, Clock};
 use crate::console;

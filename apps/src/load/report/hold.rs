@@ -11,7 +11,8 @@ use workload::load::{LoadCounts, Work};
 use super::broken::Broken;
 use super::rounded;
 use crate::load::plan::RunPlan;
-use crate::load::watch::{LoadWatched, Second};
+use crate::load::second::Second;
+use crate::load::watch::LoadWatched;
 
 /// A reply may come so much later than its interval before the run is a bad one, in intervals; and a second.
 const LATE: f64 = 1.1;

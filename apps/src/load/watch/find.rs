@@ -9,7 +9,6 @@ use serde::Serialize;
 use workload::load::{Measures, Step, Work};
 use workload::tally::Fault;
 
-use super::second::percentile_us;
 use super::{Control, LoadEnd, LoadWatched, Silent, total};
 use crate::clock;
 use crate::console;
@@ -17,6 +16,7 @@ use crate::load::gate::{Judged, Measured, connections_since};
 use crate::load::limit::{self, LimitEvidence, LoadVerdict};
 use crate::load::rate::RateSteps;
 use crate::load::search::Search;
+use crate::load::second::percentile_us;
 use crate::load::trial::TrialShape;
 use crate::load::worker::{LoadPhase, tcp};
 

@@ -9,10 +9,11 @@ use serde::Serialize;
 use workload::load::{Measures, Step};
 
 use super::find::Trial;
-use super::{Control, LoadEnd, LoadWatched, Second, Silent};
+use super::{Control, LoadEnd, LoadWatched, Silent};
 use crate::load::profile::{ProfileName, SUSTAIN_LEAST};
 use crate::load::rate::RateSteps;
 use crate::load::search::Search;
+use crate::load::second::Second;
 use crate::load::trial::TrialShape;
 
 /// The first trial is at this part of the target.
