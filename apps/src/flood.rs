@@ -26,7 +26,7 @@ mod run;
 mod worker;
 // A line a second, and the end.
 mod watch;
-// Who was the limit.
+// What the limit was.
 mod limit;
 // The result, as text and as JSON.
 mod report;
@@ -35,7 +35,22 @@ pub(crate) use args::FloodArgs;
 
 use crate::console;
 use crate::failure::Failure;
-use crate::rig;
+use crate::rig::{self, Needs};
+
+/// What `args` need, whatever the machine has.
+///
+/// # Errors
+/// [`Failure::Usage`] for what another command line avoids.
+pub(crate) fn needs(args: &FloodArgs) -> Result<Needs, Failure> {
+    let setup = plan::Setup::new(args)?;
+    args.link.check(&setup.spec)?;
+    Ok(Needs {
+        memory_mb: rig::memory_mb(&args.link, (&setup.port.pools, 1)),
+        idle: setup.idle,
+        targets: setup.targets.iter().map(|target| target.0).collect(),
+        spec: setup.spec,
+    })
+}
 
 /// Floods as `args` say, and prints what came back.
 ///

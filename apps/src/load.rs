@@ -33,17 +33,37 @@ mod companion;
 mod watch;
 // The port and its threads, from start to stop.
 mod run;
-// Who was the limit.
+// What the limit was.
 mod limit;
 // The result, as text and as JSON.
 mod report;
 
 pub(crate) use args::LoadArgs;
 
+use std::net::SocketAddr;
+
+use dpdk::NicSpec;
+
 use crate::console;
 use crate::failure::Failure;
-use crate::rig::namespace;
+use crate::rig::{self, Needs, namespace};
 use crate::stop::Stop;
+
+/// What `args` need, whatever the machine has.
+///
+/// # Errors
+/// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] when a file can't be read.
+pub(crate) fn needs(args: &LoadArgs) -> Result<Needs, Failure> {
+    let plan = plan::RunPlan::of(args)?;
+    let ports = if plan.spec == NicSpec::Ring { 2 } else { 1 };
+    let targets = plan.plans.first().map_or(&[][..], |first| &first.targets);
+    Ok(Needs {
+        memory_mb: rig::memory_mb(&args.link, (&plan.port.pools, ports)),
+        idle: plan.idle,
+        targets: targets.iter().map(SocketAddr::ip).collect(),
+        spec: plan.spec,
+    })
+}
 
 /// Loads as `args` say, and prints what came of it.
 ///

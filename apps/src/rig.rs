@@ -17,6 +17,8 @@ mod rss;
 mod nic_report;
 // Which tuples of the sources are used.
 mod pool_args;
+// What a command needs of the machine, for `doctor`.
+mod needs;
 // What this process has resident.
 mod memory;
 // The end of a process whose thread hangs.
@@ -28,6 +30,7 @@ pub(crate) use args::NicArgs;
 pub(crate) use guard::{Allowed, GuardArgs, Reach};
 pub(crate) use hanging::{HANGS, leave};
 pub(crate) use memory::resident_bytes;
+pub(crate) use needs::Needs;
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{
     announce_namespace, check_flags, configure_kernel_side, cpus, memory_mb, start_eal,

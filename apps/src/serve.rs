@@ -41,16 +41,20 @@ pub(crate) use wall::WallClock;
 
 use crate::console;
 use crate::failure::Failure;
-use crate::rig::{self, namespace};
+use crate::rig::{self, Needs, namespace};
 
-/// What `args` need, whatever the machine has: the NIC, and the memory of its pools and rings in MB.
+/// What `args` need, whatever the machine has.
 ///
 /// # Errors
 /// [`Failure::Usage`] for what another command line avoids.
-pub(crate) fn needs(args: &ServeArgs) -> Result<(dpdk::NicSpec, u64), Failure> {
+pub(crate) fn needs(args: &ServeArgs) -> Result<Needs, Failure> {
     let plan = plan::Plan::of(args)?;
-    let memory_mb = rig::memory_mb(&args.link, (&plan.port.pools, 1));
-    Ok((plan.spec, memory_mb))
+    Ok(Needs {
+        memory_mb: rig::memory_mb(&args.link, (&plan.port.pools, 1)),
+        idle: plan.idle,
+        spec: plan.spec,
+        targets: Vec::new(),
+    })
 }
 
 /// Serves as `args` say, and prints what was counted.

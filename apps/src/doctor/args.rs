@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 /// Check this machine for what DPDK and a run need, and print the commands that fix what is missing
 ///
-/// Followed by a command, it also checks what that command needs: `syncline doctor serve --nic pci:0000:3b:00.0 --ip
-/// 198.18.0.2/24`. Nothing is changed and no NIC is opened. Exit status: 0 nothing is missing, 1 something is, 2 wrong usage.
+/// Followed by a command (serve, load, flood), it also checks what that command needs: `syncline doctor serve --nic
+/// pci:0000:3b:00.0 --ip 198.18.0.2/24`. Nothing is changed and no NIC is opened. Exit status: 0 nothing is missing, 1 something is, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     /// Print the findings as JSON
@@ -18,7 +18,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "DIRECTORY", default_value = "/", hide = true)]
     pub(super) root: PathBuf,
 
-    /// A command with its flags, as it would be run: serve --nic …
+    /// A command with its flags, as it would be run: serve, load or flood
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

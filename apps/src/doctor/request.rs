@@ -6,7 +6,9 @@ use clap::Parser;
 use dpdk::NicSpec;
 
 use crate::failure::Failure;
-use crate::rig::NicArgs;
+use crate::flood::{self, FloodArgs};
+use crate::load::{self, LoadArgs};
+use crate::rig::{Needs, NicArgs};
 use crate::serve::{self, ServeArgs};
 
 /// A command to check.
@@ -14,12 +16,10 @@ use crate::serve::{self, ServeArgs};
 pub(super) struct Request {
     /// The command line.
     pub(super) command: String,
-    /// Its NIC.
-    pub(super) spec: NicSpec,
+    /// What it needs of the machine.
+    pub(super) needs: Needs,
     /// The flags that name the NIC, its addresses and its CPUs.
     pub(super) link: NicArgs,
-    /// Memory of its pools and rings, in MB.
-    pub(super) memory_mb: u64,
 }
 
 /// The commands that can be checked.
@@ -27,6 +27,8 @@ pub(super) struct Request {
 #[command(name = "syncline", no_binary_name = true)]
 enum CheckedCommand {
     Serve(Box<ServeArgs>),
+    Load(Box<LoadArgs>),
+    Flood(Box<FloodArgs>),
 }
 
 impl Request {
@@ -46,19 +48,21 @@ impl Request {
                 "{cause}: expected a command to check, such as `syncline doctor serve --nic tap:dtap0 --ip 198.18.0.2/24`"
             ))
         })?;
-        let CheckedCommand::Serve(args) = given;
-        let (spec, memory_mb) = serve::needs(&args)?;
+        let (needs, link) = match given {
+            CheckedCommand::Serve(args) => (serve::needs(&args)?, args.link),
+            CheckedCommand::Load(args) => (load::needs(&args)?, args.link),
+            CheckedCommand::Flood(args) => (flood::needs(&args)?, args.link),
+        };
         Ok(Some(Self {
             command: format!("syncline {}", words.join(" ")),
-            spec,
-            link: args.link,
-            memory_mb,
+            needs,
+            link,
         }))
     }
 
     /// The PCI address of its NIC.
     pub(super) fn pci_address(&self) -> Option<&str> {
-        match &self.spec {
+        match &self.needs.spec {
             NicSpec::Pci { devargs } => devargs.split(',').next(),
             _ => None,
         }

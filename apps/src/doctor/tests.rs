@@ -219,6 +219,54 @@ fn nothing_is_wrong_with_a_healthy_machine() {
 }
 
 #[test]
+fn a_load_and_a_flood_are_checked_like_a_server() {
+    let machine = Planted::healthy();
+    let load = format!("load http://198.18.0.1/ --nic pci:{NIC} --ip 198.18.0.2/24 -c 50");
+    let flood = format!(
+        "flood 198.18.0.1:80 --nic pci:{NIC} --ip 198.18.0.2/24 --allow-target 198.18.0.1/32"
+    );
+    for command in [&load, &flood] {
+        let findings = machine.findings(command);
+        let wrong = findings.iter().find(|found| found.level >= Level::Warning);
+        assert_eq!(wrong, None, "{command}");
+        machine.bind(NIC, "ice");
+        machine.fault(command, ("nics", "bound to the kernel's ice", "bind-nic"));
+        machine.bind(NIC, "uio_pci_generic");
+        machine.hugepages(0, 1, 1);
+        machine.fault(command, ("hugepages", "this command needs", "nr_hugepages"));
+        machine.hugepages(0, 512, 512);
+        machine.bind(NIC, "vfio-pci");
+    }
+}
+
+#[test]
+fn a_target_that_no_link_and_no_router_leads_to_is_found() {
+    let machine = Planted::healthy();
+    let load = |more: &str| {
+        format!(
+            "load http://192.0.2.99/ --nic pci:{NIC} --ip 198.18.0.2/24 --allow-target 192.0.2.99/32 {more}"
+        )
+    };
+    machine.fault(
+        &load(""),
+        ("targets", "192.0.2.99 is on no link", "give --gateway"),
+    );
+    let routed = machine.findings(&load("--gateway 198.18.0.1"));
+    assert!(
+        routed.iter().all(|found| found.level < Level::Warning),
+        "{routed:#?}"
+    );
+    let head = "IP address       HW type     Flags       HW address            Mask     Device\n";
+    let silent = "198.18.0.1       0x1         0x0         00:00:00:00:00:00     *        eth1\n";
+    machine.file("proc/net/arp", &format!("{head}{silent}"));
+    machine.finds(
+        &format!("load http://198.18.0.1/ --nic pci:{NIC} --ip 198.18.0.2/24"),
+        Level::Warning,
+        ("targets", "198.18.0.1 does not answer ARP", "arping"),
+    );
+}
+
+#[test]
 fn missing_hugepages_are_found() {
     let machine = Planted::healthy();
     machine.bind(NIC, "uio_pci_generic");

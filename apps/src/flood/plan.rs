@@ -114,7 +114,7 @@ impl Setup {
                 0
             },
             in_flight: in_flight.div_ceil(workers.into()),
-            port: port(args, workers + u16::from(args.probe.is_some())),
+            port: port(args, workers + u16::from(args.probe.is_some()))?,
             probe: probe(args, &targets).map(Arc::new),
             reach: allowed.reach(),
             spec,
@@ -161,20 +161,22 @@ fn usage<T>(text: String) -> Result<T, Failure> {
 }
 
 /// The port for so many queue pairs.
-pub(super) fn port(args: &FloodArgs, queues: u16) -> PortConfig {
+///
+/// # Errors
+/// As [`crate::rig::NicArgs::port_config`].
+pub(super) fn port(args: &FloodArgs, queues: u16) -> Result<PortConfig, Failure> {
     let frames = POOL_FRAMES * u32::from(queues);
-    PortConfig {
-        queues,
-        mtu: args.link.mtu,
+    let pools = PoolSizes {
+        rx_frames: frames,
+        control_frames: frames,
+        data_frames: frames,
+        ..PoolSizes::default()
+    };
+    let port = args.link.port_config(queues, pools)?;
+    Ok(PortConfig {
         vlans: args.vlan().map(|vlan| vec![vlan.0]),
-        pools: PoolSizes {
-            rx_frames: frames,
-            control_frames: frames,
-            data_frames: frames,
-            ..PoolSizes::default()
-        },
-        ..PortConfig::default()
-    }
+        ..port
+    })
 }
 
 /// All targets, in the order in which they were named, each once.

@@ -294,7 +294,7 @@ pub(crate) enum Busy {
     Drop,
 }
 
-/// Who closes a connection, and how.
+/// Which side closes a connection, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Close {
     /// We do, by FIN

@@ -105,6 +105,16 @@ impl RunPlan {
     /// # Errors
     /// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] for what the machine hasn't got.
     pub(super) fn new(args: &LoadArgs) -> Result<Self, Failure> {
+        let plan = Self::of(args)?;
+        rig::check_flags(&args.link, &plan.spec)?;
+        Ok(plan)
+    }
+
+    /// The plan that `args` describe, whatever this machine allows.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] when a file can't be read.
+    pub(super) fn of(args: &LoadArgs) -> Result<Self, Failure> {
         let spec = args.link.spec()?;
         let is_ring = spec == NicSpec::Ring;
         let targets = targets(args, is_ring)?;
@@ -125,7 +135,7 @@ impl RunPlan {
                 "--connections {connections}: each of the {workers} workers needs one at least"
             )));
         }
-        rig::check_flags(&args.link, &spec)?;
+        args.link.check(&spec)?;
         let interfaces = interfaces(args, is_ring)?;
         let prefixes: Vec<LocalPrefix> = args
             .link
@@ -174,12 +184,8 @@ impl RunPlan {
                 self.of_worker(args, (&ends, &requests, tuples.as_ref()), (worker, share))?;
             self.plans.push(of_worker);
         }
-        self.port = PortConfig {
-            queues: self.workers,
-            mtu: args.link.mtu,
-            pools: self.pools(u32::try_from(bodies).unwrap_or(u32::MAX), args.pipeline),
-            ..PortConfig::default()
-        };
+        let pools = self.pools(u32::try_from(bodies).unwrap_or(u32::MAX), args.pipeline);
+        self.port = args.link.port_config(self.workers, pools)?;
         Ok(())
     }
 

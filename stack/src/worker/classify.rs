@@ -280,7 +280,7 @@ pub(super) struct Broadcasts {
 }
 
 impl Broadcasts {
-    /// From all of them. Without any, the limited broadcast stands in, which is nobody's source anyway.
+    /// From all of them. Without any, the limited broadcast stands in, which no host sends from.
     pub(super) fn new(all: &[[u8; 4]]) -> Self {
         let mut all = all.iter().map(|&address| Ipv4Addr::from(address));
         Self {
@@ -303,7 +303,7 @@ pub(super) struct Classifier {
     mac: MacAddr,
     /// The longest IP packet of our link, in bytes. What is longer is no use: its answer may be as long, and no NIC takes it.
     mtu: usize,
-    /// The directed broadcast addresses of our links: nobody's source (RFC 1122 §3.2.1.3).
+    /// The directed broadcast addresses of our links, which no host sends from (RFC 1122 §3.2.1.3).
     broadcasts: Broadcasts,
     hasher: FlowHasher,
     locals: LocalAddrs,

@@ -51,13 +51,7 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
     check_siblings(machine, cpus, &online, into);
     check_governor(machine, cpus, into);
     check_node(machine, request, cpus, into);
-    let spins = request.is_some_and(|request| {
-        request
-            .link
-            .idle
-            .unwrap_or_else(|| Idle::usual_on(&request.spec))
-            == Idle::Spin
-    });
+    let spins = request.is_some_and(|request| request.needs.idle == Idle::Spin);
     if spins && cpus.iter().any(|cpu| !isolated.contains(cpu)) {
         let list: Vec<String> = cpus.iter().map(ToString::to_string).collect();
         into.push(Finding::note(

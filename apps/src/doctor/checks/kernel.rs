@@ -1,4 +1,4 @@
-//! The kernel beside us: the addresses that it owns, and whether the router answers.
+//! The kernel beside us: the addresses that it owns, and whether the router and the targets answer.
 //!
 //! It must never send anything: what the kernel has heard so far counts.
 
@@ -12,8 +12,11 @@ use super::super::request::Request;
 
 const ADDRESSES: &str = "addresses";
 const GATEWAY: &str = "gateway";
+const TARGETS: &str = "targets";
+/// Targets that are looked up among the kernel's neighbours: a flood may have 65,536.
+const TARGETS_MAX: usize = 16;
 
-/// Looks at the addresses and the gateway of the command.
+/// Looks at the addresses, the gateway and the targets of the command.
 pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec<Finding>) {
     let Some(request) = request else { return };
     // In a network namespace of its own the kernel has no addresses.
@@ -21,7 +24,40 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
         check_addresses(machine, request, into);
     }
     for gateway in &request.link.gateway {
-        check_gateway(machine, *gateway, into);
+        check_neighbor(machine, GATEWAY, *gateway, into);
+    }
+    check_targets(machine, request, into);
+}
+
+/// Each target is on a link of ours, or there is a router of its family.
+fn check_targets(machine: &Machine, request: &Request, into: &mut Vec<Finding>) {
+    // Without addresses of ours the run chooses both ends itself.
+    if request.link.ip.is_empty() {
+        return;
+    }
+    let is_on_link = |target: &IpAddr| request.link.ip.iter().any(|ip| ip.on_link(*target));
+    let has_router = |target: &IpAddr| {
+        let mut routers = request.link.gateway.iter();
+        routers.any(|router| router.is_ipv4() == target.is_ipv4())
+    };
+    let mut targets = request.needs.targets.clone();
+    targets.sort();
+    targets.dedup();
+    let lost = targets.iter().find(|ip| !is_on_link(ip) && !has_router(ip));
+    if let Some(target) = lost {
+        into.push(
+            Finding::fault(
+                TARGETS,
+                format!(
+                    "{target} is on no link of --ip, and no --gateway of its family leads there"
+                ),
+                "give --gateway, the router on our link",
+            )
+            .or("give an --ip with a prefix length that contains the target"),
+        );
+    }
+    for target in targets.iter().filter(|ip| is_on_link(ip)).take(TARGETS_MAX) {
+        check_neighbor(machine, TARGETS, *target, into);
     }
 }
 
@@ -75,24 +111,30 @@ fn owned(machine: &Machine) -> Vec<IpAddr> {
     owned
 }
 
-fn check_gateway(machine: &Machine, gateway: IpAddr, into: &mut Vec<Finding>) {
+/// Whether the kernel has heard of a neighbour to which the command will send.
+fn check_neighbor(
+    machine: &Machine,
+    check: &'static str,
+    neighbor: IpAddr,
+    into: &mut Vec<Finding>,
+) {
     let table: Option<ArpEntries> = machine.parsed("/proc/net/arp");
     let entry = table.and_then(|table| {
         let mut entries = table.0.into_iter();
-        entries.find(|entry| IpAddr::from(entry.ip_address) == gateway)
+        entries.find(|entry| IpAddr::from(entry.ip_address) == neighbor)
     });
     into.push(match entry {
         Some(entry) if entry.flags.contains(ARPFlags::COM) => {
-            Finding::ok(GATEWAY, format!("{gateway} has answered the kernel's ARP on {}", entry.device))
+            Finding::ok(check, format!("{neighbor} has answered the kernel's ARP on {}", entry.device))
         }
         Some(entry) => Finding::warning(
-            GATEWAY,
-            format!("{gateway} does not answer ARP on {}", entry.device),
-            format!("arping -c 3 -I {} {gateway}: is it up, and in the same VLAN?", entry.device),
+            check,
+            format!("{neighbor} does not answer ARP on {}", entry.device),
+            format!("arping -c 3 -I {} {neighbor}: is it up, and in the same VLAN?", entry.device),
         ),
         None => Finding::note(
-            GATEWAY,
-            format!("the kernel has never asked for {gateway}; `serve` asks when it sends the first packet off the link"),
+            check,
+            format!("the kernel has never asked for {neighbor}; the run asks when it sends its first packet there"),
         ),
     });
 }

@@ -17,7 +17,7 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
     let pools = Pool::all(machine);
     let free_mb: u64 = pools.iter().map(Pool::free_mb).sum();
     let why = request.and_then(|request| why_needed(machine, request));
-    let wanted_mb = request.map_or(0, |request| request.memory_mb);
+    let wanted_mb = request.map_or(0, |request| request.needs.memory_mb);
     let needed = why.is_some() || request.is_some_and(|request| request.link.hugepages.is_some());
     let wanted_mb = request
         .and_then(|request| request.link.hugepages)

@@ -45,7 +45,7 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
         format!("{networks} drivers of NICs in {directory}"),
     ));
     let Some(request) = request else { return };
-    if let Some(wanted) = device_driver(&request.spec)
+    if let Some(wanted) = device_driver(&request.needs.spec)
         && !drivers.contains_key(wanted)
     {
         into.push(Finding::fault(

@@ -16,7 +16,7 @@ const INTERFACE: &str = "interface";
 
 /// Looks at what makes taps, and at the wire of the command.
 pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec<Finding>) {
-    match request.map(|request| (&request.spec, request.link.wants_own_namespace())) {
+    match request.map(|request| (&request.needs.spec, request.link.wants_own_namespace())) {
         None => check_taps(machine, false, false, into),
         Some((NicSpec::Tap { .. }, unshare)) => check_taps(machine, true, unshare, into),
         Some((NicSpec::Memif { socket, server, .. }, _)) => {
@@ -37,7 +37,7 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
     if let Some(request) = request
         && machine.is_this_one()
         && into.iter().all(|finding| finding.fix.is_empty())
-        && let Err(error) = request.spec.check()
+        && let Err(error) = request.needs.spec.check()
     {
         into.push(Finding::fault("nic", error.to_string(), "as the text says"));
     }
