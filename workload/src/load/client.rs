@@ -139,17 +139,20 @@ impl LoadClient {
         }
     }
 
-    /// Gets ready for operations at other times: nothing is under way, and nothing was timed. Counts go on.
-    pub fn prepare(&mut self, pieces: &[RatePiece]) {
+    /// Gets ready for operations at other times, over `connections` connections of all workers at most: nothing is under way, and
+    /// nothing was timed. Counts go on. There are no more connections than the plan had at first.
+    pub fn prepare(&mut self, (pieces, window): (&[RatePiece], Window), connections: u32) {
         self.phase = Phase::Waiting;
+        let (worker, workers) = self.plan.share;
+        let workers = u32::from(workers.max(1));
+        let own = connections / workers + u32::from(u32::from(worker) < connections % workers);
+        self.plan.connections = own.clamp(1, self.connections.places().max(1));
         if let Pace::Open(schedule, _) = &mut self.plan.pace {
             *schedule = schedule.again(pieces, self.plan.share);
         }
-        self.plan.window = Window {
-            from_ns: 0,
-            until_ns: pieces.iter().map(|piece| piece.for_ns).sum(),
-        };
+        self.plan.window = window;
         self.measures = Measures::default();
+        self.counts.longest_unasked_ns = 0;
         self.interval = Interval::default();
         self.last_begun_ns = None;
         self.blocked_ns = 0;

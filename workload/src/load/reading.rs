@@ -98,6 +98,10 @@ impl LoadClient {
         }
         if operation.is_timed {
             self.record(Step::FirstByte, now_ns.saturating_sub(operation.sent_ns));
+            if self.plan.times_from_syn && operation.opens {
+                let time_ns = now_ns.saturating_sub(operation.begun_ns);
+                self.record(Step::SynToFirstByte, time_ns);
+            }
         }
     }
 
