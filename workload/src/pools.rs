@@ -258,7 +258,13 @@ impl SourcePool {
     /// The address with this number among those of the pool.
     #[must_use]
     pub fn ip(&self, index: u64) -> IpAddr {
-        let bits = self.address(index);
+        self.ip_of(self.address(index))
+    }
+
+    /// An address of the pool that is given as a number.
+    #[must_use]
+    #[inline]
+    pub fn ip_of(&self, bits: u128) -> IpAddr {
         if self.is_ipv6 {
             Ipv6Addr::from_bits(bits).into()
         } else {

@@ -74,7 +74,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     ) {
         let mut opens = opens.into_iter();
         loop {
-            // Filled where it stands: a group that is collected is moved as a whole.
+            // Filled and emptied where it stands: a group that is collected, or iterated by value, is moved as a whole.
             let mut group = ArrayVec::<_, BURST_FRAMES>::new();
             group.extend(opens.by_ref().take(BURST_FRAMES));
             if group.is_empty() {
@@ -91,7 +91,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
                 }
                 flows.push(chosen);
             }
-            for ((remote, how, state), chosen) in group.into_iter().zip(&flows) {
+            for ((remote, how, state), chosen) in group.drain(..).zip(&flows) {
                 let result = match chosen {
                     Ok(chosen) => self
                         .towards_in_row(&mut towards, remote)

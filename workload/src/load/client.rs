@@ -7,6 +7,8 @@
 mod beginning;
 // How they end.
 mod ending;
+// Where connections come from.
+mod opening;
 // Connections that are kept.
 mod keeping;
 // Bulk transfer.

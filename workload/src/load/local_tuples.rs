@@ -22,8 +22,17 @@ pub struct LocalTuple {
 pub struct LocalTuples {
     pool: SourcePool,
     sequence: TupleSequence,
-    /// How many were taken, by target.
-    taken: Vec<u64>,
+    /// How far they were taken, by target.
+    taken: Vec<Taken>,
+}
+
+/// How far the tuples towards one target were taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    /// The place of the next one.
+    place: u64,
+    /// All were taken once.
+    all: bool,
 }
 
 impl LocalTuples {
@@ -52,16 +61,21 @@ impl LocalTuples {
     /// The next tuple for a connection to the target of this number.
     pub(super) fn take(&mut self, target: usize) -> LocalTuple {
         if self.taken.len() <= target {
-            self.taken.resize(target + 1, 0);
+            self.taken.resize(target + 1, Taken::default());
         }
         let taken = &mut self.taken[target];
-        let place = *taken % self.sequence.len();
-        let is_reused = *taken >= self.sequence.len();
-        *taken += 1;
-        let index = self.sequence.at(place);
+        let is_reused = taken.all;
+        let source = self.pool.get(self.sequence.at(taken.place));
+        taken.place += 1;
+        if taken.place == self.sequence.len() {
+            *taken = Taken {
+                place: 0,
+                all: true,
+            };
+        }
         LocalTuple {
-            address: self.pool.ip(index / u64::from(self.pool.ports())),
-            port: self.pool.get(index).port,
+            address: self.pool.ip_of(source.address),
+            port: source.port,
             is_reused,
         }
     }

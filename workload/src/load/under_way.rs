@@ -91,6 +91,31 @@ pub(super) struct Connection {
     pub(super) has_received: bool,
 }
 
+impl Connection {
+    /// A connection that is asked for now.
+    pub(super) fn opening(id: ConnId, now_ns: u64, target: u16, is_reused: bool) -> Self {
+        Self {
+            id,
+            connect_ns: now_ns,
+            heard_ns: now_ns,
+            closed_ns: 0,
+            first: NONE,
+            last: NONE,
+            depth: 0,
+            asked: 0,
+            target,
+            sent_at: 0,
+            received_at: 0,
+            stage: Stage::Opening,
+            was_established: false,
+            is_listed: false,
+            has_timer: false,
+            is_reused,
+            has_received: false,
+        }
+    }
+}
+
 /// A slab: places by number, those that are free in a list.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
@@ -109,18 +134,30 @@ impl<T> Slab<T> {
 
     /// Takes a place; gives the value back when there is none.
     pub(super) fn insert(&mut self, value: T) -> Result<u32, T> {
-        match self.free.pop() {
+        match self.reserve() {
             Some(index) => {
-                self.places[index as usize] = Some(value);
+                self.fill(index, value);
                 Ok(index)
             }
             None => Err(value),
         }
     }
 
-    /// The place that the next value gets.
-    pub(super) fn next_free(&self) -> Option<u32> {
-        self.free.last().copied()
+    /// Takes a place for a value that is still to be made: it is [filled](Slab::fill) or [released](Slab::release).
+    pub(super) fn reserve(&mut self) -> Option<u32> {
+        self.free.pop()
+    }
+
+    /// Puts a value into a reserved place.
+    pub(super) fn fill(&mut self, index: u32, value: T) {
+        if let Some(place) = self.places.get_mut(index as usize) {
+            *place = Some(value);
+        }
+    }
+
+    /// Gives a reserved place back, without a value.
+    pub(super) fn release(&mut self, index: u32) {
+        self.free.push(index);
     }
 
     pub(super) fn remove(&mut self, index: u32) -> Option<T> {
@@ -141,11 +178,16 @@ impl<T> Slab<T> {
         self.places.get_mut(index as usize)?.as_mut()
     }
 
+    /// Places that are free.
+    pub(super) fn room(&self) -> usize {
+        self.free.len()
+    }
+
     pub(super) fn has_room(&self) -> bool {
         !self.free.is_empty()
     }
 
-    /// Places in use.
+    /// Places in use, reserved ones included.
     pub(super) fn len(&self) -> u32 {
         (self.places.len() - self.free.len()) as u32
     }

@@ -2,9 +2,8 @@
 //!
 //! It must never begin more than a burst in a turn, and never take an operation from the schedule that can't be begun.
 
-use core::net::SocketAddr;
 
-use stack::app::{Connect, ConnectError, Cx, TxItem};
+use stack::app::{Cx, TxItem};
 use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::time::Instant;
@@ -13,14 +12,12 @@ use super::{Begin, LoadClient, Phase};
 use crate::load::LoadConn;
 use crate::load::measure::Step;
 use crate::load::plan::{Pace, ProxyHeader, ReplyPlan, WhenBusy, Work};
-use crate::load::under_way::{Connection, NONE, Operation, Reading, Stage};
+use crate::load::under_way::{NONE, Operation, Reading, Stage};
 use crate::proxy::{Tlv, write_v1, write_v2};
 use crate::tally::Fault;
 
 /// Bytes of a header of the PROXY protocol at most: version 1 is the longer one.
 const PROXY_MAX: usize = crate::proxy::V1_MAX;
-/// Tuples that are tried for one connection at most; the next attempt goes on behind them.
-const TUPLE_TRIES: u32 = 4096;
 
 impl LoadClient {
     /// In the first turn: copies the requests that never change into the NIC's memory.
@@ -86,6 +83,12 @@ impl LoadClient {
         } else {
             (u128::from(all) * u128::from(since_start_ns) / u128::from(ramp_ns)) as u64 + 1
         };
+        let is_timed = self.plan.window.holds(since_start_ns);
+        if matches!(self.plan.work, Work::Connect(_)) {
+            let missing = allowed.saturating_sub(self.connections.len().into());
+            let count = missing.min(self.count_left());
+            return self.open_burst(cx, count, is_timed);
+        }
         for _ in 0..self.plan.burst {
             if u64::from(self.connections.len()) >= allowed || self.count_left() == 0 {
                 return;
@@ -94,11 +97,8 @@ impl LoadClient {
                 if !self.open_to_keep(cx) {
                     return;
                 }
-            } else {
-                let (now_ns, is_timed) = (cx.now().as_ns(), self.plan.window.holds(since_start_ns));
-                if let Begin::Busy = self.begin(cx, now_ns, is_timed) {
-                    return;
-                }
+            } else if let Begin::Busy = self.begin(cx, cx.now().as_ns(), is_timed) {
+                return;
             }
         }
     }
@@ -122,8 +122,7 @@ impl LoadClient {
         self.open(cx, target as u16).is_ok()
     }
 
-    /// Begins an operation that was due at `due_ns`, on a connection that is free or on a new one. One that can't be opened
-    /// is an operation that failed.
+    /// Begins an operation that was due at `due_ns`, on a connection that is free or on a new one.
     pub(super) fn begin<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
@@ -131,11 +130,7 @@ impl LoadClient {
         is_timed: bool,
     ) -> Begin {
         let mut request = self.choose();
-        let target = self
-            .plan
-            .requests
-            .get(usize::from(request))
-            .map_or(0, |request| request.target);
+        let target = self.target_of(request);
         let free = match self.plan.work {
             Work::Request | Work::Hold => self.take_listed(target),
             Work::Connect(_) | Work::Stream(_) => None,
@@ -153,14 +148,33 @@ impl LoadClient {
         if is_kept || !self.connections.has_room() || !self.operations.has_room() {
             return Begin::Busy;
         }
-        match self.open(cx, target) {
+        let opened = self.open(cx, target);
+        self.begin_on_new(cx, opened, request, (due_ns, is_timed));
+        Begin::Begun
+    }
+
+    /// Begins an operation that was due at `due_ns` on a connection that was opened for it. One that can't be opened is an
+    /// operation that failed.
+    pub(super) fn begin_on_new<N: Nic>(
+        &mut self,
+        cx: &Cx<'_, N, LoadConn>,
+        opened: Result<u32, Fault>,
+        request: u16,
+        (due_ns, is_timed): (u64, bool),
+    ) {
+        match opened {
             Ok(index) => self.push_operation(cx.now(), index, request, (due_ns, is_timed)),
             Err(fault) => {
                 self.note_beginning(cx.now().as_ns(), due_ns, is_timed);
                 self.counts.fail(fault);
             }
         }
-        Begin::Begun
+    }
+
+    /// Where a request goes.
+    pub(super) fn target_of(&self, request: u16) -> u16 {
+        let request = self.plan.requests.get(usize::from(request));
+        request.map_or(0, |request| request.target)
     }
 
     /// The next request, by weight.
@@ -176,84 +190,6 @@ impl LoadClient {
             }
         }
         0
-    }
-
-    pub(super) fn open<N: Nic>(
-        &mut self,
-        cx: &mut Cx<'_, N, LoadConn>,
-        target: u16,
-    ) -> Result<u32, Fault> {
-        let remote = *self
-            .plan
-            .targets
-            .get(usize::from(target))
-            .ok_or(Fault::NoRoute)?;
-        let now_ns = cx.now().as_ns();
-        let Some(index) = self.connections.next_free() else {
-            return Err(Fault::TableFull);
-        };
-        self.counts.connects += 1;
-        let (id, is_reused) = self.connect(cx, remote, target, index).map_err(|error| {
-            self.counts.not_begun += 1;
-            self.on_failed_opening(now_ns);
-            Fault::from(error)
-        })?;
-        // The place was free a moment ago.
-        let _ = self.connections.insert(Connection {
-            id,
-            connect_ns: now_ns,
-            heard_ns: now_ns,
-            closed_ns: 0,
-            first: NONE,
-            last: NONE,
-            depth: 0,
-            asked: 0,
-            target,
-            stage: Stage::Opening,
-            was_established: false,
-            is_listed: false,
-            has_timer: false,
-            is_reused,
-            sent_at: 0,
-            received_at: 0,
-            has_received: false,
-        });
-        self.arm(cx, index);
-        Ok(index)
-    }
-
-    /// Opens a connection from the next tuple that is free and whose replies come to this worker, or from where the stack likes.
-    /// Says whether the tuple was used before.
-    fn connect<N: Nic>(
-        &mut self,
-        cx: &mut Cx<'_, N, LoadConn>,
-        remote: SocketAddr,
-        target: u16,
-        index: u32,
-    ) -> Result<(ConnId, bool), ConnectError> {
-        let Some(tuples) = &mut self.plan.tuples else {
-            let id = cx.connect(remote, &Connect::default(), LoadConn(index))?;
-            return Ok((id, false));
-        };
-        for _ in 0..TUPLE_TRIES {
-            let tuple = tuples.take(target.into());
-            let how = Connect {
-                local: Some(tuple.address),
-                local_port: Some(tuple.port),
-                ..Connect::default()
-            };
-            match cx.connect(remote, &how, LoadConn(index)) {
-                // Another worker goes through the same tuples, and takes it.
-                Err(ConnectError::OtherWorker) => {}
-                Err(ConnectError::PortInUse) => self.counts.tuples_in_use += 1,
-                Ok(id) => {
-                    self.counts.reused.begun += u64::from(tuple.is_reused);
-                    return Ok((id, tuple.is_reused));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(ConnectError::NoPort)
     }
 
     /// A connection of this target that can take another operation.
