@@ -2,7 +2,6 @@
 //!
 //! It must never begin more than a burst in a turn, and never take an operation from the schedule that can't be begun.
 
-
 use stack::app::{Cx, TxItem};
 use stack::conn::ConnId;
 use stack::nic::Nic;
