@@ -4,8 +4,8 @@
 
 use core::net::SocketAddr;
 
+use stack::app::ConnId;
 use stack::app::{Connect, ConnectError, Cx, TxItem};
-use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::time::Instant;
 
