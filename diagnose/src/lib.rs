@@ -38,8 +38,11 @@ pub mod verdict;
 pub mod evidence;
 // All of it together.
 pub mod analysis;
+// Numbers with their nouns.
+mod counted;
 
 pub use analysis::{Analysis, Limits};
+pub use counted::counted;
 pub use situation::{Certainty, Situation};
 
 #[cfg(test)]

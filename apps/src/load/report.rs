@@ -19,6 +19,7 @@ mod account;
 // The log of HdrHistogram.
 mod hdr_log;
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -259,12 +260,12 @@ impl LoadReport {
                 .by_fault()
                 .map(|(fault, n)| format!("{} {n}", fault.name()))
                 .collect();
-            faults.push(format!("{failed} operations failed ({})", by.join(", ")));
+            faults.push(format!("{} failed ({})", counted(failed, "operation"), by.join(", ")));
         }
         if counts.unasked > 0 {
             faults.push(format!(
-                "{} connections brought bytes that were not asked for",
-                counts.unasked
+                "{} brought bytes that were not asked for",
+                counted(counts.unasked, "connection")
             ));
         }
         if let Some(hold) = &self.hold {
@@ -278,7 +279,7 @@ impl LoadReport {
             faults.push("no operation was begun".to_owned());
         }
         if counts.unfinished > 0 && self.ended_by != LoadEnd::Signal {
-            faults.push(format!("{} operations did not end", counts.unfinished));
+            faults.push(format!("{} did not end", counted(counts.unfinished, "operation")));
         }
         let achieved = evidence.achieved();
         if let Some(share) = achieved.filter(|share| *share < limit::ACHIEVED_SHARE) {

@@ -3,6 +3,7 @@
 //!
 //! It must never call a rate the target's limit where the generator or the link was it.
 
+use diagnose::counted;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -161,7 +162,7 @@ impl Control<'_> {
             let by: Vec<String> = by
                 .chain((counts.unfinished > 0).then(|| format!("unfinished {}", counts.unfinished)))
                 .collect();
-            faults.push(format!("{lost} operations failed ({})", by.join(", ")));
+            faults.push(format!("{} failed ({})", counted(lost, "operation"), by.join(", ")));
         }
         let achieved = evidence.achieved().unwrap_or(0.0);
         if achieved < limit::ACHIEVED_SHARE {
