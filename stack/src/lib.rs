@@ -1,4 +1,32 @@
-//! Syncline's TCP endpoint. Modules stand in the order in which a frame meets them.
+//! A complete TCP (RFC 9293) for programs that have their frames in their own hands: sans-I/O, safe Rust, no native dependency.
+//!
+//! A [`worker::Worker`] owns one [`nic::Nic`] and turns when it is called: it takes a burst of frames, answers them, lets timers fire,
+//! calls the [`app::App`] and sends what follows. It reads no clock, no randomness and no file: time is an argument of each turn, secrets
+//! are an argument of its making, so the same frames and times give the same answers. Nothing that a peer sends allocates or panics.
+//!
+//! | Module | What a program finds there |
+//! |---|---|
+//! | [`app`] | [`app::App`], called when connections open, bytes arrive, there is room; [`app::Cx`], through which it acts |
+//! | [`config`] | addresses, listeners, limits, profiles; [`config::ConfigSpec::validate`] |
+//! | [`worker`] | [`worker::Worker`], hand-off rings between workers, cycles by stage |
+//! | [`counters`] | one name for everything that can happen to a frame |
+//! | [`nic`] | the seam to what carries frames; DPDK behind it is `syncline-dpdk` |
+//! | [`time`] | instants as arguments |
+//!
+//! For a server on a real NIC begin with the crate `syncline`: clock, secrets, threads, signals and drain are done there.
+//!
+//! # A worker driven by hand
+//!
+//! Two workers on NICs in memory; one sends ten megabytes, the other counts them. No thread, no clock, no root.
+//!
+//! ```
+#![doc = include_str!("../examples/by_hand.rs")]
+//! ```
+//!
+//! # Features
+//!
+//! - `sim`: whole worlds of workers with links that lose, delay and reorder, from a seed: to test an application.
+//! - `internals`: the modules behind the API, for benchmarks, fuzz targets and tools that work on segments. They may change with any release.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(all(feature = "internals", feature = "sim")),
