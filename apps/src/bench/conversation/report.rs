@@ -172,14 +172,14 @@ impl Report {
         }
         // Only the link is to blame for what it loses.
         if self.counts.lost > 0 && self.fault_injection.is_none() {
+            let exchange = if self.is_connect {
+                "connection"
+            } else {
+                "request"
+            };
             faults.push(format!(
-                "{} {} did not end",
-                self.counts.lost,
-                if self.is_connect {
-                    "connections"
-                } else {
-                    "requests"
-                }
+                "{} did not end",
+                counted(self.counts.lost, exchange)
             ));
         }
         if self.unaccounted != 0 {

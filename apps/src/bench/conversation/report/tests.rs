@@ -91,7 +91,7 @@ fn each_fault_fails_the_run_by_name() {
         stopped.progress.app.faults.insert("aborted".to_owned(), 7);
         sides.stopped = Some(stopped);
     });
-    assert!(of_server.contains("aborted 7") && of_server.contains("1 buffers of the endpoint"));
+    assert!(of_server.contains("aborted 7") && of_server.contains("1 buffer of the endpoint"));
 }
 
 #[test]
