@@ -4,6 +4,7 @@
 
 mod client;
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -284,13 +285,22 @@ impl Outcome {
     fn gate(&self) -> Result<(), Failure> {
         let mut faults = Vec::new();
         if self.wrong > 0 {
-            faults.push(format!("{} connections got wrong bytes", self.wrong));
+            faults.push(format!(
+                "{} got wrong bytes",
+                counted(self.wrong, "connection")
+            ));
         }
         if self.unaccounted != 0 {
-            faults.push(format!("{} frames are unaccounted for", self.unaccounted));
+            faults.push(format!(
+                "{} unaccounted for",
+                counted(self.unaccounted, "frame")
+            ));
         }
         if self.mbufs_in_use > 0 {
-            faults.push(format!("{} buffers did not come back", self.mbufs_in_use));
+            faults.push(format!(
+                "{} did not come back",
+                counted(self.mbufs_in_use, "buffer")
+            ));
         }
         Failure::unless_good(&faults)
     }
@@ -300,11 +310,11 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} of {} connections complete in {:.1} s, {} bytes received, {} wrong, endings {:?}",
+            "{} of {} complete in {:.1} s, {} received, {} wrong, endings {:?}",
             self.complete,
-            self.connections,
+            counted(self.connections, "connection"),
             self.seconds,
-            self.bytes_received,
+            counted(self.bytes_received, "byte"),
             self.wrong,
             self.endings
         )

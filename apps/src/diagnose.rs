@@ -18,6 +18,7 @@ mod json;
 
 pub(crate) use args::DiagnoseArgs;
 
+use diagnose::counted;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -107,8 +108,8 @@ impl<'a> Findings<'a> {
             judged.retain(|judged| judged.connection.number == number);
             if judged.is_empty() {
                 return Err(Failure::Usage(format!(
-                    "-c {number}: the capture holds {} connections, numbered from 1",
-                    analysis.connections()
+                    "-c {number}: the capture holds {}, numbered from 1",
+                    counted(analysis.connections(), "connection")
                 )));
             }
         }

@@ -9,7 +9,7 @@ mod config_file;
 // Numbers with SI suffixes, rates and durations, as flags take them.
 mod units;
 // What this command shares with other programs on a NIC: addresses, signals, clock, mailboxes, secrets.
-#[cfg(any(test, feature = "dpdk"))]
+#[cfg(feature = "dpdk")]
 use syncline::addresses;
 use syncline::stop;
 #[cfg(feature = "dpdk")]

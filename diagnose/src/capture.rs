@@ -39,6 +39,7 @@ pub struct Frame<'a> {
 
 /// How a capture is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Format {
     /// One header, then records.
     Pcap,

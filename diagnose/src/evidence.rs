@@ -3,6 +3,7 @@
 //! It must never say more than the capture shows.
 
 use crate::connection::Connection;
+use crate::counted;
 use crate::reset::{Fit, Reset, ResetCause};
 use crate::side::{End, Side, Stall};
 use crate::situation::Situation;
@@ -146,12 +147,12 @@ fn window(end: End, side: &Side, said: &mut Vec<String>) {
         "then it opened"
     };
     said.push(format!(
-        "the {}'s window was closed {}, for {} at most, {state}; {} probes, {} answers that it is closed",
+        "the {}'s window was closed {}, for {} at most, {state}; {}, {} that it is closed",
         end.name(),
         times(closed.count),
         duration(closed.longest_ns()),
-        closed.probes,
-        closed.answered_probes,
+        counted(closed.probes, "probe"),
+        counted(closed.answered_probes, "answer"),
     ));
 }
 
@@ -159,20 +160,20 @@ fn stalls(end: End, side: &Side, said: &mut Vec<String>) {
     let again = side.again;
     if again.count > 0 {
         said.push(format!(
-            "the {} sent {} of {} segments again",
+            "the {} sent {} of {} again",
             end.name(),
             again.count,
-            side.data_frames
+            counted(side.data_frames, "segment")
         ));
     }
     let mut tell = |stall: &Stall, how: &str| {
         said.push(format!(
-            "nothing of the {} was acknowledged for {}, though sent again {}, {how}; the {} sent {} segments meanwhile",
+            "nothing of the {} was acknowledged for {}, though sent again {}, {how}; the {} sent {} meanwhile",
             end.name(),
             duration(stall.lasted_ns()),
             times(stall.count),
             end.other().name(),
-            stall.peer_frames,
+            counted(stall.peer_frames, "segment"),
         ));
     };
     if let Some(stall) = &side.stall {
@@ -185,9 +186,9 @@ fn stalls(end: End, side: &Side, said: &mut Vec<String>) {
         && stall.smallest > side.delivered_len
     {
         said.push(format!(
-            "segments of the {} with at most {} bytes got through, those with {} didn't",
+            "segments of the {} with at most {} got through, those with {} didn't",
             end.name(),
-            side.delivered_len,
+            counted(side.delivered_len, "byte"),
             stall.smallest
         ));
     }
@@ -202,8 +203,8 @@ fn stalls(end: End, side: &Side, said: &mut Vec<String>) {
 fn keepalives(end: End, side: &Side, said: &mut Vec<String>) {
     if side.keepalives_unanswered > 0 {
         said.push(format!(
-            "{} keepalives of the {} went unanswered at the end",
-            side.keepalives_unanswered,
+            "{} of the {} went unanswered at the end",
+            counted(side.keepalives_unanswered, "keepalive"),
             end.name()
         ));
     }
@@ -235,7 +236,10 @@ fn reset(connection: &Connection, reset: &Reset) -> String {
     };
     let unread = match reset.bytes_unanswered {
         0 => String::new(),
-        bytes => format!("; {bytes} bytes had come since it last sent data"),
+        bytes => format!(
+            "; {} had come since it last sent data",
+            counted(bytes, "byte")
+        ),
     };
     let hops = match own.hops {
         Some((least, most)) if own.frames > 1 && !(least..=most).contains(&reset.hops) => {
@@ -253,9 +257,9 @@ fn unanswered(connection: &Connection, end: End, around: Surroundings<'_>, said:
         .last_data_ns
         .map_or(0, |asked| until.saturating_sub(asked));
     said.push(format!(
-        "the {} acknowledged {} bytes and sent {} since; the {} waited {}",
+        "the {} acknowledged {} and sent {} since; the {} waited {}",
         end.name(),
-        peer.new_bytes,
+        counted(peer.new_bytes, "byte"),
         if connection.side(end).new_bytes == 0 {
             "none"
         } else {
@@ -289,8 +293,8 @@ fn remarks(connection: &Connection, said: &mut Vec<String>) {
         let sums = side.checksums;
         if sums.corrupted() > 0 {
             said.push(format!(
-                "{} segments of the {name} have a wrong checksum",
-                sums.wrong
+                "{} of the {name} with a wrong checksum",
+                counted(sums.wrong, "segment")
             ));
         } else if sums.offloaded + sums.wrong > 0 {
             said.push(format!(
@@ -299,24 +303,27 @@ fn remarks(connection: &Connection, said: &mut Vec<String>) {
         }
         if side.oversized > 0 {
             said.push(format!(
-                "{} segments of the {name} are larger than the MSS: its NIC was to cut them",
-                side.oversized
+                "{} of the {name} larger than the MSS: its NIC was to cut them",
+                counted(side.oversized, "segment")
             ));
         }
         if side.overtaken > 0 {
             said.push(format!(
-                "{} segments of the {name} were overtaken",
-                side.overtaken
+                "{} of the {name} overtaken",
+                counted(side.overtaken, "segment")
             ));
         }
     }
     if connection.resets_outside > 0 {
         said.push(format!(
-            "{} resets lay outside of the window",
-            connection.resets_outside
+            "{} lay outside of the window",
+            counted(connection.resets_outside, "reset")
         ));
     }
     if connection.doubles > 0 {
-        said.push(format!("{} frames were captured twice", connection.doubles));
+        said.push(format!(
+            "{} captured twice",
+            counted(connection.doubles, "frame")
+        ));
     }
 }

@@ -4,6 +4,7 @@
 
 /// What a captured frame begins with (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkType {
     /// An Ethernet header.
     Ethernet,

@@ -40,6 +40,7 @@ pub enum Fit {
 
 /// What a reset answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ResetCause {
     /// A SYN.
     Syn,

@@ -37,6 +37,7 @@ struct Text {
 
 /// What became of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Situation {
     /// Nothing abnormal.
     Normal,

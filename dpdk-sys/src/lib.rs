@@ -1,5 +1,16 @@
 //! Raw bindings to the installed DPDK: what bindgen made of `wrapper.h`, and one view of an mbuf.
 //!
+//! Programs take `syncline-dpdk`, which is safe; this crate is for what that one does not wrap. Building needs `libdpdk-dev` and clang
+//! (`SYNCLINE_DPDK=static` puts DPDK into the binary).
+//!
+//! ```
+//! use std::ffi::CStr;
+//!
+//! // SAFETY: returns a static string, and needs no initialised environment.
+//! let version = unsafe { CStr::from_ptr(dpdk_sys::rte_version()) };
+//! assert!(version.to_string_lossy().starts_with("DPDK"));
+//! ```
+//!
 //! It must never hold logic. Names, units and errors are those of DPDK's API documentation
 //! (<https://doc.dpdk.org/api-22.11/>); functions that start with `sl_` stand in `inlined.c`.
 #![allow(

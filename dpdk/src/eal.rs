@@ -272,7 +272,7 @@ impl Drop for Eal {
         let leaked: u32 = self.inner.retired().iter().map(RetiredPool::in_use).sum();
         if leaked > 0 {
             log::to_stderr(&format!(
-                "{leaked} frames were never returned to their pools"
+                "frames that were never returned to their pools: {leaked}"
             ));
             return;
         }

@@ -199,7 +199,7 @@ pub enum Error {
         reason: String,
     },
     /// More queues than the port has.
-    #[error("{port} has {max} queue pair(s), {wanted} are wanted: use --queues {max}; {more}")]
+    #[error("{port} has queue pairs: {max}, wanted: {wanted}; use --queues {max}; {more}")]
     TooManyQueues {
         /// The port.
         port: String,

@@ -1,4 +1,12 @@
-//! The safe side of DPDK: everything between the stack's NIC seam and libdpdk.
+//! The safe side of DPDK: everything between the NIC seam (`syncline-nic`) and libdpdk.
+//!
+//! [`Eal`] is DPDK's environment, [`NicSpec`] names a NIC as users write it, [`Port`] is an open one, [`QueuePair`] what one thread polls,
+//! [`Mbuf`] one frame. [`DpdkNic`] is the [`nic::Nic`](::nic::Nic) of a queue pair: a TCP endpoint (`syncline-stack`) runs on it, and so does
+//! any other packet loop. What drivers do otherwise than they say is known here, and errors name cause and fix.
+//!
+//! ```no_run
+#![doc = include_str!("../examples/reflect.rs")]
+//! ```
 //!
 //! Modules stand in the order in which a program needs them. With `dpdk-sys` this is the only crate with `unsafe`; each
 //! block names its invariant and who upholds it. It must never know about a protocol above Ethernet (the one exception,

@@ -45,6 +45,7 @@ impl Default for Offloads {
 
 /// A request to the NIC that is wrong on purpose, so that a test can show that it would notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OffloadFault {
     /// The sum of the pseudo-header in front of a TCP checksum offload is off by one.
     PseudoHeader,

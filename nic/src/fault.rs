@@ -50,6 +50,7 @@ pub struct FrameFate {
 
 /// What was done to the frames of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct FaultCounts {
     /// Frames that came to be judged.
     pub frames: u64,

@@ -28,6 +28,14 @@
 //! assert_eq!(swap(&mut nic), 1);
 //! assert_eq!(nic.take_sent().len(), 1);
 //! ```
+//!
+//! # A NIC of your own
+//!
+//! What carries frames in your program implements [`Nic`]: seven methods. (`cargo run -p syncline-nic --example cable`)
+//!
+//! ```
+#![doc = include_str!("../examples/cable.rs")]
+//! ```
 #![forbid(unsafe_code)]
 
 // A degraded link: frames lost, duplicated, reordered, corrupted or delayed, from a seed.

@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack::app::{App, Connect, Cx};
-use stack::config::{ConfigSpec, Interface};
-use stack::conn::ConnId;
-use stack::local::listener::{ListenerConfig, SynPolicy};
-use stack::memory::PageOptions;
+use stack::app::{App, ConnId, Connect, Cx};
+use stack::config::{ConfigSpec, Interface, ListenerConfig, PageOptions, SynPolicy};
 use stack::nic::memory::MemoryNic;
 use stack::nic::{Frame, Nic};
 use stack::time::Instant;

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stack::app::{App, Connect, Cx};
-use stack::conn::ConnId;
-use stack::local::listener::{ListenerConfig, SynPolicy};
+use stack::app::{App, ConnId, Connect, Cx};
+use stack::config::{ListenerConfig, SynPolicy};
 use stack::nic::Nic;
 use stack::sim::host::{HostError, HostSpec};
 use stack::sim::world::World;

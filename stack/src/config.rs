@@ -6,19 +6,26 @@ use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::conn::{Capacity, Records};
-use crate::local::addresses::{LocalAddrs, LocalPrefix};
-use crate::local::error::LocalAddrsError;
-use crate::local::listener::{ListenerConfig, Listeners, ListenersError};
-use crate::local::ports::PortRange;
-use crate::neighbor::{NeighborConfig, NeighborConfigError};
-use crate::tcp::profile::{Profile, ProfileId};
+use crate::local::addresses::LocalAddrs;
+use crate::local::listener::Listeners;
+use crate::neighbor::NeighborConfig;
 use crate::tcp::profiles::Profiles;
-use crate::tcp::settings::{Settings, SettingsError};
-use crate::wire::vlan::VlanId;
+
+pub use crate::conn::{Capacity, Records};
+pub use crate::local::addresses::{LocalId, LocalPrefix};
+pub use crate::local::error::LocalAddrsError;
+pub use crate::local::listener::{ListenerConfig, ListenerId, ListenersError, SynPolicy};
+pub use crate::local::ports::{PortRange, PortRangeError};
+pub use crate::memory::{MemoryError, PageOptions};
+pub use crate::neighbor::NeighborConfigError;
+pub use crate::tcp::profile::{Profile, ProfileError, ProfileId};
+pub use crate::tcp::settings::{InitialWindow, Settings, SettingsError};
+pub use crate::wire::ethernet::MacAddr;
+pub use crate::wire::vlan::VlanId;
 
 /// What a segment to a port without a listener gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum ClosedPolicy {
     /// The reset of RFC 9293 3.10.7.1.
     #[default]
@@ -69,7 +76,7 @@ pub struct Limits {
     pub records: Capacity,
     /// Neighbour entries (worker 0 keeps them).
     pub neighbors: u16,
-    /// Destinations whose path MTU or link address is remembered, per worker ([`crate::path::Paths`]).
+    /// Destinations whose path MTU or link address is remembered, per worker.
     pub paths: u16,
     /// Frames on their way to another worker, per receiving worker.
     pub handoff_frames: u16,
@@ -112,7 +119,7 @@ impl Default for Limits {
 impl Limits {
     /// The neighbour table's configuration: its defaults, with this capacity.
     #[must_use]
-    pub fn neighbor_config(&self) -> NeighborConfig {
+    pub(crate) fn neighbor_config(&self) -> NeighborConfig {
         NeighborConfig {
             capacity: self.neighbors.into(),
             ..NeighborConfig::default()
@@ -121,8 +128,9 @@ impl Limits {
 }
 
 /// Which segments of connections take the fast path: those that are exactly as expected can go through in one step
-/// ([`crate::tcp::predict`]). What follows is the same either way, and tests hold it so.
+/// (header prediction). What follows is the same either way, and tests hold it so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum FastPath {
     /// Each that can.
     #[default]

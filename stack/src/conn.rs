@@ -93,7 +93,7 @@ impl Records {
 }
 
 /// How many records of each kind a table holds at most. The records of each family are fewer than 2^29
-/// ([`index::MAX_SLAB_RECORDS`]).
+/// (`MAX_SLAB_RECORDS`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capacity {
     /// Embryos.

@@ -2,10 +2,12 @@
 //!
 //! It must never be shared between workers on the data path: each worker owns one [`Counters`] and hands out copies.
 
-use crate::wire::Defect;
+pub use crate::tcp::env::TcpCounters;
+pub use crate::wire::Defect;
 
 /// What a counter counts; decides where it stands in the sums of [`Counters::unaccounted`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Class {
     /// A frame that came in.
     In,

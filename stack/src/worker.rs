@@ -7,7 +7,7 @@ mod accept_queue;
 pub mod app;
 mod callbacks;
 mod classify;
-pub mod connect;
+mod connect;
 mod connecting;
 mod connection;
 mod cx;
@@ -16,6 +16,9 @@ mod ending;
 mod endpoint;
 mod fast_output;
 mod fast_path;
+#[cfg(not(feature = "internals"))]
+mod frame_writer;
+#[cfg(feature = "internals")]
 pub mod frame_writer;
 mod handoff;
 mod handshake;
@@ -40,7 +43,7 @@ mod pressure;
 mod process;
 mod reaching;
 mod reading;
-pub mod reply;
+mod reply;
 mod segment_headers;
 mod settling;
 mod slow;
@@ -55,7 +58,9 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::conn::connections::Connections;
 use crate::conn::pressure::Pressure;
-use crate::conn::{ConnId, ConnTable, FlowHasher, FlowKey, Parked, Probe};
+use crate::conn::{ConnId, FlowHasher, FlowKey, Probe, Records};
+#[cfg(feature = "internals")]
+use crate::conn::{ConnTable, Parked};
 use crate::counters::{Counter, Counters};
 use crate::local::ports::LocalPorts;
 use crate::memory::{MemoryError, PageOptions, prefetch_read};
@@ -84,6 +89,9 @@ pub use cycles::{Cycles, StageCycles};
 pub use endpoint::Secrets;
 pub use handoff::{RingEnd, Rings};
 pub use ownership::Steered;
+
+pub use crate::conn::Kind;
+pub use crate::neighbor::NeighborState;
 
 /// Frames taken from the hand-off ring per turn at most, so that the NIC's ring keeps its half of the burst.
 const HANDOFF_FRAMES_PER_TURN: usize = BURST_FRAMES / 2;
@@ -295,11 +303,19 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// Adds a parked connection, as if its handshake had just been completed; for benchmarks, which fill
     /// the table before they measure. False when no record is free or the flow exists.
+    #[cfg(feature = "internals")]
     pub fn preload(&mut self, key: &FlowKey, parked: &Parked) -> bool {
         self.core.endpoint.preload(key, parked)
     }
 
-    /// Read access to the connection table, for reports and benchmarks.
+    /// Connections of one kind.
+    #[must_use]
+    pub fn records(&self, kind: Kind) -> Records {
+        self.core.endpoint.table.len(kind)
+    }
+
+    /// Read access to the connection table, for tests and benchmarks.
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn table(&self) -> &ConnTable {
         &self.core.endpoint.table

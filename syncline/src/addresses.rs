@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 
 use stack::config::Interface;
-use stack::local::addresses::LocalPrefix;
-use stack::wire::vlan::VlanId;
+use stack::config::LocalPrefix;
+use stack::config::VlanId;
 
 /// `ADDR/LEN` of either family: a host, and how much of its address the link shares.
 ///

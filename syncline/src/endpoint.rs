@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stack::app::App;
+use stack::config::LocalPrefix;
+use stack::config::PageOptions;
+use stack::config::{Capacity, Records};
 use stack::config::{Config, ConfigSpec, Interface};
-use stack::conn::{Capacity, Records};
-use stack::local::addresses::LocalPrefix;
-use stack::local::listener::{ListenerConfig, SynPolicy};
-use stack::memory::PageOptions;
+use stack::config::{ListenerConfig, SynPolicy};
 use stack::nic::Nic;
 use stack::worker::{RingEnd, Worker};
 

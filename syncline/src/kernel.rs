@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
 use stack::config::Interface;
-use stack::local::addresses::LocalPrefix;
-use stack::wire::vlan::VlanId;
+use stack::config::LocalPrefix;
+use stack::config::VlanId;
 
 use crate::Error;
 use crate::addresses::written;

@@ -66,7 +66,7 @@
 //! # }
 //! ```
 //!
-//! [`stack::sim`] has whole worlds of such workers, with links that lose, delay and reorder, from a seed.
+//! `stack::sim`, behind the feature `sim` of `syncline-stack`, has whole worlds of such workers, with links that lose, delay and reorder, from a seed.
 //!
 //! # What to read next
 //!
@@ -127,9 +127,9 @@ pub use run::Seat;
 #[cfg(feature = "dpdk")]
 pub use dpdk;
 pub use stack;
+pub use stack::app::CloseReason;
+pub use stack::app::ConnId;
 pub use stack::app::{App, Chunk, Connect, ConnectError, Cx, SendError, TxItem};
-pub use stack::conn::ConnId;
 pub use stack::nic::{Frame, Nic};
-pub use stack::tcp::verdict::CloseReason;
 pub use stack::time::Instant;
 pub use stack::worker::Worker;

@@ -3,7 +3,7 @@
 //! It must never forget a pool: a buffer that is not back at the end is a leak.
 
 use dpdk::{Eal, Mempool, NicSpec, PoolSizes, Port, PortConfig, QueuePair, RingConfig, ring_pair};
-use stack::wire::MacAddr;
+use stack::config::MacAddr;
 
 use crate::Error;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use dpdk::{DpdkNic, PortStats};
 use stack::app::App;
-use stack::conn::{Kind, Records};
+use stack::config::Records;
 use stack::counters::Counters;
-use stack::worker::{Cycles, Worker};
+use stack::worker::{Cycles, Kind, Worker};
 
 use crate::ending::DrainState;
 use crate::mailbox::Order;
@@ -33,14 +33,13 @@ pub struct Progress {
 
 impl Progress {
     pub(crate) fn of<A: App>(worker: &Worker<DpdkNic, A>, order: Order, moved: bool) -> Self {
-        let table = worker.table();
         let count = |Records { v4, v6 }: Records| u64::from(v4) + u64::from(v6);
         let tcp = worker.tcp_counters().named();
         Self {
             counters: worker.counters().clone(),
             tcp: tcp.filter(|(_, n)| *n > 0).collect(),
             cycles: *worker.cycles(),
-            open: count(table.len(Kind::Open)) + count(table.len(Kind::Parked)),
+            open: count(worker.records(Kind::Open)) + count(worker.records(Kind::Parked)),
             order,
             moved,
         }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use dpdk::{DpdkNic, Eal, EalConfig, Hugepages, NicSpec, PortConfig, QueuePair};
 use stack::app::App;
+use stack::config::LocalPrefix;
+use stack::config::PageOptions;
+use stack::config::VlanId;
 use stack::config::{Config, Interface};
-use stack::local::addresses::LocalPrefix;
-use stack::memory::PageOptions;
-use stack::wire::vlan::VlanId;
 use stack::worker::{Rings, Worker};
 
 use crate::clock::{self, Clock};

@@ -10,6 +10,7 @@ const TRAILERS_MAX: u16 = 8192;
 
 /// Why bytes are no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BodyError {
     /// The framing of a chunk is wrong, or can be read in two ways.
     Malformed,

@@ -23,10 +23,10 @@
 
 use core::net::SocketAddr;
 
+use stack::app::CloseReason;
+use stack::app::ConnId;
 use stack::app::{Cx, StaticId, TxItem};
-use stack::conn::ConnId;
 use stack::nic::Nic;
-use stack::tcp::verdict::CloseReason;
 
 use crate::latency::Latency;
 use crate::next_turn::NextTurn;

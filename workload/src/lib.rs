@@ -1,6 +1,34 @@
 //! What both sides of a connection benchmark do, as apps of the stack: whole HTTP connections ([`connect`]) and one byte
 //! there and back over connections that stay ([`request`]), every reply verified by the side that asked.
 //!
+//! The apps need a worker and nothing else: [`load`] is the load generator behind `syncline load`, [`pools`] addresses × ports as one index
+//! space, [`Latency`] a histogram, [`Tally`] what happened. Here ten clients' connections ask a server in a simulated world:
+//!
+//! ```
+//! use stack::config::{ListenerConfig, SynPolicy};
+//! use stack::sim::host::{HostError, HostSpec};
+//! use stack::sim::world::World;
+//! use stack::time::Instant;
+//! use workload::{RequestClient, RequestServer, Side, Sources};
+//!
+//! # fn main() -> Result<(), HostError> {
+//! let mut world = World::new(1, Instant::from_ms(1_000));
+//! let mut spec = HostSpec::new(1);
+//! spec.config.listeners = vec![ListenerConfig::new(80, SynPolicy::CookieWhenFull)];
+//! world.add_host(spec, |_| Side::RequestServer(Box::new(RequestServer::new())))?;
+//! let (server, sources) = ((HostSpec::v4(1), 80).into(), Sources::new(HostSpec::v4(2), 1));
+//! let client = RequestClient::new(server, sources, 10, 4, 7);
+//! let mut client = Some(Side::RequestClient(Box::new(client)));
+//! let client = world.add_host(HostSpec::new(2), |_| client.take().expect("one worker"))?;
+//! world.act(client, 0, |side, _| side.set_running(true));
+//! world.run_for(std::time::Duration::from_secs(1));
+//! let tally = world.act(client, 0, |side, _| *side.tally()).expect("a running host");
+//! assert_eq!(tally.opened, 10);
+//! assert!(tally.replies > 0 && tally.faults_total() == 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A crate of its own because `benches` must build without DPDK. It must never know a NIC, a clock or a thread.
 #![forbid(unsafe_code)]
 

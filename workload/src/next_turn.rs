@@ -2,8 +2,8 @@
 //!
 //! It must never grow beyond what it was made for.
 
+use stack::app::ConnId;
 use stack::app::Cx;
-use stack::conn::ConnId;
 use stack::nic::Nic;
 
 /// Two lists that change places once per turn.

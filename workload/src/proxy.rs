@@ -77,6 +77,7 @@ pub enum Parsed {
 /// What is wrong with a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Defect {
     /// The bytes begin like neither version.
     NoHeader,

@@ -6,10 +6,10 @@
 use core::net::SocketAddr;
 
 use arrayvec::ArrayVec;
+use stack::app::CloseReason;
+use stack::app::ConnId;
 use stack::app::{Cx, StaticId, TxItem};
-use stack::conn::ConnId;
 use stack::nic::Nic;
-use stack::tcp::verdict::CloseReason;
 
 use crate::ConnState;
 use crate::latency::Latency;

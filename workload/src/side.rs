@@ -2,10 +2,10 @@
 //!
 //! It must never decide anything.
 
+use stack::app::CloseReason;
+use stack::app::ConnId;
 use stack::app::{App, Cx};
-use stack::conn::ConnId;
 use stack::nic::Nic;
-use stack::tcp::verdict::CloseReason;
 
 use crate::ConnState;
 use crate::connect::{ConnectClient, ConnectServer};

@@ -5,8 +5,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::ControlFlow;
 
+use stack::app::ConnId;
 use stack::app::{Connect, Cx};
-use stack::conn::ConnId;
 use stack::nic::Nic;
 
 use crate::ConnState;

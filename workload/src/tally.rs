@@ -2,12 +2,13 @@
 //!
 //! It must never hold a fault that isn't a failure of the run.
 
+use stack::app::CloseReason;
 use stack::app::ConnectError;
-use stack::tcp::verdict::CloseReason;
 
 /// Something that must not happen in a benchmark. Each is counted, and one is enough to fail the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Fault {
     /// The bytes of a request or reply are not the right ones.
     WrongContent,
@@ -130,11 +131,8 @@ impl Fault {
             | CloseReason::KeepaliveTimedOut
             | CloseReason::FinWait2TimedOut => Self::TimedOut,
             CloseReason::Unreachable(_) => Self::Unreachable,
-            CloseReason::BackToListen
-            | CloseReason::Aborted
-            | CloseReason::UnreadData
-            | CloseReason::DataAfterClose
-            | CloseReason::Evicted => Self::Aborted,
+            // All others are ends by our side: aborted, unread data, data after close, evicted.
+            _ => Self::Aborted,
         })
     }
 }
@@ -145,9 +143,8 @@ impl From<ConnectError> for Fault {
             ConnectError::NoPort => Self::NoPort,
             ConnectError::PortInUse | ConnectError::OtherWorker => Self::PortInUse,
             ConnectError::TableFull => Self::TableFull,
-            ConnectError::NotLocal | ConnectError::NoRoute | ConnectError::BadAddress => {
-                Self::NoRoute
-            }
+            // All others are about addresses: not local, no route, no address of a host.
+            _ => Self::NoRoute,
         }
     }
 }

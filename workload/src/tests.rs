@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use stack::tcp::verdict::CloseReason;
+use stack::app::CloseReason;
 
 use crate::http::{self, BODY_MAX};
 use crate::{Fault, Latency, Sources, Tally};

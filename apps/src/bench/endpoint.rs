@@ -3,6 +3,7 @@
 //!
 //! It must never read a clock or a lock per frame.
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -234,8 +235,9 @@ impl Endpoint<NoApp> {
         for (key, parked) in plan::connections(&self.config).take(connections as usize) {
             if !self.worker.preload(&key, &parked) {
                 return Err(Failure::Run(format!(
-                    "the table takes only {} of {connections} connections; lower --connections",
-                    self.worker.table().total()
+                    "the table takes only {} of {}; lower --connections",
+                    self.worker.table().total(),
+                    counted(connections, "connection")
                 )));
             }
         }

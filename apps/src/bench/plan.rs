@@ -2,6 +2,7 @@
 //!
 //! It must never ask the machine for anything.
 
+use diagnose::counted;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stack::config::{Config, ConfigError, ConfigSpec, Interface};
@@ -114,9 +115,9 @@ pub(super) fn room(args: &BenchArgs) -> String {
         embryos, parked, ..
     } = capacity(args);
     format!(
-        "room for {} embryos and {} connections",
-        embryos.total(),
-        parked.total()
+        "room for {} and {}",
+        counted(embryos.total(), "embryo"),
+        counted(parked.total(), "connection")
     )
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It must never round a wrong reply away: one is enough to fail the run.
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -243,8 +244,8 @@ impl Report {
         }
         if self.unaccounted != 0 {
             faults.push(format!(
-                "the endpoint lost track of {} frames",
-                self.unaccounted
+                "the endpoint lost track of {}",
+                counted(self.unaccounted, "frame")
             ));
         }
         for (side, in_use) in [
@@ -252,13 +253,16 @@ impl Report {
             ("generator", self.generator_mbufs_in_use),
         ] {
             if in_use > 0 {
-                faults.push(format!("{in_use} buffers of the {side} did not come back"));
+                faults.push(format!(
+                    "{} of the {side} did not come back",
+                    counted(in_use, "buffer")
+                ));
             }
         }
         if self.is_ours && self.lost > 0 {
             faults.push(format!(
-                "{} of {} SYNs got no reply: the link was full when it came (try a smaller --window), or the endpoint sent none",
-                self.lost, self.sent
+                "{} of {} got no reply: the link was full when it came (try a smaller --window), or the endpoint sent none",
+                self.lost, counted(self.sent, "SYN")
             ));
         }
         if self.expects_replies && self.replies_verified == 0 && !self.interrupted {
@@ -299,8 +303,8 @@ impl fmt::Display for Report {
         if self.resets_sent > 0 {
             writeln!(
                 f,
-                "  embryos   each taken back by an exact RST of the generator: {} resets sent",
-                self.resets_sent
+                "  embryos   each taken back by an exact RST of the generator: {} sent",
+                counted(self.resets_sent, "reset")
             )?;
         }
         self.write_endpoint(f)?;
@@ -340,7 +344,7 @@ impl Report {
         )?;
         writeln!(f, "  stages    {stages}")?;
         if let Some(room) = &self.room {
-            write!(f, "  table     {} connections", self.connections)?;
+            write!(f, "  table     {}", counted(self.connections, "connection"))?;
             if let Some(bytes) = self.bytes_per_connection {
                 write!(f, " of {bytes:.1} bytes (growth of the process)")?;
             }

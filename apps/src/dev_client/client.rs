@@ -268,7 +268,11 @@ impl App for Client {
     ) {
         let _ = (cx, conn);
         self.tally.ended += 1;
-        *self.tally.endings.entry(ending(reason)).or_default() += 1;
+        *self
+            .tally
+            .endings
+            .entry(CloseReason::NAMES[reason.index()])
+            .or_default() += 1;
         let is_whole = match self.order.talk {
             Talk::Echo | Talk::Get | Talk::Read => state.received == self.order.bytes,
             Talk::Send | Talk::Hold => true,
@@ -296,23 +300,7 @@ fn connect_error(error: ConnectError) -> &'static str {
         ConnectError::TableFull => "table_full",
         ConnectError::NoRoute => "no_route",
         ConnectError::BadAddress => "bad_address",
-    }
-}
-
-fn ending(reason: CloseReason) -> &'static str {
-    match reason {
-        CloseReason::Graceful => "graceful",
-        CloseReason::Refused => "refused",
-        CloseReason::Reset => "reset",
-        CloseReason::BackToListen => "back_to_listen",
-        CloseReason::TimedOut { .. } => "timed_out",
-        CloseReason::KeepaliveTimedOut => "keepalive_timed_out",
-        CloseReason::Unreachable(_) => "unreachable",
-        CloseReason::Aborted => "aborted",
-        CloseReason::UnreadData => "unread_data",
-        CloseReason::DataAfterClose => "data_after_close",
-        CloseReason::FinWait2TimedOut => "fin_wait2_timed_out",
-        CloseReason::Evicted => "evicted",
+        _ => "other",
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It must never leave a sum unsaid that the list leaves out.
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -60,12 +61,6 @@ fn head(findings: &Findings<'_>) -> String {
         );
     }
     out
-}
-
-/// `1 frame`, `2 frames`.
-fn counted(count: u64, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{s}")
 }
 
 fn list(findings: &Findings<'_>) -> String {
@@ -222,19 +217,19 @@ fn beside(findings: &Findings<'_>) -> String {
     for (address, asked) in findings.analysis.neighbors().silent(QUESTIONS) {
         let _ = writeln!(
             out,
-            "\n{address}: {}: {} asked {} times in {} who has it",
+            "\n{address}: {}: {} asked {} in {} who has it",
             Situation::NeighborDead.title(),
             asked.asker,
-            asked.unanswered,
+            counted(asked.unanswered, "time"),
             duration(asked.last_ns.saturating_sub(asked.first_ns)),
         );
     }
     for (endpoint, server) in findings.analysis.servers().flooded() {
         let _ = writeln!(
             out,
-            "\n{endpoint}: {} of {} connections never got beyond the handshake: a flood of SYNs, or a scan",
+            "\n{endpoint}: {} of {} never got beyond the handshake: a flood of SYNs, or a scan",
             server.unfinished(),
-            server.attempts
+            counted(server.attempts, "connection")
         );
     }
     out

@@ -2,6 +2,7 @@
 //!
 //! It must never leave out the seed: with it the same comes again.
 
+use diagnose::counted;
 use std::fmt;
 
 use dpdk::FaultTotals;
@@ -78,8 +79,12 @@ impl fmt::Display for FaultDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} frames, {} lost, {} reordered, {} doubled, {} corrupted",
-            self.frames, self.lost, self.reordered, self.duplicated, self.corrupted
+            "{}, {} lost, {} reordered, {} doubled, {} corrupted",
+            counted(self.frames, "frame"),
+            self.lost,
+            self.reordered,
+            self.duplicated,
+            self.corrupted
         )
     }
 }

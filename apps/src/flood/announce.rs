@@ -7,11 +7,12 @@ use super::plan::Setup;
 use crate::console;
 use crate::rig::{OrderName, Reach};
 use crate::traffic::{FloodPlan, Observable, SynOptions};
+use diagnose::counted;
 
 /// Prints the plan.
 pub(super) fn plan(args: &FloodArgs, setup: &Setup, plan: &FloodPlan) {
     console::log(format_args!(
-        "{} to {}: {} frames, {} options, TTL {}, window {}, {} for {:?}, {} worker(s)",
+        "{} to {}: {} frames, {} options, TTL {}, window {}, {} for {:?}, {}",
         args.flags.name(),
         targets(setup),
         args.flags.name(),
@@ -20,7 +21,7 @@ pub(super) fn plan(args: &FloodArgs, setup: &Setup, plan: &FloodPlan) {
         args.window,
         rate(setup),
         args.duration,
-        setup.workers
+        counted(setup.workers, "worker")
     ));
     console::log(format_args!(
         "from {}; {}; SYN-ACKs are answered with: {}",
@@ -80,9 +81,9 @@ pub(super) fn sources(args: &FloodArgs, setup: &Setup) -> String {
         Observable::Ranges(_) => "replies come back to some",
     };
     format!(
-        "{names} ({} addresses × {} ports), {seen}",
-        setup.pool.addresses(),
-        setup.pool.ports()
+        "{names} ({} × {}), {seen}",
+        counted(setup.pool.addresses(), "address"),
+        counted(setup.pool.ports(), "port")
     )
 }
 

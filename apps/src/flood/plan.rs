@@ -3,6 +3,7 @@
 //! It must never touch the machine beyond asking the kernel for its addresses, and never let a run begin that would have to
 //! use a tuple before the verdict on it.
 
+use diagnose::counted;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -405,10 +406,11 @@ fn in_flight(
     let needed = args.count.map_or(needed, |count| needed.min(count.into()));
     if needed > u128::from(tuples) {
         return usage(format!(
-            "this needs {needed} tuples ({rate} frames a second, each taken for {taken:?}), you have {tuples} \
-             ({} addresses × {} ports × {targets} targets): add addresses or ports to --sources, or lower -R or --wait",
-            pool.addresses(),
-            pool.ports()
+            "this needs {} ({rate} frames a second, each taken for {taken:?}), you have {tuples} ({} × {} × {}): add addresses or ports to --sources, or lower -R or --wait",
+            counted(needed, "tuple"),
+            counted(pool.addresses(), "address"),
+            counted(pool.ports(), "port"),
+            counted(targets, "target")
         ));
     }
     // A quarter more, for a worker that is late with its verdicts.

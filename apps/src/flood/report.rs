@@ -2,6 +2,7 @@
 //!
 //! It must never call silence what could not have been seen, and never drop a tuple: all that were sent are in the matrix.
 
+use diagnose::counted;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -238,8 +239,8 @@ fn accounting(total: &OutcomeRow, whole: &Tally, mbufs_in_use: u32) -> Vec<Strin
     }
     if whole.tuples_sent + whole.resent + whole.sunk != whole.sent {
         faults.push(format!(
-            "{} frames were sent, {} are accounted for",
-            whole.sent,
+            "{} sent, {} accounted for",
+            counted(whole.sent, "frame"),
             whole.tuples_sent + whole.resent + whole.sunk
         ));
     }
@@ -248,12 +249,15 @@ fn accounting(total: &OutcomeRow, whole: &Tally, mbufs_in_use: u32) -> Vec<Strin
     }
     if whole.damaged > 0 {
         faults.push(format!(
-            "{} replies came damaged (wrong checksum)",
-            whole.damaged
+            "{} came damaged (wrong checksum)",
+            counted(whole.damaged, "reply")
         ));
     }
     if mbufs_in_use > 0 {
-        faults.push(format!("{mbufs_in_use} buffers did not come back"));
+        faults.push(format!(
+            "{} did not come back",
+            counted(mbufs_in_use, "buffer")
+        ));
     }
     faults
 }
@@ -330,8 +334,12 @@ impl fmt::Display for FloodReport {
         )?;
         writeln!(
             f,
-            "  sent      {} frames: {} tuples, {} repeats; SYN-ACKs answered with: {} ({} answers)",
-            self.sent, self.tuples_sent, self.resent, self.answer, self.answers_sent
+            "  sent      {}: {}, {}; SYN-ACKs answered with: {} ({})",
+            counted(self.sent, "frame"),
+            counted(self.tuples_sent, "tuple"),
+            counted(self.resent, "repeat"),
+            self.answer,
+            counted(self.answers_sent, "answer")
         )?;
         writeln!(f, "  sources   {}", self.sources)?;
         self.total.write(f)?;
@@ -341,8 +349,8 @@ impl fmt::Display for FloodReport {
         if self.targets.len() > ROWS_SHOWN {
             writeln!(
                 f,
-                "  … {} more targets are in the JSON",
-                self.targets.len() - ROWS_SHOWN
+                "  … {} in the JSON",
+                counted(self.targets.len() - ROWS_SHOWN, "more target")
             )?;
         }
         if let Some(probe) = &self.probe {

@@ -3,6 +3,7 @@
 //! It must never act on its own: an application that hangs is one whose scene has no order for it. It is no puppet, because it notes calls of sockets, by the
 //! numbers of a scene.
 
+use diagnose::counted;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -141,12 +142,12 @@ impl Actor {
                 }
             }
             SceneAction::Send(number, len) => {
-                self.calls(now, number, format!("send({len} bytes)"));
+                self.calls(now, number, format!("send({})", counted(len, "byte")));
                 self.conn(number).to_send += u64::from(len);
                 self.send_as_given(cx, number);
             }
             SceneAction::Read(number, len) => {
-                self.calls(now, number, format!("recv({len} bytes)"));
+                self.calls(now, number, format!("recv({})", counted(len, "byte")));
                 self.conn(number).wanted += u64::from(len);
                 self.read_as_wanted(cx, number);
             }

@@ -97,7 +97,8 @@ impl Errno {
             | IcmpErrorKind::TimeExceeded
             | IcmpErrorKind::Prohibited => EHOSTUNREACH,
             IcmpErrorKind::PortUnreachable => ECONNREFUSED,
-            IcmpErrorKind::ParameterProblem => EOTHER,
+            // A parameter problem.
+            _ => EOTHER,
         };
         match reason {
             CloseReason::Graceful | CloseReason::FinWait2TimedOut => None,
@@ -113,6 +114,7 @@ impl Errno {
                 Some(ECONNABORTED)
             }
             CloseReason::Evicted => Some(ENOBUFS),
+            _ => Some(EOTHER),
         }
     }
 
@@ -125,6 +127,7 @@ impl Errno {
             ConnectError::PortInUse => EADDRINUSE,
             ConnectError::TableFull => ENOBUFS,
             ConnectError::NoRoute | ConnectError::BadAddress => ENETUNREACH,
+            _ => EOTHER,
         }
     }
 }

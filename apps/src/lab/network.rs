@@ -2,6 +2,7 @@
 //!
 //! It must never know how a frame is made or moved: the stage does that.
 
+use diagnose::counted;
 use std::fmt;
 
 use stack::nic::fault::FaultSpec;
@@ -97,7 +98,7 @@ impl fmt::Display for NetworkAct {
                 let word = word.map_or("", |(word, _)| word);
                 write!(f, "rejects connection {conn} by ICMP {word}")
             }
-            Self::Floods(syns) => write!(f, "carries {syns} SYNs of a third host"),
+            Self::Floods(syns) => write!(f, "carries {} of a third host", counted(syns, "SYN")),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It must never know how a scene is played: the same words hold for our endpoint in virtual time and for a kernel on a
 //! tap.
 
+use diagnose::counted;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -285,8 +286,12 @@ impl fmt::Display for SceneAction {
         match self {
             Self::Connect(conn) => write!(f, "calls connect() for connection {conn}"),
             Self::Accept => f.write_str("calls accept()"),
-            Self::Send(conn, len) => write!(f, "sends {len} bytes on connection {conn}"),
-            Self::Read(conn, len) => write!(f, "reads {len} bytes of connection {conn}"),
+            Self::Send(conn, len) => {
+                write!(f, "sends {} on connection {conn}", counted(len, "byte"))
+            }
+            Self::Read(conn, len) => {
+                write!(f, "reads {} of connection {conn}", counted(len, "byte"))
+            }
             Self::Close(conn) => write!(f, "closes connection {conn}"),
             Self::CloseAtEof(conn) => write!(
                 f,
@@ -341,7 +346,7 @@ impl fmt::Display for Observation {
         match self {
             Self::Connected => f.write_str("connected"),
             Self::Accepted => f.write_str("accepted"),
-            Self::Received(total) => write!(f, "{total} bytes received"),
+            Self::Received(total) => write!(f, "{} received", counted(total, "byte")),
             Self::Eof => f.write_str("end of stream"),
             Self::Failed(errno) => write!(f, "{errno}"),
         }

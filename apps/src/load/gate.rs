@@ -6,6 +6,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use diagnose::counted;
 use serde::Serialize;
 use workload::load::{LoadCounts, Measures, Step};
 use workload::tally::Fault;
@@ -106,7 +107,8 @@ impl Gate {
                             .then(|| format!("unfinished {}", counts.unfinished)),
                     );
                     format!(
-                        "{lost} operations failed ({})",
+                        "{} failed ({})",
+                        counted(lost, "operation"),
                         by.collect::<Vec<_>>().join(", ")
                     )
                 };
@@ -115,7 +117,8 @@ impl Gate {
             Self::Resets(allowed) => {
                 let (all, resets) = seen.connections;
                 allowed.judge((resets, all), || {
-                    format!("{resets} of {all} connections were reset or refused by the peer")
+                    let all = counted(all, "connection");
+                    format!("{resets} of {all} reset or refused by the peer")
                 })
             }
             Self::Rate(most) => {

@@ -2,6 +2,7 @@
 //!
 //! It must never guess: a verdict needs evidence against one side and for the others.
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -222,12 +223,14 @@ fn evidence(seen: &LimitEvidence) -> String {
     let mut parts = Vec::new();
     if let Some((wanted, least)) = seen.held {
         parts.push(format!(
-            "{least} of {wanted} connections were held at least"
+            "at least {least} of {} held",
+            counted(wanted, "connection")
         ));
     }
     if let (Some((offered, begun)), Some(share)) = (seen.offered, seen.achieved()) {
         parts.push(format!(
-            "{begun} of {offered} due operations begun ({:.1} %)",
+            "{begun} of {} begun ({:.1} %)",
+            counted(offered, "due operation"),
             share * 100.0
         ));
         parts.push(match (seen.lag_us, seen.median_us) {
@@ -237,18 +240,16 @@ fn evidence(seen: &LimitEvidence) -> String {
             _ => "too few operations for a schedule lag".to_owned(),
         });
         parts.push(if seen.blocked_turns > 0 {
-            format!(
-                "all {} connections were busy while operations were due",
-                seen.connections
-            )
+            let all = counted(seen.connections, "connection");
+            format!("no connection of {all} was free while operations were due")
         } else {
             "a connection was always free".to_owned()
         });
     }
     if seen.no_port > 0 {
         parts.push(format!(
-            "no local port was free for {} connections",
-            seen.no_port
+            "no local port was free for {}",
+            counted(seen.no_port, "connection")
         ));
     }
     if seen.path_is_full() {
@@ -258,14 +259,16 @@ fn evidence(seen: &LimitEvidence) -> String {
             ));
         }
         parts.push(format!(
-            "{} of {} segments with data came ahead of a gap",
-            seen.gaps, seen.data_segments
+            "{} of {} came ahead of a gap",
+            seen.gaps,
+            counted(seen.data_segments, "data segment")
         ));
     }
     if seen.repeats_syns() {
         parts.push(format!(
-            "{} of {} SYNs were answered only when repeated, or not at all",
-            seen.repeated_syns, seen.syns
+            "{} of {} got an answer only when repeated, or none",
+            seen.repeated_syns,
+            counted(seen.syns, "SYN")
         ));
     }
     parts.push(format!("generator busy {:.0} %", seen.busy_share * 100.0));

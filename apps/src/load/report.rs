@@ -19,6 +19,7 @@ mod account;
 // The log of HdrHistogram.
 mod hdr_log;
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -282,8 +283,8 @@ impl LoadReport {
         }
         if counts.unasked > 0 {
             faults.push(format!(
-                "{} connections brought bytes that were not asked for",
-                counts.unasked
+                "{} brought bytes that were not asked for",
+                counted(counts.unasked, "connection")
             ));
         }
         if let Some(hold) = &self.hold {

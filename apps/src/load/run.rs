@@ -2,6 +2,7 @@
 //!
 //! It must never leave a thread polling, and once frames could have come it never ends without a report.
 
+use diagnose::counted;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -149,13 +150,13 @@ fn announce(args: &LoadArgs, plan: &RunPlan, near: &OpenedNic) {
         .chain(plan.prefixes.iter().map(ToString::to_string))
         .collect();
     console::log(format_args!(
-        "{}: {} at {}, to {}: {pace}, up to {} connections, {} worker(s), {:.1} s",
+        "{}: {} at {}, to {}: {pace}, up to {}, {}, {:.1} s",
         link_text(plan),
         addresses.join(", "),
         near.mac,
         plan.targets.join(", "),
-        plan.connections,
-        plan.workers,
+        counted(plan.connections, "connection"),
+        counted(plan.workers, "worker"),
         args.lasts().as_secs_f64()
     ));
 }

@@ -2,6 +2,7 @@
 //!
 //! It must never take a driver's silence for a frame that was sent.
 
+use diagnose::counted;
 use std::fmt;
 
 use dpdk::{Port, PortStats, TxCheck};
@@ -61,8 +62,8 @@ impl NicReport {
         let fault = match check {
             TxCheck::Equal | TxCheck::NotCounted(_) => None,
             TxCheck::Lost(lost) => Some(format!(
-                "{driver} took {} frames and {lost} of them never left ({})",
-                tx_taken.unwrap_or_default(),
+                "{driver} took {} and {lost} of them never left ({})",
+                counted(tx_taken.unwrap_or_default(), "frame"),
                 if link.up {
                     "its queue sends nothing, or its counters are wrong: try --queues 1"
                 } else {
@@ -70,7 +71,8 @@ impl NicReport {
                 }
             )),
             TxCheck::Surplus(surplus) => Some(format!(
-                "{driver} counts {surplus} frames more than the {} that it got: that is a bug, please report it",
+                "{driver} counts {} more than the {} that it got: that is a bug, please report it",
+                counted(surplus, "frame"),
                 tx_taken.unwrap_or_default()
             )),
         };
@@ -107,8 +109,8 @@ impl fmt::Display for NicReport {
         write!(f, "{}, offloads: {}", self.driver, self.offloads)?;
         match (self.link.up, self.link.downs) {
             (true, 0) => {}
-            (true, downs) => write!(f, "; link went down {downs} times")?,
-            (false, downs) => write!(f, "; link is down (went down {downs} times)")?,
+            (true, downs) => write!(f, "; link went down {}", counted(downs, "time"))?,
+            (false, downs) => write!(f, "; link is down (went down {})", counted(downs, "time"))?,
         }
         if self.rx_missed + self.rx_errors + self.tx_errors + self.rx_no_mbuf > 0 {
             write!(

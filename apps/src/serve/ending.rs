@@ -2,6 +2,7 @@
 //!
 //! It must never wait for ever: each step has its time.
 
+use diagnose::counted;
 use std::time::Duration;
 
 use super::run_outcome::{Ending, RunOutcome, WorkerLine};
@@ -19,7 +20,8 @@ pub(super) fn run(
 ) -> Result<(), usize> {
     let announce = |open| {
         console::log(format_args!(
-            "ending: {open} connections are open; those at work have {:.0} s (ask again to reset them)",
+            "ending: {} open; those at work have {:.0} s (ask again to reset them)",
+            counted(open, "connection"),
             patience.as_secs_f64()
         ));
     };

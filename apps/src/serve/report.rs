@@ -5,6 +5,7 @@
 mod listener;
 mod tcp;
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -166,14 +167,14 @@ impl Report {
         let mut faults = self.faults.clone();
         if self.unaccounted != 0 {
             faults.push(format!(
-                "{} frames are unaccounted for: that is a bug, please report it",
-                self.unaccounted
+                "{} unaccounted for: that is a bug, please report it",
+                counted(self.unaccounted, "frame")
             ));
         }
         if self.mbufs_in_use > 0 {
             faults.push(format!(
-                "{} buffers did not come back: that is a bug, please report it",
-                self.mbufs_in_use
+                "{} did not come back: that is a bug, please report it",
+                counted(self.mbufs_in_use, "buffer")
             ));
         }
         if let Some(pcap) = &self.pcap
@@ -263,8 +264,11 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  frames    {} received, {} sent, {} unaccounted for; {} buffers in use after stop",
-            self.rx_frames, self.tx_frames, self.unaccounted, self.mbufs_in_use
+            "  frames    {} received, {} sent, {} unaccounted for; {} in use after stop",
+            self.rx_frames,
+            self.tx_frames,
+            self.unaccounted,
+            counted(self.mbufs_in_use, "buffer")
         )?;
         self.write_workers(f)?;
         for listener in &self.listeners {
@@ -273,8 +277,10 @@ impl fmt::Display for Report {
         if self.ending.open > 0 {
             writeln!(
                 f,
-                "  ending    {} connections were open, {} of them reset, {:.1} s",
-                self.ending.open, self.ending.reset, self.ending.duration_s
+                "  ending    {} open, {} of them reset, {:.1} s",
+                counted(self.ending.open, "connection"),
+                self.ending.reset,
+                self.ending.duration_s
             )?;
         }
         self.write_counters(f)?;
@@ -283,8 +289,10 @@ impl fmt::Display for Report {
         if let Some(pcap) = &self.pcap {
             writeln!(
                 f,
-                "  pcap      {}: {} frames, {} dropped",
-                pcap.file, pcap.frames, pcap.dropped
+                "  pcap      {}: {}, {} dropped",
+                pcap.file,
+                counted(pcap.frames, "frame"),
+                pcap.dropped
             )?;
         }
         if let Some(fault) = &self.fault_injection {

@@ -2,6 +2,7 @@
 //!
 //! It must never leave a thread polling, and once frames could have come it never ends without a report.
 
+use diagnose::counted;
 use std::sync::Arc;
 
 use dpdk::{DpdkNic, Eal, Port, QueuePair};
@@ -142,11 +143,11 @@ fn announce(
         ids => format!(", VLAN {}", ids.join(", ")),
     };
     console::log(format_args!(
-        "{}: {addresses} at {}{vlans}; open: {open}; {} worker(s), idle {}; {} with offloads: {}; {}; {}; {}; \
+        "{}: {addresses} at {}{vlans}; open: {open}; {}, idle {}; {} with offloads: {}; {}; {}; {}; \
          each connection: {} bytes of its service and {} of its timer",
         plan.spec,
         mac,
-        plan.workers,
+        counted(plan.workers, "worker"),
         plan.idle.name(),
         port.driver(),
         Offloads::from(port.caps()),

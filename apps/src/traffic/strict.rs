@@ -3,6 +3,7 @@
 //! It must never forgive: what a real peer may do is a fault of ours here. (`observed.rs` is for everybody else's.)
 
 use core::fmt::Write as _;
+use diagnose::counted;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stack::nic::{BURST_FRAMES, Burst, Frame};
@@ -236,7 +237,11 @@ impl<F: Frame> Exchange<F> for StrictExchange {
 fn note(tally: &mut Tally, dumps: &mut Vec<String>, wrong: ReplyFault, bytes: &[u8]) {
     tally.add_wrong(wrong);
     if dumps.len() < DUMPS {
-        let mut text = format!("wrong reply ({}, {} bytes):", wrong.name(), bytes.len());
+        let mut text = format!(
+            "wrong reply ({}, {}):",
+            wrong.name(),
+            counted(bytes.len(), "byte")
+        );
         for (i, byte) in bytes.iter().take(DUMP_BYTES).enumerate() {
             let gap = if i % 16 == 0 { " " } else { "" };
             // Writing into a String can't fail.

@@ -1,4 +1,4 @@
-//! [`LocalAddrs`]: the addresses that are ours in each VLAN that is ours, each under a 16-bit [`LocalId`], so that a record
+//! `LocalAddrs`: the addresses that are ours in each VLAN that is ours, each under a 16-bit [`LocalId`], so that a record
 //! need not repeat them, and so that the VLAN is part of every flow key.
 //!
 //! It must never change while running: records hold ids.
@@ -11,7 +11,7 @@ use super::vlans::Vlans;
 use crate::wire::ndp;
 use crate::wire::vlan::VlanId;
 
-/// One of our addresses in one of our VLANs, interned. Ids of one [`LocalAddrs`] mean nothing to another.
+/// One of our addresses in one of our VLANs, interned. Ids of one `LocalAddrs` mean nothing to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LocalId(pub u16);
 

@@ -32,7 +32,7 @@ pub enum LocalAddrsError {
     NotUnicast(IpAddr),
     /// Two entries share an address.
     Overlap(IpAddr),
-    /// More than [`MAX_LOCAL_ADDRS`] addresses in all.
+    /// More than `MAX_LOCAL_ADDRS` addresses in all.
     TooMany,
     /// No such VLAN: more than 4094.
     NoSuchVlan(VlanId),
@@ -40,7 +40,7 @@ pub enum LocalAddrsError {
     VlanTwice(VlanId),
     /// A list of VLANs without any.
     NoVlan,
-    /// The addresses of all VLANs together are more than [`MAX_LOCAL_ADDRS`].
+    /// The addresses of all VLANs together are more than `MAX_LOCAL_ADDRS`.
     TooManyInVlans {
         /// Addresses in each VLAN.
         addresses: u32,

@@ -10,6 +10,7 @@ use crate::tcp::profile::ProfileId;
 
 /// What a listener does with a SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum SynPolicy {
     /// An embryo while there is room, then the SYN is dropped.
     Embryo,

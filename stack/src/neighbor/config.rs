@@ -1,4 +1,4 @@
-//! Limits and times of the neighbour table: [`NeighborConfig`], checked once.
+//! Limits and times of the neighbour table: `NeighborConfig`, checked once.
 //!
 //! It must never accept a value that the table can't live with.
 
@@ -15,9 +15,9 @@ pub const MAX_NEIGHBORS: usize = 1 << 16;
 /// from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeighborConfig {
-    /// Neighbours at most, 1 to [`MAX_NEIGHBORS`]. 1024, as Linux's gc_thresh3.
+    /// Neighbours at most, 1 to `MAX_NEIGHBORS`. 1024, as Linux's gc_thresh3.
     pub capacity: usize,
-    /// Frames that wait for one neighbour at most, 1 to [`MAX_PENDING_FRAMES`]. 3: a handful of SYNs; RFC 4861 §7.2.2
+    /// Frames that wait for one neighbour at most, 1 to `MAX_PENDING_FRAMES`. 3: a handful of SYNs; RFC 4861 §7.2.2
     /// asks for at least one, and RFC 1122 §2.3.2.2 for the latest.
     pub pending_frames: usize,
     /// Between two solicitations. 1 s (RETRANS_TIMER).
@@ -47,13 +47,13 @@ impl Default for NeighborConfig {
     }
 }
 
-/// A value of [`NeighborConfig`] is out of its range.
+/// A value of `NeighborConfig` is out of its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NeighborConfigError {
-    /// `capacity` is 0 or above [`MAX_NEIGHBORS`].
+    /// `capacity` is 0 or above `MAX_NEIGHBORS`.
     Capacity,
-    /// `pending_frames` is 0 or above [`MAX_PENDING_FRAMES`].
+    /// `pending_frames` is 0 or above `MAX_PENDING_FRAMES`.
     PendingFrames,
     /// One of the times is zero: the table would ask without end.
     Time,

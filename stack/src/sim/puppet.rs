@@ -10,8 +10,8 @@ use crate::queue::pattern;
 use crate::queue::rx_queue::Chunk;
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 use crate::time::Instant;
+use crate::worker::app::ConnInfo;
 use crate::worker::app::{App, Cx};
-use crate::worker::connect::ConnInfo;
 
 /// What a puppet hears: its callbacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -85,13 +85,13 @@ impl TcpCounters {
         self.outcomes.0.iter().sum()
     }
 
-    /// A parked connection ended by a valid reset, which no [`crate::tcp::tcb::Tcb`] saw.
+    /// A parked connection ended by a valid reset, which no `Tcb` saw.
     pub fn parked_reset(&mut self) {
         self.count(Outcome::RstAccepted);
         let _ = self.transitions.step(State::Established, Event::Rst);
     }
 
-    /// A parked connection ended by its application's abort, which no [`crate::tcp::tcb::Tcb`] saw.
+    /// A parked connection ended by its application's abort, which no `Tcb` saw.
     pub fn parked_aborted(&mut self) {
         let _ = self.transitions.step(State::Established, Event::Abort);
     }

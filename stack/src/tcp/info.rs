@@ -10,6 +10,7 @@ use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 /// What a connection knows of its path, its peer and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TcpInfo {
     /// The smoothed round-trip time (RFC 6298 §2), once there was a sample.
     pub srtt: Option<Duration>,

@@ -42,7 +42,7 @@ pub struct Settings {
     /// Duplicate ACKs owed at most between two outputs, so that a burst of junk draws a bounded answer.
     pub duplicate_acks_max: u8,
     /// Smallest distance between two challenge ACKs of one connection, RFC 5961 §7; what an answer to an old segment costs of
-    /// their budget ([`crate::tcp::answer_limits`]). At most 10 s.
+    /// their budget. At most 10 s.
     pub challenge_interval: Duration,
     /// Initial congestion window.
     pub initial_window: InitialWindow,

@@ -263,6 +263,7 @@ impl Verdict {
 
 /// An ICMP error that the connection heard of, by what it says (RFC 9293 §3.9.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum IcmpErrorKind {
     /// Destination unreachable: net, host or source route failed (codes 0, 1, 5), or IPv6 no route / address.
     /// A soft error.
@@ -279,6 +280,7 @@ pub enum IcmpErrorKind {
 
 /// Why a connection ended, as the application learns it: a normal close differs from an abort (MUST-12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CloseReason {
     /// Both directions ended with an acknowledged FIN, or the open was withdrawn by a close in SYN-SENT.
     Graceful,
@@ -308,4 +310,41 @@ pub enum CloseReason {
     /// The peer took nothing, or the application read nothing, for too long while others waited for the places that the
     /// connection held in the queues: the peer was reset (RFC 6429). ENOBUFS.
     Evicted,
+}
+
+impl CloseReason {
+    /// The names of all reasons, in the order in which they are declared: words of reports, stable.
+    pub const NAMES: [&'static str; 12] = [
+        "graceful",
+        "refused",
+        "reset",
+        "back_to_listen",
+        "timed_out",
+        "keepalive_timed_out",
+        "unreachable",
+        "aborted",
+        "unread_data",
+        "data_after_close",
+        "fin_wait_2_timed_out",
+        "evicted",
+    ];
+
+    /// The place of this reason in [`Self::NAMES`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Graceful => 0,
+            Self::Refused => 1,
+            Self::Reset => 2,
+            Self::BackToListen => 3,
+            Self::TimedOut { .. } => 4,
+            Self::KeepaliveTimedOut => 5,
+            Self::Unreachable(_) => 6,
+            Self::Aborted => 7,
+            Self::UnreadData => 8,
+            Self::DataAfterClose => 9,
+            Self::FinWait2TimedOut => 10,
+            Self::Evicted => 11,
+        }
+    }
 }

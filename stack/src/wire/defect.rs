@@ -8,6 +8,7 @@ macro_rules! defects {
         /// Why a frame was refused while parsing. Parsing stops at the first defect, from the outer header inwards.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
+        #[non_exhaustive]
         pub enum Defect {
             $($(#[doc = $doc])+ $variant,)+
         }

@@ -14,18 +14,20 @@
 //! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
 //! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.
 
-use crate::conn::ConnId;
-use crate::local::listener::ListenerId;
 use crate::nic::Nic;
-use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 pub use super::connect::{ConnInfo, Connect, ConnectError, SendError};
 pub use super::cx::Cx;
 pub use super::reaching::Reachability;
 pub use super::reading::Line;
+pub use crate::conn::ConnId;
+pub use crate::local::listener::ListenerId;
 pub use crate::queue::item::{StaticId, TxItem};
+pub use crate::queue::pattern;
 pub use crate::queue::rx_queue::Chunk;
 pub use crate::tcp::info::{ConnectionEnd, TcpInfo};
+pub use crate::tcp::state::State;
+pub use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {

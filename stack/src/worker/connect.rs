@@ -27,6 +27,7 @@ pub struct Connect {
 
 /// A connection could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The source address or the VLAN isn't ours, or the address is of another family than the peer's.
     NotLocal,
@@ -46,6 +47,7 @@ pub enum ConnectError {
 
 /// Something was not queued for sending. It comes back in here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError<T = ()> {
     /// The send queue is full, or the memory that all connections share: [`super::app::App::on_writable`] follows.
     Full(T),
@@ -68,6 +70,7 @@ impl SendError {
 
 /// What a connection looks like from outside, for reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConnInfo {
     /// State.
     pub state: State,

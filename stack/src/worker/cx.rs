@@ -469,7 +469,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
-    /// The number of a profile on this worker, old or new: for [`crate::worker::connect::Connect::profile`], [`ListenerConfig::profile`] and
+    /// The number of a profile on this worker, old or new: for [`crate::worker::app::Connect::profile`], [`ListenerConfig::profile`] and
     /// [`Cx::set_profile`].
     ///
     /// # Errors

@@ -9,6 +9,7 @@ const SAMPLE_EVERY: u64 = 17;
 
 /// Cycles of the four inner stages, measured on sampled bursts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct StageCycles {
     /// The classify stage.
     pub classify: u64,
@@ -35,6 +36,7 @@ impl StageCycles {
 
 /// TSC cycles of one worker since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Cycles {
     /// In the driver's receive function, turns that received something.
     pub rx: u64,

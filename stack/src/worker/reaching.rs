@@ -12,6 +12,7 @@ use crate::worker::cx::Cx;
 
 /// What is known of the way to a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reachability {
     /// The link address of the next hop is known: a SYN would leave at once.
     Known,

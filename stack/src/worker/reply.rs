@@ -19,20 +19,20 @@ use crate::worker::segment_headers::{
 
 /// Where the headers of a frame start: the same frame is parsed once and never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// The IP version of the frame.
-    pub ip: IpVersion,
+    pub(crate) ip: IpVersion,
     /// Bytes before the IP header: 14, or 18 with one 802.1Q tag.
-    pub l3_offset: u8,
+    pub(crate) l3_offset: u8,
 }
 
 /// The ports of a received segment. Passed along, because the bytes that held them may lie where the reply is shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// The sender's port: where the reply goes.
-    pub remote: u16,
+    pub(crate) remote: u16,
     /// Our port.
-    pub local: u16,
+    pub(crate) local: u16,
 }
 
 /// The options of a SYN-ACK, or the timestamps of any other segment.
@@ -41,7 +41,7 @@ pub struct Ports {
 /// they were stored apart, and the load waits for both stores to leave the core. So none stand side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
-pub struct ReplyOptions {
+pub(crate) struct ReplyOptions {
     pub(super) tsval: u32,
     pub(super) mss: u16,
     pub(super) window_scale: u8,
@@ -56,7 +56,7 @@ const ALL_OPTIONS: u8 = HAS_MSS | HAS_WINDOW_SCALE | HAS_TIMESTAMPS;
 
 impl ReplyOptions {
     /// No option.
-    pub const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         tsval: 0,
         mss: 0,
         window_scale: 0,
@@ -67,7 +67,7 @@ impl ReplyOptions {
     /// The MSS option as well, SYN-ACK only (RFC 9293 MUST-65).
     #[must_use]
     #[inline]
-    pub const fn with_mss(self, mss: u16) -> Self {
+    pub(crate) const fn with_mss(self, mss: u16) -> Self {
         let present = self.present | HAS_MSS;
         Self {
             mss,
@@ -79,7 +79,7 @@ impl ReplyOptions {
     /// The window scale option as well, if there is a shift; SYN-ACK only (RFC 7323 §2.2).
     #[must_use]
     #[inline]
-    pub const fn with_window_scale(self, shift: Option<u8>) -> Self {
+    pub(crate) const fn with_window_scale(self, shift: Option<u8>) -> Self {
         match shift {
             Some(window_scale) => {
                 let present = self.present | HAS_WINDOW_SCALE;
@@ -96,7 +96,7 @@ impl ReplyOptions {
     /// TSval and TSecr as well, if there are any (RFC 7323 §3.2).
     #[must_use]
     #[inline]
-    pub const fn with_timestamps(self, timestamps: Option<(u32, u32)>) -> Self {
+    pub(crate) const fn with_timestamps(self, timestamps: Option<(u32, u32)>) -> Self {
         match timestamps {
             Some((tsval, tsecr)) => {
                 let present = self.present | HAS_TIMESTAMPS;
@@ -140,17 +140,17 @@ impl ReplyOptions {
 /// A segment that answers another one without payload of its own. The order of the fields matters as in [`ReplyOptions`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
-pub struct TcpReply {
+pub(crate) struct TcpReply {
     /// SEG.SEQ.
-    pub seq: SeqNum,
+    pub(crate) seq: SeqNum,
     /// SEG.WND as it stands on the wire, already scaled down.
-    pub window: u16,
+    pub(crate) window: u16,
     /// Control bits.
-    pub flags: Flags,
+    pub(crate) flags: Flags,
     /// SEG.ACK, 0 when `flags` has no ACK.
-    pub ack: SeqNum,
+    pub(crate) ack: SeqNum,
     /// Options.
-    pub options: ReplyOptions,
+    pub(crate) options: ReplyOptions,
 }
 
 impl From<Reset> for TcpReply {
@@ -181,7 +181,7 @@ impl From<&TcpReply> for SendPlan {
 
 /// Why a reply could not be written into a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotWritable;
+pub(crate) struct NotWritable;
 
 /// Rewrites `frame`, a received TCP segment laid out as `layout`, into `reply` to its sender.
 ///

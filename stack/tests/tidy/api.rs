@@ -44,7 +44,7 @@ fn api(tree: &Tree, folder: &str) -> String {
         for item in module.items {
             let Some(name) = named(item) else { continue };
             let is_seen = module.is_public || exported.contains(&name);
-            if is_seen && !is_for_tests(attributes(item)) {
+            if is_seen && !is_hidden(attributes(item)) {
                 types.insert(name);
                 lines.extend(item_lines(&module.path, item));
             }
@@ -53,7 +53,7 @@ fn api(tree: &Tree, folder: &str) -> String {
     for module in &modules {
         for item in module.items {
             if let Item::Impl(block) = item
-                && !is_for_tests(&block.attrs)
+                && !is_hidden(&block.attrs)
             {
                 lines.extend(impl_lines(block, &types));
             }
@@ -84,7 +84,7 @@ fn collect<'a>(
     let mut children: BTreeMap<String, bool> = BTreeMap::new();
     for item in items {
         if let Item::Mod(module) = item
-            && !is_for_tests(&module.attrs)
+            && !is_hidden(&module.attrs)
         {
             *children.entry(module.ident.to_string()).or_default() |= is_public(&module.vis);
         }
@@ -101,11 +101,18 @@ fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// Whether this is compiled for tests only.
-fn is_for_tests(attributes: &[Attribute]) -> bool {
-    attributes
-        .iter()
-        .any(|attribute| attribute.path().is_ident("cfg") && source(attribute).contains("(test)"))
+/// Conditions of what no user gets who asks for no feature: tests, and the modules of `stack` behind its API.
+const HIDDEN: &[&str] = &["(test)", "(feature = \"internals\")", "(feature = \"sim\")"];
+
+/// Whether this is not compiled for a user who asks for no feature.
+fn is_hidden(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let is_condition = attribute.path().is_ident("cfg");
+        is_condition
+            && HIDDEN
+                .iter()
+                .any(|hidden| source(attribute).contains(&format!("cfg{hidden}")))
+    })
 }
 
 /// The names that a `use` brings in.
@@ -245,7 +252,7 @@ fn impl_lines(block: &syn::ItemImpl, types: &BTreeSet<String>) -> Vec<String> {
         return vec![format!("{name}: {}", source(of_trait))];
     }
     let parts = block.items.iter().filter_map(|part| match part {
-        ImplItem::Fn(method) if is_public(&method.vis) && !is_for_tests(&method.attrs) => {
+        ImplItem::Fn(method) if is_public(&method.vis) && !is_hidden(&method.attrs) => {
             Some(source(&method.sig))
         }
         ImplItem::Const(value) if is_public(&value.vis) => {

@@ -17,11 +17,11 @@ mod streaming;
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 
+use stack::app::CloseReason;
+use stack::app::ConnId;
 use stack::app::{App, ConnectError, Cx, Reachability, StaticId};
-use stack::conn::ConnId;
 use stack::nic::Nic;
 use stack::rng::Random;
-use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
 use self::keeping::OpeningClock;

@@ -2,7 +2,7 @@
 //!
 //! It must never count an operation under two ends: begun = completed + failed + unfinished, and the same for connections.
 
-use stack::tcp::verdict::CloseReason;
+use stack::app::CloseReason;
 
 use crate::tally::{FAULTS, Fault};
 
@@ -136,10 +136,8 @@ impl LoadCounts {
             | CloseReason::KeepaliveTimedOut
             | CloseReason::FinWait2TimedOut
             | CloseReason::Unreachable(_) => &mut ends.timed_out,
-            CloseReason::Aborted
-            | CloseReason::UnreadData
-            | CloseReason::DataAfterClose
-            | CloseReason::Evicted => &mut ends.reset_by_us,
+            // All others are ends by our side: aborted, unread data, data after close, evicted.
+            _ => &mut ends.reset_by_us,
         } += 1;
     }
 

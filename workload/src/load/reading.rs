@@ -2,8 +2,8 @@
 //!
 //! It must never copy a body, and never take bytes for a reply that were not asked for.
 
+use stack::app::ConnId;
 use stack::app::Cx;
-use stack::conn::ConnId;
 use stack::nic::Nic;
 
 use super::LoadConn;

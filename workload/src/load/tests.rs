@@ -4,13 +4,13 @@ use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
+use stack::app::CloseReason;
+use stack::app::ConnId;
 use stack::app::{App, Cx};
-use stack::conn::ConnId;
-use stack::local::listener::{ListenerConfig, SynPolicy};
+use stack::config::{ListenerConfig, SynPolicy};
 use stack::nic::Nic;
 use stack::sim::host::{HostId, HostSpec};
 use stack::sim::world::World;
-use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
 use super::*;

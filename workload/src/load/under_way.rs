@@ -2,7 +2,7 @@
 //!
 //! It must never grow: what finds no place is not begun.
 
-use stack::conn::ConnId;
+use stack::app::ConnId;
 
 use super::response::Framing;
 

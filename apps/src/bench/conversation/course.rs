@@ -2,6 +2,7 @@
 //!
 //! It must never touch a frame: it orders, asks and subtracts.
 
+use diagnose::counted;
 use std::time::{Duration, Instant};
 
 use workload::{Fault, Latency, RequestClient, Tally};
@@ -193,8 +194,9 @@ impl Conductor<'_> {
                 line_at = Instant::now();
                 let seconds = started.elapsed().as_secs_f64();
                 console::log(format_args!(
-                    "{seconds:5.1} s  set-up: {} of {wanted} connections established, {:.3} M/s",
+                    "{seconds:5.1} s  set-up: {} of {} established, {:.3} M/s",
                     seen.tally.opened,
+                    counted(wanted, "connection"),
                     seen.tally.opened as f64 / seconds / 1e6,
                 ));
             }

@@ -5,6 +5,7 @@
 // Times, costs, counts.
 mod figures;
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -171,25 +172,31 @@ impl Report {
         }
         // Only the link is to blame for what it loses.
         if self.counts.lost > 0 && self.fault_injection.is_none() {
+            let exchange = if self.is_connect {
+                "connection"
+            } else {
+                "request"
+            };
             faults.push(format!(
-                "{} {} did not end",
-                self.counts.lost,
-                if self.is_connect {
-                    "connections"
-                } else {
-                    "requests"
-                }
+                "{} did not end",
+                counted(self.counts.lost, exchange)
             ));
         }
         if self.unaccounted != 0 {
-            faults.push(format!("{} frames were lost track of", self.unaccounted));
+            faults.push(format!(
+                "{} unaccounted for",
+                counted(self.unaccounted, "frame")
+            ));
         }
         for (side, in_use) in [
             ("endpoint", self.endpoint_mbufs_in_use),
             ("client", self.generator_mbufs_in_use),
         ] {
             if in_use > 0 {
-                faults.push(format!("{in_use} buffers of the {side} did not come back"));
+                faults.push(format!(
+                    "{} of the {side} did not come back",
+                    counted(in_use, "buffer")
+                ));
             }
         }
         if self.counts.replies_verified == 0 && !self.interrupted {
@@ -279,19 +286,19 @@ impl Report {
         if let Some(rate) = self.rate_cps {
             writeln!(
                 f,
-                "  rate      {:.3} M connections/s, complete and verified; {} closes first, 2 MSL {} s, body {} bytes",
+                "  rate      {:.3} M connections/s, complete and verified; {} closes first, 2 MSL {} s, body {}",
                 rate / 1e6,
                 self.first_close.unwrap_or("neither side"),
                 self.two_msl_seconds.unwrap_or_default(),
-                self.size
+                counted(self.size, "byte")
             )?;
         }
         if let Some(rate) = self.rate_rps {
             writeln!(
                 f,
-                "  rate      {:.3} M requests/s verified, over {} connections at random",
+                "  rate      {:.3} M requests/s verified, over {} at random",
                 rate / 1e6,
-                self.established.connections
+                counted(self.established.connections, "connection")
             )?;
         }
         let exchange = if self.is_connect {
@@ -344,8 +351,8 @@ impl Report {
         };
         writeln!(
             f,
-            "  set-up    {} connections by handshake in {:.1} s, {:.3} M/s",
-            set_up.connections,
+            "  set-up    {} by handshake in {:.1} s, {:.3} M/s",
+            counted(set_up.connections, "connection"),
             set_up.seconds,
             set_up.rate_cps / 1e6
         )?;

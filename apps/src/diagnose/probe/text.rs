@@ -2,6 +2,7 @@
 //!
 //! It must never leave out what can't be seen.
 
+use diagnose::counted;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json as value};
@@ -62,8 +63,8 @@ fn evidence(attempt: &Attempt) -> String {
     let ms = attempt.took.as_secs_f64() * 1e3;
     match &attempt.end {
         ConnectEnd::Silence => format!(
-            "no answer in {ms:.0} ms, SYN sent again {} times",
-            attempt.syns_again
+            "no answer in {ms:.0} ms, SYN sent again {}",
+            counted(attempt.syns_again, "time")
         ),
         ConnectEnd::Failed { errno, cause } => {
             let cause = cause.map_or(String::new(), |cause| format!(", {}", because(cause)));
@@ -111,7 +112,11 @@ fn quoted(bytes: &[u8]) -> String {
     const SHOWN: usize = 60;
     let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next();
     let shown = line.unwrap_or(&[]).get(..SHOWN).or(line).unwrap_or(&[]);
-    format!("\"{}\" ({} bytes)", shown.escape_ascii(), bytes.len())
+    format!(
+        "\"{}\" ({})",
+        shown.escape_ascii(),
+        counted(bytes.len(), "byte")
+    )
 }
 
 /// The same as JSON.

@@ -2,6 +2,7 @@
 //!
 //! It must never call the victim slow for what our own link did: the sink is the control for that.
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -132,8 +133,8 @@ impl ProbeReport {
         }
         if self.unaccounted != 0 {
             faults.push(format!(
-                "the probe's stack lost track of {} frames",
-                self.unaccounted
+                "the probe's stack lost track of {}",
+                counted(self.unaccounted, "frame")
             ));
         }
         if args.expect_outage {

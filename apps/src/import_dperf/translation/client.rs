@@ -2,6 +2,7 @@
 //!
 //! It must never translate a rate into another one silently.
 
+use diagnose::counted;
 use std::net::IpAddr;
 
 use super::{CommandLine, Translation};
@@ -38,7 +39,7 @@ pub(super) fn command(
     {
         translation.lose(
             size.line,
-            format!("request of {} bytes", size.value),
+            format!("request of {}", counted(size.value, "byte")),
             "a request is as long as its head; the server decides on the response",
         );
     }

@@ -2,6 +2,7 @@
 //!
 //! It must never stretch rows by time: each row has the same height, and its time stands beside it.
 
+use diagnose::counted;
 use std::fmt::Write as _;
 
 use super::escaped;
@@ -53,8 +54,9 @@ pub(super) fn svg(story: &Story, heads: (&str, &str)) -> String {
         let y = middle_of(rows.len()) + 4;
         let _ = write!(
             out,
-            "<text class=\"note\" x=\"{}\" y=\"{y}\" text-anchor=\"middle\">{left_out} more rows</text>",
-            (left + right) / 2
+            "<text class=\"note\" x=\"{}\" y=\"{y}\" text-anchor=\"middle\">{}</text>",
+            (left + right) / 2,
+            counted(left_out, "more row")
         );
     }
     out + "</svg>"

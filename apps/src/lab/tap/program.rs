@@ -2,6 +2,7 @@
 //!
 //! It must never decide anything: what it calls and sees goes to stdout, a line of JSON each, and its end is its parent's to choose.
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -259,11 +260,11 @@ fn act(conn: u16, call: Call, stream: &mut TcpStream, total: &mut u64) -> io::Re
     match call {
         Call::Connect(_) | Call::Accept => {}
         Call::Send(_, len) => {
-            calls(conn, format!("send({len} bytes)"));
+            calls(conn, format!("send({})", counted(len, "byte")));
             stream.write_all(&vec![b'x'; len as usize])?;
         }
         Call::Read(_, len) => {
-            calls(conn, format!("recv({len} bytes)"));
+            calls(conn, format!("recv({})", counted(len, "byte")));
             read(conn, stream, u64::from(len), total)?;
         }
         Call::Shutdown(_) => {

@@ -3,6 +3,7 @@
 //!
 //! It must never let a run begin that needs more tuples than there are.
 
+use diagnose::counted;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -121,8 +122,9 @@ impl RunPlan {
         let per_address = have / tuples.map_or(1, LocalTuples::addresses).max(1);
         let addresses = needed.div_ceil(per_address.max(1));
         Err(Failure::Usage(format!(
-            "this needs {needed} tuples of source address and port ({why}), and you have {have} towards {destinations} target(s): \
+            "this needs {needed} tuples of source address and port ({why}), and you have {have} towards {}: \
              add addresses (--sources with {addresses} of them) or ports (--source-ports){}",
+            counted(destinations, "target"),
             match self.work {
                 Work::Connect(_) => ", or give --close rst, a lower --rate or a shorter --duration",
                 _ => "",

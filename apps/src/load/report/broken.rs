@@ -2,6 +2,7 @@
 //!
 //! It must never judge: what a broken connection means is the report's to say.
 
+use diagnose::counted;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -33,7 +34,7 @@ impl Broken {
     pub(super) fn fault(&self) -> Option<String> {
         let by = self.by_fault.iter().map(|(name, n)| format!("{name} {n}"));
         let by = by.collect::<Vec<_>>().join(", ");
-        (self.total > 0).then(|| format!("{} connections broke ({by})", self.total))
+        (self.total > 0).then(|| format!("{} broke ({by})", counted(self.total, "connection")))
     }
 }
 

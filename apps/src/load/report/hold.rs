@@ -2,6 +2,7 @@
 //!
 //! It must never call a connection held that ended.
 
+use diagnose::counted;
 use std::fmt;
 use std::time::Duration;
 
@@ -95,8 +96,12 @@ impl fmt::Display for Hold {
         };
         writeln!(
             f,
-            "  held         {} of {} connections at least, {} at the end, for {:.1} s ({ramp}); {} broke",
-            self.least, self.wanted, self.at_end, self.held_s, self.broken.total
+            "  held         {} of {} at least, {} at the end, for {:.1} s ({ramp}); {} broke",
+            self.least,
+            counted(self.wanted, "connection"),
+            self.at_end,
+            self.held_s,
+            self.broken.total
         )?;
         write!(f, "{}", self.broken)?;
         if let (Some(interval), Some(longest)) = (self.verify_every_s, self.longest_unverified_s) {

@@ -2,6 +2,7 @@
 //!
 //! It must never say more of a peer's TIME-WAIT than its answers to SYNs show.
 
+use diagnose::counted;
 use std::fmt;
 
 use serde::Serialize;
@@ -49,8 +50,10 @@ impl fmt::Display for SourcesReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "  sources      {} addresses, {} tuples for each target; {} passed over as still in use",
-            self.addresses, self.tuples, self.passed_over
+            "  sources      {}, {} for each target; {} passed over as still in use",
+            counted(self.addresses, "address"),
+            counted(self.tuples, "tuple"),
+            self.passed_over
         )?;
         if self.reused == 0 {
             return Ok(());
@@ -58,12 +61,12 @@ impl fmt::Display for SourcesReport {
         let late = self.retried + self.failed;
         writeln!(
             f,
-            "  reused       {} tuples: {} opened at once, {} by a later SYN, {} not; {} first SYNs met an ACK and were reset, {} silence",
-            self.reused,
+            "  reused       {}: {} opened at once, {} by a later SYN, {} not; {} met an ACK and got a reset, {} silence",
+            counted(self.reused, "tuple"),
             self.reopened,
             self.retried,
             self.failed,
-            self.acks_reset.min(late),
+            counted(self.acks_reset.min(late), "first SYN"),
             late.saturating_sub(self.acks_reset)
         )
     }

@@ -2,6 +2,7 @@
 //!
 //! It must never count a byte that the other side has not acknowledged.
 
+use diagnose::counted;
 use std::fmt;
 
 use serde::Serialize;
@@ -74,15 +75,14 @@ impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "  bulk         up {:.2} MB ({:.1} Mbit/s), down {:.2} MB ({:.1} Mbit/s), {} segments sent again, {} transfers ended by the \
-             peer, {} connections broke",
+            "  bulk         up {:.2} MB ({:.1} Mbit/s), down {:.2} MB ({:.1} Mbit/s), {} sent again, {} ended by the peer, {} broke",
             self.up_bytes as f64 / 1e6,
             self.up_bits_per_s / 1e6,
             self.down_bytes as f64 / 1e6,
             self.down_bits_per_s / 1e6,
-            self.retransmitted,
-            self.transfers,
-            self.broken.total
+            counted(self.retransmitted, "segment"),
+            counted(self.transfers, "transfer"),
+            counted(self.broken.total, "connection")
         )?;
         write!(f, "{}", self.broken)?;
         Ok(())

@@ -2,6 +2,7 @@
 //!
 //! It must never leave out a failure.
 
+use diagnose::counted;
 use std::fmt;
 
 use super::{LoadReport, times};
@@ -32,8 +33,10 @@ impl fmt::Display for LoadReport {
         )?;
         writeln!(
             f,
-            "  {pace}, up to {} connections, {} worker(s), {:.1} s{why}",
-            plan.connections, plan.workers, self.duration_s
+            "  {pace}, up to {}, {}, {:.1} s{why}",
+            counted(plan.connections, "connection"),
+            counted(plan.workers, "worker"),
+            self.duration_s
         )?;
         times::write(f, &self.times)?;
         if let Some(hold) = &self.hold {
@@ -118,7 +121,11 @@ impl LoadReport {
         )?;
         writeln!(f, "  account      {}", self.account)?;
         if let Some(retransmitted) = self.tcp.get("retransmitted_segments") {
-            writeln!(f, "  tcp          {retransmitted} segments retransmitted")?;
+            writeln!(
+                f,
+                "  tcp          {} retransmitted",
+                counted(retransmitted, "segment")
+            )?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! It must never wait for connections that do not come: it ends when for long enough none has.
 
+use diagnose::counted;
 use std::time::{Duration, Instant};
 
 use super::{Control, LINE, LOOK, LoadEnd, LoadWatched, Silent, total};
@@ -47,10 +48,10 @@ impl Control<'_> {
             if is_hold && started.elapsed() >= next_line {
                 next_line += LINE;
                 console::log(format_args!(
-                    "{:6.1} s  ramp: {} of {} connections",
+                    "{:6.1} s  ramp: {} of {}",
                     started.elapsed().as_secs_f64(),
                     counts.open(),
-                    self.connections
+                    counted(self.connections, "connection")
                 ));
             }
             let since = if is_hold { grown_at } else { started };
@@ -70,10 +71,10 @@ impl Control<'_> {
     fn not_all(&self, watched: &LoadWatched) -> String {
         let counts = total(&watched.workers);
         format!(
-            "{} of {} connections could be opened, then none for {:.0} s ({} could not be begun, {} ended before they were established, \
+            "{} of {} could be opened, then none for {:.0} s ({} could not be begun, {} ended before they were established, \
              {} broke)",
             counts.open(),
-            self.connections,
+            counted(self.connections, "connection"),
             self.args.timeout.as_secs_f64(),
             counts.not_begun,
             counts.not_established,

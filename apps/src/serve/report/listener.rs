@@ -2,6 +2,7 @@
 //!
 //! It must never leave out a place on which nothing happened: that is a result too.
 
+use diagnose::counted;
 use std::fmt;
 
 use serde::Serialize;
@@ -66,14 +67,17 @@ impl fmt::Display for ListenerReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<9} {} accepted, {} bytes in, {} bytes out",
-            self.listen, self.accepted, self.bytes_in, self.bytes_out
+            "{:<9} {} accepted, {} in, {} out",
+            self.listen,
+            self.accepted,
+            counted(self.bytes_in, "byte"),
+            counted(self.bytes_out, "byte")
         )?;
         if self.refused > 0 {
             write!(f, ", {} refused for want of room", self.refused)?;
         }
         if self.requests > 0 {
-            write!(f, ", {} requests", self.requests)?;
+            write!(f, ", {}", counted(self.requests, "request"))?;
         }
         if self.refused_requests > 0 {
             write!(f, " ({} refused)", self.refused_requests)?;

@@ -9,39 +9,6 @@ use stack::tcp::verdict::CloseReason;
 
 use super::proxy::ProxyStats;
 
-/// Names of the reasons for which connections end, in the order of [`reason_index`].
-const REASONS: [&str; 12] = [
-    "graceful",
-    "refused",
-    "reset",
-    "back_to_listen",
-    "timed_out",
-    "keepalive_timed_out",
-    "unreachable",
-    "aborted",
-    "unread_data",
-    "data_after_close",
-    "fin_wait_2_timed_out",
-    "evicted",
-];
-
-const fn reason_index(reason: CloseReason) -> usize {
-    match reason {
-        CloseReason::Graceful => 0,
-        CloseReason::Refused => 1,
-        CloseReason::Reset => 2,
-        CloseReason::BackToListen => 3,
-        CloseReason::TimedOut { .. } => 4,
-        CloseReason::KeepaliveTimedOut => 5,
-        CloseReason::Unreachable(_) => 6,
-        CloseReason::Aborted => 7,
-        CloseReason::UnreadData => 8,
-        CloseReason::DataAfterClose => 9,
-        CloseReason::FinWait2TimedOut => 10,
-        CloseReason::Evicted => 11,
-    }
-}
-
 /// Counts of one place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::serve) struct SiteStats {
@@ -61,7 +28,7 @@ pub(in crate::serve) struct SiteStats {
     pub(in crate::serve) idle_closed: u64,
     /// Headers of the PROXY protocol, where connections begin with one.
     pub(in crate::serve) proxy: ProxyStats,
-    closed: [u64; REASONS.len()],
+    closed: [u64; CloseReason::NAMES.len()],
 }
 
 impl SiteStats {
@@ -76,7 +43,7 @@ impl SiteStats {
             refused_requests: 0,
             idle_closed: 0,
             proxy: ProxyStats::new(),
-            closed: [0; REASONS.len()],
+            closed: [0; CloseReason::NAMES.len()],
         }
     }
 
@@ -90,7 +57,7 @@ impl SiteStats {
     pub(super) fn closed(&mut self, reason: CloseReason, lost_len: u64) {
         self.open = self.open.saturating_sub(1);
         self.bytes_out = self.bytes_out.saturating_sub(lost_len);
-        self.closed[reason_index(reason)] += 1;
+        self.closed[reason.index()] += 1;
     }
 
     /// Adds what another worker counted.
@@ -110,7 +77,7 @@ impl SiteStats {
 
     /// How many connections ended for each reason that there was.
     pub(in crate::serve) fn closed_by_reason(&self) -> Closed {
-        let named = REASONS.into_iter().zip(self.closed);
+        let named = CloseReason::NAMES.into_iter().zip(self.closed);
         Closed(named.filter(|&(_, n)| n > 0).collect())
     }
 }

@@ -12,8 +12,8 @@ use crate::sim::inspect::Tcp;
 use crate::sim::link::LinkSpec;
 use crate::wire::tcp::Flags;
 use crate::wire::{Link as Addresses, MacAddr, SegmentSpec};
+use crate::worker::app::Connect;
 use crate::worker::app::NoApp;
-use crate::worker::connect::Connect;
 
 const PORT: u16 = 80;
 

@@ -2,8 +2,7 @@
 //!
 //! It must never begin more than a burst in a turn, and never take an operation from the schedule that can't be begun.
 
-use stack::app::{Cx, TxItem};
-use stack::conn::ConnId;
+use stack::app::{ConnId, Cx, TxItem};
 use stack::nic::Nic;
 use stack::time::Instant;
 

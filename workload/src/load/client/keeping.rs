@@ -2,8 +2,8 @@
 //!
 //! It must never open more than the plan allows, and never count one that we close as broken.
 
+use stack::app::ConnId;
 use stack::app::Cx;
-use stack::conn::ConnId;
 use stack::nic::Nic;
 
 use super::LoadClient;

@@ -6,8 +6,7 @@ use core::net::SocketAddr;
 use core::ops::ControlFlow;
 
 use arrayvec::ArrayVec;
-use stack::app::{Connect, ConnectError, Cx};
-use stack::conn::ConnId;
+use stack::app::{ConnId, Connect, ConnectError, Cx};
 use stack::nic::{BURST_FRAMES, Nic};
 
 use super::LoadClient;

@@ -2,10 +2,10 @@
 //!
 //! It must never count a byte as sent that the peer has not acknowledged, nor keep one that came.
 
+use stack::app::ConnId;
+use stack::app::pattern;
 use stack::app::{Cx, TxItem};
-use stack::conn::ConnId;
 use stack::nic::Nic;
-use stack::queue::pattern;
 
 use super::LoadClient;
 use crate::load::LoadConn;

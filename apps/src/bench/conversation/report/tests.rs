@@ -80,7 +80,7 @@ fn each_fault_fails_the_run_by_name() {
     };
     assert!(gate(|course, _| course.whole.tally.fault(Fault::Reset)).contains("reset 1"));
     assert!(gate(|course, _| course.whole.under_way = 3).contains("3 connections did not end"));
-    assert!(gate(|course, _| course.client.unaccounted = -1).contains("1 frames"));
+    assert!(gate(|course, _| course.client.unaccounted = -1).contains("1 frame unaccounted for"));
     assert!(gate(|_, sides| sides.generator_mbufs_in_use = 2).contains("2 buffers of the client"));
     assert!(gate(|course, _| course.whole.tally.replies = 0).contains("no reply"));
     let of_server = gate(|_, sides| {
@@ -91,7 +91,7 @@ fn each_fault_fails_the_run_by_name() {
         stopped.progress.app.faults.insert("aborted".to_owned(), 7);
         sides.stopped = Some(stopped);
     });
-    assert!(of_server.contains("aborted 7") && of_server.contains("1 buffers of the endpoint"));
+    assert!(of_server.contains("aborted 7") && of_server.contains("1 buffer of the endpoint"));
 }
 
 #[test]

@@ -25,9 +25,10 @@ pub(super) enum Status {
 impl From<BodyError> for Status {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::Malformed => Self::BadRequest,
             BodyError::TooLarge => Self::ContentTooLarge,
             BodyError::LineTooLong => Self::HeadTooLarge,
+            // Malformed.
+            _ => Self::BadRequest,
         }
     }
 }
