@@ -40,6 +40,8 @@ pub(crate) struct Driver {
     pub(crate) tso_buffers_max: u16,
     /// It offers to receive a frame into several buffers, and no such frame arrives.
     pub(crate) loses_scattered_frames: bool,
+    /// It brings the large segments of its peer as they are, though it offers no LRO.
+    pub(crate) brings_large_segments: bool,
     /// It drops the frames of every VLAN that it is not configured to pass.
     pub(crate) drops_vlans: bool,
     /// What is to be done when the link is down.
@@ -82,6 +84,7 @@ const UNKNOWN: Driver = Driver {
     keeps_rx_frames: false,
     tso_buffers_max: TSO_BUFFERS_MAX,
     loses_scattered_frames: false,
+    brings_large_segments: false,
     drops_vlans: false,
     link_hint: "cable, switch port, or the other side",
 };
@@ -164,6 +167,17 @@ pub(crate) const DRIVERS: &[Driver] = &[
         name: "net_virtio_user",
         more_queues: "give the device more of them: queues=N, on both sides",
         tx_count: TxCount::Taken,
+        ..UNKNOWN
+    },
+    Driver {
+        name: "net_vhost",
+        more_queues: "give the device more of them: queues=N, on both sides",
+        // vhost/rte_eth_vhost.c, eth_vhost_tx: what the guest's ring had no room for is not taken.
+        tx_count: TxCount::Taken,
+        // vhost/rte_eth_vhost.c with tso=1: the guest may leave its segments uncut (VIRTIO_NET_F_HOST_TSO4), and
+        // lib/vhost/virtio_net.c puts each into a chain.
+        brings_large_segments: true,
+        link_hint: "is the guest started, with the same socket?",
         ..UNKNOWN
     },
     Driver {

@@ -75,6 +75,7 @@ def run_nic(nic, qemu, kernel, binary_image):
         pci = machine.bind(nic.driver)
         summary, recorder = runs.whole_run(machine, link, pci, step)
         runs.judge_cuts(nic, summary, recorder)
+        runs.judge_lro(nic, summary)
         runs.software_run(machine, link, pci, step)
         runs.jumbo_run(machine, link, pci, step)
         if summary["nic"]["offloads"]["tx_tcp_checksum"]:

@@ -25,6 +25,8 @@ class Nic:
     first_qemu: int = 0
     # Whether packets that are longer than a buffer arrive. QEMU's vmxnet3 delivers none of them.
     scatters: bool = True
+    # Whether it puts received segments together (LRO). QEMU's vmxnet3 could, but see above.
+    puts_together: bool = False
     # Queue pairs of the run with several; 1 where the device has no more.
     queues: int = 1
     # What its RSS has to come to with them.
@@ -55,7 +57,7 @@ NICS = [
     Nic("e1000e", "e1000e"),
     # QEMU's vmxnet3 delivers everything on its first queue.
     Nic("vmxnet3", "vmxnet3", first_qemu=8, scatters=False, queues=2, rss="unknown"),
-    Nic("virtio", "virtio-net-pci", options=",mq=on,vectors=6,rss=on", vnet_hdr=True, notices=("pseudo-header", "header-length"), queues=2, rss="proven"),
+    Nic("virtio", "virtio-net-pci", options=",mq=on,vectors=6,rss=on", vnet_hdr=True, puts_together=True, notices=("pseudo-header", "header-length"), queues=2, rss="proven"),
     Nic("igb", "igb", queues=2, rss="proven"),
     Nic("e1000e-vfio", "e1000e", driver="vfio-pci"),
     Nic("vmxnet3-vfio", "vmxnet3", driver="vfio-pci", first_qemu=8, scatters=False),

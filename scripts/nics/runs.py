@@ -96,6 +96,13 @@ def judge_cuts(nic, summary, recorder):
         raise checks.Wrong(f"the host was to make segments of {recorder.segment_sizes} bytes")
 
 
+def judge_lro(nic, summary):
+    """What the host leaves uncut comes as large segments where the NIC puts segments together, and only there."""
+    large = summary["counters"].get("rx_large", 0)
+    if summary["nic"]["offloads"]["lro"] != nic.puts_together or bool(large) != nic.puts_together:
+        raise checks.Wrong(f"{large} large segments with LRO {summary['nic']['offloads']['lro']}")
+
+
 def software_run(machine, link, pci, step):
     """Every offload off: all checksums are ours, and no frame is left to the host half done."""
     step("start without offloads")
@@ -110,6 +117,7 @@ def software_run(machine, link, pci, step):
     used = [name for name, on in summary["nic"]["offloads"].items() if on]
     if used or recorder.left_to_host:
         raise checks.Wrong(f"--no-offload all: {used}, {recorder.left_to_host} checksums left to the host")
+    checks.counted(summary, "rx_large", 0)
     checks.counted(summary, "tcp_checksum", CORRUPT)
 
 
