@@ -103,7 +103,8 @@ impl<N: Nic> Core<N> {
             drop(rx.push(frame));
             return;
         }
-        //~ Only what is longer than a packet of the link was made of several: `frame.total_len() <= longest` -> `false`;
+        //~ Only what is longer than a packet of the link was made of several:
+        //~   `frame.total_len() <= longest` -> `false`;
         //~   a_frame_in_several_buffers_that_is_no_longer_than_a_packet_stays_one
         if frame.total_len() <= longest {
             return self.into_one_buffer(&frame, rx);
@@ -198,7 +199,8 @@ impl Headers {
     fn verify<F: Frame>(&self, frame: &F) -> Option<Defect> {
         let verdict = frame.rx_checksum();
         let header = &self.bytes[self.l3..self.l4];
-        //~ A large segment with a wrong header checksum is dropped: `!checksum::sum_header(header).is_valid()` -> `false`;
+        //~ A large segment with a wrong header checksum is dropped:
+        //~   `!checksum::sum_header(header).is_valid()` -> `false`;
         //~   a_large_segment_with_a_wrong_checksum_is_dropped_whole
         if self.is_v4()
             && verdict.ip != ChecksumVerdict::Good
@@ -206,7 +208,8 @@ impl Headers {
         {
             return Some(Defect::Ipv4Checksum);
         }
-        //~ So is one with a wrong TCP checksum, whether the NIC has found it or not: `self.tcp_sum(frame).is_valid()` -> `true`;
+        //~ So is one with a wrong TCP checksum, whether the NIC has found it or not:
+        //~   `self.tcp_sum(frame).is_valid()` -> `true`;
         //~   a_large_segment_with_a_wrong_checksum_is_dropped_whole
         let is_good = verdict.l4 == ChecksumVerdict::Good || self.tcp_sum(frame).is_valid();
         (!is_good).then_some(Defect::TcpChecksum)
