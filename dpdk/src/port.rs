@@ -196,7 +196,7 @@ fn negotiated(port: &PortInner, config: &PortConfig, rx_offloads: u64, tx_offloa
         lro: rx(sys::SL_RX_OFFLOAD_TCP_LRO) || port.driver.brings_large_segments,
         vlan_strip: rx(sys::SL_RX_OFFLOAD_VLAN_STRIP),
         vlan_insert: tx(sys::SL_TX_OFFLOAD_VLAN_INSERT),
-        steering: rss::steering(port.id, config).map(Arc::new),
+        steering: rss::steering(port.id, port.driver, config).map(Arc::new),
         ..Caps::without_offloads(port.link.clone(), config.mtu)
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 const POOL_FRAMES: u32 = 127;
 const CONFIG: RingConfig = RingConfig {
+    steered: false,
     queues: 2,
     ring_frames: 64,
     mtu: 1500,

@@ -12,6 +12,21 @@ const INPUT_BYTES: usize = 36;
 /// Bytes of a key: each bit of the input shifts a window of 32 bits by one.
 pub const KEY_BYTES: usize = INPUT_BYTES + 4;
 
+/// Slots of the table of [`Steering::even`]: as many as most NICs have.
+const EVEN_SLOTS: u16 = 128;
+
+/// A key whose hash is the same both ways: source and destination may change places (S. Woo, K. Park, "Scalable TCP Session
+/// Monitoring with Symmetric Receive-side Scaling", KAIST 2012). Everybody knows it.
+pub const SYMMETRIC_KEY: [u8; KEY_BYTES] = {
+    let mut key = [0x5a; KEY_BYTES];
+    let mut at = 0;
+    while at < KEY_BYTES {
+        key[at] = 0x6d;
+        at += 2;
+    }
+    key
+};
+
 /// What of a TCP segment goes into the hash, for one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fields {
@@ -73,6 +88,21 @@ impl Steering {
             v4,
             v6,
         })
+    }
+
+    /// A sender that hashes all of both families with this key and shares the hashes out evenly to this many queues; `None` for
+    /// none.
+    #[must_use]
+    pub fn even(key: &[u8; KEY_BYTES], queues: u16) -> Option<Self> {
+        let table: Vec<u16> = (0..EVEN_SLOTS)
+            .map(|slot| slot.checked_rem(queues))
+            .collect::<Option<_>>()?;
+        Self::new(
+            key,
+            &table,
+            Fields::AddressesAndPorts,
+            Fields::AddressesAndPorts,
+        )
     }
 
     /// The queue that gets what `remote` sends to `local`; `None` where the NIC doesn't hash the family.

@@ -120,6 +120,7 @@ fn open(plan: &RunPlan, eal: &Eal) -> Result<(OpenedNic, Option<OpenedNic>), Fai
         queues: plan.workers,
         mtu: plan.port.mtu,
         pools: plan.port.pools,
+        steered: true,
         ..RingConfig::default()
     };
     let (near, far) = OpenedNic::ring_pair(eal, &config)?;
@@ -208,6 +209,7 @@ fn poll(
             ndjson,
             resident_before,
             lasts: args.lasts(),
+            is_rss_said: false,
         }
         .conduct();
         phases.enter(LoadPhase::Stop);
