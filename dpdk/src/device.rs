@@ -107,6 +107,12 @@ impl PortInner {
         self.driver.needs_gate
     }
 
+    /// Whether segments come as large as the other end leaves them, as the device was opened.
+    pub(crate) fn brings_large_segments(&self) -> bool {
+        let may_stay_large = self.link.split(',').any(|option| option == "tso=1");
+        self.driver.brings_large_segments && may_stay_large
+    }
+
     /// Whether the other end gets the very mbufs that are sent here.
     pub(crate) fn passes_mbufs(&self) -> bool {
         self.rings.is_some()

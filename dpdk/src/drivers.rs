@@ -40,7 +40,7 @@ pub(crate) struct Driver {
     pub(crate) tso_buffers_max: u16,
     /// It offers to receive a frame into several buffers, and no such frame arrives.
     pub(crate) loses_scattered_frames: bool,
-    /// It brings the large segments of its peer as they are, though it offers no LRO.
+    /// Opened with `tso=1` it brings the large segments of its peer as they are, though it offers no LRO.
     pub(crate) brings_large_segments: bool,
     /// What one end of its link sends on a queue arrives on the same queue of the other.
     pub(crate) keeps_queues: bool,

@@ -193,7 +193,7 @@ fn negotiated(port: &PortInner, config: &PortConfig, rx_offloads: u64, tx_offloa
         tx_multi_seg: tx(sys::SL_TX_OFFLOAD_MULTI_SEGS),
         rx_scatter: rx(sys::SL_RX_OFFLOAD_SCATTER),
         // A link that brings large segments does so whatever was asked for.
-        lro: rx(sys::SL_RX_OFFLOAD_TCP_LRO) || port.driver.brings_large_segments,
+        lro: rx(sys::SL_RX_OFFLOAD_TCP_LRO) || port.brings_large_segments(),
         vlan_strip: rx(sys::SL_RX_OFFLOAD_VLAN_STRIP),
         vlan_insert: tx(sys::SL_TX_OFFLOAD_VLAN_INSERT),
         steering: rss::steering(port.id, port.driver, config).map(Arc::new),

@@ -72,7 +72,7 @@ def run_nic(nic, qemu, kernel, binary_image):
         if nic.device == "vmxnet3":
             runs.bind_run(machine, nic, step)
         step("bind")
-        pci = machine.bind(nic.driver)
+        pci, *joined = machine.bind(nic.driver)
         summary, recorder = runs.whole_run(machine, link, pci, step)
         runs.judge_cuts(nic, summary, recorder)
         runs.judge_lro(nic, summary)
@@ -84,6 +84,7 @@ def run_nic(nic, qemu, kernel, binary_image):
                 raise checks.Wrong(f"of the wrong requests the host noticed {noticed}, not {list(nic.notices)}")
         if summary["nic"]["offloads"]["vlan_insert"]:
             runs.wrong_tag_run(machine, link, pci, step)
+        runs.load_run(machine, joined, step)
         row = matrix.Row(nic, summary)
         if nic.scatters:
             row.with_short_buffers(runs.scatter_run(machine, link, pci, step))

@@ -5,6 +5,8 @@ import dataclasses
 import wire
 
 MAC = "02:00:00:00:01:01"
+# Two more NICs of the same kind, joined by a hub in the emulator.
+JOINED_MACS = ("02:00:00:00:02:01", "02:00:00:00:02:02")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +48,12 @@ class Nic:
         """QEMU's arguments."""
         many = f",queues={self.taps}" if self.taps > 1 else ""
         switch = "on" if self.vnet_hdr else "off"
+        joined = []
+        for number, mac in enumerate(JOINED_MACS, 1):
+            joined += ["-netdev", f"hubport,hubid=1,id=h{number}", "-device", f"{self.device},netdev=h{number},mac={mac},romfile="]
         return [
             "-netdev", f"tap,id=n0,ifname={wire.TAP},script=no,downscript=no,vnet_hdr={switch},vhost=off{many}",
-            "-device", f"{self.device},netdev=n0,mac={MAC},romfile={self.options}",
+            "-device", f"{self.device},netdev=n0,mac={MAC},romfile={self.options}", *joined,
         ]
 
 
