@@ -44,7 +44,7 @@ class Row:
         """Its column."""
         nic = self.summary["nic"]
         yield f"`{nic['driver']}`"
-        yield f"`{self.nic.driver}`"
+        yield "none" if self.nic.driver == "none" else f"`{self.nic.driver}`"
         for _, field, direction, name, reason in OFFLOADS:
             if self.offloads[field]:
                 yield "used"
