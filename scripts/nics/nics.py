@@ -5,6 +5,8 @@ import dataclasses
 import wire
 
 MAC = "02:00:00:00:01:01"
+# Slots on the PCI bus, in this order. igb takes two more, 16 slots on, for its virtual functions.
+SLOTS = (3, 6, 9)
 # Two more NICs of the same kind, joined by a hub in the emulator.
 JOINED_MACS = ("02:00:00:00:02:01", "02:00:00:00:02:02")
 
@@ -50,10 +52,10 @@ class Nic:
         switch = "on" if self.vnet_hdr else "off"
         joined = []
         for number, mac in enumerate(JOINED_MACS, 1):
-            joined += ["-netdev", f"hubport,hubid=1,id=h{number}", "-device", f"{self.device},netdev=h{number},mac={mac},romfile="]
+            joined += ["-netdev", f"hubport,hubid=1,id=h{number}", "-device", f"{self.device},netdev=h{number},mac={mac},romfile=,addr={SLOTS[number]:#x}"]
         return [
             "-netdev", f"tap,id=n0,ifname={wire.TAP},script=no,downscript=no,vnet_hdr={switch},vhost=off{many}",
-            "-device", f"{self.device},netdev=n0,mac={MAC},romfile={self.options}", *joined,
+            "-device", f"{self.device},netdev=n0,mac={MAC},romfile=,addr={SLOTS[0]:#x}{self.options}", *joined,
         ]
 
 
