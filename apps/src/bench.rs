@@ -22,7 +22,7 @@ mod memif;
 mod child;
 // What it does there.
 mod endpoint_process;
-// Who was the limit.
+// What the limit was.
 mod limit;
 // The result, as text and as JSON.
 mod report;

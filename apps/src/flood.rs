@@ -26,7 +26,7 @@ mod run;
 mod worker;
 // A line a second, and the end.
 mod watch;
-// Who was the limit.
+// What the limit was.
 mod limit;
 // The result, as text and as JSON.
 mod report;

@@ -391,7 +391,7 @@ impl Analysis {
         self.link
     }
 
-    /// Who was asked for by ARP and NDP.
+    /// Hosts that ARP and NDP asked for.
     #[must_use]
     pub const fn neighbors(&self) -> &Neighbors {
         &self.neighbors

@@ -241,7 +241,7 @@ impl Connection {
         let other = &mut self.sides[from.other() as usize];
         other.keepalives_unanswered = 0;
         if let Some(stall) = &mut other.stall {
-            stall.peer_frames += 1;
+            stall.peer_frames_since += 1;
         }
         let mss = u32::from(other.mss.unwrap_or(u16::MAX));
         let side = &mut self.sides[from as usize];

@@ -26,7 +26,7 @@ pub mod connection;
 pub mod machines;
 // The lines of a ladder, of which a bounded number is kept.
 pub mod rows;
-// Who was asked for by ARP and NDP, and answered.
+// Hosts that ARP and NDP asked for, and that answered.
 pub mod neighbors;
 // What the connections to one port say together.
 pub mod servers;

@@ -46,7 +46,9 @@ impl Side {
             largest: len,
             smallest: len,
             peer_frames: 0,
+            peer_frames_since: 0,
         });
+        stall.peer_frames += core::mem::take(&mut stall.peer_frames_since);
         stall.count += 1;
         stall.last_ns = at_ns;
         stall.end_ns = at_ns;
@@ -94,7 +96,9 @@ impl Side {
         }
         if let Some(mut stall) = self.stall.take() {
             stall.end_ns = at_ns;
-            if stall.smallest < stall.largest && stall.count >= 3 {
+            // Behind this, a frame of that length may be one that a NIC cuts into smaller ones.
+            let is_first = self.delivered_len < stall.largest;
+            if stall.smallest < stall.largest && stall.count >= 3 && is_first {
                 self.shrunk.get_or_insert((stall.largest, stall.smallest));
             }
             if self

@@ -178,8 +178,10 @@ pub struct Stall {
     pub largest: u32,
     /// The length of the smallest.
     pub smallest: u32,
-    /// Segments that the other end sent meanwhile.
+    /// Segments that the other end sent meanwhile, before something was sent again: it is there, and has no word for this end.
     pub peer_frames: u32,
+    /// Segments of the other end since something was last sent again.
+    pub peer_frames_since: u32,
 }
 
 impl Stall {

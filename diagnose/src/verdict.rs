@@ -31,7 +31,7 @@ const LOSS_ONE_IN: u64 = 1_000;
 pub struct Surroundings<'a> {
     /// When the capture ended, in ns since 1970.
     pub end_ns: u64,
-    /// Who was asked for and didn't answer.
+    /// Hosts that were asked for and didn't answer.
     pub neighbors: &'a Neighbors,
     /// What other connections to the same port did.
     pub servers: &'a Servers,
@@ -172,6 +172,7 @@ fn of_syn_ack(connection: &Connection, around: Surroundings<'_>) -> Option<Verdi
     let server = connection.side(End::Server);
     let is_again = server.syn.count > 1;
     let waited_ns = around.end_ns.saturating_sub(server.syn.first_ns);
+    // A handshake under way, as far as the capture shows.
     if !is_again && waited_ns < LONG_NS && !around.servers.get(connection.ends[1]).is_flooded() {
         return None;
     }
@@ -256,7 +257,6 @@ fn mtu_black_hole(connection: &Connection) -> Option<Verdict> {
         if !is_unended
             && let Some((before, after)) = side.shrunk
             && after < before
-            && side.delivered_len < before
         {
             return verdict(Situation::MtuBlackHole, Likely, Some(sender));
         }

@@ -5,7 +5,7 @@
 //!
 //! An [`index`] of 64-byte buckets leads from a keyed hash to an entry: family and index of a record. The record stays there
 //! from the SYN, or our connect, to the end of TIME-WAIT; what changes is its kind (embryo, open, parked, TIME-WAIT) and the
-//! body that goes with it. Who holds on to a record holds
+//! body that goes with it. A holder of a record has
 //!
 //! * a [`Found`] (entry, generation and kind) within a turn of the loop: it goes stale when the kind changes or the record ends;
 //! * a [`ConnId`] for longer: it stays good while the connection is open or parked.
@@ -43,7 +43,7 @@ pub mod spent_cookies;
 // The open connections: protocol, queues, timers.
 pub mod connection;
 pub mod connections;
-// Who gives way while places in the queues are scarce.
+// Which connections give way while places in the queues are scarce.
 pub mod pressure;
 
 #[cfg(test)]

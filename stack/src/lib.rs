@@ -19,7 +19,7 @@ pub mod seq;
 pub mod bits;
 // Frames as bytes: views with one bounds check a header, builders with right checksums.
 pub mod wire;
-// Who answers at which link-layer address: the ARP and NDP state machine, pending frames bounded.
+// Which host answers at which link-layer address: the ARP and NDP state machine, pending frames bounded.
 pub mod neighbor;
 // Answers of a host that need no connection: echo, ARP, NDP, port unreachable; what an ICMP error quotes.
 pub mod icmp;

@@ -1,4 +1,4 @@
-//! Who answers at which link-layer address: the neighbour unreachability machine of RFC 4861 §7.3, for NDP and ARP
+//! Which host answers at which link-layer address: the neighbour unreachability machine of RFC 4861 §7.3, for NDP and ARP
 //! alike.
 //!
 //! It must never send (it returns what is to be asked), never read a clock, never grow: its capacity is fixed at
@@ -62,7 +62,7 @@ pub type Pending<F> = ArrayVec<F, MAX_PENDING_FRAMES>;
 /// A neighbour has just become known: send what waited for it.
 #[derive(Debug)]
 pub struct ResolvedNeighbor<F> {
-    /// Who.
+    /// Its IP address.
     pub neighbor: Neighbor,
     /// Its link-layer address.
     pub mac: MacAddr,
@@ -74,7 +74,7 @@ pub struct ResolvedNeighbor<F> {
 /// new one has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Move {
-    /// Who.
+    /// Its IP address.
     pub neighbor: Neighbor,
     /// Where a neighbour no longer answers.
     pub from: MacAddr,
@@ -89,7 +89,7 @@ pub enum Action<F> {
     Solicit(Solicit),
     /// The neighbour doesn't answer (EHOSTUNREACH); the frames that waited for it can't be sent.
     Unreachable {
-        /// Who.
+        /// Its IP address.
         neighbor: Neighbor,
         /// What waited for it: to be dropped and counted.
         frames: Pending<F>,
@@ -102,7 +102,7 @@ pub enum Action<F> {
 /// that is not a request for us (gratuitous ARP, a broadcast reply) as unsolicited and overriding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertisement {
-    /// Who speaks.
+    /// The sender.
     pub neighbor: Neighbor,
     /// Its link-layer address, when it says it.
     pub mac: Option<MacAddr>,
@@ -605,7 +605,7 @@ enum Purpose {
     Stranger,
 }
 
-/// Which neighbours give way to a frame of ours, the least first. Who lives answers within the first second.
+/// Which neighbours give way to a frame of ours, the least first. A live neighbour answers within the first second.
 fn rank_for_our_frame<F>(entry: &Entry<F>) -> Option<u8> {
     match entry.state {
         NeighborState::Failed => Some(0),

@@ -586,7 +586,7 @@ fn a_full_accept_queue_makes_a_handshake_wait_or_resets_it() {
             (resets, records(&show, show.server, Kind::Embryo)),
             if abort { (1, 0) } else { (0, 1) }
         );
-        // Places become free. Who waits for one gets it with the next SYN-ACK; who was reset doesn't come back.
+        // Places become free. A client that waits for one gets it with the next SYN-ACK; one that was reset doesn't come back.
         show.tell_server(|server| server.accepts = true);
         show.world.act(
             show.server,

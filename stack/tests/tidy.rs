@@ -66,7 +66,7 @@ const RULES: &[Rule] = &[
     sizes::functions,
     unsafe_code::only_where_it_belongs,
     unsafe_code::forbidden_at_the_roots,
-    voice::riddles_become_fewer,
+    voice::sentences_name_their_subject,
 ];
 
 #[test]

@@ -140,7 +140,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Who answers
+    /// What answers the generator
     #[arg(long, value_enum, default_value = "endpoint", hide_short_help = true)]
     pub(crate) peer: Peer,
 
@@ -256,7 +256,7 @@ impl Mode {
     }
 }
 
-/// Who answers.
+/// The side that answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
     /// Syncline's endpoint, started by this run

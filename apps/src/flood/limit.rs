@@ -1,4 +1,4 @@
-//! Who kept a flood from being faster: the verdict, what it rests on, and what to change.
+//! What kept a flood from being faster: the verdict, what it rests on, and what to change.
 //!
 //! It must never guess: what nothing shows is `undetermined`.
 
@@ -13,7 +13,7 @@ const LIMITING_SHARE: f64 = 0.5;
 /// From this share of busy time on the generator had no time left.
 const FULL_SHARE: f64 = 0.95;
 
-/// Who was the limit.
+/// What limited a flood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FloodVerdict {
@@ -29,7 +29,7 @@ pub(super) enum FloodVerdict {
     Undetermined,
 }
 
-/// Who was the limit of a flood. Field names are stable (docs/reference/flood-json.md).
+/// The limit of a flood. Field names are stable (docs/reference/flood-json.md).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct FloodLimit {
     pub(super) verdict: FloodVerdict,

@@ -150,7 +150,7 @@ impl PlayArgs {
         if self.ipv6 { Family::V6 } else { Family::V4 }
     }
 
-    /// Who plays, one after the other.
+    /// The TCPs that play, one after the other.
     pub(crate) fn casts(&self) -> Vec<Cast> {
         let server_is_ours = Cast {
             client: Kernel,

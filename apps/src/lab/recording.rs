@@ -13,7 +13,7 @@ use super::scenario::{Cast, Client, End, Observation};
 /// What happened in one scene.
 #[derive(Debug, Clone)]
 pub(crate) struct Recording {
-    /// Who played.
+    /// The TCPs that played.
     pub(crate) cast: Cast,
     /// The client's address.
     pub(crate) client: IpAddr,

@@ -28,7 +28,7 @@ pub(crate) enum End {
 
 pub(crate) use End::{Client, Server};
 
-/// Who plays an end.
+/// The TCP that plays an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Player {
@@ -40,7 +40,7 @@ pub(crate) enum Player {
 
 pub(crate) use Player::{Kernel, Ours};
 
-/// Who plays which end.
+/// Which TCP plays which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Cast {
     /// The left end.
@@ -56,7 +56,7 @@ impl Cast {
         server: Ours,
     };
 
-    /// Who plays that end.
+    /// The TCP that plays that end.
     pub(crate) fn player(self, side: End) -> Player {
         match side {
             Client => self.client,
@@ -136,7 +136,7 @@ pub(crate) struct Scene {
     pub(crate) server_is_on: bool,
     /// Sysctls of the kernel's end, below `net/ipv4/` or `net/ipv6/`; `%` stands for its interface.
     pub(crate) sysctls: Vec<(&'static str, &'static str)>,
-    /// Who must play an end, when only one can.
+    /// The TCP that must play an end, when only one can.
     pub(crate) needs: Option<(End, Player)>,
     /// No kernel can be made to do this yet.
     pub(crate) only_in_simulation: bool,

@@ -18,7 +18,7 @@ use super::scenario::{CLIENT_PORT, Cast, Client, End, Observation, Server};
 /// A scene as it is printed.
 #[derive(Debug, Clone)]
 pub(crate) struct Story {
-    /// Who played.
+    /// The TCPs that played.
     pub(crate) cast: Cast,
     /// What happened, in order of time.
     pub(crate) rows: Vec<Row>,

@@ -1,4 +1,4 @@
-//! Who was the limit of a run, with the evidence and what to change, or `undetermined`.
+//! What limited a run, with the evidence and what to change, or `undetermined`.
 //!
 //! It must never guess: a verdict needs evidence against one side and for the others.
 
@@ -35,7 +35,7 @@ const REPEATED_SYN: Duration = Duration::from_millis(900);
 /// From this share of SYNs on that had to be repeated it is worth saying.
 const REPEATED_SHARE: f64 = 0.01;
 
-/// Who was the limit.
+/// What limited a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum LoadVerdict {

@@ -210,6 +210,7 @@ fn poll(
             resident_before,
             lasts: args.lasts(),
             is_rss_said: false,
+            connections: plan.connections,
         }
         .conduct();
         phases.enter(LoadPhase::Stop);

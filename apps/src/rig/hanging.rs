@@ -12,7 +12,7 @@ use crate::failure::Failure;
 
 /// The fault of a run whose thread hangs.
 pub(crate) const HANGS: &str = "a worker does not end: the port was not closed and buffers were not counted; the figures are \
-                                what it told last";
+                                its last report";
 
 /// Prints the result so far and ends the process, whatever its threads do.
 pub(crate) fn leave(

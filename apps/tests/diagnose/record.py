@@ -30,7 +30,9 @@ from concurrent.futures import ThreadPoolExecutor
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 TCP_REPAIR = 19
+TCP_USER_TIMEOUT = 18
 SO_MAX_PACING_RATE = 47
+IPV6_CHECKSUM = 7
 # Bytes a second of what is to be healthy.
 HEALTHY_RATE = 20_000_000
 PORT = 8080
@@ -113,7 +115,7 @@ class Run:
         self.v6 = self.draw.random() < 0.3
         self.routed = self.draw.random() < 0.5 if situation.routed is None else situation.routed
         # A packet for the NIC to cut is lost as a whole: few of them are no loss to speak of.
-        self.offloads = self.draw.random() < 0.6 and situation.name != "loss"
+        self.offloads = self.draw.random() < 0.6 and situation.name not in ("loss", "corruption")
         self.point = self.draw.choice(situation.points)
         self.snaplen = self.draw.choice([96, 96, 262144])
         self.any = self.point != "router" and self.draw.random() < 0.15
@@ -396,6 +398,40 @@ def serve_echo(address, port):
     connection.close()
 
 
+def serve_first_words(address, port, length, again_after=None):
+    """Speaks first, and waits; says the same again later, where that is asked for."""
+    connection, _ = listener(address, port).accept()
+    connection.sendall(bytes(length))
+    if again_after:
+        time.sleep(again_after)
+        connection.sendall(bytes(length))
+    time.sleep(60)
+
+
+def serve_answers_late(address, port, pause):
+    """Answers long after the client has closed."""
+    connection, _ = listener(address, port).accept()
+    connection.recv(1000)
+    time.sleep(pause)
+    try:
+        for _ in range(3):
+            connection.sendall(bytes(200))
+            time.sleep(0.2)
+    except OSError:
+        pass
+    time.sleep(30)
+
+
+def serve_twice(address, port):
+    """Two clients, one after the other; it closes first."""
+    server = listener(address, port)
+    for _ in range(2):
+        connection, _ = server.accept()
+        connection.recv(1000)
+        connection.sendall(bytes(100))
+        connection.close()
+
+
 def serve_and_vanish(address, port):
     connection, _ = listener(address, port).accept()
     connection.recv(100)
@@ -495,6 +531,63 @@ def client_comes_again(here, there):
         connect(here, there, 2).close()
     except OSError:
         pass
+
+
+def client_connects_twice(here, there, pause):
+    """From the same port, as soon as the first connection is closed."""
+    for _ in range(2):
+        client = connect(here, there)
+        client.sendall(bytes(50))
+        read_all(client)
+        client.close()
+        time.sleep(pause)
+
+
+def client_asks_and_goes(here, there, length):
+    client = connect(here, there)
+    client.sendall(bytes(length))
+    time.sleep(0.3)
+    client.close()
+    time.sleep(30)
+
+
+def client_uploads_until(here, there, length, patience_ms):
+    """Gives up when nothing is acknowledged for so long (TCP_USER_TIMEOUT), and stays."""
+    client = connect(here, there)
+    client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience_ms)
+    client.sendall(bytes(length))
+    time.sleep(0.8)
+    try:
+        for _ in range(100):
+            client.sendall(bytes(length))
+            time.sleep(0.1)
+    except OSError:
+        pass
+    time.sleep(30)
+
+
+def client_floods(here, there, ports, pause):
+    """SYNs from as many ports; what comes back is left unanswered (a rule drops this host's resets)."""
+    v6 = ":" in there[0]
+    family = socket.AF_INET6 if v6 else socket.AF_INET
+    raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    raw.bind((here[0], 0))
+    if v6:
+        raw.setsockopt(socket.IPPROTO_IPV6, IPV6_CHECKSUM, 16)
+    for port in ports:
+        head = struct.pack("!HHIIBBHHH", port, there[1], port * 65_536, 0, 5 << 4, 2, 64_240, 0, 0)
+        if not v6:
+            pseudo = socket.inet_aton(here[0]) + socket.inet_aton(there[0]) + struct.pack("!BBH", 0, 6, len(head))
+            head = head[:16] + struct.pack("!H", ones_complement(pseudo + head)) + head[18:]
+        raw.sendto(head, (there[0], 0))
+        time.sleep(pause)
+
+
+def ones_complement(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
 
 
 def client_answers(here, there):
@@ -852,6 +945,147 @@ def half_open(run):
     time.sleep(2.5)
 
 
+def rejected_with_reset(run):
+    """A firewall's reset to a SYN looks like a closed port's."""
+    run.nft("r" if run.routed else "s", ("forward" if run.routed else "input", 0), f"tcp dport {run.port} reject with tcp reset")
+    run.begin_capture()
+    run.client_does(client_connects).wait(10)
+
+
+def rejected_as_unreachable(run):
+    word = run.draw.choice(["no-route", "host-unreachable"])
+    run.nft("r", ("forward", 0), f"tcp dport {run.port} reject with icmpx type {word}")
+    run.begin_capture()
+    run.client_does(client_connects).wait(10)
+
+
+def keep_alive_race(run):
+    """The server closes an idle connection, and the next request is on its way."""
+    run.server_does(serve_read_then_close, 20, run.draw.uniform(0.7, 1.2))
+    run.begin_capture()
+    run.client_does(client_sends_on, 20, [run.draw.uniform(1.3, 1.5), 0.4, 0.4])
+    time.sleep(0.4)
+    run.begin_capture(after_handshake=True)
+    time.sleep(2.5)
+
+
+def close_wait_leak(run):
+    run.server_does(serve_silent, True)
+    run.begin_capture()
+    run.client_does(client_asks_and_goes, run.draw.randrange(1, 3000))
+    time.sleep(run.draw.uniform(4, 6))
+
+
+def late_answer(run):
+    """The client has closed; what the server sends then draws a reset from a socket that nobody owns any more."""
+    run.server_does(serve_answers_late, run.draw.uniform(0.8, 1.5))
+    run.begin_capture()
+    run.client_does(client_asks_and_goes, run.draw.randrange(1, 900))
+    time.sleep(3)
+
+
+def port_reuse(run):
+    run.server_does(serve_twice)
+    run.begin_capture()
+    run.client_does(client_connects_twice, run.draw.uniform(0, 0.5)).wait(10)
+
+
+def late_syn_ack(run):
+    """SYN-ACKs get lost until the client's next SYNs: then it is open, like any other."""
+    run.server_does(serve_echo)
+    run.nft("r", ("forward", 0), f"tcp sport {run.port} drop")
+    run.begin_capture()
+    child = run.client_does(client_chats, 5, 0.1, run.draw.random())
+    time.sleep(run.draw.uniform(1.2, 2.5))
+    run.forget_rules("r")
+    child.wait(10)
+
+
+def one_way(run):
+    """What the server sends gets lost; what the client sends arrives."""
+    run.server_does(serve_echo)
+    run.begin_capture()
+    run.client_does(client_chats, 10_000, 0.1, run.draw.random())
+    time.sleep(0.6)
+    run.begin_capture(after_handshake=True)
+    time.sleep(0.3)
+    run.nft("r", ("forward", 0), f"tcp sport {run.port} drop")
+    time.sleep(run.draw.uniform(3.5, 6))
+
+
+def frozen_too_long(run):
+    """Cut off until the client has given up; then the server goes on, and finds nobody."""
+    run.server_does(serve_first_words, 100, 6)
+    run.begin_capture()
+    run.client_does(client_uploads_until, 3000, 2000)
+    time.sleep(0.6)
+    run.begin_capture(after_handshake=True)
+    run.cut()
+    time.sleep(run.draw.uniform(4, 4.8))
+    run.mend()
+    time.sleep(2.5)
+
+
+def cookie_lost_ack(run):
+    """With a cookie the server keeps nothing: when the final ACK is lost, it doesn't know that it should speak."""
+    run.sysctl("s", ipv4__tcp_syncookies=2)
+    run.server_does(serve_first_words, 100)
+    run.begin_capture()
+    run.nft("r", ("forward", 0), f"tcp dport {run.port} tcp flags & (syn | ack) == ack drop")
+    run.client_does(client_answers)
+    time.sleep(run.draw.uniform(2, 3))
+    # What comes later shows that the capture goes on.
+    meant = run.client_port
+    run.client_port = meant + 1
+    run.client_does(client_connects)
+    run.client_port = meant
+    time.sleep(0.5)
+
+
+def flooded(run, cookies):
+    run.sysctl("s", ipv4__tcp_syncookies=cookies, ipv4__tcp_max_syn_backlog=32, core__somaxconn=32)
+    run.nft("c", ("output", 0), "tcp flags & rst == rst drop")
+    run.server_does(serve_echo)
+    run.begin_capture()
+    first = 1100 + run.draw.randrange(1000)
+    meant = run.client_port
+    flood = run.client_does(client_floods, range(first, first + 600), 0.002)
+    time.sleep(0.4)
+    return first, meant, flood
+
+
+def syn_flood(run):
+    """One of the flood's own."""
+    first, _, flood = flooded(run, run.draw.choice([0, 1, 2]))
+    flood.wait(10)
+    time.sleep(1.5)
+    run.client_port = first
+
+
+def syn_flood_with_cookies(run):
+    """A client of good will gets in all the same."""
+    _, _, flood = flooded(run, run.draw.choice([1, 2]))
+    run.client_does(client_chats, 5, 0.05, run.draw.random()).wait(10)
+    flood.wait(10)
+
+
+def syn_flood_without_cookies(run):
+    _, _, flood = flooded(run, 0)
+    run.client_does(client_connects, 2.5).wait(5)
+    flood.wait(10)
+
+
+def corrupted(run):
+    """A rule on the way rewrites two bytes of the payload and leaves the checksum as it was."""
+    run.server_does(serve_sink)
+    run.begin_capture()
+    run.nft("r", ("forward", 0), f"tcp dport {run.port} meta length > 400 numgen random mod 100 < {run.draw.randrange(4, 9)} @th,512,16 set 0x4242")
+    run.client_does(client_uploads, run.draw.randrange(300_000, 900_000), HEALTHY_RATE).wait(15)
+    if run.snaplen == 96:
+        # The checksum can't be verified: what is left to be seen is that segments come again.
+        run.allowed = ["loss"]
+
+
 NORMAL = ["normal"]
 SITUATIONS = [
     Situation("closed-port", closed_port, ["port-closed"], one_side="server"),
@@ -889,6 +1123,20 @@ SITUATIONS = [
     Situation("outage", interrupted, ["outage"], points=("client", "router"), middle=True, weight=2),
     Situation("gave-up", gave_up, ["gave-up"], routed=True),
     Situation("half-open", half_open, ["half-open"], routed=True, points=("server",)),
+    Situation("rejected-with-reset", rejected_with_reset, ["port-closed"], points=("client", "router")),
+    Situation("rejected-as-unreachable", rejected_as_unreachable, ["host-unreachable"], routed=True, points=("client", "router")),
+    Situation("keep-alive-race", keep_alive_race, ["data-after-close"], middle=True),
+    Situation("close-wait-leak", close_wait_leak, ["app-silent"]),
+    Situation("late-answer", late_answer, ["data-after-close"]),
+    Situation("port-reuse", port_reuse, NORMAL),
+    Situation("late-syn-ack", late_syn_ack, ["normal", "loss"], routed=True),
+    Situation("one-way-outage", one_way, ["silence"], routed=True, middle=True),
+    Situation("frozen-too-long", frozen_too_long, ["silence", "no-socket"], middle=True),
+    Situation("cookie-lost-ack", cookie_lost_ack, ["half-open"], routed=True, points=("server",)),
+    Situation("syn-flood", syn_flood, ["half-open"]),
+    Situation("syn-flood-with-cookies", syn_flood_with_cookies, NORMAL),
+    Situation("syn-flood-without-cookies", syn_flood_without_cookies, ["no-answer", "accept-queue-full"]),
+    Situation("corruption", corrupted, ["corruption"], routed=True, points=("server",)),
 ]
 
 

@@ -294,7 +294,7 @@ mod tests {
         };
         let line = choose(&config(Hugepages::Auto, &[]), &enough).unwrap().line;
         assert_eq!(line, "memory: hugepages (237 MB free)");
-        // Who gives memory arguments knows what they do.
+        // Memory arguments of the user's are kept as they are.
         assert!(choose(&config(Hugepages::Auto, &["-m64"]), &machine).is_ok());
     }
 

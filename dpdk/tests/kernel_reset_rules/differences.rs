@@ -94,7 +94,7 @@ const ROWS: &[Row] = &[
         what: "text after the peer's FIN (CLOSE-WAIT, CLOSING, LAST-ACK)",
         kernel: "nothing, or a reset where it overlaps the FIN",
         ours: "ACK",
-        reason: "RFC 9293 3.10.7.4: \"ignore the segment text\"; whoever sends it learns by the ACK that it isn't wanted",
+        reason: "RFC 9293 3.10.7.4: \"ignore the segment text\"; its sender learns by the ACK that it isn't wanted",
         applies: |case, kernel, ours| {
             matches!(
                 case.state,

@@ -1,4 +1,4 @@
-//! [`Connections`]: the open connections of one worker, each a [`Tcb`] with its queues; who wants to be asked for output,
+//! [`Connections`]: the open connections of one worker, each a [`Tcb`] with its queues; which of them to ask for output,
 //! and when which timer is due.
 //!
 //! It must never send, never call an application, and never allocate after construction: its memory is reserved at the
@@ -349,7 +349,7 @@ impl<F> Parts<'_, F> {
     }
 }
 
-/// Who is to be asked for output.
+/// The connections to ask for output.
 impl<F> Connections<F> {
     /// Asks this connection for output at the end of the turn.
     #[inline]
@@ -452,7 +452,7 @@ impl<F> Connections<F> {
     }
 }
 
-/// Who waits for places in the queues of all.
+/// The connections that wait for places in the queues of all.
 impl<F> Connections<F> {
     /// Remembers that this connection's application wanted to send and there was no place. Acknowledgments of what it has
     /// queued will tell it of new ones; with nothing queued it stands in line for those that others set free.

@@ -583,7 +583,8 @@ fn addresses_without_anybody_take_half_of_the_places_and_displace_each_other() {
     assert_eq!(evictions, 0);
 }
 
-/// Who was asked a second ago and has not answered goes before who may be there still; who was asked just now goes after.
+/// A neighbour that was asked a second ago and has not answered goes before one that may be there still; one that was asked just
+/// now goes after.
 #[test]
 fn the_silent_go_before_the_stale_and_the_stale_before_who_was_just_asked() {
     let mut table = table(4);

@@ -2,7 +2,7 @@
 //!
 //! It must never count places: that is [`super::chunks::Chunks`].
 
-/// Who asks for a node. Each direction has half of them: what was received can't keep out answers, nor what was sent the
+/// The direction that asks for a node. Each direction has half of them: what was received can't keep out answers, nor what was sent the
 /// acknowledgments. In each half the last eighth (of all) is for first claims: while no more connections than that have
 /// something queued, none waits for what another one holds, so they can't wait for each other in a circle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,9 +17,9 @@ pub struct Crossing {
     pub sent_at: Instant,
     /// When it reached its receiver; `None` when it didn't.
     pub arrives_at: Option<Instant>,
-    /// Who sent it; a router that isn't a host is [`ROUTER`](super::router::ROUTER).
+    /// The sender; a router that isn't a host is [`ROUTER`](super::router::ROUTER).
     pub from: HostId,
-    /// Who gets it; `None` when it was lost before the switch, or no host is there.
+    /// The receiver; `None` when it was lost before the switch, or no host is there.
     pub to: Option<HostId>,
     /// Ethernet frame without FCS, as it arrives (or as it was when it got lost).
     pub bytes: Arc<[u8]>,

@@ -1,7 +1,7 @@
 //! [`AnswerLimits`]: how often one connection answers segments that it can't accept (RFC 9293 §3.10.7.4, first step),
 //! RFC 5961 §7. One rule for embryos, open connections, parked connections and TIME-WAIT.
 //!
-//! It must never share a budget between connections: a global one tells an attacker what the others do (CVE-2016-5696).
+//! It must never share a budget between connections: a global one shows an attacker what the others do (CVE-2016-5696).
 //! And it must never answer without a limit: two ends that disagree about their numbers would answer each other for
 //! ever.
 //!

@@ -12,6 +12,6 @@ pub(super) enum BlackHole {
     None,
     /// Segments of `vanished` bytes went unanswered several times: a small one is tried.
     Suspected { vanished: u16 },
-    /// The small one was acknowledged up to `una`: were the larger ones only unlucky? The next one of that size tells.
+    /// The small one was acknowledged up to `una`: were the larger ones only unlucky? The next one of that size decides.
     Trial { una: SeqNum, vanished: u16 },
 }

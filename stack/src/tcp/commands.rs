@@ -1,4 +1,4 @@
-//! What an application, or the network layer on its behalf, tells a connection: close, shutdown, abort, read, options,
+//! Commands of the application, or of the network layer on its behalf, to a connection: close, shutdown, abort, read, options,
 //! urgent data, ICMP errors. RFC 9293 §3.9.1 and §3.10.
 //!
 //! It must never send: what follows from a command comes out of `poll_output`.
@@ -38,7 +38,7 @@ impl Tcb {
         self.shutdown(env)
     }
 
-    /// Whether the application has closed for good: nobody will read what is still queued.
+    /// Whether the application has closed for good: bytes that are still queued will not be read.
     #[must_use]
     #[inline]
     pub const fn app_has_closed(&self) -> bool {
@@ -63,8 +63,8 @@ impl Tcb {
         }
     }
 
-    /// Ends the connection at once (§3.10.5); `poll_output` gives the reset where the state asks for one. Nobody will read
-    /// what is still queued, not even of a connection that has ended well.
+    /// Ends the connection at once (§3.10.5); `poll_output` gives the reset where the state asks for one. Bytes that
+    /// are still queued will not be read, not even of a connection that has ended well.
     pub fn abort(&mut self, env: &mut Env<'_>) -> Events {
         //~ After an abort the app reads nothing; by_abort_after_both_have_ended_with_bytes_unread
         self.bits.set(Bits::APP_CLOSED);
@@ -119,7 +119,7 @@ impl Tcb {
         }
     }
 
-    /// The application took `len` bytes of what was received. When that opens the window far enough, the peer is told at
+    /// The application took `len` bytes of what was received. When that opens the window far enough, the peer hears of it at
     /// once. Nothing else makes a window update: a SYN-ACK offers less than the buffer has, for want of a scale, and the
     /// next segment that goes anyway says the rest.
     #[inline]

@@ -52,7 +52,7 @@ pub struct CookieKey {
 }
 
 impl CookieKey {
-    /// A key from 16 bytes that nobody outside can know.
+    /// A key from 16 secret bytes.
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
         let first = Prf::new(secret, Purpose::Cookie, 0);

@@ -516,7 +516,7 @@ impl Tcb {
         self.bits.set(Bits::RTX_HEAD);
     }
 
-    /// MUST-37: whoever answers probes is alive. The wait for the next one may have been cut to R2, for want of this answer.
+    /// MUST-37: a peer that answers probes is alive. The wait for the next one may have been cut to R2, for want of this answer.
     fn probe_answered(&mut self, env: &Env<'_>) {
         let was_cut = self.cold.overdue.is_last_try(&self.patience(env));
         self.cold.overdue.answered();

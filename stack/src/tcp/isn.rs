@@ -86,7 +86,7 @@ impl TimestampHasher {
 }
 
 impl IsnKey {
-    /// A key from 16 bytes that nobody outside can know (RFC 6528 §3: at least 128 bits).
+    /// A key from 16 secret bytes (RFC 6528 §3: at least 128 bits).
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
         Self {

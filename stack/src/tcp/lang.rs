@@ -29,7 +29,7 @@ impl Base {
     }
 }
 
-/// A segment as written down. What isn't said is filled in by whoever sends it, and not compared by whoever expects it;
+/// A segment as written down. A field that isn't given is filled in when it is sent, and not compared when it is expected;
 /// flags and payload length always count, except PSH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spec {

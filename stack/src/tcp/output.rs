@@ -337,7 +337,7 @@ impl Tcb {
         (unsent.len > 0 || fin_due) && self.state.sends_text()
     }
 
-    /// Nothing is in flight, something is queued, and it may not go: without a timer nobody would ever ask again.
+    /// Nothing is in flight, something is queued, and it may not go: without a timer it would never be tried again.
     fn watch_window(&mut self, unsent: Unsent, env: &Env<'_>) {
         if !self.has_text(unsent) || self.flight() > 0 || !self.rtx_timer.is_off() {
             return;

@@ -44,7 +44,7 @@ impl Tcb {
         }
     }
 
-    /// The MSS that the path carries, options included, as it was told last.
+    /// The MSS that the path carries, options included, as last reported.
     #[must_use]
     #[inline]
     pub const fn path_mss(&self) -> u16 {

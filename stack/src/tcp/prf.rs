@@ -33,7 +33,7 @@ pub(crate) struct Prf {
 }
 
 impl Prf {
-    /// The function for `purpose` under 128 secret bits. `variant` tells functions of the same purpose apart.
+    /// The function for `purpose` under 128 secret bits. `variant` distinguishes functions of the same purpose.
     pub(crate) fn new(secret: &[u8; 16], purpose: Purpose, variant: u64) -> Self {
         let master = Aes128::new(secret.into());
         let derive = |family: u8| {

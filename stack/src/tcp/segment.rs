@@ -60,7 +60,7 @@ impl Segment {
     }
 }
 
-/// One segment that the connection wants on the wire, in numbers. Whoever got it from `poll_output` builds the frame;
+/// One segment that the connection wants on the wire, in numbers. The caller of `poll_output` builds the frame;
 /// a frame that can't be built counts as lost on the way and is retransmitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SendPlan {

@@ -21,7 +21,7 @@ pub const fn is_older(tsval: u32, recent: u32) -> bool {
 pub struct TimestampState {
     /// TS.Recent: the value to echo.
     pub recent: u32,
-    /// Added to our clock, so that it tells nothing about other connections or the machine (§7.1).
+    /// Added to our clock, so that it reveals nothing about other connections or the machine (§7.1).
     pub offset: u32,
     /// Last.ACK.sent: the acknowledgment number of the last segment sent.
     pub last_ack_sent: SeqNum,

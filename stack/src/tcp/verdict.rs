@@ -277,7 +277,7 @@ pub enum IcmpErrorKind {
     Prohibited,
 }
 
-/// Why a connection ended: what the application learns, and tells normal close from abort (MUST-12).
+/// Why a connection ended, as the application learns it: a normal close differs from an abort (MUST-12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseReason {
     /// Both directions ended with an acknowledged FIN, or the open was withdrawn by a close in SYN-SENT.

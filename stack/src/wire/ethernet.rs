@@ -17,9 +17,9 @@ pub const HEADER_LEN: usize = 14;
 )]
 #[repr(C)]
 pub struct Header {
-    /// Who shall take the frame.
+    /// The receiver.
     pub dst: MacAddr,
-    /// Who sent it.
+    /// The sender.
     pub src: MacAddr,
     /// What follows.
     pub ethertype: EtherType,
@@ -83,7 +83,7 @@ impl fmt::Debug for MacAddr {
     }
 }
 
-/// Who sent a frame; zero when it is shorter than a header.
+/// The sender of a frame; zero when it is shorter than a header.
 #[must_use]
 #[inline]
 pub fn source(frame: &[u8]) -> MacAddr {

@@ -13,9 +13,9 @@ use super::{Defect, arp, checksum, icmp, icmpv6, ip_protocol, ipv4, ipv6, tcp, u
 /// Where a frame comes from and goes to on the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
-    /// Who shall take the frame.
+    /// The receiver.
     pub dst: MacAddr,
-    /// Who sent it.
+    /// The sender.
     pub src: MacAddr,
     /// Its 802.1Q tag.
     pub vlan: Option<vlan::Tag>,

@@ -1,6 +1,6 @@
 //! What the application hears, and when: [`Hosted`] is the app with what it keeps for each connection.
 //!
-//! It must never call an app while one of its callbacks runs: what a callback starts (accepted connections) is told
+//! It must never call an app while one of its callbacks runs: what a callback starts (accepted connections) is reported
 //! after it has returned.
 
 use super::Core;
@@ -20,7 +20,7 @@ use crate::worker::app::App;
 /// Connections that hear of new room per turn at most.
 const STARVED_PER_TURN: u32 = 16;
 
-/// Connections whose ICMP errors are told per turn at most.
+/// Connections whose ICMP errors are reported per turn at most.
 const SOFT_ERRORS_PER_TURN: u32 = 16;
 
 /// An app and its state of each connection, by its number in the record.
@@ -103,7 +103,7 @@ impl<N: Nic> Core<N> {
         self.announce(hosted, now);
     }
 
-    /// Tells the app of connections that it has accepted, with all that happened to them before.
+    /// Reports to the app the connections that it has accepted, with all that happened to them before.
     #[inline(always)]
     pub(super) fn announce<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         if self.conns.has_opened() {
@@ -124,7 +124,7 @@ impl<N: Nic> Core<N> {
         self.endpoint.table.slot_of(id)
     }
 
-    /// The connection is the app's now. One that has ended meanwhile is nobody's.
+    /// The connection is the app's now. One that has ended meanwhile is not announced.
     #[inline(always)]
     fn opened<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, id: ConnId, now: Instant) {
         let Some(conn) = self.conns.get_mut(slot) else {
@@ -151,7 +151,7 @@ impl<N: Nic> Core<N> {
         self.opened(hosted, slot, id, now);
     }
 
-    /// Tells the app what it has not heard yet: bytes, room, the peer's end.
+    /// Reports to the app what it has not heard yet: bytes, room, the peer's end.
     #[inline]
     pub(super) fn deliver<A: App>(
         &mut self,

@@ -280,7 +280,7 @@ pub(super) struct Broadcasts {
 }
 
 impl Broadcasts {
-    /// From all of them. Without any, the limited broadcast stands in, which is nobody's source anyway.
+    /// From all of them. Without any, the limited broadcast stands in, which no host sends from.
     pub(super) fn new(all: &[[u8; 4]]) -> Self {
         let mut all = all.iter().map(|&address| Ipv4Addr::from(address));
         Self {
@@ -305,7 +305,7 @@ pub(super) struct Classifier {
     mtu: usize,
     /// The same for TCP, whose segments may be several that the NIC has put together.
     longest_segment: usize,
-    /// The directed broadcast addresses of our links: nobody's source (RFC 1122 §3.2.1.3).
+    /// The directed broadcast addresses of our links, which no host sends from (RFC 1122 §3.2.1.3).
     broadcasts: Broadcasts,
     hasher: FlowHasher,
     locals: LocalAddrs,

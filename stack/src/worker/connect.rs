@@ -1,7 +1,7 @@
 //! What an app says and hears of a connection in plain values: [`Connect`], [`ConnectError`],
 //! [`SendError`], [`ConnInfo`].
 //!
-//! It must never name the worker: whoever wants to know a connection's numbers needs no more than these.
+//! It must never name the worker: a reader of a connection's numbers needs no more than these.
 
 use core::net::{IpAddr, SocketAddr};
 

@@ -81,7 +81,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Tells the protocol of an open connection something; what follows from it is said at the end of the turn.
+    /// Gives the protocol of an open connection a command; what follows from it is sent at the end of the turn.
     #[inline]
     pub(super) fn command(
         &mut self,
@@ -421,7 +421,7 @@ impl<N: Nic> Core<N> {
         self.opened_at_once(hosted, slot, id, now);
     }
 
-    /// Bytes that nobody took yet, in a frame that is mostly empty, move to a frame that they share: a million segments of
+    /// Bytes that the app has not taken, in a frame that is mostly empty, move to a frame that they share: a million segments of
     /// one byte must not keep a million frames.
     fn compact(&mut self, slot: Slot) {
         let Some(conn) = self.conns.get(slot) else {
@@ -533,8 +533,8 @@ impl<F: Frame> Arrived<F> {
     }
 }
 
-/// Whether a segment that ended so came from our peer: its link-layer source is the way back then. What is wholly old
-/// proves nothing: nobody looked at its ACK, and half of all sequence numbers are old.
+/// Whether a segment that ended so came from our peer: its link-layer source is the way back then. A segment below
+/// RCV.NXT is not evidence: its ACK was never validated, and half of all sequence numbers are old.
 #[inline]
 fn proves_way(outcome: Outcome) -> bool {
     matches!(

@@ -73,7 +73,7 @@ pub(super) struct Endpoint {
     pub(super) hasher: FlowHasher,
     pub(super) isn: IsnKey,
     pub(super) cookies: CookieKey,
-    /// Who waits to be accepted.
+    /// Connections that wait to be accepted.
     pub(super) accept_queues: AcceptQueues,
     /// Embryos per listener, for the backlog.
     pub(super) embryos: Vec<u32>,

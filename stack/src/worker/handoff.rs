@@ -26,7 +26,7 @@ pub(super) enum Message<F> {
     Ask {
         /// Which.
         neighbor: Neighbor,
-        /// Who asks.
+        /// The worker that asks.
         worker: u16,
     },
     /// A neighbour that the receiver has asked for is known now, or does not answer.
@@ -139,7 +139,7 @@ impl<F> RingEnd<F> {
         }
     }
 
-    /// Tells all other workers of a neighbour that moved. Says how many rings were full.
+    /// Announces a neighbour that moved to all other workers. Returns how many rings were full.
     pub(super) fn tell_all(&self, moved: Move) -> u64 {
         let others = self.rings.iter().enumerate();
         let others = others.filter(|(worker, _)| *worker != usize::from(self.index));

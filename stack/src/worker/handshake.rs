@@ -46,7 +46,7 @@ impl Endpoint {
         let Some(config) = self.listeners.config(listener) else {
             return self.ended(Counter::ListenDropped);
         };
-        // Told apart by a test and not by a match: cookies are what a flood meets, and a jump through a table costs it 10 %.
+        // Distinguished by a test and not by a match: cookies are what a flood meets, and a jump through a table costs it 10 %.
         //~ A full accept queue drops SYNs of every policy:
         //~   `config.policy == SynPolicy::CookieAlways && !self.accept_queues.is_any_full()`
         //~   -> `config.policy == SynPolicy::CookieAlways`; a_full_queue_drops_syns_whatever_the_option_and_the_policy

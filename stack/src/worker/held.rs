@@ -18,14 +18,14 @@ use crate::nic::Nic;
 use crate::time::Instant;
 use crate::wire::MacAddr;
 
-/// Questions of other workers that worker 0 remembers. Who finds no place asks again.
+/// Questions of other workers that worker 0 remembers. A worker that finds no place asks again.
 const QUESTIONS: usize = 64;
 
-/// Who waits, in the order in which they came.
+/// The workers that wait, in the order in which they asked.
 #[derive(Debug)]
 pub(super) struct Held {
     slots: VecDeque<Slot>,
-    /// Whether a slot stands in `slots`: each does once, whoever owns it meanwhile.
+    /// Whether a slot stands in `slots`: each does once, even if another connection owns it by now.
     is_held: Box<[bool]>,
     /// On worker 0: which other worker waits for which neighbour.
     questions: ArrayVec<(Neighbor, u16), QUESTIONS>,

@@ -65,10 +65,10 @@ impl<N: Nic> Core<N> {
             //~   a_packet_too_big_makes_packets_smaller_at_once_and_for_later_connections
             return self.on_too_big(slot, mtu, &error.quote, now);
         }
-        if let Some(told) = told(error.kind) {
+        if let Some(kind) = kind_of(error.kind) {
             let seq = error.quote.seq;
             let mut events = None;
-            self.command(slot, now, |tcb, env| events = tcb.on_icmp(told, seq, env));
+            self.command(slot, now, |tcb, env| events = tcb.on_icmp(kind, seq, env));
             if events == Some(Events::NONE) {
                 //~ A soft error reaches the app; an_icmp_error_about_what_is_in_flight_reaches_the_app_and_ends_nothing
                 self.conns.on_soft_error(slot);
@@ -84,13 +84,13 @@ impl<N: Nic> Core<N> {
         let Quote { seq, .. } = error.quote;
         //~ An embryo believes an error about its own number only: -> `if false {`;
         //~   a_hard_error_about_its_syn_ack_ends_an_embryo
-        //~ A soft error ends no embryo: `told(error.kind) == Some(verdict::IcmpErrorKind::PortUnreachable)` -> `true`;
-        //~   a_hard_error_about_its_syn_ack_ends_an_embryo
+        //~ A soft error ends no embryo: `kind_of(error.kind) == Some(verdict::IcmpErrorKind::PortUnreachable)`
+        //~   -> `true`; a_hard_error_about_its_syn_ack_ends_an_embryo
         //~ A hard error ends an embryo: `&& self.endpoint.table.remove(found, hash)` -> `&& false`;
         //~   a_hard_error_about_its_syn_ack_ends_an_embryo
         if seq != embryo.iss {
             self.conns.counters.icmp_out_of_window += 1;
-        } else if told(error.kind) == Some(verdict::IcmpErrorKind::PortUnreachable)
+        } else if kind_of(error.kind) == Some(verdict::IcmpErrorKind::PortUnreachable)
             && self.endpoint.table.remove(found, hash)
         {
             self.endpoint.leave_backlog(ListenerId(embryo.listener));
@@ -99,8 +99,8 @@ impl<N: Nic> Core<N> {
     }
 }
 
-/// What a connection is told of an ICMP error (RFC 9293 §3.9.2.2, RFC 5927 §5.2).
-fn told(kind: ErrorKind) -> Option<verdict::IcmpErrorKind> {
+/// What a connection hears of an ICMP error (RFC 9293 §3.9.2.2, RFC 5927 §5.2).
+fn kind_of(kind: ErrorKind) -> Option<verdict::IcmpErrorKind> {
     match kind {
         ErrorKind::Unreachable(Unreachable::Port | Unreachable::Protocol) => {
             Some(verdict::IcmpErrorKind::PortUnreachable)

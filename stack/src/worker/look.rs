@@ -12,8 +12,8 @@ use crate::tcp::state::State;
 use crate::worker::app::App;
 
 impl<N: Nic, A: App> Worker<N, A> {
-    /// The state of the connection between these two in the VLAN that we open connections in, whoever holds it by now: an embryo, an open or parked connection,
-    /// a record in TIME-WAIT. CLOSED when there is none, also on a port where somebody listens.
+    /// The state of the connection between these two in the VLAN that we open connections in, whatever it is by now: an embryo, an open or parked connection,
+    /// a record in TIME-WAIT. CLOSED when there is none, also on a port with a listener.
     #[must_use]
     pub fn state_between(&self, local: SocketAddr, remote: SocketAddr) -> State {
         let endpoint = &self.core.endpoint;
@@ -37,7 +37,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         }
     }
 
-    /// What is known about a neighbour in the VLAN that we open connections in: `None` when nobody asked about it, and on all workers but the first, which keeps
+    /// What is known about a neighbour in the VLAN that we open connections in: `None` when it was never asked about, and on all workers but the first, which keeps
     /// the neighbours of all.
     #[must_use]
     pub fn neighbor_state(&self, addr: IpAddr) -> Option<neighbor::NeighborState> {

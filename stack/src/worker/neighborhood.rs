@@ -153,14 +153,14 @@ impl<F> Neighborhood<F> {
 
 impl<N: Nic> Core<N> {
     /// Sends a segment of `key`'s connection that answers no frame: a SYN-ACK by timer. It goes to `dst`, where the SYN came
-    /// from, as the first one did: whoever sends SYNs from addresses without a host behind them gets no neighbours made.
+    /// from, as the first one did: SYNs from addresses without a host behind them make no neighbour entries.
     pub(super) fn originate(&mut self, key: &FlowKey, dst: MacAddr, reply: &TcpReply) {
         if let Some(frame) = self.write_segment(key, dst, reply) {
             self.outbox.connection(frame, &mut self.endpoint.counters);
         }
     }
 
-    /// The same, to whoever the neighbour is: a reset by the app of a parked connection.
+    /// The same, to the neighbour that the table names: a reset by the app of a parked connection.
     pub(super) fn originate_resolved(&mut self, key: &FlowKey, reply: &TcpReply, now: Instant) {
         let Some(vlan) = self.endpoint.config.locals.vlan(key.local()) else {
             return self.endpoint.counters.bump(Counter::TxNoRoute);
@@ -319,7 +319,7 @@ impl<N: Nic> Core<N> {
         self.outbox.connection(frame, &mut self.endpoint.counters);
     }
 
-    /// Tells the connection that a frame was from that its neighbour doesn't answer: the frame is dropped.
+    /// Reports to the connection that sent a frame that its neighbour doesn't answer. The frame is dropped.
     pub(super) fn no_route(&mut self, frame: N::Frame, now: Instant) {
         let key = self.sender_of(frame.bytes());
         if let Some(key) = key {

@@ -40,7 +40,7 @@ impl<F> Lane<F> {
     }
 
     /// The NIC took `sent` frames and left some. A driver may refuse a frame for ever (net_tap one that is too long) and takes
-    /// none behind it then; it is told from a NIC that is full by what stands behind it.
+    /// none behind it then; the frames behind it distinguish it from a NIC that is full.
     #[cold]
     fn refused<N: Nic<Frame = F>>(
         &mut self,
@@ -127,7 +127,7 @@ impl<F> Outbox<F> {
         }
     }
 
-    /// A buffer that nobody needs any more.
+    /// Returns a buffer that is not needed any more.
     #[inline]
     pub(super) fn free(&mut self, frame: F) {
         // A full burst of freed buffers means more than one burst in this turn: this one goes back alone.

@@ -302,7 +302,7 @@ fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
         //~   `if TickMs::at(now).since(link.heard_at) < CONFIRMED_MS => link.mac` -> `if true => link.mac`;
         //~   who_was_not_heard_for_30_s_is_looked_for
         Some(link) if TickMs::at(now).since(link.heard_at) < CONFIRMED_MS => link.mac,
-        // Nobody to ask: the way on which its frames came is the only one that is known.
+        // No neighbour to ask: the way on which its frames came is the only one that is known.
         Some(link) if config.next_hop(conn.key.remote()).is_none() => link.mac,
         _ => MacAddr::ZERO,
     };

@@ -75,7 +75,7 @@ impl<N: Nic> Core<N> {
         self.owners.owner(&self.endpoint.config.locals, key, hash)
     }
 
-    /// Who else owns the flow of a segment that has no record here; `None` when it is this worker.
+    /// The other worker that owns the flow of a segment that has no record here; `None` when it is this worker.
     #[inline(never)]
     pub(super) fn owner_elsewhere(&mut self, meta: &Meta) -> Option<u16> {
         let owner = self.owner(&meta.key, meta.hash);

@@ -1,6 +1,6 @@
 //! What gives way while others wait for places in the queues: bytes ahead of gaps, connections that stand still.
 //!
-//! It must never take anything from a connection while nobody waits for it.
+//! It must never take anything from a connection while no other waits for it.
 
 use super::Core;
 use super::callbacks::Hosted;

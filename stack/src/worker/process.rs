@@ -1,6 +1,6 @@
 //! The process stage: each frame in arrival order meets its record and becomes a reply or goes.
 //!
-//! It must never reorder frames, and never write into a frame that somebody else may read.
+//! It must never reorder frames, and never write into a frame that another worker or an app may read.
 
 use super::callbacks::Hosted;
 use super::classify::{Lane, Meta};

@@ -24,14 +24,15 @@ pub(super) fn arm<F>(parts: &mut Parts<'_, F>, park_after: Duration, now: Instan
     true
 }
 
-/// Whether nobody has to hear of a segment without text that led to these events.
+/// Whether the app need not hear of a segment without text that led to these events.
 #[inline(always)]
 pub(super) const fn is_unheard(conn: &Conn, events: Events) -> bool {
     let news = Conn::WANTS_ROOM | Conn::PEER_CLOSED | Conn::NEWS;
     events.0 == Events::NONE.0 && !conn.has(news)
 }
 
-/// Nobody hears of a segment, and mostly its connection has nothing to say either: then it need not be asked for output.
+/// Handles a segment that the app does not hear of. Mostly its connection has nothing to send either: then it is not asked for
+/// output.
 #[inline(always)]
 pub(super) fn settle_unheard<F>(parts: &mut Parts<'_, F>, park_after: Duration, now: Instant) {
     let is_silent = parts.conn.tcb.is_silent(parts.conn.unsent());

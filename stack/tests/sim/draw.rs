@@ -402,7 +402,7 @@ fn draw_vlans(seed: u64, hosts: &mut [HostSpec], plans: &mut [Plan]) {
     }
 }
 
-/// Who closes, and how. At least one side acts without waiting for the other's FIN.
+/// Which side closes, and how. At least one side acts without waiting for the other's FIN.
 fn draw_ends(random: &mut Random, sides: &mut [Side; 2]) {
     let first = random.below(2) as usize;
     sides[first].end = random.one_of(&[End::Close, End::Shutdown]);

@@ -38,7 +38,7 @@ fn draw_neighbors(seed: u64, hosts: &mut [HostSpec], plans: &mut [Plan]) {
 }
 
 /// Servers that keep their windows closed while others wait for places, on hosts with few of them and a limit for standing
-/// still. Who stands still may be reset (docs/decisions/0022); who doesn't, never. Says whether the seed is one of those.
+/// still. A connection that stands still may be reset (docs/decisions/0022), one that doesn't never. Says whether the seed is one of those.
 fn draw_stalls(seed: u64, hosts: &mut [HostSpec], plans: &mut [Plan]) -> bool {
     let mut random = Random::new(seed ^ 0x6429_6429);
     if !random.hits(150_000) {

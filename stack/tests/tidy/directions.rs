@@ -1,4 +1,4 @@
-//! Who may import whom inside `stack` (CONTRIBUTING.md, "Direction").
+//! Which module may import which inside `stack` (CONTRIBUTING.md, "Direction").
 //!
 //! It must never judge tests: they may look at whatever they need.
 

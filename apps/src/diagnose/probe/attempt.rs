@@ -64,7 +64,7 @@ pub(super) struct Cause {
     pub(super) kind: u8,
     /// As above.
     pub(super) code: u8,
-    /// Who sent it.
+    /// The sender.
     pub(super) from: Option<IpAddr>,
 }
 

@@ -179,7 +179,7 @@ const NEIGHBOR_DEAD: Verdict = Verdict {
     members: &[
         "the host on this link (or the gateway) is off",
         "its cable, port or VLAN is wrong",
-        "the address is nobody's",
+        "no host has the address",
     ],
     tells_apart: "`ip neigh`, `ip route get`, the switch's MAC table",
     scenario: "host-down",

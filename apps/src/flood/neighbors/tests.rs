@@ -1,4 +1,4 @@
-//! Who is answered for, byte by byte: the frames are written by hand.
+//! Which addresses are answered for, byte by byte: the frames are written by hand.
 
 use std::net::Ipv4Addr;
 

@@ -72,8 +72,9 @@ impl Peer {
             backlog: scene.backlog.filter(|_| side == End::Server),
             acts: acts(scene, side),
         };
-        let script = serde_json::to_string(&script)
-            .map_err(|error| Failure::Run(format!("the scene can't be told: {error}")))?;
+        let script = serde_json::to_string(&script).map_err(|error| {
+            Failure::Run(format!("the scene can't be written as JSON: {error}"))
+        })?;
         peer.tell(&script)?;
         match peer.lines.recv_timeout(PATIENCE) {
             Ok(line) if line.ready => Ok(peer),

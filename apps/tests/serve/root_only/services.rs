@@ -288,7 +288,7 @@ fn daytime_says_its_line_and_closes_first() {
             assert!(text.contains(&year) && text.ends_with("-UTC\r\n"), "{text}");
             assert_eq!(text.lines().count(), 1);
         }
-        // Who closes first has TIME-WAIT: not the kernel.
+        // The side that closes first has TIME-WAIT: not the kernel.
         assert_eq!(run("ss -Htan state time-wait"), "");
         let summary = server.stop(SIGTERM);
         assert_eq!(closed(&summary, "graceful"), 2);

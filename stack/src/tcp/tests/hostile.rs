@@ -1,4 +1,4 @@
-//! Segments that nobody should send: RFC 5961, and anything at all in every state.
+//! Segments that no peer should send: RFC 5961, and anything at all in every state.
 
 use proptest::prelude::*;
 
@@ -114,7 +114,7 @@ fn junk_does_not_silence_the_answers_to_what_is_old() {
     }
 }
 
-/// Old data is answered, but not as often as somebody may send it.
+/// Old data is answered, but not as often as a peer may send it.
 #[test]
 fn old_data_is_answered_within_a_limit_of_its_own() {
     let mut host = Host::established();

@@ -1,4 +1,4 @@
-//! A path that carries less than the link: told by an ICMP error, or found out by silence.
+//! A path that carries less than the link: announced by an ICMP error, or found out by silence.
 
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::tcp::settings::Settings;
@@ -119,7 +119,7 @@ fn a_black_hole_is_found_by_silence() {
     host.expect(data(FLOOR).seq(1));
     assert_eq!(host.counters.black_holes_suspected, 1);
     host.inject(ack().ack(1 + FLOOR));
-    // Was it the size, or an outage that is over? A full segment tells.
+    // Was it the size, or an outage that is over? A full segment decides.
     host.expect(data(MSS).seq(1 + FLOOR));
     assert!(!host.events.has(Events::BLACK_HOLE));
     let rto_ms = host.tcb.rto().as_millis() as u64;

@@ -1,4 +1,4 @@
-//! Who waits for the application, and what happens when too many do (Linux's semantics: listen(2), tcp(7)).
+//! Connections that wait for the application, and what happens when too many do (Linux's semantics: listen(2), tcp(7)).
 
 use super::super::RingEnd;
 use super::host::{Flow, Host, OPEN};

@@ -1,4 +1,4 @@
-//! Sources that no host can have (RFC 9293 MUST-63, RFC 1122 §3.2.1.3): whatever they send, nobody is answered.
+//! Sources that no host can have (RFC 9293 MUST-63, RFC 1122 §3.2.1.3): their frames are never answered.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

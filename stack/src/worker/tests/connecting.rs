@@ -320,7 +320,7 @@ fn who_was_not_heard_for_30_s_is_looked_for() {
         .expect(data(1).seq(2).ack(1));
 }
 
-/// Nobody can be asked where no route leads: the frames go where they came from.
+/// Without a route there is no neighbour to ask: the frames go where they came from.
 #[test]
 fn without_a_route_the_way_that_frames_came_is_the_way() {
     let far = SocketAddr::new(Ipv4Addr::new(198, 19, 0, 9).into(), 1);

@@ -222,7 +222,7 @@ fn the_upper_bits_of_an_echoed_timestamp_are_free() {
         .counted(Counter::ConnSegment);
 }
 
-/// An ACK flood costs a hash per segment only while somebody may be on the way with a cookie.
+/// An ACK flood costs a hash per segment only while a client may be about to return a cookie.
 #[test]
 fn acks_are_not_checked_before_a_cookie_was_sent() {
     let mut host = Host::listening(SynPolicy::CookieAlways);

@@ -131,7 +131,7 @@ fn a_syn_and_its_copy_in_one_burst_make_one_embryo() {
 
 #[test]
 fn a_whole_handshake_in_one_burst() {
-    // The ISS is a function of tuple and time, so a first try tells it.
+    // The ISS is a function of tuple and time, so a first try shows it.
     let mut host = embryo();
     host.inject(rst().seq(1)).counted(Counter::EmbryoReset);
     host.inject_together(&[syn().seq(0), ack().seq(1).ack(1), data(3).seq(1).ack(1)]);
@@ -152,7 +152,7 @@ fn a_reset_and_an_ack_in_one_burst() {
     host.expect(rst().seq(1));
 }
 
-/// As above, and the record belongs to somebody else by then.
+/// As above, and the record belongs to another connection by then.
 #[test]
 fn a_record_that_changes_hands_within_a_burst() {
     let mut host = embryo();

@@ -106,7 +106,7 @@ fn by_abort() {
     let (mut host, conn) = Host::open();
     host.act(|_, cx| cx.abort(conn));
     host.expect(rst().seq(1).ack(1));
-    // Its frames find nobody, and get a reset of the listener's.
+    // Its frames find no connection, and get a reset of the listener's.
     host.inject(ack().seq(1).ack(1))
         .counted(Counter::ListenAckReset)
         .expect(rst().seq(1));
@@ -275,7 +275,7 @@ fn by_port_unreachable_while_connecting() {
     assert_eq!(host.kind(), Some(Kind::Open));
 }
 
-/// Three questions, a second apart, and no SYN: there is nobody to send it to.
+/// Three questions, a second apart, and no SYN: there is no neighbour to send it to.
 #[test]
 fn by_a_neighbor_that_does_not_answer() {
     let mut host = Host::probing(|_| {});

@@ -30,9 +30,9 @@ pub(super) const OUR_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 pub(super) const PEER_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 pub(super) const OUR_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 2);
 pub(super) const PEER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 1);
-/// Somebody listens here.
+/// A port with a listener.
 pub(super) const OPEN: u16 = 80;
-/// Nobody listens here.
+/// A port without a listener.
 pub(super) const CLOSED: u16 = 81;
 
 /// Embryos that the listener of [`Host::new`] keeps.
@@ -53,7 +53,7 @@ pub(super) struct Flow {
     pub(super) link: Link,
     pub(super) remote: SocketAddr,
     pub(super) local: SocketAddr,
-    /// The peer's ISS; ours once a SYN-ACK has told it.
+    /// The peer's ISS; ours once a SYN-ACK has shown it.
     pub(super) peer_iss: SeqNum,
     pub(super) our_iss: Option<SeqNum>,
 }
@@ -144,7 +144,7 @@ pub(super) fn plain() -> ConfigSpec {
         ..ListenerConfig::new(OPEN, SynPolicy::Embryo)
     }];
     spec.limits.records = Capacity::of_each(Records { v4: 64, v6: 64 });
-    // Nobody gives way here, whoever waits.
+    // No connection gives way here, even if others wait.
     spec.limits.stall_limit = Duration::from_secs(100_000);
     // The least buffer that needs a scale of 7.
     spec.tcp.profile.rcv_buf = 65_536 << 6;
@@ -387,7 +387,7 @@ impl<A: App> Host<A> {
         self.last.expect("a reply was expected before")
     }
 
-    /// Forgets our ISS: the next SYN-ACK tells a new one.
+    /// Forgets our ISS: the next SYN-ACK shows a new one.
     pub(super) fn forget_iss(&mut self) -> &mut Self {
         self.flow.our_iss = None;
         self
@@ -449,7 +449,7 @@ impl<A: App> Host<A> {
         endpoint.table.lookup(&key, endpoint.hasher.hash(&key))
     }
 
-    /// Whether the flow has no record but the bucket and the tag of somebody's.
+    /// Whether the flow has no record but the bucket and the tag of another flow's.
     pub(super) fn collides(&mut self) -> bool {
         let key = self.flow_key();
         let endpoint = &self.worker().core.endpoint;

@@ -157,7 +157,7 @@ fn whose_fin_came_first() {
     host.hears(&[PeerClosed, Closed(CloseReason::Graceful)]);
     assert_eq!(first(&mut host), Some(ConnectionEnd::Local));
 
-    // Withdrawn: nobody's FIN.
+    // Withdrawn: no FIN from either side.
     let remote = (PEER_V4, 9_000).into();
     let conn = host.act(|_, cx| cx.connect(remote, &Connect::default(), false));
     host.next_reply();

@@ -79,7 +79,7 @@ fn a_second_tag_is_refused() {
     }
 }
 
-/// SEG.LEN ends where the IP packet ends. What Ethernet pads with is nobody's data, and never comes back.
+/// SEG.LEN ends where the IP packet ends. Ethernet's padding is not data, and never comes back.
 #[test]
 fn padding_is_no_payload_and_does_not_return() {
     let mut host = Host::new();

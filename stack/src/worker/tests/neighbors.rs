@@ -15,7 +15,7 @@ const BROADCAST: Link = Link {
     ..LINK
 };
 
-/// The peer's answer to whoever asks for it.
+/// The peer's answer to a request for its address.
 pub(super) fn arp_reply() -> Vec<u8> {
     arp_frame(
         LINK,
@@ -23,7 +23,7 @@ pub(super) fn arp_reply() -> Vec<u8> {
     )
 }
 
-/// The peer's advertisement to whoever asks for it.
+/// The peer's advertisement to a solicitation for its address.
 pub(super) fn advertisement_of_peer() -> Vec<u8> {
     let mut frame = vec![0; 128];
     let flags = ndp::FLAG_SOLICITED | ndp::FLAG_OVERRIDE;
@@ -138,7 +138,7 @@ fn arp_for_others_is_not_answered() {
         .silent();
 }
 
-/// RFC 5227: whoever wants to know whether the address is taken has none yet.
+/// RFC 5227: a host that probes whether an address is taken has none yet.
 #[test]
 fn an_arp_probe_for_our_address_is_answered() {
     let mut host = Host::new();

@@ -109,7 +109,7 @@ fn what_a_nic_promised_is_asked_of_it() {
     }
 }
 
-/// Nobody sums the padding here, so only the length of the IP packet keeps it out.
+/// No checksum covers the padding here, so only the length of the IP packet keeps it out.
 #[test]
 fn padding_is_no_payload_where_the_nic_has_verified_the_checksum() {
     let good = RxChecksum {

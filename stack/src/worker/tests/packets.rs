@@ -104,7 +104,7 @@ fn extension_headers_that_a_host_must_refuse() {
     ];
     for (first, headers, defect) in refused {
         let mut frame = with_extensions(Flow::v6(1, CLOSED).frame(syn()), first, headers);
-        // To somebody else, so that the sender need not hear of it.
+        // To another host, so that the sender need not hear of it.
         frame[53] = 99;
         host.inject_bytes(&frame).refused(defect);
     }

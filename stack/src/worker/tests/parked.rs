@@ -97,7 +97,7 @@ fn without_ack_nothing_happens() {
 }
 
 /// The peer's R2 ends the connection when its data again, its probes, or the SYN-ACK of its that we acknowledged in vain get no
-/// answer: whoever knows addresses and ports must not be able to bring that about.
+/// answer: an attacker that knows addresses and ports must not be able to bring that about.
 #[test]
 fn junk_does_not_silence_the_answers_to_what_is_old() {
     for old in [
@@ -240,7 +240,7 @@ fn a_scaled_window_is_announced_scaled() {
     host.expect(ack().seq(1).ack(1).win(65_535 >> 7));
 }
 
-/// Bucket and tag of the table agree by chance once in a million flows or so: only the key tells them apart.
+/// Bucket and tag of the table agree by chance once in a million flows or so: only the key distinguishes them.
 #[test]
 fn a_flow_that_collides_with_a_connection_is_not_mistaken_for_it() {
     let mut host = established();

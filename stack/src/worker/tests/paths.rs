@@ -436,7 +436,7 @@ fn questions(frames: &[Vec<u8>]) -> Vec<MacAddr> {
         .collect()
 }
 
-/// A gratuitous ARP, an overriding advertisement, an unasked reply: whoever says so without more redirects nothing.
+/// A gratuitous ARP, an overriding advertisement, an unasked reply: such a claim alone redirects nothing.
 #[test]
 fn a_claim_alone_redirects_no_connection() {
     for v6 in [false, true] {

@@ -1,4 +1,4 @@
-//! Who gives way while others wait for places in the queues, after how long, and who does not.
+//! Which connections give way while others wait for places in the queues, after how long, and which do not.
 
 use core::time::Duration;
 
@@ -85,7 +85,7 @@ fn ends(host: &mut Host<Puppet>) -> Vec<AppEvent> {
 
 const EVICTED: AppEvent = Closed(CloseReason::Evicted);
 
-/// RFC 6429: while nobody waits a closed window is probed for ever; under pressure it costs the connection its life.
+/// RFC 6429: while no connection waits for places, a closed window is probed for ever; under pressure it costs the connection its life.
 #[test]
 fn who_takes_nothing_gives_way_when_others_wait_for_places() {
     let mut host = few_places();

@@ -92,7 +92,7 @@ fn play(host: &mut Host, arrivals: &[Arrival], together: bool) {
             host.inject_frames(std::mem::take(&mut burst));
             host.wait_ms(arrival.wait_ms);
         }
-        // Our ISS, as soon as a SYN-ACK has told it, lets later ACKs hit.
+        // Our ISS, as soon as a SYN-ACK has shown it, lets later ACKs hit.
         while let Some(reply) = host.try_reply() {
             slices(&reply);
             learn(&reply, &mut flows);

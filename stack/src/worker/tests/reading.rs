@@ -10,7 +10,7 @@ use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, syn, syn_ack};
 use crate::worker::connect::SendError;
 
-/// A host with one open connection and an app that reads only when told.
+/// A host with one open connection and an app that reads only on request.
 fn unread(change: impl FnOnce(&mut crate::config::ConfigSpec)) -> Host<Puppet> {
     let mut host = Host::probing(change);
     host.app().reads = false;
@@ -236,7 +236,7 @@ fn fill(host: &mut Host<Puppet>) -> ConnId {
     conn
 }
 
-/// Whoever waits for room may end before there is any, and leave its slot to another.
+/// A connection that waits for room may end before there is any, and leave its slot to another.
 #[test]
 fn a_wait_for_room_ends_with_its_connection() {
     let mut host = unread(|spec| {

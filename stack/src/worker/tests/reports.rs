@@ -13,7 +13,7 @@ use crate::counters::Counter;
 use crate::tcp::lang::syn;
 use crate::wire::{Defect, MacAddr, ndp};
 
-/// The next header of an experiment (RFC 3692), which nobody speaks.
+/// The next header of an experiment (RFC 3692), which no host speaks.
 const UNKNOWN: u8 = 253;
 
 /// What an ICMP error says, and which bytes it quotes.
@@ -227,11 +227,11 @@ fn what_may_not_be_reported_is_not() {
         udp(PEER_V6.into(), ndp::ALL_NODES.into()),
         redirected(with_option(), elsewhere),
         redirected(with_option(), "ff02::2".parse().expect("all routers")),
-        // For somebody else, on the link or in IP.
+        // For another host, on the link or in IP.
         changed(with_option(), 0, &[2, 0, 0, 0, 0, 9]),
         redirected(with_option(), PEER_V6),
         ipv4(protocol_v4(99), 33, &[99]),
-        // From nobody, from a group, from a broadcast address, from ourselves.
+        // From no address, from a group, from a broadcast address, from ourselves.
         changed(with_option(), 22, &[0; 16]),
         changed(with_option(), 22, &ndp::ALL_NODES.octets()),
         changed(with_option(), 22, &OUR_V6.octets()),
@@ -283,7 +283,7 @@ fn reports_share_the_limit_of_icmp_errors() {
     host.next_reply();
 }
 
-/// `--closed drop`: nothing betrays that somebody is there but what IP itself wants.
+/// `--closed drop`: nothing betrays a host there but what IP itself wants.
 #[test]
 fn closed_ports_that_are_silent_are_so_for_all_protocols() {
     let mut host = Host::with(|spec| spec.closed = ClosedPolicy::Drop);

@@ -87,7 +87,7 @@ fn the_syn_ack_is_sent_again_after_1_3_and_7_s_and_ends_after_15() {
         .expect(rst().seq(1));
 }
 
-/// A neighbour that nobody has confirmed is probed on the way (RFC 4861 §7.3): not what these tests look at.
+/// An unconfirmed neighbour is probed on the way (RFC 4861 §7.3): not what these tests look at.
 fn drop_probes(host: &mut Host) {
     while let Some(reply) = host.try_reply() {
         assert_eq!(reply[12..14], [8, 6], "ARP: {reply:02x?}");
@@ -104,7 +104,7 @@ fn an_embryo_that_was_established_in_time_is_not_retransmitted() {
     assert_eq!(host.count(Counter::SynAckRetransmitted), 0);
 }
 
-/// It answers a frame, as the first one did, and so needs no neighbour. A spoofed SYN makes us ask for nobody.
+/// It answers a frame, as the first one did, and so needs no neighbour. A spoofed SYN makes us ask for no neighbour.
 #[test]
 fn the_syn_ack_goes_where_the_syn_came_from() {
     let far = Ipv4Addr::new(198, 19, 0, 9);
@@ -216,7 +216,8 @@ fn a_neighbor_that_never_answers_is_asked_three_times_and_no_syn_is_made() {
         .expect(syn_ack().seq(0).ack(1));
 }
 
-/// Who asks for more neighbours than half of the table gives those up that it asked for first; whose SYN waited asks again.
+/// A worker that asks for more neighbours than half of the table gives up the first ones; a connection whose SYN waited asks
+/// again.
 #[test]
 fn neighbors_that_are_asked_for_displace_each_other_and_are_counted() {
     let mut host = Host::with(|spec| spec.limits.neighbors = 8);

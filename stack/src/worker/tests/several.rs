@@ -34,7 +34,7 @@ impl Cluster {
         usize::from(self.hosts[0].on(flow).owner(WORKERS))
     }
 
-    /// Turns until nobody has anything to do.
+    /// Turns until no worker has anything to do.
     fn settle(&mut self) {
         while self.hosts.iter_mut().map(Host::turn).sum::<usize>() > 0 {}
     }
@@ -317,7 +317,7 @@ fn worker_0_resolves_for_others_in_their_vlan() {
     assert_eq!(Answer::read(&frame).vlan, Some(5));
 }
 
-/// Worker 0 finds out that nobody answers, and the connection is another worker's.
+/// Worker 0 finds out that the neighbour doesn't answer, and the connection is another worker's.
 #[test]
 fn no_route_is_told_to_the_owner_of_the_connection() {
     let mut cluster = Cluster::new(64, SynPolicy::Embryo);
@@ -428,7 +428,7 @@ fn every_syn_of_every_worker_leaves_when_the_neighbor_has_answered() {
     }
 }
 
-/// Nobody answers: the connections of every worker hear that there is no way.
+/// The neighbour doesn't answer: the connections of every worker hear that there is no way.
 #[test]
 fn every_worker_hears_that_a_neighbor_does_not_answer() {
     let mut cluster = Cluster::new(256, SynPolicy::Embryo);

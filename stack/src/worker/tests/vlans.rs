@@ -230,7 +230,7 @@ fn after_a_minute_parked_the_fin_goes_out_in_the_vlan() {
     }
 }
 
-/// Nobody was heard for a minute: who has the address is asked in the connection's VLAN, and nobody else's answer counts.
+/// After a minute of silence the neighbour is asked for in the connection's VLAN, and only an answer from there counts.
 #[test]
 fn the_neighbor_is_asked_for_in_the_vlan_and_answers_from_there() {
     for (flow, answer) in [
@@ -344,7 +344,7 @@ fn without_an_answer_in_its_vlan_a_connection_hears_of_it() {
     assert_eq!(info.tcp.soft_error, Some(IcmpErrorKind::Unreachable));
 }
 
-/// Nobody answers in the VLAN of the SYN: its connection hears of it.
+/// No neighbour answers in the VLAN of the SYN: its connection hears of it.
 #[test]
 fn without_an_answer_in_its_vlan_a_connection_can_not_open() {
     let mut host = Host::probing(|spec| spec.vlans = Some(vec![VlanId(5)]));
