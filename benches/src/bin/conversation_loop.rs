@@ -70,7 +70,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<(), String> {
+/// All runs, of one pair of ends.
+fn converse(args: &Args) -> Result<Vec<ConversationRun>, String> {
     let mut conversation = build(&ConversationSpec {
         scenario: args.scenario,
         family: args.family,
@@ -91,6 +92,11 @@ fn run(args: &Args) -> Result<(), String> {
         runs.push(conversation.run(args.exchanges)?);
     }
     conversation.drain()?;
+    Ok(runs)
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let runs = converse(args)?;
     let spread = |of: fn(&ConversationRun) -> f64| {
         Spread::new(runs.iter().map(of).collect()).ok_or("no runs")
     };
