@@ -107,7 +107,7 @@ impl<N: Nic> Core<N> {
         //~   `frame.total_len() <= longest` -> `false`;
         //~   a_frame_in_several_buffers_that_is_no_longer_than_a_packet_stays_one
         if frame.total_len() <= longest {
-            return self.into_one_buffer(&frame, rx);
+            return self.put_into_one_buffer(&frame, rx);
         }
         match Headers::of(&frame) {
             Ok(headers) => {
@@ -116,7 +116,7 @@ impl<N: Nic> Core<N> {
                 self.part_into(rx);
             }
             Err(Some(defect)) => self.endpoint.counters.defect(defect),
-            Err(None) => self.into_one_buffer(&frame, rx),
+            Err(None) => self.put_into_one_buffer(&frame, rx),
         }
     }
 

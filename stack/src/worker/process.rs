@@ -41,7 +41,7 @@ impl<N: Nic> Core<N> {
     }
 
     /// Puts a frame in several buffers into one, at the end of `rx`, which has room.
-    pub(super) fn into_one_buffer(&mut self, frame: &N::Frame, rx: &mut Burst<N::Frame>) {
+    pub(super) fn put_into_one_buffer(&mut self, frame: &N::Frame, rx: &mut Burst<N::Frame>) {
         self.endpoint.counters.bump(Counter::RxLinearized);
         //~ A frame that comes in pieces lies where kept frames lie: `PoolClass::Data` -> `PoolClass::Control`;
         //~   a_chained_frame_takes_no_buffer_of_the_replies
