@@ -1,4 +1,4 @@
-//! Two whole workers with an app each on one core, joined in memory: complete connections, or one byte there and back. Each
+//! Whole workers with an app each on one core, joined in memory, a client and one server or several: complete connections, or one byte there and back. Each
 //! side's cycles are its own, and no cache line comes from another core.
 //!
 //! It must never ask the day's clock or its randomness: two runs of a scenario execute the same instructions.
@@ -13,11 +13,12 @@ use stack::counters::Counter;
 use stack::local::addresses::LocalPrefix;
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::memory::PageOptions;
+use stack::nic::rss::{SYMMETRIC_KEY, Steering};
 use stack::tcp::profile::ProfileId;
 use stack::tcp::state::State;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
-use stack::worker::{Cycles, RingEnd, Secrets, Worker};
+use stack::worker::{Cycles, RingEnd, Rings, Secrets, Worker};
 use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources, Tally};
 
 use crate::pair_nic::PairNic;
@@ -68,6 +69,10 @@ pub struct ConversationSpec {
     pub burst: usize,
     /// Whose turns are counted by what counts instructions.
     pub measured: Party,
+    /// Workers of the server, each with a queue of its own, to which the link steers by Toeplitz's hash; 1 without.
+    pub workers: u16,
+    /// [`Party::Server`]: which of them is measured.
+    pub measured_worker: u16,
 }
 
 /// Server, client, and the first of the client's addresses, which the server sees behind the client's as behind a router.
@@ -113,11 +118,17 @@ const SLACK: u32 = 1024;
 /// Turns without an end of what is under way that are too many: ten seconds of the loop's clock.
 const STALLED_TURNS: u32 = 500_000;
 
-/// Both workers, ready to turn.
+/// Frames on their way between two workers of the server.
+const HANDOFF_FRAMES: u16 = 4096;
+
+/// All workers, ready to turn.
 pub struct ConversationLoop {
     client: Worker<PairNic, Side>,
-    server: Worker<PairNic, Side>,
+    servers: Vec<Worker<PairNic, Side>>,
+    /// How the link steers to several servers.
+    steering: Option<Arc<Steering>>,
     measured: Party,
+    measured_worker: usize,
     now: Instant,
 }
 
@@ -126,7 +137,7 @@ pub struct ConversationLoop {
 pub struct ConversationRun {
     /// Complete connections, or requests answered.
     pub exchanges: u64,
-    /// The server's cycles.
+    /// The cycles of the server's measured worker.
     pub server: Cycles,
     /// The client's cycles.
     pub client: Cycles,
@@ -134,6 +145,8 @@ pub struct ConversationRun {
     pub server_general: u64,
     /// Those that the client did.
     pub client_general: u64,
+    /// Frames that one worker of the server handed over to another.
+    pub handed_over: u64,
 }
 
 impl ConversationSpec {
@@ -250,14 +263,16 @@ fn apps(spec: &ConversationSpec) -> (Side, Side) {
 /// # Errors
 /// In words: not enough memory, or connections that could not be opened.
 pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
-    let (client, server) = apps(spec);
-    let worker = |mac, app, config, secrets| {
+    let steering = (spec.workers > 1)
+        .then(|| Steering::even(&SYMMETRIC_KEY, spec.workers).map(Arc::new))
+        .flatten();
+    let worker = |nic, app, config, (secrets, end)| {
         Worker::with_app(
-            PairNic::new([2, 0, 0, 0, 0, mac], spec.burst),
+            nic,
             app,
-            Arc::new(config),
+            config,
             secrets,
-            RingEnd::single(),
+            end,
             // Page faults of records that were never used before would be most of what is measured.
             PageOptions {
                 prefault: true,
@@ -266,16 +281,30 @@ pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
         )
         .map_err(|error| error.to_string())
     };
+    let config = Arc::new(server_config(spec));
+    let mut servers = Vec::new();
+    for end in Rings::new(spec.workers, HANDOFF_FRAMES).into_ends() {
+        let nic = PairNic::new([2, 0, 0, 0, 0, 2], spec.burst).with_steering(steering.clone());
+        let parts = (&SERVER_SECRETS, end);
+        servers.push(worker(nic, apps(spec).1, Arc::clone(&config), parts)?);
+    }
     let mut conversation = ConversationLoop {
-        client: worker(1, client, client_config(spec), &CLIENT_SECRETS)?,
-        server: worker(2, server, server_config(spec), &SERVER_SECRETS)?,
+        client: worker(
+            PairNic::new([2, 0, 0, 0, 0, 1], spec.burst),
+            apps(spec).0,
+            Arc::new(client_config(spec)),
+            (&CLIENT_SECRETS, RingEnd::single()),
+        )?,
+        servers,
+        steering,
         measured: spec.measured,
+        measured_worker: spec.measured_worker.into(),
         now: Instant::ZERO,
     };
     if spec.scenario == Conversation::Request {
         let wanted = u64::from(spec.connections);
         conversation.turn_until(Counted::No, |seen| {
-            seen.client().opened >= wanted && seen.server().opened >= wanted
+            seen.client().opened >= wanted && seen.served(|tally| tally.opened) >= wanted
         })?;
     }
     Ok(conversation)
@@ -322,17 +351,29 @@ impl ConversationLoop {
     /// In words, when something failed or nothing happens any more.
     pub fn run(&mut self, exchanges: u64) -> Result<ConversationRun, String> {
         self.client.app_mut().set_running(true);
-        let (client, server) = (*self.client.cycles(), *self.server.cycles());
-        let general = [&self.client, &self.server].map(general_segments);
+        let (client, server) = (*self.client.cycles(), *self.measured_server()?.cycles());
+        let general = (general_segments(&self.client), self.server_general());
+        let handed_over = self.handed_over();
         let before = self.exchanges();
         self.turn_until(Counted::Yes, |seen| seen.exchanges() - before >= exchanges)?;
         Ok(ConversationRun {
             exchanges: self.exchanges() - before,
-            server: self.server.cycles().since(&server),
+            server: self.measured_server()?.cycles().since(&server),
             client: self.client.cycles().since(&client),
-            client_general: general_segments(&self.client) - general[0],
-            server_general: general_segments(&self.server) - general[1],
+            client_general: general_segments(&self.client) - general.0,
+            server_general: self.server_general() - general.1,
+            handed_over: self.handed_over() - handed_over,
         })
+    }
+
+    /// The same with turns that are not counted: until every worker of the server knows its neighbour.
+    ///
+    /// # Errors
+    /// As [`ConversationLoop::run`].
+    pub fn warm_up(&mut self, exchanges: u64) -> Result<(), String> {
+        self.client.app_mut().set_running(true);
+        let before = self.exchanges();
+        self.turn_until(Counted::No, |seen| seen.exchanges() - before >= exchanges)
     }
 
     /// Starts nothing new and lets what is under way end.
@@ -350,16 +391,26 @@ impl ConversationLoop {
         self.client.app().tally()
     }
 
-    /// The server's side of what happened.
+    /// The server's side of what happened, over its workers.
     #[must_use]
-    pub fn server(&self) -> &Tally {
-        self.server.app().tally()
+    pub fn served(&self, what: impl Fn(&Tally) -> u64) -> u64 {
+        let tallies = self.servers.iter().map(|server| server.app().tally());
+        tallies.map(what).sum()
     }
 
-    /// The server.
-    #[must_use]
-    pub fn server_worker(&self) -> &Worker<PairNic, Side> {
-        &self.server
+    fn measured_server(&self) -> Result<&Worker<PairNic, Side>, String> {
+        let server = self.servers.get(self.measured_worker);
+        server.ok_or_else(|| format!("the server has no worker {}", self.measured_worker))
+    }
+
+    fn server_general(&self) -> u64 {
+        self.servers.iter().map(general_segments).sum()
+    }
+
+    /// Frames that the server's workers handed over so far.
+    fn handed_over(&self) -> u64 {
+        let count = |server: &Worker<_, _>| server.counters().get(Counter::HandedOff);
+        self.servers.iter().map(count).sum()
     }
 
     fn exchanges(&self) -> u64 {
@@ -369,22 +420,35 @@ impl ConversationLoop {
         }
     }
 
-    /// Lets both workers turn once.
+    /// Lets all workers turn once.
     fn turn(&mut self, counted: Counted) {
-        let (client_turn, server_turn): (Turn, Turn) = match (counted, self.measured) {
-            (Counted::No, _) => (unmeasured_turn, unmeasured_turn),
-            (Counted::Yes, Party::Client) => (measured_turn, unmeasured_turn),
-            (Counted::Yes, Party::Server) => (unmeasured_turn, measured_turn),
+        let is_measured = |party| counted == Counted::Yes && self.measured == party;
+        let turn_of = |is_measured| -> Turn {
+            if is_measured {
+                measured_turn
+            } else {
+                unmeasured_turn
+            }
         };
-        let is_left_out = |party| counted == Counted::Yes && self.measured == party;
-        let (client, server) = (is_left_out(Party::Client), is_left_out(Party::Server));
-        self.client.nic_mut().set_left_out(client);
-        self.server.nic_mut().set_left_out(server);
+        let client_is_measured = is_measured(Party::Client);
+        let measured_server = is_measured(Party::Server).then_some(self.measured_worker);
+        self.client.nic_mut().set_left_out(client_is_measured);
         self.now = self.now + TURN;
-        client_turn(&mut self.client, self.now);
-        self.client.nic_mut().deliver(self.server.nic_mut());
-        server_turn(&mut self.server, self.now);
-        self.server.nic_mut().deliver(self.client.nic_mut());
+        // Each server gets bursts as long as one alone would.
+        for _ in 0..self.servers.len() {
+            turn_of(client_is_measured)(&mut self.client, self.now);
+            let servers = self.servers.iter_mut();
+            let mut nics: Vec<&mut PairNic> = servers.map(Worker::nic_mut).collect();
+            let client = self.client.nic_mut();
+            client.deliver_steered(&mut nics, self.steering.as_deref());
+        }
+        let client = self.client.nic_mut();
+        for (number, server) in self.servers.iter_mut().enumerate() {
+            let is_measured = measured_server == Some(number);
+            server.nic_mut().set_left_out(is_measured);
+            turn_of(is_measured)(server, self.now);
+            server.nic_mut().deliver(client);
+        }
     }
 
     fn turn_until(
@@ -398,12 +462,15 @@ impl ConversationLoop {
             let moved = self.client.cycles().frames;
             stalled = if moved == last { stalled + 1 } else { 0 };
             last = moved;
-            let faults = self.client().faults_total() + self.server().faults_total();
+            let faults = self.client().faults_total() + self.served(Tally::faults_total);
             if faults > 0 || stalled > STALLED_TURNS {
                 return Err(format!(
-                    "the conversation failed: client {:?}, server {:?}",
+                    "the conversation failed: client {:?}, servers {:?}",
                     self.client(),
-                    self.server()
+                    self.servers
+                        .iter()
+                        .map(|server| server.app().tally())
+                        .collect::<Vec<_>>()
                 ));
             }
         }
@@ -430,6 +497,34 @@ mod tests {
             concurrency,
             burst: 64,
             measured: Party::Server,
+            workers: 1,
+            measured_worker: 0,
+        }
+    }
+
+    #[test]
+    fn two_workers_behind_a_link_that_steers_hand_nothing_over_and_share_the_load() {
+        for scenario in [Conversation::Connect, Conversation::Request] {
+            let spec = ConversationSpec {
+                workers: 2,
+                ..spec(scenario, 64)
+            };
+            let mut conversation = build(&spec).expect("it is built");
+            // The first connections find the neighbour, which belongs to worker 0.
+            conversation.warm_up(100).expect("it runs");
+            let run = conversation.run(5000).expect("it runs");
+            assert_eq!(run.handed_over, 0, "{scenario:?}");
+            let frames = conversation
+                .servers
+                .iter()
+                .map(|server| server.cycles().frames);
+            let frames: Vec<u64> = frames.collect();
+            let all: u64 = frames.iter().sum();
+            assert!(
+                frames.iter().all(|&share| share * 10 > all * 4),
+                "{frames:?}"
+            );
+            conversation.drain().expect("it ends");
         }
     }
 
@@ -467,10 +562,21 @@ mod tests {
             assert_eq!(general, [0, 0], "by the general path: {spec:?}");
         }
         conversation.drain().expect("it ends");
-        let (client, server) = (conversation.client(), conversation.server());
-        assert_eq!(client.requests, server.requests, "{spec:?}");
-        assert_eq!(client.replies, server.replies, "{spec:?}");
-        assert_eq!(client.faults_total() + server.faults_total(), 0);
+        let (client, server) = (conversation.client(), &conversation);
+        assert_eq!(
+            client.requests,
+            server.served(|tally| tally.requests),
+            "{spec:?}"
+        );
+        assert_eq!(
+            client.replies,
+            server.served(|tally| tally.replies),
+            "{spec:?}"
+        );
+        assert_eq!(
+            client.faults_total() + server.served(Tally::faults_total),
+            0
+        );
     }
 
     /// Each segment of a single connection: whose it is, its flags but for PSH, whether it has payload.
@@ -488,7 +594,7 @@ mod tests {
             conversation.now = conversation.now + TURN;
             unmeasured_turn(&mut conversation.client, conversation.now);
             conversation.client.app_mut().set_running(false);
-            let (client, server) = (&mut conversation.client, &mut conversation.server);
+            let (client, server) = (&mut conversation.client, &mut conversation.servers[0]);
             client.nic_mut().deliver(server.nic_mut());
             seen.extend(
                 server

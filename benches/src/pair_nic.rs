@@ -4,8 +4,11 @@
 //! [`crate::loop_nic`].
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use stack::nic::{Burst, Caps, Nic, PoolClass};
+use stack::nic::rss::Steering;
+use stack::nic::{Burst, Caps, Frame as _, Nic, PoolClass};
 
 use crate::loop_nic::{LoopFrame, cycles};
 
@@ -43,6 +46,13 @@ impl PairNic {
         }
     }
 
+    /// The same behind a link that steers so, as its worker will hear.
+    #[must_use]
+    pub fn with_steering(mut self, steering: Option<Arc<Steering>>) -> Self {
+        self.caps.steering = steering;
+        self
+    }
+
     /// Whether the worker of this end is being measured from now on.
     pub fn set_left_out(&mut self, is_left_out: bool) {
         self.is_left_out = is_left_out;
@@ -67,10 +77,44 @@ impl PairNic {
         }
     }
 
+    /// Moves everything that this end has sent to the queues of the other one, each flow to the queue that its hash names, and what
+    /// is no flow to the first; all to the first without a steering. Evens pools out as [`PairNic::deliver`] does.
+    pub fn deliver_steered(&mut self, to: &mut [&mut Self], steering: Option<&Steering>) {
+        if let Some(steering) = steering {
+            for frame in core::mem::take(&mut self.sent) {
+                let queue = flow(frame.bytes()).and_then(|(from, to)| steering.queue(from, to));
+                if let Some(end) = to.get_mut(usize::from(queue.unwrap_or(0))) {
+                    end.waiting.push_back(frame);
+                }
+            }
+        }
+        for end in to {
+            self.deliver(end);
+        }
+    }
+
     /// Looks at what waits to be received, oldest first; for tests.
     pub fn waiting(&self) -> impl Iterator<Item = &LoopFrame> {
         self.waiting.iter()
     }
+}
+
+/// Source and destination of a TCP segment, by a reader of its own.
+fn flow(frame: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let half = |at: usize| Some(u16::from_be_bytes(*frame.get(at..)?.first_chunk()?));
+    let l3 = if half(12)? == 0x8100 { 18 } else { 14 };
+    let (from, to, l4): (IpAddr, IpAddr, usize) = match half(l3 - 2)? {
+        0x0800 => {
+            let address = |at: usize| Some(*frame.get(at..)?.first_chunk::<4>()?);
+            (address(l3 + 12)?.into(), address(l3 + 16)?.into(), l3 + 20)
+        }
+        0x86dd => {
+            let address = |at: usize| Some(*frame.get(at..)?.first_chunk::<16>()?);
+            (address(l3 + 8)?.into(), address(l3 + 24)?.into(), l3 + 40)
+        }
+        _ => return None,
+    };
+    Some(((from, half(l4)?).into(), (to, half(l4 + 2)?).into()))
 }
 
 impl Nic for PairNic {

@@ -107,6 +107,12 @@ impl PortInner {
         self.driver.needs_gate
     }
 
+    /// Whether segments come as large as the other end leaves them, as the device was opened.
+    pub(crate) fn brings_large_segments(&self) -> bool {
+        let may_stay_large = self.link.split(',').any(|option| option == "tso=1");
+        self.driver.brings_large_segments && may_stay_large
+    }
+
     /// Whether the other end gets the very mbufs that are sent here.
     pub(crate) fn passes_mbufs(&self) -> bool {
         self.rings.is_some()
@@ -216,6 +222,20 @@ impl PortInner {
         }
     }
 
+    /// What is asked of the device for LRO. It verifies the checksums of what it puts together, which is longer than a buffer.
+    fn lro(&self, info: &sys::rte_eth_dev_info, config: &PortConfig) -> u64 {
+        let needed = sys::SL_RX_OFFLOAD_TCP_LRO | sys::SL_RX_OFFLOAD_TCP_CKSUM;
+        let may = config.offloads.lro
+            && config.offloads.rx_checksum
+            && !self.driver.loses_scattered_frames
+            && info.rx_offload_capa & needed == needed;
+        if may {
+            sys::SL_RX_OFFLOAD_TCP_LRO | sys::SL_RX_OFFLOAD_SCATTER
+        } else {
+            0
+        }
+    }
+
     pub(crate) fn configure(
         &self,
         info: &sys::rte_eth_dev_info,
@@ -228,6 +248,7 @@ impl PortInner {
                 may.rx_checksum,
                 sys::SL_RX_OFFLOAD_IPV4_CKSUM | sys::SL_RX_OFFLOAD_TCP_CKSUM,
             ) | allowed(config.needs_scatter(), sys::SL_RX_OFFLOAD_SCATTER)
+                | self.lro(info, config)
                 | allowed(may.vlan_strip, sys::SL_RX_OFFLOAD_VLAN_STRIP));
         let vlan_filter = if self.names_vlans(config) {
             info.rx_offload_capa & sys::SL_RX_OFFLOAD_VLAN_FILTER
@@ -249,6 +270,7 @@ impl PortInner {
         // SAFETY: an all-zero rte_eth_conf is valid and means "the default" for every field (DPDK's examples start so).
         let mut conf: sys::rte_eth_conf = unsafe { core::mem::zeroed() };
         conf.rxmode.mtu = u32::from(config.mtu);
+        conf.rxmode.max_lro_pkt_size = info.max_lro_pkt_size;
         conf.rxmode.offloads = rx_offloads | vlan_filter;
         conf.txmode.offloads = tx_offloads;
         let rss = info.flow_type_rss_offloads & (sys::SL_RSS_IP | sys::SL_RSS_TCP);

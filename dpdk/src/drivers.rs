@@ -40,6 +40,10 @@ pub(crate) struct Driver {
     pub(crate) tso_buffers_max: u16,
     /// It offers to receive a frame into several buffers, and no such frame arrives.
     pub(crate) loses_scattered_frames: bool,
+    /// Opened with `tso=1` it brings the large segments of its peer as they are, though it offers no LRO.
+    pub(crate) brings_large_segments: bool,
+    /// What one end of its link sends on a queue arrives on the same queue of the other.
+    pub(crate) keeps_queues: bool,
     /// It drops the frames of every VLAN that it is not configured to pass.
     pub(crate) drops_vlans: bool,
     /// What is to be done when the link is down.
@@ -82,6 +86,8 @@ const UNKNOWN: Driver = Driver {
     keeps_rx_frames: false,
     tso_buffers_max: TSO_BUFFERS_MAX,
     loses_scattered_frames: false,
+    brings_large_segments: false,
+    keeps_queues: false,
     drops_vlans: false,
     link_hint: "cable, switch port, or the other side",
 };
@@ -97,6 +103,7 @@ const SOFTWARE: Driver = Driver {
 pub(crate) const DRIVERS: &[Driver] = &[
     Driver {
         name: "net_ring",
+        keeps_queues: true,
         ..SOFTWARE
     },
     Driver {
@@ -123,6 +130,8 @@ pub(crate) const DRIVERS: &[Driver] = &[
         resets_rx_flags: true,
         // memif/rte_eth_memif.c, memif_free_regions: unmaps under a thread that polls (docs/decisions/0008-memif-gate.md).
         needs_gate: true,
+        // memif/rte_eth_memif.c: ring i of each direction is queue i at both ends.
+        keeps_queues: true,
         link_hint: "is the peer started, with the same socket and id?",
         ..SOFTWARE
     },
@@ -164,6 +173,20 @@ pub(crate) const DRIVERS: &[Driver] = &[
         name: "net_virtio_user",
         more_queues: "give the device more of them: queues=N, on both sides",
         tx_count: TxCount::Taken,
+        keeps_queues: true,
+        ..UNKNOWN
+    },
+    Driver {
+        name: "net_vhost",
+        more_queues: "give the device more of them: queues=N, on both sides",
+        // vhost/rte_eth_vhost.c, eth_vhost_tx: what the guest's ring had no room for is not taken.
+        tx_count: TxCount::Taken,
+        // vhost/rte_eth_vhost.c with tso=1: the guest may leave its segments uncut (VIRTIO_NET_F_HOST_TSO4), and
+        // lib/vhost/virtio_net.c puts each into a chain.
+        brings_large_segments: true,
+        // vhost/rte_eth_vhost.c: vring 2i and 2i + 1 are the two directions of queue i.
+        keeps_queues: true,
+        link_hint: "is the guest started, with the same socket?",
         ..UNKNOWN
     },
     Driver {

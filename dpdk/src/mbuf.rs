@@ -277,6 +277,49 @@ impl Frame for Mbuf {
         Ok(unsafe { core::slice::from_raw_parts_mut(self.data().add(old), additional) })
     }
 
+    fn split_rest(&mut self) -> Option<Self> {
+        let (next, behind) = {
+            let view = self.view();
+            let behind = view.pkt_len.saturating_sub(u32::from(view.data_len));
+            (
+                NonNull::new(view.next)?,
+                (behind, view.nb_segs.saturating_sub(1)),
+            )
+        };
+        // SAFETY: both are headers of this chain, which is ours: a segment that is taken off it is a valid head once it says how
+        // long and of how many segments the rest is. No flag of an earlier owner stays.
+        unsafe {
+            (*next.as_ptr()).pkt_len = behind.0;
+            (*next.as_ptr()).nb_segs = behind.1;
+            (*next.as_ptr()).ol_flags &= PLACE_FLAGS;
+            let view = self.0.as_ptr();
+            (*view).next = ptr::null_mut();
+            (*view).nb_segs = 1;
+            (*view).pkt_len = u32::from((*view).data_len);
+        }
+        Some(Self(next))
+    }
+
+    fn prepend(&mut self, bytes: &[u8]) -> bool {
+        let (view, len) = (self.view(), bytes.len());
+        let fits = len <= usize::from(view.data_off)
+            && usize::from(view.data_len) + len <= usize::from(u16::MAX)
+            && self.owns_first_segment();
+        if !fits {
+            return false;
+        }
+        // SAFETY: the buffer has `len` bytes in front of `data_off` (just checked), all ours alone; `bytes` lies elsewhere, being
+        // borrowed while we are borrowed mutably. The header as in `set_flags`; `len` is at most `data_off` and fits u16.
+        unsafe {
+            let view = self.0.as_ptr();
+            (*view).data_off -= len as u16;
+            (*view).data_len += len as u16;
+            (*view).pkt_len += len as u32;
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.data(), len);
+        }
+        true
+    }
+
     #[inline]
     fn prefetch(&self) {
         #[cfg(target_arch = "x86_64")]
@@ -400,4 +443,17 @@ pub fn segment_addresses_for_test(frame: &Mbuf) -> Vec<usize> {
 #[doc(hidden)]
 pub fn set_refcount_for_test(frame: &mut Mbuf, owners: u16) {
     frame.view().refcnt.store(owners, Ordering::Release);
+}
+
+/// Puts `tail` behind `head`, as a driver does with a frame that is longer than a buffer: for tests.
+#[doc(hidden)]
+pub fn link_for_test(head: &mut Mbuf, tail: Mbuf) {
+    let tail = core::mem::ManuallyDrop::new(tail);
+    // SAFETY: both are ours and of one segment; the tail belongs to the chain from here on.
+    unsafe {
+        let view = head.0.as_ptr();
+        (*view).next = tail.0.as_ptr();
+        (*view).nb_segs += 1;
+        (*view).pkt_len += (*tail.0.as_ptr()).pkt_len;
+    }
 }

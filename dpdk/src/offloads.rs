@@ -15,6 +15,8 @@ pub struct Offloads {
     pub tso: bool,
     /// Received frames that are longer than a buffer, in several.
     pub rx_scatter: bool,
+    /// Putting received TCP segments together (LRO); only with their checksums.
+    pub lro: bool,
     /// VLAN tags of received frames, taken out.
     pub vlan_strip: bool,
     /// VLAN tags of sent frames, put in.
@@ -31,6 +33,7 @@ impl Offloads {
         tx_multi_seg: true,
         tso: true,
         rx_scatter: true,
+        lro: true,
         vlan_strip: true,
         vlan_insert: true,
         rss: true,

@@ -192,9 +192,11 @@ fn negotiated(port: &PortInner, config: &PortConfig, rx_offloads: u64, tx_offloa
         tx_tcp_checksum: tx(sys::SL_TX_OFFLOAD_TCP_CKSUM),
         tx_multi_seg: tx(sys::SL_TX_OFFLOAD_MULTI_SEGS),
         rx_scatter: rx(sys::SL_RX_OFFLOAD_SCATTER),
+        // A link that brings large segments does so whatever was asked for.
+        lro: rx(sys::SL_RX_OFFLOAD_TCP_LRO) || port.brings_large_segments(),
         vlan_strip: rx(sys::SL_RX_OFFLOAD_VLAN_STRIP),
         vlan_insert: tx(sys::SL_TX_OFFLOAD_VLAN_INSERT),
-        steering: rss::steering(port.id, config).map(Arc::new),
+        steering: rss::steering(port.id, port.driver, config).map(Arc::new),
         ..Caps::without_offloads(port.link.clone(), config.mtu)
     }
 }

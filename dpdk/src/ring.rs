@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dpdk_sys as sys;
+use nic::rss::SYMMETRIC_KEY;
 
 use crate::error::last_errno;
 use crate::log::Capture;
@@ -32,6 +33,8 @@ pub struct RingConfig {
     pub mtu: u16,
     /// The pools of each side.
     pub pools: PoolSizes,
+    /// Both sides choose the queue of a flow by a hash that is the same both ways ([`SYMMETRIC_KEY`]).
+    pub steered: bool,
 }
 
 impl Default for RingConfig {
@@ -42,6 +45,7 @@ impl Default for RingConfig {
             ring_frames: 512,
             mtu: 1500,
             pools: PoolSizes::default(),
+            steered: false,
         }
     }
 }
@@ -96,6 +100,8 @@ pub fn ring_pair(eal: &Eal, config: &RingConfig) -> Result<(End, End), Error> {
         tx_descriptors: 64,
         mtu: config.mtu,
         pools: config.pools,
+        rss_key: SYMMETRIC_KEY,
+        peer_steers: config.steered,
         ..PortConfig::default()
     };
     let (first, second) = (first.init(&port_config)?, second.init(&port_config)?);

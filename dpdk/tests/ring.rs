@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 const POOL_FRAMES: u32 = 127;
 const CONFIG: RingConfig = RingConfig {
+    steered: false,
     queues: 2,
     ring_frames: 64,
     mtu: 1500,
@@ -84,6 +85,7 @@ fn the_in_memory_link() {
     growing_leaves_what_was_there_and_lends_the_rest(&eal);
     a_chained_frame_carries_the_very_bytes(&eal);
     a_chain_is_refused_when_it_cannot_be(&eal);
+    a_chain_is_taken_apart_without_a_copy(&eal);
     offload_flags_do_not_survive_a_change_of_hands(&eal);
     vlan_tags_move_between_the_frame_and_what_stands_beside_it(&eal);
     a_full_ring_leaves_the_rest_in_the_burst(&eal);
@@ -263,6 +265,32 @@ fn a_chained_frame_carries_the_very_bytes(eal: &Eal) {
     assert_eq!(tail, payload[1490..]);
     drop(head);
     assert_eq!((a.control.in_use(), a.data.in_use()), (0, 0));
+}
+
+fn a_chain_is_taken_apart_without_a_copy(eal: &Eal) {
+    let (mut a, _b) = sides(eal);
+    let filled = |a: &mut Side, value| {
+        let mut frame = one(a, PoolClass::Data);
+        frame.grow(1500).expect("room").fill(value);
+        frame
+    };
+    let (mut head, tail) = (filled(&mut a, 1), filled(&mut a, 2));
+    let address = tail.address();
+    dpdk::mbuf::link_for_test(&mut head, tail);
+    assert_eq!((head.total_len(), head.is_contiguous()), (3000, false));
+    let mut rest = head.split_rest().expect("a second buffer");
+    assert_eq!((head.total_len(), rest.total_len()), (1500, 1500));
+    assert!(head.is_contiguous() && rest.is_contiguous() && head.split_rest().is_none());
+    assert!(rest.prepend(&[7; 118]), "there is headroom");
+    assert_eq!((rest.address(), rest.total_len()), (address - 118, 1618));
+    let bytes = rest.bytes_mut().expect("ours alone");
+    assert!(bytes[..118].iter().all(|&byte| byte == 7));
+    assert!(bytes[118..].iter().all(|&byte| byte == 2));
+    assert!(!rest.prepend(&[7; 118]), "and no more");
+    let clone = a.nic.share(&mut rest).expect("shared");
+    assert!(!rest.prepend(&[7; 4]), "another reader has it");
+    drop((head, rest, clone));
+    assert_eq!(a.data.in_use(), 0);
 }
 
 fn a_chain_is_refused_when_it_cannot_be(eal: &Eal) {

@@ -196,6 +196,22 @@ pub trait Frame: Send {
             .ok_or(FrameError::NotExclusive)
     }
 
+    /// Takes off what lies behind the first buffer, as a frame of its own; `None`, and nothing has changed, where nothing does, and
+    /// for frames that are never received in several buffers.
+    fn split_rest(&mut self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
+    /// Writes `bytes` in front of the first byte. False, and nothing has changed, where the buffer has no room there or another
+    /// reader.
+    fn prepend(&mut self, bytes: &[u8]) -> bool {
+        let _ = bytes;
+        false
+    }
+
     /// Starts loading the first bytes of the frame into the cache. A hint; it may do nothing.
     fn prefetch(&self);
 
@@ -243,6 +259,9 @@ pub struct Caps {
     pub tso_buffers: u16,
     /// A frame that is longer than a receive buffer comes chained.
     pub rx_scatter: bool,
+    /// A received TCP segment may be several that the NIC has put together (large receive offload), or one that the other end of
+    /// the link has left uncut: longer than [`Caps::mtu`], in as many buffers as it takes. Only with [`Caps::rx_tcp_checksum`].
+    pub lro: bool,
     /// The device takes VLAN tags out of received frames. The adapter puts them back: a reader of a frame finds its tag in it.
     pub vlan_strip: bool,
     /// The device puts VLAN tags into sent frames. The adapter takes them out of the frame for it.
@@ -266,6 +285,7 @@ impl Caps {
             tx_multi_seg: false,
             tso_buffers: 0,
             rx_scatter: false,
+            lro: false,
             vlan_strip: false,
             vlan_insert: false,
             steering: None,

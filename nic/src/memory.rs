@@ -12,6 +12,9 @@ use super::{Burst, Caps, Frame, FrameError, Nic, PoolClass, RxChecksum, TxReques
 /// Bytes that one buffer holds.
 pub const BUFFER_LEN: usize = 2048;
 
+/// Bytes in front of a frame in its buffer.
+const HEADROOM_LEN: usize = 128;
+
 /// What a frame grows by, as if it were left over from an older frame: a caller that doesn't overwrite it sends it.
 const LEFT_OVER: u8 = 0xa5;
 
@@ -138,6 +141,23 @@ impl MemoryFrame {
         self
     }
 
+    /// Makes it lie in buffers of `len` bytes, as a large segment is received.
+    #[must_use]
+    pub fn in_buffers_of(mut self, len: usize) -> Self {
+        let bytes = core::mem::take(self.storage_mut().expect("no other reader"));
+        let mut pieces = bytes.chunks(len).map(<[u8]>::to_vec);
+        self.storage = Storage::Owned(pieces.next().unwrap_or_default());
+        self.parts = pieces
+            .map(|bytes| Part {
+                start: 0,
+                len: bytes.len(),
+                bytes: Arc::new(bytes),
+            })
+            .collect();
+        self.in_use.fetch_add(self.parts.len(), Ordering::Relaxed);
+        self
+    }
+
     /// Lets it claim these verdicts of a NIC.
     #[must_use]
     pub fn with_rx_checksum(mut self, verdict: RxChecksum) -> Self {
@@ -202,6 +222,35 @@ impl Frame for MemoryFrame {
         let storage = self.storage_for(len)?;
         storage.resize(len, LEFT_OVER);
         Ok(&mut storage[old..])
+    }
+
+    fn split_rest(&mut self) -> Option<Self> {
+        if let Some(first) = self.first_segment_len.take() {
+            let mut rest = Self::new(self.stored()[first..].to_vec(), &self.in_use);
+            self.storage_mut()?.truncate(first);
+            rest.parts = core::mem::take(&mut self.parts);
+            return Some(rest);
+        }
+        if self.parts.is_empty() {
+            return None;
+        }
+        let first = self.parts.remove(0);
+        // A buffer that was counted as a part is counted as a frame.
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
+        let mut rest = Self::new(first.bytes().to_vec(), &self.in_use);
+        rest.parts = core::mem::take(&mut self.parts);
+        Some(rest)
+    }
+
+    fn prepend(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > HEADROOM_LEN {
+            return false;
+        }
+        let Some(storage) = self.storage_mut() else {
+            return false;
+        };
+        storage.splice(..0, bytes.iter().copied());
+        true
     }
 
     fn prefetch(&self) {}

@@ -12,6 +12,21 @@ const INPUT_BYTES: usize = 36;
 /// Bytes of a key: each bit of the input shifts a window of 32 bits by one.
 pub const KEY_BYTES: usize = INPUT_BYTES + 4;
 
+/// Slots of the table of [`Steering::even`]: as many as most NICs have.
+const EVEN_SLOTS: u16 = 128;
+
+/// A key whose hash is the same both ways: source and destination may change places (S. Woo, K. Park, "Scalable TCP Session
+/// Monitoring with Symmetric Receive-side Scaling", KAIST 2012). Everybody knows it.
+pub const SYMMETRIC_KEY: [u8; KEY_BYTES] = {
+    let mut key = [0x5a; KEY_BYTES];
+    let mut at = 0;
+    while at < KEY_BYTES {
+        key[at] = 0x6d;
+        at += 2;
+    }
+    key
+};
+
 /// What of a TCP segment goes into the hash, for one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fields {
@@ -46,11 +61,31 @@ impl Toeplitz {
         Self { tables }
     }
 
-    /// The hash of `input`, of which the first [`INPUT_BYTES`] count.
-    fn hash(&self, input: &[u8]) -> u32 {
-        let bytes = self.tables.iter().zip(input);
-        bytes.fold(0, |hash, (table, &byte)| hash ^ table[usize::from(byte)])
+    /// The hash of `N` bytes, at most [`INPUT_BYTES`]. The length is known when it is compiled: no loop and no check remains.
+    #[inline(always)]
+    fn hash<const N: usize>(&self, input: &[u8; N]) -> u32 {
+        const { assert!(N <= INPUT_BYTES) };
+        let mut hash = 0;
+        for (table, &byte) in self.tables[..N].iter().zip(input) {
+            hash ^= table[usize::from(byte)];
+        }
+        hash
     }
+}
+
+/// Two addresses side by side, and two ports behind them.
+#[inline(always)]
+fn with_ports<const ADDRESS: usize, const N: usize>(
+    (remote, local): ([u8; ADDRESS], [u8; ADDRESS]),
+    ports: (u16, u16),
+) -> [u8; N] {
+    const { assert!(N == 2 * ADDRESS + 4) };
+    let mut input = [0; N];
+    input[..ADDRESS].copy_from_slice(&remote);
+    input[ADDRESS..2 * ADDRESS].copy_from_slice(&local);
+    input[2 * ADDRESS..2 * ADDRESS + 2].copy_from_slice(&ports.0.to_be_bytes());
+    input[2 * ADDRESS + 2..].copy_from_slice(&ports.1.to_be_bytes());
+    input
 }
 
 /// How a NIC steers: its key, its indirection table, and what it hashes.
@@ -75,34 +110,47 @@ impl Steering {
         })
     }
 
+    /// A sender that hashes all of both families with this key and shares the hashes out evenly to this many queues; `None` for
+    /// none.
+    #[must_use]
+    pub fn even(key: &[u8; KEY_BYTES], queues: u16) -> Option<Self> {
+        let table: Vec<u16> = (0..EVEN_SLOTS)
+            .map(|slot| slot.checked_rem(queues))
+            .collect::<Option<_>>()?;
+        Self::new(
+            key,
+            &table,
+            Fields::AddressesAndPorts,
+            Fields::AddressesAndPorts,
+        )
+    }
+
     /// The queue that gets what `remote` sends to `local`; `None` where the NIC doesn't hash the family.
     #[must_use]
     pub fn queue(&self, remote: SocketAddr, local: SocketAddr) -> Option<u16> {
-        let mut input = [0; INPUT_BYTES];
-        let (addresses, fields) = match (remote.ip(), local.ip()) {
+        let ports = (remote.port(), local.port());
+        let hash = match (remote.ip(), local.ip()) {
             (IpAddr::V4(remote), IpAddr::V4(local)) => {
-                input[..4].copy_from_slice(&remote.octets());
-                input[4..8].copy_from_slice(&local.octets());
-                (8, self.v4)
+                let input: [u8; 12] = with_ports((remote.octets(), local.octets()), ports);
+                match self.v4 {
+                    Fields::AddressesAndPorts => self.toeplitz.hash(&input),
+                    Fields::Addresses => self.toeplitz.hash(input.first_chunk::<8>()?),
+                    Fields::Nothing => return None,
+                }
             }
             (IpAddr::V6(remote), IpAddr::V6(local)) => {
-                input[..16].copy_from_slice(&remote.octets());
-                input[16..32].copy_from_slice(&local.octets());
-                (32, self.v6)
+                let input: [u8; 36] = with_ports((remote.octets(), local.octets()), ports);
+                match self.v6 {
+                    Fields::AddressesAndPorts => self.toeplitz.hash(&input),
+                    Fields::Addresses => self.toeplitz.hash(input.first_chunk::<32>()?),
+                    Fields::Nothing => return None,
+                }
             }
             _ => return None,
         };
-        let len = match fields {
-            Fields::AddressesAndPorts => {
-                input[addresses..addresses + 2].copy_from_slice(&remote.port().to_be_bytes());
-                input[addresses + 2..addresses + 4].copy_from_slice(&local.port().to_be_bytes());
-                addresses + 4
-            }
-            Fields::Addresses => addresses,
-            Fields::Nothing => return None,
-        };
-        let hash = self.toeplitz.hash(&input[..len]);
-        Some(self.table[hash as usize & (self.table.len() - 1)])
+        self.table
+            .get(hash as usize & (self.table.len() - 1))
+            .copied()
     }
 
     /// Queues that it may choose: one more than the last that its table names.
@@ -219,7 +267,11 @@ mod tests {
                     IpAddr::V6(ip) => input.extend(ip.octets()),
                 }
             }
-            assert_eq!(toeplitz.hash(&input), addresses, "{remote}");
+            let hash = match input.first_chunk::<32>() {
+                Some(v6) => toeplitz.hash(v6),
+                None => toeplitz.hash(input.first_chunk::<8>().expect("two addresses")),
+            };
+            assert_eq!(hash, addresses, "{remote}");
         }
     }
 
@@ -230,5 +282,25 @@ mod tests {
             let steering = Steering::new(&KEY, &table, Fields::Addresses, Fields::Addresses);
             assert_eq!(steering.is_some(), fits, "{slots}");
         }
+    }
+
+    #[test]
+    fn the_symmetric_key_brings_both_directions_to_one_queue() {
+        let steering = Steering::even(&SYMMETRIC_KEY, 3).expect("three queues");
+        let mut used = [0; 3];
+        for port in 1000..1300 {
+            for (here, there) in [
+                ("198.18.0.1:80", "198.18.7.9"),
+                ("[2001:db8::1]:443", "2001:db8::77"),
+            ] {
+                let here: SocketAddr = here.parse().expect("an end");
+                let there = SocketAddr::new(there.parse().expect("an address"), port);
+                let queue = steering.queue(here, there).expect("both are hashed");
+                assert_eq!(steering.queue(there, here), Some(queue));
+                used[usize::from(queue)] += 1;
+            }
+        }
+        assert!(used.iter().all(|&flows| flows > 100), "{used:?}");
+        assert!(Steering::even(&SYMMETRIC_KEY, 0).is_none());
     }
 }

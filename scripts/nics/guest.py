@@ -77,16 +77,17 @@ class Guest:
             lines.append(line)
 
     def bind(self, driver):
-        """Gives the NIC to `driver` and returns its PCI address."""
+        """Gives the NICs to `driver` and returns their PCI addresses, in the order of QEMU's arguments."""
         script = (
             "for d in /sys/bus/pci/devices/*; do case $(cat $d/class) in 0x0200*) a=${d##*/};"
             f" echo {driver} >$d/driver_override; [ ! -e $d/driver ] || echo $a >$d/driver/unbind; echo $a >/sys/bus/pci/drivers_probe;"
             " echo $a $(basename $(readlink $d/driver));; esac; done"
         )
         words = self.shell(script).split()
-        if words[1:] != [driver]:
-            raise GuestError(f"the NIC has no driver {driver}: {words}")
-        return words[0]
+        addresses, drivers = words[::2], words[1::2]
+        if not addresses or set(drivers) != {driver}:
+            raise GuestError(f"a NIC has no driver {driver}: {words}")
+        return addresses
 
     def start(self, arguments):
         """Starts `syncline` with these arguments, and waits until it has said what it is."""
@@ -96,6 +97,16 @@ class Guest:
                    "if [ $n -gt 400 ] || ! kill -0 $pid 2>/dev/null; then break; fi; sleep 0.1; done; "
                    "grep -q 'open: ' /tmp/err || { kill $pid 2>/dev/null; wait $pid; echo status $?; cat /tmp/err; dmesg | tail -n 5; false; }")
         return self.shell("cat /tmp/err")
+
+    def run(self, arguments):
+        """Runs `syncline` to its end beside the one that was started, and returns its status, its JSON and its log."""
+        line = shlex.join(["syncline", *arguments])
+        status, _ = self.try_shell(f"{line} >/tmp/result 2>/tmp/log </dev/null")
+        text, log = self.shell("cat /tmp/result"), self.shell("cat /tmp/log")
+        try:
+            return status, json.loads(text), log
+        except ValueError:
+            raise GuestError(f"no result (status {status}): {text[-300:]} {log[-600:]}") from None
 
     def stop(self, signal="INT"):
         """Ends it, and returns its status, its JSON and its log."""

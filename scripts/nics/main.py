@@ -13,6 +13,7 @@ import checks
 import guest
 import image
 import matrix
+import pair
 import runs
 import wire
 from nics import NICS
@@ -59,6 +60,8 @@ def say(text):
     print(f"    {text}", file=sys.stderr, flush=True)
 
 
+# The name of vhost-user and virtio-user in --nics.
+PAIR = "vhost"
 # Exit status: the guests can't be had here.
 LEFT_OUT = 77
 def run_nic(nic, qemu, kernel, binary_image):
@@ -72,9 +75,10 @@ def run_nic(nic, qemu, kernel, binary_image):
         if nic.device == "vmxnet3":
             runs.bind_run(machine, nic, step)
         step("bind")
-        pci = machine.bind(nic.driver)
+        pci, *joined = machine.bind(nic.driver)
         summary, recorder = runs.whole_run(machine, link, pci, step)
         runs.judge_cuts(nic, summary, recorder)
+        runs.judge_lro(nic, summary)
         runs.software_run(machine, link, pci, step)
         runs.jumbo_run(machine, link, pci, step)
         if summary["nic"]["offloads"]["tx_tcp_checksum"]:
@@ -83,6 +87,7 @@ def run_nic(nic, qemu, kernel, binary_image):
                 raise checks.Wrong(f"of the wrong requests the host noticed {noticed}, not {list(nic.notices)}")
         if summary["nic"]["offloads"]["vlan_insert"]:
             runs.wrong_tag_run(machine, link, pci, step)
+        runs.load_run(machine, joined, step)
         row = matrix.Row(nic, summary)
         if nic.scatters:
             row.with_short_buffers(runs.scatter_run(machine, link, pci, step))
@@ -109,6 +114,25 @@ def run_nic(nic, qemu, kernel, binary_image):
         link.remove()
 
 
+def run_pair(binary):
+    """vhost-user and virtio-user. Returns the rows of both."""
+    began_s = time.monotonic()
+    try:
+        summaries = pair.whole_run(binary)
+        pair.software_run(binary)
+    except Exception as error:
+        if not isinstance(error, checks.Wrong):
+            traceback.print_exc()
+        return [{"nic": "vhost", "failed": f"vhost and virtio-user: {type(error).__name__}: {error}"}]
+    say(f"vhost and virtio-user: passed in {time.monotonic() - began_s:.0f} s")
+    rows = []
+    for nic, summary in zip((pair.VHOST, pair.VIRTIO_USER), summaries):
+        row = matrix.Row(nic, summary)
+        row.with_queues(summary)
+        rows.append({"nic": nic.name, "row": row})
+    return rows
+
+
 def tail(machine):
     """The last words of the binary."""
     try:
@@ -121,6 +145,7 @@ def clean_up_on(number, _frame):
     """The guests are sessions of their own: nothing else ends them."""
     for machine in list(guest.RUNNING):
         machine.end()
+    pair.clean_up()
     for link in list(wire.MADE):
         link.remove()
     os._exit(128 + number)
@@ -159,7 +184,10 @@ def main():
     began_s = time.monotonic()
     try:
         with concurrent.futures.ThreadPoolExecutor(arguments.lanes) as pool:
-            rows = list(pool.map(lambda nic: run_in_thread(nic, emulators[nic.device], kernel, initramfs), chosen))
+            nics = pool.map(lambda nic: run_in_thread(nic, emulators[nic.device], kernel, initramfs), chosen)
+            # Last, when the longest lane is the only other one.
+            joined = pool.submit(run_pair, arguments.binary) if not wanted or PAIR in wanted else None
+            rows = list(nics) + (joined.result() if joined else [])
     finally:
         os.unlink(initramfs)
     failed = [row["failed"] for row in rows if "failed" in row]

@@ -14,14 +14,13 @@ OFFLOADS = (
     ("TX TCP checksum", "tx_tcp_checksum", "tx", "tcp_cksum", ""),
     ("TX from several buffers", "tx_multi_seg", "tx", "multi_segs", ""),
     ("TSO", "tso", "tx", "tcp_tso", ""),
-    ("LRO", None, "rx", "tcp_lro", "a"),
-    ("RX into several buffers", "rx_scatter", "rx", "scatter", "b"),
+    ("LRO", "lro", "rx", "tcp_lro", "a"),
+    ("RX into several buffers", "rx_scatter", "rx", "scatter", "a"),
     ("VLAN strip", "vlan_strip", "rx", "vlan_strip", ""),
     ("VLAN insert", "vlan_insert", "tx", "vlan_insert", ""),
 )
 NOTES = """\
-(a) The stack receives segments of one MSS.
-(b) QEMU's vmxnet3 delivers no packet that needs a second buffer: `--rx-buffer` is refused there."""
+(a) QEMU's vmxnet3 delivers no packet that needs a second buffer: LRO is not asked for and `--rx-buffer` is refused there."""
 
 
 class Row:
@@ -45,9 +44,9 @@ class Row:
         """Its column."""
         nic = self.summary["nic"]
         yield f"`{nic['driver']}`"
-        yield f"`{self.nic.driver}`"
+        yield "none" if self.nic.driver == "none" else f"`{self.nic.driver}`"
         for _, field, direction, name, reason in OFFLOADS:
-            if field is not None and self.offloads[field]:
+            if self.offloads[field]:
                 yield "used"
             elif name in nic[f"offered_{direction}"]:
                 yield f"offered, not used ({reason})"

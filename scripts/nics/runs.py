@@ -10,6 +10,8 @@ import wire
 
 JUMBO = 9000
 MTU = 1500
+# The ends of two NICs in one guest.
+JOINED_SERVER, JOINED_CLIENT = "198.18.9.1", "198.18.9.2"
 # Segments with a wrong checksum.
 CORRUPT = 8
 SERVE = ["--ip", f"{wire.GUEST4}/24,{wire.GUEST4_VLAN}/24,{wire.GUEST6}/64", "--listen", f"{checks.ECHO}=echo",
@@ -20,7 +22,7 @@ SERVE = ["--ip", f"{wire.GUEST4}/24,{wire.GUEST4_VLAN}/24,{wire.GUEST6}/64", "--
 def bind_run(machine, nic, step):
     """The NIC from the kernel to DPDK and back, by our own script, and what `doctor` says each time."""
     step("doctor and bind-nic")
-    pci = machine.shell("for d in /sys/bus/pci/devices/*; do case $(cat $d/class) in 0x0200*) echo ${d##*/};; esac; done").strip()
+    pci = machine.shell("for d in /sys/bus/pci/devices/*; do case $(cat $d/class) in 0x0200*) echo ${d##*/};; esac; done").split()[0]
     doctor = f"syncline doctor serve --nic pci:{pci} --ip {wire.GUEST4}/24"
 
     def expect(status, *texts):
@@ -96,6 +98,13 @@ def judge_cuts(nic, summary, recorder):
         raise checks.Wrong(f"the host was to make segments of {recorder.segment_sizes} bytes")
 
 
+def judge_lro(nic, summary):
+    """What the host leaves uncut comes as large segments where the NIC puts segments together, and only there."""
+    large = summary["counters"].get("rx_large", 0)
+    if summary["nic"]["offloads"]["lro"] != nic.puts_together or bool(large) != nic.puts_together:
+        raise checks.Wrong(f"{large} large segments with LRO {summary['nic']['offloads']['lro']}")
+
+
 def software_run(machine, link, pci, step):
     """Every offload off: all checksums are ours, and no frame is left to the host half done."""
     step("start without offloads")
@@ -110,6 +119,7 @@ def software_run(machine, link, pci, step):
     used = [name for name, on in summary["nic"]["offloads"].items() if on]
     if used or recorder.left_to_host:
         raise checks.Wrong(f"--no-offload all: {used}, {recorder.left_to_host} checksums left to the host")
+    checks.counted(summary, "rx_large", 0)
     checks.counted(summary, "tcp_checksum", CORRUPT)
 
 
@@ -148,6 +158,21 @@ def jumbo_run(machine, link, pci, step):
     if recorder.longest < JUMBO:
         raise checks.Wrong(f"the longest packet of the guest had {recorder.longest} bytes")
     return summary, recorder
+
+
+def load_run(machine, joined, step):
+    """`load` on one NIC against `serve` on another, joined in the emulator: connections, requests, and bytes both ways."""
+    step("start a server for load")
+    machine.start(["serve", "--nic", f"pci:{joined[0]}", "--ip", f"{JOINED_SERVER}/24", *SERVE[2:]])
+    common = ["--nic", f"pci:{joined[1]}", "--ip", f"{JOINED_CLIENT}/24", "--allow-target", f"{JOINED_SERVER}/32", "--idle", "sleep"]
+    for words in (["load", f"http://{JOINED_SERVER}/", "--workload", "connect", "--close", "rst", "-n", "200", "-c", "10", "-d", "20s"],
+                  ["load", f"tcp://{JOINED_SERVER}:{checks.ECHO}", "--workload", "stream", "--direction", "both", "--expect-pattern",
+                   "-c", "2", "-d", "1s"]):
+        step(" ".join(words[:4]))
+        status, result, log = machine.run([*words, *common, "-J"])
+        checks.load_is_clean(status, result, log)
+    status, summary, _ = machine.stop()
+    checks.summary_is_clean(status, summary)
 
 
 def scatter_run(machine, link, pci, step):

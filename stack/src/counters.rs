@@ -57,6 +57,8 @@ counters! {
     In RxFrames "rx_frames",
     /// Frames received from another worker that met them by mistake of the NIC's hash.
     In HandoffIn "handoff_in",
+    /// Segments that large ones were taken apart into.
+    In RxLargeSegments "rx_large_segments",
 
     /// Handed to the worker that owns the flow, or to worker 0 (ARP, NDP).
     End HandedOff "handed_off",
@@ -78,6 +80,8 @@ counters! {
     End IpProtocolUnsupported "ip_protocol_unsupported",
     /// Dropped: UDP to one of our addresses, where no port is ever open; reported to its sender within the limit of ICMP errors.
     End UdpClosed "udp_closed",
+    /// Large segment, which the NIC (LRO) or the link has made of several: taken apart again.
+    End RxLarge "rx_large",
     /// Dropped: a frame in several buffers that is longer than a control buffer.
     End ChainedTooLong "chained_too_long",
     /// Dropped: a frame in several buffers, and no buffer could be had to put it into one.

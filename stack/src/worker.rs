@@ -26,6 +26,7 @@ mod held;
 mod icmp_errors;
 mod info;
 mod keeping;
+mod large_frames;
 mod large_segment;
 mod look;
 mod neighborhood;
@@ -79,6 +80,7 @@ use fast_path::{FastPathSwitch, LentFrame};
 use frame_writer::SegmentWriter;
 use handoff::Message;
 use held::Held;
+use large_frames::LargeFrames;
 use neighborhood::Neighborhood;
 use outbox::Outbox;
 use ownership::Owners;
@@ -138,6 +140,8 @@ struct Core<N: Nic> {
     fast_path: FastPathSwitch,
     /// What the callbacks of a connection may read before it is queued.
     lent: Option<LentFrame<N::Frame>>,
+    /// Large segments that are being taken apart.
+    large: LargeFrames<N::Frame>,
 }
 
 impl<N: Nic> Worker<N> {
@@ -193,7 +197,8 @@ impl<N: Nic, A: App> Worker<N, A> {
             core: Core {
                 mac,
                 owners: Owners::new(ring.workers(), caps.steering.as_ref()),
-                classifier: Classifier::new(mac, caps.mtu, &config, FlowHasher::new(secrets.flow)),
+                classifier: Classifier::new(mac, &caps, &config, FlowHasher::new(secrets.flow)),
+                large: LargeFrames::new(),
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
                 fast_path: FastPathSwitch::new(config.fast_path),
@@ -254,6 +259,7 @@ impl<N: Nic, A: App> Worker<N, A> {
     /// `now` must never go back.
     pub fn drain_turn(&mut self, now: Instant) -> bool {
         self.core.take_handed_over(&mut self.rx, now);
+        self.core.resume_large(&mut self.rx);
         let frames = self.rx.len();
         self.core.classify(&mut self.rx, &mut self.scratch);
         self.core.look_up(&self.hosted, &mut self.scratch, frames);
@@ -261,7 +267,7 @@ impl<N: Nic, A: App> Worker<N, A> {
             .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
         self.core.output(&mut self.hosted, now);
         self.core.send();
-        frames > 0 || !self.core.outbox.is_empty()
+        frames > 0 || self.core.large.is_waiting() || !self.core.outbox.is_empty()
     }
 
     /// The stages that a turn has with and without frames.
@@ -401,6 +407,9 @@ impl<N: Nic> Core<N> {
         let handed_over = rx.len();
         if !self.outbox.may_receive() {
             return handed_over;
+        }
+        if self.large.is_waiting() {
+            return handed_over + self.resume_large(rx);
         }
         let received = self.nic.rx(rx);
         self.endpoint

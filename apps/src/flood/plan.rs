@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dpdk::{NicSpec, PoolSizes, PortConfig};
+use dpdk::{NicSpec, Offloads, PoolSizes, PortConfig};
 use stack::config::{Config, Interface};
 use stack::local::addresses::LocalPrefix;
 use workload::pools::{self, SourcePool, TUPLES_MAX};
@@ -175,6 +175,11 @@ pub(super) fn port(args: &FloodArgs, queues: u16) -> Result<PortConfig, Failure>
     };
     let port = args.link.port_config(queues, pools)?;
     Ok(PortConfig {
+        // Frames are read as they come: each is one reply.
+        offloads: Offloads {
+            lro: false,
+            ..port.offloads
+        },
         vlans: args.vlan().map(|vlan| vec![vlan.0]),
         ..port
     })

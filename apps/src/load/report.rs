@@ -41,11 +41,11 @@ use super::plan::RunPlan;
 use super::rate::RateSteps;
 use super::second::Second;
 use super::watch::{Found, LoadEnd, LoadWatched, ProfileReport, total};
-use super::worker::{LoadProgress, LoadTotals, tcp};
+use super::worker::{LoadProgress, LoadTotals, rss, tcp};
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::report::Envelope;
-use crate::rig::NicReport;
+use crate::rig::{NicReport, RssReport};
 
 /// Everything that a report is made of.
 pub(super) struct LoadReportParts<'a> {
@@ -91,6 +91,8 @@ pub(super) struct LoadReport {
     account: Account,
     series: Vec<Second>,
     nic: Option<NicReport>,
+    /// Whether the NIC brings replies to the worker that opened the connection; `null` with one worker.
+    rss: Option<RssReport>,
     /// What happened in TCP, as far as it did.
     tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero.
@@ -214,6 +216,7 @@ impl LoadReport {
             account,
             series: parts.watched.series,
             nic: parts.nic,
+            rss: rss(&workers),
             tcp: tcp(&workers),
             counters: counters.non_zero().collect(),
             fault_injection: parts.fault,

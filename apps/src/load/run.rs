@@ -121,6 +121,7 @@ fn open(plan: &RunPlan, eal: &Eal) -> Result<(OpenedNic, Option<OpenedNic>), Fai
         queues: plan.workers,
         mtu: plan.port.mtu,
         pools: plan.port.pools,
+        steered: true,
         ..RingConfig::default()
     };
     let (near, far) = OpenedNic::ring_pair(eal, &config)?;
@@ -209,6 +210,7 @@ fn poll(
             ndjson,
             resident_before,
             lasts: args.lasts(),
+            is_rss_said: false,
             connections: plan.connections,
         }
         .conduct();

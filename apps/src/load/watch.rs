@@ -22,7 +22,7 @@ pub(super) use self::ramp::Ramp;
 use super::args::LoadArgs;
 use super::plan::RunPlan;
 use super::second::Second;
-use super::worker::{LoadLine, LoadPhase, LoadPhases, LoadProgress};
+use super::worker::{LoadLine, LoadPhase, LoadPhases, LoadProgress, rss};
 use crate::clock::{self, Clock};
 use crate::console;
 use crate::report::NdjsonFile;
@@ -102,6 +102,8 @@ pub(super) struct Control<'a> {
     pub(super) resident_before: Option<u64>,
     /// How long operations are begun.
     pub(super) lasts: Duration,
+    /// Whether it was said how the NIC steers.
+    pub(super) is_rss_said: bool,
     /// Connections at a time at most.
     pub(super) connections: u32,
 }
@@ -264,6 +266,12 @@ impl Control<'_> {
 
     fn say(&mut self, second: &Second, watched: &mut LoadWatched) {
         console::log(second);
+        if !self.is_rss_said
+            && let Some(line) = rss(&watched.workers).and_then(|rss| rss.verdict_line())
+        {
+            console::log(line);
+            self.is_rss_said = true;
+        }
         watched.faults.extend(self.ndjson.write(second));
         watched.series.push(second.clone());
     }

@@ -10,17 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dpdk::{DpdkNic, FaultTotals};
 use stack::app::{ConnectError, Reachability};
 use stack::config::Config;
-use stack::counters::Counters;
+use stack::counters::{Counter, Counters};
 use stack::memory::PageOptions;
 use stack::tcp::env::TcpCounters;
 use stack::time::Instant;
-use stack::worker::{Cycles, RingEnd, Secrets, Worker};
+use stack::worker::{Cycles, RingEnd, Secrets, Steered, Worker};
 use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures};
 
 use super::trial::TrialShape;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::Mailbox;
+use crate::rig::RssReport;
 use crate::rig::idle::BackOff;
 
 /// What a worker is to do.
@@ -140,6 +141,10 @@ pub(super) struct LoadProgress {
     pub(super) is_full: bool,
     /// Nothing more will begin.
     pub(super) is_spent: bool,
+    /// Flows by where the NIC delivered them; ours are those that were established.
+    pub(super) steered: Steered,
+    /// The NIC's hash decides who owns a flow.
+    pub(super) follows_the_nic: bool,
     /// The phase that it was in last.
     pub(super) phase: LoadPhase,
     /// Its last turn had something to do.
@@ -249,7 +254,11 @@ impl LoadWorker {
 
     fn progress(&self, phase: LoadPhase, moved: bool) -> LoadProgress {
         let app = self.worker.app();
+        let (mut steered, follows_the_nic) = self.worker.steered();
+        steered.owned += app.counts().established;
         LoadProgress {
+            steered,
+            follows_the_nic,
             counts: *app.counts(),
             counters: self.worker.counters().clone(),
             tcp: self.worker.tcp_counters().clone(),
@@ -262,6 +271,19 @@ impl LoadWorker {
             moved,
         }
     }
+}
+
+/// How the NIC steers flows; `None` with one worker.
+pub(super) fn rss(workers: &[LoadProgress]) -> Option<RssReport> {
+    let frames = workers.iter().fold((0, 0), |(handed, received), worker| {
+        (
+            handed + worker.counters.get(Counter::HandedOff),
+            received + worker.counters.get(Counter::RxFrames),
+        )
+    });
+    let steered = workers.iter().map(|worker| worker.steered);
+    let follows_the_nic = workers.iter().any(|worker| worker.follows_the_nic);
+    (workers.len() > 1).then(|| RssReport::new(steered, follows_the_nic, frames))
 }
 
 /// What happened in TCP, as far as it did.

@@ -7,10 +7,12 @@ use std::net::IpAddr;
 use dpdk::{NicSpec, PoolSizes, PortConfig};
 use stack::config::{ConfigSpec, Interface};
 use stack::local::addresses::LocalPrefix;
+use stack::nic::rss::SYMMETRIC_KEY;
 use stack::wire::vlan::VlanId;
 
 use super::idle::Idle;
 use super::offloads::OffloadArgs;
+use super::rss::RssKey;
 use crate::addresses::{host_prefix, routed_prefix, vlan_id};
 use crate::failure::Failure;
 use crate::{secrets, units};
@@ -84,6 +86,17 @@ pub(crate) struct NicArgs {
     /// What is left to the NIC
     #[command(flatten)]
     pub(crate) offloads: OffloadArgs,
+
+    /// The key of the NIC's hash (RSS): random, which no peer can guess, or symmetric, which brings both directions of a flow to
+    /// one queue, for a box in the middle. On memif and vhost-user, symmetric says that the other end steers so, too
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KEY",
+        default_value = "random",
+        hide_short_help = true
+    )]
+    pub(crate) rss_key: RssKey,
 
     /// Require this much memory in hugepages, in MB [default: hugepages if enough are free, else ordinary pages]
     #[arg(long, value_name = "MB", value_parser = units::count)]
@@ -220,7 +233,11 @@ impl NicArgs {
             pools,
             vlans: (!self.vlan.is_empty()).then_some(ids),
             offloads: self.offloads.offloads(),
-            rss_key: secrets::rss_key()?,
+            rss_key: match self.rss_key {
+                RssKey::Random => secrets::rss_key()?,
+                RssKey::Symmetric => SYMMETRIC_KEY,
+            },
+            peer_steers: self.rss_key == RssKey::Symmetric,
             fault: self.offloads.fault(),
             ..PortConfig::default()
         })

@@ -19,6 +19,8 @@ pub(crate) struct Offloads {
     /// The NIC cuts large TCP segments.
     tso: bool,
     rx_scatter: bool,
+    /// The NIC puts received TCP segments together, or its link brings them uncut.
+    lro: bool,
     vlan_strip: bool,
     vlan_insert: bool,
     /// Received packets are spread over the queues by a hash that can be computed.
@@ -35,6 +37,7 @@ impl From<&Caps> for Offloads {
             tx_multi_seg: caps.tx_multi_seg,
             tso: caps.tso_buffers > 0,
             rx_scatter: caps.rx_scatter,
+            lro: caps.lro,
             vlan_strip: caps.vlan_strip,
             vlan_insert: caps.vlan_insert,
             rss: caps.steering.is_some(),
@@ -52,6 +55,7 @@ impl std::fmt::Display for Offloads {
             (self.tx_multi_seg, "tx in several buffers"),
             (self.tso, "TSO"),
             (self.rx_scatter, "rx into several buffers"),
+            (self.lro, "LRO"),
             (self.vlan_strip, "VLAN strip"),
             (self.vlan_insert, "VLAN insert"),
             (self.rss, "RSS"),
@@ -148,6 +152,7 @@ mod tests {
             tx_multi_seg: false,
             tso: false,
             rx_scatter: false,
+            lro: false,
             vlan_strip: false,
             vlan_insert: false,
             rss: false,

@@ -39,6 +39,8 @@ enum OffloadName {
     Tso,
     /// Receiving a packet into several buffers
     RxScatter,
+    /// Putting received TCP segments together (LRO); needs rx-checksum
+    Lro,
     /// Taking the VLAN tag out of received frames
     VlanStrip,
     /// Putting the VLAN tag into sent frames
@@ -73,6 +75,7 @@ impl OffloadArgs {
             tx_multi_seg: may(OffloadName::TxMultiSeg),
             tso: may(OffloadName::Tso),
             rx_scatter: may(OffloadName::RxScatter),
+            lro: may(OffloadName::Lro),
             vlan_strip: may(OffloadName::VlanStrip),
             vlan_insert: may(OffloadName::VlanInsert),
             rss: may(OffloadName::Rss),
@@ -108,6 +111,8 @@ mod tests {
         assert!(!some.tx_checksum && !some.rss && some.rx_checksum && some.tx_multi_seg);
         let none = of(&[OffloadName::All]);
         assert!(!none.tx_checksum && !none.rss && !none.rx_checksum && !none.tx_multi_seg);
-        assert!(!none.tso && !none.rx_scatter && !none.vlan_strip && !none.vlan_insert);
+        assert!(
+            !none.tso && !none.lro && !none.rx_scatter && !none.vlan_strip && !none.vlan_insert
+        );
     }
 }

@@ -7,6 +7,15 @@ use std::fmt;
 use serde::Serialize;
 use stack::worker::Steered;
 
+/// The key of a NIC's hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RssKey {
+    /// Fresh for each run: no peer can guess it, and so choose the queue of its flows
+    Random,
+    /// The same for both directions, and known to all
+    Symmetric,
+}
+
 /// New flows before there is a verdict.
 const FLOWS_MIN: u64 = 64;
 /// Of a hundred new flows so many may come elsewhere: those before a link was up, or of a protocol around them (tags).
@@ -70,7 +79,11 @@ impl RssReport {
 
     /// The line for the log once there is a verdict.
     pub(crate) fn verdict_line(&self) -> Option<String> {
-        let is_known = matches!(self.verdict, RssVerdict::Proven | RssVerdict::Contradicted);
+        let is_known = match self.verdict {
+            RssVerdict::Proven | RssVerdict::Contradicted => true,
+            RssVerdict::TooFewFlows => false,
+            RssVerdict::Unknown => self.flows >= FLOWS_MIN,
+        };
         is_known.then(|| format!("rss: {self}"))
     }
 }

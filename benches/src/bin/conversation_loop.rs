@@ -43,10 +43,19 @@ struct Args {
     /// Whose turns callgrind collects, and whose packets are printed.
     #[arg(long, value_enum, default_value_t = Party::Server)]
     measured: Party,
+    /// Workers of the server, each on a queue of its own; the link steers by Toeplitz's hash.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    workers: u16,
+    /// With --measured server: which of them.
+    #[arg(long, default_value_t = 0)]
+    measured_worker: u16,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
+
+/// Connections or requests until every worker of the server knows its neighbour.
+const WARM_UP_EXCHANGES: u64 = 200;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -61,7 +70,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<(), String> {
+/// All runs, of one pair of ends.
+fn converse(args: &Args) -> Result<Vec<ConversationRun>, String> {
     let mut conversation = build(&ConversationSpec {
         scenario: args.scenario,
         family: args.family,
@@ -70,12 +80,23 @@ fn run(args: &Args) -> Result<(), String> {
         concurrency: args.concurrency,
         burst: args.burst as usize,
         measured: args.measured,
+        workers: args.workers,
+        measured_worker: args.measured_worker,
     })?;
+    if args.workers > 1 {
+        // The neighbour belongs to worker 0: the others ask it before their first frame leaves.
+        conversation.warm_up(WARM_UP_EXCHANGES)?;
+    }
     let mut runs: Vec<ConversationRun> = Vec::new();
     for _ in 0..args.runs {
         runs.push(conversation.run(args.exchanges)?);
     }
     conversation.drain()?;
+    Ok(runs)
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let runs = converse(args)?;
     let spread = |of: fn(&ConversationRun) -> f64| {
         Spread::new(runs.iter().map(of).collect()).ok_or("no runs")
     };
@@ -91,6 +112,7 @@ fn run(args: &Args) -> Result<(), String> {
     let server_general: u64 = runs.iter().map(|run| run.server_general).sum();
     let client_general: u64 = runs.iter().map(|run| run.client_general).sum();
     let mean_burst = measured(last).mean_burst();
+    let handed_over: u64 = runs.iter().map(|run| run.handed_over).sum();
     let name = named(&args.scenario);
     if args.json {
         println!(
@@ -108,6 +130,8 @@ fn run(args: &Args) -> Result<(), String> {
                 "packets_per_exchange": packets,
                 "packets": runs.iter().map(|run| measured(run).frames).sum::<u64>(),
                 "general_segments": server_general,
+                "workers": args.workers,
+                "handed_over": handed_over,
                 "client_general_segments": client_general,
                 "cycles_per_exchange": server.median(),
                 "cycles_per_exchange_min": server.min(),
@@ -128,6 +152,12 @@ fn run(args: &Args) -> Result<(), String> {
     println!(
         "by the general path         {server_general} segments at the server, {client_general} at the client"
     );
+    if args.workers > 1 {
+        println!(
+            "handed over                 {handed_over} frames between {} workers",
+            args.workers
+        );
+    }
     println!("packets to that side        {packets:.2} an exchange, mean burst {mean_burst:.1}");
     Ok(())
 }

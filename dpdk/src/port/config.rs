@@ -65,6 +65,9 @@ pub struct PortConfig {
     pub offloads: Offloads,
     /// The key of the NIC's hash, where it takes one: a secret, or peers choose their queue.
     pub rss_key: [u8; KEY_BYTES],
+    /// The other end of a software link chooses the queue of each flow by the hash of `rss_key`, as a NIC would
+    /// ([`nic::rss::Steering::even`]).
+    pub peer_steers: bool,
     /// Requests to the NIC that are wrong on purpose.
     pub fault: Option<OffloadFault>,
 }
@@ -83,6 +86,7 @@ impl Default for PortConfig {
             vlans: None,
             offloads: Offloads::ALL,
             rss_key: DEFAULT_RSS_KEY,
+            peer_steers: false,
             fault: None,
         }
     }

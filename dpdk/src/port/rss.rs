@@ -5,6 +5,7 @@
 use dpdk_sys as sys;
 use nic::rss::{Fields, KEY_BYTES, Steering};
 
+use crate::drivers::Driver;
 use crate::port::config::PortConfig;
 
 /// The longest key of a NIC (i40e and ice want 52 bytes).
@@ -22,10 +23,17 @@ pub(crate) fn key_for(
         .then(|| (core::array::from_fn(|at| key[at % KEY_BYTES]), device_bytes))
 }
 
-/// How the started port steers; `None` where its driver doesn't say, or says what we can't compute.
-pub(crate) fn steering(port: u16, config: &PortConfig) -> Option<Steering> {
+/// How frames come to the queues of the started port: as its driver says, or as the other end of a software link steers. `None`
+/// where neither is known, or can't be computed.
+pub(crate) fn steering(port: u16, driver: &Driver, config: &PortConfig) -> Option<Steering> {
     if config.queues < 2 || !config.offloads.rss {
         return None;
+    }
+    if driver.keeps_queues {
+        let steers = config
+            .peer_steers
+            .then(|| Steering::even(&config.rss_key, config.queues));
+        return steers.flatten();
     }
     // SAFETY: integers and arrays of integers, for which zero is valid.
     let mut rss: sys::sl_rss = unsafe { core::mem::zeroed() };

@@ -14,7 +14,7 @@ use crate::conn::key::{FlowHash, FlowHasher, FlowKey};
 use crate::counters::Counters;
 use crate::local::addresses::LocalAddrs;
 use crate::memory::prefetch_read;
-use crate::nic::{BURST_FRAMES, ChecksumVerdict, Frame, IpVersion, RxChecksum};
+use crate::nic::{BURST_FRAMES, Caps, ChecksumVerdict, Frame, IpVersion, RxChecksum};
 use crate::seq::SeqNum;
 use crate::tcp::predict::ExpectedSegment;
 use crate::tcp::segment::{Segment, SegmentOptions, TimestampOption};
@@ -303,6 +303,8 @@ pub(super) struct Classifier {
     mac: MacAddr,
     /// The longest IP packet of our link, in bytes. What is longer is no use: its answer may be as long, and no NIC takes it.
     mtu: usize,
+    /// The same for TCP, whose segments may be several that the NIC has put together.
+    longest_segment: usize,
     /// The directed broadcast addresses of our links, which no host sends from (RFC 1122 §3.2.1.3).
     broadcasts: Broadcasts,
     hasher: FlowHasher,
@@ -313,12 +315,14 @@ pub(super) struct Classifier {
 type Buckets<'a> = &'a [Bucket];
 
 impl Classifier {
-    /// For an endpoint with this MAC address on a link with this MTU.
-    pub(super) fn new(mac: MacAddr, mtu: u16, config: &Config, hasher: FlowHasher) -> Self {
+    /// For an endpoint with this MAC address on a NIC that can do this.
+    pub(super) fn new(mac: MacAddr, caps: &Caps, config: &Config, hasher: FlowHasher) -> Self {
+        let mtu = usize::from(caps.mtu);
         Self {
             plain_v4: PlainV4::new(mac),
             mac,
-            mtu: mtu.into(),
+            mtu,
+            longest_segment: if caps.lro { usize::from(u16::MAX) } else { mtu },
             broadcasts: Broadcasts::new(&config.broadcasts()),
             hasher,
             locals: config.locals.clone(),
@@ -429,7 +433,7 @@ impl Classifier {
         if payload_len != 0 {
             //~ The fast lane takes no IPv4 packet longer than the MTU: -> `if false {`;
             //~   a_packet_longer_than_our_mtu_is_refused
-            if total_len > self.mtu {
+            if total_len > self.longest_segment {
                 return None;
             }
             if !is_verified {
@@ -473,7 +477,7 @@ impl Classifier {
         let payload_len = usize::from(ip.payload_len.get());
         //~ The fast lane takes no IPv6 packet longer than the MTU: -> `if false {`;
         //~   a_packet_longer_than_our_mtu_is_refused
-        if ipv6::HEADER_LEN + payload_len > self.mtu {
+        if ipv6::HEADER_LEN + payload_len > self.longest_segment {
             return None;
         }
         let header_len = segment.header_len();

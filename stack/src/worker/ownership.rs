@@ -18,7 +18,7 @@ use crate::nic::rss::Steering;
 pub struct Steered {
     /// SYNs without a connection, of flows of this worker, from the NIC or handed over by another worker.
     pub owned: u64,
-    /// SYNs that the NIC delivered to this worker and that another one owns: the NIC steered otherwise than predicted.
+    /// SYNs and SYN-ACKs that the NIC delivered to this worker and that another one owns: the NIC steered otherwise than predicted.
     pub elsewhere: u64,
 }
 
@@ -80,8 +80,9 @@ impl<N: Nic> Core<N> {
     pub(super) fn owner_elsewhere(&mut self, meta: &Meta) -> Option<u16> {
         let owner = self.owner(&meta.key, meta.hash);
         let is_mine = owner == self.ring.index();
-        if meta.flags.syn() && !meta.flags.ack() {
-            self.owners.steered.owned += u64::from(is_mine);
+        if meta.flags.syn() {
+            // A SYN-ACK that came to its owner met a record, or nothing that is new.
+            self.owners.steered.owned += u64::from(is_mine && !meta.flags.ack());
             self.owners.steered.elsewhere += u64::from(!is_mine);
         }
         (!is_mine).then_some(owner)

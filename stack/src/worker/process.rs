@@ -23,7 +23,7 @@ use crate::worker::app::App;
 const HEADERS_LEN: usize = 256;
 
 impl<N: Nic> Core<N> {
-    /// Frames in several buffers become frames in one, so that no later stage has to know of them.
+    /// Frames in several buffers become frames in one, or several such frames, so that no later stage has to know of them.
     #[inline]
     pub(super) fn linearize(&mut self, rx: &mut Burst<N::Frame>) {
         if rx.as_slice().iter().all(Frame::is_contiguous) {
@@ -31,24 +31,27 @@ impl<N: Nic> Core<N> {
         }
         let mut burst = core::mem::take(rx);
         for frame in burst.take_front(BURST_FRAMES) {
-            let verdict = frame.rx_checksum();
-            let frame = if frame.is_contiguous() {
-                Ok(frame)
+            // A large segment fills the burst with its parts: what came behind it stays behind it.
+            if self.large.is_waiting() || rx.room() == 0 {
+                self.leave_behind(frame);
             } else {
-                self.endpoint.counters.bump(Counter::RxLinearized);
-                //~ A frame that comes in pieces lies where kept frames lie: `PoolClass::Data` -> `PoolClass::Control`;
-                //~   a_chained_frame_takes_no_buffer_of_the_replies
-                self.copy(&frame, usize::MAX, PoolClass::Data)
-            };
-            match frame {
-                // Not refused: there were no more than fit before.
-                Ok(mut copy) => {
-                    //~ The NIC's verdict goes with a frame that is put together; the_verdict_on_a_chained_frame_stays
-                    copy.set_rx_checksum(verdict);
-                    drop(rx.push(copy));
-                }
-                Err(why) => self.endpoint.counters.bump(why),
+                self.take_apart(frame, rx);
             }
+        }
+    }
+
+    /// Puts a frame in several buffers into one, at the end of `rx`, which has room.
+    pub(super) fn put_into_one_buffer(&mut self, frame: &N::Frame, rx: &mut Burst<N::Frame>) {
+        self.endpoint.counters.bump(Counter::RxLinearized);
+        //~ A frame that comes in pieces lies where kept frames lie: `PoolClass::Data` -> `PoolClass::Control`;
+        //~   a_chained_frame_takes_no_buffer_of_the_replies
+        match self.copy(frame, usize::MAX, PoolClass::Data) {
+            Ok(mut copy) => {
+                //~ The NIC's verdict goes with a frame that is put together; the_verdict_on_a_chained_frame_stays
+                copy.set_rx_checksum(frame.rx_checksum());
+                drop(rx.push(copy));
+            }
+            Err(why) => self.endpoint.counters.bump(why),
         }
     }
 

@@ -25,6 +25,7 @@ mod fast_path;
 mod forged_acks;
 mod info;
 mod keeping;
+mod large_frames;
 mod lines;
 mod link;
 mod listening;

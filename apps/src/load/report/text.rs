@@ -61,6 +61,9 @@ impl fmt::Display for LoadReport {
         if let Some(nic) = &self.nic {
             writeln!(f, "  nic          {nic}")?;
         }
+        if let Some(rss) = &self.rss {
+            writeln!(f, "  rss          {rss}")?;
+        }
         if let Some(fault) = &self.fault_injection {
             writeln!(f, "  {fault}")?;
         }

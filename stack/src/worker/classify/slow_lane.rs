@@ -47,8 +47,12 @@ impl Classifier {
         if !to_group && parsed.link.dst != self.mac {
             return Err(End::Counter(Counter::NotOurMac));
         }
+        let longest = match parsed.transport() {
+            Some(Transport::Tcp(_)) => self.longest_segment,
+            _ => self.mtu,
+        };
         //~ A packet longer than the MTU is dropped: -> `if false {`; a_packet_longer_than_our_mtu_is_refused
-        if parsed.end_offset() - parsed.l3_offset() > self.mtu {
+        if parsed.end_offset() - parsed.l3_offset() > longest {
             return Err(End::Counter(Counter::LongerThanMtu));
         }
         parsed.verify_checksums(

@@ -169,6 +169,7 @@ fn classifier() -> Classifier {
         plain_v4: PlainV4::new(OUR_MAC),
         mac: OUR_MAC,
         mtu: MTU,
+        longest_segment: MTU,
         broadcasts: Broadcasts::new(&[[198, 18, 255, 255], [198, 19, 255, 255]]),
         hasher: FlowHasher::new([1, 2]),
         locals: LocalAddrs::in_vlans(&prefixes, &[VlanId(0), VlanId(7)]).expect("addresses"),

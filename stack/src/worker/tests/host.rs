@@ -122,7 +122,7 @@ impl Flow {
             payload,
             ..SegmentSpec::new(self.link, self.remote, self.local)
         };
-        let mut bytes = vec![0; 2048];
+        let mut bytes = vec![0; 2048.max(payload.len() + 256)];
         let len = spec.emit(&mut bytes).expect("a frame that fits");
         bytes.truncate(len);
         bytes
