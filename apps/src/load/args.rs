@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use stack::local::addresses::LocalPrefix;
 
+use super::arms::ServerArmArgs;
 use super::gate::Gates;
 use super::profile::ProfileName;
 use super::rate::RateSteps;
@@ -187,7 +188,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = units::duration)]
     pub(crate) rto_min: Duration,
 
-    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens
+    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens. With
+    /// --server-nic the device, or what sets it up: the load begins when it listens or has ended well
     #[arg(long, value_name = "COMMAND")]
     pub(crate) with: Option<String>,
 
@@ -203,6 +205,10 @@ pub(crate) struct LoadArgs {
     /// The NIC and its addresses.
     #[command(flatten)]
     pub(crate) link: NicArgs,
+
+    /// The other side of a device.
+    #[command(flatten)]
+    pub(crate) server: ServerArmArgs,
 
     /// Whom the run may reach.
     #[command(flatten)]

@@ -24,11 +24,12 @@ use workload::load::{
 };
 
 use super::args::{ArrivalLaw, Busy, LoadArgs, ProxyVersion, Way, Workload};
+use super::own_server::ServerPlan;
 use super::rate::RateSteps;
 use super::target::{Scheme, TargetUrl};
 use crate::failure::Failure;
 use crate::rig::idle::Idle;
-use crate::rig::{self, Allowed};
+use crate::rig::{self, Allowed, NicArgs};
 use crate::secrets;
 
 /// Connections without `-c` and without `-R`.
@@ -62,8 +63,8 @@ const IN_MEMORY_OPERATIONS_MAX: u32 = 512;
 /// Bytes of a frame in the pools.
 const FRAME_BYTES: usize = 2048;
 /// Our addresses and the server's on the in-memory link.
-pub(super) const RING_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
-pub(super) const RING_SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const RING_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+const RING_SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const RING_PREFIX_LEN: u8 = 24;
 
 /// A checked plan.
@@ -71,6 +72,8 @@ const RING_PREFIX_LEN: u8 = 24;
 pub(super) struct RunPlan {
     /// The NIC; `ring` for our own server.
     pub(super) spec: NicSpec,
+    /// Our own server, at the other end of the link or behind a device.
+    pub(super) server: Option<ServerPlan>,
     /// Targets, as reports name them.
     pub(super) targets: Vec<String>,
     /// The stack's configuration, one for each worker.
@@ -107,6 +110,9 @@ impl RunPlan {
     pub(super) fn new(args: &LoadArgs) -> Result<Self, Failure> {
         let plan = Self::of(args)?;
         rig::check_flags(&args.link, &plan.spec)?;
+        if let Some((link, spec)) = plan.second_arm() {
+            rig::check_flags(link, spec)?;
+        }
         Ok(plan)
     }
 
@@ -145,6 +151,7 @@ impl RunPlan {
             .copied()
             .collect();
         let mut plan = Self {
+            server: server(args, (is_ring, &targets))?,
             targets: targets.iter().map(described).collect(),
             configs: Vec::new(),
             plans: Vec::new(),
@@ -187,6 +194,12 @@ impl RunPlan {
         let pools = self.pools(u32::try_from(bodies).unwrap_or(u32::MAX), args.pipeline);
         self.port = args.link.port_config(self.workers, pools)?;
         Ok(())
+    }
+
+    /// The flags and the NIC of the servers behind a device.
+    pub(super) fn second_arm(&self) -> Option<(&NicArgs, &NicSpec)> {
+        let link = self.server.as_ref()?.link.as_ref()?;
+        Some((&link.0, &link.1))
     }
 
     fn share(&self, whole: u32, worker: u16) -> u32 {
@@ -406,6 +419,22 @@ fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
         )),
         (false, false) => args.targets.iter().map(|text| TargetUrl::parse(text)).collect(),
     }
+}
+
+/// Our own server, where there is to be one.
+fn server(
+    args: &LoadArgs,
+    (is_ring, targets): (bool, &[TargetUrl]),
+) -> Result<Option<ServerPlan>, Failure> {
+    if !is_ring {
+        return ServerPlan::behind_a_device(args, targets);
+    }
+    args.server.link(&args.link)?;
+    let server = Interface {
+        address: IpAddr::V4(RING_SERVER),
+        prefix_len: RING_PREFIX_LEN,
+    };
+    ServerPlan::ring(args, (server, IpAddr::V4(RING_CLIENT))).map(Some)
 }
 
 /// The service of our own server that the workload needs.

@@ -33,6 +33,7 @@ use self::sources::SourcesReport;
 use self::stream::Stream;
 use self::times::Times;
 use super::args::LoadArgs;
+use super::arms::ArmsReport;
 use super::gate::{Measured, connections_since};
 use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
 use super::own_server::ServerTotals;
@@ -57,6 +58,8 @@ pub(super) struct LoadReportParts<'a> {
     /// Of our own server's workers.
     pub(super) servers: &'a [ServerTotals],
     pub(super) nic: Option<NicReport>,
+    /// With --server-nic.
+    pub(super) arms: Option<ArmsReport>,
     pub(super) mbufs_in_use: u32,
     pub(super) fault: Option<FaultReport>,
     /// What threads failed with.
@@ -90,6 +93,8 @@ pub(super) struct LoadReport {
     account: Account,
     series: Vec<Second>,
     nic: Option<NicReport>,
+    /// With --server-nic.
+    arms: Option<ArmsReport>,
     /// What happened in TCP, as far as it did.
     tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero.
@@ -213,6 +218,7 @@ impl LoadReport {
             account,
             series: parts.watched.series,
             nic: parts.nic,
+            arms: parts.arms,
             tcp: tcp(&workers),
             counters: counters.non_zero().collect(),
             fault_injection: parts.fault,

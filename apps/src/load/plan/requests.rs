@@ -6,6 +6,7 @@ use workload::load::{ReplyPlan, RequestPlan, Template};
 
 use crate::failure::Failure;
 use crate::load::args::{Close, LoadArgs, Workload};
+use crate::load::arms::TUPLE_HEADER;
 use crate::load::target::{Scheme, TargetUrl};
 
 /// A body of a request at most, in bytes: it lies in the NIC's memory.
@@ -101,6 +102,11 @@ fn http_request(
         Some(Workload::Stream) => true,
         _ => false,
     };
+    // What ties connections of both arms together.
+    let tuple_header = TUPLE_HEADER.to_ascii_lowercase();
+    if args.server.server_nic.is_some() && !has(&tuple_header) {
+        head += &format!("{TUPLE_HEADER}: {{tuple}}\r\n");
+    }
     if closes && !has("connection") {
         head += "Connection: close\r\n";
     }
