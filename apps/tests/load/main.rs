@@ -10,6 +10,9 @@ mod results;
 // A load balancer, one of whose backends dies.
 #[path = "haproxy.rs"]
 mod root_only_haproxy;
+// A device between our clients and our servers.
+#[path = "arms.rs"]
+mod root_only_arms;
 // Limits that are planted, and what a run calls them.
 #[path = "planted.rs"]
 mod root_only_planted;
@@ -347,6 +350,24 @@ fn contradictions_are_refused_with_their_cause() {
         (&["--find", "-n", "5"], "leave out steps"),
         (&["--arrivals", "poisson"], "give --rate"),
         (&["--profile", "rfc9411-cps"], "needs --rate"),
+        (
+            &["--server-nic", "tap:s0", "--server-ip", "198.18.1.2/24"],
+            "give --nic and --ip for the first one",
+        ),
+        (
+            &[
+                "http://198.18.1.2/",
+                "--nic",
+                "tap:t0",
+                "--ip",
+                "198.18.0.2/24",
+                "--server-nic",
+                "tap:s0",
+                "--server-ip",
+                "198.18.0.2/24",
+            ],
+            "in both --ip and --server-ip",
+        ),
         (
             &["--workload", "connect", "--requests-per-connection", "2"],
             "belongs to --workload request",

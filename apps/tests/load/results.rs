@@ -44,10 +44,17 @@ jsonschema.Draft202012Validator.check_schema(schema)
 errors = [e.json_path + ': ' + e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(json.load(open(sys.argv[2])))]
 sys.exit('; '.join(errors) or 0)";
 
-#[test]
-fn results_are_as_the_schema_says() {
+/// The result is as the schema says.
+pub(crate) fn assert_valid(result: &Value) {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/load.schema.json");
     let schema = schema.to_str().expect("a path");
+    let file = TestFile::new("result.json");
+    std::fs::write(file.path(), result.to_string()).expect("a file");
+    python(&["-c", VALIDATE, schema, file.path()]);
+}
+
+#[test]
+fn results_are_as_the_schema_says() {
     for words in [
         &["-R", "500", "-d", "500ms", "--fault", "loss=1%"][..],
         &[
@@ -86,9 +93,7 @@ fn results_are_as_the_schema_says() {
     ] {
         let (result, _, said) = load(words);
         assert!(result.is_object(), "{words:?}: {said}");
-        let file = TestFile::new("result.json");
-        std::fs::write(file.path(), result.to_string()).expect("a file");
-        python(&["-c", VALIDATE, schema, file.path()]);
+        assert_valid(&result);
     }
 }
 

@@ -322,8 +322,8 @@ impl fmt::Display for ArmsReport {
         for row in &self.servers {
             writeln!(
                 f,
-                "  server       {}={}: {} connections, {} requests",
-                row.listen, row.service, row.connections, row.requests
+                "  server       {}: {} connections, {} requests",
+                row.listen, row.connections, row.requests
             )?;
         }
         if let Some(nic) = &self.server_nic {
