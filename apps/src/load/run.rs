@@ -49,18 +49,7 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     let started = SystemTime::now();
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
     let ndjson = NdjsonFile::create(args.ndjson.as_deref())?;
-    let is_ring = plan.spec == NicSpec::Ring;
-    let second_arm = plan.second_arm().map(|(_, spec)| spec);
-    let nics = [&plan.spec].into_iter().chain(second_arm).cloned();
-    let nics = nics.filter(|_| !is_ring).collect();
-    let ports = if plan.server.is_some() { 2 } else { 1 };
-    let eal = rig::start_eal(&args.link, nics, (&plan.port.pools, ports))?;
-    stop.unless_asked()?;
-    let (near, far) = open(plan, &eal)?;
-    rig::configure_kernel_side(&args.link, &plan.spec, (&plan.interfaces, &plan.prefixes))?;
-    if let Some((link, spec)) = plan.second_arm() {
-        rig::configure_kernel_side(link, spec, (&link.ip, &[]))?;
-    }
+    let (eal, near, far) = start(args, plan, stop)?;
     let mut companion = args.with.as_deref().map(Companion::start).transpose()?;
     if let (Some(companion), Some(first)) = (&mut companion, plan.plans.first()) {
         let may_end = plan.second_arm().is_some();
@@ -121,6 +110,27 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     });
     report.write_hdr_log(args)?;
     Ok(report)
+}
+
+/// DPDK, the ports, and the kernel's side of taps.
+fn start(
+    args: &LoadArgs,
+    plan: &RunPlan,
+    stop: &Stop,
+) -> Result<(Eal, OpenedNic, Option<OpenedNic>), Failure> {
+    let is_ring = plan.spec == NicSpec::Ring;
+    let second_arm = plan.second_arm().map(|(_, spec)| spec);
+    let nics = [&plan.spec].into_iter().chain(second_arm).cloned();
+    let nics = nics.filter(|_| !is_ring).collect();
+    let ports = if plan.server.is_some() { 2 } else { 1 };
+    let eal = rig::start_eal(&args.link, nics, (&plan.port.pools, ports))?;
+    stop.unless_asked()?;
+    let (near, far) = open(plan, &eal)?;
+    rig::configure_kernel_side(&args.link, &plan.spec, (&plan.interfaces, &plan.prefixes))?;
+    if let Some((link, spec)) = plan.second_arm() {
+        rig::configure_kernel_side(link, spec, (&link.ip, &[]))?;
+    }
+    Ok((eal, near, far))
 }
 
 fn open(plan: &RunPlan, eal: &Eal) -> Result<(OpenedNic, Option<OpenedNic>), Failure> {

@@ -213,10 +213,10 @@ fn change<'a, T: 'a>(
     }
 }
 
-type Seen<'a> = (&'a Handshake, Opening);
+type SynView<'a> = (&'a Handshake, Opening);
 
 /// What became of SYNs.
-fn changes(pairs: &[(Seen<'_>, Seen<'_>)]) -> Vec<Change> {
+fn changes(pairs: &[(SynView<'_>, SynView<'_>)]) -> Vec<Change> {
     let mut changes = vec![
         change("source_address", pairs, |(seen, _)| {
             seen.client.ip().to_string()
