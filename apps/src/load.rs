@@ -5,6 +5,10 @@
 
 // The flags.
 mod args;
+// Failed connections as a capture.
+mod failures;
+// What sees the frames of a worker.
+mod instruments;
 // Clients and servers at both sides of a device.
 mod arms;
 // What must hold.

@@ -24,7 +24,7 @@ mod client;
 // Reading replies.
 mod reading;
 
-pub use client::LoadClient;
+pub use client::{FailureMark, LoadClient};
 pub use counts::{BulkCounts, Ends, LoadCounts, Reused};
 pub use local_tuples::{LocalTuple, LocalTuples};
 pub use measure::{Bounded, Interval, Measure, Measures, STEPS, Step};

@@ -226,6 +226,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) ndjson: Option<PathBuf>,
 
+    /// Write the frames of the first failed connections of each kind of failure, three each, to a file as pcapng, from their SYN on
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap_failures: Option<PathBuf>,
+
     /// Write the times of each second to a file as an HdrHistogram log (V2), in ns
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr_log: Option<PathBuf>,

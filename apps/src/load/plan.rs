@@ -24,6 +24,7 @@ use workload::load::{
 };
 
 use super::args::{ArrivalLaw, Busy, LoadArgs, ProxyVersion, Way, Workload};
+use super::failures::KEPT_PER_FAULT;
 use super::own_server::ServerPlan;
 use super::rate::RateSteps;
 use super::target::{Scheme, TargetUrl};
@@ -331,6 +332,10 @@ impl RunPlan {
             pipeline: args.pipeline,
             requests_per_connection: args.requests_per_connection,
             times_from_syn: args.profile.is_some(),
+            marks_per_fault: match args.pcap_failures {
+                Some(_) => KEPT_PER_FAULT,
+                None => 0,
+            },
             count: args.count.map(|count| {
                 let workers = u64::from(self.workers);
                 count / workers + u64::from(u64::from(worker) < count % workers)

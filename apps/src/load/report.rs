@@ -34,6 +34,7 @@ use self::stream::Stream;
 use self::times::Times;
 use super::args::LoadArgs;
 use super::arms::ArmsReport;
+use super::failures::FailuresReport;
 use super::gate::{Measured, connections_since};
 use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
 use super::own_server::ServerTotals;
@@ -60,6 +61,8 @@ pub(super) struct LoadReportParts<'a> {
     pub(super) nic: Option<NicReport>,
     /// With --server-nic.
     pub(super) arms: Option<ArmsReport>,
+    /// With --pcap-failures.
+    pub(super) pcap: Option<FailuresReport>,
     pub(super) mbufs_in_use: u32,
     pub(super) fault: Option<FaultReport>,
     /// What threads failed with.
@@ -95,6 +98,8 @@ pub(super) struct LoadReport {
     nic: Option<NicReport>,
     /// With --server-nic.
     arms: Option<ArmsReport>,
+    /// With --pcap-failures.
+    pcap_failures: Option<FailuresReport>,
     /// What happened in TCP, as far as it did.
     tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero.
@@ -219,6 +224,7 @@ impl LoadReport {
             series: parts.watched.series,
             nic: parts.nic,
             arms: parts.arms,
+            pcap_failures: parts.pcap,
             tcp: tcp(&workers),
             counters: counters.non_zero().collect(),
             fault_injection: parts.fault,
@@ -230,6 +236,11 @@ impl LoadReport {
         };
         report.add_last_interval(parts.totals);
         report.faults.extend(parts.thread_faults);
+        let unwritten = report
+            .pcap_failures
+            .as_ref()
+            .and_then(FailuresReport::fault);
+        report.faults.extend(unwritten);
         report.faults.extend(report.account.faults());
         let connections = connections_since(&all, &parts.watched.base);
         report.add_gates((args, plan), (&counts, connections), &measures);

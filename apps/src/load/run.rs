@@ -13,8 +13,10 @@ use stack::worker::{RingEnd, Rings, Secrets};
 use workload::load::Work;
 
 use super::args::LoadArgs;
-use super::arms::{Arm, ArmRecord, ArmRecords, ArmsParts, ArmsReport, Observer, ServerRow};
+use super::arms::{ArmRecord, ArmRecords, ArmsParts, ArmsReport, ServerRow};
 use super::companion::Companion;
+use super::failures::FailureFile;
+use super::instruments::{Instrumented, Instruments};
 use super::own_server::{OwnServer, ServerPlan, ServerTotals};
 use super::plan::RunPlan;
 use super::report::{LoadReport, LoadReportParts};
@@ -49,6 +51,8 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     let started = SystemTime::now();
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
     let ndjson = NdjsonFile::create(args.ndjson.as_deref())?;
+    let failures = args.pcap_failures.as_deref().map(FailureFile::create);
+    let failures = failures.transpose()?;
     let (eal, near, far) = start(args, plan, stop)?;
     let mut companion = args.with.as_deref().map(Companion::start).transpose()?;
     if let (Some(companion), Some(first)) = (&mut companion, plan.plans.first()) {
@@ -70,11 +74,12 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
         (eal.version(), eal.cpus().len()),
         (link_text(plan), eal.memory_line().to_owned()),
     );
-    let records = plan.second_arm().map(|_| ArmRecords::new(plan.workers));
+    let seen = Instrumented::new(args, plan);
+    let clock = Clock::start(eal.cycles_hz());
     let polled = poll(
         args,
         plan,
-        (&eal, fault.as_ref(), records.as_ref()),
+        (&eal, clock, fault.as_ref(), &seen),
         (near.queues, far_queues),
         (LinkWatch::new(&near.port), stop, ndjson, &envelope),
     )?;
@@ -85,13 +90,17 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
         .then(|| totals.iter().map(|totals| totals.frames_taken).sum());
     let nic = NicReport::new(&near.port, taken, link_watch.report());
     thread_faults.extend(nic.fault());
-    let arms = records.map(|records| {
+    let arms = seen.arms.as_ref().map(|records| {
         let servers_nic = far_port.as_ref().map(|port| server_nic(port, &servers));
         thread_faults.extend(servers_nic.as_ref().and_then(NicReport::fault));
-        arms_report(plan, (&records, &totals, &servers), servers_nic)
+        arms_report(plan, (records, &totals, &servers), servers_nic)
     });
     drop((near.port, far_port));
     drop(companion);
+    let pcap = failures.map(|file| {
+        let now_ns = clock.at(dpdk::cycles()).as_ns();
+        file.write(seen.failures(), &plan.spec.to_string(), now_ns)
+    });
     let in_use = rig::in_use(&pools);
     let fault_queues = totals.iter().filter_map(|totals| totals.faults);
     let fault = fault.map(|spec| FaultReport::new(&spec, fault_queues));
@@ -104,6 +113,7 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
         servers: &servers,
         nic: Some(nic),
         arms,
+        pcap,
         mbufs_in_use: in_use,
         fault,
         thread_faults,
@@ -238,11 +248,10 @@ type Polled = (LoadWatched, Vec<LoadTotals>, Vec<ServerTotals>, Vec<String>);
 fn poll(
     args: &LoadArgs,
     plan: &RunPlan,
-    (eal, fault, records): (&Eal, Option<&FaultSpec>, Option<&ArmRecords>),
+    (eal, clock, fault, seen): (&Eal, Clock, Option<&FaultSpec>, &Instrumented),
     (near, far): (Vec<QueuePair>, Vec<QueuePair>),
     (link, stop, ndjson, envelope): (LinkWatch<'_>, &Stop, NdjsonFile, &Envelope),
 ) -> Result<Polled, Failure> {
-    let clock = Clock::start(eal.cycles_hz());
     let resident_before = rig::resident_bytes();
     let orders = Orders::new(Order::Run);
     let phases = LoadPhases::default();
@@ -254,19 +263,14 @@ fn poll(
     let mut bodies = Vec::new();
     let ends = Rings::new(plan.workers, handoff).into_ends();
     for (worker, ((queue, end), line)) in near.into_iter().zip(ends).zip(&lines).enumerate() {
-        let record = records.and_then(|records| records.clients.get(worker));
         let parts = (plan, worker, &secrets, clock);
-        bodies.push(load_body(
-            parts,
-            (queue, end, fault),
-            (&phases, line, record),
-        ));
+        bodies.push(load_body(parts, (queue, end, fault), (&phases, line, seen)));
     }
     if let Some(server) = &plan.server {
         let config = server.config(plan.connections, plan.work)?;
         let ends = Rings::new(plan.workers, handoff).into_ends();
         for (worker, (queue, end)) in far.into_iter().zip(ends).enumerate() {
-            let record = records.and_then(|records| records.servers.get(worker));
+            let record = seen.arms.as_ref().and_then(|arms| arms.servers.get(worker));
             bodies.push(server_body(
                 (server, Arc::clone(&config), &far_secrets),
                 (queue, end),
@@ -316,6 +320,7 @@ fn leave_hanging(
         servers: &[],
         nic: None,
         arms: None,
+        pcap: None,
         mbufs_in_use: 0,
         fault: None,
         thread_faults: Vec::new(),
@@ -339,11 +344,7 @@ fn sorted(watched: LoadWatched, threads: Vec<Result<ThreadEnd, Failure>>) -> Pol
 fn load_body<'a>(
     (plan, worker, secrets, clock): (&'a RunPlan, usize, &'a Secrets, Clock),
     (queue, end, fault): (QueuePair, RingEnd<dpdk::Mbuf>, Option<&'a FaultSpec>),
-    (phases, line, record): (
-        &'a LoadPhases,
-        &'a LoadLine,
-        Option<&'a Arc<Mutex<ArmRecord>>>,
-    ),
+    (phases, line, seen): (&'a LoadPhases, &'a LoadLine, &'a Instrumented),
 ) -> Body<'a> {
     let (config, own) = (
         Arc::clone(&plan.configs[worker]),
@@ -352,11 +353,9 @@ fn load_body<'a>(
     Box::new(move |ready| {
         let mut nic = DpdkNic::new(queue);
         nic.set_faults(fault, clock.hz());
-        if let Some(record) = record {
-            let observer = Observer::new(Arm::Clients, Arc::clone(record));
-            nic.set_instrument(Some(Box::new(observer)));
-        }
-        let loader = LoadWorker::new(nic, own, (config, secrets), end, clock)?;
+        let recording = seen.recordings.get(worker).cloned();
+        Instruments::set(&mut nic, seen.instruments(worker, clock));
+        let loader = LoadWorker::new(nic, own, (config, secrets), end, (clock, recording))?;
         ready.announce();
         let back_off = BackOff::new(plan.idle);
         Ok(ThreadEnd::Load(Box::new(

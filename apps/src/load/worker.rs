@@ -17,6 +17,7 @@ use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
 use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures};
 
+use super::failures::Recording;
 use super::trial::TrialShape;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -163,6 +164,8 @@ pub(super) struct LoadTotals {
 pub(super) struct LoadWorker {
     worker: Worker<DpdkNic, LoadClient>,
     clock: Clock,
+    /// The frames of its connections, to be kept of those that fail.
+    recording: Option<Arc<Mutex<Recording>>>,
 }
 
 impl LoadWorker {
@@ -175,7 +178,7 @@ impl LoadWorker {
         plan: LoadPlan,
         (config, secrets): (Arc<Config>, &Secrets),
         end: RingEnd<dpdk::Mbuf>,
-        clock: Clock,
+        (clock, recording): (Clock, Option<Arc<Mutex<Recording>>>),
     ) -> Result<Self, Failure> {
         let client = LoadClient::new(plan);
         let worker =
@@ -186,7 +189,11 @@ impl LoadWorker {
                     ))
                 },
             )?;
-        Ok(Self { worker, clock })
+        Ok(Self {
+            worker,
+            clock,
+            recording,
+        })
     }
 
     /// Turns until ordered to stop. Gives its buffers back, and says what it has done.
@@ -210,6 +217,7 @@ impl LoadWorker {
                 LoadPhase::Drain => self.worker.drain_turn(now),
                 _ => self.worker.turn(now) > 0,
             };
+            self.keep_failures();
             line.progress
                 .serve(&mut served, || self.progress(phase, moved));
             let app = self.worker.app_mut();
@@ -229,6 +237,18 @@ impl LoadWorker {
             last_interval,
             faults: nic.fault_totals(),
             frames_taken: nic.frames_taken(),
+        }
+    }
+
+    /// What failed in the last turn is kept with its frames.
+    fn keep_failures(&mut self) {
+        if !self.worker.app().has_marks() {
+            return;
+        }
+        let marks = self.worker.app_mut().take_marks();
+        if let Some(recording) = &self.recording {
+            let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
+            marks.into_iter().for_each(|mark| recording.keep(mark));
         }
     }
 

@@ -176,6 +176,8 @@ pub struct LoadPlan {
     pub timeout: Duration,
     /// Which operations are timed.
     pub window: Window,
+    /// Of each fault, so many failed connections are remembered for [`crate::load::LoadClient::take_marks`].
+    pub marks_per_fault: u32,
     /// The header in front of each connection; it names the connection's own ends.
     pub proxy: Option<ProxyHeader>,
     /// [`Work::Stream`]: what comes is the pattern of chargen, from its beginning, and anything else a failure.

@@ -222,6 +222,7 @@ fn plan(work: Work, pace: Pace, connections: u32) -> LoadPlan {
         pipeline: 1,
         requests_per_connection: None,
         times_from_syn: false,
+        marks_per_fault: 3,
         count: None,
         ramp_ns: 0,
         burst: 32,

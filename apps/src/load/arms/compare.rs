@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::observe::{ArmRecord, Handshake, KINDS, Opening};
+use super::observe::{ArmRecord, Handshake, Opening};
 use crate::rig::NicReport;
+use crate::rig::glance::KINDS;
 
 /// By what connections of both arms were matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

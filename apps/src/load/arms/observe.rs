@@ -11,9 +11,9 @@ use diagnose::dissect::{Content, TcpFrame, dissect};
 use diagnose::link_type::LinkType;
 use dpdk::{Instrument, Mbuf};
 use stack::nic::{BURST_FRAMES, Frame as _};
-use stack::wire::tcp::Flags;
 
 use super::TUPLE_HEADER;
+use crate::rig::glance::{KINDS, Kind, glance};
 
 /// Connections whose handshakes one worker keeps.
 const HANDSHAKES_MAX: usize = 1024;
@@ -26,27 +26,6 @@ pub(in crate::load) enum Arm {
     Clients,
     Servers,
 }
-
-/// A kind of TCP frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Syn,
-    SynAck,
-    Fin,
-    Rst,
-    Data,
-    Ack,
-}
-
-/// All kinds, with their names.
-pub(super) const KINDS: [(Kind, &str); 6] = [
-    (Kind::Syn, "syn"),
-    (Kind::SynAck, "syn_ack"),
-    (Kind::Data, "data"),
-    (Kind::Ack, "ack"),
-    (Kind::Fin, "fin"),
-    (Kind::Rst, "rst"),
-];
 
 /// TCP frames by kind; a FIN or RST with data counts as such, with its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -243,7 +222,7 @@ impl Observer {
         let record = Arc::clone(&self.record);
         let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
         for frame in frames {
-            let glance = glance(frame.bytes());
+            let glance = glance(frame.bytes()).map(|seen| (seen.kind, seen.payload_len));
             if is_sent {
                 self.offered.push(glance);
             } else if let Some(seen) = glance {
@@ -274,55 +253,6 @@ impl Instrument for Observer {
     }
 }
 
-const TAGS: [u16; 2] = [0x8100, 0x88a8];
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const TCP: u8 = 6;
-
-/// The kind of a TCP frame and the length of its payload, from its headers alone; `None` for anything else. IPv6 extension headers
-/// are not read.
-fn glance(frame: &[u8]) -> Option<(Kind, usize)> {
-    let u16_at = |at: usize| {
-        let bytes = frame.get(at..at + 2)?;
-        Some(u16::from_be_bytes([bytes[0], bytes[1]]))
-    };
-    let (mut ethertype, mut at) = (u16_at(12)?, 14);
-    while TAGS.contains(&ethertype) {
-        (ethertype, at) = (u16_at(at + 2)?, at + 4);
-    }
-    let (tcp_at, tcp_len) = match ethertype {
-        IPV4 => {
-            let header_len = usize::from(frame.get(at)? & 0x0f) * 4;
-            let is_fragment = u16_at(at + 6)? & 0x1fff != 0;
-            if *frame.get(at + 9)? != TCP || is_fragment {
-                return None;
-            }
-            let total_len = usize::from(u16_at(at + 2)?);
-            (at + header_len, total_len.checked_sub(header_len)?)
-        }
-        IPV6 if *frame.get(at + 6)? == TCP => (at + 40, usize::from(u16_at(at + 4)?)),
-        _ => return None,
-    };
-    let header_len = usize::from(frame.get(tcp_at + 12)? >> 4) * 4;
-    let payload_len = tcp_len.checked_sub(header_len)?;
-    let flags = Flags(*frame.get(tcp_at + 13)?);
-    let has = |flag: Flags| flags.0 & flag.0 != 0;
-    let kind = if has(Flags::RST) {
-        Kind::Rst
-    } else if has(Flags::SYN) && has(Flags::ACK) {
-        Kind::SynAck
-    } else if has(Flags::SYN) {
-        Kind::Syn
-    } else if has(Flags::FIN) {
-        Kind::Fin
-    } else if payload_len > 0 {
-        Kind::Data
-    } else {
-        Kind::Ack
-    };
-    Some((kind, payload_len))
-}
-
 /// The tuple that a request carries in its header, in whatever case a proxy writes names.
 fn tuple_in(bytes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let name = TUPLE_HEADER.as_bytes();
@@ -339,52 +269,6 @@ fn tuple_in(bytes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A frame with these flags and so many bytes of payload, over IPv4 with `tags` VLAN tags.
-    fn frame(flags: u8, payload: &[u8], tags: usize) -> Vec<u8> {
-        let mut frame = vec![0; 12];
-        for _ in 0..tags {
-            frame.extend([0x81, 0, 0, 5]);
-        }
-        frame.extend([8, 0]);
-        let mut ip = vec![0; 20];
-        ip[0] = 0x45;
-        ip[2..4].copy_from_slice(&(40 + payload.len() as u16).to_be_bytes());
-        ip[9] = TCP;
-        frame.extend(ip);
-        let mut tcp = vec![0; 20];
-        tcp[12] = 0x50;
-        tcp[13] = flags;
-        frame.extend(tcp);
-        frame.extend(payload);
-        // Ethernet pads short frames.
-        frame.resize(frame.len().max(60), 0);
-        frame
-    }
-
-    #[test]
-    fn frames_are_told_apart_by_their_headers_and_padding_is_no_payload() {
-        for (flags, payload, kind) in [
-            (0x02, &b""[..], Kind::Syn),
-            (0x12, b"", Kind::SynAck),
-            (0x10, b"", Kind::Ack),
-            (0x18, b"GET", Kind::Data),
-            (0x19, b"end", Kind::Fin),
-            (0x14, b"", Kind::Rst),
-        ] {
-            for tags in 0..3 {
-                let seen = glance(&frame(flags, payload, tags));
-                assert_eq!(seen, Some((kind, payload.len())), "{flags:#x} {tags}");
-            }
-        }
-        let whole = frame(0x18, b"GET", 0);
-        for len in 0..48 {
-            assert_eq!(glance(&whole[..len]), None, "{len}");
-        }
-        let mut udp = whole;
-        udp[23] = 17;
-        assert_eq!(glance(&udp), None);
-    }
 
     #[test]
     fn the_tuple_of_a_request_is_read_as_proxies_write_it() {

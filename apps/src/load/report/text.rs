@@ -58,6 +58,9 @@ impl fmt::Display for LoadReport {
         if let Some(nic) = &self.nic {
             writeln!(f, "  nic          {nic}")?;
         }
+        if let Some(pcap) = &self.pcap_failures {
+            write!(f, "{pcap}")?;
+        }
         if let Some(arms) = &self.arms {
             write!(f, "{arms}")?;
         }

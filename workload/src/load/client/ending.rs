@@ -3,9 +3,10 @@
 //! It must never leave an operation on a connection that is gone.
 
 use stack::app::Cx;
+use stack::conn::ConnId;
 use stack::nic::Nic;
 
-use super::LoadClient;
+use super::{FailureMark, LoadClient};
 use crate::load::LoadConn;
 use crate::load::measure::Step;
 use crate::load::plan::{CloseMode, Pace, Work};
@@ -45,11 +46,29 @@ impl LoadClient {
         fault: Fault,
     ) {
         let now_ns = cx.now().as_ns();
+        if let Some(id) = self.connections.get(index).map(|conn| conn.id) {
+            self.mark(cx, id, fault);
+        }
         self.fail_operations(index, fault, now_ns);
         self.note_broken(index, fault);
         self.set_stage(index, Stage::Closing, now_ns);
         if let Some(conn) = self.connections.get(index) {
             cx.abort(conn.id);
+        }
+    }
+
+    /// Remembers a connection with a failure, if it is one of the first of its fault.
+    pub(super) fn mark<N: Nic>(&mut self, cx: &Cx<'_, N, LoadConn>, id: ConnId, fault: Fault) {
+        let marked = &mut self.marked[fault as usize];
+        if *marked < self.plan.marks_per_fault
+            && let Some(info) = cx.info(id)
+        {
+            *marked += 1;
+            self.marks.push(FailureMark {
+                fault,
+                local: info.local,
+                remote: info.remote,
+            });
         }
     }
 
@@ -133,6 +152,7 @@ impl LoadClient {
                 if is_right {
                     self.complete(&operation, now_ns);
                 } else {
+                    self.mark(cx, conn.id, Fault::WrongStatus);
                     self.counts.fail(Fault::WrongStatus);
                     self.record_whole(&operation, now_ns);
                 }
