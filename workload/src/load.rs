@@ -15,6 +15,10 @@ mod plan;
 mod counts;
 // Requests with placeholders.
 mod template;
+// Checksums of bodies.
+mod checksum;
+// Who answered.
+mod backends;
 // Heads of HTTP responses.
 mod response;
 // Operations and connections that are under way.
@@ -24,6 +28,8 @@ mod client;
 // Reading replies.
 mod reading;
 
+pub use backends::{Backend, Backends};
+pub use checksum::{BodyChecksum, ChecksumError};
 pub use client::{FailureMark, LoadClient};
 pub use counts::{BulkCounts, Ends, LoadCounts, Reused};
 pub use local_tuples::{LocalTuple, LocalTuples};

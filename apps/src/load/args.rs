@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use stack::local::addresses::LocalPrefix;
+use workload::load::BodyChecksum;
 
 use super::arms::ServerArmArgs;
 use super::gate::Gates;
@@ -139,7 +140,7 @@ pub(crate) struct LoadArgs {
     pub(crate) method: Option<String>,
 
     /// A header of HTTP requests; repeatable. In headers, paths, --body and --send, `{rand:16}` stands for 16 random characters,
-    /// and an n in braces for the number of the request
+    /// `{tuple}` for both ends of the connection, and an n in braces for the number of the request
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     pub(crate) header: Vec<String>,
 
@@ -150,6 +151,16 @@ pub(crate) struct LoadArgs {
     /// HTTP status codes that count as success
     #[arg(long, value_name = "FIRST-LAST", default_value = "200-399", value_parser = status_range)]
     pub(crate) status: StatusRange,
+
+    /// What the bodies of HTTP responses must sum up to, `crc32c:` or `sha256:` and hexadecimal digits; another body is a failure. Once
+    /// for all URLs, or once for each in their order
+    #[arg(long, value_name = "ALGORITHM:HEX")]
+    pub(crate) expect_body: Vec<BodyChecksum>,
+
+    /// Count connections and responses by the value of this header of HTTP responses, such as the name of the backend that a load
+    /// balancer has chosen
+    #[arg(long, value_name = "HEADER")]
+    pub(crate) count_by: Option<String>,
 
     /// Bytes to send on a connection of tcp://; `\r`, `\n`, `\t`, `\\` and `\xHH` stand for bytes
     #[arg(long, value_name = "TEXT")]

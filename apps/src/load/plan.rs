@@ -332,6 +332,7 @@ impl RunPlan {
             pipeline: args.pipeline,
             requests_per_connection: args.requests_per_connection,
             times_from_syn: args.profile.is_some(),
+            count_by: args.count_by.as_deref().map(Into::into),
             marks_per_fault: match args.pcap_failures {
                 Some(_) => KEPT_PER_FAULT,
                 None => 0,

@@ -10,6 +10,8 @@ mod times;
 mod broken;
 // Connections that were held.
 mod hold;
+// Who answered.
+mod backends;
 // The pool of sources.
 mod sources;
 // Bulk transfer.
@@ -28,6 +30,7 @@ use stack::tcp::verdict::Outcome;
 use workload::load::{Interval, LoadCounts, Measures, Work};
 
 use self::account::Account;
+use self::backends::BackendRow;
 use self::hold::Hold;
 use self::sources::SourcesReport;
 use self::stream::Stream;
@@ -83,6 +86,8 @@ pub(super) struct LoadReport {
     times: BTreeMap<&'static str, Times>,
     /// HTTP responses by class.
     statuses: BTreeMap<String, u64>,
+    /// With --count-by.
+    backends: Vec<BackendRow>,
     connections: Connections,
     /// With --workload hold.
     hold: Option<Hold>,
@@ -213,6 +218,7 @@ impl LoadReport {
             operations: Operations::new(&counts, timed, &evidence),
             times: times::by_step(&measures),
             statuses: statuses(&counts),
+            backends: backends::rows(parts.totals),
             connections: Connections::new(&counts),
             hold,
             stream: Stream::new(plan.work, &parts.watched, &counts),

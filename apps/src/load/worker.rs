@@ -15,7 +15,7 @@ use stack::memory::PageOptions;
 use stack::tcp::env::TcpCounters;
 use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
-use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures};
+use workload::load::{Backends, Interval, LoadClient, LoadCounts, LoadPlan, Measures};
 
 use super::failures::Recording;
 use super::trial::TrialShape;
@@ -158,6 +158,8 @@ pub(super) struct LoadTotals {
     pub(super) faults: Option<FaultTotals>,
     /// Frames that the driver took.
     pub(super) frames_taken: u64,
+    /// With --count-by.
+    pub(super) backends: Backends,
 }
 
 /// The worker with its client.
@@ -230,6 +232,7 @@ impl LoadWorker {
         let progress = self.progress(phase, false);
         let last_interval = self.worker.app_mut().take_interval();
         let measures = self.worker.app().measures().clone();
+        let backends = self.worker.app().backends().clone();
         let nic = self.worker.into_nic();
         LoadTotals {
             progress,
@@ -237,6 +240,7 @@ impl LoadWorker {
             last_interval,
             faults: nic.fault_totals(),
             frames_taken: nic.frames_taken(),
+            backends,
         }
     }
 

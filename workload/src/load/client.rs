@@ -24,6 +24,8 @@ use stack::time::Instant;
 
 use self::keeping::OpeningClock;
 use super::LoadConn;
+use super::backends::Backends;
+use super::checksum::BodyHash;
 use super::counts::LoadCounts;
 use super::measure::{Interval, Measures, Step};
 use super::plan::{CloseMode, LoadPlan, Pace, Window, Work};
@@ -97,6 +99,9 @@ pub struct LoadClient {
     measures: Measures,
     /// Whole operations since [`LoadClient::take_interval`] was called last: from their beginning, and from when they were due.
     interval: Interval,
+    /// Of operations whose body is summed up, what came so far, by place; empty where none is.
+    pub(super) hashes: Vec<Option<BodyHash>>,
+    pub(super) backends: Backends,
     /// Failures that were not taken yet, and how many there were of each fault.
     marks: Vec<FailureMark>,
     marked: [u32; FAULTS],
@@ -142,6 +147,15 @@ impl LoadClient {
             counts: LoadCounts::default(),
             measures: Measures::default(),
             interval: Interval::default(),
+            hashes: match plan
+                .requests
+                .iter()
+                .any(|request| request.checksum.is_some())
+            {
+                true => vec![None; operations as usize],
+                false => Vec::new(),
+            },
+            backends: Backends::default(),
             marks: Vec::new(),
             marked: [0; FAULTS],
             ways: vec![Ok(Reachability::Asked); plan.targets.len()],
@@ -252,6 +266,12 @@ impl LoadClient {
     #[must_use]
     pub fn counts(&self) -> &LoadCounts {
         &self.counts
+    }
+
+    /// Who answered; empty without [`LoadPlan::count_by`].
+    #[must_use]
+    pub fn backends(&self) -> &Backends {
+        &self.backends
     }
 
     /// Connections that there are, opening and closing ones included.

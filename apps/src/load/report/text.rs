@@ -99,6 +99,9 @@ impl LoadReport {
                 classes.collect::<Vec<_>>().join(", ")
             )?;
         }
+        for backend in &self.backends {
+            write!(f, "{backend}")?;
+        }
         let seconds = self.duration_s.max(1e-9);
         writeln!(
             f,

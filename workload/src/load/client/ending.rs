@@ -131,9 +131,9 @@ impl LoadClient {
                 self.record(Step::SynToLastByte, time_ns);
             }
         }
-        let is_right = operation.status == 0 || self.plan.accepted.contains(&operation.status);
-        if !is_right && matches!(self.plan.work, Work::Connect(_)) {
-            return self.fail(cx, index, Fault::WrongStatus);
+        let wrong = self.fault_of_reply(conn.first, &operation);
+        if let (Some(fault), Work::Connect(_)) = (wrong, self.plan.work) {
+            return self.fail(cx, index, fault);
         }
         match self.plan.work {
             Work::Connect(CloseMode::Fin) => self.close(cx, index),
@@ -149,12 +149,12 @@ impl LoadClient {
             Work::Request | Work::Hold | Work::Stream(_) => {
                 self.pop_operation(index);
                 self.note_reply(cx, index, now_ns);
-                if is_right {
-                    self.complete(&operation, now_ns);
-                } else {
-                    self.mark(cx, conn.id, Fault::WrongStatus);
-                    self.counts.fail(Fault::WrongStatus);
+                if let Some(fault) = wrong {
+                    self.mark(cx, conn.id, fault);
+                    self.counts.fail(fault);
                     self.record_whole(&operation, now_ns);
+                } else {
+                    self.complete(&operation, now_ns);
                 }
                 if operation.closes {
                     self.note_broken(index, Fault::EndedEarly);
@@ -167,6 +167,18 @@ impl LoadClient {
                 }
             }
         }
+    }
+
+    /// What is wrong with a whole reply: its status, or what its body sums up to.
+    fn fault_of_reply(&mut self, place: u32, operation: &Operation) -> Option<Fault> {
+        let hash = self.hashes.get_mut(place as usize).and_then(Option::take);
+        if operation.status != 0 && !self.plan.accepted.contains(&operation.status) {
+            return Some(Fault::WrongStatus);
+        }
+        let request = self.plan.requests.get(usize::from(operation.request));
+        let wanted = request.and_then(|request| request.checksum.as_ref())?;
+        let is_right = hash.is_some_and(|hash| hash.is(wanted));
+        (!is_right).then_some(Fault::WrongContent)
     }
 
     /// A connection that is kept has brought a whole reply.
