@@ -5,6 +5,8 @@
 
 // Real servers in a network namespace of the run's own.
 mod root_only;
+// Failures, and what replies say.
+mod failures;
 // Results as others read them: the schema, and the log of HdrHistogram.
 mod results;
 // A load balancer, one of whose backends dies.

@@ -20,14 +20,14 @@ fn python(args: &[&str]) -> String {
 }
 
 /// A file of this test, removed at its end.
-struct TestFile(std::path::PathBuf);
+pub(crate) struct TestFile(std::path::PathBuf);
 
 impl TestFile {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(std::env::temp_dir().join(format!("syncline-{}-{name}", std::process::id())))
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().expect("a path")
     }
 }

@@ -88,7 +88,7 @@ impl FailureFile {
         FailuresReport {
             file: self.path.display().to_string(),
             connections,
-            frames,
+            frames: if written.is_ok() { frames } else { 0 },
             not_held,
             error: written.err().map(|error| match error {
                 PcapError::IoError(error) => error.to_string(),
@@ -152,11 +152,7 @@ fn write_all(
         })?;
         *frames += 1;
     }
-    let flushed = pcapng.get_mut().flush();
-    if flushed.is_err() {
-        *frames = 0;
-    }
-    flushed.map_err(PcapError::IoError)
+    pcapng.get_mut().flush().map_err(PcapError::IoError)
 }
 
 fn comment(failure: &KeptFailure) -> String {
