@@ -29,10 +29,11 @@ use super::checksum::BodyHash;
 use super::counts::LoadCounts;
 use super::measure::{Interval, Measures, Step};
 use super::plan::{CloseMode, LoadPlan, Pace, Window, Work};
-use super::response::HEAD_MAX;
+use super::response::{HEAD_MAX, Head};
 use super::schedule::RatePiece;
 use super::template::WRITTEN_MAX;
 use super::under_way::{Connection, Operation, Reading, Slab, Stage};
+use crate::remembered_head::RememberedHead;
 use crate::tally::{FAULTS, Fault};
 
 /// Operations that were due and never begun, which are looked at one by one at the end; more are counted as that many.
@@ -79,6 +80,8 @@ pub struct LoadClient {
     /// The bytes of each request that are always the same, once they are registered.
     statics: Vec<Option<StaticId>>,
     is_registered: bool,
+    /// Of each request, the head of the response that was read last.
+    pub(super) last_heads: Vec<RememberedHead<Head>>,
     total_weight: u64,
     pub(super) operations: Slab<Operation>,
     pub(super) connections: Slab<Connection>,
@@ -124,6 +127,7 @@ impl LoadClient {
             origin_ns: 0,
             statics: vec![None; plan.requests.len()],
             is_registered: false,
+            last_heads: vec![RememberedHead::default(); plan.requests.len()],
             total_weight,
             operations: Slab::new(operations),
             connections: Slab::new(connections),

@@ -12,7 +12,7 @@ use super::checksum::BodyHash;
 use super::client::LoadClient;
 use super::measure::Step;
 use super::plan::ReplyPlan;
-use super::response::{Framing, HEAD_MAX, Parsed, parse};
+use super::response::{Framing, HEAD_MAX, Head, Parsed, parse};
 use super::under_way::{Operation, Reading, Stage};
 use crate::tally::Fault;
 
@@ -114,22 +114,8 @@ impl LoadClient {
         (index, place): (u32, u32),
         request: u16,
     ) -> Result<Next, Fault> {
-        let reply = self.plan.requests.get(usize::from(request));
-        let to_head = matches!(
-            reply.map(|request| &request.reply),
-            Some(ReplyPlan::Http { to_head: true })
-        );
-        let first = cx.peek(id);
-        let first_len = first.len();
-        let mut parsed = parse(first, to_head);
-        if parsed == Parsed::Partial && cx.unread_len(id) as usize > first_len {
-            let len = cx.peek_into(id, &mut self.scratch);
-            parsed = parse(&self.scratch[..len], to_head);
-        }
-        let head = match parsed {
-            Parsed::Head(head) => head,
-            Parsed::Partial if (cx.unread_len(id) as usize) < HEAD_MAX => return Ok(Next::Wait),
-            Parsed::Partial | Parsed::Malformed => return Err(Fault::Malformed),
+        let Some(head) = self.parse_head(cx, id, usize::from(request))? else {
+            return Ok(Next::Wait);
         };
         if self.plan.count_by.is_some() && head.status >= 200 {
             self.note_backend(cx, id, (index, head.len));
@@ -186,6 +172,39 @@ impl LoadClient {
             &self.scratch[..len.min(head_len)]
         };
         self.backends.note(header(head, name.as_bytes()), is_first);
+    }
+
+    /// The head at the front of what has come; `None` when that is only the beginning of one.
+    fn parse_head<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        id: ConnId,
+        request: usize,
+    ) -> Result<Option<Head>, Fault> {
+        let first = cx.peek(id);
+        let last = self.last_heads.get_mut(request);
+        if let Some(head) = last.as_ref().and_then(|last| last.recall(first)) {
+            return Ok(Some(head));
+        }
+        let reply = self.plan.requests.get(request);
+        let to_head = matches!(
+            reply.map(|request| &request.reply),
+            Some(ReplyPlan::Http { to_head: true })
+        );
+        let first_len = first.len();
+        let mut parsed = parse(first, to_head);
+        if let (Parsed::Head(head), Some(last)) = (parsed, last) {
+            last.remember(&first[..head.len], head);
+        }
+        if parsed == Parsed::Partial && cx.unread_len(id) as usize > first_len {
+            let len = cx.peek_into(id, &mut self.scratch);
+            parsed = parse(&self.scratch[..len], to_head);
+        }
+        match parsed {
+            Parsed::Head(head) => Ok(Some(head)),
+            Parsed::Partial if (cx.unread_len(id) as usize) < HEAD_MAX => Ok(None),
+            Parsed::Partial | Parsed::Malformed => Err(Fault::Malformed),
+        }
     }
 
     fn body<N: Nic>(
