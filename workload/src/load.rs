@@ -17,7 +17,7 @@ mod counts;
 mod template;
 // Checksums of bodies.
 mod checksum;
-// Who answered.
+// The servers behind a header of responses.
 mod backends;
 // Heads of HTTP responses.
 mod response;

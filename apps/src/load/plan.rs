@@ -312,16 +312,7 @@ impl RunPlan {
                 Work::Hold | Work::Stream(_) => true,
                 Work::Connect(_) => false,
             },
-            opening: self.work.keeps().then(|| Opening {
-                rate_rps: self
-                    .ramp_rate
-                    .map(|rate| rate as f64 / f64::from(self.workers)),
-                under_way_max: match self.ramp_rate {
-                    Some(_) if !self.is_in_memory() => OPENING_MAX_AT_RATE,
-                    _ => OPENING_MAX.div_ceil(self.workers.into()),
-                },
-                closing_max: OPENING_MAX.div_ceil(self.workers.into()),
-            }),
+            opening: self.work.keeps().then(|| self.opening()),
             operations: match self.work {
                 Work::Hold if self.is_in_memory() => {
                     operations.min(IN_MEMORY_OPERATIONS_MAX.div_ceil(self.workers.into()))
@@ -360,6 +351,19 @@ impl RunPlan {
             share,
             seed,
         })
+    }
+
+    /// How one worker opens the connections that are kept.
+    fn opening(&self) -> Opening {
+        let workers = self.workers;
+        Opening {
+            rate_rps: self.ramp_rate.map(|rate| rate as f64 / f64::from(workers)),
+            under_way_max: match self.ramp_rate {
+                Some(_) if !self.is_in_memory() => OPENING_MAX_AT_RATE,
+                _ => OPENING_MAX.div_ceil(workers.into()),
+            },
+            closing_max: OPENING_MAX.div_ceil(workers.into()),
+        }
     }
 
     /// What makes operations of one worker begin.

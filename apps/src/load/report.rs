@@ -10,7 +10,7 @@ mod times;
 mod broken;
 // Connections that were held.
 mod hold;
-// Who answered.
+// The servers behind a header of responses.
 mod backends;
 // The pool of sources.
 mod sources;
@@ -181,14 +181,7 @@ impl LoadReport {
         let mut measures = Measures::default();
         let all = parts.totals.iter().map(|totals| &totals.measures);
         all.for_each(|of_worker| measures.merge(of_worker));
-        // What the threads left behind is newer than what they said last.
-        let workers: Vec<_> = match parts.totals {
-            [] => parts.watched.workers.clone(),
-            totals => totals
-                .iter()
-                .map(|totals| totals.progress.clone())
-                .collect(),
-        };
+        let workers = last_progress(&parts);
         let all = total(&workers);
         let counts = all.operations_since(&parts.watched.base);
         let mut counters = Counters::new();
@@ -242,11 +235,8 @@ impl LoadReport {
         };
         report.add_last_interval(parts.totals);
         report.faults.extend(parts.thread_faults);
-        let unwritten = report
-            .pcap_failures
-            .as_ref()
-            .and_then(FailuresReport::fault);
-        report.faults.extend(unwritten);
+        let pcap = report.pcap_failures.as_ref();
+        report.faults.extend(pcap.and_then(FailuresReport::fault));
         report.faults.extend(report.account.faults());
         let connections = connections_since(&all, &parts.watched.base);
         report.add_gates((args, plan), (&counts, connections), &measures);
@@ -418,6 +408,17 @@ impl Connections {
             timed_out: counts.ends.timed_out,
             open: counts.open(),
         }
+    }
+}
+
+/// What each worker came to. What the threads left behind is newer than what they said last.
+fn last_progress(parts: &LoadReportParts<'_>) -> Vec<LoadProgress> {
+    match parts.totals {
+        [] => parts.watched.workers.clone(),
+        totals => totals
+            .iter()
+            .map(|totals| totals.progress.clone())
+            .collect(),
     }
 }
 

@@ -84,17 +84,13 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
         (LinkWatch::new(&near.port), stop, ndjson, &envelope),
     )?;
     let (watched, totals, servers, mut thread_faults) = polled;
-    let mut link_watch = LinkWatch::new(&near.port);
-    link_watch.look();
-    let taken = (totals.len() == usize::from(plan.workers))
-        .then(|| totals.iter().map(|totals| totals.frames_taken).sum());
-    let nic = NicReport::new(&near.port, taken, link_watch.report());
+    let nic = client_nic(&near.port, (plan.workers, &totals));
     thread_faults.extend(nic.fault());
-    let arms = seen.arms.as_ref().map(|records| {
-        let servers_nic = far_port.as_ref().map(|port| server_nic(port, &servers));
-        thread_faults.extend(servers_nic.as_ref().and_then(NicReport::fault));
-        arms_report(plan, (records, &totals, &servers), servers_nic)
-    });
+    let servers_nic = far_port.as_ref().filter(|_| seen.arms.is_some());
+    let servers_nic = servers_nic.map(|port| server_nic(port, &servers));
+    thread_faults.extend(servers_nic.as_ref().and_then(NicReport::fault));
+    let arms = seen.arms.as_ref();
+    let arms = arms.map(|records| arms_report(plan, (records, &totals, &servers), servers_nic));
     drop((near.port, far_port));
     drop(companion);
     let pcap = failures.map(|file| {
@@ -168,6 +164,15 @@ fn link_text(plan: &RunPlan) -> String {
             None => spec.to_string(),
         },
     }
+}
+
+/// The clients' port at the end.
+fn client_nic(port: &Port, (workers, totals): (u16, &[LoadTotals])) -> NicReport {
+    let mut link = LinkWatch::new(port);
+    link.look();
+    let taken = (totals.len() == usize::from(workers))
+        .then(|| totals.iter().map(|totals| totals.frames_taken).sum());
+    NicReport::new(port, taken, link.report())
 }
 
 /// The servers' port at the end.

@@ -32,7 +32,7 @@ const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const TCP: u8 = 6;
 
-/// A TCP frame, as far as a glance at its headers tells.
+/// A TCP frame, as far as its headers show at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Glance {
     /// By whom and to whom.

@@ -1,4 +1,4 @@
-//! [`Backends`]: who answered, by the value of a header of the responses: connections and responses of each.
+//! [`Backends`]: the servers that answered, by the value of a header of the responses: connections and responses of each.
 //!
 //! It must never hold more names than it has places; what comes beyond is counted together.
 
@@ -7,7 +7,7 @@ const NAMES_MAX: usize = 256;
 /// Bytes of a name at most; a longer one is cut.
 const NAME_MAX: usize = 128;
 
-/// One of those who answered.
+/// A server that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Backend {
     /// The value of the header; `None` where a response had none.
@@ -18,11 +18,11 @@ pub struct Backend {
     pub responses: u64,
 }
 
-/// All who answered.
+/// All servers that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Backends {
     all: Vec<Backend>,
-    /// Those for whose names there was no place.
+    /// Those that found no place for their names.
     others: Backend,
 }
 
@@ -65,13 +65,13 @@ impl Backends {
         self.others.responses += other.others.responses;
     }
 
-    /// Those who answered, in the order of their first response.
+    /// The servers, in the order of their first response.
     #[must_use]
     pub fn all(&self) -> &[Backend] {
         &self.all
     }
 
-    /// Those for whose names there was no place, together.
+    /// Those that found no place for their names, together.
     #[must_use]
     pub fn others(&self) -> &Backend {
         &self.others

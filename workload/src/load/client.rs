@@ -272,7 +272,7 @@ impl LoadClient {
         &self.counts
     }
 
-    /// Who answered; empty without [`LoadPlan::count_by`].
+    /// The servers that answered; empty without [`LoadPlan::count_by`].
     #[must_use]
     pub fn backends(&self) -> &Backends {
         &self.backends

@@ -185,7 +185,7 @@ pub struct LoadPlan {
     pub proxy: Option<ProxyHeader>,
     /// [`Work::Stream`]: what comes is the pattern of chargen, from its beginning, and anything else a failure.
     pub expects_pattern: bool,
-    /// The header of responses by which those who answer are counted apart.
+    /// The header of responses by which the servers that answer are counted apart.
     pub count_by: Option<Box<str>>,
     /// HTTP status codes that are no failure.
     pub accepted: core::ops::RangeInclusive<u16>,

@@ -149,7 +149,7 @@ impl LoadClient {
         Ok(Next::Again)
     }
 
-    /// Counts a response whose head is the first `head_len` bytes that wait, by who sent it.
+    /// Counts a response whose head is the first `head_len` bytes that wait, by the server that sent it.
     fn note_backend<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,

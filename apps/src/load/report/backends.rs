@@ -1,4 +1,4 @@
-//! [`BackendRow`]: who answered, by the header that `--count-by` names.
+//! [`BackendRow`]: a server that answered, by the header that `--count-by` names.
 //!
 //! It must never leave a response out: those for whose names there was no place stand together.
 
@@ -7,7 +7,7 @@ use workload::load::{Backend, Backends};
 
 use crate::load::worker::LoadTotals;
 
-/// One of those who answered. Field names are stable.
+/// A server that answered. Field names are stable.
 #[derive(Debug, Serialize)]
 pub(super) struct BackendRow {
     /// The value of the header; `null` where responses had none.
@@ -31,7 +31,7 @@ impl BackendRow {
     }
 }
 
-/// All who answered any worker, those with the most responses first.
+/// All servers that answered any worker, those with the most responses first.
 pub(super) fn rows(totals: &[LoadTotals]) -> Vec<BackendRow> {
     let mut all = Backends::default();
     for totals in totals {
