@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -24,7 +25,11 @@ pub(crate) struct TestFile(std::path::PathBuf);
 
 impl TestFile {
     pub(crate) fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("syncline-{}-{name}", std::process::id())))
+        // Tests run beside each other.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("syncline-{}-{number}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(name))
     }
 
     pub(crate) fn path(&self) -> &str {
