@@ -5,6 +5,12 @@
 
 // The flags.
 mod args;
+// Failed connections as a capture.
+mod failures;
+// What sees the frames of a worker.
+mod instruments;
+// Clients and servers at both sides of a device.
+mod arms;
 // What must hold.
 mod gate;
 // The tests of RFC 9411.
@@ -42,8 +48,6 @@ pub(crate) use args::LoadArgs;
 
 use std::net::SocketAddr;
 
-use dpdk::NicSpec;
-
 use crate::console;
 use crate::failure::Failure;
 use crate::rig::{self, Needs, namespace};
@@ -54,8 +58,10 @@ use crate::stop::Stop;
 /// # Errors
 /// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] when a file can't be read.
 pub(crate) fn needs(args: &LoadArgs) -> Result<Needs, Failure> {
+    let applied = effective(args)?;
+    let args = applied.as_ref().unwrap_or(args);
     let plan = plan::RunPlan::of(args)?;
-    let ports = if plan.spec == NicSpec::Ring { 2 } else { 1 };
+    let ports = if plan.server.is_some() { 2 } else { 1 };
     let targets = plan.plans.first().map_or(&[][..], |first| &first.targets);
     Ok(Needs {
         memory_mb: rig::memory_mb(&args.link, (&plan.port.pools, ports)),
@@ -63,6 +69,12 @@ pub(crate) fn needs(args: &LoadArgs) -> Result<Needs, Failure> {
         targets: targets.iter().map(SocketAddr::ip).collect(),
         spec: plan.spec,
     })
+}
+
+/// What a profile makes of the flags; `None` without one.
+fn effective(args: &LoadArgs) -> Result<Option<LoadArgs>, Failure> {
+    let profile = args.profile;
+    profile.map(|profile| profile.apply(args)).transpose()
 }
 
 /// Loads as `args` say, and prints what came of it.
@@ -75,10 +87,7 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), Failure> {
         args.link.check(&args.link.spec()?)?;
         namespace::enter_own()?;
     }
-    let applied = args
-        .profile
-        .map(|profile| profile.apply(args))
-        .transpose()?;
+    let applied = effective(args)?;
     let args = applied.as_ref().unwrap_or(args);
     let plan = plan::RunPlan::new(args)?;
     let report = run::run(args, &plan, &stop)?;

@@ -23,6 +23,8 @@ mod needs;
 mod memory;
 // The end of a process whose thread hangs.
 mod hanging;
+// Ends and kind of a TCP frame.
+pub(crate) mod glance;
 // To whom, from whom and how fast traffic may go.
 mod guard;
 

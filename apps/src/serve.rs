@@ -35,8 +35,8 @@ mod ending;
 mod report;
 
 pub(crate) use args::ServeArgs;
-pub(crate) use listen::listens;
-pub(crate) use services::Services;
+pub(crate) use listen::{Listen, listens};
+pub(crate) use services::{Services, SiteStats};
 pub(crate) use wall::WallClock;
 
 use crate::console;

@@ -91,26 +91,41 @@ impl Body {
     /// # Errors
     /// [`BodyError`] when they are no such body, or one that is too long.
     pub fn read(&mut self, bytes: &[u8]) -> Result<usize, BodyError> {
+        self.read_data(bytes, |_| {})
+    }
+
+    /// The same, and shows what of them is data, without the framing of chunks.
+    ///
+    /// # Errors
+    /// As [`Body::read`]; what was shown before it stays shown.
+    pub fn read_data(
+        &mut self,
+        bytes: &[u8],
+        mut data: impl FnMut(&[u8]),
+    ) -> Result<usize, BodyError> {
         match self {
             Self::Length(left) => {
                 let len = bytes.len().min(*left as usize);
                 // At most `left`.
                 *left -= len as u32;
+                data(&bytes[..len]);
                 Ok(len)
             }
-            Self::Chunked(chunks) => chunks.read(bytes),
+            Self::Chunked(chunks) => chunks.read(bytes, data),
         }
     }
 }
 
 impl Chunks {
-    fn read(&mut self, bytes: &[u8]) -> Result<usize, BodyError> {
+    fn read(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, BodyError> {
         let mut read = 0;
         while self.at != At::Over
             && let Some(&byte) = bytes.get(read)
         {
             let len = if self.at == At::Data {
-                self.data(bytes.len() - read)
+                let len = self.data(bytes.len() - read);
+                data(&bytes[read..read + len]);
+                len
             } else {
                 self.at = self.framing(byte)?;
                 1

@@ -15,6 +15,10 @@ mod plan;
 mod counts;
 // Requests with placeholders.
 mod template;
+// Checksums of bodies.
+mod checksum;
+// The servers behind a header of responses.
+mod backends;
 // Heads of HTTP responses.
 mod response;
 // Operations and connections that are under way.
@@ -24,7 +28,9 @@ mod client;
 // Reading replies.
 mod reading;
 
-pub use client::LoadClient;
+pub use backends::{Backend, Backends};
+pub use checksum::{BodyChecksum, ChecksumError};
+pub use client::{FailureMark, LoadClient};
 pub use counts::{BulkCounts, Ends, LoadCounts, Reused};
 pub use local_tuples::{LocalTuple, LocalTuples};
 pub use measure::{Bounded, Interval, Measure, Measures, STEPS, Step};

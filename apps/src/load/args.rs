@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use stack::local::addresses::LocalPrefix;
+use workload::load::BodyChecksum;
 
+use super::arms::ServerArmArgs;
 use super::gate::Gates;
 use super::profile::ProfileName;
 use super::rate::RateSteps;
@@ -138,7 +140,7 @@ pub(crate) struct LoadArgs {
     pub(crate) method: Option<String>,
 
     /// A header of HTTP requests; repeatable. In headers, paths, --body and --send, `{rand:16}` stands for 16 random characters,
-    /// and an n in braces for the number of the request
+    /// `{tuple}` for both ends of the connection, and an n in braces for the number of the request
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     pub(crate) header: Vec<String>,
 
@@ -149,6 +151,16 @@ pub(crate) struct LoadArgs {
     /// HTTP status codes that count as success
     #[arg(long, value_name = "FIRST-LAST", default_value = "200-399", value_parser = status_range)]
     pub(crate) status: StatusRange,
+
+    /// What the bodies of HTTP responses must sum up to, `crc32c:` or `sha256:` and hexadecimal digits; another body is a failure. Once
+    /// for all URLs, or once for each in their order
+    #[arg(long, value_name = "ALGORITHM:HEX")]
+    pub(crate) expect_body: Vec<BodyChecksum>,
+
+    /// Count connections and responses by the value of this header of HTTP responses, such as the name of the backend that a load
+    /// balancer has chosen
+    #[arg(long, value_name = "HEADER")]
+    pub(crate) count_by: Option<String>,
 
     /// Bytes to send on a connection of tcp://; `\r`, `\n`, `\t`, `\\` and `\xHH` stand for bytes
     #[arg(long, value_name = "TEXT")]
@@ -187,7 +199,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = units::duration)]
     pub(crate) rto_min: Duration,
 
-    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens
+    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens. With
+    /// --server-nic the device, or what sets it up: the load begins when it listens or has ended well
     #[arg(long, value_name = "COMMAND")]
     pub(crate) with: Option<String>,
 
@@ -204,6 +217,10 @@ pub(crate) struct LoadArgs {
     #[command(flatten)]
     pub(crate) link: NicArgs,
 
+    /// The other side of a device.
+    #[command(flatten)]
+    pub(crate) server: ServerArmArgs,
+
     /// Whom the run may reach.
     #[command(flatten)]
     pub(crate) guard: GuardArgs,
@@ -219,6 +236,10 @@ pub(crate) struct LoadArgs {
     /// Write a JSON object for each second to a file, one a line
     #[arg(long, value_name = "FILE")]
     pub(crate) ndjson: Option<PathBuf>,
+
+    /// Write the frames of the first failed connections of each kind of failure, three each, to a file as pcapng, from their SYN on
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap_failures: Option<PathBuf>,
 
     /// Write the times of each second to a file as an HdrHistogram log (V2), in ns
     #[arg(long, value_name = "FILE")]

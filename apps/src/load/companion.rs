@@ -55,13 +55,14 @@ impl Companion {
         })
     }
 
-    /// Waits until a program of this network namespace listens on the port of each target.
+    /// Waits until a program of this network namespace listens on the port of each target; or, where it `may_end`, until it has
+    /// ended well, as a command does that sets a device up.
     ///
     /// # Errors
     /// [`Failure::Run`] when the command has ended, or none listens in time, or a signal came.
-    pub(super) fn wait_until_it_listens(
+    pub(super) fn wait_until_ready(
         &mut self,
-        targets: &[SocketAddr],
+        (targets, may_end): (&[SocketAddr], bool),
         stop: &Stop,
     ) -> Result<(), Failure> {
         let started = Instant::now();
@@ -72,6 +73,9 @@ impl Companion {
             };
             stop.unless_asked()?;
             if let Ok(Some(status)) = self.child.try_wait() {
+                if may_end && status.success() {
+                    return Ok(());
+                }
                 return Err(self.ended(status));
             }
             if started.elapsed() >= START_MAX {
@@ -156,7 +160,7 @@ mod tests {
         let stop = Stop::on_signals().expect("signals");
         // No program listens on port 1.
         let error = companion
-            .wait_until_it_listens(&[([198, 18, 0, 1], 1).into()], &stop)
+            .wait_until_ready((&[([198, 18, 0, 1], 1).into()], false), &stop)
             .expect_err("it has ended");
         assert!(error.to_string().contains("exit status: 3"), "{error}");
     }

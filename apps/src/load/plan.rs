@@ -24,11 +24,13 @@ use workload::load::{
 };
 
 use super::args::{ArrivalLaw, Busy, LoadArgs, ProxyVersion, Way, Workload};
+use super::failures::KEPT_PER_FAULT;
+use super::own_server::ServerPlan;
 use super::rate::RateSteps;
 use super::target::{Scheme, TargetUrl};
 use crate::failure::Failure;
 use crate::rig::idle::Idle;
-use crate::rig::{self, Allowed};
+use crate::rig::{self, Allowed, NicArgs};
 use crate::secrets;
 
 /// Connections without `-c` and without `-R`.
@@ -62,8 +64,8 @@ const IN_MEMORY_OPERATIONS_MAX: u32 = 512;
 /// Bytes of a frame in the pools.
 const FRAME_BYTES: usize = 2048;
 /// Our addresses and the server's on the in-memory link.
-pub(super) const RING_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
-pub(super) const RING_SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const RING_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+const RING_SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const RING_PREFIX_LEN: u8 = 24;
 
 /// A checked plan.
@@ -71,6 +73,8 @@ const RING_PREFIX_LEN: u8 = 24;
 pub(super) struct RunPlan {
     /// The NIC; `ring` for our own server.
     pub(super) spec: NicSpec,
+    /// Our own server, at the other end of the link or behind a device.
+    pub(super) server: Option<ServerPlan>,
     /// Targets, as reports name them.
     pub(super) targets: Vec<String>,
     /// The stack's configuration, one for each worker.
@@ -107,6 +111,9 @@ impl RunPlan {
     pub(super) fn new(args: &LoadArgs) -> Result<Self, Failure> {
         let plan = Self::of(args)?;
         rig::check_flags(&args.link, &plan.spec)?;
+        if let Some((link, spec)) = plan.second_arm() {
+            rig::check_flags(link, spec)?;
+        }
         Ok(plan)
     }
 
@@ -145,6 +152,7 @@ impl RunPlan {
             .copied()
             .collect();
         let mut plan = Self {
+            server: server(args, (is_ring, &targets))?,
             targets: targets.iter().map(described).collect(),
             configs: Vec::new(),
             plans: Vec::new(),
@@ -187,6 +195,12 @@ impl RunPlan {
         let pools = self.pools(u32::try_from(bodies).unwrap_or(u32::MAX), args.pipeline);
         self.port = args.link.port_config(self.workers, pools)?;
         Ok(())
+    }
+
+    /// The flags and the NIC of the servers behind a device.
+    pub(super) fn second_arm(&self) -> Option<(&NicArgs, &NicSpec)> {
+        let link = self.server.as_ref()?.link.as_ref()?;
+        Some((&link.0, &link.1))
     }
 
     fn share(&self, whole: u32, worker: u16) -> u32 {
@@ -298,16 +312,7 @@ impl RunPlan {
                 Work::Hold | Work::Stream(_) => true,
                 Work::Connect(_) => false,
             },
-            opening: self.work.keeps().then(|| Opening {
-                rate_rps: self
-                    .ramp_rate
-                    .map(|rate| rate as f64 / f64::from(self.workers)),
-                under_way_max: match self.ramp_rate {
-                    Some(_) if !self.is_in_memory() => OPENING_MAX_AT_RATE,
-                    _ => OPENING_MAX.div_ceil(self.workers.into()),
-                },
-                closing_max: OPENING_MAX.div_ceil(self.workers.into()),
-            }),
+            opening: self.work.keeps().then(|| self.opening()),
             operations: match self.work {
                 Work::Hold if self.is_in_memory() => {
                     operations.min(IN_MEMORY_OPERATIONS_MAX.div_ceil(self.workers.into()))
@@ -318,6 +323,11 @@ impl RunPlan {
             pipeline: args.pipeline,
             requests_per_connection: args.requests_per_connection,
             times_from_syn: args.profile.is_some(),
+            count_by: args.count_by.as_deref().map(Into::into),
+            marks_per_fault: match args.pcap_failures {
+                Some(_) => KEPT_PER_FAULT,
+                None => 0,
+            },
             count: args.count.map(|count| {
                 let workers = u64::from(self.workers);
                 count / workers + u64::from(u64::from(worker) < count % workers)
@@ -341,6 +351,19 @@ impl RunPlan {
             share,
             seed,
         })
+    }
+
+    /// How one worker opens the connections that are kept.
+    fn opening(&self) -> Opening {
+        let workers = self.workers;
+        Opening {
+            rate_rps: self.ramp_rate.map(|rate| rate as f64 / f64::from(workers)),
+            under_way_max: match self.ramp_rate {
+                Some(_) if !self.is_in_memory() => OPENING_MAX_AT_RATE,
+                _ => OPENING_MAX.div_ceil(workers.into()),
+            },
+            closing_max: OPENING_MAX.div_ceil(workers.into()),
+        }
     }
 
     /// What makes operations of one worker begin.
@@ -406,6 +429,22 @@ fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
         )),
         (false, false) => args.targets.iter().map(|text| TargetUrl::parse(text)).collect(),
     }
+}
+
+/// Our own server, where there is to be one.
+fn server(
+    args: &LoadArgs,
+    (is_ring, targets): (bool, &[TargetUrl]),
+) -> Result<Option<ServerPlan>, Failure> {
+    if !is_ring {
+        return ServerPlan::behind_a_device(args, targets);
+    }
+    args.server.link(&args.link)?;
+    let server = Interface {
+        address: IpAddr::V4(RING_SERVER),
+        prefix_len: RING_PREFIX_LEN,
+    };
+    ServerPlan::ring(args, (server, IpAddr::V4(RING_CLIENT))).map(Some)
 }
 
 /// The service of our own server that the workload needs.

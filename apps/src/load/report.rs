@@ -10,6 +10,8 @@ mod times;
 mod broken;
 // Connections that were held.
 mod hold;
+// The servers behind a header of responses.
+mod backends;
 // The pool of sources.
 mod sources;
 // Bulk transfer.
@@ -29,11 +31,14 @@ use stack::tcp::verdict::Outcome;
 use workload::load::{Interval, LoadCounts, Measures, Work};
 
 use self::account::Account;
+use self::backends::BackendRow;
 use self::hold::Hold;
 use self::sources::SourcesReport;
 use self::stream::Stream;
 use self::times::Times;
 use super::args::LoadArgs;
+use super::arms::ArmsReport;
+use super::failures::FailuresReport;
 use super::gate::{Measured, connections_since};
 use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
 use super::own_server::ServerTotals;
@@ -58,6 +63,10 @@ pub(super) struct LoadReportParts<'a> {
     /// Of our own server's workers.
     pub(super) servers: &'a [ServerTotals],
     pub(super) nic: Option<NicReport>,
+    /// With --server-nic.
+    pub(super) arms: Option<ArmsReport>,
+    /// With --pcap-failures.
+    pub(super) pcap: Option<FailuresReport>,
     pub(super) mbufs_in_use: u32,
     pub(super) fault: Option<FaultReport>,
     /// What threads failed with.
@@ -78,6 +87,8 @@ pub(super) struct LoadReport {
     times: BTreeMap<&'static str, Times>,
     /// HTTP responses by class.
     statuses: BTreeMap<String, u64>,
+    /// With --count-by.
+    backends: Vec<BackendRow>,
     connections: Connections,
     /// With --workload hold.
     hold: Option<Hold>,
@@ -93,6 +104,10 @@ pub(super) struct LoadReport {
     nic: Option<NicReport>,
     /// Whether the NIC brings replies to the worker that opened the connection; `null` with one worker.
     rss: Option<RssReport>,
+    /// With --server-nic.
+    arms: Option<ArmsReport>,
+    /// With --pcap-failures.
+    pcap_failures: Option<FailuresReport>,
     /// What happened in TCP, as far as it did.
     tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero.
@@ -169,14 +184,7 @@ impl LoadReport {
         let mut measures = Measures::default();
         let all = parts.totals.iter().map(|totals| &totals.measures);
         all.for_each(|of_worker| measures.merge(of_worker));
-        // What the threads left behind is newer than what they said last.
-        let workers: Vec<_> = match parts.totals {
-            [] => parts.watched.workers.clone(),
-            totals => totals
-                .iter()
-                .map(|totals| totals.progress.clone())
-                .collect(),
-        };
+        let workers = last_progress(&parts);
         let all = total(&workers);
         let counts = all.operations_since(&parts.watched.base);
         let mut counters = Counters::new();
@@ -206,6 +214,7 @@ impl LoadReport {
             operations: Operations::new(&counts, timed, &evidence),
             times: times::by_step(&measures),
             statuses: statuses(&counts),
+            backends: backends::rows(parts.totals),
             connections: Connections::new(&counts),
             hold,
             stream: Stream::new(plan.work, &parts.watched, &counts),
@@ -217,6 +226,8 @@ impl LoadReport {
             series: parts.watched.series,
             nic: parts.nic,
             rss: rss(&workers),
+            arms: parts.arms,
+            pcap_failures: parts.pcap,
             tcp: tcp(&workers),
             counters: counters.non_zero().collect(),
             fault_injection: parts.fault,
@@ -228,6 +239,8 @@ impl LoadReport {
         };
         report.add_last_interval(parts.totals);
         report.faults.extend(parts.thread_faults);
+        let pcap = report.pcap_failures.as_ref();
+        report.faults.extend(pcap.and_then(FailuresReport::fault));
         report.faults.extend(report.account.faults());
         let connections = connections_since(&all, &parts.watched.base);
         report.add_gates((args, plan), (&counts, connections), &measures);
@@ -399,6 +412,17 @@ impl Connections {
             timed_out: counts.ends.timed_out,
             open: counts.open(),
         }
+    }
+}
+
+/// What each worker came to. What the threads left behind is newer than what they said last.
+fn last_progress(parts: &LoadReportParts<'_>) -> Vec<LoadProgress> {
+    match parts.totals {
+        [] => parts.watched.workers.clone(),
+        totals => totals
+            .iter()
+            .map(|totals| totals.progress.clone())
+            .collect(),
     }
 }
 

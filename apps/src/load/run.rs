@@ -4,18 +4,21 @@
 
 use diagnose::counted;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use dpdk::{DpdkNic, Eal, NicSpec, QueuePair, RingConfig};
+use dpdk::{DpdkNic, Eal, NicSpec, Port, QueuePair, RingConfig};
 use stack::config::Config;
 use stack::nic::fault::FaultSpec;
 use stack::worker::{RingEnd, Rings, Secrets};
 use workload::load::Work;
 
 use super::args::LoadArgs;
+use super::arms::{ArmRecord, ArmRecords, ArmsParts, ArmsReport, ServerRow};
 use super::companion::Companion;
-use super::own_server::{self, OwnServer, ServerTotals};
+use super::failures::FailureFile;
+use super::instruments::{Instrumented, Instruments};
+use super::own_server::{OwnServer, ServerPlan, ServerTotals};
 use super::plan::RunPlan;
 use super::report::{LoadReport, LoadReportParts};
 use super::watch::{Control, LoadWatched};
@@ -30,6 +33,7 @@ use crate::rig::idle::BackOff;
 use crate::rig::link::LinkWatch;
 use crate::rig::{self, HANGS, NicReport, OpenedNic, Ready};
 use crate::secrets;
+use crate::serve::SiteStats;
 use crate::stop::Stop;
 
 /// How a thread ended.
@@ -48,20 +52,13 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     let started = SystemTime::now();
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
     let ndjson = NdjsonFile::create(args.ndjson.as_deref())?;
-    let is_ring = plan.spec == NicSpec::Ring;
-    let nics = if is_ring {
-        vec![]
-    } else {
-        vec![plan.spec.clone()]
-    };
-    let ports = if is_ring { 2 } else { 1 };
-    let eal = rig::start_eal(&args.link, nics, (&plan.port.pools, ports))?;
-    stop.unless_asked()?;
-    let (near, far) = open(plan, &eal)?;
-    rig::configure_kernel_side(&args.link, &plan.spec, (&plan.interfaces, &plan.prefixes))?;
+    let failures = args.pcap_failures.as_deref().map(FailureFile::create);
+    let failures = failures.transpose()?;
+    let (eal, near, far) = start(args, plan, stop)?;
     let mut companion = args.with.as_deref().map(Companion::start).transpose()?;
     if let (Some(companion), Some(first)) = (&mut companion, plan.plans.first()) {
-        companion.wait_until_it_listens(&first.targets, stop)?;
+        let may_end = plan.second_arm().is_some();
+        companion.wait_until_ready((&first.targets, may_end), stop)?;
     }
     stop.unless_asked()?;
     announce(args, plan, &near);
@@ -78,22 +75,29 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
         (eal.version(), eal.cpus().len()),
         (link_text(plan), eal.memory_line().to_owned()),
     );
+    let seen = Instrumented::new(args, plan);
+    let clock = Clock::start(eal.cycles_hz());
     let polled = poll(
         args,
         plan,
-        (&eal, fault.as_ref()),
+        (&eal, clock, fault.as_ref(), &seen),
         (near.queues, far_queues),
         (LinkWatch::new(&near.port), stop, ndjson, &envelope),
     )?;
     let (watched, totals, servers, mut thread_faults) = polled;
-    let mut link_watch = LinkWatch::new(&near.port);
-    link_watch.look();
-    let taken = (totals.len() == usize::from(plan.workers))
-        .then(|| totals.iter().map(|totals| totals.frames_taken).sum());
-    let nic = NicReport::new(&near.port, taken, link_watch.report());
+    let nic = client_nic(&near.port, (plan.workers, &totals));
     thread_faults.extend(nic.fault());
+    let servers_nic = far_port.as_ref().filter(|_| seen.arms.is_some());
+    let servers_nic = servers_nic.map(|port| server_nic(port, &servers));
+    thread_faults.extend(servers_nic.as_ref().and_then(NicReport::fault));
+    let arms = seen.arms.as_ref();
+    let arms = arms.map(|records| arms_report(plan, (records, &totals, &servers), servers_nic));
     drop((near.port, far_port));
     drop(companion);
+    let pcap = failures.map(|file| {
+        let now_ns = clock.at(dpdk::cycles()).as_ns();
+        file.write(seen.failures(), &plan.spec.to_string(), now_ns)
+    });
     let in_use = rig::in_use(&pools);
     let fault_queues = totals.iter().filter_map(|totals| totals.faults);
     let fault = fault.map(|spec| FaultReport::new(&spec, fault_queues));
@@ -105,6 +109,8 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
         totals: &totals,
         servers: &servers,
         nic: Some(nic),
+        arms,
+        pcap,
         mbufs_in_use: in_use,
         fault,
         thread_faults,
@@ -113,9 +119,33 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     Ok(report)
 }
 
+/// DPDK, the ports, and the kernel's side of taps.
+fn start(
+    args: &LoadArgs,
+    plan: &RunPlan,
+    stop: &Stop,
+) -> Result<(Eal, OpenedNic, Option<OpenedNic>), Failure> {
+    let is_ring = plan.spec == NicSpec::Ring;
+    let second_arm = plan.second_arm().map(|(_, spec)| spec);
+    let nics = [&plan.spec].into_iter().chain(second_arm).cloned();
+    let nics = nics.filter(|_| !is_ring).collect();
+    let ports = if plan.server.is_some() { 2 } else { 1 };
+    let eal = rig::start_eal(&args.link, nics, (&plan.port.pools, ports))?;
+    stop.unless_asked()?;
+    let (near, far) = open(plan, &eal)?;
+    rig::configure_kernel_side(&args.link, &plan.spec, (&plan.interfaces, &plan.prefixes))?;
+    if let Some((link, spec)) = plan.second_arm() {
+        rig::configure_kernel_side(link, spec, (&link.ip, &[]))?;
+    }
+    Ok((eal, near, far))
+}
+
 fn open(plan: &RunPlan, eal: &Eal) -> Result<(OpenedNic, Option<OpenedNic>), Failure> {
     if plan.spec != NicSpec::Ring {
-        return Ok((OpenedNic::open(eal, &plan.spec, &plan.port)?, None));
+        let near = OpenedNic::open(eal, &plan.spec, &plan.port)?;
+        let far = plan.second_arm();
+        let far = far.map(|(_, spec)| OpenedNic::open(eal, spec, &plan.port));
+        return Ok((near, far.transpose()?));
     }
     let config = RingConfig {
         queues: plan.workers,
@@ -131,8 +161,65 @@ fn open(plan: &RunPlan, eal: &Eal) -> Result<(OpenedNic, Option<OpenedNic>), Fai
 fn link_text(plan: &RunPlan) -> String {
     match plan.spec {
         NicSpec::Ring => "ring (memory link, no NIC), our own server at its other end".to_owned(),
-        ref spec => spec.to_string(),
+        ref spec => match plan.second_arm() {
+            Some((_, servers)) => format!("{spec}, our own servers over {servers}"),
+            None => spec.to_string(),
+        },
     }
+}
+
+/// The clients' port at the end.
+fn client_nic(port: &Port, (workers, totals): (u16, &[LoadTotals])) -> NicReport {
+    let mut link = LinkWatch::new(port);
+    link.look();
+    let taken = (totals.len() == usize::from(workers))
+        .then(|| totals.iter().map(|totals| totals.frames_taken).sum());
+    NicReport::new(port, taken, link.report())
+}
+
+/// The servers' port at the end.
+fn server_nic(port: &Port, servers: &[ServerTotals]) -> NicReport {
+    let mut link = LinkWatch::new(port);
+    link.look();
+    let taken = servers.iter().map(|server| server.frames_taken).sum();
+    NicReport::new(port, Some(taken), link.report())
+}
+
+/// Both arms beside each other.
+fn arms_report(
+    plan: &RunPlan,
+    (records, clients, servers): (&ArmRecords, &[LoadTotals], &[ServerTotals]),
+    nic: Option<NicReport>,
+) -> ArmsReport {
+    let row = |(index, (listen, service)): (usize, (String, &'static str))| {
+        let mut sum = SiteStats::new();
+        for site in servers.iter().filter_map(|server| server.sites.get(index)) {
+            sum.merge(site);
+        }
+        ServerRow {
+            listen,
+            service,
+            connections: sum.accepted,
+            requests: sum.requests,
+            open: sum.open,
+        }
+    };
+    let places = plan.server.iter().flat_map(ServerPlan::places);
+    let (clients_record, servers_record) = records.merged();
+    let by_clients = clients.iter().map(|totals| &totals.progress.tcp);
+    ArmsReport::new(ArmsParts {
+        clients: clients_record,
+        servers: servers_record,
+        retransmitted: (
+            by_clients.map(|tcp| tcp.retransmitted_segments).sum(),
+            servers
+                .iter()
+                .map(|server| server.tcp.retransmitted_segments)
+                .sum(),
+        ),
+        rows: places.enumerate().map(row).collect(),
+        nic,
+    })
 }
 
 /// What is going to happen, on stderr, before the first frame.
@@ -168,11 +255,10 @@ type Polled = (LoadWatched, Vec<LoadTotals>, Vec<ServerTotals>, Vec<String>);
 fn poll(
     args: &LoadArgs,
     plan: &RunPlan,
-    (eal, fault): (&Eal, Option<&FaultSpec>),
+    (eal, clock, fault, seen): (&Eal, Clock, Option<&FaultSpec>, &Instrumented),
     (near, far): (Vec<QueuePair>, Vec<QueuePair>),
     (link, stop, ndjson, envelope): (LinkWatch<'_>, &Stop, NdjsonFile, &Envelope),
 ) -> Result<Polled, Failure> {
-    let clock = Clock::start(eal.cycles_hz());
     let resident_before = rig::resident_bytes();
     let orders = Orders::new(Order::Run);
     let phases = LoadPhases::default();
@@ -185,17 +271,19 @@ fn poll(
     let ends = Rings::new(plan.workers, handoff).into_ends();
     for (worker, ((queue, end), line)) in near.into_iter().zip(ends).zip(&lines).enumerate() {
         let parts = (plan, worker, &secrets, clock);
-        bodies.push(load_body(parts, (queue, end, fault), (&phases, line)));
+        bodies.push(load_body(parts, (queue, end, fault), (&phases, line, seen)));
     }
-    let server_config = own_server::config(plan)?;
-    let ends = Rings::new(plan.workers, handoff).into_ends();
-    for (queue, end) in far.into_iter().zip(ends) {
-        let config = Arc::clone(&server_config);
-        bodies.push(server_body(
-            (config, &far_secrets, (clock, args.send_proxy.is_some())),
-            (queue, end),
-            &orders,
-        ));
+    if let Some(server) = &plan.server {
+        let config = server.config(plan.connections, plan.work)?;
+        let ends = Rings::new(plan.workers, handoff).into_ends();
+        for (worker, (queue, end)) in far.into_iter().zip(ends).enumerate() {
+            let record = seen.arms.as_ref().and_then(|arms| arms.servers.get(worker));
+            bodies.push(server_body(
+                (server, Arc::clone(&config), &far_secrets),
+                (queue, end),
+                (clock, record, &orders),
+            ));
+        }
     }
     let control = || {
         stop.begin();
@@ -239,6 +327,8 @@ fn leave_hanging(
         totals: &[],
         servers: &[],
         nic: None,
+        arms: None,
+        pcap: None,
         mbufs_in_use: 0,
         fault: None,
         thread_faults: Vec::new(),
@@ -262,7 +352,7 @@ fn sorted(watched: LoadWatched, threads: Vec<Result<ThreadEnd, Failure>>) -> Pol
 fn load_body<'a>(
     (plan, worker, secrets, clock): (&'a RunPlan, usize, &'a Secrets, Clock),
     (queue, end, fault): (QueuePair, RingEnd<dpdk::Mbuf>, Option<&'a FaultSpec>),
-    (phases, line): (&'a LoadPhases, &'a LoadLine),
+    (phases, line, seen): (&'a LoadPhases, &'a LoadLine, &'a Instrumented),
 ) -> Body<'a> {
     let (config, own) = (
         Arc::clone(&plan.configs[worker]),
@@ -271,7 +361,9 @@ fn load_body<'a>(
     Box::new(move |ready| {
         let mut nic = DpdkNic::new(queue);
         nic.set_faults(fault, clock.hz());
-        let loader = LoadWorker::new(nic, own, (config, secrets), end, clock)?;
+        let recording = seen.recordings.get(worker).cloned();
+        Instruments::set(&mut nic, seen.instruments(worker, clock));
+        let loader = LoadWorker::new(nic, own, (config, secrets), end, (clock, recording))?;
         ready.announce();
         let back_off = BackOff::new(plan.idle);
         Ok(ThreadEnd::Load(Box::new(
@@ -281,12 +373,13 @@ fn load_body<'a>(
 }
 
 fn server_body<'a>(
-    (config, secrets, clock): (Arc<Config>, &'a Secrets, (Clock, bool)),
+    (plan, config, secrets): (&'a ServerPlan, Arc<Config>, &'a Secrets),
     (queue, end): (QueuePair, RingEnd<dpdk::Mbuf>),
-    orders: &'a Orders,
+    (clock, record, orders): (Clock, Option<&'a Arc<Mutex<ArmRecord>>>, &'a Orders),
 ) -> Body<'a> {
     Box::new(move |ready| {
-        let server = OwnServer::new(DpdkNic::new(queue), (config, secrets), end, clock)?;
+        let parts = (plan, config, secrets);
+        let server = OwnServer::new(DpdkNic::new(queue), parts, end, (clock, record))?;
         ready.announce();
         Ok(ThreadEnd::Server(Box::new(server.run(orders))))
     })

@@ -15,8 +15,9 @@ use stack::memory::PageOptions;
 use stack::tcp::env::TcpCounters;
 use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Steered, Worker};
-use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures};
+use workload::load::{Backends, Interval, LoadClient, LoadCounts, LoadPlan, Measures};
 
+use super::failures::Recording;
 use super::trial::TrialShape;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -162,12 +163,16 @@ pub(super) struct LoadTotals {
     pub(super) faults: Option<FaultTotals>,
     /// Frames that the driver took.
     pub(super) frames_taken: u64,
+    /// With --count-by.
+    pub(super) backends: Backends,
 }
 
 /// The worker with its client.
 pub(super) struct LoadWorker {
     worker: Worker<DpdkNic, LoadClient>,
     clock: Clock,
+    /// The frames of its connections, to be kept of those that fail.
+    recording: Option<Arc<Mutex<Recording>>>,
 }
 
 impl LoadWorker {
@@ -180,7 +185,7 @@ impl LoadWorker {
         plan: LoadPlan,
         (config, secrets): (Arc<Config>, &Secrets),
         end: RingEnd<dpdk::Mbuf>,
-        clock: Clock,
+        (clock, recording): (Clock, Option<Arc<Mutex<Recording>>>),
     ) -> Result<Self, Failure> {
         let client = LoadClient::new(plan);
         let worker =
@@ -191,7 +196,11 @@ impl LoadWorker {
                     ))
                 },
             )?;
-        Ok(Self { worker, clock })
+        Ok(Self {
+            worker,
+            clock,
+            recording,
+        })
     }
 
     /// Turns until ordered to stop. Gives its buffers back, and says what it has done.
@@ -215,6 +224,7 @@ impl LoadWorker {
                 LoadPhase::Drain => self.worker.drain_turn(now),
                 _ => self.worker.turn(now) > 0,
             };
+            self.keep_failures();
             line.progress
                 .serve(&mut served, || self.progress(phase, moved));
             let app = self.worker.app_mut();
@@ -227,6 +237,7 @@ impl LoadWorker {
         let progress = self.progress(phase, false);
         let last_interval = self.worker.app_mut().take_interval();
         let measures = self.worker.app().measures().clone();
+        let backends = self.worker.app().backends().clone();
         let nic = self.worker.into_nic();
         LoadTotals {
             progress,
@@ -234,6 +245,19 @@ impl LoadWorker {
             last_interval,
             faults: nic.fault_totals(),
             frames_taken: nic.frames_taken(),
+            backends,
+        }
+    }
+
+    /// What failed in the last turn is kept with its frames.
+    fn keep_failures(&mut self) {
+        if !self.worker.app().has_marks() {
+            return;
+        }
+        let marks = self.worker.app_mut().take_marks();
+        if let Some(recording) = &self.recording {
+            let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
+            marks.into_iter().for_each(|mark| recording.keep(mark));
         }
     }
 

@@ -25,7 +25,8 @@ use super::listen::{Listen, Service};
 use super::wall::{Wall, WallClock};
 
 pub(super) use self::proxy::ProxyReport;
-pub(super) use self::stats::{Closed, SiteStats};
+pub(super) use self::stats::Closed;
+pub(crate) use self::stats::SiteStats;
 
 /// What an app remembers of a connection.
 #[derive(Debug, Default)]
@@ -94,7 +95,7 @@ impl Services {
     }
 
     /// What each place has done, in the order of the command line.
-    pub(super) fn stats(&self) -> impl Iterator<Item = SiteStats> {
+    pub(crate) fn stats(&self) -> impl Iterator<Item = SiteStats> {
         self.sites.iter().map(|site| site.stats)
     }
 

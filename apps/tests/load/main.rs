@@ -7,11 +7,16 @@
 mod root_only;
 // Two workers at each end.
 mod queues;
+// Failures, and what replies say.
+mod failures;
 // Results as others read them: the schema, and the log of HdrHistogram.
 mod results;
 // A load balancer, one of whose backends dies.
 #[path = "haproxy.rs"]
 mod root_only_haproxy;
+// A device between our clients and our servers.
+#[path = "arms.rs"]
+mod root_only_arms;
 // Limits that are planted, and what a run calls them.
 #[path = "planted.rs"]
 mod root_only_planted;
@@ -371,4 +376,25 @@ fn contradictions_are_refused_with_their_cause() {
         assert_eq!(status, 2, "{words:?}: {said}");
         assert!(said.contains(part), "{words:?}: {said}");
     }
+}
+
+#[test]
+fn a_second_arm_needs_a_first_one_with_other_addresses() {
+    let words = ["--server-nic", "tap:s0", "--server-ip", "198.18.0.2/24"];
+    let (_, status, said) = load(&words);
+    assert_eq!(status, 2);
+    assert!(
+        said.contains("give --nic and --ip for the first one"),
+        "{said}"
+    );
+    let first = [
+        "http://198.18.1.2/",
+        "--nic",
+        "tap:t0",
+        "--ip",
+        "198.18.0.2/24",
+    ];
+    let (_, status, said) = load(&[&first[..], &words].concat());
+    assert_eq!(status, 2);
+    assert!(said.contains("in both --ip and --server-ip"), "{said}");
 }

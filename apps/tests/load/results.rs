@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -20,14 +21,18 @@ fn python(args: &[&str]) -> String {
 }
 
 /// A file of this test, removed at its end.
-struct TestFile(std::path::PathBuf);
+pub(crate) struct TestFile(std::path::PathBuf);
 
 impl TestFile {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("syncline-{}-{name}", std::process::id())))
+    pub(crate) fn new(name: &str) -> Self {
+        // Tests run beside each other.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("syncline-{}-{number}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(name))
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().expect("a path")
     }
 }
@@ -44,10 +49,17 @@ jsonschema.Draft202012Validator.check_schema(schema)
 errors = [e.json_path + ': ' + e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(json.load(open(sys.argv[2])))]
 sys.exit('; '.join(errors) or 0)";
 
-#[test]
-fn results_are_as_the_schema_says() {
+/// The result is as the schema says.
+pub(crate) fn assert_valid(result: &Value) {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/load.schema.json");
     let schema = schema.to_str().expect("a path");
+    let file = TestFile::new("result.json");
+    std::fs::write(file.path(), result.to_string()).expect("a file");
+    python(&["-c", VALIDATE, schema, file.path()]);
+}
+
+#[test]
+fn results_are_as_the_schema_says() {
     for words in [
         &["-R", "500", "-d", "500ms", "--fault", "loss=1%"][..],
         &[
@@ -86,9 +98,7 @@ fn results_are_as_the_schema_says() {
     ] {
         let (result, _, said) = load(words);
         assert!(result.is_object(), "{words:?}: {said}");
-        let file = TestFile::new("result.json");
-        std::fs::write(file.path(), result.to_string()).expect("a file");
-        python(&["-c", VALIDATE, schema, file.path()]);
+        assert_valid(&result);
     }
 }
 

@@ -26,6 +26,8 @@ use stack::time::Instant;
 
 use self::keeping::OpeningClock;
 use super::LoadConn;
+use super::backends::Backends;
+use super::checksum::BodyHash;
 use super::counts::LoadCounts;
 use super::measure::{Interval, Measures, Step};
 use super::plan::{CloseMode, LoadPlan, Pace, Window, Work};
@@ -34,10 +36,21 @@ use super::schedule::RatePiece;
 use super::template::WRITTEN_MAX;
 use super::under_way::{Connection, Operation, Reading, Slab, Stage};
 use crate::remembered_head::RememberedHead;
-use crate::tally::Fault;
+use crate::tally::{FAULTS, Fault};
 
 /// Operations that were due and never begun, which are looked at one by one at the end; more are counted as that many.
 const NEVER_BEGUN_MAX: u64 = 10_000_000;
+
+/// A connection with a failed operation, or one that was to be kept and broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailureMark {
+    /// Why.
+    pub fault: Fault,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+}
 
 /// What the client is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +104,12 @@ pub struct LoadClient {
     measures: Measures,
     /// Whole operations since [`LoadClient::take_interval`] was called last: from their beginning, and from when they were due.
     interval: Interval,
+    /// Of operations whose body is summed up, what came so far, by place; empty where none is.
+    pub(super) hashes: Vec<Option<BodyHash>>,
+    pub(super) backends: Backends,
+    /// Failures that were not taken yet, and how many there were of each fault.
+    marks: Vec<FailureMark>,
+    marked: [u32; FAULTS],
     /// What is known of the way to each target.
     ways: Vec<Result<Reachability, ConnectError>>,
     /// Room for a head that came in pieces, and for a request that is written.
@@ -134,6 +153,17 @@ impl LoadClient {
             counts: LoadCounts::default(),
             measures: Measures::default(),
             interval: Interval::default(),
+            hashes: match plan
+                .requests
+                .iter()
+                .any(|request| request.checksum.is_some())
+            {
+                true => vec![None; operations as usize],
+                false => Vec::new(),
+            },
+            backends: Backends::default(),
+            marks: Vec::new(),
+            marked: [0; FAULTS],
             ways: vec![Ok(Reachability::Asked); plan.targets.len()],
             scratch: vec![0; HEAD_MAX].into(),
             written: Vec::with_capacity(WRITTEN_MAX),
@@ -244,6 +274,12 @@ impl LoadClient {
         &self.counts
     }
 
+    /// The servers that answered; empty without [`LoadPlan::count_by`].
+    #[must_use]
+    pub fn backends(&self) -> &Backends {
+        &self.backends
+    }
+
     /// Connections that there are, opening and closing ones included.
     #[must_use]
     pub fn connections(&self) -> u32 {
@@ -270,6 +306,18 @@ impl LoadClient {
         };
         ways.find(|(_, way)| !is_known(way))
             .map(|(&target, &way)| (target, way))
+    }
+
+    /// Whether there are failures to take.
+    #[must_use]
+    #[inline]
+    pub fn has_marks(&self) -> bool {
+        !self.marks.is_empty()
+    }
+
+    /// The first failures of each fault that were not taken yet.
+    pub fn take_marks(&mut self) -> Vec<FailureMark> {
+        core::mem::take(&mut self.marks)
     }
 
     fn count_left(&self) -> u64 {
@@ -439,6 +487,10 @@ impl App for LoadClient {
             self.complete(&operation, now_ns);
         }
         let fault = Fault::of_close(reason, false).unwrap_or(Fault::EndedEarly);
+        let is_kept = self.plan.work.keeps() && conn.stage == Stage::Open;
+        if self.operations.get(conn.first).is_some() || is_kept {
+            self.mark(cx, id, fault);
+        }
         self.note_broken(index, fault);
         self.fail_operations(index, fault, now_ns);
         self.connections.remove(index);

@@ -5,6 +5,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::checksum::BodyChecksum;
 use super::local_tuples::LocalTuples;
 use super::schedule::Schedule;
 use super::template::Template;
@@ -118,6 +119,8 @@ pub struct RequestPlan {
     pub bytes: Template,
     /// What comes back.
     pub reply: ReplyPlan,
+    /// What the body of a response must sum up to; HTTP only.
+    pub checksum: Option<BodyChecksum>,
 }
 
 /// A header of the PROXY protocol, sent in front of everything else.
@@ -176,10 +179,14 @@ pub struct LoadPlan {
     pub timeout: Duration,
     /// Which operations are timed.
     pub window: Window,
+    /// Of each fault, so many failed connections are remembered for [`crate::load::LoadClient::take_marks`].
+    pub marks_per_fault: u32,
     /// The header in front of each connection; it names the connection's own ends.
     pub proxy: Option<ProxyHeader>,
     /// [`Work::Stream`]: what comes is the pattern of chargen, from its beginning, and anything else a failure.
     pub expects_pattern: bool,
+    /// The header of responses by which the servers that answer are counted apart.
+    pub count_by: Option<Box<str>>,
     /// HTTP status codes that are no failure.
     pub accepted: core::ops::RangeInclusive<u16>,
     /// Where connections come from; `None` leaves address and port to the stack.

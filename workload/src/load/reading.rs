@@ -7,6 +7,8 @@ use stack::app::Cx;
 use stack::nic::Nic;
 
 use super::LoadConn;
+use super::backends::header;
+use super::checksum::BodyHash;
 use super::client::LoadClient;
 use super::measure::Step;
 use super::plan::ReplyPlan;
@@ -42,7 +44,7 @@ impl LoadClient {
                 }
                 return;
             };
-            match self.step(cx, id, conn.first, operation) {
+            match self.step(cx, id, (index, conn.first), operation) {
                 Ok(Next::Again) => {}
                 Ok(Next::Wait) => return,
                 Ok(Next::Whole) => self.on_reply(cx, index),
@@ -70,7 +72,7 @@ impl LoadClient {
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
         id: ConnId,
-        place: u32,
+        (index, place): (u32, u32),
         operation: Operation,
     ) -> Result<Next, Fault> {
         let bytes = cx.peek(id);
@@ -85,7 +87,7 @@ impl LoadClient {
             self.on_first_byte(cx.now().as_ns(), place, &operation);
         }
         match operation.reading {
-            Reading::Head => self.head(cx, id, place, operation.request),
+            Reading::Head => self.head(cx, id, (index, place), operation.request),
             Reading::Body(framing) => self.body(cx, id, place, framing),
             Reading::Exact(done) => self.exact(cx, id, place, (operation.request, done)),
             Reading::Over => Err(Fault::WrongLength),
@@ -109,12 +111,15 @@ impl LoadClient {
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
         id: ConnId,
-        place: u32,
+        (index, place): (u32, u32),
         request: u16,
     ) -> Result<Next, Fault> {
         let Some(head) = self.parse_head(cx, id, usize::from(request))? else {
             return Ok(Next::Wait);
         };
+        if self.plan.count_by.is_some() && head.status >= 200 {
+            self.note_backend(cx, id, (index, head.len));
+        }
         cx.consume(id, head.len as u32);
         self.counts.bytes_in += head.len as u64;
         if head.status == 101 {
@@ -131,11 +136,42 @@ impl LoadClient {
         };
         operation.status = head.status;
         operation.closes = head.closes;
+        let wanted = self.plan.requests.get(usize::from(request));
+        if let Some(wanted) = wanted.and_then(|request| request.checksum.as_ref())
+            && let Some(hash) = self.hashes.get_mut(place as usize)
+        {
+            *hash = Some(BodyHash::new(wanted));
+        }
         operation.reading = Reading::Body(head.framing);
         if head.framing == Framing::Length(0) {
             return Ok(Next::Whole);
         }
         Ok(Next::Again)
+    }
+
+    /// Counts a response whose head is the first `head_len` bytes that wait, by the server that sent it.
+    fn note_backend<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        id: ConnId,
+        (index, head_len): (u32, usize),
+    ) {
+        let Some(name) = self.plan.count_by.as_deref() else {
+            return;
+        };
+        let is_first = self
+            .connections
+            .get_mut(index)
+            .is_some_and(|conn| !core::mem::replace(&mut conn.has_received, true));
+        // A head of one frame lies in one piece.
+        let is_whole = cx.peek(id).len() >= head_len;
+        let head = if is_whole {
+            &cx.peek(id)[..head_len]
+        } else {
+            let len = cx.peek_into(id, &mut self.scratch);
+            &self.scratch[..len.min(head_len)]
+        };
+        self.backends.note(header(head, name.as_bytes()), is_first);
     }
 
     /// The head at the front of what has come; `None` when that is only the beginning of one.
@@ -179,16 +215,26 @@ impl LoadClient {
         framing: Framing,
     ) -> Result<Next, Fault> {
         let bytes = cx.peek(id);
+        let mut hash = self.hashes.get_mut(place as usize).and_then(Option::as_mut);
+        let mut sum_up = |data: &[u8]| {
+            if let Some(hash) = &mut hash {
+                hash.update(data);
+            }
+        };
         let (len, framing) = match framing {
             Framing::Length(left) => {
                 let len = left.min(bytes.len() as u64);
+                sum_up(&bytes[..len as usize]);
                 (len as usize, Framing::Length(left - len))
             }
             Framing::Chunked(mut body) => {
-                let len = body.read(bytes).map_err(|_| Fault::Malformed)?;
-                (len, Framing::Chunked(body))
+                let read = body.read_data(bytes, sum_up);
+                (read.map_err(|_| Fault::Malformed)?, Framing::Chunked(body))
             }
-            Framing::UntilClose => (bytes.len(), Framing::UntilClose),
+            Framing::UntilClose => {
+                sum_up(bytes);
+                (bytes.len(), Framing::UntilClose)
+            }
         };
         cx.consume(id, len as u32);
         self.counts.bytes_in += len as u64;

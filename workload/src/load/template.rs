@@ -3,6 +3,9 @@
 //! It must never format or allocate when it is written: numbers and letters are put where they belong, into room that was
 //! taken at start.
 
+use core::net::SocketAddr;
+use std::io::Write as _;
+
 use stack::rng::Random;
 
 /// Random characters of one place at most.
@@ -11,6 +14,8 @@ pub const RANDOM_MAX: usize = 64;
 pub const WRITTEN_MAX: usize = 16 * 1024;
 /// Digits of the largest number.
 const DIGITS_MAX: usize = 20;
+/// Characters of a tuple at most: two IPv6 addresses with scopes and ports, and what stands between.
+const TUPLE_MAX: usize = 128;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// A part of a template.
@@ -19,6 +24,8 @@ enum Piece {
     Bytes(Box<[u8]>),
     Number,
     Random(usize),
+    /// Both ends of the connection.
+    Tuple,
 }
 
 /// Why a text is no template.
@@ -64,6 +71,8 @@ impl Template {
         while let Some((&first, behind)) = rest.split_first() {
             let placeholder = if rest.starts_with(b"{n}") {
                 Some((Piece::Number, 3))
+            } else if rest.starts_with(b"{tuple}") {
+                Some((Piece::Tuple, 7))
             } else if let Some(len) = rest.strip_prefix(b"{rand:") {
                 let (len, used) = random_len(len)?;
                 Some((Piece::Random(len), 6 + used))
@@ -110,16 +119,27 @@ impl Template {
             Piece::Bytes(bytes) => bytes.len(),
             Piece::Number => DIGITS_MAX,
             Piece::Random(len) => *len,
+            Piece::Tuple => TUPLE_MAX,
         };
         self.0.iter().map(len).sum()
     }
 
-    /// Writes the request with this number behind what `into` holds; `into` has room for [`WRITTEN_MAX`] bytes more.
-    pub fn write(&self, number: u64, random: &mut Random, into: &mut Vec<u8>) {
+    /// Writes the request with this number, on a connection from the first of `ends` to the second one, behind what `into` holds;
+    /// `into` has room for [`WRITTEN_MAX`] bytes more.
+    pub fn write(
+        &self,
+        (number, ends): (u64, (SocketAddr, SocketAddr)),
+        random: &mut Random,
+        into: &mut Vec<u8>,
+    ) {
         for piece in &self.0 {
             match piece {
                 Piece::Bytes(bytes) => into.extend_from_slice(bytes),
                 Piece::Number => write_decimal(number, into),
+                Piece::Tuple => {
+                    // A vector takes all that there is room for.
+                    let _ = write!(into, "{}>{}", ends.0, ends.1);
+                }
                 Piece::Random(len) => {
                     let (mut bits, mut left) = (0, 0);
                     for _ in 0..*len {
@@ -172,7 +192,10 @@ mod tests {
     fn written(text: &str, number: u64) -> String {
         let template = Template::new(text.as_bytes()).expect(text);
         let mut into = Vec::with_capacity(WRITTEN_MAX);
-        template.write(number, &mut Random::new(1), &mut into);
+        let ends = ("198.18.0.2:1024", "[2001:db8::1]:80");
+        let ends = (ends.0.parse(), ends.1.parse());
+        let ends = (ends.0.expect("an address"), ends.1.expect("an address"));
+        template.write((number, ends), &mut Random::new(1), &mut into);
         String::from_utf8(into).expect("text")
     }
 
@@ -183,6 +206,7 @@ mod tests {
             written("{n}{n}", u64::MAX),
             "1844674407370955161518446744073709551615"
         );
+        assert_eq!(written("{tuple}", 0), "198.18.0.2:1024>[2001:db8::1]:80");
         let random = written("a{rand:17}b", 3);
         assert_eq!(random.len(), 19);
         assert!(

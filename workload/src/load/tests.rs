@@ -209,6 +209,7 @@ fn plan(work: Work, pace: Pace, connections: u32) -> LoadPlan {
         weight: 1,
         bytes: Template::new(b"GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n").expect("a template"),
         reply: ReplyPlan::Http { to_head: false },
+        checksum: None,
     };
     LoadPlan {
         targets: vec![SocketAddr::new(HostSpec::v4(2), PORT)],
@@ -222,6 +223,8 @@ fn plan(work: Work, pace: Pace, connections: u32) -> LoadPlan {
         pipeline: 1,
         requests_per_connection: None,
         times_from_syn: false,
+        marks_per_fault: 3,
+        count_by: None,
         count: None,
         ramp_ns: 0,
         burst: 32,

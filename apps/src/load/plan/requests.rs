@@ -2,10 +2,11 @@
 //!
 //! It must never send what it can't verify the reply to.
 
-use workload::load::{ReplyPlan, RequestPlan, Template};
+use workload::load::{BodyChecksum, ReplyPlan, RequestPlan, Template};
 
 use crate::failure::Failure;
 use crate::load::args::{Close, LoadArgs, Workload};
+use crate::load::arms::TUPLE_HEADER;
 use crate::load::target::{Scheme, TargetUrl};
 
 /// A body of a request at most, in bytes: it lies in the NIC's memory.
@@ -31,6 +32,7 @@ pub(super) fn all(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Vec<RequestP
             Some(bytes)
         }
     };
+    let checksums = checksums(args, targets.len())?;
     let mut plans = Vec::new();
     for (index, target) in (0..).zip(targets) {
         let (bytes, reply) = match target.scheme {
@@ -50,9 +52,28 @@ pub(super) fn all(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Vec<RequestP
             weight: target.weight,
             bytes,
             reply,
+            checksum: checksums.get(usize::from(index)).copied(),
         });
     }
     Ok(plans)
+}
+
+/// What the body of each target's response must sum up to; none where that is not to be checked.
+fn checksums(args: &LoadArgs, targets: usize) -> Result<Vec<BodyChecksum>, Failure> {
+    let usage = |text: String| Err(Failure::Usage(text));
+    if args.method.as_deref() == Some("HEAD") && !args.expect_body.is_empty() {
+        return usage(
+            "--expect-body: a response to HEAD has no body; leave one of both out".into(),
+        );
+    }
+    match args.expect_body.as_slice() {
+        [one] => Ok(vec![*one; targets]),
+        all if all.is_empty() || all.len() == targets => Ok(all.to_vec()),
+        all => usage(format!(
+            "--expect-body is given {} times for {targets} URLs: give it once for all, or once for each in their order",
+            all.len()
+        )),
+    }
 }
 
 fn http_request(
@@ -101,6 +122,11 @@ fn http_request(
         Some(Workload::Stream) => true,
         _ => false,
     };
+    // What ties connections of both arms together.
+    let tuple_header = TUPLE_HEADER.to_ascii_lowercase();
+    if args.server.server_nic.is_some() && !has(&tuple_header) {
+        head += &format!("{TUPLE_HEADER}: {{tuple}}\r\n");
+    }
     if closes && !has("connection") {
         head += "Connection: close\r\n";
     }

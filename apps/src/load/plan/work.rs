@@ -25,10 +25,12 @@ pub(super) fn work(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Work, Failu
                 .into(),
         ));
     }
-    let has_http_flags = args.method.is_some() || !args.header.is_empty() || args.body.is_some();
+    let reads_http = !args.expect_body.is_empty() || args.count_by.is_some();
+    let has_http_flags =
+        args.method.is_some() || !args.header.is_empty() || args.body.is_some() || reads_http;
     if !is_http && has_http_flags {
         return Err(Failure::Usage(
-            "--method, --header and --body are for http://; tcp:// takes --send and --expect"
+            "--method, --header, --body, --expect-body and --count-by are for http://; tcp:// takes --send and --expect"
                 .into(),
         ));
     }
@@ -103,6 +105,12 @@ fn check_stream(args: &LoadArgs, is_http: bool) -> Result<Work, Failure> {
         return Err(Failure::Usage(
             "--direction up and both send a pattern, which is no request: load a discard or echo service by tcp://, or give \
              --direction down"
+                .into(),
+        ));
+    }
+    if !args.expect_body.is_empty() || args.count_by.is_some() {
+        return Err(Failure::Usage(
+            "--expect-body and --count-by are for responses, which --workload stream does not read"
                 .into(),
         ));
     }

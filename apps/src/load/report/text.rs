@@ -64,6 +64,12 @@ impl fmt::Display for LoadReport {
         if let Some(rss) = &self.rss {
             writeln!(f, "  rss          {rss}")?;
         }
+        if let Some(pcap) = &self.pcap_failures {
+            write!(f, "{pcap}")?;
+        }
+        if let Some(arms) = &self.arms {
+            write!(f, "{arms}")?;
+        }
         if let Some(fault) = &self.fault_injection {
             writeln!(f, "  {fault}")?;
         }
@@ -98,6 +104,9 @@ impl LoadReport {
                 "  responses    {}",
                 classes.collect::<Vec<_>>().join(", ")
             )?;
+        }
+        for backend in &self.backends {
+            write!(f, "{backend}")?;
         }
         let seconds = self.duration_s.max(1e-9);
         writeln!(

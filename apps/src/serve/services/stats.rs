@@ -11,17 +11,17 @@ use super::proxy::ProxyStats;
 
 /// Counts of one place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::serve) struct SiteStats {
+pub(crate) struct SiteStats {
     /// Connections accepted.
-    pub(in crate::serve) accepted: u64,
+    pub(crate) accepted: u64,
     /// Of those, the ones that have not ended.
-    pub(in crate::serve) open: u64,
+    pub(crate) open: u64,
     /// Bytes read.
     pub(in crate::serve) bytes_in: u64,
     /// Bytes sent: queued, and not lost by an end before they were acknowledged.
     pub(in crate::serve) bytes_out: u64,
     /// Requests answered, of services that have requests.
-    pub(in crate::serve) requests: u64,
+    pub(crate) requests: u64,
     /// Of those, the ones that were not as they should be.
     pub(in crate::serve) refused_requests: u64,
     /// Connections that we ended because their peer was silent; each has its reason below, too.
@@ -33,7 +33,7 @@ pub(in crate::serve) struct SiteStats {
 
 impl SiteStats {
     /// Nothing yet.
-    pub(in crate::serve) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             accepted: 0,
             open: 0,
@@ -61,7 +61,7 @@ impl SiteStats {
     }
 
     /// Adds what another worker counted.
-    pub(in crate::serve) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.accepted += other.accepted;
         self.open += other.open;
         self.bytes_in += other.bytes_in;

@@ -383,8 +383,10 @@ impl LoadClient {
             None => {
                 let number = self.next_number * u64::from(workers.max(1)) + u64::from(worker);
                 self.written.clear();
+                let ends = cx.info(conn).map(|info| (info.local, info.remote));
+                let ends = ends.ok_or(Fault::Aborted)?;
                 plan.bytes
-                    .write(number, &mut self.random, &mut self.written);
+                    .write((number, ends), &mut self.random, &mut self.written);
                 let sent = cx.send_bytes(conn, &self.written);
                 if sent != Ok(self.written.len()) {
                     return Err(Fault::SendRefused);

@@ -3,9 +3,10 @@
 //! It must never leave an operation on a connection that is gone.
 
 use stack::app::Cx;
+use stack::conn::ConnId;
 use stack::nic::Nic;
 
-use super::LoadClient;
+use super::{FailureMark, LoadClient};
 use crate::load::LoadConn;
 use crate::load::measure::Step;
 use crate::load::plan::{CloseMode, Pace, Work};
@@ -45,11 +46,29 @@ impl LoadClient {
         fault: Fault,
     ) {
         let now_ns = cx.now().as_ns();
+        if let Some(id) = self.connections.get(index).map(|conn| conn.id) {
+            self.mark(cx, id, fault);
+        }
         self.fail_operations(index, fault, now_ns);
         self.note_broken(index, fault);
         self.set_stage(index, Stage::Closing, now_ns);
         if let Some(conn) = self.connections.get(index) {
             cx.abort(conn.id);
+        }
+    }
+
+    /// Remembers a connection with a failure, if it is one of the first of its fault.
+    pub(super) fn mark<N: Nic>(&mut self, cx: &Cx<'_, N, LoadConn>, id: ConnId, fault: Fault) {
+        let marked = &mut self.marked[fault as usize];
+        if *marked < self.plan.marks_per_fault
+            && let Some(info) = cx.info(id)
+        {
+            *marked += 1;
+            self.marks.push(FailureMark {
+                fault,
+                local: info.local,
+                remote: info.remote,
+            });
         }
     }
 
@@ -112,9 +131,9 @@ impl LoadClient {
                 self.record(Step::SynToLastByte, time_ns);
             }
         }
-        let is_right = operation.status == 0 || self.plan.accepted.contains(&operation.status);
-        if !is_right && matches!(self.plan.work, Work::Connect(_)) {
-            return self.fail(cx, index, Fault::WrongStatus);
+        let wrong = self.fault_of_reply(conn.first, &operation);
+        if let (Some(fault), Work::Connect(_)) = (wrong, self.plan.work) {
+            return self.fail(cx, index, fault);
         }
         match self.plan.work {
             Work::Connect(CloseMode::Fin) => self.close(cx, index),
@@ -130,11 +149,12 @@ impl LoadClient {
             Work::Request | Work::Hold | Work::Stream(_) => {
                 self.pop_operation(index);
                 self.note_reply(cx, index, now_ns);
-                if is_right {
-                    self.complete(&operation, now_ns);
-                } else {
-                    self.counts.fail(Fault::WrongStatus);
+                if let Some(fault) = wrong {
+                    self.mark(cx, conn.id, fault);
+                    self.counts.fail(fault);
                     self.record_whole(&operation, now_ns);
+                } else {
+                    self.complete(&operation, now_ns);
                 }
                 if operation.closes {
                     self.note_broken(index, Fault::EndedEarly);
@@ -147,6 +167,18 @@ impl LoadClient {
                 }
             }
         }
+    }
+
+    /// What is wrong with a whole reply: its status, or what its body sums up to.
+    fn fault_of_reply(&mut self, place: u32, operation: &Operation) -> Option<Fault> {
+        let hash = self.hashes.get_mut(place as usize).and_then(Option::take);
+        if operation.status != 0 && !self.plan.accepted.contains(&operation.status) {
+            return Some(Fault::WrongStatus);
+        }
+        let request = self.plan.requests.get(usize::from(operation.request));
+        let wanted = request.and_then(|request| request.checksum.as_ref())?;
+        let is_right = hash.is_some_and(|hash| hash.is(wanted));
+        (!is_right).then_some(Fault::WrongContent)
     }
 
     /// A connection that is kept has brought a whole reply.
