@@ -51,6 +51,10 @@ impl ScenePlay {
                 client: Player::Ours,
                 ..
             } => format!("{} (the client is ours)", scene.title),
+            Cast {
+                server: Player::Kernel,
+                ..
+            } => format!("{} (both ends are the kernel's)", scene.title),
             Cast { .. } => format!("{} (the server is ours)", scene.title),
         };
         Self {

@@ -2,6 +2,9 @@
 //!
 //! It must never judge or print.
 
+// What a segment is beyond its flags.
+mod marks;
+
 use std::collections::BTreeMap;
 
 use stack::neighbor;
@@ -14,6 +17,7 @@ use stack::wire::{self, Network, Transport, arp, icmp, icmpv6, ndp};
 use super::network::IcmpCode;
 use super::recording::{Event, Fate, RecordedEvent, Recording};
 use super::scenario::{CLIENT_PORT, Cast, Client, End, Observation, Server};
+use marks::Marks;
 
 /// A scene as it is printed.
 #[derive(Debug, Clone)]
@@ -96,7 +100,7 @@ pub(crate) struct SegmentInFlight {
     pub(crate) base: Base,
     /// The same numbers were sent before.
     pub(crate) is_again: bool,
-    /// What it is, beyond its flags: a probe, a window update.
+    /// What it is, beyond its flags: forged, a probe, a window update, a delayed or duplicate ACK.
     pub(crate) mark: Option<&'static str>,
     /// The sender's neighbour entry for the other end.
     pub(crate) neighbor: Option<neighbor::NeighborState>,
@@ -115,6 +119,7 @@ struct Reader<'a> {
     iss: BTreeMap<u16, [SeqNum; 2]>,
     /// Sequence numbers that were sent: side, connection, number, length, whether with SYN and ACK.
     sent: Vec<(End, u16, SeqNum, u32, bool)>,
+    marks: Marks,
     /// Until when each end's states were printed: they never go back.
     told_until: [u64; 2],
 }
@@ -128,6 +133,7 @@ impl Story {
             neighbors: [None; 2],
             iss: BTreeMap::new(),
             sent: Vec::new(),
+            marks: Marks::default(),
             told_until: [0; 2],
         };
         let rows: Vec<Row> = told(&recording.events)
@@ -262,8 +268,15 @@ impl Reader<'_> {
                 options: SegmentOptions::parse(tcp.options),
                 is_stripped: false,
             };
+            let mark = if is_forged {
+                Some(FORGED)
+            } else {
+                self.marks
+                    .of((from, self.conn), &segment, at_ns, arrival(fate))
+            };
             return StoryEvent::Segment(SegmentInFlight {
                 arrives_at_ns: arrival(fate).filter(|_| is_late(at_ns, fate)),
+                mark,
                 ..self.segment(from, segment, lost, is_forged)
             });
         }
@@ -312,7 +325,7 @@ impl Reader<'_> {
             segment,
             base,
             is_again,
-            mark: is_forged.then_some(FORGED),
+            mark: None,
             neighbor: self.neighbors[from as usize],
             arrives_at_ns: None,
             lost,
