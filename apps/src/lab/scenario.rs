@@ -102,6 +102,8 @@ pub(crate) struct Scenario {
     pub(crate) linux: Vec<&'static str>,
     /// The path through `stack`.
     pub(crate) stack: Vec<&'static str>,
+    /// Where Linux and Syncline do it differently, and why.
+    pub(crate) differs: Vec<&'static str>,
     /// What to look at on a real system.
     pub(crate) check: Vec<&'static str>,
     /// Its scenes.
@@ -176,6 +178,8 @@ pub(crate) enum MutationChange {
     Seen(Observation),
     /// It didn't ask for the other's link address.
     Unasked,
+    /// It sent nothing again.
+    Unrepeated,
 }
 
 /// One deed.
@@ -338,6 +342,8 @@ pub(crate) struct Expectation {
     pub(crate) within_ms: RangeInclusive<u64>,
     /// Only if that player plays the end whose it is.
     pub(crate) played_by: Option<Player>,
+    /// Only while that player plays that end.
+    pub(crate) while_is: Option<(End, Player)>,
 }
 
 /// What is expected of an end.
@@ -347,6 +353,10 @@ pub(crate) enum Expected {
     Segment(Spec),
     /// It sends this segment at no time.
     NoSegment(Spec),
+    /// It sends a segment again.
+    Retransmission,
+    /// It sends no segment again.
+    NoRetransmission,
     /// It asks for the other's link address: an ARP request, a neighbour solicitation.
     Solicitation,
     /// Its application sees one of these.
@@ -376,10 +386,21 @@ impl End {
 }
 
 impl Expectation {
+    /// Until when nothing may happen, in ms; `None` for what must happen.
+    pub(crate) fn forbids_until_ms(&self) -> Option<u64> {
+        let forbids = matches!(
+            self.what,
+            Expected::NoSegment(_) | Expected::NotApp(_) | Expected::NoRetransmission
+        );
+        forbids.then_some(*self.within_ms.end())
+    }
+
     /// Whether it counts with this cast.
     pub(crate) fn counts_for(&self, cast: Cast) -> bool {
+        let is_played = |(end, player)| cast.player(end) == player;
         self.played_by
-            .is_none_or(|player| cast.player(self.who) == player)
+            .is_none_or(|player| is_played((self.who, player)))
+            && self.while_is.is_none_or(is_played)
     }
 }
 
@@ -389,6 +410,8 @@ impl fmt::Display for Expectation {
         match &self.what {
             Expected::Segment(spec) => write!(f, "{who} sends {spec}")?,
             Expected::NoSegment(spec) => write!(f, "{who} never sends {spec}")?,
+            Expected::Retransmission => write!(f, "{who} sends a segment again")?,
+            Expected::NoRetransmission => write!(f, "{who} sends no segment again")?,
             Expected::Solicitation => write!(f, "{who} asks for the other's link address")?,
             Expected::App(seen) => {
                 let seen: Vec<String> = seen.iter().map(Observation::to_string).collect();
@@ -515,6 +538,7 @@ impl End {
             conn: 1,
             within_ms: 0..=u64::MAX,
             played_by: None,
+            while_is: None,
         }
     }
 }

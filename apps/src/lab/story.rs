@@ -117,11 +117,20 @@ struct Reader<'a> {
     neighbors: [Option<neighbor::NeighborState>; 2],
     /// The ISS of client and server, by connection.
     iss: BTreeMap<u16, [SeqNum; 2]>,
-    /// Sequence numbers that were sent: side, connection, number, length, whether with SYN and ACK.
-    sent: Vec<(End, u16, SeqNum, u32, bool)>,
+    /// What was sent, by side and connection.
+    sent: BTreeMap<(u8, u16), Sent>,
     marks: Marks,
     /// Until when each end's states were printed: they never go back.
     told_until: [u64; 2],
+}
+
+/// Numbers that an end sent on a connection.
+#[derive(Default)]
+struct Sent {
+    /// Of its last SYN, and whether that acknowledged.
+    syn: Option<(SeqNum, bool)>,
+    /// Behind the last one.
+    next: Option<SeqNum>,
 }
 
 impl Story {
@@ -132,7 +141,7 @@ impl Story {
             conn: 0,
             neighbors: [None; 2],
             iss: BTreeMap::new(),
-            sent: Vec::new(),
+            sent: BTreeMap::new(),
             marks: Marks::default(),
             told_until: [0; 2],
         };
@@ -271,8 +280,12 @@ impl Reader<'_> {
             let mark = if is_forged {
                 Some(FORGED)
             } else {
-                self.marks
-                    .of((from, self.conn), &segment, at_ns, arrival(fate))
+                self.marks.of(
+                    (from, self.conn),
+                    (&segment, tcp.options),
+                    at_ns,
+                    arrival(fate),
+                )
             };
             return StoryEvent::Segment(SegmentInFlight {
                 arrives_at_ns: arrival(fate).filter(|_| is_late(at_ns, fate)),
@@ -313,13 +326,8 @@ impl Reader<'_> {
             sender_iss: iss[from as usize],
             receiver_iss: iss[from.other() as usize],
         };
-        let is_syn_ack = segment.flags.syn() && segment.flags.ack();
-        let key = (from, self.conn, segment.seq, segment.len(), is_syn_ack);
         let is_own = !segment.is_empty() && !segment.flags.rst() && !is_forged;
-        let is_again = is_own && self.sent.contains(&key);
-        if is_own {
-            self.sent.push(key);
-        }
+        let is_again = is_own && self.sends_again(from, &segment);
         SegmentInFlight {
             from,
             segment,
@@ -330,6 +338,28 @@ impl Reader<'_> {
             arrives_at_ns: None,
             lost,
         }
+    }
+
+    /// Whether these numbers were sent before, in the same segment or in another; a SYN,ACK behind a SYN is new.
+    fn sends_again(&mut self, from: End, segment: &Segment) -> bool {
+        let (iss, end) = (segment.seq, segment.end());
+        let is_syn_ack = segment.flags.syn() && segment.flags.ack();
+        let sent = self.sent.entry((from as u8, self.conn)).or_default();
+        if segment.flags.syn() {
+            let is_again = sent.syn == Some((iss, is_syn_ack));
+            if !is_again {
+                *sent = Sent {
+                    syn: Some((iss, is_syn_ack)),
+                    next: Some(end),
+                };
+            }
+            return is_again;
+        }
+        let is_again = sent.next.is_some_and(|next| segment.seq.before(next));
+        if sent.next.is_none_or(|next| next.before(end)) {
+            sent.next = Some(end);
+        }
+        is_again
     }
 
     /// The state of the current connection at one end.

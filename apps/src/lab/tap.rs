@@ -68,10 +68,12 @@ pub(super) fn play(
     let (order, progress) = (Mutex::new(order), Progress::new(jobs.len()));
     let played: Vec<Mutex<Option<Result<ScenePlay, Failure>>>> =
         jobs.iter().map(|_| Mutex::new(None)).collect();
+    // Its lock is given back before the scene begins.
+    let next = || locked(&order).pop();
     thread::scope(|scope| {
         for _ in 0..usize::from(at_once.max(1)).min(jobs.len()) {
             scope.spawn(|| {
-                while let Some(number) = locked(&order).pop() {
+                while let Some(number) = next() {
                     let job = &jobs[number];
                     progress.begins(job.scene.title);
                     let outcome = stage::play(job.scene, job.cast, family);

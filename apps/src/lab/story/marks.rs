@@ -23,9 +23,9 @@ pub(super) struct Marks {
 struct Said {
     /// The number behind the last one that it sent.
     next: Option<SeqNum>,
-    /// Its last acknowledgment and window.
-    ack: Option<(SeqNum, u16)>,
-    /// When the first data of its own arrived that isn't acknowledged.
+    /// Its last acknowledgment, and its window; that of a SYN has another scale.
+    ack: Option<(SeqNum, Option<u16>)>,
+    /// When the first data of its own arrived, in order, that isn't acknowledged.
     arrived_ns: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ impl Marks {
     pub(super) fn of(
         &mut self,
         (from, conn): (End, u16),
-        segment: &Segment,
+        (segment, options): (&Segment, &[u8]),
         sent_ns: u64,
         arrived_ns: Option<u64>,
     ) -> Option<&'static str> {
@@ -55,20 +55,22 @@ impl Marks {
         let mark = if segment.flags.syn() || segment.flags.fin() {
             None
         } else {
-            mark(&own, &peer, segment, sent_ns)
+            mark(&own, &peer, segment, has_sack(options), sent_ns)
         };
         let acknowledges_new =
             segment.flags.ack() && own.ack.is_none_or(|(ack, _)| ack.before(segment.ack));
         let end = segment.end();
+        let is_in_order = peer.ack.is_none_or(|(ack, _)| !ack.before(segment.seq));
         let said = self.sides.entry(key(from)).or_default();
         if said.next.is_none_or(|next| next.before(end)) {
             said.next = Some(end);
-            if segment.payload_len > 0 {
-                said.arrived_ns = said.arrived_ns.or(arrived_ns);
-            }
+        }
+        if segment.payload_len > 0 && is_in_order {
+            said.arrived_ns = said.arrived_ns.or(arrived_ns);
         }
         if segment.flags.ack() {
-            said.ack = Some((segment.ack, segment.window));
+            let window = (!segment.flags.syn()).then_some(segment.window);
+            said.ack = Some((segment.ack, window));
         }
         if acknowledges_new {
             self.sides.entry(key(from.other())).or_default().arrived_ns = None;
@@ -77,8 +79,28 @@ impl Marks {
     }
 }
 
-fn mark(own: &Said, peer: &Said, segment: &Segment, sent_ns: u64) -> Option<&'static str> {
-    let is_closed = peer.ack.is_some_and(|(_, window)| window == 0);
+/// Whether options hold SACK blocks (RFC 2018 §3): data behind a gap has arrived.
+fn has_sack(mut options: &[u8]) -> bool {
+    const NOP: u8 = 1;
+    const SACK: u8 = 5;
+    loop {
+        options = match options {
+            [SACK, ..] => return true,
+            [NOP, rest @ ..] => rest,
+            [_, len, ..] if *len >= 2 => options.get(usize::from(*len)..).unwrap_or(&[]),
+            _ => return false,
+        };
+    }
+}
+
+fn mark(
+    own: &Said,
+    peer: &Said,
+    segment: &Segment,
+    has_sack: bool,
+    sent_ns: u64,
+) -> Option<&'static str> {
+    let is_closed = peer.ack.is_some_and(|(_, window)| window == Some(0));
     let asks = segment.payload_len <= 1 && own.next == Some(segment.seq.add(1));
     if asks || (is_closed && segment.payload_len > 0) {
         return Some(if is_closed {
@@ -97,7 +119,10 @@ fn mark(own: &Said, peer: &Said, segment: &Segment, sent_ns: u64) -> Option<&'st
             .is_some_and(|ns| ns >= DELAYED_NS)
             .then_some("delayed ACK");
     }
-    if window != segment.window {
+    if has_sack {
+        return Some("duplicate ACK");
+    }
+    if window.is_some_and(|window| window != segment.window) {
         return Some("window update");
     }
     let is_behind = peer.next.is_some_and(|next| segment.ack.before(next));
@@ -123,7 +148,12 @@ mod tests {
             .iter()
             .map(|(at_ms, from, spec)| {
                 let at_ns = at_ms * MS;
-                marks.of((*from, 1), &spec.to_segment(base), at_ns, Some(at_ns + 1))
+                marks.of(
+                    (*from, 1),
+                    (&spec.to_segment(base), &[]),
+                    at_ns,
+                    Some(at_ns + 1),
+                )
             })
             .collect()
     }

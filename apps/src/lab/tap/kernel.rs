@@ -2,11 +2,12 @@
 //!
 //! It must never touch a network namespace that this run has not made.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd as _;
 
 use nix::poll::{PollFd, PollFlags};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use stack::config::ClosedPolicy;
 use stack::local::listener::SynPolicy;
 use stack::neighbor::NeighborState;
@@ -61,6 +62,7 @@ pub(super) struct KernelHost {
     /// What stood in the scene's way of being played by a plain kernel: a firewall on this host.
     firewall: Firewall,
     peer: Peer,
+    namespace: File,
     mac: [u8; 6],
     /// Sysctls that were set.
     pub(super) pinned: Vec<String>,
@@ -123,6 +125,7 @@ impl KernelHost {
             counters: Counters::read(),
             firewall: Firewall::of(scene, side),
             peer: Peer::start(scene, setting, side, since_ms, true)?,
+            namespace: File::open("/proc/thread-self/ns/net").map_err(refused("no namespace"))?,
             mac,
             pinned,
         })
@@ -188,6 +191,10 @@ impl KernelHost {
             act.who == self.side && act.at_ms > at_ms && act.what.is_of_application()
         };
         if scene.acts.iter().any(is_later) {
+            // This thread has made another namespace since, for the other end.
+            setns(&self.namespace, CloneFlags::CLONE_NEWNET).map_err(|error| {
+                Failure::Run(format!("no way back into the namespace of an end: {error}"))
+            })?;
             self.peer = Peer::start(scene, setting, self.side, at_ms + 1, false)?;
             self.peer.begin(start_ns)?;
         }

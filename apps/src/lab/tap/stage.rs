@@ -19,7 +19,7 @@ use crate::lab::check;
 use crate::lab::recording::{Fate, RecordedEvent, Recording};
 use crate::lab::report::ScenePlay;
 use crate::lab::scenario::{
-    Act, Cast, Client, End, Expected, Family, Kernel, Observation, Ours, Scene, SceneAction, Server,
+    Act, Cast, Client, End, Family, Kernel, Observation, Ours, Scene, SceneAction, Server,
 };
 use crate::lab::story::Story;
 
@@ -406,15 +406,17 @@ impl<'a> Stage<'a> {
     /// Whether nothing that is expected can come any more: the rest of the scene would be waiting.
     fn has_shown_all(&self) -> bool {
         let last_act_ms = self.scene.acts.last().map_or(0, |act| act.at_ms);
+        let now_ms = self.now_ns() / 1_000_000;
+        // What must not happen may still do so, until its time is over.
         let waits_for_nothing = self.scene.expectations.iter().any(|expectation| {
-            matches!(
-                expectation.what,
-                Expected::NoSegment(_) | Expected::NotApp(_)
-            )
+            expectation.counts_for(self.setting.cast)
+                && expectation
+                    .forbids_until_ms()
+                    .is_some_and(|until_ms| until_ms >= now_ms)
         });
         let so_far = || Story::read(&self.recording.clone().in_order());
         !waits_for_nothing
-            && self.now_ns() > (last_act_ms + 500) * 1_000_000
+            && now_ms > last_act_ms + 500
             && check::unmet(self.scene, &so_far()).is_empty()
     }
 

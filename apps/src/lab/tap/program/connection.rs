@@ -277,10 +277,7 @@ impl Connection {
         if ready.contains(PollFlags::POLLIN) {
             self.read();
         }
-        if !self.peer_has_closed
-            && !ready.contains(PollFlags::POLLERR)
-            && self.has_peer_closed()
-        {
+        if !self.peer_has_closed && !ready.contains(PollFlags::POLLERR) && self.has_peer_closed() {
             self.peer_has_closed = true;
             sees(self.conn, "eof", self.received);
         }
