@@ -277,16 +277,8 @@ impl Reader<'_> {
                 options: SegmentOptions::parse(tcp.options),
                 is_stripped: false,
             };
-            let mark = if is_forged {
-                Some(FORGED)
-            } else {
-                self.marks.of(
-                    (from, self.conn),
-                    (&segment, tcp.options),
-                    at_ns,
-                    arrival(fate),
-                )
-            };
+            let named = (&segment, tcp.options);
+            let mark = self.mark(from, named, at_ns, (fate, is_forged));
             return StoryEvent::Segment(SegmentInFlight {
                 arrives_at_ns: arrival(fate).filter(|_| is_late(at_ns, fate)),
                 mark,
@@ -309,6 +301,21 @@ impl Reader<'_> {
                 packet(transport_text(transport), false)
             }
         }
+    }
+
+    /// What a segment is beyond its flags.
+    fn mark(
+        &mut self,
+        from: End,
+        segment: (&Segment, &[u8]),
+        at_ns: u64,
+        (fate, is_forged): (Fate, bool),
+    ) -> Option<&'static str> {
+        if is_forged {
+            return Some(FORGED);
+        }
+        let conn = self.conn;
+        self.marks.of((from, conn), segment, at_ns, arrival(fate))
     }
 
     fn segment(

@@ -40,6 +40,7 @@ use super::scenario::{
 };
 use crate::console;
 use crate::failure::Failure;
+use crate::sock_diag::KernelSocket;
 use progress::Progress;
 use syncline::namespace;
 
@@ -148,6 +149,14 @@ fn monotonic_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_or(Duration::ZERO, Duration::from)
         .as_nanos() as u64
+}
+
+/// The number of the connection that a socket is of.
+fn number(side: End, socket: &KernelSocket) -> Option<u16> {
+    match side {
+        Client => socket.local.1.checked_sub(CLIENT_PORT),
+        Server => socket.remote.1.checked_sub(CLIENT_PORT),
+    }
 }
 
 /// The link address of a host, as in simulation.

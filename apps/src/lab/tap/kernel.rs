@@ -20,7 +20,7 @@ use super::netlink::{NeighborMonitor, Route};
 use super::peer::Peer;
 use super::program::CONGESTION;
 use super::witness::{self, Counters};
-use super::{FLOOD_HOST, HOSTS, Setting};
+use super::{FLOOD_HOST, HOSTS, Setting, number};
 use crate::failure::Failure;
 use crate::lab::forge;
 use crate::lab::network::{IcmpCode, NetworkAct};
@@ -111,7 +111,7 @@ impl KernelHost {
                 .map_err(refused("no address"))?;
         }
         if has_flood(scene) {
-            // Nobody answers for the third host, and a server that waits for its address sends no SYN-ACK.
+            // No host answers for the third one, and a server that waits for its address sends no SYN-ACK.
             route
                 .set_neighbor(setting.flooder(), super::mac(FLOOD_HOST), true)
                 .map_err(refused("no neighbour entry"))?;
@@ -257,14 +257,6 @@ impl KernelHost {
         let mut all = all.unwrap_or_default();
         all.retain(|socket| socket.state != State::Listen);
         all
-    }
-}
-
-/// The number of the connection that a socket is of.
-pub(super) fn number(side: End, socket: &KernelSocket) -> Option<u16> {
-    match side {
-        Client => socket.local.1.checked_sub(CLIENT_PORT),
-        Server => socket.remote.1.checked_sub(CLIENT_PORT),
     }
 }
 

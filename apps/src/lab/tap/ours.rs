@@ -28,7 +28,7 @@ pub(super) struct OurHost {
 }
 
 impl OurHost {
-    /// Boots it; its application does what is written for it from `since_ms` on, once it was told when the scene begins.
+    /// Boots it; its application does what is written for it from `since_ms` on, once it knows when the scene begins.
     ///
     /// # Errors
     /// [`Failure::Run`] when the scene makes no endpoint, or memory is short.

@@ -85,7 +85,7 @@ impl Peer {
             acts: acts(scene, side, since_ms),
         };
         let script = serde_json::to_string(&script)
-            .map_err(|error| Failure::Run(format!("the scene can't be told: {error}")))?;
+            .map_err(|error| Failure::Run(format!("the scene can't be written: {error}")))?;
         peer.tell(&script)?;
         match peer.lines.recv_timeout(PATIENCE) {
             Ok(line) if line.ready => Ok(peer),

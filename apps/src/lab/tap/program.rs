@@ -31,6 +31,8 @@ use connection::{Attempt, Connection};
 pub(super) const CONGESTION: [&str; 2] = ["cubic", "reno"];
 /// How often the answers of calls that block in a thread are looked for, in ns.
 const LOOK_EVERY_NS: u64 = 5_000_000;
+/// It waits so long at most, in ns: the kernel is late by up to a thousandth of what poll(2) waits for.
+const WAIT_NS: u64 = 1_000_000_000;
 
 /// What it is to do: one line of JSON on stdin. A second line says when the scene starts (CLOCK_MONOTONIC, ns).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -222,15 +224,11 @@ impl Program {
         }
         fds.extend(self.connections.values().filter_map(Connection::poll_fd));
         let has_attempts = self.connections.values().any(Connection::is_blocking);
-        let most_ns = if has_attempts {
-            LOOK_EVERY_NS
-        } else {
-            u64::MAX
-        };
+        let most_ns = if has_attempts { LOOK_EVERY_NS } else { WAIT_NS };
         let left_ns = due_ns.saturating_sub(monotonic_ns()).min(most_ns);
-        let timeout = i64::try_from(left_ns).ok().map(TimeSpec::nanoseconds);
+        let timeout = TimeSpec::nanoseconds(i64::try_from(left_ns).unwrap_or(i64::MAX));
         // Interrupted or not: the loop looks at everything.
-        let _ = ppoll(&mut fds, timeout, None);
+        let _ = ppoll(&mut fds, Some(timeout), None);
         let said = fds[0].revents().unwrap_or(PollFlags::empty());
         // The parent writes nothing behind the start: what comes is the end.
         said.is_empty() || io::stdin().read(&mut [0]).is_ok_and(|len| len > 0)
@@ -248,7 +246,7 @@ impl Program {
             Call::StopListening => {
                 calls(0, "close() of the listening socket".into());
                 if let Some(listener) = self.listener.take() {
-                    // Its queue is reset now, whoever else holds the descriptor.
+                    // Its queue is reset now, even while another thread holds the descriptor.
                     let _ = shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Read);
                     listening(false);
                 }

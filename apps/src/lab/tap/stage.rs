@@ -427,7 +427,7 @@ impl<'a> Stage<'a> {
             SceneAction::PowerOff => {
                 self.look(side, at_ns);
                 self.hear_out(side);
-                // Whatever it says while it ends is heard by nobody.
+                // Whatever it says while it ends reaches no host.
                 self.hosts[side as usize] = None;
                 self.recording.push(at_ns, RecordedEvent::PoweredOff(side));
             }

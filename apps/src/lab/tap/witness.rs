@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 
-use super::kernel;
+use super::number;
 use crate::lab::scenario::End;
 use crate::sock_diag::KernelSocket;
 
@@ -106,9 +106,7 @@ fn parsed(table: &str) -> BTreeMap<String, u64> {
 pub(super) fn sockets(conns: &[u16], side: End, all: &[KernelSocket]) -> Vec<String> {
     let mut lines = Vec::new();
     for &conn in conns {
-        let its = all
-            .iter()
-            .find(|socket| kernel::number(side, socket) == Some(conn));
+        let its = all.iter().find(|socket| number(side, socket) == Some(conn));
         let Some(socket) = its else { continue };
         let state = socket.state.name();
         lines.push(match &socket.info {

@@ -160,7 +160,7 @@ impl Connection {
         }
     }
 
-    /// Does what it is told, at once or as soon as it can.
+    /// Obeys, at once or as soon as it can.
     pub(super) fn order(&mut self, call: Call) {
         if matches!(self.stage, Stage::Awaited | Stage::Blocking) {
             self.waiting.push(call);
