@@ -94,7 +94,7 @@ impl Stage<'_> {
                 .map_err(|error| Failure::Run(format!("no SYN for the flood: {error:?}")))?;
             self.receive(Server, &frame);
             if n % FLOOD_BURST == 0 {
-                self.exchange();
+                self.exchange()?;
             }
         }
         Ok(())

@@ -70,6 +70,9 @@ pub(super) struct Stage<'a> {
     start_ns: u64,
     /// Of what was written down last: no two things happen at the same time.
     last_ns: u64,
+    /// Acts that are the stage's own, from the start on.
+    due: VecDeque<Act>,
+    has_begun: bool,
     pinned: Vec<String>,
     says: Vec<String>,
 }
@@ -81,13 +84,20 @@ impl<'a> Stage<'a> {
             recording: Recording::new(setting.cast, addresses, scene.backlog.is_some()),
             wire: new_wire(),
             scene,
-            setting,
             hosts: [None, None],
             is_frozen: [false; 2],
             held: Vec::new(),
             unsaid: [Vec::new(), Vec::new()],
             start_ns: monotonic_ns(),
             last_ns: 0,
+            due: scene
+                .acts
+                .iter()
+                .filter(|act| is_of_stage(act, setting.cast))
+                .copied()
+                .collect(),
+            has_begun: false,
+            setting,
             pinned: Vec::new(),
             says: Vec::new(),
         };
@@ -123,10 +133,11 @@ impl<'a> Stage<'a> {
             self.introduce()?;
         }
         // What hosts say while they boot belongs to no scene.
-        self.exchange();
+        self.exchange()?;
         self.wire = new_wire();
         self.start_ns = monotonic_ns() + COUNTDOWN_NS;
         self.last_ns = 0;
+        self.has_begun = true;
         self.recording.events.clear();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok();
         let countdown = Duration::from_nanos(COUNTDOWN_NS);
@@ -164,7 +175,7 @@ impl<'a> Stage<'a> {
                         .is_some_and(|state| state == stack::neighbor::NeighborState::Reachable);
                 }
             }
-            self.exchange();
+            self.exchange()?;
             if knows == [true; 2] {
                 break;
             }
@@ -180,8 +191,6 @@ impl<'a> Stage<'a> {
     }
 
     fn run(&mut self) -> Result<(), Failure> {
-        let is_mine = |act: &&Act| is_of_stage(act, self.setting.cast);
-        let mut due: VecDeque<Act> = self.scene.acts.iter().filter(is_mine).copied().collect();
         let end_ns = self.scene.lasts_ms * 1_000_000;
         let (mut looked_ns, mut asked_ns) = (0, 0);
         loop {
@@ -200,20 +209,15 @@ impl<'a> Stage<'a> {
             if now >= end_ns {
                 return Ok(());
             }
-            let is_due = |act: &Act| act.at_ms * 1_000_000 <= now;
-            while due.front().is_some_and(is_due)
-                && let Some(act) = due.pop_front()
-            {
-                self.perform(act)?;
-            }
-            if self.exchange() || now > looked_ns + LOOK_EVERY_NS {
+            if self.exchange()? || now > looked_ns + LOOK_EVERY_NS {
                 looked_ns = now;
                 for side in [Client, Server] {
                     let at_ns = self.tick();
                     self.look(side, at_ns);
                 }
             }
-            let next = due.front().map_or(end_ns, |act| act.at_ms * 1_000_000);
+            let next = self.due.front();
+            let next = next.map_or(end_ns, |act| act.at_ms * 1_000_000);
             self.wait(next.min(end_ns));
         }
     }
@@ -268,10 +272,14 @@ impl<'a> Stage<'a> {
     }
 
     /// Moves frames until none moves any more; says whether any did.
-    pub(super) fn exchange(&mut self) -> bool {
+    ///
+    /// # Errors
+    /// As of [`play`].
+    pub(super) fn exchange(&mut self) -> Result<bool, Failure> {
         let mut has_moved = false;
         loop {
             let mut moves = false;
+            self.perform_due()?;
             for side in [Client, Server] {
                 moves |= self.send(side);
             }
@@ -281,10 +289,25 @@ impl<'a> Stage<'a> {
                 self.deliver(frame);
             }
             if !moves {
-                return has_moved;
+                return Ok(has_moved);
             }
             has_moved = true;
         }
+    }
+
+    /// Acts whose time has come: before any frame that is taken later.
+    fn perform_due(&mut self) -> Result<(), Failure> {
+        let now = self.now_ns();
+        let is_due = |act: &Act| act.at_ms * 1_000_000 <= now;
+        // Before the start no time has passed.
+        while self.has_begun
+            && now > 0
+            && self.due.front().is_some_and(is_due)
+            && let Some(act) = self.due.pop_front()
+        {
+            self.perform(act)?;
+        }
+        Ok(())
     }
 
     /// What an end says goes on the wire.
