@@ -7,6 +7,14 @@
 mod args;
 // What must hold.
 mod gate;
+// The tests of RFC 9411.
+mod profile;
+// What they make of the flags.
+mod profile_flags;
+// A second of the run.
+mod second;
+// One trial of several.
+mod trial;
 // Which rate is tried next.
 mod search;
 // The rate over time.
@@ -67,6 +75,11 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), Failure> {
         args.link.check(&args.link.spec()?)?;
         namespace::enter_own()?;
     }
+    let applied = args
+        .profile
+        .map(|profile| profile.apply(args))
+        .transpose()?;
+    let args = applied.as_ref().unwrap_or(args);
     let plan = plan::RunPlan::new(args)?;
     let report = run::run(args, &plan, &stop)?;
     console::report(&report, args.json)?;

@@ -10,6 +10,8 @@ pub mod tally;
 pub mod latency;
 // The request and the response as bytes.
 pub mod http;
+// The head that was read last.
+pub mod remembered_head;
 // Addresses × ports as one index space, in any order, in any number of parts.
 pub mod pools;
 // Where a body ends.

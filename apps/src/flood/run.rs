@@ -174,7 +174,7 @@ fn flood_plan(
         retries: args.resend.map_or(0, |_| args.retries),
         clock,
         books: (0..setup.workers)
-            .map(|_| Book::new(setup.in_flight, setup.group_bits))
+            .map(|_| Book::new(setup.in_flight, setup.group_bits, setup.workers > 1))
             .collect(),
     })
 }

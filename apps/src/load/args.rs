@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use stack::local::addresses::LocalPrefix;
 
 use super::gate::Gates;
+use super::profile::ProfileName;
 use super::rate::RateSteps;
 use crate::addresses::routed_prefix;
 use crate::fault::{FaultFlag, fault};
@@ -81,14 +82,30 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     pub(crate) timeout: Duration,
 
-    /// What must hold for the run to be good: how many operations may fail, and percentiles of their times, from schedule with --rate
-    #[arg(long, value_name = "failed=N,p99=TIME,…", default_value = "failed=0")]
+    /// Requests that a connection of --workload request has before we close it [default: it stays]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) requests_per_connection: Option<u32>,
+
+    /// What must hold for the run to be good. failed: operations that fail, resets: connections that the peer resets or refuses, both
+    /// a number or a share (0.001%); p50 … p99.99: times of operations, from schedule with --rate; rate, open: how far the operations
+    /// that a second completes, and the connections open at its end, may be from their means
+    #[arg(
+        long,
+        value_name = "failed=N,p99=TIME,rate=5%,…",
+        default_value = "failed=0"
+    )]
     pub(crate) gate: Gates,
 
     /// Search the highest rate at which the gates hold: trials of --duration each, beginning at --rate [default: 1k], until it is
     /// known to 5 %
     #[arg(long)]
     pub(crate) find: bool,
+
+    /// Run a test of RFC 9411 (benchmarking network security devices), in its phases and with its criteria: trials of --duration
+    /// [default: 360s, of which 300s are timed], first at a tenth of --rate or --connections, then at all of it; with --find a search
+    /// for the highest behind them
+    #[arg(long, value_enum, value_name = "PROFILE")]
+    pub(crate) profile: Option<ProfileName>,
 
     /// With --find: how long the rate that was found must hold in the end
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
@@ -223,6 +240,12 @@ pub(crate) enum Workload {
 
 /// How long the load lasts where no flag says it.
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+
+impl Default for StatusRange {
+    fn default() -> Self {
+        Self(200..=399)
+    }
+}
 
 impl LoadArgs {
     /// How long the load lasts.

@@ -204,6 +204,16 @@ impl RunPlan {
         self.rate.is_some() || self.verify_every.is_some()
     }
 
+    /// Connections that end a second, at the highest rate; `None` in a closed loop, and where connections stay.
+    fn ended_per_s(&self, args: &LoadArgs) -> Option<u64> {
+        let peak = self.rate.as_ref()?.peak();
+        match (self.work, args.requests_per_connection) {
+            (Work::Connect(_), _) => Some(peak),
+            (Work::Request, Some(requests)) => Some(peak.div_ceil(requests.into())),
+            _ => None,
+        }
+    }
+
     /// Frames that the connections of one worker may hold.
     fn kept_frames(&self, pipeline: u16) -> u32 {
         let per_worker = match self.work {
@@ -238,14 +248,15 @@ impl RunPlan {
             v4: if has(false) { n } else { 0 },
             v6: if has(true) { n } else { 0 },
         };
-        let time_wait = match (self.work, &self.rate) {
-            (Work::Connect(CloseMode::Fin), Some(_)) if args.find => TIME_WAIT_CLOSED,
-            (Work::Connect(CloseMode::Fin), Some(rate)) => {
-                let per_worker = rate.peak().div_ceil(self.workers.into());
+        let closes_first =
+            self.work == Work::Connect(CloseMode::Fin) || args.requests_per_connection.is_some();
+        let time_wait = match self.ended_per_s(args) {
+            Some(rate) if closes_first && !args.find => {
+                let per_worker = rate.div_ceil(self.workers.into());
                 let all = per_worker as f64 * args.time_wait.as_secs_f64() * 1.1;
                 (all as u64).clamp(1024, TIME_WAIT_MAX.into()) as u32
             }
-            (Work::Connect(CloseMode::Fin), None) => TIME_WAIT_CLOSED,
+            _ if closes_first => TIME_WAIT_CLOSED,
             _ => 65_536,
         };
         spec.limits.records = Capacity {
@@ -305,6 +316,8 @@ impl RunPlan {
                 _ => operations,
             },
             pipeline: args.pipeline,
+            requests_per_connection: args.requests_per_connection,
+            times_from_syn: args.profile.is_some(),
             count: args.count.map(|count| {
                 let workers = u64::from(self.workers);
                 count / workers + u64::from(u64::from(worker) < count % workers)

@@ -33,11 +33,13 @@ use self::sources::SourcesReport;
 use self::stream::Stream;
 use self::times::Times;
 use super::args::LoadArgs;
+use super::gate::{Measured, connections_since};
 use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
 use super::own_server::ServerTotals;
 use super::plan::RunPlan;
 use super::rate::RateSteps;
-use super::watch::{Found, LoadEnd, LoadWatched, Second, total};
+use super::second::Second;
+use super::watch::{Found, LoadEnd, LoadWatched, ProfileReport, total};
 use super::worker::{LoadProgress, LoadTotals, tcp};
 use crate::failure::Failure;
 use crate::fault::FaultReport;
@@ -95,6 +97,8 @@ pub(super) struct LoadReport {
     fault_injection: Option<FaultReport>,
     /// With --find; operations and times are those of the last trial.
     find: Option<Found>,
+    /// With --profile; operations and times are those of the last trial.
+    profile: Option<ProfileReport>,
     /// What fails the run, in words.
     faults: Vec<String>,
     #[serde(skip)]
@@ -184,7 +188,7 @@ impl LoadReport {
             (&measures, offered),
             (&parts.watched.spent, server),
             (&counters, &tcp(&workers)),
-            plan.connections,
+            parts.watched.connections,
         )
         .holding(hold.as_ref().map(Hold::wanted_and_least));
         let limit = limit::judge(&evidence);
@@ -213,19 +217,43 @@ impl LoadReport {
             counters: counters.non_zero().collect(),
             fault_injection: parts.fault,
             find: parts.watched.found,
+            profile: parts.watched.profile,
             faults: parts.watched.faults,
             intervals: parts.watched.intervals,
             started: std::time::SystemTime::now(),
         };
         report.add_last_interval(parts.totals);
-        if let Some(elapsed) = report.intervals.last().map(|(at, _)| *at) {
-            report.started -= elapsed;
-        }
         report.faults.extend(parts.thread_faults);
         report.faults.extend(report.account.faults());
-        let late = args.gate.late(&measures, plan.is_open_loop());
-        report.add_faults(&counts, (&evidence, late, args.gate.failed()));
+        let connections = connections_since(&all, &parts.watched.base);
+        report.add_gates((args, plan), (&counts, connections), &measures);
+        report.add_faults(&counts, &evidence);
         report
+    }
+
+    /// The gates that do not hold.
+    fn add_gates(
+        &mut self,
+        (args, plan): (&LoadArgs, &RunPlan),
+        (counts, connections): (&LoadCounts, (u64, u64)),
+        measures: &Measures,
+    ) {
+        // What a signal ended is no failure.
+        let unfinished = match self.ended_by {
+            LoadEnd::Signal => 0,
+            _ => counts.unfinished,
+        };
+        self.faults.extend(args.gate.faults(&Measured {
+            counts: &LoadCounts {
+                unfinished,
+                ..*counts
+            },
+            connections,
+            measures,
+            is_open_loop: plan.is_open_loop(),
+            seconds: &self.series,
+            timed_s: timed_s(args, self.duration_s),
+        }));
     }
 
     /// What ended after the last second.
@@ -236,30 +264,21 @@ impl LoadReport {
         }
         if let Some(&(ended, _)) = self.intervals.last() {
             self.intervals.push((ended, last));
+            self.started -= ended;
         }
     }
 
-    /// The gates: no failed operation, nothing that was due and not begun, times that are not about the generator.
-    fn add_faults(
-        &mut self,
-        counts: &LoadCounts,
-        (evidence, late, may_fail): (&LimitEvidence, Vec<String>, u64),
-    ) {
+    /// What makes a run a bad one beside its gates: what was due and not begun, times that are about the generator.
+    fn add_faults(&mut self, counts: &LoadCounts, evidence: &LimitEvidence) {
         let faults = &mut self.faults;
-        faults.extend(late);
+        if let Some(profile) = &self.profile {
+            faults.extend(profile.faults());
+        }
         if let Some(found) = self.find.as_ref().filter(|found| !found.confirmed) {
             faults.push(match found.rate {
                 None => "the gates hold at no rate".to_owned(),
                 Some(_) => "the rate that was found is not confirmed".to_owned(),
             });
-        }
-        let failed = counts.failed_total();
-        if failed > may_fail {
-            let by: Vec<String> = counts
-                .by_fault()
-                .map(|(fault, n)| format!("{} {n}", fault.name()))
-                .collect();
-            faults.push(format!("{failed} operations failed ({})", by.join(", ")));
         }
         if counts.unasked > 0 {
             faults.push(format!(
@@ -276,9 +295,6 @@ impl LoadReport {
         let is_idle = self.stream.is_some() || self.hold.is_some() && counts.due == 0;
         if counts.begun == 0 && !is_idle && faults.is_empty() && self.ended_by != LoadEnd::Signal {
             faults.push("no operation was begun".to_owned());
-        }
-        if counts.unfinished > 0 && self.ended_by != LoadEnd::Signal {
-            faults.push(format!("{} operations did not end", counts.unfinished));
         }
         let achieved = evidence.achieved();
         if let Some(share) = achieved.filter(|share| *share < limit::ACHIEVED_SHARE) {
@@ -401,9 +417,18 @@ fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
+/// The timed part of the run, or of its last trial, in seconds from the start.
+fn timed_s(args: &LoadArgs, duration_s: f64) -> (f64, f64) {
+    if args.find && args.profile.is_none() {
+        return (0.0, duration_s);
+    }
+    let until = args.lasts().saturating_sub(args.ramp_down);
+    (args.ramp_up.as_secs_f64(), until.as_secs_f64())
+}
+
 /// The seconds of the run whose operations were timed.
 fn timed_seconds(args: &LoadArgs, duration: Duration) -> f64 {
-    if args.find {
+    if args.find && args.profile.is_none() {
         return duration.as_secs_f64();
     }
     let until = (args.lasts() - args.ramp_down).min(duration);

@@ -208,6 +208,7 @@ fn poll(
             ndjson,
             resident_before,
             lasts: args.lasts(),
+            connections: plan.connections,
         }
         .conduct();
         phases.enter(LoadPhase::Stop);

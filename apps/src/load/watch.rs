@@ -2,12 +2,12 @@
 //!
 //! It must never wait for ever: each phase has its time, and a worker that does not answer is said.
 
-// A second of the run.
-mod second;
 // Opening the connections that are kept.
 mod ramp;
 // Trials, on the way to the highest rate.
 mod find;
+// The trials of a profile.
+mod profile;
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use stack::worker::Cycles;
 use workload::load::{Interval, LoadCounts, Work};
 
 pub(super) use self::find::Found;
+pub(super) use self::profile::ProfileReport;
 pub(super) use self::ramp::Ramp;
-pub(super) use self::second::Second;
-
 use super::args::LoadArgs;
 use super::plan::RunPlan;
+use super::second::Second;
 use super::worker::{LoadLine, LoadPhase, LoadPhases, LoadProgress};
 use crate::clock::{self, Clock};
 use crate::console;
@@ -74,6 +74,10 @@ pub(super) struct LoadWatched {
     pub(super) base: LoadCounts,
     /// What --find came to.
     pub(super) found: Option<Found>,
+    /// What --profile came to.
+    pub(super) profile: Option<ProfileReport>,
+    /// Connections at a time at most, in the last trial.
+    pub(super) connections: u32,
     /// What each worker said last.
     pub(super) workers: Vec<LoadProgress>,
     pub(super) series: Vec<Second>,
@@ -98,6 +102,8 @@ pub(super) struct Control<'a> {
     pub(super) resident_before: Option<u64>,
     /// How long operations are begun.
     pub(super) lasts: Duration,
+    /// Connections at a time at most.
+    pub(super) connections: u32,
 }
 
 /// A worker that does not answer.
@@ -112,6 +118,8 @@ impl Control<'_> {
             ramp: None,
             base: LoadCounts::default(),
             found: None,
+            profile: None,
+            connections: self.connections,
             workers: vec![LoadProgress::default(); self.lines.len()],
             series: Vec::new(),
             intervals: Vec::new(),
@@ -124,12 +132,15 @@ impl Control<'_> {
                 "worker {worker} does not answer; is its CPU taken?"
             ));
         }
+        watched.connections = self.connections;
         watched
     }
 
     fn all_phases(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
         if self.reach(watched)? {
-            if self.args.find {
+            if let Some(profile) = self.args.profile {
+                self.run_profile(watched, profile)?;
+            } else if self.args.find {
                 self.search(watched)?;
             } else if self.fill(watched)? {
                 self.load(watched)?;

@@ -4,9 +4,8 @@
 //! It must never lock, allocate or call the system while frames come; asked, it copies its counters once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dpdk::{DpdkNic, FaultTotals};
 use stack::app::{ConnectError, Reachability};
@@ -16,8 +15,9 @@ use stack::memory::PageOptions;
 use stack::tcp::env::TcpCounters;
 use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Worker};
-use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures, RatePiece};
+use workload::load::{Interval, LoadClient, LoadCounts, LoadPlan, Measures};
 
+use super::trial::TrialShape;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::Mailbox;
@@ -64,9 +64,8 @@ impl LoadPhase {
 pub(super) struct LoadPhases {
     phase: AtomicU8,
     origin_ns: AtomicU64,
-    /// Of the trial that is prepared: operations a second, of all workers, and how long they last.
-    trial_rate: AtomicU64,
-    trial_ns: AtomicU64,
+    /// Of the trial that is prepared. A worker takes it where it has nothing to do.
+    trial: Mutex<TrialShape>,
 }
 
 impl LoadPhases {
@@ -81,21 +80,14 @@ impl LoadPhases {
         self.enter(LoadPhase::Run);
     }
 
-    /// The next trial is at `rate` operations a second, for so long.
-    pub(super) fn prepare(&self, rate: u64, lasts: Duration) {
-        let ns = u64::try_from(lasts.as_nanos()).unwrap_or(u64::MAX);
-        self.trial_rate.store(rate, Ordering::Relaxed);
-        self.trial_ns.store(ns, Ordering::Relaxed);
+    /// The next trial is like this.
+    pub(super) fn prepare(&self, trial: TrialShape) {
+        *self.trial.lock().unwrap_or_else(PoisonError::into_inner) = trial;
         self.enter(LoadPhase::Prepare);
     }
 
-    fn trial(&self) -> RatePiece {
-        let rps = self.trial_rate.load(Ordering::Relaxed) as f64;
-        RatePiece {
-            for_ns: self.trial_ns.load(Ordering::Relaxed),
-            from_rps: rps,
-            to_rps: rps,
-        }
+    fn trial(&self) -> TrialShape {
+        *self.trial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[inline]
@@ -243,7 +235,11 @@ impl LoadWorker {
     fn enter(&mut self, phase: LoadPhase, now: Instant, phases: &LoadPhases) {
         match phase {
             LoadPhase::Fill => self.worker.app_mut().fill(),
-            LoadPhase::Prepare => self.worker.app_mut().prepare(&[phases.trial()]),
+            LoadPhase::Prepare => {
+                let trial = phases.trial();
+                let times = (&trial.pieces()[..], trial.window());
+                self.worker.app_mut().prepare(times, trial.connections);
+            }
             LoadPhase::Run => self.worker.app_mut().start(phases.origin()),
             LoadPhase::Finish => self.worker.app_mut().finish(now),
             LoadPhase::GiveUp => self.worker.with_cx(now, |app, cx| app.give_up(cx)),

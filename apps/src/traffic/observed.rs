@@ -2,6 +2,9 @@
 //!
 //! It must never keep a connection: what was sent follows from the tuple, what came back is a byte of bits in a [`Book`].
 
+// The frames that it sends.
+mod writing;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -16,7 +19,9 @@ use super::generator::{Exchange, Sending};
 use super::outcome::{Matrix, Outcome, Verdict};
 use super::sight::{Observer, Segment, Sight};
 use super::tally::Tally;
-use super::template::{FLAG_ACK, FLAG_FIN, FLAG_PSH, FLAG_RST, FLAG_SYN, Headers, Template};
+use super::template::{
+    AimedTemplate, FLAG_ACK, FLAG_FIN, FLAG_PSH, FLAG_RST, FLAG_SYN, Headers, Template,
+};
 use super::tuples::{Numbers, Target, Tuple, TupleSpace};
 use crate::clock::Clock;
 
@@ -102,6 +107,9 @@ pub(crate) struct ObservedExchange<B> {
     sequences: Vec<TupleSequence>,
     shards: Divisor,
     templates: Vec<Template>,
+    /// Where there is one target: the templates with it, and those with the link-layer address of the sink.
+    to_target: Vec<AimedTemplate>,
+    to_sink: Vec<AimedTemplate>,
     observer: Observer,
     bystander: B,
     /// Numbers of the frames that are due to be sent again.
@@ -129,12 +137,23 @@ impl<B> ObservedExchange<B> {
         let sequences: Option<Vec<_>> = (0..plan.books.len()).map(|n| plan.sequence(n)).collect();
         let v6 = plan.space.is_ipv6();
         let sets = plan.flags.sets().iter();
+        let templates: Vec<_> = sets
+            .map(|&flags| Template::new(v6, flags, &plan.headers))
+            .collect();
+        let aimed = |mac: Option<[u8; 6]>| match plan.space.targets() {
+            [target] => {
+                let mac = mac.unwrap_or(target.mac);
+                let target = Target { mac, ..*target };
+                templates.iter().map(|one| one.aimed(&target)).collect()
+            }
+            _ => Vec::new(),
+        };
         Some(Self {
+            to_target: aimed(None),
+            to_sink: aimed(Some(SINK_MAC)),
             sequences: sequences?,
             shards: Divisor::new(plan.shard.count().into()),
-            templates: sets
-                .map(|&flags| Template::new(v6, flags, &plan.headers))
-                .collect(),
+            templates,
             observer: Observer::new(&plan.space),
             bystander,
             due_again: VecDeque::with_capacity(BURST_FRAMES),
@@ -163,7 +182,7 @@ impl<B> ObservedExchange<B> {
         for number in self.book().settled()..self.sent_tuples() {
             if self.book().marks(number) & !REPEATED == 0 {
                 let target = self.tuple(number).target;
-                self.matrix.verdict(target, Verdict::Undecided);
+                self.matrix.verdict(target, Verdict::Undecided, 1);
             }
         }
         self.matrix
@@ -201,50 +220,70 @@ impl<B> ObservedExchange<B> {
     /// The template of a tuple with these numbers.
     #[inline]
     fn template(&self, numbers: Numbers) -> &Template {
-        let n = (usize::from(numbers.ident) * self.templates.len()) >> 16;
-        &self.templates[n]
+        &self.templates[self.template_index(numbers)]
     }
 
     /// Verdicts on tuples whose time is over.
     #[inline]
     fn settle(&mut self, now_us: u32) {
-        let (sent, horizon) = (self.sent_tuples(), self.plan.horizon_us());
         let first = self.book().settled();
-        for number in first..first + u64::from(LOOKS_PER_TURN) {
-            if number == sent || now_us.wrapping_sub(self.book().time(number)) < horizon {
-                return;
+        let limit = self.sent_tuples().min(first + u64::from(LOOKS_PER_TURN));
+        let end = self.book().aged(limit, now_us, self.plan.horizon_us());
+        if end == first {
+            return;
+        }
+        match self.uniform_verdict() {
+            Some(verdict) => {
+                let book = self.book();
+                let unanswered = (first..end).filter(|&number| book.judge(number) == 0);
+                let unanswered = unanswered.count() as u64;
+                self.count_verdicts(0, verdict, unanswered);
             }
-            if self.book().settle() == 0 {
-                self.unanswered(number);
+            None => {
+                for number in first..end {
+                    if self.book().judge(number) == 0 {
+                        self.unanswered(number);
+                    }
+                }
             }
+        }
+        self.book().settle_below(end);
+    }
+
+    /// The verdict on whatever is not answered, where that is the same for all.
+    #[inline]
+    fn uniform_verdict(&self) -> Option<Verdict> {
+        match (&self.plan.observable, self.plan.space.targets()) {
+            (Observable::All, [_]) => Some(Verdict::Silent),
+            (Observable::None, [_]) => Some(Verdict::NotObservable),
+            _ => None,
         }
     }
 
+    #[inline]
+    fn count_verdicts(&mut self, target: usize, verdict: Verdict, tuples: u64) {
+        if verdict == Verdict::Silent {
+            self.silent += tuples;
+        }
+        self.matrix.verdict(target, verdict, tuples);
+    }
+
     fn unanswered(&mut self, number: u64) {
-        let one_target = self.plan.space.targets().len() == 1;
-        let (target, verdict) = match (&self.plan.observable, one_target) {
-            (Observable::All, true) => (0, Verdict::Silent),
-            (Observable::None, true) => (0, Verdict::NotObservable),
-            (observable, _) => {
-                let tuple = self.tuple(number);
-                let address = tuple.source.address;
-                let is_observable = match observable {
-                    Observable::All => true,
-                    Observable::None => false,
-                    Observable::Ranges(ranges) => ranges
-                        .iter()
-                        .any(|&(first, last)| (first..=last).contains(&address)),
-                };
-                let verdict = if is_observable {
-                    Verdict::Silent
-                } else {
-                    Verdict::NotObservable
-                };
-                (tuple.target, verdict)
-            }
+        let tuple = self.tuple(number);
+        let address = tuple.source.address;
+        let is_observable = match &self.plan.observable {
+            Observable::All => true,
+            Observable::None => false,
+            Observable::Ranges(ranges) => ranges
+                .iter()
+                .any(|&(first, last)| (first..=last).contains(&address)),
         };
-        self.silent += u64::from(verdict == Verdict::Silent);
-        self.matrix.verdict(target, verdict);
+        let verdict = if is_observable {
+            Verdict::Silent
+        } else {
+            Verdict::NotObservable
+        };
+        self.count_verdicts(tuple.target, verdict, 1);
     }
 
     /// Looks for frames that are due to be sent again.
@@ -267,26 +306,6 @@ impl<B> ObservedExchange<B> {
                 number += 1;
             }
             self.looked_at[retry] = number;
-        }
-    }
-
-    /// Frames like those of the flood, to an address that no host has.
-    fn fill_for_sink<F: Frame>(&mut self, frames: &mut [F], now_us: u32) {
-        for frame in frames {
-            // A place of its own: that of the book stands for the frame that is made next.
-            let tuple = self.tuple(self.sink_number);
-            self.sink_number += 1;
-            let numbers = self.plan.space.numbers(tuple.index, now_us);
-            let template = self.template(numbers);
-            if frame.set_len(template.len()).is_ok()
-                && let Some(bytes) = frame.bytes_mut()
-            {
-                let target = Target {
-                    mac: SINK_MAC,
-                    ..self.plan.space.targets()[tuple.target]
-                };
-                template.write(bytes, tuple.source, &target, numbers);
-            }
         }
     }
 
@@ -425,29 +444,25 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
             self.fill_for_sink(frames, now_us);
             return;
         }
-        for frame in frames {
-            let (tuple, time) = if let Some(number) = self.due_again.pop_front() {
-                self.unsent.0 += 1;
-                self.book().mark(number, REPEATED);
-                (self.tuple(number), self.book().time(number))
-            } else {
-                self.unsent.1 += 1;
-                let (_, time) = self.book().make(now_us);
-                let tuple = self.plan.space.get(self.sequence().at(self.place));
-                self.place += 1;
-                if self.place == self.sequence().len() {
-                    self.place = 0;
-                }
-                (tuple, time)
+        let repeats = self.due_again.len().min(frames.len());
+        let (again, fresh) = frames.split_at_mut(repeats);
+        self.unsent = (again.len(), fresh.len());
+        for frame in again {
+            let Some(number) = self.due_again.pop_front() else {
+                break;
             };
-            let numbers = self.plan.space.numbers(tuple.index, time);
-            let template = self.template(numbers);
-            if frame.set_len(template.len()).is_ok()
-                && let Some(bytes) = frame.bytes_mut()
-            {
-                let target = &self.plan.space.targets()[tuple.target];
-                template.write(bytes, tuple.source, target, numbers);
+            self.book().mark(number, REPEATED);
+            let (tuple, time) = (self.tuple(number), self.book().time(number));
+            self.write(frame, tuple, false, time);
+        }
+        let first = self.book().make(fresh.len(), now_us);
+        for (number, frame) in (first..).zip(fresh) {
+            let tuple = self.plan.space.get(self.sequence().at(self.place));
+            self.place += 1;
+            if self.place == self.sequence().len() {
+                self.place = 0;
             }
+            self.write(frame, tuple, false, self.book().time(number));
         }
     }
 

@@ -258,13 +258,13 @@ impl Matrix {
         *self.icmp.entry((kind, code)).or_default() += 1;
     }
 
-    /// A tuple that no reply decided.
-    pub(super) fn verdict(&mut self, target: usize, verdict: Verdict) {
+    /// Tuples that no reply decided.
+    pub(super) fn verdict(&mut self, target: usize, verdict: Verdict, tuples: u64) {
         if let Some(row) = self.rows.get_mut(target) {
             match verdict {
-                Verdict::Silent => row.silent += 1,
-                Verdict::NotObservable => row.not_observable += 1,
-                Verdict::Undecided => row.undecided += 1,
+                Verdict::Silent => row.silent += tuples,
+                Verdict::NotObservable => row.not_observable += tuples,
+                Verdict::Undecided => row.undecided += tuples,
             }
         }
     }
@@ -303,8 +303,8 @@ mod tests {
         matrix.reply(1, Outcome::SynAck, Outcome::SynAck.bit(), 1_000_100);
         matrix.reply(1, Outcome::RstAfterSynAck, Outcome::SynAck.bit(), 200);
         matrix.reply(1, Outcome::Rst, super::super::book::REPEATED, 5);
-        matrix.verdict(1, Verdict::Silent);
-        matrix.verdict(0, Verdict::Undecided);
+        matrix.verdict(1, Verdict::Silent, 1);
+        matrix.verdict(0, Verdict::Undecided, 1);
         let row = &matrix.rows()[1];
         let syn_ack = row.cell(Outcome::SynAck);
         assert_eq!((syn_ack.first, syn_ack.repeats), (1, 1));

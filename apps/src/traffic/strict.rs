@@ -11,7 +11,7 @@ use workload::pools::{PoolError, PortRange, Shard, SourcePool, TupleOrder, Tuple
 use super::generator::Exchange;
 use super::pace::Window;
 use super::tally::Tally;
-use super::template::{FLAG_SYN, Headers, SynOptions, Template};
+use super::template::{AimedTemplate, FLAG_SYN, Headers, SynOptions, Template};
 use super::tuples::{Target, Tuple, TupleSpace};
 use super::verify::{Expect, Judgement, Verifier};
 use super::wrong::ReplyFault;
@@ -68,7 +68,7 @@ pub(crate) struct StrictExchange {
     space: TupleSpace,
     sequence: TupleSequence,
     place: u64,
-    syn: Template,
+    syn: AimedTemplate,
     verifier: Verifier,
     /// Sends a reset for every verified SYN-ACK, which ends the embryo.
     reset: Option<Template>,
@@ -100,7 +100,7 @@ impl StrictExchange {
             place: 0,
             verifier: Verifier::new(plan.expect, plan.source_mac, syn.clone(), space.clone()),
             reset: plan.retire.then(|| Template::reset(v6, plan.source_mac)),
-            syn,
+            syn: syn.aimed(&plan.target),
             space,
             smallest_burst: plan.window.map_or(1, |n| BURST_FRAMES.min(n as usize)),
             window: Window::new(plan.window, plan.hz),
@@ -180,11 +180,8 @@ impl<F: Frame> Exchange<F> for StrictExchange {
                 self.place = 0;
             }
             let numbers = self.space.numbers(tuple.index, 0);
-            if frame.set_len(len).is_ok()
-                && let Some(bytes) = frame.bytes_mut()
-            {
-                let target = &self.space.targets()[tuple.target];
-                self.syn.write(bytes, tuple.source, target, numbers);
+            if let Ok(bytes) = frame.grow(len) {
+                self.syn.write(bytes, tuple.source, numbers);
             }
         }
     }

@@ -179,8 +179,8 @@ impl Template {
         self.timestamps
     }
 
-    /// Writes the frame from `source` to `target` into `frame`, which is [`Template::len`] bytes long; a shorter one stays as
-    /// it is.
+    /// Writes the frame from `source` to `target` into `frame`, which is [`Template::len`] bytes long; a shorter one stays as it
+    /// is. Where many frames go to one target, [`Template::aimed`] takes less time.
     #[inline]
     pub(crate) fn write(
         &self,
@@ -189,13 +189,50 @@ impl Template {
         target: &Target,
         numbers: Numbers,
     ) {
+        self.aimed(target).write(frame, source, numbers);
+    }
+
+    /// The same with a target.
+    #[inline]
+    pub(crate) fn aimed(&self, target: &Target) -> AimedTemplate {
+        let Offsets { v6, source, tcp } = self.offsets;
+        let mut template = self.clone();
+        let (bytes, to) = (&mut template.bytes, pools::bits(target.address));
+        bytes[..6].copy_from_slice(&target.mac);
+        bytes[tcp + 2..tcp + 4].copy_from_slice(&target.port.to_be_bytes());
+        let address_sum = if v6 {
+            bytes[source + 16..source + 32].copy_from_slice(&to.to_be_bytes());
+            words(to)
+        } else {
+            bytes[source + 4..source + 8].copy_from_slice(&(to as u32).to_be_bytes());
+            halves(to as u32)
+        };
+        template.ip_sum += address_sum;
+        template.tcp_sum += address_sum + u32::from(target.port);
+        AimedTemplate(template)
+    }
+}
+
+/// A frame to one target with everything in it but its source and its numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct AimedTemplate(Template);
+
+impl AimedTemplate {
+    /// Bytes of each frame, without FCS.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// Writes the frame from `source` into `frame`, which is [`AimedTemplate::len`] bytes long; a shorter one stays as it is.
+    #[inline]
+    pub(crate) fn write(&self, frame: &mut [u8], source: Source, numbers: Numbers) {
         // Constant lengths: the copy becomes a few vector moves, and no bounds are checked behind it.
-        let way = (source, target, numbers);
-        match (self.len, self.offsets.v6, self.timestamps) {
-            (60, false, false) => self.write_sized::<60, false, false>(frame, way),
-            (74, false, true) => self.write_sized::<74, false, true>(frame, way),
-            (74, true, false) => self.write_sized::<74, true, false>(frame, way),
-            _ => self.write_sized::<94, true, true>(frame, way),
+        match (self.0.len, self.0.offsets.v6, self.0.timestamps) {
+            (60, false, false) => self.write_sized::<60, false, false>(frame, source, numbers),
+            (74, false, true) => self.write_sized::<74, false, true>(frame, source, numbers),
+            (74, true, false) => self.write_sized::<74, true, false>(frame, source, numbers),
+            _ => self.write_sized::<94, true, true>(frame, source, numbers),
         }
     }
 
@@ -203,40 +240,36 @@ impl Template {
     fn write_sized<const LEN: usize, const V6: bool, const TIMESTAMPS: bool>(
         &self,
         frame: &mut [u8],
-        (from, target, numbers): (Source, &Target, Numbers),
+        from: Source,
+        numbers: Numbers,
     ) {
-        let (Ok(frame), Some(template)) = (
+        let template = &self.0;
+        let (Ok(frame), Some(bytes)) = (
             <&mut [u8; LEN]>::try_from(frame),
-            self.bytes.first_chunk::<LEN>(),
+            template.bytes.first_chunk::<LEN>(),
         ) else {
             return;
         };
-        *frame = *template;
-        frame[..6].copy_from_slice(&target.mac);
+        *frame = *bytes;
         let Offsets { source, tcp, .. } = const { Offsets::of(V6) };
-        let to = pools::bits(target.address);
         let address_sum;
         if V6 {
-            address_sum = words(from.address) + words(to);
+            address_sum = words(from.address);
             frame[source..source + 16].copy_from_slice(&from.address.to_be_bytes());
-            frame[source + 16..source + 32].copy_from_slice(&to.to_be_bytes());
         } else {
-            address_sum = halves(from.address as u32) + halves(to as u32);
+            address_sum = halves(from.address as u32);
             frame[source..source + 4].copy_from_slice(&(from.address as u32).to_be_bytes());
-            frame[source + 4..source + 8].copy_from_slice(&(to as u32).to_be_bytes());
             frame[IP + 4..IP + 6].copy_from_slice(&numbers.ident.to_be_bytes());
-            let checksum = folded(self.ip_sum + address_sum + u32::from(numbers.ident));
+            let checksum = folded(template.ip_sum + address_sum + u32::from(numbers.ident));
             frame[IP + 10..IP + 12].copy_from_slice(&checksum.to_be_bytes());
         }
-        let ack = numbers.ack & self.ack_mask;
+        let ack = numbers.ack & template.ack_mask;
         frame[tcp..tcp + 2].copy_from_slice(&from.port.to_be_bytes());
-        frame[tcp + 2..tcp + 4].copy_from_slice(&target.port.to_be_bytes());
         frame[tcp + 4..tcp + 8].copy_from_slice(&numbers.seq.to_be_bytes());
         frame[tcp + 8..tcp + 12].copy_from_slice(&ack.to_be_bytes());
-        let mut tcp_sum = self.tcp_sum
+        let mut tcp_sum = template.tcp_sum
             + address_sum
             + u32::from(from.port)
-            + u32::from(target.port)
             + halves(numbers.seq)
             + halves(ack);
         if TIMESTAMPS {

@@ -106,7 +106,10 @@ impl TupleSpace {
     /// The tuple with this number, which is below the length.
     #[inline]
     pub(crate) fn get(&self, index: u64) -> Tuple {
-        let (source, target) = self.target_count.div_rem(index);
+        let (source, target) = match self.targets[..] {
+            [_] => (index, 0),
+            _ => self.target_count.div_rem(index),
+        };
         Tuple {
             index,
             source: self.pool.get(source),

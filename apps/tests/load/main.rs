@@ -251,6 +251,68 @@ fn a_gate_fails_a_run() {
 }
 
 #[test]
+fn a_connection_has_as_many_requests_as_are_asked_for() {
+    for more in [&[][..], &["--pipeline", "4"]] {
+        let words = ["-n", "100", "-c", "2", "--requests-per-connection", "5"];
+        let (result, status, said) = load(&[&words[..], more].concat());
+        assert_eq!(status, 0, "{said}");
+        assert_eq!(number(&result, "/operations/completed"), 100);
+        assert_eq!(number(&result, "/connections/established"), 20);
+        assert_eq!(number(&result, "/connections/closed"), 20);
+        assert_account(&result);
+    }
+}
+
+#[test]
+fn a_profile_goes_through_its_trials_and_judges_each_by_its_criteria() {
+    let words = ["--profile", "rfc9411-throughput", "-R", "100", "-d", "3s"];
+    let (result, status, said) = load(&words);
+    let steps = result.pointer("/profile/steps").and_then(Value::as_array);
+    let steps = steps.expect("steps");
+    let loads: Vec<_> = steps
+        .iter()
+        .map(|step| (&step["step"], &step["load"]))
+        .collect();
+    assert_eq!(
+        loads[0],
+        (&Value::from("initial"), &Value::from(10)),
+        "{said}"
+    );
+    let gates: Vec<_> = steps[0]["gates"]
+        .as_array()
+        .expect("gates")
+        .iter()
+        .collect();
+    let names: Vec<_> = gates
+        .iter()
+        .filter_map(|gate| gate["gate"].as_str())
+        .collect();
+    assert_eq!(names, ["failed=0.001%", "rate=5%", "open=10%"]);
+    // On a busy machine a trial may fail; what the profile says of it must fit all the same.
+    let has_passed = |step: &Value| step["passed"] == true;
+    assert_eq!(
+        steps.len(),
+        1 + usize::from(has_passed(&steps[0])),
+        "{said}"
+    );
+    let reached = result.pointer("/profile/reached").and_then(Value::as_u64);
+    let passed = steps.iter().filter(|step| has_passed(step));
+    assert_eq!(
+        reached,
+        passed.filter_map(|step| step["load"].as_u64()).max()
+    );
+    assert_eq!(status == 0, reached == Some(100), "{said}");
+    // Ten transactions on each connection.
+    let connections = number(&result, "/connections/established");
+    let completed = number(&result, "/statuses/2xx");
+    assert!(
+        completed > connections && completed <= 10 * connections,
+        "{said}"
+    );
+    assert_account(&result);
+}
+
+#[test]
 fn contradictions_are_refused_with_their_cause() {
     for (words, part) in [
         (&["http://198.18.0.1/"][..], "needs a NIC"),
@@ -284,6 +346,11 @@ fn contradictions_are_refused_with_their_cause() {
         (&["--workload", "stream", "-n", "5"], "leave out --count"),
         (&["--find", "-n", "5"], "leave out steps"),
         (&["--arrivals", "poisson"], "give --rate"),
+        (&["--profile", "rfc9411-cps"], "needs --rate"),
+        (
+            &["--workload", "connect", "--requests-per-connection", "2"],
+            "belongs to --workload request",
+        ),
         (&["--gate", "q=1"], "unknown gate"),
         (&["--sources", "198.18.0.0/30"], "198.18.0.1 is not ours"),
         (&["--sources", "2001:db8::/126"], "so must be the sources"),

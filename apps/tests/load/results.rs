@@ -71,6 +71,7 @@ fn results_are_as_the_schema_says() {
             "2000-2999",
         ],
         &["--workload", "stream", "-d", "200ms"],
+        &["--profile", "rfc9411-latency", "-R", "20", "-d", "1s"],
         &[
             "--find",
             "-R",

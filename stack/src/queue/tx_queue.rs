@@ -147,6 +147,18 @@ impl TxQueue {
             .map(|id| (id, self.inline.start, self.len as u32))
     }
 
+    /// The bytes of the frame that is all there is to send, where they lie in its first segment. `None` when there is anything
+    /// else, or nothing.
+    #[inline]
+    pub fn sole_frame_bytes<'a, F: Frame>(&self, chunks: &'a Chunks<F>) -> Option<&'a [u8]> {
+        if self.items != 1 {
+            return None;
+        }
+        let held = chunks.held(self.head)?;
+        let from = held.frame.bytes().get(held.start as usize..)?;
+        from.get(..held.len as usize)
+    }
+
     /// Appends an item.
     ///
     /// # Errors

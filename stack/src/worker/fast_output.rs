@@ -12,6 +12,7 @@ use crate::conn::connections::{Parts, Slot};
 use crate::counters::Counter;
 use crate::nic::{Frame, Nic};
 use crate::path::CONFIRMED_MS;
+use crate::queue::chunks::Chunks;
 use crate::queue::statics::Statics;
 use crate::queue::tx_queue::TxQueue;
 use crate::tcp::env::Env;
@@ -20,7 +21,7 @@ use crate::tcp::predict::PlainSegment;
 use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
-use crate::wire::checksum::Sum;
+use crate::wire::checksum::{self, Sum};
 use crate::wire::ethernet::MacAddr;
 use crate::worker::app::App;
 
@@ -142,7 +143,7 @@ fn write<F: Frame>(
             (&[], Sum::ZERO),
         ));
     }
-    let text = text(&conn.tx, parts.statics, unsent.len)?;
+    let text = text(&conn.tx, parts.statics, parts.chunks, unsent.len)?;
     let segment = conn.tcb.predict_output(unsent.len, env)?;
     Some(write_segment(
         writer,
@@ -178,14 +179,18 @@ fn write_segment<F: Frame>(
     frame
 }
 
-/// All that a connection has to send, where it is one registered text that was never sent and is short enough to be copied.
+/// All that a connection has to send, where it is one item that was never sent and is short enough to be copied: registered text,
+/// or bytes in one frame.
 #[inline(always)]
 fn text<'a, F: Frame>(
     tx: &TxQueue,
     statics: &'a Statics<F>,
+    chunks: &'a Chunks<F>,
     unsent_len: u32,
 ) -> Option<(&'a [u8], Sum)> {
-    let (id, start, len) = tx.sole_static()?;
+    let Some((id, start, len)) = tx.sole_static() else {
+        return text_in_frame(tx, chunks, unsent_len);
+    };
     //~ The fast path sends text of which nothing is in flight: `len != unsent_len ||` -> nothing;
     //~   the_rest_of_a_text_goes_from_where_the_window_cut_it
     //~ The fast path copies short text only: `|| len as usize > COPY_BREAK` -> nothing;
@@ -194,4 +199,22 @@ fn text<'a, F: Frame>(
         return None;
     }
     statics.bytes(id, start, len)
+}
+
+/// The same where no registered text is queued.
+#[inline(never)]
+fn text_in_frame<'a, F: Frame>(
+    tx: &TxQueue,
+    chunks: &'a Chunks<F>,
+    unsent_len: u32,
+) -> Option<(&'a [u8], Sum)> {
+    let bytes = tx.sole_frame_bytes(chunks)?;
+    //~ The fast path sends a frame of which nothing is in flight: `bytes.len() != unsent_len as usize ||` -> nothing;
+    //~   the_rest_of_copied_text_goes_from_where_the_window_cut_it
+    //~ The fast path copies a short frame only: `|| bytes.len() > COPY_BREAK` -> nothing;
+    //~   longer_copied_text_is_chained_on_the_fast_path_too
+    if bytes.len() != unsent_len as usize || bytes.len() > COPY_BREAK {
+        return None;
+    }
+    Some((bytes, checksum::sum(bytes)))
 }

@@ -27,10 +27,11 @@ use super::LoadConn;
 use super::counts::LoadCounts;
 use super::measure::{Interval, Measures, Step};
 use super::plan::{CloseMode, LoadPlan, Pace, Window, Work};
-use super::response::HEAD_MAX;
+use super::response::{HEAD_MAX, Head};
 use super::schedule::RatePiece;
 use super::template::WRITTEN_MAX;
 use super::under_way::{Connection, Operation, Reading, Slab, Stage};
+use crate::remembered_head::RememberedHead;
 use crate::tally::Fault;
 
 /// Operations that were due and never begun, which are looked at one by one at the end; more are counted as that many.
@@ -66,6 +67,8 @@ pub struct LoadClient {
     /// The bytes of each request that are always the same, once they are registered.
     statics: Vec<Option<StaticId>>,
     is_registered: bool,
+    /// Of each request, the head of the response that was read last.
+    pub(super) last_heads: Vec<RememberedHead<Head>>,
     total_weight: u64,
     pub(super) operations: Slab<Operation>,
     pub(super) connections: Slab<Connection>,
@@ -105,6 +108,7 @@ impl LoadClient {
             origin_ns: 0,
             statics: vec![None; plan.requests.len()],
             is_registered: false,
+            last_heads: vec![RememberedHead::default(); plan.requests.len()],
             total_weight,
             operations: Slab::new(operations),
             connections: Slab::new(connections),
@@ -135,17 +139,20 @@ impl LoadClient {
         }
     }
 
-    /// Gets ready for operations at other times: nothing is under way, and nothing was timed. Counts go on.
-    pub fn prepare(&mut self, pieces: &[RatePiece]) {
+    /// Gets ready for operations at other times, over `connections` connections of all workers at most: nothing is under way, and
+    /// nothing was timed. Counts go on. There are no more connections than the plan had at first.
+    pub fn prepare(&mut self, (pieces, window): (&[RatePiece], Window), connections: u32) {
         self.phase = Phase::Waiting;
+        let (worker, workers) = self.plan.share;
+        let workers = u32::from(workers.max(1));
+        let own = connections / workers + u32::from(u32::from(worker) < connections % workers);
+        self.plan.connections = own.clamp(1, self.connections.places().max(1));
         if let Pace::Open(schedule, _) = &mut self.plan.pace {
             *schedule = schedule.again(pieces, self.plan.share);
         }
-        self.plan.window = Window {
-            from_ns: 0,
-            until_ns: pieces.iter().map(|piece| piece.for_ns).sum(),
-        };
+        self.plan.window = window;
         self.measures = Measures::default();
+        self.counts.longest_unasked_ns = 0;
         self.interval = Interval::default();
         self.last_begun_ns = None;
         self.blocked_ns = 0;

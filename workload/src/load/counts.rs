@@ -196,7 +196,7 @@ impl LoadCounts {
         self.begun - self.completed - self.failed_total() - self.unfinished
     }
 
-    /// Operations since `earlier`; everything else as it is.
+    /// Operations, and connections that broke, since `earlier`; everything else as it is.
     #[must_use]
     pub fn operations_since(&self, earlier: &Self) -> Self {
         let mut since = *self;
@@ -214,7 +214,9 @@ impl LoadCounts {
         ] {
             *mine -= before;
         }
-        for (mine, before) in since.failed.iter_mut().zip(earlier.failed) {
+        let failed = since.failed.iter_mut().zip(earlier.failed);
+        let broken = since.broken.iter_mut().zip(earlier.broken);
+        for (mine, before) in failed.chain(broken) {
             *mine -= before;
         }
         since

@@ -28,10 +28,14 @@ pub enum Step {
     Lag,
     /// Between the beginnings of two operations.
     Gap,
+    /// From the call to connect to the first byte of the first reply; [`crate::load::LoadPlan::times_from_syn`] only.
+    SynToFirstByte,
+    /// The same, to its last byte.
+    SynToLastByte,
 }
 
 /// How many steps there are.
-pub const STEPS: usize = 8;
+pub const STEPS: usize = 10;
 
 impl Step {
     /// In the order of their numbers.
@@ -44,6 +48,8 @@ impl Step {
         Self::Scheduled,
         Self::Lag,
         Self::Gap,
+        Self::SynToFirstByte,
+        Self::SynToLastByte,
     ];
 
     /// The stable name, in snake case.
@@ -58,6 +64,8 @@ impl Step {
             Self::Scheduled => "scheduled",
             Self::Lag => "lag",
             Self::Gap => "gap",
+            Self::SynToFirstByte => "syn_to_first_byte",
+            Self::SynToLastByte => "syn_to_last_byte",
         }
     }
 }

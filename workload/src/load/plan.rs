@@ -162,6 +162,10 @@ pub struct LoadPlan {
     pub operations: u32,
     /// Requests under way on one connection at most, at least 1.
     pub pipeline: u16,
+    /// [`Work::Request`]: we close a connection after so many requests; `None` keeps it. At least 1.
+    pub requests_per_connection: Option<u32>,
+    /// Time the first reply of each connection from its SYN as well.
+    pub times_from_syn: bool,
     /// Operations in all; `None` without an end.
     pub count: Option<u64>,
     /// Over how long a closed loop opens its connections, in ns.

@@ -10,7 +10,7 @@ use super::LoadConn;
 use super::client::LoadClient;
 use super::measure::Step;
 use super::plan::ReplyPlan;
-use super::response::{Framing, HEAD_MAX, Parsed, parse};
+use super::response::{Framing, HEAD_MAX, Head, Parsed, parse};
 use super::under_way::{Operation, Reading, Stage};
 use crate::tally::Fault;
 
@@ -98,6 +98,10 @@ impl LoadClient {
         }
         if operation.is_timed {
             self.record(Step::FirstByte, now_ns.saturating_sub(operation.sent_ns));
+            if self.plan.times_from_syn && operation.opens {
+                let time_ns = now_ns.saturating_sub(operation.begun_ns);
+                self.record(Step::SynToFirstByte, time_ns);
+            }
         }
     }
 
@@ -108,22 +112,8 @@ impl LoadClient {
         place: u32,
         request: u16,
     ) -> Result<Next, Fault> {
-        let reply = self.plan.requests.get(usize::from(request));
-        let to_head = matches!(
-            reply.map(|request| &request.reply),
-            Some(ReplyPlan::Http { to_head: true })
-        );
-        let first = cx.peek(id);
-        let first_len = first.len();
-        let mut parsed = parse(first, to_head);
-        if parsed == Parsed::Partial && cx.unread_len(id) as usize > first_len {
-            let len = cx.peek_into(id, &mut self.scratch);
-            parsed = parse(&self.scratch[..len], to_head);
-        }
-        let head = match parsed {
-            Parsed::Head(head) => head,
-            Parsed::Partial if (cx.unread_len(id) as usize) < HEAD_MAX => return Ok(Next::Wait),
-            Parsed::Partial | Parsed::Malformed => return Err(Fault::Malformed),
+        let Some(head) = self.parse_head(cx, id, usize::from(request))? else {
+            return Ok(Next::Wait);
         };
         cx.consume(id, head.len as u32);
         self.counts.bytes_in += head.len as u64;
@@ -146,6 +136,39 @@ impl LoadClient {
             return Ok(Next::Whole);
         }
         Ok(Next::Again)
+    }
+
+    /// The head at the front of what has come; `None` when that is only the beginning of one.
+    fn parse_head<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        id: ConnId,
+        request: usize,
+    ) -> Result<Option<Head>, Fault> {
+        let first = cx.peek(id);
+        let last = self.last_heads.get_mut(request);
+        if let Some(head) = last.as_ref().and_then(|last| last.recall(first)) {
+            return Ok(Some(head));
+        }
+        let reply = self.plan.requests.get(request);
+        let to_head = matches!(
+            reply.map(|request| &request.reply),
+            Some(ReplyPlan::Http { to_head: true })
+        );
+        let first_len = first.len();
+        let mut parsed = parse(first, to_head);
+        if let (Parsed::Head(head), Some(last)) = (parsed, last) {
+            last.remember(&first[..head.len], head);
+        }
+        if parsed == Parsed::Partial && cx.unread_len(id) as usize > first_len {
+            let len = cx.peek_into(id, &mut self.scratch);
+            parsed = parse(&self.scratch[..len], to_head);
+        }
+        match parsed {
+            Parsed::Head(head) => Ok(Some(head)),
+            Parsed::Partial if (cx.unread_len(id) as usize) < HEAD_MAX => Ok(None),
+            Parsed::Partial | Parsed::Malformed => Err(Fault::Malformed),
+        }
     }
 
     fn body<N: Nic>(

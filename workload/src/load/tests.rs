@@ -220,6 +220,8 @@ fn plan(work: Work, pace: Pace, connections: u32) -> LoadPlan {
         opening: None,
         operations: 1024,
         pipeline: 1,
+        requests_per_connection: None,
+        times_from_syn: false,
         count: None,
         ramp_ns: 0,
         burst: 32,

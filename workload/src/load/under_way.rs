@@ -44,6 +44,8 @@ pub(super) struct Operation {
     pub(super) closes: bool,
     /// It lies in the window.
     pub(super) is_timed: bool,
+    /// Its connection was opened for it.
+    pub(super) opens: bool,
 }
 
 /// The state of a connection.
@@ -71,6 +73,8 @@ pub(super) struct Connection {
     pub(super) last: u32,
     /// How many there are.
     pub(super) depth: u16,
+    /// How many there were, these included.
+    pub(super) asked: u32,
     pub(super) target: u16,
     /// Bulk: where in the pattern the next byte that is sent stands, and the next one that comes.
     pub(super) sent_at: u16,

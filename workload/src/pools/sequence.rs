@@ -124,9 +124,10 @@ impl TupleSequence {
     #[inline]
     pub fn at(&self, place: u64) -> u64 {
         let number = self.first + place * self.step.get();
-        self.permutation
-            .as_ref()
-            .map_or(number, |permutation| permutation.at(number))
+        match &self.permutation {
+            Some(permutation) => permutation.at(number),
+            None => number,
+        }
     }
 
     /// The place of the tuple with this index; `None` when it is of another shard, or beyond all tuples.

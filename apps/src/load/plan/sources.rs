@@ -89,16 +89,16 @@ impl RunPlan {
         destinations.dedup();
         let destinations = destinations.len() as u64;
         let have = destinations * tuples.map_or(PORTS, LocalTuples::tuples);
-        let (needed, why) = match (self.work, &self.rate) {
-            (Work::Connect(close), Some(rate)) => {
-                let kept = match close {
-                    CloseMode::Fin => args.time_wait,
-                    CloseMode::Peer => args.peer_time_wait,
-                    CloseMode::Rst => Duration::ZERO,
+        let (needed, why) = match (self.work, self.ended_per_s(args)) {
+            (Work::Connect(_) | Work::Request, Some(peak)) => {
+                let kept = match self.work {
+                    Work::Connect(CloseMode::Peer) => args.peer_time_wait,
+                    Work::Connect(CloseMode::Rst) => Duration::ZERO,
+                    _ => args.time_wait,
                 };
-                // No connection of the run lies longer behind than its beginning.
-                let kept = kept.max(args.dut_hold).min(args.lasts());
-                let peak = rate.peak();
+                // No connection of the run lies longer behind than its beginning. Trials of a profile follow each other.
+                let trials = if args.profile.is_some() { 2 } else { 1 };
+                let kept = kept.max(args.dut_hold).min(args.lasts() * trials);
                 let open = u64::from(args.connections.unwrap_or(0));
                 let ended = (peak as f64 * kept.as_secs_f64()).ceil() as u64;
                 let why = format!(

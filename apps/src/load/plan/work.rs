@@ -119,11 +119,16 @@ fn check_strays(args: &LoadArgs, workload: Workload) -> Result<(), Failure> {
     let is_searched = matches!(workload, Workload::Connect | Workload::Request);
     let has_steps = args.rate.as_ref().is_some_and(|rate| rate.only().is_none());
     let is_shaped = has_steps || args.count.is_some() || !(args.ramp_up + args.ramp_down).is_zero();
-    if args.find && (!is_searched || is_shaped) {
+    if args.find && args.profile.is_none() && (!is_searched || is_shaped) {
         return Err(Failure::Usage(
             "--find searches a rate of --workload connect or request, by trials of --duration: leave out steps of --rate, --count, \
              --ramp-up and --ramp-down"
                 .into(),
+        ));
+    }
+    if args.requests_per_connection.is_some() && workload != Workload::Request {
+        return Err(Failure::Usage(
+            "--requests-per-connection belongs to --workload request".into(),
         ));
     }
     let has_schedule = args.rate.is_some() || args.find || args.verify_every.is_some();

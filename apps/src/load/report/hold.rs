@@ -11,7 +11,8 @@ use workload::load::{LoadCounts, Work};
 use super::broken::Broken;
 use super::rounded;
 use crate::load::plan::RunPlan;
-use crate::load::watch::{LoadWatched, Second};
+use crate::load::second::Second;
+use crate::load::watch::LoadWatched;
 
 /// A reply may come so much later than its interval before the run is a bad one, in intervals; and a second.
 const LATE: f64 = 1.1;
@@ -49,10 +50,10 @@ impl Hold {
         let ramp = watched.ramp;
         let growth = ramp.and_then(|ramp| {
             let (before, after) = ramp.resident_bytes?;
-            Some(after.saturating_sub(before) as f64 / f64::from(plan.connections))
+            Some(after.saturating_sub(before) as f64 / f64::from(watched.connections))
         });
         Some(Self {
-            wanted: plan.connections,
+            wanted: watched.connections,
             ramp_s: ramp.map(|ramp| seconds(ramp.took)),
             held_s: seconds(watched.duration),
             least: open.clone().min().unwrap_or(0),

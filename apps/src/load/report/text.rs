@@ -52,6 +52,9 @@ impl fmt::Display for LoadReport {
         if let Some(found) = &self.find {
             write!(f, "{found}")?;
         }
+        if let Some(profile) = &self.profile {
+            write!(f, "{profile}")?;
+        }
         if let Some(nic) = &self.nic {
             writeln!(f, "  nic          {nic}")?;
         }

@@ -114,6 +114,8 @@ fn title(step: Step) -> &'static str {
         Step::Scheduled => "operation from schedule",
         Step::Lag => "schedule lag (ours)",
         Step::Gap => "between two beginnings",
+        Step::SynToFirstByte => "SYN to first byte",
+        Step::SynToLastByte => "SYN to whole response",
     }
 }
 

@@ -6,16 +6,18 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use workload::load::{Measures, Step};
+use workload::load::{Measures, Step, Work};
 use workload::tally::Fault;
 
-use super::second::percentile_us;
 use super::{Control, LoadEnd, LoadWatched, Silent, total};
 use crate::clock;
 use crate::console;
+use crate::load::gate::{Judged, Measured, connections_since};
 use crate::load::limit::{self, LimitEvidence, LoadVerdict};
 use crate::load::rate::RateSteps;
 use crate::load::search::Search;
+use crate::load::second::percentile_us;
+use crate::load::trial::TrialShape;
 use crate::load::worker::{LoadPhase, tcp};
 
 /// Between two trials: what the target has left to do is done.
@@ -29,16 +31,18 @@ pub(in crate::load) struct Trial {
     /// Operations a second.
     rate: u64,
     duration_s: f64,
-    passed: bool,
+    pub(super) passed: bool,
+    /// Each gate, and what was measured.
+    gates: Vec<Judged>,
     /// Why not.
-    faults: Vec<String>,
+    pub(super) faults: Vec<String>,
     completed: u64,
     /// From when operations were due, in us.
     p50_us: Option<f64>,
     p99_us: Option<f64>,
     limit: LoadVerdict,
     /// The trial failed, and the target was not why.
-    limited_by_us: bool,
+    pub(super) limited_by_us: bool,
 }
 
 /// What a search came to. Field names are stable.
@@ -61,7 +65,7 @@ impl Control<'_> {
         let mut trials: Vec<Trial> = Vec::new();
         let trial_time = self.args.lasts();
         while let Some(rate) = search.next() {
-            let Some(trial) = self.trial(watched, (rate, trial_time))? else {
+            let Some((trial, _)) = self.trial(watched, self.flat(rate, trial_time))? else {
                 break;
             };
             search.learn(rate, trial.passed);
@@ -82,7 +86,8 @@ impl Control<'_> {
             if is_over || confirmations.count() >= CONFIRMATIONS_MAX {
                 break;
             }
-            let Some(trial) = self.trial(watched, (rate, self.args.confirm))? else {
+            let shape = self.flat(rate, self.args.confirm);
+            let Some((trial, _)) = self.trial(watched, shape)? else {
                 break;
             };
             found.confirmed = trial.passed;
@@ -101,14 +106,25 @@ impl Control<'_> {
         Ok(())
     }
 
-    /// One trial; `None` when it could not begin, or was ended by a signal.
-    fn trial(
+    /// A trial at one rate from its beginning to its end.
+    fn flat(&self, rate: u64, level: Duration) -> TrialShape {
+        TrialShape {
+            rate_rps: rate as f64,
+            connections: self.plan.connections,
+            level,
+            ..TrialShape::default()
+        }
+    }
+
+    /// One trial and its times; `None` when it could not begin, or was ended by a signal.
+    pub(super) fn trial(
         &mut self,
         watched: &mut LoadWatched,
-        (rate, lasts): (u64, Duration),
-    ) -> Result<Option<Trial>, Silent> {
-        self.lasts = lasts;
-        self.phases.prepare(rate, lasts);
+        shape: TrialShape,
+    ) -> Result<Option<(Trial, Measures)>, Silent> {
+        self.lasts = shape.lasts();
+        self.connections = shape.connections;
+        self.phases.prepare(shape);
         loop {
             self.ask(watched)?;
             let mut workers = watched.workers.iter();
@@ -119,27 +135,36 @@ impl Control<'_> {
         watched.base = total(&watched.workers);
         watched.series.clear();
         watched.intervals.clear();
-        if !self.fill(watched)? {
+        let unfilled = if self.fill(watched)? {
+            self.load(watched)?;
+            None
+        } else if self.plan.work == Work::Hold && watched.ended_by != LoadEnd::Signal {
+            watched.faults.pop()
+        } else {
             return Ok(None);
-        }
-        self.load(watched)?;
+        };
         if watched.ended_by == LoadEnd::Signal {
             return Ok(None);
         }
         self.settle(watched)?;
-        clock::sleep(REST.min(lasts));
+        clock::sleep(REST.min(self.lasts));
         self.ask(watched)?;
         let mut measures = Measures::default();
         for (worker, line) in self.lines.iter().enumerate() {
             measures.merge(&line.measures.ask().ok_or(Silent(worker))?);
         }
-        let trial = self.judged(watched, &measures, rate);
+        let mut trial = self.judged(watched, &measures, &shape);
+        if let Some(fault) = unfilled {
+            trial.passed = false;
+            trial.faults = vec![fault];
+        }
         console::log(&trial);
-        Ok(Some(trial))
+        Ok(Some((trial, measures)))
     }
 
-    fn judged(&self, watched: &LoadWatched, measures: &Measures, rate: u64) -> Trial {
-        let counts = total(&watched.workers).operations_since(&watched.base);
+    fn judged(&self, watched: &LoadWatched, measures: &Measures, shape: &TrialShape) -> Trial {
+        let all = total(&watched.workers);
+        let counts = all.operations_since(&watched.base);
         let mut counters = stack::counters::Counters::new();
         for worker in &watched.workers {
             counters.merge(&worker.counters);
@@ -149,20 +174,23 @@ impl Control<'_> {
             (measures, Some(counts.window_due)),
             (&watched.spent, None),
             (&counters, &tcp(&watched.workers)),
-            self.plan.connections,
-        );
+            shape.connections,
+        )
+        .holding((self.plan.work == Work::Hold).then(|| {
+            let open = watched.series.iter().map(|second| second.open);
+            (shape.connections, open.min().unwrap_or(0))
+        }));
         let verdict = limit::judge(&evidence).verdict;
-        let mut faults = self.args.gate.late(measures, true);
-        let lost = counts.failed_total() + counts.unfinished;
-        if lost > self.args.gate.failed() {
-            let by = counts
-                .by_fault()
-                .map(|(fault, n)| format!("{} {n}", fault.name()));
-            let by: Vec<String> = by
-                .chain((counts.unfinished > 0).then(|| format!("unfinished {}", counts.unfinished)))
-                .collect();
-            faults.push(format!("{lost} operations failed ({})", by.join(", ")));
-        }
+        let gates = self.args.gate.judge(&Measured {
+            counts: &counts,
+            connections: connections_since(&all, &watched.base),
+            measures,
+            is_open_loop: true,
+            seconds: &watched.series,
+            timed_s: shape.timed_s(),
+        });
+        let faults = gates.iter().filter_map(|gate| gate.fault.clone());
+        let mut faults: Vec<String> = faults.collect();
         let achieved = evidence.achieved().unwrap_or(0.0);
         if achieved < limit::ACHIEVED_SHARE {
             faults.push(format!("{:.1} % of the rate was reached", achieved * 100.0));
@@ -183,8 +211,9 @@ impl Control<'_> {
         ) || evidence.is_late()
             || counts.by_fault().any(|(fault, _)| ours.contains(&fault));
         Trial {
-            rate,
+            rate: shape.rate_rps.round() as u64,
             duration_s: self.lasts.as_secs_f64(),
+            gates,
             passed: faults.is_empty(),
             limited_by_us: !faults.is_empty() && is_ours,
             faults,

@@ -50,7 +50,7 @@ impl Control<'_> {
                     "{:6.1} s  ramp: {} of {} connections",
                     started.elapsed().as_secs_f64(),
                     counts.open(),
-                    self.plan.connections
+                    self.connections
                 ));
             }
             let since = if is_hold { grown_at } else { started };
@@ -73,7 +73,7 @@ impl Control<'_> {
             "{} of {} connections could be opened, then none for {:.0} s ({} could not be begun, {} ended before they were established, \
              {} broke)",
             counts.open(),
-            self.plan.connections,
+            self.connections,
             self.args.timeout.as_secs_f64(),
             counts.not_begun,
             counts.not_established,

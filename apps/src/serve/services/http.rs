@@ -20,6 +20,7 @@ use stack::queue::pattern;
 use stack::time::Instant;
 use workload::body::Body;
 use workload::proxy::Origin;
+use workload::remembered_head::RememberedHead;
 
 use self::idle::{Look, Silence};
 use self::partial::{HEAD_MAX, PartialId, Partials};
@@ -129,12 +130,14 @@ impl HttpSite {
 #[derive(Debug)]
 pub(super) struct HttpShared {
     partials: Partials<ConnId>,
+    last_head: RememberedHead<Request>,
 }
 
 impl HttpShared {
     pub(super) fn new() -> Self {
         Self {
             partials: Partials::new(),
+            last_head: RememberedHead::default(),
         }
     }
 
@@ -288,24 +291,28 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
             with_body,
             ..
         } = response.answer;
-        let mut head = heads.get(status, persistence, second, self.wall);
+        let ready = heads.get(status, persistence, second, self.wall);
         let mut with_fields;
-        if let Some(origin) = self.origin {
-            with_fields = [0; proxy::HEAD_MAX];
-            let len = proxy::with_fields(origin, head, &mut with_fields);
-            head = &with_fields[..len];
-        }
-        let left = &head[usize::from(response.head_sent)..];
+        let (bytes, has_body) = match (self.origin, ready.both()) {
+            (Some(origin), _) => {
+                with_fields = [0; proxy::HEAD_MAX];
+                let len = proxy::with_fields(origin, ready.head(), &mut with_fields);
+                (&with_fields[..len], false)
+            }
+            (None, Some(both)) if with_body => (both, true),
+            (None, _) => (ready.head(), false),
+        };
+        let left = &bytes[usize::from(response.head_sent)..];
         if !left.is_empty() {
             let sent = self.cx.send_bytes(self.conn, left).unwrap_or(0);
             self.stats.bytes_out += sent as u64;
-            // Heads have some hundred bytes.
+            // Heads have some hundred bytes, and what follows them there 1,024 at most.
             response.head_sent += sent as u16;
             if sent < left.len() {
                 return false;
             }
         }
-        if with_body {
+        if with_body && !has_body {
             if self.cx.send(self.conn, self.site.body()).is_err() {
                 return false;
             }
@@ -345,9 +352,17 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
         if bytes.is_empty() {
             return None;
         }
+        if let Some(request) = self.shared.last_head.recall(bytes) {
+            self.read(request.head_len);
+            return Some(Parsed::Request(request));
+        }
         let parsed = request::parse(bytes);
         match parsed {
-            Parsed::Request(Request { head_len, .. }) => self.read(head_len),
+            Parsed::Request(request) => {
+                let head = &bytes[..request.head_len];
+                self.shared.last_head.remember(head, request);
+                self.read(request.head_len);
+            }
             Parsed::Malformed(_) => {}
             Parsed::Partial => {
                 let now = self.cx.now();

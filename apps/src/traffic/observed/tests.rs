@@ -85,7 +85,7 @@ impl Setting {
             retries: self.retries,
             clock: Clock::of_ticks(HZ),
             books: (0..workers)
-                .map(|_| Book::new(self.room, self.group_bits))
+                .map(|_| Book::new(self.room, self.group_bits, true))
                 .collect(),
         })
     }
@@ -605,7 +605,7 @@ fn another_shards_tuples_are_no_replies_of_ours() {
         let mut flooder = flooder(&plan, 0);
         let frames = burst(&mut flooder, 0);
         drop(flooder);
-        Arc::get_mut(&mut plan).expect("alone").books = vec![Book::new(1 << 12, 0)];
+        Arc::get_mut(&mut plan).expect("alone").books = vec![Book::new(1 << 12, 0, false)];
         frames
     });
     let mut flooder = flooder(&plan, 0);

@@ -350,3 +350,27 @@ fn small_sends_share_a_frame_unless_it_is_in_flight() {
         .push_bytes(&mut world.chunks, &[2; 20], || Some(nic.frame(&[])));
     assert_eq!((sent, world.chunks.frames()), (20, 2));
 }
+
+#[test]
+fn the_bytes_of_a_frame_are_found_where_it_is_all_there_is() {
+    let nic = MemoryNic::new([2; 6]);
+    let World {
+        mut chunks,
+        mut queue,
+        ..
+    } = World::new(100);
+    assert_eq!(queue.sole_frame_bytes(&chunks), None);
+    let push = |queue: &mut TxQueue, chunks: &mut Chunks<_>, byte| {
+        queue.push_bytes(chunks, &[byte; 20], || Some(nic.frame(&[])))
+    };
+    assert_eq!(push(&mut queue, &mut chunks, 1), 20);
+    assert_eq!(queue.sole_frame_bytes(&chunks), Some(&[1; 20][..]));
+    queue.ack(&mut chunks, 15, drop);
+    assert_eq!(queue.sole_frame_bytes(&chunks), Some(&[1; 5][..]));
+    let (id, start, len) = (StaticId(0), 0, 9);
+    let item = TxItem::Static { id, start, len };
+    assert!(queue.push(&mut chunks, item).is_ok());
+    assert_eq!(queue.sole_frame_bytes(&chunks), None, "two items");
+    queue.ack(&mut chunks, 5, drop);
+    assert_eq!(queue.sole_frame_bytes(&chunks), None, "registered bytes");
+}

@@ -402,19 +402,13 @@ fn the_fast_path_sends_no_more_than_there_is_room_for() {
 }
 
 /// What both paths send is the same to the byte; only its buffers show that the text was not copied.
-#[test]
-fn longer_text_is_chained_on_the_fast_path_too() {
+fn assert_longer_text_is_chained(send: fn(&mut Cx<'_, MemoryNic, bool>, ConnId, usize)) {
     let change_nic = |nic: &mut MemoryNic| nic.caps_mut().tx_multi_seg = true;
     let mut host = Host::probing_on(|_| {}, change_nic);
     for (port, len) in [(1, COPY_BREAK), (2, COPY_BREAK + 1)] {
         host.on(Flow::v4(port, OPEN)).shake_hands();
         let (conn, now, is_chained) = (host.conn(), host.now, len > COPY_BREAK);
-        host.worker().with_cx(now, |_, cx| {
-            let text = cx.register_static(&[7; 2 * COPY_BREAK]).expect("room");
-            let (id, start, len) = (text, 0, len as u32);
-            let sent = cx.send(conn, TxItem::Static { id, start, len });
-            assert!(sent.is_ok());
-        });
+        host.worker().with_cx(now, |_, cx| send(cx, conn, len));
         host.worker().turn(now);
         let sent = host.nic().take_sent();
         let [frame] = &sent[..] else {
@@ -424,22 +418,49 @@ fn longer_text_is_chained_on_the_fast_path_too() {
     }
 }
 
+fn send_registered(cx: &mut Cx<'_, MemoryNic, bool>, conn: ConnId, len: usize) {
+    let id = cx.register_static(&[7; 2 * COPY_BREAK]).expect("room");
+    let (start, len) = (0, len as u32);
+    assert!(cx.send(conn, TxItem::Static { id, start, len }).is_ok());
+}
+
+fn send_copied(cx: &mut Cx<'_, MemoryNic, bool>, conn: ConnId, len: usize) {
+    assert_eq!(cx.send_bytes(conn, &vec![7; len]), Ok(len));
+}
+
 #[test]
-fn the_rest_of_a_text_goes_from_where_the_window_cut_it() {
+fn longer_text_is_chained_on_the_fast_path_too() {
+    assert_longer_text_is_chained(send_registered);
+}
+
+#[test]
+fn longer_copied_text_is_chained_on_the_fast_path_too() {
+    assert_longer_text_is_chained(send_copied);
+}
+
+fn assert_the_rest_goes_from_where_the_window_cut_it(
+    send: fn(&mut Cx<'_, MemoryNic, bool>, ConnId, usize),
+) {
     let mut host = Host::probing(|spec| spec.tcp.profile.nagle = false);
     host.inject(syn().seq(0).win(100));
     host.expect(syn_ack().seq(0).ack(1));
     host.inject(ack().seq(1).ack(1).win(100)).silent();
     let conn = host.conn();
-    host.act(|_, cx| {
-        let id = cx.register_static(&[7; 250]).expect("room");
-        let (start, len) = (0, 250);
-        assert!(cx.send(conn, TxItem::Static { id, start, len }).is_ok());
-    });
+    host.act(|_, cx| send(cx, conn, 250));
     host.expect(data(100).seq(1).ack(1)).silent();
     // It opens, and what was sent is not acknowledged yet.
     host.inject(ack().seq(1).ack(1).win(5_000));
     host.expect(data(150).push(true).seq(101).ack(1)).silent();
+}
+
+#[test]
+fn the_rest_of_a_text_goes_from_where_the_window_cut_it() {
+    assert_the_rest_goes_from_where_the_window_cut_it(send_registered);
+}
+
+#[test]
+fn the_rest_of_copied_text_goes_from_where_the_window_cut_it() {
+    assert_the_rest_goes_from_where_the_window_cut_it(send_copied);
 }
 
 /// An app that reads a byte at a time, and looks into other connections meanwhile.

@@ -207,6 +207,7 @@ impl LoadClient {
             first: NONE,
             last: NONE,
             depth: 0,
+            asked: 0,
             target,
             stage: Stage::Opening,
             was_established: false,
@@ -281,10 +282,12 @@ impl LoadClient {
     /// Puts a connection into the list of those that can take another operation, if it can.
     pub(super) fn list_if_free(&mut self, index: u32) {
         let pipeline = self.plan.pipeline;
+        let asked_max = self.plan.requests_per_connection.unwrap_or(u32::MAX);
         let is_one_list = self.plan.work == Work::Hold;
         if let Some(conn) = self.connections.get_mut(index)
             && conn.stage == Stage::Open
             && conn.depth < pipeline
+            && conn.asked < asked_max
             && !conn.is_listed
             && let Some(listed) = self.listed.get_mut(if is_one_list {
                 0
@@ -337,6 +340,10 @@ impl LoadClient {
             has_begun_reply: false,
             closes: false,
             is_timed,
+            opens: self
+                .connections
+                .get(index)
+                .is_some_and(|conn| conn.asked == 0 && conn.connect_ns == now_ns),
         };
         // Callers have seen that there is room.
         let Ok(place) = self.operations.insert(operation) else {
@@ -347,6 +354,7 @@ impl LoadClient {
         };
         let last = core::mem::replace(&mut conn.last, place);
         conn.depth += 1;
+        conn.asked = conn.asked.saturating_add(1);
         if conn.first == NONE {
             conn.first = place;
         } else if let Some(before) = self.operations.get_mut(last) {
@@ -487,7 +495,10 @@ impl LoadClient {
                 let is_timed = self.plan.window.holds(since_start_ns);
                 let now_ns = cx.now().as_ns();
                 for _ in depth..self.plan.pipeline {
-                    if self.count_left() == 0 || !self.operations.has_room() {
+                    if self.count_left() == 0
+                        || !self.operations.has_room()
+                        || self.requests_left(index) == 0
+                    {
                         break;
                     }
                     let request = self.choose_for(index);
@@ -499,6 +510,13 @@ impl LoadClient {
             }
             _ => self.list_if_free(index),
         }
+    }
+
+    /// Requests that a connection may still have.
+    pub(super) fn requests_left(&self, index: u32) -> u32 {
+        let most = self.plan.requests_per_connection.unwrap_or(u32::MAX);
+        let asked = self.connections.get(index).map_or(0, |conn| conn.asked);
+        most.saturating_sub(asked)
     }
 
     /// The next request by weight, of those that go to the connection's target.

@@ -107,6 +107,10 @@ impl LoadClient {
         let operation = *operation;
         if operation.is_timed {
             self.record(Step::Response, now_ns.saturating_sub(operation.sent_ns));
+            if self.plan.times_from_syn && operation.opens {
+                let time_ns = now_ns.saturating_sub(operation.begun_ns);
+                self.record(Step::SynToLastByte, time_ns);
+            }
         }
         let is_right = operation.status == 0 || self.plan.accepted.contains(&operation.status);
         if !is_right && matches!(self.plan.work, Work::Connect(_)) {
@@ -136,6 +140,8 @@ impl LoadClient {
                     self.note_broken(index, Fault::EndedEarly);
                     self.fail_operations(index, Fault::EndedEarly, now_ns);
                     self.close(cx, index);
+                } else if self.requests_left(index) == 0 {
+                    self.close_if_idle(cx, index);
                 } else {
                     self.on_free(cx, index);
                 }
@@ -167,6 +173,17 @@ impl LoadClient {
         self.record(Step::Operation, now_ns.saturating_sub(operation.begun_ns));
         if let Pace::Open(..) = self.plan.pace {
             self.record(Step::Scheduled, now_ns.saturating_sub(operation.due_ns));
+        }
+    }
+
+    /// A connection that has had all its requests is closed behind the last reply.
+    fn close_if_idle<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        if self
+            .connections
+            .get(index)
+            .is_some_and(|conn| conn.depth == 0)
+        {
+            self.close(cx, index);
         }
     }
 

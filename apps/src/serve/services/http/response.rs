@@ -2,6 +2,7 @@
 //!
 //! It must never format on the path of a request.
 
+use stack::queue::pattern;
 use workload::body::BodyError;
 
 use crate::serve::wall::{HTTP_DATE_LEN, Wall, http_date_of};
@@ -86,10 +87,14 @@ impl Persistence {
     }
 }
 
-/// One head, with the place of its date.
+/// Bodies up to this length follow their heads in the template, in bytes: the response is one piece then.
+const WITH_HEAD_MAX: u64 = 1024;
+
+/// One head, with the place of its date, and a short body behind it.
 #[derive(Debug)]
 struct Template {
     bytes: Box<[u8]>,
+    head_len: usize,
     date_at: usize,
     /// The second whose date it has.
     second: u64,
@@ -109,11 +114,38 @@ impl Template {
             "0".repeat(HTTP_DATE_LEN),
             persistence.field()
         );
+        let head_len = text.len();
+        let mut bytes = text.into_bytes();
+        if body_len <= WITH_HEAD_MAX {
+            // At most WITH_HEAD_MAX.
+            bytes.resize(head_len + body_len as usize, 0);
+            pattern::fill(0, &mut bytes[head_len..]);
+        }
         Self {
-            bytes: text.into_bytes().into_boxed_slice(),
+            bytes: bytes.into_boxed_slice(),
+            head_len,
             date_at: start.len(),
             second: u64::MAX,
         }
+    }
+}
+
+/// The bytes of a response.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadAndBody<'a> {
+    bytes: &'a [u8],
+    head_len: usize,
+}
+
+impl<'a> HeadAndBody<'a> {
+    /// The head alone.
+    pub(super) fn head(self) -> &'a [u8] {
+        &self.bytes[..self.head_len]
+    }
+
+    /// Both, where the body is short enough to follow the head; `None` where it must be sent by itself.
+    pub(super) fn both(self) -> Option<&'a [u8]> {
+        (self.bytes.len() > self.head_len).then_some(self.bytes)
     }
 }
 
@@ -135,7 +167,8 @@ impl Heads {
         }
     }
 
-    /// A head with the date of `second`, as [`Wall::second`] gave it.
+    /// A head with the date of `second`, as [`Wall::second`] gave it, and the body behind it, which is empty where it is too long
+    /// for that.
     #[inline]
     pub(super) fn get(
         &mut self,
@@ -143,7 +176,7 @@ impl Heads {
         persistence: Persistence,
         second: u64,
         wall: &Wall,
-    ) -> &[u8] {
+    ) -> HeadAndBody<'_> {
         let index = status as usize * Persistence::ALL.len() + persistence as usize;
         let template = &mut self.templates[index];
         if template.second != second {
@@ -156,7 +189,10 @@ impl Heads {
             };
             template.bytes[template.date_at..][..HTTP_DATE_LEN].copy_from_slice(&date);
         }
-        &template.bytes
+        HeadAndBody {
+            bytes: &template.bytes,
+            head_len: template.head_len,
+        }
     }
 }
 
@@ -174,7 +210,7 @@ mod tests {
         let mut heads = Heads::new(1000);
         let mut text = |status, persistence| {
             let head = heads.get(status, persistence, second, &wall);
-            String::from_utf8(head.to_vec()).expect("text")
+            String::from_utf8(head.head().to_vec()).expect("text")
         };
         assert_eq!(
             text(Status::Ok, Persistence::KeepAlive),
@@ -202,7 +238,7 @@ mod tests {
         for (now_s, second, date) in [(0, 0, "00:00:00"), (7, 7, "00:00:07"), (7, 5, "00:00:05")] {
             wall.second(Instant::from_ns(now_s * 1_000_000_000));
             let head = heads.get(Status::Ok, Persistence::Implied, second, &wall);
-            let text = String::from_utf8_lossy(head);
+            let text = String::from_utf8_lossy(head.head());
             assert!(text.contains(date), "{text}");
         }
     }

@@ -9,27 +9,27 @@ use workload::load::{Interval, LoadCounts, Measure, Work};
 
 /// One second of a run. Field names are stable.
 #[derive(Debug, Clone, Serialize)]
-pub(in crate::load) struct Second {
+pub(super) struct Second {
     /// Its end, in seconds from the start.
-    pub(in crate::load) at_s: f64,
-    pub(in crate::load) begun: u64,
-    pub(in crate::load) completed: u64,
-    pub(in crate::load) failed: u64,
-    pub(in crate::load) dropped: u64,
+    pub(super) at_s: f64,
+    pub(super) begun: u64,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+    pub(super) dropped: u64,
     /// Connections that were to be kept and ended all the same.
-    pub(in crate::load) broken: u64,
+    pub(super) broken: u64,
     /// Connections that are established at its end.
-    pub(in crate::load) open: u64,
-    pub(in crate::load) bytes_in: u64,
+    pub(super) open: u64,
+    pub(super) bytes_in: u64,
     /// Of the bytes that were sent, those that are acknowledged; with --workload stream.
-    pub(in crate::load) bytes_acked: u64,
+    pub(super) bytes_acked: u64,
     /// Segments sent again.
-    pub(in crate::load) retransmitted: u64,
+    pub(super) retransmitted: u64,
     /// From the beginning of operations, in us.
-    pub(in crate::load) p50_us: Option<f64>,
-    pub(in crate::load) p99_us: Option<f64>,
+    pub(super) p50_us: Option<f64>,
+    pub(super) p99_us: Option<f64>,
     /// From when they were due, in us; open loop only.
-    pub(in crate::load) scheduled_p99_us: Option<f64>,
+    pub(super) scheduled_p99_us: Option<f64>,
     #[serde(skip)]
     work: Work,
     /// How long it was, in seconds.
@@ -37,13 +37,45 @@ pub(in crate::load) struct Second {
     took_s: f64,
 }
 
+/// A second lies within a part of a run when it overlaps the rest by no more than this, in seconds.
+const OVERLAP_S: f64 = 0.05;
+
 /// A percentile in us, to tenths.
-pub(in crate::load) fn percentile_us(measure: &Measure, percent: f64) -> Option<f64> {
+pub(super) fn percentile_us(measure: &Measure, percent: f64) -> Option<f64> {
     let time = measure.percentile(percent)?.time;
     Some((time.as_nanos() as f64 / 100.0).round() / 10.0)
 }
 
 impl Second {
+    /// Whether it is a whole second, from `from` to `until`.
+    pub(super) fn is_whole_within(&self, (from, until): (f64, f64)) -> bool {
+        self.at_s - self.took_s >= from - OVERLAP_S
+            && self.at_s <= until + OVERLAP_S
+            && self.took_s >= 1.0 - OVERLAP_S
+    }
+
+    /// Operations that were completed in it, a second.
+    pub(super) fn completed_per_s(&self) -> f64 {
+        self.completed as f64 / self.took_s
+    }
+
+    /// One that ended at `at_s`.
+    #[cfg(test)]
+    pub(super) fn of(at_s: f64, completed: u64, open: u64) -> Self {
+        let counts = LoadCounts {
+            completed,
+            established: open,
+            ..LoadCounts::default()
+        };
+        let at = (
+            Duration::from_secs_f64(at_s),
+            Duration::from_secs(1),
+            Work::Request,
+        );
+        let base = LoadCounts::default();
+        Self::new(at, (&counts, &base), 0, &Interval::default())
+    }
+
     /// From what was counted until now and until the second began.
     pub(super) fn new(
         (at, took, work): (Duration, Duration, Work),
