@@ -84,7 +84,11 @@ pub(crate) fn explain(topic: &str) -> Result<String, Failure> {
     }
     let all = scenarios::all(Pace::Real)?;
     let errno = topic.to_uppercase();
-    if let Some((name, words)) = Errno::all().find(|(name, _)| *name == errno) {
+    // By name, or by a part of its words: "refused".
+    let said = topic.to_lowercase();
+    let by_words = |words: &str| said.len() >= 5 && words.contains(&said);
+    let mut errnos = Errno::all();
+    if let Some((name, words)) = errnos.find(|(name, words)| *name == errno || by_words(words)) {
         return Ok(errno_text(name, words, &all));
     }
     let found = all.iter().find(|scenario| scenario.name == topic);
@@ -102,8 +106,8 @@ pub(crate) fn unknown(word: &str, all: &[Scenario], errnos_too: bool) -> Failure
         |candidate: &str| strsim::jaro_winkler(&candidate.to_lowercase(), &word.to_lowercase());
     let best = candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let meant = match best.filter(|best| likeness(best) >= ALIKE) {
-        Some(best) => format!("; did you mean `{best}`?"),
-        None => String::new(),
+        Some(best) => format!(": did you mean `{best}`? Expected"),
+        None => ": expected".to_owned(),
     };
     let what = if errnos_too {
         "scenario or errno"
@@ -111,7 +115,7 @@ pub(crate) fn unknown(word: &str, all: &[Scenario], errnos_too: bool) -> Failure
         "scenario"
     };
     Failure::Usage(format!(
-        "no {what} `{word}`{meant} There are: {}",
+        "unknown {what} `{word}`{meant} one of: {}",
         names.join(", ")
     ))
 }

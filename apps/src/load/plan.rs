@@ -420,8 +420,9 @@ fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
     match (is_ring, args.targets.is_empty()) {
         (true, true) => Ok(vec![TargetUrl::parse(&own_target(args))?]),
         (true, false) => Err(Failure::Usage(
-            "a target needs a NIC that leads to it: give --nic and --ip (without a target our own server is loaded, over an \
-             in-memory link)"
+            "a target needs a NIC that leads to it. For a server of this machine: http://198.18.0.1:PORT/ --nic tap \
+             --tap-up 198.18.0.1/24 --ip 198.18.0.2/24 --with 'COMMAND THAT STARTS IT'; for one elsewhere: --nic pci:ADDRESS --ip \
+             OURS/LEN. Without a target our own server is loaded, over an in-memory link"
                 .into(),
         )),
         (false, true) => Err(Failure::Usage(

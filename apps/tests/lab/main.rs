@@ -45,7 +45,7 @@ fn scenarios_are_listed_and_shown() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(
         text.contains(
-            "no scenario `open-port`; did you mean `closed-port`? There are: closed-port"
+            "unknown scenario `open-port`: did you mean `closed-port`? Expected one of: closed-port"
         ),
         "{text}"
     );
