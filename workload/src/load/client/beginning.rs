@@ -86,7 +86,12 @@ impl LoadClient {
         } else {
             (u128::from(all) * u128::from(since_start_ns) / u128::from(ramp_ns)) as u64 + 1
         };
-        for _ in 0..self.plan.burst {
+        let most = match self.plan.work {
+            // A peer that refuses is asked again a little later: no operation waits for the answer.
+            Work::Request => self.may_open(cx.now().as_ns()),
+            _ => self.plan.burst.into(),
+        };
+        for _ in 0..most {
             if u64::from(self.connections.len()) >= allowed || self.count_left() == 0 {
                 return;
             }
