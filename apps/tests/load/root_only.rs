@@ -285,7 +285,9 @@ fn a_silent_target_is_one_message() {
 fn a_target_that_refuses_is_one_message_and_is_not_flooded() {
     // It listens until the load begins, then resets everything.
     let server = "python3 -m http.server 8080 >/dev/null 2>&1 & nft -f - <<'N'
-table ip t { chain i { type filter hook input priority 0; tcp dport 8080 reject with tcp reset; } }
+table ip t {
+chain i { type filter hook input priority 0; tcp dport 8080 reject with tcp reset; }
+}
 N
 wait";
     let words = [
