@@ -9,7 +9,6 @@ use std::time::Duration;
 use diagnose::counted;
 use serde::Serialize;
 use workload::load::{LoadCounts, Measures, Step};
-use workload::tally::Fault;
 
 use super::second::Second;
 use crate::units;
@@ -230,8 +229,7 @@ impl Measured<'_> {
 
 /// Connections that were asked for since `base`, and those of them that the peer reset or refused.
 pub(super) fn connections_since(now: &LoadCounts, base: &LoadCounts) -> (u64, u64) {
-    let resets =
-        |counts: &LoadCounts| counts.ends.reset_by_peer + counts.failed[Fault::Refused as usize];
+    let resets = |counts: &LoadCounts| counts.ends.reset_by_peer + counts.refused;
     (now.connects - base.connects, resets(now) - resets(base))
 }
 
@@ -314,6 +312,8 @@ impl FromStr for Gates {
 
 #[cfg(test)]
 mod tests {
+    use workload::tally::Fault;
+
     use super::*;
 
     fn gates(text: &str) -> Gates {

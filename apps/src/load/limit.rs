@@ -22,6 +22,8 @@ pub(super) const LAG_FREE_US: f64 = 20.0;
 const FULL_SHARE: f64 = 0.95;
 /// Up to this share a side had time.
 const FREE_SHARE: f64 = 0.8;
+/// With more failed operations than this share a higher rate shows nothing.
+const FAILED_SHARE: f64 = 0.01;
 /// From this share of refused frames on the link was full.
 const REFUSED_SHARE: f64 = 0.05;
 /// From this share of received segments with data on that came ahead of a gap, the path loses frames.
@@ -91,6 +93,8 @@ pub(super) struct LimitEvidence {
     /// SYNs, and those of them that were answered only when they were repeated, or not at all.
     pub(super) syns: u64,
     pub(super) repeated_syns: u64,
+    /// Operations that failed, of those that were begun.
+    pub(super) failed: (u64, u64),
     /// Connections that were to be held, and the fewest that were.
     pub(super) held: Option<(u32, u64)>,
 }
@@ -132,6 +136,7 @@ impl LimitEvidence {
             first_byte_us: us(Step::FirstByte, 50.0),
             syns: syn_acks.len(),
             repeated_syns: syn_acks.count_between(late_ns, u64::MAX),
+            failed: (counts.failed_total(), counts.begun),
             held: None,
         }
     }
@@ -148,6 +153,12 @@ impl LimitEvidence {
                     .is_none_or(|first| median >= first * QUEUE_SHARE)
         });
         loses || queues
+    }
+
+    /// Whether so many operations failed that a higher rate shows nothing.
+    fn fails_often(&self) -> bool {
+        let (failed, begun) = self.failed;
+        failed as f64 > FAILED_SHARE * begun as f64
     }
 
     /// Whether so many SYNs had to be repeated that it is worth saying.
@@ -284,6 +295,10 @@ fn evidence(seen: &LimitEvidence) -> String {
 
 fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
     match verdict {
+        LoadVerdict::Rate if seen.fails_often() => format!(
+            "{} of {} operations failed: see why before you raise --rate",
+            seen.failed.0, seen.failed.1
+        ),
         LoadVerdict::Rate => "raise --rate to find the limit".to_owned(),
         LoadVerdict::Held => "raise --connections to find the limit".to_owned(),
         LoadVerdict::Generator => {
@@ -420,6 +435,20 @@ mod tests {
         assert_eq!(held(100, 0.99), LoadVerdict::Held);
         assert_eq!(held(99, 0.1), LoadVerdict::Target);
         assert_eq!(held(99, 0.99), LoadVerdict::Generator);
+    }
+
+    #[test]
+    fn a_target_that_fails_is_not_asked_for_more() {
+        assert!(judge(&open()).change.contains("raise --rate to find"));
+        let failing = LimitEvidence {
+            failed: (500, 1000),
+            ..open()
+        };
+        assert!(
+            judge(&failing)
+                .change
+                .contains("500 of 1000 operations failed")
+        );
     }
 
     #[test]

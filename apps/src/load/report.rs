@@ -241,7 +241,8 @@ impl LoadReport {
         report.faults.extend(parts.thread_faults);
         let pcap = report.pcap_failures.as_ref();
         report.faults.extend(pcap.and_then(FailuresReport::fault));
-        report.faults.extend(report.account.faults());
+        let is_stuck = report.nic.as_ref().is_some_and(|nic| !nic.link_is_up());
+        report.faults.extend(report.account.faults(is_stuck));
         let connections = connections_since(&all, &parts.watched.base);
         report.add_gates((args, plan), (&counts, connections), &measures);
         report.add_faults(&counts, &evidence);
@@ -311,7 +312,14 @@ impl LoadReport {
         }
         let is_idle = self.stream.is_some() || self.hold.is_some() && counts.due == 0;
         if counts.begun == 0 && !is_idle && faults.is_empty() && self.ended_by != LoadEnd::Signal {
-            faults.push("no operation was begun".to_owned());
+            faults.push(match counts.not_established {
+                0 => "no operation was begun".to_owned(),
+                n => format!(
+                    "no operation was begun: {n} of {} connections were not established, {} of them refused by the target; does it listen \
+                     on that port?",
+                    counts.connects, counts.refused
+                ),
+            });
         }
         let achieved = evidence.achieved();
         if let Some(share) = achieved.filter(|share| *share < limit::ACHIEVED_SHARE) {

@@ -98,6 +98,11 @@ impl NicReport {
         }
     }
 
+    /// Whether the link was up at the end.
+    pub(crate) fn link_is_up(&self) -> bool {
+        self.link.up
+    }
+
     /// What is wrong with it, in words.
     pub(crate) fn fault(&self) -> Option<String> {
         self.fault.clone()

@@ -282,6 +282,63 @@ fn a_silent_target_is_one_message() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_target_that_refuses_is_one_message_and_is_not_flooded() {
+    // It listens until the load begins, then resets everything.
+    let server = "python3 -m http.server 8080 >/dev/null 2>&1 & nft -f - <<'N'
+table ip t {
+chain i { type filter hook input priority 0; tcp dport 8080 reject with tcp reset; }
+}
+N
+wait";
+    let words = [
+        "http://198.18.0.1:8080/",
+        "-c",
+        "50",
+        "-d",
+        "1s",
+        "--with",
+        server,
+    ];
+    let (result, status, said) = load(&[&words[..], &TAP].concat());
+    assert_eq!(status, 1, "{said}");
+    assert!(
+        said.contains("refused by the target; does it listen"),
+        "{said}"
+    );
+    // A burst at a time, and 10 ms after each that failed.
+    assert!(
+        number(&result, "/connections/asked_for") < 5000,
+        "{result:#}"
+    );
+    assert_account(&result);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_link_that_goes_down_is_no_riddle() {
+    let server =
+        "python3 -m http.server 8080 >/dev/null 2>&1 & sleep 1.5; ip link set syncline0 down; wait";
+    let words = [
+        "http://198.18.0.1:8080/",
+        "-R",
+        "100",
+        "-d",
+        "2s",
+        "--timeout",
+        "500ms",
+    ];
+    let (result, status, said) = load(&[&words[..], &["--with", server], &TAP].concat());
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("operations failed"), "{said}");
+    assert!(!said.contains("please report it"), "{said}");
+    assert!(
+        number(&result, "/operations/failed_by/timed_out") > 0,
+        "{result:#}"
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_signal_ends_it_with_the_result_so_far() {
     let folder = Folder::new("signal");
     let server = folder.nginx();

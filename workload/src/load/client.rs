@@ -465,6 +465,7 @@ impl App for LoadClient {
             self.counts.end(reason);
         } else {
             self.counts.not_established += 1;
+            self.counts.refused += u64::from(reason == CloseReason::Refused);
             self.counts.reused.failed += u64::from(conn.is_reused);
             self.on_failed_opening(now_ns);
         }

@@ -106,6 +106,8 @@ pub struct LoadCounts {
     pub not_begun: u64,
     /// Of those asked for, the ones that ended before they were established.
     pub not_established: u64,
+    /// Of those, the ones that the peer refused by a RST.
+    pub refused: u64,
     /// Connections that were established.
     pub established: u64,
     /// How those ended.
@@ -244,6 +246,7 @@ impl LoadCounts {
             connects,
             not_begun,
             not_established,
+            refused,
             established,
             ends,
             broken,
@@ -270,6 +273,7 @@ impl LoadCounts {
             (&mut self.connects, connects),
             (&mut self.not_begun, not_begun),
             (&mut self.not_established, not_established),
+            (&mut self.refused, refused),
             (&mut self.established, established),
             (&mut self.ends.graceful, &ends.graceful),
             (&mut self.ends.reset_by_us, &ends.reset_by_us),

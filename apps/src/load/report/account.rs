@@ -69,12 +69,22 @@ impl Account {
         ]
     }
 
-    /// What does not add up, in words.
-    pub(super) fn faults(&self) -> impl Iterator<Item = String> {
-        let wrong = self.named().into_iter().filter(|(_, n)| *n != 0);
-        wrong.map(|(name, n)| {
+    /// What does not add up, in words. Where the link `is_down` connections can't be closed: their RSTs never leave.
+    pub(super) fn faults(&self, is_down: bool) -> Vec<String> {
+        let mut wrong = self.named().to_vec();
+        wrong.retain(|(_, n)| *n != 0);
+        let mut faults = Vec::new();
+        let unclosed = self.connections.max(0) + self.open.max(0);
+        if is_down && unclosed > 0 {
+            faults.push(format!(
+                "the link is down: {unclosed} connections could not be closed"
+            ));
+            wrong.retain(|(name, _)| !name.starts_with("connections"));
+        }
+        faults.extend(wrong.into_iter().map(|(name, n)| {
             format!("{n} {name} are unaccounted for: that is a bug, please report it")
-        })
+        }));
+        faults
     }
 }
 
@@ -110,11 +120,17 @@ mod tests {
         };
         counts.ends.graceful = 2;
         let account = Account::new(&counts, &[Counters::new()], 0);
-        assert_eq!(account.faults().count(), 0, "{account}");
+        assert!(account.faults(false).is_empty(), "{account}");
         counts.completed = 3;
         counts.ends.graceful = 1;
         let account = Account::new(&counts, &[Counters::new()], 1);
-        let faults: Vec<String> = account.faults().collect();
+        let faults = account.faults(false);
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        let faults = account.faults(true);
+        assert!(
+            faults[0].contains("the link is down: 1 connections"),
+            "{faults:?}"
+        );
         assert_eq!(faults.len(), 3, "{faults:?}");
     }
 }

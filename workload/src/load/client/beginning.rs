@@ -87,7 +87,12 @@ impl LoadClient {
             let count = missing.min(self.count_left());
             return self.open_burst(cx, count, is_timed);
         }
-        for _ in 0..self.plan.burst {
+        let most = match self.plan.work {
+            // A peer that refuses is asked again a little later: no operation waits for the answer.
+            Work::Request => self.may_open(cx.now().as_ns()),
+            _ => self.plan.burst.into(),
+        };
+        for _ in 0..most {
             if u64::from(self.connections.len()) >= allowed || self.count_left() == 0 {
                 return;
             }

@@ -29,7 +29,8 @@ impl LoadClient {
     pub(super) fn may_open(&mut self, now_ns: u64) -> u32 {
         let burst = u32::from(self.plan.burst);
         let Some(opening) = self.plan.opening else {
-            return burst;
+            let may = now_ns as f64 >= self.opening.next_ns;
+            return if may { burst } else { 0 };
         };
         let under_way = u32::try_from(self.counts.opening()).unwrap_or(u32::MAX);
         let room = opening.under_way_max.saturating_sub(under_way).min(burst);
@@ -52,9 +53,8 @@ impl LoadClient {
 
     /// A connection could not be opened.
     pub(super) fn on_failed_opening(&mut self, now_ns: u64) {
-        if let Some(opening) = self.plan.opening
-            && opening.rate_rps.is_none()
-        {
+        let opening = self.plan.opening;
+        if opening.is_none_or(|opening| opening.rate_rps.is_none()) {
             self.opening.next_ns = now_ns.saturating_add(AFTER_FAILURE_NS) as f64;
         }
     }
