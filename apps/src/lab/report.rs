@@ -36,6 +36,8 @@ pub(crate) struct ScenePlay {
     pub(crate) sysctls: Vec<String>,
     /// What the kernel's counters and sockets say afterwards.
     pub(crate) kernel_says: Vec<String>,
+    /// How often it was played, because the machine was too busy for it.
+    pub(crate) attempts: u32,
     /// The flag that made the link a bad one; nothing was judged then.
     pub(crate) fault: Option<String>,
 }
@@ -66,6 +68,7 @@ impl ScenePlay {
             story,
             sysctls,
             kernel_says: Vec::new(),
+            attempts: 1,
             fault: None,
         }
     }
@@ -88,6 +91,10 @@ impl ScenePlay {
         text += &draw(&self.recording, &self.story, paint);
         for line in &self.kernel_says {
             text += &format!("kernel {line}\n");
+        }
+        if self.attempts > 1 {
+            let times = self.attempts;
+            text += &format!("played {times} times: the machine was too busy to act in time\n");
         }
         if let Some(fault) = &self.fault {
             text += &format!("not judged: --fault {fault}\n");

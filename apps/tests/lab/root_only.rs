@@ -42,12 +42,12 @@ fn host_down_over_a_tap_quickly() {
 fn app_blocked_over_a_tap() {
     let client = all_is_well(
         &["run", "app-blocked", "--over", "tap", "--role", "client"],
-        7,
+        6,
     );
     assert!(client.contains("SYN,ACK again"), "{client}");
     all_is_well(
         &["run", "app-blocked", "--over", "tap", "--role", "server"],
-        5,
+        4,
     );
 }
 

@@ -214,8 +214,13 @@ impl KernelHost {
         self.peer.set_stopped(stopped);
     }
 
+    /// How late its program was at most.
+    pub(super) fn late_ns(&self) -> u64 {
+        self.peer.late_ns()
+    }
+
     /// What its program called and saw, with CLOCK_MONOTONIC in ns.
-    pub(super) fn notes(&self) -> Vec<(u64, RecordedEvent)> {
+    pub(super) fn notes(&mut self) -> Vec<(u64, RecordedEvent)> {
         self.peer.take_notes()
     }
 

@@ -28,6 +28,7 @@ pub(super) struct Peer {
     stdin: ChildStdin,
     lines: Receiver<Line>,
     is_killed: bool,
+    late_ns: u64,
 }
 
 impl Peer {
@@ -70,6 +71,7 @@ impl Peer {
             stdin,
             lines,
             is_killed: false,
+            late_ns: 0,
         };
         let script = Script {
             server: SocketAddr::new(setting.address(End::Server), SERVER_PORT),
@@ -141,8 +143,13 @@ impl Peer {
             .map_err(|error| Failure::Run(format!("the peer program is gone: {error}")))
     }
 
+    /// How late it was at most with what it was to do.
+    pub(super) fn late_ns(&self) -> u64 {
+        self.late_ns
+    }
+
     /// What it called and saw since the last call, with CLOCK_MONOTONIC in ns.
-    pub(super) fn take_notes(&self) -> Vec<(u64, RecordedEvent)> {
+    pub(super) fn take_notes(&mut self) -> Vec<(u64, RecordedEvent)> {
         let side = self.side;
         let what = |line: &Line| {
             let conn = line.conn;
@@ -162,9 +169,13 @@ impl Peer {
             };
             Some(RecordedEvent::Sees { side, conn, seen })
         };
-        let lines = self.lines.try_iter();
+        let lines: Vec<Line> = self.lines.try_iter().collect();
+        for line in &lines {
+            self.late_ns = self.late_ns.max(line.late_ns);
+        }
         lines
-            .filter_map(|line| Some((line.at_ns, what(&line)?)))
+            .iter()
+            .filter_map(|line| Some((line.at_ns, what(line)?)))
             .collect()
     }
 }

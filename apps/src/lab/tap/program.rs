@@ -122,6 +122,9 @@ pub(super) struct Line {
     /// Bytes received in all.
     #[serde(default)]
     pub(super) total: u64,
+    /// How late it is with what it is to do next, in ns.
+    #[serde(default)]
+    pub(super) late_ns: u64,
     /// Why it failed.
     #[serde(default)]
     pub(super) errno: Option<String>,
@@ -193,6 +196,10 @@ impl Program {
             let is_due = |act: &ProgramAct| start_ns + act.at_ms * 1_000_000 <= now;
             while self.acts.front().is_some_and(is_due) {
                 if let Some(act) = self.acts.pop_front() {
+                    say(Line {
+                        late_ns: now - (start_ns + act.at_ms * 1_000_000),
+                        ..Line::default()
+                    });
                     self.perform(act.call);
                 }
             }

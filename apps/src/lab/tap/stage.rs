@@ -35,18 +35,31 @@ const LOOK_EVERY_NS: u64 = 50_000_000;
 const NAP_NS: u64 = 1_000_000;
 /// The same where no end is ours.
 const LONG_NAP_NS: u64 = 20_000_000;
+/// A loop or a program that was so late, in ns, shows that the machine had no time for the scene.
+const LATE_NS: u64 = 10_000_000;
+/// How often a scene is played at most while the machine has no time for it.
+const ATTEMPTS: u32 = 5;
 /// The last bytes of a server's other link address, as in simulation.
 const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
 
-/// Plays it.
+/// Plays it. Acts that come late make another scene: when something expected didn't come about, and the machine was too busy to act in
+/// time, it is played again.
 ///
 /// # Errors
 /// [`Failure::Run`] with what the system refused.
 pub(super) fn play(scene: &Scene, cast: Cast, family: Family) -> Result<ScenePlay, Failure> {
-    let mut stage = Stage::build(scene, Setting::new(scene, cast, family))?;
-    stage.begin()?;
-    stage.run()?;
-    Ok(stage.end())
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let mut stage = Stage::build(scene, Setting::new(scene, cast, family))?;
+        stage.begin()?;
+        stage.run()?;
+        let was_late = stage.late_ns > LATE_NS;
+        let played = stage.end();
+        if played.unmet.is_empty() || !was_late || attempts == ATTEMPTS {
+            return Ok(ScenePlay { attempts, ..played });
+        }
+    }
 }
 
 /// A host that has power.
@@ -73,6 +86,8 @@ pub(super) struct Stage<'a> {
     /// Acts that are the stage's own, from the start on.
     due: VecDeque<Act>,
     has_begun: bool,
+    /// The longest time that the loop or a program was late by.
+    late_ns: u64,
     pinned: Vec<String>,
     says: Vec<String>,
 }
@@ -97,6 +112,7 @@ impl<'a> Stage<'a> {
                 .copied()
                 .collect(),
             has_begun: false,
+            late_ns: 0,
             setting,
             pinned: Vec::new(),
             says: Vec::new(),
@@ -193,8 +209,10 @@ impl<'a> Stage<'a> {
     fn run(&mut self) -> Result<(), Failure> {
         let end_ns = self.scene.lasts_ms * 1_000_000;
         let (mut looked_ns, mut asked_ns) = (0, 0);
+        let mut awaited_ns = u64::MAX;
         loop {
             let now = self.now_ns();
+            self.late_ns = self.late_ns.max(now.saturating_sub(awaited_ns));
             if now > asked_ns + ASK_EVERY_NS {
                 asked_ns = now;
                 for host in self.hosts.iter_mut().flatten() {
@@ -218,7 +236,7 @@ impl<'a> Stage<'a> {
             }
             let next = self.due.front();
             let next = next.map_or(end_ns, |act| act.at_ms * 1_000_000);
-            self.wait(next.min(end_ns));
+            awaited_ns = self.wait(next.min(end_ns));
         }
     }
 
@@ -388,6 +406,7 @@ impl<'a> Stage<'a> {
             }
             Some(Host::Kernel(host)) => {
                 let notes = host.notes();
+                self.late_ns = self.late_ns.max(host.late_ns());
                 let found = (host.states(setting), host.neighbor(setting));
                 for (noted_ns, what) in notes {
                     note(&mut self.recording, noted_ns.saturating_sub(start_ns), what);
@@ -403,8 +422,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Until a frame comes, one arrives, something of ours may be due, or `until_ns`.
-    fn wait(&self, until_ns: u64) {
+    /// Until a frame comes, one arrives, something of ours may be due, or `until_ns`; says until when at most.
+    fn wait(&self, until_ns: u64) -> u64 {
         let hosts = self.hosts.iter().flatten();
         let is_ours = |host: &Host| matches!(host, Host::Ours(_));
         let nap_ns = if self.hosts.iter().flatten().any(is_ours) {
@@ -424,6 +443,7 @@ impl<'a> Stage<'a> {
         let timeout = TimeSpec::nanoseconds(i64::try_from(left_ns).unwrap_or(i64::MAX));
         // Interrupted or not: the loop looks at everything.
         let _ = ppoll(&mut fds, Some(timeout), None);
+        now + left_ns
     }
 
     /// Whether nothing that is expected can come any more: the rest of the scene would be waiting.
