@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use dpdk::{DpdkNic, Eal, NicSpec, QueuePair, RingConfig};
 use stack::config::Config;
 use stack::nic::fault::FaultSpec;
-use stack::worker::{RingEnd, Rings, Secrets};
+use stack::worker::{RingEnd, Rings, Secrets, Steered};
 use workload::load::Work;
 
 use super::args::LoadArgs;
@@ -56,7 +56,7 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     let ports = if is_ring { 2 } else { 1 };
     let eal = rig::start_eal(&args.link, nics, (&plan.port.pools, ports))?;
     stop.unless_asked()?;
-    let (near, far) = open(plan, &eal)?;
+    let (mut near, far) = open(plan, &eal)?;
     rig::configure_kernel_side(&args.link, &plan.spec, (&plan.interfaces, &plan.prefixes))?;
     let mut companion = args.with.as_deref().map(Companion::start).transpose()?;
     if let (Some(companion), Some(first)) = (&mut companion, plan.plans.first()) {
@@ -64,6 +64,8 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     }
     stop.unless_asked()?;
     announce(args, plan, &near);
+    let queues = std::mem::take(&mut near.queues);
+    let (queues, steered) = rig::rss_probe(&args.link, plan.configs.first(), queues, stop)?;
     let mut pools = near.pools;
     let far_port = far.map(|far| {
         pools.extend(far.pools);
@@ -81,7 +83,7 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
         args,
         plan,
         (&eal, fault.as_ref()),
-        (near.queues, far_queues),
+        (queues, steered, far_queues),
         (LinkWatch::new(&near.port), stop, ndjson, &envelope),
     )?;
     let (watched, totals, servers, mut thread_faults) = polled;
@@ -168,7 +170,7 @@ fn poll(
     args: &LoadArgs,
     plan: &RunPlan,
     (eal, fault): (&Eal, Option<&FaultSpec>),
-    (near, far): (Vec<QueuePair>, Vec<QueuePair>),
+    (near, steered, far): (Vec<QueuePair>, Steered, Vec<QueuePair>),
     (link, stop, ndjson, envelope): (LinkWatch<'_>, &Stop, NdjsonFile, &Envelope),
 ) -> Result<Polled, Failure> {
     let clock = Clock::start(eal.cycles_hz());
@@ -184,7 +186,16 @@ fn poll(
     let ends = Rings::new(plan.workers, handoff).into_ends();
     for (worker, ((queue, end), line)) in near.into_iter().zip(ends).zip(&lines).enumerate() {
         let parts = (plan, worker, &secrets, clock);
-        bodies.push(load_body(parts, (queue, end, fault), (&phases, line)));
+        let steered = if worker == 0 {
+            steered
+        } else {
+            Steered::default()
+        };
+        bodies.push(load_body(
+            parts,
+            (queue, end, fault),
+            (&phases, line, steered),
+        ));
     }
     let server_config = own_server::config(plan)?;
     let ends = Rings::new(plan.workers, handoff).into_ends();
@@ -261,7 +272,7 @@ fn sorted(watched: LoadWatched, threads: Vec<Result<ThreadEnd, Failure>>) -> Pol
 fn load_body<'a>(
     (plan, worker, secrets, clock): (&'a RunPlan, usize, &'a Secrets, Clock),
     (queue, end, fault): (QueuePair, RingEnd<dpdk::Mbuf>, Option<&'a FaultSpec>),
-    (phases, line): (&'a LoadPhases, &'a LoadLine),
+    (phases, line, steered): (&'a LoadPhases, &'a LoadLine, Steered),
 ) -> Body<'a> {
     let (config, own) = (
         Arc::clone(&plan.configs[worker]),
@@ -270,7 +281,7 @@ fn load_body<'a>(
     Box::new(move |ready| {
         let mut nic = DpdkNic::new(queue);
         nic.set_faults(fault, clock.hz());
-        let loader = LoadWorker::new(nic, own, (config, secrets), end, clock)?;
+        let loader = LoadWorker::new(nic, own, (config, secrets), (end, steered), clock)?;
         ready.announce();
         let back_off = BackOff::new(plan.idle);
         Ok(ThreadEnd::Load(Box::new(
