@@ -3,7 +3,7 @@
 //! It must never touch a link that it has not made itself.
 //!
 //! A scenario says who does what when and what must come of it. A stage plays it and records what happened: `sim` in
-//! virtual time between two of our endpoints, `tap` in real time between one of ours and the kernel's. The rest is the
+//! virtual time between two of our endpoints, `tap` in real time with a kernel at one end or at both. The rest is the
 //! same for both: the recording is read into a story, the story is drawn, printed as JSON, and judged.
 
 // The flags.
@@ -22,11 +22,13 @@ mod explain;
 // An end that is ours: its configuration, its application.
 mod actor;
 mod endpoint;
+// Frames of the network's own.
+mod forge;
 // What happened, as bytes and words.
 mod recording;
 // In virtual time.
 mod sim;
-// In real time, with the kernel at the other end.
+// In real time, with a kernel at one end or at both.
 #[cfg(feature = "dpdk")]
 mod tap;
 // The recording, read.
@@ -51,6 +53,10 @@ use scenario::{Cast, Family, Pace, Scenario, Scene};
 use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultFlag;
+
+/// Scenes that are played side by side over taps, unless `--at-once` says otherwise: they mostly wait.
+#[cfg(feature = "dpdk")]
+const AT_ONCE: u16 = 32;
 
 /// Does what `args` say.
 ///
@@ -199,13 +205,18 @@ fn over_tap(
     scenarios: &[Scenario],
     casts: &[Cast],
 ) -> Result<Vec<Vec<ScenePlay>>, Failure> {
-    tap::play(scenarios, casts, args.family())
+    tap::play(
+        scenarios,
+        casts,
+        args.family(),
+        args.at_once.unwrap_or(AT_ONCE),
+    )
 }
 
 #[cfg(not(feature = "dpdk"))]
 fn over_tap(args: &PlayArgs, _: &[Scenario], _: &[Cast]) -> Result<Vec<Vec<ScenePlay>>, Failure> {
     Err(Failure::Usage(format!(
-        "`lab run {} --over tap` moves frames by DPDK, and this binary was built without it: build with `--features dpdk`, \
+        "`lab run {} --over tap` needs a part of the endpoint that this binary was built without: build with `--features dpdk`, \
          or play it in simulation",
         args.names.join(" ")
     )))

@@ -1,4 +1,4 @@
-//! [`sockets`]: what the kernel knows of its TCP sockets, by netlink (sock_diag(7)): states, and TCP_INFO.
+//! [`SockDiag`]: what the kernel knows of its TCP sockets, by netlink (sock_diag(7)): states, and TCP_INFO.
 //!
 //! It must never change a socket, and never walk the whole table where a port narrows it.
 
@@ -31,16 +31,37 @@ pub(crate) struct KernelSocket {
     pub(crate) info: Option<TcpInfo>,
 }
 
-/// The sockets with these ports in this process's network namespace; port 0 is any.
-///
-/// # Errors
-/// The system's, where it has no sock_diag.
-pub(crate) fn sockets(
-    is_v4: bool,
-    local_port: u16,
-    remote_port: u16,
-) -> io::Result<Vec<KernelSocket>> {
-    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
+/// Asks about the sockets of the network namespace in which it was opened.
+pub(crate) struct SockDiag(Socket);
+
+impl SockDiag {
+    /// In the namespace of this thread.
+    ///
+    /// # Errors
+    /// The system's, where it has no sock_diag.
+    pub(crate) fn open() -> io::Result<Self> {
+        Socket::new(NETLINK_SOCK_DIAG).map(Self)
+    }
+
+    /// The sockets with these ports; port 0 is any.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn sockets(
+        &self,
+        is_v4: bool,
+        local_port: u16,
+        remote_port: u16,
+    ) -> io::Result<Vec<KernelSocket>> {
+        let message = request(is_v4, local_port, remote_port);
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.0.send(&bytes, 0)?;
+        answers(&self.0)
+    }
+}
+
+fn request(is_v4: bool, local_port: u16, remote_port: u16) -> NetlinkMessage<SockDiagMessage> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let any = if is_v4 {
@@ -61,9 +82,11 @@ pub(crate) fn sockets(
     };
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
+    message
+}
+
+/// All sockets that the kernel names, until it says that it is done.
+fn answers(socket: &Socket) -> io::Result<Vec<KernelSocket>> {
     let mut found = Vec::new();
     loop {
         let (bytes, _) = socket.recv_from_full()?;
@@ -89,12 +112,12 @@ pub(crate) fn sockets(
 /// The one between these ends.
 ///
 /// # Errors
-/// As of [`sockets`].
+/// The system's, where it has no sock_diag.
 pub(crate) fn socket_between(
     local: (IpAddr, u16),
     remote: (IpAddr, u16),
 ) -> io::Result<Option<KernelSocket>> {
-    let all = sockets(local.0.is_ipv4(), local.1, remote.1)?;
+    let all = SockDiag::open()?.sockets(local.0.is_ipv4(), local.1, remote.1)?;
     let mut its = all.into_iter();
     Ok(its.find(|socket| socket.local == local && socket.remote == remote))
 }
@@ -165,7 +188,10 @@ mod tests {
             let mss = info.snd_mss;
             assert!(mss > 500, "{mss}");
             assert!(socket_between(there, here).expect("sock_diag").is_some());
-            let listening = sockets(address.is_ipv4(), there.1, 0).expect("sock_diag");
+            let all = SockDiag::open().expect("sock_diag");
+            let listening = all
+                .sockets(address.is_ipv4(), there.1, 0)
+                .expect("sock_diag");
             assert!(listening.iter().any(|socket| socket.state == State::Listen));
         }
     }

@@ -394,8 +394,7 @@ impl<N: Nic> Core<N> {
             self.take_handed_over(rx, now);
         }
         let handed_over = rx.len();
-        // Our own frames can't leave: what comes in now would only make more of them.
-        if self.outbox.is_blocked() {
+        if !self.outbox.may_receive() {
             return handed_over;
         }
         if self.large.is_waiting() {

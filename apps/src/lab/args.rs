@@ -110,9 +110,13 @@ pub(crate) struct PlayArgs {
     #[arg(short = '6', long)]
     pub(crate) ipv6: bool,
 
-    /// With --over tap: which end is ours [default: both, one after the other]
+    /// With --over tap: which end is ours [default: all of these in turn]
     #[arg(long, value_enum)]
     pub(crate) role: Option<LabRole>,
+
+    /// With --over tap: how many scenes are played side by side, each in namespaces of its own [default: 32]
+    #[arg(long, value_name = "SCENES", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) at_once: Option<u16>,
 
     /// With --over tap: shorten the kernel's timers by sysctls of its namespace; the sysctls are printed
     #[arg(long)]
@@ -142,6 +146,8 @@ pub(crate) enum LabRole {
     Server,
     /// First one, then the other
     Both,
+    /// Neither: kernel to kernel over the same wire, as the reference
+    None,
 }
 
 impl PlayArgs {
@@ -160,11 +166,17 @@ impl PlayArgs {
             client: Ours,
             server: Kernel,
         };
-        match (self.over, self.role.unwrap_or(LabRole::Both)) {
+        let neither_is_ours = Cast {
+            client: Kernel,
+            server: Kernel,
+        };
+        match (self.over, self.role) {
             (LabLink::Sim, _) => vec![Cast::SIM],
-            (LabLink::Tap, LabRole::Server) => vec![server_is_ours],
-            (LabLink::Tap, LabRole::Client) => vec![client_is_ours],
-            (LabLink::Tap, LabRole::Both) => vec![server_is_ours, client_is_ours],
+            (LabLink::Tap, Some(LabRole::Server)) => vec![server_is_ours],
+            (LabLink::Tap, Some(LabRole::Client)) => vec![client_is_ours],
+            (LabLink::Tap, Some(LabRole::Both)) => vec![server_is_ours, client_is_ours],
+            (LabLink::Tap, Some(LabRole::None)) => vec![neither_is_ours],
+            (LabLink::Tap, None) => vec![server_is_ours, client_is_ours, neither_is_ours],
         }
     }
 
@@ -176,6 +188,9 @@ impl PlayArgs {
         let refused = match self.over {
             LabLink::Sim if self.role.is_some() => {
                 "--role applies only to --over tap: in simulation both ends are ours"
+            }
+            LabLink::Sim if self.at_once.is_some() => {
+                "--at-once applies only to --over tap: simulation waits for nothing"
             }
             LabLink::Sim if self.quick => {
                 "--quick applies only to --over tap: simulation runs in virtual time, so nothing can be shortened"
@@ -210,7 +225,7 @@ mod tests {
 
     #[test]
     fn flags_that_the_link_would_ignore_are_refused() {
-        for flag in ["--role client", "--role both", "--quick"] {
+        for flag in ["--role client", "--role none", "--quick", "--at-once 4"] {
             let line = format!("syncline lab run closed-port {flag}");
             let error = check(&line).expect_err("refused");
             assert!(error.contains("applies only to --over tap"), "{error}");

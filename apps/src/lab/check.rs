@@ -38,10 +38,10 @@ impl Places {
     fn judge(&mut self, expectation: &Expectation, story: &Story) -> Result<(), String> {
         let who = expectation.who as usize;
         let place = match expectation.what {
-            Expected::NoSegment(_) | Expected::NotApp(_) => return never(expectation, story),
-            Expected::Segment(_) | Expected::Solicitation => &mut self.frames,
+            _ if expectation.forbids_until_ms().is_some() => return never(expectation, story),
             Expected::App(_) => &mut self.apps[who],
             Expected::Neighbor(_) => &mut self.neighbors[who],
+            _ => &mut self.frames,
         };
         let rows = &story.rows[*place..];
         let is_it = |row: &&Row| is(expectation, row);
@@ -96,6 +96,9 @@ fn is(expectation: &Expectation, row: &Row) -> bool {
                 && carried.mark != Some(FORGED)
                 && row.conn == expectation.conn
                 && spec.matches(&carried.segment, carried.base)
+        }
+        (Expected::Retransmission | Expected::NoRetransmission, StoryEvent::Segment(carried)) => {
+            by(carried.from) && row.conn == expectation.conn && carried.is_again
         }
         (
             Expected::Solicitation,

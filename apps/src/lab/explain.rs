@@ -57,11 +57,17 @@ pub(crate) fn show(scenario: &Scenario) -> String {
             text += &format!("{:>7} ms  {} {}\n", act.at_ms, act.who.name(), act.what);
         }
         for expectation in &scene.expectations {
-            let by = match expectation.played_by {
-                None => "",
-                Some(Player::Ours) => " (when it is syncline)",
-                Some(Player::Kernel) => " (when it is the kernel)",
+            let named = |player| match player {
+                Player::Ours => "syncline",
+                Player::Kernel => "the kernel",
             };
+            let mut by = String::new();
+            if let Some(player) = expectation.played_by {
+                by += &format!(" (when it is {})", named(player));
+            }
+            if let Some((end, player)) = expectation.while_is {
+                by += &format!(" (while the {} is {})", end.name(), named(player));
+            }
             text += &format!("   expects {expectation}{by}\n");
         }
     }
@@ -124,6 +130,7 @@ fn scenario_text(scenario: &Scenario) -> String {
         ("RFC", scenario.rfc.to_owned()),
         ("in Linux", scenario.linux.join(" ")),
         ("in stack", scenario.stack.join(" ")),
+        ("differs", scenario.differs.join(" ")),
         ("look at", scenario.check.join(" ")),
     ];
     for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {

@@ -97,10 +97,11 @@ fn set(scenario: &mut Scenario, key: &str, value: &'static str) -> Parsed<()> {
         "shows" => return push(&mut scenario.shows, value),
         "linux" => return push(&mut scenario.linux, value),
         "stack" => return push(&mut scenario.stack, value),
+        "differs" => return push(&mut scenario.differs, value),
         "check" => return push(&mut scenario.check, value),
         _ => {
             return Err(format!(
-                "unknown key `{key}`: expected name, symptom, errno, layer, rfc, shows, linux, stack, check or scene"
+                "unknown key `{key}`: expected name, symptom, errno, layer, rfc, shows, linux, stack, differs, check or scene"
             ));
         }
     };
@@ -239,7 +240,7 @@ fn action(words: &[&str]) -> Parsed<SceneAction> {
 
 /// What the network does, and to whose frames.
 fn network(words: &[&str]) -> Parsed<(End, NetworkAct)> {
-    let (words, conn, _) = trailing(words)?;
+    let (words, Behind { conn, .. }) = trailing(words)?;
     let [what @ .., "from", who] = words else {
         return Err(format!(
             "`{}`: expected `from client` or `from server` at the end: whose frames",
@@ -281,8 +282,10 @@ fn expectation(words: &[&str]) -> Parsed<Expectation> {
         [range, rest @ ..] if range.contains("..") => (self::range(range)?, rest),
         all => (0..=u64::MAX, all),
     };
-    let (words, conn, played_by) = trailing(words)?;
+    let (words, behind) = trailing(words)?;
     let (who, what) = match words {
+        [who, "retransmits"] => (who, Expected::Retransmission),
+        [who, "never", "retransmits"] => (who, Expected::NoRetransmission),
         [who, "sends", segment @ ..] => (who, Expected::Segment(spec(segment)?)),
         [who, "never", "sends", segment @ ..] => (who, Expected::NoSegment(spec(segment)?)),
         [who, "asks", "for", "the", "neighbour"] => (who, Expected::Solicitation),
@@ -292,7 +295,7 @@ fn expectation(words: &[&str]) -> Parsed<Expectation> {
         _ => {
             return Err(format!(
                 "`{}`: expected [FROM..TO] client|server and sends SEGMENT, never sends SEGMENT, sees ANSWER, never sees ANSWER, \
-                 asks for the neighbour, or has a neighbour STATE",
+                 retransmits, never retransmits, asks for the neighbour, or has a neighbour STATE",
                 words.join(" ")
             ));
         }
@@ -300,9 +303,10 @@ fn expectation(words: &[&str]) -> Parsed<Expectation> {
     Ok(Expectation {
         who: end(who)?,
         what,
-        conn,
+        conn: behind.conn,
         within_ms,
-        played_by,
+        played_by: behind.played_by,
+        while_is: behind.while_is,
     })
 }
 
@@ -312,14 +316,30 @@ fn range(word: &str) -> Parsed<std::ops::RangeInclusive<u64>> {
     Ok(number(from)?..=to)
 }
 
-/// `on N` and `as PLAYER` at the end.
-fn trailing<'a>(mut words: &'a [&'a str]) -> Parsed<(&'a [&'a str], u16, Option<Player>)> {
-    let (mut conn, mut played_by) = (1, None);
+/// What may stand at the end of a line.
+struct Behind {
+    conn: u16,
+    played_by: Option<Player>,
+    while_is: Option<(End, Player)>,
+}
+
+/// `on N`, `as PLAYER` and `while END is PLAYER` at the end.
+fn trailing<'a>(mut words: &'a [&'a str]) -> Parsed<(&'a [&'a str], Behind)> {
+    let mut behind = Behind {
+        conn: 1,
+        played_by: None,
+        while_is: None,
+    };
     loop {
         match words {
-            [rest @ .., "on", number] => (words, conn) = (rest, self::number(number)?),
-            [rest @ .., "as", player] => (words, played_by) = (rest, Some(self::player(player)?)),
-            _ => return Ok((words, conn, played_by)),
+            [rest @ .., "on", number] => (words, behind.conn) = (rest, self::number(number)?),
+            [rest @ .., "as", player] => {
+                (words, behind.played_by) = (rest, Some(self::player(player)?));
+            }
+            [rest @ .., "while", who, "is", player] => {
+                (words, behind.while_is) = (rest, Some((end(who)?, self::player(player)?)));
+            }
+            _ => return Ok((words, behind)),
         }
     }
 }
@@ -400,7 +420,7 @@ fn neighbor(word: &str) -> Parsed<NeighborState> {
 
 /// `RST,ACK seq 0 -> ack 2`, `-> FIN,ACK`, `-> nothing`; `also RST seq 1`; `seeing ECONNREFUSED -> nothing`.
 fn mutation(who: End, words: &[&str]) -> Parsed<Mutation> {
-    let expected = "expected SEGMENT -> nothing, SEGMENT -> ack N, SEGMENT -> FLAGS, also SEGMENT, also seeing ANSWER, or seeing ANSWER -> nothing";
+    let expected = "expected SEGMENT -> nothing, SEGMENT -> ack N, SEGMENT -> FLAGS, also SEGMENT, also seeing ANSWER, seeing ANSWER -> nothing, asking, or retransmitting";
     let arrow = words.iter().position(|word| *word == "->");
     let change = match (words, arrow) {
         (["also", "seeing", seen @ ..], None) => MutationChange::Seen(observation(seen)?),
@@ -409,6 +429,7 @@ fn mutation(who: End, words: &[&str]) -> Parsed<Mutation> {
             MutationChange::Unseen(observation(&seen[..at - 1])?)
         }
         (["asking"], None) => MutationChange::Unasked,
+        (["retransmitting"], None) => MutationChange::Unrepeated,
         (_, Some(at)) => {
             let from = spec(&words[..at])?;
             match words[at + 1..] {

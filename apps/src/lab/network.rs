@@ -1,13 +1,18 @@
 //! [`NetworkAct`]: what the network between the two ends does in a scene, as a file says it and as a ladder does.
 //!
-//! It must never know how a frame is made or moved: the stage does that.
+//! It must never make or move a frame: the stage does that.
 
 use std::fmt;
+use std::time::Duration;
 
 use stack::nic::fault::FaultSpec;
+use stack::sim::link::LinkSpec;
 use stack::tcp::lang::Spec;
 
 use crate::fault::written;
+
+/// How far frames that are overtaken fall behind at most, and how late doubles come.
+pub(crate) const OVERTAKEN: Duration = Duration::from_millis(5);
 
 /// What happens to the frames that one end sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,35 @@ pub(crate) enum NetworkAct {
     Rejects(u16, IcmpCode),
     /// So many SYNs arrive at the other end from a third host that never answers.
     Floods(u32),
+}
+
+impl NetworkAct {
+    /// What a ladder says of it; nothing where the frame speaks for itself.
+    pub(crate) fn announcement(self, from: &str) -> Option<String> {
+        match self {
+            Self::Forges(..) | Self::Rejects(..) => None,
+            Self::Floods(_) => Some(format!("network {self}")),
+            _ => Some(format!("network {self} from {from}")),
+        }
+    }
+
+    /// The faults that are a link's own.
+    pub(crate) fn change(self, link: &mut LinkSpec) {
+        match self {
+            Self::Degrades(fault) => {
+                link.loss_ppm = fault.loss_ppm;
+                link.duplicate_ppm = fault.duplicate_ppm;
+                link.corrupt_ppm = fault.corrupt_ppm;
+                link.reorder_ppm = fault.reorder_ppm;
+                link.reorder_delay = OVERTAKEN;
+                link.delay += Duration::from_nanos(fault.delay_ns);
+            }
+            Self::Delays(ms) => link.delay = Duration::from_millis(ms.into()),
+            Self::Swallows(bytes) => (link.mtu, link.answers_too_big) = (bytes, false),
+            Self::Refuses(bytes) => (link.mtu, link.answers_too_big) = (bytes, true),
+            _ => {}
+        }
+    }
 }
 
 /// Why a router or a firewall rejects a segment.

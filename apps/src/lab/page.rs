@@ -97,13 +97,17 @@ fn section((scenario, played): &ScenarioPlay) -> ScenarioSection {
         symptom: scenario.symptom,
         errnos: scenario.errnos.join(", "),
         shows: scenario.shows.join(" "),
-        facts: vec![
+        facts: [
             ("layer", scenario.layer.to_owned()),
             ("RFC", scenario.rfc.to_owned()),
             ("in Linux", scenario.linux.join(" ")),
             ("in stack", scenario.stack.join(" ")),
+            ("Linux and Syncline", scenario.differs.join(" ")),
             ("look at", scenario.check.join(" ")),
-        ],
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect(),
         unmet: played.iter().map(|one| one.unmet.len()).sum(),
         machine: machine::svg(&recordings),
         scenes,

@@ -51,6 +51,10 @@ impl ScenePlay {
                 client: Player::Ours,
                 ..
             } => format!("{} (the client is ours)", scene.title),
+            Cast {
+                server: Player::Kernel,
+                ..
+            } => format!("{} (both ends are the kernel's)", scene.title),
             Cast { .. } => format!("{} (the server is ours)", scene.title),
         };
         Self {
@@ -168,9 +172,11 @@ fn summary(scenario: &Scenario) -> String {
         format!("seen as   {}", scenario.symptom),
         format!("layer     {}", scenario.layer),
     ];
-    if !scenario.check.is_empty() {
-        let check = wrapped(&scenario.check.join(" "), 86);
-        lines.push(format!("look at   {}", check.replace('\n', "\n          ")));
+    for (name, paragraph) in [("differs", &scenario.differs), ("look at", &scenario.check)] {
+        if !paragraph.is_empty() {
+            let text = wrapped(&paragraph.join(" "), 86);
+            lines.push(format!("{name:<9} {}", text.replace('\n', "\n          ")));
+        }
     }
     lines.push(format!("explain   syncline lab explain {}", scenario.name));
     lines.join("\n")

@@ -102,6 +102,8 @@ pub(crate) struct Scenario {
     pub(crate) linux: Vec<&'static str>,
     /// The path through `stack`.
     pub(crate) stack: Vec<&'static str>,
+    /// Where Linux and Syncline do it differently, and why.
+    pub(crate) differs: Vec<&'static str>,
     /// What to look at on a real system.
     pub(crate) check: Vec<&'static str>,
     /// Its scenes.
@@ -138,7 +140,7 @@ pub(crate) struct Scene {
     pub(crate) sysctls: Vec<(&'static str, &'static str)>,
     /// The TCP that must play an end, when only one can.
     pub(crate) needs: Option<(End, Player)>,
-    /// No kernel can be made to do this yet.
+    /// Two machines can't be made to do this, for the reason that stands in its file.
     pub(crate) only_in_simulation: bool,
     /// What would break it: with any of these an expectation fails.
     pub(crate) mutations: Vec<Mutation>,
@@ -176,6 +178,8 @@ pub(crate) enum MutationChange {
     Seen(Observation),
     /// It didn't ask for the other's link address.
     Unasked,
+    /// It sent nothing again.
+    Unrepeated,
 }
 
 /// One deed.
@@ -252,32 +256,6 @@ impl SceneAction {
                 | Self::Network(_)
         )
     }
-
-    /// Whether that player can be made to do it over a tap, too.
-    pub(crate) const fn is_real_for(self, player: Player) -> bool {
-        match self {
-            Self::Connect(_)
-            | Self::Accept
-            | Self::Send(..)
-            | Self::Read(..)
-            | Self::Close(_)
-            | Self::CloseAtEof(_)
-            | Self::Shutdown(_)
-            | Self::Abort(_)
-            | Self::Crash
-            | Self::PowerOff => true,
-            Self::ConnectAnyPort(_) | Self::StopWaiting(_) | Self::Listen | Self::StopListening => {
-                matches!(player, Ours)
-            }
-            Self::PowerOn
-            | Self::PowerOnElsewhere
-            | Self::CableOut
-            | Self::CableIn
-            | Self::Freeze
-            | Self::Thaw
-            | Self::Network(_) => false,
-        }
-    }
 }
 
 impl fmt::Display for SceneAction {
@@ -315,7 +293,7 @@ impl fmt::Display for SceneAction {
 }
 
 /// A scene in real time may take so long.
-const REAL_LIMIT_MS: u64 = 150_000;
+const REAL_LIMIT_MS: u64 = 450_000;
 /// The server's address in every scene is the other end's; this is its port.
 pub(crate) const SERVER_PORT: u16 = 81;
 /// The client's port of connection `n` is this plus `n`.
@@ -364,6 +342,8 @@ pub(crate) struct Expectation {
     pub(crate) within_ms: RangeInclusive<u64>,
     /// Only if that player plays the end whose it is.
     pub(crate) played_by: Option<Player>,
+    /// Only while that player plays that end.
+    pub(crate) while_is: Option<(End, Player)>,
 }
 
 /// What is expected of an end.
@@ -373,6 +353,10 @@ pub(crate) enum Expected {
     Segment(Spec),
     /// It sends this segment at no time.
     NoSegment(Spec),
+    /// It sends a segment again.
+    Retransmission,
+    /// It sends no segment again.
+    NoRetransmission,
     /// It asks for the other's link address: an ARP request, a neighbour solicitation.
     Solicitation,
     /// Its application sees one of these.
@@ -402,10 +386,21 @@ impl End {
 }
 
 impl Expectation {
+    /// Until when nothing may happen, in ms; `None` for what must happen.
+    pub(crate) fn forbids_until_ms(&self) -> Option<u64> {
+        let forbids = matches!(
+            self.what,
+            Expected::NoSegment(_) | Expected::NotApp(_) | Expected::NoRetransmission
+        );
+        forbids.then_some(*self.within_ms.end())
+    }
+
     /// Whether it counts with this cast.
     pub(crate) fn counts_for(&self, cast: Cast) -> bool {
+        let is_played = |(end, player)| cast.player(end) == player;
         self.played_by
-            .is_none_or(|player| cast.player(self.who) == player)
+            .is_none_or(|player| is_played((self.who, player)))
+            && self.while_is.is_none_or(is_played)
     }
 }
 
@@ -415,6 +410,8 @@ impl fmt::Display for Expectation {
         match &self.what {
             Expected::Segment(spec) => write!(f, "{who} sends {spec}")?,
             Expected::NoSegment(spec) => write!(f, "{who} never sends {spec}")?,
+            Expected::Retransmission => write!(f, "{who} sends a segment again")?,
+            Expected::NoRetransmission => write!(f, "{who} sends no segment again")?,
             Expected::Solicitation => write!(f, "{who} asks for the other's link address")?,
             Expected::App(seen) => {
                 let seen: Vec<String> = seen.iter().map(Observation::to_string).collect();
@@ -479,23 +476,17 @@ impl Scene {
         let suits = self
             .needs
             .is_none_or(|(side, player)| cast.player(side) == player);
-        suits && (cast == Cast::SIM || self.is_real_for(cast))
+        suits && (cast == Cast::SIM || self.why_not_real().is_none())
     }
 
-    /// Whether it can be played in real time: what it asks of a kernel must be in the kernel's power, and it may not take long.
-    fn is_real_for(&self, cast: Cast) -> bool {
-        let is_plain_listener = self.syn_policy == SynPolicy::Embryo
-            && !self.aborts_on_overflow
-            && self.closed == ClosedPolicy::Rst;
-        !self.only_in_simulation
-            && !self.knows_neighbors
-            && self.lasts_ms <= REAL_LIMIT_MS
-            && (is_plain_listener || cast.server == Ours)
-            && (self.local_ports.is_none() || cast.client == Ours)
-            && self
-                .acts
-                .iter()
-                .all(|act| act.what.is_real_for(cast.player(act.who)))
+    /// Why it is played in simulation only; `None` where it can be played in real time as well.
+    pub(crate) fn why_not_real(&self) -> Option<String> {
+        if self.only_in_simulation {
+            return Some("played in simulation only".into());
+        }
+        let seconds = self.lasts_ms.div_ceil(1000);
+        (self.lasts_ms > REAL_LIMIT_MS)
+            .then(|| format!("played in simulation only: it takes {seconds} s"))
     }
 }
 
@@ -547,6 +538,7 @@ impl End {
             conn: 1,
             within_ms: 0..=u64::MAX,
             played_by: None,
+            while_is: None,
         }
     }
 }

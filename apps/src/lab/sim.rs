@@ -3,8 +3,6 @@
 //!
 //! It must never depend on the machine that it runs on: the same scene gives the same ladder everywhere.
 
-// Frames of the network's own.
-mod forge;
 // What the network does.
 mod network;
 
@@ -20,6 +18,7 @@ use stack::time::Instant;
 
 use super::actor::Actor;
 use super::endpoint;
+use super::network::OVERTAKEN;
 use super::recording::{Fate, RecordedEvent, Recording};
 use super::scenario::{
     CLIENT_PORT, Cast, Client, End, Family, SERVER_PORT, Scene, SceneAction, Server, connections,
@@ -28,8 +27,6 @@ use crate::failure::Failure;
 
 /// Every ladder comes from this one, unless `--fault` names another.
 pub(super) const SEED: u64 = 793;
-/// How far frames that are overtaken fall behind at most, and how late doubles come.
-const OVERTAKEN: Duration = Duration::from_millis(5);
 /// What the clock shows when a scene starts.
 const START: Instant = Instant::from_ms(1_000_000);
 /// Time enough for two hosts to ask for each other.

@@ -2,6 +2,9 @@
 //!
 //! It must never judge or print.
 
+// What a segment is beyond its flags.
+mod marks;
+
 use std::collections::BTreeMap;
 
 use stack::neighbor;
@@ -14,6 +17,7 @@ use stack::wire::{self, Network, Transport, arp, icmp, icmpv6, ndp};
 use super::network::IcmpCode;
 use super::recording::{Event, Fate, RecordedEvent, Recording};
 use super::scenario::{CLIENT_PORT, Cast, Client, End, Observation, Server};
+use marks::Marks;
 
 /// A scene as it is printed.
 #[derive(Debug, Clone)]
@@ -96,7 +100,7 @@ pub(crate) struct SegmentInFlight {
     pub(crate) base: Base,
     /// The same numbers were sent before.
     pub(crate) is_again: bool,
-    /// What it is, beyond its flags: a probe, a window update.
+    /// What it is, beyond its flags: forged, a probe, a window update, a delayed or duplicate ACK.
     pub(crate) mark: Option<&'static str>,
     /// The sender's neighbour entry for the other end.
     pub(crate) neighbor: Option<neighbor::NeighborState>,
@@ -113,10 +117,20 @@ struct Reader<'a> {
     neighbors: [Option<neighbor::NeighborState>; 2],
     /// The ISS of client and server, by connection.
     iss: BTreeMap<u16, [SeqNum; 2]>,
-    /// Sequence numbers that were sent: side, connection, number, length, whether with SYN and ACK.
-    sent: Vec<(End, u16, SeqNum, u32, bool)>,
+    /// What was sent, by side and connection.
+    sent: BTreeMap<(u8, u16), Sent>,
+    marks: Marks,
     /// Until when each end's states were printed: they never go back.
     told_until: [u64; 2],
+}
+
+/// Numbers that an end sent on a connection.
+#[derive(Default)]
+struct Sent {
+    /// Of its last SYN, and whether that acknowledged.
+    syn: Option<(SeqNum, bool)>,
+    /// Behind the last one.
+    next: Option<SeqNum>,
 }
 
 impl Story {
@@ -127,7 +141,8 @@ impl Story {
             conn: 0,
             neighbors: [None; 2],
             iss: BTreeMap::new(),
-            sent: Vec::new(),
+            sent: BTreeMap::new(),
+            marks: Marks::default(),
             told_until: [0; 2],
         };
         let rows: Vec<Row> = told(&recording.events)
@@ -262,8 +277,11 @@ impl Reader<'_> {
                 options: SegmentOptions::parse(tcp.options),
                 is_stripped: false,
             };
+            let named = (&segment, tcp.options);
+            let mark = self.mark(from, named, at_ns, (fate, is_forged));
             return StoryEvent::Segment(SegmentInFlight {
                 arrives_at_ns: arrival(fate).filter(|_| is_late(at_ns, fate)),
+                mark,
                 ..self.segment(from, segment, lost, is_forged)
             });
         }
@@ -285,6 +303,21 @@ impl Reader<'_> {
         }
     }
 
+    /// What a segment is beyond its flags.
+    fn mark(
+        &mut self,
+        from: End,
+        segment: (&Segment, &[u8]),
+        at_ns: u64,
+        (fate, is_forged): (Fate, bool),
+    ) -> Option<&'static str> {
+        if is_forged {
+            return Some(FORGED);
+        }
+        let conn = self.conn;
+        self.marks.of((from, conn), segment, at_ns, arrival(fate))
+    }
+
     fn segment(
         &mut self,
         from: End,
@@ -300,23 +333,40 @@ impl Reader<'_> {
             sender_iss: iss[from as usize],
             receiver_iss: iss[from.other() as usize],
         };
-        let is_syn_ack = segment.flags.syn() && segment.flags.ack();
-        let key = (from, self.conn, segment.seq, segment.len(), is_syn_ack);
         let is_own = !segment.is_empty() && !segment.flags.rst() && !is_forged;
-        let is_again = is_own && self.sent.contains(&key);
-        if is_own {
-            self.sent.push(key);
-        }
+        let is_again = is_own && self.sends_again(from, &segment);
         SegmentInFlight {
             from,
             segment,
             base,
             is_again,
-            mark: is_forged.then_some(FORGED),
+            mark: None,
             neighbor: self.neighbors[from as usize],
             arrives_at_ns: None,
             lost,
         }
+    }
+
+    /// Whether these numbers were sent before, in the same segment or in another; a SYN,ACK behind a SYN is new.
+    fn sends_again(&mut self, from: End, segment: &Segment) -> bool {
+        let (iss, end) = (segment.seq, segment.end());
+        let is_syn_ack = segment.flags.syn() && segment.flags.ack();
+        let sent = self.sent.entry((from as u8, self.conn)).or_default();
+        if segment.flags.syn() {
+            let is_again = sent.syn == Some((iss, is_syn_ack));
+            if !is_again {
+                *sent = Sent {
+                    syn: Some((iss, is_syn_ack)),
+                    next: Some(end),
+                };
+            }
+            return is_again;
+        }
+        let is_again = sent.next.is_some_and(|next| segment.seq.before(next));
+        if sent.next.is_none_or(|next| next.before(end)) {
+            sent.next = Some(end);
+        }
+        is_again
     }
 
     /// The state of the current connection at one end.

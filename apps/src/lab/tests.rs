@@ -1,5 +1,8 @@
 //! Stories, ladders and judgements from recordings made by hand.
 
+// The pages that are made from the scenarios.
+mod pages;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use stack::neighbor::NeighborState as Nud;
@@ -483,6 +486,9 @@ fn mutated(story: &Story, mutation: &Mutation) -> Story {
             (MutationChange::Unseen(seen), StoryEvent::Sees(side, what)) => {
                 !(by(*side) && what == seen)
             }
+            (MutationChange::Unrepeated, StoryEvent::Segment(carried)) => {
+                !(by(carried.from) && carried.is_again)
+            }
             (
                 MutationChange::Unasked,
                 StoryEvent::Packet {
@@ -574,62 +580,6 @@ fn the_list_is_grouped_by_what_a_user_sees() {
     let list = explain::list().expect("they can be read");
     let place = |text: &str| list.find(text).unwrap_or_else(|| panic!("{text}: {list}"));
     assert!(place("connection refused\n  closed-port") < place("no route to host\n  host-down"));
-}
-
-/// The page of all situations, as it follows from the files and the ladders.
-fn situations_page() -> String {
-    let all = scenarios::all(Pace::Real).expect("they can be read");
-    let mut page = String::from(
-        "# Situations of a connection\n\nMade from `apps/src/lab/scenarios/` by `SYNCLINE_WRITE_DOCS=1 cargo test -p syncline-cli --bin syncline \
-         lab::`. `syncline lab run NAME` plays one.\n\n| Seen as | errno | Situation |\n|---|---|---|\n",
-    );
-    for scenario in &all {
-        page += &format!(
-            "| {} | {} | [{}](#{}) |\n",
-            scenario.symptom,
-            scenario.errnos.join(", "),
-            scenario.name,
-            scenario.name
-        );
-    }
-    for scenario in &all {
-        page += &format!(
-            "\n## {}\n\n{}\n\n",
-            scenario.name,
-            scenario.shows.join("\n")
-        );
-        for (name, value) in [
-            ("Layer", scenario.layer.to_owned()),
-            ("RFC", scenario.rfc.to_owned()),
-            ("In Linux", scenario.linux.join("\n  ")),
-            ("In `stack`", scenario.stack.join("\n  ")),
-            ("Look at", scenario.check.join("\n  ")),
-        ] {
-            page += &format!("- **{name}**: {value}\n");
-        }
-        let path = format!(
-            "{}/src/lab/ladders/{}.txt",
-            env!("CARGO_MANIFEST_DIR"),
-            scenario.name
-        );
-        let ladders = std::fs::read_to_string(&path).expect(&path);
-        page += &format!("\n```text\n{}\n```\n", ladders.trim_end());
-    }
-    page
-}
-
-#[test]
-fn the_page_of_situations_follows_from_the_files() {
-    let path = format!(
-        "{}/../docs/reference/situations.md",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let page = situations_page();
-    if std::env::var_os("SYNCLINE_WRITE_DOCS").is_some() {
-        std::fs::write(&path, &page).expect("the page can be written");
-    }
-    let kept = std::fs::read_to_string(&path).expect(&path);
-    assert!(kept == page, "{path}: SYNCLINE_WRITE_DOCS=1 writes it anew");
 }
 
 #[test]

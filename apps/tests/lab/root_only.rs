@@ -18,16 +18,22 @@ fn all_is_well(args: &[&str], scenes: usize) -> String {
 #[test]
 #[ignore = "needs root"]
 fn closed_port_over_a_tap() {
-    let text = all_is_well(&["run", "closed-port", "--over", "tap"], 2);
-    assert!(text.contains("(the server is ours)") && text.contains("(the client is ours)"));
-    let text = all_is_well(&["run", "closed-port", "--over", "tap", "-6"], 2);
-    assert!(text.contains("NDP who has 2001:2:0:1::2?"), "{text}");
+    let text = all_is_well(&["run", "closed-port", "--over", "tap"], 3);
+    for pairing in [
+        "the server is ours",
+        "the client is ours",
+        "both ends are the kernel's",
+    ] {
+        assert!(text.contains(pairing), "{text}");
+    }
+    let text = all_is_well(&["run", "closed-port", "--over", "tap", "-6"], 3);
+    assert!(text.contains("NDP who has 2001:db8::2?"), "{text}");
 }
 
 #[test]
 #[ignore = "needs root"]
 fn host_down_over_a_tap_quickly() {
-    let text = all_is_well(&["run", "host-down", "--over", "tap", "--quick"], 3);
+    let text = all_is_well(&["run", "host-down", "--over", "tap", "--quick"], 5);
     assert!(text.contains("pinned: net/ipv4/neigh/"), "{text}");
 }
 
@@ -36,21 +42,39 @@ fn host_down_over_a_tap_quickly() {
 fn app_blocked_over_a_tap() {
     let client = all_is_well(
         &["run", "app-blocked", "--over", "tap", "--role", "client"],
-        5,
+        7,
     );
     assert!(client.contains("SYN,ACK again"), "{client}");
     all_is_well(
         &["run", "app-blocked", "--over", "tap", "--role", "server"],
-        4,
+        5,
     );
 }
 
 #[test]
 #[ignore = "needs root"]
 fn early_close_over_a_tap_with_the_kernels_counters() {
-    let text = all_is_well(&["run", "early-close", "--over", "tap"], 6);
+    let text = all_is_well(&["run", "early-close", "--over", "tap"], 9);
     assert!(text.contains("TcpExtTCPAbortOnClose +1"), "{text}");
     assert!(text.contains("TcpExtTCPAbortOnData +1"), "{text}");
+}
+
+/// The network loses, delays and damages frames, forges segments and answers for others, between two kernels as for us.
+#[test]
+#[ignore = "needs root"]
+fn a_bad_network_over_a_tap() {
+    let args = ["run", "lossy-link", "injected-segments", "--over", "tap"];
+    let text = all_is_well(&args, 33);
+    assert!(text.contains("network degrades frames") && text.contains("RST,ACK (forged)"));
+}
+
+/// Hosts lose their power and boot again, cables are pulled, machines stand still.
+#[test]
+#[ignore = "needs root"]
+fn hosts_fail_over_a_tap() {
+    let args = ["run", "power-loss", "connect-timeout", "--over", "tap"];
+    let text = all_is_well(&args, 12);
+    assert!(text.contains("the host boots, and knows nothing"), "{text}");
 }
 
 /// A user makes a user namespace for it, where the system lets them; otherwise it says what to do.
@@ -79,7 +103,7 @@ fn without_root_it_plays_over_a_tap_or_says_what_to_do() {
     );
     if may {
         assert!(output.status.success(), "{said}\n{text}");
-        assert_eq!(said.matches("expectations met").count(), 2, "{said}");
+        assert_eq!(said.matches("expectations met").count(), 3, "{said}");
     } else {
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(

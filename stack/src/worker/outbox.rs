@@ -1,7 +1,7 @@
 //! What waits to leave: connection output first, stateless replies behind it, and the buffers that go back to their pool.
 //!
 //! It must never hold more than two bursts, and never drop connection output that a NIC has no room for: the worker
-//! stops receiving instead.
+//! receives little instead.
 
 use crate::counters::{Counter, Counters};
 use crate::nic::{Burst, Nic};
@@ -14,6 +14,9 @@ const REFUSALS_MAX: u32 = 256;
 /// most likely the NIC is only full, as memif is while its peer stands still.
 const REFUSALS_EVER: u32 = 1 << 20;
 
+/// Of the turns of a worker whose output is stuck, each so many-th receives a burst.
+const BLOCKED_TURNS_PER_BURST: u32 = 32;
+
 /// Frames on their way out, bounded.
 pub(super) struct Outbox<F> {
     /// Answers that need no connection: dropped first when the NIC refuses.
@@ -22,6 +25,8 @@ pub(super) struct Outbox<F> {
     connections: Lane<F>,
     /// Buffers to return in bulk.
     freed: Burst<F>,
+    /// Turns that began with connection output stuck.
+    blocked_turns: u32,
 }
 
 /// One queue to the NIC.
@@ -102,6 +107,7 @@ impl<F> Outbox<F> {
             replies: Lane::new(),
             connections: Lane::new(),
             freed: Burst::new(),
+            blocked_turns: 0,
         }
     }
 
@@ -139,10 +145,20 @@ impl<F> Outbox<F> {
         self.replies.frames.is_empty() && self.connections.frames.is_empty()
     }
 
-    /// Whether connection output is stuck: receiving would only add to it.
+    /// Whether the worker may receive in this turn. While connection output is stuck, receiving would only add to it; but now and
+    /// then it may all the same: a peer that waits until we receive, and whose frames fill the link, would wait for ever.
     #[inline]
-    pub(super) fn is_blocked(&self) -> bool {
-        self.connections.frames.room() == 0
+    pub(super) fn may_receive(&mut self) -> bool {
+        //~ A worker whose output is stuck stops receiving: `self.connections.frames.room() > 0` -> `true`;
+        //~   a_worker_that_cant_send_receives_little
+        self.connections.frames.room() > 0 || self.may_receive_blocked()
+    }
+
+    #[cold]
+    fn may_receive_blocked(&mut self) -> bool {
+        self.blocked_turns = self.blocked_turns.wrapping_add(1);
+        //~ A worker whose output is stuck receives now and then: -> `false`; a_worker_that_cant_send_receives_little
+        self.blocked_turns.is_multiple_of(BLOCKED_TURNS_PER_BURST)
     }
 }
 
@@ -154,6 +170,7 @@ impl<N: Nic> Core<N> {
             replies,
             connections,
             freed,
+            ..
         } = &mut self.outbox;
         for lane in [connections, replies] {
             if lane.frames.is_empty() {

@@ -3,27 +3,23 @@
 //! It must never change what an end knows: only frames.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use stack::config::ClosedPolicy;
 use stack::seq::SeqNum;
 use stack::sim::host::{HostError, HostId, HostSpec};
 use stack::sim::inspect::Tcp;
-use stack::sim::link::LinkSpec;
 use stack::sim::trace::Crossing;
 use stack::sim::world::{Direction, World};
 use stack::tcp::lang::Base;
 use stack::wire::tcp::Flags;
 
-use super::{CLIENT_HOST, FLOOD_HOST, OVERTAKEN, SERVER_HOST, Stage, forge, since_start};
+use super::{CLIENT_HOST, FLOOD_HOST, SERVER_HOST, Stage, since_start};
 use crate::failure::Failure;
 use crate::lab::actor::Actor;
+use crate::lab::forge;
 use crate::lab::network::{IcmpCode, NetworkAct};
 use crate::lab::recording::RecordedEvent;
 use crate::lab::scenario::{CLIENT_PORT, Client, End, SERVER_PORT, Scene, SceneAction, Server};
-
-/// The first source port of a flood.
-const FLOOD_PORT: u16 = 1024;
 
 /// A host that answers nothing, in a scene with a flood: it keeps the SYN-ACKs from bouncing.
 pub(super) fn flooder(
@@ -47,12 +43,7 @@ impl Stage<'_> {
     /// The network does that to the frames of `from`, from now on.
     pub(super) fn network(&mut self, from: End, what: NetworkAct) -> Result<(), Failure> {
         let now = self.world.now();
-        let said = match what {
-            NetworkAct::Forges(..) | NetworkAct::Rejects(..) => None,
-            NetworkAct::Floods(_) => Some(format!("network {what}")),
-            _ => Some(format!("network {what} from {}", from.name())),
-        };
-        if let Some(said) = said {
+        if let Some(said) = what.announcement(from.name()) {
             self.recording
                 .push(since_start(now), RecordedEvent::Network(said));
         }
@@ -79,7 +70,7 @@ impl Stage<'_> {
                         link.up = true;
                         link.spec = HostSpec::new(CLIENT_HOST).up;
                     }
-                    other => change(&mut link.spec, other),
+                    other => other.change(&mut link.spec),
                 }
                 Ok(())
             }
@@ -110,7 +101,7 @@ impl Stage<'_> {
         };
         let macs = [HostSpec::new(FLOOD_HOST).mac, self.mac(Server)];
         for n in 0..syns {
-            let src = SocketAddr::new(address, FLOOD_PORT + (n % 32_768) as u16);
+            let src = SocketAddr::new(address, forge::flood_port(n));
             // Each flood has numbers of its own.
             let seq = n.wrapping_add(self.world.now().as_ns() as u32);
             let frame = forge::flood_syn(macs, src, server, seq)
@@ -190,23 +181,5 @@ impl Stage<'_> {
             (None, Some(Some(to))) if Some(crossing.from) != self.flooder => Some(to.other()),
             _ => None,
         }
-    }
-}
-
-/// Faults that are a link's own.
-fn change(link: &mut LinkSpec, what: NetworkAct) {
-    match what {
-        NetworkAct::Degrades(fault) => {
-            link.loss_ppm = fault.loss_ppm;
-            link.duplicate_ppm = fault.duplicate_ppm;
-            link.corrupt_ppm = fault.corrupt_ppm;
-            link.reorder_ppm = fault.reorder_ppm;
-            link.reorder_delay = OVERTAKEN;
-            link.delay += Duration::from_nanos(fault.delay_ns);
-        }
-        NetworkAct::Delays(ms) => link.delay = Duration::from_millis(ms.into()),
-        NetworkAct::Swallows(bytes) => (link.mtu, link.answers_too_big) = (bytes, false),
-        NetworkAct::Refuses(bytes) => (link.mtu, link.answers_too_big) = (bytes, true),
-        _ => {}
     }
 }

@@ -1,210 +1,394 @@
-//! The kernel's end: its namespace, its side of the tap, and what it says about its sockets and neighbours.
+//! [`KernelHost`]: a kernel's TCP as one end: a network namespace of its own, its tap, and the sockets program in it.
 //!
 //! It must never touch a network namespace that this run has not made.
 
-use std::net::IpAddr;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::fs::File;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::AsFd as _;
 
-use stack::neighbor;
+use nix::poll::{PollFd, PollFlags};
+use nix::sched::{CloneFlags, setns, unshare};
+use stack::config::ClosedPolicy;
+use stack::local::listener::SynPolicy;
+use stack::neighbor::NeighborState;
+use stack::sim::inspect::Tcp;
 use stack::tcp::state::State;
+use stack::wire::tcp::Flags;
+use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-use super::super::scenario::{CLIENT_PORT, End, Family, SERVER_PORT};
-use crate::clock;
+use super::netlink::{NeighborMonitor, Route};
+use super::peer::Peer;
+use super::program::CONGESTION;
+use super::witness::{self, Counters};
+use super::{FLOOD_HOST, HOSTS, Setting, number};
 use crate::failure::Failure;
-use crate::sock_diag::{self, KernelSocket};
+use crate::lab::forge;
+use crate::lab::network::{IcmpCode, NetworkAct};
+use crate::lab::recording::RecordedEvent;
+use crate::lab::scenario::{
+    CLIENT_PORT, Client, End, Family, SERVER_PORT, Scene, SceneAction, Server,
+};
+use crate::sock_diag::{KernelSocket, SockDiag};
 
 /// The tap, in a namespace that holds nothing else.
-pub(super) const TAP: &str = "labtap0";
-/// The kernel's link-local address.
-const LINK_LOCAL: &str = "fe80::1";
-/// How often neighbour entries are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const TAP: &str = "lab0";
+/// Index of the loopback interface in every namespace.
+const LOOPBACK: u32 = 1;
+/// The longest frame: an MTU of 1500, and room.
+const FRAME_LEN: usize = 2048;
+/// Sockets in a namespace's own table: a look walks all of it.
+const TABLE_LEN: &str = "256";
 
-/// Runs a command; its words on stdout.
-///
-/// # Errors
-/// [`Failure::Run`] with the command and what it says.
-fn run(command: &str) -> Result<String, Failure> {
-    let mut words = command.split(' ');
-    let output = Command::new(words.next().unwrap_or_default())
-        .args(words)
-        .output()
-        .map_err(|error| Failure::Run(format!("`{command}` can't be run: {error}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+/// As many as fit into a line of a ladder.
+const SYSCTLS_IN_A_LINE: usize = 3;
+
+/// What decides timing, pinned to what Linux has by default: another value of this machine would change the ladders.
+const PINNED: [(&str, &str); 5] = [
+    ("tcp_syn_retries", "6"),
+    ("tcp_syn_linear_timeouts", "4"),
+    ("tcp_synack_retries", "5"),
+    ("tcp_retries2", "15"),
+    ("tcp_rfc1337", "0"),
+];
+
+/// A kernel with a sockets program.
+pub(super) struct KernelHost {
+    side: End,
+    tap: SyncDevice,
+    route: Route,
+    monitor: NeighborMonitor,
+    sockets: SockDiag,
+    counters: Counters,
+    /// What stood in the scene's way of being played by a plain kernel: a firewall on this host.
+    firewall: Firewall,
+    peer: Peer,
+    namespace: File,
+    mac: [u8; 6],
+    /// Sysctls that were set.
+    pub(super) pinned: Vec<String>,
+}
+
+impl KernelHost {
+    /// Boots it, in a namespace of its own; its program does what is written for it behind `since_ms`.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] with what the system refused.
+    pub(super) fn boot(
+        scene: &Scene,
+        setting: &Setting,
+        side: End,
+        mac: [u8; 6],
+        since_ms: u64,
+    ) -> Result<Self, Failure> {
+        unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(|error| Failure::Run(format!("no network namespace for an end: {error}")))?;
+        let refused = |what: &'static str| {
+            move |error: std::io::Error| {
+                Failure::Run(format!("{what} in a namespace of the lab: {error}"))
+            }
+        };
+        let tap = DeviceBuilder::new()
+            .name(TAP)
+            .layer(Layer::L2)
+            .mac_addr(mac)
+            .enable(false)
+            .build_sync()
+            .map_err(refused("no tap"))?;
+        tap.set_nonblocking(true).map_err(refused("no tap"))?;
+        let index = tap.if_index().map_err(refused("no tap"))?;
+        let pinned = pin(scene, setting, side)?;
+        let route = Route::open(index).map_err(refused("no rtnetlink"))?;
+        let monitor = NeighborMonitor::open().map_err(refused("no rtnetlink"))?;
+        // Over loopback a kernel informs itself that a neighbour doesn't answer.
+        for index in [LOOPBACK, index] {
+            route
+                .switch_on(index)
+                .map_err(refused("an interface stays down"))?;
+        }
+        for (address, prefix_len) in addresses(setting, side) {
+            route
+                .add_address(address, prefix_len)
+                .map_err(refused("no address"))?;
+        }
+        if has_flood(scene) {
+            // No host answers for the third one, and a server that waits for its address sends no SYN-ACK.
+            route
+                .set_neighbor(setting.flooder(), super::mac(FLOOD_HOST), true)
+                .map_err(refused("no neighbour entry"))?;
+        }
+        Ok(Self {
+            side,
+            tap,
+            route,
+            monitor,
+            sockets: SockDiag::open().map_err(refused("no sock_diag"))?,
+            counters: Counters::read(),
+            firewall: Firewall::of(scene, side),
+            peer: Peer::start(scene, setting, side, since_ms, true)?,
+            namespace: File::open("/proc/thread-self/ns/net").map_err(refused("no namespace"))?,
+            mac,
+            pinned,
+        })
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Failure::Run(format!("`{command}` failed: {}", said.trim())))
+
+    /// The scene begins then (CLOCK_MONOTONIC).
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when its program is gone.
+    pub(super) fn begin(&mut self, start_ns: u64) -> Result<(), Failure> {
+        self.peer.begin(start_ns)
+    }
+
+    /// Knows the other's link address from before.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when the kernel takes no neighbour entry.
+    pub(super) fn know(&self, address: IpAddr, mac: [u8; 6]) -> Result<(), Failure> {
+        self.route
+            .set_neighbor(address, mac, false)
+            .map_err(|error| Failure::Run(format!("no neighbour entry for {address}: {error}")))
+    }
+
+    /// Its tap, for poll(2).
+    pub(super) fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::new(self.tap.as_fd(), PollFlags::POLLIN)
+    }
+
+    /// A frame arrives.
+    pub(super) fn receive(&mut self, frame: &[u8]) {
+        if self.firewall.drops(frame) {
+            return;
+        }
+        self.firewall.note(frame);
+        // A full queue loses it, as any host's would.
+        let _ = self.tap.send(frame);
+    }
+
+    /// What it sends by now.
+    pub(super) fn sent(&mut self, setting: &Setting) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        let mut buffer = vec![0; FRAME_LEN];
+        while let Ok(len) = self.tap.recv(&mut buffer) {
+            let frame = buffer[..len].to_vec();
+            frames.extend(self.firewall.replaced(frame, self.mac, setting));
+        }
+        frames
+    }
+
+    /// Kills its program; another one does what is written for later.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when that can't be started.
+    pub(super) fn crash(
+        &mut self,
+        scene: &Scene,
+        setting: &Setting,
+        at_ms: u64,
+        start_ns: u64,
+    ) -> Result<(), Failure> {
+        self.peer.crash();
+        let is_later = |act: &crate::lab::scenario::Act| {
+            act.who == self.side && act.at_ms > at_ms && act.what.is_of_application()
+        };
+        if scene.acts.iter().any(is_later) {
+            // This thread has made another namespace since, for the other end.
+            setns(&self.namespace, CloneFlags::CLONE_NEWNET).map_err(|error| {
+                Failure::Run(format!("no way back into the namespace of an end: {error}"))
+            })?;
+            self.peer = Peer::start(scene, setting, self.side, at_ms + 1, false)?;
+            self.peer.begin(start_ns)?;
+        }
+        Ok(())
+    }
+
+    /// Fails when its program has ended by itself.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] with its status.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        self.peer.check()
+    }
+
+    /// Stops its program, or lets it go on. The kernel's own timers run on.
+    pub(super) fn set_stopped(&self, stopped: bool) {
+        self.peer.set_stopped(stopped);
+    }
+
+    /// What its program called and saw, with CLOCK_MONOTONIC in ns.
+    pub(super) fn notes(&self) -> Vec<(u64, RecordedEvent)> {
+        self.peer.take_notes()
+    }
+
+    /// The states of its sockets.
+    pub(super) fn states(&self, setting: &Setting) -> Vec<(u16, State)> {
+        let all = self.sockets_of(setting);
+        let state = |conn: &u16| {
+            let its = all
+                .iter()
+                .find(|socket| number(self.side, socket) == Some(*conn));
+            (*conn, its.map_or(State::Closed, |socket| socket.state))
+        };
+        setting.conns.iter().map(state).collect()
+    }
+
+    /// What its neighbour entry for the other end went through since the last call; the last one is what it is now.
+    pub(super) fn neighbor(&self, setting: &Setting) -> Vec<Option<NeighborState>> {
+        let far = setting.address(self.side.other());
+        let mut states = self.monitor.changes(far);
+        states.push(self.route.neighbor(far));
+        states
+    }
+
+    /// What its counters and sockets say.
+    pub(super) fn says(&mut self, setting: &Setting) -> Vec<String> {
+        let mut said = witness::sockets(&setting.conns, self.side, &self.sockets_of(setting));
+        said.extend(self.counters.since());
+        said
+    }
+
+    /// The sockets of its connections. A look that fails is one look less.
+    fn sockets_of(&self, setting: &Setting) -> Vec<KernelSocket> {
+        let (local_port, remote_port) = match self.side {
+            Client => (0, SERVER_PORT),
+            Server => (SERVER_PORT, 0),
+        };
+        let is_v4 = setting.family == Family::V4;
+        let all = self.sockets.sockets(is_v4, local_port, remote_port);
+        let mut all = all.unwrap_or_default();
+        all.retain(|socket| socket.state != State::Listen);
+        all
+    }
 }
 
-/// Switches the kernel's side of the tap on, without what IPv6 says on its own account (duplicate detection, looking for
-/// routers); and loopback, over which a kernel informs itself that a neighbour doesn't answer.
-///
-/// # Errors
-/// [`Failure::Run`] with the command that failed.
-pub(super) fn bring_up() -> Result<(), Failure> {
-    run("ip link set dev lo up")?;
-    sysctl(Family::V6, "conf/%/addr_gen_mode", "1")?;
-    sysctl(Family::V6, "conf/%/router_solicitations", "0")?;
-    run(&format!("ip link set dev {TAP} up")).map(drop)
+/// A kernel asks from its link-local address whether a neighbour still lives, and without it not at all.
+fn addresses(setting: &Setting, side: End) -> Vec<(IpAddr, u8)> {
+    let address = setting.address(side);
+    match setting.family {
+        Family::V4 => vec![(address, 24)],
+        Family::V6 => {
+            let number = HOSTS[side as usize].into();
+            let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number);
+            vec![(address, 64), (link_local.into(), 64)]
+        }
+    }
 }
 
-/// Gives the kernel this address, and nothing from scenes before.
-///
-/// # Errors
-/// [`Failure::Run`] with the command that failed.
-pub(super) fn set_address(address: IpAddr, prefix_len: u8) -> Result<(), Failure> {
-    power_off()?;
-    let (family, nodad) = match address {
-        IpAddr::V4(_) => (4, ""),
-        // No other host is on this link, and asking takes a second.
-        IpAddr::V6(_) => (6, " nodad"),
+fn has_flood(scene: &Scene) -> bool {
+    let is_flood = |what| matches!(what, SceneAction::Network(NetworkAct::Floods(_)));
+    scene.acts.iter().any(|act| is_flood(act.what))
+}
+
+/// Sets sysctls; says those that a reader may want to know.
+fn pin(scene: &Scene, setting: &Setting, side: End) -> Result<Vec<String>, Failure> {
+    // The next namespace made by this thread gets a small table of sockets from this one.
+    sysctl("ipv4/tcp_child_ehash_entries", TABLE_LEN)?;
+    // IPv6 says nothing on its own account: no routers are asked for, no address is made.
+    sysctl(&format!("ipv6/conf/{TAP}/addr_gen_mode"), "1")?;
+    sysctl(&format!("ipv6/conf/{TAP}/router_solicitations"), "0")?;
+    let mut said = Vec::new();
+    for (name, value) in PINNED {
+        // One that may not be set here is at its default.
+        if sysctl(&format!("ipv4/{name}"), value).is_ok() {
+            said.push(format!("{name}={value}"));
+        }
+    }
+    let cookies = match scene.syn_policy {
+        SynPolicy::CookieAlways => "2",
+        SynPolicy::CookieWhenFull => "1",
+        _ => "0",
     };
-    run(&format!(
-        "ip addr add {address}/{prefix_len} dev {TAP}{nodad}"
-    ))?;
-    if address.is_ipv6() {
-        // A kernel asks from here whether a neighbour still lives, and without it not at all.
-        run(&format!("ip addr add {LINK_LOCAL}/64 dev {TAP}{nodad}"))?;
+    let mut own = vec![("tcp_syncookies".to_owned(), cookies.to_owned())];
+    if scene.aborts_on_overflow {
+        own.push(("tcp_abort_on_overflow".into(), "1".into()));
     }
-    // Entries may outlive the address that they were for.
-    run(&format!("ip -{family} neigh flush dev {TAP} nud all")).map(drop)
-}
-
-/// The kernel has no address any more: it neither answers ARP nor takes packets, as a host without power.
-///
-/// # Errors
-/// [`Failure::Run`] with the command that failed.
-pub(super) fn power_off() -> Result<(), Failure> {
-    run(&format!("ip addr flush dev {TAP}")).map(drop)
-}
-
-/// Sets a sysctl below `net/ipv4/` or `net/ipv6/`, `%` standing for the tap; says the value that it had and the command.
-///
-/// # Errors
-/// [`Failure::Run`] when there is none of that name, or it refuses the value.
-pub(super) fn sysctl(family: Family, name: &str, value: &str) -> Result<(String, String), Failure> {
-    let folder = match family {
+    if let (Client, Some(ports)) = (side, scene.local_ports) {
+        let range = format!("{} {}", CLIENT_PORT + 1, CLIENT_PORT + ports.max(1));
+        own.push(("ip_local_port_range".into(), range));
+    }
+    for (name, value) in own {
+        sysctl(&format!("ipv4/{name}"), &value)?;
+        said.push(format!("{name}={value}"));
+    }
+    said.push(format!("TCP_CONGESTION={}", CONGESTION.join(" or ")));
+    let mut lines: Vec<String> = said
+        .chunks(SYSCTLS_IN_A_LINE)
+        .map(|some| format!("net/ipv4: {}", some.join(", ")))
+        .collect();
+    let folder = match setting.family {
         Family::V4 => "ipv4",
         Family::V6 => "ipv6",
     };
-    let name = format!("{folder}/{}", name.replace('%', TAP));
+    for (name, value) in &scene.sysctls {
+        // TCP's own stand below ipv4 for both families.
+        let folder = if name.starts_with("tcp_") {
+            "ipv4"
+        } else {
+            folder
+        };
+        let name = format!("{folder}/{}", name.replace('%', TAP));
+        sysctl(&name, value)?;
+        lines.push(format!("net/{name} = {value}"));
+    }
+    Ok(lines)
+}
+
+/// Sets a sysctl below `net/` in the namespace of this thread.
+fn sysctl(name: &str, value: &str) -> Result<(), Failure> {
     let path = format!("/proc/sys/net/{name}");
-    let failed = |error: std::io::Error| Failure::Run(format!("{path}: {error}"));
-    let before = std::fs::read_to_string(&path).map_err(failed)?;
-    std::fs::write(&path, value).map_err(failed)?;
-    Ok((before.trim().to_owned(), format!("net/{name} = {value}")))
+    std::fs::write(&path, value).map_err(|error| Failure::Run(format!("{path}: {error}")))
 }
 
-/// The states of the kernel's sockets of these connections, by sock_diag.
-pub(super) fn states(conns: &[u16], side: End, local: IpAddr) -> Vec<(u16, State)> {
-    // A look that fails is one look less.
-    let all = sockets_of(side, local).unwrap_or_default();
-    conns
-        .iter()
-        .map(|&conn| {
-            let is_it = |socket: &&KernelSocket| number(side, socket) == Some(conn);
-            (
-                conn,
-                all.iter()
-                    .find(is_it)
-                    .map_or(State::Closed, |socket| socket.state),
-            )
-        })
-        .collect()
+/// What a scene asks of a server's host that a plain kernel doesn't do, as a firewall on that host would.
+struct Firewall {
+    syns: SynPolicy,
+    closed: ClosedPolicy,
+    /// The last segment to a closed port, for the error about it.
+    last: Vec<u8>,
 }
 
-/// The sockets of connections at the kernel's end.
-pub(super) fn sockets_of(side: End, local: IpAddr) -> std::io::Result<Vec<KernelSocket>> {
-    let (local_port, remote_port) = match side {
-        End::Client => (0, SERVER_PORT),
-        End::Server => (SERVER_PORT, 0),
-    };
-    let mut all = sock_diag::sockets(local.is_ipv4(), local_port, remote_port)?;
-    all.retain(|socket| socket.local.0 == local && socket.state != State::Listen);
-    Ok(all)
-}
-
-/// The number of the connection that a socket is of.
-pub(super) fn number(side: End, socket: &KernelSocket) -> Option<u16> {
-    match side {
-        End::Client => socket.local.1.checked_sub(CLIENT_PORT),
-        End::Server => socket.remote.1.checked_sub(CLIENT_PORT),
-    }
-}
-
-/// Looks at the kernel's neighbour entry until it is dropped.
-pub(super) struct NeighborWatch {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-    /// Times (CLOCK_MONOTONIC, ns) and states.
-    pub(super) seen: mpsc::Receiver<(u64, Option<neighbor::NeighborState>)>,
-}
-
-impl NeighborWatch {
-    /// Watches the entry for `peer`.
-    pub(super) fn start(peer: IpAddr) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let family = if peer.is_ipv4() { 4 } else { 6 };
-        let (sender, seen) = mpsc::channel();
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut last = None;
-            while !stopped.load(Ordering::Relaxed) {
-                let at_ns = super::monotonic_ns();
-                // A look that fails is one look less.
-                let said =
-                    run(&format!("ip -{family} neigh show {peer} dev {TAP}")).unwrap_or_default();
-                let state = neighbor_state(&said);
-                if state != last && sender.send((at_ns, state)).is_err() {
-                    return;
-                }
-                last = state;
-                clock::sleep(LOOK_EVERY);
-            }
-        });
+impl Firewall {
+    fn of(scene: &Scene, side: End) -> Self {
+        let is_server = side == Server;
         Self {
-            stop,
-            thread: Some(thread),
-            seen,
+            syns: if is_server {
+                scene.syn_policy
+            } else {
+                SynPolicy::Embryo
+            },
+            closed: if is_server {
+                scene.closed
+            } else {
+                ClosedPolicy::Rst
+            },
+            last: Vec::new(),
         }
     }
-}
 
-impl Drop for NeighborWatch {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to say but what it sent.
-            let _ = thread.join();
+    /// Whether it drops what comes in.
+    fn drops(&self, frame: &[u8]) -> bool {
+        let is_syn = |tcp: Tcp<'_>| {
+            let flags = Flags(tcp.flags());
+            flags.syn() && !flags.ack()
+        };
+        self.syns == SynPolicy::Drop && Tcp::of(frame).is_some_and(is_syn)
+    }
+
+    fn note(&mut self, frame: &[u8]) {
+        if self.closed == ClosedPolicy::Icmp && Tcp::of(frame).is_some() {
+            frame.clone_into(&mut self.last);
         }
     }
-}
 
-/// The last word of `198.18.0.2 lladdr 02:00:… REACHABLE`.
-fn neighbor_state(line: &str) -> Option<neighbor::NeighborState> {
-    match line.split_whitespace().last()? {
-        "INCOMPLETE" => Some(neighbor::NeighborState::Incomplete),
-        "REACHABLE" => Some(neighbor::NeighborState::Reachable),
-        "STALE" => Some(neighbor::NeighborState::Stale),
-        "DELAY" => Some(neighbor::NeighborState::Delay),
-        "PROBE" => Some(neighbor::NeighborState::Probe),
-        "FAILED" => Some(neighbor::NeighborState::Failed),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_words_are_read() {
-        let entry = "198.18.0.2 lladdr 02:00:00:00:00:02 DELAY \n";
-        assert_eq!(neighbor_state(entry), Some(neighbor::NeighborState::Delay));
-        assert_eq!(neighbor_state(""), None);
+    /// What leaves instead of a frame.
+    fn replaced(&self, frame: Vec<u8>, mac: [u8; 6], setting: &Setting) -> Option<Vec<u8>> {
+        let is_reset = Tcp::of(&frame).is_some_and(|tcp| Flags(tcp.flags()).rst());
+        match self.closed {
+            ClosedPolicy::Drop if is_reset => None,
+            ClosedPolicy::Icmp if is_reset => {
+                let is_v4 = setting.family == Family::V4;
+                forge::icmp_error(&self.last, mac, is_v4, IcmpCode::Port).ok()
+            }
+            _ => Some(frame),
+        }
     }
 }

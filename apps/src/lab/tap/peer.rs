@@ -1,39 +1,47 @@
-//! [`Peer`]: the sockets program at the kernel's end, this binary again as a child.
+//! [`Peer`]: the sockets program at a kernel's end, this binary again as a child.
 //!
 //! It must never outlive its scene: dropped, it is killed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::super::errno::Errno;
-use super::super::recording::RecordedEvent;
-use super::super::scenario::{CLIENT_PORT, End, Observation, SERVER_PORT, Scene, SceneAction};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Setting;
 use super::program::{Call, Line, ProgramAct, Script};
 use crate::failure::Failure;
+use crate::lab::errno::Errno;
+use crate::lab::recording::RecordedEvent;
+use crate::lab::scenario::{Act, CLIENT_PORT, End, Observation, SERVER_PORT, Scene, SceneAction};
 
 /// How long the child may take to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running program.
 pub(super) struct Peer {
+    side: End,
     child: Child,
     stdin: ChildStdin,
     lines: Receiver<Line>,
+    is_killed: bool,
 }
 
 impl Peer {
-    /// Starts it as `side`; returns when it listens, if that is its part.
+    /// Starts it as `side`, in the namespace of this thread, to do what is written for it behind `since_ms`; returns when it
+    /// listens, if it is to.
     ///
     /// # Errors
     /// [`Failure::Run`] when it can't be started or fails.
     pub(super) fn start(
         scene: &Scene,
+        setting: &Setting,
         side: End,
-        local: IpAddr,
-        server: IpAddr,
+        since_ms: u64,
+        listens: bool,
     ) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| {
             Failure::Run(format!(
@@ -57,24 +65,27 @@ impl Peer {
             said.try_for_each(|line: Line| sender.send(line))
         });
         let mut peer = Self {
+            side,
             child,
             stdin,
             lines,
+            is_killed: false,
         };
         let script = Script {
-            server: SocketAddr::new(server, SERVER_PORT),
-            local,
+            server: SocketAddr::new(setting.address(End::Server), SERVER_PORT),
+            client: setting.address(End::Client),
+            is_server: side == End::Server,
             client_port: CLIENT_PORT,
             rcv_buf: scene.rcv_buf,
             nagle: scene.nagle,
             keepalive_s: scene.keepalive_s,
             user_timeout_s: scene.user_timeout_s,
-            backlog: scene.backlog.filter(|_| side == End::Server),
-            acts: acts(scene, side),
+            backlog: scene.backlog,
+            listens: listens && side == End::Server && scene.backlog.is_some(),
+            acts: acts(scene, side, since_ms),
         };
-        let script = serde_json::to_string(&script).map_err(|error| {
-            Failure::Run(format!("the scene can't be written as JSON: {error}"))
-        })?;
+        let script = serde_json::to_string(&script)
+            .map_err(|error| Failure::Run(format!("the scene can't be written: {error}")))?;
         peer.tell(&script)?;
         match peer.lines.recv_timeout(PATIENCE) {
             Ok(line) if line.ready => Ok(peer),
@@ -86,9 +97,34 @@ impl Peer {
 
     /// Kills it (SIGKILL): the kernel closes its sockets.
     pub(super) fn crash(&mut self) {
+        self.is_killed = true;
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Fails when it has ended by itself.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] with its status.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait() {
+            Ok(Some(status)) if !self.is_killed => Err(Failure::Run(format!(
+                "the program at the kernel's end broke off ({status}); what it says stands above"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops it (SIGSTOP), or lets it go on.
+    pub(super) fn set_stopped(&self, stopped: bool) {
+        let signal = if stopped {
+            Signal::SIGSTOP
+        } else {
+            Signal::SIGCONT
+        };
+        // It may have ended by itself, and isn't reaped before it is dropped.
+        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), signal);
     }
 
     /// The scene starts then (CLOCK_MONOTONIC).
@@ -106,9 +142,13 @@ impl Peer {
     }
 
     /// What it called and saw since the last call, with CLOCK_MONOTONIC in ns.
-    pub(super) fn take_notes(&self, side: End) -> Vec<(u64, RecordedEvent)> {
+    pub(super) fn take_notes(&self) -> Vec<(u64, RecordedEvent)> {
+        let side = self.side;
         let what = |line: &Line| {
             let conn = line.conn;
+            if let Some(now) = line.listening {
+                return Some(RecordedEvent::Listening(now));
+            }
             if let Some(call) = &line.call {
                 let call = call.clone();
                 return Some(RecordedEvent::Calls { side, conn, call });
@@ -129,26 +169,56 @@ impl Peer {
     }
 }
 
-fn acts(scene: &Scene, side: End) -> Vec<ProgramAct> {
-    let mine = scene.acts.iter().filter(|act| act.who == side);
-    mine.filter_map(|act| {
-        let call = match act.what {
-            SceneAction::Connect(conn) => Call::Connect(conn),
-            SceneAction::Accept => Call::Accept,
-            SceneAction::Send(conn, len) => Call::Send(conn, len),
-            SceneAction::Read(conn, len) => Call::Read(conn, len),
-            SceneAction::Close(conn) => Call::Close(conn),
-            SceneAction::CloseAtEof(conn) => Call::CloseAtEof(conn),
-            SceneAction::Shutdown(conn) => Call::Shutdown(conn),
-            SceneAction::Abort(conn) => Call::Abort(conn),
-            // The stage kills the program and takes the power away. Scenes with other acts aren't played over a tap, which
-            // `can_be_played_by` sees to.
-            _ => return None,
-        };
-        let at_ms = act.at_ms;
-        Some(ProgramAct { at_ms, call })
-    })
-    .collect()
+fn acts(scene: &Scene, side: End, since_ms: u64) -> Vec<ProgramAct> {
+    let is_mine = |act: &&Act| act.who == side && act.at_ms >= since_ms;
+    let mine = scene.acts.iter().filter(is_mine);
+    let mut acts: Vec<ProgramAct> = mine
+        .filter_map(|act| {
+            let call = match act.what {
+                SceneAction::Connect(conn) => match patience_ms(scene, act, conn) {
+                    Some(ms) => Call::ConnectFor(conn, ms),
+                    None => Call::Connect(conn),
+                },
+                SceneAction::ConnectAnyPort(conn) => Call::ConnectAnyPort(conn),
+                SceneAction::Listen => Call::Listen,
+                SceneAction::StopListening => Call::StopListening,
+                SceneAction::Accept => Call::Accept,
+                SceneAction::Send(conn, len) => Call::Send(conn, len),
+                SceneAction::Read(conn, len) => Call::Read(conn, len),
+                SceneAction::Close(conn) => Call::Close(conn),
+                SceneAction::CloseAtEof(conn) => Call::CloseAtEof(conn),
+                SceneAction::Shutdown(conn) => Call::Shutdown(conn),
+                SceneAction::Abort(conn) => Call::Abort(conn),
+                // Said by SO_SNDTIMEO before the call.
+                SceneAction::StopWaiting(_) => return None,
+                // What happens to the process, to its host and on the way is the stage's.
+                SceneAction::Crash
+                | SceneAction::PowerOff
+                | SceneAction::PowerOn
+                | SceneAction::PowerOnElsewhere
+                | SceneAction::CableOut
+                | SceneAction::CableIn
+                | SceneAction::Freeze
+                | SceneAction::Thaw
+                | SceneAction::Network(_) => return None,
+            };
+            let at_ms = act.at_ms;
+            Some(ProgramAct { at_ms, call })
+        })
+        .collect();
+    acts.sort_by_key(|act| act.at_ms);
+    acts
+}
+
+/// How long a `connect()` is to wait, where the scene says when its application gives up.
+fn patience_ms(scene: &Scene, connect: &Act, conn: u16) -> Option<u64> {
+    let gives_up = |act: &&Act| {
+        act.who == connect.who
+            && act.what == SceneAction::StopWaiting(conn)
+            && act.at_ms > connect.at_ms
+    };
+    let act = scene.acts.iter().find(gives_up)?;
+    Some(act.at_ms - connect.at_ms)
 }
 
 impl Drop for Peer {

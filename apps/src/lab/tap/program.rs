@@ -1,35 +1,49 @@
-//! The sockets program at the kernel's end: this binary again, as a child, that does its acts when they are due.
+//! The sockets program at a kernel's end: this binary again, as a child, that does its acts when they are due.
 //!
 //! It must never decide anything: what it calls and sees goes to stdout, a line of JSON each, and its end is its parent's to choose.
+//!
+//! One loop polls all sockets, as a server on epoll does: an errno is noticed when the socket has it, without a call that waits.
 
-use std::collections::BTreeMap;
+// One connection.
+mod connection;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, listen, setsockopt,
-    socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt,
+    shutdown, socket, sockopt,
 };
+use nix::sys::time::{TimeSpec, TimeValLike as _};
 use serde::{Deserialize, Serialize};
 
 use super::monotonic_ns;
-use crate::clock;
 use crate::failure::Failure;
+use connection::{Attempt, Connection};
+
+/// Congestion control of its sockets: the first one that is allowed here. Machines differ in their default.
+pub(super) const CONGESTION: [&str; 2] = ["cubic", "reno"];
+/// How often the answers of calls that block in a thread are looked for, in ns.
+const LOOK_EVERY_NS: u64 = 5_000_000;
+/// It waits so long at most, in ns: the kernel is late by up to a thousandth of what poll(2) waits for.
+const WAIT_NS: u64 = 1_000_000_000;
 
 /// What it is to do: one line of JSON on stdin. A second line says when the scene starts (CLOCK_MONOTONIC, ns).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Script {
     /// The server's address and port.
     pub(super) server: SocketAddr,
-    /// Its own address.
-    pub(super) local: IpAddr,
-    /// The local port of connection `n` is this plus `n`.
+    /// The client's address.
+    pub(super) client: IpAddr,
+    /// Whether it plays the server.
+    pub(super) is_server: bool,
+    /// The client's port of connection `n` is this plus `n`.
     pub(super) client_port: u16,
     /// SO_RCVBUF.
     pub(super) rcv_buf: Option<u32>,
@@ -39,8 +53,10 @@ pub(super) struct Script {
     pub(super) keepalive_s: Option<(u32, u32, u8)>,
     /// TCP_USER_TIMEOUT in s.
     pub(super) user_timeout_s: Option<u32>,
-    /// What to listen with; `None`: it doesn't.
+    /// What to listen with.
     pub(super) backlog: Option<u32>,
+    /// Whether it listens from the start.
+    pub(super) listens: bool,
     /// In order of time.
     pub(super) acts: Vec<ProgramAct>,
 }
@@ -57,8 +73,16 @@ pub(super) struct ProgramAct {
 /// What it can be asked to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Call {
-    /// `connect()` for a connection.
+    /// `connect()` for a connection, from its port.
     Connect(u16),
+    /// `connect()` for a connection, from any port.
+    ConnectAnyPort(u16),
+    /// A blocking `connect()` that gives up after so many ms (SO_SNDTIMEO).
+    ConnectFor(u16, u64),
+    /// `listen()`.
+    Listen,
+    /// Closes the listening socket.
+    StopListening,
     /// `accept()`.
     Accept,
     /// `send()` so many bytes on a connection.
@@ -71,7 +95,7 @@ pub(super) enum Call {
     Shutdown(u16),
     /// `close()` with SO_LINGER of zero.
     Abort(u16),
-    /// `recv()` until the end of the stream, then `close()`.
+    /// `close()` as soon as the peer has closed.
     CloseAtEof(u16),
 }
 
@@ -80,9 +104,12 @@ pub(super) enum Call {
 pub(super) struct Line {
     /// When (CLOCK_MONOTONIC).
     pub(super) at_ns: u64,
-    /// It listens, if that is its part.
+    /// It listens, if that is its part, and waits for the start.
     #[serde(default)]
     pub(super) ready: bool,
+    /// Whether it listens from now on.
+    #[serde(default)]
+    pub(super) listening: Option<bool>,
     /// A call, as it is written.
     #[serde(default)]
     pub(super) call: Option<String>,
@@ -105,46 +132,227 @@ pub(super) struct Line {
 /// # Errors
 /// [`Failure::Run`] when its stdin holds no script, or the port can't be listened on.
 pub(crate) fn run() -> Result<(), Failure> {
-    let mut lines = io::stdin().lines();
-    let mut line = || {
-        let line = lines.next().and_then(Result::ok);
-        line.ok_or_else(|| Failure::Run("`lab peer` is started by `lab run --over tap`".into()))
+    let line = || {
+        let mut line = String::new();
+        match io::stdin().read_line(&mut line) {
+            Ok(len) if len > 0 => Ok(line),
+            _ => Err(Failure::Run(
+                "`lab peer` is started by `lab run --over tap`".into(),
+            )),
+        }
     };
     let script: Script = serde_json::from_str(&line()?)
         .map_err(|error| Failure::Run(format!("not a script for `lab peer`: {error}")))?;
-    let script = Arc::new(script);
-    let mut sockets = BTreeMap::new();
-    let listener = match script.backlog {
-        Some(backlog) => Some(listening(&script, backlog).map_err(|errno| {
-            Failure::Run(format!("{} can't be listened on: {errno}", script.server))
-        })?),
-        None => None,
-    };
-    let accepts = listener.map(|listener| accepting(listener, &script, &mut sockets));
+    let mut program = Program::new(script);
+    if program.script.listens {
+        program.open_listener().map_err(|errno| {
+            let server = program.script.server;
+            Failure::Run(format!("{server} can't be listened on: {errno}"))
+        })?;
+    }
     say(Line {
         ready: true,
         ..Line::default()
     });
     let start_ns: u64 = line()?.trim().parse().unwrap_or(0);
-    for act in &script.acts {
-        let due_ns = start_ns + act.at_ms * 1_000_000;
-        clock::sleep(Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
-        match (act.call, &accepts) {
-            (Call::Accept, Some(accepts)) => {
-                // Its thread lives as long as this one.
-                let _ = accepts.send(());
+    program.live(start_ns);
+    Ok(())
+}
+
+/// All that it holds.
+struct Program {
+    script: Script,
+    acts: VecDeque<ProgramAct>,
+    listener: Option<TcpListener>,
+    /// `accept()` calls that wait for a connection.
+    accepts: u32,
+    connections: BTreeMap<u16, Connection>,
+    /// Accepted connections that no act names stay open until the end.
+    kept: Vec<std::net::TcpStream>,
+    /// Answers of calls that block.
+    attempts: (Sender<Attempt>, Receiver<Attempt>),
+}
+
+impl Program {
+    fn new(script: Script) -> Self {
+        Self {
+            acts: script.acts.iter().copied().collect(),
+            script,
+            listener: None,
+            accepts: 0,
+            connections: BTreeMap::new(),
+            kept: Vec::new(),
+            attempts: channel(),
+        }
+    }
+
+    /// Until stdin ends: the parent is gone, or wants no more of it.
+    fn live(&mut self, start_ns: u64) {
+        loop {
+            let now = monotonic_ns();
+            let is_due = |act: &ProgramAct| start_ns + act.at_ms * 1_000_000 <= now;
+            while self.acts.front().is_some_and(is_due) {
+                if let Some(act) = self.acts.pop_front() {
+                    self.perform(act.call);
+                }
             }
-            (Call::Accept, None) => {}
-            (call, _) => {
-                let _ = connection(&mut sockets, &script, number(call))
-                    .acts
-                    .send(call);
+            let next = self.acts.front();
+            let due_ns = next.map_or(u64::MAX, |act| start_ns + act.at_ms * 1_000_000);
+            if !self.wait(due_ns) {
+                return;
+            }
+            while let Ok(attempt) = self.attempts.1.try_recv() {
+                if let Some(connection) = self.connections.get_mut(&attempt.conn) {
+                    connection.attempted(attempt);
+                }
+            }
+            self.accept();
+            for connection in self.connections.values_mut() {
+                connection.look();
+            }
+            self.connections
+                .retain(|_, connection| !connection.is_over());
+        }
+    }
+
+    /// Waits for a socket or the next act; false when stdin has ended.
+    fn wait(&self, due_ns: u64) -> bool {
+        let stdin = io::stdin();
+        let mut fds = vec![PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        if let Some(listener) = self.listener.as_ref().filter(|_| self.accepts > 0) {
+            fds.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+        }
+        fds.extend(self.connections.values().filter_map(Connection::poll_fd));
+        let has_attempts = self.connections.values().any(Connection::is_blocking);
+        let most_ns = if has_attempts { LOOK_EVERY_NS } else { WAIT_NS };
+        let left_ns = due_ns.saturating_sub(monotonic_ns()).min(most_ns);
+        let timeout = TimeSpec::nanoseconds(i64::try_from(left_ns).unwrap_or(i64::MAX));
+        // Interrupted or not: the loop looks at everything.
+        let _ = ppoll(&mut fds, Some(timeout), None);
+        let said = fds[0].revents().unwrap_or(PollFlags::empty());
+        // The parent writes nothing behind the start: what comes is the end.
+        said.is_empty() || io::stdin().read(&mut [0]).is_ok_and(|len| len > 0)
+    }
+
+    fn perform(&mut self, call: Call) {
+        match call {
+            Call::Listen => {
+                calls(0, "listen()".into());
+                match self.open_listener() {
+                    Ok(()) => listening(true),
+                    Err(errno) => fails(0, errno),
+                }
+            }
+            Call::StopListening => {
+                calls(0, "close() of the listening socket".into());
+                if let Some(listener) = self.listener.take() {
+                    // Its queue is reset now, even while another thread holds the descriptor.
+                    let _ = shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Read);
+                    listening(false);
+                }
+            }
+            Call::Accept => {
+                calls(0, "accept()".into());
+                self.accepts += 1;
+            }
+            Call::Connect(conn) | Call::ConnectAnyPort(conn) | Call::ConnectFor(conn, _) => {
+                let connection = Connection::connecting(&self.script, call, &self.attempts.0);
+                if let Some(connection) = connection {
+                    self.connections.insert(conn, connection);
+                }
+            }
+            Call::Send(conn, _)
+            | Call::Read(conn, _)
+            | Call::Close(conn)
+            | Call::Shutdown(conn)
+            | Call::Abort(conn)
+            | Call::CloseAtEof(conn) => self.connection(conn).order(call),
+        }
+        for connection in self.connections.values_mut() {
+            connection.look();
+        }
+    }
+
+    /// The connection with that number; one that is still to be accepted remembers its orders.
+    fn connection(&mut self, conn: u16) -> &mut Connection {
+        self.connections
+            .entry(conn)
+            .or_insert_with(|| Connection::awaited(conn))
+    }
+
+    fn accept(&mut self) {
+        while self.accepts > 0
+            && let Some(listener) = &self.listener
+            && let Ok((stream, peer)) = listener.accept()
+        {
+            self.accepts -= 1;
+            let conn = peer.port().saturating_sub(self.script.client_port);
+            sees(conn, "accepted", 0);
+            let named = self.script.acts.iter().any(|act| number(act.call) == conn);
+            if named || self.connections.contains_key(&conn) {
+                self.connection(conn).accepted(stream);
+            } else {
+                self.kept.push(stream);
             }
         }
     }
-    // Until it is ended, or its parent is gone.
-    while line().is_ok() {}
-    Ok(())
+
+    fn open_listener(&mut self) -> Result<(), Errno> {
+        let fd = prepared(&self.script, self.script.server)?;
+        let backlog = i32::try_from(self.script.backlog.unwrap_or(0)).unwrap_or(i32::MAX);
+        listen(&fd, Backlog::new(backlog)?)?;
+        let listener = TcpListener::from(fd);
+        let _ = listener.set_nonblocking(true);
+        self.listener = Some(listener);
+        Ok(())
+    }
+}
+
+/// The connection that a call is about, 0 for none.
+const fn number(call: Call) -> u16 {
+    match call {
+        Call::Accept | Call::Listen | Call::StopListening => 0,
+        Call::Connect(conn)
+        | Call::ConnectAnyPort(conn)
+        | Call::ConnectFor(conn, _)
+        | Call::Send(conn, _)
+        | Call::Read(conn, _)
+        | Call::Close(conn)
+        | Call::Shutdown(conn)
+        | Call::Abort(conn)
+        | Call::CloseAtEof(conn) => conn,
+    }
+}
+
+/// A socket with the options of the scene, bound to `local`.
+fn prepared(script: &Script, local: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = match script.server {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if let Some(rcv_buf) = script.rcv_buf {
+        setsockopt(&fd, sockopt::RcvBuf, &(rcv_buf as usize))?;
+    }
+    setsockopt(&fd, sockopt::TcpNoDelay, &!script.nagle)?;
+    // Without CAP_NET_ADMIN a kernel may allow only some, and reno always.
+    let is_taken =
+        |name: &str| setsockopt(&fd, sockopt::TcpCongestion, &OsString::from(name)).is_ok();
+    let _ = CONGESTION.iter().find(|name| is_taken(name));
+    if let Some((idle_s, interval_s, probes)) = script.keepalive_s {
+        setsockopt(&fd, sockopt::KeepAlive, &true)?;
+        setsockopt(&fd, sockopt::TcpKeepIdle, &idle_s)?;
+        setsockopt(&fd, sockopt::TcpKeepInterval, &interval_s)?;
+        setsockopt(&fd, sockopt::TcpKeepCount, &u32::from(probes))?;
+    }
+    if let Some(seconds) = script.user_timeout_s {
+        setsockopt(&fd, sockopt::TcpUserTimeout, &(seconds * 1000))?;
+    }
+    if local.port() != 0 {
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(local))?;
+    }
+    Ok(fd)
 }
 
 fn say(mut line: Line) {
@@ -183,212 +391,9 @@ fn fails(conn: u16, errno: Errno) {
     });
 }
 
-const fn number(call: Call) -> u16 {
-    match call {
-        Call::Accept => 0,
-        Call::Connect(conn)
-        | Call::Send(conn, _)
-        | Call::Read(conn, _)
-        | Call::Close(conn)
-        | Call::Shutdown(conn)
-        | Call::Abort(conn)
-        | Call::CloseAtEof(conn) => conn,
-    }
-}
-
-/// A connection, with a thread of its own: a call that blocks holds up no other connection.
-struct Handle {
-    acts: Sender<Call>,
-    /// What `accept()` returned; the thread waits for it.
-    stream: Arc<(Mutex<Option<TcpStream>>, OnceLock<thread::Thread>)>,
-}
-
-fn connection<'a>(
-    all: &'a mut BTreeMap<u16, Handle>,
-    script: &Arc<Script>,
-    conn: u16,
-) -> &'a Handle {
-    all.entry(conn).or_insert_with(|| {
-        let (acts, todo) = channel();
-        let stream = Arc::new((Mutex::new(None), OnceLock::new()));
-        let (its, script) = (Arc::clone(&stream), Arc::clone(script));
-        thread::spawn(move || live(conn, &script, &todo, &its));
-        Handle { acts, stream }
-    })
-}
-
-type Slot = (Mutex<Option<TcpStream>>, OnceLock<thread::Thread>);
-
-/// Does the acts of a connection, one after the other.
-fn live(conn: u16, script: &Script, todo: &Receiver<Call>, slot: &Slot) {
-    let _ = slot.1.set(thread::current());
-    let (mut stream, mut total): (Option<TcpStream>, u64) = (None, 0);
-    for call in todo {
-        if let Call::Connect(_) = call {
-            calls(conn, format!("connect({})", script.server));
-            match connected(script, conn) {
-                Ok(opened) => {
-                    stream = Some(opened);
-                    sees(conn, "connected", 0);
-                }
-                Err(errno) => fails(conn, errno),
-            }
-            continue;
-        }
-        // Acts on a connection that failed have nothing to act on; those on one that is to be accepted wait for it.
-        while stream.is_none() {
-            let taken = slot.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match taken {
-                Some(accepted) => stream = Some(accepted),
-                None if script.backlog.is_none() => break,
-                None => thread::park_timeout(Duration::from_millis(20)),
-            }
-        }
-        let Some(open) = &mut stream else { continue };
-        match act(conn, call, open, &mut total) {
-            Ok(true) => {}
-            // Dropped, it is closed; another one may follow on the same port.
-            Ok(false) => (stream, total) = (None, 0),
-            Err(error) => fails(conn, Errno::from_raw(error.raw_os_error().unwrap_or(0))),
-        }
-    }
-}
-
-/// One call; false when the socket is closed now.
-fn act(conn: u16, call: Call, stream: &mut TcpStream, total: &mut u64) -> io::Result<bool> {
-    match call {
-        Call::Connect(_) | Call::Accept => {}
-        Call::Send(_, len) => {
-            calls(conn, format!("send({len} bytes)"));
-            stream.write_all(&vec![b'x'; len as usize])?;
-        }
-        Call::Read(_, len) => {
-            calls(conn, format!("recv({len} bytes)"));
-            read(conn, stream, u64::from(len), total)?;
-        }
-        Call::Shutdown(_) => {
-            calls(conn, "shutdown(SHUT_WR)".into());
-            stream.shutdown(Shutdown::Write)?;
-        }
-        Call::Close(_) => {
-            calls(conn, "close()".into());
-            return Ok(false);
-        }
-        Call::CloseAtEof(_) => {
-            read(conn, stream, u64::MAX, total)?;
-            calls(conn, "close()".into());
-            return Ok(false);
-        }
-        Call::Abort(_) => {
-            let zero = nix::libc::linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
-            setsockopt(&*stream, sockopt::Linger, &zero)?;
-            calls(conn, "close() with linger zero".into());
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn read(conn: u16, stream: &mut TcpStream, mut wanted: u64, total: &mut u64) -> io::Result<()> {
-    let mut buffer = vec![0; 65_536];
-    while wanted > 0 {
-        let most = buffer
-            .len()
-            .min(usize::try_from(wanted).unwrap_or(usize::MAX));
-        let got = stream.read(&mut buffer[..most])?;
-        if got == 0 {
-            sees(conn, "eof", *total);
-            return Ok(());
-        }
-        wanted -= got as u64;
-        *total += got as u64;
-        sees(conn, "received", *total);
-    }
-    Ok(())
-}
-
-/// A socket with the options of the scene.
-fn prepared(script: &Script, local: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = match script.server {
-        SocketAddr::V4(_) => AddressFamily::Inet,
-        SocketAddr::V6(_) => AddressFamily::Inet6,
-    };
-    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    if let Some(rcv_buf) = script.rcv_buf {
-        setsockopt(&fd, sockopt::RcvBuf, &(rcv_buf as usize))?;
-    }
-    setsockopt(&fd, sockopt::TcpNoDelay, &!script.nagle)?;
-    if let Some((idle_s, interval_s, probes)) = script.keepalive_s {
-        setsockopt(&fd, sockopt::KeepAlive, &true)?;
-        setsockopt(&fd, sockopt::TcpKeepIdle, &idle_s)?;
-        setsockopt(&fd, sockopt::TcpKeepInterval, &interval_s)?;
-        setsockopt(&fd, sockopt::TcpKeepCount, &u32::from(probes))?;
-    }
-    if let Some(seconds) = script.user_timeout_s {
-        setsockopt(&fd, sockopt::TcpUserTimeout, &(seconds * 1000))?;
-    }
-    bind(fd.as_raw_fd(), &SockaddrStorage::from(local))?;
-    Ok(fd)
-}
-
-fn connected(script: &Script, conn: u16) -> Result<TcpStream, Errno> {
-    let local = SocketAddr::new(script.local, script.client_port + conn);
-    let fd = prepared(script, local)?;
-    connect(fd.as_raw_fd(), &SockaddrStorage::from(script.server))?;
-    Ok(TcpStream::from(fd))
-}
-
-fn listening(script: &Script, backlog: u32) -> Result<TcpListener, Errno> {
-    let fd = prepared(script, script.server)?;
-    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    listen(&fd, Backlog::new(backlog)?)?;
-    Ok(TcpListener::from(fd))
-}
-
-/// A thread that calls `accept()` as often as it is asked to, and hands each connection to its own.
-fn accepting(
-    listener: TcpListener,
-    script: &Arc<Script>,
-    all: &mut BTreeMap<u16, Handle>,
-) -> Sender<()> {
-    // Each connection that an act names has its place beforehand: the thread below only looks.
-    for act in &script.acts {
-        if act.call != Call::Accept {
-            connection(all, script, number(act.call));
-        }
-    }
-    let places: BTreeMap<u16, _> = all
-        .iter()
-        .map(|(conn, handle)| (*conn, Arc::clone(&handle.stream)))
-        .collect();
-    let (sender, asked) = channel();
-    let client_port = script.client_port;
-    thread::spawn(move || {
-        // What no act names is kept open until the end.
-        let mut kept = Vec::new();
-        for () in asked {
-            calls(0, "accept()".into());
-            match listener.accept() {
-                Ok((stream, peer)) => {
-                    let conn = peer.port().saturating_sub(client_port);
-                    sees(conn, "accepted", 0);
-                    match places.get(&conn) {
-                        Some(slot) => {
-                            *slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
-                            if let Some(thread) = slot.1.get() {
-                                thread.unpark();
-                            }
-                        }
-                        None => kept.push(stream),
-                    }
-                }
-                Err(error) => fails(0, Errno::from_raw(error.raw_os_error().unwrap_or(0))),
-            }
-        }
+fn listening(now: bool) {
+    say(Line {
+        listening: Some(now),
+        ..Line::default()
     });
-    sender
 }

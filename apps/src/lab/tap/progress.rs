@@ -1,42 +1,71 @@
-//! [`Progress`]: how far a long scene is, on a terminal.
+//! [`Progress`]: how far a run is: a line on a terminal while it lasts, a line a scene elsewhere.
 //!
-//! It must never write where no terminal is, and leaves nothing behind.
+//! It must never write to stdout.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
-use crate::lab::scenario::Scene;
+use crate::console;
 
-/// From how many ms on a scene shows how far it is.
-const LONG_MS: u64 = 5_000;
-
-/// A line on a terminal while a long scene is played: how far it is.
-pub(super) struct Progress<'a> {
-    scene: &'a Scene,
-    is_shown: bool,
+/// How far it is.
+pub(super) struct Progress {
+    is_terminal: bool,
+    scenes: usize,
+    state: Mutex<Running>,
 }
 
-impl<'a> Progress<'a> {
-    /// For this scene; short ones, and runs without a terminal, show nothing.
-    pub(super) fn new(scene: &'a Scene) -> Self {
-        let is_shown = scene.lasts_ms > LONG_MS && std::io::stderr().is_terminal();
-        Self { scene, is_shown }
-    }
+#[derive(Default)]
+struct Running {
+    played: usize,
+    /// Titles of what is being played, in the order in which it began.
+    titles: Vec<&'static str>,
+}
 
-    /// So much of it is over, in ns.
-    pub(super) fn show(&self, passed_ns: u64) {
-        if self.is_shown {
-            let (passed_s, whole_s) = (passed_ns / 1_000_000_000, self.scene.lasts_ms / 1000);
-            let title = self.scene.title;
-            on_terminal(&format!(
-                "\r\x1b[K{title}: {passed_s} of at most {whole_s} s"
-            ));
+impl Progress {
+    /// Of so many scenes.
+    pub(super) fn new(scenes: usize) -> Self {
+        Self {
+            is_terminal: std::io::stderr().is_terminal(),
+            scenes,
+            state: Mutex::new(Running::default()),
         }
     }
 
+    /// A scene begins.
+    pub(super) fn begins(&self, title: &'static str) {
+        self.change(|running| running.titles.push(title));
+        if !self.is_terminal {
+            console::log(title);
+        }
+    }
+
+    /// It is over.
+    pub(super) fn ends(&self, title: &'static str) {
+        self.change(|running| {
+            running.played += 1;
+            if let Some(place) = running.titles.iter().position(|running| *running == title) {
+                running.titles.remove(place);
+            }
+        });
+    }
+
     /// Takes the line away.
-    pub(super) fn end(&self) {
-        if self.is_shown {
+    pub(super) fn close(&self) {
+        if self.is_terminal {
             on_terminal("\r\x1b[K");
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Running)) {
+        let mut running = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut running);
+        if self.is_terminal {
+            let (played, scenes) = (running.played, self.scenes);
+            let oldest = running.titles.first().copied().unwrap_or("");
+            on_terminal(&format!(
+                "\r\x1b[K{played} of {scenes} scenes; {} at once: {oldest}",
+                running.titles.len()
+            ));
         }
     }
 }

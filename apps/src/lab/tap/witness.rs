@@ -3,10 +3,12 @@
 //! It must never judge: the lines stand beside the ladder.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 
-use super::kernel;
+use super::number;
 use crate::lab::scenario::End;
+use crate::sock_diag::KernelSocket;
 
 /// Counters of `nstat` that teach something about these scenes.
 const COUNTERS: [&str; 20] = [
@@ -32,24 +34,40 @@ const COUNTERS: [&str; 20] = [
     "TcpExtTW",
 ];
 
-/// Values of counters at some time, in this network namespace.
-pub(super) struct Counters(BTreeMap<String, u64>);
+/// The tables of a network namespace, and what stood in them when they were opened.
+pub(super) struct Counters {
+    tables: Vec<File>,
+    before: BTreeMap<String, u64>,
+}
 
 impl Counters {
-    /// Now. A kernel without a table says nothing.
+    /// Of this thread's namespace, from now on. A kernel without a table says nothing.
     pub(super) fn read() -> Self {
-        let table = |name: &str| {
-            let path = format!("/proc/thread-self/net/{name}");
-            std::fs::read_to_string(path).unwrap_or_default()
+        let table = |name| File::open(format!("/proc/thread-self/net/{name}")).ok();
+        let mut counters = Self {
+            tables: ["snmp", "netstat"].into_iter().filter_map(table).collect(),
+            before: BTreeMap::new(),
         };
-        let mut all = parsed(&table("snmp"));
-        all.extend(parsed(&table("netstat")));
-        Self(all)
+        counters.before = counters.now();
+        counters
     }
 
     /// `TcpExtTCPChallengeACK +1` for each counter of the list that moved since.
-    pub(super) fn since(&self) -> Vec<String> {
-        moved(&self.0, &Self::read().0)
+    pub(super) fn since(&mut self) -> Vec<String> {
+        let now = self.now();
+        moved(&self.before, &now)
+    }
+
+    /// An open table is that of its namespace, wherever its thread is by now.
+    fn now(&mut self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for table in &mut self.tables {
+            let mut text = String::new();
+            if table.rewind().is_ok() && table.read_to_string(&mut text).is_ok() {
+                all.extend(parsed(&text));
+            }
+        }
+        all
     }
 }
 
@@ -85,13 +103,10 @@ fn parsed(table: &str) -> BTreeMap<String, u64> {
 }
 
 /// What `ss -tino` would say about the sockets of these connections that are still there.
-pub(super) fn sockets(conns: &[u16], side: End, local: IpAddr) -> Vec<String> {
-    let all = kernel::sockets_of(side, local).unwrap_or_default();
+pub(super) fn sockets(conns: &[u16], side: End, all: &[KernelSocket]) -> Vec<String> {
     let mut lines = Vec::new();
     for &conn in conns {
-        let its = all
-            .iter()
-            .find(|socket| kernel::number(side, socket) == Some(conn));
+        let its = all.iter().find(|socket| number(side, socket) == Some(conn));
         let Some(socket) = its else { continue };
         let state = socket.state.name();
         lines.push(match &socket.info {

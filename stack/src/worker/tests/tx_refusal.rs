@@ -1,8 +1,9 @@
 //! A NIC that doesn't take what it is offered.
 
 use super::answer::Answer;
-use super::host::{CLOSED, Flow, Host};
+use super::host::{CLOSED, Flow, Host, OPEN};
 use super::neighbors::echo_request_v4;
+use crate::conn::{Capacity, Records};
 use crate::counters::Counter;
 use crate::nic::BURST_FRAMES;
 use crate::tcp::lang::syn;
@@ -138,4 +139,31 @@ fn a_frame_that_the_nic_never_takes_is_given_up_alone() {
     assert!((1_000_000..1_100_000).contains(&turns), "{turns}");
     assert_eq!(host.count(Counter::TxUnsendable), 1);
     assert_eq!(host.nic().in_use(), 0);
+}
+
+/// Two workers, each of which waits for the other to receive, would wait for ever.
+#[test]
+fn a_worker_that_cant_send_receives_little() {
+    let mut host = Host::probing(|spec| {
+        spec.limits.records = Capacity::of_each(Records { v4: 100, v6: 8 });
+    });
+    for port in 0..BURST_FRAMES as u16 {
+        host.on(Flow::v4(40_000 + port, OPEN)).shake_hands();
+    }
+    host.nic().tx_room = 0;
+    host.act(|puppet, cx| {
+        for &conn in &puppet.conns {
+            assert_eq!(cx.send_bytes(conn, b"text"), Ok(4));
+        }
+    });
+    let received = host.count(Counter::RxFrames);
+    host.nic().inject_bytes(&echo_request_v4(b"to whom"));
+    for _ in 0..20 {
+        host.turn();
+    }
+    assert_eq!(host.count(Counter::RxFrames), received);
+    for _ in 0..20 {
+        host.turn();
+    }
+    assert_eq!(host.count(Counter::RxFrames), received + 1);
 }

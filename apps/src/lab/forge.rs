@@ -15,11 +15,14 @@ use crate::lab::network::IcmpCode;
 const ETHERNET_LEN: usize = 14;
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
 const IP_LENS: [usize; 2] = [20, 40];
+/// The first source port of a flood, and how many it uses.
+const FLOOD_PORT: u16 = 1024;
+const FLOOD_PORTS: u32 = 32_768;
 /// More than any frame here.
 const FRAME_LEN: usize = 2048;
 
 /// A segment from `src` to `dst`, with the link addresses of both.
-pub(super) fn segment(
+pub(crate) fn segment(
     spec: &Spec,
     base: Base,
     macs: [[u8; 6]; 2],
@@ -45,8 +48,13 @@ pub(super) fn segment(
     })
 }
 
+/// The source port of a flood's SYN number `n`.
+pub(crate) const fn flood_port(n: u32) -> u16 {
+    FLOOD_PORT + (n % FLOOD_PORTS) as u16
+}
+
 /// A SYN of a flood.
-pub(super) fn flood_syn(
+pub(crate) fn flood_syn(
     macs: [[u8; 6]; 2],
     src: SocketAddr,
     dst: SocketAddr,
@@ -72,7 +80,7 @@ fn emit(spec: &SegmentSpec<'_>) -> Result<Vec<u8>, EmitError> {
 }
 
 /// The ICMP error about a segment, to its sender, as if its receiver had sent it.
-pub(super) fn icmp_error(
+pub(crate) fn icmp_error(
     about: &[u8],
     mac: [u8; 6],
     is_v4: bool,
