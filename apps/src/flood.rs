@@ -6,16 +6,12 @@
 mod args;
 // What the flags come to.
 mod plan;
-// ARP and neighbour discovery, both ways.
-mod neighbors;
 // The plan on stderr, before the first frame.
 mod announce;
 // Which part of the run all threads are in.
 mod phase;
 // One port for the flood and its probe.
 mod door;
-// A queue pair in a VLAN.
-mod vlan_nic;
 // Legitimate connections beside the flood.
 mod probe;
 // The control thread's view of them.

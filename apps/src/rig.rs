@@ -13,6 +13,12 @@ pub(crate) mod link;
 mod offloads;
 // Whether the NIC brings flows to the queue that it says.
 mod rss;
+// The same before the first flow, by asking a host.
+mod rss_probe;
+// ARP and neighbour discovery for frames that no stack sends.
+pub(crate) mod neighbors;
+// A queue pair in a VLAN.
+pub(crate) mod vlan_nic;
 // The port's own counts at the end.
 mod nic_report;
 // Which tuples of the sources are used.
@@ -39,6 +45,7 @@ pub(crate) use opened::{
 };
 pub(crate) use pool_args::{OrderName, PoolArgs, port_range};
 pub(crate) use rss::RssReport;
+pub(crate) use rss_probe::probe as rss_probe;
 pub(crate) use syncline::port::{OpenedNic, in_use, pool_sizes};
 pub(crate) use syncline::threads::{Ready, poll_all};
 pub(crate) use syncline::{idle, kernel, namespace};

@@ -64,6 +64,20 @@ impl DpdkNic {
         }
     }
 
+    /// The queue pair alone, without instrument and faults.
+    #[must_use]
+    pub fn into_queues(self) -> QueuePair {
+        QueuePair {
+            rx: self.rx,
+            tx: self.tx,
+            control: self.control,
+            data: self.data,
+            caps: self.caps,
+            mac: self.mac,
+            fault: self.offload_fault,
+        }
+    }
+
     /// Shows every burst from now on to `instrument` (`None`: to none), and returns the one before.
     pub fn set_instrument(
         &mut self,

@@ -95,6 +95,7 @@ def run_nic(nic, qemu, kernel, binary_image):
             runs.short_buffers_are_refused(machine, pci, step)
         if nic.queues > 1:
             row.with_queues(runs.queues_run(machine, link, pci, nic, step)[0])
+            runs.probe_run(machine, link, pci, nic, step)
         if nic.rss == "proven":
             runs.permuted_run(machine, link, pci, nic, step)
         say(f"{nic.name}: passed in {time.monotonic() - step.began_s:.0f} s; {recorder.frames} frames of the guest verified; "

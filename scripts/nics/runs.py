@@ -12,6 +12,8 @@ JUMBO = 9000
 MTU = 1500
 # The ends of two NICs in one guest.
 JOINED_SERVER, JOINED_CLIENT = "198.18.9.1", "198.18.9.2"
+# Flows that --rss-probe asks for.
+PROBED = 256
 # Segments with a wrong checksum.
 CORRUPT = 8
 SERVE = ["--ip", f"{wire.GUEST4}/24,{wire.GUEST4_VLAN}/24,{wire.GUEST6}/64", "--listen", f"{checks.ECHO}=echo",
@@ -229,14 +231,40 @@ def queues_run(machine, link, pci, nic, step):
     return summary, recorder
 
 
+def probe_run(machine, _link, pci, nic, step):
+    """Where the NIC brings flows, asked before the first of them, under a key that is the same both ways."""
+    step("start with --rss-probe")
+    machine.start([*probing(pci, nic), "--rss-key", "symmetric"])
+    step("--rss-probe")
+    checks.connections(wire.GUEST4, 100, 0)
+    status, summary, log = machine.stop()
+    checks.summary_is_clean(status, summary, PROBED)
+    if nic.rss == "proven":
+        expected, probed = "0 elsewhere than predicted: each on the queue", PROBED
+    else:
+        expected, probed = f"({PROBED} on queue 0, 0 on queue 1); the driver does not say how it steers", 0
+    if f"{PROBED} of {PROBED} resets" not in log or expected not in log:
+        raise checks.Wrong(f"--rss-probe: {log[-600:]}")
+    if summary["rss"]["verdict"] != nic.rss or summary["rss"]["probed"] != probed:
+        raise checks.Wrong(f"RSS is {summary['rss']}, not {nic.rss}")
+
+
+def probing(pci, nic):
+    """A server that asks the host before the first flow."""
+    return ["serve", "--nic", f"pci:{pci}", *SERVE, "--queues", str(nic.queues), "--rss-probe", wire.HOST4]
+
+
 def permuted_run(machine, _link, pci, nic, step):
-    """The NIC's indirection table is another one than it says: that is noticed, and everything is served all the same."""
+    """The NIC's indirection table is another one than it says: that is noticed before the first flow, and everything is served all the
+    same."""
     step("start with a permuted indirection table")
-    machine.start(["serve", "--nic", f"pci:{pci}", *SERVE, "--queues", str(nic.queues), "--offload-fault", "indirection-table"])
+    machine.start([*probing(pci, nic), "--offload-fault", "indirection-table"])
     step("a permuted indirection table")
     checks.connections(wire.GUEST4, 150, 20)
-    status, summary, _ = machine.stop()
-    checks.summary_is_clean(status, summary)
+    status, summary, log = machine.stop()
+    checks.summary_is_clean(status, summary, PROBED)
+    if "not where the NIC's key and indirection table say" not in log:
+        raise checks.Wrong(f"--rss-probe did not notice a permuted indirection table: {log[-600:]}")
     if summary["rss"]["verdict"] != "contradicted":
         raise checks.Wrong(f"a permuted indirection table was not noticed: {summary['rss']}")
 

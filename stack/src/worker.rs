@@ -373,6 +373,11 @@ impl<N: Nic, A: App> Worker<N, A> {
         (owners.steered, owners.follows_the_nic())
     }
 
+    /// Begins with flows whose queue was seen before there was a worker.
+    pub fn start_steered(&mut self, steered: Steered) {
+        self.core.owners.steered = steered;
+    }
+
     /// Places in use in the queues of all connections: 0 when nothing is kept.
     #[must_use]
     pub fn queued_items(&self) -> u32 {

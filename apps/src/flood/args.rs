@@ -166,7 +166,7 @@ impl FloodArgs {
         Some(self.link.kernel_vlan()).filter(|&vlan| vlan != VlanId::UNTAGGED)
     }
 
-    /// The configuration of a stack above [`super::vlan_nic::VlanNic`], which sees untagged frames.
+    /// The configuration of a stack above [`crate::rig::vlan_nic::VlanNic`], which sees untagged frames.
     ///
     /// # Errors
     /// As [`NicArgs::config_spec`].

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_queue::ArrayQueue;
 use stack::nic::{Burst, Caps, Frame, Nic, PoolClass};
 
-use super::neighbors::LinkHost;
+use crate::rig::neighbors::LinkHost;
 use crate::traffic::Bystander;
 
 /// Frames on their way from one side to the other at most.

@@ -79,6 +79,12 @@ impl Setup {
                 "flood needs a target behind a NIC: give --nic tap, memif:SOCKET, pci:ADDRESS, … (`syncline bench syn` floods an endpoint of its own in memory)".into(),
             );
         }
+        if args.link.rss_probe.is_some() {
+            return usage(
+                "--rss-probe: a flood judges each reply on whatever queue it comes; leave it out"
+                    .into(),
+            );
+        }
         if args.link.ip.is_empty() {
             return usage("--ip is missing: the address that we ask neighbours from, such as --ip 198.18.0.2/24".into());
         }
@@ -505,6 +511,10 @@ mod tests {
             ("198.18.0.1:80 --vlan 5,6", "one VLAN"),
             ("198.18.0.0/16:80-81", "more than 65536 targets"),
             ("198.18.0.1:80 --wait 1h", "30 minutes"),
+            (
+                "198.18.0.1:80 --queues 2 --rss-probe 198.18.0.1",
+                "leave it out",
+            ),
         ] {
             assert!(error(line).contains(part), "{line}: {}", error(line));
         }

@@ -12,10 +12,10 @@ use super::door::{Attendant, SharedNic};
 use super::phase::{Phase, Phases};
 use super::probe::{Probe, ProbeProgress};
 use super::probe_watch::ProbeLine;
-use super::vlan_nic::VlanNic;
 use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Order, Orders};
 use crate::rig::idle::BackOff;
+use crate::rig::vlan_nic::VlanNic;
 use crate::traffic::{Generator, Matrix, ObservedExchange, Sending, Tally};
 
 /// A queue pair of a flood, in its VLAN.

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use dpdk::{DpdkNic, Eal, NicSpec, Port, QueuePair, RingConfig};
 use stack::config::Config;
 use stack::nic::fault::FaultSpec;
-use stack::worker::{RingEnd, Rings, Secrets};
+use stack::worker::{RingEnd, Rings, Secrets, Steered};
 use workload::load::Work;
 
 use super::args::LoadArgs;
@@ -54,7 +54,7 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     let ndjson = NdjsonFile::create(args.ndjson.as_deref())?;
     let failures = args.pcap_failures.as_deref().map(FailureFile::create);
     let failures = failures.transpose()?;
-    let (eal, near, far) = start(args, plan, stop)?;
+    let (eal, mut near, far) = start(args, plan, stop)?;
     let mut companion = args.with.as_deref().map(Companion::start).transpose()?;
     if let (Some(companion), Some(first)) = (&mut companion, plan.plans.first()) {
         let may_end = plan.second_arm().is_some();
@@ -62,6 +62,8 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     }
     stop.unless_asked()?;
     announce(args, plan, &near);
+    let queues = std::mem::take(&mut near.queues);
+    let (queues, steered) = rig::rss_probe(&args.link, plan.configs.first(), queues, stop)?;
     let mut pools = near.pools;
     let far_port = far.map(|far| {
         pools.extend(far.pools);
@@ -81,7 +83,7 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
         args,
         plan,
         (&eal, clock, fault.as_ref(), &seen),
-        (near.queues, far_queues),
+        (queues, steered, far_queues),
         (LinkWatch::new(&near.port), stop, ndjson, &envelope),
     )?;
     let (watched, totals, servers, mut thread_faults) = polled;
@@ -256,7 +258,7 @@ fn poll(
     args: &LoadArgs,
     plan: &RunPlan,
     (eal, clock, fault, seen): (&Eal, Clock, Option<&FaultSpec>, &Instrumented),
-    (near, far): (Vec<QueuePair>, Vec<QueuePair>),
+    (near, steered, far): (Vec<QueuePair>, Steered, Vec<QueuePair>),
     (link, stop, ndjson, envelope): (LinkWatch<'_>, &Stop, NdjsonFile, &Envelope),
 ) -> Result<Polled, Failure> {
     let resident_before = rig::resident_bytes();
@@ -271,7 +273,16 @@ fn poll(
     let ends = Rings::new(plan.workers, handoff).into_ends();
     for (worker, ((queue, end), line)) in near.into_iter().zip(ends).zip(&lines).enumerate() {
         let parts = (plan, worker, &secrets, clock);
-        bodies.push(load_body(parts, (queue, end, fault), (&phases, line, seen)));
+        let steered = if worker == 0 {
+            steered
+        } else {
+            Steered::default()
+        };
+        bodies.push(load_body(
+            parts,
+            (queue, end, fault),
+            (&phases, line, seen, steered),
+        ));
     }
     if let Some(server) = &plan.server {
         let config = server.config(plan.connections, plan.work)?;
@@ -352,7 +363,7 @@ fn sorted(watched: LoadWatched, threads: Vec<Result<ThreadEnd, Failure>>) -> Pol
 fn load_body<'a>(
     (plan, worker, secrets, clock): (&'a RunPlan, usize, &'a Secrets, Clock),
     (queue, end, fault): (QueuePair, RingEnd<dpdk::Mbuf>, Option<&'a FaultSpec>),
-    (phases, line, seen): (&'a LoadPhases, &'a LoadLine, &'a Instrumented),
+    (phases, line, seen, steered): (&'a LoadPhases, &'a LoadLine, &'a Instrumented, Steered),
 ) -> Body<'a> {
     let (config, own) = (
         Arc::clone(&plan.configs[worker]),
@@ -363,7 +374,8 @@ fn load_body<'a>(
         nic.set_faults(fault, clock.hz());
         let recording = seen.recordings.get(worker).cloned();
         Instruments::set(&mut nic, seen.instruments(worker, clock));
-        let loader = LoadWorker::new(nic, own, (config, secrets), end, (clock, recording))?;
+        let parts = (config, secrets);
+        let loader = LoadWorker::new(nic, own, parts, (end, steered), (clock, recording))?;
         ready.announce();
         let back_off = BackOff::new(plan.idle);
         Ok(ThreadEnd::Load(Box::new(

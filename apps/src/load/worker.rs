@@ -184,18 +184,24 @@ impl LoadWorker {
         nic: DpdkNic,
         plan: LoadPlan,
         (config, secrets): (Arc<Config>, &Secrets),
-        end: RingEnd<dpdk::Mbuf>,
+        (end, steered): (RingEnd<dpdk::Mbuf>, Steered),
         (clock, recording): (Clock, Option<Arc<Mutex<Recording>>>),
     ) -> Result<Self, Failure> {
         let client = LoadClient::new(plan);
-        let worker =
-            Worker::with_app(nic, client, config, secrets, end, PageOptions::default()).map_err(
-                |error| {
-                    Failure::Run(format!(
-                        "a worker's table does not fit into memory: {error}; lower --connections or --rate"
-                    ))
-                },
-            )?;
+        let mut worker = Worker::with_app(
+            nic,
+            client,
+            config,
+            secrets,
+            end,
+            PageOptions::default(),
+        )
+        .map_err(|error| {
+            Failure::Run(format!(
+                "a worker's table does not fit into memory: {error}; lower --connections or --rate"
+            ))
+        })?;
+        worker.start_steered(steered);
         Ok(Self {
             worker,
             clock,

@@ -98,6 +98,11 @@ pub(crate) struct NicArgs {
     )]
     pub(crate) rss_key: RssKey,
 
+    /// Before the first flow, send 256 segments of no connection to this host, and compare the queue to which each of its resets comes
+    /// with the one that the NIC's hash names [default: the first flows are the proof]
+    #[arg(long, value_name = "ADDR", hide_short_help = true)]
+    pub(crate) rss_probe: Option<IpAddr>,
+
     /// Require this much memory in hugepages, in MB [default: hugepages if enough are free, else ordinary pages]
     #[arg(long, value_name = "MB", value_parser = units::count)]
     pub(crate) hugepages: Option<u64>,
@@ -164,6 +169,13 @@ impl NicArgs {
         if let (NicSpec::Ring, Some(bytes)) = (spec, self.rx_buffer) {
             return usage(format!(
                 "--rx-buffer {bytes}: the in-memory link receives into no buffers of its own; leave it out"
+            ));
+        }
+        if let Some(host) = self.rss_probe
+            && self.workers()? < 2
+        {
+            return usage(format!(
+                "--rss-probe {host} asks to which of several queues flows come: give --queues 2 or more"
             ));
         }
         let is_tap = matches!(spec, NicSpec::Tap { .. });

@@ -17,7 +17,7 @@ pub(crate) enum RssKey {
 }
 
 /// New flows before there is a verdict.
-const FLOWS_MIN: u64 = 64;
+pub(super) const FLOWS_MIN: u64 = 64;
 /// Of a hundred new flows so many may come elsewhere: those before a link was up, or of a protocol around them (tags).
 const ELSEWHERE_MAX_PERCENT: u64 = 1;
 
@@ -25,8 +25,10 @@ const ELSEWHERE_MAX_PERCENT: u64 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct RssReport {
     verdict: RssVerdict,
-    /// New flows from peers.
+    /// New flows from peers, those of --rss-probe included.
     flows: u64,
+    /// Of those, the ones that --rss-probe asked for before the first one from a peer.
+    probed: u64,
     /// Of those, the ones that the NIC delivered to another queue than the worker's that owns them.
     elsewhere: u64,
     /// Frames handed over to another worker, of all that were received: 0 to 1.
@@ -54,9 +56,14 @@ impl RssReport {
         follows_the_nic: bool,
         (handed_over, received): (u64, u64),
     ) -> Self {
-        let (flows, elsewhere) = steered.fold((0, 0), |(flows, elsewhere), queue| {
-            (flows + queue.owned, elsewhere + queue.elsewhere)
-        });
+        let (flows, elsewhere, probed) =
+            steered.fold((0, 0, 0), |(flows, elsewhere, probed), of| {
+                (
+                    flows + of.owned,
+                    elsewhere + of.elsewhere,
+                    probed + of.probed,
+                )
+            });
         let share = handed_over as f64 / received.max(1) as f64;
         Self {
             verdict: if !follows_the_nic {
@@ -72,6 +79,7 @@ impl RssReport {
                 RssVerdict::TooFewFlows
             },
             flows,
+            probed,
             elsewhere,
             handed_over_share: (share * 10_000.0).round() / 10_000.0,
         }
@@ -95,6 +103,7 @@ impl fmt::Display for RssReport {
             flows,
             elsewhere,
             handed_over_share,
+            ..
         } = self;
         match verdict {
             RssVerdict::Proven => write!(
@@ -126,7 +135,14 @@ mod tests {
     use super::*;
 
     fn report(owned: u64, elsewhere: u64, follows: bool) -> RssReport {
-        let queues = [Steered { owned, elsewhere }, Steered::default()];
+        let queues = [
+            Steered {
+                owned,
+                elsewhere,
+                probed: 0,
+            },
+            Steered::default(),
+        ];
         RssReport::new(queues.into_iter(), follows, (elsewhere * 3, owned * 10))
     }
 

@@ -12,7 +12,7 @@ use stack::nic::fault::FaultSpec;
 use stack::timer::TimerWheel;
 use stack::wire::MacAddr;
 use stack::wire::vlan::VlanId;
-use stack::worker::{RingEnd, Rings, Secrets, Worker};
+use stack::worker::{RingEnd, Rings, Secrets, Steered, Worker};
 
 use super::args::ServeArgs;
 use super::capture::Capture;
@@ -63,6 +63,8 @@ pub(super) fn run(args: &ServeArgs, plan: &Plan, stop: &Stop) -> Result<Report, 
     stop.unless_asked()?;
     let mut link_watch = LinkWatch::new(&port);
     announce(args, plan, &eal, &port, (mac, &link_watch));
+    let config = plan.configs.first();
+    let (queues, steered) = rig::rss_probe(&args.link, config, queues, stop)?;
     let finished = |watched: RunOutcome, nic, mbufs_in_use, pcap| {
         Report::new(ReportParts {
             link: link.clone(),
@@ -92,7 +94,13 @@ pub(super) fn run(args: &ServeArgs, plan: &Plan, stop: &Stop) -> Result<Report, 
             finished(watched, nic, 0, pcap)
         },
     };
-    let mut ended = run_workers(args, plan, queues, &made, (&mut link_watch, stop))?;
+    let mut ended = run_workers(
+        args,
+        plan,
+        (queues, steered),
+        &made,
+        (&mut link_watch, stop),
+    )?;
     link_watch.look();
     let link_report = link_watch.report();
     let nic = NicReport::new(&port, ended.frames_taken(), link_report);
@@ -163,7 +171,7 @@ fn announce(
 fn run_workers(
     args: &ServeArgs,
     plan: &Plan,
-    queues: Vec<QueuePair>,
+    (queues, steered): (Vec<QueuePair>, Steered),
     made: &RunParts<'_>,
     link_and_stop: (&mut LinkWatch<'_>, &Stop),
 ) -> Result<RunOutcome, Failure> {
@@ -192,7 +200,11 @@ fn run_workers(
                 let mut nic = DpdkNic::new(queue);
                 nic.set_instrument(instrument);
                 nic.set_faults(fault, clock.hz());
-                let worker = build(nic, services, config, secrets, end)?;
+                let is_first = nic.queue_index() == 0;
+                let mut worker = build(nic, services, config, secrets, end)?;
+                if is_first {
+                    worker.start_steered(steered);
+                }
                 ready.announce();
                 let back_off = BackOff::new(plan.idle);
                 Ok(turn(worker, back_off, (clock, orders), line))

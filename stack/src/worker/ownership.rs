@@ -20,6 +20,10 @@ pub struct Steered {
     pub owned: u64,
     /// SYNs and SYN-ACKs that the NIC delivered to this worker and that another one owns: the NIC steered otherwise than predicted.
     pub elsewhere: u64,
+    /// Of the owned ones, those that were asked for before there was a worker ([`Worker::start_steered`]).
+    ///
+    /// [`Worker::start_steered`]: super::Worker::start_steered
+    pub probed: u64,
 }
 
 /// The owners of flows.

@@ -1,4 +1,4 @@
-//! The link around a flood: [`LinkHost`] answers ARP and neighbour discovery for our addresses and for the pool, and
+//! The link around frames that no stack sends: [`LinkHost`] answers ARP and neighbour discovery for our addresses and for a pool, and
 //! [`resolve`] asks for the next hops before the first frame.
 //!
 //! It must never claim an address that is neither ours nor of the pool on our own link.
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// Our side of the link, for frames that are no replies.
 #[derive(Debug, Clone)]
-pub(super) struct LinkHost {
+pub(crate) struct LinkHost {
     mac: MacAddr,
     ours: Vec<Interface>,
     pool: SourcePool,
@@ -44,7 +44,7 @@ enum Said {
 
 impl LinkHost {
     /// The host with these addresses, and those of `pool` on their links.
-    pub(super) fn new(mac: [u8; 6], ours: Vec<Interface>, pool: SourcePool) -> Self {
+    pub(crate) fn new(mac: [u8; 6], ours: Vec<Interface>, pool: SourcePool) -> Self {
         Self {
             mac: MacAddr(mac),
             ours,
@@ -160,7 +160,7 @@ impl<F: Frame> Bystander<F> for LinkHost {
 }
 
 /// Makes `bytes` the contents of a frame, padded to Ethernet's shortest. False when its buffer is not ours to change.
-fn put<F: Frame>(frame: &mut F, bytes: &[u8]) -> bool {
+pub(crate) fn put<F: Frame>(frame: &mut F, bytes: &[u8]) -> bool {
     if frame.set_len(bytes.len().max(FRAME_MIN)).is_err() {
         return false;
     }
@@ -176,7 +176,7 @@ fn put<F: Frame>(frame: &mut F, bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Failure::Run`] names those that did not answer, or says that a signal came.
-pub(super) fn resolve<N: Nic>(
+pub(crate) fn resolve<N: Nic>(
     nics: &mut [N],
     host: &mut LinkHost,
     (hops, config): (&[IpAddr], &Config),
@@ -261,7 +261,7 @@ fn listen<N: Nic>(nic: &mut N, host: &mut LinkHost, found: &mut BTreeMap<IpAddr,
 }
 
 /// One frame; what the NIC does not take now is asked for again in a second.
-fn send<N: Nic>(nic: &mut N, frame: N::Frame) {
+pub(crate) fn send<N: Nic>(nic: &mut N, frame: N::Frame) {
     let mut burst = Burst::new();
     drop(burst.push(frame));
     nic.tx(&mut burst);
@@ -272,7 +272,7 @@ fn send<N: Nic>(nic: &mut N, frame: N::Frame) {
 ///
 /// # Errors
 /// [`Failure::Usage`] for a target that no link and no gateway leads to.
-pub(super) fn next_hops(
+pub(crate) fn next_hops(
     targets: &[(IpAddr, u16)],
     config: &Config,
 ) -> Result<Vec<IpAddr>, Failure> {

@@ -17,7 +17,7 @@ const VLAN_MASK: u16 = 0x0fff;
 /// A queue pair whose frames get the tag of a VLAN when they are sent and lose it when they are received. Without a VLAN it is the
 /// queue pair alone.
 #[derive(Debug)]
-pub(super) struct VlanNic<N> {
+pub(crate) struct VlanNic<N> {
     nic: N,
     vlan: Option<VlanId>,
     caps: Caps,
@@ -25,7 +25,7 @@ pub(super) struct VlanNic<N> {
 
 impl<N: Nic> VlanNic<N> {
     /// The queue pair in this VLAN. TX offloads are not asked for in a VLAN: their offsets would be those of untagged frames.
-    pub(super) fn new(nic: N, vlan: Option<VlanId>) -> Self {
+    pub(crate) fn new(nic: N, vlan: Option<VlanId>) -> Self {
         let mut caps = nic.caps().clone();
         if vlan.is_some() {
             caps.tx_ipv4_checksum = false;
@@ -36,7 +36,7 @@ impl<N: Nic> VlanNic<N> {
     }
 
     /// The queue pair alone.
-    pub(super) fn into_inner(self) -> N {
+    pub(crate) fn into_inner(self) -> N {
         self.nic
     }
 }
