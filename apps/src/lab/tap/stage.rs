@@ -164,6 +164,10 @@ impl<'a> Stage<'a> {
         if !self.scene.server_is_on {
             self.recording.push(0, RecordedEvent::PoweredOff(Server));
         }
+        // No end may act before the network does what is written for the same moment.
+        crate::clock::sleep(Duration::from_nanos(
+            self.start_ns.saturating_sub(monotonic_ns()),
+        ));
         Ok(())
     }
 
@@ -317,9 +321,7 @@ impl<'a> Stage<'a> {
     fn perform_due(&mut self) -> Result<(), Failure> {
         let now = self.now_ns();
         let is_due = |act: &Act| act.at_ms * 1_000_000 <= now;
-        // Before the start no time has passed.
         while self.has_begun
-            && now > 0
             && self.due.front().is_some_and(is_due)
             && let Some(act) = self.due.pop_front()
         {
