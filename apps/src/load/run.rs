@@ -55,12 +55,7 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     let failures = args.pcap_failures.as_deref().map(FailureFile::create);
     let failures = failures.transpose()?;
     let (eal, mut near, far) = start(args, plan, stop)?;
-    let mut companion = args.with.as_deref().map(Companion::start).transpose()?;
-    if let (Some(companion), Some(first)) = (&mut companion, plan.plans.first()) {
-        let may_end = plan.second_arm().is_some();
-        companion.wait_until_ready((&first.targets, may_end), stop)?;
-    }
-    stop.unless_asked()?;
+    let companion = start_companion(args, plan, stop)?;
     announce(args, plan, &near);
     let queues = std::mem::take(&mut near.queues);
     let (queues, steered) = rig::rss_probe(&args.link, plan.configs.first(), queues, stop)?;
@@ -119,6 +114,21 @@ pub(super) fn run(args: &LoadArgs, plan: &RunPlan, stop: &Stop) -> Result<LoadRe
     });
     report.write_hdr_log(args)?;
     Ok(report)
+}
+
+/// The command of `--with`, once it is ready.
+fn start_companion(
+    args: &LoadArgs,
+    plan: &RunPlan,
+    stop: &Stop,
+) -> Result<Option<Companion>, Failure> {
+    let mut companion = args.with.as_deref().map(Companion::start).transpose()?;
+    if let (Some(companion), Some(first)) = (&mut companion, plan.plans.first()) {
+        let may_end = plan.second_arm().is_some();
+        companion.wait_until_ready((&first.targets, may_end), stop)?;
+    }
+    stop.unless_asked()?;
+    Ok(companion)
 }
 
 /// DPDK, the ports, and the kernel's side of taps.
