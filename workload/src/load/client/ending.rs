@@ -2,8 +2,8 @@
 //!
 //! It must never leave an operation on a connection that is gone.
 
+use stack::app::ConnId;
 use stack::app::Cx;
-use stack::conn::ConnId;
 use stack::nic::Nic;
 
 use super::{FailureMark, LoadClient};
