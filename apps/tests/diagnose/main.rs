@@ -98,7 +98,7 @@ fn one_connection_is_shown_with_its_ladder() {
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(
-        said.contains("-c 9: the capture holds 1 connections, numbered from 1"),
+        said.contains("-c 9: the capture holds 1 connection, numbered from 1"),
         "{said}"
     );
 }
