@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use diagnose::counted;
 use serde::Serialize;
 use stack::counters::{Counter, Counters};
 use workload::load::LoadCounts;
@@ -77,7 +78,8 @@ impl Account {
         let unclosed = self.connections.max(0) + self.open.max(0);
         if is_down && unclosed > 0 {
             faults.push(format!(
-                "the link is down: {unclosed} connections could not be closed"
+                "the link is down: {} could not be closed",
+                counted(unclosed, "connection")
             ));
             wrong.retain(|(name, _)| !name.starts_with("connections"));
         }
@@ -128,7 +130,7 @@ mod tests {
         assert_eq!(faults.len(), 3, "{faults:?}");
         let faults = account.faults(true);
         assert!(
-            faults[0].contains("the link is down: 1 connections"),
+            faults[0].contains("the link is down: 1 connection could"),
             "{faults:?}"
         );
         assert_eq!(faults.len(), 3, "{faults:?}");
