@@ -28,6 +28,9 @@ use crate::clock::Clock;
 /// Where frames into a sink go: an address of no vendor, which no host of ours has.
 pub(super) const SINK_MAC: [u8; 6] = [0x02, 0x53, 0x49, 0x4e, 0x4b, 0x00];
 
+/// For up to so many targets the templates are made ready, each with its target.
+const AIMED_TARGETS: usize = 64;
+
 /// Tuples looked at per turn at most: for their verdict, and for repeats.
 const LOOKS_PER_TURN: u32 = 1024;
 
@@ -107,7 +110,7 @@ pub(crate) struct ObservedExchange<B> {
     sequences: Vec<TupleSequence>,
     shards: Divisor,
     templates: Vec<Template>,
-    /// Where there is one target: the templates with it, and those with the link-layer address of the sink.
+    /// Where there are few targets: the templates with each, and those with the link-layer address of the sink.
     to_target: Vec<AimedTemplate>,
     to_sink: Vec<AimedTemplate>,
     observer: Observer,
@@ -140,13 +143,15 @@ impl<B> ObservedExchange<B> {
         let templates: Vec<_> = sets
             .map(|&flags| Template::new(v6, flags, &plan.headers))
             .collect();
-        let aimed = |mac: Option<[u8; 6]>| match plan.space.targets() {
-            [target] => {
+        let targets = plan.space.targets();
+        let aimed = |mac: Option<[u8; 6]>| {
+            let few = targets.iter().filter(|_| targets.len() <= AIMED_TARGETS);
+            few.flat_map(|target| {
                 let mac = mac.unwrap_or(target.mac);
                 let target = Target { mac, ..*target };
-                templates.iter().map(|one| one.aimed(&target)).collect()
-            }
-            _ => Vec::new(),
+                templates.iter().map(move |one| one.aimed(&target))
+            })
+            .collect()
         };
         Some(Self {
             to_target: aimed(None),

@@ -72,7 +72,7 @@ pub(crate) struct StrictExchange {
     syn: AimedTemplate,
     verifier: Verifier,
     /// Sends a reset for every verified SYN-ACK, which ends the embryo.
-    reset: Option<Template>,
+    reset: Option<AimedTemplate>,
     window: Window,
     /// Smallest burst that is worth sending while the window is narrow, in frames.
     smallest_burst: usize,
@@ -99,8 +99,10 @@ impl StrictExchange {
             sequence: TupleSequence::new(space.len(), order, Shard::WHOLE)
                 .ok_or(PoolError::Empty)?,
             place: 0,
-            verifier: Verifier::new(plan.expect, plan.source_mac, syn.clone(), space.clone()),
-            reset: plan.retire.then(|| Template::reset(v6, plan.source_mac)),
+            verifier: Verifier::new(plan.expect, plan.source_mac, &syn, space.clone()),
+            reset: plan
+                .retire
+                .then(|| Template::reset(v6, plan.source_mac).aimed(&plan.target)),
             syn: syn.aimed(&plan.target),
             space,
             smallest_burst: plan.window.map_or(1, |n| BURST_FRAMES.min(n as usize)),
@@ -136,7 +138,7 @@ impl StrictExchange {
 
     /// Writes the reset of a tuple into a received frame: `<SEQ=SEG.ACK><CTL=RST>`, exact by RFC 5961 §3.2.
     #[inline]
-    fn make_reset<F: Frame>(&self, frame: &mut F, template: &Template, tuple: Tuple) -> bool {
+    fn make_reset<F: Frame>(&self, frame: &mut F, template: &AimedTemplate, tuple: Tuple) -> bool {
         if frame.set_len(template.len()).is_err() {
             return false;
         }
@@ -145,8 +147,7 @@ impl StrictExchange {
         };
         let mut numbers = self.space.numbers(tuple.index, 0);
         numbers.seq = numbers.seq.wrapping_add(1);
-        let target = &self.space.targets()[tuple.target];
-        template.write(bytes, tuple.source, target, numbers);
+        template.write(bytes, tuple.source, numbers);
         true
     }
 }

@@ -9,8 +9,8 @@ use workload::pools::{self, Source};
 
 use super::options;
 use super::template::{
-    ETHERTYPE_IPV4, ETHERTYPE_IPV6, FLAG_ACK, FLAG_RST, FLAG_SYN, IP, MAX_LEN, Offsets,
-    PROTOCOL_TCP, Template,
+    AimedTemplate, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FLAG_ACK, FLAG_RST, FLAG_SYN, IP, MAX_LEN,
+    Offsets, PROTOCOL_TCP, Template,
 };
 use super::tuples::{NoTuple, Tuple, TupleSpace};
 use super::wrong::ReplyFault;
@@ -47,7 +47,9 @@ pub(crate) enum Judgement {
 pub(crate) struct Verifier {
     expect: Expect,
     space: TupleSpace,
-    syn: Template,
+    syn: AimedTemplate,
+    /// The SYNs offer timestamps and a window scale.
+    offers_options: bool,
     offsets: Offsets,
     /// Link header of every right reply.
     link: [u8; 14],
@@ -60,7 +62,7 @@ impl Verifier {
     pub(crate) fn new(
         expect: Expect,
         source_mac: [u8; 6],
-        syn: Template,
+        syn: &Template,
         space: TupleSpace,
     ) -> Self {
         let offsets = syn.offsets();
@@ -75,7 +77,8 @@ impl Verifier {
         });
         Self {
             expect,
-            syn,
+            offers_options: syn.offers_options(),
+            syn: syn.aimed(&target),
             offsets,
             link,
             endpoint: Source {
@@ -147,7 +150,7 @@ impl Verifier {
                 return Err(ReplyFault::OptionsMalformed);
             }
         } else {
-            options::judge(options, self.syn.offers_options().then_some(numbers.tsval))?;
+            options::judge(options, self.offers_options.then_some(numbers.tsval))?;
         }
         if tcp[18..20] != [0; 2] {
             return Err(ReplyFault::UrgentPointer);
@@ -247,8 +250,7 @@ impl Verifier {
             .map_err(|_| ReplyFault::Echo)?;
         let mut sent = [0; MAX_LEN];
         let numbers = self.space.numbers(tuple.index, 0);
-        let target = &self.space.targets()[tuple.target];
-        self.syn.write(&mut sent[..len], local, target, numbers);
+        self.syn.write(&mut sent[..len], local, numbers);
         if frame[14..] != sent[14..len] {
             return Err(ReplyFault::Echo);
         }

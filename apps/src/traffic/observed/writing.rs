@@ -28,7 +28,7 @@ impl<B> ObservedExchange<B> {
         } else {
             &self.to_target
         };
-        if let Some(template) = aimed.get(n) {
+        if let Some(template) = aimed.get(tuple.target * self.templates.len() + n) {
             if let Ok(bytes) = frame.grow(template.len()) {
                 template.write(bytes, tuple.source, numbers);
             }

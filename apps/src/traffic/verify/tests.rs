@@ -36,7 +36,7 @@ fn bench(expect: Expect, address: IpAddr, options: SynOptions) -> Bench {
     let numbers = space.numbers(tuple.index, 0);
     let syn = Template::new(v6, FLAG_SYN, &Headers::linux(OUR_MAC, options));
     Bench {
-        verifier: Verifier::new(expect, OUR_MAC, syn, space),
+        verifier: Verifier::new(expect, OUR_MAC, &syn, space),
         tuple,
         numbers,
         v6,
@@ -344,12 +344,8 @@ fn an_echo_is_the_frame_with_swapped_macs_and_nothing_else() {
         let bench = bench(Expect::Echo, address, SynOptions::Linux);
         let len = bench.verifier.syn.len();
         let mut echo = vec![0; len];
-        let target = bench.verifier.space.targets()[0];
         let (source, numbers) = (bench.tuple.source, bench.numbers);
-        bench
-            .verifier
-            .syn
-            .write(&mut echo, source, &target, numbers);
+        bench.verifier.syn.write(&mut echo, source, numbers);
         echo[..12].copy_from_slice(&[OUR_MAC, THEIR_MAC].concat());
         assert_eq!(
             bench.verifier.judge(&echo),
