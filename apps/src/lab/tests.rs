@@ -9,7 +9,6 @@ use stack::neighbor::NeighborState as Nud;
 use stack::seq::SeqNum;
 use stack::tcp::lang::{Base, Spec, ack, data, rst, syn, syn_ack};
 use stack::tcp::state::State;
-use stack::wire::{Link, MacAddr, OptionBytes, SegmentSpec};
 
 use super::check::unmet;
 use super::errno::Errno::{ECONNREFUSED, EHOSTUNREACH};
@@ -21,7 +20,7 @@ use super::scenario::{
     Observation, Ours, Pace, SERVER_PORT, Scene, Server,
 };
 use super::story::{Row, SegmentInFlight, Story, StoryEvent};
-use super::{explain, find, in_sim, scenarios, sim, wrapped};
+use super::{explain, find, forge, in_sim, scenarios, sim, wrapped};
 use crate::fault::fault;
 
 const ADDRESSES: (IpAddr, IpAddr) = (
@@ -36,7 +35,6 @@ fn frame(from: End, conn: u16, spec: Spec) -> Vec<u8> {
         sender_iss: SeqNum(u32::MAX),
         receiver_iss: SeqNum(u32::MAX),
     };
-    let segment = spec.to_segment(base);
     let client = (ADDRESSES.0, CLIENT_PORT + conn).into();
     let server = (ADDRESSES.1, SERVER_PORT).into();
     let (src, dst) = if from == Client {
@@ -44,26 +42,8 @@ fn frame(from: End, conn: u16, spec: Spec) -> Vec<u8> {
     } else {
         (server, client)
     };
-    let link = Link {
-        dst: MacAddr([2, 0, 0, 0, 0, 2]),
-        src: MacAddr([2, 0, 0, 0, 0, 1]),
-        vlan: None,
-    };
-    let options: OptionBytes = segment.options.to_bytes();
-    let payload = vec![0; spec.payload_len as usize];
-    let spec = SegmentSpec {
-        seq: segment.seq,
-        ack: segment.ack,
-        flags: segment.flags,
-        window: segment.window,
-        options: options.as_padded(),
-        payload: &payload,
-        ..SegmentSpec::new(link, src, dst)
-    };
-    let mut bytes = vec![0; 2048];
-    let len = spec.emit(&mut bytes).expect("it fits");
-    bytes.truncate(len);
-    bytes
+    let macs = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+    forge::segment(&spec, base, macs, src, dst).expect("it fits")
 }
 
 fn sent(recording: &mut Recording, at_ms: u64, from: End, conn: u16, spec: Spec) {
