@@ -98,7 +98,7 @@ pub(super) fn write<F: Frame>(
         bytes[IP + 10..IP + 12].copy_from_slice(&checksum.to_be_bytes());
     }
     write_tcp(&mut bytes[tcp..end], ends.ports, reply, window);
-    let pseudo = sum(&bytes[source..source + 2 * width]) + u32::from(PROTOCOL_TCP) + tcp_len as u32;
+    let pseudo = sum(&bytes[source..source + 2 * width]) + u64::from(PROTOCOL_TCP) + tcp_len as u64;
     let checksum = folded(pseudo + sum(&bytes[tcp..end]));
     bytes[tcp + 16..tcp + 18].copy_from_slice(&checksum.to_be_bytes());
     true

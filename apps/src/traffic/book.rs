@@ -2,18 +2,23 @@
 //!
 //! It must never grow: a place is used again only after the verdict on the tuple that had it.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bits of [`Book::mark`] that say that the tuple's frame was sent again.
 pub(super) const REPEATED: u8 = 1 << 7;
 /// The verdict was silence: whatever comes now is late.
 const SILENT: u8 = u8::MAX;
+/// [`REPEATED`] of each frame of a word.
+const ALL_REPEATED: u64 = u64::from_ne_bytes([REPEATED; FRAMES_PER_WORD as usize]);
+/// Frames whose bits share a word, so that what holds for all of them takes one step.
+const FRAMES_PER_WORD: u64 = 8;
 
 /// The frames of one worker in the order in which they were made: 0, 1, … Each has a slot in a ring until the verdict.
 /// The worker that sends writes places and times, any worker that receives marks.
 #[derive(Debug)]
 pub(crate) struct Book {
-    marks: Vec<AtomicU8>,
+    /// A byte for each frame: [`FRAMES_PER_WORD`] of them in a word, the first in its lowest bits.
+    marks: Vec<AtomicU64>,
     /// When frames were made, one for each group, in µs of the run.
     times: Vec<AtomicU32>,
     mask: u64,
@@ -32,7 +37,9 @@ impl Book {
     pub(crate) fn new(frames: u64, group_bits: u32, is_shared: bool) -> Self {
         let len = frames.max(64).next_power_of_two();
         Self {
-            marks: (0..len).map(|_| AtomicU8::new(0)).collect(),
+            marks: (0..len / FRAMES_PER_WORD)
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             times: (0..len >> group_bits).map(|_| AtomicU32::new(0)).collect(),
             mask: len - 1,
             group_bits,
@@ -54,7 +61,7 @@ impl Book {
 
     /// Bytes that it takes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.marks.len() as u64 + 4 * self.times.len() as u64
+        8 * self.marks.len() as u64 + 4 * self.times.len() as u64
     }
 
     /// Frames that were made so far.
@@ -80,8 +87,18 @@ impl Book {
             let place = ((number & self.mask) >> self.group_bits) as usize;
             self.times[place].store(now_us, Ordering::Relaxed);
         }
-        for number in first..end {
-            self.marks[(number & self.mask) as usize].store(0, Ordering::Relaxed);
+        let mut number = first;
+        while number < end {
+            let (word, shift) = self.word(number);
+            let next = end.min((number + 1).next_multiple_of(FRAMES_PER_WORD));
+            if next - number == FRAMES_PER_WORD {
+                word.store(0, Ordering::Relaxed);
+            } else {
+                // The other frames of the word may be marked by another worker in this moment.
+                let bits = u64::MAX >> (u64::BITS - 8 * (next - number) as u32) << shift;
+                word.fetch_and(!bits, Ordering::Relaxed);
+            }
+            number = next;
         }
         // With it goes what was written for these frames.
         self.made.store(end, Ordering::Release);
@@ -103,13 +120,16 @@ impl Book {
     /// The bits of a frame in flight.
     #[inline]
     pub(super) fn marks(&self, number: u64) -> u8 {
-        self.marks[(number & self.mask) as usize].load(Ordering::Relaxed)
+        let (word, shift) = self.word(number);
+        (word.load(Ordering::Relaxed) >> shift) as u8
     }
 
     /// Sets a bit of a frame in flight and returns those that were set before; `None` when the verdict was silence.
     #[inline]
     pub(super) fn mark(&self, number: u64, bit: u8) -> Option<u8> {
-        let before = self.marks[(number & self.mask) as usize].fetch_or(bit, Ordering::Relaxed);
+        let (word, shift) = self.word(number);
+        let before = word.fetch_or(u64::from(bit) << shift, Ordering::Relaxed);
+        let before = (before >> shift) as u8;
         (before != SILENT).then_some(before)
     }
 
@@ -128,32 +148,59 @@ impl Book {
     /// [`Book::settle_below`], before which every frame must have been judged once.
     #[inline]
     pub(super) fn judge(&self, number: u64) -> u8 {
-        let marks = &self.marks[(number & self.mask) as usize];
-        let mut bits = marks.load(Ordering::Relaxed);
+        let (word, shift) = self.word(number);
+        let bits_of = |word: u64| (word >> shift) as u8 & !REPEATED;
+        let silenced = self.change(word, |before| {
+            (bits_of(before) == 0).then_some(before | u64::from(SILENT) << shift)
+        });
+        silenced.map_or_else(bits_of, |()| 0)
+    }
+
+    /// [`Book::judge`] of the frames from `first` to below `end`: how many met silence.
+    #[inline]
+    pub(super) fn judge_run(&self, first: u64, end: u64) -> u64 {
+        let (mut number, mut silent) = (first, 0);
+        while number < end {
+            let (word, shift) = self.word(number);
+            let is_whole = shift == 0 && end - number >= FRAMES_PER_WORD;
+            let all_silent = |before: u64| (before & !ALL_REPEATED == 0).then_some(u64::MAX);
+            if is_whole && self.change(word, all_silent).is_ok() {
+                silent += FRAMES_PER_WORD;
+                number += FRAMES_PER_WORD;
+            } else {
+                silent += u64::from(self.judge(number) == 0);
+                number += 1;
+            }
+        }
+        silent
+    }
+
+    /// Replaces a word as `change` says; the word as it is where `change` says nothing.
+    #[inline]
+    fn change(&self, word: &AtomicU64, change: impl Fn(u64) -> Option<u64>) -> Result<(), u64> {
         // An exchange takes as long as all else that a frame costs here.
         if !self.is_shared {
-            if bits & !REPEATED == 0 {
-                marks.store(SILENT, Ordering::Relaxed);
-            }
-            return bits & !REPEATED;
+            let before = word.load(Ordering::Relaxed);
+            word.store(change(before).ok_or(before)?, Ordering::Relaxed);
+            return Ok(());
         }
-        while bits & !REPEATED == 0 {
-            // A reply may be marked by another worker in this moment.
-            match marks.compare_exchange(bits, SILENT, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    bits = 0;
-                    break;
-                }
-                Err(now) => bits = now,
-            }
-        }
-        bits & !REPEATED
+        // A reply may be marked by another worker in this moment.
+        word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change)
+            .map(|_| ())
     }
 
     /// The verdicts on all frames below `end` are known: their places are free.
     #[inline]
     pub(super) fn settle_below(&self, end: u64) {
         self.settled.store(end, Ordering::Release);
+    }
+
+    /// The word with the bits of a frame, and by how much they are shifted in it.
+    #[inline]
+    fn word(&self, number: u64) -> (&AtomicU64, u32) {
+        let place = number & self.mask;
+        let shift = 8 * (place % FRAMES_PER_WORD) as u32;
+        (&self.marks[(place / FRAMES_PER_WORD) as usize], shift)
     }
 
     /// The number of the frame in flight that stands at `place` of a sequence of `len` tuples which is used round and round;
@@ -198,6 +245,58 @@ mod tests {
             assert_eq!(book.settled(), 10);
             assert_eq!(book.mark(2, 1), None, "silence is final");
             assert_eq!(book.mark(3, 1), Some(5), "one more reply");
+        }
+    }
+
+    #[test]
+    fn a_run_is_judged_as_frame_by_frame() {
+        let ends = [(0, 64), (3, 64), (8, 16), (5, 6), (9, 61), (0, 8), (7, 7)];
+        for ((first, end), is_shared) in
+            ends.into_iter().flat_map(|run| [(run, false), (run, true)])
+        {
+            let [run, single] = [(); 2].map(|()| {
+                let book = Book::new(64, 0, is_shared);
+                book.make(64, 0);
+                for number in (0..64).filter(|number| number % 11 == 4) {
+                    book.mark(number, REPEATED);
+                    book.mark(number + 1, REPEATED);
+                    book.mark(number, 2);
+                }
+                book
+            });
+            let silent = (first..end).filter(|&number| single.judge(number) == 0);
+            assert_eq!(
+                run.judge_run(first, end),
+                silent.count() as u64,
+                "{first}..{end}"
+            );
+            for number in 0..64 {
+                assert_eq!(
+                    run.marks(number),
+                    single.marks(number),
+                    "{first}..{end}: {number}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_begins_without_marks_and_its_neighbours_keep_theirs() {
+        for frames in 1..=64 {
+            let book = Book::new(64, 0, true);
+            book.make(64, 0);
+            (0..64).for_each(|number| assert_eq!(book.mark(number, 1), Some(0)));
+            book.settle_below(64);
+            book.make(5, 0);
+            book.make(frames - 5.min(frames), 0);
+            let made = book.made() - 64;
+            for number in 0..64 {
+                assert_eq!(
+                    book.marks(number),
+                    u8::from(number >= made),
+                    "{made}: {number}"
+                );
+            }
         }
     }
 

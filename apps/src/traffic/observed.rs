@@ -124,8 +124,8 @@ pub(crate) struct ObservedExchange<B> {
     resent: u64,
     /// Frames go into the sink, are in no book, and have no verdict.
     is_sinking: bool,
-    /// The next frame for the sink.
-    sink_number: u64,
+    /// The place of the next tuple for the sink, which stands in no book.
+    sink_place: u64,
     sunk: u64,
     answered: u64,
     /// The place of the next tuple in this worker's sequence.
@@ -166,7 +166,7 @@ impl<B> ObservedExchange<B> {
             unsent: (0, 0),
             resent: 0,
             is_sinking: false,
-            sink_number: 0,
+            sink_place: 0,
             sunk: 0,
             answered: 0,
             place: 0,
@@ -222,6 +222,12 @@ impl<B> ObservedExchange<B> {
         self.plan.space.get(sequence.at(number % sequence.len()))
     }
 
+    /// The tuples of so many frames from `place` on; returns the place behind them.
+    #[inline]
+    fn run<F>(&self, place: u64, frames: &[F], tuples: &mut [u64; BURST_FRAMES]) -> u64 {
+        self.sequence().run(place, &mut tuples[..frames.len()])
+    }
+
     /// The template of a tuple with these numbers.
     #[inline]
     fn template(&self, numbers: Numbers) -> &Template {
@@ -239,9 +245,7 @@ impl<B> ObservedExchange<B> {
         }
         match self.uniform_verdict() {
             Some(verdict) => {
-                let book = self.book();
-                let unanswered = (first..end).filter(|&number| book.judge(number) == 0);
-                let unanswered = unanswered.count() as u64;
+                let unanswered = self.book().judge_run(first, end);
                 self.count_verdicts(0, verdict, unanswered);
             }
             None => {
@@ -461,12 +465,10 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
             self.write(frame, tuple, false, time);
         }
         let first = self.book().make(fresh.len(), now_us);
-        for (number, frame) in (first..).zip(fresh) {
-            let tuple = self.plan.space.get(self.sequence().at(self.place));
-            self.place += 1;
-            if self.place == self.sequence().len() {
-                self.place = 0;
-            }
+        let mut tuples = [0; BURST_FRAMES];
+        self.place = self.run(self.place, fresh, &mut tuples);
+        for ((number, frame), index) in (first..).zip(fresh).zip(tuples) {
+            let tuple = self.plan.space.get(index);
             self.write(frame, tuple, false, self.book().time(number));
         }
     }

@@ -102,9 +102,9 @@ pub(crate) struct Template {
     /// All ones where the segment has ACK set.
     ack_mask: u32,
     /// Sum of the IPv4 header without what is patched.
-    ip_sum: u32,
+    ip_sum: u64,
     /// Sum of pseudo-header and TCP header without what is patched.
-    tcp_sum: u32,
+    tcp_sum: u64,
 }
 
 impl Template {
@@ -137,7 +137,7 @@ impl Template {
         tcp[20..20 + options.len()].copy_from_slice(options);
         Self {
             ip_sum: sum(&bytes[IP..IP + 20]),
-            tcp_sum: u32::from(PROTOCOL_TCP) + u32::from(tcp_len) + sum(&bytes[offsets.tcp..end]),
+            tcp_sum: u64::from(PROTOCOL_TCP) + u64::from(tcp_len) + sum(&bytes[offsets.tcp..end]),
             timestamps: !options.is_empty(),
             ack_mask: if flags & FLAG_ACK != 0 { u32::MAX } else { 0 },
             len: end.max(MIN_LEN),
@@ -205,10 +205,10 @@ impl Template {
             words(to)
         } else {
             bytes[source + 4..source + 8].copy_from_slice(&(to as u32).to_be_bytes());
-            halves(to as u32)
+            to as u64
         };
         template.ip_sum += address_sum;
-        template.tcp_sum += address_sum + u32::from(target.port);
+        template.tcp_sum += address_sum + u64::from(target.port);
         AimedTemplate(template)
     }
 }
@@ -257,10 +257,10 @@ impl AimedTemplate {
             address_sum = words(from.address);
             frame[source..source + 16].copy_from_slice(&from.address.to_be_bytes());
         } else {
-            address_sum = halves(from.address as u32);
+            address_sum = u64::from(from.address as u32);
             frame[source..source + 4].copy_from_slice(&(from.address as u32).to_be_bytes());
             frame[IP + 4..IP + 6].copy_from_slice(&numbers.ident.to_be_bytes());
-            let checksum = folded(template.ip_sum + address_sum + u32::from(numbers.ident));
+            let checksum = folded(template.ip_sum + address_sum + u64::from(numbers.ident));
             frame[IP + 10..IP + 12].copy_from_slice(&checksum.to_be_bytes());
         }
         let ack = numbers.ack & template.ack_mask;
@@ -269,45 +269,41 @@ impl AimedTemplate {
         frame[tcp + 8..tcp + 12].copy_from_slice(&ack.to_be_bytes());
         let mut tcp_sum = template.tcp_sum
             + address_sum
-            + u32::from(from.port)
-            + halves(numbers.seq)
-            + halves(ack);
+            + u64::from(from.port)
+            + u64::from(numbers.seq)
+            + u64::from(ack);
         if TIMESTAMPS {
             let at = tcp + 20 + TSVAL;
             frame[at..at + 4].copy_from_slice(&numbers.tsval.to_be_bytes());
-            tcp_sum += halves(numbers.tsval);
+            tcp_sum += u64::from(numbers.tsval);
         }
         frame[tcp + 16..tcp + 18].copy_from_slice(&folded(tcp_sum).to_be_bytes());
     }
 }
 
-/// Both 16-bit halves, added.
+/// All four 32-bit words, added.
 #[inline]
-const fn halves(word: u32) -> u32 {
-    (word >> 16) + (word & 0xffff)
+const fn words(address: u128) -> u64 {
+    ((address >> 96) as u32 as u64)
+        + ((address >> 64) as u32 as u64)
+        + ((address >> 32) as u32 as u64)
+        + (address as u32 as u64)
 }
 
-/// All eight 16-bit words, added.
+/// The one's complement of a sum of at most 65,536 words of 16 or 32 bits (RFC 1071 §1, §2(C)).
 #[inline]
-const fn words(address: u128) -> u32 {
-    halves((address >> 96) as u32)
-        + halves((address >> 64) as u32)
-        + halves((address >> 32) as u32)
-        + halves(address as u32)
-}
-
-/// The one's complement of a sum of at most 65,536 words (RFC 1071 §1).
-#[inline]
-pub(super) const fn folded(sum: u32) -> u16 {
-    let sum = halves(sum);
-    !(halves(sum) as u16)
+pub(super) const fn folded(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    !((sum >> 16) + sum) as u16
 }
 
 /// The sum of 16-bit words; `bytes` has an even length.
-pub(super) fn sum(bytes: &[u8]) -> u32 {
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     bytes
         .chunks_exact(2)
-        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .map(|word| u64::from(u16::from_be_bytes([word[0], word[1]])))
         .sum()
 }
 

@@ -131,6 +131,33 @@ fn neighbours_are_spread_over_the_whole_space() {
     assert_ne!(order.at(5), Permutation::new(1_000_000, 8).at(5));
 }
 
+#[test]
+fn a_run_of_places_falls_evenly_on_both_halves_of_the_space() {
+    // 255 degrees of freedom: above 370 once in some 10^5 draws.
+    const CHI_SQUARE_MAX: f64 = 370.0;
+    for key in 0..100 {
+        let order = Permutation::new(16_384 * 64_512, key);
+        let mut numbers: Vec<u64> = (key * 1_000_000..).take(1 << 16).collect();
+        order.replace(&mut numbers);
+        for shift in [0, 8, 22] {
+            let mut buckets = [0f64; 256];
+            for number in &numbers {
+                buckets[(number >> shift & 0xff) as usize] += 1.0;
+            }
+            let expected = numbers.len() as f64 / if shift == 22 { 252.0 } else { 256.0 };
+            let used = if shift == 22 { 252 } else { 256 };
+            let chi_square: f64 = buckets[..used]
+                .iter()
+                .map(|count| (count - expected).powi(2) / expected)
+                .sum();
+            assert!(
+                chi_square < CHI_SQUARE_MAX,
+                "key {key}, bits from {shift}: {chi_square}"
+            );
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_tuple_has_an_index_of_its_own(
@@ -175,6 +202,9 @@ proptest! {
             prop_assert!(!core::mem::replace(&mut seen[number as usize], true));
             prop_assert_eq!(order.place_of(number), place);
         }
+        let mut places: Vec<u64> = (0..len).collect();
+        order.replace(&mut places);
+        prop_assert!(places.into_iter().eq((0..len).map(|place| order.at(place))));
     }
 
     #[test]
@@ -208,6 +238,12 @@ proptest! {
                     let owner = u64::from(index + count * worker);
                     prop_assert_eq!(sequence.place_and_shard(tuple), Some((place, owner)));
                 }
+                let mut tuples = [0; 64];
+                let begin = sequence.len() / 2;
+                let next = sequence.run(begin, &mut tuples);
+                let places = (0..64).map(|n| (begin + n) % sequence.len());
+                prop_assert!(places.map(|place| sequence.at(place)).eq(tuples));
+                prop_assert_eq!(next, (begin + 64) % sequence.len());
             }
         }
         prop_assert_eq!(seen.len() as u64, len);

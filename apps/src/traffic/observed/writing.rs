@@ -2,7 +2,7 @@
 //!
 //! It must never write a frame that its tuple and its time would not give again: replies are judged by what was sent.
 
-use stack::nic::Frame;
+use stack::nic::{BURST_FRAMES, Frame};
 
 use super::{ObservedExchange, SINK_MAC};
 use crate::traffic::tuples::{Numbers, Tuple};
@@ -10,11 +10,11 @@ use crate::traffic::tuples::{Numbers, Tuple};
 impl<B> ObservedExchange<B> {
     /// Frames like those of the flood, to an address that no host has.
     pub(super) fn fill_for_sink<F: Frame>(&mut self, frames: &mut [F], now_us: u32) {
-        for frame in frames {
-            // A place of its own: that of the book stands for the frame that is made next.
-            let tuple = self.tuple(self.sink_number);
-            self.sink_number += 1;
-            self.write(frame, tuple, true, now_us);
+        let mut tuples = [0; BURST_FRAMES];
+        // A place of its own: that of the book stands for the frame that is made next.
+        self.sink_place = self.run(self.sink_place, frames, &mut tuples);
+        for (frame, index) in frames.iter_mut().zip(tuples) {
+            self.write(frame, self.plan.space.get(index), true, now_us);
         }
     }
 
