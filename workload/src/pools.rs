@@ -248,6 +248,9 @@ impl SourcePool {
     #[inline]
     pub fn address(&self, index: u64) -> u128 {
         let starts = |range: &&AddressRange| range.before <= index;
+        if let [range] = &self.addresses[..] {
+            return range.first + u128::from(index);
+        }
         // Never empty, and the first begins at 0.
         self.addresses
             .iter()
@@ -275,6 +278,9 @@ impl SourcePool {
     #[inline]
     fn port(&self, index: u32) -> u16 {
         let starts = |ports: &&PlacedPorts| ports.before <= index;
+        if let [ports] = &self.ports[..] {
+            return ports.range.first.wrapping_add(index as u16);
+        }
         self.ports.iter().rfind(starts).map_or(0, |ports| {
             ports
                 .range

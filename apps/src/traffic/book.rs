@@ -76,10 +76,10 @@ impl Book {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// The next `frames` (at most as many as there is room for) are made at `now_us`: the number of the first. Their times are
-    /// those of their groups: a group that an earlier call began keeps its time.
+    /// The next `frames` (at most as many as there is room for) are made at `now_us`, but those at the beginning of a group that
+    /// an earlier call began at the time of their group: how many these are, and the number of the first frame.
     #[inline]
-    pub(super) fn make(&self, frames: usize, now_us: u32) -> u64 {
+    pub(super) fn make(&self, frames: usize, now_us: u32) -> (u64, usize) {
         let first = self.made.load(Ordering::Relaxed);
         let end = first + frames as u64;
         let begun = first.next_multiple_of(1 << self.group_bits);
@@ -102,7 +102,7 @@ impl Book {
         }
         // With it goes what was written for these frames.
         self.made.store(end, Ordering::Release);
-        first
+        (first, (begun - first) as usize)
     }
 
     /// The last `frames` that were made never left, and are made again.
@@ -231,7 +231,7 @@ mod tests {
         for is_shared in [false, true] {
             let book = Book::new(64, 0, is_shared);
             for n in 0..10 {
-                assert_eq!(book.make(1, 100 + n as u32), n);
+                assert_eq!(book.make(1, 100 + n as u32), (n, 0));
                 assert_eq!(book.time(n), 100 + n as u32);
             }
             assert_eq!((book.made(), book.time(7)), (10, 107));

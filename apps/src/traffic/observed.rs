@@ -111,8 +111,7 @@ pub(crate) struct ObservedExchange<B> {
     shards: Divisor,
     templates: Vec<Template>,
     /// Where there are few targets: the templates with each, and those with the link-layer address of the sink.
-    to_target: Vec<AimedTemplate>,
-    to_sink: Vec<AimedTemplate>,
+    aimed: [Vec<AimedTemplate>; 2],
     observer: Observer,
     bystander: B,
     /// Numbers of the frames that are due to be sent again.
@@ -154,8 +153,7 @@ impl<B> ObservedExchange<B> {
             .collect()
         };
         Some(Self {
-            to_target: aimed(None),
-            to_sink: aimed(Some(SINK_MAC)),
+            aimed: [aimed(None), aimed(Some(SINK_MAC))],
             sequences: sequences?,
             shards: Divisor::new(plan.shard.count().into()),
             templates,
@@ -461,16 +459,16 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
                 break;
             };
             self.book().mark(number, REPEATED);
-            let (tuple, time) = (self.tuple(number), self.book().time(number));
-            self.write(frame, tuple, false, time);
+            let (index, time) = (self.tuple(number).index, self.book().time(number));
+            self.write_run(core::slice::from_mut(frame), &[index], false, |_| time);
         }
-        let first = self.book().make(fresh.len(), now_us);
+        let (first, earlier) = self.book().make(fresh.len(), now_us);
         let mut tuples = [0; BURST_FRAMES];
         self.place = self.run(self.place, fresh, &mut tuples);
-        for ((number, frame), index) in (first..).zip(fresh).zip(tuples) {
-            let tuple = self.plan.space.get(index);
-            self.write(frame, tuple, false, self.book().time(number));
-        }
+        let begun_us = self.book().time(first);
+        self.write_run(fresh, &tuples, false, |i| {
+            if i < earlier { begun_us } else { now_us }
+        });
     }
 
     #[inline]

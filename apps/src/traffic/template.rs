@@ -91,14 +91,24 @@ impl Offsets {
     }
 }
 
+/// What decides where things stand in a frame.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// IPv4 without options, padded.
+    Ipv4,
+    Ipv4WithOptions,
+    Ipv6,
+    Ipv6WithOptions,
+}
+
 /// A frame with everything in it but the tuple and its numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     bytes: [u8; MAX_LEN],
     len: usize,
+    shape: Shape,
     offsets: Offsets,
     flags: u8,
-    timestamps: bool,
     /// All ones where the segment has ACK set.
     ack_mask: u32,
     /// Sum of the IPv4 header without what is patched.
@@ -138,7 +148,12 @@ impl Template {
         Self {
             ip_sum: sum(&bytes[IP..IP + 20]),
             tcp_sum: u64::from(PROTOCOL_TCP) + u64::from(tcp_len) + sum(&bytes[offsets.tcp..end]),
-            timestamps: !options.is_empty(),
+            shape: match (v6, options.is_empty()) {
+                (false, true) => Shape::Ipv4,
+                (false, false) => Shape::Ipv4WithOptions,
+                (true, true) => Shape::Ipv6,
+                (true, false) => Shape::Ipv6WithOptions,
+            },
             ack_mask: if flags & FLAG_ACK != 0 { u32::MAX } else { 0 },
             len: end.max(MIN_LEN),
             flags,
@@ -176,7 +191,7 @@ impl Template {
 
     /// Whether its segments offer timestamps and a window scale.
     pub(crate) fn offers_options(&self) -> bool {
-        self.timestamps
+        matches!(self.shape, Shape::Ipv4WithOptions | Shape::Ipv6WithOptions)
     }
 
     /// Writes the frame from `source` to `target` into `frame`, which is [`Template::len`] bytes long; a shorter one stays as it
@@ -225,18 +240,18 @@ impl AimedTemplate {
     }
 
     /// Writes the frame from `source` into `frame`, which is [`AimedTemplate::len`] bytes long; a shorter one stays as it is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&self, frame: &mut [u8], source: Source, numbers: Numbers) {
         // Constant lengths: the copy becomes a few vector moves, and no bounds are checked behind it.
-        match (self.0.len, self.0.offsets.v6, self.0.timestamps) {
-            (60, false, false) => self.write_sized::<60, false, false>(frame, source, numbers),
-            (74, false, true) => self.write_sized::<74, false, true>(frame, source, numbers),
-            (74, true, false) => self.write_sized::<74, true, false>(frame, source, numbers),
-            _ => self.write_sized::<94, true, true>(frame, source, numbers),
+        match self.0.shape {
+            Shape::Ipv4 => self.write_sized::<60, false, false>(frame, source, numbers),
+            Shape::Ipv4WithOptions => self.write_sized::<74, false, true>(frame, source, numbers),
+            Shape::Ipv6 => self.write_sized::<74, true, false>(frame, source, numbers),
+            Shape::Ipv6WithOptions => self.write_sized::<94, true, true>(frame, source, numbers),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_sized<const LEN: usize, const V6: bool, const TIMESTAMPS: bool>(
         &self,
         frame: &mut [u8],

@@ -134,13 +134,17 @@ impl TupleSequence {
     /// Returns the place that comes next. For many at a time it takes a fraction of [`TupleSequence::at`].
     #[inline]
     pub fn run(&self, place: u64, tuples: &mut [u64]) -> u64 {
-        let mut place = place;
-        for tuple in &mut *tuples {
-            *tuple = self.first + place * self.step.get();
-            place += 1;
-            if place >= self.len {
-                place = 0;
+        let (mut place, mut rest) = (place, &mut *tuples);
+        while !rest.is_empty() {
+            let behind = usize::try_from(self.len - place).unwrap_or(usize::MAX);
+            let (now, later) = rest.split_at_mut(behind.min(rest.len()));
+            let mut number = self.first + place * self.step.get();
+            for tuple in &mut *now {
+                *tuple = number;
+                number += self.step.get();
             }
+            place = (place + now.len() as u64) % self.len;
+            rest = later;
         }
         if let Some(permutation) = &self.permutation {
             permutation.replace(tuples);

@@ -13,28 +13,44 @@ impl<B> ObservedExchange<B> {
         let mut tuples = [0; BURST_FRAMES];
         // A place of its own: that of the book stands for the frame that is made next.
         self.sink_place = self.run(self.sink_place, frames, &mut tuples);
-        for (frame, index) in frames.iter_mut().zip(tuples) {
-            self.write(frame, self.plan.space.get(index), true, now_us);
+        self.write_run(frames, &tuples, true, |_| now_us);
+    }
+
+    /// Writes a frame of each tuple; `time` says when the frame at a place of `frames` is made.
+    #[inline]
+    pub(super) fn write_run<F: Frame>(
+        &self,
+        frames: &mut [F],
+        tuples: &[u64],
+        to_sink: bool,
+        time: impl Fn(usize) -> u32,
+    ) {
+        let space = &self.plan.space;
+        let aimed = &self.aimed[usize::from(to_sink)];
+        for (i, (frame, &index)) in frames.iter_mut().zip(tuples).enumerate() {
+            let (tuple, numbers) = (space.get(index), space.numbers(index, time(i)));
+            let n = self.template_index(numbers);
+            if let Some(template) = aimed.get(tuple.target * self.templates.len() + n) {
+                if let Ok(bytes) = frame.grow(template.len()) {
+                    template.write(bytes, tuple.source, numbers);
+                }
+            } else {
+                self.write_to_one_of_many(frame, tuple, to_sink, numbers);
+            }
         }
     }
 
-    /// Writes the frame of a tuple that is made at `time`.
-    #[inline]
-    pub(super) fn write<F: Frame>(&self, frame: &mut F, tuple: Tuple, to_sink: bool, time: u32) {
-        let numbers = self.plan.space.numbers(tuple.index, time);
-        let n = self.template_index(numbers);
-        let aimed = if to_sink {
-            &self.to_sink
-        } else {
-            &self.to_target
-        };
-        if let Some(template) = aimed.get(tuple.target * self.templates.len() + n) {
-            if let Ok(bytes) = frame.grow(template.len()) {
-                template.write(bytes, tuple.source, numbers);
-            }
-            return;
-        }
-        let (template, mut target) = (&self.templates[n], self.plan.space.targets()[tuple.target]);
+    /// Where there are too many targets for a template of each.
+    #[inline(never)]
+    fn write_to_one_of_many<F: Frame>(
+        &self,
+        frame: &mut F,
+        tuple: Tuple,
+        to_sink: bool,
+        numbers: Numbers,
+    ) {
+        let template = &self.templates[self.template_index(numbers)];
+        let mut target = self.plan.space.targets()[tuple.target];
         if to_sink {
             target.mac = SINK_MAC;
         }
