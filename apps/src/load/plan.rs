@@ -23,6 +23,7 @@ use workload::load::{
     Schedule, WhenBusy, Window, Work,
 };
 
+use self::sources::TupleStock;
 use super::args::{ArrivalLaw, Busy, LoadArgs, ProxyVersion, Way, Workload};
 use super::failures::KEPT_PER_FAULT;
 use super::own_server::ServerPlan;
@@ -101,6 +102,8 @@ pub(super) struct RunPlan {
     pub(super) interfaces: Vec<Interface>,
     /// Prefixes that are ours, sources included.
     pub(super) prefixes: Vec<LocalPrefix>,
+    /// How many tuples connections may have.
+    stock: TupleStock,
 }
 
 impl RunPlan {
@@ -166,6 +169,7 @@ impl RunPlan {
             port: PortConfig::default(),
             interfaces,
             prefixes,
+            stock: TupleStock::default(),
             spec,
         };
         plan.deal(args, &targets)?;
@@ -176,7 +180,9 @@ impl RunPlan {
     fn deal(&mut self, args: &LoadArgs, targets: &[TargetUrl]) -> Result<(), Failure> {
         let ends: Vec<SocketAddr> = targets.iter().map(|target| target.address).collect();
         let tuples = self.tuples(args, &ends)?;
-        self.check_tuples(args, (&ends, tuples.as_ref()))?;
+        self.stock = TupleStock::new(&ends, tuples.as_ref());
+        let peak = self.rate.as_ref().map(RateSteps::peak);
+        self.check_tuples(args, peak).map_err(Failure::Usage)?;
         let requests = match (self.work, args.verify_every) {
             (Work::Hold, None) => Vec::new(),
             _ => requests::all(args, targets)?,
@@ -218,9 +224,9 @@ impl RunPlan {
         self.rate.is_some() || self.verify_every.is_some()
     }
 
-    /// Connections that end a second, at the highest rate; `None` in a closed loop, and where connections stay.
-    fn ended_per_s(&self, args: &LoadArgs) -> Option<u64> {
-        let peak = self.rate.as_ref()?.peak();
+    /// Connections that end a second, at a rate of `peak` operations a second; `None` in a closed loop, and where connections stay.
+    fn ended_per_s(&self, args: &LoadArgs, peak: Option<u64>) -> Option<u64> {
+        let peak = peak?;
         match (self.work, args.requests_per_connection) {
             (Work::Connect(_), _) => Some(peak),
             (Work::Request, Some(requests)) => Some(peak.div_ceil(requests.into())),
@@ -264,7 +270,8 @@ impl RunPlan {
         };
         let closes_first =
             self.work == Work::Connect(CloseMode::Fin) || args.requests_per_connection.is_some();
-        let time_wait = match self.ended_per_s(args) {
+        let peak = self.rate.as_ref().map(RateSteps::peak);
+        let time_wait = match self.ended_per_s(args, peak) {
             Some(rate) if closes_first && !args.find => {
                 let per_worker = rate.div_ceil(self.workers.into());
                 let all = per_worker as f64 * args.time_wait.as_secs_f64() * 1.1;

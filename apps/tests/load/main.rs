@@ -230,6 +230,32 @@ fn a_search_finds_a_rate_and_shows_its_path() {
 }
 
 #[test]
+fn a_search_does_not_try_a_rate_for_which_there_are_too_few_tuples() {
+    let words = "--workload connect --close fin -R 200 --find -d 250ms --confirm 300ms --source-ports 1024-1223 --gate failed=1g";
+    let (result, _, said) = load(&words.split(' ').collect::<Vec<_>>());
+    let trials = result.pointer("/find/trials").and_then(Value::as_array);
+    let trials = trials.expect("trials");
+    // 200 tuples are enough for 400/s in two trials of a quarter of a second, whatever the machine makes of that rate.
+    let refused = trials.iter().filter(|trial| trial["duration_s"] == 0.0);
+    for trial in refused.clone() {
+        assert!(trial["rate"].as_u64() > Some(400), "{said}");
+        assert_eq!(trial["limit"], "ports", "{said}");
+        assert_eq!(trial["limited_by_us"], true, "{said}");
+    }
+    for trial in trials.iter().filter(|trial| trial["duration_s"] != 0.0) {
+        assert!(trial["rate"].as_u64() <= Some(400), "{said}");
+    }
+    if trials
+        .iter()
+        .all(|trial| trial["passed"] == true || trial["duration_s"] == 0.0)
+    {
+        assert_ne!(refused.count(), 0, "{said}");
+        assert!(said.contains("add addresses"), "{said}");
+    }
+    assert_account(&result);
+}
+
+#[test]
 fn a_proxy_header_stands_in_front_of_each_connection() {
     for version in ["v1", "v2"] {
         let words = [

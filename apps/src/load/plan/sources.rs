@@ -76,29 +76,34 @@ impl RunPlan {
         })
     }
 
-    /// Whether there are tuples enough for what the run keeps and for what ends.
+    /// Whether there are tuples enough for what the run keeps and for what ends, at a rate of `peak` operations a second at most.
     ///
     /// # Errors
-    /// [`Failure::Usage`] with both numbers, and what would help.
-    pub(super) fn check_tuples(
+    /// Both numbers, and what would help.
+    pub(in crate::load) fn check_tuples(
         &self,
         args: &LoadArgs,
-        (targets, tuples): (&[SocketAddr], Option<&LocalTuples>),
-    ) -> Result<(), Failure> {
-        let mut destinations = targets.to_vec();
-        destinations.sort_unstable();
-        destinations.dedup();
-        let destinations = destinations.len() as u64;
-        let have = destinations * tuples.map_or(PORTS, LocalTuples::tuples);
-        let (needed, why) = match (self.work, self.ended_per_s(args)) {
+        peak: Option<u64>,
+    ) -> Result<(), String> {
+        let TupleStock {
+            destinations,
+            tuples: have,
+            addresses,
+        } = self.stock;
+        let (needed, why) = match (self.work, self.ended_per_s(args, peak)) {
             (Work::Connect(_) | Work::Request, Some(peak)) => {
                 let kept = match self.work {
                     Work::Connect(CloseMode::Peer) => args.peer_time_wait,
                     Work::Connect(CloseMode::Rst) => Duration::ZERO,
                     _ => args.time_wait,
                 };
-                // No connection of the run lies longer behind than its beginning. Trials of a profile follow each other.
-                let trials = if args.profile.is_some() { 2 } else { 1 };
+                // No connection of the run lies longer behind than its beginning. Trials follow each other; before one of a
+                // search there were as many connections as in it, since rates double.
+                let trials = if args.profile.is_some() || args.find {
+                    2
+                } else {
+                    1
+                };
                 let kept = kept.max(args.dut_hold).min(args.lasts() * trials);
                 let open = u64::from(args.connections.unwrap_or(0));
                 let ended = (peak as f64 * kept.as_secs_f64()).ceil() as u64;
@@ -119,16 +124,41 @@ impl RunPlan {
         if needed <= have || !is_firm {
             return Ok(());
         }
-        let per_address = have / tuples.map_or(1, LocalTuples::addresses).max(1);
-        let addresses = needed.div_ceil(per_address.max(1));
-        Err(Failure::Usage(format!(
+        let wanted = needed.div_ceil((have / addresses).max(1));
+        Err(format!(
             "this needs {needed} tuples of source address and port ({why}), and you have {have} towards {}: \
-             add addresses (--sources with {addresses} of them) or ports (--source-ports){}",
+             add addresses (--sources with {wanted} of them) or ports (--source-ports){}",
             counted(destinations, "target"),
             match self.work {
                 Work::Connect(_) => ", or give --close rst, a lower --rate or a shorter --duration",
                 _ => "",
             }
-        )))
+        ))
+    }
+}
+
+/// The tuples of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TupleStock {
+    /// Different targets.
+    destinations: u64,
+    /// Towards all of them.
+    tuples: u64,
+    /// Of ours, at least 1.
+    addresses: u64,
+}
+
+impl TupleStock {
+    /// What there is of `tuples`, or where the stack chooses the port, towards `targets`.
+    pub(super) fn new(targets: &[SocketAddr], tuples: Option<&LocalTuples>) -> Self {
+        let mut destinations = targets.to_vec();
+        destinations.sort_unstable();
+        destinations.dedup();
+        let destinations = destinations.len() as u64;
+        Self {
+            destinations,
+            tuples: destinations * tuples.map_or(PORTS, LocalTuples::tuples),
+            addresses: tuples.map_or(1, LocalTuples::addresses).max(1),
+        }
     }
 }

@@ -5,6 +5,8 @@
 use diagnose::counted;
 use std::fmt;
 
+use stack::counters::Counter;
+
 use super::{LoadReport, times};
 use crate::load::limit::LoadVerdict;
 use crate::load::watch::LoadEnd;
@@ -132,6 +134,13 @@ impl LoadReport {
             conns.open
         )?;
         writeln!(f, "  account      {}", self.account)?;
+        if let Some(&moved) = self.counters.get(Counter::NeighborMoved.name()) {
+            writeln!(
+                f,
+                "  neighbours   {} changed the link-layer address during the run: a failover, or two hosts with one address",
+                counted(moved, "neighbour")
+            )?;
+        }
         if let Some(retransmitted) = self.tcp.get("retransmitted_segments") {
             writeln!(
                 f,

@@ -65,6 +65,13 @@ impl Control<'_> {
         let mut trials: Vec<Trial> = Vec::new();
         let trial_time = self.args.lasts();
         while let Some(rate) = search.next() {
+            if let Err(fault) = self.plan.check_tuples(self.args, Some(rate)) {
+                let trial = Trial::not_begun(rate, fault);
+                console::log(&trial);
+                search.learn(rate, false);
+                trials.push(trial);
+                continue;
+            }
             let Some((trial, _)) = self.trial(watched, self.flat(rate, trial_time))? else {
                 break;
             };
@@ -221,6 +228,24 @@ impl Control<'_> {
             p50_us: percentile_us(measures.get(Step::Scheduled), 50.0),
             p99_us: percentile_us(measures.get(Step::Scheduled), 99.0),
             limit: verdict,
+        }
+    }
+}
+
+impl Trial {
+    /// A rate for which there are too few tuples.
+    fn not_begun(rate: u64, fault: String) -> Self {
+        Self {
+            rate,
+            duration_s: 0.0,
+            passed: false,
+            gates: Vec::new(),
+            faults: vec![fault],
+            completed: 0,
+            p50_us: None,
+            p99_us: None,
+            limit: LoadVerdict::Ports,
+            limited_by_us: true,
         }
     }
 }
