@@ -339,6 +339,21 @@ fn a_link_that_goes_down_is_no_riddle() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_target_that_moves_to_another_link_layer_address_is_found_and_named() {
+    let server = "echo 1 >/proc/sys/net/ipv4/conf/syncline0/arp_notify; \
+                  python3 -m http.server 8080 >/dev/null 2>&1 & sleep 1.8; \
+                  ip link set syncline0 address 02:00:00:00:77:01; wait";
+    let words = ["http://198.18.0.1:8080/", "-R", "20", "-d", "4s"];
+    let (result, _, said) = load(&[&words[..], &["--with", server], &TAP].concat());
+    assert_eq!(number(&result, "/counters/neighbor_moved"), 1, "{said}");
+    let series = result["series"].as_array().expect("seconds");
+    let last = series.last().expect("a second");
+    assert!(last["completed"].as_u64() > Some(0), "{said}");
+    assert_account(&result);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_signal_ends_it_with_the_result_so_far() {
     let folder = Folder::new("signal");
     let server = folder.nginx();
