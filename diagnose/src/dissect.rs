@@ -84,6 +84,7 @@ pub struct NeighborFrame {
 
 /// An ICMP error about a TCP segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IcmpError {
     /// By whom: a router, a firewall or the destination.
     pub reporter: IpAddr,

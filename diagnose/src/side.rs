@@ -154,6 +154,7 @@ impl ClosedWindow {
 
 /// What was sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Again {
     /// Segments with payload or FIN.
     pub count: u32,

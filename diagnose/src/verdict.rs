@@ -1,4 +1,4 @@
-//! [`judge`]: which [`Situation`] a connection was in, and how sure that is.
+//! [`Verdict`]: which [`Situation`] a connection was in, and how sure that is.
 //!
 //! It must never say "certain" where the capture may hide what speaks against it: frames of one direction only, a beginning or
 //! an end outside of it, frames that it lost.
@@ -39,6 +39,7 @@ pub struct Surroundings<'a> {
 
 /// What became of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// The class.
     pub situation: Situation,
