@@ -54,7 +54,7 @@ impl Permutation {
     /// Replaces each place, which is below the length, by the number at it: [`Permutation::at`] of many at a time, without a
     /// branch for each, so that the compiler does several in one vector.
     #[inline]
-    pub fn replace(&self, places: &mut [u64]) {
+    pub(crate) fn replace(&self, places: &mut [u64]) {
         let mut are_beyond = false;
         for place in &mut *places {
             *place = self.forwards(*place);
