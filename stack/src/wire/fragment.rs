@@ -24,9 +24,9 @@ const SHORT_TRANSPORT_LEN: usize = 8;
 pub struct DatagramId {
     /// The VLAN.
     pub vlan: VlanId,
-    /// Who sent it.
+    /// The sender.
     pub src: IpAddr,
-    /// Whom it is for.
+    /// The receiver.
     pub dst: IpAddr,
     /// IPv4's protocol; 0 over IPv6, where it is not part of the identity.
     pub protocol: u8,

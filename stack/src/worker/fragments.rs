@@ -151,7 +151,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Tells the sender of a datagram whose first fragment has come that others have not (RFC 1122 §3.3.2, RFC 8200 §4.5).
+    /// Sends "time exceeded" to the sender of a datagram whose first fragment has come and others have not (RFC 1122 §3.3.2, RFC 8200 §4.5).
     fn tell_expired(&mut self, place: Place, head: &Head, len: usize) {
         let Some(mut frame) = self.nic.alloc_one(PoolClass::Control) else {
             self.endpoint.counters.bump(Counter::TxNoBuffer);

@@ -181,7 +181,8 @@ impl Fragments {
             && end <= datagram.reach
             && bytes[start..end] == *fragment.payload
             && (!fragment.is_last || datagram.len == Some(end));
-        //~ A copy does no harm: `is_copy && !ends_elsewhere` -> `false`; fragments_in_any_order_with_copies_make_the_datagram
+        //~ A copy does no harm: `is_copy && !ends_elsewhere` -> `false`;
+        //~   fragments_in_any_order_with_copies_make_the_datagram
         if is_copy && !ends_elsewhere {
             return Counter::FragmentDuplicate;
         }
