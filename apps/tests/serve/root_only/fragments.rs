@@ -13,7 +13,7 @@ const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve");
 fn segments_that_a_router_cut_and_datagrams_that_their_sender_cut_become_whole() {
     in_namespace(|| {
         let server = Server::start(&[
-            "--workers",
+            "--queues",
             "2",
             "--listen",
             "7=echo",

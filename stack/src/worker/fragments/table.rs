@@ -182,7 +182,7 @@ impl Fragments {
             && bytes[start..end] == *fragment.payload
             && (!fragment.is_last || datagram.len == Some(end));
         //~ A copy does no harm: `is_copy && !ends_elsewhere` -> `false`;
-        //~   fragments_in_any_order_with_copies_make_the_datagram
+        //~   fragments_that_overlap_refuse_their_datagram_and_what_follows_of_it
         if is_copy && !ends_elsewhere {
             return Counter::FragmentDuplicate;
         }
