@@ -27,7 +27,7 @@ fn cut(frame: &[u8], id: u16, cuts: &[usize]) -> Vec<Vec<u8>> {
         } else {
             part[16..18].copy_from_slice(&(20 + end as u16 - start as u16).to_be_bytes());
             part[18..20].copy_from_slice(&id.to_be_bytes());
-            part[20..22].copy_from_slice(&(more << 13 | start as u16 / 8).to_be_bytes());
+            part[20..22].copy_from_slice(&((more << 13) | (start as u16 / 8)).to_be_bytes());
         }
         part.extend(&payload[start..end]);
         if !is_v6 {
