@@ -16,6 +16,7 @@ use super::wire::{InFlight, Wire};
 use super::{FLOOD_HOST, HOSTS, Setting, mac, monotonic_ns};
 use crate::failure::Failure;
 use crate::lab::check;
+use crate::lab::network::NetworkAct;
 use crate::lab::recording::{Fate, RecordedEvent, Recording};
 use crate::lab::report::ScenePlay;
 use crate::lab::scenario::{
@@ -323,11 +324,26 @@ impl<'a> Stage<'a> {
         let is_due = |act: &Act| act.at_ms * 1_000_000 <= now;
         while self.has_begun
             && self.due.front().is_some_and(is_due)
-            && let Some(act) = self.due.pop_front()
+            && let Some(mut act) = self.due.pop_front()
         {
+            if self.is_early(&act) {
+                act.at_ms = now / 1_000_000 + 1;
+                self.due.push_front(act);
+                break;
+            }
             self.perform(act)?;
         }
         Ok(())
+    }
+
+    /// Whether an act answers a segment that hasn't been sent: an ICMP error quotes one, and waits for it.
+    fn is_early(&self, act: &Act) -> bool {
+        match act.what {
+            SceneAction::Network(NetworkAct::Rejects(conn, _)) => {
+                self.wire.last_segment(act.who.other(), conn).is_none()
+            }
+            _ => false,
+        }
     }
 
     /// What an end says goes on the wire.
