@@ -75,12 +75,12 @@ fn serve(port: u16, with_each: fn(TcpStream)) {
     std::thread::spawn(move || listener.incoming().flatten().for_each(with_each));
 }
 
-fn reset(stream: TcpStream) {
+fn reset(stream: &TcpStream) {
     let linger = libc::linger {
         l_onoff: 1,
         l_linger: 0,
     };
-    setsockopt(&stream, sockopt::Linger, &linger).expect("linger zero");
+    setsockopt(stream, sockopt::Linger, &linger).expect("linger zero");
 }
 
 fn servers() -> TcpListener {
@@ -91,7 +91,7 @@ fn servers() -> TcpListener {
         let _ = stream.write_all(b"SSH-2.0-other\r\n");
         let _ = stream.read(&mut [0; 9]);
     });
-    serve(88, reset);
+    serve(88, |stream| reset(&stream));
     serve(90, drop);
     // It never accepts.
     TcpListener::bind("0.0.0.0:89").expect("a port")
