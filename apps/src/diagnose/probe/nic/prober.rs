@@ -13,12 +13,12 @@ use super::super::attempt::GREETING_LEN;
 #[derive(Debug, Default)]
 pub(super) struct Prober {
     number: u32,
-    heard: Heard,
+    heard: AttemptNotes,
 }
 
 /// What was heard of an attempt.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct AttemptNotes {
     /// When the handshake was complete.
     pub(super) opened_at: Option<Instant>,
     /// The first bytes that the peer sent.
@@ -35,7 +35,7 @@ impl Prober {
     /// The next attempt begins; connections of those before are no longer noted.
     pub(super) fn begin(&mut self) {
         self.number += 1;
-        self.heard = Heard::default();
+        self.heard = AttemptNotes::default();
     }
 
     /// The number of the attempt, which its connection carries.
@@ -44,7 +44,7 @@ impl Prober {
     }
 
     /// What was heard so far.
-    pub(super) fn heard(&self) -> &Heard {
+    pub(super) fn heard(&self) -> &AttemptNotes {
         &self.heard
     }
 }
