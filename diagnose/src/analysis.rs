@@ -75,6 +75,7 @@ impl Key {
 
 /// Frames by what they were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct FrameCounts {
     /// All of them.
     pub all: u64,

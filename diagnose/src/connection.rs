@@ -42,23 +42,23 @@ pub struct Connection {
     /// Both state machines.
     pub machines: Machines,
     /// The first reset that counts.
-    pub reset: Option<Reset>,
+    pub(crate) reset: Option<Reset>,
     /// Resets, all of them.
-    pub resets: u32,
+    pub(crate) resets: u32,
     /// Resets with a number outside of the window.
-    pub resets_outside: u32,
+    pub(crate) resets_outside: u32,
     /// Segments without RST that the receiver of the reset sent long after it.
-    pub frames_after_reset: u32,
+    pub(crate) frames_after_reset: u32,
     /// A SYN in the open connection: by whom.
-    pub late_syn: Option<End>,
+    pub(crate) late_syn: Option<End>,
     /// The first ICMP error about it.
-    pub icmp: Option<IcmpError>,
+    pub(crate) icmp: Option<IcmpError>,
     /// Packets reported as too big: the MTU.
-    pub mtu_reported: Option<u32>,
+    pub(crate) mtu_reported: Option<u32>,
     /// When the third step of the handshake was seen.
-    pub established_ns: Option<u64>,
+    pub(crate) established_ns: Option<u64>,
     /// It began with a SYN or SYN-ACK.
-    pub saw_handshake: bool,
+    pub(crate) saw_handshake: bool,
     /// Frames that the capture holds twice.
     pub doubles: u64,
     /// The lines of its ladder.
@@ -69,7 +69,7 @@ pub struct Connection {
 impl Connection {
     /// A connection that begins with this frame.
     #[must_use]
-    pub fn beginning_with(number: u64, at_ns: u64, frame: &TcpFrame, rows: Rows) -> Self {
+    pub(crate) fn beginning_with(number: u64, at_ns: u64, frame: &TcpFrame, rows: Rows) -> Self {
         let (src, dst) = (frame.src, frame.dst);
         let flags = frame.segment.flags;
         let src_is_client = match (flags.syn(), flags.ack()) {
@@ -113,7 +113,7 @@ impl Connection {
 
     /// The end that has this address and port.
     #[must_use]
-    pub fn end_of(&self, endpoint: Endpoint) -> End {
+    pub(crate) fn end_of(&self, endpoint: Endpoint) -> End {
         if endpoint == self.ends[0] {
             End::Client
         } else {
@@ -123,7 +123,7 @@ impl Connection {
 
     /// What an end sent.
     #[must_use]
-    pub const fn side(&self, end: End) -> &Side {
+    pub(crate) const fn side(&self, end: End) -> &Side {
         &self.sides[end as usize]
     }
 
@@ -135,13 +135,13 @@ impl Connection {
 
     /// Whether it is over: reset, or closed from both ends.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.reset.is_some() || self.sides.iter().all(|side| side.fin_acked_ns.is_some())
     }
 
     /// Whether this SYN begins another connection between the same ports.
     #[must_use]
-    pub fn is_succeeded_by(&self, frame: &TcpFrame) -> bool {
+    pub(crate) fn is_succeeded_by(&self, frame: &TcpFrame) -> bool {
         let segment = &frame.segment;
         if !segment.flags.syn() {
             return false;
@@ -156,7 +156,7 @@ impl Connection {
     }
 
     /// Takes a segment.
-    pub fn take(&mut self, at_ns: u64, frame: &TcpFrame) {
+    pub(crate) fn take(&mut self, at_ns: u64, frame: &TcpFrame) {
         let from = self.end_of(frame.src);
         if self.is_double(at_ns, from, frame) {
             self.doubles += 1;
@@ -192,7 +192,7 @@ impl Connection {
     }
 
     /// Takes an ICMP error about a segment of this connection.
-    pub fn take_icmp(&mut self, at_ns: u64, error: &IcmpError) {
+    pub(crate) fn take_icmp(&mut self, at_ns: u64, error: &IcmpError) {
         if let IcmpKind::TooBig(mtu) = error.kind {
             self.mtu_reported.get_or_insert(mtu);
         } else {
@@ -210,7 +210,7 @@ impl Connection {
     }
 
     /// Adds a line to the ladder.
-    pub fn push_row(&mut self, at_ns: u64, from: End, what: RowEvent) {
+    pub(crate) fn push_row(&mut self, at_ns: u64, from: End, what: RowEvent) {
         let states = End::BOTH.map(|end| self.machines.state(end));
         self.rows.push(Row {
             at_ns,

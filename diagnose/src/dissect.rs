@@ -39,7 +39,7 @@ impl std::fmt::Display for Endpoint {
 
 /// What a segment's checksum says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checksum {
+pub(crate) enum Checksum {
     /// It is right.
     Right,
     /// It is wrong.
@@ -62,13 +62,13 @@ pub struct TcpFrame {
     /// TTL or hop limit.
     pub hops: u8,
     /// IPv4 identification; 0 over IPv6.
-    pub ident: u16,
+    pub(crate) ident: u16,
     /// Its numbers. The payload's length is that on the wire.
     pub segment: Segment,
     /// The first SACK block.
-    pub sack: Option<(SeqNum, SeqNum)>,
+    pub(crate) sack: Option<(SeqNum, SeqNum)>,
     /// Its checksum.
-    pub checksum: Checksum,
+    pub(crate) checksum: Checksum,
 }
 
 /// A question for a link address, or an answer.
@@ -77,13 +77,14 @@ pub struct NeighborFrame {
     /// It asks.
     pub is_request: bool,
     /// By whom: unspecified in a probe for duplicates.
-    pub sender: IpAddr,
+    pub(crate) sender: IpAddr,
     /// The address asked or spoken for.
     pub target: IpAddr,
 }
 
 /// An ICMP error about a TCP segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IcmpError {
     /// By whom: a router, a firewall or the destination.
     pub reporter: IpAddr,
@@ -94,9 +95,9 @@ pub struct IcmpError {
     /// The quoted segment's sender and destination; `None` when the capture cut them off.
     pub ends: Option<(Endpoint, Endpoint)>,
     /// To whom it was sent: the quoted segment's sender.
-    pub receiver: IpAddr,
+    pub(crate) receiver: IpAddr,
     /// The VLAN of the frame.
-    pub vlan: u16,
+    pub(crate) vlan: u16,
 }
 
 /// What an ICMP error says.

@@ -56,7 +56,7 @@ pub mod side;
 // How the numbers of a sender advance.
 mod progress;
 // A reset, and what it answers.
-pub mod reset;
+mod reset;
 // What is kept of a connection.
 pub mod connection;
 // Both state machines.

@@ -21,7 +21,7 @@ pub enum LinkType {
 impl LinkType {
     /// By the number in the file.
     #[must_use]
-    pub const fn from_number(number: i32) -> Option<Self> {
+    pub(crate) const fn from_number(number: i32) -> Option<Self> {
         match number {
             0 | 108 => Some(Self::Loopback),
             1 => Some(Self::Ethernet),

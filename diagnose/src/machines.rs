@@ -22,7 +22,7 @@ pub struct Machines {
 impl Machines {
     /// Of a connection that was open before the capture began.
     #[must_use]
-    pub const fn in_the_middle() -> Self {
+    pub(crate) const fn in_the_middle() -> Self {
         Self {
             states: [Some(State::Established); 2],
             after_syn: [None; 2],
@@ -38,12 +38,12 @@ impl Machines {
 
     /// The number behind the end's FIN, once it has sent one.
     #[must_use]
-    pub const fn after_fin(&self, end: End) -> Option<SeqNum> {
+    pub(crate) const fn after_fin(&self, end: End) -> Option<SeqNum> {
         self.after_fin[end as usize]
     }
 
     /// Takes a segment that `from` sent, and that its receiver accepts.
-    pub fn take(&mut self, from: End, segment: &Segment) {
+    pub(crate) fn take(&mut self, from: End, segment: &Segment) {
         let flags = segment.flags;
         if flags.rst() {
             self.event(from, Event::Abort);

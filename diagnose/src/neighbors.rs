@@ -24,7 +24,7 @@ pub struct Questions {
     /// How many since the address last gave a sign of life.
     pub unanswered: u32,
     /// All of them.
-    pub count: u32,
+    pub(crate) count: u32,
 }
 
 /// Questions by address.
@@ -32,12 +32,12 @@ pub struct Questions {
 pub struct Neighbors {
     by_target: HashMap<IpAddr, Questions, RandomState>,
     /// Questions for addresses beyond the limit.
-    pub left_out: u64,
+    pub(crate) left_out: u64,
 }
 
 impl Neighbors {
     /// Takes a question or an answer.
-    pub fn take(&mut self, at_ns: u64, frame: &NeighborFrame) {
+    pub(crate) fn take(&mut self, at_ns: u64, frame: &NeighborFrame) {
         if !frame.is_request {
             self.is_alive(frame.target);
             return;
@@ -68,7 +68,7 @@ impl Neighbors {
     }
 
     /// The address sent something.
-    pub fn is_alive(&mut self, address: IpAddr) {
+    pub(crate) fn is_alive(&mut self, address: IpAddr) {
         if self.by_target.is_empty() {
             return;
         }
@@ -79,7 +79,7 @@ impl Neighbors {
 
     /// The questions for an address that went unanswered, at least `least` of them.
     #[must_use]
-    pub fn unanswered(&self, address: IpAddr, least: u32) -> Option<Questions> {
+    pub(crate) fn unanswered(&self, address: IpAddr, least: u32) -> Option<Questions> {
         let questions = self.by_target.get(&address)?;
         (questions.unanswered >= least).then_some(*questions)
     }

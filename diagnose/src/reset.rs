@@ -8,26 +8,26 @@ use crate::side::{End, Side};
 
 /// A reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reset {
+pub(crate) struct Reset {
     /// By whom.
-    pub from: End,
+    pub(crate) from: End,
     /// When, in ns since 1970.
-    pub at_ns: u64,
+    pub(crate) at_ns: u64,
     /// Whether ACK was set: a deliberate abort, or an answer to a SYN; without it, an answer to a segment with ACK.
-    pub with_ack: bool,
+    pub(crate) with_ack: bool,
     /// TTL or hop limit.
-    pub hops: u8,
+    pub(crate) hops: u8,
     /// Where its number lay.
-    pub fit: Fit,
+    pub(crate) fit: Fit,
     /// What it answers.
-    pub cause: ResetCause,
+    pub(crate) cause: ResetCause,
     /// New bytes of the other end since its sender last sent payload.
-    pub bytes_unanswered: u64,
+    pub(crate) bytes_unanswered: u64,
 }
 
 /// Where the number of a reset lay in its receiver's eyes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
+pub(crate) enum Fit {
     /// Exactly at the next number: it counts.
     Exact,
     /// In the window, but not exact: RFC 5961 draws a challenge ACK.
@@ -41,7 +41,7 @@ pub enum Fit {
 /// What a reset answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ResetCause {
+pub(crate) enum ResetCause {
     /// A SYN.
     Syn,
     /// A SYN-ACK that the sender of the reset never acknowledged.

@@ -93,7 +93,7 @@ pub struct Rows {
 impl Rows {
     /// The first `limit` lines and the last `limit`; 0 keeps none.
     #[must_use]
-    pub fn keeping(limit: usize) -> Self {
+    pub(crate) fn keeping(limit: usize) -> Self {
         Self {
             limit,
             ..Self::default()
@@ -107,7 +107,7 @@ impl Rows {
     }
 
     /// Adds a line.
-    pub fn push(&mut self, row: Row) {
+    pub(crate) fn push(&mut self, row: Row) {
         if self.first.len() < self.limit {
             self.first.push(row);
         } else if self.limit > 0 {

@@ -19,9 +19,9 @@ pub struct Server {
     /// Connections that began with a SYN.
     pub attempts: u64,
     /// Those whose handshake ended.
-    pub established: u64,
+    pub(crate) established: u64,
     /// When the last of those did, in ns since 1970.
-    pub last_established_ns: u64,
+    pub(crate) last_established_ns: u64,
 }
 
 impl Server {
@@ -33,7 +33,7 @@ impl Server {
 
     /// Whether nearly all of very many connections never got further.
     #[must_use]
-    pub const fn is_flooded(&self) -> bool {
+    pub(crate) const fn is_flooded(&self) -> bool {
         self.unfinished() >= FLOOD_FROM && self.unfinished() / 4 >= self.established
     }
 }
@@ -46,14 +46,14 @@ pub struct Servers {
 
 impl Servers {
     /// A connection began with a SYN to this server.
-    pub fn attempted(&mut self, server: Endpoint) {
+    pub(crate) fn attempted(&mut self, server: Endpoint) {
         if let Some(server) = self.entry(server) {
             server.attempts += 1;
         }
     }
 
     /// A handshake with this server ended then.
-    pub fn established(&mut self, server: Endpoint, at_ns: u64) {
+    pub(crate) fn established(&mut self, server: Endpoint, at_ns: u64) {
         if let Some(server) = self.entry(server) {
             server.established += 1;
             server.last_established_ns = at_ns;
@@ -69,7 +69,7 @@ impl Servers {
 
     /// What is known of a server.
     #[must_use]
-    pub fn get(&self, server: Endpoint) -> Server {
+    pub(crate) fn get(&self, server: Endpoint) -> Server {
         self.by_endpoint.get(&server).copied().unwrap_or_default()
     }
 

@@ -19,7 +19,7 @@ impl End {
 
     /// The other end.
     #[must_use]
-    pub const fn other(self) -> Self {
+    pub(crate) const fn other(self) -> Self {
         match self {
             Self::Client => Self::Server,
             Self::Server => Self::Client,
@@ -42,27 +42,27 @@ pub struct Side {
     /// Segments that it sent, doubles of the capture left out.
     pub frames: u64,
     /// Segments with payload.
-    pub data_frames: u64,
+    pub(crate) data_frames: u64,
     /// Bytes of payload that were new.
     pub new_bytes: u64,
     /// Bytes that were new since the other end last sent payload: what may be unread or unanswered.
-    pub bytes_unanswered: u64,
+    pub(crate) bytes_unanswered: u64,
     /// When it sent something last, in ns since 1970.
-    pub last_ns: u64,
+    pub(crate) last_ns: u64,
     /// When it sent payload last.
-    pub last_data_ns: Option<u64>,
+    pub(crate) last_data_ns: Option<u64>,
     /// The initial sequence number; without its SYN, one below the first number seen.
-    pub iss: Option<SeqNum>,
+    pub(crate) iss: Option<SeqNum>,
     /// The number behind all that it sent.
-    pub next: Option<SeqNum>,
+    pub(crate) next: Option<SeqNum>,
     /// The highest number that it acknowledged.
-    pub acked: Option<SeqNum>,
+    pub(crate) acked: Option<SeqNum>,
     /// Handshake segments.
-    pub syn: Handshake,
+    pub(crate) syn: Handshake,
     /// MSS that it announced, in bytes.
-    pub mss: Option<u16>,
+    pub(crate) mss: Option<u16>,
     /// Window scale that it announced.
-    pub window_scale: Option<u8>,
+    pub(crate) window_scale: Option<u8>,
     /// Its window field, as it stood last.
     pub window: u16,
     /// Times that its window was closed.
@@ -70,81 +70,81 @@ pub struct Side {
     /// What it sent again.
     pub again: Again,
     /// What it last sent again without an answer.
-    pub stall: Option<Stall>,
+    pub(crate) stall: Option<Stall>,
     /// The longest stall that ended.
-    pub longest_stall: Option<Stall>,
+    pub(crate) longest_stall: Option<Stall>,
     /// Since when anything is unacknowledged.
-    pub outstanding_since_ns: Option<u64>,
+    pub(crate) outstanding_since_ns: Option<u64>,
     /// The largest segment that was acknowledged, in bytes of payload.
-    pub delivered_len: u32,
+    pub(crate) delivered_len: u32,
     /// A segment larger than that which isn't acknowledged yet: the number behind it, and its length.
-    pub pending_len: Option<(SeqNum, u32)>,
+    pub(crate) pending_len: Option<(SeqNum, u32)>,
     /// The largest SACK block behind a gap since the other end last acknowledged something new, in bytes.
-    pub sacked_len: u32,
+    pub(crate) sacked_len: u32,
     /// Segment lengths before and after it began to send smaller ones to get through.
-    pub shrunk: Option<(u32, u32)>,
+    pub(crate) shrunk: Option<(u32, u32)>,
     /// Numbers that were passed over, and when.
-    pub hole: Option<(SeqNum, SeqNum, u64)>,
+    pub(crate) hole: Option<(SeqNum, SeqNum, u64)>,
     /// Segments that another one had overtaken.
-    pub overtaken: u32,
+    pub(crate) overtaken: u32,
     /// Its FIN: when.
-    pub fin_ns: Option<u64>,
+    pub(crate) fin_ns: Option<u64>,
     /// When its FIN was acknowledged.
-    pub fin_acked_ns: Option<u64>,
+    pub(crate) fin_acked_ns: Option<u64>,
     /// When it first sent new payload after the other end's FIN.
-    pub data_after_fin_ns: Option<u64>,
+    pub(crate) data_after_fin_ns: Option<u64>,
     /// Keepalive segments.
-    pub keepalives: u32,
+    pub(crate) keepalives: u32,
     /// Keepalive segments since the other end last sent anything.
-    pub keepalives_unanswered: u32,
+    pub(crate) keepalives_unanswered: u32,
     /// Its TTL or hop limit in segments without RST: least and most.
-    pub hops: Option<(u8, u8)>,
+    pub(crate) hops: Option<(u8, u8)>,
     /// What the checksums said.
-    pub checksums: Checksums,
+    pub(crate) checksums: Checksums,
     /// Segments larger than the MSS: packets that the sender's NIC was to cut.
-    pub oversized: u64,
+    pub(crate) oversized: u64,
     /// Times that numbers were acknowledged and never shown: the capture lost them.
-    pub acked_unseen: u32,
+    pub(crate) acked_unseen: u32,
 }
 
 /// SYNs or SYN-ACKs of a sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     /// How many.
-    pub count: u32,
+    pub(crate) count: u32,
     /// The first, in ns since 1970.
-    pub first_ns: u64,
+    pub(crate) first_ns: u64,
     /// The last.
-    pub last_ns: u64,
+    pub(crate) last_ns: u64,
     /// They had ACK as well.
-    pub with_ack: bool,
+    pub(crate) with_ack: bool,
     /// SYN-ACKs since the other end acknowledged the first of them.
-    pub again_after_ack: u32,
+    pub(crate) again_after_ack: u32,
     /// When the last of those was sent.
-    pub again_after_ack_ns: u64,
+    pub(crate) again_after_ack_ns: u64,
 }
 
 /// When and for how long a receive window was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClosedWindow {
     /// Since when it is closed now, in ns since 1970.
-    pub since_ns: Option<u64>,
+    pub(crate) since_ns: Option<u64>,
     /// The latest word that it is still closed.
-    pub last_word_ns: u64,
+    pub(crate) last_word_ns: u64,
     /// The longest time, in ns.
-    pub longest_ns: u64,
+    pub(crate) longest_ns: u64,
     /// How often it closed.
-    pub count: u32,
+    pub(crate) count: u32,
     /// Probes of the other end.
-    pub probes: u32,
+    pub(crate) probes: u32,
     /// Segments that said again that it is closed, after a probe.
-    pub answered_probes: u32,
+    pub(crate) answered_probes: u32,
 }
 
 impl ClosedWindow {
     /// The longest time, the present one included, in ns.
     #[must_use]
-    pub fn longest_ns(&self) -> u64 {
+    pub(crate) fn longest_ns(&self) -> u64 {
         let now = self
             .since_ns
             .map_or(0, |since| self.last_word_ns.saturating_sub(since));
@@ -154,59 +154,60 @@ impl ClosedWindow {
 
 /// What was sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Again {
     /// Segments with payload or FIN.
     pub count: u32,
     /// The first, in ns since 1970.
-    pub first_ns: u64,
+    pub(crate) first_ns: u64,
     /// The last.
-    pub last_ns: u64,
+    pub(crate) last_ns: u64,
 }
 
 /// A time in which nothing was acknowledged, although it was sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stall {
+pub(crate) struct Stall {
     /// When the oldest number that isn't acknowledged was sent, in ns since 1970.
-    pub since_ns: u64,
+    pub(crate) since_ns: u64,
     /// When it was last sent again.
-    pub last_ns: u64,
+    pub(crate) last_ns: u64,
     /// When it ended; the same as `last_ns` while it lasts.
-    pub end_ns: u64,
+    pub(crate) end_ns: u64,
     /// How often something was sent again.
-    pub count: u32,
+    pub(crate) count: u32,
     /// The length of the largest segment that was sent again, in bytes.
-    pub largest: u32,
+    pub(crate) largest: u32,
     /// The length of the smallest.
-    pub smallest: u32,
+    pub(crate) smallest: u32,
     /// Segments that the other end sent meanwhile, before something was sent again: it is there, and has no word for this end.
-    pub peer_frames: u32,
+    pub(crate) peer_frames: u32,
     /// Segments of the other end since something was last sent again.
-    pub peer_frames_since: u32,
+    pub(crate) peer_frames_since: u32,
 }
 
 impl Stall {
     /// How long, in ns.
     #[must_use]
-    pub const fn lasted_ns(&self) -> u64 {
+    pub(crate) const fn lasted_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.since_ns)
     }
 }
 
 /// What the checksums said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Checksums {
+pub(crate) struct Checksums {
     /// Right ones.
-    pub right: u64,
+    pub(crate) right: u64,
     /// Wrong ones.
-    pub wrong: u64,
+    pub(crate) wrong: u64,
     /// Those left to a NIC.
-    pub offloaded: u64,
+    pub(crate) offloaded: u64,
 }
 
 impl Checksums {
     /// Wrong ones that no offload explains: a NIC that is to fill in checksums gets all of them wrong.
     #[must_use]
-    pub const fn corrupted(&self) -> u64 {
+    pub(crate) const fn corrupted(&self) -> u64 {
         if self.right > self.wrong && self.offloaded == 0 {
             self.wrong
         } else {

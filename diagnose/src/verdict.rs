@@ -1,4 +1,4 @@
-//! [`judge`]: which [`Situation`] a connection was in, and how sure that is.
+//! [`Verdict`]: which [`Situation`] a connection was in, and how sure that is.
 //!
 //! It must never say "certain" where the capture may hide what speaks against it: frames of one direction only, a beginning or
 //! an end outside of it, frames that it lost.
@@ -30,15 +30,16 @@ const LOSS_ONE_IN: u64 = 1_000;
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// When the capture ended, in ns since 1970.
-    pub end_ns: u64,
+    pub(crate) end_ns: u64,
     /// Hosts that were asked for and didn't answer.
-    pub neighbors: &'a Neighbors,
+    pub(crate) neighbors: &'a Neighbors,
     /// What other connections to the same port did.
-    pub servers: &'a Servers,
+    pub(crate) servers: &'a Servers,
 }
 
 /// What became of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// The class.
     pub situation: Situation,
@@ -58,7 +59,7 @@ const fn verdict(situation: Situation, certainty: Certainty, end: Option<End>) -
 
 /// Judges a connection.
 #[must_use]
-pub fn judge(connection: &Connection, around: Surroundings<'_>) -> Verdict {
+pub(crate) fn judge(connection: &Connection, around: Surroundings<'_>) -> Verdict {
     let found = if is_before_established(connection) {
         of_attempt(connection, around)
     } else {

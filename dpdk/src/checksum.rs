@@ -12,6 +12,7 @@ const PROTOCOL_UDP: u8 = 17;
 /// The packet can't be verified: it is truncated, its lengths contradict each other, or it is neither TCP nor UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a whole IP packet with TCP or UDP")]
+#[non_exhaustive]
 pub struct Malformed;
 
 /// Whether the header checksum of an IPv4 packet (from its first byte on) is right, RFC 791 §3.1.

@@ -37,15 +37,15 @@ pub struct FaultSpec {
 
 /// What happens to one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FrameFate {
+pub(crate) struct FrameFate {
     /// It vanishes; nothing else matters then.
-    pub is_lost: bool,
+    pub(crate) is_lost: bool,
     /// A copy follows it.
-    pub is_duplicated: bool,
+    pub(crate) is_duplicated: bool,
     /// The bit to flip, to be taken modulo the bits that may be.
-    pub corrupt: Option<u64>,
+    pub(crate) corrupt: Option<u64>,
     /// How many later frames pass it, 0 for none.
-    pub overtakers: u8,
+    pub(crate) overtakers: u8,
 }
 
 /// What was done to the frames of one direction.
@@ -69,7 +69,7 @@ pub struct FaultCounts {
 /// Decides the fate of each frame of one direction. Every frame takes the same number of draws, so that one rate can be
 /// changed without moving the faults of the others.
 #[derive(Debug, Clone)]
-pub struct FaultDice {
+pub(crate) struct FaultDice {
     spec: FaultSpec,
     random: Random,
 }
@@ -77,7 +77,7 @@ pub struct FaultDice {
 impl FaultDice {
     /// Dice for one direction of one link; `lane` separates the directions of one seed.
     #[must_use]
-    pub fn new(spec: &FaultSpec, lane: u64) -> Self {
+    pub(crate) fn new(spec: &FaultSpec, lane: u64) -> Self {
         let seed = Random::new(spec.seed).next_u64() ^ lane.wrapping_mul(0xd134_2543_de82_ef95);
         Self {
             spec: *spec,
@@ -86,7 +86,7 @@ impl FaultDice {
     }
 
     /// The fate of the next frame.
-    pub fn next_fate(&mut self) -> FrameFate {
+    pub(crate) fn next_fate(&mut self) -> FrameFate {
         let spec = self.spec;
         let is_lost = self.happens(spec.loss_ppm);
         let is_duplicated = self.happens(spec.duplicate_ppm);

@@ -98,7 +98,7 @@ impl Body {
     ///
     /// # Errors
     /// As [`Body::read`]; what was shown before it stays shown.
-    pub fn read_data(
+    pub(crate) fn read_data(
         &mut self,
         bytes: &[u8],
         mut data: impl FnMut(&[u8]),

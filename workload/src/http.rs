@@ -7,13 +7,13 @@ pub const BODY_MAX: u32 = 60_000;
 
 /// What every client asks.
 #[must_use]
-pub fn request() -> Vec<u8> {
+pub(crate) fn request() -> Vec<u8> {
     b"GET / HTTP/1.1\r\nHost: syncline\r\nConnection: close\r\n\r\n".to_vec()
 }
 
 /// What every server answers: a header and `body_len` bytes (at most [`BODY_MAX`]), none of which repeats its neighbour.
 #[must_use]
-pub fn response(body_len: u32) -> Vec<u8> {
+pub(crate) fn response(body_len: u32) -> Vec<u8> {
     let body_len = body_len.min(BODY_MAX);
     let header = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {body_len}\r\nConnection: close\r\n\r\n"

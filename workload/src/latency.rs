@@ -43,7 +43,7 @@ impl Latency {
     }
 
     /// Adds all times of another, exactly.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         // Both have the bounds of this type.
         let _ = self.0.add(&other.0);
     }
@@ -71,12 +71,12 @@ impl Latency {
 
     /// The mean; `None` without any.
     #[must_use]
-    pub fn mean(&self) -> Option<Duration> {
+    pub(crate) fn mean(&self) -> Option<Duration> {
         (self.samples() > 0).then(|| Duration::from_nanos(self.0.mean().round() as u64))
     }
 
     /// Forgets all times.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.reset();
     }
 

@@ -37,7 +37,7 @@ impl PortRange {
 
     /// How many ports there are, 1 to 65,536.
     #[must_use]
-    pub const fn count(self) -> u32 {
+    pub(crate) const fn count(self) -> u32 {
         (self.last - self.first) as u32 + 1
     }
 }
@@ -246,7 +246,7 @@ impl SourcePool {
     /// The address with this number among those of the pool, as a number.
     #[must_use]
     #[inline]
-    pub fn address(&self, index: u64) -> u128 {
+    pub(crate) fn address(&self, index: u64) -> u128 {
         let starts = |range: &&AddressRange| range.before <= index;
         // Never empty, and the first begins at 0.
         self.addresses
@@ -264,7 +264,7 @@ impl SourcePool {
     /// An address of the pool that is given as a number.
     #[must_use]
     #[inline]
-    pub fn ip_of(&self, bits: u128) -> IpAddr {
+    pub(crate) fn ip_of(&self, bits: u128) -> IpAddr {
         if self.is_ipv6 {
             Ipv6Addr::from_bits(bits).into()
         } else {

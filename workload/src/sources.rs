@@ -31,12 +31,6 @@ impl Sources {
         }
     }
 
-    /// How many addresses there are.
-    #[must_use]
-    pub const fn count(&self) -> u32 {
-        self.count
-    }
-
     /// Opens `count` connections to `server`, each from the next address, until one can't be opened; `opened` hears of each.
     pub(crate) fn open<N: Nic>(
         &mut self,

@@ -49,7 +49,7 @@ pub enum Fault {
 }
 
 /// How many faults there are.
-pub const FAULTS: usize = Fault::ALL.len();
+pub(crate) const FAULTS: usize = Fault::ALL.len();
 
 impl Fault {
     /// All of them.
@@ -121,7 +121,7 @@ impl Fault {
 
     /// The fault of a connection that ended for `reason`; `complete` says whether it had done its work.
     #[must_use]
-    pub const fn of_close(reason: CloseReason, complete: bool) -> Option<Self> {
+    pub(crate) const fn of_close(reason: CloseReason, complete: bool) -> Option<Self> {
         Some(match reason {
             CloseReason::Graceful if complete => return None,
             CloseReason::Graceful => Self::EndedEarly,
@@ -151,6 +151,7 @@ impl From<ConnectError> for Fault {
 
 /// What happened so far. All counts only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Tally {
     /// Connections that were asked for (client).
     pub started: u64,

@@ -209,8 +209,12 @@ fn action(words: &[&str]) -> Parsed<SceneAction> {
     Ok(match words {
         ["connects", conn] => SceneAction::Connect(number(conn)?),
         ["accepts"] => SceneAction::Accept,
-        ["sends", len, "bytes", "on", conn] => SceneAction::Send(number(conn)?, number(len)?),
-        ["reads", len, "bytes", "of", conn] => SceneAction::Read(number(conn)?, number(len)?),
+        ["sends", len, "byte" | "bytes", "on", conn] => {
+            SceneAction::Send(number(conn)?, number(len)?)
+        }
+        ["reads", len, "byte" | "bytes", "of", conn] => {
+            SceneAction::Read(number(conn)?, number(len)?)
+        }
         ["closes", conn, "at", "end", "of", "stream"] => SceneAction::CloseAtEof(number(conn)?),
         ["closes", conn] => SceneAction::Close(number(conn)?),
         ["shuts", "down", conn] => SceneAction::Shutdown(number(conn)?),

@@ -364,11 +364,9 @@ mod tests {
 
     #[test]
     fn a_share_is_of_what_was_begun_and_must_stay_below() {
-        let mut counts = LoadCounts {
-            begun: 100_000,
-            connects: 1000,
-            ..LoadCounts::default()
-        };
+        let mut counts = LoadCounts::default();
+        counts.begun = 100_000;
+        counts.connects = 1000;
         let steady = seconds([(10, 5); 4]);
         assert!(faults("failed=0.001%", (&counts, &steady)).is_empty());
         counts.fail(Fault::NoReply);

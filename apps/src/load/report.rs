@@ -256,16 +256,13 @@ impl LoadReport {
         (counts, connections): (&LoadCounts, (u64, u64)),
         measures: &Measures,
     ) {
-        // What a signal ended is no failure.
-        let unfinished = match self.ended_by {
-            LoadEnd::Signal => 0,
-            _ => counts.unfinished,
-        };
+        let mut counts = *counts;
+        if self.ended_by == LoadEnd::Signal {
+            // An operation that a signal ended did not fail.
+            counts.unfinished = 0;
+        }
         self.faults.extend(args.gate.faults(&Measured {
-            counts: &LoadCounts {
-                unfinished,
-                ..*counts
-            },
+            counts: &counts,
             connections,
             measures,
             is_open_loop: plan.is_open_loop(),

@@ -62,11 +62,9 @@ impl Second {
     /// One that ended at `at_s`.
     #[cfg(test)]
     pub(super) fn of(at_s: f64, completed: u64, open: u64) -> Self {
-        let counts = LoadCounts {
-            completed,
-            established: open,
-            ..LoadCounts::default()
-        };
+        let mut counts = LoadCounts::default();
+        counts.completed = completed;
+        counts.established = open;
         let at = (
             Duration::from_secs_f64(at_s),
             Duration::from_secs(1),

@@ -8,6 +8,7 @@ use crate::tally::{FAULTS, Fault};
 
 /// How connections ended that had been established.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Ends {
     /// In good order, by FIN of both sides.
     pub graceful: u64,
@@ -22,6 +23,7 @@ pub struct Ends {
 /// What became of connections from a tuple that an earlier connection to the same target had: its peer may still have kept that in
 /// TIME-WAIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Reused {
     /// SYNs from such a tuple.
     pub begun: u64,
@@ -44,11 +46,12 @@ impl Reused {
 
 /// What became of the bytes of bulk that were queued, and of transfers to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct BulkCounts {
     /// Bytes that were not acknowledged a moment ago.
-    pub unacked: u64,
+    pub(crate) unacked: u64,
     /// Bytes that were not acknowledged when their connection ended.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Transfers to us that the peer ended.
     pub transfers: u64,
 }
@@ -63,6 +66,7 @@ impl BulkCounts {
 
 /// What happened so far. All counts only grow but `open`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct LoadCounts {
     /// Operations that were due by the schedule and were taken from it.
     pub due: u64,
@@ -129,7 +133,7 @@ impl LoadCounts {
     }
 
     /// An established connection ended.
-    pub fn end(&mut self, reason: CloseReason) {
+    pub(crate) fn end(&mut self, reason: CloseReason) {
         let ends = &mut self.ends;
         *match reason {
             CloseReason::Graceful | CloseReason::BackToListen => &mut ends.graceful,
@@ -186,7 +190,7 @@ impl LoadCounts {
 
     /// Connections that were asked for and are neither established nor given up.
     #[must_use]
-    pub const fn opening(&self) -> u64 {
+    pub(crate) const fn opening(&self) -> u64 {
         self.connects - self.not_begun - self.not_established - self.established
     }
 

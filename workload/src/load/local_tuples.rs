@@ -10,11 +10,11 @@ use crate::pools::{Shard, SourcePool, TupleOrder, TupleSequence};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalTuple {
     /// Our address.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// Our port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Whether an earlier connection to the same target came from here.
-    pub is_reused: bool,
+    pub(crate) is_reused: bool,
 }
 
 /// The tuples of a pool, in turn, for each target on its own.

@@ -96,7 +96,7 @@ impl Measure {
     }
 
     /// Adds one that has not ended after this time.
-    pub fn record_censored(&mut self, so_far_ns: u64) {
+    pub(crate) fn record_censored(&mut self, so_far_ns: u64) {
         self.times.record(so_far_ns);
         self.censored += 1;
         let shortest = self.shortest_censored_ns.unwrap_or(u64::MAX);
@@ -104,7 +104,7 @@ impl Measure {
     }
 
     /// Adds all of another.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.times.merge(&other.times);
         self.censored += other.censored;
         let both = self

@@ -104,27 +104,28 @@ impl Schedule {
 
     /// Other rates, with arrivals of the same law, from the start.
     #[must_use]
-    pub fn again(&mut self, pieces: &[RatePiece], share: (u16, u16)) -> Self {
+    pub(crate) fn again(&mut self, pieces: &[RatePiece], share: (u16, u16)) -> Self {
         Self::new(pieces, self.arrivals, share, self.random.next_u64())
     }
 
     /// When the next operation is due, in ns from the start; `None` when there is none any more.
     #[must_use]
     #[inline]
-    pub fn next_ns(&self) -> Option<u64> {
+    pub(crate) fn next_ns(&self) -> Option<u64> {
         self.next_ns
     }
 
     /// Goes on to the operation after the next one.
     #[inline]
-    pub fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.next_operations += self.gap();
         self.find();
     }
 
     /// How many operations are due up to `until_ns` that were not taken, at most `max`.
     #[must_use]
-    pub fn due_until(&self, until_ns: u64, max: u64) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn due_until(&self, until_ns: u64, max: u64) -> u64 {
         let mut ahead = self.clone();
         let mut due = 0;
         while due < max && ahead.next_ns.is_some_and(|at| at <= until_ns) {

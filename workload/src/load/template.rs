@@ -126,7 +126,7 @@ impl Template {
 
     /// Writes the request with this number, on a connection from the first of `ends` to the second one, behind what `into` holds;
     /// `into` has room for [`WRITTEN_MAX`] bytes more.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         (number, ends): (u64, (SocketAddr, SocketAddr)),
         random: &mut Random,

@@ -24,7 +24,7 @@ pub struct Permutation {
 impl Permutation {
     /// An order of the numbers below `len` (1 to 2^63, clamped) that follows from `key` alone.
     #[must_use]
-    pub fn new(len: u64, key: u64) -> Self {
+    pub(crate) fn new(len: u64, key: u64) -> Self {
         let len = len.clamp(1, 1 << BITS_MAX);
         // At least one bit for each half.
         let bits = (u64::BITS - (len - 1).leading_zeros()).max(2);
@@ -39,17 +39,10 @@ impl Permutation {
         }
     }
 
-    /// How many numbers it orders.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a permutation is never empty")]
-    pub const fn len(&self) -> u64 {
-        self.len
-    }
-
     /// The number at `place`, which is below the length.
     #[must_use]
     #[inline]
-    pub fn at(&self, place: u64) -> u64 {
+    pub(crate) fn at(&self, place: u64) -> u64 {
         let mut number = self.forwards(place);
         while number >= self.len {
             number = self.forwards(number);
@@ -60,7 +53,7 @@ impl Permutation {
     /// The place of `number`, which is below the length.
     #[must_use]
     #[inline]
-    pub fn place_of(&self, number: u64) -> u64 {
+    pub(crate) fn place_of(&self, number: u64) -> u64 {
         let mut place = self.backwards(number);
         while place >= self.len {
             place = self.backwards(place);

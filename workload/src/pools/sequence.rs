@@ -133,7 +133,8 @@ impl TupleSequence {
     /// The place of the tuple with this index; `None` when it is of another shard, or beyond all tuples.
     #[must_use]
     #[inline]
-    pub fn place_of(&self, index: u64) -> Option<u64> {
+    #[cfg(test)]
+    pub(crate) fn place_of(&self, index: u64) -> Option<u64> {
         let (place, shard) = self.place_and_shard(index)?;
         (shard == self.first).then_some(place)
     }

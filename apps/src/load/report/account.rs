@@ -112,14 +112,12 @@ mod tests {
 
     #[test]
     fn what_does_not_add_up_is_a_fault() {
-        let mut counts = LoadCounts {
-            begun: 5,
-            completed: 4,
-            unfinished: 1,
-            connects: 2,
-            established: 2,
-            ..LoadCounts::default()
-        };
+        let mut counts = LoadCounts::default();
+        counts.begun = 5;
+        counts.completed = 4;
+        counts.unfinished = 1;
+        counts.connects = 2;
+        counts.established = 2;
         counts.ends.graceful = 2;
         let account = Account::new(&counts, &[Counters::new()], 0);
         assert!(account.faults(false).is_empty(), "{account}");

@@ -12,14 +12,12 @@ use crate::bench::report::tests::sides;
 
 /// A run of two seconds with a million connections and six packets for each.
 fn course() -> ConversationRun {
-    let tally = Tally {
-        started: 1_000_000,
-        opened: 1_000_000,
-        completed: 1_000_000,
-        requests: 1_000_000,
-        replies: 1_000_000,
-        ..Tally::default()
-    };
+    let mut tally = Tally::default();
+    tally.started = 1_000_000;
+    tally.opened = 1_000_000;
+    tally.completed = 1_000_000;
+    tally.requests = 1_000_000;
+    tally.replies = 1_000_000;
     let spent = Spent {
         frames: 3_000_000,
         bursts: 100_000,
