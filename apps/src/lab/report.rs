@@ -132,7 +132,7 @@ pub(super) fn draw(recording: &Recording, story: &Story, paint: Paint) -> String
     )
 }
 
-/// Who stands at the margins.
+/// The names of the two ends, for the margins.
 pub(super) fn heads(recording: &Recording) -> Heads {
     let head = |side: End| {
         let player = match recording.cast.player(side) {

@@ -121,7 +121,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who is told how a scene goes on.
+/// The watchers of a scene while it is played.
 struct Watch<'a> {
     /// The number of the scene among those of the run.
     number: usize,

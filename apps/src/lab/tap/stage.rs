@@ -30,8 +30,8 @@ const COUNTDOWN_NS: u64 = 50_000_000;
 const PROLOGUE_NS: u64 = 2_000_000_000;
 /// How often it is asked whether a scene has shown all that it can, in ns.
 const ASK_EVERY_NS: u64 = 500_000_000;
-/// How often it is told how a scene goes on, in ns.
-const TELL_EVERY_NS: u64 = 100_000_000;
+/// How often watchers of a scene are updated, in ns.
+const UPDATE_EVERY_NS: u64 = 100_000_000;
 /// How often hosts are looked at when no frame moves, in ns.
 const LOOK_EVERY_NS: u64 = 50_000_000;
 /// How long the loop sleeps at most, in ns: timers of ours are that late.
@@ -220,7 +220,7 @@ impl<'a> Stage<'a> {
 
     fn run(&mut self, watch: &Watch<'_>) -> Result<(), Failure> {
         let end_ns = self.scene.lasts_ms * 1_000_000;
-        let (mut looked_ns, mut asked_ns, mut told_ns) = (0, 0, 0);
+        let (mut looked_ns, mut asked_ns, mut updated_ns) = (0, 0, 0);
         let mut awaited_ns = u64::MAX;
         loop {
             let now = self.now_ns();
@@ -246,9 +246,9 @@ impl<'a> Stage<'a> {
                     self.look(side, at_ns);
                 }
             }
-            if now > told_ns + TELL_EVERY_NS {
-                told_ns = now;
-                self.tell(watch, now);
+            if now > updated_ns + UPDATE_EVERY_NS {
+                updated_ns = now;
+                self.update(watch, now);
             }
             let next = self.due.front();
             let next = next.map_or(end_ns, |act| act.at_ms * 1_000_000);
@@ -256,8 +256,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Tells how the scene goes on.
-    fn tell(&self, watch: &Watch<'_>, now_ns: u64) {
+    /// Updates the watchers of the scene.
+    fn update(&self, watch: &Watch<'_>, now_ns: u64) {
         watch.progress.goes_on();
         if let Some(live) = watch.live {
             live.goes_on(watch.number, (&self.recording, now_ns), &self.pinned);
