@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::scenario::{Cast, Family, Kernel, Ours};
+use super::scenario::Family;
+#[cfg(feature = "dpdk")]
+use super::scenario::{Cast, Kernel, Ours};
 use crate::failure::Failure;
 use crate::fault::{FaultFlag, fault};
 
@@ -163,6 +165,7 @@ impl PlayArgs {
     }
 
     /// The TCPs that play, one after the other.
+    #[cfg(feature = "dpdk")]
     pub(crate) fn casts(&self) -> Vec<Cast> {
         let server_is_ours = Cast {
             client: Kernel,
