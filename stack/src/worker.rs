@@ -16,6 +16,7 @@ mod ending;
 mod endpoint;
 mod fast_output;
 mod fast_path;
+mod forwarding;
 #[cfg(not(feature = "internals"))]
 mod frame_writer;
 #[cfg(feature = "internals")]

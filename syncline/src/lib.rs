@@ -14,8 +14,13 @@
 //! ```
 //!
 //! `pci:0000:3b:00.0` in place of `tap:echo0` is a NIC; `memif:SOCKET`, `af_xdp:INTERFACE` and any other DPDK device work too.
-//! A client connects instead of listening: `examples/clients.rs` holds 10,000 connections; `examples/proxy.rs` forwards frames from one
-//! connection to another without a copy.
+//! `examples/clients.rs` holds 10,000 connections; `examples/proxy.rs` forwards frames from one connection to another without a copy.
+//!
+//! # A client
+//!
+//! ```no_run
+#![doc = include_str!("../examples/client.rs")]
+//! ```
 //!
 //! # A worker driven by hand
 //!
