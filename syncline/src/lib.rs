@@ -86,12 +86,12 @@ mod endpoint;
 // An endpoint on a NIC, from the first check to the last buffer.
 #[cfg(feature = "dpdk")]
 mod run;
-// What workers have done.
+// The result of a run.
 #[cfg(feature = "dpdk")]
 mod report;
 // Addresses as users write them.
 pub mod addresses;
-// What must not be guessed.
+// Secrets and seeds.
 pub mod secrets;
 // SIGINT, SIGTERM and SIGHUP as a flag.
 pub mod stop;
@@ -100,7 +100,7 @@ pub mod stop;
 pub mod clock;
 // How a control thread talks to a thread that polls.
 pub mod mailbox;
-// What a worker does while nothing comes.
+// Sleeping or polling while no frames arrive.
 #[cfg(feature = "dpdk")]
 pub mod idle;
 // The kernel beside us: its addresses, its side of a tap.

@@ -20,7 +20,7 @@ pub enum BodyError {
     LineTooLong,
 }
 
-/// What is left of a body, from here on.
+/// The rest of a body, from here on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
     /// This many bytes (RFC 9112 §6.2).

@@ -149,12 +149,12 @@ pub struct Chunks<F> {
     lent: bool,
     frames: u32,
     buffer_len: u32,
-    /// What was refused and is lacking still.
+    /// The shortage that a refused claim met and that still holds.
     lack: Lack,
 }
 
 impl<F> Chunks<F> {
-    /// What was refused and is lacking still.
+    /// The shortage that a refused claim met and that still holds.
     #[must_use]
     #[inline]
     pub const fn lack(&self) -> Lack {
@@ -284,7 +284,7 @@ impl<F> Chunks<F> {
         self.sending + self.capacity / 16 < self.share(Claim::More)
     }
 
-    /// Whether what was received has room for a claim and some to spare.
+    /// Whether the places for received data have room for a claim, with some to spare.
     #[must_use]
     pub fn has_receive_margin(&self, claim: Claim) -> bool {
         self.len() - self.sending + self.capacity / 16 < self.share(claim)

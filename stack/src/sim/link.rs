@@ -91,7 +91,7 @@ pub enum Fate {
 /// One thing that comes of a frame at the far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Passage {
-    /// What happened.
+    /// The counters.
     pub fate: Fate,
     /// When it arrives; `None` when it doesn't.
     pub arrives_at: Option<Instant>,

@@ -175,7 +175,7 @@ impl Tcb {
     #[inline(always)]
     pub(super) fn learn_syn(&mut self, syn: &Segment, env: &Env<'_>) {
         let mut offer = syn.options;
-        // What our SYN doesn't carry is not agreed on.
+        // Options that our SYN doesn't carry are not negotiated.
         if !self.bits.has(Bits::TIMESTAMPS) {
             offer.timestamps = None;
         }

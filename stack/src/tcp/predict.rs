@@ -52,12 +52,12 @@ impl ExpectedSegment {
     }
 }
 
-/// What an expected segment did to its connection.
+/// The effect of an expected segment on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prediction {
     /// Bytes of text that it acknowledged for the first time.
     pub acked_len: u32,
-    /// What happened besides.
+    /// Other events.
     pub events: Events,
 }
 

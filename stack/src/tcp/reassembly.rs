@@ -18,7 +18,7 @@ pub struct Range {
     pub end: SeqNum,
 }
 
-/// What became of a segment ahead of a gap.
+/// The fate of a segment ahead of a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InsertOutcome {
     /// Keep the numbers of this range. What was kept before lies outside of it, or wholly within it and is to be let go:

@@ -28,7 +28,7 @@ use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind};
 use crate::tcp::window::{self, ReceiveWindow, SendWindow};
 use crate::time::Instant;
 
-/// What distinguishes one new connection from another.
+/// The parameters of a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenParams {
     /// Our initial sequence number, RFC 6528.
@@ -322,7 +322,7 @@ impl Tcb {
         cold.begin(params, terms.peer_mss);
     }
 
-    /// What was negotiated; before that, what would be accepted.
+    /// The negotiated options; before that, those that would be accepted.
     pub(super) fn negotiated(&self) -> Negotiated {
         Negotiated {
             peer_mss: self.cold.peer_mss,
@@ -465,7 +465,7 @@ impl Tcb {
         self.bits.has(Bits::SACK_PERMITTED)
     }
 
-    /// What was received ahead of gaps.
+    /// The ranges received ahead of gaps.
     #[must_use]
     pub fn out_of_order(&self) -> ArrayVec<Range, RANGES_MAX> {
         self.cold.reassembly.ranges().iter().copied().collect()
@@ -483,7 +483,7 @@ impl Tcb {
         }
     }
 
-    /// What is left of the connection in TIME-WAIT; for any other state it makes no sense.
+    /// The state of the connection that TIME-WAIT keeps; for any other state it makes no sense.
     #[must_use]
     pub fn to_time_wait(&self) -> TimeWaitTcb {
         TimeWaitTcb {

@@ -32,7 +32,7 @@ pub struct TimeWaitTcb {
     pub answers: AnswerLimits,
 }
 
-/// What a segment does to a connection in TIME-WAIT.
+/// The reaction of a connection in TIME-WAIT to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeWaitStep {
     /// Nothing; the segment is dropped.

@@ -16,7 +16,7 @@ pub const fn scale_for(buf: u32) -> u8 {
     if scale < SCALE_MAX { scale } else { SCALE_MAX }
 }
 
-/// What a segment says of the window that its sender offers.
+/// The window that the sender of a segment offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowUpdate {
     /// SEG.WND as on the wire, not scaled.

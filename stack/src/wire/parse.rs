@@ -44,7 +44,7 @@ impl Link {
 pub struct Parsed<'a> {
     /// The link header.
     pub link: Link,
-    /// What it carries.
+    /// The network packet in it.
     pub network: Network<'a>,
 }
 

@@ -1,17 +1,16 @@
 //! Forwarding in the simulated world: an echo server in front of a client that sends a lot and reads late.
-#![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stack::app::{App, Connect, Cx};
-use stack::conn::ConnId;
-use stack::local::listener::{ListenerConfig, SynPolicy};
-use stack::nic::Nic;
-use stack::sim::host::HostSpec;
-use stack::sim::world::World;
-use stack::tcp::verdict::CloseReason;
-use stack::time::Instant;
+use crate::conn::ConnId;
+use crate::local::listener::{ListenerConfig, SynPolicy};
+use crate::nic::Nic;
+use crate::sim::host::{HostId, HostSpec};
+use crate::sim::world::World;
+use crate::tcp::verdict::CloseReason;
+use crate::time::Instant;
+use crate::worker::app::{App, Connect, Cx};
 
 const PORT: u16 = 7;
 const LEN: usize = 3_000_000;
@@ -99,7 +98,7 @@ impl App for Role {
 }
 
 /// The world after a minute: the server's host, and the client's.
-fn a_minute() -> (World<Role>, [usize; 2]) {
+fn a_minute() -> (World<Role>, [HostId; 2]) {
     let mut world = World::new(1, Instant::from_ms(1_000));
     let mut spec = HostSpec::new(1);
     spec.config.listeners = vec![ListenerConfig::new(PORT, SynPolicy::CookieWhenFull)];
