@@ -121,7 +121,7 @@ pub enum MemoryError {
     Refused {
         /// Bytes asked for.
         bytes: usize,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
 }

@@ -91,7 +91,7 @@ pub enum Action<F> {
     Unreachable {
         /// Its IP address.
         neighbor: Neighbor,
-        /// What waited for it: to be dropped and counted.
+        /// The frames that waited for it: to be dropped and counted.
         frames: Pending<F>,
     },
 }

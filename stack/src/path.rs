@@ -103,7 +103,7 @@ pub const fn floor_mtu(destination: IpAddr) -> u16 {
     }
 }
 
-/// What is known of one destination.
+/// The path to one destination.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     destination: Destination,

@@ -194,7 +194,7 @@ impl Endpoint {
             .map_err(|error| Error::Memory(error.to_string()))
     }
 
-    /// What workers share.
+    /// Data shared by workers.
     pub(crate) fn config(&mut self) -> Result<Arc<Config>, Error> {
         if let Some(error) = self.wrong.take() {
             return Err(error);

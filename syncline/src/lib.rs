@@ -81,7 +81,7 @@
 
 // Why an endpoint could not be made or run.
 mod error;
-// What an endpoint is going to be.
+// The builder of an endpoint.
 mod endpoint;
 // An endpoint on a NIC, from the first check to the last buffer.
 #[cfg(feature = "dpdk")]

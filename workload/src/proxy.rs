@@ -45,7 +45,7 @@ pub enum Origin {
     Relayed {
         /// The client.
         source: SocketAddr,
-        /// What the client connected to; of the same family as `source`.
+        /// The address that the client connected to; of the same family as `source`.
         destination: SocketAddr,
     },
 }

@@ -33,7 +33,7 @@ impl ConnFlags {
         flags
     }
 
-    /// What was negotiated, by these flags and what else a record keeps of it.
+    /// The negotiated options, from these flags and the other fields of a record.
     #[inline]
     fn negotiated(self, peer_mss: u16, shifts: WindowShifts) -> Negotiated {
         Negotiated {

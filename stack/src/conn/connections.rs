@@ -52,7 +52,7 @@ pub struct Connections<F> {
     /// And how many each may take.
     limits: [u32; 2],
     open_capacity: u32,
-    /// What a place holds before it is used for the first time.
+    /// The contents of a place before its first use.
     vacant: Conn,
     /// The contents of all queues.
     pub chunks: Chunks<F>,

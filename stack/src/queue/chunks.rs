@@ -76,7 +76,7 @@ impl<F> Held<F> {
     }
 }
 
-/// What a node is for.
+/// The use of a node.
 #[derive(Debug)]
 pub(super) enum Item<F> {
     Free,
@@ -128,7 +128,7 @@ struct Node<F> {
     next: Link,
 }
 
-// What the budget itself costs: a node with a pointer for its frame.
+// The memory of the budget itself: a node with a pointer for its frame.
 const _: () = assert!(size_of::<Node<&u8>>() == 40);
 
 /// A fixed number of queue nodes. Each names bytes to send, or holds a frame with bytes received or to be sent.

@@ -283,7 +283,7 @@ impl Tcb {
         self.rtx_timer = Deadline::OFF;
     }
 
-    /// What [`Tcb::opened`] does of a connection whose SYN-ACK went out once.
+    /// The part of [`Tcb::opened`] for a connection whose SYN-ACK went out once.
     #[inline(always)]
     pub(super) fn predict_opened(&mut self, env: &Env<'_>) {
         let initial = env.settings.initial_window;

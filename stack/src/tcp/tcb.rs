@@ -87,7 +87,7 @@ pub struct Tcb {
     pub(super) cold: Cold,
 }
 
-/// What only handshakes, losses, closing and idle timers touch.
+/// Fields that only handshakes, losses, closing and idle timers touch.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub(super) struct Cold {
@@ -176,7 +176,7 @@ impl Cold {
     }
 }
 
-/// What a connection goes by from its beginning.
+/// The settings of a connection from its beginning.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     pub(super) bits: Bits,
@@ -188,7 +188,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// What our SYN offers, and what is assumed of a peer that has said nothing.
+    /// The options that our SYN offers, and the defaults for a peer that sends none.
     #[inline(always)]
     pub(super) fn offered(params: &OpenParams, env: &Env<'_>) -> Self {
         let mut bits = Bits::default();
@@ -498,7 +498,7 @@ impl Tcb {
     }
 }
 
-// What the other files of the connection share.
+// Functions shared by the other files of the connection.
 impl Tcb {
     /// The one place where the state changes. Says whether the diagram has the arrow.
     pub(super) fn transition(&mut self, event: Event, env: &mut Env<'_>) -> bool {
@@ -582,7 +582,7 @@ mod tests {
     #[test]
     fn the_hot_part_is_two_cache_lines() {
         assert_eq!(offset_of!(Tcb, cold), 128);
-        // What `prefetch` names: one field of each line.
+        // The lines that `prefetch` loads: one field of each.
         let lines = [
             offset_of!(Tcb, snd_una),
             offset_of!(Tcb, congestion),

@@ -103,7 +103,7 @@ impl Tcb {
         events
     }
 
-    /// What R2 allows this connection now.
+    /// The limit R2 of this connection now.
     pub(super) fn patience(&self, env: &Env<'_>) -> Patience {
         Patience {
             r2: if self.is_opening() {

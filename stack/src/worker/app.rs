@@ -31,7 +31,7 @@ pub use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {
-    /// What the app remembers of each connection; it stays with the connection while it is parked, so its size is part
+    /// The app's state of each connection; it stays with the connection while it is parked, so its size is part
     /// of the price of an idle connection.
     type Conn: Default + Send;
 

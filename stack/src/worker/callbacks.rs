@@ -1,4 +1,4 @@
-//! What the application hears, and when: [`Hosted`] is the app with what it keeps for each connection.
+//! The callbacks of the application: [`Hosted`] is the app with what it keeps for each connection.
 //!
 //! It must never call an app while one of its callbacks runs: what a callback starts (accepted connections) is reported
 //! after it has returned.
