@@ -57,7 +57,7 @@ pub(crate) enum Command {
     #[cfg(not(feature = "dpdk"))]
     Flood(MissingFeature),
     /// Name what became of the TCP connections in a tcpdump capture; needs no NIC and no root
-    Diagnose(diagnose::DiagnoseArgs),
+    Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Make one page of HTML from JSON results, alone or side by side; needs no NIC and no root
     Report(page::ReportArgs),
     /// Translate a dperf configuration into command lines, and name what can't be kept

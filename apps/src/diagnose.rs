@@ -1,7 +1,7 @@
 //! `syncline diagnose`: what became of the TCP connections in a capture, or what a peer does on a port.
 //!
-//! It must never send a frame of its own, and needs neither root nor DPDK: the `diagnose` crate reads and judges captures, `probe`
-//! connects to a peer as any client does, this prints.
+//! It must never send data to a peer. A capture needs neither root nor DPDK: the `diagnose` crate reads and judges it; `probe` connects to a
+//! peer as any client does, by the kernel's sockets or by our own stack on a NIC; this prints.
 
 // The flags.
 mod args;

@@ -124,9 +124,9 @@ fn wrapped(text: &str, columns: usize) -> String {
 /// Plays it as often as asked: in virtual time each run is the same as the first.
 fn play_often(args: &RunArgs) -> Result<(), Failure> {
     args.check()?;
-    let first = play(&args.play)?;
+    let first = play(&args.play, args.is_live())?;
     for run in 2..=args.repeat {
-        let again = play(&args.play)?;
+        let again = play(&args.play, false)?;
         if let Some(scene) = differing(&first, &again) {
             return Err(Failure::Gate(format!(
                 "run {run} of {}: `{scene}` differs from the first run",
@@ -157,13 +157,13 @@ fn differing(first: &[ScenarioPlay], again: &[ScenarioPlay]) -> Option<String> {
 }
 
 fn write_page(args: &PageArgs) -> Result<(), Failure> {
-    let all = play(&args.play)?;
+    let all = play(&args.play, false)?;
     crate::page::write(&args.output, &page::page(&all)?)?;
     report::verdict(&all)
 }
 
-/// Plays what is asked for.
-fn play(args: &PlayArgs) -> Result<Vec<ScenarioPlay>, Failure> {
+/// Plays what is asked for; `is_live`: ladders are drawn meanwhile.
+fn play(args: &PlayArgs, is_live: bool) -> Result<Vec<ScenarioPlay>, Failure> {
     args.check()?;
     let pace = if args.quick { Pace::Quick } else { Pace::Real };
     let scenarios = chosen(&args.names, pace)?;
@@ -172,7 +172,7 @@ fn play(args: &PlayArgs) -> Result<Vec<ScenarioPlay>, Failure> {
             .iter()
             .map(|scenario| in_sim(scenario, args.family(), args.fault.as_ref()))
             .collect::<Result<Vec<_>, Failure>>()?,
-        LabLink::Tap => over_tap(args, &scenarios, &args.casts())?,
+        LabLink::Tap => over_tap(args, &scenarios, is_live)?,
     };
     Ok(scenarios.into_iter().zip(played).collect())
 }
@@ -203,18 +203,18 @@ fn in_sim(
 fn over_tap(
     args: &PlayArgs,
     scenarios: &[Scenario],
-    casts: &[Cast],
+    is_live: bool,
 ) -> Result<Vec<Vec<ScenePlay>>, Failure> {
     tap::play(
         scenarios,
-        casts,
+        &args.casts(),
         args.family(),
-        args.at_once.unwrap_or(AT_ONCE),
+        (args.at_once.unwrap_or(AT_ONCE), is_live),
     )
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn over_tap(args: &PlayArgs, _: &[Scenario], _: &[Cast]) -> Result<Vec<Vec<ScenePlay>>, Failure> {
+fn over_tap(args: &PlayArgs, _: &[Scenario], _: bool) -> Result<Vec<Vec<ScenePlay>>, Failure> {
     Err(Failure::Usage(format!(
         "`lab run {} --over tap` needs a part of the endpoint that this binary was built without: build with `--features dpdk`, \
          or play it in simulation",

@@ -80,6 +80,8 @@ pub struct Limits {
     pub paths: u16,
     /// Frames on their way to another worker, per receiving worker.
     pub handoff_frames: u16,
+    /// IP datagrams of which fragments are missing, per worker: each takes a packet of the link's MTU. 0 drops all fragments.
+    pub fragmented_datagrams: u16,
     /// Cookies that have opened a connection and are remembered so that they open no other, per worker: 8 bytes each. Where
     /// more are opened while a cookie is valid (64 to 128 s), the oldest are forgotten.
     pub spent_cookies: u32,
@@ -107,6 +109,7 @@ impl Default for Limits {
             neighbors: 1024,
             paths: 4096,
             handoff_frames: 4096,
+            fragmented_datagrams: 64,
             spent_cookies: 65_536,
             icmp_errors_pps: 1000,
             queue_items: 16_384,

@@ -59,6 +59,8 @@ counters! {
     In HandoffIn "handoff_in",
     /// Segments that large ones were taken apart into.
     In RxLargeSegments "rx_large_segments",
+    /// IP datagrams that were put together from fragments.
+    In DatagramsReassembled "datagrams_reassembled",
 
     /// Handed to the worker that owns the flow, or to worker 0 (ARP, NDP).
     End HandedOff "handed_off",
@@ -80,6 +82,15 @@ counters! {
     End IpProtocolUnsupported "ip_protocol_unsupported",
     /// Dropped: UDP to one of our addresses, where no port is ever open; reported to its sender within the limit of ICMP errors.
     End UdpClosed "udp_closed",
+    /// Fragment of a datagram that is kept until it is whole.
+    End FragmentHeld "fragment_held",
+    /// Dropped: a fragment whose bytes are all held already.
+    End FragmentDuplicate "fragment_duplicate",
+    /// Dropped: a fragment that overlaps another one or disagrees with it about the datagram's end, and all others of its datagram
+    /// (RFC 5722).
+    End FragmentOverlap "fragment_overlap",
+    /// Dropped: a first fragment without its whole transport header, or one that begins inside a TCP header (RFC 1858, RFC 3128).
+    End FragmentTiny "fragment_tiny",
     /// Large segment, which the NIC (LRO) or the link has made of several: taken apart again.
     End RxLarge "rx_large",
     /// Dropped: a frame in several buffers that is longer than a control buffer.
@@ -232,6 +243,13 @@ counters! {
     Event PathMtuIgnored "path_mtu_ignored",
     /// Lowered path MTUs that ended after ten minutes: the larger one is tried again.
     Event PathMtuExpired "path_mtu_expired",
+
+    /// Datagrams whose fragments had not all come in time: 30 s over IPv4, 60 s over IPv6.
+    Event ReassemblyTimedOut "reassembly_timed_out",
+    /// Datagrams that gave way to others while fragments of theirs were missing.
+    Event ReassemblyEvicted "reassembly_evicted",
+    /// Whole datagrams that found no buffer, or none that is long enough.
+    Event ReassemblyNoBuffer "reassembly_no_buffer",
 
     /// Frames that the NIC accepted for sending.
     Event TxFrames "tx_frames",

@@ -8,6 +8,7 @@ pub mod checksum;
 pub mod defect;
 pub mod emit;
 pub mod ethernet;
+pub mod fragment;
 #[cfg(test)]
 pub(crate) mod golden;
 pub mod icmp;

@@ -17,6 +17,7 @@ mod endpoint;
 mod fast_output;
 mod fast_path;
 mod forwarding;
+mod fragments;
 #[cfg(not(feature = "internals"))]
 mod frame_writer;
 #[cfg(feature = "internals")]
@@ -78,6 +79,7 @@ use classify::{Classifier, Lane, Meta};
 use ending::Ending;
 use endpoint::Endpoint;
 use fast_path::{FastPathSwitch, LentFrame};
+use fragments::Fragments;
 use frame_writer::SegmentWriter;
 use handoff::Message;
 use held::Held;
@@ -143,6 +145,8 @@ struct Core<N: Nic> {
     lent: Option<LentFrame<N::Frame>>,
     /// Large segments that are being taken apart.
     large: LargeFrames<N::Frame>,
+    /// Datagrams of which fragments are missing.
+    fragments: Fragments,
 }
 
 impl<N: Nic> Worker<N> {
@@ -200,6 +204,7 @@ impl<N: Nic, A: App> Worker<N, A> {
                 owners: Owners::new(ring.workers(), caps.steering.as_ref()),
                 classifier: Classifier::new(mac, &caps, &config, FlowHasher::new(secrets.flow)),
                 large: LargeFrames::new(),
+                fragments: Fragments::new(config.limits.fragmented_datagrams, caps.mtu),
                 waiting: Waiting::new(config.limits.records.parked),
                 held: Held::new(config.limits.records.open),
                 fast_path: FastPathSwitch::new(config.fast_path),

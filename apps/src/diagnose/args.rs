@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "dpdk")]
+use crate::rig::{GuardArgs, NicArgs};
 use crate::units::duration;
 
 /// Name what became of each TCP connection in a capture, or what a peer does on a port, with the evidence
@@ -13,8 +15,10 @@ use crate::units::duration;
 /// situations that look alike on the wire are listed together, with what distinguishes them.
 ///
 /// With HOST:PORT it connects a few times, as any client does, sends no data, and says what the peer does, how sure that is and what it
-/// can't see.
+/// can't see. It uses the kernel's sockets, or with --nic our own stack on a NIC: then ARP, NDP, ICMP errors and resets are judged as
+/// they came on the wire. Outside of links that the run makes the target must be within --allow-target.
 #[derive(Debug, Clone, clap::Args)]
+#[cfg_attr(feature = "dpdk", command(mut_args(of_nic)))]
 pub(crate) struct DiagnoseArgs {
     /// Find out what this peer does, by connecting to it: HOST:PORT
     #[arg(value_name = "HOST:PORT", conflicts_with_all = ["connection", "ladders", "rows", "limit", "table"])]
@@ -55,4 +59,33 @@ pub(crate) struct DiagnoseArgs {
     /// Print the same as JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// The NIC, and our addresses on it.
+    #[cfg(feature = "dpdk")]
+    #[command(flatten, next_help_heading = "Over a NIC")]
+    pub(crate) link: NicArgs,
+
+    /// Whom it may reach.
+    #[cfg(feature = "dpdk")]
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
+}
+
+/// Flags of a NIC and its guard rails mean nothing without one, nor to a capture.
+#[cfg(feature = "dpdk")]
+fn of_nic(arg: clap::Arg) -> clap::Arg {
+    use clap::Args as _;
+    let all = NicArgs::augment_args(GuardArgs::augment_args(clap::Command::new("nic")));
+    if all
+        .get_arguments()
+        .all(|known| known.get_id() != arg.get_id())
+    {
+        return arg;
+    }
+    let arg = arg.conflicts_with("read");
+    if arg.get_id() == "nic" {
+        arg
+    } else {
+        arg.requires("nic")
+    }
 }

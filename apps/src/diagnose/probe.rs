@@ -4,6 +4,9 @@
 
 // One connection by the kernel's sockets.
 mod attempt;
+// One connection by our own stack on a NIC.
+#[cfg(feature = "dpdk")]
+mod nic;
 // What the attempts mean.
 mod judge;
 // The same as text and as JSON.
@@ -15,6 +18,8 @@ use super::args::DiagnoseArgs;
 use crate::console;
 use crate::failure::Failure;
 use crate::stop::Stop;
+use attempt::Attempt;
+use text::Probed;
 
 /// Does what `args` say about `target`, `HOST:PORT`.
 ///
@@ -23,28 +28,75 @@ use crate::stop::Stop;
 pub(super) fn run(args: &DiagnoseArgs, target: &str) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let addresses = resolve(target)?;
+    let found = find_out(args, &addresses, &stop)?;
+    if args.json {
+        return console::result(format_args!("{:#}", text::json(target, &found)));
+    }
+    console::result(text::whole(target, &found).trim_end())
+}
+
+#[cfg(feature = "dpdk")]
+fn find_out(
+    args: &DiagnoseArgs,
+    addresses: &[SocketAddr],
+    stop: &Stop,
+) -> Result<Vec<Probed>, Failure> {
+    if args.link.nic.is_none() {
+        return by_kernel(args, addresses, stop);
+    }
+    let mut prober = nic::NicProber::open(args, addresses, stop)?;
+    let found = each(args, addresses, stop, |address| {
+        Ok(prober.make(address, args.wait, stop))
+    })?;
+    prober.close()?;
+    Ok(found)
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn find_out(
+    args: &DiagnoseArgs,
+    addresses: &[SocketAddr],
+    stop: &Stop,
+) -> Result<Vec<Probed>, Failure> {
+    by_kernel(args, addresses, stop)
+}
+
+fn by_kernel(
+    args: &DiagnoseArgs,
+    addresses: &[SocketAddr],
+    stop: &Stop,
+) -> Result<Vec<Probed>, Failure> {
+    each(args, addresses, stop, |address| {
+        attempt::make(address, args.wait, stop)
+    })
+}
+
+/// Connects to each address as often as asked, one attempt after the other, until a signal comes.
+fn each(
+    args: &DiagnoseArgs,
+    addresses: &[SocketAddr],
+    stop: &Stop,
+    mut make: impl FnMut(SocketAddr) -> Result<Attempt, Failure>,
+) -> Result<Vec<Probed>, Failure> {
     let mut found = Vec::new();
-    for address in &addresses {
+    for &address in addresses {
         let mut attempts = Vec::new();
         for _ in 0..args.attempts.max(1) {
             if stop.is_asked() {
                 break;
             }
-            attempts.push(attempt::make(*address, args.wait, &stop)?);
+            attempts.push(make(address)?);
         }
         if !attempts.is_empty() {
             let verdict = judge::verdict(&attempts);
-            found.push(text::Probed {
-                address: *address,
+            found.push(Probed {
+                address,
                 attempts,
                 verdict,
             });
         }
     }
-    if args.json {
-        return console::result(format_args!("{:#}", text::json(target, &found)));
-    }
-    console::result(text::whole(target, &found).trim_end())
+    Ok(found)
 }
 
 /// All addresses of a name, each once.

@@ -2,6 +2,7 @@
 //!
 //! It must never hold a flag that nothing reads.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
@@ -68,6 +69,11 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// Whether ladders are drawn while their scenes are played: in real time, for people, on a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        self.play.over == LabLink::Tap && !self.json && std::io::stdout().is_terminal()
+    }
+
     /// Refuses flags that the chosen link would ignore.
     ///
     /// # Errors

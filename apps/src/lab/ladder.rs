@@ -50,21 +50,28 @@ pub(crate) struct Heads {
 pub(crate) fn draw(heads: &Heads, rows: &[Row], names_connections: bool, paint: Paint) -> String {
     let mut out = head(heads);
     for row in rows {
-        for (n, middle) in middle(row, names_connections).into_iter().enumerate() {
-            let time = if n == 0 {
-                millis(row.at_ns)
-            } else {
-                String::new()
-            };
-            let line = format!(
-                "{time:>TIME$} {:>MARGIN$} |{}| {}",
-                row.client,
-                painted(row, &middle, paint),
-                row.server
-            );
-            // A string takes everything.
-            let _ = writeln!(out, "{}", line.trim_end());
-        }
+        out += &line(row, names_connections, paint);
+    }
+    out
+}
+
+/// What a row looks like: usually one line.
+pub(crate) fn line(row: &Row, names_connections: bool, paint: Paint) -> String {
+    let mut out = String::new();
+    for (n, middle) in middle(row, names_connections).into_iter().enumerate() {
+        let time = if n == 0 {
+            millis(row.at_ns)
+        } else {
+            String::new()
+        };
+        let line = format!(
+            "{time:>TIME$} {:>MARGIN$} |{}| {}",
+            row.client,
+            painted(row, &middle, paint),
+            row.server
+        );
+        // A string takes everything.
+        let _ = writeln!(out, "{}", line.trim_end());
     }
     out
 }
@@ -75,7 +82,8 @@ fn millis(ns: u64) -> String {
     format!("{}.{:03}", us / 1000, us % 1000)
 }
 
-fn head(heads: &Heads) -> String {
+/// The line above the first row.
+pub(crate) fn head(heads: &Heads) -> String {
     let (left, right) = (&heads.client, &heads.server);
     let title = format!("{:>TIME$} {:>MARGIN$}  ", "ms", "state");
     if left.len() + right.len() < MIDDLE {

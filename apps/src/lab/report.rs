@@ -47,18 +47,7 @@ impl ScenePlay {
     pub(crate) fn new(scene: &Scene, recording: Recording, sysctls: Vec<String>) -> Self {
         let recording = recording.in_order();
         let story = Story::read(&recording);
-        let title = match recording.cast {
-            Cast::SIM => scene.title.to_owned(),
-            Cast {
-                client: Player::Ours,
-                ..
-            } => format!("{} (the client is ours)", scene.title),
-            Cast {
-                server: Player::Kernel,
-                ..
-            } => format!("{} (both ends are the kernel's)", scene.title),
-            Cast { .. } => format!("{} (the server is ours)", scene.title),
-        };
+        let title = title(scene, recording.cast);
         Self {
             scene: scene.title,
             title,
@@ -84,11 +73,14 @@ impl ScenePlay {
 
     /// Title, ladder, verdict.
     pub(crate) fn text(&self, paint: Paint) -> String {
-        let mut text = format!("== {} ==\n", self.title);
-        for line in &self.sysctls {
-            text += &format!("pinned: {line}\n");
-        }
+        let mut text = opening(&self.title, &self.sysctls);
         text += &draw(&self.recording, &self.story, paint);
+        text + &self.closing()
+    }
+
+    /// What stands below the ladder: what kernels say, and the verdict.
+    pub(crate) fn closing(&self) -> String {
+        let mut text = String::new();
         for line in &self.kernel_says {
             text += &format!("kernel {line}\n");
         }
@@ -108,8 +100,40 @@ impl ScenePlay {
     }
 }
 
+/// What stands above the ladder.
+pub(super) fn opening(title: &str, sysctls: &[String]) -> String {
+    let pinned = sysctls.iter().map(|line| format!("pinned: {line}\n"));
+    format!("== {title} ==\n{}", pinned.collect::<String>())
+}
+
+/// The title of a scene, with the cast where there is a choice.
+pub(super) fn title(scene: &Scene, cast: Cast) -> String {
+    match cast {
+        Cast::SIM => scene.title.to_owned(),
+        Cast {
+            client: Player::Ours,
+            ..
+        } => format!("{} (the client is ours)", scene.title),
+        Cast {
+            server: Player::Kernel,
+            ..
+        } => format!("{} (both ends are the kernel's)", scene.title),
+        Cast { .. } => format!("{} (the server is ours)", scene.title),
+    }
+}
+
 /// The ladder of a scene.
 pub(super) fn draw(recording: &Recording, story: &Story, paint: Paint) -> String {
+    ladder::draw(
+        &heads(recording),
+        &story.rows,
+        story.has_several_connections,
+        paint,
+    )
+}
+
+/// The names of the two ends, for the margins.
+pub(super) fn heads(recording: &Recording) -> Heads {
     let head = |side: End| {
         let player = match recording.cast.player(side) {
             Player::Ours => "syncline",
@@ -117,11 +141,10 @@ pub(super) fn draw(recording: &Recording, story: &Story, paint: Paint) -> String
         };
         format!("{} {} ({player})", side.name(), recording.address(side))
     };
-    let heads = Heads {
+    Heads {
         client: head(Client),
         server: head(Server),
-    };
-    ladder::draw(&heads, &story.rows, story.has_several_connections, paint)
+    }
 }
 
 /// A scenario, and its scenes as they were played.
@@ -132,6 +155,7 @@ pub(crate) type ScenarioPlay = (Scenario, Vec<ScenePlay>);
 /// # Errors
 /// [`Failure::Gate`] names the first expectation that failed.
 pub(crate) fn print(args: &RunArgs, all: &[ScenarioPlay]) -> Result<(), Failure> {
+    let was_live = args.is_live();
     if let Some(path) = &args.pcap {
         let scenes = all.iter().flat_map(|(_, played)| played);
         let scenes: Vec<(String, &Recording)> = scenes
@@ -145,7 +169,7 @@ pub(crate) fn print(args: &RunArgs, all: &[ScenarioPlay]) -> Result<(), Failure>
             [one] => console::result(format_args!("{one:#}"))?,
             several => console::result(format_args!("{:#}", json!({"scenarios": several})))?,
         }
-    } else {
+    } else if !was_live {
         let texts: Vec<String> = all.iter().map(|play| text(play, all.len() > 1)).collect();
         console::result(texts.join("\n\n").trim_end())?;
     }
@@ -165,16 +189,21 @@ pub(crate) fn verdict(all: &[ScenarioPlay]) -> Result<(), Failure> {
 fn text((scenario, played): &ScenarioPlay, with_name: bool) -> String {
     let paint = Paint::of_stdout();
     let texts: Vec<String> = played.iter().map(|played| played.text(paint)).collect();
-    let name = if with_name {
-        format!("=== {} ===\n", scenario.name)
-    } else {
-        String::new()
-    };
+    let name = heading(scenario, with_name);
     format!("{name}{}\n{}", texts.join("\n"), summary(scenario))
 }
 
+/// The name of a scenario, where there are several.
+pub(super) fn heading(scenario: &Scenario, with_name: bool) -> String {
+    if with_name {
+        format!("=== {} ===\n", scenario.name)
+    } else {
+        String::new()
+    }
+}
+
 /// What a user sees, which layer it belongs to, and what to look at.
-fn summary(scenario: &Scenario) -> String {
+pub(super) fn summary(scenario: &Scenario) -> String {
     let mut lines = vec![
         format!("seen as   {}", scenario.symptom),
         format!("layer     {}", scenario.layer),

@@ -21,9 +21,12 @@ pub(crate) mod program;
 mod peer;
 // One scene.
 mod stage;
+// What happens to hosts in it.
+mod acts;
 // What the network does in it.
 mod network;
-// How far a run is.
+// How far a run is, and its ladders while it lasts.
+mod live;
 mod progress;
 
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +44,7 @@ use super::scenario::{
 use crate::console;
 use crate::failure::Failure;
 use crate::sock_diag::KernelSocket;
+use live::Live;
 use progress::Progress;
 use syncline::namespace;
 
@@ -57,7 +61,7 @@ pub(super) fn play(
     scenarios: &[Scenario],
     casts: &[Cast],
     family: Family,
-    at_once: u16,
+    (at_once, is_live): (u16, bool),
 ) -> Result<Vec<Vec<ScenePlay>>, Failure> {
     let jobs = jobs(scenarios, casts)?;
     namespace::enter_own().map_err(|failure| {
@@ -67,6 +71,7 @@ pub(super) fn play(
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|job| jobs[*job].scene.lasts_ms);
     let (order, progress) = (Mutex::new(order), Progress::new(jobs.len()));
+    let live = is_live.then(|| Live::new(&jobs, scenarios, &progress));
     let played: Vec<Mutex<Option<Result<ScenePlay, Failure>>>> =
         jobs.iter().map(|_| Mutex::new(None)).collect();
     // Its lock is given back before the scene begins.
@@ -76,9 +81,17 @@ pub(super) fn play(
             scope.spawn(|| {
                 while let Some(number) = next() {
                     let job = &jobs[number];
-                    progress.begins(job.scene.title);
-                    let outcome = stage::play(job.scene, job.cast, family);
-                    progress.ends(job.scene.title);
+                    progress.begins(job.scene);
+                    let watch = Watch {
+                        number,
+                        progress: &progress,
+                        live: live.as_ref(),
+                    };
+                    let outcome = stage::play(job.scene, (job.cast, family), &watch);
+                    progress.ends(job.scene);
+                    if let (Some(live), Ok(played)) = (&live, &outcome) {
+                        live.ends(number, played);
+                    }
                     if outcome.is_err() {
                         // The run has failed: what hasn't begun isn't played.
                         locked(&order).clear();
@@ -106,6 +119,14 @@ pub(super) fn play(
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // No thread panics while holding it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The watchers of a scene while it is played.
+struct Watch<'a> {
+    /// The number of the scene among those of the run.
+    number: usize,
+    progress: &'a Progress,
+    live: Option<&'a Live<'a>>,
 }
 
 /// A scene with a cast.

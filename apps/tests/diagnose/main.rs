@@ -2,6 +2,8 @@
 //!
 //! Captures of kernels need root and stand in `root_only`.
 
+#[cfg(feature = "dpdk")]
+mod nic;
 mod peers;
 mod root_only;
 

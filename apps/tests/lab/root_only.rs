@@ -112,3 +112,20 @@ fn without_root_it_plays_over_a_tap_or_says_what_to_do() {
         );
     }
 }
+
+/// tcpdump at the taps of two kernels sees each segment of the ladder, and when it was sent.
+#[test]
+#[ignore = "needs root"]
+fn the_times_of_a_ladder_are_those_of_tcpdump() {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/times.py");
+    let output = Command::new("python3")
+        .arg(script)
+        .arg(env!("CARGO_BIN_EXE_syncline"))
+        .output()
+        .expect("python3 runs");
+    let (said, text) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{said}{text}");
+}

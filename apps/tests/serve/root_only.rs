@@ -2,6 +2,8 @@
 
 // Ends on time, whatever the link carries and whatever asks.
 mod ends;
+// Packets that were cut on their way.
+mod fragments;
 // Links that do less than a NIC.
 mod links;
 // Other NICs than taps, and what is reported about a NIC.

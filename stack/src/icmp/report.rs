@@ -29,6 +29,8 @@ pub enum Problem {
     Port,
     /// Its protocol is unsupported (IPv4; over IPv6 that is a parameter problem).
     Protocol,
+    /// Fragments of it that are missing have not come in time.
+    ReassemblyTime,
     /// Its headers can't be processed (IPv6).
     Parameter(ipv6::ParameterProblem),
 }
@@ -156,6 +158,12 @@ impl Problem {
         let (kind, code, pointer) = match (self, us) {
             (Self::Port, IpAddr::V4(_)) => (icmp::UNREACHABLE, icmp::CODE_PORT, 0),
             (Self::Port, IpAddr::V6(_)) => (icmpv6::UNREACHABLE, icmpv6::CODE_PORT, 0),
+            (Self::ReassemblyTime, IpAddr::V4(_)) => {
+                (icmp::TIME_EXCEEDED, icmp::CODE_REASSEMBLY, 0)
+            }
+            (Self::ReassemblyTime, IpAddr::V6(_)) => {
+                (icmpv6::TIME_EXCEEDED, icmpv6::CODE_REASSEMBLY, 0)
+            }
             (Self::Protocol, _) => (icmp::UNREACHABLE, icmp::CODE_PROTOCOL, 0),
             (Self::Parameter(problem), _) => {
                 (icmpv6::PARAMETER_PROBLEM, problem.code, problem.pointer)

@@ -79,7 +79,7 @@ defects! {
     Ipv4Option => "ipv4_option",
     /// A source route, loose or strict, whether it is used up or not (RFC 7126 §4.3, §4.4).
     Ipv4SourceRoute => "ipv4_source_route",
-    /// A fragment: reassembly is not the parser's.
+    /// A part that no datagram has: empty, no multiple of 8 bytes and not the last, beyond 65,535 bytes; or reassembly is switched off.
     Ipv4Fragment => "ipv4_fragment",
     /// Shorter than an IPv6 header.
     Ipv6Truncated => "ipv6_truncated",
@@ -99,7 +99,7 @@ defects! {
     Ipv6Option => "ipv6_option",
     /// A routing header with segments left: we are no router (RFC 8200 §4.4, RFC 5095).
     Ipv6Routing => "ipv6_routing",
-    /// A fragment: reassembly is not the parser's.
+    /// As `ipv4_fragment`, over IPv6; or a fragment behind more than 106 bytes of headers.
     Ipv6Fragment => "ipv6_fragment",
     /// Nothing follows the headers (next header 59).
     Ipv6NoNextHeader => "ipv6_no_next_header",

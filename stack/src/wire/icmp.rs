@@ -19,6 +19,8 @@ pub const REDIRECT: u8 = 5;
 pub const ECHO_REQUEST: u8 = 8;
 /// Type: time exceeded.
 pub const TIME_EXCEEDED: u8 = 11;
+/// Time exceeded code: fragments were missing when the time for reassembly was over.
+pub const CODE_REASSEMBLY: u8 = 1;
 /// Type: parameter problem.
 pub const PARAMETER_PROBLEM: u8 = 12;
 

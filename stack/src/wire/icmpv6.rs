@@ -15,6 +15,8 @@ pub const UNREACHABLE: u8 = 1;
 pub const PACKET_TOO_BIG: u8 = 2;
 /// Type: time exceeded.
 pub const TIME_EXCEEDED: u8 = 3;
+/// Time exceeded code: fragments were missing when the time for reassembly was over.
+pub const CODE_REASSEMBLY: u8 = 1;
 /// Type: parameter problem.
 pub const PARAMETER_PROBLEM: u8 = 4;
 /// Type: echo request.

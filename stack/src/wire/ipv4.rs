@@ -78,6 +78,13 @@ impl Header {
         self.flags_fragment.get() & 0x3fff != 0
     }
 
+    /// Whether the datagram goes on behind this fragment.
+    #[must_use]
+    #[inline]
+    pub const fn has_more_fragments(&self) -> bool {
+        self.flags_fragment.get() & 0x2000 != 0
+    }
+
     /// Where this fragment's payload belongs in the datagram, in bytes.
     #[must_use]
     #[inline]

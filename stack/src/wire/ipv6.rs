@@ -155,6 +155,28 @@ pub fn skip_extensions(next_header: u8, content: &[u8]) -> Result<(u8, &[u8]), D
     }
 }
 
+/// Where the fragment header of a packet is named, and where it stands, both in bytes from the packet's first; `None` where no
+/// fragment header follows the extension headers that each router reads (RFC 8200 §4.5: the per-fragment headers).
+#[must_use]
+pub fn fragment_header_at(packet: &[u8]) -> Option<(usize, usize)> {
+    let (header, _) = Header::ref_from_prefix(packet).ok()?;
+    let mut named_at = core::mem::offset_of!(Header, next_header);
+    let mut next_header = header.next_header;
+    let mut at = HEADER_LEN;
+    for _ in 0..=MAX_EXTENSION_HEADERS {
+        match next_header {
+            FRAGMENT => return Some((named_at, at)),
+            HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => {}
+            _ => return None,
+        }
+        let rest = packet.get(at..)?;
+        let len = extension_len(rest).ok()?;
+        (named_at, next_header) = (at, *rest.first()?);
+        at += len;
+    }
+    None
+}
+
 /// What is wrong with a packet that its sender is to hear of in an ICMPv6 parameter problem (RFC 4443 §3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParameterProblem {

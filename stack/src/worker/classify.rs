@@ -43,6 +43,8 @@ pub(super) enum Lane {
     Tcp,
     /// Anything else that is intact and may concern us: ARP, NDP, ICMP. Parsed again by the slow lane.
     Other,
+    /// A fragment of an IP packet, not counted yet, of which nothing was verified. Parsed again by the slow lane.
+    Fragment,
     /// Counted already; its sender may be due an ICMP error. Parsed again by the slow lane.
     Refused,
     /// Counted already; only its buffer is left to return.

@@ -36,7 +36,7 @@ const TCP_FLAGS: usize = 13;
 pub(super) struct LargeFrames<F> {
     /// What is left of the segment that is being taken apart.
     rest: Option<(F, Headers)>,
-    /// Frames that came behind it.
+    /// Frames that came behind it, and datagrams that were put together from fragments.
     behind: VecDeque<F>,
 }
 
@@ -60,7 +60,8 @@ impl<F: Frame> LargeFrames<F> {
     pub(super) fn new() -> Self {
         Self {
             rest: None,
-            behind: VecDeque::with_capacity(BURST_FRAMES),
+            // Those of a burst, and the datagrams that the fragments of the next one make whole.
+            behind: VecDeque::with_capacity(2 * BURST_FRAMES),
         }
     }
 
@@ -87,7 +88,7 @@ impl<N: Nic> Core<N> {
         rx.len() - before
     }
 
-    /// Leaves a frame for the next turn, which counts it.
+    /// Leaves a frame for the next turn, which counts it as received.
     #[cold]
     pub(super) fn leave_behind(&mut self, frame: N::Frame) {
         self.endpoint

@@ -207,6 +207,7 @@ impl<N: Nic> Core<N> {
     fn process_other_lane(&mut self, frame: N::Frame, meta: &Meta, now: Instant) {
         match meta.lane {
             Lane::Other => self.process_other(frame, now),
+            Lane::Fragment => self.on_fragment(frame, now),
             Lane::Refused => self.report(frame, now),
             Lane::Tcp | Lane::Ended => self.outbox.free(frame),
         }

@@ -229,7 +229,7 @@ impl<N: Nic> Core<N> {
 
     /// Lets `write` rewrite the frame (or a copy, when it is shared) and sends the result. False when it was refused or
     /// found no buffer; the frame is gone either way.
-    fn rewrite(
+    pub(super) fn rewrite(
         &mut self,
         frame: N::Frame,
         write: impl Fn(&mut [u8]) -> Result<usize, Refusal>,

@@ -24,6 +24,7 @@ mod ending;
 mod fast_path;
 mod forged_acks;
 mod forwarding;
+mod fragments;
 mod info;
 mod keeping;
 mod large_frames;

@@ -37,6 +37,7 @@ impl<N: Nic> Core<N> {
         }
         self.run_neighborhood(now);
         self.run_paths(now);
+        self.run_fragments(now);
         self.run_connection_timers(hosted, now);
     }
 

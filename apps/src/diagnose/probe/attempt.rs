@@ -22,9 +22,9 @@ use crate::stop::Stop;
 /// How long a signal may go unheeded.
 const SLICE: Duration = Duration::from_millis(50);
 /// The peer's kernel acknowledges a FIN within a round trip and a delayed ACK; a multiple of that.
-const FIN_PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const FIN_PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of a greeting that are kept.
-const GREETING_LEN: usize = 256;
+pub(super) const GREETING_LEN: usize = 256;
 /// Where an error in the queue comes from (linux/errqueue.h).
 const ORIGIN_LOCAL: u8 = 1;
 
@@ -37,6 +37,23 @@ pub(super) struct Attempt {
     pub(super) took: Duration,
     /// SYNs that were sent again.
     pub(super) syns_again: u8,
+    /// What the frames themselves showed; `None` by the kernel's sockets, which don't show them.
+    pub(super) frames: Option<SeenFrames>,
+}
+
+/// What the frames of an attempt showed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SeenFrames {
+    /// SYNs that left.
+    pub(super) syns: u8,
+    /// ARP requests or neighbour solicitations that left.
+    pub(super) questions: u8,
+    /// TTL or hop limit with which the SYN,ACK came.
+    pub(super) syn_ack_ttl: Option<u8>,
+    /// The first reset: whether it has ACK set, and its TTL or hop limit.
+    pub(super) reset: Option<(bool, u8)>,
+    /// The first ICMP error about the attempt.
+    pub(super) icmp: Option<Cause>,
 }
 
 /// How `connect()` ended.
@@ -136,6 +153,7 @@ pub(super) fn make(target: SocketAddr, wait: Duration, stop: &Stop) -> Result<At
                     end,
                     took,
                     syns_again,
+                    frames: None,
                 });
             }
             let error = getsockopt(&fd, sockopt::SocketError).unwrap_or(0);
@@ -155,6 +173,7 @@ pub(super) fn make(target: SocketAddr, wait: Duration, stop: &Stop) -> Result<At
         end,
         took,
         syns_again,
+        frames: None,
     })
 }
 

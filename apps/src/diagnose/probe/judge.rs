@@ -320,6 +320,7 @@ mod tests {
             end,
             took: Duration::ZERO,
             syns_again: 0,
+            frames: None,
         }
     }
 

@@ -3,11 +3,12 @@
 //! It must never leave out what can't be seen.
 
 use diagnose::counted;
+use std::iter;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json as value};
 
-use super::attempt::{After, Attempt, Before, Cause, ConnectEnd};
+use super::attempt::{After, Attempt, Before, Cause, ConnectEnd, SeenFrames};
 use super::judge::{CAN_NOT_SEE, Verdict};
 
 /// An address, what was tried and what it means.
@@ -60,6 +61,31 @@ fn one(probed: &Probed) -> String {
 }
 
 fn evidence(attempt: &Attempt) -> String {
+    let frames = attempt.frames.map_or_else(Vec::new, on_the_wire);
+    let words = iter::once(by_call(attempt)).chain(frames);
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// What only the frames show.
+fn on_the_wire(frames: SeenFrames) -> Vec<String> {
+    let mut said = Vec::new();
+    if frames.questions > 0 && frames.syns == 0 {
+        said.push(format!(
+            "{} for the next hop, no answer",
+            counted(frames.questions, "ARP or NDP request")
+        ));
+    }
+    if let Some(ttl) = frames.syn_ack_ttl {
+        said.push(format!("SYN,ACK with TTL {ttl}"));
+    }
+    if let Some((has_ack, ttl)) = frames.reset {
+        let kind = if has_ack { "RST,ACK" } else { "bare RST" };
+        said.push(format!("{kind} with TTL {ttl}"));
+    }
+    said
+}
+
+fn by_call(attempt: &Attempt) -> String {
     let ms = attempt.took.as_secs_f64() * 1e3;
     match &attempt.end {
         ConnectEnd::Silence => format!(

@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -18,8 +18,8 @@ use crate::lab::errno::Errno;
 use crate::lab::recording::RecordedEvent;
 use crate::lab::scenario::{Act, CLIENT_PORT, End, Observation, SERVER_PORT, Scene, SceneAction};
 
-/// How long the child may take to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the child may take to start: nothing is judged before. One that ends is noticed at once.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running program.
 pub(super) struct Peer {
@@ -91,6 +91,10 @@ impl Peer {
         peer.tell(&script)?;
         match peer.lines.recv_timeout(PATIENCE) {
             Ok(line) if line.ready => Ok(peer),
+            Err(RecvTimeoutError::Timeout) => Err(Failure::Run(format!(
+                "the peer program did not start within {} s: the machine is too busy for so many scenes; give a smaller --at-once",
+                PATIENCE.as_secs()
+            ))),
             _ => Err(Failure::Run(
                 "the peer program did not start; what it says stands above".into(),
             )),

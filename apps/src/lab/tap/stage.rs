@@ -13,9 +13,10 @@ use stack::time::Instant;
 use super::kernel::KernelHost;
 use super::ours::OurHost;
 use super::wire::{InFlight, Wire};
-use super::{FLOOD_HOST, HOSTS, Setting, mac, monotonic_ns};
+use super::{FLOOD_HOST, HOSTS, Setting, Watch, mac, monotonic_ns};
 use crate::failure::Failure;
 use crate::lab::check;
+use crate::lab::network::NetworkAct;
 use crate::lab::recording::{Fate, RecordedEvent, Recording};
 use crate::lab::report::ScenePlay;
 use crate::lab::scenario::{
@@ -29,6 +30,8 @@ const COUNTDOWN_NS: u64 = 50_000_000;
 const PROLOGUE_NS: u64 = 2_000_000_000;
 /// How often it is asked whether a scene has shown all that it can, in ns.
 const ASK_EVERY_NS: u64 = 500_000_000;
+/// How often watchers of a scene are updated, in ns.
+const UPDATE_EVERY_NS: u64 = 100_000_000;
 /// How often hosts are looked at when no frame moves, in ns.
 const LOOK_EVERY_NS: u64 = 50_000_000;
 /// How long the loop sleeps at most, in ns: timers of ours are that late.
@@ -39,21 +42,26 @@ const LONG_NAP_NS: u64 = 20_000_000;
 const LATE_NS: u64 = 10_000_000;
 /// How often a scene is played at most while the machine has no time for it.
 const ATTEMPTS: u32 = 5;
-/// The last bytes of a server's other link address, as in simulation.
-const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
 
 /// Plays it. Acts that come late make another scene: when something expected didn't come about, and the machine was too busy to act in
 /// time, it is played again.
 ///
 /// # Errors
 /// [`Failure::Run`] with what the system refused.
-pub(super) fn play(scene: &Scene, cast: Cast, family: Family) -> Result<ScenePlay, Failure> {
+pub(super) fn play(
+    scene: &Scene,
+    (cast, family): (Cast, Family),
+    watch: &Watch<'_>,
+) -> Result<ScenePlay, Failure> {
     let mut attempts = 0;
     loop {
         attempts += 1;
+        if let (Some(live), true) = (watch.live, attempts > 1) {
+            live.begins_again(watch.number);
+        }
         let mut stage = Stage::build(scene, Setting::new(scene, cast, family))?;
         stage.begin()?;
-        stage.run()?;
+        stage.run(watch)?;
         let was_late = stage.late_ns > LATE_NS;
         let played = stage.end();
         if played.unmet.is_empty() || !was_late || attempts == ATTEMPTS {
@@ -63,7 +71,7 @@ pub(super) fn play(scene: &Scene, cast: Cast, family: Family) -> Result<ScenePla
 }
 
 /// A host that has power.
-enum Host {
+pub(super) enum Host {
     Ours(Box<OurHost>),
     Kernel(Box<KernelHost>),
 }
@@ -72,15 +80,15 @@ enum Host {
 pub(super) struct Stage<'a> {
     pub(super) scene: &'a Scene,
     pub(super) setting: Setting,
-    hosts: [Option<Host>; 2],
+    pub(super) hosts: [Option<Host>; 2],
     pub(super) wire: Wire,
     pub(super) recording: Recording,
-    is_frozen: [bool; 2],
+    pub(super) is_frozen: [bool; 2],
     /// Frames that wait for a frozen host, and those that one has yet to say.
-    held: Vec<InFlight>,
-    unsaid: [Vec<Vec<u8>>; 2],
+    pub(super) held: Vec<InFlight>,
+    pub(super) unsaid: [Vec<Vec<u8>>; 2],
     /// CLOCK_MONOTONIC.
-    start_ns: u64,
+    pub(super) start_ns: u64,
     /// Of what was written down last: no two things happen at the same time.
     last_ns: u64,
     /// Acts that are the stage's own, from the start on.
@@ -125,7 +133,7 @@ impl<'a> Stage<'a> {
         Ok(stage)
     }
 
-    fn boot(&mut self, side: End, since_ms: u64) -> Result<(), Failure> {
+    pub(super) fn boot(&mut self, side: End, since_ms: u64) -> Result<(), Failure> {
         let (scene, setting, mac) = (self.scene, &self.setting, self.wire.mac(side));
         self.hosts[side as usize] = Some(match setting.cast.player(side) {
             Ours => {
@@ -171,7 +179,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn start(&mut self, side: End) -> Result<(), Failure> {
+    pub(super) fn start(&mut self, side: End) -> Result<(), Failure> {
         match &mut self.hosts[side as usize] {
             Some(Host::Ours(host)) => host.begin(Instant::from_ns(self.start_ns)),
             Some(Host::Kernel(host)) => host.begin(self.start_ns)?,
@@ -210,9 +218,9 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn run(&mut self) -> Result<(), Failure> {
+    fn run(&mut self, watch: &Watch<'_>) -> Result<(), Failure> {
         let end_ns = self.scene.lasts_ms * 1_000_000;
-        let (mut looked_ns, mut asked_ns) = (0, 0);
+        let (mut looked_ns, mut asked_ns, mut updated_ns) = (0, 0, 0);
         let mut awaited_ns = u64::MAX;
         loop {
             let now = self.now_ns();
@@ -238,9 +246,21 @@ impl<'a> Stage<'a> {
                     self.look(side, at_ns);
                 }
             }
+            if now > updated_ns + UPDATE_EVERY_NS {
+                updated_ns = now;
+                self.update(watch, now);
+            }
             let next = self.due.front();
             let next = next.map_or(end_ns, |act| act.at_ms * 1_000_000);
             awaited_ns = self.wait(next.min(end_ns));
+        }
+    }
+
+    /// Updates the watchers of the scene.
+    fn update(&self, watch: &Watch<'_>, now_ns: u64) {
+        watch.progress.goes_on();
+        if let Some(live) = watch.live {
+            live.goes_on(watch.number, (&self.recording, now_ns), &self.pinned);
         }
     }
 
@@ -263,7 +283,7 @@ impl<'a> Stage<'a> {
     }
 
     /// What a kernel's counters and sockets say, before it ends.
-    fn hear_out(&mut self, side: End) {
+    pub(super) fn hear_out(&mut self, side: End) {
         let both = self.setting.cast.client == self.setting.cast.server;
         if let Some(Host::Kernel(host)) = &mut self.hosts[side as usize] {
             let whose = if both {
@@ -323,11 +343,26 @@ impl<'a> Stage<'a> {
         let is_due = |act: &Act| act.at_ms * 1_000_000 <= now;
         while self.has_begun
             && self.due.front().is_some_and(is_due)
-            && let Some(act) = self.due.pop_front()
+            && let Some(mut act) = self.due.pop_front()
         {
+            if self.is_early(&act) {
+                act.at_ms = now / 1_000_000 + 1;
+                self.due.push_front(act);
+                break;
+            }
             self.perform(act)?;
         }
         Ok(())
+    }
+
+    /// Whether an act answers a segment that hasn't been sent: an ICMP error quotes one, and waits for it.
+    fn is_early(&self, act: &Act) -> bool {
+        match act.what {
+            SceneAction::Network(NetworkAct::Rejects(conn, _)) => {
+                self.wire.last_segment(act.who.other(), conn).is_none()
+            }
+            _ => false,
+        }
     }
 
     /// What an end says goes on the wire.
@@ -358,7 +393,7 @@ impl<'a> Stage<'a> {
     }
 
     /// A frame has arrived.
-    fn deliver(&mut self, frame: InFlight) {
+    pub(super) fn deliver(&mut self, frame: InFlight) {
         let at_ns = self.tick();
         let (to, instant) = (frame.to, self.instant());
         if self.is_frozen[to as usize] && self.hosts[to as usize].is_some() {
@@ -392,7 +427,7 @@ impl<'a> Stage<'a> {
     }
 
     /// What its application noted, and the states of its connections and of its neighbour entry.
-    fn look(&mut self, side: End, at_ns: u64) {
+    pub(super) fn look(&mut self, side: End, at_ns: u64) {
         if self.is_frozen[side as usize] {
             return;
         }
@@ -463,75 +498,6 @@ impl<'a> Stage<'a> {
         !waits_for_nothing
             && now_ms > last_act_ms + 500
             && check::unmet(self.scene, &so_far()).is_empty()
-    }
-
-    fn perform(&mut self, act: Act) -> Result<(), Failure> {
-        let (side, at_ns) = (act.who, self.tick());
-        match act.what {
-            SceneAction::Crash => self.crash(act)?,
-            SceneAction::PowerOff => {
-                self.look(side, at_ns);
-                self.hear_out(side);
-                // Whatever it says while it ends reaches no host.
-                self.hosts[side as usize] = None;
-                self.recording.push(at_ns, RecordedEvent::PoweredOff(side));
-            }
-            SceneAction::PowerOn | SceneAction::PowerOnElsewhere => {
-                if act.what == SceneAction::PowerOnElsewhere {
-                    self.wire.set_mac(side, OTHER_MAC);
-                }
-                self.recording.push(at_ns, RecordedEvent::PoweredOn(side));
-                self.boot(side, act.at_ms)?;
-                self.start(side)?;
-            }
-            SceneAction::Freeze | SceneAction::Thaw => {
-                self.set_frozen(side, act.what == SceneAction::Freeze, at_ns);
-            }
-            SceneAction::CableOut | SceneAction::CableIn => {
-                let plugged = act.what == SceneAction::CableIn;
-                self.wire.set_cable(side, plugged);
-                self.recording
-                    .push(at_ns, RecordedEvent::Cable { side, plugged });
-            }
-            SceneAction::Network(what) => self.network(side, what, at_ns)?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn set_frozen(&mut self, side: End, frozen: bool, at_ns: u64) {
-        self.look(side, at_ns);
-        self.is_frozen[side as usize] = frozen;
-        self.recording
-            .push(at_ns, RecordedEvent::Frozen(side, frozen));
-        if let Some(Host::Kernel(host)) = &self.hosts[side as usize] {
-            host.set_stopped(frozen);
-        }
-        if frozen {
-            return;
-        }
-        for frame in std::mem::take(&mut self.held) {
-            self.deliver(frame);
-        }
-        for frame in std::mem::take(&mut self.unsaid[side as usize]) {
-            let at_ns = self.tick();
-            self.wire.send(side, frame, at_ns, &mut self.recording);
-        }
-    }
-
-    fn crash(&mut self, act: Act) -> Result<(), Failure> {
-        let (side, at_ns) = (act.who, self.tick());
-        let call = "the process dies".to_owned();
-        let conn = 0;
-        self.recording
-            .push(at_ns, RecordedEvent::Calls { side, conn, call });
-        if side == Server {
-            self.recording.push(at_ns, RecordedEvent::Listening(false));
-        }
-        if let Some(Host::Kernel(host)) = &mut self.hosts[side as usize] {
-            host.crash(self.scene, &self.setting, act.at_ms, self.start_ns)?;
-        }
-        Ok(())
     }
 }
 

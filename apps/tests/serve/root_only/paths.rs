@@ -12,7 +12,7 @@ const SIZE: &str = "40k";
 const BYTES: &str = "200,40000";
 
 /// A client in a namespace of its own, behind the router that the test's namespace is.
-struct Client {
+pub(super) struct Client {
     /// Keeps the namespace.
     process: Child,
 }
@@ -20,7 +20,7 @@ struct Client {
 impl Client {
     /// Behind a link that carries packets of `mtu` bytes towards the client. The client's own link carries 1500, so that the MSS
     /// that it announces says nothing of that.
-    fn behind(mtu: u16) -> Self {
+    pub(super) fn behind(mtu: u16) -> Self {
         let process = Command::new("unshare")
             .args(["-n", "sleep", "300"])
             .stdin(Stdio::null())
@@ -57,7 +57,7 @@ impl Client {
         client
     }
 
-    fn run(&self, command: &str) -> String {
+    pub(super) fn run(&self, command: &str) -> String {
         run(&format!("nsenter -t {} -n {command}", self.process.id()))
     }
 

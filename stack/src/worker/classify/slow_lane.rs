@@ -25,6 +25,10 @@ impl Classifier {
             return;
         };
         match end {
+            End::Defect(Defect::Ipv4Fragment | Defect::Ipv6Fragment) => {
+                meta.lane = Lane::Fragment;
+                return;
+            }
             End::Defect(defect) => counters.defect(defect),
             End::Counter(counter) => counters.bump(counter),
         }

@@ -90,8 +90,7 @@ fn extension_headers_are_walked_over_and_do_not_return() {
 #[test]
 fn extension_headers_that_a_host_must_refuse() {
     let mut host = Host::new();
-    let refused: [(u8, &[u8], Defect); 6] = [
-        (44, &[6, 0, 0, 1, 0, 0, 0, 1], Defect::Ipv6Fragment),
+    let refused: [(u8, &[u8], Defect); 5] = [
         (43, &[6, 0, 0, 1, 0, 0, 0, 0], Defect::Ipv6Routing),
         (0, &[6, 0, 0x80, 4, 0, 0, 0, 0], Defect::Ipv6Option),
         (
@@ -110,16 +109,10 @@ fn extension_headers_that_a_host_must_refuse() {
     }
 }
 
+/// "Don't fragment", and the reserved bit, are no fragments.
 #[test]
-fn fragments_are_not_reassembled_and_not_answered() {
+fn what_may_not_be_cut_is_no_fragment() {
     let mut host = Host::new();
-    for flags_fragment in [0x2000u16, 0x0001, 0x2001, 0x1fff] {
-        let mut frame = Flow::v4(1, CLOSED).frame(syn());
-        frame[20..22].copy_from_slice(&flags_fragment.to_be_bytes());
-        fix_ipv4(&mut frame);
-        host.inject_bytes(&frame).refused(Defect::Ipv4Fragment);
-    }
-    // "Don't fragment", and the reserved bit, are no fragments.
     for flags_fragment in [0u16, 0x4000] {
         host.on(Flow::v4(1, CLOSED).absolute());
         let mut frame = host.flow.frame(syn().seq(0));

@@ -280,6 +280,8 @@ impl Connection {
         }
         if !self.peer_has_closed && !ready.contains(PollFlags::POLLERR) && self.has_peer_closed() {
             self.peer_has_closed = true;
+            // Bytes that came between the last read and the FIN come before the end of the stream.
+            self.read();
             sees(self.conn, "eof", self.received);
         }
         if ready.contains(PollFlags::POLLERR) {
