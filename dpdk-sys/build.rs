@@ -33,13 +33,13 @@ const LOG_LIBRARY: &str = "rte_log";
 
 /// `SYNCLINE_DPDK=static` links DPDK into the binary, which then runs on a machine without DPDK, of another release too.
 const LINKAGE: &str = "SYNCLINE_DPDK";
-/// What a static binary has: the libraries above with what they need, buses, and drivers that need no other library. Some are not in
+/// The contents of a static binary: the libraries above with what they need, buses, and drivers that need no other library. Some are not in
 /// every release.
 const STATIC_LIBRARIES: &str = "rte_log rte_argparse rte_eal rte_kvargs rte_telemetry rte_ring rte_rcu rte_mempool rte_mbuf rte_net rte_meter \
     rte_ethdev rte_pci rte_hash rte_gso rte_timer rte_cryptodev rte_security rte_bus_pci rte_bus_vdev rte_mempool_ring rte_common_iavf rte_net_ring \
     rte_net_tap rte_net_memif rte_net_af_packet rte_net_virtio rte_net_e1000 rte_net_igc rte_net_ixgbe rte_net_i40e rte_net_iavf \
     rte_net_ice rte_net_ena rte_net_vmxnet3";
-/// What those need outside DPDK.
+/// The libraries that those need outside DPDK.
 const STATIC_NEEDS: &str = "numa fdt bsd md";
 
 fn main() {

@@ -4,7 +4,7 @@
 
 // The flags.
 mod args;
-// What the endpoint is for a run: addresses, port, policy, room in its table.
+// The endpoint of a run: addresses, port, policy, room in its table.
 mod plan;
 // The endpoint's thread, and what it reports.
 mod endpoint;
@@ -20,9 +20,9 @@ mod ring;
 mod memif;
 // The other process: the endpoint, ordered by its parent.
 mod child;
-// What it does there.
+// Its work there.
 mod endpoint_process;
-// What the limit was.
+// The limit of a run.
 mod limit;
 // The result, as text and as JSON.
 mod report;

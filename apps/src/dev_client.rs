@@ -60,7 +60,7 @@ pub(crate) struct ClientArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     to: SocketAddr,
 
-    /// What is done on each connection
+    /// Conversation on each connection
     #[arg(long, value_enum, default_value = "echo")]
     talk: Talk,
 
@@ -101,7 +101,7 @@ pub(crate) struct ClientArgs {
     json: bool,
 }
 
-/// What came of it. Field names are stable: tests rely on them.
+/// The result. Field names are stable: tests rely on them.
 #[derive(Debug, Serialize)]
 struct Outcome {
     command: String,

@@ -4,11 +4,11 @@
 
 // The flags, and the command to check.
 mod args;
-// What was found, as text and as JSON.
+// The findings, as text and as JSON.
 mod finding;
 // The machine, as its files describe it.
 mod machine;
-// What the command to check needs.
+// The needs of the command to check.
 mod request;
 // The checks, one file for each part of the machine.
 mod checks;

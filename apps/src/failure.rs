@@ -15,7 +15,7 @@ const INTERRUPTED: u8 = 130;
 /// Why a command did not succeed. The text names the cause and the fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// What was asked for can't be: another command line is needed.
+    /// The command line can't be carried out: another one is needed.
     Usage(String),
     /// The run could not be made, or broke off.
     Run(String),

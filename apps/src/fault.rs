@@ -2,7 +2,7 @@
 //!
 //! It must never guess: a fault that it doesn't know, or a share without its unit, is an error.
 
-// What the faults did.
+// The counts of injected faults.
 #[cfg(feature = "dpdk")]
 mod report;
 
@@ -19,7 +19,7 @@ use crate::units;
 #[cfg(feature = "dpdk")]
 pub(crate) use report::FaultReport;
 
-/// What a right one looks like, for errors.
+/// A correct example, for errors.
 const EXAMPLE: &str = "write it like loss=1%,reorder=0.5%,dup=0.1%,corrupt=0.1%,delay=5ms,seed=7";
 
 /// The faults that were asked for; without a seed until one is drawn.

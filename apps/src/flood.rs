@@ -22,7 +22,7 @@ mod run;
 mod worker;
 // A line a second, and the end.
 mod watch;
-// What the limit was.
+// The limit of a run.
 mod limit;
 // The result, as text and as JSON.
 mod report;
@@ -33,7 +33,7 @@ use crate::console;
 use crate::failure::Failure;
 use crate::rig::{self, Needs};
 
-/// What `args` need, whatever the machine has.
+/// The needs of `args`, whatever the machine has.
 ///
 /// # Errors
 /// [`Failure::Usage`] for what another command line avoids.

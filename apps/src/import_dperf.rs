@@ -4,7 +4,7 @@
 
 // The file, statement by statement.
 mod configuration;
-// What each keyword says.
+// The keywords.
 mod statements;
 // Ranges of addresses.
 mod ranges;
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<(), Failure> {
 struct NotDperf {
     /// The line, from 1; `None` when something is missing.
     line: Option<usize>,
-    /// What is wrong.
+    /// The fault.
     why: String,
 }
 

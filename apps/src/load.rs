@@ -7,15 +7,15 @@
 mod args;
 // Failed connections as a capture.
 mod failures;
-// What sees the frames of a worker.
+// The instruments that see the frames of a worker.
 mod instruments;
 // Clients and servers at both sides of a device.
 mod arms;
-// What must hold.
+// The gates.
 mod gate;
 // The tests of RFC 9411.
 mod profile;
-// What they make of the flags.
+// How profiles change the flags.
 mod profile_flags;
 // A second of the run.
 mod second;
@@ -27,7 +27,7 @@ mod search;
 mod rate;
 // Targets as users write them.
 mod target;
-// What the run is: requests, tables, pools. Everything that can be refused without touching a NIC.
+// The plan of the run: requests, tables, pools. Everything that can be refused without touching a NIC.
 mod plan;
 // Threads, and what they say.
 mod worker;
@@ -39,7 +39,7 @@ mod companion;
 mod watch;
 // The port and its threads, from start to stop.
 mod run;
-// What the limit was.
+// The limit of a run.
 mod limit;
 // The result, as text and as JSON.
 mod report;
@@ -53,7 +53,7 @@ use crate::failure::Failure;
 use crate::rig::{self, Needs, namespace};
 use crate::stop::Stop;
 
-/// What `args` need, whatever the machine has.
+/// The needs of `args`, whatever the machine has.
 ///
 /// # Errors
 /// [`Failure::Usage`] for what another command line avoids, [`Failure::Run`] when a file can't be read.
@@ -71,7 +71,7 @@ pub(crate) fn needs(args: &LoadArgs) -> Result<Needs, Failure> {
     })
 }
 
-/// What a profile makes of the flags; `None` without one.
+/// The flags as a profile changes them; `None` without one.
 fn effective(args: &LoadArgs) -> Result<Option<LoadArgs>, Failure> {
     let profile = args.profile;
     profile.map(|profile| profile.apply(args)).transpose()

@@ -8,13 +8,13 @@ mod cli;
 mod config_file;
 // Numbers with SI suffixes, rates and durations, as flags take them.
 mod units;
-// What this command shares with other programs on a NIC: addresses, signals, clock, mailboxes, secrets.
+// Parts that this command shares with other programs on a NIC: addresses, signals, clock, mailboxes, secrets.
 #[cfg(feature = "dpdk")]
 use syncline::addresses;
 use syncline::stop;
 #[cfg(feature = "dpdk")]
 use syncline::{clock, mailbox, secrets};
-// What a command ends with: an exit code, and one line with cause and fix.
+// The end of a command: an exit code, and one line with cause and fix.
 mod failure;
 // stdout is results, stderr is logs.
 mod console;
@@ -26,7 +26,7 @@ mod threads;
 // Where a result comes from: versions and command line.
 #[cfg(feature = "dpdk")]
 mod provenance;
-// What every run on a NIC needs, from the flags to polling threads.
+// The parts of every run on a NIC, from the flags to polling threads.
 #[cfg(feature = "dpdk")]
 mod rig;
 // The one traffic generator: SYNs out, replies verified.

@@ -5,13 +5,13 @@
 
 // A result as JSON, and ways to look into it.
 mod json;
-// What a page shows of one result.
+// The part of a page about one result.
 mod run;
 // Conditions, summary and checks.
 mod facts;
 // Latency: percentiles and histograms.
 mod latency;
-// What happened when.
+// Series over time.
 mod series;
 // Failures, outcomes, counters.
 mod tables;
@@ -84,7 +84,7 @@ pub(crate) fn write(path: &Path, page: &str) -> Result<(), Failure> {
         })
         .and_then(|()| std::fs::rename(&beside, path));
     written.map_err(|error| {
-        // What was written so far is no page.
+        // The file is not a whole page yet.
         let _ = std::fs::remove_file(&beside);
         Failure::Run(format!(
             "cannot write {}: {error}; name another file with -o",

@@ -1,4 +1,4 @@
-//! What every run on a NIC needs, whatever it does there: flags, network namespace, EAL, port, pools, the kernel's side of a
+//! The parts of every run on a NIC: flags, network namespace, EAL, port, pools, the kernel's side of a
 //! tap, polling threads, guard rails.
 //!
 //! It must never know a protocol or a command: `serve`, `load` and `flood` differ in what their threads do.
@@ -9,7 +9,7 @@ mod args;
 mod opened;
 // The port's link and offloads, for logs and results.
 pub(crate) mod link;
-// What is left to the NIC.
+// Work that is left to the NIC.
 mod offloads;
 // Whether the NIC brings flows to the queue that it says.
 mod rss;
@@ -23,9 +23,9 @@ pub(crate) mod vlan_nic;
 mod nic_report;
 // Which tuples of the sources are used.
 mod pool_args;
-// What a command needs of the machine, for `doctor`.
+// The needs of a command, for `doctor`.
 mod needs;
-// What this process has resident.
+// Resident memory of this process.
 mod memory;
 // The end of a process whose thread hangs.
 mod hanging;

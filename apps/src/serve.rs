@@ -9,11 +9,11 @@
 
 // The flags.
 mod args;
-// What `--listen` says.
+// The syntax of `--listen`.
 mod listen;
-// What the endpoint is: addresses, listeners, limits, queues. Everything that can be refused without touching a NIC.
+// The plan of the endpoint: addresses, listeners, limits, queues. Everything that can be refused without touching a NIC.
 mod plan;
-// What stands behind the open ports.
+// The services behind the open ports.
 mod services;
 // The time of day, as services write it.
 mod wall;
@@ -23,11 +23,11 @@ mod worker;
 mod capture;
 // The port and its threads, from start to stop.
 mod run;
-// What counters say about the link, in words.
+// Conclusions from counters about the link, in words.
 mod notes;
 // A line a second.
 mod watch;
-// What the workers came to.
+// The results of the workers.
 mod run_outcome;
 // Services finish, workers drain.
 mod ending;
@@ -43,7 +43,7 @@ use crate::console;
 use crate::failure::Failure;
 use crate::rig::{self, Needs, namespace};
 
-/// What `args` need, whatever the machine has.
+/// The needs of `args`, whatever the machine has.
 ///
 /// # Errors
 /// [`Failure::Usage`] for what another command line avoids.

@@ -49,7 +49,7 @@ pub(crate) fn assign(
     Ok(cpus)
 }
 
-/// What a thread of a command came to. A thread that panicked is a bug, and says so.
+/// The result of a command's thread. A thread that panicked is a bug, and says so.
 ///
 /// # Errors
 /// The thread's own, or [`Failure::Run`] when it panicked.

@@ -7,7 +7,7 @@
 mod tuples;
 // The frame of a tuple, from a template with its checksums patched.
 mod template;
-// What was sent and what came back.
+// Frames sent, and frames that came back.
 mod tally;
 // When frames may leave.
 mod pace;
@@ -15,23 +15,23 @@ mod pace;
 mod generator;
 // The options of a SYN-ACK.
 mod options;
-// What a reply of our endpoint must be.
+// The reply that our endpoint must give.
 mod verify;
 // The reasons why one isn't.
 mod wrong;
-// What `bench` sends and expects.
+// The frames that `bench` sends and expects.
 mod strict;
 // Which control bits the frames of a flood carry.
 mod flags;
-// What is in flight: bits and times.
+// Frames in flight: bits and times.
 mod book;
-// What a received frame says.
+// The contents of a received frame.
 mod sight;
-// What a flood answers.
+// The answers of a flood.
 mod answer;
-// What came back, counted by target.
+// Replies, counted by target.
 mod outcome;
-// What `flood` sends, and what it makes of replies.
+// The frames of `flood`, and its verdicts on replies.
 mod observed;
 // A NIC in memory for tests.
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// What an unsigned number may end with (SI, any case), and what it stands for.
+/// The suffixes of an unsigned number (SI, any case), and their factors.
 const SI: &[(&str, u64)] = &[
     ("k", 1_000),
     ("m", 1_000_000),
@@ -13,7 +13,7 @@ const SI: &[(&str, u64)] = &[
     ("", 1),
 ];
 
-/// What a duration may end with, in ns. Longer endings stand before those that they end with.
+/// The suffixes of a duration, in ns. Longer endings stand before those that they end with.
 const DURATIONS: &[(&str, u64)] = &[
     ("ns", 1),
     ("us", 1_000),

@@ -1,4 +1,4 @@
-//! What it costs to build one segment: from a plan that is ready to a frame that could leave, checksums included.
+//! The cost of building one segment: from a plan that is ready to a frame that could leave, checksums included.
 //!
 //! `ack` and `ack-ts` have no payload; the others take 1448 bytes from a kept frame, by copying or by reference. `pool` is a
 //! NIC whose buffers cost two moves each; `memory` is the NIC of the tests, whose frames cost an allocation each, and which

@@ -1,4 +1,4 @@
-//! What TCP itself costs: two connections that hand each other their segments as numbers, no frames, everything in cache.
+//! The cost of TCP itself: two connections that hand each other their segments as numbers, no frames, everything in cache.
 //!
 //! `request` is a 1-byte request and its 1-byte reply, with the ACKs that they cause; `bulk` is a full segment and its
 //! share of the ACKs. Both count segments judged and made. Run alone on the machine:

@@ -23,7 +23,7 @@ use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources
 
 use crate::pair_nic::PairNic;
 
-/// What is said.
+/// The conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Conversation {
     /// Complete HTTP connections with as much in each segment as can be: 6 packets, the server closes first.
@@ -55,7 +55,7 @@ pub enum Family {
 /// A loop as it is to be built.
 #[derive(Debug, Clone, Copy)]
 pub struct ConversationSpec {
-    /// What is said.
+    /// The conversation.
     pub scenario: Conversation,
     /// Between which addresses.
     pub family: Family,
@@ -132,7 +132,7 @@ pub struct ConversationLoop {
     now: Instant,
 }
 
-/// What the sides did, and where their cycles went.
+/// The result of a run: the counts of both sides, and where their cycles went.
 #[derive(Debug, Clone, Copy)]
 pub struct ConversationRun {
     /// Complete connections, or requests answered.

@@ -113,7 +113,7 @@ impl Frame for LoopFrame {
     fn request(&mut self, _request: Option<TxRequest>) {}
 }
 
-/// What the loop received back from the worker.
+/// Frames that the loop received back from the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoopCounts {
     /// Frames given to the worker.
@@ -155,7 +155,7 @@ impl LoopNic {
         nic
     }
 
-    /// What came and went.
+    /// Frames in and out so far.
     pub fn counts(&self) -> LoopCounts {
         self.counts
     }

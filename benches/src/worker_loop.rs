@@ -23,7 +23,7 @@ use crate::LOCAL_MAC;
 use crate::loop_nic::{LoopCounts, LoopNic};
 use crate::syn_stream::{LOCAL, SynWriter, flow};
 
-/// What the SYNs meet.
+/// The port that the SYNs meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scenario {
     /// A closed port: RST,ACK.
@@ -63,7 +63,7 @@ impl Scenario {
 /// A loop as it is to be built.
 #[derive(Debug, Clone, Copy)]
 pub struct LoopSpec {
-    /// What the SYNs meet.
+    /// The port that the SYNs meet.
     pub scenario: Scenario,
     /// Established connections in the table before the first packet.
     pub connections: u32,
@@ -229,7 +229,7 @@ impl WorkerLoop {
 /// Checks what came out of a loop: every frame answered, with the flags that it should have.
 ///
 /// # Errors
-/// What is wrong, in words.
+/// The fault, in words.
 pub fn check(counts: LoopCounts) -> Result<(), String> {
     if counts.wrong != 0 || counts.dropped != 0 || counts.sent != counts.received {
         return Err(format!("the worker answered wrongly: {counts:?}"));

@@ -1,4 +1,4 @@
-//! What became of each connection in a capture: `cargo run -p syncline-diagnose --example verdicts -- capture.pcap`.
+//! The verdict on each connection in a capture: `cargo run -p syncline-diagnose --example verdicts -- capture.pcap`.
 #![forbid(unsafe_code)]
 use std::error::Error;
 use std::ops::ControlFlow;

@@ -37,7 +37,7 @@ pub enum Ladders {
     Each(u64),
 }
 
-/// What an analysis may hold.
+/// The limits of an analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections in the table, about 1.5 KB each.
@@ -120,7 +120,7 @@ pub struct Analysis {
 pub struct Judged<'a> {
     /// The connection.
     pub connection: &'a Connection,
-    /// What became of it.
+    /// Its verdict.
     pub verdict: Verdict,
 }
 
@@ -330,7 +330,7 @@ impl Analysis {
         latest.map(|(key, _)| *key)
     }
 
-    /// What a verdict goes by beside the connection.
+    /// The surroundings that a verdict takes into account.
     #[must_use]
     pub const fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
@@ -386,7 +386,7 @@ impl Analysis {
         self.last_ns
     }
 
-    /// What the first frame begins with, when it can be read.
+    /// The link type of the first frame, when it can be read.
     #[must_use]
     pub const fn link(&self) -> Option<LinkType> {
         self.link
@@ -398,7 +398,7 @@ impl Analysis {
         &self.neighbors
     }
 
-    /// What the connections to each server say together.
+    /// The connections to each server, taken together.
     #[must_use]
     pub const fn servers(&self) -> &Servers {
         &self.servers

@@ -29,7 +29,7 @@ const NS_PER_S: u128 = 1_000_000_000;
 pub struct Frame<'a> {
     /// When, in ns since 1970.
     pub at_ns: u64,
-    /// What the bytes begin with; `None`: a link type that isn't read.
+    /// The link header of the bytes; `None`: a link type that isn't read.
     pub link: Option<LinkType>,
     /// As much as was captured.
     pub bytes: &'a [u8],
@@ -58,7 +58,7 @@ impl Format {
     }
 }
 
-/// What a capture was, once it is read.
+/// A capture that was read: its format and its damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// How it is written.

@@ -37,7 +37,7 @@ pub struct Connection {
     pub first_ns: u64,
     /// Its last segment.
     pub last_ns: u64,
-    /// What each end sent.
+    /// The segments of each end.
     pub sides: [Side; 2],
     /// Both state machines.
     pub machines: Machines,

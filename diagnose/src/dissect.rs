@@ -37,7 +37,7 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// What a segment's checksum says.
+/// The verdict on a segment's checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checksum {
     /// It is right.
@@ -100,7 +100,7 @@ pub struct IcmpError {
     pub(crate) vlan: u16,
 }
 
-/// What an ICMP error says.
+/// The contents of an ICMP error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IcmpKind {
     /// The packet was larger than a link takes; the link's MTU, in bytes (0 from old routers).
@@ -115,7 +115,7 @@ pub enum IcmpKind {
     Other,
 }
 
-/// What a frame was.
+/// The contents of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// A TCP segment.
@@ -458,7 +458,7 @@ fn quoted(envelope: &Envelope, part: Part<'_>, kind: IcmpKind, type_code: (u8, u
     })
 }
 
-/// What an ICMP error quotes.
+/// The packet that an ICMP error quotes.
 enum Quote {
     /// A segment between these.
     Tcp(Endpoint, Endpoint),

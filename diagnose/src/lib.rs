@@ -1,4 +1,4 @@
-//! What became of the TCP connections in a capture: reads pcap and pcapng, follows both state machines of each connection, and
+//! Explains the TCP connections in a capture: reads pcap and pcapng, follows both state machines of each connection, and
 //! names the situation with its evidence.
 //!
 //! A crate of its own so that fuzz targets and tests reach it without DPDK and without the binary. It must never open a file,
@@ -45,33 +45,33 @@
 //! ```
 #![forbid(unsafe_code)]
 
-// What frames begin with.
+// The link headers of frames.
 pub mod link_type;
 // Files and pipes into frames.
 pub mod capture;
 // A frame into addresses, numbers and flags.
 pub mod dissect;
-// What is kept of one sender of a connection.
+// The facts about one sender of a connection.
 pub mod side;
 // How the numbers of a sender advance.
 mod progress;
 // A reset, and what it answers.
 mod reset;
-// What is kept of a connection.
+// The facts about a connection.
 pub mod connection;
 // Both state machines.
 pub mod machines;
 // The lines of a ladder, of which a bounded number is kept.
 pub mod rows;
-// Hosts that ARP and NDP asked for, and that answered.
+// Hosts that were asked for by ARP and NDP, and their answers.
 pub mod neighbors;
-// What the connections to one port say together.
+// The connections to one port, taken together.
 pub mod servers;
-// The names of what can have happened.
+// The names of the situations.
 pub mod situation;
-// Which of them happened.
+// Which situation a connection was in.
 pub mod verdict;
-// Why.
+// The evidence for it.
 pub mod evidence;
 // All of it together.
 pub mod analysis;

@@ -2,15 +2,15 @@
 //!
 //! It must never guess: a number that it doesn't know is none of these.
 
-/// What a captured frame begins with (<https://www.tcpdump.org/linktypes.html>).
+/// The link header of a captured frame (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkType {
     /// An Ethernet header.
     Ethernet,
-    /// What `tcpdump -i any` wrote for long: 16 bytes in the place of the link header.
+    /// The older format of `tcpdump -i any`: 16 bytes in the place of the link header.
     Sll,
-    /// What it writes now: 20 bytes.
+    /// The present format of `tcpdump -i any`: 20 bytes.
     Sll2,
     /// The IP header.
     Raw,

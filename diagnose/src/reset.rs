@@ -19,7 +19,7 @@ pub(crate) struct Reset {
     pub(crate) hops: u8,
     /// Where its number lay.
     pub(crate) fit: Fit,
-    /// What it answers.
+    /// The segment that it answers.
     pub(crate) cause: ResetCause,
     /// New bytes of the other end since its sender last sent payload.
     pub(crate) bytes_unanswered: u64,
@@ -38,7 +38,7 @@ pub(crate) enum Fit {
     Unknown,
 }
 
-/// What a reset answers.
+/// The segment that a reset answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum ResetCause {
@@ -81,7 +81,7 @@ pub(crate) fn fit(own: &Side, peer: &Side, segment: &Segment) -> Fit {
     }
 }
 
-/// What a reset answers; `last` is the other end's latest segment.
+/// The segment that a reset answers; `last` is the other end's latest segment.
 pub(crate) fn cause(
     own: &Side,
     peer: &Side,

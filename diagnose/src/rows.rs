@@ -24,14 +24,14 @@ pub struct Row {
     pub states: [Option<State>; 2],
 }
 
-/// What a line shows.
+/// The contents of a line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RowEvent {
     /// A segment.
     Segment {
         /// Its numbers.
         segment: Segment,
-        /// What it is, beyond its flags.
+        /// Its meaning beyond its flags.
         mark: Mark,
         /// The initial sequence numbers of client and server.
         iss: [SeqNum; 2],
@@ -42,7 +42,7 @@ pub enum RowEvent {
     Icmp(IcmpError),
 }
 
-/// What a segment is, beyond its flags.
+/// The meaning of a segment beyond its flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mark {
     /// As expected.

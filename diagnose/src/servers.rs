@@ -67,7 +67,7 @@ impl Servers {
         Some(self.by_endpoint.entry(server).or_default())
     }
 
-    /// What is known of a server.
+    /// The facts about a server.
     #[must_use]
     pub(crate) fn get(&self, server: Endpoint) -> Server {
         self.by_endpoint.get(&server).copied().unwrap_or_default()

@@ -36,7 +36,7 @@ impl End {
     }
 }
 
-/// What is known of one sender.
+/// The facts about one sender.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Side {
     /// Segments that it sent, doubles of the capture left out.
@@ -67,9 +67,9 @@ pub struct Side {
     pub window: u16,
     /// Times that its window was closed.
     pub closed_window: ClosedWindow,
-    /// What it sent again.
+    /// Its retransmissions.
     pub again: Again,
-    /// What it last sent again without an answer.
+    /// Its latest retransmissions without an answer.
     pub(crate) stall: Option<Stall>,
     /// The longest stall that ended.
     pub(crate) longest_stall: Option<Stall>,
@@ -99,7 +99,7 @@ pub struct Side {
     pub(crate) keepalives_unanswered: u32,
     /// Its TTL or hop limit in segments without RST: least and most.
     pub(crate) hops: Option<(u8, u8)>,
-    /// What the checksums said.
+    /// The verdicts on checksums.
     pub(crate) checksums: Checksums,
     /// Segments larger than the MSS: packets that the sender's NIC was to cut.
     pub(crate) oversized: u64,
@@ -152,7 +152,7 @@ impl ClosedWindow {
     }
 }
 
-/// What was sent again.
+/// Retransmissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Again {
@@ -193,7 +193,7 @@ impl Stall {
     }
 }
 
-/// What the checksums said.
+/// The verdicts on checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Checksums {
     /// Right ones.

@@ -10,7 +10,7 @@ pub enum Certainty {
     Possible,
     /// The usual explanation of what was seen.
     Likely,
-    /// What was seen has no other explanation.
+    /// The frames have no other explanation.
     Certain,
 }
 
@@ -26,7 +26,7 @@ impl Certainty {
     }
 }
 
-/// What a situation is called, what it comprises, and what would tell its members apart.
+/// The name of a situation, its members, and how to tell them apart.
 struct Text {
     situation: Situation,
     name: &'static str,
@@ -35,7 +35,7 @@ struct Text {
     apart: &'static str,
 }
 
-/// What became of a connection.
+/// The verdict on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Situation {
@@ -341,19 +341,19 @@ impl Situation {
         self.text().name
     }
 
-    /// What it is, in a line.
+    /// The situation in a line.
     #[must_use]
     pub fn title(self) -> &'static str {
         self.text().title
     }
 
-    /// What looks the same from the wire.
+    /// Causes that look the same on the wire.
     #[must_use]
     pub fn members(self) -> &'static [&'static str] {
         self.text().members
     }
 
-    /// What would tell the members apart.
+    /// How to tell the members apart.
     #[must_use]
     pub fn apart(self) -> &'static str {
         self.text().apart

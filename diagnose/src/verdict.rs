@@ -26,18 +26,18 @@ const LARGE_LEN: u32 = 512;
 /// Retransmissions count as loss from one in so many segments on.
 const LOSS_ONE_IN: u64 = 1_000;
 
-/// What is known beside the connection.
+/// The facts beside the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// When the capture ended, in ns since 1970.
     pub(crate) end_ns: u64,
     /// Hosts that were asked for and didn't answer.
     pub(crate) neighbors: &'a Neighbors,
-    /// What other connections to the same port did.
+    /// The other connections to the same port.
     pub(crate) servers: &'a Servers,
 }
 
-/// What became of a connection.
+/// The verdict on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verdict {

@@ -1,4 +1,4 @@
-//! What the in-memory link and the pools cost, in TSC ticks a frame: `cargo run --release -p syncline-dpdk --example ring_rate`.
+//! The cost of the in-memory link and the pools, in TSC ticks a frame: `cargo run --release -p syncline-dpdk --example ring_rate`.
 //!
 //! One thread drives both ends, then two threads one end each. It must never be read as the speed of a NIC.
 

@@ -32,7 +32,7 @@ pub(crate) struct PortInner {
     pub(crate) link: String,
     /// DPDK's name of the driver.
     pub(crate) driver_name: String,
-    /// What is known of it.
+    /// The known quirks.
     pub(crate) driver: &'static Driver,
     /// Queue pairs in use.
     pub(crate) queues: u16,
@@ -147,7 +147,7 @@ impl PortInner {
         self.driver.usable_queues(claimed)
     }
 
-    /// What the driver would refuse in its own words, or claim and not do.
+    /// Requests that the driver would refuse in its own words, or accept and not carry out.
     pub(crate) fn check_limits(
         &self,
         info: &sys::rte_eth_dev_info,

@@ -1,4 +1,4 @@
-//! What DPDK's drivers do otherwise than they say: the one table of quirks, each with its source.
+//! Quirks of DPDK's drivers, where they do otherwise than they say: one table, each entry with its source.
 //!
 //! It must never touch DPDK, and no other file may compare the name that a port gives of its driver: what is new about a
 //! driver is a field here. `docs/reference/drivers.md` says the same to users; a test holds the two together. Sources
@@ -12,7 +12,7 @@ const COUNTED_QUEUES: u16 = 16;
 /// Buffers that are enough for a packet of 64 kB, at 1,024 bytes each.
 const TSO_BUFFERS_MAX: u16 = 66;
 
-/// What is known of one driver.
+/// The known quirks of one driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Driver {
     /// DPDK's name of it.
@@ -46,7 +46,7 @@ pub(crate) struct Driver {
     pub(crate) keeps_queues: bool,
     /// It drops the frames of every VLAN that it is not configured to pass.
     pub(crate) drops_vlans: bool,
-    /// What is to be done when the link is down.
+    /// The advice when the link is down.
     pub(crate) link_hint: &'static str,
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum TxCount {
     OnTheWire,
 }
 
-/// What holds for drivers that nothing is known of: most are hardware.
+/// The quirks of unknown drivers: most are hardware.
 const UNKNOWN: Driver = Driver {
     name: "",
     queues: Queues::AsClaimed,
@@ -92,7 +92,7 @@ const UNKNOWN: Driver = Driver {
     link_hint: "cable, switch port, or the other side",
 };
 
-/// What holds for most drivers of software.
+/// The quirks of most software drivers.
 const SOFTWARE: Driver = Driver {
     tx_count: TxCount::Taken,
     counted_queues: COUNTED_QUEUES,
@@ -236,7 +236,7 @@ const REASONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What is known of the driver `name`.
+/// The known quirks of the driver `name`.
 pub(crate) fn of(name: &str) -> &'static Driver {
     let known = DRIVERS.iter().find(|driver| driver.name == name);
     known.unwrap_or(&UNKNOWN)
@@ -267,7 +267,7 @@ impl Driver {
     }
 }
 
-/// What a driver's own count says of the frames that it took.
+/// The driver's own count of sent frames, compared with the frames that it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TxCheck {
     /// All left, or failed under a counter.

@@ -46,7 +46,7 @@ pub enum Hugepages {
     },
 }
 
-/// What [`Eal::init`] needs to know.
+/// The arguments of [`Eal::init`].
 #[derive(Debug, Clone)]
 pub struct EalConfig {
     /// Memory for pools and rings, in MB, unless [`Hugepages::Require`] says how much. Used up as it is touched. In ordinary
@@ -98,7 +98,7 @@ impl Eal {
     /// Starts DPDK's environment (about 0.2 s, most of it loading plugins; seconds when they are not in the page cache).
     ///
     /// The calling thread becomes lcore 0 and is not pinned. Without a PCI device in `config.nics` no root is needed.
-    /// What EAL prints to stdout meanwhile goes to stderr.
+    /// Messages that EAL prints to stdout meanwhile go to stderr.
     ///
     /// # Errors
     /// [`Error::EalAlreadyInitialised`], [`Error::EalArgument`], [`Error::TooFewHugepages`], [`Error::AddressLimit`],

@@ -3,7 +3,7 @@
 //! Made by every module here, shown by `apps` to the user as one line. It must never hold back what DPDK itself said:
 //! variants that report a failed call carry DPDK's own log lines of that call.
 
-/// What went wrong while setting DPDK up. Nothing on the packet path returns it.
+/// An error while setting DPDK up. Nothing on the packet path returns it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,7 +16,7 @@ pub enum Error {
          https://doc.dpdk.org/guides/linux_gsg/linux_eal_parameters.html"
     )]
     EalArgument {
-        /// What EAL or its parser said, or what is wrong.
+        /// The message of EAL or its parser, or the fault.
         said: String,
     },
     /// The process may not have as much memory as is needed.
@@ -25,7 +25,7 @@ pub enum Error {
          `ulimit -v unlimited` lifts that ({reason})"
     )]
     AddressLimit {
-        /// What needed memory.
+        /// The part that needed memory.
         what: &'static str,
         /// The limit, in MB.
         limit_mb: u64,
@@ -46,9 +46,9 @@ pub enum Error {
          `echo {pages} > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`; {why}"
     )]
     TooFewHugepages {
-        /// What the configuration demands, in MB.
+        /// The demand of the configuration, in MB.
         wanted_mb: u64,
-        /// What the kernel has free over all sizes, in MB.
+        /// Free hugepages of all sizes, in MB.
         free_mb: u64,
         /// 2 MiB pages that would be enough, those in use included.
         pages: u64,
@@ -77,9 +77,9 @@ pub enum Error {
     /// The text of a NIC spec.
     #[error("unknown NIC `{text}`: {reason}; expected {}", crate::spec::ALLOWED)]
     Spec {
-        /// What the user wrote.
+        /// The user's text.
         text: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// The in-memory link has two ends in one process and no device behind it.
@@ -162,7 +162,7 @@ pub enum Error {
         what: &'static str,
         /// Its value.
         text: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// There is something at that path that is no socket, or we may not use it.
@@ -233,7 +233,7 @@ pub enum Error {
         port: String,
         /// DPDK's name of the driver.
         driver: String,
-        /// What the driver can't do, as the middle of a sentence.
+        /// The work that the driver can't do, as the middle of a sentence.
         why: &'static str,
         /// Bytes that a buffer would hold.
         buffer: u16,
@@ -247,7 +247,7 @@ pub enum Error {
         what: &'static str,
         /// Its value.
         value: u64,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// One step of setting a port up failed.
@@ -282,7 +282,7 @@ pub enum Error {
         port: String,
         /// How long was waited, in ms.
         waited_ms: u64,
-        /// What to look at.
+        /// A hint.
         hint: &'static str,
     },
 }

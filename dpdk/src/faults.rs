@@ -10,7 +10,7 @@ use crate::Mempool;
 use crate::mbuf::Mbuf;
 use crate::queue::{RxQueue, TxQueue, alloc};
 
-/// What was done to the frames of a queue pair on purpose.
+/// Counts of the faults that were injected into the frames of a queue pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct FaultTotals {
@@ -91,7 +91,7 @@ impl Faults {
         }
     }
 
-    /// What was done so far.
+    /// The counts so far.
     pub(crate) fn totals(&self) -> FaultTotals {
         FaultTotals {
             rx: *self.rx.counts(),

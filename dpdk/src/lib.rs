@@ -12,21 +12,21 @@
 //! block names its invariant and who upholds it. It must never know about a protocol above Ethernet (the one exception,
 //! [`checksum`], is DPDK's own code for verifying frames of others).
 
-// What can go wrong, with cause and fix.
+// Errors, with cause and fix.
 mod error;
 // NIC specs as users write them (`ring`, `tap:dtap0`, `memif:/run/a.sock,server`, `pci:0000:3b:00.0`).
 pub mod spec;
-// What is checked about a spec before DPDK is asked, because DPDK's own errors don't say what to do.
+// Checks of a spec before DPDK is asked, because DPDK's own errors don't say what to do.
 mod preflight;
 // Limits of this process, as causes of errors.
 mod limits;
 // DPDK's log lines: to stderr, and into errors.
 mod log;
-// What drivers do otherwise than they say.
+// Quirks of drivers.
 mod drivers;
 // The environment: memory, plugins, threads.
 pub mod eal;
-// What is left to a NIC.
+// Work that is left to a NIC.
 mod offloads;
 // Pools of mbufs, and one frame of them.
 pub mod mbuf;
@@ -45,7 +45,7 @@ mod tap;
 mod memif;
 // The stack's NIC on one queue pair.
 pub mod nic;
-// What makes a bad link of a good one, on purpose.
+// Injected faults: loss, reordering, corruption.
 mod faults;
 // DPDK's checksum verifiers, for the side that must not trust ours.
 pub mod checksum;

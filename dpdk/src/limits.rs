@@ -1,4 +1,4 @@
-//! What this process may have at most, for errors: a limit that was set is a cause that DPDK does not know.
+//! The resource limits of this process, for errors: a limit that was set is a cause that DPDK does not know.
 //!
 //! It must never change a limit.
 
@@ -52,7 +52,7 @@ fn addresses_taken_bytes() -> u64 {
     size_kb.unwrap_or(0u64) << 10
 }
 
-/// What `ulimit -v` allows, in bytes; `None` when nothing is said.
+/// The limit of `ulimit -v`, in bytes; `None` when there is none.
 fn address_limit_bytes() -> Option<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,

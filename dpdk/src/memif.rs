@@ -9,7 +9,7 @@
 //! 2. the driver clears its own "connected" flag, unmaps, and logs "Disconnected": the gate opens. From then on a burst
 //!    sees the flag and returns 0 until the peer is back.
 //!
-//! What remains: a peer that breaks the protocol on the control channel (an unknown or unexpected message) makes the
+//! One case remains: a peer that breaks the protocol on the control channel (an unknown or unexpected message) makes the
 //! driver disconnect without that line, and an interrupt thread that is not scheduled for [`REOPEN_AFTER_MS`] between the
 //! two steps finds the gate open again.
 //!

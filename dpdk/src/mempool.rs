@@ -119,7 +119,7 @@ impl Mempool {
         out.saturating_sub(self.inner.given_to_driver.load(Ordering::Relaxed))
     }
 
-    /// What is out now stays with the driver for ever: it no longer counts as in use.
+    /// Frames that are out now stay with the driver for ever: they no longer count as in use.
     pub(crate) fn give_to_driver(&self) {
         let out = self.in_use();
         self.inner.given_to_driver.fetch_add(out, Ordering::Relaxed);

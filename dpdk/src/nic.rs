@@ -97,7 +97,7 @@ impl DpdkNic {
         });
     }
 
-    /// What the faults have done so far; `None` when there are none.
+    /// Counts of the injected faults so far; `None` when no faults were asked for.
     #[must_use]
     pub fn fault_totals(&self) -> Option<FaultTotals> {
         self.faults.as_ref().map(|faults| faults.totals())

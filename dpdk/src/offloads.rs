@@ -2,7 +2,7 @@
 //!
 //! It must never call DPDK. An offload that a driver lacks is done in software, whatever stands here.
 
-/// What a port may leave to its NIC, where the driver has it.
+/// Work that a port may leave to its NIC, where the driver can do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offloads {
     /// Verdicts on received checksums.

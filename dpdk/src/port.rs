@@ -181,7 +181,7 @@ impl UninitPort {
     }
 }
 
-/// What a started port can do with these offloads of DPDK.
+/// The capabilities of a started port with these offloads of DPDK.
 fn negotiated(port: &PortInner, config: &PortConfig, rx_offloads: u64, tx_offloads: u64) -> Caps {
     let rx = |wanted| rx_offloads & wanted != 0;
     let tx = |wanted| tx_offloads & wanted != 0;
@@ -214,13 +214,13 @@ impl Port {
         &self.inner.driver_name
     }
 
-    /// What was negotiated.
+    /// The capabilities that were negotiated.
     #[must_use]
     pub fn caps(&self) -> &Caps {
         &self.caps
     }
 
-    /// What the driver offers, by DPDK's names of offloads: for receiving, and for sending.
+    /// The offloads of the driver, by DPDK's names: for receiving, and for sending.
     #[must_use]
     pub fn offered(&self) -> (Vec<String>, Vec<String>) {
         let Ok(info) = self.inner.info() else {
@@ -301,7 +301,7 @@ impl Port {
         }
     }
 
-    /// What the port counted since it started. Counters of some devices have 32 bits and stop at their end when no thread
+    /// The counters of the port since it started. Counters of some devices have 32 bits and stop at their end when no thread
     /// reads them (e1000: 48 minutes at 1 Gbit/s), so read them every minute.
     #[must_use]
     pub fn stats(&self) -> PortStats {

@@ -1,4 +1,4 @@
-//! What can be known about a NIC spec before DPDK is asked. DPDK fails with a bare errno or, worse, takes the machine's
+//! Checks of a NIC spec before DPDK is asked. DPDK fails with a bare errno or, worse, takes the machine's
 //! only link; here each cause has its own error and fix.
 //!
 //! It must never change the machine, except for the one file of a dead memif server.

@@ -32,7 +32,7 @@ pub struct QueuePair {
     pub control: Mempool,
     /// Pool for payload that is kept until it is acknowledged, and for the clones made by `share`.
     pub data: Mempool,
-    /// What was negotiated.
+    /// The capabilities that were negotiated.
     pub caps: Caps,
     /// The port's own link-layer address.
     pub mac: [u8; 6],

@@ -18,9 +18,9 @@ pub const LINK: &str = "memory link, no NIC";
 /// The rings of both directions. Drained and freed after both ports are closed.
 #[derive(Debug)]
 pub(crate) struct Rings {
-    /// What the first side sends, by queue.
+    /// Frames of the first side, by queue.
     pub(crate) there: Vec<*mut sys::rte_ring>,
-    /// What the second side sends.
+    /// Frames of the second side.
     pub(crate) back: Vec<*mut sys::rte_ring>,
     /// Of both sides: frames of theirs may lie in the rings until the rings are drained.
     pools: std::sync::Mutex<Vec<Mempool>>,

@@ -16,7 +16,7 @@ pub const WHOLE_PPM: u32 = 1_000_000;
 /// A frame that is set aside is overtaken by this many frames at most.
 pub const OVERTAKERS_MAX: u8 = 8;
 
-/// What goes wrong on a link, each direction of which is treated alike. All zero: nothing.
+/// The faults of a link, the same in each direction. All zero: none.
 ///
 /// Rates are the share of frames, in parts per million, from 0 to [`WHOLE_PPM`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,11 +31,11 @@ pub struct FaultSpec {
     pub reorder_ppm: u32,
     /// How late every frame is, in ns.
     pub delay_ns: u64,
-    /// What all chances follow from.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
-/// What happens to one frame.
+/// The faults of one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct FrameFate {
     /// It vanishes; nothing else matters then.
@@ -48,7 +48,7 @@ pub(crate) struct FrameFate {
     pub(crate) overtakers: u8,
 }
 
-/// What was done to the frames of one direction.
+/// Counts of the faults in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct FaultCounts {

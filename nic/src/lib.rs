@@ -31,7 +31,7 @@
 //!
 //! # A NIC of your own
 //!
-//! What carries frames in your program implements [`Nic`]: seven methods. (`cargo run -p syncline-nic --example cable`)
+//! Anything that carries frames can implement [`Nic`]: seven methods. (`cargo run -p syncline-nic --example cable`)
 //!
 //! ```
 #![doc = include_str!("../examples/cable.rs")]
@@ -58,7 +58,7 @@ use rss::Steering;
 /// 64 hides two DRAM misses behind the rest of the burst and still fits the scratch arrays into L1.
 pub const BURST_FRAMES: usize = 64;
 
-/// What the hardware (or the link) says about one received checksum.
+/// The verdict of the hardware (or the link) on one received checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChecksumVerdict {
     /// Nothing is known: software must verify.
@@ -80,7 +80,7 @@ pub struct RxChecksum {
 }
 
 impl RxChecksum {
-    /// What of it means something on a port: where an offload wasn't negotiated the flags of a buffer may be left over from
+    /// The verdicts that count on a port with these capabilities: where an offload wasn't negotiated, the flags of a buffer may be left over from
     /// an older frame. Every [`Nic`] passes on only this.
     #[must_use]
     #[inline]
@@ -215,7 +215,7 @@ pub trait Frame: Send {
     /// Starts loading the first bytes of the frame into the cache. A hint; it may do nothing.
     fn prefetch(&self);
 
-    /// What the NIC said about the received checksums, as far as [it was asked to](RxChecksum::negotiated).
+    /// The NIC's verdict on the received checksums, as far as [it was asked to](RxChecksum::negotiated).
     fn rx_checksum(&self) -> RxChecksum;
 
     /// Says of this frame what a NIC said of the one whose bytes were all copied into it. Where this does nothing, software
@@ -237,7 +237,7 @@ pub enum PoolClass {
     Data,
 }
 
-/// What a NIC offers, negotiated once when its port starts.
+/// The capabilities of a NIC, negotiated once when its port starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caps {
     /// The link in words for reports ("memory link, no NIC" where there is none).
@@ -387,7 +387,7 @@ pub trait Nic: Send {
     /// The frames of this NIC.
     type Frame: Frame;
 
-    /// What was negotiated when the port started.
+    /// The capabilities that were negotiated when the port started.
     fn caps(&self) -> &Caps;
 
     /// The port's own link-layer address.

@@ -15,7 +15,7 @@ pub const BUFFER_LEN: usize = 2048;
 /// Bytes in front of a frame in its buffer.
 const HEADROOM_LEN: usize = 128;
 
-/// What a frame grows by, as if it were left over from an older frame: a caller that doesn't overwrite it sends it.
+/// The byte that fills a frame that grows, as if it were left over from an older frame: a caller that doesn't overwrite it sends it.
 const LEFT_OVER: u8 = 0xa5;
 
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub struct MemoryFrame {
     storage: Storage,
     /// Bytes in the first segment, when the frame is chained inside its own storage.
     first_segment_len: Option<usize>,
-    /// What is chained behind.
+    /// The buffers chained behind.
     parts: Vec<Part>,
     rx_checksum: RxChecksum,
     request: Option<TxRequest>,
@@ -329,7 +329,7 @@ impl MemoryNic {
         self.inject(frame);
     }
 
-    /// What was sent since the last call.
+    /// The frames that were sent since the last call.
     pub fn take_sent(&mut self) -> Vec<MemoryFrame> {
         core::mem::take(&mut self.sent)
     }

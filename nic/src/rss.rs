@@ -27,7 +27,7 @@ pub const SYMMETRIC_KEY: [u8; KEY_BYTES] = {
     key
 };
 
-/// What of a TCP segment goes into the hash, for one family.
+/// The header fields of a TCP segment that go into the hash, for one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fields {
     /// Both addresses and both ports.

@@ -19,7 +19,7 @@ pub mod key;
 pub mod bucket;
 // From hash to entry.
 pub mod index;
-// What each kind remembers.
+// The contents of each kind.
 pub mod record;
 // Fields of records that keep a number rounded.
 pub mod rounded;
@@ -224,7 +224,7 @@ impl Found {
     }
 }
 
-/// What a segment meets.
+/// The owner of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Met {
     /// An open connection, whose `Tcb` stands there.

@@ -70,7 +70,7 @@ pub mod neighbor;
 mod icmp;
 #[cfg(feature = "internals")]
 pub mod icmp;
-// What is known of the way to a destination: the path's MTU, and the link address that answered last.
+// Paths to destinations: the path's MTU, and the link address that answered last.
 #[cfg(not(feature = "internals"))]
 mod path;
 #[cfg(feature = "internals")]
@@ -80,12 +80,12 @@ pub mod path;
 mod memory;
 #[cfg(feature = "internals")]
 pub mod memory;
-// What is ours: addresses by VLAN, open ports, ports for active opens.
+// The endpoint's own: addresses by VLAN, open ports, ports for active opens.
 #[cfg(not(feature = "internals"))]
 mod local;
 #[cfg(feature = "internals")]
 pub mod local;
-// What connections keep of bytes: to send, received in order, behind a gap; one budget for all.
+// Bytes that connections hold: to send, received in order, behind a gap; one budget for all.
 #[cfg(not(feature = "internals"))]
 mod queue;
 #[cfg(feature = "internals")]
@@ -105,7 +105,7 @@ pub mod tcp;
 mod timer;
 #[cfg(feature = "internals")]
 pub mod timer;
-// What runs on top: the App trait, and what an app can do.
+// Applications: the App trait, and the calls of an app.
 pub use worker::app;
 // The deterministic world: hosts, links and time from a seed.
 #[cfg(feature = "sim")]

@@ -1,4 +1,4 @@
-//! What belongs to this endpoint: its addresses in each VLAN, its open ports, and the ports that active opens take.
+//! The addresses and ports of this endpoint: its addresses in each VLAN, its open ports, and the ports that active opens take.
 //!
 //! It must never change with what a peer sends, nor know a connection.
 

@@ -14,12 +14,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Smallest page that any supported system has, in bytes: the stride of pre-faulting.
 const SMALL_PAGE_BYTES: usize = 4096;
 
-/// What may live in [`Pages`]: plain data for which all-zero bytes (and any other) are a legal value, without padding.
+/// Data that may live in [`Pages`]: plain data for which all-zero bytes (and any other) are a legal value, without padding.
 pub trait Plain: FromBytes + IntoBytes + Immutable + KnownLayout {}
 
 impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Plain for T {}
 
-/// What [`Pages`] can hold: `paged!` implements it for a type.
+/// A type that [`Pages`] can hold: `paged!` implements it for a type.
 pub trait Paged: Plain + Sized {
     /// The memory together with the typed slice that borrows it.
     type Mapping: TypedMap<Self>;
@@ -121,7 +121,7 @@ pub enum MemoryError {
     Refused {
         /// Bytes asked for.
         bytes: usize,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
 }
@@ -287,7 +287,7 @@ pub fn prefetch_read<T>(target: &T) {
     let _ = target;
 }
 
-/// What the system holds in memory for this process, to be set beside what was reserved.
+/// The memory of this process as the system counts it, to be compared with the memory that was reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessMemory {
     /// Resident bytes: small pages and huge pages.

@@ -25,7 +25,7 @@ use crate::wire::MacAddr;
 use crate::wire::vlan::VlanId;
 use entry::{Entry, NEVER};
 
-/// What names a neighbour. The same address in another VLAN is on another link, so another neighbour.
+/// The key of a neighbour. The same address in another VLAN is on another link, so another neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Neighbor {
     /// Where it is.
@@ -66,7 +66,7 @@ pub struct ResolvedNeighbor<F> {
     pub neighbor: Neighbor,
     /// Its link-layer address.
     pub mac: MacAddr,
-    /// What waited for it.
+    /// The frames that waited for it.
     pub frames: Pending<F>,
 }
 
@@ -82,7 +82,7 @@ pub struct Move {
     pub to: MacAddr,
 }
 
-/// What [`NeighborTable::poll`] wants done.
+/// An action that [`NeighborTable::poll`] asks for.
 #[derive(Debug)]
 pub enum Action<F> {
     /// Send a solicitation.
@@ -91,12 +91,12 @@ pub enum Action<F> {
     Unreachable {
         /// Its IP address.
         neighbor: Neighbor,
-        /// What waited for it: to be dropped and counted.
+        /// The frames that waited for it: to be dropped and counted.
         frames: Pending<F>,
     },
 }
 
-/// What a neighbour advertisement or an ARP reply says (RFC 4861 §4.4).
+/// The contents of a neighbour advertisement or an ARP reply (RFC 4861 §4.4).
 ///
 /// An ARP reply that was sent to our own link-layer address counts as solicited and overriding; any other ARP packet
 /// that is not a request for us (gratuitous ARP, a broadcast reply) as unsolicited and overriding.
@@ -480,7 +480,7 @@ impl<F> NeighborTable<F> {
         self.entries.iter().map(|entry| entry.pending.len()).sum()
     }
 
-    /// What is known about `neighbor`: its state, and its address where the state has one. For reports.
+    /// The entry of `neighbor`: its state, and its address where the state has one. For reports.
     #[must_use]
     pub fn get(&self, neighbor: Neighbor) -> Option<(NeighborState, Option<MacAddr>)> {
         let entry = self.entries.get(self.find(neighbor).ok()?.1)?;

@@ -1,4 +1,4 @@
-//! What is known of the ways to destinations: the path's MTU, and the link address that frames to it went to last and were
+//! The cache of paths to destinations: the path's MTU, and the link address that frames to it went to last and were
 //! answered from. A bounded cache per worker.
 //!
 //! It must never grow, never believe more than its callers have checked, and never raise an MTU before its time.
@@ -54,7 +54,7 @@ pub struct Destination {
     pub address: IpAddr,
 }
 
-/// What became of a link address that a connection has kept.
+/// The fate of a link address that a connection has kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkMove {
     /// This is where its frames go.
@@ -103,7 +103,7 @@ pub const fn floor_mtu(destination: IpAddr) -> u16 {
     }
 }
 
-/// What is known of one destination.
+/// The path to one destination.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     destination: Destination,

@@ -9,15 +9,15 @@ pub mod chunks;
 pub mod claim;
 // Few bytes share a frame.
 mod compact;
-// What a connection is given to send.
+// Items that a connection is given to send.
 pub mod item;
-// What it received behind a gap.
+// Data received behind a gap.
 pub mod out_of_order;
 // Bytes that are computed.
 pub mod pattern;
-// What it received in order.
+// Data received in order.
 pub mod rx_queue;
 // Bytes that are copied once.
 pub mod statics;
-// What it has to send.
+// Data to send.
 pub mod tx_queue;

@@ -10,7 +10,7 @@
 pub mod negotiated;
 pub mod segment;
 pub mod verdict;
-// What calls bring along: time, settings, counters.
+// The surroundings of calls: time, settings, counters.
 pub mod env;
 pub mod profile;
 pub mod profiles;
@@ -39,7 +39,7 @@ pub mod reset;
 // One mechanism, one file.
 pub mod ack;
 pub mod answer_limits;
-// What of it is yes or no.
+// Its yes-or-no properties.
 mod bits;
 mod black_hole;
 pub mod congestion;

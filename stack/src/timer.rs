@@ -54,7 +54,7 @@ pub struct TimerWheel {
 impl TimerWheel {
     /// The largest capacity.
     pub const CAPACITY_MAX: u32 = u32::MAX - SENTINELS as u32;
-    /// What a timer takes, in bytes.
+    /// Bytes of one timer.
     pub const TIMER_BYTES: usize = size_of::<Node>();
 
     /// A wheel for `capacity` timers, none armed, whose time starts at `now`. The only allocation: [`TimerWheel::TIMER_BYTES`] a

@@ -16,6 +16,7 @@ mod ending;
 mod endpoint;
 mod fast_output;
 mod fast_path;
+mod forwarding;
 mod fragments;
 #[cfg(not(feature = "internals"))]
 mod frame_writer;

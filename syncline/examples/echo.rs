@@ -8,20 +8,9 @@ impl App for Echo {
     type Conn = ();
 
     fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, _: &mut ()) {
-        while cx.has_room(conn) {
-            let Some(chunk) = cx.take(conn) else {
-                if cx.peer_closed(conn) {
-                    cx.close(conn);
-                }
-                return;
-            };
-            let sent = cx.send(conn, chunk.into());
-            assert!(sent.is_ok(), "there was room");
+        if cx.forward(conn, conn) {
+            cx.close(conn);
         }
-    }
-
-    fn on_writable<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, state: &mut ()) {
-        self.on_data(cx, conn, state);
     }
 
     fn on_peer_closed<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, state: &mut ()) {

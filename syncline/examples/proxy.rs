@@ -19,13 +19,7 @@ impl Proxy {
         let Some(&to) = self.pairs.get(&from) else {
             return;
         };
-        while cx.has_room(to)
-            && let Some(chunk) = cx.take(from)
-        {
-            let sent = cx.send(to, chunk.into());
-            assert!(sent.is_ok(), "there was room");
-        }
-        if cx.unread_len(from) == 0 && cx.peer_closed(from) {
+        if cx.forward(from, to) {
             cx.shutdown(to);
         }
     }

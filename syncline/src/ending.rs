@@ -16,7 +16,7 @@ const ABORT_MAX: Duration = Duration::from_secs(1);
 /// The workers are empty after this at the latest.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// What a worker answers when it is asked, as far as its end needs it.
+/// The progress of a worker, as far as the end of a run needs it.
 pub trait DrainState {
     /// The order that it was given last.
     fn order(&self) -> Order;

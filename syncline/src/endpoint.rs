@@ -21,7 +21,7 @@ use crate::{Error, secrets};
 /// Half-open connections that one worker has room for: the backlogs of its listeners, within these bounds.
 const EMBRYOS: std::ops::RangeInclusive<u32> = 16..=1 << 20;
 
-/// What an endpoint is going to be. Every method but the last one returns the endpoint; what is wrong with an argument is said by
+/// The builder of an endpoint. Every method but the last one returns the endpoint; a wrong argument is reported by
 /// the last one.
 ///
 /// The last one is [`Endpoint::run`], on a NIC, or [`Endpoint::worker`], on any [`Nic`], driven by hand.
@@ -144,7 +144,7 @@ impl Endpoint {
         self
     }
 
-    /// What a worker does while no frames arrive. Without this call it sleeps where the kernel moves the frames (a tap, AF_XDP), and
+    /// Whether workers sleep or poll while no frames arrive. Without this call it sleeps where the kernel moves the frames (a tap, AF_XDP), and
     /// polls on everywhere else.
     #[cfg(feature = "dpdk")]
     pub fn idle(mut self, idle: crate::idle::Idle) -> Self {
@@ -194,7 +194,7 @@ impl Endpoint {
             .map_err(|error| Error::Memory(error.to_string()))
     }
 
-    /// What workers share.
+    /// Data shared by workers.
     pub(crate) fn config(&mut self) -> Result<Arc<Config>, Error> {
         if let Some(error) = self.wrong.take() {
             return Err(error);

@@ -17,7 +17,7 @@ pub enum Error {
         "{what}: the kernel owns {address} (on {interface}), and its resets would kill our connections; give an address that no host has"
     )]
     KernelAddress {
-        /// What was given.
+        /// The given text.
         what: String,
         /// The kernel's address.
         address: std::net::IpAddr,

@@ -17,7 +17,7 @@ const TURNS_BEFORE_SLEEP: u32 = 500;
 const SHORTEST: Duration = Duration::from_micros(10);
 const LONGEST: Duration = Duration::from_micros(640);
 
-/// What a worker does while nothing comes.
+/// Whether a worker sleeps or polls while no frames arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Idle {
@@ -28,7 +28,7 @@ pub enum Idle {
 }
 
 impl Idle {
-    /// What is sensible on that NIC.
+    /// The sensible choice on that NIC.
     pub fn usual_on(spec: &NicSpec) -> Self {
         let of_kernel = match spec {
             NicSpec::Tap { .. } | NicSpec::AfXdp { .. } => true,

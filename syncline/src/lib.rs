@@ -14,8 +14,13 @@
 //! ```
 //!
 //! `pci:0000:3b:00.0` in place of `tap:echo0` is a NIC; `memif:SOCKET`, `af_xdp:INTERFACE` and any other DPDK device work too.
-//! A client connects instead of listening: `examples/clients.rs` holds 10,000 connections; `examples/proxy.rs` forwards frames from one
-//! connection to another without a copy.
+//! `examples/clients.rs` holds 10,000 connections; `examples/proxy.rs` forwards frames from one connection to another without a copy.
+//!
+//! # A client
+//!
+//! ```no_run
+#![doc = include_str!("../examples/client.rs")]
+//! ```
 //!
 //! # A worker driven by hand
 //!
@@ -76,17 +81,17 @@
 
 // Why an endpoint could not be made or run.
 mod error;
-// What an endpoint is going to be.
+// The builder of an endpoint.
 mod endpoint;
 // An endpoint on a NIC, from the first check to the last buffer.
 #[cfg(feature = "dpdk")]
 mod run;
-// What workers have done.
+// The result of a run.
 #[cfg(feature = "dpdk")]
 mod report;
 // Addresses as users write them.
 pub mod addresses;
-// What must not be guessed.
+// Secrets and seeds.
 pub mod secrets;
 // SIGINT, SIGTERM and SIGHUP as a flag.
 pub mod stop;
@@ -95,7 +100,7 @@ pub mod stop;
 pub mod clock;
 // How a control thread talks to a thread that polls.
 pub mod mailbox;
-// What a worker does while nothing comes.
+// Sleeping or polling while no frames arrive.
 #[cfg(feature = "dpdk")]
 pub mod idle;
 // The kernel beside us: its addresses, its side of a tap.

@@ -70,7 +70,7 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// What a polling thread is to do.
+/// An order to a polling thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum Order {
@@ -103,7 +103,7 @@ impl Orders {
         self.0.store(order as u8, Ordering::Relaxed);
     }
 
-    /// What to do.
+    /// The present order.
     #[inline]
     pub fn current(&self) -> Order {
         match self.0.load(Ordering::Relaxed) {

@@ -15,13 +15,13 @@ use stack::worker::{Cycles, Kind, Worker};
 use crate::ending::DrainState;
 use crate::mailbox::Order;
 
-/// What one worker has done so far.
+/// The progress of one worker.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What happened to frames.
+    /// The counters of frames.
     pub counters: Counters,
-    /// What happened in TCP, by name, events that did not happen left out.
+    /// The counters of TCP by name; counters at 0 are left out.
     pub tcp: BTreeMap<&'static str, u64>,
     /// Where the time went.
     pub cycles: Cycles,
@@ -60,13 +60,13 @@ impl DrainState for Progress {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report<A> {
     /// The apps, one of each worker that ended well, in the workers' order.
     pub apps: Vec<A>,
-    /// What each worker has done; its last answer when it did not end well.
+    /// The progress of each worker; its last answer when it did not end well.
     pub workers: Vec<Progress>,
     /// How long the workers ran, the end included.
     pub duration: Duration,
@@ -74,11 +74,11 @@ pub struct Report<A> {
     pub open_at_end: u64,
     /// Of those, the ones that were reset because they took too long, or because of a second signal.
     pub reset_at_end: u64,
-    /// What the port itself counted.
+    /// The port's own counters.
     pub nic: PortStats,
     /// Buffers that did not come back: 0, or a leak.
     pub mbufs_in_use: u32,
-    /// What went wrong, in words.
+    /// Faults of the run, in words.
     pub faults: Vec<String>,
 }
 

@@ -28,7 +28,7 @@ use crate::{Endpoint, Error, addresses, namespace, secrets};
 
 /// How often the control thread looks whether the run is to end.
 const LOOK: Duration = Duration::from_millis(20);
-/// What a process ends with whose worker hangs.
+/// The exit status of a process whose worker hangs.
 const HANGS: u8 = 1;
 
 /// The place of an app: which worker it runs on, and how it ends the run.
@@ -49,7 +49,7 @@ impl Seat {
     }
 }
 
-/// What is there before the workers start.
+/// Everything that is set up before the workers start.
 struct Start {
     eal: Eal,
     config: Arc<Config>,
@@ -117,13 +117,13 @@ impl Endpoint {
         } = opened;
         let mut report = self.run_workers(&start, queues, app)?;
         report.nic = port.stats();
-        // What lies in its rings comes back when the port is closed.
+        // Frames in its rings come back when the port is closed.
         drop(port);
         report.mbufs_in_use = port::in_use(&pools);
         Ok(report)
     }
 
-    /// What can't be, before anything is touched.
+    /// Refuses contradictory arguments before anything is touched.
     fn check(&self, spec: &NicSpec) -> Result<(), Error> {
         let wrong = |text: &str| Err(Error::Config(text.to_owned()));
         if *spec == NicSpec::Ring {
@@ -310,7 +310,7 @@ impl Endpoint {
     }
 }
 
-/// What the control thread came to.
+/// The result of the control thread.
 struct WatchOutcome {
     states: Vec<Progress>,
     ended: Ended,

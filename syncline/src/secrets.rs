@@ -1,4 +1,4 @@
-//! What must not be guessed: the secrets of an endpoint, the seed of a generator. From the system's randomness.
+//! Random numbers that no peer may guess: the secrets of an endpoint, the seed of a generator. From the system's randomness.
 //!
 //! It must never be called per packet, and never fall back to a weaker source.
 

@@ -18,7 +18,7 @@ use crate::mailbox::{Order, Orders};
 const END_MAX: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What a thread calls once it has all that it needs; the run begins when all have.
+/// Announces that a thread has all that it needs; the run begins when all threads have.
 #[derive(Debug)]
 pub struct Ready(mpsc::Sender<()>);
 
@@ -33,9 +33,9 @@ impl Ready {
 /// How the threads of a run ended.
 #[derive(Debug)]
 pub struct Polled<C, T, E> {
-    /// What the control thread came to.
+    /// The result of the control thread.
     pub control: C,
-    /// What each thread came to, in order.
+    /// The result of each thread, in order.
     pub threads: Vec<Result<T, E>>,
 }
 
@@ -114,7 +114,7 @@ fn why_not_ready<T, E: From<Error>>(threads: Vec<ScopedJoinHandle<'_, Result<T, 
     failure.unwrap_or_else(|| Error::Worker("a worker ended before the run did".into()).into())
 }
 
-/// What a thread came to. A thread that panicked is a bug, and says so.
+/// The result of a thread. A thread that panicked is a bug, and says so.
 ///
 /// # Errors
 /// The thread's own, or [`Error::Worker`] when it panicked.

@@ -185,6 +185,22 @@ for n in range(2):
 
     #[test]
     #[ignore = "needs root"]
+    fn the_client_hears_what_the_kernels_server_echoes() {
+        let namespace = Namespace::new("client");
+        let client = example("client");
+        let server = "
+import socket
+c, _ = socket.create_server(('0.0.0.0', 7)).accept()
+while word := c.recv(100): c.sendall(word.upper())
+print('the client closed', flush=True)";
+        let mut server = Running::start(namespace.command("python3").args(["-c", server]));
+        let said = Running::start(&mut namespace.command(&client)).until_it_ends();
+        assert!(said.starts_with("HELLO\n"), "{said}");
+        assert_eq!(server.until_it_ends().trim(), "the client closed");
+    }
+
+    #[test]
+    #[ignore = "needs root"]
     fn ten_thousand_connections_are_open_at_once_and_all_hear_their_word() {
         let namespace = Namespace::new("clients");
         let clients = example("clients");

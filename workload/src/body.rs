@@ -20,7 +20,7 @@ pub enum BodyError {
     LineTooLong,
 }
 
-/// What is left of a body, from here on.
+/// The rest of a body, from here on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
     /// This many bytes (RFC 9112 §6.2).
@@ -41,12 +41,12 @@ pub struct Chunks {
     at: At,
 }
 
-/// What comes next.
+/// The next part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     /// A digit of a chunk's size, or what ends it.
     Size,
-    /// What says more about the chunk, up to the end of the line.
+    /// The chunk's extensions, up to the end of the line.
     Extension,
     /// The line feed of a chunk's line.
     LineEnd,

@@ -2,7 +2,7 @@
 //!
 //! It must never count a connection as complete that did not end in good order with all of its bytes right.
 //!
-//! What rides on what:
+//! Which data shares a segment with which flag:
 //!
 //! | [`Shape::Piggyback`] | sent by | [`Shape::Plain`] | sent by |
 //! |---|---|---|---|
@@ -37,7 +37,7 @@ use crate::{ConnState, http};
 /// Connections opened per turn at most: half a burst, so that what is under way keeps its share of the link.
 const OPENED_PER_TURN: u32 = 32;
 
-/// What rides on what.
+/// Which data shares a segment with which flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// As much as can: 6 segments when request and response fit one each.

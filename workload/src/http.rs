@@ -5,13 +5,13 @@
 /// Largest body in bytes: with its header it stays below 65,536, which is what a connection's state can count.
 pub const BODY_MAX: u32 = 60_000;
 
-/// What every client asks.
+/// The request of every client.
 #[must_use]
 pub(crate) fn request() -> Vec<u8> {
     b"GET / HTTP/1.1\r\nHost: syncline\r\nConnection: close\r\n\r\n".to_vec()
 }
 
-/// What every server answers: a header and `body_len` bytes (at most [`BODY_MAX`]), none of which repeats its neighbour.
+/// The response of every server: a header and `body_len` bytes (at most [`BODY_MAX`]), none of which repeats its neighbour.
 #[must_use]
 pub(crate) fn response(body_len: u32) -> Vec<u8> {
     let body_len = body_len.min(BODY_MAX);

@@ -1,4 +1,4 @@
-//! What both sides of a connection benchmark do, as apps of the stack: whole HTTP connections ([`connect`]) and one byte
+//! Both sides of a connection benchmark, as apps of the stack: whole HTTP connections ([`connect`]) and one byte
 //! there and back over connections that stay ([`request`]), every reply verified by the side that asked.
 //!
 //! The apps need a worker and nothing else: [`load`] is the load generator behind `syncline load`, [`pools`] addresses × ports as one index
@@ -32,7 +32,7 @@
 //! A crate of its own because `benches` must build without DPDK. It must never know a NIC, a clock or a thread.
 #![forbid(unsafe_code)]
 
-// What happened, counted: one fate for each connection and each reply.
+// Counts of events: one fate for each connection and each reply.
 pub mod tally;
 // How long it took.
 pub mod latency;
@@ -44,11 +44,11 @@ pub mod remembered_head;
 pub mod pools;
 // Where a body ends.
 pub mod body;
-// What a load balancer sends in front of a connection.
+// The PROXY protocol header that a load balancer sends in front of a connection.
 pub mod proxy;
 // Where a client's connections come from.
 pub mod sources;
-// What an app wants to do one turn later.
+// Actions that an app postpones by one turn.
 mod next_turn;
 // Complete connections.
 pub mod connect;
@@ -66,7 +66,7 @@ pub use side::Side;
 pub use sources::Sources;
 pub use tally::{Fault, Tally};
 
-/// What an app of this crate keeps with each connection: 8 bytes, so that an idle connection stays small.
+/// The state that an app of this crate keeps with each connection: 8 bytes, so that an idle connection stays small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnState {
     /// [`RequestClient`]: the number of the connection.

@@ -45,7 +45,7 @@ pub enum Origin {
     Relayed {
         /// The client.
         source: SocketAddr,
-        /// What the client connected to; of the same family as `source`.
+        /// The address that the client connected to; of the same family as `source`.
         destination: SocketAddr,
     },
 }
@@ -63,7 +63,7 @@ pub struct Header {
     pub is_crc32c_verified: bool,
 }
 
-/// What the bytes at the front of a connection are.
+/// The meaning of the bytes at the front of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parsed {
     /// The beginning of a header, or nothing yet.
@@ -74,7 +74,7 @@ pub enum Parsed {
     Malformed(Defect),
 }
 
-/// What is wrong with a header.
+/// A fault of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]

@@ -23,7 +23,7 @@ impl<T> Default for RememberedHead<T> {
 }
 
 impl<T: Copy> RememberedHead<T> {
-    /// What came of the head at the front of `bytes`, if that is the one that was read last.
+    /// The outcome of the head at the front of `bytes`, if that is the one that was read last.
     #[inline]
     #[must_use]
     pub fn recall(&self, bytes: &[u8]) -> Option<T> {

@@ -43,7 +43,7 @@ impl Bytes {
     }
 }
 
-/// What the client keeps of each connection.
+/// The client's state of each connection.
 #[derive(Debug, Clone, Copy)]
 struct ClientConn {
     conn: ConnId,

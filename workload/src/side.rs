@@ -45,7 +45,7 @@ impl Side {
         }
     }
 
-    /// How long what a client measures took; `None` for a server.
+    /// The times that a client measures; `None` for a server.
     #[must_use]
     pub fn latency(&self) -> Option<&Latency> {
         match self {
@@ -55,7 +55,7 @@ impl Side {
         }
     }
 
-    /// What happened so far.
+    /// The counts so far.
     #[must_use]
     pub fn tally(&self) -> &Tally {
         match self {
@@ -66,7 +66,7 @@ impl Side {
         }
     }
 
-    /// What a client has begun and not ended; 0 for a server.
+    /// Operations that a client has begun and not ended; 0 for a server.
     #[must_use]
     pub fn under_way(&self) -> u32 {
         match self {

@@ -149,7 +149,7 @@ impl From<ConnectError> for Fault {
     }
 }
 
-/// What happened so far. All counts only grow.
+/// The counts so far. All of them only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Tally {
@@ -194,7 +194,7 @@ impl Tally {
             .filter(|&(_, n)| n > 0)
     }
 
-    /// What happened since `earlier`.
+    /// The counts since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

@@ -140,7 +140,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// What answers the generator
+    /// The endpoint that answers the generator
     #[arg(long, value_enum, default_value = "endpoint", hide_short_help = true)]
     pub(crate) peer: Peer,
 
@@ -273,7 +273,7 @@ pub(crate) enum BenchRole {
 }
 
 impl BenchArgs {
-    /// What the flags can't say about each other.
+    /// Contradictions between flags, which clap can't express.
     ///
     /// # Errors
     /// [`Failure::Usage`] names the flag and what to do.
@@ -387,7 +387,7 @@ impl BenchArgs {
         self.nic == "ring"
     }
 
-    /// What counts as the right reply.
+    /// The reply that counts as right.
     pub(crate) fn expected(&self) -> Expect {
         self.expect.unwrap_or(match self.mode {
             Mode::Rst => Expect::Rst,
@@ -405,7 +405,7 @@ impl BenchArgs {
         self.window.unwrap_or_else(|| WINDOW.min(fits))
     }
 
-    /// What the SYNs offer.
+    /// The options of the SYNs.
     pub(crate) fn syn_options(&self) -> SynOptions {
         self.options.unwrap_or(match self.mode {
             Mode::Rst => SynOptions::Bare,

@@ -104,7 +104,7 @@ impl Child {
         }
     }
 
-    /// What the endpoint has done so far.
+    /// The progress of the endpoint.
     ///
     /// # Errors
     /// The child's own [`Failure`], or that it ended or does not answer.
@@ -135,7 +135,7 @@ impl Child {
         }
     }
 
-    /// What to say instead of an answer.
+    /// The text in place of an answer.
     fn unexpected(&mut self, told: Result<EndpointMessage, RecvTimeoutError>) -> Failure {
         match told {
             Ok(EndpointMessage::Failed { usage: true, cause }) => Failure::Usage(cause),

@@ -68,10 +68,10 @@ pub(super) struct NearSide<'a> {
     pub(super) far: &'a mut dyn Watch,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub(super) struct StatelessRun {
-    /// What happened while it was measured.
+    /// The counts while it was measured.
     pub(super) measured: Tally,
     /// How long that was.
     pub(super) seconds: f64,

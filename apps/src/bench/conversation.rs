@@ -2,7 +2,7 @@
 //!
 //! It must never print a rate that holds a connection or reply that was not verified.
 
-// What both stacks are.
+// The configuration of both stacks.
 mod plan;
 // The client's thread.
 mod client;

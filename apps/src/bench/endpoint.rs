@@ -35,7 +35,7 @@ pub(super) struct Ready {
     /// By how much the process grew while the table was made and filled, per connection; `None` without connections or
     /// where the system does not tell.
     pub(super) bytes_per_connection: Option<f64>,
-    /// What the process had resident before the table was made.
+    /// Resident memory of the process before the table was made.
     pub(super) resident_before_bytes: Option<u64>,
     /// The room in its table, in words.
     pub(super) room: String,
@@ -57,7 +57,7 @@ pub(super) struct Spent {
     pub(super) timers: u64,
 }
 
-/// What the endpoint has done so far.
+/// The progress of the endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     pub(super) spent: Spent,
@@ -65,13 +65,13 @@ pub(super) struct Progress {
     pub(super) counters: BTreeMap<String, u64>,
     /// Frames received minus frames that ended in a counter; 0, or a bug.
     pub(super) unaccounted: i64,
-    /// What its app has done.
+    /// The progress of its app.
     pub(super) app: AppProgress,
     /// What the process has resident; the caller that passes the progress on fills it in, since the thread that polls reads no file.
     pub(super) resident_bytes: Option<u64>,
 }
 
-/// What an app has done so far: [`Tally`] in a form that travels.
+/// The progress of an app: [`Tally`] in a form that travels.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct AppProgress {
     pub(super) opened: u64,
@@ -99,7 +99,7 @@ impl From<&Tally> for AppProgress {
 
 /// An app that can say what it has done.
 pub(super) trait ReportsProgress: App {
-    /// What it has done so far.
+    /// Its progress.
     fn progress(&self) -> AppProgress;
 }
 
@@ -140,7 +140,7 @@ impl Spent {
         }
     }
 
-    /// What happened since `earlier`.
+    /// The counts since `earlier`.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         Self {
             frames: self.frames - earlier.frames,
@@ -205,7 +205,7 @@ pub(super) struct Endpoint<A: App> {
 pub(super) type MakeEndpoint<A> =
     fn(QueuePair, &BenchArgs, &str, Clock) -> Result<(Endpoint<A>, Ready), Failure>;
 
-/// What the endpoint of `bench rst` and `bench syn` is: a worker without an app, its table filled.
+/// The endpoint of `bench rst` and `bench syn`: a worker without an app, its table filled.
 ///
 /// # Errors
 /// [`Failure::Run`] when there is not enough memory.

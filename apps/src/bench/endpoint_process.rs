@@ -1,4 +1,4 @@
-//! What the endpoint of a memif run does in its own process.
+//! The endpoint of a memif run, in its own process.
 //!
 //! `bench` runs it in its hidden role. It must never outlive its parent: it ends when its stdin does.
 

@@ -1,4 +1,4 @@
-//! What limited a run, with the evidence, or that it is undetermined.
+//! The limit of a run, with the evidence; it may be undetermined.
 //!
 //! It must never guess: a verdict needs one side that was full and another that was not.
 
@@ -16,7 +16,7 @@ const REFUSED_SHARE: f64 = 0.05;
 /// A rate that was reached to this share is the limit itself.
 const REACHED_SHARE: f64 = 0.98;
 
-/// What limited a run.
+/// The limit of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {

@@ -1,4 +1,4 @@
-//! What the endpoint is for a run: its addresses, its open port, the room in its table, and what fills it.
+//! The endpoint of a run: its addresses, its open port, the room in its table, and what fills it.
 //!
 //! It must never ask the machine for anything.
 

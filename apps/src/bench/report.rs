@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::provenance::{self, Versions};
 use crate::traffic::Expect;
 
-/// What both sides tell about themselves.
+/// The reports of both sides about themselves.
 #[derive(Debug, Clone)]
 pub(super) struct Sides {
     /// The link, in words.
@@ -39,7 +39,7 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// What a connection costs, when the endpoint is ours and could tell.
+    /// Memory of a connection, when the endpoint is ours and measured it.
     fn bytes_per_connection(&self) -> Option<f64> {
         self.ready
             .as_ref()
@@ -121,7 +121,7 @@ pub(super) struct Report {
     mean_burst: Option<f64>,
     /// Established connections in the endpoint's table.
     connections: u32,
-    /// What each of them costs, from the growth of the process.
+    /// Memory of each of them, from the growth of the process.
     bytes_per_connection: Option<f64>,
     limit: Limit,
     /// The endpoint's counters that aren't zero, over the whole run.

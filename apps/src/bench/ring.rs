@@ -25,7 +25,7 @@ pub(super) const POOLS: PoolSizes = PoolSizes {
 /// Memory for them, in MB.
 pub(super) const MEMORY_MB: u64 = 256;
 
-/// What the control thread and the endpoint's thread share.
+/// Data shared by the control thread and the endpoint's thread.
 struct EndpointLine {
     orders: Orders,
     mailbox: Mailbox<Progress>,

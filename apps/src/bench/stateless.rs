@@ -21,7 +21,7 @@ use crate::stop::Stop;
 use crate::threads::join;
 use crate::traffic::{Expect, Generator, Rate, StrictExchange, StrictPlan, Target};
 
-/// What a peer that was started separately is called on the link; memif delivers everything to every peer.
+/// Name on the link of a peer that was started separately; memif delivers everything to every peer.
 const EXTERNAL_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 
 /// Runs on the link of `args` and prints the result.

@@ -20,7 +20,7 @@ const OK: &[u8] = b"HTTP/1.1 200 ";
 /// Connections that begin in one turn at most.
 const CONNECTS_PER_TURN: u32 = 16;
 
-/// What is done on each connection.
+/// Conversation on each connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Talk {
     /// Sends bytes, closes its direction, and gets the same bytes back
@@ -51,7 +51,7 @@ pub(super) struct ClientPlan {
     pub(super) timeout: Duration,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClientTally {
     pub(super) started: u32,
@@ -174,7 +174,7 @@ impl Client {
 }
 
 impl Conversation {
-    /// What of `bytes` is body. The status is checked on the way.
+    /// The part of `bytes` that is body. The status is checked on the way.
     fn skip_head<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         for (i, &byte) in bytes.iter().enumerate() {
             if self.head_end == HEAD_END.len() {

@@ -43,7 +43,7 @@ pub(crate) fn open<'a>(path: &Path, stop: &'a Stop) -> Result<Box<dyn Read + Sen
     Ok(Box::new(file))
 }
 
-/// What a thread reads from a pipe.
+/// The pipe's bytes, read by a thread.
 struct Pipe<'a> {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: Vec<u8>,

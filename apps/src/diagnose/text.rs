@@ -117,7 +117,7 @@ fn became(judged: &Judged<'_>) -> String {
     }
 }
 
-/// What became of all connections, when there are several.
+/// The verdicts on all connections, when there are several.
 fn sums(findings: &Findings<'_>) -> String {
     if findings.analysis.connections() < 2 {
         return String::new();

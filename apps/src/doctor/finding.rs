@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::request::Request;
 use crate::failure::Failure;
 
-/// What a finding means for a run.
+/// The meaning of a finding for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Level {
@@ -28,9 +28,9 @@ pub(super) enum Level {
 pub(super) struct Finding {
     /// Which check found it. Names are stable.
     pub(super) check: &'static str,
-    /// What it means.
+    /// Its meaning.
     pub(super) level: Level,
-    /// What was found.
+    /// The finding.
     pub(super) text: String,
     /// Commands that change it, or what to do in words.
     pub(super) fix: Vec<String>,

@@ -16,7 +16,7 @@ use crate::serve::{self, ServeArgs};
 pub(super) struct Request {
     /// The command line.
     pub(super) command: String,
-    /// What it needs of the machine.
+    /// Its needs of the machine.
     pub(super) needs: Needs,
     /// The flags that name the NIC, its addresses and its CPUs.
     pub(super) link: NicArgs,
@@ -32,7 +32,7 @@ enum CheckedCommand {
 }
 
 impl Request {
-    /// What these words ask for; `None` for no words.
+    /// The command in these words; `None` for no words.
     ///
     /// # Errors
     /// [`Failure::Usage`] when it is no command that can be checked, or one that would be refused whatever the machine.

@@ -11,7 +11,7 @@ use stack::nic::fault::{FaultCounts, FaultSpec};
 
 use super::written;
 
-/// What the faults did, for reports. Field names are stable: scripts rely on them.
+/// The counts of injected faults, for reports. Field names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FaultReport {
     /// The flag that gives the same faults again, seed included.

@@ -91,11 +91,11 @@ pub(crate) struct FloodArgs {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
     pub(crate) wait: Duration,
 
-    /// What a SYN-ACK is answered with
+    /// Answer to a SYN-ACK
     #[arg(long, value_enum, default_value = "rst")]
     pub(crate) answer: Answer,
 
-    /// What every tuple must meet, one of these; else the run fails [default: anything]
+    /// Outcome that every tuple must meet; any other fails the run [default: anything]
     #[arg(long, value_enum, value_name = "OUTCOME", value_delimiter = ',')]
     pub(crate) expect: Vec<ExpectedOutcome>,
 
@@ -104,7 +104,7 @@ pub(crate) struct FloodArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) probe: Option<u32>,
 
-    /// What a probe sends; backslashes begin the escapes of C for r, n, t and themselves [default: an HTTP request]
+    /// Request of a probe; backslashes begin the escapes of C for r, n, t and themselves [default: an HTTP request]
     #[arg(long, value_name = "TEXT", requires = "probe", value_parser = escaped)]
     pub(crate) probe_request: Option<Bytes>,
 

@@ -33,7 +33,7 @@ const ROWS_SHOWN: usize = 16;
 pub(super) struct ReportParts<'a> {
     /// What was sent.
     pub(super) plan: &'a FloodPlan,
-    /// What came of it.
+    /// The result.
     pub(super) run: FloodRun,
     /// The port at the end.
     pub(super) nic: NicReport,

@@ -108,7 +108,7 @@ pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodR
     link_watch.look();
     let nic = NicReport::new(&port, ended.frames_taken(), link_watch.report());
     ended.faults.extend(nic.fault());
-    // What lies in its rings comes back when the port is closed; only then is every buffer back.
+    // Frames in its rings come back when the port is closed; only then is every buffer back.
     drop(port);
     Ok(parts(ended, nic, rig::in_use(&pools)))
 }

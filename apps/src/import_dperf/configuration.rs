@@ -36,7 +36,7 @@ pub(super) struct Keepalive {
 pub(super) struct Set<T> {
     /// Where it stands.
     pub(super) line: usize,
-    /// What it is.
+    /// The kind.
     pub(super) value: T,
 }
 

@@ -1,4 +1,4 @@
-//! What each keyword of dperf says, and which arguments it takes.
+//! The keywords of dperf: their meanings and arguments.
 //!
 //! It must never know what we make of it.
 

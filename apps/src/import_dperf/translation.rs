@@ -23,9 +23,9 @@ const DURATION_DEFAULT_S: u64 = 60;
 pub(super) struct Translation {
     /// One for each port.
     pub(super) commands: Vec<String>,
-    /// What can't be kept: the line, what stands there, and why.
+    /// A line that can't be kept: its number, its text, and why.
     pub(super) lost: Vec<Remark>,
-    /// What is kept, and should be looked at.
+    /// A line that is kept and needs a look.
     pub(super) notes: Vec<Remark>,
 }
 
@@ -194,7 +194,7 @@ fn link(
     );
 }
 
-/// What dperf hands to DPDK's EAL.
+/// Arguments that dperf hands to DPDK's EAL.
 fn eal(configuration: &Configuration, command: &mut CommandLine, translation: &mut Translation) {
     for statement in &configuration.others {
         match statement

@@ -33,7 +33,7 @@ pub(crate) struct LoadArgs {
     #[arg(value_name = "URL[=WEIGHT]")]
     pub(crate) targets: Vec<String>,
 
-    /// What an operation is [default: request for http, connect for tcp]
+    /// Kind of operation [default: request for http, connect for tcp]
     #[arg(long, value_enum)]
     pub(crate) workload: Option<Workload>,
 
@@ -50,7 +50,7 @@ pub(crate) struct LoadArgs {
     #[arg(short, long, value_name = "N", value_parser = units::count_u32)]
     pub(crate) connections: Option<u32>,
 
-    /// What an operation does that is due while all connections are busy: wait, which counts as its time, or be dropped and
+    /// How to treat an operation that is due while all connections are busy: let it wait, which counts as its time, or drop and
     /// counted
     #[arg(long, value_enum, default_value = "queue")]
     pub(crate) when_busy: Busy,
@@ -88,7 +88,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) requests_per_connection: Option<u32>,
 
-    /// What must hold for the run to be good. failed: operations that fail, resets: connections that the peer resets or refuses, both
+    /// Conditions of a good run. failed: operations that fail, resets: connections that the peer resets or refuses, both
     /// a number or a share (0.001%); p50 … p99.99: times of operations, from schedule with --rate; rate, open: how far the operations
     /// that a second completes, and the connections open at its end, may be from their means
     #[arg(
@@ -152,7 +152,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "FIRST-LAST", default_value = "200-399", value_parser = status_range)]
     pub(crate) status: StatusRange,
 
-    /// What the bodies of HTTP responses must sum up to, `crc32c:` or `sha256:` and hexadecimal digits; another body is a failure. Once
+    /// Expected checksum of the bodies of HTTP responses, `crc32c:` or `sha256:` and hexadecimal digits; another body is a failure. Once
     /// for all URLs, or once for each in their order
     #[arg(long, value_name = "ALGORITHM:HEX")]
     pub(crate) expect_body: Vec<BodyChecksum>,
@@ -246,7 +246,7 @@ pub(crate) struct LoadArgs {
     pub(crate) hdr_log: Option<PathBuf>,
 }
 
-/// What an operation is.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
     /// A connection: open, one request if there is one, close
@@ -306,7 +306,7 @@ pub(crate) enum ArrivalLaw {
     Poisson,
 }
 
-/// What happens to what is due while all connections are busy.
+/// How to treat an operation that is due while all connections are busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Busy {
     /// It waits

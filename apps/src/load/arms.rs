@@ -5,7 +5,7 @@
 
 // The flags of the second arm.
 mod args;
-// What one arm sees of handshakes and frames.
+// Handshakes and frames as one arm sees them.
 mod observe;
 // Both arms beside each other.
 mod compare;

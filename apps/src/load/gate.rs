@@ -39,7 +39,7 @@ enum Gate {
     Time { percent: f64, most: Duration },
 }
 
-/// What must hold.
+/// The gates.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Gates(Vec<Gate>);
 
@@ -50,7 +50,7 @@ impl Default for Gates {
     }
 }
 
-/// What gates are judged by.
+/// The measurements that gates are judged by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measured<'a> {
     /// Operations of the run, or of one trial.
@@ -70,7 +70,7 @@ pub(super) struct Measured<'a> {
 pub(super) struct Judged {
     /// As `--gate` has it.
     pub(super) gate: String,
-    /// What was measured, in the unit of the gate; `null` when it was too little.
+    /// The measured value, in the unit of the gate; `null` when there were too few samples.
     pub(super) measured: Option<f64>,
     pub(super) held: bool,
     /// Why not, in words.
@@ -84,7 +84,7 @@ impl Gates {
         self.0.iter().map(|gate| gate.judge(seen)).collect()
     }
 
-    /// What does not hold, in words.
+    /// The gates that do not hold, in words.
     pub(super) fn faults(&self, seen: &Measured<'_>) -> Vec<String> {
         let judged = self.judge(seen).into_iter();
         judged.filter_map(|judged| judged.fault).collect()
@@ -143,7 +143,7 @@ impl Gate {
 }
 
 impl Allowance {
-    /// What was counted in the unit of the allowance, and the fault where that is too many.
+    /// The count in the unit of the allowance, and the fault where that is too many.
     fn judge(
         self,
         (n, all): (u64, u64),

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 /// A connection is over for `--pcap-failures` when it has been silent for so much longer than an operation may take, in ns.
 const SILENT_BEYOND_NS: u64 = 2_000_000_000;
 
-/// What the workers of a run are seen by.
+/// The instruments of the workers of a run.
 #[derive(Debug)]
 pub(super) struct Instrumented {
     /// With --server-nic.
@@ -42,7 +42,7 @@ impl Instrumented {
         }
     }
 
-    /// What sees the frames of one of the clients' workers.
+    /// The instruments that see the frames of one of the clients' workers.
     pub(super) fn instruments(
         &self,
         worker: usize,

@@ -1,4 +1,4 @@
-//! What limited a run, with the evidence and what to change, or `undetermined`.
+//! The limit of a run, with the evidence and what to change, or `undetermined`.
 //!
 //! It must never guess: a verdict needs evidence against one side and for the others.
 
@@ -38,7 +38,7 @@ const REPEATED_SYN: Duration = Duration::from_millis(900);
 /// From this share of SYNs on that had to be repeated it is worth saying.
 const REPEATED_SHARE: f64 = 0.01;
 
-/// What limited a run.
+/// The limit of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum LoadVerdict {
@@ -66,7 +66,7 @@ pub(super) struct LoadLimit {
     pub(super) change: String,
 }
 
-/// What a verdict rests on.
+/// The evidence of a verdict.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LimitEvidence {
     /// Operations that were due within the window, and those of them that were begun; `None` in a closed loop.

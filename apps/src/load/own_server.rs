@@ -32,7 +32,7 @@ const RING_LISTEN: [&str; 4] = ["7=echo", "9=discard", "19=chargen", "80=http,id
 /// Where connections are held: those that are not parked at most.
 const UNDER_WAY_MAX: u32 = 1 << 18;
 
-/// What our server is to serve, and where.
+/// The services of our server, and their addresses.
 #[derive(Debug, Clone)]
 pub(super) struct ServerPlan {
     /// The flags of its NIC; `None` at the other end of an in-memory link.
@@ -40,11 +40,11 @@ pub(super) struct ServerPlan {
     interfaces: Vec<Interface>,
     listens: Vec<Listen>,
     spec: ConfigSpec,
-    /// What its workers do while nothing comes.
+    /// Whether its workers sleep or poll while no frames arrive.
     idle: Idle,
 }
 
-/// What the server did.
+/// The counts of the server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerTotals {
     pub(super) counters: Counters,
@@ -190,7 +190,7 @@ fn places(args: &LoadArgs, texts: &[String]) -> Result<Vec<Listen>, String> {
     Ok(places)
 }
 
-/// What the targets need, at each address of the servers.
+/// The services that the targets need, at each address of the servers.
 fn default_listens(args: &LoadArgs, ours: &[Interface], targets: &[TargetUrl]) -> Vec<String> {
     let mut texts = Vec::new();
     for target in targets {

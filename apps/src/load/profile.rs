@@ -47,7 +47,7 @@ impl ProfileName {
         }
     }
 
-    /// What its target is a number of.
+    /// The unit of its target.
     pub(super) fn unit(self) -> &'static str {
         match self {
             Self::Cps => "connections/s",
@@ -56,7 +56,7 @@ impl ProfileName {
         }
     }
 
-    /// What must hold in every trial (the criteria of the section above).
+    /// The conditions of every trial (the criteria of the section above).
     pub(super) fn gates(self) -> &'static str {
         match self {
             Self::Cps | Self::Latency => "failed=0.001%,resets=0.001%,rate=5%,open=10%",

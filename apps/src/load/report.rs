@@ -69,7 +69,7 @@ pub(super) struct LoadReportParts<'a> {
     pub(super) pcap: Option<FailuresReport>,
     pub(super) mbufs_in_use: u32,
     pub(super) fault: Option<FaultReport>,
-    /// What threads failed with.
+    /// The errors of threads.
     pub(super) thread_faults: Vec<String>,
 }
 
@@ -108,7 +108,7 @@ pub(super) struct LoadReport {
     arms: Option<ArmsReport>,
     /// With --pcap-failures.
     pcap_failures: Option<FailuresReport>,
-    /// What happened in TCP, as far as it did.
+    /// The counters of TCP that are not 0.
     tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero.
     counters: BTreeMap<&'static str, u64>,
@@ -117,7 +117,7 @@ pub(super) struct LoadReport {
     find: Option<Found>,
     /// With --profile; operations and times are those of the last trial.
     profile: Option<ProfileReport>,
-    /// What fails the run, in words.
+    /// The faults that fail the run, in words.
     faults: Vec<String>,
     #[serde(skip)]
     intervals: Vec<(Duration, Interval)>,
@@ -125,7 +125,7 @@ pub(super) struct LoadReport {
     started: std::time::SystemTime,
 }
 
-/// What was asked for.
+/// The request.
 #[derive(Debug, Serialize)]
 struct PlanReport {
     targets: Vec<String>,
@@ -143,7 +143,7 @@ struct PlanReport {
     time_wait_s: f64,
 }
 
-/// What became of the operations.
+/// The outcomes of the operations.
 #[derive(Debug, Serialize)]
 struct Operations {
     /// By the schedule; 0 in a closed loop.
@@ -164,7 +164,7 @@ struct Operations {
     achieved_share: Option<f64>,
 }
 
-/// What became of the connections.
+/// The outcomes of the connections.
 #[derive(Debug, Serialize)]
 struct Connections {
     asked_for: u64,
@@ -271,7 +271,7 @@ impl LoadReport {
         }));
     }
 
-    /// What ended after the last second.
+    /// Operations that ended after the last second.
     fn add_last_interval(&mut self, totals: &[LoadTotals]) {
         let mut last = Interval::default();
         for totals in totals {
@@ -283,7 +283,7 @@ impl LoadReport {
         }
     }
 
-    /// What makes a run a bad one beside its gates: what was due and not begun, times that are about the generator.
+    /// Faults of a run beside its gates: operations that were due and not begun, times that say more about the generator.
     fn add_faults(&mut self, counts: &LoadCounts, evidence: &LimitEvidence) {
         let faults = &mut self.faults;
         if let Some(profile) = &self.profile {
@@ -420,7 +420,7 @@ impl Connections {
     }
 }
 
-/// What each worker came to. What the threads left behind is newer than what they said last.
+/// The result of each worker. The results that the threads return are newer than their last answers.
 fn last_progress(parts: &LoadReportParts<'_>) -> Vec<LoadProgress> {
     match parts.totals {
         [] => parts.watched.workers.clone(),

@@ -234,7 +234,7 @@ fn arms_report(
     })
 }
 
-/// What is going to happen, on stderr, before the first frame.
+/// Prints the plan of the run to stderr, before the first frame.
 fn announce(args: &LoadArgs, plan: &RunPlan, near: &OpenedNic) {
     rig::announce_namespace(&args.link, "programs");
     let pace = match (plan.work, &plan.rate) {
@@ -357,7 +357,7 @@ fn leave_hanging(
     rig::leave(&report, args.json, report.gate())
 }
 
-/// What the threads came to, by kind.
+/// The results of the threads, by kind.
 fn sorted(watched: LoadWatched, threads: Vec<Result<ThreadEnd, Failure>>) -> Polled {
     let (mut totals, mut servers, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for (thread, outcome) in threads.into_iter().enumerate() {

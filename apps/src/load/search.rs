@@ -9,7 +9,7 @@ const TRIALS_MAX: usize = 30;
 /// A rate whose confirmation failed is lowered to this share.
 const LOWER: f64 = 0.95;
 
-/// What is known so far.
+/// The bounds known so far.
 #[derive(Debug, Clone)]
 pub(super) struct Search {
     passed: Option<u64>,

@@ -85,7 +85,7 @@ impl Second {
             work,
             retransmitted,
             bytes_acked: match work {
-                // What is not acknowledged is counted now and then, and may grow between.
+                // Unacknowledged bytes are counted now and then, and may grow between.
                 Work::Stream(_) => now.bytes_acked().saturating_sub(last.bytes_acked()),
                 _ => 0,
             },

@@ -62,7 +62,7 @@ pub(super) enum LoadEnd {
     Fault,
 }
 
-/// What the control thread came to.
+/// The result of the control thread.
 #[derive(Debug)]
 pub(super) struct LoadWatched {
     pub(super) ended_by: LoadEnd,
@@ -70,15 +70,15 @@ pub(super) struct LoadWatched {
     pub(super) duration: Duration,
     /// How connections that are kept were opened; `None` when not all were.
     pub(super) ramp: Option<Ramp>,
-    /// What was counted when the last trial of a search began.
+    /// The counts when the last trial of a search began.
     pub(super) base: LoadCounts,
-    /// What --find came to.
+    /// The result of --find.
     pub(super) found: Option<Found>,
-    /// What --profile came to.
+    /// The result of --profile.
     pub(super) profile: Option<ProfileReport>,
     /// Connections at a time at most, in the last trial.
     pub(super) connections: u32,
-    /// What each worker said last.
+    /// The last answer of each worker.
     pub(super) workers: Vec<LoadProgress>,
     pub(super) series: Vec<Second>,
     /// Times of each second, for the log.
@@ -98,7 +98,7 @@ pub(super) struct Control<'a> {
     pub(super) link: LinkWatch<'a>,
     pub(super) stop: &'a Stop,
     pub(super) ndjson: NdjsonFile,
-    /// What the process had resident before the tables were made, in bytes.
+    /// Resident memory of the process before the tables were made, in bytes.
     pub(super) resident_before: Option<u64>,
     /// How long operations are begun.
     pub(super) lasts: Duration,
@@ -276,7 +276,7 @@ impl Control<'_> {
         watched.series.push(second.clone());
     }
 
-    /// What is under way may end, and what does not is reset.
+    /// Operations under way may finish; the connections of the others are reset.
     fn settle(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
         let grace = if watched.ended_by == LoadEnd::Signal {
             self.stop.heed();

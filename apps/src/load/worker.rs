@@ -25,7 +25,7 @@ use crate::mailbox::Mailbox;
 use crate::rig::RssReport;
 use crate::rig::idle::BackOff;
 
-/// What a worker is to do.
+/// The orders of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub(super) enum LoadPhase {
@@ -109,7 +109,7 @@ impl LoadPhases {
 /// The control thread's line to one worker.
 #[derive(Debug)]
 pub(super) struct LoadLine {
-    /// What it has done so far.
+    /// Its progress.
     pub(super) progress: Mailbox<LoadProgress>,
     /// Times since the last question.
     pub(super) interval: Mailbox<Interval>,
@@ -127,7 +127,7 @@ impl LoadLine {
     }
 }
 
-/// What a worker has done so far.
+/// The progress of a worker.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LoadProgress {
     pub(super) counts: LoadCounts,
@@ -152,14 +152,14 @@ pub(super) struct LoadProgress {
     pub(super) moved: bool,
 }
 
-/// What a worker leaves behind.
+/// The results of a worker.
 #[derive(Debug)]
 pub(super) struct LoadTotals {
     pub(super) progress: LoadProgress,
     pub(super) measures: Measures,
     /// Times since the last question.
     pub(super) last_interval: Interval,
-    /// What `--fault` did.
+    /// The counts of `--fault`.
     pub(super) faults: Option<FaultTotals>,
     /// Frames that the driver took.
     pub(super) frames_taken: u64,
@@ -255,7 +255,7 @@ impl LoadWorker {
         }
     }
 
-    /// What failed in the last turn is kept with its frames.
+    /// Keeps the operations that failed in the last turn, with their frames.
     fn keep_failures(&mut self) {
         if !self.worker.app().has_marks() {
             return;
@@ -316,7 +316,7 @@ pub(super) fn rss(workers: &[LoadProgress]) -> Option<RssReport> {
     (workers.len() > 1).then(|| RssReport::new(steered, follows_the_nic, frames))
 }
 
-/// What happened in TCP, as far as it did.
+/// The counters of TCP that are not 0.
 pub(super) fn tcp(workers: &[LoadProgress]) -> BTreeMap<&'static str, u64> {
     let mut tcp = BTreeMap::new();
     for worker in workers {

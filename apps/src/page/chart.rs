@@ -19,12 +19,12 @@ const SIZE: (u32, u32) = (720, 280);
 const INK: RGBColor = RGBColor(1, 2, 3);
 const GRID: RGBColor = RGBColor(1, 2, 4);
 
-/// What a drawing shows.
+/// The contents of a drawing.
 #[derive(Debug, Clone)]
 pub(super) struct Chart {
-    /// What stands above it.
+    /// The title.
     pub(super) title: String,
-    /// What the axes are.
+    /// The axes.
     pub(super) axes: Axes,
     /// Its title says what a single line shows.
     pub(super) is_named: bool,
@@ -32,7 +32,7 @@ pub(super) struct Chart {
     pub(super) lines: Vec<Line>,
 }
 
-/// What the axes are.
+/// The axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Axes {
     /// Seconds; a number from 0.
@@ -50,7 +50,7 @@ pub(super) enum Axes {
 /// A line of a drawing.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
-    /// What it shows.
+    /// Its contents.
     pub(super) name: String,
     /// Its style, below [`STYLES`].
     pub(super) style: usize,

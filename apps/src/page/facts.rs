@@ -19,22 +19,22 @@ pub(super) struct Fact {
 /// Something that must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Check {
-    /// What is checked.
+    /// The condition.
     pub(super) label: String,
-    /// What was found.
+    /// The finding.
     pub(super) value: String,
     /// Whether it holds.
     pub(super) holds: bool,
 }
 
-/// What limited a run.
+/// The limit of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Limit {
     /// In a word.
     pub(super) verdict: String,
-    /// What that rests on.
+    /// Its evidence.
     pub(super) evidence: Vec<String>,
-    /// What to change.
+    /// The advice.
     pub(super) advice: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ const CONDITIONS: &[(&str, &[&str])] = &[
     ("DPDK", &["/versions/dpdk"]),
 ];
 
-/// What ran where.
+/// The program and the machine.
 pub(super) fn conditions(value: &Value) -> Vec<Fact> {
     let fact = |(label, pointers): &(&'static str, &[&str])| {
         let found = first(value, pointers).filter(|found| !found.is_object())?;
@@ -209,7 +209,7 @@ fn of_listeners(value: &Value) -> Vec<Fact> {
     fields.into_iter().filter_map(sum).collect()
 }
 
-/// What must be 0, and what it is called.
+/// A count that must be 0, and its name.
 const ZEROS: &[(&str, &[&str])] = &[
     (
         "Frames unaccounted for",
@@ -238,7 +238,7 @@ const ZEROS: &[(&str, &[&str])] = &[
     ("Failures", &["/failures", "/operations/failed"]),
 ];
 
-/// What must hold for the result to be good: numbers that must be 0, gates, faults.
+/// The conditions of a good result: numbers that must be 0, gates, faults.
 pub(super) fn checks(value: &Value) -> Vec<Check> {
     let zero = |(label, pointers): &(&str, &[&str])| {
         let n = number(value, pointers)?;
@@ -287,7 +287,7 @@ fn gates(value: &Value) -> Vec<Check> {
     list.into_iter().flatten().filter_map(gate).collect()
 }
 
-/// What limited the run.
+/// The limit of the run.
 pub(super) fn limit(value: &Value) -> Option<Limit> {
     let verdict = text(value, &["/limit/verdict", "/limit"])?;
     Some(Limit {

@@ -9,7 +9,7 @@ use super::json::{first, number};
 /// The percentiles of one thing that was timed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Percentiles {
-    /// What was timed.
+    /// The timed step.
     pub(super) name: String,
     /// How often.
     pub(super) samples: Option<f64>,
@@ -22,7 +22,7 @@ pub(super) struct Percentiles {
 /// How often which times were taken.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Histogram {
-    /// What was timed.
+    /// The timed step.
     pub(super) name: String,
     /// From and to in µs, and how often; ascending.
     pub(super) buckets: Vec<(f64, f64, f64)>,

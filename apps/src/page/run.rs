@@ -22,13 +22,13 @@ pub(super) struct Run {
     pub(super) kind: String,
     /// The link, in words.
     pub(super) link: Option<String>,
-    /// What ran where.
+    /// The program and the machine.
     pub(super) conditions: Vec<Fact>,
     /// The figures that matter most.
     pub(super) summary: Vec<Fact>,
-    /// What must hold for the result to be good.
+    /// The conditions of a good result.
     pub(super) checks: Vec<Check>,
-    /// What limited the run.
+    /// The limit of the run.
     pub(super) limit: Option<Limit>,
     /// Series by time.
     pub(super) series: Vec<Series>,
@@ -42,9 +42,9 @@ pub(super) struct Run {
     pub(super) reasons: Vec<Reasons>,
     /// Workers, listeners.
     pub(super) rows: Vec<Rows>,
-    /// What went wrong, in words.
+    /// Faults, in words.
     pub(super) faults: Vec<String>,
-    /// What should be looked at, in words.
+    /// Warnings, in words.
     pub(super) notes: Vec<String>,
     /// Counters that aren't 0.
     pub(super) counters: Vec<Reasons>,

@@ -1,4 +1,4 @@
-//! What happened when: a series for each number that a result gives by the second.
+//! Series over time: one for each number that a result gives by the second.
 //!
 //! It must never join two points that the result doesn't hold.
 
@@ -13,13 +13,13 @@ use super::json::{first, number};
 pub(super) struct Series {
     /// Its name, as in the result.
     pub(super) name: String,
-    /// What it counts.
+    /// The unit of its counts.
     pub(super) unit: Unit,
     /// Seconds since the start, and the number.
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// What a series counts: series of one unit share a drawing.
+/// The unit of a series: series of one unit share a drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unit {
     /// Things per second.
@@ -58,7 +58,7 @@ pub(super) fn of(value: &Value, lines: &[Value]) -> Vec<Series> {
     let series = all
         .into_iter()
         .map(|((unit, name), points)| Series { name, unit, points });
-    // What never was anything but 0 says nothing.
+    // A series of zeros says nothing.
     series
         .filter(|series| series.points.iter().any(|point| point.1 != 0.0))
         .collect()

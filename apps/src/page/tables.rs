@@ -27,7 +27,7 @@ pub(super) struct Rows {
     pub(super) rows: Vec<Vec<String>>,
 }
 
-/// What replies met each target of a flood.
+/// The outcomes at each target of a flood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Matrix {
     /// Outcomes.
@@ -116,7 +116,7 @@ pub(super) fn rows(value: &Value) -> Vec<Rows> {
     ];
     let table = |(title, pointer)| {
         let list = value.pointer(pointer)?.as_array()?;
-        // What names a row stands first; the rest as in the file.
+        // The name of a row stands first; the rest as in the file.
         let mut columns: Vec<String> = Vec::new();
         let is_there = |name: &&&str| list.iter().any(|object| object.get(**name).is_some());
         columns.extend(NAMES.iter().filter(is_there).map(|name| (*name).to_owned()));
@@ -165,7 +165,7 @@ type TargetOutcomes = (String, Vec<(String, u64)>);
 /// Fields of a target that count tuples without a reply.
 const WITHOUT_REPLY: [&str; 3] = ["silent", "not_observable", "undecided"];
 
-/// What a target's tuples met; `None` for something else than a target.
+/// The outcomes of a target's tuples; `None` for something else than a target.
 fn outcomes(target: &Value) -> Option<TargetOutcomes> {
     let name = plain(first(target, &["/target"])?);
     let replies = first(target, &["/outcomes"])?.as_object()?;

@@ -10,7 +10,7 @@ use crate::provenance::{self, Versions};
 /// The version of the results' layout: it changes when a field changes its meaning or goes.
 const SCHEMA: &str = "syncline/1";
 
-/// What every result says about where it comes from. Field names are stable (docs/guide/load.md).
+/// The origin of a result. Field names are stable (docs/guide/load.md).
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Envelope {
     schema: &'static str,

@@ -70,7 +70,7 @@ pub(crate) struct NicArgs {
     )]
     pub(crate) cpus: Option<Vec<usize>>,
 
-    /// What a worker does while no frames arrive [default: sleep on taps and other kernel devices, else spin]
+    /// Whether workers sleep or poll while no frames arrive [default: sleep on taps and other kernel devices, else spin]
     #[arg(long, value_enum)]
     pub(crate) idle: Option<Idle>,
 
@@ -83,7 +83,7 @@ pub(crate) struct NicArgs {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(256..=9216), hide_short_help = true)]
     pub(crate) rx_buffer: Option<u16>,
 
-    /// What is left to the NIC
+    /// Work that is left to the NIC
     #[command(flatten)]
     pub(crate) offloads: OffloadArgs,
 
@@ -157,7 +157,7 @@ impl NicArgs {
         }
     }
 
-    /// What the flags can't say about each other, with the NIC that they name.
+    /// Contradictions between flags and the NIC that they name.
     ///
     /// # Errors
     /// [`Failure::Usage`] names the first contradiction.

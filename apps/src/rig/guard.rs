@@ -12,7 +12,7 @@ use stack::local::addresses::LocalPrefix;
 use crate::addresses::routed_prefix;
 use crate::failure::Failure;
 
-/// What a run sends a second, elsewhere than on its own links, unless a flag says otherwise.
+/// Frames a second on links that the run did not make, unless a flag says otherwise.
 pub(crate) const DEFAULT_RATE: u64 = 10_000;
 
 /// Networks without inhabitants: RFC 2544, RFC 5737, RFC 5180, RFC 3849.
@@ -33,7 +33,7 @@ const fn network(address: IpAddr, prefix_len: u8) -> Interface {
     }
 }
 
-/// What the user allows.
+/// The permissions that the user gave.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct GuardArgs {
     /// Where this run may send to on a link that it has not made itself (ring, memif and tap are its own); may be given
@@ -70,7 +70,7 @@ impl Reach {
     }
 }
 
-/// What a run may do on its NIC.
+/// The permissions of a run on its NIC.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowed {
     reach: Reach,
@@ -158,7 +158,7 @@ impl Allowed {
         )))
     }
 
-    /// What is sent a second: as asked for, without limit on a link of our own, else [`DEFAULT_RATE`].
+    /// Frames a second: as asked for, without limit on a link of our own, else [`DEFAULT_RATE`].
     pub(crate) fn rate(&self, asked: Option<u64>) -> Option<u64> {
         match self.reach {
             Reach::OwnLink => asked,

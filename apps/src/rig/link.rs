@@ -8,7 +8,7 @@ use stack::nic::Caps;
 
 use crate::console;
 
-/// What a port and its driver agreed on. Field names are stable (docs/guide/serve.md).
+/// The capabilities that a port and its driver agreed on. Field names are stable (docs/guide/serve.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Offloads {
     rx_ipv4_checksum: bool,
@@ -68,7 +68,7 @@ impl std::fmt::Display for Offloads {
     }
 }
 
-/// What the link did. Looked at once a second: what is shorter may go unseen.
+/// Changes of the link. It is checked once a second: a shorter outage may go unseen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct LinkReport {
     /// Its state at the end.
@@ -112,7 +112,7 @@ impl<'a> LinkWatch<'a> {
         }
     }
 
-    /// What the link did until now.
+    /// Changes of the link until now.
     pub(crate) fn report(&self) -> LinkReport {
         LinkReport {
             up: self.last_mbps.is_some(),

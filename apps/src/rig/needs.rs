@@ -8,14 +8,14 @@ use dpdk::NicSpec;
 
 use super::idle::Idle;
 
-/// What a command needs.
+/// The needs of a command.
 #[derive(Debug)]
 pub(crate) struct Needs {
     /// Its NIC.
     pub(crate) spec: NicSpec,
     /// Memory of its pools and rings, in MB.
     pub(crate) memory_mb: u64,
-    /// What its workers do while no frames arrive.
+    /// Whether its workers sleep or poll while no frames arrive.
     pub(crate) idle: Idle,
     /// Addresses that it sends to on its own account, in the order of its command line.
     pub(crate) targets: Vec<IpAddr>,

@@ -34,7 +34,7 @@ pub(crate) struct LinkHost {
     pool: SourcePool,
 }
 
-/// What a neighbour's frame says.
+/// The contents of a neighbour's frame.
 enum Said {
     /// It asks for an address of ours: this is the answer.
     Question([u8; FRAME_MAX], usize),

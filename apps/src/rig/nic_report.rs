@@ -15,11 +15,11 @@ use super::link::{LinkReport, Offloads};
 pub(crate) struct NicReport {
     driver: String,
     offloads: Offloads,
-    /// What the driver offers, by DPDK's names.
+    /// The offloads of the driver, by DPDK's names.
     offered_rx: Vec<String>,
     offered_tx: Vec<String>,
     link: LinkReport,
-    /// What the driver counted itself; it leaves at 0 what it can't count.
+    /// The driver's own counters; it leaves at 0 what it can't count.
     rx_frames: u64,
     tx_frames: u64,
     rx_missed: u64,
@@ -30,13 +30,13 @@ pub(crate) struct NicReport {
     tx_taken: Option<u64>,
     /// `equal`: it counts as many; else why that isn't known, or what is wrong.
     tx_check: String,
-    /// What is wrong, in words.
+    /// The faults, in words.
     #[serde(skip)]
     fault: Option<String>,
 }
 
 impl NicReport {
-    /// What `port` says. No worker sends any more.
+    /// The report of `port`. No worker sends any more.
     pub(crate) fn new(port: &Port, tx_taken: Option<u64>, link: LinkReport) -> Self {
         let check = tx_taken.map_or_else(
             || TxCheck::NotCounted("a worker did not end well".to_owned()),
@@ -103,7 +103,7 @@ impl NicReport {
         self.link.up
     }
 
-    /// What is wrong with it, in words.
+    /// Its faults, in words.
     pub(crate) fn fault(&self) -> Option<String> {
         self.fault.clone()
     }

@@ -5,7 +5,7 @@
 use clap::ValueEnum;
 use dpdk::{OffloadFault, Offloads};
 
-/// What may be left to the NIC.
+/// Work that may be left to the NIC.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct OffloadArgs {
     /// Do this in software although the NIC could: for finding out whether an offload is to blame; may be given several
@@ -63,7 +63,7 @@ enum FaultName {
 }
 
 impl OffloadArgs {
-    /// What the port may leave to the NIC.
+    /// Work that the port may leave to the NIC.
     pub(crate) fn offloads(&self) -> Offloads {
         let may = |name| {
             let off = &self.no_offload;

@@ -17,7 +17,7 @@ pub(crate) struct PoolArgs {
     #[arg(long, value_enum)]
     order: Option<OrderName>,
 
-    /// What the permuted order follows from; all shards need the same [default: 1]
+    /// Seed of the permuted order; all shards need the same [default: 1]
     #[arg(long, value_name = "N", value_parser = units::count)]
     seed: Option<u64>,
 

@@ -31,7 +31,7 @@ const FLOWS: u16 = 256;
 const FIRST_PORT: u16 = 40_000;
 /// The host's port (discard): whether it is open or not, an ACK without a connection is reset.
 const PORT: u16 = 9;
-/// What is not answered within a round is asked again in the next.
+/// Probes without an answer in one round are repeated in the next.
 const ROUNDS: u32 = 3;
 const ROUND: Duration = Duration::from_millis(300);
 /// How often the answers are looked for.

@@ -107,7 +107,7 @@ impl<N: Nic> Nic for VlanNic<N> {
         let before = from.len();
         from.storage_mut().retain(|frame| insert(frame, vlan));
         self.nic.tx(from);
-        // What was refused is offered again, and gets its tag then.
+        // A refused frame is offered again, and gets its tag then.
         from.storage_mut().retain(|frame| remove(frame, vlan));
         before - from.len()
     }

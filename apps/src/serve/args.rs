@@ -124,7 +124,7 @@ pub(crate) struct ServeArgs {
     pub(crate) json: bool,
 }
 
-/// What a SYN to an open port gets.
+/// The answer to a SYN to an open port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SynAnswer {
     /// A half-open connection while the backlog has room, then no reply
@@ -151,7 +151,7 @@ impl From<SynAnswer> for SynPolicy {
     }
 }
 
-/// What a segment to a closed port gets.
+/// The answer to a segment to a closed port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ClosedAnswer {
     /// A reset, by RFC 9293

@@ -32,7 +32,7 @@ const LINK_BYTES: usize = 22;
 const END_MAX: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What a capture came to.
+/// The result of a capture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct CaptureTotals {
     /// The file.
@@ -63,7 +63,7 @@ struct FrameCopy {
     bytes: Box<[u8]>,
 }
 
-/// What workers and writer share.
+/// Data shared by workers and writer.
 #[derive(Debug)]
 struct Shared {
     free: ArrayQueue<Box<FrameCopy>>,
@@ -161,7 +161,7 @@ impl Capture {
         })
     }
 
-    /// What one worker's NIC shows its frames to.
+    /// The recorder on one worker's NIC.
     pub(super) fn instrument(&self, clock: Clock) -> Box<dyn Instrument + Send> {
         Box::new(Copier {
             shared: Arc::clone(&self.shared),
@@ -176,7 +176,7 @@ impl Capture {
         self.so_far()
     }
 
-    /// What is in the file for certain, and what is not.
+    /// The frames that are in the file for certain, and those that are not.
     pub(super) fn so_far(&self) -> CaptureTotals {
         let shared = &self.shared;
         let error = shared.error().take();
@@ -292,7 +292,7 @@ impl Shared {
         self.error().get_or_insert(error);
     }
 
-    /// What came out well; the error is noted.
+    /// The value of a success; an error is noted.
     fn noted<T>(&self, outcome: Result<T, String>) -> Option<T> {
         outcome.map_err(|error| self.note(error)).ok()
     }

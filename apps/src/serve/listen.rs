@@ -1,4 +1,4 @@
-//! What `--listen` says: `80`, `7=echo`, `198.18.0.2:80=http,size=1k`, `198.18.64.0/24:8000-8010=discard`.
+//! The syntax of `--listen`: `80`, `7=echo`, `198.18.0.2:80=http,size=1k`, `198.18.64.0/24:8000-8010=discard`.
 //!
 //! It must never look at the machine, nor guess what was meant: a word that it does not know is refused with the words
 //! that it knows.
@@ -35,13 +35,13 @@ pub(crate) struct Listen {
     pub(crate) address: Option<LocalPrefix>,
     /// The ports, 1 to 65535.
     pub(crate) ports: RangeInclusive<u16>,
-    /// What is served there.
+    /// The service there.
     pub(crate) service: Service,
     /// Half-open connections, and those that wait to be accepted; `None` for what `--backlog` says.
     pub(crate) backlog: Option<u32>,
-    /// What a SYN gets; `None` for what `--syn` says.
+    /// The answer to a SYN; `None` for that of `--syn`.
     pub(crate) policy: Option<SynPolicy>,
-    /// Reset what finds the accept queue full.
+    /// Reset connections that find the accept queue full.
     pub(crate) abort_on_overflow: bool,
     /// Every connection begins with a header of the PROXY protocol; `None` where none does.
     pub(crate) proxy: Option<Versions>,

@@ -1,4 +1,4 @@
-//! What counters say about the link or its other end, in words that name the cause and the fix.
+//! Conclusions from counters about the link or its other end, in words that name the cause and the fix.
 //!
 //! It must never blame what one odd frame can cause.
 

@@ -26,7 +26,7 @@ const EMBRYOS_MIN: u32 = 16;
 const ACTIVE_DEFAULT: u32 = 65_536;
 /// Frames that the bodies of one place may take on one worker.
 const FRAMES_PER_BODY: u32 = 64;
-/// What the program takes besides DPDK and workers: threads of the control side, allocators of all threads.
+/// Memory of the program besides DPDK and workers: threads of the control side, allocators of all threads.
 const OTHER_BYTES: u64 = 64 << 20;
 
 /// A checked configuration.
@@ -40,11 +40,11 @@ pub(super) struct Plan {
     pub(super) listens: Vec<Listen>,
     /// Queue pairs, workers.
     pub(super) workers: u16,
-    /// What they do while nothing comes.
+    /// Whether they sleep or poll while no frames arrive.
     pub(super) idle: Idle,
     /// How the port is set up.
     pub(super) port: PortConfig,
-    /// What all workers take besides, in bytes, generously: tables, queues, stacks.
+    /// Further memory of all workers, in bytes, generously: tables, queues, stacks.
     pub(super) worker_bytes: u64,
 }
 
@@ -104,7 +104,7 @@ impl Plan {
     }
 }
 
-/// What a worker takes, in bytes, generously: records with their share of the index (ARCHITECTURE.md), what an app keeps for
+/// Memory of a worker, in bytes, generously: records with their share of the index (ARCHITECTURE.md), what an app keeps for
 /// them, places in queues, a stack.
 fn worker_bytes(limits: &Limits) -> u64 {
     const OPEN_BYTES: u64 = 1024;
@@ -290,7 +290,7 @@ mod tests {
             .args
     }
 
-    /// What `flags` are refused with, before the machine is looked at.
+    /// The error of wrong `flags`, before the machine is examined.
     fn refusal(flags: &str) -> String {
         let args = args(flags);
         let spec = args.link.spec().expect("a spec");

@@ -60,26 +60,26 @@ pub(super) struct Report {
     workers: Vec<WorkerReport>,
     /// How the NIC steers flows to several workers.
     rss: Option<RssReport>,
-    /// What each place of `--listen` has done, on all workers.
+    /// The counts of each place of `--listen`, on all workers.
     listeners: Vec<ListenerReport>,
     /// How connections ended that were open at the end.
     ending: Ending,
-    /// What happened in TCP, over all workers, as far as it did.
+    /// The counters of TCP over all workers, those at 0 left out.
     tcp: BTreeMap<&'static str, u64>,
     /// All counters that aren't zero, over all workers.
     counters: BTreeMap<&'static str, u64>,
     nic: NicReport,
     pcap: Option<CaptureTotals>,
-    /// What `--fault` did.
+    /// The counts of `--fault`.
     fault_injection: Option<FaultReport>,
     memory: String,
-    /// What the counters say about the link or its other end, in words; no fault of ours.
+    /// Conclusions from the counters about the link or its other end, in words; no fault of ours.
     notes: Vec<String>,
-    /// What went wrong, in words.
+    /// Faults, in words.
     faults: Vec<String>,
 }
 
-/// What one worker did.
+/// The result of one worker.
 #[derive(Debug, Serialize)]
 struct WorkerReport {
     queue: usize,

@@ -105,13 +105,13 @@ pub(super) fn run(args: &ServeArgs, plan: &Plan, stop: &Stop) -> Result<Report, 
     let link_report = link_watch.report();
     let nic = NicReport::new(&port, ended.frames_taken(), link_report);
     ended.faults.extend(nic.fault());
-    // What lies in its rings comes back when the port is closed; only then is every buffer back.
+    // Frames in its rings come back when the port is closed; only then is every buffer back.
     drop(port);
     let in_use = rig::in_use(&pools);
     Ok(finished(ended, nic, in_use, capture.map(Capture::end)))
 }
 
-/// What is there before the workers start.
+/// Everything that is set up before the workers start.
 struct RunParts<'a> {
     eal: &'a Eal,
     cpus: &'a [Option<usize>],
@@ -121,7 +121,7 @@ struct RunParts<'a> {
     unfinished: &'a dyn Fn(RunOutcome) -> Report,
 }
 
-/// What is there now, on stderr.
+/// Prints the endpoint to stderr.
 fn announce(
     args: &ServeArgs,
     plan: &Plan,

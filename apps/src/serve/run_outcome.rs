@@ -25,18 +25,18 @@ pub(super) enum EndedBy {
     Fault,
 }
 
-/// What the workers came to.
+/// The results of the workers.
 #[derive(Debug)]
 pub(super) struct RunOutcome {
     /// How long they served, drain included.
     pub(super) duration: Duration,
     /// Why they ended.
     pub(super) ended_by: EndedBy,
-    /// What each has done; its last answer when it did not end well.
+    /// The progress of each; its last answer when it did not end well.
     pub(super) workers: Vec<Progress>,
     /// How connections ended that were open at the end.
     pub(super) ending: Ending,
-    /// What went wrong, in words.
+    /// Faults, in words.
     pub(super) faults: Vec<String>,
 }
 

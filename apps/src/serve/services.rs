@@ -28,7 +28,7 @@ pub(super) use self::proxy::ProxyReport;
 pub(super) use self::stats::Closed;
 pub(crate) use self::stats::SiteStats;
 
-/// What an app remembers of a connection.
+/// The state of a connection in an app.
 #[derive(Debug, Default)]
 pub(crate) struct Conn {
     http: HttpConn,
@@ -67,7 +67,7 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// What is remembered of each connection, in bytes.
+    /// Bytes of state for each connection.
     pub(super) const STATE_BYTES: usize = size_of::<Conn>();
 
     /// The services of these places, whose listeners are in the same order, one for each port.
@@ -94,12 +94,12 @@ impl Services {
         }
     }
 
-    /// What each place has done, in the order of the command line.
+    /// The counts of each place, in the order of the command line.
     pub(crate) fn stats(&self) -> impl Iterator<Item = SiteStats> {
         self.sites.iter().map(|site| site.stats)
     }
 
-    /// What listeners count, added for each place.
+    /// The counters of listeners, added for each place.
     pub(super) fn by_site(&self, count: impl Fn(ListenerId) -> u64) -> Vec<u64> {
         let mut sums = vec![0; self.sites.len()];
         for (listener, &site) in (0..).zip(&self.site_of_listener) {

@@ -147,7 +147,7 @@ impl Moment {
         }
     }
 
-    /// What services did since `last`.
+    /// The counts of services since `last`.
     fn services(&self, last: &Self, seconds: f64) -> String {
         let (Some(now), Some(before)) = (&self.sites, last.sites.as_ref().or(Some(&NOTHING)))
         else {
@@ -167,7 +167,7 @@ impl Moment {
         text
     }
 
-    /// What happened since `last`, as one line: rates, busy share, every end of frames that moved, trouble at the end.
+    /// The events since `last`, as one line: rates, busy share, every end of frames that moved, trouble at the end.
     fn line(&self, last: &Self, at: Duration, clock: Clock) -> String {
         let seconds = clock.seconds(last.at_ticks, self.at_ticks).max(1e-9);
         let since = |counter| {

@@ -14,14 +14,14 @@ use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Order, Orders};
 use crate::rig::idle::BackOff;
 
-/// What a worker has done so far.
+/// The progress of a worker.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
-    /// What happened.
+    /// The counters.
     pub(super) counters: Counters,
-    /// What happened in TCP.
+    /// The counters of TCP.
     pub(super) tcp: TcpCounters,
-    /// What each place of `--listen` has done.
+    /// The counts of each place of `--listen`.
     pub(super) sites: Vec<SiteStats>,
     /// Segments of handshakes that each place refused for want of room.
     pub(super) refused: Vec<u64>,
@@ -35,7 +35,7 @@ pub(super) struct Progress {
     pub(super) order: Order,
     /// Its last turn had something to do.
     pub(super) moved: bool,
-    /// What `--fault` did; known at the end.
+    /// The counts of `--fault`; known at the end.
     pub(super) faults: Option<FaultTotals>,
     /// Frames that the driver took; known at the end.
     pub(super) frames_taken: Option<u64>,

@@ -11,12 +11,12 @@ use super::tally::Tally;
 /// Bursts received per turn at most, so that sending is never starved.
 const RX_BURSTS_PER_TURN: usize = 4;
 
-/// What a turn may send.
+/// The frames that a turn may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sending {
     /// All that is due.
     All,
-    /// What repeats an earlier frame.
+    /// Frames that repeat an earlier one.
     Repeats,
     /// As all that is due, to a link-layer address that no host has; no reply is expected.
     Sink,
@@ -35,7 +35,7 @@ pub(crate) trait Exchange<F: Frame> {
     /// The NIC took the oldest `frames` of those filled and not yet reported.
     fn sent(&mut self, frames: usize);
 
-    /// What was filled and not taken never will be.
+    /// Frames that were filled and not taken are dropped.
     fn discarded(&mut self);
 
     /// Judges what was received. Frames that become answers move to `answers`, which is empty and has room for all; the others
@@ -65,7 +65,7 @@ pub(crate) struct Generator<N: Nic, X> {
     received: Burst<N::Frame>,
     answers: Burst<N::Frame>,
     tally: Tally,
-    /// What the last turn sent.
+    /// The frames of the last turn.
     sending: Sending,
 }
 
@@ -91,7 +91,7 @@ impl<N: Nic, X: Exchange<N::Frame>> Generator<N, X> {
         let mut moved = self.receive(now_ticks);
         if sending != self.sending {
             self.sending = sending;
-            // What was not sent in a pause is not made up for.
+            // Frames that were not sent in a pause are not made up for.
             self.rate.restart();
         }
         if sending != Sending::Answers {
@@ -129,12 +129,12 @@ impl<N: Nic, X: Exchange<N::Frame>> Generator<N, X> {
         tally
     }
 
-    /// What it sends and makes of replies.
+    /// Its frames, and its verdicts on replies.
     pub(crate) fn exchange(&self) -> &X {
         &self.exchange
     }
 
-    /// What it is made of, when it has ended.
+    /// Its parts, when it has ended.
     pub(crate) fn into_parts(self) -> (N, X) {
         (self.nic, self.exchange)
     }

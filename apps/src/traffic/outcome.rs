@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// What came back. The names stand in reports and JSON: an outcome may be added, never renamed.
+/// The outcome of a tuple. The names stand in reports and JSON: an outcome may be added, never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Outcome {

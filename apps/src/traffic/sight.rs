@@ -32,7 +32,7 @@ pub(super) struct Segment {
     pub(super) at: usize,
 }
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
     /// A segment from a target to a source of ours.
@@ -77,7 +77,7 @@ impl Observer {
         }
     }
 
-    /// What `frame` is.
+    /// The kind of `frame`.
     #[inline]
     pub(super) fn read(&self, frame: &[u8], space: &TupleSpace) -> Sight {
         let Some(network) = self.network(frame) else {

@@ -43,16 +43,16 @@ const fn v4_prefixes() -> [(Ipv4Addr, u8); 16] {
     prefixes
 }
 
-/// What is sent and what is expected.
+/// The frames to send and the replies to expect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StrictPlan {
     /// Where SYNs go.
     pub(crate) target: Target,
     /// The generator's link-layer address.
     pub(crate) source_mac: [u8; 6],
-    /// What they offer.
+    /// Their options.
     pub(crate) options: SynOptions,
-    /// What must come back.
+    /// The expected reply.
     pub(crate) expect: Expect,
     /// Whether every verified SYN-ACK is answered by an exact reset, which ends the embryo.
     pub(crate) retire: bool,
@@ -60,7 +60,7 @@ pub(crate) struct StrictPlan {
     pub(crate) window: Option<u32>,
     /// Ticks of a second of the clock that `now_ticks` are readings of, at least 1.
     pub(crate) hz: u64,
-    /// What the order of tuples and their numbers follow from.
+    /// The seed of the order of tuples and of their numbers.
     pub(crate) seed: [u64; 3],
 }
 

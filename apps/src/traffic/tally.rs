@@ -114,7 +114,7 @@ impl Tally {
         }
     }
 
-    /// What happened since `earlier`, a copy of the same tally.
+    /// The counts since `earlier`, a copy of the same tally.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         // What was not asked for is how far replies are ahead of SYNs: it falls again when more SYNs leave.
         self.zip_with(earlier, |now, before| now - before, u64::saturating_sub)

@@ -18,7 +18,7 @@ use super::wrong::ReplyFault;
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const PROTOCOL_ICMPV6: u8 = 58;
 
-/// What must come back for a SYN.
+/// The expected reply to a SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Expect {
     /// `<SEQ=0><ACK=SEG.SEQ+1><CTL=RST,ACK>`, as from a closed port
@@ -31,7 +31,7 @@ pub(crate) enum Expect {
     Sink,
 }
 
-/// What a received frame is.
+/// The kind of a received frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judgement {
     /// The reply to this tuple's SYN, right in every respect.

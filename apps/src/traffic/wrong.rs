@@ -4,7 +4,7 @@
 
 macro_rules! wrong {
     ($($(#[doc = $doc:literal])+ $variant:ident $name:literal,)+) => {
-        /// What is wrong with a reply: the first thing that was found.
+        /// The first fault found in a reply.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum ReplyFault {

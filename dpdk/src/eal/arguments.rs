@@ -96,7 +96,7 @@ fn given(extra_args: &[String], names: &[&str]) -> bool {
 pub(super) struct MemoryChoice {
     /// EAL's arguments for it.
     pub(super) arguments: Vec<String>,
-    /// What was chosen and why, for the user.
+    /// The choice and its reason, for the user.
     pub(super) line: String,
     /// MB of transparent hugepages that pools and rings live in, if they do.
     pub(super) transparent_mb: Option<u64>,
@@ -118,7 +118,7 @@ pub(super) fn choose_memory(config: &EalConfig) -> Result<MemoryChoice, Error> {
     choose(config, &Machine::look(config))
 }
 
-/// What this machine has.
+/// The memory of this machine.
 #[derive(Debug, Clone, Default)]
 struct Machine {
     /// Free hugepages of all sizes, in MB.

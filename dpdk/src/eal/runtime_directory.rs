@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use dpdk_sys as sys;
 
-/// What our prefixes begin with; the number of the process follows.
+/// The beginning of our prefixes; the number of the process follows.
 const OURS: &str = "syncline-";
 
-/// What EAL asks first.
+/// The first directory that EAL tries.
 const VARIABLE: &str = "RUNTIME_DIRECTORY";
 
 /// EAL's directory for this process. Removed when dropped, as far as it is ours.

@@ -1,4 +1,4 @@
-//! What EAL prints by itself while it starts: its usage and its complaints, kept off stdout, which is for results, and off
+//! The messages that EAL prints while it starts, its usage and its complaints: kept off stdout, which is for results, and off
 //! stderr, where one line of ours says it.
 //!
 //! It must never leave C's streams turned away, and never touch the descriptors: what a dying process says must be seen.

@@ -1,4 +1,4 @@
-//! What a port is asked for ([`PortConfig`], [`PoolSizes`]) and what it counted ([`PortStats`]).
+//! The configuration of a port ([`PortConfig`], [`PoolSizes`]) and its counters ([`PortStats`]).
 //!
 //! Filled in by `apps`, read by `port` and `ring`. It must never call DPDK.
 
@@ -61,7 +61,7 @@ pub struct PortConfig {
     /// The VLANs to receive, 0 (untagged frames) among them or not; `None` for all. Only some devices ask: most pass every
     /// VLAN.
     pub vlans: Option<Vec<u16>>,
-    /// What is left to the NIC.
+    /// Work that is left to the NIC.
     pub offloads: Offloads,
     /// The key of the NIC's hash, where it takes one: a secret, or peers choose their queue.
     pub rss_key: [u8; KEY_BYTES],
@@ -92,7 +92,7 @@ impl Default for PortConfig {
     }
 }
 
-/// What a port counted since it started. Drivers leave what they can't count at 0.
+/// The counters of a port since it started. Drivers leave what they can't count at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PortStats {

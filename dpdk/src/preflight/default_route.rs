@@ -55,7 +55,7 @@ pub(super) fn refuse(devargs: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What leads everywhere.
+/// The default route.
 struct Tables {
     /// Numbers of interfaces that carry IPv4's default route.
     carriers: BTreeSet<u32>,

@@ -20,7 +20,7 @@ const ASIDE_NS_MAX: u64 = 5_000_000;
 /// payload the NIC would make the corruption valid.
 const HEADER_BYTES: usize = 34;
 
-/// What a lane must know beside the faults.
+/// The settings of a lane beside the faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneConfig {
     /// Which direction of which queue: separates the lanes of one seed.
@@ -83,7 +83,7 @@ impl<F: Frame> FaultLane<F> {
         self.line.len() + self.aside.len()
     }
 
-    /// What was done so far.
+    /// The counts so far.
     #[must_use]
     pub fn counts(&self) -> &FaultCounts {
         &self.counts

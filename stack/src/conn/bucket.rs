@@ -22,7 +22,7 @@ const OVERFLOW_STUCK: u32 = 15;
 pub struct Bucket {
     /// [`BUCKET_ENTRIES`] tags, 0 where the slot is empty; then two halves of eight 4-bit overflow counts.
     tags: [u16; 12],
-    /// What stands behind each tag; the index alone knows the meaning.
+    /// The place behind each tag; the index alone knows the meaning.
     entries: [u32; BUCKET_ENTRIES],
 }
 

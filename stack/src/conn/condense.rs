@@ -33,7 +33,7 @@ impl ConnFlags {
         flags
     }
 
-    /// What was negotiated, by these flags and what else a record keeps of it.
+    /// The negotiated options, from these flags and the other fields of a record.
     #[inline]
     fn negotiated(self, peer_mss: u16, shifts: WindowShifts) -> Negotiated {
         Negotiated {
@@ -46,14 +46,14 @@ impl ConnFlags {
 }
 
 impl Embryo {
-    /// What was negotiated.
+    /// The negotiated options.
     #[must_use]
     #[inline]
     pub fn negotiated(&self) -> Negotiated {
         self.flags.negotiated(self.peer_mss, self.shifts)
     }
 
-    /// What [`crate::tcp::tcb::Tcb::open_answered`] takes.
+    /// The argument of [`crate::tcp::tcb::Tcb::open_answered`].
     #[must_use]
     #[inline]
     pub fn syn(&self) -> AnsweredSyn {
@@ -93,7 +93,7 @@ impl Parked {
         }
     }
 
-    /// What was negotiated. The MSS of the peer is cut to what our link carries.
+    /// The negotiated options. The MSS of the peer is cut to what our link carries.
     #[must_use]
     pub fn negotiated(&self) -> Negotiated {
         let negotiated = self.flags.negotiated(0, self.shifts);
@@ -113,7 +113,7 @@ impl Parked {
         };
     }
 
-    /// What [`crate::tcp::tcb::Tcb::unpark`] takes.
+    /// The argument of [`crate::tcp::tcb::Tcb::unpark`].
     #[must_use]
     pub fn tcb(&self, now: Instant) -> ParkedTcb {
         ParkedTcb {

@@ -33,12 +33,12 @@ pub struct LinkPeer {
     pub heard_at: TickMs,
 }
 
-/// What a connection has from its beginning.
+/// The properties of a new connection.
 #[derive(Debug, Clone, Copy)]
 pub struct NewConn {
     /// Its name.
     pub id: ConnId,
-    /// What the application keeps of it.
+    /// The number of the application's state for it.
     pub state: StateNumber,
     /// Where its record stands in the table.
     pub found: Found,
@@ -46,7 +46,7 @@ pub struct NewConn {
     pub key: FlowKey,
     /// The hash of `key`.
     pub hash: FlowHash,
-    /// What its application, or its listener, has chosen.
+    /// The profile that its application, or its listener, has chosen.
     pub profile: ProfileId,
     /// Our address and VLAN.
     pub local: Option<(VlanId, IpAddr)>,
@@ -62,13 +62,13 @@ pub struct Conn {
     pub tcb: Tcb,
     /// The earliest time at which it wants to be called, in ns; `u64::MAX` when there is none. The wheel fires by then.
     pub(super) fires_ns: u64,
-    /// What is queued for sending and not acknowledged yet.
+    /// Data queued for sending and not acknowledged yet.
     pub tx: TxQueue,
-    /// What was received in order and not read yet.
+    /// Data received in order and not read yet.
     pub rx: RxQueue,
-    /// What was received ahead of a gap.
+    /// Data received ahead of a gap.
     pub ahead: OutOfOrder,
-    /// What the application has read, from whomever, and keeps here.
+    /// Frames that the application has read, from any connection, and keeps here.
     pub kept: RxQueue,
     /// Its name.
     pub id: ConnId,
@@ -84,10 +84,10 @@ pub struct Conn {
     pub link: Option<LinkPeer>,
     /// [`crate::path::Paths::epoch`] when it last asked for its path.
     pub path_epoch: u32,
-    /// What the application keeps of it.
+    /// The number of the application's state for it.
     pub state: StateNumber,
     pub(super) bits: Bits,
-    /// What its application has chosen.
+    /// The profile that its application has chosen.
     pub profile: ProfileId,
 }
 
@@ -229,7 +229,7 @@ impl Conn {
         self.kept.clear(chunks, &mut freed);
     }
 
-    /// What is queued so far is urgent (RFC 9293 MUST-62).
+    /// Marks the bytes queued so far as urgent (RFC 9293 MUST-62).
     pub fn mark_urgent(&mut self) {
         if !self.tx.is_empty() {
             let queued_len = self.tx.len().min(u64::from(u32::MAX >> 1));
@@ -239,7 +239,7 @@ impl Conn {
         }
     }
 
-    /// What the protocol may send beyond what it has sent: under a cork, full segments only.
+    /// The bytes that the protocol may send next: under a cork, full segments only.
     #[must_use]
     #[inline]
     pub fn unsent(&self) -> Unsent {

@@ -27,7 +27,7 @@ use crate::tcp::verdict::IcmpErrorKind;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 
-/// What is left of a connection that was removed.
+/// The remains of a connection that was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemovedConn {
     /// Its name.
@@ -52,11 +52,11 @@ pub struct Connections<F> {
     /// And how many each may take.
     limits: [u32; 2],
     open_capacity: u32,
-    /// What a place holds before it is used for the first time.
+    /// The contents of a place before its first use.
     vacant: Conn,
-    /// What all queues hold.
+    /// The contents of all queues.
     pub chunks: Chunks<F>,
-    /// What applications send again and again.
+    /// Byte strings that applications send again and again.
     pub statics: Statics<F>,
     /// The timers of slots, then the app's, by handle.
     wheel: TimerWheel,
@@ -288,9 +288,9 @@ impl<F> Connections<F> {
 pub struct Parts<'a, F> {
     /// The connection.
     pub conn: &'a mut Conn,
-    /// What its queues hold.
+    /// The contents of its queues.
     pub chunks: &'a mut Chunks<F>,
-    /// What applications send again and again.
+    /// Byte strings that applications send again and again.
     pub statics: &'a mut Statics<F>,
     /// TCP's counters.
     pub counters: &'a mut TcpCounters,

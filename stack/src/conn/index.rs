@@ -65,7 +65,7 @@ impl Entry {
     }
 }
 
-/// What the home bucket says about a hash, before any record was read.
+/// The answer of the home bucket about a hash, before any record was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
     /// The first entry whose tag matches; meaningless unless `state` says so.

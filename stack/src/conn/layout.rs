@@ -62,10 +62,10 @@ const _: () = assert!(size_of::<RecordV4>() == 64 && size_of::<RecordV6>() == 80
 paged!(RecordV4);
 paged!(RecordV6);
 
-/// What a kind keeps, at the front of a record's body.
+/// The fields of a kind, at the front of a record's body.
 pub(super) trait Body: Plain + Copy {
     const KIND: Kind;
-    /// What these words keep. The caller has seen that the record is of this kind.
+    /// The fields in these words. The caller has seen that the record is of this kind.
     fn of(record: &Record) -> &Self;
     fn of_mut(record: &mut Record) -> &mut Self;
 }

@@ -136,7 +136,7 @@ pub(crate) struct Promoted {
     pub(crate) id: ConnId,
     /// What the application keeps of it.
     pub(crate) state: StateNumber,
-    /// What the embryo kept.
+    /// The fields of the embryo.
     pub(crate) kept: Embryo,
     /// How often its SYN-ACK was sent again.
     pub(crate) retransmits: u8,

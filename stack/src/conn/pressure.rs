@@ -31,7 +31,7 @@ const PRUNE_AFTER_MS: u32 = 1_000;
 /// How long a connection has to stand still to give way, in multiples of the limit: those that did longest go first.
 const LADDER: [u32; 4] = [12, 6, 3, 1];
 
-/// What a connection gives.
+/// The way in which a connection gives way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concession {
     /// Its bytes ahead of gaps.

@@ -11,7 +11,7 @@ use crate::tcp::profile::ProfileId;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -103,7 +103,7 @@ impl TickMs {
     }
 }
 
-/// What was negotiated and switched on for a connection, and what its application has asked of it while it is parked: a set of
+/// The options negotiated and switched on for a connection, and the commands of its application while it is parked: a set of
 /// flags in one byte.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -282,7 +282,7 @@ pub struct Embryo {
     pub peer_mss: u16,
     /// The window of the peer's SYN, in bytes; never scaled (RFC 7323 §2.2).
     pub peer_window: u16,
-    /// What both sides agreed on.
+    /// The options that both sides agreed on.
     pub flags: ConnFlags,
     /// Window shifts, both 0 unless agreed on.
     pub shifts: WindowShifts,
@@ -295,7 +295,7 @@ pub struct Embryo {
     /// That of its listener.
     pub profile: ProfileId,
     pub(crate) unused: u8,
-    /// What is added to our clock for TSval ([`crate::tcp::isn::IsnKey::timestamp_offset_ms`]).
+    /// The offset that is added to our clock for TSval ([`crate::tcp::isn::IsnKey::timestamp_offset_ms`]).
     pub timestamp_offset: u32,
 }
 
@@ -363,11 +363,11 @@ pub struct Parked {
     pub answers: AnswerTicks,
     /// The listener that it came from, by its number in the worker; [`Open::NO_LISTENER`] for an active open.
     pub listener: u16,
-    /// What was agreed on and switched on.
+    /// The options that were agreed on and switched on.
     pub flags: ConnFlags,
     /// Window shifts, both 0 unless agreed on.
     pub shifts: WindowShifts,
-    /// What its application has chosen.
+    /// The profile that its application has chosen.
     pub profile: ProfileId,
     /// Fills the record up to a multiple of its alignment.
     pub unused: [u8; 3],
@@ -388,7 +388,7 @@ pub struct TimeWait {
     pub ts_recent: u32,
     /// The window to announce, as it goes into the header.
     pub window: u16,
-    /// What its application had chosen.
+    /// The profile that its application had chosen.
     pub profile: ProfileId,
     /// Fills the record up to a multiple of its alignment.
     pub(super) unused: u8,

@@ -1,4 +1,4 @@
-//! What a received ICMP error of either family reports, and about which packet of ours: [`parse_error`].
+//! Received ICMP errors of either family, and the packet of ours that they report: [`parse_error`].
 //!
 //! It must never believe the quote: anybody can have sent the error.
 
@@ -12,13 +12,13 @@ use crate::wire::{Defect, Parsed, Transport, icmp, icmpv6, ipv4, ipv6};
 /// An ICMP error, and the packet of ours that it is about. Anybody can have sent it: check the quote (RFC 5927 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IcmpError {
-    /// What went wrong.
+    /// The kind of the error.
     pub kind: ErrorKind,
     /// With which packet.
     pub quote: Quote,
 }
 
-/// What an ICMP error reports, for both families.
+/// The kinds of ICMP errors, for both families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The destination can't be reached.

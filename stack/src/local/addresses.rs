@@ -291,7 +291,7 @@ impl LocalAddrs {
     /// addresses (RFC 4291 §2.8). We join no other.
     #[must_use]
     pub fn is_member(&self, group: Ipv6Addr) -> bool {
-        /// What of an address stands in its solicited-node group.
+        /// The part of an address that stands in its solicited-node group.
         const LOW: u128 = 0x00ff_ffff;
         let holds = |range: &Range<u128>| {
             let offset = group.to_bits().wrapping_sub(range.first) & LOW;

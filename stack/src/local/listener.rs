@@ -8,7 +8,7 @@ use core::fmt;
 use crate::local::addresses::{LocalAddrs, LocalId, LocalPrefix};
 use crate::tcp::profile::ProfileId;
 
-/// What a listener does with a SYN.
+/// How a listener treats a SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SynPolicy {
@@ -32,7 +32,7 @@ pub struct ListenerConfig {
     pub address: Option<LocalPrefix>,
     /// The port, 1 to 65535.
     pub port: u16,
-    /// What a SYN gets.
+    /// How a SYN is treated.
     pub policy: SynPolicy,
     /// Embryos of this listener per worker; established connections that wait to be accepted may be one more (as on
     /// Linux).
@@ -40,7 +40,7 @@ pub struct ListenerConfig {
     /// An embryo whose final ACK meets a full accept queue is reset. Otherwise it stays, and its SYN-ACK is sent again. New SYNs
     /// are dropped while the queue is full, whatever this says (as with Linux's `tcp_abort_on_overflow`).
     pub abort_on_overflow: bool,
-    /// What its connections begin with.
+    /// The profile that its connections begin with.
     pub profile: ProfileId,
 }
 

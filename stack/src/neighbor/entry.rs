@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::time::Instant;
 use crate::wire::MacAddr;
 
-/// What we know about a neighbour (RFC 4861 §7.3.2; FAILED is Linux's, where the RFC deletes the entry).
+/// The state of a neighbour's entry (RFC 4861 §7.3.2; FAILED is Linux's, where the RFC deletes the entry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NeighborState {
     /// Asked, no answer yet.

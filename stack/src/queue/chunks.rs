@@ -76,7 +76,7 @@ impl<F> Held<F> {
     }
 }
 
-/// What a node is for.
+/// The use of a node.
 #[derive(Debug)]
 pub(super) enum Item<F> {
     Free,
@@ -128,7 +128,7 @@ struct Node<F> {
     next: Link,
 }
 
-// What the budget itself costs: a node with a pointer for its frame.
+// The memory of the budget itself: a node with a pointer for its frame.
 const _: () = assert!(size_of::<Node<&u8>>() == 40);
 
 /// A fixed number of queue nodes. Each names bytes to send, or holds a frame with bytes received or to be sent.
@@ -149,12 +149,12 @@ pub struct Chunks<F> {
     lent: bool,
     frames: u32,
     buffer_len: u32,
-    /// What was refused and is lacking still.
+    /// The shortage that a refused claim met and that still holds.
     lack: Lack,
 }
 
 impl<F> Chunks<F> {
-    /// What was refused and is lacking still.
+    /// The shortage that a refused claim met and that still holds.
     #[must_use]
     #[inline]
     pub const fn lack(&self) -> Lack {
@@ -284,7 +284,7 @@ impl<F> Chunks<F> {
         self.sending + self.capacity / 16 < self.share(Claim::More)
     }
 
-    /// Whether what was received has room for a claim and some to spare.
+    /// Whether the places for received data have room for a claim, with some to spare.
     #[must_use]
     pub fn has_receive_margin(&self, claim: Claim) -> bool {
         self.len() - self.sending + self.capacity / 16 < self.share(claim)

@@ -47,7 +47,7 @@ impl Lack {
     pub(crate) const SEND: Self = Self(Self::SEND_FIRST.0 | Self::SEND_MORE.0);
     pub(crate) const RECEIVE: Self = Self(Self::RECEIVE_FIRST.0 | Self::RECEIVE_MORE.0);
 
-    /// What a refused claim to send lacks.
+    /// The shortage that a refused claim to send met.
     #[must_use]
     pub const fn to_send(claim: Claim) -> Self {
         match claim {
@@ -56,7 +56,7 @@ impl Lack {
         }
     }
 
-    /// What a refused claim to receive lacks.
+    /// The shortage that a refused claim to receive met.
     #[must_use]
     pub const fn to_receive(claim: Claim) -> Self {
         match claim {

@@ -12,7 +12,7 @@ use super::chunks::{Chunks, Held, Item, Link};
 use super::compact::{append_bytes, append_chunk, bytes_of, move_to_fresh, prepend_bytes};
 use super::rx_queue::{Chunk, RxQueue};
 
-/// What one connection holds behind gaps: plain numbers, empty when all bytes are zero. The nodes lie in a [`Chunks`],
+/// The data that one connection holds behind gaps: plain numbers, empty when all bytes are zero. The nodes lie in a [`Chunks`],
 /// always the same one, sorted by sequence number; the first node of each run knows the last one. A copy stands for the
 /// same nodes: only one of the two may be used afterwards.
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

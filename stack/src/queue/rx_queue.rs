@@ -22,7 +22,7 @@ pub struct Chunk<F> {
 }
 
 impl<F> From<Chunk<F>> for TxItem<F> {
-    /// What came is what is sent, in the frame that brought it.
+    /// Received bytes are sent back in the frame that brought them.
     fn from(chunk: Chunk<F>) -> Self {
         let Chunk { frame, start, len } = chunk;
         Self::Owned { frame, start, len }

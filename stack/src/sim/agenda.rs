@@ -17,7 +17,7 @@ pub(super) struct InFlight {
     pub(super) sent_at: Instant,
     pub(super) from: HostId,
     pub(super) bytes: Vec<u8>,
-    /// What happened to it so far.
+    /// Its events so far.
     pub(super) fate: Fate,
     /// No worker has sent it.
     pub(super) is_forged: bool,
@@ -62,7 +62,7 @@ impl Agenda {
         self.plans.peek().map(|Reverse(planned)| planned.at)
     }
 
-    /// What happens next, and when; it is planned no more.
+    /// Takes the next event with its time off the agenda.
     pub(super) fn pop(&mut self) -> Option<(Instant, Event)> {
         let Reverse(planned) = self.plans.pop()?;
         Some((planned.at, planned.event))

@@ -20,7 +20,7 @@ pub(super) struct FlowDraws {
 }
 
 impl FlowDraws {
-    /// What this seed gives to each flow.
+    /// The draws of this seed for each flow.
     pub(super) fn new(seed: u64) -> Self {
         Self {
             seed,

@@ -42,7 +42,7 @@ pub enum Spread {
 pub struct HostSpec {
     /// Its link address.
     pub mac: [u8; 6],
-    /// What it is configured to be.
+    /// Its configuration.
     pub config: ConfigSpec,
     /// Workers, 1 to 64.
     pub workers: u16,
@@ -139,7 +139,7 @@ pub(super) struct Seat<A: App> {
     pub(super) turn_at: Option<Instant>,
 }
 
-/// What runs on a host.
+/// The application of a host.
 pub(super) enum HostPower<A: App> {
     /// Nothing: it is off.
     Off,
@@ -230,7 +230,7 @@ impl<A: App> Host<A> {
         destination == self.spec.mac || destination.first().is_some_and(|byte| byte & 1 == 1)
     }
 
-    /// What its settings promise to a referee.
+    /// The promises of its settings to a referee.
     pub(super) fn bounds(&self) -> Bounds {
         let (tcp, handshake) = (&self.config.tcp, &self.config.handshake);
         Bounds {

@@ -6,7 +6,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// What is wrong with a frame.
+/// A fault of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Shorter than its headers say.
@@ -206,7 +206,7 @@ pub fn vlan(bytes: &[u8]) -> u16 {
     }
 }
 
-/// What both directions of a TCP connection have in common: address and port of either end, the lesser end first.
+/// The key of both directions of a TCP connection: address and port of either end, the lesser end first.
 pub type Ends = [Vec<u8>; 2];
 
 /// The ends of a frame's TCP segment; `None` for a frame that holds none.
@@ -307,7 +307,7 @@ pub fn checksums_are_right(bytes: &[u8]) -> bool {
     matches!(places(bytes), Ok(Some(at)) if is_right(&at))
 }
 
-/// What is wrong with a frame that the owner of `mac` sent over a link of `mtu` bytes.
+/// The fault of a frame that the owner of `mac` sent over a link of `mtu` bytes.
 ///
 /// # Errors
 /// The first [`Fault`] found.

@@ -18,7 +18,7 @@ const TAG_LEN: usize = 4;
 /// Preamble, start delimiter, FCS and gap: what a frame takes on the wire besides its bytes (IEEE 802.3).
 const FRAME_OVERHEAD_LEN: usize = 24;
 
-/// What a link does to frames. Probabilities are in parts per million of the frames.
+/// The faults of a link. Probabilities are in parts per million of the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkSpec {
     /// Frames that vanish.
@@ -33,7 +33,7 @@ pub struct LinkSpec {
     pub reorder_delay: Duration,
     /// Propagation.
     pub delay: Duration,
-    /// What propagation varies by, at most; order is kept.
+    /// The largest variation of the propagation time; order is kept.
     pub jitter: Duration,
     /// Bits per second; 0 is no limit.
     pub rate_bps: u64,
@@ -65,7 +65,7 @@ impl LinkSpec {
     }
 }
 
-/// What became of a frame.
+/// The fate of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It arrives as it was sent.
@@ -91,7 +91,7 @@ pub enum Fate {
 /// One thing that comes of a frame at the far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Passage {
-    /// What happened.
+    /// The counters.
     pub fate: Fate,
     /// When it arrives; `None` when it doesn't.
     pub arrives_at: Option<Instant>,
@@ -100,7 +100,7 @@ pub struct Passage {
 /// One direction of a wire.
 #[derive(Debug)]
 pub struct SimLink {
-    /// What it does; may be changed at any time.
+    /// Its faults; may be changed at any time.
     pub spec: LinkSpec,
     /// Whether frames pass at all: false is a pulled cable.
     pub up: bool,

@@ -114,7 +114,7 @@ impl Pools {
     }
 }
 
-/// What happened to frames at one queue.
+/// The counts of frames at one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueCounters {
     /// Frames that the worker has received.
@@ -196,7 +196,7 @@ impl SimNic {
         }
     }
 
-    /// What happened so far.
+    /// The counts so far.
     #[must_use]
     pub fn counters(&self) -> &QueueCounters {
         &self.counters
@@ -240,7 +240,7 @@ impl SimNic {
         true
     }
 
-    /// What went out on the wire since the last call.
+    /// The frames that went out on the wire since the last call.
     pub(super) fn take_wire(&mut self) -> Vec<Vec<u8>> {
         core::mem::take(&mut self.wire)
     }
@@ -343,7 +343,7 @@ fn digest(frame: &SimFrame) -> u64 {
     hasher.finish()
 }
 
-/// What verifying hardware says about a frame.
+/// The verdict of verifying hardware on a frame.
 fn verdict(bytes: &[u8]) -> RxChecksum {
     let judge = |right| {
         if right {

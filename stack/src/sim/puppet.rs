@@ -13,7 +13,7 @@ use crate::time::Instant;
 use crate::worker::app::ConnInfo;
 use crate::worker::app::{App, Cx};
 
-/// What a puppet hears: its callbacks.
+/// The callbacks of a puppet, as events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppEvent {
     /// Connections wait to be accepted.
@@ -59,7 +59,7 @@ pub struct Puppet {
     pub received: u64,
     /// How many of them differ from the chargen pattern, by their place among all.
     pub wrong: u64,
-    /// What the connection that ended last looked like.
+    /// The report on the connection that ended last.
     pub ended: Option<ConnInfo>,
 }
 

@@ -38,7 +38,7 @@ const HELD_MAX: Duration = Duration::from_secs(3);
 /// TSvals that are remembered at least; a TSecr older than those is no longer looked for.
 const TSVALS_KEPT: usize = 4096;
 
-/// What every endpoint of ours keeps, one for each way to break it.
+/// The rules that every endpoint of ours keeps, one for each way to break it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Nothing beyond the offered right edge.
@@ -139,7 +139,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a host's settings promise.
+/// The promises of a host's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
     pub(super) rto_initial: Duration,
@@ -173,12 +173,12 @@ struct Sent<'a> {
     segment: &'a Segment<'a>,
     /// The place of SEG.SEQ in its stream.
     at: u32,
-    /// What the receiver's SYN announced.
+    /// The announcements of the receiver's SYN.
     mss: u32,
     bounds: &'a Bounds,
 }
 
-/// What rules found in one segment.
+/// The violations found in one segment.
 #[derive(Default)]
 struct Found {
     broken: Vec<(Rule, String)>,

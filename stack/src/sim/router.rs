@@ -1,4 +1,4 @@
-//! What a router says when a packet is too large for the link behind it: ICMP "fragmentation needed" with the next hop's
+//! The answer of a router to a packet that is too large for the link behind it: ICMP "fragmentation needed" with the next hop's
 //! MTU (RFC 1191 §4), ICMPv6 "packet too big" (RFC 4443 §3.2). At no rate limit.
 //!
 //! It must never use `wire` or `icmp`: a mistake there would forgive itself here.

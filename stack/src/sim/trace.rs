@@ -23,11 +23,11 @@ pub struct Crossing {
     pub to: Option<HostId>,
     /// Ethernet frame without FCS, as it arrives (or as it was when it got lost).
     pub bytes: Arc<[u8]>,
-    /// What happened to it.
+    /// Its fate.
     pub fate: Fate,
 }
 
-/// What is recorded, in the order of sending; arrivals may be in another order.
+/// The record, in the order of sending; arrivals may be in another order.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     pub(super) on: bool,

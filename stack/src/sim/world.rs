@@ -21,7 +21,7 @@ use crate::time::Instant;
 use crate::worker::Worker;
 use crate::worker::app::{App, Cx};
 
-/// What a turn of a worker that had something to do costs.
+/// The duration of a worker's turn that had something to do.
 const TURN: Duration = Duration::from_micros(1);
 
 /// A worker's polling loop notices a frame within this time, so that bursts of several frames form.
@@ -120,7 +120,7 @@ impl<A: App> World<A> {
     }
 }
 
-/// What can be done to hosts and wires.
+/// Actions on hosts and wires.
 impl<A: App> World<A> {
     /// Switches a host on that is off.
     ///
@@ -464,13 +464,13 @@ impl<A: App> World<A> {
         self.trace.on = on;
     }
 
-    /// What crossed the wires while it was recorded, in the order of arrival at the switch.
+    /// The frames that crossed the wires while they were recorded, in the order of arrival at the switch.
     #[must_use]
     pub fn trace(&self) -> &[Crossing] {
         &self.trace.crossings
     }
 
-    /// What a station has heard since the last call, with the times of arrival.
+    /// The frames that a station received since the last call, with the times of arrival.
     pub fn take_heard(&mut self, station: HostId) -> Vec<(Instant, Vec<u8>)> {
         match &mut self.host_mut(station).running {
             HostPower::Station(inbox) => core::mem::take(inbox),

@@ -8,7 +8,7 @@ use crate::tcp::deadline::Deadline;
 use crate::tcp::settings::Settings;
 use crate::time::Instant;
 
-/// What is owed to the peer. Small on purpose: it lives in the hot line of the connection; its deadline beside it.
+/// The acknowledgment that is owed to the peer. Small on purpose: it lives in the hot line of the connection; its deadline beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AckPolicy {
     duplicates: u8,

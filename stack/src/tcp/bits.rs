@@ -1,4 +1,4 @@
-//! What of a connection is yes or no, as constants of [`Bits`].
+//! The yes-or-no properties of a connection, as constants of [`Bits`].
 //!
 //! It must never say anything that a number of the connection says already.
 

@@ -15,13 +15,13 @@ pub struct Ack {
     pub ack: SeqNum,
     /// Bytes (or numbers) that it acknowledges for the first time.
     pub acked: u32,
-    /// What was in flight before it, in bytes.
+    /// Bytes in flight before it.
     pub flight: u32,
     /// Effective MSS in bytes.
     pub mss: u32,
 }
 
-/// What the algorithm wants done.
+/// The action that the algorithm asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
     /// Nothing.

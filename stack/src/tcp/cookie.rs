@@ -32,7 +32,7 @@ const TS_OPTION_MASK: u32 = (1 << TS_OPTION_BITS) - 1;
 /// In the window-scale bits: the peer sent no window scale (its largest real value is 14, RFC 7323 §2.3).
 const NO_WSCALE: u32 = 15;
 
-/// What a SYN-ACK with a cookie carries.
+/// The contents of a SYN-ACK with a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cookie {
     /// The cookie: our ISS.
@@ -92,7 +92,7 @@ impl CookieKey {
         }
     }
 
-    /// What was negotiated, the MSS as one of [`MSS_VALUES`], if the ACK that came proves that we answered it: `iss` is SEG.ACK − 1, `irs` SEG.SEQ − 1,
+    /// The negotiated options, the MSS as one of [`MSS_VALUES`], if the ACK that came proves that we answered it: `iss` is SEG.ACK − 1, `irs` SEG.SEQ − 1,
     /// `tsecr` what the ACK echoes. `None` when the cookie is forged, for another connection, or too old. Timestamps that the
     /// SYN didn't offer don't count; without those that it did, no option is known any more.
     #[must_use]

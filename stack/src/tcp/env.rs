@@ -1,4 +1,4 @@
-//! What a call into a connection brings along: [`Env`] (the time, the settings, the counters) and [`TcpCounters`].
+//! The surroundings of a call into a connection: [`Env`] (the time, the settings, the counters) and [`TcpCounters`].
 //!
 //! It must never reach back into a connection, and its counters are plain words of one worker: never shared, never
 //! atomic.

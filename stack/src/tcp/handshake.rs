@@ -11,7 +11,7 @@ use super::window::acceptable;
 use crate::seq::SeqNum;
 use crate::wire::tcp::Flags;
 
-/// What SYN-RECEIVED remembers for judging segments.
+/// The numbers that SYN-RECEIVED keeps for judging segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmbryoNumbers {
     /// IRS: the SYN's sequence number.
@@ -35,11 +35,11 @@ pub struct AnsweredSyn {
     pub window: u16,
     /// TS.Recent; meaningless without timestamps.
     pub ts_recent: u32,
-    /// What its options and those of the SYN-ACK agreed on.
+    /// The options that its SYN and our SYN-ACK agreed on.
     pub negotiated: Negotiated,
 }
 
-/// What an embryo does with a segment.
+/// The reaction of an embryo to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EmbryoStep {
     /// The SYN again: the SYN-ACK was lost or is late; send it again, within the budget for old segments with text.

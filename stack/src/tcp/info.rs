@@ -8,7 +8,7 @@ use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
-/// What a connection knows of its path, its peer and its end.
+/// The state of a connection: its path, its peer and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TcpInfo {
@@ -57,7 +57,7 @@ pub enum ConnectionEnd {
 }
 
 impl Tcb {
-    /// What the connection knows.
+    /// The state of the connection.
     #[must_use]
     pub fn info(&self) -> TcpInfo {
         let rtt = &self.cold.rtt;

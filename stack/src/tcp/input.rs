@@ -26,7 +26,7 @@ pub(super) struct Arrived {
     pub(super) seg: Segment,
     /// Bytes of payload cut off at the front.
     pub(super) skip: u32,
-    /// What it ends as, if no later step knows better.
+    /// Its outcome, if no later step decides otherwise.
     pub(super) outcome: Outcome,
 }
 

@@ -1,4 +1,4 @@
-//! What must hold of a connection after every call.
+//! The invariants of a connection, checked after every call.
 //!
 //! It must never be asked by what runs: it is for tests, the simulated world and the fuzzers.
 
@@ -9,7 +9,7 @@ use crate::tcp::tcb::Tcb;
 use crate::tcp::window;
 
 impl Tcb {
-    /// What must hold after every call, whatever a peer sends. For tests and the simulated world.
+    /// Checks the invariants that hold after every call, whatever a peer sends. For tests and the simulated world.
     ///
     /// # Errors
     /// The first relation that doesn't hold.
@@ -55,7 +55,7 @@ impl Tcb {
         Ok(())
     }
 
-    /// What some bits say of others: prediction looks at the latter only.
+    /// The bits that follow from others: prediction looks at these only.
     fn check_bits(&self) -> Result<(), &'static str> {
         let is_over = matches!(self.state, State::Closed | State::Listen);
         if self.bits.has(Bits::RST_DUE) && !is_over {

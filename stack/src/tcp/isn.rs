@@ -103,7 +103,7 @@ impl IsnKey {
         SeqNum((tuple.hash(&self.iss, 0) as u32).wrapping_add(clock_4us))
     }
 
-    /// What is added to the millisecond clock to get the TSval of connections with this pair of addresses (RFC 7323 §5.4).
+    /// The offset to the millisecond clock that gives the TSval of connections with this pair of addresses (RFC 7323 §5.4).
     /// The ports don't count, as in Linux: TSvals to one peer then rise from one connection to the next, which is what
     /// PAWS and the reuse of a tuple in TIME-WAIT (RFC 6191) want.
     #[must_use]

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::tcp::settings::Settings;
 
-/// What is to be done when the keepalive deadline was reached.
+/// The action at the keepalive deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepaliveStep {
     /// Nothing; look again after this time.

@@ -9,7 +9,7 @@ use core::fmt;
 use crate::seq::SeqNum;
 use crate::tcp::segment::{Flags, Segment, SegmentOptions, TimestampOption};
 
-/// What the relative numbers of a segment are relative to.
+/// The base of the relative numbers of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Base {
     /// The initial sequence number of the side that sends the segment.

@@ -4,7 +4,7 @@
 //! It must never split a segment because the congestion window ends inside it: the ACK that moves that window is on its
 //! way.
 
-/// What the decision depends on. All lengths in bytes.
+/// The inputs of the decision. All lengths in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
     /// Effective MSS.
@@ -13,7 +13,7 @@ pub struct Question {
     pub queued: u32,
     /// U: what the peer's window leaves.
     pub usable: u32,
-    /// What the congestion window leaves.
+    /// Bytes that the congestion window leaves.
     pub congestion: u32,
     /// MAX.SND.WND.
     pub window_max: u32,

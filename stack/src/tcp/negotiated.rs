@@ -8,12 +8,12 @@ use crate::tcp::segment::SegmentOptions;
 /// Bytes that the timestamps option takes in each segment, padding included.
 const TIMESTAMPS_LEN: u16 = 12;
 
-/// What the options of two SYNs agreed on.
+/// The options that two SYNs agreed on.
 ///
 /// The order of the fields is worth 6 instructions of each cookie (`scripts/bench-instructions`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Negotiated {
-    /// What the peer takes in one segment, in bytes of options and payload: its MSS option, or the default of the family
+    /// The largest segment that the peer takes, in bytes of options and payload: its MSS option, or the default of the family
     /// (RFC 9293 §3.7.1).
     pub peer_mss: u16,
     /// Snd.Wind.Shift, 0 to 14, if both SYNs carried a window scale; without it no window is scaled, ours neither
@@ -26,7 +26,7 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// What a SYN with the options `offer` agrees on with one that carries all of them. `default_mss` is the MSS of a peer that
+    /// The options that a SYN with the options `offer` agrees on with one that carries all of them. `default_mss` is the MSS of a peer that
     /// says none.
     #[must_use]
     #[inline(always)]

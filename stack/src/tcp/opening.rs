@@ -175,7 +175,7 @@ impl Tcb {
     #[inline(always)]
     pub(super) fn learn_syn(&mut self, syn: &Segment, env: &Env<'_>) {
         let mut offer = syn.options;
-        // What our SYN doesn't carry is not agreed on.
+        // Options that our SYN doesn't carry are not negotiated.
         if !self.bits.has(Bits::TIMESTAMPS) {
             offer.timestamps = None;
         }
@@ -224,7 +224,7 @@ impl Tcb {
     }
 }
 
-/// What two SYNs agreed on, as bits of a connection.
+/// The options that two SYNs agreed on, as bits of a connection.
 #[inline(always)]
 fn agreed_bits(negotiated: &Negotiated) -> Bits {
     let mut bits = Bits::default();
@@ -241,7 +241,7 @@ fn agreed_bits(negotiated: &Negotiated) -> Bits {
 }
 
 impl Terms {
-    /// What both SYNs agreed on.
+    /// The options that both SYNs agreed on.
     #[inline(always)]
     fn agreed(params: &OpenParams, negotiated: &Negotiated, env: &Env<'_>) -> Self {
         let scales = match negotiated.window_scale {

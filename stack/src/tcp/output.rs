@@ -1,4 +1,4 @@
-//! What a connection wants to send, one segment at a time: [`Tcb::poll_output`].
+//! The output of a connection, one segment at a time: [`Tcb::poll_output`].
 //!
 //! It must never be asked for a segment that the caller can't send: numbers advance when it answers.
 
@@ -13,7 +13,7 @@ use crate::tcp::segment::{Flags, OFFERS_SACK, SegmentOptions, SendPlan};
 use crate::tcp::state::State;
 use crate::tcp::tcb::{Tcb, ms};
 
-/// What the application has queued.
+/// The data that the application has queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unsent {
     /// Bytes queued behind SND.NXT, never sent before.
@@ -161,7 +161,7 @@ impl Tcb {
         }
     }
 
-    /// What lies between `rtx_nxt` and SND.NXT, as far as the peer's window and the loss window let it go. The oldest
+    /// Data between `rtx_nxt` and SND.NXT, as far as the peer's window and the loss window let it go. The oldest
     /// segment doesn't wait for the congestion window (RFC 5681 §3.2).
     fn to_retransmit(&self) -> Option<Stretch> {
         if self.rtx_nxt == self.snd_nxt {

@@ -34,7 +34,7 @@ const PENDING: u16 = Bits::FIN_WANTED
 
 /// All that an established connection has to remember while nothing happens. SND.UNA equals SND.NXT.
 ///
-/// What it forgets: MAX.SND.WND (the present window takes its place), the last ICMP error, and what NewReno remembers of
+/// It forgets MAX.SND.WND (the present window takes its place), the last ICMP error, and what NewReno remembers of
 /// losses that are all repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParkedTcb {
@@ -46,7 +46,7 @@ pub struct ParkedTcb {
     pub rcv_wnd: u32,
     /// SND.WND as a header says it, not scaled.
     pub peer_window: u16,
-    /// What was negotiated. The MSS of the peer is cut to what our link carries; what is known of the path lies elsewhere.
+    /// The negotiated options. The MSS of the peer is cut to the MTU of our link; the MTU of the path is kept elsewhere.
     pub negotiated: Negotiated,
     /// Rcv.Wind.Shift, 0 to 14; 0 without window scaling.
     pub rcv_scale: u8,
@@ -70,7 +70,7 @@ pub struct ParkedTcb {
 
 // Parking and unparking.
 impl Tcb {
-    /// What is to be remembered of this connection if it parks now; `None` unless it is ESTABLISHED and nothing whatsoever
+    /// The state to keep of this connection if it parks now; `None` unless it is ESTABLISHED and nothing whatsoever
     /// is pending: nothing in flight, no ACK or window update owed or delayed, nothing unread or ahead of a gap, no close,
     /// no urgent data. A connection with keepalive never parks: its timer stays with it.
     ///
@@ -162,7 +162,7 @@ impl Tcb {
     }
 }
 
-/// What a parked connection remembers for judging segments. SND.UNA equals SND.NXT.
+/// The numbers that a parked connection keeps for judging segments. SND.UNA equals SND.NXT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParkedNumbers {
     /// SND.NXT, and SND.UNA.
@@ -179,7 +179,7 @@ pub struct ParkedNumbers {
     pub ts_recent: Option<u32>,
 }
 
-/// What a parked connection does with a segment.
+/// The reaction of a parked connection to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParkedStep {
     /// Only acknowledgement, window or timestamp; nothing to answer.

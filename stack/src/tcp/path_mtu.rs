@@ -16,7 +16,7 @@ impl Tcb {
     /// The path carries segments of `path_mss` bytes, options included (MUST-16). Called when the connection opens and
     /// whenever more is known of the path; never goes below `Settings::mss_min`.
     ///
-    /// What is in flight and may be too large is sent again at once, in smaller segments, within the congestion window
+    /// Data in flight that may be too large is sent again at once, in smaller segments, within the congestion window
     /// that stays as it was: nothing was lost by congestion (RFC 1191 §6.4).
     pub fn set_path_mss(&mut self, path_mss: u16, env: &Env<'_>) {
         self.cold.params.path_mss = path_mss;

@@ -52,12 +52,12 @@ impl ExpectedSegment {
     }
 }
 
-/// What an expected segment did to its connection.
+/// The effect of an expected segment on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prediction {
     /// Bytes of text that it acknowledged for the first time.
     pub acked_len: u32,
-    /// What happened besides.
+    /// Other events.
     pub events: Events,
 }
 
@@ -283,7 +283,7 @@ impl Tcb {
         self.rtx_timer = Deadline::OFF;
     }
 
-    /// What [`Tcb::opened`] does of a connection whose SYN-ACK went out once.
+    /// The part of [`Tcb::opened`] for a connection whose SYN-ACK went out once.
     #[inline(always)]
     pub(super) fn predict_opened(&mut self, env: &Env<'_>) {
         let initial = env.settings.initial_window;

@@ -10,7 +10,7 @@
 use aes::Aes128Enc as Aes128;
 use aes::cipher::{BlockEncrypt, KeyInit};
 
-/// What a key is for; part of its derivation.
+/// The purpose of a key; part of its derivation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Initial sequence numbers.

@@ -18,7 +18,7 @@ pub const RCV_BUF_MIN: u32 = 2920;
 /// The largest receive buffer in bytes (RFC 7323 §2.3).
 pub const RCV_BUF_MAX: u32 = 1 << 30;
 
-/// What an application may choose for a listener or a connection.
+/// The settings that an application may choose for a listener or a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
     /// Nagle's algorithm (SHLD-7); false is TCP_NODELAY (MUST-17).
@@ -144,7 +144,7 @@ impl Profile {
 pub struct ProfileId(pub(super) u8);
 
 impl ProfileId {
-    /// What the configuration says of all connections.
+    /// The profile of the configuration, for all connections that choose none.
     pub const DEFAULT: Self = Self(0);
 
     /// The `n`th after the default one; of those that have no number of their own, the last.

@@ -18,7 +18,7 @@ pub struct Range {
     pub end: SeqNum,
 }
 
-/// What became of a segment ahead of a gap.
+/// The fate of a segment ahead of a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InsertOutcome {
     /// Keep the numbers of this range. What was kept before lies outside of it, or wholly within it and is to be let go:
@@ -225,7 +225,7 @@ mod tests {
                             // Something of it is new, and nothing new is left out.
                             prop_assert!((from..to).any(|n| !model.contains(&n)));
                             prop_assert!((start..from).chain(to..end).all(|n| model.contains(&n)));
-                            // What was kept is taken whole or not at all.
+                            // Kept data is taken whole or not at all.
                             for n in [from, to] {
                                 let cut = model.contains(&(n - 1)) && model.contains(&n);
                                 prop_assert!(!cut, "a kept range is cut at {}", n);

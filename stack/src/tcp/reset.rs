@@ -44,7 +44,7 @@ pub fn answer_closed(seq: SeqNum, ack: SeqNum, flags: Flags, payload_len: u32) -
     })
 }
 
-/// What a listener does with a segment that belongs to no connection (RFC 9293 3.10.7.2, in its order).
+/// The reaction of a listener to a segment that belongs to no connection (RFC 9293 3.10.7.2, in its order).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenStep {
     /// First: a RST can't be for anything sent by this incarnation.

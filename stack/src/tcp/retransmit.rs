@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::time::Instant;
 
-/// What the timer in front of the send queue stands for. There is one: these exclude each other.
+/// The purpose of the timer in front of the send queue. There is one: these exclude each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum TimerMode {
@@ -20,7 +20,7 @@ pub enum TimerMode {
     SwsOverride,
 }
 
-/// What R2 allows one connection: time, and within it as many tries as the timer makes there when it is not backed off.
+/// The limit R2 of one connection: time, and within it as many tries as the timer makes there when it is not backed off.
 ///
 /// A timer may be longer than R2: backed off in an outage that is over, or between two probes of a window that is closed
 /// for long. By time alone one more loss would end a connection whose peer is well.
@@ -73,7 +73,7 @@ impl Overdue {
         *self = Self::NOTHING;
     }
 
-    /// What was sent `ago` has no answer yet. Only the first call after an answer counts.
+    /// Notes that data sent `ago` has no answer yet. Only the first call after an answer counts.
     pub const fn waiting(&mut self, now: Instant, ago: Duration) {
         if !self.is_waiting {
             self.since_ms = (now.as_ms() as u32).wrapping_sub(ago.as_millis() as u32);

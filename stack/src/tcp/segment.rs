@@ -1,4 +1,4 @@
-//! What TCP needs to know of one segment, in numbers: [`Segment`] in, [`SendPlan`] out, [`SegmentOptions`] in both.
+//! One segment in numbers, as TCP needs it: [`Segment`] in, [`SendPlan`] out, [`SegmentOptions`] in both.
 //!
 //! It must never hold or borrow bytes: a segment is Copy and says nothing about the frame that carried it.
 

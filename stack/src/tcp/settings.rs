@@ -59,7 +59,7 @@ pub struct Settings {
     /// An effective MSS that no peer can go below, in bytes of payload: a peer that says MSS 1 can't make us send
     /// a frame per byte (CVE-2019-11479).
     pub mss_min: u16,
-    /// What an application may choose: here, what goes where it chooses nothing.
+    /// The settings of connections whose application chooses none.
     pub profile: Profile,
 }
 

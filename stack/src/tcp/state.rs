@@ -39,7 +39,7 @@ pub enum State {
 /// How many states there are.
 pub const STATE_COUNT: usize = 12;
 
-/// What can happen to a state. Segment events are the verified ones: an unacceptable segment is no event.
+/// The events of the state machine. Segment events are the verified ones: an unacceptable segment is no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Event {
@@ -191,7 +191,7 @@ impl Event {
 pub struct Transition {
     /// Where it starts.
     pub from: State,
-    /// What takes it.
+    /// The event that causes it.
     pub event: Event,
     /// Where it ends.
     pub to: State,

@@ -28,7 +28,7 @@ use crate::tcp::verdict::{CloseReason, Events, IcmpErrorKind};
 use crate::tcp::window::{self, ReceiveWindow, SendWindow};
 use crate::time::Instant;
 
-/// What distinguishes one new connection from another.
+/// The parameters of a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenParams {
     /// Our initial sequence number, RFC 6528.
@@ -87,7 +87,7 @@ pub struct Tcb {
     pub(super) cold: Cold,
 }
 
-/// What only handshakes, losses, closing and idle timers touch.
+/// Fields that only handshakes, losses, closing and idle timers touch.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub(super) struct Cold {
@@ -176,7 +176,7 @@ impl Cold {
     }
 }
 
-/// What a connection goes by from its beginning.
+/// The settings of a connection from its beginning.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     pub(super) bits: Bits,
@@ -188,7 +188,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// What our SYN offers, and what is assumed of a peer that has said nothing.
+    /// The options that our SYN offers, and the defaults for a peer that sends none.
     #[inline(always)]
     pub(super) fn offered(params: &OpenParams, env: &Env<'_>) -> Self {
         let mut bits = Bits::default();
@@ -322,7 +322,7 @@ impl Tcb {
         cold.begin(params, terms.peer_mss);
     }
 
-    /// What was negotiated; before that, what would be accepted.
+    /// The negotiated options; before that, those that would be accepted.
     pub(super) fn negotiated(&self) -> Negotiated {
         Negotiated {
             peer_mss: self.cold.peer_mss,
@@ -465,7 +465,7 @@ impl Tcb {
         self.bits.has(Bits::SACK_PERMITTED)
     }
 
-    /// What was received ahead of gaps.
+    /// The ranges received ahead of gaps.
     #[must_use]
     pub fn out_of_order(&self) -> ArrayVec<Range, RANGES_MAX> {
         self.cold.reassembly.ranges().iter().copied().collect()
@@ -483,7 +483,7 @@ impl Tcb {
         }
     }
 
-    /// What is left of the connection in TIME-WAIT; for any other state it makes no sense.
+    /// The state of the connection that TIME-WAIT keeps; for any other state it makes no sense.
     #[must_use]
     pub fn to_time_wait(&self) -> TimeWaitTcb {
         TimeWaitTcb {
@@ -498,7 +498,7 @@ impl Tcb {
     }
 }
 
-// What the other files of the connection share.
+// Functions shared by the other files of the connection.
 impl Tcb {
     /// The one place where the state changes. Says whether the diagram has the arrow.
     pub(super) fn transition(&mut self, event: Event, env: &mut Env<'_>) -> bool {
@@ -582,7 +582,7 @@ mod tests {
     #[test]
     fn the_hot_part_is_two_cache_lines() {
         assert_eq!(offset_of!(Tcb, cold), 128);
-        // What `prefetch` names: one field of each line.
+        // The lines that `prefetch` loads: one field of each.
         let lines = [
             offset_of!(Tcb, snd_una),
             offset_of!(Tcb, congestion),

@@ -1,4 +1,4 @@
-//! What a segment carries: urgent pointer, text and FIN, the sixth to eighth step of RFC 9293 §3.10.7.4.
+//! The contents of a segment: urgent pointer, text and FIN, the sixth to eighth step of RFC 9293 §3.10.7.4.
 //!
 //! It must never touch the bytes: it says which of them are wanted.
 

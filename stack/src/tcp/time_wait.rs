@@ -32,7 +32,7 @@ pub struct TimeWaitTcb {
     pub answers: AnswerLimits,
 }
 
-/// What a segment does to a connection in TIME-WAIT.
+/// The reaction of a connection in TIME-WAIT to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeWaitStep {
     /// Nothing; the segment is dropped.
@@ -116,7 +116,7 @@ impl TimeWaitTcb {
         (Outcome::OutOfWindow, self.limited_ack(seg, env))
     }
 
-    /// What doesn't lie in the window is acknowledged, whatever else it is. "The only thing that can arrive in this state is a
+    /// A segment outside the window is acknowledged, whatever else it is. "The only thing that can arrive in this state is a
     /// retransmission of the remote FIN" starts 2 MSL over: a FIN that an acknowledgment comes with, since the peer's never
     /// came without.
     fn unacceptable(&mut self, seg: &Segment, env: &mut Env<'_>) -> (Outcome, TimeWaitStep) {

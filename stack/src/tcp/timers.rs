@@ -1,4 +1,4 @@
-//! What happens when a connection's deadline is reached: retransmission (RFC 6298 §5.4 to §5.6), zero-window probes,
+//! The timers of a connection, once their deadline is reached: retransmission (RFC 6298 §5.4 to §5.6), zero-window probes,
 //! the silly-window override, delayed ACK, keepalive, FIN-WAIT-2, 2 MSL.
 //!
 //! It must never send: it marks what is due, and `poll_output` gives it.
@@ -103,7 +103,7 @@ impl Tcb {
         events
     }
 
-    /// What R2 allows this connection now.
+    /// The limit R2 of this connection now.
     pub(super) fn patience(&self, env: &Env<'_>) -> Patience {
         Patience {
             r2: if self.is_opening() {

@@ -1,4 +1,4 @@
-//! What became of a segment or a timer: [`Verdict`], [`Outcome`], [`Events`], [`CloseReason`].
+//! The outcome of a segment or a timer: [`Verdict`], [`Outcome`], [`Events`], [`CloseReason`].
 //!
 //! They must never hold bytes.
 
@@ -150,7 +150,7 @@ impl Outcome {
 /// How many outcomes there are.
 pub const OUTCOME_COUNT: usize = Outcome::NoConnection as usize + 1;
 
-/// What happened to the connection, as a set.
+/// The events of the connection, as a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Events(pub u8);
 
@@ -196,7 +196,7 @@ impl Events {
     }
 }
 
-/// What to do with the payload of the segment just judged.
+/// How to treat the payload of the segment just judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Payload {
     /// Nothing of it is wanted.
@@ -224,7 +224,7 @@ pub enum Payload {
     },
 }
 
-/// What must be answered at once, from the received frame itself.
+/// The reply that is due at once, written into the received frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reply {
     /// Nothing; ACKs come out of `poll_output`.
@@ -234,18 +234,18 @@ pub enum Reply {
     Reset,
 }
 
-/// What became of one segment.
+/// The outcome of one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// How the segment ended; counted already.
     pub outcome: Outcome,
-    /// What happened to the connection.
+    /// The events of the connection.
     pub events: Events,
-    /// What must be answered at once.
+    /// The reply that is due at once.
     pub reply: Reply,
     /// Bytes of payload newly acknowledged: they leave the front of the TX queue.
     pub acked_len: u32,
-    /// What to do with the payload.
+    /// How to treat the payload.
     pub payload: Payload,
 }
 

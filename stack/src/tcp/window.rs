@@ -16,7 +16,7 @@ pub const fn scale_for(buf: u32) -> u8 {
     if scale < SCALE_MAX { scale } else { SCALE_MAX }
 }
 
-/// What a segment says of the window that its sender offers.
+/// The window that the sender of a segment offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowUpdate {
     /// SEG.WND as on the wire, not scaled.
@@ -236,7 +236,7 @@ impl ReceiveWindow {
     /// silly-window avoidance (MUST-39) lets it move only by min(half the buffer, a segment).
     #[inline(always)]
     pub fn offer(&mut self, mss: u32, scale: u8) -> u16 {
-        // What follows from no scale is known when compiling.
+        // Without a scale the result is known when compiling.
         if scale == 0 {
             self.offer_by(mss, 0)
         } else {

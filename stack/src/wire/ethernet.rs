@@ -21,7 +21,7 @@ pub struct Header {
     pub dst: MacAddr,
     /// The sender.
     pub src: MacAddr,
-    /// What follows.
+    /// The type of the payload.
     pub ethertype: EtherType,
 }
 

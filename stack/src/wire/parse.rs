@@ -44,7 +44,7 @@ impl Link {
 pub struct Parsed<'a> {
     /// The link header.
     pub link: Link,
-    /// What it carries.
+    /// The network packet in it.
     pub network: Network<'a>,
 }
 
@@ -314,7 +314,7 @@ fn verify_over_v4(packet: &ipv4::Packet<'_>, transport: &Transport<'_>) -> Resul
     }
 }
 
-/// What is wrong with a TCP checksum. A host that counts on its NIC leaves the sum of the pseudo-header in the field, not
+/// The fault of a TCP checksum. A host that counts on its NIC leaves the sum of the pseudo-header in the field, not
 /// inverted, for the NIC to add the rest (Linux: CHECKSUM_PARTIAL). On a veth pair and the like no NIC does.
 #[cold]
 fn wrong_tcp_checksum(segment: &tcp::View<'_>, pseudo: checksum::Sum) -> Defect {

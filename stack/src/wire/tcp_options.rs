@@ -174,7 +174,7 @@ const fn is_fast_open_len(len: usize) -> bool {
     len == 0 || (len >= 4 && len <= 16 && len.is_multiple_of(2))
 }
 
-/// What stands before TSval and TSecr where timestamps are the only option (RFC 7323 appendix A).
+/// The bytes before TSval and TSecr where timestamps are the only option (RFC 7323 appendix A).
 pub const USUAL_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
 /// Bytes of timestamps that are the only option.

@@ -30,7 +30,7 @@ pub struct Header {
 pub struct View<'a> {
     /// The header.
     pub header: &'a Header,
-    /// What the length field says belongs to the datagram, header included: what the checksum covers.
+    /// The datagram up to its length field, header included: the bytes that the checksum covers.
     pub datagram: &'a [u8],
 }
 

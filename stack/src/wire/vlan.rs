@@ -12,7 +12,7 @@ use super::ethernet::EtherType;
 /// Bytes that a tag adds to the Ethernet header.
 pub const TAG_LEN: usize = 4;
 
-/// What stands behind the tag protocol identifier 0x8100: the control information and the inner ethertype.
+/// The bytes behind the tag protocol identifier 0x8100: the control information and the inner ethertype.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]
@@ -20,7 +20,7 @@ pub const TAG_LEN: usize = 4;
 pub struct Header {
     /// Priority, drop eligibility, VLAN identifier.
     pub tag: Tag,
-    /// What follows the tag.
+    /// The type of the payload behind the tag.
     pub ethertype: EtherType,
 }
 

@@ -9,7 +9,7 @@
 //! * active: [`Cx::connect`] → [`App::on_open`], or [`App::on_close`] with the reason;
 //! * [`App::on_data`] whenever bytes arrived: take them ([`Cx::take`], zero-copy) or look at them ([`Cx::peek`],
 //!   [`Cx::consume`]); what is left stays queued and the receive window shrinks by it. What was taken can be sent, or kept
-//!   beyond the callback ([`Cx::keep`]);
+//!   beyond the callback ([`Cx::keep`]); [`Cx::forward`] takes and sends what there is room for;
 //! * [`App::on_timer`] at the time that the app has set ([`Cx::set_timer`]);
 //! * [`App::on_peer_closed`] after the last byte; [`App::on_writable`] when a refused send has room again;
 //! * [`App::on_close`], last, always, once for each connection that the app has accepted or connected.
@@ -31,13 +31,18 @@ pub use crate::tcp::verdict::{CloseReason, IcmpErrorKind};
 
 /// An application of this endpoint: one value per worker.
 pub trait App: Sized + Send {
-    /// What the app remembers of each connection; it stays with the connection while it is parked, so its size is part
+    /// The app's state of each connection; it stays with the connection while it is parked, so its size is part
     /// of the price of an idle connection.
     type Conn: Default + Send;
 
     /// Whether each connection of a listener is accepted as soon as it is established, without [`App::on_accept_ready`]: what that
     /// does as it is, for less.
     const ACCEPTS_ALL: bool = false;
+
+    /// Once, in the first turn of the worker, before the first [`App::on_tick`]: for connecting.
+    fn on_start<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {
+        let _ = cx;
+    }
 
     /// Connections wait in a listener's accept queue. An app that doesn't call [`Cx::accept`] lets the queue fill.
     fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
@@ -73,14 +78,17 @@ pub trait App: Sized + Send {
         cx.close(conn);
     }
 
-    /// A send was refused before, and there is room now.
+    /// A send was refused before, and there is room now. By default [`App::on_data`] where bytes wait to be read: an app that left
+    /// them unread, because it had no room for its answer, goes on.
     fn on_writable<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, Self::Conn>,
         conn: ConnId,
         state: &mut Self::Conn,
     ) {
-        let _ = (cx, conn, state);
+        if cx.unread_len(conn) > 0 {
+            self.on_data(cx, conn, state);
+        }
     }
 
     /// An ICMP error came about something that this connection has in flight, and it goes on (RFC 9293 MUST-47, SHLD-25): the

@@ -1,4 +1,4 @@
-//! What the application hears, and when: [`Hosted`] is the app with what it keeps for each connection.
+//! The callbacks of the application: [`Hosted`] is the app with what it keeps for each connection.
 //!
 //! It must never call an app while one of its callbacks runs: what a callback starts (accepted connections) is reported
 //! after it has returned.
@@ -28,6 +28,7 @@ pub(super) struct Hosted<A: App> {
     pub(super) app: A,
     states: Vec<A::Conn>,
     pub(super) new_states: NewStates<A::Conn>,
+    has_started: bool,
 }
 
 impl<A: App> Hosted<A> {
@@ -37,6 +38,7 @@ impl<A: App> Hosted<A> {
             app,
             states: Vec::with_capacity(connections),
             new_states: NewStates::new(open),
+            has_started: false,
         }
     }
 
@@ -328,6 +330,11 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn tick<A: App>(&mut self, hosted: &mut Hosted<A>, now: Instant) {
         let cx = &mut Cx::new(self, &mut hosted.new_states, now);
+        //~ An app starts once: -> `if true {`; an_app_starts_once
+        if !hosted.has_started {
+            hosted.has_started = true;
+            hosted.app.on_start(cx);
+        }
         hosted.app.on_tick(cx);
         self.announce(hosted, now);
     }

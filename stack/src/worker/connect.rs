@@ -1,4 +1,4 @@
-//! What an app says and hears of a connection in plain values: [`Connect`], [`ConnectError`],
+//! The plain values of an app's calls and callbacks: [`Connect`], [`ConnectError`],
 //! [`SendError`], [`ConnInfo`].
 //!
 //! It must never name the worker: a reader of a connection's numbers needs no more than these.
@@ -68,7 +68,7 @@ impl SendError {
     }
 }
 
-/// What a connection looks like from outside, for reports.
+/// A report on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnInfo {
@@ -92,6 +92,6 @@ pub struct ConnInfo {
     pub rcv_wnd: u32,
     /// Whether the peer's FIN has arrived.
     pub peer_closed: bool,
-    /// What TCP knows: times, windows, segment sizes, what was negotiated, how it ended.
+    /// The state of TCP: times, windows, segment sizes, negotiated options, how it ended.
     pub tcp: TcpInfo,
 }

@@ -22,7 +22,7 @@ use crate::worker::cx::Cx;
 /// Local ports tried for one connection at most; the next attempt goes on behind them.
 const PORT_TRIES: u16 = 4096;
 
-/// What connections to one remote end have in common: most that are opened in a row go to the same one.
+/// The common part of connections to one remote end: most that are opened in a row go to the same one.
 struct Towards {
     remote: SocketAddr,
     next_hop: IpAddr,
@@ -105,7 +105,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
-    /// What connections to `remote` have in common: found out again where the one before went elsewhere.
+    /// The common part of connections to `remote`: computed again where the one before went elsewhere.
     #[inline(always)]
     fn towards_in_row<'t>(
         &self,

@@ -321,7 +321,7 @@ impl<N: Nic> Core<N> {
         self.after_segment(hosted, slot, id, verdict.events, now);
     }
 
-    /// What follows from a segment besides its answer.
+    /// The effects of a segment besides its answer.
     fn after_segment<A: App>(
         &mut self,
         hosted: &mut Hosted<A>,
@@ -480,7 +480,7 @@ struct Arrived<F> {
     frame: F,
     /// Where its payload starts.
     start: u32,
-    /// What the protocol took of it.
+    /// The part that the protocol took.
     payload: Payload,
     /// RCV.NXT before the segment.
     rcv_nxt: SeqNum,

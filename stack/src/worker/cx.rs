@@ -21,7 +21,7 @@ use crate::time::Instant;
 use crate::worker::accept_queue::Established;
 use crate::worker::connect::SendError;
 
-/// What an app can do, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
+/// The calls of an app, within a callback. Everything that takes a [`ConnId`] ignores one that has ended.
 ///
 /// `S` is what the app remembers of each connection ([`crate::worker::app::App::Conn`]).
 pub struct Cx<'a, N: Nic, S> {
@@ -80,7 +80,7 @@ impl<'a, N: Nic, S> Cx<'a, N, S> {
         self.now
     }
 
-    /// What the endpoint was configured to be.
+    /// The configuration of the endpoint.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.core.endpoint.config

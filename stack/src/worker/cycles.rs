@@ -106,7 +106,7 @@ impl Cycles {
         busy as f64 / (busy + self.idle).max(1) as f64
     }
 
-    /// What happened since `earlier`, a copy of this counter set.
+    /// The counts since `earlier`, a copy of this counter set.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What one worker knows and decides: connection table, listeners, secrets, counters.
+//! The state and the decisions of one worker: connection table, listeners, secrets, counters.
 //!
 //! It must never touch a frame or send: it returns a [`EndpointVerdict`] and the stage writes the reply.
 
@@ -36,7 +36,7 @@ pub struct Secrets {
     pub ports: [u8; 16],
 }
 
-/// What happens to the frame of a segment.
+/// The fate of a segment's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EndpointVerdict {
     /// Its buffer is returned.
@@ -66,7 +66,7 @@ pub(super) struct Endpoint {
     pub(super) config: Arc<Config>,
     /// The open ports: those of the configuration at first.
     pub(super) listeners: Listeners,
-    /// What applications choose: what the configuration names at first.
+    /// The profiles that applications choose from: at first those of the configuration.
     pub(super) profiles: Profiles,
     pub(super) table: ConnTable,
     pub(super) counters: Counters,
@@ -89,7 +89,7 @@ pub(super) struct Endpoint {
     /// The reply of the last [`EndpointVerdict::Reply`]. It stays in one place because copying it right after it was written in
     /// parts stalls on store forwarding, which cost a fifth of a cookie.
     pub(super) answer: TcpReply,
-    /// What the cookie of the last [`EndpointVerdict::EstablishCookie`] kept.
+    /// The contents of the cookie of the last [`EndpointVerdict::EstablishCookie`].
     pub(super) kept_syn: Option<KeptSyn>,
 }
 

@@ -25,7 +25,7 @@ use crate::wire::checksum::{self, Sum};
 use crate::wire::ethernet::MacAddr;
 use crate::worker::app::App;
 
-/// What came of asking a connection by the fast path.
+/// The result of asking a connection by the fast path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FastOutput {
     /// It has said all, and waits for its next deadline.

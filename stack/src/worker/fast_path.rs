@@ -54,7 +54,7 @@ impl FastPathSwitch {
 #[derive(Debug)]
 pub(super) struct LentFrame<F> {
     pub(super) slot: Slot,
-    /// What is still unread of it.
+    /// Its unread bytes.
     chunk: Chunk<F>,
 }
 

@@ -47,7 +47,7 @@ pub struct Route {
     pub vlan: Option<vlan::Tag>,
 }
 
-/// What all segments of a connection have in common.
+/// The common part of all segments of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
     /// The connection.

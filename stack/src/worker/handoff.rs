@@ -10,7 +10,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::neighbor::{Move, Neighbor};
 use crate::wire::MacAddr;
 
-/// What one worker hands to another.
+/// A frame that one worker hands to another.
 #[derive(Debug)]
 pub(super) enum Message<F> {
     /// A received frame whose flow (or protocol, for ARP and NDP) the receiver owns.

@@ -27,7 +27,7 @@ use crate::wire::tcp::Flags;
 use crate::wire::tcp_options::usual_syn;
 use crate::worker::opening::{KeptSyn, default_peer_mss, local_mss, tuple};
 
-/// What an embryo begins with besides its SYN.
+/// The properties of a new embryo besides its SYN.
 #[derive(Clone, Copy)]
 pub(super) struct EmbryoStart {
     pub(super) key: FlowKey,

@@ -99,7 +99,7 @@ impl<N: Nic> Core<N> {
     }
 }
 
-/// What a connection hears of an ICMP error (RFC 9293 §3.9.2.2, RFC 5927 §5.2).
+/// The effect of an ICMP error on a connection (RFC 9293 §3.9.2.2, RFC 5927 §5.2).
 fn kind_of(kind: ErrorKind) -> Option<verdict::IcmpErrorKind> {
     match kind {
         ErrorKind::Unreachable(Unreachable::Port | Unreachable::Protocol) => {

@@ -1,4 +1,4 @@
-//! What connections look like from outside: open ones, parked ones, and the one that has just ended.
+//! Reports on connections: open ones, parked ones, and the one that has just ended.
 //!
 //! It must never change anything, and never name a connection by what took its place.
 

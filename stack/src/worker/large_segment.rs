@@ -15,7 +15,7 @@ pub(super) struct LargeSegment {
     pub(super) whole: SendPlan,
     /// Bytes of payload in each but the last.
     segment_bytes: u32,
-    /// What the protocol wants to send after them, where that did not fit in.
+    /// The protocol's output after them, where it did not fit in.
     pub(super) next: Option<SendPlan>,
 }
 

@@ -37,7 +37,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         }
     }
 
-    /// What is known about a neighbour in the VLAN that we open connections in: `None` when it was never asked about, and on all workers but the first, which keeps
+    /// The state of a neighbour in the VLAN that we open connections in: `None` when it was never asked about, and on all workers but the first, which keeps
     /// the neighbours of all.
     #[must_use]
     pub fn neighbor_state(&self, addr: IpAddr) -> Option<neighbor::NeighborState> {

@@ -61,7 +61,7 @@ impl<F> Neighborhood<F> {
         }
     }
 
-    /// What is known about a neighbour, as far as this worker keeps neighbours.
+    /// The entry of a neighbour, where this worker keeps neighbours.
     pub(super) fn state(&self, neighbor: Neighbor) -> Option<NeighborState> {
         Some(self.table.as_ref()?.get(neighbor)?.0)
     }
@@ -76,7 +76,7 @@ impl<F> Neighborhood<F> {
         self.handed_over.push(frame)
     }
 
-    /// What an ARP packet says about its sender, and the frames that this sets free.
+    /// Takes the sender's address from an ARP packet; the frames that waited for it.
     pub(super) fn on_arp(
         &mut self,
         packet: &arp::Packet,
@@ -108,7 +108,7 @@ impl<F> Neighborhood<F> {
         )
     }
 
-    /// What a solicitation or an advertisement says about its sender, and the frames that this sets free.
+    /// Takes the sender's address from a solicitation or an advertisement; the frames that waited for it.
     pub(super) fn on_ndp(
         &mut self,
         message: &ndp::Message,
@@ -267,7 +267,7 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// What the neighbour table says of a next hop; `None` on workers without one.
+    /// The neighbour table's entry of a next hop; `None` on workers without one.
     pub(super) fn resolve(&mut self, next_hop: Neighbor, now: Instant) -> Option<Resolution> {
         let table = self.neighborhood.table.as_mut()?;
         let (outbox, counters) = (&mut self.outbox, &mut self.endpoint.counters);

@@ -24,7 +24,7 @@ use crate::wire::vlan::VlanId;
 use crate::wire::{ipv4, ipv6, tcp};
 use core::net::IpAddr;
 
-/// What a SYN without MSS option allows (RFC 9293 MUST-15).
+/// The MSS of a SYN without an MSS option (RFC 9293 MUST-15).
 pub(super) const DEFAULT_MSS_V4: u16 = 536;
 /// The same for IPv6.
 pub(super) const DEFAULT_MSS_V6: u16 = 1220;
@@ -62,7 +62,7 @@ pub(super) fn destination(key: &FlowKey, locals: &LocalAddrs) -> Destination {
     }
 }
 
-/// What the keyed functions of `tcp` hash for this flow.
+/// The input of the keyed functions of `tcp` for this flow.
 #[must_use]
 #[inline]
 pub(super) fn tuple(key: &FlowKey) -> Tuple {
@@ -81,11 +81,11 @@ pub(super) fn tuple(key: &FlowKey) -> Tuple {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoRecord;
 
-/// What opening a connection needs, borrowed from the worker.
+/// The parts of the worker that opening a connection needs.
 pub(super) struct Opening<'a, F> {
     /// Limits and defaults.
     pub(super) config: &'a Config,
-    /// What applications choose.
+    /// The profiles of applications.
     pub(super) profiles: &'a Profiles,
     /// Behind sequence numbers and timestamp offsets.
     pub(super) isn: &'a IsnKey,
@@ -95,7 +95,7 @@ pub(super) struct Opening<'a, F> {
     pub(super) conns: &'a mut Connections<F>,
     /// Largest IP packet of the link, in bytes.
     pub(super) mtu: u16,
-    /// What is known of paths.
+    /// The cache of paths.
     pub(super) paths: &'a Paths,
     /// The time of this turn.
     pub(super) now: Instant,
@@ -112,7 +112,7 @@ pub(super) struct KeptSyn {
     pub(super) listener: u16,
     /// That of the listener.
     pub(super) profile: ProfileId,
-    /// What is added to our clock for TSval.
+    /// The offset to our clock for TSval.
     pub(super) timestamp_offset: u32,
 }
 
@@ -294,7 +294,7 @@ impl<F> Opening<'_, F> {
         Ok(slot)
     }
 
-    /// What the application asked of a connection while no open record was free for it.
+    /// The application's commands to a connection while no open record was free for it.
     #[cold]
     fn make_up_for(&mut self, slot: Slot, asked: ConnFlags) {
         let Some(mut parts) = self.conns.parts(slot) else {

@@ -1,4 +1,4 @@
-//! What waits to leave: connection output first, stateless replies behind it, and the buffers that go back to their pool.
+//! Frames that wait to leave: connection output first, stateless replies behind it, and the buffers that go back to their pool.
 //!
 //! It must never hold more than two bursts, and never drop connection output that a NIC has no room for: the worker
 //! receives little instead.

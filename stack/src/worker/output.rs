@@ -31,7 +31,7 @@ mod large;
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
 
-/// What came of asking a connection.
+/// The result of asking a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OutputStatus {
     /// It has said all.
@@ -63,7 +63,7 @@ impl<N: Nic> Core<N> {
 
     /// Asks one connection at once, in the middle of a burst.
     pub(super) fn transmit(&mut self, slot: Slot, now: Instant) {
-        // What can't be said now is said at the end of the turn: the connection is in the list.
+        // A segment that can't be sent now is sent at the end of the turn: the connection is in the list.
         let _ = self.ask(slot, now);
     }
 
@@ -184,7 +184,7 @@ impl<N: Nic> Core<N> {
         self.outbox.connection_room() > 0
     }
 
-    /// What a connection that has said all turns into: it ends, enters TIME-WAIT, or waits for its next deadline.
+    /// The next step of a connection that has sent everything: it ends, enters TIME-WAIT, or waits for its next deadline.
     #[inline]
     pub(super) fn settle<A: App>(&mut self, hosted: &mut Hosted<A>, slot: Slot, now: Instant) {
         let Some(mut parts) = self.conns.parts(slot) else {

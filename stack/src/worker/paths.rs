@@ -1,4 +1,4 @@
-//! What connections learn of their paths, and what the cache of paths learns from them.
+//! Path data of connections, and their reports to the cache of paths.
 //!
 //! It must never act on an error whose quote the connection has not confirmed.
 

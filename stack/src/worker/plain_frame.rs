@@ -36,7 +36,7 @@ pub(super) struct PlainFrame {
 
 const _: () = assert!(HEADERS_LEN == 54);
 
-/// What the headers of a plain frame say, the link excepted.
+/// The header fields of a plain frame, the link excepted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlainFields {
     /// As [`PlainFrame::addresses`].

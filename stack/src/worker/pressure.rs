@@ -1,4 +1,4 @@
-//! What gives way while others wait for places in the queues: bytes ahead of gaps, connections that stand still.
+//! Connections that give way while others wait for places in the queues: bytes ahead of gaps, connections that stand still.
 //!
 //! It must never take anything from a connection while no other waits for it.
 

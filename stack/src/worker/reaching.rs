@@ -10,7 +10,7 @@ use crate::nic::Nic;
 use crate::worker::connect::ConnectError;
 use crate::worker::cx::Cx;
 
-/// What is known of the way to a destination.
+/// The reachability of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reachability {

@@ -6,7 +6,7 @@ use super::cx::Cx;
 use crate::conn::ConnId;
 use crate::nic::Nic;
 
-/// What [`Cx::read_line`] found.
+/// The result of [`Cx::read_line`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     /// A line of so many bytes, its line feed included, is read and stands at the front.

@@ -116,7 +116,7 @@ impl ReplyOptions {
         self.present == 0
     }
 
-    /// What nearly every SYN-ACK carries: MSS, timestamps and window scale.
+    /// The options of nearly every SYN-ACK: MSS, timestamps and window scale.
     #[inline(always)]
     pub(super) const fn is_full(&self) -> bool {
         self.present == ALL_OPTIONS

@@ -36,7 +36,7 @@ impl Offload {
         }
     }
 
-    /// What to ask of the NIC for a segment whose IP header begins `l3_offset` bytes into the frame.
+    /// The offloads to ask of the NIC for a segment whose IP header begins `l3_offset` bytes into the frame.
     #[inline(always)]
     pub(super) fn request(self, ip: IpVersion, l3_offset: usize) -> Option<TxRequest> {
         let ipv4_checksum = ip == IpVersion::V4 && self.ipv4;
@@ -60,7 +60,7 @@ pub(super) const fn ip_header_len(ip: IpVersion) -> usize {
     }
 }
 
-/// What the TCP header of one segment says, options excepted.
+/// The TCP header fields of one segment, options excepted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TcpFields {
     pub(super) src_port: u16,
@@ -76,7 +76,7 @@ pub(super) struct TcpFields {
 /// A segment to write. It is asked for each part when that is written, not before: what is read earlier than it is stored takes
 /// a register, and a cookie has none left.
 pub(super) trait Content {
-    /// What its TCP header says.
+    /// Its TCP header fields.
     fn fields(&self) -> TcpFields;
 
     /// Writes its options into the beginning of `into`, and returns their sum; `None` without room.

@@ -23,6 +23,7 @@ mod embryos;
 mod ending;
 mod fast_path;
 mod forged_acks;
+mod forwarding;
 mod fragments;
 mod info;
 mod keeping;

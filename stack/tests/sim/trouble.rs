@@ -12,7 +12,7 @@ use stack::sim::world::World;
 
 use crate::actor::Actor;
 
-/// What it is.
+/// The kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     /// The cable is pulled, and plugged in again.

@@ -268,7 +268,7 @@ impl LoadClient {
         self.phase == Phase::Running && (no_more || self.count_left() == 0)
     }
 
-    /// What happened so far.
+    /// The counts so far.
     #[must_use]
     pub fn counts(&self) -> &LoadCounts {
         &self.counts

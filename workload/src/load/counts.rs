@@ -64,7 +64,7 @@ impl BulkCounts {
     }
 }
 
-/// What happened so far. All counts only grow but `open`.
+/// The counts so far. All counts only grow but `open`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct LoadCounts {

@@ -10,7 +10,7 @@ use super::local_tuples::LocalTuples;
 use super::schedule::Schedule;
 use super::template::Template;
 
-/// What an operation is.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// A connection: open, ask once if there is a request, close.
@@ -132,7 +132,7 @@ pub enum ProxyHeader {
     V2,
 }
 
-/// What must come back.
+/// The expected reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplyPlan {
     /// An HTTP response.
@@ -151,7 +151,7 @@ pub struct LoadPlan {
     pub targets: Vec<SocketAddr>,
     /// The requests; may be empty for [`Work::Connect`] and [`Work::Hold`].
     pub requests: Vec<RequestPlan>,
-    /// What an operation is.
+    /// The kind of an operation.
     pub work: Work,
     /// What makes operations begin.
     pub pace: Pace,

@@ -37,7 +37,7 @@ pub(super) struct Head {
     pub(super) closes: bool,
 }
 
-/// What bytes at the front of a connection are.
+/// The meaning of the bytes at the front of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parsed {
     /// The head of a response.

@@ -33,7 +33,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
     Parsed::Malformed(defect)
 }
 
-/// What stands between `PROXY ` and the end of the line.
+/// The text between `PROXY ` and the end of the line.
 fn origin(line: &[u8]) -> Result<Origin, Defect> {
     let mut words = line.split(|&byte| byte == b' ');
     let is_v4 = match words.next() {

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::mailbox::Mailbox;
 use crate::secrets;
 
-/// What the client is to do.
+/// The orders of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
@@ -46,11 +46,11 @@ impl Phase {
     ];
 }
 
-/// What the client has done so far.
+/// The progress of the client.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ClientProgress {
     pub(super) tally: Tally,
-    /// What has begun and not ended.
+    /// Operations under way.
     pub(super) under_way: u32,
     pub(super) spent: Spent,
     pub(super) tx_frames: u64,
@@ -79,7 +79,7 @@ impl ClientLine {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// What the client has done so far.
+    /// The progress of the client.
     ///
     /// # Errors
     /// [`Failure::Run`] when it does not answer.
@@ -98,13 +98,13 @@ impl ClientLine {
     }
 }
 
-/// What the client leaves behind.
+/// The results of the client.
 pub(super) struct ClientTotals {
     /// Times of the measurement.
     pub(super) latency: Latency,
     /// Counters, for a run that went wrong.
     pub(super) progress: Progress,
-    /// What `--fault` did.
+    /// The counts of `--fault`.
     pub(super) faults: Option<FaultTotals>,
 }
 

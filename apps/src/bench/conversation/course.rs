@@ -37,7 +37,7 @@ pub(super) struct SetUp {
     pub(super) client_bytes: Option<f64>,
 }
 
-/// What happened while it was measured.
+/// The counts while it was measured.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Window {
     pub(super) seconds: f64,
@@ -48,7 +48,7 @@ pub(super) struct Window {
     pub(super) server_tx_frames: u64,
 }
 
-/// What a run came to.
+/// The result of a run.
 pub(super) struct ConversationRun {
     /// `None` when the mode has none, or it did not get that far.
     pub(super) set_up: Option<SetUp>,
@@ -58,7 +58,7 @@ pub(super) struct ConversationRun {
     pub(super) latency: Latency,
     /// The client's counters.
     pub(super) client: Progress,
-    /// What `--fault` did.
+    /// The counts of `--fault`.
     pub(super) fault: Option<FaultReport>,
     /// Ctrl-C ended it early.
     pub(super) interrupted: bool,
@@ -126,7 +126,7 @@ struct Conductor<'a> {
     far: &'a mut dyn Watch,
     clock: Clock,
     stop: &'a Stop,
-    /// What the server's and the client's process had resident before either stack was made.
+    /// Resident memory of the server's and the client's process before either stack was made.
     before: [Option<u64>; 2],
 }
 
@@ -154,7 +154,7 @@ impl Conductor<'_> {
         self.stop.is_asked() || self.failures(&seen.tally) > 0
     }
 
-    /// What must not happen: over a link that is a bad one on purpose, only what the link can't cause.
+    /// Faults of a run: over a link with injected faults, only those that the link can't cause.
     fn failures(&self, tally: &Tally) -> u64 {
         let of_link = if self.args.fault.is_some() {
             tally.total_of(Fault::is_of_link)
@@ -255,7 +255,7 @@ impl Conductor<'_> {
         Ok(window)
     }
 
-    /// What happened between two looks.
+    /// The counts between two looks.
     fn window(
         &self,
         from: (&ClientProgress, &Progress),

@@ -1,4 +1,4 @@
-//! What both stacks of a conversation are: addresses, listener, TCP's settings, and room for what the run needs.
+//! The configuration of both stacks of a conversation: addresses, listener, TCP's settings, and room for what the run needs.
 //!
 //! It must never ask the machine for anything.
 

@@ -69,7 +69,7 @@ pub(in super::super) struct Report {
     /// Counters that aren't zero, over the whole run.
     counters: BTreeMap<String, u64>,
     client_counters: BTreeMap<String, u64>,
-    /// What `--fault` did, on the client's side; null without it.
+    /// The counts of `--fault`, on the client's side; null without it.
     fault_injection: Option<FaultReport>,
     /// Frames that either side lost track of; 0, or the run is not good.
     unaccounted: i64,

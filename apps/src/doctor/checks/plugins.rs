@@ -13,7 +13,7 @@ use super::super::machine::Machine;
 use super::super::request::Request;
 
 const CHECK: &str = "drivers";
-/// What stands before a driver's description of itself.
+/// The marker in front of a driver's description of itself.
 const MARK: &[u8] = b"PMD_INFO_STRING= ";
 /// Matches every subsystem.
 const ANY_ID: u32 = 0xffff;

@@ -33,7 +33,7 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
         }
         Some(_) => {}
     }
-    // What DPDK would refuse, in the words of the command itself.
+    // Devices that DPDK would refuse, in the words of the command itself.
     if let Some(request) = request
         && machine.is_this_one()
         && into.iter().all(|finding| finding.fix.is_empty())

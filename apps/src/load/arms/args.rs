@@ -38,7 +38,7 @@ pub(crate) struct ServerArmArgs {
     #[arg(long, value_name = "ADDR/LEN", value_delimiter = ',', value_parser = host_prefix, requires = "server_nic")]
     pub(crate) server_tap_up: Vec<Interface>,
 
-    /// What the servers serve, as in `serve --listen` [default: http at the port of each http:// target; at that of tcp:// what the
+    /// Services of the servers, as in `serve --listen` [default: http at the port of each http:// target; at that of tcp:// what the
     /// workload needs]
     #[arg(
         long,

@@ -29,7 +29,7 @@ struct Change {
     property: &'static str,
     changed: u64,
     of: u64,
-    /// What it was and what became of it, for the first connection that was changed.
+    /// Its value before and after, for the first connection that was changed.
     example: Option<(String, String)>,
 }
 
@@ -43,7 +43,7 @@ struct FrameRow {
     clients_received: u64,
 }
 
-/// What one of our servers had. Field names are stable.
+/// The counts of one of our servers. Field names are stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(in crate::load) struct ServerRow {
     pub(in crate::load) listen: String,
@@ -75,7 +75,7 @@ pub(in crate::load) struct ArmsReport {
     server_nic: Option<NicReport>,
 }
 
-/// What the arms are made of beside their frames.
+/// The parts of the arms beside their frames.
 pub(in crate::load) struct ArmsParts {
     pub(in crate::load) clients: ArmRecord,
     pub(in crate::load) servers: ArmRecord,
@@ -147,7 +147,7 @@ impl FrameRow {
         }
     }
 
-    /// What did not come through, to the servers and to the clients; less than 0 where more came than was sent.
+    /// Frames that did not come through, to the servers and to the clients; less than 0 where more came than was sent.
     fn lost(&self) -> (i64, i64) {
         let less = |sent: u64, received: u64| sent.cast_signed() - received.cast_signed();
         (
@@ -216,7 +216,7 @@ fn change<'a, T: 'a>(
 
 type SynView<'a> = (&'a Handshake, Opening);
 
-/// What became of SYNs.
+/// The outcomes of SYNs.
 fn changes(pairs: &[(SynView<'_>, SynView<'_>)]) -> Vec<Change> {
     let mut changes = vec![
         change("source_address", pairs, |(seen, _)| {
@@ -258,7 +258,7 @@ fn opening_changes(pairs: &[(Opening, Opening)]) -> Vec<Change> {
     ]
 }
 
-/// What was changed on one way, in a line or two.
+/// The changes in one direction, in a line or two.
 fn write_way(f: &mut fmt::Formatter<'_>, name: &str, changes: &[Change]) -> fmt::Result {
     let words = |change: &Change| {
         let (before, after) = change.example.as_ref()?;

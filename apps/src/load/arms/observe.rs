@@ -91,7 +91,7 @@ pub(super) struct Handshake {
     pub(super) original: Option<(SocketAddr, SocketAddr)>,
 }
 
-/// What an arm has seen.
+/// The observations of an arm.
 #[derive(Debug, Clone, Default)]
 pub(in crate::load) struct ArmRecord {
     pub(super) sent: FrameCounts,
@@ -125,7 +125,7 @@ impl ArmRecords {
         }
     }
 
-    /// What the clients' arm has seen, and the servers'. Their workers have ended.
+    /// The observations of the clients' arm, and of the servers'. Their workers have ended.
     pub(in crate::load) fn merged(&self) -> (ArmRecord, ArmRecord) {
         let all = |records: &[Arc<Mutex<ArmRecord>>]| {
             let mut sum = ArmRecord::default();

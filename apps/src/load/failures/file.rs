@@ -35,7 +35,7 @@ pub(in crate::load) struct FailureFile {
     file: File,
 }
 
-/// What is in the file. Field names are stable.
+/// The contents of the file. Field names are stable.
 #[derive(Debug, Serialize)]
 pub(in crate::load) struct FailuresReport {
     file: String,
@@ -170,7 +170,7 @@ fn comment(failure: &KeptFailure) -> String {
 }
 
 impl FailuresReport {
-    /// What is wrong, in words.
+    /// The faults, in words.
     pub(in crate::load) fn fault(&self) -> Option<String> {
         let error = self.error.as_ref()?;
         Some(format!(

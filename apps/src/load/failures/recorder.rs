@@ -128,7 +128,7 @@ impl Recording {
         });
     }
 
-    /// What was kept, and how many failed connections had no place.
+    /// The connections that were kept, and how many failed ones had no place.
     pub(in crate::load) fn take(&mut self) -> (Vec<KeptFailure>, u64) {
         (std::mem::take(&mut self.kept), self.missed)
     }

@@ -58,7 +58,7 @@ pub(super) fn all(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Vec<RequestP
     Ok(plans)
 }
 
-/// What the body of each target's response must sum up to; none where that is not to be checked.
+/// The expected checksum of the body of each target's response; none where it is not checked.
 fn checksums(args: &LoadArgs, targets: usize) -> Result<Vec<BodyChecksum>, Failure> {
     let usage = |text: String| Err(Failure::Usage(text));
     if args.method.as_deref() == Some("HEAD") && !args.expect_body.is_empty() {
@@ -122,7 +122,7 @@ fn http_request(
         Some(Workload::Stream) => true,
         _ => false,
     };
-    // What ties connections of both arms together.
+    // The token that ties connections of both arms together.
     let tuple_header = TUPLE_HEADER.to_ascii_lowercase();
     if args.server.server_nic.is_some() && !has(&tuple_header) {
         head += &format!("{TUPLE_HEADER}: {{tuple}}\r\n");

@@ -1,4 +1,4 @@
-//! What an operation is, and which flags mean something for it.
+//! The kinds of operations, and the flags that apply to each.
 //!
 //! It must never take a flag that the workload does not heed.
 
@@ -53,7 +53,7 @@ pub(super) fn work(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Work, Failu
     }
 }
 
-/// What holding connections needs, and what means nothing there.
+/// The flags that holding connections needs, and those that do not apply.
 fn check_hold(args: &LoadArgs, is_http: bool) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     if args.connections.is_none() {
@@ -76,7 +76,7 @@ fn check_hold(args: &LoadArgs, is_http: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What means nothing where connections are kept.
+/// The flags that do not apply where connections are kept.
 fn check_kept(args: &LoadArgs) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     if args.rate.as_ref().is_some_and(|rate| rate.only().is_none()) {

@@ -70,7 +70,7 @@ impl Account {
         ]
     }
 
-    /// What does not add up, in words. Where the link `is_down` connections can't be closed: their RSTs never leave.
+    /// Sums that do not add up, in words. Where the link `is_down` connections can't be closed: their RSTs never leave.
     pub(super) fn faults(&self, is_down: bool) -> Vec<String> {
         let mut wrong = self.named().to_vec();
         wrong.retain(|(_, n)| *n != 0);

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// The tags of the two series of an open loop.
 const FROM_BEGINNING: &str = "operation";
 const FROM_SCHEDULE: &str = "scheduled";
-/// What the maximum of a line is divided by: ns become ms, as the readers of logs expect.
+/// The divisor of the maximum of a line: ns become ms, as the readers of logs expect.
 const MAX_DIVISOR: f64 = 1e6;
 
 /// Writes one line a second and series.

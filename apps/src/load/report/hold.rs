@@ -73,7 +73,7 @@ impl Hold {
         (self.wanted, self.least)
     }
 
-    /// What is not as it was asked for, in words.
+    /// Deviations from the request, in words.
     pub(super) fn faults(&self, was_interrupted: bool) -> Vec<String> {
         let mut faults = Vec::from_iter(self.broken.fault());
         if let (Some(interval), Some(longest)) = (self.verify_every_s, self.longest_unverified_s)

@@ -56,7 +56,7 @@ impl Stream {
         })
     }
 
-    /// What is not as it was asked for, in words.
+    /// Deviations from the request, in words.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::from_iter(self.broken.fault());
         for (way, wanted, bytes) in [

@@ -45,7 +45,7 @@ struct Spread {
     max: f64,
 }
 
-/// What the standard asks to be reported (its key performance indicators, §6.3). Field names are stable.
+/// The figures that the standard asks for (its key performance indicators, §6.3). Field names are stable.
 #[derive(Debug, Clone, Serialize)]
 struct Indicators {
     /// Of the whole seconds of the timed phase.
@@ -65,20 +65,20 @@ struct Indicators {
 #[derive(Debug, Clone, Serialize)]
 struct ProfileStep {
     step: StepName,
-    /// What was offered, in the unit of the profile.
+    /// The offered load, in the unit of the profile.
     load: u64,
     #[serde(flatten)]
     trial: Trial,
     indicators: Indicators,
 }
 
-/// What a profile came to. Field names are stable.
+/// The result of a profile. Field names are stable.
 #[derive(Debug, Clone, Serialize)]
 pub(in crate::load) struct ProfileReport {
     name: &'static str,
     /// Where it is described.
     standard: &'static str,
-    /// What loads are numbers of.
+    /// The unit of loads.
     unit: &'static str,
     target: u64,
     /// The highest load at which all criteria held; `null` when they held at none.
@@ -314,7 +314,7 @@ impl Spread {
 }
 
 impl ProfileReport {
-    /// What fails the run, in words.
+    /// The faults that fail the run, in words.
     pub(in crate::load) fn faults(&self) -> Vec<String> {
         match (self.reached, self.steps.last()) {
             (None, Some(step)) if step.step == StepName::Half => {

@@ -16,7 +16,7 @@ use crate::rig;
 pub(in crate::load) struct Ramp {
     /// How long it took until all were established.
     pub(in crate::load) took: Duration,
-    /// What the process had resident before the tables were made, and when all were established, in bytes.
+    /// Resident memory of the process before the tables were made, and when all connections were established, in bytes.
     pub(in crate::load) resident_bytes: Option<(u64, u64)>,
 }
 

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// After the end of the run, a reader that has taken nothing for so long takes nothing any more.
 const GIVE_UP: Duration = Duration::from_secs(2);
 
-/// What a path turned out to be.
+/// The kind of file at a path.
 #[derive(Debug)]
 pub(super) enum Opening {
     /// It takes bytes.

@@ -1,4 +1,4 @@
-//! What each place of `--listen` has done.
+//! The counts of each place of `--listen`.
 //!
 //! It must never leave out a place on which nothing happened: that is a result too.
 

@@ -8,7 +8,7 @@ use stack::tcp::env::TcpCounters;
 
 use crate::serve::worker::Progress;
 
-/// What happened in TCP on all workers together.
+/// The counters of TCP on all workers together.
 pub(super) fn non_zero(workers: &[Progress]) -> BTreeMap<&'static str, u64> {
     let mut sum = BTreeMap::new();
     for (name, n) in workers.iter().flat_map(|worker| named(&worker.tcp)) {

@@ -36,7 +36,7 @@ use crate::serve::wall::Wall;
 /// Bodies up to this length lie ready in the NIC's memory, in bytes; longer ones are made when they are sent.
 const STATIC_MAX: u64 = 64 * 1024;
 
-/// What one connection is about.
+/// The state of one connection.
 #[derive(Debug, Default)]
 pub(super) struct HttpConn {
     step: Step,
@@ -57,7 +57,7 @@ enum Step {
 // Every connection has one, those of other services and parked ones too.
 const _: () = assert!(size_of::<HttpConn>() <= 32);
 
-/// What a request is to be answered with, once all of it has come.
+/// The answer to a request, once all of it has arrived.
 #[derive(Debug, Clone, Copy)]
 struct Answer {
     status: Status,
@@ -83,7 +83,7 @@ impl HttpConn {
     }
 }
 
-/// What a place serves.
+/// The content of a place.
 #[derive(Debug)]
 pub(super) struct HttpSite {
     options: HttpOptions,
@@ -126,7 +126,7 @@ impl HttpSite {
     }
 }
 
-/// What all HTTP connections of a worker share.
+/// Data shared by all HTTP connections of a worker.
 #[derive(Debug)]
 pub(super) struct HttpShared {
     partials: Partials<ConnId>,

@@ -35,7 +35,7 @@ impl ProxyConn {
     }
 }
 
-/// What headers said, of connections that may be asked for it again.
+/// The headers of connections that may be asked for them again.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     places: Vec<Origin>,
@@ -71,7 +71,7 @@ impl Origins {
         ProxyConn(place + 2)
     }
 
-    /// What the header of a connection said, if that was remembered.
+    /// The header of a connection, if it was kept.
     pub(super) fn get(&self, conn: ProxyConn) -> Option<&Origin> {
         self.places.get(conn.place()?)
     }
@@ -126,7 +126,7 @@ pub(super) fn read<N: Nic, S>(
             return true;
         }
         Parsed::Partial if has_peer_closed && cx.unread_len(conn) == 0 => {
-            // What looks whether a port is open does this.
+            // Port scanners do this.
             stats.closed_before += 1;
             cx.close(conn);
         }

@@ -15,7 +15,7 @@ const BURST: u32 = 10;
 /// Repetitions that text may have earned in advance: an endpoint owes so many duplicates at most.
 const EARNED: u32 = 16;
 
-/// What one end has answered.
+/// The answers of one end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answers {
     /// Acknowledgment and right edge of its last segment.

@@ -46,7 +46,7 @@ pub(super) fn segment_fits(sent: &Sent<'_>, found: &mut Found) {
     }
 }
 
-/// What a SACK block covered isn't sent again before a timeout.
+/// Data that a SACK block covered isn't sent again before a timeout.
 pub(super) fn sacked_stays(sent: &Sent<'_>, own: &Stream, found: &mut Found) {
     let text_len = sent.segment.payload.len() as u32 + u32::from(sent.segment.has(FIN));
     let range = sent.at..sent.at.saturating_add(text_len);

@@ -21,7 +21,7 @@ const INCARNATIONS: usize = 64;
 /// Sent bytes that are kept for comparison with what is sent again, at least.
 const KEPT_LEN: usize = 1 << 20;
 
-/// What one end sends in one incarnation, and what became of it.
+/// The stream of one end in one incarnation, and its fate.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) iss: u32,
@@ -46,7 +46,7 @@ pub(super) struct Stream {
     /// What was said before a bare reset may leave behind it until then: replies without a connection overtake what a NIC refused.
     pub(super) overtaken_until: Instant,
     pub(super) bytes: Bytes,
-    /// What was delivered to its receiver.
+    /// The ranges delivered to its receiver.
     pub(super) delivered: Ranges,
     /// The greatest right edge that its receiver has offered, and with which acknowledgment.
     pub(super) offered: Option<Offer>,
@@ -56,7 +56,7 @@ pub(super) struct Stream {
     pub(super) edge: u32,
     /// The window that was delivered last was zero.
     pub(super) is_closed: bool,
-    /// What SACK blocks that were delivered to its sender cover.
+    /// The ranges that SACK blocks delivered to its sender cover.
     pub(super) sacked: Ranges,
     pub(super) recovery: Recovery,
     pub(super) timing: Timer,
@@ -123,7 +123,7 @@ impl Stream {
             self.acked = ack;
             self.recovery.on_progress(ack, segment.len() == 0);
         } else if ack == self.acked && segment.len() == 0 {
-            // What didn't leave for want of a buffer counts as sent.
+            // A segment that didn't leave for want of a buffer counts as sent.
             if self.next.max(self.shown) > self.acked {
                 let count = self.recovery.on_duplicate(self.next);
                 self.timing.on_duplicate(count, self.next, now);

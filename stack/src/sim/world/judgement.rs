@@ -1,4 +1,4 @@
-//! What a [`World`] finds wrong with what its hosts do.
+//! The faults that a [`World`] finds in the behaviour of its hosts.
 //!
 //! It must never change what happens.
 
@@ -11,7 +11,7 @@ use crate::worker::app::App;
 const VIOLATIONS_MAX: usize = 100;
 
 impl<A: App> World<A> {
-    /// What the world found wrong so far, in words, at most 100.
+    /// The faults found so far, in words, at most 100.
     #[must_use]
     pub fn violations(&self) -> &[String] {
         &self.violations

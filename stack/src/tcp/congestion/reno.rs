@@ -152,7 +152,7 @@ impl Reno {
         if self.duplicate_acks != 3 {
             return Reaction::None;
         }
-        // What limited transmit added since the first duplicate does not count as flight (§3.2 step 2).
+        // Segments that limited transmit added since the first duplicate do not count as flight (§3.2 step 2).
         //~ Fast retransmit halves the window; three_duplicates_start_recovery_and_the_full_ack_ends_it
         //~ Segments of limited transmit aren't flight: `self.recover.since(una)` -> `nxt.since(una)`;
         //~   three_duplicates_start_recovery_and_the_full_ack_ends_it
@@ -276,7 +276,7 @@ mod tests {
             reno.on_ack(ack(i * MSS, MSS, 10 * MSS));
         }
         assert_eq!(reno.cwnd, 11 * MSS);
-        // What was counted in a larger window does not count in a smaller one.
+        // Bytes that were counted in a larger window do not count in a smaller one.
         reno.on_ack(ack(20 * MSS, 10 * MSS, 11 * MSS));
         reno.restart(5 * MSS);
         reno.ssthresh = 5 * MSS;

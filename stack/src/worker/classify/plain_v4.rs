@@ -1,4 +1,4 @@
-//! What the fast lane of IPv4 compares: the constant bytes of a frame's headers, and the layout of nearly all options.
+//! The comparisons of the fast lane of IPv4: the constant bytes of a frame's headers, and the layout of nearly all options.
 //!
 //! It must never look at a byte whose value a flow or a segment chooses: lengths, addresses, numbers.
 

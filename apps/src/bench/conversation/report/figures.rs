@@ -87,7 +87,7 @@ pub(super) struct Established {
     /// Established connections; 0 for `connect`.
     pub(super) connections: u64,
     pub(super) set_up: Option<SetUpReport>,
-    /// What each connection costs the endpoint and the client, from the growth of their processes.
+    /// Memory of the endpoint and the client for each connection, from the growth of their processes.
     pub(super) bytes_per_connection: Option<f64>,
     pub(super) client_bytes_per_connection: Option<f64>,
 }
@@ -103,7 +103,7 @@ impl Established {
     }
 }
 
-/// What happened over the whole run, set-up, warm-up and drain included.
+/// The counts of the whole run, set-up, warm-up and drain included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Counts {
     /// Connections (`connect`) or requests (`request`) begun.

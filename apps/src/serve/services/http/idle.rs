@@ -10,7 +10,7 @@ use stack::time::Instant;
 /// The note of a connection that was ended because it was silent.
 const ENDED: u32 = u32::MAX;
 
-/// What a connection keeps of it.
+/// The part that a connection keeps.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Silence {
     /// When it was heard of last, in ms, modulo 2^32: 49 days, and no place allows more than one.
@@ -19,7 +19,7 @@ pub(super) struct Silence {
     note: u32,
 }
 
-/// What is to be done about a connection.
+/// The action for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     /// Nothing: it was heard of, or its peer goes on taking.

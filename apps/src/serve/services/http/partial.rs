@@ -111,7 +111,7 @@ impl<C: Copy> Partials<C> {
         Some(take)
     }
 
-    /// What has come so far.
+    /// The bytes received so far.
     pub(super) fn bytes(&self, id: PartialId) -> &[u8] {
         let start = usize::from(id.slot) * HEAD_MAX;
         match self.slots.get(usize::from(id.slot)) {

@@ -1,4 +1,4 @@
-//! What a request asks for: the head of HTTP/1.0 and 1.1 (RFC 9112), judged as a whole.
+//! The request: the head of HTTP/1.0 and 1.1 (RFC 9112), judged as a whole.
 //!
 //! It must never keep a byte of them, and never believe a request whose end two readers could see in two places (RFC
 //! 9112 §11.2): such a connection ends with its answer.
@@ -15,7 +15,7 @@ use super::response::Status;
 /// Fields of one head at most.
 const FIELDS_MAX: usize = 96;
 
-/// What bytes at the front of a connection are.
+/// The meaning of the bytes at the front of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parsed {
     /// The beginning of a head.
@@ -26,7 +26,7 @@ pub(super) enum Parsed {
     Malformed(Status),
 }
 
-/// What is asked for.
+/// The requested resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
     /// Bytes of the head, its empty line included.
@@ -39,7 +39,7 @@ pub(super) struct Request {
     pub(super) is_1_0: bool,
     /// The peer wants no more of this connection.
     pub(super) peer_closes: bool,
-    /// What follows the head, to be read and forgotten.
+    /// The body behind the head, to be read and discarded.
     pub(super) body: Body,
     /// The peer waits for 100 Continue before it sends that body (RFC 9110 §10.1.1).
     pub(super) expects: bool,
@@ -81,7 +81,7 @@ fn parse_known(bytes: &[u8]) -> Parsed {
     }
 }
 
-/// What the fields of a head say about the connection and the body.
+/// The fields of a head that concern the connection and the body.
 #[derive(Default)]
 struct Fields {
     hosts: u32,

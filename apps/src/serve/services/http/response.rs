@@ -64,7 +64,7 @@ impl Status {
 /// What a peer is sent that waits for it before it sends a body (RFC 9110 §15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What a response says about the connection (RFC 9112 §9.3).
+/// The `Connection` field of a response (RFC 9112 §9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Persistence {
