@@ -44,7 +44,7 @@ pub(crate) use opened::{
     announce_namespace, check_flags, configure_kernel_side, cpus, memory_mb, start_eal,
 };
 pub(crate) use pool_args::{OrderName, PoolArgs, port_range};
-pub(crate) use rss::RssReport;
+pub(crate) use rss::{RssKey, RssReport};
 pub(crate) use rss_probe::probe as rss_probe;
 pub(crate) use syncline::port::{OpenedNic, in_use, pool_sizes};
 pub(crate) use syncline::threads::{Ready, poll_all};

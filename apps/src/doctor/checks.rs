@@ -2,6 +2,7 @@
 //!
 //! A check must never fail: what it can't read it leaves out or says.
 
+mod ask;
 mod cpus;
 mod kernel;
 mod memory;

@@ -17,7 +17,7 @@ use super::args::FloodArgs;
 use super::probe::ProbePlan;
 use crate::failure::Failure;
 use crate::rig::idle::Idle;
-use crate::rig::{Allowed, Reach, kernel};
+use crate::rig::{Allowed, Reach, RssKey, kernel};
 use crate::traffic::Observable;
 
 /// Targets at most, addresses times ports.
@@ -83,6 +83,11 @@ impl Setup {
             return usage(
                 "--rss-probe: a flood judges each reply on whatever queue it comes; leave it out"
                     .into(),
+            );
+        }
+        if args.link.rss_key == RssKey::Symmetric {
+            return usage(
+                "--rss-key symmetric: the workers of a flood share its addresses and ports by number, not by the NIC's hash, and judge each reply on whatever queue it comes; leave it out".into(),
             );
         }
         if args.link.ip.is_empty() {
@@ -514,6 +519,10 @@ mod tests {
             (
                 "198.18.0.1:80 --queues 2 --rss-probe 198.18.0.1",
                 "leave it out",
+            ),
+            (
+                "198.18.0.1:80 --queues 2 --rss-key symmetric",
+                "not by the NIC's hash",
             ),
         ] {
             assert!(error(line).contains(part), "{line}: {}", error(line));

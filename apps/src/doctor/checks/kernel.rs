@@ -1,14 +1,15 @@
 //! The kernel beside us: the addresses that it owns, and whether the router and the targets answer.
 //!
-//! It must never send anything: what the kernel has heard so far counts.
+//! It must never send anything itself: what the kernel has heard counts, and what it hears when it may be asked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use procfs_core::net::{ARPFlags, ArpEntries};
+use procfs_core::net::ARPFlags;
 
 use super::super::finding::Finding;
 use super::super::machine::Machine;
 use super::super::request::Request;
+use super::ask;
 
 const ADDRESSES: &str = "addresses";
 const GATEWAY: &str = "gateway";
@@ -111,18 +112,19 @@ fn owned(machine: &Machine) -> Vec<IpAddr> {
     owned
 }
 
-/// Whether the kernel has heard of a neighbour to which the command will send.
+/// Whether a neighbour to which the command will send answers the kernel, or has answered it before.
 fn check_neighbor(
     machine: &Machine,
     check: &'static str,
     neighbor: IpAddr,
     into: &mut Vec<Finding>,
 ) {
-    let table: Option<ArpEntries> = machine.parsed("/proc/net/arp");
-    let entry = table.and_then(|table| {
-        let mut entries = table.0.into_iter();
-        entries.find(|entry| IpAddr::from(entry.ip_address) == neighbor)
-    });
+    let entry = match neighbor {
+        IpAddr::V4(neighbor) => {
+            ask::ask(machine, neighbor).or_else(|| ask::entry(machine, neighbor))
+        }
+        IpAddr::V6(_) => None,
+    };
     into.push(match entry {
         Some(entry) if entry.flags.contains(ARPFlags::COM) => {
             Finding::ok(check, format!("{neighbor} has answered the kernel's ARP on {}", entry.device))
@@ -134,7 +136,7 @@ fn check_neighbor(
         ),
         None => Finding::note(
             check,
-            format!("the kernel has never asked for {neighbor}; the run asks when it sends its first packet there"),
+            format!("the kernel has not asked for {neighbor}, and no link of its own leads there but that of the default route; the run asks when it sends its first packet there"),
         ),
     });
 }

@@ -139,3 +139,34 @@ fn a_smaller_link_whose_router_is_silent_is_found_too() {
         );
     });
 }
+
+/// The kernel asks for the router, on a link that no default route uses.
+#[test]
+#[ignore = "needs root"]
+fn doctor_lets_the_kernel_ask_whether_the_gateway_answers() {
+    in_namespace(|| {
+        let _router = Client::behind(1500);
+        let doctor = |gateway: &str| {
+            let line =
+                format!("--json serve --nic tap:dtap0 --ip 198.18.1.9/24 --gateway {gateway}");
+            let output = crate::server::syncline()
+                .arg("doctor")
+                .args(line.split(' '))
+                .output()
+                .expect("the binary");
+            let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            let findings = report["findings"].as_array().expect("findings").clone();
+            let gateway = findings.iter().find(|found| found["check"] == "gateway");
+            gateway.expect("the gateway").clone()
+        };
+        let answers = doctor("198.18.1.2");
+        assert_eq!(answers["level"], "ok", "{answers}");
+        let silent = doctor("198.18.1.77");
+        assert_eq!(silent["level"], "warning", "{silent}");
+        assert!(
+            silent["fix"][0]
+                .as_str()
+                .is_some_and(|fix| fix.contains("arping"))
+        );
+    });
+}
