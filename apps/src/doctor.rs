@@ -1,6 +1,7 @@
 //! `syncline doctor`: what this machine has of what DPDK and a run need, what is missing, and the commands that change it.
 //!
-//! It must never change the machine or open a NIC: it reads `/proc` and `/sys`, below a root that a test may choose.
+//! It must never change the machine or open a NIC: it reads `/proc` and `/sys`, below a root that a test may choose, and lets the
+//! kernel ask for the link address of a neighbour.
 
 // The flags, and the command to check.
 mod args;
