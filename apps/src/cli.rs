@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// Send bare segments from pools of addresses (not in this build: no DPDK)
     #[cfg(not(feature = "dpdk"))]
     Flood(MissingFeature),
-    /// Name what became of the TCP connections in a tcpdump capture; needs no NIC and no root
+    /// Name what became of the TCP connections in a tcpdump capture, or what a peer does on a port; needs no NIC and no root
     Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Make one page of HTML from JSON results, alone or side by side; needs no NIC and no root
     Report(page::ReportArgs),

@@ -37,7 +37,9 @@ pub(crate) fn list() -> Result<String, Failure> {
             }
         }
     }
-    Ok(out + "\nlab explain NAME, lab explain ERRNO, lab explain rst-ack")
+    Ok(
+        out + "\nmore: syncline lab explain NAME, syncline lab explain ERRNO, syncline lab explain rst-ack"
+    )
 }
 
 /// What a scenario shows, does and expects.
