@@ -25,8 +25,8 @@ mod nic_report;
 mod pool_args;
 // The needs of a command, for `doctor`.
 mod needs;
-// Resident memory of this process.
-mod memory;
+// What the system counts of this process.
+mod process;
 // The end of a process whose thread hangs.
 mod hanging;
 // Ends and kind of a TCP frame.
@@ -37,13 +37,13 @@ mod guard;
 pub(crate) use args::NicArgs;
 pub(crate) use guard::{Allowed, GuardArgs, Reach};
 pub(crate) use hanging::{HANGS, leave};
-pub(crate) use memory::resident_bytes;
 pub(crate) use needs::Needs;
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{
     announce_namespace, check_flags, configure_kernel_side, cpus, memory_mb, start_eal,
 };
 pub(crate) use pool_args::{OrderName, PoolArgs, port_range};
+pub(crate) use process::{resident_bytes, thread_cpu_wait};
 pub(crate) use rss::{RssKey, RssReport};
 pub(crate) use rss_probe::probe as rss_probe;
 pub(crate) use syncline::port::{OpenedNic, in_use, pool_sizes};

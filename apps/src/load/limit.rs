@@ -35,6 +35,8 @@ const QUEUE_US: f64 = 1000.0;
 const QUEUE_SHARE: f64 = 0.5;
 /// A SYN-ACK later than this answers a repeated SYN: ours are repeated after a second.
 const REPEATED_SYN: Duration = Duration::from_millis(900);
+/// From this time without a CPU on it is worth saying.
+const CPU_WAIT: Duration = Duration::from_millis(1);
 /// From this share of SYNs on that had to be repeated it is worth saying.
 const REPEATED_SHARE: f64 = 0.01;
 
@@ -97,6 +99,8 @@ pub(super) struct LimitEvidence {
     pub(super) failed: (u64, u64),
     /// Connections that were to be held, and the fewest that were.
     pub(super) held: Option<(u32, u64)>,
+    /// The longest that a worker was ready to run and had no CPU.
+    pub(super) cpu_wait: Option<Duration>,
 }
 
 impl LimitEvidence {
@@ -138,6 +142,7 @@ impl LimitEvidence {
             repeated_syns: syn_acks.count_between(late_ns, u64::MAX),
             failed: (counts.failed_total(), counts.begun),
             held: None,
+            cpu_wait: None,
         }
     }
 
@@ -169,6 +174,21 @@ impl LimitEvidence {
     /// The same where connections were held.
     pub(super) fn holding(self, held: Option<(u32, u64)>) -> Self {
         Self { held, ..self }
+    }
+
+    /// The same where it is known how long each worker had no CPU.
+    pub(super) fn waiting(self, waits: impl Iterator<Item = Option<Duration>>) -> Self {
+        Self {
+            cpu_wait: waits.flatten().max(),
+            ..self
+        }
+    }
+
+    /// How long a worker had no CPU, where that may be why the generator was late.
+    fn long_cpu_wait(&self) -> Option<Duration> {
+        let is_behind = self.achieved().is_some_and(|share| share < ACHIEVED_SHARE);
+        let is_late = self.is_late() || is_behind;
+        self.cpu_wait.filter(|wait| is_late && *wait >= CPU_WAIT)
     }
 
     /// The share of the offered operations that were begun.
@@ -283,6 +303,12 @@ fn evidence(seen: &LimitEvidence) -> String {
         ));
     }
     parts.push(format!("generator busy {:.0} %", seen.busy_share * 100.0));
+    if let Some(wait) = seen.long_cpu_wait() {
+        parts.push(format!(
+            "a worker waited {} ms for a CPU that other programs had",
+            wait.as_millis()
+        ));
+    }
     if let Some(server) = seen.server_busy_share {
         parts.push(format!("our server busy {:.0} %", server * 100.0));
     }
@@ -301,6 +327,9 @@ fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
         ),
         LoadVerdict::Rate => "raise --rate to find the limit".to_owned(),
         LoadVerdict::Held => "raise --connections to find the limit".to_owned(),
+        LoadVerdict::Generator if seen.long_cpu_wait().is_some() && seen.busy_share < FULL_SHARE => {
+            "other programs take the CPU from the generator: end them, or give it CPUs of its own (--cpus)".to_owned()
+        }
         LoadVerdict::Generator => {
             "give the generator CPUs of its own (--cpus), more --queues, or lower --rate".to_owned()
         }
@@ -363,6 +392,17 @@ mod tests {
             ..slow
         };
         assert_eq!(judge(&full).verdict, LoadVerdict::Link);
+        assert!(judge(&late).change.contains("more --queues"));
+        let waits = [None, Some(Duration::from_millis(812)), Some(Duration::ZERO)];
+        let starved = judge(&late.waiting(waits.into_iter()));
+        assert!(
+            starved.evidence.contains("waited 812 ms for a CPU"),
+            "{starved:?}"
+        );
+        assert!(starved.change.contains("other programs"), "{starved:?}");
+        // Without lag it is no news.
+        let in_time = judge(&open().waiting(waits.into_iter()));
+        assert!(!in_time.evidence.contains("waited"), "{in_time:?}");
     }
 
     #[test]

@@ -201,7 +201,8 @@ impl LoadReport {
             (&counters, &tcp(&workers)),
             parts.watched.connections,
         )
-        .holding(hold.as_ref().map(Hold::wanted_and_least));
+        .holding(hold.as_ref().map(Hold::wanted_and_least))
+        .waiting(parts.totals.iter().map(|totals| totals.cpu_wait));
         let limit = limit::judge(&evidence);
         let sources = SourcesReport::new(&plan.plans, &counts, acks_reset(&workers));
         let account = Account::new(&all, &ends(&counters, parts.servers), parts.mbufs_in_use);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use dpdk::{DpdkNic, FaultTotals};
 use stack::app::{ConnectError, Reachability};
@@ -22,8 +23,8 @@ use super::trial::TrialShape;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::Mailbox;
-use crate::rig::RssReport;
 use crate::rig::idle::BackOff;
+use crate::rig::{self, RssReport};
 
 /// The orders of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -165,6 +166,8 @@ pub(super) struct LoadTotals {
     pub(super) frames_taken: u64,
     /// With --count-by.
     pub(super) backends: Backends,
+    /// How long its thread was ready to run and had no CPU; `None` where the kernel doesn't say.
+    pub(super) cpu_wait: Option<Duration>,
 }
 
 /// The worker with its client.
@@ -252,6 +255,7 @@ impl LoadWorker {
             faults: nic.fault_totals(),
             frames_taken: nic.frames_taken(),
             backends,
+            cpu_wait: rig::thread_cpu_wait(),
         }
     }
 
