@@ -21,7 +21,7 @@ impl App for Echo {
 fn main() -> Result<(), syncline::Error> {
     let endpoint = Endpoint::new().address("198.18.0.2/24").listen(7);
     let endpoint = endpoint.kernel_address("198.18.0.1/24");
-    let report = endpoint.run("tap:echo0", |_seat| Echo)?;
-    println!("{report}");
+    println!("echo at 198.18.0.2 port 7, Ctrl-C ends it");
+    println!("{}", endpoint.run("tap:echo0", |_seat| Echo)?);
     Ok(())
 }

@@ -3,7 +3,9 @@
 //! It must never leave out the fix where the program's author or user can mend the cause.
 
 /// Why an endpoint could not be made or run. The text is one line: cause and fix.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` is the same text, so that a `main` which returns the error prints what a person can act on.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An address was written wrongly. The text says what a right one looks like.
@@ -54,4 +56,10 @@ pub enum Error {
     #[cfg(feature = "dpdk")]
     #[error(transparent)]
     Dpdk(#[from] dpdk::Error),
+}
+
+impl core::fmt::Debug for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
 }
