@@ -250,9 +250,13 @@ pub(super) fn checks(value: &Value) -> Vec<Check> {
     };
     let mut checks: Vec<Check> = ZEROS.iter().filter_map(zero).collect();
     if let Some(faults) = first(value, &["/faults"]).and_then(Value::as_array) {
+        let texts: Vec<&str> = faults.iter().filter_map(Value::as_str).collect();
         checks.push(Check {
-            label: "Faults of the run".into(),
-            value: count(faults.len() as f64),
+            label: "What fails the run".into(),
+            value: match texts[..] {
+                [] => "nothing".to_owned(),
+                _ => texts.join("; "),
+            },
             holds: faults.is_empty(),
         });
     }
