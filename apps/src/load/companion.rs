@@ -91,8 +91,14 @@ impl Companion {
     }
 
     fn ended(&self, status: ExitStatus) -> Failure {
+        // A daemon's parent ends well.
+        let why = if status.success() {
+            "; a server must stay in the foreground (nginx: `daemon off;`)"
+        } else {
+            ""
+        };
         Failure::Run(format!(
-            "--with `{}` ended before it listened: {status}",
+            "--with `{}` ended before it listened: {status}{why}",
             self.command
         ))
     }

@@ -35,8 +35,10 @@ const QUEUE_US: f64 = 1000.0;
 const QUEUE_SHARE: f64 = 0.5;
 /// A SYN-ACK later than this answers a repeated SYN: ours are repeated after a second.
 const REPEATED_SYN: Duration = Duration::from_millis(900);
-/// From this time without a CPU on it is worth saying.
+/// From this time without a CPU on it is worth saying; in a closed loop from this share of the run on.
 const CPU_WAIT: Duration = Duration::from_millis(1);
+const CPU_WAIT_SHARE: f64 = 0.05;
+const OTHERS_RUN: &str = "other programs take the CPU from the generator";
 /// From this share of SYNs on that had to be repeated it is worth saying.
 const REPEATED_SHARE: f64 = 0.01;
 
@@ -99,8 +101,9 @@ pub(super) struct LimitEvidence {
     pub(super) failed: (u64, u64),
     /// Connections that were to be held, and the fewest that were.
     pub(super) held: Option<(u32, u64)>,
-    /// The longest that a worker was ready to run and had no CPU.
+    /// The longest that a worker was ready to run and had no CPU, and how long operations were begun.
     pub(super) cpu_wait: Option<Duration>,
+    pub(super) lasted: Duration,
 }
 
 impl LimitEvidence {
@@ -143,6 +146,7 @@ impl LimitEvidence {
             failed: (counts.failed_total(), counts.begun),
             held: None,
             cpu_wait: None,
+            lasted: Duration::ZERO,
         }
     }
 
@@ -177,18 +181,26 @@ impl LimitEvidence {
     }
 
     /// The same where it is known how long each worker had no CPU.
-    pub(super) fn waiting(self, waits: impl Iterator<Item = Option<Duration>>) -> Self {
+    pub(super) fn waiting(
+        self,
+        waits: impl Iterator<Item = Option<Duration>>,
+        lasted: Duration,
+    ) -> Self {
         Self {
             cpu_wait: waits.flatten().max(),
+            lasted,
             ..self
         }
     }
 
-    /// How long a worker had no CPU, where that may be why the generator was late.
+    /// How long a worker had no CPU, where that may be why the generator was late or, in a closed loop, slow.
     fn long_cpu_wait(&self) -> Option<Duration> {
-        let is_behind = self.achieved().is_some_and(|share| share < ACHIEVED_SHARE);
-        let is_late = self.is_late() || is_behind;
-        self.cpu_wait.filter(|wait| is_late && *wait >= CPU_WAIT)
+        let wait = self.cpu_wait?;
+        let matters = match self.achieved() {
+            Some(share) => wait >= CPU_WAIT && (self.is_late() || share < ACHIEVED_SHARE),
+            None => wait >= self.lasted.mul_f64(CPU_WAIT_SHARE).max(CPU_WAIT),
+        };
+        matters.then_some(wait)
     }
 
     /// The share of the offered operations that were begun.
@@ -243,10 +255,15 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
         LoadVerdict::Target if seen.path_is_full() => LoadVerdict::Link,
         other => other,
     };
+    let mut change = change(verdict, seen);
+    if seen.offered.is_none() && seen.long_cpu_wait().is_some() {
+        // With a CPU of its own the generator might have been faster, and another side the limit.
+        change = format!("end the other programs first: {OTHERS_RUN}; then {change}");
+    }
     LoadLimit {
         verdict,
         evidence: evidence(seen),
-        change: change(verdict, seen),
+        change,
     }
 }
 
@@ -328,7 +345,7 @@ fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
         LoadVerdict::Rate => "raise --rate to find the limit".to_owned(),
         LoadVerdict::Held => "raise --connections to find the limit".to_owned(),
         LoadVerdict::Generator if seen.long_cpu_wait().is_some() && seen.busy_share < FULL_SHARE => {
-            "other programs take the CPU from the generator: end them, or give it CPUs of its own (--cpus)".to_owned()
+            format!("{OTHERS_RUN}: end them, or give it CPUs that they don't use (--cpus, isolated CPUs)")
         }
         LoadVerdict::Generator => {
             "give the generator CPUs of its own (--cpus), more --queues, or lower --rate".to_owned()
@@ -393,16 +410,31 @@ mod tests {
         };
         assert_eq!(judge(&full).verdict, LoadVerdict::Link);
         assert!(judge(&late).change.contains("more --queues"));
+        let lasted = Duration::from_secs(5);
         let waits = [None, Some(Duration::from_millis(812)), Some(Duration::ZERO)];
-        let starved = judge(&late.waiting(waits.into_iter()));
+        let starved = judge(&late.waiting(waits.into_iter(), lasted));
         assert!(
             starved.evidence.contains("waited 812 ms for a CPU"),
             "{starved:?}"
         );
         assert!(starved.change.contains("other programs"), "{starved:?}");
         // Without lag it is no news.
-        let in_time = judge(&open().waiting(waits.into_iter()));
+        let in_time = judge(&open().waiting(waits.into_iter(), lasted));
         assert!(!in_time.evidence.contains("waited"), "{in_time:?}");
+        // In a closed loop it is from a twentieth of the run on.
+        let closed = LimitEvidence {
+            offered: None,
+            ..open()
+        };
+        for (lasted, is_said) in [(lasted, true), (lasted * 5, false)] {
+            let limit = judge(&closed.waiting(waits.into_iter(), lasted));
+            assert_eq!(limit.evidence.contains("waited"), is_said, "{limit:?}");
+            assert_eq!(
+                limit.change.contains("other programs"),
+                is_said,
+                "{limit:?}"
+            );
+        }
     }
 
     #[test]

@@ -177,20 +177,33 @@ struct Connections {
     open: u64,
 }
 
+/// The counters of all workers.
+pub(super) fn all_counters(workers: &[LoadProgress]) -> Counters {
+    let mut counters = Counters::new();
+    for worker in workers {
+        counters.merge(&worker.counters);
+    }
+    counters
+}
+
+/// The times of all workers.
+fn all_measures(totals: &[LoadTotals]) -> Measures {
+    let mut measures = Measures::default();
+    for of_worker in totals {
+        measures.merge(&of_worker.measures);
+    }
+    measures
+}
+
 impl LoadReport {
     /// The report of a run.
     pub(super) fn new(parts: LoadReportParts<'_>) -> Self {
         let LoadReportParts { args, plan, .. } = parts;
-        let mut measures = Measures::default();
-        let all = parts.totals.iter().map(|totals| &totals.measures);
-        all.for_each(|of_worker| measures.merge(of_worker));
+        let measures = all_measures(parts.totals);
         let workers = last_progress(&parts);
         let all = total(&workers);
         let counts = all.operations_since(&parts.watched.base);
-        let mut counters = Counters::new();
-        for worker in &workers {
-            counters.merge(&worker.counters);
-        }
+        let counters = all_counters(&workers);
         let offered = (counts.window_due > 0 || plan.rate.is_some()).then_some(counts.window_due);
         let hold = Hold::new(plan, &parts.watched, &counts);
         let server = parts.servers.first().map(|server| &server.cycles);
@@ -202,7 +215,10 @@ impl LoadReport {
             parts.watched.connections,
         )
         .holding(hold.as_ref().map(Hold::wanted_and_least))
-        .waiting(parts.totals.iter().map(|totals| totals.cpu_wait));
+        .waiting(
+            parts.totals.iter().map(|totals| totals.cpu_wait),
+            parts.watched.duration,
+        );
         let limit = limit::judge(&evidence);
         let sources = SourcesReport::new(&plan.plans, &counts, acks_reset(&workers));
         let account = Account::new(&all, &ends(&counters, parts.servers), parts.mbufs_in_use);
@@ -332,9 +348,10 @@ impl LoadReport {
                 share * 100.0
             ));
         } else if evidence.is_late() {
-            faults.push(
-                "the generator was the limit, so the run is invalid: its schedule lag spoils the times".to_owned(),
-            );
+            faults.push(format!(
+                "the generator was the limit, so the run is invalid: its schedule lag spoils the times; {}",
+                self.limit.change
+            ));
         }
     }
 

@@ -15,6 +15,7 @@ use crate::console;
 use crate::load::gate::{Judged, Measured, connections_since};
 use crate::load::limit::{self, LimitEvidence, LoadVerdict};
 use crate::load::rate::RateSteps;
+use crate::load::report::all_counters;
 use crate::load::search::Search;
 use crate::load::second::percentile_us;
 use crate::load::trial::TrialShape;
@@ -172,10 +173,7 @@ impl Control<'_> {
     fn judged(&self, watched: &LoadWatched, measures: &Measures, shape: &TrialShape) -> Trial {
         let all = total(&watched.workers);
         let counts = all.operations_since(&watched.base);
-        let mut counters = stack::counters::Counters::new();
-        for worker in &watched.workers {
-            counters.merge(&worker.counters);
-        }
+        let counters = all_counters(&watched.workers);
         let evidence = LimitEvidence::new(
             &counts,
             (measures, Some(counts.window_due)),
