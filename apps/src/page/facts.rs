@@ -136,22 +136,26 @@ const SUMMARY: &[(&str, &[&str], Written)] = &[
     ("Tuples sent", &["/tuples_sent"], count),
     ("Tuples answered", &["/total/answered"], count),
     ("Tuples without a reply", &["/total/silent"], count),
+    ("Median latency", &["/latency/p50_us"], time_us),
+    ("99th percentile", &["/latency/p99_us"], time_us),
     (
-        "Median latency",
-        &[
-            "/latency/p50_us",
-            "/times/scheduled/percentiles_us/p50/us",
-            "/times/operation/percentiles_us/p50/us",
-        ],
+        "Median, from schedule",
+        &["/times/scheduled/percentiles_us/p50/us"],
         time_us,
     ),
     (
-        "99th percentile",
-        &[
-            "/latency/p99_us",
-            "/times/scheduled/percentiles_us/p99/us",
-            "/times/operation/percentiles_us/p99/us",
-        ],
+        "99th percentile, from schedule",
+        &["/times/scheduled/percentiles_us/p99/us"],
+        time_us,
+    ),
+    (
+        "Median, uncorrected",
+        &["/times/operation/percentiles_us/p50/us"],
+        time_us,
+    ),
+    (
+        "99th percentile, uncorrected",
+        &["/times/operation/percentiles_us/p99/us"],
         time_us,
     ),
     ("Cycles per packet", &["/cycles_per_packet"], si),
@@ -295,7 +299,11 @@ fn gates(value: &Value) -> Vec<Check> {
 pub(super) fn limit(value: &Value) -> Option<Limit> {
     let verdict = text(value, &["/limit/verdict", "/limit"])?;
     Some(Limit {
-        verdict: verdict.replace('_', " "),
+        verdict: match verdict {
+            // Of `load`: nothing was.
+            "rate" => "nothing, the rate was reached".to_owned(),
+            _ => verdict.replace('_', " "),
+        },
         evidence: texts(value, &["/limit/evidence"]),
         advice: texts(value, &["/limit/change"]),
     })
