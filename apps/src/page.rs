@@ -25,6 +25,8 @@ mod html;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "dpdk")]
+pub(crate) use self::latency::step_title;
 use self::run::Run;
 use crate::console;
 use crate::failure::Failure;

@@ -29,7 +29,26 @@ pub(super) struct Histogram {
 }
 
 /// Where times stand in results: under one of these, alone or by name.
-const PLACES: &[&str] = &["/latency", "/times", "/total/outcomes"];
+const PLACES: &[&str] = &["/latency", STEPS, "/total/outcomes"];
+/// The place of those of `load`, by step.
+const STEPS: &str = "/times";
+
+/// What `load` calls the times of a step, whose name in JSON this is.
+pub(crate) fn step_title(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "connect" => "SYN to SYN-ACK",
+        "first_byte" => "request to first byte",
+        "response" => "request to whole response",
+        "close" => "close to end",
+        "operation" => "operation, uncorrected",
+        "scheduled" => "operation from schedule",
+        "lag" => "schedule lag (ours)",
+        "gap" => "between two beginnings",
+        "syn_to_first_byte" => "SYN to first byte",
+        "syn_to_last_byte" => "SYN to whole response",
+        _ => return None,
+    })
+}
 
 /// All sets of percentiles.
 pub(super) fn percentiles(value: &Value) -> Vec<Percentiles> {
@@ -62,12 +81,12 @@ pub(super) fn histograms(value: &Value) -> Vec<Histogram> {
 fn walk(value: &Value, visit: &mut impl FnMut(&str, &Value)) {
     for place in PLACES {
         if let Some(found) = value.pointer(place) {
-            descend("", found, visit);
+            descend("", found, *place == STEPS, visit);
         }
     }
 }
 
-fn descend(name: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
+fn descend(name: &str, value: &Value, are_steps: bool, visit: &mut impl FnMut(&str, &Value)) {
     let Value::Object(object) = value else {
         return;
     };
@@ -76,13 +95,15 @@ fn descend(name: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
         if matches!(key.as_str(), "histogram" | "buckets" | "percentiles_us") {
             continue;
         }
+        let title = step_title(key).filter(|_| are_steps);
         let key = key.strip_suffix("_us").unwrap_or(key).replace('_', " ");
+        let key = title.map_or(key, str::to_owned);
         let path = if name.is_empty() {
             key
         } else {
             format!("{name}, {key}")
         };
-        descend(&path, below, visit);
+        descend(&path, below, false, visit);
     }
 }
 
@@ -170,7 +191,7 @@ mod tests {
             "total": {"outcomes": {"syn_ack": {"first": 3, "first_latency_us": {"p50": 4, "p99_9": 6, "min": 1, "max": 7}}}},
         });
         let all = percentiles(&value);
-        assert_eq!(all[0].name, "scheduled");
+        assert_eq!(all[0].name, "operation from schedule");
         assert_eq!(all[0].points, [(0.5, 2.0), (0.999, 8.0), (1.0, 9.0)]);
         assert_eq!(all[0].at_least, [1.0, 0.999]);
         assert_eq!(all[1].name, "syn ack, first latency");

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::Serialize;
 use workload::load::{Bounded, Measure, Measures, Step};
 
+use crate::page::step_title;
+
 /// Percentiles, with their names in JSON.
 const PERCENTILES: [(&str, f64); 6] = [
     ("p50", 50.0),
@@ -95,28 +97,18 @@ pub(super) fn write(
         let Some(times) = times.get(step.name()) else {
             continue;
         };
-        write!(f, "  {:<26}{:>9}", title(step), text(times.mean_us))?;
+        write!(
+            f,
+            "  {:<26}{:>9}",
+            step_title(step.name()).unwrap_or(step.name()),
+            text(times.mean_us)
+        )?;
         for (name, _) in PERCENTILES {
             write!(f, "{:>10}", text(times.percentiles_us.get(name).copied()))?;
         }
         writeln!(f, "{:>10}", text(times.max_us))?;
     }
     Ok(())
-}
-
-fn title(step: Step) -> &'static str {
-    match step {
-        Step::Connect => "SYN to SYN-ACK",
-        Step::FirstByte => "request to first byte",
-        Step::Response => "request to whole response",
-        Step::Close => "close to end",
-        Step::Operation => "operation, uncorrected",
-        Step::Scheduled => "operation from schedule",
-        Step::Lag => "schedule lag (ours)",
-        Step::Gap => "between two beginnings",
-        Step::SynToFirstByte => "SYN to first byte",
-        Step::SynToLastByte => "SYN to whole response",
-    }
 }
 
 fn text(time: Option<TimeUs>) -> String {
