@@ -128,6 +128,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_step_has_a_title() {
+        for step in Step::ALL {
+            assert!(step_title(step.name()).is_some(), "{}", step.name());
+        }
+    }
+
+    #[test]
     fn times_have_units_and_bounds() {
         let time = |us, at_least| Some(TimeUs { us, at_least });
         assert_eq!(text(time(412.4, false)), "412us");
