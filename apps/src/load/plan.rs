@@ -181,8 +181,8 @@ impl RunPlan {
         let ends: Vec<SocketAddr> = targets.iter().map(|target| target.address).collect();
         let tuples = self.tuples(args, &ends)?;
         self.stock = TupleStock::new(&ends, tuples.as_ref());
-        let peak = self.rate.as_ref().map(RateSteps::peak);
-        self.check_tuples(args, peak).map_err(Failure::Usage)?;
+        self.check_tuples(args, self.peak_rate())
+            .map_err(Failure::Usage)?;
         let requests = match (self.work, args.verify_every) {
             (Work::Hold, None) => Vec::new(),
             _ => requests::all(args, targets)?,
@@ -222,6 +222,11 @@ impl RunPlan {
     /// Whether operations are due at times of their own.
     pub(super) fn is_open_loop(&self) -> bool {
         self.rate.is_some() || self.verify_every.is_some()
+    }
+
+    /// The highest rate, in operations a second; `None` in a closed loop, and where connections are held.
+    pub(super) fn peak_rate(&self) -> Option<u64> {
+        self.rate.as_ref().map(RateSteps::peak)
     }
 
     /// Connections that end a second, at a rate of `peak` operations a second; `None` in a closed loop, and where connections stay.
@@ -270,8 +275,7 @@ impl RunPlan {
         };
         let closes_first =
             self.work == Work::Connect(CloseMode::Fin) || args.requests_per_connection.is_some();
-        let peak = self.rate.as_ref().map(RateSteps::peak);
-        let time_wait = match self.ended_per_s(args, peak) {
+        let time_wait = match self.ended_per_s(args, self.peak_rate()) {
             Some(rate) if closes_first && !args.find => {
                 let per_worker = rate.div_ceil(self.workers.into());
                 let all = per_worker as f64 * args.time_wait.as_secs_f64() * 1.1;

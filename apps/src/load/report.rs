@@ -43,7 +43,6 @@ use super::gate::{Measured, connections_since};
 use super::limit::{self, LimitEvidence, LoadLimit, LoadVerdict};
 use super::own_server::ServerTotals;
 use super::plan::RunPlan;
-use super::rate::RateSteps;
 use super::second::Second;
 use super::watch::{Found, LoadEnd, LoadWatched, ProfileReport, total};
 use super::worker::{LoadProgress, LoadTotals, rss, tcp};
@@ -392,7 +391,7 @@ impl PlanReport {
                 Work::Hold => "hold",
                 Work::Stream(_) => "stream",
             },
-            rate: plan.ramp_rate.or(plan.rate.as_ref().map(RateSteps::peak)),
+            rate: plan.ramp_rate.or(plan.peak_rate()),
             rate_steps: plan.rate.as_ref().map(ToString::to_string),
             connections: plan.connections,
             workers: plan.workers,

@@ -14,7 +14,6 @@ use crate::clock;
 use crate::console;
 use crate::load::gate::{Judged, Measured, connections_since};
 use crate::load::limit::{self, LimitEvidence, LoadVerdict};
-use crate::load::rate::RateSteps;
 use crate::load::report::all_counters;
 use crate::load::search::Search;
 use crate::load::second::percentile_us;
@@ -61,7 +60,7 @@ pub(in crate::load) struct Found {
 impl Control<'_> {
     /// Searches, and leaves the last trial's counts for the report. The workers hold no connection afterwards.
     pub(super) fn search(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
-        let start = self.plan.rate.as_ref().map_or(1, RateSteps::peak);
+        let start = self.plan.peak_rate().unwrap_or(1);
         let mut search = Search::new(start);
         let mut trials: Vec<Trial> = Vec::new();
         let trial_time = self.args.lasts();

@@ -11,7 +11,6 @@ use workload::load::{Measures, Step};
 use super::find::Trial;
 use super::{Control, LoadEnd, LoadWatched, Silent};
 use crate::load::profile::{ProfileName, SUSTAIN_LEAST};
-use crate::load::rate::RateSteps;
 use crate::load::search::Search;
 use crate::load::second::Second;
 use crate::load::trial::TrialShape;
@@ -104,7 +103,7 @@ impl Control<'_> {
         watched: &mut LoadWatched,
         name: ProfileName,
     ) -> Result<(), Silent> {
-        let rate = self.plan.rate.as_ref().map_or(0, RateSteps::peak);
+        let rate = self.plan.peak_rate().unwrap_or(0);
         let target = match name {
             ProfileName::Cc => self.plan.connections.into(),
             _ => rate,
