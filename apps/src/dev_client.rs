@@ -214,7 +214,9 @@ fn talk(
         .into_ends()
         .into_iter()
         .next()
-        .ok_or_else(|| Failure::Run("no ring for the worker".into()))?;
+        .ok_or_else(|| {
+            Failure::Run("no ring is left for the worker: that is a bug, please report it".into())
+        })?;
     let client = Client::new(order(args));
     let secrets = secrets::fresh()?;
     let mut worker = Worker::with_app(nic, client, config, &secrets, ring, PageOptions::default())

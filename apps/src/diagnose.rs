@@ -71,7 +71,7 @@ fn of_capture(args: &DiagnoseArgs, path: &Path) -> Result<(), Failure> {
     .map_err(|error| Failure::Usage(format!("-r {}: {error}", path.display())))?;
     if let Some(damage) = &summary.damage {
         console::log(format_args!(
-            "warning: -r {}: {damage}; what stands before it was read",
+            "warning: -r {}: {damage}; everything before that was read",
             path.display()
         ));
     }

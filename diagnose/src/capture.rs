@@ -84,7 +84,7 @@ pub enum CaptureError {
 impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("it is empty: did the capturing program write anything?"),
+            Self::Empty => f.write_str("it is empty: check that the capturing program wrote to it"),
             Self::Unknown => {
                 f.write_str("it is neither pcap nor pcapng: write it with `tcpdump -w FILE`")
             }

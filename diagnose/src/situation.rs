@@ -24,6 +24,16 @@ impl Certainty {
             Self::Certain => "certain",
         }
     }
+
+    /// Its meaning, in a sentence: a verdict names a class, never the cause within the class.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Possible => "possible: the frames have other explanations, too",
+            Self::Likely => "likely: the usual explanation of these frames",
+            Self::Certain => "certain: the frames have no other explanation",
+        }
+    }
 }
 
 /// The name of a situation, its members, and how to tell them apart.

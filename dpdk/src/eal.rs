@@ -197,7 +197,7 @@ impl Eal {
         // DPDK would say yes, and the first of two guards to go would take the lcore from the other.
         // SAFETY: reads a thread-local variable.
         if unsafe { sys::sl_lcore_id() } != LCORE_ID_ANY {
-            let reason = "it is one already".to_owned();
+            let reason = "this thread is registered already".to_owned();
             return Err(Error::ThreadRegister {
                 reason,
                 max: sys::RTE_MAX_LCORE,

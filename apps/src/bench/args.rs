@@ -9,6 +9,7 @@ use clap::{ArgMatches, ValueEnum};
 
 use crate::failure::Failure;
 use crate::fault::{FaultFlag, fault};
+use crate::report::OutputArgs;
 use crate::traffic::{Expect, SynOptions};
 use crate::units;
 
@@ -136,9 +137,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_enum)]
     pub(crate) options: Option<SynOptions>,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     /// The endpoint that answers the generator
     #[arg(long, value_enum, default_value = "endpoint", hide_short_help = true)]
@@ -292,7 +293,9 @@ impl BenchArgs {
             return usage("--connections must be at most 100m");
         }
         if self.given.has("ring-frames") && !self.is_ring() {
-            return usage("--ring-frames is about --nic ring; the length of a memif is its rsize");
+            return usage(
+                "--ring-frames applies only to --nic ring; the length of a memif is its rsize=N",
+            );
         }
         if self.mode.is_conversation() {
             return self.check_conversation();
@@ -307,17 +310,17 @@ impl BenchArgs {
             )));
         }
         match self.peer {
-            Peer::Endpoint if self.expect.is_some() => {
-                usage("--expect is for --peer external: our endpoint must answer as the mode says")
-            }
+            Peer::Endpoint if self.expect.is_some() => usage(
+                "--expect applies only to --peer external: our own endpoint must answer as the mode says",
+            ),
             Peer::External if self.is_ring() => usage(
                 "--peer external needs a link that another process serves: --nic memif:SOCKET",
             ),
             Peer::External if self.connections > 0 || self.cookies => usage(
-                "--connections and --cookies say how our endpoint is set up; they mean nothing to --peer external",
+                "--connections and --cookies set up our own endpoint: leave them out with --peer external",
             ),
             Peer::External if self.expected() == Expect::Sink && self.given.has("window") => usage(
-                "--window counts SYNs without a reply, and with --expect sink none has one: use --rate",
+                "--window limits SYNs without a reply, and --expect sink gets no replies: use --rate",
             ),
             _ => Ok(()),
         }
@@ -357,7 +360,7 @@ impl BenchArgs {
             return Ok(());
         }
         if self.given.has("connections") && self.connections == 0 {
-            return usage("--connections must be at least 1: over none there is nothing to ask");
+            return usage("--connections must be at least 1");
         }
         if self.concurrency > self.requested_connections() {
             return usage(
@@ -367,7 +370,7 @@ impl BenchArgs {
         let least = self.concurrency + SLACK;
         if self.open_records.is_some_and(|records| records < least) {
             return Err(Failure::Usage(format!(
-                "--open-records must be at least {least}: --concurrency, and {SLACK} that one side has ended and the other hasn't"
+                "--open-records must be at least {least}: --concurrency, plus {SLACK} for connections that only one side has ended"
             )));
         }
         Ok(())

@@ -57,7 +57,7 @@ fn head(findings: &Findings<'_>) -> String {
         let fragments = counted(frames.fragments, "fragment");
         let _ = writeln!(
             out,
-            "{fragments} of IP packets: what they carry wasn't looked at"
+            "{fragments} of IP packets: not put together, so their segments are missing here"
         );
     }
     out
@@ -139,7 +139,7 @@ fn sums(findings: &Findings<'_>) -> String {
     if summed > 0 {
         let _ = writeln!(
             out,
-            "{} left the table early and were judged by what had been seen (--table {})",
+            "{} left the full table early and were judged by their frames until then; raise --table (now {})",
             counted(summed, "connection"),
             findings.args.table
         );
@@ -177,8 +177,11 @@ fn details(findings: &Findings<'_>, judged: &Judged<'_>) -> String {
     let mut out = format!(
         "#{} {client} > {server}: {}{whose}\n",
         connection.number,
-        became(judged)
+        situation.title()
     );
+    if situation != Situation::Normal {
+        let _ = writeln!(out, "  verdict   {}", judged.verdict.certainty.meaning());
+    }
     let states = connection_states(judged);
     if !states.is_empty() {
         let _ = writeln!(out, "  states    {states}");

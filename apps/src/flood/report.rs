@@ -232,8 +232,8 @@ fn accounting(total: &OutcomeRow, whole: &Tally, mbufs_in_use: u32) -> Vec<Strin
     let mut faults = Vec::new();
     if total.sent() != whole.tuples_sent {
         faults.push(format!(
-            "{} tuples were sent, {} are accounted for",
-            whole.tuples_sent,
+            "{} sent, {} accounted for",
+            counted(whole.tuples_sent, "tuple"),
             total.sent()
         ));
     }
@@ -283,14 +283,14 @@ fn unexpected(expect: &[ExpectedOutcome], total: &OutcomeRow) -> Vec<String> {
         .filter(|&outcome| !is_expected(outcome) && total.cell(outcome).first > 0)
         .map(|outcome| {
             format!(
-                "{} tuples met an unexpected {}",
-                total.cell(outcome).first,
+                "{} met an unexpected {}",
+                counted(total.cell(outcome).first, "tuple"),
                 outcome.words()
             )
         })
         .collect();
     if !expect.contains(&ExpectedOutcome::Silence) && total.silent > 0 {
-        unexpected.push(format!("{} tuples met silence", total.silent));
+        unexpected.push(format!("{} met silence", counted(total.silent, "tuple")));
     }
     let met: u64 = Outcome::ALL
         .into_iter()

@@ -27,7 +27,8 @@ const SETTLE_SLACK: Duration = Duration::from_secs(2);
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// The fault of a run whose probe hangs.
-const PROBE_HANGS: &str = "the probe does not answer; is its CPU taken?";
+const PROBE_HANGS: &str =
+    "the probe does not answer: another program may hold its CPU; give it one of its own (--cpus)";
 
 /// What ended the sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -246,7 +247,7 @@ fn probe_ends(
     }
     (!args.expect_outage && watch.failing_for() >= args.stop_after).then(|| {
         console::log(format_args!(
-            "no probe was verified for {:?}: the flood ends (--stop-after; --expect-outage goes on)",
+            "no probe was verified for {:?}: the flood ends (change this with --stop-after or --expect-outage)",
             args.stop_after
         ));
         run.faults.push(format!(
@@ -333,7 +334,7 @@ fn ask(lines: &[WorkerLine], run: &mut FloodRun) -> Option<Tally> {
     if total.is_none() {
         run.ended_by = EndedBy::Worker;
         run.faults
-            .push("a worker does not answer; is its CPU taken?".to_owned());
+            .push("a worker does not answer: another program may hold its CPU; give it one of its own (--cpus)".to_owned());
     }
     total
 }

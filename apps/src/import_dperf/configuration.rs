@@ -116,7 +116,7 @@ impl Configuration {
                 self.ports.len()
             )
         } else if !self.is_server && self.cps.is_none() && self.cc.is_none() {
-            "there is neither `cps` nor `cc`".into()
+            "`cps` or `cc` is missing".into()
         } else if !self.is_server && self.cc.is_some() && self.keepalive.is_none() {
             "`cc` needs `keepalive`".into()
         } else {

@@ -61,8 +61,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "RUNS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) repeat: u32,
 
-    /// Print the same as JSON
-    #[arg(long)]
+    /// Print the result as JSON
+    #[arg(short = 'J', long)]
     pub(crate) json: bool,
 
     /// Write every frame to a pcapng file

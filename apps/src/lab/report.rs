@@ -102,8 +102,14 @@ impl ScenePlay {
 
 /// What stands above the ladder.
 pub(super) fn opening(title: &str, sysctls: &[String]) -> String {
-    let pinned = sysctls.iter().map(|line| format!("pinned: {line}\n"));
-    format!("== {title} ==\n{}", pinned.collect::<String>())
+    let lines = sysctls.iter().map(|line| format!("  {line}\n"));
+    let pinned = lines.collect::<String>();
+    let head = if pinned.is_empty() {
+        ""
+    } else {
+        "kernel settings of this scene, fixed so that every machine shows the same:\n"
+    };
+    format!("== {title} ==\n{head}{pinned}")
 }
 
 /// The title of a scene, with the cast where there is a choice.
@@ -252,7 +258,7 @@ fn judge(scenario: &Scenario, played: &[ScenePlay]) -> Result<(), Failure> {
     match first {
         None => Ok(()),
         Some((title, unmet)) => Err(Failure::Gate(format!(
-            "expected, but not so: {}: {title}: {unmet}",
+            "expectation not met: {}: {title}: {unmet}",
             scenario.name
         ))),
     }

@@ -156,7 +156,7 @@ fn jobs<'a>(scenarios: &'a [Scenario], casts: &[Cast]) -> Result<Vec<Job<'a>>, F
         }
         if jobs.len() == before && scenarios.len() == 1 {
             return Err(Failure::Usage(format!(
-                "no scene of `{}` can be played so: play it in simulation, or leave --role out",
+                "no scene of `{}` can be played in this --role: play it in simulation, or leave --role out",
                 scenario.name
             )));
         }

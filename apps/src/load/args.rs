@@ -15,6 +15,7 @@ use super::profile::ProfileName;
 use super::rate::RateSteps;
 use crate::addresses::routed_prefix;
 use crate::fault::{FaultFlag, fault};
+use crate::report::OutputArgs;
 use crate::rig::{GuardArgs, NicArgs, PoolArgs};
 use crate::units;
 
@@ -230,9 +231,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "loss=1%,reorder=1%,dup=…,corrupt=…,delay=5ms,seed=N", value_parser = fault)]
     pub(crate) fault: Option<FaultFlag>,
 
-    /// Print the summary as JSON
-    #[arg(short = 'J', long)]
-    pub(crate) json: bool,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     /// Write a JSON object for each second to a file, one a line
     #[arg(long, value_name = "FILE")]

@@ -125,7 +125,10 @@ impl Drop for Companion {
                 clock::sleep(LOOK);
             }
         }
-        console::log(format_args!("--with `{}` does not end", self.command));
+        console::log(format_args!(
+            "warning: --with `{}` did not end when told to (SIGTERM, then SIGKILL to its process group)",
+            self.command
+        ));
     }
 }
 

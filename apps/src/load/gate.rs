@@ -169,7 +169,7 @@ fn steady(
 ) -> (Option<f64>, Option<String>) {
     if values.len() < SECONDS_LEAST {
         let fault = format!(
-            "{} whole seconds are too few to judge how steady {what} were: let the run last longer",
+            "too few whole seconds ({}) to judge how steady {what} were: let the run last longer",
             values.len()
         );
         return (None, Some(fault));

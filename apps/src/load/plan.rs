@@ -142,7 +142,7 @@ impl RunPlan {
         let workers = args.link.workers()?;
         if connections < u32::from(workers) {
             return Err(Failure::Usage(format!(
-                "--connections {connections}: each of the {workers} workers needs one at least"
+                "--connections {connections}: each of the {workers} workers needs at least one"
             )));
         }
         args.link.check(&spec)?;
@@ -473,7 +473,7 @@ fn check_times(args: &LoadArgs) -> Result<(), Failure> {
     let ramps = args.ramp_up + args.ramp_down;
     if args.lasts() <= ramps {
         return Err(Failure::Usage(format!(
-            "--duration {:?} leaves no time beside --ramp-up and --ramp-down ({ramps:?})",
+            "--duration {:?} leaves no measured time beside --ramp-up and --ramp-down ({ramps:?}): raise it",
             args.lasts()
         )));
     }
@@ -481,18 +481,18 @@ fn check_times(args: &LoadArgs) -> Result<(), Failure> {
         && !steps.fills(args.lasts() - ramps)
     {
         return Err(Failure::Usage(format!(
-            "--rate {steps}: its steps do not take {:?}, which is --duration without its ramps: leave --duration out, or the time of \
-             the last step",
+            "--rate {steps}: the steps do not add up to {:?}, which is --duration without its ramps: leave out --duration, or \
+             the time of the last step",
             args.lasts() - ramps
         )));
     }
     if args.connections == Some(0) || args.count == Some(0) {
         return Err(Failure::Usage(
-            "--connections and --count are at least 1".into(),
+            "--connections and --count must be at least 1".into(),
         ));
     }
     if args.timeout.is_zero() {
-        return Err(Failure::Usage("--timeout is more than 0".into()));
+        return Err(Failure::Usage("--timeout must be more than 0".into()));
     }
     Ok(())
 }

@@ -153,7 +153,9 @@ impl Capture {
         let thread = std::thread::Builder::new()
             .name("pcap".into())
             .spawn(move || write(&for_thread))
-            .map_err(|error| Failure::Run(format!("--pcap {file}: no thread for it: {error}")))?;
+            .map_err(|error| {
+                Failure::Run(format!("--pcap {file}: cannot start its thread: {error}"))
+            })?;
         Ok(Self {
             shared,
             file: file.to_owned(),

@@ -140,7 +140,9 @@ fn refuse_owned_vips(vips: &[LocalPrefix], owned: &[KernelAddress]) -> Result<()
 
 fn check_duration(args: &ServeArgs) -> Result<(), Failure> {
     if args.duration.is_some_and(|duration| duration.is_zero()) {
-        return usage("--duration 0 would end before it begins; give a time, or leave it out");
+        return usage(
+            "--duration 0 ends the run before it begins: give a longer time, or leave it out",
+        );
     }
     Ok(())
 }
@@ -164,7 +166,7 @@ fn config(args: &ServeArgs, listens: &[Listen], share: Share) -> Result<Config, 
     ] {
         if whole < u32::from(share.workers) {
             return usage(format!(
-                "{flag} {whole}: each of the {} workers needs one at least",
+                "{flag} {whole}: each of the {} workers needs at least one",
                 share.workers
             ));
         }

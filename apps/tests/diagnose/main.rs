@@ -88,7 +88,8 @@ fn one_connection_is_shown_with_its_ladder() {
     let path = folder.capture("closed-port");
     let text = printed(&diagnose(&path, &["-c", "1"]));
     for part in [
-        "port closed: RST,ACK to SYN (certain), at the server",
+        "port closed: RST,ACK to SYN, at the server",
+        "verdict   certain: the frames have no other explanation",
         "  could be  a firewall rejects with a reset",
         "ARP who has",
         "SYN seq 0",

@@ -305,7 +305,7 @@ fn checked(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) -> Resul
     }
     if args.link.workers()? != 1 {
         return usage(
-            "--queues: the few frames of a diagnosis need one queue; leave --queues and further --cpus out",
+            "--queues: diagnose uses one queue; leave out --queues, and name one CPU at most",
         );
     }
     // Active diagnosis is held to the same rails as a flood: targets are named, or on a link of our own.
@@ -329,7 +329,9 @@ fn checked(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) -> Resul
 fn worker(nic: DpdkNic, config: Config) -> Result<Worker<DpdkNic, Prober>, Failure> {
     let rings = Rings::new(1, config.limits.handoff_frames).into_ends();
     let Some(ring) = rings.into_iter().next() else {
-        return Err(Failure::Run("no ring for the worker".into()));
+        return Err(Failure::Run(
+            "no ring is left for the worker: that is a bug, please report it".into(),
+        ));
     };
     let secrets = secrets::fresh()?;
     let (config, pages) = (Arc::new(config), PageOptions::default());

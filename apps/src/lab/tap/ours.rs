@@ -46,7 +46,9 @@ impl OurHost {
             .map_err(|error| Failure::Run(format!("the scene makes no endpoint: {error}")))?;
         let rings = Rings::new(1, config.limits.handoff_frames).into_ends();
         let Some(ring) = rings.into_iter().next() else {
-            return Err(Failure::Run("no ring for the worker".into()));
+            return Err(Failure::Run(
+                "no ring is left for the worker: that is a bug, please report it".into(),
+            ));
         };
         let addresses = (setting.address(End::Client), setting.address(End::Server));
         let worker = Worker::with_app(

@@ -150,7 +150,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     if program.script.listens {
         program.open_listener().map_err(|errno| {
             let server = program.script.server;
-            Failure::Run(format!("{server} can't be listened on: {errno}"))
+            Failure::Run(format!("cannot listen on {server}: {errno}"))
         })?;
     }
     say(Line {

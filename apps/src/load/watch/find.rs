@@ -258,7 +258,7 @@ impl std::fmt::Display for Trial {
             if self.passed {
                 "the gates held"
             } else {
-                "they did not"
+                "the gates did not hold"
             },
             us(self.p50_us),
             us(self.p99_us)
