@@ -68,7 +68,7 @@ pub(crate) struct ClientArgs {
     #[arg(long, value_name = "N", default_value = "1k", value_parser = units::count)]
     bytes: u64,
 
-    /// What --talk get asks for
+    /// The path that --talk get requests
     #[arg(long, default_value = "/")]
     path: String,
 

@@ -96,7 +96,7 @@ fn limits(args: &DiagnoseArgs) -> Limits {
 }
 
 impl<'a> Findings<'a> {
-    /// What of the analysis is shown: one connection, or as many as `--limit` allows, the abnormal ones before the others.
+    /// The part of the analysis that is shown: one connection, or as many as `--limit` allows, the abnormal ones before the others.
     fn of(
         args: &'a DiagnoseArgs,
         path: &'a Path,

@@ -4,7 +4,7 @@
 
 // The flags.
 mod args;
-// What the flags come to.
+// The plan that follows from the flags.
 mod plan;
 // The plan on stderr, before the first frame.
 mod announce;

@@ -103,7 +103,7 @@ struct Interface {
     offset_s: i64,
 }
 
-/// What the blocks so far say of those to come.
+/// The state that the blocks so far set for those to come.
 struct Headers {
     format: Format,
     interfaces: Vec<Interface>,

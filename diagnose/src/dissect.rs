@@ -234,7 +234,7 @@ fn arp(part: Part<'_>) -> Option<Content> {
     }))
 }
 
-/// What the IP header says of the segment behind it.
+/// The facts of the IP header about the segment behind it.
 struct Envelope {
     vlan: u16,
     src: IpAddr,

@@ -78,11 +78,11 @@ pub struct Eal {
     inner: Arc<EalInner>,
 }
 
-/// What ports, pools and threads hold on to.
+/// The part of the EAL that ports, pools and threads keep alive.
 #[derive(Debug)]
 pub(crate) struct EalInner {
     memory_line: String,
-    /// What pools and rings live in, if that is not EAL's own memory.
+    /// The memory of pools and rings, if that is not EAL's own.
     heap: Option<Heap>,
     /// CPUs that this process may run on, ascending.
     cpus: Vec<usize>,
@@ -146,7 +146,7 @@ impl Eal {
                     reason,
                 })
             })?;
-        // What `memif` listens to. Kept out of errors and of stderr by its level.
+        // The log type of `memif`. Kept out of errors and of stderr by its level.
         log::set_level(c"pmd.net.memif", sys::RTE_LOG_DEBUG);
         Ok(Self {
             inner: Arc::new(EalInner {

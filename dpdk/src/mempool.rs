@@ -58,7 +58,7 @@ impl Mempool {
         frame_bytes: u16,
         cache_frames: u32,
     ) -> Result<Self, Error> {
-        // What rte_mempool_create allows: n >= 1.5 * cache.
+        // The limit of rte_mempool_create: n >= 1.5 * cache.
         if cache_frames > CACHE_FRAMES_MAX || u64::from(cache_frames) * 3 > u64::from(frames) * 2 {
             return Err(Error::Config {
                 what: "the cache of a pool (frames)",

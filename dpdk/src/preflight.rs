@@ -296,7 +296,7 @@ pub(crate) fn needs_physical_addresses(address: &str) -> Option<String> {
         .map(|why| format!("{address} is bound to {driver}, which {why}, so it needs hugepages"))
 }
 
-/// What a driver of the kernel lacks for addresses of another kind; `group` names the IOMMU group's kind.
+/// The reason why a driver of the kernel needs physical addresses; `group` names the IOMMU group's kind.
 fn why_physical(driver: &str, group: &str) -> Option<&'static str> {
     match driver {
         "uio_pci_generic" | "igb_uio" => Some("doesn't use an IOMMU"),

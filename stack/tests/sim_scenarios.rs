@@ -599,7 +599,7 @@ fn a_full_accept_queue_makes_a_handshake_wait_or_resets_it() {
     }
 }
 
-/// What arrived stays readable when both directions have ended: the application took its time.
+/// Received bytes stay readable when both directions have ended: the application took its time.
 #[test]
 fn what_arrived_is_readable_after_the_end() {
     for server_closes_first in [true, false] {
@@ -857,7 +857,7 @@ fn where_buffers_are_few_a_large_segment_goes_in_pieces() {
     );
 }
 
-/// What a router between two hosts does with packets of more than 1,300 bytes.
+/// The treatment of packets of more than 1,300 bytes by a router between two hosts.
 fn show_with_a_small_path(answers: bool) -> Show {
     Show::new(|client, server| {
         for host in [client, server] {

@@ -61,7 +61,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     given: GivenFlags,
 
-    /// What to measure
+    /// The exchange to measure
     #[arg(value_enum)]
     pub(crate) mode: Mode,
 
@@ -208,7 +208,7 @@ impl clap::Args for GivenFlags {
     }
 }
 
-/// What to measure.
+/// The exchange to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     /// A closed port: each SYN is answered with RST,ACK

@@ -35,7 +35,7 @@ pub(crate) enum Talk {
     Hold,
 }
 
-/// What to do.
+/// The command.
 #[derive(Debug, Clone)]
 pub(super) struct ClientPlan {
     pub(super) to: SocketAddr,

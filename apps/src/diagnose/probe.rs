@@ -7,7 +7,7 @@ mod attempt;
 // One connection by our own stack on a NIC.
 #[cfg(feature = "dpdk")]
 mod nic;
-// What the attempts mean.
+// The meaning of the attempts.
 mod judge;
 // The same as text and as JSON.
 mod text;

@@ -1,4 +1,4 @@
-//! What a run is about to do, on stderr, before its first frame.
+//! The plan of a run on stderr, before its first frame.
 //!
 //! It must never leave out a default that changes what leaves the NIC.
 

@@ -42,7 +42,7 @@ pub(super) struct Setup {
     pub(super) workers: u16,
     /// The probe; its queue pair is the last one.
     pub(super) probe: Option<Arc<ProbePlan>>,
-    /// What a worker does while nothing comes.
+    /// The behaviour of a worker while no frame comes.
     pub(super) idle: Idle,
     /// Addresses and ports that frames come from.
     pub(super) pool: SourcePool,

@@ -179,7 +179,7 @@ fn flood_plan(
     })
 }
 
-/// What the threads need.
+/// The parts that the threads need.
 struct Workers<'a> {
     args: &'a FloodArgs,
     setup: &'a Setup,
@@ -191,7 +191,7 @@ struct Workers<'a> {
     unfinished: &'a dyn Fn(FloodRun) -> FloodReport,
 }
 
-/// What a thread runs.
+/// The function of a thread.
 type Body<'a> = Box<dyn FnOnce(Ready) -> Result<ThreadEnd, Failure> + Send + 'a>;
 
 impl Workers<'_> {

@@ -1,4 +1,4 @@
-//! What a run says: ladders, what was expected and didn't come about, the same as JSON, the frames as pcapng.
+//! The report of a run: ladders, what was expected and didn't come about, the same as JSON, the frames as pcapng.
 //!
 //! It must never end well when an expectation failed.
 
@@ -24,17 +24,17 @@ pub(crate) struct ScenePlay {
     pub(crate) scene: &'static str,
     /// Its title, with the cast where there is a choice.
     pub(crate) title: String,
-    /// What happened.
+    /// The events.
     pub(crate) recording: Recording,
-    /// What a ladder shows of it.
+    /// The rows of its ladder.
     pub(crate) story: Story,
-    /// What was expected and didn't come about.
+    /// The expectations that were not met.
     pub(crate) unmet: Vec<String>,
     /// Expectations that counted.
     pub(crate) expectations: usize,
-    /// What was changed in the kernel, as commands.
+    /// The changed settings of the kernel.
     pub(crate) sysctls: Vec<String>,
-    /// What the kernel's counters and sockets say afterwards.
+    /// The kernel's counters and sockets afterwards.
     pub(crate) kernel_says: Vec<String>,
     /// How often it was played, because the machine was too busy for it.
     pub(crate) attempts: u32,
@@ -78,7 +78,7 @@ impl ScenePlay {
         text + &self.closing()
     }
 
-    /// What stands below the ladder: what kernels say, and the verdict.
+    /// The text below the ladder: counters of kernels, and the verdict.
     pub(crate) fn closing(&self) -> String {
         let mut text = String::new();
         for line in &self.kernel_says {
@@ -100,7 +100,7 @@ impl ScenePlay {
     }
 }
 
-/// What stands above the ladder.
+/// The text above the ladder.
 pub(super) fn opening(title: &str, sysctls: &[String]) -> String {
     let lines = sysctls.iter().map(|line| format!("  {line}\n"));
     let pinned = lines.collect::<String>();
@@ -208,7 +208,7 @@ pub(super) fn heading(scenario: &Scenario, with_name: bool) -> String {
     }
 }
 
-/// What a user sees, which layer it belongs to, and what to look at.
+/// The symptom, its layer, and where to look.
 pub(super) fn summary(scenario: &Scenario) -> String {
     let mut lines = vec![
         format!("seen as   {}", scenario.symptom),

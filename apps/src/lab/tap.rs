@@ -7,13 +7,13 @@
 
 // Links, addresses and neighbour entries of a namespace.
 mod netlink;
-// What lies between the ends.
+// The wire between the ends.
 mod wire;
 // An end that is ours.
 mod ours;
 // An end that is a kernel's.
 mod kernel;
-// What its counters and sockets say.
+// Its counters and sockets.
 mod witness;
 // The child.
 pub(crate) mod program;
@@ -21,9 +21,9 @@ pub(crate) mod program;
 mod peer;
 // One scene.
 mod stage;
-// What happens to hosts in it.
+// Actions on hosts in it.
 mod acts;
-// What the network does in it.
+// Actions of the network in it.
 mod network;
 // How far a run is, and its ladders while it lasts.
 mod live;
@@ -136,7 +136,7 @@ struct Job<'a> {
     cast: Cast,
 }
 
-/// What is to be played; what can't be is named on stderr.
+/// The scenes to play; those that can't be played are named on stderr.
 fn jobs<'a>(scenarios: &'a [Scenario], casts: &[Cast]) -> Result<Vec<Job<'a>>, Failure> {
     let mut jobs = Vec::new();
     for (number, scenario) in scenarios.iter().enumerate() {
@@ -185,7 +185,7 @@ const fn mac(number: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0, number]
 }
 
-/// What a scene is about, for all that look.
+/// The parts of a scene that all observers need.
 #[derive(Debug, Clone)]
 struct Setting {
     cast: Cast,

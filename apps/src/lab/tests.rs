@@ -403,7 +403,7 @@ fn every_scenario_can_be_found_and_shown() {
     assert_eq!(wrapped("a bc  d", 4), "a bc\nd");
 }
 
-/// What came as well, at the end.
+/// Events that came as well, at the end.
 fn added(story: &Story, mutation: &Mutation) -> Option<Row> {
     let by = |end: End| end == mutation.who;
     if let MutationChange::Seen(seen) = mutation.change {
@@ -441,7 +441,7 @@ fn added(story: &Story, mutation: &Mutation) -> Option<Row> {
     None
 }
 
-/// What happened, changed as a mutation says.
+/// The recorded events, changed by a mutation.
 fn mutated(story: &Story, mutation: &Mutation) -> Story {
     let by = |end: End| end == mutation.who;
     let mut rows = Vec::new();

@@ -29,7 +29,7 @@ use crate::units;
 /// interrupted by a signal.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// What to load: `http://ADDR[:PORT]/PATH`, or `tcp://ADDR:PORT` for connections and raw bytes; several are chosen from at
+    /// The target: `http://ADDR[:PORT]/PATH`, or `tcp://ADDR:PORT` for connections and raw bytes; several are chosen from at
     /// random, `URL=WEIGHT` more often than others
     #[arg(value_name = "URL[=WEIGHT]")]
     pub(crate) targets: Vec<String>,

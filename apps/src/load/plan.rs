@@ -6,7 +6,7 @@
 mod requests;
 // Where connections come from.
 mod sources;
-// What an operation is.
+// The kind of an operation.
 mod work;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -80,9 +80,9 @@ pub(super) struct RunPlan {
     pub(super) targets: Vec<String>,
     /// The stack's configuration, one for each worker.
     pub(super) configs: Vec<Arc<Config>>,
-    /// What each worker is to do.
+    /// The plan of each worker.
     pub(super) plans: Vec<LoadPlan>,
-    /// What an operation is.
+    /// The kind of an operation.
     pub(super) work: Work,
     /// Operations a second, of all workers; `None` in a closed loop, and where connections are held.
     pub(super) rate: Option<RateSteps>,
@@ -94,7 +94,7 @@ pub(super) struct RunPlan {
     pub(super) connections: u32,
     /// Queue pairs, workers.
     pub(super) workers: u16,
-    /// What they do while nothing comes.
+    /// Their behaviour while no frame comes.
     pub(super) idle: Idle,
     /// How the port is set up.
     pub(super) port: PortConfig,
@@ -377,7 +377,7 @@ impl RunPlan {
         }
     }
 
-    /// What makes operations of one worker begin.
+    /// The cause that begins operations of one worker.
     fn pace(&self, args: &LoadArgs, share: (u16, u16), seed: u64) -> Pace {
         let pieces = match (self.work, &self.rate) {
             (Work::Hold, _) => self.verifications(args),

@@ -50,7 +50,7 @@ enum RssVerdict {
 }
 
 impl RssReport {
-    /// What `steered` of all workers says, the NIC's hash deciding or not, after `handed_over` of `received` frames.
+    /// The verdict on `steered` of all workers, the NIC's hash deciding or not, after `handed_over` of `received` frames.
     pub(crate) fn new(
         steered: impl Iterator<Item = Steered>,
         follows_the_nic: bool,

@@ -299,7 +299,7 @@ impl Shared {
         outcome.map_err(|error| self.note(error)).ok()
     }
 
-    /// What the thread does that has nothing to write into: buffers go round, and what was in them is counted.
+    /// The work of the thread when it has no file to write to: buffers go round, and what was in them is counted.
     fn write_nothing(&self) {
         while !self.ended.load(Ordering::Acquire) {
             self.drop_filled();

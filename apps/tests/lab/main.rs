@@ -16,7 +16,7 @@ fn lab(args: &[&str]) -> Output {
         .expect("it runs")
 }
 
-/// What it prints when all is well.
+/// Its output when all is well.
 fn printed(args: &[&str]) -> String {
     let output = lab(args);
     let (stdout, stderr) = (

@@ -1,4 +1,4 @@
-//! What can't be had is refused before anything is started: one line with cause and fix, exit status not 0.
+//! Missing devices and bad flags are refused before anything is started: one line with cause and fix, exit status not 0.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! What is lost, doubled, corrupted and overtaken: by the rates, by the seed, and never more than is held.
+//! Frames lost, doubled, corrupted and overtaken: by the rates, by the seed, and never more than is held.
 
 use super::*;
 use crate::memory::{MemoryFrame, MemoryNic};

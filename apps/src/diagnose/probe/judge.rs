@@ -9,7 +9,7 @@ use super::attempt::{After, Attempt, Before, Cause, ConnectEnd};
 /// How sure a verdict is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Certainty {
-    /// What was seen has no other explanation within the class.
+    /// The observations have no other explanation than the class.
     Certain,
     /// It has, and they are rare.
     Likely,
@@ -37,7 +37,7 @@ impl Certainty {
     }
 }
 
-/// What a peer does on a port.
+/// The behaviour of a peer on a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// The name of the class.
@@ -46,15 +46,15 @@ pub(super) struct Verdict {
     pub(super) words: &'static str,
     /// How sure.
     pub(super) certainty: Certainty,
-    /// What is in the class: it looks the same from here.
+    /// The members of the class: they look the same from here.
     pub(super) members: &'static [&'static str],
-    /// What separates the members.
+    /// The observations that separate the members.
     pub(super) tells_apart: &'static str,
     /// A scenario of the lab that shows it.
     pub(super) scenario: &'static str,
 }
 
-/// What can't be seen from a client, whatever the verdict.
+/// Facts that can't be seen from a client, whatever the verdict.
 pub(super) const CAN_NOT_SEE: &str = "what other clients get (filters and load balancers choose by source), whether the application works \
     beyond accepting, and what happens to segments longer than a handshake's";
 
@@ -255,7 +255,7 @@ const OTHER: Verdict = Verdict {
     scenario: "closed-port",
 };
 
-/// What they mean together.
+/// Their common meaning.
 pub(super) fn verdict(attempts: &[Attempt]) -> Verdict {
     let mut classes: Vec<Verdict> = Vec::new();
     for attempt in attempts {
@@ -271,7 +271,7 @@ pub(super) fn verdict(attempts: &[Attempt]) -> Verdict {
     }
 }
 
-/// What one attempt means.
+/// The meaning of one attempt.
 pub(super) fn of(attempt: &Attempt) -> Verdict {
     match &attempt.end {
         ConnectEnd::Silence => NO_ANSWER,

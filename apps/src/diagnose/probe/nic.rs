@@ -290,7 +290,7 @@ const LOCAL: Cause = Cause {
     from: None,
 };
 
-/// What the flags can't say about each other, and the stack's configuration.
+/// Checks between flags, and the stack's configuration.
 fn checked(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) -> Result<Config, Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     if *spec == NicSpec::Ring {
@@ -339,7 +339,7 @@ fn worker(nic: DpdkNic, config: Config) -> Result<Worker<DpdkNic, Prober>, Failu
         .map_err(|error| Failure::Run(format!("no memory for the worker's tables: {error}")))
 }
 
-/// What is going to happen, on stderr.
+/// The plan, on stderr.
 fn announce(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) {
     let ours: Vec<String> = args.link.ip.iter().map(written).collect();
     let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
@@ -352,7 +352,7 @@ fn announce(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) {
     ));
 }
 
-/// What a socket would have said about a connection that could not be opened.
+/// The error of a socket whose connection could not be opened.
 fn errno_of(error: ConnectError) -> Errno {
     match error {
         ConnectError::NoRoute | ConnectError::NotLocal | ConnectError::BadAddress => {
@@ -365,7 +365,7 @@ fn errno_of(error: ConnectError) -> Errno {
     }
 }
 
-/// What a socket would have said about one that ended.
+/// The error of a socket whose connection ended.
 fn errno_of_end(reason: CloseReason) -> Errno {
     match reason {
         CloseReason::Refused | CloseReason::Unreachable(IcmpErrorKind::PortUnreachable) => {

@@ -17,7 +17,7 @@ pub(super) struct Probed {
     pub(super) address: SocketAddr,
     /// The connections to it.
     pub(super) attempts: Vec<Attempt>,
-    /// What they mean.
+    /// Their meaning.
     pub(super) verdict: Verdict,
 }
 
@@ -66,7 +66,7 @@ fn evidence(attempt: &Attempt) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-/// What only the frames show.
+/// The evidence that only frames show.
 fn on_the_wire(frames: SeenFrames) -> Vec<String> {
     let mut said = Vec::new();
     if frames.questions > 0 && frames.syns == 0 {

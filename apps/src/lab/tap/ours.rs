@@ -81,14 +81,14 @@ impl OurHost {
         self.worker.turn(now);
     }
 
-    /// What it sends by now.
+    /// The frames that it sends by now.
     pub(super) fn sent(&mut self, now: Instant) -> Vec<Vec<u8>> {
         self.worker.turn(now);
         let sent = self.worker.nic_mut().take_sent();
         sent.iter().map(|frame| frame.to_vec()).collect()
     }
 
-    /// What its application noted since the last call.
+    /// The notes of its application since the last call.
     pub(super) fn notes(&mut self) -> Vec<(Instant, RecordedEvent)> {
         self.worker.app_mut().take_notes()
     }

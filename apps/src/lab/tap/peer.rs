@@ -158,7 +158,7 @@ impl Peer {
         self.late_ns
     }
 
-    /// What it called and saw since the last call, with CLOCK_MONOTONIC in ns.
+    /// Its calls and their results since the last call, with CLOCK_MONOTONIC in ns.
     pub(super) fn take_notes(&mut self) -> Vec<(u64, RecordedEvent)> {
         let side = self.side;
         let what = |line: &Line| {
@@ -212,7 +212,7 @@ fn acts(scene: &Scene, side: End, since_ms: u64) -> Vec<ProgramAct> {
                 SceneAction::Abort(conn) => Call::Abort(conn),
                 // Said by SO_SNDTIMEO before the call.
                 SceneAction::StopWaiting(_) => return None,
-                // What happens to the process, to its host and on the way is the stage's.
+                // Actions on the process, its host and the network are the stage's.
                 SceneAction::Crash
                 | SceneAction::PowerOff
                 | SceneAction::PowerOn

@@ -149,7 +149,7 @@ pub(super) struct TupleStock {
 }
 
 impl TupleStock {
-    /// What there is of `tuples`, or where the stack chooses the port, towards `targets`.
+    /// The number of `tuples`, or of ports where the stack chooses them, towards `targets`.
     pub(super) fn new(targets: &[SocketAddr], tuples: Option<&LocalTuples>) -> Self {
         let mut destinations = targets.to_vec();
         destinations.sort_unstable();
