@@ -43,8 +43,8 @@ pub(crate) fn result(text: impl Display) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Run`] as for [`result`].
 #[cfg(feature = "dpdk")]
-pub(crate) fn report(report: &(impl Display + Serialize), json: bool) -> Result<(), Failure> {
-    if !json {
+pub(crate) fn report(report: &(impl Display + Serialize), as_json: bool) -> Result<(), Failure> {
+    if !as_json {
         return result(report);
     }
     result(json(report)?)

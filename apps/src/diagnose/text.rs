@@ -82,7 +82,7 @@ fn list(findings: &Findings<'_>) -> String {
     };
     let (left, right) = (width(0), width(1));
     let mut out = format!(
-        "\n{:>6} {:>11}  {:<left$}   {:<right$} {:>11} {:>11} {:>8}  became of it\n",
+        "\n{:>6} {:>11}  {:<left$}   {:<right$} {:>11} {:>11} {:>8}  verdict\n",
         "#", "at", "client", "server", "bytes ->", "<- bytes", "frames"
     );
     for (judged, [client, server]) in findings.judged.iter().zip(&names) {

@@ -509,9 +509,12 @@ mod tests {
     fn what_can_not_be_is_refused_in_a_line() {
         for (line, part) in [
             ("198.18.0.1:80 [2001:db8::1]:80", "each family"),
-            ("[2001:db8::1]:80", "give --ip or --sources"),
+            (
+                "[2001:db8::1]:80",
+                "no source address of the targets' family",
+            ),
             ("198.18.0.1:80 --sources 2001:db8::/96", "other family"),
-            ("198.18.0.1:80 --vlan 5,6", "one VLAN"),
+            ("198.18.0.1:80 --vlan 5,6", "start a run for each"),
             ("198.18.0.0/16:80-81", "more than 65536 targets"),
             ("198.18.0.1:80 --wait 1h", "30 minutes"),
             (
@@ -520,7 +523,7 @@ mod tests {
             ),
             (
                 "198.18.0.1:80 --queues 2 --rss-key symmetric",
-                "not by the NIC's hash",
+                "leave it out",
             ),
         ] {
             assert!(error(line).contains(part), "{line}: {}", error(line));

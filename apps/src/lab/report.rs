@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(
             failed,
             Failure::Gate(
-                "expected, but not so: closed-port: No program listens: client's application sees: connected: it never came"
+                "expectation not met: closed-port: No program listens: client's application sees: connected: it never came"
                     .into()
             )
         );

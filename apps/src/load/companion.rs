@@ -126,7 +126,7 @@ impl Drop for Companion {
             }
         }
         console::log(format_args!(
-            "warning: --with `{}` did not end when told to (SIGTERM, then SIGKILL to its process group)",
+            "warning: --with `{}` did not end after SIGTERM and SIGKILL to its process group",
             self.command
         ));
     }

@@ -131,8 +131,8 @@ mod tests {
     #[test]
     fn what_can_not_be_loaded_is_refused_with_its_reason() {
         for (text, part) in [
-            ("https://198.18.0.1/", "TLS is not spoken"),
-            ("ftp://198.18.0.1/", "scheme is unknown"),
+            ("https://198.18.0.1/", "TLS is not supported"),
+            ("ftp://198.18.0.1/", "unknown scheme"),
             ("198.18.0.1:80", "scheme is missing"),
             ("tcp://198.18.0.1", "port is missing"),
             ("http://", "not a URL"),

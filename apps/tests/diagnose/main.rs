@@ -127,7 +127,7 @@ fn what_is_no_capture_is_refused_with_its_name() {
     std::fs::write(&path, "<html>a page, and long enough for a header</html>").expect("room");
     for (path, words) in [
         (path.as_path(), "it is neither pcap nor pcapng"),
-        (folder.0.as_path(), "it is a folder"),
+        (folder.0.as_path(), "it is a directory"),
         (&folder.0.join("nothing.pcap"), "No such file"),
     ] {
         let output = diagnose(path, &[]);

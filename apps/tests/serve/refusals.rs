@@ -62,12 +62,12 @@ fn each_mistake_is_one_line_with_cause_and_fix() {
         ),
         (
             &["--nic", "net_null0", "--tap-up", "198.18.0.1/24"],
-            "--tap-up is for --nic tap",
+            "--tap-up applies only to --nic tap",
             2,
         ),
         (
             &["--nic", "net_null0", "--unshare"],
-            "--unshare is for --nic tap",
+            "--unshare applies only to --nic tap",
             2,
         ),
         (
