@@ -269,6 +269,7 @@ impl Driver {
 
 /// The driver's own count of sent frames, compared with the frames that it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TxCheck {
     /// All left, or failed under a counter.
     Equal,

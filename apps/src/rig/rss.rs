@@ -135,14 +135,9 @@ mod tests {
     use super::*;
 
     fn report(owned: u64, elsewhere: u64, follows: bool) -> RssReport {
-        let queues = [
-            Steered {
-                owned,
-                elsewhere,
-                probed: 0,
-            },
-            Steered::default(),
-        ];
+        let mut steered = Steered::default();
+        (steered.owned, steered.elsewhere) = (owned, elsewhere);
+        let queues = [steered, Steered::default()];
         RssReport::new(queues.into_iter(), follows, (elsewhere * 3, owned * 10))
     }
 
