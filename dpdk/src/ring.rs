@@ -15,7 +15,7 @@ use crate::port::{PoolSizes, Port, PortConfig, UninitPort};
 use crate::rings::Rings;
 use crate::{Eal, Error, QueuePair};
 
-pub use crate::rings::LINK;
+use crate::rings::LINK;
 
 /// Queue pairs at most (`RTE_PMD_RING_MAX_RX_RINGS`).
 const QUEUES_MAX: u16 = 16;
@@ -51,7 +51,7 @@ impl Default for RingConfig {
 }
 
 /// One end of a link.
-pub type End = (Port, Vec<QueuePair>);
+type End = (Port, Vec<QueuePair>);
 
 /// Both ends of a new link: what one side sends on queue i, the other receives on queue i. Each side has its own pools.
 /// Each queue takes one sender and one receiver.
