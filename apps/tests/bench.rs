@@ -34,9 +34,7 @@ fn run(arguments: &str) -> Output {
 /// The JSON of a short run that must be good.
 fn measured(arguments: &str) -> Value {
     let _alone = alone();
-    let output = run(&format!(
-        "bench {arguments} -d 300ms --warmup-ms 50 --json"
-    ));
+    let output = run(&format!("bench {arguments} -d 300ms --warmup-ms 50 --json"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments}: {stderr}");
     serde_json::from_slice(&output.stdout).expect("JSON and nothing else on stdout")

@@ -22,9 +22,7 @@ fn run(arguments: &str) -> Output {
 
 /// The JSON of a short run in which nothing failed and nothing was left behind.
 fn measured(arguments: &str) -> Value {
-    let output = run(&format!(
-        "bench {arguments} -d 500ms --warmup-ms 50 --json"
-    ));
+    let output = run(&format!("bench {arguments} -d 500ms --warmup-ms 50 --json"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments}: {stderr}");
     let json: Value =
@@ -99,9 +97,7 @@ fn over_a_bad_link_every_reply_is_right_and_what_it_did_is_told() {
         "request -c 200 --concurrency 8 --fault loss=1%,dup=1%,seed=7",
         "connect -c 4 --size 60k --nic memif --fault loss=1%,reorder=1%,delay=100us,seed=7",
     ] {
-        let output = run(&format!(
-            "bench {arguments} -d 2s --warmup-ms 50 --json"
-        ));
+        let output = run(&format!("bench {arguments} -d 2s --warmup-ms 50 --json"));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments}: {stderr}");
         let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");

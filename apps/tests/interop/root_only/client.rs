@@ -14,8 +14,9 @@ const KERNEL: &str = "198.18.0.1";
 const KERNEL6: &str = "[2001:db8::1]";
 const PORT: u16 = 9000;
 
-/// Runs `syncline load` to its end, and returns its result and its exit status; its accounts add up, and every buffer is back.
-fn ended(link: &str, url: &str, flags: &str) -> (Value, Option<i32>) {
+/// Runs `syncline load` to its end, which must have this status, and returns its result; its accounts add up, and every buffer is
+/// back.
+fn ended(link: &str, url: &str, flags: &str, status: i32) -> Value {
     let output = syncline()
         .args(["load", url, "--json", "--nic", "tap:dtap0"])
         .args(["--ip", "198.18.0.2/24", "--ip", "2001:db8::2/64"])
@@ -33,14 +34,18 @@ fn ended(link: &str, url: &str, flags: &str) -> (Value, Option<i32>) {
     for (sum, off_by) in account {
         assert_eq!(off_by, 0, "{sum} of {link} {url} {flags}: {result:#}");
     }
-    (result, output.status.code())
+    let ended = output.status.code();
+    assert_eq!(
+        ended,
+        Some(status),
+        "{link} {url} {flags}: {said}{result:#}"
+    );
+    result
 }
 
 /// The same of a run that held its gates: every byte that came was right.
 fn load(link: &str, url: &str, flags: &str) -> Value {
-    let (result, status) = ended(link, url, flags);
-    assert_eq!(status, Some(0), "{link} {url} {flags}: {result:#}");
-    result
+    ended(link, url, flags, 0)
 }
 
 /// `--expect-body` for a file, from a program that shares no code with ours.
@@ -148,10 +153,14 @@ fn a_python_server_echoes_what_we_sent_before_our_fin() {
             let _server = python_server(0);
             for (host, connections) in [(KERNEL, 1), (KERNEL6, 20)] {
                 let url = format!("tcp://{host}:{PORT}");
-                let flags =
-                    format!("--workload stream --direction both --expect-pattern -d 2s -c {connections}");
+                let flags = format!(
+                    "--workload stream --direction both --expect-pattern -d 2s -c {connections}"
+                );
                 let result = load(link, &url, &flags);
-                assert_eq!(result["connections"]["established"], connections, "{result:#}");
+                assert_eq!(
+                    result["connections"]["established"], connections,
+                    "{result:#}"
+                );
                 // A connection whose end is lost again and again is reset in the end, and its last bytes are not counted.
                 if result["connections"]["reset_by_us"] == 0 {
                     assert_eq!(result["bytes_in"], result["bytes_out"], "{result:#}");
@@ -188,11 +197,19 @@ fn a_server_that_closes_with_unread_data_resets_us() {
             let url = format!("tcp://{KERNEL}:{}", PORT + 2);
             // With 5 % loss each way one handshake in a thousand needs its fourth SYN, after 7 s.
             let flags = "--workload connect --send 0123456789 --expect never -n 10 -c 10 --timeout 10s -d 30s";
-            let (result, status) = ended(link, &url, flags);
-            assert_eq!(status, Some(1), "a run with failures fails: {result:#}");
+            let result = ended(link, &url, flags, 1);
             assert_eq!(result["connections"]["established"], 10, "{result:#}");
-            // A reset that is lost is sent again when we ask again.
-            assert_eq!(result["operations"]["failed_by"]["reset"], 10, "{result:#}");
+            // A reset that is lost isn't sent again: we have nothing more to say.
+            let by = |fault: &str| {
+                result["operations"]["failed_by"][fault]
+                    .as_u64()
+                    .unwrap_or(0)
+            };
+            assert_eq!(by("reset") + by("timed_out"), 10, "{result:#}");
+            assert!(
+                by("reset") >= if link == LINKS[0] { 10 } else { 5 },
+                "{result:#}"
+            );
         });
     }
 }
@@ -216,9 +233,12 @@ fn a_server_that_never_reads_gets_probes_and_one_that_never_accepts_is_connected
             let result = load(link, &url(PORT + 4), "--workload hold -c 1 -d 1s");
             assert_eq!(result["hold"]["least"], 1, "{result:#}");
             let flags = "--workload connect -n 1 -c 1 -d 20s";
-            let (result, status) = ended(link, &url(1), flags);
-            assert_eq!(status, Some(1), "refused is not success: {result:#}");
-            assert_eq!(result["operations"]["failed_by"]["refused"], 1, "{result:#}");
+            // Refused is not success.
+            let result = ended(link, &url(1), flags, 1);
+            assert_eq!(
+                result["operations"]["failed_by"]["refused"], 1,
+                "{result:#}"
+            );
         });
     }
 }
