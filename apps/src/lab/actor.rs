@@ -90,6 +90,7 @@ impl Actor {
     }
 
     /// When its next act is due.
+    #[cfg(feature = "dpdk")]
     pub(crate) fn next_act(&self) -> Option<Instant> {
         let (start, act) = (self.starts_at?, self.script.front()?);
         Some(start + Duration::from_millis(act.at_ms))
