@@ -425,8 +425,11 @@ fn an_address_of_the_kernel_is_found() {
 fn the_nic_of_diagnose_is_checked() {
     let machine = Planted::healthy();
     let command = |nic| {
-        format!("diagnose 198.18.0.1:80 --nic {nic} --ip 198.18.0.2/24 --allow-target 198.18.0.1/32")
+        format!(
+            "diagnose 198.18.0.1:80 --nic {nic} --ip 198.18.0.2/24 --allow-target 198.18.0.1/32"
+        )
     };
+    machine.file("run/.keep", "");
     machine.fault(
         &command("memif:/run/other.sock"),
         ("memif", "no server listens", "start the other side"),

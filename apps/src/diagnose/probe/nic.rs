@@ -298,7 +298,9 @@ pub(super) fn needs(args: &DiagnoseArgs, targets: &[SocketAddr]) -> Result<Needs
     let spec = args.link.spec()?;
     checked(args, &spec, targets)?;
     args.link.check(&spec)?;
-    let port = args.link.port_config(1, rig::pool_sizes(1, CONNECTIONS, 0))?;
+    let port = args
+        .link
+        .port_config(1, rig::pool_sizes(1, CONNECTIONS, 0))?;
     Ok(Needs {
         memory_mb: rig::memory_mb(&args.link, (&port.pools, 1)),
         idle: args.link.idle.unwrap_or_else(|| Idle::usual_on(&spec)),

@@ -70,7 +70,11 @@ fn by_situation(all: &[Scenario]) -> String {
         }
         assert!(!points.is_empty(), "no scene shows {situation}");
         for (point, scenes) in points {
-            let _ = writeln!(page, "| {number}. {situation} | {point} | {} |", scenes.join("<br>"));
+            let _ = writeln!(
+                page,
+                "| {number}. {situation} | {point} | {} |",
+                scenes.join("<br>")
+            );
         }
     }
     page
@@ -80,7 +84,12 @@ fn by_situation(all: &[Scenario]) -> String {
 fn every_scene_shows_a_point_of_a_situation() {
     for scenario in scenarios::all(Pace::Real).expect("they can be read") {
         for scene in &scenario.scenes {
-            assert!(!scene.points.is_empty(), "{}: {}", scenario.name, scene.title);
+            assert!(
+                !scene.points.is_empty(),
+                "{}: {}",
+                scenario.name,
+                scene.title
+            );
         }
     }
 }
