@@ -123,7 +123,7 @@ impl Report {
             first_close: plan::first_close(args),
             two_msl_seconds: of_connect(args.time_wait.as_secs_f64()),
             size: if is_connect { args.size } else { 1 },
-            concurrency: args.concurrency,
+            concurrency: args.under_way(),
             packets_per_exchange: (exchanges > 0)
                 .then(|| rounded(per(client_tx_frames + server_tx_frames, exchanges))),
             latency: Times::of(&course.latency),
