@@ -29,9 +29,11 @@ impl Certainty {
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Possible => "possible: the frames have other explanations, too",
-            Self::Likely => "likely: the usual explanation of these frames",
-            Self::Certain => "certain: the frames have no other explanation",
+            Self::Possible => "possible: other situations leave such frames, too",
+            Self::Likely => "likely: other situations rarely leave such frames",
+            Self::Certain => {
+                "certain: no other situation leaves such frames; its causes, below, can't be told apart by them"
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use diagnose::counted;
+
 use super::NotDperf;
 use super::ranges::AddressRange;
 
@@ -99,9 +101,9 @@ impl Configuration {
             format!("`{keyword}` is missing")
         } else if !self.cpus.len().is_multiple_of(self.ports.len()) {
             format!(
-                "{} CPUs can't be shared out among {} ports",
-                self.cpus.len(),
-                self.ports.len()
+                "{} can't be shared out among {}: name as many CPUs for each port",
+                counted(self.cpus.len(), "CPU"),
+                counted(self.ports.len(), "port")
             )
         } else if self.servers.len() != self.ports.len() {
             format!(

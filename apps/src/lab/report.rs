@@ -91,7 +91,7 @@ impl ScenePlay {
         if let Some(fault) = &self.fault {
             text += &format!("not judged: --fault {fault}\n");
         } else if self.unmet.is_empty() {
-            text += &format!("all {} expectations met\n", self.expectations);
+            text += &format!("expectations met: {0} of {0}\n", self.expectations);
         }
         for line in &self.unmet {
             text += &format!("NOT MET: {line}\n");

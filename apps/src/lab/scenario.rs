@@ -131,7 +131,7 @@ pub(crate) const SITUATIONS: [&str; 12] = [
 pub(crate) struct Scene {
     /// A line above the ladder.
     pub(crate) title: &'static str,
-    /// What it shows of which of the [`SITUATIONS`], each with its number from 1 on.
+    /// The points of the [`SITUATIONS`] that it shows, each with the number of its situation from 1 on.
     pub(crate) points: Vec<(usize, &'static str)>,
     /// Connections that may wait for `accept()` beyond the first (as in `listen(backlog)`); `None`: no program listens.
     pub(crate) backlog: Option<u32>,

@@ -36,6 +36,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use diagnose::counted;
 use nix::time::{ClockId, clock_gettime};
 use stack::sim::host::HostSpec;
 
@@ -115,7 +116,10 @@ pub(super) fn play(
         }
     }
     if left_out > 0 {
-        return Err(Failure::Run(format!("{left_out} scenes were not played")));
+        return Err(Failure::Run(format!(
+            "{} not played: that is a bug, please report it",
+            counted(left_out, "scene")
+        )));
     }
     Ok(all)
 }

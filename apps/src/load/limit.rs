@@ -12,6 +12,8 @@ use stack::worker::Cycles;
 use workload::Fault;
 use workload::load::{LoadCounts, Measures, Step};
 
+use crate::units;
+
 /// Of the offered operations, the share that must have been begun.
 pub(super) const ACHIEVED_SHARE: f64 = 0.99;
 /// A schedule lag at p99 beyond this share of the median time of an operation spoils the times.
@@ -283,7 +285,8 @@ fn evidence(seen: &LimitEvidence) -> String {
         ));
         parts.push(match (seen.lag_us, seen.median_us) {
             (Some(lag), Some(median)) => {
-                format!("schedule lag p99 {lag:.1} us against a median of {median:.0} us")
+                let (lag, median) = (units::short_time(lag), units::short_time(median));
+                format!("schedule lag p99 {lag} against an operation's median of {median}")
             }
             _ => "too few operations for a schedule lag".to_owned(),
         });
@@ -303,7 +306,9 @@ fn evidence(seen: &LimitEvidence) -> String {
     if seen.path_is_full() {
         if let Some((quickest, median)) = seen.syn_ack_us {
             parts.push(format!(
-                "SYN-ACKs came after {median:.0} us in the median, {quickest:.0} us at best"
+                "SYN-ACKs came after {} in the median, {} at best",
+                units::short_time(median),
+                units::short_time(quickest)
             ));
         }
         parts.push(format!(

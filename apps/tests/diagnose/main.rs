@@ -89,7 +89,7 @@ fn one_connection_is_shown_with_its_ladder() {
     let text = printed(&diagnose(&path, &["-c", "1"]));
     for part in [
         "port closed: RST,ACK to SYN, at the server",
-        "verdict   certain: the frames have no other explanation",
+        "verdict   certain: no other situation leaves such frames",
         "  could be  a firewall rejects with a reset",
         "ARP who has",
         "SYN seq 0",

@@ -91,7 +91,7 @@ fn a_ladder_is_plain_text_for_a_pipe() {
     );
     assert!(text.contains("ECONNREFUSED (connection refused)"), "{text}");
     assert!(
-        text.contains("all 4 expectations met") && !text.contains('\x1b'),
+        text.contains("expectations met: 4 of 4") && !text.contains('\x1b'),
         "{text}"
     );
     assert!(

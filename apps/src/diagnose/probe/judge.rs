@@ -30,9 +30,9 @@ impl Certainty {
     /// Its meaning, in a sentence: a verdict names a class, never the cause within the class.
     pub(super) const fn meaning(self) -> &'static str {
         match self {
-            Self::Certain => "certain: this has no other explanation",
-            Self::Likely => "likely: other explanations are rare",
-            Self::Possible => "possible: there are other explanations",
+            Self::Certain => "certain: no other class fits what was seen",
+            Self::Likely => "likely: other classes rarely fit what was seen",
+            Self::Possible => "possible: other classes fit what was seen, too",
         }
     }
 }

@@ -290,7 +290,7 @@ const LOCAL: Cause = Cause {
     from: None,
 };
 
-/// What a run over the NIC of `args` needs of the machine, for `doctor`.
+/// The needs of a run over the NIC of `args`, for `doctor`.
 ///
 /// # Errors
 /// [`Failure::Usage`] for flags that would be refused whatever the machine.
