@@ -32,7 +32,7 @@ impl Certainty {
             Self::Possible => "possible: other situations leave such frames, too",
             Self::Likely => "likely: other situations rarely leave such frames",
             Self::Certain => {
-                "certain: no other situation leaves such frames; its causes, below, can't be told apart by them"
+                "certain: no other situation leaves such frames; its causes, below, leave the same ones"
             }
         }
     }

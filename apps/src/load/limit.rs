@@ -269,6 +269,15 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
     }
 }
 
+/// The schedule lag, beside the time of an operation.
+fn lag(seen: &LimitEvidence) -> String {
+    let (Some(lag), Some(median)) = (seen.lag_us, seen.median_us) else {
+        return "too few operations for a schedule lag".to_owned();
+    };
+    let (lag, median) = (units::short_time(lag), units::short_time(median));
+    format!("schedule lag p99 {lag} against an operation's median of {median}")
+}
+
 fn evidence(seen: &LimitEvidence) -> String {
     let mut parts = Vec::new();
     if let Some((wanted, least)) = seen.held {
@@ -283,13 +292,7 @@ fn evidence(seen: &LimitEvidence) -> String {
             counted(offered, "due operation"),
             share * 100.0
         ));
-        parts.push(match (seen.lag_us, seen.median_us) {
-            (Some(lag), Some(median)) => {
-                let (lag, median) = (units::short_time(lag), units::short_time(median));
-                format!("schedule lag p99 {lag} against an operation's median of {median}")
-            }
-            _ => "too few operations for a schedule lag".to_owned(),
-        });
+        parts.push(lag(seen));
         parts.push(if seen.blocked_turns > 0 {
             let all = counted(seen.connections, "connection");
             format!("no connection of {all} was free while operations were due")
