@@ -3,7 +3,7 @@
 //! It must never share a world with another test.
 
 use stack::app::Connect;
-use stack::sim::host::HostSpec;
+use stack::sim::host::{HostId, HostSpec};
 use stack::sim::link::Fate;
 use stack::sim::router::ROUTER;
 use stack::sim::trace::Crossing;
@@ -45,6 +45,12 @@ fn show_with_a_small_path(answers: bool) -> Show {
             host.down.answers_too_big = answers;
         }
     })
+}
+
+/// Frames of a recorded run that this host sent.
+fn with_sender(show: &Show, from: HostId) -> usize {
+    let is_its = |c: &&Crossing| c.from == from;
+    show.world.trace().iter().filter(is_its).count()
 }
 
 /// Both links carry 1,500 bytes, the path between them 1,300. A router that says so costs one round trip (RFC 1191, RFC 8201);

@@ -14,7 +14,7 @@ use stack::wire::tcp::Flags;
 use stack::wire::{Link, MacAddr, SegmentSpec};
 
 use super::{
-    RST, SECOND, SYN, flags, ms, records, secs,
+    RST, SECOND, SYN, ms, records, secs,
     show::{self, PORT, Show},
     tcp, with_flags,
 };

@@ -4,10 +4,9 @@
 
 use stack::app::{Connect, Cx, TxItem};
 use stack::counters::Counter;
-use stack::sim::host::{HostId, HostSpec, Spread};
+use stack::sim::host::{HostSpec, Spread};
 use stack::sim::nic::SimNic;
 use stack::sim::puppet::AppEvent;
-use stack::sim::trace::Crossing;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 use stack::wire::Defect;
@@ -182,12 +181,6 @@ fn where_buffers_are_few_a_large_segment_goes_in_pieces() {
         frames.len(),
         whole.len()
     );
-}
-
-/// Frames of a recorded run that this host sent.
-fn with_sender(show: &Show, from: HostId) -> usize {
-    let is_its = |c: &&Crossing| c.from == from;
-    show.world.trace().iter().filter(is_its).count()
 }
 
 /// Worker 0 remembers 64 questions of others about neighbours. Silent addresses take them all; a connection that finds no place asks again
