@@ -2,8 +2,10 @@
 //!
 //! It must never sum more than what it patches (RFC 1624: the rest was summed once).
 
+use stack::nic::{BURST_FRAMES, Frame};
 use workload::pools::{self, Source};
 
+use super::columns::{Base, Columns};
 use super::tuples::{Numbers, Target};
 
 /// Bytes of the longest frame: Ethernet, IPv6, TCP with 20 bytes of options.
@@ -190,6 +192,7 @@ impl Template {
     }
 
     /// Whether its segments offer timestamps and a window scale.
+    #[inline]
     pub(crate) fn offers_options(&self) -> bool {
         matches!(self.shape, Shape::Ipv4WithOptions | Shape::Ipv6WithOptions)
     }
@@ -248,6 +251,65 @@ impl AimedTemplate {
             Shape::Ipv4WithOptions => self.write_sized::<74, false, true>(frame, source, numbers),
             Shape::Ipv6 => self.write_sized::<74, true, false>(frame, source, numbers),
             Shape::Ipv6WithOptions => self.write_sized::<94, true, true>(frame, source, numbers),
+        }
+    }
+
+    /// What the checksums of its frames have in common.
+    #[inline]
+    pub(super) fn base(&self) -> Base {
+        let Template {
+            ip_sum,
+            tcp_sum,
+            ack_mask,
+            ..
+        } = self.0;
+        let has_timestamps = self.0.offers_options();
+        Base {
+            ip_sum: u32::from(!folded(ip_sum)),
+            tcp_sum: u32::from(!folded(tcp_sum)),
+            ack_mask,
+            tsval_mask: if has_timestamps { u32::MAX } else { 0 },
+        }
+    }
+
+    /// Writes IPv4 frames, which are empty, with the fields that stand in `columns` from `row` on.
+    #[inline(always)]
+    pub(super) fn write_rows<F: Frame>(&self, frames: &mut [F], columns: &Columns, row: usize) {
+        match self.0.shape {
+            Shape::Ipv4 => self.write_rows_sized::<60, false, F>(frames, columns, row),
+            Shape::Ipv4WithOptions => self.write_rows_sized::<74, true, F>(frames, columns, row),
+            Shape::Ipv6 | Shape::Ipv6WithOptions => {}
+        }
+    }
+
+    #[inline(always)]
+    fn write_rows_sized<const LEN: usize, const TIMESTAMPS: bool, F: Frame>(
+        &self,
+        frames: &mut [F],
+        columns: &Columns,
+        row: usize,
+    ) {
+        let Some(template) = self.0.bytes.first_chunk::<LEN>() else {
+            return;
+        };
+        let Offsets { source, tcp, .. } = const { Offsets::of(false) };
+        for (frame, row) in frames.iter_mut().zip(row..BURST_FRAMES) {
+            let Ok(frame) = frame.grow(LEN).map(<&mut [u8; LEN]>::try_from) else {
+                continue;
+            };
+            let Ok(frame) = frame else { continue };
+            *frame = *template;
+            frame[IP + 4..IP + 6].copy_from_slice(&columns.ident[row].to_ne_bytes());
+            frame[IP + 10..IP + 12].copy_from_slice(&columns.ip_checksum[row].to_ne_bytes());
+            frame[source..source + 4].copy_from_slice(&columns.address[row].to_ne_bytes());
+            frame[tcp..tcp + 2].copy_from_slice(&columns.port[row].to_ne_bytes());
+            frame[tcp + 4..tcp + 8].copy_from_slice(&columns.seq[row].to_ne_bytes());
+            frame[tcp + 8..tcp + 12].copy_from_slice(&columns.ack[row].to_ne_bytes());
+            frame[tcp + 16..tcp + 18].copy_from_slice(&columns.tcp_checksum[row].to_ne_bytes());
+            if TIMESTAMPS {
+                let at = tcp + 20 + TSVAL;
+                frame[at..at + 4].copy_from_slice(&columns.tsval[row].to_ne_bytes());
+            }
         }
     }
 
