@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, dev_client, doctor, flood, load, serve};
+use crate::{bench, doctor, flood, load, serve};
 use crate::{diagnose, import_dperf, lab, packaging, page};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -70,10 +70,6 @@ pub(crate) enum Command {
     /// Write the manual pages, one for each command
     #[command(hide = true)]
     Man(packaging::ManArgs),
-    /// Open connections to a server and verify the replies; for tests
-    #[cfg(feature = "dpdk")]
-    #[command(hide = true)]
-    DevClient(Box<dev_client::ClientArgs>),
 }
 
 /// Stands for the flags of a command that this build has not got, so that asking for it is answered with the reason.

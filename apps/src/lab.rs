@@ -56,7 +56,7 @@ use crate::fault::FaultFlag;
 
 /// Scenes that are played side by side over taps, unless `--at-once` says otherwise: they mostly wait.
 #[cfg(feature = "dpdk")]
-const AT_ONCE: u16 = 32;
+const AT_ONCE: u16 = 64;
 
 /// Does what `args` say.
 ///

@@ -63,9 +63,6 @@ mod packaging;
 // `syncline flood`.
 #[cfg(feature = "dpdk")]
 mod flood;
-// `syncline dev-client`, hidden: connections that we open, for tests against real servers.
-#[cfg(feature = "dpdk")]
-mod dev_client;
 
 use std::process::ExitCode;
 
@@ -111,8 +108,6 @@ fn main() -> ExitCode {
         Command::Flood(args) => flood::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Flood(left_out) => Err(left_out.failure("flood")),
-        #[cfg(feature = "dpdk")]
-        Command::DevClient(args) => dev_client::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,9 @@
 mod envelope;
 // The file of a line a second.
 mod ndjson;
+// Why operations failed, counted.
+mod reasons;
 
 pub(crate) use envelope::Envelope;
 pub(crate) use ndjson::NdjsonFile;
+pub(crate) use reasons::reasons;

@@ -34,9 +34,7 @@ fn run(arguments: &str) -> Output {
 /// The JSON of a short run that must be good.
 fn measured(arguments: &str) -> Value {
     let _alone = alone();
-    let output = run(&format!(
-        "bench {arguments} --seconds 0.3 --warmup-ms 50 --json"
-    ));
+    let output = run(&format!("bench {arguments} -d 300ms --warmup-ms 50 --json"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments}: {stderr}");
     serde_json::from_slice(&output.stdout).expect("JSON and nothing else on stdout")
@@ -126,7 +124,7 @@ fn ipv6_and_other_options_are_answered_as_well() {
 
 #[test]
 fn connections_fill_the_table_and_are_weighed() {
-    let json = measured("rst --connections 200k");
+    let json = measured("rst --fill 200k");
     assert_good(&json);
     assert_eq!(json["connections"], 200_000);
     // A 64-byte record and its place in the index; huge pages round up.
@@ -158,7 +156,7 @@ fn two_processes_over_memif() {
 #[test]
 fn text_goes_to_stdout_and_the_lines_of_each_second_to_stderr() {
     let _alone = alone();
-    let output = run("bench rst --seconds 0.2 --warmup-ms 0");
+    let output = run("bench rst --duration 0.2 --warmup-ms 0");
     let (stdout, stderr) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -184,7 +182,7 @@ fn wrong_usage_is_one_line_and_status_2() {
         ("bench rst --cpus 0,4095", "no such lcore"),
         ("bench rst --cpus 0", "--cpus G"),
         ("bench rst --cookies", "bench syn"),
-        ("bench rst --seconds 0", "0.1 to 3600"),
+        ("bench rst -d 0", "0.1 to 3600"),
         ("bench rst --peer external", "memif:SOCKET"),
         ("bench rst --expect echo", "--peer external"),
         ("bench rst --ring-frames 100", "power of two"),
@@ -200,8 +198,8 @@ fn wrong_usage_is_one_line_and_status_2() {
     for arguments in [
         "bench",
         "bench ack",
-        "bench rst --connections many",
-        "bench rst --rate 0",
+        "bench rst --fill many",
+        "bench rst -R 0",
     ] {
         assert_eq!(refused(arguments).0, 2, "{arguments}");
     }
@@ -309,7 +307,7 @@ impl Drop for Running {
 fn ctrl_c_ends_early_and_prints_the_result() {
     let _alone = alone();
     for nic in ["ring", "memif"] {
-        let mut running = Running::start(&format!("bench rst --nic {nic} --seconds 60 --json"));
+        let mut running = Running::start(&format!("bench rst --nic {nic} -d 60s -J"));
         running.until_it_says("Mpps verified");
         running.signal("-INT");
         let (status, stdout) = running.end();
@@ -329,7 +327,7 @@ fn is_alive(pid: u32) -> bool {
 #[test]
 fn neither_process_of_a_memif_run_outlives_the_other() {
     let _alone = alone();
-    let mut orphaned = Running::start("bench rst --nic memif --seconds 60");
+    let mut orphaned = Running::start("bench rst --nic memif -d 60s");
     orphaned.until_it_says("Mpps verified");
     let endpoint = orphaned.child();
     assert!(is_alive(endpoint));
@@ -344,7 +342,7 @@ fn neither_process_of_a_memif_run_outlives_the_other() {
     }
     drop(orphaned);
 
-    let mut bereft = Running::start("bench rst --nic memif --seconds 60");
+    let mut bereft = Running::start("bench rst --nic memif -d 60s");
     bereft.until_it_says("Mpps verified");
     let endpoint = bereft.child().to_string();
     assert!(

@@ -22,9 +22,7 @@ fn run(arguments: &str) -> Output {
 
 /// The JSON of a short run in which nothing failed and nothing was left behind.
 fn measured(arguments: &str) -> Value {
-    let output = run(&format!(
-        "bench {arguments} --seconds 0.5 --warmup-ms 50 --json"
-    ));
+    let output = run(&format!("bench {arguments} -d 500ms --warmup-ms 50 --json"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments}: {stderr}");
     let json: Value =
@@ -78,7 +76,7 @@ fn a_response_of_many_segments_over_ipv6_and_memif() {
 #[test]
 fn requests_over_many_connections() {
     for link in ["ring", "memif"] {
-        let json = measured(&format!("request --connections 5k -c 16 --nic {link}"));
+        let json = measured(&format!("request -c 5k --concurrency 16 --nic {link}"));
         assert!(number(&json, "rate_rps") > 0.0 && json["rate_cps"].is_null());
         assert_eq!(json["connections"], 5000);
         assert!(number(&json, "bytes_per_connection") > 0.0);
@@ -88,7 +86,7 @@ fn requests_over_many_connections() {
 
 #[test]
 fn connections_that_park_between_two_requests_answer_as_well() {
-    let json = measured("request --connections 500 -c 1 --park-after 1ms");
+    let json = measured("request -c 500 --concurrency 1 --park-after 1ms");
     assert!(json["counters"]["connections_parked"].as_u64() > Some(500));
 }
 
@@ -96,12 +94,10 @@ fn connections_that_park_between_two_requests_answer_as_well() {
 fn over_a_bad_link_every_reply_is_right_and_what_it_did_is_told() {
     for arguments in [
         "connect -c 16 --fault loss=1%,reorder=1%,dup=1%,corrupt=0.5%,seed=7",
-        "request --connections 200 -c 8 --fault loss=1%,dup=1%,seed=7",
+        "request -c 200 --concurrency 8 --fault loss=1%,dup=1%,seed=7",
         "connect -c 4 --size 60k --nic memif --fault loss=1%,reorder=1%,delay=100us,seed=7",
     ] {
-        let output = run(&format!(
-            "bench {arguments} --seconds 2 --warmup-ms 50 --json"
-        ));
+        let output = run(&format!("bench {arguments} -d 2s --warmup-ms 50 --json"));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments}: {stderr}");
         let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -128,7 +124,8 @@ fn flags_that_say_nothing_here_are_refused() {
     for arguments in [
         "bench connect --rate 5",
         "bench request --size 64",
-        "bench request -c 2000",
+        "bench request --concurrency 2000",
+        "bench rst -c 2000",
     ] {
         let output = run(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);

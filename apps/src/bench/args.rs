@@ -23,7 +23,8 @@ const WINDOW: u32 = 384;
 const CONCURRENCY_MAX: u32 = 65_536;
 /// The RFC's 2 MSL (RFC 9293 §3.4.2).
 const TIME_WAIT_MAX: Duration = Duration::from_secs(240);
-/// Connections of `request` unless asked for otherwise.
+/// Connections of `connect` and `request` unless asked for otherwise.
+const CONNECT_CONNECTIONS: u32 = 256;
 const REQUEST_CONNECTIONS: u32 = 1000;
 /// More flows than this can't be made from the ports that the generator leaves alone.
 const CONNECTIONS_MAX: u32 = 100_000_000;
@@ -32,8 +33,9 @@ pub(super) const SLACK: u32 = 1024;
 
 /// Flags that not every mode can honour, by name, and the modes that do.
 const ONLY_FOR: &[(&str, &[Mode])] = &[
-    ("connections", &[Mode::Rst, Mode::Syn, Mode::Request]),
-    ("concurrency", &[Mode::Connect, Mode::Request]),
+    ("connections", &[Mode::Connect, Mode::Request]),
+    ("concurrency", &[Mode::Request]),
+    ("fill", &[Mode::Rst, Mode::Syn]),
     ("shape", &[Mode::Connect]),
     ("size", &[Mode::Connect]),
     ("time-wait", &[Mode::Connect]),
@@ -68,14 +70,18 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "NIC", default_value = "ring")]
     pub(crate) nic: String,
 
-    /// Established connections. `rst`, `syn`: records to fill the endpoint's table with before the measurement [default: 0].
-    /// `request`: connections to open; each request uses a random one [default: 1000]
-    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = units::count_u32)]
-    pub(crate) connections: u32,
+    /// Concurrent connections. `connect`: each is opened, asked once and closed [default: 256]. `request`: all are opened first;
+    /// each request uses a random one [default: 1000]
+    #[arg(short, long, value_name = "N", value_parser = units::count_u32)]
+    pub(crate) connections: Option<u32>,
 
-    /// `connect`: concurrent connections. `request`: concurrent requests
-    #[arg(short, long, value_name = "N", default_value = "256", value_parser = units::count_u32)]
-    pub(crate) concurrency: u32,
+    /// `request`: concurrent requests
+    #[arg(long, value_name = "N", default_value = "256", value_parser = units::count_u32)]
+    concurrency: u32,
+
+    /// `rst`, `syn`: established connections to fill the endpoint's table with before the measurement
+    #[arg(long, value_name = "N", default_value = "0", value_parser = units::count_u32)]
+    pub(crate) fill: u32,
 
     /// `connect`: which segments are combined. `piggyback`: request with the handshake's ACK, response with the server's FIN; 6
     /// packets, the server closes first. `plain`: no segments are combined, each is acknowledged at once; 11 packets, the client closes first
@@ -108,15 +114,15 @@ pub(crate) struct BenchArgs {
     pub(crate) cookies: bool,
 
     /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "3", value_parser = units::duration)]
-    pub(crate) seconds: Duration,
+    #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    pub(crate) duration: Duration,
 
     /// How long to run before the measurement, in ms
     #[arg(long, value_name = "MS", default_value_t = 300)]
     pub(crate) warmup_ms: u64,
 
     /// SYNs to send per second [default: as many as the link takes]
-    #[arg(long, value_name = "PPS", value_parser = units::rate_pps)]
+    #[arg(short = 'R', long, value_name = "PPS", value_parser = units::rate_pps)]
     pub(crate) rate: Option<u64>,
 
     /// CPUs of generator and endpoint [default: the first two]
@@ -137,7 +143,7 @@ pub(crate) struct BenchArgs {
     pub(crate) options: Option<SynOptions>,
 
     /// Print the result as JSON
-    #[arg(long)]
+    #[arg(short = 'J', long)]
     pub(crate) json: bool,
 
     /// The endpoint that answers the generator
@@ -280,16 +286,19 @@ impl BenchArgs {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
         self.check_mode()?;
-        if self.seconds < SHORTEST || self.seconds > LONGEST {
+        if self.duration < SHORTEST || self.duration > LONGEST {
             return usage(
-                "--seconds must be 0.1 to 3600: every run is bounded, and a shorter one is too noisy",
+                "--duration must be 0.1 to 3600 s: every run is bounded, and a shorter one is too noisy",
             );
         }
         if self.warmup_ms > WARMUP_MAX_MS {
             return usage("--warmup-ms must be at most 60000");
         }
-        if self.connections > CONNECTIONS_MAX {
+        if self.connections > Some(CONNECTIONS_MAX) {
             return usage("--connections must be at most 100m");
+        }
+        if self.fill > CONNECTIONS_MAX {
+            return usage("--fill must be at most 100m");
         }
         if self.given.has("ring-frames") && !self.is_ring() {
             return usage("--ring-frames is about --nic ring; the length of a memif is its rsize");
@@ -313,8 +322,8 @@ impl BenchArgs {
             Peer::External if self.is_ring() => usage(
                 "--peer external needs a link that another process serves: --nic memif:SOCKET",
             ),
-            Peer::External if self.connections > 0 || self.cookies => usage(
-                "--connections and --cookies say how our endpoint is set up; they mean nothing to --peer external",
+            Peer::External if self.fill > 0 || self.cookies => usage(
+                "--fill and --cookies say how our endpoint is set up; they mean nothing to --peer external",
             ),
             Peer::External if self.expected() == Expect::Sink && self.given.has("window") => usage(
                 "--window counts SYNs without a reply, and with --expect sink none has one: use --rate",
@@ -344,8 +353,15 @@ impl BenchArgs {
     /// The same for `connect` and `request`.
     fn check_conversation(&self) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-        if self.concurrency == 0 || self.concurrency > CONCURRENCY_MAX {
-            return usage("--concurrency must be 1 to 65536");
+        if self.under_way() == 0 || self.under_way() > CONCURRENCY_MAX {
+            return Err(Failure::Usage(format!(
+                "--{} must be 1 to 65536",
+                if self.mode == Mode::Connect {
+                    "connections"
+                } else {
+                    "concurrency"
+                }
+            )));
         }
         if self.size > workload::http::BODY_MAX {
             return usage("--size must be at most 60k");
@@ -356,15 +372,15 @@ impl BenchArgs {
         if self.mode == Mode::Connect {
             return Ok(());
         }
-        if self.given.has("connections") && self.connections == 0 {
+        if self.connections == Some(0) {
             return usage("--connections must be at least 1: over none there is nothing to ask");
         }
-        if self.concurrency > self.requested_connections() {
+        if self.under_way() > self.requested_connections() {
             return usage(
                 "--concurrency must be at most --connections: a connection has one request under way at a time",
             );
         }
-        let least = self.concurrency + SLACK;
+        let least = self.under_way() + SLACK;
         if self.open_records.is_some_and(|records| records < least) {
             return Err(Failure::Usage(format!(
                 "--open-records must be at least {least}: --concurrency, and {SLACK} that one side has ended and the other hasn't"
@@ -375,10 +391,15 @@ impl BenchArgs {
 
     /// `request`: the connections to open.
     pub(crate) fn requested_connections(&self) -> u32 {
-        if self.connections == 0 {
-            REQUEST_CONNECTIONS
+        self.connections.unwrap_or(REQUEST_CONNECTIONS)
+    }
+
+    /// `connect`: connections under way at a time. `request`: requests.
+    pub(crate) fn under_way(&self) -> u32 {
+        if self.mode == Mode::Connect {
+            self.connections.unwrap_or(CONNECT_CONNECTIONS)
         } else {
-            self.connections
+            self.concurrency
         }
     }
 

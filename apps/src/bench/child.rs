@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::args::BenchArgs;
+use super::args::{BenchArgs, Mode};
 use super::endpoint::{EndpointTotals, Progress, Ready};
 use crate::clock;
 use crate::console;
@@ -58,7 +58,6 @@ impl Child {
         command
             .args(["bench", args.mode.name(), "--role", "endpoint"])
             .args(["--nic", server, "--cpus", &cpus.join(",")])
-            .args(["--connections", &args.connections.to_string()])
             .args(args.cookies.then_some("--cookies"))
             .args(flags(args))
             .args(args.ipv6.then_some("--ipv6"))
@@ -176,14 +175,19 @@ impl Drop for Child {
     }
 }
 
-/// The flags of a conversation that the server's process must have too.
+/// The flags that the endpoint's process must have too: of a conversation, or of the table.
 fn flags(args: &BenchArgs) -> Vec<String> {
     if !args.mode.is_conversation() {
-        return Vec::new();
+        return vec!["--fill".to_owned(), args.fill.to_string()];
     }
     let ms = |time: Duration| format!("{}ms", time.as_millis());
+    let connections = match args.mode {
+        Mode::Connect => args.under_way(),
+        _ => args.requested_connections(),
+    };
     let mut flags: Vec<String> = [
-        ("--concurrency", args.concurrency.to_string()),
+        ("--connections", connections.to_string()),
+        ("--concurrency", args.under_way().to_string()),
         ("--shape", args.shape.name().to_owned()),
         ("--size", args.size.to_string()),
         ("--time-wait", ms(args.time_wait)),

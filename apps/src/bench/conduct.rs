@@ -127,9 +127,9 @@ pub(super) fn conduct(
     let (first, first_progress) = (line.tally()?, endpoint.progress()?);
     let (mut last, mut last_progress) = (first, first_progress.clone());
     let started = Instant::now();
-    while started.elapsed() < args.seconds && !stop.is_asked() {
+    while started.elapsed() < args.duration && !stop.is_asked() {
         rest(
-            args.seconds.saturating_sub(started.elapsed()).min(LINE),
+            args.duration.saturating_sub(started.elapsed()).min(LINE),
             stop,
         );
         let (tally, progress) = (line.tally()?, endpoint.progress()?);

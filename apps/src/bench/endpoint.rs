@@ -217,12 +217,12 @@ pub(super) fn without_app(
 ) -> Result<(Endpoint<NoApp>, Ready), Failure> {
     let (mut endpoint, mut ready) =
         Endpoint::new(queues, NoApp, plan::config(args), memory_line, clock)?;
-    endpoint.fill(args.connections)?;
+    endpoint.fill(args.fill)?;
     ready.room = plan::room(args);
-    ready.connections = args.connections;
+    ready.connections = args.fill;
     ready.bytes_per_connection = match (ready.resident_before_bytes, resident_bytes()) {
-        (Some(before), Some(after)) if args.connections > 0 => {
-            Some(after.saturating_sub(before) as f64 / f64::from(args.connections))
+        (Some(before), Some(after)) if args.fill > 0 => {
+            Some(after.saturating_sub(before) as f64 / f64::from(args.fill))
         }
         _ => None,
     };
@@ -235,7 +235,7 @@ impl Endpoint<NoApp> {
         for (key, parked) in plan::connections(&self.config).take(connections as usize) {
             if !self.worker.preload(&key, &parked) {
                 return Err(Failure::Run(format!(
-                    "the table takes only {} of {}; lower --connections",
+                    "the table takes only {} of {}; lower --fill",
                     self.worker.table().total(),
                     counted(connections, "connection")
                 )));

@@ -101,7 +101,7 @@ fn capacity(args: &BenchArgs) -> Capacity {
             EMBRYOS_UNUSED
         }),
         parked: Records {
-            v4: args.connections.max(CONNECTIONS_UNUSED),
+            v4: args.fill.max(CONNECTIONS_UNUSED),
             v6: 0,
         },
         open: Records::default(),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn connections_are_all_different_and_none_is_the_generators() {
-        let config = config(&args("rst --connections 300k")).expect("valid");
+        let config = config(&args("rst --fill 300k")).expect("valid");
         let mut seen = HashSet::new();
         for (key, _) in connections(&config).take(300_000) {
             assert!(key.remote_port() < FIRST_PORT && key.local_port() == OPEN_PORT);
@@ -171,7 +171,7 @@ mod tests {
             Records { v4: 0, v6: EMBRYOS }
         );
         assert_eq!(capacity("syn --cookies").embryos.v4, EMBRYOS_UNUSED);
-        assert_eq!(capacity("rst --connections 1m").parked.v4, 1_000_000);
+        assert_eq!(capacity("rst --fill 1m").parked.v4, 1_000_000);
     }
 
     #[test]

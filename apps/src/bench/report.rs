@@ -15,6 +15,7 @@ use super::limit::{self, Limit};
 use crate::console;
 use crate::failure::Failure;
 use crate::provenance::{self, Versions};
+use crate::report::reasons;
 use crate::traffic::Expect;
 
 /// The reports of both sides about themselves.
@@ -231,15 +232,10 @@ impl Report {
     pub(super) fn gate(&self) -> Result<(), Failure> {
         let mut faults = Vec::new();
         if self.replies_wrong > 0 {
-            let reasons: Vec<String> = self
-                .wrong_by_reason
-                .iter()
-                .map(|(name, n)| format!("{name} {n}"))
-                .collect();
             faults.push(format!(
-                "{} wrong replies ({})",
-                self.replies_wrong,
-                reasons.join(", ")
+                "{} ({})",
+                counted(self.replies_wrong, "wrong reply"),
+                reasons(&self.wrong_by_reason)
             ));
         }
         if self.unaccounted != 0 {

@@ -89,6 +89,13 @@ impl Actor {
         self.starts_at = Some(at);
     }
 
+    /// When its next act is due.
+    #[cfg(feature = "dpdk")]
+    pub(crate) fn next_act(&self) -> Option<Instant> {
+        let (start, act) = (self.starts_at?, self.script.front()?);
+        Some(start + Duration::from_millis(act.at_ms))
+    }
+
     /// What it noted since the last call.
     pub(crate) fn take_notes(&mut self) -> Vec<(Instant, RecordedEvent)> {
         std::mem::take(&mut self.notes)

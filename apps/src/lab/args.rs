@@ -122,7 +122,7 @@ pub(crate) struct PlayArgs {
     #[arg(long, value_enum)]
     pub(crate) role: Option<LabRole>,
 
-    /// With --over tap: how many scenes are played side by side, each in namespaces of its own [default: 32]
+    /// With --over tap: how many scenes are played side by side, each in namespaces of its own [default: 64]
     #[arg(long, value_name = "SCENES", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) at_once: Option<u16>,
 

@@ -13,6 +13,8 @@ mod wire;
 mod ours;
 // An end that is a kernel's.
 mod kernel;
+// When it sent a frame.
+mod stamps;
 // What its counters and sockets say.
 mod witness;
 // The child.
@@ -71,6 +73,7 @@ pub(super) fn play(
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|job| jobs[*job].scene.lasts_ms);
     let (order, progress) = (Mutex::new(order), Progress::new(jobs.len()));
+    let builds = Mutex::new(());
     let live = is_live.then(|| Live::new(&jobs, scenarios, &progress));
     let played: Vec<Mutex<Option<Result<ScenePlay, Failure>>>> =
         jobs.iter().map(|_| Mutex::new(None)).collect();
@@ -86,6 +89,7 @@ pub(super) fn play(
                         number,
                         progress: &progress,
                         live: live.as_ref(),
+                        builds: &builds,
                     };
                     let outcome = stage::play(job.scene, (job.cast, family), &watch);
                     progress.ends(job.scene);
@@ -127,6 +131,8 @@ struct Watch<'a> {
     number: usize,
     progress: &'a Progress,
     live: Option<&'a Live<'a>>,
+    /// Held while hosts are made for a scene.
+    builds: &'a Mutex<()>,
 }
 
 /// A scene with a cast.

@@ -161,6 +161,17 @@ fn every_scenario_comes_about_in_simulation_as_it_is_written_down() {
     }
 }
 
+/// What `--quick` plays over a tap comes about in simulation, too, where no kernel is asked for.
+#[test]
+fn every_scenario_comes_about_at_the_quick_pace() {
+    for scenario in scenarios::all(Pace::Quick).expect("they can be read") {
+        for played in in_sim(&scenario, Family::V4, None).expect("a world") {
+            let text = played.text(Paint::Plain);
+            assert_eq!(played.unmet, Vec::<String>::new(), "{text}");
+        }
+    }
+}
+
 /// `  1234.567 rest` as `  1234     rest`.
 fn in_whole_ms(line: &str) -> String {
     let (time, rest) = line.split_at_checked(10).unwrap_or((line, ""));

@@ -11,6 +11,7 @@ use serde::Serialize;
 use workload::load::{LoadCounts, Measures, Step};
 
 use super::second::Second;
+use crate::report::reasons;
 use crate::units;
 
 /// Whole seconds without which nothing is known of how steady a run was.
@@ -98,18 +99,12 @@ impl Gate {
                 let counts = seen.counts;
                 let lost = counts.failed_total() + counts.unfinished;
                 let fault = || {
+                    let unfinished = ("unfinished", counts.unfinished);
                     let by = counts
                         .by_fault()
-                        .map(|(fault, n)| format!("{} {n}", fault.name()));
-                    let by = by.chain(
-                        (counts.unfinished > 0)
-                            .then(|| format!("unfinished {}", counts.unfinished)),
-                    );
-                    format!(
-                        "{} failed ({})",
-                        counted(lost, "operation"),
-                        by.collect::<Vec<_>>().join(", ")
-                    )
+                        .map(|(fault, n)| (fault.name(), n))
+                        .chain((counts.unfinished > 0).then_some(unfinished));
+                    format!("{} failed ({})", counted(lost, "operation"), reasons(by))
                 };
                 allowed.judge((lost, counts.begun), fault)
             }
@@ -372,7 +367,7 @@ mod tests {
         counts.fail(Fault::NoReply);
         let said = faults("failed=0.001%", (&counts, &steady));
         assert!(
-            said[0].contains("no_reply 1") && said[0].contains("0.0010 %"),
+            said[0].contains("1 × no_reply") && said[0].contains("0.0010 %"),
             "{said:?}"
         );
         assert!(faults("failed=0.002%", (&counts, &steady)).is_empty());

@@ -1,6 +1,6 @@
-//! [`Second`]: what happened in a second of a run, as a line and as JSON.
+//! [`Second`]: the counts of one second of a run, as a line and as JSON.
 //!
-//! It must never leave out a failure.
+//! It must never leave out a failure, or show a part of a second as a whole one.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use workload::load::{Interval, LoadCounts, Measure, Work};
 pub(super) struct Second {
     /// Its end, in seconds from the start.
     pub(super) at_s: f64,
+    /// Its length, in seconds: less than 1 where the run ended within it.
+    lasted_s: f64,
     pub(super) begun: u64,
     pub(super) completed: u64,
     pub(super) failed: u64,
@@ -32,13 +34,14 @@ pub(super) struct Second {
     pub(super) scheduled_p99_us: Option<f64>,
     #[serde(skip)]
     work: Work,
-    /// How long it was, in seconds.
+    /// Its exact length, in seconds.
     #[serde(skip)]
     took_s: f64,
 }
 
-/// A second lies within a part of a run when it overlaps the rest by no more than this, in seconds.
-const OVERLAP_S: f64 = 0.05;
+/// A second lies within a part of a run when it overlaps the rest by no more than this, in seconds: the last one of an open loop ends
+/// when the operations that were due are begun.
+const OVERLAP_S: f64 = 0.1;
 
 /// A percentile in us, to tenths.
 pub(super) fn percentile_us(measure: &Measure, percent: f64) -> Option<f64> {
@@ -52,6 +55,15 @@ impl Second {
         self.at_s - self.took_s >= from - OVERLAP_S
             && self.at_s <= until + OVERLAP_S
             && self.took_s >= 1.0 - OVERLAP_S
+    }
+
+    /// Its end, and its length where that isn't a second.
+    fn write_time(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:6.1} s", self.at_s)?;
+        if (self.took_s - 1.0).abs() > OVERLAP_S {
+            write!(f, "  (last {:.2} s)", self.took_s)?;
+        }
+        Ok(())
     }
 
     /// Operations that were completed in it, a second.
@@ -91,6 +103,7 @@ impl Second {
             },
             broken: now.broken_total() - last.broken_total(),
             took_s: took.as_secs_f64().max(1e-3),
+            lasted_s: (took.as_secs_f64() * 1000.0).round() / 1000.0,
             at_s: (at.as_secs_f64() * 1000.0).round() / 1000.0,
             begun: now.begun - last.begun,
             completed: now.completed - last.completed,
@@ -108,14 +121,14 @@ impl Second {
 impl std::fmt::Display for Second {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let us = |time: Option<f64>| time.map_or("-".to_owned(), |us| format!("{us:.0} us"));
-        let at = self.at_s;
+        self.write_time(f)?;
         match self.work {
-            Work::Hold => write!(f, "{at:6.1} s  held {}", self.open)?,
+            Work::Hold => write!(f, "  held {}", self.open)?,
             Work::Stream(_) => {
                 let mbit = |bytes: u64| bytes as f64 * 8.0 / 1e6 / self.took_s;
                 write!(
                     f,
-                    "{at:6.1} s  open {}  up {:.1} Mbit/s  down {:.1} Mbit/s  sent again {}",
+                    "  open {}  up {:.1} Mbit/s  down {:.1} Mbit/s  sent again {}",
                     self.open,
                     mbit(self.bytes_acked),
                     mbit(self.bytes_in),
@@ -124,7 +137,7 @@ impl std::fmt::Display for Second {
             }
             _ => write!(
                 f,
-                "{at:6.1} s  begun {}  completed {}  open {}",
+                "  begun {}  completed {}  open {}",
                 self.begun, self.completed, self.open
             )?,
         }
@@ -143,9 +156,36 @@ impl std::fmt::Display for Second {
             ("broken", self.broken),
         ] {
             if n > 0 {
-                write!(f, "  !! {name} {n}")?;
+                write!(f, "  !! {n} {name}")?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lasting(took: Duration) -> Second {
+        let mut counts = LoadCounts::default();
+        counts.begun = 50;
+        let at = (Duration::from_millis(2500), took, Work::Request);
+        let base = LoadCounts::default();
+        Second::new(at, (&counts, &base), 0, &Interval::default())
+    }
+
+    #[test]
+    fn a_part_of_a_second_says_how_long_it_lasted() {
+        let part = lasting(Duration::from_millis(500));
+        let line = part.to_string();
+        assert!(
+            line.starts_with("   2.5 s  (last 0.50 s)  begun 50"),
+            "{line}"
+        );
+        let json = serde_json::to_value(&part).expect("JSON");
+        assert_eq!(json["lasted_s"], 0.5);
+        let whole = lasting(Duration::from_millis(1020)).to_string();
+        assert!(whole.starts_with("   2.5 s  begun 50"), "{whole}");
     }
 }

@@ -234,8 +234,12 @@ impl Control<'_> {
             } else {
                 None
             };
-            if elapsed >= next_line || ended_by.is_some() {
-                next_line += LINE;
+            // The last line comes with the end of the run: between the two lies no second of its own.
+            let is_line_due = elapsed >= next_line && elapsed < lasts;
+            if is_line_due || ended_by.is_some() {
+                while next_line <= elapsed {
+                    next_line += LINE;
+                }
                 self.link.look();
                 let interval = self.intervals()?;
                 let at = (elapsed, elapsed.saturating_sub(said_at), self.plan.work);

@@ -1,6 +1,6 @@
 //! Series over time: one for each number that a result gives by the second.
 //!
-//! It must never join two points that the result doesn't hold.
+//! It must never join two points that the result doesn't hold, or draw the count of a part of a second as that of a whole one.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +43,21 @@ const SECONDS: &[&str] = &[
     "/t",
 ];
 
+/// The length of an entry, in seconds, and its counts that grow with that length: they are drawn per second.
+const LENGTH: &str = "lasted_s";
+const COUNTS: &[&str] = &[
+    "begun",
+    "completed",
+    "failed",
+    "dropped",
+    "broken",
+    "bytes_in",
+    "bytes_acked",
+    "retransmitted",
+];
+/// A shorter entry, in seconds, has too few events for a rate: it isn't drawn beside others.
+const LENGTH_LEAST: f64 = 0.1;
+
 /// All series: of the list in the result, or of the lines before it.
 pub(super) fn of(value: &Value, lines: &[Value]) -> Vec<Series> {
     let list = first(value, &["/series", "/timeline", "/intervals"]).and_then(Value::as_array);
@@ -52,8 +67,12 @@ pub(super) fn of(value: &Value, lines: &[Value]) -> Vec<Series> {
     };
     let mut all: BTreeMap<(Unit, String), Vec<(f64, f64)>> = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
+        let length_s = number(entry, &[&format!("/{LENGTH}")]);
+        if entries.len() > 1 && length_s.is_some_and(|s| s < LENGTH_LEAST) {
+            continue;
+        }
         let at = number(entry, SECONDS).unwrap_or(index as f64 + 1.0);
-        collect("", entry, at, &mut all);
+        collect("", entry, (at, length_s), &mut all);
     }
     let series = all
         .into_iter()
@@ -67,24 +86,32 @@ pub(super) fn of(value: &Value, lines: &[Value]) -> Vec<Series> {
 fn collect(
     path: &str,
     entry: &Value,
-    at: f64,
+    (at, length_s): (f64, Option<f64>),
     all: &mut BTreeMap<(Unit, String), Vec<(f64, f64)>>,
 ) {
     let Value::Object(object) = entry else {
         return;
     };
     for (key, value) in object {
-        let is_time = path.is_empty() && SECONDS.iter().any(|second| second[1..] == *key);
-        let (name, unit) = named(key);
+        let is_time =
+            path.is_empty() && (key == LENGTH || SECONDS.iter().any(|second| second[1..] == *key));
+        let (mut name, unit) = named(key);
+        let scale = match length_s {
+            Some(length_s) if COUNTS.contains(&key.as_str()) => {
+                name += " per second";
+                length_s.max(1e-3)
+            }
+            _ => 1.0,
+        };
         let name = if path.is_empty() {
             name
         } else {
             format!("{path}, {name}")
         };
         match value.as_f64() {
-            Some(n) if !is_time => all.entry((unit, name)).or_default().push((at, n)),
+            Some(n) if !is_time => all.entry((unit, name)).or_default().push((at, n / scale)),
             Some(_) => {}
-            None => collect(&name, value, at, all),
+            None => collect(&name, value, (at, length_s), all),
         }
     }
 }
@@ -144,5 +171,26 @@ mod tests {
         );
         let lines = [json!({"t_s": 0.5, "rx_pps": 3})];
         assert_eq!(of(&json!({}), &lines)[0].points, [(0.5, 3.0)]);
+    }
+
+    #[test]
+    fn counts_of_a_part_of_a_second_are_scaled_to_a_second() {
+        let entry = |at_s: f64, lasted_s: f64, begun: u64| json!({"at_s": at_s, "lasted_s": lasted_s, "begun": begun, "open": 4});
+        let value =
+            json!({"series": [entry(1.0, 1.0, 100), entry(1.5, 0.5, 50), entry(1.51, 0.01, 9)]});
+        let all = of(&value, &[]);
+        let shown: Vec<_> = all
+            .iter()
+            .map(|s| (s.name.as_str(), &s.points[..]))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("begun per second", &[(1.0, 100.0), (1.5, 100.0)][..]),
+                ("open", &[(1.0, 4.0), (1.5, 4.0)][..]),
+            ]
+        );
+        let one = json!({"series": [entry(0.05, 0.05, 1)]});
+        assert_eq!(of(&one, &[])[0].points, [(0.05, 20.0)]);
     }
 }

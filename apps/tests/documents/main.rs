@@ -170,8 +170,9 @@ fn every_line_is_of_a_known_kind() {
 #[test]
 fn benches_run_as_they_are_shown() {
     for line in of_kind(Kind::Bench) {
-        let mut words = shortened(&line.text, &[("--seconds", "0.2")]);
+        let mut words = shortened(&line.text, &[("-d", "0.2s")]);
         replace(&mut words, "--connections", "20k");
+        replace(&mut words, "--fill", "20k");
         succeed(&line, syncline().args(&words[1..]));
     }
 }
@@ -234,7 +235,7 @@ fn captures_are_diagnosed_as_it_is_shown() {
 fn files_are_read_as_it_is_shown() {
     let folder = std::env::temp_dir().join(format!("syncline-files-{}", std::process::id()));
     std::fs::create_dir(&folder).expect("a folder of its own");
-    let bench = ["bench", "rst", "--seconds", "0.2", "--json"];
+    let bench = ["bench", "rst", "-d", "200ms", "--json"];
     let result = syncline().args(bench).output().expect("it runs").stdout;
     let dperf = "mode client\ncpu 0\ncps 1k\nport 0000:1b:00.0 198.18.0.2 198.18.0.1\nclient 198.18.1.1 9\n\
                  server 198.18.0.9 1\n";

@@ -1,5 +1,5 @@
 //! Our endpoint and the programs that everybody has, over a tap, on links that are good, bad and very bad: curl, wrk, nc and a
-//! Python client against `syncline serve`; `syncline dev-client` against nginx and a Python server.
+//! Python client against `syncline serve`; `syncline load` against nginx and a Python server.
 //!
 //! All tests need root and /dev/net/tun, and run in network namespaces of their own. Byte streams are compared, every buffer
 //! comes back. The bad links are ours: `--fault` with fixed seeds.

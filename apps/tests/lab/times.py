@@ -3,7 +3,7 @@
 
 times.py BINARY: plays a scene between two kernels, and captures at each tap what that kernel sends. For each segment it compares when tcpdump
 saw it with when `--json` says that it was sent; the wall clock of the scene's start is the one thing taken from `--pcap`. Prints the differences,
-and fails when the middle one is above 1 ms.
+and fails when one is above 1 ms: both have the kernel's stamps, so a busy machine makes no difference.
 
 It must never look at a namespace that the scene has not made."""
 import json
@@ -118,8 +118,8 @@ def main():
     differences.sort()
     middle, within = statistics.median(differences), sum(abs(ms) <= 1 for ms in differences)
     print(f"{len(differences)} segments: ladder later than tcpdump by {differences[0]:.3f} to {differences[-1]:.3f} ms, middle {middle:.3f} ms, {within} within 1 ms")
-    if abs(middle) > 1:
-        sys.exit("the middle is above 1 ms")
+    if within < len(differences):
+        sys.exit("a segment is off by more than 1 ms")
 
 
 main()

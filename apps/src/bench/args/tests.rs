@@ -8,8 +8,9 @@ use crate::cli::{Cli, Command};
 /// Every flag with a value that is right, and the modes that honour it.
 const FLAGS: &[(&str, &str)] = &[
     ("--nic ring", "rst syn connect request"),
-    ("--connections 1000", "rst syn request"),
-    ("--concurrency 8", "connect request"),
+    ("--connections 1000", "connect request"),
+    ("--concurrency 8", "request"),
+    ("--fill 1000", "rst syn"),
     ("--shape plain", "connect"),
     ("--size 64", "connect"),
     ("--time-wait 1", "connect"),
@@ -17,7 +18,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--open-records 2000", "request"),
     ("--fault loss=1%", "connect request"),
     ("--cookies", "syn"),
-    ("--seconds 1", "rst syn connect request"),
+    ("--duration 1", "rst syn connect request"),
     ("--warmup-ms 5", "rst syn connect request"),
     ("--rate 5mpps", "rst syn"),
     ("--cpus 0,1", "rst syn connect request"),
@@ -121,8 +122,8 @@ fn what_flags_say_about_each_other_is_checked() {
             "--window counts SYNs",
         ),
         (
-            "rst --peer external --nic memif:/none --connections 5",
-            "--connections and --cookies",
+            "rst --peer external --nic memif:/none --fill 5",
+            "--fill and --cookies",
         ),
         ("rst --window 5000", "less than --ring-frames (512)"),
         (
@@ -132,19 +133,20 @@ fn what_flags_say_about_each_other_is_checked() {
         ("rst --window 0", "--window must be at least 1"),
         ("rst --peer external", "--nic memif:SOCKET"),
         ("rst --expect echo", "--peer external"),
-        ("request --connections 0", "at least 1"),
+        ("request -c 0", "at least 1"),
         ("request --connections 5", "at most --connections"),
         (
             "request --open-records 1279",
             "--open-records must be at least 1280",
         ),
-        ("request -c 0", "1 to 65536"),
+        ("request --concurrency 0", "1 to 65536"),
         ("connect -c 65537", "1 to 65536"),
         ("connect --size 60001", "at most 60k"),
         ("connect --time-wait 241", "at most 240"),
-        ("syn --seconds 0.05", "0.1 to 3600"),
+        ("syn -d 50ms", "0.1 to 3600"),
         ("syn --warmup-ms 60001", "at most 60000"),
-        ("rst --connections 100000001", "at most 100m"),
+        ("rst --fill 100000001", "--fill must be at most 100m"),
+        ("request -c 100000001", "at most 100m"),
     ] {
         let error = checked(line).expect_err(line);
         assert!(error.contains(part), "{line}: {error}");

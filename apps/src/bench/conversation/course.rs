@@ -243,8 +243,8 @@ impl Conductor<'_> {
         let (mut last, mut last_server) = (first, first_server.clone());
         let started = Instant::now();
         let mut window = Window::default();
-        while started.elapsed() < self.args.seconds && !self.is_over(&last) {
-            let left = self.args.seconds.saturating_sub(started.elapsed());
+        while started.elapsed() < self.args.duration && !self.is_over(&last) {
+            let left = self.args.duration.saturating_sub(started.elapsed());
             rest(left.min(LINE), self.stop);
             let (seen, server) = (self.line.seen()?, self.server()?);
             let step = self.window((&last, &last_server), (&seen, &server));

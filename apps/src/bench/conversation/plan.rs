@@ -77,7 +77,7 @@ pub(super) fn server_app(args: &BenchArgs) -> Side {
         _ => Side::ConnectServer(Box::new(ConnectServer::new(
             shape(args),
             args.size,
-            args.concurrency + SLACK,
+            args.under_way() + SLACK,
         ))),
     }
 }
@@ -91,14 +91,14 @@ pub(super) fn client_app(args: &BenchArgs, seed: u64) -> Side {
             server(args),
             sources(args),
             args.requested_connections(),
-            args.concurrency,
+            args.under_way(),
             seed,
         ))),
         _ => Side::ConnectClient(Box::new(ConnectClient::new(
             server(args),
             sources(args),
             shape(args),
-            args.concurrency,
+            args.under_way(),
             args.size,
             handles,
         ))),
@@ -127,7 +127,7 @@ pub(super) fn server_config(args: &BenchArgs) -> Result<Config, ConfigError> {
         port: PORT,
         // Not the default policy: a cookie in place of an embryo would hide that the embryos are used up.
         policy: SynPolicy::Embryo,
-        backlog: args.concurrency + SLACK,
+        backlog: args.under_way() + SLACK,
         abort_on_overflow: false,
         profile: ProfileId::DEFAULT,
     }];
@@ -192,7 +192,7 @@ pub(super) fn capacity(args: &BenchArgs) -> Capacity {
             Records { v4: records, v6: 0 }
         }
     };
-    let under_way = args.concurrency + SLACK;
+    let under_way = args.under_way() + SLACK;
     match args.mode {
         Mode::Request => {
             let connections = args.requested_connections();

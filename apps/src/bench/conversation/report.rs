@@ -19,6 +19,7 @@ use super::plan;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
 use crate::provenance::{self, Versions};
+use crate::report::reasons;
 
 use figures::{Cost, Counts, Established, Times};
 
@@ -122,7 +123,7 @@ impl Report {
             first_close: plan::first_close(args),
             two_msl_seconds: of_connect(args.time_wait.as_secs_f64()),
             size: if is_connect { args.size } else { 1 },
-            concurrency: args.concurrency,
+            concurrency: args.under_way(),
             packets_per_exchange: (exchanges > 0)
                 .then(|| rounded(per(client_tx_frames + server_tx_frames, exchanges))),
             latency: Times::of(&course.latency),
@@ -165,9 +166,9 @@ impl Report {
         let mut faults = Vec::new();
         if self.counts.failures > 0 {
             faults.push(format!(
-                "{} failures ({})",
-                self.counts.failures,
-                listed(&self.counts.failures_by_reason)
+                "{} ({})",
+                counted(self.counts.failures, "failure"),
+                reasons(&self.counts.failures_by_reason)
             ));
         }
         // Only the link is to blame for what it loses.
@@ -257,7 +258,11 @@ impl fmt::Display for Report {
             self.counts.lost
         )?;
         if self.counts.failures > 0 {
-            writeln!(f, "  failures  {}", listed(&self.counts.failures_by_reason))?;
+            writeln!(
+                f,
+                "  failures  {}",
+                reasons(&self.counts.failures_by_reason)
+            )?;
         }
         self.write_cost(f)?;
         self.write_set_up(f)?;

@@ -69,7 +69,7 @@ fn each_fault_fails_the_run_by_name() {
         other => panic!("{other:?}"),
     };
     let wrong = report(|course, _| course.whole.wrong[ReplyFault::Flags as usize] = 1);
-    assert_eq!(gate(wrong), "1 wrong replies (flags 1)");
+    assert_eq!(gate(wrong), "1 wrong reply (1 × flags)");
     let lost = report(|course, _| course.whole.sent += 256);
     assert!(gate(lost).starts_with("256 of "), "lost replies");
     let stopped = |unaccounted, mbufs_in_use| EndpointTotals {

@@ -85,7 +85,7 @@ impl fmt::Display for PhaseReport {
             )?;
         }
         for (name, count) in &self.failed {
-            write!(f, ", {name} {count}")?;
+            write!(f, ", {count} × {name}")?;
         }
         for (name, value) in &self.latency_us {
             write!(f, ", {name} {value} µs")?;

@@ -19,6 +19,7 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 use super::netlink::{NeighborMonitor, Route};
 use super::peer::Peer;
 use super::program::CONGESTION;
+use super::stamps::Stamps;
 use super::witness::{self, Counters};
 use super::{FLOOD_HOST, HOSTS, Setting, number};
 use crate::failure::Failure;
@@ -55,6 +56,7 @@ const PINNED: [(&str, &str); 5] = [
 pub(super) struct KernelHost {
     side: End,
     tap: SyncDevice,
+    stamps: Stamps,
     route: Route,
     monitor: NeighborMonitor,
     sockets: SockDiag,
@@ -98,6 +100,7 @@ impl KernelHost {
         let index = tap.if_index().map_err(refused("no tap"))?;
         let pinned = pin(scene, setting, side)?;
         let route = Route::open(index).map_err(refused("no rtnetlink"))?;
+        let stamps = Stamps::open(index, FRAME_LEN).map_err(refused("no packet socket"))?;
         let monitor = NeighborMonitor::open().map_err(refused("no rtnetlink"))?;
         // Over loopback a kernel informs itself that a neighbour doesn't answer.
         for index in [LOOPBACK, index] {
@@ -119,6 +122,7 @@ impl KernelHost {
         Ok(Self {
             side,
             tap,
+            stamps,
             route,
             monitor,
             sockets: SockDiag::open().map_err(refused("no sock_diag"))?,
@@ -162,15 +166,19 @@ impl KernelHost {
         self.firewall.note(frame);
         // A full queue loses it, as any host's would.
         let _ = self.tap.send(frame);
+        // The capture has this frame, too, and room for so many.
+        self.stamps.take();
     }
 
-    /// What it sends by now.
-    pub(super) fn sent(&mut self, setting: &Setting) -> Vec<Vec<u8>> {
+    /// What it sends by now, and when it did (CLOCK_MONOTONIC, ns).
+    pub(super) fn sent(&mut self, setting: &Setting) -> Vec<(u64, Vec<u8>)> {
         let mut frames = Vec::new();
         let mut buffer = vec![0; FRAME_LEN];
         while let Ok(len) = self.tap.recv(&mut buffer) {
             let frame = buffer[..len].to_vec();
-            frames.extend(self.firewall.replaced(frame, self.mac, setting));
+            let sent_ns = self.stamps.sent_ns(&frame);
+            let replaced = self.firewall.replaced(frame, self.mac, setting);
+            frames.extend(replaced.map(|frame| (sent_ns, frame)));
         }
         frames
     }
@@ -331,6 +339,12 @@ fn pin(scene: &Scene, setting: &Setting, side: End) -> Result<Vec<String>, Failu
             folder
         };
         let name = format!("{folder}/{}", name.replace('%', TAP));
+        let path = format!("/proc/sys/net/{name}");
+        if !std::fs::exists(&path).unwrap_or(true) {
+            // Of a newer kernel: an older one acts without it.
+            lines.push(format!("net/{name}: this kernel has no such sysctl"));
+            continue;
+        }
         sysctl(&name, value)?;
         lines.push(format!("net/{name} = {value}"));
     }

@@ -79,11 +79,18 @@ impl OurHost {
         self.worker.turn(now);
     }
 
-    /// What it sends by now.
-    pub(super) fn sent(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    /// What it sends now, with the time.
+    pub(super) fn sent(&mut self, now: Instant) -> Vec<(u64, Vec<u8>)> {
         self.worker.turn(now);
         let sent = self.worker.nic_mut().take_sent();
-        sent.iter().map(|frame| frame.to_vec()).collect()
+        let frames = sent.iter().map(|frame| (now.as_ns(), frame.to_vec()));
+        frames.collect()
+    }
+
+    /// When its next timer or act is due, without a frame.
+    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let act = self.worker.app().next_act();
+        [self.worker.next_due(now), act].into_iter().flatten().min()
     }
 
     /// What its application noted since the last call.

@@ -34,9 +34,9 @@ const ASK_EVERY_NS: u64 = 500_000_000;
 const UPDATE_EVERY_NS: u64 = 100_000_000;
 /// How often hosts are looked at when no frame moves, in ns.
 const LOOK_EVERY_NS: u64 = 50_000_000;
-/// How long the loop sleeps at most, in ns: timers of ours are that late.
+/// How long the loop sleeps at least while a timer of ours is overdue, in ns.
 const NAP_NS: u64 = 1_000_000;
-/// The same where no end is ours.
+/// How long the loop sleeps at most, in ns.
 const LONG_NAP_NS: u64 = 20_000_000;
 /// A loop or a program that was so late, in ns, shows that the machine had no time for the scene.
 const LATE_NS: u64 = 10_000_000;
@@ -59,7 +59,11 @@ pub(super) fn play(
         if let (Some(live), true) = (watch.live, attempts > 1) {
             live.begins_again(watch.number);
         }
-        let mut stage = Stage::build(scene, Setting::new(scene, cast, family))?;
+        let mut stage = {
+            // One after the other: many at once would take the time of scenes that are being played.
+            let _turn = watch.builds.lock();
+            Stage::build(scene, Setting::new(scene, cast, family))?
+        };
         stage.begin()?;
         stage.run(watch)?;
         let was_late = stage.late_ns > LATE_NS;
@@ -91,6 +95,8 @@ pub(super) struct Stage<'a> {
     pub(super) start_ns: u64,
     /// Of what was written down last: no two things happen at the same time.
     last_ns: u64,
+    /// When each end heard or said something last.
+    said_ns: [u64; 2],
     /// Acts that are the stage's own, from the start on.
     due: VecDeque<Act>,
     has_begun: bool,
@@ -113,6 +119,7 @@ impl<'a> Stage<'a> {
             unsaid: [Vec::new(), Vec::new()],
             start_ns: monotonic_ns(),
             last_ns: 0,
+            said_ns: [0; 2],
             due: scene
                 .acts
                 .iter()
@@ -161,6 +168,7 @@ impl<'a> Stage<'a> {
         self.wire = new_wire();
         self.start_ns = monotonic_ns() + COUNTDOWN_NS;
         self.last_ns = 0;
+        self.said_ns = [0; 2];
         self.has_begun = true;
         self.recording.events.clear();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok();
@@ -250,6 +258,8 @@ impl<'a> Stage<'a> {
                 updated_ns = now;
                 self.update(watch, now);
             }
+            // A turn of the loop that takes long is as late as one that begins late.
+            self.late_ns = self.late_ns.max(self.now_ns().saturating_sub(now));
             let next = self.due.front();
             let next = next.map_or(end_ns, |act| act.at_ms * 1_000_000);
             awaited_ns = self.wait(next.min(end_ns));
@@ -380,22 +390,32 @@ impl<'a> Stage<'a> {
         }
         if is_frozen {
             // A kernel's timers run on: what they make it say comes when it goes on.
-            self.unsaid[side as usize].extend(frames);
+            self.unsaid[side as usize].extend(frames.into_iter().map(|(_, frame)| frame));
             return true;
         }
         // What it was in when it sent them.
-        self.look(side, at_ns);
-        for frame in frames {
-            let at_ns = self.tick();
+        let first_ns = frames.first().map_or(at_ns, |(sent_ns, _)| *sent_ns);
+        let looked_ns = self.sent_at(side, first_ns);
+        self.look(side, looked_ns);
+        for (sent_ns, frame) in frames {
+            let at_ns = self.sent_at(side, sent_ns);
             self.wire.send(side, frame, at_ns, &mut self.recording);
         }
         true
+    }
+
+    /// When an end sent something by the clock of the scene: behind what it heard and sent before.
+    fn sent_at(&mut self, side: End, sent_ns: u64) -> u64 {
+        let said_ns = &mut self.said_ns[side as usize];
+        *said_ns = sent_ns.saturating_sub(self.start_ns).max(*said_ns + 1);
+        *said_ns
     }
 
     /// A frame has arrived.
     pub(super) fn deliver(&mut self, frame: InFlight) {
         let at_ns = self.tick();
         let (to, instant) = (frame.to, self.instant());
+        self.said_ns[to as usize] = self.said_ns[to as usize].max(at_ns);
         if self.is_frozen[to as usize] && self.hosts[to as usize].is_some() {
             self.held.push(frame);
             return;
@@ -462,15 +482,10 @@ impl<'a> Stage<'a> {
     /// Until a frame comes, one arrives, something of ours may be due, or `until_ns`; says until when at most.
     fn wait(&self, until_ns: u64) -> u64 {
         let hosts = self.hosts.iter().flatten();
-        let is_ours = |host: &Host| matches!(host, Host::Ours(_));
-        let nap_ns = if self.hosts.iter().flatten().any(is_ours) {
-            NAP_NS
-        } else {
-            LONG_NAP_NS
-        };
         let now = self.now_ns();
         let next = self.wire.next_ns().unwrap_or(u64::MAX).min(until_ns);
-        let left_ns = next.saturating_sub(now).min(nap_ns);
+        let next = self.next_of_ours(now).unwrap_or(u64::MAX).min(next);
+        let left_ns = next.saturating_sub(now).min(LONG_NAP_NS);
         let mut fds: Vec<PollFd<'_>> = hosts
             .filter_map(|host| match host {
                 Host::Ours(_) => None,
@@ -481,6 +496,22 @@ impl<'a> Stage<'a> {
         // Interrupted or not: the loop looks at everything.
         let _ = ppoll(&mut fds, Some(timeout), None);
         now + left_ns
+    }
+
+    /// When the next timer or act of an end that is ours is due, but not at once.
+    fn next_of_ours(&self, now_ns: u64) -> Option<u64> {
+        let instant = Instant::from_ns(self.start_ns + now_ns);
+        let ends = self.hosts.iter().zip(self.is_frozen);
+        let due = ends.filter_map(|(host, is_frozen)| match host {
+            Some(Host::Ours(host)) if !is_frozen => host.next_due(instant),
+            _ => None,
+        });
+        let next_ns = due.min()?.as_ns().saturating_sub(self.start_ns);
+        Some(if next_ns > now_ns {
+            next_ns
+        } else {
+            now_ns + NAP_NS
+        })
     }
 
     /// Whether nothing that is expected can come any more: the rest of the scene would be waiting.

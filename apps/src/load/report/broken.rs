@@ -9,6 +9,8 @@ use std::fmt;
 use serde::Serialize;
 use workload::load::LoadCounts;
 
+use crate::report::reasons;
+
 /// Connections that were to stay and did not. Field names are stable (docs/reference/load-json.md).
 #[derive(Debug, Serialize)]
 pub(super) struct Broken {
@@ -32,8 +34,7 @@ impl Broken {
 
     /// The fault that they are, in words, when there is one.
     pub(super) fn fault(&self) -> Option<String> {
-        let by = self.by_fault.iter().map(|(name, n)| format!("{name} {n}"));
-        let by = by.collect::<Vec<_>>().join(", ");
+        let by = reasons(&self.by_fault);
         (self.total > 0).then(|| format!("{} broke ({by})", counted(self.total, "connection")))
     }
 }
@@ -42,7 +43,7 @@ impl Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, n) in &self.by_fault {
-            writeln!(f, "    !! {name} {n}")?;
+            writeln!(f, "    !! {n} × {name}")?;
         }
         Ok(())
     }

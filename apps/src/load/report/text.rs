@@ -10,6 +10,7 @@ use stack::counters::Counter;
 use super::{LoadReport, times};
 use crate::load::limit::LoadVerdict;
 use crate::load::watch::LoadEnd;
+use crate::report::reasons;
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,18 +95,10 @@ impl LoadReport {
             operations.unfinished
         )?;
         for (name, n) in &operations.failed_by {
-            writeln!(f, "    !! {name} {n}")?;
+            writeln!(f, "    !! {n} × {name}")?;
         }
         if !self.statuses.is_empty() {
-            let classes = self
-                .statuses
-                .iter()
-                .map(|(class, n)| format!("{class} {n}"));
-            writeln!(
-                f,
-                "  responses    {}",
-                classes.collect::<Vec<_>>().join(", ")
-            )?;
+            writeln!(f, "  responses    {}", reasons(&self.statuses))?;
         }
         for backend in &self.backends {
             write!(f, "{backend}")?;

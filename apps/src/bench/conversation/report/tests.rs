@@ -76,7 +76,7 @@ fn each_fault_fails_the_run_by_name() {
         Err(Failure::Gate(text)) => text,
         other => panic!("{other:?}"),
     };
-    assert!(gate(|course, _| course.whole.tally.fault(Fault::Reset)).contains("reset 1"));
+    assert!(gate(|course, _| course.whole.tally.fault(Fault::Reset)).contains("1 × reset"));
     assert!(gate(|course, _| course.whole.under_way = 3).contains("3 connections did not end"));
     assert!(gate(|course, _| course.client.unaccounted = -1).contains("1 frame unaccounted for"));
     assert!(gate(|_, sides| sides.generator_mbufs_in_use = 2).contains("2 buffers of the client"));
@@ -89,7 +89,7 @@ fn each_fault_fails_the_run_by_name() {
         stopped.progress.app.faults.insert("aborted".to_owned(), 7);
         sides.stopped = Some(stopped);
     });
-    assert!(of_server.contains("aborted 7") && of_server.contains("1 buffer of the endpoint"));
+    assert!(of_server.contains("7 × aborted") && of_server.contains("1 buffer of the endpoint"));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn what_a_bad_link_ends_is_lost_and_nothing_else_is() {
     });
     assert_eq!(
         wrong.gate(),
-        Err(Failure::Gate("1 failures (wrong_content 1)".to_owned()))
+        Err(Failure::Gate("1 failure (1 × wrong_content)".to_owned()))
     );
 }
 
