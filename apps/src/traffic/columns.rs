@@ -78,8 +78,8 @@ impl Columns {
             let base = only.base();
             self.sum(|_| base);
         } else {
-            for i in 0..BURST_FRAMES {
-                let tuple = space.get(indices[i]);
+            for (i, &index) in indices.iter().enumerate() {
+                let tuple = space.get(index);
                 self.address[i] = tuple.source.address as u32;
                 self.port[i] = tuple.source.port;
                 let of_set = (usize::from(self.ident[i]) * sets) >> 16;
