@@ -5,36 +5,23 @@
 
 use stack::nic::{BURST_FRAMES, Frame};
 
-use super::template::AimedTemplate;
+use super::template::{AimedTemplate, Base, IP, Offsets, TSVAL};
 use super::tuples::TupleSpace;
 
 /// The fields of up to [`BURST_FRAMES`] IPv4 frames. What is written into frames is in network byte order.
 #[derive(Debug)]
 pub(super) struct Columns {
-    pub(super) address: [u32; BURST_FRAMES],
-    pub(super) port: [u16; BURST_FRAMES],
-    pub(super) seq: [u32; BURST_FRAMES],
+    address: [u32; BURST_FRAMES],
+    port: [u16; BURST_FRAMES],
+    seq: [u32; BURST_FRAMES],
     /// 0 where the segment has no ACK set.
-    pub(super) ack: [u32; BURST_FRAMES],
-    pub(super) tsval: [u32; BURST_FRAMES],
-    pub(super) ident: [u16; BURST_FRAMES],
-    pub(super) ip_checksum: [u16; BURST_FRAMES],
-    pub(super) tcp_checksum: [u16; BURST_FRAMES],
+    ack: [u32; BURST_FRAMES],
+    tsval: [u32; BURST_FRAMES],
+    ident: [u16; BURST_FRAMES],
+    ip_checksum: [u16; BURST_FRAMES],
+    tcp_checksum: [u16; BURST_FRAMES],
     /// Which of the templates each frame is made from.
     template: [u16; BURST_FRAMES],
-}
-
-/// What the checksums of a template's frames have in common.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Base {
-    /// Sum of the IPv4 header without what is patched, in 16 bits.
-    pub(super) ip_sum: u32,
-    /// Sum of pseudo-header and TCP header without what is patched, in 16 bits.
-    pub(super) tcp_sum: u32,
-    /// All ones where the segment has ACK set.
-    pub(super) ack_mask: u32,
-    /// All ones where the segment has timestamps.
-    pub(super) tsval_mask: u32,
 }
 
 impl Columns {
@@ -119,12 +106,54 @@ impl Columns {
     #[inline]
     pub(super) fn write<F: Frame>(&self, frames: &mut [F], aimed: &[AimedTemplate]) {
         if let [only] = aimed {
-            only.write_rows(frames, self, 0);
+            self.write_rows(only, frames, 0);
             return;
         }
         for (row, frame) in frames.iter_mut().take(BURST_FRAMES).enumerate() {
             let template = &aimed[usize::from(self.template[row])];
-            template.write_rows(core::slice::from_mut(frame), self, row);
+            self.write_rows(template, core::slice::from_mut(frame), row);
+        }
+    }
+
+    /// Writes frames of one template, with the fields that stand from `row` on.
+    #[inline(always)]
+    fn write_rows<F: Frame>(&self, template: &AimedTemplate, frames: &mut [F], row: usize) {
+        // Constant lengths: the copy becomes two vector moves.
+        if template.offers_options() {
+            self.write_rows_sized::<74, true, F>(template, frames, row);
+        } else {
+            self.write_rows_sized::<60, false, F>(template, frames, row);
+        }
+    }
+
+    #[inline(always)]
+    fn write_rows_sized<const LEN: usize, const TIMESTAMPS: bool, F: Frame>(
+        &self,
+        template: &AimedTemplate,
+        frames: &mut [F],
+        row: usize,
+    ) {
+        let Some(template) = template.bytes().first_chunk::<LEN>() else {
+            return;
+        };
+        let Offsets { source, tcp, .. } = const { Offsets::of(false) };
+        for (frame, row) in frames.iter_mut().zip(row..BURST_FRAMES) {
+            let Ok(frame) = frame.grow(LEN).map(<&mut [u8; LEN]>::try_from) else {
+                continue;
+            };
+            let Ok(frame) = frame else { continue };
+            *frame = *template;
+            frame[IP + 4..IP + 6].copy_from_slice(&self.ident[row].to_ne_bytes());
+            frame[IP + 10..IP + 12].copy_from_slice(&self.ip_checksum[row].to_ne_bytes());
+            frame[source..source + 4].copy_from_slice(&self.address[row].to_ne_bytes());
+            frame[tcp..tcp + 2].copy_from_slice(&self.port[row].to_ne_bytes());
+            frame[tcp + 4..tcp + 8].copy_from_slice(&self.seq[row].to_ne_bytes());
+            frame[tcp + 8..tcp + 12].copy_from_slice(&self.ack[row].to_ne_bytes());
+            frame[tcp + 16..tcp + 18].copy_from_slice(&self.tcp_checksum[row].to_ne_bytes());
+            if TIMESTAMPS {
+                let at = tcp + 20 + TSVAL;
+                frame[at..at + 4].copy_from_slice(&self.tsval[row].to_ne_bytes());
+            }
         }
     }
 }

@@ -2,10 +2,8 @@
 //!
 //! It must never sum more than what it patches (RFC 1624: the rest was summed once).
 
-use stack::nic::{BURST_FRAMES, Frame};
 use workload::pools::{self, Source};
 
-use super::columns::{Base, Columns};
 use super::tuples::{Numbers, Target};
 
 /// Bytes of the longest frame: Ethernet, IPv6, TCP with 20 bytes of options.
@@ -28,7 +26,7 @@ const LINUX_OPTIONS: [u8; 20] = [
     2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 3, 7,
 ];
 /// Where TSval stands among those.
-const TSVAL: usize = 8;
+pub(super) const TSVAL: usize = 8;
 
 /// Which TCP options a segment with SYN carries; others carry none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -231,6 +229,19 @@ impl Template {
     }
 }
 
+/// What the checksums of a template's frames have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base {
+    /// Sum of the IPv4 header without what is patched, in 16 bits.
+    pub(super) ip_sum: u32,
+    /// Sum of pseudo-header and TCP header without what is patched, in 16 bits.
+    pub(super) tcp_sum: u32,
+    /// All ones where the segment has ACK set.
+    pub(super) ack_mask: u32,
+    /// All ones where the segment has timestamps.
+    pub(super) tsval_mask: u32,
+}
+
 /// A frame to one target with everything in it but its source and its numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct AimedTemplate(Template);
@@ -272,45 +283,16 @@ impl AimedTemplate {
         }
     }
 
-    /// Writes IPv4 frames, which are empty, with the fields that stand in `columns` from `row` on.
-    #[inline(always)]
-    pub(super) fn write_rows<F: Frame>(&self, frames: &mut [F], columns: &Columns, row: usize) {
-        match self.0.shape {
-            Shape::Ipv4 => self.write_rows_sized::<60, false, F>(frames, columns, row),
-            Shape::Ipv4WithOptions => self.write_rows_sized::<74, true, F>(frames, columns, row),
-            Shape::Ipv6 | Shape::Ipv6WithOptions => {}
-        }
+    /// Its bytes up to [`AimedTemplate::len`].
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8; MAX_LEN] {
+        &self.0.bytes
     }
 
-    #[inline(always)]
-    fn write_rows_sized<const LEN: usize, const TIMESTAMPS: bool, F: Frame>(
-        &self,
-        frames: &mut [F],
-        columns: &Columns,
-        row: usize,
-    ) {
-        let Some(template) = self.0.bytes.first_chunk::<LEN>() else {
-            return;
-        };
-        let Offsets { source, tcp, .. } = const { Offsets::of(false) };
-        for (frame, row) in frames.iter_mut().zip(row..BURST_FRAMES) {
-            let Ok(frame) = frame.grow(LEN).map(<&mut [u8; LEN]>::try_from) else {
-                continue;
-            };
-            let Ok(frame) = frame else { continue };
-            *frame = *template;
-            frame[IP + 4..IP + 6].copy_from_slice(&columns.ident[row].to_ne_bytes());
-            frame[IP + 10..IP + 12].copy_from_slice(&columns.ip_checksum[row].to_ne_bytes());
-            frame[source..source + 4].copy_from_slice(&columns.address[row].to_ne_bytes());
-            frame[tcp..tcp + 2].copy_from_slice(&columns.port[row].to_ne_bytes());
-            frame[tcp + 4..tcp + 8].copy_from_slice(&columns.seq[row].to_ne_bytes());
-            frame[tcp + 8..tcp + 12].copy_from_slice(&columns.ack[row].to_ne_bytes());
-            frame[tcp + 16..tcp + 18].copy_from_slice(&columns.tcp_checksum[row].to_ne_bytes());
-            if TIMESTAMPS {
-                let at = tcp + 20 + TSVAL;
-                frame[at..at + 4].copy_from_slice(&columns.tsval[row].to_ne_bytes());
-            }
-        }
+    /// Whether its segments offer timestamps and a window scale.
+    #[inline]
+    pub(super) fn offers_options(&self) -> bool {
+        self.0.offers_options()
     }
 
     #[inline(always)]
