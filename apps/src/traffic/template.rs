@@ -229,7 +229,7 @@ impl Template {
     }
 }
 
-/// What the checksums of a template's frames have in common.
+/// The checksum parts that a template's frames have in common.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Base {
     /// Sum of the IPv4 header without what is patched, in 16 bits.
@@ -265,7 +265,7 @@ impl AimedTemplate {
         }
     }
 
-    /// What the checksums of its frames have in common.
+    /// The checksum parts that its frames have in common.
     #[inline]
     pub(super) fn base(&self) -> Base {
         let Template {
