@@ -55,7 +55,7 @@ fn app_blocked_over_a_tap() {
 #[test]
 #[ignore = "needs root"]
 fn early_close_over_a_tap_with_the_kernels_counters() {
-    let text = all_is_well(&["run", "early-close", "--over", "tap"], 9);
+    let text = all_is_well(&["run", "early-close", "--over", "tap"], 12);
     assert!(text.contains("TcpExtTCPAbortOnClose +1"), "{text}");
     assert!(text.contains("TcpExtTCPAbortOnData +1"), "{text}");
 }
@@ -74,7 +74,7 @@ fn a_bad_network_over_a_tap() {
 #[ignore = "needs root"]
 fn hosts_fail_over_a_tap() {
     let args = ["run", "power-loss", "connect-timeout", "--over", "tap"];
-    let text = all_is_well(&args, 12);
+    let text = all_is_well(&args, 15);
     assert!(text.contains("the host boots, and knows nothing"), "{text}");
 }
 

@@ -43,6 +43,9 @@ const LONG_NAP_NS: u64 = 20_000_000;
 const LATE_NS: u64 = 5_000_000;
 /// How often a scene is played at most while the machine has no time for it.
 const ATTEMPTS: u32 = 5;
+/// The same for a scene that may last longer than so many ms: three times Syncline's 3 minutes of SYNs are less than ten minutes.
+const LONG_MS: u64 = 100_000;
+const LONG_ATTEMPTS: u32 = 3;
 
 /// Plays it. Acts that come late make another scene: when something expected didn't come about, and the machine was too busy to act in
 /// time, it is played again.
@@ -55,6 +58,11 @@ pub(super) fn play(
     watch: &Watch<'_>,
 ) -> Result<ScenePlay, Failure> {
     let mut attempts = 0;
+    let attempts_max = if scene.lasts_ms > LONG_MS {
+        LONG_ATTEMPTS
+    } else {
+        ATTEMPTS
+    };
     loop {
         attempts += 1;
         if let (Some(live), true) = (watch.live, attempts > 1) {
@@ -69,7 +77,7 @@ pub(super) fn play(
         stage.run(watch)?;
         let was_late = stage.late_ns > LATE_NS;
         let played = stage.end();
-        if played.unmet.is_empty() || !was_late || attempts == ATTEMPTS {
+        if played.unmet.is_empty() || !was_late || attempts == attempts_max {
             return Ok(ScenePlay { attempts, ..played });
         }
     }
