@@ -199,9 +199,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = units::duration)]
     pub(crate) rto_min: Duration,
 
-    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens. It must
-    /// stay in the foreground (nginx: `daemon off;`), or it outlives the run. With
-    /// --server-nic the device, or what sets it up: the load begins when it listens or has ended well
+    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens, and
+    /// it ends with the run, a daemon too. With --server-nic the device, or what sets it up: the load begins when it listens or has ended well
     #[arg(long, value_name = "COMMAND")]
     pub(crate) with: Option<String>,
 
