@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::host::{BACKLOG, CLOSED, Flow, Host, OPEN};
-use crate::conn::ConnFlags;
+use crate::conn::{ConnFlags, Records};
 use crate::counters::Counter;
 use crate::local::listener::SynPolicy;
 use crate::tcp::answer_limits::OLD_BURST;
