@@ -165,6 +165,30 @@ fn a_server_that_closes_after_each_response_is_no_failure() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_server_in_the_background_ends_with_the_run() {
+    let folder = Folder::new("daemon");
+    fs::write(folder.0.join("file"), [b'x'; 10]).expect("a file");
+    let place = folder.0.display().to_string();
+    // The command ends at once, and a session of its own keeps the server out of reach of signals to its group.
+    let server = format!(
+        "setsid python3 -m http.server 8080 --directory {place} >/dev/null 2>&1 & sleep 0.1"
+    );
+    let url = ["http://198.18.0.1:8080/file", "-n", "20", "--with", &server];
+    let (result, status, said) = load(&[&url[..], &TAP].concat());
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(number(&result, "/operations/completed"), 20);
+    let runs = fs::read_dir("/proc")
+        .expect("a folder")
+        .flatten()
+        .any(|entry| {
+            let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+            words.contains("http.server") && words.contains(&place)
+        });
+    assert!(!runs, "the server outlives the run");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn errors_of_the_server_fail_the_run_by_name() {
     let folder = Folder::new("errors");
     let server = folder.nginx();

@@ -154,6 +154,14 @@ impl<F> Connections<F> {
         self.slots.take().map(Slot)
     }
 
+    /// Whether [`Connections::take_slot`] has one for this family.
+    #[must_use]
+    #[inline]
+    pub fn has_slot(&self, is_v6: bool) -> bool {
+        let family = usize::from(is_v6);
+        self.taken[family] < self.limits[family]
+    }
+
     /// Gives back a slot of this family that no connection stands in.
     #[inline]
     pub fn release_slot(&mut self, slot: Slot, is_v6: bool) {

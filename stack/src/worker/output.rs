@@ -149,6 +149,9 @@ impl<N: Nic> Core<N> {
                     vlan: VlanId::of(path.route.vlan),
                     addr: path.key.remote(),
                 };
+                if path.is_doubtful && path.route.dst == MacAddr::ZERO {
+                    self.doubt_neighbor(destination, now);
+                }
                 self.dispatch(frame, destination, now);
             }
         }
@@ -323,7 +326,8 @@ fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
 }
 
 /// Nothing that was sent on this path was answered: its next hop may have moved. Before a connection is synchronised it has
-/// heard nothing from there itself, and waits for the neighbour (EHOSTUNREACH when that doesn't answer).
+/// heard nothing from there itself: it goes where the neighbour table says, and waits for the neighbour where that says nothing
+/// (EHOSTUNREACH when the neighbour doesn't answer).
 #[cold]
 fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
     if config.next_hop(conn.key.remote()).is_none() {
@@ -331,6 +335,9 @@ fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
     }
     if conn.tcb.is_opening() {
         path.route.dst = MacAddr::ZERO;
+        //~ A repeated SYN makes a neighbour doubtful: -> `path.is_doubtful = false;`;
+        //~   a_repeated_syn_finds_a_neighbour_that_moved
+        path.is_doubtful = true;
     } else {
         //~ A timeout makes a neighbour doubtful; missing_progress_finds_a_neighbour_that_moved
         path.is_doubtful = path.is_resolved();
