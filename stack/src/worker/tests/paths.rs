@@ -525,12 +525,12 @@ fn missing_progress_finds_a_neighbour_that_moved() {
 fn a_repeated_syn_finds_a_neighbour_that_moved() {
     for v6 in [false, true] {
         let mut host = with_known_neighbor(v6);
-        let peer = if v6 {
-            IpAddr::V6(PEER_V6)
+        let remote: SocketAddr = if v6 {
+            (PEER_V6, 9_000).into()
         } else {
-            IpAddr::V4(PEER_V4)
+            (PEER_V4, 9_000).into()
         };
-        connecting(&mut host, (peer, 9_000).into(), 50_000);
+        connecting(&mut host, remote, 50_000);
         assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
         let mut waited_ms = 0;
         let reached = loop {
