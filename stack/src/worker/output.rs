@@ -28,6 +28,10 @@ use crate::worker::paths::ask_again;
 
 mod large;
 
+/// The second repetition of a SYN makes its next hop doubtful, once: the first one is common where a host drops SYNs, and a host that
+/// answers none (a filtered port) would be asked with each.
+const SYN_TIMEOUTS_TO_DOUBT: u8 = 2;
+
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
 
@@ -337,7 +341,7 @@ fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
         path.route.dst = MacAddr::ZERO;
         //~ A repeated SYN makes a neighbour doubtful: -> `path.is_doubtful = false;`;
         //~   a_repeated_syn_finds_a_neighbour_that_moved
-        path.is_doubtful = true;
+        path.is_doubtful = conn.tcb.timeouts() == SYN_TIMEOUTS_TO_DOUBT;
     } else {
         //~ A timeout makes a neighbour doubtful; missing_progress_finds_a_neighbour_that_moved
         path.is_doubtful = path.is_resolved();
