@@ -17,6 +17,8 @@ mod text;
 mod json;
 
 pub(crate) use args::DiagnoseArgs;
+#[cfg(feature = "dpdk")]
+pub(crate) use probe::needs;
 
 use diagnose::counted;
 use std::ops::ControlFlow;

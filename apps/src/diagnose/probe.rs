@@ -35,6 +35,22 @@ pub(super) fn run(args: &DiagnoseArgs, target: &str) -> Result<(), Failure> {
     console::result(text::whole(target, &found).trim_end())
 }
 
+/// What it needs of the machine, for `doctor`.
+///
+/// # Errors
+/// [`Failure::Usage`]: no target, no NIC, or flags that would be refused whatever the machine.
+#[cfg(feature = "dpdk")]
+pub(crate) fn needs(args: &DiagnoseArgs) -> Result<crate::rig::Needs, Failure> {
+    match &args.target {
+        Some(target) if args.link.nic.is_some() => nic::needs(args, &resolve(target)?),
+        _ => Err(Failure::Usage(
+            "`diagnose` needs something of the machine only with HOST:PORT and --nic: captures are read, and targets reached by the kernel's \
+             sockets, anywhere"
+                .into(),
+        )),
+    }
+}
+
 #[cfg(feature = "dpdk")]
 fn find_out(
     args: &DiagnoseArgs,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Check this machine for what DPDK and a run need, and print the commands that fix what is missing
 ///
-/// Followed by a command (serve, load, flood), it also checks what that command needs: `syncline doctor serve --nic
+/// Followed by a command (serve, load, flood, diagnose), it also checks what that command needs: `syncline doctor serve --nic
 /// pci:0000:3b:00.0 --ip 198.18.0.2/24`. Nothing is changed and no NIC is opened; the kernel asks the gateway and
 /// on-link targets for their link address, never over the interface with the default route. Exit status: 0 nothing is missing, 1 something is, 2 wrong usage.
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "DIRECTORY", default_value = "/", hide = true)]
     pub(super) root: PathBuf,
 
-    /// A command with its flags, as it would be run: serve, load or flood
+    /// A command with its flags, as it would be run: serve, load, flood or diagnose
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

@@ -5,6 +5,7 @@
 use clap::Parser;
 use dpdk::NicSpec;
 
+use crate::diagnose::{self, DiagnoseArgs};
 use crate::failure::Failure;
 use crate::flood::{self, FloodArgs};
 use crate::load::{self, LoadArgs};
@@ -29,6 +30,7 @@ enum CheckedCommand {
     Serve(Box<ServeArgs>),
     Load(Box<LoadArgs>),
     Flood(Box<FloodArgs>),
+    Diagnose(Box<DiagnoseArgs>),
 }
 
 impl Request {
@@ -52,6 +54,7 @@ impl Request {
             CheckedCommand::Serve(args) => (serve::needs(&args)?, args.link),
             CheckedCommand::Load(args) => (load::needs(&args)?, args.link),
             CheckedCommand::Flood(args) => (flood::needs(&args)?, args.link),
+            CheckedCommand::Diagnose(args) => (diagnose::needs(&args)?, args.link),
         };
         Ok(Some(Self {
             command: format!("syncline {}", words.join(" ")),

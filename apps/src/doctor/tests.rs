@@ -422,6 +422,29 @@ fn an_address_of_the_kernel_is_found() {
 }
 
 #[test]
+fn the_nic_of_diagnose_is_checked() {
+    let machine = Planted::healthy();
+    let command = |nic| {
+        format!(
+            "diagnose 198.18.0.1:80 --nic {nic} --ip 198.18.0.2/24 --allow-target 198.18.0.1/32"
+        )
+    };
+    machine.file("run/.keep", "");
+    machine.fault(
+        &command("memif:/run/other.sock"),
+        ("memif", "no server listens", "start the other side"),
+    );
+    machine.remove("dev/net/tun");
+    machine.fault(
+        &command("tap:dtap0"),
+        ("taps", "there is no /dev/net/tun", "modprobe tun"),
+    );
+    let words = ["diagnose", "198.18.0.1:80"].map(str::to_owned);
+    let error = Request::of(&words).expect_err("no NIC").to_string();
+    assert!(error.contains("only with HOST:PORT and --nic"), "{error}");
+}
+
+#[test]
 fn a_taken_or_absent_memif_socket_is_found() {
     let machine = Planted::healthy();
     let taken = "Num RefCount Protocol Flags Type St Inode Path\n\

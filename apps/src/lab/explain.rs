@@ -3,7 +3,7 @@
 //! It must never explain what no scenario shows: the texts are the scenarios' own.
 
 use super::errno::Errno;
-use super::scenario::{Pace, Player, Scenario};
+use super::scenario::{Pace, Player, SITUATIONS, Scenario};
 use super::scenarios;
 use super::wrapped;
 use crate::failure::Failure;
@@ -55,6 +55,10 @@ pub(crate) fn show(scenario: &Scenario) -> String {
             scene.title,
             scene.lasts_ms.div_ceil(1000)
         );
+        for (situation, point) in &scene.points {
+            let situation = SITUATIONS[situation - 1].to_lowercase();
+            text += &format!("     shows {situation}: {point}\n");
+        }
         for act in &scene.acts {
             text += &format!("{:>7} ms  {} {}\n", act.at_ms, act.who.name(), act.what);
         }

@@ -14,7 +14,7 @@ use super::errno::Errno;
 use super::network::{IcmpCode, NetworkAct};
 use super::scenario::{
     Act, Client, End, Expectation, Expected, Kernel, Mutation, MutationChange, Observation, Ours,
-    Pace, Player, Scenario, Scene, SceneAction, Server,
+    Pace, Player, SITUATIONS, Scenario, Scene, SceneAction, Server,
 };
 use crate::fault::fault;
 
@@ -128,6 +128,7 @@ fn scene_line(scene: &mut Scene, line: &'static str, pace: Pace) -> Parsed<()> {
     };
     let words: Vec<&'static str> = line.split_whitespace().collect();
     match words.as_slice() {
+        ["shows", situation, _, ..] => scene.points.push(point(situation, line)?),
         ["listens", backlog, how @ ..] => listens(scene, number(backlog)?, how)?,
         ["receive", "buffer", len] => scene.rcv_buf = Some(number(len)?),
         ["closed", "ports", "answer", "nothing"] => scene.closed = ClosedPolicy::Drop,
@@ -161,6 +162,21 @@ fn scene_line(scene: &mut Scene, line: &'static str, pace: Pace) -> Parsed<()> {
         _ => scene.expectations.push(expectation(&words)?),
     }
     Ok(())
+}
+
+/// A point of a situation, numbered as in [`SITUATIONS`] from 1 on.
+fn point(situation: &str, line: &'static str) -> Parsed<(usize, &'static str)> {
+    let known = 1..=SITUATIONS.len();
+    let number = number(situation)?;
+    let words = line.split_once(situation).map_or("", |(_, words)| words);
+    if known.contains(&number) {
+        Ok((number, words.trim()))
+    } else {
+        Err(format!(
+            "`{situation}`: expected a situation from 1 to {}",
+            known.end()
+        ))
+    }
 }
 
 fn listens(scene: &mut Scene, backlog: u32, how: &[&str]) -> Parsed<()> {
@@ -469,6 +485,7 @@ mod tests {
             ("client sends SYM", "`SYM`: expected flags"),
             ("client sends SYN seq", "`seq`: expected a number behind it"),
             ("client sees EDOM", "`EDOM`: expected connected"),
+            ("shows 13 luck", "`13`: expected a situation from 1 to 12"),
             ("client has a neighbour GONE", "expected a state such as"),
             (
                 "broken by server RST -> maybe so",

@@ -111,10 +111,28 @@ pub(crate) struct Scenario {
     pub(crate) scenes: Vec<Scene>,
 }
 
+/// The situations of a connection, numbered from 1 on.
+pub(crate) const SITUATIONS: [&str; 12] = [
+    "Closed port",
+    "Request timeout",
+    "Early close",
+    "As it should be",
+    "Host down just now",
+    "Host down long ago",
+    "Application blocked",
+    "Machine frozen",
+    "Power loss during a transfer",
+    "Process crash",
+    "The network between",
+    "Applications",
+];
+
 /// What a scene starts from, what is done, and what must come of it. Times are in ms from the start of the scene.
 pub(crate) struct Scene {
     /// A line above the ladder.
     pub(crate) title: &'static str,
+    /// What it shows of which of the [`SITUATIONS`], each with its number from 1 on.
+    pub(crate) points: Vec<(usize, &'static str)>,
     /// Connections that may wait for `accept()` beyond the first (as in `listen(backlog)`); `None`: no program listens.
     pub(crate) backlog: Option<u32>,
     /// What the server's listener does with a SYN.
@@ -455,6 +473,7 @@ impl Scene {
     pub(crate) fn new(title: &'static str) -> Self {
         Self {
             title,
+            points: Vec::new(),
             backlog: None,
             syn_policy: SynPolicy::Embryo,
             aborts_on_overflow: false,

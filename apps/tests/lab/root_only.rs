@@ -4,6 +4,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use super::printed;
 
@@ -75,6 +76,61 @@ fn hosts_fail_over_a_tap() {
     let args = ["run", "power-loss", "connect-timeout", "--over", "tap"];
     let text = all_is_well(&args, 12);
     assert!(text.contains("the host boots, and knows nothing"), "{text}");
+}
+
+/// Processes with this parent that haven't ended, with the letter of their state.
+fn children(parent: u32) -> Vec<(u32, char)> {
+    let numbers = std::fs::read_dir("/proc").expect("it is there").flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers
+        .filter_map(|number| {
+            let (state, its_parent) = state(number)?;
+            (its_parent == parent && state != 'Z').then_some((number, state))
+        })
+        .collect()
+}
+
+/// The letter of the state of a process, and its parent (proc(5), stat).
+fn state(number: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    let mut words = stat.rsplit_once(") ")?.1.split(' ');
+    Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
+}
+
+/// The program at a kernel's end ends with a lab that is killed, even while it is stopped.
+#[test]
+#[ignore = "needs root"]
+fn a_stopped_program_does_not_outlive_a_killed_lab() {
+    let file = std::env::temp_dir().join(format!("syncline-lab-frozen-{}.lab", std::process::id()));
+    let scene = "name: frozen\nsymptom: none\nlayer: host\nrfc: none\nshows:\n  A server that stands still.\n\nscene: Frozen\n  listens 4\n  \
+                 at 0 client connects 1\n  at 100 server freezes\n  client sees ETIMEDOUT\n  lasts 60000\n";
+    std::fs::write(&file, scene).expect("room");
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .args(["lab", "run"])
+        .arg(&file)
+        .args(["--over", "tap", "--role", "none"])
+        .spawn()
+        .expect("it starts");
+    let mut programs = Vec::new();
+    while !programs.iter().any(|(_, state)| *state == 'T') {
+        std::thread::sleep(Duration::from_millis(20));
+        programs = children(lab.id());
+        let ended = lab.try_wait().expect("it is ours");
+        assert_eq!(ended, None, "it plays for a minute");
+    }
+    lab.kill().expect("it runs");
+    lab.wait().expect("it is ours");
+    std::fs::remove_file(&file).expect("it was written");
+    let lives = |number| state(number).is_some_and(|(letter, _)| letter != 'Z');
+    // The kernel ends them at once; a busy machine may take a while to let it.
+    for _ in 0..1_000 {
+        programs.retain(|(number, _)| lives(*number));
+        if programs.is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{programs:?} outlived the lab");
 }
 
 /// A user makes a user namespace for it, where the system lets them; otherwise it says what to do.

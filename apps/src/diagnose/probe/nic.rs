@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
 use crate::rig::idle::{BackOff, Idle};
-use crate::rig::{self, Allowed, OpenedNic};
+use crate::rig::{self, Allowed, Needs, OpenedNic};
 use crate::secrets;
 use crate::stop::Stop;
 use prober::Prober;
@@ -289,6 +289,25 @@ const LOCAL: Cause = Cause {
     code: 0,
     from: None,
 };
+
+/// What a run over the NIC of `args` needs of the machine, for `doctor`.
+///
+/// # Errors
+/// [`Failure::Usage`] for flags that would be refused whatever the machine.
+pub(super) fn needs(args: &DiagnoseArgs, targets: &[SocketAddr]) -> Result<Needs, Failure> {
+    let spec = args.link.spec()?;
+    checked(args, &spec, targets)?;
+    args.link.check(&spec)?;
+    let port = args
+        .link
+        .port_config(1, rig::pool_sizes(1, CONNECTIONS, 0))?;
+    Ok(Needs {
+        memory_mb: rig::memory_mb(&args.link, (&port.pools, 1)),
+        idle: args.link.idle.unwrap_or_else(|| Idle::usual_on(&spec)),
+        targets: targets.iter().map(SocketAddr::ip).collect(),
+        spec,
+    })
+}
 
 /// What the flags can't say about each other, and the stack's configuration.
 fn checked(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) -> Result<Config, Failure> {

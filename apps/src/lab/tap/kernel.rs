@@ -339,6 +339,12 @@ fn pin(scene: &Scene, setting: &Setting, side: End) -> Result<Vec<String>, Failu
             folder
         };
         let name = format!("{folder}/{}", name.replace('%', TAP));
+        let path = format!("/proc/sys/net/{name}");
+        if !std::fs::exists(&path).unwrap_or(true) {
+            // Of a newer kernel: an older one acts without it.
+            lines.push(format!("net/{name}: this kernel has no such sysctl"));
+            continue;
+        }
         sysctl(&name, value)?;
         lines.push(format!("net/{name} = {value}"));
     }

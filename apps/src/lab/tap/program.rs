@@ -16,6 +16,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt,
     shutdown, socket, sockopt,
@@ -135,6 +137,9 @@ pub(super) struct Line {
 /// # Errors
 /// [`Failure::Run`] when its stdin holds no script, or the port can't be listened on.
 pub(crate) fn run() -> Result<(), Failure> {
+    // Stopped, it would not notice that its stdin has ended: the kernel ends it with the thread that started it, which plays its scene.
+    set_pdeathsig(Signal::SIGKILL)
+        .map_err(|errno| Failure::Run(format!("no PR_SET_PDEATHSIG: {errno}")))?;
     let line = || {
         let mut line = String::new();
         match io::stdin().read_line(&mut line) {

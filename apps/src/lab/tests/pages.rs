@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::lab::errno::Errno;
-use crate::lab::scenario::{Pace, Scenario};
+use crate::lab::scenario::{Pace, SITUATIONS, Scenario};
 use crate::lab::scenarios;
 
 /// How they are made, at the top of each.
@@ -35,6 +35,7 @@ fn index(all: &[Scenario]) -> String {
             titles.join("<br>")
         );
     }
+    let _ = write!(page, "\n## By situation\n\n{}", by_situation(all));
     page += "\n## By errno\n\n| errno | In words | Situations |\n|---|---|---|\n";
     let mut by_errno: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for scenario in all {
@@ -48,6 +49,49 @@ fn index(all: &[Scenario]) -> String {
         let _ = writeln!(page, "| {errno} | {words} | {} |", links.join(", "));
     }
     page
+}
+
+/// Each of the twelve situations with its points, and the scenes that show them.
+fn by_situation(all: &[Scenario]) -> String {
+    let mut page = "| Situation | Point | Scenes |\n|---|---|---|\n".to_owned();
+    for (number, situation) in (1..).zip(SITUATIONS) {
+        let mut points: Vec<(&str, Vec<String>)> = Vec::new();
+        for scenario in all {
+            for scene in &scenario.scenes {
+                let its = scene.points.iter().filter(|(of, _)| *of == number);
+                for (_, point) in its {
+                    let shown = format!("{}: {}", link(scenario), scene.title);
+                    match points.iter_mut().find(|(known, _)| known == point) {
+                        Some((_, scenes)) => scenes.push(shown),
+                        None => points.push((point, vec![shown])),
+                    }
+                }
+            }
+        }
+        assert!(!points.is_empty(), "no scene shows {situation}");
+        for (point, scenes) in points {
+            let _ = writeln!(
+                page,
+                "| {number}. {situation} | {point} | {} |",
+                scenes.join("<br>")
+            );
+        }
+    }
+    page
+}
+
+#[test]
+fn every_scene_shows_a_point_of_a_situation() {
+    for scenario in scenarios::all(Pace::Real).expect("they can be read") {
+        for scene in &scenario.scenes {
+            assert!(
+                !scene.points.is_empty(),
+                "{}: {}",
+                scenario.name,
+                scene.title
+            );
+        }
+    }
 }
 
 /// One with its ladders.

@@ -56,6 +56,8 @@ pub(super) struct Connection {
     closes_at_eof: bool,
     /// Both directions are closed: poll(2) would return at once for ever.
     is_hung_up: bool,
+    /// The socket after its error: what came before that can still be read.
+    broken: Option<TcpStream>,
     /// Orders that came before it was accepted.
     waiting: Vec<Call>,
 }
@@ -71,6 +73,7 @@ impl Connection {
             peer_has_closed: false,
             closes_at_eof: false,
             is_hung_up: false,
+            broken: None,
             waiting: Vec::new(),
         }
     }
@@ -177,6 +180,7 @@ impl Connection {
             Call::Read(_, len) => {
                 calls(conn, format!("recv({})", counted(len, "byte")));
                 self.wanted += u64::from(len);
+                self.read_rest();
             }
             Call::CloseAtEof(_) => self.closes_at_eof = true,
             Call::Shutdown(_) => {
@@ -206,6 +210,7 @@ impl Connection {
         calls(self.conn, call.into());
         // Dropped, it is closed.
         self.stage = Stage::Closed;
+        self.broken = None;
     }
 
     /// What poll(2) is to wait for.
@@ -320,10 +325,25 @@ impl Connection {
             fails(self.conn, errno_of(&error));
         }
         // Nothing is closed before the application says so.
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Failed) {
-            Stage::Open(_) => Stage::Failed,
-            other => other,
+        if let Stage::Open(stream) = std::mem::replace(&mut self.stage, Stage::Failed) {
+            self.broken = Some(stream);
+        }
+    }
+
+    /// Reads what came before the error: its queue outlives it.
+    fn read_rest(&mut self) {
+        let Some(stream) = &mut self.broken else {
+            return;
         };
+        let before = self.received;
+        let wanted = self.wanted - self.received;
+        let mut rest = Vec::new();
+        // It ends where nothing is left, by an end of the stream or an error that is known.
+        let _ = stream.take(wanted).read_to_end(&mut rest);
+        self.received += rest.len() as u64;
+        if self.received > before {
+            sees(self.conn, "received", self.received);
+        }
     }
 
     fn read(&mut self) {
