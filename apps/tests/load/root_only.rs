@@ -340,8 +340,10 @@ wait";
 #[test]
 #[ignore = "needs root"]
 fn a_link_that_goes_down_is_no_riddle() {
-    let server =
-        "python3 -m http.server 8080 >/dev/null 2>&1 & sleep 1.5; ip link set syncline0 down; wait";
+    // Down once the kernel has accepted 20 connections, however long the server took to start.
+    let server = "python3 -m http.server 8080 >/dev/null 2>&1 & \
+                  until awk '/^Tcp: [0-9]/ { exit $7 < 20 }' /proc/net/snmp; do sleep 0.05; done; \
+                  ip link set syncline0 down; wait";
     let words = [
         "http://198.18.0.1:8080/",
         "-R",
