@@ -38,8 +38,9 @@ const LOOK_EVERY_NS: u64 = 50_000_000;
 const NAP_NS: u64 = 1_000_000;
 /// How long the loop sleeps at most, in ns.
 const LONG_NAP_NS: u64 = 20_000_000;
-/// A loop or a program that was so late, in ns, shows that the machine had no time for the scene.
-const LATE_NS: u64 = 10_000_000;
+/// A loop or a program that was so late, in ns, shows that the machine had no time for the scene: acts of different ends are 20 ms apart or
+/// more where their order counts.
+const LATE_NS: u64 = 5_000_000;
 /// How often a scene is played at most while the machine has no time for it.
 const ATTEMPTS: u32 = 5;
 
