@@ -154,12 +154,13 @@ impl<F> Connections<F> {
         self.slots.take().map(Slot)
     }
 
-    /// Whether [`Connections::take_slot`] has one for this family.
+    /// Whether all slots of this family are taken. Never where there are none: such an endpoint opens no connections.
     #[must_use]
     #[inline]
-    pub fn has_slot(&self, is_v6: bool) -> bool {
+    pub fn are_all_taken(&self, is_v6: bool) -> bool {
         let family = usize::from(is_v6);
-        self.taken[family] < self.limits[family]
+        let taken = self.taken[family];
+        taken > 0 && taken == self.limits[family]
     }
 
     /// Gives back a slot of this family that no connection stands in.

@@ -77,7 +77,7 @@ impl<N: Nic> Core<N> {
     ) {
         //~ A SYN is dropped while no record is free for its connection: -> `if false {`;
         //~   without_a_record_for_the_connection_a_syn_is_dropped
-        if !self.conns.has_slot(meta.key.is_v6()) {
+        if self.conns.are_all_taken(meta.key.is_v6()) {
             return self.process_syn_without_record(frame, meta, listener, now);
         }
         if !self.fast_path.is_on() {
