@@ -19,7 +19,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_log_(cur_msg_loglevel|set_level_pattern)",
     "rte_malloc_heap_(create|get_socket|memory_add)",
     "rte_mempool_(avail_count|free|in_use_count)",
-    "rte_pktmbuf_(clone|pool_create)",
+    "rte_pktmbuf_clone",
     "rte_ring_(create|free)",
     "rte_strerror",
     "rte_thread_(register|unregister)",
@@ -56,9 +56,15 @@ fn main() {
     let Ok(dpdk) = search.probe("libdpdk") else {
         fail("libdpdk 22.11 or newer is not installed: `apt-get install libdpdk-dev pkg-config`");
     };
-    // Debian's DPDK is built for x86-64-v2, and its headers use SSSE3 and SSE4.1 intrinsics.
-    let march = (env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64"))
-        .then_some("-march=x86-64-v2");
+    // Debian's DPDK is built for x86-64-v2, and its headers use SSSE3 and SSE4.1 intrinsics. Where rustc uses AVX2, so does gcc.
+    let has_avx2 = env::var("CARGO_CFG_TARGET_FEATURE")
+        .is_ok_and(|features| features.split(',').any(|feature| feature == "avx2"));
+    let level = if has_avx2 {
+        "-march=x86-64-v3"
+    } else {
+        "-march=x86-64-v2"
+    };
+    let march = (env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64")).then_some(level);
 
     generate(&dpdk, march);
     let mut shim = cc::Build::new();

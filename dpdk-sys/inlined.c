@@ -6,11 +6,13 @@
 #include "wrapper.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include <rte_cycles.h>
 #include <rte_ip.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_pause.h>
 
 #define FIELD_AT(field, offset) \
@@ -29,6 +31,15 @@ FIELD_AT(buf_len, SL_MBUF_OFFSET_BUF_LEN);
 FIELD_AT(pool, SL_MBUF_OFFSET_POOL);
 FIELD_AT(next, SL_MBUF_OFFSET_NEXT);
 FIELD_AT(tx_offload, SL_MBUF_OFFSET_TX_OFFLOAD);
+/* What a fresh mbuf has set: from data_off to the end of what receiving writes (packet type, lengths, VLAN, hash). */
+#define SL_MBUF_FRESH_BYTES 32
+_Static_assert(SL_MBUF_OFFSET_REFCNT == SL_MBUF_OFFSET_DATA_OFF + 2 && SL_MBUF_OFFSET_NB_SEGS == SL_MBUF_OFFSET_DATA_OFF + 4 &&
+		       SL_MBUF_OFFSET_PORT == SL_MBUF_OFFSET_DATA_OFF + 6 && SL_MBUF_OFFSET_OL_FLAGS == SL_MBUF_OFFSET_DATA_OFF + 8 &&
+		       offsetof(struct rte_mbuf, rearm_data) == SL_MBUF_OFFSET_DATA_OFF &&
+		       offsetof(struct rte_mbuf, rx_descriptor_fields1) == offsetof(struct rte_mbuf, rearm_data) + 16 &&
+		       offsetof(struct rte_mbuf, pkt_len) == offsetof(struct rte_mbuf, rx_descriptor_fields1) + 4 &&
+		       offsetof(struct rte_mbuf, hash) + 4 == offsetof(struct rte_mbuf, rearm_data) + SL_MBUF_FRESH_BYTES,
+	       "this DPDK has an mbuf whose received fields lie elsewhere");
 _Static_assert(sizeof(struct rte_mbuf) == SL_MBUF_BYTES, "this DPDK has mbufs of another size");
 _Static_assert(RTE_MBUF_L2_LEN_BITS == SL_MBUF_L3_LEN_SHIFT, "this DPDK has another tx_offload layout");
 _Static_assert(RTE_MBUF_L2_LEN_BITS + RTE_MBUF_L3_LEN_BITS == SL_MBUF_L4_LEN_SHIFT && RTE_MBUF_L4_LEN_BITS == 8 &&
@@ -52,9 +63,58 @@ uint16_t sl_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **from, ui
 	return rte_eth_tx_prepare(port, queue, from, n);
 }
 
+/* A fresh mbuf from data_off on: headroom, one owner, one segment, no input port, no flags, no lengths. */
+typedef uint64_t fresh_fields __attribute__((vector_size(SL_MBUF_FRESH_BYTES), aligned(8), may_alias));
+static const fresh_fields fresh = {
+	(uint64_t)RTE_PKTMBUF_HEADROOM | 1ULL << 16 | 1ULL << 32 | (uint64_t)RTE_MBUF_PORT_INVALID << 48,
+};
+
+/*
+ * As rte_pktmbuf_alloc_bulk, with one store for each header instead of eleven. It relies on what holds for every mbuf in a pool
+ * (rte_mbuf_raw_free): direct, with no next. What only a flag gives a meaning (tx_offload, vlan_tci_outer) stays as it is.
+ */
 int sl_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **into, uint32_t n)
 {
-	return rte_pktmbuf_alloc_bulk(pool, into, n);
+	uint32_t i;
+
+	if (rte_pktmbuf_data_room_size(pool) < RTE_PKTMBUF_HEADROOM ||
+	    (rte_pktmbuf_priv_flags(pool) & RTE_PKTMBUF_POOL_F_PINNED_EXT_BUF))
+		return rte_pktmbuf_alloc_bulk(pool, into, n);
+	if (rte_mempool_get_bulk(pool, (void **)into, n) != 0)
+		return -ENOENT;
+	for (i = 0; i < n; i++)
+		*(fresh_fields *)((char *)into[i] + SL_MBUF_OFFSET_DATA_OFF) = fresh;
+	return 0;
+}
+
+/*
+ * As rte_pktmbuf_pool_create. `packed` is for pools that no device reaches by IOVA: frames lie one behind the other across the ends
+ * of pages. Else each frame of a pool in pages of 4 kB begins a page, and all headers share a few sets of the L1 cache.
+ */
+struct rte_mempool *sl_pktmbuf_pool_create(const char *name, uint32_t frames, uint32_t cache, uint16_t room, int socket, bool packed)
+{
+	struct rte_pktmbuf_pool_private private = { .mbuf_data_room_size = room };
+	struct rte_mempool *pool;
+	int failed;
+
+	if (!packed)
+		return rte_pktmbuf_pool_create(name, frames, cache, 0, room, socket);
+	pool = rte_mempool_create_empty(name, frames, sizeof(struct rte_mbuf) + room, cache, sizeof(private), socket,
+					RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	if (pool == NULL)
+		return NULL;
+	failed = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (failed == 0) {
+		rte_pktmbuf_pool_init(pool, &private);
+		failed = rte_mempool_populate_default(pool);
+	}
+	if (failed < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -failed;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
 }
 
 struct rte_mbuf *sl_mbuf_alloc(struct rte_mempool *pool)

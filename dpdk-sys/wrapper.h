@@ -4,6 +4,7 @@
  */
 #include <rte_config.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -107,6 +108,7 @@ typedef void (*sl_library_write)(int level, const char *text);
 uint16_t sl_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **into, uint16_t n);
 uint16_t sl_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t n);
 uint16_t sl_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t n);
+struct rte_mempool *sl_pktmbuf_pool_create(const char *name, uint32_t frames, uint32_t cache, uint16_t room, int socket, bool packed);
 int sl_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **into, uint32_t n);
 struct rte_mbuf *sl_mbuf_alloc(struct rte_mempool *pool);
 void sl_mbuf_free(struct rte_mbuf *mbuf);

@@ -7,6 +7,8 @@
 mod tuples;
 // The frame of a tuple, from a template with its checksums patched.
 mod template;
+// The fields of a burst of frames, kind by kind.
+mod columns;
 // Frames sent, and frames that came back.
 mod tally;
 // When frames may leave.

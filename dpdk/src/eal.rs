@@ -84,6 +84,8 @@ pub(crate) struct EalInner {
     memory_line: String,
     /// What pools and rings live in, if that is not EAL's own memory.
     heap: Option<Heap>,
+    /// Our CPU alone reaches the pools: frames may lie across pages.
+    packs_frames: bool,
     /// CPUs that this process may run on, ascending.
     cpus: Vec<usize>,
     /// The thread that initialised EAL: lcore 0, the one lcore that is no [`ThreadRegistration`].
@@ -152,6 +154,7 @@ impl Eal {
             inner: Arc::new(EalInner {
                 memory_line: memory.line,
                 heap,
+                packs_frames: !arguments::needs_memory_of_eal(config),
                 cpus,
                 init_thread: std::thread::current().id(),
                 registered_threads: AtomicUsize::new(0),
@@ -286,6 +289,11 @@ impl Drop for Eal {
 impl EalInner {
     pub(crate) fn memory_line(&self) -> &str {
         &self.memory_line
+    }
+
+    /// Whether the frames of a pool may lie one behind the other across the ends of pages, because no device reaches them.
+    pub(crate) fn packs_frames(&self) -> bool {
+        self.packs_frames
     }
 
     /// Provides for an allocation of `bytes`, and returns DPDK's number for the memory to take it from.

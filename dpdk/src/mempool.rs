@@ -80,7 +80,8 @@ impl Mempool {
         let capture = Capture::start();
         // SAFETY: EAL is initialised (`eal` is proof) and the name is NUL-terminated; DPDK copies it.
         let pool = unsafe {
-            sys::rte_pktmbuf_pool_create(name.as_ptr(), frames, cache_frames, 0, room, socket)
+            let packed = eal.packs_frames();
+            sys::sl_pktmbuf_pool_create(name.as_ptr(), frames, cache_frames, room, socket, packed)
         };
         if pool.is_null() {
             let reason = capture.failure(last_errno());

@@ -13,6 +13,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use divisor::Divisor;
+use divisor::ShortDivisor;
 pub use permutation::Permutation;
 pub use sequence::{Shard, TupleOrder, TupleSequence};
 
@@ -120,6 +121,8 @@ pub struct SourcePool {
     address_count: u64,
     ports: Vec<PlacedPorts>,
     port_count: Divisor,
+    /// `port_count` for indices of 32 bits.
+    short_port_count: ShortDivisor,
 }
 
 impl SourcePool {
@@ -145,6 +148,7 @@ impl SourcePool {
             address_count: 0,
             ports,
             port_count: Divisor::new(port_count.into()),
+            short_port_count: ShortDivisor::new(port_count),
         };
         pool.count_addresses()?;
         Ok(pool)
@@ -216,6 +220,33 @@ impl SourcePool {
         Source {
             address: self.address(address),
             port: self.port(port as u32),
+        }
+    }
+
+    /// [`SourcePool::get`] of many IPv4 tuples at a time, addresses and ports apart. Where the pool is one range of addresses with
+    /// one range of ports, the compiler does several in one vector.
+    #[inline]
+    pub fn get_ipv4_run<const N: usize>(
+        &self,
+        indices: &[u64; N],
+        addresses: &mut [u32; N],
+        ports: &mut [u16; N],
+    ) {
+        let port_count = self.short_port_count;
+        if let ([range], [placed]) = (&self.addresses[..], &self.ports[..])
+            && self.len() <= u64::from(u32::MAX)
+        {
+            let (first_address, first_port) = (range.first as u32, placed.range.first);
+            for ((&index, address), port) in indices.iter().zip(addresses).zip(ports) {
+                let (quotient, rest) = port_count.div_rem(index as u32);
+                *address = first_address.wrapping_add(quotient);
+                *port = first_port.wrapping_add(rest as u16);
+            }
+            return;
+        }
+        for ((&index, address), port) in indices.iter().zip(addresses).zip(ports) {
+            let source = self.get(index);
+            (*address, *port) = (source.address as u32, source.port);
         }
     }
 

@@ -459,16 +459,14 @@ impl<F: Frame, B: Bystander<F>> Exchange<F> for ObservedExchange<B> {
                 break;
             };
             self.book().mark(number, REPEATED);
-            let (index, time) = (self.tuple(number).index, self.book().time(number));
-            self.write_run(core::slice::from_mut(frame), &[index], false, |_| time);
+            self.write_one(frame, self.tuple(number), false, self.book().time(number));
         }
         let (first, earlier) = self.book().make(fresh.len(), now_us);
         let mut tuples = [0; BURST_FRAMES];
         self.place = self.run(self.place, fresh, &mut tuples);
-        let begun_us = self.book().time(first);
-        self.write_run(fresh, &tuples, false, |i| {
-            if i < earlier { begun_us } else { now_us }
-        });
+        let mut times_us = [now_us; BURST_FRAMES];
+        times_us[..earlier.min(BURST_FRAMES)].fill(self.book().time(first));
+        self.write_run(fresh, &tuples, false, &times_us);
     }
 
     #[inline]

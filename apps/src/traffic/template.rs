@@ -26,7 +26,7 @@ const LINUX_OPTIONS: [u8; 20] = [
     2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 3, 7,
 ];
 /// Where TSval stands among those.
-const TSVAL: usize = 8;
+pub(super) const TSVAL: usize = 8;
 
 /// Which TCP options a segment with SYN carries; others carry none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -190,6 +190,7 @@ impl Template {
     }
 
     /// Whether its segments offer timestamps and a window scale.
+    #[inline]
     pub(crate) fn offers_options(&self) -> bool {
         matches!(self.shape, Shape::Ipv4WithOptions | Shape::Ipv6WithOptions)
     }
@@ -228,6 +229,19 @@ impl Template {
     }
 }
 
+/// What the checksums of a template's frames have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base {
+    /// Sum of the IPv4 header without what is patched, in 16 bits.
+    pub(super) ip_sum: u32,
+    /// Sum of pseudo-header and TCP header without what is patched, in 16 bits.
+    pub(super) tcp_sum: u32,
+    /// All ones where the segment has ACK set.
+    pub(super) ack_mask: u32,
+    /// All ones where the segment has timestamps.
+    pub(super) tsval_mask: u32,
+}
+
 /// A frame to one target with everything in it but its source and its numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct AimedTemplate(Template);
@@ -249,6 +263,36 @@ impl AimedTemplate {
             Shape::Ipv6 => self.write_sized::<74, true, false>(frame, source, numbers),
             Shape::Ipv6WithOptions => self.write_sized::<94, true, true>(frame, source, numbers),
         }
+    }
+
+    /// What the checksums of its frames have in common.
+    #[inline]
+    pub(super) fn base(&self) -> Base {
+        let Template {
+            ip_sum,
+            tcp_sum,
+            ack_mask,
+            ..
+        } = self.0;
+        let has_timestamps = self.0.offers_options();
+        Base {
+            ip_sum: u32::from(!folded(ip_sum)),
+            tcp_sum: u32::from(!folded(tcp_sum)),
+            ack_mask,
+            tsval_mask: if has_timestamps { u32::MAX } else { 0 },
+        }
+    }
+
+    /// Its bytes up to [`AimedTemplate::len`].
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8; MAX_LEN] {
+        &self.0.bytes
+    }
+
+    /// Whether its segments offer timestamps and a window scale.
+    #[inline]
+    pub(super) fn offers_options(&self) -> bool {
+        self.0.offers_options()
     }
 
     #[inline(always)]

@@ -172,8 +172,8 @@ fn choose(config: &EalConfig, machine: &Machine) -> Result<MemoryChoice, Error> 
         pages: machine.pages_for(wanted_mb),
         why,
     };
-    // Each frame has pages of its own there, because no device may be given one that lies in two places: 4096 bytes for the
-    // 2368 of a usual one, and less than twice as much for any larger one (rte_mempool_op_calc_mem_size_helper).
+    // Where a device reaches the pools, each frame has pages of its own there, because it must not lie in two places: 4096 bytes for
+    // the 2368 of a usual one, and less than twice as much for any larger one (rte_mempool_op_calc_mem_size_helper).
     let ordinary = |why: &str| {
         let small_mb = mb * 2;
         let line = format!("memory: {small_mb} MB in ordinary pages{why}");
@@ -214,7 +214,7 @@ fn choose(config: &EalConfig, machine: &Machine) -> Result<MemoryChoice, Error> 
 }
 
 /// Whether a NIC must reach the pools by other ways than our CPU: DMA, or memory that the driver shares.
-fn needs_memory_of_eal(config: &EalConfig) -> bool {
+pub(super) fn needs_memory_of_eal(config: &EalConfig) -> bool {
     config.nics.iter().any(|nic| match nic {
         NicSpec::Pci { .. } => true,
         NicSpec::Vdev { devargs } => {

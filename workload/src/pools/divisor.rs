@@ -45,3 +45,35 @@ impl Divisor {
         (guess + 1, rest - self.value)
     }
 }
+
+/// A [`Divisor`] of 32-bit numbers, by one multiplication that a vector unit has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ShortDivisor {
+    value: u32,
+    /// The integer part of (2^32 - 1) / value.
+    reciprocal: u32,
+}
+
+impl ShortDivisor {
+    /// Division by `value`; by 1 for 0.
+    pub(super) const fn new(value: u32) -> Self {
+        let value = if value == 0 { 1 } else { value };
+        Self {
+            value,
+            reciprocal: u32::MAX / value,
+        }
+    }
+
+    /// The quotient and the remainder of `dividend`, without a branch.
+    #[inline]
+    pub(super) const fn div_rem(self, dividend: u32) -> (u32, u32) {
+        // The reciprocal is at least (2^32 - value) / value, so the guess is at most 1 too small.
+        let guess = ((dividend as u64 * self.reciprocal as u64) >> 32) as u32;
+        let rest = dividend.wrapping_sub(guess.wrapping_mul(self.value));
+        let is_short = (rest >= self.value) as u32;
+        (
+            guess.wrapping_add(is_short),
+            rest.wrapping_sub(self.value.wrapping_mul(is_short)),
+        )
+    }
+}

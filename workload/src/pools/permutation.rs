@@ -7,6 +7,8 @@ const BITS_MAX: u32 = 63;
 /// Rounds of the network. Two would leave patterns that a hash table of the target could see; from four on each half has
 /// passed through the other twice.
 const ROUNDS: usize = 4;
+/// Numbers that are replaced at a time.
+const BATCH: usize = 64;
 /// The golden ratio in 32 bits: an odd number without a pattern.
 const GOLDEN: u32 = 0x9e37_79b1;
 
@@ -56,7 +58,12 @@ impl Permutation {
     #[inline]
     pub(crate) fn replace(&self, places: &mut [u64]) {
         let mut are_beyond = false;
-        for place in &mut *places {
+        let (batches, rest) = places.as_chunks_mut::<BATCH>();
+        for batch in batches {
+            self.forwards_batch(batch);
+            are_beyond |= batch.iter().fold(false, |any, &n| any | (n >= self.len));
+        }
+        for place in rest {
             *place = self.forwards(*place);
             are_beyond |= *place >= self.len;
         }
@@ -66,6 +73,24 @@ impl Permutation {
                     *number = self.forwards(*number);
                 }
             }
+        }
+    }
+
+    /// [`Permutation::forwards`] of a batch. The halves stand apart, because a vector takes twice as many of 32 bits.
+    #[inline]
+    fn forwards_batch(&self, numbers: &mut [u64; BATCH]) {
+        let (mut highs, mut lows) = ([0; BATCH], [0; BATCH]);
+        for (&number, (high, low)) in numbers.iter().zip(highs.iter_mut().zip(&mut lows)) {
+            (*high, *low) = self.halves(number);
+        }
+        for (high, low) in highs.iter_mut().zip(&mut lows) {
+            for pair in self.keys.chunks_exact(2) {
+                *high ^= mixed(*low, pair[0]) & self.high_mask;
+                *low ^= mixed(*high, pair[1]) & self.low_mask;
+            }
+        }
+        for (number, (&high, &low)) in numbers.iter_mut().zip(highs.iter().zip(&lows)) {
+            *number = u64::from(high) << self.low_bits | u64::from(low);
         }
     }
 

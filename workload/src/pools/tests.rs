@@ -190,6 +190,13 @@ proptest! {
                 index += 1;
             }
         }
+        let indices: [u64; 64] = core::array::from_fn(|n| n as u64 * 7919 % pool.len());
+        let (mut addresses, mut source_ports) = ([0; 64], [0; 64]);
+        pool.get_ipv4_run(&indices, &mut addresses, &mut source_ports);
+        for (index, (address, port)) in indices.into_iter().zip(addresses.into_iter().zip(source_ports)) {
+            let address = u128::from(address);
+            prop_assert_eq!(pool.get(index), Source { address, port });
+        }
     }
 
     #[test]
@@ -255,6 +262,15 @@ proptest! {
         for dividend in [dividend, dividend >> shift, u64::MAX, divisor, divisor - 1, 0] {
             let exact = (dividend / divisor, dividend % divisor);
             prop_assert_eq!(Divisor::new(divisor).div_rem(dividend), exact);
+        }
+    }
+
+    #[test]
+    fn short_division_is_the_machines(dividend in any::<u32>(), shift in 0u32..32, divisor in any::<u32>()) {
+        let divisor = (divisor >> shift).max(1);
+        for dividend in [dividend, dividend >> shift, u32::MAX, divisor, divisor - 1, 0] {
+            let exact = (dividend / divisor, dividend % divisor);
+            prop_assert_eq!(ShortDivisor::new(divisor).div_rem(dividend), exact);
         }
     }
 }

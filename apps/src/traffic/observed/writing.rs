@@ -5,6 +5,7 @@
 use stack::nic::{BURST_FRAMES, Frame};
 
 use super::{ObservedExchange, SINK_MAC};
+use crate::traffic::columns::Columns;
 use crate::traffic::tuples::{Numbers, Tuple};
 
 impl<B> ObservedExchange<B> {
@@ -13,30 +14,49 @@ impl<B> ObservedExchange<B> {
         let mut tuples = [0; BURST_FRAMES];
         // A place of its own: that of the book stands for the frame that is made next.
         self.sink_place = self.run(self.sink_place, frames, &mut tuples);
-        self.write_run(frames, &tuples, true, |_| now_us);
+        self.write_run(frames, &tuples, true, &[now_us; BURST_FRAMES]);
     }
 
-    /// Writes a frame of each tuple; `time` says when the frame at a place of `frames` is made.
+    /// Writes a frame of each tuple, made at its time in `times_us`.
     #[inline]
     pub(super) fn write_run<F: Frame>(
         &self,
         frames: &mut [F],
-        tuples: &[u64],
+        tuples: &[u64; BURST_FRAMES],
         to_sink: bool,
-        time: impl Fn(usize) -> u32,
+        times_us: &[u32; BURST_FRAMES],
     ) {
         let space = &self.plan.space;
-        let aimed = &self.aimed[usize::from(to_sink)];
-        for (i, (frame, &index)) in frames.iter_mut().zip(tuples).enumerate() {
-            let (tuple, numbers) = (space.get(index), space.numbers(index, time(i)));
-            let n = self.template_index(numbers);
-            if let Some(template) = aimed.get(tuple.target * self.templates.len() + n) {
-                if let Ok(bytes) = frame.grow(template.len()) {
-                    template.write(bytes, tuple.source, numbers);
-                }
-            } else {
-                self.write_to_one_of_many(frame, tuple, to_sink, numbers);
+        let aimed = &self.aimed[usize::from(to_sink)][..];
+        if !aimed.is_empty() && !space.is_ipv6() {
+            let templates = (aimed, self.templates.len());
+            let mut columns = Columns::EMPTY;
+            columns.compute(space, tuples, times_us, templates);
+            columns.write(frames, aimed);
+            return;
+        }
+        for ((frame, &index), &time_us) in frames.iter_mut().zip(tuples).zip(times_us) {
+            self.write_one(frame, space.get(index), to_sink, time_us);
+        }
+    }
+
+    /// Writes one frame, made at `time_us`.
+    #[inline]
+    pub(super) fn write_one<F: Frame>(
+        &self,
+        frame: &mut F,
+        tuple: Tuple,
+        to_sink: bool,
+        time_us: u32,
+    ) {
+        let numbers = self.plan.space.numbers(tuple.index, time_us);
+        let n = tuple.target * self.templates.len() + self.template_index(numbers);
+        if let Some(template) = self.aimed[usize::from(to_sink)].get(n) {
+            if let Ok(bytes) = frame.grow(template.len()) {
+                template.write(bytes, tuple.source, numbers);
             }
+        } else {
+            self.write_to_one_of_many(frame, tuple, to_sink, numbers);
         }
     }
 
